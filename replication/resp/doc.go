@@ -1,0 +1,10 @@
+// Package resp is the one reader and the one writer of the Redis serialization
+// protocol: commands in, replies out, with the wire limits of Redis. It knows
+// no command, opens no connection and starts no goroutine.
+//
+// ParseCommand cuts commands out of bytes at hand (replication units). Reader
+// does the same over a stream, keeps what it has parsed when a read fails or
+// times out, and never holds more than about twice the bytes it has received,
+// whatever lengths a peer announces. The Append functions write replies for
+// protocol 2 or 3 and commands into a caller's buffer.
+package resp

@@ -1,0 +1,136 @@
+package resp
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+)
+
+// Wire limits. A peer that exceeds one is answered with a ProtocolError.
+const (
+	// MaxBulk is the longest bulk string, in bytes.
+	MaxBulk = 512 << 20
+	// MaxArgs is the largest number of arguments of one command.
+	MaxArgs = 1 << 20
+	// MaxInline is the longest line, in bytes: an inline command, a status
+	// reply, or the header of an array or a bulk string.
+	MaxInline = 64 << 10
+	// MaxCommand is the longest command with its framing, in bytes.
+	MaxCommand = 1 << 30
+)
+
+// ErrIncomplete is returned when the bytes end before the command does; more
+// bytes may complete it.
+var ErrIncomplete = errors.New("incomplete command")
+
+// ProtocolError says why bytes are no RESP. The stream cannot be read any
+// further: what follows has no known beginning.
+type ProtocolError struct {
+	// Reason is one phrase in Redis's words, such as "invalid bulk length".
+	Reason string
+}
+
+// Error returns Redis's wording, without the "ERR" code.
+func (e *ProtocolError) Error() string { return "Protocol error: " + e.Reason }
+
+// The reasons in Redis's words.
+const (
+	badMultibulk = "invalid multibulk length"
+	badBulk      = "invalid bulk length"
+)
+
+// ParseCommand reads one array of bulk strings from the start of b. The
+// arguments are sub-slices of b, appended to args[:0]; n is the number of bytes
+// they took. It returns ErrIncomplete if b ends early and a *ProtocolError for
+// anything else than a non-empty array of bulk strings.
+func ParseCommand(b []byte, args [][]byte) (out [][]byte, n int, err error) {
+	out = args[:0]
+	count, pos, err := parseHeader(b, 0, '*', MaxArgs)
+	if err != nil {
+		return out, 0, err
+	}
+	if count < 1 {
+		return out, 0, &ProtocolError{badMultibulk}
+	}
+	for range count {
+		size, start, err := parseHeader(b, pos, '$', MaxBulk)
+		if err != nil {
+			return out, 0, err
+		}
+		end := start + size
+		if end+2 > len(b) {
+			return out, 0, ErrIncomplete
+		}
+		if b[end] != '\r' || b[end+1] != '\n' {
+			return out, 0, &ProtocolError{"expected CRLF after a bulk string"}
+		}
+		out = append(out, b[start:end:end])
+		pos = end + 2
+	}
+	return out, pos, nil
+}
+
+// maxHeader bounds a header line: a type byte, a sign, 20 digits and CRLF.
+const maxHeader = 24
+
+// parseHeader reads "<kind><number>\r\n" at b[pos:] and returns the number and
+// the position after it. A negative number is only allowed for an array, and
+// comes back as it is.
+func parseHeader(b []byte, pos int, kind byte, limit int) (value, next int, err error) {
+	if pos >= len(b) {
+		return 0, 0, ErrIncomplete
+	}
+	if b[pos] != kind {
+		return 0, 0, &ProtocolError{fmt.Sprintf("expected '%c', got %q", kind, b[pos])}
+	}
+	// Two digits at most make up nearly every header of a row.
+	i := pos + 1
+	for i < len(b) && b[i]-'0' <= 9 && i-pos <= 10 {
+		value = value*10 + int(b[i]-'0')
+		i++
+	}
+	if i > pos+1 && i+1 < len(b) && b[i] == '\r' && b[i+1] == '\n' && value <= limit {
+		return value, i + 2, nil
+	}
+	return parseOddHeader(b, pos, kind, limit)
+}
+
+// parseOddHeader sorts out what parseHeader does not take at once: incomplete
+// lines, signs, leading zeros and every error.
+func parseOddHeader(b []byte, pos int, kind byte, limit int) (value, next int, err error) {
+	reason := badBulk
+	if kind == '*' {
+		reason = badMultibulk
+	}
+	line := b[pos+1 : min(len(b), pos+maxHeader)]
+	end := bytes.IndexByte(line, '\n')
+	if end < 0 {
+		if len(line) == maxHeader-1 {
+			return 0, 0, &ProtocolError{reason}
+		}
+		return 0, 0, ErrIncomplete
+	}
+	if end == 0 || line[end-1] != '\r' {
+		return 0, 0, &ProtocolError{reason}
+	}
+	digits, negative := line[:end-1], false
+	if kind == '*' && len(digits) > 1 && digits[0] == '-' {
+		digits, negative = digits[1:], true
+	}
+	if len(digits) == 0 || len(digits) > 18 {
+		return 0, 0, &ProtocolError{reason}
+	}
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return 0, 0, &ProtocolError{reason}
+		}
+		value = value*10 + int(c-'0')
+	}
+	if value > limit {
+		return 0, 0, &ProtocolError{reason}
+	}
+	if negative {
+		value = -value
+	}
+	return value, pos + 1 + end + 1, nil
+}
