@@ -1,0 +1,8 @@
+//go:build !linux
+
+package stream
+
+import "errors"
+
+// Allocate is not known how to do here.
+func (systemFile) Allocate(int64, int64) error { return errors.ErrUnsupported }
