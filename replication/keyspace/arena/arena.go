@@ -1,0 +1,319 @@
+package arena
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// Addr is the place of a record, 40 bits; 0 is none.
+type Addr uint64
+
+// AddrBits is the width of an Addr.
+const AddrBits = 40
+
+const (
+	offsetBits = 21
+	maxChunk   = 1 << offsetBits // bytes of an ordinary chunk
+	firstChunk = 64 << 10        // bytes of the first one
+	headShare  = 32              // a chunk is to have at most one in so many of the bytes in use
+	maxChunks  = 1<<(AddrBits-offsetBits) - 1
+)
+
+// ErrFull is returned by Append and Move when every chunk number is in use.
+var ErrFull = errors.New("arena is full: it has as many chunks as it can address")
+
+// An arena has two chunks that it appends to: records that have lived through a
+// compaction change less often than new ones and are kept apart.
+const (
+	fresh = iota
+	moved
+	heads
+)
+
+// Arena holds records. The zero value is not usable, see New.
+type Arena struct {
+	// memory of chunks by number. Elements change only while nobody can have
+	// an address in them.
+	memory atomic.Pointer[[][]byte]
+
+	chunks   []chunk
+	numbers  []uint32 // of chunks that are gone, to be used again
+	head     [heads]uint32
+	spare    [][]byte // memory of gone chunks, of chunkCap bytes each
+	chunkCap int      // bytes of an ordinary chunk at most
+	limit    int      // chunks
+	poison   bool     // overwrite what is freed
+
+	used, live, mapped int64
+
+	victim    uint32 // the chunk being compacted, 0: none
+	victimPos int
+	dying     []uint32 // chunks to retire at the next Advance
+
+	holes      [maxSpan/grain + 1][]hole // free places by length, in grains
+	pending    []hole                    // freed in this epoch
+	batches    []batch                   // freed before, and perhaps still looked at; oldest first
+	kept       []batch                   // those of them that snapshots hold
+	unsettled  bool                      // there was more to do than one Advance does
+	generation uint32                    // of the newest chunk
+
+	epoch   atomic.Pointer[Epoch]
+	past    []*Epoch // that may still have readers, oldest first
+	retired []retired
+	waiting int64 // bytes of retired chunks
+
+	mu       sync.Mutex
+	holds    []*Hold
+	released bool // a hold has gone since the last look
+}
+
+// chunk is what the writer knows of one. Invariant: live <= used.
+type chunk struct {
+	used, live int
+	born       uint64 // the epoch it was made in
+	generation uint32 // tells it from earlier chunks of its number
+	sealed     bool   // full, and not retired: it may be compacted
+	open       bool   // its free places may be used
+}
+
+type retired struct {
+	number     uint32
+	born, died uint64
+}
+
+// Stats says what an arena's memory is used for, in bytes but for Chunks.
+type Stats struct {
+	Live    int64 // records in use
+	Garbage int64 // places of records that are not in use any more, in chunks that have others
+	Waiting int64 // retired chunks that a reader or a snapshot may still look at
+	Mapped  int64 // all memory of chunks, spare ones included
+	Chunks  int
+}
+
+// Options are for tests; the zero value is what everyone else uses.
+type Options struct {
+	Chunk  int  // bytes of a chunk at most; 0, or more than 2 MiB: 2 MiB
+	Chunks int  // how many there may be; 0: as many as an address can name
+	Poison bool // overwrite memory when it is freed, as is always done under the race detector
+}
+
+// New returns an empty arena.
+func New(o Options) *Arena {
+	a := &Arena{chunkCap: defaultChunk, limit: maxChunks, poison: o.Poison || poisonAlways}
+	if o.Chunk > 0 {
+		a.chunkCap = min(o.Chunk, maxChunk)
+	}
+	if o.Chunks > 0 {
+		a.limit = min(o.Chunks, maxChunks)
+	}
+	a.chunks = make([]chunk, 1)
+	memory := make([][]byte, 1, 8)
+	a.memory.Store(&memory)
+	a.epoch.Store(&Epoch{number: 1})
+	return a
+}
+
+// Stats returns the figures of now. Only the writer calls it.
+func (a *Arena) Stats() Stats {
+	return Stats{
+		Live: a.live, Garbage: a.used - a.live, Waiting: a.waiting, Mapped: a.mapped,
+		Chunks: len(a.chunks) - 1 - len(a.numbers),
+	}
+}
+
+// At returns the record at an address that is in use or pinned. It is read-only.
+func (a *Arena) At(at Addr) []byte {
+	p := (*a.memory.Load())[at>>offsetBits][at&(maxChunk-1):]
+	n, w := int(p[0]), 1
+	if n >= 0x80 {
+		u, uw := binary.Uvarint(p)
+		n, w = int(u), uw
+	}
+	return p[w : w+n : w+n]
+}
+
+// Append stores a copy of b, which is not empty, and returns its address and the copy.
+func (a *Arena) Append(b []byte) (Addr, []byte, error) { return a.append(fresh, b) }
+
+func (a *Arena) append(to int, b []byte) (Addr, []byte, error) {
+	need := span(len(b))
+	at, ok := a.hole(need)
+	if !ok {
+		number := a.head[to]
+		if number == 0 || a.chunks[number].used+need > len((*a.memory.Load())[number]) {
+			var err error
+			if number, err = a.chunkFor(to, need); err != nil {
+				return 0, nil, err
+			}
+		}
+		c := &a.chunks[number]
+		at = Addr(number)<<offsetBits | Addr(c.used)
+		c.used += need
+		a.used += int64(need)
+	}
+	a.chunks[at>>offsetBits].live += need
+	a.live += int64(need)
+	p := (*a.memory.Load())[at>>offsetBits][at&(maxChunk-1):]
+	w := binary.PutUvarint(p, uint64(len(b)))
+	end := w + copy(p[w:], b)
+	return at, p[w:end:end], nil
+}
+
+// grain is what the lengths of places are rounded up to, in bytes, so that a
+// record that has changed a little fits where another one was.
+const grain = 4 // at least 3: see giveBack
+
+// span is what a record of n bytes takes.
+func span(n int) int {
+	w := 1
+	for u := n; u >= 0x80; u >>= 7 {
+		w++
+	}
+	return (w + n + grain - 1) &^ (grain - 1)
+}
+
+// chunkFor returns a chunk with room for so many bytes: a new head, or one for
+// a large record alone.
+func (a *Arena) chunkFor(to, need int) (uint32, error) {
+	if need > a.chunkCap/8 {
+		number, err := a.add(need)
+		if err == nil {
+			a.chunks[number].sealed, a.chunks[number].open = true, false
+		}
+		return number, err
+	}
+	// The two heads shall be a small part of the whole.
+	size := min(firstChunk, a.chunkCap)
+	for size < a.chunkCap && (size < need || int64(size) < a.live/headShare) {
+		size = min(2*size, a.chunkCap)
+	}
+	number, err := a.add(size)
+	if err != nil {
+		return 0, err
+	}
+	if old := a.head[to]; old != 0 {
+		a.head[to] = 0
+		a.chunks[old].sealed = true
+		a.check(old)
+	}
+	a.head[to] = number
+	return number, nil
+}
+
+// add makes a chunk.
+func (a *Arena) add(size int) (uint32, error) {
+	reuse := len(a.numbers) > 0
+	if !reuse && len(a.chunks) > a.limit {
+		return 0, ErrFull
+	}
+	var m []byte
+	if n := len(a.spare); size == a.chunkCap && n > 0 {
+		m, a.spare = a.spare[n-1], a.spare[:n-1]
+	} else {
+		var err error
+		if m, err = mapMemory(size); err != nil {
+			return 0, fmt.Errorf("map %d bytes of memory: %w", size, err)
+		}
+		a.mapped += int64(len(m))
+	}
+	a.generation = (a.generation + 1) & (1<<generationBits - 1)
+	if a.generation&(1<<(generationBits-1)-1) == 0 {
+		a.forgetHoles() // none is to outlive a full round of generations
+	}
+	c := chunk{born: a.epoch.Load().number, generation: a.generation, open: true}
+	memory := *a.memory.Load()
+	if reuse {
+		number := a.numbers[len(a.numbers)-1]
+		a.numbers = a.numbers[:len(a.numbers)-1]
+		memory[number], a.chunks[number] = m, c
+		return number, nil
+	}
+	// Readers of the old header do not see the new element.
+	memory = append(memory, m)
+	a.memory.Store(&memory)
+	a.chunks = append(a.chunks, c)
+	return uint32(len(a.chunks) - 1), nil
+}
+
+// Drop takes back a record that nobody but the writer has seen.
+func (a *Arena) Drop(at Addr) {
+	number, need := uint32(at>>offsetBits), span(len(a.At(at)))
+	c := &a.chunks[number]
+	c.live -= need
+	a.live -= int64(need)
+	if int(at&(maxChunk-1))+need == c.used && !c.sealed {
+		c.used -= need
+		a.used -= int64(need)
+		return
+	}
+	if need <= maxSpan {
+		a.giveBack(a.holeAt(at), need)
+	}
+	a.check(number)
+}
+
+// Free makes a record garbage. Nobody may find its address any more from the
+// next Advance on.
+func (a *Arena) Free(at Addr) {
+	number, need := uint32(at>>offsetBits), span(len(a.At(at)))
+	a.chunks[number].live -= need
+	a.live -= int64(need)
+	if need <= maxSpan && a.chunks[number].open {
+		a.pending = append(a.pending, a.holeAt(at))
+	}
+	a.check(number)
+}
+
+// check lets a chunk that has nothing but garbage be retired.
+func (a *Arena) check(number uint32) {
+	c := &a.chunks[number]
+	if c.live != 0 || !c.sealed {
+		return
+	}
+	c.sealed, c.open = false, false
+	if a.victim == number {
+		a.victim = 0
+	}
+	a.dying = append(a.dying, number)
+}
+
+// FreeAll makes every record garbage. As after Free, some may be in use again
+// before the next Advance: Keep says which.
+func (a *Arena) FreeAll() {
+	for i := range a.chunks {
+		if c := &a.chunks[i]; c.live > 0 {
+			a.live -= int64(c.live)
+			c.live = 0
+		}
+	}
+}
+
+// Keep makes a record that FreeAll has freed one in use.
+func (a *Arena) Keep(at Addr) {
+	need := span(len(a.At(at)))
+	a.chunks[at>>offsetBits].live += need
+	a.live += int64(need)
+}
+
+// CheckAll ends what FreeAll began.
+func (a *Arena) CheckAll() {
+	for i := range a.chunks {
+		a.check(uint32(i))
+	}
+}
+
+// Release gives all memory back. Nothing may use the arena after that.
+func (a *Arena) Release() {
+	for _, m := range *a.memory.Load() {
+		if m != nil {
+			unmapMemory(m)
+		}
+	}
+	for _, m := range a.spare {
+		unmapMemory(m)
+	}
+	a.memory.Store(nil)
+}

@@ -1,0 +1,288 @@
+package arena_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"rowfall/replication/keyspace/arena"
+)
+
+// owner is the least that a user of an arena has to do: numbered records in
+// places that readers look up under a lock.
+type owner struct {
+	a  *arena.Arena
+	mu sync.RWMutex
+	at map[int]arena.Addr
+}
+
+func newOwner(o arena.Options) *owner {
+	o.Poison = true
+	return &owner{a: arena.New(o), at: map[int]arena.Addr{}}
+}
+
+// content of a record tells its number, its version and its length.
+func content(id, version, size int) []byte {
+	b := fmt.Appendf(nil, "%d:%d:%d:", id, version, size)
+	for len(b) < size {
+		b = append(b, byte('a'+id%26))
+	}
+	return b
+}
+
+func whole(b []byte, id int) bool {
+	var n, version, size int
+	if _, err := fmt.Sscanf(string(b[:min(len(b), 40)]), "%d:%d:%d:", &n, &version, &size); err != nil || n != id {
+		return false
+	}
+	return bytes.Equal(b, content(id, version, size))
+}
+
+func (o *owner) set(t testing.TB, id int, b []byte) {
+	at, got, err := o.a.Append(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, b) || !bytes.Equal(o.a.At(at), b) {
+		t.Fatalf("Append returns %q for %q", got, b)
+	}
+	o.mu.Lock()
+	old, had := o.at[id]
+	o.at[id] = at
+	o.mu.Unlock()
+	if had {
+		o.a.Free(old)
+	}
+}
+
+func (o *owner) remove(id int) {
+	o.mu.Lock()
+	old := o.at[id]
+	delete(o.at, id)
+	o.mu.Unlock()
+	o.a.Free(old)
+}
+
+// compact looks at so many bytes.
+func (o *owner) compact(t testing.TB, budget int) {
+	for budget > 0 && o.a.Excess(8) > 0 && o.a.Select(16) {
+		at, b, size, ok := o.a.Next()
+		budget -= size
+		var id int
+		if !ok || b == nil {
+			continue
+		}
+		if _, err := fmt.Sscanf(string(b[:min(len(b), 40)]), "%d:", &id); err != nil {
+			t.Fatalf("Next returns %q", b)
+		}
+		if o.at[id] != at {
+			continue
+		}
+		to, err := o.a.Move(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.mu.Lock()
+		o.at[id] = to
+		o.mu.Unlock()
+		o.a.Free(at)
+	}
+}
+
+func (o *owner) check(t testing.TB) {
+	t.Helper()
+	live := int64(0)
+	for id, at := range o.at {
+		b := o.a.At(at)
+		if !whole(b, id) {
+			t.Fatalf("record %d is %.60q", id, b)
+		}
+		n := len(b) + 1
+		if len(b) >= 0x80 {
+			n++
+		}
+		if len(b) >= 0x4000 {
+			n++
+		}
+		live += int64(n+3) &^ 3
+	}
+	if s := o.a.Stats(); s.Live != live {
+		t.Fatalf("%+v, but %d bytes are live", s, live)
+	}
+}
+
+func TestArena(t *testing.T) {
+	for _, chunk := range []int{256, 4096, 1 << 20} {
+		t.Run(fmt.Sprint(chunk), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(1, uint64(chunk)))
+			o := newOwner(arena.Options{Chunk: chunk})
+			for n := range 8_000 {
+				id := r.IntN(500)
+				size := r.IntN(300)
+				if r.IntN(100) == 0 {
+					size = r.IntN(3 * chunk % 100_000)
+				}
+				switch {
+				case r.IntN(5) > 0:
+					o.set(t, id, content(id, n, size))
+				case r.IntN(2) == 0 && o.at[id] != 0:
+					o.remove(id)
+				default:
+					at, _, err := o.a.Append(content(id, n, size))
+					if err != nil {
+						t.Fatal(err)
+					}
+					o.a.Drop(at)
+				}
+				o.compact(t, 4000)
+				o.a.Advance()
+				if n%1000 == 0 {
+					o.check(t)
+				}
+			}
+			o.check(t)
+			if s := o.a.Stats(); s.Garbage > s.Live/2+int64(2*min(chunk, 128<<10)) || s.Waiting != 0 {
+				t.Fatalf("compaction leaves %+v", s)
+			}
+			for id := range o.at {
+				o.remove(id)
+			}
+			o.a.Advance()
+			if s := o.a.Stats(); s.Live != 0 || s.Chunks > 2 {
+				t.Fatalf("with everything freed: %+v", s)
+			}
+			o.a.Release()
+		})
+	}
+}
+
+// A pinned reader and a hold each keep what they can see, and nothing else.
+func TestArenaKeeps(t *testing.T) {
+	const chunk = 4096
+	o := newOwner(arena.Options{Chunk: chunk})
+	churn := func(version int) {
+		for id := range 200 {
+			o.set(t, id, content(id, version, 50))
+			o.compact(t, 4000)
+			o.a.Advance()
+		}
+	}
+	churn(0)
+	for _, c := range []struct {
+		name string
+		keep func() (release func())
+		// waits: chunks that appear and go while it lasts wait for it, too
+		waits bool
+	}{
+		{"pin", func() func() { return o.a.Pin().Unpin }, true},
+		{"hold", func() func() { h := o.a.Hold(); return func() { o.a.ReleaseHold(h) } }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			churn(1)
+			var held [][]byte
+			release := c.keep()
+			for id := range 200 {
+				held = append(held, o.a.At(o.at[id]))
+			}
+			for n := range 20 {
+				churn(n + 2)
+			}
+			for id, b := range held {
+				if !bytes.Equal(b, content(id, 1, 50)) {
+					t.Fatalf("record %d has become %q", id, b)
+				}
+			}
+			s := o.a.Stats()
+			if all := s.Waiting + s.Garbage; all < 200*50 || !c.waits && all > 2*200*56+8*chunk {
+				t.Fatalf("kept: %+v", s)
+			}
+			release()
+			release = o.a.Pin().Unpin // a later one is in nobody's way
+			for range 20 {
+				o.a.Advance()
+			}
+			if s := o.a.Stats(); s.Waiting != 0 {
+				t.Fatalf("released: %+v", s)
+			}
+			release()
+			o.check(t)
+		})
+	}
+}
+
+func TestArenaFull(t *testing.T) {
+	o := newOwner(arena.Options{Chunk: 256, Chunks: 5})
+	n := 0
+	for ; ; n++ {
+		at, _, err := o.a.Append(content(n, 0, 30))
+		if err != nil {
+			if !errors.Is(err, arena.ErrFull) {
+				t.Fatal(err)
+			}
+			break
+		}
+		o.at[n] = at
+	}
+	if n != 5*(256/31) {
+		t.Fatalf("%d records fit", n)
+	}
+	o.check(t)
+	if _, _, err := o.a.Append(make([]byte, 1000)); !errors.Is(err, arena.ErrFull) {
+		t.Fatal("a large record needs a chunk, too")
+	}
+	for id := range 256 / 31 {
+		o.remove(id)
+	}
+	o.a.Advance()
+	o.set(t, n, content(n, 0, 30))
+	o.check(t)
+}
+
+// Readers look records up while the writer replaces and compacts them.
+func TestArenaReaders(t *testing.T) {
+	o := newOwner(arena.Options{Chunk: 1024})
+	const ids = 64
+	for id := range ids {
+		o.set(t, id, content(id, 0, 40))
+	}
+	var wg sync.WaitGroup
+	var done atomic.Bool
+	for range 4 {
+		wg.Go(func() {
+			for n := 0; !done.Load(); n++ {
+				e := o.a.Pin()
+				var seen [][]byte
+				for i := range 8 {
+					o.mu.RLock()
+					at := o.at[(n+i)%ids]
+					o.mu.RUnlock()
+					seen = append(seen, o.a.At(at))
+				}
+				for i, b := range seen {
+					if !whole(b, (n+i)%ids) {
+						t.Errorf("record %d reads %q", (n+i)%ids, b)
+					}
+				}
+				e.Unpin()
+			}
+		})
+	}
+	r := rand.New(rand.NewPCG(5, 5))
+	for n := range 6_000 {
+		id := r.IntN(ids)
+		o.set(t, id, content(id, n, 20+r.IntN(60)))
+		o.compact(t, 1000)
+		o.a.Advance()
+	}
+	done.Store(true)
+	wg.Wait()
+	o.a.Advance()
+	o.check(t)
+	if s := o.a.Stats(); s.Waiting != 0 {
+		t.Fatalf("with no reader left: %+v", s)
+	}
+}

@@ -1,0 +1,159 @@
+package arena
+
+import (
+	"slices"
+	"sync/atomic"
+)
+
+// Epoch counts the readers that began in one stretch of time.
+type Epoch struct {
+	number  uint64
+	readers atomic.Int64
+}
+
+// Pin keeps what can be found from now on until Unpin. Any goroutine may call
+// it.
+func (a *Arena) Pin() *Epoch {
+	for {
+		e := a.epoch.Load()
+		e.readers.Add(1)
+		if a.epoch.Load() == e {
+			return e
+		}
+		// The writer may have looked at the counter before.
+		e.readers.Add(-1)
+	}
+}
+
+// Unpin ends a Pin.
+func (e *Epoch) Unpin() { e.readers.Add(-1) }
+
+// Hold is the moment of a snapshot.
+type Hold struct{ at uint64 }
+
+// Hold keeps the records in use now, until Release. Any goroutine may call it,
+// but what they are must not change meanwhile: the owner's lock is held.
+func (a *Arena) Hold() *Hold {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	h := &Hold{a.epoch.Load().number}
+	a.holds = append(a.holds, h)
+	return h
+}
+
+// ReleaseHold ends a hold.
+func (a *Arena) ReleaseHold(h *Hold) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if i := slices.Index(a.holds, h); i >= 0 {
+		a.holds = slices.Delete(a.holds, i, i+1)
+		a.released = true
+	}
+}
+
+// Advance retires the chunks that have become empty, and gives those and other
+// places that were freed before to new records, as far as nobody can look at
+// them any more. The owner calls it when what it freed cannot be found any more.
+// It does a bounded amount of work.
+func (a *Arena) Advance() {
+	ends := len(a.dying) > 0 || len(a.pending) >= batchSize
+	if ends {
+		a.endEpoch()
+	}
+	if len(a.retired) == 0 && len(a.batches) == 0 && len(a.kept) == 0 {
+		return
+	}
+	was := len(a.past)
+	for len(a.past) > 0 && a.past[0].readers.Load() == 0 {
+		a.past = a.past[1:]
+	}
+	oldest := a.epoch.Load().number
+	if len(a.past) > 0 {
+		oldest = a.past[0].number
+	}
+	a.mu.Lock()
+	if a.released {
+		// What the hold has kept is looked at again.
+		a.batches = append(a.kept, a.batches...)
+		a.kept = nil
+		a.unsettled, a.released = true, false
+	}
+	if ends || len(a.past) != was || a.unsettled {
+		a.settle(oldest)
+		a.reclaim(oldest)
+	}
+	a.mu.Unlock()
+}
+
+func (a *Arena) endEpoch() {
+	e := a.epoch.Load()
+	for _, number := range a.dying {
+		c := &a.chunks[number]
+		a.retired = append(a.retired, retired{number, c.born, e.number})
+		a.used -= int64(c.used)
+		a.waiting += int64(len((*a.memory.Load())[number]))
+	}
+	a.dying = a.dying[:0]
+	if len(a.pending) > 0 {
+		a.batches = append(a.batches, batch{e.number, slices.Clone(a.pending)})
+		a.pending = a.pending[:0]
+	}
+	a.past = append(a.past, e)
+	a.epoch.Store(&Epoch{number: e.number + 1})
+}
+
+// freeAtOnce bounds how many bytes of chunks one Advance frees: to unmap a MiB
+// takes some 30 microseconds.
+const freeAtOnce = 4 << 20
+
+// reclaim frees retired chunks. It needs mu.
+func (a *Arena) reclaim(oldest uint64) {
+	freed := 0
+	a.unsettled = len(a.batches) > 0 && a.batches[0].died < oldest
+	kept := a.retired[:0]
+	for _, r := range a.retired {
+		switch {
+		case r.died >= oldest || a.held(r.born, r.died):
+			kept = append(kept, r)
+		case freed >= freeAtOnce:
+			kept = append(kept, r)
+			a.unsettled = true
+		default:
+			freed += len((*a.memory.Load())[r.number])
+			a.free(r.number)
+		}
+	}
+	a.retired = kept
+}
+
+func (a *Arena) held(born, died uint64) bool {
+	for _, h := range a.holds {
+		if born <= h.at && h.at <= died {
+			return true
+		}
+	}
+	return false
+}
+
+// maxSpare is how much memory is kept for chunks to come, as chunks.
+const maxSpare = 2
+
+func (a *Arena) free(number uint32) {
+	memory := *a.memory.Load()
+	m := memory[number]
+	if a.poison {
+		for i := range m {
+			m[i] = 0xdb
+		}
+	}
+	a.waiting -= int64(len(m))
+	if len(m) == a.chunkCap && len(a.spare) < maxSpare {
+		a.spare = append(a.spare, m)
+	} else {
+		a.mapped -= int64(len(m))
+		unmapMemory(m)
+	}
+	memory[number] = nil
+	a.chunks[number] = chunk{}
+	a.numbers = append(a.numbers, number)
+}

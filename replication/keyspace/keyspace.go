@@ -1,0 +1,327 @@
+package keyspace
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"rowfall/replication/keyspace/arena"
+	"rowfall/replication/keyspace/btree"
+	"rowfall/replication/keyspace/value"
+)
+
+// Value is an immutable view of one stored value.
+type Value = value.Value
+
+// Kind is the type of a value.
+type Kind = value.Kind
+
+// The kinds of values.
+const (
+	String    = value.String
+	Hash      = value.Hash
+	Set       = value.Set
+	SortedSet = value.SortedSet
+	List      = value.List
+	Stream    = value.Stream
+)
+
+type (
+	// StreamID is the id of an entry of a stream.
+	StreamID = value.StreamID
+	// StreamInfo is what a stream knows besides its entries.
+	StreamInfo = value.StreamInfo
+	// StreamEntry is one entry of a stream.
+	StreamEntry = value.StreamEntry
+)
+
+// Options configures a Keyspace.
+type Options struct {
+	// HiddenPrefix marks keys that SCAN, KEYS, RANDOMKEY and DBSIZE leave out;
+	// empty: none. Every other command sees them.
+	HiddenPrefix string
+	// Now returns milliseconds since 1970 for readers; nil: the wall clock.
+	Now func() int64
+}
+
+// Keyspace is one database. Stage, Publish, Discard, Expired, Snapshot and
+// Loader belong to one goroutine, the writer; all other methods may be called
+// from any.
+type Keyspace struct {
+	hidden string
+	now    func() int64
+
+	// What readers see. The writer reads it without the lock, since nobody
+	// else changes it, and changes it under the lock.
+	mu sync.RWMutex
+	published
+
+	arena  *arena.Arena
+	shapes *value.Shapes
+
+	// due orders the keys that expire: time u64 BE, key. Only the writer looks.
+	due btree.Tree
+
+	stage stage
+	moves mover
+}
+
+// published is the state that mu guards.
+type published struct {
+	table   *table
+	keys    int
+	expires int // keys with an expiry
+	secret  int // keys with the hidden prefix
+	memory  arena.Stats
+}
+
+// dueEpoch lets the writer change its own tree in place.
+const dueEpoch = 1
+
+// seed orders the keys of this process. It is one for all keyspaces, so that
+// the cursors of SCAN stay good when a full resync replaces a keyspace.
+var seed = maphash.MakeSeed()
+
+func hashOf(key []byte) uint64 { return maphash.Bytes(seed, key) }
+
+// New returns an empty keyspace.
+func New(o Options) *Keyspace { return newKeyspace(o, arena.Options{}) }
+
+func newKeyspace(o Options, ao arena.Options) *Keyspace {
+	k := &Keyspace{hidden: o.HiddenPrefix, now: o.Now}
+	if k.now == nil {
+		k.now = func() int64 { return time.Now().UnixMilli() }
+	}
+	k.arena, k.shapes = arena.New(ao), value.NewShapes()
+	k.stage.edit.Shapes = k.shapes
+	k.table = newTable(k.arena)
+	// Whoever uses bytes of the arena holds the keyspace: see pin.
+	runtime.AddCleanup(k, (*arena.Arena).Release, k.arena)
+	return k
+}
+
+// pinned is what keeps the arena's bytes for a reader.
+type pinned struct {
+	k *Keyspace
+	e *arena.Epoch
+}
+
+// pin keeps every record that is found from now on as it is, until unpin.
+func (k *Keyspace) pin() pinned { return pinned{k, k.arena.Pin()} }
+
+func (p pinned) unpin() {
+	p.e.Unpin()
+	runtime.KeepAlive(p.k)
+}
+
+// Publish makes the staged unit visible, all of it at once. Without one it does
+// nothing.
+func (k *Keyspace) Publish() {
+	st := &k.stage
+	if !st.active {
+		return
+	}
+	k.mu.Lock()
+	if st.flushed {
+		k.published = published{table: newTable(k.arena)}
+	}
+	for i := range st.changes {
+		k.publishLocked(&st.changes[i])
+	}
+	k.memory = k.arena.Stats()
+	k.mu.Unlock()
+	if st.flushed {
+		k.due = btree.Tree{}
+	}
+	written := 0
+	for i := range st.changes {
+		c := &st.changes[i]
+		written += len(c.rec)
+		if was := c.old.expireAt(); was != 0 {
+			k.due.Delete(dueEpoch, k.dueKey(was, c.old.key()))
+		}
+		if at := c.rec.expireAt(); at != 0 && !c.deleted {
+			k.due.Set(dueEpoch, k.dueKey(at, c.rec.key()), nil)
+		}
+	}
+	k.settle()
+	st.reset()
+	k.compact(written)
+	k.arena.Advance()
+}
+
+// settle tells the arena which records the published unit has replaced.
+func (k *Keyspace) settle() {
+	st := &k.stage
+	if st.flushed {
+		k.arena.FreeAll()
+	}
+	for i := range st.changes {
+		c := &st.changes[i]
+		switch {
+		case st.flushed && c.at != 0 && !c.deleted:
+			k.arena.Keep(c.at)
+		case st.flushed:
+		case c.deleted && c.at != 0:
+			k.arena.Free(c.at)
+		}
+		if c.oldAt != 0 {
+			k.arena.Free(c.oldAt)
+		}
+	}
+	if st.flushed {
+		k.arena.CheckAll()
+	}
+}
+
+func (k *Keyspace) publishLocked(c *change) {
+	if c.deleted {
+		if c.old != "" {
+			k.table.remove(c.hash, view(c.old.key()))
+			k.count(c.old, -1)
+		}
+		return
+	}
+	if c.old != "" {
+		k.count(c.old, -1)
+	}
+	k.table.put(c.hash, c.rec, c.at, c.big)
+	k.count(c.rec, 1)
+}
+
+// count adds a record to the counters, or with -1 takes it out.
+func (k *Keyspace) count(r record, by int) {
+	k.keys += by
+	if r[0]&flagExpires != 0 {
+		k.expires += by
+	}
+	if k.isHidden(r.key()) {
+		k.secret += by
+	}
+}
+
+// Discard drops the staged unit; nothing of it remains. Without one it does
+// nothing.
+func (k *Keyspace) Discard() { k.drop() }
+
+func (k *Keyspace) dueKey(at int64, key string) []byte {
+	k.stage.scratch = binary.BigEndian.AppendUint64(k.stage.scratch[:0], uint64(at))
+	k.stage.scratch = append(k.stage.scratch, key...)
+	return k.stage.scratch
+}
+
+// Expired returns at most limit published keys whose time has passed at now (ms
+// since 1970), those due longest first. The caller has them deleted by a unit
+// of DEL.
+func (k *Keyspace) Expired(now int64, limit int) [][]byte {
+	var keys [][]byte
+	k.due.Ascend(0, limit, func(due, _ []byte) bool {
+		if !expired(int64(binary.BigEndian.Uint64(due)), now) {
+			return false
+		}
+		keys = append(keys, append([]byte(nil), due[8:]...))
+		return true
+	})
+	return keys
+}
+
+// read returns the value of a key that has not expired, or the zero Value. The
+// caller has the arena pinned.
+func (k *Keyspace) read(key []byte) (v Value, expireAt int64) {
+	hash := hashOf(key)
+	k.mu.RLock()
+	rec, _, big := k.table.find(hash, key)
+	k.mu.RUnlock()
+	return k.live(rec, big)
+}
+
+func (k *Keyspace) live(rec record, big *value.Big) (v Value, expireAt int64) {
+	if expireAt = rec.expireAt(); expireAt != 0 && expired(expireAt, k.now()) {
+		return Value{}, 0
+	}
+	return k.valueOf(rec, big), expireAt
+}
+
+// readAll calls visit with the value of every key, all as of one moment.
+func (k *Keyspace) readAll(keys [][]byte, visit func(v Value)) {
+	type found struct {
+		rec record
+		big *value.Big
+	}
+	all := make([]found, len(keys))
+	k.mu.RLock()
+	for i, key := range keys {
+		all[i].rec, _, all[i].big = k.table.find(hashOf(key), key)
+	}
+	k.mu.RUnlock()
+	for _, f := range all {
+		v, _ := k.live(f.rec, f.big)
+		visit(v)
+	}
+}
+
+// Len returns the number of keys that are not hidden, as DBSIZE does: expired
+// ones count until they are deleted.
+func (k *Keyspace) Len() int {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.keys - k.secret
+}
+
+// Counts returns the number of all keys, of those with an expiry, and of those
+// with the hidden prefix.
+func (k *Keyspace) Counts() (keys, expires, hidden int) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.keys, k.expires, k.secret
+}
+
+// Memory returns what records need as of the last unit, in bytes. Slots (some
+// 11 bytes a key), large collections and the order of expiry are not in it.
+func (k *Keyspace) Memory() arena.Stats {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.memory
+}
+
+// Get returns a copy of a string; false if the key is absent or no string.
+func (k *Keyspace) Get(key string) ([]byte, bool) {
+	defer k.pin().unpin()
+	v, _ := k.read(view(key))
+	if v.Kind() != String {
+		return nil, false
+	}
+	return append([]byte{}, v.Bytes()...), true
+}
+
+// HashFields returns a copy of a hash; false if the key is absent or no hash.
+func (k *Keyspace) HashFields(key string) (map[string]string, bool) {
+	defer k.pin().unpin()
+	v, _ := k.read(view(key))
+	if v.Kind() != Hash {
+		return nil, false
+	}
+	fields := make(map[string]string, v.Len())
+	v.Fields(func(field, val []byte) bool {
+		fields[string(field)] = string(val)
+		return true
+	})
+	return fields, true
+}
+
+// Each calls visit with every key of one moment that begins with prefix and has
+// not expired, hidden ones included.
+func (k *Keyspace) Each(prefix string, visit func(key string)) {
+	now := k.now()
+	s := k.snapshot()
+	defer s.Close()
+	_ = s.records(func(rec record, _ *value.Big) error { // no error but the visitor's
+		if key := rec.key(); strings.HasPrefix(key, prefix) && !expired(rec.expireAt(), now) {
+			visit(strings.Clone(key))
+		}
+		return nil
+	})
+}

@@ -1,0 +1,139 @@
+package keyspace
+
+import (
+	"fmt"
+	"math"
+
+	"rowfall/replication/keyspace/value"
+)
+
+// Loader fills a keyspace that nobody else uses yet. Keys, values and members
+// are copied. A key, field or member that is there already is an error, as is
+// an empty collection (but a stream may be empty): Redis refuses such a
+// snapshot, too.
+type Loader struct{ k *Keyspace }
+
+// Loader returns a loader. It must not be used any more once the keyspace is
+// shared.
+func (k *Keyspace) Loader() *Loader { return &Loader{k} }
+
+// String adds a string. expireAt is in ms since 1970, 0 for never.
+func (l *Loader) String(key, val []byte, expireAt int64) error {
+	return l.add(String, key, expireAt, func(e *value.Editor) error {
+		e.Buf, e.Big = append(e.Buf, val...), nil
+		return nil
+	})
+}
+
+// Hash adds a hash of field-value pairs.
+func (l *Loader) Hash(key []byte, pairs [][]byte, expireAt int64) error {
+	return l.add(Hash, key, expireAt, func(e *value.Editor) error {
+		if len(pairs) == 0 || len(pairs)%2 != 0 {
+			return fmt.Errorf("hash of %d fields and values", len(pairs))
+		}
+		if e.SetFields(Value{}, pairs) != len(pairs)/2 {
+			return fmt.Errorf("duplicate field")
+		}
+		return nil
+	})
+}
+
+// Set adds a set.
+func (l *Loader) Set(key []byte, members [][]byte, expireAt int64) error {
+	return l.add(Set, key, expireAt, func(e *value.Editor) error {
+		if len(members) == 0 {
+			return fmt.Errorf("empty set")
+		}
+		if e.AddMembers(Value{}, members) != len(members) {
+			return fmt.Errorf("duplicate member")
+		}
+		return nil
+	})
+}
+
+// SortedSet adds a sorted set; a score that is not a number is an error.
+func (l *Loader) SortedSet(key []byte, members [][]byte, scores []float64, expireAt int64) error {
+	return l.add(SortedSet, key, expireAt, func(e *value.Editor) error {
+		if len(members) == 0 || len(members) != len(scores) {
+			return fmt.Errorf("sorted set of %d members and %d scores", len(members), len(scores))
+		}
+		for _, s := range scores {
+			if math.IsNaN(s) {
+				return fmt.Errorf("score is not a number")
+			}
+		}
+		if added, _ := e.SetScores(Value{}, members, scores); added != len(members) {
+			return fmt.Errorf("duplicate member")
+		}
+		return nil
+	})
+}
+
+// List adds a list of items, from its head.
+func (l *Loader) List(key []byte, items [][]byte, expireAt int64) error {
+	return l.add(List, key, expireAt, func(e *value.Editor) error {
+		if len(items) == 0 {
+			return fmt.Errorf("empty list")
+		}
+		e.PushItems(Value{}, items, false)
+		return nil
+	})
+}
+
+// Stream adds a stream. fill calls add with every entry, by rising ids, and
+// fields and values in turn; then it returns what the stream knows besides. An
+// error that add returns is to be returned by fill. A keyspace knows no consumer
+// groups: who finds some in a snapshot must refuse it.
+func (l *Loader) Stream(key []byte, expireAt int64, fill func(add func(id StreamID, pairs [][]byte) error) (StreamInfo, error)) error {
+	return l.add(Stream, key, expireAt, func(e *value.Editor) error {
+		s := e.EditStream(Value{})
+		info, err := fill(func(id StreamID, pairs [][]byte) error {
+			switch {
+			case len(pairs) == 0 || len(pairs)%2 != 0:
+				return fmt.Errorf("stream entry of %d fields and values", len(pairs))
+			case id.Compare(s.Info.Last) <= 0:
+				return fmt.Errorf("stream entry %s comes after %s", id, s.Info.Last)
+			}
+			s.Append(id, pairs)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if info.Last.Compare(s.Info.Last) < 0 || info.Added < uint64(s.Len()) {
+			return fmt.Errorf("stream of %d entries up to %s says that it has had %d up to %s",
+				s.Len(), s.Info.Last, info.Added, info.Last)
+		}
+		s.Info = info
+		s.Finish()
+		return nil
+	})
+}
+
+func (l *Loader) add(kind Kind, key []byte, expireAt int64, fill func(e *value.Editor) error) error {
+	k := l.k
+	hash := hashOf(key)
+	if rec, _, _ := k.table.find(hash, key); rec != "" {
+		return fmt.Errorf("load key %.64q: duplicate key", key)
+	}
+	e := &k.stage.edit
+	e.Epoch++
+	e.Buf = appendRecordHead(e.Buf[:0], kind, key, expireAt)
+	if err := fill(e); err != nil {
+		return fmt.Errorf("load key %.64q: %w", key, err)
+	}
+	rec, at := k.store()
+	if err := k.stage.fault; err != nil {
+		k.stage.fault = nil
+		return fmt.Errorf("load key %.64q: %w", key, err)
+	}
+	k.table.reserve(hash, 1, e.Epoch)
+	k.mu.Lock()
+	k.table.put(hash, rec, at, e.Big)
+	k.count(rec, 1)
+	k.mu.Unlock()
+	if expireAt != 0 {
+		k.due.Set(dueEpoch, k.dueKey(expireAt, rec.key()), nil)
+	}
+	return nil
+}

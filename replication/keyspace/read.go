@@ -1,0 +1,497 @@
+package keyspace
+
+import (
+	"bytes"
+	"math"
+	"math/rand/v2"
+	"strings"
+
+	"rowfall/replication/resp"
+)
+
+// reader is one read command. run appends the reply; args has its name first.
+type reader struct {
+	arity int
+	run   func(k *Keyspace, dst []byte, proto int, args [][]byte) []byte
+}
+
+// readers are the commands that Execute answers. The table is filled by init
+// because the functions in it refer to it in error texts.
+var readers map[string]*reader
+
+func init() {
+	readers = map[string]*reader{
+		"GET":         {2, get},
+		"MGET":        {-2, mget},
+		"STRLEN":      {2, strlen},
+		"GETRANGE":    {4, getrange},
+		"SUBSTR":      {4, getrange},
+		"EXISTS":      {-2, exists},
+		"TOUCH":       {-2, exists},
+		"TYPE":        {2, typeOf},
+		"TTL":         {2, timeLeft(1000, true)},
+		"PTTL":        {2, timeLeft(1, true)},
+		"EXPIRETIME":  {2, timeLeft(1000, false)},
+		"PEXPIRETIME": {2, timeLeft(1, false)},
+		"OBJECT":      {-2, object},
+
+		"HGET":    {3, hget},
+		"HMGET":   {-3, hmget},
+		"HGETALL": {2, hgetall},
+		"HKEYS":   {2, hkeys},
+		"HVALS":   {2, hvals},
+		"HLEN":    {2, length(Hash)},
+		"HEXISTS": {3, hexists},
+		"HSTRLEN": {3, hstrlen},
+		"HSCAN":   {-3, collectionScan(Hash)},
+
+		"SMEMBERS":    {2, smembers},
+		"SISMEMBER":   {3, sismember},
+		"SMISMEMBER":  {-3, smismember},
+		"SCARD":       {2, length(Set)},
+		"SRANDMEMBER": {-2, srandmember},
+		"SSCAN":       {-3, collectionScan(Set)},
+
+		"ZRANGE":           {-4, zrange(zquery{by: 'r'}, true)},
+		"ZREVRANGE":        {-4, zrange(zquery{by: 'r', reverse: true}, false)},
+		"ZRANGEBYSCORE":    {-4, zrange(zquery{by: 's'}, false)},
+		"ZREVRANGEBYSCORE": {-4, zrange(zquery{by: 's', reverse: true}, false)},
+		"ZRANGEBYLEX":      {-4, zrange(zquery{by: 'l'}, false)},
+		"ZREVRANGEBYLEX":   {-4, zrange(zquery{by: 'l', reverse: true}, false)},
+		"ZSCORE":           {3, zscore},
+		"ZMSCORE":          {-3, zmscore},
+		"ZCARD":            {2, length(SortedSet)},
+		"ZRANK":            {-3, zrank(false)},
+		"ZREVRANK":         {-3, zrank(true)},
+		"ZCOUNT":           {4, zcount},
+		"ZLEXCOUNT":        {4, zlexcount},
+		"ZSCAN":            {-3, collectionScan(SortedSet)},
+
+		"LRANGE": {4, lrange},
+		"LLEN":   {2, length(List)},
+		"LINDEX": {3, lindex},
+		"LPOS":   {-3, lpos},
+
+		"XRANGE":    {-4, xrange(false)},
+		"XREVRANGE": {-4, xrange(true)},
+		"XLEN":      {2, length(Stream)},
+		"XREAD":     {-4, xread},
+		"XINFO":     {-2, xinfo},
+
+		"SCAN":      {-2, scan},
+		"KEYS":      {2, keys},
+		"DBSIZE":    {1, dbsize},
+		"RANDOMKEY": {1, randomkey},
+	}
+}
+
+// Execute appends the reply of a read command in the shape of protocol 2 or 3,
+// an error reply where Redis would give one. handled is false, and dst is as it
+// was, if args is not a read command of the keyspace. What is appended shares
+// no memory with the keyspace.
+func (k *Keyspace) Execute(dst []byte, proto int, args [][]byte) (out []byte, handled bool) {
+	if len(args) == 0 {
+		return dst, false
+	}
+	r := readers[text(args[0])]
+	if r == nil {
+		var room [maxName]byte
+		if r = readers[string(upper(&room, args[0]))]; r == nil {
+			return dst, false
+		}
+	}
+	if !arityOK(r.arity, len(args)) {
+		return resp.AppendError(dst, arityError(args[0])), true
+	}
+	defer k.pin().unpin()
+	return r.run(k, dst, proto, args), true
+}
+
+// fetch returns the value of a key that must be absent or of one kind; if it is
+// of another, the error is appended.
+func (k *Keyspace) fetch(dst []byte, key []byte, kind Kind) (v Value, out []byte, ok bool) {
+	v, _ = k.read(key)
+	if v.Kind() != kind && v.Kind() != 0 {
+		return v, resp.AppendError(dst, wrongType), false
+	}
+	return v, dst, true
+}
+
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func get(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+	v, dst, ok := k.fetch(dst, args[1], String)
+	switch {
+	case !ok:
+		return dst
+	case v.Kind() == 0:
+		return resp.AppendNull(dst, proto)
+	}
+	return resp.AppendBulk(dst, v.Bytes())
+}
+
+func mget(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+	dst = resp.AppendArray(dst, len(args)-1)
+	k.readAll(args[1:], func(v Value) {
+		if v.Kind() == String {
+			dst = resp.AppendBulk(dst, v.Bytes())
+		} else {
+			dst = resp.AppendNull(dst, proto)
+		}
+	})
+	return dst
+}
+
+func strlen(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+	v, dst, ok := k.fetch(dst, args[1], String)
+	if !ok {
+		return dst
+	}
+	return resp.AppendInt(dst, int64(v.Len()))
+}
+
+func getrange(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+	start, ok1 := parseInt(args[2])
+	end, ok2 := parseInt(args[3])
+	if !ok1 || !ok2 {
+		return resp.AppendError(dst, notInteger)
+	}
+	v, dst, ok := k.fetch(dst, args[1], String)
+	if !ok {
+		return dst
+	}
+	b := v.Bytes()
+	n := int64(len(b))
+	if start < 0 && end < 0 && start > end {
+		return resp.AppendBulk(dst, nil)
+	}
+	if start < 0 {
+		start = max(start+n, 0)
+	}
+	if end < 0 {
+		end = max(end+n, 0)
+	}
+	if end = min(end, n-1); start > end {
+		return resp.AppendBulk(dst, nil)
+	}
+	return resp.AppendBulk(dst, b[start:end+1])
+}
+
+func exists(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+	n := int64(0)
+	k.readAll(args[1:], func(v Value) { n += flag(v.Kind() != 0) })
+	return resp.AppendInt(dst, n)
+}
+
+func typeOf(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+	v, _ := k.read(args[1])
+	return resp.AppendSimple(dst, v.Kind().String())
+}
+
+// timeLeft answers TTL and its kin: in units of so many ms, rounded, from now
+// or since 1970; -2 for no key and -1 for no expiry.
+func timeLeft(unit int64, fromNow bool) func(*Keyspace, []byte, int, [][]byte) []byte {
+	return func(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+		v, at := k.read(args[1])
+		switch {
+		case v.Kind() == 0:
+			return resp.AppendInt(dst, -2)
+		case at == 0:
+			return resp.AppendInt(dst, -1)
+		}
+		if fromNow {
+			at = max(at-k.now(), 0)
+		}
+		return resp.AppendInt(dst, at/unit+flag(2*(at%unit) >= unit && unit > 1))
+	}
+}
+
+func object(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+	sub := strings.ToUpper(string(args[1][:min(len(args[1]), 128)]))
+	switch sub {
+	case "ENCODING", "REFCOUNT", "IDLETIME":
+	default:
+		return resp.AppendError(dst, "ERR unknown subcommand '"+string(args[1][:min(len(args[1]), 128)])+"'. Try OBJECT HELP.")
+	}
+	if len(args) != 3 {
+		return resp.AppendError(dst, arityError([]byte("object|"+sub)))
+	}
+	v, _ := k.read(args[2])
+	switch {
+	case v.Kind() == 0:
+		return resp.AppendNull(dst, proto)
+	case sub == "ENCODING":
+		return resp.AppendBulkString(dst, encoding(v))
+	}
+	return resp.AppendInt(dst, flag(sub == "REFCOUNT"))
+}
+
+// encoding names what Redis would use for such a value.
+func encoding(v Value) string {
+	switch {
+	case v.Kind() == String:
+		if _, ok := parseInt(v.Bytes()); ok {
+			return "int"
+		}
+		if v.Len() <= 44 {
+			return "embstr"
+		}
+		return "raw"
+	case v.Kind() == Stream:
+		return "stream"
+	case !v.IsBig():
+		return "listpack"
+	case v.Kind() == List:
+		return "quicklist"
+	case v.Kind() == SortedSet:
+		return "skiplist"
+	}
+	return "hashtable"
+}
+
+// length answers HLEN, SCARD, ZCARD, LLEN and XLEN.
+func length(kind Kind) func(*Keyspace, []byte, int, [][]byte) []byte {
+	return func(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+		v, dst, ok := k.fetch(dst, args[1], kind)
+		if !ok {
+			return dst
+		}
+		return resp.AppendInt(dst, int64(v.Len()))
+	}
+}
+
+func hget(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+	v, dst, ok := k.fetch(dst, args[1], Hash)
+	if !ok {
+		return dst
+	}
+	if val, ok := v.Field(args[2]); ok {
+		return resp.AppendBulk(dst, val)
+	}
+	return resp.AppendNull(dst, proto)
+}
+
+func hmget(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+	v, dst, ok := k.fetch(dst, args[1], Hash)
+	if !ok {
+		return dst
+	}
+	dst = resp.AppendArray(dst, len(args)-2)
+	for _, name := range args[2:] {
+		if val, ok := v.Field(name); ok {
+			dst = resp.AppendBulk(dst, val)
+		} else {
+			dst = resp.AppendNull(dst, proto)
+		}
+	}
+	return dst
+}
+
+func hgetall(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+	v, dst, ok := k.fetch(dst, args[1], Hash)
+	if !ok {
+		return dst
+	}
+	dst = resp.AppendMap(dst, proto, v.Len())
+	v.Fields(func(f, val []byte) bool {
+		dst = resp.AppendBulk(resp.AppendBulk(dst, f), val)
+		return true
+	})
+	return dst
+}
+
+func hkeys(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+	v, dst, ok := k.fetch(dst, args[1], Hash)
+	if !ok {
+		return dst
+	}
+	dst = resp.AppendArray(dst, v.Len())
+	v.Fields(func(f, _ []byte) bool {
+		dst = resp.AppendBulk(dst, f)
+		return true
+	})
+	return dst
+}
+
+func hvals(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+	v, dst, ok := k.fetch(dst, args[1], Hash)
+	if !ok {
+		return dst
+	}
+	dst = resp.AppendArray(dst, v.Len())
+	v.Fields(func(_, val []byte) bool {
+		dst = resp.AppendBulk(dst, val)
+		return true
+	})
+	return dst
+}
+
+func hexists(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+	v, dst, ok := k.fetch(dst, args[1], Hash)
+	if !ok {
+		return dst
+	}
+	_, ok = v.Field(args[2])
+	return resp.AppendInt(dst, flag(ok))
+}
+
+func hstrlen(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+	v, dst, ok := k.fetch(dst, args[1], Hash)
+	if !ok {
+		return dst
+	}
+	val, _ := v.Field(args[2])
+	return resp.AppendInt(dst, int64(len(val)))
+}
+
+func smembers(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+	v, dst, ok := k.fetch(dst, args[1], Set)
+	if !ok {
+		return dst
+	}
+	dst = resp.AppendSet(dst, proto, v.Len())
+	v.Members(func(m []byte) bool {
+		dst = resp.AppendBulk(dst, m)
+		return true
+	})
+	return dst
+}
+
+func sismember(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+	v, dst, ok := k.fetch(dst, args[1], Set)
+	if !ok {
+		return dst
+	}
+	return resp.AppendInt(dst, flag(v.HasMember(args[2])))
+}
+
+func smismember(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+	v, dst, ok := k.fetch(dst, args[1], Set)
+	if !ok {
+		return dst
+	}
+	dst = resp.AppendArray(dst, len(args)-2)
+	for _, m := range args[2:] {
+		dst = resp.AppendInt(dst, flag(v.HasMember(m)))
+	}
+	return dst
+}
+
+// maxRandom bounds how many members SRANDMEMBER repeats for a negative count.
+const maxRandom = 1 << 20
+
+func srandmember(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+	if len(args) > 3 {
+		return resp.AppendError(dst, syntaxError)
+	}
+	count := int64(0)
+	if len(args) == 3 {
+		n, ok := parseInt(args[2])
+		if !ok {
+			return resp.AppendError(dst, notInteger)
+		}
+		if count = n; count < -maxRandom {
+			return resp.AppendError(dst, "ERR value is out of range")
+		}
+	}
+	v, dst, ok := k.fetch(dst, args[1], Set)
+	if !ok {
+		return dst
+	}
+	n := v.Len()
+	switch {
+	case len(args) == 2 && n == 0:
+		return resp.AppendNull(dst, proto)
+	case len(args) == 2:
+		return resp.AppendBulk(dst, v.MemberAt(rand.IntN(n)))
+	case n == 0:
+		return resp.AppendArray(dst, 0)
+	case count < 0:
+		dst = resp.AppendArray(dst, int(-count))
+		for range -count {
+			dst = resp.AppendBulk(dst, v.MemberAt(rand.IntN(n)))
+		}
+		return dst
+	}
+	return appendSample(dst, v, int(min(count, int64(n))))
+}
+
+// appendSample appends so many different members of a set.
+func appendSample(dst []byte, v Value, count int) []byte {
+	dst = resp.AppendArray(dst, count)
+	left, want := v.Len(), count
+	v.Members(func(m []byte) bool {
+		if want > 0 && rand.IntN(left) < want {
+			dst = resp.AppendBulk(dst, m)
+			want--
+		}
+		left--
+		return want > 0
+	})
+	return dst
+}
+
+func zscore(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+	v, dst, ok := k.fetch(dst, args[1], SortedSet)
+	if !ok {
+		return dst
+	}
+	if score, ok := v.Score(args[2]); ok {
+		return resp.AppendDouble(dst, proto, score)
+	}
+	return resp.AppendNull(dst, proto)
+}
+
+func zmscore(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+	v, dst, ok := k.fetch(dst, args[1], SortedSet)
+	if !ok {
+		return dst
+	}
+	dst = resp.AppendArray(dst, len(args)-2)
+	for _, m := range args[2:] {
+		if score, ok := v.Score(m); ok {
+			dst = resp.AppendDouble(dst, proto, score)
+		} else {
+			dst = resp.AppendNull(dst, proto)
+		}
+	}
+	return dst
+}
+
+func zrank(reverse bool) func(*Keyspace, []byte, int, [][]byte) []byte {
+	return func(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+		if len(args) > 4 {
+			return resp.AppendError(dst, arityError(args[0]))
+		}
+		withScore := len(args) == 4
+		if withScore && !bytes.EqualFold(args[3], []byte("withscore")) {
+			return resp.AppendError(dst, syntaxError)
+		}
+		v, dst, ok := k.fetch(dst, args[1], SortedSet)
+		if !ok {
+			return dst
+		}
+		rank, score, ok := v.Rank(args[2])
+		switch {
+		case !ok && withScore:
+			return resp.AppendNullArray(dst, proto)
+		case !ok:
+			return resp.AppendNull(dst, proto)
+		}
+		if reverse {
+			rank = v.Len() - 1 - rank
+		}
+		if !withScore {
+			return resp.AppendInt(dst, int64(rank))
+		}
+		return resp.AppendDouble(resp.AppendInt(resp.AppendArray(dst, 2), int64(rank)), proto, score)
+	}
+}
+
+// clampInt narrows a 64-bit number to what indexes members.
+func clampInt(n int64) int { return int(max(min(n, math.MaxInt32*256), -math.MaxInt32*256)) }

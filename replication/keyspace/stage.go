@@ -1,0 +1,288 @@
+package keyspace
+
+import (
+	"errors"
+	"fmt"
+
+	"rowfall/replication/keyspace/arena"
+	"rowfall/replication/keyspace/value"
+	"rowfall/replication/resp"
+)
+
+// stage is the overlay of one unit: what each key it touched has become.
+type stage struct {
+	active  bool // a unit is staged, Publish or Discard is due
+	flushed bool // the unit flushed all keys; changes came after that
+	changes []change
+
+	// index finds a change by hash when there are many: open addressing over
+	// numbers of changes, counted from 1.
+	index []int32
+
+	edit    value.Editor // its Epoch numbers the units
+	fault   error        // the arena could not take a record
+	args    [][]byte
+	scores  []float64
+	members [][]byte
+	scratch []byte
+}
+
+// change is one key of the overlay.
+type change struct {
+	hash    uint64
+	rec     record     // what it becomes; if deleted, its last record
+	at      arena.Addr // of the record staged, rec's but if nothing was: 0
+	big     *value.Big // the trees of rec
+	old     record     // what is published, "" if nothing or flushed
+	oldAt   arena.Addr
+	deleted bool
+}
+
+// scanChanges is how many changes are searched without an index.
+const scanChanges = 8
+
+// restSize is what scratch space may keep from one unit to the next, in bytes.
+const restSize = 1 << 20
+
+func (st *stage) reset() {
+	st.active, st.flushed, st.fault = false, false, nil
+	switch n := len(st.changes); {
+	case n <= scanChanges:
+	case len(st.index) > 64*n:
+		st.index = nil
+	default:
+		clear(st.index)
+	}
+	clear(st.changes)
+	st.changes = st.changes[:0]
+	if cap(st.changes) > restSize/64 {
+		st.changes, st.index = nil, nil
+	}
+	if cap(st.edit.Buf) > restSize {
+		st.edit.Buf = nil
+	}
+	st.edit.Reset()
+	clear(st.args[:cap(st.args)])
+	clear(st.members[:cap(st.members)])
+	if cap(st.args) > restSize/64 {
+		st.args, st.members, st.scores = nil, nil, nil
+	}
+}
+
+// find returns the number of a key's change, or -1.
+func (st *stage) find(hash uint64, key []byte) int {
+	if len(st.changes) <= scanChanges {
+		for i := range st.changes {
+			if st.changes[i].hash == hash && st.changes[i].rec.key() == string(key) {
+				return i
+			}
+		}
+		return -1
+	}
+	mask := uint64(len(st.index) - 1)
+	for at := hash & mask; st.index[at] != 0; at = (at + 1) & mask {
+		c := &st.changes[st.index[at]-1]
+		if c.hash == hash && c.rec.key() == string(key) {
+			return int(st.index[at] - 1)
+		}
+	}
+	return -1
+}
+
+func (st *stage) add(c change) {
+	st.changes = append(st.changes, c)
+	n := len(st.changes)
+	switch {
+	case n <= scanChanges:
+		return
+	case 2*n > len(st.index):
+		size := 4 * scanChanges
+		for size < 4*n {
+			size *= 2
+		}
+		st.index = make([]int32, size)
+	case n > scanChanges+1:
+		st.enter(n - 1)
+		return
+	}
+	for i := range st.changes {
+		st.enter(i)
+	}
+}
+
+func (st *stage) enter(i int) {
+	mask := uint64(len(st.index) - 1)
+	at := st.changes[i].hash & mask
+	for st.index[at] != 0 {
+		at = (at + 1) & mask
+	}
+	st.index[at] = int32(i + 1)
+}
+
+// drop gives back the records of a unit that is not to be published.
+func (k *Keyspace) drop() {
+	for i := len(k.stage.changes) - 1; i >= 0; i-- {
+		if at := k.stage.changes[i].at; at != 0 {
+			k.arena.Drop(at)
+		}
+	}
+	k.stage.reset()
+}
+
+// store puts what the editor made into the arena as a record. If the arena
+// cannot take it, the unit will be refused.
+func (k *Keyspace) store() (record, arena.Addr) {
+	e := &k.stage.edit
+	if e.Big != nil {
+		e.Buf[0] |= flagBig
+	}
+	at, b, err := k.arena.Append(e.Buf)
+	if err != nil {
+		k.stage.fault = err
+		return record(e.Buf), 0
+	}
+	return record(text(b)), at
+}
+
+// target is a key that a command is about to change.
+type target struct {
+	hash   uint64
+	key    []byte
+	change int    // its number in the overlay, -1: not there
+	base   record // what is published, if change is -1
+	baseAt arena.Addr
+	rec    record // what the command sees; "" if absent
+	big    *value.Big
+	k      *Keyspace
+}
+
+func (t *target) value() Value { return t.k.valueOf(t.rec, t.big) }
+
+// target looks a key up as the unit sees it: staged or published.
+func (k *Keyspace) target(key []byte) target {
+	t := target{hash: hashOf(key), key: key, k: k}
+	if t.change = k.stage.find(t.hash, key); t.change >= 0 {
+		if c := &k.stage.changes[t.change]; !c.deleted {
+			t.rec, t.big = c.rec, c.big
+		}
+		return t
+	}
+	if !k.stage.flushed {
+		t.base, t.baseAt, t.big = k.table.find(t.hash, key)
+		t.rec = t.base
+	}
+	return t
+}
+
+// put stages a record for a target.
+func (k *Keyspace) put(t *target, rec record, at arena.Addr, big *value.Big) {
+	if t.change >= 0 {
+		c := &k.stage.changes[t.change]
+		if c.at != 0 {
+			k.arena.Free(c.at)
+		}
+		c.rec, c.at, c.big, c.deleted = rec, at, big, false
+		return
+	}
+	k.prepare(t)
+	k.stage.add(change{hash: t.hash, rec: rec, at: at, big: big, old: t.base, oldAt: t.baseAt})
+}
+
+// remove stages that a target which is there goes away.
+func (k *Keyspace) remove(t *target) {
+	if t.change >= 0 {
+		c := &k.stage.changes[t.change]
+		c.big, c.deleted = nil, true
+		return
+	}
+	k.prepare(t)
+	k.stage.add(change{hash: t.hash, rec: t.base, old: t.base, oldAt: t.baseAt, deleted: true})
+}
+
+// prepare does the slow part of publishing a target while readers go on.
+func (k *Keyspace) prepare(t *target) {
+	if k.stage.flushed {
+		return
+	}
+	adds := 0
+	if t.base == "" {
+		adds = 1
+	}
+	k.table.reserve(t.hash, adds, k.stage.edit.Epoch)
+}
+
+// edit begins a record for a target, with the expiry it is to have.
+func (k *Keyspace) edit(t *target, kind Kind, expireAt int64) *value.Editor {
+	e := &k.stage.edit
+	e.Buf, e.Big = appendRecordHead(e.Buf[:0], kind, t.key, expireAt), nil
+	return e
+}
+
+// save stages what the editor made for a target.
+func (k *Keyspace) save(t *target) {
+	rec, at := k.store()
+	k.put(t, rec, at, k.stage.edit.Big)
+}
+
+// Stage executes a unit: RESP commands one after the other, where MULTI and
+// EXEC may stand around some of them. now (ms since 1970) is what relative
+// times count from. Nothing is visible before Publish. Any error means that the
+// unit was refused as a whole, and that nothing is staged. A unit that is
+// staged already is an error, too, and stays. The bytes are not retained.
+func (k *Keyspace) Stage(unit []byte, now int64) error {
+	if k.stage.active {
+		return errors.New("stage unit: another unit is staged")
+	}
+	k.stage.active = true
+	k.stage.edit.Epoch++
+	if err := k.execute(unit, now); err != nil {
+		k.drop()
+		return err
+	}
+	return nil
+}
+
+func (k *Keyspace) execute(unit []byte, now int64) error {
+	multi := false
+	for pos, number := 0, 1; pos < len(unit); number++ {
+		args, n, err := resp.ParseCommand(unit[pos:], k.stage.args)
+		if err != nil {
+			return fmt.Errorf("stage command %d at byte %d: %w", number, pos, err)
+		}
+		k.stage.args = args
+		pos += n
+		c := writeCommand(args[0])
+		switch {
+		case c == nil:
+			err = errors.New("ERR unknown or unsupported write command")
+		case !arityOK(c.arity, len(args)):
+			err = errors.New(arityError(args[0]))
+		case c.multi != 0:
+			if opens := c.multi > 0; opens == multi {
+				err = errors.New(multiErrors[opens])
+			} else {
+				multi = opens
+			}
+		case c.run != nil:
+			if err = c.run(k, args, now); err == nil {
+				err = k.stage.fault
+			}
+		}
+		if err != nil {
+			return commandError(number, args, err)
+		}
+	}
+	if multi {
+		return errors.New("stage unit: it ends between MULTI and EXEC")
+	}
+	return nil
+}
+
+var multiErrors = map[bool]string{true: "ERR MULTI calls can not be nested", false: "ERR EXEC without MULTI"}
+
+func commandError(number int, args [][]byte, err error) error {
+	if len(args) < 2 {
+		return fmt.Errorf("stage command %d, %.32q: %w", number, args[0], err)
+	}
+	return fmt.Errorf("stage command %d, %.32q %.64q: %w", number, args[0], args[1], err)
+}

@@ -1,0 +1,353 @@
+package value
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/maphash"
+	"math"
+	"slices"
+
+	"rowfall/replication/keyspace/btree"
+)
+
+// Bounds of the packed form. A row-shaped hash is written whole far more often
+// than field by field, so hashes stay packed longest.
+const (
+	maxFields     = 256
+	maxFieldBytes = 64 << 10
+	maxSmall      = 128
+	maxSmallBytes = 8 << 10
+)
+
+// Editor makes new values out of old ones. It is used again and again by one
+// goroutine. The result of an edit is in Big, or else in Buf behind what the
+// caller had put there.
+type Editor struct {
+	// Epoch owns the nodes of trees that this editor changes. It must be a new
+	// one whenever earlier results may have been seen by someone or dropped.
+	Epoch uint64
+	// Buf receives packed bytes; the caller may put a header there first.
+	Buf []byte
+	// Big is the result if it is a large collection.
+	Big *Big
+
+	// Shapes are those of the hashes; nil: every hash holds its names.
+	Shapes *Shapes
+
+	base   int // where the payload starts in Buf
+	fields int // of a packed hash in Buf, -1: not one
+	key    []byte
+	pairs  [][]byte
+	all    [][]byte
+	table  [2 * maxFields]uint16
+}
+
+// Reset lets go of the last result and of the last edit's arguments.
+func (e *Editor) Reset() {
+	e.Big = nil
+	clear(e.pairs[:cap(e.pairs)])
+	clear(e.all[:cap(e.all)])
+}
+
+func (e *Editor) begin() { e.base, e.fields, e.Big = len(e.Buf), -1, nil }
+
+// Len returns the number of fields, members, items or entries of the result.
+func (e *Editor) Len() int {
+	if e.Big != nil {
+		return e.Big.members.Len()
+	}
+	if e.fields >= 0 {
+		return e.fields
+	}
+	return packedLen(e.Buf[e.base:])
+}
+
+func (e *Editor) setCount(n int) { binary.LittleEndian.PutUint16(e.Buf[e.base:], uint16(n)) }
+
+// load begins an edit with the packed bytes of old, or an empty collection.
+func (e *Editor) load(old Value) {
+	e.begin()
+	if len(old.packed) == 0 {
+		e.Buf = append(e.Buf, 0, 0)
+		return
+	}
+	e.Buf = append(e.Buf, old.packed...)
+}
+
+// splice takes the bytes from start to end (offsets in the payload) out.
+func (e *Editor) splice(start, end int) {
+	e.Buf = append(e.Buf[:e.base+start], e.Buf[e.base+end:]...)
+	e.setCount(packedLen(e.Buf[e.base:]) - 1)
+}
+
+// grow begins the edit of a large collection: the one that old is, or the
+// packed bytes in Buf turned into one.
+func (e *Editor) grow(kind Kind, old Value) *Big {
+	b := &Big{}
+	e.Big = b
+	if old.big != nil {
+		*b = *old.big
+		return b
+	}
+	v := Value{kind: kind, packed: e.Buf[e.base:], shape: old.shape}
+	switch kind {
+	case Hash:
+		v.Fields(func(f, val []byte) bool { e.put(&b.members, f, val); return true })
+	case Set:
+		v.Members(func(m []byte) bool { e.put(&b.members, m, nil); return true })
+	case SortedSet:
+		v.Scores(func(m []byte, score float64) bool { e.putScore(m, score); return true })
+	case List:
+		v.Items(func(it []byte) bool { e.pushItem(it, false); return true })
+	case Stream:
+		v.Entries(func(s StreamEntry) bool { b.members.Set(e.Epoch, s.ID.append(nil), s.pairs); return true })
+	}
+	e.Buf = e.Buf[:e.base]
+	return b
+}
+
+func (e *Editor) put(t *btree.Tree, name, val []byte) (added bool) {
+	e.key = appendTreeKey(e.key[:0], name)
+	return t.Set(e.Epoch, e.key, val)
+}
+
+// SetFields sets field-value pairs of a hash (or of none, to begin one) and
+// returns how many fields are new. Of equal fields the last one counts.
+func (e *Editor) SetFields(old Value, pairs [][]byte) (added int) {
+	e.begin()
+	if old.big == nil && len(pairs) <= 2*maxFields {
+		if added, ok := e.mergeFields(old, pairs); ok {
+			return added
+		}
+		e.Buf = e.Buf[:e.base]
+	}
+	if old.big == nil {
+		e.load(old)
+	}
+	e.fields = -1
+	b := e.grow(Hash, old)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if e.put(&b.members, pairs[i], pairs[i+1]) {
+			added++
+		}
+	}
+	return added
+}
+
+// distinct reports whether every stride-th element is another one.
+func (e *Editor) distinct(names [][]byte, stride int) bool {
+	n := len(names) / stride
+	if n <= 8 {
+		for i := 1; i < n; i++ {
+			for j := range i {
+				if bytes.Equal(names[i*stride], names[j*stride]) {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	if n > maxFields {
+		return false
+	}
+	clear(e.table[:])
+	for i := range n {
+		name := names[i*stride]
+		at := maphash.Bytes(seed, name) % uint64(len(e.table))
+		for e.table[at] != 0 {
+			if bytes.Equal(names[int(e.table[at]-1)*stride], name) {
+				return false
+			}
+			at = (at + 1) % uint64(len(e.table))
+		}
+		e.table[at] = uint16(i + 1)
+	}
+	return true
+}
+
+// lastOnes keeps of every field its first place and its last value.
+func (e *Editor) lastOnes(pairs [][]byte) [][]byte {
+	e.pairs = e.pairs[:0]
+	places := make(map[string]int, len(pairs)/2)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if at, ok := places[string(pairs[i])]; ok {
+			e.pairs[at+1] = pairs[i+1]
+			continue
+		}
+		places[string(pairs[i])] = len(e.pairs)
+		e.pairs = append(e.pairs, pairs[i], pairs[i+1])
+	}
+	return e.pairs
+}
+
+// DeleteFields removes fields of a hash and returns how many were there. If
+// none was, there is no result.
+func (e *Editor) DeleteFields(old Value, fields [][]byte) (removed int) {
+	if old.big != nil {
+		return e.deleteBig(old, fields)
+	}
+	e.begin()
+	return e.deleteFields(old, fields)
+}
+
+// AddMembers adds members to a set (or to none) and returns how many are new.
+func (e *Editor) AddMembers(old Value, members [][]byte) (added int) {
+	e.begin()
+	if old.big == nil {
+		e.load(old)
+	}
+	for i, m := range members {
+		p := e.Buf[e.base:]
+		n := 0
+		if old.big == nil {
+			if findMember(p, m) >= 0 {
+				continue
+			}
+			n = packedLen(p)
+		}
+		if old.big != nil || n == maxSmall || len(p)+len(m) > maxSmallBytes {
+			b := e.grow(Set, old)
+			for _, m := range members[i:] {
+				if e.put(&b.members, m, nil) {
+					added++
+				}
+			}
+			return added
+		}
+		e.Buf = appendItem(e.Buf, m)
+		e.setCount(n + 1)
+		added++
+	}
+	return added
+}
+
+// DeleteMembers removes members of a set or a sorted set and returns how many
+// were there. If none was, there is no result.
+func (e *Editor) DeleteMembers(old Value, members [][]byte) (removed int) {
+	if old.big != nil {
+		return e.deleteBig(old, members)
+	}
+	e.load(old)
+	for _, m := range members {
+		p := e.Buf[e.base:]
+		var start, end int
+		if old.kind == SortedSet {
+			start, end = findScored(p, m)
+		} else if start = findMember(p, m); start >= 0 {
+			_, end = item(p, start)
+		}
+		if start >= 0 {
+			e.splice(start, end)
+			removed++
+		}
+	}
+	return removed
+}
+
+func (e *Editor) deleteBig(old Value, names [][]byte) (removed int) {
+	e.begin()
+	b := &Big{}
+	*b = *old.big
+	e.Big = b
+	for _, name := range names {
+		e.key = appendTreeKey(e.key[:0], name)
+		if old.kind == SortedSet {
+			bits, ok := b.members.Get(e.key)
+			if !ok {
+				continue
+			}
+			var scratch [64]byte
+			b.scores.Delete(e.Epoch, append(appendScoreKey(scratch[:0], ScoreOf(bits)), name...))
+		}
+		if b.members.Delete(e.Epoch, e.key) {
+			removed++
+		}
+	}
+	return removed
+}
+
+// SetScores gives members of a sorted set (or of none) their scores; none may
+// be NaN. It returns how many members are new and how many others have changed
+// their score. Of equal members the last one counts.
+func (e *Editor) SetScores(old Value, members [][]byte, scores []float64) (added, changed int) {
+	e.begin()
+	if old.big != nil {
+		e.grow(SortedSet, old)
+	} else {
+		e.load(old)
+	}
+	for i, m := range members {
+		var isNew, isOther bool
+		if e.Big == nil && !e.roomForScore(m) {
+			e.grow(SortedSet, Value{})
+		}
+		if e.Big != nil {
+			isNew, isOther = e.putScore(m, scores[i])
+		} else {
+			isNew, isOther = e.spliceScore(m, scores[i])
+		}
+		if isNew {
+			added++
+		}
+		if isOther {
+			changed++
+		}
+	}
+	return added, changed
+}
+
+func (e *Editor) roomForScore(member []byte) bool {
+	p := e.Buf[e.base:]
+	return packedLen(p) < maxSmall && len(p)+len(member)+16 <= maxSmallBytes
+}
+
+// spliceScore puts a member into the packed sorted set at the end of Buf.
+func (e *Editor) spliceScore(member []byte, score float64) (added, changed bool) {
+	p := e.Buf[e.base:]
+	start, end := findScored(p, member)
+	if added = start < 0; !added {
+		if ScoreOf(p[start:]) == score {
+			return false, false
+		}
+		e.splice(start, end)
+		p = e.Buf[e.base:]
+	}
+	i := countSize
+	for i < len(p) {
+		m, next := item(p, i+8)
+		if s := ScoreOf(p[i:]); s > score || s == score && bytes.Compare(m, member) > 0 {
+			break
+		}
+		i = next
+	}
+	n := packedLen(p)
+	e.key = binary.LittleEndian.AppendUint64(e.key[:0], math.Float64bits(score))
+	e.key = appendItem(e.key, member)
+	e.Buf = slices.Insert(e.Buf, e.base+i, e.key...)
+	e.setCount(n + 1)
+	return added, !added
+}
+
+// putScore puts a member into both trees of Big.
+func (e *Editor) putScore(member []byte, score float64) (added, changed bool) {
+	b := e.Big
+	e.key = appendTreeKey(e.key[:0], member)
+	var scratch [64]byte
+	if bits, ok := b.members.Get(e.key); ok {
+		was := ScoreOf(bits)
+		if was == score {
+			return false, false
+		}
+		b.scores.Delete(e.Epoch, append(appendScoreKey(scratch[:0], was), member...))
+		changed = true
+	}
+	var bits [8]byte
+	binary.LittleEndian.PutUint64(bits[:], math.Float64bits(score))
+	b.members.Set(e.Epoch, e.key, bits[:])
+	var mark []byte
+	if score == 0 && math.Signbit(score) {
+		mark = []byte{1}
+	}
+	b.scores.Set(e.Epoch, append(appendScoreKey(scratch[:0], score), member...), mark)
+	return !changed, changed
+}

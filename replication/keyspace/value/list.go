@@ -1,0 +1,319 @@
+package value
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+)
+
+// A large list is a tree whose keys are places: a number of placeSize bytes
+// (big-endian), and behind it some bytes more where an item was inserted between
+// two that stand side by side. Those never end with a zero byte, so there is
+// always a place between two others.
+const (
+	placeSize   = 6
+	firstPlace  = 1 << (8*placeSize - 1)
+	placeLimit  = 1 << (8 * placeSize)
+	maxPlace    = placeSize + 16 // longer ones make the list be numbered anew
+	maxListSize = 4 << 10        // bytes of the packed form, about those of a leaf
+)
+
+// Items yields the items of a list, from its head.
+func (v Value) Items(yield func(item []byte) bool) { v.ItemRange(0, v.Len(), false, yield) }
+
+// ItemRange yields the items at index lo up to but not including hi, the last
+// one first if reverse is set.
+func (v Value) ItemRange(lo, hi int, reverse bool, yield func(item []byte) bool) {
+	if v.kind != List {
+		return
+	}
+	if v.big != nil {
+		each := func(_, item []byte) bool { return yield(item) }
+		if reverse {
+			v.big.members.Descend(lo, hi, each)
+		} else {
+			v.big.members.Ascend(lo, hi, each)
+		}
+		return
+	}
+	lo, hi = max(lo, 0), min(hi, v.Len())
+	if lo >= hi {
+		return
+	}
+	var room [256]uint16
+	starts := room[:0]
+	i := skipItems(v.packed, countSize, lo)
+	for n := lo; n < hi; n++ {
+		if !reverse {
+			var it []byte
+			if it, i = item(v.packed, i); !yield(it) {
+				return
+			}
+			continue
+		}
+		starts = append(starts, uint16(i))
+		_, i = item(v.packed, i)
+	}
+	for _, i := range slices.Backward(starts) {
+		if it, _ := item(v.packed, int(i)); !yield(it) {
+			return
+		}
+	}
+}
+
+// Item returns the item at an index of a list, counted from 0; false if the list
+// has no such item.
+func (v Value) Item(index int) (it []byte, ok bool) {
+	if index < 0 {
+		return nil, false
+	}
+	v.ItemRange(index, index+1, false, func(b []byte) bool {
+		it, ok = b, true
+		return false
+	})
+	return it, ok
+}
+
+// skipItems returns the place behind n items that begin at i.
+func skipItems(p []byte, i, n int) int {
+	for range n {
+		_, i = item(p, i)
+	}
+	return i
+}
+
+func itemsSize(items [][]byte) (size int) {
+	for _, it := range items {
+		size += len(it) + binary.MaxVarintLen32
+	}
+	return size
+}
+
+// editList begins an edit of a large list: the one that old is, or its packed
+// form turned into one.
+func (e *Editor) editList(old Value) *Big {
+	if old.big != nil {
+		e.begin()
+	} else {
+		e.load(old)
+	}
+	return e.grow(List, old)
+}
+
+// PushItems adds items one after the other to the tail of a list (or of none,
+// to begin one), or to its head, where the last one then stands first.
+func (e *Editor) PushItems(old Value, items [][]byte, head bool) {
+	if old.big != nil || len(old.packed)+itemsSize(items) > maxListSize {
+		e.editList(old)
+		for _, it := range items {
+			e.pushItem(it, head)
+		}
+		return
+	}
+	if !head {
+		e.load(old)
+		for _, it := range items {
+			e.Buf = appendItem(e.Buf, it)
+		}
+	} else {
+		e.begin()
+		e.Buf = append(e.Buf, 0, 0)
+		for _, it := range slices.Backward(items) {
+			e.Buf = appendItem(e.Buf, it)
+		}
+		if len(old.packed) > 0 {
+			e.Buf = append(e.Buf, old.packed[countSize:]...)
+		}
+	}
+	e.setCount(packedLen(old.packed) + len(items))
+}
+
+// pushItem puts an item before the first or behind the last of Big.
+func (e *Editor) pushItem(it []byte, head bool) {
+	t := &e.Big.members
+	at := uint64(firstPlace)
+	switch n := t.Len(); {
+	case n == 0:
+	case head:
+		if at = e.placeAt(0); at == 0 {
+			e.renumber()
+			at = e.placeAt(0)
+		}
+		at--
+	default:
+		if at = e.placeAt(n-1) + 1; at == placeLimit {
+			e.renumber()
+			at = e.placeAt(n-1) + 1
+		}
+	}
+	t.Set(e.Epoch, e.appendPlace(at), it)
+}
+
+// keyAt copies the key of an index into key.
+func (e *Editor) keyAt(index int) []byte {
+	e.Big.members.Ascend(index, index+1, func(k, _ []byte) bool {
+		e.key = append(e.key[:0], k...)
+		return false
+	})
+	return e.key
+}
+
+func (e *Editor) placeAt(index int) uint64 {
+	var place [8]byte
+	copy(place[8-placeSize:], e.keyAt(index)[:placeSize])
+	return binary.BigEndian.Uint64(place[:])
+}
+
+func (e *Editor) appendPlace(at uint64) []byte {
+	var place [8]byte
+	binary.BigEndian.PutUint64(place[:], at)
+	e.key = append(e.key[:0], place[8-placeSize:]...)
+	return e.key
+}
+
+// renumber gives the items of Big places side by side.
+func (e *Editor) renumber() {
+	old := e.Big.members
+	e.Big.members = emptyTree
+	at := uint64(firstPlace - old.Len()/2)
+	old.Ascend(0, old.Len(), func(_, it []byte) bool {
+		e.Big.members.Set(e.Epoch, e.appendPlace(at), it)
+		at++
+		return true
+	})
+}
+
+// between returns a key greater than a and smaller than b.
+func between(a, b []byte) []byte {
+	c := make([]byte, 0, len(a)+2)
+	for i := 0; ; i++ {
+		x, y := 0, 256
+		if i < len(a) {
+			x = int(a[i])
+		}
+		if i < len(b) {
+			y = int(b[i])
+		}
+		if y-x > 1 {
+			c = append(c, byte((x+y)/2))
+			break
+		}
+		c = append(c, byte(x))
+		if x < y {
+			b = nil // whatever follows now is smaller than b
+		}
+	}
+	for len(c) < placeSize {
+		c = append(c, 0)
+	}
+	return c
+}
+
+// InsertItem inserts an item before the one at an index, at the tail if the
+// index is the list's length.
+func (e *Editor) InsertItem(old Value, index int, it []byte) {
+	if old.big == nil && len(old.packed)+len(it)+binary.MaxVarintLen32 <= maxListSize {
+		e.begin()
+		at := skipItems(old.packed, countSize, index)
+		e.Buf = appendItem(append(e.Buf, old.packed[:at]...), it)
+		e.Buf = append(e.Buf, old.packed[at:]...)
+		e.setCount(packedLen(old.packed) + 1)
+		return
+	}
+	t := &e.editList(old).members
+	if index == 0 || index == t.Len() {
+		e.pushItem(it, index == 0)
+		return
+	}
+	key := between(slices.Clone(e.keyAt(index-1)), e.keyAt(index))
+	if len(key) > maxPlace {
+		e.renumber()
+		key = between(slices.Clone(e.keyAt(index-1)), e.keyAt(index))
+	}
+	t.Set(e.Epoch, key, it)
+}
+
+// SetItem puts an item in the place of the one at an index, which must be there.
+func (e *Editor) SetItem(old Value, index int, it []byte) {
+	if old.big == nil && len(old.packed)+len(it)+binary.MaxVarintLen32 <= maxListSize {
+		e.begin()
+		start := skipItems(old.packed, countSize, index)
+		_, end := item(old.packed, start)
+		e.Buf = appendItem(append(e.Buf, old.packed[:start]...), it)
+		e.Buf = append(e.Buf, old.packed[end:]...)
+		return
+	}
+	b := e.editList(old)
+	b.members.Set(e.Epoch, e.keyAt(index), it)
+}
+
+// TrimItems keeps the items at index lo up to but not including hi, both within
+// the list, of which a list may keep none.
+func (e *Editor) TrimItems(old Value, lo, hi int) {
+	if old.big == nil {
+		e.begin()
+		start := skipItems(old.packed, countSize, lo)
+		end := skipItems(old.packed, start, hi-lo)
+		e.Buf = append(append(e.Buf, 0, 0), old.packed[start:end]...)
+		e.setCount(hi - lo)
+		return
+	}
+	b := e.editList(old)
+	if n := b.members.Len(); hi-lo < n/2 {
+		b.members = emptyTree
+		old.ItemRange(lo, hi, false, func(it []byte) bool {
+			e.pushItem(it, false)
+			return true
+		})
+		return
+	}
+	for b.members.Len() > hi {
+		b.members.Delete(e.Epoch, e.keyAt(b.members.Len()-1))
+	}
+	for range lo {
+		b.members.Delete(e.Epoch, e.keyAt(0))
+	}
+}
+
+// RemoveItems removes the items that equal one: the first count of them, with a
+// negative count the last ones, with 0 all. It returns how many were there; if
+// none was, there is no result.
+func (e *Editor) RemoveItems(old Value, count int, it []byte) (removed int) {
+	var found []int
+	i, step := 0, 1
+	if count < 0 {
+		i, step = old.Len()-1, -1
+	}
+	old.ItemRange(0, old.Len(), count < 0, func(b []byte) bool {
+		if bytes.Equal(b, it) {
+			found = append(found, i)
+		}
+		i += step
+		return count == 0 || len(found) != max(count, -count)
+	})
+	if len(found) == 0 {
+		return 0
+	}
+	if count < 0 {
+		slices.Reverse(found)
+	}
+	if old.big != nil {
+		b := e.editList(old)
+		for _, i := range slices.Backward(found) {
+			b.members.Delete(e.Epoch, e.keyAt(i))
+		}
+		return len(found)
+	}
+	e.begin()
+	e.Buf = append(e.Buf, 0, 0)
+	next, n := countSize, 0
+	for _, i := range found {
+		start := skipItems(old.packed, next, i-n)
+		e.Buf = append(e.Buf, old.packed[next:start]...)
+		_, next = item(old.packed, start)
+		n = i + 1
+	}
+	e.Buf = append(e.Buf, old.packed[next:]...)
+	e.setCount(packedLen(old.packed) - len(found))
+	return len(found)
+}

@@ -1,0 +1,311 @@
+package value
+
+import (
+	"cmp"
+	"encoding/binary"
+	"strconv"
+)
+
+// StreamID is the id of an entry of a stream: milliseconds, and a number within
+// them.
+type StreamID struct{ Ms, Seq uint64 }
+
+// String writes an id as Redis does.
+func (id StreamID) String() string {
+	return strconv.FormatUint(id.Ms, 10) + "-" + strconv.FormatUint(id.Seq, 10)
+}
+
+// IsZero reports whether the id is 0-0, which no entry has.
+func (id StreamID) IsZero() bool { return id == StreamID{} }
+
+// Compare returns -1, 0 or 1, as id comes before, is or comes after other.
+func (id StreamID) Compare(other StreamID) int {
+	return cmp.Or(cmp.Compare(id.Ms, other.Ms), cmp.Compare(id.Seq, other.Seq))
+}
+
+// Next returns the id behind id, which must not be the greatest one.
+func (id StreamID) Next() StreamID {
+	if id.Seq++; id.Seq == 0 {
+		id.Ms++
+	}
+	return id
+}
+
+// Previous returns the id before id, which must not be zero.
+func (id StreamID) Previous() StreamID {
+	if id.Seq == 0 {
+		id.Ms--
+	}
+	id.Seq--
+	return id
+}
+
+const streamIDSize = 16
+
+func (id StreamID) append(dst []byte) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(dst, id.Ms), id.Seq)
+}
+
+func streamID(b []byte) StreamID {
+	return StreamID{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
+}
+
+// StreamInfo is what a stream knows besides its entries. A stream without
+// entries is a key all the same.
+type StreamInfo struct {
+	Last       StreamID // the greatest id that it ever had or was told to count from
+	MaxDeleted StreamID // the greatest id that was deleted singly
+	Added      uint64   // entries ever added
+}
+
+// A packed stream begins with its count and its StreamInfo; then per entry: id,
+// length uvarint, and as many bytes of fields and values, each with its length.
+const (
+	streamHeadSize   = countSize + 2*streamIDSize + 8
+	maxStreamSize    = 4 << 10
+	maxStreamEntries = 128
+)
+
+func (s StreamInfo) write(head []byte) {
+	b := s.MaxDeleted.append(s.Last.append(head[:countSize]))
+	binary.BigEndian.PutUint64(head[len(b):], s.Added)
+}
+
+func readStreamInfo(head []byte) StreamInfo {
+	return StreamInfo{
+		Last:       streamID(head[countSize:]),
+		MaxDeleted: streamID(head[countSize+streamIDSize:]),
+		Added:      binary.BigEndian.Uint64(head[countSize+2*streamIDSize:]),
+	}
+}
+
+// StreamEntry is one entry of a stream, as read-only as a Value.
+type StreamEntry struct {
+	ID    StreamID
+	pairs []byte
+}
+
+// Len returns the number of fields.
+func (s StreamEntry) Len() (n int) {
+	for range s.Pairs {
+		n++
+	}
+	return n
+}
+
+// Pairs yields the fields and their values in the order they were given; a field
+// may stand there more than once.
+func (s StreamEntry) Pairs(yield func(field, value []byte) bool) {
+	for i := 0; i < len(s.pairs); {
+		var f, val []byte
+		f, i = item(s.pairs, i)
+		val, i = item(s.pairs, i)
+		if !yield(f, val) {
+			return
+		}
+	}
+}
+
+// packedEntry reads the entry at p[i:] and returns the place after it.
+func packedEntry(p []byte, i int) (StreamEntry, int) {
+	pairs, next := item(p, i+streamIDSize)
+	return StreamEntry{streamID(p[i:]), pairs}, next
+}
+
+// Stream returns what a stream knows besides its entries.
+func (v Value) Stream() StreamInfo {
+	switch {
+	case v.kind != Stream:
+		return StreamInfo{}
+	case v.big != nil:
+		return *v.big.stream
+	}
+	return readStreamInfo(v.packed)
+}
+
+// Entries yields the entries of a stream by id.
+func (v Value) Entries(yield func(e StreamEntry) bool) { v.entries(0, v.Len(), false, yield) }
+
+// EntryRange yields the entries of a stream with ids from first to last, both
+// included, the greatest first if reverse is set.
+func (v Value) EntryRange(first, last StreamID, reverse bool, yield func(e StreamEntry) bool) {
+	if v.kind != Stream || first.Compare(last) > 0 {
+		return
+	}
+	lo, _ := v.entryRank(first)
+	hi, found := v.entryRank(last)
+	if found {
+		hi++
+	}
+	v.entries(lo, hi, reverse, yield)
+}
+
+// entryRank returns the number of entries with smaller ids, and whether the id
+// is there.
+func (v Value) entryRank(id StreamID) (rank int, found bool) {
+	if v.big != nil {
+		return v.big.members.Rank(id.append(nil))
+	}
+	for i := streamHeadSize; i < len(v.packed); rank++ {
+		c := streamID(v.packed[i:]).Compare(id)
+		if c >= 0 {
+			return rank, c == 0
+		}
+		_, i = packedEntry(v.packed, i)
+	}
+	return rank, false
+}
+
+func (v Value) entries(lo, hi int, reverse bool, yield func(e StreamEntry) bool) {
+	if v.kind != Stream {
+		return
+	}
+	if v.big != nil {
+		each := func(k, pairs []byte) bool { return yield(StreamEntry{streamID(k), pairs}) }
+		if reverse {
+			v.big.members.Descend(lo, hi, each)
+		} else {
+			v.big.members.Ascend(lo, hi, each)
+		}
+		return
+	}
+	var all [maxStreamEntries]StreamEntry
+	n := 0
+	for i := streamHeadSize; i < len(v.packed) && n < hi; n++ {
+		all[n], i = packedEntry(v.packed, i)
+	}
+	for i := lo; i < n; i++ {
+		e := all[i]
+		if reverse {
+			e = all[n-1-(i-lo)]
+		}
+		if !yield(e) {
+			return
+		}
+	}
+}
+
+// StreamEditor makes a new stream out of an old one in any number of steps.
+type StreamEditor struct {
+	// Info is what the new stream will know besides its entries. Append and
+	// Delete keep it.
+	Info StreamInfo
+	e    *Editor
+}
+
+// EditStream begins an edit of a stream (or of none, to begin one). The result
+// is there after Finish.
+func (e *Editor) EditStream(old Value) StreamEditor {
+	if old.big != nil {
+		e.begin()
+		e.grow(Stream, old)
+	} else if e.load(old); len(old.packed) == 0 {
+		e.Buf = append(e.Buf, make([]byte, streamHeadSize-countSize)...)
+	}
+	return StreamEditor{Info: old.Stream(), e: e}
+}
+
+// now is the stream as it has become so far.
+func (s *StreamEditor) now() Value {
+	return Value{kind: Stream, packed: s.e.Buf[s.e.base:], big: s.e.Big}
+}
+
+// Len returns the number of entries.
+func (s *StreamEditor) Len() int { return s.e.Len() }
+
+// Append adds an entry, whose id must be greater than all others, and counts it.
+func (s *StreamEditor) Append(id StreamID, pairs [][]byte) {
+	e := s.e
+	e.key = e.key[:0]
+	for _, p := range pairs {
+		e.key = appendItem(e.key, p)
+	}
+	s.Info.Last = id
+	s.Info.Added++
+	if e.Big == nil {
+		n := packedLen(e.Buf[e.base:])
+		if n < maxStreamEntries && len(e.Buf)-e.base+len(e.key)+streamIDSize <= maxStreamSize {
+			e.Buf = appendItem(id.append(e.Buf), e.key)
+			e.setCount(n + 1)
+			return
+		}
+		e.grow(Stream, Value{})
+	}
+	e.Big.members.Set(e.Epoch, id.append(nil), e.key)
+}
+
+// Delete removes an entry and reports whether it was there.
+func (s *StreamEditor) Delete(id StreamID) bool {
+	e := s.e
+	if e.Big != nil {
+		if !e.Big.members.Delete(e.Epoch, id.append(nil)) {
+			return false
+		}
+	} else {
+		rank, found := s.now().entryRank(id)
+		if !found {
+			return false
+		}
+		start := skipEntries(e.Buf[e.base:], rank)
+		_, end := packedEntry(e.Buf[e.base:], start)
+		e.splice(start, end)
+	}
+	if id.Compare(s.Info.MaxDeleted) > 0 {
+		s.Info.MaxDeleted = id
+	}
+	return true
+}
+
+func skipEntries(p []byte, n int) int {
+	i := streamHeadSize
+	for range n {
+		_, i = packedEntry(p, i)
+	}
+	return i
+}
+
+// Trim removes the first n entries. That is no deletion to Info.
+func (s *StreamEditor) Trim(n int) {
+	e := s.e
+	if e.Big == nil {
+		left := packedLen(e.Buf[e.base:]) - n
+		end := skipEntries(e.Buf[e.base:], n)
+		e.Buf = append(e.Buf[:e.base+streamHeadSize], e.Buf[e.base+end:]...)
+		e.setCount(left)
+		return
+	}
+	t := &e.Big.members
+	if n >= t.Len() {
+		*t = emptyTree
+		return
+	}
+	for range n {
+		t.Delete(e.Epoch, e.keyAt(0))
+	}
+}
+
+// Before returns the number of entries with smaller ids.
+func (s *StreamEditor) Before(id StreamID) int {
+	rank, _ := s.now().entryRank(id)
+	return rank
+}
+
+// Greatest returns the greatest id of an entry; the zero one if there is none.
+func (s *StreamEditor) Greatest() (id StreamID) {
+	v := s.now()
+	v.entries(v.Len()-1, v.Len(), false, func(e StreamEntry) bool {
+		id = e.ID
+		return false
+	})
+	return id
+}
+
+// Finish leaves the result in the editor.
+func (s *StreamEditor) Finish() {
+	if s.e.Big != nil {
+		info := s.Info
+		s.e.Big.stream = &info
+		return
+	}
+	s.Info.write(s.e.Buf[s.e.base:])
+}

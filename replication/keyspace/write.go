@@ -1,0 +1,403 @@
+package keyspace
+
+import (
+	"errors"
+	"maps"
+	"math"
+	"strconv"
+	"strings"
+
+	"rowfall/replication/keyspace/value"
+)
+
+// writer is one write command as it stands in a unit.
+type writer struct {
+	arity int // of the command with its name; negative: at least that many
+	multi int // 1 opens, -1 closes an atomic group
+	run   func(k *Keyspace, args [][]byte, now int64) error
+}
+
+// writers are the commands that can be staged, as servers send them to their
+// replicas.
+var writers = joined(keyWriters, stringWriters, hashWriters, setWriters, sortedSetWriters, listWriters, streamWriters)
+
+func joined(tables ...map[string]*writer) map[string]*writer {
+	all := map[string]*writer{}
+	for _, t := range tables {
+		maps.Copy(all, t)
+	}
+	return all
+}
+
+// keyWriters are the commands of keys of any kind. A nil run does nothing: the
+// stream carries such commands between units, or for clients that listen.
+var keyWriters = map[string]*writer{
+	"DEL":       {arity: -2, run: (*Keyspace).del},
+	"UNLINK":    {arity: -2, run: (*Keyspace).del},
+	"PEXPIREAT": {arity: -3, run: (*Keyspace).pexpireat},
+	"EXPIREAT":  {arity: -3, run: (*Keyspace).expireat},
+	"PERSIST":   {arity: 2, run: (*Keyspace).persist},
+	"RENAME":    {arity: 3, run: (*Keyspace).rename},
+	"RENAMENX":  {arity: 3, run: (*Keyspace).renamenx},
+	"COPY":      {arity: -3, run: (*Keyspace).copy},
+	"FLUSHALL":  {arity: -1, run: (*Keyspace).flush},
+	"FLUSHDB":   {arity: -1, run: (*Keyspace).flush},
+	"MULTI":     {arity: 1, multi: 1},
+	"EXEC":      {arity: 1, multi: -1},
+	"SELECT":    {arity: 2, run: (*Keyspace).selectDB},
+	"PING":      {arity: -1},
+	"REPLCONF":  {arity: -1},
+	"PUBLISH":   {arity: 3},
+	"SPUBLISH":  {arity: 3},
+}
+
+// refused are write commands of Redis that a unit cannot hold; a client that
+// sends one is told READONLY all the same.
+const refused = `BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN DELEX
+	DELIFEQ EXPIRE GEOADD GEORADIUS GEORADIUSBYMEMBER GEOSEARCHSTORE GETDEL GETEX GETSET
+	HEXPIRE HEXPIREAT HGETEX HINCRBYFLOAT HPERSIST HPEXPIRE HPEXPIREAT INCRBYFLOAT LMPOP
+	MIGRATE MOVE PEXPIRE PFADD PFMERGE PSETEX RESTORE RESTORE-ASKING SETEX SORT SPOP SWAPDB
+	XACK XACKDEL XAUTOCLAIM XCLAIM XDELEX XGROUP XREADGROUP ZMPOP`
+
+// notWrites are the staged commands that change no key by themselves.
+const notWrites = "MULTI EXEC SELECT PING REPLCONF PUBLISH SPUBLISH"
+
+var writeNames = func() map[string]bool {
+	names := map[string]bool{}
+	for name := range writers {
+		names[name] = true
+	}
+	for _, name := range strings.Fields(refused) {
+		names[name] = true
+	}
+	for _, name := range strings.Fields(notWrites) {
+		delete(names, name)
+	}
+	return names
+}()
+
+// maxName bounds the names of commands that are looked up.
+const maxName = 24
+
+// upper writes a command's name in upper case into room.
+func upper(room *[maxName]byte, name []byte) []byte {
+	if len(name) > maxName {
+		return nil
+	}
+	for i, c := range name {
+		if c >= 'a' && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		room[i] = c
+	}
+	return room[:len(name)]
+}
+
+func writeCommand(name []byte) *writer {
+	if w := writers[string(name)]; w != nil {
+		return w
+	}
+	var room [maxName]byte
+	return writers[string(upper(&room, name))]
+}
+
+// IsWrite reports whether the name, in any case, is a command of Redis that
+// writes keys, whether it can be staged or not. A client that sends one to a
+// node gets READONLY.
+func (k *Keyspace) IsWrite(name []byte) bool {
+	var room [maxName]byte
+	return writeNames[string(upper(&room, name))]
+}
+
+func arityOK(arity, n int) bool { return n == arity || arity < 0 && n >= -arity }
+
+func arityError(name []byte) string {
+	return "ERR wrong number of arguments for '" + strings.ToLower(string(name[:min(len(name), 128)])) + "' command"
+}
+
+// Redis's own error texts.
+const (
+	wrongType   = "WRONGTYPE Operation against a key holding the wrong kind of value"
+	syntaxError = "ERR syntax error"
+	notInteger  = "ERR value is not an integer or out of range"
+	notFloat    = "ERR value is not a valid float"
+)
+
+// refusal is an error in Redis's own words, full stop included.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+var (
+	errWrongType  = errors.New(wrongType)
+	errSyntax     = errors.New(syntaxError)
+	errNotInteger = errors.New(notInteger)
+	errNotFloat   = errors.New(notFloat)
+	errNoKey      = errors.New("ERR no such key")
+)
+
+// typed looks a key up that must be absent or of one kind.
+func (k *Keyspace) typed(key []byte, kind Kind) (target, error) {
+	t := k.target(key)
+	if t.rec != "" && t.rec.kind() != kind {
+		return t, errWrongType
+	}
+	return t, nil
+}
+
+func (k *Keyspace) hset(args [][]byte, _ int64) error {
+	if len(args)%2 != 0 {
+		return errors.New(arityError(args[0]))
+	}
+	t, err := k.typed(args[1], Hash)
+	if err != nil {
+		return err
+	}
+	k.edit(&t, Hash, t.rec.expireAt()).SetFields(t.value(), args[2:])
+	k.save(&t)
+	return nil
+}
+
+func (k *Keyspace) hdel(args [][]byte, _ int64) error {
+	t, err := k.typed(args[1], Hash)
+	if err != nil || t.rec == "" {
+		return err
+	}
+	e := k.edit(&t, Hash, t.rec.expireAt())
+	k.shrunk(&t, e.DeleteFields(t.value(), args[2:]))
+	return nil
+}
+
+// shrunk stages the collection that is left after removals; an empty one is no
+// key.
+func (k *Keyspace) shrunk(t *target, removed int) {
+	switch {
+	case removed == 0:
+	case k.stage.edit.Len() == 0:
+		k.remove(t)
+	default:
+		k.save(t)
+	}
+}
+
+func (k *Keyspace) sadd(args [][]byte, _ int64) error {
+	t, err := k.typed(args[1], Set)
+	if err != nil {
+		return err
+	}
+	if k.edit(&t, Set, t.rec.expireAt()).AddMembers(t.value(), args[2:]) > 0 {
+		k.save(&t)
+	}
+	return nil
+}
+
+func (k *Keyspace) srem(args [][]byte, _ int64) error { return k.removeMembers(args, Set) }
+
+func (k *Keyspace) zrem(args [][]byte, _ int64) error { return k.removeMembers(args, SortedSet) }
+
+func (k *Keyspace) removeMembers(args [][]byte, kind Kind) error {
+	t, err := k.typed(args[1], kind)
+	if err != nil || t.rec == "" {
+		return err
+	}
+	e := k.edit(&t, kind, t.rec.expireAt())
+	k.shrunk(&t, e.DeleteMembers(t.value(), args[2:]))
+	return nil
+}
+
+func (k *Keyspace) del(args [][]byte, _ int64) error {
+	for _, key := range args[1:] {
+		if t := k.target(key); t.rec != "" {
+			k.remove(&t)
+		}
+	}
+	return nil
+}
+
+func (k *Keyspace) pexpireat(args [][]byte, _ int64) error { return k.expire(args, 1) }
+
+func (k *Keyspace) expireat(args [][]byte, _ int64) error { return k.expire(args, 1000) }
+
+// expire sets an absolute expiry. One in the past is kept, too, and falls to
+// the next expiry sweep: replicas that get the same bytes do the same.
+func (k *Keyspace) expire(args [][]byte, unit int64) error {
+	n, ok := parseInt(args[2])
+	if !ok {
+		return errNotInteger
+	}
+	if n > math.MaxInt64/unit || n < math.MinInt64/unit {
+		return errors.New("ERR invalid expire time in '" + strings.ToLower(string(args[0])) + "' command")
+	}
+	// 0 would mean none, and a time before 1970 is as past as 1 ms after it.
+	at := max(n*unit, 1)
+	t := k.target(args[1])
+	if ok, err := mayExpire(args[3:], t.rec.expireAt(), at); !ok {
+		return err
+	}
+	k.rewrite(&t, at)
+	return nil
+}
+
+// mayExpire reads the conditions behind PEXPIREAT. No expiry at all (was is 0)
+// is later than any.
+func mayExpire(words [][]byte, was, at int64) (ok bool, err error) {
+	ok = true
+	for _, word := range words {
+		switch strings.ToUpper(string(word[:min(len(word), 8)])) {
+		case "NX":
+			ok = ok && was == 0
+		case "XX":
+			ok = ok && was != 0
+		case "GT":
+			ok = ok && was != 0 && at > was
+		case "LT":
+			ok = ok && (was == 0 || at < was)
+		default:
+			return false, errors.New("ERR Unsupported option " + string(word[:min(len(word), 128)]))
+		}
+	}
+	return ok, nil
+}
+
+func (k *Keyspace) persist(args [][]byte, _ int64) error {
+	t := k.target(args[1])
+	k.rewrite(&t, 0)
+	return nil
+}
+
+// rewrite stages a key with another expiry, if the key is there.
+func (k *Keyspace) rewrite(t *target, expireAt int64) {
+	if t.rec != "" && t.rec.expireAt() != expireAt {
+		k.copyTo(t, t.rec, t.big, expireAt)
+	}
+}
+
+// copyTo stages the value of a record for a target. The record it comes from
+// must go away or be replaced: both would share nodes that this unit may change
+// in place. Else the nodes need another owner first, see copy.
+func (k *Keyspace) copyTo(t *target, rec record, big *value.Big, expireAt int64) {
+	e := k.edit(t, rec.kind(), expireAt)
+	e.Buf, e.Big = append(e.Buf, rec.packed()...), big
+	k.save(t)
+}
+
+func (k *Keyspace) rename(args [][]byte, _ int64) error {
+	from := k.target(args[1])
+	if from.rec == "" {
+		return errNoKey
+	}
+	if string(args[1]) == string(args[2]) {
+		return nil
+	}
+	to := k.target(args[2])
+	k.copyTo(&to, from.rec, from.big, from.rec.expireAt())
+	k.remove(&from)
+	return nil
+}
+
+func (k *Keyspace) renamenx(args [][]byte, now int64) error {
+	if from := k.target(args[1]); from.rec == "" {
+		return errNoKey
+	}
+	if to := k.target(args[2]); to.rec != "" {
+		return nil
+	}
+	return k.rename(args, now)
+}
+
+// copy stages the value of one key, and its expiry, under another one.
+func (k *Keyspace) copy(args [][]byte, _ int64) error {
+	replace := false
+	for i := 3; i < len(args); i++ {
+		switch word := strings.ToUpper(string(args[i][:min(len(args[i]), 8)])); {
+		case word == "REPLACE":
+			replace = true
+		case word == "DB" && i+1 < len(args):
+			i++
+			if n, ok := parseInt(args[i]); !ok || n != 0 {
+				return errors.New("ERR only database 0 is supported")
+			}
+		default:
+			return errSyntax
+		}
+	}
+	if string(args[1]) == string(args[2]) {
+		return errors.New("ERR source and destination objects are the same")
+	}
+	from, to := k.target(args[1]), k.target(args[2])
+	if from.rec == "" || to.rec != "" && !replace {
+		return nil
+	}
+	// From here on the nodes of trees that this unit has made are copied before
+	// they are changed, for they are now part of two values.
+	k.stage.edit.Epoch++
+	k.copyTo(&to, from.rec, from.big, from.rec.expireAt())
+	return nil
+}
+
+// flush drops everything staged and hides everything published from the rest
+// of the unit.
+func (k *Keyspace) flush(args [][]byte, _ int64) error {
+	if len(args) > 2 {
+		return errSyntax
+	}
+	if len(args) == 2 {
+		if mode := strings.ToUpper(string(args[1][:min(len(args[1]), 8)])); mode != "ASYNC" && mode != "SYNC" {
+			return errSyntax
+		}
+	}
+	k.drop()
+	k.stage.active, k.stage.flushed = true, true
+	return nil
+}
+
+func (k *Keyspace) selectDB(args [][]byte, _ int64) error {
+	if n, ok := parseInt(args[1]); !ok || n != 0 {
+		return errors.New("ERR only database 0 is supported")
+	}
+	return nil
+}
+
+// parseInt reads an integer as strictly as Redis: no plus sign, no zeros in
+// front, no spaces.
+func parseInt(b []byte) (int64, bool) {
+	if len(b) == 0 || len(b) > 20 {
+		return 0, false
+	}
+	digits := b
+	if b[0] == '-' {
+		digits = b[1:]
+	}
+	if len(digits) == 0 || digits[0] < '0' || digits[0] > '9' || digits[0] == '0' && len(b) > 1 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(text(b), 10, 64)
+	return n, err == nil
+}
+
+// parseScore reads a score: any number that strtod takes, but NaN.
+func parseScore(b []byte) (float64, bool) {
+	if len(b) > 0 && len(b) <= 15 {
+		n := int64(0)
+		i := 0
+		for ; i < len(b) && b[i]-'0' <= 9; i++ {
+			n = n*10 + int64(b[i]-'0')
+		}
+		if i == len(b) {
+			return float64(n), true
+		}
+	}
+	for _, c := range b {
+		if c == '_' {
+			return 0, false // Go takes it inside hexadecimal numbers
+		}
+	}
+	f, err := strconv.ParseFloat(text(b), 64)
+	if err != nil && hexadecimal(b) {
+		f, err = strconv.ParseFloat(string(b)+"p0", 64) // Go wants the exponent
+	}
+	if err != nil || math.IsNaN(f) {
+		return 0, false
+	}
+	return f, true
+}

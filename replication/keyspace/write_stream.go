@@ -1,0 +1,255 @@
+package keyspace
+
+import (
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+
+	"rowfall/replication/keyspace/value"
+)
+
+// streamWriters are the commands of streams. Servers send XADD and XTRIM with
+// the very id and limit that they came to. Consumer groups are not supported:
+// XGROUP, XREADGROUP, XACK, XCLAIM and their kin are refused.
+var streamWriters = map[string]*writer{
+	"XADD":   {arity: -5, run: (*Keyspace).xadd},
+	"XDEL":   {arity: -3, run: (*Keyspace).xdel},
+	"XTRIM":  {arity: -4, run: (*Keyspace).xtrim},
+	"XSETID": {arity: -3, run: (*Keyspace).xsetid},
+}
+
+const invalidStreamID = "ERR Invalid stream ID specified as stream command argument"
+
+var errStreamID = errors.New(invalidStreamID)
+
+// parseStreamID reads an id; seq is the number of one that gives only its
+// milliseconds.
+func parseStreamID(b []byte, seq uint64) (id StreamID, ok bool) {
+	if len(b) > 41 {
+		return id, false
+	}
+	ms, rest, both := strings.Cut(string(b), "-")
+	id.Seq = seq
+	var err1, err2 error
+	id.Ms, err1 = strconv.ParseUint(ms, 10, 64)
+	if both {
+		id.Seq, err2 = strconv.ParseUint(rest, 10, 64)
+	}
+	return id, err1 == nil && err2 == nil
+}
+
+// xtrimming is what XADD and XTRIM say about the entries to keep.
+type xtrimming struct {
+	by     byte // 0 nothing, 'n' the number of entries, 'i' ids
+	keep   int64
+	first  StreamID
+	create bool
+}
+
+// read reads the words from args[0] on and returns how many there are. XADD ends
+// them with an id.
+func (x *xtrimming) read(args [][]byte, xadd bool) (n int, err error) {
+	for x.create = true; n < len(args); n++ {
+		word := strings.ToUpper(string(args[n][:min(len(args[n]), 12)]))
+		switch {
+		case xadd && word == "NOMKSTREAM":
+			x.create = false
+		case word == "KEEPREF" || word == "DELREF":
+			// They say what consumer groups are to do, of which there are none.
+		case word == "LIMIT" && n+1 < len(args):
+			n++ // it bound how far the server trimmed; the result is given as "="
+		case (word == "MAXLEN" || word == "MINID") && x.by == 0 && n+1 < len(args):
+			if string(args[n+1]) == "~" {
+				return n, errors.New("ERR " + word + " ~ leaves open what is trimmed")
+			}
+			if n++; string(args[n]) == "=" {
+				if n++; n == len(args) {
+					return n, errSyntax
+				}
+			}
+			if err := x.limit(word, args[n]); err != nil {
+				return n, err
+			}
+		case xadd:
+			return n, nil
+		default:
+			return n, errSyntax
+		}
+	}
+	return n, nil
+}
+
+func (x *xtrimming) limit(word string, arg []byte) error {
+	var ok bool
+	if word == "MINID" {
+		x.by = 'i'
+		if x.first, ok = parseStreamID(arg, 0); !ok {
+			return errStreamID
+		}
+		return nil
+	}
+	x.by = 'n'
+	if x.keep, ok = parseInt(arg); !ok {
+		return errNotInteger
+	}
+	if x.keep < 0 {
+		return refusal("ERR The MAXLEN argument must be >= 0.")
+	}
+	return nil
+}
+
+// apply trims a stream and returns how many entries went.
+func (x *xtrimming) apply(s *value.StreamEditor) (n int) {
+	switch x.by {
+	case 'n':
+		n = int(max(int64(s.Len())-x.keep, 0))
+	case 'i':
+		n = s.Before(x.first)
+	}
+	if n > 0 {
+		s.Trim(n)
+	}
+	return n
+}
+
+func (k *Keyspace) xadd(args [][]byte, _ int64) error {
+	var x xtrimming
+	n, err := x.read(args[2:], true)
+	if err != nil {
+		return err
+	}
+	rest := args[2+n:]
+	if len(rest) < 3 || len(rest)%2 == 0 {
+		return errors.New(arityError(args[0]))
+	}
+	if id := rest[0]; len(id) > 0 && id[len(id)-1] == '*' {
+		return errors.New("ERR an id that the server is to make leaves open which one")
+	}
+	id, ok := parseStreamID(rest[0], 0)
+	switch {
+	case !ok:
+		return errStreamID
+	case id.IsZero():
+		return errors.New("ERR The ID specified in XADD must be greater than 0-0")
+	}
+	t, err := k.typed(args[1], Stream)
+	if err != nil || t.rec == "" && !x.create {
+		return err
+	}
+	s := k.edit(&t, Stream, t.rec.expireAt()).EditStream(t.value())
+	if id.Compare(s.Info.Last) <= 0 {
+		return errors.New("ERR The ID specified in XADD is equal or smaller than the target stream top item")
+	}
+	s.Append(id, rest[1:])
+	x.apply(&s)
+	s.Finish()
+	k.save(&t)
+	return nil
+}
+
+func (k *Keyspace) xdel(args [][]byte, _ int64) error {
+	ids := make([]StreamID, len(args)-2)
+	for i, arg := range args[2:] {
+		var ok bool
+		if ids[i], ok = parseStreamID(arg, 0); !ok {
+			return errStreamID
+		}
+	}
+	t, err := k.typed(args[1], Stream)
+	if err != nil || t.rec == "" {
+		return err
+	}
+	s := k.edit(&t, Stream, t.rec.expireAt()).EditStream(t.value())
+	n := 0
+	for _, id := range ids {
+		if s.Delete(id) {
+			n++
+		}
+	}
+	if n > 0 {
+		s.Finish()
+		k.save(&t)
+	}
+	return nil
+}
+
+func (k *Keyspace) xtrim(args [][]byte, _ int64) error {
+	var x xtrimming
+	if _, err := x.read(args[2:], false); err != nil {
+		return err
+	}
+	if x.by == 0 {
+		return errSyntax
+	}
+	t, err := k.typed(args[1], Stream)
+	if err != nil || t.rec == "" {
+		return err
+	}
+	s := k.edit(&t, Stream, t.rec.expireAt()).EditStream(t.value())
+	if x.apply(&s) > 0 {
+		s.Finish()
+		k.save(&t)
+	}
+	return nil
+}
+
+func (k *Keyspace) xsetid(args [][]byte, _ int64) error {
+	id, ok := parseStreamID(args[2], 0)
+	if !ok {
+		return errStreamID
+	}
+	added, deleted := int64(-1), StreamID{}
+	for i := 3; i < len(args); i += 2 {
+		word := strings.ToUpper(string(args[i][:min(len(args[i]), 16)]))
+		switch {
+		case i+1 == len(args):
+			return errSyntax
+		case word == "ENTRIESADDED":
+			if added, ok = parseInt(args[i+1]); !ok {
+				return errNotInteger
+			}
+			if added < 0 {
+				return errors.New("ERR entries_added must be positive")
+			}
+		case word == "MAXDELETEDID":
+			if deleted, ok = parseStreamID(args[i+1], 0); !ok {
+				return errStreamID
+			}
+			if id.Compare(deleted) < 0 {
+				return errors.New("ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id")
+			}
+		default:
+			return errSyntax
+		}
+	}
+	t, err := k.typed(args[1], Stream)
+	if err != nil {
+		return err
+	}
+	if t.rec == "" {
+		return errNoKey
+	}
+	s := k.edit(&t, Stream, t.rec.expireAt()).EditStream(t.value())
+	switch {
+	case id.Compare(s.Info.MaxDeleted) < 0:
+		return errors.New("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id")
+	case s.Len() > 0 && id.Compare(s.Greatest()) < 0:
+		return errors.New("ERR The ID specified in XSETID is smaller than the target stream top item")
+	case s.Len() > 0 && added >= 0 && added < int64(s.Len()):
+		return errors.New("ERR The entries_added specified in XSETID is smaller than the target stream length")
+	}
+	s.Info.Last = id
+	if added >= 0 {
+		s.Info.Added = uint64(added)
+	}
+	if !deleted.IsZero() {
+		s.Info.MaxDeleted = deleted
+	}
+	s.Finish()
+	k.save(&t)
+	return nil
+}
+
+// maxStreamID is greater than the id of any entry but itself.
+var maxStreamID = StreamID{Ms: math.MaxUint64, Seq: math.MaxUint64}

@@ -1,0 +1,236 @@
+package keyspace
+
+import (
+	"strings"
+
+	"rowfall/replication/resp"
+)
+
+// zquery is a ZRANGE of any spelling. Each kind of bound comes down to a run of
+// ranks [lo, hi), counted from the lowest score.
+type zquery struct {
+	by             byte // 'r' rank, 's' score, 'l' member
+	reverse        bool
+	withScores     bool
+	limited        bool
+	offset, count  int64
+	from, to       int64 // ranks as given
+	lowest, upmost zbound
+}
+
+// zbound is one end of a range of scores or of members.
+type zbound struct {
+	score     float64
+	member    []byte
+	end       int // -1: below all members, 1: above all
+	exclusive bool
+}
+
+// zrange answers the commands of the family: ZRANGE, which is told by words what
+// to go by, and the older ones, to which q is given.
+func zrange(q zquery, told bool) func(*Keyspace, []byte, int, [][]byte) []byte {
+	return func(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+		q := q
+		if message := q.options(args[4:], told); message != "" {
+			return resp.AppendError(dst, message)
+		}
+		return k.zquery(dst, proto, args, q)
+	}
+}
+
+// options reads the words behind the bounds. It returns an error text or "".
+func (q *zquery) options(args [][]byte, told bool) string {
+	q.count = -1
+	for i := 0; i < len(args); i++ {
+		switch word := strings.ToUpper(string(args[i][:min(len(args[i]), 16)])); {
+		case word == "WITHSCORES":
+			q.withScores = true
+		case told && word == "BYSCORE":
+			q.by = 's'
+		case told && word == "BYLEX":
+			q.by = 'l'
+		case told && word == "REV":
+			q.reverse = true
+		case word == "LIMIT" && i+2 < len(args):
+			var ok1, ok2 bool
+			q.offset, ok1 = parseInt(args[i+1])
+			q.count, ok2 = parseInt(args[i+2])
+			if !ok1 || !ok2 {
+				return notInteger
+			}
+			q.limited = true
+			i += 2
+		default:
+			return syntaxError
+		}
+	}
+	if q.by == 'r' && q.count != -1 { // as in Redis, -1 passes for no limit
+		return "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
+	}
+	if q.withScores && q.by == 'l' {
+		return "ERR syntax error, WITHSCORES not supported in combination with BYLEX"
+	}
+	return ""
+}
+
+func (k *Keyspace) zquery(dst []byte, proto int, args [][]byte, q zquery) []byte {
+	if message := q.bounds(args[2], args[3]); message != "" {
+		return resp.AppendError(dst, message)
+	}
+	v, dst, ok := k.fetch(dst, args[1], SortedSet)
+	if !ok {
+		return dst
+	}
+	lo, hi := q.ranks(v)
+	n := max(hi-lo, 0)
+	switch {
+	case q.withScores && proto < 3:
+		dst = resp.AppendArray(dst, 2*n)
+	default:
+		dst = resp.AppendArray(dst, n)
+	}
+	v.ScoreRange(lo, hi, q.reverse, func(m []byte, score float64) bool {
+		if q.withScores && proto >= 3 {
+			dst = resp.AppendArray(dst, 2)
+		}
+		if dst = resp.AppendBulk(dst, m); q.withScores {
+			dst = resp.AppendDouble(dst, proto, score)
+		}
+		return true
+	})
+	return dst
+}
+
+// bounds reads the two ends as the command gives them, the first one being the
+// upper one of a reversed range of scores or members. It returns an error text
+// or "".
+func (q *zquery) bounds(first, second []byte) string {
+	if q.by == 'r' {
+		var ok1, ok2 bool
+		q.from, ok1 = parseInt(first)
+		q.to, ok2 = parseInt(second)
+		if !ok1 || !ok2 {
+			return notInteger
+		}
+		return ""
+	}
+	if q.reverse {
+		first, second = second, first
+	}
+	parse, message := scoreBound, "ERR min or max is not a float"
+	if q.by == 'l' {
+		parse, message = memberBound, "ERR min or max not valid string range item"
+	}
+	var ok1, ok2 bool
+	q.lowest, ok1 = parse(first)
+	q.upmost, ok2 = parse(second)
+	if !ok1 || !ok2 {
+		return message
+	}
+	return ""
+}
+
+func scoreBound(b []byte) (z zbound, ok bool) {
+	if len(b) > 0 && b[0] == '(' {
+		z.exclusive = true
+		b = b[1:]
+	}
+	z.score, ok = parseScore(b)
+	return z, ok
+}
+
+func memberBound(b []byte) (z zbound, ok bool) {
+	switch {
+	case string(b) == "-":
+		z.end = -1
+	case string(b) == "+":
+		z.end = 1
+	case len(b) > 0 && (b[0] == '(' || b[0] == '['):
+		z.exclusive = b[0] == '('
+		z.member = b[1:]
+	default:
+		return z, false
+	}
+	return z, true
+}
+
+// ranks returns the run of ranks that the query asks for; empty if hi <= lo.
+func (q *zquery) ranks(v Value) (lo, hi int) {
+	n := v.Len()
+	switch q.by {
+	case 'r':
+		return rankRun(clampInt(q.from), clampInt(q.to), n, q.reverse)
+	case 's':
+		lo = v.ScoresBelow(q.lowest.score, q.lowest.exclusive)
+		hi = v.ScoresBelow(q.upmost.score, !q.upmost.exclusive)
+	default:
+		lo = q.lowest.membersBelow(v, q.lowest.exclusive)
+		hi = q.upmost.membersBelow(v, !q.upmost.exclusive)
+	}
+	if !q.limited {
+		return lo, hi
+	}
+	if q.offset < 0 {
+		return 0, 0
+	}
+	offset, count := clampInt(q.offset), clampInt(q.count)
+	if q.reverse {
+		if hi -= offset; count >= 0 {
+			lo = max(lo, hi-count)
+		}
+		return lo, hi
+	}
+	if lo += offset; count >= 0 {
+		hi = min(hi, lo+count)
+	}
+	return lo, hi
+}
+
+func (z zbound) membersBelow(v Value, orEqual bool) int {
+	switch z.end {
+	case -1:
+		return 0
+	case 1:
+		return v.Len()
+	}
+	return v.MembersBelow(z.member, orEqual)
+}
+
+// rankRun turns ranks as commands give them (negative: from the end; the last
+// included) into a run of n members.
+func rankRun(from, to, n int, reverse bool) (lo, hi int) {
+	if from < 0 {
+		from = max(from+n, 0)
+	}
+	if to < 0 {
+		to += n
+	}
+	to = min(to, n-1)
+	if from > to {
+		return 0, 0
+	}
+	if reverse {
+		return n - 1 - to, n - from
+	}
+	return from, to + 1
+}
+
+func zcount(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+	return k.countRange(dst, args, zquery{by: 's'})
+}
+
+func zlexcount(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+	return k.countRange(dst, args, zquery{by: 'l'})
+}
+
+func (k *Keyspace) countRange(dst []byte, args [][]byte, q zquery) []byte {
+	if message := q.bounds(args[2], args[3]); message != "" {
+		return resp.AppendError(dst, message)
+	}
+	v, dst, ok := k.fetch(dst, args[1], SortedSet)
+	if !ok {
+		return dst
+	}
+	lo, hi := q.ranks(v)
+	return resp.AppendInt(dst, int64(max(hi-lo, 0)))
+}
