@@ -1,0 +1,555 @@
+package rdb
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+
+	"rowfall/replication/keyspace"
+)
+
+// maxString is the longest string that is taken, as on the wire.
+const maxString = 512 << 20
+
+// Read fills a keyspace from an RDB file of version 1 to 12, or of a Valkey, with strings, hashes, lists, sets, sorted sets and
+// streams without consumer groups, in database 0.
+// Anything else in it is an error that names it: nothing is left out, except a server's notes on idle times and
+// frequencies. The checksum is checked unless the file has none. Read may read further than the file's end from r.
+// Memory beside the keyspace is bounded by the largest value in the file, whatever lengths the file claims.
+func Read(r io.Reader, l *keyspace.Loader) (Aux, error) {
+	d := &decoder{r: r, load: l, buf: make([]byte, 0, readSize)}
+	if err := d.file(); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return Aux{}, fmt.Errorf("read snapshot at byte %d: %w", d.base+int64(d.at), err)
+	}
+	return d.aux, nil
+}
+
+// readSize is how much is read at once.
+const readSize = 64 << 10
+
+type decoder struct {
+	r    io.Reader
+	load *keyspace.Loader
+	aux  Aux
+
+	buf  []byte // what was read; at is the next byte, base the place of buf[0] in the file
+	at   int
+	base int64
+	sum  uint64 // checksum of everything before base
+
+	key, blob, packed []byte
+	elements          elements
+	list              [][]byte
+	scores            []float64
+}
+
+// more moves on to the next bytes of the file; all of buf must have been used.
+func (d *decoder) more() error {
+	d.sum = updateCRC(d.sum, d.buf)
+	d.base += int64(len(d.buf))
+	d.buf, d.at = d.buf[:cap(d.buf)], 0
+	n, err := io.ReadAtLeast(d.r, d.buf, 1)
+	d.buf = d.buf[:n]
+	return err
+}
+
+func (d *decoder) byte() (byte, error) {
+	if d.at == len(d.buf) {
+		if err := d.more(); err != nil {
+			return 0, err
+		}
+	}
+	d.at++
+	return d.buf[d.at-1], nil
+}
+
+// appendBytes appends the next n bytes of the file to dst, which grows only with what is really there.
+func (d *decoder) appendBytes(dst []byte, n uint64) ([]byte, error) {
+	for n > 0 {
+		if d.at == len(d.buf) {
+			if err := d.more(); err != nil {
+				return dst, err
+			}
+		}
+		k := int(min(n, uint64(len(d.buf)-d.at)))
+		dst = append(dst, d.buf[d.at:d.at+k]...)
+		d.at, n = d.at+k, n-uint64(k)
+	}
+	return dst, nil
+}
+
+// fixed reads up to 9 bytes; they are valid until the next read.
+func (d *decoder) fixed(n uint64) ([]byte, error) {
+	if uint64(len(d.buf)-d.at) >= n {
+		b := d.buf[d.at : d.at+int(n)]
+		d.at += int(n)
+		return b, nil
+	}
+	return d.appendBytes(make([]byte, 0, 9), n)
+}
+
+// file reads everything.
+func (d *decoder) file() error {
+	checked, err := d.header()
+	if err != nil {
+		return err
+	}
+	var db, expireAt uint64
+	for {
+		op, err := d.byte()
+		if err != nil {
+			return err
+		}
+		switch op {
+		case opEOF:
+			if !checked {
+				return nil
+			}
+			return d.checksum()
+		case opSelect:
+			db, err = d.count()
+		case opExpireMs, opExpire:
+			expireAt, err = d.expiry(op)
+		default:
+			if op >= opSlotInfo {
+				err = d.note(op)
+				break
+			}
+			if db != 0 {
+				return fmt.Errorf("it has keys in database %d; only database 0 is kept", db)
+			}
+			err = d.entry(op, int64(expireAt))
+			expireAt = 0
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// header reads magic and version, and says whether a checksum ends the file.
+func (d *decoder) header() (checked bool, err error) {
+	b, err := d.fixed(9)
+	if err != nil {
+		return false, err
+	}
+	s := string(b)
+	if v, ok := strings.CutPrefix(s, "VALKEY"); ok {
+		if n, err := strconv.ParseUint(v, 10, 16); err == nil && n >= 80 {
+			return true, nil
+		}
+		return false, fmt.Errorf("%q is no version of Valkey's files", s)
+	}
+	v, ok := strings.CutPrefix(s, "REDIS")
+	n, err := strconv.ParseUint(v, 10, 16)
+	switch {
+	case !ok || err != nil || n == 0:
+		return false, fmt.Errorf("it begins with %q: not an RDB file", s)
+	case n > maxVersion:
+		return false, fmt.Errorf("it has RDB version %d; versions up to %d are known", n, maxVersion)
+	}
+	return n >= 5, nil
+}
+
+// checksum compares the trailer; all zeros say that the writer did not compute one.
+func (d *decoder) checksum() error {
+	sum := updateCRC(d.sum, d.buf[:d.at])
+	b, err := d.fixed(8)
+	if err != nil {
+		return err
+	}
+	if got := binary.LittleEndian.Uint64(b); got != 0 && got != sum {
+		return fmt.Errorf("checksum is %016x, want %016x: the file is damaged", got, sum)
+	}
+	return nil
+}
+
+// expiry reads the time at which the next key expires, in ms. As 0 would mean never, it becomes 1.
+func (d *decoder) expiry(op byte) (uint64, error) {
+	size, unit := uint64(8), uint64(1)
+	if op == opExpire {
+		size, unit = 4, 1000
+	}
+	b, err := d.fixed(size)
+	if err != nil {
+		return 0, err
+	}
+	at := uint64(0)
+	for i, c := range b {
+		at |= uint64(c) << (8 * i)
+	}
+	if at > math.MaxInt64/unit {
+		return 0, fmt.Errorf("expiry %d is out of range", at)
+	}
+	return max(at*unit, 1), nil
+}
+
+// note reads what stands between keys and is neither a key nor about the next one only.
+func (d *decoder) note(op byte) error {
+	skip := 0
+	switch op {
+	case opAux:
+		return d.readAux()
+	case opFreq:
+		_, err := d.byte()
+		return err
+	case opIdle:
+		skip = 1
+	case opResize:
+		skip = 2
+	case opSlotInfo:
+		skip = 3
+	case opFunction, opFunction2:
+		return errors.New("it has function libraries, which are not supported: delete them on its writer with FUNCTION FLUSH")
+	case opModuleAux:
+		return errors.New("it has the data of a module, which is not supported")
+	}
+	for range skip {
+		if _, err := d.count(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *decoder) readAux() (err error) {
+	if d.key, err = d.text(d.key[:0]); err != nil {
+		return err
+	}
+	if d.blob, err = d.text(d.blob[:0]); err != nil {
+		return err
+	}
+	value := string(d.blob[:min(len(d.blob), 256)])
+	number := func() (n int64) {
+		n, err = strconv.ParseInt(value, 10, 64)
+		return n
+	}
+	switch name := string(d.key); name {
+	case "redis-ver", "valkey-ver":
+		d.aux.Version = value
+	case "repl-id":
+		d.aux.ReplID = value
+	case "repl-offset":
+		d.aux.Offset = number()
+	case "repl-stream-db":
+		d.aux.StreamDB = int(number())
+	case "ctime":
+		d.aux.CTime = number()
+	case "used-mem":
+		d.aux.UsedMem = number()
+	}
+	if err != nil {
+		return fmt.Errorf("its %.64q is %.64q, want a number", d.key, value)
+	}
+	return nil
+}
+
+// entry reads one key and loads it.
+func (d *decoder) entry(kind byte, expireAt int64) (err error) {
+	if d.key, err = d.text(d.key[:0]); err != nil {
+		if !supported(kind) {
+			err = fmt.Errorf("it has a %s, which is not supported", typeName(kind))
+		}
+		return err
+	}
+	d.elements.reset()
+	clear(d.list)
+	d.list, d.scores = d.list[:0], d.scores[:0]
+	switch kind {
+	case typeString:
+		if d.blob, err = d.text(d.blob[:0]); err == nil {
+			err = d.load.String(d.key, d.blob, expireAt)
+		}
+		d.shrink()
+		return err
+	case typeSet, typeSetInts, typeSetPack:
+		err = d.members(kind)
+	case typeHash, typeHashZiplist, typeHashPack:
+		err = d.members(kind)
+		if err == nil && len(d.elements.ends)%2 != 0 {
+			err = errors.New("a field has no value")
+		}
+	case typeSortedSet, typeSortedSet2:
+		err = d.scored(kind)
+	case typeSortedSetZiplist, typeSortedSetPack, typeList, typeListZiplist:
+		err = d.members(kind)
+	case typeListZiplists, typeListPacks:
+		err = d.nodes(kind)
+	case typeStream, typeStream2, typeStream3:
+		err = d.stream(kind, expireAt)
+		d.shrink()
+		return err
+	default:
+		err = fmt.Errorf("it is a %s, which is not supported", typeName(kind))
+	}
+	if err == nil {
+		d.list = d.elements.list(d.list)
+		err = d.loadList(kind, expireAt)
+	}
+	d.shrink()
+	if err != nil {
+		return fmt.Errorf("key %.64q: %w", d.key, err)
+	}
+	return nil
+}
+
+// loadList gives the collection in list and scores to the keyspace.
+func (d *decoder) loadList(kind byte, expireAt int64) error {
+	switch kind {
+	case typeList, typeListZiplist, typeListZiplists, typeListPacks:
+		return d.load.List(d.key, d.list, expireAt)
+	case typeSet, typeSetInts, typeSetPack:
+		return d.load.Set(d.key, d.list, expireAt)
+	case typeHash, typeHashZiplist, typeHashPack:
+		return d.load.Hash(d.key, d.list, expireAt)
+	case typeSortedSetZiplist, typeSortedSetPack:
+		if err := d.splitScores(); err != nil {
+			return err
+		}
+	}
+	return d.load.SortedSet(d.key, d.list, d.scores, expireAt)
+}
+
+// splitScores takes every second element for the score of the one before it.
+func (d *decoder) splitScores() error {
+	if len(d.list)%2 != 0 {
+		return errors.New("a member has no score")
+	}
+	for i := 0; i < len(d.list); i += 2 {
+		s, err := parseScore(d.list[i+1])
+		if err != nil {
+			return err
+		}
+		d.list[i/2] = d.list[i]
+		d.scores = append(d.scores, s)
+	}
+	d.list = d.list[:len(d.list)/2]
+	return nil
+}
+
+func parseScore(b []byte) (float64, error) {
+	s, err := strconv.ParseFloat(string(b[:min(len(b), 512)]), 64)
+	// Out of range is what strtod makes an infinity of, too.
+	if err != nil && !errors.Is(err, strconv.ErrRange) || math.IsNaN(s) || len(b) > 512 {
+		return 0, fmt.Errorf("score %.64q is not a number", b)
+	}
+	return s, nil
+}
+
+// shrink lets go of what one huge value needed.
+func (d *decoder) shrink() {
+	if cap(d.blob) > 1<<20 {
+		d.blob = nil
+	}
+	if cap(d.packed) > 1<<20 {
+		d.packed = nil
+	}
+	if cap(d.list) > 1<<16 {
+		d.list, d.scores = nil, nil
+	}
+}
+
+// members reads the elements of a collection.
+func (d *decoder) members(kind byte) (err error) {
+	per := uint64(1)
+	switch kind {
+	case typeHash:
+		per = 2
+	case typeSet, typeList:
+	default:
+		if d.blob, err = d.text(d.blob[:0]); err != nil {
+			return err
+		}
+		switch kind {
+		case typeSetInts:
+			return unpackInts(d.blob, &d.elements)
+		case typeHashZiplist, typeSortedSetZiplist, typeListZiplist:
+			return unzip(d.blob, &d.elements)
+		}
+		return unpack(d.blob, &d.elements)
+	}
+	n, err := d.count()
+	if err != nil {
+		return err
+	}
+	if n > math.MaxUint64/per {
+		return fmt.Errorf("it has %d elements", n)
+	}
+	for range n * per {
+		if d.elements.buf, err = d.text(d.elements.buf); err != nil {
+			return err
+		}
+		d.elements.end()
+	}
+	return nil
+}
+
+// nodes reads the elements of a list in nodes: ziplists, or listpacks (form 2) and single large elements (form 1).
+func (d *decoder) nodes(kind byte) error {
+	n, err := d.count()
+	if err != nil {
+		return err
+	}
+	for range n {
+		form := uint64(2)
+		if kind == typeListPacks {
+			if form, err = d.count(); err != nil {
+				return err
+			}
+		}
+		if d.blob, err = d.text(d.blob[:0]); err != nil {
+			return err
+		}
+		switch {
+		case kind == typeListZiplists:
+			err = unzip(d.blob, &d.elements)
+		case form == 1:
+			d.elements.add(d.blob)
+		case form == 2:
+			err = unpack(d.blob, &d.elements)
+		default:
+			err = fmt.Errorf("node of a list of unknown form %d", form)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scored reads a sorted set of members with scores.
+func (d *decoder) scored(kind byte) error {
+	n, err := d.count()
+	if err != nil {
+		return err
+	}
+	for range n {
+		if d.elements.buf, err = d.text(d.elements.buf); err != nil {
+			return err
+		}
+		d.elements.end()
+		s, err := d.score(kind)
+		if err != nil {
+			return err
+		}
+		d.scores = append(d.scores, s)
+	}
+	return nil
+}
+
+func (d *decoder) score(kind byte) (float64, error) {
+	if kind == typeSortedSet2 {
+		b, err := d.fixed(8)
+		if err != nil {
+			return 0, err
+		}
+		return math.Float64frombits(binary.LittleEndian.Uint64(b)), nil
+	}
+	c, err := d.byte()
+	if err != nil {
+		return 0, err
+	}
+	switch c {
+	case 253:
+		return math.NaN(), nil // the loader refuses it
+	case 254:
+		return math.Inf(1), nil
+	case 255:
+		return math.Inf(-1), nil
+	}
+	b, err := d.appendBytes(nil, uint64(c))
+	if err != nil {
+		return 0, err
+	}
+	return parseScore(b)
+}
+
+// count reads a length that is not a string's special form.
+func (d *decoder) count() (uint64, error) {
+	n, special, err := d.length()
+	if err == nil && special {
+		err = errors.New("a count is expected where a string is")
+	}
+	return n, err
+}
+
+// length reads a length, or the number of a special form of string.
+func (d *decoder) length() (n uint64, special bool, err error) {
+	c, err := d.byte()
+	if err != nil {
+		return 0, false, err
+	}
+	switch {
+	case c&0xc0 == lenSpecial:
+		return uint64(c & 0x3f), true, nil
+	case c&0xc0 == 0:
+		return uint64(c), false, nil
+	case c&0xc0 == len14:
+		low, err := d.byte()
+		return uint64(c&0x3f)<<8 | uint64(low), false, err
+	case c == len32:
+		b, err := d.fixed(4)
+		if err != nil {
+			return 0, false, err
+		}
+		return uint64(binary.BigEndian.Uint32(b)), false, nil
+	case c == len64:
+		b, err := d.fixed(8)
+		if err != nil {
+			return 0, false, err
+		}
+		return binary.BigEndian.Uint64(b), false, nil
+	}
+	return 0, false, fmt.Errorf("length of unknown form %#x", c)
+}
+
+// text appends the next string to dst.
+func (d *decoder) text(dst []byte) ([]byte, error) {
+	n, special, err := d.length()
+	if err != nil {
+		return dst, err
+	}
+	if !special {
+		if n > maxString {
+			return dst, fmt.Errorf("string of %d bytes; %d are allowed", n, maxString)
+		}
+		return d.appendBytes(dst, n)
+	}
+	switch n {
+	case specialInt8, specialInt16, specialInt32:
+		b, err := d.fixed(1 << n)
+		if err != nil {
+			return dst, err
+		}
+		return strconv.AppendInt(dst, littleInt(b), 10), nil
+	case specialLZF:
+		return d.compressed(dst)
+	}
+	return dst, fmt.Errorf("string of unknown form %d", n)
+}
+
+func (d *decoder) compressed(dst []byte) ([]byte, error) {
+	packed, err := d.count()
+	if err != nil {
+		return dst, err
+	}
+	size, err := d.count()
+	if err != nil {
+		return dst, err
+	}
+	// Three bytes make 264 at most.
+	if packed > maxString || size > maxString || size > packed*88 {
+		return dst, fmt.Errorf("string of %d bytes compressed to %d", size, packed)
+	}
+	if d.packed, err = d.appendBytes(d.packed[:0], packed); err != nil {
+		return dst, err
+	}
+	return decompress(dst, d.packed, int(size))
+}

@@ -1,0 +1,138 @@
+package rdb
+
+import "fmt"
+
+// Aux is what a snapshot says about itself.
+type Aux struct {
+	// ReplID is the 40-character replication id; empty if the file names none.
+	ReplID string
+	// Offset is the number of stream bytes that the snapshot contains, and StreamDB the database that the stream has
+	// selected there; both count only with a ReplID.
+	Offset   int64
+	StreamDB int
+	// Version is the writer's version ("redis-ver" or "valkey-ver").
+	Version string
+	// CTime is when the file was made, in seconds since 1970; UsedMem is the writer's memory in bytes. 0: not said.
+	CTime, UsedMem int64
+}
+
+// magic begins what Write writes: every Redis since 2.8 and every Valkey takes version 9, with newer types in it.
+const magic = "REDIS0009"
+
+// maxVersion is the newest version that Read takes after "REDIS"; the foreign versions of Valkey have a magic of their own.
+const maxVersion = 12
+
+// Opcodes stand where the type of a key may stand.
+const (
+	opSlotInfo  = 244
+	opFunction2 = 245
+	opFunction  = 246
+	opModuleAux = 247
+	opIdle      = 248
+	opFreq      = 249
+	opAux       = 250
+	opResize    = 251
+	opExpireMs  = 252
+	opExpire    = 253
+	opSelect    = 254
+	opEOF       = 255
+)
+
+// Types of values. Those that Write uses: typeString, typeList, typeSet, typeHash, typeSortedSet2, typeSetInts, typeHashPack,
+// typeSortedSetPack, typeStream2.
+const (
+	typeString           = 0
+	typeList             = 1
+	typeSet              = 2
+	typeSortedSet        = 3 // scores as text
+	typeHash             = 4
+	typeSortedSet2       = 5 // scores as 8 bytes
+	typeListZiplist      = 10
+	typeSetInts          = 11
+	typeSortedSetZiplist = 12
+	typeHashZiplist      = 13
+	typeListZiplists     = 14 // several
+	typeStream           = 15
+	typeHashPack         = 16
+	typeSortedSetPack    = 17
+	typeListPacks        = 18
+	typeStream2          = 19 // knows what it had before
+	typeSetPack          = 20
+	typeStream3          = 21 // when a consumer was active
+)
+
+// supported reports whether Read takes a type.
+func supported(t byte) bool {
+	switch t {
+	case typeString, typeSet, typeSortedSet, typeHash, typeSortedSet2, typeSetInts, typeSortedSetZiplist, typeHashZiplist,
+		typeHashPack, typeSortedSetPack, typeSetPack, typeList, typeListZiplist, typeListZiplists, typeListPacks,
+		typeStream, typeStream2, typeStream3:
+		return true
+	}
+	return false
+}
+
+// typeName names a type that Read does not take.
+func typeName(t byte) string {
+	names := map[byte]string{
+		6: "module value", 7: "module value", 9: "hash as zipmap", 22: "hash with field expiry", 23: "hash with field expiry", 24: "hash with field expiry",
+		25: "hash with field expiry", 26: "stream", 27: "stream",
+	}
+	if n, ok := names[t]; ok {
+		return fmt.Sprintf("%s (type %d)", n, t)
+	}
+	return fmt.Sprintf("unknown type %d", t)
+}
+
+// The forms of a length, in its first byte's two top bits; the longer ones take the whole byte.
+const (
+	len14      = 0x40
+	len32      = 0x80
+	len64      = 0x81
+	lenSpecial = 0xc0 // a string that is an integer or compressed
+)
+
+// Special strings.
+const (
+	specialInt8  = 0
+	specialInt16 = 1
+	specialInt32 = 2
+	specialLZF   = 3
+)
+
+// The bounds within which a collection is written as one packed blob. They are those that a stock server itself packs up to, so
+// it takes the blob over as it is, where it would otherwise have to convert it.
+const (
+	maxPackEntries = 128 // fields or members
+	maxPackBytes   = 64  // of each field, value or member
+	maxPackInts    = 512 // members of a set of integers
+)
+
+// parseInt reads the canonical decimal text of a 64-bit integer: what printing it gives back.
+func parseInt(b []byte) (int64, bool) {
+	if len(b) == 0 || len(b) > 20 {
+		return 0, false
+	}
+	neg := b[0] == '-'
+	digits := b
+	if neg {
+		digits = b[1:]
+	}
+	if len(digits) == 0 || len(digits) > 19 || digits[0] == '0' && len(b) > 1 {
+		return 0, false
+	}
+	var n uint64
+	for _, c := range digits {
+		if c -= '0'; c > 9 {
+			return 0, false
+		}
+		n = n*10 + uint64(c) // 19 digits always fit
+	}
+	switch {
+	case neg && n <= 1<<63:
+		return -int64(n), true
+	case !neg && n < 1<<63:
+		return int64(n), true
+	}
+	return 0, false
+}

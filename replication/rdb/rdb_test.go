@@ -1,0 +1,487 @@
+package rdb_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"rowfall/replication/keyspace"
+	"rowfall/replication/rdb"
+)
+
+var aux = rdb.Aux{ReplID: "0123456789abcdef0123456789abcdef01234567", Offset: 98765432109, Version: "7.4.1", CTime: 1700000000, UsedMem: 1 << 20}
+
+// dump lists what a keyspace holds: key to kind, expiry and content.
+func dump(t testing.TB, k *keyspace.Keyspace) map[string]string {
+	t.Helper()
+	s := k.Snapshot()
+	defer s.Close()
+	all := map[string]string{}
+	if err := s.Each(func(e keyspace.Entry) error {
+		var parts []string
+		switch e.Value.Kind() {
+		case keyspace.String:
+			parts = []string{string(e.Value.Bytes())}
+		case keyspace.Hash:
+			e.Value.Fields(func(f, v []byte) bool { parts = append(parts, fmt.Sprintf("%q=%q", f, v)); return true })
+		case keyspace.Set:
+			e.Value.Members(func(m []byte) bool { parts = append(parts, fmt.Sprintf("%q", m)); return true })
+		case keyspace.SortedSet:
+			e.Value.Scores(func(m []byte, score float64) bool {
+				parts = append(parts, fmt.Sprintf("%q=%x", m, math.Float64bits(score)))
+				return true
+			})
+		case keyspace.List:
+			e.Value.Items(func(item []byte) bool { parts = append(parts, fmt.Sprintf("%q", item)); return true })
+		case keyspace.Stream:
+			e.Value.Entries(func(s keyspace.StreamEntry) bool {
+				entry := "entry " + s.ID.String()
+				for f, v := range s.Pairs {
+					entry += fmt.Sprintf(" %q=%q", f, v)
+				}
+				parts = append(parts, entry)
+				return true
+			})
+			i := e.Value.Stream()
+			parts = append(parts, fmt.Sprintf("last %s deleted %s added %d", i.Last, i.MaxDeleted, i.Added))
+		}
+		if e.Value.Kind() != keyspace.List {
+			slices.Sort(parts)
+		}
+		all[string(e.Key)] = fmt.Sprintf("%v %d %s", e.Value.Kind(), e.ExpireAt, strings.Join(parts, " "))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func write(t testing.TB, k *keyspace.Keyspace, a rdb.Aux) []byte {
+	t.Helper()
+	s := k.Snapshot()
+	defer s.Close()
+	var b bytes.Buffer
+	if err := rdb.Write(&b, a, s); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func byteSlices(s ...string) (b [][]byte) {
+	for _, s := range s {
+		b = append(b, []byte(s))
+	}
+	return b
+}
+
+// texts are the values that encodings tell apart: integers of every width and their neighbours, what only looks like one, and lengths around limits.
+func texts() []string {
+	all := []string{"", "-", "-0", "+1", "01", " 1", "1.0", "x", "9223372036854775808", "-9223372036854775809", "18446744073709551616", "\x00\xff"}
+	for bits := range 64 {
+		for _, d := range []int64{-2, -1, 0, 1, 2} {
+			all = append(all, strconv.FormatInt(1<<bits+d, 10), strconv.FormatInt(-1<<bits+d, 10))
+		}
+	}
+	for _, n := range []int{31, 32, 63, 64, 65, 127, 128, 4095, 4096, 16383, 16384, 65536, 65537} {
+		all = append(all, strings.Repeat("a", n))
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// sample fills a keyspace with every kind of value in every size class.
+func sample(t testing.TB) *keyspace.Keyspace {
+	t.Helper()
+	k := keyspace.New(keyspace.Options{})
+	l := k.Loader()
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i, s := range texts() {
+		at := int64(0)
+		if i%3 == 0 {
+			at = 4_000_000_000_000 + int64(i)
+		}
+		must(t, l.String([]byte("string:"+strconv.Itoa(i)), []byte(s), at))
+		must(t, l.Hash([]byte("one:"+strconv.Itoa(i)), byteSlices(s, s), at))
+		must(t, l.Set([]byte("member:"+strconv.Itoa(i)), byteSlices(s), at))
+		must(t, l.SortedSet([]byte("scored:"+strconv.Itoa(i)), byteSlices(s), []float64{float64(i)}, at))
+		must(t, l.List([]byte("item:"+strconv.Itoa(i)), byteSlices(s, s), at))
+		must(t, addStream(l, "entry:"+strconv.Itoa(i), at, keyspace.StreamInfo{Last: keyspace.StreamID{Ms: 5, Seq: 7}, Added: 3}, s, s))
+	}
+	for _, n := range []int{1, 2, 100, 127, 128, 129, 511, 512, 513, 3000} {
+		var pairs, members, ints [][]byte
+		var scores []float64
+		for i := range n {
+			pairs = append(pairs, []byte("field"+strconv.Itoa(i)), []byte(strconv.Itoa(rnd.IntN(1<<(i%40)+1))))
+			members = append(members, []byte("member"+strconv.Itoa(i)))
+			ints = append(ints, []byte(strconv.Itoa(i-n/2)))
+			scores = append(scores, []float64{float64(rnd.IntN(10)), rnd.NormFloat64(), -rnd.ExpFloat64() * 1e300, float64(i) * 1e15}[i%4])
+		}
+		must(t, l.Hash([]byte("hash:"+strconv.Itoa(n)), pairs, 0))
+		must(t, l.Set([]byte("set:"+strconv.Itoa(n)), members, 0))
+		must(t, l.Set([]byte("ints:"+strconv.Itoa(n)), ints, 0))
+		must(t, l.SortedSet([]byte("sorted:"+strconv.Itoa(n)), members, scores, 0))
+		must(t, l.List([]byte("list:"+strconv.Itoa(n)), pairs, 0))
+		must(t, addEntries(l, "stream:"+strconv.Itoa(n), n))
+	}
+	must(t, addStream(l, "empty stream", 0, keyspace.StreamInfo{
+		Last: keyspace.StreamID{Ms: math.MaxUint64, Seq: math.MaxUint64}, MaxDeleted: keyspace.StreamID{Ms: 3, Seq: math.MaxUint64}, Added: 99,
+	}))
+	must(t, l.Set([]byte("ints32"), byteSlices("1", "-40000", "7"), 0))
+	must(t, l.Set([]byte("ints64"), byteSlices("9223372036854775807", "-9223372036854775808"), 0))
+	must(t, l.SortedSet([]byte("extremes"), byteSlices("a", "b", "c", "d", "e", "f", "g"),
+		[]float64{math.Inf(1), math.Inf(-1), math.MaxFloat64, math.SmallestNonzeroFloat64, 0.1, 1 << 53, 0}, 0))
+	must(t, l.String([]byte("first ms"), []byte("x"), 4_000_000_000_001))
+	return k
+}
+
+// addStream adds a stream of one entry, 1-2, or of none.
+func addStream(l *keyspace.Loader, key string, at int64, i keyspace.StreamInfo, pairs ...string) error {
+	return l.Stream([]byte(key), at, func(add func(keyspace.StreamID, [][]byte) error) (keyspace.StreamInfo, error) {
+		if len(pairs) == 0 {
+			return i, nil
+		}
+		return i, add(keyspace.StreamID{Ms: 1, Seq: 2}, byteSlices(pairs...))
+	})
+}
+
+// addEntries adds a stream whose entries have the same fields, others, and one of them twice; and ids that turn over.
+func addEntries(l *keyspace.Loader, key string, n int) error {
+	return l.Stream([]byte(key), 0, func(add func(keyspace.StreamID, [][]byte) error) (i keyspace.StreamInfo, err error) {
+		i.Last = keyspace.StreamID{Ms: 1000, Seq: math.MaxUint64 - 3}
+		for n := range n {
+			pairs := byteSlices("id", strconv.Itoa(n), "name", strings.Repeat("x", n%50))
+			switch n % 7 {
+			case 3:
+				pairs = byteSlices("id", "1", "id", "2", "", "")
+			case 5:
+				pairs = pairs[:2]
+			}
+			if n%3 == 0 {
+				i.Last.Ms, i.Last.Seq = i.Last.Ms+uint64(n*n), 0
+			}
+			i.Last.Seq += uint64(n%5) + 1
+			i.Added++
+			if err := add(i.Last, pairs); err != nil {
+				return i, err
+			}
+		}
+		i.MaxDeleted = keyspace.StreamID{Ms: 999, Seq: 1}
+		i.Added += 5
+		return i, nil
+	})
+}
+
+func TestRoundTrip(t *testing.T) {
+	k := sample(t)
+	b := write(t, k, aux)
+	for name, r := range map[string]io.Reader{
+		"whole": bytes.NewReader(b), "halves": iotest.HalfReader(bytes.NewReader(b)),
+		"data with EOF": iotest.DataErrReader(bytes.NewReader(b)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			again := keyspace.New(keyspace.Options{})
+			a, err := rdb.Read(r, again.Loader())
+			if err != nil || a != aux {
+				t.Fatalf("%+v, %v", a, err)
+			}
+			want, got := dump(t, k), dump(t, again)
+			if !maps.Equal(want, got) {
+				for key := range want {
+					if want[key] != got[key] {
+						t.Errorf("%s: got %.200s, want %.200s", key, got[key], want[key])
+					}
+				}
+				t.Fatalf("%d keys, want %d", len(got), len(want))
+			}
+		})
+	}
+}
+
+func TestReadByteByByte(t *testing.T) {
+	k := keyspace.New(keyspace.Options{})
+	l := k.Loader()
+	must(t, l.String([]byte("s"), []byte("4711"), 4_000_000_000_000))
+	must(t, l.Hash([]byte("h"), byteSlices("f", strings.Repeat("x", 20_000)), 0))
+	must(t, l.SortedSet([]byte("z"), byteSlices(strings.Repeat("m", 65)), []float64{2.5}, 0))
+	again := keyspace.New(keyspace.Options{})
+	a, err := rdb.Read(iotest.OneByteReader(bytes.NewReader(write(t, k, aux))), again.Loader())
+	if err != nil || a != aux || !maps.Equal(dump(t, k), dump(t, again)) {
+		t.Fatalf("%+v, %v", a, err)
+	}
+}
+
+func TestEmpty(t *testing.T) {
+	b := write(t, keyspace.New(keyspace.Options{}), rdb.Aux{})
+	want := "REDIS0009" + "\xfa\x0aredis-bits\xc0\x40" + "\xff"
+	if got := string(b[:len(b)-8]); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	k := keyspace.New(keyspace.Options{})
+	if a, err := rdb.Read(bytes.NewReader(b), k.Loader()); a != (rdb.Aux{}) || err != nil || k.Len() != 0 {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// TestGolden pins the bytes of each type.
+func TestGolden(t *testing.T) {
+	long := strings.Repeat("v", 65)
+	for name, c := range map[string]struct {
+		load func(l *keyspace.Loader) error
+		want string
+	}{
+		"string": {
+			func(l *keyspace.Loader) error { return l.String([]byte("k"), []byte("text"), 0) },
+			"\xfe\x00\xfb\x01\x00" + "\x00\x01k\x04text",
+		},
+		"string with expiry": {
+			func(l *keyspace.Loader) error { return l.String([]byte("k"), []byte("-300"), 0x0102030405) },
+			"\xfe\x00\xfb\x01\x01" + "\xfc\x05\x04\x03\x02\x01\x00\x00\x00" + "\x00\x01k\xc1\xd4\xfe",
+		},
+		"integer key": {
+			func(l *keyspace.Loader) error { return l.String([]byte("12"), []byte("100000"), 0) },
+			"\xfe\x00\xfb\x01\x00" + "\x00\xc0\x0c\xc2\xa0\x86\x01\x00",
+		},
+		"hash": {
+			func(l *keyspace.Loader) error { return l.Hash([]byte("k"), byteSlices("id", "4711"), 0) },
+			"\xfe\x00\xfb\x01\x00" + "\x10\x01k\x0f" + "\x0f\x00\x00\x00\x02\x00" + "\x82id\x03" + "\xf1\x67\x12\x03" + "\xff",
+		},
+		"hash with a long value": {
+			func(l *keyspace.Loader) error { return l.Hash([]byte("k"), byteSlices("f", long), 0) },
+			"\xfe\x00\xfb\x01\x00" + "\x04\x01k\x01" + "\x01f" + "\x40\x41" + long,
+		},
+		"set": {
+			func(l *keyspace.Loader) error { return l.Set([]byte("k"), byteSlices("m"), 0) },
+			"\xfe\x00\xfb\x01\x00" + "\x02\x01k\x01\x01m",
+		},
+		"set of integers": {
+			func(l *keyspace.Loader) error { return l.Set([]byte("k"), byteSlices("3", "-1"), 0) },
+			"\xfe\x00\xfb\x01\x00" + "\x0b\x01k\x0c" + "\x02\x00\x00\x00\x02\x00\x00\x00" + "\xff\xff\x03\x00",
+		},
+		"sorted set": {func(l *keyspace.Loader) error {
+			return l.SortedSet([]byte("k"), byteSlices("a", "b"), []float64{1.5, -2}, 0)
+		}, "\xfe\x00\xfb\x01\x00" + "\x11\x01k\x15" + "\x15\x00\x00\x00\x04\x00" + "\x81b\x02" + "\xdf\xfe\x02" + "\x81a\x02" + "\x831.5\x04" + "\xff"},
+		"list": {
+			func(l *keyspace.Loader) error { return l.List([]byte("k"), byteSlices("a", "-1"), 0) },
+			"\xfe\x00\xfb\x01\x00" + "\x01\x01k\x02\x01a\xc0\xff",
+		},
+		"empty stream": {
+			func(l *keyspace.Loader) error {
+				return addStream(l, "k", 0, keyspace.StreamInfo{Last: keyspace.StreamID{Ms: 5, Seq: 7}, MaxDeleted: keyspace.StreamID{Ms: 4, Seq: 3}, Added: 2})
+			},
+			"\xfe\x00\xfb\x01\x00" + "\x13\x01k\x00" + "\x00\x05\x07" + "\x00\x00\x04\x03\x02" + "\x00",
+		},
+		"sorted set with a long member": {func(l *keyspace.Loader) error {
+			return l.SortedSet([]byte("k"), byteSlices(long), []float64{1}, 0)
+		}, "\xfe\x00\xfb\x01\x00" + "\x05\x01k\x01\x40\x41" + long + "\x00\x00\x00\x00\x00\x00\xf0\x3f"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := keyspace.New(keyspace.Options{})
+			must(t, c.load(k.Loader()))
+			got := write(t, k, rdb.Aux{})
+			head := "REDIS0009" + "\xfa\x0aredis-bits\xc0\x40"
+			if want := head + c.want + "\xff"; string(got[:len(got)-8]) != want {
+				t.Errorf("\n got %q\nwant %q", got[:len(got)-8], want)
+			}
+		})
+	}
+	b := write(t, keyspace.New(keyspace.Options{}), aux)
+	want := "REDIS0009\xfa\x09redis-ver\x057.4.1\xfa\x0aredis-bits\xc0\x40\xfa\x05ctime\xc2\x00\xf1\x53\x65\xfa\x08used-mem\xc2\x00\x00\x10\x00" +
+		"\xfa\x0erepl-stream-db\xc0\x00\xfa\x07repl-id\x280123456789abcdef0123456789abcdef01234567\xfa\x0brepl-offset\x0b98765432109\xff"
+	if string(b[:len(b)-8]) != want {
+		t.Errorf("aux:\n got %q\nwant %q", b[:len(b)-8], want)
+	}
+}
+
+// file puts a body between a header and a trailer that says "not checked".
+func file(version, body string) string { return version + body + "\xff" + strings.Repeat("\x00", 8) }
+
+// TestReadEncodings reads what Write does not write.
+func TestReadEncodings(t *testing.T) {
+	unhex := func(s string) string {
+		b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
+		must(t, err)
+		return string(b)
+	}
+	for name, c := range map[string]struct{ file, want string }{
+		"LZF":                 {file("REDIS0011", "\x00\x01k\xc3\x07\x09\x01ab\x80\x01\x00c"), "string 0 ababababc"},
+		"seconds":             {"REDIS0003\xfd\x02\x00\x00\x00\x00\x01k\x01v\xff", "string 2000 v"},
+		"idle and frequency":  {file("REDIS0009", "\xf8\x05\xf9\x07\x00\x01k\x01v"), "string 0 v"},
+		"long lengths":        {file("REDIS0009", "\x00\x80\x00\x00\x00\x01k\x81\x00\x00\x00\x00\x00\x00\x00\x01v"), "string 0 v"},
+		"slot info":           {file("REDIS0012", "\xf4\x01\x02\x03\x00\x01k\x01v"), "string 0 v"},
+		"valkey":              {file("VALKEY080", "\x00\x01k\x01v"), "string 0 v"},
+		"expiry of 0":         {file("REDIS0009", "\xfc\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01k\x01v"), "string 1 v"},
+		"sorted set as text":  {file("REDIS0006", "\x03\x01k\x03\x01a\x031.5\x01b\xfe\x01c\xff"), `zset 0 "a"=3ff8000000000000 "b"=7ff0000000000000 "c"=fff0000000000000`},
+		"hash as ziplist":     {file("REDIS0006", "\x0d\x01k\x16"+unhex("16000000 12000000 0400 00 0161 03 f3 02 0162 03 fe80 ff")), `hash 0 "a"="2" "b"="-128"`},
+		"hash as listpack":    {file("REDIS0010", "\x10\x01k\x0d"+unhex("0d000000 ffff 8161 02 dfff 02 ff")), `hash 0 "a"="-1"`},
+		"set as listpack":     {file("REDIS0011", "\x14\x01k\x0c"+unhex("0c000000 0200 8161 02 05 01 ff")), `set 0 "5" "a"`},
+		"set of integers, 64": {file("REDIS0006", "\x0b\x01k\x10"+unhex("08000000 01000000 ffffffffffffffff")), `set 0 "-1"`},
+		"list of ziplist":     {file("REDIS0006", "\x0a\x01k\x12"+unhex("12000000 0d000000 0200 00 0161 03 c0e803 ff")), `list 0 "a" "1000"`},
+		"list of ziplists":    {file("REDIS0007", "\x0e\x01k\x02"+strings.Repeat("\x12"+unhex("12000000 0d000000 0200 00 0161 03 c0e803 ff"), 2)), `list 0 "a" "1000" "a" "1000"`},
+		"list of listpacks":   {file("REDIS0010", "\x12\x01k\x02\x02\x0c"+unhex("0c000000 0200 8161 02 05 01 ff")+"\x01\x02bb"), `list 0 "a" "5" "bb"`},
+		"stream": {file("REDIS0009", "\x0f\x01k\x01\x10"+unhex("0000000000000005 0000000000000006")+"\x37"+unhex("37000000 1600"+
+			"0201 0101 0101 816602 0001"+ // two entries, one deleted, field f
+			"0201 0001 0001 817602 0401"+ // 5-6 f v
+			"0301 0001 0101 0701 0401"+ // 5-7, deleted
+			"0001 0101 dffa02 0101 816702 0801 0601 ff")+"\x02\x09\x0a\x00"), `stream 0 entry 5-6 "f"="v" entry 6-0 "g"="8" last 9-10 deleted 0-0 added 2`},
+		"sorted set ziplist": {file("REDIS0006", "\x0c\x01k\x12"+unhex("12000000 0d000000 0200 00 0161 03 c0e803 ff")), `zset 0 "a"=408f400000000000`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := keyspace.New(keyspace.Options{})
+			if _, err := rdb.Read(strings.NewReader(c.file), k.Loader()); err != nil {
+				t.Fatal(err)
+			}
+			if got := dump(t, k)["k"]; got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestRefused says what is refused, and a fragment of what the error must say.
+func TestRefused(t *testing.T) {
+	whole := write(t, sample(t), aux)
+	damaged := bytes.Clone(whole)
+	damaged[len(damaged)-20] ^= 1
+	for name, c := range map[string]struct{ file, want string }{
+		"nothing":                   {"", "EOF"},
+		"no RDB":                    {"+OK\r\n$5\r\nxxxxxx", "not an RDB file"},
+		"newer":                     {file("REDIS0013", ""), "RDB version 13; versions up to 12"},
+		"cut short":                 {string(whole[:len(whole)-9]), "EOF"},
+		"no trailer":                {string(whole[:len(whole)-3]), "EOF"},
+		"damaged":                   {string(damaged), ""},
+		"wrong checksum":            {"REDIS0009\xff\x01\x00\x00\x00\x00\x00\x00\x00", "checksum is 0000000000000001"},
+		"module":                    {file("REDIS0009", "\x07\x01k\x01v"), `key "k": it is a module value (type 7)`},
+		"stream from the future":    {file("REDIS0009", "\x1a\x01k\x01v"), "stream (type 26)"},
+		"empty list":                {file("REDIS0009", "\x01\x01k\x00"), "empty list"},
+		"list of unknown nodes":     {file("REDIS0009", "\x12\x01k\x01\x03\x01v"), "unknown form 3"},
+		"list too large":            {"REDIS0009\x01\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01m", "EOF"},
+		"nodes too many":            {"REDIS0009\x12\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01m", "EOF"},
+		"stream of too many nodes":  {"REDIS0009\x0f\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff", "EOF"},
+		"node without a key":        {file("REDIS0009", "\x0f\x01k\x01\x01v"), "node of a stream is damaged"},
+		"consumer group":            {file("REDIS0009", "\x0f\x01k\x00\x00\x05\x06\x01\x02gr"), `consumer group "gr"`},
+		"stream of other length":    {file("REDIS0009", "\x0f\x01k\x00\x01\x05\x06\x00"), "0 entries and says 1"},
+		"field expiry":              {file("REDIS0012", "\x19\x01k\x01v"), "hash with field expiry (type 25)"},
+		"type from the future":      {file("REDIS0012", "\x63\x01k\x01v"), "unknown type 99"},
+		"functions":                 {file("REDIS0011", "\xf5\x01f"), "function libraries"},
+		"module aux":                {file("REDIS0011", "\xf7\x01f"), "module"},
+		"database 1":                {file("REDIS0009", "\xfe\x01\x00\x01k\x01v"), "database 1"},
+		"same key twice":            {file("REDIS0009", "\x00\x01k\x01v\x00\x01k\x01v"), "duplicate"},
+		"same field twice":          {file("REDIS0009", "\x04\x01k\x02\x01f\x01v\x01f\x01v"), "duplicate"},
+		"no score":                  {file("REDIS0009", "\x05\x01k\x01\x01m\x00\x00\x00\x00\x00\x00\xf8\x7f"), "not a number"},
+		"score is text":             {file("REDIS0009", "\x03\x01k\x01\x01m\x03abc"), `score "abc" is not a number`},
+		"string too long":           {file("REDIS0009", "\x00\x01k\x81\x7f\xff\xff\xff\xff\xff\xff\xff"), "are allowed"},
+		"set too large":             {"REDIS0009\x02\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01m", "EOF"},
+		"hash too large":            {file("REDIS0009", "\x04\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff"), "elements"},
+		"LZF bomb":                  {file("REDIS0009", "\x00\x01k\xc3\x04\x80\x1f\xff\xff\xff\x00a\xe0\x00"), "compressed to 4"},
+		"LZF before its start":      {file("REDIS0009", "\x00\x01k\xc3\x04\x08\x00a\x80\x05"), "compressed string is damaged"},
+		"listpack":                  {file("REDIS0009", "\x10\x01k\x08\x08\x00\x00\x00\x01\x00\xbf\xff"), "listpack is damaged"},
+		"ziplist":                   {file("REDIS0009", "\x0d\x01k\x0c\x0c\x00\x00\x00\x00\x00\x00\x00\x01\x00\xfe\xff"), "ziplist is damaged"},
+		"intset":                    {file("REDIS0009", "\x0b\x01k\x09\x03\x00\x00\x00\x01\x00\x00\x00\x01"), "integers is damaged"},
+		"odd hash":                  {file("REDIS0009", "\x10\x01k\x09\x09\x00\x00\x00\x01\x00\x05\x01\xff"), "no value"},
+		"expiry in the past of all": {file("REDIS0009", "\xfc\xff\xff\xff\xff\xff\xff\xff\xff\x00\x01k\x01v"), "out of range"},
+		"aux is no number":          {file("REDIS0009", "\xfa\x0brepl-offset\x01x"), "want a number"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := rdb.Read(strings.NewReader(c.file), keyspace.New(keyspace.Options{}).Loader())
+			if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, io.EOF) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// TestHostileLengths: claims cost nothing.
+func TestHostileLengths(t *testing.T) {
+	for name, body := range map[string]string{
+		"string": "\x00\x01k\x80\x1f\xff\xff\xff", "LZF": "\x00\x01k\xc3\x80\x1f\xff\xff\xff\x80\x1f\xff\xff\xff",
+		"hash": "\x04\x01k\x80\xff\xff\xff\xff", "set": "\x02\x01k\x81\x0f\xff\xff\xff\xff\xff\xff\xff",
+		"sorted set": "\x05\x01k\x80\xff\xff\xff\xff", "listpack": "\x10\x01k\x80\x1f\xff\xff\xff\xff\xff\xff\xff\x00\x00", "hints": "\xfb\x80\xff\xff\xff\xff\x80\xff\xff\xff\xff",
+	} {
+		var before, after runtime.MemStats
+		k := keyspace.New(keyspace.Options{})
+		runtime.ReadMemStats(&before)
+		_, err := rdb.Read(strings.NewReader("REDIS0009"+body), k.Loader())
+		runtime.ReadMemStats(&after)
+		if err == nil || after.TotalAlloc-before.TotalAlloc > 1<<20 {
+			t.Errorf("%s: %v after %d bytes", name, err, after.TotalAlloc-before.TotalAlloc)
+		}
+	}
+}
+
+func TestWriteFails(t *testing.T) {
+	k := sample(t)
+	n := len(write(t, k, aux))
+	for limit := 0; limit < n; limit += n/10 + 1 {
+		s := k.Snapshot()
+		if err := rdb.Write(&limited{limit}, aux, s); !errors.Is(err, io.ErrShortWrite) {
+			t.Fatalf("after %d bytes: %v", limit, err)
+		}
+		s.Close()
+	}
+}
+
+type limited struct{ left int }
+
+func (l *limited) Write(p []byte) (int, error) {
+	if len(p) > l.left {
+		return l.left, io.ErrShortWrite
+	}
+	l.left -= len(p)
+	return len(p), nil
+}
+
+func FuzzRead(f *testing.F) {
+	k := keyspace.New(keyspace.Options{})
+	l := k.Loader()
+	must(f, l.String([]byte("s"), []byte("value"), 5))
+	must(f, l.Hash([]byte("h"), byteSlices("id", "1", "name", "x"), 0))
+	must(f, l.Set([]byte("set"), byteSlices("a", "b"), 0))
+	must(f, l.Set([]byte("ints"), byteSlices("1", "2"), 0))
+	must(f, l.SortedSet([]byte("z"), byteSlices("a", "b"), []float64{1, 2.5}, 0))
+	must(f, l.List([]byte("l"), byteSlices("a", "1"), 0))
+	must(f, addEntries(l, "stream", 9))
+	b := write(f, k, aux)
+	f.Add(b[:len(b)-8])
+	for _, body := range []string{
+		"\x0d\x01k\x15\x15\x00\x00\x00\x0f\x00\x00\x00\x04\x00\x00\x01a\x03\xf3\x02\x01b\x03\xfe\x80\xff", "\x00\x01k\xc3\x05\x0a\x01ab\xc0\x01",
+		"\x12\x01k\x02\x02\x0c\x0c\x00\x00\x00\x02\x00\x81a\x02\x05\x01\xff\x01\x02bb",
+		"\x0f\x01k\x01\x10\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x06\x37\x37\x00\x00\x00\x16\x00\x02\x01\x01\x01\x01\x01\x81f\x02\x00\x01\x02\x01\x00\x01\x00\x01\x81v\x02\x04\x01" +
+			"\x03\x01\x00\x01\x01\x01\x07\x01\x04\x01\x00\x01\x01\x01\xdf\xfa\x02\x01\x01\x81g\x02\x08\x01\x06\x01\xff\x02\x09\x0a\x00",
+		"\x14\x01k\x0c\x0c\x00\x00\x00\x02\x00\x81a\x02\x05\x01\xff", "\x03\x01k\x03\x01a\x031.5\x01b\xfe\x01c\xff", "\xfe\x00\xfb\x01\x01\xfc\x05\x04\x03\x02\x01\x00\x00\x00\x00\x01k\xc1\xd4\xfe",
+	} {
+		f.Add([]byte("REDIS0011" + body + "\xff"))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		k := keyspace.New(keyspace.Options{})
+		a, err := rdb.Read(bytes.NewReader(append(bytes.Clone(b), make([]byte, 8)...)), k.Loader())
+		if err != nil {
+			return
+		}
+		again := keyspace.New(keyspace.Options{})
+		a2, err := rdb.Read(bytes.NewReader(write(t, k, a)), again.Loader())
+		if err != nil {
+			t.Fatalf("reading what was written: %v", err)
+		}
+		if a.ReplID != "" && a2 != a || !maps.Equal(dump(t, k), dump(t, again)) {
+			t.Fatalf("%+v became %+v, or %q became %q", a, a2, dump(t, k), dump(t, again))
+		}
+	})
+}

@@ -1,0 +1,271 @@
+package rdb_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+	"rowfall/replication/keyspace"
+	"rowfall/replication/rdb"
+)
+
+var caches = []servers.Kind{servers.RedisStable, servers.Redis, servers.Valkey}
+
+// dumpServer lists what a server holds, in the form of dump.
+func dumpServer(t *testing.T, c *redis.Client) map[string]string {
+	t.Helper()
+	ctx := t.Context()
+	keys, err := c.Keys(ctx, "*").Result()
+	must(t, err)
+	all := map[string]string{}
+	for _, key := range keys {
+		kind, err := c.Type(ctx, key).Result()
+		must(t, err)
+		at, err := c.PExpireTime(ctx, key).Result()
+		must(t, err)
+		ms := max(at.Milliseconds(), 0)
+		var parts []string
+		switch kind {
+		case "string":
+			s, err := c.Get(ctx, key).Result()
+			must(t, err)
+			parts = []string{s}
+		case "hash":
+			h, err := c.HGetAll(ctx, key).Result()
+			must(t, err)
+			for f, v := range h {
+				parts = append(parts, fmt.Sprintf("%q=%q", f, v))
+			}
+		case "set":
+			m, err := c.SMembers(ctx, key).Result()
+			must(t, err)
+			for _, m := range m {
+				parts = append(parts, fmt.Sprintf("%q", m))
+			}
+		case "list":
+			items, err := c.LRange(ctx, key, 0, -1).Result()
+			must(t, err)
+			for _, item := range items {
+				parts = append(parts, fmt.Sprintf("%q", item))
+			}
+		case "stream":
+			parts = dumpStream(t, c, key)
+		case "zset":
+			m, err := c.ZRangeWithScores(ctx, key, 0, -1).Result()
+			must(t, err)
+			if !slices.IsSortedFunc(m, func(a, b redis.Z) int {
+				if a.Score != b.Score {
+					return int(math.Copysign(1, a.Score-b.Score))
+				}
+				return strings.Compare(a.Member.(string), b.Member.(string))
+			}) {
+				t.Errorf("%s is not in order", key)
+			}
+			for _, m := range m {
+				parts = append(parts, fmt.Sprintf("%q=%x", m.Member, math.Float64bits(m.Score)))
+			}
+		}
+		if kind != "list" {
+			slices.Sort(parts)
+		}
+		all[key] = fmt.Sprintf("%s %d %s", kind, ms, strings.Join(parts, " "))
+	}
+	return all
+}
+
+// dumpStream reads replies as they are: a map would hide fields that stand there twice.
+func dumpStream(t *testing.T, c *redis.Client, key string) (parts []string) {
+	t.Helper()
+	entries, err := c.Do(t.Context(), "XRANGE", key, "-", "+").Slice()
+	must(t, err)
+	for _, e := range entries {
+		e := e.([]any)
+		part := "entry " + e[0].(string)
+		pairs := e[1].([]any)
+		for i := 0; i < len(pairs); i += 2 {
+			part += fmt.Sprintf(" %q=%q", pairs[i], pairs[i+1])
+		}
+		parts = append(parts, part)
+	}
+	i, err := c.XInfoStream(t.Context(), key).Result()
+	must(t, err)
+	return append(parts, fmt.Sprintf("last %s deleted %s added %d", i.LastGeneratedID, i.MaxDeletedEntryID, i.EntriesAdded))
+}
+
+func connect(t *testing.T, s *servers.Cache) *redis.Client {
+	t.Helper()
+	c := redis.NewClient(&redis.Options{Addr: s.Addr()})
+	t.Cleanup(func() { _ = c.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		err := c.Ping(ctx).Err()
+		if err == nil {
+			return c
+		}
+		if !strings.Contains(err.Error(), "LOADING") {
+			t.Fatal(err)
+		}
+	}
+}
+
+func compare(t *testing.T, got, want map[string]string) {
+	t.Helper()
+	for key := range want {
+		if got[key] != want[key] {
+			t.Errorf("%s: got %.200s, want %.200s", key, got[key], want[key])
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%d keys, want %d", len(got), len(want))
+	}
+}
+
+// TestServersLoad lets each server load our file, checking every packed value in full.
+func TestServersLoad(t *testing.T) {
+	k := sample(t)
+	b := write(t, k, aux)
+	want := dump(t, k)
+	for _, kind := range caches {
+		t.Run(string(kind), func(t *testing.T) {
+			dir := t.TempDir()
+			must(t, os.WriteFile(filepath.Join(dir, "ours.rdb"), b, 0o600))
+			s := servertest.Cache(t, kind, servers.CacheOptions{Dir: dir, Args: []string{
+				"--dbfilename", "ours.rdb", "--sanitize-dump-payload", "yes",
+				// So that the file is known to hold what a stock server packs itself, not more.
+				"--hash-max-listpack-entries", "128", "--zset-max-listpack-entries", "128",
+			}})
+			c := connect(t, s)
+			compare(t, dumpServer(t, c), want)
+			for key, encoding := range map[string]string{
+				"hash:128": "listpack", "hash:129": "hashtable", "sorted:128": "listpack", "sorted:129": "skiplist",
+				"ints:512": "intset", "ints32": "intset", "ints64": "intset", "string:5": "",
+			} {
+				got, err := c.ObjectEncoding(t.Context(), key).Result()
+				if err != nil || encoding != "" && got != encoding {
+					t.Errorf("%s is encoded as %s (%v), want %s", key, got, err, encoding)
+				}
+			}
+		})
+	}
+}
+
+// TestServersCheck gives our file to the checker that comes with each server.
+func TestServersCheck(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "ours.rdb")
+	must(t, os.WriteFile(name, write(t, sample(t), aux), 0o600))
+	for _, kind := range caches {
+		t.Run(string(kind), func(t *testing.T) {
+			program := "redis-check-rdb"
+			if kind == servers.Valkey {
+				program = "valkey-check-rdb"
+			}
+			cmd, err := servertest.Need(t, kind).Command(t.Context(), kind, program, name)
+			if err != nil {
+				if os.Getenv("CI") == "true" {
+					t.Fatalf("no %s: %v", program, err)
+				}
+				t.Skipf("no %s: %v", program, err)
+			}
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "Checksum OK") || !strings.Contains(string(out), "looks OK") {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// TestServersSave reads what each server saves, with and without compression.
+func TestServersSave(t *testing.T) {
+	for _, kind := range caches {
+		t.Run(string(kind), func(t *testing.T) {
+			dir := t.TempDir()
+			s := servertest.Cache(t, kind, servers.CacheOptions{Dir: dir, Args: []string{"--dbfilename", "theirs.rdb"}})
+			c := connect(t, s)
+			fillServer(t, c)
+			want := dumpServer(t, c)
+			for _, compression := range []string{"yes", "no"} {
+				must(t, c.ConfigSet(t.Context(), "rdbcompression", compression).Err())
+				must(t, c.Save(t.Context()).Err())
+				f, err := os.Open(filepath.Join(dir, "theirs.rdb"))
+				must(t, err)
+				k := keyspace.New(keyspace.Options{})
+				a, err := rdb.Read(f, k.Loader())
+				must(t, f.Close())
+				if err != nil || a.Version == "" || a.CTime == 0 || a.UsedMem == 0 {
+					t.Fatalf("compression %s: %+v, %v", compression, a, err)
+				}
+				compare(t, dump(t, k), want)
+			}
+			must(t, c.XGroupCreateMkStream(t.Context(), "a stream", "readers", "$").Err())
+			must(t, c.Save(t.Context()).Err())
+			f, err := os.Open(filepath.Join(dir, "theirs.rdb"))
+			must(t, err)
+			defer func() { _ = f.Close() }()
+			if _, err := rdb.Read(f, keyspace.New(keyspace.Options{}).Loader()); err == nil || !strings.Contains(err.Error(), `"a stream": it has the consumer group "readers"`) {
+				t.Errorf("a consumer group: %v", err)
+			}
+		})
+	}
+}
+
+// fillServer puts values of every encoding into a server.
+func fillServer(t *testing.T, c *redis.Client) {
+	t.Helper()
+	p := c.Pipeline()
+	ctx := t.Context()
+	for i, s := range texts() {
+		n := strconv.Itoa(i)
+		p.Set(ctx, "string:"+n, s, 0)
+		p.HSet(ctx, "one:"+n, s, s)
+		p.SAdd(ctx, "member:"+n, s)
+		p.ZAdd(ctx, "scored:"+n, redis.Z{Score: float64(i), Member: s})
+		p.SAdd(ctx, "all", s)
+		p.HSet(ctx, "each", s, s)
+		p.RPush(ctx, "item:"+n, s)
+		p.RPush(ctx, "items", s)
+		p.XAdd(ctx, &redis.XAddArgs{Stream: "entry:" + n, ID: "5-7", Values: []string{s, s}})
+		p.XAdd(ctx, &redis.XAddArgs{Stream: "entries", ID: fmt.Sprintf("%d-%d", i/5, i+1), Values: []string{"text", s}})
+	}
+	for _, n := range []int{1, 100, 600, 3000} {
+		for i := range n {
+			p.HSet(ctx, fmt.Sprint("hash:", n), "field"+strconv.Itoa(i), i*i*i)
+			p.SAdd(ctx, fmt.Sprint("set:", n), "member"+strconv.Itoa(i))
+			p.SAdd(ctx, fmt.Sprint("ints:", n), (i-n/2)*i*i*i)
+			p.ZAdd(ctx, fmt.Sprint("sorted:", n), redis.Z{Score: float64(i)/3 - 5, Member: i})
+			p.RPush(ctx, fmt.Sprint("list:", n), fmt.Sprint("item", i), i*i)
+			fields := []string{"id", strconv.Itoa(i), "name", "x"}
+			if i%10 == 7 {
+				fields = []string{"other", "1", "other", "2", "", ""}
+			}
+			p.XAdd(ctx, &redis.XAddArgs{Stream: fmt.Sprint("stream:", n), ID: fmt.Sprintf("%d-%d", i/9+1, i%9*i), Values: fields})
+			if i%4 == 2 {
+				p.XDel(ctx, fmt.Sprint("stream:", n), fmt.Sprintf("%d-%d", i/9+1, i%9*i))
+			}
+		}
+		p.XTrimMaxLen(ctx, fmt.Sprint("stream:", n), int64(n/2+1))
+	}
+	p.RPush(ctx, "large items", strings.Repeat("a", 20_000), "x", strings.Repeat("b", 9_000), 1)
+	p.XAdd(ctx, &redis.XAddArgs{Stream: "empty stream", ID: "7-8", Values: []string{"a", "b"}})
+	p.XDel(ctx, "empty stream", "7-8")
+	p.SAdd(ctx, "ints32", 1, 70000)
+	p.SAdd(ctx, "ints64", 1, 1<<40)
+	p.ZAdd(ctx, "extremes", redis.Z{Score: math.Inf(1), Member: "a"}, redis.Z{Score: math.Inf(-1), Member: "b"}, redis.Z{Score: 5e-324, Member: "c"})
+	p.Set(ctx, "compressible", strings.Repeat("rowfall ", 10_000), 0)
+	p.HSet(ctx, "compressible hash", "f", strings.Repeat("rowfall ", 5), "g", strings.Repeat("a", 60))
+	p.PExpireAt(ctx, "string:3", time.UnixMilli(4_000_000_000_123))
+	p.PExpireAt(ctx, "hash:100", time.UnixMilli(4_000_000_000_124))
+	_, err := p.Exec(ctx)
+	must(t, err)
+}
