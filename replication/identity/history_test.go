@@ -1,0 +1,105 @@
+package identity_test
+
+import (
+	"strings"
+	"testing"
+
+	"rowfall/replication/identity"
+	"rowfall/replication/stream"
+)
+
+const (
+	a = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	b = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+	c = "cccccccccccccccccccccccccccccccccccccccc"
+	x = "0123456789012345678901234567890123456789"
+)
+
+// The log holds bytes 101 to 1000. a was good up to 300, b up to 600, c is
+// current.
+func TestAnswer(t *testing.T) {
+	h := identity.NewHistory(a).Begin(b, 300).Begin(c, 600)
+	for _, tc := range []struct {
+		name   string
+		id     string
+		offset int64
+		want   identity.Answer
+	}{
+		{"has everything", c, 1001, identity.Continue},
+		{"has a byte that we do not have", c, 1002, identity.Ahead},
+		{"lacks the last byte", c, 1000, identity.Continue},
+		{"wants the first byte", c, 101, identity.Continue},
+		{"wants the byte before the first", c, 100, identity.Full},
+		{"upper case", strings.ToUpper(c), 500, identity.Continue},
+		{"previous id, its last byte held", b, 601, identity.Continue},
+		{"previous id, a byte beyond it", b, 602, identity.Full},
+		{"older id, its last byte held", a, 301, identity.Continue},
+		{"older id, a byte beyond it", a, 302, identity.Full},
+		{"older id, trimmed", a, 100, identity.Full},
+		{"unknown id", x, 500, identity.Full},
+		{"no id", "?", -1, identity.Full},
+		{"no id, but an offset", "?", 500, identity.Full},
+		{"negative", c, -5, identity.Full},
+		{"zero", c, 0, identity.Full},
+		{"least", c, -1 << 63, identity.Full},
+		{"most", c, 1<<63 - 1, identity.Ahead},
+		{"empty id", "", 500, identity.Full},
+	} {
+		if got := h.Answer(tc.id, tc.offset, 100, 1000); got != tc.want {
+			t.Errorf("%s: PSYNC %s %d gets %d, want %d", tc.name, tc.id, tc.offset, got, tc.want)
+		}
+	}
+}
+
+// A fresh master at offset 0: a replica that has nothing under its id is up to date.
+func TestAnswerEmpty(t *testing.T) {
+	h := identity.NewHistory(a)
+	if got := h.Answer(a, 1, 0, 0); got != identity.Continue {
+		t.Errorf("PSYNC a 1 gets %d", got)
+	}
+	if got := h.Answer(b, 1, 0, 0); got != identity.Full {
+		t.Errorf("PSYNC b 1 gets %d", got)
+	}
+}
+
+// What a crash lost is good under no id any more, not under the older ones either.
+func TestBeginClamps(t *testing.T) {
+	h := identity.NewHistory(a).Begin(b, 300).Begin(c, 200)
+	for id, last := range map[string]int64{a: 201, b: 201} {
+		if h.Answer(id, last, 0, 1000) != identity.Continue || h.Answer(id, last+1, 0, 1000) != identity.Full {
+			t.Errorf("%s is not good up to 200 exactly", id)
+		}
+	}
+	if again := h.Begin(c, 900); again.ID() != c {
+		t.Errorf("id changed to %s", again.ID())
+	}
+	for i := range 40 {
+		h = h.Begin(identity.NewID(), stream.Offset(300+i))
+	}
+	if h.Answer(a, 100, 0, 1000) != identity.Full {
+		t.Error("the history is not bounded")
+	}
+}
+
+func TestLost(t *testing.T) {
+	h := identity.NewHistory(a)
+	for _, tc := range []struct {
+		name   string
+		state  identity.State
+		boot   string
+		always bool
+		want   bool
+	}{
+		{"kill -9, same boot", identity.State{History: h, Boot: "1"}, "1", false, false},
+		{"power cut", identity.State{History: h, Boot: "1"}, "2", false, true},
+		{"power cut with fsync always", identity.State{History: h, Boot: "1"}, "2", true, false},
+		{"clean stop, other boot", identity.State{History: h, Boot: "1", Clean: true, CleanEnd: 50}, "2", false, false},
+		{"clean stop, but the log was changed since", identity.State{History: h, Boot: "1", Clean: true, CleanEnd: 51}, "1", false, true},
+		{"no boot id", identity.State{History: h}, "", false, true},
+		{"replica", identity.State{History: h, Boot: "1", Upstream: "h:1"}, "2", false, false},
+	} {
+		if got := tc.state.Lost(tc.boot, tc.always, 50); got != tc.want {
+			t.Errorf("%s: lost is %v", tc.name, got)
+		}
+	}
+}

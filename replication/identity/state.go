@@ -1,0 +1,214 @@
+package identity
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"rowfall/replication/stream"
+)
+
+// FileName is the identity file's name inside the directory.
+const FileName = "identity"
+
+const (
+	magic   = "rowfall-identity 1"
+	noValue = "-"
+	maxFile = 64 << 10
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// State is everything the identity file says.
+type State struct {
+	History  History
+	Upstream string // host:port; empty: the node is a master
+	Term     uint64 // grows with every change of role
+	Boot     string // the machine's boot under which bytes were last written
+
+	// Clean is set by a stop that had everything on disk, up to and including
+	// CleanEnd. It is gone from the file before the first new byte is written.
+	Clean    bool
+	CleanEnd stream.Offset
+
+	// Pending is set while a full resync takes the old data's place: the snapshot
+	// file of offset PendingAt is complete on disk, and the log is to start there.
+	Pending   bool
+	PendingAt stream.Offset
+}
+
+// Lost says whether bytes that a replica may hold can be missing from the log,
+// which was recovered up to end. Under the same boot they cannot: they were in
+// the page cache before any replica saw them. A replica gets the same bytes again
+// from its upstream, so there it does not matter.
+func (s State) Lost(boot string, always bool, end stream.Offset) bool {
+	switch {
+	case s.Upstream != "":
+		return false
+	case s.Clean:
+		return s.CleanEnd != end
+	case always:
+		return false
+	}
+	return boot == "" || s.Boot != boot
+}
+
+// Load reads the directory's identity. The error is fs.ErrNotExist for a fresh
+// directory.
+func Load(dir string) (State, error) {
+	path := filepath.Join(dir, FileName)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return State{}, fmt.Errorf("read identity: %w", err)
+	}
+	s, err := Parse(b)
+	if err != nil {
+		return State{}, fmt.Errorf("read identity %s: %w; restore the file, or delete it: the node then gets a new replication id and its replicas resync fully", path, err)
+	}
+	return s, nil
+}
+
+// Save puts s on disk in one step: after a crash the file is the old or the new
+// one.
+func (s State) Save(dir string) error {
+	return WriteFile(filepath.Join(dir, FileName), func(f *os.File) error {
+		_, err := f.Write(s.Append(nil))
+		return err
+	})
+}
+
+// Append appends the file's text.
+func (s State) Append(dst []byte) []byte {
+	at := len(dst)
+	dst = append(dst, magic+"\n"...)
+	dst = fmt.Appendf(dst, "id %s\n", s.History.id)
+	for _, e := range s.History.past {
+		dst = fmt.Appendf(dst, "past %s %d\n", e.id, e.to)
+	}
+	dst = fmt.Appendf(dst, "upstream %s\n", orNone(s.Upstream))
+	dst = fmt.Appendf(dst, "term %d\n", s.Term)
+	dst = fmt.Appendf(dst, "boot %s\n", orNone(s.Boot))
+	dst = fmt.Appendf(dst, "clean %s\n", offsetOrNone(s.Clean, s.CleanEnd))
+	dst = fmt.Appendf(dst, "pending %s\n", offsetOrNone(s.Pending, s.PendingAt))
+	return fmt.Appendf(dst, "crc32c %08x\n", crc32.Checksum(dst[at:], castagnoli))
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return noValue
+	}
+	return s
+}
+
+func offsetOrNone(set bool, o stream.Offset) string {
+	if !set {
+		return noValue
+	}
+	return strconv.FormatInt(int64(o), 10)
+}
+
+// Parse reads a file's text, strictly.
+func Parse(b []byte) (State, error) {
+	if len(b) > maxFile {
+		return State{}, errors.New("it is too long")
+	}
+	body, sum, ok := bytes.Cut(b, []byte("\ncrc32c "))
+	if !ok {
+		return State{}, errors.New("its checksum line is missing")
+	}
+	body = b[:len(body)+1]
+	if string(sum) != fmt.Sprintf("%08x\n", crc32.Checksum(body, castagnoli)) {
+		return State{}, errors.New("its checksum does not match")
+	}
+	p := parser{lines: strings.Split(strings.TrimSuffix(string(body), "\n"), "\n")}
+	return p.state()
+}
+
+// parser reads "name value" lines in their fixed order; the first fault stays.
+type parser struct {
+	lines []string
+	err   error
+}
+
+func (p *parser) state() (State, error) {
+	var s State
+	if first := p.next(); first != magic {
+		return State{}, fmt.Errorf("it begins with %q instead of %q", first, magic)
+	}
+	s.History.id = p.id(p.value("id"))
+	for len(p.lines) > 0 && strings.HasPrefix(p.lines[0], "past ") {
+		id, to, _ := strings.Cut(p.value("past"), " ")
+		s.History.past = append(s.History.past, era{p.id(id), p.offset(to)})
+	}
+	s.Upstream = p.text("upstream")
+	s.Term = uint64(p.offset(p.value("term")))
+	s.Boot = p.text("boot")
+	if v := p.text("clean"); v != "" {
+		s.Clean, s.CleanEnd = true, p.offset(v)
+	}
+	if v := p.text("pending"); v != "" {
+		s.Pending, s.PendingAt = true, p.offset(v)
+	}
+	if len(p.lines) > 0 {
+		p.fail(fmt.Errorf("it has an unknown line %q", p.lines[0]))
+	}
+	return s, p.err
+}
+
+func (p *parser) fail(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+}
+
+func (p *parser) next() string {
+	if len(p.lines) == 0 {
+		p.fail(errors.New("it ends early"))
+		return ""
+	}
+	line := p.lines[0]
+	p.lines = p.lines[1:]
+	return line
+}
+
+func (p *parser) value(name string) string {
+	line := p.next()
+	v, ok := strings.CutPrefix(line, name+" ")
+	if !ok {
+		p.fail(fmt.Errorf("it has the line %q where %q belongs", line, name))
+	}
+	return v
+}
+
+func (p *parser) text(name string) string {
+	v := p.value(name)
+	if v == noValue {
+		return ""
+	}
+	return v
+}
+
+func (p *parser) id(v string) ID {
+	id, err := ParseID(v)
+	if err != nil {
+		p.fail(err)
+	}
+	return id
+}
+
+func (p *parser) offset(v string) stream.Offset {
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < 0 {
+		p.fail(fmt.Errorf("it has the number %q", v))
+	}
+	return stream.Offset(n)
+}
+
+// IsFresh says whether err is Load's for a directory without an identity.
+func IsFresh(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -1,0 +1,100 @@
+package identity_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"rowfall/replication/identity"
+)
+
+func sample() identity.State {
+	return identity.State{
+		History:  identity.NewHistory(a).Begin(b, 300).Begin(c, 600),
+		Upstream: "10.0.0.1:6379", Term: 7, Boot: "some-boot",
+		Clean: true, CleanEnd: 900, Pending: true, PendingAt: 12,
+	}
+}
+
+func TestStateRoundTrip(t *testing.T) {
+	for _, want := range []identity.State{sample(), {History: identity.NewHistory(a)}} {
+		dir := t.TempDir()
+		if err := want.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		got, err := identity.Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		if _, err := os.Stat(filepath.Join(dir, identity.FileName+".tmp")); !os.IsNotExist(err) {
+			t.Errorf("a temporary file is left: %v", err)
+		}
+	}
+	if _, err := identity.Load(t.TempDir()); !identity.IsFresh(err) {
+		t.Errorf("a fresh directory gives %v", err)
+	}
+}
+
+// Any single changed, missing or added byte is noticed.
+func TestStateDamage(t *testing.T) {
+	good := sample().Append(nil)
+	for i := range good {
+		bad := bytes.Clone(good)
+		bad[i] ^= 1
+		if _, err := identity.Parse(bad); err == nil {
+			t.Errorf("byte %d changed: no error", i)
+		}
+		if _, err := identity.Parse(good[:i]); err == nil {
+			t.Errorf("cut at byte %d: no error", i)
+		}
+	}
+	if _, err := identity.Parse(append(bytes.Clone(good), '\n')); err == nil {
+		t.Error("a byte more: no error")
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, identity.FileName), good[:30], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := identity.Load(dir); err == nil || !strings.Contains(err.Error(), "delete it") {
+		t.Errorf("the error names no remedy: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(sample().Append(nil))
+	f.Add([]byte("rowfall-identity 1\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := identity.Parse(b)
+		if err != nil {
+			return
+		}
+		if again, err := identity.Parse(s.Append(nil)); err != nil || !reflect.DeepEqual(again, s) {
+			t.Fatalf("%+v does not come back: %+v, %v", s, again, err)
+		}
+	})
+}
+
+func TestLockDir(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	l, err := identity.LockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := identity.LockDir(dir); err == nil || !strings.Contains(err.Error(), "owns it") {
+		t.Errorf("a second owner gets %v", err)
+	}
+	if err := l.Release(); err != nil {
+		t.Fatal(err)
+	}
+	l, err = identity.LockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Release() //nolint:errcheck // as the kernel does
+}
