@@ -1,0 +1,507 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"rowfall/replication/identity"
+	"rowfall/replication/keyspace"
+	"rowfall/replication/resp"
+	"rowfall/replication/stream"
+	"rowfall/replication/upstream"
+)
+
+// appender is the node's single writer: it alone appends to the log, stages and
+// publishes, changes role and term, and fixes the points of snapshots. Others
+// hand it work and wait.
+type appender struct {
+	n         *Node
+	store     *stream.Log
+	ops       chan *op
+	pool      sync.Pool
+	published signal
+	written   atomic.Int64 // offset after the newest unit or expiry
+	asked     atomic.Int64 // offset after the newest GETACK
+
+	stop    chan struct{} // closed by the node: end the loop
+	stopped chan struct{} // closed by the loop: nothing is taken any more
+	err     error         // why the log failed; read after stopped
+
+	// Only the loop's goroutine uses these.
+	keys       *keyspace.Keyspace
+	role       Role
+	term       Term
+	paused     chan struct{} // a failover lets nothing be written; nil: it may be
+	dropped    bool          // the keyspace was freed for a full resync; it does not hold what the log says
+	needSelect bool          // a stream that begins here has selected no database yet
+	lastPing   time.Time
+	scratch    []byte
+}
+
+// op is one piece of work: a unit, or anything else that must happen between units.
+type op struct {
+	term Term
+	unit []byte
+	run  func() error
+
+	end  stream.Offset
+	err  error
+	done chan struct{} // one message per use
+}
+
+var (
+	pingRecord   = resp.AppendCommand(nil, "PING")
+	getAckRecord = resp.AppendCommand(nil, "REPLCONF", "GETACK", "*")
+	selectRecord = resp.AppendCommand(nil, "SELECT", "0")
+)
+
+func newAppender(n *Node) *appender {
+	a := &appender{
+		n: n, store: n.store, keys: n.Keyspace(), ops: make(chan *op), stop: make(chan struct{}),
+		stopped: make(chan struct{}), needSelect: true, lastPing: time.Now(),
+	}
+	a.pool.New = func() any { return &op{done: make(chan struct{}, 1)} }
+	a.role, a.term = n.Role()
+	a.written.Store(int64(n.store.End()))
+	return a
+}
+
+// submit hands over a unit, or run if it is not nil, and waits for the outcome.
+func (a *appender) submit(ctx context.Context, t Term, unit []byte, run func() error) (stream.Offset, error) {
+	o := a.pool.Get().(*op)
+	o.term, o.unit, o.run = t, unit, run
+	select {
+	case a.ops <- o:
+	case <-a.stopped:
+		return 0, a.closedErr()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	<-o.done // whoever took it answers
+	end, err := o.end, o.err
+	o.unit, o.run, o.err = nil, nil, nil
+	a.pool.Put(o)
+	return end, err
+}
+
+func (a *appender) closedErr() error {
+	if a.err != nil {
+		return a.err
+	}
+	return ErrClosed
+}
+
+// loop works until stop, or until the log fails, which it returns.
+func (a *appender) loop() error {
+	defer close(a.stopped)
+	tick := time.NewTicker(min(time.Second, a.n.c.PingPeriod))
+	defer tick.Stop()
+	for a.err == nil {
+		select {
+		case o := <-a.ops:
+			if o.run != nil {
+				o.err = o.run()
+			} else {
+				o.end, o.err = a.apply(o.term, o.unit)
+			}
+			o.done <- struct{}{}
+		case <-tick.C:
+			a.tick()
+		case <-a.store.Failed():
+			a.fail(a.store.Err()) //nolint:errcheck // the loop ends by it
+		case <-a.stop:
+			return nil
+		}
+	}
+	return a.err
+}
+
+// fail makes a fault of the disk final: what is on it is not known any more.
+func (a *appender) fail(err error) error {
+	if a.err == nil {
+		a.err = err
+		a.n.log.Error().Err(err).Stringer("offset", a.store.End()).Msg("the log failed: node stops")
+	}
+	return err
+}
+
+// failUnlessFull is fail for an append: without room nothing happened, and the
+// same can be tried again.
+func (a *appender) failUnlessFull(err error) error {
+	if isFull(err) {
+		return err
+	}
+	return a.fail(err)
+}
+
+// tick does what time asks for.
+func (a *appender) tick() {
+	now := time.Now()
+	if a.role == Master && a.paused == nil {
+		// A full disk refuses some of it, and PING last of all.
+		if a.expire(a.n.c.Now()) != nil && a.err != nil {
+			return
+		}
+		if now.Sub(a.lastPing) >= a.n.pingPeriod() && a.n.replicas.count() > 0 {
+			a.lastPing = now
+			if a.append(stream.Ping, pingRecord) != nil && a.err != nil {
+				return
+			}
+		}
+	}
+	a.n.replicas.dropSilent(now)
+	a.n.snaps.requestIfLarge()
+}
+
+// append logs one record of a master. Everything after a snapshot's offset, a
+// start or a promotion begins with SELECT, because a replica that joins there
+// has no database selected.
+func (a *appender) append(k stream.Kind, payload []byte) error {
+	if a.needSelect {
+		if _, err := a.store.Append(stream.Select, selectRecord); err != nil {
+			return a.failUnlessFull(err)
+		}
+		a.needSelect = false
+	}
+	end, err := a.store.Append(k, payload)
+	if err != nil {
+		return a.failUnlessFull(err)
+	}
+	switch k {
+	case stream.Unit, stream.Expiry:
+		a.written.Store(int64(end))
+	case stream.GetAck:
+		a.asked.Store(int64(end))
+	}
+	return nil
+}
+
+// apply stages, logs, publishes and wakes. Nothing is logged that does not
+// stage, nothing is published that is not logged.
+func (a *appender) apply(t Term, unit []byte) (stream.Offset, error) {
+	if a.role != Master || t != a.term {
+		return 0, ErrDemoted
+	}
+	if a.paused != nil {
+		return 0, &pausedError{a.paused}
+	}
+	if len(unit) == 0 || len(unit) > stream.MaxPayload {
+		return 0, fmt.Errorf("apply unit: it has %d bytes; 1 to %d are allowed", len(unit), stream.MaxPayload)
+	}
+	a.n.quorum.note(a.store.End())
+	now := a.n.c.Now()
+	if err := a.expire(now); err != nil {
+		return 0, err
+	}
+	if err := a.keys.Stage(unit, now); err != nil {
+		return 0, fmt.Errorf("apply unit: %w", err)
+	}
+	if err := a.append(stream.Unit, unit); err != nil {
+		a.keys.Discard()
+		return 0, fmt.Errorf("apply unit: %w", err)
+	}
+	a.publish()
+	return a.store.End(), nil
+}
+
+// publish makes the staged unit visible and tells those who wait for it.
+func (a *appender) publish() {
+	a.n.publishing.Lock()
+	a.keys.Publish()
+	a.n.publishing.Unlock()
+	a.n.snaps.guard.Load().look(a.keys)
+	a.published.wake()
+}
+
+const expireAtOnce = 128
+
+// expire deletes the keys that are due, as commands of the stream: replicas
+// never delete on their own.
+func (a *appender) expire(now int64) error {
+	for {
+		due := a.keys.Expired(now, expireAtOnce)
+		if len(due) == 0 {
+			return nil
+		}
+		b := resp.AppendArray(a.scratch[:0], len(due)+1)
+		b = resp.AppendBulkString(b, "DEL")
+		for _, key := range due {
+			b = resp.AppendBulk(b, key)
+		}
+		a.scratch = b
+		if err := a.keys.Stage(b, now); err != nil {
+			return a.fail(fmt.Errorf("expire keys: %w", err))
+		}
+		if err := a.append(stream.Expiry, b); err != nil {
+			a.keys.Discard()
+			return err
+		}
+		a.publish()
+		a.n.stats.expired.Add(int64(len(due)))
+	}
+}
+
+// getAck asks every replica for its offset, unless it has been asked since the
+// newest unit.
+func (a *appender) getAck() error {
+	if a.role != Master || a.paused != nil || a.asked.Load() > a.written.Load() {
+		return nil
+	}
+	return a.append(stream.GetAck, getAckRecord)
+}
+
+// point is where a snapshot stands.
+type point struct {
+	keys *keyspace.Snapshot
+	at   stream.Offset
+	id   identity.ID
+	gen  uint64 // of the data: a full resync makes another
+}
+
+func (a *appender) snapshotPoint() (point, error) {
+	if a.dropped {
+		return point{}, errDropped
+	}
+	if a.role == Master && a.paused == nil {
+		if err := a.expire(a.n.c.Now()); err != nil {
+			return point{}, err
+		}
+	}
+	a.needSelect = true
+	return point{a.keys.Snapshot(), a.store.End(), a.n.identity().History.ID(), a.store.Generation()}, nil
+}
+
+// become makes id durable and then true.
+func (a *appender) become(id identity.State) error {
+	id.Boot = identity.BootID()
+	if err := id.Save(a.n.c.Dir); errors.Is(err, syscall.ENOSPC) {
+		return err // nothing is changed
+	} else if err != nil {
+		return a.fail(err)
+	}
+	was := a.n.identity()
+	a.n.state.Lock()
+	a.n.state.id = id
+	a.role, a.term = roleOf(id)
+	if was.Term != id.Term {
+		close(a.n.state.changed)
+		a.n.state.changed = make(chan struct{})
+	}
+	a.n.state.Unlock()
+	a.n.judge()
+	a.n.log.Info().Stringer("role", a.role).Uint64("term", id.Term).Str("upstream", id.Upstream).Stringer("offset", a.store.End()).
+		Str("replid", string(id.History.ID())).Str("was_replid", string(was.History.ID())).Msg("identity changed")
+	if was.History.ID() != id.History.ID() {
+		// They must ask again, to learn the id under which the bytes now come.
+		a.n.replicas.dropAll("the replication id changed")
+	}
+	return nil
+}
+
+// errDropped is why a node that freed its data for a full resync does nothing else.
+var errDropped = errors.New("the old data were dropped for a full resync that is not complete yet; " +
+	"let it complete, or restart the node to have them again")
+
+// replicaOf changes the role. A promotion begins a new id: the former master
+// may go on writing under the old one. A demotion keeps it, so that the new
+// upstream can continue us if it has the same bytes.
+func (a *appender) replicaOf(addr string) error {
+	id := a.n.identity()
+	switch {
+	case addr == "" && id.Upstream == "":
+		return nil
+	case addr == id.Upstream && !a.n.upstream.stoppedForGood():
+		return nil
+	case addr == "" && a.dropped:
+		return errDropped
+	case addr == "":
+		id.History = id.History.Begin(identity.NewID(), a.store.End())
+		a.needSelect = true
+	}
+	id.Upstream = addr
+	id.Term++
+	if err := a.become(id); err != nil || a.role == Replica {
+		return err
+	}
+	// What ran out meanwhile goes before anything is written. A full disk leaves it to later.
+	if err := a.expire(a.n.c.Now()); err != nil && a.err != nil {
+		return err
+	}
+	return nil
+}
+
+// adopt takes the new id under which the upstream goes on at our very offset.
+func (a *appender) adopt(t Term, newID identity.ID) error {
+	if a.role != Replica || t != a.term {
+		return ErrDemoted
+	}
+	id := a.n.identity()
+	if id.History.ID() == newID {
+		return nil
+	}
+	id.History = id.History.Begin(newID, a.store.End())
+	return a.become(id)
+}
+
+// badCommandError says which command of the upstream was not understood. The
+// node must not go on: it would not hold what its upstream holds.
+type badCommandError struct {
+	at  stream.Offset
+	err error
+}
+
+func (e *badCommandError) Error() string {
+	return fmt.Sprintf("command at offset %d of the upstream's stream cannot be applied: %v; "+
+		"mend the upstream's data, then send REPLICAOF with the same address for a full resync", e.at, e.err)
+}
+
+func (e *badCommandError) Unwrap() error { return e.err }
+
+// follow logs and publishes what came from the upstream, byte for byte, and takes
+// it out of b. What came at once goes into one record, except that a GETACK at
+// the batch's end has its own: asked is the offset before it, -1 without one.
+func (a *appender) follow(t Term, b *upstream.Batch) (asked stream.Offset, err error) {
+	for b.Len() > 0 {
+		if a.role != Replica || t != a.term {
+			return -1, ErrDemoted
+		}
+		n, kind := group(b)
+		err := a.followGroup(kind, b.First(n))
+		var bad *badCommandError
+		if errors.As(err, &bad) && n > 1 {
+			n, kind = 1, b.Kind(0) // those before the bad one count, and its own offset is told
+			err = a.followGroup(kind, b.First(n))
+		}
+		if err != nil {
+			return -1, err
+		}
+		if kind == stream.GetAck {
+			return a.store.End() - stream.Offset(len(b.First(n))), nil
+		}
+		b.Drop(n)
+	}
+	return -1, nil
+}
+
+// group is how many records at the batch's start are logged as one, and as what.
+func group(b *upstream.Batch) (n int, k stream.Kind) {
+	k = b.Kind(0)
+	if k == stream.GetAck {
+		return 1, k
+	}
+	for n = 1; n < b.Len() && b.Kind(n) != stream.GetAck && len(b.First(n+1)) <= stream.MaxPayload; n++ {
+		k = stream.Unit
+	}
+	return n, k
+}
+
+// followGroup does it for one record to be. As a replica the node deletes nothing
+// on its own: a key that ran out is there until the upstream's DEL.
+func (a *appender) followGroup(k stream.Kind, payload []byte) error {
+	staged := k == stream.Unit || k == stream.Select
+	if staged {
+		if err := a.keys.Stage(payload, a.n.c.Now()); err != nil {
+			return &badCommandError{a.store.End(), err}
+		}
+	}
+	end, err := a.store.Append(k, payload)
+	if err != nil {
+		a.keys.Discard()
+		return a.failUnlessFull(err)
+	}
+	if staged {
+		a.publish()
+	}
+	if k == stream.Unit {
+		a.written.Store(int64(end))
+	}
+	return nil
+}
+
+// replace puts a full resync's data in the place of the old. Every step can be
+// repeated: a crash leaves the old data, or Pending, from which recovery goes on.
+func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, at stream.Offset) error {
+	if a.role != Replica || t != a.term {
+		return ErrDemoted
+	}
+	a.n.snaps.Lock()
+	defer a.n.snaps.Unlock()
+	// PSYNC is decided under this lock, so nobody gets new bytes for an old id or the other way round.
+	a.n.state.Lock()
+	defer a.n.state.Unlock()
+	id := a.n.state.id
+	id.History = identity.NewHistory(newID)
+	id.Pending, id.PendingAt = true, at
+	id.Boot = identity.BootID()
+	if err := id.Save(a.n.c.Dir); err != nil {
+		return a.fail(err)
+	}
+	if err := a.n.snaps.installResyncLocked(at); err != nil {
+		return a.fail(err)
+	}
+	a.n.replicas.dropAll("the upstream sent a full resync")
+	if err := a.store.Reset(at); err != nil {
+		return a.fail(err)
+	}
+	id.Pending, id.PendingAt = false, 0
+	if err := id.Save(a.n.c.Dir); err != nil {
+		return a.fail(err)
+	}
+	a.keys = keys
+	a.n.keys.Store(keys)
+	a.n.state.id = id
+	a.n.state.complete = true
+	a.dropped = false
+	a.written.Store(int64(at))
+	a.published.wake()
+	return nil
+}
+
+// drop frees the data before a full resync brings others. The directory still
+// has them, and until the new are complete a restart begins with them.
+func (a *appender) drop(t Term) error {
+	if a.role != Replica || t != a.term {
+		return ErrDemoted
+	}
+	a.n.SetComplete(false)
+	a.dropped = true
+	a.keys = a.n.newKeyspace()
+	a.n.keys.Store(a.keys)
+	return nil
+}
+
+// signal is a wake-up that costs one load while nobody waits.
+type signal struct {
+	asked atomic.Bool
+	mu    sync.Mutex
+	ch    chan struct{}
+}
+
+// wait returns a channel that the next wake closes.
+func (s *signal) wait() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	s.asked.Store(true)
+	return s.ch
+}
+
+func (s *signal) wake() {
+	if !s.asked.Load() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked.Store(false)
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
+	}
+}

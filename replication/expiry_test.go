@@ -1,0 +1,130 @@
+package replication_test
+
+import (
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+	"rowfall/replication"
+	"rowfall/replication/stream"
+)
+
+// clock is a node's time, which stands still until it is moved.
+type clock struct{ atomic.Int64 }
+
+func stopped() *clock {
+	c := &clock{}
+	c.Store(time.Now().UnixMilli())
+	return c
+}
+
+func (c *clock) in(ms int64) string { return strconv.FormatInt(c.Load()+ms, 10) }
+
+// Replicas, ours and real ones, show a key as gone when its time is over and keep
+// it until the master's DEL. The master's clock alone decides when that comes.
+func TestOnlyTheMasterDeletes(t *testing.T) {
+	servertest.Need(t, kinds...)
+	c := config(t)
+	now := stopped()
+	c.Now = now.Load
+	n, _ := complete(t, c)
+	rep, _ := follow(t, n.Addr())
+	below, _ := follow(t, rep.Addr())
+	addrs := []string{rep.Addr(), below.Addr()}
+	for _, kind := range kinds {
+		addrs = append(addrs, servertest.Cache(t, kind, servers.CacheOptions{Args: replicaOf(rep.Addr())}).Addr())
+	}
+	for _, addr := range addrs {
+		caughtUp(t, n, addr)
+	}
+	at := apply(t, n, atomically(unit("SET", "k", "v"), unit("PEXPIREAT", "k", now.in(300))), unit("SET", "stays", "v"))
+	for _, addr := range addrs {
+		r := client(t, addr)
+		eventually(t, addr+" shows it as gone", func() bool { return r.Exists(t.Context(), "stays").Val() == 1 && r.Exists(t.Context(), "k").Val() == 0 })
+		if got := r.DBSize(t.Context()).Val(); got != 2 {
+			t.Errorf("%s deleted it by itself: %d keys", addr, got)
+		}
+	}
+	if got := client(t, n.Addr()).Exists(t.Context(), "k").Val(); got != 1 || n.Offset() != at || below.Offset() != at {
+		t.Errorf("the master's time has not come, and it says %d", got)
+	}
+	now.Add(301)
+	for _, addr := range addrs {
+		r := client(t, addr)
+		eventually(t, addr+" deletes it", func() bool { return r.DBSize(t.Context()).Val() == 1 })
+		caughtUp(t, n, addr)
+	}
+}
+
+// The DELs come before the next unit and before a snapshot's offset is fixed, so
+// the snapshot holds exactly what is not deleted yet.
+func TestDueKeysGoFirst(t *testing.T) {
+	c := config(t)
+	now := stopped()
+	c.Now = now.Load
+	n, _ := complete(t, c)
+	r := dialRaw(t, n.Addr())
+	psync(r, "?", "-1")
+	apply(t, n, unit("SELECT", "0"), unit("SET", "a", "1"), unit("PEXPIREAT", "a", now.in(10)), unit("SET", "b", "1"), unit("PEXPIREAT", "b", now.in(20)),
+		unit("SET", "c", "1"), unit("PEXPIREAT", "c", now.in(30)))
+	r.expect(string(unit("SELECT", "0")) + string(unit("SELECT", "0")))
+	for _, key := range []string{"a", "b", "c"} {
+		r.expect(string(unit("SET", key, "1")))
+		at, _ := strconv.Atoi(now.in(0))
+		r.expect(string(unit("PEXPIREAT", key, strconv.Itoa(at+10*int(1+key[0]-'a')))))
+	}
+	eventually(t, "the first snapshot is written", func() bool { return !n.Status().Snapshot.Running })
+	now.Add(11)
+	apply(t, n, unit("SET", "a", "2")) // not the old a with its end
+	r.expect(string(unit("DEL", "a")) + string(unit("SET", "a", "2")))
+	now.Add(10)
+	if _, err := n.Snapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.expect(string(unit("DEL", "b")))
+	st := n.Status()
+	now.Add(10) // c is due behind the snapshot
+	late := dialRaw(t, n.Addr())
+	if at := psync(late, "?", "-1"); at != st.Snapshot.Offset {
+		t.Errorf("it gets the snapshot of %d, not of %d", at, st.Snapshot.Offset)
+	}
+	late.expect(string(unit("SELECT", "0")) + string(unit("DEL", "c")))
+	eventually(t, "what is in the log is published", func() bool { return n.Keyspace().Len() == 1 })
+	if st.Snapshot.Offset != st.Offset {
+		t.Errorf("something came behind the snapshot: %+v", st)
+	}
+}
+
+// A promoted node deletes what ran out under its former master before it takes a unit.
+func TestPromotionSweepsFirst(t *testing.T) {
+	c := config(t)
+	now := stopped()
+	c.Now = now.Load
+	a, _ := complete(t, c)
+	b, _ := follow(t, a.Addr())
+	online(t, b)
+	apply(t, a, unit("SET", "k", "v"), unit("PEXPIREAT", "k", now.in(1)))
+	eventually(t, "it follows", func() bool { return b.Offset() == a.Offset() })
+	eventually(t, "its time is over", func() bool { _, ok := b.Keyspace().Get("k"); return !ok })
+	if b.Keyspace().Len() != 1 {
+		t.Error("a replica deleted a key")
+	}
+	below := dialRaw(t, b.Addr())
+	at := b.Offset()
+	if err := b.ReplicaOf(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	if b.Keyspace().Len() != 0 {
+		t.Error("the promotion did not delete it")
+	}
+	below.do("REPLCONF", "capa", "psync2")
+	below.send("PSYNC", a.Status().ID, (at + 1).String())
+	below.line()
+	below.expect(string(unit("SELECT", "0")) + string(unit("DEL", "k")))
+	if role, _ := b.Role(); role != replication.Master || b.Offset() != at+stream.Offset(len(unit("SELECT", "0"))+len(unit("DEL", "k"))) {
+		t.Errorf("it is %s at %d", role, b.Offset())
+	}
+}

@@ -1,0 +1,353 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"rowfall/replication/identity"
+	"rowfall/replication/stream"
+	"rowfall/replication/upstream"
+)
+
+// failoverFile names the target of a hand-over that was begun and not answered,
+// so that a restart goes on with it: otherwise each of the two would follow the other.
+const failoverFile = "failover"
+
+// The states of a hand-over, as INFO spells them.
+const (
+	failoverNone    = "no-failover"
+	failoverWaiting = "waiting-for-sync"
+	failoverAsking  = "failover-in-progress"
+)
+
+// failover hands the master's role over to a replica that has everything: writes
+// pause, the replica acknowledges the last byte, the node becomes its replica and
+// asks it by PSYNC ... FAILOVER to be the master.
+type failover struct {
+	n        *Node
+	requests chan handOver // one at most
+
+	mu    sync.Mutex
+	state string
+	abort func()
+}
+
+// handOver is one FAILOVER.
+type handOver struct {
+	to      string // empty: whoever has everything first
+	force   bool   // at the time-out go on although to lacks something
+	timeout time.Duration
+	ctx     context.Context // ends by ABORT
+}
+
+// pausedError is what a unit gets during the pause; resumed is closed at its end.
+type pausedError struct{ resumed <-chan struct{} }
+
+func (e *pausedError) Error() string { return "writing is paused for a failover" }
+
+// now is the state.
+func (f *failover) now() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.state
+}
+
+func (f *failover) set(state string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state = state
+}
+
+// Failover hands the master's role over to the replica at to, as it announces
+// itself, or with an empty address to the first that has everything. It returns
+// when that has begun; Status says how it goes. A timeout ends the wait for the
+// replica: without force the node stays the master, with force the role goes to a
+// replica that lacks what it did not get. 0 waits for ever.
+func (n *Node) Failover(to string, force bool, timeout time.Duration) error {
+	f := n.failover
+	if role, _ := n.Role(); role == Replica {
+		return errors.New("FAILOVER is not valid when server is a replica.") //nolint:staticcheck // Redis's own words
+	}
+	all := n.replicas.status()
+	switch {
+	case len(all) == 0:
+		return errors.New("FAILOVER requires connected replicas.") //nolint:staticcheck // Redis's own words
+	case to != "":
+		known, online := false, false
+		for _, r := range all {
+			known = known || r.Addr == to
+			online = online || r.Addr == to && r.State == ReplicaOnline
+		}
+		if !known {
+			return errors.New("FAILOVER target HOST and PORT is not a replica.") //nolint:staticcheck // Redis's own words
+		}
+		if !online {
+			return errors.New("FAILOVER target replica is not online.") //nolint:staticcheck // Redis's own words
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state != failoverNone {
+		return errors.New("FAILOVER already in progress.") //nolint:staticcheck // Redis's own words
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	f.state, f.abort = failoverWaiting, cancel
+	f.requests <- handOver{to, force, timeout, ctx}
+	return nil
+}
+
+// AbortFailover takes a hand-over back. If the replica has been asked already the
+// node becomes the master again under a new replication id, for the replica may
+// have become one, too.
+func (n *Node) AbortFailover(ctx context.Context) error {
+	f := n.failover
+	f.mu.Lock()
+	state := f.state
+	if f.abort != nil {
+		f.abort()
+	}
+	f.mu.Unlock()
+	switch state {
+	case failoverNone:
+		return errors.New("No failover in progress.") //nolint:staticcheck // Redis's own words
+	case failoverAsking:
+		return f.takeBack(ctx, "it was aborted")
+	}
+	return nil
+}
+
+// run serves requests until ctx ends.
+func (f *failover) run(ctx context.Context) {
+	for {
+		select {
+		case h := <-f.requests:
+			f.handOver(ctx, h)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// handOver pauses, waits, and gives the role away.
+func (f *failover) handOver(ctx context.Context, h handOver) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.ctx, cancel)()
+	a := f.n.appender
+	release := f.n.hold("a failover waits for its replica")
+	defer release()
+	to, err := f.reach(ctx, h)
+	if err == nil {
+		_, err = a.submit(ctx, 0, nil, func() error { return a.demoteTo(to) })
+	}
+	if err != nil {
+		f.set(failoverNone)
+		_, _ = a.submit(context.Background(), 0, nil, func() error { a.resume(); return nil }) // it fails when nobody waits any more
+		f.n.log.Warn().Err(err).Str("target", h.to).Msg("failover given up: node stays the master")
+	}
+}
+
+// reach pauses the writer and waits for a replica that has everything.
+func (f *failover) reach(ctx context.Context, h handOver) (to string, err error) {
+	var end stream.Offset
+	_, err = f.n.appender.submit(ctx, 0, nil, func() error {
+		if f.n.appender.role != Master {
+			return ErrDemoted
+		}
+		f.n.appender.pause()
+		end = f.n.appender.store.End()
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	var late <-chan time.Time
+	if h.timeout > 0 {
+		late = time.After(h.timeout)
+	}
+	for {
+		to := ""
+		_, more := f.n.replicas.countIf(func(r *replica) bool {
+			if r.acked.Load() >= int64(end) && (h.to == "" || r.addr == h.to) && !r.legacy {
+				to = r.addr
+			}
+			return to != ""
+		})
+		if to != "" {
+			return to, nil
+		}
+		select {
+		case <-more:
+		case <-late:
+			if h.force {
+				return h.to, nil
+			}
+			return "", fmt.Errorf("no replica has everything within %v", h.timeout)
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+}
+
+// asking says whether the upstream is to be asked to become the master.
+func (f *failover) asking() bool { return f.now() == failoverAsking }
+
+// answered ends the hand-over as the upstream's answer says. again: the answer is
+// none yet, or the upstream is the master without our asking.
+func (f *failover) answered(ctx context.Context, err error) {
+	var refused *upstream.ReplyError
+	switch {
+	case err == nil:
+		f.finish("the replica took over")
+	case !errors.As(err, &refused), strings.HasPrefix(refused.Text, "-NOMASTERLINK"), strings.HasPrefix(refused.Text, "-LOADING"):
+	case strings.Contains(refused.Text, "can't be sent to a master"):
+		f.finish("the replica is the master already")
+	default:
+		if err := f.takeBack(ctx, refused.Text); err != nil {
+			f.n.log.Error().Err(err).Msg("failover was rejected and cannot be taken back")
+		}
+	}
+}
+
+// finish ends the hand-over; false: it has ended already, another way.
+func (f *failover) finish(how string) bool {
+	f.mu.Lock()
+	over := f.state == failoverNone
+	f.state = failoverNone
+	f.mu.Unlock()
+	if over {
+		return false
+	}
+	if err := os.Remove(filepath.Join(f.n.c.Dir, failoverFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		f.n.log.Warn().Err(err).Msg("cannot remove the mark of a failover: a restart asks once more")
+	}
+	f.n.log.Info().Str("how", how).Msg("failover ended")
+	return true
+}
+
+// takeBack makes the node the master again.
+func (f *failover) takeBack(ctx context.Context, why string) error {
+	if !f.finish("taken back: " + why) {
+		return errors.New("No failover in progress.") //nolint:staticcheck // Redis's own words
+	}
+	_, err := f.n.appender.submit(ctx, 0, nil, func() error { return f.n.appender.replicaOf("") })
+	if err != nil {
+		return fmt.Errorf("take failover back: %w", err)
+	}
+	return nil
+}
+
+// recover goes on with a hand-over that a restart interrupted.
+func (f *failover) recover() error {
+	name := filepath.Join(f.n.c.Dir, failoverFile)
+	b, err := os.ReadFile(name)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read mark of a failover: %w", err)
+	case f.n.identity().Upstream == strings.TrimSpace(string(b)) && len(b) > 0:
+		f.set(failoverAsking)
+		return nil
+	}
+	return os.Remove(name)
+}
+
+// pause refuses units, and keeps expiry and PING away, until resume.
+func (a *appender) pause() {
+	if a.paused == nil {
+		a.paused = make(chan struct{})
+	}
+}
+
+func (a *appender) resume() {
+	if a.paused != nil {
+		close(a.paused)
+		a.paused = nil
+	}
+}
+
+// demoteTo makes the node a replica of the one that is to take over. Not a byte
+// is written between the pause and this.
+func (a *appender) demoteTo(addr string) error {
+	if a.role != Master {
+		return ErrDemoted
+	}
+	defer a.resume()
+	err := identity.WriteFile(filepath.Join(a.n.c.Dir, failoverFile), func(f *os.File) error {
+		_, err := f.WriteString(addr + "\n")
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("mark failover: %w", err)
+	}
+	id := a.n.identity()
+	id.Upstream = addr
+	id.Term++
+	a.n.failover.set(failoverAsking)
+	return a.become(id)
+}
+
+// takeOver is the other side: the upstream, whose id we follow, hands over to us.
+func (a *appender) takeOver(id string) error {
+	switch {
+	case a.role == Master:
+		return errors.New("PSYNC FAILOVER can't be sent to a master.") //nolint:staticcheck // Redis's own words
+	case !strings.EqualFold(id, string(a.n.identity().History.ID())):
+		return errors.New("PSYNC FAILOVER replid must match my replid.") //nolint:staticcheck // Redis's own words
+	case !a.n.isComplete():
+		return errors.New("PSYNC FAILOVER to a node whose data are not complete")
+	}
+	return a.replicaOf("")
+}
+
+// failoverCommand is FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT ms].
+func (s *session) failoverCommand(ctx context.Context, args [][]byte) {
+	to, force, abort, timeout := "", false, false, time.Duration(0)
+	for i := 1; i < len(args); i++ {
+		switch {
+		case is(args[i], "TIMEOUT") && i+1 < len(args) && timeout == 0:
+			ms, err := strconv.ParseInt(string(args[i+1]), 10, 64)
+			if err != nil || ms <= 0 || ms > int64(maxWait/time.Millisecond) {
+				s.fail("ERR FAILOVER timeout must be greater than 0")
+				return
+			}
+			timeout = time.Duration(ms) * time.Millisecond
+			i++
+		case is(args[i], "ABORT") && len(args) == 2:
+			abort = true
+		case is(args[i], "TO") && i+2 < len(args) && to == "":
+			to = joinAddr(args[i+1], args[i+2])
+			if i += 2; to == "" {
+				s.fail("ERR value is not an integer or out of range")
+				return
+			}
+		case is(args[i], "FORCE") && to != "":
+			force = true
+		default:
+			s.fail("ERR syntax error")
+			return
+		}
+	}
+	var err error
+	switch {
+	case abort:
+		err = s.n.AbortFailover(ctx)
+	case force && timeout == 0:
+		err = errors.New("FAILOVER with force option requires both a timeout and target HOST and IP.") //nolint:staticcheck // Redis's own words
+	default:
+		err = s.n.Failover(to, force, timeout)
+	}
+	if err != nil {
+		s.fail("ERR %v", err)
+		return
+	}
+	s.ok()
+}

@@ -1,0 +1,251 @@
+package replication_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+	"rowfall/replication"
+)
+
+func failoverTo(t *testing.T, from, to string, more ...any) {
+	t.Helper()
+	host, port, _ := net.SplitHostPort(to)
+	if err := client(t, from).Do(t.Context(), append([]any{"FAILOVER", "TO", host, port}, more...)...).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func replicaOnline(t *testing.T, n *replication.Node, addr string) {
+	t.Helper()
+	eventually(t, addr+" is online", func() bool {
+		for _, r := range n.Status().Replicas {
+			if r.Addr == addr && r.State == replication.ReplicaOnline {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// The role goes from node to node and back under writing, with nothing lost and
+// nobody resynced fully.
+func TestFailoverBetweenNodes(t *testing.T) {
+	a, _ := complete(t, config(t))
+	fill(t, a, "a", 50)
+	b, _ := follow(t, a.Addr())
+	c, _ := follow(t, a.Addr())
+	online(t, c)
+	replicaOnline(t, a, b.Addr())
+	from, to := a, b
+	total := 0
+	for round := range 3 {
+		_, term := from.Role()
+		demoted := make(chan int)
+		go func() {
+			for i := 0; ; i++ {
+				_, err := from.Apply(context.Background(), term, unit("SET", "n", strconv.Itoa(total+i)))
+				if errors.Is(err, replication.ErrDemoted) {
+					demoted <- i
+					return
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		failoverTo(t, from.Addr(), to.Addr())
+		total += <-demoted
+		eventually(t, "the role changed", func() bool {
+			role, _ := to.Role()
+			return role == replication.Master && from.Status().Failover == "no-failover"
+		})
+		online(t, from)
+		if v, _ := to.Keyspace().Get("n"); string(v) != strconv.Itoa(total-1) {
+			t.Fatalf("round %d: the new master has unit %s of %d", round, v, total)
+		}
+		replicaOnline(t, to, from.Addr())
+		from, to = to, from
+	}
+	apply(t, from, unit("SET", "end", "1"))
+	for _, n := range []*replication.Node{to, c} {
+		eventually(t, "all have everything", func() bool { return n.Offset() == from.Offset() && n.Status().ID == from.Status().ID })
+	}
+	if full := a.Status().FullSyncs + b.Status().FullSyncs + c.Status().FullSyncs; full != 2 {
+		t.Errorf("%d full resyncs", full)
+	}
+}
+
+// The same with a real server, there and back.
+func TestFailoverWithRealServer(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(string(kind), func(t *testing.T) {
+			servertest.Need(t, kind)
+			n, _ := complete(t, config(t))
+			fill(t, n, "a", 50)
+			srv := servertest.Cache(t, kind, servers.CacheOptions{Args: replicaOf(n.Addr())})
+			replicaOnline(t, n, srv.Addr())
+			below, _ := follow(t, n.Addr())
+			online(t, below)
+			failoverTo(t, n.Addr(), srv.Addr())
+			s := client(t, srv.Addr())
+			eventually(t, "the server is the master", func() bool { return field(s, "replication", "role") == "master" })
+			if err := s.Set(t.Context(), "there", "1", 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+			equal(t, srv.Addr(), below.Addr())
+			eventually(t, "we are its replica", func() bool { return field(s, "replication", "connected_slaves") == "1" })
+			eventually(t, "it has heard us", func() bool { return strings.Contains(field(s, "replication", "slave0"), "state=online") })
+			failoverTo(t, srv.Addr(), n.Addr())
+			eventually(t, "we are the master", func() bool { role, _ := n.Role(); return role == replication.Master })
+			apply(t, n, unit("SET", "back", "1"))
+			equal(t, n.Addr(), srv.Addr())
+			equal(t, n.Addr(), below.Addr())
+			if got := n.Status().FullSyncs; got != 2 {
+				t.Errorf("%d full resyncs here", got)
+			}
+			if got := field(s, "stats", "sync_full"); got != "0" {
+				t.Errorf("%s full resyncs there", got)
+			}
+		})
+	}
+}
+
+// A replica that never has everything ends the attempt by time-out or by word;
+// writing goes on as if nothing had been.
+func TestFailoverGivenUp(t *testing.T) {
+	n, _ := complete(t, config(t))
+	r := dialRaw(t, n.Addr())
+	c := client(t, n.Addr())
+	do := func(args ...any) string {
+		if err := c.Do(t.Context(), args...).Err(); err != nil {
+			return err.Error()
+		}
+		return "OK"
+	}
+	if got := do("FAILOVER"); got != "ERR FAILOVER requires connected replicas." {
+		t.Error(got)
+	}
+	from := psync(r, "?", "-1")
+	if got := do("FAILOVER", "TO", "127.0.0.1", "7777"); got != "ERR FAILOVER target replica is not online." {
+		t.Error(got)
+	}
+	eventually(t, "it is online", func() bool {
+		r.send("REPLCONF", "ACK", from.String())
+		return n.Status().Replicas[0].State == replication.ReplicaOnline
+	})
+	apply(t, n, unit("SET", "k", "1"))
+	for _, step := range [][2]string{
+		{"FAILOVER TO 127.0.0.1 1", "ERR FAILOVER target HOST and PORT is not a replica."},
+		{"FAILOVER TO 127.0.0.1 7777 FORCE", "ERR FAILOVER with force option requires both a timeout and target HOST and IP."},
+		{"FAILOVER TIMEOUT 0", "ERR FAILOVER timeout must be greater than 0"},
+		{"FAILOVER ABORT", "ERR No failover in progress."},
+		{"FAILOVER NOW", "ERR syntax error"},
+		{"FAILOVER TO 127.0.0.1 7777", "OK"},
+		{"FAILOVER", "ERR FAILOVER already in progress."},
+		{"REPLICAOF 127.0.0.1 1", "ERR REPLICAOF not allowed while failing over."},
+	} {
+		args := []any{}
+		for _, a := range strings.Fields(step[0]) {
+			args = append(args, a)
+		}
+		if got := do(args...); got != step[1] {
+			t.Errorf("%s gives %q, want %q", step[0], got, step[1])
+		}
+	}
+	if !strings.Contains(c.Info(t.Context(), "replication").Val(), "master_failover_state:waiting-for-sync\r\n") {
+		t.Error("INFO does not say so")
+	}
+	_, term := n.Role()
+	applied := make(chan error, 1)
+	eventually(t, "writing is paused", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		_, err := n.Apply(ctx, term, unit("SET", "k", "2"))
+		return errors.Is(err, context.DeadlineExceeded)
+	})
+	go func() {
+		_, err := n.Apply(context.Background(), term, unit("SET", "k", "3"))
+		applied <- err
+	}()
+	if got := do("FAILOVER", "ABORT"); got != "OK" {
+		t.Error(got)
+	}
+	if err := <-applied; err != nil {
+		t.Error(err)
+	}
+	eventually(t, "it is over", func() bool { return n.Status().Failover == "no-failover" })
+	if got := do("FAILOVER", "TIMEOUT", "20"); got != "OK" {
+		t.Error(got)
+	}
+	eventually(t, "it is over again", func() bool { return n.Status().Failover == "no-failover" })
+	if role, now := n.Role(); role != replication.Master || now != term {
+		t.Errorf("it is %s in term %d", role, now)
+	}
+	apply(t, n, unit("SET", "k", "4"))
+}
+
+// One that has everything and then refuses leaves us the master, in a new term
+// and under a new id; a restart before the answer asks again.
+func TestFailoverRefused(t *testing.T) {
+	c := config(t)
+	n, stop := complete(t, c)
+	target, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	_, port, _ := net.SplitHostPort(target.Addr().String())
+	r := dialRaw(t, n.Addr())
+	r.do("REPLCONF", "listening-port", port)
+	r.send("PSYNC", n.Status().ID, "1")
+	r.line()
+	at := apply(t, n, unit("SET", "k", "1"))
+	eventually(t, "it is sent", func() bool { return n.Status().Replicas[0].Sent == at })
+	r.send("REPLCONF", "ACK", at.String())
+	replicaOnline(t, n, target.Addr().String())
+	id := n.Status().ID
+	_, term := n.Role()
+	if err := n.Failover("", false, 0); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(answer string) {
+		t.Helper()
+		conn, err := target.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		u := &raw{t, conn, newReader(conn)}
+		for range 3 {
+			u.command()
+			conn.Write([]byte("+OK\r\n")) //nolint:errcheck // the test sees what follows
+		}
+		want := []string{"PSYNC", id, strconv.Itoa(int(at) + 1), "FAILOVER"}
+		if got := u.command(); strings.Join(got, " ") != strings.Join(want, " ") {
+			t.Errorf("it is asked %q, want %q", got, want)
+		}
+		conn.Write([]byte(answer)) //nolint:errcheck // the test sees what follows
+	}
+	ask("-NOMASTERLINK not now\r\n")
+	if role, _ := n.Role(); role != replication.Replica || n.Status().Failover != "failover-in-progress" {
+		t.Errorf("while it asks: %+v", n.Status())
+	}
+	stop()
+	if _, err := os.Stat(c.Dir + "/failover"); err != nil {
+		t.Error(err)
+	}
+	n, _ = start(t, c)
+	ask("-ERR no\r\n")
+	eventually(t, "it is the master again", func() bool { role, now := n.Role(); return role == replication.Master && now == term+2 })
+	if st := n.Status(); st.ID == id || st.PreviousID != id || st.PreviousTo != at || st.Failover != "no-failover" {
+		t.Errorf("got %+v", st)
+	}
+}

@@ -1,0 +1,459 @@
+package replication_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+	"rowfall/replication"
+	"rowfall/replication/resp"
+	"rowfall/replication/stream"
+)
+
+// benchRows is how many rows the figures are of; ROWFALL_ROWS says another number.
+func benchRows() int {
+	if n, err := strconv.Atoi(os.Getenv("ROWFALL_ROWS")); err == nil {
+		return n
+	}
+	return 200_000
+}
+
+// row is one row of eight fields and about 110 bytes under a key of 16.
+func row(i int) []byte {
+	id := strconv.Itoa(i)
+	return unit("HSET", fmt.Sprintf("customer:%07d", i), "id", id, "name", "customer number "+id, "email", id+"@example.com", "country", "DE",
+		"created", "2024-01-01 00:00:00", "status", "active", "balance", "1234.56", "visits", strconv.Itoa(i%1000))
+}
+
+func benchNode(b *testing.B, c replication.Config) *replication.Node {
+	b.Helper()
+	c.Listen, c.Dir, c.Logger = "127.0.0.1:0", b.TempDir(), zerolog.Nop()
+	n, err := replication.Open(c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- n.Run(context.Background()) }()
+	b.Cleanup(func() { n.Close(); <-done })
+	n.SetComplete(true)
+	return n
+}
+
+func applyRows(b *testing.B, n *replication.Node, from, to int) {
+	b.Helper()
+	for i := from; i < to; i += 100 {
+		var u []byte
+		for k := i; k < min(i+100, to); k++ {
+			u = append(u, row(k)...)
+		}
+		if _, err := n.Apply(context.Background(), 0, u); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// until waits for a field of a server's INFO.
+func until(b *testing.B, addr, section, name, want string) {
+	b.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if _, err := conn.Write(unit("INFO", section)); err != nil {
+			b.Fatal(err)
+		}
+		head, err := r.ReadString('\n')
+		if err != nil {
+			b.Fatal(err)
+		}
+		size, err := strconv.Atoi(strings.Trim(head, "$\r\n"))
+		if err != nil {
+			continue // it is loading
+		}
+		text := make([]byte, size+2)
+		if _, err := io.ReadFull(r, text); err != nil {
+			b.Fatal(err)
+		}
+		if strings.Contains(string(text), name+":"+want+"\r\n") {
+			return
+		}
+	}
+	b.Fatalf("%s: %s is not %s", addr, name, want)
+}
+
+// cpu is what this process has used in all, and in the kernel.
+func cpu() (all, kernel time.Duration) {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), time.Duration(u.Stime.Nano())
+}
+
+// joinTime is how long a fresh server takes from REPLICAOF to its link being up.
+func joinTime(b *testing.B, kind servers.Kind, master string, args ...string) time.Duration {
+	b.Helper()
+	srv := servertest.Cache(b, kind, servers.CacheOptions{Args: args})
+	conn, err := net.Dial("tcp", srv.Addr())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	host, port, _ := net.SplitHostPort(master)
+	began := time.Now()
+	if _, err := conn.Write(unit("REPLICAOF", host, port)); err != nil {
+		b.Fatal(err)
+	}
+	until(b, srv.Addr(), "replication", "master_link_status", "up")
+	took := time.Since(began)
+	if err := srv.Kill(); err != nil {
+		b.Fatal(err)
+	}
+	return took
+}
+
+// BenchmarkFullResync compares a full resync to Redis 8 from a node, with and
+// without a file being there, and from a Redis 8 master, in one run; then what
+// the plain form costs a Redis 7.0.
+func BenchmarkFullResync(b *testing.B) {
+	servertest.Need(b, servers.Redis, servers.RedisStable)
+	rows := benchRows()
+	packed, plain := benchNode(b, replication.Config{AssumeReplicas: "7.0"}), benchNode(b, replication.Config{})
+	applyRows(b, packed, 0, rows)
+	applyRows(b, plain, 0, rows)
+	master := servertest.Cache(b, servers.Redis, servers.CacheOptions{Args: []string{"--repl-diskless-sync-delay", "0"}})
+	load(b, master.Addr(), rows)
+	for b.Loop() {
+		fresh := joinTime(b, servers.Redis, packed.Addr())
+		there := joinTime(b, servers.Redis, packed.Addr())
+		swap := joinTime(b, servers.Redis, packed.Addr(), "--repl-diskless-load", "swapdb")
+		redis := joinTime(b, servers.Redis, master.Addr())
+		redisSwap := joinTime(b, servers.Redis, master.Addr(), "--repl-diskless-load", "swapdb")
+		stable := joinTime(b, servers.RedisStable, packed.Addr())
+		stablePlain := joinTime(b, servers.RedisStable, plain.Addr())
+		b.Logf("%d rows to redis 8: new file %v, file there %v, there and diskless load %v; from redis 8 %v, diskless load %v; to redis 7.0: packed %v, plain %v",
+			rows, fresh, there, swap, redis, redisSwap, stable, stablePlain)
+		b.ReportMetric(redis.Seconds()/fresh.Seconds(), "x-redis/new-file")
+		b.ReportMetric(redis.Seconds()/there.Seconds(), "x-redis/file-there")
+		b.ReportMetric(redisSwap.Seconds()/swap.Seconds(), "x-redis/diskless")
+		b.ReportMetric(stablePlain.Seconds()/stable.Seconds(), "x-plain-7.0")
+	}
+}
+
+func must(b *testing.B, err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// load writes the rows to a real server.
+func load(b *testing.B, addr string, rows int) {
+	b.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	go func() {
+		w := bufio.NewWriterSize(conn, 1<<20)
+		for i := range rows {
+			_, _ = w.Write(row(i))
+		}
+		_ = w.Flush()
+	}()
+	r := bufio.NewReader(conn)
+	for range rows {
+		if _, err := r.ReadString('\n'); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// fakeReplica only reads and acknowledges. It is a process of its own where CPU
+// is measured; see child.
+func fakeReplica(addr string, online chan<- struct{}) error {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.Write(append(unit("REPLCONF", "capa", "eof", "capa", "psync2", "capa", "rdb-listpack"), unit("PSYNC", "?", "-1")...)); err != nil {
+		return err
+	}
+	r := resp.NewReader(conn, 1<<20)
+	at := int64(0)
+	for {
+		line, err := r.ReadLine()
+		if err != nil {
+			return err
+		}
+		if f, ok := strings.CutPrefix(string(line), "+FULLRESYNC "); ok {
+			at, _ = strconv.ParseInt(strings.Fields(f)[1], 10, 64)
+		}
+		if mark, ok := strings.CutPrefix(string(line), "$EOF:"); ok {
+			err = skipMarked(r, []byte(mark))
+		} else if size, ok := strings.CutPrefix(string(line), "$"); ok {
+			n, _ := strconv.ParseInt(size, 10, 64)
+			_, err = io.CopyN(io.Discard, r, n)
+		} else {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		break
+	}
+	var mu sync.Mutex
+	ack := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		_, err := conn.Write(unit("REPLCONF", "ACK", strconv.FormatInt(at, 10)))
+		return err == nil
+	}
+	ack()
+	close(online)
+	go func() {
+		for ack() {
+			time.Sleep(time.Second)
+		}
+	}()
+	b := make([]byte, 256<<10)
+	for {
+		n, err := r.Read(b)
+		mu.Lock()
+		at += int64(n)
+		mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func skipMarked(r io.Reader, mark []byte) error {
+	b := make([]byte, 256<<10)
+	kept := 0
+	for {
+		n, err := r.Read(b[kept:])
+		if err != nil {
+			return err
+		}
+		if bytes.HasSuffix(b[:kept+n], mark) {
+			return nil
+		}
+		tail := b[max(kept+n-len(mark), 0) : kept+n]
+		kept = copy(b, tail)
+	}
+}
+
+// followersChild is the process of fake replicas: it says when all are online.
+func followersChild() {
+	f := strings.Fields(os.Getenv(followersEnv))
+	count, _ := strconv.Atoi(f[1])
+	all := make([]chan struct{}, count)
+	for i := range all {
+		all[i] = make(chan struct{})
+		go func() {
+			fmt.Println("left:", fakeReplica(f[0], all[i]))
+			os.Exit(1)
+		}()
+	}
+	for _, online := range all {
+		<-online
+	}
+	fmt.Println("online")
+	select {}
+}
+
+// followers starts fake replicas in a process of their own and waits until all
+// of them have their snapshot.
+func followers(b *testing.B, n *replication.Node, count int) (stop func()) {
+	b.Helper()
+	if count == 0 {
+		return func() {}
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", followersEnv, n.Addr(), count))
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		b.Fatalf("the followers ended: %q, %v", line, err)
+	}
+	return func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+}
+
+// BenchmarkJoins is the CPU that this process uses for one join and for ten.
+func BenchmarkJoins(b *testing.B) {
+	rows := benchRows()
+	for b.Loop() {
+		var used, kernel [2]time.Duration
+		for i, count := range []int{1, 10} {
+			n := benchNode(b, replication.Config{})
+			applyRows(b, n, 0, rows)
+			before, sys := cpu()
+			stop := followers(b, n, count)
+			used[i], kernel[i] = cpu()
+			used[i], kernel[i] = used[i]-before, kernel[i]-sys
+			if st := n.Status(); st.Snapshot.Written > 1 || st.FullSyncs != int64(count) {
+				b.Errorf("%d snapshots for %d joins", st.Snapshot.Written, st.FullSyncs)
+			}
+			stop()
+			n.Close()
+		}
+		b.Logf("%d rows: one join %v (of it in the kernel %v), ten %v (%v)", rows, used[0], kernel[0], used[1], kernel[1])
+		b.ReportMetric(used[1].Seconds()/used[0].Seconds(), "x-cpu-of-ten")
+	}
+}
+
+// BenchmarkFollowers is the CPU that this process uses for writing rows, one a
+// unit, at a steady rate with 0, 1 and 20 followers.
+func BenchmarkFollowers(b *testing.B) {
+	const rate, seconds = 20_000, 3
+	for b.Loop() {
+		var used [3]time.Duration
+		for i, count := range []int{0, 1, 20} {
+			n := benchNode(b, replication.Config{})
+			stop := followers(b, n, count)
+			before, _ := cpu()
+			began := time.Now()
+			for k := range rate * seconds {
+				if _, err := n.Apply(context.Background(), 0, row(k)); err != nil {
+					b.Fatal(err)
+				}
+				if k%20 == 0 {
+					time.Sleep(time.Until(began.Add(time.Duration(k) * time.Second / rate)))
+				}
+			}
+			took := time.Since(began)
+			after, _ := cpu()
+			used[i] = after - before
+			if took > seconds*1100*time.Millisecond {
+				b.Logf("%d followers: the rate was not reached: %v", count, took)
+			}
+			eventuallyB(b, func() bool {
+				for _, r := range n.Status().Replicas {
+					if r.Acked != n.Offset() {
+						return false
+					}
+				}
+				return true
+			})
+			stop()
+			n.Close()
+		}
+		b.Logf("%d rows/s for %d s: no follower %v, one %v, twenty %v", rate, seconds, used[0], used[1], used[2])
+		b.ReportMetric(used[2].Seconds()/used[1].Seconds(), "x-cpu-of-20")
+	}
+}
+
+func eventuallyB(b *testing.B, ok func() bool) {
+	b.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			b.Fatal("not in time")
+		}
+	}
+}
+
+// BenchmarkStreamToReplica is how fast Redis 8 applies rows that come from a
+// node, and the same bytes from a file that a bare socket sends it.
+func BenchmarkStreamToReplica(b *testing.B) {
+	servertest.Need(b, servers.Redis)
+	rows := benchRows()
+	var file []byte
+	file = append(file, unit("SELECT", "0")...)
+	for i := range rows {
+		file = append(file, row(i)...)
+	}
+	for b.Loop() {
+		n := benchNode(b, replication.Config{Log: stream.Config{Memory: 16 << 20}})
+		srv := servertest.Cache(b, servers.Redis, servers.CacheOptions{ReplicaOf: n.Addr()})
+		until(b, srv.Addr(), "replication", "master_link_status", "up")
+		// It hangs while everything is written, so that its own speed is all that counts then, and most comes from disk.
+		must(b, srv.Signal(syscall.SIGSTOP))
+		applyRows(b, n, 0, rows)
+		began := time.Now()
+		must(b, srv.Signal(syscall.SIGCONT))
+		until(b, srv.Addr(), "replication", "slave_repl_offset", n.Offset().String())
+		live := time.Since(began)
+		n.Close()
+
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		ready := make(chan time.Time, 1)
+		go serveFile(l, file, ready)
+		bare := servertest.Cache(b, servers.Redis, servers.CacheOptions{ReplicaOf: l.Addr().String()})
+		start := <-ready
+		until(b, bare.Addr(), "replication", "slave_repl_offset", strconv.Itoa(len(file)))
+		direct := time.Since(start)
+		l.Close()
+		b.Logf("%d rows: from the log in %v, from a file by a bare socket in %v", rows, live, direct)
+		b.ReportMetric(float64(rows)/live.Seconds(), "rows/s")
+		b.ReportMetric(live.Seconds()/direct.Seconds(), "x-file")
+	}
+}
+
+// emptyRDB is a snapshot without keys; a checksum of zero is not checked.
+const emptyRDB = "REDIS0009\xff\x00\x00\x00\x00\x00\x00\x00\x00"
+
+// serveFile is the least master there can be.
+func serveFile(l net.Listener, file []byte, ready chan<- time.Time) {
+	conn, err := l.Accept()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	r := resp.NewReader(conn, 16<<10)
+	sent := false
+	for {
+		args, _, err := r.ReadCommand()
+		if err != nil {
+			return
+		}
+		if len(args) == 0 {
+			continue
+		}
+		switch strings.ToUpper(string(args[0])) {
+		case "PSYNC":
+			_, _ = fmt.Fprintf(conn, "+FULLRESYNC %s 0\r\n$%d\r\n%s", unknownID, len(emptyRDB), emptyRDB)
+		case "PING":
+			_, _ = conn.Write([]byte("+PONG\r\n"))
+		case "REPLCONF":
+			if strings.EqualFold(string(args[1]), "ack") {
+				if !sent {
+					sent = true
+					ready <- time.Now()
+					go func() { _, _ = conn.Write(file) }()
+				}
+				continue
+			}
+			_, _ = conn.Write([]byte("+OK\r\n"))
+		}
+	}
+}

@@ -1,0 +1,412 @@
+package replication
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"rowfall/replication/identity"
+	"rowfall/replication/keyspace"
+	"rowfall/replication/rdb"
+	"rowfall/replication/stream"
+	"rowfall/replication/upstream"
+)
+
+const (
+	reconnectFirst = 100 * time.Millisecond
+	reconnectMost  = time.Second
+	ackPeriod      = time.Second
+	fullDiskPause  = 10 * time.Second
+)
+
+// follower keeps a replica's link to its upstream.
+type follower struct {
+	n *Node
+
+	mu      sync.Mutex
+	link    *upstream.Link    // nil: none
+	payload *upstream.Payload // what is being received; nil: nothing
+	down    time.Time         // when the link was last lost
+	now     LinkState
+	since   time.Time
+	err     error
+	lastIO  time.Time // of the last link
+	dropped bool      // a full resync freed the old data and has not brought the new ones yet
+	force   bool      // what we have is not what the upstream has: ask for everything
+}
+
+// stopError is a fault that connecting again would only repeat.
+type stopError struct{ err error }
+
+func (e *stopError) Error() string { return e.err.Error() }
+func (e *stopError) Unwrap() error { return e.err }
+
+// run follows the upstream while the node is a replica, until ctx ends.
+func (f *follower) run(ctx context.Context) {
+	pause := reconnectFirst
+	for ctx.Err() == nil {
+		changed := f.n.RoleChanged()
+		id := f.n.identity()
+		if role, _ := roleOf(id); role == Master {
+			f.set(LinkIdle, nil)
+			waitFor(ctx, changed, nil)
+			continue
+		}
+		err := f.attempt(ctx, id, changed)
+		var stop *stopError
+		switch {
+		case ctx.Err() != nil, isClosed(changed):
+			f.set(LinkIdle, nil)
+			pause = reconnectFirst
+			continue
+		case errors.As(err, &stop):
+			f.n.log.Error().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Msg("node stopped following its upstream")
+			f.set(LinkStopped, err)
+			waitFor(ctx, changed, nil)
+			pause = reconnectFirst
+			continue
+		}
+		if f.state() == LinkConnected {
+			pause = reconnectFirst
+		}
+		if errors.Is(err, syscall.ENOSPC) {
+			pause = fullDiskPause // a snapshot is not asked for again and again
+		}
+		f.set(LinkIdle, err)
+		f.n.log.Warn().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Dur("retry_in", pause).Msg("upstream link ended")
+		waitFor(ctx, changed, time.After(pause))
+		pause = min(2*pause, reconnectMost)
+	}
+}
+
+func waitFor(ctx context.Context, changed <-chan struct{}, timer <-chan time.Time) {
+	select {
+	case <-ctx.Done():
+	case <-changed:
+	case <-timer:
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (f *follower) set(s LinkState, err error) {
+	defer f.n.judge()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.now != s {
+		if f.now == LinkConnected {
+			f.down = time.Now()
+		}
+		f.now, f.since = s, time.Now()
+	}
+	if err != nil || s == LinkConnected {
+		f.err = err
+	}
+}
+
+func (f *follower) state() LinkState {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now
+}
+
+// cut ends the link, if there is one; it is made again at once.
+func (f *follower) cut() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.link != nil {
+		f.link.Close() //nolint:errcheck // its reader sees the end
+	}
+	return f.link != nil
+}
+
+// linkState is the state, and whether the old data were dropped for new ones.
+func (f *follower) linkState() (s LinkState, dropped bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now, f.dropped
+}
+
+// stoppedForGood says whether only an operator's word makes the node follow
+// again, and notes that it was given: the next resync is a full one.
+func (f *follower) stoppedForGood() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.now == LinkStopped {
+		f.force = true
+	}
+	return f.now == LinkStopped
+}
+
+func (f *follower) status() UpstreamStatus {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	st := UpstreamStatus{State: f.now, Since: f.since, Down: f.down, LastIO: f.lastIO}
+	if f.payload != nil {
+		st.Received, st.Total = f.payload.Progress()
+	}
+	if f.link != nil {
+		st.LastIO = f.link.LastIO()
+	}
+	if f.err != nil {
+		st.Err = f.err.Error()
+	}
+	return st
+}
+
+// attempt is one link, from dialling to its end. It ends early when the role
+// changes.
+func (f *follower) attempt(ctx context.Context, id identity.State, changed <-chan struct{}) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel()
+	watch.Go(func() {
+		defer cancel()
+		waitFor(ctx, changed, nil)
+	})
+	f.set(LinkConnecting, nil)
+	_, port, _ := net.SplitHostPort(f.n.Addr())
+	listen, _ := strconv.Atoi(port)
+	if announced := int(f.n.settings.announcePort.Load()); announced != 0 {
+		listen = announced
+	}
+	link, err := upstream.Dial(ctx, upstream.Config{
+		Addr: id.Upstream, User: f.n.settings.masterUser.Load(), Password: f.n.settings.masterAuth.Load(),
+		ListenPort: listen, AnnounceIP: f.n.settings.announceIP.Load(), Timeout: f.n.timeout(), TLS: f.n.c.UpstreamTLS,
+	})
+	if err != nil {
+		return err
+	}
+	defer link.Close() //nolint:errcheck // whatever it says, the link is over
+	f.mu.Lock()
+	f.link = link
+	force := f.force
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.lastIO, f.link = link.LastIO(), nil
+		f.mu.Unlock()
+	}()
+	return f.resync(ctx, link, id, force)
+}
+
+// resync asks to go on where we are and then follows the stream.
+func (f *follower) resync(ctx context.Context, link *upstream.Link, id identity.State, force bool) error {
+	f.set(LinkHandshake, nil)
+	ask, at := string(id.History.ID()), f.n.Offset()
+	if force {
+		ask = ""
+	}
+	asking := f.n.failover.asking()
+	sync, err := link.PSync(ask, at, asking)
+	if asking {
+		f.n.failover.answered(ctx, err)
+	}
+	if err != nil {
+		return err
+	}
+	_, term := roleOf(id)
+	f.n.log.Info().Str("upstream", id.Upstream).Bool("full", sync.Full).Str("asked_replid", ask).Stringer("asked_after", at).
+		Str("replid", sync.ID).Stringer("offset", sync.Offset).Msg("upstream answered the resync")
+	if sync.Full {
+		if err := f.load(ctx, link, term, sync); err != nil {
+			return err
+		}
+	} else if err := f.goOn(ctx, term, sync, force); err != nil {
+		return err
+	}
+	f.n.SetComplete(true)
+	f.set(LinkConnected, nil)
+	return f.stream(ctx, link, term)
+}
+
+// goOn takes the id of a partial resync.
+func (f *follower) goOn(ctx context.Context, term Term, sync upstream.Sync, force bool) error {
+	if force {
+		return errors.New("upstream continued a resync that named no id")
+	}
+	if sync.ID == "" {
+		return nil
+	}
+	newID, err := identity.ParseID(sync.ID)
+	if err != nil {
+		return fmt.Errorf("read upstream's id: %w", err)
+	}
+	_, err = f.n.appender.submit(ctx, 0, nil, func() error { return f.n.appender.adopt(term, newID) })
+	return err
+}
+
+// load receives a snapshot into a keyspace of its own while the old one serves,
+// puts it on disk, and only then puts it in the place of the old.
+func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, sync upstream.Sync) error {
+	f.set(LinkTransfer, nil)
+	newID, err := identity.ParseID(sync.ID)
+	if err != nil {
+		return fmt.Errorf("read upstream's id: %w", err)
+	}
+	began := time.Now()
+	payload, err := link.Payload()
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.payload = payload
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.payload = nil
+		f.mu.Unlock()
+	}()
+	stop := every(ackPeriod, func() error { return link.KeepAlive() })
+	defer stop()
+	if f.n.settings.dropFirst.Load() {
+		if err := f.drop(ctx, term); err != nil {
+			return err
+		}
+	}
+	keys, err := f.receive(payload)
+	if err != nil {
+		return err
+	}
+	snapshot := keys.Snapshot()
+	err = f.n.snaps.writeFile(ctx, filepath.Join(f.n.c.Dir, newResync), snapshot, newID, sync.Offset)
+	snapshot.Close()
+	if err != nil {
+		return fmt.Errorf("keep upstream's snapshot: %w", err)
+	}
+	_, err = f.n.appender.submit(ctx, 0, nil, func() error { return f.n.appender.replace(term, keys, newID, sync.Offset) })
+	if err != nil {
+		return fmt.Errorf("take upstream's snapshot: %w", err)
+	}
+	f.mu.Lock()
+	f.force, f.dropped = false, false
+	f.mu.Unlock()
+	f.n.log.Info().Str("replid", sync.ID).Stringer("offset", sync.Offset).Int("keys", keys.Len()).Dur("took", time.Since(began)).Msg("full resync loaded")
+	stop()
+	return link.Ack(sync.Offset)
+}
+
+// drop frees the old data. From then on only a full resync will do.
+func (f *follower) drop(ctx context.Context, term Term) error {
+	f.mu.Lock()
+	f.force, f.dropped = true, true
+	f.mu.Unlock()
+	_, err := f.n.appender.submit(ctx, 0, nil, func() error { return f.n.appender.drop(term) })
+	if err != nil {
+		f.mu.Lock()
+		f.dropped = false
+		f.mu.Unlock()
+		return fmt.Errorf("drop old data: %w", err)
+	}
+	return nil
+}
+
+// receive reads the snapshot. A snapshot that is wrong, other than one that was
+// cut off, would come again and again: the node stops following.
+func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error) {
+	keys := f.n.newKeyspace()
+	aux, err := rdb.Read(bufio.NewReaderSize(payload, 256<<10), keys.Loader())
+	if err == nil {
+		err = payload.End()
+	}
+	if wire := payload.WireErr(); wire != nil {
+		return nil, fmt.Errorf("receive upstream's snapshot: %w", wire)
+	}
+	if err == nil && aux.StreamDB > 0 {
+		err = fmt.Errorf("its stream is in database %d; only database 0 is supported", aux.StreamDB)
+	}
+	if err != nil {
+		return nil, &stopError{fmt.Errorf("load upstream's snapshot: %w; mend the upstream's data, then send REPLICAOF with the same address", err)}
+	}
+	return keys, nil
+}
+
+// stream follows the upstream until the link ends. The upstream hears every
+// second, and at once when it asks, what we have applied.
+func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) error {
+	stop := every(ackPeriod, func() error { return link.Ack(f.n.Offset()) })
+	defer stop()
+	var b upstream.Batch
+	for {
+		if err := link.Next(&b); err != nil {
+			return err
+		}
+		asked, err := f.follow(ctx, term, &b)
+		var bad *badCommandError
+		if errors.As(err, &bad) {
+			return &stopError{err}
+		}
+		if err != nil {
+			return err
+		}
+		if asked >= 0 {
+			// Without the question's own bytes: a master compares with what it had written before it.
+			if err := link.Ack(asked); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// follow has the appender take a batch, and waits while the disk is full or a
+// snapshot needs too much memory. The upstream goes on hearing what we have.
+func (f *follower) follow(ctx context.Context, term Term, b *upstream.Batch) (asked stream.Offset, err error) {
+	if err := f.n.snaps.guard.Load().await(ctx); err != nil {
+		return -1, err
+	}
+	release := func() {}
+	defer func() { release() }()
+	for pause := fullFirst; ; pause = min(2*pause, fullMost) {
+		_, err = f.n.appender.submit(ctx, 0, nil, func() (err error) {
+			asked, err = f.n.appender.follow(term, b)
+			return err
+		})
+		if !isFull(err) {
+			return asked, err
+		}
+		if pause == fullFirst {
+			release = f.n.hold(err.Error())
+		}
+		waitFor(ctx, nil, time.After(pause))
+	}
+}
+
+// every calls fn in a goroutine until it fails or stop is called; stop waits for
+// its end and may be called again.
+func every(period time.Duration, fn func() error) (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(period)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if fn() != nil {
+					return // the link is broken; its reader sees it
+				}
+			case <-done:
+				return
+			}
+		}
+	})
+	return sync.OnceFunc(func() {
+		close(done)
+		wg.Wait()
+	})
+}

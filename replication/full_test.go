@@ -1,0 +1,156 @@
+package replication_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"rowfall/replication"
+	"rowfall/replication/stream"
+)
+
+// disk is the system's files on a disk that can be full: then there is room only
+// where some was set aside.
+type disk struct{ full atomic.Bool }
+
+type diskFile struct {
+	*os.File
+	disk *disk
+	mu   sync.Mutex
+	room int64 // of the file, set aside or written
+}
+
+func (d *disk) Open(name string, flag int) (stream.File, error) {
+	f, err := os.OpenFile(name, flag, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &diskFile{File: f, disk: d, room: info.Size()}, nil
+}
+
+func (*disk) ReadDir(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, err
+}
+
+func (*disk) MkdirAll(dir string) error { return os.MkdirAll(dir, 0o700) }
+func (*disk) Remove(name string) error  { return os.Remove(name) }
+func (*disk) SyncDir(string) error      { return nil }
+
+func (f *diskFile) grow(to int64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if to > f.room && f.disk.full.Load() {
+		return syscall.ENOSPC
+	}
+	f.room = max(f.room, to)
+	return nil
+}
+
+func (f *diskFile) Allocate(off, n int64) error { return f.grow(off + n) }
+
+func (f *diskFile) WriteAt(b []byte, off int64) (int, error) {
+	if err := f.grow(off + int64(len(b))); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(b, off)
+}
+
+func (f *diskFile) Truncate(size int64) error {
+	f.mu.Lock()
+	f.room = size
+	f.mu.Unlock()
+	return f.File.Truncate(size)
+}
+
+func (f *diskFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// A full disk holds Apply back, says so, keeps the replicas' PINGs coming, and
+// passes by itself. Reads go on.
+func TestFullDiskOfMaster(t *testing.T) {
+	c := config(t)
+	d := &disk{}
+	c.Log.FS, c.PingPeriod = d, 20*time.Millisecond
+	c.Log.Reserve, c.Log.SegmentSize = 64<<10, 256<<10
+	n, _ := complete(t, c)
+	r := dialRaw(t, n.Addr())
+	psync(r, "?", "-1")
+	apply(t, n, unit("SET", "k", "v"))
+	d.full.Store(true)
+	_, term := n.Role()
+	big := unit("SET", "big", strings.Repeat("x", 200<<10))
+	eventually(t, "Apply says so", func() bool { // the first ones still find what was set aside
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := n.Apply(ctx, term, big)
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("on a full disk: %v", err)
+		}
+		return err != nil && strings.Contains(err.Error(), "free some space")
+	})
+	done := make(chan error, 1)
+	go func() {
+		_, err := n.Apply(context.Background(), term, big)
+		done <- err
+	}()
+	eventually(t, "it says so", func() bool { return strings.Contains(n.Status().Held, "free some space") })
+	at := n.Offset()
+	eventually(t, "PINGs go on", func() bool { return n.Offset() > at+100 })
+	if got := client(t, n.Addr()).Get(t.Context(), "k").Val(); got != "v" {
+		t.Errorf("a read gets %q", got)
+	}
+	d.full.Store(false)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if n.Status().Held != "" {
+		t.Errorf("it still says %q", n.Status().Held)
+	}
+}
+
+// A replica with a full disk keeps its link and its data, and goes on where it was.
+func TestFullDiskOfReplica(t *testing.T) {
+	a, _ := complete(t, config(t))
+	c := config(t)
+	d := &disk{}
+	c.Log.FS, c.ReplicaOf = d, a.Addr()
+	c.Log.Reserve, c.Log.SegmentSize = 64<<10, 256<<10
+	b, _ := start(t, c)
+	online(t, b)
+	d.full.Store(true)
+	for i := range 40 {
+		apply(t, a, unit("SET", "k", strings.Repeat("x", 30<<10+i)))
+	}
+	eventually(t, "it says so", func() bool { return strings.Contains(b.Status().Held, "free some space") })
+	link := b.Status().Upstream
+	eventually(t, "it goes on being heard", func() bool {
+		st := a.Status().Replicas
+		return len(st) == 1 && st[0].State == replication.ReplicaOnline && st[0].Acked == b.Offset()
+	})
+	d.full.Store(false)
+	eventually(t, "it has everything", func() bool { return b.Offset() == a.Offset() })
+	equal(t, a.Addr(), b.Addr())
+	if st := b.Status(); st.Upstream.Since != link.Since || a.Status().FullSyncs != 1 {
+		t.Errorf("the link was lost: %+v", st.Upstream)
+	}
+}

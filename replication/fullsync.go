@@ -1,0 +1,277 @@
+package replication
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"rowfall/replication/identity"
+	"rowfall/replication/rdb"
+	"rowfall/replication/stream"
+)
+
+// fullSync sends a snapshot and returns the offset at which the stream goes on,
+// and whether a mark was its end: then nothing may follow before the replica has
+// acknowledged.
+//
+// The answer waits until an offset is fixed; an empty line each second tells the
+// replica to be patient. They are legal before the answer and between it and the
+// line that begins with "$", and nowhere else: in the stream they would be counted.
+func (r *replica) fullSync(ctx context.Context, p *psync) (at stream.Offset, marked bool, err error) {
+	n := r.s.n
+	n.stats.fullSyncs.Add(1)
+	if !p.legacy && p.id != "?" {
+		n.stats.partialErr.Add(1)
+	}
+	r.set(ReplicaWaiting)
+	if delay := n.governor.Delay(r.addr, time.Now()); delay > 0 {
+		n.log.Warn().Str("replica", r.addr).Dur("delay", delay).Msg("replica asks for one full resync after another")
+		if err := r.patiently(ctx, func(ctx context.Context) error { return sleep(ctx, delay) }); err != nil {
+			return 0, false, err
+		}
+	}
+	leave := func() {}
+	err = r.patiently(ctx, func(ctx context.Context) (err error) {
+		leave, err = n.governor.Enter(ctx)
+		return err
+	})
+	if leave != nil {
+		defer leave()
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	var l *lease
+	err = r.patiently(ctx, func(ctx context.Context) (err error) {
+		l, err = n.snaps.acquire(ctx)
+		return err
+	})
+	if l != nil {
+		defer l.file.Close() //nolint:errcheck // only read from
+		r.unpin = l.release
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	t := &transfer{ctx: ctx, r: r, p: p, l: l, plain: n.plainFor(&r.s.repl)}
+	began := time.Now()
+	if err := t.run(); err != nil {
+		return 0, false, fmt.Errorf("send snapshot: %w", err)
+	}
+	n.log.Info().Str("replica", r.addr).Stringer("offset", l.at).Int64("bytes", t.sent).Dur("took", time.Since(began)).
+		Bool("eof", t.mark != nil).Bool("plain", t.plain).Msg("snapshot sent")
+	return l.at, t.mark != nil, nil
+}
+
+// patiently calls wait and sends an empty line each second until it returns.
+func (r *replica) patiently(ctx context.Context, wait func(ctx context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- wait(ctx) }()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-tick.C:
+			if err := r.write([]byte("\n")); err != nil {
+				cancel()
+				<-done
+				return err
+			}
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// transfer is one snapshot on its way to one replica. What comes before the "$"
+// says how its end is found: by a length where that is known, so that the stream
+// may follow at once; else by 40 random bytes, which are sent again at the end.
+type transfer struct {
+	ctx   context.Context
+	r     *replica
+	p     *psync
+	l     *lease
+	plain bool   // in a form that Redis 6.2 loads
+	mark  []byte // of the end; nil: a length was sent
+	size  int64  // that length
+	sent  int64
+}
+
+func (t *transfer) run() error {
+	if !t.p.legacy {
+		if err := t.r.write(fmt.Appendf(nil, "+FULLRESYNC %s %d\r\n", t.p.with, t.l.at)); err != nil {
+			return err
+		}
+	}
+	repl := &t.r.s.repl
+	body := t.copyFile
+	switch {
+	case repl.rdbEmpty:
+		return t.sendEmpty()
+	case t.plain:
+		body = t.copyPlain
+	}
+	var head []byte
+	// Who came by SYNC may never acknowledge, and after a mark that is waited for.
+	if repl.eof && (!t.p.legacy || repl.rdbOnly) && (t.plain || !t.l.complete()) {
+		t.mark = []byte(identity.NewID())
+		head = append(append([]byte("$EOF:"), t.mark...), "\r\n"...)
+	} else {
+		if err := t.measure(); err != nil {
+			return err
+		}
+		head = fmt.Appendf(nil, "$%d\r\n", t.size)
+	}
+	t.r.set(ReplicaSending)
+	if err := t.r.write(head); err != nil {
+		return err
+	}
+	if err := body(); err != nil {
+		return err
+	}
+	if t.mark == nil {
+		t.r.heard.Store(time.Now().UnixNano()) // until now it was not expected to speak
+		return nil
+	}
+	t.r.loading(t.l.at)
+	return t.r.write(t.mark)
+}
+
+// measure waits until the length of what is to be sent is known.
+func (t *transfer) measure() error {
+	return t.r.patiently(t.ctx, func(ctx context.Context) error {
+		if !t.plain {
+			err := t.l.wait(ctx)
+			t.size = t.l.size
+			return err
+		}
+		var c counter
+		err := rdb.Transcode(&c, t.l.reader(ctx))
+		t.size, t.l.off = int64(c), 0
+		return err
+	})
+}
+
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+const sendPiece = 1 << 20
+
+// copyFile sends the file as it is on disk, from file to socket without a copy.
+func (t *transfer) copyFile() error {
+	for {
+		ready, err := t.l.ready(t.ctx)
+		if err != nil || ready == 0 {
+			return err
+		}
+		piece := t.r.s.n.governor.Piece(min(ready, sendPiece))
+		if err := t.pay(piece); err != nil {
+			return err
+		}
+		n, err := io.CopyN(t.r.s.conn, t.l.file, piece)
+		t.l.off += n
+		t.sent += n
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// copyPlain sends the file in the form for Redis 6.2.
+func (t *transfer) copyPlain() error { return rdb.Transcode(t, t.l.reader(t.ctx)) }
+
+// Write sends in pieces, because the deadline is for progress and not for the whole.
+func (t *transfer) Write(p []byte) (int, error) {
+	done := 0
+	for done < len(p) {
+		piece := t.r.s.n.governor.Piece(min(int64(len(p)-done), sendPiece))
+		if err := t.pay(piece); err != nil {
+			return done, err
+		}
+		n, err := t.r.s.conn.Write(p[done : done+int(piece)])
+		done += n
+		t.sent += int64(n)
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// pay waits until the next n bytes may be sent, and gives the replica the
+// time-out to take them.
+func (t *transfer) pay(n int64) error {
+	if wait := t.r.s.n.governor.Pay(n, time.Now()); wait > 0 {
+		if err := sleep(t.ctx, wait); err != nil {
+			return err
+		}
+	}
+	if t.mark == nil && t.sent+n == t.size {
+		t.r.loading(t.l.at)
+	}
+	return t.r.s.conn.SetWriteDeadline(time.Now().Add(t.r.s.n.timeout()))
+}
+
+// sendEmpty answers who wants only what we never have, such as functions.
+func (t *transfer) sendEmpty() error {
+	var b bytes.Buffer
+	snapshot := t.r.s.n.newKeyspace().Snapshot()
+	defer snapshot.Close()
+	if err := rdb.Write(&b, rdb.Aux{Version: redisVersion, CTime: time.Now().Unix()}, snapshot); err != nil {
+		return err
+	}
+	t.r.loading(t.l.at)
+	return t.r.write(append(fmt.Appendf(nil, "$%d\r\n", b.Len()), b.Bytes()...))
+}
+
+// loading notes that the replica has the whole snapshot, and waits for its word.
+// It comes once, before the last bytes: the acknowledgement may be back as soon
+// as they have gone.
+func (r *replica) loading(at stream.Offset) {
+	r.heard.Store(time.Now().UnixNano())
+	r.sent.Store(int64(at))
+	r.set(ReplicaLoading)
+}
+
+// plainFor says whether a replica may be a Redis 6.2, which cannot load
+// listpacks. It does not tell its version; nor do Redis 7.0 to 7.4. Newer ones
+// and Valkey tell that they are.
+func (n *Node) plainFor(a *announced) bool {
+	assumed, _ := atLeast7(n.c.AssumeReplicas) // it was checked by Open
+	return !assumed && !a.packed
+}
+
+// atLeast7 says whether a version such as "7.0" is 7 or higher; such servers
+// load listpacks. The empty one is not.
+func atLeast7(version string) (bool, error) {
+	if version == "" {
+		return false, nil
+	}
+	major, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(major)
+	if err != nil || n < 1 || n > 1000 {
+		return false, fmt.Errorf("the replicas' version is %.32q; it must be like 6.2 or 7.0", version)
+	}
+	return n >= 7, nil
+}

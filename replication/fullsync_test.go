@@ -1,0 +1,428 @@
+package replication_test
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"rowfall/replication"
+	"rowfall/replication/keyspace"
+	"rowfall/replication/rdb"
+	"rowfall/replication/stream"
+)
+
+// ask sends a handshake with the given capabilities and PSYNC, and returns the
+// answer's fields.
+func ask(r *raw, id, offset string, capa ...string) []string {
+	r.t.Helper()
+	for _, c := range capa {
+		if got := r.do("REPLCONF", "capa", c); got != "+OK" {
+			r.t.Fatalf("capa %s gets %q", c, got)
+		}
+	}
+	r.send("PSYNC", id, offset)
+	return strings.Fields(r.reply())
+}
+
+// payload reads a snapshot in either framing and returns it with its kind of
+// framing, "" for a length.
+func payload(r *raw) (b []byte, mark string) {
+	r.t.Helper()
+	head := r.reply()
+	if mark, ok := strings.CutPrefix(head, "$EOF:"); ok {
+		var all []byte
+		for !bytes.HasSuffix(all, []byte(mark)) {
+			c, err := r.r.ReadByte()
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			all = append(all, c)
+		}
+		return all[:len(all)-len(mark)], mark
+	}
+	size, err := strconv.Atoi(strings.TrimPrefix(head, "$"))
+	if err != nil {
+		r.t.Fatalf("instead of a snapshot comes %q", head)
+	}
+	b = make([]byte, size)
+	if _, err := io.ReadFull(r.r, b); err != nil {
+		r.t.Fatal(err)
+	}
+	return b, ""
+}
+
+// silent checks that nothing comes before the answer to what is sent next.
+func silent(r *raw, d time.Duration) {
+	r.t.Helper()
+	_ = r.SetReadDeadline(time.Now().Add(d))
+	if b, err := r.r.ReadByte(); err == nil {
+		r.t.Errorf("%q comes", b)
+	}
+	_ = r.SetReadDeadline(time.Now().Add(patience))
+}
+
+func count(t *testing.T, file []byte) int {
+	t.Helper()
+	keys := keyspace.New(keyspace.Options{})
+	if _, err := rdb.Read(bytes.NewReader(file), keys.Loader()); err != nil {
+		t.Fatal(err)
+	}
+	return keys.Len()
+}
+
+// Behind an end mark nothing may follow at once: the replica would lose it. The
+// stream begins with the first acknowledgement; behind a length, at once.
+func TestStreamWaitsForTheFirstAcknowledgement(t *testing.T) {
+	n, _ := complete(t, config(t))
+	fill(t, n, "a", 300)
+	r := dialRaw(t, n.Addr())
+	f := ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
+	file, mark := payload(r)
+	if mark == "" {
+		t.Error("a file that did not exist yet was sent by its length")
+	}
+	if got := count(t, file); got != n.Keyspace().Len() {
+		t.Errorf("%d keys came, want %d", got, n.Keyspace().Len())
+	}
+	next := unit("SET", "k", "v")
+	apply(t, n, next)
+	silent(r, 50*time.Millisecond)
+	r.send() // an empty array, as little as the empty line while it loads, is an acknowledgement
+	silent(r, 20*time.Millisecond)
+	r.send("REPLCONF", "ACK", f[2])
+	r.expect(string(unit("SELECT", "0")) + string(next))
+
+	eventually(t, "the file is complete", func() bool { return n.Status().Snapshot.Written == 1 })
+	late := dialRaw(t, n.Addr())
+	ask(late, "?", "-1", "eof", "psync2", "rdb-listpack")
+	if again, mark := payload(late); mark != "" || !bytes.Equal(again, file) {
+		t.Errorf("a late one gets %d bytes, marked %q", len(again), mark)
+	}
+	late.expect(string(unit("SELECT", "0")) + string(next))
+}
+
+// Whoever joins, and whenever: one file.
+func TestTenJoinsOneSnapshot(t *testing.T) {
+	n, _ := complete(t, config(t))
+	fill(t, n, "a", 2000)
+	first := make([]byte, 0)
+	for i := range 10 {
+		r := dialRaw(t, n.Addr())
+		capa := []string{"rdb-listpack", "psync2", "eof"}
+		ask(r, "?", "-1", capa[:2+i%2]...)
+		file, _ := payload(r)
+		if i == 0 {
+			first = file
+		}
+		if !bytes.Equal(file, first) {
+			t.Errorf("replica %d gets another file", i)
+		}
+		apply(t, n, unit("SET", "k", strconv.Itoa(i)))
+	}
+	eventually(t, "the file is in its place", func() bool { return !n.Status().Snapshot.Running })
+	if st := n.Status(); st.Snapshot.Written != 1 || st.FullSyncs != 10 {
+		t.Errorf("%d snapshots for %d full resyncs", st.Snapshot.Written, st.FullSyncs)
+	}
+}
+
+// A tool that wants the snapshot alone gets it and no stream, and is no replica.
+func TestRdbOnly(t *testing.T) {
+	n, _ := complete(t, config(t))
+	fill(t, n, "a", 50)
+	for _, filter := range []string{"-", "", "functions"} {
+		r := dialRaw(t, n.Addr())
+		r.do("REPLCONF", "capa", "eof")
+		if got := r.do("REPLCONF", "rdb-only", "1"); got != "+OK" {
+			t.Fatal(got)
+		}
+		want := n.Keyspace().Len()
+		if filter != "-" {
+			want = 0
+			if got := r.do("REPLCONF", "rdb-filter-only", filter); got != "+OK" {
+				t.Fatal(got)
+			}
+		}
+		r.send("SYNC")
+		file, _ := payload(r)
+		if got := count(t, file); got != want {
+			t.Errorf("with filter %q %d keys come, want %d", filter, got, want)
+		}
+		if _, err := r.r.ReadByte(); err != io.EOF {
+			t.Errorf("after the file comes %v", err)
+		}
+		if got := len(n.Status().Replicas); got != 0 {
+			t.Errorf("%d replicas", got)
+		}
+	}
+	r := dialRaw(t, n.Addr())
+	if got := r.do("REPLCONF", "rdb-filter-only", "keys"); got != "-ERR Unsupported rdb-filter-only option: keys" {
+		t.Errorf("got %q", got)
+	}
+	r.do("REPLCONF", "rdb-filter-only", "")
+	if got := r.do("SYNC"); got != "-ERR Filtered replica requires EOF capability" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Everything that replicas send before PSYNC, in one write.
+func TestPipelinedHandshake(t *testing.T) {
+	c := config(t)
+	c.Password = "secret"
+	n, _ := complete(t, c)
+	fill(t, n, "a", 10)
+	r := dialRaw(t, n.Addr())
+	b := bytes.Join([][]byte{
+		unit("PING"), unit("AUTH", "default", "secret"), unit("REPLCONF", "listening-port", "7777"), unit("REPLCONF", "ip-address", "replica.example"),
+		unit("REPLCONF", "capa", "eof", "capa", "psync2", "capa", "rdb-channel-repl", "capa", "dual-channel", "capa", "skip-rdb-checksum"),
+		unit("REPLCONF", "version", "9.1.2"), unit("REPLCONF", "set-cluster-node-id", "x"), unit("PSYNC", unknownID, "1"),
+	}, nil)
+	if _, err := r.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	r.expect("-NOAUTH Authentication required.\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n-ERR Unrecognized REPLCONF option: set-cluster-node-id\r\n")
+	if got := r.reply(); !strings.HasPrefix(got, "+FULLRESYNC ") {
+		t.Errorf("got %q", got)
+	}
+	payload(r)
+	if st := n.Status().Replicas; len(st) != 1 || st[0].Addr != "replica.example:7777" || st[0].Version != "9.1.2" {
+		t.Errorf("got %+v", st)
+	}
+}
+
+// big fills a node with values that no socket buffer holds.
+func big(t *testing.T, n *replication.Node, megabytes int) {
+	t.Helper()
+	v := strings.Repeat("0123456789abcdef", 64<<10)
+	for i := range megabytes {
+		apply(t, n, unit("SET", "big:"+strconv.Itoa(i), v))
+	}
+}
+
+// One full resync at a time: the second hears empty lines until the first is done.
+func TestFullSyncsAreLimited(t *testing.T) {
+	c := config(t)
+	c.MaxFullSyncs = 1
+	n, _ := complete(t, c)
+	big(t, n, 16)
+	a, b := dialRaw(t, n.Addr()), dialRaw(t, n.Addr())
+	ask(a, "?", "-1")
+	b.send("PSYNC", "?", "-1")
+	for range 2 {
+		if got := b.line(); got != "" {
+			t.Fatalf("the second gets %q", got)
+		}
+	}
+	payload(a)
+	if got := b.reply(); !strings.HasPrefix(got, "+FULLRESYNC ") {
+		t.Errorf("the second gets %q", got)
+	}
+	payload(b)
+}
+
+func TestFullSyncRate(t *testing.T) {
+	c := config(t)
+	c.FullSyncRate = 4 << 20
+	n, _ := complete(t, c)
+	big(t, n, 2)
+	began := time.Now()
+	r := dialRaw(t, n.Addr())
+	ask(r, "?", "-1")
+	payload(r)
+	if took := time.Since(began); took < 350*time.Millisecond {
+		t.Errorf("2 MiB at 4 MiB/s took %v", took)
+	}
+}
+
+// Who does not take what it is sent is cut off, and the log it pinned is free.
+func TestStuckReaderIsCutOff(t *testing.T) {
+	c := config(t)
+	c.Timeout = 200 * time.Millisecond
+	n, _ := complete(t, c)
+	big(t, n, 16)
+	ask(dialRaw(t, n.Addr()), "?", "-1")
+	eventually(t, "it is dropped", func() bool { return len(n.Status().Replicas) == 0 })
+}
+
+// While a full resync is under way the log stays, however little is kept; the
+// replica goes on from the file's offset.
+func TestLogIsPinnedForAFullSync(t *testing.T) {
+	c := config(t)
+	c.Log = stream.Config{Memory: 64 << 10, SegmentSize: 64 << 10, Keep: 64 << 10}
+	n, _ := complete(t, c)
+	fill(t, n, "a", 200)
+	r := dialRaw(t, n.Addr())
+	f := ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
+	payload(r)
+	from, _ := stream.ParseOffset(f[2])
+	var want []byte
+	for i := range 400 {
+		u := unit("SET", "k", strings.Repeat(strconv.Itoa(i%10), 2000))
+		want = append(want, u...)
+		apply(t, n, u)
+		if i == 200 { // a newer snapshot lets the log go, but for the pin
+			if _, err := n.Snapshot(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, unit("SELECT", "0")...)
+		}
+	}
+	r.send("REPLCONF", "ACK", from.String())
+	r.expect(string(unit("SELECT", "0")) + string(want))
+	if _, err := n.Snapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	big(t, n, 1)
+	eventually(t, "the log is let go", func() bool { return n.Status().LogStart > from })
+}
+
+// Damage in the log on disk costs those who need it one full resync, from a new
+// snapshot, not an endless loop.
+func TestDamagedLogGivesAFullResync(t *testing.T) {
+	c := config(t)
+	c.Log = stream.Config{Memory: 64 << 10, SegmentSize: 64 << 10}
+	n, _ := complete(t, c)
+	fill(t, n, "a", 1000)
+	first, _, err := segments(c.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(first, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("damage"), 20<<10); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	id := n.Status().ID
+	r := dialRaw(t, n.Addr())
+	if got := ask(r, id, "1", "psync2"); got[0] != "+CONTINUE" {
+		t.Fatalf("got %q", got)
+	}
+	sent, err := io.ReadAll(r.r)
+	if err != nil || len(sent) > 20<<10 {
+		t.Errorf("%d bytes come before the damage, and %v", len(sent), err)
+	}
+	r = dialRaw(t, n.Addr())
+	again := strconv.Itoa(len(sent) + 1)
+	answer := ask(r, id, again, "psync2")
+	if answer[0] != "+FULLRESYNC" {
+		t.Fatalf("the second time comes %q", answer)
+	}
+	file, _ := payload(r)
+	if got := count(t, file); got != n.Keyspace().Len() {
+		t.Errorf("%d keys came, want %d", got, n.Keyspace().Len())
+	}
+	u := unit("SET", "k", "v")
+	apply(t, n, u)
+	r.expect(string(unit("SELECT", "0")) + string(u))
+	// What lies behind the damage is still continued.
+	r = dialRaw(t, n.Addr())
+	if got := ask(r, id, n.Offset().String(), "psync2"); got[0] != "+CONTINUE" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// segments returns the first and the last segment file of a node's log.
+func segments(dir string) (first, last string, err error) {
+	files, err := filepath.Glob(filepath.Join(dir, "log", "*.seg"))
+	if err != nil || len(files) == 0 {
+		return "", "", err
+	}
+	return files[0], files[len(files)-1], nil
+}
+
+// A node without data does not wipe replicas that hold another stream's, whatever
+// its owner says of completeness, and says what to do.
+func TestLostDirectoryWipesNobody(t *testing.T) {
+	n, _ := start(t, config(t))
+	for _, done := range []bool{false, true} {
+		n.SetComplete(done)
+		r := dialRaw(t, n.Addr())
+		r.do("REPLCONF", "listening-port", "7777")
+		if got := r.do("PSYNC", unknownID, "5001"); !strings.HasPrefix(got, "-NOMASTERLINK ") {
+			t.Errorf("complete %v: got %q", done, got)
+		}
+		if got := n.Status().Advice; !strings.Contains(got, "127.0.0.1:7777 holds 5000 bytes") || !strings.Contains(got, "REPLICAOF 127.0.0.1 7777") {
+			t.Errorf("it says %q", got)
+		}
+		if got := client(t, n.Addr()).Info(t.Context(), "replication").Val(); !strings.Contains(got, "rowfall_advice:replica 127.0.0.1:7777") {
+			t.Errorf("INFO says %q", got)
+		}
+	}
+	// Once there are data that its owner calls complete, they are what counts.
+	fill(t, n, "a", 1)
+	n.SetComplete(true)
+	r := dialRaw(t, n.Addr())
+	if got := ask(r, unknownID, "5001"); got[0] != "+FULLRESYNC" || n.Status().Advice != "" {
+		t.Errorf("got %q; it says %q", got, n.Status().Advice)
+	}
+}
+
+// A first load longer than the log is kept: snapshots are taken meanwhile, so
+// that the log can go, and nobody is admitted.
+func TestFirstLoadTakesSnapshots(t *testing.T) {
+	c := config(t)
+	c.Log = stream.Config{Memory: 64 << 10, SegmentSize: 64 << 10, Keep: 64 << 10}
+	c.SnapshotEvery, c.PingPeriod = 256<<10, 10*time.Millisecond
+	n, stop := start(t, c)
+	for i := 0; n.Status().Snapshot.Written < 2; i++ {
+		fill(t, n, "a"+strconv.Itoa(i%5), 200)
+	}
+	eventually(t, "the log is trimmed", func() bool { return n.Status().LogStart > 0 })
+	if got := dialRaw(t, n.Addr()).do("PSYNC", "?", "-1"); !strings.HasPrefix(got, "-LOADING ") {
+		t.Errorf("got %q", got)
+	}
+	want, at := n.Keyspace().Len(), n.Offset()
+	stop()
+	n, _ = start(t, c)
+	if n.Keyspace().Len() != want || n.Offset() != at || n.Status().Complete {
+		t.Errorf("after a restart: %d keys at %d, want %d at %d", n.Keyspace().Len(), n.Offset(), want, at)
+	}
+}
+
+// Every byte around the edges of the log's files can be asked for, also inside a
+// MULTI, and what follows is the same.
+func TestPartialResyncAroundSegments(t *testing.T) {
+	c := config(t)
+	c.Log = stream.Config{Memory: 1, SegmentSize: 1 << 10}
+	n, _ := complete(t, c)
+	want := string(unit("SELECT", "0"))
+	for i := range 60 {
+		u := atomically(unit("SET", "k", strconv.Itoa(i)), unit("HSET", "h", "f", strings.Repeat("x", i)))
+		want += string(u)
+		apply(t, n, u)
+	}
+	files, err := filepath.Glob(filepath.Join(c.Dir, "log", "*.seg"))
+	if err != nil || len(files) < 4 {
+		t.Fatalf("%d segments, %v", len(files), err)
+	}
+	id := n.Status().ID
+	at := func(o int) {
+		r := dialRaw(t, n.Addr())
+		defer r.Close()
+		if got := ask(r, id, strconv.Itoa(o+1), "psync2"); got[0] != "+CONTINUE" {
+			t.Fatalf("after %d bytes: %q", o, got)
+		}
+		r.expect(want[o:])
+	}
+	for _, f := range files {
+		_, text, _ := strings.Cut(strings.TrimSuffix(filepath.Base(f), ".seg"), "-")
+		start, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reach := 3
+		if long {
+			reach = 200
+		}
+		for o := max(start-reach, 0); o <= min(start+reach, len(want)); o++ {
+			at(o)
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package replication
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"rowfall/replication/identity"
+	"rowfall/replication/stream"
+)
+
+// image is the snapshot file that is being written. Any number of replicas read
+// it meanwhile, each with a file handle of its own.
+type image struct {
+	at  stream.Offset
+	id  identity.ID
+	gen uint64 // of the data
+	f   *os.File
+
+	mu    sync.Mutex
+	size  int64
+	ended bool
+	err   error         // why it will never be whole
+	grown chan struct{} // closed and replaced at every growth
+}
+
+// newImage creates the file. A file of that name is an attempt that failed;
+// whoever still reads it keeps it.
+func newImage(path string, p point) (*image, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("create snapshot: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("create snapshot: %w", err)
+	}
+	return &image{at: p.at, id: p.id, gen: p.gen, f: f, grown: make(chan struct{})}, nil
+}
+
+// fill writes the file's contents, makes it durable and closes it. Its readers
+// have all of it before it is durable, and its end or fault in any case.
+func (m *image) fill(ctx context.Context, encode func(io.Writer) error) error {
+	w := bufio.NewWriterSize(&stoppable{ctx, m}, 1<<20)
+	err := encode(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	m.end(err)
+	if err == nil {
+		err = m.f.Sync()
+	}
+	if err = errors.Join(err, m.f.Close()); err != nil {
+		return fmt.Errorf("write snapshot: %w", err)
+	}
+	return identity.SyncDir(filepath.Dir(m.f.Name()))
+}
+
+// Write appends to the file and tells the readers.
+func (m *image) Write(p []byte) (int, error) {
+	n, err := m.f.Write(p)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.size += int64(n)
+	m.wakeLocked()
+	return n, err
+}
+
+func (m *image) end(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		m.err = fmt.Errorf("the snapshot failed: %w", err)
+	}
+	m.ended = true
+	m.wakeLocked()
+}
+
+func (m *image) wakeLocked() {
+	close(m.grown)
+	m.grown = make(chan struct{})
+}
+
+// beyond waits for bytes behind off and returns the file's size, or off if it
+// ends there.
+func (m *image) beyond(ctx context.Context, off int64) (int64, error) {
+	for {
+		m.mu.Lock()
+		size, ended, err, grown := m.size, m.ended, m.err, m.grown
+		m.mu.Unlock()
+		if err != nil || size > off || ended {
+			return size, err
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// whole waits for the file's end and returns its size.
+func (m *image) whole(ctx context.Context) (int64, error) {
+	for {
+		m.mu.Lock()
+		size, ended, err, grown := m.size, m.ended, m.err, m.grown
+		m.mu.Unlock()
+		if err != nil || ended {
+			return size, err
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// lease is a snapshot file opened for one replica. The log after it stays until
+// release.
+type lease struct {
+	file    *os.File // stays readable when a newer snapshot takes its place
+	image   *image   // nil: the file is complete
+	at      stream.Offset
+	size    int64 // of a complete file
+	off     int64 // of the next byte to read
+	release func()
+}
+
+// complete says whether the size is known.
+func (l *lease) complete() bool { return l.image == nil }
+
+// wait waits for the file to be complete.
+func (l *lease) wait(ctx context.Context) error {
+	if l.image == nil {
+		return nil
+	}
+	size, err := l.image.whole(ctx)
+	if err == nil {
+		l.size, l.image = size, nil
+	}
+	return err
+}
+
+// ready waits for bytes to read and returns how many there are; 0 at the end.
+func (l *lease) ready(ctx context.Context) (int64, error) {
+	if l.image == nil {
+		return l.size - l.off, nil
+	}
+	size, err := l.image.beyond(ctx, l.off)
+	return size - l.off, err
+}
+
+// reader reads the file from the beginning, waiting for what is not written yet.
+func (l *lease) reader(ctx context.Context) io.Reader { return &leaseReader{ctx, l} }
+
+type leaseReader struct {
+	ctx context.Context
+	l   *lease
+}
+
+func (r *leaseReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err // a complete file is never waited for
+	}
+	ready, err := r.l.ready(r.ctx)
+	if err != nil {
+		return 0, err
+	}
+	if ready == 0 {
+		return 0, io.EOF
+	}
+	n, err := r.l.file.ReadAt(p[:min(int64(len(p)), ready)], r.l.off)
+	r.l.off += int64(n)
+	return n, err
+}

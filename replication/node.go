@@ -1,0 +1,450 @@
+package replication
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/replication/governor"
+	"rowfall/replication/identity"
+	"rowfall/replication/keyspace"
+	"rowfall/replication/rdb"
+	"rowfall/replication/stream"
+)
+
+// ErrDemoted is returned when a unit comes with a term that is not the node's
+// current one, or while the node is a replica. The caller's loop ends, and
+// starts anew from the data when the node is a master again.
+var ErrDemoted = errors.New("node is not the master of this term")
+
+// ErrClosed is returned when the node is closing or closed.
+var ErrClosed = errors.New("node is closed")
+
+// Role says whether a node writes its own stream or follows another's.
+type Role uint8
+
+// The roles of a node.
+const (
+	Master  Role = iota // its stream comes from Apply
+	Replica             // its stream is its upstream's, byte for byte
+)
+
+// String returns "master" or "replica".
+func (r Role) String() string {
+	if r == Replica {
+		return "replica"
+	}
+	return "master"
+}
+
+// Term counts the role changes of a node's directory. An Apply with an old term
+// is refused, so a writer that was not told of a demotion yet cannot write.
+type Term uint64
+
+// Handler answers one extra command. It appends the reply to dst in the given
+// protocol (2 or 3) and returns it. args[0] is the command's name as sent; args
+// are valid during the call only. ctx ends with the session and with the node.
+type Handler func(ctx context.Context, dst []byte, proto int, args [][]byte) []byte
+
+// Config is everything a node is told. Dir and Listen are required; zero values
+// of the others mean the defaults given with each.
+type Config struct {
+	Listen   string // host:port; port 0 chooses a free one
+	Dir      string // snapshots, log and identity; created if absent
+	Password string // what AUTH must give; empty: no AUTH needed
+
+	ReplicaOf      string // host:port of an upstream, used at the first start of a directory; then the role kept there wins
+	MasterUser     string // user name for the upstream, empty: the default user
+	MasterPassword string // password for the upstream, empty: none
+
+	TLS         *tls.Config // for those who connect to us; nil: plain
+	UpstreamTLS *tls.Config // for the upstream; nil: plain; without a ServerName the upstream's host is verified
+
+	Log stream.Config // the log's memory, retention and fsync policy
+
+	HiddenPrefix string // keys that SCAN, KEYS, RANDOMKEY and DBSIZE do not show
+
+	PingPeriod time.Duration // between PINGs in the stream; 0: 10 s
+	Timeout    time.Duration // a silent or stuck peer is cut off after it; 0: 60 s
+	MaxClients int           // connections at once, replicas included; 0: 10,000
+
+	MinReplicas       int           // Apply blocks while fewer replicas have acknowledged what is older than MinReplicasMaxLag; 0: it does not
+	MinReplicasMaxLag time.Duration // 0: 10 s
+
+	RefuseStaleData  bool // as a replica without its upstream: answer MASTERDOWN instead of what it has
+	DropBeforeResync bool // at a full resync free the old data first: half the memory, but no answers until the new are loaded
+
+	SnapshotEvery int64 // bytes of log after which a new snapshot is taken (or the last one's size, if that is more); 0: 256 MiB
+	// SnapshotMemory is how many bytes of replaced data a snapshot that is being
+	// written may keep. Past it Apply is slowed, to 10 ms a unit at most, and past
+	// twice as much the snapshot is given up, to be tried again. 0: 1 GiB or a
+	// quarter of the data, whichever is more.
+	SnapshotMemory int64
+	SnapshotReuse  int64 // a snapshot serves late joiners while the log since it is shorter (bytes); 0: its own size, but 64 MiB to 2 GiB, about a minute of replay
+
+	MaxFullSyncs   int           // full resyncs at once, the others wait; 0: 16
+	FullSyncRate   int64         // bytes a second that all full resyncs may take together; 0: no limit
+	SyncDelay      time.Duration // how long a new snapshot waits for more replicas to join; 0: not at all, since late ones join it anyway
+	AssumeReplicas string        // lowest version of the replicas that do not tell, such as "7.0"; empty: 6.2, which needs a slower form of snapshots
+
+	Commands map[string]Handler      // extra commands by upper-case name
+	Info     func(dst []byte) []byte // appends extra INFO sections, each "# Name\r\n" and "field:value\r\n" lines
+	Logger   zerolog.Logger          // one event per state change
+	Now      func() int64            // milliseconds since 1970; nil: the wall clock
+}
+
+// withDefaults returns c with its zero values replaced.
+func (c Config) withDefaults() Config {
+	c.PingPeriod = cmp.Or(c.PingPeriod, 10*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, 60*time.Second)
+	c.MaxClients = cmp.Or(c.MaxClients, 10_000)
+	c.MinReplicasMaxLag = cmp.Or(c.MinReplicasMaxLag, 10*time.Second)
+	c.SnapshotEvery = cmp.Or(c.SnapshotEvery, 256<<20)
+	c.MaxFullSyncs = cmp.Or(c.MaxFullSyncs, 16)
+	if c.Now == nil {
+		c.Now = func() int64 { return time.Now().UnixMilli() }
+	}
+	return c
+}
+
+// Node is one master or replica and everything it owns.
+type Node struct {
+	c       Config
+	log     zerolog.Logger
+	runID   string // this process's run, 40 hex digits
+	started time.Time
+
+	lock     *identity.Lock
+	listener net.Listener
+	store    *stream.Log
+	keys     atomic.Pointer[keyspace.Keyspace]
+
+	publishing sync.RWMutex           // held by the appender while it publishes, by EXEC while it reads one moment
+	refusal    atomic.Pointer[string] // the error that commands that need the data get; nil: they are answered
+
+	state    state
+	appender *appender
+	snaps    *snapshots
+	clients  *clients
+	replicas *replicas
+	governor *governor.Governor
+	upstream *follower
+	failover *failover
+	stats    stats
+	settings settings
+	quorum   *quorum
+	held     atomic.Pointer[string] // why Apply waits; nil: it does not
+	judging  sync.Mutex
+
+	life struct {
+		sync.Mutex
+		running bool
+		closed  bool          // shut down, or about to be
+		cancel  func()        // ends Run
+		done    chan struct{} // closed when all is freed
+	}
+}
+
+// state is what the appender alone changes and everybody reads.
+type state struct {
+	sync.Mutex
+	id       identity.State // as it is on disk
+	complete bool
+	advice   string        // what to do about a directory that seems lost; empty: it does not
+	changed  chan struct{} // closed and replaced when role or term change
+}
+
+// Open locks the directory against a second owner, recovers what is in it and
+// listens. Clients are answered from Run on.
+func Open(c Config) (*Node, error) {
+	c = c.withDefaults()
+	if _, err := atLeast7(c.AssumeReplicas); err != nil {
+		return nil, fmt.Errorf("open node: %w", err)
+	}
+	lock, err := identity.LockDir(c.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open node: %w", err)
+	}
+	n := &Node{c: c, log: c.Logger, lock: lock, runID: string(identity.NewID()), started: time.Now()}
+	n.settings.apply(c)
+	n.quorum = &quorum{n: n}
+	n.state.changed = make(chan struct{})
+	n.life.done = make(chan struct{})
+	n.snaps = &snapshots{n: n, encode: rdb.Write}
+	n.clients = &clients{n: n, all: map[int64]*session{}}
+	n.replicas = &replicas{n: n, all: map[*replica]struct{}{}, acked: make(chan struct{})}
+	n.governor = governor.New(c.MaxFullSyncs, c.FullSyncRate)
+	n.upstream = &follower{n: n}
+	n.failover = &failover{n: n, requests: make(chan handOver, 1), state: failoverNone}
+	if err := errors.Join(n.loadSettings(), n.recover(), n.failover.recover()); err != nil {
+		return nil, fmt.Errorf("open node: %w", errors.Join(err, n.free()))
+	}
+	n.judge()
+	n.appender = newAppender(n)
+	if n.listener, err = net.Listen("tcp", c.Listen); err != nil {
+		return nil, fmt.Errorf("open node: %w", errors.Join(err, n.free()))
+	}
+	if c.TLS != nil {
+		n.listener = tls.NewListener(n.listener, c.TLS)
+	}
+	return n, nil
+}
+
+// free gives back what Open took.
+func (n *Node) free() error {
+	var errs []error
+	if n.listener != nil {
+		if err := n.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	return errors.Join(append(errs, n.lock.Release())...)
+}
+
+// Run serves until ctx ends or the log fails, and returns after everything the
+// node owns has ended and the directory is free again. It returns nil if ctx
+// ended or Close was called.
+func (n *Node) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	n.life.Lock()
+	if n.life.closed || n.life.running {
+		n.life.Unlock()
+		return fmt.Errorf("run node: %w", ErrClosed)
+	}
+	n.life.running, n.life.cancel = true, cancel
+	n.life.Unlock()
+	defer close(n.life.done)
+	n.logStart()
+
+	// The appender outlives everybody who hands it work.
+	var appender sync.WaitGroup
+	appender.Go(func() {
+		if n.appender.loop() != nil {
+			cancel()
+		}
+	})
+	var rest sync.WaitGroup
+	rest.Go(func() { n.clients.accept(ctx, n.listener) })
+	rest.Go(func() { n.upstream.run(ctx) })
+	rest.Go(func() { n.failover.run(ctx) })
+	rest.Go(func() { n.snaps.run(ctx) })
+	<-ctx.Done()
+	n.listener.Close() // accept ends; free closes it for the error
+	rest.Wait()
+	close(n.appender.stop)
+	appender.Wait()
+
+	n.life.Lock()
+	n.life.closed = true
+	n.life.Unlock()
+	err := errors.Join(n.appender.err, n.stopCleanly(), n.free())
+	n.log.Info().Stringer("offset", n.Offset()).Err(err).Msg("node stopped")
+	if err != nil {
+		return fmt.Errorf("run node: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) logStart() {
+	role, term := n.Role()
+	n.log.Info().Str("listen", n.Addr()).Str("dir", n.c.Dir).Stringer("role", role).Uint64("term", uint64(term)).
+		Str("replid", string(n.identity().History.ID())).Stringer("offset", n.Offset()).Int("keys", n.Keyspace().Len()).Msg("node started")
+}
+
+// stopCleanly leaves a directory that starts fast and keeps its replication id.
+// No goroutine of the node runs any more.
+func (n *Node) stopCleanly() error {
+	if n.appender.err != nil {
+		return nil // what is on disk is not known for certain: no clean mark
+	}
+	if err := n.snaps.last(); err != nil {
+		n.log.Warn().Err(err).Msg("no snapshot at the stop: the next start replays the log instead")
+	}
+	if err := n.store.Sync(); err != nil {
+		return err
+	}
+	id := n.identity()
+	id.Clean, id.CleanEnd = true, n.store.End()
+	return id.Save(n.c.Dir)
+}
+
+// Close ends Run and waits for it, or frees what Open took. It is idempotent.
+func (n *Node) Close() error {
+	n.life.Lock()
+	if n.life.running {
+		n.life.Unlock()
+		n.life.cancel()
+		<-n.life.done
+		return nil
+	}
+	defer n.life.Unlock()
+	if n.life.closed {
+		return nil
+	}
+	n.life.closed = true
+	close(n.appender.stopped)
+	close(n.life.done)
+	return errors.Join(n.stopCleanly(), n.free())
+}
+
+// Addr returns the address that the node listens on.
+func (n *Node) Addr() string { return n.listener.Addr().String() }
+
+// identity returns who the node is at this moment.
+func (n *Node) identity() identity.State {
+	n.state.Lock()
+	defer n.state.Unlock()
+	return n.state.id
+}
+
+// Role returns the node's role and the term in which it took it.
+func (n *Node) Role() (Role, Term) { return roleOf(n.identity()) }
+
+func roleOf(id identity.State) (Role, Term) {
+	if id.Upstream != "" {
+		return Replica, Term(id.Term)
+	}
+	return Master, Term(id.Term)
+}
+
+// RoleChanged returns a channel that is closed at the next change of role or
+// term. Ask for it before Role, so that no change is missed.
+func (n *Node) RoleChanged() <-chan struct{} {
+	n.state.Lock()
+	defer n.state.Unlock()
+	return n.state.changed
+}
+
+// Apply writes one unit: RESP bytes of one command or of MULTI to EXEC. It
+// returns after the unit is in the log and visible to readers, with the offset
+// it ends at. A unit that does not stage cleanly is an error and leaves no trace;
+// an old term is ErrDemoted. It blocks while the disk is full, while fewer than
+// Config.MinReplicas replicas keep up, and while a failover waits for its replica,
+// and is slowed while a snapshot needs more than Config.SnapshotMemory;
+// Status.Held says so. The bytes may be reused after the return. A ctx that
+// ends after the hand-over does not take the unit back. Run must be running.
+func (n *Node) Apply(ctx context.Context, t Term, unit []byte) (stream.Offset, error) {
+	if err := n.quorum.await(ctx, t); err != nil {
+		return 0, err
+	}
+	if err := n.snaps.guard.Load().await(ctx); err != nil {
+		return 0, err
+	}
+	end, err := n.appender.submit(ctx, t, unit, nil)
+	if err != nil {
+		return n.applyLater(ctx, t, unit, err)
+	}
+	return end, nil
+}
+
+const (
+	fullFirst = 50 * time.Millisecond // between attempts while the disk is full
+	fullMost  = time.Second
+)
+
+// applyLater goes on with a unit that could not be taken now, until it can be:
+// the disk is full, or a failover pauses the writer.
+func (n *Node) applyLater(ctx context.Context, t Term, unit []byte, err error) (end stream.Offset, _ error) {
+	release := func() {}
+	defer func() { release() }()
+	full := false
+	for pause := fullFirst; ; pause = min(2*pause, fullMost) {
+		var paused *pausedError
+		var resumed <-chan struct{}
+		var again <-chan time.Time
+		switch {
+		case errors.As(err, &paused):
+			resumed = paused.resumed
+		case isFull(err):
+			if !full {
+				full, release = true, n.hold(err.Error())
+			}
+			again = time.After(pause)
+		default:
+			return end, err
+		}
+		select {
+		case <-resumed:
+		case <-again:
+		case <-n.appender.stopped:
+			return 0, n.appender.closedErr()
+		case <-ctx.Done():
+			return 0, fmt.Errorf("%w; %w", ctx.Err(), err)
+		}
+		why := err
+		if end, err = n.appender.submit(ctx, t, unit, nil); err != nil && errors.Is(err, ctx.Err()) {
+			return 0, fmt.Errorf("%w; %w", err, why)
+		}
+	}
+}
+
+// isFull says whether err is a full disk, which left no trace and passes.
+func isFull(err error) bool {
+	var full *stream.FullError
+	return errors.As(err, &full)
+}
+
+// SetComplete says whether the data are all there. Until they are, PSYNC is
+// answered LOADING. A node starts incomplete; a full or partial resync with its
+// upstream completes it.
+func (n *Node) SetComplete(complete bool) {
+	n.state.Lock()
+	was := n.state.complete
+	n.state.complete = complete
+	if complete && n.Keyspace().Len() > 0 {
+		n.state.advice = ""
+	}
+	n.state.Unlock()
+	n.judge()
+	if was != complete {
+		n.log.Info().Bool("complete", complete).Stringer("offset", n.Offset()).Msg("completeness changed")
+	}
+}
+
+// Keyspace returns the current keyspace. A full resync with the upstream puts
+// another in its place.
+func (n *Node) Keyspace() *keyspace.Keyspace { return n.keys.Load() }
+
+// Published returns a channel that is closed when the next unit is published.
+func (n *Node) Published() <-chan struct{} { return n.appender.published.wait() }
+
+// Offset returns the replication offset: the bytes of stream so far.
+func (n *Node) Offset() stream.Offset { return n.store.End() }
+
+// ReplicaOf makes the node a replica of host:port, or, with an empty address, a
+// master under a new replication id. The new role is kept in the directory.
+// Naming the present upstream again changes nothing, except that a node that had
+// stopped following (LinkStopped) asks for a full resync.
+func (n *Node) ReplicaOf(ctx context.Context, addr string) error {
+	if n.failover.now() != failoverNone {
+		return errors.New("REPLICAOF not allowed while failing over.") //nolint:staticcheck // Redis's own words
+	}
+	if addr != "" {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return fmt.Errorf("change upstream: %w", err)
+		}
+	}
+	_, err := n.appender.submit(ctx, 0, nil, func() error { return n.appender.replicaOf(addr) })
+	return err
+}
+
+// Snapshot writes a snapshot file of the present offset or a later one, after
+// the one being written if there is one, and returns when it is on disk.
+func (n *Node) Snapshot(ctx context.Context) (SnapshotStatus, error) {
+	if err := n.snaps.wait(ctx, n.snaps.request()); err != nil {
+		return n.snaps.status(), fmt.Errorf("take snapshot: %w", err)
+	}
+	return n.snaps.status(), nil
+}

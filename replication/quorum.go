@@ -1,0 +1,128 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rowfall/replication/stream"
+)
+
+const (
+	quorumAgain = 10 * time.Millisecond  // how long a quorum that was found counts
+	quorumTick  = 100 * time.Millisecond // how often to look again without an acknowledgement
+	quorumMarks = 32                     // marks within the allowed lag
+)
+
+// quorum holds Apply back until enough replicas have the data. A replica counts
+// if it acknowledged anything within the allowed lag, and everything that was
+// written longer ago than that.
+type quorum struct {
+	n         *Node
+	goodUntil atomic.Int64 // unix nanoseconds
+
+	mu    sync.Mutex
+	marks []offsetMark // oldest first
+}
+
+// offsetMark says where the stream ended at a moment.
+type offsetMark struct {
+	at  time.Time
+	end stream.Offset
+}
+
+func (q *quorum) lag() time.Duration {
+	return time.Duration(q.n.settings.minLagMS.Load()) * time.Millisecond
+}
+
+// note is called by the appender before each unit.
+func (q *quorum) note(end stream.Offset) {
+	if q.n.settings.minReplicas.Load() == 0 {
+		return
+	}
+	now := time.Now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if last := len(q.marks) - 1; last < 0 || now.Sub(q.marks[last].at) >= q.lag()/quorumMarks {
+		q.marks = append(q.marks, offsetMark{now, end})
+		q.dueLocked(now)
+	}
+}
+
+// dueLocked is where the stream ended when the allowed lag began; marks before
+// that one are dropped.
+func (q *quorum) dueLocked(now time.Time) stream.Offset {
+	since := now.Add(-q.lag())
+	for len(q.marks) > 1 && !q.marks[1].at.After(since) {
+		q.marks = q.marks[1:]
+	}
+	if len(q.marks) == 0 || q.marks[0].at.After(since) {
+		return 0
+	}
+	return q.marks[0].end
+}
+
+// good counts the replicas that are near enough.
+func (q *quorum) good() (count int, more <-chan struct{}) {
+	now := time.Now()
+	q.mu.Lock()
+	due := q.dueLocked(now)
+	q.mu.Unlock()
+	heard := now.Add(-q.lag()).UnixNano()
+	return q.n.replicas.countIf(func(r *replica) bool { return r.ackNow.Load() >= heard && r.acked.Load() >= int64(due) })
+}
+
+// await blocks until there are enough of them. A node that is not complete yet
+// has no replicas and does not wait for any.
+func (q *quorum) await(ctx context.Context, t Term) error {
+	want := q.n.settings.minReplicas.Load()
+	if want == 0 || time.Now().UnixNano() < q.goodUntil.Load() || !q.n.isComplete() {
+		return nil
+	}
+	var tick *time.Ticker
+	for {
+		count, more := q.good()
+		want = q.n.settings.minReplicas.Load()
+		if int64(count) >= want {
+			q.goodUntil.Store(time.Now().Add(quorumAgain).UnixNano())
+			return nil
+		}
+		if tick == nil {
+			tick = time.NewTicker(quorumTick)
+			defer tick.Stop()
+			defer q.n.hold(fmt.Sprintf("%d of %d replicas have the data within %v", count, want, q.lag()))()
+		}
+		changed := q.n.RoleChanged()
+		if role, term := q.n.Role(); role != Master || term != t {
+			return ErrDemoted
+		}
+		select {
+		case <-more:
+		case <-changed:
+		case <-tick.C:
+		case <-q.n.appender.stopped:
+			return q.n.appender.closedErr()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// hold says that Apply waits, and why; release says that it goes on.
+func (n *Node) hold(why string) (release func()) {
+	began := time.Now()
+	n.held.Store(&why)
+	n.log.Warn().Str("why", why).Stringer("offset", n.Offset()).Msg("writing is held back")
+	return func() {
+		n.held.CompareAndSwap(&why, nil)
+		n.log.Info().Str("why", why).Dur("after", time.Since(began)).Msg("writing goes on")
+	}
+}
+
+func (n *Node) isComplete() bool {
+	n.state.Lock()
+	defer n.state.Unlock()
+	return n.state.complete
+}

@@ -1,0 +1,67 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"rowfall/replication/identity"
+	"rowfall/replication/keyspace"
+	"rowfall/replication/stream"
+)
+
+// restore loads the newest snapshot and the log behind it. If the log is damaged
+// where it had been whole, it goes on with what is whole before the damage, once:
+//
+//   - As a replica: the upstream sends the rest again, under the same id.
+//   - As a master: a new id begins, the old one right up to what survived. Where
+//     the data stand is in the data, so whoever writes reads its source again from
+//     there; replicas that are ahead resync fully.
+//
+// Where nothing survived at all, a human decides.
+func (n *Node) restore(id identity.State) (keys *keyspace.Keyspace, restored bool, err error) {
+	keys, restored, err = n.load(stream.Open)
+	var bad *stream.CorruptError
+	if !errors.As(err, &bad) {
+		return keys, restored, err
+	}
+	if n.store != nil {
+		if err := n.store.Close(); err != nil {
+			return nil, false, fmt.Errorf("close damaged log: %w", err)
+		}
+		n.store = nil
+	}
+	snapshot := n.snaps.newest.at
+	if snapshot.IsZero() && id.Upstream == "" && n.snaps.newest.time.IsZero() {
+		return nil, false, fmt.Errorf("%w; there is no snapshot to go on from: put the file back from a copy, or make this node a replica of the one that has most "+
+			"(empty %s and start it with that one as its upstream) and promote it when it has everything", err, n.c.Dir)
+	}
+	keys, restored, err = n.load(func(dir string, c stream.Config) (*stream.Log, error) { return stream.Repair(dir, snapshot, c) })
+	if err != nil {
+		return nil, false, fmt.Errorf("%w; repairing the log gives: %w", bad, err)
+	}
+	n.log.Error().Err(bad).Stringer("snapshot", snapshot).Stringer("survived_to", n.store.End()).Stringer("role", roleName(id)).
+		Msg("the log was damaged: what was behind the damage is gone here; a replica gets it again from its upstream, a master's writer must read its source again from the position in the data")
+	return keys, restored, nil
+}
+
+func roleName(id identity.State) Role {
+	role, _ := roleOf(id)
+	return role
+}
+
+// load loads the newest snapshot, opens the log and replays it.
+func (n *Node) load(open func(dir string, c stream.Config) (*stream.Log, error)) (*keyspace.Keyspace, bool, error) {
+	keys, at, err := n.loadSnapshot()
+	if err != nil {
+		return nil, false, err
+	}
+	if n.store, err = open(filepath.Join(n.c.Dir, logDir), n.c.Log); err != nil {
+		return nil, false, fmt.Errorf("open log: %w", err)
+	}
+	restored, err := n.joinLog(at)
+	if err != nil {
+		return nil, false, err
+	}
+	return keys, restored, n.replay(keys, at)
+}

@@ -1,0 +1,390 @@
+package replication
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rowfall/replication/keyspace"
+	"rowfall/replication/resp"
+)
+
+const (
+	sessionBuffer = 16 << 10
+	flushAt       = 256 << 10 // reply bytes that are sent before the pipeline ends
+	keepReply     = 1 << 20   // a larger reply buffer is not kept
+	maxQueued     = 64 << 20  // argument bytes between MULTI and EXEC
+)
+
+// clients are the open sessions.
+type clients struct {
+	n *Node
+
+	sync.Mutex
+	all    map[int64]*session
+	nextID int64
+	wg     sync.WaitGroup
+}
+
+// accept serves connections until the listener closes, then ends them all. ctx
+// must have ended by then, so that no session waits for anything else.
+func (cs *clients) accept(ctx context.Context, l net.Listener) {
+	defer cs.wg.Wait()
+	defer cs.kill(func(*session) bool { return true })
+	pause := 5 * time.Millisecond
+	for {
+		conn, err := l.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // out of file descriptors, mostly: it can pass
+			cs.n.log.Warn().Err(err).Msg("cannot accept a connection")
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+			pause = min(2*pause, time.Second)
+			continue
+		}
+		pause = 5 * time.Millisecond
+		cs.open(ctx, conn)
+	}
+}
+
+// open starts a session, or says that there are too many.
+func (cs *clients) open(ctx context.Context, conn net.Conn) {
+	cs.n.stats.connections.Add(1)
+	under := conn
+	if t, ok := conn.(*tls.Conn); ok {
+		under = t.NetConn()
+	}
+	if tcp, ok := under.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 20 * time.Second, Count: 3})
+	}
+	s := &session{n: cs.n, conn: conn, r: resp.NewReader(conn, sessionBuffer), proto: 2, authed: cs.n.c.Password == "", opened: time.Now()}
+	if !s.authed {
+		s.r.SetLimits(10, 16<<10)
+	}
+	cs.Lock()
+	if int64(len(cs.all)) >= cs.n.settings.maxClients.Load() || ctx.Err() != nil {
+		cs.Unlock()
+		cs.n.stats.rejected.Add(1)
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = conn.Write(resp.AppendError(nil, "ERR max number of clients reached"))
+		conn.Close()
+		return
+	}
+	cs.nextID++
+	s.id = cs.nextID
+	cs.all[s.id] = s
+	cs.Unlock()
+	cs.wg.Go(func() {
+		defer cs.remove(s)
+		s.serve(ctx)
+	})
+}
+
+func (cs *clients) remove(s *session) {
+	s.conn.Close() // whatever it says, the session is over
+	cs.Lock()
+	defer cs.Unlock()
+	delete(cs.all, s.id)
+}
+
+// kill closes the sessions that match and returns how many they were.
+func (cs *clients) kill(match func(*session) bool) int {
+	count := 0
+	for _, s := range cs.list() {
+		if match(s) {
+			s.conn.Close() // its goroutine sees the end
+			count++
+		}
+	}
+	return count
+}
+
+// list returns the sessions by id.
+func (cs *clients) list() []*session {
+	cs.Lock()
+	defer cs.Unlock()
+	list := make([]*session, 0, len(cs.all))
+	for _, s := range cs.all {
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b *session) int { return int(a.id - b.id) })
+	return list
+}
+
+func (cs *clients) count() int {
+	cs.Lock()
+	defer cs.Unlock()
+	return len(cs.all)
+}
+
+// session is one client connection. Its goroutine reads commands, executes them
+// in order and sends the replies when no further command waits.
+type session struct {
+	n      *Node
+	id     int64
+	conn   net.Conn
+	r      *resp.Reader
+	opened time.Time
+
+	proto  int
+	authed bool
+	out    []byte
+	closed bool   // after the replies so far, hang up
+	follow *psync // it asked to become a replica
+	repl   announced
+	multi  queue
+
+	replica atomic.Pointer[replica] // set once it is one
+
+	about struct { // what CLIENT LIST shows
+		sync.Mutex
+		name, lib, libVersion string
+		proto                 int
+		lastCommand           string
+		lastAt                time.Time
+	}
+}
+
+// queue holds the commands between MULTI and EXEC.
+type queue struct {
+	open   bool
+	broken bool // one of them was refused: EXEC refuses all
+	bytes  int
+	args   [][][]byte
+}
+
+// serve runs the session until the client leaves, is killed, or the node stops.
+func (s *session) serve(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for !s.closed {
+		args, _, err := s.r.ReadCommand()
+		if err != nil {
+			var pe *resp.ProtocolError
+			if errors.As(err, &pe) {
+				s.out = resp.AppendError(s.out, "ERR "+pe.Error())
+			}
+			s.flush() //nolint:errcheck // the session is over
+			return
+		}
+		if len(args) > 0 {
+			s.n.stats.commands.Add(1)
+			s.dispatch(ctx, args)
+		}
+		if s.r.Buffered() == 0 || len(s.out) >= flushAt || s.closed || s.follow != nil {
+			if s.flush() != nil {
+				return
+			}
+		}
+		if p := s.follow; p != nil {
+			s.follow = nil
+			if s.serveReplica(ctx, p) {
+				return
+			}
+			s.out = resp.AppendError(s.out, p.refuse)
+			if s.flush() != nil {
+				return
+			}
+		}
+	}
+}
+
+// flush sends the replies. A client that does not take them for the time-out is
+// cut off.
+func (s *session) flush() error {
+	if len(s.out) == 0 {
+		return nil
+	}
+	if err := s.conn.SetWriteDeadline(time.Now().Add(s.n.timeout())); err != nil {
+		return fmt.Errorf("send reply: %w", err)
+	}
+	_, err := s.conn.Write(s.out)
+	s.out = s.out[:0]
+	if cap(s.out) > keepReply {
+		s.out = nil
+	}
+	if err != nil {
+		return fmt.Errorf("send reply: %w", err)
+	}
+	return nil
+}
+
+// name returns the command's name in upper case; it is not kept.
+func upper(buf *[32]byte, name []byte) []byte {
+	if len(name) > len(buf) {
+		return name
+	}
+	for i, c := range name {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		buf[i] = c
+	}
+	return buf[:len(name)]
+}
+
+// dispatch answers one command, or queues it inside MULTI.
+func (s *session) dispatch(ctx context.Context, args [][]byte) {
+	var buf [32]byte
+	name := upper(&buf, args[0])
+	c, known := commands[string(name)]
+	if !s.authed && (!known || !c.anyone) {
+		s.out = resp.AppendError(s.out, "NOAUTH Authentication required.")
+		return
+	}
+	if why := s.n.refusal.Load(); why != nil && s.refused(c, known, name) {
+		s.multi.broken = s.multi.open
+		s.out = resp.AppendError(s.out, *why)
+		return
+	}
+	if s.multi.open && (!known || !c.unqueued) {
+		s.enqueue(name, args)
+		return
+	}
+	s.execute(ctx, s.n.Keyspace(), name, args)
+}
+
+// refused says whether a command is not answered while the data are not there,
+// or too old: those that need the data, and PING, by which others learn of it.
+func (s *session) refused(c command, known bool, name []byte) bool {
+	_, owners := s.n.c.Commands[string(name)]
+	return known && c.needsData || !known && !owners
+}
+
+// execute answers one command: ours, the owner's, or a read of the keyspace.
+func (s *session) execute(ctx context.Context, keys *keyspace.Keyspace, name []byte, args [][]byte) {
+	if c, ok := commands[string(name)]; ok {
+		if !c.takes(len(args)) {
+			s.wrongArgs(name)
+			return
+		}
+		s.note(c.name)
+		c.run(s, ctx, args)
+		return
+	}
+	if h, ok := s.n.c.Commands[string(name)]; ok {
+		// It may block: what was answered before it must not wait for that.
+		if !s.multi.open && s.flush() != nil {
+			s.closed = true
+			return
+		}
+		s.attended(ctx, func(ctx context.Context) { s.out = h(ctx, s.out, s.proto, args) })
+		return
+	}
+	out, handled := keys.Execute(s.out, s.proto, args)
+	switch {
+	case handled:
+		s.out = out
+	case keys.IsWrite(name):
+		s.out = resp.AppendError(s.out, "READONLY You can't write against a read only replica.")
+	default:
+		s.unknown(args)
+	}
+}
+
+// attended runs a command that may block. Its context ends with the session, also
+// when the client leaves meanwhile.
+func (s *session) attended(ctx context.Context, run func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var ahead sync.WaitGroup
+	ahead.Go(func() {
+		if err := s.r.Ahead(); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			cancel()
+		}
+	})
+	run(ctx)
+	_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // what was read ahead is kept
+	ahead.Wait()
+	_ = s.conn.SetReadDeadline(time.Time{})
+}
+
+// enqueue keeps a command for EXEC.
+func (s *session) enqueue(name []byte, args [][]byte) {
+	q := &s.multi
+	c, ours := commands[string(name)]
+	_, owners := s.n.c.Commands[string(name)]
+	keys := s.n.Keyspace()
+	size := 0
+	for _, a := range args {
+		size += len(a)
+	}
+	switch {
+	case ours && c.noMulti:
+		s.out = resp.AppendError(s.out, "ERR Command not allowed inside a transaction")
+	case ours && !c.takes(len(args)):
+		s.wrongArgs(name)
+	case keys.IsWrite(name):
+		s.out = resp.AppendError(s.out, "READONLY You can't write against a read only replica.")
+	case !ours && !owners && !isRead(keys, args[:1]):
+		s.unknown(args)
+	case q.bytes+size > maxQueued:
+		s.out = resp.AppendError(s.out, "ERR transaction is too large")
+	default:
+		kept := make([][]byte, len(args))
+		for i, a := range args {
+			kept[i] = slices.Clone(a)
+		}
+		q.args, q.bytes = append(q.args, kept), q.bytes+size
+		s.out = resp.AppendSimple(s.out, "QUEUED")
+		return
+	}
+	q.broken = true
+}
+
+// isRead asks by executing the bare name, which answers the wrong number of
+// arguments at most.
+func isRead(keys *keyspace.Keyspace, name [][]byte) bool {
+	_, handled := keys.Execute(nil, 2, name)
+	return handled
+}
+
+// note remembers the command for CLIENT LIST.
+func (s *session) note(name string) {
+	s.about.Lock()
+	s.about.lastCommand, s.about.lastAt, s.about.proto = name, time.Now(), s.proto
+	s.about.Unlock()
+}
+
+func (s *session) ok() { s.out = append(s.out, "+OK\r\n"...) }
+
+func (s *session) fail(format string, a ...any) {
+	s.out = resp.AppendError(s.out, fmt.Sprintf(format, a...))
+}
+
+func (s *session) wrongArgs(name []byte) {
+	s.fail("ERR wrong number of arguments for '%s' command", lower(name))
+}
+
+func lower(b []byte) string {
+	c := slices.Clone(b)
+	for i := range c {
+		if 'A' <= c[i] && c[i] <= 'Z' {
+			c[i] += 'a' - 'A'
+		}
+	}
+	return string(c)
+}
+
+// unknown answers as Redis does, showing at most 128 bytes of what came.
+func (s *session) unknown(args [][]byte) {
+	shown := ""
+	for _, a := range args[1:] {
+		if len(shown) >= 128 {
+			break
+		}
+		shown += fmt.Sprintf("'%.*s' ", 128-len(shown), a)
+	}
+	s.fail("ERR unknown command '%.128s', with args beginning with: %s", args[0], shown)
+}

@@ -1,0 +1,243 @@
+package replication_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"rowfall/replication"
+	"rowfall/replication/resp"
+)
+
+// Each line is a command and the reply's first line.
+func TestConnectionCommands(t *testing.T) {
+	n, _ := start(t, config(t))
+	apply(t, n, unit("SET", "k", "v"))
+	for _, script := range [][][2]string{
+		{{"PING", "+PONG"}, {"PING hi", "$2"}, {"ECHO hi", "$2"}, {"QUIT", "+OK"}},
+		{{"SELECT 0", "+OK"}, {"SELECT 1", "-ERR DB index is out of range"}, {"SELECT x", "-ERR value is not an integer or out of range"}},
+		{{"READONLY", "+OK"}, {"READWRITE", "+OK"}, {"ASKING", "+OK"}},
+		{{"CLIENT SETNAME me", "+OK"}, {"CLIENT SETINFO LIB-NAME x", "+OK"}, {"CLIENT NO-EVICT on", "+OK"}, {"CLIENT NO-TOUCH on", "+OK"}},
+		{{"CLIENT SETNAME a\x01b", "-ERR Client names cannot contain spaces, newlines or special characters."}},
+		{{"COMMAND COUNT", ":30"}, {"COMMAND DOCS", "*0"}, {"COMMAND", "*0"}},
+		{{"GET", "-ERR wrong number of arguments for 'get' command"}, {"EcHo", "-ERR wrong number of arguments for 'echo' command"}},
+		{{"HELLO 4", "-NOPROTO unsupported protocol version"}, {"HELLO x", "-ERR Protocol version is not an integer or out of range"}, {"HELLO 3", "%7"}},
+		{{"AUTH x", "-ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"}},
+		{{"DEL k", "-READONLY You can't write against a read only replica."}, {"set k v", "-READONLY You can't write against a read only replica."}},
+		{{"MULTI", "+OK"}, {"GET k", "+QUEUED"}, {"MULTI", "-ERR MULTI calls can not be nested"}, {"DISCARD", "+OK"}, {"EXEC", "-ERR EXEC without MULTI"}},
+		{{"MULTI", "+OK"}, {"NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with: "}, {"EXEC", "-EXECABORT Transaction discarded because of previous errors."}},
+		{{"MULTI", "+OK"}, {"SET k w", "-READONLY You can't write against a read only replica."}, {"EXEC", "-EXECABORT Transaction discarded because of previous errors."}},
+		{{"CONFIG SET maxclients 100", "+OK"}, {"CONFIG SET nosuch 1", "-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'"}, {"CONFIG REWRITE", "+OK"}},
+		{{"REPLICAOF x y", "-ERR Invalid master port"}, {"REPLICAOF no one", "+OK"}, {"SLAVEOF NO ONE", "+OK"}},
+		{{"REPLCONF ip-address", "-ERR syntax error"}, {"REPLCONF nosuch 1", "-ERR Unrecognized REPLCONF option: nosuch"}, {"REPLCONF capa x capa y version 9", "+OK"}},
+		{{"WAIT 0 0", ":0"}, {"WAIT -1 0", "-ERR value is out of range, must be positive"}, {"SAVE", "+OK"}, {"BGSAVE", "+Background saving started"}},
+		{{"RESET", "+RESET"}, {"CLIENT KILL 1.2.3.4:5", "-ERR No such client"}, {"PSYNC ? -1 FAILOVER", "-ERR PSYNC FAILOVER can't be sent to a master."}},
+	} {
+		r := dialRaw(t, n.Addr())
+		for _, step := range script {
+			if got := r.do(strings.Fields(step[0])...); got != step[1] {
+				t.Errorf("%q gets %q, want %q", step[0], got, step[1])
+			}
+			for range r.r.Buffered() { // the rest of a longer reply
+				r.r.ReadByte() //nolint:errcheck // it is buffered
+			}
+		}
+		r.Close()
+	}
+}
+
+func TestAuthentication(t *testing.T) {
+	c := config(t)
+	c.Password = "secret"
+	n, _ := start(t, c)
+	r := dialRaw(t, n.Addr())
+	for _, step := range [][2]string{
+		{"GET k", "-NOAUTH Authentication required."},
+		{"PSYNC ? -1", "-NOAUTH Authentication required."},
+		{"AUTH wrong", "-WRONGPASS invalid username-password pair or user is disabled."},
+		{"AUTH nobody secret", "-WRONGPASS invalid username-password pair or user is disabled."},
+		{"AUTH default secret", "+OK"},
+		{"EXISTS k", ":0"},
+		{"RESET", "+RESET"},
+		{"GET k", "-NOAUTH Authentication required."},
+		{"HELLO 3 AUTH default secret SETNAME x", "%7"},
+	} {
+		if got := r.do(strings.Fields(step[0])...); got != step[1] {
+			t.Errorf("%q gets %q, want %q", step[0], got, step[1])
+		}
+	}
+	// Who has not said the password cannot make us hold much.
+	r = dialRaw(t, n.Addr())
+	if got := r.do("AUTH", strings.Repeat("x", 20_000)); !strings.HasPrefix(got, "-ERR Protocol error") {
+		t.Errorf("got %q", got)
+	}
+	// A replica node, and go-redis in both protocols.
+	n.SetComplete(true)
+	rc := config(t)
+	rc.ReplicaOf, rc.MasterPassword, rc.MasterUser = n.Addr(), "secret", "default"
+	rep, _ := start(t, rc)
+	online(t, rep)
+	for proto := 2; proto <= 3; proto++ {
+		c := redis.NewClient(&redis.Options{Addr: n.Addr(), Password: "secret", Protocol: proto})
+		if err := c.Ping(t.Context()).Err(); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+	}
+}
+
+// A pipeline is answered in order, also when a later command is broken.
+func TestPipelineAndBrokenInput(t *testing.T) {
+	n, _ := start(t, config(t))
+	apply(t, n, unit("SET", "k", "v"))
+	r := dialRaw(t, n.Addr())
+	if _, err := r.Write([]byte("PING\r\n\r\nGET k\r\n*2\r\n$3\r\nGET\r\n$x\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	r.expect("+PONG\r\n$1\r\nv\r\n-ERR Protocol error: invalid bulk length\r\n")
+	if _, err := r.r.ReadByte(); err != io.EOF {
+		t.Errorf("the connection goes on: %v", err)
+	}
+}
+
+func TestTransactionOfReads(t *testing.T) {
+	n, _ := start(t, config(t))
+	apply(t, n, unit("SET", "k", "v"))
+	c := client(t, n.Addr())
+	cmds, err := c.TxPipelined(t.Context(), func(p redis.Pipeliner) error {
+		p.Get(t.Context(), "k")
+		p.Exists(t.Context(), "none")
+		p.Info(t.Context(), "replication")
+		return nil
+	})
+	if err != nil || len(cmds) != 3 || cmds[0].(*redis.StringCmd).Val() != "v" {
+		t.Errorf("got %v, %v", cmds, err)
+	}
+}
+
+func TestInfoRoleConfig(t *testing.T) {
+	n, _ := complete(t, config(t))
+	at := apply(t, n, unit("SET", "k", "v"))
+	c := client(t, n.Addr())
+	ctx := t.Context()
+	st := n.Status()
+	for section, want := range map[string]string{
+		"server":      "tcp_port:" + n.Addr()[strings.LastIndex(n.Addr(), ":")+1:] + "\r\n",
+		"clients":     "maxclients:10000\r\n",
+		"memory":      "used_memory:",
+		"persistence": "loading:0\r\n",
+		"stats":       "sync_partial_err:0\r\n",
+		"replication": fmt.Sprintf("role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\nmaster_replid:%s\r\nmaster_replid2:%040d\r\nmaster_repl_offset:%d\r\nsecond_repl_offset:-1\r\n", st.ID, 0, at),
+		"keyspace":    "db0:keys=1,expires=0",
+	} {
+		text, err := c.Info(ctx, section).Result()
+		if err != nil || !strings.Contains(text, want) || strings.Count(text, "# ") != 1 {
+			t.Errorf("INFO %s is %q, %v; it lacks %q", section, text, err, want)
+		}
+	}
+	if all := c.Info(ctx).Val(); strings.Count(all, "# ") != 7 {
+		t.Errorf("INFO is %q", all)
+	}
+	if got := fmt.Sprint(c.Do(ctx, "ROLE").Val()); got != fmt.Sprintf("[master %d []]", at) {
+		t.Errorf("ROLE is %s", got)
+	}
+	if got := c.ConfigGet(ctx, "max*").Val(); got["maxmemory"] != "0" || got["maxclients"] != "10000" || got["max-full-syncs"] != "16" || len(got) != 4 {
+		t.Errorf("CONFIG GET is %v", got)
+	}
+	if got := len(c.ConfigGet(ctx, "*").Val()); got < 15 {
+		t.Errorf("CONFIG GET * has %d names", got)
+	}
+	if err := c.ConfigSet(ctx, "dir", "/elsewhere").Err(); err == nil {
+		t.Error("a fixed setting was set")
+	}
+}
+
+func TestClientsAreLimitedListedAndKilled(t *testing.T) {
+	c := config(t)
+	c.MaxClients = 2
+	n, _ := start(t, c)
+	a, b := dialRaw(t, n.Addr()), dialRaw(t, n.Addr())
+	a.do("CLIENT", "SETNAME", "a")
+	b.do("CLIENT", "SETNAME", "b")
+	third := dialRaw(t, n.Addr())
+	if got := third.line(); got != "-ERR max number of clients reached" {
+		t.Errorf("got %q", got)
+	}
+	a.send("CLIENT", "LIST")
+	a.line()
+	for _, name := range []string{" name=a ", " name=b "} {
+		if got := a.line(); !strings.Contains(got, name) || !strings.Contains(got, "addr=127.0.0.1:") {
+			t.Errorf("got %q", got)
+		}
+	}
+	a.line()
+	for _, step := range [][2]string{
+		{"CLIENT KILL MAXAGE 1000", ":0"},
+		{"CLIENT KILL USER nobody", ":0"},
+		{"CLIENT KILL TYPE pubsub", ":0"},
+		{"CLIENT KILL TYPE master", ":0"},
+		{"CLIENT KILL TYPE nosuch", "-ERR Unknown client type 'nosuch'"},
+		{"CLIENT KILL SKIPME maybe", "-ERR syntax error"},
+		{"CLIENT LIST ID x", "-ERR Invalid client ID"},
+	} {
+		if got := a.do(strings.Fields(step[0])...); got != step[1] {
+			t.Errorf("%s gets %q, want %q", step[0], got, step[1])
+		}
+	}
+	a.send("CLIENT", "LIST", "ID", "2", "99")
+	a.line()
+	if got := a.line(); !strings.HasPrefix(got, "id=2 ") {
+		t.Errorf("got %q", got)
+	}
+	a.line()
+	if got := a.do("CLIENT", "KILL", "TYPE", "normal"); got != ":1" {
+		t.Errorf("got %q", got)
+	}
+	if _, err := b.r.ReadByte(); err == nil {
+		t.Error("b was not killed")
+	}
+	if got := a.do("CLIENT", "KILL", "ID", "1", "SKIPME", "no"); got != ":1" {
+		t.Errorf("got %q", got)
+	}
+	if _, err := a.r.ReadByte(); err != io.EOF {
+		t.Errorf("a goes on: %v", err)
+	}
+}
+
+// The owner's commands and sections; a command that blocks is not waited for by
+// the replies before it, and ends with the node.
+func TestOwnersCommands(t *testing.T) {
+	c := config(t)
+	blocked, ended := make(chan struct{}), make(chan struct{})
+	c.Commands = map[string]replication.Handler{
+		"HOUSE": func(_ context.Context, dst []byte, _ int, args [][]byte) []byte {
+			return resp.AppendInt(dst, int64(len(args)))
+		},
+		"BLOCK": func(ctx context.Context, dst []byte, _ int, _ [][]byte) []byte {
+			close(blocked)
+			<-ctx.Done()
+			close(ended)
+			return resp.AppendSimple(dst, "ENDED")
+		},
+	}
+	c.Info = func(dst []byte) []byte { return append(dst, "# House\r\nrooms:3\r\n"...) }
+	n, stop := start(t, c)
+	r := dialRaw(t, n.Addr())
+	if got := r.do("house", "a"); got != ":2" {
+		t.Errorf("got %q", got)
+	}
+	if got := client(t, n.Addr()).Info(t.Context(), "house").Val(); got != "# House\r\nrooms:3\r\n" {
+		t.Errorf("got %q", got)
+	}
+	if _, err := r.Write([]byte("PING\r\nBLOCK\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	r.expect("+PONG\r\n")
+	<-blocked
+	stop()
+	<-ended
+}

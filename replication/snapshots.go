@@ -1,0 +1,420 @@
+package replication
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rowfall/replication/identity"
+	"rowfall/replication/keyspace"
+	"rowfall/replication/rdb"
+	"rowfall/replication/stream"
+)
+
+const (
+	snapshotPrefix = "snapshot-"
+	snapshotSuffix = ".rdb"
+	newSnapshot    = "snapshot.new" // complete, not in its place yet
+	newResync      = "resync.new"   // the same, of a full resync's data
+	snapshotPause  = 10 * time.Second
+)
+
+// snapshots keeps the newest snapshot file and has one written at a time. All
+// who need one share it.
+type snapshots struct {
+	n      *Node
+	encode func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error // rdb.Write
+
+	sync.Mutex
+	newest  snapshotFile // zero Time: there is none
+	growing *image       // the one being written; nil: none
+	pending *attempt     // asked for or running
+	next    *attempt     // asked for while that one was running
+	running bool
+	wanted  chan struct{} // closed when pending is set and nobody runs it yet
+	failed  error
+	pause   time.Time // no own attempt before it, after a failure
+	written atomic.Int64
+	guard   atomic.Pointer[guard] // of the one being written
+}
+
+type snapshotFile struct {
+	at   stream.Offset
+	size int64
+	time time.Time
+}
+
+// attempt is one snapshot being written.
+type attempt struct {
+	begun bool          // its offset is being fixed, or is; under the lock
+	fixed chan struct{} // closed when its offset is fixed and its file can be read
+	done  chan struct{} // closed when it is in its place, or failed
+	err   error         // set when done is closed
+}
+
+func snapshotName(at stream.Offset) string { return snapshotPrefix + at.String() + snapshotSuffix }
+
+func newAttempt() *attempt {
+	return &attempt{fixed: make(chan struct{}), done: make(chan struct{})}
+}
+
+// request asks for a snapshot of everything up to now or more. One that is
+// under way may be older; then another follows it, one for all who ask.
+func (s *snapshots) request() *attempt {
+	s.Lock()
+	defer s.Unlock()
+	if s.pending == nil || !s.pending.begun {
+		return s.requestLocked()
+	}
+	if s.next == nil {
+		s.next = newAttempt()
+	}
+	return s.next
+}
+
+// requestLocked starts a snapshot, or joins the one that is under way.
+func (s *snapshots) requestLocked() *attempt {
+	if s.pending == nil {
+		s.pending = newAttempt()
+		if s.wanted != nil {
+			close(s.wanted)
+			s.wanted = nil
+		}
+	}
+	return s.pending
+}
+
+// wait waits for an attempt's end.
+func (s *snapshots) wait(ctx context.Context, t *attempt) error {
+	select {
+	case <-t.done:
+		return t.err
+	case <-s.n.appender.stopped:
+		return s.n.appender.closedErr()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// requestIfLarge starts one when the log that a restart would replay has grown
+// past the bound. The bound grows with the data, so that the effort stays a
+// fraction of the stream.
+func (s *snapshots) requestIfLarge() {
+	// Whoever holds the lock may be removing a large file; the appender does not wait for that.
+	if !s.TryLock() {
+		return
+	}
+	defer s.Unlock()
+	if s.pending == nil && time.Now().After(s.pause) && s.sinceLocked() > max(s.n.c.SnapshotEvery, s.newest.size) {
+		s.requestLocked()
+	}
+}
+
+// sinceLocked is how many bytes of log a restart would replay.
+func (s *snapshots) sinceLocked() int64 {
+	if s.newest.time.IsZero() {
+		return int64(s.n.store.End() - s.n.store.Start())
+	}
+	return int64(s.n.store.End() - s.newest.at)
+}
+
+// run writes the snapshots that are asked for until ctx ends.
+func (s *snapshots) run(ctx context.Context) {
+	for {
+		s.Lock()
+		t, wanted := s.pending, s.wanted
+		if t == nil && wanted == nil {
+			wanted = make(chan struct{})
+			s.wanted = wanted
+		}
+		s.running = t != nil
+		s.Unlock()
+		if t == nil {
+			select {
+			case <-wanted:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		err := s.take(ctx, t)
+		s.Lock()
+		s.pending, s.next = s.next, nil
+		s.growing, s.running, s.failed = nil, s.pending != nil, err
+		if err != nil {
+			s.pause = time.Now().Add(snapshotPause)
+		}
+		s.Unlock()
+		t.err = err
+		close(t.done)
+	}
+}
+
+// take fixes a point on the appender and writes what is there.
+func (s *snapshots) take(ctx context.Context, t *attempt) error {
+	if s.n.c.SyncDelay > 0 {
+		select {
+		case <-time.After(s.n.c.SyncDelay):
+		case <-ctx.Done():
+		}
+	}
+	s.Lock()
+	t.begun = true
+	s.Unlock()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	var p point
+	_, err := s.n.appender.submit(ctx, 0, nil, func() (err error) {
+		if p, err = s.n.appender.snapshotPoint(); err == nil {
+			s.guard.Store(s.n.newGuard(s.n.appender.keys, giveUp))
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("fix snapshot: %w", err)
+	}
+	defer func() { s.guard.Swap(nil).end() }()
+	return s.write(ctx, p, t)
+}
+
+// write puts the point's data on disk and, once the log up to it is durable too,
+// in the place of the snapshot before it. Replicas may read the file from its
+// first byte on.
+func (s *snapshots) write(ctx context.Context, p point, t *attempt) error {
+	defer p.keys.Close()
+	began := time.Now()
+	m, err := newImage(filepath.Join(s.n.c.Dir, newSnapshot), p)
+	if err != nil {
+		return err
+	}
+	s.Lock()
+	s.growing = m
+	close(t.fixed)
+	s.Unlock()
+	err = m.fill(ctx, func(w io.Writer) error {
+		return s.encode(w, rdb.Aux{ReplID: string(p.id), Offset: int64(p.at), CTime: began.Unix(), Version: redisVersion}, p.keys)
+	})
+	if err != nil {
+		s.n.log.Error().Err(err).Stringer("offset", p.at).Msg("snapshot failed")
+		return err
+	}
+	if err := s.n.store.Sync(); err != nil {
+		return fmt.Errorf("sync log for snapshot: %w", err)
+	}
+	s.Lock()
+	defer s.Unlock()
+	s.growing = nil
+	if s.n.store.Generation() != p.gen {
+		os.Remove(m.f.Name()) //nolint:errcheck // the next one replaces it
+		return errors.New("a full resync replaced the data meanwhile")
+	}
+	if err := s.installLocked(newSnapshot, p.at); err != nil {
+		return err
+	}
+	s.written.Add(1)
+	s.n.log.Info().Stringer("offset", p.at).Int64("bytes", s.newest.size).Dur("took", time.Since(began)).Msg("snapshot written")
+	return nil
+}
+
+func (s *snapshots) writeFile(ctx context.Context, path string, keys *keyspace.Snapshot, id identity.ID, at stream.Offset) error {
+	return identity.WriteFile(path, func(f *os.File) error {
+		w := bufio.NewWriterSize(&stoppable{ctx, f}, 1<<20)
+		aux := rdb.Aux{ReplID: string(id), Offset: int64(at), CTime: time.Now().Unix(), Version: redisVersion}
+		if err := rdb.Write(w, aux, keys); err != nil {
+			return err
+		}
+		return w.Flush()
+	})
+}
+
+// stoppable ends a long write when the node stops or the snapshot is given up.
+type stoppable struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (s *stoppable) Write(p []byte) (int, error) {
+	if s.ctx.Err() != nil {
+		return 0, context.Cause(s.ctx)
+	}
+	return s.w.Write(p)
+}
+
+// installLocked makes a complete file the newest snapshot and removes the others.
+func (s *snapshots) installLocked(name string, at stream.Offset) error {
+	file, err := moveSnapshot(s.n.c.Dir, name, at)
+	if err != nil {
+		return err
+	}
+	s.newest = file
+	if err := s.n.store.Retain(at); err != nil {
+		return fmt.Errorf("retain log from snapshot: %w", err)
+	}
+	return nil
+}
+
+// installResyncLocked is installLocked for a full resync; the log is reset next,
+// which retains it from its beginning.
+func (s *snapshots) installResyncLocked(at stream.Offset) error {
+	file, err := moveSnapshot(s.n.c.Dir, newResync, at)
+	s.newest = file
+	return err
+}
+
+// moveSnapshot gives a complete file its name and removes all other snapshots.
+// It may be repeated: a file that has its name already is left there.
+func moveSnapshot(dir, name string, at stream.Offset) (snapshotFile, error) {
+	path := filepath.Join(dir, snapshotName(at))
+	if err := os.Rename(filepath.Join(dir, name), path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return snapshotFile{}, fmt.Errorf("install snapshot: %w", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return snapshotFile{}, fmt.Errorf("install snapshot: %w", err)
+	}
+	if err := identity.SyncDir(dir); err != nil {
+		return snapshotFile{}, fmt.Errorf("install snapshot: %w", err)
+	}
+	files, err := listSnapshots(dir)
+	if err != nil {
+		return snapshotFile{}, err
+	}
+	for _, other := range files {
+		if other != at {
+			if err := os.Remove(filepath.Join(dir, snapshotName(other))); err != nil {
+				return snapshotFile{}, fmt.Errorf("remove old snapshot: %w", err)
+			}
+		}
+	}
+	return snapshotFile{at: at, size: info.Size(), time: info.ModTime()}, nil
+}
+
+// listSnapshots returns the offsets of the directory's snapshot files.
+func listSnapshots(dir string) ([]stream.Offset, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	var at []stream.Offset
+	for _, e := range entries {
+		number, found := strings.CutPrefix(e.Name(), snapshotPrefix)
+		number, ok := strings.CutSuffix(number, snapshotSuffix)
+		if !found || !ok {
+			continue
+		}
+		o, err := stream.ParseOffset(number)
+		if err != nil || snapshotName(o) != e.Name() {
+			return nil, fmt.Errorf("list snapshots: %s is not named by an offset; move it away", filepath.Join(dir, e.Name()))
+		}
+		at = append(at, o)
+	}
+	return at, nil
+}
+
+// acquire opens a snapshot for a replica: the newest, or the one being written,
+// as long as the log since it is short; else a new one, once its offset is fixed.
+func (s *snapshots) acquire(ctx context.Context) (*lease, error) {
+	s.Lock()
+	l, err := s.openLocked(s.servesLocked)
+	if l != nil || err != nil {
+		s.Unlock()
+		return l, err
+	}
+	if t := s.pending; t != nil && isClosed(t.fixed) {
+		s.Unlock()
+		// Too old already: another one, after it.
+		if err := s.wait(ctx, t); err != nil {
+			return nil, fmt.Errorf("wait for snapshot: %w", err)
+		}
+		s.Lock()
+	}
+	t := s.requestLocked()
+	s.Unlock()
+	select {
+	case <-t.fixed:
+	case <-t.done:
+		return nil, fmt.Errorf("wait for snapshot: %w", t.err)
+	case <-s.n.appender.stopped:
+		return nil, s.n.appender.closedErr()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	s.Lock()
+	defer s.Unlock()
+	l, err = s.openLocked(func(stream.Offset) bool { return true })
+	if l == nil && err == nil {
+		err = errors.New("the snapshot failed")
+	}
+	return l, err
+}
+
+// openLocked opens the newest file whose offset serves; nil: there is none.
+func (s *snapshots) openLocked(serves func(stream.Offset) bool) (*lease, error) {
+	l := &lease{}
+	name := newSnapshot
+	switch {
+	case s.growing != nil && s.growing.gen == s.n.store.Generation() && serves(s.growing.at):
+		l.at, l.image = s.growing.at, s.growing
+	case !s.newest.time.IsZero() && serves(s.newest.at):
+		l.at, l.size, name = s.newest.at, s.newest.size, snapshotName(s.newest.at)
+	default:
+		return nil, nil
+	}
+	var err error
+	if l.file, err = os.Open(filepath.Join(s.n.c.Dir, name)); err != nil {
+		return nil, fmt.Errorf("open snapshot: %w", err)
+	}
+	l.release = sync.OnceFunc(s.n.store.Pin(l.at))
+	return l, nil
+}
+
+const (
+	reuseLeast = 64 << 20 // bytes of log: about a second of a replica's time
+	reuseMost  = 2 << 30  // about a minute: servers apply 30 to 70 MB/s and more
+)
+
+// servesLocked says whether a replica may begin with a snapshot of offset at:
+// whether replaying the log since then takes it less time than loading the
+// snapshot did, and never more than about a minute; and whether all of that log
+// can be read.
+func (s *snapshots) servesLocked(at stream.Offset) bool {
+	most := s.n.c.SnapshotReuse
+	if most == 0 {
+		most = min(max(reuseLeast, s.newest.size), reuseMost)
+	}
+	return int64(s.n.store.End()-at) <= most && at >= s.n.store.Start()
+}
+
+// last takes a snapshot at a clean stop if the next start would replay much log.
+func (s *snapshots) last() error {
+	if s.n.appender.dropped {
+		return nil
+	}
+	s.Lock()
+	since := s.sinceLocked()
+	s.Unlock()
+	if since <= cmp.Or(s.n.c.SnapshotReuse, reuseLeast) {
+		return nil
+	}
+	p := point{s.n.Keyspace().Snapshot(), s.n.store.End(), s.n.identity().History.ID(), s.n.store.Generation()}
+	return s.write(context.Background(), p, &attempt{fixed: make(chan struct{})})
+}
+
+func (s *snapshots) status() SnapshotStatus {
+	s.Lock()
+	defer s.Unlock()
+	st := SnapshotStatus{Offset: s.newest.at, Size: s.newest.size, Time: s.newest.time, Running: s.running, Written: s.written.Load()}
+	if s.failed != nil {
+		st.Err = s.failed.Error()
+	}
+	return st
+}

@@ -1,0 +1,122 @@
+package replication_test
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+
+	"rowfall/replication"
+)
+
+// gated is start for a node whose snapshots wait: each sends on begun and goes
+// on when it can receive from gate.
+func gated(t *testing.T, c replication.Config) (n *replication.Node, begun, gate chan struct{}) {
+	t.Helper()
+	n, err := replication.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, gate = make(chan struct{}, 16), make(chan struct{}, 16)
+	n.BeforeSnapshots(func() {
+		begun <- struct{}{}
+		<-gate
+	})
+	done := make(chan error, 1)
+	go func() { done <- n.Run(context.Background()) }()
+	t.Cleanup(func() {
+		close(gate)
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return n, begun, gate
+}
+
+// Who asks for a snapshot gets what was there when it asked, though an older one
+// is being written.
+func TestSnapshotIsNotOlderThanAsked(t *testing.T) {
+	n, begun, gate := gated(t, config(t))
+	apply(t, n, unit("SET", "a", "1"))
+	c := client(t, n.Addr())
+	if err := c.BgSave(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	at := apply(t, n, unit("SET", "a", "2"))
+	done := make(chan replication.SnapshotStatus, 2)
+	for range 2 {
+		go func() {
+			st, err := n.Snapshot(context.Background())
+			if err != nil {
+				t.Error(err)
+			}
+			done <- st
+		}()
+	}
+	gate <- struct{}{}
+	gate <- struct{}{}
+	gate <- struct{}{} // for the one who asked when the second had begun
+	for range 2 {
+		if st := <-done; st.Offset < at || st.Written < 2 {
+			t.Errorf("it gets %+v, but asked at %d", st, at)
+		}
+	}
+}
+
+// While a slow snapshot keeps too much of what has been replaced, writing is
+// slowed; then it is given up, which frees it, and the next one is taken.
+func TestSnapshotMemoryIsBounded(t *testing.T) {
+	c := config(t)
+	c.SnapshotMemory = 1 << 20
+	n, begun, gate := gated(t, c)
+	rewrite := func() { // 4 MiB
+		for i := range 64 {
+			apply(t, n, unit("SET", "k"+strconv.Itoa(i), strings.Repeat("x", 64<<10)))
+		}
+	}
+	rewrite()
+	done := make(chan error, 1)
+	snapshot := func() {
+		_, err := n.Snapshot(context.Background())
+		done <- err
+	}
+	go snapshot()
+	<-begun
+	rewrite()
+	if got := n.Status().Held; !strings.Contains(got, "snapshot_memory") {
+		t.Errorf("Apply was slowed by %q", got)
+	}
+	gate <- struct{}{}
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "given up") {
+		t.Errorf("the snapshot ended with %v", err)
+	}
+	if st := n.Status(); !strings.Contains(st.Snapshot.Err, "given up") || st.Held != "" || st.Snapshot.Written != 0 {
+		t.Errorf("after it: %+v", st)
+	}
+	gate <- struct{}{}
+	go snapshot()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	rewrite()
+	st := n.Status()
+	if st.Snapshot.Err != "" || st.Snapshot.Written != 1 || st.Held != "" {
+		t.Errorf("after the next one: %+v", st)
+	}
+	if m := st.Memory; m.Live < 4<<20 || m.Mapped < m.Live {
+		t.Errorf("memory is %+v", m)
+	}
+	info := client(t, n.Addr()).Info(t.Context(), "memory").Val()
+	for _, field := range []string{"used_memory:", "used_memory_dataset:" + strconv.FormatInt(st.Memory.Live, 10), "rowfall_arena_mapped:" + strconv.FormatInt(st.Memory.Mapped, 10)} {
+		if !strings.Contains(info, field) {
+			t.Errorf("INFO memory has no %s: %s", field, info)
+		}
+	}
+	if got := client(t, n.Addr()).ConfigGet(t.Context(), "snapshot-memory").Val()["snapshot-memory"]; got != "1048576" {
+		t.Errorf("CONFIG GET says %q", got)
+	}
+}

@@ -1,0 +1,208 @@
+package replication_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"rowfall/replication"
+)
+
+// A replica that is told not to serve old data says MASTERDOWN without its
+// upstream; what an operator needs is answered all the same.
+func TestStaleDataIsRefused(t *testing.T) {
+	a, stop := complete(t, config(t))
+	apply(t, a, unit("SET", "k", "v"))
+	c := config(t)
+	c.ReplicaOf, c.RefuseStaleData = a.Addr(), true
+	n, _ := start(t, c)
+	online(t, n)
+	r := dialRaw(t, n.Addr())
+	if got := r.do("EXISTS", "k"); got != ":1" {
+		t.Errorf("with its upstream: %q", got)
+	}
+	stop()
+	const down = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+	eventually(t, "it knows", func() bool { return n.Status().Upstream.State != replication.LinkConnected })
+	for _, step := range [][2]string{
+		{"EXISTS k", down},
+		{"PING", down},
+		{"MULTI", "+OK"},
+		{"GET k", down},
+		{"EXEC", "-EXECABORT Transaction discarded because of previous errors."},
+		{"SELECT 0", "+OK"},
+		{"CONFIG SET replica-serve-stale-data yes", "+OK"},
+		{"EXISTS k", ":1"},
+		{"CONFIG SET replica-serve-stale-data no", "+OK"},
+		{"EXISTS k", down},
+		{"REPLICAOF NO ONE", "+OK"},
+		{"EXISTS k", ":1"},
+		{"PING", "+PONG"},
+	} {
+		if got := r.do(strings.Fields(step[0])...); got != step[1] {
+			t.Errorf("%s gets %q, want %q", step[0], got, step[1])
+		}
+	}
+}
+
+// During its first load a replica says LOADING. During a later one the old data
+// serve, unless they are to be dropped.
+func TestAnswersDuringFullResync(t *testing.T) {
+	for name, drop := range map[string]bool{"old data serve": false, "old data dropped": true} {
+		t.Run(name, func(t *testing.T) {
+			up := slowUpstream(t)
+			c := config(t)
+			c.ReplicaOf, c.DropBeforeResync = up.addr, drop
+			n, stop := start(t, c)
+			up.begin()
+			r := dialRaw(t, n.Addr())
+			const loading = "-LOADING Redis is loading the dataset in memory"
+			eventually(t, "the load began", func() bool { return n.Status().Upstream.State == replication.LinkTransfer })
+			if got := r.do("EXISTS", "k"); got != loading {
+				t.Errorf("in the first load: %q", got)
+			}
+			if info := client(t, n.Addr()).Info(t.Context(), "replication").Val(); !strings.Contains(info, "master_sync_total_bytes:") || !strings.Contains(info, "master_sync_in_progress:1") {
+				t.Errorf("INFO says %s", info)
+			}
+			up.finish()
+			online(t, n)
+			if got := r.do("EXISTS", "k"); got != ":1" {
+				t.Errorf("after the first load: %q", got)
+			}
+			up.forget()
+			up.begin()
+			eventually(t, "the second load began", func() bool { return n.Status().Upstream.State == replication.LinkTransfer })
+			if drop {
+				eventually(t, "the old data are gone", func() bool { return n.Keyspace().Len() == 0 })
+				if got := r.do("EXISTS", "k"); got != loading {
+					t.Errorf("in the second load: %q", got)
+				}
+				if err := n.ReplicaOf(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "dropped") {
+					t.Errorf("an empty node is promoted: %v", err)
+				}
+				if _, err := n.Snapshot(t.Context()); err == nil {
+					t.Error("a snapshot of nothing")
+				}
+				// The directory has them still.
+				up.forget()
+				stop()
+				n, _ = start(t, c)
+				if _, ok := n.Keyspace().Get("k"); !ok {
+					t.Error("a restart does not have the old data")
+				}
+				return
+			}
+			if got := r.do("EXISTS", "k"); got != ":1" {
+				t.Errorf("in the second load: %q", got)
+			}
+			up.finish()
+			online(t, n)
+		})
+	}
+}
+
+// slow is an upstream that sends its snapshot in two halves.
+type slow struct {
+	t      *testing.T
+	l      net.Listener
+	addr   string
+	conn   *raw
+	second []byte
+}
+
+func slowUpstream(t *testing.T) *slow {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return &slow{t: t, l: l, addr: l.Addr().String()}
+}
+
+// begin takes a connection through the handshake and sends half a snapshot.
+func (s *slow) begin() {
+	s.t.Helper()
+	source, stop := complete(s.t, config(s.t))
+	apply(s.t, source, unit("SET", "k", "v"))
+	from := dialRaw(s.t, source.Addr())
+	from.send("PSYNC", "?", "-1")
+	head := from.reply() + "\r\n" + from.reply() + "\r\n"
+	size := 0
+	for _, c := range head[strings.Index(head, "$")+1:] {
+		if c < '0' || c > '9' {
+			break
+		}
+		size = 10*size + int(c-'0')
+	}
+	payload := make([]byte, size)
+	for i := range payload {
+		b, err := from.r.ReadByte()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		payload[i] = b
+	}
+	stop()
+	conn, err := s.l.Accept()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { conn.Close() })
+	s.conn = &raw{s.t, conn, newReader(conn)}
+	for _, answer := range []string{"+PONG\r\n", "+OK\r\n", "+OK\r\n", head} {
+		s.conn.command()
+		if _, err := conn.Write([]byte(answer)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	if _, err := conn.Write(payload[:size/2]); err != nil {
+		s.t.Fatal(err)
+	}
+	s.second = payload[size/2:]
+}
+
+func (s *slow) finish() {
+	if _, err := s.conn.Write(s.second); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// forget cuts the link.
+func (s *slow) forget() { s.conn.Close() }
+
+// TLS on both sides: a node follows a node, and clients read.
+func TestTLS(t *testing.T) {
+	server := httptest.NewTLSServer(nil) // its certificate is for 127.0.0.1
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	c := config(t)
+	c.TLS = &tls.Config{Certificates: server.TLS.Certificates}
+	a, _ := complete(t, c)
+	apply(t, a, unit("SET", "k", "v"))
+	rc := config(t)
+	rc.ReplicaOf, rc.UpstreamTLS = a.Addr(), &tls.Config{RootCAs: roots}
+	b, _ := start(t, rc)
+	online(t, b)
+	apply(t, a, unit("SET", "k", "w"))
+	eventually(t, "it follows", func() bool { v, _ := b.Keyspace().Get("k"); return string(v) == "w" })
+	cl := redis.NewClient(&redis.Options{Addr: a.Addr(), TLSConfig: &tls.Config{RootCAs: roots}})
+	defer cl.Close()
+	if got := cl.Get(t.Context(), "k").Val(); got != "w" {
+		t.Errorf("a client reads %q", got)
+	}
+	if got := cl.Wait(t.Context(), 1, patience).Val(); got != 1 {
+		t.Errorf("WAIT counts %d", got)
+	}
+	// Who does not trust us does not follow us.
+	rc = config(t)
+	rc.ReplicaOf, rc.UpstreamTLS = a.Addr(), &tls.Config{RootCAs: x509.NewCertPool()}
+	d, _ := start(t, rc)
+	eventually(t, "it says why", func() bool { return strings.Contains(d.Status().Upstream.Err, "certificate") })
+}

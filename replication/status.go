@@ -1,0 +1,116 @@
+package replication
+
+import (
+	"time"
+
+	"rowfall/replication/stream"
+)
+
+// Status is a node at one moment.
+type Status struct {
+	Addr       string // where it listens
+	Role       Role
+	Term       Term
+	Complete   bool          // PSYNC is answered
+	Advice     string        // what to do about a directory that seems lost, since replicas hold what it never wrote; empty: it does not
+	ID         string        // the replication id, 40 hex digits
+	PreviousID string        // the id before it, empty: none
+	PreviousTo stream.Offset // the last offset that PreviousID is good for
+	Offset     stream.Offset // bytes of stream so far
+	LogStart   stream.Offset // bytes of stream before the first one that a partial resync can get
+	Keys       int           // hidden ones included
+	Clients    int           // connections, replicas included
+	Memory     MemoryStatus
+	Snapshot   SnapshotStatus
+	Upstream   *UpstreamStatus // nil on a master
+	Replicas   []ReplicaStatus
+
+	Held         string // why Apply waits or is slowed, empty: it does not
+	Failover     string // no-failover, waiting-for-sync or failover-in-progress
+	GoodReplicas int    // those near enough for Config.MinReplicas
+
+	FullSyncs       int64 // answered with a full resync
+	PartialSyncs    int64 // answered with a partial resync
+	PartialsRefused int64 // asked for a partial resync and got a full one
+}
+
+// MemoryStatus is what keys and small values take, in bytes, as of the last unit.
+// Index, large collections and the order of expiry are not in it.
+type MemoryStatus struct {
+	Live    int64 // in use
+	Garbage int64 // replaced, but kept: to be used again or for readers and a snapshot
+	Mapped  int64 // all that was taken from the system for them
+}
+
+// SnapshotStatus is the newest snapshot file and the one being written.
+type SnapshotStatus struct {
+	Offset  stream.Offset // what the newest one contains
+	Size    int64         // bytes; 0: there is none
+	Time    time.Time     // when it was completed
+	Running bool          // another is being written
+	Written int64         // how many were completed since the start
+	Err     string        // why the last attempt failed, empty: it did not
+}
+
+// UpstreamStatus is the link to the node's upstream.
+type UpstreamStatus struct {
+	Addr   string
+	State  LinkState
+	LastIO time.Time // when bytes last came; zero: never
+	Since  time.Time // when State began
+	Down   time.Time // when the link was last lost; zero: it was never up
+
+	Received int64 // bytes of the snapshot that is being received
+	Total    int64 // its size; -1: not told
+
+	Err string // why the last link ended or the node stopped following, empty: it did not
+}
+
+// ReplicaStatus is one replica that follows the node.
+type ReplicaStatus struct {
+	Addr    string // as it announces itself, else its peer's host and listening port
+	State   ReplicaState
+	Sent    stream.Offset // bytes of stream written to its socket; never less than Acked
+	Acked   stream.Offset // the last offset it said it has applied
+	Lag     time.Duration // since its last acknowledgement
+	Version string        // as announced, empty if it did not
+}
+
+// LinkState is where the link to the upstream stands.
+//
+//	Idle -> Connecting -> Handshake -> (Transfer ->) Connected
+//	any of them -> Idle (wait, try again) or Stopped (an operator must act)
+type LinkState uint8
+
+// The states of the upstream link.
+const (
+	LinkIdle       LinkState = iota // waiting to connect
+	LinkConnecting                  // dialling
+	LinkHandshake                   // talking up to the answer to PSYNC
+	LinkTransfer                    // receiving and loading a snapshot
+	LinkConnected                   // streaming
+	LinkStopped                     // a command or snapshot was not understood; the node follows again when told to
+)
+
+// String returns the state in lower case.
+func (s LinkState) String() string {
+	return [...]string{"idle", "connecting", "handshake", "transfer", "connected", "stopped"}[s]
+}
+
+// ReplicaState is how far a replica has come.
+//
+//	Waiting -> Sending -> Loading -> Online, or straight to Online after a partial resync
+type ReplicaState uint8
+
+// The states of a replica.
+const (
+	ReplicaWaiting ReplicaState = iota // for a snapshot file to be complete
+	ReplicaSending                     // the snapshot file
+	ReplicaLoading                     // everything sent is on its way; no acknowledgement yet
+	ReplicaOnline                      // it acknowledges the stream
+)
+
+// String returns the state as INFO and ROLE spell it.
+func (s ReplicaState) String() string {
+	return [...]string{"wait_bgsave", "send_bulk", "send_bulk", "online"}[s]
+}

@@ -1,0 +1,317 @@
+package replication_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+	"rowfall/replication"
+	"rowfall/replication/resp"
+	"rowfall/replication/stream"
+)
+
+// memberEnv makes the test binary a node of a tree: "DIR LISTEN". Clients write to
+// it by PUT key value.
+const memberEnv = "ROWFALL_TEST_MEMBER"
+
+func member() {
+	f := strings.Fields(os.Getenv(memberEnv))
+	var n *replication.Node
+	put := func(ctx context.Context, dst []byte, _ int, args [][]byte) []byte {
+		_, term := n.Role()
+		if _, err := n.Apply(ctx, term, unit("SET", string(args[1]), string(args[2]))); err != nil {
+			return resp.AppendError(dst, "ERR "+err.Error())
+		}
+		return resp.AppendSimple(dst, "OK")
+	}
+	n, err := replication.Open(replication.Config{
+		Dir: f[0], Listen: f[1], PingPeriod: time.Hour, Commands: map[string]replication.Handler{"PUT": put},
+		SnapshotEvery: 64 << 10, Log: stream.Config{SegmentSize: 64 << 10, Keep: 1 << 30},
+	})
+	if err != nil {
+		fmt.Println("fault", err)
+		os.Exit(1)
+	}
+	if role, _ := n.Role(); role == replication.Master {
+		n.SetComplete(true)
+	}
+	fmt.Println("ready", n.Addr())
+	n.Run(context.Background()) //nolint:errcheck // it is killed
+}
+
+// a place is one member of a tree: a node of ours in a process of its own, or a real server.
+type place struct {
+	t    *testing.T
+	addr string
+	c    *redis.Client
+	srv  *servers.Cache // nil: ours
+	cmd  *exec.Cmd
+	dir  string
+	up   *place // nil: the master
+	full int    // full resyncs it gave in former lives
+}
+
+func (p *place) ours() bool { return p.srv == nil }
+
+func (p *place) name() string {
+	if p.ours() {
+		return "node " + p.addr
+	}
+	return string(p.srv.Kind()) + " " + p.addr
+}
+
+func (p *place) start() {
+	p.t.Helper()
+	if p.srv != nil {
+		if err := p.srv.Restart(p.t.Context()); err != nil {
+			p.t.Fatal(err)
+		}
+		return
+	}
+	p.cmd = exec.Command(os.Args[0])
+	p.cmd.Env = append(os.Environ(), memberEnv+"="+p.dir+" "+p.addr)
+	p.cmd.Stderr = os.Stderr
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	lines.Scan()
+	if f := strings.Fields(lines.Text()); len(f) == 2 && f[0] == "ready" {
+		p.addr = f[1]
+		return
+	}
+	p.t.Fatalf("%s says %q", p.name(), lines.Text())
+}
+
+// kill is SIGKILL, at whatever it does.
+func (p *place) kill() {
+	p.full += p.given()
+	if p.srv != nil {
+		if err := p.srv.Kill(); err != nil {
+			p.t.Fatal(err)
+		}
+		return
+	}
+	p.cmd.Process.Kill() //nolint:errcheck // it is ours and runs
+	p.cmd.Wait()         //nolint:errcheck // it was killed
+}
+
+// given counts the full resyncs it gave in this life.
+func (p *place) given() int {
+	v, err := strconv.Atoi(field(p.c, "stats", "sync_full"))
+	if err != nil {
+		p.t.Fatalf("%s: %v", p.name(), err)
+	}
+	return v
+}
+
+func (p *place) follow(up *place) {
+	p.t.Helper()
+	host, port := "NO", "ONE"
+	if up != nil {
+		host, port, _ = net.SplitHostPort(up.addr)
+	}
+	p.up = up
+	if err := p.c.Do(p.t.Context(), "REPLICAOF", host, port).Err(); err != nil {
+		p.t.Fatalf("%s cannot follow %s %s: %v", p.name(), host, port, err)
+	}
+}
+
+// tree is some members, one of which is the master, under a load of writes.
+type tree struct {
+	t    *testing.T
+	rnd  *rand.Rand
+	all  []*place
+	load sync.RWMutex // held for writing while nothing may be written
+
+	mu     sync.Mutex
+	master *place
+}
+
+func (tr *tree) top() *place {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.master
+}
+
+// write keeps the master busy until done is closed.
+func (tr *tree) write(done <-chan struct{}) {
+	for i := 0; ; i++ {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		tr.load.RLock()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		err := tr.top().c.Do(ctx, "PUT", fmt.Sprint("k", i%300), fmt.Sprint(i, strings.Repeat("x", i%200))).Err()
+		cancel()
+		tr.load.RUnlock()
+		if err != nil { // killed, or no master now
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+}
+
+func (tr *tree) offset(p *place) string {
+	if p.up == nil {
+		return field(p.c, "replication", "master_repl_offset")
+	}
+	if field(p.c, "replication", "master_link_status") != "up" {
+		return "down"
+	}
+	return field(p.c, "replication", "slave_repl_offset")
+}
+
+// settle stops the load and waits until all are equal; the load goes on by release.
+func (tr *tree) settle() (release func()) {
+	tr.load.Lock()
+	tr.t.Helper()
+	at := ""
+	eventually(tr.t, "all are at the same offset", func() bool {
+		at = tr.offset(tr.top())
+		for _, p := range tr.all {
+			if tr.offset(p) != at || field(p.c, "replication", "master_replid") != field(tr.top().c, "replication", "master_replid") {
+				return false
+			}
+		}
+		return at != ""
+	})
+	return tr.load.Unlock
+}
+
+// rebuild gives the tree another shape. A real server stays under its node: it
+// finds its upstream after a kill only in the arguments that it was started with.
+func (tr *tree) rebuild(master *place) {
+	order := []*place{master}
+	for _, i := range tr.rnd.Perm(len(tr.all)) {
+		if p := tr.all[i]; p != master && p.ours() {
+			order = append(order, p)
+		}
+	}
+	tr.mu.Lock()
+	tr.master = master
+	tr.mu.Unlock()
+	shape := master.name()
+	if master.up != nil {
+		master.follow(nil)
+	}
+	for i, p := range order[1:] {
+		up := order[tr.rnd.IntN(i+1)]
+		shape += fmt.Sprintf(", %s under %s", p.name(), up.name())
+		p.follow(up)
+	}
+	tr.t.Log("the tree is ", shape)
+}
+
+// step does one random thing.
+func (tr *tree) step() {
+	p := tr.all[tr.rnd.IntN(len(tr.all))]
+	switch what := tr.rnd.IntN(4); {
+	case what == 0 && p.ours(): // a planned promotion
+		release := tr.settle()
+		tr.rebuild(p)
+		release()
+	case what == 1 && p.ours() && p.up == tr.top(): // the same under load, by FAILOVER
+		tr.settle()() // it is online
+		tr.t.Log("failover to ", p.name())
+		old := tr.top()
+		failoverTo(tr.t, old.addr, p.addr)
+		eventually(tr.t, "the role changed", func() bool {
+			return field(p.c, "replication", "role") == "master" && field(old.c, "replication", "master_failover_state") == "no-failover"
+		})
+		p.up, old.up = nil, p
+		tr.mu.Lock()
+		tr.master = p
+		tr.mu.Unlock()
+	case what == 2: // every link of one member is cut
+		tr.t.Log("cut the links of ", p.name())
+		p.c.ClientKillByFilter(tr.t.Context(), "TYPE", "replica")
+	default:
+		tr.t.Log("kill ", p.name())
+		p.kill()
+		for range tr.rnd.IntN(3) {
+			before := tr.offset(tr.top())
+			if p == tr.top() {
+				break
+			}
+			eventually(tr.t, "the others go on", func() bool { return tr.offset(tr.top()) != before })
+		}
+		p.start()
+	}
+}
+
+// Members of a tree are killed, come back, are promoted and moved, under load.
+// Each resyncs fully once in its life, when it joins.
+func TestTreesNeverResyncFully(t *testing.T) {
+	servertest.Need(t, servers.Redis, servers.Valkey)
+	seeds, steps := 1, 10
+	if os.Getenv("ROWFALL_LONG") != "" {
+		seeds, steps = 10, 60
+	}
+	first := uint64(time.Now().UnixNano())
+	if v := os.Getenv("ROWFALL_SEED"); v != "" {
+		first, _ = strconv.ParseUint(v, 10, 64)
+	}
+	for i := range seeds {
+		seed := first + uint64(i)
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			tr := &tree{t: t, rnd: rand.New(rand.NewPCG(seed, 0))}
+			for range 3 {
+				p := &place{t: t, dir: t.TempDir(), addr: "127.0.0.1:0"}
+				p.start()
+				t.Cleanup(func() {
+					p.cmd.Process.Kill() //nolint:errcheck // it may have ended
+					p.cmd.Wait()         //nolint:errcheck // it was killed
+				})
+				tr.all = append(tr.all, p)
+			}
+			for _, p := range tr.all {
+				p.c = client(t, p.addr)
+			}
+			tr.rebuild(tr.all[0])
+			tr.settle()()
+			for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
+				up := tr.all[tr.rnd.IntN(3)]
+				srv := servertest.Cache(t, kind, servers.CacheOptions{Args: append([]string{"--save", "3600 1"}, replicaOf(up.addr)...)})
+				tr.all = append(tr.all, &place{t: t, srv: srv, addr: srv.Addr(), up: up, c: client(t, srv.Addr())})
+			}
+			done := make(chan struct{})
+			var writer sync.WaitGroup
+			tr.settle()()
+			writer.Go(func() { tr.write(done) })
+			for range steps {
+				tr.step()
+			}
+			release := tr.settle()
+			close(done)
+			release()
+			writer.Wait()
+			full := 0
+			for _, p := range tr.all {
+				full += p.full + p.given()
+				equal(t, tr.top().addr, p.addr)
+			}
+			if full != len(tr.all)-1 {
+				t.Errorf("%d members resynced fully %d times", len(tr.all), full)
+			}
+		})
+	}
+}

@@ -1,0 +1,139 @@
+package replication
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"rowfall/replication/resp"
+	"rowfall/replication/stream"
+)
+
+const (
+	maxWait   = 365 * 24 * time.Hour
+	syncCheck = 10 * time.Millisecond // how often WAITAOF looks whether the log is durable
+)
+
+// wait is WAIT numreplicas timeout-ms: it blocks until so many replicas have
+// acknowledged everything that was written before it.
+func (s *session) wait(ctx context.Context, args [][]byte) {
+	want, err := strconv.Atoi(string(args[1]))
+	if err != nil || want < 0 {
+		s.fail("ERR value is out of range, must be positive")
+		return
+	}
+	if role, _ := s.n.Role(); role == Replica {
+		s.fail("ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.")
+		return
+	}
+	s.block(ctx, args[2], func(ctx context.Context) {
+		s.out = resp.AppendInt(s.out, int64(s.n.waitAcked(ctx, want)))
+	})
+}
+
+// waitAOF is WAITAOF numlocal numreplicas timeout-ms: as WAIT, for what is on
+// disk, here and there. Our log stands for the AOF.
+func (s *session) waitAOF(ctx context.Context, args [][]byte) {
+	local, err := strconv.Atoi(string(args[1]))
+	if err != nil || local < 0 || local > 1 {
+		s.fail("ERR value is out of range, value must between 0 and 1")
+		return
+	}
+	want, err := strconv.Atoi(string(args[2]))
+	if err != nil || want < 0 {
+		s.fail("ERR value is out of range, must be positive")
+		return
+	}
+	if role, _ := s.n.Role(); role == Replica {
+		s.fail("ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.")
+		return
+	}
+	s.block(ctx, args[3], func(ctx context.Context) {
+		here, there := s.n.waitDurable(ctx, local, want)
+		s.out = resp.AppendArray(s.out, 2)
+		s.out = resp.AppendInt(resp.AppendInt(s.out, int64(here)), int64(there))
+	})
+}
+
+// block runs a command that waits until timeout (ms, 0: for ever) or until its
+// client leaves. Inside EXEC nothing waits.
+func (s *session) block(ctx context.Context, timeout []byte, run func(ctx context.Context)) {
+	ms, err := strconv.ParseInt(string(timeout), 10, 64)
+	switch {
+	case err != nil || ms > int64(maxWait/time.Millisecond):
+		s.fail("ERR timeout is not an integer or out of range")
+		return
+	case ms < 0:
+		s.fail("ERR timeout is negative")
+		return
+	case s.multi.open:
+		ctx, cancel := context.WithCancel(ctx)
+		cancel()
+		run(ctx)
+		return
+	case s.flush() != nil: // what was answered before it must not wait for it
+		s.closed = true
+		return
+	}
+	if ms > 0 {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
+		defer cancel()
+	}
+	s.n.stats.blocked.Add(1)
+	defer s.n.stats.blocked.Add(-1)
+	s.attended(ctx, run)
+}
+
+// waitAcked waits until want replicas have acknowledged everything written so
+// far or ctx ends, and returns how many have.
+func (n *Node) waitAcked(ctx context.Context, want int) int {
+	at := stream.Offset(n.appender.written.Load())
+	count, more := n.replicas.reached(at)
+	if count >= want || ctx.Err() != nil {
+		return count
+	}
+	if _, err := n.appender.submit(ctx, 0, nil, n.appender.getAck); err != nil {
+		return count
+	}
+	for {
+		select {
+		case <-more:
+		case <-ctx.Done():
+		}
+		count, more = n.replicas.reached(at)
+		if count >= want || ctx.Err() != nil {
+			return count
+		}
+	}
+}
+
+// waitDurable is waitAcked for what the log and the replicas have on disk.
+func (n *Node) waitDurable(ctx context.Context, local, want int) (here, there int) {
+	at := stream.Offset(n.appender.written.Load())
+	look := func() (bool, <-chan struct{}) {
+		if here = 0; n.store.Synced() >= at {
+			here = 1
+		}
+		var more <-chan struct{}
+		there, more = n.replicas.durable(at)
+		return here >= local && there >= want || ctx.Err() != nil, more
+	}
+	done, more := look()
+	if !done && there < want {
+		if _, err := n.appender.submit(ctx, 0, nil, n.appender.getAck); err != nil {
+			return here, there
+		}
+	}
+	tick := time.NewTicker(syncCheck)
+	defer tick.Stop()
+	for !done {
+		select {
+		case <-more:
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+		done, more = look()
+	}
+	return here, there
+}

@@ -1,0 +1,248 @@
+package replication_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+	"rowfall/replication"
+	"rowfall/replication/stream"
+)
+
+// WAITAOF tells what is on disk: in our log, and in the replicas' AOFs.
+func TestWaitAOF(t *testing.T) {
+	c := config(t)
+	c.Log.Fsync = stream.Always
+	n, _ := complete(t, c)
+	r := dialRaw(t, n.Addr())
+	from := psync(r, "?", "-1")
+	r.send("REPLCONF", "ACK", from.String())
+	eventually(t, "the replica is online", func() bool { return n.Status().Replicas[0].State == replication.ReplicaOnline })
+	at := apply(t, n, unit("SET", "k", "v"))
+	r.expect(string(unit("SELECT", "0")) + string(unit("SET", "k", "v"))) // what was not sent cannot be acknowledged
+	ask := dialRaw(t, n.Addr())
+	ask.send("WAITAOF", "1", "0", "0")
+	ask.expect("*2\r\n:1\r\n:0\r\n")
+	ask.send("WAITAOF", "1", "1", "0")
+	r.send("REPLCONF", "ACK", at.String()) // applied, but not on its disk
+	r.send("REPLCONF", "ACK", at.String(), "FACK", at.String())
+	ask.expect("*2\r\n:1\r\n:1\r\n")
+	for command, want := range map[string]string{
+		"WAITAOF 2 0 0":  "-ERR value is out of range, value must between 0 and 1",
+		"WAITAOF 0 -1 0": "-ERR value is out of range, must be positive",
+		"WAITAOF 0 0 -1": "-ERR timeout is negative",
+		"WAITAOF 0 0 x":  "-ERR timeout is not an integer or out of range",
+		"WAIT 0 -1":      "-ERR timeout is negative",
+	} {
+		if got := ask.do(strings.Fields(command)...); got != want {
+			t.Errorf("%s gets %q", command, got)
+		}
+	}
+}
+
+// A real server with an AOF is counted when it has the data on disk.
+func TestWaitAOFOfRealServer(t *testing.T) {
+	servertest.Need(t, servers.Redis)
+	n, _ := complete(t, config(t))
+	servertest.Cache(t, servers.Redis, servers.CacheOptions{Args: append([]string{"--appendonly", "yes"}, replicaOf(n.Addr())...)})
+	eventually(t, "it is online", func() bool {
+		st := n.Status().Replicas
+		return len(st) == 1 && st[0].State == replication.ReplicaOnline
+	})
+	apply(t, n, unit("SET", "k", "v"))
+	got, err := client(t, n.Addr()).Do(t.Context(), "WAITAOF", 1, 1, int(patience/time.Millisecond)).Int64Slice()
+	if err != nil || len(got) != 2 || got[0] != 1 || got[1] != 1 {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// Who waits and leaves is not waited for.
+func TestBlockedClientLeaves(t *testing.T) {
+	c := config(t)
+	blocked, ended := make(chan struct{}), make(chan struct{})
+	c.Commands = map[string]replication.Handler{"BLOCK": func(ctx context.Context, dst []byte, _ int, _ [][]byte) []byte {
+		close(blocked)
+		<-ctx.Done()
+		close(ended)
+		return dst
+	}}
+	n, _ := complete(t, c)
+	w := dialRaw(t, n.Addr())
+	w.send("WAIT", "1", "0")
+	h := dialRaw(t, n.Addr())
+	h.send("BLOCK")
+	h.send("PING") // what it sent on does not hide its end
+	<-blocked
+	if got := n.Status().Clients; got != 2 {
+		t.Errorf("%d clients", got)
+	}
+	w.Close()
+	h.Close()
+	<-ended
+	eventually(t, "they are gone", func() bool { return n.Status().Clients == 0 })
+}
+
+// What a blocked client sends meanwhile is answered afterwards.
+func TestPipelineBehindWait(t *testing.T) {
+	n, _ := complete(t, config(t))
+	r := dialRaw(t, n.Addr())
+	r.send("WAIT", "1", "20")
+	r.send("ECHO", strings.Repeat("x", 100_000))
+	r.expect(":0\r\n$100000\r\n" + strings.Repeat("x", 100_000) + "\r\n")
+	if got := r.do("PING"); got != "+PONG" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// EXEC reads one moment, however many units come.
+func TestTransactionReadsOneMoment(t *testing.T) {
+	n, _ := start(t, config(t))
+	apply(t, n, atomically(unit("SET", "a", "0"), unit("HSET", "b", "n", "0")))
+	var writer sync.WaitGroup
+	done := make(chan struct{})
+	writer.Go(func() {
+		_, term := n.Role()
+		for i := 1; ; i++ {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			v := strconv.Itoa(i)
+			if _, err := n.Apply(context.Background(), term, atomically(unit("SET", "a", v), unit("HSET", "b", "n", v))); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	c := client(t, n.Addr())
+	for range 300 {
+		var a, b *redis.StringCmd
+		if _, err := c.TxPipelined(t.Context(), func(p redis.Pipeliner) error {
+			a = p.Get(t.Context(), "a")
+			p.Info(t.Context())
+			b = p.HGet(t.Context(), "b", "n")
+			return nil
+		}); err != nil || a.Val() != b.Val() {
+			t.Fatalf("%q and %q in one transaction, %v", a.Val(), b.Val(), err)
+		}
+	}
+	close(done)
+	writer.Wait()
+}
+
+// With MinReplicas, Apply waits for replicas that keep up, and goes on by itself.
+func TestMinReplicasHoldsApplyBack(t *testing.T) {
+	c := config(t)
+	c.MinReplicas, c.MinReplicasMaxLag = 1, 200*time.Millisecond
+	n, _ := start(t, c)
+	apply(t, n, unit("SET", "k", "0")) // nobody can follow before it is complete
+	n.SetComplete(true)
+	_, term := n.Role()
+	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := n.Apply(soon, term, unit("SET", "k", "1")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without replicas: %v", err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := n.Apply(context.Background(), term, unit("SET", "k", "2"))
+		done <- err
+	}()
+	eventually(t, "it says so", func() bool { return strings.Contains(n.Status().Held, "0 of 1 replicas") })
+	r := dialRaw(t, n.Addr())
+	from := psync(r, "?", "-1")
+	eventually(t, "Apply goes on", func() bool {
+		r.send("REPLCONF", "ACK", from.String())
+		select {
+		case err := <-done:
+			return err == nil
+		default:
+			return false
+		}
+	})
+	// It acknowledges on and on, but not what was written.
+	stop := make(chan struct{})
+	var acks sync.WaitGroup
+	acks.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+				r.Write(unit("REPLCONF", "ACK", from.String())) //nolint:errcheck // it ends with the test
+			}
+		}
+	})
+	eventually(t, "it is held back again", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		_, err := n.Apply(ctx, term, unit("SET", "k", "3"))
+		return errors.Is(err, context.DeadlineExceeded)
+	})
+	close(stop)
+	acks.Wait()
+	if info := client(t, n.Addr()).Info(t.Context(), "replication").Val(); !strings.Contains(info, "min_slaves_good_slaves:0\r\n") {
+		t.Errorf("INFO says %s", info)
+	}
+	// Whoever waits is told of a demotion.
+	go func() {
+		_, err := n.Apply(context.Background(), term, unit("SET", "k", "4"))
+		done <- err
+	}()
+	eventually(t, "it waits", func() bool { return n.Status().Held != "" })
+	if err := n.ReplicaOf(t.Context(), "127.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; !errors.Is(err, replication.ErrDemoted) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// CONFIG SET takes all or nothing, and REWRITE keeps it over a restart.
+func TestSettingsAreKept(t *testing.T) {
+	c := config(t)
+	n, stop := start(t, c)
+	cl := client(t, n.Addr())
+	do := func(args ...any) string {
+		v, err := cl.Do(t.Context(), args...).Result()
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprint(v)
+	}
+	for _, step := range [][2]string{
+		{"CONFIG SET min-slaves-to-write 2 repl-timeout x", "ERR CONFIG SET failed (possibly related to argument 'repl-timeout') - argument couldn't be parsed into an integer"},
+		{"CONFIG GET min-replicas-to-write", "map[min-replicas-to-write:0]"},
+		{"CONFIG SET maxclients 0", "ERR CONFIG SET failed (possibly related to argument 'maxclients') - argument must be between 1 and 2147483647 inclusive"},
+		{"CONFIG SET replica-serve-stale-data maybe", "ERR CONFIG SET failed (possibly related to argument 'replica-serve-stale-data') - argument must be 'yes' or 'no'"},
+		{"CONFIG SET min-slaves-to-write 2 replica-serve-stale-data no masterauth sec\"ret", "OK"},
+		{"CONFIG REWRITE", "OK"},
+		{"CONFIG SET repl-timeout 7", "OK"},
+	} {
+		args := []any{}
+		for _, a := range strings.Fields(step[0]) {
+			args = append(args, a)
+		}
+		if got := do(args...); got != step[1] {
+			t.Errorf("%s gives %q, want %q", step[0], got, step[1])
+		}
+	}
+	stop()
+	n, _ = start(t, c)
+	cl = client(t, n.Addr())
+	for name, want := range map[string]string{"min-replicas-to-write": "2", "slave-serve-stale-data": "no", "masterauth": `sec"ret`, "repl-timeout": "60"} {
+		if got := cl.ConfigGet(t.Context(), name).Val()[name]; got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}
