@@ -1,0 +1,129 @@
+package dump
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+const (
+	// bufferSize is what the buffer holds normally, in bytes.
+	bufferSize = 1 << 20
+	// keptSize is the largest buffer that is kept when a big packet is done.
+	keptSize = 16 << 20
+	// maxPacket bounds a packet joined from its parts. A server sends at most
+	// 1 GiB of event, plus headers.
+	maxPacket = 1<<30 + 1<<20
+	// fullPart is the length of a part that is followed by another one.
+	fullPart = 0xffffff
+	// partHeader is three bytes of length and one of sequence number.
+	partHeader = 4
+)
+
+// packets splits what a connection yields into packets, in place. buf[r:w] is
+// read but not yet handed out.
+type packets struct {
+	buf  []byte
+	r, w int
+}
+
+// next returns the next packet's payload if it is complete; it is valid until
+// the next fill.
+func (p *packets) next() ([]byte, bool) {
+	end, parts := p.scan()
+	if parts == 0 {
+		return nil, false
+	}
+	start := p.r + partHeader
+	if parts > 1 {
+		start = p.join(parts)
+	}
+	p.r = end
+	return p.buf[start:end], true
+}
+
+// complete reports whether next would return a packet.
+func (p *packets) complete() bool {
+	_, parts := p.scan()
+	return parts > 0
+}
+
+// scan returns where the next packet ends and of how many parts it is, 0 if it
+// is not all there.
+func (p *packets) scan() (end, parts int) {
+	at := p.r
+	for {
+		if p.w-at < partHeader {
+			return 0, 0
+		}
+		n := int(p.buf[at]) | int(p.buf[at+1])<<8 | int(p.buf[at+2])<<16
+		at += partHeader + n
+		if at > p.w {
+			return 0, 0
+		}
+		parts++
+		if n < fullPart {
+			return at, parts
+		}
+	}
+}
+
+// join moves the parts together, towards the end, over the headers between
+// them; it returns where the payload begins.
+func (p *packets) join(parts int) int {
+	// Every part but the last is full, so part i's data begins here:
+	data := func(i int) int { return p.r + i*(partHeader+fullPart) + partHeader }
+	start := data(parts - 1)
+	for i := parts - 2; i >= 0; i-- {
+		start -= fullPart
+		copy(p.buf[start:], p.buf[data(i):data(i)+fullPart])
+	}
+	return start
+}
+
+// fill reads once. What next returned before is lost.
+func (p *packets) fill(r io.Reader) error {
+	if err := p.makeRoom(); err != nil {
+		return err
+	}
+	n, err := r.Read(p.buf[p.w:])
+	p.w += n
+	if n > 0 {
+		// An error along with bytes comes again without them.
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// makeRoom leaves space to read into: it moves the rest to the front, grows the
+// buffer only as far as what has arrived justifies (a length is no promise),
+// and gives a large one back when it is no longer needed.
+func (p *packets) makeRoom() error {
+	rest := p.w - p.r
+	switch {
+	case p.buf == nil, len(p.buf) > keptSize && rest < bufferSize/2:
+		p.move(make([]byte, bufferSize))
+	case rest == 0:
+		p.r, p.w = 0, 0
+	case len(p.buf)-p.w >= len(p.buf)/4:
+	case rest <= len(p.buf)/2:
+		p.move(p.buf)
+	case rest >= maxPacket:
+		return fmt.Errorf("read packet: it is longer than %d bytes", maxPacket)
+	case len(p.buf)-p.w == 0 || p.r > 0:
+		p.move(make([]byte, min(2*len(p.buf), maxPacket+bufferSize)))
+	}
+	if p.w == len(p.buf) {
+		return errors.New("read packet: the buffer is full")
+	}
+	return nil
+}
+
+func (p *packets) move(to []byte) {
+	p.w = copy(to, p.buf[p.r:p.w])
+	p.r = 0
+	p.buf = to
+}

@@ -1,0 +1,194 @@
+package dump
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"strings"
+	"time"
+
+	"rowfall/binlog"
+	"rowfall/binlog/events"
+	"rowfall/binlog/mysql"
+)
+
+// The commands of the client protocol that are ours.
+const (
+	commandDump     = 0x12
+	commandRegister = 0x15
+	commandDumpGTID = 0x1e
+)
+
+// wantHeartbeatV2 is the flag of a dump command that asks for heartbeats whose
+// offset has 64 bits (MySQL 8.0.26).
+const wantHeartbeatV2 = 0x02
+
+// firstEvent is the offset of a file's first event, behind its magic.
+const firstEvent = 4
+
+// ask prepares the session and asks for the binlog after from.
+func (s *Stream) ask(ctx context.Context, c Config, from binlog.Position) error {
+	if c.ServerID == 0 {
+		return errors.New("the server id must not be 0")
+	}
+	keepAlive(s.net)
+	server := s.conn.Server()
+	s.parser = events.NewParser(events.Options{
+		MariaDB: server.Flavor == mysql.MariaDB, GTIDs: keepsGTIDs(server),
+		SkipChecksum: c.SkipChecksum, Tables: c.Tables,
+	})
+	if err := s.prepareSession(ctx, c, server); err != nil {
+		return err
+	}
+	if err := s.register(ctx, c.ServerID); err != nil {
+		return fmt.Errorf("register as a replica: %w", err)
+	}
+	if keepsGTIDs(server) && !from.GTID.IsZero() && (from.File == "" || server.Flavor != mysql.MariaDB) {
+		return s.askGTID(ctx, c, server, from)
+	}
+	return s.askFile(ctx, c, server, from)
+}
+
+// keepsGTIDs reports whether a server's transactions have GTIDs.
+func keepsGTIDs(server mysql.Server) bool { return server.GTIDMode || server.Flavor == mysql.MariaDB }
+
+// keepAlive lets the kernel notice a peer that is gone, also while we do not
+// read.
+func keepAlive(c net.Conn) {
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = t.NetConn()
+	}
+	if t, ok := c.(*net.TCPConn); ok {
+		// It is an additional guard: without it the silence is noticed too.
+		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 4})
+	}
+}
+
+// prepareSession sets what a dump goes by. Both spellings of each variable:
+// servers before 8.0.26 know the old one, later ones take either.
+func (s *Stream) prepareSession(ctx context.Context, c Config, server mysql.Server) error {
+	beat := c.Heartbeat.Nanoseconds()
+	sql := fmt.Sprintf("SET @source_binlog_checksum = @@global.binlog_checksum, @master_binlog_checksum = @@global.binlog_checksum, "+
+		"@source_heartbeat_period = %d, @master_heartbeat_period = %d, @replica_uuid = '%[3]s', @slave_uuid = '%[3]s'", beat, beat, newUUID())
+	if server.Flavor == mysql.MariaDB {
+		sql += ", @mariadb_slave_capability = 4" // it understands GTIDs
+	}
+	if err := s.conn.Exec(ctx, sql); err != nil {
+		return fmt.Errorf("prepare session: %w", err)
+	}
+	return nil
+}
+
+// newUUID returns a random UUID: a server ends the dump of another replica with
+// our uuid.
+func newUUID() string {
+	var u [16]byte
+	_, _ = rand.Read(u[:]) // it never fails
+	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+}
+
+// register makes us show in SHOW REPLICAS, where people look for who reads
+// their binlog.
+func (s *Stream) register(ctx context.Context, id uint32) error {
+	const host = "rowfall"
+	b := binary.LittleEndian.AppendUint32(nil, id)
+	b = append(append(b, byte(len(host))), host...)
+	b = append(b, 0, 0)                        // user, password
+	b = binary.LittleEndian.AppendUint16(b, 0) // port
+	b = append(b, make([]byte, 4+4)...)        // rank, source id
+	if err := s.conn.Command(commandRegister, b); err != nil {
+		return err
+	}
+	for {
+		if reply, ok := s.packets.next(); ok {
+			if len(reply) > 0 && reply[0] == 0 {
+				return nil
+			}
+			return mysql.ParseError(reply)
+		}
+		if _, err := s.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// askGTID asks for everything but a GTID set. In which file that begins is for
+// the server to say.
+func (s *Stream) askGTID(ctx context.Context, c Config, server mysql.Server, from binlog.Position) error {
+	text := from.GTID.AppendBinary(nil)
+	from.File, from.Offset = "", 0
+	s.parser.Start(from)
+	if server.Flavor == mysql.MariaDB {
+		if err := s.conn.Exec(ctx, fmt.Sprintf("SET @slave_connect_state = '%s'", from.GTID.String())); err != nil {
+			return fmt.Errorf("set the GTID position: %w", err)
+		}
+		return s.conn.Command(commandDump, dumpRequest(0, firstEvent, c.ServerID, ""))
+	}
+	b := binary.LittleEndian.AppendUint16(nil, dumpFlags(server))
+	b = binary.LittleEndian.AppendUint32(b, c.ServerID)
+	b = binary.LittleEndian.AppendUint32(b, 0) // length of the file's name
+	b = binary.LittleEndian.AppendUint64(b, firstEvent)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(text)))
+	return s.conn.Command(commandDumpGTID, append(b, text...))
+}
+
+// askFile asks for what comes after an offset, or for the whole file where the
+// beginning is needed: to learn the GTID set, or since the command's offset has
+// but 32 bits.
+func (s *Stream) askFile(ctx context.Context, c Config, server mysql.Server, from binlog.Position) error {
+	if from.File == "" {
+		return errors.New("the position has no file and offset, and the server keeps no GTIDs; give FILE:OFFSET, or --from snapshot")
+	}
+	from.Offset = max(from.Offset, firstEvent)
+	if !keepsGTIDs(server) {
+		from.GTID = binlog.GTIDSet{}
+	}
+	at := from.Offset
+	if learn := server.GTIDMode && server.Flavor == mysql.MySQL; learn || at > math.MaxUint32 {
+		at = firstEvent
+		s.parser.StartSkipping(from, learn)
+	} else {
+		if err := s.checkOffset(ctx, from); err != nil {
+			return err
+		}
+		s.parser.Start(from)
+	}
+	return s.conn.Command(commandDump, dumpRequest(dumpFlags(server), uint32(at), c.ServerID, from.File))
+}
+
+// checkOffset refuses an offset where no event begins: the server might wait
+// there for the rest of what it takes for one, without a word.
+func (s *Stream) checkOffset(ctx context.Context, at binlog.Position) error {
+	if strings.ContainsAny(at.File, `'\`) {
+		return fmt.Errorf("%q is no name of a binlog file", at.File)
+	}
+	_, err := s.conn.Query(ctx, fmt.Sprintf("SHOW BINLOG EVENTS IN '%s' FROM %d LIMIT 1", at.File, at.Offset))
+	var se *mysql.ServerError
+	if errors.As(err, &se) && strings.Contains(se.Message, "Could not find target log") {
+		return nil // the dump says more about a missing file
+	}
+	if err != nil {
+		return fmt.Errorf("%s:%d is not where an event begins; take a position that the server or Rowfall gave, or --from snapshot: %w", at.File, at.Offset, err)
+	}
+	return nil
+}
+
+func dumpFlags(server mysql.Server) uint16 {
+	if server.Flavor == mysql.MySQL && server.AtLeast(8, 0, 26) {
+		return wantHeartbeatV2
+	}
+	return 0
+}
+
+// dumpRequest is the payload of COM_BINLOG_DUMP.
+func dumpRequest(flags uint16, offset, id uint32, file string) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, offset)
+	b = binary.LittleEndian.AppendUint16(b, flags)
+	b = binary.LittleEndian.AppendUint32(b, id)
+	return append(b, file...)
+}

@@ -1,0 +1,119 @@
+package events
+
+import (
+	"encoding/binary"
+	"errors"
+	"math/bits"
+)
+
+// errTruncated is returned when an event's lengths reach beyond its end.
+var errTruncated = errors.New("the event is damaged: it ends too early")
+
+// cursor reads an event's fields from the front of b. Reading past the end sets
+// bad and yields zeroes, so that a run of fields is checked once, at its end.
+type cursor struct {
+	b   []byte
+	bad bool
+}
+
+// take returns the next n bytes, in place.
+func (c *cursor) take(n uint64) []byte {
+	if n > uint64(len(c.b)) {
+		c.b, c.bad = nil, true
+		return nil
+	}
+	v := c.b[:n:n]
+	c.b = c.b[n:]
+	return v
+}
+
+func (c *cursor) byte() byte {
+	if v := c.take(1); v != nil {
+		return v[0]
+	}
+	return 0
+}
+
+func (c *cursor) uint16() uint16 {
+	if v := c.take(2); v != nil {
+		return binary.LittleEndian.Uint16(v)
+	}
+	return 0
+}
+
+func (c *cursor) uint32() uint32 {
+	if v := c.take(4); v != nil {
+		return binary.LittleEndian.Uint32(v)
+	}
+	return 0
+}
+
+func (c *cursor) uint64() uint64 {
+	if v := c.take(8); v != nil {
+		return binary.LittleEndian.Uint64(v)
+	}
+	return 0
+}
+
+// uint returns a little-endian number of n bytes, at most 8.
+func (c *cursor) uint(n uint64) (v uint64) {
+	for i, b := range c.take(n) {
+		v |= uint64(b) << (8 * i)
+	}
+	return v
+}
+
+// packed returns a number in the client protocol's length encoding.
+func (c *cursor) packed() uint64 {
+	switch v := c.byte(); {
+	case v < 251:
+		return uint64(v)
+	case v == 252:
+		return c.uint(2)
+	case v == 253:
+		return c.uint(3)
+	case v == 254:
+		return c.uint(8)
+	}
+	c.b, c.bad = nil, true
+	return 0
+}
+
+// name returns a string with its length before and a zero byte after it.
+func (c *cursor) name() []byte {
+	v := c.take(c.packed())
+	c.take(1)
+	return v
+}
+
+// tableID returns a table id of six bytes, or of four.
+func (c *cursor) tableID(wide bool) uint64 {
+	if wide {
+		return c.uint(6)
+	}
+	return c.uint(4)
+}
+
+// clip shortens text of the server for an error message.
+func clip(b []byte) string {
+	const most = 80
+	if len(b) > most {
+		return string(b[:most]) + "..."
+	}
+	return string(b)
+}
+
+// varint returns an unsigned number of MySQL's serialization library: as many
+// low one bits as bytes follow, a zero bit, then the number, little-endian.
+func (c *cursor) varint() uint64 {
+	if len(c.b) == 0 {
+		c.bad = true
+		return 0
+	}
+	more := uint64(bits.TrailingZeros8(^c.b[0]))
+	if more == 8 {
+		c.take(1)
+		return c.uint64()
+	}
+	return c.uint(more+1) >> (more + 1)
+}

@@ -1,0 +1,455 @@
+package events
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"rowfall/binlog"
+)
+
+// Options says whose events a Parser reads, and what for.
+type Options struct {
+	// MariaDB says that they are a MariaDB's and not a MySQL's.
+	MariaDB bool
+	// GTIDs says that the server keeps GTIDs, so that positions have a set.
+	GTIDs bool
+	// SkipChecksum leaves events unverified.
+	SkipChecksum bool
+	// Tables says which tables are mapped; it must not be nil.
+	Tables Tables
+}
+
+// Parser turns events' bytes into binlog.Events. It does no I/O: the same bytes
+// from a socket, a file or a test give the same events. Its methods are for one
+// goroutine. After an error it is of no more use.
+type Parser struct {
+	// maria says that the events are a MariaDB's; verify that checksums are
+	// looked at; gtids that the set of GTIDs is known and kept.
+	maria, verify, gtids bool
+
+	// From the last FORMAT_DESCRIPTION: the lengths of the types' fixed parts,
+	// and whether events end in a CRC32.
+	fixed    [256]uint8
+	known    int
+	checksum bool
+
+	// file and offset are the end of the last event read, transactions or not.
+	file   string
+	offset uint64
+	// position is what the user sees.
+	position binlog.Position
+	// skipTo is the offset in skipFile up to which everything is read for its
+	// GTIDs only, which gather in executed; 0 when that is over.
+	skipFile string
+	skipTo   uint64
+	executed binlog.GTIDSet
+	// learn says that executed must begin with the file's PREVIOUS_GTIDS, which
+	// has not been read yet.
+	learn bool
+
+	transaction transaction
+	maps        tableMaps
+	payload     payload
+	inflater    inflater
+	prepared    map[string]struct{}
+	// tag is the last GTID's tag, kept so as not to allocate it again.
+	tag   string
+	event binlog.Event
+}
+
+// NewParser returns a parser for the events of one connection, or of one file.
+// One of the Start methods must be called before Next.
+func NewParser(o Options) *Parser {
+	p := &Parser{maria: o.MariaDB, verify: !o.SkipChecksum, gtids: o.GTIDs}
+	p.maps.tables = o.Tables
+	return p
+}
+
+// Start makes p ready for the events after from, of a connection that begins to
+// read at from. It takes from over: the caller must not change its set.
+func (p *Parser) Start(from binlog.Position) {
+	p.position = from
+	p.file, p.offset = from.File, from.Offset
+}
+
+// StartSkipping is Start for a connection that begins to read at the beginning
+// of from.File: nothing is yielded before from.Offset, which must be where a
+// transaction ends. learn says that from's GTID set is to be found out on the
+// way, from the file's PREVIOUS_GTIDS (which MariaDB has not).
+func (p *Parser) StartSkipping(from binlog.Position, learn bool) {
+	p.Start(from)
+	p.skipFile, p.skipTo, p.learn = from.File, from.Offset, learn
+	p.executed = from.GTID.Clone()
+}
+
+// Position returns where the parser stands: up to and including the last Commit
+// or Statement. It lives: it is valid until the next Next or Pending, and moves
+// also past what is not yielded, though never within a transaction.
+func (p *Parser) Position() *binlog.Position { return &p.position }
+
+// Forget makes the parser ask Tables again for every table, from the next
+// statement on.
+func (p *Parser) Forget() { p.maps.forget = true }
+
+// Idle reports whether the parser stands between transactions, at a place that
+// its user may see.
+func (p *Parser) Idle() bool { return p.idle() && p.skipTo == 0 }
+
+// idle reports whether the parser stands between transactions.
+func (p *Parser) idle() bool { return p.transaction.state == stateIdle && !p.payload.active }
+
+// HasPending reports whether the event that Next was given last is not yet read
+// to its end.
+func (p *Parser) HasPending() bool { return p.payload.active }
+
+// Pending returns the next event out of a compressed transaction, or nil when
+// there is none (any more). It is valid until the next call of Next or Pending.
+// Errors are as those of Next.
+func (p *Parser) Pending() (*binlog.Event, error) {
+	for p.payload.active {
+		raw, err := p.payload.next()
+		if err != nil {
+			return nil, p.place(kindPayload, p.offset, err)
+		}
+		if raw == nil {
+			if p.transaction.state != stateIdle {
+				return nil, p.place(kindPayload, p.offset, errors.New("the event is damaged: its transaction has no end"))
+			}
+			return nil, nil
+		}
+		h := parseHeader(raw)
+		ev, err := p.inner(h, raw[HeaderSize:])
+		if err != nil {
+			return nil, p.place(h.kind, p.offset, err)
+		}
+		if ev != nil {
+			return ev, nil
+		}
+	}
+	return nil, nil
+}
+
+// Next takes one whole event, from its header to its checksum, and returns what
+// it means to the user, or nil if that is nothing. After it, Pending is due
+// until it returns nil. raw is borrowed until the call of Next after that, and
+// the event returned is valid until the next call of Next or Pending.
+//
+// An error says which event it was, and where: the end of the one before.
+func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
+	if len(raw) < HeaderSize {
+		return nil, p.place(0, p.offset, errTruncated)
+	}
+	h := parseHeader(raw)
+	if uint64(h.size) != uint64(len(raw)) {
+		return nil, p.place(h.kind, p.offset, fmt.Errorf("the event is damaged: it claims %d bytes and has %d", h.size, len(raw)))
+	}
+	start := p.offset
+	body, err := p.strip(h, raw)
+	if err != nil {
+		return nil, p.place(h.kind, start, err)
+	}
+	p.advance(h)
+	ev, err := p.dispatch(h, body)
+	if err == nil && p.skipTo > 0 {
+		ev, err = p.skip(h)
+	}
+	if err != nil {
+		return nil, p.place(h.kind, start, err)
+	}
+	if p.transaction.state == stateIdle && !p.payload.active && p.skipTo == 0 {
+		p.position.File, p.position.Offset = p.file, p.offset
+	}
+	return ev, nil
+}
+
+// place says where an error happened: the end of the event before.
+func (p *Parser) place(k kind, offset uint64, err error) error {
+	return fmt.Errorf("read %s event after %s:%d: %w", k, p.file, offset, err)
+}
+
+// strip verifies an event's checksum and returns its body without header and
+// checksum.
+func (p *Parser) strip(h header, raw []byte) ([]byte, error) {
+	body := raw[HeaderSize:]
+	sum := p.checksum
+	switch {
+	case h.kind == kindFormatDescription:
+		// It says itself whether it has one, and is parsed with it.
+		return body, nil
+	case h.kind == kindRotate && h.flags&flagArtificial != 0 && p.known == 0:
+		// Made before the server read its own FORMAT_DESCRIPTION: only the
+		// bytes tell.
+		sum = len(body) >= checksumSize && checksumFits(raw)
+	}
+	if !sum {
+		return body, nil
+	}
+	if len(body) < checksumSize {
+		return nil, errTruncated
+	}
+	if p.verify && !checksumFits(raw) {
+		return nil, errChecksum
+	}
+	return body[:len(body)-checksumSize], nil
+}
+
+var errChecksum = errors.New("the event is damaged: its checksum is wrong; check the server's disk and network")
+
+// checksumFits reports whether an event's last four bytes are the CRC32 of the
+// others.
+func checksumFits(raw []byte) bool {
+	n := len(raw) - checksumSize
+	return crc32.ChecksumIEEE(raw[:n]) == binary.LittleEndian.Uint32(raw[n:])
+}
+
+// advance moves the offset past an event. The header holds but 32 bits of where
+// the event ends, so the offset moves on to the next place with these bits;
+// events that we are not sent (of skipped GTIDs, ANNOTATE_ROWS) are passed too.
+func (p *Parser) advance(h header) {
+	switch h.kind {
+	case kindRotate, kindHeartbeat, kindHeartbeatV2:
+		return // they say more themselves, or repeat what was said
+	}
+	switch {
+	case h.flags&flagArtificial != 0:
+	case h.kind == kindFormatDescription:
+		// Sent again before the middle of a file, it must not move us.
+		p.offset = max(p.offset, uint64(h.end))
+	case h.end != 0:
+		p.offset += uint64(h.end - uint32(p.offset))
+	default:
+		// MariaDB 11.4 does not say it within a transaction, but at its end.
+		p.offset += uint64(h.size)
+	}
+}
+
+// dispatch handles an event of the stream.
+func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
+	switch h.kind {
+	case kindFormatDescription:
+		return p.formatDescription(h, body)
+	case kindRotate:
+		return p.rotate(h, body)
+	case kindPreviousGTIDs:
+		return p.previousGTIDs(body)
+	case kindHeartbeat, kindHeartbeatV2:
+		return p.heartbeat(h, body)
+	case kindGTID, kindAnonymousGTID:
+		return nil, p.gtid(h, body)
+	case kindTaggedGTID:
+		return nil, p.taggedGTID(h, body)
+	case kindMariaGTID:
+		return nil, p.mariaGTID(h, body)
+	case kindPayload:
+		if p.transaction.state != stateNamed {
+			return nil, errMidTransaction
+		}
+		if p.skipTo > 0 {
+			p.commit(h)
+			return nil, nil
+		}
+		if err := p.payload.begin(body); err != nil {
+			return nil, err
+		}
+		return p.Pending()
+	case kindIncident:
+		return nil, errors.New("the server says that changes may be missing from its binlog; start again with --from snapshot")
+	case kindStop, kindMariaCheckpoint, kindMariaGTIDList, kindMariaStartEncryption, kindTransactionCtx, kindViewChange:
+		return nil, nil
+	}
+	return p.inner(h, body)
+}
+
+// inner handles the events that also stand in a compressed transaction.
+func (p *Parser) inner(h header, body []byte) (*binlog.Event, error) {
+	if h.kind != kindTableMap {
+		p.maps.statement = false
+	}
+	switch h.kind {
+	case kindTableMap:
+		return nil, p.tableMap(body)
+	case kindWriteRows, kindUpdateRows, kindDeleteRows, kindWriteRowsV1, kindUpdateRowsV1, kindDeleteRowsV1,
+		kindMariaWriteRowsCompressed, kindMariaUpdateRowsCompressed, kindMariaDeleteRowsCompressed,
+		kindMariaWriteCompressedV1, kindMariaUpdateCompressedV1, kindMariaDeleteCompressedV1,
+		kindPartialUpdateRows:
+		return p.rows(h, body)
+	case kindQuery, kindMariaQueryCompressed:
+		return p.query(h, body)
+	case kindXID:
+		if p.transaction.state == stateIdle {
+			return nil, errMidTransaction
+		}
+		return p.commit(h), nil
+	case kindXAPrepare:
+		return p.xaPrepare(h, body)
+	case kindIgnorable, kindRowsQuery, kindMariaAnnotate:
+		return nil, nil
+	case kindIntVar, kindRand, kindUserVar:
+		// They belong to the QUERY that follows, which is judged by itself.
+		return nil, nil
+	}
+	if h.flags&flagIgnorable != 0 {
+		return nil, nil
+	}
+	switch h.kind {
+	case kindLoad, kindNewLoad, kindCreateFile, kindAppendBlock, kindExecLoad, kindDeleteFile, kindBeginLoadQuery, kindExecuteLoadQuery:
+		return nil, fmt.Errorf("a LOAD DATA was logged as a statement: %w", errStatementFormat)
+	}
+	return nil, fmt.Errorf("this event is not known to Rowfall (type %d); please report it", uint8(h.kind))
+}
+
+// formatDescription learns how the events that follow are laid out.
+func (p *Parser) formatDescription(h header, body []byte) (*binlog.Event, error) {
+	c := cursor{b: body}
+	version := c.uint16()
+	c.take(50 + 4) // server version, creation time
+	length := c.byte()
+	if c.bad || len(c.b) < 1+checksumSize {
+		return nil, errTruncated
+	}
+	if version != 4 || length != HeaderSize {
+		return nil, fmt.Errorf("binlog version %d is not supported: the server is too old", version)
+	}
+	lengths, algorithm := c.b[:len(c.b)-5], c.b[len(c.b)-5]
+	if algorithm > 1 {
+		return nil, fmt.Errorf("checksum algorithm %d is unknown; set binlog_checksum=CRC32 on the server", algorithm)
+	}
+	if algorithm == 1 && p.verify && !p.formatChecksumFits(h, body) {
+		return nil, errChecksum
+	}
+	if p.transaction.state != stateIdle {
+		return nil, errBrokenOff
+	}
+	p.fixed = [256]uint8{}
+	p.known = min(copy(p.fixed[1:], lengths), 255)
+	p.checksum = algorithm == 1
+	return p.progress(h), nil
+}
+
+// formatChecksumFits verifies a FORMAT_DESCRIPTION, whose checksum is made
+// without the flag that the file is in use.
+func (p *Parser) formatChecksumFits(h header, body []byte) bool {
+	var head [HeaderSize]byte
+	binary.LittleEndian.PutUint32(head[0:], h.time)
+	head[4] = byte(h.kind)
+	binary.LittleEndian.PutUint32(head[5:], h.server)
+	binary.LittleEndian.PutUint32(head[9:], h.size)
+	binary.LittleEndian.PutUint32(head[13:], h.end)
+	binary.LittleEndian.PutUint16(head[17:], h.flags&^flagInUse)
+	n := len(body) - checksumSize
+	sum := crc32.Update(crc32.ChecksumIEEE(head[:]), crc32.IEEETable, body[:n])
+	return sum == binary.LittleEndian.Uint32(body[n:])
+}
+
+// rotate moves to another file: at its end, and (artificial) at the start.
+func (p *Parser) rotate(h header, body []byte) (*binlog.Event, error) {
+	if p.transaction.state != stateIdle {
+		return nil, errBrokenOff
+	}
+	c := cursor{b: body}
+	offset := c.uint64()
+	if c.bad || len(c.b) == 0 {
+		return nil, errTruncated
+	}
+	if p.skipTo > 0 && string(c.b) != p.skipFile {
+		// The end of a file that was followed by another is behind its ROTATE.
+		if h.flags&flagArtificial != 0 || p.offset+uint64(h.size) != p.skipTo {
+			return nil, fmt.Errorf("%s:%d lies beyond the end of that file", p.skipFile, p.skipTo)
+		}
+		p.skipped()
+	}
+	if p.file != string(c.b) {
+		p.file = string(c.b)
+	}
+	p.offset = offset
+	return p.progress(h), nil
+}
+
+// heartbeat says where an idle server stands, or how far it has passed what we
+// already have.
+func (p *Parser) heartbeat(h header, body []byte) (*binlog.Event, error) {
+	file, end, wide := body, uint64(h.end), false
+	if h.kind == kindHeartbeatV2 {
+		file = nil
+		c := cursor{b: body}
+		for len(c.b) > 0 && !c.bad {
+			field := c.byte()
+			if field == 0 {
+				break
+			}
+			value := cursor{b: c.take(c.packed())}
+			switch field {
+			case 1:
+				file = value.b
+			case 2:
+				end, wide = value.packed(), true
+				c.bad = c.bad || value.bad
+			}
+		}
+		if c.bad {
+			return nil, errTruncated
+		}
+	}
+	if p.transaction.state != stateIdle {
+		return nil, nil
+	}
+	if string(file) == p.file {
+		if !wide && end != 0 {
+			// Backwards means that we have been told more already.
+			if d := uint32(end) - uint32(p.offset); d < 1<<31 {
+				p.offset += uint64(d)
+			}
+		} else if end > p.offset {
+			p.offset = end
+		}
+	}
+	return p.progress(h), nil
+}
+
+// Progress returns an event that says where the parser stands; it is valid as
+// those of Next. It must stand between transactions (see Idle).
+func (p *Parser) Progress() *binlog.Event { return p.progress(header{}) }
+
+func (p *Parser) progress(h header) *binlog.Event {
+	return p.emit(binlog.Progress, int64(h.time)*1e6)
+}
+
+// emit sets the event to yield. Rows keep what they have allocated.
+func (p *Parser) emit(k binlog.Kind, time int64) *binlog.Event {
+	p.event.Kind, p.event.Time = k, time
+	p.event.Database, p.event.SQL = "", ""
+	return &p.event
+}
+
+// skip decides, after an event, whether the place that was asked for is
+// reached. It must lie between two transactions.
+func (p *Parser) skip(h header) (*binlog.Event, error) {
+	switch h.kind {
+	case kindFormatDescription, kindRotate, kindHeartbeat, kindHeartbeatV2:
+		if p.learn {
+			return nil, nil
+		}
+	}
+	if p.learn {
+		return nil, errors.New("the file does not begin with a PREVIOUS_GTIDS event: it is of another server or damaged")
+	}
+	if p.offset < p.skipTo {
+		return nil, nil
+	}
+	// A place within the file's head is as good as the head's end.
+	if p.offset > p.skipTo && h.kind != kindPreviousGTIDs {
+		return nil, fmt.Errorf("%s:%d is not where an event ends; take a position that the server or Rowfall gave", p.skipFile, p.skipTo)
+	}
+	if !p.idle() {
+		return nil, errMidTransaction
+	}
+	p.skipped()
+	return p.progress(h), nil
+}
+
+func (p *Parser) skipped() {
+	p.skipTo = 0
+	p.position.GTID, p.executed = p.executed, binlog.GTIDSet{}
+}

@@ -1,0 +1,469 @@
+package events
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"go.uber.org/goleak"
+
+	"rowfall/binlog"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// maker makes the events of a binlog file by hand.
+type maker struct {
+	checksum bool
+	// jump is added to the next event's place, as if others had been skipped.
+	offset uint64
+	events [][]byte
+}
+
+func (m *maker) add(k kind, flags uint16, body ...[]byte) {
+	b := m.raw(k, flags, m.checksum, body...)
+	m.events = append(m.events, b)
+}
+
+func (m *maker) raw(k kind, flags uint16, checksum bool, body ...[]byte) []byte {
+	b := make([]byte, HeaderSize)
+	b = append(b, bytes.Join(body, nil)...)
+	size := len(b)
+	if checksum {
+		size += checksumSize
+	}
+	binary.LittleEndian.PutUint32(b[0:], 1_700_000_000)
+	b[4] = byte(k)
+	binary.LittleEndian.PutUint32(b[5:], 1)
+	binary.LittleEndian.PutUint32(b[9:], uint32(size))
+	if flags&flagArtificial == 0 {
+		m.offset += uint64(size)
+		binary.LittleEndian.PutUint32(b[13:], uint32(m.offset))
+	}
+	binary.LittleEndian.PutUint16(b[17:], flags)
+	if checksum {
+		b = binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
+	}
+	return b
+}
+
+// head begins a file at an offset.
+func (m *maker) head(offset uint64) {
+	m.offset = offset
+	m.add(kindRotate, flagArtificial, binary.LittleEndian.AppendUint64(nil, offset), []byte("binlog.000007"))
+	body := make([]byte, 2+50+4)
+	binary.LittleEndian.PutUint16(body, 4)
+	lengths := bytes.Repeat([]byte{8}, 42)
+	lengths[kindQuery-1] = 13
+	lengths[kindWriteRows-1], lengths[kindUpdateRows-1], lengths[kindDeleteRows-1] = 10, 10, 10
+	algorithm := byte(0)
+	if m.checksum {
+		algorithm = 1
+	}
+	raw := m.raw(kindFormatDescription, flagArtificial, true, body, []byte{HeaderSize}, lengths, []byte{algorithm})
+	m.events = append(m.events, raw)
+}
+
+func gtidBody(sequence uint64) []byte {
+	b := append([]byte{1}, bytes.Repeat([]byte{0xab}, 16)...)
+	b = binary.LittleEndian.AppendUint64(b, sequence)
+	b = append(b, 2)
+	b = append(b, make([]byte, 16)...)
+	time := binary.LittleEndian.AppendUint64(nil, 1_700_000_000_123_456)
+	return append(b, time[:7]...)
+}
+
+func queryBody(sql string) []byte {
+	b := make([]byte, 13)
+	b[8] = 4
+	return append(append(b, "shop\x00"...), sql...)
+}
+
+func mapBody(id byte, name string) []byte {
+	b := []byte{id, 0, 0, 0, 0, 0, 1, 0}
+	b = append(append(append(b, 4), "shop"...), 0)
+	b = append(append(append(b, byte(len(name))), name...), 0)
+	b = append(b, 2, typeLong, 15, 2, 44, 1, 0)
+	return append(b, metaSignedness, 1, 0x80)
+}
+
+// rowsBody holds n rows.
+func rowsBody(id byte, n int) []byte {
+	b := []byte{id, 0, 0, 0, 0, 0, 1, 0, 2, 0, 2, 3}
+	for i := range n {
+		b = append(b, 0, byte(i), 1, 0, 0, 5, 0)
+		b = append(b, "hello"...)
+	}
+	return b
+}
+
+// transaction adds one as MySQL writes it.
+func (m *maker) transaction(sequence uint64, rows int) {
+	m.add(kindGTID, 0, gtidBody(sequence))
+	m.add(kindQuery, 0, queryBody("BEGIN"))
+	m.add(kindTableMap, 0, mapBody(byte(sequence), "t"))
+	m.add(kindWriteRows, 0, rowsBody(byte(sequence), rows))
+	m.add(kindXID, 0, make([]byte, 8))
+}
+
+type one struct {
+	table *binlog.Table
+	asked int
+}
+
+func (o *one) Table(_, name string) (*binlog.Table, error) {
+	o.asked++
+	if name != o.table.Name {
+		return nil, nil
+	}
+	return o.table, nil
+}
+
+func newOne() *one {
+	return &one{table: &binlog.Table{Database: "shop", Name: "t", Primary: []int{0}, Columns: []binlog.Column{
+		{Name: "id", SQLType: "int unsigned", Type: binlog.TypeInt, Unsigned: true},
+		{Name: "v", SQLType: "varchar(75)", Type: binlog.TypeVarchar, Length: 75, Charset: "utf8mb4"},
+	}}}
+}
+
+func newParser(o *one) *Parser {
+	p := NewParser(Options{GTIDs: true, Tables: o})
+	p.Start(binlog.Position{})
+	return p
+}
+
+// feed runs events through a parser and calls f for what comes of them.
+func feed(p *Parser, events [][]byte, f func(*binlog.Event)) error {
+	for _, raw := range events {
+		for ev, err := p.Next(raw); ; ev, err = p.Pending() {
+			if err != nil {
+				return err
+			}
+			if ev == nil {
+				break
+			}
+			f(ev)
+			if ev.Kind == binlog.Changes {
+				for ev.Rows.Next() {
+				}
+				if err := ev.Rows.Err(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// The offset goes on past 4 GiB, where that of the events begins again at 0.
+func TestOffsetBeyond32Bits(t *testing.T) {
+	m := &maker{checksum: true}
+	m.head(1<<33 - 400)
+	for i := range 10 {
+		m.transaction(uint64(i+1), 3)
+	}
+	p := newParser(newOne())
+	commits := 0
+	if err := feed(p, m.events, func(ev *binlog.Event) {
+		if ev.Kind != binlog.Commit {
+			return
+		}
+		commits++
+		if ev.Time != 1_700_000_000_123_456 {
+			t.Errorf("time is %d", ev.Time)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if p.position.Offset != m.offset || commits != 10 || p.position.File != "binlog.000007" {
+		t.Errorf("we are at %s:%d after %d transactions, not at %d", p.position.File, p.position.Offset, commits, m.offset)
+	}
+	if got := p.position.GTID.String(); got != "abababab-abab-abab-abab-abababababab:1-10" {
+		t.Errorf("GTID set is %s", got)
+	}
+}
+
+// A table is looked up once however often the server opens it anew, and again
+// after Forget.
+func TestTableMapsAreRemembered(t *testing.T) {
+	m := &maker{checksum: true}
+	m.head(4)
+	for i := range 200 {
+		m.transaction(uint64(i+1), 1)
+	}
+	o := newOne()
+	p := newParser(o)
+	half := len(m.events) / 2
+	nothing := func(*binlog.Event) {}
+	if err := feed(p, m.events[:half], nothing); err != nil || o.asked != 1 {
+		t.Fatal(o.asked, err)
+	}
+	p.Forget()
+	if err := feed(p, m.events[half:], nothing); err != nil || o.asked != 2 {
+		t.Fatal(o.asked, err)
+	}
+}
+
+// A GTID with a tag has a format of its own; the fields are MySQL's example.
+func TestTaggedGTID(t *testing.T) {
+	body := []byte{0x02, 0x76, 0x00, 0x00, 0x02, 0x02}
+	for i := range 16 {
+		if b := byte(0x10 * i); b < 0x80 {
+			body = append(body, b<<1)
+		} else {
+			body = append(body, b<<2|1, b>>6)
+		}
+	}
+	body = append(body, 0x04, 6<<1<<1, 0x06, 3<<1)
+	body = append(body, "tag"...)
+	body = append(body, 0x0c, 0x7f) // a commit time of eight bytes
+	time := uint64(1_700_000_000_123_456)
+	body = append(body[:len(body)-1], binary.LittleEndian.AppendUint64(nil, time<<8|0x7f)...)
+	m := &maker{}
+	m.head(4)
+	m.add(kindTaggedGTID, 0, body)
+	m.add(kindQuery, 0, queryBody("BEGIN"))
+	m.add(kindXID, 0, make([]byte, 8))
+	p := newParser(newOne())
+	if err := feed(p, m.events, func(ev *binlog.Event) {
+		if ev.Kind == binlog.Commit && ev.Time != int64(time) {
+			t.Errorf("time is %d", ev.Time)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.position.GTID.String(); got != "00102030-4050-6070-8090-a0b0c0d0e0f0:tag:6" {
+		t.Errorf("GTID set is %s", got)
+	}
+}
+
+// Damage, and what must not be, is an error that names the place.
+func TestErrors(t *testing.T) {
+	for _, c := range []struct {
+		name, want string
+		make       func(m *maker)
+	}{
+		{"checksum", "checksum", func(m *maker) { m.transaction(1, 1); m.events[len(m.events)-2][30] ^= 1 }},
+		{"length", "damaged", func(m *maker) { m.transaction(1, 1); m.events[5] = m.events[5][:25] }},
+		{"rows outside", "middle of a transaction", func(m *maker) { m.add(kindTableMap, 0, mapBody(1, "t")) }},
+		{"rows without map", "table map", func(m *maker) {
+			m.add(kindQuery, 0, queryBody("BEGIN"))
+			m.add(kindWriteRows, 0, rowsBody(1, 1))
+		}},
+		{"commit outside", "middle of a transaction", func(m *maker) { m.add(kindXID, 0, make([]byte, 8)) }},
+		{"unknown", "type 77", func(m *maker) { m.add(77, 0) }},
+		{"incident", "INCIDENT", func(m *maker) { m.add(kindIncident, 0, []byte{1, 0, 0}) }},
+		{"broken off", "breaks off", func(m *maker) { m.transaction(1, 1); m.events = m.events[:len(m.events)-1]; m.head(m.offset) }},
+		{"patch", "binlog_row_value_options", func(m *maker) {
+			m.add(kindQuery, 0, queryBody("BEGIN"))
+			m.add(kindTableMap, 0, mapBody(1, "t"))
+			m.add(kindPartialUpdateRows, 0, rowsBody(1, 1))
+		}},
+		{"text", "binlog_format=ROW", func(m *maker) {
+			m.add(kindQuery, 0, queryBody("BEGIN"))
+			m.add(kindQuery, 0, queryBody("/* a */ update t set a = 1"))
+		}},
+		{"rollback", "rolled back", func(m *maker) {
+			m.transaction(1, 1)
+			m.events = m.events[:len(m.events)-1]
+			m.add(kindQuery, 0, queryBody("ROLLBACK"))
+		}},
+		{"sign", "sign", func(m *maker) {
+			m.transaction(1, 1)
+			body := mapBody(1, "t")
+			body[len(body)-1] = 0
+			m.events[4] = m.raw(kindTableMap, 0, true, body)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := &maker{checksum: true}
+			m.head(4)
+			c.make(m)
+			err := feed(newParser(newOne()), m.events, func(*binlog.Event) {})
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "binlog.000007:") {
+				t.Errorf("error is %v", err)
+			}
+		})
+	}
+	// What says that it may be ignored is.
+	m := &maker{}
+	m.head(4)
+	m.add(77, flagIgnorable)
+	m.transaction(1, 1)
+	if err := feed(newParser(newOne()), m.events, func(*binlog.Event) {}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A compressed transaction is one event of the stream, however large.
+func TestPayload(t *testing.T) {
+	encoder, _ := zstd.NewWriter(nil)
+	for _, events := range []int{1, 100, 5000} {
+		inner := &maker{}
+		inner.add(kindQuery, 0, queryBody("BEGIN"))
+		inner.add(kindTableMap, 0, mapBody(1, "t"))
+		for range events {
+			inner.add(kindWriteRows, 0, rowsBody(1, 100))
+		}
+		inner.add(kindXID, 0, make([]byte, 8))
+		m := &maker{checksum: true}
+		m.head(4)
+		for i := range 3 {
+			m.add(kindGTID, 0, gtidBody(uint64(i+1)))
+			m.add(kindPayload, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
+		}
+		p := newParser(newOne())
+		var changes, commits int
+		if err := feed(p, m.events, func(ev *binlog.Event) {
+			switch ev.Kind {
+			case binlog.Changes:
+				changes++
+			case binlog.Commit:
+				commits++
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if changes != 3*events || commits != 3 || p.position.Offset != m.offset {
+			t.Errorf("%d changes, %d commits, at %d of %d", changes, commits, p.position.Offset, m.offset)
+		}
+	}
+}
+
+// corpus is a stream of all that MySQL and MariaDB write by hand.
+func corpus() []byte {
+	m := &maker{}
+	m.head(4)
+	m.transaction(1, 3)
+	m.add(kindQuery, 0, queryBody("CREATE TABLE x (id INT)"))
+	m.add(kindHeartbeatV2, flagArtificial, []byte{1, 13}, []byte("binlog.000007"), []byte{2, 3, 253, 0, 1, 0, 0})
+	m.add(kindHeartbeat, 0, []byte("binlog.000007"))
+	m.add(kindPreviousGTIDs, 0, make([]byte, 8))
+	m.add(kindMariaGTIDList, 0, make([]byte, 4))
+	m.add(kindXAPrepare, 0, make([]byte, 13))
+	encoder, _ := zstd.NewWriter(nil)
+	inner := &maker{}
+	inner.add(kindQuery, 0, queryBody("BEGIN"))
+	inner.add(kindTableMap, 0, mapBody(1, "t"))
+	inner.add(kindWriteRows, 0, rowsBody(1, 4))
+	inner.add(kindXID, 0, make([]byte, 8))
+	m.add(kindAnonymousGTID, 0, gtidBody(0))
+	m.add(kindPayload, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
+	return bytes.Join(m.events, nil)
+}
+
+// FuzzParser takes any bytes for a file's events. It must neither panic nor
+// allocate without bound.
+func FuzzParser(f *testing.F) {
+	f.Add(corpus(), false)
+	f.Add(corpus(), true)
+	f.Fuzz(func(t *testing.T, b []byte, maria bool) {
+		p := newParser(newOne())
+		p.maria, p.verify = maria, false
+		for len(b) >= HeaderSize {
+			// Sizes and checksums are made right, or little would get far.
+			n := int(binary.LittleEndian.Uint32(b[9:]))
+			if n < HeaderSize || n > len(b) {
+				n = len(b)
+			}
+			raw := slices.Clone(b[:n])
+			b = b[n:]
+			binary.LittleEndian.PutUint32(raw[9:], uint32(n))
+			if feed(p, [][]byte{raw}, func(*binlog.Event) {}) != nil {
+				return
+			}
+		}
+	})
+}
+
+// FuzzInflate takes any bytes for MariaDB's compressed ones.
+func FuzzInflate(f *testing.F) {
+	f.Add([]byte{0x81, 5, 0x78, 0x9c, 0xcb, 0x48, 0xcd, 0xc9, 0xc9, 7, 0, 6, 0x2c, 2, 0x15})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var i inflater
+		_, _ = i.inflate(b)
+	})
+}
+
+// BenchmarkTransactions parses transactions of some rows each; an op is a row.
+func BenchmarkTransactions(b *testing.B) {
+	encoder, _ := zstd.NewWriter(nil)
+	for _, c := range []struct {
+		name       string
+		rows       int
+		compressed bool
+	}{{"1", 1, false}, {"4", 4, false}, {"200", 200, false}, {"compressed-1", 1, true}, {"compressed-200", 200, true}} {
+		m := &maker{checksum: true}
+		m.head(4)
+		head := len(m.events)
+		for i := range 100 {
+			if !c.compressed {
+				m.transaction(uint64(i+1), c.rows)
+				continue
+			}
+			inner := &maker{}
+			inner.add(kindQuery, 0, queryBody("BEGIN"))
+			inner.add(kindTableMap, 0, mapBody(1, "t"))
+			inner.add(kindWriteRows, 0, rowsBody(1, c.rows))
+			inner.add(kindXID, 0, make([]byte, 8))
+			m.add(kindGTID, 0, gtidBody(uint64(i+1)))
+			m.add(kindPayload, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
+		}
+		b.Run(c.name, func(b *testing.B) {
+			p := newParser(newOne())
+			nothing := func(*binlog.Event) {}
+			if err := feed(p, m.events, nothing); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for n := 0; n < b.N; n += 100 * c.rows {
+				if err := feed(p, m.events[head:], nothing); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// Following costs no allocation, whatever the size of transactions.
+func TestNoAllocations(t *testing.T) {
+	m := &maker{checksum: true}
+	m.head(4)
+	head := len(m.events)
+	for i := range 100 {
+		m.transaction(uint64(i+1), 1+i%5)
+	}
+	p := newParser(newOne())
+	nothing := func(*binlog.Event) {}
+	if err := feed(p, m.events, nothing); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(10, func() {
+		if err := feed(p, m.events[head:], nothing); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations in 100 transactions", n)
+	}
+}
+
+// A YEAR has a bit among the signs that a table map tells, though its sign is
+// never compared.
+func TestSignOfYear(t *testing.T) {
+	table := &binlog.Table{Columns: []binlog.Column{
+		{Name: "y", SQLType: "year", Type: binlog.TypeYear},
+		{Name: "n", SQLType: "int", Type: binlog.TypeInt},
+	}}
+	kinds := []byte{typeYear, typeLong}
+	if err := verifySigns(table, kinds, cursor{b: []byte{0x80}}); err != nil {
+		t.Error(err)
+	}
+	if err := verifySigns(table, kinds, cursor{b: []byte{0xc0}}); err == nil || !strings.Contains(err.Error(), "column n") {
+		t.Errorf("error is %v", err)
+	}
+}

@@ -1,0 +1,206 @@
+package events
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zlib"
+	"github.com/klauspost/compress/zstd"
+)
+
+const (
+	// maxEvent bounds one event, in bytes: a server writes at most 1 GiB, plus
+	// headers.
+	maxEvent = 1<<30 + 1<<20
+	// maxWindow bounds zstd's memory: the window of its highest level.
+	maxWindow = 128 << 20
+	// keptBuffer is the largest decompression buffer that is kept for reuse.
+	keptBuffer = 4 << 20
+)
+
+// The compression types of a TRANSACTION_PAYLOAD event.
+const (
+	payloadZstd = 0
+	payloadNone = 255
+)
+
+// payload takes a TRANSACTION_PAYLOAD event apart. It decompresses as a stream:
+// a transaction may be far larger than what should be held in memory, and sizes
+// that an event claims are not to be trusted.
+type payload struct {
+	active bool
+	source source
+	zstd   *zstd.Decoder
+	reader io.Reader
+	// buf[r:w] is decompressed but not yet handed out.
+	buf  []byte
+	r, w int
+}
+
+// source reads compressed bytes in place. Bytes and Len let zstd decode a small
+// one in a single step.
+type source struct{ b []byte }
+
+func (s *source) Read(p []byte) (int, error) {
+	if len(s.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, s.b)
+	s.b = s.b[n:]
+	return n, nil
+}
+
+func (s *source) Bytes() []byte { return s.b }
+func (s *source) Len() int      { return len(s.b) }
+
+// begin starts with the body of a TRANSACTION_PAYLOAD event, which is borrowed
+// until next has returned nil.
+func (p *payload) begin(body []byte) error {
+	compression := uint64(payloadNone + 1)
+	c := cursor{b: body}
+	for {
+		field := c.packed()
+		if field == 0 || c.bad {
+			break
+		}
+		value := cursor{b: c.take(c.packed())}
+		if field == 2 {
+			compression = value.packed()
+			c.bad = c.bad || value.bad
+		}
+	}
+	if c.bad {
+		return errTruncated
+	}
+	p.source.b = c.b
+	switch compression {
+	case payloadNone:
+		p.reader = &p.source
+	case payloadZstd:
+		if err := p.resetZstd(); err != nil {
+			return fmt.Errorf("decompress transaction: %w", err)
+		}
+		p.reader = p.zstd
+	default:
+		return fmt.Errorf("compression type %d is unknown; set binlog_transaction_compression=OFF on the server", compression)
+	}
+	p.r, p.w, p.active = 0, 0, true
+	return nil
+}
+
+func (p *payload) resetZstd() (err error) {
+	if p.zstd == nil {
+		p.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderMaxMemory(maxWindow), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return err
+		}
+	}
+	return p.zstd.Reset(&p.source)
+}
+
+// next returns the next event, valid until the next call, or nil after the
+// last.
+func (p *payload) next() ([]byte, error) {
+	if err := p.need(HeaderSize); err != nil {
+		if errors.Is(err, io.EOF) && p.r == p.w {
+			p.end()
+			return nil, nil
+		}
+		return nil, fmt.Errorf("decompress transaction: %w", noEOF(err))
+	}
+	size := binary.LittleEndian.Uint32(p.buf[p.r+9:])
+	if size < HeaderSize || size > maxEvent {
+		return nil, fmt.Errorf("decompress transaction: an event claims %d bytes", size)
+	}
+	if err := p.need(int(size)); err != nil {
+		return nil, fmt.Errorf("decompress transaction: %w", noEOF(err))
+	}
+	event := p.buf[p.r : p.r+int(size) : p.r+int(size)]
+	p.r += int(size)
+	return event, nil
+}
+
+func (p *payload) end() {
+	p.active = false
+	p.source.b, p.reader = nil, nil
+	if cap(p.buf) > keptBuffer {
+		p.buf = nil
+	}
+}
+
+// need makes n bytes available at r. The buffer doubles as bytes arrive.
+func (p *payload) need(n int) error {
+	for p.w-p.r < n {
+		if p.r > 0 && (p.r == p.w || len(p.buf)-p.w == 0) {
+			p.w = copy(p.buf, p.buf[p.r:p.w])
+			p.r = 0
+		}
+		if p.w == len(p.buf) {
+			p.buf = append(p.buf, make([]byte, max(len(p.buf), 64<<10))...)
+		}
+		m, err := p.reader.Read(p.buf[p.w:])
+		p.w += m
+		if m == 0 && err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// inflater undoes MariaDB's log_bin_compress: a byte that holds the number of
+// length bytes (and the algorithm, of which there is one), the big-endian
+// length of the text, zlib data.
+type inflater struct {
+	source bytes.Reader
+	zlib   io.ReadCloser
+	out    bytes.Buffer
+}
+
+// inflate returns the decompressed bytes, valid until the next call.
+func (f *inflater) inflate(b []byte) ([]byte, error) {
+	if len(b) == 0 || b[0]&0x70 != 0 || b[0]&0x07 > 4 || len(b) < 1+int(b[0]&0x07) {
+		return nil, errors.New("decompress event: its header is damaged")
+	}
+	n, head := 0, int(b[0]&0x07)
+	for _, c := range b[1 : 1+head] {
+		n = n<<8 | int(c)
+	}
+	if n > maxEvent {
+		return nil, fmt.Errorf("decompress event: it claims %d bytes", n)
+	}
+	f.source.Reset(b[1+head:])
+	if err := f.reset(); err != nil {
+		return nil, fmt.Errorf("decompress event: %w", err)
+	}
+	if f.out.Cap() > keptBuffer {
+		f.out = bytes.Buffer{}
+	}
+	f.out.Reset()
+	got, err := f.out.ReadFrom(io.LimitReader(f.zlib, int64(n)+1))
+	if err == nil && got != int64(n) {
+		err = fmt.Errorf("it claims %d bytes and has %d", n, got)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decompress event: %w", err)
+	}
+	return f.out.Bytes(), nil
+}
+
+func (f *inflater) reset() (err error) {
+	if f.zlib == nil {
+		f.zlib, err = zlib.NewReader(&f.source)
+		return err
+	}
+	return f.zlib.(zlib.Resetter).Reset(&f.source, nil)
+}

@@ -1,0 +1,211 @@
+package events
+
+import (
+	"bytes"
+	"fmt"
+
+	"rowfall/binlog"
+)
+
+// query handles a QUERY event: the text of a statement, or a word that begins
+// or ends a transaction.
+func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
+	c := cursor{b: body}
+	fixed := cursor{b: c.take(uint64(p.fixedPart(kindQuery, 13)))}
+	fixed.take(8) // thread, execution time
+	schema := uint64(fixed.byte())
+	fixed.uint16() // error code
+	vars := uint64(fixed.uint16())
+	c.take(vars)
+	database := c.take(schema)
+	c.byte() // zero
+	text := c.b
+	if c.bad || fixed.bad {
+		return nil, errTruncated
+	}
+	if h.kind == kindMariaQueryCompressed {
+		var err error
+		if text, err = p.inflater.inflate(text); err != nil {
+			return nil, err
+		}
+	}
+	first, rest := keyword(text)
+	switch class := classes[string(first.text())]; class {
+	case classBegin:
+		return nil, p.begin()
+	case classCommit:
+		return p.end(h)
+	case classRollback:
+		return p.rollback(h, rest)
+	case classSavepoint:
+		return nil, nil
+	case classXA:
+		return p.xa(h, text, rest)
+	case classDefinition:
+		return p.statement(h, database, text), nil
+	case classRows:
+		return p.rowStatement(database, text)
+	default:
+		if p.transaction.state == stateOpen {
+			return p.rowStatement(database, text)
+		}
+		return p.statement(h, database, text), nil
+	}
+}
+
+// fixedPart returns the length of the fixed part of a type's body.
+func (p *Parser) fixedPart(k kind, usual int) int {
+	if int(k) <= p.known {
+		return int(p.fixed[k])
+	}
+	return usual
+}
+
+// end handles COMMIT, which ends a transaction of tables without an engine that
+// has transactions.
+func (p *Parser) end(h header) (*binlog.Event, error) {
+	if p.transaction.state == stateIdle {
+		return nil, errMidTransaction
+	}
+	return p.commit(h), nil
+}
+
+// rollback handles ROLLBACK and ROLLBACK TO. They are logged only when the
+// transaction also changed tables that cannot be rolled back; which rows stay
+// is not for us to tell.
+func (p *Parser) rollback(h header, rest []byte) (*binlog.Event, error) {
+	if p.transaction.state == stateIdle {
+		return nil, errMidTransaction
+	}
+	if p.transaction.mapped {
+		return nil, fmt.Errorf("a transaction that changed mapped tables, some of them without transactions, was rolled back; " +
+			"which rows stayed is not in the binlog: start again with --from snapshot")
+	}
+	if next, _ := keyword(rest); string(next.text()) == "TO" {
+		return nil, nil
+	}
+	return p.commit(h), nil
+}
+
+// xa handles the XA statements. PREPARE has an event of its own.
+func (p *Parser) xa(h header, text, rest []byte) (*binlog.Event, error) {
+	switch next, _ := keyword(rest); string(next.text()) {
+	case "START", "BEGIN":
+		if p.maria && p.transaction.state == stateOpen {
+			return nil, nil
+		}
+		return nil, p.begin()
+	case "END":
+		return nil, nil
+	case "ROLLBACK":
+		// Of what was prepared; none of it was taken over.
+		return p.commit(h), nil
+	case "COMMIT":
+		return p.xaCommit(h, text)
+	}
+	return nil, fmt.Errorf("statement %q is not known to Rowfall; please report it", clip(text))
+}
+
+// statement yields a statement. By itself it is a transaction of its own;
+// within one (CREATE TABLE ... SELECT) the position stays until the commit.
+func (p *Parser) statement(h header, database, text []byte) *binlog.Event {
+	open := p.transaction.state == stateOpen
+	time := p.time(h)
+	if !open {
+		if p.transaction.state == stateIdle {
+			p.transaction = transaction{}
+			time = int64(h.time) * 1e6
+		}
+		p.commit(h)
+	}
+	ev := p.emit(binlog.Statement, time)
+	if p.skipTo == 0 {
+		ev.Database, ev.SQL = string(database), string(text)
+	}
+	return ev
+}
+
+// rowStatement handles text that changes rows, or might.
+func (p *Parser) rowStatement(database, text []byte) (*binlog.Event, error) {
+	if p.skipTo > 0 || len(bytes.TrimSpace(skipComments(text))) == 0 {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("changes were logged as a statement instead of rows (in database %s: %q): %w", clip(database), clip(text), errStatementFormat)
+}
+
+// class says what a statement is to us, by its first word.
+type class uint8
+
+const (
+	classOther class = iota
+	classBegin
+	classCommit
+	classRollback
+	classSavepoint
+	classXA
+	classDefinition
+	classRows
+)
+
+// classes has the statements that are told apart. Others are definitions when
+// they stand alone and changes of rows within a transaction.
+var classes = map[string]class{
+	"BEGIN": classBegin, "COMMIT": classCommit, "ROLLBACK": classRollback,
+	"SAVEPOINT": classSavepoint, "RELEASE": classSavepoint, "XA": classXA,
+	"CREATE": classDefinition, "ALTER": classDefinition, "DROP": classDefinition, "RENAME": classDefinition,
+	"TRUNCATE": classDefinition, "GRANT": classDefinition, "REVOKE": classDefinition, "ANALYZE": classDefinition,
+	"OPTIMIZE": classDefinition, "REPAIR": classDefinition, "FLUSH": classDefinition, "SET": classDefinition,
+	"INSERT": classRows, "UPDATE": classRows, "DELETE": classRows, "REPLACE": classRows, "LOAD": classRows,
+	"WITH": classRows, "SELECT": classRows, "CALL": classRows, "DO": classRows, "IMPORT": classRows,
+}
+
+// word is a keyword in capitals.
+type word struct {
+	b [12]byte
+	n int
+}
+
+func (w *word) text() []byte { return w.b[:w.n] }
+
+// keyword returns the first word of SQL text, comments aside, and what follows;
+// a word too long to be one of ours is cut.
+func keyword(sql []byte) (w word, rest []byte) {
+	sql = skipComments(sql)
+	i := 0
+	for ; i < len(sql); i++ {
+		c := sql[i]
+		if c >= 'a' && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		if (c < 'A' || c > 'Z') && c != '_' {
+			break
+		}
+		if w.n < len(w.b) {
+			w.b[w.n] = c
+			w.n++
+		}
+	}
+	return w, sql[i:]
+}
+
+// skipComments drops white space and comments from the front of SQL text, and
+// the opening of those that servers execute ("/*!80000 ").
+func skipComments(sql []byte) []byte {
+	for {
+		sql = bytes.TrimLeft(sql, " \t\r\n\f\v(;")
+		switch {
+		case bytes.HasPrefix(sql, []byte("/*!")), bytes.HasPrefix(sql, []byte("/*M!")):
+			sql = bytes.TrimLeft(sql[3:], "!0123456789")
+		case bytes.HasPrefix(sql, []byte("/*")):
+			_, after, _ := bytes.Cut(sql[2:], []byte("*/"))
+			sql = after
+		case bytes.HasPrefix(sql, []byte("*/")):
+			sql = sql[2:]
+		case bytes.HasPrefix(sql, []byte("#")), bytes.HasPrefix(sql, []byte("--")):
+			_, after, _ := bytes.Cut(sql, []byte("\n"))
+			sql = after
+		default:
+			return sql
+		}
+	}
+}

@@ -1,0 +1,300 @@
+package events
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"rowfall/binlog"
+)
+
+// maxVersions bounds how many table versions, and table ids, are remembered.
+const maxVersions = 4096
+
+// Tables tells a Parser which tables are mapped and what they look like.
+type Tables interface {
+	// Table returns the schema of a table, or nil and no error where the table
+	// is not mapped. It is asked once per version of the table that the binlog
+	// shows (see Parser.Forget) and its answer must fit that version; an error
+	// ends the parser's work.
+	Table(database, name string) (*binlog.Table, error)
+}
+
+// version is what one table map said: the table as it was when its rows were
+// logged. It is immutable.
+type version struct {
+	// raw is the event's body after the table id, which the server gives anew
+	// whenever it opens the table: equal bytes are the same version.
+	raw            []byte
+	database, name string
+	columns        int
+	// layout is nil where the table is not mapped.
+	layout *binlog.Layout
+}
+
+// tableMaps finds the version that a rows event refers to.
+type tableMaps struct {
+	tables Tables
+	byID   map[uint64]*version
+	byRaw  map[string]*version
+	// forget clears both when the next statement begins: the table maps of a
+	// statement stand before all its rows.
+	forget    bool
+	statement bool
+}
+
+// define handles a table map event's body; wide says that table ids have six
+// bytes instead of four.
+func (m *tableMaps) define(c cursor, wide bool) error {
+	id := c.tableID(wide)
+	if c.bad {
+		return errTruncated
+	}
+	if !m.statement {
+		m.statement = true
+		if m.byID == nil || m.forget || len(m.byRaw) > maxVersions {
+			m.byID, m.byRaw = make(map[uint64]*version), make(map[string]*version)
+			m.forget = false
+		} else if len(m.byID) > maxVersions {
+			clear(m.byID)
+		}
+	}
+	if v := m.byID[id]; v != nil && bytes.Equal(v.raw, c.b) {
+		return nil
+	}
+	v := m.byRaw[string(c.b)]
+	if v == nil {
+		var err error
+		if v, err = m.compile(c.b); err != nil {
+			return err
+		}
+		m.byRaw[string(v.raw)] = v
+	}
+	m.byID[id] = v
+	return nil
+}
+
+// compile builds a version from a table map's bytes after the table id.
+func (m *tableMaps) compile(raw []byte) (*version, error) {
+	v := &version{raw: bytes.Clone(raw)}
+	c := cursor{b: v.raw}
+	c.take(2) // flags
+	v.database = string(c.name())
+	v.name = string(c.name())
+	columns := c.packed()
+	types := c.take(columns)
+	meta := c.take(c.packed())
+	c.take((columns + 7) / 8) // which columns may be NULL
+	if c.bad {
+		return nil, errTruncated
+	}
+	v.columns = int(columns)
+	t, err := m.tables.Table(v.database, v.name)
+	if err != nil {
+		return nil, fmt.Errorf("look up table %s.%s: %w", v.database, v.name, err)
+	}
+	if t == nil {
+		return v, nil
+	}
+	if v.layout, err = binlog.NewImageLayout(t, types, meta); err != nil {
+		return nil, fmt.Errorf("read table map of %s: %w", t.FullName(), err)
+	}
+	if err = verifyMetadata(t, types, meta, c.b); err != nil {
+		return nil, fmt.Errorf("table %s is not as it was when the binlog was written: %w; "+
+			"it was altered since, or by statements that are not in the binlog: start again with --from snapshot", t.FullName(), err)
+	}
+	return v, nil
+}
+
+// The fields of a table map's optional metadata that say what a table must
+// agree with. Which of them there are is binlog_row_metadata's doing; signedness
+// is there even when that is MINIMAL (MySQL), none when it is NO_LOG (MariaDB).
+const (
+	metaSignedness = 1
+	metaNames      = 4
+	metaSetValues  = 5
+	metaEnumValues = 6
+	metaPrimaryKey = 8
+	metaPrefixKey  = 9
+)
+
+// Column types of a table map that matter here.
+const (
+	typeDecimal    = 0
+	typeTiny       = 1
+	typeShort      = 2
+	typeLong       = 3
+	typeFloat      = 4
+	typeDouble     = 5
+	typeLongLong   = 8
+	typeInt24      = 9
+	typeYear       = 13
+	typeNewDecimal = 246
+	typeEnum       = 247
+	typeSet        = 248
+	typeString     = 254
+)
+
+// verifyMetadata compares a table with the optional metadata of a table map.
+// The column count was compared before; tables with columns that are never
+// logged are compared by what is counted alike.
+func verifyMetadata(t *binlog.Table, types, meta, fields []byte) error {
+	if len(types) != len(t.Columns) {
+		return nil
+	}
+	kinds := realTypes(types, meta)
+	c := cursor{b: fields}
+	for len(c.b) > 0 {
+		field := c.byte()
+		value := cursor{b: c.take(c.packed())}
+		if c.bad {
+			return errTruncated
+		}
+		var err error
+		switch field {
+		case metaSignedness:
+			err = verifySigns(t, kinds, value)
+		case metaNames:
+			err = verifyNames(t, value)
+		case metaSetValues:
+			err = verifyValues(t, kinds, typeSet, value)
+		case metaEnumValues:
+			err = verifyValues(t, kinds, typeEnum, value)
+		case metaPrimaryKey, metaPrefixKey:
+			err = verifyPrimary(t, value, field == metaPrefixKey)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// realTypes returns the column types with ENUM and SET told apart from CHAR,
+// behind whose type they hide: their own one is in the metadata.
+func realTypes(types, meta []byte) []byte {
+	kinds := bytes.Clone(types)
+	c := cursor{b: meta}
+	for i, k := range kinds {
+		n := metaLength(k)
+		m := c.take(uint64(n))
+		if k == typeString && len(m) == 2 && (m[0] == typeEnum || m[0] == typeSet) {
+			kinds[i] = m[0]
+		}
+	}
+	return kinds
+}
+
+// metaLength returns how many bytes of metadata a column type has.
+func metaLength(kind byte) int {
+	switch kind {
+	case typeString, 15, 16, 141, typeNewDecimal, 253, typeEnum, typeSet: // VARCHAR, BIT, compressed VARCHAR, VAR_STRING
+		return 2
+	case typeFloat, typeDouble, 17, 18, 19, 140, 242, 245, 249, 250, 251, 252, 255: // temporal, compressed BLOB, VECTOR, JSON, BLOBs, GEOMETRY
+		return 1
+	}
+	return 0
+}
+
+// isNumeric reports whether a column type has a bit for its sign. YEAR has one,
+// BIT has none.
+func isNumeric(kind byte) bool {
+	switch kind {
+	case typeDecimal, typeTiny, typeShort, typeLong, typeFloat, typeDouble, typeLongLong, typeInt24, typeYear, typeNewDecimal:
+		return true
+	}
+	return false
+}
+
+// verifySigns reads a bit per numeric column, from the highest of a byte down.
+func verifySigns(t *binlog.Table, kinds []byte, c cursor) error {
+	n := 0
+	for i, k := range kinds {
+		if !isNumeric(k) {
+			continue
+		}
+		if n/8 >= len(c.b) {
+			return errTruncated
+		}
+		unsigned := c.b[n/8]&(0x80>>(n%8)) != 0
+		n++
+		// A YEAR has no other sign; schemas need not call it unsigned.
+		if col := &t.Columns[i]; col.Unsigned != unsigned && k != typeYear {
+			return fmt.Errorf("column %s is %s now and had another sign then", col.Name, col.SQLType)
+		}
+	}
+	return nil
+}
+
+func verifyNames(t *binlog.Table, c cursor) error {
+	for i := range t.Columns {
+		name := c.take(c.packed())
+		if c.bad {
+			return errTruncated
+		}
+		if col := &t.Columns[i]; !strings.EqualFold(col.Name, string(name)) {
+			return fmt.Errorf("column %d is named %s now and was %s then", i+1, col.Name, clip(name))
+		}
+	}
+	return nil
+}
+
+// verifyValues compares the members of ENUM or SET columns. The binlog has them
+// in the column's own character set; what is not ASCII is compared only where
+// that is UTF-8 as ours.
+func verifyValues(t *binlog.Table, kinds []byte, kind byte, c cursor) error {
+	for i, k := range kinds {
+		if k != kind {
+			continue
+		}
+		col := &t.Columns[i]
+		count := c.packed()
+		same := count == uint64(len(col.Values))
+		for j := uint64(0); j < count; j++ {
+			v := c.take(c.packed())
+			if c.bad {
+				return errTruncated
+			}
+			comparable := strings.HasPrefix(col.Charset, "utf8") || isASCII(v)
+			if same && comparable && col.Values[j] != string(v) && col.Charset != "binary" {
+				same = false
+			}
+		}
+		if c.bad {
+			return errTruncated
+		}
+		if !same {
+			return fmt.Errorf("column %s is %s now and had other members then", col.Name, col.SQLType)
+		}
+	}
+	return nil
+}
+
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+func verifyPrimary(t *binlog.Table, c cursor, prefixes bool) error {
+	n := 0
+	for ; len(c.b) > 0; n++ {
+		column := c.packed()
+		if prefixes {
+			c.packed()
+		}
+		if c.bad {
+			return errTruncated
+		}
+		if n >= len(t.Primary) || uint64(t.Primary[n]) != column {
+			return fmt.Errorf("the primary key has other columns now than then")
+		}
+	}
+	if n != len(t.Primary) {
+		return fmt.Errorf("the primary key has other columns now than then")
+	}
+	return nil
+}

@@ -1,0 +1,290 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"rowfall/binlog"
+)
+
+// state says where in a transaction the parser stands; doc.go has the sketch.
+type state uint8
+
+const (
+	stateIdle  state = iota // between transactions
+	stateNamed              // its GTID was read, nothing else
+	stateOpen               // in it
+)
+
+// transaction is what is known of the one that is being read.
+type transaction struct {
+	state state
+	// time is when it committed on its first server, microseconds since 1970;
+	// 0 where the GTID event does not say.
+	time int64
+	// mapped says that rows of a mapped table were yielded: from then on only
+	// a commit can end it.
+	mapped bool
+
+	// Its GTID, MySQL's or MariaDB's; sequence 0 is none.
+	uuid           [16]byte
+	tag            string
+	domain, server uint32
+	sequence       uint64
+}
+
+var (
+	errMidTransaction  = errors.New("the position is in the middle of a transaction; take one that the server or Rowfall gave")
+	errBrokenOff       = errors.New("the binlog breaks off within a transaction, as after a crash of the server; start again with --from snapshot")
+	errStatementFormat = errors.New("set binlog_format=ROW on the server, for all sessions, and start again with --from snapshot")
+)
+
+// begin opens a transaction; the GTID event before it, if any, named it.
+func (p *Parser) begin() error {
+	if p.transaction.state == stateOpen {
+		return errBrokenOff
+	}
+	if p.transaction.state == stateIdle {
+		p.transaction = transaction{}
+	}
+	p.transaction.state = stateOpen
+	return nil
+}
+
+// name begins a transaction with its GTID; the fields of it are the caller's.
+func (p *Parser) name(t transaction) error {
+	if p.transaction.state != stateIdle {
+		return errBrokenOff
+	}
+	t.state = stateNamed
+	p.transaction = t
+	return nil
+}
+
+// commit ends the transaction: only now does its GTID count.
+func (p *Parser) commit(h header) *binlog.Event {
+	t := &p.transaction
+	set := &p.position.GTID
+	if p.skipTo > 0 {
+		set = &p.executed
+	} else {
+		p.position.File, p.position.Offset = p.file, p.offset
+	}
+	if t.sequence != 0 && p.gtids {
+		if p.maria {
+			set.AddMariaDB(t.domain, t.server, t.sequence)
+		} else {
+			set.Add(t.uuid, t.tag, t.sequence)
+		}
+	}
+	t.state = stateIdle
+	return p.emit(binlog.Commit, p.time(h))
+}
+
+func (p *Parser) time(h header) int64 {
+	if p.transaction.time != 0 {
+		return p.transaction.time
+	}
+	return int64(h.time) * 1e6
+}
+
+// gtid handles GTID and ANONYMOUS_GTID. Servers before 8.0 end it after the
+// sequence number.
+func (p *Parser) gtid(h header, body []byte) error {
+	var t transaction
+	c := cursor{b: body}
+	c.byte() // flags
+	copy(t.uuid[:], c.take(16))
+	t.sequence = c.uint64()
+	if c.bad {
+		return errTruncated
+	}
+	if h.kind == kindAnonymousGTID {
+		t.sequence = 0
+	} else if t.sequence == 0 {
+		return errors.New("the event is damaged: its sequence number is 0")
+	}
+	const logicalClock, hasOriginal = 2, 1 << 55
+	if len(c.b) >= 17+7 && c.byte() == logicalClock {
+		c.take(16)
+		immediate := c.uint(7)
+		t.time = int64(immediate)
+		if immediate&hasOriginal != 0 {
+			t.time = int64(immediate &^ hasOriginal)
+			if original := c.uint(7); original != 0 {
+				t.time = int64(original)
+			}
+		}
+	}
+	if c.bad {
+		return errTruncated
+	}
+	return p.name(t)
+}
+
+// taggedGTID handles GTID_TAGGED. It is a message of the server's
+// serialization library: version, size, the last field that must be
+// understood, then fields, each behind its number; absent ones have their
+// defaults. Numbers have as many bytes as the low 1 bits of the first say.
+func (p *Parser) taggedGTID(_ header, body []byte) error {
+	var t transaction
+	var immediate, original uint64
+	c := cursor{b: body}
+	if version := c.varint(); version != 1 && !c.bad {
+		return fmt.Errorf("version %d of this event is unknown; please report it", version)
+	}
+	c.varint() // size
+	if last := c.varint(); last > 11 && !c.bad {
+		return fmt.Errorf("field %d of this event must be understood and is unknown; please report it", last)
+	}
+	for len(c.b) > 0 && !c.bad {
+		switch field := c.varint(); field {
+		case 0: // flags
+			c.varint()
+		case 1:
+			for i := range t.uuid {
+				t.uuid[i] = byte(c.varint())
+			}
+		case 2: // a signed number: its sign is the lowest bit
+			t.sequence = c.varint() >> 1
+		case 3:
+			if tag := c.take(c.varint()); string(tag) != p.tag {
+				p.tag = string(tag)
+			}
+			t.tag = p.tag
+		case 4, 5, 8, 9, 10, 11: // logical clock, length, server versions, ticket
+			c.varint()
+		case 6:
+			immediate = c.varint()
+		case 7:
+			original = c.varint()
+		default:
+			// Later fields tell nothing that we need.
+			c.b = nil
+		}
+	}
+	if c.bad || t.sequence == 0 {
+		return errTruncated
+	}
+	t.time = int64(original)
+	if original == 0 {
+		t.time = int64(immediate)
+	}
+	return p.name(t)
+}
+
+// mariaGTID handles MariaDB's GTID, which also begins the transaction, unless
+// that is a single statement.
+func (p *Parser) mariaGTID(h header, body []byte) error {
+	c := cursor{b: body}
+	t := transaction{server: h.server}
+	t.sequence = c.uint64()
+	t.domain = c.uint32()
+	flags := c.byte()
+	if c.bad {
+		return errTruncated
+	}
+	if err := p.name(t); err != nil {
+		return err
+	}
+	const standalone = 1
+	if flags&standalone == 0 {
+		return p.begin()
+	}
+	return nil
+}
+
+// previousGTIDs learns, at the beginning of a file, what was executed before
+// it, where the set is being gathered.
+func (p *Parser) previousGTIDs(body []byte) (*binlog.Event, error) {
+	if p.learn {
+		p.learn = false
+		text, err := previousGTIDsText(body)
+		if err != nil {
+			return nil, err
+		}
+		if p.executed, err = binlog.ParseGTIDSet(text); err != nil {
+			return nil, err
+		}
+	}
+	return p.progress(header{}), nil
+}
+
+// previousGTIDsText returns the text form of a set as PREVIOUS_GTIDS holds it:
+// the number of sources, and for each a uuid, (in the tagged format) a tag, the
+// number of intervals and these, half open. Which format it is says the highest
+// byte of the first number, which then stands in the lower six.
+func previousGTIDsText(body []byte) (string, error) {
+	c := cursor{b: body}
+	sources := c.uint64()
+	tagged := sources>>56 == 1
+	if tagged {
+		sources = sources << 8 >> 16
+	}
+	var text []byte
+	for ; sources > 0 && !c.bad; sources-- {
+		var u [16]byte
+		copy(u[:], c.take(16))
+		text = fmt.Appendf(text, "%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
+		if tagged {
+			if tag := c.take(c.varint()); len(tag) > 0 {
+				text = append(append(text, ':'), tag...)
+			}
+		}
+		for n := c.uint64(); n > 0 && !c.bad; n-- {
+			first, end := c.uint64(), c.uint64()
+			text = fmt.Appendf(text, ":%d-%d", first, end-1)
+		}
+		text = append(text, ',')
+	}
+	if c.bad {
+		return "", errTruncated
+	}
+	return strings.TrimSuffix(string(text), ","), nil
+}
+
+// xaPrepare ends the first half of a two-phase transaction, or all of one that
+// was committed in one phase.
+func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
+	c := cursor{b: body}
+	onePhase := c.byte() != 0
+	format, global, branch := c.uint32(), c.uint32(), c.uint32()
+	g, b := c.take(uint64(global)), c.take(uint64(branch))
+	if c.bad {
+		return nil, errTruncated
+	}
+	if p.transaction.state == stateIdle {
+		return nil, errMidTransaction
+	}
+	if onePhase || p.skipTo > 0 {
+		return p.commit(h), nil
+	}
+	if p.transaction.mapped {
+		return nil, errors.New("an XA transaction with rows of mapped tables was prepared apart from its commit, which Rowfall cannot follow; " +
+			"commit it in one phase, or take its tables out of the mapping, and start again with --from snapshot")
+	}
+	const most = 10_000
+	if p.prepared == nil || len(p.prepared) >= most {
+		p.prepared = make(map[string]struct{})
+	}
+	p.prepared[fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format))] = struct{}{}
+	return p.commit(h), nil
+}
+
+// xaCommit handles XA COMMIT of what was prepared before. That it has no rows of
+// mapped tables is known only if we saw it being prepared.
+func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
+	if p.skipTo == 0 && p.transaction.state != stateOpen || p.maria {
+		text := strings.ToLower(string(query))
+		_, xid, _ := strings.Cut(text, "commit")
+		xid = strings.ReplaceAll(strings.ReplaceAll(xid, " ", ""), "x'", "X'")
+		if _, ok := p.prepared[xid]; !ok && p.skipTo == 0 {
+			return nil, fmt.Errorf("XA transaction %s was prepared before the position that we started from, so its rows are not known; "+
+				"start from an earlier position or with --from snapshot", strconv.Quote(clip([]byte(xid))))
+		}
+		delete(p.prepared, xid)
+	}
+	return p.commit(h), nil
+}

@@ -1,0 +1,368 @@
+package binlog
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// GTIDSet is a set of global transaction identifiers: MySQL's (uuid, optional
+// tag, intervals) or MariaDB's (the last sequence of each domain). The zero
+// value is the empty set. It is not safe for concurrent use; Clone before
+// handing one to another goroutine.
+type GTIDSet struct {
+	// sources is ordered by uuid, then tag; no source is without intervals.
+	sources []gtidSource
+	// domains is ordered by domain.
+	domains []gtidDomain
+	// last is the index of the source added to last: a server commits run
+	// after run under one uuid.
+	last int
+}
+
+// gtidSource holds what one MySQL uuid and tag has committed. Its intervals are
+// ordered, do not touch and are never empty.
+type gtidSource struct {
+	uuid      [16]byte
+	tag       string
+	intervals []gtidInterval
+}
+
+// gtidInterval is half open: it holds first, ..., end-1.
+type gtidInterval struct{ first, end uint64 }
+
+type gtidDomain struct {
+	domain, server uint32
+	sequence       uint64
+}
+
+// maxSequence is the largest sequence number either server gives out.
+const maxSequence = math.MaxInt64 - 1
+
+// maxTag is the longest tag MySQL accepts, in bytes.
+const maxTag = 32
+
+// ParseGTIDSet reads the text form of either server; white space and newlines
+// between parts are allowed. Empty text is the empty set. The error names the
+// part that is no GTID; a set of both servers' GTIDs is an error too.
+func ParseGTIDSet(s string) (GTIDSet, error) {
+	var set GTIDSet
+	if strings.TrimSpace(s) == "" {
+		return set, nil
+	}
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.TrimSpace(part)
+		var err error
+		if strings.Contains(part, ":") {
+			err = set.parseSource(part)
+		} else {
+			err = set.parseDomain(part)
+		}
+		if err != nil {
+			return GTIDSet{}, fmt.Errorf("parse GTID set at %q: %w", clip(part), err)
+		}
+	}
+	if len(set.sources) > 0 && len(set.domains) > 0 {
+		return GTIDSet{}, fmt.Errorf("parse GTID set %q: it mixes GTIDs of MySQL and MariaDB", clip(s))
+	}
+	return set, nil
+}
+
+// parseSource reads "uuid:1-5:7:tag:1-3"; a tag holds for the intervals after
+// it.
+func (s *GTIDSet) parseSource(part string) error {
+	head, rest, _ := strings.Cut(part, ":")
+	uuid, err := parseUUID(strings.TrimSpace(head))
+	if err != nil {
+		return err
+	}
+	tag, open := "", true // open: an interval has to follow
+	for piece := range strings.SplitSeq(rest, ":") {
+		piece = strings.TrimSpace(piece)
+		if t, ok := parseTag(piece); ok {
+			if open && tag != "" {
+				return fmt.Errorf("tag %q has no interval", tag)
+			}
+			tag, open = t, true
+			continue
+		}
+		v, err := parseInterval(piece)
+		if err != nil {
+			return err
+		}
+		s.sources[s.source(uuid, tag)].add(v)
+		open = false
+	}
+	if open {
+		return fmt.Errorf("an interval is missing, expected uuid:first-last")
+	}
+	return nil
+}
+
+func (s *GTIDSet) parseDomain(part string) error {
+	f := strings.Split(part, "-")
+	if len(f) != 3 {
+		return fmt.Errorf("expected uuid:first-last (MySQL) or domain-server-sequence (MariaDB)")
+	}
+	domain, err := strconv.ParseUint(f[0], 10, 32)
+	if err != nil {
+		return fmt.Errorf("domain %q is no number below 2^32", clip(f[0]))
+	}
+	server, err := strconv.ParseUint(f[1], 10, 32)
+	if err != nil {
+		return fmt.Errorf("server id %q is no number below 2^32", clip(f[1]))
+	}
+	sequence, err := strconv.ParseUint(f[2], 10, 64)
+	if err != nil {
+		return fmt.Errorf("sequence %q is no number below 2^64", clip(f[2]))
+	}
+	i, found := s.domain(uint32(domain))
+	if found && s.domains[i].sequence >= sequence {
+		return nil // a binlog state names several servers of a domain: the last counts
+	}
+	s.AddMariaDB(uint32(domain), uint32(server), sequence)
+	return nil
+}
+
+// parseUUID accepts 32 hexadecimal digits, with dashes in their places or none.
+func parseUUID(s string) (u [16]byte, err error) {
+	if len(s) == 36 && s[8] == '-' && s[13] == '-' && s[18] == '-' && s[23] == '-' {
+		s = s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:]
+	}
+	if len(s) == 32 {
+		if _, err := hex.Decode(u[:], []byte(s)); err == nil {
+			return u, nil
+		}
+	}
+	return u, fmt.Errorf("%q is no uuid", clip(s))
+}
+
+// parseTag returns the tag in lower case; tags begin with a letter or "_", so
+// none can be mistaken for an interval.
+func parseTag(s string) (string, bool) {
+	if s == "" || len(s) > maxTag {
+		return "", false
+	}
+	for i := range len(s) {
+		c := s[i] | 0x20
+		letter := 'a' <= c && c <= 'z' || s[i] == '_'
+		if !letter && (i == 0 || s[i] < '0' || s[i] > '9') {
+			return "", false
+		}
+	}
+	return strings.ToLower(s), true
+}
+
+func parseInterval(s string) (gtidInterval, error) {
+	first, last, ranged := strings.Cut(s, "-")
+	a, err := strconv.ParseUint(strings.TrimSpace(first), 10, 64)
+	b := a
+	if err == nil && ranged {
+		b, err = strconv.ParseUint(strings.TrimSpace(last), 10, 64)
+	}
+	if err != nil || a == 0 || b < a || b > maxSequence {
+		return gtidInterval{}, fmt.Errorf("%q is no interval such as 1-5", clip(s))
+	}
+	return gtidInterval{a, b + 1}, nil
+}
+
+// Add adds one MySQL GTID. tag is empty for an untagged one. Sequences begin
+// at 1; one that is no sequence adds nothing. Adding the successor of the
+// source's last sequence takes constant time.
+func (s *GTIDSet) Add(uuid [16]byte, tag string, sequence uint64) {
+	if sequence == 0 || sequence > maxSequence {
+		return
+	}
+	if s.last >= len(s.sources) || s.sources[s.last].uuid != uuid || s.sources[s.last].tag != tag {
+		s.last = s.source(uuid, tag)
+	}
+	s.sources[s.last].add(gtidInterval{sequence, sequence + 1})
+}
+
+// AddMariaDB sets the last GTID of a MariaDB domain.
+func (s *GTIDSet) AddMariaDB(domain, server uint32, sequence uint64) {
+	i, found := s.domain(domain)
+	if !found {
+		s.domains = slices.Insert(s.domains, i, gtidDomain{domain: domain})
+	}
+	s.domains[i].server, s.domains[i].sequence = server, sequence
+}
+
+// source returns the index of a uuid and tag, put in place if it is new.
+func (s *GTIDSet) source(uuid [16]byte, tag string) int {
+	i, found := s.find(uuid, tag)
+	if !found {
+		s.sources = slices.Insert(s.sources, i, gtidSource{uuid: uuid, tag: strings.Clone(tag)})
+	}
+	return i
+}
+
+func (s *GTIDSet) find(uuid [16]byte, tag string) (int, bool) {
+	return slices.BinarySearchFunc(s.sources, uuid, func(g gtidSource, u [16]byte) int {
+		return cmp.Or(bytes.Compare(g.uuid[:], u[:]), cmp.Compare(g.tag, tag))
+	})
+}
+
+func (s *GTIDSet) domain(domain uint32) (int, bool) {
+	return slices.BinarySearchFunc(s.domains, domain, func(d gtidDomain, n uint32) int {
+		return cmp.Compare(d.domain, n)
+	})
+}
+
+func (g *gtidSource) add(v gtidInterval) {
+	if n := len(g.intervals); n > 0 && g.intervals[n-1].end == v.first {
+		g.intervals[n-1].end = v.end
+		return
+	}
+	// i is the first interval that ends at or after v's start, j the first
+	// that starts beyond v's end: what lies between them becomes one.
+	i, _ := slices.BinarySearchFunc(g.intervals, v.first, func(w gtidInterval, first uint64) int {
+		return cmp.Compare(w.end, first)
+	})
+	j := i
+	for j < len(g.intervals) && g.intervals[j].first <= v.end {
+		v.first = min(v.first, g.intervals[j].first)
+		v.end = max(v.end, g.intervals[j].end)
+		j++
+	}
+	g.intervals = slices.Replace(g.intervals, i, j, v)
+}
+
+// Contains reports whether every GTID of o is in s. For MariaDB that means
+// every domain of o has got at least as far in s.
+func (s *GTIDSet) Contains(o GTIDSet) bool {
+	for _, g := range o.sources {
+		i, found := s.find(g.uuid, g.tag)
+		if !found || !s.sources[i].contains(g.intervals) {
+			return false
+		}
+	}
+	for _, d := range o.domains {
+		i, found := s.domain(d.domain)
+		if !found || s.domains[i].sequence < d.sequence {
+			return false
+		}
+	}
+	return true
+}
+
+func (g *gtidSource) contains(intervals []gtidInterval) bool {
+	i := 0
+	for _, v := range intervals {
+		for i < len(g.intervals) && g.intervals[i].end < v.end {
+			i++
+		}
+		if i == len(g.intervals) || g.intervals[i].first > v.first {
+			return false
+		}
+	}
+	return true
+}
+
+// Equal reports whether the two sets are the same.
+func (s *GTIDSet) Equal(o GTIDSet) bool {
+	return slices.Equal(s.domains, o.domains) &&
+		slices.EqualFunc(s.sources, o.sources, func(a, b gtidSource) bool {
+			return a.uuid == b.uuid && a.tag == b.tag && slices.Equal(a.intervals, b.intervals)
+		})
+}
+
+// IsZero reports whether the set is empty.
+func (s *GTIDSet) IsZero() bool { return len(s.sources) == 0 && len(s.domains) == 0 }
+
+// Clone returns a copy that shares nothing with s.
+func (s *GTIDSet) Clone() GTIDSet {
+	c := GTIDSet{sources: slices.Clone(s.sources), domains: slices.Clone(s.domains), last: s.last}
+	for i := range c.sources {
+		c.sources[i].intervals = slices.Clone(c.sources[i].intervals)
+	}
+	return c
+}
+
+// AppendText appends the canonical text form: parts in order, joined by ","
+// without white space, a uuid's tags after its untagged intervals.
+func (s *GTIDSet) AppendText(dst []byte) []byte {
+	for i := range s.sources {
+		g := &s.sources[i]
+		if i == 0 || s.sources[i-1].uuid != g.uuid {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendUUID(dst, g.uuid[:])
+		}
+		if g.tag != "" {
+			dst = append(append(dst, ':'), g.tag...)
+		}
+		for _, v := range g.intervals {
+			dst = strconv.AppendUint(append(dst, ':'), v.first, 10)
+			if v.end-v.first > 1 {
+				dst = strconv.AppendUint(append(dst, '-'), v.end-1, 10)
+			}
+		}
+	}
+	for i, d := range s.domains {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(strconv.AppendUint(dst, uint64(d.domain), 10), '-')
+		dst = append(strconv.AppendUint(dst, uint64(d.server), 10), '-')
+		dst = strconv.AppendUint(dst, d.sequence, 10)
+	}
+	return dst
+}
+
+// appendUUID appends 16 bytes as 8-4-4-4-12 hexadecimal digits.
+func appendUUID(dst, u []byte) []byte {
+	dst = append(hex.AppendEncode(dst, u[:4]), '-')
+	dst = append(hex.AppendEncode(dst, u[4:6]), '-')
+	dst = append(hex.AppendEncode(dst, u[6:8]), '-')
+	dst = append(hex.AppendEncode(dst, u[8:10]), '-')
+	return hex.AppendEncode(dst, u[10:16])
+}
+
+// AppendBinary appends a MySQL set as COM_BINLOG_DUMP_GTID wants it: the number
+// of sources, then for each its uuid, the number of its intervals and those as
+// [first, end), all numbers 8 bytes little endian.
+//
+// A set with tags has the form that MySQL 8.3 brought: the number's lowest and
+// highest bytes are 1 with the count between them, and each uuid is followed by
+// its tag: twice the length in one byte, then the tag. Older servers have no
+// tags and never see that form.
+func (s *GTIDSet) AppendBinary(dst []byte) []byte {
+	tagged := slices.ContainsFunc(s.sources, func(g gtidSource) bool { return g.tag != "" })
+	count := uint64(len(s.sources))
+	if tagged {
+		count = 1<<56 | count<<8 | 1
+	}
+	dst = binary.LittleEndian.AppendUint64(dst, count)
+	for i := range s.sources {
+		g := &s.sources[i]
+		dst = append(dst, g.uuid[:]...)
+		if tagged {
+			dst = append(append(dst, byte(len(g.tag)<<1)), g.tag...)
+		}
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(len(g.intervals)))
+		for _, v := range g.intervals {
+			dst = binary.LittleEndian.AppendUint64(dst, v.first)
+			dst = binary.LittleEndian.AppendUint64(dst, v.end)
+		}
+	}
+	return dst
+}
+
+// String returns the canonical text form.
+func (s GTIDSet) String() string { return string(s.AppendText(nil)) }
+
+// clip shortens text from outside for a message.
+func clip(s string) string {
+	if len(s) > 60 {
+		return s[:57] + "..."
+	}
+	return s
+}

@@ -1,0 +1,113 @@
+package mysql
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// Config says where the server is and who we are there.
+type Config struct {
+	// Addresses are host:port or the absolute path of a Unix socket, tried in
+	// order.
+	Addresses []string
+	User      string
+	Password  string
+	TLS       TLS
+	// Timeout bounds connecting and authenticating at one address; 0 is 10 s.
+	Timeout time.Duration
+}
+
+// Mode says how much TLS is asked for; the names are MySQL's own.
+type Mode string
+
+// The TLS modes.
+const (
+	// Disabled never encrypts.
+	Disabled Mode = "disabled"
+	// Preferred encrypts where the server can, verifying nothing; the default.
+	// A Unix socket is not encrypted.
+	Preferred Mode = "preferred"
+	// Required encrypts or fails, verifying nothing.
+	Required Mode = "required"
+	// VerifyCA is Required, and the certificate must come from the CA.
+	VerifyCA Mode = "verify-ca"
+	// VerifyIdentity is VerifyCA, and the certificate must name the host.
+	VerifyIdentity Mode = "verify-identity"
+)
+
+// TLS says how the connection is protected. Files are PEM.
+type TLS struct {
+	// Mode empty is Preferred.
+	Mode Mode
+	// CA empty is the system's roots. Cert and Key are ours, both or neither.
+	CA, Cert, Key string
+}
+
+// config returns what crypto/tls needs for an address; nil for no TLS.
+func (t TLS) config(address string) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		c.ServerName = host
+	}
+	switch t.Mode {
+	case Disabled:
+		return nil, nil
+	case Preferred, "", Required:
+		c.InsecureSkipVerify = true
+	case VerifyCA:
+		// crypto/tls verifies chain and name together; here it is told to
+		// verify nothing and the chain alone is verified after the handshake.
+		c.InsecureSkipVerify = true
+		c.VerifyConnection = func(s tls.ConnectionState) error { return verifyChain(s, c.RootCAs) }
+	case VerifyIdentity:
+		if c.ServerName == "" {
+			return nil, errors.New("tls mode verify-identity needs a host name, not a socket")
+		}
+	default:
+		return nil, fmt.Errorf("tls mode %q: use disabled, preferred, required, verify-ca or verify-identity", t.Mode)
+	}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("read tls ca: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read tls ca %s: no PEM certificate in it", t.CA)
+		}
+	}
+	if (t.Cert == "") != (t.Key == "") {
+		return nil, errors.New("tls cert and key: give both or neither")
+	}
+	if t.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("read tls cert and key: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// optional reports whether a server without TLS will do.
+func (t TLS) optional() bool { return t.Mode == "" || t.Mode == Preferred }
+
+func verifyChain(s tls.ConnectionState, roots *x509.CertPool) error {
+	if len(s.PeerCertificates) == 0 {
+		return errors.New("the server sent no certificate")
+	}
+	o := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
+	for _, c := range s.PeerCertificates[1:] {
+		o.Intermediates.AddCert(c)
+	}
+	_, err := s.PeerCertificates[0].Verify(o)
+	return err
+}
+
+func isSocket(address string) bool { return strings.HasPrefix(address, "/") }

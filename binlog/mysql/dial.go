@@ -1,0 +1,179 @@
+package mysql
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/go-mysql-org/go-mysql/client"
+	gomysql "github.com/go-mysql-org/go-mysql/mysql"
+)
+
+const defaultTimeout = 10 * time.Second
+
+// Dial connects to the first of the addresses that works and prepares the
+// session: utf8mb4, time_zone '+00:00', an empty sql_mode, autocommit, an hour of
+// patience with a slow reader. The error names every address that was tried
+// and, where known, the remedy.
+func Dial(ctx context.Context, c Config) (*Conn, error) {
+	if len(c.Addresses) == 0 {
+		return nil, errors.New("connect to mysql: no address is given")
+	}
+	var failed error
+	for _, address := range c.Addresses {
+		conn, err := dialOne(ctx, c, address)
+		if err == nil {
+			return conn, nil
+		}
+		err = fmt.Errorf("connect to mysql at %s: %w", address, explain(err))
+		if failed == nil {
+			failed = err
+		} else {
+			failed = fmt.Errorf("%w; %w", failed, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, failed
+}
+
+func dialOne(ctx context.Context, c Config, address string) (*Conn, error) {
+	timeout := c.Timeout
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v: check address and firewall", timeout))
+	defer cancel()
+	raw, err := handshake(ctx, c, address)
+	if err != nil {
+		return nil, err
+	}
+	conn := &Conn{addr: address, net: raw, packets: newPackets(raw)}
+	if err := conn.prepare(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// handshake returns an authenticated connection on which nothing is pending.
+func handshake(ctx context.Context, c Config, address string) (_ net.Conn, err error) {
+	t, err := c.TLS.config(address)
+	if err != nil {
+		return nil, err
+	}
+	if c.TLS.optional() && isSocket(address) {
+		t = nil
+	}
+	network := "tcp"
+	if isSocket(address) {
+		network = "unix"
+	}
+	var greeted *greetedConn
+	// go-mysql trusts the server's packets in a few places (the public key of
+	// an account's plugin, the authentication data) and indexes past their
+	// end. A server must not be able to end the process.
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the server's handshake is malformed: %v", p)
+		}
+		if err != nil && greeted != nil {
+			_ = greeted.Close()
+		}
+	}()
+	// The socket is closed when ctx ends; stop must run before the result is
+	// looked at, so that a connection handed out is one nobody closes.
+	dial := dialer(&greeted)
+	var stop func()
+	watched := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err == nil {
+			stop = closeOnDone(ctx, conn)
+		}
+		return conn, err
+	}
+	defer func() {
+		if stop != nil {
+			stop()
+		}
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+	}()
+	gc, err := client.ConnectWithDialer(ctx, network, address, c.User, c.Password, "", watched, session(c.TLS, t, &greeted))
+	if err != nil {
+		return nil, translate(err)
+	}
+	if gc.Conn.Conn == net.Conn(greeted) {
+		return greeted.Conn, nil
+	}
+	greeted.budget = -1 // the TLS connection reads through it
+	return gc.Conn.Conn, nil
+}
+
+// session asks for what the connection is to be, once the greeting is known.
+func session(want TLS, t *tls.Config, greeted **greetedConn) client.Option {
+	return func(gc *client.Conn) error {
+		// Without these the protocol is the same on every server, and what
+		// follows is plain COM_QUERY; compression is off unless asked for.
+		gc.UnsetCapability(gomysql.CLIENT_DEPRECATE_EOF)
+		gc.UnsetCapability(gomysql.CLIENT_QUERY_ATTRIBUTES)
+		gc.SetAttributes(map[string]string{"program_name": "rowfall"})
+		switch {
+		case t == nil:
+		case (*greeted).ssl:
+			gc.SetTLSConfig(t)
+		case !want.optional():
+			return fmt.Errorf("tls mode %s, but the server has no TLS: set it up there, or set tls mode to preferred", want.Mode)
+		}
+		return nil
+	}
+}
+
+// translate turns go-mysql's error into ours.
+func translate(err error) error {
+	var me *gomysql.MyError
+	if errors.As(err, &me) {
+		return &ServerError{Code: me.Code, State: me.State, Message: me.Message}
+	}
+	return err
+}
+
+// prepare learns what the server is and sets the session up.
+func (c *Conn) prepare(ctx context.Context) error {
+	if err := c.Exec(ctx, "SET NAMES utf8mb4"); err != nil {
+		return err
+	}
+	r, err := c.Query(ctx, serverQuery)
+	if err != nil {
+		return err
+	}
+	if c.server, err = parseServer(r); err != nil {
+		return err
+	}
+	// A slow reader (back-pressure from the sink) must not lose its result:
+	// the server gives up on a blocked write after net_write_timeout seconds.
+	set := []string{
+		"time_zone='+00:00'", "sql_mode=''", "autocommit=1", "sql_select_limit=DEFAULT",
+		"net_write_timeout=3600", "net_read_timeout=3600", "wait_timeout=28800",
+		"group_concat_max_len=4294967295",
+	}
+	if c.server.Flavor == MySQL {
+		set = append(set, "max_execution_time=0")
+		if c.server.AtLeast(8, 0, 30) {
+			// Generated invisible primary keys are columns like others to us.
+			set = append(set, "show_gipk_in_create_table_and_information_schema=ON")
+		}
+	} else {
+		set = append(set, "max_statement_time=0")
+	}
+	if err := c.Exec(ctx, "SET SESSION "+strings.Join(set, ", SESSION ")); err != nil {
+		return err
+	}
+	return c.Exec(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+}

@@ -1,0 +1,150 @@
+package mysql
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+)
+
+// handshakeBudget bounds what a server may send before it has let us in: a
+// greeting, a key, an answer.
+const handshakeBudget = 256 << 10
+
+const capabilitySSL = 0x0800
+
+// greetedConn is a connection whose greeting has been read, checked and put
+// back: go-mysql indexes the packet without looking at its length, and whether
+// the server can encrypt must be known before it is asked to.
+type greetedConn struct {
+	net.Conn
+	pending []byte
+	budget  int // bytes still to come; no limit when negative
+	ssl     bool
+}
+
+func (c *greetedConn) Read(b []byte) (int, error) {
+	if len(c.pending) > 0 {
+		n := copy(b, c.pending)
+		c.pending = c.pending[n:]
+		return n, nil
+	}
+	if c.budget == 0 {
+		return 0, errors.New("the server sends too much before it has let us in")
+	}
+	if c.budget > 0 && len(b) > c.budget {
+		b = b[:c.budget]
+	}
+	n, err := c.Conn.Read(b)
+	if c.budget > 0 {
+		c.budget -= n
+	}
+	return n, err
+}
+
+// greet reads the greeting that a server sends first.
+func greet(conn net.Conn) (*greetedConn, error) {
+	var h [4]byte
+	if _, err := io.ReadFull(conn, h[:]); err != nil {
+		return nil, fmt.Errorf("read greeting: %w", err)
+	}
+	n := int(h[0]) | int(h[1])<<8 | int(h[2])<<16
+	if n == 0 || n > 64<<10 || h[3] != 0 {
+		return nil, errors.New("this is no MySQL server: it does not greet like one")
+	}
+	pending := make([]byte, 4+n)
+	copy(pending, h[:])
+	if _, err := io.ReadFull(conn, pending[4:]); err != nil {
+		return nil, fmt.Errorf("read greeting: %w", err)
+	}
+	ssl, err := parseGreeting(pending[4:])
+	if err != nil {
+		return nil, err
+	}
+	return &greetedConn{Conn: conn, pending: pending, budget: handshakeBudget, ssl: ssl}, nil
+}
+
+// parseGreeting checks an initial handshake packet (protocol version 10) to
+// its end and reports whether the server offers TLS.
+func parseGreeting(b []byte) (ssl bool, err error) {
+	bad := errors.New("this is no MySQL server: its greeting is malformed")
+	switch {
+	case len(b) == 0:
+		return false, bad
+	case b[0] == 0xff:
+		return false, ParseError(b)
+	case b[0] == 0x0b:
+		return false, errors.New("this port speaks MySQL's X protocol: use the classic one, usually 3306")
+	case b[0] != 10:
+		return false, fmt.Errorf("protocol version %d is not understood, only 10", b[0])
+	}
+	end := bytes.IndexByte(b, 0)
+	if end < 0 {
+		return false, bad
+	}
+	b = b[end+1:]
+	// thread id 4, scramble 8, filler 1, capabilities 2, charset 1, status 2,
+	// capabilities 2, scramble length 1, reserved 10
+	const fixed = 4 + 8 + 1 + 2 + 1 + 2 + 2 + 1 + 10
+	if len(b) < fixed || b[12] != 0 {
+		return false, bad
+	}
+	capabilities := uint32(binary.LittleEndian.Uint16(b[13:])) | uint32(binary.LittleEndian.Uint16(b[18:]))<<16
+	const protocol41, secureConnection, pluginAuth = 0x200, 0x8000, 0x80000
+	if capabilities&protocol41 == 0 || capabilities&secureConnection == 0 {
+		return false, errors.New("this server is older than MySQL 5.7 and cannot be followed")
+	}
+	scramble := max(int(b[20])-8, 13)
+	rest := b[fixed:]
+	if len(rest) < scramble {
+		return false, bad
+	}
+	if capabilities&pluginAuth != 0 && bytes.IndexByte(rest[scramble:], 0) < 0 {
+		return false, bad
+	}
+	return capabilities&capabilitySSL != 0, nil
+}
+
+// dialer connects and reads the greeting; *last is the connection it made.
+func dialer(last **greetedConn) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		stop := closeOnDone(ctx, conn)
+		g, err := greet(conn)
+		stop()
+		if err != nil {
+			_ = conn.Close()
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return nil, err
+		}
+		*last = g
+		return g, nil
+	}
+}
+
+// closeOnDone closes conn when ctx ends. stop ends the watch and returns when
+// nothing of it runs any more.
+func closeOnDone(ctx context.Context, conn io.Closer) (stop func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	end := context.AfterFunc(ctx, func() {
+		_ = conn.Close()
+		close(done)
+	})
+	return func() {
+		if !end() {
+			<-done
+		}
+	}
+}

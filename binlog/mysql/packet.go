@@ -1,0 +1,184 @@
+package mysql
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Limits of the wire. A server can be asked for packets of up to 1 GiB
+// (max_allowed_packet), which arrive in pieces of at most maxPiece bytes.
+const (
+	maxPiece   = 1<<24 - 1
+	maxPacket  = 1<<30 + 64
+	bufferSize = 64 << 10
+)
+
+var errMalformed = errors.New("malformed packet")
+
+// packets frames MySQL packets on a connection: 3 bytes of length, 1 of
+// sequence number, which counts on within one command and its response.
+type packets struct {
+	r        *bufio.Reader
+	w        io.Writer
+	sequence uint8
+	out      []byte
+}
+
+func newPackets(c io.ReadWriter) *packets {
+	return &packets{r: bufio.NewReaderSize(c, bufferSize), w: c}
+}
+
+// command starts a new exchange. Bytes still unread mean that we are out of
+// step with the server; answering them would take one response for another.
+func (p *packets) command(cmd byte, payload ...[]byte) error {
+	if n := p.r.Buffered(); n != 0 {
+		return fmt.Errorf("%w: %d bytes that nobody asked for", errMalformed, n)
+	}
+	p.sequence = 0
+	size := 1
+	for _, b := range payload {
+		size += len(b)
+	}
+	out := append(p.out[:0], 0, 0, 0, 0, cmd)
+	for _, b := range payload {
+		out = append(out, b...)
+	}
+	// Each further piece needs 4 bytes of header in front of it: the payload
+	// is long then, so a second buffer is what the copy costs anyway.
+	if size < maxPiece {
+		p.header(out, size)
+		_, err := p.w.Write(out)
+		if cap(out) <= bufferSize {
+			p.out = out
+		}
+		return err
+	}
+	body := out[4:]
+	var piece []byte
+	for {
+		n := min(len(body), maxPiece)
+		piece = append(piece[:0], 0, 0, 0, 0)
+		piece = append(piece, body[:n]...)
+		p.header(piece, n)
+		if _, err := p.w.Write(piece); err != nil {
+			return err
+		}
+		body = body[n:]
+		if n < maxPiece {
+			return nil
+		}
+	}
+}
+
+func (p *packets) header(b []byte, n int) {
+	b[0], b[1], b[2], b[3] = byte(n), byte(n>>8), byte(n>>16), p.sequence
+	p.sequence++
+}
+
+// read appends the payload of the next packet to dst, joined where it came in
+// pieces. Memory grows with the bytes that arrive, not with what is announced.
+func (p *packets) read(dst []byte) ([]byte, error) {
+	for {
+		var h [4]byte
+		if _, err := io.ReadFull(p.r, h[:]); err != nil {
+			return dst, err
+		}
+		n := int(h[0]) | int(h[1])<<8 | int(h[2])<<16
+		if h[3] != p.sequence {
+			return dst, fmt.Errorf("%w: sequence number %d, want %d", errMalformed, h[3], p.sequence)
+		}
+		p.sequence++
+		if len(dst)+n > maxPacket {
+			return dst, fmt.Errorf("%w: longer than %d bytes", errMalformed, maxPacket)
+		}
+		at := len(dst)
+		for at+n > len(dst) {
+			step := min(at+n-len(dst), 1<<20)
+			from := len(dst)
+			dst = append(dst, make([]byte, step)...)
+			if _, err := io.ReadFull(p.r, dst[from:]); err != nil {
+				return dst, err
+			}
+		}
+		if n < maxPiece {
+			return dst, nil
+		}
+	}
+}
+
+// lengthInt reads a length-encoded integer from the start of b. The first
+// byte 0xfb is NULL and 0xff is no integer: the caller has looked at it.
+func lengthInt(b []byte) (v uint64, n int, err error) {
+	if len(b) == 0 {
+		return 0, 0, errMalformed
+	}
+	size := 0
+	switch b[0] {
+	case 0xfc:
+		size = 2
+	case 0xfd:
+		size = 3
+	case 0xfe:
+		size = 8
+	case 0xfb, 0xff:
+		return 0, 0, errMalformed
+	default:
+		return uint64(b[0]), 1, nil
+	}
+	if len(b) < 1+size {
+		return 0, 0, errMalformed
+	}
+	var full [8]byte
+	copy(full[:], b[1:1+size])
+	return binary.LittleEndian.Uint64(full[:]), 1 + size, nil
+}
+
+// lengthBytes reads a length-encoded string from the start of b; the result
+// is a part of b.
+func lengthBytes(b []byte) (s, rest []byte, err error) {
+	v, n, err := lengthInt(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	b = b[n:]
+	if v > uint64(len(b)) {
+		return nil, nil, errMalformed
+	}
+	return b[:v:v], b[v:], nil
+}
+
+// splitRow fills cells with the columns of a text row; nil is NULL. The cells
+// are parts of b, and never nil where the value is an empty string.
+func splitRow(b []byte, cells [][]byte) error {
+	for i := range cells {
+		if len(b) > 0 && b[0] == 0xfb {
+			cells[i], b = nil, b[1:]
+			continue
+		}
+		s, rest, err := lengthBytes(b)
+		if err != nil {
+			return fmt.Errorf("%w: column %d of a row", errMalformed, i+1)
+		}
+		cells[i], b = s, rest
+	}
+	if len(b) != 0 {
+		return fmt.Errorf("%w: %d bytes after the last column of a row", errMalformed, len(b))
+	}
+	return nil
+}
+
+// columnName reads the name from a column definition.
+func columnName(b []byte) (string, error) {
+	var s []byte
+	var err error
+	// catalog, schema, table, original table, name
+	for range 5 {
+		if s, b, err = lengthBytes(b); err != nil {
+			return "", fmt.Errorf("%w: column definition", errMalformed)
+		}
+	}
+	return string(s), nil
+}

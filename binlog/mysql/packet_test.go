@@ -1,0 +1,64 @@
+package mysql
+
+import (
+	"bytes"
+	"testing"
+)
+
+func FuzzGreeting(f *testing.F) {
+	f.Add([]byte("\n9.7.0\x00\x01\x00\x00\x00saltsalt\x00\xff\xf7\xff\x02\x00\xff\xdf\x15\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00saltsaltsalt\x00caching_sha2_password\x00"))
+	f.Add([]byte("\xff\x10\x04#08004Too many connections"))
+	f.Fuzz(func(t *testing.T, b []byte) { _, _ = parseGreeting(b) })
+}
+
+func FuzzRow(f *testing.F) {
+	f.Add([]byte("\xfb\x01a\x00\xfc\x01\x00b"), uint8(4))
+	f.Add([]byte("\xfe\xff\xff\xff\xff\xff\xff\xff\xff"), uint8(1))
+	f.Fuzz(func(t *testing.T, b []byte, n uint8) {
+		cells := make([][]byte, n)
+		if splitRow(b, cells) != nil {
+			return
+		}
+		size := 0
+		for _, c := range cells {
+			size += len(c)
+		}
+		if size+len(cells) > len(b) {
+			t.Errorf("%d bytes in %d cells out of %d bytes", size, n, len(b))
+		}
+		_, _ = columnName(b)
+		_ = ParseError(b)
+	})
+}
+
+func TestPiecedPackets(t *testing.T) {
+	for _, n := range []int{0, 1, maxPiece - 2, maxPiece - 1, maxPiece, 2*maxPiece - 1, 2*maxPiece + 5} {
+		var wire bytes.Buffer
+		p := newPackets(&wire)
+		payload := bytes.Repeat([]byte{'z'}, n)
+		if err := p.command(7, payload); err != nil {
+			t.Fatal(err)
+		}
+		p.sequence = 0
+		got, err := p.read(nil)
+		if err != nil || len(got) != n+1 || got[0] != 7 || !bytes.Equal(got[1:], payload) {
+			t.Errorf("%d bytes come back as %d, %v", n, len(got), err)
+		}
+		if wire.Len() != 0 || p.r.Buffered() != 0 {
+			t.Errorf("%d: %d bytes are left", n, wire.Len()+p.r.Buffered())
+		}
+	}
+}
+
+func TestParseVersion(t *testing.T) {
+	for s, want := range map[string][3]int{
+		"9.7.0": {9, 7, 0}, "8.0.36-28": {8, 0, 36}, "5.7.44-log": {5, 7, 44},
+		"10.11.14-MariaDB-0+deb12u2-log": {10, 11, 14}, "5.5.5-10.6.1-MariaDB": {10, 6, 1},
+		"8.0.mysql_aurora.3.05.2": {8, 0, 0}, "8": {}, "x.y": {}, "": {},
+	} {
+		a, b, c, err := parseVersion(s)
+		if (err != nil) != (want == [3]int{}) || [3]int{a, b, c} != want {
+			t.Errorf("%q is %d.%d.%d, %v", s, a, b, c, err)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package binlog
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Position is a place in a server's history, up to and including a transaction:
+// as a GTID set where the server keeps them, and as file and offset of that
+// server's own binlog.
+type Position struct {
+	GTID GTIDSet
+	// File and Offset (bytes) are the end of the last event included.
+	File   string
+	Offset uint64
+}
+
+// firstEvent is the offset of a binlog file's first event; before it stands
+// the magic.
+const firstEvent = 4
+
+// ParsePosition reads "gtid:SET", with a set that is not empty, or
+// "FILE:OFFSET", with an offset from 4 on. The error says what was expected.
+func ParsePosition(s string) (Position, error) {
+	if set, ok := strings.CutPrefix(s, "gtid:"); ok {
+		g, err := ParseGTIDSet(set)
+		if err != nil {
+			return Position{}, fmt.Errorf("parse position: %w", err)
+		}
+		if g.IsZero() {
+			return Position{}, fmt.Errorf("parse position %q: the GTID set is empty", s)
+		}
+		return Position{GTID: g}, nil
+	}
+	i := strings.LastIndexByte(s, ':')
+	if i <= 0 {
+		return Position{}, fmt.Errorf("parse position %q: expected gtid:SET or FILE:OFFSET", clip(s))
+	}
+	offset, err := strconv.ParseUint(s[i+1:], 10, 64)
+	if err != nil || offset < firstEvent {
+		return Position{}, fmt.Errorf("parse position %q: the offset is no number from %d on", clip(s), firstEvent)
+	}
+	return Position{File: s[:i], Offset: offset}, nil
+}
+
+// String returns "gtid:SET" where there is a set, else "FILE:OFFSET", else "".
+func (p Position) String() string {
+	switch {
+	case !p.GTID.IsZero():
+		return string(p.GTID.AppendText([]byte("gtid:")))
+	case p.File != "":
+		return p.File + ":" + strconv.FormatUint(p.Offset, 10)
+	}
+	return ""
+}
+
+// IsZero reports whether p is no position at all.
+func (p Position) IsZero() bool { return p.File == "" && p.GTID.IsZero() }
+
+// Clone returns a copy that shares nothing with p.
+func (p Position) Clone() Position {
+	p.GTID = p.GTID.Clone()
+	return p
+}
+
+// CompareFile orders two positions of one server by file and offset: -1, 0, 1.
+// Files compare by their numeric suffix ("binlog.999999" before
+// "binlog.1000000"); a position without a file comes before any other.
+func (p Position) CompareFile(o Position) int {
+	return cmp.Or(compareBinlogs(p.File, o.File), cmp.Compare(p.Offset, o.Offset))
+}
+
+// compareBinlogs falls back on the names when one has no numeric suffix, or
+// when both have the same: then they are of different servers, or equal.
+func compareBinlogs(a, b string) int {
+	if a == b {
+		return 0
+	}
+	if a == "" || b == "" {
+		return cmp.Compare(len(a), len(b))
+	}
+	x, okA := binlogNumber(a)
+	y, okB := binlogNumber(b)
+	if okA && okB && x != y {
+		return cmp.Compare(x, y)
+	}
+	return strings.Compare(a, b)
+}
+
+func binlogNumber(file string) (uint64, bool) {
+	n, err := strconv.ParseUint(file[strings.LastIndexByte(file, '.')+1:], 10, 64)
+	return n, err == nil
+}

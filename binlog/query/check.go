@@ -1,0 +1,173 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+)
+
+// Problem is a reason why a server cannot be followed.
+type Problem struct {
+	// What is wrong, and the Remedy: one sentence each, without a full stop.
+	What, Remedy string
+}
+
+// String returns both sentences as one.
+func (p Problem) String() string { return p.What + ": " + p.Remedy }
+
+// Error codes of statements that lack a privilege.
+const (
+	codeTableDenied  = 1142
+	codeColumnDenied = 1143
+	codeDenied       = mysql.CodeNoPrivilege
+)
+
+// Check returns what stands in the way of following the server: its binlog
+// settings, our grants, and SELECT on the given tables. The error is about the
+// connection itself. Settings are the global ones; a session may still choose
+// its own, which the stream sees.
+func Check(ctx context.Context, c *mysql.Conn, tables ...*binlog.Table) ([]Problem, error) {
+	problems := settings(c.Server())
+	for _, probe := range []func(context.Context, *mysql.Conn) ([]Problem, error){checkStatus, checkDump, checkReplica} {
+		found, err := probe(ctx, c)
+		if err != nil {
+			return nil, fmt.Errorf("check server: %w", err)
+		}
+		problems = append(problems, found...)
+	}
+	for _, t := range tables {
+		err := c.Exec(ctx, "SELECT 1 FROM "+identifier(t.Database)+"."+identifier(t.Name)+" LIMIT 0")
+		switch {
+		case err == nil:
+		case mysql.IsCode(err, codeTableDenied), mysql.IsCode(err, codeColumnDenied), mysql.IsCode(err, 1044):
+			problems = append(problems, Problem{
+				"the user may not read " + t.FullName(),
+				"GRANT SELECT ON " + identifier(t.Database) + ".* TO the user",
+			})
+		default:
+			return nil, fmt.Errorf("check table %s: %w", t.FullName(), err)
+		}
+	}
+	return problems, nil
+}
+
+// settings judges the server's variables.
+func settings(s mysql.Server) []Problem {
+	var p []Problem
+	if !s.LogBin {
+		p = append(p, Problem{"log_bin is OFF, so there is nothing to follow", "start the server with --log-bin"})
+	}
+	if s.RowFormat != "" && s.RowFormat != "ROW" {
+		p = append(p, Problem{
+			"binlog_format is " + s.RowFormat + ", so changes are logged as SQL texts",
+			"SET GLOBAL binlog_format = ROW, put it into the server's configuration, and let open sessions reconnect",
+		})
+	}
+	if s.RowImage != "" && s.RowImage != "FULL" {
+		p = append(p, Problem{
+			"binlog_row_image is " + s.RowImage + ", so changes lack columns",
+			"SET GLOBAL binlog_row_image = FULL, put it into the server's configuration, and let open sessions reconnect",
+		})
+	}
+	if s.PartialJSON {
+		p = append(p, Problem{
+			"binlog_row_value_options has PARTIAL_JSON, so updates of JSON columns are logged as patches",
+			"SET GLOBAL binlog_row_value_options = '', put it into the server's configuration, and let open sessions reconnect",
+		})
+	}
+	if s.ServerID == 0 {
+		p = append(p, Problem{"server_id is 0, and such a server serves no replica", "SET GLOBAL server_id = 1 (any number of its own)"})
+	}
+	return p
+}
+
+// checkStatus tries the statement that reads the binlog's end; its answer also
+// tells of databases left out of the binlog.
+func checkStatus(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
+	s := c.Server()
+	if !s.LogBin {
+		return nil, nil
+	}
+	sql := "SHOW MASTER STATUS"
+	if s.Flavor == mysql.MySQL && s.AtLeast(8, 2, 0) {
+		sql = "SHOW BINARY LOG STATUS"
+	}
+	r, err := c.Query(ctx, sql)
+	if mysql.IsCode(err, codeDenied) {
+		privilege := "REPLICATION CLIENT"
+		if s.Flavor == mysql.MariaDB && s.AtLeast(10, 5, 2) {
+			privilege = "BINLOG MONITOR"
+		}
+		return []Problem{{"the user may not read the binlog's position", "GRANT " + privilege + " ON *.* TO the user"}}, nil
+	}
+	if err != nil || len(r.Rows) == 0 {
+		return nil, err
+	}
+	var p []Problem
+	if v := r.Text(0, "Binlog_Do_DB"); v != "" {
+		p = append(p, Problem{"binlog_do_db keeps all databases but " + v + " out of the binlog", "remove it from the server's configuration"})
+	}
+	if v := r.Text(0, "Binlog_Ignore_DB"); v != "" {
+		p = append(p, Problem{"binlog_ignore_db keeps the databases " + v + " out of the binlog", "remove it from the server's configuration"})
+	}
+	return p, nil
+}
+
+// replicationSlave finds the privilege in an answer to SHOW GRANTS, which on
+// MariaDB includes those of the roles in use.
+var replicationSlave = regexp.MustCompile(`^GRANT (ALL PRIVILEGES|(.*, )?REPLICATION SLAVE(,.*)?) ON \*\.\* TO `)
+
+// checkDump asks whether we may follow the binlog. On MySQL a statement that
+// needs the same privilege tells, roles included; MariaDB has none.
+func checkDump(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
+	missing := []Problem{{"the user may not follow the binlog", "GRANT REPLICATION SLAVE ON *.* TO the user"}}
+	s := c.Server()
+	if s.Flavor == mysql.MySQL {
+		sql := "SHOW SLAVE HOSTS"
+		if s.AtLeast(8, 0, 22) {
+			sql = "SHOW REPLICAS"
+		}
+		err := c.Exec(ctx, sql)
+		if mysql.IsCode(err, codeDenied) {
+			return missing, nil
+		}
+		return nil, err
+	}
+	r, err := c.Query(ctx, "SHOW GRANTS")
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range r.Rows {
+		if replicationSlave.Match(row[0]) {
+			return nil, nil
+		}
+	}
+	return missing, nil
+}
+
+// checkReplica finds a replica that keeps what it replicates out of its own
+// binlog. A user who may not ask is not told.
+func checkReplica(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
+	s := c.Server()
+	if s.LogReplicaUpdates || !s.LogBin {
+		return nil, nil
+	}
+	sql := "SHOW SLAVE STATUS"
+	if s.Flavor == mysql.MySQL && s.AtLeast(8, 0, 22) {
+		sql = "SHOW REPLICA STATUS"
+	}
+	r, err := c.Query(ctx, sql)
+	if mysql.IsCode(err, codeDenied) {
+		return nil, nil
+	}
+	if err != nil || len(r.Rows) == 0 {
+		return nil, err
+	}
+	return []Problem{{
+		"log_replica_updates is OFF, so this replica's binlog lacks what it replicates",
+		"start the server with --log-replica-updates (--log-slave-updates on MariaDB), or follow its source",
+	}}, nil
+}

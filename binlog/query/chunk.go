@@ -1,0 +1,260 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+)
+
+// visibleWait is how long what the stream has applied may take to become
+// visible: it is committing at that moment.
+const visibleWait = 30 * time.Second
+
+// ChunkRequest names a range of a table: the rows after a key, in key order.
+type ChunkRequest struct {
+	Table *binlog.Table
+	// After is the Last of the chunk before; nil reads from the start.
+	After [][]byte
+	// Limit is how many rows to read at most, 1 or more.
+	Limit int
+	// Server is the UUID of the server that the stream comes from
+	// (mysql.Server.UUID); reading from another one is an error. Empty is not
+	// checked.
+	Server string
+}
+
+// ChunkResult tells of a chunk that was read.
+type ChunkResult struct {
+	Rows int
+	// Last is the key of the last row: opaque bytes, for After of the next
+	// request on any connection to the same table. It is After where there
+	// was no row.
+	Last [][]byte
+	// Done says that the table has no rows after the chunk.
+	Done bool
+	// Fence is file and offset (no GTIDs) of a place in the binlog: the rows
+	// hold nothing from beyond it. They are applied, less those touched since
+	// applied, when the stream has passed it.
+	Fence binlog.Position
+}
+
+// ServerChangedError is returned by Read when the connection leads to another
+// server than the one the stream comes from.
+type ServerChangedError struct{ Want, Got string }
+
+// Error says which server was asked for and which one answers.
+func (e *ServerChangedError) Error() string {
+	return fmt.Sprintf("rows would be read from server %s, but the binlog comes from %s: give the address of one server, not of several behind a proxy", e.Got, e.Want)
+}
+
+// Read reads one chunk: it waits (30 s at most) until everything up to applied
+// is visible, selects, calls row for each row (valid during the call) and
+// takes the fence. applied is a position of the stream's server, zero where
+// nothing is applied yet. An error from row is returned as it is; like a
+// cancellation it ends the connection.
+func Read(ctx context.Context, c *mysql.Conn, ch ChunkRequest, applied binlog.Position, row func(*binlog.Row) error) (ChunkResult, error) {
+	r := reader{conn: c, request: ch, row: row, server: c.Server()}
+	var err error
+	if r.sql, err = selectChunk(ch); err != nil {
+		return ChunkResult{}, fmt.Errorf("read rows: %w", err)
+	}
+	switch {
+	case r.server.Flavor == mysql.MariaDB:
+		err = r.readSnapshot(ctx, applied)
+	case applied.IsZero() || r.server.GTIDMode && !applied.GTID.IsZero():
+		err = r.readVisible(ctx, applied)
+	default:
+		err = r.readLocked(ctx)
+	}
+	if err != nil {
+		return ChunkResult{}, err
+	}
+	return r.result, nil
+}
+
+// reader reads one chunk.
+type reader struct {
+	conn    *mysql.Conn
+	server  mysql.Server
+	request ChunkRequest
+	sql     string
+	row     func(*binlog.Row) error
+	result  ChunkResult
+}
+
+func (r *reader) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("read rows of %s: %w", r.request.Table.FullName(), err)
+}
+
+// readVisible is the bracket of a MySQL with GTIDs: gtid_executed grows after
+// the engine commit, so when it contains applied, a plain SELECT sees it all.
+func (r *reader) readVisible(ctx context.Context, applied binlog.Position) error {
+	waited := "0"
+	if !applied.GTID.IsZero() {
+		waited = fmt.Sprintf("WAIT_FOR_EXECUTED_GTID_SET('%s', %d)", applied.GTID.String(), int(visibleWait.Seconds()))
+	}
+	answer, err := r.conn.Query(ctx, "SELECT "+waited+" waited, @@server_uuid uuid")
+	if err != nil {
+		return r.wrap(err)
+	}
+	// A proxy may have answered from elsewhere than at the beginning.
+	if err := r.checkServer(strings.ToLower(answer.Text(0, "uuid"))); err != nil {
+		return err
+	}
+	if answer.Text(0, "waited") != "0" {
+		return r.wrap(fmt.Errorf("the server has not executed %s within %v, although its binlog holds it", applied.GTID.String(), visibleWait))
+	}
+	if err := r.stream(ctx, ""); err != nil {
+		return err
+	}
+	return r.fence(ctx)
+}
+
+// readLocked is the bracket of a MySQL without GTIDs: a transaction that is in
+// the binlog but not yet visible still holds its row locks, so a shared lock
+// waits for it. READ COMMITTED locks rows and no gaps between them.
+func (r *reader) readLocked(ctx context.Context) error {
+	uuid, err := one(ctx, r.conn, "SELECT @@server_uuid")
+	if err != nil {
+		return r.wrap(err)
+	}
+	if err := r.checkServer(strings.ToLower(uuid)); err != nil {
+		return err
+	}
+	if err := r.conn.Exec(ctx, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"); err != nil {
+		return r.wrap(err)
+	}
+	lock := " FOR SHARE"
+	// From 8.0.22 on FOR SHARE needs no more than SELECT.
+	if !r.server.AtLeast(8, 0, 22) {
+		lock = " LOCK IN SHARE MODE"
+	}
+	if err := r.stream(ctx, lock); err != nil {
+		return err
+	}
+	return r.fence(ctx)
+}
+
+// readSnapshot is MariaDB's bracket: the snapshot knows its own place in the
+// binlog. It is taken again until that place is not before applied.
+func (r *reader) readSnapshot(ctx context.Context, applied binlog.Position) error {
+	if err := r.checkServer(r.server.UUID); err != nil {
+		return err
+	}
+	deadline := time.NewTimer(visibleWait)
+	defer deadline.Stop()
+	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
+		if err := r.conn.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
+			return r.wrap(err)
+		}
+		ready, err := r.placeSnapshot(ctx, applied)
+		if err == nil && ready {
+			err = r.stream(ctx, "")
+		}
+		// The row's own error has ended the connection and the transaction
+		// with it; it is what the caller is waiting for.
+		if end := r.conn.Exec(ctx, "COMMIT"); err == nil {
+			err = r.wrap(end)
+		}
+		if err != nil || ready {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return r.wrap(context.Cause(ctx))
+		case <-deadline.C:
+			return r.wrap(fmt.Errorf("the server's snapshots stand at %s:%d and have not reached %s:%d within %v, although its binlog holds it",
+				r.result.Fence.File, r.result.Fence.Offset, applied.File, applied.Offset, visibleWait))
+		case <-time.After(pause):
+		}
+	}
+}
+
+// placeSnapshot takes the open snapshot's place as the fence and reports
+// whether applied is visible in it.
+func (r *reader) placeSnapshot(ctx context.Context, applied binlog.Position) (bool, error) {
+	status, err := r.conn.Query(ctx, "SHOW STATUS LIKE 'Binlog_snapshot_%'")
+	if err != nil {
+		return false, r.wrap(err)
+	}
+	var at binlog.Position
+	for _, row := range status.Rows {
+		switch v := string(row[1]); strings.ToLower(string(row[0])) {
+		case "binlog_snapshot_file":
+			at.File = v
+		case "binlog_snapshot_position":
+			at.Offset, err = strconv.ParseUint(v, 10, 64)
+		}
+	}
+	if err != nil || at.File == "" {
+		return false, r.wrap(errors.New("the server does not tell its snapshot's place in the binlog: start it with log_bin"))
+	}
+	r.result.Fence = at
+	if applied.File == "" && applied.GTID.IsZero() || applied.File != "" && at.CompareFile(applied) >= 0 {
+		return true, nil
+	}
+	// Before applied by offset; but events that are no transactions (a binlog
+	// checkpoint) move a stream and no snapshot.
+	if applied.GTID.IsZero() {
+		return false, nil
+	}
+	have, err := gtidsAt(ctx, r.conn, at)
+	if err != nil {
+		return false, r.wrap(err)
+	}
+	return have.Contains(applied.GTID), nil
+}
+
+func (r *reader) checkServer(uuid string) error {
+	if want := strings.ToLower(r.request.Server); want != "" && want != uuid {
+		return &ServerChangedError{Want: want, Got: uuid}
+	}
+	return nil
+}
+
+// stream runs the chunk's query.
+func (r *reader) stream(ctx context.Context, lock string) error {
+	t := r.request.Table
+	layout := binlog.NewTextLayout(t)
+	n := len(t.Columns)
+	last := make([][]byte, len(t.Key()))
+	var view binlog.Row
+	var mine error
+	err := r.conn.Stream(ctx, r.sql+lock, func(cells [][]byte) error {
+		for i, cell := range cells[n:] {
+			last[i] = append(last[i][:0], cell...)
+		}
+		r.result.Rows++
+		view.SetText(layout, cells[:n])
+		mine = r.row(&view)
+		return mine
+	})
+	if mine != nil {
+		return mine
+	}
+	if err != nil {
+		return r.wrap(err)
+	}
+	r.result.Done = r.result.Rows < r.request.Limit
+	r.result.Last = r.request.After
+	if r.result.Rows > 0 {
+		r.result.Last = last
+	}
+	return nil
+}
+
+// fence takes the end of the binlog, after the rows.
+func (r *reader) fence(ctx context.Context) error {
+	at, _, err := endOfLog(ctx, r.conn)
+	r.result.Fence = at
+	return r.wrap(err)
+}

@@ -1,0 +1,96 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+)
+
+// End returns the end of the server's binlog (file and offset) and the GTIDs
+// executed so far. On MySQL the GTIDs may lag behind file and offset: a
+// transaction is written before it is executed.
+func End(ctx context.Context, c *mysql.Conn) (binlog.Position, error) {
+	if c.Server().Flavor == mysql.MariaDB {
+		return endMariaDB(ctx, c)
+	}
+	p, gtids, err := endOfLog(ctx, c)
+	if err != nil {
+		return binlog.Position{}, err
+	}
+	if p.GTID, err = binlog.ParseGTIDSet(gtids); err != nil {
+		return binlog.Position{}, fmt.Errorf("read end of binlog: %w", err)
+	}
+	return p, nil
+}
+
+// endMariaDB reads file:offset between two equal readings of the GTID
+// position, so that they are of one moment; on a busy server the server works
+// the GTIDs out from file and offset.
+func endMariaDB(ctx context.Context, c *mysql.Conn) (p binlog.Position, err error) {
+	before, err := one(ctx, c, "SELECT @@gtid_binlog_pos")
+	if err != nil {
+		return p, err
+	}
+	for range 3 {
+		if p, _, err = endOfLog(ctx, c); err != nil {
+			return p, err
+		}
+		after, err := one(ctx, c, "SELECT @@gtid_binlog_pos")
+		if err != nil {
+			return p, err
+		}
+		if before == after {
+			p.GTID, err = binlog.ParseGTIDSet(after)
+			return p, err
+		}
+		before = after
+	}
+	p.GTID, err = gtidsAt(ctx, c, p)
+	return p, err
+}
+
+// gtidsAt asks a MariaDB for the GTIDs up to a place in its binlog; it reads
+// that file to find out.
+func gtidsAt(ctx context.Context, c *mysql.Conn, p binlog.Position) (binlog.GTIDSet, error) {
+	s, err := one(ctx, c, fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d)", text(p.File), p.Offset))
+	if err != nil {
+		return binlog.GTIDSet{}, err
+	}
+	return binlog.ParseGTIDSet(s)
+}
+
+// endOfLog returns file and offset, and MySQL's Executed_Gtid_Set as text.
+func endOfLog(ctx context.Context, c *mysql.Conn) (p binlog.Position, gtids string, err error) {
+	sql := "SHOW MASTER STATUS"
+	if s := c.Server(); s.Flavor == mysql.MySQL && s.AtLeast(8, 2, 0) {
+		sql = "SHOW BINARY LOG STATUS"
+	}
+	r, err := c.Query(ctx, sql)
+	if err != nil {
+		return p, "", fmt.Errorf("read end of binlog: %w", err)
+	}
+	if len(r.Rows) == 0 {
+		return p, "", errors.New("read end of binlog: the server keeps none: start it with log_bin")
+	}
+	p.File = r.Text(0, "File")
+	if p.Offset, err = strconv.ParseUint(r.Text(0, "Position"), 10, 64); err != nil || p.File == "" {
+		return p, "", fmt.Errorf("read end of binlog: %s answered %q", sql, r.Rows[0])
+	}
+	return p, r.Text(0, "Executed_Gtid_Set"), nil
+}
+
+// one runs a query for a single value; NULL is "".
+func one(ctx context.Context, c *mysql.Conn, sql string) (string, error) {
+	r, err := c.Query(ctx, sql)
+	if err != nil {
+		return "", err
+	}
+	if len(r.Rows) != 1 || len(r.Rows[0]) != 1 {
+		return "", fmt.Errorf("%s answered %d rows", sql, len(r.Rows))
+	}
+	return string(r.Rows[0][0]), nil
+}

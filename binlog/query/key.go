@@ -1,0 +1,131 @@
+package query
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"rowfall/binlog"
+)
+
+// text returns s as a string literal that no quoting rule can change.
+func text(s string) string { return "_utf8mb4 X'" + hex.EncodeToString([]byte(s)) + "'" }
+
+// identifier returns s quoted as a name.
+func identifier(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
+
+// keyExpr returns the expression that selects a key column so that keyLiteral
+// can name the same value again: strings as the bytes stored, in the column's
+// own character set, because not every one survives a conversion to Unicode
+// and back; ENUM, SET and BIT as the number that the server orders them by.
+func keyExpr(c *binlog.Column, quoted string) string {
+	switch c.Type {
+	case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeText:
+		return "CAST(" + quoted + " AS BINARY)"
+	case binlog.TypeEnum, binlog.TypeSet, binlog.TypeBit:
+		return quoted + "+0"
+	}
+	return quoted
+}
+
+// keyLiteral returns the literal that compares with a key column as the value
+// does whose keyExpr gave v. A literal has no say in the collation: the
+// column's is used, and so its index.
+func keyLiteral(c *binlog.Column, v []byte) (string, error) {
+	switch c.Type {
+	case binlog.TypeTinyInt, binlog.TypeSmallInt, binlog.TypeMediumInt, binlog.TypeInt, binlog.TypeBigInt,
+		binlog.TypeEnum, binlog.TypeSet, binlog.TypeBit, binlog.TypeYear, binlog.TypeDecimal:
+		return plain(v, "", "-.")
+	case binlog.TypeDate, binlog.TypeTime, binlog.TypeDatetime, binlog.TypeTimestamp:
+		return plain(v, "'", "-.: ")
+	case binlog.TypeUUID, binlog.TypeInet4, binlog.TypeInet6:
+		return plain(v, "'", "-.:abcdefABCDEF")
+	case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeText:
+		if _, err := plain([]byte(c.Charset), "", "abcdefghijklmnopqrstuvwxyz_"); err != nil {
+			return "", fmt.Errorf("character set %q", c.Charset)
+		}
+		return "_" + c.Charset + " X'" + hex.EncodeToString(v) + "'", nil
+	case binlog.TypeBinary, binlog.TypeVarbinary, binlog.TypeBlob:
+		return "_binary X'" + hex.EncodeToString(v) + "'", nil
+	case binlog.TypeFloat, binlog.TypeDouble:
+		return "", fmt.Errorf("a %s cannot be compared exactly: give the table another key, or leave it out of the mapping", c.SQLType)
+	}
+	return "", fmt.Errorf("a %s cannot be part of a key that is read in order", c.SQLType)
+}
+
+// plain returns v in quotes if it is made of digits and the other bytes.
+func plain(v []byte, quote, other string) (string, error) {
+	if len(v) == 0 || len(v) > 100 {
+		return "", fmt.Errorf("value %q is not one of the type", v)
+	}
+	for _, b := range v {
+		if (b < '0' || b > '9') && strings.IndexByte(other, b) < 0 {
+			return "", fmt.Errorf("value %q is not one of the type", v)
+		}
+	}
+	return quote + string(v) + quote, nil
+}
+
+// keyAfter returns the condition for the rows after a key. It is not written
+// as a comparison of tuples, for which MySQL uses no index; the first term
+// repeats what follows from the others, to give the range a start.
+//
+//	k1 >= 1 AND (k1 > 1 OR (k1 = 1 AND (k2 > 2 OR (k2 = 2 AND k3 > 3))))
+func keyAfter(columns, literals []string) string {
+	last := len(columns) - 1
+	cond := columns[last] + " > " + literals[last]
+	for i := last - 1; i >= 0; i-- {
+		cond = columns[i] + " > " + literals[i] + " OR (" + columns[i] + " = " + literals[i] + " AND (" + cond + "))"
+	}
+	if last == 0 {
+		return cond
+	}
+	return columns[0] + " >= " + literals[0] + " AND (" + cond + ")"
+}
+
+// selectChunk returns the query for a chunk: the table's columns, then those
+// of its key. The caller appends a lock clause if it wants one.
+func selectChunk(ch ChunkRequest) (string, error) {
+	t := ch.Table
+	key := t.Key()
+	if len(key) == 0 {
+		return "", fmt.Errorf("table %s has no key to read it by: give it a primary key, or leave it out of the mapping", t.FullName())
+	}
+	if ch.Limit < 1 {
+		return "", fmt.Errorf("chunk limit %d: want 1 or more", ch.Limit)
+	}
+	if ch.After != nil && len(ch.After) != len(key) {
+		return "", fmt.Errorf("key of %d columns for table %s, whose key has %d", len(ch.After), t.FullName(), len(key))
+	}
+	columns := make([]string, len(key))
+	literals := make([]string, len(key))
+	exprs := make([]string, 0, len(t.Columns)+len(key))
+	for i := range t.Columns {
+		c := &t.Columns[i]
+		exprs = append(exprs, binlog.SelectExpr(c, "r."+identifier(c.Name)))
+	}
+	for i, k := range key {
+		c := &t.Columns[k]
+		columns[i] = "r." + identifier(c.Name)
+		exprs = append(exprs, keyExpr(c, columns[i]))
+		// A key that cannot be continued after is refused before it is begun.
+		var err error
+		if ch.After != nil {
+			literals[i], err = keyLiteral(c, ch.After[i])
+		} else if c.Type == binlog.TypeFloat || c.Type == binlog.TypeDouble {
+			_, err = keyLiteral(c, nil)
+		}
+		if err != nil {
+			return "", fmt.Errorf("key column %s.%s: %w", t.FullName(), c.Name, err)
+		}
+	}
+	sql := "SELECT " + strings.Join(exprs, ", ") + " FROM " + identifier(t.Database) + "." + identifier(t.Name) + " AS r"
+	if len(t.Primary) > 0 {
+		// Without it an optimizer with old statistics may sort the table.
+		sql += " FORCE INDEX (PRIMARY)"
+	}
+	if ch.After != nil {
+		sql += " WHERE " + keyAfter(columns, literals)
+	}
+	return sql + " ORDER BY " + strings.Join(columns, ", ") + fmt.Sprintf(" LIMIT %d", ch.Limit), nil
+}

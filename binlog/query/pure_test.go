@@ -1,0 +1,183 @@
+package query
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+)
+
+func TestParseColumnType(t *testing.T) {
+	for s, want := range map[string]columnType{
+		"int":                             {base: "int"},
+		"int(10) unsigned":                {base: "int", args: []int{10}, unsigned: true},
+		"decimal(10,2) unsigned zerofill": {base: "decimal", args: []int{10, 2}, unsigned: true},
+		"tinyint(3) zerofill":             {base: "tinyint", args: []int{3}, unsigned: true},
+		"enum('it''s','b\\\\s','n\\nl','z\\0z','c,d)','','ü')": {base: "enum", values: []string{"it's", "b\\s", "n\nl", "z\x00z", "c,d)", "", "ü"}},
+		"set('x','y''z')":                      {base: "set", values: []string{"x", "y'z"}},
+		"varchar(100) /*M!100301 COMPRESSED*/": {base: "varchar", args: []int{100}},
+		"timestamp /* mariadb-5.3 unsigned */": {base: "timestamp"},
+		"datetime(6)":                          {base: "datetime", args: []int{6}},
+		"vector(3)":                            {base: "vector", args: []int{3}},
+		"DOUBLE UNSIGNED":                      {base: "double", unsigned: true},
+	} {
+		got, err := parseColumnType(s)
+		if err != nil || got.base != want.base || got.unsigned != want.unsigned || !slices.Equal(got.args, want.args) || !slices.Equal(got.values, want.values) {
+			t.Errorf("%s is %+v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "(1)", "int(", "int()", "int(x)", "int(99999999999)", "enum('a", "enum('a'", "enum('a'b)", "enum('a\\", "decimal(1,", "int(-1)"} {
+		if got, err := parseColumnType(s); err == nil {
+			t.Errorf("%q is %+v", s, got)
+		}
+	}
+}
+
+func FuzzColumnType(f *testing.F) {
+	for _, s := range []string{"int(10) unsigned", "enum('it''s','b\\\\s','n\\nl')", "decimal(10,2)", "varchar(3) /*x*/", "enum('"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		c, err := parseColumnType(s)
+		if err != nil {
+			return
+		}
+		size := len(c.base) + 2*len(c.args)
+		for _, v := range c.values {
+			size += len(v) + 2
+		}
+		if size > len(s)+2 {
+			t.Errorf("%q gives %+v", s, c)
+		}
+		var col binlog.Column
+		_ = setType(&col, s, "utf8mb4")
+	})
+}
+
+// Members quoted as a server quotes them come back as they were.
+func FuzzMembers(f *testing.F) {
+	f.Add("it's", "b\\s\n\x00")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		quote := strings.NewReplacer("'", "''", "\\", "\\\\", "\n", "\\n", "\r", "\\r", "\x00", "\\0")
+		c, err := parseColumnType("set('" + quote.Replace(a) + "','" + quote.Replace(b) + "')")
+		if err != nil || !slices.Equal(c.values, []string{a, b}) {
+			t.Errorf("%q, %q come back as %q, %v", a, b, c.values, err)
+		}
+	})
+}
+
+func TestUnknownMembers(t *testing.T) {
+	for charset, ok := range map[string]bool{"utf8mb4": false, "utf8mb3": true, "latin1": true} {
+		var c binlog.Column
+		if err := setType(&c, "enum('a','?')", charset); (err == nil) != ok {
+			t.Errorf("%s: %v", charset, err)
+		}
+	}
+	var c binlog.Column
+	if err := setType(&c, "xmltype", ""); err == nil || !strings.Contains(err.Error(), "xmltype is not supported") {
+		t.Errorf("unknown type: %v", err)
+	}
+}
+
+func TestKeyAfter(t *testing.T) {
+	if got := keyAfter([]string{"a"}, []string{"1"}); got != "a > 1" {
+		t.Error(got)
+	}
+	want := "a >= 1 AND (a > 1 OR (a = 1 AND (b > 2 OR (b = 2 AND (c > 3)))))"
+	got := keyAfter([]string{"a", "b", "c"}, []string{"1", "2", "3"})
+	if strip(got) != strip(want) {
+		t.Error(got)
+	}
+}
+
+func strip(s string) string { return strings.NewReplacer("(", "", ")", "").Replace(s) }
+
+func TestKeyLiteral(t *testing.T) {
+	col := func(kind binlog.Type) *binlog.Column {
+		return &binlog.Column{Type: kind, Charset: "latin1", SQLType: "that"}
+	}
+	for _, c := range []struct {
+		kind     binlog.Type
+		in, want string
+	}{
+		{binlog.TypeBigInt, "-9223372036854775808", "-9223372036854775808"},
+		{binlog.TypeBigInt, "1 OR 1", ""},
+		{binlog.TypeBigInt, "", ""},
+		{binlog.TypeDecimal, "-1.10", "-1.10"},
+		{binlog.TypeDatetime, "2024-01-02 03:04:05.678", "'2024-01-02 03:04:05.678'"},
+		{binlog.TypeDatetime, "2024' OR 1", ""},
+		{binlog.TypeTime, "-838:59:59", "'-838:59:59'"},
+		{binlog.TypeVarchar, "it's", "_latin1 X'69742773'"},
+		{binlog.TypeVarchar, "", "_latin1 X''"},
+		{binlog.TypeVarbinary, "\x00'", "_binary X'0027'"},
+		{binlog.TypeUUID, "123e4567-e89b-12d3-a456-426655440000", "'123e4567-e89b-12d3-a456-426655440000'"},
+		{binlog.TypeInet6, "::ffff:1.2.3.4", "'::ffff:1.2.3.4'"},
+		{binlog.TypeDouble, "1.5", ""},
+		{binlog.TypeGeometry, "x", ""},
+	} {
+		got, err := keyLiteral(col(c.kind), []byte(c.in))
+		if got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%v %q is %s, %v", c.kind, c.in, got, err)
+		}
+	}
+	if _, err := keyLiteral(&binlog.Column{Type: binlog.TypeChar, Charset: "x' OR"}, []byte("a")); err == nil {
+		t.Error("any charset is taken")
+	}
+}
+
+func TestSelectChunkRefuses(t *testing.T) {
+	float := &binlog.Table{Database: "d", Name: "t", Columns: []binlog.Column{{Name: "f", Type: binlog.TypeFloat, SQLType: "float"}}, Primary: []int{0}}
+	good := &binlog.Table{Database: "d", Name: "t`x", Columns: []binlog.Column{{Name: "a`b", Type: binlog.TypeInt}}, Primary: []int{0}}
+	for want, ch := range map[string]ChunkRequest{
+		"no key":               {Table: &binlog.Table{Database: "d", Name: "t"}, Limit: 1},
+		"cannot be compared":   {Table: float, Limit: 1},
+		"chunk limit 0":        {Table: good},
+		"key of 2 columns":     {Table: good, Limit: 1, After: [][]byte{{'1'}, {'2'}}},
+		"is not one of the ty": {Table: good, Limit: 1, After: [][]byte{[]byte("x")}},
+	} {
+		if sql, err := selectChunk(ch); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %q, %v", want, sql, err)
+		}
+	}
+	sql, err := selectChunk(ChunkRequest{Table: good, Limit: 7, After: [][]byte{[]byte("5")}})
+	if want := "SELECT r.`a``b`, r.`a``b` FROM `d`.`t``x` AS r FORCE INDEX (PRIMARY) WHERE r.`a``b` > 5 ORDER BY r.`a``b` LIMIT 7"; err != nil || sql != want {
+		t.Errorf("%s, %v", sql, err)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	good := mysql.Server{LogBin: true, RowFormat: "ROW", RowImage: "FULL", RowMetadata: "NO_LOG", ServerID: 1}
+	if p := settings(good); len(p) != 0 {
+		t.Errorf("a good server has %v", p)
+	}
+	for want, change := range map[string]func(*mysql.Server){
+		"log_bin":        func(s *mysql.Server) { s.LogBin = false },
+		"is MIXED":       func(s *mysql.Server) { s.RowFormat = "MIXED" },
+		"is MINIMAL":     func(s *mysql.Server) { s.RowImage = "MINIMAL" },
+		"PARTIAL_JSON":   func(s *mysql.Server) { s.PartialJSON = true },
+		"server_id is 0": func(s *mysql.Server) { s.ServerID = 0 },
+	} {
+		s := good
+		change(&s)
+		if p := settings(s); len(p) != 1 || !strings.Contains(p[0].String(), want) {
+			t.Errorf("%s: %v", want, p)
+		}
+	}
+}
+
+func TestReplicationSlaveGrant(t *testing.T) {
+	for s, want := range map[string]bool{
+		"GRANT ALL PRIVILEGES ON *.* TO `root`@`%`":                              true,
+		"GRANT SELECT, REPLICATION SLAVE, BINLOG MONITOR ON *.* TO `low`@`%`":    true,
+		"GRANT REPLICATION SLAVE ON *.* TO `low`@`%` IDENTIFIED BY PASSWORD 'x'": true,
+		"GRANT REPLICATION SLAVE ADMIN ON *.* TO `low`@`%`":                      false,
+		"GRANT SELECT, REPLICATION SLAVE ADMIN, INSERT ON *.* TO `low`@`%`":      false,
+		"GRANT ALL PRIVILEGES ON `shop`.* TO `low`@`%`":                          false,
+	} {
+		if got := replicationSlave.MatchString(s); got != want {
+			t.Errorf("%s: %v", s, got)
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+)
+
+// ErrNoTable is returned when a table does not exist, is no base table, or
+// cannot be seen with our grants.
+var ErrNoTable = errors.New("no such table")
+
+// errChanged says that a table was altered between two looks at it.
+var errChanged = errors.New("the table is being altered")
+
+// attempts is how often a table that changes under our eyes is read again.
+const attempts = 5
+
+const systemSchemas = `'mysql','sys','information_schema','performance_schema'`
+
+// Tables returns the base tables that match, system schemas aside, ordered by
+// database and name. Views, MariaDB's sequences and its system-versioned
+// tables are no base tables. It fails on a matching table with a column whose
+// type is not supported, naming both.
+func Tables(ctx context.Context, c *mysql.Conn, match func(database, table string) bool) ([]*binlog.Table, error) {
+	r, err := c.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES`+
+		` WHERE TABLE_TYPE='BASE TABLE' AND TABLE_SCHEMA NOT IN (`+systemSchemas+`)`)
+	if err != nil {
+		return nil, fmt.Errorf("list tables: %w", err)
+	}
+	names := map[string][]string{}
+	for _, row := range r.Rows {
+		database, name := string(row[0]), string(row[1])
+		if match(database, name) {
+			names[database] = append(names[database], name)
+		}
+	}
+	var tables []*binlog.Table
+	for database, wanted := range names {
+		some, err := describe(ctx, c, database, wanted)
+		if err != nil {
+			return nil, err
+		}
+		tables = append(tables, some...)
+	}
+	slices.SortFunc(tables, func(a, b *binlog.Table) int {
+		if n := strings.Compare(a.Database, b.Database); n != 0 {
+			return n
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return tables, nil
+}
+
+// Table returns one base table as it is now; ErrNoTable says there is none. On
+// a server with lower_case_table_names the names compare without case.
+func Table(ctx context.Context, c *mysql.Conn, database, name string) (*binlog.Table, error) {
+	r, err := c.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES`+
+		` WHERE TABLE_SCHEMA=`+text(database)+` AND TABLE_NAME=`+text(name))
+	if err != nil {
+		return nil, fmt.Errorf("find table %s.%s: %w", database, name, err)
+	}
+	same := func(a []byte, b string) bool { return string(a) == b }
+	if c.Server().LowerCaseNames != 0 {
+		same = func(a []byte, b string) bool { return strings.EqualFold(string(a), b) }
+	}
+	for _, row := range r.Rows {
+		if !same(row[0], database) || !same(row[1], name) {
+			continue
+		}
+		if kind := string(row[2]); kind != "BASE TABLE" {
+			return nil, fmt.Errorf("table %s.%s is a %s, not a base table: %w", database, name, strings.ToLower(kind), ErrNoTable)
+		}
+		tables, err := describe(ctx, c, string(row[0]), []string{string(row[1])})
+		if err != nil {
+			return nil, err
+		}
+		if len(tables) == 1 {
+			return tables[0], nil
+		}
+	}
+	return nil, fmt.Errorf("table %s.%s: %w", database, name, ErrNoTable)
+}
+
+// describe reads columns and keys of tables of one database. Tables that are
+// gone meanwhile are left out.
+func describe(ctx context.Context, c *mysql.Conn, database string, names []string) ([]*binlog.Table, error) {
+	for try := 1; ; try++ {
+		tables, err := describeOnce(ctx, c, database, names)
+		if err == nil || !errors.Is(err, errChanged) || try == attempts {
+			return tables, err
+		}
+	}
+}
+
+func describeOnce(ctx context.Context, c *mysql.Conn, database string, names []string) ([]*binlog.Table, error) {
+	where := ` WHERE TABLE_SCHEMA=` + text(database)
+	if len(names) == 1 {
+		where += ` AND TABLE_NAME=` + text(names[0])
+	}
+	tables := make(map[string]*binlog.Table, len(names))
+	for _, name := range names {
+		tables[name] = &binlog.Table{Database: database, Name: name}
+	}
+	// Two looks that are not one: a table whose columns differ afterwards has
+	// keys that may belong to another version.
+	before, err := readColumns(ctx, c, where, tables)
+	if err != nil {
+		return nil, err
+	}
+	if err := readKeys(ctx, c, where, tables); err != nil {
+		return nil, err
+	}
+	after, err := c.Query(ctx, columnsQuery+where+columnsOrder)
+	if err != nil {
+		return nil, fmt.Errorf("read columns of %s: %w", database, err)
+	}
+	if !equalRows(before, after.Rows) {
+		return nil, fmt.Errorf("read tables of %s: %w", database, errChanged)
+	}
+	list := make([]*binlog.Table, 0, len(tables))
+	for _, name := range names {
+		if t := tables[name]; len(t.Columns) > 0 {
+			list = append(list, t)
+		}
+	}
+	return list, nil
+}
+
+const (
+	columnsQuery = `SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, CHARACTER_SET_NAME, IS_NULLABLE, EXTRA FROM information_schema.COLUMNS`
+	columnsOrder = ` ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION`
+	keysQuery    = `SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS`
+	// A hash finds rows but does not order them: such keys come last.
+	keysOrder = ` ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_TYPE='HASH', INDEX_NAME, SEQ_IN_INDEX`
+)
+
+func readColumns(ctx context.Context, c *mysql.Conn, where string, tables map[string]*binlog.Table) ([][]mysql.Cell, error) {
+	r, err := c.Query(ctx, columnsQuery+where+columnsOrder)
+	if err != nil {
+		return nil, fmt.Errorf("read columns: %w", err)
+	}
+	for _, row := range r.Rows {
+		t := tables[string(row[1])]
+		if t == nil || t.Database != string(row[0]) {
+			continue
+		}
+		extra := strings.ToUpper(string(row[6]))
+		col := binlog.Column{
+			Name:      string(row[2]),
+			Nullable:  string(row[5]) == "YES",
+			Invisible: slices.Contains(strings.FieldsFunc(extra, notLetter), "INVISIBLE"),
+			// DEFAULT_GENERATED is a column with an expression as default.
+			Generated: strings.Contains(extra, "VIRTUAL GENERATED") || strings.Contains(extra, "STORED GENERATED") || strings.Contains(extra, "PERSISTENT"),
+		}
+		if err := setType(&col, string(row[3]), string(row[4])); err != nil {
+			return nil, fmt.Errorf("read column %s.%s: %w", t.FullName(), col.Name, err)
+		}
+		t.Columns = append(t.Columns, col)
+	}
+	return r.Rows, nil
+}
+
+func notLetter(r rune) bool { return r < 'A' || r > 'Z' }
+
+// readKeys fills the primary keys and the unique ones that name a row: all
+// columns NOT NULL, whole (no prefix), none an expression.
+func readKeys(ctx context.Context, c *mysql.Conn, where string, tables map[string]*binlog.Table) error {
+	r, err := c.Query(ctx, keysQuery+where+` AND NON_UNIQUE=0`+keysOrder)
+	if err != nil {
+		return fmt.Errorf("read keys: %w", err)
+	}
+	for at := 0; at < len(r.Rows); {
+		first := r.Rows[at]
+		end := at + 1
+		for end < len(r.Rows) && equalRows([][]mysql.Cell{first[:3]}, [][]mysql.Cell{r.Rows[end][:3]}) {
+			end++
+		}
+		parts := r.Rows[at:end]
+		at = end
+		t := tables[string(first[1])]
+		if t == nil || t.Database != string(first[0]) || len(t.Columns) == 0 {
+			continue
+		}
+		key, err := keyOf(t, parts)
+		switch {
+		case err != nil:
+			return err
+		case key == nil:
+		case string(first[2]) == "PRIMARY":
+			t.Primary = key
+		default:
+			t.Unique = append(t.Unique, key)
+		}
+	}
+	return nil
+}
+
+// keyOf returns the columns of a key, nil for one that does not name a row.
+func keyOf(t *binlog.Table, parts [][]mysql.Cell) ([]int, error) {
+	key := make([]int, 0, len(parts))
+	for _, p := range parts {
+		if p[3] == nil || p[4] != nil { // an expression; a prefix
+			return nil, nil
+		}
+		i := t.Column(string(p[3]))
+		if i < 0 {
+			return nil, fmt.Errorf("read keys of %s: %w", t.FullName(), errChanged)
+		}
+		if t.Columns[i].Nullable {
+			return nil, nil
+		}
+		key = append(key, i)
+	}
+	return key, nil
+}
+
+func equalRows(a, b [][]mysql.Cell) bool {
+	return slices.EqualFunc(a, b, func(x, y []mysql.Cell) bool {
+		return slices.EqualFunc(x, y, func(p, q mysql.Cell) bool {
+			return (p == nil) == (q == nil) && string(p) == string(q)
+		})
+	})
+}

@@ -1,0 +1,444 @@
+package binlog
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/bits"
+	"strconv"
+	"unicode/utf8"
+)
+
+// Row is a view of one row: it borrows the bytes of the event or result it came
+// from and is valid as long as they are. A Row may be pointed at row after row;
+// then it allocates nothing.
+type Row struct {
+	layout *Layout
+	// image and spans are a row image's; cells are a SELECT's.
+	image []byte
+	spans []span
+	cells [][]byte
+}
+
+// span is where a value lies in its image, length prefix excluded.
+type span struct{ start, end uint32 }
+
+// nullSpan marks a NULL.
+var nullSpan = span{start: math.MaxUint32, end: math.MaxUint32}
+
+// DecodeImage points r at the row image at the start of image; present is the
+// event's columns-present bitmap. It returns the image's length in bytes. A
+// column that is not present is an error, whatever its nature: both servers put
+// virtual generated columns into their images too.
+func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
+	n := len(l.codecs)
+	if uint64(len(image)) >= math.MaxUint32 {
+		return 0, fmt.Errorf("decode row of %s: the image of %d bytes is too long", l.table.FullName(), len(image))
+	}
+	if err := l.checkPresent(present); err != nil {
+		return 0, err
+	}
+	if cap(r.spans) < n {
+		r.spans = make([]span, n)
+	}
+	r.layout, r.image, r.cells, r.spans = l, image, nil, r.spans[:n]
+	pos := (n + 7) / 8
+	if pos > len(image) {
+		return 0, l.endsEarly(0)
+	}
+	nulls, spans := image[:pos], r.spans
+	for i := range l.codecs {
+		c := &l.codecs[i]
+		if nulls[i>>3]>>(i&7)&1 != 0 {
+			spans[i] = nullSpan
+			continue
+		}
+		size := c.size
+		if p := int(c.prefix); p > 0 {
+			if p > len(image)-pos {
+				return 0, l.endsEarly(i)
+			}
+			size = int(littleEndian(image[pos : pos+p]))
+			pos += p
+			if size > c.size {
+				return 0, fmt.Errorf("decode row of %s: column %s has %d bytes, at most %d fit its type: %s",
+					l.table.FullName(), l.table.Columns[i].Name, size, c.size, remedySchema)
+			}
+		}
+		if size > len(image)-pos {
+			return 0, l.endsEarly(i)
+		}
+		spans[i] = span{uint32(pos), uint32(pos + size)}
+		pos += size
+	}
+	return pos, nil
+}
+
+// checkPresent checks a columns-present bitmap. Bits beyond the last column mean
+// nothing; MySQL sets them.
+func (l *Layout) checkPresent(present []byte) error {
+	n := len(l.codecs)
+	if len(present) != (n+7)/8 {
+		return fmt.Errorf("decode row of %s: the event has a bitmap of %d bytes for %d columns", l.table.FullName(), len(present), n)
+	}
+	for i, b := range present {
+		if left := n - 8*i; left < 8 {
+			b |= 0xff << left
+		}
+		if missing := bits.TrailingZeros8(^b); missing < 8 {
+			return fmt.Errorf("decode row of %s: column %s is not in the row image: set binlog_row_image=FULL on the server, and in sessions that set it otherwise",
+				l.table.FullName(), l.table.Columns[8*i+missing].Name)
+		}
+	}
+	return nil
+}
+
+func (l *Layout) endsEarly(i int) error {
+	return fmt.Errorf("decode row of %s: the row image ends before column %s: %s",
+		l.table.FullName(), l.table.Columns[i].Name, remedySchema)
+}
+
+// SetText points r at a row of a SELECT: cells[i] is column i's text, nil for
+// NULL. There must be a cell for every column. The cells are borrowed.
+func (r *Row) SetText(l *Layout, cells [][]byte) {
+	r.layout, r.cells, r.image = l, cells, nil
+}
+
+// Table returns the row's table.
+func (r *Row) Table() *Table { return r.layout.table }
+
+// Layout returns the layout the row was read with.
+func (r *Row) Layout() *Layout { return r.layout }
+
+// Has reports whether the row holds column i, be it NULL. Rows are whole so
+// far: DecodeImage refuses images that leave columns out.
+func (r *Row) Has(i int) bool { return 0 <= i && i < len(r.layout.codecs) }
+
+// IsNull reports whether column i is NULL.
+func (r *Row) IsNull(i int) bool {
+	if r.layout.text {
+		return r.cells[i] == nil
+	}
+	return r.spans[i].start == math.MaxUint32
+}
+
+// Raw returns column i's undecoded bytes; nil for NULL. Two rows of one layout
+// hold the same value in a column when their raw bytes are equal (the converse
+// need not hold).
+func (r *Row) Raw(i int) []byte {
+	if r.layout.text {
+		return r.cells[i]
+	}
+	s := r.spans[i]
+	if s.start == math.MaxUint32 {
+		return nil
+	}
+	return r.image[s.start:s.end:s.end]
+}
+
+// AppendText appends column i (from 0, below the number of columns) to dst as
+// text; the package's comment says what that is. A NULL appends nothing. It fails only on bytes that no server writes or that the
+// column's type does not allow.
+func (r *Row) AppendText(dst []byte, i int) ([]byte, error) {
+	raw := r.Raw(i)
+	if raw == nil {
+		return dst, nil
+	}
+	k, c := &r.layout.codecs[i], &r.layout.table.Columns[i]
+	out, err := k.appendText(dst, raw, c)
+	if err != nil {
+		return dst, r.badValue(i, err)
+	}
+	return out, nil
+}
+
+func (r *Row) badValue(i int, err error) error {
+	t := r.layout.table
+	return fmt.Errorf("read %s.%s: %w", t.FullName(), t.Columns[i].Name, err)
+}
+
+// appendText is one switch over all forms: the branch every value takes.
+func (k *codec) appendText(dst, raw []byte, c *Column) ([]byte, error) {
+	switch k.form {
+	case formText, formBytes, formChar:
+		return k.appendString(dst, raw), nil
+	case formInt:
+		return strconv.AppendInt(dst, signed(littleEndian(raw), len(raw)), 10), nil
+	case formUint:
+		return strconv.AppendUint(dst, littleEndian(raw), 10), nil
+	case formDecimal:
+		return appendDecimal(dst, raw, k.precision, k.scale)
+	case formFloat:
+		return appendFloat(dst, float64(math.Float32frombits(binary.LittleEndian.Uint32(raw))), 32)
+	case formDouble:
+		return appendFloat(dst, math.Float64frombits(binary.LittleEndian.Uint64(raw)), 64)
+	case formBit:
+		return appendBit(dst, raw), nil
+	case formYear:
+		return appendPadded(dst, yearOf(raw), 4), nil
+	case formDate, formTime2, formDatetime2, formTimestamp2, formOldTime, formOldDatetime, formOldTimestamp:
+		return k.appendTemporal(dst, raw)
+	case formBinary:
+		dst = append(dst, raw...)
+		for range k.size - len(raw) {
+			dst = append(dst, 0)
+		}
+		return dst, nil
+	case formEnum:
+		m, err := member(c.Values, raw)
+		return append(dst, m...), err
+	case formSet:
+		return appendSet(dst, c.Values, raw)
+	case formJSON:
+		return appendBinaryJSON(dst, raw)
+	case formVector:
+		return appendVector(dst, raw)
+	}
+	return k.appendRare(dst, raw)
+}
+
+// appendRare appends MariaDB's own types and what only a SELECT yields.
+func (k *codec) appendRare(dst, raw []byte) ([]byte, error) {
+	switch k.form {
+	case formUUID, formOldUUID:
+		return appendStoredUUID(dst, padded(raw), k.form == formOldUUID), nil
+	case formInet4:
+		address := padded(raw)
+		return appendInet4(dst, address[:4]), nil
+	case formInet6:
+		return appendInet6(dst, padded(raw)), nil
+	case formFloatText:
+		f, err := strconv.ParseFloat(string(raw), 64)
+		if err != nil {
+			return dst, fmt.Errorf("%q is no number", clip(string(raw)))
+		}
+		return appendFloat(dst, float64(float32(f)), 32)
+	case formZerofillText:
+		return append(dst, trimZerofill(raw)...), nil
+	}
+	return dst, fmt.Errorf("the column's form %d has no text", k.form)
+}
+
+func (k *codec) appendTemporal(dst, raw []byte) ([]byte, error) {
+	switch k.form {
+	case formDate:
+		return appendPackedDate(dst, raw)
+	case formTime2:
+		return appendTime2(dst, raw, k.scale)
+	case formDatetime2:
+		return appendDatetime2(dst, raw, k.scale)
+	case formTimestamp2:
+		return appendUnix(dst, bigEndian(raw[:4]), bigEndian(raw[4:])*fractionUnit[len(raw)-4], k.scale)
+	case formOldTime:
+		return appendOldTime(dst, raw)
+	case formOldDatetime:
+		return appendOldDatetime(dst, raw)
+	}
+	return appendUnix(dst, littleEndian(raw), 0, 0)
+}
+
+func yearOf(raw []byte) uint64 {
+	if raw[0] == 0 {
+		return 0
+	}
+	return 1900 + uint64(raw[0])
+}
+
+// appendString appends text as UTF-8, bytes as they are.
+func (k *codec) appendString(dst, raw []byte) []byte {
+	if k.form == formChar {
+		raw = bytes.TrimRight(raw, " ")
+	}
+	if !k.latin1 {
+		return append(dst, raw...)
+	}
+	for _, c := range raw {
+		dst = utf8.AppendRune(dst, latin1Rune(c))
+	}
+	return dst
+}
+
+func appendSet(dst []byte, values []string, raw []byte) ([]byte, error) {
+	v, err := setBits(values, raw)
+	for first := true; v != 0; v &= v - 1 {
+		if !first {
+			dst = append(dst, ',')
+		}
+		first = false
+		dst = append(dst, values[bits.TrailingZeros64(v)]...)
+	}
+	return dst, err
+}
+
+// trimZerofill cuts the zeros a ZEROFILL column prints in front.
+func trimZerofill(b []byte) []byte {
+	for len(b) > 1 && b[0] == '0' && b[1] != '.' {
+		b = b[1:]
+	}
+	return b
+}
+
+// AppendJSON appends column i to dst as a JSON value, valid by itself; the
+// package's comment says which. It fails as AppendText does.
+func (r *Row) AppendJSON(dst []byte, i int) ([]byte, error) {
+	raw := r.Raw(i)
+	if raw == nil {
+		return append(dst, "null"...), nil
+	}
+	k, c := &r.layout.codecs[i], &r.layout.table.Columns[i]
+	out, err := k.appendJSON(dst, raw, c)
+	if err != nil {
+		return dst, r.badValue(i, err)
+	}
+	return out, nil
+}
+
+func (k *codec) appendJSON(dst, raw []byte, c *Column) ([]byte, error) {
+	switch c.Type {
+	case TypeTinyInt, TypeSmallInt, TypeMediumInt, TypeInt, TypeBigInt, TypeDecimal, TypeFloat, TypeDouble, TypeBit, TypeJSON:
+		return k.appendText(dst, raw, c)
+	case TypeYear: // "0000" is no JSON number
+		if k.form == formYear {
+			return strconv.AppendUint(dst, yearOf(raw), 10), nil
+		}
+		return append(dst, trimZerofill(raw)...), nil
+	case TypeSet:
+		return k.appendSetJSON(dst, raw, c)
+	case TypeBinary, TypeVarbinary, TypeBlob, TypeGeometry:
+		return k.appendBase64(dst, raw, c)
+	case TypeEnum:
+		if k.form == formEnum {
+			m, err := member(c.Values, raw)
+			return appendQuoted(dst, m), err
+		}
+	}
+	dst = append(dst, '"')
+	switch {
+	case k.latin1:
+		if k.form == formChar {
+			raw = bytes.TrimRight(raw, " ")
+		}
+		var b [utf8.UTFMax]byte
+		for _, c := range raw {
+			dst = appendEscaped(dst, utf8.AppendRune(b[:0], latin1Rune(c)), jsonValid)
+		}
+	case k.form == formChar:
+		dst = appendEscaped(dst, bytes.TrimRight(raw, " "), jsonValid)
+	case k.form == formText:
+		dst = appendEscaped(dst, raw, jsonValid)
+	default: // digits and punctuation only
+		var err error
+		if dst, err = k.appendText(dst, raw, c); err != nil {
+			return dst, err
+		}
+	}
+	return append(dst, '"'), nil
+}
+
+func (k *codec) appendSetJSON(dst, raw []byte, c *Column) ([]byte, error) {
+	dst = append(dst, '[')
+	start := len(dst)
+	if k.form == formText { // no member has a comma in it
+		for len(raw) > 0 {
+			m, rest, _ := bytes.Cut(raw, []byte{','})
+			if len(dst) > start {
+				dst = append(dst, ',')
+			}
+			dst, raw = appendQuoted(dst, m), rest
+		}
+		return append(dst, ']'), nil
+	}
+	v, err := setBits(c.Values, raw)
+	for ; v != 0; v &= v - 1 {
+		if len(dst) > start {
+			dst = append(dst, ',')
+		}
+		dst = appendQuoted(dst, c.Values[bits.TrailingZeros64(v)])
+	}
+	return append(dst, ']'), err
+}
+
+func (k *codec) appendBase64(dst, raw []byte, c *Column) ([]byte, error) {
+	dst = append(dst, '"')
+	if k.form == formBinary && len(raw) < k.size {
+		whole, err := k.appendText(make([]byte, 0, k.size), raw, c)
+		if err != nil {
+			return dst, err
+		}
+		raw = whole
+	}
+	return append(base64.StdEncoding.AppendEncode(dst, raw), '"'), nil
+}
+
+// Int64 returns column i as a signed number; ok is false for NULL, for types
+// other than integers, YEAR and BIT, and for numbers beyond int64.
+func (r *Row) Int64(i int) (v int64, ok bool) {
+	raw := r.Raw(i)
+	if raw == nil {
+		return 0, false
+	}
+	k := &r.layout.codecs[i]
+	if k.form == formInt {
+		return signed(littleEndian(raw), len(raw)), true
+	}
+	if u, ok := r.Uint64(i); ok {
+		return int64(u), u <= math.MaxInt64
+	}
+	if !integral(r.layout.table.Columns[i].Type) || !r.layout.text {
+		return 0, false
+	}
+	v, err := strconv.ParseInt(string(raw), 10, 64)
+	return v, err == nil
+}
+
+// Uint64 returns column i as an unsigned number; ok is false for NULL, for
+// types other than integers, YEAR and BIT, and for negative numbers.
+func (r *Row) Uint64(i int) (v uint64, ok bool) {
+	raw := r.Raw(i)
+	if raw == nil {
+		return 0, false
+	}
+	switch k := &r.layout.codecs[i]; k.form {
+	case formInt:
+		s := signed(littleEndian(raw), len(raw))
+		return uint64(s), s >= 0
+	case formUint:
+		return littleEndian(raw), true
+	case formBit:
+		return bigEndian(raw), true
+	case formYear:
+		return yearOf(raw), true
+	}
+	if !integral(r.layout.table.Columns[i].Type) || !r.layout.text {
+		return 0, false
+	}
+	v, err := strconv.ParseUint(string(raw), 10, 64)
+	return v, err == nil
+}
+
+func integral(t Type) bool {
+	return TypeTinyInt <= t && t <= TypeBigInt || t == TypeBit || t == TypeYear
+}
+
+// Float64 returns column i, a FLOAT or DOUBLE, as a number.
+func (r *Row) Float64(i int) (v float64, ok bool) {
+	raw := r.Raw(i)
+	if raw == nil {
+		return 0, false
+	}
+	switch c := &r.layout.table.Columns[i]; {
+	case r.layout.codecs[i].form == formFloat:
+		return float64(math.Float32frombits(binary.LittleEndian.Uint32(raw))), true
+	case r.layout.codecs[i].form == formDouble:
+		return math.Float64frombits(binary.LittleEndian.Uint64(raw)), true
+	case c.Type == TypeFloat || c.Type == TypeDouble:
+		v, err := strconv.ParseFloat(string(raw), 64)
+		if c.Type == TypeFloat {
+			v = float64(float32(v))
+		}
+		return v, err == nil
+	}
+	return 0, false
+}

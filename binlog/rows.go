@@ -1,0 +1,72 @@
+package binlog
+
+import "fmt"
+
+// Rows iterates over the row images of one rows event:
+//
+//	for rows.Next() { c := rows.Change(); ... }
+//	if err := rows.Err(); err != nil { ... }
+type Rows struct {
+	layout *Layout
+	change Change
+	err    error
+
+	before, after               Row
+	presentBefore, presentAfter []byte
+	rest                        []byte
+}
+
+// Reset points the iterator at the row images of an event. before and after
+// are the columns-present bitmaps of the two images (only one of them is used
+// for an insert or a delete). All three slices are borrowed. binlog/events is
+// its caller.
+func (r *Rows) Reset(l *Layout, op Op, before, after, images []byte) {
+	r.layout, r.err, r.rest = l, nil, images
+	r.presentBefore, r.presentAfter = before, after
+	r.change = Change{Table: l.table, Op: op}
+}
+
+// Table returns the table the rows belong to.
+func (r *Rows) Table() *Table { return r.layout.table }
+
+// Op returns what happened to the rows.
+func (r *Rows) Op() Op { return r.change.Op }
+
+// Next advances to the next row and reports whether there is one.
+func (r *Rows) Next() bool {
+	if r.err != nil || len(r.rest) == 0 {
+		return false
+	}
+	if r.change.Op != Insert {
+		r.change.Before = &r.before
+		if !r.decode(&r.before, r.presentBefore) {
+			return false
+		}
+	}
+	if r.change.Op != Delete {
+		r.change.After = &r.after
+		if !r.decode(&r.after, r.presentAfter) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *Rows) decode(row *Row, present []byte) bool {
+	n, err := row.DecodeImage(r.layout, present, r.rest)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("decode row of %s: the row image is empty", r.layout.table.FullName())
+	}
+	if err != nil {
+		r.err = err
+		return false
+	}
+	r.rest = r.rest[n:]
+	return true
+}
+
+// Change returns the current row; it is valid until the next Next.
+func (r *Rows) Change() *Change { return &r.change }
+
+// Err returns the error that ended the iteration, if any.
+func (r *Rows) Err() error { return r.err }

@@ -1,0 +1,121 @@
+package binlog
+
+// Type is what a column holds, as SQL sees it; how a value is laid out in an
+// event or a result set is the Layout's concern.
+type Type uint8
+
+// The column types. The zero Type is invalid.
+const (
+	TypeInvalid Type = iota
+	TypeTinyInt
+	TypeSmallInt
+	TypeMediumInt
+	TypeInt
+	TypeBigInt
+	TypeDecimal
+	TypeFloat
+	TypeDouble
+	TypeBit
+	TypeYear
+	TypeDate
+	TypeTime
+	TypeDatetime
+	TypeTimestamp
+	TypeChar
+	TypeVarchar
+	TypeText
+	TypeBinary
+	TypeVarbinary
+	TypeBlob
+	TypeEnum
+	TypeSet
+	TypeJSON
+	TypeGeometry
+	TypeVector
+	// TypeUUID, TypeInet4 and TypeInet6 are MariaDB's.
+	TypeUUID
+	TypeInet4
+	TypeInet6
+)
+
+// Column is one column of a table at a position.
+type Column struct {
+	Name string
+	// SQLType is the type as information_schema.COLUMNS.COLUMN_TYPE spells it,
+	// for messages and for comparing schemas: "int unsigned", "enum('a','b')".
+	SQLType string
+	Type    Type
+
+	Unsigned  bool
+	Nullable  bool
+	Invisible bool
+	Generated bool
+	// Charset is the character set's name ("utf8mb4"), empty for types that
+	// have none.
+	Charset string
+	// Values are the members of an ENUM or SET, in order, as UTF-8.
+	Values []string
+	// Length is the declared length in characters (CHAR, VARCHAR), bytes
+	// (BINARY, VARBINARY), bits (BIT) or digits (DECIMAL precision).
+	Length int
+	// Decimals is the scale of a DECIMAL or the fractional-second digits of a
+	// temporal type.
+	Decimals int
+}
+
+// Table is a table's schema at a position. It is immutable once built.
+type Table struct {
+	Database string
+	Name     string
+	Columns  []Column
+	// Primary holds the column indexes of the primary key in key order; empty
+	// where the table has none.
+	Primary []int
+	// Unique holds the other unique keys all of whose columns are NOT NULL.
+	Unique [][]int
+}
+
+// FullName returns "database.table".
+func (t *Table) FullName() string { return t.Database + "." + t.Name }
+
+// Column returns the index of the named column (names compare without case, as
+// MySQL's do), or -1.
+func (t *Table) Column(name string) int {
+	for i := range t.Columns {
+		if equalFold(t.Columns[i].Name, name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// Key returns the columns that identify a row: the primary key, else the first
+// unique NOT NULL key, else nil.
+func (t *Table) Key() []int {
+	if len(t.Primary) > 0 {
+		return t.Primary
+	}
+	if len(t.Unique) > 0 {
+		return t.Unique[0]
+	}
+	return nil
+}
+
+func equalFold(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := 0; i < len(a); i++ {
+		x, y := a[i], b[i]
+		if 'A' <= x && x <= 'Z' {
+			x += 'a' - 'A'
+		}
+		if 'A' <= y && y <= 'Z' {
+			y += 'a' - 'A'
+		}
+		if x != y {
+			return false
+		}
+	}
+	return true
+}
