@@ -1,0 +1,213 @@
+package transform_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"rowfall/binlog"
+	"rowfall/transform"
+)
+
+const usersTable = "shop.users: id int unsigned pk; email varchar(80) u0; name varchar(80) null; age int null;" +
+	" balance decimal(10,2); ratio double; big bigint unsigned null; a varchar(9) u1; b varchar(9) u1;" +
+	" born date null; at time; flags set('x','y'); blob1 blob; small tinyint; first varchar(9)"
+
+// TestBadMappings: every rule of the mapping has a line here with a part of
+// what the message must say.
+func TestBadMappings(t *testing.T) {
+	for _, c := range []struct{ name, mapping, path, message string }{
+		{"unknown column in a key", `{write: [{hash: "u:{idd}"}]}`, "write[0]", `no column "idd" for the template "u:{idd}"; did you mean "id"?`},
+		{"unknown filter", `{write: [{hash: "u:{id|hexx}"}]}`, "write[0]", `did you mean "hex"?`},
+		{"filter on a name", `{write: [{hash: "{table|hex}:{id}"}]}`, "write[0]", "takes no filter"},
+		{"open brace", `{write: [{hash: "u:{id"}]}`, "write[0]", "{ without its }"},
+		{"closing brace", `{write: [{hash: "u:{id}}"}]}`, "write[0]", "} without its {"},
+		{"no unique key", `{write: [{hash: "u:{name}"}]}`, "write[0]", `must contain a primary or unique NOT NULL key of shop.users, so that no two rows share one: (id) and (email) and (a, b); add it to the key, or let the row be a field`},
+		{"no unique key: shared", `{write: [{set: names, member: "{name}"}]}`, "write[0]", "shared: outputs of several rows are not available in this version"},
+		{"half a unique key", `{write: [{hash: "u:{a}"}]}`, "write[0]", "(a, b)"},
+		{"parts run together", `{write: [{hash: "u:{a}{b}"}]}`, "write[0]", "the parts {a} and {b} could run into each other"},
+		{"parts run together by a dash", `{write: [{hash: "u:{a}-{b}"}]}`, "write[0]", "put a : between them"},
+		{"lower loses uniqueness", `{write: [{hash: "u:{email|lower}"}]}`, "write[0]", "a filter makes different keys"},
+		{"reserved key", `{write: [{hash: "rowfall:{id}"}]}`, "write[0]", "is Rowfall's own"},
+		{"uuid of text", `{write: [{hash: "u:{email|uuid}"}]}`, "write[0]", "takes 16 bytes of BINARY"},
+		{"no kind", `{write: [{member: "{id}"}]}`, "write[0]", "names no kind"},
+		{"set without member", `{write: [{set: x}]}`, "write[0]", "a set output needs member"},
+		{"sorted set without score", `{write: [{sorted_set: x, member: "{id}"}]}`, "write[0]", "needs score"},
+		{"string without value", `{write: [{string: "x:{id}"}]}`, "write[0]", "needs value"},
+		{"hash with member", `{write: [{hash: "x:{id}", member: x}]}`, "write[0]", "a hash output has no member"},
+		{"value without field", `{write: [{hash: "x:{id}", value: x}]}`, "write[0]", "value belongs to a hash with a field"},
+		{"score of text", `{write: [{sorted_set: x, member: "{id}", score: email}]}`, "write[0]", "a score needs a number or a date"},
+		{"score of a time", `{write: [{sorted_set: x, member: "{id}", score: at}]}`, "write[0]", "a score needs a number or a date"},
+		{"exclude", `{columns: {exclude: [emial]}}`, "columns.exclude", `did you mean "email"?`},
+		{"include", `{columns: {include: [nme]}}`, "columns.include", `did you mean "name"?`},
+		{"rename", `{columns: {rename: {nme: n}}}`, "columns.rename", `did you mean "name"?`},
+		{"rename onto another", `{columns: {rename: {name: email}}}`, "columns.rename", `would both be the field "email"`},
+		{"rename to nothing", `{columns: {rename: {name: ""}}}`, "columns.rename.name", "the new name of name is empty"},
+		{"add onto a column", `{columns: {add: {name: "email"}}}`, "columns.add.name", "already has a field"},
+		{"nothing left", `{columns: {include: [name], exclude: [name]}}`, "columns", "no column of shop.users is left"},
+		{"excluded in a key", `{columns: {exclude: [email]}, write: [{hash: "u:{email}"}]}`, "write[0]", "is excluded and must not leave"},
+		{"excluded in add", `{columns: {exclude: [email], add: {x: upper(email)}}}`, "columns.add.x", "is excluded and must not leave"},
+		{"excluded score", `{columns: {exclude: [small]}, write: [{sorted_set: x, member: "{id}", score: small}]}`, "write[0]", "is excluded and must not leave"},
+		{"key_columns unknown", `{key_columns: [idd]}`, "key_columns", `did you mean "id"?`},
+		{"key_columns not unique", `{key_columns: [name]}`, "key_columns", "contains no primary or unique NOT NULL key of shop.users; its keys are (id)"},
+		{"key_columns twice", `{key_columns: [id, id]}`, "key_columns", "stands twice"},
+		{"where is no condition", `{where: small}`, "where", "where needs a condition"},
+		{"where may be nil", `{where: 'name == nil ? nil : true'}`, "where", "where needs a condition"},
+		{"where syntax", `{where: 'id = 1'}`, "where", "at character 4"},
+		{"where unknown column", `{where: 'id > 1 and naem != "x"'}`, "where", `did you mean "name"? (at character 12 of the expression)`},
+		{"long template", `{write: [{hash: "u:{id}` + strings.Repeat("x", 1024) + `"}]}`, "write[0]", "is longer than 1024 bytes"},
+		{"add always nil", `{columns: {add: {x: nil}}}`, "columns.add.x", "always nil"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := transform.Compile(parseMapping(t, "shop.users: "+c.mapping), parseTable(t, usersTable))
+			var e *transform.Error
+			if !errors.As(err, &e) {
+				t.Fatalf("got %v", err)
+			}
+			if !strings.Contains(e.Message, c.message) || e.Path != `tables."shop.users".`+c.path || e.Line != 1 {
+				t.Errorf("got line %d, path %s:\n%s\nwant %s", e.Line, e.Path, e.Message, c.message)
+			}
+		})
+	}
+}
+
+func TestGoodMappings(t *testing.T) {
+	for _, mapping := range []string{
+		`{write: [{hash: "u:{email}"}]}`,
+		`{write: [{hash: "u:{a}:{b}"}]}`,
+		`{write: [{hash: "u:{a|hex}-{b|hex}"}]}`,
+		`{write: [{hash: "u:{name}:{id}"}], columns: {include: [age]}}`,
+		`{write: [{hash: "{{u:{id}}}:x"}]}`,
+		`{write: [{hash: "u:{id|upper}"}]}`,
+		`{write: [{set: "u:{name}", member: "{id}", when_null: skip}, {set: "u2", member: "{name}:{id}"}]}`,
+		`{write: [{hash: "u:{a}", field: "{b}"}]}`,
+		`{write: [{sorted_set: "u", member: "{id}", score: "first == 'x' ? 1 : 2.5"}, {sorted_set: "v", member: "{id}", score: born}]}`,
+		`{where: "age == nil or (age ?? 0) > 17", columns: {exclude: [age]}}`,
+		`{key_columns: [email], write: [{hash: "{pk...}"}]}`,
+		`{where: '"x" in flags and small in 1..3 and first in ["a", "b"]'}`,
+	} {
+		if p, err := transform.Compile(parseMapping(t, "shop.users: "+mapping), parseTable(t, usersTable)); err != nil || p == nil {
+			t.Errorf("%s: %v", mapping, err)
+		}
+	}
+}
+
+func TestTablesWithoutKey(t *testing.T) {
+	keyless := parseTable(t, "shop.log: at datetime; text varchar(9) null")
+	var nm *transform.NotMapped
+	if p, err := transform.Compile(parseMapping(t, `"shop.*": {}`), keyless); p != nil || !errors.As(err, &nm) || nm.Table != "shop.log" {
+		t.Errorf("wildcard: %v, %v", p, err)
+	}
+	var e *transform.Error
+	if _, err := transform.Compile(parseMapping(t, `shop.log: {}`), keyless); !errors.As(err, &e) || !strings.Contains(e.Message, "name the columns that identify a row in key_columns") {
+		t.Errorf("entry: %v", err)
+	}
+	if _, err := transform.Compile(parseMapping(t, `shop.log: {key_columns: [at]}`), keyless); err != nil {
+		t.Errorf("key_columns: %v", err)
+	}
+}
+
+func TestConflicts(t *testing.T) {
+	const users, orders = "shop.users: id int pk; name varchar(9) u0", "shop.orders: id int pk; code varchar(9) u0"
+	for _, c := range []struct{ name, mapping, other, message string }{
+		{"defaults", `"*.*": {}`, orders, ""},
+		{"equal names in two databases", `"*.*": {}`, "test.users: id int pk", "put {database} into the key"},
+		{"databases in the key", `"*.*": {write: [{hash: "{database}:{table}:{pk...}"}]}`, "test.users: id int pk", ""},
+		{"one prefix", `"*.*": {write: [{hash: "x:{id}"}]}`, orders, "give one of them its own prefix"},
+		{"text may be anything", `{shop.users: {write: [{hash: "user:{name}"}]}, shop.orders: {write: [{hash: "user:orders:{id}"}]}}`, orders, `the key "user:orders:{id}" of shop.orders could equal the key "user:{name}" of shop.users`},
+		{"a number is digits", `{shop.users: {write: [{hash: "user:{id}"}]}, shop.orders: {write: [{hash: "user:orders:{id}"}]}}`, orders, ""},
+		{"one table", `shop.users: {write: [{hash: "user:{id}"}, {json: "user:{id}"}]}`, orders, "could equal"},
+		{"one set", `{shop.users: {write: [{set: all, member: "u{id}"}]}, shop.orders: {write: [{set: all, member: "o{id}"}]}}`, orders, ""},
+		{"one set, equal members", `{shop.users: {write: [{set: all, member: "{id}"}]}, shop.orders: {write: [{set: all, member: "{id}"}]}}`, orders, `could equal "{id}" in it`},
+		{"two kinds", `{shop.users: {write: [{set: all, member: "u{id}"}]}, shop.orders: {write: [{sorted_set: all, member: "o{id}", score: id}]}}`, orders, "could equal the key"},
+		{"a hash and its field", `{shop.users: {write: [{hash: "u:{id}"}]}, shop.orders: {write: [{hash: "u:{id}", field: "{code}"}]}}`, orders, "could equal the key"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := parseMapping(t, c.mapping)
+			var plans []*transform.Plan
+			for _, table := range []string{users, c.other} {
+				p, err := transform.Compile(m, parseTable(t, table))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if p != nil {
+					plans = append(plans, p)
+				}
+			}
+			err := transform.Conflicts(plans)
+			if c.message == "" && err != nil || c.message != "" && (err == nil || !strings.Contains(err.Error(), c.message)) {
+				t.Errorf("got %v, want %q", err, c.message)
+			}
+		})
+	}
+}
+
+func TestRule(t *testing.T) {
+	m := parseMapping(t, `
+"*.*": {columns: {exclude: [secret]}}
+"shop.*": {where: "true", columns: {exclude: [token]}}
+"shop.user*": {columns: {rename: {a: b}}}
+shop.users: {columns: {exclude: [password]}}
+"*.*_log": {ignore: true}
+shop._x_new: {}
+"blog.a*": {}
+"blog.*z": {}
+mysql.user: {}
+`)
+	for _, c := range []struct{ table, pattern, exclude, err string }{
+		{"crm.x", "*.*", "secret", ""},
+		{"shop.orders", "shop.*", "token secret", ""},
+		{"shop.user_tags", "shop.user*", "secret token", ""},
+		{"shop.users", "shop.users", "password secret token", ""},
+		{"shop.audit_log", "", "", ""},
+		{"shop._x_new", "shop._x_new", "", ""},
+		{"shop._users_gho", "", "", ""},
+		{"shop._users_del", "", "", ""},
+		{"shop._vt_HOLD_1", "", "", ""},
+		{"mysql.user", "", "", ""},
+		{"information_schema.tables", "", "", ""},
+		{"sys.x", "", "", ""},
+		{"blog.abz", "", "", `matches "blog.a*" and "blog.*z"`},
+	} {
+		database, name, _ := strings.Cut(c.table, ".")
+		r, err := m.Rule(database, name)
+		switch {
+		case c.err != "":
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s: got %v, want %s", c.table, err, c.err)
+			}
+		case err != nil:
+			t.Errorf("%s: %v", c.table, err)
+		case c.pattern == "":
+			if r != nil {
+				t.Errorf("%s: mapped by %s", c.table, r.Pattern)
+			}
+		case r == nil || r.Pattern != c.pattern || strings.Join(r.Columns.Exclude, " ") != c.exclude:
+			t.Errorf("%s: got %+v, want %s excluding %s", c.table, r, c.pattern, c.exclude)
+		}
+	}
+	if err := m.Validate(); err == nil || !strings.Contains(err.Error(), "is never mapped") {
+		t.Errorf("validate: %v", err)
+	}
+}
+
+func TestUnused(t *testing.T) {
+	m := parseMapping(t, `
+"shop.*": {columns: {exclude: [emial, id], rename: {nme: n}}}
+shop.usrs: {}
+shop.users: {columns: {exclude: [never_checked_here]}}
+`)
+	var got []string
+	for _, e := range m.Unused([]*binlog.Table{parseTable(t, usersTable)}) {
+		got = append(got, e.Error())
+	}
+	want := []string{
+		`line 1: tables."shop.*".columns.exclude: no table that matches "shop.*" has a column "emial"; did you mean "email"?`,
+		`line 1: tables."shop.*".columns.rename: no table that matches "shop.*" has a column "nme"; did you mean "name"?`,
+		`line 2: tables."shop.usrs": no table matches "shop.usrs"`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}

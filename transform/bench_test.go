@@ -1,0 +1,114 @@
+package transform_test
+
+import (
+	"testing"
+
+	"rowfall/binlog"
+	"rowfall/transform"
+)
+
+const benchTable = "shop.orders: id int unsigned pk; customer_id int unsigned; status varchar(20); total decimal(10,2);" +
+	" currency char(3); note varchar(200) null; created_at datetime; updated_at datetime"
+
+// imageRow makes a row image of benchTable as the binlog holds it.
+func imageLayout(b testing.TB, table *binlog.Table) *binlog.Layout {
+	l, err := binlog.NewImageLayout(table,
+		[]byte{3, 3, 15, 246, 254, 15, 18, 18},
+		[]byte{20, 0, 10, 2, 254, 3, 200, 0, 0, 0})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return l
+}
+
+func image(id, customer byte, status string) []byte {
+	out := []byte{0b00100000, id, 0, 0, 0, customer, 0, 0, 0, byte(len(status))}
+	out = append(out, status...)
+	out = append(out, 0x80, 0, 0, 12, 50) // 12.50
+	out = append(out, 3, 'E', 'U', 'R')
+	return append(out, 0x99, 0xb3, 0x42, 0xa0, 0, 0x99, 0xb3, 0x42, 0xa0, 0)
+}
+
+func benchPlan(b *testing.B, mapping string) (*transform.Plan, *binlog.Change) {
+	table := parseTable(b, benchTable)
+	p, err := transform.Compile(parseMapping(b, mapping), table)
+	if err != nil {
+		b.Fatal(err)
+	}
+	layout := imageLayout(b, table)
+	c := &binlog.Change{Table: table, Op: binlog.Update, Before: new(binlog.Row), After: new(binlog.Row)}
+	if _, err := c.Before.DecodeImage(layout, []byte{0xff}, image(200, 7, "paid")); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := c.After.DecodeImage(layout, []byte{0xff}, image(200, 7, "shipped")); err != nil {
+		b.Fatal(err)
+	}
+	return p, c
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, bench := range []struct {
+		name, mapping string
+		mode          transform.Mode
+		insert        bool
+	}{
+		{"HashInsert", `"*.*": {}`, transform.Whole, true},
+		{"HashUpdateWhole", `"*.*": {}`, transform.Whole, false},
+		{"HashUpdateDelta", `"*.*": {}`, transform.Delta, false},
+		{"JSON", `"*.*": {write: [{json: "o:{id}"}]}`, transform.Whole, true},
+		{"SortedSet", `"*.*": {write: [{sorted_set: o, member: "{id}", score: created_at}]}`, transform.Whole, true},
+		{"WhereAndAdd", `"*.*": {where: 'status != "deleted" and total > 5', columns: {add: {gross: total * 1.19}}}`, transform.Whole, true},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			p, c := benchPlan(b, bench.mapping)
+			if bench.insert {
+				c.Before, c.Op = nil, binlog.Insert
+			}
+			var u transform.Unit
+			b.ReportAllocs()
+			for b.Loop() {
+				u.Reset()
+				if err := p.Append(&u, c, bench.mode); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// TestNoAllocation holds the hot path to no allocation a row.
+func TestNoAllocation(t *testing.T) {
+	table := parseTable(t, benchTable)
+	layout := imageLayout(t, table)
+	var before, after binlog.Row
+	old, now := image(200, 7, "paid"), image(200, 7, "shipped")
+	for _, mapping := range []string{
+		`"*.*": {}`,
+		`"*.*": {where: 'status != "deleted" and total > 5', write: [{json: "o:{id}"}, {set: "c:{customer_id|hex}", member: "{id}"}]}`,
+	} {
+		p, err := transform.Compile(parseMapping(t, mapping), table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var u transform.Unit
+		c := binlog.Change{Table: table, Before: &before, After: &after}
+		for _, mode := range []transform.Mode{transform.Whole, transform.Delta} {
+			run := func() {
+				u.Reset()
+				if _, err := before.DecodeImage(layout, []byte{0xff}, old); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := after.DecodeImage(layout, []byte{0xff}, now); err != nil {
+					t.Fatal(err)
+				}
+				if err := p.Append(&u, &c, mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run()
+			if n := testing.AllocsPerRun(100, run); n != 0 {
+				t.Errorf("%s, %s: %v allocations", mapping, mode, n)
+			}
+		}
+	}
+}

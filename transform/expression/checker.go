@@ -1,0 +1,361 @@
+package expression
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+
+	"github.com/expr-lang/expr/ast"
+
+	"rowfall/binlog"
+)
+
+// node is a checked expression.
+type node struct {
+	kind     Kind
+	nullable bool
+	// literal marks an exact number written in the text: it becomes a float
+	// beside a float, as 0.5 * ratio should.
+	literal bool
+	// constant marks a node without columns; text is what a text literal says.
+	constant bool
+	text     string
+	eval     func(*Scratch) value
+}
+
+// checker types a tree and turns it into closures; the first error sticks.
+type checker struct {
+	source  []rune
+	table   *binlog.Table
+	columns []int
+	err     *Error
+}
+
+func (c *checker) fail(n ast.Node, format string, args ...any) node {
+	if c.err == nil {
+		e := &Error{Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
+		for _, r := range c.source[:min(n.Location().From, len(c.source))] {
+			e.Column++
+			if r == '\n' {
+				e.Line, e.Column = e.Line+1, 1
+			}
+		}
+		c.err = e
+	}
+	// A node that fits anywhere: what is wrong was said already.
+	return node{eval: func(*Scratch) value { return value{null: true} }}
+}
+
+func literal(k Kind, v value) node {
+	return node{kind: k, constant: true, eval: func(*Scratch) value { return v }}
+}
+
+func (c *checker) check(n ast.Node) node {
+	switch n := n.(type) {
+	case *ast.NilNode:
+		return node{nullable: true, constant: true, eval: func(*Scratch) value { return value{null: true} }}
+	case *ast.BoolNode:
+		return literal(Bool, boolean(n.Value))
+	case *ast.IntegerNode:
+		return literal(Integer, value{i: int64(n.Value)})
+	case *ast.FloatNode:
+		return c.fraction(n)
+	case *ast.StringNode:
+		l := literal(Text, value{t: []byte(n.Value)})
+		l.text = n.Value
+		return l
+	case *ast.IdentifierNode:
+		return c.column(n, n.Value)
+	case *ast.MemberNode:
+		if env, ok := n.Node.(*ast.IdentifierNode); ok && env.Value == "$env" {
+			if name, ok := n.Property.(*ast.StringNode); ok {
+				return c.column(n, name.Value)
+			}
+		}
+		return c.fail(n, "columns have no parts here: . and [] are not available in expressions")
+	case *ast.UnaryNode:
+		return c.unary(n)
+	case *ast.BinaryNode:
+		return c.binary(n)
+	case *ast.ConditionalNode:
+		return c.conditional(n)
+	case *ast.BuiltinNode:
+		return c.call(n, n.Name, n.Arguments)
+	case *ast.CallNode:
+		if f, ok := n.Callee.(*ast.IdentifierNode); ok {
+			return c.call(n, f.Value, n.Arguments)
+		}
+	case *ast.ArrayNode:
+		return c.fail(n, "a list can only stand on the right of in")
+	case *ast.VariableDeclaratorNode:
+		return c.fail(n, "let is not available in expressions")
+	}
+	return c.fail(n, "this form is not available in expressions")
+}
+
+// fraction reads a literal like 9.99 from its text, so that it is exact.
+func (c *checker) fraction(n *ast.FloatNode) node {
+	at := n.Location()
+	if at.From >= 0 && at.From < at.To && at.To <= len(c.source) {
+		if d, err := ParseDecimal([]byte(string(c.source[at.From:at.To]))); err == nil {
+			l := literal(Exact, value{d: d})
+			l.literal = true
+			return l
+		}
+	}
+	return literal(Float, value{f: n.Value})
+}
+
+// column reads a column as its type's kind.
+func (c *checker) column(n ast.Node, name string) node {
+	i := c.table.Column(name)
+	if i < 0 {
+		return c.fail(n, "%s has no column %q%s", c.table.FullName(), name, Meant(name, ColumnNames(c.table)...))
+	}
+	c.columns = append(c.columns, i)
+	col := &c.table.Columns[i]
+	out := node{kind: columnKind(col), nullable: col.Nullable}
+	read := columnReader(i, out.kind)
+	out.eval = read
+	if col.Nullable {
+		out.eval = func(s *Scratch) value {
+			if s.row.IsNull(i) {
+				return value{null: true}
+			}
+			return read(s)
+		}
+	}
+	return out
+}
+
+func columnKind(col *binlog.Column) Kind {
+	switch col.Type {
+	case binlog.TypeTinyInt, binlog.TypeSmallInt, binlog.TypeMediumInt, binlog.TypeInt, binlog.TypeYear:
+		return Integer
+	case binlog.TypeBigInt:
+		if col.Unsigned {
+			return Exact
+		}
+		return Integer
+	case binlog.TypeBit:
+		if col.Length >= 64 || col.Length == 0 {
+			return Exact
+		}
+		return Integer
+	case binlog.TypeDecimal:
+		return Exact
+	case binlog.TypeFloat, binlog.TypeDouble:
+		return Float
+	case binlog.TypeDate, binlog.TypeDatetime, binlog.TypeTimestamp:
+		return Moment
+	case binlog.TypeTime:
+		return Clock
+	}
+	return Text
+}
+
+func columnReader(i int, k Kind) func(*Scratch) value {
+	switch k {
+	case Integer:
+		return func(s *Scratch) value {
+			v, ok := s.row.Int64(i)
+			if !ok {
+				return s.failColumn(i, errNotInteger)
+			}
+			return value{i: v}
+		}
+	case Exact:
+		return func(s *Scratch) value {
+			d, err := ParseDecimal(s.text(i))
+			if err != nil {
+				return s.failColumn(i, err)
+			}
+			return value{d: d}
+		}
+	case Float:
+		return func(s *Scratch) value {
+			f, err := parseFloat(s.text(i))
+			if err != nil {
+				return s.failColumn(i, err)
+			}
+			return value{f: f}
+		}
+	}
+	return func(s *Scratch) value { return value{t: s.text(i)} }
+}
+
+// strict refuses an operand that may be nil.
+func (c *checker) strict(n ast.Node, of string) node {
+	v := c.check(n)
+	if v.nullable && c.err == nil {
+		return c.fail(n, "%s may be NULL and %s needs a value: only ==, != and ?? take a NULL, so give it a default, as in (x ?? 0)", c.text(n), of)
+	}
+	return v
+}
+
+// text names an operand in a message.
+func (c *checker) text(n ast.Node) string {
+	if id, ok := n.(*ast.IdentifierNode); ok {
+		return id.Value
+	}
+	return n.String()
+}
+
+func (c *checker) want(n ast.Node, k Kind, of string) node {
+	v := c.strict(n, of)
+	if c.err == nil && v.kind != k {
+		return c.fail(n, "%s needs %s and %s is %s%s", of, k, c.text(n), v.kind, remedy(k, v.kind))
+	}
+	return v
+}
+
+// remedy is what to write where a kind is not the wanted one.
+func remedy(want, got Kind) string {
+	switch {
+	case want == Bool && got == Integer:
+		return ": compare it, as in x != 0"
+	case want == Text && got != Bool:
+		return ": write string(x)"
+	case want == Float && got == Exact:
+		return ": write float(x)"
+	}
+	return ""
+}
+
+func (c *checker) unary(n *ast.UnaryNode) node {
+	if n.Operator == "!" || n.Operator == "not" {
+		v := c.want(n.Node, Bool, n.Operator)
+		v.eval = func(e func(*Scratch) value) func(*Scratch) value {
+			return func(s *Scratch) value { return boolean(e(s).i == 0) }
+		}(v.eval)
+		return v
+	}
+	v := c.strict(n.Node, n.Operator)
+	if c.err == nil && !v.kind.numeric() {
+		return c.fail(n, "%s needs a number and %s is %s", n.Operator, c.text(n.Node), v.kind)
+	}
+	if n.Operator == "+" {
+		return v
+	}
+	e := v.eval
+	switch v.kind {
+	case Integer:
+		v.eval = func(s *Scratch) value {
+			x := e(s).i
+			if x == math.MinInt64 {
+				return s.fail(errOverflow)
+			}
+			return value{i: -x}
+		}
+	case Exact:
+		v.eval = func(s *Scratch) value { return value{d: e(s).d.Neg()} }
+	default:
+		v.eval = func(s *Scratch) value { return value{f: -e(s).f} }
+	}
+	return v
+}
+
+func (c *checker) conditional(n *ast.ConditionalNode) node {
+	cond := c.want(n.Cond, Bool, "a condition")
+	l, r, k := c.unify(n, c.check(n.Exp1), c.check(n.Exp2))
+	return node{kind: k, nullable: l.nullable || r.nullable, eval: func(s *Scratch) value {
+		if cond.eval(s).i != 0 {
+			return l.eval(s)
+		}
+		return r.eval(s)
+	}}
+}
+
+// unify brings two nodes to one kind; nil fits any.
+func (c *checker) unify(n ast.Node, l, r node) (node, node, Kind) {
+	switch {
+	case c.err != nil:
+		return l, r, Null
+	case l.kind == Null:
+		return l, r, r.kind
+	case r.kind == Null || l.kind == r.kind:
+		return l, r, l.kind
+	case l.kind.numeric() && r.kind.numeric():
+		if l.kind == Float || r.kind == Float {
+			if fl, ok := toFloat(l); ok {
+				if fr, ok := toFloat(r); ok {
+					return fl, fr, Float
+				}
+			}
+			c.fail(n, "an exact number and a float do not mix exactly: write float(x) around the exact one")
+			return l, r, Null
+		}
+		return toExact(l), toExact(r), Exact
+	case l.kind == Text && l.text != "" && (r.kind == Moment || r.kind == Clock):
+		return c.moment(n, l, r.kind), r, r.kind
+	case r.kind == Text && r.text != "" && (l.kind == Moment || l.kind == Clock):
+		return l, c.moment(n, r, l.kind), l.kind
+	}
+	hint := ""
+	switch {
+	case l.kind == Text || r.kind == Text:
+		hint = ": write string(x) around the other"
+	case l.kind == Bool && r.kind == Integer || l.kind == Integer && r.kind == Bool:
+		hint = ": MySQL's true and false are 1 and 0"
+	}
+	c.fail(n, "%s and %s do not fit together%s", l.kind, r.kind, hint)
+	return l, r, Null
+}
+
+// moment reads a text literal as a date or time.
+func (c *checker) moment(n ast.Node, l node, k Kind) node {
+	if k == Clock {
+		if _, err := clockMicros([]byte(l.text)); err != nil {
+			return c.fail(n, "%v", err)
+		}
+	} else if _, err := unixSeconds([]byte(l.text)); err != nil && !errors.Is(err, errNoMoment) {
+		return c.fail(n, "%v", err)
+	}
+	l.kind = k
+	return l
+}
+
+func toExact(n node) node {
+	if n.kind == Integer {
+		e := n.eval
+		n.kind, n.eval = Exact, func(s *Scratch) value {
+			v := e(s)
+			return value{null: v.null, d: NewDecimal(v.i)}
+		}
+	}
+	return n
+}
+
+// toFloat converts what may become a float without being asked to.
+func toFloat(n node) (node, bool) {
+	e := n.eval
+	switch {
+	case n.kind == Integer:
+		n.eval = func(s *Scratch) value {
+			v := e(s)
+			return value{null: v.null, f: float64(v.i)}
+		}
+	case n.kind == Exact && n.literal:
+		n.eval = func(s *Scratch) value { return value{f: e(s).d.Float64()} }
+	case n.kind != Float:
+		return n, false
+	}
+	n.kind = Float
+	return n, true
+}
+
+// pattern compiles the right side of matches.
+func (c *checker) pattern(n ast.Node) *regexp.Regexp {
+	s, ok := n.(*ast.StringNode)
+	if !ok {
+		c.fail(n, "the pattern of matches must be written out as text")
+		return nil
+	}
+	re, err := regexp.Compile(s.Value)
+	if err != nil {
+		c.fail(n, "%v", err)
+		return nil
+	}
+	return re
+}

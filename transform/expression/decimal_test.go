@@ -1,0 +1,95 @@
+package expression_test
+
+import (
+	"math/big"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"rowfall/transform/expression"
+)
+
+func decimal(t *testing.T, s string) expression.Decimal {
+	t.Helper()
+	d, err := expression.ParseDecimal([]byte(s))
+	if err != nil {
+		t.Fatalf("%s: %v", s, err)
+	}
+	return d
+}
+
+func TestDecimalText(t *testing.T) {
+	for _, c := range [][2]string{
+		{"0", "0"},
+		{"-0.50", "-0.50"},
+		{".5", "0.5"},
+		{"5.", "5"},
+		{"+1", "1"},
+		{"00012.30", "12.30"},
+		{"-0", "0"},
+		{"0.000001", "0.000001"},
+		{"-9223372036854775808", "-9223372036854775808"},
+		{"99999999999999999999999999.99", "99999999999999999999999999.99"},
+	} {
+		if got := decimal(t, c[0]).String(); got != c[1] {
+			t.Errorf("%s: got %s", c[0], got)
+		}
+	}
+	for _, s := range []string{"", "-", ".", "1e5", "1.2.3", "x", "--1", strings.Repeat("9", 129), " 1"} {
+		if d, err := expression.ParseDecimal([]byte(s)); err == nil {
+			t.Errorf("%q: got %s", s, d)
+		}
+	}
+}
+
+// TestDecimalArithmetic compares with math/big, near where 64 bits end.
+func TestDecimalArithmetic(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	random := func() string {
+		s := ""
+		if rng.IntN(2) == 0 {
+			s = "-"
+		}
+		for range 1 + rng.IntN(21) {
+			s += string(rune('0' + rng.IntN(10)))
+		}
+		if n := rng.IntN(4); n > 0 {
+			s += "." + "123"[:n]
+		}
+		return s
+	}
+	rat := func(s string) *big.Rat { r, _ := new(big.Rat).SetString(s); return r }
+	for range 20000 {
+		a, b := random(), random()
+		x, y := decimal(t, a), decimal(t, b)
+		for _, c := range []struct {
+			name string
+			got  expression.Decimal
+			want *big.Rat
+		}{
+			{"+", x.Add(y), new(big.Rat).Add(rat(a), rat(b))},
+			{"-", x.Sub(y), new(big.Rat).Sub(rat(a), rat(b))},
+			{"*", x.Mul(y), new(big.Rat).Mul(rat(a), rat(b))},
+		} {
+			if rat(c.got.String()).Cmp(c.want) != 0 {
+				t.Fatalf("%s %s %s: got %s, want %s", a, c.name, b, c.got, c.want.FloatString(6))
+			}
+		}
+		if got, want := x.Compare(y), rat(a).Cmp(rat(b)); got != want {
+			t.Fatalf("%s and %s compare as %d", a, b, got)
+		}
+	}
+}
+
+func FuzzParseDecimal(f *testing.F) {
+	f.Add([]byte("-12.50"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := expression.ParseDecimal(b)
+		if err != nil {
+			return
+		}
+		if again := decimal(t, d.String()); again.Compare(d) != 0 || again.String() != d.String() {
+			t.Errorf("%q reads as %s, then as %s", b, d, again)
+		}
+	})
+}

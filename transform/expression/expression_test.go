@@ -1,0 +1,283 @@
+package expression_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"rowfall/binlog"
+	"rowfall/transform/expression"
+)
+
+var table = &binlog.Table{Database: "shop", Name: "t", Columns: []binlog.Column{
+	{Name: "i", Type: binlog.TypeInt},
+	{Name: "big", Type: binlog.TypeBigInt},
+	{Name: "u", Type: binlog.TypeBigInt, Unsigned: true},
+	{Name: "d", Type: binlog.TypeDecimal, Length: 10, Decimals: 2},
+	{Name: "f", Type: binlog.TypeDouble},
+	{Name: "s", Type: binlog.TypeVarchar},
+	{Name: "ns", Type: binlog.TypeVarchar, Nullable: true},
+	{Name: "ni", Type: binlog.TypeInt, Nullable: true},
+	{Name: "at", Type: binlog.TypeDatetime},
+	{Name: "day", Type: binlog.TypeDate},
+	{Name: "clock", Type: binlog.TypeTime},
+	{Name: "flags", Type: binlog.TypeSet},
+	{Name: "two words", Type: binlog.TypeInt},
+	{Name: "first", Type: binlog.TypeInt},
+	{Name: "nd", Type: binlog.TypeDecimal, Nullable: true},
+	{Name: "real", Type: binlog.TypeFloat},
+}}
+
+var cells = [][]byte{
+	[]byte("-7"), []byte("9223372036854775807"), []byte("18446744073709551615"), []byte("12.50"), []byte("0.1"), []byte("Ärger"), nil, nil,
+	[]byte("2024-05-01 10:00:00"), []byte("2024-05-01"), []byte("-12:30:00"), []byte("x,yy"), []byte("3"), []byte("1"), nil, []byte("0.1"),
+}
+
+func row() *binlog.Row {
+	r := new(binlog.Row)
+	r.SetText(binlog.NewTextLayout(table), cells)
+	return r
+}
+
+func TestEval(t *testing.T) {
+	for _, c := range []struct{ source, want string }{
+		{`i + 1`, "-6"},
+		{`-i`, "7"},
+		{`abs(i)`, "7"},
+		{`i % 4`, "-3"},
+		{`i / 2`, "-3.5"},
+		{`2 ** 10`, "1024"},
+		{`+i`, "-7"},
+		{`i * 0.5`, "-3.5"},
+		{`i * 0.1`, "-0.7"},
+		{`f * 0.5`, "0.05"},
+		{`f == 0.1`, "1"},
+		{`real == 0.1`, "1"},
+		{`1e3 * f`, "100"},
+		{`f + i`, "-6.9"},
+		{`u`, "18446744073709551615"},
+		{`u + 1`, "18446744073709551616"},
+		{`u > 5`, "1"},
+		{`u == decimal("18446744073709551615")`, "1"},
+		{`decimal(big) + 1`, "9223372036854775808"},
+		{`u - u`, "0"},
+		{`u * u`, "340282366920938463426481119284349108225"},
+		{`d`, "12.50"},
+		{`d * 3`, "37.50"},
+		{`d - 12.5`, "0.00"},
+		{`d == 12.5`, "1"},
+		{`d < 12.51`, "1"},
+		{`-d`, "-12.50"},
+		{`d * 1.19`, "14.8750"},
+		{`int(d)`, "12"},
+		{`round(d)`, "13"},
+		{`round(-d)`, "-13"},
+		{`ceil(d)`, "13"},
+		{`floor(-d)`, "-13"},
+		{`float(d) / 2`, "6.25"},
+		{`d in [1, 12.5]`, "1"},
+		{`s + "!"`, "Ärger!"},
+		{`len(s)`, "5"},
+		{`upper(s)`, "ÄRGER"},
+		{`lower(s)`, "ärger"},
+		{`s contains "rg"`, "1"},
+		{`s startsWith "Ä"`, "1"},
+		{`s endsWith "x"`, "0"},
+		{`s matches "^Ä.*r$"`, "1"},
+		{`s in ["a", "Ärger"]`, "1"},
+		{`s not in ["a"]`, "1"},
+		{`not (s == "x")`, "1"},
+		{`!(s == "x")`, "1"},
+		{`replace(s, "r", "RR")`, "ÄRRgeRR"},
+		{`trim("  a ")`, "a"},
+		{`trim("xax", "x")`, "a"},
+		{`trimPrefix(s, "Ä")`, "rger"},
+		{`trimSuffix(s, "er")`, "Ärg"},
+		{`hasPrefix(s, "Är")`, "1"},
+		{`hasSuffix(s, "Är")`, "0"},
+		{`s | upper()`, "ÄRGER"},
+		{`s < "Z"`, "0"},
+		{`ns == nil`, "1"},
+		{`ns != nil`, "0"},
+		{`ns != "x"`, "1"},
+		{`nil != "x"`, "1"},
+		{`ns == "x"`, "0"},
+		{`ns ?? "d"`, "d"},
+		{`ni ?? 3`, "3"},
+		{`ns ?? nil`, "nil"},
+		{`(ni ?? 1) + 1`, "2"},
+		{`nd ?? 1.5`, "1.5"},
+		{`(nd ?? 0) + d`, "12.50"},
+		{`nd == d`, "0"},
+		{`ni == ni`, "1"},
+		{`ns`, "nil"},
+		{`ns == nil ? "none" : "some"`, "none"},
+		{`i < 0 ? nil : i`, "nil"},
+		{`i > 0 ? 1 : 2.5`, "2.5"},
+		{`at > "2024-05-01"`, "1"},
+		{`at == "2024-05-01 10:00:00.000"`, "1"},
+		{`day == "2024-05-01"`, "1"},
+		{`day < at`, "1"},
+		{`at >= "2024-05-01 10:00:01"`, "0"},
+		{`unix(at)`, "1714557600"},
+		{`unix(day) + 0.5`, "1714521600.5"},
+		{`string(at) + "Z"`, "2024-05-01 10:00:00Z"},
+		{`clock < "00:00:00"`, "1"},
+		{`clock == "-12:30:00.0"`, "1"},
+		{`clock > "-100:00:00"`, "1"},
+		{`"yy" in flags`, "1"},
+		{`"y" in flags`, "0"},
+		{`"x,yy" in flags`, "0"},
+		{`flags == "x,yy"`, "1"},
+		{`i in -10..0`, "1"},
+		{`i in 1..5`, "0"},
+		{`i in [1, -7]`, "1"},
+		{`$env["two words"] + first`, "4"},
+		{`-10 < i < 0`, "1"},
+		{`true and i < 0 || false`, "1"},
+		{`i > 0 and 1 / 0 > 1`, "0"},
+		{`bitand(first, 3)`, "1"},
+		{`bitor(first, 2)`, "3"},
+		{`max(i, 2, 1)`, "2"},
+		{`min(d, 2)`, "2"},
+		{`max(s, "a")`, "Ärger"},
+		{`string(i) + string(d) + string(f)`, "-712.500.1"},
+		{`int("42")`, "42"},
+		{`float("1.5")`, "1.5"},
+		{`int(f)`, "0"},
+		{`10.0 ** 20`, "1e20"},
+		{`float(d) * 1e15`, "1.25e16"},
+		{`I + 1`, "-6"},
+	} {
+		p, err := expression.Compile(c.source, table)
+		if err != nil {
+			t.Errorf("%s: %v", c.source, err)
+			continue
+		}
+		var s expression.Scratch
+		got, null, err := p.AppendText(nil, &s, row())
+		if null {
+			got = []byte("nil")
+		}
+		if err != nil || string(got) != c.want {
+			t.Errorf("%s: got %s, %v, want %s", c.source, got, err, c.want)
+		}
+		if null && !p.Nullable() {
+			t.Errorf("%s: nil, and not nullable", c.source)
+		}
+	}
+}
+
+func TestBadExpressions(t *testing.T) {
+	for _, c := range []struct {
+		source, message string
+		column          int
+	}{
+		{`ns + "x"`, "ns may be NULL and + needs a value: only ==, != and ?? take a NULL, so give it a default, as in (x ?? 0)", 1},
+		{`i > 1 and ni > 1`, "ni may be NULL", 11},
+		{`ns < "x"`, "may be NULL", 1},
+		{`ns in ["a"]`, "may be NULL", 1},
+		{`upper(ns)`, "may be NULL", 7},
+		{`ns matches "x"`, "may be NULL", 1},
+		{`-ni`, "may be NULL", 2},
+		{`len(ns ?? ns)`, "may be NULL", 8},
+		{`ni + 1 == nil`, "may be NULL", 1},
+		{`s startsWith ns`, "may be NULL", 14},
+		{`i == "x"`, "an integer and text do not fit together: write string(x)", 3},
+		{`s + 1`, "text and an integer do not fit", 3},
+		{`d * f`, "an exact number and a float do not mix exactly: write float(x)", 3},
+		{`d / 2`, "write float(x) around an exact number", 3},
+		{`i and true`, "and needs a condition and i is an integer: compare it, as in x != 0", 1},
+		{`first == true`, "MySQL's true and false are 1 and 0", 7},
+		{`at > "yesterday"`, "is not a date like 2024-05-01", 4},
+		{`at > "2024-5-1"`, "is not a date", 4},
+		{`at > "2024-13-01"`, "is not a date", 4},
+		{`clock > "noon"`, "is not a time like", 7},
+		{`at + 1`, "do not fit together", 4},
+		{`at + at`, "does not work on a date", 4},
+		{`now()`, "expressions have no clock", 1},
+		{`date("2024-01-01") < at`, "no clock", 1},
+		{`now`, `no column "now"`, 1},
+		{`uper(s)`, `did you mean "upper"?`, 1},
+		{`filter(s, true)`, "no function filter()", 1},
+		{`len()`, "takes 1 argument", 1},
+		{`max(1)`, "2 to 16 arguments", 1},
+		{`s.x`, "columns have no parts", 3},
+		{`s[0]`, "columns have no parts", 2},
+		{`[1, 2]`, "only stand on the right of in", 1},
+		{`let x = 1; x`, "let is not available", 5},
+		{`i in s`, "in needs a list", 6},
+		{`s matches s`, "must be written out", 11},
+		{`s matches "("`, "missing closing", 11},
+		{`i ?: 2`, "", 0},
+		{`{"a": 1}`, "not available", 1},
+		{``, "", 1},
+		{`i ==`, "", 0},
+		{`i = 1`, "", 3},
+		{`99999999999999999999`, "", 0},
+		{`true < false`, "does not order conditions", 6},
+		{"i +\n nope", `no column "nope"`, 2},
+		{`s == nil + 1`, "may be NULL", 6},
+		{`decimal("x")`, "is not a decimal number", 1},
+		{`"é" + nope`, "no column", 7},
+	} {
+		p, err := expression.Compile(c.source, table)
+		var e *expression.Error
+		if !errors.As(err, &e) {
+			t.Errorf("%s: got %v, %v", c.source, p, err)
+			continue
+		}
+		if !strings.Contains(e.Message, c.message) || c.column > 0 && e.Column != c.column {
+			t.Errorf("%s: got column %d: %s, want %d: %s", c.source, e.Column, e.Message, c.column, c.message)
+		}
+	}
+}
+
+func TestEvalErrors(t *testing.T) {
+	for _, c := range []struct{ source, message string }{
+		{`big + 1`, "integer overflow"},
+		{`big * 2`, "integer overflow"},
+		{`-big - 2`, "integer overflow"},
+		{`int(u)`, "integer overflow"},
+		{`i % (first - 1)`, "division by zero"},
+		{`i / (first - 1)`, "no finite number"},
+		{`int(s)`, "not a 64-bit integer"},
+		{`float(s)`, "not a number"},
+		{`decimal(s)`, "not a decimal"},
+		{`string(1 / (first - 1))`, "no finite number"},
+	} {
+		p, err := expression.Compile(c.source, table)
+		if err != nil {
+			t.Errorf("%s: %v", c.source, err)
+			continue
+		}
+		var s expression.Scratch
+		if got, _, err := p.AppendText(nil, &s, row()); err == nil || !strings.Contains(err.Error(), c.message) {
+			t.Errorf("%s: got %s, %v, want %s", c.source, got, err, c.message)
+		}
+	}
+}
+
+// FuzzCompile: any text compiles or is refused with a message, and what
+// compiles evaluates without a panic.
+func FuzzCompile(f *testing.F) {
+	for _, s := range []string{`i + 1 > 2`, `ns ?? "x"`, `s in ["a"]`, `unix(at) * 2.5`, `max(i, d)`, `-10 < i < 0`, `"x" in flags`, `a ? b : c`, `if i > 1 {2} else {3}`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, source string) {
+		p, err := expression.Compile(source, table)
+		if err != nil {
+			var e *expression.Error
+			if !errors.As(err, &e) || e.Message == "" || e.Line < 1 || e.Column < 1 {
+				t.Fatalf("%q: %v", source, err)
+			}
+			return
+		}
+		var s expression.Scratch
+		_, null, err := p.AppendText(nil, &s, row())
+		if err == nil && null && !p.Nullable() {
+			t.Fatalf("%q: nil, and not nullable", source)
+		}
+		_, _ = p.AppendJSON(nil, &s, row())
+	})
+}

@@ -1,0 +1,361 @@
+package expression
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/expr-lang/expr/ast"
+)
+
+// function is one callable: it checks its arguments and builds the node.
+type function struct {
+	least, most int
+	build       func(c *checker, call ast.Node, name string, args []ast.Node) node
+}
+
+var functions map[string]function
+
+func init() {
+	functions = map[string]function{
+		"abs":        {1, 1, buildAbs},
+		"bitand":     {2, 2, bitwise(func(a, b int64) int64 { return a & b })},
+		"bitor":      {2, 2, bitwise(func(a, b int64) int64 { return a | b })},
+		"ceil":       {1, 1, rounder(ceil, math.Ceil)},
+		"decimal":    {1, 1, buildDecimal},
+		"float":      {1, 1, buildFloat},
+		"floor":      {1, 1, rounder(floor, math.Floor)},
+		"hasPrefix":  {2, 2, textTest(bytes.HasPrefix)},
+		"hasSuffix":  {2, 2, textTest(bytes.HasSuffix)},
+		"int":        {1, 1, buildInt},
+		"len":        {1, 1, buildLen},
+		"lower":      {1, 1, mapped(unicode.ToLower)},
+		"max":        {2, 16, extreme(1)},
+		"min":        {2, 16, extreme(-1)},
+		"replace":    {3, 3, buildReplace},
+		"round":      {1, 1, rounder(halfAway, math.Round)},
+		"string":     {1, 1, buildString},
+		"trim":       {1, 2, buildTrim},
+		"trimPrefix": {2, 2, cut(bytes.TrimPrefix)},
+		"trimSuffix": {2, 2, cut(bytes.TrimSuffix)},
+		"unix":       {1, 1, buildUnix},
+		"upper":      {1, 1, mapped(unicode.ToUpper)},
+	}
+}
+
+func (c *checker) call(n ast.Node, name string, args []ast.Node) node {
+	f, ok := functions[name]
+	switch {
+	case !ok && (name == "now" || name == "date" || name == "duration" || name == "timezone"):
+		return c.fail(n, "%s() is not available: the same row must always give the same value, so expressions have no clock; compare a date column with a literal like \"2024-05-01\"", name)
+	case !ok:
+		return c.fail(n, "there is no function %s() in expressions%s", name, Meant(name, slices.Sorted(maps.Keys(functions))...))
+	case len(args) < f.least || len(args) > f.most:
+		return c.fail(n, "%s() takes %s", name, counts(f.least, f.most))
+	}
+	return f.build(c, n, name, args)
+}
+
+func counts(least, most int) string {
+	switch {
+	case least == most && most == 1:
+		return "1 argument"
+	case least == most:
+		return fmt.Sprintf("%d arguments", most)
+	}
+	return fmt.Sprintf("%d to %d arguments", least, most)
+}
+
+func (c *checker) number(n ast.Node, of string) node {
+	v := c.strict(n, of)
+	if c.err == nil && !v.kind.numeric() {
+		return c.fail(n, "%s needs a number and %s is %s", of, c.text(n), v.kind)
+	}
+	return v
+}
+
+func buildAbs(c *checker, _ ast.Node, name string, args []ast.Node) node {
+	v := c.number(args[0], name+"()")
+	e := v.eval
+	switch v.kind {
+	case Integer:
+		v.eval = func(s *Scratch) value {
+			x := e(s).i
+			if x == math.MinInt64 {
+				return s.fail(errOverflow)
+			}
+			return value{i: max(x, -x)}
+		}
+	case Exact:
+		v.eval = func(s *Scratch) value {
+			d := e(s).d
+			if d.Sign() < 0 {
+				d = d.Neg()
+			}
+			return value{d: d}
+		}
+	default:
+		v.eval = func(s *Scratch) value { return value{f: math.Abs(e(s).f)} }
+	}
+	return v
+}
+
+func bitwise(op func(a, b int64) int64) func(*checker, ast.Node, string, []ast.Node) node {
+	return func(c *checker, _ ast.Node, name string, args []ast.Node) node {
+		l, r := c.want(args[0], Integer, name+"()"), c.want(args[1], Integer, name+"()")
+		return node{kind: Integer, eval: func(s *Scratch) value { return value{i: op(l.eval(s).i, r.eval(s).i)} }}
+	}
+}
+
+func rounder(r rounding, f func(float64) float64) func(*checker, ast.Node, string, []ast.Node) node {
+	return func(c *checker, _ ast.Node, name string, args []ast.Node) node {
+		v := c.number(args[0], name+"()")
+		e := v.eval
+		switch v.kind {
+		case Exact:
+			v.eval = func(s *Scratch) value { return value{d: e(s).d.integral(r)} }
+		case Float:
+			v.eval = func(s *Scratch) value { return value{f: f(e(s).f)} }
+		}
+		return v
+	}
+}
+
+func buildDecimal(c *checker, n ast.Node, name string, args []ast.Node) node {
+	v := c.strict(args[0], name+"()")
+	e := v.eval
+	switch v.kind {
+	case Integer:
+		return toExact(v)
+	case Exact:
+		v.literal = false
+		return v
+	case Text:
+		if v.constant {
+			if _, err := ParseDecimal([]byte(v.text)); err != nil {
+				return c.fail(n, "%q is %v", v.text, err)
+			}
+		}
+		return node{kind: Exact, eval: func(s *Scratch) value {
+			t := e(s).t
+			d, err := ParseDecimal(t)
+			if err != nil {
+				return s.fail(fmt.Errorf("%.40q is %w", t, err))
+			}
+			return value{d: d}
+		}}
+	}
+	if c.err != nil {
+		return v
+	}
+	return c.fail(n, "decimal() takes an integer, an exact number or text, not %s", v.kind)
+}
+
+func parseFloat(b []byte) (float64, error) {
+	f, err := strconv.ParseFloat(string(b), 64)
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0, fmt.Errorf("%.40q is not a number", b)
+	}
+	return f, nil
+}
+
+func buildFloat(c *checker, n ast.Node, name string, args []ast.Node) node {
+	v := c.strict(args[0], name+"()")
+	e := v.eval
+	out := node{kind: Float}
+	switch v.kind {
+	case Integer:
+		out.eval = func(s *Scratch) value { return value{f: float64(e(s).i)} }
+	case Exact:
+		out.eval = func(s *Scratch) value { return value{f: e(s).d.Float64()} }
+	case Float:
+		out.eval = e
+	case Text:
+		out.eval = func(s *Scratch) value {
+			f, err := parseFloat(e(s).t)
+			if err != nil {
+				return s.fail(err)
+			}
+			return value{f: f}
+		}
+	default:
+		return c.fail(n, "float() takes a number or text, not %s", v.kind)
+	}
+	return out
+}
+
+func buildInt(c *checker, n ast.Node, name string, args []ast.Node) node {
+	v := c.strict(args[0], name+"()")
+	e := v.eval
+	out := node{kind: Integer}
+	switch v.kind {
+	case Integer, Bool:
+		out.eval = e
+	case Exact:
+		out.eval = func(s *Scratch) value {
+			i, ok := e(s).d.Int64()
+			if !ok {
+				return s.fail(errOverflow)
+			}
+			return value{i: i}
+		}
+	case Float:
+		out.eval = func(s *Scratch) value {
+			f := math.Trunc(e(s).f)
+			// The comparison is false for NaN too.
+			if !(f >= -1<<63 && f < 1<<63) {
+				return s.fail(errOverflow)
+			}
+			return value{i: int64(f)}
+		}
+	case Text:
+		out.eval = func(s *Scratch) value {
+			i, err := parseInteger(e(s).t)
+			if err != nil {
+				return s.fail(err)
+			}
+			return value{i: i}
+		}
+	default:
+		return c.fail(n, "int() takes a number or text, not %s", v.kind)
+	}
+	return out
+}
+
+func buildString(c *checker, _ ast.Node, name string, args []ast.Node) node {
+	v := c.strict(args[0], name+"()")
+	p := Program{root: v}
+	return node{kind: Text, eval: func(s *Scratch) value {
+		x := v.eval(s)
+		if s.err != nil {
+			return value{}
+		}
+		start := len(s.buf)
+		b, _, err := p.append(s.buf, x, false)
+		if err != nil {
+			return s.fail(err)
+		}
+		s.buf = b
+		return value{t: b[start:len(b):len(b)]}
+	}}
+}
+
+func buildLen(c *checker, _ ast.Node, name string, args []ast.Node) node {
+	v := c.want(args[0], Text, name+"()")
+	return node{kind: Integer, eval: func(s *Scratch) value { return value{i: int64(utf8.RuneCount(v.eval(s).t))} }}
+}
+
+func textTest(f func(a, b []byte) bool) func(*checker, ast.Node, string, []ast.Node) node {
+	return func(c *checker, _ ast.Node, name string, args []ast.Node) node {
+		l, r := c.want(args[0], Text, name+"()"), c.want(args[1], Text, name+"()")
+		return node{kind: Bool, eval: func(s *Scratch) value { return boolean(f(l.eval(s).t, r.eval(s).t)) }}
+	}
+}
+
+func mapped(f func(rune) rune) func(*checker, ast.Node, string, []ast.Node) node {
+	return func(c *checker, _ ast.Node, name string, args []ast.Node) node {
+		v := c.want(args[0], Text, name+"()")
+		return node{kind: Text, eval: func(s *Scratch) value {
+			t := v.eval(s).t
+			start := len(s.buf)
+			s.buf = AppendMapped(s.buf, t, f)
+			return value{t: s.buf[start:len(s.buf):len(s.buf)]}
+		}}
+	}
+}
+
+// AppendMapped appends text with every character replaced; bytes that are not
+// UTF-8 stay as they are.
+func AppendMapped(dst, text []byte, f func(rune) rune) []byte {
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && n == 1 {
+			dst = append(dst, text[i])
+		} else {
+			dst = utf8.AppendRune(dst, f(r))
+		}
+		i += n
+	}
+	return dst
+}
+
+func extreme(sign int) func(*checker, ast.Node, string, []ast.Node) node {
+	return func(c *checker, call ast.Node, name string, args []ast.Node) node {
+		out := c.strict(args[0], name+"()")
+		for _, a := range args[1:] {
+			l, r, k := c.unify(call, out, c.strict(a, name+"()"))
+			if c.err == nil && k == Bool {
+				return c.fail(call, "%s() does not order conditions", name)
+			}
+			compare := comparison(k)
+			out = node{kind: k, literal: l.literal && r.literal, eval: func(s *Scratch) value {
+				a, b := l.eval(s), r.eval(s)
+				if compare(s, b, a)*sign > 0 {
+					return b
+				}
+				return a
+			}}
+		}
+		return out
+	}
+}
+
+func buildReplace(c *checker, _ ast.Node, name string, args []ast.Node) node {
+	of := name + "()"
+	v, from, to := c.want(args[0], Text, of), c.want(args[1], Text, of), c.want(args[2], Text, of)
+	return node{kind: Text, eval: func(s *Scratch) value {
+		t, old, with := v.eval(s).t, from.eval(s).t, to.eval(s).t
+		if len(old) == 0 {
+			return value{t: t}
+		}
+		start := len(s.buf)
+		for {
+			i := bytes.Index(t, old)
+			if i < 0 {
+				break
+			}
+			s.buf = append(append(s.buf, t[:i]...), with...)
+			t = t[i+len(old):]
+		}
+		s.buf = append(s.buf, t...)
+		return value{t: s.buf[start:len(s.buf):len(s.buf)]}
+	}}
+}
+
+func buildTrim(c *checker, _ ast.Node, name string, args []ast.Node) node {
+	v := c.want(args[0], Text, name+"()")
+	if len(args) == 1 {
+		return node{kind: Text, eval: func(s *Scratch) value { return value{t: bytes.TrimSpace(v.eval(s).t)} }}
+	}
+	set := c.want(args[1], Text, name+"()")
+	return node{kind: Text, eval: func(s *Scratch) value {
+		t := v.eval(s).t
+		return value{t: bytes.Trim(t, string(set.eval(s).t))}
+	}}
+}
+
+func cut(f func(a, b []byte) []byte) func(*checker, ast.Node, string, []ast.Node) node {
+	return func(c *checker, _ ast.Node, name string, args []ast.Node) node {
+		v, part := c.want(args[0], Text, name+"()"), c.want(args[1], Text, name+"()")
+		return node{kind: Text, eval: func(s *Scratch) value {
+			t := v.eval(s).t
+			return value{t: f(t, part.eval(s).t)}
+		}}
+	}
+}
+
+func buildUnix(c *checker, _ ast.Node, name string, args []ast.Node) node {
+	v := c.want(args[0], Moment, name+"()")
+	return node{kind: Exact, eval: func(s *Scratch) value {
+		d, err := unixSeconds(v.eval(s).t)
+		if err != nil && s.err == nil {
+			return s.fail(err)
+		}
+		return value{d: d}
+	}}
+}

@@ -1,0 +1,269 @@
+package expression
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
+	"rowfall/binlog"
+)
+
+// Kind is the static type of an expression.
+type Kind uint8
+
+// The kinds. Null is the literal nil alone.
+const (
+	Null Kind = iota
+	Bool
+	Integer
+	Exact
+	Float
+	Text
+	// Moment is a DATE, DATETIME or TIMESTAMP, Clock a TIME; both are held as
+	// the text MySQL prints.
+	Moment
+	Clock
+)
+
+var kindNames = [...]string{"nil", "a condition", "an integer", "an exact number", "a float", "text", "a date", "a time"}
+
+// String returns the kind's name with its article, for messages.
+func (k Kind) String() string { return kindNames[k] }
+
+func (k Kind) numeric() bool { return k == Integer || k == Exact || k == Float }
+
+// value is what a node yields; the static kind says which part holds it.
+type value struct {
+	null bool
+	i    int64 // Integer; Bool as 0 or 1
+	f    float64
+	t    []byte // Text, Moment, Clock
+	d    Decimal
+}
+
+func boolean(b bool) value {
+	if b {
+		return value{i: 1}
+	}
+	return value{}
+}
+
+// Scratch holds what one evaluation needs; keep one per goroutine. The zero
+// value is ready.
+type Scratch struct {
+	row *binlog.Row
+	buf []byte
+	// err is the first error; values computed after it mean nothing.
+	err    error
+	column int
+}
+
+func (s *Scratch) begin(r *binlog.Row) {
+	s.row, s.buf, s.err, s.column = r, s.buf[:0], nil, -1
+}
+
+func (s *Scratch) fail(err error) value {
+	if s.err == nil {
+		s.err = err
+	}
+	return value{}
+}
+
+// text renders a column; the result stays valid through this evaluation even
+// when buf grows, because it then keeps the old array.
+func (s *Scratch) text(column int) []byte {
+	start := len(s.buf)
+	b, err := s.row.AppendText(s.buf, column)
+	if err != nil {
+		s.failColumn(column, err)
+		return nil
+	}
+	s.buf = b
+	return b[start:len(b):len(b)]
+}
+
+func (s *Scratch) failColumn(column int, err error) value {
+	if s.err == nil {
+		s.err, s.column = err, column
+	}
+	return value{}
+}
+
+var errOverflow = errors.New("integer overflow: the result does not fit 64 bits; write decimal(x) around an operand")
+
+var errNotInteger = errors.New("is not a 64-bit integer")
+
+// parseInteger reads an optional minus sign and digits.
+func parseInteger(b []byte) (int64, error) {
+	d := b
+	negative := len(d) > 0 && d[0] == '-'
+	if negative {
+		d = d[1:]
+	}
+	if len(d) == 0 || len(d) > 19 {
+		return 0, fmt.Errorf("%.40q is not a 64-bit integer", b)
+	}
+	var u uint64
+	for _, c := range d {
+		if c < '0' || c > '9' {
+			return 0, fmt.Errorf("%.40q is not a 64-bit integer", b)
+		}
+		u = u*10 + uint64(c-'0')
+	}
+	if negative && u <= 1<<63 {
+		return int64(-u), nil
+	}
+	if u > 1<<63-1 {
+		return 0, errOverflow
+	}
+	return int64(u), nil
+}
+
+const midnight = "0000-00-00 00:00:00.000000"
+
+// compareMoments compares two dates as MySQL does: what a shorter one leaves out
+// is midnight.
+func compareMoments(a, b []byte) int {
+	for i := range max(len(a), len(b)) {
+		if c := cmp.Compare(momentByte(a, i), momentByte(b, i)); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+func momentByte(t []byte, i int) byte {
+	switch {
+	case i < len(t):
+		return t[i]
+	case i < len(midnight):
+		return midnight[i]
+	}
+	return '0'
+}
+
+// number reads up to width digits and returns what follows them.
+func number(b []byte, width int) (n int64, rest []byte, ok bool) {
+	i := 0
+	for i < len(b) && i < width && '0' <= b[i] && b[i] <= '9' {
+		n = n*10 + int64(b[i]-'0')
+		i++
+	}
+	return n, b[i:], i > 0
+}
+
+// clockMicros reads "-838:59:59.000000" as microseconds.
+func clockMicros(b []byte) (int64, error) {
+	text := b
+	negative := len(b) > 0 && b[0] == '-'
+	if negative {
+		b = b[1:]
+	}
+	var part [3]int64
+	for i, width := range []int{3, 2, 2} {
+		if i > 0 {
+			if len(b) == 0 || b[0] != ':' {
+				return 0, notClock(text)
+			}
+			b = b[1:]
+		}
+		n, rest, ok := number(b, width)
+		if !ok || i > 0 && n > 59 {
+			return 0, notClock(text)
+		}
+		part[i], b = n, rest
+	}
+	micros := ((part[0]*60+part[1])*60 + part[2]) * 1e6
+	if len(b) > 0 {
+		if b[0] != '.' || len(b) > 7 {
+			return 0, notClock(text)
+		}
+		n, rest, _ := number(b[1:], 6)
+		if len(rest) > 0 {
+			return 0, notClock(text)
+		}
+		micros += n * powers[7-len(b)]
+	}
+	if negative {
+		micros = -micros
+	}
+	return micros, nil
+}
+
+func notClock(b []byte) error { return fmt.Errorf("%.40q is not a time like 10:30:00", b) }
+
+func notMoment(b []byte) error {
+	return fmt.Errorf("%.40q is not a date like 2024-05-01 or 2024-05-01 10:00:00", b)
+}
+
+var errNoMoment = errors.New("is a date without a place in time (a zero year, month or day)")
+
+// unixSeconds reads MySQL's text of a date in UTC as seconds since 1970 with the
+// fraction it was written with.
+func unixSeconds(t []byte) (Decimal, error) {
+	if !momentShaped(t) {
+		return Decimal{}, notMoment(t)
+	}
+	at := func(i, width int) int64 {
+		if i >= len(t) {
+			return 0
+		}
+		n, _, _ := number(t[i:], width)
+		return n
+	}
+	y, m, d := at(0, 4), at(5, 2), at(8, 2)
+	if y == 0 || m == 0 || d == 0 {
+		return Decimal{}, errNoMoment
+	}
+	if m > 12 || d > 31 || at(11, 2) > 23 || at(14, 2) > 59 || at(17, 2) > 59 {
+		return Decimal{}, notMoment(t)
+	}
+	seconds := daysSince1970(y, m, d)*86400 + at(11, 2)*3600 + at(14, 2)*60 + at(17, 2)
+	if len(t) <= 20 {
+		return Decimal{small: seconds}, nil
+	}
+	fraction := len(t) - 20
+	return Decimal{small: seconds*powers[fraction] + at(20, fraction), scale: fraction}, nil
+}
+
+// momentShaped reports whether t is a prefix of 0000-00-00 00:00:00.000000 that
+// ends after a day, a second or a fraction.
+func momentShaped(t []byte) bool {
+	if n := len(t); n != 10 && n != 19 && (n < 21 || n > 26) {
+		return false
+	}
+	for i, c := range t {
+		if p := midnight[i]; p == '0' && (c < '0' || c > '9') || p != '0' && c != p {
+			return false
+		}
+	}
+	return true
+}
+
+// daysSince1970 counts in the proleptic Gregorian calendar, as MySQL does. Years
+// begin in March so that the leap day is the last.
+func daysSince1970(y, m, d int64) int64 {
+	if m <= 2 {
+		y--
+		m += 12
+	}
+	return 365*y + y/4 - y/100 + y/400 + (153*(m-3)+2)/5 + d - 1 - 719468
+}
+
+// AppendFloat appends a finite float64 as FLOAT and DOUBLE columns print: the
+// shortest text that reads back the same, with an exponent only below 1e-15 and,
+// for what has no fraction, from 1e15 up, as MySQL writes it.
+func AppendFloat(dst []byte, f float64) []byte {
+	if a := math.Abs(f); f == 0 || a >= 1e-15 && (a < 1e15 || a != math.Trunc(a)) {
+		return strconv.AppendFloat(dst, f, 'f', -1, 64)
+	}
+	start := len(dst)
+	dst = strconv.AppendFloat(dst, f, 'e', -1, 64)
+	// Go writes at least two digits and a sign: 1e+15 where MySQL has 1e15.
+	e := start + bytes.IndexByte(dst[start:], 'e')
+	exponent, _ := strconv.Atoi(string(dst[e+1:]))
+	return strconv.AppendInt(dst[:e+1], int64(exponent), 10)
+}

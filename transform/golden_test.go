@@ -1,0 +1,91 @@
+package transform_test
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"rowfall/transform"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files in testdata")
+
+// TestGolden runs the scripts of testdata: a table, a mapping and changes, and
+// the commands that they become in the two modes.
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			head, want, _ := strings.Cut(string(text), "-- commands --\n")
+			got := runScript(t, head)
+			if *update {
+				if err := os.WriteFile(file, []byte(head+"-- commands --\n"+got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if got != want {
+				t.Errorf("got:\n%s\nwant:\n%s", got, want)
+			}
+		})
+	}
+}
+
+func runScript(t *testing.T, script string) string {
+	_, rest, _ := strings.Cut(script, "-- table --\n")
+	table, rest, _ := strings.Cut(rest, "-- mapping --\n")
+	mapping, changes, _ := strings.Cut(rest, "-- changes --\n")
+	p := compile(t, mapping, strings.ReplaceAll(strings.TrimSpace(table), "\n", " "))
+	var out strings.Builder
+	for _, line := range strings.Split(strings.TrimSpace(changes), "\n") {
+		out.WriteString(line + "\n")
+		whole, delta := runChange(t, p, line, transform.Whole), runChange(t, p, line, transform.Delta)
+		if whole == delta {
+			out.WriteString(indent("both", whole))
+			continue
+		}
+		out.WriteString(indent("whole", whole) + indent("delta", delta))
+	}
+	return out.String()
+}
+
+func indent(mode, commands string) string {
+	if commands == "" {
+		return "  " + mode + ": nothing\n"
+	}
+	return "  " + mode + ":\n    " + strings.ReplaceAll(strings.TrimSpace(commands), "\n", "\n    ") + "\n"
+}
+
+func runChange(t *testing.T, p *transform.Plan, line string, m transform.Mode) string {
+	var u transform.Unit
+	err := p.Append(&u, parseChange(t, p.Table(), line), m)
+	var re *transform.RowError
+	if errors.As(err, &re) {
+		if len(u.Bytes) != 0 || u.Commands != 0 || u.Rows != 0 {
+			t.Errorf("an error left commands in the unit")
+		}
+		return "error: " + err.Error() + "\n"
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	all := commands(t, u.Bytes)
+	for _, c := range all {
+		out.WriteString(readable(c) + "\n")
+	}
+	if len(all) != u.Commands || u.Rows != 1 {
+		t.Errorf("counted %d commands and %d rows for %d commands", u.Commands, u.Rows, len(all))
+	}
+	return out.String()
+}

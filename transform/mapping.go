@@ -1,0 +1,91 @@
+package transform
+
+// Mapping is the tables section of a pipeline file.
+type Mapping struct {
+	Tables []TableRule
+}
+
+// TableRule is one entry of the tables section.
+type TableRule struct {
+	// Pattern is "database.table"; * stands for any run of characters and ? for
+	// one, in either part.
+	Pattern string
+	// Path and Line say where the entry stands, for messages: tables."shop.*".
+	Path string
+	Line int
+
+	Ignore     bool
+	KeyColumns []string
+	// Where is an expression; empty takes every row.
+	Where   string
+	Columns Columns
+	// Write are the outputs; none means one hash at {table}:{pk...}.
+	Write []Output
+}
+
+// Columns says which columns leave and under which names.
+type Columns struct {
+	Include []string
+	Exclude []string
+	Rename  map[string]string
+	Add     []Addition
+}
+
+// Addition is a computed field.
+type Addition struct {
+	Name string
+	Expr string
+}
+
+// OutputKind is what an output writes.
+type OutputKind uint8
+
+// The kinds of output.
+const (
+	Hash OutputKind = iota + 1
+	JSON
+	String
+	Set
+	SortedSet
+)
+
+var kindNames = [...]string{"", "hash", "json", "string", "set", "sorted_set"}
+
+// String returns the kind as a pipeline file spells it.
+func (k OutputKind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return ""
+}
+
+// WhenNull says what a NULL in a key or member does.
+type WhenNull uint8
+
+// The two policies; the zero value is the default.
+const (
+	// NullError refuses the row with a RowError.
+	NullError WhenNull = iota
+	// NullSkip leaves the row out of the output.
+	NullSkip
+)
+
+// Output is one entry of a table's write list.
+type Output struct {
+	Kind OutputKind
+	// Key is the key's template; required.
+	Key string
+	// Field is the template of a hash's field; empty makes the row a whole hash.
+	Field string
+	// Value is the template of a string's or a field's value; empty is the row
+	// as JSON for a field.
+	Value string
+	// Member is the template of a set's or sorted set's member.
+	Member string
+	// Score is a column or an expression.
+	Score    string
+	WhenNull WhenNull
+	// Path and Line say where the output stands: tables."shop.users".write[1].
+	Path string
+	Line int
+}

@@ -1,0 +1,169 @@
+package template
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"rowfall/binlog"
+	"rowfall/transform/expression"
+)
+
+// maxSource bounds a template's text, in bytes: Overlap needs its square.
+const maxSource = 1024
+
+// Scope is what the templates of a table may refer to.
+type Scope struct {
+	Table *binlog.Table
+	// Key is what {pk...} stands for.
+	Key []int
+	// Excluded marks the columns that may not be named.
+	Excluded []bool
+	// Value is set for templates of values, which print parts as they are; in
+	// the others several parts are kept apart.
+	Value bool
+}
+
+// Parse compiles a template. The errors name what is wrong and the remedy.
+func (sc *Scope) Parse(source string) (*Template, error) {
+	if len(source) > maxSource {
+		return nil, fmt.Errorf("the template %.40q... is longer than %d bytes", source, maxSource)
+	}
+	t := &Template{Source: source}
+	var literal []byte
+	flush := func() {
+		if len(literal) > 0 {
+			t.segments = append(t.segments, segment{literal: literal, column: -1})
+			literal = nil
+		}
+	}
+	for rest := source; rest != ""; {
+		switch {
+		case strings.HasPrefix(rest, "{{"), strings.HasPrefix(rest, "}}"):
+			literal, rest = append(literal, rest[0]), rest[2:]
+		case rest[0] == '}':
+			return nil, fmt.Errorf("the template %q has a } without its {; write }} for a brace", source)
+		case rest[0] == '{':
+			inside, after, ok := strings.Cut(rest[1:], "}")
+			if !ok {
+				return nil, fmt.Errorf("the template %q has a { without its }; write {{ for a brace", source)
+			}
+			rest = after
+			name, chain, err := splitFilters(inside, source)
+			if err != nil {
+				return nil, err
+			}
+			text, columns, err := sc.resolve(name, source)
+			if err != nil {
+				return nil, err
+			}
+			if columns == nil {
+				if len(chain) > 0 {
+					return nil, fmt.Errorf("{%s} in the template %q takes no filter", name, source)
+				}
+				literal = append(literal, text...)
+				continue
+			}
+			for i, c := range columns {
+				if i > 0 {
+					literal = append(literal, ':')
+				}
+				flush()
+				s, err := sc.segment(c, chain)
+				if err != nil {
+					return nil, err
+				}
+				t.segments = append(t.segments, s)
+			}
+		default:
+			literal, rest = append(literal, rest[0]), rest[1:]
+		}
+	}
+	flush()
+	sc.separate(t)
+	return t, nil
+}
+
+// splitFilters reads name|filter|filter.
+func splitFilters(inside, source string) (string, []filter, error) {
+	parts := strings.Split(inside, "|")
+	var chain []filter
+	for _, p := range parts[1:] {
+		i := slices.IndexFunc(filters, func(f filter) bool { return f.name == strings.TrimSpace(p) })
+		if i < 0 {
+			return "", nil, fmt.Errorf("the template %q has no filter %q%s; the filters are urlencode, lower, upper, hex, base64 and uuid",
+				source, p, expression.Meant(p, "urlencode", "lower", "upper", "hex", "base64", "uuid"))
+		}
+		chain = append(chain, filters[i])
+	}
+	return strings.TrimSpace(parts[0]), chain, nil
+}
+
+// resolve returns literal text, or the columns that a name stands for.
+func (sc *Scope) resolve(name, source string) (string, []int, error) {
+	switch name {
+	case "table":
+		return sc.Table.Name, nil, nil
+	case "database":
+		return sc.Table.Database, nil, nil
+	case "pk...":
+		if len(sc.Key) == 0 {
+			return "", nil, fmt.Errorf("%s has no primary key and no unique NOT NULL key for {pk...}; set key_columns", sc.Table.FullName())
+		}
+		return "", sc.Key, nil
+	}
+	c := sc.Table.Column(name)
+	if c < 0 {
+		names := append(expression.ColumnNames(sc.Table), "table", "database", "pk...")
+		return "", nil, fmt.Errorf("%s has no column %q for the template %q%s", sc.Table.FullName(), name, source, expression.Meant(name, names...))
+	}
+	return "", []int{c}, nil
+}
+
+func (sc *Scope) segment(column int, chain []filter) (segment, error) {
+	col := &sc.Table.Columns[column]
+	if sc.Excluded[column] {
+		return segment{}, fmt.Errorf("the column %s is excluded and must not leave, so a template cannot name it; take it out of exclude, or list the fields with include", col.Name)
+	}
+	s := segment{column: column, filters: chain, injective: true}
+	s.alphabet, s.tail = columnAlphabet(col)
+	for _, f := range chain {
+		switch f.name {
+		case "urlencode":
+			s.alphabet, s.tail = urlencoded, urlencoded
+		case "hex":
+			s.alphabet, s.tail = lowerHex, lowerHex
+		case "base64":
+			s.alphabet, s.tail = base64Bytes, base64Bytes
+		case "uuid":
+			switch col.Type {
+			case binlog.TypeBinary, binlog.TypeVarbinary, binlog.TypeBlob:
+			default:
+				return segment{}, fmt.Errorf("|uuid takes 16 bytes of BINARY and %s is %s", col.Name, col.SQLType)
+			}
+			s.alphabet, s.tail = uuidBytes, uuidBytes
+		case "lower", "upper":
+			if s.alphabet.intersects(letters) || s.alphabet.has(0x80) {
+				// Hex digits stay apart when their case changes; text does not.
+				s.injective = s.injective && (s.alphabet == lowerHex || s.alphabet == uuidBytes)
+				s.alphabet, s.tail = s.alphabet.union(letters), s.tail.union(letters)
+			}
+		}
+	}
+	return s, nil
+}
+
+// separate decides which parts are escaped: in a template of several parts
+// those that could hold the separator.
+func (sc *Scope) separate(t *Template) {
+	if sc.Value || len(t.Columns(nil)) < 2 {
+		return
+	}
+	for i := range t.segments {
+		s := &t.segments[i]
+		if s.column >= 0 && s.alphabet.has(':') {
+			s.escape = true
+			s.alphabet, s.tail = s.alphabet.without(':').union(percent), s.tail.without(':').union(percent)
+		}
+	}
+}
