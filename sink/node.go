@@ -1,0 +1,86 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"rowfall/replication"
+)
+
+// ErrDemoted is returned when the sink no longer takes units from this term:
+// its node became a replica, or was promoted anew.
+var ErrDemoted = errors.New("sink: demoted")
+
+// State is what a sink holds of a pipeline.
+type State struct {
+	Progress
+	// Keys are the pieces of state by name.
+	Keys map[string][]byte
+	// Foreign says that the sink holds keys, but no position of the pipeline:
+	// they are somebody else's.
+	Foreign bool
+}
+
+// Node is a replication node as a sink of one pipeline.
+type Node struct {
+	node     *replication.Node
+	pipeline string
+	term     replication.Term
+	encoder  *Encoder
+	buffer   []byte
+}
+
+// NewNode returns the sink of a pipeline on a node.
+func NewNode(node *replication.Node, pipeline string) *Node {
+	return &Node{node: node, pipeline: pipeline, encoder: NewEncoder(pipeline)}
+}
+
+// Load reads what the node holds of the pipeline and takes up its present term:
+// units applied from now on are refused with ErrDemoted once the role changes.
+// A node that is a replica gives ErrDemoted at once. A position that cannot be
+// read is another error, along with a State that is Foreign.
+func (n *Node) Load(context.Context) (State, error) {
+	role, term := n.node.Role()
+	if role != replication.Master {
+		return State{}, ErrDemoted
+	}
+	n.term = term
+	n.encoder.Forget()
+	s := State{Keys: make(map[string][]byte)}
+	ks := n.node.Keyspace()
+	if fields, ok := ks.HashFields(PositionKey(n.pipeline)); ok {
+		p, err := ParseProgress(fields)
+		if err != nil {
+			return State{Foreign: true}, fmt.Errorf("read %s: %w; this key is Rowfall's own: start again with --from snapshot", PositionKey(n.pipeline), err)
+		}
+		s.Progress = p
+	}
+	pieces, _ := ks.HashFields(StateKey(n.pipeline))
+	for name, v := range pieces {
+		s.Keys[name] = []byte(v)
+	}
+	if s.Phase == Empty {
+		keys, _, _ := ks.Counts()
+		s.Foreign = keys > 0
+	}
+	return s, nil
+}
+
+// Apply makes the unit durable as the node's settings say and visible, whole.
+// It blocks while the node holds the pipeline back. On an error nothing of the
+// unit is applied.
+func (n *Node) Apply(ctx context.Context, u *Unit) error {
+	n.buffer = n.encoder.Encode(n.buffer[:0], u)
+	if _, err := n.node.Apply(ctx, n.term, n.buffer); err != nil {
+		n.encoder.Forget()
+		if errors.Is(err, replication.ErrDemoted) {
+			return ErrDemoted
+		}
+		return fmt.Errorf("apply unit: %w", err)
+	}
+	return nil
+}
+
+// SetComplete says whether the pipeline's data may be handed to replicas.
+func (n *Node) SetComplete(complete bool) { n.node.SetComplete(complete) }

@@ -1,0 +1,142 @@
+package sink
+
+import (
+	"fmt"
+	"strconv"
+
+	"rowfall/binlog"
+	"rowfall/replication/keyspace"
+)
+
+// HiddenPrefix begins the keys that nodes hide from SCAN, KEYS, RANDOMKEY and
+// DBSIZE.
+const HiddenPrefix = "rowfall:state:"
+
+// PositionPrefix begins the key of every pipeline's position.
+const PositionPrefix = "rowfall:position:"
+
+// PositionKey returns the key of a pipeline's position hash.
+func PositionKey(pipeline string) string { return PositionPrefix + pipeline }
+
+// registryKey is a hash with a field for every pipeline whose data the sink
+// holds, so that nobody has to search the keyspace for positions. No pipeline's
+// own keys begin like it, since names are not empty.
+const registryKey = HiddenPrefix + ":pipelines"
+
+// StateKey returns the key of the hash that holds a pipeline's state: a field
+// for each piece that Unit.SetState names.
+func StateKey(pipeline string) string { return HiddenPrefix + pipeline + ":pieces" }
+
+// Positions returns the position hashes that a keyspace holds, by pipeline.
+func Positions(ks *keyspace.Keyspace) map[string]map[string]string {
+	known, _ := ks.HashFields(registryKey)
+	positions := make(map[string]map[string]string, len(known))
+	for name := range known {
+		if fields, ok := ks.HashFields(PositionKey(name)); ok {
+			positions[name] = fields
+		}
+	}
+	return positions
+}
+
+// Phase is how far a pipeline's data is; its text is the position's `state`.
+//
+//	"" --first unit--> snapshot --every table complete--> streaming
+//	streaming --rewind--> replaying --old head passed--> streaming
+type Phase uint8
+
+// The phases. Empty means that the sink holds no position of the pipeline.
+const (
+	Empty Phase = iota
+	Snapshot
+	Streaming
+	Replaying
+)
+
+var phaseNames = [...]string{"", "snapshot", "streaming", "replaying"}
+
+// String returns the phase as the position hash spells it.
+func (p Phase) String() string {
+	if int(p) < len(phaseNames) {
+		return phaseNames[p]
+	}
+	return "phase " + strconv.Itoa(int(p))
+}
+
+// ParsePhase reads the text of a position's `state`.
+func ParsePhase(s string) (Phase, error) {
+	for i, name := range phaseNames {
+		if i > 0 && s == name {
+			return Phase(i), nil
+		}
+	}
+	return Empty, fmt.Errorf("parse state %q: want snapshot, streaming or replaying", s)
+}
+
+// Progress says where the data stands. It travels with every unit as the
+// position hash, which any client may read.
+type Progress struct {
+	// Position is up to and including; inside a split transaction it is the
+	// position before that transaction.
+	Position binlog.Position
+	// Server is the server_uuid that File and Offset belong to.
+	Server string
+	// Time is the commit time of the last transaction, in microseconds since
+	// 1970; 0 before the first.
+	Time  int64
+	Phase Phase
+	// Partial counts the units of a split transaction that are applied, from 1;
+	// 0 outside of one. Row counts the changes of mapped tables' rows in it that
+	// are applied: a reader of the same mapping passes over as many and goes on.
+	// Rows of other tables do not count, as nobody decodes them.
+	Partial, Row int
+}
+
+// fields returns the position hash's fields in their fixed order, as text.
+func (p *Progress) fields(dst []field) []field {
+	dst = append(dst, field{"gtid", string(p.Position.GTID.AppendText(nil))},
+		field{"file", p.Position.File},
+		field{"offset", strconv.FormatUint(p.Position.Offset, 10)},
+		field{"server", p.Server},
+		field{"time", strconv.FormatInt(p.Time, 10)},
+		field{"state", p.Phase.String()})
+	if p.Partial > 0 {
+		dst = append(dst, field{"partial", strconv.Itoa(p.Partial)}, field{"row", strconv.Itoa(p.Row)})
+	}
+	return dst
+}
+
+type field struct{ name, value string }
+
+// ParseProgress reads a position hash. A hash that no Rowfall wrote is an error
+// naming the field.
+func ParseProgress(fields map[string]string) (Progress, error) {
+	var (
+		p   Progress
+		err error
+	)
+	if p.Position.GTID, err = binlog.ParseGTIDSet(fields["gtid"]); err != nil {
+		return p, fmt.Errorf("parse gtid: %w", err)
+	}
+	p.Position.File = fields["file"]
+	p.Server = fields["server"]
+	if p.Phase, err = ParsePhase(fields["state"]); err != nil {
+		return p, err
+	}
+	if p.Position.Offset, err = strconv.ParseUint(fields["offset"], 10, 64); err != nil {
+		return p, fmt.Errorf("parse offset: %w", err)
+	}
+	if p.Time, err = strconv.ParseInt(fields["time"], 10, 64); err != nil {
+		return p, fmt.Errorf("parse time: %w", err)
+	}
+	for name, dst := range map[string]*int{"partial": &p.Partial, "row": &p.Row} {
+		text, ok := fields[name]
+		if !ok {
+			continue
+		}
+		if *dst, err = strconv.Atoi(text); err != nil {
+			return p, fmt.Errorf("parse %s: %w", name, err)
+		}
+	}
+	return p, nil
+}

@@ -1,0 +1,160 @@
+package sink
+
+import (
+	"strconv"
+
+	"rowfall/binlog"
+	"rowfall/replication/resp"
+	"rowfall/transform"
+)
+
+// Unit is an atomic group of commands with the position they bring the data to.
+// Fill Commands by a plan and the state by SetState and DropState, then Apply
+// it; Reset makes it ready for the next.
+type Unit struct {
+	Commands transform.Unit
+	// Progress is where the data stands once the unit is applied.
+	Progress Progress
+	// Flush makes the unit begin by removing every key of the sink.
+	Flush bool
+
+	state []byte
+}
+
+// Reset empties the unit, keeping its buffers and its progress.
+func (u *Unit) Reset() {
+	u.Commands.Reset()
+	u.state = u.state[:0]
+	u.Flush = false
+}
+
+// Size returns the bytes of commands and state gathered so far.
+func (u *Unit) Size() int { return len(u.Commands.Bytes) + len(u.state) }
+
+// IsEmpty reports whether applying the unit would move nothing but the position.
+func (u *Unit) IsEmpty() bool { return u.Size() == 0 && !u.Flush }
+
+// SetState makes the unit write a piece of the pipeline's state.
+func (u *Unit) SetState(pipeline, name string, value []byte) {
+	u.state = resp.AppendArray(u.state, 4)
+	u.state = resp.AppendBulkString(u.state, "HSET")
+	u.state = resp.AppendBulkString(u.state, StateKey(pipeline))
+	u.state = resp.AppendBulkString(u.state, name)
+	u.state = resp.AppendBulk(u.state, value)
+}
+
+// DropState makes the unit remove a piece of the pipeline's state.
+func (u *Unit) DropState(pipeline, name string) {
+	u.state = resp.AppendCommand(u.state, "HDEL", StateKey(pipeline), name)
+}
+
+const (
+	multi    = "*1\r\n$5\r\nMULTI\r\n"
+	exec     = "*1\r\n$4\r\nEXEC\r\n"
+	flushAll = "*1\r\n$8\r\nFLUSHALL\r\n"
+)
+
+// Encoder makes the bytes of units. The position hash is most of a small unit,
+// so only the fields that changed since the last unit are written; one encoder
+// must therefore see every unit of its pipeline.
+type Encoder struct {
+	key  string
+	name string
+	last Progress
+	full bool // the next unit writes every field
+	gtid []byte
+	text []byte
+}
+
+// NewEncoder returns an encoder for a pipeline, whose first unit writes every
+// field of the position.
+func NewEncoder(pipeline string) *Encoder {
+	return &Encoder{key: PositionKey(pipeline), name: pipeline, full: true}
+}
+
+// Encode appends the unit's bytes, MULTI to EXEC, to dst.
+func (e *Encoder) Encode(dst []byte, u *Unit) []byte {
+	dst = append(dst, multi...)
+	if u.Flush {
+		dst = append(dst, flushAll...)
+		e.full = true
+	}
+	dst = append(dst, u.Commands.Bytes...)
+	dst = append(dst, u.state...)
+	dst = e.position(dst, &u.Progress)
+	return append(dst, exec...)
+}
+
+// Forget makes the next unit write every field: the sink may hold others.
+func (e *Encoder) Forget() { e.full = true }
+
+func (e *Encoder) position(dst []byte, p *Progress) []byte {
+	var (
+		fields [8]field
+		stale  []string
+	)
+	gtid := p.Position.GTID.AppendText(e.text[:0])
+	e.text = gtid
+	sameGTID := string(gtid) == string(e.gtid)
+	l := &e.last
+	out := fields[:0]
+	if p.Partial == 0 && (e.full || l.Partial > 0) {
+		stale = []string{"partial", "row"}
+	}
+	if e.full {
+		dst = resp.AppendCommand(dst, "HSET", registryKey, e.name, "v1")
+		out = p.fields(out)
+	} else {
+		out = e.changed(out, p)
+	}
+	n := len(out)
+	withGTID := !e.full && !sameGTID
+	if withGTID {
+		n++
+	}
+	if n > 0 {
+		dst = resp.AppendArray(dst, 2+2*n)
+		dst = resp.AppendBulkString(dst, "HSET")
+		dst = resp.AppendBulkString(dst, e.key)
+		if withGTID {
+			dst = resp.AppendBulkString(dst, "gtid")
+			dst = resp.AppendBulk(dst, gtid)
+		}
+		for _, f := range out {
+			dst = resp.AppendBulkString(dst, f.name)
+			dst = resp.AppendBulkString(dst, f.value)
+		}
+	}
+	if len(stale) > 0 {
+		dst = resp.AppendCommand(dst, append([]string{"HDEL", e.key}, stale...)...)
+	}
+	e.gtid = append(e.gtid[:0], gtid...)
+	e.full = false
+	// The set is compared by its text; the rest is plain values.
+	*l = *p
+	l.Position.GTID = binlog.GTIDSet{}
+	return dst
+}
+
+func (e *Encoder) changed(out []field, p *Progress) []field {
+	l := &e.last
+	if p.Position.File != l.Position.File {
+		out = append(out, field{"file", p.Position.File})
+	}
+	if p.Position.Offset != l.Position.Offset {
+		out = append(out, field{"offset", strconv.FormatUint(p.Position.Offset, 10)})
+	}
+	if p.Server != l.Server {
+		out = append(out, field{"server", p.Server})
+	}
+	if p.Time != l.Time {
+		out = append(out, field{"time", strconv.FormatInt(p.Time, 10)})
+	}
+	if p.Phase != l.Phase {
+		out = append(out, field{"state", p.Phase.String()})
+	}
+	if p.Partial > 0 {
+		out = append(out, field{"partial", strconv.Itoa(p.Partial)}, field{"row", strconv.Itoa(p.Row)})
+	}
+	return out
+}

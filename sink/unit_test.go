@@ -1,0 +1,91 @@
+package sink_test
+
+import (
+	"maps"
+	"testing"
+
+	"rowfall/binlog"
+	"rowfall/replication/keyspace"
+	"rowfall/replication/resp"
+	"rowfall/sink"
+)
+
+func progress(t *testing.T, set, file string, offset uint64) sink.Progress {
+	t.Helper()
+	gtid, err := binlog.ParseGTIDSet(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sink.Progress{
+		Position: binlog.Position{GTID: gtid, File: file, Offset: offset},
+		Server:   "server-a", Time: int64(offset) * 1000, Phase: sink.Streaming,
+	}
+}
+
+const uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
+
+// Whatever fields a unit leaves out because they did not change, the hash that
+// results is the whole position.
+func TestEncoderLeavesWholePosition(t *testing.T) {
+	partial := progress(t, uuid+":1-6", "binlog.000002", 400)
+	partial.Partial, partial.Row = 2, 20000
+	again := partial
+	again.Partial, again.Row = 3, 30000
+	steps := []sink.Progress{
+		progress(t, uuid+":1-5", "binlog.000001", 100),
+		progress(t, uuid+":1-6", "binlog.000001", 250),
+		progress(t, uuid+":1-6", "binlog.000002", 400),
+		partial,
+		again,
+		progress(t, uuid+":1-7", "binlog.000002", 500),
+		progress(t, "", "binlog.000002", 500),
+	}
+	ks := keyspace.New(keyspace.Options{})
+	e := sink.NewEncoder("shop")
+	var u sink.Unit
+	for i, want := range steps {
+		u.Reset()
+		u.Progress = want
+		u.Commands.Bytes = resp.AppendCommand(u.Commands.Bytes, "SET", "a", "b")
+		u.SetState("shop", "mapping", []byte("m"))
+		u.Flush = i == 2
+		if i == 4 {
+			// A new run begins within a split transaction: every field is
+			// written again, and none of them lost.
+			e.Forget()
+		}
+		if err := ks.Stage(e.Encode(nil, &u), 0); err != nil {
+			t.Fatal(err)
+		}
+		ks.Publish()
+		fields, _ := ks.HashFields(sink.PositionKey("shop"))
+		got, err := sink.ParseProgress(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Position.String() != want.Position.String() || got.Position.CompareFile(want.Position) != 0 ||
+			got.Server != want.Server || got.Time != want.Time || got.Phase != want.Phase || got.Partial != want.Partial || got.Row != want.Row {
+			t.Errorf("step %d: the hash says %+v, want %+v", i, got, want)
+		}
+		if known := sink.Positions(ks); len(known) != 1 || known["shop"]["offset"] != fields["offset"] {
+			t.Errorf("step %d: the keyspace shows positions %v", i, known)
+		}
+		if pieces, _ := ks.HashFields(sink.StateKey("shop")); pieces["mapping"] != "m" {
+			t.Errorf("step %d: state is %q", i, pieces)
+		}
+	}
+}
+
+func TestParseProgressRefuses(t *testing.T) {
+	good := map[string]string{"gtid": uuid + ":1-5", "file": "b.1", "offset": "4", "server": "s", "time": "1", "state": "streaming"}
+	if _, err := sink.ParseProgress(good); err != nil {
+		t.Fatal(err)
+	}
+	for field, bad := range map[string]string{"gtid": "x", "offset": "-1", "time": "", "state": "done", "partial": "one"} {
+		broken := maps.Clone(good)
+		broken[field] = bad
+		if _, err := sink.ParseProgress(broken); err == nil {
+			t.Errorf("%s=%q was taken", field, bad)
+		}
+	}
+}
