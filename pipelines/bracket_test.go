@@ -1,0 +1,209 @@
+package pipelines_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"rowfall/binlog/mysql"
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+	"rowfall/sink"
+)
+
+// lateReplica is a replica that asks for semi-synchronous replication and
+// acknowledges late. With the wait point AFTER_SYNC a transaction is in the binlog,
+// where everybody streams it, until the acknowledgement lets it become visible.
+type lateReplica struct {
+	delay time.Duration
+	acks  atomic.Int64
+	done  sync.WaitGroup
+	conn  *mysql.Conn
+}
+
+// startLateReplica follows d's server from its end on, until the test ends.
+func startLateReplica(t *testing.T, d *database, delay time.Duration) *lateReplica {
+	t.Helper()
+	r := &lateReplica{delay: delay, conn: d.dial()}
+	for _, sql := range []string{
+		"SET @rpl_semi_sync_replica = 1, @rpl_semi_sync_slave = 1",
+		"SET @source_binlog_checksum = @@global.binlog_checksum, @master_binlog_checksum = @@global.binlog_checksum",
+		"SET @mariadb_slave_capability = 4",
+	} {
+		if err := r.conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	from := d.end()
+	request := binary.LittleEndian.AppendUint32(nil, uint32(from.Offset))
+	request = binary.LittleEndian.AppendUint16(request, 0)
+	request = binary.LittleEndian.AppendUint32(request, 77)
+	const commandDump = 0x12
+	if err := r.conn.Command(commandDump, append(request, from.File...)); err != nil {
+		t.Fatal(err)
+	}
+	r.done.Go(func() { r.follow(from.File) })
+	t.Cleanup(r.stop)
+	return r
+}
+
+// stop ends the replica; transactions that wait for it go on when the server
+// notices.
+func (r *lateReplica) stop() {
+	_ = r.conn.Close()
+	r.done.Wait()
+}
+
+func (r *lateReplica) follow(file string) {
+	c := r.conn.NetConn()
+	var head [4]byte
+	for {
+		if _, err := io.ReadFull(c, head[:]); err != nil {
+			return
+		}
+		packet := make([]byte, int(head[0])|int(head[1])<<8|int(head[2])<<16)
+		if _, err := io.ReadFull(c, packet); err != nil {
+			return
+		}
+		// 0, 0xef, whether an acknowledgement is wanted, the event.
+		if len(packet) < 3+19 || packet[0] != 0 || packet[1] != 0xef {
+			continue
+		}
+		event := packet[3:]
+		const rotate = 4
+		if event[4] == rotate {
+			name := event[19+8:]
+			if i := bytes.IndexByte(name, 0); i >= 0 {
+				name = name[:i]
+			}
+			file = string(name[:min(len(name), len(file))]) // less the checksum: names are of one length here
+			continue
+		}
+		if packet[2] == 0 {
+			continue
+		}
+		time.Sleep(r.delay) // the fault that this is made for
+		ack := append([]byte{0, 0, 0, 0, 0xef}, make([]byte, 8)...)
+		binary.LittleEndian.PutUint64(ack[5:], uint64(binary.LittleEndian.Uint32(event[13:])))
+		ack = append(ack, file...)
+		ack[0] = byte(len(ack) - 4)
+		if _, err := c.Write(ack); err != nil {
+			return
+		}
+		r.acks.Add(1)
+	}
+}
+
+// semiSync are the options for a server that can wait for acknowledgements between
+// its binlog and its engine; the test is skipped where that cannot be had.
+func semiSync(t *testing.T, kind servers.Kind) []string {
+	t.Helper()
+	path := servertest.Need(t, kind).Path(kind)
+	if kind == servers.MariaDB {
+		return []string{"--rpl-semi-sync-master-wait-point=AFTER_SYNC", "--rpl-semi-sync-master-timeout=60000"}
+	}
+	plugins := filepath.Join(filepath.Dir(path), "..", "lib", "mysql", "plugin")
+	if _, err := os.Stat(filepath.Join(plugins, "semisync_source.so")); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("this MySQL comes without its semi-synchronous plugin: %v", err)
+		}
+		t.Skipf("this MySQL comes without its semi-synchronous plugin: %v", err)
+	}
+	return []string{
+		"--plugin-dir=" + plugins, "--plugin-load-add=semisync_source.so",
+		"--rpl-semi-sync-source-wait-point=AFTER_SYNC", "--rpl-semi-sync-source-timeout=60000",
+	}
+}
+
+// TestFirstLoadWithLateCommits loads a table while every transaction can be read
+// from the binlog long before it can be seen. Without the wait for what was
+// applied (F), chunks bring back rows as they were; the test then fails.
+func TestFirstLoadWithLateCommits(t *testing.T) {
+	for _, set := range []struct {
+		name string
+		kind servers.Kind
+		gtid bool
+	}{
+		{"mysql-gtid", servers.MySQL, true},
+		{"mysql", servers.MySQL, false},
+		{"mariadb", servers.MariaDB, false},
+	} {
+		t.Run(set.name, func(t *testing.T) {
+			args := semiSync(t, set.kind)
+			db := servertest.Database(t, set.kind, servers.DatabaseOptions{GTID: set.gtid, Args: args})
+			variable := "rpl_semi_sync_source_enabled"
+			if set.kind == servers.MariaDB {
+				variable = "rpl_semi_sync_master_enabled"
+			}
+			loadLate(t, newDatabase(t, db), variable)
+		})
+	}
+}
+
+const lateRows = 1200
+
+func loadLate(t *testing.T, d *database, variable string) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20))", "BEGIN")
+	for id := range lateRows {
+		d.exec(fmt.Sprintf("INSERT INTO t VALUES (%d, 'old')", id))
+	}
+	d.exec("COMMIT")
+	d.exec("SET GLOBAL " + variable + " = 1")
+	defer d.exec("SET GLOBAL " + variable + " = 0")
+	replica := startLateReplica(t, d, 25*time.Millisecond)
+	var stopping atomic.Bool
+	var writers sync.WaitGroup
+	// Each ends with a transaction that is visible, else MySQL's rows would be
+	// read behind the binlog here too.
+	stop := func() { stopping.Store(true); writers.Wait() }
+	defer stop()
+	for w := range 6 {
+		conn := d.dial()
+		writers.Go(func() { writeBehind(t, &stopping, conn, d.name, w) })
+	}
+	waitFor(t, "commits wait for the replica", func() bool { return replica.acks.Load() > 3 })
+
+	m := newMemory()
+	r := start(t, d.config("chunk_rows: 1000", "chunk_rows: 40, parallel: 1"), m, "")
+	waitFor(t, "the table is loaded", func() bool { return m.progress(t).Phase == sink.Streaming })
+	// A statement comes by before its table can be seen.
+	d.exec("CREATE TABLE n (id INT PRIMARY KEY, v INT)", "INSERT INTO n VALUES (1, 1)")
+	stop()
+	m.waitAt(t, d.end())
+	mustBeEqual(t, m.rows("t"), d.rows("t"))
+	mustBeEqual(t, m.rows("n"), d.rows("n"))
+	t.Logf("%d rows loaded, %d acknowledgements, %d units", r.pipeline.Stats().Loaded, replica.acks.Load(), len(m.taken(0)))
+}
+
+// writeBehind changes, moves, removes and brings back rows, just ahead of where
+// the load is and all over, each row rarely: what goes wrong must stay to be seen.
+func writeBehind(t *testing.T, stopping *atomic.Bool, conn *mysql.Conn, name string, w int) {
+	rng := rand.New(rand.NewPCG(uint64(w), 5))
+	if err := conn.Exec(t.Context(), "USE `"+name+"`"); err != nil {
+		t.Error(err)
+	}
+	for n := 0; !stopping.Load(); n++ {
+		id := rng.IntN(lateRows/6)*6 + w // a writer's own rows: no deadlocks
+		sql := fmt.Sprintf("UPDATE t SET v = 'new %d %d' WHERE id BETWEEN %d AND %d AND id %% 6 = %d", w, n, id, id+60, w)
+		switch rng.IntN(6) {
+		case 0:
+			sql = fmt.Sprintf("DELETE FROM t WHERE id = %d", id)
+		case 1:
+			sql = fmt.Sprintf("REPLACE INTO t VALUES (%d, 'back %d')", id, n)
+		case 2:
+			sql = fmt.Sprintf("UPDATE IGNORE t SET id = %d WHERE id = %d", rng.IntN(lateRows/6)*6+w, id)
+		}
+		if err := conn.Exec(t.Context(), sql); err != nil {
+			t.Errorf("%s: %v", sql, err)
+			return
+		}
+	}
+}

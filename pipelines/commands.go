@@ -1,0 +1,187 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"rowfall/binlog"
+	"rowfall/replication"
+	"rowfall/replication/resp"
+	"rowfall/sink"
+)
+
+// Commands answers ROWFALL on a node, by the data alone: it works the same on the
+// node that a pipeline feeds and on a node that follows it.
+type Commands struct {
+	node func() *replication.Node
+}
+
+// NewCommands returns the commands of a node, which is asked for at each use so
+// that the node may be opened with them.
+func NewCommands(node func() *replication.Node) *Commands { return &Commands{node: node} }
+
+// Handlers returns the commands by name, for replication.Config.
+func (c *Commands) Handlers() map[string]replication.Handler {
+	return map[string]replication.Handler{"ROWFALL": c.rowfall}
+}
+
+func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]byte) []byte {
+	if len(args) < 2 {
+		return resp.AppendError(dst, "ERR wrong number of arguments for 'rowfall' command")
+	}
+	switch sub := strings.ToUpper(string(args[1])); sub {
+	case "POSITION":
+		return c.position(dst, proto, args[2:])
+	case "WAIT":
+		return c.wait(ctx, dst, args[2:])
+	case "STATUS":
+		return resp.AppendBulk(dst, c.Info(nil))
+	case "HELP":
+		help := []string{
+			"ROWFALL POSITION [pipeline] -- where the data of this node stands",
+			"ROWFALL WAIT gtid timeout-ms [table] -- wait until this node holds a GTID set: 1, or 0 when the time is over",
+			"ROWFALL STATUS -- the same as text",
+		}
+		dst = resp.AppendArray(dst, len(help))
+		for _, line := range help {
+			dst = resp.AppendSimple(dst, line)
+		}
+		return dst
+	default:
+		return resp.AppendError(dst, fmt.Sprintf("ERR unknown subcommand '%.64s'. Try ROWFALL HELP.", args[1]))
+	}
+}
+
+// positions returns the position hashes that the node holds, by pipeline.
+func (c *Commands) positions() (names []string, fields map[string]map[string]string) {
+	fields = sink.Positions(c.node().Keyspace())
+	return slices.Sorted(maps.Keys(fields)), fields
+}
+
+// positionFields is the order in which a position is shown.
+var positionFields = []string{"gtid", "file", "offset", "server", "time", "state", "rebuilding", "partial", "row"}
+
+func (c *Commands) position(dst []byte, proto int, args [][]byte) []byte {
+	names, all := c.positions()
+	if len(args) > 1 {
+		return resp.AppendError(dst, "ERR wrong number of arguments for 'rowfall|position' command")
+	}
+	if len(args) == 1 {
+		f, ok := all[string(args[0])]
+		if !ok {
+			return resp.AppendError(dst, fmt.Sprintf("ERR this node holds no pipeline '%.64s'", args[0]))
+		}
+		return appendPosition(dst, proto, f)
+	}
+	dst = resp.AppendMap(dst, proto, len(names))
+	for _, name := range names {
+		dst = resp.AppendBulkString(dst, name)
+		dst = appendPosition(dst, proto, all[name])
+	}
+	return dst
+}
+
+func appendPosition(dst []byte, proto int, f map[string]string) []byte {
+	n := 0
+	for _, name := range positionFields {
+		if _, ok := f[name]; ok {
+			n++
+		}
+	}
+	dst = resp.AppendMap(dst, proto, n)
+	for _, name := range positionFields {
+		if v, ok := f[name]; ok {
+			dst = resp.AppendBulkString(dst, name)
+			dst = resp.AppendBulkString(dst, v)
+		}
+	}
+	return dst
+}
+
+// maxWait bounds ROWFALL WAIT, so that no session waits for ever.
+const maxWait = 24 * time.Hour
+
+// wait answers 1 once a pipeline on this node is streaming and holds the GTID
+// set, 0 when the time is over. Within a rebuild, a table that is named must be
+// complete too.
+func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
+	if len(args) < 2 || len(args) > 3 {
+		return resp.AppendError(dst, "ERR wrong number of arguments for 'rowfall|wait' command")
+	}
+	set, err := binlog.ParseGTIDSet(string(args[0]))
+	if err != nil || set.IsZero() {
+		return resp.AppendError(dst, "ERR gtid is not a GTID set")
+	}
+	ms, err := strconv.ParseInt(string(args[1]), 10, 64)
+	if err != nil || ms < 0 {
+		return resp.AppendError(dst, "ERR timeout is not an integer or out of range")
+	}
+	table := ""
+	if len(args) == 3 {
+		table = string(args[2])
+	}
+	limit := maxWait
+	if ms > 0 {
+		limit = min(limit, time.Duration(min(ms, maxWait.Milliseconds()))*time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		published := c.node().Published()
+		if c.holds(&set, table) {
+			return resp.AppendInt(dst, 1)
+		}
+		select {
+		case <-ctx.Done():
+			return resp.AppendInt(dst, 0)
+		case <-published:
+		}
+	}
+}
+
+func (c *Commands) holds(set *binlog.GTIDSet, table string) bool {
+	_, all := c.positions()
+	for _, f := range all {
+		p, err := sink.ParseProgress(f)
+		if err != nil || p.Phase != sink.Streaming || p.Partial > 0 {
+			continue
+		}
+		if table != "" && slices.Contains(strings.Split(f["rebuilding"], ","), table) {
+			continue
+		}
+		if p.Position.GTID.Contains(*set) {
+			return true
+		}
+	}
+	return false
+}
+
+// Complete reports whether the node holds data, and no pipeline's first load in
+// it is unfinished.
+func (c *Commands) Complete() bool {
+	_, all := c.positions()
+	for _, f := range all {
+		if f["state"] == sink.Snapshot.String() {
+			return false
+		}
+	}
+	return len(all) > 0 || c.node().Keyspace().Len() > 0
+}
+
+// Info appends INFO's section about pipelines.
+func (c *Commands) Info(dst []byte) []byte {
+	names, all := c.positions()
+	dst = append(dst, "# Rowfall\r\n"...)
+	dst = fmt.Appendf(dst, "rowfall_pipelines:%d\r\n", len(names))
+	for _, name := range names {
+		f := all[name]
+		dst = fmt.Appendf(dst, "rowfall_%s:state=%s,file=%s,offset=%s,time=%s,gtid=%s\r\n",
+			name, f["state"], f["file"], f["offset"], f["time"], strings.ReplaceAll(f["gtid"], ",", ";"))
+	}
+	return dst
+}

@@ -1,0 +1,131 @@
+package pipelines
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"time"
+
+	"rowfall/binlog/mysql"
+	"rowfall/replication/stream"
+	"rowfall/transform"
+)
+
+// Config is one pipeline file, read strictly and validated.
+type Config struct {
+	// Path is the file it was read from; messages begin with it.
+	Path string
+	// Name is the pipeline's name: [a-z0-9-]+.
+	Name    string
+	Source  SourceConfig
+	Mapping transform.Mapping
+	Node    NodeConfig
+	Log     LogConfig
+}
+
+// SourceConfig says where changes come from.
+type SourceConfig struct {
+	MySQL mysql.Config
+	// ServerID is this reader's id among the server's replicas; 0 derives one
+	// from pipeline, directory and purpose.
+	ServerID uint32
+	// Start is a POSITION, used only when the sink holds none.
+	Start    string
+	Backfill BackfillConfig
+}
+
+// BackfillConfig bounds the reading of rows by SELECT.
+type BackfillConfig struct {
+	ChunkRows     int // rows of one SELECT, 1 to 1,000,000
+	Parallel      int // tables read at once, 1 to 64
+	RowsPerSecond int // 0: no limit
+}
+
+// NodeConfig is the embedded replication node.
+type NodeConfig struct {
+	Listen         string
+	Dir            string
+	Password       string
+	MasterUser     string
+	MasterPassword string
+	ReplicaOf      string // first start only
+	Log            stream.Config
+	TLS            ServerTLS
+	// The pipeline is held back until MinReplicas have what is older than
+	// MinReplicasMaxLag.
+	MinReplicas       int
+	MinReplicasMaxLag time.Duration
+	// AssumeReplicas is the version of replicas that do not tell theirs (Redis
+	// before 8.0): 6.2 gets a slower form of snapshots.
+	AssumeReplicas string
+	MaxFullSyncs   int   // full resyncs at once
+	FullSyncRate   int64 // bytes a second of all full resyncs together; 0: no limit
+	// SnapshotMemory is what a running snapshot may pin beyond the live data,
+	// in bytes; 0 is the node's own choice.
+	SnapshotMemory int64
+	// A larger transaction is split into several units (rows, bytes).
+	MaxAtomicRows  int
+	MaxAtomicBytes int
+}
+
+// ServerTLS are PEM files; without Cert the node listens in the clear. With CA,
+// clients and replicas must show a certificate of that authority.
+type ServerTLS struct{ Cert, Key, CA string }
+
+// Config loads the files; nil where TLS is not asked for.
+func (t ServerTLS) Config() (*tls.Config, error) {
+	if t.Cert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, fmt.Errorf("load certificate: %w", err)
+	}
+	c := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("load certificate authority: %w", err)
+		}
+		c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+		if !c.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("load certificate authority %s: no PEM certificate in it", t.CA)
+		}
+	}
+	return c, nil
+}
+
+// LogConfig is what is logged and how.
+type LogConfig struct {
+	Level  string // trace, debug, info, warn, error
+	Format string // console, json
+}
+
+// Defaults returns the values that a file need not give.
+func Defaults() Config {
+	return Config{
+		Source: SourceConfig{
+			Start:    "snapshot",
+			Backfill: BackfillConfig{ChunkRows: 10000, Parallel: 2},
+		},
+		Node: NodeConfig{
+			Log:               stream.Config{Memory: 64 << 20, Keep: 10 << 30, Fsync: stream.EverySecond},
+			MinReplicasMaxLag: 10 * time.Second, AssumeReplicas: "6.2", MaxFullSyncs: 16,
+			MaxAtomicRows:  10000,
+			MaxAtomicBytes: 64 << 20,
+		},
+		Log: LogConfig{Level: "info", Format: "console"},
+	}
+}
+
+// Times that no setting changes yet.
+const (
+	// positionEvery bounds how old the position may be while only transactions
+	// pass that touch nothing mapped.
+	positionEvery = 500 * time.Millisecond
+	// unitBytes and unitAge bound how long waiting transactions gather in one
+	// unit.
+	unitBytes = 64 << 10
+	unitAge   = time.Millisecond
+)

@@ -1,0 +1,181 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
+	"rowfall/sink"
+	"rowfall/transform"
+)
+
+// Dataset is what a mapping makes of the rows that MySQL holds: every key that a
+// replica at that position must hold, and no other. It is held in memory whole.
+type Dataset struct {
+	// Rows counts the rows read from MySQL.
+	Rows int
+	keys map[string]sink.RemoteValue
+}
+
+// ReadDataset reads every mapped table by SELECT. The result is one moment's only
+// while nothing writes to the tables.
+func ReadDataset(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (*Dataset, error) {
+	schemas, err := readSchemas(ctx, conn, m)
+	if err != nil {
+		return nil, err
+	}
+	end, err := query.End(ctx, conn)
+	if err != nil {
+		return nil, fmt.Errorf("read the binlog's end: %w", err)
+	}
+	d := &Dataset{keys: make(map[string]sink.RemoteValue)}
+	tables := newTableSet(m)
+	for _, name := range slices.Sorted(maps.Keys(schemas)) {
+		t, err := tables.add(schemas[name])
+		if err != nil {
+			return nil, err
+		}
+		if t == nil {
+			continue
+		}
+		if err := d.readTable(ctx, conn, t, end); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+func (d *Dataset) readTable(ctx context.Context, conn *mysql.Conn, t *mappedTable, end binlog.Position) error {
+	request := query.ChunkRequest{Table: t.schema, Limit: 10000}
+	for {
+		result, err := query.Read(ctx, conn, request, end, func(row *binlog.Row) error {
+			d.Rows++
+			return t.plan.Expect(row, func(e transform.Expectation) error {
+				d.add(e)
+				return nil
+			})
+		})
+		if err != nil {
+			return fmt.Errorf("read rows of %s: %w", t.schema.FullName(), err)
+		}
+		if result.Done {
+			return nil
+		}
+		request.After = result.Last
+	}
+}
+
+func (d *Dataset) add(e transform.Expectation) {
+	key := string(e.Key)
+	v := d.keys[key]
+	switch e.Kind {
+	case transform.Hash:
+		v.Type = "hash"
+		if v.Hash == nil {
+			v.Hash = make(map[string]string, len(e.Pairs)/2)
+		}
+		for i := 0; i+1 < len(e.Pairs); i += 2 {
+			v.Hash[string(e.Pairs[i])] = string(e.Pairs[i+1])
+		}
+	case transform.JSON, transform.String:
+		v.Type, v.String = "string", string(e.Value)
+	case transform.Set:
+		v.Type = "set"
+		v.Set = append(v.Set, string(e.Member))
+	case transform.SortedSet:
+		v.Type = "zset"
+		if v.ZSet == nil {
+			v.ZSet = make(map[string]float64)
+		}
+		score, _ := strconv.ParseFloat(string(e.Score), 64)
+		v.ZSet[string(e.Member)] = score
+	}
+	d.keys[key] = v
+}
+
+// Keys returns how many keys a replica must hold, Rowfall's own aside.
+func (d *Dataset) Keys() int { return len(d.keys) }
+
+// Compare reads all of a replica and returns the differences, one sentence each,
+// at most limit of them; none means the replica equals MySQL. Keys with the
+// prefix rowfall: are not looked at.
+func (d *Dataset) Compare(ctx context.Context, r *sink.Remote, limit int) ([]string, error) {
+	var diffs []string
+	report := func(format string, args ...any) {
+		if len(diffs) < limit {
+			diffs = append(diffs, r.Addr()+": "+fmt.Sprintf(format, args...))
+		}
+	}
+	seen := make(map[string]bool, len(d.keys))
+	err := r.Each(ctx, func(key string, got sink.RemoteValue) error {
+		if strings.HasPrefix(key, "rowfall:") {
+			return nil
+		}
+		want, ok := d.keys[key]
+		if !ok {
+			report("%s (%s) is there, and no row makes it", key, got.Type)
+			return nil
+		}
+		seen[key] = true
+		if diff := compareValues(want, got); diff != "" {
+			report("%s: %s", key, diff)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range slices.Sorted(maps.Keys(d.keys)) {
+		if !seen[key] {
+			report("%s is missing", key)
+		}
+	}
+	return diffs, nil
+}
+
+func compareValues(want, got sink.RemoteValue) string {
+	if want.Type != got.Type {
+		return fmt.Sprintf("is a %s, not a %s", got.Type, want.Type)
+	}
+	switch want.Type {
+	case "string":
+		if want.String != got.String {
+			return fmt.Sprintf("holds %q, not %q", got.String, want.String)
+		}
+	case "hash":
+		return compareMaps(want.Hash, got.Hash)
+	case "zset":
+		return compareMaps(want.ZSet, got.ZSet)
+	case "set":
+		slices.Sort(want.Set)
+		slices.Sort(got.Set)
+		if !slices.Equal(slices.Compact(want.Set), got.Set) {
+			return fmt.Sprintf("holds members %q, not %q", got.Set, want.Set)
+		}
+	}
+	return ""
+}
+
+func compareMaps[V comparable](want, got map[string]V) string {
+	for _, k := range slices.Sorted(maps.Keys(want)) {
+		v, ok := got[k]
+		if !ok {
+			return fmt.Sprintf("lacks %q (%v)", k, want[k])
+		}
+		if v != want[k] {
+			return fmt.Sprintf("%q is %v, not %v", k, v, want[k])
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(got)) {
+		if _, ok := want[k]; !ok {
+			return fmt.Sprintf("has %q (%v) too many", k, got[k])
+		}
+	}
+	return ""
+}

@@ -1,0 +1,33 @@
+// Package pipelines runs pipelines: it reads their files, opens source, mapping
+// and sink, and moves transactions from one to the other.
+//
+// A Pipeline (pipeline.go) is one loop (loop.go): ask the sink where the data
+// stands and decide where to begin (begin.go), open the source there, then read,
+// transform, apply. Data flows one way and only return values go back. Rows that
+// must be read again (the first load) go through the Reconciler, which lives in
+// the same loop and shares its order. Statements that are logged as text are
+// judged in statement.go. A Member (runner.go) is a pipeline with a node of its
+// own; it follows the node's role and retries what can pass.
+//
+// What it promises: a row is never lost and never applied out of order; a crash
+// between any two instructions keeps this true, since the position is part of
+// the unit that carries the rows. It is no second place for state: everything it
+// knows after a restart it read from the sink.
+//
+// What was chosen where the contract is silent:
+//
+//   - Nothing is written before the server has sent its first event, so that a
+//     position it cannot serve costs nothing.
+//   - `row` of a split transaction counts the changes of mapped tables' rows. A
+//     resume passes over as many, under the same mapping and the same tables,
+//     which are state too. On another server than the one that was read, whether
+//     the transaction is there cannot be told: the pipeline stops.
+//   - After a move forth (--from) rows are written whole for ever, since what was
+//     passed over may be missing. After a move back they are until the old head.
+//   - A table that is created begins empty. One that is renamed into the mapping
+//     stops the pipeline; one that is gone again when its CREATE comes by is left
+//     out. A table that a wildcard leaves out for want of a key stays out.
+//   - A node that holds keys, but no position of the pipeline, is left alone; so
+//     is data that another mapping built. --from snapshot replaces both.
+//   - --from is for a master: on a replica it is refused, and forgotten.
+package pipelines

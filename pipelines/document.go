@@ -1,0 +1,414 @@
+package pipelines
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// FileError is a fault of a pipeline file: where it is and how to mend it.
+type FileError struct {
+	File string
+	Line int // from 1; 0 where the fault has no line
+	// Path is the place in the document: sink.node.listen, tables."shop.*".
+	Path    string
+	Message string
+}
+
+// Error returns "file:line: path: message".
+func (e *FileError) Error() string {
+	var b strings.Builder
+	b.WriteString(e.File)
+	if e.Line > 0 {
+		fmt.Fprintf(&b, ":%d", e.Line)
+	}
+	b.WriteString(": ")
+	if e.Path != "" {
+		b.WriteString(e.Path + ": ")
+	}
+	b.WriteString(e.Message)
+	return b.String()
+}
+
+// document reads a YAML file strictly: what no reader asked for is a fault, and
+// so is every feature of YAML that nobody means to use in a pipeline file.
+// Readers go on after a fault, so that one run shows all of them.
+type document struct {
+	file   string
+	lookup func(string) (string, bool)
+	faults []error
+}
+
+func (d *document) fault(n *yaml.Node, path, format string, args ...any) {
+	line := 0
+	if n != nil {
+		line = n.Line
+	}
+	d.faults = append(d.faults, &FileError{d.file, line, path, fmt.Sprintf(format, args...)})
+}
+
+func (d *document) err() error { return errors.Join(d.faults...) }
+
+// parse returns the document's top mapping, or nil after a fault.
+func (d *document) parse(text []byte) *section {
+	var docs []*yaml.Node
+	for decoder := yaml.NewDecoder(bytes.NewReader(text)); ; {
+		n := new(yaml.Node)
+		err := decoder.Decode(n)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			d.faults = append(d.faults, syntaxError(d.file, err))
+			return nil
+		}
+		docs = append(docs, n)
+	}
+	if len(docs) != 1 || len(docs[0].Content) != 1 {
+		d.fault(nil, "", "want one YAML document with a pipeline, found %d", len(docs))
+		return nil
+	}
+	return d.section(docs[0].Content[0], "")
+}
+
+// syntaxError turns the library's "yaml: line 3: ..." into ours.
+func syntaxError(file string, err error) error {
+	message := strings.TrimPrefix(err.Error(), "yaml: ")
+	line := 0
+	if rest, ok := strings.CutPrefix(message, "line "); ok {
+		if at, what, ok := strings.Cut(rest, ": "); ok {
+			if n, err := strconv.Atoi(at); err == nil {
+				line, message = n, what
+			}
+		}
+	}
+	return &FileError{File: file, Line: line, Message: "not YAML: " + message}
+}
+
+// section is a mapping of the document; done reports the keys nobody asked for.
+type section struct {
+	doc     *document
+	node    *yaml.Node
+	path    string
+	entries []entry
+	keys    []string
+	asked   []string
+}
+
+type entry struct{ key, value *yaml.Node }
+
+// section reads a mapping, or notes a fault and returns an empty one.
+func (d *document) section(n *yaml.Node, path string) *section {
+	s := &section{doc: d, node: n, path: path}
+	switch {
+	case n.Kind == yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			s.entries = append(s.entries, entry{n.Content[i], n.Content[i+1]})
+		}
+	case isNull(n):
+	default:
+		d.fault(n, path, "want a mapping (name: value), found %s", kindOf(n))
+	}
+	for _, e := range s.entries {
+		key := e.key.Value
+		if !plain(e.key) || e.key.Tag == "!!merge" {
+			// *.* unquoted is an alias, !x a tag, <<: a merge.
+			d.fault(e.key, path, "key %q is not plain text to YAML; put it in quotes", e.key.Value)
+		}
+		if slices.Contains(s.keys, key) {
+			d.fault(e.key, join(path, key), "is given twice")
+		}
+		s.keys = append(s.keys, key)
+	}
+	return s
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+// plain reports whether a node is a scalar without an anchor or a tag of its own.
+func plain(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.Anchor == "" && n.Style&yaml.TaggedStyle == 0
+}
+
+func join(path, key string) string {
+	if strings.ContainsAny(key, ".* \"") {
+		key = strconv.Quote(key)
+	}
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// value is the value of a key; node is nil where the key is absent.
+type value struct {
+	doc  *document
+	node *yaml.Node
+	path string
+}
+
+func (s *section) get(key string) value {
+	s.asked = append(s.asked, key)
+	v := value{doc: s.doc, path: join(s.path, key)}
+	for i, k := range s.keys {
+		if k == key {
+			v.node = s.entries[i].value
+		}
+	}
+	return v
+}
+
+// later refuses keys that INTERFACE knows and this version does not.
+func (s *section) later(keys ...string) {
+	for _, key := range keys {
+		if v := s.get(key); v.node != nil {
+			s.doc.fault(v.node, v.path, "is not available in this version yet; remove it")
+		}
+	}
+}
+
+// done reports the keys that nobody asked for, with the nearest one that exists.
+func (s *section) done() {
+	for i, key := range s.keys {
+		if slices.Contains(s.asked, key) {
+			continue
+		}
+		hint := ""
+		if near := nearest(key, s.asked); near != "" {
+			hint = fmt.Sprintf("; did you mean %s?", near)
+		}
+		s.doc.fault(s.entries[i].key, join(s.path, key), "is not a key here%s", hint)
+	}
+}
+
+func (v value) fault(format string, args ...any) { v.doc.fault(v.node, v.path, format, args...) }
+
+func (v value) section() *section {
+	if v.node == nil {
+		return &section{doc: v.doc, path: v.path}
+	}
+	return v.doc.section(v.node, v.path)
+}
+
+// text reads a scalar as text, with ${VAR} and ${file:PATH} put in.
+func (v value) text(standard string) string {
+	if v.node == nil {
+		return standard
+	}
+	raw, ok := v.raw()
+	if !ok {
+		return standard
+	}
+	return v.expand(raw)
+}
+
+func (v value) raw() (string, bool) {
+	if !plain(v.node) {
+		v.fault("want text, found %s", kindOf(v.node))
+		return "", false
+	}
+	if isNull(v.node) {
+		return "", true
+	}
+	return v.node.Value, true
+}
+
+// kindOf names a node as its author would want to hear of it.
+func kindOf(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.AliasNode:
+		return `an alias (* begins one; put the value in quotes if it is text)`
+	case n.Anchor != "":
+		return `an anchor (& begins one; put the value in quotes if it is text)`
+	case n.Style&yaml.TaggedStyle != 0:
+		return `a tag (! begins one; put the value in quotes if it is text)`
+	case n.Kind == yaml.MappingNode:
+		return `a mapping ({...} begins one; put the value in quotes if it is text)`
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case isNull(n):
+		return "nothing"
+	}
+	return "text"
+}
+
+// expand puts in ${VAR} and ${file:PATH}. It works on the parsed text, so that
+// what is put in may hold any character.
+func (v value) expand(text string) string {
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(text, "${")
+		b.WriteString(before)
+		if !ok {
+			return b.String()
+		}
+		name, after, ok := strings.Cut(rest, "}")
+		if !ok {
+			v.fault("${ without }")
+			return text
+		}
+		if path, ok := strings.CutPrefix(name, "file:"); ok {
+			secret, err := os.ReadFile(path)
+			if err != nil {
+				v.fault("read ${file:%s}: %v", path, err)
+			}
+			b.WriteString(strings.TrimRight(string(secret), "\r\n"))
+		} else if s, ok := v.doc.lookup(name); ok {
+			b.WriteString(s)
+		} else {
+			v.fault("the environment has no %s; set it, or write the value here", name)
+		}
+		text = after
+	}
+}
+
+func (v value) oneOf(standard string, words ...string) string {
+	s := v.text(standard)
+	if v.node != nil && !slices.Contains(words, s) {
+		v.fault("%q: want %s", s, strings.Join(words, ", "))
+		return standard
+	}
+	return s
+}
+
+func (v value) flag(standard bool) bool {
+	if v.node == nil {
+		return standard
+	}
+	if plain(v.node) && v.node.Tag == "!!bool" {
+		return v.node.Value[0] == 't' || v.node.Value[0] == 'T'
+	}
+	v.fault("want true or false")
+	return standard
+}
+
+func (v value) number(standard, least, most int) int {
+	if v.node == nil {
+		return standard
+	}
+	s, ok := v.raw()
+	if !ok {
+		return standard
+	}
+	n, err := strconv.Atoi(strings.ReplaceAll(v.expand(s), "_", ""))
+	if err != nil || n < least || n > most {
+		v.fault("%q: want a whole number from %d to %d", s, least, most)
+		return standard
+	}
+	return n
+}
+
+// size reads bytes: 512, 64KiB, 64MiB, 10GiB.
+func (v value) size(standard int64) int64 {
+	if v.node == nil {
+		return standard
+	}
+	s, ok := v.raw()
+	if !ok {
+		return standard
+	}
+	number, unit := s, int64(1)
+	for suffix, factor := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40} {
+		if n, ok := strings.CutSuffix(s, suffix); ok {
+			number, unit = n, factor
+		}
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+	if err != nil || n <= 0 || n > 1<<62/unit {
+		v.fault("%q: want a size such as 64MiB or 10GiB", s)
+		return standard
+	}
+	return n * unit
+}
+
+// duration reads 500ms, 10s, 5m, 2h or 30d.
+func (v value) duration(standard time.Duration) time.Duration {
+	if v.node == nil {
+		return standard
+	}
+	s, ok := v.raw()
+	if !ok {
+		return standard
+	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.Atoi(days); err == nil && n >= 0 && n < 100_000 {
+			return time.Duration(n) * 24 * time.Hour
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		v.fault("%q: want a time such as 500ms, 10s, 5m, 2h or 30d", s)
+		return standard
+	}
+	return d
+}
+
+func (v value) list() []value {
+	if v.node == nil {
+		return nil
+	}
+	if v.node.Kind != yaml.SequenceNode {
+		v.fault("want a list ([a, b]), found %s", kindOf(v.node))
+		return nil
+	}
+	items := make([]value, len(v.node.Content))
+	for i, n := range v.node.Content {
+		items[i] = value{doc: v.doc, node: n, path: fmt.Sprintf("%s[%d]", v.path, i)}
+	}
+	return items
+}
+
+func (v value) texts() []string {
+	var out []string
+	for _, item := range v.list() {
+		out = append(out, item.text(""))
+	}
+	return out
+}
+
+func (v value) line() int {
+	if v.node == nil {
+		return 0
+	}
+	return v.node.Line
+}
+
+// nearest returns the candidate that is at most two edits (or a third of the
+// word) away, or "".
+func nearest(word string, candidates []string) string {
+	best, bestAt := "", max(2, len(word)/3)+1
+	for _, c := range candidates {
+		if at := distance(word, c); at < bestAt {
+			best, bestAt = c, at
+		}
+	}
+	return best
+}
+
+// distance is the Levenshtein distance in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		left := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := left
+			if a[i] != b[j] {
+				cost = 1 + min(left, row[j], row[j+1])
+			}
+			left, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}

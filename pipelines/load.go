@@ -1,0 +1,295 @@
+package pipelines
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+	"rowfall/replication/stream"
+	"rowfall/transform"
+)
+
+// Shop is the example that `rowfall demo` runs: pipelines/shop.yaml.
+//
+//go:embed shop.yaml
+var Shop []byte
+
+// Load reads a pipeline file strictly. Every fault is a *FileError; several come
+// joined, one a line.
+func Load(path string) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read pipeline file: %w", err)
+	}
+	return Parse(path, text, os.LookupEnv)
+}
+
+// Parse reads the text of a pipeline file; path is for messages, lookup answers
+// ${VAR}.
+func Parse(path string, text []byte, lookup func(name string) (string, bool)) (*Config, error) {
+	d := &document{file: path, lookup: lookup}
+	c := Defaults()
+	c.Path = path
+	if top := d.parse(text); top != nil {
+		c.read(top)
+	}
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	var fault *transform.Error
+	if err := c.Mapping.Validate(); errors.As(err, &fault) {
+		return nil, &FileError{File: path, Line: fault.Line, Path: fault.Path, Message: fault.Message}
+	}
+	return &c, nil
+}
+
+var pipelineName = regexp.MustCompile(`^[a-z0-9-]+$`)
+
+func (c *Config) read(top *section) {
+	name := top.get("pipeline")
+	c.Name = name.text("")
+	if name.node == nil {
+		top.doc.fault(top.node, "pipeline", "is required: the pipeline's name")
+	} else if !pipelineName.MatchString(c.Name) {
+		name.fault("%q: want lower-case letters, digits and hyphens", c.Name)
+	}
+	c.readSource(top.get("source").section())
+	c.readTables(top.get("tables"))
+	sinks := top.get("sink").section()
+	sinks.later("redis", "kafka")
+	node := sinks.get("node")
+	if node.node == nil {
+		top.doc.fault(sinks.node, "sink.node", "is required: where the node listens and keeps its data")
+	}
+	c.readNode(node.section())
+	sinks.done()
+	top.later("salt", "verify", "admin")
+	log := top.get("log").section()
+	c.Log.Level = log.get("level").oneOf(c.Log.Level, "trace", "debug", "info", "warn", "error")
+	c.Log.Format = log.get("format").oneOf(c.Log.Format, "console", "json")
+	log.done()
+	top.done()
+}
+
+func (c *Config) readSource(source *section) {
+	source.later("kafka")
+	m := source.get("mysql")
+	if m.node == nil {
+		source.doc.fault(source.node, "source.mysql", "is required: the server to follow")
+	}
+	s := m.section()
+	addresses := s.get("addresses")
+	c.Source.MySQL.Addresses = addresses.texts()
+	if m.node != nil && len(c.Source.MySQL.Addresses) == 0 {
+		source.doc.fault(m.node, "source.mysql.addresses", "is required: [host:port, ...]")
+	}
+	for i, a := range c.Source.MySQL.Addresses {
+		if _, _, err := net.SplitHostPort(a); err != nil && a != "" && a[0] != '/' {
+			addresses.fault("[%d] %q: want host:port", i, a)
+		}
+	}
+	user := s.get("user")
+	c.Source.MySQL.User = user.text("")
+	if m.node != nil && c.Source.MySQL.User == "" {
+		source.doc.fault(m.node, "source.mysql.user", "is required")
+	}
+	c.Source.MySQL.Password = s.get("password").text("")
+	tls := s.get("tls").section()
+	c.Source.MySQL.TLS = mysql.TLS{
+		Mode: mysql.Mode(tls.get("mode").oneOf(string(mysql.Preferred), string(mysql.Disabled), string(mysql.Preferred),
+			string(mysql.Required), string(mysql.VerifyCA), string(mysql.VerifyIdentity))),
+		CA: tls.get("ca").text(""), Cert: tls.get("cert").text(""), Key: tls.get("key").text(""),
+	}
+	tls.done()
+	c.Source.ServerID = uint32(s.get("server_id").number(0, 0, 1<<32-1))
+	start := s.get("start")
+	c.Source.Start = start.text(c.Source.Start)
+	if c.Source.Start != "snapshot" && c.Source.Start != "now" {
+		if _, err := binlog.ParsePosition(c.Source.Start); err != nil {
+			start.fault("%q: want snapshot, now, gtid:SET or FILE:OFFSET", c.Source.Start)
+		}
+	}
+	s.done()
+	b := source.get("backfill").section()
+	c.Source.Backfill.ChunkRows = b.get("chunk_rows").number(c.Source.Backfill.ChunkRows, 1, 1_000_000)
+	c.Source.Backfill.Parallel = b.get("parallel").number(c.Source.Backfill.Parallel, 1, 64)
+	c.Source.Backfill.RowsPerSecond = b.get("rows_per_second").number(0, 0, 1_000_000_000)
+	b.done()
+	source.done()
+}
+
+func (c *Config) readNode(s *section) {
+	n := &c.Node
+	listen := s.get("listen")
+	n.Listen = listen.text("")
+	if _, _, err := net.SplitHostPort(n.Listen); s.node != nil && err != nil {
+		if listen.node == nil {
+			s.doc.fault(s.node, "sink.node.listen", "is required: host:port")
+		} else {
+			listen.fault("%q: want host:port", n.Listen)
+		}
+	}
+	dir := s.get("dir")
+	n.Dir = dir.text("")
+	if s.node != nil && n.Dir == "" {
+		s.doc.fault(s.node, "sink.node.dir", "is required: the directory of snapshots and log")
+	}
+	n.Password = s.get("password").text("")
+	n.MasterUser = s.get("master_user").text("")
+	n.MasterPassword = s.get("master_password").text("")
+	n.ReplicaOf = s.get("replicaof").text("")
+	log := s.get("log").section()
+	n.Log.Memory = log.get("memory").size(n.Log.Memory)
+	n.Log.Keep = log.get("keep").size(n.Log.Keep)
+	n.Log.KeepAge = log.get("keep_age").duration(0)
+	fsync := log.get("fsync")
+	word := fsync.oneOf(n.Log.Fsync.String(), stream.Always.String(), stream.EverySecond.String(), stream.Never.String())
+	n.Log.Fsync, _ = stream.ParseFsync(word)
+	log.done()
+	n.MaxAtomicRows = s.get("max_atomic_rows").number(n.MaxAtomicRows, 1, 1<<31-1)
+	n.MaxAtomicBytes = int(s.get("max_atomic_bytes").size(int64(n.MaxAtomicBytes)))
+	if n.MaxAtomicBytes > 512<<20 {
+		s.get("max_atomic_bytes").fault("at most 512MiB: a unit is one record of the log")
+	}
+	if shards := s.get("shards"); shards.number(1, 1, 1<<16) != 1 {
+		shards.fault("more than one shard is not available in this version yet")
+	}
+	n.MinReplicas = s.get("min_replicas").number(0, 0, 1000)
+	n.MinReplicasMaxLag = s.get("min_replicas_max_lag").duration(n.MinReplicasMaxLag)
+	n.AssumeReplicas = s.get("assume_replicas").oneOf("6.2", "6.2", "7.0", "7.2", "7.4")
+	n.MaxFullSyncs = s.get("max_full_syncs").number(n.MaxFullSyncs, 1, 10000)
+	n.FullSyncRate = s.get("full_sync_rate").size(0)
+	n.SnapshotMemory = s.get("snapshot_memory").size(0)
+	tls := s.get("tls").section()
+	n.TLS = ServerTLS{Cert: tls.get("cert").text(""), Key: tls.get("key").text(""), CA: tls.get("ca").text("")}
+	if tls.node != nil && (n.TLS.Cert == "" || n.TLS.Key == "") {
+		s.get("tls").fault("want {cert: FILE, key: FILE}, and ca: FILE if clients must show a certificate")
+	}
+	tls.done()
+	s.later("users")
+	s.done()
+}
+
+func (c *Config) readTables(v value) {
+	tables := v.section()
+	if len(tables.keys) == 0 {
+		tables.doc.fault(v.node, "tables", `is required: "database.table" or "database.*" and what to make of its rows`)
+	}
+	for _, pattern := range tables.keys {
+		entry := tables.get(pattern)
+		c.Mapping.Tables = append(c.Mapping.Tables, readRule(entry, pattern))
+	}
+}
+
+func readRule(v value, pattern string) transform.TableRule {
+	s := v.section()
+	r := transform.TableRule{Pattern: pattern, Path: v.path, Line: v.line()}
+	r.Ignore = s.get("ignore").flag(false)
+	r.KeyColumns = s.get("key_columns").texts()
+	r.Where = s.get("where").text("")
+	columns := s.get("columns").section()
+	r.Columns.Include = columns.get("include").texts()
+	r.Columns.Exclude = columns.get("exclude").texts()
+	rename := columns.get("rename").section()
+	for _, from := range rename.keys {
+		if r.Columns.Rename == nil {
+			r.Columns.Rename = make(map[string]string)
+		}
+		r.Columns.Rename[from] = rename.get(from).text("")
+	}
+	add := columns.get("add").section()
+	for _, name := range add.keys {
+		r.Columns.Add = append(r.Columns.Add, transform.Addition{Name: name, Expr: add.get(name).text("")})
+	}
+	columns.later("mask")
+	columns.done()
+	for _, item := range s.get("write").list() {
+		r.Write = append(r.Write, readOutput(item))
+	}
+	// The defaults of these are later work; until then such a thing stops the
+	// pipeline, which is what `stop` asks for.
+	s.get("on_error").oneOf("stop", "stop")
+	s.get("on_truncate").oneOf("stop", "stop")
+	s.get("on_drop").oneOf("stop", "stop")
+	s.get("on_alter").oneOf("stop", "stop")
+	s.get("cascades").oneOf("stop", "stop")
+	s.done()
+	return r
+}
+
+var outputKinds = []struct {
+	key  string
+	kind transform.OutputKind
+}{
+	{"hash", transform.Hash},
+	{"json", transform.JSON},
+	{"string", transform.String},
+	{"set", transform.Set},
+	{"sorted_set", transform.SortedSet},
+}
+
+func readOutput(v value) transform.Output {
+	s := v.section()
+	o := transform.Output{Path: v.path, Line: v.line()}
+	kinds := 0
+	for _, k := range outputKinds {
+		if key := s.get(k.key); key.node != nil {
+			kinds++
+			o.Kind, o.Key = k.kind, key.text("")
+		}
+	}
+	s.later("list", "stream", "ttl", "expire_at", "shared", "nest", "lookup", "json_native", "max_len", "push", "snapshot")
+	if kinds != 1 && len(s.doc.faults) == 0 {
+		v.fault("want exactly one of hash, json, string, set, sorted_set")
+	}
+	allowed := map[string]*string{}
+	switch o.Kind {
+	case transform.Hash:
+		allowed["field"], allowed["value"] = &o.Field, &o.Value
+	case transform.String:
+		allowed["value"] = &o.Value
+	case transform.Set:
+		allowed["member"] = &o.Member
+	case transform.SortedSet:
+		allowed["member"], allowed["score"] = &o.Member, &o.Score
+	}
+	for _, name := range []string{"field", "value", "member", "score"} {
+		if dst, ok := allowed[name]; ok {
+			*dst = s.get(name).text("")
+		}
+	}
+	if s.get("when_null").oneOf("error", "error", "skip") == "skip" {
+		o.WhenNull = transform.NullSkip
+	}
+	s.done()
+	return o
+}
+
+// CheckTogether reports pipelines that cannot share a process: equal names,
+// directories or addresses.
+func CheckTogether(configs []*Config) error {
+	names, dirs, listens := map[string]string{}, map[string]string{}, map[string]string{}
+	for _, c := range configs {
+		for _, used := range []struct {
+			what, value string
+			by          map[string]string
+		}{{"name", c.Name, names}, {"sink.node.dir", c.Node.Dir, dirs}, {"sink.node.listen", c.Node.Listen, listens}} {
+			if other, ok := used.by[used.value]; ok && (used.what != "sink.node.listen" || !portIsFree(used.value)) {
+				return fmt.Errorf("%s and %s have the same %s %q; each pipeline needs its own", other, c.Path, used.what, used.value)
+			}
+			used.by[used.value] = c.Path
+		}
+	}
+	return nil
+}
+
+// portIsFree says that the system chooses the port.
+func portIsFree(addr string) bool {
+	_, port, err := net.SplitHostPort(addr)
+	return err == nil && port == "0"
+}

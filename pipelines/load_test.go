@@ -1,0 +1,196 @@
+package pipelines_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"rowfall/pipelines"
+	"rowfall/replication/stream"
+	"rowfall/transform"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const minimal = `pipeline: shop
+source:
+  mysql: {addresses: [127.0.0.1:3306], user: rowfall, password: "${PW}"}
+tables:
+  "shop.*": {}
+sink:
+  node: {listen: 127.0.0.1:6400, dir: data/shop}
+`
+
+func environment(name string) (string, bool) {
+	v, ok := map[string]string{"PW": `p"w: #1`, "EMPTY": ""}[name]
+	return v, ok
+}
+
+func TestParse(t *testing.T) {
+	text := strings.Replace(minimal, `"shop.*": {}`, `"shop.*": {}
+  shop.users:
+    key_columns: [id]
+    where: status != "deleted"
+    columns:
+      exclude: [a, b]
+      rename: {c: d}
+      add: {name: x + y}
+    write:
+      - hash: user:{id}
+      - set: by:{country}
+        member: "{id}"
+        when_null: skip
+      - sorted_set: signup
+        member: "{id}"
+        score: created_at
+  shop.log: {ignore: true}`, 1)
+	text = strings.Replace(text, "dir: data/shop}", "dir: data/shop, log: {memory: 1MiB, keep: 2GiB, fsync: always, keep_age: 2d}, max_atomic_rows: 7, min_replicas: 2, min_replicas_max_lag: 3s}", 1)
+	c, err := pipelines.Parse("x.yaml", []byte(text), environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Name != "shop" || c.Source.MySQL.User != "rowfall" || c.Source.MySQL.Password != `p"w: #1` || c.Source.Start != "snapshot" {
+		t.Errorf("source read as %+v", c.Source)
+	}
+	if c.Node.Log.Memory != 1<<20 || c.Node.Log.Keep != 2<<30 || c.Node.Log.Fsync != stream.Always || c.Node.MaxAtomicRows != 7 || c.Node.MaxAtomicBytes != 64<<20 ||
+		c.Node.Log.KeepAge != 48*time.Hour || c.Node.MinReplicas != 2 || c.Node.MinReplicasMaxLag != 3*time.Second {
+		t.Errorf("node read as %+v", c.Node)
+	}
+	if len(c.Mapping.Tables) != 3 {
+		t.Fatalf("%d tables, want 3", len(c.Mapping.Tables))
+	}
+	users := c.Mapping.Tables[1]
+	if users.Pattern != "shop.users" || users.Line != 7 || users.Where != `status != "deleted"` || users.Columns.Rename["c"] != "d" || len(users.Columns.Add) != 1 {
+		t.Errorf("users read as %+v", users)
+	}
+	if len(users.Write) != 3 || users.Write[1].Kind != transform.Set || users.Write[1].WhenNull != transform.NullSkip || users.Write[2].Score != "created_at" {
+		t.Errorf("outputs read as %+v", users.Write)
+	}
+	if want := `tables."shop.users".write[1]`; users.Write[1].Path != want {
+		t.Errorf("path %s, want %s", users.Write[1].Path, want)
+	}
+	if !c.Mapping.Tables[2].Ignore {
+		t.Error("ignore was not read")
+	}
+}
+
+func TestParseShipped(t *testing.T) {
+	files, err := filepath.Glob("*.yaml")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("found %q, %v", files, err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pipelines.Parse(f, text, func(string) (string, bool) { return "secret", true }); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Each fault says the line, the path, and what to do.
+func TestParseFaults(t *testing.T) {
+	for _, test := range []struct{ name, old, replacement, want string }{
+		{"syntax", "tables:", "tables: [", ": not YAML: did not find expected"},
+		{"empty", minimal, "", "want one YAML document"},
+		{"two documents", minimal, minimal + "---\n" + minimal, "want one YAML document with a pipeline, found 2"},
+		{"unknown key", "pipeline: shop", "pipeline: shop\nsinks: 1", "x.yaml:2: sinks: is not a key here; did you mean sink?"},
+		{"unknown nested key", "user: rowfall", "usr: rowfall", "source.mysql.usr: is not a key here; did you mean user?"},
+		{"no name", "pipeline: shop\n", "", "pipeline: is required"},
+		{"bad name", "pipeline: shop", "pipeline: Shop!", "lower-case letters, digits and hyphens"},
+		{"key given twice", "pipeline: shop", "pipeline: shop\npipeline: other", "x.yaml:2"},
+		{"no environment", "${PW}", "${NOPE}", "the environment has no NOPE"},
+		{"no end of variable", "${PW}", "${PW", "${ without }"},
+		{"no such secret", "${PW}", "${file:no-such-file}", "no-such-file"},
+		{"no addresses", "addresses: [127.0.0.1:3306], ", "", "source.mysql.addresses: is required"},
+		{"bad address", "127.0.0.1:3306", "127.0.0.1", "want host:port"},
+		{"address is no list", "[127.0.0.1:3306]", "127.0.0.1:3306", "want a list"},
+		{"no user", "user: rowfall, ", "", "source.mysql.user: is required"},
+		{"bad start", "user: rowfall", "user: rowfall, start: yesterday", "want snapshot, now, gtid:SET or FILE:OFFSET"},
+		{"bad TLS mode", "user: rowfall", "user: rowfall, tls: {mode: yes}", "want disabled, preferred, required, verify-ca, verify-identity"},
+		{"no source", "source:\n  mysql: {addresses: [127.0.0.1:3306], user: rowfall, password: \"${PW}\"}\n", "", "source.mysql: is required"},
+		{"no tables", "tables:\n  \"shop.*\": {}\n", "", "tables: is required"},
+		{"alias by accident", `"shop.*": {}`, `*.*: {}`, "x.yaml:5"},
+		{"tag by accident", `"shop.*": {}`, "\"shop.*\":\n    where: !deleted", "! begins one"},
+		{"mapping by accident", `"shop.*": {}`, `"shop.*": {write: [{set: s, member: {id}}]}`, "put the value in quotes"},
+		{"two kinds", `"shop.*": {}`, `"shop.*": {write: [{set: s, hash: h}]}`, "exactly one of hash, json"},
+		{"no kind", `"shop.*": {}`, `"shop.*": {write: [{member: s}]}`, "exactly one of hash, json"},
+		{"member of a hash", `"shop.*": {}`, `"shop.*": {write: [{hash: h, member: m}]}`, "write[0].member: is not a key here"},
+		{"later output", `"shop.*": {}`, `"shop.*": {write: [{list: l}]}`, "write[0].list: is not available in this version"},
+		{"later option", `"shop.*": {}`, `"shop.*": {write: [{hash: h, ttl: 3d}]}`, "ttl: is not available in this version"},
+		{"mask", `"shop.*": {}`, `"shop.*": {columns: {mask: {a: redact}}}`, "mask: is not available in this version"},
+		{"later policy", `"shop.*": {}`, `"shop.*": {on_truncate: delete}`, "want stop"},
+		{"bad when_null", `"shop.*": {}`, `"shop.*": {write: [{hash: h, when_null: maybe}]}`, "want error, skip"},
+		{"no node", "sink:\n  node: {listen: 127.0.0.1:6400, dir: data/shop}\n", "", "sink.node: is required"},
+		{"other sink", "dir: data/shop}", "dir: data/shop}\n  redis: {addresses: [a]}", "sink.redis: is not available in this version"},
+		{"no dir", ", dir: data/shop", "", "sink.node.dir: is required"},
+		{"no listen", "listen: 127.0.0.1:6400, ", "", "sink.node.listen: is required"},
+		{"bad size", "dir: data/shop", "dir: data/shop, log: {memory: lots}", "want a size such as 64MiB"},
+		{"bad fsync", "dir: data/shop", "dir: data/shop, log: {fsync: sometimes}", "want always, everysec, no"},
+		{"bad number", "dir: data/shop", "dir: data/shop, max_atomic_rows: 0", "want a whole number from 1"},
+		{"pattern without a table", `"shop.*": {}`, `shop: {}`, "x.yaml:5: tables.shop: "},
+		{"TLS without a key", "dir: data/shop", "dir: data/shop, tls: {cert: a.pem}", "sink.node.tls: want {cert: FILE, key: FILE}"},
+		{"bad version", "dir: data/shop", "dir: data/shop, assume_replicas: 5.0", "want 6.2, 7.0, 7.2, 7.4"},
+		{"bad lag", "dir: data/shop", "dir: data/shop, min_replicas_max_lag: soon", "want a time such as 500ms"},
+		{"shards", "dir: data/shop", "dir: data/shop, shards: 4", "more than one shard"},
+		{"bad level", "pipeline: shop", "pipeline: shop\nlog: {level: loud}", "want trace, debug, info, warn, error"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			text := strings.Replace(minimal, test.old, test.replacement, 1)
+			if text == minimal {
+				t.Fatal("the test changes nothing")
+			}
+			_, err := pipelines.Parse("x.yaml", []byte(text), environment)
+			if err == nil {
+				t.Fatalf("no error for:\n%s", text)
+			}
+			var fault *pipelines.FileError
+			if !errors.As(err, &fault) {
+				t.Errorf("%T is no FileError", err)
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error\n%v\nlacks %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestCheckTogether(t *testing.T) {
+	one, err := pipelines.Parse("one.yaml", []byte(minimal), environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two := *one
+	two.Path = "two.yaml"
+	if err := pipelines.CheckTogether([]*pipelines.Config{one, &two}); err == nil || !strings.Contains(err.Error(), "same name") {
+		t.Errorf("equal names: %v", err)
+	}
+	two.Name = "two"
+	if err := pipelines.CheckTogether([]*pipelines.Config{one, &two}); err == nil || !strings.Contains(err.Error(), "sink.node.dir") {
+		t.Errorf("equal directories: %v", err)
+	}
+	two.Node.Dir = "data/two"
+	if err := pipelines.CheckTogether([]*pipelines.Config{one, &two}); err == nil || !strings.Contains(err.Error(), "sink.node.listen") {
+		t.Errorf("equal addresses: %v", err)
+	}
+	two.Node.Listen = "127.0.0.1:6401"
+	if err := pipelines.CheckTogether([]*pipelines.Config{one, &two}); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(minimal)
+	f.Add(string(pipelines.Shop))
+	f.Add("a: &x [*x]")
+	f.Fuzz(func(_ *testing.T, text string) {
+		_, _ = pipelines.Parse("x.yaml", []byte(text), environment)
+	})
+}

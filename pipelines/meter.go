@@ -1,0 +1,57 @@
+package pipelines
+
+import (
+	"sync/atomic"
+	"time"
+
+	"rowfall/sink"
+)
+
+// meter counts what a pipeline does; the loop adds, anyone reads.
+type meter struct {
+	rows, transactions, units, commands, bytes, splits, statements atomic.Uint64
+
+	loaded atomic.Int64  // rows read by SELECT
+	tables atomic.Int64  // mapped tables
+	time   atomic.Int64  // commit time of the last applied transaction, µs
+	phase  atomic.Uint32 // sink.Phase
+
+	stopped atomic.Pointer[string] // why the last run stopped for good; nil while it runs or tries again
+}
+
+// Stats is what a pipeline has done since it was made, and where it is.
+type Stats struct {
+	// Rows are the changed rows of mapped tables that were applied;
+	// Transactions also counts those that touched nothing mapped.
+	Rows, Transactions, Units, Commands, Bytes uint64
+	// Splits counts transactions that were too large for one unit.
+	Splits uint64
+	// Statements counts the statements that were logged as text.
+	Statements uint64
+	// Loaded are the rows that the first load read by SELECT.
+	Loaded int64
+	Tables int64
+	// Time is when the last applied transaction committed; zero before it.
+	Time  time.Time
+	Phase sink.Phase
+	// Stopped says why the last run ended, if trying again is of no use.
+	Stopped string
+}
+
+// Stats may be called by anyone at any time.
+func (p *Pipeline) Stats() Stats {
+	m := &p.meter
+	s := Stats{
+		Rows: m.rows.Load(), Transactions: m.transactions.Load(), Units: m.units.Load(),
+		Commands: m.commands.Load(), Bytes: m.bytes.Load(), Splits: m.splits.Load(),
+		Statements: m.statements.Load(), Loaded: m.loaded.Load(), Tables: m.tables.Load(),
+		Phase: sink.Phase(m.phase.Load()),
+	}
+	if t := m.time.Load(); t > 0 {
+		s.Time = time.UnixMicro(t)
+	}
+	if text := m.stopped.Load(); text != nil {
+		s.Stopped = *text
+	}
+	return s
+}

@@ -1,0 +1,157 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/binlog/dump"
+	"rowfall/binlog/mysql"
+	"rowfall/sink"
+	"rowfall/transform"
+)
+
+// Sink is where a pipeline's units go; sink.Node is the one there is.
+type Sink interface {
+	// Load reads what the sink holds of the pipeline. It fails with
+	// sink.ErrDemoted, or because what is there cannot be read.
+	Load(ctx context.Context) (sink.State, error)
+	// Apply applies a unit whole or not at all. It may use it until it returns.
+	Apply(ctx context.Context, u *sink.Unit) error
+	// SetComplete says whether the data may be handed to replicas.
+	SetComplete(complete bool)
+}
+
+// StopError is a failure that trying again does not mend: the mapping, the
+// schema or the data must change first. Its text says how.
+type StopError struct{ Err error }
+
+// Error returns the cause's text.
+func (e *StopError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *StopError) Unwrap() error { return e.Err }
+
+func stop(format string, args ...any) error { return &StopError{fmt.Errorf(format, args...)} }
+
+// Pipeline moves one mapping's rows from a source to a sink.
+type Pipeline struct {
+	config Config
+	sink   Sink
+	log    zerolog.Logger
+	// from is a POSITION to start at instead of where the data says, once.
+	from string
+
+	meter meter
+}
+
+// New returns a pipeline that has opened nothing yet. from is empty, or a
+// POSITION at which to start instead of where the data says.
+func New(c Config, s Sink, from string, log zerolog.Logger) *Pipeline {
+	return &Pipeline{config: c, sink: s, from: from, log: log}
+}
+
+// Run streams until ctx ends or something fails: *StopError when trying again is
+// of no use, sink.ErrDemoted when the sink is no longer this pipeline's to write.
+// It may be called again after it returned, not at the same time.
+func (p *Pipeline) Run(ctx context.Context) error {
+	p.meter.stopped.Store(nil)
+	err := p.run(ctx)
+	var fault *transform.Error
+	if errors.As(err, &fault) {
+		err = stop("%s: %w", p.config.Path, err) // it knows the line, but not the file
+	}
+	var stopped *StopError
+	if errors.As(err, &stopped) {
+		text := err.Error()
+		p.meter.stopped.Store(&text)
+	}
+	return err
+}
+
+func (p *Pipeline) run(ctx context.Context) error {
+	state, err := p.sink.Load(ctx)
+	switch {
+	case errors.Is(err, sink.ErrDemoted):
+		return err
+	case err != nil && p.from != "snapshot":
+		return &StopError{err}
+	}
+	// What the node holds may go to replicas whether or not MySQL is there.
+	switch state.Phase {
+	case sink.Streaming, sink.Replaying:
+		p.sink.SetComplete(true)
+	case sink.Snapshot:
+		p.sink.SetComplete(false)
+	}
+	conn, err := mysql.Dial(ctx, p.config.Source.MySQL)
+	if err != nil {
+		return fmt.Errorf("connect to MySQL: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	// Everything the loop owns ends with it.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	l := &loop{pipeline: p, config: &p.config, sink: p.sink, conn: conn, log: p.log}
+	// It waits for DDL, maybe for days.
+	if err := conn.Exec(ctx, "SET SESSION wait_timeout = 2147483"); err != nil {
+		return fmt.Errorf("prepare connection: %w", err)
+	}
+	if err := l.begin(ctx, state); err != nil {
+		return err
+	}
+	l.stream, err = dump.Open(ctx, dump.Config{
+		MySQL:    p.config.Source.MySQL,
+		ServerID: p.config.serverID(),
+		Tables:   l.tables,
+		Logger:   p.log,
+	}, l.progress.Position)
+	if err != nil {
+		return fmt.Errorf("follow binlog from %s: %w", l.progress.Position, err)
+	}
+	defer func() { _ = l.stream.Close() }()
+	if got := l.stream.Server().UUID; got != conn.Server().UUID {
+		return fmt.Errorf("follow binlog: the dump connection reached server %s, the reading one %s; give the address of one server, not of several behind a proxy", got, conn.Server().UUID)
+	}
+	// It wakes the stream, so it ends first.
+	defer func() { l.reconciler.Close() }()
+	return final(l.run(ctx))
+}
+
+// standBy is called while the sink is not the pipeline's to write. A move of the
+// position that waits for a promotion would come when nobody thinks of it.
+func (p *Pipeline) standBy() error {
+	if p.from == "" {
+		return nil
+	}
+	from := p.from
+	p.from = ""
+	return stop("--from %s: the node is a replica and its position is its upstream's; promote it first, then start with --from", from)
+}
+
+// final makes an error of the server a StopError if no later try can go better.
+func final(err error) error {
+	var se *mysql.ServerError
+	if errors.As(err, &se) && se.Code == mysql.CodeBinlogMissing {
+		if strings.Contains(se.Message, "same server_") {
+			return fmt.Errorf("%w; if that is no old connection of this process, set source.mysql.server_id", err)
+		}
+		return &StopError{err}
+	}
+	return err
+}
+
+// serverID derives a stable replica id from what tells this reader apart, so
+// that two nodes never evict each other from the source.
+func (c *Config) serverID() uint32 {
+	if c.Source.ServerID != 0 {
+		return c.Source.ServerID
+	}
+	// The upper half of the range stays clear of ids that people give out.
+	return 1<<31 | crc32.ChecksumIEEE([]byte(c.Name+"\x00"+c.Node.Dir+"\x00stream"))>>1
+}

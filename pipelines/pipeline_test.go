@@ -1,0 +1,415 @@
+package pipelines_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"rowfall/binlog"
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+	"rowfall/pipelines"
+	"rowfall/replication/resp"
+	"rowfall/sink"
+)
+
+var errCrash = errors.New("crash")
+
+type part struct {
+	name string
+	run  func(t *testing.T, d *database)
+}
+
+// TestPipeline shares one server of a kind; each part has a schema of its own.
+func TestPipeline(t *testing.T) {
+	// What depends on how a server logs and counts.
+	parts := []part{
+		{"Split", testSplit},
+		{"Followed", testFollowed},
+		{"Rewind", testRewind},
+		{"PositionOfDDL", testPositionOfDDL},
+	}
+	t.Run("MariaDB", func(t *testing.T) { runParts(t, servers.MariaDB, parts) })
+	t.Run("MySQL", func(t *testing.T) {
+		runParts(t, servers.MySQL, append(
+			parts,
+			part{"Refused", testRefused},
+			part{"BadRewind", testBadRewind},
+			part{"OtherData", testOtherData},
+			part{"Quiet", testQuiet},
+			part{"CloseWhileReading", testCloseWhileReading},
+			part{"LargeRows", testLargeRows},
+			part{"Unmapped", testUnmapped},
+			part{"SlowTransaction", testSlowTransaction},
+		))
+	})
+}
+
+func runParts(t *testing.T, kind servers.Kind, parts []part) {
+	db := servertest.Database(t, kind, servers.DatabaseOptions{GTID: true})
+	for _, p := range parts {
+		t.Run(p.name, func(t *testing.T) { p.run(t, newDatabase(t, db)) })
+	}
+}
+
+// A transaction that is larger than a unit is split; whenever the process ends
+// between the parts, each row is applied exactly once.
+func testSplit(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1000, 0)")
+	c := d.config("max_atomic_rows: 10000", "max_atomic_rows: 10")
+	const rows = 35
+	for crash := range 10 {
+		for _, applied := range []bool{false, true} {
+			d.exec("DELETE FROM t WHERE id < 1000")
+			m := newMemory()
+			r := start(t, c, m, "")
+			m.waitAt(t, d.end())
+			r.kill()
+
+			begin, calls := len(m.taken(0)), 0
+			hook := func(*sink.Unit) error {
+				if calls++; calls == crash+1 {
+					return errCrash
+				}
+				return nil
+			}
+			if applied {
+				m.after = hook
+			} else {
+				m.before = hook
+			}
+			insertRows(d, rows)
+			end := d.end()
+			for range 3 { // it may crash again at a later instant
+				r = start(t, c, m, "")
+				waitFor(t, "all is applied or it crashes", func() bool {
+					at := m.progress(t)
+					return r.over() || at.Position.GTID.Contains(end.GTID)
+				})
+				r.kill()
+				m.before, m.after = nil, nil
+			}
+			mustBeEqual(t, m.rows("t"), d.rows("t"))
+			var all strings.Builder
+			parts := 0
+			for _, u := range m.taken(begin) {
+				all.WriteString(u.commands)
+				if u.progress.Partial > 0 {
+					parts++
+				}
+			}
+			for id := 1; id <= rows; id++ {
+				if n := strings.Count(all.String(), fmt.Sprintf("\r\nt:%d\r\n", id)); n != 1 {
+					t.Errorf("crash %d (applied: %v): row %d was written %d times", crash, applied, id, n)
+				}
+			}
+			if parts != 3 {
+				t.Errorf("%d parts before the last, want 3", parts)
+			}
+			if p := m.progress(t); p.Partial != 0 || p.Row != 0 {
+				t.Errorf("the position still says partial %d, row %d", p.Partial, p.Row)
+			}
+			if t.Failed() {
+				return
+			}
+		}
+	}
+}
+
+// insertRows inserts rows 1 to n in one transaction of several statements.
+func insertRows(d *database, n int) {
+	d.t.Helper()
+	d.exec("BEGIN")
+	for id := 1; id <= n; id++ {
+		d.exec(fmt.Sprintf("INSERT INTO t VALUES (%d, %d)", id, id*id))
+	}
+	d.exec("COMMIT")
+}
+
+// Statements that change rows without logging them, or a mapped table's columns,
+// stop the pipeline, and a restart stops again.
+func testRefused(t *testing.T, d *database) {
+	d.exec("CREATE DATABASE refused_other", "CREATE TABLE refused_other.brought (id INT PRIMARY KEY, v INT)", "INSERT INTO refused_other.brought VALUES (1, 1)")
+	for _, test := range []struct{ sql, want string }{
+		{"TRUNCATE TABLE t", "a TRUNCATE of mapped table"},
+		{"DROP TABLE t", "a DROP TABLE of mapped table"},
+		{"RENAME TABLE t TO u", "a RENAME of mapped table"},
+		{"ALTER TABLE t ADD COLUMN w INT", "changed the columns or keys of mapped table"},
+		{"ALTER TABLE t TRUNCATE PARTITION p0", "ALTER that removes or exchanges rows of mapped table"},
+		{"RENAME TABLE refused_other.brought TO brought", "brings a table with its rows into the mapping"},
+	} {
+		d.exec("DROP TABLE IF EXISTS t, u", "CREATE TABLE t (id INT PRIMARY KEY, v INT) PARTITION BY HASH (id) PARTITIONS 1", "INSERT INTO t VALUES (1, 1)")
+		if strings.Contains(test.sql, "PARTITION") {
+			d.exec("DROP TABLE t", "CREATE TABLE t (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN MAXVALUE)", "INSERT INTO t VALUES (1, 1)")
+		}
+		m := newMemory()
+		r := start(t, d.config(), m, "")
+		before := d.end()
+		m.waitAt(t, before)
+		// Rows that come along with the statement must not hide it.
+		d.exec("INSERT INTO t VALUES (2, 2)", "INSERT INTO t VALUES (3, 3)")
+		before = d.end()
+		d.exec(test.sql)
+		r.mustStop(test.want, "build the data again with --from snapshot", before.String())
+		start(t, d.config(), m, "").mustStop(test.want)
+		if p := m.progress(t); !before.GTID.Contains(p.Position.GTID) {
+			t.Errorf("%s: the position %s is behind the statement, which came after %s", test.sql, p.Position, before)
+		}
+		if got := m.rows("t"); got["1"] != "1" {
+			t.Errorf("%s: the data lost rows: %v", test.sql, got)
+		}
+	}
+	d.exec("DROP TABLE brought")
+}
+
+// Statements that change nothing of what is mapped pass, and new tables come in.
+func testFollowed(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	m := newMemory()
+	c := d.config("backfill: {chunk_rows: 1000}", "backfill: {chunk_rows: 1}")
+	r := start(t, c, m, "")
+	m.waitAt(t, d.end())
+	d.exec("ALTER TABLE t ADD INDEX (v)", "CREATE INDEX w ON t (v, id)", "DROP INDEX w ON t", "ANALYZE TABLE t", "OPTIMIZE TABLE t",
+		"CREATE TABLE n1 (id INT PRIMARY KEY, v INT)", "INSERT INTO n1 VALUES (1, 5), (2, 6)", "UPDATE n1 SET v = NULL WHERE id = 2",
+		"CREATE TABLE n2 SELECT id, v FROM n1 WHERE FALSE", // it has no key
+		"INSERT INTO n2 VALUES (9, 9)",
+		"CREATE TABLE n3 (id INT PRIMARY KEY, v INT) SELECT id, v FROM n1",
+		"CREATE TABLE IF NOT EXISTS n1 (other INT)",
+		"CREATE TABLE n4 LIKE t", "INSERT INTO n4 VALUES (4, 4)",
+		"INSERT INTO t VALUES (2, 2)")
+	m.waitAt(t, d.end())
+	for range 2 {
+		for _, table := range []string{"t", "n1", "n3", "n4"} {
+			mustBeEqual(t, m.rows(table), d.rows(table))
+		}
+		if got := m.rows("n2"); len(got) > 0 {
+			t.Errorf("a table without a key was mapped: %v", got)
+		}
+		// Again, now from what the data says of the tables.
+		r.kill()
+		r = start(t, c, m, "")
+		d.exec("INSERT INTO n2 VALUES (10, 10)", "UPDATE n1 SET v = 7", "REPLACE INTO n4 VALUES (5, 5)")
+		m.waitAt(t, d.end())
+	}
+	// A table that came and went while nobody was looking holds nothing up.
+	r.kill()
+	d.exec("CREATE TABLE gone (id INT PRIMARY KEY, v INT)", "INSERT INTO gone VALUES (1, 1)", "DROP TABLE gone", "DELETE FROM n4 WHERE id = 5")
+	start(t, c, m, "")
+	m.waitAt(t, d.end())
+	mustBeEqual(t, m.rows("n4"), d.rows("n4"))
+}
+
+// Going back repeats what was, whole, and ends where MySQL is; `state` says so
+// meanwhile. Going forth passes rows over, and none is taken for granted later.
+func testRewind(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	c := d.config()
+	m := newMemory()
+	r := start(t, c, m, "")
+	early := d.end()
+	m.waitAt(t, early)
+	d.exec("INSERT INTO t VALUES (2, 2)", "UPDATE t SET v = NULL WHERE id = 1", "UPDATE t SET id = 3 WHERE id = 2", "INSERT INTO t VALUES (2, 4)", "DELETE FROM t WHERE id = 3")
+	middle := d.end()
+	d.exec("INSERT INTO t VALUES (7, 7)", "UPDATE t SET v = 10 WHERE id = 1")
+	m.waitAt(t, d.end())
+	r.kill()
+	for _, from := range []string{"gtid:" + early.GTID.String(), fmt.Sprintf("%s:%d", early.File, early.Offset)} {
+		n := len(m.taken(0))
+		// It is killed on the way, and started again, and moved again.
+		m.before = func(u *sink.Unit) error {
+			if u.Commands.Commands > 0 {
+				return errCrash
+			}
+			return nil
+		}
+		r = start(t, c, m, from)
+		waitFor(t, "it crashes", r.over)
+		m.before = nil
+		if p := m.progress(t); p.Phase != sink.Replaying || !p.Position.GTID.Equal(early.GTID) {
+			t.Errorf("--from %s: the data says %v at %s", from, p.Phase, p.Position)
+		}
+		r = start(t, c, m, "gtid:"+middle.GTID.String())
+		m.waitAt(t, d.end())
+		r.kill()
+		r = start(t, c, m, from)
+		m.waitAt(t, d.end())
+		r.kill()
+		mustBeEqual(t, m.rows("t"), d.rows("t"))
+		replayed := false
+		for _, u := range m.taken(n) {
+			replayed = replayed || u.progress.Phase == sink.Replaying
+		}
+		if !replayed {
+			t.Errorf("--from %s: nothing was replayed", from)
+		}
+	}
+	// To where it is: nothing changes.
+	n := len(m.taken(0))
+	r = start(t, c, m, "gtid:"+m.progress(t).Position.GTID.String())
+	waitFor(t, "the position is written", func() bool { return len(m.taken(n)) > 0 })
+	r.kill()
+	if p := m.progress(t); p.Phase != sink.Streaming {
+		t.Errorf("moved to where it is, the data is %v", p.Phase)
+	}
+	// Forth: the rows between are not in the data, a later change writes all.
+	d.exec("INSERT INTO t VALUES (8, 8)", "INSERT INTO t VALUES (9, 9)")
+	start(t, c, m, "now")
+	m.waitAt(t, d.end())
+	if got := m.rows("t"); got["8"] != "" {
+		t.Errorf("rows that were passed over are there: %v", got)
+	}
+	d.exec("ALTER TABLE t COMMENT 'x'", "UPDATE t SET v = 80 WHERE id = 8")
+	m.waitAt(t, d.end())
+	if fields, _ := m.keys.HashFields("t:8"); fields["id"] != "8" || fields["v"] != "80" {
+		t.Errorf("after a skip a row is written as a change only: %v", fields)
+	}
+}
+
+// A place that the server cannot serve costs nothing: the data stays where it is.
+func testBadRewind(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	m := newMemory()
+	r := start(t, d.config(), m, "")
+	m.waitAt(t, d.end())
+	r.kill()
+	was := m.progress(t)
+	for from, want := range map[string]string{
+		"binlog.999999:4": "1236",
+		"gtid:00000000-0000-0000-0000-000000000001:1-5": "has not executed",
+	} {
+		start(t, d.config(), m, from).mustStop(want)
+		if p := m.progress(t); p.Position.String() != was.Position.String() || p.Phase != sink.Streaming {
+			t.Errorf("--from %s moved the data to %v at %s", from, p.Phase, p.Position)
+		}
+	}
+	start(t, d.config(), m, "yesterday").mustStop("want snapshot, now, gtid:SET or FILE:OFFSET")
+	d.exec("INSERT INTO t VALUES (2, 2)")
+	start(t, d.config(), m, "")
+	m.waitAt(t, d.end())
+	mustBeEqual(t, m.rows("t"), d.rows("t"))
+}
+
+// Data that is not this pipeline's as the file has it is never changed.
+func testOtherData(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	m := newMemory()
+	m.set(t, resp.AppendCommand(nil, "SET", "t:1", "mine"))
+	start(t, d.config(), m, "").mustStop("none of them says where pipeline test stands", "--from snapshot")
+	r := start(t, d.config(), m, "snapshot")
+	m.waitAt(t, d.end())
+	r.kill()
+	mustBeEqual(t, m.rows("t"), d.rows("t"))
+
+	units := len(m.taken(0))
+	other := d.config(".*\": {}", ".*\": {columns: {rename: {v: value}}}")
+	start(t, other, m, "").mustStop("another mapping", "--from snapshot")
+	m.set(t, resp.AppendCommand(nil, "HSET", sink.PositionKey("test"), "server", "another", "partial", "1", "row", "10"))
+	start(t, d.config(), m, "").mustStop("within a large transaction of server another")
+	m.set(t, resp.AppendCommand(nil, "HSET", sink.PositionKey("test"), "gtid", ""))
+	start(t, d.config(), m, "").mustStop("of server another", "without GTIDs the two binlogs cannot be compared")
+	if n := len(m.taken(units)); n > 0 {
+		t.Errorf("%d units were written into data that is not the pipeline's", n)
+	}
+}
+
+// One transaction that touches nothing mapped moves the position soon, though
+// nothing comes after it.
+func testQuiet(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE no_key (v INT)", "INSERT INTO t VALUES (1, 1)")
+	m := newMemory()
+	start(t, d.config(), m, "")
+	m.waitAt(t, d.end())
+	d.exec("INSERT INTO t VALUES (2, 2)", "INSERT INTO no_key VALUES (1)")
+	m.waitAt(t, d.end())
+}
+
+// A run that ends while rows are read ends at once, whatever it is doing.
+func testCloseWhileReading(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(40))")
+	for i := range 20 {
+		d.exec(fmt.Sprintf("INSERT INTO t VALUES (%d, 'x')", i))
+	}
+	lock, watch := d.dial(), d.dial()
+	m := newMemory()
+	c := d.config("chunk_rows: 1000", "chunk_rows: 3")
+	for range 4 {
+		locked := false
+		m.after = func(*sink.Unit) error {
+			if locked {
+				return nil
+			}
+			locked = true
+			return lock.Exec(t.Context(), "LOCK TABLES `"+d.name+"`.t WRITE")
+		}
+		r := start(t, c, m, "")
+		waitFor(t, "a SELECT waits for the lock", func() bool {
+			list, err := watch.Query(t.Context(), "SHOW PROCESSLIST")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range list.Rows {
+				if list.Text(i, "State") == "Waiting for table metadata lock" {
+					return true
+				}
+			}
+			return false
+		})
+		r.kill()
+		if err := lock.Exec(t.Context(), "UNLOCK TABLES"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.after = nil
+	start(t, c, m, "")
+	m.waitAt(t, d.end())
+	mustBeEqual(t, m.rows("t"), d.rows("t"))
+}
+
+// A chunk of rows that are larger than was thought is cut short.
+func testLargeRows(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v LONGTEXT)")
+	for i := range 50 {
+		d.exec(fmt.Sprintf("INSERT INTO t VALUES (%d, REPEAT('%d', %d))", i, i%10, 10000*(i%20)))
+	}
+	defer pipelines.SetChunkBytes(100_000)()
+	m := newMemory()
+	start(t, d.config(), m, "")
+	m.waitAt(t, d.end())
+	mustBeEqual(t, m.rows("t"), d.rows("t"))
+}
+
+// What is not mapped is known after a restart too.
+func testUnmapped(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE no_key (v INT)")
+	m := newMemory()
+	for i := range 3 {
+		r := start(t, d.config(), m, "")
+		d.exec(fmt.Sprintf("INSERT INTO no_key VALUES (%d)", i), fmt.Sprintf("INSERT INTO t VALUES (%d, 1)", i))
+		m.waitAt(t, d.end())
+		r.kill()
+	}
+	mustBeEqual(t, m.rows("t"), d.rows("t"))
+}
+
+// A unit that is written because a statement follows does not include it.
+func testPositionOfDDL(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
+	m := newMemory()
+	r := start(t, d.config(), m, "")
+	m.waitAt(t, d.end())
+	r.kill()
+	var before binlog.Position
+	for i := range 50 {
+		d.exec(fmt.Sprintf("INSERT INTO t VALUES (%d, %d)", i, i))
+	}
+	before = d.end()
+	d.exec("TRUNCATE TABLE t")
+	start(t, d.config(), m, "").mustStop("a TRUNCATE of mapped table", before.String())
+	if p := m.progress(t); !p.Position.GTID.Equal(before.GTID) {
+		t.Errorf("the data is at %s, want %s", p.Position, before)
+	}
+	if n := len(m.rows("t")); n != 50 {
+		t.Errorf("%d rows came before the TRUNCATE, want 50", n)
+	}
+}

@@ -1,0 +1,335 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
+	"rowfall/transform"
+)
+
+const (
+	// reconcileUnitRows bounds the rows of one unit of a chunk, so that the
+	// stream's own rows never wait long.
+	reconcileUnitRows = 500
+	// firstChunkRows is how many rows tell how large a table's rows are.
+	firstChunkRows = 1000
+	loadLogEvery   = 10 * time.Second
+)
+
+// chunkBytes is what a chunk should hold in memory: its rows are chosen by the
+// size of the last one's, and it is cut short at twice this. A variable for tests.
+var chunkBytes = 32 << 20
+
+// Reconciler reads tables again, a chunk at a time, while the stream goes on. Its
+// correctness rests on the bracket that DESIGN gives: rows that the stream
+// touched between F (where it stood when the chunk was asked for) and H (the
+// binlog's end after the SELECT) are dropped from the chunk; the others are as
+// of H, and are written when the stream passes H.
+//
+// Its methods are called by the loop; the SELECTs run in workers of its own,
+// which end with Close.
+type Reconciler struct {
+	config   *Config
+	log      zerolog.Logger
+	meter    *meter
+	server   string // whose rows they must be
+	requests chan *chunk
+	results  chan *chunk
+	pending  []*chunk // read, waiting for the stream to pass their fence
+	waiting  []*mappedTable
+	active   int
+	logged   time.Time
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// chunk is a range of a table on its way from MySQL to the sink.
+type chunk struct {
+	table *mappedTable
+	plan  *transform.Plan // the worker's own: plans are not shared
+	after [][]byte
+	limit int
+	from  binlog.Position // F
+
+	touched map[string]struct{} // row keys that the stream changed since F
+	key     []byte
+
+	result query.ChunkResult
+	err    error
+	rows   []loadedRow
+	keys   []byte
+	unit   transform.Unit // the commands of all rows, one after the other
+}
+
+// loadedRow is a row of a chunk: where its key and its commands end.
+type loadedRow struct{ keyEnd, commandsEnd, commands int }
+
+func newReconciler(l *loop) *Reconciler {
+	r := &Reconciler{
+		config:   l.config,
+		log:      l.log,
+		meter:    &l.pipeline.meter,
+		server:   l.conn.Server().UUID,
+		requests: make(chan *chunk, l.config.Source.Backfill.Parallel),
+		results:  make(chan *chunk, l.config.Source.Backfill.Parallel),
+		logged:   time.Now(),
+	}
+	for _, name := range l.tables.names() {
+		if t := l.tables.all[name]; !t.backfill.Done && !t.backfill.Skipped {
+			r.waiting = append(r.waiting, t)
+		}
+	}
+	return r
+}
+
+// Close ends the workers and waits for them. It may be called on nil.
+func (r *Reconciler) Close() {
+	if r == nil || r.cancel == nil {
+		return
+	}
+	r.cancel()
+	r.done.Wait()
+	r.cancel = nil
+}
+
+// start begins the workers; wake tells the loop that a result is there.
+func (r *Reconciler) start(ctx context.Context, wake func()) {
+	ctx, r.cancel = context.WithCancel(ctx)
+	for range r.config.Source.Backfill.Parallel {
+		r.done.Go(func() { r.work(ctx, wake) })
+	}
+}
+
+// work reads chunks until ctx ends. A connection that fails is the chunk's
+// failure, and the loop's.
+func (r *Reconciler) work(ctx context.Context, wake func()) {
+	var conn *mysql.Conn
+	defer func() { closeConn(conn) }()
+	for {
+		var c *chunk
+		select {
+		case <-ctx.Done():
+			return
+		case c = <-r.requests:
+		}
+		conn, c.err = r.read(ctx, conn, c)
+		r.meter.loaded.Add(int64(c.result.Rows))
+		r.throttle(ctx, c.result.Rows)
+		r.results <- c // never blocks: one place per worker
+		wake()
+	}
+}
+
+// read fills a chunk over conn, or over a new connection, and returns the one to
+// go on with.
+func (r *Reconciler) read(ctx context.Context, conn *mysql.Conn, c *chunk) (*mysql.Conn, error) {
+	for {
+		var err error
+		if conn == nil {
+			if conn, err = mysql.Dial(ctx, r.config.Source.MySQL); err != nil {
+				return nil, fmt.Errorf("connect to read rows: %w", err)
+			}
+		}
+		err = c.read(ctx, conn, r.server)
+		if !errors.Is(err, errChunkFull) {
+			return conn, err
+		}
+		// Rows left unread cost the connection. Those before them fit.
+		closeConn(conn)
+		conn = nil
+		c.limit = max(1, len(c.rows))
+		c.rows, c.keys = c.rows[:0], c.keys[:0]
+		c.unit.Reset()
+	}
+}
+
+func closeConn(c *mysql.Conn) {
+	if c != nil {
+		_ = c.Close()
+	}
+}
+
+// throttle keeps to rows_per_second, shared by the workers.
+func (r *Reconciler) throttle(ctx context.Context, rows int) {
+	limit := r.config.Source.Backfill.RowsPerSecond
+	if limit == 0 || rows == 0 {
+		return
+	}
+	wait := time.Duration(rows) * time.Second * time.Duration(r.config.Source.Backfill.Parallel) / time.Duration(limit)
+	select {
+	case <-ctx.Done():
+	case <-time.After(wait):
+	}
+}
+
+// errChunkFull ends the reading of a chunk whose rows are too large for memory.
+var errChunkFull = errors.New("chunk is full")
+
+// read fills the chunk by one bracketed SELECT.
+func (c *chunk) read(ctx context.Context, conn *mysql.Conn, server string) error {
+	var err error
+	request := query.ChunkRequest{Table: c.table.schema, After: c.after, Limit: c.limit, Server: server}
+	c.result, err = query.Read(ctx, conn, request, c.from, func(row *binlog.Row) error {
+		if len(c.rows) > 0 && len(c.unit.Bytes)+len(c.keys) > 2*chunkBytes {
+			return errChunkFull
+		}
+		var err error
+		if c.keys, err = c.plan.AppendRowKey(c.keys, row); err != nil {
+			return &StopError{err}
+		}
+		before := c.unit.Commands
+		change := binlog.Change{Table: c.table.schema, Op: binlog.Insert, After: row}
+		if err = c.plan.Append(&c.unit, &change, transform.Whole); err != nil {
+			return &StopError{err}
+		}
+		c.rows = append(c.rows, loadedRow{len(c.keys), len(c.unit.Bytes), c.unit.Commands - before})
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read rows of %s: %w", c.table.schema.FullName(), err)
+	}
+	return nil
+}
+
+// touch notes the rows of a change, so that the chunk does not bring them back
+// as they were. The table's own plan is the loop's to use, the chunk's is not.
+func (c *chunk) touch(change *binlog.Change) error {
+	plan := c.table.plan
+	for _, row := range [...]*binlog.Row{change.Before, change.After} {
+		if row == nil {
+			continue
+		}
+		key, err := plan.AppendRowKey(c.key[:0], row)
+		if err != nil {
+			return err
+		}
+		c.key = key
+		c.touched[string(key)] = struct{}{}
+	}
+	return nil
+}
+
+// step is called between transactions. It reports whether every table is done.
+func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
+	if r.cancel == nil {
+		r.start(ctx, l.stream.Wake)
+	}
+	for range cap(r.results) {
+		select {
+		case c := <-r.results:
+			if c.err != nil {
+				return false, c.err
+			}
+			r.pending = append(r.pending, c)
+			continue
+		default:
+		}
+		break
+	}
+	keep := r.pending[:0]
+	for _, c := range r.pending {
+		// The stream's live position, not the data's: it moves past what is not
+		// a transaction, and the fence may lie there.
+		if l.stream.Position().CompareFile(c.result.Fence) < 0 {
+			keep = append(keep, c)
+			continue
+		}
+		if err := r.write(ctx, l, c); err != nil {
+			return false, err
+		}
+	}
+	r.pending = keep
+	r.ask(l)
+	r.report()
+	return len(r.waiting) == 0 && r.active == 0, nil
+}
+
+// ask starts as many chunks as there are workers free.
+func (r *Reconciler) ask(l *loop) {
+	for r.active < r.config.Source.Backfill.Parallel && len(r.waiting) > 0 {
+		t := r.waiting[0]
+		limit := min(firstChunkRows, r.config.Source.Backfill.ChunkRows)
+		if t.nextRows > 0 {
+			limit = t.nextRows
+		}
+		c := &chunk{
+			table: t, plan: t.plan.Clone(), after: t.backfill.After, limit: limit,
+			from:    l.stream.Position().Clone(),
+			touched: make(map[string]struct{}),
+		}
+		t.chunk = c
+		r.waiting = r.waiting[1:]
+		r.active++
+		r.requests <- c // never blocks: one place per worker
+	}
+}
+
+// next returns how many rows the chunk after this one may have.
+func (c *chunk) next(most int) int {
+	if len(c.rows) == 0 {
+		return min(firstChunkRows, most)
+	}
+	size := (len(c.unit.Bytes)+len(c.keys))/len(c.rows) + 1
+	return max(1, min(most, chunkBytes/size))
+}
+
+// write puts the untouched rows of a chunk into units, the last of which carries
+// the finished range.
+func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
+	if !l.unit.IsEmpty() {
+		if err := l.apply(ctx); err != nil {
+			return err
+		}
+	}
+	from, key, inUnit := 0, 0, 0
+	for _, row := range c.rows {
+		_, dropped := c.touched[string(c.keys[key:row.keyEnd])]
+		if !dropped {
+			l.unit.Commands.Bytes = append(l.unit.Commands.Bytes, c.unit.Bytes[from:row.commandsEnd]...)
+			l.unit.Commands.Commands += row.commands
+			inUnit++
+		}
+		from, key = row.commandsEnd, row.keyEnd
+		if inUnit >= reconcileUnitRows || l.unit.Size() >= l.config.Node.MaxAtomicBytes {
+			if err := l.apply(ctx); err != nil {
+				return err
+			}
+			inUnit = 0
+		}
+	}
+	t := c.table
+	t.backfill.Rows += int64(len(c.rows))
+	t.backfill.After = c.result.Last
+	t.backfill.Done = c.result.Done
+	if err := t.saveProgress(&l.unit, l.config.Name); err != nil {
+		return err
+	}
+	if err := l.apply(ctx); err != nil {
+		return err
+	}
+	r.active--
+	t.chunk, t.nextRows = nil, c.next(r.config.Source.Backfill.ChunkRows)
+	if t.backfill.Done {
+		r.log.Info().Str("table", t.schema.FullName()).Int64("rows", t.backfill.Rows).Msg("table loaded")
+		return nil
+	}
+	r.waiting = append(r.waiting, t)
+	return nil
+}
+
+func (r *Reconciler) report() {
+	if time.Since(r.logged) < loadLogEvery {
+		return
+	}
+	r.logged = time.Now()
+	r.log.Info().Int64("rows", r.meter.loaded.Load()).Int("tables_left", len(r.waiting)+r.active).Msg("loading tables")
+}

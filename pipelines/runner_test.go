@@ -1,0 +1,318 @@
+package pipelines_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+	"rowfall/pipelines"
+	"rowfall/replication"
+)
+
+// member is a pipeline with its node, as `rowfall run` has it.
+type member struct {
+	*pipelines.Member
+	t      *testing.T
+	client *redis.Client
+	cancel context.CancelFunc
+	ended  chan struct{}
+	err    error
+}
+
+func runMember(t *testing.T, c pipelines.Config) *member {
+	t.Helper()
+	opened, err := pipelines.Open(c, "", zerolog.New(zerolog.NewTestWriter(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	m := &member{Member: opened, t: t, cancel: cancel, ended: make(chan struct{}), client: redis.NewClient(&redis.Options{Addr: opened.Node.Addr(), MaxRetries: -1})}
+	go func() {
+		defer close(m.ended)
+		m.err = m.Run(ctx)
+	}()
+	t.Cleanup(m.stop)
+	return m
+}
+
+func (m *member) stop() {
+	m.cancel()
+	<-m.ended
+	_ = m.client.Close()
+}
+
+// wait is ROWFALL WAIT for what the database has executed.
+func (m *member) wait(d *database) {
+	m.t.Helper()
+	set := d.end().GTID
+	waitFor(m.t, "ROWFALL WAIT "+set.String(), func() bool {
+		n, err := m.client.Do(m.t.Context(), "ROWFALL", "WAIT", set.String(), 1000).Int()
+		return err == nil && n == 1
+	})
+}
+
+func (m *member) mustHold(key, field, want string) {
+	m.t.Helper()
+	if v, err := m.client.HGet(m.t.Context(), key, field).Result(); err != nil || v != want {
+		m.t.Errorf("%s of %s is %q (%v), want %q", field, key, v, err, want)
+	}
+}
+
+// TestMembers shares one MySQL.
+func TestMembers(t *testing.T) {
+	db := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})
+	for _, part := range []struct {
+		name string
+		run  func(t *testing.T, d *database)
+	}{{"Commands", testCommands}, {"Promotion", testPromotion}, {"PromotionOfOthers", testPromotionOfOthers}} {
+		t.Run(part.name, func(t *testing.T) { part.run(t, newDatabase(t, db)) })
+	}
+}
+
+func testCommands(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	m := runMember(t, d.config())
+	m.wait(d)
+	ctx := t.Context()
+
+	// A WAIT for a transaction that is yet to come ends when it has come.
+	now := d.end().GTID.String()
+	i := strings.LastIndexAny(now, "-:")
+	var last int
+	if _, err := fmt.Sscan(now[i+1:], &last); err != nil {
+		t.Fatal(err)
+	}
+	next := fmt.Sprintf("%s:%d", now[:strings.Index(now, ":")], last+1)
+	began := make(chan struct{})
+	answer := make(chan error, 1)
+	go func() {
+		close(began)
+		n, err := m.client.Do(ctx, "ROWFALL", "WAIT", next, 30000, d.name+".t").Int()
+		if err == nil && n != 1 {
+			err = fmt.Errorf("WAIT answered %d", n)
+		}
+		answer <- err
+	}()
+	<-began
+	if n, err := m.client.Do(ctx, "ROWFALL", "WAIT", next, 20).Int(); err != nil || n != 0 {
+		t.Errorf("WAIT for what has not come: %d, %v", n, err)
+	}
+	d.exec("INSERT INTO t VALUES (2, 2)")
+	if err := <-answer; err != nil {
+		t.Error(err)
+	}
+	m.mustHold("t:2", "v", "2")
+
+	for _, args := range [][]any{{"ROWFALL", "POSITION", "test"}, {"ROWFALL", "POSITION"}} {
+		reply, err := m.client.Do(ctx, args...).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := fmt.Sprint(reply); !strings.Contains(text, d.end().GTID.String()) || !strings.Contains(text, "state:streaming") {
+			t.Errorf("%v answers %v", args, reply)
+		}
+	}
+	for _, section := range []string{"everything", "rowfall"} {
+		if text, err := m.client.Info(ctx, section).Result(); err != nil || !strings.Contains(text, "rowfall_test:state=streaming") {
+			t.Errorf("INFO %s: %v\n%s", section, err, text)
+		}
+	}
+	if text, err := m.client.Do(ctx, "ROWFALL", "STATUS").Text(); err != nil || !strings.Contains(text, "rowfall_pipelines:1") {
+		t.Errorf("STATUS: %q, %v", text, err)
+	}
+	for _, args := range [][]any{{"ROWFALL"}, {"ROWFALL", "NO"}, {"ROWFALL", "POSITION", "other"}, {"ROWFALL", "WAIT", "x", 1}, {"ROWFALL", "WAIT", "", 1}, {"ROWFALL", "WAIT", next, -1}} {
+		if err := m.client.Do(ctx, args...).Err(); err == nil || !strings.HasPrefix(err.Error(), "ERR ") {
+			t.Errorf("%v: %v, want an error", args, err)
+		}
+	}
+	keys, err := m.client.Keys(ctx, "*").Result()
+	if err != nil || len(keys) != 3 {
+		t.Errorf("KEYS shows %q, want two rows and the position (%v)", keys, err)
+	}
+}
+
+// A stand-by has the pipeline ready, and begins where the data stands when it is
+// promoted: nothing is loaded again. Demoted, it ends its reading.
+func testPromotion(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	first := runMember(t, d.config())
+	first.wait(d)
+	c := d.config()
+	c.Node.ReplicaOf = first.Node.Addr()
+	second := runMember(t, c)
+	second.wait(d)
+	if s := second.Pipeline.Stats(); s.Units > 0 {
+		t.Errorf("a replica's pipeline wrote %d units", s.Units)
+	}
+	first.stop()
+	d.exec("INSERT INTO t VALUES (2, 2)", "UPDATE t SET v = 10 WHERE id = 1")
+	if err := second.client.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err(); err != nil {
+		t.Fatal(err)
+	}
+	second.wait(d)
+	second.mustHold("t:1", "v", "10")
+	second.mustHold("t:2", "v", "2")
+	if s := second.Pipeline.Stats(); s.Loaded > 0 {
+		t.Errorf("%d rows were loaded again", s.Loaded)
+	}
+
+	// The first comes back as a replica of the second, then the roles change.
+	c = first.Config
+	c.Node.ReplicaOf = ""
+	first = runMember(t, c)
+	host, port, _ := strings.Cut(second.Node.Addr(), ":")
+	if err := first.client.Do(t.Context(), "REPLICAOF", host, port).Err(); err != nil {
+		t.Fatal(err)
+	}
+	first.wait(d)
+	host, port, _ = strings.Cut(first.Node.Addr(), ":")
+	if err := first.client.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.client.Do(t.Context(), "REPLICAOF", host, port).Err(); err != nil {
+		t.Fatal(err)
+	}
+	// Nothing is written meanwhile: the demotion itself ends the reading.
+	waitFor(t, "one reader is left", func() bool {
+		r, err := d.conn.Query(t.Context(), "SHOW PROCESSLIST")
+		if err != nil {
+			t.Fatal(err)
+		}
+		readers := 0
+		for i := range r.Rows {
+			if strings.HasPrefix(r.Text(i, "Command"), "Binlog Dump") {
+				readers++
+			}
+		}
+		return readers == 1
+	})
+	d.exec("INSERT INTO t VALUES (3, 3)")
+	first.wait(d)
+	second.wait(d)
+	second.mustHold("t:3", "v", "3")
+	for _, m := range []*member{first, second} {
+		if role, _ := m.Node.Role(); (role == replication.Master) != (m == first) {
+			t.Errorf("%s is a %v", m.Node.Addr(), role)
+		}
+	}
+}
+
+// A promoted node whose data another mapping built is left as it is, and serves
+// reads; the end of the process says so.
+func testPromotionOfOthers(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	first := runMember(t, d.config())
+	first.wait(d)
+	for _, test := range []struct{ old, new, want string }{
+		{`.*": {}`, `.*": {columns: {rename: {v: w}}}`, "another mapping"},
+		{"pipeline: test", "pipeline: other", "none of them says where pipeline other stands"},
+	} {
+		c := d.config(test.old, test.new)
+		c.Node.ReplicaOf = first.Node.Addr()
+		m := runMember(t, c)
+		m.wait(d)
+		if err := m.client.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err(); err != nil {
+			t.Fatal(err)
+		}
+		offset := m.Node.Offset()
+		d.exec("UPDATE t SET v = v + 1")
+		first.wait(d)
+		m.mustHold("t:1", "v", "1")
+		// What it ends with was found out before; wait for that.
+		waitFor(t, "the pipeline has stopped", func() bool { return m.Pipeline.Stats().Stopped != "" })
+		if at := m.Node.Offset(); at != offset {
+			t.Errorf("%d bytes were written", at-offset)
+		}
+		m.stop()
+		var stopped *pipelines.StopError
+		if !errors.As(m.err, &stopped) || !strings.Contains(m.err.Error(), test.want) {
+			t.Errorf("ended with %v, want %q", m.err, test.want)
+		}
+		d.exec("UPDATE t SET v = 1")
+		first.wait(d)
+	}
+}
+
+// Of two pipelines in a process, one loses its MySQL; the other goes on, and the
+// first recovers by itself. Its replicas may attach meanwhile.
+func TestMembersAreIndependent(t *testing.T) {
+	good := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})
+	bad := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})
+	one, two := newDatabase(t, good), newDatabase(t, bad)
+	for _, d := range []*database{one, two} {
+		d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	}
+	var members []*pipelines.Member
+	var clients []*member
+	for _, d := range []*database{one, two} {
+		m, err := pipelines.Open(d.config(), "", zerolog.New(zerolog.NewTestWriter(t)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		members = append(members, m)
+		clients = append(clients, &member{Member: m, t: t, client: redis.NewClient(&redis.Options{Addr: m.Node.Addr(), MaxRetries: -1})})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- pipelines.RunAll(ctx, members) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("ended with %v", err)
+		}
+		for _, m := range clients {
+			_ = m.client.Close()
+		}
+	}()
+	clients[0].wait(one)
+	clients[1].wait(two)
+	must(t, bad.Kill())
+	for id := 2; id < 6; id++ {
+		one.exec(fmt.Sprintf("INSERT INTO t VALUES (%d, %d)", id, id))
+		clients[0].wait(one)
+	}
+	clients[1].mustHold("t:1", "v", "1")
+	must(t, bad.Restart(t.Context()))
+	two.conn = two.dial()
+	two.exec("USE `"+two.name+"`", "INSERT INTO t VALUES (2, 20)")
+	clients[1].wait(two)
+	clients[1].mustHold("t:2", "v", "20")
+	clients[0].mustHold("t:5", "v", "5")
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What a node holds may be handed to replicas although MySQL is not there.
+func TestServesWithoutMySQL(t *testing.T) {
+	db := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})
+	d := newDatabase(t, db)
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	c := d.config()
+	m := runMember(t, c)
+	m.wait(d)
+	m.stop()
+	must(t, db.Kill())
+	m = runMember(t, c)
+	c = d.config()
+	c.Node.ReplicaOf = m.Node.Addr()
+	replica := runMember(t, c)
+	waitFor(t, "the replica has the row", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		v, err := replica.client.HGet(ctx, "t:1", "v").Result()
+		return err == nil && v == "1"
+	})
+}

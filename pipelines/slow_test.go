@@ -1,0 +1,143 @@
+package pipelines_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// slowLink passes on what a server sends only as far as it is allowed to, and
+// then in one piece.
+type slowLink struct {
+	listener net.Listener
+	target   string
+	done     sync.WaitGroup
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	open    bool
+	allowed int // bytes to hand on at once, while not open
+	ended   bool
+	conns   []net.Conn
+}
+
+func newSlowLink(t *testing.T, target string) *slowLink {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &slowLink{listener: l, target: target, open: true}
+	s.changed = sync.NewCond(&s.mu)
+	s.done.Go(s.accept)
+	t.Cleanup(s.close)
+	return s
+}
+
+func (s *slowLink) accept() {
+	for {
+		in, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("tcp", s.target)
+		if err != nil {
+			_ = in.Close()
+			continue
+		}
+		s.mu.Lock()
+		s.conns = append(s.conns, in, out)
+		s.mu.Unlock()
+		s.done.Go(func() { _, _ = io.Copy(out, in); _ = out.Close() })
+		s.done.Go(func() { s.pass(in, out) })
+	}
+}
+
+// pass gathers what comes from src and hands it on when that is allowed.
+func (s *slowLink) pass(dst, src net.Conn) {
+	var held []byte
+	over := false
+	s.done.Go(func() {
+		chunk := make([]byte, 1<<20)
+		for {
+			n, err := src.Read(chunk)
+			s.mu.Lock()
+			held = append(held, chunk[:n]...)
+			over = err != nil
+			s.changed.Broadcast()
+			s.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	})
+	for {
+		s.mu.Lock()
+		for (len(held) == 0 || !s.open && (s.allowed == 0 || len(held) < s.allowed)) && !over && !s.ended {
+			s.changed.Wait()
+		}
+		n := len(held)
+		if !s.open {
+			n = min(n, s.allowed)
+			s.allowed = 0
+		}
+		out := held[:n:n]
+		held = held[n:]
+		end := s.ended || over && len(held) == 0
+		s.mu.Unlock()
+		if _, err := dst.Write(out); err != nil || end {
+			_ = dst.Close()
+			return
+		}
+	}
+}
+
+// set opens the link, or lets so many bytes pass.
+func (s *slowLink) set(open bool, allowed int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open, s.allowed = open, allowed
+	s.changed.Broadcast()
+}
+
+func (s *slowLink) close() {
+	_ = s.listener.Close()
+	s.mu.Lock()
+	s.ended = true
+	s.changed.Broadcast()
+	for _, c := range s.conns {
+		_ = c.Close()
+	}
+	s.mu.Unlock()
+	s.done.Wait()
+}
+
+// A transaction that is there does not wait for one behind it that comes in
+// slowly, and takes nothing of it along.
+func testSlowTransaction(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(2000))", "INSERT INTO t VALUES (0, 'x')")
+	link := newSlowLink(t, d.addr)
+	m := newMemory()
+	start(t, d.config(fmt.Sprintf("addresses: [%q]", d.addr), fmt.Sprintf("addresses: [%q], tls: {mode: disabled}", link.listener.Addr())), m, "")
+	m.waitAt(t, d.end())
+
+	link.set(false, 0)
+	d.exec("INSERT INTO t VALUES (1, 'small')")
+	small := d.end()
+	d.exec("BEGIN")
+	for id := 2; id < 200; id++ {
+		d.exec(fmt.Sprintf("INSERT INTO t VALUES (%d, '%s')", id, strings.Repeat("large", 300)))
+	}
+	d.exec("COMMIT")
+	link.set(false, 100_000)
+	m.waitAt(t, small)
+	if got := m.rows("t"); got["1"] != "small" || len(got) != 2 {
+		t.Errorf("%d rows while the next transaction is under way, want 2", len(got))
+	}
+	link.set(true, 0)
+	m.waitAt(t, d.end())
+	mustBeEqual(t, m.rows("t"), d.rows("t"))
+}

@@ -1,0 +1,444 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+)
+
+// statementVerb is what a logged statement does to tables.
+type statementVerb uint8
+
+const (
+	// verbOther changes no table's rows or columns, as far as its words tell;
+	// the schemas are compared all the same.
+	verbOther statementVerb = iota
+	// verbTemporary concerns temporary tables, which the binlog never carries
+	// rows of.
+	verbTemporary
+	verbTruncate
+	verbDrop
+	verbRename
+	// verbPartition is an ALTER that takes rows away, or exchanges them, without
+	// logging them.
+	verbPartition
+	verbDropDatabase
+	// verbReplace is CREATE OR REPLACE TABLE, verbCreate the plain one.
+	verbReplace
+	verbCreate
+)
+
+var verbText = map[statementVerb]string{
+	verbTruncate: "TRUNCATE", verbDrop: "DROP TABLE", verbRename: "RENAME",
+	verbPartition: "ALTER that removes or exchanges rows", verbDropDatabase: "DROP DATABASE",
+	verbReplace: "CREATE OR REPLACE TABLE",
+}
+
+// parsedStatement is what is understood of a statement.
+type parsedStatement struct {
+	verb statementVerb
+	// tables are all those it names, targets those that it gives to tables.
+	tables, targets []tableName
+	database        string // of DROP DATABASE
+}
+
+// tableName is a table as a statement names it.
+type tableName struct{ database, table string }
+
+// String returns database.table.
+func (n tableName) String() string { return n.database + "." + n.table }
+
+// statement handles a statement that was logged as text. One that removes rows of
+// a mapped table without logging them, or changes its columns, stops the
+// pipeline: what the sink holds would silently differ.
+func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
+	l.pipeline.meter.statements.Add(1)
+	s := parseStatement(ev.SQL, ev.Database)
+	// Within a transaction (CREATE TABLE ... SELECT) the position has not moved;
+	// what was read of it before stays where it is.
+	within := l.rows > 0
+	if s.verb != verbTemporary {
+		if !within && !l.unit.IsEmpty() {
+			if err := l.apply(ctx); err != nil {
+				return err
+			}
+		}
+		if err := l.refuse(s, ev.SQL); err != nil {
+			return err
+		}
+		if err := l.schemaChange(ctx, s, ev.SQL); err != nil {
+			return err
+		}
+	}
+	if within {
+		return nil
+	}
+	l.moved(max(l.progress.Time, ev.Time)) // statements have whole seconds
+	if err := l.settle(ctx, s.verb != verbTemporary); err != nil {
+		return err
+	}
+	return l.boundary(ctx)
+}
+
+func (l *loop) refuse(s parsedStatement, sql string) error {
+	if s.verb == verbOther || s.verb == verbCreate {
+		return nil
+	}
+	for _, name := range l.tables.names() {
+		t := l.tables.all[name].schema
+		hit := slices.ContainsFunc(s.tables, func(n tableName) bool { return strings.EqualFold(n.String(), name) })
+		if s.verb == verbDropDatabase {
+			hit = strings.EqualFold(t.Database, s.database)
+		}
+		if hit {
+			return stop("a %s of mapped table %s follows position %s, and it logs no rows: %s; "+
+				"build the data again with --from snapshot", verbText[s.verb], name, l.progress.Position, shorten(sql))
+		}
+	}
+	return nil
+}
+
+// visible waits until what a statement did to a table can be seen. MySQL logs a
+// statement before it takes effect, but holds the table's metadata lock until
+// then, and a SELECT waits for that.
+func (l *loop) visible(ctx context.Context, n tableName) error {
+	_, err := l.conn.Query(ctx, "SELECT 1 FROM "+quoteName(n.database)+"."+quoteName(n.table)+" LIMIT 0")
+	const lockWaitTimeout = 1205
+	var se *mysql.ServerError
+	if errors.As(err, &se) && se.Code != lockWaitTimeout {
+		return nil // it is gone, or no table, which also can be seen
+	}
+	if err != nil {
+		return fmt.Errorf("wait for the metadata lock of %s: %w", n, err)
+	}
+	return nil
+}
+
+func quoteName(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
+
+// mappable returns those tables that the mapping wants.
+func (l *loop) mappable(names []tableName) ([]tableName, error) {
+	var out []tableName
+	for _, n := range names {
+		if l.conn.Server().LowerCaseNames == 1 {
+			n = tableName{strings.ToLower(n.database), strings.ToLower(n.table)}
+		}
+		rule, err := l.config.Mapping.Rule(n.database, n.table)
+		if err != nil {
+			return nil, &StopError{err}
+		}
+		if rule != nil {
+			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+// schemaChange compares the schemas with the server's after a statement, and
+// takes in the tables that it brought.
+func (l *loop) schemaChange(ctx context.Context, s parsedStatement, sql string) error {
+	named, err := l.mappable(s.tables)
+	if err != nil {
+		return err
+	}
+	for _, n := range named {
+		if err := l.visible(ctx, n); err != nil {
+			return err
+		}
+	}
+	now, err := readSchemas(ctx, l.conn, &l.config.Mapping)
+	if err != nil {
+		return err
+	}
+	for _, name := range l.tables.names() {
+		t, ok := now[name]
+		if ok && sameSchema(t, l.tables.all[name].schema) {
+			continue
+		}
+		what := "changed the columns or keys of"
+		if !ok {
+			what = "removed"
+		}
+		return stop("a statement after position %s (or a later one) %s mapped table %s: %s; "+
+			"build the data again with --from snapshot", l.progress.Position, what, name, shorten(sql))
+	}
+	brought, err := l.mappable(s.targets)
+	if err != nil {
+		return err
+	}
+	for _, n := range brought {
+		if err := l.bring(n.String(), now, s.verb, sql); err != nil {
+			return err
+		}
+	}
+	if len(brought) == 0 {
+		return nil
+	}
+	l.pipeline.meter.tables.Store(int64(len(l.tables.all)))
+	l.stream.Forget()
+	return l.tables.conflicts()
+}
+
+// bring takes in a table that a statement created or gave its name to. What is
+// created begins empty, and complete; anything else brings rows that were never
+// logged under this name.
+func (l *loop) bring(name string, now map[string]*binlog.Table, verb statementVerb, sql string) error {
+	if l.tables.all[name] != nil {
+		return nil // CREATE TABLE IF NOT EXISTS
+	}
+	delete(l.tables.unmapped, name)
+	schema, ok := now[name]
+	if !ok {
+		// A later statement drops it, or gives it another name and is judged then.
+		l.tables.unmapped[name] = "it is gone from the server"
+	} else if t, err := l.tables.add(schema); err != nil {
+		return err
+	} else if t != nil {
+		if verb != verbCreate && verb != verbReplace {
+			return stop("a statement after position %s brings a table with its rows into the mapping as %s: %s; "+
+				"leave it out (ignore: true), or build the data again with --from snapshot", l.progress.Position, name, shorten(sql))
+		}
+		l.log.Info().Str("table", name).Msg("new table is mapped")
+		l.unit.DropState(l.config.Name, unmappedState+name)
+		t.backfill = backfillProgress{Done: true}
+		return t.save(&l.unit, l.config.Name)
+	}
+	l.log.Warn().Str("table", name).Str("reason", l.tables.unmapped[name]).Msg("new table is not mapped")
+	l.unit.SetState(l.config.Name, unmappedState+name, []byte(l.tables.unmapped[name]))
+	return nil
+}
+
+func shorten(sql string) string {
+	sql = strings.Join(strings.Fields(sql), " ")
+	const most = 120
+	if len(sql) > most {
+		sql = strings.ToValidUTF8(sql[:most], "") + "..."
+	}
+	return fmt.Sprintf("%q", sql)
+}
+
+// parseStatement finds the verb and the tables of a statement by its first words.
+// It understands no expressions and needs none.
+func parseStatement(sql, database string) parsedStatement {
+	p := statementParser{words: splitWords(sql), database: database}
+	return p.parse()
+}
+
+type statementParser struct {
+	words    []word
+	at       int
+	database string
+}
+
+// word is a bare word, a quoted identifier, or a single punctuation mark.
+type word struct {
+	text   string
+	quoted bool
+}
+
+func (p *statementParser) accept(keywords ...string) bool {
+	if p.at+len(keywords) > len(p.words) {
+		return false
+	}
+	for i, k := range keywords {
+		if w := p.words[p.at+i]; w.quoted || !strings.EqualFold(w.text, k) {
+			return false
+		}
+	}
+	p.at += len(keywords)
+	return true
+}
+
+func (p *statementParser) parse() parsedStatement {
+	switch {
+	case p.accept("TRUNCATE"):
+		p.accept("TABLE")
+		return parsedStatement{verb: verbTruncate, tables: p.names()}
+	case p.accept("DROP", "TEMPORARY"), p.accept("CREATE", "TEMPORARY"), p.accept("CREATE", "OR", "REPLACE", "TEMPORARY"):
+		return parsedStatement{verb: verbTemporary}
+	case p.accept("DROP", "TABLE"), p.accept("DROP", "TABLES"):
+		p.accept("IF", "EXISTS")
+		return parsedStatement{verb: verbDrop, tables: p.names()}
+	case p.accept("DROP", "DATABASE"), p.accept("DROP", "SCHEMA"):
+		p.accept("IF", "EXISTS")
+		if p.at < len(p.words) {
+			return parsedStatement{verb: verbDropDatabase, database: p.words[p.at].text}
+		}
+	case p.accept("RENAME", "TABLE"), p.accept("RENAME", "TABLES"):
+		p.accept("IF", "EXISTS")
+		return p.rename()
+	case p.accept("CREATE", "OR", "REPLACE", "TABLE"):
+		name := p.name(nil)
+		return parsedStatement{verb: verbReplace, tables: name, targets: name}
+	case p.accept("CREATE", "TABLE"):
+		p.accept("IF", "NOT", "EXISTS")
+		name := p.name(nil)
+		return parsedStatement{verb: verbCreate, tables: name, targets: name}
+	case p.accept("ALTER"):
+		return p.alter()
+	case p.accept("CREATE"), p.accept("DROP"):
+		return p.index()
+	}
+	return parsedStatement{}
+}
+
+// rename reads the pairs of RENAME TABLE.
+func (p *statementParser) rename() parsedStatement {
+	s := parsedStatement{verb: verbRename}
+	for p.at < len(p.words) {
+		s.tables = p.name(s.tables)
+		for p.at < len(p.words) && !p.accept("TO") { // WAIT 5, NOWAIT
+			p.at++
+		}
+		to := p.name(nil)
+		s.tables, s.targets = append(s.tables, to...), append(s.targets, to...)
+		for p.at < len(p.words) && p.words[p.at] != (word{text: ","}) {
+			p.at++
+		}
+		p.at++
+	}
+	return s
+}
+
+// index reads the table of CREATE and DROP INDEX. Other things that are created
+// on a table (triggers) do no harm.
+func (p *statementParser) index() parsedStatement {
+	for p.at < len(p.words) {
+		if p.accept("ON") {
+			return parsedStatement{tables: p.name(nil)}
+		}
+		p.at++
+	}
+	return parsedStatement{}
+}
+
+func (p *statementParser) alter() parsedStatement {
+	for p.accept("ONLINE") || p.accept("IGNORE") {
+	}
+	if !p.accept("TABLE") {
+		return parsedStatement{}
+	}
+	p.accept("IF", "EXISTS")
+	s := parsedStatement{tables: p.name(nil)}
+	for p.at < len(p.words) {
+		switch {
+		case p.accept("TRUNCATE", "PARTITION"), p.accept("DROP", "PARTITION"), p.accept("EXCHANGE", "PARTITION"),
+			p.accept("DISCARD"), p.accept("IMPORT"), p.accept("CONVERT", "PARTITION"), p.accept("CONVERT", "TABLE"):
+			s.verb = verbPartition
+		case p.accept("WITH", "TABLE"): // the other side of EXCHANGE PARTITION
+			s.tables = p.name(s.tables)
+		case p.accept("RENAME", "COLUMN"), p.accept("RENAME", "INDEX"), p.accept("RENAME", "KEY"):
+		case p.accept("RENAME"):
+			if !p.accept("TO") {
+				p.accept("AS")
+			}
+			to := p.name(nil)
+			s.verb = verbRename
+			s.tables, s.targets = append(s.tables, to...), append(s.targets, to...)
+		default:
+			p.at++
+		}
+	}
+	return s
+}
+
+// names reads the table names of a list; words between them (CASCADE, WAIT 5)
+// cannot be mistaken for mapped tables but by a table of that very name.
+func (p *statementParser) names() []tableName {
+	var names []tableName
+	for p.at < len(p.words) {
+		names = p.name(names)
+	}
+	return names
+}
+
+// name reads one table name, qualified or not.
+func (p *statementParser) name(names []tableName) []tableName {
+	if p.at >= len(p.words) {
+		return names
+	}
+	first := p.words[p.at]
+	p.at++
+	if !first.quoted && !isWord(first.text[0]) {
+		return names
+	}
+	if p.at+1 < len(p.words) && p.words[p.at] == (word{text: "."}) {
+		second := p.words[p.at+1].text
+		p.at += 2
+		return append(names, tableName{first.text, second})
+	}
+	return append(names, tableName{p.database, first.text})
+}
+
+func isWord(c byte) bool {
+	return c == '_' || c == '$' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+// splitWords cuts a statement into words. Comments vanish, but what MySQL runs of
+// them (/*! ... */ and MariaDB's /*M! ... */) stays.
+func splitWords(sql string) []word {
+	var words []word
+	for i := 0; i < len(sql); {
+		c := sql[i]
+		switch {
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v':
+			i++
+		case c == '#', strings.HasPrefix(sql[i:], "-- "), strings.HasPrefix(sql[i:], "--\n"), strings.HasPrefix(sql[i:], "--\t"):
+			i = after(sql, i, "\n")
+		case strings.HasPrefix(sql[i:], "/*!"), strings.HasPrefix(sql[i:], "/*M!"):
+			i += strings.IndexByte(sql[i:], '!') + 1
+			for i < len(sql) && '0' <= sql[i] && sql[i] <= '9' {
+				i++
+			}
+		case strings.HasPrefix(sql[i:], "*/"):
+			i += 2
+		case strings.HasPrefix(sql[i:], "/*"):
+			i = after(sql, i+2, "*/")
+		case c == '`' || c == '"' || c == '\'':
+			var text string
+			text, i = quoted(sql, i)
+			words = append(words, word{text: text, quoted: true})
+		case isWord(c):
+			start := i
+			for i < len(sql) && isWord(sql[i]) {
+				i++
+			}
+			words = append(words, word{text: sql[start:i]})
+		default:
+			words = append(words, word{text: sql[i : i+1]})
+			i++
+		}
+	}
+	return words
+}
+
+// after returns the index behind the next occurrence of end, or the text's end.
+func after(sql string, i int, end string) int {
+	if n := strings.Index(sql[i:], end); n >= 0 {
+		return i + n + len(end)
+	}
+	return len(sql)
+}
+
+// quoted reads a quoted text at i; a doubled quote stands for one.
+func quoted(sql string, i int) (string, int) {
+	quote := sql[i]
+	var text []byte
+	for i++; i < len(sql); i++ {
+		switch {
+		case sql[i] == '\\' && quote != '`' && i+1 < len(sql):
+			i++
+		case sql[i] == quote && i+1 < len(sql) && sql[i+1] == quote:
+			i++
+		case sql[i] == quote:
+			return string(text), i + 1
+		}
+		text = append(text, sql[i])
+	}
+	return string(text), i
+}

@@ -1,0 +1,285 @@
+package pipelines
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
+	"rowfall/sink"
+	"rowfall/transform"
+)
+
+// Names of the pieces of state that travel with the data.
+const (
+	mappingState  = "mapping"   // fingerprint of the mapping that built the data
+	headState     = "head"      // while replaying: the position to reach again
+	tableState    = "table:"    // + database.table: its schema, as JSON
+	backfillState = "backfill:" // + database.table: a backfillProgress, as JSON
+	unmappedState = "unmapped:" // + database.table that the mapping names but cannot map: why
+)
+
+// mappedTable is what a pipeline knows of one mapped table.
+type mappedTable struct {
+	schema *binlog.Table
+	plan   *transform.Plan
+	// backfill is how far the first load is.
+	backfill backfillProgress
+	// chunk is the range being read now, nil when none is; the one after it
+	// may have nextRows.
+	chunk    *chunk
+	nextRows int
+}
+
+// backfillProgress is the state of a table's first load.
+type backfillProgress struct {
+	// Done means every row up to the position is in the sink.
+	Done bool `json:"done"`
+	// Skipped means there will be no load: the user started without one.
+	Skipped bool `json:"skipped,omitempty"`
+	// After is the key of the last row loaded, nil before the first chunk.
+	After [][]byte `json:"after,omitempty"`
+	// Rows counts the rows read so far.
+	Rows int64 `json:"rows"`
+}
+
+// tableSet holds the tables of one run of a pipeline; it answers the stream's
+// question which tables are wanted.
+type tableSet struct {
+	mapping  *transform.Mapping
+	all      map[string]*mappedTable // by database.table
+	byTable  map[*binlog.Table]*mappedTable
+	unmapped map[string]string // tables left out, and why
+}
+
+func newTableSet(m *transform.Mapping) *tableSet {
+	return &tableSet{
+		mapping:  m,
+		all:      make(map[string]*mappedTable),
+		byTable:  make(map[*binlog.Table]*mappedTable),
+		unmapped: make(map[string]string),
+	}
+}
+
+// add compiles the plan of a table; a table that only a wildcard maps and that
+// has no usable key is noted as not mapped.
+func (s *tableSet) add(t *binlog.Table) (*mappedTable, error) {
+	plan, err := transform.Compile(s.mapping, t)
+	var notMapped *transform.NotMapped
+	if errors.As(err, &notMapped) {
+		s.unmapped[t.FullName()] = notMapped.Reason
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &StopError{err}
+	}
+	if plan == nil {
+		return nil, nil
+	}
+	m := &mappedTable{schema: t, plan: plan}
+	s.all[t.FullName()] = m
+	s.byTable[t] = m
+	return m, nil
+}
+
+// conflicts reports outputs that could write one key.
+func (s *tableSet) conflicts() error {
+	plans := make([]*transform.Plan, 0, len(s.all))
+	for _, name := range s.names() {
+		plans = append(plans, s.all[name].plan)
+	}
+	if err := transform.Conflicts(plans); err != nil {
+		return &StopError{err}
+	}
+	return nil
+}
+
+func (s *tableSet) names() []string { return slices.Sorted(maps.Keys(s.all)) }
+
+// Table answers the stream. A table that the mapping wants but that no schema is
+// known of is an error: its CREATE never came by, so its columns cannot be told.
+func (s *tableSet) Table(database, name string) (*binlog.Table, error) {
+	full := database + "." + name
+	if t, ok := s.all[full]; ok {
+		return t.schema, nil
+	}
+	if _, ok := s.unmapped[full]; ok {
+		return nil, nil
+	}
+	rule, err := s.mapping.Rule(database, name)
+	if err != nil {
+		return nil, &StopError{err}
+	}
+	if rule == nil {
+		return nil, nil
+	}
+	return nil, stop("table %s has rows in the binlog, but no CREATE TABLE of it was seen since the data was built; "+
+		"exclude it in the mapping (ignore: true) or build the data again with --from snapshot", full)
+}
+
+// load takes the tables as the data knows them.
+func (s *tableSet) load(state map[string][]byte) error {
+	for name, text := range state {
+		if full, ok := strings.CutPrefix(name, unmappedState); ok {
+			s.unmapped[full] = string(text)
+			continue
+		}
+		full, ok := strings.CutPrefix(name, tableState)
+		if !ok {
+			continue
+		}
+		t := new(binlog.Table)
+		if err := json.Unmarshal(text, t); err != nil {
+			return stop("read schema of %s from the data: %w; start again with --from snapshot", full, err)
+		}
+		m, err := s.add(t)
+		if err != nil {
+			return err
+		}
+		if m == nil {
+			return stop("table %s was mapped when the data was built and cannot be mapped any more (%s); start again with --from snapshot", full, s.unmapped[full])
+		}
+		progress, ok := state[backfillState+full]
+		if !ok {
+			return stop("read load progress of %s from the data: it is missing; start again with --from snapshot", full)
+		}
+		if err := json.Unmarshal(progress, &m.backfill); err != nil {
+			return stop("read load progress of %s from the data: %w; start again with --from snapshot", full, err)
+		}
+	}
+	return nil
+}
+
+// save puts all that is known of the tables into a unit.
+func (s *tableSet) save(u *sink.Unit, pipeline string) error {
+	for _, name := range s.names() {
+		if err := s.all[name].save(u, pipeline); err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.unmapped)) {
+		u.SetState(pipeline, unmappedState+name, []byte(s.unmapped[name]))
+	}
+	return nil
+}
+
+// save puts a table's schema and load progress into a unit.
+func (t *mappedTable) save(u *sink.Unit, pipeline string) error {
+	text, err := json.Marshal(t.schema)
+	if err != nil {
+		return fmt.Errorf("write schema of %s: %w", t.schema.FullName(), err)
+	}
+	u.SetState(pipeline, tableState+t.schema.FullName(), text)
+	return t.saveProgress(u, pipeline)
+}
+
+func (t *mappedTable) saveProgress(u *sink.Unit, pipeline string) error {
+	text, err := json.Marshal(t.backfill)
+	if err != nil {
+		return fmt.Errorf("write load progress of %s: %w", t.schema.FullName(), err)
+	}
+	u.SetState(pipeline, backfillState+t.schema.FullName(), text)
+	return nil
+}
+
+// readSchemas reads the tables that the mapping wants as they are now.
+func readSchemas(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (map[string]*binlog.Table, error) {
+	var failed error
+	tables, err := query.Tables(ctx, conn, func(database, table string) bool {
+		rule, err := m.Rule(database, table)
+		if err != nil && failed == nil {
+			failed = err
+		}
+		return rule != nil
+	})
+	if failed != nil {
+		return nil, &StopError{failed}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read schemas: %w", err)
+	}
+	byName := make(map[string]*binlog.Table, len(tables))
+	for _, t := range tables {
+		byName[t.FullName()] = t
+	}
+	return byName, nil
+}
+
+// sameSchema compares by the stored form: an empty list and none are the same.
+func sameSchema(a, b *binlog.Table) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+func sameSchemas(a, b map[string]*binlog.Table) bool {
+	return maps.EqualFunc(a, b, sameSchema)
+}
+
+// fingerprint names a mapping by what it does, not by where its lines stand. What
+// is not said counts for nothing, so that a version which can be told more finds
+// old mappings unchanged.
+func fingerprint(m *transform.Mapping) ([]byte, error) {
+	bare := transform.Mapping{Tables: slices.Clone(m.Tables)}
+	for i := range bare.Tables {
+		t := &bare.Tables[i]
+		t.Path, t.Line = "", 0
+		t.Write = slices.Clone(t.Write)
+		for j := range t.Write {
+			t.Write[j].Path, t.Write[j].Line = "", 0
+		}
+	}
+	slices.SortFunc(bare.Tables, func(a, b transform.TableRule) int { return strings.Compare(a.Pattern, b.Pattern) })
+	text, err := json.Marshal(bare)
+	if err != nil {
+		return nil, fmt.Errorf("write mapping: %w", err)
+	}
+	var said any
+	if err := json.Unmarshal(text, &said); err != nil {
+		return nil, fmt.Errorf("write mapping: %w", err)
+	}
+	if text, err = json.Marshal(unsaid(said)); err != nil {
+		return nil, fmt.Errorf("write mapping: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return []byte("v1:" + hex.EncodeToString(sum[:])), nil
+}
+
+// unsaid drops the fields of objects that have their zero values, at any depth.
+func unsaid(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, field := range v {
+			switch field = unsaid(field); f := field.(type) {
+			case nil:
+				delete(v, name)
+			case map[string]any:
+				if len(f) == 0 {
+					delete(v, name)
+				}
+			case []any:
+				if len(f) == 0 {
+					delete(v, name)
+				}
+			default:
+				if f == "" || f == false || f == 0.0 {
+					delete(v, name)
+				}
+			}
+		}
+	case []any:
+		for i := range v {
+			v[i] = unsaid(v[i])
+		}
+	}
+	return v
+}
