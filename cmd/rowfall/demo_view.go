@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
+	"rowfall/pipelines"
+)
+
+const (
+	traders = 2
+	// tradePause keeps the demo from taking a laptop over.
+	tradePause   = 4 * time.Millisecond
+	redrawEvery  = 500 * time.Millisecond
+	sayEvery     = 5 * time.Second
+	catchUpLimit = 30 * time.Second
+)
+
+// show runs the traffic and draws what happens until the time is over, then
+// compares everything.
+func (d *demo) show(ctx context.Context, s *shop, failed <-chan error) error {
+	trafficCtx, endTraffic := context.WithCancel(ctx)
+	defer endTraffic()
+	errs := make(chan error, traders+1+len(d.replicas))
+	var wg sync.WaitGroup
+	beats := &heartbeats{committed: make(map[int64]time.Time)}
+	for i := range traders {
+		wg.Go(func() { errs <- s.Trade(trafficCtx, uint64(i+1), d.flags.rows, tradePause) })
+	}
+	wg.Go(func() { errs <- beats.Run(trafficCtx, d.source) })
+	for _, r := range d.replicas {
+		wg.Go(func() { errs <- r.probe.Run(trafficCtx, beats, r.remote) })
+	}
+	err := d.watch(ctx, s, failed, errs)
+	endTraffic()
+	wg.Wait()
+	close(errs)
+	for e := range errs {
+		err = errors.Join(err, e)
+	}
+	if err != nil {
+		return err
+	}
+	return d.verify(ctx)
+}
+
+// watch draws until the time is over (nil) or something fails.
+func (d *demo) watch(ctx context.Context, s *shop, failed <-chan error, errs <-chan error) error {
+	v := &view{demo: d, shop: s, terminal: isTerminal(os.Stdout), began: time.Now(), lastTime: time.Now()}
+	every := sayEvery
+	if v.terminal {
+		every = redrawEvery
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var over <-chan time.Time
+	if d.flags.duration > 0 {
+		timer := time.NewTimer(d.flags.duration)
+		defer timer.Stop()
+		over = timer.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-over:
+			if v.terminal || time.Since(v.lastTime) > time.Second {
+				v.draw(ctx)
+			}
+			return nil
+		case err := <-failed:
+			if err == nil {
+				err = errors.New("the pipeline ended")
+			}
+			return err
+		case err := <-errs:
+			if err != nil {
+				return err
+			}
+		case <-tick.C:
+			v.draw(ctx)
+		}
+	}
+}
+
+// view draws the state of the demo, in place on a terminal.
+type view struct {
+	demo     *demo
+	shop     *shop
+	terminal bool
+	began    time.Time
+	lines    int
+
+	lastRows uint64
+	lastTime time.Time
+}
+
+func (v *view) draw(ctx context.Context) {
+	var b strings.Builder
+	stats := v.demo.member.Pipeline.Stats()
+	now := time.Now()
+	rate := float64(stats.Rows-v.lastRows) / now.Sub(v.lastTime).Seconds()
+	v.lastRows, v.lastTime = stats.Rows, now
+	fmt.Fprintf(&b, "%s  %.0f rows/s, %d rows in %d transactions, %d units\n",
+		now.Sub(v.began).Round(time.Second), rate, stats.Rows, stats.Transactions, stats.Units)
+	fmt.Fprintf(&b, "%s %s\n", v.demo.database, v.demo.source.Addresses[0])
+	for _, r := range v.demo.replicas {
+		latency := "no heart-beat yet"
+		if p50, p99, ok := r.probe.Percentiles(); ok {
+			latency = fmt.Sprintf("commit to here p50 %5.1f ms  p99 %5.1f ms", ms(p50), ms(p99))
+		}
+		fmt.Fprintf(&b, "%s└─ %-*s %-21s %s\n", strings.Repeat("   ", r.depth), 34-3*r.depth, r.name, r.remote.Addr(), latency)
+	}
+	v.samples(ctx, &b)
+	if v.terminal && v.lines > 0 {
+		fmt.Printf("\x1b[%dA\x1b[J", v.lines)
+	}
+	v.lines = strings.Count(b.String(), "\n")
+	fmt.Print(b.String())
+}
+
+// samples shows two keys of the last replica beside their rows in MySQL.
+func (v *view) samples(ctx context.Context, b *strings.Builder) {
+	conn, err := mysql.Dial(ctx, v.demo.source)
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	last := v.demo.replicas[len(v.demo.replicas)-1]
+	for _, s := range []struct{ sql, key, field string }{
+		{"SELECT id, stock, tags FROM shop.products WHERE id = 1", "products:1", "stock"},
+		{"SELECT id, last_name, country FROM shop.customers WHERE id = 7", "customer:7", "name"},
+	} {
+		result, err := conn.Query(ctx, s.sql)
+		if err != nil || len(result.Rows) == 0 {
+			continue
+		}
+		row := make([]string, len(result.Columns))
+		for i, c := range result.Rows[0] {
+			row[i] = result.Columns[i] + "=" + string(c)
+		}
+		value, ok, err := last.remote.Field(ctx, s.key, s.field)
+		if err != nil {
+			continue
+		}
+		if !ok {
+			value = "(none)"
+		}
+		fmt.Fprintf(b, "row %-38s %s> HGET %s %s = %s\n", strings.Join(row, " "), last.remote.Addr(), s.key, s.field, value)
+	}
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// verify waits until everyone stands where MySQL stands, and compares every row
+// with every replica.
+func (d *demo) verify(ctx context.Context) error {
+	conn, err := mysql.Dial(ctx, d.source)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	end, err := query.End(ctx, conn)
+	if err != nil {
+		return err
+	}
+	data, err := pipelines.ReadDataset(ctx, conn, &d.config.Mapping)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, catchUpLimit)
+	defer cancel()
+	var diffs []string
+	for _, r := range d.replicas {
+		if err := waitUntil(ctx, nil, func() (bool, error) {
+			p, err := r.remote.Progress(ctx, d.config.Name)
+			return p.Position.CompareFile(end) >= 0, err
+		}); err != nil {
+			return fmt.Errorf("wait for %s to reach %s: %w", r.name, end, err)
+		}
+		more, err := data.Compare(ctx, r.remote, 5)
+		if err != nil {
+			return err
+		}
+		diffs = append(diffs, more...)
+	}
+	for _, diff := range diffs {
+		fmt.Println("DIFFERENT", diff)
+	}
+	if len(diffs) > 0 {
+		return errors.New("the replicas differ from MySQL")
+	}
+	// The first is the master itself: compared too, but no replica.
+	fmt.Printf("verified %d rows on %d replicas\n", data.Rows, len(d.replicas)-1)
+	return nil
+}

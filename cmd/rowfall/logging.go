@@ -1,0 +1,38 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// logFlags are --log-format and --log-level; empty leaves it to the file.
+type logFlags struct{ format, level string }
+
+// logger returns a logger to stderr. format and level are what a file says;
+// flags win.
+func (f *logFlags) logger(format, level string) (zerolog.Logger, error) {
+	if f.format != "" {
+		format = f.format
+	}
+	if f.level != "" {
+		level = f.level
+	}
+	parsed, err := zerolog.ParseLevel(level)
+	if err != nil {
+		return zerolog.Logger{}, usageError{fmt.Errorf("log level %q: want trace, debug, info, warn or error", level)}
+	}
+	var out io.Writer = os.Stderr
+	switch format {
+	case "json":
+	case "", "console":
+		out = zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != "" || !isTerminal(os.Stderr)}
+	default:
+		return zerolog.Logger{}, usageError{fmt.Errorf("log format %q: want console or json", format)}
+	}
+	zerolog.TimeFieldFormat = time.RFC3339Nano
+	return zerolog.New(out).Level(parsed).With().Timestamp().Logger(), nil
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// beRowfall makes the test binary the program itself, so that tests can start it
+// as a process of its own and end that with SIGKILL.
+const beRowfall = "ROWFALL_TEST_BE_ROWFALL"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(beRowfall) != "" {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		code := run(ctx, os.Args[1:])
+		stop()
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func TestExitStatus(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		args []string
+		want int
+	}{
+		{"version", []string{"version"}, exitDone},
+		{"no such command", []string{"fall"}, exitUsage},
+		{"no such flag", []string{"run", "--form", "now", "x.yaml"}, exitUsage},
+		{"no file given", []string{"run"}, exitUsage},
+		{"file does not exist", []string{"run", "does-not-exist.yaml"}, exitUsage},
+		{"rewind without consent", []string{"run", "--from", "snapshot", "x.yaml"}, exitUsage},
+		{"node without a directory", []string{"node", "--listen", "127.0.0.1:0"}, exitUsage},
+		{"unknown log level", []string{"node", "--listen", "127.0.0.1:0", "--dir", t.TempDir(), "--log-level", "loud"}, exitUsage},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := run(t.Context(), test.args); got != test.want {
+				t.Errorf("exit status %d, want %d", got, test.want)
+			}
+		})
+	}
+}
