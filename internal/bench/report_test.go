@@ -1,0 +1,81 @@
+//go:build bench
+
+package bench_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// line is one figure of the report, or the title of those that follow.
+type line struct {
+	figure, rowfall, rival, ratio, goal string
+}
+
+type report struct {
+	head  []string
+	lines []line
+	notes []string
+}
+
+func (r *report) say(format string, args ...any) {
+	r.head = append(r.head, fmt.Sprintf(format, args...))
+}
+
+func (r *report) note(format string, args ...any) {
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+}
+func (r *report) section(title string) { r.lines = append(r.lines, line{figure: title}) }
+
+func (r *report) add(figure, rowfall, rival, ratio, goal string) {
+	r.lines = append(r.lines, line{"  " + figure, rowfall, rival, ratio, goal})
+}
+
+func (r *report) String() string {
+	rule := strings.Repeat("-", 130)
+	text := append([]string{rule}, r.head...)
+	text = append(text, rule)
+	const columns = "%-46s %22s %22s %8s   %s"
+	text = append(text, fmt.Sprintf(columns, "", "rowfall", "beside it", "ratio", "goal"))
+	for _, l := range r.lines {
+		one := fmt.Sprintf(columns, l.figure, l.rowfall, l.rival, l.ratio, l.goal)
+		text = append(text, strings.TrimRight(one, " "))
+	}
+	text = append(append(text, rule), r.notes...)
+	return strings.Join(text, "\n")
+}
+
+// goal says what was to be reached and whether it was.
+func goal(text string, reached bool) string {
+	if reached {
+		return text + ": reached"
+	}
+	return text + ": NOT reached"
+}
+
+// median is the middle of the values, or the mean of the two in the middle.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	v := slices.Sorted(slices.Values(values))
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+// thousands writes a rate or a count with separators.
+func thousands(f float64) string {
+	text := fmt.Sprintf("%.0f", f)
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+func rows(f float64) string         { return thousands(f) + " rows/s" }
+func micros(seconds float64) string { return fmt.Sprintf("%.2f µs", seconds*1e6) }
+func times(f float64) string        { return fmt.Sprintf("%.2fx", f) }
+func millis(d time.Duration) string { return fmt.Sprintf("%.2f ms", d.Seconds()*1000) }
+func bytesPerRow(f float64) string  { return fmt.Sprintf("%.0f B", f) }
+func (l latency) String() string    { return millis(l.p50) + " / " + millis(l.p99) }

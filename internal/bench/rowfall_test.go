@@ -1,0 +1,176 @@
+//go:build bench
+
+package bench_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/binlog"
+	"rowfall/binlog/dump"
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
+	"rowfall/pipelines"
+	"rowfall/sink"
+)
+
+// pipelineFile is the file a user would write; only what must be said is said.
+const pipelineFile = `
+pipeline: bench
+source:
+  mysql:
+    addresses: ["%s"]
+    user: root
+    tls: {mode: disabled}
+    start: %s
+tables:
+  "%s.*": {}
+sink:
+  node:
+    listen: 127.0.0.1:0
+    dir: %s
+`
+
+// runRowfall is a node with its pipeline.
+func runRowfall(ctx context.Context, j job, l *link) error {
+	text := fmt.Sprintf(pipelineFile, j.MySQL, j.Start, j.Tables, j.Dir)
+	config, err := pipelines.Parse("bench.yaml", []byte(text), os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	log := zerolog.New(zerolog.ConsoleWriter{Out: os.Stderr}).Level(zerolog.WarnLevel)
+	member, err := pipelines.Open(*config, "", log)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	ended := make(chan error, 2)
+	if j.Catchup {
+		wg.Go(func() { ended <- member.Node.Run(ctx) })
+		member.Node.SetComplete(true) // the pipeline, which says so otherwise, does not run yet
+	}
+	if err := l.send(message{Kind: "ready", Addr: member.Node.Addr()}); err != nil {
+		return err
+	}
+	select {
+	case <-l.goes:
+	case <-ctx.Done():
+		return nil
+	case err := <-ended:
+		return err
+	}
+	done := message{Kind: "done"}
+	if j.Catchup {
+		wg.Go(func() { ended <- member.Pipeline.Run(ctx) })
+		done.First, done.Last, err = catchUp(ctx, member, ended)
+	} else {
+		done.First = usageNow(0)
+		wg.Go(func() { ended <- member.Run(ctx) })
+		err = poll(ctx, ended, func() bool { return member.Pipeline.Stats().Phase == sink.Streaming })
+		done.Last = usageNow(uint64(member.Pipeline.Stats().Loaded))
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.send(done); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-ended:
+		return err
+	}
+}
+
+// catchUp waits for the first row and for the marker.
+func catchUp(ctx context.Context, member *pipelines.Member, ended <-chan error) (first, last usage, err error) {
+	rows := func() uint64 { return member.Pipeline.Stats().Rows }
+	if err := poll(ctx, ended, func() bool { return rows() > 0 }); err != nil {
+		return first, last, err
+	}
+	first = usageNow(rows())
+	marked := func() bool { _, ok := member.Node.Keyspace().HashFields(markerKey); return ok }
+	err = poll(ctx, ended, marked)
+	return first, usageNow(rows()), err
+}
+
+// poll waits until a condition holds; what it costs counts as the contender's own.
+func poll(ctx context.Context, ended <-chan error, holds func() bool) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-ended:
+			return errors.Join(errors.New("it ended early"), err)
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// schemas answers a stream's questions for tables as the server has them now.
+type schemas struct {
+	conn     *mysql.Conn
+	database string
+}
+
+func (s schemas) Table(database, name string) (*binlog.Table, error) {
+	if database != s.database {
+		return nil, nil
+	}
+	return query.Table(context.Background(), s.conn, database, name)
+}
+
+// runDrain only reads the binlog: as fast as it is, no contender can be faster.
+func runDrain(ctx context.Context, j job, l *link) error {
+	source := sourceConfig(j.MySQL)
+	conn, err := mysql.Dial(ctx, source)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	from, err := binlog.ParsePosition(j.Start)
+	if err != nil {
+		return err
+	}
+	stream, err := dump.Open(ctx, dump.Config{MySQL: source, ServerID: drainID, Tables: schemas{conn, j.Tables}}, from)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	var first usage
+	var rows uint64
+	for {
+		ev, err := stream.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if ev.Kind != binlog.Changes {
+			continue
+		}
+		if rows == 0 {
+			first = usageNow(0)
+		}
+		for ev.Rows.Next() {
+			rows++
+		}
+		if err := ev.Rows.Err(); err != nil {
+			return err
+		}
+		if ev.Rows.Table().Name == markerTable {
+			return l.send(message{Kind: "done", First: first, Last: usageNow(rows)})
+		}
+	}
+}

@@ -1,0 +1,264 @@
+//go:build bench
+
+package bench_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+)
+
+// The marker is the last row of a stream; a contender has reached the end when its key is there.
+const (
+	markerTable = "marker"
+	markerKey   = "marker:1"
+	beatKey     = "beat:1"
+)
+
+// statements make an sbtest-like and an orders-like table, and procedures that change them, because a loop inside the
+// server is the cheapest way to load it: the rows one to four to a transaction, each by a statement of its own; of ten
+// changes four insert, five update and one deletes. A session's rows are its own: user variables hold their range.
+var statements = []string{
+	`CREATE DATABASE bench`,
+	`CREATE TABLE bench.sbtest (
+		id INT NOT NULL PRIMARY KEY, k INT NOT NULL DEFAULT 0, c CHAR(120) NOT NULL DEFAULT '', pad CHAR(60) NOT NULL DEFAULT '',
+		KEY k_1 (k))`,
+	`CREATE TABLE bench.orders (
+		id BIGINT NOT NULL PRIMARY KEY, customer_id INT UNSIGNED NOT NULL, warehouse INT NOT NULL, priority SMALLINT NOT NULL,
+		total DECIMAL(12,2) NOT NULL, tax DECIMAL(12,2) NOT NULL, created_at DATETIME(6) NOT NULL, updated_at TIMESTAMP(3) NOT NULL,
+		status ENUM('new','paid','packed','shipped','returned') NOT NULL, email VARCHAR(120) NOT NULL, city VARCHAR(60) NOT NULL,
+		note VARCHAR(200) NULL, details JSON NOT NULL)`,
+	`CREATE TABLE bench.beat (id INT NOT NULL PRIMARY KEY, seq BIGINT NOT NULL)`,
+	`CREATE TABLE bench.marker (id INT NOT NULL PRIMARY KEY)`,
+	`CREATE PROCEDURE bench.change_sbtest(op INT) BEGIN
+		DECLARE picked INT DEFAULT @s_first + FLOOR(RAND() * (@s_last - @s_first + 1));
+		IF op < 4 OR @s_first > @s_last THEN
+			SET @s_last = @s_last + 1;
+			INSERT INTO bench.sbtest VALUES (@s_last, FLOOR(RAND() * 1000000), LEFT(SHA2(RAND(), 512), 119), LEFT(SHA2(RAND(), 256), 59));
+		ELSEIF op < 7 THEN UPDATE bench.sbtest SET k = k + 1 WHERE id = picked;
+		ELSEIF op < 9 THEN UPDATE bench.sbtest SET c = LEFT(SHA2(RAND(), 512), 119) WHERE id = picked;
+		ELSE DELETE FROM bench.sbtest WHERE id = @s_first; SET @s_first = @s_first + 1;
+		END IF;
+	END`,
+	`CREATE PROCEDURE bench.change_orders(op INT) BEGIN
+		DECLARE picked BIGINT DEFAULT @o_first + FLOOR(RAND() * (@o_last - @o_first + 1));
+		IF op < 4 OR @o_first > @o_last THEN
+			SET @o_last = @o_last + 1;
+			INSERT INTO bench.orders VALUES (
+				@o_last, FLOOR(RAND() * 4000000000), FLOOR(RAND() * 200), FLOOR(RAND() * 9), RAND() * 10000, RAND() * 1000, NOW(6), NOW(3), 'new',
+				CONCAT('customer', @o_last, '@example.com'), ELT(1 + FLOOR(RAND() * 4), 'Zürich', 'Oslo', 'São Paulo', 'Kyoto'),
+				IF(op < 2, NULL, 'leave it with the neighbours'),
+				JSON_OBJECT('channel', 'web', 'items', FLOOR(RAND() * 9), 'gift', RAND() < 0.1, 'codes', JSON_ARRAY('A1', 'B2'), 'weight', RAND()));
+		ELSEIF op < 9 THEN UPDATE bench.orders SET status = ELT(op - 3, 'paid', 'packed', 'shipped', 'shipped', 'returned'),
+			total = total + 1, updated_at = NOW(3) WHERE id = picked;
+		ELSE DELETE FROM bench.orders WHERE id = @o_first; SET @o_first = @o_first + 1;
+		END IF;
+	END`,
+	`CREATE PROCEDURE bench.change_rows(n INT) BEGIN
+		DECLARE done INT DEFAULT 0;
+		START TRANSACTION;
+		WHILE done < n DO
+			IF RAND() < 0.5 THEN CALL bench.change_sbtest(FLOOR(RAND() * 10)); ELSE CALL bench.change_orders(FLOOR(RAND() * 10)); END IF;
+			SET done = done + 1;
+		END WHILE;
+		COMMIT;
+	END`,
+	`CREATE PROCEDURE bench.change_many(n INT) BEGIN
+		DECLARE done, size INT DEFAULT 0;
+		SET @transactions = 0;
+		WHILE done < n DO
+			SET size = LEAST(n - done, 1 + FLOOR(RAND() * 4));
+			CALL bench.change_rows(size);
+			SET done = done + size, @transactions = @transactions + 1;
+		END WHILE;
+	END`,
+	`CREATE DATABASE census`,
+	`CREATE TABLE census.people (
+		id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(60) NOT NULL, email VARCHAR(80) NOT NULL, city VARCHAR(40) NOT NULL,
+		country CHAR(2) NOT NULL, balance DECIMAL(12,2) NOT NULL, visits INT NOT NULL, joined DATETIME NOT NULL)`,
+}
+
+// fillPeople makes n rows of eight fields.
+const fillPeople = `INSERT INTO census.people
+	WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+	SELECT i, CONCAT('Person ', i), CONCAT('person', i, '@example.com'), ELT(1 + i %% 4, 'Zürich', 'Oslo', 'São Paulo', 'Kyoto'),
+		ELT(1 + i %% 4, 'CH', 'NO', 'BR', 'JP'), RAND() * 10000, FLOOR(RAND() * 1000), '2020-01-01' + INTERVAL i SECOND FROM n`
+
+func sourceConfig(addr string) mysql.Config {
+	return mysql.Config{Addresses: []string{addr}, User: "root", TLS: mysql.TLS{Mode: mysql.Disabled}}
+}
+
+// source is the MySQL server and those who write to it.
+type source struct {
+	tb       testing.TB
+	addr     string
+	conn     *mysql.Conn
+	sessions int // opened so far: each has rows of its own
+}
+
+func newSource(tb testing.TB) *source {
+	tb.Helper()
+	// Loading must not wait for the disk; what is measured comes after the server's commit.
+	db := servertest.Database(tb, servers.MySQL, servers.DatabaseOptions{GTID: true, Args: []string{
+		"--sync-binlog=0", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=512M", "--cte-max-recursion-depth=4294967295",
+	}})
+	s := &source{tb: tb, addr: db.Addr()}
+	s.conn = s.dial()
+	for _, sql := range statements {
+		s.exec(s.conn, sql)
+	}
+	return s
+}
+
+func (s *source) dial() *mysql.Conn {
+	s.tb.Helper()
+	conn, err := mysql.Dial(s.tb.Context(), sourceConfig(s.addr))
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	s.tb.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+func (s *source) exec(conn *mysql.Conn, sql string) {
+	s.tb.Helper()
+	if err := conn.Exec(s.tb.Context(), sql); err != nil {
+		s.tb.Fatalf("%.60s...: %v", sql, err)
+	}
+}
+
+// session opens a connection that changes rows of its own.
+func (s *source) session() *mysql.Conn {
+	s.tb.Helper()
+	conn := s.dial()
+	s.sessions++
+	base := s.sessions * 10_000_000
+	s.exec(conn, fmt.Sprintf(`SET @s_first = %d, @s_last = %d, @o_first = %d, @o_last = %d`, base+1, base, base+1, base))
+	return conn
+}
+
+// end returns where the binlog ends, as FILE:OFFSET.
+func (s *source) end() binlog.Position {
+	s.tb.Helper()
+	p, err := query.End(s.tb.Context(), s.conn)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	return binlog.Position{File: p.File, Offset: p.Offset}
+}
+
+// stretch is a piece of the binlog.
+type stretch struct {
+	start              binlog.Position
+	rows, transactions int
+	bytes              uint64
+}
+
+// generate writes the stream: rows of the two tables, then the marker.
+func (s *source) generate(rows int) stretch {
+	s.tb.Helper()
+	const writers = 4
+	st := stretch{start: s.end(), rows: rows/writers*writers + 1, transactions: 1}
+	var wg sync.WaitGroup
+	errs := make([]error, writers)
+	conns := make([]*mysql.Conn, writers)
+	for i := range writers {
+		conns[i] = s.session()
+		wg.Go(func() {
+			errs[i] = conns[i].Exec(s.tb.Context(), fmt.Sprintf(`CALL bench.change_many(%d)`, rows/writers))
+		})
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+		st.transactions += s.number(conns[i], `SELECT @transactions`)
+	}
+	s.exec(s.conn, `INSERT INTO bench.marker VALUES (1)`)
+	end := s.end()
+	if end.File != st.start.File {
+		s.tb.Fatalf("the stream of %d rows does not fit into one binlog file; ask for fewer", rows)
+	}
+	st.bytes = end.Offset - st.start.Offset
+	return st
+}
+
+func (s *source) number(conn *mysql.Conn, sql string) int {
+	s.tb.Helper()
+	r, err := conn.Query(s.tb.Context(), sql)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	n, err := strconv.Atoi(string(r.Rows[0][0]))
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	return n
+}
+
+// load is a paced stream of transactions, with a beat among them whose commits are timed.
+type load struct {
+	rows    int         // changed in all
+	commits []time.Time // by sequence number from 1: just after the commit's OK; index 0 is unused
+}
+
+// beatEvery is the time between two timed commits.
+const beatEvery = 4 * time.Millisecond
+
+// pace changes rows at a rate for a while. Calls begin on schedule whether or not the ones before were quick; the beat's
+// rows count as part of the rate. A call makes five rows in about two transactions: one call for each would leave the
+// machine less time for the contender.
+func (s *source) pace(ctx context.Context, rate int, d time.Duration, firstBeat int) load {
+	s.tb.Helper()
+	const writers, perCall = 8, 5
+	others := float64(rate) - float64(time.Second/beatEvery)
+	every := time.Duration(writers * perCall / others * float64(time.Second))
+	begin := time.Now()
+	var wg sync.WaitGroup
+	var rows [writers]int
+	var errs [writers + 1]error
+	for i := range writers {
+		conn := s.session()
+		wg.Go(func() {
+			for due := begin.Add(every * time.Duration(i) / writers); due.Before(begin.Add(d)); due = due.Add(every) {
+				time.Sleep(time.Until(due))
+				if errs[i] = conn.Exec(ctx, fmt.Sprintf(`CALL bench.change_many(%d)`, perCall)); errs[i] != nil {
+					return
+				}
+				rows[i] += perCall
+			}
+		})
+	}
+	l := load{commits: make([]time.Time, firstBeat)}
+	conn := s.dial()
+	wg.Go(func() {
+		for due := begin; due.Before(begin.Add(d)); due = due.Add(beatEvery) {
+			time.Sleep(time.Until(due))
+			if errs[writers] = conn.Exec(ctx, fmt.Sprintf(`UPDATE bench.beat SET seq = %d WHERE id = 1`, len(l.commits))); errs[writers] != nil {
+				return
+			}
+			l.commits = append(l.commits, time.Now())
+			l.rows++
+		}
+	})
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			s.tb.Fatal(err)
+		}
+	}
+	for _, n := range rows {
+		l.rows += n
+	}
+	return l
+}
