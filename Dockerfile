@@ -1,0 +1,13 @@
+FROM golang:1.26-alpine AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN CGO_ENABLED=0 go build -trimpath -o /out/rowfall ./cmd/rowfall
+
+FROM alpine:3
+RUN adduser -D -H rowfall && mkdir /data && chown rowfall /data
+COPY --from=build /out/rowfall /usr/local/bin/rowfall
+USER rowfall
+VOLUME /data
+ENTRYPOINT ["rowfall"]

@@ -1,0 +1,41 @@
+# golangci-lint is built once per version of Go, into the user's cache.
+LINT_VERSION := v2.7.2
+LINT_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rowfall/tools/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSION)
+LINT := $(LINT_DIR)/golangci-lint
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long build lint bench fuzz servers clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: build ## run MySQL, a pipeline and a cascade of real replicas, and watch
+	bin/rowfall demo
+
+test: servers ## run every test, with the race detector
+	go test -race -timeout 15m ./...
+
+test-long: servers ## run every test, the long scenarios included
+	ROWFALL_LONG=1 go test -race -timeout 60m ./...
+
+build: ## build bin/rowfall
+	go build -o bin/rowfall ./cmd/rowfall
+
+lint: $(LINT) ## check format, style and the layers of packages
+	$(LINT) fmt --diff ./...
+	$(LINT) run ./...
+
+bench: servers ## measure against real servers, beside what they do alone
+	go test -v -count=1 -timeout 30m -run '^TestBench' -tags bench ./internal/bench
+
+fuzz: ## run each fuzz target for a short while
+	go run ./internal/fuzzall -time 10s
+
+servers: ## fetch the database servers that demo and test run
+	go run ./internal/servers/fetch
+
+clean: ## remove what was built here; the user's cache stays
+	rm -rf bin
+
+$(LINT):
+	GOBIN=$(LINT_DIR) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
