@@ -9,16 +9,28 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
 )
 
 func main() {
+	collectLess()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
+}
+
+// collectLess lets the heap grow further than Go would before it is collected,
+// unless GOGC says how far. Rows and the log's window lie outside of it, so it is
+// a few MiB, and the default would be a collection every few milliseconds.
+// GOMEMLIMIT is heeded as ever.
+func collectLess() {
+	if _, set := os.LookupEnv("GOGC"); !set {
+		debug.SetGCPercent(200)
+	}
 }
 
 // Exit statuses.

@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -60,7 +59,6 @@ type usage struct {
 	User, System time.Duration
 	Rows         uint64 // handled so far
 	Resident     int64  // bytes, 0 where the system does not say
-	Heap         int64  // live bytes; only after a collection that was asked for
 }
 
 // message is a line from a contender.
@@ -68,6 +66,7 @@ type message struct {
 	Kind        string // ready, done, usage, failed
 	Addr        string // ready: where a node listens
 	First, Last usage  // done: first row and marker, or start and end of the first load; usage: Last
+	Window      int64  // done, rowfall: bytes of the log that are in memory, whatever the number of rows
 	Error       string
 }
 
@@ -113,13 +112,6 @@ func (l *link) listen(r io.Reader) {
 			}
 		case "usage":
 			_ = l.send(message{Kind: "usage", Last: usageNow(0)})
-		case "memory":
-			u := usageNow(0)
-			runtime.GC()
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			u.Heap = int64(m.HeapAlloc)
-			_ = l.send(message{Kind: "usage", Last: u})
 		}
 	}
 }

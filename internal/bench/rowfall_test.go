@@ -35,11 +35,15 @@ sink:
   node:
     listen: 127.0.0.1:0
     dir: %s
+    log: {memory: %d}
 `
+
+// logWindow is how many bytes of the log are kept in memory: the default, said aloud because the report names it.
+const logWindow = 64 << 20
 
 // runRowfall is a node with its pipeline.
 func runRowfall(ctx context.Context, j job, l *link) error {
-	text := fmt.Sprintf(pipelineFile, j.MySQL, j.Start, j.Tables, j.Dir)
+	text := fmt.Sprintf(pipelineFile, j.MySQL, j.Start, j.Tables, j.Dir, logWindow)
 	config, err := pipelines.Parse("bench.yaml", []byte(text), os.LookupEnv)
 	if err != nil {
 		return err
@@ -81,6 +85,7 @@ func runRowfall(ctx context.Context, j job, l *link) error {
 	if err != nil {
 		return err
 	}
+	done.Window = min(logWindow, int64(member.Node.Offset()))
 	if err := l.send(done); err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func (w *window) grow() {
 		c, w.free = w.free[n-1], w.free[:n-1]
 		c.used, c.dropped = 0, false
 	} else {
-		c = &chunk{buf: make([]byte, w.chunkSize)}
+		c = newChunk(w.chunkSize)
 	}
 	c.start = w.end
 	w.chunks = append(w.chunks, c)
