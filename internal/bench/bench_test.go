@@ -32,7 +32,7 @@ func TestBench(t *testing.T) {
 	began := time.Now()
 	in := servertest.Need(t, servers.MySQL, servers.Redis)
 	b := &bench{
-		T: t, rows: knob(t, "ROWS", 200_000), rounds: knob(t, "ROUNDS", 3), tableRows: knob(t, "TABLE_ROWS", 500_000),
+		T: t, rows: knob(t, "ROWS", 500_000), rounds: knob(t, "ROUNDS", 3), tableRows: knob(t, "TABLE_ROWS", 500_000),
 		seconds: time.Duration(knob(t, "SECONDS", 8)) * time.Second, profiles: os.Getenv("ROWFALL_BENCH_PROFILE"),
 	}
 	b.report.say("%d cores, %s %s/%s, %s, %s", runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH,
