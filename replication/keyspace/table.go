@@ -257,7 +257,9 @@ func (t *table) replace(hash uint64, old, with *shard) {
 	}
 }
 
-// split divides a shard in two by the next bit of its hashes.
+// split divides a shard in two by the next bit of its hashes, and with it the
+// keys that are still expected: hashes are as good as random. Where one half gets
+// more of them than that, put makes room.
 func (t *table) split(hash uint64, s *shard) {
 	d := t.dir.Load()
 	if s.depth == d.depth {
@@ -269,8 +271,8 @@ func (t *table) split(hash uint64, s *shard) {
 		d = wide
 	}
 	low, high := t.halves(s)
-	low.reserved, low.reservedFor = s.reserved, s.reservedFor
-	high.reserved, high.reservedFor = s.reserved, s.reservedFor
+	low.reserved, low.reservedFor = s.reserved/2, s.reservedFor
+	high.reserved, high.reservedFor = s.reserved-s.reserved/2, s.reservedFor
 	span := d.span(s)
 	start := d.index(hash) &^ (span - 1)
 	for i := start + span - 1; i >= start; i-- {

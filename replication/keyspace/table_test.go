@@ -1,0 +1,108 @@
+package keyspace
+
+import (
+	"fmt"
+	"testing"
+
+	"rowfall/replication/resp"
+)
+
+// sets is a unit of SETs of keys from..to-1.
+func sets(from, to int) (unit []byte) {
+	for i := from; i < to; i++ {
+		unit = resp.AppendCommand(unit, "SET", fmt.Sprint("key:", i), fmt.Sprint(i))
+	}
+	return unit
+}
+
+func (k *Keyspace) mustStage(t *testing.T, unit []byte) {
+	t.Helper()
+	if err := k.Stage(unit, 1); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkTable asks for all keys below n, and for a directory that suits them.
+func (k *Keyspace) checkTable(t *testing.T, n int) {
+	t.Helper()
+	for i := range n {
+		if v, ok := k.Get(fmt.Sprint("key:", i)); !ok || string(v) != fmt.Sprint(i) {
+			t.Fatalf("key %d is %q, %v", i, v, ok)
+		}
+	}
+	shards := 0
+	k.table.dir.Load().each(func(*shard) bool { shards++; return true })
+	// Shards are half full after a split; and where those of one size fill up
+	// together, some are split before the others.
+	if most, entries := 4*n/maxShardKeys+2, len(k.table.dir.Load().shards); k.Len() != n || shards > most || entries > 4*most {
+		t.Errorf("%d keys of %d in %d shards, a directory of %d", k.Len(), n, shards, entries)
+	}
+}
+
+// What a unit still adds to a shard is divided when the shard is. Both halves
+// once expected all of it: a unit that added some 3500 keys to one shard had it
+// split for ever, and the directory doubled until there was no memory left.
+func TestSplitDividesWhatIsExpected(t *testing.T) {
+	table := New(Options{}).table
+	s := table.dir.Load().shard(0)
+	s.reserved, s.reservedFor = maxShardKeys, 7
+	table.split(0, s)
+	low, high := table.dir.Load().shard(0), table.dir.Load().shard(1<<63)
+	if low.reserved+high.reserved != maxShardKeys || low.reserved != high.reserved || low.reservedFor != 7 || high.reservedFor != 7 {
+		t.Fatalf("%d and %d of %d keys are expected", low.reserved, high.reserved, maxShardKeys)
+	}
+
+	for _, c := range []struct {
+		before, added int
+		how           string
+	}{
+		{0, maxShardKeys, ""},
+		{0, 20_000, ""},
+		{0, 20_000, "discarded before"},
+		{0, 60_000, ""},
+		{1, 20_000, "held by a snapshot"},
+		{3_000, 20_000, ""},
+		{10_000, 20_000, "after FLUSHALL"},
+		{3_000, 60_000, "held by a snapshot"},
+	} {
+		t.Run(fmt.Sprintf("%d on %d %s", c.added, c.before, c.how), func(t *testing.T) {
+			k := New(Options{})
+			k.mustStage(t, sets(0, c.before))
+			k.Publish()
+			unit := sets(c.before, c.before+c.added)
+			switch c.how {
+			case "held by a snapshot":
+				held := k.Snapshot()
+				defer func() {
+					n := 0
+					if err := held.Each(func(Entry) error { n++; return nil }); err != nil || n != c.before {
+						t.Errorf("the snapshot has %d keys of %d, %v", n, c.before, err)
+					}
+				}()
+			case "discarded before":
+				for range 3 {
+					k.mustStage(t, unit)
+					k.Discard()
+				}
+			case "after FLUSHALL":
+				unit = append(resp.AppendCommand(nil, "FLUSHALL"), sets(0, c.before+c.added)...)
+			}
+			k.mustStage(t, unit)
+			k.Publish()
+			k.checkTable(t, c.before+c.added)
+		})
+	}
+}
+
+// A follower stages all that one read of its link brought as one unit: 256 KiB of
+// small commands are the first unit of a node that begins empty.
+func TestReadOfAFollowerOnEmpty(t *testing.T) {
+	n, unit := 0, []byte{}
+	for ; len(unit) < 256<<10; n++ {
+		unit = append(unit, sets(n, n+1)...)
+	}
+	k := New(Options{})
+	k.mustStage(t, unit)
+	k.Publish()
+	k.checkTable(t, n)
+}
