@@ -58,7 +58,8 @@ func (r *Rows) decode(row *Row, present []byte) bool {
 		err = fmt.Errorf("decode row of %s: the row image is empty", r.layout.table.FullName())
 	}
 	if err != nil {
-		r.err = err
+		// The event is whole: its checksum says so.
+		r.err = &RefusedError{Table: r.layout.table.FullName(), Err: err}
 		return false
 	}
 	r.rest = r.rest[n:]

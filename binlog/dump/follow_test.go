@@ -485,6 +485,10 @@ func testRefusals(t *testing.T, f *fixture) {
 				f.exec(sql)
 			}
 			err := firstError(t, f.open(from))
+			var refused *binlog.RefusedError
+			if !errors.As(err, &refused) {
+				t.Errorf("%v may be tried again", err)
+			}
 			for _, w := range append(c.want, from.File+":") {
 				if !strings.Contains(err.Error(), w) {
 					t.Errorf("%q does not say %q", err, w)

@@ -142,7 +142,7 @@ func (s *Stream) askGTID(ctx context.Context, c Config, server mysql.Server, fro
 // but 32 bits.
 func (s *Stream) askFile(ctx context.Context, c Config, server mysql.Server, from binlog.Position) error {
 	if from.File == "" {
-		return errors.New("the position has no file and offset, and the server keeps no GTIDs; give FILE:OFFSET, or --from snapshot")
+		return refuse(from, "the position has no file and offset, and the server keeps no GTIDs; give FILE:OFFSET, or --from snapshot")
 	}
 	from.Offset = max(from.Offset, firstEvent)
 	if !keepsGTIDs(server) {
@@ -165,17 +165,25 @@ func (s *Stream) askFile(ctx context.Context, c Config, server mysql.Server, fro
 // there for the rest of what it takes for one, without a word.
 func (s *Stream) checkOffset(ctx context.Context, at binlog.Position) error {
 	if strings.ContainsAny(at.File, `'\`) {
-		return fmt.Errorf("%q is no name of a binlog file", at.File)
+		return refuse(at, "%q is no name of a binlog file", at.File)
 	}
 	_, err := s.conn.Query(ctx, fmt.Sprintf("SHOW BINLOG EVENTS IN '%s' FROM %d LIMIT 1", at.File, at.Offset))
 	var se *mysql.ServerError
 	if errors.As(err, &se) && strings.Contains(se.Message, "Could not find target log") {
 		return nil // the dump says more about a missing file
 	}
+	if se != nil && se.Code == mysql.CodeWhileExecuting {
+		return refuse(at, "%s:%d is not where an event begins; take a position that the server or Rowfall gave, or --from snapshot: %w", at.File, at.Offset, err)
+	}
 	if err != nil {
-		return fmt.Errorf("%s:%d is not where an event begins; take a position that the server or Rowfall gave, or --from snapshot: %w", at.File, at.Offset, err)
+		return fmt.Errorf("look at the binlog's place to start from: %w", err)
 	}
 	return nil
+}
+
+// refuse makes an error of a position that no later try could read from.
+func refuse(at binlog.Position, format string, args ...any) error {
+	return &binlog.RefusedError{After: at, Err: fmt.Errorf(format, args...)}
 }
 
 func dumpFlags(server mysql.Server) uint16 {

@@ -166,7 +166,18 @@ func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 
 // place says where an error happened: the end of the event before.
 func (p *Parser) place(k kind, offset uint64, err error) error {
-	return fmt.Errorf("read %s event after %s:%d: %w", k, p.file, offset, err)
+	err = fmt.Errorf("read %s event after %s:%d: %w", k, p.file, offset, err)
+	var r *binlog.RefusedError
+	if errors.As(err, &r) {
+		return &binlog.RefusedError{After: binlog.Position{File: p.file, Offset: offset}, Table: r.Table, Err: err}
+	}
+	return err
+}
+
+// refuse makes an error of what the same bytes would come to again; place adds
+// the place.
+func refuse(format string, args ...any) error {
+	return &binlog.RefusedError{Err: fmt.Errorf(format, args...)}
 }
 
 // strip verifies an event's checksum and returns its body without header and
@@ -255,7 +266,7 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 		}
 		return p.Pending()
 	case kindIncident:
-		return nil, errors.New("the server says that changes may be missing from its binlog; start again with --from snapshot")
+		return nil, refuse("the server says that changes may be missing from its binlog; start again with --from snapshot")
 	case kindStop, kindMariaCheckpoint, kindMariaGTIDList, kindMariaStartEncryption, kindTransactionCtx, kindViewChange:
 		return nil, nil
 	}
@@ -295,9 +306,9 @@ func (p *Parser) inner(h header, body []byte) (*binlog.Event, error) {
 	}
 	switch h.kind {
 	case kindLoad, kindNewLoad, kindCreateFile, kindAppendBlock, kindExecLoad, kindDeleteFile, kindBeginLoadQuery, kindExecuteLoadQuery:
-		return nil, fmt.Errorf("a LOAD DATA was logged as a statement: %w", errStatementFormat)
+		return nil, refuse("a LOAD DATA was logged as a statement: %w", errStatementFormat)
 	}
-	return nil, fmt.Errorf("this event is not known to Rowfall (type %d); please report it", uint8(h.kind))
+	return nil, refuse("this event is not known to Rowfall (type %d); please report it", uint8(h.kind))
 }
 
 // formatDescription learns how the events that follow are laid out.
@@ -310,11 +321,11 @@ func (p *Parser) formatDescription(h header, body []byte) (*binlog.Event, error)
 		return nil, errTruncated
 	}
 	if version != 4 || length != HeaderSize {
-		return nil, fmt.Errorf("binlog version %d is not supported: the server is too old", version)
+		return nil, refuse("binlog version %d is not supported: the server is too old", version)
 	}
 	lengths, algorithm := c.b[:len(c.b)-5], c.b[len(c.b)-5]
 	if algorithm > 1 {
-		return nil, fmt.Errorf("checksum algorithm %d is unknown; set binlog_checksum=CRC32 on the server", algorithm)
+		return nil, refuse("checksum algorithm %d is unknown; set binlog_checksum=CRC32 on the server", algorithm)
 	}
 	if algorithm == 1 && p.verify && !p.formatChecksumFits(h, body) {
 		return nil, errChecksum
@@ -356,7 +367,7 @@ func (p *Parser) rotate(h header, body []byte) (*binlog.Event, error) {
 	if p.skipTo > 0 && string(c.b) != p.skipFile {
 		// The end of a file that was followed by another is behind its ROTATE.
 		if h.flags&flagArtificial != 0 || p.offset+uint64(h.size) != p.skipTo {
-			return nil, fmt.Errorf("%s:%d lies beyond the end of that file", p.skipFile, p.skipTo)
+			return nil, refuse("%s:%d lies beyond the end of that file", p.skipFile, p.skipTo)
 		}
 		p.skipped()
 	}
@@ -433,14 +444,14 @@ func (p *Parser) skip(h header) (*binlog.Event, error) {
 		}
 	}
 	if p.learn {
-		return nil, errors.New("the file does not begin with a PREVIOUS_GTIDS event: it is of another server or damaged")
+		return nil, refuse("the file does not begin with a PREVIOUS_GTIDS event: it is of another server or damaged")
 	}
 	if p.offset < p.skipTo {
 		return nil, nil
 	}
 	// A place within the file's head is as good as the head's end.
 	if p.offset > p.skipTo && h.kind != kindPreviousGTIDs {
-		return nil, fmt.Errorf("%s:%d is not where an event ends; take a position that the server or Rowfall gave", p.skipFile, p.skipTo)
+		return nil, refuse("%s:%d is not where an event ends; take a position that the server or Rowfall gave", p.skipFile, p.skipTo)
 	}
 	if !p.idle() {
 		return nil, errMidTransaction

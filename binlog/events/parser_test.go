@@ -3,6 +3,7 @@ package events
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"slices"
 	"strings"
@@ -241,13 +242,15 @@ func TestTaggedGTID(t *testing.T) {
 	}
 }
 
-// Damage, and what must not be, is an error that names the place.
+// Damage, and what must not be, is an error that names the place. Damage may be
+// the network's and be gone the next time; the rest is refused for good, or a
+// pipeline would try it again for ever.
 func TestErrors(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
 		make       func(m *maker)
 	}{
-		{"checksum", "checksum", func(m *maker) { m.transaction(1, 1); m.events[len(m.events)-2][30] ^= 1 }},
+		{"checksum", "checksum is wrong", func(m *maker) { m.transaction(1, 1); m.events[len(m.events)-2][30] ^= 1 }},
 		{"length", "damaged", func(m *maker) { m.transaction(1, 1); m.events[5] = m.events[5][:25] }},
 		{"rows outside", "middle of a transaction", func(m *maker) { m.add(kindTableMap, 0, mapBody(1, "t")) }},
 		{"rows without map", "table map", func(m *maker) {
@@ -286,6 +289,14 @@ func TestErrors(t *testing.T) {
 			err := feed(newParser(newOne()), m.events, func(*binlog.Event) {})
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "binlog.000007:") {
 				t.Errorf("error is %v", err)
+			}
+			var refused *binlog.RefusedError
+			passing := slices.Contains([]string{"checksum", "length", "broken off"}, c.name)
+			if errors.As(err, &refused) == passing || !passing && refused.After.File != "binlog.000007" {
+				t.Errorf("refused is %+v", refused)
+			}
+			if c.name == "sign" && refused.Table != "shop.t" {
+				t.Errorf("refused is table %q", refused.Table)
 			}
 		})
 	}

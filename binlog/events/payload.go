@@ -85,7 +85,7 @@ func (p *payload) begin(body []byte) error {
 		}
 		p.reader = p.zstd
 	default:
-		return fmt.Errorf("compression type %d is unknown; set binlog_transaction_compression=OFF on the server", compression)
+		return refuse("compression type %d is unknown; set binlog_transaction_compression=OFF on the server", compression)
 	}
 	p.r, p.w, p.active = 0, 0, true
 	return nil

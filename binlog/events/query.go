@@ -2,7 +2,6 @@ package events
 
 import (
 	"bytes"
-	"fmt"
 
 	"rowfall/binlog"
 )
@@ -78,7 +77,7 @@ func (p *Parser) rollback(h header, rest []byte) (*binlog.Event, error) {
 		return nil, errMidTransaction
 	}
 	if p.transaction.mapped {
-		return nil, fmt.Errorf("a transaction that changed mapped tables, some of them without transactions, was rolled back; " +
+		return nil, refuse("a transaction that changed mapped tables, some of them without transactions, was rolled back; " +
 			"which rows stayed is not in the binlog: start again with --from snapshot")
 	}
 	if next, _ := keyword(rest); string(next.text()) == "TO" {
@@ -103,7 +102,7 @@ func (p *Parser) xa(h header, text, rest []byte) (*binlog.Event, error) {
 	case "COMMIT":
 		return p.xaCommit(h, text)
 	}
-	return nil, fmt.Errorf("statement %q is not known to Rowfall; please report it", clip(text))
+	return nil, refuse("statement %q is not known to Rowfall; please report it", clip(text))
 }
 
 // statement yields a statement. By itself it is a transaction of its own;
@@ -130,7 +129,7 @@ func (p *Parser) rowStatement(database, text []byte) (*binlog.Event, error) {
 	if p.skipTo > 0 || len(bytes.TrimSpace(skipComments(text))) == 0 {
 		return nil, nil
 	}
-	return nil, fmt.Errorf("changes were logged as a statement instead of rows (in database %s: %q): %w", clip(database), clip(text), errStatementFormat)
+	return nil, refuse("changes were logged as a statement instead of rows (in database %s: %q): %w", clip(database), clip(text), errStatementFormat)
 }
 
 // class says what a statement is to us, by its first word.

@@ -39,13 +39,13 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 	}
 	v := p.maps.byID[id]
 	if v == nil {
-		return nil, fmt.Errorf("rows of table id %d have no table map before them; %w", id, errMidTransaction)
+		return nil, refuse("rows of table id %d have no table map before them; %w", id, errMidTransaction)
 	}
 	if v.layout == nil {
 		return nil, nil
 	}
 	if err := p.resetRows(h.kind, v, c); err != nil {
-		return nil, fmt.Errorf("rows of %s.%s: %w", v.database, v.name, err)
+		return nil, inTable(v.database+"."+v.name, fmt.Errorf("rows of %s.%s: %w", v.database, v.name, err))
 	}
 	p.transaction.mapped = true
 	return p.emit(binlog.Changes, p.time(h)), nil
@@ -93,7 +93,7 @@ func (k kind) rows() rowsKind {
 func (p *Parser) resetRows(k kind, v *version, c cursor) error {
 	rk := k.rows()
 	if rk.op == 0 {
-		return fmt.Errorf("an update was logged as a patch of a JSON column; set binlog_row_value_options='' on the server, " +
+		return refuse("an update was logged as a patch of a JSON column; set binlog_row_value_options='' on the server, " +
 			"for all sessions, and start again with --from snapshot")
 	}
 	if rk.extra {

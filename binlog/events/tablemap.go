@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -97,13 +98,24 @@ func (m *tableMaps) compile(raw []byte) (*version, error) {
 		return v, nil
 	}
 	if v.layout, err = binlog.NewImageLayout(t, types, meta); err != nil {
-		return nil, fmt.Errorf("read table map of %s: %w", t.FullName(), err)
+		return nil, inTable(t.FullName(), refuse("read table map of %s: %w", t.FullName(), err))
 	}
-	if err = verifyMetadata(t, types, meta, c.b); err != nil {
-		return nil, fmt.Errorf("table %s is not as it was when the binlog was written: %w; "+
-			"it was altered since, or by statements that are not in the binlog: start again with --from snapshot", t.FullName(), err)
+	if err = verifyMetadata(t, types, meta, c.b); errors.Is(err, errTruncated) {
+		return nil, err
+	} else if err != nil {
+		return nil, inTable(t.FullName(), refuse("table %s is not as it was when the binlog was written: %w; "+
+			"it was altered since, or by statements that are not in the binlog: start again with --from snapshot", t.FullName(), err))
 	}
 	return v, nil
+}
+
+// inTable says which table an error is about, if it is one that refuses.
+func inTable(name string, err error) error {
+	var r *binlog.RefusedError
+	if errors.As(err, &r) {
+		return &binlog.RefusedError{Table: name, Err: err}
+	}
+	return err
 }
 
 // The fields of a table map's optional metadata that say what a table must

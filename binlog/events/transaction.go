@@ -36,9 +36,9 @@ type transaction struct {
 }
 
 var (
-	errMidTransaction  = errors.New("the position is in the middle of a transaction; take one that the server or Rowfall gave")
+	errMidTransaction  = refuse("the position is in the middle of a transaction; take one that the server or Rowfall gave")
 	errBrokenOff       = errors.New("the binlog breaks off within a transaction, as after a crash of the server; start again with --from snapshot")
-	errStatementFormat = errors.New("set binlog_format=ROW on the server, for all sessions, and start again with --from snapshot")
+	errStatementFormat = refuse("set binlog_format=ROW on the server, for all sessions, and start again with --from snapshot")
 )
 
 // begin opens a transaction; the GTID event before it, if any, named it.
@@ -133,11 +133,11 @@ func (p *Parser) taggedGTID(_ header, body []byte) error {
 	var immediate, original uint64
 	c := cursor{b: body}
 	if version := c.varint(); version != 1 && !c.bad {
-		return fmt.Errorf("version %d of this event is unknown; please report it", version)
+		return refuse("version %d of this event is unknown; please report it", version)
 	}
 	c.varint() // size
 	if last := c.varint(); last > 11 && !c.bad {
-		return fmt.Errorf("field %d of this event must be understood and is unknown; please report it", last)
+		return refuse("field %d of this event must be understood and is unknown; please report it", last)
 	}
 	for len(c.b) > 0 && !c.bad {
 		switch field := c.varint(); field {
@@ -262,7 +262,7 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 		return p.commit(h), nil
 	}
 	if p.transaction.mapped {
-		return nil, errors.New("an XA transaction with rows of mapped tables was prepared apart from its commit, which Rowfall cannot follow; " +
+		return nil, refuse("an XA transaction with rows of mapped tables was prepared apart from its commit, which Rowfall cannot follow; " +
 			"commit it in one phase, or take its tables out of the mapping, and start again with --from snapshot")
 	}
 	const most = 10_000
@@ -281,7 +281,7 @@ func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
 		_, xid, _ := strings.Cut(text, "commit")
 		xid = strings.ReplaceAll(strings.ReplaceAll(xid, " ", ""), "x'", "X'")
 		if _, ok := p.prepared[xid]; !ok && p.skipTo == 0 {
-			return nil, fmt.Errorf("XA transaction %s was prepared before the position that we started from, so its rows are not known; "+
+			return nil, refuse("XA transaction %s was prepared before the position that we started from, so its rows are not known; "+
 				"start from an earlier position or with --from snapshot", strconv.Quote(clip([]byte(xid))))
 		}
 		delete(p.prepared, xid)

@@ -8,11 +8,12 @@ import (
 
 // Error numbers that callers branch on.
 const (
-	CodeBadDatabase   = 1049
-	CodeNoSuchTable   = 1146
-	CodeSyntax        = 1064
-	CodeNoPrivilege   = 1227
-	CodeBinlogMissing = 1236
+	CodeBadDatabase    = 1049
+	CodeNoSuchTable    = 1146
+	CodeSyntax         = 1064
+	CodeWhileExecuting = 1220
+	CodeNoPrivilege    = 1227
+	CodeBinlogMissing  = 1236
 )
 
 // ServerError is an error that the server answered with.
