@@ -127,7 +127,7 @@ func scan(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
 	}
 	var items []byte
 	n, now := 0, k.now()
-	next := k.scan(cursor, o.count, func(rec record) {
+	next := k.scan(cursor, cursorShift, o.count, func(rec record) {
 		key := rec.key()
 		if k.isHidden(key) || expired(rec.expireAt(), now) || !o.matches(view(key)) ||
 			o.kind != "" && o.kind != rec.kind().String() {
@@ -140,21 +140,22 @@ func scan(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
 }
 
 // scan visits about count keys in the order of their hashes, from the place of
-// a cursor on, and returns the cursor of the place after them, 0 at the end.
-// Keys that share a place are never divided. The lock is held for one shard at
+// a cursor on, and returns the cursor of the place after them, 0 at the end. A
+// place is a hash without its last bits, shift of them; keys that share one are
+// never divided. The lock is held for one shard at
 // a time, so a large count does not hold writers up. The caller has the arena
 // pinned.
-func (k *Keyspace) scan(cursor uint64, count int, visit func(rec record)) (next uint64) {
-	if cursor >= 1<<(64-cursorShift) {
+func (k *Keyspace) scan(cursor uint64, shift uint, count int, visit func(rec record)) (next uint64) {
+	if cursor >= 1<<(64-shift) {
 		return 0
 	}
-	hash, n, last := cursor<<cursorShift, 0, uint64(0)
+	hash, n, last := cursor<<shift, 0, uint64(0)
 	for {
 		var found []record
 		k.mu.RLock()
 		d := k.table.dir.Load()
 		s := d.shard(hash)
-		for i := k.table.seek(s, hash); i < len(s.slots) && len(found) <= count-n; i++ {
+		for i := k.table.seek(s, hash); i < len(s.slots) && len(found) <= max(count-n, 0); i++ {
 			if s.slots[i] != 0 {
 				found = append(found, k.table.record(s.slots[i].at()))
 			}
@@ -162,7 +163,7 @@ func (k *Keyspace) scan(cursor uint64, count int, visit func(rec record)) (next 
 		after := s.after(hash)
 		k.mu.RUnlock()
 		for _, rec := range found {
-			place := hashOf(view(rec.key())) >> cursorShift
+			place := hashOf(view(rec.key())) >> shift
 			if n >= count && place != last {
 				return last + 1
 			}
@@ -226,7 +227,7 @@ func randomkey(k *Keyspace, dst []byte, proto int, _ [][]byte) []byte {
 	start := rand.Uint64() >> cursorShift
 	for cursor, wrapped := start, false; ; {
 		var key string
-		next := k.scan(cursor, 16, func(rec record) {
+		next := k.scan(cursor, cursorShift, 16, func(rec record) {
 			if name := rec.key(); key == "" && !k.isHidden(name) && !expired(rec.expireAt(), now) {
 				key = name
 			}

@@ -1,0 +1,31 @@
+package keyspace
+
+import (
+	"fmt"
+	"testing"
+)
+
+// Keys that share the place at which COUNT is reached are visited, too, and those
+// behind them later. A scan once ended there, with cursor 0: places of 48 bits
+// are shared by nobody but large keyspaces, so these are of a few.
+func TestScanOfSharedPlaces(t *testing.T) {
+	const n = 9_000 // a few shards
+	k := New(Options{})
+	k.mustStage(t, sets(0, n))
+	k.Publish()
+	defer k.pin().unpin()
+	for _, bits := range []uint{0, 1, 5, 10, 13, 20} {
+		for _, count := range []int{1, 2, 10, 1000} {
+			seen := map[string]int{}
+			cursor := uint64(0)
+			for first := true; first || cursor != 0; first = false {
+				cursor = k.scan(cursor, 64-bits, count, func(rec record) { seen[rec.key()]++ })
+			}
+			for i := range n {
+				if times := seen[fmt.Sprint("key:", i)]; times != 1 {
+					t.Fatalf("places of %d bits, COUNT %d: key %d was visited %d times", bits, count, i, times)
+				}
+			}
+		}
+	}
+}
