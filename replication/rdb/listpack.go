@@ -81,7 +81,9 @@ func appendPackNumber(b []byte, n int64) []byte {
 	return appendPackLen(b, len(b)-from)
 }
 
-// appendPackLen adds the length of an element, most significant 7 bits first; all but the first byte have the top bit set.
+// appendPackLen adds the length of an element, most significant 7 bits first; all but the first byte have the top bit set. The
+// greatest length of so many bytes takes one byte more in every Redis and Valkey up to their releases of 2026, and none more
+// in later ones; neither reads the other's. We write what the older do; of what we pack, only texts in streams are so long.
 func appendPackLen(b []byte, n int) []byte {
 	size := packLenSize(n)
 	for i := size - 1; i >= 0; i-- {
@@ -95,9 +97,24 @@ func appendPackLen(b []byte, n int) []byte {
 }
 
 func packLenSize(n int) int {
-	size := 1
-	for n >>= 7; n > 0; n >>= 7 {
-		size++
+	switch {
+	case n < 1<<7:
+		return 1
+	case n < 1<<14-1:
+		return 2
+	case n < 1<<21-1:
+		return 3
+	case n < 1<<28-1:
+		return 4
+	}
+	return 5
+}
+
+// packLenAt returns what the length of an element takes that ends at b[n], in either form.
+func packLenAt(b []byte, n int) int {
+	size := packLenSize(n)
+	if n>>(7*(size-1)) == 0 && n < len(b) && b[n] != 0 {
+		return max(size-1, 1) // the older form begins with 0 there
 	}
 	return size
 }
@@ -121,7 +138,7 @@ func eachPacked(b []byte, do func(s []byte, n int64)) error {
 	want, have := int(binary.LittleEndian.Uint16(b[4:])), 0
 	for b = b[packHeader:]; b[0] != packEnd; have++ {
 		s, n, size := unpackOne(b)
-		tail := size + packLenSize(size)
+		tail := size + packLenAt(b, size)
 		if size == 0 || tail >= len(b) { // the end byte must be left
 			return errPack
 		}

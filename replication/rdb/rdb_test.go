@@ -92,6 +92,9 @@ func byteSlices(s ...string) (b [][]byte) {
 	return b
 }
 
+// packBoundary is the length of a text whose element in a listpack takes 16383 bytes. Servers differ in how such a one goes on.
+const packBoundary = 16378
+
 // texts are the values that encodings tell apart: integers of every width and their neighbours, what only looks like one, and lengths around limits.
 func texts() []string {
 	all := []string{"", "-", "-0", "+1", "01", " 1", "1.0", "x", "9223372036854775808", "-9223372036854775809", "18446744073709551616", "\x00\xff"}
@@ -100,7 +103,7 @@ func texts() []string {
 			all = append(all, strconv.FormatInt(1<<bits+d, 10), strconv.FormatInt(-1<<bits+d, 10))
 		}
 	}
-	for _, n := range []int{31, 32, 63, 64, 65, 127, 128, 4095, 4096, 16383, 16384, 65536, 65537} {
+	for _, n := range []int{31, 32, 63, 64, 65, 127, 128, 4095, 4096, packBoundary - 1, packBoundary, packBoundary + 1, 16383, 16384, 65536, 65537} {
 		all = append(all, strings.Repeat("a", n))
 	}
 	slices.Sort(all)
@@ -123,6 +126,9 @@ func sample(t testing.TB) *keyspace.Keyspace {
 		must(t, l.Set([]byte("member:"+strconv.Itoa(i)), byteSlices(s), at))
 		must(t, l.SortedSet([]byte("scored:"+strconv.Itoa(i)), byteSlices(s), []float64{float64(i)}, at))
 		must(t, l.List([]byte("item:"+strconv.Itoa(i)), byteSlices(s, s), at))
+		if len(s) == packBoundary {
+			continue // see TestServersLoadBoundary
+		}
 		must(t, addStream(l, "entry:"+strconv.Itoa(i), at, keyspace.StreamInfo{Last: keyspace.StreamID{Ms: 5, Seq: 7}, Added: 3}, s, s))
 	}
 	for _, n := range []int{1, 2, 100, 127, 128, 129, 511, 512, 513, 3000} {

@@ -1,6 +1,7 @@
 package rdb_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -157,6 +158,36 @@ func TestServersLoad(t *testing.T) {
 					t.Errorf("%s is encoded as %s (%v), want %s", key, got, err, encoding)
 				}
 			}
+		})
+	}
+}
+
+// TestServersLoadBoundary: an element of just 16383 bytes, at the end of a stream's node and inside of one. Only a stream has to
+// pack it. Once we wrote it as only Valkey 9.1 does, and Redis ended on it.
+func TestServersLoadBoundary(t *testing.T) {
+	k := keyspace.New(keyspace.Options{})
+	long := strings.Repeat("v", packBoundary)
+	must(t, k.Loader().Stream([]byte("s"), 0, func(add func(keyspace.StreamID, [][]byte) error) (i keyspace.StreamInfo, err error) {
+		for _, pairs := range [][]string{{"f", "x"}, {"f", long}, {long, "x"}, {"f", "x", long, long}} {
+			i.Last.Ms++
+			i.Added++
+			if err := add(i.Last, byteSlices(pairs...)); err != nil {
+				return i, err
+			}
+		}
+		return i, nil
+	}))
+	b, want := write(t, k, aux), dump(t, k)
+	again := keyspace.New(keyspace.Options{})
+	_, err := rdb.Read(bytes.NewReader(b), again.Loader())
+	must(t, err)
+	compare(t, dump(t, again), want)
+	for _, kind := range []servers.Kind{servers.RedisStable, servers.Redis} {
+		t.Run(string(kind), func(t *testing.T) {
+			dir := t.TempDir()
+			must(t, os.WriteFile(filepath.Join(dir, "ours.rdb"), b, 0o600))
+			s := servertest.Cache(t, kind, servers.CacheOptions{Dir: dir, Args: []string{"--dbfilename", "ours.rdb", "--sanitize-dump-payload", "yes"}})
+			compare(t, dumpServer(t, connect(t, s)), want)
 		})
 	}
 }
