@@ -26,18 +26,19 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 	if p.transaction.state != stateOpen {
 		return nil, errMidTransaction
 	}
-	// An id of all ones ends a statement without any rows.
-	const dummy = 0xffffff
 	c := cursor{b: body}
 	id := c.tableID(p.wideIDs(h.kind))
-	c.uint16() // flags
+	flags := c.uint16()
 	if c.bad {
 		return nil, errTruncated
 	}
-	if p.skipTo > 0 || id == dummy {
+	if p.skipTo > 0 {
 		return nil, nil
 	}
 	v := p.maps.byID[id]
+	if v == nil && endsStatement(h.kind, id, flags, c) {
+		return nil, nil
+	}
 	if v == nil {
 		return nil, refuse("rows of table id %d have no table map before them; %w", id, errMidTransaction)
 	}
@@ -49,6 +50,18 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 	}
 	p.transaction.mapped = true
 	return p.emit(binlog.Changes, p.time(h)), nil
+}
+
+// endsStatement reports whether an event without a table map only ends a
+// statement: its id is all ones, in one of the widths that servers have used, and
+// it has no rows. A table may have such an id too: a server counts up to it.
+func endsStatement(k kind, id uint64, flags uint16, c cursor) bool {
+	const last = 1
+	if flags&last == 0 || id != 1<<24-1 && id != 1<<32-1 && id != 1<<48-1 {
+		return false
+	}
+	_, _, images, err := k.rows().split(c)
+	return err == nil && len(images.b) == 0
 }
 
 // rowsKind is what an event type says of the rows in it.
@@ -88,6 +101,25 @@ func (k kind) rows() rowsKind {
 	return rowsKind{}
 }
 
+// split reads what stands before the rows of an event whose table id and flags
+// are read: the number of columns and the bitmaps of those present, of which an
+// update has two. The rows are left.
+func (rk rowsKind) split(c cursor) (columns uint64, present []byte, rest cursor, err error) {
+	if rk.extra {
+		n := c.uint16() // counts itself
+		c.take(uint64(max(n, 2) - 2))
+	}
+	columns = c.packed()
+	bytes := columns/8 + min(columns%8, 1)
+	if rk.op == binlog.Update {
+		bytes *= 2
+	}
+	if present = c.take(bytes); c.bad {
+		return 0, nil, c, errTruncated
+	}
+	return columns, present, c, nil
+}
+
 // resetRows points the rows of p.event at those of an event whose table id and
 // flags are read.
 func (p *Parser) resetRows(k kind, v *version, c cursor) error {
@@ -96,25 +128,19 @@ func (p *Parser) resetRows(k kind, v *version, c cursor) error {
 		return refuse("an update was logged as a patch of a JSON column; set binlog_row_value_options='' on the server, " +
 			"for all sessions, and start again with --from snapshot")
 	}
-	if rk.extra {
-		n := c.uint16() // counts itself
-		c.take(uint64(max(n, 2) - 2))
+	columns, present, c, err := rk.split(c)
+	if err != nil {
+		return err
 	}
-	columns := c.packed()
-	if !c.bad && columns != uint64(v.columns) {
+	if columns != uint64(v.columns) {
 		return fmt.Errorf("the event is damaged: it has %d columns and its table map %d", columns, v.columns)
 	}
-	before := c.take((columns + 7) / 8)
-	after := before
+	before, after := present, present
 	if rk.op == binlog.Update {
-		after = c.take((columns + 7) / 8)
-	}
-	if c.bad {
-		return errTruncated
+		before, after = present[:len(present)/2], present[len(present)/2:]
 	}
 	images := c.b
 	if rk.compressed {
-		var err error
 		if images, err = p.inflater.inflate(images); err != nil {
 			return err
 		}
