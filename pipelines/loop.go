@@ -254,7 +254,7 @@ func (l *loop) settle(ctx context.Context, now bool) error {
 // idle is called when the source has nothing to say, or has moved on without a
 // transaction; never within one.
 func (l *loop) idle(ctx context.Context) error {
-	// A stream that was opened at a GTID set shows the file's beginning first.
+	// A stream that was opened at a GTID set knows no file at first.
 	if l.stream.Position().CompareFile(l.progress.Position) > 0 {
 		l.moved(0)
 	}

@@ -47,10 +47,39 @@ func (s *Stream) ask(ctx context.Context, c Config, from binlog.Position) error 
 	if err := s.register(ctx, c.ServerID); err != nil {
 		return fmt.Errorf("register as a replica: %w", err)
 	}
-	if keepsGTIDs(server) && !from.GTID.IsZero() && (from.File == "" || server.Flavor != mysql.MariaDB) {
+	byGTID := keepsGTIDs(server) && !from.GTID.IsZero()
+	if byGTID && server.Flavor == mysql.MariaDB {
+		same, err := s.samePlace(ctx, from)
+		if err != nil {
+			return err
+		}
+		byGTID = !same
+	}
+	if byGTID {
 		return s.askGTID(ctx, c, server, from)
 	}
 	return s.askFile(ctx, c, server, from)
+}
+
+// samePlace reports whether file and offset of a position are, on this MariaDB,
+// the place of its GTIDs. On another server of the same history they need not be,
+// nor where a stream that began at a GTID set has its domains in another order.
+func (s *Stream) samePlace(ctx context.Context, p binlog.Position) (bool, error) {
+	if p.File == "" {
+		return false, nil
+	}
+	r, err := s.conn.Query(ctx, fmt.Sprintf("SELECT BINLOG_GTID_POS(X'%x', %d)", p.File, p.Offset))
+	if err != nil {
+		return false, fmt.Errorf("read the GTIDs before %s:%d: %w", p.File, p.Offset, err)
+	}
+	if len(r.Rows) != 1 || r.Rows[0][0] == nil {
+		return false, nil // it has no such place
+	}
+	set, err := binlog.ParseGTIDSet(string(r.Rows[0][0]))
+	if err != nil {
+		return false, fmt.Errorf("read the GTIDs before %s:%d: %w", p.File, p.Offset, err)
+	}
+	return set.Equal(p.GTID), nil
 }
 
 // keepsGTIDs reports whether a server's transactions have GTIDs.

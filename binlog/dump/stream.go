@@ -75,7 +75,8 @@ type Stream struct {
 
 // Open connects and asks for the binlog after from, which must be a real place:
 // a GTID set, on a server that keeps them, or a file and offset. Where both are
-// given MySQL goes by the GTID set, MariaDB by file and offset.
+// given MySQL goes by the GTID set, MariaDB by file and offset if it has these
+// GTIDs there, else by the set.
 //
 // Opened at a file and offset, a MySQL that keeps GTIDs is read from the file's
 // beginning so that the position's GTID set becomes known; Next yields nothing
@@ -249,8 +250,8 @@ func (s *Stream) pokeLocked() {
 
 // Position returns where the stream stands: up to and including the last Commit
 // or Statement. It lives: it is valid until the next Next, and moves also past
-// what is not yielded, though never within a transaction. Until the first event
-// of a stream opened at a GTID set it has no file.
+// what is not yielded, though never within a transaction. A stream that goes by a
+// GTID set has no file until a transaction or a heartbeat shows it.
 func (s *Stream) Position() *binlog.Position { return s.parser.Position() }
 
 // Buffered reports whether the server's next packet is here already.

@@ -40,6 +40,9 @@ type Parser struct {
 	offset uint64
 	// position is what the user sees.
 	position binlog.Position
+	// unplaced says that position is a GTID set alone: where the server begins to
+	// read is before it, and so no place to go on from.
+	unplaced bool
 	// skipTo is the offset in skipFile up to which everything is read for its
 	// GTIDs only, which gather in executed; 0 when that is over.
 	skipFile string
@@ -72,6 +75,7 @@ func NewParser(o Options) *Parser {
 func (p *Parser) Start(from binlog.Position) {
 	p.position = from
 	p.file, p.offset = from.File, from.Offset
+	p.unplaced = from.File == ""
 }
 
 // StartSkipping is Start for a connection that begins to read at the beginning
@@ -158,7 +162,7 @@ func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 	if err != nil {
 		return nil, p.place(h.kind, start, err)
 	}
-	if p.transaction.state == stateIdle && !p.payload.active && p.skipTo == 0 {
+	if p.transaction.state == stateIdle && !p.payload.active && p.skipTo == 0 && !p.unplaced {
 		p.position.File, p.position.Offset = p.file, p.offset
 	}
 	return ev, nil
@@ -407,6 +411,7 @@ func (p *Parser) heartbeat(h header, body []byte) (*binlog.Event, error) {
 		return nil, nil
 	}
 	if string(file) == p.file {
+		p.unplaced = false
 		if !wide && end != 0 {
 			// Backwards means that we have been told more already.
 			if d := uint32(end) - uint32(p.offset); d < 1<<31 {

@@ -188,6 +188,43 @@ func TestOffsetBeyond32Bits(t *testing.T) {
 	}
 }
 
+// A server that is asked for what comes after a GTID set begins to read at the
+// start of a file. That start with the whole set was shown as a position, from
+// which MariaDB sent again what the set has.
+func TestGTIDSetHasNoFileYet(t *testing.T) {
+	set, err := binlog.ParseGTIDSet("0-1-10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, heartbeat := range []bool{false, true} {
+		p := NewParser(Options{GTIDs: true, MariaDB: true, Tables: newOne()})
+		p.Start(binlog.Position{GTID: set.Clone()})
+		m := &maker{checksum: true}
+		m.head(4)
+		m.add(kindMariaGTIDList, 0, make([]byte, 4))
+		if err := feed(p, m.events, func(*binlog.Event) {}); err != nil {
+			t.Fatal(err)
+		}
+		if p.position.File != "" || p.position.Offset != 0 || !p.position.GTID.Equal(set) {
+			t.Errorf("before anything came we are at %v %s:%d", &p.position, p.position.File, p.position.Offset)
+		}
+		m.events = nil
+		if heartbeat {
+			m.offset = 4000
+			m.add(kindHeartbeat, 0, []byte("binlog.000007"))
+		} else {
+			m.add(kindMariaGTID, 0, binary.LittleEndian.AppendUint64(nil, 11), make([]byte, 5))
+			m.add(kindXID, 0, make([]byte, 8))
+		}
+		if err := feed(p, m.events, func(*binlog.Event) {}); err != nil {
+			t.Fatal(err)
+		}
+		if p.position.File != "binlog.000007" || p.position.Offset != m.offset {
+			t.Errorf("we are at %s:%d, not at %d", p.position.File, p.position.Offset, m.offset)
+		}
+	}
+}
+
 // A table is looked up once however often the server opens it anew, and again
 // after Forget.
 func TestTableMapsAreRemembered(t *testing.T) {

@@ -71,6 +71,7 @@ func (p *Parser) commit(h header) *binlog.Event {
 		set = &p.executed
 	} else {
 		p.position.File, p.position.Offset = p.file, p.offset
+		p.unplaced = false
 	}
 	if t.sequence != 0 && p.gtids {
 		if p.maria {

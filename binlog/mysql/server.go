@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strconv"
 	"strings"
@@ -31,8 +32,8 @@ type Server struct {
 	// Major, Minor and Patch are the numbers at the start of Version.
 	Major, Minor, Patch int
 	ServerID            uint32
-	// UUID is @@server_uuid; MariaDB has none and gets "mariadb-" and its
-	// server id.
+	// UUID is @@server_uuid; MariaDB has none and gets what mariaDBIdentity
+	// makes.
 	UUID string
 	// GTIDMode says that every transaction in the binlog has a GTID: gtid_mode
 	// is ON (under ON_PERMISSIVE anonymous ones may still arrive, which a GTID
@@ -67,7 +68,7 @@ func (s Server) AtLeast(major, minor, patch int) bool {
 
 // serverQuery asks by name so that a variable which a server does not have is
 // absent from the answer and no error.
-const serverQuery = `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version','version_comment','server_id','server_uuid','gtid_mode','log_bin','binlog_format','binlog_row_image','binlog_row_metadata','binlog_row_value_options','log_replica_updates','log_slave_updates','binlog_checksum','lower_case_table_names')`
+const serverQuery = `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version','version_comment','server_id','server_uuid','gtid_mode','log_bin','binlog_format','binlog_row_image','binlog_row_metadata','binlog_row_value_options','log_replica_updates','log_slave_updates','binlog_checksum','lower_case_table_names','server_uid','hostname','port','datadir')`
 
 // parseServer reads the answer to serverQuery.
 func parseServer(r *Result) (Server, error) {
@@ -105,12 +106,26 @@ func parseServer(r *Result) (Server, error) {
 		return Server{}, fmt.Errorf("read lower_case_table_names %q: %w", v["lower_case_table_names"], err)
 	}
 	if s.Flavor == MariaDB {
-		s.UUID = "mariadb-" + strconv.FormatUint(id, 10)
+		s.UUID = mariaDBIdentity(s.ServerID, v)
 		s.GTIDMode = true
 	} else {
 		s.GTIDMode = strings.EqualFold(v["gtid_mode"], "ON")
 	}
 	return s, nil
+}
+
+// mariaDBIdentity tells a MariaDB from others, of which some have the same server
+// id (the nodes of a Galera cluster): by its variables, the more the better. Its
+// server_uid alone will not do, which is a hash of hardware address and port, and
+// containers may have both in common. What counts as another server by mistake (it
+// got another host name) is followed by GTID; the other mistake would have its
+// binlog read at a place that is not the data's.
+func mariaDBIdentity(id uint32, variables map[string]string) string {
+	h := sha256.New()
+	for _, name := range []string{"server_uid", "hostname", "port", "datadir"} {
+		_, _ = fmt.Fprintf(h, "%q", variables[name]) // it never fails
+	}
+	return fmt.Sprintf("mariadb-%d-%x", id, h.Sum(nil)[:8])
 }
 
 func on(v string) bool { return strings.EqualFold(v, "ON") || v == "1" }

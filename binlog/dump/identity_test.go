@@ -1,0 +1,59 @@
+package dump_test
+
+import (
+	"fmt"
+	"testing"
+
+	"rowfall/binlog"
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+)
+
+// TestOneServerID follows two MariaDBs of one history and one server id, as the
+// nodes of a Galera cluster have it. They counted as one server, and what had been
+// read from the first went on at its file and offset on the second, whose binlog
+// had other transactions there: five were never seen.
+func TestOneServerID(t *testing.T) {
+	su := setup{"mariadb", servers.MariaDB, false, []string{"--server-id=1"}}
+	var fixtures []*fixture
+	var at binlog.Position
+	for i := range 2 {
+		f := newFixture(t, su, servertest.Database(t, su.kind, servers.DatabaseOptions{Args: su.args}))
+		fixtures = append(fixtures, f)
+		for id := 10; id < 35; id++ {
+			// The second server began its second file five transactions later.
+			if id == 10+5*i {
+				f.exec("FLUSH BINARY LOGS")
+			}
+			f.exec(fmt.Sprintf("INSERT INTO shop.a VALUES (%d, 2001, 'v', 'x')", id))
+			if i == 0 && id == 29 {
+				at = f.end()
+				at.GTID = f.gtids()
+			}
+		}
+	}
+	if a, b := fixtures[0].conn.Server().UUID, fixtures[1].conn.Server().UUID; a == b {
+		t.Errorf("both servers are %s", a)
+	}
+	var want []string
+	for id := 30; id < 35; id++ {
+		want = append(want, fmt.Sprintf("insert a %d 2001 v x|", id))
+	}
+	for _, f := range fixtures {
+		check(t, take(t, f.open(at), len(want)), want)
+	}
+}
+
+// gtids returns the end of a MariaDB's binlog as a GTID set.
+func (f *fixture) gtids() binlog.GTIDSet {
+	f.t.Helper()
+	r, err := f.conn.Query(f.t.Context(), "SELECT @@gtid_binlog_pos")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	g, err := binlog.ParseGTIDSet(string(r.Rows[0][0]))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return g
+}
