@@ -24,6 +24,9 @@
 //     the transaction is there cannot be told: the pipeline stops.
 //   - After a move forth (--from) rows are written whole for ever, since what was
 //     passed over may be missing. After a move back they are until the old head.
+//   - An ALTER of a mapped table passes if each of its clauses is known to leave
+//     rows and columns alone (alter.go), and the columns compare equal too. So the
+//     schema that the data knows is the one of every row that is read.
 //   - A table that is created begins empty. One that is renamed into the mapping
 //     stops the pipeline; one that is gone again when its CREATE comes by is left
 //     out. A table that a wildcard leaves out for want of a key stays out.

@@ -3,6 +3,7 @@ package pipelines_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,11 +31,14 @@ func TestPipeline(t *testing.T) {
 		{"Rewind", testRewind},
 		{"PositionOfDDL", testPositionOfDDL},
 	}
-	t.Run("MariaDB", func(t *testing.T) { runParts(t, servers.MariaDB, parts) })
+	t.Run("MariaDB", func(t *testing.T) {
+		runParts(t, servers.MariaDB, append(slices.Clone(parts), part{"Statements", testMariaStatements}))
+	})
 	t.Run("MySQL", func(t *testing.T) {
 		runParts(t, servers.MySQL, append(
 			parts,
 			part{"Refused", testRefused},
+			part{"CreateOfKnown", testCreateOfKnown},
 			part{"BadRewind", testBadRewind},
 			part{"OtherData", testOtherData},
 			part{"Quiet", testQuiet},
@@ -135,7 +139,8 @@ func testRefused(t *testing.T, d *database) {
 		{"TRUNCATE TABLE t", "a TRUNCATE of mapped table"},
 		{"DROP TABLE t", "a DROP TABLE of mapped table"},
 		{"RENAME TABLE t TO u", "a RENAME of mapped table"},
-		{"ALTER TABLE t ADD COLUMN w INT", "changed the columns or keys of mapped table"},
+		{"ALTER TABLE t ADD COLUMN w INT", "an ALTER that may change rows or columns of mapped table"},
+		{"ALTER TABLE t DROP COLUMN v, ADD COLUMN v INT", "an ALTER that may change rows or columns of mapped table"},
 		{"ALTER TABLE t TRUNCATE PARTITION p0", "ALTER that removes or exchanges rows of mapped table"},
 		{"RENAME TABLE refused_other.brought TO brought", "brings a table with its rows into the mapping"},
 	} {
@@ -161,6 +166,16 @@ func testRefused(t *testing.T, d *database) {
 		}
 	}
 	d.exec("DROP TABLE brought")
+
+	// Narrowed and widened again while nobody was looking: the columns compare
+	// equal, the rows do not.
+	d.exec("DROP TABLE IF EXISTS t, u", "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9))", "INSERT INTO t VALUES (1, '1000')")
+	m := newMemory()
+	r := start(t, d.config(), m, "")
+	m.waitAt(t, d.end())
+	r.kill()
+	d.exec("SET SESSION sql_mode = ''", "ALTER TABLE t MODIFY v VARCHAR(2)", "ALTER TABLE t MODIFY v VARCHAR(9)")
+	start(t, d.config(), m, "").mustStop("an ALTER that may change rows or columns of mapped table")
 }
 
 // Statements that change nothing of what is mapped pass, and new tables come in.
@@ -390,6 +405,38 @@ func testUnmapped(t *testing.T, d *database) {
 		r.kill()
 	}
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
+}
+
+// A table that was left out for want of a key holds rows; that it has got a key
+// since, and a CREATE TABLE IF NOT EXISTS names it, does not make it empty. One
+// that is dropped and created is new.
+func testCreateOfKnown(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE a (id INT NOT NULL, v INT)", "CREATE TABLE b (id INT NOT NULL, v INT)",
+		"INSERT INTO a VALUES (1, 1)", "INSERT INTO b VALUES (1, 1)")
+	m := newMemory()
+	r := start(t, d.config(), m, "")
+	m.waitAt(t, d.end())
+	d.exec("DROP TABLE a", "CREATE TABLE IF NOT EXISTS a (id INT PRIMARY KEY, v INT)", "INSERT INTO a VALUES (2, 2)")
+	m.waitAt(t, d.end())
+	mustBeEqual(t, m.rows("a"), d.rows("a"))
+	d.exec("ALTER TABLE b ADD PRIMARY KEY (id)", "CREATE TABLE IF NOT EXISTS b (id INT PRIMARY KEY, v INT)")
+	r.mustStop("brings a table with its rows into the mapping", d.name+".b")
+}
+
+// MariaDB logs what it is told before a statement; and an ALTER IGNORE removes
+// the rows that are equal in a new key, without logging them.
+func testMariaStatements(t *testing.T, d *database) {
+	for _, test := range []struct{ sql, want string }{
+		{"SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE TABLE t", "a TRUNCATE of mapped table"},
+		{"ALTER IGNORE TABLE t ADD UNIQUE (v)", "an ALTER that may change rows or columns of mapped table"},
+	} {
+		d.exec("DROP TABLE IF EXISTS t", "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1), (2, 1)")
+		m := newMemory()
+		r := start(t, d.config(), m, "")
+		m.waitAt(t, d.end())
+		d.exec(test.sql)
+		r.mustStop(test.want)
+	}
 }
 
 // A unit that is written because a statement follows does not include it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -25,8 +26,10 @@ const (
 	verbDrop
 	verbRename
 	// verbPartition is an ALTER that takes rows away, or exchanges them, without
-	// logging them.
+	// logging them; verbAlter one that is not known to leave rows and columns as
+	// they are.
 	verbPartition
+	verbAlter
 	verbDropDatabase
 	// verbReplace is CREATE OR REPLACE TABLE, verbCreate the plain one.
 	verbReplace
@@ -34,9 +37,9 @@ const (
 )
 
 var verbText = map[statementVerb]string{
-	verbTruncate: "TRUNCATE", verbDrop: "DROP TABLE", verbRename: "RENAME",
-	verbPartition: "ALTER that removes or exchanges rows", verbDropDatabase: "DROP DATABASE",
-	verbReplace: "CREATE OR REPLACE TABLE",
+	verbTruncate: "a TRUNCATE", verbDrop: "a DROP TABLE", verbRename: "a RENAME",
+	verbPartition: "an ALTER that removes or exchanges rows", verbAlter: "an ALTER that may change rows or columns",
+	verbDropDatabase: "a DROP DATABASE", verbReplace: "a CREATE OR REPLACE TABLE",
 }
 
 // parsedStatement is what is understood of a statement.
@@ -45,6 +48,8 @@ type parsedStatement struct {
 	// tables are all those it names, targets those that it gives to tables.
 	tables, targets []tableName
 	database        string // of DROP DATABASE
+	// dropsKey says that an index goes, which may be the one that tells rows apart.
+	dropsKey bool
 }
 
 // tableName is a table as a statement names it.
@@ -71,6 +76,7 @@ func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
 		if err := l.refuse(s, ev.SQL); err != nil {
 			return err
 		}
+		l.free(s)
 		if err := l.schemaChange(ctx, s, ev.SQL); err != nil {
 			return err
 		}
@@ -86,18 +92,24 @@ func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
 }
 
 func (l *loop) refuse(s parsedStatement, sql string) error {
-	if s.verb == verbOther || s.verb == verbCreate {
+	if s.verb == verbCreate || s.verb == verbOther && !s.dropsKey {
 		return nil
 	}
 	for _, name := range l.tables.names() {
 		t := l.tables.all[name].schema
 		hit := slices.ContainsFunc(s.tables, func(n tableName) bool { return strings.EqualFold(n.String(), name) })
-		if s.verb == verbDropDatabase {
+		what := verbText[s.verb]
+		switch s.verb {
+		case verbDropDatabase:
 			hit = strings.EqualFold(t.Database, s.database)
+		case verbOther:
+			// While it was away, rows may have been equal in what is their key here.
+			hit = hit && len(t.Primary) == 0
+			what = "an ALTER that drops an index, maybe the key,"
 		}
 		if hit {
-			return stop("a %s of mapped table %s follows position %s, and it logs no rows: %s; "+
-				"build the data again with --from snapshot", verbText[s.verb], name, l.progress.Position, shorten(sql))
+			return stop("%s of mapped table %s follows position %s, and it logs no rows: %s; "+
+				"build the data again with --from snapshot", what, name, l.progress.Position, shorten(sql))
 		}
 	}
 	return nil
@@ -185,12 +197,13 @@ func (l *loop) schemaChange(ctx context.Context, s parsedStatement, sql string) 
 }
 
 // bring takes in a table that a statement created or gave its name to. What is
-// created begins empty, and complete; anything else brings rows that were never
-// logged under this name.
+// created under a name that was free begins empty, and complete; anything else
+// brings rows that were never logged under this name.
 func (l *loop) bring(name string, now map[string]*binlog.Table, verb statementVerb, sql string) error {
 	if l.tables.all[name] != nil {
 		return nil // CREATE TABLE IF NOT EXISTS
 	}
+	_, known := l.tables.unmapped[name]
 	delete(l.tables.unmapped, name)
 	schema, ok := now[name]
 	if !ok {
@@ -199,7 +212,9 @@ func (l *loop) bring(name string, now map[string]*binlog.Table, verb statementVe
 	} else if t, err := l.tables.add(schema); err != nil {
 		return err
 	} else if t != nil {
-		if verb != verbCreate && verb != verbReplace {
+		// CREATE TABLE IF NOT EXISTS of one that was left out and has got a key
+		// since creates nothing.
+		if verb != verbReplace && (verb != verbCreate || known) {
 			return stop("a statement after position %s brings a table with its rows into the mapping as %s: %s; "+
 				"leave it out (ignore: true), or build the data again with --from snapshot", l.progress.Position, name, shorten(sql))
 		}
@@ -211,6 +226,20 @@ func (l *loop) bring(name string, now map[string]*binlog.Table, verb statementVe
 	l.log.Warn().Str("table", name).Str("reason", l.tables.unmapped[name]).Msg("new table is not mapped")
 	l.unit.SetState(l.config.Name, unmappedState+name, []byte(l.tables.unmapped[name]))
 	return nil
+}
+
+// free forgets the tables that were left out and are gone: whatever is created
+// under their names is new.
+func (l *loop) free(s parsedStatement) {
+	for _, name := range slices.Sorted(maps.Keys(l.tables.unmapped)) {
+		database, _, _ := strings.Cut(name, ".")
+		gone := s.verb == verbDropDatabase && strings.EqualFold(database, s.database) ||
+			(s.verb == verbDrop || s.verb == verbRename) && slices.ContainsFunc(s.tables, func(n tableName) bool { return strings.EqualFold(n.String(), name) })
+		if gone {
+			delete(l.tables.unmapped, name)
+			l.unit.DropState(l.config.Name, unmappedState+name)
+		}
+	}
 }
 
 func shorten(sql string) string {
@@ -255,6 +284,12 @@ func (p *statementParser) accept(keywords ...string) bool {
 }
 
 func (p *statementParser) parse() parsedStatement {
+	// MariaDB: SET STATEMENT lock_wait_timeout = 5 FOR TRUNCATE TABLE t.
+	for p.accept("SET", "STATEMENT") {
+		for p.at < len(p.words) && !p.accept("FOR") {
+			p.skip()
+		}
+	}
 	switch {
 	case p.accept("TRUNCATE"):
 		p.accept("TABLE")
@@ -281,7 +316,13 @@ func (p *statementParser) parse() parsedStatement {
 		return parsedStatement{verb: verbCreate, tables: name, targets: name}
 	case p.accept("ALTER"):
 		return p.alter()
-	case p.accept("CREATE"), p.accept("DROP"):
+	case p.accept("DROP", "INDEX"):
+		p.accept("IF", "EXISTS")
+		var s parsedStatement
+		s.verb = p.dropKey(&s)
+		s.tables = p.index().tables
+		return s
+	case p.accept("CREATE"):
 		return p.index()
 	}
 	return parsedStatement{}
@@ -305,7 +346,7 @@ func (p *statementParser) rename() parsedStatement {
 	return s
 }
 
-// index reads the table of CREATE and DROP INDEX. Other things that are created
+// index reads the table of an index. Other things that are created
 // on a table (triggers) do no harm.
 func (p *statementParser) index() parsedStatement {
 	for p.at < len(p.words) {
@@ -315,36 +356,6 @@ func (p *statementParser) index() parsedStatement {
 		p.at++
 	}
 	return parsedStatement{}
-}
-
-func (p *statementParser) alter() parsedStatement {
-	for p.accept("ONLINE") || p.accept("IGNORE") {
-	}
-	if !p.accept("TABLE") {
-		return parsedStatement{}
-	}
-	p.accept("IF", "EXISTS")
-	s := parsedStatement{tables: p.name(nil)}
-	for p.at < len(p.words) {
-		switch {
-		case p.accept("TRUNCATE", "PARTITION"), p.accept("DROP", "PARTITION"), p.accept("EXCHANGE", "PARTITION"),
-			p.accept("DISCARD"), p.accept("IMPORT"), p.accept("CONVERT", "PARTITION"), p.accept("CONVERT", "TABLE"):
-			s.verb = verbPartition
-		case p.accept("WITH", "TABLE"): // the other side of EXCHANGE PARTITION
-			s.tables = p.name(s.tables)
-		case p.accept("RENAME", "COLUMN"), p.accept("RENAME", "INDEX"), p.accept("RENAME", "KEY"):
-		case p.accept("RENAME"):
-			if !p.accept("TO") {
-				p.accept("AS")
-			}
-			to := p.name(nil)
-			s.verb = verbRename
-			s.tables, s.targets = append(s.tables, to...), append(s.targets, to...)
-		default:
-			p.at++
-		}
-	}
-	return s
 }
 
 // names reads the table names of a list; words between them (CASCADE, WAIT 5)

@@ -19,9 +19,16 @@ func TestParseStatement(t *testing.T) {
 		{"CREATE TEMPORARY TABLE x (id INT)", verbTemporary, nil, nil},
 		{"RENAME TABLE a TO _a_del, _a_gho TO a", verbRename, []string{"db.a", "db._a_del", "db._a_gho", "db.a"}, []string{"db._a_del", "db.a"}},
 		{"RENAME TABLE a WAIT 5 TO `b`.`c`", verbRename, []string{"db.a", "b.c"}, []string{"b.c"}},
-		{"ALTER TABLE a ADD COLUMN b INT", verbOther, []string{"db.a"}, nil},
-		{"ALTER TABLE a RENAME COLUMN b TO c", verbOther, []string{"db.a"}, nil},
+		{"ALTER TABLE a ADD COLUMN b INT", verbAlter, []string{"db.a"}, nil},
+		{"ALTER TABLE a RENAME COLUMN b TO c", verbAlter, []string{"db.a"}, nil},
 		{"ALTER TABLE a RENAME TO z.b", verbRename, []string{"db.a", "z.b"}, []string{"z.b"}},
+		{"ALTER TABLE a DROP COLUMN c, RENAME b, ADD INDEX (d)", verbRename, []string{"db.a", "db.b"}, []string{"db.b"}},
+		{"ALTER TABLE a CONVERT PARTITION p TO TABLE b", verbPartition, []string{"db.a", "db.b"}, []string{"db.b"}},
+		{"ALTER TABLE a CONVERT TABLE b TO PARTITION p VALUES LESS THAN (5)", verbPartition, []string{"db.a", "db.b"}, nil},
+		{"SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE TABLE t", verbTruncate, []string{"db.t"}, nil},
+		{"SET STATEMENT a = (SELECT SUBSTRING('x' FOR 1)), b=2 FOR SET STATEMENT c=3 FOR DROP TABLE t", verbDrop, []string{"db.t"}, nil},
+		{"SET STATEMENT a=1 FOR ALTER TABLE t ADD v INT", verbAlter, []string{"db.t"}, nil},
+		{"SET STATEMENT a=1", verbOther, nil, nil},
 		{"ALTER TABLE a RENAME b", verbRename, []string{"db.a", "db.b"}, []string{"db.b"}},
 		{"alter online table x.a drop partition p1", verbPartition, []string{"x.a"}, nil},
 		{"ALTER TABLE a EXCHANGE PARTITION p WITH TABLE b", verbPartition, []string{"db.a", "db.b"}, nil},
@@ -43,6 +50,81 @@ func TestParseStatement(t *testing.T) {
 	}
 	if got := parseStatement("DROP DATABASE IF EXISTS `shop`", "db"); got.verb != verbDropDatabase || got.database != "shop" {
 		t.Errorf("DROP DATABASE read as %+v", got)
+	}
+}
+
+// An ALTER passes by what it says, not by how the table looks afterwards: a column
+// that was dropped and added, or narrowed and widened again, compares equal.
+func TestParseStatementAlter(t *testing.T) {
+	for _, sql := range []string{
+		"ADD INDEX (v)",
+		"ADD INDEX i (v), ADD FULLTEXT KEY f (w), ALGORITHM=INPLACE, LOCK=NONE",
+		"ADD UNIQUE KEY u (v, w), DROP KEY i",
+		"DROP INDEX i",
+		"RENAME INDEX i TO j",
+		"ALTER INDEX i INVISIBLE",
+		"ALTER COLUMN v SET DEFAULT 5, ALTER w DROP DEFAULT",
+		"ADD CONSTRAINT FOREIGN KEY (v) REFERENCES p (id)",
+		"ADD CONSTRAINT `drop` FOREIGN KEY (v) REFERENCES p (id), DROP FOREIGN KEY g",
+		"ADD CONSTRAINT c CHECK (v > 0)",
+		"DROP CONSTRAINT c",
+		"AUTO_INCREMENT = 5 COMMENT 'DROP COLUMN v, ADD v INT'",
+		"ENGINE=InnoDB",
+		"ENGINE InnoDB ROW_FORMAT=DYNAMIC PARTITION BY HASH (id) PARTITIONS 4",
+		"COMMENT 'x', DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+		"FORCE",
+		"WAIT 5 FORCE",
+		"ADD PARTITION (PARTITION p1 VALUES LESS THAN (10), PARTITION p2 VALUES LESS THAN (20))",
+		"REORGANIZE PARTITION p1, p2 INTO (PARTITION p3 VALUES LESS THAN (20))",
+		"/*!50100 PARTITION BY RANGE (id) (PARTITION p VALUES LESS THAN MAXVALUE ENGINE = InnoDB) */",
+		"",
+	} {
+		if got := parseStatement("ALTER TABLE t "+sql, "db"); got.verb != verbOther {
+			t.Errorf("%q: verb %d, want one that passes", sql, got.verb)
+		}
+	}
+	for _, sql := range []string{
+		"DROP COLUMN v, ADD COLUMN v INT",
+		"DROP v",
+		"ADD v INT",
+		"ADD COLUMN IF NOT EXISTS v INT",
+		"ADD INDEX (w), MODIFY v TINYINT",
+		"MODIFY v INT AS (id + 100) STORED",
+		"MODIFY w INT AFTER id",
+		"MODIFY COLUMN e ENUM('b','a')",
+		"CHANGE v v BIGINT",
+		"ALTER COLUMN v SET INVISIBLE",
+		"ALTER v SET DATA TYPE INT",
+		"CONVERT TO CHARACTER SET utf8mb4",
+		"DROP PRIMARY KEY, ADD PRIMARY KEY (v)",
+		"DROP INDEX `PRIMARY`",
+		"ADD PRIMARY KEY (v)",
+		"ADD CONSTRAINT p PRIMARY KEY (v)",
+		"ENGINE=BLACKHOLE",
+		"COMMENT='x' ENGINE = Blackhole",
+		"COMMENT='x' UNION=(a, b)",
+		"ADD SYSTEM VERSIONING",
+		"ADD `index` INT",
+		"SOMETHING NEW",
+	} {
+		if got := parseStatement("ALTER TABLE t "+sql, "db"); got.verb != verbAlter {
+			t.Errorf("%q: verb %d, want %d", sql, got.verb, verbAlter)
+		}
+	}
+	for sql, want := range map[string]statementVerb{
+		"ALTER IGNORE TABLE t ADD UNIQUE (v)":        verbAlter,
+		"ALTER ONLINE IGNORE TABLE t ADD UNIQUE (v)": verbAlter,
+		"ALTER ONLINE TABLE t ADD UNIQUE (v)":        verbOther,
+		"DROP INDEX `primary` ON t":                  verbAlter,
+	} {
+		if got := parseStatement(sql, "db"); got.verb != want {
+			t.Errorf("%q: verb %d, want %d", sql, got.verb, want)
+		}
+	}
+	for _, sql := range []string{"ALTER TABLE t ADD INDEX (v), DROP KEY i", "ALTER TABLE t DROP CONSTRAINT c", "DROP INDEX IF EXISTS i ON t"} {
+		if !parseStatement(sql, "db").dropsKey {
+			t.Errorf("%q: the index that goes is not seen", sql)
+		}
 	}
 }
 
