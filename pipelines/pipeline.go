@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"rowfall/binlog"
 	"rowfall/binlog/dump"
 	"rowfall/binlog/mysql"
 	"rowfall/sink"
@@ -112,7 +113,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 		Logger:   p.log,
 	}, l.progress.Position)
 	if err != nil {
-		return fmt.Errorf("follow binlog from %s: %w", l.progress.Position, err)
+		return final(fmt.Errorf("follow binlog from %s: %w", l.progress.Position, err))
 	}
 	defer func() { _ = l.stream.Close() }()
 	if got := l.stream.Server().UUID; got != conn.Server().UUID {
@@ -134,8 +135,11 @@ func (p *Pipeline) standBy() error {
 	return stop("--from %s: the node is a replica and its position is its upstream's; promote it first, then start with --from", from)
 }
 
-// final makes an error of the server a StopError if no later try can go better.
+// final makes an error of the source a StopError if no later try can go better.
 func final(err error) error {
+	if errors.As(err, new(*binlog.RefusedError)) {
+		return &StopError{err}
+	}
 	var se *mysql.ServerError
 	if errors.As(err, &se) && se.Code == mysql.CodeBinlogMissing {
 		if strings.Contains(se.Message, "same server_") {
