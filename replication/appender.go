@@ -154,6 +154,7 @@ func (a *appender) tick() {
 			}
 		}
 	}
+	a.keys.Tidy()
 	a.n.replicas.dropSilent(now)
 	a.n.snaps.requestIfLarge()
 }

@@ -47,7 +47,7 @@ type Options struct {
 	Now func() int64
 }
 
-// Keyspace is one database. Stage, Publish, Discard, Expired, Snapshot and
+// Keyspace is one database. Stage, Publish, Discard, Tidy, Expired, Snapshot and
 // Loader belong to one goroutine, the writer; all other methods may be called
 // from any.
 type Keyspace struct {
@@ -206,6 +206,29 @@ func (k *Keyspace) count(r record, by int) {
 // Discard drops the staged unit; nothing of it remains. Without one it does
 // nothing.
 func (k *Keyspace) Discard() { k.drop() }
+
+// tidyAtOnce bounds what one Tidy frees, in steps of some megabytes: to unmap
+// them all takes some milliseconds.
+const tidyAtOnce = 64
+
+// Tidy gives back memory that nobody looks at any more. Publish does that, too,
+// a little at a time: the writer calls Tidy now and then for those times when
+// there is nothing to publish.
+func (k *Keyspace) Tidy() {
+	if k.stage.active {
+		return
+	}
+	for range tidyAtOnce {
+		if !k.arena.Advance() {
+			break
+		}
+	}
+	if now := k.arena.Stats(); now != k.memory {
+		k.mu.Lock()
+		k.memory = now
+		k.mu.Unlock()
+	}
+}
 
 func (k *Keyspace) dueKey(at int64, key string) []byte {
 	k.stage.scratch = binary.BigEndian.AppendUint64(k.stage.scratch[:0], uint64(at))

@@ -131,6 +131,7 @@ func (l *Loader) add(kind Kind, key []byte, expireAt int64, fill func(e *value.E
 	k.mu.Lock()
 	k.table.put(hash, rec, at, e.Big)
 	k.count(rec, 1)
+	k.memory = k.arena.Stats()
 	k.mu.Unlock()
 	if expireAt != 0 {
 		k.due.Set(dueEpoch, k.dueKey(expireAt, rec.key()), nil)

@@ -127,6 +127,9 @@ func (k *Keyspace) drop() {
 		}
 	}
 	k.stage.reset()
+	// Units may be refused again and again, a full disk's for one.
+	for k.arena.Advance() {
+	}
 }
 
 // store puts what the editor made into the arena as a record. If the arena

@@ -54,14 +54,14 @@ func (a *Arena) ReleaseHold(h *Hold) {
 // Advance retires the chunks that have become empty, and gives those and other
 // places that were freed before to new records, as far as nobody can look at
 // them any more. The owner calls it when what it freed cannot be found any more.
-// It does a bounded amount of work.
-func (a *Arena) Advance() {
+// It does a bounded amount of work, and says whether another call can do more.
+func (a *Arena) Advance() (more bool) {
 	ends := len(a.dying) > 0 || len(a.pending) >= batchSize
 	if ends {
 		a.endEpoch()
 	}
 	if len(a.retired) == 0 && len(a.batches) == 0 && len(a.kept) == 0 {
-		return
+		return false
 	}
 	was := len(a.past)
 	for len(a.past) > 0 && a.past[0].readers.Load() == 0 {
@@ -72,6 +72,7 @@ func (a *Arena) Advance() {
 		oldest = a.past[0].number
 	}
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.released {
 		// What the hold has kept is looked at again.
 		a.batches = append(a.kept, a.batches...)
@@ -82,7 +83,7 @@ func (a *Arena) Advance() {
 		a.settle(oldest)
 		a.reclaim(oldest)
 	}
-	a.mu.Unlock()
+	return a.unsettled
 }
 
 func (a *Arena) endEpoch() {

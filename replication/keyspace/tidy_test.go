@@ -1,0 +1,78 @@
+package keyspace
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"rowfall/replication/keyspace/arena"
+	"rowfall/replication/resp"
+)
+
+// A unit that is refused or discarded gives all of its memory back at once. It
+// once waited for the next Publish, so a node with a full disk grew with every
+// attempt of a pipeline.
+func TestDiscardKeepsNothing(t *testing.T) {
+	var many []byte
+	for i := range 2_000 {
+		many = resp.AppendCommand(many, "SET", fmt.Sprint("many:", i), strings.Repeat("x", 900))
+	}
+	for name, unit := range map[string][]byte{
+		"many small": many,
+		"one large":  resp.AppendCommand(nil, "SET", "blob", strings.Repeat("x", 6<<20)),
+		"large ones": resp.AppendCommand(resp.AppendCommand(nil, "SET", "a", strings.Repeat("x", 3<<20)), "SET", "a", strings.Repeat("x", 4<<20)),
+		"refused":    append(many[:len(many):len(many)], "*1\r\n$7\r\nNOTHING\r\n"...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKeyspace(Options{}, arena.Options{Poison: true})
+			k.mustStage(t, sets(0, 100))
+			k.Publish()
+			before := k.arena.Stats()
+			for n := range 3 {
+				if err := k.Stage(unit, 1); (err != nil) != (name == "refused") {
+					t.Fatal(err)
+				}
+				k.Discard()
+				s := k.arena.Stats()
+				if s.Live != before.Live || s.Waiting != 0 || s.Mapped > before.Mapped+1<<20 {
+					t.Fatalf("after %d times: %+v; before: %+v", n+1, s, before)
+				}
+			}
+			if k.Len() != 100 {
+				t.Errorf("%d keys of 100", k.Len())
+			}
+		})
+	}
+}
+
+// Without any unit more, what FLUSHALL and the end of a snapshot leave goes back,
+// and a loader's keys are counted. Only Publish did that once: an idle node kept
+// it all, and one that had just loaded said that it had no data.
+func TestTidy(t *testing.T) {
+	const n = 4_000
+	k := newKeyspace(Options{}, arena.Options{Chunk: 64 << 10, Poison: true})
+	l := k.Loader()
+	for i := range n {
+		if err := l.String(fmt.Append(nil, "key:", i), make([]byte, 500), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m := k.Memory(); m.Live < n*500 || m != k.arena.Stats() {
+		t.Errorf("loaded: %+v", m)
+	}
+	s := k.Snapshot()
+	k.mustStage(t, resp.AppendCommand(nil, "FLUSHALL"))
+	k.Publish()
+	k.Tidy()
+	if m := k.Memory(); m.Waiting < n*500 {
+		t.Errorf("held by a snapshot: %+v", m)
+	}
+	keys := 0
+	if err := s.Each(func(Entry) error { keys++; return nil }); err != nil || keys != n {
+		t.Errorf("the snapshot has %d keys, %v", keys, err)
+	}
+	k.Tidy()
+	if m := k.Memory(); m.Live != 0 || m.Waiting != 0 || m.Mapped > 1<<20 {
+		t.Errorf("at the end: %+v", m)
+	}
+}
