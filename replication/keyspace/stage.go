@@ -62,10 +62,9 @@ func (st *stage) reset() {
 		st.edit.Buf = nil
 	}
 	st.edit.Reset()
-	clear(st.args[:cap(st.args)])
-	clear(st.members[:cap(st.members)])
-	if cap(st.args) > restSize/64 {
-		st.args, st.members, st.scores = nil, nil, nil
+	st.args, st.members = value.Rest(st.args), value.Rest(st.members)
+	if cap(st.scores) > restSize/64 {
+		st.scores = nil
 	}
 }
 

@@ -45,8 +45,21 @@ type Editor struct {
 // Reset lets go of the last result and of the last edit's arguments.
 func (e *Editor) Reset() {
 	e.Big = nil
-	clear(e.pairs[:cap(e.pairs)])
-	clear(e.all[:cap(e.all)])
+	e.pairs, e.all = Rest(e.pairs), Rest(e.all)
+}
+
+// restWidth is for how many arguments scratch space is kept.
+const restWidth = 1024
+
+// Rest empties scratch space for the next unit, so that it holds no unit's bytes.
+// All of it is cleared each time: what a wide command needed is let go of, or every
+// later unit would pay for it.
+func Rest(scratch [][]byte) [][]byte {
+	if cap(scratch) > restWidth {
+		return nil
+	}
+	clear(scratch[:cap(scratch)])
+	return scratch[:0]
 }
 
 func (e *Editor) begin() { e.base, e.fields, e.Big = len(e.Buf), -1, nil }
