@@ -277,23 +277,15 @@ func (a *appender) snapshotPoint() (point, error) {
 	return point{a.keys.Snapshot(), a.store.End(), a.n.identity().History.ID(), a.store.Generation()}, nil
 }
 
-// become makes id durable and then true.
+// become makes id durable and then true, but for its completeness, which is SetComplete's.
 func (a *appender) become(id identity.State) error {
-	id.Boot = identity.BootID()
-	if err := id.Save(a.n.c.Dir); errors.Is(err, syscall.ENOSPC) {
-		return err // nothing is changed
-	} else if err != nil {
-		return a.fail(err)
+	a.n.saving.Lock()
+	was, err := a.saveLocked(id)
+	a.n.saving.Unlock()
+	if err != nil {
+		return err
 	}
-	was := a.n.identity()
-	a.n.state.Lock()
-	a.n.state.id = id
-	a.role, a.term = roleOf(id)
-	if was.Term != id.Term {
-		close(a.n.state.changed)
-		a.n.state.changed = make(chan struct{})
-	}
-	a.n.state.Unlock()
+	id = a.n.identity()
 	a.n.judge()
 	a.n.log.Info().Stringer("role", a.role).Uint64("term", id.Term).Str("upstream", id.Upstream).Stringer("offset", a.store.End()).
 		Str("replid", string(id.History.ID())).Str("was_replid", string(was.History.ID())).Msg("identity changed")
@@ -302,6 +294,27 @@ func (a *appender) become(id identity.State) error {
 		a.n.replicas.dropAll("the replication id changed")
 	}
 	return nil
+}
+
+// saveLocked is become's part under n.saving.
+func (a *appender) saveLocked(id identity.State) (was identity.State, err error) {
+	was = a.n.identity()
+	id.Boot = identity.BootID()
+	id.Complete, id.CompleteAt = was.Complete, was.CompleteAt
+	if err := id.Save(a.n.c.Dir); errors.Is(err, syscall.ENOSPC) {
+		return was, err // nothing is changed
+	} else if err != nil {
+		return was, a.fail(err)
+	}
+	a.n.state.Lock()
+	a.n.state.id = id
+	a.role, a.term = roleOf(id)
+	if was.Term != id.Term {
+		close(a.n.state.changed)
+		a.n.state.changed = make(chan struct{})
+	}
+	a.n.state.Unlock()
+	return was, nil
 }
 
 // errDropped is why a node that freed its data for a full resync does nothing else.
@@ -430,6 +443,8 @@ func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, a
 	if a.role != Replica || t != a.term {
 		return ErrDemoted
 	}
+	a.n.saving.Lock()
+	defer a.n.saving.Unlock()
 	a.n.snaps.Lock()
 	defer a.n.snaps.Unlock()
 	// PSYNC is decided under this lock, so nobody gets new bytes for an old id or the other way round.
@@ -438,6 +453,7 @@ func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, a
 	id := a.n.state.id
 	id.History = identity.NewHistory(newID)
 	id.Pending, id.PendingAt = true, at
+	id.Complete, id.CompleteAt = true, at
 	id.Boot = identity.BootID()
 	if err := id.Save(a.n.c.Dir); err != nil {
 		return a.fail(err)
@@ -469,7 +485,7 @@ func (a *appender) drop(t Term) error {
 	if a.role != Replica || t != a.term {
 		return ErrDemoted
 	}
-	a.n.SetComplete(false)
+	a.n.showComplete(false)
 	a.dropped = true
 	a.keys = a.n.newKeyspace()
 	a.n.keys.Store(a.keys)

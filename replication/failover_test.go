@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
+	"rowfall/replication/identity"
 )
 
 func failoverTo(t *testing.T, from, to string, more ...any) {
@@ -247,5 +249,43 @@ func TestFailoverRefused(t *testing.T) {
 	eventually(t, "it is the master again", func() bool { role, now := n.Role(); return role == replication.Master && now == term+2 })
 	if st := n.Status(); st.ID == id || st.PreviousID != id || st.PreviousTo != at || st.Failover != "no-failover" {
 		t.Errorf("got %+v", st)
+	}
+}
+
+// Both were restarted between the question and the answer. The target has no
+// upstream then, and takes over with the data that it kept.
+func TestFailoverToARestartedReplica(t *testing.T) {
+	ca, cb := config(t), config(t)
+	a, stopA := complete(t, ca)
+	fill(t, a, "a", 10)
+	cb.ReplicaOf = a.Addr()
+	b, stopB := start(t, cb)
+	online(t, b)
+	equal(t, a.Addr(), b.Addr())
+	ca.Listen, cb.Listen = a.Addr(), b.Addr()
+	stopA()
+	stopB()
+	if err := os.WriteFile(filepath.Join(ca.Dir, "failover"), []byte(cb.Listen+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id, err := identity.Load(ca.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id.Upstream = cb.Listen
+	id.Term++
+	if err := id.Save(ca.Dir); err != nil {
+		t.Fatal(err)
+	}
+	b, _ = start(t, cb)
+	a, _ = start(t, ca)
+	eventually(t, "the role changed", func() bool {
+		role, _ := b.Role()
+		return role == replication.Master && a.Status().Failover == "no-failover"
+	})
+	apply(t, b, unit("SET", "after", "1"))
+	equal(t, b.Addr(), a.Addr())
+	if got := b.Status().FullSyncs; got != 0 {
+		t.Errorf("%d full resyncs", got)
 	}
 }

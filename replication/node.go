@@ -130,6 +130,9 @@ type Node struct {
 	publishing sync.RWMutex           // held by the appender while it publishes, by EXEC while it reads one moment
 	refusal    atomic.Pointer[string] // the error that commands that need the data get; nil: they are answered
 
+	// saving is held while the identity file is changed: by the appender, and by
+	// SetComplete. It is taken before state and before the snapshots' lock.
+	saving   sync.Mutex
 	state    state
 	appender *appender
 	snaps    *snapshots
@@ -153,13 +156,14 @@ type Node struct {
 	}
 }
 
-// state is what the appender alone changes and everybody reads.
+// state is what the appender changes, SetComplete its part of it, and everybody reads.
 type state struct {
 	sync.Mutex
 	id       identity.State // as it is on disk
-	complete bool
-	advice   string        // what to do about a directory that seems lost; empty: it does not
-	changed  chan struct{} // closed and replaced when role or term change
+	complete bool           // differs from id's while data were dropped for others
+	over     bool           // the clean mark is written: id changes no more
+	advice   string         // what to do about a directory that seems lost; empty: it does not
+	changed  chan struct{}  // closed and replaced when role or term change
 }
 
 // Open locks the directory against a second owner, recovers what is in it and
@@ -260,12 +264,18 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) logStart() {
 	role, term := n.Role()
 	n.log.Info().Str("listen", n.Addr()).Str("dir", n.c.Dir).Stringer("role", role).Uint64("term", uint64(term)).
-		Str("replid", string(n.identity().History.ID())).Stringer("offset", n.Offset()).Int("keys", n.Keyspace().Len()).Msg("node started")
+		Str("replid", string(n.identity().History.ID())).Stringer("offset", n.Offset()).Int("keys", n.Keyspace().Len()).
+		Bool("complete", n.isComplete()).Msg("node started")
 }
 
 // stopCleanly leaves a directory that starts fast and keeps its replication id.
 // No goroutine of the node runs any more.
 func (n *Node) stopCleanly() error {
+	n.saving.Lock() // the owner may still call SetComplete
+	defer n.saving.Unlock()
+	n.state.Lock()
+	n.state.over = true
+	n.state.Unlock()
 	if n.appender.err != nil {
 		return nil // what is on disk is not known for certain: no clean mark
 	}
@@ -397,9 +407,40 @@ func isFull(err error) bool {
 }
 
 // SetComplete says whether the data are all there. Until they are, PSYNC is
-// answered LOADING. A node starts incomplete; a full or partial resync with its
-// upstream completes it.
+// answered LOADING. A fresh directory is incomplete, a full or partial resync
+// with its upstream completes it, and a restart begins with what was true at the
+// stop: a replica whose upstream is gone for good can then be promoted.
 func (n *Node) SetComplete(complete bool) {
+	n.saving.Lock()
+	defer n.saving.Unlock()
+	n.keepComplete(complete)
+	n.showComplete(complete)
+}
+
+// keepComplete makes the next start begin with it. The caller holds n.saving. If
+// it cannot be kept, the next start asks the owner, as for a fresh directory.
+func (n *Node) keepComplete(complete bool) {
+	n.state.Lock()
+	id, over := n.state.id, n.state.over
+	n.state.Unlock()
+	if over || id.Complete == complete {
+		return
+	}
+	id.Complete, id.CompleteAt = complete, 0
+	if complete {
+		id.CompleteAt = n.store.End()
+	}
+	if err := id.Save(n.c.Dir); err != nil {
+		n.log.Error().Err(err).Bool("complete", complete).Msg("cannot keep for the next start whether the data are complete")
+		return
+	}
+	n.state.Lock()
+	n.state.id = id
+	n.state.Unlock()
+}
+
+// showComplete makes it true for this run only.
+func (n *Node) showComplete(complete bool) {
 	n.state.Lock()
 	was := n.state.complete
 	n.state.complete = complete

@@ -59,10 +59,13 @@ func (n *Node) settleIdentity(id identity.State, restored, fresh bool) error {
 			Msg("the last stop may have lost written bytes: a new replication id begins")
 	}
 	id.Clean, id.CleanEnd, id.Boot = false, 0, boot
+	if id.CompleteAt > end { // what completed them is lost
+		id.Complete, id.CompleteAt = false, 0
+	}
 	if err := id.Save(n.c.Dir); err != nil {
 		return err
 	}
-	n.state.id = id
+	n.state.id, n.state.complete = id, id.Complete
 	return nil
 }
 

@@ -3,12 +3,14 @@ package replication_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"rowfall/replication"
+	"rowfall/replication/identity"
 	"rowfall/replication/stream"
 )
 
@@ -260,6 +262,69 @@ func TestRestartedReplicaContinues(t *testing.T) {
 	equal(t, a.Addr(), b.Addr())
 	if st := a.Status(); st.FullSyncs != 1 || st.PartialSyncs != 1 {
 		t.Errorf("got %+v", st)
+	}
+}
+
+// The upstream is gone for good and the node in the middle was killed, in another
+// boot: promoted it serves what it has, and those below it go on, without any
+// owner that could say once more that the data are complete.
+func TestRestartedReplicaIsPromoted(t *testing.T) {
+	a, stopA := complete(t, config(t))
+	fill(t, a, "a", 50)
+	rc := config(t)
+	rc.ReplicaOf = a.Addr()
+	b, stopB := start(t, rc)
+	online(t, b)
+	below, _ := follow(t, b.Addr())
+	equal(t, a.Addr(), below.Addr())
+	rc.Listen = b.Addr()
+	killed := copyDir(t, rc.Dir)
+	stopA()
+	stopB()
+	rc.Dir = killed
+	otherBoot(t, killed)
+	b, _ = start(t, rc)
+	r := dialRaw(t, b.Addr())
+	if got := r.do("REPLICAOF", "NO", "ONE"); got != "+OK" {
+		t.Fatal(got)
+	}
+	apply(t, b, unit("SET", "after", "1"))
+	late, _ := follow(t, b.Addr())
+	equal(t, b.Addr(), late.Addr())
+	equal(t, b.Addr(), below.Addr())
+	if st := b.Status(); !st.Complete || st.FullSyncs != 1 {
+		t.Errorf("got %+v", st)
+	}
+}
+
+// A log that ends before the data were complete, because the end was lost, holds
+// half of them: nobody gets it until the owner says so again.
+func TestCompletenessGoesWithTheBytes(t *testing.T) {
+	c := config(t)
+	n, stop := start(t, c)
+	fill(t, n, "a", 10)
+	half := copyDir(t, c.Dir)
+	fill(t, n, "b", 10)
+	n.SetComplete(true)
+	n.SetComplete(true)
+	whole := copyDir(t, c.Dir)
+	n.SetComplete(false) // it is emptied and built anew
+	anew := copyDir(t, c.Dir)
+	stop()
+	id, err := os.ReadFile(filepath.Join(whole, identity.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(half, identity.FileName), id, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]bool{half: false, whole: true, anew: false} {
+		c.Dir = dir
+		n, stop := start(t, c)
+		if got := n.Status().Complete; got != want {
+			t.Errorf("at %s it is complete: %v, want %v", n.Offset(), got, want)
+		}
+		stop()
 	}
 }
 

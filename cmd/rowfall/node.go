@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"rowfall/pipelines"
@@ -74,16 +76,37 @@ func runNode(ctx context.Context, logging *logFlags, f nodeFlags) error {
 	}
 	began := time.Now()
 	log.Info().Str("listen", node.Addr()).Str("dir", f.dir).Msg("node is open")
-	if role, _ := node.Role(); role == replication.Master {
-		if commands.Complete() {
-			node.SetComplete(true)
-		} else {
-			log.Warn().Msg("the node is a master without complete data: replicas are answered LOADING; give it some with REPLICAOF host port, then promote it with REPLICAOF NO ONE")
-		}
-	}
+	ctx, cancel := context.WithCancel(ctx)
+	var judge sync.WaitGroup
+	defer judge.Wait()
+	defer cancel()
+	judge.Go(func() { judgeData(ctx, node, commands, log) })
 	if err := node.Run(ctx); err != nil && !errors.Is(err, replication.ErrClosed) {
 		return fmt.Errorf("run node: %w", err)
 	}
 	log.Info().Dur("after", time.Since(began)).Msg("node is closed")
 	return nil
+}
+
+// judgeData says, whenever the node is or becomes a master, whether its data are
+// complete: those of a pipeline tell themselves. Of others the node knows.
+func judgeData(ctx context.Context, node *replication.Node, commands *pipelines.Commands, log zerolog.Logger) {
+	for {
+		changed := node.RoleChanged()
+		if role, _ := node.Role(); role == replication.Master {
+			if st := node.Status(); commands.Complete() {
+				node.SetComplete(true)
+			} else if st.Keys > 0 {
+				node.SetComplete(false)
+			}
+			if !node.Status().Complete {
+				log.Warn().Msg("the node is a master without complete data: replicas are answered LOADING; give it some with REPLICAOF host port, then promote it with REPLICAOF NO ONE")
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
 }

@@ -32,6 +32,11 @@ type State struct {
 	Term     uint64 // grows with every change of role
 	Boot     string // the machine's boot under which bytes were last written
 
+	// Complete says that the data were whole at CompleteAt, and what came later
+	// keeps them so. A restart that lost bytes from before it does not count on it.
+	Complete   bool
+	CompleteAt stream.Offset
+
 	// Clean is set by a stop that had everything on disk, up to and including
 	// CleanEnd. It is gone from the file before the first new byte is written.
 	Clean    bool
@@ -93,6 +98,7 @@ func (s State) Append(dst []byte) []byte {
 	}
 	dst = fmt.Appendf(dst, "upstream %s\n", orNone(s.Upstream))
 	dst = fmt.Appendf(dst, "term %d\n", s.Term)
+	dst = fmt.Appendf(dst, "complete %s\n", offsetOrNone(s.Complete, s.CompleteAt))
 	dst = fmt.Appendf(dst, "boot %s\n", orNone(s.Boot))
 	dst = fmt.Appendf(dst, "clean %s\n", offsetOrNone(s.Clean, s.CleanEnd))
 	dst = fmt.Appendf(dst, "pending %s\n", offsetOrNone(s.Pending, s.PendingAt))
@@ -148,6 +154,9 @@ func (p *parser) state() (State, error) {
 	}
 	s.Upstream = p.text("upstream")
 	s.Term = uint64(p.offset(p.value("term")))
+	if v := p.optional("complete"); v != "" {
+		s.Complete, s.CompleteAt = true, p.offset(v)
+	}
 	s.Boot = p.text("boot")
 	if v := p.text("clean"); v != "" {
 		s.Clean, s.CleanEnd = true, p.offset(v)
@@ -192,6 +201,14 @@ func (p *parser) text(name string) string {
 		return ""
 	}
 	return v
+}
+
+// optional is text for a line that older files do not have.
+func (p *parser) optional(name string) string {
+	if len(p.lines) == 0 || !strings.HasPrefix(p.lines[0], name+" ") {
+		return ""
+	}
+	return p.text(name)
 }
 
 func (p *parser) id(v string) ID {

@@ -14,7 +14,7 @@ import (
 func sample() identity.State {
 	return identity.State{
 		History:  identity.NewHistory(a).Begin(b, 300).Begin(c, 600),
-		Upstream: "10.0.0.1:6379", Term: 7, Boot: "some-boot",
+		Upstream: "10.0.0.1:6379", Term: 7, Boot: "some-boot", Complete: true, CompleteAt: 11,
 		Clean: true, CleanEnd: 900, Pending: true, PendingAt: 12,
 	}
 }
