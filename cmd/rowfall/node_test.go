@@ -17,12 +17,12 @@ func TestNodePromotedAfterAKill(t *testing.T) {
 	servertest.Need(t, servers.RedisStable)
 	upstream := servertest.Cache(t, servers.RedisStable, servers.CacheOptions{})
 	up := redis.NewClient(&redis.Options{Addr: upstream.Addr()})
-	defer up.Close() //nolint:errcheck // only asked
+	defer up.Close()
 	must(t, up.Set(t.Context(), "k", "v", 0).Err())
 	addr := testAddr(t)
 	p := startProcess(t, addr, "node", "--listen", addr, "--dir", t.TempDir(), "--replicaof", upstream.Addr())
 	node := redis.NewClient(&redis.Options{Addr: addr})
-	defer node.Close() //nolint:errcheck // only asked
+	defer node.Close()
 	waitFor(t, "the node has the data", func(ctx context.Context) (bool, error) { return has(ctx, node) })
 	must(t, upstream.Kill())
 	p.kill()
@@ -31,7 +31,7 @@ func TestNodePromotedAfterAKill(t *testing.T) {
 	host, port, _ := net.SplitHostPort(addr)
 	below := servertest.Cache(t, servers.RedisStable, servers.CacheOptions{Args: []string{"--replicaof", host + " " + port}})
 	c := redis.NewClient(&redis.Options{Addr: below.Addr()})
-	defer c.Close() //nolint:errcheck // only asked
+	defer c.Close()
 	waitFor(t, "a replica of it has the data", func(ctx context.Context) (bool, error) { return has(ctx, c) })
 }
 
