@@ -116,7 +116,7 @@ func (rs *replicas) dropAll(why string) {
 	defer rs.Unlock()
 	for r := range rs.all {
 		rs.n.log.Info().Str("replica", r.addr).Str("why", why).Msg("replica dropped")
-		r.s.conn.Close() // its goroutines see the end and say so
+		r.s.cut() // its goroutines see the end and say so
 		r.cancel()
 	}
 }
@@ -133,7 +133,7 @@ func (rs *replicas) dropSilent(now time.Time) {
 		}
 		if silent := now.Sub(time.Unix(0, r.heard.Load())); silent > rs.n.timeout() {
 			rs.n.log.Warn().Str("replica", r.addr).Dur("silent", silent).Stringer("state", st).Msg("replica timed out")
-			r.s.conn.Close() // its goroutines see the end and say so
+			r.s.cut() // its goroutines see the end and say so
 			r.cancel()
 		}
 	}

@@ -21,6 +21,7 @@ const (
 	flushAt       = 256 << 10 // reply bytes that are sent before the pipeline ends
 	keepReply     = 1 << 20   // a larger reply buffer is not kept
 	maxQueued     = 64 << 20  // argument bytes between MULTI and EXEC
+	handshakeTime = 10 * time.Second
 )
 
 // clients are the open sessions.
@@ -58,14 +59,11 @@ func (cs *clients) accept(ctx context.Context, l net.Listener) {
 	}
 }
 
-// open starts a session, or says that there are too many.
+// open starts a session, or says that there are too many. It reads and writes
+// nothing itself: whoever connects next must not wait for this peer.
 func (cs *clients) open(ctx context.Context, conn net.Conn) {
 	cs.n.stats.connections.Add(1)
-	under := conn
-	if t, ok := conn.(*tls.Conn); ok {
-		under = t.NetConn()
-	}
-	if tcp, ok := under.(*net.TCPConn); ok {
+	if tcp, ok := socket(conn).(*net.TCPConn); ok {
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 20 * time.Second, Count: 3})
 	}
 	s := &session{n: cs.n, conn: conn, r: resp.NewReader(conn, sessionBuffer), proto: 2, authed: cs.n.c.Password == "", opened: time.Now()}
@@ -76,9 +74,15 @@ func (cs *clients) open(ctx context.Context, conn net.Conn) {
 	if int64(len(cs.all)) >= cs.n.settings.maxClients.Load() || ctx.Err() != nil {
 		cs.Unlock()
 		cs.n.stats.rejected.Add(1)
-		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = conn.Write(resp.AppendError(nil, "ERR max number of clients reached"))
-		conn.Close()
+		if socket(conn) != conn { // TLS: a word would take a handshake
+			conn.Close()
+			return
+		}
+		cs.wg.Go(func() {
+			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+			_, _ = conn.Write(resp.AppendError(nil, "ERR max number of clients reached"))
+			conn.Close()
+		})
 		return
 	}
 	cs.nextID++
@@ -90,6 +94,18 @@ func (cs *clients) open(ctx context.Context, conn net.Conn) {
 		s.serve(ctx)
 	})
 }
+
+// socket is the connection below TLS, or conn itself.
+func socket(conn net.Conn) net.Conn {
+	if t, ok := conn.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return conn
+}
+
+// cut ends the session's connection; its goroutines see the end. It does not wait
+// for a stuck peer as the farewell of TLS does.
+func (s *session) cut() { socket(s.conn).Close() }
 
 func (cs *clients) remove(s *session) {
 	s.conn.Close() // whatever it says, the session is over
@@ -103,7 +119,7 @@ func (cs *clients) kill(match func(*session) bool) int {
 	count := 0
 	for _, s := range cs.list() {
 		if match(s) {
-			s.conn.Close() // its goroutine sees the end
+			s.cut()
 			count++
 		}
 	}
@@ -168,6 +184,10 @@ type queue struct {
 func (s *session) serve(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := s.handshake(ctx); err != nil {
+		s.n.log.Debug().Err(err).Stringer("client", s.conn.RemoteAddr()).Msg("no TLS with a client")
+		return
+	}
 	for !s.closed {
 		args, _, err := s.r.ReadCommand()
 		if err != nil {
@@ -198,6 +218,18 @@ func (s *session) serve(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// handshake is that of TLS, for which a peer has a moment only: until then it has
+// shown nothing, and takes one of the connections that maxclients allows.
+func (s *session) handshake(ctx context.Context) error {
+	t, ok := s.conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, min(handshakeTime, s.n.timeout()))
+	defer cancel()
+	return t.HandshakeContext(ctx)
 }
 
 // flush sends the replies. A client that does not take them for the time-out is

@@ -3,10 +3,14 @@ package replication_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"io"
 	"net"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -205,4 +209,51 @@ func TestTLS(t *testing.T) {
 	rc.ReplicaOf, rc.UpstreamTLS = a.Addr(), &tls.Config{RootCAs: x509.NewCertPool()}
 	d, _ := start(t, rc)
 	eventually(t, "it says why", func() bool { return strings.Contains(d.Status().Upstream.Err, "certificate") })
+}
+
+// A peer that connects and says nothing, where TLS wants a handshake first, is
+// nobody else's matter: not below the limit of connections, not above it, where
+// it once kept everybody waiting, and not for the stop.
+func TestSilentPeerOfTLS(t *testing.T) {
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	ask := func(addr string) (*tls.Conn, error) {
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", addr, &tls.Config{RootCAs: roots})
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() { conn.Close() })
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if _, err = conn.Write(unit("PING")); err == nil {
+			_, err = io.ReadFull(conn, make([]byte, len("+PONG\r\n")))
+		}
+		return conn, err
+	}
+	c := config(t)
+	c.TLS = &tls.Config{Certificates: server.TLS.Certificates}
+	c.MaxClients = 2
+	n, stop := start(t, c)
+	dialRaw(t, n.Addr()) // it stays silent
+	second, err := ask(n.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	third := dialRaw(t, n.Addr())
+	if b, err := io.ReadAll(third.r); len(b) > 0 {
+		t.Errorf("who is one too many is told %q, %v", b, err)
+	}
+	second.Close()
+	eventually(t, "the next one is served", func() bool { _, err := ask(n.Addr()); return err == nil })
+	stop()
+
+	c = config(t)
+	c.TLS = &tls.Config{Certificates: server.TLS.Certificates}
+	c.Timeout = 50 * time.Millisecond
+	n, _ = start(t, c)
+	silent := dialRaw(t, n.Addr())
+	if _, err := silent.r.ReadByte(); errors.Is(err, os.ErrDeadlineExceeded) || err == nil {
+		t.Errorf("it may stay: %v", err)
+	}
 }
