@@ -1,6 +1,8 @@
 package replication_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"rowfall/replication/identity"
@@ -20,16 +22,24 @@ func otherBoot(t *testing.T, dir string) {
 	}
 }
 
-// pending makes a directory look as if a full resync at that offset had been
-// interrupted before the log began anew.
-func pending(t *testing.T, dir string, at stream.Offset) {
+// resynced makes the directory to look as if a full resync to the data, the id and
+// the upstream of the directory from had been interrupted: its file is complete, the
+// identity says so, and nothing else has been done.
+func resynced(t *testing.T, from, to string, at stream.Offset) {
 	t.Helper()
-	id, err := identity.Load(dir)
+	id, err := identity.Load(from)
 	if err != nil {
 		t.Fatal(err)
 	}
+	file, err := os.ReadFile(snapshotsIn(t, from)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(to, "resync.new"), file, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	id.Clean, id.CleanEnd, id.Pending, id.PendingAt = false, 0, true, at
-	if err := id.Save(dir); err != nil {
+	if err := id.Save(to); err != nil {
 		t.Fatal(err)
 	}
 }

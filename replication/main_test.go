@@ -72,6 +72,12 @@ func start(t *testing.T, c replication.Config) (n *replication.Node, stop func()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return n, run(t, n)
+}
+
+// run runs a node that was opened until the test ends or stop is called.
+func run(t *testing.T, n *replication.Node) (stop func()) {
+	t.Helper()
 	done := make(chan error, 1)
 	go func() { done <- n.Run(context.Background()) }()
 	stopped := false
@@ -88,7 +94,7 @@ func start(t *testing.T, c replication.Config) (n *replication.Node, stop func()
 		}
 	}
 	t.Cleanup(stop)
-	return n, stop
+	return stop
 }
 
 // complete is start for a master that may be followed.

@@ -349,31 +349,46 @@ func TestFullResyncInTheMiddle(t *testing.T) {
 	}
 }
 
-// A crash between the steps of a full resync leaves the old or the new data.
+// A crash in the middle of a full resync leaves the new data's file without its
+// name, and beside it the old data with their log: the start finishes the resync.
 func TestInterruptedResyncIsFinished(t *testing.T) {
 	a, _ := complete(t, config(t))
 	fill(t, a, "a", 50)
-	rc := config(t)
-	rc.ReplicaOf = a.Addr()
-	b, stop := start(t, rc)
+	ac := config(t)
+	ac.ReplicaOf = a.Addr()
+	b, stop := start(t, ac)
 	online(t, b)
-	at := b.Offset()
-	want := b.Keyspace().Len()
+	at, want := b.Status().Snapshot.Offset, b.Keyspace().Len()
 	stop()
-	pending(t, rc.Dir, at)
-	// The file has not got its name yet, and the log is still another one.
-	if err := os.Rename(snapshotsIn(t, rc.Dir)[0], rc.Dir+"/resync.new"); err != nil {
-		t.Fatal(err)
+
+	old, _ := complete(t, config(t))
+	fill(t, old, "old", 20)
+	rc := config(t)
+	rc.ReplicaOf = old.Addr()
+	b, stop = start(t, rc)
+	online(t, b)
+	fill(t, old, "older", 300) // so that its log is longer than the new one's offset
+	eventually(t, "it has all", func() bool { return b.Offset() == old.Offset() })
+	if b.Offset() <= at {
+		t.Fatalf("the old log ends at %d, the new one begins at %d", b.Offset(), at)
 	}
-	if err := os.RemoveAll(rc.Dir + "/log"); err != nil {
-		t.Fatal(err)
-	}
-	b, _ = start(t, rc)
+	stop()
+
+	resynced(t, ac.Dir, rc.Dir, at)
+	b, stop = start(t, rc)
 	if b.Keyspace().Len() != want || b.Offset() < at {
 		t.Errorf("%d keys at %d, want %d at %d", b.Keyspace().Len(), b.Offset(), want, at)
 	}
-	online(t, b)
-	if st := a.Status(); st.FullSyncs != 1 {
-		t.Errorf("got %+v", st)
+	equal(t, a.Addr(), b.Addr())
+	apply(t, a, unit("SET", "after", "it"))
+	equal(t, a.Addr(), b.Addr())
+	if st := a.Status(); st.FullSyncs != 1 || st.PartialSyncs != 1 {
+		t.Errorf("%d full and %d partial resyncs", st.FullSyncs, st.PartialSyncs)
+	}
+	stop()
+	b, _ = start(t, rc) // what was finished stays so
+	equal(t, a.Addr(), b.Addr())
+	if files := snapshotsIn(t, rc.Dir); len(files) != 1 {
+		t.Errorf("the snapshots are %v", files)
 	}
 }

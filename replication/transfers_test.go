@@ -1,0 +1,455 @@
+package replication_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+	"rowfall/replication"
+)
+
+// proxy passes connections on to addr, each for at most as many bytes towards
+// the one who connects as limit says.
+type proxy struct {
+	net.Listener
+	limit  atomic.Int64
+	passed atomic.Int64 // by the last connection that ended
+
+	hold int64         // so many bytes pass before release; 0: all
+	held chan struct{} // gets one for each connection that is held
+	open chan struct{} // closed by release
+
+	mu    sync.Mutex
+	conns []net.Conn
+	head  []byte // what passed first in the last connection
+	wg    sync.WaitGroup
+}
+
+func newProxy(t *testing.T, addr string, hold int64) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{Listener: l, hold: hold, held: make(chan struct{}, 100), open: make(chan struct{})}
+	p.limit.Store(1 << 40)
+	p.wg.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", addr)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			p.mu.Lock()
+			p.conns = append(p.conns, in, out)
+			p.mu.Unlock()
+			p.wg.Go(func() { _, _ = io.Copy(out, in); out.Close(); in.Close() })
+			p.wg.Go(func() { p.pass(in, out) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		p.release()
+		p.cut()
+		p.wg.Wait()
+	})
+	return p
+}
+
+func (p *proxy) addr() string { return p.Addr().String() }
+
+func (p *proxy) pass(in, out net.Conn) {
+	defer in.Close()
+	defer out.Close()
+	const begin = 200
+	head, _ := io.ReadAll(io.LimitReader(io.TeeReader(out, in), min(p.limit.Load(), begin)))
+	p.mu.Lock()
+	p.head = head
+	p.mu.Unlock()
+	passed := int64(len(head))
+	if p.hold > passed {
+		n, _ := io.CopyN(in, out, p.hold-passed)
+		passed += n
+		p.held <- struct{}{}
+		<-p.open
+	}
+	n, _ := io.CopyN(in, out, p.limit.Load()-passed)
+	p.passed.Store(passed + n)
+}
+
+// marked says whether the last snapshot that began to pass had a mark for its end.
+func (p *proxy) marked() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return bytes.Contains(p.head, []byte("$EOF:"))
+}
+
+// release lets pass what is held.
+func (p *proxy) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.open:
+	default:
+		close(p.open)
+	}
+}
+
+// cut closes every connection.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		c.Close()
+	}
+	p.conns = nil
+}
+
+const (
+	large = 16      // megabytes: more than all sockets on the way hold
+	part  = 4 << 20 // bytes of it
+)
+
+// throttled opens and runs a node of large data whose snapshots stop after a part
+// until something comes out of gate: an error makes the snapshot fail, nil or the
+// closed channel lets it go on.
+func throttled(t *testing.T) (n *replication.Node, gate chan error) {
+	t.Helper()
+	n, err := replication.Open(config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate = make(chan error)
+	n.SnapshotsThrough(func(w io.Writer) io.Writer { return &throttle{w, part, gate} })
+	run(t, n)
+	n.SetComplete(true)
+	t.Cleanup(func() { // before the node is stopped
+		select {
+		case <-gate:
+		default:
+			close(gate)
+		}
+	})
+	fill(t, n, "a", 500)
+	big(t, n, large)
+	return n, gate
+}
+
+type throttle struct {
+	w    io.Writer
+	left int
+	gate <-chan error
+}
+
+func (w *throttle) Write(p []byte) (int, error) {
+	if before := w.left; before > 0 {
+		if w.left -= len(p); w.left <= 0 {
+			if err := <-w.gate; err != nil {
+				return 0, err
+			}
+		}
+	}
+	return w.w.Write(p)
+}
+
+// sending waits until so many replicas are being sent a snapshot, all at once.
+func sending(t *testing.T, n *replication.Node, want int) {
+	t.Helper()
+	eventually(t, fmt.Sprint(want, " replicas in transfer"), func() bool {
+		count := 0
+		for _, r := range n.Status().Replicas {
+			if r.State == replication.ReplicaSending {
+				count++
+			}
+		}
+		return count == want
+	})
+}
+
+// replicaFrom has a real server follow addr from now on.
+func replicaFrom(t *testing.T, srv *servers.Cache, addr string) {
+	t.Helper()
+	host, port, _ := net.SplitHostPort(addr)
+	if err := client(t, srv.Addr()).Do(t.Context(), "REPLICAOF", host, port).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Three replicas at once, with writes going on, in both ways of loading, from a
+// file that is there ("disk": its length is said first) and from one that grows
+// under their eyes ("diskless": its end is marked). Each is held after its first
+// megabyte until all of them are there.
+func TestThreeReplicasAtOnce(t *testing.T) {
+	servertest.Need(t, kinds...)
+	for _, load := range []string{"disabled", "swapdb"} {
+		t.Run("load "+load, func(t *testing.T) {
+			t.Parallel()
+			var replicas []*servers.Cache
+			for _, kind := range kinds {
+				args := []string{"--repl-diskless-load", load}
+				if kind == servers.Valkey {
+					args = append(args, "--dual-channel-replication-enabled", "yes")
+				}
+				replicas = append(replicas, servertest.Cache(t, kind, servers.CacheOptions{Args: args}))
+			}
+			for _, growing := range []bool{false, true} {
+				t.Run(map[bool]string{false: "disk", true: "diskless"}[growing], func(t *testing.T) { threeAtOnce(t, replicas, growing) })
+			}
+		})
+	}
+}
+
+func threeAtOnce(t *testing.T, replicas []*servers.Cache, growing bool) {
+	n, gate := throttled(t)
+	if !growing {
+		close(gate)
+		if _, err := n.Snapshot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop := writing(t, n)
+	var proxies []*proxy
+	for _, srv := range replicas {
+		p := newProxy(t, n.Addr(), 1<<20)
+		proxies = append(proxies, p)
+		replicaFrom(t, srv, p.addr())
+	}
+	for i, p := range proxies {
+		// A server that does not tell its version gets a copy in another form, whose length nobody knows before.
+		marked := growing || replicas[i].Kind() == servers.RedisStable
+		if <-p.held; p.marked() != marked {
+			t.Errorf("%s gets a mark: %v", replicas[i].Kind(), !marked)
+		}
+	}
+	sending(t, n, len(replicas))
+	at := n.Offset()
+	eventually(t, "writing goes on", func() bool { return n.Offset() > at })
+	sending(t, n, len(replicas))
+	if growing {
+		close(gate)
+	}
+	for _, p := range proxies {
+		p.release()
+	}
+	for _, srv := range replicas {
+		c := client(t, srv.Addr())
+		eventually(t, "the link is up", func() bool { return field(c, "replication", "master_link_status") == "up" })
+	}
+	stop()
+	for _, srv := range replicas {
+		caughtUp(t, n, srv.Addr())
+		equal(t, n.Addr(), srv.Addr())
+	}
+	if st := n.Status(); st.FullSyncs != int64(len(replicas)) || st.PartialSyncs != 0 || st.Snapshot.Written != 1 {
+		t.Errorf("%d full and %d partial resyncs from %d snapshots", st.FullSyncs, st.PartialSyncs, st.Snapshot.Written)
+	}
+}
+
+// A replica that is dropped in mid-transfer comes back to the same growing file;
+// the others do not notice.
+func TestDroppedInMidTransfer(t *testing.T) {
+	servertest.Need(t, servers.Redis, servers.Valkey)
+	n, gate := throttled(t)
+	stop := writing(t, n)
+	p := newProxy(t, n.Addr(), 1<<20)
+	dropped := servertest.Cache(t, servers.Redis, servers.CacheOptions{Args: []string{"--repl-diskless-load", "swapdb"}})
+	stays := servertest.Cache(t, servers.Valkey, servers.CacheOptions{})
+	replicaFrom(t, dropped, p.addr())
+	replicaFrom(t, stays, n.Addr())
+	ours, _ := follow(t, n.Addr())
+	<-p.held
+	sending(t, n, 3)
+	p.release()
+	p.cut()
+	eventually(t, "it asks again", func() bool { return n.Status().FullSyncs == 4 })
+	sending(t, n, 3)
+	close(gate)
+	for _, addr := range []string{ours.Addr(), stays.Addr(), dropped.Addr()} {
+		c := client(t, addr)
+		eventually(t, "the link is up", func() bool { return field(c, "replication", "master_link_status") == "up" })
+	}
+	stop()
+	for _, addr := range []string{ours.Addr(), stays.Addr(), dropped.Addr()} {
+		equal(t, n.Addr(), addr)
+	}
+	if st := n.Status(); st.FullSyncs != 4 || st.PartialSyncs != 0 || st.Snapshot.Written != 1 {
+		t.Errorf("%d full and %d partial resyncs from %d snapshots", st.FullSyncs, st.PartialSyncs, st.Snapshot.Written)
+	}
+}
+
+// A snapshot that fails while it is read is never taken for a whole one: its
+// readers keep what they have and get the next one.
+func TestSnapshotFailsUnderReaders(t *testing.T) {
+	servertest.Need(t, servers.Redis, servers.Valkey)
+	n, gate := throttled(t)
+	old, _ := complete(t, config(t))
+	fill(t, old, "old", 20)
+	p := newProxy(t, n.Addr(), 0)
+	ours, _ := follow(t, old.Addr())
+	swaps := servertest.Cache(t, servers.Redis, servers.CacheOptions{Args: append(replicaOf(old.Addr()), "--repl-diskless-load", "swapdb")})
+	loads := servertest.Cache(t, servers.Valkey, servers.CacheOptions{Args: replicaOf(old.Addr())})
+	readers := []string{ours.Addr(), swaps.Addr(), loads.Addr()}
+	for _, addr := range readers {
+		equal(t, old.Addr(), addr)
+	}
+	for _, srv := range []*servers.Cache{swaps, loads} {
+		replicaFrom(t, srv, p.addr())
+	}
+	if err := ours.ReplicaOf(t.Context(), p.addr()); err != nil {
+		t.Fatal(err)
+	}
+	sending(t, n, 3)
+	p.limit.Store(0) // they find nobody for a while
+	gate <- errors.New("this disk is broken")
+	eventually(t, "all are cut off", func() bool { return len(n.Status().Replicas) == 0 })
+	for _, addr := range readers {
+		equal(t, old.Addr(), addr)
+	}
+	if st := n.Status().Snapshot; st.Written != 0 || !strings.Contains(st.Err, "this disk is broken") {
+		t.Errorf("the snapshot is %+v", st)
+	}
+	close(gate)
+	p.limit.Store(1 << 40)
+	for _, addr := range readers {
+		equal(t, n.Addr(), addr)
+	}
+	if st := n.Status(); st.Snapshot.Written != 1 || st.Snapshot.Err != "" {
+		t.Errorf("after it: %+v", st.Snapshot)
+	}
+}
+
+// A full resync cut off anywhere leaves the replica what it had, and the next one
+// comes through: in both framings, which is to say from a file that is there and
+// from one that is written meanwhile.
+func TestFullResyncCutAnywhere(t *testing.T) {
+	old, _ := complete(t, config(t))
+	fill(t, old, "old", 20)
+	for _, marked := range []bool{false, true} {
+		t.Run(fmt.Sprintf("marked %v", marked), func(t *testing.T) {
+			c := config(t)
+			if marked {
+				c.SnapshotReuse = 1 // a new snapshot for each
+			}
+			a, err := replication.Open(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wait atomic.Bool // the next snapshot grows until somebody reads it
+			a.BeforeSnapshots(func() {
+				for wait.Load() {
+					time.Sleep(time.Millisecond)
+				}
+			})
+			run(t, a)
+			a.SetComplete(true)
+			fill(t, a, "new", 60)
+			if !marked {
+				if _, err := a.Snapshot(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p := newProxy(t, a.Addr(), 0)
+			resync := func(b *replication.Node) {
+				t.Helper()
+				defer wait.Store(false)
+				if marked {
+					wait.Store(true)
+					apply(t, a, unit("SET", "now", "another"))
+				}
+				p.passed.Store(0)
+				if err := b.ReplicaOf(t.Context(), p.addr()); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "it is sent or cut", func() bool {
+					st := a.Status().Replicas
+					return len(st) == 1 && st[0].State >= replication.ReplicaSending || p.passed.Load() > 0
+				})
+			}
+			whole, stop := follow(t, old.Addr())
+			online(t, whole)
+			resync(whole)
+			equal(t, a.Addr(), whole.Addr())
+			if p.marked() != marked {
+				t.Fatalf("it was sent a mark: %v", !marked)
+			}
+			stop()
+			size := a.Status().Snapshot.Size // the file begins behind the handshake: up to here its end is missing
+			eventually(t, "the connection is counted", func() bool { return p.passed.Load() > size })
+			total := p.passed.Load()
+			step := total / 12
+			if long {
+				step = max(total/400, 1)
+			}
+			cuts := 0
+			for cut := int64(1); cut < total; cut += step {
+				b, stopB := follow(t, old.Addr())
+				equal(t, old.Addr(), b.Addr())
+				p.limit.Store(cut)
+				resync(b)
+				eventually(t, "it is cut", func() bool { return p.passed.Load() == cut })
+				if cut <= size {
+					cuts++
+					if keys := b.Keyspace().Len(); keys != old.Keyspace().Len() {
+						t.Fatalf("after a cut at byte %d it holds %d keys: %+v", cut, keys, b.Status())
+					}
+				}
+				p.limit.Store(1 << 40)
+				equal(t, a.Addr(), b.Addr())
+				stopB()
+			}
+			if cuts < 5 {
+				t.Errorf("%d cuts of %d bytes", cuts, size)
+			}
+		})
+	}
+}
+
+// The same with real servers, in both ways of loading.
+func TestServersFullResyncCutAnywhere(t *testing.T) {
+	servertest.Need(t, servers.Redis, servers.Valkey)
+	cuts := []int64{100, 10_000, 80_000}
+	if long {
+		cuts = []int64{1, 20, 60, 100, 130, 200, 2000, 10_000, 40_000, 60_000, 80_000}
+	}
+	for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
+		for _, load := range []string{"disabled", "swapdb"} {
+			t.Run(fmt.Sprintf("%s, load %s", kind, load), func(t *testing.T) {
+				t.Parallel()
+				n, _ := complete(t, config(t))
+				fill(t, n, "a", 1000)
+				old, _ := complete(t, config(t))
+				fill(t, old, "old", 20)
+				p := newProxy(t, n.Addr(), 0)
+				srv := servertest.Cache(t, kind, servers.CacheOptions{Args: []string{"--repl-diskless-load", load}})
+				for _, cut := range cuts {
+					replicaFrom(t, srv, old.Addr())
+					equal(t, old.Addr(), srv.Addr())
+					p.limit.Store(cut)
+					p.passed.Store(0)
+					replicaFrom(t, srv, p.addr())
+					eventually(t, "it is cut", func() bool { return p.passed.Load() == cut })
+					equal(t, old.Addr(), srv.Addr())
+					p.limit.Store(1 << 40)
+					caughtUp(t, n, srv.Addr())
+					equal(t, n.Addr(), srv.Addr())
+				}
+				if st, err := n.Snapshot(t.Context()); err != nil || st.Size < cuts[len(cuts)-1] {
+					t.Errorf("the file has only %d bytes, %v", st.Size, err)
+				}
+			})
+		}
+	}
+}
