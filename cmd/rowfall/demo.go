@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -41,20 +38,45 @@ func newDemo(logging *logFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = runDemo(cmd.Context(), f, log)
-			if errors.Is(err, context.Canceled) && cmd.Context().Err() != nil {
-				fmt.Println("\nstopped; nothing is left running")
-				return nil
+			if err := f.validate(); err != nil {
+				return usageError{err}
 			}
-			return err
+			err = runDemo(cmd.Context(), f, log)
+			switch {
+			case err == nil || cmd.Context().Err() == nil:
+				return err
+			case f.duration > 0:
+				return errors.New("stopped before the rows were compared; nothing is left running")
+			}
+			fmt.Println("\nstopped; nothing is left running")
+			return nil
 		},
 	}
-	cmd.Flags().StringVar(&f.mysql, "mysql", "", "use this server, user[:password]@host:port, instead of starting one; its database shop is replaced")
+	cmd.Flags().StringVar(&f.mysql, "mysql", "", "use this server, user[:password]@host:port, instead of starting one; the demo makes a database shop there and drops it at the end")
 	cmd.Flags().StringVar(&f.server, "server", "mysql", "the server to start: mysql or mariadb")
 	cmd.Flags().DurationVar(&f.duration, "for", 0, "end after this time (20s) and compare every row with every replica; 0: until Ctrl-C")
 	cmd.Flags().IntVar(&f.rows, "rows", 3000, "customers to begin with; each brings an order and two lines")
 	return cmd
 }
+
+func (f *demoFlags) validate() error {
+	switch {
+	case f.rows < 1:
+		return fmt.Errorf("--rows %d: want at least 1", f.rows)
+	case f.duration < 0:
+		return fmt.Errorf("--for %s: want a time, or 0 for until Ctrl-C", f.duration)
+	case f.server != string(servers.MySQL) && f.server != string(servers.MariaDB):
+		return fmt.Errorf("--server %s: want mysql or mariadb", f.server)
+	}
+	if f.mysql == "" {
+		return nil
+	}
+	_, err := parseSource(f.mysql)
+	return err
+}
+
+// patience is how long the demo waits for something that does not move.
+const patience = time.Minute
 
 // demo is the running demonstration; every part that must be stopped has put its
 // stop on the stack.
@@ -62,7 +84,11 @@ type demo struct {
 	flags demoFlags
 	log   zerolog.Logger
 	dir   string
-	stops []func()
+	stops []func() error
+	// failed takes the first part that ends before it is stopped; watchers are who
+	// wait for that.
+	failed   chan error
+	watchers sync.WaitGroup
 
 	source   mysql.Config
 	database string // what the source is, for the view
@@ -79,14 +105,41 @@ type demoReplica struct {
 	probe      *probe
 }
 
-func (d *demo) onStop(f func()) { d.stops = append(d.stops, f) }
+func (d *demo) onStop(f func() error) { d.stops = append(d.stops, f) }
 
 // stop ends everything in the reverse order of its start.
 func (d *demo) stop() {
 	for i := len(d.stops) - 1; i >= 0; i-- {
-		d.stops[i]()
+		if err := d.stops[i](); err != nil {
+			d.log.Warn().Err(err).Msg("cleaning up")
+		}
 	}
 	d.stops = nil
+	d.watchers.Wait()
+}
+
+// child is a server that runs as a process of its own.
+type child interface {
+	Stop() error
+	Done() <-chan struct{}
+	Tail() string
+}
+
+// keep has a child stopped at the end, and its own end noticed before.
+func (d *demo) keep(name string, c child) {
+	d.onStop(c.Stop)
+	done := c.Done()
+	d.watchers.Go(func() {
+		<-done
+		d.fail(fmt.Errorf("%s ended; its log says:\n%s", name, c.Tail()))
+	})
+}
+
+func (d *demo) fail(err error) {
+	select {
+	case d.failed <- err:
+	default: // what failed first is the cause
+	}
 }
 
 func runDemo(ctx context.Context, f demoFlags, log zerolog.Logger) error {
@@ -94,8 +147,8 @@ func runDemo(ctx context.Context, f demoFlags, log zerolog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("make demo directory: %w", err)
 	}
-	d := &demo{flags: f, log: log, dir: dir}
-	d.onStop(func() { _ = os.RemoveAll(dir) })
+	d := &demo{flags: f, log: log, dir: dir, failed: make(chan error, 1)}
+	d.onStop(func() error { return os.RemoveAll(dir) })
 	defer d.stop()
 
 	installed, err := d.startSource(ctx)
@@ -103,32 +156,34 @@ func runDemo(ctx context.Context, f demoFlags, log zerolog.Logger) error {
 		return err
 	}
 	shop := newShop(d.source)
+	if err := shop.Free(ctx); err != nil {
+		return err
+	}
+	if f.mysql != "" {
+		d.onStop(func() error {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+			defer cancel()
+			return shop.Drop(ctx)
+		})
+	}
 	say("loading the shop: %d customers, their orders and lines", f.rows)
 	if err := shop.Load(ctx, f.rows); err != nil {
 		return err
 	}
-	failed, err := d.startPipeline(ctx)
-	if err != nil {
+	if err := d.startPipeline(ctx); err != nil {
 		return err
 	}
 	if err := d.startReplicas(ctx, installed); err != nil {
 		return err
 	}
-	return d.show(ctx, shop, failed)
+	return d.show(ctx, shop)
 }
 
 func say(format string, args ...any) { fmt.Printf("· "+format+"\n", args...) }
 
 // startSource installs the servers that are needed and starts the database.
 func (d *demo) startSource(ctx context.Context) (*servers.Installation, error) {
-	kind := servers.MySQL
-	switch d.flags.server {
-	case "mysql":
-	case "mariadb":
-		kind = servers.MariaDB
-	default:
-		return nil, usageError{fmt.Errorf("--server %s: want mysql or mariadb", d.flags.server)}
-	}
+	kind := servers.Kind(d.flags.server)
 	kinds := []servers.Kind{servers.Redis, servers.Valkey}
 	if d.flags.mysql == "" {
 		kinds = append(kinds, kind)
@@ -152,16 +207,16 @@ func (d *demo) startSource(ctx context.Context) (*servers.Installation, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.onStop(func() { _ = db.Stop() })
+	d.keep(d.database, db)
 	d.source = mysql.Config{Addresses: []string{db.Addr()}, User: "root"}
 	return installed, nil
 }
 
 // startPipeline runs pipelines/shop.yaml in this process, until it streams.
-func (d *demo) startPipeline(ctx context.Context) (<-chan error, error) {
+func (d *demo) startPipeline(ctx context.Context) error {
 	config, err := pipelines.Parse("pipelines/shop.yaml", pipelines.Shop, func(string) (string, bool) { return "", true })
 	if err != nil {
-		return nil, err
+		return err
 	}
 	config.Source.MySQL = d.source
 	config.Node.Listen = "127.0.0.1:0"
@@ -169,48 +224,73 @@ func (d *demo) startPipeline(ctx context.Context) (<-chan error, error) {
 	d.config = config
 	d.member, err = pipelines.Open(*config, "", d.log)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// The pipeline ends by its own stop, so that replicas are stopped first.
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var wg sync.WaitGroup
-	failed := make(chan error, 1)
-	wg.Go(func() { failed <- d.member.Run(runCtx) })
-	d.onStop(func() { cancel(); wg.Wait() })
+	ended := make(chan error, 1)
+	d.watchers.Go(func() {
+		err := d.member.Run(runCtx)
+		if runCtx.Err() == nil {
+			d.fail(errors.Join(errors.New("the pipeline ended"), err))
+			err = nil
+		}
+		ended <- err
+	})
+	d.onStop(func() error { cancel(); return <-ended })
 	say("pipeline shop: node on %s", d.member.Node.Addr())
-	if err := waitUntil(ctx, failed, func() (bool, error) {
-		return d.member.Pipeline.Stats().Phase == sink.Streaming, nil
+	if err := d.waitUntil(ctx, "the first load", func() (bool, int64, error) {
+		stats := d.member.Pipeline.Stats()
+		return stats.Phase == sink.Streaming, stats.Loaded, d.stoppedPipeline()
 	}); err != nil {
-		return nil, fmt.Errorf("wait for the first load: %w", err)
+		return err
 	}
 	say("loaded %d rows; streaming", d.member.Pipeline.Stats().Loaded)
 	d.addReplica("rowfall", "master", 0, d.member.Node.Addr())
-	return failed, nil
+	return nil
+}
+
+// stoppedPipeline returns why the pipeline has stopped for good; its node goes on.
+func (d *demo) stoppedPipeline() error {
+	if why := d.member.Pipeline.Stats().Stopped; why != "" {
+		return fmt.Errorf("the pipeline stopped: %s", why)
+	}
+	return nil
 }
 
 // startReplicas starts a node that follows the master, and a Redis and a Valkey
 // that follow the node.
 func (d *demo) startReplicas(ctx context.Context, installed *servers.Installation) error {
-	addr, err := d.startNode(ctx, d.member.Node.Addr())
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find our own program: %w", err)
+	}
+	node, err := servers.StartProgram(ctx, "node", func(port int) []string {
+		return []string{
+			self, "node", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--dir", filepath.Join(d.dir, "node"),
+			"--replicaof", d.member.Node.Addr(), "--log-level", "warn",
+		}
+	})
 	if err != nil {
 		return err
 	}
-	d.addReplica("rowfall node", "replica", 1, addr)
+	d.keep("rowfall node", node)
+	d.addReplica("rowfall node", "replica", 1, node.Addr())
 	for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
-		c, err := installed.StartCache(ctx, kind, servers.CacheOptions{ReplicaOf: addr})
+		c, err := installed.StartCache(ctx, kind, servers.CacheOptions{ReplicaOf: node.Addr()})
 		if err != nil {
 			return err
 		}
-		d.onStop(func() { _ = c.Stop() })
+		d.keep(installed.Version(kind), c)
 		d.addReplica(installed.Version(kind), "replica", 2, c.Addr())
 	}
 	for _, r := range d.replicas {
 		say("%-28s %s", r.name, r.remote.Addr())
-		if err := waitUntil(ctx, nil, func() (bool, error) {
+		if err := d.waitUntil(ctx, r.name+" to load", func() (bool, int64, error) {
 			p, err := r.remote.Progress(ctx, d.config.Name)
-			return err == nil && p.Phase == sink.Streaming, ctx.Err()
+			return err == nil && p.Phase == sink.Streaming, 0, nil // LOADING until then
 		}); err != nil {
-			return fmt.Errorf("wait for %s to load: %w", r.name, err)
+			return err
 		}
 	}
 	return nil
@@ -218,66 +298,35 @@ func (d *demo) startReplicas(ctx context.Context, installed *servers.Installatio
 
 func (d *demo) addReplica(name, role string, depth int, addr string) {
 	r := &demoReplica{name: name, role: role, depth: depth, remote: sink.OpenRemote(addr, ""), probe: newProbe()}
-	d.onStop(func() { _ = r.remote.Close() })
+	d.onStop(r.remote.Close)
 	d.replicas = append(d.replicas, r)
 }
 
-// startNode runs `rowfall node` as a child of its own.
-func (d *demo) startNode(ctx context.Context, upstream string) (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("find our own program: %w", err)
-	}
-	addr, err := freeAddr()
-	if err != nil {
-		return "", err
-	}
-	child := exec.Command(self, "node", "--listen", addr, "--dir", filepath.Join(d.dir, "node"), "--replicaof", upstream, "--log-level", "warn")
-	child.Stderr = os.Stderr
-	// Ctrl-C is ours to pass on, in order.
-	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := child.Start(); err != nil {
-		return "", fmt.Errorf("start node: %w", err)
-	}
-	d.onStop(func() {
-		_ = child.Process.Signal(syscall.SIGTERM)
-		_ = child.Wait()
-	})
-	return addr, waitUntil(ctx, nil, func() (bool, error) {
-		c, err := net.DialTimeout("tcp", addr, time.Second)
-		if err != nil {
-			return false, nil
-		}
-		return true, c.Close()
-	})
-}
-
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String(), nil
-}
-
-// waitUntil polls done until it holds, ctx ends or failed yields.
-func waitUntil(ctx context.Context, failed <-chan error, done func() (bool, error)) error {
+// waitUntil polls done until it holds, ctx ends, a part of the demo fails, or the
+// figure that done returns has not moved for as long as there is patience.
+func (d *demo) waitUntil(ctx context.Context, what string, done func() (ok bool, moved int64, err error)) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	last, since := int64(0), time.Now()
 	for {
-		ok, err := done()
-		if ok || err != nil {
-			return err
+		ok, moved, err := done()
+		if err != nil {
+			return fmt.Errorf("wait for %s: %w", what, err)
+		}
+		if ok {
+			return nil
+		}
+		if moved != last {
+			last, since = moved, time.Now()
+		}
+		if time.Since(since) > patience {
+			return fmt.Errorf("wait for %s: nothing moved for %s", what, patience)
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
-		case err := <-failed:
-			if err == nil {
-				err = errors.New("it ended")
-			}
-			return err
+			return fmt.Errorf("wait for %s: %w", what, ctx.Err())
+		case err := <-d.failed:
+			return fmt.Errorf("wait for %s: %w", what, err)
 		case <-tick.C:
 		}
 	}

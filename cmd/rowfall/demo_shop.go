@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -24,22 +25,40 @@ type shop struct {
 
 func newShop(source mysql.Config) *shop { return &shop{source: source} }
 
-// parseSource reads user[:password]@host:port.
+// parseSource reads user[:password]@host:port, also in the form that Go's drivers
+// have: user:password@tcp(host:port)/. Errors leave the text out: it may hold a
+// password.
 func parseSource(text string) (mysql.Config, error) {
+	usage := func(what string) (mysql.Config, error) {
+		return mysql.Config{}, fmt.Errorf("--mysql: %s; want user[:password]@host:port, such as root:secret@127.0.0.1:3306", what)
+	}
 	at := strings.LastIndexByte(text, '@')
 	if at < 0 {
-		return mysql.Config{}, fmt.Errorf("--mysql %q: want user[:password]@host:port", text)
+		return usage("there is no @ between user and address")
 	}
 	user, password, _ := strings.Cut(text[:at], ":")
-	if _, _, err := net.SplitHostPort(text[at+1:]); err != nil {
-		return mysql.Config{}, fmt.Errorf("--mysql %q: %w", text, err)
+	addr := text[at+1:]
+	if inner, ok := strings.CutPrefix(addr, "tcp("); ok {
+		addr, inner, ok = strings.Cut(inner, ")")
+		if !ok || strings.Trim(inner, "/") != "" {
+			return usage("no database and no options may follow tcp(host:port)")
+		}
 	}
-	return mysql.Config{Addresses: []string{text[at+1:]}, User: user, Password: password}, nil
+	host, port, err := net.SplitHostPort(strings.TrimSuffix(addr, "/"))
+	if n, e := strconv.ParseUint(port, 10, 16); err != nil || e != nil || n == 0 || host == "" || user == "" {
+		return usage(fmt.Sprintf("user %q, address %q", user, addr))
+	}
+	return mysql.Config{Addresses: []string{net.JoinHostPort(host, port)}, User: user, Password: password}, nil
 }
+
+// shopMarker is the comment of a table that only the demo's own shop has.
+const shopMarker = "made by rowfall demo"
 
 var shopSchema = []string{
 	"DROP DATABASE IF EXISTS shop",
 	"CREATE DATABASE shop CHARACTER SET utf8mb4",
+	// First the table that says whose the database is.
+	"CREATE TABLE shop.heartbeats (id INT PRIMARY KEY, seq BIGINT NOT NULL) COMMENT '" + shopMarker + "'",
 	`CREATE TABLE shop.customers (
 		id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY,
 		first_name VARCHAR(40) NOT NULL, last_name VARCHAR(40) NOT NULL,
@@ -58,7 +77,6 @@ var shopSchema = []string{
 		order_id BIGINT UNSIGNED NOT NULL, line_no SMALLINT UNSIGNED NOT NULL,
 		product_id INT UNSIGNED NOT NULL, quantity INT NOT NULL, note VARCHAR(80),
 		PRIMARY KEY (order_id, line_no))`,
-	"CREATE TABLE shop.heartbeats (id INT PRIMARY KEY, seq BIGINT NOT NULL)",
 	"INSERT INTO shop.heartbeats VALUES (1, 0)",
 }
 
@@ -70,6 +88,39 @@ var (
 	countries  = []string{"'DE'", "'FR'", "'JP'", "'NG'", "'BR'", "'US'", "NULL"}
 	statuses   = []string{"new", "paid", "packed", "sent", "returned"}
 )
+
+// Free fails if the server has a database shop that no demo made: Load would
+// replace it.
+func (s *shop) Free(ctx context.Context) error {
+	conn, err := mysql.Dial(ctx, s.source)
+	if err != nil {
+		return fmt.Errorf("connect to MySQL: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	r, err := conn.Query(ctx, "SELECT (SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'shop'), "+
+		"(SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'shop' AND TABLE_NAME = 'heartbeats' AND TABLE_COMMENT = '"+shopMarker+"')")
+	if err != nil {
+		return fmt.Errorf("look for a database shop: %w", err)
+	}
+	if exists, ours := string(r.Rows[0][0]) != "0", string(r.Rows[0][1]) != "0"; exists && !ours {
+		return fmt.Errorf("the server at %s has a database shop that no demo made, and the demo would replace it; "+
+			"use another server, or if nobody needs that database drop it first (DROP DATABASE shop)", s.source.Addresses[0])
+	}
+	return nil
+}
+
+// Drop removes the schema.
+func (s *shop) Drop(ctx context.Context) error {
+	conn, err := mysql.Dial(ctx, s.source)
+	if err != nil {
+		return fmt.Errorf("drop shop: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.Exec(ctx, "DROP DATABASE IF EXISTS shop"); err != nil {
+		return fmt.Errorf("drop shop: %w", err)
+	}
+	return nil
+}
 
 // Load makes the schema and fills it.
 func (s *shop) Load(ctx context.Context, customers int) error {

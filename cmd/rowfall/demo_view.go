@@ -17,15 +17,14 @@ import (
 const (
 	traders = 2
 	// tradePause keeps the demo from taking a laptop over.
-	tradePause   = 4 * time.Millisecond
-	redrawEvery  = 500 * time.Millisecond
-	sayEvery     = 5 * time.Second
-	catchUpLimit = 30 * time.Second
+	tradePause  = 4 * time.Millisecond
+	redrawEvery = 500 * time.Millisecond
+	sayEvery    = 5 * time.Second
 )
 
 // show runs the traffic and draws what happens until the time is over, then
 // compares everything.
-func (d *demo) show(ctx context.Context, s *shop, failed <-chan error) error {
+func (d *demo) show(ctx context.Context, s *shop) error {
 	trafficCtx, endTraffic := context.WithCancel(ctx)
 	defer endTraffic()
 	errs := make(chan error, traders+1+len(d.replicas))
@@ -38,7 +37,7 @@ func (d *demo) show(ctx context.Context, s *shop, failed <-chan error) error {
 	for _, r := range d.replicas {
 		wg.Go(func() { errs <- r.probe.Run(trafficCtx, beats, r.remote) })
 	}
-	err := d.watch(ctx, s, failed, errs)
+	err := d.watch(ctx, s, errs)
 	endTraffic()
 	wg.Wait()
 	close(errs)
@@ -52,7 +51,7 @@ func (d *demo) show(ctx context.Context, s *shop, failed <-chan error) error {
 }
 
 // watch draws until the time is over (nil) or something fails.
-func (d *demo) watch(ctx context.Context, s *shop, failed <-chan error, errs <-chan error) error {
+func (d *demo) watch(ctx context.Context, s *shop, errs <-chan error) error {
 	v := &view{demo: d, shop: s, terminal: isTerminal(os.Stdout), began: time.Now(), lastTime: time.Now()}
 	every := sayEvery
 	if v.terminal {
@@ -75,16 +74,16 @@ func (d *demo) watch(ctx context.Context, s *shop, failed <-chan error, errs <-c
 				v.draw(ctx)
 			}
 			return nil
-		case err := <-failed:
-			if err == nil {
-				err = errors.New("the pipeline ended")
-			}
+		case err := <-d.failed:
 			return err
 		case err := <-errs:
 			if err != nil {
 				return err
 			}
 		case <-tick.C:
+			if err := d.stoppedPipeline(); err != nil {
+				return err
+			}
 			v.draw(ctx)
 		}
 	}
@@ -110,20 +109,36 @@ func (v *view) draw(ctx context.Context) {
 	v.lastRows, v.lastTime = stats.Rows, now
 	fmt.Fprintf(&b, "%s  %.0f rows/s, %d rows in %d transactions, %d units\n",
 		now.Sub(v.began).Round(time.Second), rate, stats.Rows, stats.Transactions, stats.Units)
-	fmt.Fprintf(&b, "%s %s\n", v.demo.database, v.demo.source.Addresses[0])
+	fmt.Fprintf(&b, "%-46s commit to here\n", v.demo.database+" "+v.demo.source.Addresses[0])
 	for _, r := range v.demo.replicas {
 		latency := "no heart-beat yet"
 		if p50, p99, ok := r.probe.Percentiles(); ok {
-			latency = fmt.Sprintf("commit to here p50 %5.1f ms  p99 %5.1f ms", ms(p50), ms(p99))
+			latency = fmt.Sprintf("p50 %6.1f ms  p99 %6.1f ms", ms(p50), ms(p99))
 		}
-		fmt.Fprintf(&b, "%s└─ %-*s %-21s %s\n", strings.Repeat("   ", r.depth), 34-3*r.depth, r.name, r.remote.Addr(), latency)
+		fmt.Fprintf(&b, "%s└─ %-*s %-15s %s\n", strings.Repeat("   ", r.depth), 27-3*r.depth, r.name, r.remote.Addr(), latency)
 	}
 	v.samples(ctx, &b)
+	text := b.String()
+	if v.terminal {
+		text = cutLines(text, terminalWidth(os.Stdout))
+	}
 	if v.terminal && v.lines > 0 {
 		fmt.Printf("\x1b[%dA\x1b[J", v.lines)
 	}
-	v.lines = strings.Count(b.String(), "\n")
-	fmt.Print(b.String())
+	v.lines = strings.Count(text, "\n")
+	fmt.Print(text)
+}
+
+// cutLines cuts each line to a width: one that the terminal wraps would be two
+// when the view is drawn over itself.
+func cutLines(text string, width int) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		runes := []rune(strings.TrimSuffix(line, "\n"))
+		b.WriteString(string(runes[:min(len(runes), width)]))
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // samples shows two keys of the last replica beside their rows in MySQL.
@@ -134,6 +149,7 @@ func (v *view) samples(ctx context.Context, b *strings.Builder) {
 	}
 	defer func() { _ = conn.Close() }()
 	last := v.demo.replicas[len(v.demo.replicas)-1]
+	fmt.Fprintf(b, "%-40s on %s\n", "rows in MySQL", last.remote.Addr())
 	for _, s := range []struct{ sql, key, field string }{
 		{"SELECT id, stock, tags FROM shop.products WHERE id = 1", "products:1", "stock"},
 		{"SELECT id, last_name, country FROM shop.customers WHERE id = 7", "customer:7", "name"},
@@ -145,6 +161,9 @@ func (v *view) samples(ctx context.Context, b *strings.Builder) {
 		row := make([]string, len(result.Columns))
 		for i, c := range result.Rows[0] {
 			row[i] = result.Columns[i] + "=" + string(c)
+			if c == nil {
+				row[i] += "NULL"
+			}
 		}
 		value, ok, err := last.remote.Field(ctx, s.key, s.field)
 		if err != nil {
@@ -153,7 +172,7 @@ func (v *view) samples(ctx context.Context, b *strings.Builder) {
 		if !ok {
 			value = "(none)"
 		}
-		fmt.Fprintf(b, "row %-38s %s> HGET %s %s = %s\n", strings.Join(row, " "), last.remote.Addr(), s.key, s.field, value)
+		fmt.Fprintf(b, "%-40s HGET %s %s = %s\n", strings.Join(row, " "), s.key, s.field, value)
 	}
 }
 
@@ -175,15 +194,13 @@ func (d *demo) verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, catchUpLimit)
-	defer cancel()
 	var diffs []string
 	for _, r := range d.replicas {
-		if err := waitUntil(ctx, nil, func() (bool, error) {
+		if err := d.waitUntil(ctx, fmt.Sprintf("%s to reach %s", r.name, end), func() (bool, int64, error) {
 			p, err := r.remote.Progress(ctx, d.config.Name)
-			return p.Position.CompareFile(end) >= 0, err
+			return p.Position.CompareFile(end) >= 0, int64(p.Position.Offset), err
 		}); err != nil {
-			return fmt.Errorf("wait for %s to reach %s: %w", r.name, end, err)
+			return err
 		}
 		more, err := data.Compare(ctx, r.remote, 5)
 		if err != nil {

@@ -17,10 +17,21 @@ import (
 
 func main() {
 	collectLess()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:])
-	stop()
-	os.Exit(code)
+	os.Exit(runUntilSignal(os.Args[1:]))
+}
+
+// runUntilSignal runs a command until it ends or a signal asks for a clean end. A
+// second Ctrl-C ends the process at once.
+func runUntilSignal(args []string) int {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	defer stop()
+	// Only Ctrl-C: a terminal that is closed may send SIGHUP twice.
+	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) })
+	return run(ctx, args)
 }
 
 // collectLess lets the heap grow further than Go would before it is collected,

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -16,10 +13,7 @@ const beRowfall = "ROWFALL_TEST_BE_ROWFALL"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(beRowfall) != "" {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		code := run(ctx, os.Args[1:])
-		stop()
-		os.Exit(code)
+		os.Exit(runUntilSignal(os.Args[1:]))
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -36,6 +30,8 @@ func TestExitStatus(t *testing.T) {
 		{"no file given", []string{"run"}, exitUsage},
 		{"file does not exist", []string{"run", "does-not-exist.yaml"}, exitUsage},
 		{"rewind without consent", []string{"run", "--from", "snapshot", "x.yaml"}, exitUsage},
+		{"demo without rows", []string{"demo", "--rows", "0"}, exitUsage}, // it panicked
+		{"demo with another's server", []string{"demo", "--mysql", "root:secret@localhost"}, exitUsage},
 		{"node without a directory", []string{"node", "--listen", "127.0.0.1:0"}, exitUsage},
 		{"unknown log level", []string{"node", "--listen", "127.0.0.1:0", "--dir", t.TempDir(), "--log-level", "loud"}, exitUsage},
 	} {

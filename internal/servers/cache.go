@@ -63,6 +63,22 @@ func (in *Installation) StartCache(ctx context.Context, k Kind, o CacheOptions) 
 	return c, nil
 }
 
+// StartProgram starts a program of the caller's that answers PING and INFO as a Redis does, such as a `rowfall node`, in
+// the same care as the servers of this package: it dies with this process and is ended like them. argv makes its command
+// line for a port of 127.0.0.1; what it prints is its log.
+func StartProgram(ctx context.Context, name Kind, argv func(port int) []string) (*Cache, error) {
+	c := &Cache{server{kind: name, argv: argv, ready: cacheReady, grace: 20 * time.Second, start: time.Minute}}
+	if err := c.open(""); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.launch(ctx, true); err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), c.discard())
+	}
+	return c, nil
+}
+
 // cacheReady says whether the server answers, and is ours: where it may be asked it tells its process id.
 func cacheReady(ctx context.Context, s *server) bool {
 	conn, err := dial(ctx, s.port)

@@ -131,6 +131,13 @@ func (s *server) Pid() int {
 	return s.proc.cmd.Process.Pid
 }
 
+// Tail is the end of what the server logged since it was last started.
+func (s *server) Tail() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return tail(s.written(), 20)
+}
+
 // Done is closed when the present process ends, by our doing or its own; nil, which is never ready, while none runs.
 func (s *server) Done() <-chan struct{} {
 	s.mu.Lock()
@@ -265,7 +272,7 @@ func (s *server) launchOnce(ctx context.Context) error {
 		case <-p.done:
 			s.proc = nil
 			text := s.written()
-			if strings.Contains(text, "Address already in use") {
+			if strings.Contains(strings.ToLower(text), "address already in use") {
 				return fmt.Errorf("%w: %s", errPortTaken, address(s.port))
 			}
 			return fmt.Errorf("ended at once (%w); its log says:\n%s", p.exit(), tail(text, 20))
