@@ -60,7 +60,8 @@ type Event struct {
 	// microseconds since 1970; whole seconds where the server knows no more.
 	Time int64
 
-	// Database and SQL belong to a Statement.
+	// Database and SQL belong to a Statement. SQL is UTF-8, and without MariaDB's
+	// SET STATEMENT ... FOR in front of it.
 	Database string
 	SQL      string
 

@@ -254,10 +254,7 @@ func (k *codec) appendString(dst, raw []byte) []byte {
 	if !k.latin1 {
 		return append(dst, raw...)
 	}
-	for _, c := range raw {
-		dst = utf8.AppendRune(dst, latin1Rune(c))
-	}
-	return dst
+	return AppendLatin1(dst, raw)
 }
 
 func appendSet(dst []byte, values []string, raw []byte) ([]byte, error) {

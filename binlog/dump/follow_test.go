@@ -83,6 +83,8 @@ func TestServers(t *testing.T) {
 				{"wait", testWait},
 				{"file", testFile},
 				{"positions", testBadPositions},
+				{"keys", testKeys},
+				{"charsets", testCharsets},
 			} {
 				t.Run(test.name, func(t *testing.T) { test.run(t, newFixture(t, su, db)) })
 			}
@@ -380,6 +382,13 @@ func testStatements(t *testing.T, f *fixture) {
 	run("XA END 'two'", "")
 	run("XA PREPARE 'two'", "\x00")
 	run("XA COMMIT 'two'", "\x00")
+	run("CREATE TABLE shop.`mü` (id INT)", "CREATE TABLE shop.`mü` (id INT)")
+	run("SET NAMES latin1", "")
+	run("TRUNCATE shop.`m\xfc`", "TRUNCATE shop.`mü`")
+	run("SET NAMES utf8mb4", "")
+	if f.setup.kind == servers.MariaDB {
+		run("SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE shop.`mü`", "TRUNCATE shop.`mü`")
+	}
 	run("GRANT SELECT ON shop.* TO root@'%'", "\x01")
 	run("INSERT INTO shop.b SELECT 7, 2001, REPEAT('z', 200), 'y'", "insert b 7 2001 "+strings.Repeat("z", 200)+" y|")
 
@@ -454,6 +463,27 @@ func testRefusals(t *testing.T, f *fixture) {
 			"statement",
 			[]string{"SET SESSION binlog_format='STATEMENT'", "INSERT INTO shop.a VALUES (100, 2001, 'v', 'x')", "SET SESSION binlog_format='ROW'"},
 			[]string{"binlog_format=ROW", "INSERT INTO shop.a"},
+			0,
+		},
+		{
+			"set statement",
+			[]string{
+				"SET SESSION binlog_format='STATEMENT'", "SET STATEMENT max_statement_time=10 FOR INSERT INTO shop.a VALUES (110, 2001, 'v', 'x')",
+				"SET SESSION binlog_format='ROW'",
+			},
+			[]string{"binlog_format=ROW", "INSERT INTO shop.a"},
+			mysql.MariaDB,
+		},
+		{
+			"analyze",
+			[]string{"SET SESSION binlog_format='STATEMENT'", "ANALYZE UPDATE shop.a SET v = 'w' WHERE id = 110", "SET SESSION binlog_format='ROW'"},
+			[]string{"binlog_format=ROW", "ANALYZE UPDATE shop.a"},
+			mysql.MariaDB,
+		},
+		{
+			"charset",
+			[]string{"CREATE TABLE shop.`я` (id INT)", "SET NAMES cp1251", "TRUNCATE shop.`\xff`", "SET NAMES utf8mb4"},
+			[]string{"cp1251", "utf8mb4"},
 			0,
 		},
 		{

@@ -79,6 +79,14 @@ func (c *cursor) packed() uint64 {
 	return 0
 }
 
+// packedOr is packed, or none at the end.
+func (c *cursor) packedOr(none uint64) uint64 {
+	if len(c.b) == 0 {
+		return none
+	}
+	return c.packed()
+}
+
 // name returns a string with its length before and a zero byte after it.
 func (c *cursor) name() []byte {
 	v := c.take(c.packed())

@@ -66,7 +66,7 @@ type Parser struct {
 // One of the Start methods must be called before Next.
 func NewParser(o Options) *Parser {
 	p := &Parser{maria: o.MariaDB, verify: !o.SkipChecksum, gtids: o.GTIDs}
-	p.maps.tables = o.Tables
+	p.maps.tables, p.maps.maria = o.Tables, o.MariaDB
 	return p
 }
 

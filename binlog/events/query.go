@@ -14,8 +14,7 @@ func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 	fixed.take(8) // thread, execution time
 	schema := uint64(fixed.byte())
 	fixed.uint16() // error code
-	vars := uint64(fixed.uint16())
-	c.take(vars)
+	vars := c.take(uint64(fixed.uint16()))
 	database := c.take(schema)
 	c.byte() // zero
 	text := c.b
@@ -29,7 +28,21 @@ func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 		}
 	}
 	first, rest := keyword(text)
-	switch class := classes[string(first.text())]; class {
+	if string(first.text()) == "SET" {
+		text = withoutSettings(text)
+		first, rest = keyword(text)
+	}
+	class := classes[string(first.text())]
+	if next, _ := keyword(rest); class == classAnalyze && string(next.text()) != "TABLE" {
+		class = classRows // MariaDB runs what it analyzes
+	}
+	if class == classDefinition || class == classAnalyze || class == classOther {
+		var err error
+		if text, err = utf8Text(text, vars); err != nil && p.skipTo == 0 {
+			return nil, err
+		}
+	}
+	switch class {
 	case classBegin:
 		return nil, p.begin()
 	case classCommit:
@@ -40,7 +53,7 @@ func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 		return nil, nil
 	case classXA:
 		return p.xa(h, text, rest)
-	case classDefinition:
+	case classDefinition, classAnalyze:
 		return p.statement(h, database, text), nil
 	case classRows:
 		return p.rowStatement(database, text)
@@ -144,6 +157,7 @@ const (
 	classXA
 	classDefinition
 	classRows
+	classAnalyze
 )
 
 // classes has the statements that are told apart. Others are definitions when
@@ -152,10 +166,73 @@ var classes = map[string]class{
 	"BEGIN": classBegin, "COMMIT": classCommit, "ROLLBACK": classRollback,
 	"SAVEPOINT": classSavepoint, "RELEASE": classSavepoint, "XA": classXA,
 	"CREATE": classDefinition, "ALTER": classDefinition, "DROP": classDefinition, "RENAME": classDefinition,
-	"TRUNCATE": classDefinition, "GRANT": classDefinition, "REVOKE": classDefinition, "ANALYZE": classDefinition,
+	"TRUNCATE": classDefinition, "GRANT": classDefinition, "REVOKE": classDefinition, "ANALYZE": classAnalyze,
 	"OPTIMIZE": classDefinition, "REPAIR": classDefinition, "FLUSH": classDefinition, "SET": classDefinition,
 	"INSERT": classRows, "UPDATE": classRows, "DELETE": classRows, "REPLACE": classRows, "LOAD": classRows,
 	"WITH": classRows, "SELECT": classRows, "CALL": classRows, "DO": classRows, "IMPORT": classRows,
+}
+
+// withoutSettings returns what MariaDB runs of SET STATEMENT variable = value, ...
+// FOR statement.
+func withoutSettings(sql []byte) []byte {
+	for {
+		first, rest := keyword(sql)
+		second, rest := keyword(rest)
+		if string(first.text()) != "SET" || string(second.text()) != "STATEMENT" {
+			return sql
+		}
+		inner := afterFor(rest)
+		if inner == nil {
+			return sql
+		}
+		sql = bytes.TrimLeft(inner, " \t\r\n\f\v")
+	}
+}
+
+// afterFor returns what follows the first word FOR that is not part of a value or
+// name; nil if there is none.
+func afterFor(sql []byte) []byte {
+	for len(sql) > 0 {
+		switch c := sql[0]; {
+		case c == '\'' || c == '"' || c == '`':
+			sql = afterQuote(sql[1:], c)
+			continue
+		case isWordByte(c):
+			n := 1
+			for n < len(sql) && isWordByte(sql[n]) {
+				n++
+			}
+			if bytes.EqualFold(sql[:n], []byte("FOR")) {
+				return sql[n:]
+			}
+			sql = sql[n:]
+			continue
+		}
+		if bare := skipComments(sql); len(bare) < len(sql) {
+			sql = bare
+			continue
+		}
+		sql = sql[1:]
+	}
+	return nil
+}
+
+func isWordByte(c byte) bool {
+	return c == '_' || c == '$' || c == '@' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
+}
+
+// afterQuote returns what follows the closing quote. A doubled one closes and
+// opens again.
+func afterQuote(sql []byte, quote byte) []byte {
+	for i := 0; i < len(sql); i++ {
+		switch {
+		case sql[i] == '\\' && quote != '`':
+			i++
+		case sql[i] == quote:
+			return sql[i+1:]
+		}
+	}
+	return nil
 }
 
 // word is a keyword in capitals.

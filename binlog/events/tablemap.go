@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"rowfall/binlog"
@@ -36,6 +37,7 @@ type version struct {
 // tableMaps finds the version that a rows event refers to.
 type tableMaps struct {
 	tables Tables
+	maria  bool
 	byID   map[uint64]*version
 	byRaw  map[string]*version
 	// forget clears both when the next statement begins: the table maps of a
@@ -100,7 +102,7 @@ func (m *tableMaps) compile(raw []byte) (*version, error) {
 	if v.layout, err = binlog.NewImageLayout(t, types, meta); err != nil {
 		return nil, inTable(t.FullName(), refuse("read table map of %s: %w", t.FullName(), err))
 	}
-	if err = verifyMetadata(t, types, meta, c.b); errors.Is(err, errTruncated) {
+	if err = m.verifyMetadata(t, types, meta, c.b); errors.Is(err, errTruncated) {
 		return nil, err
 	} else if err != nil {
 		return nil, inTable(t.FullName(), refuse("table %s is not as it was when the binlog was written: %w; "+
@@ -122,12 +124,13 @@ func inTable(name string, err error) error {
 // agree with. Which of them there are is binlog_row_metadata's doing; signedness
 // is there even when that is MINIMAL (MySQL), none when it is NO_LOG (MariaDB).
 const (
-	metaSignedness = 1
-	metaNames      = 4
-	metaSetValues  = 5
-	metaEnumValues = 6
-	metaPrimaryKey = 8
-	metaPrefixKey  = 9
+	metaSignedness     = 1
+	metaDefaultCharset = 2
+	metaColumnCharsets = 3
+	metaNames          = 4
+	metaSetValues      = 5
+	metaEnumValues     = 6
+	metaPrimaryKey     = 8
 )
 
 // Column types of a table map that matter here.
@@ -150,7 +153,7 @@ const (
 // verifyMetadata compares a table with the optional metadata of a table map.
 // The column count was compared before; tables with columns that are never
 // logged are compared by what is counted alike.
-func verifyMetadata(t *binlog.Table, types, meta, fields []byte) error {
+func (m *tableMaps) verifyMetadata(t *binlog.Table, types, meta, fields []byte) error {
 	if len(types) != len(t.Columns) {
 		return nil
 	}
@@ -172,8 +175,12 @@ func verifyMetadata(t *binlog.Table, types, meta, fields []byte) error {
 			err = verifyValues(t, kinds, typeSet, value)
 		case metaEnumValues:
 			err = verifyValues(t, kinds, typeEnum, value)
-		case metaPrimaryKey, metaPrefixKey:
-			err = verifyPrimary(t, value, field == metaPrefixKey)
+		case metaDefaultCharset:
+			err = m.verifyCharsets(t, kinds, value, true)
+		case metaColumnCharsets:
+			err = m.verifyCharsets(t, kinds, value, false)
+		case metaPrimaryKey:
+			err = verifyPrimary(t, value)
 		}
 		if err != nil {
 			return err
@@ -291,13 +298,77 @@ func isASCII(b []byte) bool {
 	return true
 }
 
-func verifyPrimary(t *binlog.Table, c cursor, prefixes bool) error {
+// isCharacter reports whether a column has a collation in the metadata, ENUM and
+// SET aside, which have theirs in other fields.
+func (m *tableMaps) isCharacter(kind byte) bool {
+	switch kind {
+	case typeString, 15, 252, 253: // VARCHAR, BLOBs, VAR_STRING
+		return true
+	case 255: // GEOMETRY
+		return m.maria
+	}
+	return false
+}
+
+// verifyCharsets compares the character sets of columns. Their collations stand
+// one by one, or as a default and the columns that differ, counted among those
+// that have one.
+func (m *tableMaps) verifyCharsets(t *binlog.Table, kinds []byte, c cursor, byDefault bool) error {
+	var usual, nextAt, next uint64
+	if byDefault {
+		usual, nextAt, next = c.packed(), c.packedOr(math.MaxUint64), c.packedOr(0)
+	}
+	n := uint64(0)
+	for i, k := range kinds {
+		if !m.isCharacter(k) {
+			continue
+		}
+		collation := usual
+		switch {
+		case !byDefault:
+			collation = c.packed()
+		case n == nextAt:
+			collation = next
+			nextAt, next = c.packedOr(math.MaxUint64), c.packedOr(0)
+		}
+		n++
+		if c.bad {
+			return errTruncated
+		}
+		col := &t.Columns[i]
+		now, then := charsetInBinlog(col), charsetOf(collation)
+		if now != "" && then != "" && now != then {
+			return fmt.Errorf("column %s is of character set %s now and was of %s then", col.Name, now, then)
+		}
+	}
+	return nil
+}
+
+// charsetInBinlog returns the character set that a column has in a table map;
+// empty where that depends on the server.
+func charsetInBinlog(c *binlog.Column) string {
+	switch c.Type {
+	case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeText:
+		if c.Charset == "utf8" {
+			return "utf8mb3"
+		}
+		return c.Charset
+	case binlog.TypeBinary, binlog.TypeVarbinary, binlog.TypeBlob:
+		return "binary"
+	}
+	return ""
+}
+
+// verifyPrimary compares the primary key. A server has one in the binlog also
+// where the table has none but a unique key without NULLs, and then what it has
+// of that is not ours to compare; one with a prefix of a column is no key to us.
+func verifyPrimary(t *binlog.Table, c cursor) error {
+	if len(t.Primary) == 0 {
+		return nil
+	}
 	n := 0
 	for ; len(c.b) > 0; n++ {
 		column := c.packed()
-		if prefixes {
-			c.packed()
-		}
 		if c.bad {
 			return errTruncated
 		}

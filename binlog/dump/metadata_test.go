@@ -1,0 +1,64 @@
+package dump_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"rowfall/binlog"
+	"rowfall/binlog/query"
+	"rowfall/internal/servers"
+)
+
+// describe maps a table as it is now.
+func (f *fixture) describe(name string) {
+	f.t.Helper()
+	t, err := query.Table(f.t.Context(), f.conn, "shop", name)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.tables["shop."+name] = t
+}
+
+// A server that logs all metadata gives a table without a primary key its first
+// unique one for it, and says of a key's columns which are prefixes. Such tables
+// were taken for altered ones, and never streamed.
+func testKeys(t *testing.T, f *fixture) {
+	f.exec("CREATE TABLE shop.u (n INT, k INT NOT NULL, UNIQUE ku (k))")
+	f.exec("CREATE TABLE shop.p (v VARCHAR(40) NOT NULL, k INT NOT NULL, PRIMARY KEY (v(5)), UNIQUE ku (k))")
+	f.exec("CREATE TABLE shop.n (k INT NOT NULL, n INT)")
+	for _, name := range []string{"u", "p", "n"} {
+		f.describe(name)
+	}
+	from := f.end()
+	f.exec("INSERT INTO shop.u VALUES (1, 2)")
+	f.exec("INSERT INTO shop.p VALUES ('abcdefgh', 2)")
+	f.exec("INSERT INTO shop.n VALUES (3, 4)")
+	check(t, take(t, f.open(from), 3), []string{"insert u 1 2|", "insert p abcdefgh 2|", "insert n 3 4|"})
+}
+
+// A column that has got another character set looks the same in all but the
+// metadata, and was read in the old one.
+func testCharsets(t *testing.T, f *fixture) {
+	if f.setup.kind == servers.MariaDB && !slices.Contains(f.setup.args, "--binlog-row-metadata=FULL") {
+		t.Skip("this server does not log character sets")
+	}
+	for _, c := range []struct{ column, then, want string }{
+		{"v", "VARCHAR(10) CHARACTER SET ascii", "column v is of character set latin1 now and was of ascii then"},
+		{"v", "VARBINARY(10)", "column v is of character set latin1 now and was of binary then"},
+		{"b", "CHAR(10) CHARACTER SET latin1", "column b is of character set binary now and was of latin1 then"},
+	} {
+		f.exec("CREATE TABLE shop.c (id INT PRIMARY KEY, x TEXT, v VARCHAR(10) CHARACTER SET latin1, y TEXT, b BINARY(10))")
+		f.describe("c")
+		f.exec("ALTER TABLE shop.c MODIFY " + c.column + " " + c.then)
+		from := f.end()
+		f.exec("INSERT INTO shop.c (id) VALUES (1)")
+		err := firstError(t, f.open(from))
+		var refused *binlog.RefusedError
+		if !errors.As(err, &refused) || refused.Table != "shop.c" || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s as %s: %v", c.column, c.then, err)
+		}
+		f.exec("DROP TABLE shop.c")
+	}
+}

@@ -1,0 +1,122 @@
+package events
+
+import "rowfall/binlog"
+
+// collations are the numbers, first to last, of the collations of each character
+// set, as MySQL and MariaDB agree on them.
+var collations = map[string][][2]uint64{
+	"armscii8": {{32, 32}, {64, 64}},
+	"ascii":    {{11, 11}, {65, 65}},
+	"big5":     {{1, 1}, {84, 84}},
+	"binary":   {{63, 63}},
+	"cp1250":   {{26, 26}, {34, 34}, {44, 44}, {66, 66}, {99, 99}},
+	"cp1251":   {{14, 14}, {23, 23}, {50, 52}},
+	"cp1256":   {{57, 57}, {67, 67}},
+	"cp1257":   {{29, 29}, {58, 59}},
+	"cp850":    {{4, 4}, {80, 80}},
+	"cp852":    {{40, 40}, {81, 81}},
+	"cp866":    {{36, 36}, {68, 68}},
+	"cp932":    {{95, 96}},
+	"dec8":     {{3, 3}, {69, 69}},
+	"eucjpms":  {{97, 98}},
+	"euckr":    {{19, 19}, {85, 85}},
+	"gb18030":  {{248, 250}},
+	"gb2312":   {{24, 24}, {86, 86}},
+	"gbk":      {{28, 28}, {87, 87}},
+	"geostd8":  {{92, 93}},
+	"greek":    {{25, 25}, {70, 70}},
+	"hebrew":   {{16, 16}, {71, 71}},
+	"hp8":      {{6, 6}, {72, 72}},
+	"keybcs2":  {{37, 37}, {73, 73}},
+	"koi8r":    {{7, 7}, {74, 74}},
+	"koi8u":    {{22, 22}, {75, 75}},
+	"latin1":   {{5, 5}, {8, 8}, {15, 15}, {31, 31}, {47, 49}, {94, 94}},
+	"latin2":   {{2, 2}, {9, 9}, {21, 21}, {27, 27}, {77, 77}},
+	"latin5":   {{30, 30}, {78, 78}},
+	"latin7":   {{20, 20}, {41, 42}, {79, 79}},
+	"macce":    {{38, 38}, {43, 43}},
+	"macroman": {{39, 39}, {53, 53}},
+	"sjis":     {{13, 13}, {88, 88}},
+	"swe7":     {{10, 10}, {82, 82}},
+	"tis620":   {{18, 18}, {89, 89}},
+	"ucs2":     {{35, 35}, {90, 90}, {128, 151}, {159, 159}, {640, 642}},
+	"ujis":     {{12, 12}, {91, 91}},
+	"utf16":    {{54, 55}, {101, 124}, {672, 674}},
+	"utf16le":  {{56, 56}, {62, 62}},
+	"utf32":    {{60, 61}, {160, 183}, {736, 738}},
+	"utf8mb3":  {{33, 33}, {76, 76}, {83, 83}, {192, 215}, {223, 223}, {576, 578}},
+	"utf8mb4":  {{45, 46}, {224, 247}, {255, 575}, {608, 610}},
+}
+
+// charsetOf returns the name of the character set that a collation is of; empty
+// if it is not known.
+func charsetOf(collation uint64) string {
+	const noPad = 1 << 10 // MariaDB's variants that do not ignore trailing spaces
+	switch collation >> 8 {
+	case 4, 5, 6, 7:
+		collation -= noPad
+	case 8: // from here on MariaDB's UCA 14.0.0
+		return "utf8mb3"
+	case 9:
+		return "utf8mb4"
+	case 10:
+		return "ucs2"
+	case 11:
+		return "utf16"
+	case 12:
+		return "utf32"
+	}
+	for name, ranges := range collations {
+		for _, r := range ranges {
+			if r[0] <= collation && collation <= r[1] {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// clientCollation finds the collation of a statement's text among the status
+// variables of its QUERY event, where it stands near the front. It is 0 where it
+// is not said.
+func clientCollation(vars []byte) uint64 {
+	c := cursor{b: vars}
+	for len(c.b) > 0 && !c.bad {
+		switch c.byte() {
+		case 0, 3: // flags, auto_increment
+			c.take(4)
+		case 1: // sql_mode
+			c.take(8)
+		case 2: // catalog of old servers, with a zero
+			c.take(uint64(c.byte()) + 1)
+		case 5, 6: // time zone, catalog
+			c.take(uint64(c.byte()))
+		case 4: // client, connection, server
+			return uint64(c.uint16())
+		default:
+			return 0
+		}
+	}
+	return 0
+}
+
+// utf8Text returns the text of a statement, which is logged in its client's
+// character set, as UTF-8.
+func utf8Text(text, vars []byte) ([]byte, error) {
+	if isASCII(text) {
+		return text, nil
+	}
+	collation := clientCollation(vars)
+	switch charset := charsetOf(collation); {
+	case collation == 0, charset == "utf8mb4", charset == "utf8mb3", charset == "binary", charset == "ascii":
+		return text, nil
+	case charset == "latin1":
+		return binlog.AppendLatin1(nil, text), nil
+	case charset == "":
+		return nil, refuse("statement %q is written with collation %d, which is not known to Rowfall; please report it", clip(text), collation)
+	default:
+		return nil, refuse("statement %q is written in character set %s, which is not read yet, so the tables that it names cannot be told; "+
+			"run such statements after SET NAMES utf8mb4, and start again with --from a later position, or --from snapshot if it touches a mapped table",
+			clip(text), charset)
+	}
+}
