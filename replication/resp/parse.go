@@ -10,8 +10,11 @@ import (
 const (
 	// MaxBulk is the longest bulk string, in bytes.
 	MaxBulk = 512 << 20
-	// MaxArgs is the largest number of arguments of one command.
+	// MaxArgs is the largest number of arguments of a client's command.
 	MaxArgs = 1 << 20
+	// MaxStreamArgs is that of a command in a master's stream, where MaxCommand
+	// comes first: a server takes as much from its clients.
+	MaxStreamArgs = 1<<31 - 1
 	// MaxInline is the longest line, in bytes: an inline command, a status
 	// reply, or the header of an array or a bulk string.
 	MaxInline = 64 << 10
@@ -40,12 +43,12 @@ const (
 )
 
 // ParseCommand reads one array of bulk strings from the start of b. The
-// arguments are sub-slices of b, appended to args[:0]; n is the number of bytes
-// they took. It returns ErrIncomplete if b ends early and a *ProtocolError for
+// arguments are sub-slices of b, appended to args[:0], at most MaxStreamArgs; n is
+// the number of bytes they took. It returns ErrIncomplete if b ends early and a *ProtocolError for
 // anything else than a non-empty array of bulk strings.
 func ParseCommand(b []byte, args [][]byte) (out [][]byte, n int, err error) {
 	out = args[:0]
-	count, pos, err := parseHeader(b, 0, '*', MaxArgs)
+	count, pos, err := parseHeader(b, 0, '*', MaxStreamArgs)
 	if err != nil {
 		return out, 0, err
 	}

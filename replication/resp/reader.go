@@ -41,9 +41,10 @@ func NewReader(r io.Reader, size int) *Reader {
 }
 
 // SetLimits sets the largest number of arguments and the longest argument that
-// are accepted from now on. Redis allows 10 and 16384 before authentication.
+// are accepted from now on, MaxArgs and MaxBulk until then. Redis allows 10 and
+// 16384 before authentication.
 func (r *Reader) SetLimits(args, bulk int) {
-	r.maxArgs, r.maxBulk = min(args, MaxArgs), min(bulk, MaxBulk)
+	r.maxArgs, r.maxBulk = min(args, MaxStreamArgs), min(bulk, MaxBulk)
 }
 
 // Buffered returns the number of bytes received and not yet handed out.

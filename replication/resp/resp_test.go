@@ -31,7 +31,7 @@ func TestParseCommand(t *testing.T) {
 		{"no bulk", "*1\r\n:1\r\n", nil, "Protocol error: expected '$', got ':'"},
 		{"null bulk", "*1\r\n$-1\r\n", nil, "Protocol error: invalid bulk length"},
 		{"long bulk", "*1\r\n$536870913\r\n", nil, "Protocol error: invalid bulk length"},
-		{"many args", "*1048577\r\n", nil, "Protocol error: invalid multibulk length"},
+		{"many args", "*2147483648\r\n", nil, "Protocol error: invalid multibulk length"},
 		{"overflow", "*1\r\n$99999999999999999999999999\r\n", nil, "Protocol error: invalid bulk length"},
 		{"no number", "*\r\n", nil, "Protocol error: invalid multibulk length"},
 		{"plus", "*+1\r\n", nil, "Protocol error: invalid multibulk length"},
@@ -198,6 +198,9 @@ func TestReaderRefuses(t *testing.T) {
 		if _, _, err := r.ReadCommand(); !errors.As(err, &protocol) || err.Error() != want {
 			t.Errorf("%.20q: %v, want %s", in, err, want)
 		}
+	}
+	if _, _, err := resp.NewReader(strings.NewReader("*1048577\r\n"), 512).ReadCommand(); errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Error("a client may send more than MaxArgs arguments")
 	}
 	r := resp.NewReader(strings.NewReader(strings.Repeat("x", resp.MaxInline*2)), 512)
 	if _, err := r.ReadLine(); err == nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -47,6 +48,15 @@ type ReplyError struct{ Text string }
 
 func (e *ReplyError) Error() string { return "upstream answered " + e.Text }
 
+// ContentError is a fault of what the upstream sends, not of the connection. Who
+// asks again from the same place gets the same.
+type ContentError struct{ err error }
+
+func (e *ContentError) Error() string { return e.err.Error() }
+func (e *ContentError) Unwrap() error { return e.err }
+
+func contentf(format string, a ...any) error { return &ContentError{fmt.Errorf(format, a...)} }
+
 // Dial connects and shakes hands as a replica, up to PSYNC. The link is closed
 // when ctx ends.
 func Dial(ctx context.Context, c Config) (*Link, error) {
@@ -56,10 +66,12 @@ func Dial(ctx context.Context, c Config) (*Link, error) {
 		return nil, fmt.Errorf("connect to upstream: %w", err)
 	}
 	if c.TLS != nil {
-		conn = tls.Client(conn, forHost(c.TLS, c.Addr))
+		if conn, err = encrypt(ctx, conn, c); err != nil {
+			return nil, fmt.Errorf("shake TLS hands with upstream %s: %w", c.Addr, err)
+		}
 	}
 	l := &Link{c: c, conn: conn}
-	l.r = resp.NewReader(&timedConn{l}, readBuffer)
+	l.r = newReader(&timedConn{l})
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	if err := l.handshake(); err != nil {
 		stop()
@@ -67,6 +79,29 @@ func Dial(ctx context.Context, c Config) (*Link, error) {
 		return nil, fmt.Errorf("shake hands with upstream %s: %w", c.Addr, err)
 	}
 	return l, nil
+}
+
+// newReader takes what an upstream's clients could send it: servers let a command
+// have as many arguments as its length allows.
+func newReader(r io.Reader) *resp.Reader {
+	reader := resp.NewReader(r, readBuffer)
+	reader.SetLimits(resp.MaxStreamArgs, resp.MaxBulk)
+	return reader
+}
+
+// encrypt shakes hands at once: left to the first write, its reads would have no
+// deadline. It closes conn if that fails.
+func encrypt(ctx context.Context, conn net.Conn, c Config) (net.Conn, error) {
+	t := tls.Client(conn, forHost(c.TLS, c.Addr))
+	err := conn.SetDeadline(time.Now().Add(c.Timeout))
+	if err == nil {
+		err = t.HandshakeContext(ctx)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return t, nil
 }
 
 // forHost is config with the name to verify, unless it says one itself.
@@ -210,18 +245,24 @@ func (l *Link) PSync(id string, have stream.Offset, failover bool) (Sync, error)
 	if err != nil {
 		return Sync{}, fmt.Errorf("ask for a resync: %w", err)
 	}
-	f := strings.Fields(line)
+	return parseSync(line)
+}
+
+// parseSync reads the answer to PSYNC.
+func parseSync(line string) (Sync, error) {
+	word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+	f := strings.Fields(rest)
 	switch {
-	case f[0] == "+CONTINUE" && len(f) == 1:
+	case word == "+CONTINUE" && len(f) == 0:
 		return Sync{}, nil
-	case f[0] == "+CONTINUE" && len(f) == 2:
-		return Sync{ID: f[1]}, nil
-	case f[0] == "+FULLRESYNC" && len(f) == 3:
-		at, err := stream.ParseOffset(f[2])
+	case word == "+CONTINUE" && len(f) == 1:
+		return Sync{ID: f[0]}, nil
+	case word == "+FULLRESYNC" && len(f) == 2:
+		at, err := stream.ParseOffset(f[1])
 		if err != nil {
 			return Sync{}, fmt.Errorf("ask for a resync: upstream answered %q: %w", line, err)
 		}
-		return Sync{Full: true, ID: f[1], Offset: at}, nil
+		return Sync{Full: true, ID: f[0], Offset: at}, nil
 	}
 	return Sync{}, fmt.Errorf("ask for a resync: upstream answered %q", line)
 }
@@ -246,7 +287,7 @@ func (l *Link) Payload() (*Payload, error) {
 	}
 	n, err := strconv.ParseInt(strings.TrimPrefix(line, "$"), 10, 64)
 	if line[0] != '$' || err != nil || n < 0 {
-		return nil, fmt.Errorf("read snapshot header: upstream sent %q", line)
+		return nil, contentf("read snapshot header: upstream sent %q", line)
 	}
 	return newSized(l.r, n), nil
 }
@@ -323,15 +364,19 @@ func (l *Link) record(b *Batch) (stream.Kind, error) {
 	start, open := len(b.buf), false
 	for {
 		args, raw, err := l.r.ReadCommand()
+		var garbled *resp.ProtocolError
+		if errors.As(err, &garbled) {
+			return 0, contentf("read upstream's stream: %w", err)
+		}
 		if err != nil {
 			return 0, fmt.Errorf("read upstream's stream: %w", err)
 		}
 		if len(raw) == 0 || raw[0] != '*' || len(args) == 0 {
 			// Its length in the stream is not known for certain, so no offset after it would be.
-			return 0, errors.New("read upstream's stream: it holds an inline command or an empty line")
+			return 0, contentf("read upstream's stream: it holds an inline command or an empty line: %.64q", raw)
 		}
 		if len(b.buf)-start+len(raw) > stream.MaxPayload {
-			return 0, fmt.Errorf("read upstream's stream: a transaction is larger than %d bytes", stream.MaxPayload)
+			return 0, contentf("read upstream's stream: a command or transaction is longer than %d bytes", stream.MaxPayload)
 		}
 		b.buf = append(b.buf, raw...)
 		switch {

@@ -3,9 +3,12 @@ package upstream_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -99,6 +102,7 @@ func TestPSync(t *testing.T) {
 		{id, "-NOMASTERLINK wait", id + " 101", upstream.Sync{}, "NOMASTERLINK"},
 		{id, "+FULLRESYNC " + other + " -1", id + " 101", upstream.Sync{}, "FULLRESYNC"},
 		{id, "+PONG", id + " 101", upstream.Sync{}, "PONG"},
+		{id, "  ", id + " 101", upstream.Sync{}, `answered "  "`}, // brought the process down
 	} {
 		l := dial(t, serve(t, append(handshake[:4:4], "PSYNC "+tc.asked+" > "+tc.reply), ""))
 		got, err := l.PSync(tc.id, 100, false)
@@ -177,5 +181,52 @@ func TestRefused(t *testing.T) {
 	_, err := upstream.Dial(context.Background(), upstream.Config{Addr: addr, User: "joe", Password: "secret", Timeout: 5 * time.Second})
 	if err == nil || !strings.Contains(err.Error(), addr) || !strings.Contains(err.Error(), "WRONGPASS") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A server takes as many arguments as a command's length allows; at more than a
+// client of ours may send, the link used to end and be made again for ever.
+func TestCommandOfManyArguments(t *testing.T) {
+	many := resp.AppendArray(nil, resp.MaxArgs+10)
+	many = append(many, strings.Repeat("$1\r\nx\r\n", resp.MaxArgs+10)...)
+	l := dial(t, serve(t, handshake, string(many)))
+	var b upstream.Batch
+	if err := l.Next(&b); err != nil || b.Len() != 1 || len(b.First(1)) != len(many) {
+		t.Fatalf("%d records, %v", b.Len(), err)
+	}
+	if args, n, err := resp.ParseCommand(b.First(1), nil); err != nil || n != len(many) || len(args) != resp.MaxArgs+10 {
+		t.Errorf("%d arguments in %d bytes, %v", len(args), n, err)
+	}
+}
+
+// What a link cannot read is told from a link that was cut.
+func TestContentError(t *testing.T) {
+	var content *upstream.ContentError
+	for sent, want := range map[string]bool{"PING\r\n": true, "*1\r\n$999999999999\r\n": true, "*x\r\n": true, "": false} {
+		l := dial(t, serve(t, handshake, sent))
+		if sent == "" {
+			l.Close()
+		}
+		if err := l.Next(new(upstream.Batch)); err == nil || errors.As(err, &content) != want {
+			t.Errorf("%q gives %v", sent, err)
+		}
+	}
+}
+
+// TLS shook hands at the first write, without a deadline: a server that accepts and
+// never answers held the node until it was restarted.
+func TestSilentServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // its backlog accepts, nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for name, config := range map[string]*tls.Config{"plain": nil, "TLS": {ServerName: "x"}} {
+		_, err := upstream.Dial(ctx, upstream.Config{Addr: l.Addr().String(), Timeout: 50 * time.Millisecond, TLS: config})
+		if !errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
