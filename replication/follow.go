@@ -40,6 +40,8 @@ type follower struct {
 	lastIO  time.Time // of the last link
 	dropped bool      // a full resync freed the old data and has not brought the new ones yet
 	force   bool      // what we have is not what the upstream has: ask for everything
+
+	moved bool // the last link brought bytes that were applied; run's goroutine only
 }
 
 // stopError is a fault that connecting again would only repeat.
@@ -73,8 +75,8 @@ func (f *follower) run(ctx context.Context) {
 			pause = reconnectFirst
 			continue
 		}
-		if f.state() == LinkConnected {
-			pause = reconnectFirst
+		if f.moved {
+			pause = reconnectFirst // a link that only connects may be the tenth in a second
 		}
 		if errors.Is(err, syscall.ENOSPC) {
 			pause = fullDiskPause // a snapshot is not asked for again and again
@@ -179,6 +181,7 @@ func (f *follower) attempt(ctx context.Context, id identity.State, changed <-cha
 		defer cancel()
 		waitFor(ctx, changed, nil)
 	})
+	f.moved = false
 	f.set(LinkConnecting, nil)
 	_, port, _ := net.SplitHostPort(f.n.Addr())
 	listen, _ := strconv.Atoi(port)
@@ -232,7 +235,10 @@ func (f *follower) resync(ctx context.Context, link *upstream.Link, id identity.
 	}
 	f.n.SetComplete(true)
 	f.set(LinkConnected, nil)
-	return f.stream(ctx, link, term)
+	at = f.n.Offset()
+	err = f.stream(ctx, link, term)
+	f.moved = f.n.Offset() > at
+	return err
 }
 
 // goOn takes the id of a partial resync.
@@ -261,6 +267,9 @@ func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, syn
 	}
 	began := time.Now()
 	payload, err := link.Payload()
+	if isContent(err) {
+		return &stopError{fmt.Errorf("%w; see what answers there, then send REPLICAOF with the same address", err)}
+	}
 	if err != nil {
 		return err
 	}
@@ -343,7 +352,11 @@ func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) e
 	defer stop()
 	var b upstream.Batch
 	for {
-		if err := link.Next(&b); err != nil {
+		err := link.Next(&b)
+		if isContent(err) {
+			return &stopError{fmt.Errorf("offset %d: %w; mend what writes it there, then send REPLICAOF with the same address for a full resync", f.n.Offset(), err)}
+		}
+		if err != nil {
 			return err
 		}
 		asked, err := f.follow(ctx, term, &b)
@@ -384,6 +397,12 @@ func (f *follower) follow(ctx context.Context, term Term, b *upstream.Batch) (as
 		}
 		waitFor(ctx, nil, time.After(pause))
 	}
+}
+
+// isContent says whether err is a fault of what the upstream sends.
+func isContent(err error) bool {
+	var content *upstream.ContentError
+	return errors.As(err, &content)
 }
 
 // every calls fn in a goroutine until it fails or stop is called; stop waits for

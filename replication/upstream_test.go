@@ -1,0 +1,233 @@
+package replication_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/replication"
+	"rowfall/replication/resp"
+)
+
+const (
+	foreignID     = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	emptySnapshot = "REDIS0009\xff\x00\x00\x00\x00\x00\x00\x00\x00"
+)
+
+// fullResync is the answer to PSYNC with nothing in the snapshot, and what follows it.
+func fullResync(offset int64, stream string) string {
+	return fmt.Sprintf("+FULLRESYNC %s %d\r\n$%d\r\n%s%s", foreignID, offset, len(emptySnapshot), emptySnapshot, stream)
+}
+
+// scripted is an upstream that shakes hands and answers PSYNC as it is told.
+type scripted struct {
+	addr string
+
+	mu           sync.Mutex
+	links        int // connections so far
+	asked, acked []string
+}
+
+// script has every PSYNC answered by answer, which is told the number of the
+// connection, from 1, and what was asked. At PING it is asked with "".
+func script(t *testing.T, answer func(link int, asked string) string) *scripted {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &scripted{addr: l.Addr().String()}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.links++
+			link := s.links
+			s.mu.Unlock()
+			wg.Go(func() {
+				defer conn.Close()
+				s.serve(conn, func(asked string) string { return answer(link, asked) })
+			})
+		}
+	})
+	t.Cleanup(wg.Wait)
+	t.Cleanup(func() { l.Close() })
+	return s
+}
+
+// hangUp at an answer's end closes the connection behind it; mute, to PING, keeps
+// silent for good.
+const (
+	hangUp = "(hang up)"
+	mute   = "(mute)"
+)
+
+func (s *scripted) serve(conn net.Conn, answer func(asked string) string) {
+	muted, r := false, resp.NewReader(conn, 4096)
+	for {
+		args, _, err := r.ReadCommand()
+		if err != nil {
+			return
+		}
+		var words []string
+		for _, a := range args {
+			words = append(words, string(a))
+		}
+		line := strings.Join(words, " ")
+		muted = muted || line == "PING" && answer("") == mute
+		if line == "" || muted {
+			continue
+		}
+		reply, over := "+OK\r\n", false
+		if asked, ok := strings.CutPrefix(line, "PSYNC "); ok {
+			s.note(&s.asked, asked)
+			reply, over = strings.CutSuffix(answer(asked), hangUp)
+		}
+		if acked, ok := strings.CutPrefix(line, "REPLCONF ACK "); ok {
+			s.note(&s.acked, acked)
+			continue
+		}
+		if _, err := conn.Write([]byte(reply)); err != nil || over {
+			return
+		}
+	}
+}
+
+func (s *scripted) note(list *[]string, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*list = append(*list, text)
+}
+
+// psyncs and acks are the arguments of all that came.
+func (s *scripted) psyncs() []string { return s.noted(&s.asked) }
+func (s *scripted) acks() []string   { return s.noted(&s.acked) }
+
+func (s *scripted) noted(list *[]string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(*list)
+}
+
+func (s *scripted) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.links
+}
+
+// What an upstream sends again when it is asked again was asked for ten times a
+// second without end. Now the link stops, by the name of the fault, until an
+// operator's word asks for a full resync.
+func TestGarbledStreamStopsTheLink(t *testing.T) {
+	faults := []struct{ sent, said string }{
+		{fullResync(1000, "PING\r\n"), "offset 1000: read upstream's stream: it holds an inline command"},
+		{fullResync(1000, string(unit("PING"))+"\r\n"), "offset 1014: read upstream's stream: it holds an inline command or an empty line"},
+		{fullResync(1000, "*3000000000\r\n"), "Protocol error: invalid multibulk length"},
+		{fullResync(1000, "*1\r\n$600000000\r\n"), "Protocol error: invalid bulk length"},
+		{fullResync(1000, "*1\r\n:1\r\n"), "Protocol error: expected '$'"},
+		{"+FULLRESYNC " + foreignID + " 1000\r\n:5\r\n", `read snapshot header: upstream sent ":5"`},
+		{fullResync(1000, ""), ""},
+	}
+	up := script(t, func(link int, _ string) string { return faults[link-1].sent })
+	n, _ := follow(t, up.addr)
+	for i, fault := range faults {
+		if fault.said == "" {
+			break
+		}
+		eventually(t, "it stops", func() bool { return n.Status().Upstream.State == replication.LinkStopped && up.count() == i+1 })
+		if got := n.Status().Upstream.Err; !strings.Contains(got, fault.said) || !strings.Contains(got, "REPLICAOF") {
+			t.Errorf("%q: it says %q", fault.sent, got)
+		}
+		if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
+			t.Fatal(err)
+		}
+	}
+	online(t, n)
+	for i, asked := range up.psyncs()[1:] {
+		if asked != "? -1" {
+			t.Errorf("resync %d asks for %s", i+2, asked)
+		}
+	}
+}
+
+// Connecting is no progress: an upstream that answers and hangs up was asked
+// again every 100 ms for ever.
+func TestLinkWithoutProgressBacksOff(t *testing.T) {
+	up := script(t, func(link int, _ string) string {
+		switch link {
+		case 1:
+			return fullResync(0, hangUp)
+		case 4:
+			return "+CONTINUE\r\n" + string(unit("SET", "k", "v")) + hangUp
+		}
+		return "+CONTINUE\r\n" + hangUp
+	})
+	c := config(t)
+	c.ReplicaOf = up.addr
+	var waits waits
+	c.Logger = zerolog.New(&waits)
+	start(t, c)
+	eventually(t, "five links", func() bool { return len(waits.list()) >= 5 })
+	if got := fmt.Sprint(waits.list()[:5]); got != "[100 200 400 100 200]" {
+		t.Errorf("it waited %s ms", got)
+	}
+}
+
+// waits is a log of which only retry_in is kept.
+type waits struct {
+	mu sync.Mutex
+	ms []int
+}
+
+func (w *waits) Write(line []byte) (int, error) {
+	var event struct {
+		RetryIn int `json:"retry_in"`
+	}
+	if err := json.Unmarshal(line, &event); err == nil && event.RetryIn > 0 {
+		w.mu.Lock()
+		w.ms = append(w.ms, event.RetryIn)
+		w.mu.Unlock()
+	}
+	return len(line), nil
+}
+
+func (w *waits) list() []int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]int(nil), w.ms...)
+}
+
+// A silent upstream, at the handshake or in the middle of its stream, is left
+// after the time-out, and asked again from where we are.
+func TestSilentUpstream(t *testing.T) {
+	set := string(unit("SET", "k", "v"))
+	at := fmt.Sprintf("%s %d", foreignID, 1001+len(set))
+	up := script(t, func(link int, asked string) string {
+		switch {
+		case link == 1:
+			return mute
+		case asked == at:
+			return "+CONTINUE\r\n"
+		}
+		return fullResync(1000, set)
+	})
+	c := config(t)
+	c.ReplicaOf, c.Timeout = up.addr, 500*time.Millisecond
+	n, _ := start(t, c)
+	eventually(t, "it asks to go on", func() bool { return slices.Contains(up.psyncs(), at) })
+	eventually(t, "it says why", func() bool { return strings.Contains(n.Status().Upstream.Err, "i/o timeout") })
+	if v, _ := n.Keyspace().Get("k"); string(v) != "v" {
+		t.Errorf("k is %q", v)
+	}
+}
