@@ -307,7 +307,7 @@ func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, syn
 	f.mu.Unlock()
 	f.n.log.Info().Str("replid", sync.ID).Stringer("offset", sync.Offset).Int("keys", keys.Len()).Dur("took", time.Since(began)).Msg("full resync loaded")
 	stop()
-	return link.Ack(sync.Offset)
+	return link.Ack(sync.Offset, f.n.store.Synced())
 }
 
 // drop frees the old data. From then on only a full resync will do.
@@ -348,7 +348,7 @@ func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error
 // stream follows the upstream until the link ends. The upstream hears every
 // second, and at once when it asks, what we have applied.
 func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) error {
-	stop := every(ackPeriod, func() error { return link.Ack(f.n.Offset()) })
+	stop := every(ackPeriod, func() error { return link.Ack(f.n.Offset(), f.n.store.Synced()) })
 	defer stop()
 	var b upstream.Batch
 	for {
@@ -369,7 +369,7 @@ func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) e
 		}
 		if asked >= 0 {
 			// Without the question's own bytes: a master compares with what it had written before it.
-			if err := link.Ack(asked); err != nil {
+			if err := link.Ack(asked, f.n.store.Synced()); err != nil {
 				return err
 			}
 		}

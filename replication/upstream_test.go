@@ -14,6 +14,7 @@ import (
 
 	"rowfall/replication"
 	"rowfall/replication/resp"
+	"rowfall/replication/stream"
 )
 
 const (
@@ -229,5 +230,24 @@ func TestSilentUpstream(t *testing.T) {
 	eventually(t, "it says why", func() bool { return strings.Contains(n.Status().Upstream.Err, "i/o timeout") })
 	if v, _ := n.Keyspace().Get("k"); string(v) != "v" {
 		t.Errorf("k is %q", v)
+	}
+}
+
+// A node tells what it has on disk as well, as a server with an append-only file
+// does: without, WAITAOF on its master never counted it.
+func TestReplicaTellsWhatIsOnDisk(t *testing.T) {
+	up := script(t, func(int, string) string { return fullResync(1000, string(unit("SET", "k", "v"))) })
+	c := config(t)
+	c.ReplicaOf, c.Log.Fsync = up.addr, stream.Always
+	start(t, c)
+	eventually(t, "all is on disk", func() bool { return slices.Contains(up.acks(), "1027 FACK 1027") })
+	a, _ := complete(t, config(t))
+	c = config(t)
+	c.ReplicaOf, c.Log.Fsync = a.Addr(), stream.Always
+	start(t, c)
+	eventually(t, "it follows", func() bool { return len(a.Status().Replicas) == 1 })
+	apply(t, a, unit("SET", "k", "v"))
+	if got, err := client(t, a.Addr()).Do(t.Context(), "WAITAOF", 0, 1, patience.Milliseconds()).Int64Slice(); err != nil || got[1] != 1 {
+		t.Errorf("WAITAOF counts %v, %v", got, err)
 	}
 }

@@ -267,9 +267,10 @@ func parseSync(line string) (Sync, error) {
 	return Sync{}, fmt.Errorf("ask for a resync: upstream answered %q", line)
 }
 
-// Ack tells the upstream what has been applied.
-func (l *Link) Ack(applied stream.Offset) error {
-	return l.send(resp.AppendCommand(nil, "REPLCONF", "ACK", applied.String()))
+// Ack tells the upstream what has been applied and what of it is on disk, which
+// WAITAOF asks for. Servers before 7.2 stop reading before FACK.
+func (l *Link) Ack(applied, synced stream.Offset) error {
+	return l.send(resp.AppendCommand(nil, "REPLCONF", "ACK", applied.String(), "FACK", min(applied, synced).String()))
 }
 
 // KeepAlive tells an upstream that waits for us to load that we live. It is
