@@ -79,7 +79,8 @@ func TestReadersSeeWholeUnits(t *testing.T) {
 	var wg sync.WaitGroup
 	var done atomic.Bool
 	snapshots := make(chan *keyspace.Snapshot)
-	wg.Go(func() { readGroups(t, k, &done, group) })
+	wg.Go(func() { readGroups(t, k, &done, group, 1) })
+	wg.Go(func() { readGroups(t, k, &done, group, 100) }) // more than are looked up under the lock
 	wg.Go(func() {
 		for s := range snapshots {
 			checkVersions(t, s, group)
@@ -117,15 +118,16 @@ func TestReadersSeeWholeUnits(t *testing.T) {
 	wg.Wait()
 }
 
-func readGroups(t *testing.T, k *keyspace.Keyspace, done *atomic.Bool, group int) {
+// readGroups asks for each key of the group so many times.
+func readGroups(t *testing.T, k *keyspace.Keyspace, done *atomic.Bool, group, times int) {
 	words := []string{"MGET"}
-	for i := range group {
-		words = append(words, fmt.Sprint("group:", i))
+	for i := range group * times {
+		words = append(words, fmt.Sprint("group:", i%group))
 	}
 	for !done.Load() {
 		got := elements(t, call(k, 2, words...))
-		if len(got) != group {
-			t.Errorf("MGET: %d of %d keys", len(got), group)
+		if len(got) != group*times {
+			t.Errorf("MGET: %d of %d keys", len(got), group*times)
 		}
 		for _, v := range got {
 			if v != got[0] {

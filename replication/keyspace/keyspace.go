@@ -268,18 +268,36 @@ func (k *Keyspace) live(rec record, big *value.Big) (v Value, expireAt int64) {
 	return k.valueOf(rec, big), expireAt
 }
 
-// readAll calls visit with the value of every key, all as of one moment.
+// maxLookups is how many keys are looked up in one hold of the read lock: some
+// hundred microseconds.
+const maxLookups = 512
+
+// readAll calls visit with the value of every key, all as of one moment. That of
+// many keys is a snapshot, which costs the writer less than waiting for them all.
 func (k *Keyspace) readAll(keys [][]byte, visit func(v Value)) {
 	type found struct {
-		rec record
-		big *value.Big
+		hash uint64
+		rec  record
+		big  *value.Big
 	}
 	all := make([]found, len(keys))
-	k.mu.RLock()
 	for i, key := range keys {
-		all[i].rec, _, all[i].big = k.table.find(hashOf(key), key)
+		all[i].hash = hashOf(key)
 	}
-	k.mu.RUnlock()
+	if len(keys) <= maxLookups {
+		k.mu.RLock()
+		for i, key := range keys {
+			all[i].rec, _, all[i].big = k.table.find(all[i].hash, key)
+		}
+		k.mu.RUnlock()
+	} else {
+		s := k.snapshot()
+		defer s.Close()
+		shardOf := s.directory()
+		for i, key := range keys {
+			all[i].rec, _, all[i].big = k.table.findIn(shardOf(all[i].hash), all[i].hash, key)
+		}
+	}
 	for _, f := range all {
 		v, _ := k.live(f.rec, f.big)
 		visit(v)

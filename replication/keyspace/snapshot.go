@@ -85,6 +85,22 @@ func (s *Snapshot) records(visit func(rec record, big *value.Big) error) error {
 	return nil
 }
 
+// directory returns what finds the shard of a hash. It is good until Each or
+// Close.
+func (s *Snapshot) directory() (shardOf func(hash uint64) *shard) {
+	depth := uint(0)
+	for _, sh := range s.shards {
+		depth = max(depth, sh.depth)
+	}
+	entries := make([]*shard, 0, 1<<depth)
+	for _, sh := range s.shards { // they are in the order of hashes
+		for range 1 << (depth - sh.depth) {
+			entries = append(entries, sh)
+		}
+	}
+	return func(hash uint64) *shard { return entries[hash>>(64-depth)] }
+}
+
 // Close lets go of what Each has not read. It must not run beside Each, and may
 // be called again.
 func (s *Snapshot) Close() {

@@ -113,7 +113,11 @@ func (t *table) hashAt(at arena.Addr) uint64 { return hashOf(view(t.record(at).k
 
 // find returns the record of a key, with its address and trees, or "".
 func (t *table) find(hash uint64, key []byte) (record, arena.Addr, *value.Big) {
-	s := t.dir.Load().shard(hash)
+	return t.findIn(t.dir.Load().shard(hash), hash, key)
+}
+
+// findIn does that in the shard of the hash.
+func (t *table) findIn(s *shard, hash uint64, key []byte) (record, arena.Addr, *value.Big) {
 	i, rec := t.locate(s, hash, key)
 	switch {
 	case rec == "":
