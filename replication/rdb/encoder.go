@@ -246,7 +246,15 @@ func (e *encoder) list(n keyspace.Entry) {
 }
 
 func (e *encoder) score(score float64) {
+	e.room()
 	e.buf = binary.LittleEndian.AppendUint64(e.buf, math.Float64bits(score))
+}
+
+// room keeps collections of numbers, which are written one by one, from gathering in memory. The error stays in e.err.
+func (e *encoder) room() {
+	if len(e.buf) >= flushSize {
+		_ = e.flush()
+	}
 }
 
 // appendScore adds a score as text that strtod reads back exactly.
@@ -289,6 +297,7 @@ func (e *encoder) text(b []byte) {
 
 // number writes the text of an integer.
 func (e *encoder) number(n int64) {
+	e.room()
 	switch {
 	case n >= math.MinInt8 && n <= math.MaxInt8:
 		e.buf = append(e.buf, lenSpecial|specialInt8, byte(n))

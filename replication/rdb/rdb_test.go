@@ -444,6 +444,38 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
+// TestWriteGathersLittle: collections of numbers go out in pieces, too. They were once encoded in memory as a whole.
+func TestWriteGathersLittle(t *testing.T) {
+	const n = 100_000
+	k := keyspace.New(keyspace.Options{})
+	l := k.Loader()
+	var ints, pairs [][]byte
+	scores := make([]float64, n)
+	for i := range n {
+		ints = append(ints, []byte(strconv.Itoa(i)))
+		pairs = append(pairs, ints[i], ints[i])
+	}
+	must(t, l.Set([]byte("set"), ints, 0))
+	must(t, l.List([]byte("list"), ints, 0))
+	must(t, l.Hash([]byte("hash"), pairs, 0))
+	must(t, l.SortedSet([]byte("sorted"), ints, scores, 0))
+	s := k.Snapshot()
+	defer s.Close()
+	var w largest
+	must(t, rdb.Write(&w, aux, s))
+	if w > 80<<10 {
+		t.Errorf("%d bytes were written at once", w)
+	}
+}
+
+// largest is the longest write.
+type largest int
+
+func (l *largest) Write(p []byte) (int, error) {
+	*l = max(*l, largest(len(p)))
+	return len(p), nil
+}
+
 type limited struct{ left int }
 
 func (l *limited) Write(p []byte) (int, error) {
