@@ -32,8 +32,9 @@
 //
 // Not read yet, and refused by name: character sets other than utf8mb4,
 // utf8mb3, ascii, binary and latin1; MariaDB's COMPRESSED columns; its old
-// temporal format with fractional seconds and SYSTEM VERSIONING; row images
-// that leave columns out.
+// temporal format with fractional seconds; row images that leave columns out.
+// Its sequences and its tables with SYSTEM VERSIONING, or with a unique key too long
+// for an index, are not followed (Table.NotFollowed).
 //
 // The package never hears of Redis.
 package binlog

@@ -225,6 +225,34 @@ func NewImageLayout(t *Table, types, meta []byte) (*Layout, error) {
 	return l, nil
 }
 
+// CheckReadable refuses a table whose rows could be read by SELECT but not from
+// the binlog, before the first is.
+func (t *Table) CheckReadable() error {
+	for i := range t.Columns {
+		c := &t.Columns[i]
+		var why string
+		switch c.Type {
+		case TypeChar, TypeVarchar, TypeText:
+			if k := (codec{form: formText}); !k.setCharset(c) {
+				why = "character set " + c.Charset + " is not supported yet: convert the column to utf8mb4"
+			}
+		case TypeTime, TypeDatetime, TypeTimestamp:
+			if c.Decimals > 0 && strings.Contains(c.SQLType, "mariadb-5.3") {
+				why = "the old format of fractional seconds is not supported: ALTER TABLE ... FORCE with mysql56_temporal_format=ON"
+			}
+		}
+		// A member of an ENUM may be named like that.
+		if len(c.Values) == 0 && strings.Contains(c.SQLType, " COMPRESSED") {
+			why = "the column is COMPRESSED, which is not supported yet: ALTER the column"
+		}
+		if why != "" {
+			return &RefusedError{Table: t.FullName(), Err: fmt.Errorf("column %s.%s cannot be read from the binlog: %s, "+
+				"or leave the table out of the mapping (ignore: true)", t.FullName(), c.Name, why)}
+		}
+	}
+	return nil
+}
+
 const remedySchema = "the schema at hand is of another time than the rows; set binlog_row_metadata=FULL on the server so that the binlog carries its own, and read from a later position"
 
 func describe(c *Column) string {

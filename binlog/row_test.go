@@ -2,6 +2,7 @@ package binlog_test
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -84,6 +85,31 @@ func TestLayoutErrors(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %q in it", test.name, err, want)
 			}
+		}
+	}
+}
+
+// A column that SELECT reads and the binlog does not was refused when the whole
+// table had been read.
+func TestCheckReadable(t *testing.T) {
+	for _, test := range []struct {
+		column binlog.Column
+		want   string
+	}{
+		{binlog.Column{Type: binlog.TypeVarchar, Charset: "cp1251"}, "d.t.c cannot be read from the binlog: character set cp1251"},
+		{binlog.Column{Type: binlog.TypeText, SQLType: "text /*M!100301 COMPRESSED*/"}, "COMPRESSED"},
+		{binlog.Column{Type: binlog.TypeTimestamp, Decimals: 3, SQLType: "timestamp(3) /* mariadb-5.3 */"}, "old format"},
+		{binlog.Column{Type: binlog.TypeTimestamp, SQLType: "timestamp /* mariadb-5.3 */"}, ""},
+		{binlog.Column{Type: binlog.TypeEnum, Charset: "cp1251", SQLType: "enum('is COMPRESSED')", Values: []string{"is COMPRESSED"}}, ""},
+		{binlog.Column{Type: binlog.TypeChar, Charset: "latin1"}, ""},
+	} {
+		err := one(test.column).CheckReadable()
+		if test.want == "" && err != nil {
+			t.Errorf("%s: %v", test.column.SQLType, err)
+		}
+		var refused *binlog.RefusedError
+		if test.want != "" && (!errors.As(err, &refused) || refused.Table != "d.t" || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%s: %v, want %q", test.column.SQLType, err, test.want)
 		}
 	}
 }

@@ -73,6 +73,9 @@ type Table struct {
 	Primary []int
 	// Unique holds the other unique keys all of whose columns are NOT NULL.
 	Unique [][]int
+	// NotFollowed says why the rows of such a table are never followed ("it is a
+	// sequence"); empty for those that are.
+	NotFollowed string `json:",omitempty"`
 }
 
 // FullName returns "database.table".

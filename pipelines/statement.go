@@ -310,7 +310,10 @@ func (p *statementParser) parse() parsedStatement {
 	case p.accept("CREATE", "OR", "REPLACE", "TABLE"):
 		name := p.name(nil)
 		return parsedStatement{verb: verbReplace, tables: name, targets: name}
-	case p.accept("CREATE", "TABLE"):
+	case p.accept("DROP", "SEQUENCE"):
+		p.accept("IF", "EXISTS")
+		return parsedStatement{verb: verbDrop, tables: p.names()}
+	case p.accept("CREATE", "TABLE"), p.accept("CREATE", "SEQUENCE"), p.accept("CREATE", "OR", "REPLACE", "SEQUENCE"):
 		p.accept("IF", "NOT", "EXISTS")
 		name := p.name(nil)
 		return parsedStatement{verb: verbCreate, tables: name, targets: name}

@@ -34,6 +34,8 @@ func TestParseStatement(t *testing.T) {
 		{"ALTER TABLE a EXCHANGE PARTITION p WITH TABLE b", verbPartition, []string{"db.a", "db.b"}, nil},
 		{"ALTER TABLE a COMMENT 'DROP PARTITION'", verbOther, []string{"db.a"}, nil},
 		{"CREATE OR REPLACE TABLE a (id INT)", verbReplace, []string{"db.a"}, []string{"db.a"}},
+		{"CREATE OR REPLACE SEQUENCE s START 1", verbCreate, []string{"db.s"}, []string{"db.s"}},
+		{"DROP SEQUENCE IF EXISTS s", verbDrop, []string{"db.s"}, nil},
 		{"CREATE TABLE a (id INT)", verbCreate, []string{"db.a"}, []string{"db.a"}},
 		{"CREATE TABLE IF NOT EXISTS b.a LIKE c", verbCreate, []string{"b.a"}, []string{"b.a"}},
 		{"CREATE UNIQUE INDEX i ON a (b)", verbOther, []string{"db.a"}, nil},

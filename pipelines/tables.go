@@ -85,6 +85,9 @@ func (s *tableSet) add(t *binlog.Table) (*mappedTable, error) {
 	if plan == nil {
 		return nil, nil
 	}
+	if err := t.CheckReadable(); err != nil {
+		return nil, &StopError{err}
+	}
 	m := &mappedTable{schema: t, plan: plan}
 	s.all[t.FullName()] = m
 	s.byTable[t] = m

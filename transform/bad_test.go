@@ -108,6 +108,21 @@ func TestTablesWithoutKey(t *testing.T) {
 	}
 }
 
+// A wildcard passes by what can never be followed, a sequence; an entry for it is
+// an error.
+func TestTablesNotFollowed(t *testing.T) {
+	sequence := parseTable(t, "shop.seq: next_not_cached_value bigint pk")
+	sequence.NotFollowed = "it is a sequence"
+	var nm *transform.NotMapped
+	if p, err := transform.Compile(parseMapping(t, `"shop.*": {}`), sequence); p != nil || !errors.As(err, &nm) || nm.Reason != sequence.NotFollowed {
+		t.Errorf("wildcard: %v, %v", p, err)
+	}
+	var e *transform.Error
+	if _, err := transform.Compile(parseMapping(t, `shop.seq: {}`), sequence); !errors.As(err, &e) || !strings.Contains(e.Message, "it is a sequence") {
+		t.Errorf("entry: %v", err)
+	}
+}
+
 func TestConflicts(t *testing.T) {
 	const users, orders = "shop.users: id int pk; name varchar(9) u0", "shop.orders: id int pk; code varchar(9) u0"
 	for _, c := range []struct{ name, mapping, other, message string }{

@@ -23,6 +23,13 @@ func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 		return nil, err
 	}
 	c := &compiler{rule: rule, table: t, plan: &Plan{table: t}}
+	switch {
+	case t.NotFollowed == "":
+	case rule.Wildcard:
+		return nil, &NotMapped{Table: t.FullName(), Reason: t.NotFollowed}
+	default:
+		return nil, c.fail("", "table %s cannot be followed: %s", t.FullName(), t.NotFollowed)
+	}
 	for _, step := range []func() error{c.key, c.exclusions, c.fields, c.additions, c.where, c.outputs} {
 		if err := step(); err != nil {
 			return nil, err

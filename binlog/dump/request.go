@@ -88,7 +88,11 @@ func keepsGTIDs(server mysql.Server) bool { return server.GTIDMode || server.Fla
 // keepAlive lets the kernel notice a peer that is gone, also while we do not
 // read.
 func keepAlive(c net.Conn) {
-	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+	for { // under TLS there is another layer yet
+		t, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
 		c = t.NetConn()
 	}
 	if t, ok := c.(*net.TCPConn); ok {

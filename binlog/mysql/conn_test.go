@@ -235,6 +235,15 @@ func testTLS(t *testing.T, addr string, kind servers.Kind) {
 	if err != nil {
 		t.Errorf("required gives %v", err)
 	}
+	// Who looks for the socket under the layers, to have the kernel watch it,
+	// must get there.
+	c := dial(t, mysql.Config{Addresses: []string{addr}, TLS: mysql.TLS{Mode: mysql.Required}}).NetConn()
+	for layer, ok := c.(interface{ NetConn() net.Conn }); ok; layer, ok = c.(interface{ NetConn() net.Conn }) {
+		c = layer.NetConn()
+	}
+	if _, ok := c.(*net.TCPConn); !ok {
+		t.Errorf("under TLS lies a %T", c)
+	}
 	if _, err = mysql.Dial(t.Context(), mysql.Config{Addresses: []string{addr}, User: "root", TLS: mysql.TLS{Mode: mysql.VerifyCA}}); err == nil {
 		t.Error("a self-made certificate verifies against the system's roots")
 	}

@@ -45,6 +45,9 @@ func (c *greetedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// NetConn returns the socket, as that of a TLS connection does.
+func (c *greetedConn) NetConn() net.Conn { return c.Conn }
+
 // greet reads the greeting that a server sends first.
 func greet(conn net.Conn) (*greetedConn, error) {
 	var h [4]byte

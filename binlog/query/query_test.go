@@ -181,6 +181,24 @@ func testFlavorTables(t *testing.T, s server, c *mysql.Conn) {
 		if err != nil || m.Columns[0].Type != binlog.TypeUUID || m.Columns[1].Type != binlog.TypeInet4 || m.Columns[2].Type != binlog.TypeInet6 {
 			t.Errorf("%+v, %v", m, err)
 		}
+		exec(t, c, "CREATE TABLE tables.lu (id int PRIMARY KEY, v text, UNIQUE lk (v))",
+			"CREATE TABLE tables.mem (id int PRIMARY KEY, v int, UNIQUE (v)) ENGINE=MEMORY")
+		// A wildcard passes them by, so it must hear of them: rows of a table that
+		// nothing was known of stopped the pipeline.
+		all, err := query.Tables(t.Context(), c, func(database, _ string) bool { return database == "tables" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		why := map[string]string{"seq": "sequence", "ver": "SYSTEM VERSIONING", "lu": "UNIQUE key lk"}
+		for _, table := range all {
+			if want := why[table.Name]; (want == "") != (table.NotFollowed == "") || !strings.Contains(table.NotFollowed, want) {
+				t.Errorf("%s is not followed: %q, want %q", table.Name, table.NotFollowed, want)
+			}
+			delete(why, table.Name)
+		}
+		if len(why) > 0 {
+			t.Errorf("not listed: %v", why)
+		}
 		for _, name := range []string{"seq", "ver"} {
 			if _, err := query.Table(t.Context(), c, "tables", name); !errors.Is(err, query.ErrNoTable) {
 				t.Errorf("table %s: %v", name, err)

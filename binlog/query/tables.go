@@ -23,21 +23,29 @@ const attempts = 5
 
 const systemSchemas = `'mysql','sys','information_schema','performance_schema'`
 
-// Tables returns the base tables that match, system schemas aside, ordered by
-// database and name. Views, MariaDB's sequences and its system-versioned
-// tables are no base tables. It fails on a matching table with a column whose
-// type is not supported, naming both.
+// notFollowed are the kinds of tables that have rows in the binlog and are not
+// followed, as information_schema names them.
+var notFollowed = map[string]string{
+	"SEQUENCE":         "it is a sequence",
+	"SYSTEM VERSIONED": "it has SYSTEM VERSIONING, which is not supported yet",
+}
+
+// Tables returns the tables that match, system schemas aside, ordered by
+// database and name. Views are none; MariaDB's sequences and its system-versioned
+// tables are NotFollowed. It fails on a matching table with a column whose type is
+// not supported, naming both.
 func Tables(ctx context.Context, c *mysql.Conn, match func(database, table string) bool) ([]*binlog.Table, error) {
-	r, err := c.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES`+
-		` WHERE TABLE_TYPE='BASE TABLE' AND TABLE_SCHEMA NOT IN (`+systemSchemas+`)`)
+	r, err := c.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES`+
+		` WHERE TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE', 'SYSTEM VERSIONED') AND TABLE_SCHEMA NOT IN (`+systemSchemas+`)`)
 	if err != nil {
 		return nil, fmt.Errorf("list tables: %w", err)
 	}
-	names := map[string][]string{}
+	names, kinds := map[string][]string{}, map[string]string{}
 	for _, row := range r.Rows {
 		database, name := string(row[0]), string(row[1])
 		if match(database, name) {
 			names[database] = append(names[database], name)
+			kinds[database+"."+name] = string(row[2])
 		}
 	}
 	var tables []*binlog.Table
@@ -47,6 +55,11 @@ func Tables(ctx context.Context, c *mysql.Conn, match func(database, table strin
 			return nil, err
 		}
 		tables = append(tables, some...)
+	}
+	for _, t := range tables {
+		if why := notFollowed[kinds[t.FullName()]]; why != "" {
+			t.NotFollowed = why
+		}
 	}
 	slices.SortFunc(tables, func(a, b *binlog.Table) int {
 		if n := strings.Compare(a.Database, b.Database); n != 0 {
@@ -135,7 +148,7 @@ func describeOnce(ctx context.Context, c *mysql.Conn, database string, names []s
 const (
 	columnsQuery = `SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, CHARACTER_SET_NAME, IS_NULLABLE, EXTRA FROM information_schema.COLUMNS`
 	columnsOrder = ` ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION`
-	keysQuery    = `SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS`
+	keysQuery    = `SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART, INDEX_TYPE FROM information_schema.STATISTICS`
 	// A hash finds rows but does not order them: such keys come last.
 	keysOrder = ` ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_TYPE='HASH', INDEX_NAME, SEQ_IN_INDEX`
 )
@@ -159,7 +172,7 @@ func readColumns(ctx context.Context, c *mysql.Conn, where string, tables map[st
 			Generated: strings.Contains(extra, "VIRTUAL GENERATED") || strings.Contains(extra, "STORED GENERATED") || strings.Contains(extra, "PERSISTENT"),
 		}
 		if err := setType(&col, string(row[3]), string(row[4])); err != nil {
-			return nil, fmt.Errorf("read column %s.%s: %w", t.FullName(), col.Name, err)
+			return nil, &binlog.RefusedError{Table: t.FullName(), Err: fmt.Errorf("read column %s.%s: %w", t.FullName(), col.Name, err)}
 		}
 		t.Columns = append(t.Columns, col)
 	}
@@ -187,6 +200,11 @@ func readKeys(ctx context.Context, c *mysql.Conn, where string, tables map[strin
 		if t == nil || t.Database != string(first[0]) || len(t.Columns) == 0 {
 			continue
 		}
+		if c.Server().Flavor == mysql.MariaDB && string(first[5]) == "HASH" {
+			if err := longUnique(ctx, c, t, string(first[2])); err != nil {
+				return err
+			}
+		}
 		key, err := keyOf(t, parts)
 		switch {
 		case err != nil:
@@ -197,6 +215,20 @@ func readKeys(ctx context.Context, c *mysql.Conn, where string, tables map[strin
 		default:
 			t.Unique = append(t.Unique, key)
 		}
+	}
+	return nil
+}
+
+// longUnique marks a table with a unique key of MariaDB's that is longer than an
+// index may be: its rows have a hash of it in a hidden column. A MEMORY table has
+// hashes and no such column.
+func longUnique(ctx context.Context, c *mysql.Conn, t *binlog.Table, key string) error {
+	engine, err := one(ctx, c, `SELECT MAX(ENGINE) FROM information_schema.TABLES WHERE TABLE_SCHEMA=`+text(t.Database)+` AND TABLE_NAME=`+text(t.Name))
+	if err != nil {
+		return fmt.Errorf("read keys: %w", err)
+	}
+	if !strings.EqualFold(engine, "MEMORY") {
+		t.NotFollowed = "its UNIQUE key " + key + " is a hash in a hidden column, which is not supported yet"
 	}
 	return nil
 }
