@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -43,9 +44,11 @@ type Arena struct {
 	numbers  []uint32 // of chunks that are gone, to be used again
 	head     [heads]uint32
 	spare    [][]byte // memory of gone chunks, of chunkCap bytes each
-	chunkCap int      // bytes of an ordinary chunk at most
-	limit    int      // chunks
-	poison   bool     // overwrite what is freed
+	stuck    [][]byte // memory of gone chunks that could not be unmapped
+	unmap    func([]byte) bool
+	chunkCap int  // bytes of an ordinary chunk at most
+	limit    int  // chunks
+	poison   bool // overwrite what is freed
 
 	used, live, mapped int64
 
@@ -95,9 +98,10 @@ type Stats struct {
 
 // Options are for tests; the zero value is what everyone else uses.
 type Options struct {
-	Chunk  int  // bytes of a chunk at most; 0, or more than 2 MiB: 2 MiB
-	Chunks int  // how many there may be; 0: as many as an address can name
-	Poison bool // overwrite memory when it is freed, as is always done under the race detector
+	Chunk  int                 // bytes of a chunk at most; 0, or more than 2 MiB: 2 MiB
+	Chunks int                 // how many there may be; 0: as many as an address can name
+	Unmap  func(m []byte) bool // instead of unmapping memory
+	Poison bool                // overwrite memory when it is freed, as is always done under the race detector
 }
 
 // New returns an empty arena.
@@ -108,6 +112,9 @@ func New(o Options) *Arena {
 	}
 	if o.Chunks > 0 {
 		a.limit = min(o.Chunks, maxChunks)
+	}
+	if a.unmap = o.Unmap; a.unmap == nil {
+		a.unmap = unmapMemory
 	}
 	a.chunks = make([]chunk, 1)
 	memory := make([][]byte, 1, 8)
@@ -213,9 +220,15 @@ func (a *Arena) add(size int) (uint32, error) {
 	if n := len(a.spare); size == a.chunkCap && n > 0 {
 		m, a.spare = a.spare[n-1], a.spare[:n-1]
 	} else {
-		var err error
-		if m, err = mapMemory(size); err != nil {
-			return 0, fmt.Errorf("map %d bytes of memory: %w", size, err)
+		i := slices.IndexFunc(a.stuck, func(m []byte) bool { return len(m) == size })
+		if i >= 0 {
+			m = a.stuck[i]
+			a.stuck = slices.Delete(a.stuck, i, i+1)
+		} else {
+			var err error
+			if m, err = mapMemory(size); err != nil {
+				return 0, fmt.Errorf("map %d bytes of memory: %w", size, err)
+			}
 		}
 		a.mapped += int64(len(m))
 	}
@@ -307,13 +320,10 @@ func (a *Arena) CheckAll() {
 
 // Release gives all memory back. Nothing may use the arena after that.
 func (a *Arena) Release() {
-	for _, m := range *a.memory.Load() {
+	for _, m := range slices.Concat(*a.memory.Load(), a.spare, a.stuck) {
 		if m != nil {
-			unmapMemory(m)
+			a.unmap(m)
 		}
-	}
-	for _, m := range a.spare {
-		unmapMemory(m)
 	}
 	a.memory.Store(nil)
 }

@@ -242,6 +242,24 @@ func TestArenaFull(t *testing.T) {
 	o.check(t)
 }
 
+// Memory that the kernel does not unmap, as when the process has too many
+// mappings, is used again by the next chunk of its size. It ended the process.
+func TestArenaUnmapFails(t *testing.T) {
+	refused := 0
+	o := newOwner(arena.Options{Chunk: 256, Unmap: func([]byte) bool { refused++; return false }})
+	for n := range 50 {
+		for id := range 100 {
+			o.set(t, id, content(id, n, 30+n%2*200)) // both forms of chunks
+		}
+		for o.a.Advance() {
+		}
+		o.check(t)
+	}
+	if s := o.a.Stats(); refused < 100 || s.Mapped > 100*(240+256) {
+		t.Errorf("unmapped %d times; %+v", refused, s)
+	}
+}
+
 // Readers look records up while the writer replaces and compacts them.
 func TestArenaReaders(t *testing.T) {
 	o := newOwner(arena.Options{Chunk: 1024})

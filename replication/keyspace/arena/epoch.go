@@ -152,7 +152,9 @@ func (a *Arena) free(number uint32) {
 		a.spare = append(a.spare, m)
 	} else {
 		a.mapped -= int64(len(m))
-		unmapMemory(m)
+		if !a.unmap(m) {
+			a.stuck = append(a.stuck, m)
+		}
 	}
 	memory[number] = nil
 	a.chunks[number] = chunk{}

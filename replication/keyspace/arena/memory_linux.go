@@ -13,8 +13,12 @@ func mapMemory(size int) ([]byte, error) {
 	return syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 }
 
-func unmapMemory(m []byte) {
-	if err := syscall.Munmap(m); err != nil {
-		panic("arena: unmap a chunk: " + err.Error()) // it was not ours
+// unmapMemory gives memory back, and says whether its addresses are free, too. The
+// kernel refuses that when it would leave the process with too many mappings.
+func unmapMemory(m []byte) bool {
+	if syscall.Munmap(m) == nil {
+		return true
 	}
+	_ = syscall.Madvise(m, syscall.MADV_DONTNEED) // at worst it stays as it is
+	return false
 }
