@@ -342,6 +342,9 @@ func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error
 	if err != nil {
 		return nil, &stopError{fmt.Errorf("load upstream's snapshot: %w; mend the upstream's data, then send REPLICAOF with the same address", err)}
 	}
+	if aux.Empty > 0 {
+		f.n.log.Warn().Int("keys", aux.Empty).Msg("the upstream's snapshot has collections without elements; they are left out")
+	}
 	return keys, nil
 }
 

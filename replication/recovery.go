@@ -129,6 +129,9 @@ func (n *Node) loadFile(path string, at stream.Offset, keys *keyspace.Keyspace) 
 	if aux.ReplID != "" && aux.Offset != int64(at) {
 		return nil, fmt.Errorf("load snapshot %s: it says inside that it is of offset %d", path, aux.Offset)
 	}
+	if aux.Empty > 0 {
+		n.log.Warn().Int("keys", aux.Empty).Str("file", path).Msg("the snapshot has collections without elements; they are left out")
+	}
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("load snapshot: %w", err)

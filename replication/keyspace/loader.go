@@ -9,8 +9,7 @@ import (
 
 // Loader fills a keyspace that nobody else uses yet. Keys, values and members
 // are copied. A key, field or member that is there already is an error, as is
-// an empty collection (but a stream may be empty): Redis refuses such a
-// snapshot, too.
+// an empty collection (but a stream may be empty).
 type Loader struct{ k *Keyspace }
 
 // Loader returns a loader. It must not be used any more once the keyspace is

@@ -15,10 +15,14 @@ import (
 // maxString is the longest string that is taken, as on the wire.
 const maxString = 512 << 20
 
+// maxPacked is the longest packed collection, or node of one, that is taken: far beyond what a server packs. Compressed, its
+// elements may take some thousand times the bytes that are really there.
+const maxPacked = 64 << 20
+
 // Read fills a keyspace from an RDB file of version 1 to 12, or of a Valkey, with strings, hashes, lists, sets, sorted sets and
 // streams without consumer groups, in database 0.
-// Anything else in it is an error that names it: nothing is left out, except a server's notes on idle times and
-// frequencies. The checksum is checked unless the file has none. Read may read further than the file's end from r.
+// Anything else in it is an error that names it: nothing is left out, except collections without elements, which are counted, and
+// a server's notes on idle times and frequencies. The checksum is checked unless the file has none. Read may read further than the file's end from r.
 // Memory beside the keyspace is bounded by the largest value in the file, whatever lengths the file claims.
 func Read(r io.Reader, l *keyspace.Loader) (Aux, error) {
 	d := &decoder{r: r, load: l, buf: make([]byte, 0, readSize)}
@@ -289,7 +293,11 @@ func (d *decoder) entry(kind byte, expireAt int64) (err error) {
 	default:
 		err = fmt.Errorf("it is a %s, which is not supported", typeName(kind))
 	}
-	if err == nil {
+	switch {
+	case err == nil && len(d.elements.ends) == 0:
+		// Some servers have saved such keys by mistake. Redis leaves them out, too.
+		d.aux.Empty++
+	case err == nil:
 		d.list = d.elements.list(d.list)
 		err = d.loadList(kind, expireAt)
 	}
@@ -364,7 +372,7 @@ func (d *decoder) members(kind byte) (err error) {
 		per = 2
 	case typeSet, typeList:
 	default:
-		if d.blob, err = d.text(d.blob[:0]); err != nil {
+		if d.blob, err = d.textUpTo(d.blob[:0], maxPacked); err != nil {
 			return err
 		}
 		switch kind {
@@ -404,7 +412,11 @@ func (d *decoder) nodes(kind byte) error {
 				return err
 			}
 		}
-		if d.blob, err = d.text(d.blob[:0]); err != nil {
+		limit := uint64(maxPacked)
+		if form == 1 {
+			limit = maxString
+		}
+		if d.blob, err = d.textUpTo(d.blob[:0], limit); err != nil {
 			return err
 		}
 		switch {
@@ -511,14 +523,16 @@ func (d *decoder) length() (n uint64, special bool, err error) {
 }
 
 // text appends the next string to dst.
-func (d *decoder) text(dst []byte) ([]byte, error) {
+func (d *decoder) text(dst []byte) ([]byte, error) { return d.textUpTo(dst, maxString) }
+
+func (d *decoder) textUpTo(dst []byte, limit uint64) ([]byte, error) {
 	n, special, err := d.length()
 	if err != nil {
 		return dst, err
 	}
 	if !special {
-		if n > maxString {
-			return dst, fmt.Errorf("string of %d bytes; %d are allowed", n, maxString)
+		if n > limit {
+			return dst, fmt.Errorf("string of %d bytes; %d are allowed", n, limit)
 		}
 		return d.appendBytes(dst, n)
 	}
@@ -530,12 +544,12 @@ func (d *decoder) text(dst []byte) ([]byte, error) {
 		}
 		return strconv.AppendInt(dst, littleInt(b), 10), nil
 	case specialLZF:
-		return d.compressed(dst)
+		return d.compressed(dst, limit)
 	}
 	return dst, fmt.Errorf("string of unknown form %d", n)
 }
 
-func (d *decoder) compressed(dst []byte) ([]byte, error) {
+func (d *decoder) compressed(dst []byte, limit uint64) ([]byte, error) {
 	packed, err := d.count()
 	if err != nil {
 		return dst, err
@@ -543,6 +557,9 @@ func (d *decoder) compressed(dst []byte) ([]byte, error) {
 	size, err := d.count()
 	if err != nil {
 		return dst, err
+	}
+	if size > limit {
+		return dst, fmt.Errorf("string of %d bytes; %d are allowed", size, limit)
 	}
 	// Three bytes make 264 at most.
 	if packed > maxString || size > maxString || size > packed*88 {

@@ -14,6 +14,8 @@ type Aux struct {
 	Version string
 	// CTime is when the file was made, in seconds since 1970; UsedMem is the writer's memory in bytes. 0: not said.
 	CTime, UsedMem int64
+	// Empty is how many collections without an element Read has found, and left out. Write does not look at it.
+	Empty int
 }
 
 // magic begins what Write writes: every Redis since 2.8 and every Valkey takes version 9, with newer types in it.

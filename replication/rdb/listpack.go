@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -217,6 +218,7 @@ func (e *elements) end() { e.ends = append(e.ends, len(e.buf)) }
 // list appends the elements to dst; they are valid until the next reset.
 func (e *elements) list(dst [][]byte) [][]byte {
 	from := 0
+	dst = slices.Grow(dst, len(e.ends))
 	for _, to := range e.ends {
 		dst = append(dst, e.buf[from:to:to])
 		from = to

@@ -361,6 +361,19 @@ func TestReadEncodings(t *testing.T) {
 	}
 }
 
+// TestEmptyCollections: they are left out and counted, with their expiry, as Redis does since 6.2. A link to a server that had
+// saved one ended for good.
+func TestEmptyCollections(t *testing.T) {
+	k := keyspace.New(keyspace.Options{})
+	body := "\xfc\x05\x00\x00\x00\x00\x00\x00\x00" + "\x01\x01a\x00" + "\x02\x01b\x00" + "\x04\x01c\x00" + "\x05\x01d\x00" + "\x12\x01e\x00" +
+		"\x10\x01f\x07\x07\x00\x00\x00\x00\x00\xff" + "\x11\x01g\x07\x07\x00\x00\x00\x00\x00\xff" +
+		"\x12\x01h\x01\x02\x07\x07\x00\x00\x00\x00\x00\xff" + "\x00\x01k\x01v"
+	a, err := rdb.Read(strings.NewReader(file("REDIS0010", body)), k.Loader())
+	if got := dump(t, k); err != nil || a.Empty != 8 || len(got) != 1 || got["k"] != "string 0 v" {
+		t.Errorf("%+v, %v: %q", a, err, got)
+	}
+}
+
 // TestRefused says what is refused, and a fragment of what the error must say.
 func TestRefused(t *testing.T) {
 	whole := write(t, sample(t), aux)
@@ -376,7 +389,9 @@ func TestRefused(t *testing.T) {
 		"wrong checksum":            {"REDIS0009\xff\x01\x00\x00\x00\x00\x00\x00\x00", "checksum is 0000000000000001"},
 		"module":                    {file("REDIS0009", "\x07\x01k\x01v"), `key "k": it is a module value (type 7)`},
 		"stream from the future":    {file("REDIS0009", "\x1a\x01k\x01v"), "stream (type 26)"},
-		"empty list":                {file("REDIS0009", "\x01\x01k\x00"), "empty list"},
+		"packed bomb":               {file("REDIS0009", "\x10\x01k\xc3\x80\x00\x10\x00\x00\x80\x04\x00\x00\x01"), "string of 67108865 bytes"},
+		"node bomb":                 {file("REDIS0009", "\x12\x01k\x01\x02\xc3\x80\x00\x10\x00\x00\x80\x04\x00\x00\x01"), "string of 67108865 bytes"},
+		"packed too long":           {file("REDIS0009", "\x10\x01k\x80\x04\x00\x00\x01"), "string of 67108865 bytes"},
 		"list of unknown nodes":     {file("REDIS0009", "\x12\x01k\x01\x03\x01v"), "unknown form 3"},
 		"list too large":            {"REDIS0009\x01\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01m", "EOF"},
 		"nodes too many":            {"REDIS0009\x12\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01m", "EOF"},
