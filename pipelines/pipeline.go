@@ -11,6 +11,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/dump"
+	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
 	"rowfall/sink"
 	"rowfall/transform"
@@ -46,6 +47,9 @@ type Pipeline struct {
 	log    zerolog.Logger
 	// from is a POSITION to start at instead of where the data says, once.
 	from string
+
+	// prepared outlives a connection to the source.
+	prepared events.Prepared
 
 	meter meter
 }
@@ -110,6 +114,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 		MySQL:    p.config.Source.MySQL,
 		ServerID: p.config.serverID(),
 		Tables:   l.tables,
+		Prepared: &p.prepared,
 		Logger:   p.log,
 	}, l.progress.Position)
 	if err != nil {

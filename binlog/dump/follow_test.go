@@ -573,6 +573,14 @@ func testBadPositions(t *testing.T, f *fixture) {
 			t.Errorf("offset %d: %v", o, err)
 		}
 	}
+	beyond := f.end()
+	beyond.Offset += 10_000
+	beyond.GTID = binlog.GTIDSet{}
+	var refused *binlog.RefusedError
+	// Where nothing is skipped the server says so itself.
+	if err := f.openError(beyond); !errors.As(err, &refused) && !mysql.IsCode(err, mysql.CodeBinlogMissing) {
+		t.Errorf("beyond the file's end: %v", err)
+	}
 	f.exec("FLUSH BINARY LOGS")
 	purge := f.end()
 	f.exec("INSERT INTO shop.a VALUES (3, 2001, 'v', 'x')")

@@ -39,7 +39,7 @@ func (s *Stream) ask(ctx context.Context, c Config, from binlog.Position) error 
 	server := s.conn.Server()
 	s.parser = events.NewParser(events.Options{
 		MariaDB: server.Flavor == mysql.MariaDB, GTIDs: keepsGTIDs(server),
-		SkipChecksum: c.SkipChecksum, Tables: c.Tables,
+		SkipChecksum: c.SkipChecksum, Tables: c.Tables, Prepared: c.Prepared,
 	})
 	if err := s.prepareSession(ctx, c, server); err != nil {
 		return err

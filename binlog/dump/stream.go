@@ -42,7 +42,10 @@ type Config struct {
 	// Next, in its goroutine, once per version of a table that the binlog shows
 	// (see Stream.Forget).
 	Tables events.Tables
-	Logger zerolog.Logger
+	// Prepared is what one stream hands on to the next of the same binlog; nil
+	// where there is no next.
+	Prepared *events.Prepared
+	Logger   zerolog.Logger
 }
 
 // Stream is a followed binlog. Its methods are for one goroutine, but for Wake

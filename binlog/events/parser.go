@@ -19,6 +19,9 @@ type Options struct {
 	SkipChecksum bool
 	// Tables says which tables are mapped; it must not be nil.
 	Tables Tables
+	// Prepared outlives the parser, for the next one of the same binlog; nil is
+	// none to outlive it.
+	Prepared *Prepared
 }
 
 // Parser turns events' bytes into binlog.Events. It does no I/O: the same bytes
@@ -56,7 +59,7 @@ type Parser struct {
 	maps        tableMaps
 	payload     payload
 	inflater    inflater
-	prepared    map[string]struct{}
+	prepared    *Prepared
 	// tag is the last GTID's tag, kept so as not to allocate it again.
 	tag   string
 	event binlog.Event
@@ -67,6 +70,9 @@ type Parser struct {
 func NewParser(o Options) *Parser {
 	p := &Parser{maria: o.MariaDB, verify: !o.SkipChecksum, gtids: o.GTIDs}
 	p.maps.tables, p.maps.maria = o.Tables, o.MariaDB
+	if p.prepared = o.Prepared; p.prepared == nil {
+		p.prepared = new(Prepared)
+	}
 	return p
 }
 
@@ -452,6 +458,10 @@ func (p *Parser) skip(h header) (*binlog.Event, error) {
 		return nil, refuse("the file does not begin with a PREVIOUS_GTIDS event: it is of another server or damaged")
 	}
 	if p.offset < p.skipTo {
+		// A server with more to send has no time for heartbeats.
+		if (h.kind == kindHeartbeat || h.kind == kindHeartbeatV2) && p.idle() {
+			return nil, refuse("%s:%d lies beyond the end of that file", p.skipFile, p.skipTo)
+		}
 		return nil, nil
 	}
 	// A place within the file's head is as good as the head's end.

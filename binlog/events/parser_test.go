@@ -431,6 +431,59 @@ func TestStatementText(t *testing.T) {
 	}
 }
 
+// A connection that broke between the halves of an XA transaction left the next
+// one without knowledge of the first, and the pipeline stopped for good. The commit
+// may come twice: what a connection has shown need not be applied.
+func TestPreparedOutlivesTheConnection(t *testing.T) {
+	m := &maker{checksum: true}
+	m.head(4)
+	body := []byte{0}
+	for _, n := range []uint32{1, 1, 0} { // format, lengths
+		body = binary.LittleEndian.AppendUint32(body, n)
+	}
+	m.add(kindQuery, 0, queryBody("XA START X'71',X'',1"))
+	m.add(kindQuery, 0, queryBody("XA END X'71',X'',1"))
+	m.add(kindXAPrepare, 0, body, []byte("q"))
+	first := len(m.events)
+	m.add(kindQuery, 0, queryBody("XA COMMIT X'71',X'',1"))
+	var prepared Prepared
+	for i, events := range [][][]byte{m.events[:first], slices.Concat(m.events[:2], m.events[first:]), slices.Concat(m.events[:2], m.events[first:])} {
+		p := NewParser(Options{Tables: newOne(), Prepared: &prepared})
+		p.Start(binlog.Position{})
+		commits := 0
+		if err := feed(p, events, func(ev *binlog.Event) {
+			if ev.Kind == binlog.Commit {
+				commits++
+			}
+		}); err != nil || commits != 1 {
+			t.Errorf("connection %d: %d commits, %v", i, commits, err)
+		}
+	}
+	var refused *binlog.RefusedError
+	if err := feed(newParser(newOne()), slices.Concat(m.events[:2], m.events[first:]), func(*binlog.Event) {}); !errors.As(err, &refused) {
+		t.Errorf("without its first half: %v", err)
+	}
+}
+
+// An offset behind the end of the file that is being written was waited for,
+// without a word, until other transactions had passed it.
+func TestBeyondTheEnd(t *testing.T) {
+	m := &maker{checksum: true}
+	m.head(4)
+	m.transaction(1, 1)
+	p := NewParser(Options{GTIDs: true, Tables: newOne()})
+	p.StartSkipping(binlog.Position{File: "binlog.000007", Offset: m.offset + 100}, false)
+	if err := feed(p, m.events, func(*binlog.Event) {}); err != nil {
+		t.Fatal(err)
+	}
+	m.events = nil
+	m.add(kindHeartbeat, flagArtificial, []byte("binlog.000007"))
+	var refused *binlog.RefusedError
+	if err := feed(p, m.events, func(*binlog.Event) {}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "beyond the end") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 // A compressed transaction is one event of the stream, however large.
 func TestPayload(t *testing.T) {
 	encoder, _ := zstd.NewWriter(nil)

@@ -111,6 +111,7 @@ func (p *Parser) xa(h header, text, rest []byte) (*binlog.Event, error) {
 		return nil, nil
 	case "ROLLBACK":
 		// Of what was prepared; none of it was taken over.
+		p.prepared.finish(xidOf(text, "rollback"))
 		return p.commit(h), nil
 	case "COMMIT":
 		return p.xaCommit(h, text)

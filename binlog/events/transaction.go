@@ -266,11 +266,7 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 		return nil, refuse("an XA transaction with rows of mapped tables was prepared apart from its commit, which Rowfall cannot follow; " +
 			"commit it in one phase, or take its tables out of the mapping, and start again with --from snapshot")
 	}
-	const most = 10_000
-	if p.prepared == nil || len(p.prepared) >= most {
-		p.prepared = make(map[string]struct{})
-	}
-	p.prepared[fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format))] = struct{}{}
+	p.prepared.prepare(fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format)))
 	return p.commit(h), nil
 }
 
@@ -278,14 +274,51 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 // mapped tables is known only if we saw it being prepared.
 func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
 	if p.skipTo == 0 && p.transaction.state != stateOpen || p.maria {
-		text := strings.ToLower(string(query))
-		_, xid, _ := strings.Cut(text, "commit")
-		xid = strings.ReplaceAll(strings.ReplaceAll(xid, " ", ""), "x'", "X'")
-		if _, ok := p.prepared[xid]; !ok && p.skipTo == 0 {
+		xid := xidOf(query, "commit")
+		if !p.prepared.finish(xid) && p.skipTo == 0 {
 			return nil, refuse("XA transaction %s was prepared before the position that we started from, so its rows are not known; "+
 				"start from an earlier position or with --from snapshot", strconv.Quote(clip([]byte(xid))))
 		}
-		delete(p.prepared, xid)
 	}
 	return p.commit(h), nil
+}
+
+// xidOf returns the xid of XA COMMIT or XA ROLLBACK, as servers log it.
+func xidOf(query []byte, verb string) string {
+	_, xid, _ := strings.Cut(strings.ToLower(string(query)), verb)
+	return strings.ReplaceAll(strings.ReplaceAll(xid, " ", ""), "x'", "X'")
+}
+
+// Prepared remembers the XA transactions without rows of mapped tables, between
+// their two halves and a while longer: a connection that is lost may have shown
+// more than was applied, and the next one shows it again. It is for one parser at
+// a time.
+type Prepared struct{ open, done, older map[string]struct{} }
+
+func (s *Prepared) prepare(xid string) {
+	const most = 10_000
+	if s.open == nil || len(s.open) >= most {
+		s.open = make(map[string]struct{})
+	}
+	s.open[xid] = struct{}{}
+}
+
+// finish reports whether a transaction was prepared that ends here.
+func (s *Prepared) finish(xid string) bool {
+	for _, m := range []map[string]struct{}{s.done, s.older} {
+		if _, ok := m[xid]; ok {
+			delete(s.open, xid)
+			return true
+		}
+	}
+	if _, ok := s.open[xid]; !ok {
+		return false
+	}
+	const most = 10_000
+	if s.done == nil || len(s.done) >= most {
+		s.older, s.done = s.done, make(map[string]struct{})
+	}
+	delete(s.open, xid)
+	s.done[xid] = struct{}{}
+	return true
 }
