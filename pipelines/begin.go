@@ -18,7 +18,13 @@ import (
 // when there is no data, or where the user said. It writes nothing: what must be
 // written is l.origin, due once the server has shown that it serves the place.
 func (l *loop) begin(ctx context.Context, state sink.State) error {
-	problems, err := query.Check(ctx, l.conn)
+	var patterns []string
+	for _, t := range l.config.Mapping.Tables {
+		if !t.Ignore {
+			patterns = append(patterns, t.Pattern)
+		}
+	}
+	problems, err := query.Check(ctx, l.conn, patterns...)
 	if err != nil {
 		return fmt.Errorf("check MySQL's settings: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 
-	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 )
 
@@ -18,18 +17,15 @@ type Problem struct {
 // String returns both sentences as one.
 func (p Problem) String() string { return p.What + ": " + p.Remedy }
 
-// Error codes of statements that lack a privilege.
-const (
-	codeTableDenied  = 1142
-	codeColumnDenied = 1143
-	codeDenied       = mysql.CodeNoPrivilege
-)
+// codeDenied is the error code of a statement that lacks a privilege.
+const codeDenied = mysql.CodeNoPrivilege
 
 // Check returns what stands in the way of following the server: its binlog
-// settings, our grants, and SELECT on the given tables. The error is about the
-// connection itself. Settings are the global ones; a session may still choose
-// its own, which the stream sees.
-func Check(ctx context.Context, c *mysql.Conn, tables ...*binlog.Table) ([]Problem, error) {
+// settings, our grants, and SELECT on all tables of the given patterns, which are
+// database.table with the wildcards * and ?. The error is about the connection
+// itself. Settings are the global ones; a session may still choose its own, which
+// the stream sees.
+func Check(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Problem, error) {
 	problems := settings(c.Server())
 	for _, probe := range []func(context.Context, *mysql.Conn) ([]Problem, error){checkStatus, checkDump, checkReplica} {
 		found, err := probe(ctx, c)
@@ -38,19 +34,11 @@ func Check(ctx context.Context, c *mysql.Conn, tables ...*binlog.Table) ([]Probl
 		}
 		problems = append(problems, found...)
 	}
-	for _, t := range tables {
-		err := c.Exec(ctx, "SELECT 1 FROM "+identifier(t.Database)+"."+identifier(t.Name)+" LIMIT 0")
-		switch {
-		case err == nil:
-		case mysql.IsCode(err, codeTableDenied), mysql.IsCode(err, codeColumnDenied), mysql.IsCode(err, 1044):
-			problems = append(problems, Problem{
-				"the user may not read " + t.FullName(),
-				"GRANT SELECT ON " + identifier(t.Database) + ".* TO the user",
-			})
-		default:
-			return nil, fmt.Errorf("check table %s: %w", t.FullName(), err)
-		}
+	found, err := checkSelect(ctx, c, patterns)
+	if err != nil {
+		return nil, fmt.Errorf("check grants: %w", err)
 	}
+	problems = append(problems, found...)
 	return problems, nil
 }
 

@@ -181,3 +181,44 @@ func TestReplicationSlaveGrant(t *testing.T) {
 		}
 	}
 }
+
+func TestReadable(t *testing.T) {
+	for _, test := range []struct {
+		grants  string // lines of SHOW GRANTS
+		pattern string
+		want    bool
+	}{
+		{"GRANT SELECT, REPLICATION SLAVE ON *.* TO `low`@`%`", "*.*", true},
+		{"GRANT ALL PRIVILEGES ON *.* TO `root`@`%` WITH GRANT OPTION", "shop.*", true},
+		{"GRANT USAGE ON *.* TO `low`@`%`\nGRANT SELECT ON `shop`.* TO `low`@`%`", "shop.*", true},
+		{"GRANT SELECT ON `shop`.* TO `low`@`%`", "shop.users", true},
+		{"GRANT SELECT ON `shop`.* TO `low`@`%`", "s*.users", false},
+		{"GRANT SELECT ON `shop`.* TO `low`@`%`", "*.*", false},
+		{"GRANT SELECT ON `tenant\\_%`.* TO `low`@`%`", "tenant_*.*", true},
+		{"GRANT SELECT ON `tenant\\_%`.* TO `low`@`%`", "tenant_1.users", true},
+		{"GRANT SELECT ON `tenant\\_%`.* TO `low`@`%`", "tenant*.users", false},
+		{"GRANT SELECT ON `tenant_`.* TO `low`@`%`", "tenant?.*", true},
+		{"GRANT SELECT ON `tenant_`.* TO `low`@`%`", "tenant*.*", false},
+		{"GRANT SELECT ON `shop`.`users` TO `low`@`%`", "shop.users", true},
+		{"GRANT SELECT ON `shop`.`users` TO `low`@`%`", "shop.*", false},
+		{"GRANT INSERT (`a`), SELECT ON `shop`.`users` TO `low`@`%`", "shop.users", true},
+		{"GRANT SELECT (`id`, `a`) ON `shop`.`users` TO `low`@`%`", "shop.users", false},
+		{"GRANT SELECT (`SELECT`, `a`), INSERT ON `shop`.`users` TO `low`@`%`", "shop.users", false},
+		{"GRANT SELECT ON `a``b`.* TO `low`@`%`", "a`b.*", true},
+		{"GRANT INSERT, UPDATE ON *.* TO `low`@`%`", "shop.users", false},
+		{"GRANT SELECT ON *.* TO `low`@`%`\nREVOKE SELECT ON `shop`.* FROM `low`@`%`", "shop.users", false},
+		{"GRANT SELECT ON *.* TO `low`@`%`\nREVOKE SELECT ON `shop`.* FROM `low`@`%`", "sho?.users", false},
+		{"GRANT SELECT ON *.* TO `low`@`%`\nREVOKE SELECT ON `shop`.* FROM `low`@`%`", "zoo.*", true},
+	} {
+		var grants []grant
+		for line := range strings.Lines(test.grants) {
+			if g, ok := parseGrant(strings.TrimSuffix(line, "\n")); ok {
+				grants = append(grants, g)
+			}
+		}
+		database, table, _ := strings.Cut(test.pattern, ".")
+		if got := readable(grants, database, table); got != test.want {
+			t.Errorf("%s: %s is readable: %t, want %t", test.grants, test.pattern, got, test.want)
+		}
+	}
+}

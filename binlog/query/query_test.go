@@ -498,11 +498,11 @@ func testEnd(t *testing.T, s server) {
 
 func testCheck(t *testing.T, s server) {
 	root := s.dial(t)
-	exec(t, root, "CREATE USER poor@'%' IDENTIFIED BY 'p'", "CREATE TABLE shop.seen (a int)", "CREATE TABLE shop.unseen (a int)", "GRANT SELECT ON shop.seen TO poor@'%'")
-	tables := []*binlog.Table{{Database: "shop", Name: "seen"}, {Database: "shop", Name: "unseen"}}
+	exec(t, root, "CREATE USER poor@'%' IDENTIFIED BY 'p'", "CREATE TABLE shop.seen (a int, b int)", "CREATE TABLE shop.unseen (a int)", "GRANT SELECT ON shop.seen TO poor@'%'")
+	patterns := []string{"shop.seen", "shop.unseen"}
 	check := func(c *mysql.Conn, want ...string) {
 		t.Helper()
-		p, err := query.Check(t.Context(), c, tables...)
+		p, err := query.Check(t.Context(), c, patterns...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -518,8 +518,26 @@ func testCheck(t *testing.T, s server) {
 	if s.kind == servers.MariaDB {
 		status = "BINLOG MONITOR"
 	}
-	check(s.dialAs(t, "poor", "p"), "GRANT "+status, "GRANT REPLICATION SLAVE", "may not read shop.unseen")
-	exec(t, root, "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO poor@'%'", "GRANT SELECT ON shop.* TO poor@'%'")
+	check(s.dialAs(t, "poor", "p"), "GRANT "+status, "GRANT REPLICATION SLAVE", "all of shop.unseen: GRANT SELECT ON `shop`.`unseen` TO `poor`@`%`")
+	exec(t, root, "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO poor@'%'")
+	// Who saw one table of a wildcard was told that all were complete.
+	patterns = []string{"shop.*", "shop.seen"}
+	check(s.dialAs(t, "poor", "p"), "all of shop.*: GRANT SELECT ON `shop`.* TO `poor`@`%`")
+	// Some columns of a table are not the table.
+	exec(t, root, "REVOKE SELECT ON shop.seen FROM poor@'%'", "GRANT SELECT (a) ON shop.seen TO poor@'%'")
+	patterns = []string{"shop.seen"}
+	check(s.dialAs(t, "poor", "p"), "all of shop.seen")
+	// A role counts when it is in use.
+	patterns = []string{"shop.*"}
+	exec(t, root, "CREATE ROLE reader", "GRANT SELECT ON shop.* TO reader", "GRANT reader TO poor@'%'")
+	check(s.dialAs(t, "poor", "p"), "all of shop.*")
+	if s.kind == servers.MariaDB {
+		exec(t, root, "SET DEFAULT ROLE reader FOR poor@'%'")
+	} else {
+		exec(t, root, "SET DEFAULT ROLE reader TO poor@'%'")
+	}
+	check(s.dialAs(t, "poor", "p"))
+	exec(t, root, "DROP ROLE reader", "GRANT SELECT ON shop.* TO poor@'%'")
 	poor := s.dialAs(t, "poor", "p")
 	check(poor)
 	// The grants that Check asks for are all that reading takes.
