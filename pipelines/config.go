@@ -49,6 +49,7 @@ type NodeConfig struct {
 	Password       string
 	MasterUser     string
 	MasterPassword string
+	MasterTLS      MasterTLS
 	ReplicaOf      string // first start only
 	Log            stream.Config
 	TLS            ServerTLS
@@ -84,14 +85,66 @@ func (t ServerTLS) Config() (*tls.Config, error) {
 	}
 	c := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+		if c.ClientCAs, err = loadCA(t.CA); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func loadCA(path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("load certificate authority: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("load certificate authority %s: no PEM certificate in it", path)
+	}
+	return pool, nil
+}
+
+// MasterTLS says how the link to a replica's upstream is protected. The modes are
+// those of source.mysql.tls but preferred: this protocol cannot ask whether the
+// other side would encrypt. Files are PEM.
+type MasterTLS struct {
+	Mode          mysql.Mode // empty: disabled
+	CA, Cert, Key string     // without CA the system's roots; Cert and Key both or neither
+}
+
+// Config loads the files; nil where TLS is not asked for.
+func (t MasterTLS) Config() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	switch t.Mode {
+	case "", mysql.Disabled:
+		return nil, nil
+	case mysql.Required:
+		c.InsecureSkipVerify = true
+	case mysql.VerifyCA:
+		// crypto/tls verifies chain and name together; the chain alone it leaves to us.
+		c.InsecureSkipVerify = true
+		c.VerifyConnection = func(s tls.ConnectionState) error {
+			o := x509.VerifyOptions{Roots: c.RootCAs, Intermediates: x509.NewCertPool()}
+			for _, cert := range s.PeerCertificates[1:] {
+				o.Intermediates.AddCert(cert)
+			}
+			_, err := s.PeerCertificates[0].Verify(o)
+			return err
+		}
+	}
+	var err error
+	if t.CA != "" {
+		if c.RootCAs, err = loadCA(t.CA); err != nil {
+			return nil, err
+		}
+	}
+	if t.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 		if err != nil {
-			return nil, fmt.Errorf("load certificate authority: %w", err)
+			return nil, fmt.Errorf("load certificate: %w", err)
 		}
-		c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-		if !c.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("load certificate authority %s: no PEM certificate in it", t.CA)
-		}
+		c.Certificates = []tls.Certificate{pair}
 	}
 	return c, nil
 }

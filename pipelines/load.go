@@ -10,6 +10,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
+	"rowfall/replication"
 	"rowfall/replication/stream"
 	"rowfall/transform"
 )
@@ -142,7 +143,25 @@ func (c *Config) readNode(s *section) {
 	n.Password = s.get("password").text("")
 	n.MasterUser = s.get("master_user").text("")
 	n.MasterPassword = s.get("master_password").text("")
-	n.ReplicaOf = s.get("replicaof").text("")
+	upstream := s.get("master_tls").section()
+	mode := mysql.Disabled
+	if upstream.node != nil {
+		mode = mysql.VerifyIdentity
+	}
+	n.MasterTLS = MasterTLS{
+		Mode: mysql.Mode(upstream.get("mode").oneOf(string(mode), string(mysql.Disabled), string(mysql.Required), string(mysql.VerifyCA), string(mysql.VerifyIdentity))),
+		CA:   upstream.get("ca").text(""), Cert: upstream.get("cert").text(""), Key: upstream.get("key").text(""),
+	}
+	if (n.MasterTLS.Cert == "") != (n.MasterTLS.Key == "") {
+		s.get("master_tls").fault("want cert and key, or neither")
+	}
+	upstream.done()
+	replicaOf := s.get("replicaof")
+	if n.ReplicaOf = replicaOf.text(""); n.ReplicaOf != "" {
+		if err := replication.CheckAddr(n.ReplicaOf); err != nil {
+			replicaOf.fault("%v", err)
+		}
+	}
 	log := s.get("log").section()
 	n.Log.Memory = log.get("memory").size(n.Log.Memory)
 	n.Log.Keep = log.get("keep").size(n.Log.Keep)

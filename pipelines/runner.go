@@ -39,10 +39,14 @@ func Open(c Config, from string, log zerolog.Logger) (*Member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: sink.node.tls: %w", c.Path, err)
 	}
+	masterTLS, err := c.Node.MasterTLS.Config()
+	if err != nil {
+		return nil, fmt.Errorf("%s: sink.node.master_tls: %w", c.Path, err)
+	}
 	node, err = replication.Open(replication.Config{
 		Listen: c.Node.Listen, Dir: c.Node.Dir, Password: c.Node.Password,
 		ReplicaOf: c.Node.ReplicaOf, MasterUser: c.Node.MasterUser, MasterPassword: c.Node.MasterPassword,
-		TLS: tlsConfig, Log: c.Node.Log, HiddenPrefix: sink.HiddenPrefix,
+		TLS: tlsConfig, UpstreamTLS: masterTLS, Log: c.Node.Log, HiddenPrefix: sink.HiddenPrefix,
 		MinReplicas: c.Node.MinReplicas, MinReplicasMaxLag: c.Node.MinReplicasMaxLag,
 		AssumeReplicas: c.Node.AssumeReplicas, MaxFullSyncs: c.Node.MaxFullSyncs, FullSyncRate: c.Node.FullSyncRate,
 		SnapshotMemory: c.Node.SnapshotMemory,

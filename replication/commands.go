@@ -329,6 +329,11 @@ func (s *session) replConf(_ context.Context, args [][]byte) {
 				s.fail("ERR REPLCONF ip-address provided by replica instance is too long: %d bytes", len(value))
 				return
 			}
+			// It is shown in INFO, and after a FAILOVER it is our upstream's.
+			if err := CheckAddr(net.JoinHostPort(string(value), "1")); len(value) > 0 && err != nil {
+				s.fail("ERR REPLCONF ip-address %q: want a host", value)
+				return
+			}
 			s.repl.ip = string(value)
 		case is(args[i], "capa"):
 			s.repl.psync2 = s.repl.psync2 || is(value, "psync2")

@@ -173,6 +173,14 @@ func Open(c Config) (*Node, error) {
 	if _, err := atLeast7(c.AssumeReplicas); err != nil {
 		return nil, fmt.Errorf("open node: %w", err)
 	}
+	if c.ReplicaOf != "" {
+		if err := CheckAddr(c.ReplicaOf); err != nil {
+			return nil, fmt.Errorf("open node: address of the upstream: %w", err)
+		}
+		if isOwn(c.Listen, c.ReplicaOf) {
+			return nil, fmt.Errorf("open node: its upstream %s would be itself", c.ReplicaOf)
+		}
+	}
 	lock, err := identity.LockDir(c.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open node: %w", err)
@@ -473,8 +481,11 @@ func (n *Node) ReplicaOf(ctx context.Context, addr string) error {
 		return errors.New("REPLICAOF not allowed while failing over.") //nolint:staticcheck // Redis's own words
 	}
 	if addr != "" {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
+		if err := CheckAddr(addr); err != nil {
 			return fmt.Errorf("change upstream: %w", err)
+		}
+		if isOwn(n.Addr(), addr) {
+			return fmt.Errorf("change upstream: %s is this node itself", addr)
 		}
 	}
 	_, err := n.appender.submit(ctx, 0, nil, func() error { return n.appender.replicaOf(addr) })

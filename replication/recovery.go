@@ -28,6 +28,10 @@ func (n *Node) recover() error {
 	if err != nil {
 		return err
 	}
+	if asked := n.c.ReplicaOf; asked != "" && asked != id.Upstream {
+		n.log.Warn().Str("configured_upstream", asked).Str("upstream", id.Upstream).
+			Msg("the role kept in the directory wins over the configured upstream: send REPLICAOF host port to follow another, or start with an empty directory")
+	}
 	if id.Pending {
 		if id, err = n.finishResync(id); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -249,5 +250,60 @@ func TestReplicaTellsWhatIsOnDisk(t *testing.T) {
 	apply(t, a, unit("SET", "k", "v"))
 	if got, err := client(t, a.Addr()).Do(t.Context(), "WAITAOF", 0, 1, patience.Milliseconds()).Int64Slice(); err != nil || got[1] != 1 {
 		t.Errorf("WAITAOF counts %v, %v", got, err)
+	}
+}
+
+// A newline in an address went into the identity file, which no restart could
+// read then; a directory kept a wrong flag, so that mending it did nothing.
+func TestUpstreamAddressIsChecked(t *testing.T) {
+	c := config(t)
+	n, stop := complete(t, c)
+	host, port, _ := net.SplitHostPort(n.Addr())
+	r := dialRaw(t, n.Addr())
+	for _, args := range [][]string{
+		{"REPLICAOF", "a\nterm 5", "6379"},
+		{"REPLICAOF", "a b", "6379"},
+		{"REPLICAOF", "", "6379"},
+		{"REPLICAOF", host, "70000"},
+		{"REPLICAOF", host, port},
+		{"REPLICAOF", "localhost", port},
+		{"REPLCONF", "ip-address", "a\nb"},
+	} {
+		if got := r.do(args...); !strings.HasPrefix(got, "-ERR") {
+			t.Errorf("%q gets %q", args, got)
+		}
+	}
+	stop()
+	start(t, c)
+	c = config(t)
+	for _, addr := range []string{"localhost", "a b:6379", ":6379", "a:0", "a:\n"} {
+		c.ReplicaOf = addr
+		if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), "want host:port") {
+			t.Errorf("%q: %v", addr, err)
+		}
+	}
+	c.Listen, c.ReplicaOf = "0.0.0.0:16379", "127.0.0.1:16379"
+	if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), "itself") {
+		t.Errorf("it follows itself: %v", err)
+	}
+	if files, err := os.ReadDir(c.Dir); err != nil || len(files) > 0 {
+		t.Errorf("the directory keeps %v, %v", files, err)
+	}
+	// What the directory keeps is another thing than what is asked for, and says so.
+	c = config(t)
+	var log strings.Builder
+	for _, c.ReplicaOf = range []string{"192.0.2.1:6379", "192.0.2.2:6379"} {
+		log.Reset()
+		c.Logger = zerolog.New(&log)
+		n, err := replication.Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !strings.Contains(log.String(), "send REPLICAOF") {
+		t.Errorf("it logs %s", log.String())
 	}
 }

@@ -33,6 +33,7 @@ func TestExitStatus(t *testing.T) {
 		{"demo without rows", []string{"demo", "--rows", "0"}, exitUsage}, // it panicked
 		{"demo with another's server", []string{"demo", "--mysql", "root:secret@localhost"}, exitUsage},
 		{"node without a directory", []string{"node", "--listen", "127.0.0.1:0"}, exitUsage},
+		{"upstream without a port", []string{"node", "--listen", "127.0.0.1:0", "--dir", t.TempDir(), "--replicaof", "localhost"}, exitUsage},
 		{"unknown log level", []string{"node", "--listen", "127.0.0.1:0", "--dir", t.TempDir(), "--log-level", "loud"}, exitUsage},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -52,6 +52,11 @@ func runNode(ctx context.Context, logging *logFlags, f nodeFlags) error {
 	if f.listen == "" || f.dir == "" {
 		return usageError{errors.New("a node needs --listen host:port and --dir directory")}
 	}
+	if f.replicaOf != "" {
+		if err := replication.CheckAddr(f.replicaOf); err != nil {
+			return usageError{fmt.Errorf("--replicaof: %w", err)}
+		}
+	}
 	log, err := logging.logger("console", "info")
 	if err != nil {
 		return err
