@@ -12,11 +12,11 @@ help: ## list the targets
 demo: build ## run MySQL, a pipeline and a cascade of real replicas, and watch
 	bin/rowfall demo
 
-test: servers ## run every test, with the race detector
-	go test -race -timeout 15m ./...
+test: ## run every test, with the race detector
+	go run ./internal/servers/with go test -race -timeout 15m ./...
 
-test-long: servers ## run every test, the long scenarios included
-	ROWFALL_LONG=1 go test -race -timeout 60m ./...
+test-long: ## run every test, the long scenarios included
+	ROWFALL_LONG=1 go run ./internal/servers/with go test -race -timeout 60m ./...
 
 build: ## build bin/rowfall
 	go build -o bin/rowfall ./cmd/rowfall

@@ -74,7 +74,7 @@ func (i *installer) packages(ctx context.Context, r role) (string, error) {
 			break
 		}
 	}
-	return "", errors.Join(errs...)
+	return "", fmt.Errorf("%w: %w; mend that, or %s", ErrUnavailable, errors.Join(errs...), remedy)
 }
 
 // fetch leaves in dir the unpacked packages of a role, from the suite that source names.

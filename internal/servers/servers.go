@@ -39,6 +39,9 @@ func Kinds() []Kind { return []Kind{MySQL, MariaDB, Redis, RedisStable, Valkey} 
 // in a sentence that says what to do about it.
 var ErrUnavailable = errors.New("server unavailable")
 
+// SkippedEnv names the file that servertest notes in which tests were skipped because a server could not be had.
+const SkippedEnv = "ROWFALL_SKIPPED"
+
 // recipe is what this package knows of a kind.
 type recipe struct {
 	program  string         // the server's binary
