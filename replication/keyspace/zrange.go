@@ -45,11 +45,11 @@ func (q *zquery) options(args [][]byte, told bool) string {
 		switch word := strings.ToUpper(string(args[i][:min(len(args[i]), 16)])); {
 		case word == "WITHSCORES":
 			q.withScores = true
-		case told && word == "BYSCORE":
+		case told && word == "BYSCORE" && q.by == 'r':
 			q.by = 's'
-		case told && word == "BYLEX":
+		case told && word == "BYLEX" && q.by == 'r':
 			q.by = 'l'
-		case told && word == "REV":
+		case told && word == "REV" && !q.reverse:
 			q.reverse = true
 		case word == "LIMIT" && i+2 < len(args):
 			var ok1, ok2 bool
