@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -56,6 +57,20 @@ func (l *loop) begin(ctx context.Context, state sink.State) error {
 	return l.executed(ctx) // a server that was promoted may still catch up: no StopError
 }
 
+// mustBeExecuted is executed for a position that somebody has just chosen: what
+// the server has not got it will not get.
+func (l *loop) mustBeExecuted(ctx context.Context) error {
+	err := l.executed(ctx)
+	if errors.Is(err, errNotExecuted) {
+		return &StopError{err}
+	}
+	return err
+}
+
+// errNotExecuted is returned when the server answers that it lacks transactions of
+// a position.
+var errNotExecuted = errors.New("has not executed all transactions")
+
 // executed checks that a MySQL has all transactions of the position. It does not
 // check that itself for those of other servers, and would send all it has.
 func (l *loop) executed(ctx context.Context) error {
@@ -69,8 +84,8 @@ func (l *loop) executed(ctx context.Context) error {
 		return fmt.Errorf("compare the position with the server's: %w", err)
 	}
 	if len(r.Rows) != 1 || string(r.Rows[0][0]) != "0" {
-		return fmt.Errorf("server %s has not executed all transactions of position %s: it is of another history, or has yet to catch up; "+
-			"connect to one that has them, or build the data again with --from snapshot", server.UUID, l.progress.Position)
+		return fmt.Errorf("server %s %w of position %s: it is of another history, or has yet to catch up; "+
+			"connect to one that has them, or build the data again with --from snapshot", server.UUID, errNotExecuted, l.progress.Position)
 	}
 	return nil
 }
@@ -173,7 +188,8 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 		return err
 	}
 	if len(l.tables.all) == 0 {
-		return stop("%s: no table of the server matches the mapping", l.config.Path)
+		// It may be created in a minute.
+		return fmt.Errorf("%s: no table of the server matches the mapping", l.config.Path)
 	}
 	l.progress = sink.Progress{Position: position, Server: l.conn.Server().UUID, Phase: sink.Streaming}
 	if load {
@@ -183,8 +199,8 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 			return err
 		}
 	}
-	if err := l.executed(ctx); err != nil {
-		return &StopError{err}
+	if err := l.mustBeExecuted(ctx); err != nil {
+		return err
 	}
 	fp, err := fingerprint(&l.config.Mapping)
 	if err != nil {
@@ -259,8 +275,8 @@ func (l *loop) rewind(ctx context.Context, from string, state sink.State) error 
 	if err != nil {
 		return err
 	}
-	if err := l.executed(ctx); err != nil {
-		return &StopError{err}
+	if err := l.mustBeExecuted(ctx); err != nil {
+		return err
 	}
 	l.origin = func(ctx context.Context) error { return l.move(ctx, &old, &head) }
 	return nil

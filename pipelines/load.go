@@ -230,13 +230,18 @@ func readRule(v value, pattern string) transform.TableRule {
 	for _, item := range s.get("write").list() {
 		r.Write = append(r.Write, readOutput(item))
 	}
-	// The defaults of these are later work; until then such a thing stops the
+	// The defaults of the others are later work; until then such a thing stops the
 	// pipeline, which is what `stop` asks for.
 	s.get("on_error").oneOf("stop", "stop")
 	s.get("on_truncate").oneOf("stop", "stop")
 	s.get("on_drop").oneOf("stop", "stop")
 	s.get("on_alter").oneOf("stop", "stop")
-	s.get("cascades").oneOf("stop", "stop")
+	switch cascades := s.get("cascades"); {
+	case cascades.node != nil && cascades.node.Value == "reconcile":
+		cascades.fault("reconcile is not available in this version yet; want stop or ignore")
+	default:
+		r.IgnoreCascades = cascades.oneOf("stop", "stop", "ignore") == "ignore"
+	}
 	s.done()
 	return r
 }

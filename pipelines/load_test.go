@@ -127,6 +127,7 @@ func TestParseFaults(t *testing.T) {
 		{"later option", `"shop.*": {}`, `"shop.*": {write: [{hash: h, ttl: 3d}]}`, "ttl: is not available in this version"},
 		{"mask", `"shop.*": {}`, `"shop.*": {columns: {mask: {a: redact}}}`, "mask: is not available in this version"},
 		{"later policy", `"shop.*": {}`, `"shop.*": {on_truncate: delete}`, "want stop"},
+		{"later cascades", `"shop.*": {}`, `"shop.*": {cascades: reconcile}`, "cascades: reconcile is not available in this version yet; want stop or ignore"},
 		{"bad when_null", `"shop.*": {}`, `"shop.*": {write: [{hash: h, when_null: maybe}]}`, "want error, skip"},
 		{"no node", "sink:\n  node: {listen: 127.0.0.1:6400, dir: data/shop}\n", "", "sink.node: is required"},
 		{"other sink", "dir: data/shop}", "dir: data/shop}\n  redis: {addresses: [a]}", "sink.redis: is not available in this version"},

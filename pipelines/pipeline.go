@@ -110,6 +110,9 @@ func (p *Pipeline) run(ctx context.Context) error {
 	if err := l.begin(ctx, state); err != nil {
 		return err
 	}
+	if err := l.cascades(ctx); err != nil {
+		return err
+	}
 	l.stream, err = dump.Open(ctx, dump.Config{
 		MySQL:    p.config.Source.MySQL,
 		ServerID: p.config.serverID(),

@@ -1,10 +1,14 @@
 package pipelines_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"rowfall/binlog"
@@ -32,13 +36,15 @@ func TestPipeline(t *testing.T) {
 		{"PositionOfDDL", testPositionOfDDL},
 	}
 	t.Run("MariaDB", func(t *testing.T) {
-		runParts(t, servers.MariaDB, append(slices.Clone(parts), part{"Statements", testMariaStatements}))
+		runParts(t, servers.MariaDB, append(slices.Clone(parts), part{"Statements", testMariaStatements}, part{"Cascades", testCascades}))
 	})
 	t.Run("MySQL", func(t *testing.T) {
 		runParts(t, servers.MySQL, append(
 			parts,
 			part{"Refused", testRefused},
 			part{"CreateOfKnown", testCreateOfKnown},
+			part{"Cascades", testCascadesLogged},
+			part{"LostWhileBeginning", testLostWhileBeginning},
 			part{"BadRewind", testBadRewind},
 			part{"OtherData", testOtherData},
 			part{"Quiet", testQuiet},
@@ -444,6 +450,96 @@ func testMariaStatements(t *testing.T, d *database) {
 		m.waitAt(t, d.end())
 		d.exec(test.sql)
 		r.mustStop(test.want)
+	}
+}
+
+// MariaDB logs no row that a cascade changes: a mapped child stops the pipeline,
+// unless its entry says that this may be.
+func testCascades(t *testing.T, d *database) {
+	d.exec("CREATE TABLE p (id INT PRIMARY KEY, v INT)", "CREATE TABLE c (id INT PRIMARY KEY, v INT, CONSTRAINT up FOREIGN KEY (v) REFERENCES p (id) ON DELETE SET NULL)",
+		"CREATE TABLE plain (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id))", "INSERT INTO p VALUES (1, 1)",
+		"CREATE USER IF NOT EXISTS reader", "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO reader")
+	m := newMemory()
+	// A user who may do no more than read is told of foreign keys too.
+	start(t, d.config("user: root", "user: reader"), m, "").mustStop("the foreign key up of mapped table "+d.name+".c is ON DELETE SET NULL", "drop the cascade", "cascades: ignore")
+	if n := len(m.taken(0)); n > 0 {
+		t.Errorf("%d units were written before the stop", n)
+	}
+	ignoring := d.config(`.*": {}`, `.*": {cascades: ignore}`)
+	r := start(t, ignoring, m, "")
+	m.waitAt(t, d.end())
+	r.kill()
+	d.exec("ALTER TABLE c DROP FOREIGN KEY up")
+	// What is ignored is no part of what the data was built with.
+	r = start(t, d.config(), m, "")
+	m.waitAt(t, d.end())
+	d.exec("ALTER TABLE c ADD CONSTRAINT again FOREIGN KEY (v) REFERENCES p (id) ON UPDATE CASCADE")
+	r.mustStop("the foreign key again of mapped table", "ON UPDATE CASCADE")
+}
+
+// This MySQL logs what cascades change.
+func testCascadesLogged(t *testing.T, d *database) {
+	d.exec("CREATE TABLE p (id INT PRIMARY KEY, v INT)", "CREATE TABLE c (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id) ON DELETE CASCADE)",
+		"INSERT INTO p VALUES (1, 1), (2, 2)", "INSERT INTO c VALUES (10, 1), (20, 2)")
+	m := newMemory()
+	r := start(t, d.config(), m, "")
+	if r, err := d.conn.Query(t.Context(), "SHOW VARIABLES LIKE 'innodb_native_foreign_keys'"); err != nil || len(r.Rows) == 0 || string(r.Rows[0][1]) == "ON" {
+		t.Skip("this MySQL does not")
+	}
+	m.waitAt(t, d.end())
+	d.exec("DELETE FROM p WHERE id = 1")
+	m.waitAt(t, d.end())
+	if r.over() {
+		t.Errorf("ended with %v", r.err)
+	}
+	mustBeEqual(t, m.rows("c"), d.rows("c"))
+}
+
+// A connection that is lost while the position is compared with the server's is
+// no answer: another try may go better.
+func testLostWhileBeginning(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	defer done.Wait()
+	defer l.Close()
+	done.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", d.addr)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			done.Go(func() { _, _ = io.Copy(in, out); _ = in.Close() })
+			done.Go(func() {
+				defer out.Close()
+				packet := make([]byte, 1<<16)
+				for {
+					n, err := in.Read(packet)
+					if err != nil || bytes.Contains(packet[:n], []byte("WAIT_FOR_EXECUTED")) {
+						return
+					}
+					if _, err := out.Write(packet[:n]); err != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	m := newMemory()
+	from := "gtid:" + d.end().GTID.String()
+	c := d.config(fmt.Sprintf("addresses: [%q]", d.addr), fmt.Sprintf("addresses: [%q], tls: {mode: disabled}", l.Addr()))
+	r := start(t, c, m, from)
+	waitFor(t, "it fails", r.over)
+	if errors.As(r.err, new(*pipelines.StopError)) || !strings.Contains(r.err.Error(), "compare the position") {
+		t.Errorf("ended with %v, want what a retry may mend", r.err)
 	}
 }
 

@@ -188,12 +188,17 @@ func (l *loop) schemaChange(ctx context.Context, s parsedStatement, sql string) 
 			return err
 		}
 	}
-	if len(brought) == 0 {
+	if len(brought) > 0 {
+		l.pipeline.meter.tables.Store(int64(len(l.tables.all)))
+		l.stream.Forget()
+		if err := l.tables.conflicts(); err != nil {
+			return err
+		}
+	}
+	if len(named) == 0 {
 		return nil
 	}
-	l.pipeline.meter.tables.Store(int64(len(l.tables.all)))
-	l.stream.Forget()
-	return l.tables.conflicts()
+	return l.cascades(ctx) // it may be the one that adds a foreign key
 }
 
 // bring takes in a table that a statement created or gave its name to. What is

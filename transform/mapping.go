@@ -16,6 +16,10 @@ type TableRule struct {
 
 	Ignore     bool
 	KeyColumns []string
+	// IgnoreCascades lets rows differ that a foreign key changes and the server
+	// does not log. It makes no other commands, so it is no part of what the data
+	// was built with.
+	IgnoreCascades bool `json:"-"`
 	// Where is an expression; empty takes every row.
 	Where   string
 	Columns Columns
