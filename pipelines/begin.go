@@ -150,7 +150,8 @@ func (l *loop) sameMapping(state sink.State) error {
 // ready starts the first load where one is wanted.
 func (l *loop) ready() {
 	p := l.pipeline
-	p.meter.tables.Store(int64(len(l.tables.all)))
+	p.meter.take(l.tables)
+	p.meter.retrying.Store(nil)
 	p.meter.phase.Store(uint32(l.progress.Phase))
 	for _, name := range slices.Sorted(maps.Keys(l.tables.unmapped)) {
 		l.log.Warn().Str("table", name).Str("reason", l.tables.unmapped[name]).Msg("table is not mapped")
@@ -188,6 +189,9 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 		return err
 	}
 	if len(l.tables.all) == 0 {
+		if err := l.unused(ctx); err != nil {
+			return err
+		}
 		// It may be created in a minute.
 		return fmt.Errorf("%s: no table of the server matches the mapping", l.config.Path)
 	}

@@ -3,8 +3,11 @@ package pipelines
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+
+	"rowfall/binlog/mysql"
 )
 
 // cascades stops where a foreign key may change rows of a mapped table behind the
@@ -19,37 +22,46 @@ func (l *loop) cascades(ctx context.Context) error {
 	if len(native.Rows) == 1 && slices.Contains([]string{"OFF", "0"}, string(native.Rows[0][1])) {
 		return nil
 	}
-	r, err := l.conn.Query(ctx, "SELECT CONSTRAINT_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS"+
-		" WHERE CONSTRAINT_SCHEMA NOT IN ('mysql','sys') ORDER BY 1, 2, 3")
-	if err != nil {
-		return fmt.Errorf("read foreign keys: %w", err)
-	}
-	mapped := l.tables.names()
-	for _, row := range r.Rows {
-		key := tableName{string(row[0]), string(row[1])}
-		i := slices.IndexFunc(mapped, func(name string) bool { return strings.EqualFold(name, key.String()) })
-		if i < 0 {
-			continue
-		}
-		what := ""
-		for j, event := range []string{"DELETE", "UPDATE"} {
-			if action := string(row[3+j]); action != "NO ACTION" && action != "RESTRICT" {
-				what += " ON " + event + " " + action
-			}
-		}
-		if what == "" {
-			continue
-		}
-		schema := l.tables.all[mapped[i]].schema
-		rule, err := l.config.Mapping.Rule(schema.Database, schema.Name)
+	for _, name := range l.tables.names() {
+		t := l.tables.all[name].schema
+		rule, err := l.config.Mapping.Rule(t.Database, t.Name)
 		if err != nil {
 			return &StopError{err}
 		}
 		if rule == nil || rule.IgnoreCascades {
 			continue
 		}
-		return stop("%s: the foreign key %s of mapped table %s is%s, and this server logs no rows that a cascade changes: "+
-			"drop the cascade, or say `cascades: ignore` for the table if its rows may differ then", l.config.Path, row[2], mapped[i], what)
+		key, actions, err := l.cascade(ctx, tableName{t.Database, t.Name})
+		if err != nil {
+			return err
+		}
+		if key != "" {
+			return stop("%s: the foreign key %s of mapped table %s is%s, and this server logs no rows that a cascade changes: "+
+				"drop the cascade, or say `cascades: ignore` for the table if its rows may differ then", l.config.Path, key, name, actions)
+		}
 	}
 	return nil
+}
+
+// foreignKey is a line of SHOW CREATE TABLE: a foreign key with what it does.
+var foreignKey = regexp.MustCompile("(?m)^ *CONSTRAINT `((?:[^`]|``)+)` FOREIGN KEY .*\\)((?: ON (?:DELETE|UPDATE) (?:CASCADE|SET NULL|SET DEFAULT|NO ACTION|RESTRICT))+),?$")
+
+// cascade returns the name of a foreign key of the table that changes rows, and
+// when; or "". It is read from SHOW CREATE TABLE: a MariaDB shows the constraints
+// in information_schema to nobody who may only read.
+func (l *loop) cascade(ctx context.Context, n tableName) (key, actions string, err error) {
+	r, err := l.conn.Query(ctx, "SHOW CREATE TABLE "+quoteName(n.database)+"."+quoteName(n.table))
+	const noSuchTable = 1146
+	if mysql.IsCode(err, noSuchTable) {
+		return "", "", nil // the stream will tell what became of it
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("read foreign keys of %s: %w", n, err)
+	}
+	for _, m := range foreignKey.FindAllStringSubmatch(r.Text(0, "Create Table"), -1) {
+		if strings.Contains(m[2], "CASCADE") || strings.Contains(m[2], " SET ") {
+			return m[1], m[2], nil
+		}
+	}
+	return "", "", nil
 }

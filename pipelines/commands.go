@@ -15,10 +15,12 @@ import (
 	"rowfall/sink"
 )
 
-// Commands answers ROWFALL on a node, by the data alone: it works the same on the
-// node that a pipeline feeds and on a node that follows it.
+// Commands answers ROWFALL on a node, by the data: it works the same on the node
+// that a pipeline feeds and on a node that follows it. Of a pipeline in this
+// process, STATUS and INFO also tell how it fares.
 type Commands struct {
-	node func() *replication.Node
+	node     func() *replication.Node
+	pipeline *Pipeline // nil where there is none; set before the node serves
 }
 
 // NewCommands returns the commands of a node, which is asked for at each use so
@@ -176,12 +178,26 @@ func (c *Commands) Complete() bool {
 // Info appends INFO's section about pipelines.
 func (c *Commands) Info(dst []byte) []byte {
 	names, all := c.positions()
+	if c.pipeline != nil && !slices.Contains(names, c.pipeline.config.Name) {
+		names = append(names, c.pipeline.config.Name) // it has written nothing yet
+	}
 	dst = append(dst, "# Rowfall\r\n"...)
 	dst = fmt.Appendf(dst, "rowfall_pipelines:%d\r\n", len(names))
 	for _, name := range names {
 		f := all[name]
-		dst = fmt.Appendf(dst, "rowfall_%s:state=%s,file=%s,offset=%s,time=%s,gtid=%s\r\n",
-			name, f["state"], f["file"], f["offset"], f["time"], strings.ReplaceAll(f["gtid"], ",", ";"))
+		dst = fmt.Appendf(dst, "rowfall_%s:state=%s,file=%s,offset=%s,time=%s,gtid=%s",
+			name, f["state"], f["file"], f["offset"], f["time"], oneField(f["gtid"]))
+		if c.pipeline != nil && name == c.pipeline.config.Name {
+			s := c.pipeline.Stats()
+			dst = fmt.Appendf(dst, ",stopped=%s,retrying=%s,splits=%d,unmapped=%s",
+				oneField(s.Stopped), oneField(s.Retrying), s.Splits, oneField(strings.Join(s.Unmapped, ";")))
+		}
+		dst = append(dst, "\r\n"...)
 	}
 	return dst
+}
+
+// oneField makes a text part of a line of INFO, whose fields end with commas.
+func oneField(s string) string {
+	return strings.NewReplacer(",", ";", "\r", " ", "\n", " ").Replace(s)
 }

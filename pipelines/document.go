@@ -153,6 +153,7 @@ type value struct {
 	doc  *document
 	node *yaml.Node
 	path string
+	at   int // the line of its key; 0 for an item of a list
 }
 
 func (s *section) get(key string) value {
@@ -160,7 +161,7 @@ func (s *section) get(key string) value {
 	v := value{doc: s.doc, path: join(s.path, key)}
 	for i, k := range s.keys {
 		if k == key {
-			v.node = s.entries[i].value
+			v.node, v.at = s.entries[i].value, s.entries[i].key.Line
 		}
 	}
 	return v
@@ -208,6 +209,27 @@ func (v value) text(standard string) string {
 		return standard
 	}
 	return v.expand(raw)
+}
+
+// said reads the text of a key whose absence means something else than any text:
+// given with nothing behind it, or with an empty variable, it is a fault.
+func (v value) said() string {
+	faults := len(v.doc.faults)
+	s := v.text("")
+	if v.node != nil && strings.TrimSpace(s) == "" && len(v.doc.faults) == faults {
+		v.fault("is empty; write its value, or remove the key")
+	}
+	return s
+}
+
+// scalar reads the text of a number, a size or a time.
+func (v value) scalar() (string, bool) {
+	if v.node == nil {
+		return "", false
+	}
+	faults := len(v.doc.faults)
+	s := v.text("")
+	return s, len(v.doc.faults) == faults
 }
 
 func (v value) raw() (string, bool) {
@@ -291,14 +313,11 @@ func (v value) flag(standard bool) bool {
 }
 
 func (v value) number(standard, least, most int) int {
-	if v.node == nil {
-		return standard
-	}
-	s, ok := v.raw()
+	s, ok := v.scalar()
 	if !ok {
 		return standard
 	}
-	n, err := strconv.Atoi(strings.ReplaceAll(v.expand(s), "_", ""))
+	n, err := strconv.Atoi(strings.ReplaceAll(s, "_", ""))
 	if err != nil || n < least || n > most {
 		v.fault("%q: want a whole number from %d to %d", s, least, most)
 		return standard
@@ -306,12 +325,10 @@ func (v value) number(standard, least, most int) int {
 	return n
 }
 
-// size reads bytes: 512, 64KiB, 64MiB, 10GiB.
+// size reads bytes: 512, 64KiB, 64MiB, 10GiB. 0 is a size only where it is the
+// standard.
 func (v value) size(standard int64) int64 {
-	if v.node == nil {
-		return standard
-	}
-	s, ok := v.raw()
+	s, ok := v.scalar()
 	if !ok {
 		return standard
 	}
@@ -322,7 +339,7 @@ func (v value) size(standard int64) int64 {
 		}
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
-	if err != nil || n <= 0 || n > 1<<62/unit {
+	if err != nil || n < 0 || n == 0 && standard != 0 || n > 1<<62/unit {
 		v.fault("%q: want a size such as 64MiB or 10GiB", s)
 		return standard
 	}
@@ -331,10 +348,7 @@ func (v value) size(standard int64) int64 {
 
 // duration reads 500ms, 10s, 5m, 2h or 30d.
 func (v value) duration(standard time.Duration) time.Duration {
-	if v.node == nil {
-		return standard
-	}
-	s, ok := v.raw()
+	s, ok := v.scalar()
 	if !ok {
 		return standard
 	}
@@ -374,9 +388,10 @@ func (v value) texts() []string {
 	return out
 }
 
+// line is where a key stands, or an item of a list.
 func (v value) line() int {
-	if v.node == nil {
-		return 0
+	if v.node == nil || v.at > 0 {
+		return v.at
 	}
 	return v.node.Line
 }

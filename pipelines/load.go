@@ -207,23 +207,29 @@ func (c *Config) readTables(v value) {
 
 func readRule(v value, pattern string) transform.TableRule {
 	s := v.section()
-	r := transform.TableRule{Pattern: pattern, Path: v.path, Line: v.line()}
+	r := transform.TableRule{Pattern: pattern, Path: v.path, Line: v.line(), Lines: make(map[string]int)}
+	at := func(part string, v value) value {
+		if v.node != nil {
+			r.Lines[part] = v.line()
+		}
+		return v
+	}
 	r.Ignore = s.get("ignore").flag(false)
-	r.KeyColumns = s.get("key_columns").texts()
-	r.Where = s.get("where").text("")
-	columns := s.get("columns").section()
-	r.Columns.Include = columns.get("include").texts()
-	r.Columns.Exclude = columns.get("exclude").texts()
-	rename := columns.get("rename").section()
+	r.KeyColumns = at("key_columns", s.get("key_columns")).texts()
+	r.Where = at("where", s.get("where")).said()
+	columns := at("columns", s.get("columns")).section()
+	r.Columns.Include = at("columns.include", columns.get("include")).texts()
+	r.Columns.Exclude = at("columns.exclude", columns.get("exclude")).texts()
+	rename := at("columns.rename", columns.get("rename")).section()
 	for _, from := range rename.keys {
 		if r.Columns.Rename == nil {
 			r.Columns.Rename = make(map[string]string)
 		}
-		r.Columns.Rename[from] = rename.get(from).text("")
+		r.Columns.Rename[from] = at("columns.rename."+from, rename.get(from)).said()
 	}
-	add := columns.get("add").section()
+	add := at("columns.add", columns.get("add")).section()
 	for _, name := range add.keys {
-		r.Columns.Add = append(r.Columns.Add, transform.Addition{Name: name, Expr: add.get(name).text("")})
+		r.Columns.Add = append(r.Columns.Add, transform.Addition{Name: name, Expr: at("columns.add."+name, add.get(name)).said()})
 	}
 	columns.later("mask")
 	columns.done()
@@ -264,7 +270,7 @@ func readOutput(v value) transform.Output {
 	for _, k := range outputKinds {
 		if key := s.get(k.key); key.node != nil {
 			kinds++
-			o.Kind, o.Key = k.kind, key.text("")
+			o.Kind, o.Key = k.kind, key.said()
 		}
 	}
 	s.later("list", "stream", "ttl", "expire_at", "shared", "nest", "lookup", "json_native", "max_len", "push", "snapshot")
@@ -284,7 +290,7 @@ func readOutput(v value) transform.Output {
 	}
 	for _, name := range []string{"field", "value", "member", "score"} {
 		if dst, ok := allowed[name]; ok {
-			*dst = s.get(name).text("")
+			*dst = s.get(name).said()
 		}
 	}
 	if s.get("when_null").oneOf("error", "error", "skip") == "skip" {

@@ -27,7 +27,7 @@ sink:
 `
 
 func environment(name string) (string, bool) {
-	v, ok := map[string]string{"PW": `p"w: #1`, "EMPTY": ""}[name]
+	v, ok := map[string]string{"PW": `p"w: #1`, "EMPTY": "", "LAG": "3s", "SIZE": "5MiB"}[name]
 	return v, ok
 }
 
@@ -49,7 +49,7 @@ func TestParse(t *testing.T) {
         member: "{id}"
         score: created_at
   shop.log: {ignore: true}`, 1)
-	text = strings.Replace(text, "dir: data/shop}", "dir: data/shop, log: {memory: 1MiB, keep: 2GiB, fsync: always, keep_age: 2d}, max_atomic_rows: 7, min_replicas: 2, min_replicas_max_lag: 3s}", 1)
+	text = strings.Replace(text, "dir: data/shop}", "dir: data/shop, log: {memory: 1MiB, keep: 2GiB, fsync: always, keep_age: 2d}, max_atomic_rows: 7, min_replicas: 2, min_replicas_max_lag: \"${LAG}\", snapshot_memory: 0, full_sync_rate: 0, max_atomic_bytes: \"${SIZE}\"}", 1)
 	c, err := pipelines.Parse("x.yaml", []byte(text), environment)
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func TestParse(t *testing.T) {
 	if c.Name != "shop" || c.Source.MySQL.User != "rowfall" || c.Source.MySQL.Password != `p"w: #1` || c.Source.Start != "snapshot" {
 		t.Errorf("source read as %+v", c.Source)
 	}
-	if c.Node.Log.Memory != 1<<20 || c.Node.Log.Keep != 2<<30 || c.Node.Log.Fsync != stream.Always || c.Node.MaxAtomicRows != 7 || c.Node.MaxAtomicBytes != 64<<20 ||
+	if c.Node.Log.Memory != 1<<20 || c.Node.Log.Keep != 2<<30 || c.Node.Log.Fsync != stream.Always || c.Node.MaxAtomicRows != 7 || c.Node.MaxAtomicBytes != 5<<20 ||
 		c.Node.Log.KeepAge != 48*time.Hour || c.Node.MinReplicas != 2 || c.Node.MinReplicasMaxLag != 3*time.Second {
 		t.Errorf("node read as %+v", c.Node)
 	}
@@ -65,7 +65,7 @@ func TestParse(t *testing.T) {
 		t.Fatalf("%d tables, want 3", len(c.Mapping.Tables))
 	}
 	users := c.Mapping.Tables[1]
-	if users.Pattern != "shop.users" || users.Line != 7 || users.Where != `status != "deleted"` || users.Columns.Rename["c"] != "d" || len(users.Columns.Add) != 1 {
+	if users.Pattern != "shop.users" || users.Line != 6 || users.Lines["where"] != 8 || users.Lines["columns.exclude"] != 10 || users.Lines["columns.add.name"] != 12 || users.Where != `status != "deleted"` || users.Columns.Rename["c"] != "d" || len(users.Columns.Add) != 1 {
 		t.Errorf("users read as %+v", users)
 	}
 	if len(users.Write) != 3 || users.Write[1].Kind != transform.Set || users.Write[1].WhenNull != transform.NullSkip || users.Write[2].Score != "created_at" {
@@ -128,6 +128,11 @@ func TestParseFaults(t *testing.T) {
 		{"mask", `"shop.*": {}`, `"shop.*": {columns: {mask: {a: redact}}}`, "mask: is not available in this version"},
 		{"later policy", `"shop.*": {}`, `"shop.*": {on_truncate: delete}`, "want stop"},
 		{"later cascades", `"shop.*": {}`, `"shop.*": {cascades: reconcile}`, "cascades: reconcile is not available in this version yet; want stop or ignore"},
+		{"where with nothing", `"shop.*": {}`, "\"shop.*\":\n    where:", "x.yaml:6: tables.\"shop.*\".where: is empty"},
+		{"where with an empty variable", `"shop.*": {}`, `"shop.*": {where: "${EMPTY}"}`, "where: is empty"},
+		{"key with nothing", `"shop.*": {}`, `"shop.*": {write: [{hash: }]}`, "write[0].hash: is empty"},
+		{"member with nothing", `"shop.*": {}`, `"shop.*": {write: [{set: s, member: ""}]}`, "write[0].member: is empty"},
+		{"new name with nothing", `"shop.*": {}`, `"shop.*": {columns: {rename: {a: }}}`, "columns.rename.a: is empty"},
 		{"bad when_null", `"shop.*": {}`, `"shop.*": {write: [{hash: h, when_null: maybe}]}`, "want error, skip"},
 		{"no node", "sink:\n  node: {listen: 127.0.0.1:6400, dir: data/shop}\n", "", "sink.node: is required"},
 		{"other sink", "dir: data/shop}", "dir: data/shop}\n  redis: {addresses: [a]}", "sink.redis: is not available in this version"},

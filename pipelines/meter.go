@@ -1,6 +1,9 @@
 package pipelines
 
 import (
+	"errors"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +19,9 @@ type meter struct {
 	time   atomic.Int64  // commit time of the last applied transaction, µs
 	phase  atomic.Uint32 // sink.Phase
 
-	stopped atomic.Pointer[string] // why the last run stopped for good; nil while it runs or tries again
+	stopped  atomic.Pointer[string]   // why the last run stopped for good; nil while it runs or tries again
+	retrying atomic.Pointer[string]   // why the last run failed, until one streams again
+	unmapped atomic.Pointer[[]string] // tables that are left out
 }
 
 // Stats is what a pipeline has done since it was made, and where it is.
@@ -36,6 +41,11 @@ type Stats struct {
 	Phase sink.Phase
 	// Stopped says why the last run ended, if trying again is of no use.
 	Stopped string
+	// Retrying says why the last run ended, if another is due or under way.
+	Retrying string
+	// Unmapped are the tables that the mapping names and leaves out, for want of
+	// a key.
+	Unmapped []string
 }
 
 // Stats may be called by anyone at any time.
@@ -53,5 +63,29 @@ func (p *Pipeline) Stats() Stats {
 	if text := m.stopped.Load(); text != nil {
 		s.Stopped = *text
 	}
+	if text := m.retrying.Load(); text != nil {
+		s.Retrying = *text
+	}
+	if names := m.unmapped.Load(); names != nil {
+		s.Unmapped = *names
+	}
 	return s
+}
+
+// tell takes over how a run ended.
+func (m *meter) tell(err error) {
+	text := err.Error()
+	if errors.As(err, new(*StopError)) {
+		m.stopped.Store(&text)
+		m.retrying.Store(nil)
+	} else {
+		m.retrying.Store(&text)
+	}
+}
+
+// take counts the tables.
+func (m *meter) take(s *tableSet) {
+	m.tables.Store(int64(len(s.all)))
+	names := slices.Sorted(maps.Keys(s.unmapped))
+	m.unmapped.Store(&names)
 }

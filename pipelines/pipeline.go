@@ -70,10 +70,8 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	if errors.As(err, &fault) {
 		err = stop("%s: %w", p.config.Path, err) // it knows the line, but not the file
 	}
-	var stopped *StopError
-	if errors.As(err, &stopped) {
-		text := err.Error()
-		p.meter.stopped.Store(&text)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, sink.ErrDemoted) {
+		p.meter.tell(err)
 	}
 	return err
 }
@@ -110,6 +108,9 @@ func (p *Pipeline) run(ctx context.Context) error {
 	if err := l.begin(ctx, state); err != nil {
 		return err
 	}
+	if err := l.unused(ctx); err != nil {
+		return err
+	}
 	if err := l.cascades(ctx); err != nil {
 		return err
 	}
@@ -140,7 +141,9 @@ func (p *Pipeline) standBy() error {
 	}
 	from := p.from
 	p.from = ""
-	return stop("--from %s: the node is a replica and its position is its upstream's; promote it first, then start with --from", from)
+	err := stop("--from %s: the node is a replica and its position is its upstream's; promote it first, then start with --from", from)
+	p.meter.tell(err)
+	return err
 }
 
 // final makes an error of the source a StopError if no later try can go better.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -45,6 +46,7 @@ func TestPipeline(t *testing.T) {
 			part{"CreateOfKnown", testCreateOfKnown},
 			part{"Cascades", testCascadesLogged},
 			part{"LostWhileBeginning", testLostWhileBeginning},
+			part{"Misspelt", testMisspelt},
 			part{"BadRewind", testBadRewind},
 			part{"OtherData", testOtherData},
 			part{"Quiet", testQuiet},
@@ -475,6 +477,31 @@ func testCascades(t *testing.T, d *database) {
 	m.waitAt(t, d.end())
 	d.exec("ALTER TABLE c ADD CONSTRAINT again FOREIGN KEY (v) REFERENCES p (id) ON UPDATE CASCADE")
 	r.mustStop("the foreign key again of mapped table", "ON UPDATE CASCADE")
+}
+
+// A name that the server does not have would let leave what it should keep back.
+// A column stops; a table may be created yet. What is right is taken as it is.
+func testMisspelt(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT NOT NULL, v INT NOT NULL, secret INT, PRIMARY KEY (id))", "INSERT INTO t VALUES (1, 1, 5)")
+	m := newMemory()
+	start(t, d.config(`.*": {}`, `.*": {columns: {exclude: [secrt]}}`), m, "").
+		mustStop("test.yaml: line 6", `has a column "secrt"; did you mean "secret"?`)
+	c := d.config(`.*": {}`, `.*": {columns: {exclude: [secret]}}`+"\n  "+d.name+`.tt: {key_columns: [id], columns: {include: [id, v], add: {double: v * 2}}}`)
+	r := start(t, c, m, "")
+	waitFor(t, "it fails", r.over)
+	if errors.As(r.err, new(*pipelines.StopError)) || !strings.Contains(r.err.Error(), `no table `+d.name+`.tt; did you mean "`+d.name+`.t"?`) {
+		t.Errorf("ended with %v", r.err)
+	}
+	d.exec("CREATE TABLE tt LIKE t", "INSERT INTO tt VALUES (1, 4, 6)")
+	start(t, c, m, "")
+	m.waitAt(t, d.end())
+	d.exec("UPDATE tt SET v = 5")
+	m.waitAt(t, d.end())
+	for key, want := range map[string]map[string]string{"t:1": {"id": "1", "v": "1"}, "tt:1": {"id": "1", "v": "5", "double": "10"}} {
+		if got, _ := m.keys.HashFields(key); !maps.Equal(got, want) {
+			t.Errorf("%s holds %v, want %v", key, got, want)
+		}
+	}
 }
 
 // This MySQL logs what cascades change.

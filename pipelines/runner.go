@@ -57,6 +57,7 @@ func Open(c Config, from string, log zerolog.Logger) (*Member, error) {
 		return nil, fmt.Errorf("%s: open node: %w", c.Path, err)
 	}
 	p := New(c, sink.NewNode(node, c.Name), from, log)
+	commands.pipeline = p
 	return &Member{Config: c, Pipeline: p, Node: node, log: log}, nil
 }
 
@@ -157,13 +158,27 @@ func (m *Member) runWhile(ctx context.Context, changed <-chan struct{}) error {
 	return err
 }
 
-// RunAll runs several pipelines side by side until ctx ends. One that fails stops
-// alone. It returns the failures of all, joined, when every member has ended.
-func RunAll(ctx context.Context, members []*Member) error {
-	errs := make([]error, len(members))
+// RunAll opens several pipelines and runs them side by side until ctx ends. One
+// that fails stops alone; one that cannot be opened (its port or its directory may
+// still be held) is tried again, unless there is no other to wait for. It returns
+// the failures of all, joined, when every member has ended.
+func RunAll(ctx context.Context, log zerolog.Logger, open ...func() (*Member, error)) error {
+	errs := make([]error, len(open))
 	var wg sync.WaitGroup
-	for i, m := range members {
+	for i := range open {
 		wg.Go(func() {
+			m, err := open[i]()
+			for backoff := backoffFirst; err != nil && len(open) > 1; backoff = min(2*backoff, backoffMost) {
+				log.Error().Err(err).Dur("retry_in", backoff).Msg("cannot open a pipeline's node; trying again")
+				if pause(ctx, nil, backoff); ctx.Err() != nil {
+					break
+				}
+				m, err = open[i]()
+			}
+			if err != nil {
+				errs[i] = err
+				return
+			}
 			if errs[i] = m.Run(ctx); errs[i] != nil && ctx.Err() == nil {
 				m.log.Error().Err(errs[i]).Msg("ended")
 			}

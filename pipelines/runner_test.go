@@ -120,6 +120,9 @@ func testCommands(t *testing.T, d *database) {
 			t.Errorf("%v answers %v", args, reply)
 		}
 	}
+	if n, err := m.client.Do(ctx, "ROWFALL", "WAIT", now, 20).Int(); err != nil || n != 1 {
+		t.Errorf("WAIT for what is there: %d, %v", n, err)
+	}
 	for _, section := range []string{"everything", "rowfall"} {
 		if text, err := m.client.Info(ctx, section).Result(); err != nil || !strings.Contains(text, "rowfall_test:state=streaming") {
 			t.Errorf("INFO %s: %v\n%s", section, err, text)
@@ -231,6 +234,9 @@ func testPromotionOfOthers(t *testing.T, d *database) {
 		if at := m.Node.Offset(); at != offset {
 			t.Errorf("%d bytes were written", at-offset)
 		}
+		if text, err := m.client.Do(t.Context(), "ROWFALL", "STATUS").Text(); err != nil || !strings.Contains(text, test.want) || !strings.Contains(text, ",stopped=") {
+			t.Errorf("STATUS after the stop: %q, %v", text, err)
+		}
 		m.stop()
 		var stopped *pipelines.StopError
 		if !errors.As(m.err, &stopped) || !strings.Contains(m.err.Error(), test.want) {
@@ -250,19 +256,29 @@ func TestMembersAreIndependent(t *testing.T) {
 	for _, d := range []*database{one, two} {
 		d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	}
-	var members []*pipelines.Member
+	log := zerolog.New(zerolog.NewTestWriter(t))
+	var members []func() (*pipelines.Member, error)
 	var clients []*member
+	var tries int // by the one goroutine that opens two
 	for _, d := range []*database{one, two} {
-		m, err := pipelines.Open(d.config(), "", zerolog.New(zerolog.NewTestWriter(t)))
+		m, err := pipelines.Open(d.config(), "", log)
 		if err != nil {
 			t.Fatal(err)
 		}
-		members = append(members, m)
+		members = append(members, func() (*pipelines.Member, error) {
+			// The second's port is still held by somebody.
+			if d == two {
+				if tries++; tries < 2 {
+					return nil, errCrash
+				}
+			}
+			return m, nil
+		})
 		clients = append(clients, &member{Member: m, t: t, client: redis.NewClient(&redis.Options{Addr: m.Node.Addr(), MaxRetries: -1})})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- pipelines.RunAll(ctx, members) }()
+	go func() { ended <- pipelines.RunAll(ctx, log, members...) }()
 	defer func() {
 		cancel()
 		if err := <-ended; err != nil {

@@ -189,7 +189,7 @@ func (l *loop) schemaChange(ctx context.Context, s parsedStatement, sql string) 
 		}
 	}
 	if len(brought) > 0 {
-		l.pipeline.meter.tables.Store(int64(len(l.tables.all)))
+		l.pipeline.meter.take(l.tables)
 		l.stream.Forget()
 		if err := l.tables.conflicts(); err != nil {
 			return err
@@ -245,6 +245,7 @@ func (l *loop) free(s parsedStatement) {
 			l.unit.DropState(l.config.Name, unmappedState+name)
 		}
 	}
+	l.pipeline.meter.take(l.tables)
 }
 
 func shorten(sql string) string {

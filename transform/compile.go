@@ -53,7 +53,7 @@ func (c *compiler) fail(part, format string, args ...any) error {
 	if part != "" {
 		path += "." + part
 	}
-	return &Error{Path: path, Line: c.rule.Line, Message: fmt.Sprintf(format, args...)}
+	return &Error{Path: path, Line: c.rule.line(part), Message: fmt.Sprintf(format, args...)}
 }
 
 // column resolves a name that the file gives under part.

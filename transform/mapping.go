@@ -1,5 +1,7 @@
 package transform
 
+import "strings"
+
 // Mapping is the tables section of a pipeline file.
 type Mapping struct {
 	Tables []TableRule
@@ -13,6 +15,9 @@ type TableRule struct {
 	// Path and Line say where the entry stands, for messages: tables."shop.*".
 	Path string
 	Line int
+	// Lines has the lines of single keys of the entry, by their path in it:
+	// where, columns.add.name. Those that are missing stand at Line.
+	Lines map[string]int `json:"-"`
 
 	Ignore     bool
 	KeyColumns []string
@@ -25,6 +30,18 @@ type TableRule struct {
 	Columns Columns
 	// Write are the outputs; none means one hash at {table}:{pk...}.
 	Write []Output
+}
+
+// line returns where a part of the entry stands: its own line, or that of the
+// nearest part around it.
+func (r *TableRule) line(part string) int {
+	for part != "" {
+		if line, ok := r.Lines[part]; ok {
+			return line
+		}
+		part = part[:max(0, strings.LastIndexByte(part, '.'))]
+	}
+	return r.Line
 }
 
 // Columns says which columns leave and under which names.

@@ -147,45 +147,60 @@ func (m *Mapping) Rule(database, table string) (*Rule, error) {
 	return out, nil
 }
 
-// Unused reports what is most likely misspelt: entries that match none of the
-// server's tables, and columns named by a pattern that no table it matches has.
-// (A column that an entry for one table names must exist: Compile sees to it.)
-func (m *Mapping) Unused(tables []*binlog.Table) []*Error {
-	var out []*Error
+// Unused reports what is most likely misspelt: entries for one table that the
+// server does not have, which somebody may create yet, and columns named by a
+// pattern that no table it matches has. (A column that an entry for one table
+// names must exist: Compile sees to it.) Of the tables, all that the server has,
+// it looks at the names.
+func (m *Mapping) Unused(tables []*binlog.Table) (missing, columns []*Error) {
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.FullName()
+	}
 	for i := range m.Tables {
 		r := &m.Tables[i]
-		known, matched := map[string]bool{}, false
-		var names []string
-		for _, t := range tables {
-			if !r.matches(t.Database, t.Name) {
-				continue
-			}
-			matched = true
-			for _, name := range expression.ColumnNames(t) {
-				if !known[strings.ToLower(name)] {
-					known[strings.ToLower(name)] = true
-					names = append(names, name)
-				}
-			}
+		switch {
+		case isWildcard(r.Pattern):
+			columns = append(columns, r.unused(tables)...)
+		case !slices.Contains(names, r.Pattern):
+			missing = append(missing, &Error{Path: r.Path, Line: r.Line, Message: fmt.Sprintf(
+				"the server has no table %s%s", r.Pattern, expression.Meant(r.Pattern, names...))})
 		}
-		if !matched {
-			out = append(out, &Error{Path: r.Path, Line: r.Line, Message: fmt.Sprintf("no table matches %q", r.Pattern)})
-			continue
-		}
-		if !isWildcard(r.Pattern) {
-			continue
-		}
-		check := func(part string, columns []string) {
-			for _, name := range columns {
-				if !known[strings.ToLower(name)] {
-					out = append(out, &Error{Path: r.Path + "." + part, Line: r.Line, Message: fmt.Sprintf(
-						"no table that matches %q has a column %q%s", r.Pattern, name, expression.Meant(name, names...))})
-				}
-			}
-		}
-		check("columns.exclude", r.Columns.Exclude)
-		check("columns.include", r.Columns.Include)
-		check("columns.rename", slices.Sorted(maps.Keys(r.Columns.Rename)))
 	}
+	return missing, columns
+}
+
+// unused reports the columns of a pattern that no table has; a pattern without
+// tables has nothing to compare with.
+func (r *TableRule) unused(tables []*binlog.Table) []*Error {
+	known, matched := map[string]bool{}, false
+	var names []string
+	for _, t := range tables {
+		if !r.matches(t.Database, t.Name) {
+			continue
+		}
+		matched = true
+		for _, name := range expression.ColumnNames(t) {
+			if !known[strings.ToLower(name)] {
+				known[strings.ToLower(name)] = true
+				names = append(names, name)
+			}
+		}
+	}
+	if !matched {
+		return nil
+	}
+	var out []*Error
+	check := func(part string, columns []string) {
+		for _, name := range columns {
+			if !known[strings.ToLower(name)] {
+				out = append(out, &Error{Path: r.Path + "." + part, Line: r.line(part), Message: fmt.Sprintf(
+					"no table that matches %q has a column %q%s", r.Pattern, name, expression.Meant(name, names...))})
+			}
+		}
+	}
+	check("columns.exclude", r.Columns.Exclude)
+	check("columns.include", r.Columns.Include)
+	check("columns.rename", slices.Sorted(maps.Keys(r.Columns.Rename)))
 	return out
 }

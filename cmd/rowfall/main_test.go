@@ -29,6 +29,7 @@ func TestExitStatus(t *testing.T) {
 		{"no such flag", []string{"run", "--form", "now", "x.yaml"}, exitUsage},
 		{"no file given", []string{"run"}, exitUsage},
 		{"file does not exist", []string{"run", "does-not-exist.yaml"}, exitUsage},
+		{"rewind to no position", []string{"run", "--from", "yesterday", "--yes", "x.yaml"}, exitUsage},
 		{"rewind without consent", []string{"run", "--from", "snapshot", "x.yaml"}, exitUsage},
 		{"demo without rows", []string{"demo", "--rows", "0"}, exitUsage}, // it panicked
 		{"demo with another's server", []string{"demo", "--mysql", "root:secret@localhost"}, exitUsage},

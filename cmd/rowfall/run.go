@@ -8,8 +8,10 @@ import (
 	"os"
 	"strings"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"rowfall/binlog"
 	"rowfall/pipelines"
 )
 
@@ -25,6 +27,11 @@ func newRun(logging *logFlags) *cobra.Command {
 			"A pipeline goes on where its data stands; without data it begins with a snapshot (source.mysql.start).",
 		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
+			if from != "" && from != "snapshot" && from != "now" {
+				if _, err := binlog.ParsePosition(from); err != nil {
+					return usageError{fmt.Errorf("--from %q: %w; want snapshot, now, gtid:SET or FILE:OFFSET", from, err)}
+				}
+			}
 			if from != "" && !yes {
 				if err := confirm(from); err != nil {
 					return err
@@ -70,22 +77,25 @@ func runPipelines(ctx context.Context, logging *logFlags, files []string, from s
 	if err := pipelines.CheckTogether(configs); err != nil {
 		return usageError{err}
 	}
-	members := make([]*pipelines.Member, 0, len(configs))
-	var failed []error
+	var log zerolog.Logger
+	open := make([]func() (*pipelines.Member, error), 0, len(configs))
 	for _, c := range configs {
-		log, err := logging.logger(c.Log.Format, c.Log.Level)
+		own, err := logging.logger(c.Log.Format, c.Log.Level)
 		if err != nil {
 			return err
 		}
-		m, err := pipelines.Open(*c, from, log)
-		if err != nil {
-			// One that cannot start leaves the others alone.
-			log.Error().Err(err).Str("pipeline", c.Name).Msg("cannot start")
-			failed = append(failed, err)
-			continue
+		// What no retry mends is found before anything is opened.
+		if _, err := c.Node.TLS.Config(); err != nil {
+			return usageError{fmt.Errorf("%s: sink.node.tls: %w", c.Path, err)}
 		}
-		log.Info().Str("pipeline", c.Name).Str("listen", m.Node.Addr()).Str("dir", c.Node.Dir).Msg("node is open")
-		members = append(members, m)
+		log = own
+		open = append(open, func() (*pipelines.Member, error) {
+			m, err := pipelines.Open(*c, from, own)
+			if err == nil {
+				own.Info().Str("pipeline", c.Name).Str("listen", m.Node.Addr()).Str("dir", c.Node.Dir).Msg("node is open")
+			}
+			return m, err
+		})
 	}
-	return errors.Join(append(failed, pipelines.RunAll(ctx, members))...)
+	return pipelines.RunAll(ctx, log, open...)
 }
