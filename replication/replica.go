@@ -237,7 +237,8 @@ func (n *Node) isForeign(p *psync) bool {
 func (n *Node) sayLost(addr string, p *psync) {
 	host, port, _ := net.SplitHostPort(addr)
 	advice := fmt.Sprintf("replica %s holds %d bytes of a stream that this node, which holds %d, knows nothing of: if the directory %s was lost, "+
-		"take the state back from the replica that is furthest, with REPLICAOF %s %s here, and when its link is up REPLICAOF NO ONE; "+
+		"take the state back from the replica that is furthest: send it REPLICAOF NO ONE, send REPLICAOF %s %s here, when that link is up REPLICAOF NO ONE here, "+
+		"and have the replica follow this node again; "+
 		"if that replica's data may go, restart it without its dump file and attach it again",
 		addr, p.offset-1, n.store.End(), n.c.Dir, host, port)
 	if n.state.advice != advice {

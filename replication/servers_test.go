@@ -3,6 +3,7 @@ package replication_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -233,4 +234,48 @@ func TestNodeStopsAtWhatItDoesNotKnow(t *testing.T) {
 	}
 	online(t, n)
 	equal(t, srv.Addr(), n.Addr())
+}
+
+// The whole of "A node lost its directory" in docs/operations.md: nothing is read
+// again, nobody is wiped, and one full resync brings the state back.
+func TestStateTakenBackFromAReplica(t *testing.T) {
+	servertest.Need(t, servers.RedisStable)
+	c := config(t)
+	n, stop := complete(t, c)
+	fill(t, n, "a", 50)
+	srv := attach(t, servers.RedisStable, n.Addr())
+	caughtUp(t, n, srv.Addr())
+	c.Listen = n.Addr()
+	stop()
+	if err := os.RemoveAll(c.Dir); err != nil {
+		t.Fatal(err)
+	}
+	n, _ = start(t, c)
+	host, port, _ := strings.Cut(srv.Addr(), ":")
+	eventually(t, "it says what to do", func() bool {
+		advice := n.Status().Advice
+		return strings.Contains(advice, "send it REPLICAOF NO ONE, send REPLICAOF "+host+" "+port+" here")
+	})
+	s, here := client(t, srv.Addr()), client(t, n.Addr())
+	do := func(c *redis.Client, args ...any) {
+		t.Helper()
+		if err := c.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(s, "REPLICAOF", "NO", "ONE")
+	do(here, "REPLICAOF", host, port)
+	eventually(t, "the state is here", func() bool { return n.Keyspace().Len() > 0 && field(here, "replication", "master_link_status") == "up" })
+	do(here, "REPLICAOF", "NO", "ONE")
+	apply(t, n, unit("SET", "after", "1"))
+	host, port, _ = strings.Cut(n.Addr(), ":")
+	do(s, "REPLICAOF", host, port)
+	caughtUp(t, n, srv.Addr())
+	equal(t, n.Addr(), srv.Addr())
+	if st := n.Status(); st.FullSyncs != 0 || st.PartialSyncs != 1 || st.Advice != "" {
+		t.Errorf("got %+v", st)
+	}
+	if got := field(s, "stats", "sync_full"); got != "1" {
+		t.Errorf("the replica gave %s full resyncs", got)
+	}
 }
