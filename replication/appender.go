@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"rowfall/replication/identity"
@@ -39,6 +38,7 @@ type appender struct {
 	paused     chan struct{} // a failover lets nothing be written; nil: it may be
 	dropped    bool          // the keyspace was freed for a full resync; it does not hold what the log says
 	needSelect bool          // a stream that begins here has selected no database yet
+	moreDue    bool          // keys are left whose time has passed
 	lastPing   time.Time
 	scratch    []byte
 }
@@ -101,8 +101,19 @@ func (a *appender) loop() error {
 	defer close(a.stopped)
 	tick := time.NewTicker(min(time.Second, a.n.c.PingPeriod))
 	defer tick.Stop()
+	always := make(chan struct{})
+	close(always)
 	for a.err == nil {
+		var due <-chan struct{}
+		if a.moreDue { // they take turns with what others want
+			due = always
+		}
 		select {
+		case <-due:
+			a.moreDue = false
+			if a.role == Master && a.paused == nil {
+				_ = a.expire(a.n.c.Now()) // a full disk leaves it to the next tick
+			}
 		case o := <-a.ops:
 			if o.run != nil {
 				o.err = o.run()
@@ -196,7 +207,7 @@ func (a *appender) apply(t Term, unit []byte) (stream.Offset, error) {
 	}
 	a.n.quorum.note(a.store.End())
 	now := a.n.c.Now()
-	if err := a.expire(now); err != nil {
+	if err := a.expireBefore(unit, now); err != nil {
 		return 0, err
 	}
 	if err := a.keys.Stage(unit, now); err != nil {
@@ -212,39 +223,71 @@ func (a *appender) apply(t Term, unit []byte) (stream.Offset, error) {
 
 // publish makes the staged unit visible and tells those who wait for it.
 func (a *appender) publish() {
-	a.n.publishing.Lock()
 	a.keys.Publish()
-	a.n.publishing.Unlock()
 	a.n.snaps.guard.Load().look(a.keys)
 	a.published.wake()
 }
 
-const expireAtOnce = 128
+const (
+	expireAtOnce   = 256 // keys that one record deletes
+	snapshotSweeps = 64  // records of them before a snapshot
+)
 
-// expire deletes the keys that are due, as commands of the stream: replicas
-// never delete on their own.
+// expire deletes keys that are due, as a command of the stream: replicas never
+// delete on their own. It is one record at a time, so that a million of them,
+// each with its fsync, keep neither units nor PINGs waiting; moreDue says that
+// some are left.
 func (a *appender) expire(now int64) error {
-	for {
-		due := a.keys.Expired(now, expireAtOnce)
-		if len(due) == 0 {
-			return nil
-		}
-		b := resp.AppendArray(a.scratch[:0], len(due)+1)
-		b = resp.AppendBulkString(b, "DEL")
-		for _, key := range due {
-			b = resp.AppendBulk(b, key)
-		}
-		a.scratch = b
-		if err := a.keys.Stage(b, now); err != nil {
-			return a.fail(fmt.Errorf("expire keys: %w", err))
-		}
-		if err := a.append(stream.Expiry, b); err != nil {
-			a.keys.Discard()
-			return err
-		}
-		a.publish()
-		a.n.stats.expired.Add(int64(len(due)))
+	due := a.keys.Expired(now, expireAtOnce)
+	a.moreDue = len(due) == expireAtOnce
+	return a.remove(due, now)
+}
+
+// expireBefore deletes what must be gone before a unit: what is due, and of what
+// is left of that all that the unit could touch.
+func (a *appender) expireBefore(unit []byte, now int64) error {
+	if err := a.expire(now); err != nil || !a.moreDue {
+		return err
 	}
+	var named, args [][]byte
+	for len(unit) > 0 {
+		var n int
+		var err error
+		if args, n, err = resp.ParseCommand(unit, args[:0]); err != nil {
+			return nil // staging says what is wrong with it
+		}
+		unit = unit[n:]
+		for _, key := range args {
+			if a.keys.IsDue(key, now) {
+				named = append(named, key)
+			}
+		}
+	}
+	return a.remove(named, now)
+}
+
+// remove deletes keys that are due.
+func (a *appender) remove(due [][]byte, now int64) error {
+	if len(due) == 0 {
+		return nil
+	}
+	b := resp.AppendArray(a.scratch[:0], len(due)+1)
+	b = resp.AppendBulkString(b, "DEL")
+	for _, key := range due {
+		b = resp.AppendBulk(b, key)
+	}
+	a.scratch = b
+	if err := a.keys.Stage(b, now); err != nil {
+		return a.fail(fmt.Errorf("expire keys: %w", err))
+	}
+	if err := a.append(stream.Expiry, b); err != nil {
+		a.keys.Discard()
+		a.moreDue = false
+		return err
+	}
+	a.publish()
+	a.n.stats.expired.Add(int64(len(due)))
+	return nil
 }
 
 // getAck asks every replica for its offset, unless it has been asked since the
@@ -268,9 +311,15 @@ func (a *appender) snapshotPoint() (point, error) {
 	if a.dropped {
 		return point{}, errDropped
 	}
-	if a.role == Master && a.paused == nil {
+	for range snapshotSweeps {
+		if a.role != Master || a.paused != nil {
+			break
+		}
 		if err := a.expire(a.n.c.Now()); err != nil {
 			return point{}, err
+		}
+		if !a.moreDue {
+			break
 		}
 	}
 	a.needSelect = true
@@ -301,7 +350,7 @@ func (a *appender) saveLocked(id identity.State) (was identity.State, err error)
 	was = a.n.identity()
 	id.Boot = identity.BootID()
 	id.Complete, id.CompleteAt = was.Complete, was.CompleteAt
-	if err := id.Save(a.n.c.Dir); errors.Is(err, syscall.ENOSPC) {
+	if err := id.Save(a.n.c.Dir); noRoom(err) {
 		return was, err // nothing is changed
 	} else if err != nil {
 		return was, a.fail(err)

@@ -26,9 +26,7 @@ type command struct {
 	noMulti  bool // refused inside MULTI
 	// needsData: refused with LOADING and MASTERDOWN, as Redis does.
 	needsData bool
-	// alone: it may wait for the appender, so EXEC does not hold still for it.
-	alone bool
-	run   func(s *session, ctx context.Context, args [][]byte)
+	run       func(s *session, ctx context.Context, args [][]byte)
 }
 
 func (c command) takes(n int) bool {
@@ -52,19 +50,19 @@ func init() {
 		{name: "readonly", args: 1, run: (*session).okay},
 		{name: "readwrite", args: 1, run: (*session).okay},
 		{name: "asking", args: 1, run: (*session).okay},
-		{name: "client", args: -2, alone: true, run: (*session).client},
+		{name: "client", args: -2, run: (*session).client},
 		{name: "command", args: -1, run: (*session).command},
-		{name: "config", args: -2, alone: true, run: (*session).config},
+		{name: "config", args: -2, run: (*session).config},
 		{name: "info", args: -1, run: (*session).info},
 		{name: "role", args: 1, run: (*session).role},
-		{name: "wait", args: 3, needsData: true, alone: true, run: (*session).wait},
-		{name: "waitaof", args: 4, needsData: true, alone: true, run: (*session).waitAOF},
+		{name: "wait", args: 3, needsData: true, run: (*session).wait},
+		{name: "waitaof", args: 4, needsData: true, run: (*session).waitAOF},
 		{name: "time", args: 1, run: (*session).time},
 		{name: "lastsave", args: 1, run: (*session).lastSave},
 		{name: "save", args: 1, needsData: true, noMulti: true, run: (*session).save},
-		{name: "bgsave", args: -1, needsData: true, alone: true, run: (*session).bgSave},
-		{name: "replicaof", args: 3, alone: true, run: (*session).replicaOf},
-		{name: "slaveof", args: 3, alone: true, run: (*session).replicaOf},
+		{name: "bgsave", args: -1, needsData: true, run: (*session).bgSave},
+		{name: "replicaof", args: 3, run: (*session).replicaOf},
+		{name: "slaveof", args: 3, run: (*session).replicaOf},
 		{name: "failover", args: -1, needsData: true, noMulti: true, run: (*session).failoverCommand},
 		{name: "replconf", args: -1, noMulti: true, run: (*session).replConf},
 		{name: "psync", args: -3, noMulti: true, run: (*session).psync},
@@ -360,6 +358,8 @@ func (s *session) replConf(_ context.Context, args [][]byte) {
 	s.ok()
 }
 
+const idLength = 40 // of a replication id
+
 // psync is PSYNC id offset [FAILOVER].
 func (s *session) psync(ctx context.Context, args [][]byte) {
 	offset, err := strconv.ParseInt(string(args[2]), 10, 64)
@@ -378,7 +378,8 @@ func (s *session) psync(ctx context.Context, args [][]byte) {
 		}
 	}
 	if s.canFilter() {
-		s.follow = &psync{id: string(args[1]), offset: offset}
+		id := string(args[1][:min(len(args[1]), idLength+1)]) // it is logged; longer than an id it is none
+		s.follow = &psync{id: id, offset: offset}
 	}
 }
 
@@ -426,28 +427,17 @@ func (s *session) exec(ctx context.Context, _ [][]byte) {
 		s.fail("EXECABORT Transaction discarded because of previous errors.")
 		return
 	}
+	// All of it reads one moment, and nobody waits for it.
+	keys := s.n.Keyspace().View(q.args)
+	defer keys.Close()
+	began := len(s.out)
 	s.out = resp.AppendArray(s.out, len(q.args))
-	if s.holdsStill(q) {
-		// All of it reads one moment: nothing is published meanwhile.
-		s.n.publishing.RLock()
-		defer s.n.publishing.RUnlock()
-	}
-	keys := s.n.Keyspace()
 	for _, args := range q.args {
 		var buf [32]byte
 		s.execute(ctx, keys, upper(&buf, args[0]), args)
-	}
-}
-
-// holdsStill says whether EXEC may keep the appender from publishing: not if one
-// of its commands could itself wait for the appender.
-func (s *session) holdsStill(q queue) bool {
-	for _, args := range q.args {
-		var buf [32]byte
-		name := upper(&buf, args[0])
-		if _, owners := s.n.c.Commands[string(name)]; owners || commands[string(name)].alone {
-			return false
+		if len(s.out)-began > maxReply {
+			s.out = resp.AppendError(s.out[:began], "ERR the transaction's reply is larger than 512 MiB; ask for less at once")
+			return
 		}
 	}
-	return true
 }

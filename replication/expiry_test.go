@@ -128,3 +128,25 @@ func TestPromotionSweepsFirst(t *testing.T) {
 		t.Errorf("it is %s at %d", role, b.Offset())
 	}
 }
+
+// More keys are due than go at once, and a unit finds those that it names gone
+// all the same; the others follow.
+func TestManyDueKeys(t *testing.T) {
+	c := config(t)
+	now := stopped()
+	c.Now = now.Load
+	n, _ := complete(t, c)
+	const many = 5000
+	var all [][]byte
+	for i := range many {
+		key := strconv.Itoa(i)
+		all = append(all, unit("SET", key, "5"), unit("PEXPIREAT", key, now.in(int64(1+i))))
+	}
+	apply(t, n, atomically(all...))
+	now.Add(many + 1)
+	apply(t, n, unit("INCR", strconv.Itoa(many-1)))
+	if v, _ := n.Keyspace().Get(strconv.Itoa(many - 1)); string(v) != "1" {
+		t.Errorf("it counts on from a key that was over: %s", v)
+	}
+	eventually(t, "the others go", func() bool { return n.Keyspace().Len() == 1 })
+}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"rowfall/replication/identity"
@@ -78,7 +77,7 @@ func (f *follower) run(ctx context.Context) {
 		if f.moved {
 			pause = reconnectFirst // a link that only connects may be the tenth in a second
 		}
-		if errors.Is(err, syscall.ENOSPC) {
+		if noRoom(err) {
 			pause = fullDiskPause // a snapshot is not asked for again and again
 		}
 		f.set(LinkIdle, err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -127,8 +128,7 @@ type Node struct {
 	store    *stream.Log
 	keys     atomic.Pointer[keyspace.Keyspace]
 
-	publishing sync.RWMutex           // held by the appender while it publishes, by EXEC while it reads one moment
-	refusal    atomic.Pointer[string] // the error that commands that need the data get; nil: they are answered
+	refusal atomic.Pointer[string] // the error that commands that need the data get; nil: they are answered
 
 	// saving is held while the identity file is changed: by the appender, and by
 	// SetComplete. It is taken before state and before the snapshots' lock.
@@ -412,6 +412,12 @@ func (n *Node) applyLater(ctx context.Context, t Term, unit []byte, err error) (
 func isFull(err error) bool {
 	var full *stream.FullError
 	return errors.As(err, &full)
+}
+
+// noRoom says whether a file could not be written because the disk, or what of it
+// the user may fill, is full.
+func noRoom(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // SetComplete says whether the data are all there. Until they are, PSYNC is

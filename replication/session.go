@@ -20,7 +20,10 @@ const (
 	sessionBuffer = 16 << 10
 	flushAt       = 256 << 10 // reply bytes that are sent before the pipeline ends
 	keepReply     = 1 << 20   // a larger reply buffer is not kept
-	maxQueued     = 64 << 20  // argument bytes between MULTI and EXEC
+	maxQueued     = 64 << 20  // bytes of memory between MULTI and EXEC
+	queuedArg     = 40        // what an argument takes beside its bytes
+	queuedCommand = 64        // and a command
+	maxReply      = 512 << 20 // reply bytes of one EXEC
 	handshakeTime = 10 * time.Second
 )
 
@@ -232,16 +235,20 @@ func (s *session) handshake(ctx context.Context) error {
 	return t.HandshakeContext(ctx)
 }
 
-// flush sends the replies. A client that does not take them for the time-out is
-// cut off.
+// flush sends the replies. A client that takes none of them for the time-out is
+// cut off, however slowly it takes a large one.
 func (s *session) flush() error {
 	if len(s.out) == 0 {
 		return nil
 	}
-	if err := s.conn.SetWriteDeadline(time.Now().Add(s.n.timeout())); err != nil {
-		return fmt.Errorf("send reply: %w", err)
+	var err error
+	for rest := s.out; len(rest) > 0 && err == nil; {
+		piece := rest[:min(len(rest), flushAt)]
+		rest = rest[len(piece):]
+		if err = s.conn.SetWriteDeadline(time.Now().Add(s.n.timeout())); err == nil {
+			_, err = s.conn.Write(piece)
+		}
 	}
-	_, err := s.conn.Write(s.out)
 	s.out = s.out[:0]
 	if cap(s.out) > keepReply {
 		s.out = nil
@@ -287,6 +294,11 @@ func (s *session) dispatch(ctx context.Context, args [][]byte) {
 	s.execute(ctx, s.n.Keyspace(), name, args)
 }
 
+// reader answers reads: the keyspace as it is, or a view of it.
+type reader interface {
+	Execute(dst []byte, proto int, args [][]byte) (out []byte, handled bool)
+}
+
 // refused says whether a command is not answered while the data are not there,
 // or too old: those that need the data, and PING, by which others learn of it.
 func (s *session) refused(c command, known bool, name []byte) bool {
@@ -295,7 +307,7 @@ func (s *session) refused(c command, known bool, name []byte) bool {
 }
 
 // execute answers one command: ours, the owner's, or a read of the keyspace.
-func (s *session) execute(ctx context.Context, keys *keyspace.Keyspace, name []byte, args [][]byte) {
+func (s *session) execute(ctx context.Context, keys reader, name []byte, args [][]byte) {
 	if c, ok := commands[string(name)]; ok {
 		if !c.takes(len(args)) {
 			s.wrongArgs(name)
@@ -318,7 +330,7 @@ func (s *session) execute(ctx context.Context, keys *keyspace.Keyspace, name []b
 	switch {
 	case handled:
 		s.out = out
-	case keys.IsWrite(name):
+	case s.n.Keyspace().IsWrite(name):
 		s.out = resp.AppendError(s.out, "READONLY You can't write against a read only replica.")
 	default:
 		s.unknown(args)
@@ -348,7 +360,7 @@ func (s *session) enqueue(name []byte, args [][]byte) {
 	c, ours := commands[string(name)]
 	_, owners := s.n.c.Commands[string(name)]
 	keys := s.n.Keyspace()
-	size := 0
+	size := queuedCommand + queuedArg*len(args)
 	for _, a := range args {
 		size += len(a)
 	}

@@ -15,6 +15,7 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
+	"rowfall/replication/resp"
 	"rowfall/replication/stream"
 )
 
@@ -138,6 +139,29 @@ func TestTransactionReadsOneMoment(t *testing.T) {
 	}
 	close(done)
 	writer.Wait()
+}
+
+// EXEC keeps no unit waiting: one of its own commands can write, and those behind
+// it still read the moment of the first. It once held the appender for as long as
+// its commands took.
+func TestTransactionHoldsNobody(t *testing.T) {
+	c := config(t)
+	var n *replication.Node
+	c.Commands = map[string]replication.Handler{"PUT": func(ctx context.Context, dst []byte, _ int, _ [][]byte) []byte {
+		_, term := n.Role()
+		if _, err := n.Apply(ctx, term, unit("SET", "k", "new")); err != nil {
+			return resp.AppendError(dst, "ERR "+err.Error())
+		}
+		return resp.AppendSimple(dst, "PUT")
+	}}
+	n, _ = start(t, c)
+	apply(t, n, unit("SET", "k", "old"))
+	r := dialRaw(t, n.Addr())
+	for _, step := range []string{"MULTI", "GET k", "PUT", "GET k", "KEYS *"} {
+		r.do(strings.Fields(step)...)
+	}
+	r.send("EXEC")
+	r.expect("*4\r\n$3\r\nold\r\n+PUT\r\n$3\r\nold\r\n*1\r\n$1\r\nk\r\n")
 }
 
 // With MinReplicas, Apply waits for replicas that keep up, and goes on by itself.

@@ -59,6 +59,8 @@ type Keyspace struct {
 	mu sync.RWMutex
 	published
 
+	fixed map[string]found // of a view: all that its commands can find; nil: they look into the table
+
 	arena  *arena.Arena
 	shapes *value.Shapes
 
@@ -251,9 +253,20 @@ func (k *Keyspace) Expired(now int64, limit int) [][]byte {
 	return keys
 }
 
+// IsDue says whether a published key's time has passed at now. Only the writer calls it.
+func (k *Keyspace) IsDue(key []byte, now int64) bool {
+	rec, _, _ := k.table.find(hashOf(key), key)
+	at := rec.expireAt()
+	return at != 0 && expired(at, now)
+}
+
 // read returns the value of a key that has not expired, or the zero Value. The
 // caller has the arena pinned.
 func (k *Keyspace) read(key []byte) (v Value, expireAt int64) {
+	if k.fixed != nil {
+		f := k.fixed[string(key)]
+		return k.live(f.rec, f.big)
+	}
 	hash := hashOf(key)
 	k.mu.RLock()
 	rec, _, big := k.table.find(hash, key)
@@ -275,6 +288,13 @@ const maxLookups = 512
 // readAll calls visit with the value of every key, all as of one moment. That of
 // many keys is a snapshot, which costs the writer less than waiting for them all.
 func (k *Keyspace) readAll(keys [][]byte, visit func(v Value)) {
+	if k.fixed != nil {
+		for _, key := range keys {
+			v, _ := k.read(key)
+			visit(v)
+		}
+		return
+	}
 	type found struct {
 		hash uint64
 		rec  record

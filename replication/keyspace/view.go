@@ -1,0 +1,90 @@
+package keyspace
+
+import (
+	"sync/atomic"
+
+	"rowfall/replication/keyspace/value"
+)
+
+// View is the published state of one moment, as far as some commands can read it.
+// It holds no lock: the writer goes on, and what it replaces stays until Close.
+type View struct {
+	of     *Keyspace
+	frozen *Keyspace // for the readers, which know no other type; nobody writes to it
+	pinned pinned
+	shards []*shard // pinned
+}
+
+// found is what a key had at the moment of a view.
+type found struct {
+	rec record
+	big *value.Big
+}
+
+// View fixes what the commands can read. Every argument is taken for a key: that
+// costs less than to know better. Where there are many it takes all shards, which
+// are one for some thousand keys.
+func (k *Keyspace) View(commands [][][]byte) *View {
+	args, whole := 0, false
+	for _, c := range commands {
+		args += len(c)
+		whole = whole || readsAll(c[0])
+	}
+	v := &View{of: k, pinned: k.pin(), frozen: &Keyspace{hidden: k.hidden, now: k.now, arena: k.arena, shapes: k.shapes}}
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	v.frozen.published = k.published
+	if whole || args > maxLookups {
+		v.takeLocked()
+		return v
+	}
+	v.frozen.fixed = make(map[string]found, args)
+	for _, c := range commands {
+		for _, key := range c[1:] {
+			if rec, _, big := k.table.find(hashOf(key), key); rec != "" {
+				v.frozen.fixed[rec.key()] = found{rec, big}
+			}
+		}
+	}
+	return v
+}
+
+// takeLocked pins all shards, in a directory of its own.
+func (v *View) takeLocked() {
+	d := v.of.table.dir.Load()
+	own := &directory{depth: d.depth, shards: make([]atomic.Pointer[shard], len(d.shards))}
+	i := 0
+	d.each(func(s *shard) bool {
+		s.pins.Add(1)
+		v.shards = append(v.shards, s)
+		for end := i + d.span(s); i < end; i++ {
+			own.shards[i].Store(s)
+		}
+		return true
+	})
+	v.frozen.table = &table{arena: v.of.arena}
+	v.frozen.table.dir.Store(own)
+}
+
+// readsAll says whether a command reads other keys than its arguments.
+func readsAll(name []byte) bool {
+	var room [maxName]byte
+	switch string(upper(&room, name)) {
+	case "KEYS", "SCAN", "RANDOMKEY":
+		return true
+	}
+	return false
+}
+
+// Execute is Keyspace.Execute at the view's moment, for the commands it was made for.
+func (v *View) Execute(dst []byte, proto int, args [][]byte) (out []byte, handled bool) {
+	return v.frozen.Execute(dst, proto, args)
+}
+
+// Close lets go of what the view holds. It is called once.
+func (v *View) Close() {
+	for _, s := range v.shards {
+		s.pins.Add(-1)
+	}
+	v.pinned.unpin()
+}

@@ -1,0 +1,56 @@
+package replication
+
+import (
+	"bytes"
+	"net"
+	"testing"
+	"time"
+
+	"rowfall/replication/keyspace"
+)
+
+// inMemory is a client's connection that counts what is done to it.
+type inMemory struct {
+	net.Conn
+	deadlines, writes int
+	got               bytes.Buffer
+}
+
+func (c *inMemory) SetWriteDeadline(time.Time) error { c.deadlines++; return nil }
+
+func (c *inMemory) Write(b []byte) (int, error) { c.writes++; return c.got.Write(b) }
+
+func alone() (*session, *inMemory) {
+	n := &Node{}
+	n.settings.apply(Config{}.withDefaults())
+	n.keys.Store(keyspace.New(keyspace.Options{}))
+	conn := &inMemory{}
+	return &session{n: n, conn: conn, proto: 2}, conn
+}
+
+// What waits for EXEC is counted by the memory that it takes: arguments without a
+// byte were free, and a client could hold gigabytes by them.
+func TestQueueIsChargedForItsArguments(t *testing.T) {
+	s, _ := alone()
+	s.multi = queue{open: true, bytes: maxQueued - queuedCommand - 3*queuedArg}
+	args := make([][]byte, 4)
+	args[0] = []byte("MGET")
+	s.enqueue(args[0], args)
+	if got := string(s.out); got != "-ERR transaction is too large\r\n" || !s.multi.broken {
+		t.Errorf("got %q", got)
+	}
+}
+
+// The time-out is for a client that takes nothing. One that takes a large reply
+// slowly has it anew for each piece.
+func TestFlushGoesByProgress(t *testing.T) {
+	s, conn := alone()
+	want := bytes.Repeat([]byte("0123456789abcdef"), flushAt/4)
+	s.out = bytes.Clone(want)
+	if err := s.flush(); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(conn.got.Bytes(), want) || conn.deadlines != 4 || conn.writes != 4 {
+		t.Errorf("%d bytes with %d deadlines in %d writes", conn.got.Len(), conn.deadlines, conn.writes)
+	}
+}
