@@ -75,6 +75,34 @@ func init() {
 	}
 }
 
+const denied = "DENIED a node without a password is administrated from its own host only: connect to it there by a loopback address, or give it a password"
+
+// administers says whether a command changes what the node is or does, or others'
+// connections. Reading and following do not.
+func administers(name []byte, args [][]byte) bool {
+	sub := func(words ...string) bool {
+		return len(args) > 1 && slices.ContainsFunc(words, func(w string) bool { return is(args[1], w) })
+	}
+	switch string(name) {
+	case "REPLICAOF", "SLAVEOF", "FAILOVER":
+		return true
+	case "CONFIG":
+		return sub("SET", "REWRITE", "RESETSTAT")
+	case "CLIENT":
+		return sub("KILL")
+	case "PSYNC":
+		return len(args) > 3 // it ends by FAILOVER: the node is to be the master
+	}
+	return false
+}
+
+// isStranger says whether a client of another host has shown no password, because
+// the node has none.
+func (s *session) isStranger() bool {
+	tcp, ok := s.conn.RemoteAddr().(*net.TCPAddr)
+	return s.n.c.Password == "" && ok && !tcp.IP.IsLoopback()
+}
+
 func is(b []byte, word string) bool { return len(b) == len(word) && bytes.EqualFold(b, []byte(word)) }
 
 func (s *session) okay(context.Context, [][]byte) { s.ok() }

@@ -1,7 +1,9 @@
 package replication
 
 import (
+	"context"
 	"io"
+	"net"
 
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
@@ -20,4 +22,10 @@ func (n *Node) BeforeSnapshots(f func()) {
 // not run yet.
 func (n *Node) SnapshotsThrough(wrap func(io.Writer) io.Writer) {
 	n.snaps.encode = func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error { return rdb.Write(wrap(w), a, k) }
+}
+
+// Serve runs a session on a connection that the node did not accept.
+func (n *Node) Serve(ctx context.Context, conn net.Conn) {
+	newSession(n, conn).serve(ctx)
+	conn.Close()
 }

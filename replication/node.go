@@ -274,6 +274,9 @@ func (n *Node) logStart() {
 	n.log.Info().Str("listen", n.Addr()).Str("dir", n.c.Dir).Stringer("role", role).Uint64("term", uint64(term)).
 		Str("replid", string(n.identity().History.ID())).Stringer("offset", n.Offset()).Int("keys", n.Keyspace().Len()).
 		Bool("complete", n.isComplete()).Msg("node started")
+	if host, _, _ := net.SplitHostPort(n.Addr()); n.c.Password == "" && !net.ParseIP(host).IsLoopback() {
+		n.log.Warn().Msg("no password is set: who reaches this address can read and follow everything; only clients of this host may administrate")
+	}
 }
 
 // stopCleanly leaves a directory that starts fast and keeps its replication id.

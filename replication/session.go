@@ -69,10 +69,7 @@ func (cs *clients) open(ctx context.Context, conn net.Conn) {
 	if tcp, ok := socket(conn).(*net.TCPConn); ok {
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 20 * time.Second, Count: 3})
 	}
-	s := &session{n: cs.n, conn: conn, r: resp.NewReader(conn, sessionBuffer), proto: 2, authed: cs.n.c.Password == "", opened: time.Now()}
-	if !s.authed {
-		s.r.SetLimits(10, 16<<10)
-	}
+	s := newSession(cs.n, conn)
 	cs.Lock()
 	if int64(len(cs.all)) >= cs.n.settings.maxClients.Load() || ctx.Err() != nil {
 		cs.Unlock()
@@ -183,6 +180,14 @@ type queue struct {
 	args   [][][]byte
 }
 
+func newSession(n *Node, conn net.Conn) *session {
+	s := &session{n: n, conn: conn, r: resp.NewReader(conn, sessionBuffer), proto: 2, authed: n.c.Password == "", opened: time.Now()}
+	if !s.authed {
+		s.r.SetLimits(10, 16<<10)
+	}
+	return s
+}
+
 // serve runs the session until the client leaves, is killed, or the node stops.
 func (s *session) serve(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -278,8 +283,19 @@ func (s *session) dispatch(ctx context.Context, args [][]byte) {
 	var buf [32]byte
 	name := upper(&buf, args[0])
 	c, known := commands[string(name)]
+	if string(name) == "POST" || string(name) == "HOST:" {
+		// A web page made a browser talk to us; what follows would be taken for commands.
+		s.n.log.Warn().Stringer("client", s.conn.RemoteAddr()).Msg("a client speaks HTTP: its connection is closed")
+		s.closed = true
+		return
+	}
 	if !s.authed && (!known || !c.anyone) {
 		s.out = resp.AppendError(s.out, "NOAUTH Authentication required.")
+		return
+	}
+	if s.isStranger() && administers(name, args) {
+		s.multi.broken = s.multi.open
+		s.out = resp.AppendError(s.out, denied)
 		return
 	}
 	if why := s.n.refusal.Load(); why != nil && s.refused(c, known, name) {

@@ -1,11 +1,16 @@
 package replication_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -240,4 +245,125 @@ func TestOwnersCommands(t *testing.T) {
 	<-blocked
 	stop()
 	<-ended
+}
+
+// A web page can make a browser send this to a node on the same host, and what
+// follows once was executed.
+func TestHTTPIsNotSpoken(t *testing.T) {
+	n, _ := start(t, config(t))
+	for _, request := range []string{"POST / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"} {
+		r := dialRaw(t, n.Addr())
+		if _, err := r.Write([]byte(request + "\r\nREPLICAOF 127.0.0.1 1\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, r.r) //nolint:errcheck // it ends with the connection, one way or another
+		if role, _ := n.Role(); role != replication.Master {
+			t.Errorf("after %q it is a %s", request, role)
+		}
+	}
+}
+
+// from is one end of a connection in memory, whose client has an address.
+type from struct {
+	net.Conn
+	ip net.IP
+}
+
+func (f from) RemoteAddr() net.Addr { return &net.TCPAddr{IP: f.ip, Port: 1} }
+
+// serve begins a session for a client at an address; its end ends with the test.
+func serve(t testing.TB, n *replication.Node, ip net.IP) (client net.Conn, ended <-chan struct{}) {
+	ours, theirs := net.Pipe()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.Serve(ctx, from{ours, ip})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		theirs.Close()
+		<-done
+	})
+	return theirs, done
+}
+
+// Without a password a client of another host reads and follows, and changes nothing.
+func TestStrangersAdministrateNothing(t *testing.T) {
+	open, _ := complete(t, config(t))
+	c := config(t)
+	c.Password = "secret"
+	closed, _ := complete(t, c)
+	for _, tc := range []struct {
+		n      *replication.Node
+		ip     net.IP
+		denied bool
+	}{
+		{open, net.IPv4(192, 0, 2, 1), true},
+		{open, net.ParseIP("2001:db8::1"), true},
+		{open, net.IPv4(127, 0, 0, 1), false},
+		{open, net.IPv6loopback, false},
+		{closed, net.IPv4(192, 0, 2, 1), false},
+	} {
+		conn, _ := serve(t, tc.n, tc.ip)
+		r := &raw{t, conn, newReader(conn)}
+		if tc.n == closed {
+			r.do("AUTH", "secret")
+		}
+		for _, command := range []string{"REPLICAOF NO ONE", "slaveof no one", "FAILOVER ABORT", "config set maxclients 9", "CONFIG RESETSTAT", "CONFIG REWRITE",
+			"CLIENT KILL ID 99", "PSYNC " + unknownID + " 1 FAILOVER"} {
+			if got := r.do(strings.Fields(command)...); strings.HasPrefix(got, "-DENIED ") != tc.denied {
+				t.Errorf("%s: %s gets %q", tc.ip, command, got)
+			}
+		}
+		for _, command := range []string{"PING", "GET k", "CLIENT SETNAME x", "REPLCONF capa eof", "WAIT 0 0"} {
+			if got := r.do(strings.Fields(command)...); strings.HasPrefix(got, "-") {
+				t.Errorf("%s: %s gets %q", tc.ip, command, got)
+			}
+		}
+		if got := r.do("CONFIG", "GET", "masterauth"); (got == "*0") != tc.denied {
+			t.Errorf("%s: it is told the upstream's password: %q", tc.ip, got)
+		}
+	}
+}
+
+// FuzzSession sends a client's bytes to a session: whatever they are, it ends with
+// the connection, and the node lives on.
+func FuzzSession(f *testing.F) {
+	for _, s := range []string{
+		"REPLCONF listening-port 1 ip-address x capa eof capa psync2 version 8.0.0\r\nPSYNC ? -1\r\nREPLCONF ACK 5\r\n",
+		"REPLCONF rdb-only 1 rdb-filter-only functions\r\nSYNC\r\n", "PSYNC " + unknownID + " -9223372036854775808\r\n",
+		"CLIENT KILL SKIPME no ID 1\r\nCLIENT LIST TYPE replica\r\nCLIENT SETINFO LIB-NAME x\r\n", "CONFIG SET repl-timeout 1 maxclients 1\r\nCONFIG GET *\r\n",
+		"MULTI\r\nGET k\r\nKEYS *\r\nMGET k k k\r\nWAIT 1 0\r\nINFO all\r\nEXEC\r\n", "HELLO 3 AUTH a b SETNAME c\r\nRESET\r\nAUTH x\r\n",
+		"WAITAOF 1 1 10\r\nROLE\r\nCOMMAND LIST\r\n*1\r\n$4\r\nSAVE\r\n", "*1048576\r\n$536870912\r\n", "*-1\r\n*0\r\nMULTI\r\nEXEC\r\nDISCARD\r\n",
+	} {
+		f.Add([]byte(s))
+	}
+	n, err := replication.Open(replication.Config{Listen: "127.0.0.1:0", Dir: f.TempDir(), Timeout: time.Second})
+	if err != nil {
+		f.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- n.Run(context.Background()) }()
+	f.Cleanup(func() {
+		if err := errors.Join(n.Close(), <-done); err != nil {
+			f.Error(err)
+		}
+	})
+	n.SetComplete(true)
+	_, term := n.Role()
+	if _, err := n.Apply(context.Background(), term, unit("SET", "k", "v")); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if upper := bytes.ToUpper(b); len(b) > 64<<10 || bytes.Contains(upper, []byte("REPLICAOF")) || bytes.Contains(upper, []byte("SLAVEOF")) || bytes.Contains(upper, []byte("FAILOVER")) {
+			return // it would call an address that nobody chose
+		}
+		conn, _ := serve(t, n, net.IPv4(127, 0, 0, 1))
+		var reader sync.WaitGroup
+		reader.Go(func() { io.Copy(io.Discard, conn) }) //nolint:errcheck // it ends with the connection
+		conn.Write(b)                                   //nolint:errcheck // it may be closed already
+		conn.Close()
+		reader.Wait()
+	})
 }

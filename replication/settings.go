@@ -217,6 +217,9 @@ func (s *session) config(_ context.Context, args [][]byte) {
 func (s *session) configGet(patterns [][]byte) {
 	var found []setting
 	for _, c := range settingTable {
+		if c.name == "masterauth" && s.isStranger() {
+			continue
+		}
 		if slices.ContainsFunc(patterns, func(p []byte) bool {
 			ok, err := path.Match(strings.ToLower(string(p)), c.name)
 			return ok && err == nil
