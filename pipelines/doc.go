@@ -18,10 +18,9 @@
 //
 //   - Nothing is written before the server has sent its first event, so that a
 //     position it cannot serve costs nothing.
-//   - `row` of a split transaction counts the changes of mapped tables' rows. A
-//     resume passes over as many, under the same mapping and the same tables,
-//     which are state too. On another server than the one that was read, whether
-//     the transaction is there cannot be told: the pipeline stops.
+//   - A split transaction is gone on with under the same mapping and the same
+//     tables, which are state too. On another server than the one that was read,
+//     whether the transaction is there cannot be told: the pipeline stops.
 //   - After a move forth (--from) rows are written whole for ever, since what was
 //     passed over may be missing. After a move back they are until the old head.
 //   - An ALTER of a mapped table passes if each of its clauses is known to leave
@@ -33,4 +32,12 @@
 //   - A node that holds keys, but no position of the pipeline, is left alone; so
 //     is data that another mapping built. --from snapshot replaces both.
 //   - --from is for a master: on a replica it is refused, and forgotten.
+//
+// Where it departs from the contract:
+//
+//   - `row` of a split transaction counts the row images of mapped tables only, not
+//     of all: rows of other tables are passed over without being decoded, so
+//     nobody knows their number. A resume passes over as many as it says.
+//   - key_columns of a table without any key serves a start at a position; a
+//     first load of such a table is refused, as chunks are read by a key.
 package pipelines
