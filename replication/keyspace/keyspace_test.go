@@ -38,10 +38,20 @@ func TestStageRefuses(t *testing.T) {
 		{unit("ZADD z inf m", "ZINCRBY z -inf m"), "ERR resulting score is not a number (NaN)"},
 		{unit("ZADD z 1 m 2"), "ERR syntax error"},
 		{unit("SET a 1 NX XX"), "ERR syntax error"},
-		{unit("SET a 1 EX 0"), "ERR invalid expire time in 'set' command"},
-		{unit("SET a 1 EX 9223372036854775807"), "ERR invalid expire time in 'set' command"},
-		{unit("SET a 1 EX 1 PX 1"), "ERR syntax error"},
-		{unit("SET a 1 EX"), "ERR syntax error"},
+		{unit("SET a 1 EXAT 0"), "ERR invalid expire time in 'set' command"},
+		{unit("SET a 1 EXAT 9223372036854775807"), "ERR invalid expire time in 'set' command"},
+		{unit("SET a 1 EXAT 1 PXAT 1"), "ERR syntax error"},
+		{unit("SET a 1 EXAT"), "ERR syntax error"},
+		// A restart counted them again from its own moment: a key lived longer with each.
+		{unit("SET a 1 EX 10"), "send EXAT or PXAT, as servers since Redis 7.0 do"},
+		{unit("SET a 1 PX 10"), "send EXAT or PXAT"},
+		{unit("MSETEX 1 a 1 PX 10"), "send EXAT or PXAT"},
+		{unit("EXPIRE s 10"), "unknown or unsupported"},
+		{unit("PEXPIRE s 10"), "unknown or unsupported"},
+		{unit("SETEX s 10 v"), "unknown or unsupported"},
+		{unit("PSETEX s 10 v"), "unknown or unsupported"},
+		{unit("GETEX s EX 10"), "unknown or unsupported"},
+		{unit("RESTORE r 10 x"), "unknown or unsupported"},
 		{unit("PEXPIREAT s 01"), "ERR value is not an integer or out of range"},
 		{unit("EXPIREAT s 9223372036854775807"), "ERR invalid expire time in 'expireat' command"},
 		{unit("RENAME none a"), "ERR no such key"},
@@ -86,9 +96,8 @@ func TestStageOnce(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	now := int64(1000)
 	k := keyspace.New(keyspace.Options{Now: func() int64 { return now }})
-	mustApply(t, k, unit("SET a 1 PX 500", "SET b 1 EX 1", "SET c 1 PXAT 700", "SET d 1", "HSET h f v", "PEXPIREAT h 600",
+	mustApply(t, k, unit("SET a 1 PXAT 501", "SET b 1 PXAT 1001", "SET c 1 PXAT 700", "SET d 1", "HSET h f v", "PEXPIREAT h 600",
 		"SET e 1", "EXPIREAT e -5", "MULTI", "PING", "SELECT 0", "REPLCONF GETACK *", "EXEC"))
-	// Stage was given 1 as its time: a is due at 501, b at 1001.
 	for _, c := range []struct {
 		at   int64
 		live string
@@ -226,7 +235,7 @@ func TestIsWrite(t *testing.T) {
 // published is what a fresh keyspace makes of the same bytes.
 func FuzzStage(f *testing.F) {
 	for _, l := range []string{
-		"SET a 1 PX 5", "HSET h f v f w g x", "HDEL h f g", "SADD s a b c", "SREM s a", "ZADD z 1 a -inf b", "ZREM z a",
+		"SET a 1 PXAT 5", "HSET h f v f w g x", "HDEL h f g", "SADD s a b c", "SREM s a", "ZADD z 1 a -inf b", "ZREM z a",
 		"DEL a s", "RENAME h i", "PERSIST a", "PEXPIREAT h 99 GT", "FLUSHALL", "MULTI", "EXEC", "SELECT 0", "COPY h i REPLACE",
 		"INCRBY a 5", "APPEND a x", "SETRANGE a 9 x", "SETBIT a 99 1", "BITOP XOR b a a", "MSETEX 1 a b NX PXAT 9", "HSETEX h FNX FIELDS 1 f v",
 		"HINCRBY h f 1", "HGETDEL h FIELDS 1 f", "SMOVE s t a", "SDIFFSTORE d s t", "ZADD z XX GT INCR 1 a", "ZPOPMIN z 2",

@@ -227,10 +227,11 @@ func (k *Keyspace) save(t *target) {
 }
 
 // Stage executes a unit: RESP commands one after the other, where MULTI and
-// EXEC may stand around some of them. now (ms since 1970) is what relative
-// times count from. Nothing is visible before Publish. Any error means that the
-// unit was refused as a whole, and that nothing is staged. A unit that is
-// staged already is an error, too, and stays. The bytes are not retained.
+// EXEC may stand around some of them. What is staged is the same at every replay:
+// no command counts from now, and those that would are refused. Nothing is visible
+// before Publish. Any error means that the unit was refused as a whole, and that
+// nothing is staged. A unit that is staged already is an error, too, and stays.
+// The bytes are not retained.
 func (k *Keyspace) Stage(unit []byte, now int64) error {
 	if k.stage.active {
 		return errors.New("stage unit: another unit is staged")

@@ -43,9 +43,11 @@ type setOptions struct {
 	expireAt         int64
 }
 
-// read reads the words; name is the command's, for error texts. Times from now
-// on are relative to now.
-func (o *setOptions) read(args [][]byte, now int64, name string) error {
+// errRelative refuses what every replay of the log would count from another moment.
+var errRelative = errors.New("ERR an expiry of EX or PX counts from the moment it is executed; send EXAT or PXAT, as servers since Redis 7.0 do")
+
+// read reads the words; name is the command's, for error texts.
+func (o *setOptions) read(args [][]byte, name string) error {
 	for i := 0; i < len(args); i++ {
 		option := strings.ToUpper(string(args[i][:min(len(args[i]), 8)]))
 		timed := o.keep || o.expireAt != 0
@@ -69,12 +71,14 @@ func (o *setOptions) read(args [][]byte, now int64, name string) error {
 			}
 			i++
 			o.equal = args[i]
-		case "EX", "PX", "EXAT", "PXAT":
+		case "EX", "PX":
+			return errRelative
+		case "EXAT", "PXAT":
 			if timed || i+1 == len(args) {
 				return errSyntax
 			}
 			i++
-			if err := o.setExpiry(option, args[i], now, name); err != nil {
+			if err := o.setExpiry(option, args[i], name); err != nil {
 				return err
 			}
 		default:
@@ -84,28 +88,25 @@ func (o *setOptions) read(args [][]byte, now int64, name string) error {
 	return nil
 }
 
-func (o *setOptions) setExpiry(option string, arg []byte, now int64, name string) error {
-	unit, from := int64(1), now
-	if option[0] == 'E' {
+func (o *setOptions) setExpiry(option string, arg []byte, name string) error {
+	unit := int64(1)
+	if option == "EXAT" {
 		unit = 1000
-	}
-	if len(option) == 4 {
-		from = 0
 	}
 	n, ok := parseInt(arg)
 	if !ok {
 		return errNotInteger
 	}
-	if n <= 0 || n > (math.MaxInt64-from)/unit {
+	if n <= 0 || n > math.MaxInt64/unit {
 		return errors.New("ERR invalid expire time in '" + name + "' command")
 	}
-	o.expireAt = from + n*unit
+	o.expireAt = n * unit
 	return nil
 }
 
-func (k *Keyspace) set(args [][]byte, now int64) error {
+func (k *Keyspace) set(args [][]byte, _ int64) error {
 	var o setOptions
-	if err := o.read(args[3:], now, "set"); err != nil {
+	if err := o.read(args[3:], "set"); err != nil {
 		return err
 	}
 	t := k.target(args[1])
@@ -170,13 +171,13 @@ func (k *Keyspace) setAll(pairs [][]byte, o setOptions) {
 	}
 }
 
-func (k *Keyspace) msetex(args [][]byte, now int64) error {
+func (k *Keyspace) msetex(args [][]byte, _ int64) error {
 	n, ok := parseInt(args[1])
 	if !ok || n < 1 || n > int64(len(args)-2)/2 {
 		return errors.New("ERR invalid numkeys value")
 	}
 	var o setOptions
-	if err := o.read(args[2+2*n:], now, "msetex"); err != nil {
+	if err := o.read(args[2+2*n:], "msetex"); err != nil {
 		return err
 	}
 	if o.get || o.equal != nil {
