@@ -215,6 +215,9 @@ func infoUpstream(b *strings.Builder, n *Node, st Status) {
 		}
 		fmt.Fprintf(b, "master_link_down_since_seconds:%d\r\n", down)
 	}
+	if up.Err != "" {
+		fmt.Fprintf(b, "rowfall_upstream_error:%s\r\n", strings.NewReplacer("\r", " ", "\n", " ").Replace(up.Err))
+	}
 	fmt.Fprintf(b, "slave_priority:%d\r\nslave_read_only:1\r\nreplica_announced:1\r\n", n.settings.priority.Load())
 }
 

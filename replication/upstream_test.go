@@ -151,6 +151,9 @@ func TestGarbledStreamStopsTheLink(t *testing.T) {
 		if got := n.Status().Upstream.Err; !strings.Contains(got, fault.said) || !strings.Contains(got, "REPLICAOF") {
 			t.Errorf("%q: it says %q", fault.sent, got)
 		}
+		if got := field(client(t, n.Addr()), "replication", "rowfall_upstream_error"); !strings.Contains(got, fault.said) {
+			t.Errorf("INFO says %q", got)
+		}
 		if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
 			t.Fatal(err)
 		}

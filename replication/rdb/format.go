@@ -21,9 +21,6 @@ type Aux struct {
 // magic begins what Write writes: every Redis since 2.8 and every Valkey takes version 9, with newer types in it.
 const magic = "REDIS0009"
 
-// maxVersion is the newest version that Read takes after "REDIS"; the foreign versions of Valkey have a magic of their own.
-const maxVersion = 12
-
 // Opcodes stand where the type of a key may stand.
 const (
 	opSlotInfo  = 244

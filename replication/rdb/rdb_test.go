@@ -331,6 +331,7 @@ func TestReadEncodings(t *testing.T) {
 		"seconds":             {"REDIS0003\xfd\x02\x00\x00\x00\x00\x01k\x01v\xff", "string 2000 v"},
 		"idle and frequency":  {file("REDIS0009", "\xf8\x05\xf9\x07\x00\x01k\x01v"), "string 0 v"},
 		"long lengths":        {file("REDIS0009", "\x00\x80\x00\x00\x00\x01k\x81\x00\x00\x00\x00\x00\x00\x00\x01v"), "string 0 v"},
+		"newer":               {file("REDIS0016", "\x00\x01k\x01v"), "string 0 v"}, // was refused by its number alone
 		"slot info":           {file("REDIS0012", "\xf4\x01\x02\x03\x00\x01k\x01v"), "string 0 v"},
 		"valkey":              {file("VALKEY080", "\x00\x01k\x01v"), "string 0 v"},
 		"expiry of 0":         {file("REDIS0009", "\xfc\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01k\x01v"), "string 1 v"},
@@ -382,7 +383,9 @@ func TestRefused(t *testing.T) {
 	for name, c := range map[string]struct{ file, want string }{
 		"nothing":                   {"", "EOF"},
 		"no RDB":                    {"+OK\r\n$5\r\nxxxxxx", "not an RDB file"},
-		"newer":                     {file("REDIS0013", ""), "RDB version 13; versions up to 12"},
+		"newer, hash templates":     {file("REDIS0015", "\xf2\x01k\x01v"), "unknown type 242"},
+		"newer, key metadata":       {file("REDIS0013", "\xf3\x01k\x01v"), "unknown type 243"},
+		"newer Valkey, slot import": {file("VALKEY081", "\xf3\x01k\x01v"), "unknown type 243"},
 		"cut short":                 {string(whole[:len(whole)-9]), "EOF"},
 		"no trailer":                {string(whole[:len(whole)-3]), "EOF"},
 		"damaged":                   {string(damaged), ""},
