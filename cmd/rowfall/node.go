@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +26,14 @@ type nodeFlags struct {
 	logMemory, logKeep     int64
 	snapshotMemory         int64
 	assumeReplicas         string
+	keepAge                time.Duration
+	maxFullSyncs           int
+	fullSyncRate           int64
+	tls                    pipelines.ServerTLS
+	masterTLS              bool
+	masterCA               string
+	passwordFile           string
+	masterPasswordFile     string
 }
 
 func newNode(logging *logFlags) *cobra.Command {
@@ -32,7 +43,7 @@ func newNode(logging *logFlags) *cobra.Command {
 		Short: "Run a node without a pipeline: a cascaded replica, or a stand-by",
 		Long: "Run a node without a pipeline. It follows --replicaof, keeps what it gets in --dir, and serves reads and replicas of its own.\n" +
 			"The role set at run time (REPLICAOF) is kept in the directory and wins over --replicaof.\n" +
-			"Passwords come from the environment: ROWFALL_PASSWORD (clients of this node), ROWFALL_MASTER_PASSWORD (its upstream).",
+			"Passwords come from the environment: ROWFALL_PASSWORD (clients of this node), ROWFALL_MASTER_PASSWORD (its upstream), or from files.",
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runNode(cmd.Context(), logging, f) },
 	}
@@ -45,7 +56,89 @@ func newNode(logging *logFlags) *cobra.Command {
 	cmd.Flags().Int64Var(&f.logKeep, "log-keep", 10<<30, "bytes of log kept on disk")
 	cmd.Flags().Int64Var(&f.snapshotMemory, "snapshot-memory", 0, "bytes that a running snapshot may pin beyond the live data; 0: chosen by the node")
 	cmd.Flags().StringVar(&f.assumeReplicas, "assume-replicas", "6.2", "version of replicas that do not tell theirs; 7.0 sends them the faster snapshot")
+	cmd.Flags().DurationVar(&f.keepAge, "log-keep-age", 0, "how long the log is kept on disk, such as 24h; 0: no limit")
+	cmd.Flags().IntVar(&f.maxFullSyncs, "max-full-syncs", 16, "full resyncs at once, the others wait")
+	cmd.Flags().Int64Var(&f.fullSyncRate, "full-sync-rate", 0, "bytes a second that all full resyncs may take together; 0: no limit")
+	cmd.Flags().StringVar(&f.tls.Cert, "tls-cert", "", "PEM file of the certificate to listen with; without it the node listens in the clear")
+	cmd.Flags().StringVar(&f.tls.Key, "tls-key", "", "PEM file of the certificate's key")
+	cmd.Flags().StringVar(&f.tls.CA, "tls-ca", "", "PEM file; clients must show a certificate that it signed")
+	cmd.Flags().BoolVar(&f.masterTLS, "master-tls", false, "reach the upstream by TLS and verify its certificate")
+	cmd.Flags().StringVar(&f.masterCA, "master-tls-ca", "", "PEM file that the upstream's certificate is verified by (default: the system's); implies --master-tls")
+	cmd.Flags().StringVar(&f.passwordFile, "password-file", "", "file with the password of this node's clients; wins over ROWFALL_PASSWORD")
+	cmd.Flags().StringVar(&f.masterPasswordFile, "master-password-file", "", "file with the password for the upstream; wins over ROWFALL_MASTER_PASSWORD")
 	return cmd
+}
+
+// secret is what a file says, without the newline at its end, or the environment
+// where no file is named: a flag's own value would be seen in every list of processes.
+func secret(flag, file, variable string) (string, error) {
+	if file == "" {
+		return os.Getenv(variable), nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("--%s: %w", flag, err)
+	}
+	text := strings.TrimRight(string(b), "\r\n")
+	if text == "" {
+		return "", fmt.Errorf("--%s: %s is empty", flag, file)
+	}
+	return text, nil
+}
+
+// upstreamTLS is nil where the upstream is reached in the clear.
+func (f nodeFlags) upstreamTLS() (*tls.Config, error) {
+	if !f.masterTLS && f.masterCA == "" {
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.masterCA == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(f.masterCA)
+	if err != nil {
+		return nil, fmt.Errorf("--master-tls-ca: %w", err)
+	}
+	c.RootCAs = x509.NewCertPool()
+	if !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("--master-tls-ca: no PEM certificate in %s", f.masterCA)
+	}
+	return c, nil
+}
+
+// config is what the flags ask for, but for what the command itself adds.
+func (f nodeFlags) config() (replication.Config, error) {
+	fsync, err := stream.ParseFsync(f.fsync)
+	if err != nil {
+		return replication.Config{}, fmt.Errorf("--log-fsync: %w", err)
+	}
+	password, err := secret("password-file", f.passwordFile, "ROWFALL_PASSWORD")
+	if err != nil {
+		return replication.Config{}, err
+	}
+	masterPassword, err := secret("master-password-file", f.masterPasswordFile, "ROWFALL_MASTER_PASSWORD")
+	if err != nil {
+		return replication.Config{}, err
+	}
+	if f.tls.Cert == "" && f.tls != (pipelines.ServerTLS{}) {
+		return replication.Config{}, errors.New("--tls-key and --tls-ca need --tls-cert: without it the node would listen in the clear")
+	}
+	listenTLS, err := f.tls.Config()
+	if err != nil {
+		return replication.Config{}, fmt.Errorf("--tls-cert: %w", err)
+	}
+	masterTLS, err := f.upstreamTLS()
+	if err != nil {
+		return replication.Config{}, err
+	}
+	return replication.Config{
+		Listen: f.listen, Dir: f.dir, ReplicaOf: f.replicaOf,
+		Password: password, MasterUser: f.masterUser, MasterPassword: masterPassword,
+		TLS: listenTLS, UpstreamTLS: masterTLS,
+		Log:            stream.Config{Memory: f.logMemory, Keep: f.logKeep, KeepAge: f.keepAge, Fsync: fsync},
+		SnapshotMemory: f.snapshotMemory, AssumeReplicas: f.assumeReplicas,
+		MaxFullSyncs: f.maxFullSyncs, FullSyncRate: f.fullSyncRate,
+	}, nil
 }
 
 func runNode(ctx context.Context, logging *logFlags, f nodeFlags) error {
@@ -61,21 +154,15 @@ func runNode(ctx context.Context, logging *logFlags, f nodeFlags) error {
 	if err != nil {
 		return err
 	}
-	fsync, err := stream.ParseFsync(f.fsync)
+	config, err := f.config()
 	if err != nil {
-		return usageError{fmt.Errorf("--log-fsync: %w", err)}
+		return usageError{err}
 	}
 	var node *replication.Node
 	commands := pipelines.NewCommands(func() *replication.Node { return node })
-	node, err = replication.Open(replication.Config{
-		Listen: f.listen, Dir: f.dir, ReplicaOf: f.replicaOf,
-		Password: os.Getenv("ROWFALL_PASSWORD"), MasterUser: f.masterUser, MasterPassword: os.Getenv("ROWFALL_MASTER_PASSWORD"),
-		Log:            stream.Config{Memory: f.logMemory, Keep: f.logKeep, Fsync: fsync},
-		SnapshotMemory: f.snapshotMemory, AssumeReplicas: f.assumeReplicas,
-		HiddenPrefix: sink.HiddenPrefix,
-		Commands:     commands.Handlers(), Info: commands.Info,
-		Logger: log,
-	})
+	config.HiddenPrefix, config.Logger = sink.HiddenPrefix, log
+	config.Commands, config.Info = commands.Handlers(), commands.Info
+	node, err = replication.Open(config)
 	if err != nil {
 		return fmt.Errorf("open node: %w", err)
 	}

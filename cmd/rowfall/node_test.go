@@ -3,12 +3,17 @@ package main
 import (
 	"context"
 	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
+	"rowfall/pipelines"
 )
 
 // The worst night: the upstream is gone for good, and the node below it was
@@ -38,4 +43,31 @@ func TestNodePromotedAfterAKill(t *testing.T) {
 func has(ctx context.Context, c *redis.Client) (bool, error) {
 	v, err := c.Get(ctx, "k").Result()
 	return v == "v", err
+}
+
+// A flag that would be ignored, or a secret that is not there, is an error that names it.
+func TestNodeFlags(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty")
+	must(t, os.WriteFile(empty, []byte("\n"), 0o600))
+	good := filepath.Join(dir, "good")
+	must(t, os.WriteFile(good, []byte("secret\n"), 0o600))
+	for want, f := range map[string]nodeFlags{
+		"--log-fsync":            {fsync: "sometimes"},
+		"--tls-cert":             {tls: pipelines.ServerTLS{CA: good}},
+		"--master-tls-ca":        {masterCA: good},
+		"--password-file":        {passwordFile: empty},
+		"--master-password-file": {masterPasswordFile: filepath.Join(dir, "none")},
+	} {
+		if f.fsync == "" {
+			f.fsync = "no"
+		}
+		if _, err := f.config(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want it to name %s", f, err, want)
+		}
+	}
+	c, err := nodeFlags{fsync: "no", passwordFile: good, keepAge: time.Hour, maxFullSyncs: 3, fullSyncRate: 5, masterTLS: true}.config()
+	if err != nil || c.Password != "secret" || c.Log.KeepAge != time.Hour || c.MaxFullSyncs != 3 || c.FullSyncRate != 5 || c.UpstreamTLS == nil || c.TLS != nil {
+		t.Errorf("got %+v, %v", c, err)
+	}
 }
