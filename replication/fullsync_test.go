@@ -106,27 +106,41 @@ func TestStreamWaitsForTheFirstAcknowledgement(t *testing.T) {
 	late.expect(string(unit("SELECT", "0")) + string(next))
 }
 
-// Whoever joins, and whenever: one file.
-func TestTenJoinsOneSnapshot(t *testing.T) {
-	n, _ := complete(t, config(t))
-	fill(t, n, "a", 2000)
-	first := make([]byte, 0)
-	for i := range 10 {
+// Whoever joins, and whenever, be it while the file grows or later: a hundred joins
+// at once and ten late ones cost one encoding.
+func TestHundredJoinsOneSnapshot(t *testing.T) {
+	c := config(t)
+	c.MaxFullSyncs = 100
+	n, begun, gate := gated(t, c)
+	n.SetComplete(true)
+	fill(t, n, "a", 200)
+	capa := []string{"rdb-listpack", "psync2", "eof"}
+	var all []*raw
+	for range 100 {
 		r := dialRaw(t, n.Addr())
-		capa := []string{"rdb-listpack", "psync2", "eof"}
-		ask(r, "?", "-1", capa[:2+i%2]...)
-		file, _ := payload(r)
-		if i == 0 {
-			first = file
+		ask(r, "?", "-1", capa...)
+		all = append(all, r)
+	}
+	<-begun
+	sending(t, n, len(all))
+	gate <- struct{}{}
+	first, _ := payload(all[0])
+	for i, r := range all[1:] {
+		if file, mark := payload(r); !bytes.Equal(file, first) || mark == "" {
+			t.Errorf("replica %d gets another file, marked %q", i+1, mark)
 		}
-		if !bytes.Equal(file, first) {
-			t.Errorf("replica %d gets another file", i)
-		}
+	}
+	for i := range 10 {
 		apply(t, n, unit("SET", "k", strconv.Itoa(i)))
+		r := dialRaw(t, n.Addr())
+		ask(r, "?", "-1", capa[:2+i%2]...)
+		if file, _ := payload(r); !bytes.Equal(file, first) {
+			t.Errorf("late replica %d gets another file", i)
+		}
 	}
 	eventually(t, "the file is in its place", func() bool { return !n.Status().Snapshot.Running })
-	if st := n.Status(); st.Snapshot.Written != 1 || st.FullSyncs != 10 {
-		t.Errorf("%d snapshots for %d full resyncs", st.Snapshot.Written, st.FullSyncs)
+	if st := n.Status(); st.Snapshot.Written != 1 || st.FullSyncs != 110 || len(begun) != 0 {
+		t.Errorf("%d snapshots for %d full resyncs, %d more begun", st.Snapshot.Written, st.FullSyncs, len(begun))
 	}
 }
 
