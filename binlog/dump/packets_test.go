@@ -2,6 +2,8 @@ package dump
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"testing"
 	"time"
 )
@@ -53,3 +55,62 @@ type stepReader struct {
 }
 
 func (r *stepReader) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(len(p), r.step)]) }
+
+// FuzzPackets splits any bytes, behind some full parts that are joined with what
+// follows: the packets are those that a plain reading finds, and the buffer grows
+// with what has come, not with what is claimed.
+func FuzzPackets(f *testing.F) {
+	f.Add(uint8(0), uint16(3), []byte("\x01\x00\x00\x00a\x00\x00\x00\x01\x02\x00\x00\x02bc"))
+	f.Add(uint8(1), uint16(60000), []byte("\x00\x00\x00\x01\x01\x00\x00\x02a"))
+	f.Add(uint8(2), uint16(60000), []byte("\x01\x00\x00\x02a\xff\xff\xff\x03b"))
+	f.Fuzz(func(t *testing.T, full uint8, step uint16, tail []byte) {
+		if full > 2 {
+			full = 0 // most runs shall be cheap
+		}
+		var wire []byte
+		for i := range full {
+			wire = append(wire, 0xff, 0xff, 0xff, i)
+			wire = append(wire, bytes.Repeat([]byte{'x' + i}, fullPart)...)
+		}
+		wire = append(wire, tail...)
+		want := plainPackets(wire)
+		r := &stepReader{bytes.NewReader(wire), int(step) + 1 + int(full)<<16}
+		var p packets
+		for n := 0; ; {
+			for b, ok := p.next(); ok; b, ok = p.next() {
+				if n == len(want) || !bytes.Equal(b, want[n]) {
+					t.Fatalf("packet %d of %d has %d bytes", n, len(want), len(b))
+				}
+				n++
+			}
+			if p.complete() {
+				t.Fatal("a complete packet was not handed out")
+			}
+			if err := p.fill(r); err != nil {
+				if n != len(want) || !errors.Is(err, io.EOF) {
+					t.Fatalf("%d of %d packets, then %v", n, len(want), err)
+				}
+				break
+			}
+			if len(p.buf) > 2*len(wire)+2*bufferSize {
+				t.Fatalf("the buffer has %d bytes for %d", len(p.buf), len(wire))
+			}
+		}
+	})
+}
+
+// plainPackets returns the whole packets in b.
+func plainPackets(b []byte) (all [][]byte) {
+	payload := []byte{}
+	for len(b) >= partHeader {
+		n := int(b[0]) | int(b[1])<<8 | int(b[2])<<16
+		if b = b[partHeader:]; n > len(b) {
+			break
+		}
+		payload, b = append(payload, b[:n]...), b[n:]
+		if n < fullPart {
+			all, payload = append(all, payload), []byte{}
+		}
+	}
+	return all
+}
