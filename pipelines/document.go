@@ -90,6 +90,10 @@ func syntaxError(file string, err error) error {
 			}
 		}
 	}
+	// A pattern such as *.* without quotes is an alias, or is none.
+	if strings.HasPrefix(message, "unknown anchor") || strings.Contains(message, "expected alphabetic or numeric character") {
+		message += "; text that begins with * or & needs quotes, such as \"*.*\""
+	}
 	return &FileError{File: file, Line: line, Message: "not YAML: " + message}
 }
 

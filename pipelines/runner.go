@@ -54,7 +54,7 @@ func Open(c Config, from string, log zerolog.Logger) (*Member, error) {
 		Logger: log,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: open node: %w", c.Path, err)
+		return nil, fmt.Errorf("%s: %w", c.Path, err)
 	}
 	p := New(c, sink.NewNode(node, c.Name), from, log)
 	commands.pipeline = p

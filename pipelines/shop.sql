@@ -1,5 +1,6 @@
 -- The tables of the sample shop, some rows, and the user that the pipeline reads
 -- as. compose.yaml runs it in a new MySQL.
+SET NAMES utf8mb4;
 CREATE DATABASE shop CHARACTER SET utf8mb4;
 USE shop;
 

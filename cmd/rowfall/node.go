@@ -164,7 +164,7 @@ func runNode(ctx context.Context, logging *logFlags, f nodeFlags) error {
 	config.Commands, config.Info = commands.Handlers(), commands.Info
 	node, err = replication.Open(config)
 	if err != nil {
-		return fmt.Errorf("open node: %w", err)
+		return err // it says that the node was to be opened
 	}
 	began := time.Now()
 	log.Info().Str("listen", node.Addr()).Str("dir", f.dir).Msg("node is open")

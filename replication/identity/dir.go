@@ -18,14 +18,15 @@ const LockName = "lock"
 // ends, however it ends.
 type Lock struct{ f *os.File }
 
-// LockDir takes the directory, creating it if absent. The error says which
+// LockDir takes the directory, creating it if absent: for its owner alone, as it
+// will hold the data. The error says which
 // process holds it.
 func LockDir(dir string) (*Lock, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create directory: %w", err)
 	}
 	path := filepath.Join(dir, LockName)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock directory: %w", err)
 	}
@@ -67,7 +68,7 @@ func BootID() string {
 // or not at all. A crash may leave a path+".tmp", which the next call overwrites.
 func WriteFile(path string, write func(f *os.File) error) error {
 	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("write file: %w", err)
 	}

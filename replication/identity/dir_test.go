@@ -1,0 +1,32 @@
+package identity_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"rowfall/replication/identity"
+)
+
+// Snapshots hold all data, and lay readable by every user of the machine.
+func TestPrivate(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "node")
+	lock, err := identity.LockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Release() }()
+	file := filepath.Join(dir, "state")
+	if err := identity.WriteFile(file, func(*os.File) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, file, filepath.Join(dir, identity.LockName)} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: mode is %s, want it private", path, info.Mode())
+		}
+	}
+}
