@@ -310,8 +310,10 @@ func TestStrangersAdministrateNothing(t *testing.T) {
 		if tc.n == closed {
 			r.do("AUTH", "secret")
 		}
-		for _, command := range []string{"REPLICAOF NO ONE", "slaveof no one", "FAILOVER ABORT", "config set maxclients 9", "CONFIG RESETSTAT", "CONFIG REWRITE",
-			"CLIENT KILL ID 99", "PSYNC " + unknownID + " 1 FAILOVER"} {
+		for _, command := range []string{
+			"REPLICAOF NO ONE", "slaveof no one", "FAILOVER ABORT", "config set maxclients 9", "CONFIG RESETSTAT", "CONFIG REWRITE",
+			"CLIENT KILL ID 99", "PSYNC " + unknownID + " 1 FAILOVER",
+		} {
 			if got := r.do(strings.Fields(command)...); strings.HasPrefix(got, "-DENIED ") != tc.denied {
 				t.Errorf("%s: %s gets %q", tc.ip, command, got)
 			}
