@@ -170,7 +170,8 @@ type Log struct {
 }
 
 // Open recovers the log of a directory. A directory without one, which is made where missing, gives an empty log at offset 0.
-// A record whose writing was interrupted is cut; damage in what was durable is a *CorruptError.
+// A record whose writing was interrupted is cut; damage in what was durable is a *CorruptError. What is left is durable before anybody
+// sees it, whatever the last run left to the operating system.
 func Open(dir string, c Config) (*Log, error) {
 	l, f, err := prepare(dir, c)
 	if err != nil {
@@ -182,7 +183,9 @@ func Open(dir string, c Config) (*Log, error) {
 	}
 	l.recovery = f.result
 	if ok {
-		err = l.adopt(f)
+		if err = l.adopt(f); err == nil {
+			err = l.Sync()
+		}
 	} else {
 		err = l.begin(f.last+1, start)
 	}

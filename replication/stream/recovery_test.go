@@ -384,6 +384,35 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
+// With Always the process may end between write and sync. The next one finds the
+// record, and nobody may see it before it is on disk: a power cut would take it back.
+func TestOpenSyncsWhatItShows(t *testing.T) {
+	for _, policy := range []stream.Fsync{stream.Always, stream.EverySecond} {
+		fs := newMemFS()
+		c := small()
+		c.FS, c.Fsync, c.Reserve = fs, stream.Always, -1
+		l := open(t, "log", c)
+		fs.mu.Lock()
+		fs.failAt = fs.count + 2 // the write goes through, the sync does not
+		fs.mu.Unlock()
+		if _, err := l.Append(stream.Unit, content(0, 20)); !errors.Is(err, errInjected) {
+			t.Fatal(err)
+		}
+		next := fs.copyOf()
+		c.FS, c.Fsync = next, policy
+		again := open(t, "log", c)
+		if again.End() != 20 || again.Synced() != 20 {
+			t.Errorf("with %v the next process shows %v, and %v is on disk", policy, again.End(), again.Synced())
+		}
+		for seed := range uint64(8) {
+			c.FS = next.powerCut(rand.New(rand.NewPCG(1, seed)))
+			if after := open(t, "log", c); after.End() != 20 {
+				t.Errorf("with %v a power cut takes it back to %v", policy, after.End())
+			}
+		}
+	}
+}
+
 // TestFailingRead: a read that fails in recovery is an error, never a reason to cut.
 func TestFailingRead(t *testing.T) {
 	base := newMemFS()

@@ -21,7 +21,7 @@ func Repair(dir string, from Offset, c Config) (*Log, error) {
 	}
 	if ok && f.segments[0].start <= from && from <= f.segments[len(f.segments)-1].end {
 		if err = l.adopt(f); err == nil {
-			err = l.writeMark(syncedMark{l.generation, l.synced})
+			err = errors.Join(l.writeMark(syncedMark{l.generation, l.synced}), l.Sync())
 		}
 	} else {
 		f.result.Lost = true
