@@ -209,6 +209,57 @@ func TestNewIDAfterPossibleLoss(t *testing.T) {
 	}
 }
 
+// What counts is the policy under which the lost bytes were written, not the one
+// of the start that finds them gone.
+func TestNewIDAfterChangeOfPolicy(t *testing.T) {
+	c := config(t)
+	n, stop := complete(t, c)
+	apply(t, n, unit("SET", "k", "v"))
+	crashed := copyDir(t, c.Dir) // what was on disk when the power failed
+	apply(t, n, unit("SET", "k", "lost"))
+	before := n.Status()
+	stop()
+	otherBoot(t, crashed)
+	c.Dir, c.Log.Fsync = crashed, stream.Always
+	n, stop = complete(t, c)
+	if after := n.Status(); after.ID == before.ID || after.PreviousID != before.ID || after.PreviousTo != after.Offset {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
+	id := n.Status().ID
+	crashed = copyDir(t, c.Dir)
+	stop()
+	otherBoot(t, crashed)
+	c.Dir, c.Log.Fsync = crashed, stream.EverySecond
+	n, _ = complete(t, c)
+	if n.Status().ID != id {
+		t.Error("what was written with fsync always is taken for lost")
+	}
+}
+
+// A directory that was copied after a clean stop and put back later says of itself
+// that it has everything. A replica that had more would be continued with other bytes.
+func TestCopiedDirectoryGetsANewID(t *testing.T) {
+	c := config(t)
+	n, stop := complete(t, c)
+	fill(t, n, "a", 20)
+	stop()
+	backup := copyDir(t, c.Dir)
+	n, stop = complete(t, c)
+	b, _ := follow(t, n.Addr())
+	online(t, b)
+	apply(t, n, unit("SET", "x", "lost"))
+	equal(t, n.Addr(), b.Addr())
+	c.Listen = n.Addr()
+	stop()
+	c.Dir = backup
+	n, _ = complete(t, c)
+	apply(t, n, unit("SET", "y", strings.Repeat("longer than what was lost", 10)))
+	equal(t, n.Addr(), b.Addr())
+	if st := n.Status(); st.FullSyncs != 1 || st.ID != b.Status().ID {
+		t.Errorf("the replica with other bytes was continued: %+v", st)
+	}
+}
+
 func TestExpiry(t *testing.T) {
 	c := config(t)
 	var now atomic.Int64

@@ -55,14 +55,15 @@ func (n *Node) recover() error {
 // takes the mark of a clean stop away.
 func (n *Node) settleIdentity(id identity.State, restored, fresh bool) error {
 	boot, end := identity.BootID(), n.store.End()
-	lost := restored || n.store.Recovery().Lost || id.Lost(boot, n.c.Log.Fsync == stream.Always, end)
+	lost := restored || n.store.Recovery().Lost || id.Lost(boot, end)
 	if lost && !fresh && id.Upstream == "" {
 		was := id.History.ID()
 		id.History = id.History.Begin(identity.NewID(), end)
-		n.log.Warn().Stringer("offset", end).Str("was_replid", string(was)).Str("replid", string(id.History.ID())).
-			Msg("the last stop may have lost written bytes: a new replication id begins")
+		n.log.Warn().Stringer("offset", end).Str("was_replid", string(was)).Str("replid", string(id.History.ID())).Bool("copied", id.Copied).
+			Msg("written bytes may be lost by the last stop, or this is a copy of the directory: a new replication id begins")
 	}
-	id.Clean, id.CleanEnd, id.Boot = false, 0, boot
+	// What was written before this under another policy is on disk: opening the log saw to that.
+	id.Clean, id.CleanEnd, id.Copied, id.Boot, id.Durable = false, 0, false, boot, n.c.Log.Fsync == stream.Always
 	if id.CompleteAt > end { // what completed them is lost
 		id.Complete, id.CompleteAt = false, 0
 	}
@@ -145,10 +146,13 @@ func (n *Node) loadFile(path string, at stream.Offset, keys *keyspace.Keyspace) 
 
 // joinLog checks that the log meets the snapshot of offset at. A
 // snapshot without any log is a backup put back: restored is true then.
-func (n *Node) joinLog(at stream.Offset) (restored bool, err error) {
+func (n *Node) joinLog(id identity.State, at stream.Offset) (restored bool, err error) {
 	dir := filepath.Join(n.c.Dir, logDir)
 	start, end := n.store.Start(), n.store.End()
 	if end.IsZero() && !at.IsZero() {
+		if err := n.doubt(id); err != nil {
+			return false, err
+		}
 		if err := n.store.Reset(at); err != nil {
 			return false, fmt.Errorf("begin log at snapshot: %w", err)
 		}

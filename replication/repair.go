@@ -20,7 +20,7 @@ import (
 //
 // Where nothing survived at all, a human decides.
 func (n *Node) restore(id identity.State) (keys *keyspace.Keyspace, restored bool, err error) {
-	keys, restored, err = n.load(stream.Open)
+	keys, restored, err = n.load(id, stream.Open)
 	var bad *stream.CorruptError
 	if !errors.As(err, &bad) {
 		return keys, restored, err
@@ -36,7 +36,10 @@ func (n *Node) restore(id identity.State) (keys *keyspace.Keyspace, restored boo
 		return nil, false, fmt.Errorf("%w; there is no snapshot to go on from: put the file back from a copy, or make this node a replica of the one that has most "+
 			"(empty %s and start it with that one as its upstream) and promote it when it has everything", err, n.c.Dir)
 	}
-	keys, restored, err = n.load(func(dir string, c stream.Config) (*stream.Log, error) { return stream.Repair(dir, snapshot, c) })
+	if err := n.doubt(id); err != nil {
+		return nil, false, err
+	}
+	keys, restored, err = n.load(id, func(dir string, c stream.Config) (*stream.Log, error) { return stream.Repair(dir, snapshot, c) })
 	if err != nil {
 		return nil, false, fmt.Errorf("%w; repairing the log gives: %w", bad, err)
 	}
@@ -45,13 +48,20 @@ func (n *Node) restore(id identity.State) (keys *keyspace.Keyspace, restored boo
 	return keys, restored, nil
 }
 
+// doubt has every start from now on find that bytes were lost, until one has
+// settled the identity: what comes next removes some of the log.
+func (n *Node) doubt(id identity.State) error {
+	id.Boot, id.Durable, id.Clean, id.CleanEnd = "", false, false, 0
+	return id.Save(n.c.Dir)
+}
+
 func roleName(id identity.State) Role {
 	role, _ := roleOf(id)
 	return role
 }
 
 // load loads the newest snapshot, opens the log and replays it.
-func (n *Node) load(open func(dir string, c stream.Config) (*stream.Log, error)) (*keyspace.Keyspace, bool, error) {
+func (n *Node) load(id identity.State, open func(dir string, c stream.Config) (*stream.Log, error)) (*keyspace.Keyspace, bool, error) {
 	keys, at, err := n.loadSnapshot()
 	if err != nil {
 		return nil, false, err
@@ -59,7 +69,7 @@ func (n *Node) load(open func(dir string, c stream.Config) (*stream.Log, error))
 	if n.store, err = open(filepath.Join(n.c.Dir, logDir), n.c.Log); err != nil {
 		return nil, false, fmt.Errorf("open log: %w", err)
 	}
-	restored, err := n.joinLog(at)
+	restored, err := n.joinLog(id, at)
 	if err != nil {
 		return nil, false, err
 	}

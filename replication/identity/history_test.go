@@ -84,21 +84,22 @@ func TestBeginClamps(t *testing.T) {
 func TestLost(t *testing.T) {
 	h := identity.NewHistory(a)
 	for _, tc := range []struct {
-		name   string
-		state  identity.State
-		boot   string
-		always bool
-		want   bool
+		name  string
+		state identity.State
+		boot  string
+		want  bool
 	}{
-		{"kill -9, same boot", identity.State{History: h, Boot: "1"}, "1", false, false},
-		{"power cut", identity.State{History: h, Boot: "1"}, "2", false, true},
-		{"power cut with fsync always", identity.State{History: h, Boot: "1"}, "2", true, false},
-		{"clean stop, other boot", identity.State{History: h, Boot: "1", Clean: true, CleanEnd: 50}, "2", false, false},
-		{"clean stop, but the log was changed since", identity.State{History: h, Boot: "1", Clean: true, CleanEnd: 51}, "1", false, true},
-		{"no boot id", identity.State{History: h}, "", false, true},
-		{"replica", identity.State{History: h, Boot: "1", Upstream: "h:1"}, "2", false, false},
+		{"kill -9, same boot", identity.State{History: h, Boot: "1"}, "1", false},
+		{"power cut", identity.State{History: h, Boot: "1"}, "2", true},
+		{"power cut with fsync always", identity.State{History: h, Boot: "1", Durable: true}, "2", false},
+		{"clean stop, other boot", identity.State{History: h, Boot: "1", Clean: true, CleanEnd: 50}, "2", false},
+		{"clean stop, but the log was changed since", identity.State{History: h, Boot: "1", Clean: true, CleanEnd: 51}, "1", true},
+		{"no boot id", identity.State{History: h}, "", true},
+		{"replica", identity.State{History: h, Boot: "1", Upstream: "h:1"}, "2", false},
+		{"copy of a clean stop", identity.State{History: h, Boot: "1", Clean: true, CleanEnd: 50, Copied: true}, "1", true},
+		{"copy of a replica", identity.State{History: h, Boot: "1", Upstream: "h:1", Copied: true}, "1", false},
 	} {
-		if got := tc.state.Lost(tc.boot, tc.always, 50); got != tc.want {
+		if got := tc.state.Lost(tc.boot, 50); got != tc.want {
 			t.Errorf("%s: lost is %v", tc.name, got)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -37,6 +38,10 @@ type State struct {
 	Complete   bool
 	CompleteAt stream.Offset
 
+	// Durable says that since this was written every byte was on disk before
+	// anybody saw it: fsync was always.
+	Durable bool
+
 	// Clean is set by a stop that had everything on disk, up to and including
 	// CleanEnd. It is gone from the file before the first new byte is written.
 	Clean    bool
@@ -46,19 +51,27 @@ type State struct {
 	// file of offset PendingAt is complete on disk, and the log is to start there.
 	Pending   bool
 	PendingAt stream.Offset
+
+	// Copied says that the file was not written in its present place: the directory
+	// is a copy, and the one it was copied from may have gone on. Load finds it out.
+	Copied bool
+
+	file string // as the file calls itself
 }
 
 // Lost says whether bytes that a replica may hold can be missing from the log,
 // which was recovered up to end. Under the same boot they cannot: they were in
-// the page cache before any replica saw them. A replica gets the same bytes again
-// from its upstream, so there it does not matter.
-func (s State) Lost(boot string, always bool, end stream.Offset) bool {
+// the page cache before any replica saw them. Of a copy nobody knows. A replica
+// gets the same bytes again from its upstream, so there it does not matter.
+func (s State) Lost(boot string, end stream.Offset) bool {
 	switch {
 	case s.Upstream != "":
 		return false
+	case s.Copied:
+		return true
 	case s.Clean:
 		return s.CleanEnd != end
-	case always:
+	case s.Durable:
 		return false
 	}
 	return boot == "" || s.Boot != boot
@@ -68,7 +81,12 @@ func (s State) Lost(boot string, always bool, end stream.Offset) bool {
 // directory.
 func Load(dir string) (State, error) {
 	path := filepath.Join(dir, FileName)
-	b, err := os.ReadFile(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return State{}, fmt.Errorf("read identity: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // only read from
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return State{}, fmt.Errorf("read identity: %w", err)
 	}
@@ -76,13 +94,17 @@ func Load(dir string) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("read identity %s: %w; restore the file, or delete it: the node then gets a new replication id and its replicas resync fully", path, err)
 	}
+	now := nameOf(f)
+	s.Copied = s.file != "" && now != "" && s.file != now
+	s.file = ""
 	return s, nil
 }
 
 // Save puts s on disk in one step: after a crash the file is the old or the new
-// one.
+// one. It says of itself which file it is, by which Load knows a copy.
 func (s State) Save(dir string) error {
 	return WriteFile(filepath.Join(dir, FileName), func(f *os.File) error {
+		s.file = nameOf(f)
 		_, err := f.Write(s.Append(nil))
 		return err
 	})
@@ -100,8 +122,10 @@ func (s State) Append(dst []byte) []byte {
 	dst = fmt.Appendf(dst, "term %d\n", s.Term)
 	dst = fmt.Appendf(dst, "complete %s\n", offsetOrNone(s.Complete, s.CompleteAt))
 	dst = fmt.Appendf(dst, "boot %s\n", orNone(s.Boot))
+	dst = fmt.Appendf(dst, "durable %s\n", yesOrNone(s.Durable))
 	dst = fmt.Appendf(dst, "clean %s\n", offsetOrNone(s.Clean, s.CleanEnd))
 	dst = fmt.Appendf(dst, "pending %s\n", offsetOrNone(s.Pending, s.PendingAt))
+	dst = fmt.Appendf(dst, "file %s\n", orNone(s.file))
 	return fmt.Appendf(dst, "crc32c %08x\n", crc32.Checksum(dst[at:], castagnoli))
 }
 
@@ -110,6 +134,13 @@ func orNone(s string) string {
 		return noValue
 	}
 	return s
+}
+
+func yesOrNone(b bool) string {
+	if b {
+		return "yes"
+	}
+	return noValue
 }
 
 func offsetOrNone(set bool, o stream.Offset) string {
@@ -158,12 +189,14 @@ func (p *parser) state() (State, error) {
 		s.Complete, s.CompleteAt = true, p.offset(v)
 	}
 	s.Boot = p.text("boot")
+	s.Durable = p.optional("durable") == "yes"
 	if v := p.text("clean"); v != "" {
 		s.Clean, s.CleanEnd = true, p.offset(v)
 	}
 	if v := p.text("pending"); v != "" {
 		s.Pending, s.PendingAt = true, p.offset(v)
 	}
+	s.file = p.optional("file")
 	if len(p.lines) > 0 {
 		p.fail(fmt.Errorf("it has an unknown line %q", p.lines[0]))
 	}

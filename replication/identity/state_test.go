@@ -14,7 +14,7 @@ import (
 func sample() identity.State {
 	return identity.State{
 		History:  identity.NewHistory(a).Begin(b, 300).Begin(c, 600),
-		Upstream: "10.0.0.1:6379", Term: 7, Boot: "some-boot", Complete: true, CompleteAt: 11,
+		Upstream: "10.0.0.1:6379", Term: 7, Boot: "some-boot", Durable: true, Complete: true, CompleteAt: 11,
 		Clean: true, CleanEnd: 900, Pending: true, PendingAt: 12,
 	}
 }
@@ -38,6 +38,49 @@ func TestStateRoundTrip(t *testing.T) {
 	}
 	if _, err := identity.Load(t.TempDir()); !identity.IsFresh(err) {
 		t.Errorf("a fresh directory gives %v", err)
+	}
+}
+
+// The file knows when it is not the one that was saved, wherever the copy lies;
+// a file of before it had a name is taken for what it says.
+func TestStateKnowsACopy(t *testing.T) {
+	dir := t.TempDir()
+	if err := sample().Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, identity.FileName)
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(dir string, b []byte) identity.State {
+		if err := os.WriteFile(filepath.Join(dir, identity.FileName), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s, err := identity.Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if !put(t.TempDir(), b).Copied {
+		t.Error("a copy elsewhere is not noticed")
+	}
+	if err := os.Rename(dir, dir+"-moved"); err != nil {
+		t.Fatal(err)
+	}
+	dir += "-moved"
+	if s, err := identity.Load(dir); err != nil || s.Copied {
+		t.Errorf("a directory that got another name is taken for a copy: %v", err)
+	}
+	if err := sample().Save(dir); err != nil { // it goes on, and then the copy is put back over it
+		t.Fatal(err)
+	}
+	if !put(dir, b).Copied {
+		t.Error("a copy put back is not noticed")
+	}
+	if put(t.TempDir(), sample().Append(nil)).Copied {
+		t.Error("a file without a name is taken for a copy")
 	}
 }
 
