@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -292,6 +293,79 @@ func TestLogIsPinnedForAFullSync(t *testing.T) {
 	}
 	big(t, n, 1)
 	eventually(t, "the log is let go", func() bool { return n.Status().LogStart > from })
+}
+
+// every calls f again and again until stop is called.
+func every(period time.Duration, f func()) (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(period)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				f()
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() { close(done); wg.Wait() }
+}
+
+// A replica that loads from disk for longer than the time-out does not read
+// meanwhile, and says with empty lines that it is there. It is not cut, and what
+// was written meanwhile is there for it, also if it has to come back for it.
+func TestLongLoadIsNotCut(t *testing.T) {
+	c := config(t)
+	c.Timeout = time.Second
+	c.Log = stream.Config{Memory: 1 << 20, SegmentSize: 1 << 20, Keep: 1 << 20}
+	n, _ := complete(t, c)
+	fill(t, n, "a", 50)
+	if _, err := n.Snapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	loading := func(port string) (r *raw, id string, from stream.Offset) {
+		r = dialRaw(t, n.Addr())
+		r.do("REPLCONF", "listening-port", port)
+		f := ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
+		if _, mark := payload(r); mark != "" {
+			t.Fatal("the file's length is not told")
+		}
+		from, _ = stream.ParseOffset(f[2])
+		return r, f[1], from
+	}
+	gone, id, from := loading("7777")
+	gone.Close()
+	r, _, _ := loading("7778")
+	defer every(c.Timeout/50, func() { r.Write([]byte("\n")) })() //nolint:errcheck // the test sees the end
+	big(t, n, 40) // more than sockets hold
+	if _, err := n.Snapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	back := dialRaw(t, n.Addr())
+	if got := ask(back, id, strconv.Itoa(int(from)+1), "psync2"); got[0] != "+CONTINUE" {
+		t.Errorf("the one that was cut gets %q", got)
+	}
+	back.Close()
+	time.Sleep(c.Timeout * 3 / 2) // it is what the test is about
+	if st := n.Status().Replicas; len(st) != 1 || st[0].State != replication.ReplicaLoading {
+		t.Errorf("while it loads: %+v", st)
+	}
+	r.send("REPLCONF", "ACK", from.String())
+	if _, err := io.CopyN(io.Discard, r.r, int64(n.Offset()-from)); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the log is let go", func() bool {
+		r.send("REPLCONF", "ACK", n.Offset().String())
+		apply(t, n, unit("SET", "more", strings.Repeat("x", 100<<10)))
+		_, _ = r.r.Discard(100 << 10)
+		if _, err := n.Snapshot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return n.Status().LogStart > from
+	})
 }
 
 // Damage in the log on disk costs those who need it one full resync, from a new

@@ -269,9 +269,20 @@ func (s *session) serveReplica(ctx context.Context, p *psync) (ok bool) {
 	err := r.send(ctx, p)
 	s.conn.Close() // the reader ends by it
 	reader.Wait()
-	r.unpin()
+	r.left()
 	s.n.log.Info().Err(err).Str("replica", r.addr).Int64("sent", r.sent.Load()).Int64("acked", r.acked.Load()).Msg("replica left")
 	return true
+}
+
+// left lets the log go that the full sync needed; but a replica that has the whole
+// snapshot will come for what follows it as soon as it is loaded.
+func (r *replica) left() {
+	st := ReplicaState(r.state.Load())
+	if r.legacy || r.s.repl.rdbOnly || st != ReplicaLoading && st != ReplicaOnline {
+		r.unpin()
+		return
+	}
+	time.AfterFunc(r.s.n.timeout(), r.unpin)
 }
 
 // replicaAddr is where the replica can be reached: announced, else its peer's.
@@ -312,6 +323,7 @@ func (r *replica) readAcks() {
 		}
 		if st := ReplicaState(r.state.Load()); st == ReplicaLoading {
 			r.set(ReplicaOnline)
+			_ = r.s.conn.SetWriteDeadline(time.Now().Add(r.s.n.timeout())) // for a write that waits; if it fails the connection is gone
 			close(r.loaded)
 			r.s.n.governor.Forgive(r.addr)
 			r.s.n.log.Info().Str("replica", r.addr).Int64("acked", at).Msg("replica online")
@@ -360,7 +372,8 @@ func (r *replica) send(ctx context.Context, p *psync) error {
 }
 
 // stream sends the log from an offset on. The log stays pinned until the replica
-// has caught up once: what was written while it loaded may be more than is kept.
+// is online and has caught up once: what was written while it loaded may be more
+// than is kept.
 func (r *replica) stream(ctx context.Context, from stream.Offset) error {
 	n := r.s.n
 	reader, err := n.store.NewReader(from)
@@ -368,7 +381,7 @@ func (r *replica) stream(ctx context.Context, from stream.Offset) error {
 		return fmt.Errorf("read log: %w", err)
 	}
 	defer reader.Close() //nolint:errcheck // only read from
-	caughtUp := n.store.End()
+	var caughtUp stream.Offset // where the log ended when the replica came online
 	for {
 		b, err := reader.Next(ctx, sendAtOnce)
 		if err != nil {
@@ -380,8 +393,13 @@ func (r *replica) stream(ctx context.Context, from stream.Offset) error {
 		if err := r.write(b); err != nil {
 			return err
 		}
-		if reader.Offset() >= caughtUp {
-			r.unpin()
+		if ReplicaState(r.state.Load()) == ReplicaOnline {
+			if caughtUp.IsZero() {
+				caughtUp = n.store.End()
+			}
+			if reader.Offset() >= caughtUp {
+				r.unpin()
+			}
 		}
 	}
 }
@@ -400,8 +418,20 @@ func (n *Node) noteDamage(err error) {
 	n.snaps.request()
 }
 
+// write sends b. A replica that loads from disk does not read meanwhile, however
+// long that takes, so then there is no deadline: it says every second that it is
+// there, and dropSilent listens.
 func (r *replica) write(b []byte) error {
-	if err := r.s.conn.SetWriteDeadline(time.Now().Add(r.s.n.timeout())); err != nil {
+	loading := func() bool { return ReplicaState(r.state.Load()) == ReplicaLoading }
+	deadline := time.Now().Add(r.s.n.timeout())
+	err := r.s.conn.SetWriteDeadline(deadline)
+	if loading() && err == nil {
+		err = r.s.conn.SetWriteDeadline(time.Time{})
+		if !loading() && err == nil { // that was meanwhile
+			err = r.s.conn.SetWriteDeadline(deadline)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("send to replica: %w", err)
 	}
 	if _, err := r.s.conn.Write(b); err != nil {
