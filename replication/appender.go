@@ -350,7 +350,7 @@ func (a *appender) saveLocked(id identity.State) (was identity.State, err error)
 	was = a.n.identity()
 	id.Boot = identity.BootID()
 	id.Complete, id.CompleteAt = was.Complete, was.CompleteAt
-	if err := id.Save(a.n.c.Dir); noRoom(err) {
+	if err := id.Save(a.n.c.Dir); identity.IsFull(err) {
 		return was, err // nothing is changed
 	} else if err != nil {
 		return was, a.fail(err)
@@ -488,36 +488,57 @@ func (a *appender) followGroup(k stream.Kind, payload []byte) error {
 
 // replace puts a full resync's data in the place of the old. Every step can be
 // repeated: a crash leaves the old data, or Pending, from which recovery goes on.
+// Removing the old takes long, and nobody else waits for it.
 func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, at stream.Offset) error {
 	if a.role != Replica || t != a.term {
 		return ErrDemoted
 	}
 	a.n.saving.Lock()
 	defer a.n.saving.Unlock()
-	a.n.snaps.Lock()
-	defer a.n.snaps.Unlock()
-	// PSYNC is decided under this lock, so nobody gets new bytes for an old id or the other way round.
-	a.n.state.Lock()
-	defer a.n.state.Unlock()
-	id := a.n.state.id
+	a.n.snaps.replacing.Lock()
+	defer a.n.snaps.replacing.Unlock()
+	id := a.n.identity()
 	id.History = identity.NewHistory(newID)
 	id.Pending, id.PendingAt = true, at
 	id.Complete, id.CompleteAt = true, at
 	id.Boot = identity.BootID()
-	if err := id.Save(a.n.c.Dir); err != nil {
+	err := id.Save(a.n.c.Dir)
+	if identity.IsFull(err) {
+		return err // nothing is changed
+	}
+	var sweep func() error
+	if err == nil {
+		sweep, err = a.exchange(id, keys, at)
+	}
+	if err == nil {
+		// Before Pending goes: a start would take the old snapshot for the newest if its offset is higher.
+		err = errors.Join(removeSnapshots(a.n.c.Dir, at), sweep())
+	}
+	if err == nil {
+		err = a.n.identity().Save(a.n.c.Dir)
+	}
+	if err != nil {
+		a.n.state.Lock()
+		a.n.state.over = true // the file may say Pending, and a start goes by that
+		a.n.state.Unlock()
 		return a.fail(err)
 	}
-	if err := a.n.snaps.installResyncLocked(at); err != nil {
-		return a.fail(err)
+	return nil
+}
+
+// exchange does it for everybody who looks. Sweep removes the old log.
+func (a *appender) exchange(id identity.State, keys *keyspace.Keyspace, at stream.Offset) (sweep func() error, err error) {
+	if err := a.n.snaps.installResync(at); err != nil {
+		return nil, err
 	}
+	// PSYNC is decided under this lock, so nobody gets new bytes for an old id or the other way round.
+	a.n.state.Lock()
+	defer a.n.state.Unlock()
 	a.n.replicas.dropAll("the upstream sent a full resync")
-	if err := a.store.Reset(at); err != nil {
-		return a.fail(err)
+	if sweep, err = a.store.Restart(at); err != nil {
+		return nil, err
 	}
 	id.Pending, id.PendingAt = false, 0
-	if err := id.Save(a.n.c.Dir); err != nil {
-		return a.fail(err)
-	}
 	a.keys = keys
 	a.n.keys.Store(keys)
 	a.n.state.id = id
@@ -525,7 +546,7 @@ func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, a
 	a.dropped = false
 	a.written.Store(int64(at))
 	a.published.wake()
-	return nil
+	return sweep, nil
 }
 
 // drop frees the data before a full resync brings others. The directory still

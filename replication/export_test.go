@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"time"
 
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
@@ -28,4 +29,12 @@ func (n *Node) SnapshotsThrough(wrap func(io.Writer) io.Writer) {
 func (n *Node) Serve(ctx context.Context, conn net.Conn) {
 	newSession(n, conn).serve(ctx)
 	conn.Close()
+}
+
+// SnapshotEvery sets the bound after which one is due, for the stop alone to see.
+func (n *Node) SnapshotEvery(bytes int64) {
+	n.snaps.Lock()
+	defer n.snaps.Unlock()
+	n.snaps.pause = time.Now().Add(time.Hour)
+	n.c.SnapshotEvery = bytes
 }

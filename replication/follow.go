@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -77,7 +78,7 @@ func (f *follower) run(ctx context.Context) {
 		if f.moved {
 			pause = reconnectFirst // a link that only connects may be the tenth in a second
 		}
-		if noRoom(err) {
+		if identity.IsFull(err) {
 			pause = fullDiskPause // a snapshot is not asked for again and again
 		}
 		f.set(LinkIdle, err)
@@ -291,15 +292,8 @@ func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, syn
 	if err != nil {
 		return err
 	}
-	snapshot := keys.Snapshot()
-	err = f.n.snaps.writeFile(ctx, filepath.Join(f.n.c.Dir, newResync), snapshot, newID, sync.Offset)
-	snapshot.Close()
-	if err != nil {
-		return fmt.Errorf("keep upstream's snapshot: %w", err)
-	}
-	_, err = f.n.appender.submit(ctx, 0, nil, func() error { return f.n.appender.replace(term, keys, newID, sync.Offset) })
-	if err != nil {
-		return fmt.Errorf("take upstream's snapshot: %w", err)
+	if err := f.take(ctx, term, keys, newID, sync.Offset); err != nil {
+		return err
 	}
 	f.mu.Lock()
 	f.force, f.dropped = false, false
@@ -307,6 +301,30 @@ func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, syn
 	f.n.log.Info().Str("replid", sync.ID).Stringer("offset", sync.Offset).Int("keys", keys.Len()).Dur("took", time.Since(began)).Msg("full resync loaded")
 	stop()
 	return link.Ack(sync.Offset, f.n.store.Synced())
+}
+
+// take puts a received snapshot on disk and in the place of the old data. If that
+// has not begun when it fails, the file goes again.
+func (f *follower) take(ctx context.Context, term Term, keys *keyspace.Keyspace, newID identity.ID, at stream.Offset) error {
+	file := filepath.Join(f.n.c.Dir, newResync)
+	snapshot := keys.Snapshot()
+	err := f.n.snaps.writeFile(ctx, file, snapshot, newID, at)
+	snapshot.Close()
+	begun := false
+	if err == nil {
+		_, err = f.n.appender.submit(ctx, 0, nil, func() error {
+			err := f.n.appender.replace(term, keys, newID, at)
+			begun = !errors.Is(err, ErrDemoted) && !identity.IsFull(err)
+			return err
+		})
+	}
+	if err == nil {
+		return nil
+	}
+	if !begun {
+		os.Remove(file) //nolint:errcheck // the fault above is the one to tell
+	}
+	return fmt.Errorf("take upstream's snapshot: %w", err)
 }
 
 // drop frees the old data. From then on only a full resync will do.

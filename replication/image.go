@@ -70,6 +70,13 @@ func (m *image) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// written is the file's size so far.
+func (m *image) written() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.size
+}
+
 func (m *image) end(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -290,15 +290,19 @@ func (n *Node) stopCleanly() error {
 	if n.appender.err != nil {
 		return nil // what is on disk is not known for certain: no clean mark
 	}
-	if err := n.snaps.last(); err != nil {
-		n.log.Warn().Err(err).Msg("no snapshot at the stop: the next start replays the log instead")
-	}
 	if err := n.store.Sync(); err != nil {
 		return err
 	}
 	id := n.identity()
 	id.Clean, id.CleanEnd = true, n.store.End()
-	return id.Save(n.c.Dir)
+	if err := id.Save(n.c.Dir); err != nil {
+		return err
+	}
+	// From here on whoever does not want to wait may kill the process.
+	if err := n.snaps.last(); err != nil {
+		n.log.Warn().Err(err).Msg("no snapshot at the stop: the next start replays the log instead")
+	}
+	return nil
 }
 
 // Close ends Run and waits for it, or frees what Open took. It is idempotent.

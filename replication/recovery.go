@@ -79,6 +79,9 @@ func (n *Node) finishResync(id identity.State) (identity.State, error) {
 	if _, err := moveSnapshot(n.c.Dir, newResync, id.PendingAt); err != nil {
 		return id, fmt.Errorf("finish interrupted resync: %w", err)
 	}
+	if err := removeSnapshots(n.c.Dir, id.PendingAt); err != nil {
+		return id, fmt.Errorf("finish interrupted resync: %w", err)
+	}
 	l, err := stream.Create(filepath.Join(n.c.Dir, logDir), id.PendingAt, n.c.Log)
 	if err != nil {
 		return id, fmt.Errorf("finish interrupted resync: %w", err)

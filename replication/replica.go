@@ -270,6 +270,9 @@ func (s *session) serveReplica(ctx context.Context, p *psync) (ok bool) {
 	s.conn.Close() // the reader ends by it
 	reader.Wait()
 	r.left()
+	if p.answer != identity.Continue {
+		s.n.governor.Ended(r.addr, time.Now()) // with its load, if it did not come through
+	}
 	s.n.log.Info().Err(err).Str("replica", r.addr).Int64("sent", r.sent.Load()).Int64("acked", r.acked.Load()).Msg("replica left")
 	return true
 }
@@ -324,6 +327,9 @@ func (r *replica) readAcks() {
 		if st := ReplicaState(r.state.Load()); st == ReplicaLoading {
 			r.set(ReplicaOnline)
 			_ = r.s.conn.SetWriteDeadline(time.Now().Add(r.s.n.timeout())) // for a write that waits; if it fails the connection is gone
+			if r.sent.Load() >= int64(r.s.n.store.End()) {
+				r.unpin() // and if nothing is written, nobody else would
+			}
 			close(r.loaded)
 			r.s.n.governor.Forgive(r.addr)
 			r.s.n.log.Info().Str("replica", r.addr).Int64("acked", at).Msg("replica online")

@@ -2,7 +2,6 @@ package replication
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +32,10 @@ const (
 type snapshots struct {
 	n      *Node
 	encode func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error // rdb.Write
+
+	// replacing is held while a file takes another's place, until the other is
+	// removed. It is taken before the other lock.
+	replacing sync.Mutex
 
 	sync.Mutex
 	newest  snapshotFile // zero Time: there is none
@@ -109,22 +112,23 @@ func (s *snapshots) wait(ctx context.Context, t *attempt) error {
 // past the bound. The bound grows with the data, so that the effort stays a
 // fraction of the stream.
 func (s *snapshots) requestIfLarge() {
-	// Whoever holds the lock may be removing a large file; the appender does not wait for that.
+	// Whoever holds the lock may be waiting for the disk; the appender does not.
 	if !s.TryLock() {
 		return
 	}
 	defer s.Unlock()
-	if s.pending == nil && time.Now().After(s.pause) && s.sinceLocked() > max(s.n.c.SnapshotEvery, s.newest.size) {
+	if s.pending == nil && time.Now().After(s.pause) && s.dueLocked() {
 		s.requestLocked()
 	}
 }
 
-// sinceLocked is how many bytes of log a restart would replay.
-func (s *snapshots) sinceLocked() int64 {
+// dueLocked says whether the log that a restart would replay is past the bound.
+func (s *snapshots) dueLocked() bool {
+	from := s.newest.at
 	if s.newest.time.IsZero() {
-		return int64(s.n.store.End() - s.n.store.Start())
+		from = s.n.store.Start()
 	}
-	return int64(s.n.store.End() - s.newest.at)
+	return int64(s.n.store.End()-from) > max(s.n.c.SnapshotEvery, s.newest.size)
 }
 
 // run writes the snapshots that are asked for until ctx ends.
@@ -188,14 +192,24 @@ func (s *snapshots) take(ctx context.Context, t *attempt) error {
 
 // write puts the point's data on disk and, once the log up to it is durable too,
 // in the place of the snapshot before it. Replicas may read the file from its
-// first byte on.
-func (s *snapshots) write(ctx context.Context, p point, t *attempt) error {
+// first byte on. What fails leaves no file: on a full disk it would be the reason.
+func (s *snapshots) write(ctx context.Context, p point, t *attempt) (err error) {
 	defer p.keys.Close()
 	began := time.Now()
 	m, err := newImage(filepath.Join(s.n.c.Dir, newSnapshot), p)
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if err == nil {
+			return
+		}
+		s.Lock()
+		s.growing = nil // nobody looks for the file any more
+		s.Unlock()
+		os.Remove(m.f.Name()) //nolint:errcheck // the fault above is the one to tell
+		s.n.log.Error().Err(err).Stringer("offset", p.at).Msg("snapshot failed")
+	}()
 	s.Lock()
 	s.growing = m
 	close(t.fixed)
@@ -204,24 +218,16 @@ func (s *snapshots) write(ctx context.Context, p point, t *attempt) error {
 		return s.encode(w, rdb.Aux{ReplID: string(p.id), Offset: int64(p.at), CTime: began.Unix(), Version: redisVersion}, p.keys)
 	})
 	if err != nil {
-		s.n.log.Error().Err(err).Stringer("offset", p.at).Msg("snapshot failed")
 		return err
 	}
 	if err := s.n.store.Sync(); err != nil {
 		return fmt.Errorf("sync log for snapshot: %w", err)
 	}
-	s.Lock()
-	defer s.Unlock()
-	s.growing = nil
-	if s.n.store.Generation() != p.gen {
-		os.Remove(m.f.Name()) //nolint:errcheck // the next one replaces it
-		return errors.New("a full resync replaced the data meanwhile")
-	}
-	if err := s.installLocked(newSnapshot, p.at); err != nil {
+	if err := s.install(p); err != nil {
 		return err
 	}
 	s.written.Add(1)
-	s.n.log.Info().Stringer("offset", p.at).Int64("bytes", s.newest.size).Dur("took", time.Since(began)).Msg("snapshot written")
+	s.n.log.Info().Stringer("offset", p.at).Int64("bytes", m.size).Dur("took", time.Since(began)).Msg("snapshot written")
 	return nil
 }
 
@@ -249,29 +255,49 @@ func (s *stoppable) Write(p []byte) (int, error) {
 	return s.w.Write(p)
 }
 
-// installLocked makes a complete file the newest snapshot and removes the others.
-func (s *snapshots) installLocked(name string, at stream.Offset) error {
-	file, err := moveSnapshot(s.n.c.Dir, name, at)
+// install makes the complete file of a point the newest snapshot, and then removes
+// the others and the log that only they needed. Removing much takes long, and only
+// who replaces snapshots waits for that.
+func (s *snapshots) install(p point) error {
+	s.replacing.Lock()
+	defer s.replacing.Unlock()
+	s.Lock()
+	if s.n.store.Generation() != p.gen {
+		s.Unlock()
+		return errors.New("a full resync replaced the data meanwhile")
+	}
+	file, err := moveSnapshot(s.n.c.Dir, newSnapshot, p.at)
+	if err == nil {
+		s.newest = file
+	}
+	s.growing = nil
+	s.Unlock()
 	if err != nil {
 		return err
 	}
-	s.newest = file
-	if err := s.n.store.Retain(at); err != nil {
+	if err := removeSnapshots(s.n.c.Dir, p.at); err != nil {
+		return err
+	}
+	if err := s.n.store.Retain(p.at); err != nil {
 		return fmt.Errorf("retain log from snapshot: %w", err)
 	}
 	return nil
 }
 
-// installResyncLocked is installLocked for a full resync; the log is reset next,
-// which retains it from its beginning.
-func (s *snapshots) installResyncLocked(at stream.Offset) error {
+// installResync makes a full resync's file the newest snapshot. The others are
+// removed by the caller, who holds replacing.
+func (s *snapshots) installResync(at stream.Offset) error {
+	s.Lock()
+	defer s.Unlock()
 	file, err := moveSnapshot(s.n.c.Dir, newResync, at)
-	s.newest = file
+	if err == nil {
+		s.newest = file
+	}
 	return err
 }
 
-// moveSnapshot gives a complete file its name and removes all other snapshots.
-// It may be repeated: a file that has its name already is left there.
+// moveSnapshot gives a complete file its name. It may be repeated: a file that has
+// its name already is left there.
 func moveSnapshot(dir, name string, at stream.Offset) (snapshotFile, error) {
 	path := filepath.Join(dir, snapshotName(at))
 	if err := os.Rename(filepath.Join(dir, name), path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -284,18 +310,24 @@ func moveSnapshot(dir, name string, at stream.Offset) (snapshotFile, error) {
 	if err := identity.SyncDir(dir); err != nil {
 		return snapshotFile{}, fmt.Errorf("install snapshot: %w", err)
 	}
+	return snapshotFile{at: at, size: info.Size(), time: info.ModTime()}, nil
+}
+
+// removeSnapshots removes all but one.
+func removeSnapshots(dir string, but stream.Offset) error {
 	files, err := listSnapshots(dir)
 	if err != nil {
-		return snapshotFile{}, err
+		return err
 	}
-	for _, other := range files {
-		if other != at {
-			if err := os.Remove(filepath.Join(dir, snapshotName(other))); err != nil {
-				return snapshotFile{}, fmt.Errorf("remove old snapshot: %w", err)
-			}
+	for _, at := range files {
+		if at == but {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, snapshotName(at))); err != nil {
+			return fmt.Errorf("remove old snapshot: %w", err)
 		}
 	}
-	return snapshotFile{at: at, size: info.Size(), time: info.ModTime()}, nil
+	return nil
 }
 
 // listSnapshots returns the offsets of the directory's snapshot files.
@@ -325,17 +357,18 @@ func listSnapshots(dir string) ([]stream.Offset, error) {
 func (s *snapshots) acquire(ctx context.Context) (*lease, error) {
 	s.Lock()
 	l, err := s.openLocked(s.servesLocked)
-	if l != nil || err != nil {
+	if t := s.pending; l == nil && err == nil && t != nil && isClosed(t.fixed) {
 		s.Unlock()
-		return l, err
-	}
-	if t := s.pending; t != nil && isClosed(t.fixed) {
-		s.Unlock()
-		// Too old already: another one, after it.
+		// Too old, as far as its size is known. When it is complete it may do; else another one, after it.
 		if err := s.wait(ctx, t); err != nil {
 			return nil, fmt.Errorf("wait for snapshot: %w", err)
 		}
 		s.Lock()
+		l, err = s.openLocked(s.servesLocked)
+	}
+	if l != nil || err != nil {
+		s.Unlock()
+		return l, err
 	}
 	t := s.requestLocked()
 	s.Unlock()
@@ -385,28 +418,39 @@ const (
 // servesLocked says whether a replica may begin with a snapshot of offset at:
 // whether replaying the log since then takes it less time than loading the
 // snapshot did, and never more than about a minute; and whether all of that log
-// can be read.
+// can be read. The first snapshot's size is not known while it grows, but it will
+// be about that of the data.
 func (s *snapshots) servesLocked(at stream.Offset) bool {
 	most := s.n.c.SnapshotReuse
 	if most == 0 {
-		most = min(max(reuseLeast, s.newest.size), reuseMost)
+		size := max(s.newest.size, s.n.Keyspace().Memory().Live)
+		if s.growing != nil {
+			size = max(size, s.growing.written())
+		}
+		most = min(max(reuseLeast, size), reuseMost)
 	}
 	return int64(s.n.store.End()-at) <= most && at >= s.n.store.Start()
 }
 
-// last takes a snapshot at a clean stop if the next start would replay much log.
+// lastSnapshot is how long a stop may be held up to make the next start shorter.
+const lastSnapshot = 20 * time.Second
+
+// last takes a snapshot at a clean stop if one is due anyway, and gives it up if
+// that takes long: the next start then replays the log.
 func (s *snapshots) last() error {
 	if s.n.appender.dropped {
 		return nil
 	}
 	s.Lock()
-	since := s.sinceLocked()
+	due := s.dueLocked()
 	s.Unlock()
-	if since <= cmp.Or(s.n.c.SnapshotReuse, reuseLeast) {
+	if !due {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastSnapshot)
+	defer cancel()
 	p := point{s.n.Keyspace().Snapshot(), s.n.store.End(), s.n.identity().History.ID(), s.n.store.Generation()}
-	return s.write(context.Background(), p, &attempt{fixed: make(chan struct{})})
+	return s.write(ctx, p, &attempt{fixed: make(chan struct{})})
 }
 
 func (s *snapshots) status() SnapshotStatus {

@@ -2,11 +2,15 @@ package replication_test
 
 import (
 	"context"
+	"io"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"rowfall/replication"
+	"rowfall/replication/identity"
 )
 
 // gated is start for a node whose snapshots wait: each sends on begun and goes
@@ -118,5 +122,129 @@ func TestSnapshotMemoryIsBounded(t *testing.T) {
 	}
 	if got := client(t, n.Addr()).ConfigGet(t.Context(), "snapshot-memory").Val()["snapshot-memory"]; got != "1048576" {
 		t.Errorf("CONFIG GET says %q", got)
+	}
+}
+
+// Those who come long after the first snapshot was begun, which is large, read it
+// as it grows, as if it had its size already, and cause no second one.
+func TestLateJoinersOfTheFirstSnapshot(t *testing.T) {
+	c := config(t)
+	c.Log.SegmentSize = 16 << 20
+	n, begun, gate := gated(t, c)
+	n.SetComplete(true)
+	big(t, n, 80)
+	join := func() *raw {
+		r := dialRaw(t, n.Addr())
+		ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
+		return r
+	}
+	replicas := []*raw{join()}
+	<-begun
+	big(t, n, 70) // more log than a small one would do for
+	replicas = append(replicas, join(), join())
+	gate <- struct{}{}
+	for _, r := range replicas {
+		go io.Copy(io.Discard, r.r) //nolint:errcheck // until the test ends it
+	}
+	eventually(t, "it is written", func() bool { return n.Status().Snapshot.Written == 1 && !n.Status().Snapshot.Running })
+	replicas = append(replicas, join())
+	if got := len(begun); got > 0 {
+		t.Errorf("%d snapshots more were begun for %d replicas", got, len(replicas))
+	}
+}
+
+// Whoever finds the growing snapshot too old waits for it, and takes it if at its
+// whole size it will do.
+func TestFinishedSnapshotIsTriedAgain(t *testing.T) {
+	c := config(t)
+	c.Log.SegmentSize = 16 << 20
+	n, begun, gate := gated(t, c)
+	n.SetComplete(true)
+	v := strings.Repeat("0123456789abcdef", 64<<10)
+	for i := range 80 { // a large collection, of which nothing is known before it is written
+		apply(t, n, unit("SADD", "set", v+strconv.Itoa(i)))
+	}
+	first := make(chan error, 1)
+	go func() {
+		_, err := n.Snapshot(context.Background())
+		first <- err
+	}()
+	<-begun
+	for range 70 {
+		apply(t, n, unit("SET", "k", v))
+	}
+	late := dialRaw(t, n.Addr())
+	for _, capa := range []string{"eof", "psync2", "rdb-listpack"} {
+		late.do("REPLCONF", "capa", capa)
+	}
+	late.send("PSYNC", "?", "-1")
+	if got := late.line(); got != "" {
+		t.Errorf("it is not told to wait but %q", got)
+	}
+	gate <- struct{}{}
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	if got := late.reply(); !strings.HasPrefix(got, "+FULLRESYNC ") || len(begun) > 0 {
+		t.Errorf("got %q; %d snapshots more were begun", got, len(begun))
+	}
+}
+
+// A snapshot that fails takes its file with it: on a full disk that would be what
+// keeps the log from growing, for ever.
+func TestFailedSnapshotLeavesNoFile(t *testing.T) {
+	c := config(t)
+	c.SnapshotMemory = 1 << 20
+	n, begun, gate := gated(t, c)
+	rewrite := func() { // 4 MiB
+		for i := range 64 {
+			apply(t, n, unit("SET", "k"+strconv.Itoa(i), strings.Repeat("x", 64<<10)))
+		}
+	}
+	rewrite()
+	done := make(chan error, 1)
+	go func() {
+		_, err := n.Snapshot(context.Background())
+		done <- err
+	}()
+	<-begun
+	rewrite()
+	gate <- struct{}{}
+	if err := <-done; err == nil {
+		t.Fatal("the snapshot did not fail")
+	}
+	if left, _ := filepath.Glob(filepath.Join(c.Dir, "snapshot*")); len(left) > 0 {
+		t.Errorf("it left %v", left)
+	}
+}
+
+// A clean stop writes no snapshot that was not due, and where one is, the
+// directory is marked clean before it is begun: a kill then loses nothing.
+func TestSnapshotAtTheStop(t *testing.T) {
+	for _, due := range []bool{false, true} {
+		c := config(t)
+		c.SnapshotEvery = 1 << 30
+		n, err := replication.Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var clean []bool
+		n.BeforeSnapshots(func() {
+			id, err := identity.Load(c.Dir)
+			clean = append(clean, err == nil && id.Clean)
+		})
+		done := make(chan error, 1)
+		go func() { done <- n.Run(context.Background()) }()
+		big(t, n, 66)
+		if due {
+			n.SnapshotEvery(1 << 20)
+		}
+		n.Close()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if due && !slices.Equal(clean, []bool{true}) || !due && len(clean) > 0 {
+			t.Errorf("due %v: when a snapshot began the directory was clean: %v", due, clean)
+		}
 	}
 }

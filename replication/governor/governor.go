@@ -25,8 +25,9 @@ type Governor struct {
 }
 
 type count struct {
-	times int
-	last  time.Time
+	times   int
+	running int       // of those, that have not ended
+	last    time.Time // when one began or ended
 }
 
 // New returns a governor of at most slots full resyncs at once (at least one)
@@ -36,22 +37,33 @@ func New(slots int, rate int64) *Governor {
 }
 
 // Delay counts a full resync that the replica at addr asks for and returns how
-// long it has to wait first.
+// long it has to wait first. Ended is to be called when it is over.
 func (g *Governor) Delay(addr string, now time.Time) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for a, c := range g.counts {
-		if now.Sub(c.last) > memory {
+		if c.running == 0 && now.Sub(c.last) > memory {
 			delete(g.counts, a)
 		}
 	}
 	c := g.counts[addr]
-	c.times, c.last = c.times+1, now
+	c.times, c.running, c.last = c.times+1, c.running+1, now
 	g.counts[addr] = c
 	if c.times <= free {
 		return 0
 	}
 	return min(time.Second<<min(c.times-free-1, 5), longest)
+}
+
+// Ended says that a full resync is over, however it went. From then on it counts
+// for a minute, so that one that takes longer than that and fails is known, too.
+func (g *Governor) Ended(addr string, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c, ok := g.counts[addr]; ok {
+		c.running, c.last = max(c.running-1, 0), now
+		g.counts[addr] = c
+	}
 }
 
 // Forgive forgets the full resyncs of a replica that came through one.

@@ -19,6 +19,7 @@ func TestDelayGrowsAndIsForgotten(t *testing.T) {
 			t.Errorf("the delay of resync %d is %v, want %v", i+1, got, want*time.Second)
 		}
 		now = now.Add(time.Second)
+		g.Ended("a", now)
 	}
 	if got := g.Delay("b", now); got != 0 {
 		t.Errorf("another replica waits %v", got)
@@ -31,6 +32,31 @@ func TestDelayGrowsAndIsForgotten(t *testing.T) {
 	}
 	g.Forgive("c")
 	if got := g.Delay("c", now); got != 0 {
+		t.Errorf("once it came through it waits %v", got)
+	}
+}
+
+// A load that takes longer than a minute and fails, again and again, is as bad as
+// one that fails at once.
+func TestLongFullSyncsAreCounted(t *testing.T) {
+	g := governor.New(1, 0)
+	now := start
+	for i, want := range []time.Duration{0, 0, 1, 2, 4} {
+		if got := g.Delay("a", now); got != want*time.Second {
+			t.Errorf("the delay of resync %d is %v, want %v", i+1, got, want*time.Second)
+		}
+		now = now.Add(10 * time.Minute)
+		g.Delay("other", now) // which forgets who is to be forgotten
+		g.Ended("a", now)
+		now = now.Add(time.Second)
+	}
+	now = now.Add(2 * time.Minute)
+	if got := g.Delay("a", now); got != 0 {
+		t.Errorf("two minutes after the last it waits %v", got)
+	}
+	g.Forgive("a")
+	g.Ended("a", now)
+	if got := g.Delay("a", now); got != 0 {
 		t.Errorf("once it came through it waits %v", got)
 	}
 }

@@ -84,7 +84,22 @@ func WriteFile(path string, write func(f *os.File) error) error {
 		os.Remove(tmp) //nolint:errcheck // the fault above is the one to tell
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return SyncDir(filepath.Dir(path))
+	if err := SyncDir(filepath.Dir(path)); err != nil {
+		return &unsyncedError{err}
+	}
+	return nil
+}
+
+// unsyncedError says that a file has its new contents, but perhaps not for long.
+type unsyncedError struct{ err error }
+
+func (e *unsyncedError) Error() string { return e.err.Error() }
+func (e *unsyncedError) Unwrap() error { return e.err }
+
+// IsFull says whether err is WriteFile's for a disk, or a quota on it, without
+// room: the file is what it was.
+func IsFull(err error) bool {
+	return !errors.As(err, new(*unsyncedError)) && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT))
 }
 
 // SyncDir makes the directory's entries durable.

@@ -186,8 +186,8 @@ func Open(dir string, c Config) (*Log, error) {
 		if err = l.adopt(f); err == nil {
 			err = l.Sync()
 		}
-	} else {
-		err = l.begin(f.last+1, start)
+	} else if err = l.begin(f.last+1, start); err == nil {
+		err = l.sweep()
 	}
 	return l.started(err)
 }
@@ -198,7 +198,10 @@ func Create(dir string, start Offset, c Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.started(l.begin(f.last+1, start))
+	if err = l.begin(f.last+1, start); err == nil {
+		err = l.sweep()
+	}
+	return l.started(err)
 }
 
 // prepare makes the directory and lists it.
@@ -259,7 +262,7 @@ func (l *Log) openMarker() error {
 	return nil
 }
 
-// begin makes a first segment durable, then drops every older generation.
+// begin makes a first segment durable. Every older generation is left to sweep.
 func (l *Log) begin(generation uint64, start Offset) error {
 	if start < 0 || start > maxStart {
 		return fmt.Errorf("begin log: offset %d is out of range", start)
@@ -279,22 +282,24 @@ func (l *Log) begin(generation uint64, start Offset) error {
 	if err := l.config.FS.SyncDir(l.dir); err != nil {
 		return fmt.Errorf("sync log folder: %w", err)
 	}
+	if err := l.openMarker(); err != nil {
+		return err
+	}
+	return l.writeMark(syncedMark{generation, start})
+}
+
+// sweep removes every generation but the present one.
+func (l *Log) sweep() error {
 	f, err := find(l.config.FS, l.dir)
 	if err != nil {
 		return err
 	}
 	for _, h := range f.headers {
-		if h.generation != generation {
+		if h.generation != l.Generation() {
 			f.stale = append(f.stale, f.path(h))
 		}
 	}
-	if err := f.removeStale(); err != nil {
-		return err
-	}
-	if err := l.openMarker(); err != nil {
-		return err
-	}
-	return l.writeMark(syncedMark{generation, start})
+	return f.removeStale()
 }
 
 // writeMark notes what is durable. Without room for that the mark before it, or none, is left, which claims less.
@@ -354,8 +359,18 @@ func (l *Log) Generation() uint64 {
 // Reset drops everything and begins anew at an offset. A crash leaves either the old log or the new one. Readers get ErrTrimmed;
 // Retain's offset becomes start. After an error of the offset or a *FullError the old log goes on; every other error is final, as with Append.
 func (l *Log) Reset(start Offset) error {
+	sweep, err := l.Restart(start)
+	if err != nil {
+		return err
+	}
+	return sweep()
+}
+
+// Restart is Reset for who does not want to wait for files to be removed: they stay until sweep, which is to be called before the
+// next Restart. Where the process ends before it, Open does it.
+func (l *Log) Restart(start Offset) (sweep func() error, err error) {
 	if start < 0 || start > maxStart {
-		return fmt.Errorf("reset log: offset %d is out of range", start)
+		return nil, fmt.Errorf("reset log: offset %d is out of range", start)
 	}
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
@@ -365,13 +380,13 @@ func (l *Log) Reset(start Offset) error {
 	old, generation, err := append(slices.Clone(l.rolled), l.file), l.generation, l.usableLocked()
 	l.mu.Unlock()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := l.begin(generation+1, start); err != nil {
 		if errors.As(err, new(*FullError)) {
-			return fmt.Errorf("reset log: %w", err)
+			return nil, fmt.Errorf("reset log: %w", err)
 		}
-		return l.fail(err)
+		return nil, l.fail(err)
 	}
 	l.mu.Lock()
 	l.window.reset(start)
@@ -380,7 +395,12 @@ func (l *Log) Reset(start Offset) error {
 	for _, f := range old {
 		_ = f.Close() // their bytes no longer matter
 	}
-	return nil
+	return func() error {
+		if err := l.sweep(); err != nil {
+			return l.fail(err)
+		}
+		return nil
+	}, nil
 }
 
 // usableLocked is why nothing may be written.

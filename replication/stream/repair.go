@@ -25,7 +25,9 @@ func Repair(dir string, from Offset, c Config) (*Log, error) {
 		}
 	} else {
 		f.result.Lost = true
-		err = l.begin(f.last+1, from)
+		if err = l.begin(f.last+1, from); err == nil {
+			err = l.sweep()
+		}
 	}
 	l.recovery = f.result
 	return l.started(err)
