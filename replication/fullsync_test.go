@@ -340,7 +340,7 @@ func TestLongLoadIsNotCut(t *testing.T) {
 	gone.Close()
 	r, _, _ := loading("7778")
 	defer every(c.Timeout/50, func() { r.Write([]byte("\n")) })() //nolint:errcheck // the test sees the end
-	big(t, n, 40) // more than sockets hold
+	big(t, n, 40)                                                 // more than sockets hold
 	if _, err := n.Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}

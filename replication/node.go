@@ -161,7 +161,7 @@ type state struct {
 	sync.Mutex
 	id       identity.State // as it is on disk
 	complete bool           // differs from id's while data were dropped for others
-	over     bool           // the clean mark is written: id changes no more
+	over     bool           // the clean mark is written, or what the file says is not known: it changes no more
 	advice   string         // what to do about a directory that seems lost; empty: it does not
 	changed  chan struct{}  // closed and replaced when role or term change
 }

@@ -386,7 +386,7 @@ func (r *replica) stream(ctx context.Context, from stream.Offset) error {
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
-	defer reader.Close() //nolint:errcheck // only read from
+	defer reader.Close()       //nolint:errcheck // only read from
 	var caughtUp stream.Offset // where the log ended when the replica came online
 	for {
 		b, err := reader.Next(ctx, sendAtOnce)
