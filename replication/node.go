@@ -9,7 +9,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -419,12 +418,6 @@ func (n *Node) applyLater(ctx context.Context, t Term, unit []byte, err error) (
 func isFull(err error) bool {
 	var full *stream.FullError
 	return errors.As(err, &full)
-}
-
-// noRoom says whether a file could not be written because the disk, or what of it
-// the user may fill, is full.
-func noRoom(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // SetComplete says whether the data are all there. Until they are, PSYNC is
