@@ -55,7 +55,7 @@ func elements(t testing.TB, reply string) (all []string) {
 // Every unit gives all keys of a group, and the members of two large
 // collections, the same version. No reader and no snapshot may see two.
 func TestReadersSeeWholeUnits(t *testing.T) {
-	const group, crowd = 8, 2000
+	const group, crowd = 8, 200
 	k := keyspace.New(keyspace.Options{})
 	version := func(n int) []byte {
 		u := resp.AppendCommand(nil, "MULTI")
@@ -80,7 +80,7 @@ func TestReadersSeeWholeUnits(t *testing.T) {
 	var done atomic.Bool
 	snapshots := make(chan *keyspace.Snapshot)
 	wg.Go(func() { readGroups(t, k, &done, group, 1) })
-	wg.Go(func() { readGroups(t, k, &done, group, 100) }) // more than are looked up under the lock
+	wg.Go(func() { readGroups(t, k, &done, group, 65) }) // more than are looked up under the lock
 	wg.Go(func() {
 		for s := range snapshots {
 			checkVersions(t, s, group)
@@ -96,7 +96,7 @@ func TestReadersSeeWholeUnits(t *testing.T) {
 			k.Each("big", func(string) {})
 		}
 	})
-	for n := range 1500 {
+	for n := range 400 {
 		if err := k.Stage(version(n), 1); err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func TestReadersSeeWholeUnits(t *testing.T) {
 			continue
 		}
 		k.Publish()
-		if n%50 == 0 {
+		if n%10 == 0 {
 			select {
 			case snapshots <- k.Snapshot():
 			default:

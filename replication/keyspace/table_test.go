@@ -57,13 +57,13 @@ func TestSplitDividesWhatIsExpected(t *testing.T) {
 		how           string
 	}{
 		{0, maxShardKeys, ""},
-		{0, 20_000, ""},
-		{0, 20_000, "discarded before"},
-		{0, 60_000, ""},
-		{1, 20_000, "held by a snapshot"},
-		{3_000, 20_000, ""},
-		{10_000, 20_000, "after FLUSHALL"},
-		{3_000, 60_000, "held by a snapshot"},
+		{0, 8_000, ""},
+		{0, 8_000, "discarded before"},
+		{0, 25_000, ""},
+		{1, 8_000, "held by a snapshot"},
+		{3_000, 8_000, ""},
+		{6_000, 8_000, "after FLUSHALL"},
+		{3_000, 25_000, "held by a snapshot"},
 	} {
 		t.Run(fmt.Sprintf("%d on %d %s", c.added, c.before, c.how), func(t *testing.T) {
 			k := New(Options{})
