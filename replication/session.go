@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"rowfall/replication/keyspace"
 	"rowfall/replication/resp"
 )
 
@@ -298,13 +297,18 @@ func (s *session) dispatch(ctx context.Context, args [][]byte) {
 		s.out = resp.AppendError(s.out, denied)
 		return
 	}
-	if why := s.n.refusal.Load(); why != nil && s.refused(c, known, name) {
+	why, queued := s.n.refusal.Load(), s.multi.open && (!known || !c.unqueued)
+	if (why != nil || queued) && s.faulty(name, args) {
+		s.multi.broken = s.multi.open
+		return
+	}
+	if why != nil && s.refused(c, known, name) {
 		s.multi.broken = s.multi.open
 		s.out = resp.AppendError(s.out, *why)
 		return
 	}
-	if s.multi.open && (!known || !c.unqueued) {
-		s.enqueue(name, args)
+	if queued {
+		s.enqueue(args)
 		return
 	}
 	s.execute(ctx, s.n.Keyspace(), name, args)
@@ -343,14 +347,11 @@ func (s *session) execute(ctx context.Context, keys reader, name []byte, args []
 		return
 	}
 	out, handled := keys.Execute(s.out, s.proto, args)
-	switch {
-	case handled:
+	if handled {
 		s.out = out
-	case s.n.Keyspace().IsWrite(name):
-		s.out = resp.AppendError(s.out, "READONLY You can't write against a read only replica.")
-	default:
-		s.unknown(args)
+		return
 	}
+	s.faulty(name, args) // it writes, or there is no such command
 }
 
 // attended runs a command that may block. Its context ends with the session, also
@@ -370,44 +371,51 @@ func (s *session) attended(ctx context.Context, run func(ctx context.Context)) {
 	_ = s.conn.SetReadDeadline(time.Time{})
 }
 
-// enqueue keeps a command for EXEC.
-func (s *session) enqueue(name []byte, args [][]byte) {
-	q := &s.multi
+// faulty answers a command that gets an error whatever the data are. As in Redis
+// that comes before LOADING and MASTERDOWN. What the owner's commands take is the
+// owner's matter.
+func (s *session) faulty(name []byte, args [][]byte) bool {
 	c, ours := commands[string(name)]
 	_, owners := s.n.c.Commands[string(name)]
 	keys := s.n.Keyspace()
+	read, takes := keys.IsRead(args)
+	write := false
+	if !read {
+		write, takes = keys.IsWrite(args)
+	}
+	switch {
+	case ours && !c.takes(len(args)), !ours && !owners && (read || write) && !takes:
+		s.wrongArgs(name)
+	case ours && c.noMulti && s.multi.open:
+		s.out = resp.AppendError(s.out, "ERR Command not allowed inside a transaction")
+	case ours || owners || read:
+		return false
+	case write:
+		s.out = resp.AppendError(s.out, "READONLY You can't write against a read only replica.")
+	default:
+		s.unknown(args)
+	}
+	return true
+}
+
+// enqueue keeps a command for EXEC.
+func (s *session) enqueue(args [][]byte) {
+	q := &s.multi
 	size := queuedCommand + queuedArg*len(args)
 	for _, a := range args {
 		size += len(a)
 	}
-	switch {
-	case ours && c.noMulti:
-		s.out = resp.AppendError(s.out, "ERR Command not allowed inside a transaction")
-	case ours && !c.takes(len(args)):
-		s.wrongArgs(name)
-	case keys.IsWrite(name):
-		s.out = resp.AppendError(s.out, "READONLY You can't write against a read only replica.")
-	case !ours && !owners && !isRead(keys, args[:1]):
-		s.unknown(args)
-	case q.bytes+size > maxQueued:
+	if q.bytes+size > maxQueued {
 		s.out = resp.AppendError(s.out, "ERR transaction is too large")
-	default:
-		kept := make([][]byte, len(args))
-		for i, a := range args {
-			kept[i] = slices.Clone(a)
-		}
-		q.args, q.bytes = append(q.args, kept), q.bytes+size
-		s.out = resp.AppendSimple(s.out, "QUEUED")
+		q.broken = true
 		return
 	}
-	q.broken = true
-}
-
-// isRead asks by executing the bare name, which answers the wrong number of
-// arguments at most.
-func isRead(keys *keyspace.Keyspace, name [][]byte) bool {
-	_, handled := keys.Execute(nil, 2, name)
-	return handled
+	kept := make([][]byte, len(args))
+	for i, a := range args {
+		kept[i] = slices.Clone(a)
+	}
+	q.args, q.bytes = append(q.args, kept), q.bytes+size
+	s.out = resp.AppendSimple(s.out, "QUEUED")
 }
 
 // note remembers the command for CLIENT LIST.

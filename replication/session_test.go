@@ -35,6 +35,7 @@ func TestConnectionCommands(t *testing.T) {
 		{{"DEL k", "-READONLY You can't write against a read only replica."}, {"set k v", "-READONLY You can't write against a read only replica."}},
 		{{"MULTI", "+OK"}, {"GET k", "+QUEUED"}, {"MULTI", "-ERR MULTI calls can not be nested"}, {"DISCARD", "+OK"}, {"EXEC", "-ERR EXEC without MULTI"}},
 		{{"MULTI", "+OK"}, {"NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with: "}, {"EXEC", "-EXECABORT Transaction discarded because of previous errors."}},
+		{{"SET k", "-ERR wrong number of arguments for 'set' command"}, {"MULTI", "+OK"}, {"GET", "-ERR wrong number of arguments for 'get' command"}, {"EXEC", "-EXECABORT Transaction discarded because of previous errors."}},
 		{{"MULTI", "+OK"}, {"SET k w", "-READONLY You can't write against a read only replica."}, {"EXEC", "-EXECABORT Transaction discarded because of previous errors."}},
 		{{"CONFIG SET maxclients 100", "+OK"}, {"CONFIG SET nosuch 1", "-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'"}, {"CONFIG REWRITE", "+OK"}},
 		{{"REPLICAOF x y", "-ERR Invalid master port"}, {"REPLICAOF no one", "+OK"}, {"SLAVEOF NO ONE", "+OK"}},

@@ -18,7 +18,9 @@ import (
 )
 
 // A replica that is told not to serve old data says MASTERDOWN without its
-// upstream; what an operator needs is answered all the same.
+// upstream; what an operator needs is answered all the same. What no data would
+// make right is told as it always is, in the order of Redis: all of that got
+// MASTERDOWN once.
 func TestStaleDataIsRefused(t *testing.T) {
 	a, stop := complete(t, config(t))
 	apply(t, a, unit("SET", "k", "v"))
@@ -38,6 +40,15 @@ func TestStaleDataIsRefused(t *testing.T) {
 		{"PING", down},
 		{"MULTI", "+OK"},
 		{"GET k", down},
+		{"EXEC", "-EXECABORT Transaction discarded because of previous errors."},
+		{"NOSUCH k", "-ERR unknown command 'NOSUCH', with args beginning with: 'k' "},
+		{"GET", "-ERR wrong number of arguments for 'get' command"},
+		{"WAIT 1", "-ERR wrong number of arguments for 'wait' command"},
+		{"SET k", "-ERR wrong number of arguments for 'set' command"},
+		{"SET k w", "-READONLY You can't write against a read only replica."},
+		{"GETEX k", "-READONLY You can't write against a read only replica."},
+		{"MULTI", "+OK"},
+		{"SET k w", "-READONLY You can't write against a read only replica."},
 		{"EXEC", "-EXECABORT Transaction discarded because of previous errors."},
 		{"SELECT 0", "+OK"},
 		{"CONFIG SET replica-serve-stale-data yes", "+OK"},

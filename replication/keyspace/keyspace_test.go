@@ -225,7 +225,7 @@ func TestIsWrite(t *testing.T) {
 		"set": true, "INCR": true, "LPUSH": true, "xadd": true, "flushall": true, "ExPire": true,
 		"get": false, "PING": false, "multi": false, "EXEC": false, "select": false, "": false, strings.Repeat("x", 99): false,
 	} {
-		if got := k.IsWrite([]byte(name)); got != want {
+		if got, _ := k.IsWrite([][]byte{[]byte(name)}); got != want {
 			t.Errorf("IsWrite(%s) = %v", name, got)
 		}
 	}

@@ -90,21 +90,33 @@ func init() {
 // was, if args is not a read command of the keyspace. What is appended shares
 // no memory with the keyspace.
 func (k *Keyspace) Execute(dst []byte, proto int, args [][]byte) (out []byte, handled bool) {
-	if len(args) == 0 {
-		return dst, false
-	}
-	r := readers[text(args[0])]
+	r := readCommand(args)
 	if r == nil {
-		var room [maxName]byte
-		if r = readers[string(upper(&room, args[0]))]; r == nil {
-			return dst, false
-		}
+		return dst, false
 	}
 	if !arityOK(r.arity, len(args)) {
 		return resp.AppendError(dst, arityError(args[0])), true
 	}
 	defer k.pin().unpin()
 	return r.run(k, dst, proto, args), true
+}
+
+// IsRead reports whether args are a read command of the keyspace, and whether it
+// takes so many arguments; Execute answers that they are too few or too many.
+func (k *Keyspace) IsRead(args [][]byte) (read, takes bool) {
+	r := readCommand(args)
+	return r != nil, r != nil && arityOK(r.arity, len(args))
+}
+
+func readCommand(args [][]byte) *reader {
+	if len(args) == 0 {
+		return nil
+	}
+	if r := readers[text(args[0])]; r != nil {
+		return r
+	}
+	var room [maxName]byte
+	return readers[string(upper(&room, args[0]))]
 }
 
 // fetch returns the value of a key that must be absent or of one kind; if it is

@@ -101,12 +101,18 @@ func writeCommand(name []byte) *writer {
 	return writers[string(upper(&room, name))]
 }
 
-// IsWrite reports whether the name, in any case, is a command of Redis that
-// writes keys, whether it can be staged or not. A client that sends one to a
-// node gets READONLY.
-func (k *Keyspace) IsWrite(name []byte) bool {
+// IsWrite reports whether args name, in any case, a command of Redis that writes
+// keys, whether it can be staged or not, and whether it takes so many arguments.
+// A client that sends one to a node gets READONLY. Of those that cannot be staged
+// it is not known what they take.
+func (k *Keyspace) IsWrite(args [][]byte) (write, takes bool) {
 	var room [maxName]byte
-	return writeNames[string(upper(&room, name))]
+	name := upper(&room, args[0])
+	if !writeNames[string(name)] {
+		return false, false
+	}
+	w := writers[string(name)]
+	return true, w == nil || arityOK(w.arity, len(args))
 }
 
 func arityOK(arity, n int) bool { return n == arity || arity < 0 && n >= -arity }
