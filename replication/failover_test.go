@@ -252,6 +252,109 @@ func TestFailoverRefused(t *testing.T) {
 	}
 }
 
+// By force the role goes, at the time-out, to a replica that lacks the newest
+// units: it goes on from where it is, and the old master, which has more, gives
+// that up by a full resync from it.
+func TestFailoverByForceLosesWhatTheTargetLacks(t *testing.T) {
+	a, _ := complete(t, config(t))
+	c := config(t)
+	d := &disk{}
+	c.Log.FS, c.ReplicaOf = d, a.Addr()
+	c.Log.Reserve, c.Log.SegmentSize = 64<<10, 256<<10
+	b, _ := start(t, c)
+	replicaOnline(t, a, b.Addr())
+	apply(t, a, unit("SET", "kept", "1"))
+	eventually(t, "it has that", func() bool { return b.Offset() == a.Offset() })
+	d.full.Store(true)
+	for i := range 40 {
+		apply(t, a, unit("SET", "k", strings.Repeat("x", 30<<10+i)))
+	}
+	apply(t, a, unit("SET", "lost", "1"))
+	eventually(t, "it lags", func() bool { return b.Status().Held != "" })
+	id, end, lacking := a.Status().ID, a.Offset(), b.Offset()
+	failoverTo(t, a.Addr(), b.Addr(), "FORCE", "TIMEOUT", "20")
+	eventually(t, "the role changed", func() bool {
+		role, _ := b.Role()
+		return role == replication.Master && a.Status().Failover == "no-failover"
+	})
+	st := b.Status()
+	if st.ID == id || st.PreviousID != id || st.PreviousTo != lacking || lacking >= end {
+		t.Errorf("it took over at %s of %s: %+v", lacking, end, st)
+	}
+	d.full.Store(false)
+	apply(t, b, unit("SET", "after", "1"))
+	equal(t, b.Addr(), a.Addr())
+	if role, _ := a.Role(); role != replication.Replica || a.Status().ID != st.ID {
+		t.Errorf("the old master: %+v", a.Status())
+	}
+	eventually(t, "offsets are equal", func() bool { return a.Offset() == b.Offset() })
+	_, kept := a.Keyspace().Get("kept")
+	_, lost := a.Keyspace().Get("lost")
+	if full := b.Status().FullSyncs; !kept || lost || full != 1 {
+		t.Errorf("kept %v, lost unit there %v, %d full resyncs", kept, lost, full)
+	}
+}
+
+// ABORT while the replica is asked: the node is the master again with all that it
+// had, under a new id, since the replica may have become one as well.
+func TestFailoverAbortedWhileAsking(t *testing.T) {
+	c := config(t)
+	n, stop := complete(t, c)
+	target, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer target.Close()
+	_, port, _ := net.SplitHostPort(target.Addr().String())
+	r := dialRaw(t, n.Addr())
+	r.do("REPLCONF", "listening-port", port)
+	r.send("PSYNC", n.Status().ID, "1")
+	r.line()
+	at := apply(t, n, unit("SET", "k", "1"))
+	eventually(t, "it is sent", func() bool { return n.Status().Replicas[0].Sent == at })
+	r.send("REPLCONF", "ACK", at.String())
+	replicaOnline(t, n, target.Addr().String())
+	id := n.Status().ID
+	_, term := n.Role()
+	failoverTo(t, n.Addr(), target.Addr().String())
+	conn, err := target.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	u := &raw{t, conn, newReader(conn)}
+	for range 3 {
+		u.command()
+		conn.Write([]byte("+OK\r\n")) //nolint:errcheck // the test sees what follows
+	}
+	if got := u.command(); got[0] != "PSYNC" || got[len(got)-1] != "FAILOVER" {
+		t.Fatalf("it is asked %q", got)
+	}
+	if role, _ := n.Role(); role != replication.Replica || n.Status().Failover != "failover-in-progress" {
+		t.Errorf("while it asks: %+v", n.Status())
+	}
+	client := dialRaw(t, n.Addr())
+	if got := client.do("FAILOVER", "ABORT"); got != "+OK" {
+		t.Errorf("ABORT gets %q", got)
+	}
+	if got := client.do("FAILOVER", "ABORT"); got != "-ERR No failover in progress." {
+		t.Errorf("a second one gets %q", got)
+	}
+	role, now := n.Role()
+	if st := n.Status(); role != replication.Master || now != term+2 || st.ID == id || st.PreviousID != id || st.PreviousTo != at || st.Failover != "no-failover" {
+		t.Errorf("it is %s in term %d: %+v", role, now, st)
+	}
+	if v, _ := n.Keyspace().Get("k"); string(v) != "1" {
+		t.Errorf("k is %q", v)
+	}
+	apply(t, n, unit("SET", "k", "2"))
+	stop()
+	n, _ = start(t, c) // it does not ask again
+	if role, again := n.Role(); role != replication.Master || again != now {
+		t.Errorf("after a restart it is %s in term %d", role, again)
+	}
+}
+
 // Both were restarted between the question and the answer. The target has no
 // upstream then, and takes over with the data that it kept.
 func TestFailoverToARestartedReplica(t *testing.T) {

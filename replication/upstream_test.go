@@ -213,6 +213,51 @@ func (w *waits) list() []int {
 	return append([]int(nil), w.ms...)
 }
 
+// An upstream that is years old: its offsets fit neither 32 bits nor a float's 53.
+// A replica below gets the same ones, by a full resync and by a partial one, and
+// so does the node itself after a restart.
+func TestLargeOffsets(t *testing.T) {
+	set := string(unit("SET", "k", "v"))
+	for _, at := range []int64{1<<31 - 5, 1<<53 + 1} {
+		end := at + int64(len(set))
+		next := fmt.Sprintf("%s %d", foreignID, end+1)
+		up := script(t, func(_ int, asked string) string {
+			if asked == next {
+				return "+CONTINUE\r\n"
+			}
+			return fullResync(at, set)
+		})
+		c := config(t)
+		c.ReplicaOf = up.addr
+		n, stop := start(t, c)
+		eventually(t, "it follows", func() bool { return n.Offset() == stream.Offset(end) })
+		below, _ := follow(t, n.Addr())
+		equal(t, n.Addr(), below.Addr())
+		online(t, below)
+		if st := below.Status(); below.Offset() != n.Offset() || st.ID != foreignID {
+			t.Errorf("below it is at %s under %s", below.Offset(), st.ID)
+		}
+		if got, want := field(client(t, n.Addr()), "replication", "master_repl_offset"), fmt.Sprint(end); got != want {
+			t.Errorf("INFO says %s, want %s", got, want)
+		}
+		r := dialRaw(t, n.Addr())
+		psync(r, foreignID, fmt.Sprint(at+1))
+		r.expect(set)
+		r.send("REPLCONF", "ACK", fmt.Sprint(end))
+		eventually(t, "it acknowledged", func() bool {
+			return slices.ContainsFunc(n.Status().Replicas, func(r replication.ReplicaStatus) bool {
+				return strings.HasSuffix(r.Addr, ":7777") && r.Acked == stream.Offset(end)
+			})
+		})
+		if st := n.Status(); st.FullSyncs != 1 || st.PartialSyncs != 1 {
+			t.Errorf("%d full and %d partial resyncs", st.FullSyncs, st.PartialSyncs)
+		}
+		stop()
+		start(t, c)
+		eventually(t, "it asks to go on", func() bool { return slices.Contains(up.psyncs(), next) })
+	}
+}
+
 // A silent upstream, at the handshake or in the middle of its stream, is left
 // after the time-out, and asked again from where we are.
 func TestSilentUpstream(t *testing.T) {
