@@ -7,3 +7,10 @@ func SetChunkBytes(n int) (restore func()) {
 	chunkBytes = n
 	return func() { chunkBytes = was }
 }
+
+// SetTouchedBytes does the same for the keys that are noted while a chunk is read.
+func SetTouchedBytes(n int) (restore func()) {
+	was := touchedBytes
+	touchedBytes = n
+	return func() { touchedBytes = was }
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -24,8 +25,9 @@ const (
 	loadLogEvery   = 10 * time.Second
 )
 
-// chunkBytes is what a chunk should hold in memory: its rows are chosen by the
-// size of the last one's, and it is cut short at twice this. A variable for tests.
+// chunkBytes is what the chunks that are read at once should hold in memory
+// together: the rows of one are chosen by the size of the last one's, and it is cut
+// short at twice its share. A variable for tests.
 var chunkBytes = 32 << 20
 
 // Reconciler reads tables again, a chunk at a time, while the stream goes on. Its
@@ -46,10 +48,13 @@ type Reconciler struct {
 	pending  []*chunk // read, waiting for the stream to pass their fence
 	waiting  []*mappedTable
 	active   int
+	again    int // chunks that had to be read again
+	pace     pace
 	logged   time.Time
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
+	alarm  *time.Timer // wakes the loop when the pace allows the next chunk
 }
 
 // chunk is a range of a table on its way from MySQL to the sink.
@@ -58,11 +63,15 @@ type chunk struct {
 	plan  *transform.Plan // the worker's own: plans are not shared
 	after [][]byte
 	limit int
+	asked int             // the limit that the pace was asked for
+	bytes int             // its share of chunkBytes
 	from  binlog.Position // F
 
-	touched map[string]struct{} // row keys that the stream changed since F
+	touched touched
 	key     []byte
 
+	// read says that the worker is done with the chunk: what follows is the loop's.
+	read   atomic.Bool
 	result query.ChunkResult
 	err    error
 	rows   []loadedRow
@@ -81,6 +90,7 @@ func newReconciler(l *loop) *Reconciler {
 		server:   l.conn.Server().UUID,
 		requests: make(chan *chunk, l.config.Source.Backfill.Parallel),
 		results:  make(chan *chunk, l.config.Source.Backfill.Parallel),
+		pace:     pace{perSecond: l.config.Source.Backfill.RowsPerSecond},
 		logged:   time.Now(),
 	}
 	for _, name := range l.tables.names() {
@@ -97,6 +107,9 @@ func (r *Reconciler) Close() {
 		return
 	}
 	r.cancel()
+	if r.alarm != nil {
+		r.alarm.Stop() // a wake that is under way finds a closed stream at worst
+	}
 	r.done.Wait()
 	r.cancel = nil
 }
@@ -123,7 +136,7 @@ func (r *Reconciler) work(ctx context.Context, wake func()) {
 		}
 		conn, c.err = r.read(ctx, conn, c)
 		r.meter.loaded.Add(int64(c.result.Rows))
-		r.throttle(ctx, c.result.Rows)
+		c.read.Store(true)
 		r.results <- c // never blocks: one place per worker
 		wake()
 	}
@@ -139,7 +152,7 @@ func (r *Reconciler) read(ctx context.Context, conn *mysql.Conn, c *chunk) (*mys
 				return nil, fmt.Errorf("connect to read rows: %w", err)
 			}
 		}
-		err = c.read(ctx, conn, r.server)
+		err = c.fill(ctx, conn, r.server)
 		if !errors.Is(err, errChunkFull) {
 			return conn, err
 		}
@@ -158,51 +171,44 @@ func closeConn(c *mysql.Conn) {
 	}
 }
 
-// throttle keeps to rows_per_second, shared by the workers.
-func (r *Reconciler) throttle(ctx context.Context, rows int) {
-	limit := r.config.Source.Backfill.RowsPerSecond
-	if limit == 0 || rows == 0 {
-		return
-	}
-	wait := time.Duration(rows) * time.Second * time.Duration(r.config.Source.Backfill.Parallel) / time.Duration(limit)
-	select {
-	case <-ctx.Done():
-	case <-time.After(wait):
-	}
-}
-
 // errChunkFull ends the reading of a chunk whose rows are too large for memory.
 var errChunkFull = errors.New("chunk is full")
 
-// read fills the chunk by one bracketed SELECT.
-func (c *chunk) read(ctx context.Context, conn *mysql.Conn, server string) error {
+// fill reads the chunk by one bracketed SELECT.
+func (c *chunk) fill(ctx context.Context, conn *mysql.Conn, server string) error {
 	var err error
 	request := query.ChunkRequest{Table: c.table.schema, After: c.after, Limit: c.limit, Server: server}
-	c.result, err = query.Read(ctx, conn, request, c.from, func(row *binlog.Row) error {
-		if len(c.rows) > 0 && len(c.unit.Bytes)+len(c.keys) > 2*chunkBytes {
-			return errChunkFull
-		}
-		var err error
-		if c.keys, err = c.plan.AppendRowKey(c.keys, row); err != nil {
-			return &StopError{err}
-		}
-		before := c.unit.Commands
-		change := binlog.Change{Table: c.table.schema, Op: binlog.Insert, After: row}
-		if err = c.plan.Append(&c.unit, &change, transform.Whole); err != nil {
-			return &StopError{err}
-		}
-		c.rows = append(c.rows, loadedRow{len(c.keys), len(c.unit.Bytes), c.unit.Commands - before})
-		return nil
-	})
+	c.result, err = query.Read(ctx, conn, request, c.from, c.add)
 	if err != nil {
 		return fmt.Errorf("read rows of %s: %w", c.table.schema.FullName(), err)
 	}
 	return nil
 }
 
+// add takes a row over, unless the chunk is full.
+func (c *chunk) add(row *binlog.Row) error {
+	if len(c.rows) > 0 && len(c.unit.Bytes)+len(c.keys) > 2*c.bytes {
+		return errChunkFull
+	}
+	var err error
+	if c.keys, err = c.plan.AppendRowKey(c.keys, row); err != nil {
+		return &StopError{err}
+	}
+	before := c.unit.Commands
+	change := binlog.Change{Table: c.table.schema, Op: binlog.Insert, After: row}
+	if err = c.plan.Append(&c.unit, &change, transform.Whole); err != nil {
+		return &StopError{err}
+	}
+	c.rows = append(c.rows, loadedRow{len(c.keys), len(c.unit.Bytes), c.unit.Commands - before})
+	return nil
+}
+
 // touch notes the rows of a change, so that the chunk does not bring them back
 // as they were. The table's own plan is the loop's to use, the chunk's is not.
 func (c *chunk) touch(change *binlog.Change) error {
+	if c.touched.lost {
+		return nil
+	}
 	plan := c.table.plan
 	for _, row := range [...]*binlog.Row{change.Before, change.After} {
 		if row == nil {
@@ -213,9 +219,28 @@ func (c *chunk) touch(change *binlog.Change) error {
 			return err
 		}
 		c.key = key
-		c.touched[string(key)] = struct{}{}
+		c.touched.note(key)
+	}
+	if c.touched.size <= touchedBytes {
+		return nil
+	}
+	if c.read.Load() {
+		c.touched.narrow(c.eachKey)
+	} else {
+		c.touched.lose()
 	}
 	return nil
+}
+
+// eachKey calls yield with the keys of the rows.
+func (c *chunk) eachKey(yield func(key []byte) bool) {
+	from := 0
+	for _, row := range c.rows {
+		if !yield(c.keys[from:row.keyEnd]) {
+			return
+		}
+		from = row.keyEnd
+	}
 }
 
 // step is called between transactions. It reports whether every table is done.
@@ -229,6 +254,7 @@ func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
 			if c.err != nil {
 				return false, c.err
 			}
+			r.pace.giveBack(c.asked - c.result.Rows)
 			r.pending = append(r.pending, c)
 			continue
 		default:
@@ -237,6 +263,12 @@ func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
 	}
 	keep := r.pending[:0]
 	for _, c := range r.pending {
+		if c.touched.lost {
+			// With fewer rows the SELECT is shorter: some size gets through.
+			r.again++
+			r.release(c.table, max(1, len(c.rows)/2))
+			continue
+		}
 		// The stream's live position, not the data's: it moves past what is not
 		// a transaction, and the fence may lie there.
 		if l.stream.Position().CompareFile(c.result.Fence) < 0 {
@@ -248,38 +280,60 @@ func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
 		}
 	}
 	r.pending = keep
-	r.ask(l)
+	if wait := r.ask(l.stream.Position(), time.Now()); wait > 0 {
+		if r.alarm == nil {
+			r.alarm = time.AfterFunc(wait, l.stream.Wake)
+		}
+		r.alarm.Reset(wait)
+	}
 	r.report()
 	return len(r.waiting) == 0 && r.active == 0, nil
 }
 
-// ask starts as many chunks as there are workers free.
-func (r *Reconciler) ask(l *loop) {
-	for r.active < r.config.Source.Backfill.Parallel && len(r.waiting) > 0 {
+// ask starts as many chunks as there are workers free, from where the stream is
+// at. What the pace does not allow yet is not begun, so that no chunk gathers
+// touched rows while it waits; ask returns how long that is.
+func (r *Reconciler) ask(at *binlog.Position, now time.Time) time.Duration {
+	b := r.config.Source.Backfill
+	for r.active < b.Parallel && len(r.waiting) > 0 {
+		if wait := r.pace.wait(now); wait > 0 {
+			return wait
+		}
 		t := r.waiting[0]
-		limit := min(firstChunkRows, r.config.Source.Backfill.ChunkRows)
+		limit := min(firstChunkRows, b.ChunkRows)
 		if t.nextRows > 0 {
 			limit = t.nextRows
 		}
+		r.pace.take(now, limit)
 		c := &chunk{
-			table: t, plan: t.plan.Clone(), after: t.backfill.After, limit: limit,
-			from:    l.stream.Position().Clone(),
-			touched: make(map[string]struct{}),
+			table: t, plan: t.plan.Clone(), after: t.backfill.After, limit: limit, asked: limit,
+			bytes: chunkBytes / b.Parallel, from: at.Clone(),
 		}
 		t.chunk = c
 		r.waiting = r.waiting[1:]
 		r.active++
 		r.requests <- c // never blocks: one place per worker
 	}
+	return 0
 }
 
-// next returns how many rows the chunk after this one may have.
+// release ends a table's chunk; rows is how many its next one may have.
+func (r *Reconciler) release(t *mappedTable, rows int) {
+	r.active--
+	t.chunk, t.nextRows = nil, rows
+	if !t.backfill.Done {
+		r.waiting = append(r.waiting, t)
+	}
+}
+
+// next returns how many rows the chunk after this one may have: no more than twice
+// as many, since there may be a reason why these were few.
 func (c *chunk) next(most int) int {
 	if len(c.rows) == 0 {
 		return min(firstChunkRows, most)
 	}
 	size := (len(c.unit.Bytes)+len(c.keys))/len(c.rows) + 1
-	return max(1, min(most, chunkBytes/size))
+	return max(1, min(most, c.bytes/size, 2*c.limit))
 }
 
 // write puts the untouched rows of a chunk into units, the last of which carries
@@ -292,8 +346,7 @@ func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
 	}
 	from, key, inUnit := 0, 0, 0
 	for _, row := range c.rows {
-		_, dropped := c.touched[string(c.keys[key:row.keyEnd])]
-		if !dropped {
+		if !c.touched.has(c.keys[key:row.keyEnd]) {
 			l.unit.Commands.Bytes = append(l.unit.Commands.Bytes, c.unit.Bytes[from:row.commandsEnd]...)
 			l.unit.Commands.Commands += row.commands
 			inUnit++
@@ -316,13 +369,10 @@ func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
 	if err := l.apply(ctx); err != nil {
 		return err
 	}
-	r.active--
-	t.chunk, t.nextRows = nil, c.next(r.config.Source.Backfill.ChunkRows)
+	r.release(t, c.next(r.config.Source.Backfill.ChunkRows))
 	if t.backfill.Done {
 		r.log.Info().Str("table", t.schema.FullName()).Int64("rows", t.backfill.Rows).Msg("table loaded")
-		return nil
 	}
-	r.waiting = append(r.waiting, t)
 	return nil
 }
 
@@ -331,5 +381,5 @@ func (r *Reconciler) report() {
 		return
 	}
 	r.logged = time.Now()
-	r.log.Info().Int64("rows", r.meter.loaded.Load()).Int("tables_left", len(r.waiting)+r.active).Msg("loading tables")
+	r.log.Info().Int64("rows", r.meter.loaded.Load()).Int("tables_left", len(r.waiting)+r.active).Int("chunks_read_again", r.again).Msg("loading tables")
 }

@@ -80,6 +80,23 @@ func (d *database) exec(statements ...string) {
 	}
 }
 
+// waitForLock waits until a statement waits for LOCK TABLES.
+func (d *database) waitForLock() {
+	d.t.Helper()
+	waitFor(d.t, "a SELECT waits for the lock", func() bool {
+		list, err := d.conn.Query(d.t.Context(), "SHOW PROCESSLIST")
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		for i := range list.Rows {
+			if list.Text(i, "State") == "Waiting for table metadata lock" {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 func (d *database) end() binlog.Position {
 	d.t.Helper()
 	p, err := query.End(d.t.Context(), d.conn)

@@ -1,0 +1,140 @@
+package pipelines
+
+import (
+	"errors"
+	"strconv"
+	"testing"
+	"time"
+
+	"rowfall/binlog"
+	"rowfall/transform"
+)
+
+func numbered(t *testing.T) *mappedTable {
+	t.Helper()
+	table := &binlog.Table{Database: "db", Name: "t", Primary: []int{0}, Columns: []binlog.Column{{Name: "id", SQLType: "int", Type: binlog.TypeInt}}}
+	plan, err := transform.Compile(&transform.Mapping{Tables: []transform.TableRule{{Pattern: "db.t"}}}, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &mappedTable{schema: table, plan: plan}
+}
+
+// row is the row with that id.
+func (t *mappedTable) row(id int) *binlog.Row {
+	r := new(binlog.Row)
+	r.SetText(binlog.NewTextLayout(t.schema), [][]byte{[]byte(strconv.Itoa(id))})
+	return r
+}
+
+// chunkOf is a chunk whose rows are 1 to n.
+func chunkOf(t *testing.T, table *mappedTable, n int) *chunk {
+	t.Helper()
+	c := &chunk{table: table, plan: table.plan.Clone(), limit: n, bytes: chunkBytes}
+	for id := 1; id <= n; id++ {
+		if err := c.add(table.row(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+func (c *chunk) kept() int {
+	n := 0
+	for key := range c.eachKey {
+		if !c.touched.has(key) {
+			n++
+		}
+	}
+	return n
+}
+
+// One statement may change every row of a table while a chunk is read. Each of its
+// keys was kept; now a chunk that is read already keeps only those of its rows, and
+// one that is not gives up.
+func TestTouchedIsBounded(t *testing.T) {
+	const changed = 1000
+	defer SetTouchedBytes(64 * touchedCost)()
+	for _, read := range []bool{false, true} {
+		c := chunkOf(t, numbered(t), 10)
+		c.read.Store(read)
+		for n := range changed {
+			// The first is a row of the chunk, the others lie behind it.
+			row := c.table.row(5 + 100*n)
+			if err := c.touch(&binlog.Change{Op: binlog.Update, Before: row, After: row}); err != nil {
+				t.Fatal(err)
+			}
+			if held := len(c.touched.noted) + len(c.touched.left); held > 64 {
+				t.Fatalf("after %d changes %d keys are held", n+1, held)
+			}
+		}
+		if err := c.touch(&binlog.Change{Op: binlog.Update, Before: c.table.row(1), After: c.table.row(10)}); err != nil {
+			t.Fatal(err)
+		}
+		if c.touched.lost == read {
+			t.Errorf("read %v: lost is %v", read, c.touched.lost)
+		}
+		if n := c.kept(); read && n != 7 {
+			t.Errorf("%d rows of 10 count as unchanged, want 7", n)
+		}
+	}
+}
+
+// Each worker could fill what was meant for all.
+func TestChunksShareMemory(t *testing.T) {
+	defer SetChunkBytes(8000)()
+	r := &Reconciler{config: &Config{}, requests: make(chan *chunk, 8)}
+	r.config.Source.Backfill = BackfillConfig{ChunkRows: 1000, Parallel: 8}
+	for range 8 {
+		r.waiting = append(r.waiting, numbered(t))
+	}
+	r.ask(new(binlog.Position), time.Time{})
+	total := 0
+	for range 8 {
+		c := <-r.requests
+		var err error
+		for id := 1; err == nil; id++ {
+			err = c.add(c.table.row(id))
+		}
+		if !errors.Is(err, errChunkFull) {
+			t.Fatal(err)
+		}
+		total += len(c.unit.Bytes) + len(c.keys)
+	}
+	if total > 2*8000+8*100 {
+		t.Errorf("8 chunks hold %d bytes, want about 16000", total)
+	}
+}
+
+// The worker of the last table waited for those that had nothing to do, so that
+// rows_per_second was parted by `parallel`. Time here is what ask says it wants.
+func TestRowsPerSecond(t *testing.T) {
+	for _, tables := range []int{1, 2, 3} {
+		r := &Reconciler{config: &Config{}, requests: make(chan *chunk, 4), pace: pace{perSecond: 1000}}
+		r.config.Source.Backfill = BackfillConfig{ChunkRows: 100, Parallel: 4, RowsPerSecond: 1000}
+		for range tables {
+			r.waiting = append(r.waiting, numbered(t))
+		}
+		begin := time.Unix(0, 0)
+		now, rows, chunks := begin, 0, 0
+		for now.Sub(begin) < time.Minute {
+			wait := r.ask(new(binlog.Position), now)
+			if n := len(r.requests); n > 1 {
+				t.Fatalf("%d chunks are read at once, and the limit allows one", n)
+			}
+			if len(r.requests) > 0 {
+				// Every other chunk has half of the rows it may have.
+				c := <-r.requests
+				n := c.limit >> (chunks % 2)
+				rows, chunks = rows+n, chunks+1
+				r.pace.giveBack(c.asked - n)
+				r.release(c.table, 100)
+				continue
+			}
+			now = now.Add(wait)
+		}
+		if rows < 59_900 || rows > 60_200 {
+			t.Errorf("%d tables: %d rows were read in a minute, want 60000", tables, rows)
+		}
+	}
+}
