@@ -195,7 +195,7 @@ func (m *memory) Apply(_ context.Context, u *sink.Unit) error {
 		}
 	}
 	m.mu.Lock()
-	err := m.keys.Stage(m.encoder.Encode(nil, u), 0)
+	err := m.keys.Stage(m.encoder.Encode(nil, u))
 	if err == nil {
 		m.keys.Publish()
 		p := u.Progress
@@ -220,7 +220,7 @@ func (m *memory) set(t *testing.T, command []byte) {
 	t.Helper()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.keys.Stage(command, 0); err != nil {
+	if err := m.keys.Stage(command); err != nil {
 		t.Fatal(err)
 	}
 	m.keys.Publish()

@@ -210,7 +210,7 @@ func (a *appender) apply(t Term, unit []byte) (stream.Offset, error) {
 	if err := a.expireBefore(unit, now); err != nil {
 		return 0, err
 	}
-	if err := a.keys.Stage(unit, now); err != nil {
+	if err := a.keys.Stage(unit); err != nil {
 		return 0, fmt.Errorf("apply unit: %w", err)
 	}
 	if err := a.append(stream.Unit, unit); err != nil {
@@ -240,7 +240,7 @@ const (
 func (a *appender) expire(now int64) error {
 	due := a.keys.Expired(now, expireAtOnce)
 	a.moreDue = len(due) == expireAtOnce
-	return a.remove(due, now)
+	return a.remove(due)
 }
 
 // expireBefore deletes what must be gone before a unit: what is due, and of what
@@ -263,11 +263,11 @@ func (a *appender) expireBefore(unit []byte, now int64) error {
 			}
 		}
 	}
-	return a.remove(named, now)
+	return a.remove(named)
 }
 
 // remove deletes keys that are due.
-func (a *appender) remove(due [][]byte, now int64) error {
+func (a *appender) remove(due [][]byte) error {
 	if len(due) == 0 {
 		return nil
 	}
@@ -277,7 +277,7 @@ func (a *appender) remove(due [][]byte, now int64) error {
 		b = resp.AppendBulk(b, key)
 	}
 	a.scratch = b
-	if err := a.keys.Stage(b, now); err != nil {
+	if err := a.keys.Stage(b); err != nil {
 		return a.fail(fmt.Errorf("expire keys: %w", err))
 	}
 	if err := a.append(stream.Expiry, b); err != nil {
@@ -468,7 +468,7 @@ func group(b *upstream.Batch) (n int, k stream.Kind) {
 func (a *appender) followGroup(k stream.Kind, payload []byte) error {
 	staged := k == stream.Unit || k == stream.Select
 	if staged {
-		if err := a.keys.Stage(payload, a.n.c.Now()); err != nil {
+		if err := a.keys.Stage(payload); err != nil {
 			return &badCommandError{a.store.End(), err}
 		}
 	}

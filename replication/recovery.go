@@ -186,7 +186,7 @@ func (n *Node) replay(keys *keyspace.Keyspace, at stream.Offset) error {
 		if r.Kind != stream.Unit && r.Kind != stream.Expiry {
 			return nil
 		}
-		if err := keys.Stage(r.Payload, n.c.Now()); err != nil {
+		if err := keys.Stage(r.Payload); err != nil {
 			return fmt.Errorf("the %s at offset %d cannot be applied: %w", r.Kind, r.Start, err)
 		}
 		keys.Publish()

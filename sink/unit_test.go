@@ -54,7 +54,7 @@ func TestEncoderLeavesWholePosition(t *testing.T) {
 			// written again, and none of them lost.
 			e.Forget()
 		}
-		if err := ks.Stage(e.Encode(nil, &u), 0); err != nil {
+		if err := ks.Stage(e.Encode(nil, &u)); err != nil {
 			t.Fatal(err)
 		}
 		ks.Publish()

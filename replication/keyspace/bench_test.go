@@ -25,7 +25,7 @@ func units(n, versions int) [][]byte {
 }
 
 func mustApply(b testing.TB, k *keyspace.Keyspace, unit []byte) {
-	if err := k.Stage(unit, 1); err != nil {
+	if err := k.Stage(unit); err != nil {
 		b.Fatal(err)
 	}
 	k.Publish()

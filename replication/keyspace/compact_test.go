@@ -66,7 +66,7 @@ func TestCompaction(t *testing.T) {
 		default:
 			u = versioned(versioned(nil, id, n-1), id, n)
 		}
-		if err := k.Stage(u, 1); err != nil {
+		if err := k.Stage(u); err != nil {
 			t.Fatal(err)
 		}
 		if n%11 == 0 {
@@ -161,7 +161,7 @@ func TestArenaFull(t *testing.T) {
 	for ; ; n++ {
 		u := resp.AppendCommand(nil, "SET", key(0), fmt.Sprint(n))
 		u = resp.AppendCommand(u, "SET", key(n), fmt.Sprint(n))
-		if err = k.Stage(u, 1); err != nil {
+		if err = k.Stage(u); err != nil {
 			break
 		}
 		k.Publish()

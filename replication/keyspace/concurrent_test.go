@@ -97,7 +97,7 @@ func TestReadersSeeWholeUnits(t *testing.T) {
 		}
 	})
 	for n := range 400 {
-		if err := k.Stage(version(n), 1); err != nil {
+		if err := k.Stage(version(n)); err != nil {
 			t.Fatal(err)
 		}
 		if n%7 == 0 {

@@ -6,9 +6,9 @@
 //
 // One goroutine, the node's appender, changes a keyspace:
 //
-//	if err := k.Stage(unit, now); err != nil { ... }   // nothing has happened
+//	if err := k.Stage(unit); err != nil { ... }   // nothing has happened
 //	write unit to the log
-//	k.Publish()                                        // all of it is visible at once
+//	k.Publish()                                   // all of it is visible at once
 //
 // Stage parses and executes the unit against what is stored plus what the unit
 // itself did before, into an overlay that nobody else sees. Publish flips the

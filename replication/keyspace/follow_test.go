@@ -86,7 +86,7 @@ func (f *replica) until(mark string) {
 		if multi {
 			continue
 		}
-		if err := f.k.Stage(unit, 1); err != nil {
+		if err := f.k.Stage(unit); err != nil {
 			f.t.Fatalf("%v\nafter\n%s", err, strings.Join(f.last, "\n"))
 		}
 		f.k.Publish()

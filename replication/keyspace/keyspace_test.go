@@ -65,7 +65,7 @@ func TestStageRefuses(t *testing.T) {
 	} {
 		k := keyspace.New(keyspace.Options{})
 		mustApply(t, k, unit("SET s text"))
-		err := k.Stage(append(unit("SET before 1"), c.unit...), 1)
+		err := k.Stage(append(unit("SET before 1"), c.unit...))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %v, want %s", c.unit, err, c.want)
 		}
@@ -78,13 +78,13 @@ func TestStageRefuses(t *testing.T) {
 
 func TestStageOnce(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
-	if err := k.Stage(unit("SET a 1"), 1); err != nil {
+	if err := k.Stage(unit("SET a 1")); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := k.Get("a"); ok {
 		t.Fatal("a staged key is visible")
 	}
-	if err := k.Stage(unit("SET b 1"), 1); err == nil {
+	if err := k.Stage(unit("SET b 1")); err == nil {
 		t.Fatal("two units were staged")
 	}
 	k.Publish()
@@ -153,7 +153,7 @@ func TestFlushInsideUnit(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
 	mustApply(t, k, unit("SET a 1 PXAT 5", "SET b 1"))
 	before := k.Snapshot()
-	if err := k.Stage(unit("MULTI", "SET c 1", "FLUSHALL", "SET b 2", "EXEC"), 1); err != nil {
+	if err := k.Stage(unit("MULTI", "SET c 1", "FLUSHALL", "SET b 2", "EXEC")); err != nil {
 		t.Fatal(err)
 	}
 	k.Discard()
@@ -247,12 +247,12 @@ func FuzzStage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		k, other := keyspace.New(keyspace.Options{}), keyspace.New(keyspace.Options{})
-		if k.Stage(first, 1) != nil {
+		if k.Stage(first) != nil {
 			return
 		}
 		k.Publish()
 		mustApply(t, other, first)
-		if k.Stage(second, 1) == nil {
+		if k.Stage(second) == nil {
 			k.Discard()
 		}
 		if a, b := dump(t, k), dump(t, other); a != b {

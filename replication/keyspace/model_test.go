@@ -386,7 +386,7 @@ func TestModel(t *testing.T) {
 			for range 400 {
 				before := l.m.clone()
 				unit, refused := randomUnit(l)
-				err := k.Stage(unit, 1)
+				err := k.Stage(unit)
 				switch {
 				case refused != (err != nil):
 					t.Fatalf("Stage() = %v, want an error: %v", err, refused)

@@ -252,7 +252,7 @@ func compareLife(t *testing.T, l *life, c2, c3 *connection) {
 			t.Fatal(err)
 		}
 		reply := c2.call(texts(args)...)
-		if err := k.Stage(unit, 1); (err != nil) != (reply[0] == '-') {
+		if err := k.Stage(unit); (err != nil) != (reply[0] == '-') {
 			t.Fatalf("%.200q: %q, the server: %q", args, err, reply)
 		} else if err != nil && !strings.HasSuffix(err.Error(), strings.TrimSpace(reply[1:])) {
 			t.Fatalf("%.200q: %q, the server: %q", args, err, reply)

@@ -232,20 +232,20 @@ func (k *Keyspace) save(t *target) {
 // before Publish. Any error means that the unit was refused as a whole, and that
 // nothing is staged. A unit that is staged already is an error, too, and stays.
 // The bytes are not retained.
-func (k *Keyspace) Stage(unit []byte, now int64) error {
+func (k *Keyspace) Stage(unit []byte) error {
 	if k.stage.active {
 		return errors.New("stage unit: another unit is staged")
 	}
 	k.stage.active = true
 	k.stage.edit.Epoch++
-	if err := k.execute(unit, now); err != nil {
+	if err := k.execute(unit); err != nil {
 		k.drop()
 		return err
 	}
 	return nil
 }
 
-func (k *Keyspace) execute(unit []byte, now int64) error {
+func (k *Keyspace) execute(unit []byte) error {
 	multi := false
 	for pos, number := 0, 1; pos < len(unit); number++ {
 		args, n, err := resp.ParseCommand(unit[pos:], k.stage.args)
@@ -267,7 +267,7 @@ func (k *Keyspace) execute(unit []byte, now int64) error {
 				multi = opens
 			}
 		case c.run != nil:
-			if err = c.run(k, args, now); err == nil {
+			if err = c.run(k, args); err == nil {
 				err = k.stage.fault
 			}
 		}

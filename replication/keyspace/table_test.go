@@ -17,7 +17,7 @@ func sets(from, to int) (unit []byte) {
 
 func (k *Keyspace) mustStage(t *testing.T, unit []byte) {
 	t.Helper()
-	if err := k.Stage(unit, 1); err != nil {
+	if err := k.Stage(unit); err != nil {
 		t.Fatal(err)
 	}
 }

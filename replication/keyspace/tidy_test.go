@@ -29,7 +29,7 @@ func TestDiscardKeepsNothing(t *testing.T) {
 			k.Publish()
 			before := k.arena.Stats()
 			for n := range 3 {
-				if err := k.Stage(unit, 1); (err != nil) != (name == "refused") {
+				if err := k.Stage(unit); (err != nil) != (name == "refused") {
 					t.Fatal(err)
 				}
 				k.Discard()

@@ -14,7 +14,7 @@ import (
 type writer struct {
 	arity int // of the command with its name; negative: at least that many
 	multi int // 1 opens, -1 closes an atomic group
-	run   func(k *Keyspace, args [][]byte, now int64) error
+	run   func(k *Keyspace, args [][]byte) error
 }
 
 // writers are the commands that can be staged, as servers send them to their
@@ -151,7 +151,7 @@ func (k *Keyspace) typed(key []byte, kind Kind) (target, error) {
 	return t, nil
 }
 
-func (k *Keyspace) hset(args [][]byte, _ int64) error {
+func (k *Keyspace) hset(args [][]byte) error {
 	if len(args)%2 != 0 {
 		return errors.New(arityError(args[0]))
 	}
@@ -164,7 +164,7 @@ func (k *Keyspace) hset(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) hdel(args [][]byte, _ int64) error {
+func (k *Keyspace) hdel(args [][]byte) error {
 	t, err := k.typed(args[1], Hash)
 	if err != nil || t.rec == "" {
 		return err
@@ -186,7 +186,7 @@ func (k *Keyspace) shrunk(t *target, removed int) {
 	}
 }
 
-func (k *Keyspace) sadd(args [][]byte, _ int64) error {
+func (k *Keyspace) sadd(args [][]byte) error {
 	t, err := k.typed(args[1], Set)
 	if err != nil {
 		return err
@@ -197,9 +197,9 @@ func (k *Keyspace) sadd(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) srem(args [][]byte, _ int64) error { return k.removeMembers(args, Set) }
+func (k *Keyspace) srem(args [][]byte) error { return k.removeMembers(args, Set) }
 
-func (k *Keyspace) zrem(args [][]byte, _ int64) error { return k.removeMembers(args, SortedSet) }
+func (k *Keyspace) zrem(args [][]byte) error { return k.removeMembers(args, SortedSet) }
 
 func (k *Keyspace) removeMembers(args [][]byte, kind Kind) error {
 	t, err := k.typed(args[1], kind)
@@ -211,7 +211,7 @@ func (k *Keyspace) removeMembers(args [][]byte, kind Kind) error {
 	return nil
 }
 
-func (k *Keyspace) del(args [][]byte, _ int64) error {
+func (k *Keyspace) del(args [][]byte) error {
 	for _, key := range args[1:] {
 		if t := k.target(key); t.rec != "" {
 			k.remove(&t)
@@ -220,9 +220,9 @@ func (k *Keyspace) del(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) pexpireat(args [][]byte, _ int64) error { return k.expire(args, 1) }
+func (k *Keyspace) pexpireat(args [][]byte) error { return k.expire(args, 1) }
 
-func (k *Keyspace) expireat(args [][]byte, _ int64) error { return k.expire(args, 1000) }
+func (k *Keyspace) expireat(args [][]byte) error { return k.expire(args, 1000) }
 
 // expire sets an absolute expiry. One in the past is kept, too, and falls to
 // the next expiry sweep: replicas that get the same bytes do the same.
@@ -265,7 +265,7 @@ func mayExpire(words [][]byte, was, at int64) (ok bool, err error) {
 	return ok, nil
 }
 
-func (k *Keyspace) persist(args [][]byte, _ int64) error {
+func (k *Keyspace) persist(args [][]byte) error {
 	t := k.target(args[1])
 	k.rewrite(&t, 0)
 	return nil
@@ -287,7 +287,7 @@ func (k *Keyspace) copyTo(t *target, rec record, big *value.Big, expireAt int64)
 	k.save(t)
 }
 
-func (k *Keyspace) rename(args [][]byte, _ int64) error {
+func (k *Keyspace) rename(args [][]byte) error {
 	from := k.target(args[1])
 	if from.rec == "" {
 		return errNoKey
@@ -301,18 +301,18 @@ func (k *Keyspace) rename(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) renamenx(args [][]byte, now int64) error {
+func (k *Keyspace) renamenx(args [][]byte) error {
 	if from := k.target(args[1]); from.rec == "" {
 		return errNoKey
 	}
 	if to := k.target(args[2]); to.rec != "" {
 		return nil
 	}
-	return k.rename(args, now)
+	return k.rename(args)
 }
 
 // copy stages the value of one key, and its expiry, under another one.
-func (k *Keyspace) copy(args [][]byte, _ int64) error {
+func (k *Keyspace) copy(args [][]byte) error {
 	replace := false
 	for i := 3; i < len(args); i++ {
 		switch word := strings.ToUpper(string(args[i][:min(len(args[i]), 8)])); {
@@ -343,7 +343,7 @@ func (k *Keyspace) copy(args [][]byte, _ int64) error {
 
 // flush drops everything staged and hides everything published from the rest
 // of the unit.
-func (k *Keyspace) flush(args [][]byte, _ int64) error {
+func (k *Keyspace) flush(args [][]byte) error {
 	if len(args) > 2 {
 		return errSyntax
 	}
@@ -357,7 +357,7 @@ func (k *Keyspace) flush(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) selectDB(args [][]byte, _ int64) error {
+func (k *Keyspace) selectDB(args [][]byte) error {
 	if n, ok := parseInt(args[1]); !ok || n != 0 {
 		return errors.New("ERR only database 0 is supported")
 	}

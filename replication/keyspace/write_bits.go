@@ -17,7 +17,7 @@ func bitOffset(b []byte) (int64, bool) {
 	return n, ok && n >= 0 && n < 8*resp.MaxBulk
 }
 
-func (k *Keyspace) setbit(args [][]byte, _ int64) error {
+func (k *Keyspace) setbit(args [][]byte) error {
 	offset, ok := bitOffset(args[2])
 	if !ok {
 		return errBitOffset
@@ -41,7 +41,7 @@ func (k *Keyspace) setbit(args [][]byte, _ int64) error {
 }
 
 // bitop combines strings of bits; shorter ones go on with zeros.
-func (k *Keyspace) bitop(args [][]byte, _ int64) error {
+func (k *Keyspace) bitop(args [][]byte) error {
 	op := strings.ToUpper(string(args[1][:min(len(args[1]), 8)]))
 	switch {
 	case op == "NOT" && len(args) != 4:
@@ -220,7 +220,7 @@ func parseBitfield(args [][]byte) (ops []bitfieldOp, size int64, err error) {
 	return ops, size, nil
 }
 
-func (k *Keyspace) bitfield(args [][]byte, _ int64) error {
+func (k *Keyspace) bitfield(args [][]byte) error {
 	ops, size, err := parseBitfield(args[2:])
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ func (k *Keyspace) setFields(t *target, pairs ...[]byte) {
 	k.save(t)
 }
 
-func (k *Keyspace) hsetnx(args [][]byte, _ int64) error {
+func (k *Keyspace) hsetnx(args [][]byte) error {
 	t, err := k.typed(args[1], Hash)
 	if err != nil {
 		return err
@@ -35,7 +35,7 @@ func (k *Keyspace) hsetnx(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) hincrby(args [][]byte, _ int64) error {
+func (k *Keyspace) hincrby(args [][]byte) error {
 	by, ok := parseInt(args[3])
 	if !ok {
 		return errNotInteger
@@ -70,7 +70,7 @@ func fieldList(args [][]byte, at, size int) ([][]byte, error) {
 	return nil, errSyntax
 }
 
-func (k *Keyspace) hsetex(args [][]byte, _ int64) error {
+func (k *Keyspace) hsetex(args [][]byte) error {
 	onlyNew, onlyOld := false, false
 	at := 2
 	for ; at < len(args) && !bytes.EqualFold(args[at], []byte("FIELDS")); at++ {
@@ -101,7 +101,7 @@ func (k *Keyspace) hsetex(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) hgetdel(args [][]byte, _ int64) error {
+func (k *Keyspace) hgetdel(args [][]byte) error {
 	fields, err := fieldList(args, 2, 1)
 	if err != nil {
 		return err

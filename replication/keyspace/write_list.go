@@ -24,8 +24,8 @@ var listWriters = map[string]*writer{
 	"LTRIM":     {arity: 4, run: (*Keyspace).ltrim},
 }
 
-func pushTo(head, onlyOld bool) func(*Keyspace, [][]byte, int64) error {
-	return func(k *Keyspace, args [][]byte, _ int64) error {
+func pushTo(head, onlyOld bool) func(*Keyspace, [][]byte) error {
+	return func(k *Keyspace, args [][]byte) error {
 		t, err := k.typed(args[1], List)
 		if err != nil || onlyOld && t.rec == "" {
 			return err
@@ -40,8 +40,8 @@ func (k *Keyspace) push(t *target, items [][]byte, head bool) {
 	k.save(t)
 }
 
-func popFrom(head bool) func(*Keyspace, [][]byte, int64) error {
-	return func(k *Keyspace, args [][]byte, _ int64) error {
+func popFrom(head bool) func(*Keyspace, [][]byte) error {
+	return func(k *Keyspace, args [][]byte) error {
 		count := int64(1)
 		switch {
 		case len(args) > 3:
@@ -83,7 +83,7 @@ func (k *Keyspace) trim(t *target, lo, hi int) {
 	}
 }
 
-func (k *Keyspace) lmove(args [][]byte, _ int64) error {
+func (k *Keyspace) lmove(args [][]byte) error {
 	var heads [2]bool
 	for i, arg := range args[3:] {
 		switch strings.ToUpper(string(arg[:min(len(arg), 8)])) {
@@ -97,7 +97,7 @@ func (k *Keyspace) lmove(args [][]byte, _ int64) error {
 	return k.move(args[1], args[2], heads[0], heads[1])
 }
 
-func (k *Keyspace) rpoplpush(args [][]byte, _ int64) error {
+func (k *Keyspace) rpoplpush(args [][]byte) error {
 	return k.move(args[1], args[2], false, true)
 }
 
@@ -125,7 +125,7 @@ func (k *Keyspace) move(from, to []byte, fromHead, toHead bool) error {
 	return nil
 }
 
-func (k *Keyspace) linsert(args [][]byte, _ int64) error {
+func (k *Keyspace) linsert(args [][]byte) error {
 	after := int64(0)
 	switch strings.ToUpper(string(args[2][:min(len(args[2]), 8)])) {
 	case "AFTER":
@@ -159,7 +159,7 @@ func listIndex(n int64, length int) int {
 	return clampInt(n)
 }
 
-func (k *Keyspace) lset(args [][]byte, _ int64) error {
+func (k *Keyspace) lset(args [][]byte) error {
 	n, ok := parseInt(args[2])
 	if !ok {
 		return errNotInteger
@@ -180,7 +180,7 @@ func (k *Keyspace) lset(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) lrem(args [][]byte, _ int64) error {
+func (k *Keyspace) lrem(args [][]byte) error {
 	n, ok := parseInt(args[2])
 	if !ok {
 		return errNotInteger
@@ -194,7 +194,7 @@ func (k *Keyspace) lrem(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) ltrim(args [][]byte, _ int64) error {
+func (k *Keyspace) ltrim(args [][]byte) error {
 	from, ok1 := parseInt(args[2])
 	to, ok2 := parseInt(args[3])
 	if !ok1 || !ok2 {

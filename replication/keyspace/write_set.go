@@ -12,7 +12,7 @@ var setWriters = map[string]*writer{
 	"SDIFFSTORE":  {arity: -3, run: (*Keyspace).sdiffstore},
 }
 
-func (k *Keyspace) smove(args [][]byte, _ int64) error {
+func (k *Keyspace) smove(args [][]byte) error {
 	from, err := k.typed(args[1], Set)
 	if err != nil || from.rec == "" {
 		return err
@@ -47,7 +47,7 @@ func (k *Keyspace) sources(keys [][]byte, kinds ...Kind) ([]Value, error) {
 	return values, nil
 }
 
-func (k *Keyspace) sunionstore(args [][]byte, _ int64) error {
+func (k *Keyspace) sunionstore(args [][]byte) error {
 	sets, err := k.sources(args[2:], Set)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (k *Keyspace) sunionstore(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) sinterstore(args [][]byte, _ int64) error {
+func (k *Keyspace) sinterstore(args [][]byte) error {
 	sets, err := k.sources(args[2:], Set)
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func (k *Keyspace) sinterstore(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) sdiffstore(args [][]byte, _ int64) error {
+func (k *Keyspace) sdiffstore(args [][]byte) error {
 	sets, err := k.sources(args[2:], Set)
 	if err != nil {
 		return err

@@ -66,7 +66,7 @@ func (o *zaddOptions) check() error {
 	return nil
 }
 
-func (k *Keyspace) zadd(args [][]byte, _ int64) error {
+func (k *Keyspace) zadd(args [][]byte) error {
 	var o zaddOptions
 	n, err := o.read(args[2:])
 	if err != nil {
@@ -82,7 +82,7 @@ func (k *Keyspace) zadd(args [][]byte, _ int64) error {
 	return k.addScores(args[1], pairs, o)
 }
 
-func (k *Keyspace) zincrby(args [][]byte, _ int64) error {
+func (k *Keyspace) zincrby(args [][]byte) error {
 	return k.addScores(args[1], args[2:], zaddOptions{incr: true})
 }
 
@@ -144,9 +144,9 @@ func (st *stage) chooseScores(old Value, o zaddOptions) error {
 	return nil
 }
 
-func (k *Keyspace) zpopmin(args [][]byte, _ int64) error { return k.zpop(args, false) }
+func (k *Keyspace) zpopmin(args [][]byte) error { return k.zpop(args, false) }
 
-func (k *Keyspace) zpopmax(args [][]byte, _ int64) error { return k.zpop(args, true) }
+func (k *Keyspace) zpopmax(args [][]byte) error { return k.zpop(args, true) }
 
 func (k *Keyspace) zpop(args [][]byte, highest bool) error {
 	count := int64(1)
@@ -217,8 +217,8 @@ func (q *zquery) oneScore(v Value) error {
 	return nil
 }
 
-func zremrange(by byte) func(*Keyspace, [][]byte, int64) error {
-	return func(k *Keyspace, args [][]byte, _ int64) error {
+func zremrange(by byte) func(*Keyspace, [][]byte) error {
+	return func(k *Keyspace, args [][]byte) error {
 		q := zquery{by: by}
 		if message := q.bounds(args[2], args[3]); message != "" {
 			return errors.New(message)
@@ -236,7 +236,7 @@ func zremrange(by byte) func(*Keyspace, [][]byte, int64) error {
 	}
 }
 
-func (k *Keyspace) zrangestore(args [][]byte, _ int64) error {
+func (k *Keyspace) zrangestore(args [][]byte) error {
 	q := zquery{by: 'r'}
 	message := q.options(args[5:], true)
 	if message == "" && q.withScores {
@@ -393,7 +393,7 @@ func weighted(weight, score float64) float64 {
 	return score
 }
 
-func (k *Keyspace) zunionstore(args [][]byte, _ int64) error {
+func (k *Keyspace) zunionstore(args [][]byte) error {
 	c, err := k.zcombination(args, true)
 	if err != nil {
 		return err
@@ -416,7 +416,7 @@ func (k *Keyspace) zunionstore(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) zinterstore(args [][]byte, _ int64) error {
+func (k *Keyspace) zinterstore(args [][]byte) error {
 	c, err := k.zcombination(args, true)
 	if err != nil {
 		return err
@@ -438,7 +438,7 @@ func (k *Keyspace) zinterstore(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) zdiffstore(args [][]byte, _ int64) error {
+func (k *Keyspace) zdiffstore(args [][]byte) error {
 	c, err := k.zcombination(args, false)
 	if err != nil {
 		return err

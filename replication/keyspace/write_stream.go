@@ -113,7 +113,7 @@ func (x *xtrimming) apply(s *value.StreamEditor) (n int) {
 	return n
 }
 
-func (k *Keyspace) xadd(args [][]byte, _ int64) error {
+func (k *Keyspace) xadd(args [][]byte) error {
 	var x xtrimming
 	n, err := x.read(args[2:], true)
 	if err != nil {
@@ -148,7 +148,7 @@ func (k *Keyspace) xadd(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) xdel(args [][]byte, _ int64) error {
+func (k *Keyspace) xdel(args [][]byte) error {
 	ids := make([]StreamID, len(args)-2)
 	for i, arg := range args[2:] {
 		var ok bool
@@ -174,7 +174,7 @@ func (k *Keyspace) xdel(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) xtrim(args [][]byte, _ int64) error {
+func (k *Keyspace) xtrim(args [][]byte) error {
 	var x xtrimming
 	if _, err := x.read(args[2:], false); err != nil {
 		return err
@@ -194,7 +194,7 @@ func (k *Keyspace) xtrim(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) xsetid(args [][]byte, _ int64) error {
+func (k *Keyspace) xsetid(args [][]byte) error {
 	id, ok := parseStreamID(args[2], 0)
 	if !ok {
 		return errStreamID

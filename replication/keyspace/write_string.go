@@ -104,7 +104,7 @@ func (o *setOptions) setExpiry(option string, arg []byte, name string) error {
 	return nil
 }
 
-func (k *Keyspace) set(args [][]byte, _ int64) error {
+func (k *Keyspace) set(args [][]byte) error {
 	var o setOptions
 	if err := o.read(args[3:], "set"); err != nil {
 		return err
@@ -131,14 +131,14 @@ func (k *Keyspace) saveString(t *target, text []byte, expireAt int64) {
 	k.save(t)
 }
 
-func (k *Keyspace) setnx(args [][]byte, _ int64) error {
+func (k *Keyspace) setnx(args [][]byte) error {
 	if t := k.target(args[1]); t.rec == "" {
 		k.saveString(&t, args[2], 0)
 	}
 	return nil
 }
 
-func (k *Keyspace) mset(args [][]byte, _ int64) error {
+func (k *Keyspace) mset(args [][]byte) error {
 	if len(args)%2 == 0 {
 		return errors.New(arityError(args[0]))
 	}
@@ -146,7 +146,7 @@ func (k *Keyspace) mset(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) msetnx(args [][]byte, _ int64) error {
+func (k *Keyspace) msetnx(args [][]byte) error {
 	if len(args)%2 == 0 {
 		return errors.New(arityError(args[0]))
 	}
@@ -171,7 +171,7 @@ func (k *Keyspace) setAll(pairs [][]byte, o setOptions) {
 	}
 }
 
-func (k *Keyspace) msetex(args [][]byte, _ int64) error {
+func (k *Keyspace) msetex(args [][]byte) error {
 	n, ok := parseInt(args[1])
 	if !ok || n < 1 || n > int64(len(args)-2)/2 {
 		return errors.New("ERR invalid numkeys value")
@@ -187,11 +187,11 @@ func (k *Keyspace) msetex(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) incr(args [][]byte, _ int64) error { return k.addInt(args[1], 1) }
+func (k *Keyspace) incr(args [][]byte) error { return k.addInt(args[1], 1) }
 
-func (k *Keyspace) decr(args [][]byte, _ int64) error { return k.addInt(args[1], -1) }
+func (k *Keyspace) decr(args [][]byte) error { return k.addInt(args[1], -1) }
 
-func (k *Keyspace) incrby(args [][]byte, _ int64) error {
+func (k *Keyspace) incrby(args [][]byte) error {
 	n, ok := parseInt(args[2])
 	if !ok {
 		return errNotInteger
@@ -199,7 +199,7 @@ func (k *Keyspace) incrby(args [][]byte, _ int64) error {
 	return k.addInt(args[1], n)
 }
 
-func (k *Keyspace) decrby(args [][]byte, _ int64) error {
+func (k *Keyspace) decrby(args [][]byte) error {
 	n, ok := parseInt(args[2])
 	if !ok {
 		return errNotInteger
@@ -237,7 +237,7 @@ func (k *Keyspace) addInt(key []byte, by int64) error {
 	return nil
 }
 
-func (k *Keyspace) appendTo(args [][]byte, _ int64) error {
+func (k *Keyspace) appendTo(args [][]byte) error {
 	t, err := k.typed(args[1], String)
 	if err != nil {
 		return err
@@ -252,7 +252,7 @@ func (k *Keyspace) appendTo(args [][]byte, _ int64) error {
 	return nil
 }
 
-func (k *Keyspace) setrange(args [][]byte, _ int64) error {
+func (k *Keyspace) setrange(args [][]byte) error {
 	offset, ok := parseInt(args[2])
 	if !ok {
 		return errNotInteger
