@@ -33,58 +33,6 @@ func (e *CorruptError) Error() string {
 
 func (e *CorruptError) Unwrap() error { return e.Err }
 
-// Fsync says when appended records are made durable.
-type Fsync uint8
-
-// The policies. The zero value is EverySecond.
-const (
-	// EverySecond syncs in the background once a second.
-	EverySecond Fsync = iota
-	// Always syncs in Append, before readers see the record.
-	Always
-	// Never leaves the newest segment to the operating system; a full segment is still synced, in the background.
-	Never
-)
-
-// ParseFsync reads "always", "everysec" or "no".
-func ParseFsync(s string) (Fsync, error) {
-	for _, f := range []Fsync{EverySecond, Always, Never} {
-		if s == f.String() {
-			return f, nil
-		}
-	}
-	return 0, fmt.Errorf("parse fsync: %q is none of always, everysec, no", s)
-}
-
-// String returns the policy's word in a pipeline file.
-func (f Fsync) String() string {
-	switch f {
-	case Always:
-		return "always"
-	case Never:
-		return "no"
-	}
-	return "everysec"
-}
-
-// Config is what a log is opened with. Every zero means the default.
-type Config struct {
-	// Memory is the size of the window of newest bytes that readers get without touching the disk. Default 64 MiB.
-	Memory int64
-	// Keep is how many bytes of segment files to keep. Default 10 GiB; negative: all. Retain and pins go before it.
-	Keep int64
-	// KeepAge is how long to keep a segment after it was completed; 0: as long as Keep allows. Retain and pins go before it.
-	KeepAge time.Duration
-	// Reserve is the room that the newest segment has set aside on the disk for records other than units, so that these go on
-	// for long when the disk is full. Default 1 MiB; negative: none, as where the file system cannot do it.
-	Reserve int64
-	// SegmentSize is the size of a segment file; one larger record still is one segment. Default 64 MiB.
-	SegmentSize int64
-	Fsync       Fsync
-	// FS is the file system; nil is the operating system's. For tests.
-	FS FS
-}
-
 // Recovery is what Open had to do.
 type Recovery struct {
 	// Cut is how many bytes of segment files were cut off or removed at the end of the log.
@@ -92,34 +40,6 @@ type Recovery struct {
 	// Lost says that more was cut than one record whose writing had been interrupted, so that readers of the last run
 	// may hold bytes that the log has no longer. It never happens by the end of the process alone.
 	Lost bool
-}
-
-const (
-	defaultMemory      = 64 << 20
-	defaultKeep        = 10 << 30
-	defaultSegmentSize = 64 << 20
-	// scratchSize is the most payload that is copied to be written together with its header.
-	scratchSize = 1 << 20
-)
-
-func (c Config) withDefaults() Config {
-	if c.Memory <= 0 {
-		c.Memory = defaultMemory
-	}
-	if c.Keep == 0 {
-		c.Keep = defaultKeep
-	}
-	if c.SegmentSize <= 0 {
-		c.SegmentSize = defaultSegmentSize
-	}
-	if c.Reserve == 0 {
-		c.Reserve = defaultReserve
-	}
-	c.Reserve = max(c.Reserve, 0)
-	if c.FS == nil {
-		c.FS = systemFS{}
-	}
-	return c
 }
 
 // Log is the replication log of one directory. One goroutine at a time may call Append and Reset; everything
@@ -262,54 +182,6 @@ func (l *Log) openMarker() error {
 	return nil
 }
 
-// begin makes a first segment durable. Every older generation is left to sweep.
-func (l *Log) begin(generation uint64, start Offset) error {
-	if start < 0 || start > maxStart {
-		return fmt.Errorf("begin log: offset %d is out of range", start)
-	}
-	file, s, err := l.newSegment(segmentHeader{generation, start, start, time.Now()})
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	l.file, l.segments, l.rolled = file, []*segment{s}, nil
-	l.generation, l.end, l.synced, l.retain = generation, start, start, start
-	l.dirChanged, l.floor = false, 0
-	l.mu.Unlock()
-	if err := file.Sync(); err != nil {
-		return fmt.Errorf("sync segment: %w", err)
-	}
-	if err := l.config.FS.SyncDir(l.dir); err != nil {
-		return fmt.Errorf("sync log folder: %w", err)
-	}
-	if err := l.openMarker(); err != nil {
-		return err
-	}
-	return l.writeMark(syncedMark{generation, start})
-}
-
-// sweep removes every generation but the present one.
-func (l *Log) sweep() error {
-	f, err := find(l.config.FS, l.dir)
-	if err != nil {
-		return err
-	}
-	for _, h := range f.headers {
-		if h.generation != l.Generation() {
-			f.stale = append(f.stale, f.path(h))
-		}
-	}
-	return f.removeStale()
-}
-
-// writeMark notes what is durable. Without room for that the mark before it, or none, is left, which claims less.
-func (l *Log) writeMark(m syncedMark) error {
-	if _, err := l.marker.WriteAt(m.marshal(), 0); err != nil && !isFull(err) {
-		return fmt.Errorf("write sync mark: %w", err)
-	}
-	return nil
-}
-
 // newSegment creates a segment file with its header and the reserve. After a *FullError there is none.
 func (l *Log) newSegment(h segmentHeader) (File, *segment, error) {
 	s := &segment{
@@ -348,60 +220,6 @@ func (l *Log) newSegment(h segmentHeader) (File, *segment, error) {
 
 // Recovery says what Open had to cut.
 func (l *Log) Recovery() Recovery { return l.recovery }
-
-// Generation counts the log's beginnings: it grows with every Reset or Create and stays the same otherwise.
-func (l *Log) Generation() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.generation
-}
-
-// Reset drops everything and begins anew at an offset. A crash leaves either the old log or the new one. Readers get ErrTrimmed;
-// Retain's offset becomes start. After an error of the offset or a *FullError the old log goes on; every other error is final, as with Append.
-func (l *Log) Reset(start Offset) error {
-	sweep, err := l.Restart(start)
-	if err != nil {
-		return err
-	}
-	return sweep()
-}
-
-// Restart is Reset for who does not want to wait for files to be removed: they stay until sweep, which is to be called before the
-// next Restart. Where the process ends before it, Open does it.
-func (l *Log) Restart(start Offset) (sweep func() error, err error) {
-	if start < 0 || start > maxStart {
-		return nil, fmt.Errorf("reset log: offset %d is out of range", start)
-	}
-	l.syncMu.Lock()
-	defer l.syncMu.Unlock()
-	l.dropMu.Lock()
-	defer l.dropMu.Unlock()
-	l.mu.Lock()
-	old, generation, err := append(slices.Clone(l.rolled), l.file), l.generation, l.usableLocked()
-	l.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	if err := l.begin(generation+1, start); err != nil {
-		if errors.As(err, new(*FullError)) {
-			return nil, fmt.Errorf("reset log: %w", err)
-		}
-		return nil, l.fail(err)
-	}
-	l.mu.Lock()
-	l.window.reset(start)
-	l.wakeLocked()
-	l.mu.Unlock()
-	for _, f := range old {
-		_ = f.Close() // their bytes no longer matter
-	}
-	return func() error {
-		if err := l.sweep(); err != nil {
-			return l.fail(err)
-		}
-		return nil
-	}, nil
-}
 
 // usableLocked is why nothing may be written.
 func (l *Log) usableLocked() error {
@@ -499,6 +317,9 @@ func (l *Log) Append(k Kind, payload []byte) (Offset, error) {
 	l.mu.Unlock()
 	return end, nil
 }
+
+// scratchSize is the most payload that is copied to be written together with its header.
+const scratchSize = 1 << 20
 
 // write puts a record into the newest segment's file: with one write, unless it is so large that copying it would cost more.
 func (l *Log) write(k Kind, start Offset, payload []byte, pos int64) error {
