@@ -228,68 +228,6 @@ func (a *appender) publish() {
 	a.published.wake()
 }
 
-const (
-	expireAtOnce   = 256 // keys that one record deletes
-	snapshotSweeps = 64  // records of them before a snapshot
-)
-
-// expire deletes keys that are due, as a command of the stream: replicas never
-// delete on their own. It is one record at a time, so that a million of them,
-// each with its fsync, keep neither units nor PINGs waiting; moreDue says that
-// some are left.
-func (a *appender) expire(now int64) error {
-	due := a.keys.Expired(now, expireAtOnce)
-	a.moreDue = len(due) == expireAtOnce
-	return a.remove(due)
-}
-
-// expireBefore deletes what must be gone before a unit: what is due, and of what
-// is left of that all that the unit could touch.
-func (a *appender) expireBefore(unit []byte, now int64) error {
-	if err := a.expire(now); err != nil || !a.moreDue {
-		return err
-	}
-	var named, args [][]byte
-	for len(unit) > 0 {
-		var n int
-		var err error
-		if args, n, err = resp.ParseCommand(unit, args[:0]); err != nil {
-			return nil // staging says what is wrong with it
-		}
-		unit = unit[n:]
-		for _, key := range args {
-			if a.keys.IsDue(key, now) {
-				named = append(named, key)
-			}
-		}
-	}
-	return a.remove(named)
-}
-
-// remove deletes keys that are due.
-func (a *appender) remove(due [][]byte) error {
-	if len(due) == 0 {
-		return nil
-	}
-	b := resp.AppendArray(a.scratch[:0], len(due)+1)
-	b = resp.AppendBulkString(b, "DEL")
-	for _, key := range due {
-		b = resp.AppendBulk(b, key)
-	}
-	a.scratch = b
-	if err := a.keys.Stage(b); err != nil {
-		return a.fail(fmt.Errorf("expire keys: %w", err))
-	}
-	if err := a.append(stream.Expiry, b); err != nil {
-		a.keys.Discard()
-		a.moreDue = false
-		return err
-	}
-	a.publish()
-	a.n.stats.expired.Add(int64(len(due)))
-	return nil
-}
-
 // getAck asks every replica for its offset, unless it has been asked since the
 // newest unit.
 func (a *appender) getAck() error {
@@ -326,90 +264,9 @@ func (a *appender) snapshotPoint() (point, error) {
 	return point{a.keys.Snapshot(), a.store.End(), a.n.identity().History.ID(), a.store.Generation()}, nil
 }
 
-// become makes id durable and then true, but for its completeness, which is SetComplete's.
-func (a *appender) become(id identity.State) error {
-	a.n.saving.Lock()
-	was, err := a.saveLocked(id)
-	a.n.saving.Unlock()
-	if err != nil {
-		return err
-	}
-	id = a.n.identity()
-	a.n.judge()
-	a.n.log.Info().Stringer("role", a.role).Uint64("term", id.Term).Str("upstream", id.Upstream).Stringer("offset", a.store.End()).
-		Str("replid", string(id.History.ID())).Str("was_replid", string(was.History.ID())).Msg("identity changed")
-	if was.History.ID() != id.History.ID() {
-		// They must ask again, to learn the id under which the bytes now come.
-		a.n.replicas.dropAll("the replication id changed")
-	}
-	return nil
-}
-
-// saveLocked is become's part under n.saving.
-func (a *appender) saveLocked(id identity.State) (was identity.State, err error) {
-	was = a.n.identity()
-	id.Boot = identity.BootID()
-	id.Complete, id.CompleteAt = was.Complete, was.CompleteAt
-	if err := id.Save(a.n.c.Dir); identity.IsFull(err) {
-		return was, err // nothing is changed
-	} else if err != nil {
-		return was, a.fail(err)
-	}
-	a.n.state.Lock()
-	a.n.state.id = id
-	a.role, a.term = roleOf(id)
-	if was.Term != id.Term {
-		close(a.n.state.changed)
-		a.n.state.changed = make(chan struct{})
-	}
-	a.n.state.Unlock()
-	return was, nil
-}
-
 // errDropped is why a node that freed its data for a full resync does nothing else.
 var errDropped = errors.New("the old data were dropped for a full resync that is not complete yet; " +
 	"let it complete, or restart the node to have them again")
-
-// replicaOf changes the role. A promotion begins a new id: the former master
-// may go on writing under the old one. A demotion keeps it, so that the new
-// upstream can continue us if it has the same bytes.
-func (a *appender) replicaOf(addr string) error {
-	id := a.n.identity()
-	switch {
-	case addr == "" && id.Upstream == "":
-		return nil
-	case addr == id.Upstream && !a.n.upstream.stoppedForGood():
-		return nil
-	case addr == "" && a.dropped:
-		return errDropped
-	case addr == "":
-		id.History = id.History.Begin(identity.NewID(), a.store.End())
-		a.needSelect = true
-	}
-	id.Upstream = addr
-	id.Term++
-	if err := a.become(id); err != nil || a.role == Replica {
-		return err
-	}
-	// What ran out meanwhile goes before anything is written. A full disk leaves it to later.
-	if err := a.expire(a.n.c.Now()); err != nil && a.err != nil {
-		return err
-	}
-	return nil
-}
-
-// adopt takes the new id under which the upstream goes on at our very offset.
-func (a *appender) adopt(t Term, newID identity.ID) error {
-	if a.role != Replica || t != a.term {
-		return ErrDemoted
-	}
-	id := a.n.identity()
-	if id.History.ID() == newID {
-		return nil
-	}
-	id.History = id.History.Begin(newID, a.store.End())
-	return a.become(id)
-}
 
 // badCommandError says which command of the upstream was not understood. The
 // node must not go on: it would not hold what its upstream holds.
@@ -560,35 +417,4 @@ func (a *appender) drop(t Term) error {
 	a.keys = a.n.newKeyspace()
 	a.n.keys.Store(a.keys)
 	return nil
-}
-
-// signal is a wake-up that costs one load while nobody waits.
-type signal struct {
-	asked atomic.Bool
-	mu    sync.Mutex
-	ch    chan struct{}
-}
-
-// wait returns a channel that the next wake closes.
-func (s *signal) wait() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch == nil {
-		s.ch = make(chan struct{})
-	}
-	s.asked.Store(true)
-	return s.ch
-}
-
-func (s *signal) wake() {
-	if !s.asked.Load() {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.asked.Store(false)
-	if s.ch != nil {
-		close(s.ch)
-		s.ch = nil
-	}
 }

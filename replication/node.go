@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -27,93 +26,6 @@ var ErrDemoted = errors.New("node is not the master of this term")
 
 // ErrClosed is returned when the node is closing or closed.
 var ErrClosed = errors.New("node is closed")
-
-// Role says whether a node writes its own stream or follows another's.
-type Role uint8
-
-// The roles of a node.
-const (
-	Master  Role = iota // its stream comes from Apply
-	Replica             // its stream is its upstream's, byte for byte
-)
-
-// String returns "master" or "replica".
-func (r Role) String() string {
-	if r == Replica {
-		return "replica"
-	}
-	return "master"
-}
-
-// Term counts the role changes of a node's directory. An Apply with an old term
-// is refused, so a writer that was not told of a demotion yet cannot write.
-type Term uint64
-
-// Handler answers one extra command. It appends the reply to dst in the given
-// protocol (2 or 3) and returns it. args[0] is the command's name as sent; args
-// are valid during the call only. ctx ends with the session and with the node.
-type Handler func(ctx context.Context, dst []byte, proto int, args [][]byte) []byte
-
-// Config is everything a node is told. Dir and Listen are required; zero values
-// of the others mean the defaults given with each.
-type Config struct {
-	Listen   string // host:port; port 0 chooses a free one
-	Dir      string // snapshots, log and identity; created if absent
-	Password string // what AUTH must give; empty: no AUTH needed
-
-	ReplicaOf      string // host:port of an upstream, used at the first start of a directory; then the role kept there wins
-	MasterUser     string // user name for the upstream, empty: the default user
-	MasterPassword string // password for the upstream, empty: none
-
-	TLS         *tls.Config // for those who connect to us; nil: plain
-	UpstreamTLS *tls.Config // for the upstream; nil: plain; without a ServerName the upstream's host is verified
-
-	Log stream.Config // the log's memory, retention and fsync policy
-
-	HiddenPrefix string // keys that SCAN, KEYS, RANDOMKEY and DBSIZE do not show
-
-	PingPeriod time.Duration // between PINGs in the stream; 0: 10 s
-	Timeout    time.Duration // a silent or stuck peer is cut off after it; 0: 60 s
-	MaxClients int           // connections at once, replicas included; 0: 10,000
-
-	MinReplicas       int           // Apply blocks while fewer replicas have acknowledged what is older than MinReplicasMaxLag; 0: it does not
-	MinReplicasMaxLag time.Duration // 0: 10 s
-
-	RefuseStaleData  bool // as a replica without its upstream: answer MASTERDOWN instead of what it has
-	DropBeforeResync bool // at a full resync free the old data first: half the memory, but no answers until the new are loaded
-
-	SnapshotEvery int64 // bytes of log after which a new snapshot is taken (or the last one's size, if that is more); 0: 256 MiB
-	// SnapshotMemory is how many bytes of replaced data a snapshot that is being
-	// written may keep. Past it Apply is slowed, to 10 ms a unit at most, and past
-	// twice as much the snapshot is given up, to be tried again. 0: 1 GiB or a
-	// quarter of the data, whichever is more.
-	SnapshotMemory int64
-	SnapshotReuse  int64 // a snapshot serves late joiners while the log since it is shorter (bytes); 0: its own size, but 64 MiB to 2 GiB, about a minute of replay
-
-	MaxFullSyncs   int           // full resyncs at once, the others wait; 0: 16
-	FullSyncRate   int64         // bytes a second that all full resyncs may take together; 0: no limit
-	SyncDelay      time.Duration // how long a new snapshot waits for more replicas to join; 0: not at all, since late ones join it anyway
-	AssumeReplicas string        // lowest version of the replicas that do not tell, such as "7.0"; empty: 6.2, which needs a slower form of snapshots
-
-	Commands map[string]Handler      // extra commands by upper-case name
-	Info     func(dst []byte) []byte // appends extra INFO sections, each "# Name\r\n" and "field:value\r\n" lines
-	Logger   zerolog.Logger          // one event per state change
-	Now      func() int64            // milliseconds since 1970; nil: the wall clock
-}
-
-// withDefaults returns c with its zero values replaced.
-func (c Config) withDefaults() Config {
-	c.PingPeriod = cmp.Or(c.PingPeriod, 10*time.Second)
-	c.Timeout = cmp.Or(c.Timeout, 60*time.Second)
-	c.MaxClients = cmp.Or(c.MaxClients, 10_000)
-	c.MinReplicasMaxLag = cmp.Or(c.MinReplicasMaxLag, 10*time.Second)
-	c.SnapshotEvery = cmp.Or(c.SnapshotEvery, 256<<20)
-	c.MaxFullSyncs = cmp.Or(c.MaxFullSyncs, 16)
-	if c.Now == nil {
-		c.Now = func() int64 { return time.Now().UnixMilli() }
-	}
-	return c
-}
 
 // Node is one master or replica and everything it owns.
 type Node struct {
@@ -331,24 +243,6 @@ func (n *Node) identity() identity.State {
 	n.state.Lock()
 	defer n.state.Unlock()
 	return n.state.id
-}
-
-// Role returns the node's role and the term in which it took it.
-func (n *Node) Role() (Role, Term) { return roleOf(n.identity()) }
-
-func roleOf(id identity.State) (Role, Term) {
-	if id.Upstream != "" {
-		return Replica, Term(id.Term)
-	}
-	return Master, Term(id.Term)
-}
-
-// RoleChanged returns a channel that is closed at the next change of role or
-// term. Ask for it before Role, so that no change is missed.
-func (n *Node) RoleChanged() <-chan struct{} {
-	n.state.Lock()
-	defer n.state.Unlock()
-	return n.state.changed
 }
 
 // Apply writes one unit: RESP bytes of one command or of MULTI to EXEC. It
