@@ -9,7 +9,7 @@
 // Start with mapping.go (what a user can say) and rule.go (which entry holds for
 // a table), then compile.go (what is refused), plan.go and output.go (what a
 // change becomes). transform/template and transform/expression are the two small
-// languages of a mapping.
+// languages of a mapping, transform/decimal the exact numbers of the latter.
 //
 // What a Plan promises:
 //

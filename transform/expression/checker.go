@@ -9,6 +9,7 @@ import (
 	"github.com/expr-lang/expr/ast"
 
 	"rowfall/binlog"
+	"rowfall/transform/decimal"
 )
 
 // node is a checked expression.
@@ -98,7 +99,7 @@ func (c *checker) check(n ast.Node) node {
 func (c *checker) fraction(n *ast.FloatNode) node {
 	at := n.Location()
 	if at.From >= 0 && at.From < at.To && at.To <= len(c.source) {
-		if d, err := ParseDecimal([]byte(string(c.source[at.From:at.To]))); err == nil {
+		if d, err := decimal.Parse([]byte(string(c.source[at.From:at.To]))); err == nil {
 			l := literal(Exact, value{d: d})
 			l.literal = true
 			return l
@@ -167,7 +168,7 @@ func columnReader(i int, k Kind) func(*Scratch) value {
 		}
 	case Exact:
 		return func(s *Scratch) value {
-			d, err := ParseDecimal(s.text(i))
+			d, err := decimal.Parse(s.text(i))
 			if err != nil {
 				return s.failColumn(i, err)
 			}
@@ -321,7 +322,7 @@ func toExact(n node) node {
 		e := n.eval
 		n.kind, n.eval = Exact, func(s *Scratch) value {
 			v := e(s)
-			return value{null: v.null, d: NewDecimal(v.i)}
+			return value{null: v.null, d: decimal.New(v.i, 0)}
 		}
 	}
 	return n

@@ -26,11 +26,13 @@ var table = &binlog.Table{Database: "shop", Name: "t", Columns: []binlog.Column{
 	{Name: "first", Type: binlog.TypeInt},
 	{Name: "nd", Type: binlog.TypeDecimal, Nullable: true},
 	{Name: "real", Type: binlog.TypeFloat},
+	{Name: "fine", Type: binlog.TypeDatetime, Decimals: 3},
 }}
 
 var cells = [][]byte{
 	[]byte("-7"), []byte("9223372036854775807"), []byte("18446744073709551615"), []byte("12.50"), []byte("0.1"), []byte("Ärger"), nil, nil,
 	[]byte("2024-05-01 10:00:00"), []byte("2024-05-01"), []byte("-12:30:00"), []byte("x,yy"), []byte("3"), []byte("1"), nil, []byte("0.1"),
+	[]byte("2024-05-01 10:00:00.050"),
 }
 
 func row() *binlog.Row {
@@ -67,6 +69,7 @@ func TestEval(t *testing.T) {
 		{`d - 12.5`, "0.00"},
 		{`d == 12.5`, "1"},
 		{`d < 12.51`, "1"},
+		{`-2 * 4611686018427387904`, "-9223372036854775808"}, // the lowest there is
 		{`-d`, "-12.50"},
 		{`d * 1.19`, "14.8750"},
 		{`int(d)`, "12"},
@@ -120,11 +123,13 @@ func TestEval(t *testing.T) {
 		{`day < at`, "1"},
 		{`at >= "2024-05-01 10:00:01"`, "0"},
 		{`unix(at)`, "1714557600"},
+		{`unix(fine)`, "1714557600.050"},
 		{`unix(day) + 0.5`, "1714521600.5"},
 		{`string(at) + "Z"`, "2024-05-01 10:00:00Z"},
 		{`clock < "00:00:00"`, "1"},
 		{`clock == "-12:30:00.0"`, "1"},
 		{`clock > "-100:00:00"`, "1"},
+		{`clock > "-12:30:00.05"`, "1"},
 		{`"yy" in flags`, "1"},
 		{`"y" in flags`, "0"},
 		{`"x,yy" in flags`, "0"},

@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/expr-lang/expr/ast"
+
+	"rowfall/transform/decimal"
 )
 
 // function is one callable: it checks its arguments and builds the node.
@@ -26,10 +28,10 @@ func init() {
 		"abs":        {1, 1, buildAbs},
 		"bitand":     {2, 2, bitwise(func(a, b int64) int64 { return a & b })},
 		"bitor":      {2, 2, bitwise(func(a, b int64) int64 { return a | b })},
-		"ceil":       {1, 1, rounder(ceil, math.Ceil)},
+		"ceil":       {1, 1, rounder(decimal.Ceil, math.Ceil)},
 		"decimal":    {1, 1, buildDecimal},
 		"float":      {1, 1, buildFloat},
-		"floor":      {1, 1, rounder(floor, math.Floor)},
+		"floor":      {1, 1, rounder(decimal.Floor, math.Floor)},
 		"hasPrefix":  {2, 2, textTest(bytes.HasPrefix)},
 		"hasSuffix":  {2, 2, textTest(bytes.HasSuffix)},
 		"int":        {1, 1, buildInt},
@@ -38,7 +40,7 @@ func init() {
 		"max":        {2, 16, extreme(1)},
 		"min":        {2, 16, extreme(-1)},
 		"replace":    {3, 3, buildReplace},
-		"round":      {1, 1, rounder(halfAway, math.Round)},
+		"round":      {1, 1, rounder(decimal.HalfAway, math.Round)},
 		"string":     {1, 1, buildString},
 		"trim":       {1, 2, buildTrim},
 		"trimPrefix": {2, 2, cut(bytes.TrimPrefix)},
@@ -112,13 +114,13 @@ func bitwise(op func(a, b int64) int64) func(*checker, ast.Node, string, []ast.N
 	}
 }
 
-func rounder(r rounding, f func(float64) float64) func(*checker, ast.Node, string, []ast.Node) node {
+func rounder(r decimal.Rounding, f func(float64) float64) func(*checker, ast.Node, string, []ast.Node) node {
 	return func(c *checker, _ ast.Node, name string, args []ast.Node) node {
 		v := c.number(args[0], name+"()")
 		e := v.eval
 		switch v.kind {
 		case Exact:
-			v.eval = func(s *Scratch) value { return value{d: e(s).d.integral(r)} }
+			v.eval = func(s *Scratch) value { return value{d: e(s).d.Round(r)} }
 		case Float:
 			v.eval = func(s *Scratch) value { return value{f: f(e(s).f)} }
 		}
@@ -137,13 +139,13 @@ func buildDecimal(c *checker, n ast.Node, name string, args []ast.Node) node {
 		return v
 	case Text:
 		if v.constant {
-			if _, err := ParseDecimal([]byte(v.text)); err != nil {
+			if _, err := decimal.Parse([]byte(v.text)); err != nil {
 				return c.fail(n, "%q is %v", v.text, err)
 			}
 		}
 		return node{kind: Exact, eval: func(s *Scratch) value {
 			t := e(s).t
-			d, err := ParseDecimal(t)
+			d, err := decimal.Parse(t)
 			if err != nil {
 				return s.fail(fmt.Errorf("%.40q is %w", t, err))
 			}

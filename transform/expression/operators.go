@@ -10,6 +10,7 @@ import (
 	"github.com/expr-lang/expr/ast"
 
 	"rowfall/binlog"
+	"rowfall/transform/decimal"
 )
 
 func (c *checker) binary(n *ast.BinaryNode) node {
@@ -134,7 +135,7 @@ func (c *checker) arithmetic(n *ast.BinaryNode) node {
 			return value{i: v}
 		}
 	case k == Exact:
-		f := map[string]func(a, b Decimal) Decimal{"+": Decimal.Add, "-": Decimal.Sub, "*": Decimal.Mul}[op]
+		f := map[string]func(a, b decimal.Number) decimal.Number{"+": decimal.Number.Add, "-": decimal.Number.Sub, "*": decimal.Number.Mul}[op]
 		out.eval = func(s *Scratch) value { return value{d: f(le(s).d, re(s).d)} }
 	case k == Float:
 		f := map[string]func(a, b float64) float64{
@@ -159,7 +160,8 @@ func integerOp(op string, a, b int64) (int64, bool) {
 		r := a - b
 		return r, (r < a) == (b > 0)
 	}
-	return mulSmall(a, b)
+	r := a * b
+	return r, a == 0 || r/a == b && (a != -1 || b != math.MinInt64)
 }
 
 // concat joins into the scratch buffer.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"rowfall/binlog"
+	"rowfall/transform/decimal"
 )
 
 // Kind is the static type of an expression.
@@ -41,7 +42,7 @@ type value struct {
 	i    int64 // Integer; Bool as 0 or 1
 	f    float64
 	t    []byte // Text, Moment, Clock
-	d    Decimal
+	d    decimal.Number
 }
 
 func boolean(b bool) value {
@@ -185,7 +186,10 @@ func clockMicros(b []byte) (int64, error) {
 		if len(rest) > 0 {
 			return 0, notClock(text)
 		}
-		micros += n * powers[7-len(b)]
+		for range 7 - len(b) {
+			n *= 10
+		}
+		micros += n
 	}
 	if negative {
 		micros = -micros
@@ -203,9 +207,9 @@ var errNoMoment = errors.New("is a date without a place in time (a zero year, mo
 
 // unixSeconds reads MySQL's text of a date in UTC as seconds since 1970 with the
 // fraction it was written with.
-func unixSeconds(t []byte) (Decimal, error) {
+func unixSeconds(t []byte) (decimal.Number, error) {
 	if !momentShaped(t) {
-		return Decimal{}, notMoment(t)
+		return decimal.Number{}, notMoment(t)
 	}
 	at := func(i, width int) int64 {
 		if i >= len(t) {
@@ -216,17 +220,17 @@ func unixSeconds(t []byte) (Decimal, error) {
 	}
 	y, m, d := at(0, 4), at(5, 2), at(8, 2)
 	if y == 0 || m == 0 || d == 0 {
-		return Decimal{}, errNoMoment
+		return decimal.Number{}, errNoMoment
 	}
 	if m > 12 || d > 31 || at(11, 2) > 23 || at(14, 2) > 59 || at(17, 2) > 59 {
-		return Decimal{}, notMoment(t)
+		return decimal.Number{}, notMoment(t)
 	}
 	seconds := daysSince1970(y, m, d)*86400 + at(11, 2)*3600 + at(14, 2)*60 + at(17, 2)
 	if len(t) <= 20 {
-		return Decimal{small: seconds}, nil
+		return decimal.New(seconds, 0), nil
 	}
-	fraction := len(t) - 20
-	return Decimal{small: seconds*powers[fraction] + at(20, fraction), scale: fraction}, nil
+	digits := len(t) - 20
+	return decimal.New(seconds, 0).Add(decimal.New(at(20, digits), digits)), nil
 }
 
 // momentShaped reports whether t is a prefix of 0000-00-00 00:00:00.000000 that

@@ -1,4 +1,4 @@
-package expression_test
+package decimal_test
 
 import (
 	"math/big"
@@ -6,19 +6,19 @@ import (
 	"strings"
 	"testing"
 
-	"rowfall/transform/expression"
+	"rowfall/transform/decimal"
 )
 
-func decimal(t *testing.T, s string) expression.Decimal {
+func parse(t *testing.T, s string) decimal.Number {
 	t.Helper()
-	d, err := expression.ParseDecimal([]byte(s))
+	d, err := decimal.Parse([]byte(s))
 	if err != nil {
 		t.Fatalf("%s: %v", s, err)
 	}
 	return d
 }
 
-func TestDecimalText(t *testing.T) {
+func TestText(t *testing.T) {
 	for _, c := range [][2]string{
 		{"0", "0"},
 		{"-0.50", "-0.50"},
@@ -31,19 +31,19 @@ func TestDecimalText(t *testing.T) {
 		{"-9223372036854775808", "-9223372036854775808"},
 		{"99999999999999999999999999.99", "99999999999999999999999999.99"},
 	} {
-		if got := decimal(t, c[0]).String(); got != c[1] {
+		if got := parse(t, c[0]).String(); got != c[1] {
 			t.Errorf("%s: got %s", c[0], got)
 		}
 	}
 	for _, s := range []string{"", "-", ".", "1e5", "1.2.3", "x", "--1", strings.Repeat("9", 129), " 1"} {
-		if d, err := expression.ParseDecimal([]byte(s)); err == nil {
+		if d, err := decimal.Parse([]byte(s)); err == nil {
 			t.Errorf("%q: got %s", s, d)
 		}
 	}
 }
 
-// TestDecimalArithmetic compares with math/big, near where 64 bits end.
-func TestDecimalArithmetic(t *testing.T) {
+// TestArithmetic compares with math/big, near where 64 bits end.
+func TestArithmetic(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	random := func() string {
 		s := ""
@@ -61,10 +61,10 @@ func TestDecimalArithmetic(t *testing.T) {
 	rat := func(s string) *big.Rat { r, _ := new(big.Rat).SetString(s); return r }
 	for range 20000 {
 		a, b := random(), random()
-		x, y := decimal(t, a), decimal(t, b)
+		x, y := parse(t, a), parse(t, b)
 		for _, c := range []struct {
 			name string
-			got  expression.Decimal
+			got  decimal.Number
 			want *big.Rat
 		}{
 			{"+", x.Add(y), new(big.Rat).Add(rat(a), rat(b))},
@@ -81,14 +81,14 @@ func TestDecimalArithmetic(t *testing.T) {
 	}
 }
 
-func FuzzParseDecimal(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add([]byte("-12.50"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := expression.ParseDecimal(b)
+		d, err := decimal.Parse(b)
 		if err != nil {
 			return
 		}
-		if again := decimal(t, d.String()); again.Compare(d) != 0 || again.String() != d.String() {
+		if again := parse(t, d.String()); again.Compare(d) != 0 || again.String() != d.String() {
 			t.Errorf("%q reads as %s, then as %s", b, d, again)
 		}
 	})

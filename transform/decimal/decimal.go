@@ -1,4 +1,6 @@
-package expression
+// Package decimal holds exact decimal numbers: MySQL's DECIMAL, and integers that
+// 64 bits do not hold. It is arithmetic alone; transform/expression is its caller.
+package decimal
 
 import (
 	"errors"
@@ -12,10 +14,10 @@ import (
 // 65, and a text column may hold anything.
 const maxDigits = 128
 
-// Decimal is an exact decimal number, digits times ten to the power of -scale.
-// The zero value is 0. Like MySQL it keeps the scale it was written with, so
+// Number is an exact decimal number, digits times ten to the power of -scale.
+// The zero value is 0. Like MySQL's it keeps the scale it was written with, so
 // 1.50 prints as 1.50.
-type Decimal struct {
+type Number struct {
 	// Exactly one of small and large holds the digits; large where small
 	// cannot. large is never changed once it is shared.
 	small int64
@@ -23,19 +25,19 @@ type Decimal struct {
 	scale int
 }
 
-// NewDecimal returns an integer as a Decimal.
-func NewDecimal(i int64) Decimal { return Decimal{small: i} }
+// New returns digits times ten to the power of -scale, which is not negative.
+func New(digits int64, scale int) Number { return Number{small: digits, scale: scale} }
 
-var errNotDecimal = errors.New("not a decimal number")
+var errNoNumber = errors.New("not a decimal number")
 
-// ParseDecimal reads an optional sign, digits and an optional fraction; no
+// Parse reads an optional sign, digits and an optional fraction; no
 // exponent. It refuses more than 128 digits.
-func ParseDecimal(text []byte) (Decimal, error) {
+func Parse(text []byte) (Number, error) {
 	b, negative := text, false
 	if len(b) > 0 && (b[0] == '-' || b[0] == '+') {
 		negative, b = b[0] == '-', b[1:]
 	}
-	var d Decimal
+	var d Number
 	point, digits := -1, 0
 	for i, c := range b {
 		switch {
@@ -44,19 +46,19 @@ func ParseDecimal(text []byte) (Decimal, error) {
 		case '0' <= c && c <= '9':
 			digits++
 			if digits > maxDigits {
-				return Decimal{}, fmt.Errorf("a decimal number of more than %d digits", maxDigits)
+				return Number{}, fmt.Errorf("a decimal number of more than %d digits", maxDigits)
 			}
 			d.push(int64(c - '0'))
 		default:
-			return Decimal{}, errNotDecimal
+			return Number{}, errNoNumber
 		}
 	}
 	if digits == 0 {
-		return Decimal{}, errNotDecimal
+		return Number{}, errNoNumber
 	}
 	// It is printed with the zero that .5 leaves out, and must read back.
 	if point == 0 && digits == maxDigits {
-		return Decimal{}, fmt.Errorf("a decimal number of more than %d digits", maxDigits)
+		return Number{}, fmt.Errorf("a decimal number of more than %d digits", maxDigits)
 	}
 	if point >= 0 {
 		d.scale = len(b) - point - 1
@@ -68,7 +70,7 @@ func ParseDecimal(text []byte) (Decimal, error) {
 }
 
 // push appends a digit; d is being built and shared with nobody.
-func (d *Decimal) push(digit int64) {
+func (d *Number) push(digit int64) {
 	if d.large == nil && d.small <= (1<<63-1-9)/10 {
 		d.small = d.small*10 + digit
 		return
@@ -80,7 +82,7 @@ func (d *Decimal) push(digit int64) {
 	d.large.Add(d.large, big.NewInt(digit))
 }
 
-func (d Decimal) integer() *big.Int {
+func (d Number) integer() *big.Int {
 	if d.large != nil {
 		return d.large
 	}
@@ -88,11 +90,11 @@ func (d Decimal) integer() *big.Int {
 }
 
 // fromInteger takes ownership of i.
-func fromInteger(i *big.Int, scale int) Decimal {
+func fromInteger(i *big.Int, scale int) Number {
 	if i.IsInt64() {
-		return Decimal{small: i.Int64(), scale: scale}
+		return Number{small: i.Int64(), scale: scale}
 	}
-	return Decimal{large: i, scale: scale}
+	return Number{large: i, scale: scale}
 }
 
 var powers = func() (p [19]int64) {
@@ -130,54 +132,54 @@ func magnitude(a int64) uint64 {
 }
 
 // rescaled returns d's digits at a scale that is not below its own.
-func (d Decimal) rescaled(scale int) Decimal {
+func (d Number) rescaled(scale int) Number {
 	if d.scale == scale {
 		return d
 	}
 	n := scale - d.scale
 	if d.large == nil && n < len(powers) {
 		if s, ok := mulSmall(d.small, powers[n]); ok {
-			return Decimal{small: s, scale: scale}
+			return Number{small: s, scale: scale}
 		}
 	}
 	return fromInteger(new(big.Int).Mul(d.integer(), pow10(n)), scale)
 }
 
 // Add returns d + o at the larger scale.
-func (d Decimal) Add(o Decimal) Decimal {
+func (d Number) Add(o Number) Number {
 	scale := max(d.scale, o.scale)
 	d, o = d.rescaled(scale), o.rescaled(scale)
 	if d.large == nil && o.large == nil {
 		if s := d.small + o.small; (s > d.small) == (o.small > 0) {
-			return Decimal{small: s, scale: scale}
+			return Number{small: s, scale: scale}
 		}
 	}
 	return fromInteger(new(big.Int).Add(d.integer(), o.integer()), scale)
 }
 
 // Neg returns -d.
-func (d Decimal) Neg() Decimal {
+func (d Number) Neg() Number {
 	if d.large == nil && d.small != -1<<63 {
-		return Decimal{small: -d.small, scale: d.scale}
+		return Number{small: -d.small, scale: d.scale}
 	}
 	return fromInteger(new(big.Int).Neg(d.integer()), d.scale)
 }
 
 // Sub returns d - o at the larger scale.
-func (d Decimal) Sub(o Decimal) Decimal { return d.Add(o.Neg()) }
+func (d Number) Sub(o Number) Number { return d.Add(o.Neg()) }
 
 // Mul returns d * o at the sum of their scales.
-func (d Decimal) Mul(o Decimal) Decimal {
+func (d Number) Mul(o Number) Number {
 	if d.large == nil && o.large == nil {
 		if s, ok := mulSmall(d.small, o.small); ok {
-			return Decimal{small: s, scale: d.scale + o.scale}
+			return Number{small: s, scale: d.scale + o.scale}
 		}
 	}
 	return fromInteger(new(big.Int).Mul(d.integer(), o.integer()), d.scale+o.scale)
 }
 
 // Sign returns -1, 0 or 1.
-func (d Decimal) Sign() int {
+func (d Number) Sign() int {
 	if d.large != nil {
 		return d.large.Sign()
 	}
@@ -191,7 +193,7 @@ func (d Decimal) Sign() int {
 }
 
 // Compare returns -1, 0 or 1; scales do not matter: 1.5 equals 1.50.
-func (d Decimal) Compare(o Decimal) int {
+func (d Number) Compare(o Number) int {
 	scale := max(d.scale, o.scale)
 	d, o = d.rescaled(scale), o.rescaled(scale)
 	if d.large != nil || o.large != nil {
@@ -206,30 +208,30 @@ func (d Decimal) Compare(o Decimal) int {
 	return 0
 }
 
-// rounding is a direction for integral.
-type rounding uint8
+// Rounding is a direction for Round.
+type Rounding uint8
 
+// The directions.
 const (
-	truncate rounding = iota
-	floor
-	ceil
-	// halfAway rounds halves away from zero, as MySQL rounds exact numbers.
-	halfAway
+	Truncate Rounding = iota // toward zero
+	Floor
+	Ceil
+	HalfAway // halves away from zero, as MySQL rounds exact numbers
 )
 
-// integral returns d rounded to scale 0.
-func (d Decimal) integral(r rounding) Decimal {
+// Round returns d rounded to scale 0.
+func (d Number) Round(r Rounding) Number {
 	if d.scale == 0 {
 		return d
 	}
 	q, rest := new(big.Int).QuoRem(d.integer(), pow10(d.scale), new(big.Int))
 	sign, up := int64(d.Sign()), false
 	switch r {
-	case floor:
+	case Floor:
 		up = sign < 0 && rest.Sign() != 0
-	case ceil:
+	case Ceil:
 		up = sign > 0 && rest.Sign() != 0
-	case halfAway:
+	case HalfAway:
 		rest.Abs(rest)
 		up = rest.Lsh(rest, 1).Cmp(pow10(d.scale)) >= 0
 	}
@@ -240,13 +242,13 @@ func (d Decimal) integral(r rounding) Decimal {
 }
 
 // Int64 returns d truncated toward zero, and whether that fits.
-func (d Decimal) Int64() (int64, bool) {
-	t := d.integral(truncate)
+func (d Number) Int64() (int64, bool) {
+	t := d.Round(Truncate)
 	return t.small, t.large == nil
 }
 
 // Float64 returns the nearest float64.
-func (d Decimal) Float64() float64 {
+func (d Number) Float64() float64 {
 	if d.scale == 0 && d.large == nil {
 		return float64(d.small)
 	}
@@ -254,8 +256,8 @@ func (d Decimal) Float64() float64 {
 	return f
 }
 
-// Append appends the decimal's text.
-func (d Decimal) Append(dst []byte) []byte {
+// Append appends the number's text.
+func (d Number) Append(dst []byte) []byte {
 	start := len(dst)
 	if d.large != nil {
 		dst = d.large.Append(dst, 10)
@@ -281,5 +283,5 @@ func (d Decimal) Append(dst []byte) []byte {
 	return dst
 }
 
-// String returns the decimal's text.
-func (d Decimal) String() string { return string(d.Append(nil)) }
+// String returns the number's text.
+func (d Number) String() string { return string(d.Append(nil)) }
