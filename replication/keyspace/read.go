@@ -13,74 +13,32 @@ type reader struct {
 	run   func(k *Keyspace, dst []byte, proto int, args [][]byte) []byte
 }
 
-// readers are the commands that Execute answers. The table is filled by init
-// because the functions in it refer to it in error texts.
-var readers map[string]*reader
+// readers are the commands that Execute answers.
+var readers = joined(keyReaders, stringReaders, hashReaders, setReaders, sortedSetReaders, listReaders, streamReaders)
 
-func init() {
-	readers = map[string]*reader{
-		"GET":         {2, get},
-		"MGET":        {-2, mget},
-		"STRLEN":      {2, strlen},
-		"GETRANGE":    {4, getrange},
-		"SUBSTR":      {4, getrange},
-		"EXISTS":      {-2, exists},
-		"TOUCH":       {-2, exists},
-		"TYPE":        {2, typeOf},
-		"TTL":         {2, timeLeft(1000, true)},
-		"PTTL":        {2, timeLeft(1, true)},
-		"EXPIRETIME":  {2, timeLeft(1000, false)},
-		"PEXPIRETIME": {2, timeLeft(1, false)},
-		"OBJECT":      {-2, object},
+// keyReaders are the commands of keys of any kind.
+var keyReaders = map[string]*reader{
+	"EXISTS":      {-2, exists},
+	"TOUCH":       {-2, exists},
+	"TYPE":        {2, typeOf},
+	"TTL":         {2, timeLeft(1000, true)},
+	"PTTL":        {2, timeLeft(1, true)},
+	"EXPIRETIME":  {2, timeLeft(1000, false)},
+	"PEXPIRETIME": {2, timeLeft(1, false)},
+	"OBJECT":      {-2, object},
+	"SCAN":        {-2, scan},
+	"KEYS":        {2, keys},
+	"DBSIZE":      {1, dbsize},
+	"RANDOMKEY":   {1, randomkey},
+}
 
-		"HGET":    {3, hget},
-		"HMGET":   {-3, hmget},
-		"HGETALL": {2, hgetall},
-		"HKEYS":   {2, hkeys},
-		"HVALS":   {2, hvals},
-		"HLEN":    {2, length(Hash)},
-		"HEXISTS": {3, hexists},
-		"HSTRLEN": {3, hstrlen},
-		"HSCAN":   {-3, collectionScan(Hash)},
-
-		"SMEMBERS":    {2, smembers},
-		"SISMEMBER":   {3, sismember},
-		"SMISMEMBER":  {-3, smismember},
-		"SCARD":       {2, length(Set)},
-		"SRANDMEMBER": {-2, srandmember},
-		"SSCAN":       {-3, collectionScan(Set)},
-
-		"ZRANGE":           {-4, zrange(zquery{by: 'r'}, true)},
-		"ZREVRANGE":        {-4, zrange(zquery{by: 'r', reverse: true}, false)},
-		"ZRANGEBYSCORE":    {-4, zrange(zquery{by: 's'}, false)},
-		"ZREVRANGEBYSCORE": {-4, zrange(zquery{by: 's', reverse: true}, false)},
-		"ZRANGEBYLEX":      {-4, zrange(zquery{by: 'l'}, false)},
-		"ZREVRANGEBYLEX":   {-4, zrange(zquery{by: 'l', reverse: true}, false)},
-		"ZSCORE":           {3, zscore},
-		"ZMSCORE":          {-3, zmscore},
-		"ZCARD":            {2, length(SortedSet)},
-		"ZRANK":            {-3, zrank(false)},
-		"ZREVRANK":         {-3, zrank(true)},
-		"ZCOUNT":           {4, zcount},
-		"ZLEXCOUNT":        {4, zlexcount},
-		"ZSCAN":            {-3, collectionScan(SortedSet)},
-
-		"LRANGE": {4, lrange},
-		"LLEN":   {2, length(List)},
-		"LINDEX": {3, lindex},
-		"LPOS":   {-3, lpos},
-
-		"XRANGE":    {-4, xrange(false)},
-		"XREVRANGE": {-4, xrange(true)},
-		"XLEN":      {2, length(Stream)},
-		"XREAD":     {-4, xread},
-		"XINFO":     {-2, xinfo},
-
-		"SCAN":      {-2, scan},
-		"KEYS":      {2, keys},
-		"DBSIZE":    {1, dbsize},
-		"RANDOMKEY": {1, randomkey},
-	}
+// stringReaders are the commands of strings.
+var stringReaders = map[string]*reader{
+	"GET":      {2, get},
+	"MGET":     {-2, mget},
+	"STRLEN":   {2, strlen},
+	"GETRANGE": {4, getrange},
+	"SUBSTR":   {4, getrange},
 }
 
 // Execute appends the reply of a read command in the shape of protocol 2 or 3,

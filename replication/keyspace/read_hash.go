@@ -2,6 +2,19 @@ package keyspace
 
 import "rowfall/replication/resp"
 
+// hashReaders are the commands of hashes.
+var hashReaders = map[string]*reader{
+	"HGET":    {3, hget},
+	"HMGET":   {-3, hmget},
+	"HGETALL": {2, hgetall},
+	"HKEYS":   {2, hkeys},
+	"HVALS":   {2, hvals},
+	"HLEN":    {2, length(Hash)},
+	"HEXISTS": {3, hexists},
+	"HSTRLEN": {3, hstrlen},
+	"HSCAN":   {-3, collectionScan(Hash)},
+}
+
 func hget(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
 	v, dst, ok := k.fetch(dst, args[1], Hash)
 	if !ok {

@@ -8,6 +8,14 @@ import (
 	"rowfall/replication/resp"
 )
 
+// listReaders are the commands of lists.
+var listReaders = map[string]*reader{
+	"LRANGE": {4, lrange},
+	"LLEN":   {2, length(List)},
+	"LINDEX": {3, lindex},
+	"LPOS":   {-3, lpos},
+}
+
 func lrange(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
 	from, ok1 := parseInt(args[2])
 	to, ok2 := parseInt(args[3])

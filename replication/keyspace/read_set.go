@@ -6,6 +6,16 @@ import (
 	"rowfall/replication/resp"
 )
 
+// setReaders are the commands of sets.
+var setReaders = map[string]*reader{
+	"SMEMBERS":    {2, smembers},
+	"SISMEMBER":   {3, sismember},
+	"SMISMEMBER":  {-3, smismember},
+	"SCARD":       {2, length(Set)},
+	"SRANDMEMBER": {-2, srandmember},
+	"SSCAN":       {-3, collectionScan(Set)},
+}
+
 func smembers(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
 	v, dst, ok := k.fetch(dst, args[1], Set)
 	if !ok {

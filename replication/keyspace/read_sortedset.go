@@ -6,6 +6,24 @@ import (
 	"rowfall/replication/resp"
 )
 
+// sortedSetReaders are the commands of sorted sets.
+var sortedSetReaders = map[string]*reader{
+	"ZRANGE":           {-4, zrange(zquery{by: 'r'}, true)},
+	"ZREVRANGE":        {-4, zrange(zquery{by: 'r', reverse: true}, false)},
+	"ZRANGEBYSCORE":    {-4, zrange(zquery{by: 's'}, false)},
+	"ZREVRANGEBYSCORE": {-4, zrange(zquery{by: 's', reverse: true}, false)},
+	"ZRANGEBYLEX":      {-4, zrange(zquery{by: 'l'}, false)},
+	"ZREVRANGEBYLEX":   {-4, zrange(zquery{by: 'l', reverse: true}, false)},
+	"ZSCORE":           {3, zscore},
+	"ZMSCORE":          {-3, zmscore},
+	"ZCARD":            {2, length(SortedSet)},
+	"ZRANK":            {-3, zrank(false)},
+	"ZREVRANK":         {-3, zrank(true)},
+	"ZCOUNT":           {4, zcount},
+	"ZLEXCOUNT":        {4, zlexcount},
+	"ZSCAN":            {-3, collectionScan(SortedSet)},
+}
+
 func zscore(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
 	v, dst, ok := k.fetch(dst, args[1], SortedSet)
 	if !ok {

@@ -8,6 +8,15 @@ import (
 	"rowfall/replication/resp"
 )
 
+// streamReaders are the commands of streams.
+var streamReaders = map[string]*reader{
+	"XRANGE":    {-4, xrange(false)},
+	"XREVRANGE": {-4, xrange(true)},
+	"XLEN":      {2, length(Stream)},
+	"XREAD":     {-4, xread},
+	"XINFO":     {-2, xinfo},
+}
+
 func appendStreamID(dst []byte, id StreamID) []byte { return resp.AppendBulkString(dst, id.String()) }
 
 func appendEntry(dst []byte, e StreamEntry) []byte {

@@ -21,8 +21,8 @@ type writer struct {
 // replicas.
 var writers = joined(keyWriters, stringWriters, hashWriters, setWriters, sortedSetWriters, listWriters, streamWriters)
 
-func joined(tables ...map[string]*writer) map[string]*writer {
-	all := map[string]*writer{}
+func joined[T any](tables ...map[string]*T) map[string]*T {
+	all := map[string]*T{}
 	for _, t := range tables {
 		maps.Copy(all, t)
 	}
