@@ -37,4 +37,9 @@
 // for an index, are not followed (Table.NotFollowed).
 //
 // The package never hears of Redis.
+//
+// It is longer than most here, because a row, its layout and the text of each of
+// MySQL's types are one thing to whoever reads it. layout.go matches schema and table
+// map (wiretype.go), row.go is what callers see of it, value.go and json.go are the
+// bytes of single values; gtid.go and position.go stand apart from these.
 package binlog

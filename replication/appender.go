@@ -17,7 +17,8 @@ import (
 
 // appender is the node's single writer: it alone appends to the log, stages and
 // publishes, changes role and term, and fixes the points of snapshots. Others
-// hand it work and wait.
+// hand it work and wait. Its fields are many because it alone may touch the last
+// group, which is therefore in no other type.
 type appender struct {
 	n         *Node
 	store     *stream.Log

@@ -12,7 +12,8 @@ import (
 )
 
 // Config is everything a node is told. Dir and Listen are required; zero values
-// of the others mean the defaults given with each.
+// of the others mean the defaults given with each. It is one flat struct, however
+// long, since each field is one setting of whoever runs a node.
 type Config struct {
 	Listen   string // host:port; port 0 chooses a free one
 	Dir      string // snapshots, log and identity; created if absent

@@ -27,7 +27,8 @@ var ErrDemoted = errors.New("node is not the master of this term")
 // ErrClosed is returned when the node is closing or closed.
 var ErrClosed = errors.New("node is closed")
 
-// Node is one master or replica and everything it owns.
+// Node is one master or replica and everything it owns. Most of its fields are its
+// parts, a type and a file each; what they share is state and the lock before it.
 type Node struct {
 	c       Config
 	log     zerolog.Logger

@@ -6,7 +6,7 @@ import (
 	"rowfall/replication/stream"
 )
 
-// Status is a node at one moment.
+// Status is a node at one moment: flat, as INFO and a metric each read one of them.
 type Status struct {
 	Addr       string // where it listens
 	Role       Role

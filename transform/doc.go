@@ -38,6 +38,9 @@
 //     or false in JSON. A score that is NULL, or a date with a zero year, month
 //     or day, follows when_null.
 //
+// The package is a little longer than most here, since what is refused when a mapping
+// is compiled is what the plan then relies on.
+//
 // What it leaves out yet: ttl, mask, shared members, nested documents, lists and
 // streams.
 package transform

@@ -36,4 +36,8 @@
 // without such rows is known from its PREPARE: Prepared carries it over from one
 // connection to the next, but not to another process, which refuses the commit if
 // the PREPARE lies before the position that it starts from.
+//
+// The package is longer than most here, since what an event means depends on those
+// before it, which all end in parser.go. The layouts of single events are files of
+// their own: header.go, tablemap.go, rows.go, query.go, payload.go.
 package events

@@ -26,7 +26,8 @@ type Options struct {
 
 // Parser turns events' bytes into binlog.Events. It does no I/O: the same bytes
 // from a socket, a file or a test give the same events. Its methods are for one
-// goroutine. After an error it is of no more use.
+// goroutine. After an error it is of no more use. Its fields are what earlier events
+// have said of later ones, which is why there are so many.
 type Parser struct {
 	// maria says that the events are a MariaDB's; verify that checksums are
 	// looked at; gtids that the set of GTIDs is known and kept.

@@ -24,7 +24,8 @@ func (f Flavor) String() string {
 	return "MySQL"
 }
 
-// Server is what a server says about itself when a connection begins.
+// Server is what a server says about itself when a connection begins: a list of
+// variables, as long as there are things to ask for.
 type Server struct {
 	Flavor Flavor
 	// Version is @@version: "9.7.0", "10.11.6-MariaDB-log".

@@ -23,4 +23,7 @@
 //
 // The servers started are children of this process. They listen on 127.0.0.1 only, have an empty root password, and on
 // Linux the kernel kills them when this process dies, however it dies.
+//
+// The package is a little longer than most here: where a server comes from (packages.go, sources.go) and how it is run
+// (process.go, database.go, cache.go) meet in Installation, which is all that its users see.
 package servers

@@ -52,4 +52,7 @@
 // Two segments at most are not durable: a third is begun after the first has been synced. So Open scans the last two, and the
 // older ones are checked when they are read. "synced" is written after each sync without a sync of its own; what lies
 // before its offset is not cut, whatever it looks like.
+//
+// The package is longer than most here, since writer, readers and recovery must agree on every byte above and on what is durable
+// when: record.go and segment.go are that format, window.go the memory, fs.go what is asked of the disk.
 package stream

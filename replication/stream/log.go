@@ -43,7 +43,8 @@ type Recovery struct {
 }
 
 // Log is the replication log of one directory. One goroutine at a time may call Append and Reset; everything
-// else may be called by any.
+// else may be called by any. Appending, making durable, dropping and waiting share the segments and the end, so they
+// are one type; its fields stand in groups by the lock that guards them.
 type Log struct {
 	dir      string
 	config   Config

@@ -32,5 +32,7 @@
 // unix(x) is a date's seconds since 1970, exact, with its fraction.
 //
 // Programs are immutable and safe for concurrent use, each user with its own
-// Scratch. The package does no I/O. Its caller is transform.
+// Scratch. The package does no I/O. Its caller is transform. It is a little longer
+// than most here, being one language: every operator and function is both checked
+// and compiled where it is defined.
 package expression

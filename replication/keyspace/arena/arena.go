@@ -34,7 +34,9 @@ const (
 	heads
 )
 
-// Arena holds records. The zero value is not usable, see New.
+// Arena holds records. The zero value is not usable, see New. It has many fields, all
+// but memory, epoch and what mu guards the writer's alone: chunks, free places and
+// epochs are one account of the same bytes.
 type Arena struct {
 	// memory of chunks by number. Elements change only while nobody can have
 	// an address in them.

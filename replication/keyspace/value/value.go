@@ -22,6 +22,9 @@
 // of the name, then the name, so that a scan cursor can be a number: any place
 // in the order of hashes. A sorted set has a second tree by (score, member). A
 // tree of a list is ordered by places (see placeSize), one of a stream by ids.
+//
+// The package is a little longer than most here: reading a Value and editing it share
+// the packed form of each kind and stay together.
 package value
 
 import (
