@@ -139,8 +139,8 @@ func (r *Row) Raw(i int) []byte {
 }
 
 // AppendText appends column i (from 0, below the number of columns) to dst as
-// text; the package's comment says what that is. A NULL appends nothing. It fails only on bytes that no server writes or that the
-// column's type does not allow.
+// text; the package's comment says what that is. A NULL appends nothing. It fails
+// only on bytes that no server writes or that the column's type does not allow.
 func (r *Row) AppendText(dst []byte, i int) ([]byte, error) {
 	raw := r.Raw(i)
 	if raw == nil {

@@ -31,7 +31,7 @@ type Config struct {
 	HiddenPrefix string // keys that SCAN, KEYS, RANDOMKEY and DBSIZE do not show
 
 	PingPeriod time.Duration // between PINGs in the stream; 0: 10 s
-	Timeout    time.Duration // a silent or stuck peer is cut off after it; 0: 60 s
+	Timeout    time.Duration // a silent replica or upstream, or a peer that takes nothing, is cut off after it; 0: 60 s
 	MaxClients int           // connections at once, replicas included; 0: 10,000
 
 	MinReplicas       int           // Apply blocks while fewer replicas have acknowledged what is older than MinReplicasMaxLag; 0: it does not

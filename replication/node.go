@@ -138,7 +138,7 @@ func (n *Node) free() error {
 
 // Run serves until ctx ends or the log fails, and returns after everything the
 // node owns has ended and the directory is free again. It returns nil if ctx
-// ended or Close was called.
+// ended or Close was called, and what was written is known to be on disk.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

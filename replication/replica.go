@@ -57,7 +57,7 @@ type replica struct {
 	loaded chan struct{} // closed at the first acknowledgement after a full sync
 
 	state  atomic.Uint32
-	sent   atomic.Int64 // stream bytes written to the socket
+	sent   atomic.Int64 // stream bytes given to the socket, those of a write under way included
 	acked  atomic.Int64 // stream bytes it said it applied; never more than sent
 	kept   atomic.Int64 // stream bytes it said it has in its AOF on disk; never more than sent
 	heard  atomic.Int64 // unix nanoseconds of its last sign of life, or of the end of the transfer
@@ -247,8 +247,8 @@ func (n *Node) sayLost(addr string, p *psync) {
 	}
 }
 
-// serve sends r what it needs until either side ends. ok is false if PSYNC was
-// refused and the session goes on.
+// serveReplica makes the session a replica's and sends it what it needs until
+// either side ends. ok is false if PSYNC was refused and the session goes on.
 func (s *session) serveReplica(ctx context.Context, p *psync) (ok bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

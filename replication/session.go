@@ -263,7 +263,7 @@ func (s *session) flush() error {
 	return nil
 }
 
-// name returns the command's name in upper case; it is not kept.
+// upper returns a command's name in upper case, in buf unless it is too long for one.
 func upper(buf *[32]byte, name []byte) []byte {
 	if len(name) > len(buf) {
 		return name

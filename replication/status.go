@@ -58,7 +58,7 @@ type UpstreamStatus struct {
 	State  LinkState
 	LastIO time.Time // when bytes last came; zero: never
 	Since  time.Time // when State began
-	Down   time.Time // when the link was last lost; zero: it was never up
+	Down   time.Time // when the link was last lost; zero: never
 
 	Received int64 // bytes of the snapshot that is being received
 	Total    int64 // its size; -1: not told
@@ -70,7 +70,7 @@ type UpstreamStatus struct {
 type ReplicaStatus struct {
 	Addr    string // as it announces itself, else its peer's host and listening port
 	State   ReplicaState
-	Sent    stream.Offset // bytes of stream written to its socket; never less than Acked
+	Sent    stream.Offset // bytes of stream given to its socket, those on their way included; never less than Acked
 	Acked   stream.Offset // the last offset it said it has applied
 	Lag     time.Duration // since its last acknowledgement
 	Version string        // as announced, empty if it did not
@@ -89,7 +89,7 @@ const (
 	LinkHandshake                   // talking up to the answer to PSYNC
 	LinkTransfer                    // receiving and loading a snapshot
 	LinkConnected                   // streaming
-	LinkStopped                     // a command or snapshot was not understood; the node follows again when told to
+	LinkStopped                     // what the upstream sent was not understood; the node follows again when told to
 )
 
 // String returns the state in lower case.
@@ -104,9 +104,9 @@ type ReplicaState uint8
 
 // The states of a replica.
 const (
-	ReplicaWaiting ReplicaState = iota // for a snapshot file to be complete
-	ReplicaSending                     // the snapshot file
-	ReplicaLoading                     // everything sent is on its way; no acknowledgement yet
+	ReplicaWaiting ReplicaState = iota // for its turn, and for a snapshot that it can begin with
+	ReplicaSending                     // the snapshot is on its way
+	ReplicaLoading                     // all of the snapshot was sent; no acknowledgement yet
 	ReplicaOnline                      // it acknowledges the stream
 )
 

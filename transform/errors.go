@@ -24,7 +24,7 @@ type NotMapped struct {
 	Table, Reason string
 }
 
-// Error returns "table: reason".
+// Error returns "table is not mapped: reason".
 func (e *NotMapped) Error() string { return e.Table + " is not mapped: " + e.Reason }
 
 // RowError is a row that the mapping cannot turn into commands.

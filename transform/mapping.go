@@ -80,7 +80,7 @@ func (k OutputKind) String() string {
 	return ""
 }
 
-// WhenNull says what a NULL in a key or member does.
+// WhenNull says what a NULL in a key, field, member or score does.
 type WhenNull uint8
 
 // The two policies; the zero value is the default.

@@ -19,8 +19,7 @@ const LockName = "lock"
 type Lock struct{ f *os.File }
 
 // LockDir takes the directory, creating it if absent: for its owner alone, as it
-// will hold the data. The error says which
-// process holds it.
+// will hold the data. The error says which process holds it.
 func LockDir(dir string) (*Lock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create directory: %w", err)

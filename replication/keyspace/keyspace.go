@@ -47,8 +47,8 @@ type Options struct {
 	Now func() int64
 }
 
-// Keyspace is one database. Stage, Publish, Discard, Tidy, Expired, Snapshot and
-// Loader belong to one goroutine, the writer; all other methods may be called
+// Keyspace is one database. Stage, Publish, Discard, Tidy, Expired, IsDue, Snapshot
+// and Loader belong to one goroutine, the writer; all other methods may be called
 // from any.
 type Keyspace struct {
 	hidden string
@@ -253,7 +253,7 @@ func (k *Keyspace) Expired(now int64, limit int) [][]byte {
 	return keys
 }
 
-// IsDue says whether a published key's time has passed at now. Only the writer calls it.
+// IsDue says whether a published key's time has passed at now (ms since 1970).
 func (k *Keyspace) IsDue(key []byte, now int64) bool {
 	rec, _, _ := k.table.find(hashOf(key), key)
 	at := rec.expireAt()
@@ -340,7 +340,7 @@ func (k *Keyspace) Counts() (keys, expires, hidden int) {
 	return k.keys, k.expires, k.secret
 }
 
-// Memory returns what records need as of the last unit, in bytes. Slots (some
+// Memory returns what records need as of the last unit or Tidy, in bytes. Slots (some
 // 11 bytes a key), large collections and the order of expiry are not in it.
 func (k *Keyspace) Memory() arena.Stats {
 	k.mu.RLock()

@@ -142,9 +142,8 @@ func scan(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
 // scan visits about count keys in the order of their hashes, from the place of
 // a cursor on, and returns the cursor of the place after them, 0 at the end. A
 // place is a hash without its last bits, shift of them; keys that share one are
-// never divided. The lock is held for one shard at
-// a time, so a large count does not hold writers up. The caller has the arena
-// pinned.
+// never divided. The lock is held for one shard at a time, so a large count does
+// not hold writers up. The caller has the arena pinned.
 func (k *Keyspace) scan(cursor uint64, shift uint, count int, visit func(rec record)) (next uint64) {
 	if cursor >= 1<<(64-shift) {
 		return 0

@@ -28,6 +28,6 @@
 //	17 sorted set  string holding a listpack         (the same, members and scores in ascending order)
 //	19 stream      nodes as in stream.go             (up to 100 entries or some more than 4,096 bytes each)
 //
-// The package is longer than most here, since Read knows every form of twelve years of servers; each form has a file (listpack.go,
+// The package is longer than most here, since Read knows every form that servers have ever written since 2.6; each form has a file (listpack.go,
 // stream.go, and legacy.go for what nobody writes any more), and so has each way through them: encoder.go, decoder.go, transcode.go.
 package rdb

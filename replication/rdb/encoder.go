@@ -15,8 +15,8 @@ import (
 const flushSize = 64 << 10
 
 // Write writes a snapshot as an RDB file that every Redis since 7.0 and every Valkey loads. All keys are written, those
-// that have expired but are not deleted yet too: the stream from a.Offset on deletes them. The caller
-// buffers nothing and closes the snapshot.
+// that have expired but are not deleted yet too: the stream from a.Offset on deletes them. The caller buffers nothing and
+// closes the snapshot.
 func Write(w io.Writer, a Aux, s *keyspace.Snapshot) error {
 	e := &encoder{w: w, buf: make([]byte, 0, flushSize+4<<10)}
 	e.buf = append(e.buf, magic...)

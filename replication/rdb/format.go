@@ -18,7 +18,7 @@ type Aux struct {
 	Empty int
 }
 
-// magic begins what Write writes: every Redis since 2.8 and every Valkey takes version 9, with newer types in it.
+// magic begins what Write writes: every Redis since 5.0 and every Valkey takes version 9, whatever types are in it that it knows.
 const magic = "REDIS0009"
 
 // Opcodes stand where the type of a key may stand.

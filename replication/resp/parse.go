@@ -15,8 +15,8 @@ const (
 	// MaxStreamArgs is that of a command in a master's stream, where MaxCommand
 	// comes first: a server takes as much from its clients.
 	MaxStreamArgs = 1<<31 - 1
-	// MaxInline is the longest line, in bytes: an inline command, a status
-	// reply, or the header of an array or a bulk string.
+	// MaxInline is the longest line, in bytes: an inline command or a status
+	// reply.
 	MaxInline = 64 << 10
 	// MaxCommand is the longest command with its framing, in bytes.
 	MaxCommand = 1 << 30
@@ -29,7 +29,8 @@ var ErrIncomplete = errors.New("incomplete command")
 // ProtocolError says why bytes are no RESP. The stream cannot be read any
 // further: what follows has no known beginning.
 type ProtocolError struct {
-	// Reason is one phrase in Redis's words, such as "invalid bulk length".
+	// Reason is one phrase, in Redis's words where it has some: "invalid bulk
+	// length".
 	Reason string
 }
 
@@ -44,8 +45,8 @@ const (
 
 // ParseCommand reads one array of bulk strings from the start of b. The
 // arguments are sub-slices of b, appended to args[:0], at most MaxStreamArgs; n is
-// the number of bytes they took. It returns ErrIncomplete if b ends early and a *ProtocolError for
-// anything else than a non-empty array of bulk strings.
+// the number of bytes they took. It returns ErrIncomplete if b ends early and a
+// *ProtocolError for anything else than a non-empty array of bulk strings.
 func ParseCommand(b []byte, args [][]byte) (out [][]byte, n int, err error) {
 	out = args[:0]
 	count, pos, err := parseHeader(b, 0, '*', MaxStreamArgs)

@@ -33,7 +33,7 @@ func (e *CorruptError) Error() string {
 
 func (e *CorruptError) Unwrap() error { return e.Err }
 
-// Recovery is what Open had to do.
+// Recovery is what Open or Repair had to do.
 type Recovery struct {
 	// Cut is how many bytes of segment files were cut off or removed at the end of the log.
 	Cut int64
@@ -42,7 +42,7 @@ type Recovery struct {
 	Lost bool
 }
 
-// Log is the replication log of one directory. One goroutine at a time may call Append and Reset; everything
+// Log is the replication log of one directory. One goroutine at a time may call Append, Reset and Restart; everything
 // else may be called by any. Appending, making durable, dropping and waiting share the segments and the end, so they
 // are one type; its fields stand in groups by the lock that guards them.
 type Log struct {
@@ -51,7 +51,7 @@ type Log struct {
 	recovery Recovery
 	opened   time.Time
 
-	// The writer's own: only Append and Reset touch them, and of config only Reserve changes.
+	// The writer's own: only Append, Reset and Restart touch them, and of config only Reserve changes.
 	scratch   []byte
 	allocated int64 // the size up to which the newest segment has room on the disk; less than its size: not known
 
@@ -219,7 +219,7 @@ func (l *Log) newSegment(h segmentHeader) (File, *segment, error) {
 	return nil, nil, &FullError{s.path, need, err}
 }
 
-// Recovery says what Open had to cut.
+// Recovery says what Open or Repair had to cut.
 func (l *Log) Recovery() Recovery { return l.recovery }
 
 // usableLocked is why nothing may be written.

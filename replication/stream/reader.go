@@ -258,7 +258,7 @@ func (l *Log) segmentLocked(off Offset) *segment {
 
 // Replay calls fn for every record from after, which must be a record's edge, to the end that the log has at the call.
 // Payloads are read from disk, checked, and valid during the call. An error of fn ends it and is returned as it is.
-// The other errors are ErrTrimmed, ErrBeyond and *CorruptError.
+// The other errors are those of NewReader, a *CorruptError, and what the disk says where it cannot be read.
 func (l *Log) Replay(after Offset, fn func(Record) error) error {
 	defer l.Pin(after)()
 	l.mu.Lock()

@@ -22,17 +22,17 @@ const readBuffer = 256 << 10
 
 // Config says whom to connect to and how.
 type Config struct {
-	Addr       string // host:port
-	User       string // empty: the default user
-	Password   string // empty: no AUTH
-	ListenPort int    // what we announce; 0: nothing
-	AnnounceIP string // where others reach us, if not where we come from
-	Timeout    time.Duration
-	TLS        *tls.Config // nil: plain; without a ServerName the host of Addr is verified
+	Addr       string        // host:port
+	User       string        // empty: the default user
+	Password   string        // empty: no AUTH
+	ListenPort int           // what we announce; 0: nothing
+	AnnounceIP string        // where others reach us, if not where we come from
+	Timeout    time.Duration // for connecting, and for each read and each write
+	TLS        *tls.Config   // nil: plain; without a ServerName the host of Addr is verified
 }
 
-// Link is one connection to an upstream. Ack and KeepAlive may be called by any
-// goroutine, everything else by one.
+// Link is one connection to an upstream. Ack, KeepAlive, LastIO and Close may be
+// called by any goroutine, everything else by one.
 type Link struct {
 	c      Config
 	conn   net.Conn
@@ -273,8 +273,9 @@ func (l *Link) Ack(applied, synced stream.Offset) error {
 	return l.send(resp.AppendCommand(nil, "REPLCONF", "ACK", applied.String(), "FACK", min(applied, synced).String()))
 }
 
-// KeepAlive tells an upstream that waits for us to load that we live. It is
-// legal only between the snapshot's end and the first Ack.
+// KeepAlive tells an upstream that waits for us to load that we live: an empty line,
+// which masters take from a replica for no more than that. It is meant for the time
+// from the snapshot's beginning to the first Ack.
 func (l *Link) KeepAlive() error { return l.send([]byte("\n")) }
 
 // Payload reads the header of the snapshot that follows a full resync.

@@ -31,7 +31,7 @@ func (e *Epoch) Unpin() { e.readers.Add(-1) }
 // Hold is the moment of a snapshot.
 type Hold struct{ at uint64 }
 
-// Hold keeps the records in use now, until Release. Any goroutine may call it,
+// Hold keeps the records in use now, until ReleaseHold. Any goroutine may call it,
 // but what they are must not change meanwhile: the owner's lock is held.
 func (a *Arena) Hold() *Hold {
 	a.mu.Lock()

@@ -248,7 +248,7 @@ func (e *Editor) SetItem(old Value, index int, it []byte) {
 }
 
 // TrimItems keeps the items at index lo up to but not including hi, both within
-// the list, of which a list may keep none.
+// the list and lo not behind hi; the result may be a list without items.
 func (e *Editor) TrimItems(old Value, lo, hi int) {
 	if old.big == nil {
 		e.begin()

@@ -18,10 +18,11 @@
 //	stream      see streamHeadSize
 //
 // Numbers are little-endian. A row is a hash that does not hold its fields' names:
-// they are those of a Shape, made once the same names have been seen twice. A tree of fields or members is ordered by a hash
-// of the name, then the name, so that a scan cursor can be a number: any place
-// in the order of hashes. A sorted set has a second tree by (score, member). A
-// tree of a list is ordered by places (see placeSize), one of a stream by ids.
+// they are those of a Shape, made once the same names have been seen twice. A tree
+// of fields or members is ordered by a hash of the name, then the name, so that a
+// scan cursor can be a number: any place in the order of hashes. A sorted set has a
+// second tree by (score, member). A tree of a list is ordered by places (see
+// placeSize), one of a stream by ids.
 //
 // The package is a little longer than most here: reading a Value and editing it share
 // the packed form of each kind and stay together.
@@ -70,7 +71,8 @@ func (k Kind) String() string {
 }
 
 // Value is an immutable view of one stored value. Every byte slice that its
-// methods hand out is read-only and stays as it is for as long as it is held.
+// methods hand out is read-only and stays as it is for as long as the bytes that
+// the Value was made of do: those of a keyspace, while its arena is pinned or held.
 type Value struct {
 	kind   Kind
 	packed []byte
