@@ -68,8 +68,9 @@ func (f *failover) set(state string) {
 // Failover hands the master's role over to the replica at to, as it announces
 // itself, or with an empty address to the first that has everything. It returns
 // when that has begun; Status says how it goes. A timeout ends the wait for the
-// replica: without force the node stays the master, with force the role goes to a
-// replica that lacks what it did not get. 0 waits for ever.
+// replica: without force the node stays the master, with force, which needs both to
+// and a timeout, the role goes to a replica that lacks what it did not get. 0 waits
+// for ever.
 func (n *Node) Failover(to string, force bool, timeout time.Duration) error {
 	f := n.failover
 	if role, _ := n.Role(); role == Replica {
@@ -79,6 +80,8 @@ func (n *Node) Failover(to string, force bool, timeout time.Duration) error {
 	switch {
 	case len(all) == 0:
 		return errors.New("FAILOVER requires connected replicas.") //nolint:staticcheck // Redis's own words
+	case force && (to == "" || timeout <= 0):
+		return errors.New("FAILOVER with force option requires both a timeout and target HOST and IP.") //nolint:staticcheck // Redis's own words
 	case to != "":
 		known, online := false, false
 		for _, r := range all {
@@ -340,8 +343,6 @@ func (s *session) failoverCommand(ctx context.Context, args [][]byte) {
 	switch {
 	case abort:
 		err = s.n.AbortFailover(ctx)
-	case force && timeout == 0:
-		err = errors.New("FAILOVER with force option requires both a timeout and target HOST and IP.") //nolint:staticcheck // Redis's own words
 	default:
 		err = s.n.Failover(to, force, timeout)
 	}

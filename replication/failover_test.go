@@ -144,6 +144,10 @@ func TestFailoverGivenUp(t *testing.T) {
 		return n.Status().Replicas[0].State == replication.ReplicaOnline
 	})
 	apply(t, n, unit("SET", "k", "1"))
+	// By the Go API force was taken without a target: at the time-out the role went to nobody, and writing ended.
+	if err := n.Failover("", true, time.Millisecond); err == nil || !strings.Contains(err.Error(), "requires both") {
+		t.Errorf("force without a target gives %v", err)
+	}
 	for _, step := range [][2]string{
 		{"FAILOVER TO 127.0.0.1 1", "ERR FAILOVER target HOST and PORT is not a replica."},
 		{"FAILOVER TO 127.0.0.1 7777 FORCE", "ERR FAILOVER with force option requires both a timeout and target HOST and IP."},
