@@ -14,7 +14,7 @@ import (
 type meter struct {
 	rows, transactions, units, commands, bytes, splits, statements atomic.Uint64
 
-	loaded atomic.Int64  // rows read by SELECT
+	loaded atomic.Int64  // rows of the finished ranges
 	tables atomic.Int64  // mapped tables
 	time   atomic.Int64  // commit time of the last applied transaction, µs
 	phase  atomic.Uint32 // sink.Phase
@@ -33,7 +33,7 @@ type Stats struct {
 	Splits uint64
 	// Statements counts the statements that were logged as text.
 	Statements uint64
-	// Loaded are the rows that the first load read by SELECT.
+	// Loaded are the rows that the first load has done with, each counted once.
 	Loaded int64
 	Tables int64
 	// Time is when the last applied transaction committed; zero before it.

@@ -401,7 +401,8 @@ func testLargeRows(t *testing.T, d *database) {
 }
 
 // A statement that changes more rows than can be noted, while a chunk is read, has
-// the chunk read again: nobody knows any more which of its rows are old.
+// the chunk read again: nobody knows any more which of its rows are old. Its rows
+// were counted each time.
 func testManyTouched(t *testing.T, d *database) {
 	const rows = 40
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
@@ -431,8 +432,8 @@ func testManyTouched(t *testing.T, d *database) {
 	}
 	m.waitAt(t, d.end())
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
-	if n := r.pipeline.Stats().Loaded; n != 2*rows {
-		t.Errorf("%d rows were read, want each twice", n)
+	if n := r.pipeline.Stats().Loaded; n != rows {
+		t.Errorf("%d rows were loaded, want each counted once, %d", n, rows)
 	}
 }
 

@@ -62,6 +62,7 @@ type chunk struct {
 	table *mappedTable
 	plan  *transform.Plan // the worker's own: plans are not shared
 	after [][]byte
+	until [][]byte // nil: as far as limit
 	limit int
 	asked int             // the limit that the pace was asked for
 	bytes int             // its share of chunkBytes
@@ -135,7 +136,6 @@ func (r *Reconciler) work(ctx context.Context, wake func()) {
 		case c = <-r.requests:
 		}
 		conn, c.err = r.read(ctx, conn, c)
-		r.meter.loaded.Add(int64(c.result.Rows))
 		c.read.Store(true)
 		r.results <- c // never blocks: one place per worker
 		wake()
@@ -177,7 +177,7 @@ var errChunkFull = errors.New("chunk is full")
 // fill reads the chunk by one bracketed SELECT.
 func (c *chunk) fill(ctx context.Context, conn *mysql.Conn, server string) error {
 	var err error
-	request := query.ChunkRequest{Table: c.table.schema, After: c.after, Limit: c.limit, Server: server}
+	request := query.ChunkRequest{Table: c.table.schema, After: c.after, Until: c.until, Limit: c.limit, Server: server}
 	c.result, err = query.Read(ctx, conn, request, c.from, c.add)
 	if err != nil {
 		return fmt.Errorf("read rows of %s: %w", c.table.schema.FullName(), err)
@@ -263,10 +263,8 @@ func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
 	}
 	keep := r.pending[:0]
 	for _, c := range r.pending {
-		if c.touched.lost {
-			// With fewer rows the SELECT is shorter: some size gets through.
-			r.again++
-			r.release(c.table, max(1, len(c.rows)/2))
+		if c.touched.lost && len(c.rows) > 0 {
+			r.repeat(c)
 			continue
 		}
 		// The stream's live position, not the data's: it moves past what is not
@@ -300,16 +298,16 @@ func (r *Reconciler) ask(at *binlog.Position, now time.Time) time.Duration {
 			return wait
 		}
 		t := r.waiting[0]
-		limit := min(firstChunkRows, b.ChunkRows)
-		if t.nextRows > 0 {
-			limit = t.nextRows
+		c := t.again
+		if c == nil {
+			c = &chunk{table: t, after: t.backfill.After, limit: min(firstChunkRows, b.ChunkRows)}
+			if t.nextRows > 0 {
+				c.limit = t.nextRows
+			}
 		}
-		r.pace.take(now, limit)
-		c := &chunk{
-			table: t, plan: t.plan.Clone(), after: t.backfill.After, limit: limit, asked: limit,
-			bytes: chunkBytes / b.Parallel, from: at.Clone(),
-		}
-		t.chunk = c
+		c.plan, c.asked, c.bytes, c.from = t.plan.Clone(), c.limit, chunkBytes/b.Parallel, at.Clone()
+		r.pace.take(now, c.limit)
+		t.chunk, t.again = c, nil
 		r.waiting = r.waiting[1:]
 		r.active++
 		r.requests <- c // never blocks: one place per worker
@@ -324,6 +322,20 @@ func (r *Reconciler) release(t *mappedTable, rows int) {
 	if !t.backfill.Done {
 		r.waiting = append(r.waiting, t)
 	}
+}
+
+// repeat has a lost chunk read again, between the same bounds. This time its rows
+// are known beforehand, so that what the stream may touch meanwhile is bounded by
+// them: it cannot be lost twice, and the load gets on however much is written.
+//
+// A row that is there only now was written after F. So the stream has brought it,
+// or will before H, and it counts as touched.
+func (r *Reconciler) repeat(c *chunk) {
+	r.again++
+	again := &chunk{table: c.table, after: c.after, until: c.result.Last, limit: len(c.rows)}
+	again.touched.narrow(c.eachKey)
+	r.release(c.table, 0)
+	c.table.again = again
 }
 
 // next returns how many rows the chunk after this one may have: no more than twice
@@ -361,6 +373,7 @@ func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
 	}
 	t := c.table
 	t.backfill.Rows += int64(len(c.rows))
+	r.meter.loaded.Add(int64(len(c.rows)))
 	t.backfill.After = c.result.Last
 	t.backfill.Done = c.result.Done
 	if err := t.saveProgress(&l.unit, l.config.Name); err != nil {

@@ -1,12 +1,16 @@
 package pipelines
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"strconv"
 	"testing"
 	"time"
 
 	"rowfall/binlog"
+	"rowfall/binlog/query"
+	"rowfall/sink"
 	"rowfall/transform"
 )
 
@@ -77,6 +81,74 @@ func TestTouchedIsBounded(t *testing.T) {
 		if n := c.kept(); read && n != 7 {
 			t.Errorf("%d rows of 10 count as unchanged, want 7", n)
 		}
+	}
+}
+
+// sinkOf takes units and keeps their commands.
+type sinkOf struct{ commands []byte }
+
+func (*sinkOf) Load(context.Context) (sink.State, error) { return sink.State{}, nil }
+func (*sinkOf) SetComplete(bool)                         {}
+
+func (s *sinkOf) Apply(_ context.Context, u *sink.Unit) error {
+	s.commands = append(s.commands, u.Commands.Bytes...)
+	return nil
+}
+
+// A table that is written to all the time, more than can be noted during any of its
+// SELECTs, was read again for ever, and its rows were counted each time.
+func TestLoadGetsOn(t *testing.T) {
+	defer SetTouchedBytes(64 * touchedCost)()
+	table := numbered(t)
+	r := &Reconciler{config: &Config{}, requests: make(chan *chunk, 1), waiting: []*mappedTable{table}, meter: new(meter)}
+	r.config.Source.Backfill = BackfillConfig{ChunkRows: 100, Parallel: 1}
+	taken := new(sinkOf)
+	l := &loop{pipeline: new(Pipeline), config: r.config, sink: taken}
+	l.config.Node.MaxAtomicBytes = 1 << 20
+	// read is what a worker does, with a stream that touches far too much, and row 20.
+	read := func(ids ...int) *chunk {
+		t.Helper()
+		r.ask(new(binlog.Position), time.Time{})
+		c := <-r.requests
+		for n := range 1000 {
+			row := table.row(20 + 1000*n)
+			if err := c.touch(&binlog.Change{Op: binlog.Update, Before: row, After: row}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, id := range ids {
+			if err := c.add(table.row(id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.result = query.ChunkResult{Rows: len(ids), Last: [][]byte{[]byte(strconv.Itoa(ids[len(ids)-1]))}}
+		c.read.Store(true)
+		return c
+	}
+	first := read(10, 20, 30, 40)
+	if !first.touched.lost {
+		t.Fatal("the test loses no chunk")
+	}
+	r.repeat(first)
+	// Since then 30 has gone, and 35 has come.
+	second := read(10, 20, 35, 40)
+	if second.touched.lost || string(second.until[0]) != "40" || second.limit != 4 {
+		t.Fatalf("lost: %v; read until %q, at most %d rows", second.touched.lost, second.until, second.limit)
+	}
+	if err := r.write(t.Context(), l, second); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]bool{"10": true, "20": false, "30": false, "35": false, "40": true} {
+		if got := bytes.Contains(taken.commands, []byte("t:"+id+"\r")); got != want {
+			t.Errorf("row %s is written: %v, want %v", id, got, want)
+		}
+	}
+	if n := r.meter.loaded.Load(); n != 4 {
+		t.Errorf("%d rows count as loaded, want 4", n)
+	}
+	third := read(50)
+	if string(third.after[0]) != "40" || third.until != nil {
+		t.Errorf("goes on after %q until %q", third.after, third.until)
 	}
 }
 

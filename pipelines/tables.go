@@ -34,9 +34,10 @@ type mappedTable struct {
 	plan   *transform.Plan
 	// backfill is how far the first load is.
 	backfill backfillProgress
-	// chunk is the range being read now, nil when none is; the one after it
-	// may have nextRows.
+	// chunk is the range being read now, nil when none is. again is to be read
+	// next, nil where that is the one after what is loaded; it may have nextRows.
 	chunk    *chunk
+	again    *chunk
 	nextRows int
 }
 

@@ -12,14 +12,15 @@ const touchedCost = 64
 // touched tells which rows of a chunk the stream has changed since F. While the
 // chunk is read nobody knows its rows, so every key of the table is noted. When
 // that gets too much, only the rows of the chunk count if they are known by then;
-// else the chunk is lost.
+// else the chunk is lost, and read again with its rows known from the start.
 type touched struct {
 	noted map[string]struct{} // keys that were changed
 	size  int                 // of noted
 	// left, once not nil, takes the place of noted: the keys of the chunk's rows
 	// that were not changed.
 	left map[string]struct{}
-	// lost says that the chunk must be read again: what was changed is not known.
+	// lost says that a chunk with rows must be read again: what was changed is not
+	// known.
 	lost bool
 }
 

@@ -21,6 +21,9 @@ type ChunkRequest struct {
 	Table *binlog.Table
 	// After is the Last of the chunk before; nil reads from the start.
 	After [][]byte
+	// Until is the Last of a chunk that is read again: rows after it are not
+	// read. nil reads on to Limit.
+	Until [][]byte
 	// Limit is how many rows to read at most, 1 or more.
 	Limit int
 	// Server is the UUID of the server that the stream comes from
@@ -33,10 +36,11 @@ type ChunkRequest struct {
 type ChunkResult struct {
 	Rows int
 	// Last is the key of the last row: opaque bytes, for After of the next
-	// request on any connection to the same table. It is After where there
-	// was no row.
+	// request on any connection to the same table. It is Until where all rows up
+	// to there were read, else After where there was no row.
 	Last [][]byte
-	// Done says that the table has no rows after the chunk.
+	// Done says that the table has no rows after the chunk. It is not known of
+	// one that has Until.
 	Done bool
 	// Fence is file and offset (no GTIDs) of a place in the binlog: the rows
 	// hold nothing from beyond it. They are applied, less those touched since
@@ -244,10 +248,15 @@ func (r *reader) stream(ctx context.Context, lock string) error {
 	if err != nil {
 		return r.wrap(err)
 	}
-	r.result.Done = r.result.Rows < r.request.Limit
-	r.result.Last = r.request.After
-	if r.result.Rows > 0 {
+	all := r.result.Rows < r.request.Limit
+	r.result.Done = all && r.request.Until == nil
+	switch {
+	case all && r.request.Until != nil:
+		r.result.Last = r.request.Until
+	case r.result.Rows > 0:
 		r.result.Last = last
+	default:
+		r.result.Last = r.request.After
 	}
 	return nil
 }

@@ -71,16 +71,22 @@ func plain(v []byte, quote, other string) (string, error) {
 // repeats what follows from the others, to give the range a start.
 //
 //	k1 >= 1 AND (k1 > 1 OR (k1 = 1 AND (k2 > 2 OR (k2 = 2 AND k3 > 3))))
-func keyAfter(columns, literals []string) string {
-	last := len(columns) - 1
-	cond := columns[last] + " > " + literals[last]
-	for i := last - 1; i >= 0; i-- {
-		cond = columns[i] + " > " + literals[i] + " OR (" + columns[i] + " = " + literals[i] + " AND (" + cond + "))"
+func keyAfter(columns, literals []string) string { return keyBeyond(columns, literals, ">", ">") }
+
+// keyUntil is its counterpart: the rows up to a key, that of the key included.
+func keyUntil(columns, literals []string) string { return keyBeyond(columns, literals, "<", "<=") }
+
+// keyBeyond compares by the operator than, the last column by last.
+func keyBeyond(columns, literals []string, than, last string) string {
+	n := len(columns) - 1
+	cond := columns[n] + " " + last + " " + literals[n]
+	for i := n - 1; i >= 0; i-- {
+		cond = columns[i] + " " + than + " " + literals[i] + " OR (" + columns[i] + " = " + literals[i] + " AND (" + cond + "))"
 	}
-	if last == 0 {
+	if n == 0 {
 		return cond
 	}
-	return columns[0] + " >= " + literals[0] + " AND (" + cond + ")"
+	return columns[0] + " " + than + "= " + literals[0] + " AND (" + cond + ")"
 }
 
 // selectChunk returns the query for a chunk: the table's columns, then those
@@ -94,11 +100,7 @@ func selectChunk(ch ChunkRequest) (string, error) {
 	if ch.Limit < 1 {
 		return "", fmt.Errorf("chunk limit %d: want 1 or more", ch.Limit)
 	}
-	if ch.After != nil && len(ch.After) != len(key) {
-		return "", fmt.Errorf("key of %d columns for table %s, whose key has %d", len(ch.After), t.FullName(), len(key))
-	}
 	columns := make([]string, len(key))
-	literals := make([]string, len(key))
 	exprs := make([]string, 0, len(t.Columns)+len(key))
 	for i := range t.Columns {
 		c := &t.Columns[i]
@@ -109,23 +111,47 @@ func selectChunk(ch ChunkRequest) (string, error) {
 		columns[i] = "r." + identifier(c.Name)
 		exprs = append(exprs, keyExpr(c, columns[i]))
 		// A key that cannot be continued after is refused before it is begun.
-		var err error
-		if ch.After != nil {
-			literals[i], err = keyLiteral(c, ch.After[i])
-		} else if c.Type == binlog.TypeFloat || c.Type == binlog.TypeDouble {
-			_, err = keyLiteral(c, nil)
-		}
-		if err != nil {
+		if c.Type == binlog.TypeFloat || c.Type == binlog.TypeDouble {
+			_, err := keyLiteral(c, nil)
 			return "", fmt.Errorf("key column %s.%s: %w", t.FullName(), c.Name, err)
 		}
+	}
+	var conds []string
+	for _, bound := range []struct {
+		key  [][]byte
+		cond func(columns, literals []string) string
+	}{{ch.After, keyAfter}, {ch.Until, keyUntil}} {
+		if bound.key == nil {
+			continue
+		}
+		literals, err := keyLiterals(t, key, bound.key)
+		if err != nil {
+			return "", err
+		}
+		conds = append(conds, bound.cond(columns, literals))
 	}
 	sql := "SELECT " + strings.Join(exprs, ", ") + " FROM " + identifier(t.Database) + "." + identifier(t.Name) + " AS r"
 	if len(t.Primary) > 0 {
 		// Without it an optimizer with old statistics may sort the table.
 		sql += " FORCE INDEX (PRIMARY)"
 	}
-	if ch.After != nil {
-		sql += " WHERE " + keyAfter(columns, literals)
+	if len(conds) > 0 {
+		sql += " WHERE " + strings.Join(conds, " AND ")
 	}
 	return sql + " ORDER BY " + strings.Join(columns, ", ") + fmt.Sprintf(" LIMIT %d", ch.Limit), nil
+}
+
+// keyLiterals returns the literals of a key.
+func keyLiterals(t *binlog.Table, columns []int, key [][]byte) ([]string, error) {
+	if len(key) != len(columns) {
+		return nil, fmt.Errorf("key of %d columns for table %s, whose key has %d", len(key), t.FullName(), len(columns))
+	}
+	literals := make([]string, len(key))
+	for i, k := range columns {
+		var err error
+		if literals[i], err = keyLiteral(&t.Columns[k], key[i]); err != nil {
+			return nil, fmt.Errorf("key column %s.%s: %w", t.FullName(), t.Columns[k].Name, err)
+		}
+	}
+	return literals, nil
 }

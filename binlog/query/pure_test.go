@@ -90,6 +90,10 @@ func TestKeyAfter(t *testing.T) {
 	if strip(got) != strip(want) {
 		t.Error(got)
 	}
+	want = "a <= 1 AND (a < 1 OR (a = 1 AND (b <= 2)))"
+	if got := keyUntil([]string{"a", "b"}, []string{"1", "2"}); strip(got) != strip(want) {
+		t.Error(got)
+	}
 }
 
 func strip(s string) string { return strings.NewReplacer("(", "", ")", "").Replace(s) }

@@ -1,6 +1,7 @@
 package query_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -260,6 +261,7 @@ func testChunks(t *testing.T, s server) {
 				t.Fatal(err)
 			}
 			got := readAll(t, c, table, 3)
+			readAgain(t, c, table)
 			want := rows(t, c, "SELECT COUNT(*) FROM shop.chunk_"+name)
 			slices.Sort(got)
 			if fmt.Sprint(len(got)) != string(want[0][0]) || len(slices.Compact(got)) != len(got) {
@@ -295,6 +297,31 @@ func readAll(t *testing.T, c *mysql.Conn, table *binlog.Table, limit int) []stri
 	}
 	t.Fatal("the chunks do not end")
 	return nil
+}
+
+// readAgain reads the second chunk of a table again, by its bounds: whatever the order
+// of the key, they hold the same rows.
+func readAgain(t *testing.T, c *mysql.Conn, table *binlog.Table) {
+	t.Helper()
+	read := func(ch query.ChunkRequest) (ids []string, res query.ChunkResult) {
+		res, err := query.Read(t.Context(), c, ch, binlog.Position{}, func(r *binlog.Row) error {
+			b, err := r.AppendText(nil, len(table.Columns)-1)
+			ids = append(ids, string(b))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ids, res
+	}
+	_, first := read(query.ChunkRequest{Table: table, Limit: 2})
+	want, second := read(query.ChunkRequest{Table: table, Limit: 2, After: first.Last})
+	for _, limit := range []int{2, 3} {
+		got, res := read(query.ChunkRequest{Table: table, Limit: limit, After: first.Last, Until: second.Last})
+		if !slices.Equal(got, want) || res.Done || !slices.EqualFunc(res.Last, second.Last, bytes.Equal) {
+			t.Errorf("limit %d: rows %v, want %v; %+v, want the end %q", limit, got, want, res, second.Last)
+		}
+	}
 }
 
 // testIndex asks the server how it would find a chunk in the middle.
