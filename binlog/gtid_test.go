@@ -214,6 +214,26 @@ func FuzzGTIDSet(f *testing.F) {
 	})
 }
 
+// A position is printed as it can be read, and two have one order.
+func FuzzPosition(f *testing.F) {
+	for _, s := range []string{"binlog.000001:4", "gtid:" + uuidA + ":1-5", "a:b:157", "binlog.999999:18446744073709551615", ":4", "x.1:3"} {
+		f.Add(s, "binlog.1000000:4")
+	}
+	f.Fuzz(func(t *testing.T, s, other string) {
+		p, err := binlog.ParsePosition(s)
+		if err != nil {
+			return
+		}
+		again, err := binlog.ParsePosition(p.String())
+		if err != nil || again.String() != p.String() || again.CompareFile(p) != 0 || p.IsZero() {
+			t.Errorf("%q reads back as %q, %v", p, again, err)
+		}
+		if o, err := binlog.ParsePosition(other); err == nil && p.CompareFile(o) != -o.CompareFile(p) {
+			t.Errorf("%q and %q have no order", p, o)
+		}
+	})
+}
+
 func BenchmarkGTIDSetAdd(b *testing.B) {
 	g := set(b, uuidA+":1-100,"+uuidB+":1-5:7-9")
 	one := set(b, uuidA+":1")

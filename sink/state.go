@@ -134,9 +134,11 @@ func ParseProgress(fields map[string]string) (Progress, error) {
 		if !ok {
 			continue
 		}
-		if *dst, err = strconv.Atoi(text); err != nil {
+		n, err := strconv.ParseUint(text, 10, 63)
+		if err != nil {
 			return p, fmt.Errorf("parse %s: %w", name, err)
 		}
+		*dst = int(n)
 	}
 	return p, nil
 }

@@ -31,6 +31,25 @@ func FuzzRow(f *testing.F) {
 	})
 }
 
+// Whatever a server sends, no packet is longer than what has come.
+func FuzzPackets(f *testing.F) {
+	f.Add([]byte("\x01\x00\x00\x00a\x00\x00\x00\x01"), uint8(0))
+	f.Add([]byte("\xff\xff\xff\x07a"), uint8(7))
+	f.Fuzz(func(t *testing.T, b []byte, sequence uint8) {
+		p := newPackets(bytes.NewBuffer(bytes.Clone(b)))
+		p.sequence = sequence
+		for size := 0; ; {
+			payload, err := p.read(nil)
+			if err != nil {
+				return
+			}
+			if size += 4 + len(payload); size > len(b) {
+				t.Fatalf("%d bytes of packets out of %d", size, len(b))
+			}
+		}
+	})
+}
+
 func TestPiecedPackets(t *testing.T) {
 	for _, n := range []int{0, 1, maxPiece - 2, maxPiece - 1, maxPiece, 2*maxPiece - 1, 2*maxPiece + 5} {
 		var wire bytes.Buffer

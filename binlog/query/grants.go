@@ -15,9 +15,16 @@ type grant struct {
 	database, table string // as the line has them, * or a name without quotes
 }
 
+// grantName is a name in a grant, grantRights are what stands before or behind
+// SELECT: names of columns are whole in it, since they may hold anything.
+const (
+	grantName   = "`(?:[^`]|``)+`"
+	grantRights = "(?:[^`]|" + grantName + ")*"
+)
+
 // selectGrant finds such a line; SELECT on some columns, SELECT (`a`), is none.
-var selectGrant = regexp.MustCompile("^(GRANT|REVOKE) (?:ALL PRIVILEGES|(?:.*, )?SELECT(?:, .*)?) ON (?:TABLE )?" +
-	"(\\*|`(?:[^`]|``)+`)\\.(\\*|`(?:[^`]|``)+`) (?:TO|FROM) ")
+var selectGrant = regexp.MustCompile("^(GRANT|REVOKE) (?:ALL PRIVILEGES|(?:" + grantRights + ", )?SELECT(?:, " + grantRights + ")?) ON (?:TABLE )?" +
+	"(\\*|" + grantName + ")\\.(\\*|" + grantName + ") (?:TO|FROM) ")
 
 func parseGrant(line string) (grant, bool) {
 	m := selectGrant.FindStringSubmatch(line)

@@ -68,6 +68,30 @@ func FuzzMembers(f *testing.F) {
 	})
 }
 
+// A grant names what it was given on, however that is called. The name of a database
+// could hold what looked like a grant of SELECT on everything.
+func FuzzGrant(f *testing.F) {
+	f.Add("shop", "users")
+	f.Add("it`s", "a`.`b")
+	f.Add(", SELECT ON *.* TO ", "x\ny")
+	f.Fuzz(func(t *testing.T, database, table string) {
+		if database == "" || table == "" {
+			return
+		}
+		on := identifier(database) + "." + identifier(table)
+		for _, rights := range []string{"SELECT", "INSERT (`a`, `b``c`), SELECT, UPDATE", "ALL PRIVILEGES"} {
+			g, ok := parseGrant("GRANT " + rights + " ON " + on + " TO `u`@`%`")
+			if want := (grant{database: database, table: table}); !ok || g != want {
+				t.Errorf("%s on %s is read as %+v", rights, on, g)
+			}
+		}
+		if g, ok := parseGrant("GRANT INSERT, SELECT (`a`) ON " + on + " TO `u`@`%`"); ok {
+			t.Errorf("no SELECT on %s is read as %+v", on, g)
+		}
+		like(database, table)
+	})
+}
+
 func TestUnknownMembers(t *testing.T) {
 	for charset, ok := range map[string]bool{"utf8mb4": false, "utf8mb3": true, "latin1": true} {
 		var c binlog.Column
