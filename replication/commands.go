@@ -447,9 +447,13 @@ func (s *session) discard(context.Context, [][]byte) {
 func (s *session) exec(ctx context.Context, _ [][]byte) {
 	q := s.multi
 	defer func() { s.multi = queue{} }()
+	why := s.n.refusal.Load()
 	switch {
 	case !q.open:
 		s.fail("ERR EXEC without MULTI")
+		return
+	case why != nil && q.needsData: // they were queued before
+		s.fail("EXECABORT Transaction discarded because of: %s", *why)
 		return
 	case q.broken:
 		s.fail("EXECABORT Transaction discarded because of previous errors.")

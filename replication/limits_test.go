@@ -35,7 +35,7 @@ func TestQueueIsChargedForItsArguments(t *testing.T) {
 	s.multi = queue{open: true, bytes: maxQueued - queuedCommand - 3*queuedArg}
 	args := make([][]byte, 4)
 	args[0] = []byte("MGET")
-	s.enqueue(args)
+	s.enqueue(args, true)
 	if got := string(s.out); got != "-ERR transaction is too large\r\n" || !s.multi.broken {
 		t.Errorf("got %q", got)
 	}

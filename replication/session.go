@@ -173,10 +173,11 @@ type session struct {
 
 // queue holds the commands between MULTI and EXEC.
 type queue struct {
-	open   bool
-	broken bool // one of them was refused: EXEC refuses all
-	bytes  int
-	args   [][][]byte
+	open      bool
+	broken    bool // one of them was refused: EXEC refuses all
+	needsData bool // one of them does: EXEC is refused while they are not there
+	bytes     int
+	args      [][][]byte
 }
 
 func newSession(n *Node, conn net.Conn) *session {
@@ -302,13 +303,14 @@ func (s *session) dispatch(ctx context.Context, args [][]byte) {
 		s.multi.broken = s.multi.open
 		return
 	}
-	if why != nil && s.refused(c, known, name) {
+	needsData := (why != nil || queued) && s.needsData(c, known, name)
+	if why != nil && needsData {
 		s.multi.broken = s.multi.open
 		s.out = resp.AppendError(s.out, *why)
 		return
 	}
 	if queued {
-		s.enqueue(args)
+		s.enqueue(args, needsData)
 		return
 	}
 	s.execute(ctx, s.n.Keyspace(), name, args)
@@ -319,9 +321,9 @@ type reader interface {
 	Execute(dst []byte, proto int, args [][]byte) (out []byte, handled bool)
 }
 
-// refused says whether a command is not answered while the data are not there,
+// needsData says whether a command is not answered while the data are not there,
 // or too old: those that need the data, and PING, by which others learn of it.
-func (s *session) refused(c command, known bool, name []byte) bool {
+func (s *session) needsData(c command, known bool, name []byte) bool {
 	_, owners := s.n.c.Commands[string(name)]
 	return known && c.needsData || !known && !owners
 }
@@ -398,9 +400,13 @@ func (s *session) faulty(name []byte, args [][]byte) bool {
 	return true
 }
 
-// enqueue keeps a command for EXEC.
-func (s *session) enqueue(args [][]byte) {
+// enqueue keeps a command for EXEC, or only says so if EXEC will refuse all of them.
+func (s *session) enqueue(args [][]byte, needsData bool) {
 	q := &s.multi
+	if q.broken {
+		s.out = resp.AppendSimple(s.out, "QUEUED")
+		return
+	}
 	size := queuedCommand + queuedArg*len(args)
 	for _, a := range args {
 		size += len(a)
@@ -415,6 +421,7 @@ func (s *session) enqueue(args [][]byte) {
 		kept[i] = slices.Clone(a)
 	}
 	q.args, q.bytes = append(q.args, kept), q.bytes+size
+	q.needsData = q.needsData || needsData
 	s.out = resp.AppendSimple(s.out, "QUEUED")
 }
 

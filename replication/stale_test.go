@@ -8,12 +8,15 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
 )
 
@@ -61,6 +64,51 @@ func TestStaleDataIsRefused(t *testing.T) {
 	} {
 		if got := r.do(strings.Fields(step[0])...); got != step[1] {
 			t.Errorf("%s gets %q, want %q", step[0], got, step[1])
+		}
+	}
+}
+
+// A transaction whose commands were queued while the link was up is refused once it
+// is down, word for word as by Redis: EXEC answered with what was old by then.
+func TestTransactionOutlivesItsLink(t *testing.T) {
+	servertest.Need(t, servers.Redis)
+	a, stop := complete(t, config(t))
+	apply(t, a, unit("SET", "k", "v"))
+	c := config(t)
+	c.ReplicaOf, c.RefuseStaleData = a.Addr(), true
+	n, _ := start(t, c)
+	srv := servertest.Cache(t, servers.Redis, servers.CacheOptions{Args: append(replicaOf(a.Addr()), "--replica-serve-stale-data", "no")})
+	equal(t, a.Addr(), n.Addr())
+	equal(t, a.Addr(), srv.Addr())
+	scripts := []struct{ before, after []string }{
+		{[]string{"MULTI", "GET k"}, []string{"EXEC", "EXEC"}},
+		{[]string{"MULTI", "GET k"}, []string{"GET k", "EXEC", "SELECT 0"}},
+		{[]string{"MULTI", "PING"}, []string{"EXEC"}},
+		{[]string{"MULTI", "SELECT 0", "SELECT 0"}, []string{"GET k", "EXEC"}},
+		{[]string{"MULTI", "NOSUCH", "GET k"}, []string{"EXEC"}},
+		{[]string{"MULTI", "GET k"}, []string{"DISCARD", "MULTI", "EXEC"}},
+	}
+	run := func(r *raw, commands []string) (replies []string) {
+		for _, command := range commands {
+			replies = append(replies, r.do(strings.Fields(command)...))
+		}
+		return replies
+	}
+	var ours, theirs []*raw
+	for _, s := range scripts {
+		ours, theirs = append(ours, dialRaw(t, n.Addr())), append(theirs, dialRaw(t, srv.Addr()))
+		run(ours[len(ours)-1], s.before)
+		run(theirs[len(theirs)-1], s.before)
+	}
+	stop()
+	sc := client(t, srv.Addr())
+	eventually(t, "both know", func() bool {
+		return n.Status().Upstream.State != replication.LinkConnected && field(sc, "replication", "master_link_status") == "down"
+	})
+	for i, s := range scripts {
+		got, want := run(ours[i], s.after), run(theirs[i], s.after)
+		if !slices.Equal(got, want) {
+			t.Errorf("%q, and without the link %q: got %q, Redis says %q", s.before, s.after, got, want)
 		}
 	}
 }
