@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,12 +25,14 @@ import (
 	"rowfall/replication/stream"
 )
 
-// memberEnv makes the test binary a node of a tree: "DIR LISTEN". Clients write to
-// it by PUT key value.
+// memberEnv makes the test binary a node of a tree: "DIR LISTEN KEEP". Clients write
+// to it by PUT key value, and say by COMPLETE that a fresh one has all its data.
 const memberEnv = "ROWFALL_TEST_MEMBER"
 
 func member() {
 	f := strings.Fields(os.Getenv(memberEnv))
+	keep, _ := strconv.ParseInt(f[2], 10, 64)
+	g := gates(os.Getenv(gatesEnv))
 	var n *replication.Node
 	put := func(ctx context.Context, dst []byte, _ int, args [][]byte) []byte {
 		_, term := n.Role()
@@ -37,17 +41,19 @@ func member() {
 		}
 		return resp.AppendSimple(dst, "OK")
 	}
+	complete := func(_ context.Context, dst []byte, _ int, _ [][]byte) []byte {
+		n.SetComplete(true)
+		return resp.AppendSimple(dst, "OK")
+	}
 	n, err := replication.Open(replication.Config{
-		Dir: f[0], Listen: f[1], PingPeriod: time.Hour, Commands: map[string]replication.Handler{"PUT": put},
-		SnapshotEvery: 64 << 10, Log: stream.Config{SegmentSize: 64 << 10, Keep: 1 << 30},
+		Dir: f[0], Listen: f[1], PingPeriod: time.Hour, Commands: map[string]replication.Handler{"PUT": put, "COMPLETE": complete},
+		SnapshotEvery: 64 << 10, Log: stream.Config{SegmentSize: 64 << 10, Keep: keep, FS: &gatedDisk{gates: g}},
 	})
 	if err != nil {
 		fmt.Println("fault", err)
 		os.Exit(1)
 	}
-	if role, _ := n.Role(); role == replication.Master {
-		n.SetComplete(true)
-	}
+	n.SnapshotsThrough(func(w io.Writer) io.Writer { return &gatedWriter{w: w, gates: g} })
 	fmt.Println("ready", n.Addr())
 	n.Run(context.Background()) //nolint:errcheck // it is killed
 }
@@ -60,8 +66,49 @@ type place struct {
 	srv  *servers.Cache // nil: ours
 	cmd  *exec.Cmd
 	dir  string
+	keep int64  // of its log
+	gate gates  // of ours
+	conf string // a real server's file that names its upstream; empty: its arguments do
 	up   *place // nil: the master
 	full int    // full resyncs it gave in former lives
+}
+
+// newNode starts a node of ours that is a member.
+func newNode(t *testing.T, keep int64) *place {
+	t.Helper()
+	p := &place{t: t, dir: t.TempDir(), gate: gates(t.TempDir()), addr: "127.0.0.1:0", keep: keep}
+	p.start()
+	t.Cleanup(p.end)
+	p.c = client(t, p.addr)
+	return p
+}
+
+// newServer starts a real server that is a member under another, and finds its
+// upstream again after a kill, also a later one.
+func newServer(t *testing.T, kind servers.Kind, up *place) *place {
+	t.Helper()
+	p := &place{t: t, up: up, conf: filepath.Join(t.TempDir(), "upstream.conf")}
+	p.nameUpstream()
+	p.srv = servertest.Cache(t, kind, servers.CacheOptions{Args: []string{"--save", "3600 1", "--repl-backlog-size", "16mb", "--include", p.conf}})
+	p.addr = p.srv.Addr()
+	p.c = client(t, p.addr)
+	return p
+}
+
+// nameUpstream makes a start of a real server begin with the present upstream.
+func (p *place) nameUpstream() {
+	p.t.Helper()
+	if p.conf == "" {
+		return
+	}
+	text := "repl-ping-replica-period 3600\n"
+	if p.up != nil {
+		host, port, _ := net.SplitHostPort(p.up.addr)
+		text += "replicaof " + host + " " + port + "\n"
+	}
+	if err := os.WriteFile(p.conf, []byte(text), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 func (p *place) ours() bool { return p.srv == nil }
@@ -76,13 +123,14 @@ func (p *place) name() string {
 func (p *place) start() {
 	p.t.Helper()
 	if p.srv != nil {
+		p.nameUpstream()
 		if err := p.srv.Restart(p.t.Context()); err != nil {
 			p.t.Fatal(err)
 		}
 		return
 	}
 	p.cmd = exec.Command(os.Args[0])
-	p.cmd.Env = append(os.Environ(), memberEnv+"="+p.dir+" "+p.addr)
+	p.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", memberEnv, p.dir, p.addr, p.keep), gatesEnv+"="+string(p.gate))
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -102,14 +150,20 @@ func (p *place) start() {
 
 // kill is SIGKILL, at whatever it does.
 func (p *place) kill() {
+	p.t.Helper()
 	p.full += p.given()
+	p.end()
+}
+
+// end is kill for who has counted already, or need not.
+func (p *place) end() {
 	if p.srv != nil {
 		if err := p.srv.Kill(); err != nil {
 			p.t.Fatal(err)
 		}
 		return
 	}
-	p.cmd.Process.Kill() //nolint:errcheck // it is ours and runs
+	p.cmd.Process.Kill() //nolint:errcheck // it may have ended
 	p.cmd.Wait()         //nolint:errcheck // it was killed
 }
 
@@ -120,6 +174,14 @@ func (p *place) given() int {
 		p.t.Fatalf("%s: %v", p.name(), err)
 	}
 	return v
+}
+
+// must has it answer a command without an error.
+func (p *place) must(args ...any) {
+	p.t.Helper()
+	if err := p.c.Do(p.t.Context(), args...).Err(); err != nil {
+		p.t.Fatalf("%s: %v: %v", p.name(), args, err)
+	}
 }
 
 func (p *place) follow(up *place) {
@@ -275,17 +337,9 @@ func TestTreesNeverResyncFully(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			tr := &tree{t: t, rnd: rand.New(rand.NewPCG(seed, 0))}
 			for range 3 {
-				p := &place{t: t, dir: t.TempDir(), addr: "127.0.0.1:0"}
-				p.start()
-				t.Cleanup(func() {
-					p.cmd.Process.Kill() //nolint:errcheck // it may have ended
-					p.cmd.Wait()         //nolint:errcheck // it was killed
-				})
-				tr.all = append(tr.all, p)
+				tr.all = append(tr.all, newNode(t, 1<<30))
 			}
-			for _, p := range tr.all {
-				p.c = client(t, p.addr)
-			}
+			tr.all[0].must("COMPLETE")
 			tr.rebuild(tr.all[0])
 			tr.settle()()
 			for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
