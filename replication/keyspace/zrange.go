@@ -73,15 +73,23 @@ func (q *zquery) options(args [][]byte, told bool) string {
 	return ""
 }
 
-func (k *Keyspace) zquery(dst []byte, proto int, args [][]byte, q zquery) []byte {
+// find returns the sorted set that args name and the ranks that they take of it, or
+// an error appended to dst.
+func (q *zquery) find(k *Keyspace, dst []byte, args [][]byte) (v Value, lo, hi int, out []byte, ok bool) {
 	if message := q.bounds(args[2], args[3]); message != "" {
-		return resp.AppendError(dst, message)
+		return v, 0, 0, resp.AppendError(dst, message), false
 	}
-	v, dst, ok := k.fetch(dst, args[1], SortedSet)
+	if v, dst, ok = k.fetch(dst, args[1], SortedSet); ok {
+		lo, hi = q.ranks(v)
+	}
+	return v, lo, hi, dst, ok
+}
+
+func (k *Keyspace) zquery(dst []byte, proto int, args [][]byte, q zquery) []byte {
+	v, lo, hi, dst, ok := q.find(k, dst, args)
 	if !ok {
 		return dst
 	}
-	lo, hi := q.ranks(v)
 	n := max(hi-lo, 0)
 	switch {
 	case q.withScores && proto < 3:
@@ -224,13 +232,9 @@ func zlexcount(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
 }
 
 func (k *Keyspace) countRange(dst []byte, args [][]byte, q zquery) []byte {
-	if message := q.bounds(args[2], args[3]); message != "" {
-		return resp.AppendError(dst, message)
-	}
-	v, dst, ok := k.fetch(dst, args[1], SortedSet)
+	_, lo, hi, dst, ok := q.find(k, dst, args)
 	if !ok {
 		return dst
 	}
-	lo, hi := q.ranks(v)
 	return resp.AppendInt(dst, int64(max(hi-lo, 0)))
 }
