@@ -148,7 +148,7 @@ func (l *loop) sameMapping(state sink.State) error {
 }
 
 // ready starts the first load where one is wanted.
-func (l *loop) ready() {
+func (l *loop) ready(ctx context.Context) {
 	p := l.pipeline
 	p.meter.take(l.tables)
 	p.meter.retrying.Store(nil)
@@ -158,6 +158,7 @@ func (l *loop) ready() {
 	}
 	if l.progress.Phase == sink.Snapshot {
 		l.reconciler = newReconciler(l)
+		l.reconciler.estimate(ctx, l)
 	}
 	l.sink.SetComplete(l.progress.Phase != sink.Snapshot)
 	l.log.Info().Stringer("position", l.progress.Position).Stringer("state", l.progress.Phase).

@@ -74,7 +74,7 @@ func (l *loop) run(ctx context.Context) error {
 		}
 		l.pipeline.from = ""
 	}
-	l.ready()
+	l.ready(ctx)
 	for {
 		if err := l.handle(ctx, ev); err != nil {
 			return err

@@ -14,10 +14,11 @@ import (
 type meter struct {
 	rows, transactions, units, commands, bytes, splits, statements atomic.Uint64
 
-	loaded atomic.Int64  // rows of the finished ranges
-	tables atomic.Int64  // mapped tables
-	time   atomic.Int64  // commit time of the last applied transaction, µs
-	phase  atomic.Uint32 // sink.Phase
+	loaded   atomic.Int64  // rows of the finished ranges
+	expected atomic.Int64  // what loaded will be in the end, about
+	tables   atomic.Int64  // mapped tables
+	time     atomic.Int64  // commit time of the last applied transaction, µs
+	phase    atomic.Uint32 // sink.Phase
 
 	stopped  atomic.Pointer[string]   // why the last run stopped for good; nil while it runs or tries again
 	retrying atomic.Pointer[string]   // why the last run failed, until one streams again
@@ -33,9 +34,10 @@ type Stats struct {
 	Splits uint64
 	// Statements counts the statements that were logged as text.
 	Statements uint64
-	// Loaded are the rows that the first load has done with, each counted once.
-	Loaded int64
-	Tables int64
+	// Loaded are the rows that the first load has done with, each counted once;
+	// Expected is about what they will be in the end, by MySQL's own estimate.
+	Loaded, Expected int64
+	Tables           int64
 	// Time is when the last applied transaction committed; zero before it.
 	Time  time.Time
 	Phase sink.Phase
@@ -54,7 +56,7 @@ func (p *Pipeline) Stats() Stats {
 	s := Stats{
 		Rows: m.rows.Load(), Transactions: m.transactions.Load(), Units: m.units.Load(),
 		Commands: m.commands.Load(), Bytes: m.bytes.Load(), Splits: m.splits.Load(),
-		Statements: m.statements.Load(), Loaded: m.loaded.Load(), Tables: m.tables.Load(),
+		Statements: m.statements.Load(), Loaded: m.loaded.Load(), Expected: m.expected.Load(), Tables: m.tables.Load(),
 		Phase: sink.Phase(m.phase.Load()),
 	}
 	if t := m.time.Load(); t > 0 {

@@ -102,6 +102,27 @@ func newReconciler(l *loop) *Reconciler {
 	return r
 }
 
+// estimate begins the count of rows, at those that were loaded before.
+func (r *Reconciler) estimate(ctx context.Context, l *loop) {
+	schemas := make([]*binlog.Table, len(r.waiting))
+	for i, t := range r.waiting {
+		schemas[i] = t.schema
+	}
+	estimates, err := query.EstimateRows(ctx, l.conn, schemas)
+	if err != nil {
+		r.log.Warn().Err(err).Msg("how many rows there are to load is not known")
+	}
+	for i, n := range estimates {
+		r.waiting[i].estimate = n
+	}
+	var loaded, expected int64
+	for _, t := range l.tables.all {
+		loaded, expected = loaded+t.backfill.Rows, expected+t.expected()
+	}
+	r.meter.loaded.Store(loaded)
+	r.meter.expected.Store(expected)
+}
+
 // Close ends the workers and waits for them. It may be called on nil.
 func (r *Reconciler) Close() {
 	if r == nil || r.cancel == nil {
@@ -372,10 +393,12 @@ func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
 		}
 	}
 	t := c.table
+	expected := t.expected()
 	t.backfill.Rows += int64(len(c.rows))
-	r.meter.loaded.Add(int64(len(c.rows)))
 	t.backfill.After = c.result.Last
 	t.backfill.Done = c.result.Done
+	r.meter.loaded.Add(int64(len(c.rows)))
+	r.meter.expected.Add(t.expected() - expected)
 	if err := t.saveProgress(&l.unit, l.config.Name); err != nil {
 		return err
 	}
@@ -394,5 +417,5 @@ func (r *Reconciler) report() {
 		return
 	}
 	r.logged = time.Now()
-	r.log.Info().Int64("rows", r.meter.loaded.Load()).Int("tables_left", len(r.waiting)+r.active).Int("chunks_read_again", r.again).Msg("loading tables")
+	r.log.Info().Int64("rows", r.meter.loaded.Load()).Int64("of_about", r.meter.expected.Load()).Int("tables_left", len(r.waiting)+r.active).Int("chunks_read_again", r.again).Msg("loading tables")
 }

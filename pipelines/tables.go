@@ -32,8 +32,10 @@ const (
 type mappedTable struct {
 	schema *binlog.Table
 	plan   *transform.Plan
-	// backfill is how far the first load is.
+	// backfill is how far the first load is; estimate is about how many rows it
+	// will have.
 	backfill backfillProgress
+	estimate int64
 	// chunk is the range being read now, nil when none is. again is to be read
 	// next, nil where that is the one after what is loaded; it may have nextRows.
 	chunk    *chunk
@@ -51,6 +53,14 @@ type backfillProgress struct {
 	After [][]byte `json:"after,omitempty"`
 	// Rows counts the rows read so far.
 	Rows int64 `json:"rows"`
+}
+
+// expected is how many rows the table's first load will have, as far as is known.
+func (t *mappedTable) expected() int64 {
+	if t.backfill.Done {
+		return t.backfill.Rows
+	}
+	return max(t.backfill.Rows, t.estimate)
 }
 
 // tableSet holds the tables of one run of a pipeline; it answers the stream's

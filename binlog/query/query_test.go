@@ -342,6 +342,10 @@ func testIndex(t *testing.T, s server) {
 	if err != nil || res.Rows != 10 || string(res.Last[2]) != "2065" {
 		t.Fatalf("%+v, %v", res, err)
 	}
+	gone := &binlog.Table{Database: "shop", Name: "gone"}
+	if n, err := query.EstimateRows(t.Context(), c, []*binlog.Table{gone, table}); err != nil || n[0] != 0 || n[1] < 1000 || n[1] > 9000 {
+		t.Errorf("3000 rows are estimated as %d, %v", n, err)
+	}
 	for _, row := range rows(t, c, "SHOW SESSION STATUS LIKE 'Handler_read%'") {
 		if string(row[0]) == "Handler_read_next" || string(row[0]) == "Handler_read_rnd_next" {
 			t.Logf("%s %s", row[0], row[1])

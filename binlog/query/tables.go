@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"rowfall/binlog"
@@ -258,4 +259,27 @@ func equalRows(a, b [][]mysql.Cell) bool {
 			return (p == nil) == (q == nil) && string(p) == string(q)
 		})
 	})
+}
+
+// EstimateRows returns about how many rows tables have, each in its place: the server
+// goes by samples, and may be off by half.
+func EstimateRows(ctx context.Context, c *mysql.Conn, tables []*binlog.Table) ([]int64, error) {
+	if c.Server().Flavor == mysql.MySQL && c.Server().AtLeast(8, 0, 0) {
+		// Else it answers what it knew up to a day ago.
+		if err := c.Exec(ctx, "SET SESSION information_schema_stats_expiry = 0"); err != nil {
+			return nil, fmt.Errorf("estimate rows: %w", err)
+		}
+	}
+	estimates := make([]int64, len(tables))
+	for i, t := range tables {
+		n, err := one(ctx, c, "SELECT MAX(TABLE_ROWS) FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(t.Database)+" AND TABLE_NAME="+text(t.Name))
+		if err != nil {
+			return nil, fmt.Errorf("estimate rows of %s: %w", t.FullName(), err)
+		}
+		// NULL where it is gone, or not known.
+		if estimates[i], err = strconv.ParseInt(n, 10, 64); err != nil {
+			estimates[i] = 0
+		}
+	}
+	return estimates, nil
 }

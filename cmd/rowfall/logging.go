@@ -10,7 +10,10 @@ import (
 )
 
 // logFlags are --log-format and --log-level; empty leaves it to the file.
-type logFlags struct{ format, level string }
+type logFlags struct {
+	format, level string
+	out           io.Writer // nil: stderr
+}
 
 // logger returns a logger to stderr. format and level are what a file says;
 // flags win.
@@ -25,11 +28,14 @@ func (f *logFlags) logger(format, level string) (zerolog.Logger, error) {
 	if err != nil {
 		return zerolog.Logger{}, usageError{fmt.Errorf("log level %q: want trace, debug, info, warn or error", level)}
 	}
-	var out io.Writer = os.Stderr
+	out := f.out
+	if out == nil {
+		out = os.Stderr
+	}
 	switch format {
 	case "json":
 	case "", "console":
-		out = zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != "" || !isTerminal(os.Stderr)}
+		out = zerolog.ConsoleWriter{Out: out, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != "" || !isTerminal(os.Stderr)}
 	default:
 		return zerolog.Logger{}, usageError{fmt.Errorf("log format %q: want console or json", format)}
 	}

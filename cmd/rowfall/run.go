@@ -78,6 +78,12 @@ func runPipelines(ctx context.Context, logging *logFlags, files []string, from s
 		return usageError{err}
 	}
 	var log zerolog.Logger
+	var bars *progress
+	if isTerminal(os.Stderr) {
+		bars = newProgress(os.Stderr)
+		logging = &logFlags{format: logging.format, level: logging.level, out: bars}
+		defer bars.start()()
+	}
 	open := make([]func() (*pipelines.Member, error), 0, len(configs))
 	for _, c := range configs {
 		own, err := logging.logger(c.Log.Format, c.Log.Level)
@@ -92,6 +98,7 @@ func runPipelines(ctx context.Context, logging *logFlags, files []string, from s
 		open = append(open, func() (*pipelines.Member, error) {
 			m, err := pipelines.Open(*c, from, own)
 			if err == nil {
+				bars.add(c.Name, m.Pipeline.Stats)
 				own.Info().Str("pipeline", c.Name).Str("listen", m.Node.Addr()).Str("dir", c.Node.Dir).Msg("node is open")
 			}
 			return m, err

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"rowfall/pipelines"
+	"rowfall/sink"
+)
+
+// The first load of hours showed a log line every ten seconds, and no end.
+func TestProgress(t *testing.T) {
+	var out strings.Builder
+	p := &progress{out: &out, width: func() int { return 80 }}
+	begin := time.Unix(1000, 0)
+	var stats pipelines.Stats
+	p.add("shop", func() pipelines.Stats { return stats })
+	for _, step := range []struct {
+		at    int
+		stats pipelines.Stats
+		want  string
+	}{
+		{0, pipelines.Stats{}, ""},
+		// A restart goes on where it was; its rate begins now.
+		{0, pipelines.Stats{Phase: sink.Snapshot, Loaded: 1000, Expected: 5000}, "shop: loaded 1000 rows of about 5000 (20%)\n"},
+		{10, pipelines.Stats{Phase: sink.Snapshot, Loaded: 2000, Expected: 5000}, "shop: loaded 2000 rows of about 5000 (40%), 100 rows/s, about 30s left\n"},
+		{70, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000, Expected: 8000}, "shop: loaded 8000 rows, 100 rows/s\n"},
+		{80, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000, Retrying: "connect: refused"}, ""},
+		{90, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000}, "shop: loaded 8000 rows\n"},
+		{91, pipelines.Stats{Phase: sink.Streaming, Loaded: 8000}, ""},
+	} {
+		stats = step.stats
+		p.erase()
+		out.Reset()
+		p.draw(begin.Add(time.Duration(step.at) * time.Second))
+		if out.String() != step.want {
+			t.Errorf("%+v is drawn as %q, want %q", step.stats, out.String(), step.want)
+		}
+	}
+}
+
+// What is logged meanwhile stays whole, and above.
+func TestProgressBesideLog(t *testing.T) {
+	var out strings.Builder
+	p := &progress{out: &out, width: func() int { return 10 }}
+	for _, name := range []string{"a", "b"} {
+		p.add(name, func() pipelines.Stats { return pipelines.Stats{Phase: sink.Snapshot} })
+	}
+	p.draw(time.Unix(0, 0))
+	if _, err := p.Write([]byte("a line of the log\n")); err != nil {
+		t.Fatal(err)
+	}
+	p.draw(time.Unix(0, 0))
+	p.draw(time.Unix(0, 0))
+	const lines, up = "a: loaded \nb: loaded \n", "\x1b[2A\x1b[J"
+	if want := lines + up + "a line of the log\n" + lines + up + lines; out.String() != want {
+		t.Errorf("the terminal gets\n%q, want\n%q", out.String(), want)
+	}
+}
