@@ -10,7 +10,6 @@ import (
 const benchTable = "shop.orders: id int unsigned pk; customer_id int unsigned; status varchar(20); total decimal(10,2);" +
 	" currency char(3); note varchar(200) null; created_at datetime; updated_at datetime"
 
-// imageRow makes a row image of benchTable as the binlog holds it.
 func imageLayout(b testing.TB, table *binlog.Table) *binlog.Layout {
 	l, err := binlog.NewImageLayout(table,
 		[]byte{3, 3, 15, 246, 254, 15, 18, 18},
@@ -21,6 +20,7 @@ func imageLayout(b testing.TB, table *binlog.Table) *binlog.Layout {
 	return l
 }
 
+// image makes a row image of benchTable as the binlog holds it.
 func image(id, customer byte, status string) []byte {
 	out := []byte{0b00100000, id, 0, 0, 0, customer, 0, 0, 0, byte(len(status))}
 	out = append(out, status...)

@@ -91,8 +91,8 @@ func (p *Parser) time(h header) int64 {
 	return int64(h.time) * 1e6
 }
 
-// gtid handles GTID and ANONYMOUS_GTID. Servers before 8.0 end it after the
-// sequence number.
+// gtid handles GTID and ANONYMOUS_GTID. The times of commits stand behind the
+// logical clock; servers before 8.0 end it there, or before the clock.
 func (p *Parser) gtid(h header, body []byte) error {
 	var t transaction
 	c := cursor{b: body}
@@ -215,8 +215,9 @@ func (p *Parser) previousGTIDs(body []byte) (*binlog.Event, error) {
 
 // previousGTIDsText returns the text form of a set as PREVIOUS_GTIDS holds it:
 // the number of sources, and for each a uuid, (in the tagged format) a tag, the
-// number of intervals and these, half open. Which format it is says the highest
-// byte of the first number, which then stands in the lower six.
+// number of intervals and these, half open. The highest byte of the first number
+// says which format it is; in the tagged one the lowest does, too, and the number
+// of sources stands between the two.
 func previousGTIDsText(body []byte) (string, error) {
 	c := cursor{b: body}
 	sources := c.uint64()

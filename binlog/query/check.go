@@ -106,7 +106,7 @@ func checkStatus(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 
 // replicationSlave finds the privilege in an answer to SHOW GRANTS, which on
 // MariaDB includes those of the roles in use.
-var replicationSlave = regexp.MustCompile(`^GRANT (ALL PRIVILEGES|(.*, )?REPLICATION SLAVE(,.*)?) ON \*\.\* TO `)
+var replicationSlave = regexp.MustCompile("^GRANT (?:ALL PRIVILEGES|(?:" + grantRights + ", )?REPLICATION SLAVE(?:, " + grantRights + ")?) ON \\*\\.\\* TO ")
 
 // checkDump asks whether we may follow the binlog. On MySQL a statement that
 // needs the same privilege tells, roles included; MariaDB has none.

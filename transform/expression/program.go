@@ -28,7 +28,7 @@ type Error struct {
 	Message      string
 }
 
-// Error returns "message (at line:column)", without the line for the first.
+// Error returns the message with the place, without the line for the first.
 func (e *Error) Error() string {
 	if e.Line > 1 {
 		return fmt.Sprintf("%s (at line %d, character %d of the expression)", e.Message, e.Line, e.Column)
