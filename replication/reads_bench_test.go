@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -54,6 +53,8 @@ func readsTime() time.Duration {
 func textKey(i int) string { return fmt.Sprintf("document:%07d", i) }
 func text(i int) string    { return fmt.Sprintf("%0100d", i) }
 
+func textUnit(i int) []byte { return unit("SET", textKey(i), text(i)) }
+
 // readsChild is the process of the node. It is killed.
 func readsChild() {
 	f := strings.Fields(os.Getenv(readsEnv))
@@ -66,7 +67,7 @@ func readsChild() {
 	go n.Run(context.Background()) //nolint:errcheck // it is killed
 	n.SetComplete(true)
 	for i := range rows {
-		if _, err := n.Apply(context.Background(), 0, append(row(i), unit("SET", textKey(i), text(i))...)); err != nil {
+		if _, err := n.Apply(context.Background(), 0, append(row(i), textUnit(i)...)); err != nil {
 			fmt.Println("fault", err)
 			os.Exit(1)
 		}
@@ -237,8 +238,8 @@ func BenchmarkReads(b *testing.B) {
 	asked := []*readsServer{readsNode(b, rows)}
 	for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
 		srv := servertest.Cache(b, kind, servers.CacheOptions{})
-		load(b, srv.Addr(), rows)
-		loadTexts(b, srv.Addr(), rows)
+		load(b, srv.Addr(), rows, row)
+		load(b, srv.Addr(), rows, textUnit)
 		asked = append(asked, &readsServer{string(kind), srv.Addr(), srv.Pid()})
 	}
 	for _, command := range []string{"GET", "HGETALL"} {
@@ -269,24 +270,4 @@ func compareReads(b *testing.B, asked []*readsServer, all []question, connection
 		}
 	}
 	b.ReportMetric(0, "ns/op")
-}
-
-// loadTexts writes the strings to a real server.
-func loadTexts(b *testing.B, addr string, rows int) {
-	b.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer conn.Close()
-	go func() {
-		w := bufio.NewWriterSize(conn, 1<<20)
-		for i := range rows {
-			_, _ = w.Write(unit("SET", textKey(i), text(i)))
-		}
-		_ = w.Flush()
-	}()
-	if _, err := io.CopyN(io.Discard, conn, int64(rows*len("+OK\r\n"))); err != nil {
-		b.Fatal(err)
-	}
 }
