@@ -181,8 +181,10 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 		if t == nil {
 			continue
 		}
-		if load && len(t.schema.Key()) == 0 {
-			return stop("%s: table %s has no primary key and no unique NOT NULL key to read its rows by; give it one, or leave it out (ignore: true)", l.config.Path, name)
+		if load {
+			if err := query.CheckKey(t.schema, t.order()); err != nil {
+				return stop("%s: %w", l.config.Path, err)
+			}
 		}
 		t.backfill.Skipped = !load
 	}

@@ -52,7 +52,7 @@ func ReadDataset(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (*
 }
 
 func (d *Dataset) readTable(ctx context.Context, conn *mysql.Conn, t *mappedTable, end binlog.Position) error {
-	request := query.ChunkRequest{Table: t.schema, Limit: 10000}
+	request := query.ChunkRequest{Table: t.schema, Key: t.order(), Limit: 10000}
 	for {
 		result, err := query.Read(ctx, conn, request, end, func(row *binlog.Row) error {
 			d.Rows++

@@ -31,6 +31,9 @@
 //     out. A table that a wildcard leaves out for want of a key stays out.
 //   - A node that holds keys, but no position of the pipeline, is left alone; so
 //     is data that another mapping built. --from snapshot replaces both.
+//   - A table without any key is loaded in the order of its key_columns, byte for
+//     byte, and they must be NOT NULL. Each chunk costs a scan of the table, unless
+//     an index begins with them.
 //   - --from is for a master: on a replica it is refused, and forgotten.
 //
 // Where it departs from the contract:
@@ -38,6 +41,4 @@
 //   - `row` of a split transaction counts the row images of mapped tables only, not
 //     of all: rows of other tables are passed over without being decoded, so
 //     nobody knows their number. A resume passes over as many as it says.
-//   - key_columns of a table without any key serves a start at a position; a
-//     first load of such a table is refused, as chunks are read by a key.
 package pipelines

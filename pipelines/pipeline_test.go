@@ -35,6 +35,7 @@ func TestPipeline(t *testing.T) {
 		{"Followed", testFollowed},
 		{"Rewind", testRewind},
 		{"PositionOfDDL", testPositionOfDDL},
+		{"NoKey", testNoKey},
 	}
 	t.Run("MariaDB", func(t *testing.T) {
 		runParts(t, servers.MariaDB, append(slices.Clone(parts), part{"Statements", testMariaStatements}, part{"Cascades", testCascades}))
@@ -435,6 +436,24 @@ func testManyTouched(t *testing.T, d *database) {
 	if n := r.pipeline.Stats().Loaded; n != rows {
 		t.Errorf("%d rows were loaded, want each counted once, %d", n, rows)
 	}
+}
+
+// A table without any key is read by its key_columns, where ids are other rows that
+// the collation takes for equal. It was refused, whatever key_columns said.
+func testNoKey(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id VARCHAR(10) NOT NULL COLLATE utf8mb4_general_ci, v INT)",
+		"INSERT INTO t VALUES ('a', 1), ('A', 2), ('ä', 3), ('b', 4), ('B', 5), ('', 6), ('c', NULL)")
+	keyed := []string{"chunk_rows: 1000", "chunk_rows: 2", `.*": {}`, `.t": {key_columns: [id]}`}
+	m := newMemory()
+	start(t, d.config(keyed...), m, "")
+	m.waitAt(t, d.end())
+	mustBeEqual(t, m.rows("t"), d.rows("t"))
+	d.exec("UPDATE t SET v = v + 10 WHERE BINARY id = 'A'", "DELETE FROM t WHERE v = 5")
+	m.waitAt(t, d.end())
+	mustBeEqual(t, m.rows("t"), d.rows("t"))
+	d.exec("CREATE TABLE n (id INT, v INT)")
+	keyed[3] = `.n": {key_columns: [id]}`
+	start(t, d.config(keyed...), newMemory(), "").mustStop("test.yaml", d.name+".n.id", "may be NULL", "declare it NOT NULL")
 }
 
 // What is not mapped is known after a restart too.

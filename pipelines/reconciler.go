@@ -198,7 +198,7 @@ var errChunkFull = errors.New("chunk is full")
 // fill reads the chunk by one bracketed SELECT.
 func (c *chunk) fill(ctx context.Context, conn *mysql.Conn, server string) error {
 	var err error
-	request := query.ChunkRequest{Table: c.table.schema, After: c.after, Until: c.until, Limit: c.limit, Server: server}
+	request := query.ChunkRequest{Table: c.table.schema, Key: c.table.order(), After: c.after, Until: c.until, Limit: c.limit, Server: server}
 	c.result, err = query.Read(ctx, conn, request, c.from, c.add)
 	if err != nil {
 		return fmt.Errorf("read rows of %s: %w", c.table.schema.FullName(), err)

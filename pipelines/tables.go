@@ -55,6 +55,14 @@ type backfillProgress struct {
 	Rows int64 `json:"rows"`
 }
 
+// order returns the columns by which the table is read: its key, else key_columns.
+func (t *mappedTable) order() []int {
+	if key := t.schema.Key(); len(key) > 0 {
+		return key
+	}
+	return t.plan.Key()
+}
+
 // expected is how many rows the table's first load will have, as far as is known.
 func (t *mappedTable) expected() int64 {
 	if t.backfill.Done {

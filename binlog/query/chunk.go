@@ -19,6 +19,10 @@ const visibleWait = 30 * time.Second
 // ChunkRequest names a range of a table: the rows after a key, in key order.
 type ChunkRequest struct {
 	Table *binlog.Table
+	// Key are the columns by which the rows of a table without a key are told apart;
+	// nil is Table.Key. No two rows may be equal in them, byte for byte. Unless
+	// an index begins with them, each chunk costs a scan of the table.
+	Key []int
 	// After is the Last of the chunk before; nil reads from the start.
 	After [][]byte
 	// Until is the Last of a chunk that is read again: rows after it are not
@@ -30,6 +34,13 @@ type ChunkRequest struct {
 	// (mysql.Server.UUID); reading from another one is an error. Empty is not
 	// checked.
 	Server string
+}
+
+func (ch *ChunkRequest) key() []int {
+	if key := ch.Table.Key(); len(key) > 0 {
+		return key
+	}
+	return ch.Key
 }
 
 // ChunkResult tells of a chunk that was read.
@@ -230,7 +241,7 @@ func (r *reader) stream(ctx context.Context, lock string) error {
 	t := r.request.Table
 	layout := binlog.NewTextLayout(t)
 	n := len(t.Columns)
-	last := make([][]byte, len(t.Key()))
+	last := make([][]byte, len(r.request.key()))
 	var view binlog.Row
 	var mine error
 	err := r.conn.Stream(ctx, r.sql+lock, func(cells [][]byte) error {

@@ -2,6 +2,7 @@ package query
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -93,9 +94,9 @@ func keyBeyond(columns, literals []string, than, last string) string {
 // of its key. The caller appends a lock clause if it wants one.
 func selectChunk(ch ChunkRequest) (string, error) {
 	t := ch.Table
-	key := t.Key()
-	if len(key) == 0 {
-		return "", fmt.Errorf("table %s has no key to read it by: give it a primary key, or leave it out of the mapping", t.FullName())
+	key := ch.key()
+	if err := CheckKey(t, key); err != nil {
+		return "", err
 	}
 	if ch.Limit < 1 {
 		return "", fmt.Errorf("chunk limit %d: want 1 or more", ch.Limit)
@@ -110,10 +111,9 @@ func selectChunk(ch ChunkRequest) (string, error) {
 		c := &t.Columns[k]
 		columns[i] = "r." + identifier(c.Name)
 		exprs = append(exprs, keyExpr(c, columns[i]))
-		// A key that cannot be continued after is refused before it is begun.
-		if c.Type == binlog.TypeFloat || c.Type == binlog.TypeDouble {
-			_, err := keyLiteral(c, nil)
-			return "", fmt.Errorf("key column %s.%s: %w", t.FullName(), c.Name, err)
+		if len(t.Key()) == 0 {
+			// No key promises that texts differ which the collation takes for equal.
+			columns[i] = keyExpr(c, columns[i])
 		}
 	}
 	var conds []string
@@ -124,7 +124,7 @@ func selectChunk(ch ChunkRequest) (string, error) {
 		if bound.key == nil {
 			continue
 		}
-		literals, err := keyLiterals(t, key, bound.key)
+		literals, err := ch.literals(bound.key)
 		if err != nil {
 			return "", err
 		}
@@ -141,16 +141,53 @@ func selectChunk(ch ChunkRequest) (string, error) {
 	return sql + " ORDER BY " + strings.Join(columns, ", ") + fmt.Sprintf(" LIMIT %d", ch.Limit), nil
 }
 
-// keyLiterals returns the literals of a key.
-func keyLiterals(t *binlog.Table, columns []int, key [][]byte) ([]string, error) {
+// sortedLength is the longest text, of up to four bytes a character, that a server
+// without an index sorts by as a whole: the rest of max_sort_length's 1024 bytes it
+// would not look at.
+const sortedLength = 255
+
+// CheckKey reports why the rows of a table cannot be read in the order of columns, so
+// that no read is begun that cannot be gone on with.
+func CheckKey(t *binlog.Table, key []int) error {
+	if len(key) == 0 {
+		return fmt.Errorf("table %s has no key to read it by: give it a primary key, or leave it out of the mapping", t.FullName())
+	}
+	for _, k := range key {
+		c := &t.Columns[k]
+		var err error
+		switch c.Type {
+		case binlog.TypeFloat, binlog.TypeDouble, binlog.TypeJSON, binlog.TypeGeometry, binlog.TypeVector:
+			_, err = keyLiteral(c, nil)
+		default:
+			switch loose := len(t.Key()) == 0; {
+			case c.Nullable:
+				err = errors.New("it may be NULL, and rows are read in the order of their key: declare it NOT NULL, or leave the table out of the mapping")
+			case loose && (c.Type == binlog.TypeText || c.Type == binlog.TypeBlob || c.Length > sortedLength):
+				err = fmt.Errorf("a %s without a key is too long to be sorted by exactly: give the table a key, or leave it out of the mapping", c.SQLType)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("key column %s.%s: %w", t.FullName(), c.Name, err)
+		}
+	}
+	return nil
+}
+
+// literals returns the literals of a key, by bytes where the rows are read by them.
+func (ch *ChunkRequest) literals(key [][]byte) ([]string, error) {
+	t, columns := ch.Table, ch.key()
 	if len(key) != len(columns) {
 		return nil, fmt.Errorf("key of %d columns for table %s, whose key has %d", len(key), t.FullName(), len(columns))
 	}
 	literals := make([]string, len(key))
 	for i, k := range columns {
+		c := t.Columns[k]
+		if len(t.Key()) == 0 && (c.Type == binlog.TypeChar || c.Type == binlog.TypeVarchar || c.Type == binlog.TypeText) {
+			c.Type = binlog.TypeBinary
+		}
 		var err error
-		if literals[i], err = keyLiteral(&t.Columns[k], key[i]); err != nil {
-			return nil, fmt.Errorf("key column %s.%s: %w", t.FullName(), t.Columns[k].Name, err)
+		if literals[i], err = keyLiteral(&c, key[i]); err != nil {
+			return nil, fmt.Errorf("key column %s.%s: %w", t.FullName(), c.Name, err)
 		}
 	}
 	return literals, nil

@@ -160,7 +160,11 @@ func TestKeyLiteral(t *testing.T) {
 func TestSelectChunkRefuses(t *testing.T) {
 	float := &binlog.Table{Database: "d", Name: "t", Columns: []binlog.Column{{Name: "f", Type: binlog.TypeFloat, SQLType: "float"}}, Primary: []int{0}}
 	good := &binlog.Table{Database: "d", Name: "t`x", Columns: []binlog.Column{{Name: "a`b", Type: binlog.TypeInt}}, Primary: []int{0}}
+	loose := &binlog.Table{Database: "d", Name: "t", Columns: []binlog.Column{{Name: "n", Type: binlog.TypeInt, Nullable: true}, {Name: "j", Type: binlog.TypeJSON, SQLType: "json"}, {Name: "v", Type: binlog.TypeVarchar, Length: 256, SQLType: "varchar(256)"}}}
 	for want, ch := range map[string]ChunkRequest{
+		"may be NULL":          {Table: loose, Limit: 1, Key: []int{0}},
+		"a json cannot be par": {Table: loose, Limit: 1, Key: []int{1}},
+		"too long":             {Table: loose, Limit: 1, Key: []int{2}},
 		"no key":               {Table: &binlog.Table{Database: "d", Name: "t"}, Limit: 1},
 		"cannot be compared":   {Table: float, Limit: 1},
 		"chunk limit 0":        {Table: good},

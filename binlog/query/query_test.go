@@ -239,6 +239,7 @@ func testChunks(t *testing.T, s server) {
 		"times":    {"a date, b time(2), c timestamp(6), d year", "a, b, c, d", "('2024-02-29','-838:59:59','2038-01-01 00:00:00.123456',2024),('2024-02-29','-838:59:58.99','2038-01-01',1901),('0000-00-00','00:00:00','1970-01-02',0),('0000-00-00','00:00:00','1970-01-02',2155),('0000-00-00','838:59:59','0000-00-00',2000),('9999-12-31','00:00:00.01','1970-01-02',1999)"},
 		"nopad":    {"a varchar(10) COLLATE utf8mb4_bin", "a", "('a'),('A'),('a!'),('ab'),('b'),('a\\t'),('a\\tb')"},
 		"unique":   {"a int NOT NULL, b varchar(9) NOT NULL", "", "(1,'x'),(2,'a'),(3,'c'),(4,'b'),(5,'')"},
+		"loose":    {"a varchar(9) NOT NULL COLLATE utf8mb4_general_ci, b int NOT NULL, c enum('z','a') NOT NULL", "none", "('a',1,'z'),('A',1,'z'),('ä',1,'z'),('a ',1,'z'),('a',1,'a'),('a',0,'a'),('b',1,'a'),('Ä',1,'z'),('',1,'z')"},
 		"desc":     {"a int, b int", "a DESC, b", "(1,1),(1,2),(1,3),(2,1),(2,2),(3,9),(0,0)"},
 	}
 	if s.kind == servers.MariaDB {
@@ -247,8 +248,11 @@ func testChunks(t *testing.T, s server) {
 	for name, k := range cases {
 		t.Run(name, func(t *testing.T) {
 			keys := "PRIMARY KEY (" + k.key + ")"
-			if k.key == "" {
+			switch k.key {
+			case "":
 				keys = "UNIQUE (b)"
+			case "none": // what is equal for the collation is read too
+				keys = "KEY (a)"
 			}
 			exec(t, c, fmt.Sprintf("CREATE TABLE shop.chunk_%s (%s, id int NOT NULL AUTO_INCREMENT, KEY (id), %s)", name, k.columns, keys))
 			columns := make([]string, 0, 4)
@@ -275,7 +279,7 @@ func testChunks(t *testing.T, s server) {
 func readAll(t *testing.T, c *mysql.Conn, table *binlog.Table, limit int) []string {
 	t.Helper()
 	var got []string
-	ch := query.ChunkRequest{Table: table, Limit: limit, Server: c.Server().UUID}
+	ch := query.ChunkRequest{Table: table, Key: []int{0, 1, 2}, Limit: limit, Server: c.Server().UUID}
 	for range 100 {
 		n := 0
 		res, err := query.Read(t.Context(), c, ch, binlog.Position{}, func(r *binlog.Row) error {
@@ -304,6 +308,7 @@ func readAll(t *testing.T, c *mysql.Conn, table *binlog.Table, limit int) []stri
 func readAgain(t *testing.T, c *mysql.Conn, table *binlog.Table) {
 	t.Helper()
 	read := func(ch query.ChunkRequest) (ids []string, res query.ChunkResult) {
+		ch.Key = []int{0, 1, 2}
 		res, err := query.Read(t.Context(), c, ch, binlog.Position{}, func(r *binlog.Row) error {
 			b, err := r.AppendText(nil, len(table.Columns)-1)
 			ids = append(ids, string(b))
