@@ -22,7 +22,8 @@
 //     and ZEROFILL are ignored.
 //   - BIT is an unsigned decimal integer, VECTOR the text "[1.5,2]".
 //   - BINARY, BLOB and GEOMETRY are their bytes.
-//   - Bytes that a character set does not know are what the server prints: "?".
+//   - Bytes that the column's character set does not know, as rows of old servers may
+//     hold, are as they are in the binlog; a SELECT has "?" for them.
 //
 // In JSON, numbers (YEAR and BIT are some) have all their digits, JSON columns
 // are embedded, a SET is an array of strings, binary is base64, NULL is null,
