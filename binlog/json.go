@@ -194,7 +194,7 @@ func (w *jsonWalk) integer(kind byte, b []byte) error {
 func (w *jsonWalk) double(f float64) error {
 	start := len(w.dst)
 	var err error
-	if w.dst, err = appendFloat(w.dst, f, 64); err != nil {
+	if w.dst, err = AppendFloat(w.dst, f, 64); err != nil {
 		return err
 	}
 	for _, c := range w.dst[start:] {
@@ -328,7 +328,8 @@ func appendEscaped[T string | []byte](dst []byte, s T, v validity) []byte {
 	return append(dst, s[start:]...)
 }
 
-// appendQuoted appends s as a JSON string.
-func appendQuoted[T string | []byte](dst []byte, s T) []byte {
+// AppendQuoted appends s as a JSON string, with the escapes that JSON demands and
+// MySQL makes, no others; bytes that are not UTF-8 become U+FFFD.
+func AppendQuoted[T string | []byte](dst []byte, s T) []byte {
 	return append(appendEscaped(append(dst, '"'), s, jsonValid), '"')
 }

@@ -171,9 +171,9 @@ func (k *codec) appendText(dst, raw []byte, c *Column) ([]byte, error) {
 	case formDecimal:
 		return appendDecimal(dst, raw, k.precision, k.scale)
 	case formFloat:
-		return appendFloat(dst, float64(math.Float32frombits(binary.LittleEndian.Uint32(raw))), 32)
+		return AppendFloat(dst, float64(math.Float32frombits(binary.LittleEndian.Uint32(raw))), 32)
 	case formDouble:
-		return appendFloat(dst, math.Float64frombits(binary.LittleEndian.Uint64(raw)), 64)
+		return AppendFloat(dst, math.Float64frombits(binary.LittleEndian.Uint64(raw)), 64)
 	case formBit:
 		return appendBit(dst, raw), nil
 	case formYear:
@@ -214,7 +214,7 @@ func (k *codec) appendRare(dst, raw []byte) ([]byte, error) {
 		if err != nil {
 			return dst, fmt.Errorf("%q is no number", clip(string(raw)))
 		}
-		return appendFloat(dst, float64(float32(f)), 32)
+		return AppendFloat(dst, float64(float32(f)), 32)
 	case formZerofillText:
 		return append(dst, trimZerofill(raw)...), nil
 	}
@@ -308,7 +308,7 @@ func (k *codec) appendJSON(dst, raw []byte, c *Column) ([]byte, error) {
 	case TypeEnum:
 		if k.form == formEnum {
 			m, err := member(c.Values, raw)
-			return appendQuoted(dst, m), err
+			return AppendQuoted(dst, m), err
 		}
 	}
 	dst = append(dst, '"')
@@ -343,7 +343,7 @@ func (k *codec) appendSetJSON(dst, raw []byte, c *Column) ([]byte, error) {
 			if len(dst) > start {
 				dst = append(dst, ',')
 			}
-			dst, raw = appendQuoted(dst, m), rest
+			dst, raw = AppendQuoted(dst, m), rest
 		}
 		return append(dst, ']'), nil
 	}
@@ -352,7 +352,7 @@ func (k *codec) appendSetJSON(dst, raw []byte, c *Column) ([]byte, error) {
 		if len(dst) > start {
 			dst = append(dst, ',')
 		}
-		dst = appendQuoted(dst, c.Values[bits.TrailingZeros64(v)])
+		dst = AppendQuoted(dst, c.Values[bits.TrailingZeros64(v)])
 	}
 	return append(dst, ']'), err
 }

@@ -135,10 +135,11 @@ func appendDecimal(dst, b []byte, precision, scale uint8) ([]byte, error) {
 
 var pow10 = [10]uint32{1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
-// appendFloat appends the shortest decimal that reads back as f, a number of
-// bits bits, laid out as MySQL does: with an exponent below 1e-15 and, for what
-// has no fraction, from 1e15 on; never with a useless ".0".
-func appendFloat(dst []byte, f float64, bits int) ([]byte, error) {
+// AppendFloat appends the shortest decimal that reads back as f, a number of
+// bits bits (32 or 64), laid out as MySQL does: with an exponent below 1e-15 and,
+// for what has no fraction, from 1e15 on; never with a useless ".0". It fails where
+// f is not finite.
+func AppendFloat(dst []byte, f float64, bits int) ([]byte, error) {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return dst, errors.New("the number is not finite")
 	}
@@ -322,7 +323,7 @@ func appendVector(dst, b []byte) ([]byte, error) {
 			dst = append(dst, ',')
 		}
 		var err error
-		dst, err = appendFloat(dst, float64(math.Float32frombits(binary.LittleEndian.Uint32(b[i:]))), 32)
+		dst, err = AppendFloat(dst, float64(math.Float32frombits(binary.LittleEndian.Uint32(b[i:]))), 32)
 		if err != nil {
 			return dst, err
 		}

@@ -181,7 +181,7 @@ func (c *compiler) fields() error {
 }
 
 func jsonName(name string) []byte {
-	return append(expression.AppendJSONString(nil, []byte(name)), ':')
+	return append(binlog.AppendQuoted(nil, name), ':')
 }
 
 // renames returns the field name of every column.

@@ -263,6 +263,28 @@ func TestEvalErrors(t *testing.T) {
 	}
 }
 
+// A computed text and a column's are one text in JSON: a backspace was \u0008 in the
+// one and \b in the other.
+func TestJSONIsThatOfColumns(t *testing.T) {
+	texts := &binlog.Table{Database: "d", Name: "t", Columns: []binlog.Column{{Name: "s", Type: binlog.TypeVarchar, Charset: "utf8mb4"}, {Name: "f", Type: binlog.TypeDouble}}}
+	r := new(binlog.Row)
+	var s expression.Scratch
+	for _, text := range []string{"a\b\f\n\r\t\x01\x7f\"\\/\u2028é\xff", ""} {
+		r.SetText(binlog.NewTextLayout(texts), [][]byte{[]byte(text), []byte("1e-16")})
+		for i, name := range []string{"s", "f"} {
+			p, err := expression.Compile(name, texts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := p.AppendJSON(nil, &s, r)
+			want, err2 := r.AppendJSON(nil, i)
+			if err != nil || err2 != nil || string(got) != string(want) {
+				t.Errorf("%s of %q is %s, %v; the column is %s, %v", name, text, got, err, want, err2)
+			}
+		}
+	}
+}
+
 // FuzzCompile: any text compiles or is refused with a message, and what
 // compiles evaluates without a panic.
 func FuzzCompile(f *testing.F) {

@@ -3,7 +3,6 @@ package expression
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -173,45 +172,14 @@ func (p *Program) append(dst []byte, v value, json bool) ([]byte, bool, error) {
 	case Exact:
 		return v.d.Append(dst), false, nil
 	case Float:
-		if math.IsNaN(v.f) || math.IsInf(v.f, 0) {
+		out, err := binlog.AppendFloat(dst, v.f, 64)
+		if err != nil {
 			return dst, false, &EvalError{Column: -1, Err: errors.New("the result is no finite number (a division by zero?)")}
 		}
-		return AppendFloat(dst, v.f), false, nil
+		return out, false, nil
 	}
 	if json {
-		return AppendJSONString(dst, v.t), false, nil
+		return binlog.AppendQuoted(dst, v.t), false, nil
 	}
 	return append(dst, v.t...), false, nil
-}
-
-// AppendJSONString appends text as a JSON string. Only what JSON demands is
-// escaped; bytes that are not UTF-8 become U+FFFD.
-func AppendJSONString(dst, text []byte) []byte {
-	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
-	for i := 0; i < len(text); {
-		c := text[i]
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRune(text[i:])
-			dst = utf8.AppendRune(dst, r)
-			i += n
-			continue
-		}
-		switch {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c == '\n':
-			dst = append(dst, '\\', 'n')
-		case c == '\r':
-			dst = append(dst, '\\', 'r')
-		case c == '\t':
-			dst = append(dst, '\\', 't')
-		case c < ' ':
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			dst = append(dst, c)
-		}
-		i++
-	}
-	return append(dst, '"')
 }

@@ -1,12 +1,9 @@
 package expression
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
-	"strconv"
 
 	"rowfall/binlog"
 	"rowfall/transform/decimal"
@@ -255,19 +252,4 @@ func daysSince1970(y, m, d int64) int64 {
 		m += 12
 	}
 	return 365*y + y/4 - y/100 + y/400 + (153*(m-3)+2)/5 + d - 1 - 719468
-}
-
-// AppendFloat appends a finite float64 as FLOAT and DOUBLE columns print: the
-// shortest text that reads back the same, with an exponent only below 1e-15 and,
-// for what has no fraction, from 1e15 up, as MySQL writes it.
-func AppendFloat(dst []byte, f float64) []byte {
-	if a := math.Abs(f); f == 0 || a >= 1e-15 && (a < 1e15 || a != math.Trunc(a)) {
-		return strconv.AppendFloat(dst, f, 'f', -1, 64)
-	}
-	start := len(dst)
-	dst = strconv.AppendFloat(dst, f, 'e', -1, 64)
-	// Go writes at least two digits and a sign: 1e+15 where MySQL has 1e15.
-	e := start + bytes.IndexByte(dst[start:], 'e')
-	exponent, _ := strconv.Atoi(string(dst[e+1:]))
-	return strconv.AppendInt(dst[:e+1], int64(exponent), 10)
 }
