@@ -1,0 +1,191 @@
+package dump_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"rowfall/binlog"
+	"rowfall/binlog/dump"
+	"rowfall/binlog/mysql"
+	"rowfall/internal/servers"
+)
+
+// What cannot be followed ends the stream and says what to do.
+func testRefusals(t *testing.T, f *fixture) {
+	f.exec("CREATE TABLE shop.docs (id INT UNSIGNED NOT NULL PRIMARY KEY, v JSON)")
+	f.tables["shop.docs"] = &binlog.Table{Database: "shop", Name: "docs", Primary: []int{0}, Columns: []binlog.Column{
+		{Name: "id", SQLType: "int unsigned", Type: binlog.TypeInt, Unsigned: true},
+		{Name: "v", SQLType: "json", Type: binlog.TypeJSON, Nullable: true},
+	}}
+	f.exec(`INSERT INTO shop.docs VALUES (1, '{"a": "a long enough value", "b": "another one that is not touched at all"}')`)
+	cases := []struct {
+		name string
+		sql  []string
+		want []string
+		only mysql.Flavor
+	}{
+		{
+			"statement",
+			[]string{"SET SESSION binlog_format='STATEMENT'", "INSERT INTO shop.a VALUES (100, 2001, 'v', 'x')", "SET SESSION binlog_format='ROW'"},
+			[]string{"binlog_format=ROW", "INSERT INTO shop.a"},
+			0,
+		},
+		{
+			"set statement",
+			[]string{
+				"SET SESSION binlog_format='STATEMENT'", "SET STATEMENT max_statement_time=10 FOR INSERT INTO shop.a VALUES (110, 2001, 'v', 'x')",
+				"SET SESSION binlog_format='ROW'",
+			},
+			[]string{"binlog_format=ROW", "INSERT INTO shop.a"},
+			mysql.MariaDB,
+		},
+		{
+			"analyze",
+			[]string{"SET SESSION binlog_format='STATEMENT'", "ANALYZE UPDATE shop.a SET v = 'w' WHERE id = 110", "SET SESSION binlog_format='ROW'"},
+			[]string{"binlog_format=ROW", "ANALYZE UPDATE shop.a"},
+			mysql.MariaDB,
+		},
+		{
+			"charset",
+			[]string{"CREATE TABLE shop.`я` (id INT)", "SET NAMES cp1251", "TRUNCATE shop.`\xff`", "SET NAMES utf8mb4"},
+			[]string{"cp1251", "utf8mb4"},
+			0,
+		},
+		{
+			"json",
+			[]string{"SET SESSION binlog_row_value_options='PARTIAL_JSON'", `UPDATE shop.docs SET v = JSON_SET(v, '$.a', 'short')`},
+			[]string{"binlog_row_value_options=''", "shop.docs"},
+			mysql.MySQL,
+		},
+		{
+			"xa",
+			[]string{"XA START 'x'", "INSERT INTO shop.a VALUES (101, 2001, 'v', 'x')", "XA END 'x'", "XA PREPARE 'x'", "XA COMMIT 'x'"},
+			[]string{"XA", "one phase"},
+			0,
+		},
+		{
+			"columns",
+			[]string{"ALTER TABLE shop.b ADD COLUMN extra INT", "INSERT INTO shop.b VALUES (102, 2001, 'v', 'x', 1)"},
+			[]string{"shop.b"},
+			0,
+		},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			if c.only != 0 && c.only != f.conn.Server().Flavor {
+				t.Skip("not on this server")
+			}
+			from := f.end()
+			for _, sql := range c.sql {
+				f.exec(sql)
+			}
+			err := firstError(t, f.open(from))
+			var refused *binlog.RefusedError
+			if !errors.As(err, &refused) {
+				t.Errorf("%v may be tried again", err)
+			}
+			for _, w := range append(c.want, from.File+":") {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("%q does not say %q", err, w)
+				}
+			}
+		})
+	}
+}
+
+func firstError(t *testing.T, s *dump.Stream) error {
+	t.Helper()
+	defer s.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for {
+		ev, err := s.Next(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				t.Fatalf("no error came, but %v at %s:%d", err, s.Position().File, s.Position().Offset)
+			}
+			return err
+		}
+		if ev.Kind == binlog.Changes {
+			for ev.Rows.Next() {
+			}
+			if err := ev.Rows.Err(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// A position that the server has not got, or that is none, is an error.
+func testBadPositions(t *testing.T, f *fixture) {
+	from := f.end()
+	f.exec("BEGIN")
+	f.exec("INSERT INTO shop.a VALUES (1, 2001, 'v', 'x'), (2, 2002, 'v', 'x')")
+	f.exec("INSERT INTO shop.b VALUES (1, 2001, 'v', 'x')")
+	f.exec("COMMIT")
+	s := f.open(from)
+	got := take(t, s, 1)
+	_ = s.Close()
+	// Offsets within the transaction are refused, but for its BEGIN where
+	// there are no GTIDs: nothing is lost by that.
+	const anonymous = 79
+	for o := from.Offset + 1; o < got[0].position.Offset; o += 13 {
+		if o == from.Offset+anonymous && f.setup.kind == servers.MySQL && !f.setup.gtid {
+			continue
+		}
+		err := f.openError(binlog.Position{File: from.File, Offset: o})
+		if !strings.Contains(err.Error(), from.File) {
+			t.Errorf("offset %d: %v", o, err)
+		}
+	}
+	beyond := f.end()
+	beyond.Offset += 10_000
+	beyond.GTID = binlog.GTIDSet{}
+	var refused *binlog.RefusedError
+	// Where nothing is skipped the server says so itself.
+	if err := f.openError(beyond); !errors.As(err, &refused) && !mysql.IsCode(err, mysql.CodeBinlogMissing) {
+		t.Errorf("beyond the file's end: %v", err)
+	}
+	f.exec("FLUSH BINARY LOGS")
+	purge := f.end()
+	f.exec("INSERT INTO shop.a VALUES (3, 2001, 'v', 'x')")
+	f.exec("FLUSH BINARY LOGS")
+	f.purge()
+	for _, p := range []binlog.Position{from, purge} {
+		err := f.openError(p)
+		var se *mysql.ServerError
+		if !errors.As(err, &se) || se.Code != 1236 || !strings.Contains(err.Error(), "--from snapshot") {
+			t.Errorf("purged: %v", err)
+		}
+	}
+}
+
+// openError returns the error that a position ends in.
+func (f *fixture) openError(p binlog.Position) error {
+	s, err := dump.Open(f.t.Context(), dump.Config{MySQL: f.config(), ServerID: 4711, Heartbeat: 100 * time.Millisecond, Tables: f.tables}, p)
+	if err != nil {
+		return err
+	}
+	return firstError(f.t, s)
+}
+
+// purge leaves only the last binlog file. A server skips files that it believes
+// are being read.
+func (f *fixture) purge() {
+	f.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		f.exec(fmt.Sprintf("PURGE BINARY LOGS TO '%s'", f.end().File))
+		r, err := f.conn.Query(f.t.Context(), "SHOW BINARY LOGS")
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if len(r.Rows) == 1 {
+			return
+		}
+	}
+	f.t.Fatal("the server keeps its binlog files")
+}

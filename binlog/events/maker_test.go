@@ -1,0 +1,162 @@
+package events
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"slices"
+
+	"rowfall/binlog"
+)
+
+// maker makes the events of a binlog file by hand.
+type maker struct {
+	checksum bool
+	// jump is added to the next event's place, as if others had been skipped.
+	offset uint64
+	events [][]byte
+}
+
+func (m *maker) add(k kind, flags uint16, body ...[]byte) {
+	b := m.raw(k, flags, m.checksum, body...)
+	m.events = append(m.events, b)
+}
+
+func (m *maker) raw(k kind, flags uint16, checksum bool, body ...[]byte) []byte {
+	b := make([]byte, HeaderSize)
+	b = append(b, bytes.Join(body, nil)...)
+	size := len(b)
+	if checksum {
+		size += checksumSize
+	}
+	binary.LittleEndian.PutUint32(b[0:], 1_700_000_000)
+	b[4] = byte(k)
+	binary.LittleEndian.PutUint32(b[5:], 1)
+	binary.LittleEndian.PutUint32(b[9:], uint32(size))
+	if flags&flagArtificial == 0 {
+		m.offset += uint64(size)
+		binary.LittleEndian.PutUint32(b[13:], uint32(m.offset))
+	}
+	binary.LittleEndian.PutUint16(b[17:], flags)
+	if checksum {
+		b = binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
+	}
+	return b
+}
+
+// head begins a file at an offset.
+func (m *maker) head(offset uint64) {
+	m.offset = offset
+	m.add(kindRotate, flagArtificial, binary.LittleEndian.AppendUint64(nil, offset), []byte("binlog.000007"))
+	body := make([]byte, 2+50+4)
+	binary.LittleEndian.PutUint16(body, 4)
+	lengths := bytes.Repeat([]byte{8}, 42)
+	lengths[kindQuery-1] = 13
+	lengths[kindWriteRows-1], lengths[kindUpdateRows-1], lengths[kindDeleteRows-1] = 10, 10, 10
+	algorithm := byte(0)
+	if m.checksum {
+		algorithm = 1
+	}
+	raw := m.raw(kindFormatDescription, flagArtificial, true, body, []byte{HeaderSize}, lengths, []byte{algorithm})
+	m.events = append(m.events, raw)
+}
+
+// transaction adds one as MySQL writes it.
+func (m *maker) transaction(sequence uint64, rows int) {
+	m.add(kindGTID, 0, gtidBody(sequence))
+	m.add(kindQuery, 0, queryBody("BEGIN"))
+	m.add(kindTableMap, 0, mapBody(byte(sequence), "t"))
+	m.add(kindWriteRows, 0, rowsBody(byte(sequence), rows))
+	m.add(kindXID, 0, make([]byte, 8))
+}
+
+func gtidBody(sequence uint64) []byte {
+	b := append([]byte{1}, bytes.Repeat([]byte{0xab}, 16)...)
+	b = binary.LittleEndian.AppendUint64(b, sequence)
+	b = append(b, 2)
+	b = append(b, make([]byte, 16)...)
+	time := binary.LittleEndian.AppendUint64(nil, 1_700_000_000_123_456)
+	return append(b, time[:7]...)
+}
+
+func queryBody(sql string) []byte {
+	b := make([]byte, 13)
+	b[8] = 4
+	return append(append(b, "shop\x00"...), sql...)
+}
+
+// clientBody is a statement of a client whose character set has a collation.
+func clientBody(collation uint16, sql string) []byte {
+	vars := append([]byte{0, 1, 2, 3, 4, 1, 1, 2, 3, 4, 5, 6, 7, 8, 6, 3}, "std\x04"...)
+	vars = append(binary.LittleEndian.AppendUint16(vars, collation), 8, 0, 8, 0)
+	b := queryBody(sql)
+	b[11] = byte(len(vars))
+	return slices.Concat(b[:13], vars, b[13:])
+}
+
+func mapBody(id byte, name string) []byte {
+	b := []byte{id, 0, 0, 0, 0, 0, 1, 0}
+	b = append(append(append(b, 4), "shop"...), 0)
+	b = append(append(append(b, byte(len(name))), name...), 0)
+	b = append(b, 2, typeLong, 15, 2, 44, 1, 0)
+	return append(b, metaSignedness, 1, 0x80)
+}
+
+// rowsBody holds n rows.
+func rowsBody(id byte, n int) []byte {
+	b := []byte{id, 0, 0, 0, 0, 0, 1, 0, 2, 0, 2, 3}
+	for i := range n {
+		b = append(b, 0, byte(i), 1, 0, 0, 5, 0)
+		b = append(b, "hello"...)
+	}
+	return b
+}
+
+type one struct {
+	table *binlog.Table
+	asked int
+}
+
+func (o *one) Table(_, name string) (*binlog.Table, error) {
+	o.asked++
+	if name != o.table.Name {
+		return nil, nil
+	}
+	return o.table, nil
+}
+
+func newOne() *one {
+	return &one{table: &binlog.Table{Database: "shop", Name: "t", Primary: []int{0}, Columns: []binlog.Column{
+		{Name: "id", SQLType: "int unsigned", Type: binlog.TypeInt, Unsigned: true},
+		{Name: "v", SQLType: "varchar(75)", Type: binlog.TypeVarchar, Length: 75, Charset: "utf8mb4"},
+	}}}
+}
+
+func newParser(o *one) *Parser {
+	p := NewParser(Options{GTIDs: true, Tables: o})
+	p.Start(binlog.Position{})
+	return p
+}
+
+// feed runs events through a parser and calls f for what comes of them.
+func feed(p *Parser, events [][]byte, f func(*binlog.Event)) error {
+	for _, raw := range events {
+		for ev, err := p.Next(raw); ; ev, err = p.Pending() {
+			if err != nil {
+				return err
+			}
+			if ev == nil {
+				break
+			}
+			f(ev)
+			if ev.Kind == binlog.Changes {
+				for ev.Rows.Next() {
+				}
+				if err := ev.Rows.Err(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
