@@ -197,11 +197,7 @@ func (w *world) isMaster(p *place) {
 func (w *world) cutOff(p *place) {
 	w.t.Helper()
 	p.follow(nil)
-	put := "PUT"
-	if !p.ours() {
-		put = "SET"
-	}
-	p.must(put, "of my own", "1")
+	p.must(p.writes(), "of my own", "1")
 }
 
 // while runs a command that does not come back before the process is killed.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -112,6 +113,14 @@ func (p *place) nameUpstream() {
 }
 
 func (p *place) ours() bool { return p.srv == nil }
+
+// writes is the command by which clients write to it, as a master.
+func (p *place) writes() string {
+	if p.ours() {
+		return "PUT"
+	}
+	return "SET"
+}
 
 func (p *place) name() string {
 	if p.ours() {
@@ -223,7 +232,8 @@ func (tr *tree) write(done <-chan struct{}) {
 		}
 		tr.load.RLock()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		err := tr.top().c.Do(ctx, "PUT", fmt.Sprint("k", i%300), fmt.Sprint(i, strings.Repeat("x", i%200))).Err()
+		top := tr.top()
+		err := top.c.Do(ctx, top.writes(), fmt.Sprint("k", i%300), fmt.Sprint(i, strings.Repeat("x", i%200))).Err()
 		cancel()
 		tr.load.RUnlock()
 		if err != nil { // killed, or no master now
@@ -320,6 +330,21 @@ func (tr *tree) step() {
 	}
 }
 
+// randomSeeds yields so many seeds, from ROWFALL_SEED on if that is set.
+func randomSeeds(count int) iter.Seq[uint64] {
+	first := uint64(time.Now().UnixNano())
+	if v := os.Getenv("ROWFALL_SEED"); v != "" {
+		first, _ = strconv.ParseUint(v, 10, 64)
+	}
+	return func(yield func(uint64) bool) {
+		for i := range uint64(count) {
+			if !yield(first + i) {
+				return
+			}
+		}
+	}
+}
+
 // Members of a tree are killed, come back, are promoted and moved, under load.
 // Each resyncs fully once in its life, when it joins.
 func TestTreesNeverResyncFully(t *testing.T) {
@@ -328,12 +353,7 @@ func TestTreesNeverResyncFully(t *testing.T) {
 	if os.Getenv("ROWFALL_LONG") != "" {
 		seeds, steps = 10, 60
 	}
-	first := uint64(time.Now().UnixNano())
-	if v := os.Getenv("ROWFALL_SEED"); v != "" {
-		first, _ = strconv.ParseUint(v, 10, 64)
-	}
-	for i := range seeds {
-		seed := first + uint64(i)
+	for seed := range randomSeeds(seeds) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			tr := &tree{t: t, rnd: rand.New(rand.NewPCG(seed, 0))}
 			for range 3 {
