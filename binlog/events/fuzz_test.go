@@ -33,11 +33,32 @@ func corpus() []byte {
 	return bytes.Join(m.events, nil)
 }
 
+// later returns transactions as MySQL 8.3 with tags, and as MariaDB, begin them.
+func later() (tagged, maria []byte) {
+	m := &maker{}
+	m.head(4)
+	m.add(kindTaggedGTID, 0, append(append([]byte{0x02, 0x76, 0x00, 0x00, 0x02, 0x02}, make([]byte, 16)...), 0x04, 24, 0x06, 6, 't', 'a', 'g', 0x0c, 4))
+	m.add(kindQuery, 0, queryBody("BEGIN"))
+	m.add(kindTableMap, 0, mapBody(1, "t"))
+	m.add(kindPartialUpdateRows, 0, rowsBody(1, 1))
+	tagged = bytes.Join(m.events, nil)
+	m = &maker{}
+	m.head(4)
+	m.add(kindMariaGTID, 0, append(binary.LittleEndian.AppendUint64(nil, 7), make([]byte, 11)...))
+	m.add(kindMariaAnnotate, 0, []byte("INSERT INTO t VALUES (1)"))
+	m.add(kindTableMap, 0, mapBody(1, "t"))
+	m.add(kindMariaWriteCompressedV1, 0, rowsBody(1, 2))
+	return tagged, bytes.Join(m.events, nil)
+}
+
 // FuzzParser takes any bytes for a file's events. It must neither panic nor
 // allocate without bound.
 func FuzzParser(f *testing.F) {
 	f.Add(corpus(), false)
 	f.Add(corpus(), true)
+	tagged, maria := later()
+	f.Add(tagged, false)
+	f.Add(maria, true)
 	f.Fuzz(func(t *testing.T, b []byte, maria bool) {
 		p := newParser(newOne())
 		p.maria, p.verify = maria, false
@@ -53,6 +74,36 @@ func FuzzParser(f *testing.F) {
 			if feed(p, [][]byte{raw}, func(*binlog.Event) {}) != nil {
 				return
 			}
+		}
+	})
+}
+
+// FuzzPreviousGTIDs takes any bytes for what was executed before a file. A set that
+// they are is read from its own binary form as well, which is the same.
+func FuzzPreviousGTIDs(f *testing.F) {
+	const uuid = "00112233-4455-6677-8899-aabbccddeeff"
+	for _, s := range []string{"", uuid + ":1-5:7", uuid + ":1-5:tag:3-4,ff112233-4455-6677-8899-aabbccddeeff:9"} {
+		set, err := binlog.ParseGTIDSet(s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(set.AppendBinary(nil))
+	}
+	f.Add(binary.LittleEndian.AppendUint64(nil, 1<<40))
+	read := func(b []byte) (binlog.GTIDSet, error) {
+		text, err := previousGTIDsText(b)
+		if err != nil {
+			return binlog.GTIDSet{}, err
+		}
+		return binlog.ParseGTIDSet(text)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		set, err := read(b)
+		if err != nil {
+			return
+		}
+		if again, err := read(set.AppendBinary(nil)); err != nil || !again.Equal(set) {
+			t.Errorf("%s is read again as %s, %v", set, again, err)
 		}
 	})
 }
