@@ -19,8 +19,7 @@ const (
 // guard bounds the memory of a snapshot that is being written: what has been
 // replaced since its moment stays until its end. Past the limit Apply, or what
 // comes from the upstream, is slowed, the more the further; past twice the limit
-// the snapshot is given up. Large collections, which share what did not change,
-// are not counted.
+// the snapshot is given up. Of a large collection only the nodes count that changed.
 type guard struct {
 	n      *Node
 	keys   *keyspace.Keyspace

@@ -160,10 +160,11 @@ func TestFinishedSnapshotIsTriedAgain(t *testing.T) {
 	c.Log.SegmentSize = 16 << 20
 	n, begun, gate := gated(t, c)
 	n.SetComplete(true)
-	v := strings.Repeat("0123456789abcdef", 64<<10)
-	for i := range 80 { // a large collection, of which nothing is known before it is written
-		apply(t, n, unit("SADD", "set", v+strconv.Itoa(i)))
+	field := strings.Repeat("0123456789abcdef", 3<<10)
+	for i := range 1700 { // the name of their field is in memory once, and in the file with each of them
+		apply(t, n, unit("HSET", "row:"+strconv.Itoa(i), field, "value"))
 	}
+	v := strings.Repeat("0123456789abcdef", 64<<10)
 	first := make(chan error, 1)
 	go func() {
 		_, err := n.Snapshot(context.Background())

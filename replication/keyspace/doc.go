@@ -44,7 +44,7 @@
 //
 // Any goroutine reads by Execute and the small conveniences. A reader takes the
 // read lock only to look up its keys; records, values and trees never change
-// once published, so it renders them unlocked. All the while it has the arena
+// once published, so it renders them unlocked. All the while it has the arenas
 // pinned: what it found stays in place, though it may have been replaced. What a
 // reader sees is expired as soon as its time has passed.
 //
@@ -65,8 +65,14 @@
 // Slots lie in small shards, records in the chunks of package arena; the
 // garbage collector looks into neither. A hash whose field names were seen
 // before holds the number of a shape in their place, so that a row takes its
-// values and a byte for each. A large collection has a tree on Go's heap beside
-// its record, and so has the order of expiry.
+// values and a byte for each.
+//
+// A large collection lies in trees (see package btree) whose nodes are in an arena
+// of their own, so that the garbage collector sees of it some words beside its record;
+// so does the order of expiry. A member of 16 bytes takes some 27 in a set and 62 in a
+// sorted set. Nodes cannot be moved: where many trees have grown in step, up to as much
+// again waits for them to grow on. A large collection that goes is freed a little at
+// each Publish.
 //
 // Slots are in the order of their keys' 64-bit hashes and shards divide that
 // order, so a SCAN cursor is simply a place in it and survives growth. The tag

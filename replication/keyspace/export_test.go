@@ -1,9 +1,31 @@
 package keyspace
 
-import "rowfall/replication/keyspace/arena"
+import (
+	"fmt"
+
+	"rowfall/replication/keyspace/arena"
+)
 
 // NewWith returns a keyspace with an arena of its own making.
 func NewWith(o Options, a arena.Options) *Keyspace { return newKeyspace(o, a) }
 
 // Shapes returns the number of shapes.
 func (k *Keyspace) Shapes() int { return k.shapes.Len() }
+
+// Stray compares the trees of all keys with what their arena holds: a node that no tree has is lost
+// memory, and one of a tree that is not held a place that is used again under it.
+func (k *Keyspace) Stray() error {
+	for k.nodes.Reap(1 << 20) {
+	}
+	want := k.due.Size()
+	k.table.dir.Load().each(func(s *shard) bool {
+		for _, big := range s.bigs {
+			want += big.Size()
+		}
+		return true
+	})
+	if got := k.trees.Stats().Live; got != want {
+		return fmt.Errorf("the arena of trees holds %d bytes, the trees are %d", got, want)
+	}
+	return nil
+}

@@ -403,6 +403,9 @@ func TestFollowRedis(t *testing.T) {
 					}
 					mark = fmt.Sprint(round, "-", attempt)
 				}
+				if err := f.k.Stray(); err != nil {
+					t.Fatalf("round %d: %v", round, err)
+				}
 				f.interrogate(c, client, client3)
 			}
 			if f.asked[true] < f.asked[false]/3 {

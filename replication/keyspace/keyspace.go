@@ -61,7 +61,9 @@ type Keyspace struct {
 
 	fixed map[string]found // of a view: all that its commands can find; nil: they look into the table
 
-	arena  *arena.Arena
+	arena  *arena.Arena // records
+	trees  *arena.Arena // nodes of trees
+	nodes  *btree.Nodes
 	shapes *value.Shapes
 
 	// due orders the keys that expire: time u64 BE, key. Only the writer looks.
@@ -80,9 +82,6 @@ type published struct {
 	memory  arena.Stats
 }
 
-// dueEpoch lets the writer change its own tree in place.
-const dueEpoch = 1
-
 // seed orders the keys of this process. It is one for all keyspaces, so that
 // the cursors of SCAN stay good when a full resync replaces a keyspace.
 var seed = maphash.MakeSeed()
@@ -98,24 +97,30 @@ func newKeyspace(o Options, ao arena.Options) *Keyspace {
 		k.now = func() int64 { return time.Now().UnixMilli() }
 	}
 	k.arena, k.shapes = arena.New(ao), value.NewShapes()
-	k.stage.edit.Shapes = k.shapes
+	ao.Slabs, ao.Chunks = true, 0
+	k.trees = arena.New(ao)
+	k.nodes = btree.NewNodes(k.trees)
+	k.stage.edit.Shapes, k.stage.edit.Nodes = k.shapes, k.nodes
+	k.due = k.nodes.Tree()
 	k.table = newTable(k.arena)
-	// Whoever uses bytes of the arena holds the keyspace: see pin.
+	// Whoever uses bytes of an arena holds the keyspace: see pin.
 	runtime.AddCleanup(k, (*arena.Arena).Release, k.arena)
+	runtime.AddCleanup(k, (*arena.Arena).Release, k.trees)
 	return k
 }
 
-// pinned is what keeps the arena's bytes for a reader.
+// pinned is what keeps the arenas' bytes for a reader.
 type pinned struct {
-	k *Keyspace
-	e *arena.Epoch
+	k              *Keyspace
+	records, trees *arena.Epoch
 }
 
-// pin keeps every record that is found from now on as it is, until unpin.
-func (k *Keyspace) pin() pinned { return pinned{k, k.arena.Pin()} }
+// pin keeps every record and tree that is found from now on as it is, until unpin.
+func (k *Keyspace) pin() pinned { return pinned{k, k.arena.Pin(), k.trees.Pin()} }
 
 func (p pinned) unpin() {
-	p.e.Unpin()
+	p.records.Unpin()
+	p.trees.Unpin()
 	runtime.KeepAlive(p.k)
 }
 
@@ -133,33 +138,42 @@ func (k *Keyspace) Publish() {
 	for i := range st.changes {
 		k.publishLocked(&st.changes[i])
 	}
-	k.memory = k.arena.Stats()
+	k.memory = k.stats()
 	k.mu.Unlock()
-	if st.flushed {
-		k.due = btree.Tree{}
-	}
+	k.due = st.due
 	written := 0
 	for i := range st.changes {
-		c := &st.changes[i]
-		written += len(c.rec)
-		if was := c.old.expireAt(); was != 0 {
-			k.due.Delete(dueEpoch, k.dueKey(was, c.old.key()))
-		}
-		if at := c.rec.expireAt(); at != 0 && !c.deleted {
-			k.due.Set(dueEpoch, k.dueKey(at, c.rec.key()), nil)
-		}
+		written += len(st.changes[i].rec)
 	}
 	k.settle()
 	st.reset()
 	k.compact(written)
 	k.arena.Advance()
+	k.nodes.Reap(reapAtOnce)
+	k.trees.Advance()
 }
 
-// settle tells the arena which records the published unit has replaced.
+// reapAtOnce is how many nodes of dropped trees one Publish frees: some ten
+// microseconds.
+const reapAtOnce = 256
+
+// stats is what both arenas need.
+func (k *Keyspace) stats() arena.Stats {
+	s, t := k.arena.Stats(), k.trees.Stats()
+	return arena.Stats{
+		Live: s.Live + t.Live, Garbage: s.Garbage + t.Garbage, Waiting: s.Waiting + t.Waiting,
+		Mapped: s.Mapped + t.Mapped, Chunks: s.Chunks + t.Chunks,
+	}
+}
+
+// settle tells the arenas what the published unit has replaced.
 func (k *Keyspace) settle() {
 	st := &k.stage
 	if st.flushed {
 		k.arena.FreeAll()
+		k.nodes.CommitAlone()
+	} else {
+		k.nodes.Commit()
 	}
 	for i := range st.changes {
 		c := &st.changes[i]
@@ -221,11 +235,13 @@ func (k *Keyspace) Tidy() {
 		return
 	}
 	for range tidyAtOnce {
-		if !k.arena.Advance() {
+		dead := k.nodes.Reap(4 * reapAtOnce)
+		records, trees := k.arena.Advance(), k.trees.Advance()
+		if !dead && !records && !trees {
 			break
 		}
 	}
-	if now := k.arena.Stats(); now != k.memory {
+	if now := k.stats(); now != k.memory {
 		k.mu.Lock()
 		k.memory = now
 		k.mu.Unlock()
@@ -340,8 +356,8 @@ func (k *Keyspace) Counts() (keys, expires, hidden int) {
 	return k.keys, k.expires, k.secret
 }
 
-// Memory returns what records need as of the last unit or Tidy, in bytes. Slots (some
-// 11 bytes a key), large collections and the order of expiry are not in it.
+// Memory returns what records and trees need as of the last unit or Tidy, in bytes.
+// Slots (some 11 bytes a key) are not in it.
 func (k *Keyspace) Memory() arena.Stats {
 	k.mu.RLock()
 	defer k.mu.RUnlock()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"rowfall/replication/keyspace/arena"
 	"rowfall/replication/keyspace/value"
 )
 
@@ -19,7 +20,7 @@ func (k *Keyspace) Loader() *Loader { return &Loader{k} }
 // String adds a string. expireAt is in ms since 1970, 0 for never.
 func (l *Loader) String(key, val []byte, expireAt int64) error {
 	return l.add(String, key, expireAt, func(e *value.Editor) error {
-		e.Buf, e.Big = append(e.Buf, val...), nil
+		e.Buf = append(e.Buf, val...)
 		return nil
 	})
 }
@@ -115,25 +116,41 @@ func (l *Loader) add(kind Kind, key []byte, expireAt int64, fill func(e *value.E
 	if rec, _, _ := k.table.find(hash, key); rec != "" {
 		return fmt.Errorf("load key %.64q: duplicate key", key)
 	}
+	k.begin()
+	rec, at, err := l.make(kind, key, expireAt, fill)
+	if err != nil {
+		k.nodes.Rollback()
+		return fmt.Errorf("load key %.64q: %w", key, err)
+	}
+	k.table.reserve(hash, 1, k.stage.unit)
+	k.mu.Lock()
+	k.table.put(hash, rec, at, k.stage.edit.Take(nil))
+	k.count(rec, 1)
+	k.memory = k.stats()
+	k.mu.Unlock()
+	k.nodes.Commit()
+	return nil
+}
+
+// make makes the record of a key, and enters its expiry.
+func (l *Loader) make(kind Kind, key []byte, expireAt int64, fill func(e *value.Editor) error) (rec record, at arena.Addr, err error) {
+	k := l.k
+	defer recoverFull(&err)
 	e := &k.stage.edit
-	e.Epoch++
+	e.Reset()
 	e.Buf = appendRecordHead(e.Buf[:0], kind, key, expireAt)
 	if err := fill(e); err != nil {
-		return fmt.Errorf("load key %.64q: %w", key, err)
+		return "", 0, err
 	}
-	rec, at := k.store()
+	due := k.due
+	if expireAt != 0 {
+		due.Set(k.dueKey(expireAt, text(key)), nil)
+	}
+	rec, at = k.store()
 	if err := k.stage.fault; err != nil {
 		k.stage.fault = nil
-		return fmt.Errorf("load key %.64q: %w", key, err)
+		return "", 0, err
 	}
-	k.table.reserve(hash, 1, e.Epoch)
-	k.mu.Lock()
-	k.table.put(hash, rec, at, e.Big)
-	k.count(rec, 1)
-	k.memory = k.arena.Stats()
-	k.mu.Unlock()
-	if expireAt != 0 {
-		k.due.Set(dueEpoch, k.dueKey(expireAt, rec.key()), nil)
-	}
-	return nil
+	k.due = due
+	return rec, at, nil
 }

@@ -398,6 +398,9 @@ func TestModel(t *testing.T) {
 				default:
 					k.Publish()
 				}
+				if err := k.Stray(); err != nil {
+					t.Fatal(err)
+				}
 				if r.IntN(40) == 0 {
 					snapshots = append(snapshots, kept{k.Snapshot(), l.m.clone()})
 				}

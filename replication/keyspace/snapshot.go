@@ -8,13 +8,14 @@ import (
 )
 
 // Snapshot is the published state of one moment. Taking it pins the shards and
-// holds the arena's chunks; records and trees never change anyway. Of a pinned
+// holds the arenas' chunks; records and trees never change anyway. Of a pinned
 // shard the writer copies the slots before it changes them. Each lets go of a
 // shard as soon as it has read it, of the chunks at its end, Close of the rest.
 // Until then the memory of records that have been replaced is not used again.
 type Snapshot struct {
 	k             *Keyspace
 	hold          *arena.Hold
+	trees         *arena.Hold
 	shards        []*shard
 	keys, expires int
 	read          bool
@@ -38,7 +39,7 @@ func (k *Keyspace) snapshot() *Snapshot {
 	defer k.mu.RUnlock()
 	d := k.table.dir.Load()
 	s := &Snapshot{k: k, keys: k.keys, expires: k.expires, shards: make([]*shard, 0, len(d.shards))}
-	s.hold = k.arena.Hold()
+	s.hold, s.trees = k.arena.Hold(), k.trees.Hold()
 	d.each(func(sh *shard) bool {
 		sh.pins.Add(1)
 		s.shards = append(s.shards, sh)
@@ -81,8 +82,13 @@ func (s *Snapshot) records(visit func(rec record, big *value.Big) error) error {
 		sh.pins.Add(-1)
 		s.shards[i] = nil
 	}
-	s.k.arena.ReleaseHold(s.hold)
+	s.release()
 	return nil
+}
+
+func (s *Snapshot) release() {
+	s.k.arena.ReleaseHold(s.hold)
+	s.k.trees.ReleaseHold(s.trees)
 }
 
 // directory returns what finds the shard of a hash. It is good until Each or
@@ -110,5 +116,5 @@ func (s *Snapshot) Close() {
 		}
 	}
 	s.shards, s.read = nil, true
-	s.k.arena.ReleaseHold(s.hold)
+	s.release()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"rowfall/replication/keyspace/arena"
+	"rowfall/replication/keyspace/btree"
 	"rowfall/replication/keyspace/value"
 	"rowfall/replication/resp"
 )
@@ -19,8 +20,10 @@ type stage struct {
 	// numbers of changes, counted from 1.
 	index []int32
 
-	edit    value.Editor // its Epoch numbers the units
-	fault   error        // the arena could not take a record
+	unit    uint64 // its number
+	edit    value.Editor
+	due     btree.Tree // what Keyspace.due becomes
+	fault   error      // the arena could not take a record
 	args    [][]byte
 	scores  []float64
 	members [][]byte
@@ -125,9 +128,10 @@ func (k *Keyspace) drop() {
 			k.arena.Drop(at)
 		}
 	}
+	k.nodes.Rollback()
 	k.stage.reset()
 	// Units may be refused again and again, a full disk's for one.
-	for k.arena.Advance() {
+	for k.arena.Advance() || k.trees.Advance() {
 	}
 }
 
@@ -192,6 +196,7 @@ func (k *Keyspace) put(t *target, rec record, at arena.Addr, big *value.Big) {
 
 // remove stages that a target which is there goes away.
 func (k *Keyspace) remove(t *target) {
+	k.stage.edit.Drop(t.big)
 	if t.change >= 0 {
 		c := &k.stage.changes[t.change]
 		c.big, c.deleted = nil, true
@@ -210,20 +215,21 @@ func (k *Keyspace) prepare(t *target) {
 	if t.base == "" {
 		adds = 1
 	}
-	k.table.reserve(t.hash, adds, k.stage.edit.Epoch)
+	k.table.reserve(t.hash, adds, k.stage.unit)
 }
 
 // edit begins a record for a target, with the expiry it is to have.
 func (k *Keyspace) edit(t *target, kind Kind, expireAt int64) *value.Editor {
 	e := &k.stage.edit
-	e.Buf, e.Big = appendRecordHead(e.Buf[:0], kind, t.key, expireAt), nil
+	e.Abandon()
+	e.Buf = appendRecordHead(e.Buf[:0], kind, t.key, expireAt)
 	return e
 }
 
 // save stages what the editor made for a target.
 func (k *Keyspace) save(t *target) {
 	rec, at := k.store()
-	k.put(t, rec, at, k.stage.edit.Big)
+	k.put(t, rec, at, k.stage.edit.Take(t.big))
 }
 
 // Stage executes a unit: RESP commands one after the other, where MULTI and
@@ -237,12 +243,60 @@ func (k *Keyspace) Stage(unit []byte) error {
 		return errors.New("stage unit: another unit is staged")
 	}
 	k.stage.active = true
-	k.stage.edit.Epoch++
-	if err := k.execute(unit); err != nil {
+	k.begin()
+	if err := k.stageAll(unit); err != nil {
 		k.drop()
 		return err
 	}
 	return nil
+}
+
+// begin begins a unit.
+func (k *Keyspace) begin() { k.stage.unit = k.nodes.Begin() }
+
+func (k *Keyspace) stageAll(unit []byte) (err error) {
+	defer recoverFull(&err)
+	if err := k.execute(unit); err != nil {
+		return err
+	}
+	k.stage.edit.Abandon()
+	k.stageDue()
+	return nil
+}
+
+// recoverFull makes an error of what a tree panics with when its arena is full.
+func recoverFull(err *error) {
+	switch r := recover().(type) {
+	case nil:
+	case btree.Full:
+		*err = r
+	default:
+		panic(r)
+	}
+}
+
+// stageDue makes the order of expiry what it will be.
+func (k *Keyspace) stageDue() {
+	st := &k.stage
+	if st.due = k.due; st.flushed {
+		st.due = k.nodes.Tree()
+	}
+	for i := range st.changes {
+		c := &st.changes[i]
+		was, is := c.old.expireAt(), c.rec.expireAt()
+		if c.deleted {
+			is = 0
+		}
+		if was == is {
+			continue
+		}
+		if was != 0 {
+			st.due.Delete(k.dueKey(was, c.old.key()))
+		}
+		if is != 0 {
+			st.due.Set(k.dueKey(is, c.rec.key()), nil)
+		}
+	}
 }
 
 func (k *Keyspace) execute(unit []byte) error {

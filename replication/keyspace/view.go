@@ -30,7 +30,7 @@ func (k *Keyspace) View(commands [][][]byte) *View {
 		args += len(c)
 		whole = whole || readsAll(c[0])
 	}
-	v := &View{of: k, pinned: k.pin(), frozen: &Keyspace{hidden: k.hidden, now: k.now, arena: k.arena, shapes: k.shapes}}
+	v := &View{of: k, pinned: k.pin(), frozen: &Keyspace{hidden: k.hidden, now: k.now, arena: k.arena, trees: k.trees, shapes: k.shapes}}
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	v.frozen.published = k.published

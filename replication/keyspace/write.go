@@ -180,6 +180,7 @@ func (k *Keyspace) shrunk(t *target, removed int) {
 	switch {
 	case removed == 0:
 	case k.stage.edit.Len() == 0:
+		t.big = nil // its nodes have gone one by one
 		k.remove(t)
 	default:
 		k.save(t)
@@ -274,16 +275,16 @@ func (k *Keyspace) persist(args [][]byte) error {
 // rewrite stages a key with another expiry, if the key is there.
 func (k *Keyspace) rewrite(t *target, expireAt int64) {
 	if t.rec != "" && t.rec.expireAt() != expireAt {
-		k.copyTo(t, t.rec, t.big, expireAt)
+		k.moveTo(t, t.rec, t.big, expireAt)
 	}
 }
 
-// copyTo stages the value of a record for a target. The record it comes from
-// must go away or be replaced: both would share nodes that this unit may change
-// in place. Else the nodes need another owner first, see copy.
-func (k *Keyspace) copyTo(t *target, rec record, big *value.Big, expireAt int64) {
+// moveTo stages the value of a record for a target. The record it comes from
+// goes away or is replaced: trees have one owner, see copy.
+func (k *Keyspace) moveTo(t *target, rec record, big *value.Big, expireAt int64) {
 	e := k.edit(t, rec.kind(), expireAt)
-	e.Buf, e.Big = append(e.Buf, rec.packed()...), big
+	e.Buf = append(e.Buf, rec.packed()...)
+	e.Move(big)
 	k.save(t)
 }
 
@@ -296,7 +297,8 @@ func (k *Keyspace) rename(args [][]byte) error {
 		return nil
 	}
 	to := k.target(args[2])
-	k.copyTo(&to, from.rec, from.big, from.rec.expireAt())
+	k.moveTo(&to, from.rec, from.big, from.rec.expireAt())
+	from.big = nil // it has moved
 	k.remove(&from)
 	return nil
 }
@@ -334,10 +336,10 @@ func (k *Keyspace) copy(args [][]byte) error {
 	if from.rec == "" || to.rec != "" && !replace {
 		return nil
 	}
-	// From here on the nodes of trees that this unit has made are copied before
-	// they are changed, for they are now part of two values.
-	k.stage.edit.Epoch++
-	k.copyTo(&to, from.rec, from.big, from.rec.expireAt())
+	e := k.edit(&to, from.rec.kind(), from.rec.expireAt())
+	e.Buf = append(e.Buf, from.rec.packed()...)
+	e.Copy(from.big)
+	k.save(&to)
 	return nil
 }
 
@@ -353,6 +355,7 @@ func (k *Keyspace) flush(args [][]byte) error {
 		}
 	}
 	k.drop()
+	k.begin()
 	k.stage.active, k.stage.flushed = true, true
 	return nil
 }

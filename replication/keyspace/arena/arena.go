@@ -20,6 +20,7 @@ const (
 	maxChunk   = 1 << offsetBits // bytes of an ordinary chunk
 	firstChunk = 64 << 10        // bytes of the first one
 	headShare  = 32              // a chunk is to have at most one in so many of the bytes in use
+	slabShare  = 256             // the same of a chunk of one slab, of which there are more
 	maxChunks  = 1<<(AddrBits-offsetBits) - 1
 )
 
@@ -45,8 +46,9 @@ type Arena struct {
 	chunks   []chunk
 	numbers  []uint32 // of chunks that are gone, to be used again
 	head     [heads]uint32
-	spare    [][]byte // memory of gone chunks, of chunkCap bytes each
-	stuck    [][]byte // memory of gone chunks that could not be unmapped
+	slabs    map[int]*slab // by length of place; nil: places have any length
+	spare    [][]byte      // memory of gone chunks, of chunkCap bytes each
+	stuck    [][]byte      // memory of gone chunks that could not be unmapped
 	unmap    func([]byte) bool
 	chunkCap int  // bytes of an ordinary chunk at most
 	limit    int  // chunks
@@ -98,8 +100,11 @@ type Stats struct {
 	Chunks  int
 }
 
-// Options are for tests; the zero value is what everyone else uses.
+// Options configures an Arena. All but Slabs are for tests.
 type Options struct {
+	// Slabs gives every chunk places of one length, of which there are few: see the package's comment.
+	Slabs bool
+
 	Chunk  int                 // bytes of a chunk at most; 0, or more than 2 MiB: 2 MiB
 	Chunks int                 // how many there may be; 0: as many as an address can name
 	Unmap  func(m []byte) bool // instead of unmapping memory
@@ -117,6 +122,9 @@ func New(o Options) *Arena {
 	}
 	if a.unmap = o.Unmap; a.unmap == nil {
 		a.unmap = unmapMemory
+	}
+	if o.Slabs {
+		a.slabs = map[int]*slab{}
 	}
 	a.chunks = make([]chunk, 1)
 	memory := make([][]byte, 1, 8)
@@ -148,13 +156,33 @@ func (a *Arena) At(at Addr) []byte {
 func (a *Arena) Append(b []byte) (Addr, []byte, error) { return a.append(fresh, b) }
 
 func (a *Arena) append(to int, b []byte) (Addr, []byte, error) {
-	need := span(len(b))
+	at, p, err := a.alloc(to, len(b))
+	copy(p, b)
+	return at, p, err
+}
+
+// Alloc makes a record of n bytes, more than none, which the caller writes before anyone
+// else looks at it: until then they may be anything.
+func (a *Arena) Alloc(n int) (Addr, []byte, error) { return a.alloc(fresh, n) }
+
+// Room returns how long a record can be that takes no more than one of n bytes.
+func (a *Arena) Room(n int) int {
+	need := a.Span(n)
+	return max(n, need-lengthSize(need))
+}
+
+func (a *Arena) alloc(to, n int) (Addr, []byte, error) {
+	need := a.Span(n)
 	at, ok := a.hole(need)
 	if !ok {
-		number := a.head[to]
+		head := &a.head[to]
+		if a.slabs != nil {
+			head = &a.slab(need).head
+		}
+		number := *head
 		if number == 0 || a.chunks[number].used+need > len((*a.memory.Load())[number]) {
 			var err error
-			if number, err = a.chunkFor(to, need); err != nil {
+			if number, err = a.chunkFor(head, need); err != nil {
 				return 0, nil, err
 			}
 		}
@@ -166,27 +194,35 @@ func (a *Arena) append(to int, b []byte) (Addr, []byte, error) {
 	a.chunks[at>>offsetBits].live += need
 	a.live += int64(need)
 	p := (*a.memory.Load())[at>>offsetBits][at&(maxChunk-1):]
-	w := binary.PutUvarint(p, uint64(len(b)))
-	end := w + copy(p[w:], b)
-	return at, p[w:end:end], nil
+	w := binary.PutUvarint(p, uint64(n))
+	return at, p[w : w+n : w+n], nil
 }
 
 // grain is what the lengths of places are rounded up to, in bytes, so that a
 // record that has changed a little fits where another one was.
 const grain = 4 // at least 3: see giveBack
 
-// span is what a record of n bytes takes.
-func span(n int) int {
+// lengthSize is what the length of a record of n bytes takes before it.
+func lengthSize(n int) int {
 	w := 1
 	for u := n; u >= 0x80; u >>= 7 {
 		w++
 	}
-	return (w + n + grain - 1) &^ (grain - 1)
+	return w
+}
+
+// Span is the length of the place of a record of n bytes.
+func (a *Arena) Span(n int) int {
+	n += lengthSize(n)
+	if a.slabs != nil {
+		return slabLength(n)
+	}
+	return (n + grain - 1) &^ (grain - 1)
 }
 
 // chunkFor returns a chunk with room for so many bytes: a new head, or one for
 // a large record alone.
-func (a *Arena) chunkFor(to, need int) (uint32, error) {
+func (a *Arena) chunkFor(head *uint32, need int) (uint32, error) {
 	if need > a.chunkCap/8 {
 		number, err := a.add(need)
 		if err == nil {
@@ -194,21 +230,24 @@ func (a *Arena) chunkFor(to, need int) (uint32, error) {
 		}
 		return number, err
 	}
-	// The two heads shall be a small part of the whole.
+	// The heads shall be a small part of the whole.
+	share := int64(headShare)
+	if a.slabs != nil {
+		share = slabShare
+	}
 	size := min(firstChunk, a.chunkCap)
-	for size < a.chunkCap && (size < need || int64(size) < a.live/headShare) {
+	for size < a.chunkCap && (size < need || int64(size) < a.live/share) {
 		size = min(2*size, a.chunkCap)
 	}
 	number, err := a.add(size)
 	if err != nil {
 		return 0, err
 	}
-	if old := a.head[to]; old != 0 {
-		a.head[to] = 0
+	if old := *head; old != 0 {
 		a.chunks[old].sealed = true
 		a.check(old)
 	}
-	a.head[to] = number
+	*head = number
 	return number, nil
 }
 
@@ -255,7 +294,7 @@ func (a *Arena) add(size int) (uint32, error) {
 
 // Drop takes back a record that nobody but the writer has seen.
 func (a *Arena) Drop(at Addr) {
-	number, need := uint32(at>>offsetBits), span(len(a.At(at)))
+	number, need := uint32(at>>offsetBits), a.Span(len(a.At(at)))
 	c := &a.chunks[number]
 	c.live -= need
 	a.live -= int64(need)
@@ -264,7 +303,7 @@ func (a *Arena) Drop(at Addr) {
 		a.used -= int64(need)
 		return
 	}
-	if need <= maxSpan {
+	if a.reusable(need) {
 		a.giveBack(a.holeAt(at), need)
 	}
 	a.check(number)
@@ -273,10 +312,10 @@ func (a *Arena) Drop(at Addr) {
 // Free makes a record garbage. Nobody may find its address any more from the
 // next Advance on.
 func (a *Arena) Free(at Addr) {
-	number, need := uint32(at>>offsetBits), span(len(a.At(at)))
+	number, need := uint32(at>>offsetBits), a.Span(len(a.At(at)))
 	a.chunks[number].live -= need
 	a.live -= int64(need)
-	if need <= maxSpan && a.chunks[number].open {
+	if a.reusable(need) && a.chunks[number].open {
 		a.pending = append(a.pending, a.holeAt(at))
 	}
 	a.check(number)
@@ -308,7 +347,7 @@ func (a *Arena) FreeAll() {
 
 // Keep makes a record that FreeAll has freed one in use.
 func (a *Arena) Keep(at Addr) {
-	need := span(len(a.At(at)))
+	need := a.Span(len(a.At(at)))
 	a.chunks[at>>offsetBits].live += need
 	a.live += int64(need)
 }

@@ -59,7 +59,7 @@ func (a *Arena) Next() (at Addr, record []byte, size int, ok bool) {
 		n, w = int(u), uw
 	}
 	at = Addr(a.victim)<<offsetBits | Addr(a.victimPos)
-	size = span(n)
+	size = a.Span(n)
 	a.victimPos += size
 	return at, p[w : w+n : w+n], size, true
 }

@@ -38,12 +38,28 @@ func (a *Arena) valid(h hole) bool {
 	return c.open && c.generation == uint32(h>>AddrBits)
 }
 
+// reusable asks whether places of a length are used again one by one.
+func (a *Arena) reusable(need int) bool {
+	if a.slabs != nil {
+		return need <= a.chunkCap/8
+	}
+	return need <= maxSpan
+}
+
+// holesOf returns the free places of a reusable length, and how many are remembered.
+func (a *Arena) holesOf(need int) (list *[]hole, most int) {
+	if a.slabs != nil {
+		return &a.slab(need).holes, maxSlabHoles
+	}
+	return &a.holes[need/grain], maxHoles
+}
+
 // hole takes a free place of just so many bytes.
 func (a *Arena) hole(need int) (Addr, bool) {
-	if need > maxSpan {
+	if !a.reusable(need) {
 		return 0, false
 	}
-	list := &a.holes[need/grain]
+	list, _ := a.holesOf(need)
 	for n := len(*list); n > 0; n-- {
 		h := (*list)[n-1]
 		*list = (*list)[:n-1]
@@ -64,15 +80,20 @@ func (a *Arena) giveBack(h hole, need int) {
 			p[i] = 0xdb
 		}
 	}
-	p[0] = 0
-	binary.LittleEndian.PutUint16(p[1:], uint16(need/grain))
-	if list := &a.holes[need/grain]; len(*list) < maxHoles {
+	if a.slabs == nil {
+		p[0] = 0
+		binary.LittleEndian.PutUint16(p[1:], uint16(need/grain))
+	}
+	if list, most := a.holesOf(need); len(*list) < most {
 		*list = append(*list, h)
 	}
 }
 
 func (a *Arena) forgetHoles() {
 	clear(a.holes[:])
+	for _, s := range a.slabs {
+		s.holes = nil
+	}
 	a.pending = a.pending[:0]
 	a.batches, a.kept = nil, nil
 }
@@ -93,7 +114,7 @@ func (a *Arena) settle(oldest uint64) {
 			case a.held(a.chunks[h.at()>>offsetBits].born, b.died):
 				kept = append(kept, h)
 			default:
-				a.giveBack(h, span(len(a.At(h.at()))))
+				a.giveBack(h, a.Span(len(a.At(h.at()))))
 			}
 		}
 		if len(kept) > 0 {

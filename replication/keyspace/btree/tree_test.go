@@ -2,12 +2,14 @@ package btree_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
+	"rowfall/replication/keyspace/arena"
 	"rowfall/replication/keyspace/btree"
 )
 
@@ -55,21 +57,51 @@ func check(t *testing.T, tree *btree.Tree, want map[string]string) {
 	}
 }
 
-// A random life of a tree against a map, with epochs that are kept or dropped
-// and snapshots that must stay as they were.
+// world is an arena with the nodes of some trees.
+type world struct {
+	arena *arena.Arena
+	nodes *btree.Nodes
+}
+
+func newWorld(o arena.Options) world {
+	o.Slabs, o.Poison = true, true
+	a := arena.New(o)
+	return world{a, btree.NewNodes(a)}
+}
+
+// check asks that the nodes of these trees are all that the arena holds.
+func (w world) check(t *testing.T, trees ...btree.Tree) {
+	t.Helper()
+	for w.nodes.Reap(1000) {
+	}
+	want := int64(0)
+	for _, tree := range trees {
+		want += tree.Size()
+	}
+	if s := w.arena.Stats(); s.Live != want {
+		t.Fatalf("the arena holds %d bytes of nodes, the trees are %d", s.Live, want)
+	}
+}
+
+// A random life of a tree against a map, with units that are kept or rolled back and
+// snapshots that must stay as they were. Every node that no tree has must be given back,
+// and none twice.
 func TestTreeAgainstMap(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
-			var tree btree.Tree
+			w := newWorld(arena.Options{Chunk: 64 << 10})
+			tree := w.nodes.Tree()
 			model := map[string]string{}
 			type snapshot struct {
 				tree btree.Tree
 				want map[string]string
+				hold *arena.Hold
 			}
 			var kept []snapshot
 			space := 50 << (seed * 2)
-			for epoch := uint64(1); epoch < 400; epoch++ {
+			for unit := range 400 {
+				w.nodes.Begin()
 				edited, want := tree, maps.Clone(model)
 				shrink := r.IntN(4) == 0
 				for range r.IntN(120) {
@@ -79,45 +111,165 @@ func TestTreeAgainstMap(t *testing.T) {
 					}
 					_, had := want[string(key)]
 					if r.IntN(3) == 0 || shrink {
-						if got := edited.Delete(epoch, key); got != had {
+						if got := edited.Delete(key); got != had {
 							t.Fatalf("Delete(%q) = %v, want %v", key, got, had)
 						}
 						delete(want, string(key))
 						continue
 					}
 					value := bytes.Repeat([]byte{byte('a' + r.IntN(26))}, r.IntN(40))
-					if r.IntN(200) == 0 {
-						value = bytes.Repeat(value, 300)
+					if n := r.IntN(200); n < 3 {
+						value = bytes.Repeat(value, []int{100, 300, 9000}[n]) // in a leaf with others, alone in one, beyond 64 KiB
 					}
-					if got := edited.Set(epoch, key, value); got == had {
+					if got := edited.Set(key, value); got == had {
 						t.Fatalf("Set(%q) = %v, want %v", key, got, !had)
 					}
 					want[string(key)] = string(value)
 				}
+				switch n := r.IntN(30); {
+				case n == 0: // another tree takes its place
+					w.nodes.Drop(edited)
+					edited, want = w.nodes.Tree(), map[string]string{}
+					edited.Set([]byte("new"), nil)
+					want["new"] = ""
+				case n == 1:
+					was := edited
+					edited = was.Clone()
+					w.nodes.Drop(was)
+				case n == 2 && unit > 300: // nothing else is kept
+					w.nodes.Rollback()
+					w.nodes.Begin()
+					edited, want = w.nodes.Tree(), map[string]string{}
+					for i := range 500 {
+						edited.Set(fmt.Append(nil, i), nil)
+						want[fmt.Sprint(i)] = ""
+					}
+					w.nodes.CommitAlone()
+					tree, model = edited, want
+					continue
+				}
 				if r.IntN(3) > 0 {
 					tree, model = edited, want
+					w.nodes.Commit()
+				} else {
+					w.nodes.Rollback()
 				}
+				w.nodes.Reap(3)
+				w.arena.Advance()
 				if r.IntN(60) == 0 {
-					kept = append(kept, snapshot{tree, maps.Clone(model)})
+					kept = append(kept, snapshot{tree, maps.Clone(model), w.arena.Hold()})
 				}
-				if epoch%40 == 0 {
+				if unit%40 == 0 {
 					check(t, &tree, model)
+					w.check(t, tree)
 				}
 			}
 			check(t, &tree, model)
+			w.check(t, tree)
 			for _, s := range kept {
 				if !maps.Equal(contents(&s.tree), s.want) {
 					t.Fatal("a snapshot has changed")
 				}
+				w.arena.ReleaseHold(s.hold)
+			}
+			w.nodes.Begin()
+			w.nodes.Drop(tree)
+			w.nodes.Commit()
+			w.check(t)
+			for range 1000 {
+				w.arena.Advance()
+			}
+			if s := w.arena.Stats(); s.Live != 0 || s.Waiting != 0 {
+				t.Errorf("with everything dropped: %+v", s)
 			}
 		})
 	}
 }
 
+// A unit that the arena cannot take leaves nothing behind, wherever it ends.
+func TestTreeFull(t *testing.T) {
+	w := newWorld(arena.Options{Chunk: 16 << 10, Chunks: 60})
+	tree := w.nodes.Tree()
+	refused := 0
+	r := rand.New(rand.NewPCG(1, 1))
+	for unit := range 3000 {
+		w.nodes.Begin()
+		edited := tree
+		err := func() (err error) {
+			defer func() {
+				if f, ok := recover().(btree.Full); ok {
+					err = f.Err
+				}
+			}()
+			for i := range 20 {
+				edited.Set(fmt.Appendf(nil, "%d-%d", r.IntN(1000), unit*20+i), make([]byte, r.IntN(1000)))
+			}
+			return nil
+		}()
+		if err != nil {
+			if !errors.Is(err, arena.ErrFull) {
+				t.Fatal(err)
+			}
+			w.nodes.Rollback()
+			w.check(t, tree)
+			if refused++; refused%10 == 0 {
+				break
+			}
+			continue
+		}
+		tree = edited
+		w.nodes.Commit()
+		w.arena.Advance()
+	}
+	if refused == 0 || tree.Len() < 100 {
+		t.Errorf("%d units refused, %d entries", refused, tree.Len())
+	}
+	n := 0
+	tree.Ascend(0, tree.Len(), func(_, _ []byte) bool { n++; return true })
+	if n != tree.Len() {
+		t.Errorf("%d of %d entries are there", n, tree.Len())
+	}
+}
+
+// Trees that grow and then shrink in step must not leave the places of every size they have
+// had behind: what is not in use stays a part of what is.
+func TestTreesInStep(t *testing.T) {
+	w := newWorld(arena.Options{})
+	const many = 300
+	trees := make([]btree.Tree, many)
+	for i := range trees {
+		trees[i] = w.nodes.Tree()
+	}
+	step := func(change func(tree *btree.Tree)) {
+		for i := range trees {
+			w.nodes.Begin()
+			change(&trees[i])
+			w.nodes.Commit()
+			for w.arena.Advance() {
+			}
+		}
+	}
+	most := int64(0)
+	for n := range 200 {
+		step(func(tree *btree.Tree) { tree.Set(fmt.Appendf(nil, "member %d", n*7919%200), nil) })
+		most = max(most, w.arena.Stats().Mapped)
+	}
+	live := w.arena.Stats().Live
+	for n := range 190 {
+		step(func(tree *btree.Tree) { tree.Delete(fmt.Appendf(nil, "member %d", n*7919%200)) })
+		most = max(most, w.arena.Stats().Mapped)
+	}
+	if most > 2*live+8<<20 {
+		t.Errorf("%d bytes of nodes took %d bytes of memory", live, most)
+	}
+}
+
 func TestTreeRanges(t *testing.T) {
-	var tree btree.Tree
+	nodes := newWorld(arena.Options{}).nodes
+	tree := nodes.Tree()
+	nodes.Begin()
 	for i := range 3000 {
-		tree.Set(1, fmt.Appendf(nil, "%05d", 2*i), nil)
+		tree.Set(fmt.Appendf(nil, "%05d", 2*i), nil)
 	}
 	for _, c := range [][2]int{{0, 1}, {-5, 3}, {63, 66}, {100, 1500}, {2990, 9999}, {5, 5}, {7, 2}} {
 		var up, down []string
@@ -142,18 +294,26 @@ func TestTreeRanges(t *testing.T) {
 }
 
 func BenchmarkSet(b *testing.B) {
-	var tree btree.Tree
+	a := arena.New(arena.Options{Slabs: true})
+	nodes := btree.NewNodes(a)
+	tree := nodes.Tree()
 	var key [12]byte
 	r := rand.New(rand.NewPCG(1, 1))
+	nodes.Begin()
 	for range 1_000_000 {
 		copy(key[:], fmt.Appendf(nil, "%012d", r.IntN(1e9)))
-		tree.Set(1, key[:], nil)
+		tree.Set(key[:], nil)
 	}
+	nodes.Commit()
 	b.ReportAllocs()
-	epoch := uint64(1)
 	for b.Loop() {
-		epoch++
+		nodes.Begin()
 		copy(key[:], fmt.Appendf(nil, "%012d", r.IntN(1e9)))
-		tree.Set(epoch, key[:], nil)
+		tree.Set(key[:], nil)
+		nodes.Commit()
+		a.Advance()
 	}
+	s := a.Stats()
+	b.ReportMetric(float64(s.Live)/float64(tree.Len()), "live-B/key")
+	b.ReportMetric(float64(s.Mapped)/float64(tree.Len()), "mapped-B/key")
 }

@@ -23,13 +23,16 @@ const (
 // goroutine. The result of an edit is in Big, or else in Buf behind what the
 // caller had put there.
 type Editor struct {
-	// Epoch owns the nodes of trees that this editor changes. It must be a new
-	// one whenever earlier results may have been seen by someone or dropped.
-	Epoch uint64
+	// Nodes is where the trees of large collections lie. An edit belongs to the unit
+	// that has begun there.
+	Nodes *btree.Nodes
 	// Buf receives packed bytes; the caller may put a header there first.
 	Buf []byte
 	// Big is the result if it is a large collection.
 	Big *Big
+	// From is the large collection that Big was made from, whose nodes have become Big's;
+	// nil: none.
+	From *Big
 
 	// Shapes are those of the hashes; nil: every hash holds its names.
 	Shapes *Shapes
@@ -44,7 +47,7 @@ type Editor struct {
 
 // Reset lets go of the last result and of the last edit's arguments.
 func (e *Editor) Reset() {
-	e.Big = nil
+	e.Big, e.From = nil, nil // what the unit has become of is known by now
 	e.pairs, e.all = Rest(e.pairs), Rest(e.all)
 }
 
@@ -62,7 +65,29 @@ func Rest(scratch [][]byte) [][]byte {
 	return scratch[:0]
 }
 
-func (e *Editor) begin() { e.base, e.fields, e.Big = len(e.Buf), -1, nil }
+func (e *Editor) begin() {
+	e.Abandon()
+	e.base, e.fields = len(e.Buf), -1
+}
+
+// Abandon ends an edit whose result nobody wants, and is nothing after Take.
+func (e *Editor) Abandon() {
+	if e.From == nil {
+		e.Drop(e.Big)
+	}
+	e.Big, e.From = nil, nil
+}
+
+// Take returns the large collection of the result, nil if it is packed, to be put in the
+// place of another one, which goes unless it was made from that.
+func (e *Editor) Take(instead *Big) *Big {
+	if instead != e.From {
+		e.Drop(instead)
+	}
+	b := e.Big
+	e.Big, e.From = nil, nil
+	return b
+}
 
 // Len returns the number of fields, members, items or entries of the result.
 func (e *Editor) Len() int {
@@ -96,12 +121,11 @@ func (e *Editor) splice(start, end int) {
 // grow begins the edit of a large collection: the one that old is, or the
 // packed bytes in Buf turned into one.
 func (e *Editor) grow(kind Kind, old Value) *Big {
-	b := &Big{}
-	e.Big = b
 	if old.big != nil {
-		*b = *old.big
-		return b
+		return e.changed(old.big)
 	}
+	b := &Big{members: e.Nodes.Tree(), scores: e.Nodes.Tree()}
+	e.Big = b
 	v := Value{kind: kind, packed: e.Buf[e.base:], shape: old.shape}
 	switch kind {
 	case Hash:
@@ -113,15 +137,42 @@ func (e *Editor) grow(kind Kind, old Value) *Big {
 	case List:
 		v.Items(func(it []byte) bool { e.pushItem(it, false); return true })
 	case Stream:
-		v.Entries(func(s StreamEntry) bool { b.members.Set(e.Epoch, s.ID.append(nil), s.pairs); return true })
+		v.Entries(func(s StreamEntry) bool { b.members.Set(s.ID.append(nil), s.pairs); return true })
 	}
 	e.Buf = e.Buf[:e.base]
 	return b
 }
 
+// changed begins the edit of a large collection.
+func (e *Editor) changed(old *Big) *Big {
+	b := *old
+	e.Big, e.From = &b, old
+	return e.Big
+}
+
+// Move makes a large collection, or nil, the result as it is.
+func (e *Editor) Move(b *Big) { e.Big, e.From = b, b }
+
+// Copy makes the result a large collection, or nil, with the same content and nodes of its own.
+func (e *Editor) Copy(b *Big) {
+	e.Abandon()
+	if b != nil {
+		e.Big = &Big{members: b.members.Clone(), scores: b.scores.Clone(), stream: b.stream}
+	}
+}
+
+// Drop says that a large collection, or nil, goes as a whole, if the unit is kept.
+func (e *Editor) Drop(b *Big) {
+	if b == nil {
+		return
+	}
+	e.Nodes.Drop(b.members)
+	e.Nodes.Drop(b.scores)
+}
+
 func (e *Editor) put(t *btree.Tree, name, val []byte) (added bool) {
 	e.key = appendTreeKey(e.key[:0], name)
-	return t.Set(e.Epoch, e.key, val)
+	return t.Set(e.key, val)
 }
 
 // SetFields sets field-value pairs of a hash (or of none, to begin one) and
@@ -259,9 +310,7 @@ func (e *Editor) DeleteMembers(old Value, members [][]byte) (removed int) {
 
 func (e *Editor) deleteBig(old Value, names [][]byte) (removed int) {
 	e.begin()
-	b := &Big{}
-	*b = *old.big
-	e.Big = b
+	b := e.changed(old.big)
 	for _, name := range names {
 		e.key = appendTreeKey(e.key[:0], name)
 		if old.kind == SortedSet {
@@ -270,9 +319,9 @@ func (e *Editor) deleteBig(old Value, names [][]byte) (removed int) {
 				continue
 			}
 			var scratch [64]byte
-			b.scores.Delete(e.Epoch, append(appendScoreKey(scratch[:0], ScoreOf(bits)), name...))
+			b.scores.Delete(append(appendScoreKey(scratch[:0], ScoreOf(bits)), name...))
 		}
-		if b.members.Delete(e.Epoch, e.key) {
+		if b.members.Delete(e.key) {
 			removed++
 		}
 	}
@@ -351,16 +400,16 @@ func (e *Editor) putScore(member []byte, score float64) (added, changed bool) {
 		if was == score {
 			return false, false
 		}
-		b.scores.Delete(e.Epoch, append(appendScoreKey(scratch[:0], was), member...))
+		b.scores.Delete(append(appendScoreKey(scratch[:0], was), member...))
 		changed = true
 	}
 	var bits [8]byte
 	binary.LittleEndian.PutUint64(bits[:], math.Float64bits(score))
-	b.members.Set(e.Epoch, e.key, bits[:])
+	b.members.Set(e.key, bits[:])
 	var mark []byte
 	if score == 0 && math.Signbit(score) {
 		mark = []byte{1}
 	}
-	b.scores.Set(e.Epoch, append(appendScoreKey(scratch[:0], score), member...), mark)
+	b.scores.Set(append(appendScoreKey(scratch[:0], score), member...), mark)
 	return !changed, changed
 }

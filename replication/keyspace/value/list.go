@@ -146,7 +146,7 @@ func (e *Editor) pushItem(it []byte, head bool) {
 			at = e.placeAt(n-1) + 1
 		}
 	}
-	t.Set(e.Epoch, e.appendPlace(at), it)
+	t.Set(e.appendPlace(at), it)
 }
 
 // keyAt copies the key of an index into key.
@@ -174,10 +174,11 @@ func (e *Editor) appendPlace(at uint64) []byte {
 // renumber gives the items of Big places side by side.
 func (e *Editor) renumber() {
 	old := e.Big.members
-	e.Big.members = emptyTree
+	e.Nodes.Drop(old)
+	e.Big.members = e.Nodes.Tree()
 	at := uint64(firstPlace - old.Len()/2)
 	old.Ascend(0, old.Len(), func(_, it []byte) bool {
-		e.Big.members.Set(e.Epoch, e.appendPlace(at), it)
+		e.Big.members.Set(e.appendPlace(at), it)
 		at++
 		return true
 	})
@@ -230,7 +231,7 @@ func (e *Editor) InsertItem(old Value, index int, it []byte) {
 		e.renumber()
 		key = between(slices.Clone(e.keyAt(index-1)), e.keyAt(index))
 	}
-	t.Set(e.Epoch, key, it)
+	t.Set(key, it)
 }
 
 // SetItem puts an item in the place of the one at an index, which must be there.
@@ -244,7 +245,7 @@ func (e *Editor) SetItem(old Value, index int, it []byte) {
 		return
 	}
 	b := e.editList(old)
-	b.members.Set(e.Epoch, e.keyAt(index), it)
+	b.members.Set(e.keyAt(index), it)
 }
 
 // TrimItems keeps the items at index lo up to but not including hi, both within
@@ -260,7 +261,8 @@ func (e *Editor) TrimItems(old Value, lo, hi int) {
 	}
 	b := e.editList(old)
 	if n := b.members.Len(); hi-lo < n/2 {
-		b.members = emptyTree
+		e.Nodes.Drop(b.members)
+		b.members = e.Nodes.Tree()
 		old.ItemRange(lo, hi, false, func(it []byte) bool {
 			e.pushItem(it, false)
 			return true
@@ -268,10 +270,10 @@ func (e *Editor) TrimItems(old Value, lo, hi int) {
 		return
 	}
 	for b.members.Len() > hi {
-		b.members.Delete(e.Epoch, e.keyAt(b.members.Len()-1))
+		b.members.Delete(e.keyAt(b.members.Len() - 1))
 	}
 	for range lo {
-		b.members.Delete(e.Epoch, e.keyAt(0))
+		b.members.Delete(e.keyAt(0))
 	}
 }
 
@@ -300,7 +302,7 @@ func (e *Editor) RemoveItems(old Value, count int, it []byte) (removed int) {
 	if old.big != nil {
 		b := e.editList(old)
 		for _, i := range slices.Backward(found) {
-			b.members.Delete(e.Epoch, e.keyAt(i))
+			b.members.Delete(e.keyAt(i))
 		}
 		return len(found)
 	}

@@ -19,7 +19,7 @@ func items(v value.Value) (all []string) {
 func TestListInsertsAtOnePlace(t *testing.T) {
 	for name, step := range map[string]int{"before": 0, "after": 1} {
 		t.Run(name, func(t *testing.T) {
-			e := &value.Editor{Epoch: 1}
+			e := newEditor()
 			var want []string
 			var first [][]byte
 			for i := range 1000 {
@@ -49,7 +49,7 @@ func TestListEdits(t *testing.T) {
 	for _, size := range []int{3, 40, 3000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(size), 5))
-			e := &value.Editor{Epoch: 1}
+			e := newEditor()
 			var v value.Value
 			var want []string
 			for i := range size {

@@ -231,14 +231,14 @@ func (s *StreamEditor) Append(id StreamID, pairs [][]byte) {
 		}
 		e.grow(Stream, Value{})
 	}
-	e.Big.members.Set(e.Epoch, id.append(nil), e.key)
+	e.Big.members.Set(id.append(nil), e.key)
 }
 
 // Delete removes an entry and reports whether it was there.
 func (s *StreamEditor) Delete(id StreamID) bool {
 	e := s.e
 	if e.Big != nil {
-		if !e.Big.members.Delete(e.Epoch, id.append(nil)) {
+		if !e.Big.members.Delete(id.append(nil)) {
 			return false
 		}
 	} else {
@@ -276,11 +276,12 @@ func (s *StreamEditor) Trim(n int) {
 	}
 	t := &e.Big.members
 	if n >= t.Len() {
-		*t = emptyTree
+		e.Nodes.Drop(*t)
+		*t = e.Nodes.Tree()
 		return
 	}
 	for range n {
-		t.Delete(e.Epoch, e.keyAt(0))
+		t.Delete(e.keyAt(0))
 	}
 }
 

@@ -4,8 +4,8 @@
 // A small collection is packed into one run of bytes, a large one (Big) lies in
 // copy-on-write trees. Either way a Value never changes: an Editor makes a new
 // one from an old one, and shares with it what stays the same. So a reader or a
-// snapshot that holds a Value needs no lock, and an edit that is thrown away
-// leaves no trace.
+// snapshot that holds a Value needs no lock, only that the arenas are pinned or held
+// that it lies in, and an edit that is thrown away leaves no trace.
 //
 // Packed bytes:
 //
@@ -89,9 +89,6 @@ type Big struct {
 	scores  btree.Tree // ordered score u64 BE, member -> nothing, or one byte for -0
 	stream  *StreamInfo
 }
-
-// emptyTree is what a tree begins as.
-var emptyTree btree.Tree
 
 // Of returns the Value of what an Editor has made: packed bytes, or big if that
 // is not nil.
@@ -317,6 +314,9 @@ func findMember(p, member []byte) int {
 	}
 	return -1
 }
+
+// Size returns the bytes of memory that the trees take; it looks at all of their nodes.
+func (b *Big) Size() int64 { return b.members.Size() + b.scores.Size() }
 
 func (b *Big) get(name []byte) ([]byte, bool) {
 	var scratch [64]byte

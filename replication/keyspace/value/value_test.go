@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"rowfall/replication/keyspace/arena"
+	"rowfall/replication/keyspace/btree"
 	"rowfall/replication/keyspace/value"
 )
 
@@ -16,11 +18,18 @@ type scored struct {
 	score  float64
 }
 
+func newEditor() *value.Editor {
+	e := &value.Editor{Nodes: btree.NewNodes(arena.New(arena.Options{Slabs: true, Poison: true}))}
+	e.Nodes.Begin()
+	return e
+}
+
 // result takes what an edit has made, as the keyspace does.
 func result(e *value.Editor, kind value.Kind) value.Value {
-	v := value.Of(kind, bytes.Clone(e.Buf), e.Big)
+	v := value.Of(kind, bytes.Clone(e.Buf), e.Take(nil))
 	e.Buf = e.Buf[:0]
-	e.Epoch++
+	e.Nodes.Commit()
+	e.Nodes.Begin()
 	return v
 }
 
@@ -30,7 +39,7 @@ func TestSortedSetRanks(t *testing.T) {
 	for _, size := range []int{1, 20, 127, 128, 129, 2000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(size), 1))
-			e := &value.Editor{Epoch: 1}
+			e := newEditor()
 			var v value.Value
 			var want []scored
 			for i := range size {
@@ -82,7 +91,7 @@ func TestSortedSetRanks(t *testing.T) {
 // An edit shares no bytes with the value it began with, whichever form the two
 // have, and gives back the packed order of a row's fields.
 func TestEditsLeaveOldValues(t *testing.T) {
-	e := &value.Editor{Epoch: 1}
+	e := newEditor()
 	pairs := func(n, version int) (all [][]byte) {
 		for i := range n {
 			all = append(all, fmt.Appendf(nil, "f%d", i), fmt.Appendf(nil, "v%d", version))
@@ -124,7 +133,7 @@ func TestEditsLeaveOldValues(t *testing.T) {
 }
 
 func TestLastFieldCounts(t *testing.T) {
-	e := &value.Editor{Epoch: 1}
+	e := newEditor()
 	words := [][]byte{[]byte("a"), []byte("1"), []byte("b"), []byte("2"), []byte("a"), []byte("3")}
 	if added := e.SetFields(value.Value{}, words); added != 2 {
 		t.Errorf("%d fields are new", added)

@@ -1,0 +1,157 @@
+package btree
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"rowfall/replication/keyspace/arena"
+)
+
+const (
+	maxEntries = 64   // entries of a leaf
+	maxBytes   = 4096 // bytes of a leaf's entries, if it has more than one
+	maxKids    = 32   // children of an inner node
+)
+
+// Where the parts of a node begin.
+const (
+	slotAt  = 8
+	countAt = 12
+	levelAt = 14
+	wideAt  = 15
+	endsAt  = 16
+)
+
+// kidSize is what stands before the low of a child.
+const kidSize = 16
+
+// node is the bytes of a node, perhaps with some to spare behind them.
+type node []byte
+
+func (n node) owner() uint64 { return binary.LittleEndian.Uint64(n) }
+
+func (n node) slot() int { return int(binary.LittleEndian.Uint32(n[slotAt:])) }
+
+func (n node) setSlot(i int) { binary.LittleEndian.PutUint32(n[slotAt:], uint32(i)) }
+
+func (n node) count() int { return int(binary.LittleEndian.Uint16(n[countAt:])) }
+
+func (n node) leaf() bool { return n[levelAt] == 0 }
+
+// width is the size of an end.
+func (n node) width() int { return 2 + 2*int(n[wideAt]) }
+
+// end returns where entry i ends, counted from the first one's start.
+func (n node) end(i int) int {
+	if n[wideAt] == 0 {
+		return int(binary.LittleEndian.Uint16(n[endsAt+2*i:]))
+	}
+	return int(binary.LittleEndian.Uint32(n[endsAt+4*i:]))
+}
+
+func (n node) start(i int) int {
+	if i == 0 {
+		return 0
+	}
+	return n.end(i - 1)
+}
+
+// size is the bytes of all entries.
+func (n node) size() int { return n.start(n.count()) }
+
+// raw returns an entry as it lies there.
+func (n node) raw(i int) []byte {
+	body := endsAt + n.count()*n.width()
+	start, end := body+n.start(i), body+n.end(i)
+	return n[start:end:end]
+}
+
+// entry returns the key and the value of an entry of a leaf.
+func (n node) entry(i int) (key, value []byte) {
+	return parts(n.raw(i))
+}
+
+// parts returns the key and the value of an entry of a leaf.
+func parts(e []byte) (key, value []byte) {
+	size, w := int(e[0]), 1
+	if size >= 0x80 {
+		u, uw := binary.Uvarint(e)
+		size, w = int(u), uw
+	}
+	return e[w : w+size : w+size], e[w+size:]
+}
+
+func keyOf(entry []byte) []byte {
+	key, _ := parts(entry)
+	return key
+}
+
+func appendEntry(dst, key, value []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(key)))
+	return append(append(dst, key...), value...)
+}
+
+// kid returns a child of an inner node and how many entries are under it.
+func (n node) kid(i int) (at arena.Addr, count int) {
+	e := n.raw(i)
+	return arena.Addr(binary.LittleEndian.Uint64(e)), int(binary.LittleEndian.Uint64(e[8:]))
+}
+
+func (n node) low(i int) []byte { return n.raw(i)[kidSize:] }
+
+func (n node) setKid(i int, at arena.Addr, count int) {
+	e := n.raw(i)
+	binary.LittleEndian.PutUint64(e, uint64(at))
+	binary.LittleEndian.PutUint64(e[8:], uint64(count))
+}
+
+func appendKid(dst []byte, at arena.Addr, count int, low []byte) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(at))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(count))
+	return append(dst, low...)
+}
+
+// total is the number of entries in or under a node.
+func (n node) total() int {
+	if n.leaf() {
+		return n.count()
+	}
+	sum := 0
+	for i := range n.count() {
+		_, count := n.kid(i)
+		sum += count
+	}
+	return sum
+}
+
+// child returns the index of the child that key belongs to.
+func (n node) child(key []byte) int {
+	lo, hi := 1, n.count()
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		if bytes.Compare(n.low(mid), key) <= 0 {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo - 1
+}
+
+// find returns the position of key in a leaf, or where it belongs.
+func (n node) find(key []byte) (int, bool) {
+	lo, hi := 0, n.count()
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		k, _ := n.entry(mid)
+		switch c := bytes.Compare(k, key); {
+		case c == 0:
+			return mid, true
+		case c < 0:
+			lo = mid + 1
+		default:
+			hi = mid
+		}
+	}
+	return lo, false
+}
