@@ -43,10 +43,7 @@ func (n *Node) Status() Status {
 	}
 	m := n.Keyspace().Memory()
 	st.Memory = MemoryStatus{Live: m.Live, Garbage: m.Garbage + m.Waiting, Mapped: m.Mapped}
-	if why := n.held.Load(); why != nil {
-		st.Held = *why
-	}
-	st.Failover = n.failover.now()
+	st.Held, st.Failover = n.held.newest(), n.failover.now()
 	st.GoodReplicas, _ = n.quorum.good()
 	if role == Replica {
 		up := n.upstream.status()

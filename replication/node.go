@@ -56,7 +56,7 @@ type Node struct {
 	stats    stats
 	settings settings
 	quorum   *quorum
-	held     atomic.Pointer[string] // why Apply waits; nil: it does not
+	held     holds
 	judging  sync.Mutex
 
 	life struct {

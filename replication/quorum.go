@@ -3,6 +3,7 @@ package replication
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,13 +111,34 @@ func (q *quorum) await(ctx context.Context, t Term) error {
 	}
 }
 
+// holds is why Apply waits, newest last. There may be several reasons at once, and
+// the end of one leaves the others.
+type holds struct {
+	mu   sync.Mutex
+	whys []*string
+}
+
+// newest is what to tell, empty: Apply does not wait.
+func (h *holds) newest() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.whys) == 0 {
+		return ""
+	}
+	return *h.whys[len(h.whys)-1]
+}
+
 // hold says that Apply waits, and why; release says that it goes on.
 func (n *Node) hold(why string) (release func()) {
 	began := time.Now()
-	n.held.Store(&why)
+	n.held.mu.Lock()
+	n.held.whys = append(n.held.whys, &why)
+	n.held.mu.Unlock()
 	n.log.Warn().Str("why", why).Stringer("offset", n.Offset()).Msg("writing is held back")
 	return func() {
-		n.held.CompareAndSwap(&why, nil)
+		n.held.mu.Lock()
+		n.held.whys = slices.DeleteFunc(n.held.whys, func(w *string) bool { return w == &why })
+		n.held.mu.Unlock()
 		n.log.Info().Str("why", why).Dur("after", time.Since(began)).Msg("writing goes on")
 	}
 }

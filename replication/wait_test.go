@@ -232,6 +232,91 @@ func TestMinReplicasHoldsApplyBack(t *testing.T) {
 	}
 }
 
+// MinReplicas holds for who becomes the master by FAILOVER as well: it writes when
+// the former master, its only replica now, has followed. A failover that ends
+// leaves what holds Apply back beside it: that was forgotten, and Apply waited
+// without saying why.
+func TestMinReplicasAndFailover(t *testing.T) {
+	c := config(t)
+	c.MinReplicas, c.MinReplicasMaxLag = 1, 200*time.Millisecond
+	a, _ := complete(t, c)
+	bc := config(t)
+	bc.MinReplicas, bc.MinReplicasMaxLag, bc.ReplicaOf = c.MinReplicas, c.MinReplicasMaxLag, a.Addr()
+	b, stopB := start(t, bc)
+	replicaOnline(t, a, b.Addr())
+	apply(t, a, unit("SET", "k", "0"))
+
+	_, term := a.Role()
+	demoted := make(chan error, 1)
+	written := 0
+	go func() {
+		for {
+			if _, err := a.Apply(context.Background(), term, unit("SET", "k", strconv.Itoa(written+1))); err != nil {
+				demoted <- err
+				return
+			}
+			written++
+		}
+	}()
+	failoverTo(t, a.Addr(), b.Addr())
+	if err := <-demoted; !errors.Is(err, replication.ErrDemoted) {
+		t.Errorf("the writer gets %v", err)
+	}
+	eventually(t, "the role changed", func() bool { role, _ := b.Role(); return role == replication.Master })
+	if v, _ := b.Keyspace().Get("k"); string(v) != strconv.Itoa(written) {
+		t.Errorf("the new master has unit %s of %d", v, written)
+	}
+	apply(t, b, unit("SET", "k", "there")) // it waits for a to follow
+	failoverTo(t, b.Addr(), a.Addr())
+	eventually(t, "the role is back", func() bool {
+		role, _ := a.Role()
+		return role == replication.Master && b.Status().Failover == "no-failover"
+	})
+	apply(t, a, unit("SET", "k", "back"))
+	equal(t, a.Addr(), b.Addr())
+	if full := a.Status().FullSyncs + b.Status().FullSyncs; full != 1 {
+		t.Errorf("%d full resyncs", full)
+	}
+
+	// One that falls silent takes b's place: both reasons hold Apply back.
+	stopB()
+	r := dialRaw(t, a.Addr())
+	psync(r, a.Status().ID, strconv.FormatInt(int64(a.Offset())+1, 10))
+	apply(t, a, unit("SET", "k", "1"))
+	_, term = a.Role()
+	done := make(chan error, 1)
+	eventually(t, "it does not count any more", func() bool { return a.Status().GoodReplicas == 0 })
+	go func() {
+		_, err := a.Apply(context.Background(), term, unit("SET", "k", "2"))
+		done <- err
+	}()
+	const lacking = "0 of 1 replicas"
+	eventually(t, "it says so", func() bool { return strings.HasPrefix(a.Status().Held, lacking) })
+	failoverTo(t, a.Addr(), "127.0.0.1:7777")
+	eventually(t, "it says that, too", func() bool { return strings.Contains(a.Status().Held, "failover") })
+	if err := a.AbortFailover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is over", func() bool {
+		return a.Status().Failover == "no-failover" && !strings.Contains(a.Status().Held, "failover")
+	})
+	if held := a.Status().Held; !strings.HasPrefix(held, lacking) {
+		t.Errorf("Apply waits, and says %q", held)
+	}
+	eventually(t, "Apply goes on", func() bool {
+		r.send("REPLCONF", "ACK", a.Offset().String())
+		select {
+		case err := <-done:
+			return err == nil
+		default:
+			return false
+		}
+	})
+	if held := a.Status().Held; held != "" {
+		t.Errorf("nothing waits, and it says %q", held)
+	}
+}
+
 // CONFIG SET takes all or nothing, and REWRITE keeps it over a restart.
 func TestSettingsAreKept(t *testing.T) {
 	c := config(t)
