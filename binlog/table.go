@@ -4,7 +4,8 @@ package binlog
 // event or a result set is the Layout's concern.
 type Type uint8
 
-// The column types. The zero Type is invalid.
+// The column types. The zero Type is invalid. Tables are kept as JSON with the data
+// they describe, so that each type keeps its number: new ones come last.
 const (
 	TypeInvalid Type = iota
 	TypeTinyInt
@@ -63,7 +64,8 @@ type Column struct {
 	Decimals int
 }
 
-// Table is a table's schema at a position. It is immutable once built.
+// Table is a table's schema at a position. It is immutable once built. As JSON it
+// has every field that this version knows, the empty ones too.
 type Table struct {
 	Database string
 	Name     string
@@ -75,7 +77,7 @@ type Table struct {
 	Unique [][]int
 	// NotFollowed says why the rows of such a table are never followed ("it is a
 	// sequence"); empty for those that are.
-	NotFollowed string `json:",omitempty"`
+	NotFollowed string
 }
 
 // FullName returns "database.table".

@@ -169,7 +169,7 @@ func (l *loop) schemaChange(ctx context.Context, s parsedStatement, sql string) 
 	}
 	for _, name := range l.tables.names() {
 		t, ok := now[name]
-		if ok && sameSchema(t, l.tables.all[name].schema) {
+		if ok && l.tables.all[name].unchanged(t) {
 			continue
 		}
 		what := "changed the columns or keys of"

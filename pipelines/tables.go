@@ -31,6 +31,7 @@ const (
 // mappedTable is what a pipeline knows of one mapped table.
 type mappedTable struct {
 	schema *binlog.Table
+	stored []byte // schema's form in the data; an older version may have written it
 	plan   *transform.Plan
 	// backfill is how far the first load is; estimate is about how many rows it
 	// will have.
@@ -170,6 +171,7 @@ func (s *tableSet) load(state map[string][]byte) error {
 		if m == nil {
 			return stop("table %s was mapped when the data was built and cannot be mapped any more (%s); start again with --from snapshot", full, s.unmapped[full])
 		}
+		m.stored = text
 		progress, ok := state[backfillState+full]
 		if !ok {
 			return stop("read load progress of %s from the data: it is missing; start again with --from snapshot", full)
@@ -200,6 +202,7 @@ func (t *mappedTable) save(u *sink.Unit, pipeline string) error {
 	if err != nil {
 		return fmt.Errorf("write schema of %s: %w", t.schema.FullName(), err)
 	}
+	t.stored = text
 	u.SetState(pipeline, tableState+t.schema.FullName(), text)
 	return t.saveProgress(u, pipeline)
 }
@@ -236,7 +239,43 @@ func readSchemas(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (m
 	return byName, nil
 }
 
-// sameSchema compares by the stored form: an empty list and none are the same.
+// unchanged reports whether the table is as the data knows it, as far as that goes: what the
+// version that wrote it did not know yet is no change, nor is what this one does
+// not know any more.
+func (t *mappedTable) unchanged(now *binlog.Table) bool {
+	text, err := json.Marshal(now)
+	if err != nil {
+		return false
+	}
+	var was, is any
+	if json.Unmarshal(t.stored, &was) != nil || json.Unmarshal(text, &is) != nil {
+		return false
+	}
+	return agree(was, is)
+}
+
+// agree compares two JSON values by the fields that both have.
+func agree(a, b any) bool {
+	switch x := a.(type) {
+	case map[string]any:
+		y, ok := b.(map[string]any)
+		for name, field := range x {
+			if other, both := y[name]; both && !agree(field, other) {
+				return false
+			}
+		}
+		return ok
+	case []any:
+		y, ok := b.([]any)
+		return (ok || b == nil) && slices.EqualFunc(x, y, agree)
+	case nil: // a list may be none, or empty
+		y, ok := b.([]any)
+		return b == nil || ok && len(y) == 0
+	}
+	return a == b
+}
+
+// sameSchema compares two schemas that this process has read.
 func sameSchema(a, b *binlog.Table) bool {
 	x, errX := json.Marshal(a)
 	y, errY := json.Marshal(b)
