@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A stop that hangs, here because the disk does, is ended by a second Ctrl-C. The
+// first one only asks for it: nothing of what was written is lost by the second.
+func TestSecondInterruptEndsAtOnce(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // no MySQL ever answers
+	must(t, err)
+	defer silent.Close()
+	for name, args := range map[string]func(addr, dir string) []string{
+		"node": func(addr, dir string) []string { return []string{"node", "--listen", addr, "--dir", dir} },
+		"run": func(addr, dir string) []string {
+			file := filepath.Join(t.TempDir(), "shop.yaml")
+			text := fmt.Sprintf("pipeline: shop\nsource: {mysql: {addresses: [%q], user: root}}\ntables: {\"shop.*\": {}}\nsink: {node: {listen: %q, dir: %q}}\n", silent.Addr(), addr, dir)
+			must(t, os.WriteFile(file, []byte(text), 0o600))
+			return []string{"run", file}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, dir := testAddr(t), t.TempDir()
+			p := startProcess(t, addr, args(addr, dir)...)
+			file := filepath.Join(dir, "identity.tmp")
+			fillPipe(t, file)
+			must(t, p.cmd.Process.Signal(os.Interrupt))
+			files := filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "fd")
+			waitFor(t, "the stop writes its mark", func(context.Context) (bool, error) {
+				list, err := os.ReadDir(files)
+				for _, f := range list {
+					if to, err := os.Readlink(filepath.Join(files, f.Name())); err == nil && to == file {
+						return true, nil
+					}
+				}
+				return false, err
+			})
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				_ = p.cmd.Wait() // it was killed, and says so
+			}()
+			waitFor(t, "Ctrl-C ends it", func(context.Context) (bool, error) {
+				select {
+				case <-ended:
+					return true, nil
+				default:
+					_ = p.cmd.Process.Signal(os.Interrupt) // it may have ended just now
+					return false, nil
+				}
+			})
+			if s := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !s.Signaled() || s.Signal() != syscall.SIGINT {
+				t.Errorf("it ended with %v", p.cmd.ProcessState)
+			}
+			p.cmd = nil
+			must(t, os.Remove(file))
+			p.start()
+		})
+	}
+}
+
+// fillPipe makes a pipe that whoever writes it waits for.
+func fillPipe(t *testing.T, path string) {
+	t.Helper()
+	must(t, unix.Mkfifo(path, 0o600))
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK, 0)
+	must(t, err)
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	for size := 4096; size > 0; size /= 2 { // to the last byte
+		for err = nil; err == nil; {
+			_, err = unix.Write(fd, make([]byte, size))
+		}
+	}
+}
