@@ -34,8 +34,8 @@ type Status struct {
 	PartialsRefused int64 // asked for a partial resync and got a full one
 }
 
-// MemoryStatus is what keys and small values take, in bytes, as of the last unit.
-// Index, large collections and the order of expiry are not in it.
+// MemoryStatus is what keys and values take, in bytes, as of the last unit. The
+// index, some 11 bytes a key, is not in it.
 type MemoryStatus struct {
 	Live    int64 // in use
 	Garbage int64 // replaced, but kept: to be used again or for readers and a snapshot

@@ -362,7 +362,7 @@ func script(commands [][]string) []string {
 	return words
 }
 
-// mostly what a server must have sent by the end of TestFollowRedis.
+// followed is what a server must have sent, mostly, by the end of TestFollowRedis.
 var followed = strings.Fields(`APPEND BITFIELD BITOP COPY DECR DECRBY DEL EXEC FLUSHALL FLUSHDB HDEL HINCRBY HMSET HSET HSETNX
 	INCR INCRBY LINSERT LMOVE LPOP LPUSH LPUSHX LREM LSET LTRIM MSET MSETNX MULTI PERSIST PEXPIREAT PUBLISH
 	RENAME RENAMENX RPOP RPOPLPUSH RPUSH RPUSHX SADD SDIFFSTORE SELECT SET SETBIT SETNX SETRANGE SINTERSTORE SMOVE

@@ -231,6 +231,17 @@ func TestIsWrite(t *testing.T) {
 	}
 }
 
+func TestParseInt(t *testing.T) {
+	for s, want := range map[string]bool{
+		"0": true, "-1": true, "9223372036854775807": true, "-9223372036854775808": true, "9223372036854775808": false,
+		"-9223372036854775809": false, "-0": false, "": false, "-": false, "007": false, "1x": false, "99999999999999999999": false,
+	} {
+		if _, ok := keyspace.ParseInt([]byte(s)); ok != want {
+			t.Errorf("%q: %v", s, ok)
+		}
+	}
+}
+
 // Whatever the bytes: no panic, a refused unit leaves no trace, and what is
 // published is what a fresh keyspace makes of the same bytes.
 func FuzzStage(f *testing.F) {

@@ -124,8 +124,8 @@ func strlen(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
 }
 
 func getrange(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
-	start, ok1 := parseInt(args[2])
-	end, ok2 := parseInt(args[3])
+	start, ok1 := ParseInt(args[2])
+	end, ok2 := ParseInt(args[3])
 	if !ok1 || !ok2 {
 		return resp.AppendError(dst, notInteger)
 	}
@@ -203,7 +203,7 @@ func object(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
 func encoding(v Value) string {
 	switch {
 	case v.Kind() == String:
-		if _, ok := parseInt(v.Bytes()); ok {
+		if _, ok := ParseInt(v.Bytes()); ok {
 			return "int"
 		}
 		if v.Len() <= 44 {

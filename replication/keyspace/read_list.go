@@ -17,8 +17,8 @@ var listReaders = map[string]*reader{
 }
 
 func lrange(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
-	from, ok1 := parseInt(args[2])
-	to, ok2 := parseInt(args[3])
+	from, ok1 := ParseInt(args[2])
+	to, ok2 := ParseInt(args[3])
 	if !ok1 || !ok2 {
 		return resp.AppendError(dst, notInteger)
 	}
@@ -43,7 +43,7 @@ func lindex(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
 	if v.Kind() == 0 {
 		return resp.AppendNull(dst, proto) // Redis does not look at the index then
 	}
-	n, ok := parseInt(args[2])
+	n, ok := ParseInt(args[2])
 	if !ok {
 		return resp.AppendError(dst, notInteger)
 	}
@@ -66,7 +66,7 @@ func (o *lposOptions) read(words [][]byte) string {
 		if i+1 == len(words) {
 			return syntaxError
 		}
-		n, ok := parseInt(words[i+1])
+		n, ok := ParseInt(words[i+1])
 		switch strings.ToUpper(string(words[i][:min(len(words[i]), 8)])) {
 		case "RANK":
 			switch {

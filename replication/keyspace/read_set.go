@@ -58,7 +58,7 @@ func srandmember(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
 	}
 	count := int64(0)
 	if len(args) == 3 {
-		n, ok := parseInt(args[2])
+		n, ok := ParseInt(args[2])
 		if !ok {
 			return resp.AppendError(dst, notInteger)
 		}

@@ -95,7 +95,7 @@ func xrange(reverse bool) func(*Keyspace, []byte, int, [][]byte) []byte {
 			if i+1 == len(args) || !bytes.EqualFold(args[i], []byte("COUNT")) {
 				return resp.AppendError(dst, syntaxError)
 			}
-			n, ok := parseInt(args[i+1])
+			n, ok := ParseInt(args[i+1])
 			if !ok {
 				return resp.AppendError(dst, notInteger)
 			}
@@ -122,7 +122,7 @@ func xread(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
 			at = i + 1
 		case (word == "COUNT" || word == "BLOCK") && i+1 < len(args):
 			i++
-			n, ok := parseInt(args[i])
+			n, ok := ParseInt(args[i])
 			switch {
 			case word == "COUNT" && !ok:
 				return resp.AppendError(dst, notInteger)

@@ -50,7 +50,7 @@ func parseScan(args [][]byte, command Kind) (o scanOptions, message string) {
 				o.pattern = nil
 			}
 		case word == "COUNT":
-			n, ok := parseInt(args[i])
+			n, ok := ParseInt(args[i])
 			if !ok {
 				return o, notInteger
 			}

@@ -22,8 +22,8 @@ type found struct {
 }
 
 // View fixes what the commands can read. Every argument is taken for a key: that
-// costs less than to know better. Where there are many it takes all shards, which
-// are one for some thousand keys.
+// costs less than to know better. Where there are many, or a command walks all keys,
+// it takes all shards, which are one for some thousand keys.
 func (k *Keyspace) View(commands [][][]byte) *View {
 	args, whole := 0, false
 	for _, c := range commands {

@@ -228,7 +228,7 @@ func (k *Keyspace) expireat(args [][]byte) error { return k.expire(args, 1000) }
 // expire sets an absolute expiry. One in the past is kept, too, and falls to
 // the next expiry sweep: replicas that get the same bytes do the same.
 func (k *Keyspace) expire(args [][]byte, unit int64) error {
-	n, ok := parseInt(args[2])
+	n, ok := ParseInt(args[2])
 	if !ok {
 		return errNotInteger
 	}
@@ -322,7 +322,7 @@ func (k *Keyspace) copy(args [][]byte) error {
 			replace = true
 		case word == "DB" && i+1 < len(args):
 			i++
-			if n, ok := parseInt(args[i]); !ok || n != 0 {
+			if n, ok := ParseInt(args[i]); !ok || n != 0 {
 				return errors.New("ERR only database 0 is supported")
 			}
 		default:
@@ -361,27 +361,40 @@ func (k *Keyspace) flush(args [][]byte) error {
 }
 
 func (k *Keyspace) selectDB(args [][]byte) error {
-	if n, ok := parseInt(args[1]); !ok || n != 0 {
+	if n, ok := ParseInt(args[1]); !ok || n != 0 {
 		return errors.New("ERR only database 0 is supported")
 	}
 	return nil
 }
 
-// parseInt reads an integer as strictly as Redis: no plus sign, no zeros in
-// front, no spaces.
-func parseInt(b []byte) (int64, bool) {
+// ParseInt reads the canonical decimal text of a 64-bit integer, what printing it
+// gives back: Redis takes nothing else for one.
+func ParseInt(b []byte) (int64, bool) {
 	if len(b) == 0 || len(b) > 20 {
 		return 0, false
 	}
+	neg := b[0] == '-'
 	digits := b
-	if b[0] == '-' {
+	if neg {
 		digits = b[1:]
 	}
-	if len(digits) == 0 || digits[0] < '0' || digits[0] > '9' || digits[0] == '0' && len(b) > 1 {
+	if len(digits) == 0 || len(digits) > 19 || digits[0] == '0' && len(b) > 1 {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(text(b), 10, 64)
-	return n, err == nil
+	var n uint64
+	for _, c := range digits {
+		if c -= '0'; c > 9 {
+			return 0, false
+		}
+		n = n*10 + uint64(c) // 19 digits always fit
+	}
+	switch {
+	case neg && n <= 1<<63:
+		return -int64(n), true
+	case !neg && n < 1<<63:
+		return int64(n), true
+	}
+	return 0, false
 }
 
 // parseScore reads a score: any number that strtod takes, but NaN.

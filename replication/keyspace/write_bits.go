@@ -13,7 +13,7 @@ var errBitOffset = errors.New("ERR bit offset is not an integer or out of range"
 
 // bitOffset reads the place of a bit in a string of the longest size.
 func bitOffset(b []byte) (int64, bool) {
-	n, ok := parseInt(b)
+	n, ok := ParseInt(b)
 	return n, ok && n >= 0 && n < 8*resp.MaxBulk
 }
 
@@ -22,7 +22,7 @@ func (k *Keyspace) setbit(args [][]byte) error {
 	if !ok {
 		return errBitOffset
 	}
-	bit, ok := parseInt(args[3])
+	bit, ok := ParseInt(args[3])
 	if !ok || bit&^1 != 0 {
 		return errors.New("ERR bit is not an integer or out of range")
 	}
@@ -114,7 +114,7 @@ type bitField struct {
 
 func parseBitField(kind, offset []byte) (f bitField, err error) {
 	if len(kind) > 0 {
-		n, ok := parseInt(kind[1:])
+		n, ok := ParseInt(kind[1:])
 		f.signed, f.bits = kind[0] == 'i', int(n)
 		if !ok || n < 1 || n > 64 || kind[0] != 'i' && (kind[0] != 'u' || n > 63) {
 			f.bits = 0
@@ -127,7 +127,7 @@ func parseBitField(kind, offset []byte) (f bitField, err error) {
 	if len(offset) > 0 && offset[0] == '#' {
 		offset, times = offset[1:], int64(f.bits)
 	}
-	n, ok := parseInt(offset)
+	n, ok := ParseInt(offset)
 	if !ok || n < 0 || n > 8*resp.MaxBulk || n*times+int64(f.bits) > 8*resp.MaxBulk {
 		return f, errBitOffset
 	}
@@ -210,7 +210,7 @@ func parseBitfield(args [][]byte) (ops []bitfieldOp, size int64, err error) {
 			return nil, 0, err
 		}
 		var ok bool
-		if op.value, ok = parseInt(args[i+3]); !ok {
+		if op.value, ok = ParseInt(args[i+3]); !ok {
 			return nil, 0, errNotInteger
 		}
 		ops = append(ops, op)

@@ -36,7 +36,7 @@ func (k *Keyspace) hsetnx(args [][]byte) error {
 }
 
 func (k *Keyspace) hincrby(args [][]byte) error {
-	by, ok := parseInt(args[3])
+	by, ok := ParseInt(args[3])
 	if !ok {
 		return errNotInteger
 	}
@@ -46,7 +46,7 @@ func (k *Keyspace) hincrby(args [][]byte) error {
 	}
 	n := int64(0)
 	if val, ok := t.value().Field(args[2]); ok {
-		if n, ok = parseInt(val); !ok {
+		if n, ok = ParseInt(val); !ok {
 			return errors.New("ERR hash value is not an integer")
 		}
 	}
@@ -63,7 +63,7 @@ func fieldList(args [][]byte, at, size int) ([][]byte, error) {
 	if at+2 > len(args) || !bytes.EqualFold(args[at], []byte("FIELDS")) {
 		return nil, errSyntax
 	}
-	n, ok := parseInt(args[at+1])
+	n, ok := ParseInt(args[at+1])
 	if rest := args[at+2:]; ok && n > 0 && n*int64(size) == int64(len(rest)) && n <= int64(len(rest)) {
 		return rest, nil
 	}

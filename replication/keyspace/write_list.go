@@ -48,7 +48,7 @@ func popFrom(head bool) func(*Keyspace, [][]byte) error {
 			return errors.New(arityError(args[0]))
 		case len(args) == 3:
 			var ok bool
-			if count, ok = parseInt(args[2]); !ok || count < 0 {
+			if count, ok = ParseInt(args[2]); !ok || count < 0 {
 				return errors.New("ERR value is out of range, must be positive")
 			}
 		}
@@ -160,7 +160,7 @@ func listIndex(n int64, length int) int {
 }
 
 func (k *Keyspace) lset(args [][]byte) error {
-	n, ok := parseInt(args[2])
+	n, ok := ParseInt(args[2])
 	if !ok {
 		return errNotInteger
 	}
@@ -181,7 +181,7 @@ func (k *Keyspace) lset(args [][]byte) error {
 }
 
 func (k *Keyspace) lrem(args [][]byte) error {
-	n, ok := parseInt(args[2])
+	n, ok := ParseInt(args[2])
 	if !ok {
 		return errNotInteger
 	}
@@ -195,8 +195,8 @@ func (k *Keyspace) lrem(args [][]byte) error {
 }
 
 func (k *Keyspace) ltrim(args [][]byte) error {
-	from, ok1 := parseInt(args[2])
-	to, ok2 := parseInt(args[3])
+	from, ok1 := ParseInt(args[2])
+	to, ok2 := ParseInt(args[3])
 	if !ok1 || !ok2 {
 		return errNotInteger
 	}

@@ -155,7 +155,7 @@ func (k *Keyspace) zpop(args [][]byte, highest bool) error {
 		return errSyntax
 	case len(args) == 3:
 		var ok bool
-		if count, ok = parseInt(args[2]); !ok || count < 0 {
+		if count, ok = ParseInt(args[2]); !ok || count < 0 {
 			return errors.New("ERR value is out of range, must be positive")
 		}
 	}
@@ -316,7 +316,7 @@ type zcombination struct {
 
 // zcombination reads the command from the number of keys on.
 func (k *Keyspace) zcombination(args [][]byte, weighted bool) (*zcombination, error) {
-	n, ok := parseInt(args[2])
+	n, ok := ParseInt(args[2])
 	if !ok {
 		return nil, errNotInteger
 	}

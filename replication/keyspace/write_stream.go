@@ -90,7 +90,7 @@ func (x *xtrimming) limit(word string, arg []byte) error {
 		return nil
 	}
 	x.by = 'n'
-	if x.keep, ok = parseInt(arg); !ok {
+	if x.keep, ok = ParseInt(arg); !ok {
 		return errNotInteger
 	}
 	if x.keep < 0 {
@@ -206,7 +206,7 @@ func (k *Keyspace) xsetid(args [][]byte) error {
 		case i+1 == len(args):
 			return errSyntax
 		case word == "ENTRIESADDED":
-			if added, ok = parseInt(args[i+1]); !ok {
+			if added, ok = ParseInt(args[i+1]); !ok {
 				return errNotInteger
 			}
 			if added < 0 {

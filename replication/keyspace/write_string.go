@@ -93,7 +93,7 @@ func (o *setOptions) setExpiry(option string, arg []byte, name string) error {
 	if option == "EXAT" {
 		unit = 1000
 	}
-	n, ok := parseInt(arg)
+	n, ok := ParseInt(arg)
 	if !ok {
 		return errNotInteger
 	}
@@ -172,7 +172,7 @@ func (k *Keyspace) setAll(pairs [][]byte, o setOptions) {
 }
 
 func (k *Keyspace) msetex(args [][]byte) error {
-	n, ok := parseInt(args[1])
+	n, ok := ParseInt(args[1])
 	if !ok || n < 1 || n > int64(len(args)-2)/2 {
 		return errors.New("ERR invalid numkeys value")
 	}
@@ -192,7 +192,7 @@ func (k *Keyspace) incr(args [][]byte) error { return k.addInt(args[1], 1) }
 func (k *Keyspace) decr(args [][]byte) error { return k.addInt(args[1], -1) }
 
 func (k *Keyspace) incrby(args [][]byte) error {
-	n, ok := parseInt(args[2])
+	n, ok := ParseInt(args[2])
 	if !ok {
 		return errNotInteger
 	}
@@ -200,7 +200,7 @@ func (k *Keyspace) incrby(args [][]byte) error {
 }
 
 func (k *Keyspace) decrby(args [][]byte) error {
-	n, ok := parseInt(args[2])
+	n, ok := ParseInt(args[2])
 	if !ok {
 		return errNotInteger
 	}
@@ -224,7 +224,7 @@ func (k *Keyspace) addInt(key []byte, by int64) error {
 	n := int64(0)
 	if t.rec != "" {
 		var ok bool
-		if n, ok = parseInt(t.value().Bytes()); !ok {
+		if n, ok = ParseInt(t.value().Bytes()); !ok {
 			return errNotInteger
 		}
 	}
@@ -253,7 +253,7 @@ func (k *Keyspace) appendTo(args [][]byte) error {
 }
 
 func (k *Keyspace) setrange(args [][]byte) error {
-	offset, ok := parseInt(args[2])
+	offset, ok := ParseInt(args[2])
 	if !ok {
 		return errNotInteger
 	}

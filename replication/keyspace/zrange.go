@@ -53,8 +53,8 @@ func (q *zquery) options(args [][]byte, told bool) string {
 			q.reverse = true
 		case word == "LIMIT" && i+2 < len(args):
 			var ok1, ok2 bool
-			q.offset, ok1 = parseInt(args[i+1])
-			q.count, ok2 = parseInt(args[i+2])
+			q.offset, ok1 = ParseInt(args[i+1])
+			q.count, ok2 = ParseInt(args[i+2])
 			if !ok1 || !ok2 {
 				return notInteger
 			}
@@ -115,8 +115,8 @@ func (k *Keyspace) zquery(dst []byte, proto int, args [][]byte, q zquery) []byte
 func (q *zquery) bounds(first, second []byte) string {
 	if q.by == 'r' {
 		var ok1, ok2 bool
-		q.from, ok1 = parseInt(first)
-		q.to, ok2 = parseInt(second)
+		q.from, ok1 = ParseInt(first)
+		q.to, ok2 = ParseInt(second)
 		if !ok1 || !ok2 {
 			return notInteger
 		}

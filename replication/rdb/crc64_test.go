@@ -14,17 +14,6 @@ func TestCRC(t *testing.T) {
 	}
 }
 
-func TestParseInt(t *testing.T) {
-	for s, want := range map[string]bool{
-		"0": true, "-1": true, "9223372036854775807": true, "-9223372036854775808": true, "9223372036854775808": false,
-		"-9223372036854775809": false, "-0": false, "": false, "-": false, "007": false, "1x": false, "99999999999999999999": false,
-	} {
-		if _, ok := parseInt([]byte(s)); ok != want {
-			t.Errorf("%q: %v", s, ok)
-		}
-	}
-}
-
 func BenchmarkCRC(b *testing.B) {
 	p := make([]byte, 64<<10)
 	b.SetBytes(int64(len(p)))

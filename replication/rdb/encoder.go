@@ -180,7 +180,7 @@ func (e *encoder) intset(n keyspace.Entry) bool {
 	e.ints = e.ints[:0]
 	n.Value.Members(func(m []byte) bool {
 		var i int64
-		if i, ok = parseInt(m); ok {
+		if i, ok = keyspace.ParseInt(m); ok {
 			e.ints = append(e.ints, i)
 		}
 		return ok
@@ -287,7 +287,7 @@ func (e *encoder) length(n uint64) {
 // text writes a string; a small integer's text is written as that integer, which takes less.
 func (e *encoder) text(b []byte) {
 	if len(b) <= 11 {
-		if n, ok := parseInt(b); ok && n >= math.MinInt32 && n <= math.MaxInt32 {
+		if n, ok := keyspace.ParseInt(b); ok && n >= math.MinInt32 && n <= math.MaxInt32 {
 			e.number(n)
 			return
 		}

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+
+	"rowfall/replication/keyspace"
 )
 
 // A listpack is u32 bytes, u16 elements (0xffff: count them), elements, 0xff. An element is an encoding with its data and then their
@@ -45,7 +47,7 @@ func packedLen(b []byte) int {
 // appendPack adds an element; text that is an integer becomes one, as servers want it.
 func appendPack(b, element []byte) []byte {
 	from := len(b)
-	n, isInt := parseInt(element)
+	n, isInt := keyspace.ParseInt(element)
 	switch l := len(element); {
 	case isInt:
 		b = appendPackInt(b, n)

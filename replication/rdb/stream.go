@@ -152,7 +152,7 @@ func (c *nodeCursor) int() int64 {
 	if c.failed {
 		return 0
 	}
-	n, ok := parseInt(b[0])
+	n, ok := keyspace.ParseInt(b[0])
 	c.failed = !ok
 	return n
 }

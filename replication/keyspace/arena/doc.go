@@ -24,17 +24,17 @@
 // large as it. An Addr is the chunk's number (19 bits, from 1) and the offset in
 // it (21 bits): 2^19 chunks, 1 TiB.
 //
+// On Linux chunks are mapped apart from Go's heap; elsewhere, and under the race
+// detector, they are ordinary byte slices.
+//
 // # Slabs
 //
 // Records that cannot be moved, since their owner does not know who refers to
-// them, lie in slabs: every chunk has places of one length then, of some ten
+// them, lie in slabs: every chunk has places of one length then, of at most eight
 // lengths between two powers of two. Nothing is compacted. Where records grow or
 // shrink in step, the chunks of the lengths that nobody asks for any more become
 // empty and go; of records that go at random a part of their chunks' memory waits
 // for others of that length.
-//
-// On Linux chunks are mapped apart from Go's heap; elsewhere, and under the race
-// detector, they are ordinary byte slices.
 //
 // # Who waits for whom
 //
