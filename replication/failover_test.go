@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
 	"rowfall/replication/identity"
+	"rowfall/replication/stream"
 )
 
 func failoverTo(t *testing.T, from, to string, more ...any) {
@@ -198,17 +200,23 @@ func TestFailoverGivenUp(t *testing.T) {
 	apply(t, n, unit("SET", "k", "4"))
 }
 
-// One that has everything and then refuses leaves us the master, in a new term
-// and under a new id; a restart before the answer asks again.
-func TestFailoverRefused(t *testing.T) {
-	c := config(t)
-	n, stop := complete(t, c)
-	target, err := net.Listen("tcp", "127.0.0.1:0")
+// target is a replica that has everything and that the test answers for: who asks it
+// at the address that it announces asks the test.
+type target struct {
+	t *testing.T
+	net.Listener
+	id string        // it follows under
+	at stream.Offset // it has
+}
+
+func standIn(t *testing.T, n *replication.Node) *target {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer target.Close()
-	_, port, _ := net.SplitHostPort(target.Addr().String())
+	t.Cleanup(func() { l.Close() })
+	_, port, _ := net.SplitHostPort(l.Addr().String())
 	r := dialRaw(t, n.Addr())
 	r.do("REPLCONF", "listening-port", port)
 	r.send("PSYNC", n.Status().ID, "1")
@@ -216,28 +224,44 @@ func TestFailoverRefused(t *testing.T) {
 	at := apply(t, n, unit("SET", "k", "1"))
 	eventually(t, "it is sent", func() bool { return n.Status().Replicas[0].Sent == at })
 	r.send("REPLCONF", "ACK", at.String())
-	replicaOnline(t, n, target.Addr().String())
-	id := n.Status().ID
+	replicaOnline(t, n, l.Addr().String())
+	return &target{t, l, n.Status().ID, at}
+}
+
+// asked waits until it is to take the role over, and returns who waits for an answer.
+func (s *target) asked() *raw {
+	s.t.Helper()
+	conn, err := s.Accept()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	u := &raw{s.t, conn, newReader(conn)}
+	for range 3 {
+		u.command()
+		conn.Write([]byte("+OK\r\n")) //nolint:errcheck // the test sees what follows
+	}
+	want := []string{"PSYNC", s.id, strconv.Itoa(int(s.at) + 1), "FAILOVER"}
+	if got := u.command(); !slices.Equal(got, want) {
+		s.t.Errorf("it is asked %q, want %q", got, want)
+	}
+	return u
+}
+
+// One that has everything and then refuses leaves us the master, in a new term
+// and under a new id; a restart before the answer asks again.
+func TestFailoverRefused(t *testing.T) {
+	c := config(t)
+	n, stop := complete(t, c)
+	target := standIn(t, n)
+	id, at := target.id, target.at
 	_, term := n.Role()
 	if err := n.Failover("", false, 0); err != nil {
 		t.Fatal(err)
 	}
 	ask := func(answer string) {
 		t.Helper()
-		conn, err := target.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := target.asked()
 		defer conn.Close()
-		u := &raw{t, conn, newReader(conn)}
-		for range 3 {
-			u.command()
-			conn.Write([]byte("+OK\r\n")) //nolint:errcheck // the test sees what follows
-		}
-		want := []string{"PSYNC", id, strconv.Itoa(int(at) + 1), "FAILOVER"}
-		if got := u.command(); strings.Join(got, " ") != strings.Join(want, " ") {
-			t.Errorf("it is asked %q, want %q", got, want)
-		}
 		conn.Write([]byte(answer)) //nolint:errcheck // the test sees what follows
 	}
 	ask("-NOMASTERLINK not now\r\n")
@@ -304,36 +328,12 @@ func TestFailoverByForceLosesWhatTheTargetLacks(t *testing.T) {
 func TestFailoverAbortedWhileAsking(t *testing.T) {
 	c := config(t)
 	n, stop := complete(t, c)
-	target, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer target.Close()
-	_, port, _ := net.SplitHostPort(target.Addr().String())
-	r := dialRaw(t, n.Addr())
-	r.do("REPLCONF", "listening-port", port)
-	r.send("PSYNC", n.Status().ID, "1")
-	r.line()
-	at := apply(t, n, unit("SET", "k", "1"))
-	eventually(t, "it is sent", func() bool { return n.Status().Replicas[0].Sent == at })
-	r.send("REPLCONF", "ACK", at.String())
-	replicaOnline(t, n, target.Addr().String())
-	id := n.Status().ID
+	target := standIn(t, n)
+	id, at := target.id, target.at
 	_, term := n.Role()
 	failoverTo(t, n.Addr(), target.Addr().String())
-	conn, err := target.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := target.asked()
 	defer conn.Close()
-	u := &raw{t, conn, newReader(conn)}
-	for range 3 {
-		u.command()
-		conn.Write([]byte("+OK\r\n")) //nolint:errcheck // the test sees what follows
-	}
-	if got := u.command(); got[0] != "PSYNC" || got[len(got)-1] != "FAILOVER" {
-		t.Fatalf("it is asked %q", got)
-	}
 	if role, _ := n.Role(); role != replication.Replica || n.Status().Failover != "failover-in-progress" {
 		t.Errorf("while it asks: %+v", n.Status())
 	}

@@ -71,26 +71,34 @@ func TestSnapshotIsNotOlderThanAsked(t *testing.T) {
 	}
 }
 
+// rewrite puts 4 MiB in the place of what it put there before.
+func rewrite(t *testing.T, n *replication.Node) {
+	t.Helper()
+	for i := range 64 {
+		apply(t, n, unit("SET", "k"+strconv.Itoa(i), strings.Repeat("x", 64<<10)))
+	}
+}
+
+// snapshotting has a snapshot taken and tells how that ends.
+func snapshotting(n *replication.Node) (done chan error) {
+	done = make(chan error, 1)
+	go func() {
+		_, err := n.Snapshot(context.Background())
+		done <- err
+	}()
+	return done
+}
+
 // While a slow snapshot keeps too much of what has been replaced, writing is
 // slowed; then it is given up, which frees it, and the next one is taken.
 func TestSnapshotMemoryIsBounded(t *testing.T) {
 	c := config(t)
 	c.SnapshotMemory = 1 << 20
 	n, begun, gate := gated(t, c)
-	rewrite := func() { // 4 MiB
-		for i := range 64 {
-			apply(t, n, unit("SET", "k"+strconv.Itoa(i), strings.Repeat("x", 64<<10)))
-		}
-	}
-	rewrite()
-	done := make(chan error, 1)
-	snapshot := func() {
-		_, err := n.Snapshot(context.Background())
-		done <- err
-	}
-	go snapshot()
+	rewrite(t, n)
+	done := snapshotting(n)
 	<-begun
-	rewrite()
+	rewrite(t, n)
 	if got := n.Status().Held; !strings.Contains(got, "snapshot_memory") {
 		t.Errorf("Apply was slowed by %q", got)
 	}
@@ -102,11 +110,10 @@ func TestSnapshotMemoryIsBounded(t *testing.T) {
 		t.Errorf("after it: %+v", st)
 	}
 	gate <- struct{}{}
-	go snapshot()
-	if err := <-done; err != nil {
+	if err := <-snapshotting(n); err != nil {
 		t.Error(err)
 	}
-	rewrite()
+	rewrite(t, n)
 	st := n.Status()
 	if st.Snapshot.Err != "" || st.Snapshot.Written != 1 || st.Held != "" {
 		t.Errorf("after the next one: %+v", st)
@@ -197,19 +204,10 @@ func TestFailedSnapshotLeavesNoFile(t *testing.T) {
 	c := config(t)
 	c.SnapshotMemory = 1 << 20
 	n, begun, gate := gated(t, c)
-	rewrite := func() { // 4 MiB
-		for i := range 64 {
-			apply(t, n, unit("SET", "k"+strconv.Itoa(i), strings.Repeat("x", 64<<10)))
-		}
-	}
-	rewrite()
-	done := make(chan error, 1)
-	go func() {
-		_, err := n.Snapshot(context.Background())
-		done <- err
-	}()
+	rewrite(t, n)
+	done := snapshotting(n)
 	<-begun
-	rewrite()
+	rewrite(t, n)
 	gate <- struct{}{}
 	if err := <-done; err == nil {
 		t.Fatal("the snapshot did not fail")
