@@ -78,7 +78,7 @@ func TestMembers(t *testing.T) {
 }
 
 func testCommands(t *testing.T, d *database) {
-	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)", "CREATE TABLE no_key (v INT)", "CREATE TABLE no_key_too (v INT)")
 	m := runMember(t, d.config())
 	m.wait(d)
 	ctx := t.Context()
@@ -128,7 +128,8 @@ func testCommands(t *testing.T, d *database) {
 			t.Errorf("INFO %s: %v\n%s", section, err, text)
 		}
 	}
-	if text, err := m.client.Do(ctx, "ROWFALL", "STATUS").Text(); err != nil || !strings.Contains(text, "rowfall_pipelines:1") {
+	if text, err := m.client.Do(ctx, "ROWFALL", "STATUS").Text(); err != nil || !strings.Contains(text, "rowfall_pipelines:1") ||
+		!strings.Contains(text, ",unmapped="+d.name+".no_key;"+d.name+".no_key_too\r\n") {
 		t.Errorf("STATUS: %q, %v", text, err)
 	}
 	for _, args := range [][]any{{"ROWFALL"}, {"ROWFALL", "NO"}, {"ROWFALL", "POSITION", "other"}, {"ROWFALL", "WAIT", "x", 1}, {"ROWFALL", "WAIT", "", 1}, {"ROWFALL", "WAIT", next, -1}} {

@@ -61,7 +61,8 @@ type Addition struct {
 // OutputKind is what an output writes.
 type OutputKind uint8
 
-// The kinds of output.
+// The kinds of output. Their numbers are part of what a mapping is known by when it is
+// met again, so new ones come last.
 const (
 	Hash OutputKind = iota + 1
 	JSON
