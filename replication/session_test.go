@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -330,14 +331,24 @@ func TestStrangersAdministrateNothing(t *testing.T) {
 	}
 }
 
+// heap is the largest that the heap has been, all but for stacks.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapSys)
+}
+
 // FuzzSession sends a client's bytes to a session: whatever they are, it ends with
-// the connection, and the node lives on.
+// the connection, the node lives on, and what they say of their own length costs no
+// memory.
 func FuzzSession(f *testing.F) {
 	for _, s := range []string{
 		"REPLCONF listening-port 1 ip-address x capa eof capa psync2 version 8.0.0\r\nPSYNC ? -1\r\nREPLCONF ACK 5\r\n",
 		"REPLCONF rdb-only 1 rdb-filter-only functions\r\nSYNC\r\n", "PSYNC " + unknownID + " -9223372036854775808\r\n",
 		"CLIENT KILL SKIPME no ID 1\r\nCLIENT LIST TYPE replica\r\nCLIENT SETINFO LIB-NAME x\r\n", "CONFIG SET repl-timeout 1 maxclients 1\r\nCONFIG GET *\r\n",
 		"MULTI\r\nGET k\r\nKEYS *\r\nMGET k k k\r\nWAIT 1 0\r\nINFO all\r\nEXEC\r\n", "HELLO 3 AUTH a b SETNAME c\r\nRESET\r\nAUTH x\r\n",
+		"SRANDMEMBER s -9223372036854775807\r\nZRANDMEMBER z -999999999 WITHSCORES\r\nHRANDFIELD h -4611686018427387904 WITHVALUES\r\n",
+		"SCAN 0 COUNT 9223372036854775807\r\nGETRANGE k -1 9223372036854775807\r\nSUBSTR k 0 536870912\r\nLCS k k IDX\r\n",
 		"WAITAOF 1 1 10\r\nROLE\r\nCOMMAND LIST\r\n*1\r\n$4\r\nSAVE\r\n", "*1048576\r\n$536870912\r\n", "*-1\r\n*0\r\nMULTI\r\nEXEC\r\nDISCARD\r\n",
 	} {
 		f.Add([]byte(s))
@@ -355,9 +366,11 @@ func FuzzSession(f *testing.F) {
 	})
 	n.SetComplete(true)
 	_, term := n.Role()
-	if _, err := n.Apply(context.Background(), term, unit("SET", "k", "v")); err != nil {
+	some := atomically(unit("SET", "k", "v"), unit("SADD", "s", "a", "b"), unit("ZADD", "z", "1", "a"), unit("HSET", "h", "f", "v"))
+	if _, err := n.Apply(context.Background(), term, some); err != nil {
 		f.Fatal(err)
 	}
+	before := heap()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if upper := bytes.ToUpper(b); len(b) > 64<<10 || bytes.Contains(upper, []byte("REPLICAOF")) || bytes.Contains(upper, []byte("SLAVEOF")) || bytes.Contains(upper, []byte("FAILOVER")) {
 			return // it would call an address that nobody chose
@@ -368,5 +381,8 @@ func FuzzSession(f *testing.F) {
 		conn.Write(b)                                   //nolint:errcheck // it may be closed already
 		conn.Close()
 		reader.Wait()
+		if grown := heap() - before; grown > 256<<20 {
+			t.Fatalf("the heap grew by %d MiB, last for %q", grown>>20, b)
+		}
 	})
 }

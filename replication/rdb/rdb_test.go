@@ -331,6 +331,19 @@ func (l *limited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// allocated is all the memory that was ever asked for.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
+}
+
+// bound is what reading b may take, whatever lengths it claims: LZF makes up to 88
+// bytes of one, and the smallest element has a slice of its own.
+func bound(b []byte) uint64 { return 16<<20 + 1024*uint64(len(b)) }
+
+// FuzzRead: whatever comes, it costs no more memory than it is worth, and what is
+// read can be written and read again.
 func FuzzRead(f *testing.F) {
 	k := keyspace.New(keyspace.Options{})
 	l := k.Loader()
@@ -354,7 +367,11 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		k := keyspace.New(keyspace.Options{})
+		began := allocated()
 		a, err := rdb.Read(bytes.NewReader(append(bytes.Clone(b), make([]byte, 8)...)), k.Loader())
+		if got := allocated() - began; got > bound(b) || k.Memory().Mapped > int64(bound(b)) {
+			t.Fatalf("%d bytes of input took %d of memory, and hold %d", len(b), got, k.Memory().Mapped)
+		}
 		if err != nil {
 			return
 		}

@@ -171,7 +171,12 @@ func FuzzTranscode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		b = append(bytes.Clone(b), make([]byte, 8)...)
 		var to bytes.Buffer
-		if err := rdb.Transcode(&to, bytes.NewReader(b)); err != nil {
+		began := allocated()
+		err := rdb.Transcode(&to, bytes.NewReader(b))
+		if got := allocated() - began; got > bound(b) {
+			t.Fatalf("%d bytes of input took %d of memory", len(b), got)
+		}
+		if err != nil {
 			return
 		}
 		one, two := keyspace.New(keyspace.Options{}), keyspace.New(keyspace.Options{})

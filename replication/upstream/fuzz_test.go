@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,13 @@ func FuzzPayload(f *testing.F) {
 	})
 }
 
+// allocated is all the memory that was ever asked for.
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
+}
+
 // Whatever comes, the records are its beginning, byte for byte, each of whole
 // commands, and the same however the connection cuts it.
 func FuzzNext(f *testing.F) {
@@ -87,7 +95,11 @@ func FuzzNext(f *testing.F) {
 				}
 			}
 		}
+		began := allocated()
 		whole, kinds, fault := read(bytes.NewReader(sent))
+		if got := allocated() - began; got > 4<<20+256*uint64(len(sent)) {
+			t.Fatalf("%d bytes took %d of memory, whatever lengths they claim", len(sent), got)
+		}
 		cut, kindsCut, faultCut := read(iotest.OneByteReader(bytes.NewReader(sent)))
 		if !strings.HasPrefix(string(sent), whole) || whole != cut || !slices.Equal(kinds, kindsCut) || fault.Error() != faultCut.Error() {
 			t.Fatalf("%q\nwhole: %q %v, %v\n  cut: %q %v, %v", sent, whole, kinds, fault, cut, kindsCut, faultCut)
