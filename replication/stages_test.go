@@ -43,6 +43,9 @@ var stages = []stage{
 	{"master, with a new snapshot beside the old one", func(w *world) { snapshotInPlace(w, true) }, 0, false},
 	{"master, with a new snapshot and the log that it makes needless", func(w *world) { snapshotInPlace(w, false) }, 0, false},
 
+	{"master, while it starts", func(w *world) { starting(w, w.master) }, 0, false},
+	{"replica, while it starts", func(w *world) { starting(w, w.node) }, 0, false},
+
 	{"replica, before its promotion is on disk", promotionNotOnDisk, 0, false},
 	{"master, promoted and nothing written yet", promoted, 0, true},
 	{"master, promoted, while it writes its first unit", promotedAndWriting, 0, true},
@@ -61,6 +64,7 @@ var stages = []stage{
 	{"replica, while it writes what it received", replicaWrites, 2, false},
 	{"replica, before it says that this is its data", func(w *world) { replicaTakes(w, identityFile) }, 2, false},
 	{"replica, when it has said so, before its log begins anew", func(w *world) { replicaTakes(w, "create") }, 1, false},
+	{"replica, the same, and again while its start goes on with it", replicaTakesTwice, 1, false},
 	{"replica, before the old log goes", func(w *world) { replicaTakes(w, "remove") }, 1, false},
 
 	{"server, while it streams", func(w *world) { w.underLoad(w.server) }, 0, false},
@@ -264,6 +268,17 @@ func firstLoad(w *world) {
 	below, stop := follow(w.t, m.addr)
 	equal(w.t, m.addr, below.Addr())
 	stop()
+}
+
+// starting kills it at the end of a start, with all read and nothing answered.
+func starting(w *world, p *place) {
+	p.kill()
+	d := p.dam(identityFile)
+	p.spawn()
+	d.held()
+	p.end()
+	d.remove()
+	p.start()
 }
 
 func snapshotBeingWritten(w *world) {
@@ -474,7 +489,7 @@ func masterAsks(w *world) {
 	p := w.by()
 	p.limit.Store(0)
 	w.failover(p.addr())
-	w.failoverIs("failover-in-progress")
+	eventually(w.t, "its new role is on disk", func() bool { return field(w.master.c, "replication", "role") == "slave" })
 	w.master.kill()
 	w.master.start()
 	w.failoverIs("failover-in-progress")
@@ -572,6 +587,23 @@ func replicaTakes(w *world, at string) {
 		d.remove()
 	}
 	w.node.gate.open(at)
+	w.node.start()
+}
+
+func replicaTakesTwice(w *world) {
+	given := w.node.given()
+	goOn := w.transfer(w.node)
+	w.node.gate.shut(w.t, "create")
+	goOn()
+	w.node.gate.held(w.t, "create")
+	w.node.full += given
+	w.node.end()
+	w.node.gate.open("create")
+	w.node.gate.shut(w.t, "create")
+	w.node.spawn()
+	w.node.gate.held(w.t, "create")
+	w.node.end()
+	w.node.gate.open("create")
 	w.node.start()
 }
 

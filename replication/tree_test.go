@@ -138,6 +138,18 @@ func (p *place) start() {
 		}
 		return
 	}
+	lines := bufio.NewScanner(p.spawn())
+	lines.Scan()
+	if f := strings.Fields(lines.Text()); len(f) == 2 && f[0] == "ready" {
+		p.addr = f[1]
+		return
+	}
+	p.t.Fatalf("%s says %q", p.name(), lines.Text())
+}
+
+// spawn is start for who does not wait for it; out is what it says.
+func (p *place) spawn() (out io.Reader) {
+	p.t.Helper()
 	p.cmd = exec.Command(os.Args[0])
 	p.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", memberEnv, p.dir, p.addr, p.keep), gatesEnv+"="+string(p.gate))
 	p.cmd.Stderr = os.Stderr
@@ -148,13 +160,7 @@ func (p *place) start() {
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
-	lines := bufio.NewScanner(out)
-	lines.Scan()
-	if f := strings.Fields(lines.Text()); len(f) == 2 && f[0] == "ready" {
-		p.addr = f[1]
-		return
-	}
-	p.t.Fatalf("%s says %q", p.name(), lines.Text())
+	return out
 }
 
 // kill is SIGKILL, at whatever it does.
