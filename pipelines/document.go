@@ -67,7 +67,7 @@ func (d *document) parse(text []byte) *section {
 			break
 		}
 		if err != nil {
-			d.faults = append(d.faults, syntaxError(d.file, err))
+			d.faults = append(d.faults, syntaxError(d.file, text, err))
 			return nil
 		}
 		docs = append(docs, n)
@@ -79,22 +79,59 @@ func (d *document) parse(text []byte) *section {
 	return d.section(docs[0].Content[0], "")
 }
 
-// syntaxError turns the library's "yaml: line 3: ..." into ours.
-func syntaxError(file string, err error) error {
+// syntaxError turns the library's "yaml: line 3: ..." into ours, with the path that
+// the indentation tells, and what to do about the marks that text begins with by
+// accident: *.* without quotes is an alias, or is none.
+func syntaxError(file string, text []byte, err error) error {
+	fault := &FileError{File: file}
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 0
 	if rest, ok := strings.CutPrefix(message, "line "); ok {
 		if at, what, ok := strings.Cut(rest, ": "); ok {
 			if n, err := strconv.Atoi(at); err == nil {
-				line, message = n, what
+				fault.Line, message = n, what
 			}
 		}
 	}
-	// A pattern such as *.* without quotes is an alias, or is none.
-	if strings.HasPrefix(message, "unknown anchor") || strings.Contains(message, "expected alphabetic or numeric character") {
-		message += "; text that begins with * or & needs quotes, such as \"*.*\""
+	fault.Message = "not YAML: " + message
+	lines := strings.Split(string(text), "\n")
+	marked := ""
+	if name, ok := strings.CutPrefix(message, "unknown anchor '"); ok { // it tells no line
+		name, _, _ = strings.Cut(name, "'")
+		marked = "*" + name
+		fault.Line = 1 + slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, marked) })
 	}
-	return &FileError{File: file, Line: line, Message: "not YAML: " + message}
+	if fault.Line < 1 || fault.Line > len(lines) {
+		return fault
+	}
+	fault.Path = pathAt(lines[:fault.Line])
+	line := strings.TrimSpace(lines[fault.Line-1])
+	if marked == "" && line != "" && strings.IndexByte("*&!", line[0]) >= 0 {
+		marked, _, _ = strings.Cut(line, ":")
+	}
+	if marked != "" {
+		fault.Message += fmt.Sprintf("; quote it: %q", marked)
+	} else if strings.Contains(line, " !") {
+		fault.Message += "; quote text that begins with !"
+	}
+	return fault
+}
+
+// pathAt returns the path of the section that the last of the lines stands in.
+func pathAt(lines []string) string {
+	indent := func(l string) int { return len(l) - len(strings.TrimLeft(l, " ")) }
+	var keys []string
+	within := indent(lines[len(lines)-1])
+	for _, l := range slices.Backward(lines) {
+		key, _, ok := strings.Cut(strings.TrimSpace(l), ":")
+		if ok && key[:min(1, len(key))] != "#" && indent(l) < within {
+			keys, within = append(keys, strings.Trim(key, `"'`)), indent(l)
+		}
+	}
+	path := ""
+	for _, key := range slices.Backward(keys) {
+		path = join(path, key)
+	}
+	return path
 }
 
 // section is a mapping of the document; done reports the keys nobody asked for.
@@ -125,7 +162,11 @@ func (d *document) section(n *yaml.Node, path string) *section {
 		key := e.key.Value
 		if !plain(e.key) || e.key.Tag == "!!merge" {
 			// *.* unquoted is an alias, !x a tag, <<: a merge.
-			d.fault(e.key, path, "key %q is not plain text to YAML; put it in quotes", e.key.Value)
+			said := e.key.Value
+			if e.key.Anchor != "" {
+				said = "&" + e.key.Anchor + said
+			}
+			d.fault(e.key, path, "key %q is not plain text to YAML; quote it", said)
 		}
 		if slices.Contains(s.keys, key) {
 			d.fault(e.key, join(path, key), "is given twice")
@@ -171,7 +212,8 @@ func (s *section) get(key string) value {
 	return v
 }
 
-// later refuses keys that INTERFACE knows and this version does not.
+// later refuses keys of a pipeline file that a later version is to know: whoever has
+// read of them hears that, not that they are misspelt.
 func (s *section) later(keys ...string) {
 	for _, key := range keys {
 		if v := s.get(key); v.node != nil {

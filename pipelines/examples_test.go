@@ -96,10 +96,22 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// The parser does not name the quotes that are missing.
-func TestUnquotedPattern(t *testing.T) {
-	_, err := pipelines.Parse("x.yaml", []byte("pipeline: x\ntables:\n  *.*: {}\n"), nil)
-	if err == nil || !strings.Contains(err.Error(), "x.yaml:3") || !strings.Contains(err.Error(), "needs quotes") {
+// The parser names neither the place in the file nor the quotes that are missing.
+func TestUnquoted(t *testing.T) {
+	const text = "pipeline: x\ntables:\n  # all: of them\n  shop.*: {}\n  NAME: {where: VALUE}\n"
+	for _, test := range []struct{ name, value, want string }{
+		{"*.*", "a", `x.yaml:5: tables: not YAML: did not find expected alphabetic or numeric character; quote it: "*.*"`},
+		{"&x", "a", `x.yaml:5: tables: key "&x" is not plain text to YAML; quote it`},
+		{"t.t", "*all", `x.yaml:5: tables: not YAML: unknown anchor 'all' referenced; quote it: "*all"`},
+		{"t.t", "!deleted", `x.yaml:5: tables: not YAML: did not find expected whitespace or line break; quote text that begins with !`},
+	} {
+		_, err := pipelines.Parse("x.yaml", []byte(strings.NewReplacer("NAME", test.name, "VALUE", test.value).Replace(text)), nil)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s, %s: error is\n%v, want\n%s", test.name, test.value, err, test.want)
+		}
+	}
+	_, err := pipelines.Parse("x.yaml", []byte("tables:\n  shop.t:\n    columns:\n      rename:\n        *a: b\n"), nil)
+	if err == nil || !strings.HasPrefix(err.Error(), `x.yaml:5: tables."shop.t".columns.rename: not YAML: `) || !strings.HasSuffix(err.Error(), `quote it: "*a"`) {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -31,10 +31,12 @@ const (
 var chunkBytes = 32 << 20
 
 // Reconciler reads tables again, a chunk at a time, while the stream goes on. Its
-// correctness rests on the bracket that DESIGN gives: rows that the stream
-// touched between F (where it stood when the chunk was asked for) and H (the
-// binlog's end after the SELECT) are dropped from the chunk; the others are as
-// of H, and are written when the stream passes H.
+// correctness rests on a bracket. F is where the stream stood when the chunk was asked
+// for: the SELECT waits until all up to there is visible, since a server sends a
+// transaction before its commit shows. H is the binlog's end after the SELECT: the
+// rows hold nothing from beyond. Those that the stream touches between F and H are
+// dropped from the chunk; the others are as of H, and are written when the stream
+// passes H.
 //
 // Its methods are called by the loop; the SELECTs run in workers of its own,
 // which end with Close.
