@@ -437,6 +437,7 @@ func TestServersFullResyncCutAnywhere(t *testing.T) {
 				for _, cut := range cuts {
 					replicaFrom(t, srv, old.Addr())
 					equal(t, old.Addr(), srv.Addr())
+					replicaOnline(t, old, srv.Addr()) // else it looks as if it could not load what it got, and waits the next time
 					p.limit.Store(cut)
 					p.passed.Store(0)
 					replicaFrom(t, srv, p.addr())
