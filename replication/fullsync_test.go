@@ -3,8 +3,6 @@ package replication_test
 import (
 	"bytes"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -368,90 +366,6 @@ func TestLongLoadIsNotCut(t *testing.T) {
 	})
 }
 
-// Damage in the log on disk costs those who need it one full resync, from a new
-// snapshot, not an endless loop.
-func TestDamagedLogGivesAFullResync(t *testing.T) {
-	c := config(t)
-	c.Log = stream.Config{Memory: 64 << 10, SegmentSize: 64 << 10}
-	n, _ := complete(t, c)
-	fill(t, n, "a", 1000)
-	first, _, err := segments(c.Dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(first, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.WriteAt([]byte("damage"), 20<<10); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	id := n.Status().ID
-	r := dialRaw(t, n.Addr())
-	if got := ask(r, id, "1", "psync2"); got[0] != "+CONTINUE" {
-		t.Fatalf("got %q", got)
-	}
-	sent, err := io.ReadAll(r.r)
-	if err != nil || len(sent) > 20<<10 {
-		t.Errorf("%d bytes come before the damage, and %v", len(sent), err)
-	}
-	r = dialRaw(t, n.Addr())
-	again := strconv.Itoa(len(sent) + 1)
-	answer := ask(r, id, again, "psync2")
-	if answer[0] != "+FULLRESYNC" {
-		t.Fatalf("the second time comes %q", answer)
-	}
-	file, _ := payload(r)
-	if got := count(t, file); got != n.Keyspace().Len() {
-		t.Errorf("%d keys came, want %d", got, n.Keyspace().Len())
-	}
-	u := unit("SET", "k", "v")
-	apply(t, n, u)
-	r.expect(string(unit("SELECT", "0")) + string(u))
-	// What lies behind the damage is still continued.
-	r = dialRaw(t, n.Addr())
-	if got := ask(r, id, n.Offset().String(), "psync2"); got[0] != "+CONTINUE" {
-		t.Errorf("got %q", got)
-	}
-}
-
-// segments returns the first and the last segment file of a node's log.
-func segments(dir string) (first, last string, err error) {
-	files, err := filepath.Glob(filepath.Join(dir, "log", "*.seg"))
-	if err != nil || len(files) == 0 {
-		return "", "", err
-	}
-	return files[0], files[len(files)-1], nil
-}
-
-// A node without data does not wipe replicas that hold another stream's, whatever
-// its owner says of completeness, and says what to do.
-func TestLostDirectoryWipesNobody(t *testing.T) {
-	n, _ := start(t, config(t))
-	for _, done := range []bool{false, true} {
-		n.SetComplete(done)
-		r := dialRaw(t, n.Addr())
-		r.do("REPLCONF", "listening-port", "7777")
-		if got := r.do("PSYNC", unknownID, "5001"); !strings.HasPrefix(got, "-NOMASTERLINK ") {
-			t.Errorf("complete %v: got %q", done, got)
-		}
-		if got := n.Status().Advice; !strings.Contains(got, "127.0.0.1:7777 holds 5000 bytes") || !strings.Contains(got, "REPLICAOF 127.0.0.1 7777") {
-			t.Errorf("it says %q", got)
-		}
-		if got := client(t, n.Addr()).Info(t.Context(), "replication").Val(); !strings.Contains(got, "rowfall_advice:replica 127.0.0.1:7777") {
-			t.Errorf("INFO says %q", got)
-		}
-	}
-	// Once there are data that its owner calls complete, they are what counts.
-	fill(t, n, "a", 1)
-	n.SetComplete(true)
-	r := dialRaw(t, n.Addr())
-	if got := ask(r, unknownID, "5001"); got[0] != "+FULLRESYNC" || n.Status().Advice != "" {
-		t.Errorf("got %q; it says %q", got, n.Status().Advice)
-	}
-}
-
 // A first load longer than the log is kept: snapshots are taken meanwhile, so
 // that the log can go, and nobody is admitted.
 func TestFirstLoadTakesSnapshots(t *testing.T) {
@@ -471,46 +385,5 @@ func TestFirstLoadTakesSnapshots(t *testing.T) {
 	n, _ = start(t, c)
 	if n.Keyspace().Len() != want || n.Offset() != at || n.Status().Complete {
 		t.Errorf("after a restart: %d keys at %d, want %d at %d", n.Keyspace().Len(), n.Offset(), want, at)
-	}
-}
-
-// Every byte around the edges of the log's files can be asked for, also inside a
-// MULTI, and what follows is the same.
-func TestPartialResyncAroundSegments(t *testing.T) {
-	c := config(t)
-	c.Log = stream.Config{Memory: 1, SegmentSize: 1 << 10}
-	n, _ := complete(t, c)
-	want := string(unit("SELECT", "0"))
-	for i := range 60 {
-		u := atomically(unit("SET", "k", strconv.Itoa(i)), unit("HSET", "h", "f", strings.Repeat("x", i)))
-		want += string(u)
-		apply(t, n, u)
-	}
-	files, err := filepath.Glob(filepath.Join(c.Dir, "log", "*.seg"))
-	if err != nil || len(files) < 4 {
-		t.Fatalf("%d segments, %v", len(files), err)
-	}
-	id := n.Status().ID
-	at := func(o int) {
-		r := dialRaw(t, n.Addr())
-		defer r.Close()
-		if got := ask(r, id, strconv.Itoa(o+1), "psync2"); got[0] != "+CONTINUE" {
-			t.Fatalf("after %d bytes: %q", o, got)
-		}
-		r.expect(want[o:])
-	}
-	for _, f := range files {
-		_, text, _ := strings.Cut(strings.TrimSuffix(filepath.Base(f), ".seg"), "-")
-		start, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		reach := 3
-		if long {
-			reach = 200
-		}
-		for o := max(start-reach, 0); o <= min(start+reach, len(want)); o++ {
-			at(o)
-		}
 	}
 }
