@@ -70,9 +70,9 @@
 // A large collection lies in trees (see package btree) whose nodes are in an arena
 // of their own, so that the garbage collector sees of it some words beside its record;
 // so does the order of expiry. A member of 16 bytes takes some 27 in a set and 62 in a
-// sorted set. Nodes cannot be moved: where many trees have grown in step, up to as much
-// again waits for them to grow on. A large collection that goes is freed a little at
-// each Publish.
+// sorted set. If a quarter of the nodes' memory is garbage, Publish moves nodes, some at a
+// time, out of the chunks that have most of it. A large collection that goes is freed a
+// little at each Publish.
 //
 // Slots are in the order of their keys' 64-bit hashes and shards divide that
 // order, so a SCAN cursor is simply a place in it and survives growth. The tag

@@ -29,3 +29,6 @@ func (k *Keyspace) Stray() error {
 	}
 	return nil
 }
+
+// Moved returns how often thin chunks of the arena of trees have been emptied.
+func (k *Keyspace) Moved() int { return k.settler.rounds }

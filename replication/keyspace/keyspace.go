@@ -69,8 +69,9 @@ type Keyspace struct {
 	// due orders the keys that expire: time u64 BE, key. Only the writer looks.
 	due btree.Tree
 
-	stage stage
-	moves mover
+	stage   stage
+	moves   mover
+	settler settler
 }
 
 // published is the state that mu guards.
@@ -145,11 +146,13 @@ func (k *Keyspace) Publish() {
 	for i := range st.changes {
 		written += len(st.changes[i].rec)
 	}
+	made := k.nodes.Made()
 	k.settle()
 	st.reset()
 	k.compact(written)
 	k.arena.Advance()
 	k.nodes.Reap(reapAtOnce)
+	k.settleTrees(made)
 	k.trees.Advance()
 }
 
@@ -170,6 +173,7 @@ func (k *Keyspace) stats() arena.Stats {
 func (k *Keyspace) settle() {
 	st := &k.stage
 	if st.flushed {
+		k.endSettle()
 		k.arena.FreeAll()
 		k.nodes.CommitAlone()
 	} else {
@@ -236,6 +240,7 @@ func (k *Keyspace) Tidy() {
 	}
 	for range tidyAtOnce {
 		dead := k.nodes.Reap(4 * reapAtOnce)
+		k.settleTrees(reapAtOnce)
 		records, trees := k.arena.Advance(), k.trees.Advance()
 		if !dead && !records && !trees {
 			break

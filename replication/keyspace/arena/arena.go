@@ -47,6 +47,7 @@ type Arena struct {
 	numbers  []uint32 // of chunks that are gone, to be used again
 	head     [heads]uint32
 	slabs    map[int]*slab // by length of place; nil: places have any length
+	thin     []uint32      // chunks being emptied
 	spare    [][]byte      // memory of gone chunks, of chunkCap bytes each
 	stuck    [][]byte      // memory of gone chunks that could not be unmapped
 	unmap    func([]byte) bool
@@ -84,6 +85,7 @@ type chunk struct {
 	generation uint32 // tells it from earlier chunks of its number
 	sealed     bool   // full, and not retired: it may be compacted
 	open       bool   // its free places may be used
+	thin       bool   // it is being emptied
 }
 
 type retired struct {
@@ -327,7 +329,7 @@ func (a *Arena) check(number uint32) {
 	if c.live != 0 || !c.sealed {
 		return
 	}
-	c.sealed, c.open = false, false
+	c.sealed, c.open, c.thin = false, false, false
 	if a.victim == number {
 		a.victim = 0
 	}

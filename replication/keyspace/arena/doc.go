@@ -29,12 +29,11 @@
 //
 // # Slabs
 //
-// Records that cannot be moved, since their owner does not know who refers to
-// them, lie in slabs: every chunk has places of one length then, of at most eight
-// lengths between two powers of two. Nothing is compacted. Where records grow or
-// shrink in step, the chunks of the lengths that nobody asks for any more become
-// empty and go; of records that go at random a part of their chunks' memory waits
-// for others of that length.
+// Records whose owner does not find them by what they hold, such as nodes of trees, lie
+// in slabs: every chunk has places of one length then, of at most eight lengths
+// between two powers of two. Next and Move are not for them. Where records grow or shrink in step,
+// the chunks of lengths that nobody asks for any more become empty and go; those that
+// become thin only are named by Thin, and the owner moves what it comes across in them.
 //
 // # Who waits for whom
 //

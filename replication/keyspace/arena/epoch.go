@@ -1,6 +1,7 @@
 package arena
 
 import (
+	"bytes"
 	"slices"
 	"sync/atomic"
 )
@@ -143,9 +144,7 @@ func (a *Arena) free(number uint32) {
 	memory := *a.memory.Load()
 	m := memory[number]
 	if a.poison {
-		for i := range m {
-			m[i] = 0xdb
-		}
+		poison(m)
 	}
 	a.waiting -= int64(len(m))
 	if len(m) == a.chunkCap && len(a.spare) < maxSpare {
@@ -159,4 +158,13 @@ func (a *Arena) free(number uint32) {
 	memory[number] = nil
 	a.chunks[number] = chunk{}
 	a.numbers = append(a.numbers, number)
+}
+
+var poisoned = bytes.Repeat([]byte{0xdb}, 4<<10)
+
+// poison overwrites memory that nobody may look at any more.
+func poison(m []byte) {
+	for len(m) > 0 {
+		m = m[copy(m, poisoned):]
+	}
 }

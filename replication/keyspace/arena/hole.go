@@ -76,9 +76,7 @@ func (a *Arena) giveBack(h hole, need int) {
 	at := h.at()
 	p := (*a.memory.Load())[at>>offsetBits][at&(maxChunk-1):]
 	if a.poison {
-		for i := range p[:need] {
-			p[i] = 0xdb
-		}
+		poison(p[:need])
 	}
 	if a.slabs == nil {
 		p[0] = 0

@@ -30,3 +30,34 @@ func slabLength(n int) int {
 	}
 	return (n + step - 1) / step * step
 }
+
+// Thin begins to empty chunks of which a part in `share` or more is garbage: none of their
+// places is used again, and the owner stores what IsThin says elsewhere and frees it there.
+// Chunks that a snapshot holds stay. It reports whether there are any.
+func (a *Arena) Thin(share int) bool {
+	a.EndThin()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.epoch.Load().number
+	for i := range a.chunks {
+		c := &a.chunks[i]
+		if c.sealed && c.open && c.live*share <= c.used*(share-1) && !a.held(c.born, now) {
+			c.open, c.thin = false, true
+			a.thin = append(a.thin, uint32(i))
+		}
+	}
+	return len(a.thin) > 0
+}
+
+// IsThin says whether a record lies in a chunk that is being emptied.
+func (a *Arena) IsThin(at Addr) bool { return a.chunks[at>>offsetBits].thin }
+
+// EndThin ends what Thin has begun. Of a chunk that is not empty yet places are used again.
+func (a *Arena) EndThin() {
+	for _, number := range a.thin {
+		if c := &a.chunks[number]; c.thin {
+			c.open, c.thin = c.sealed, false
+		}
+	}
+	a.thin = a.thin[:0]
+}

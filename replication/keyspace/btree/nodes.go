@@ -37,6 +37,9 @@ func (s *Nodes) Begin() uint64 {
 	return s.unit
 }
 
+// Made returns how many nodes the unit has made so far.
+func (s *Nodes) Made() int { return len(s.made) }
+
 // Commit ends a unit that is kept. Nobody may find the nodes that it has replaced any more,
 // but who has pinned or held the arena before.
 func (s *Nodes) Commit() {
@@ -235,27 +238,34 @@ func (s *Nodes) splice(at arena.Addr, i, j int, with ...[]byte) arena.Addr {
 	return made
 }
 
+// copied returns a copy of a node that this unit may change in place.
+func (s *Nodes) copied(n node) (arena.Addr, node) {
+	used := endsAt + n.count()*n.width() + n.size()
+	to, c := s.alloc(used)
+	binary.LittleEndian.PutUint64(c, s.unit)
+	copy(c[countAt:], n[countAt:used])
+	return to, c
+}
+
 // own returns a node that this unit may change in place.
 func (s *Nodes) own(at arena.Addr) (arena.Addr, node) {
 	n := s.at(at)
 	if n.owner() == s.unit {
 		return at, n
 	}
-	used := endsAt + n.count()*n.width() + n.size()
-	to, c := s.alloc(used)
-	copy(c[countAt:], n[countAt:used])
-	binary.LittleEndian.PutUint64(c, s.unit)
-	s.replaced = append(s.replaced, at)
+	return s.renew(at)
+}
+
+// renew puts a copy in the place of a node.
+func (s *Nodes) renew(at arena.Addr) (arena.Addr, node) {
+	to, c := s.copied(s.at(at))
+	s.discard(at)
 	return to, c
 }
 
 // clone copies a node with all that is under it.
 func (s *Nodes) clone(at arena.Addr) arena.Addr {
-	n := s.at(at)
-	used := endsAt + n.count()*n.width() + n.size()
-	to, c := s.alloc(used)
-	copy(c[countAt:], n[countAt:used])
-	binary.LittleEndian.PutUint64(c, s.unit)
+	to, c := s.copied(s.at(at))
 	if !c.leaf() {
 		for i := range c.count() {
 			kid, count := c.kid(i)

@@ -87,10 +87,10 @@ func (w world) check(t *testing.T, trees ...btree.Tree) {
 // snapshots that must stay as they were. Every node that no tree has must be given back,
 // and none twice.
 func TestTreeAgainstMap(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
-			w := newWorld(arena.Options{Chunk: 64 << 10})
+			w := newWorld(arena.Options{Chunk: 16 << 10})
 			tree := w.nodes.Tree()
 			model := map[string]string{}
 			type snapshot struct {
@@ -99,8 +99,14 @@ func TestTreeAgainstMap(t *testing.T) {
 				hold *arena.Hold
 			}
 			var kept []snapshot
-			space := 50 << (seed * 2)
-			for unit := range 400 {
+			release := func(s snapshot) {
+				if !maps.Equal(contents(&s.tree), s.want) {
+					t.Fatal("a snapshot has changed")
+				}
+				w.arena.ReleaseHold(s.hold)
+			}
+			space, settled := 50<<(seed*3), 0
+			for unit := range 250 {
 				w.nodes.Begin()
 				edited, want := tree, maps.Clone(model)
 				shrink := r.IntN(4) == 0
@@ -136,7 +142,7 @@ func TestTreeAgainstMap(t *testing.T) {
 					was := edited
 					edited = was.Clone()
 					w.nodes.Drop(was)
-				case n == 2 && unit > 300: // nothing else is kept
+				case n == 2 && unit > 200: // nothing else is kept
 					w.nodes.Rollback()
 					w.nodes.Begin()
 					edited, want = w.nodes.Tree(), map[string]string{}
@@ -159,18 +165,32 @@ func TestTreeAgainstMap(t *testing.T) {
 				if r.IntN(60) == 0 {
 					kept = append(kept, snapshot{tree, maps.Clone(model), w.arena.Hold()})
 				}
+				if len(kept) > 1 || unit%50 == 49 && len(kept) > 0 {
+					release(kept[0])
+					kept = kept[1:]
+				}
+				if unit%10 == 0 && w.arena.Thin(16) {
+					for rank := 0; rank < tree.Len(); {
+						w.nodes.Begin()
+						rank, _ = tree.Settle(rank)
+						w.nodes.Commit()
+						w.arena.Advance()
+						settled++
+					}
+					w.arena.EndThin()
+				}
 				if unit%40 == 0 {
 					check(t, &tree, model)
 					w.check(t, tree)
 				}
 			}
+			if settled == 0 && seed > 1 {
+				t.Error("there were no thin chunks")
+			}
 			check(t, &tree, model)
 			w.check(t, tree)
 			for _, s := range kept {
-				if !maps.Equal(contents(&s.tree), s.want) {
-					t.Fatal("a snapshot has changed")
-				}
-				w.arena.ReleaseHold(s.hold)
+				release(s)
 			}
 			w.nodes.Begin()
 			w.nodes.Drop(tree)
@@ -235,7 +255,7 @@ func TestTreeFull(t *testing.T) {
 // had behind: what is not in use stays a part of what is.
 func TestTreesInStep(t *testing.T) {
 	w := newWorld(arena.Options{})
-	const many = 300
+	const many = 100
 	trees := make([]btree.Tree, many)
 	for i := range trees {
 		trees[i] = w.nodes.Tree()
@@ -259,7 +279,7 @@ func TestTreesInStep(t *testing.T) {
 		step(func(tree *btree.Tree) { tree.Delete(fmt.Appendf(nil, "member %d", n*7919%200)) })
 		most = max(most, w.arena.Stats().Mapped)
 	}
-	if most > 2*live+8<<20 {
+	if most > 2*live+4<<20 {
 		t.Errorf("%d bytes of nodes took %d bytes of memory", live, most)
 	}
 }

@@ -318,6 +318,28 @@ func findMember(p, member []byte) int {
 // Size returns the bytes of memory that the trees take; it looks at all of their nodes.
 func (b *Big) Size() int64 { return b.members.Size() + b.scores.Size() }
 
+// Settle moves nodes of the trees out of thin chunks of their arena, in a unit, from a rank
+// on, where those of the second tree follow those of the first. It returns the collection in
+// the place of b, b itself if nothing has moved, the rank to go on with, 0 at the end, and how
+// many nodes it has looked at.
+func (b *Big) Settle(rank int) (settled *Big, next, looked int) {
+	c := *b
+	n := c.members.Len()
+	if rank < n {
+		next, looked = c.members.Settle(rank)
+	} else {
+		next, looked = c.scores.Settle(rank - n)
+		next += n
+	}
+	if next == n+c.scores.Len() {
+		next = 0
+	}
+	if c == *b {
+		return b, next, looked
+	}
+	return &c, next, looked
+}
+
 func (b *Big) get(name []byte) ([]byte, bool) {
 	var scratch [64]byte
 	return b.members.Get(appendTreeKey(scratch[:0], name))
