@@ -22,6 +22,7 @@ const followersEnv = "ROWFALL_TEST_FOLLOWERS"
 
 // child writes numbered units, saying each after it was applied, until it is killed.
 func child() {
+	go endWithParent()
 	f := strings.Fields(os.Getenv(childEnv))
 	n, err := replication.Open(replication.Config{Dir: f[0], Listen: f[1], SnapshotEvery: 256 << 10, Log: stream.Config{SegmentSize: 64 << 10, Keep: 1 << 30}})
 	if err != nil {
@@ -66,6 +67,9 @@ func startChild(t *testing.T, dir, listen string) *childNode {
 	c.cmd.Stderr = os.Stderr
 	pipe, err := c.cmd.StdoutPipe()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.cmd.Start(); err != nil {

@@ -31,6 +31,7 @@ import (
 const memberEnv = "ROWFALL_TEST_MEMBER"
 
 func member() {
+	go endWithParent()
 	f := strings.Fields(os.Getenv(memberEnv))
 	keep, _ := strconv.ParseInt(f[2], 10, 64)
 	g := gates(os.Getenv(gatesEnv))
@@ -57,6 +58,13 @@ func member() {
 	n.SnapshotsThrough(func(w io.Writer) io.Writer { return &gatedWriter{w: w, gates: g} })
 	fmt.Println("ready", n.Addr())
 	n.Run(context.Background()) //nolint:errcheck // it is killed
+}
+
+// endWithParent ends a process of the test binary when the one that started it is
+// gone and so the pipe between them is, as when that ran into its time-out.
+func endWithParent() {
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	os.Exit(1)
 }
 
 // a place is one member of a tree: a node of ours in a process of its own, or a real server.
@@ -155,6 +163,9 @@ func (p *place) spawn() (out io.Reader) {
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := p.cmd.StdinPipe(); err != nil {
 		p.t.Fatal(err)
 	}
 	if err := p.cmd.Start(); err != nil {

@@ -38,9 +38,11 @@ type era struct {
 	to stream.Offset
 }
 
-// keepEras bounds the history. Redis keeps one past id; more of them cost
-// nothing and save the replicas that slept through several promotions.
-const keepEras = 16
+// keepEras bounds the history. Redis keeps one past id; more of them cost a line
+// each and save the replicas that slept through several promotions. A server that
+// never saves comes back, after a kill, with the id under which it joined, which
+// may be years ago.
+const keepEras = 256
 
 // History is the replication id and the past ones, each with the offset up to
 // which it is still right. It is a value: changes return a new one.

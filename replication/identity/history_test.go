@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -73,12 +74,6 @@ func TestBeginClamps(t *testing.T) {
 	if again := h.Begin(c, 900); again.ID() != c {
 		t.Errorf("id changed to %s", again.ID())
 	}
-	for i := range 40 {
-		h = h.Begin(identity.NewID(), stream.Offset(300+i))
-	}
-	if h.Answer(a, 100, 0, 1000) != identity.Full {
-		t.Error("the history is not bounded")
-	}
 }
 
 func TestLost(t *testing.T) {
@@ -102,5 +97,30 @@ func TestLost(t *testing.T) {
 		if got := tc.state.Lost(tc.boot, 50); got != tc.want {
 			t.Errorf("%s: lost is %v", tc.name, got)
 		}
+	}
+}
+
+// A replica may come back with the id of long ago, of which only the newest 16 were
+// once kept. All that are kept fit into the file.
+func TestLongHistory(t *testing.T) {
+	h := identity.NewHistory(a)
+	for i := range 200 {
+		h = h.Begin(identity.NewID(), stream.Offset(100+i))
+	}
+	if got := h.Answer(a, 101, 0, 1000); got != identity.Continue {
+		t.Errorf("after 200 ids the first one gets %v", got)
+	}
+	for i := range 200 {
+		h = h.Begin(identity.NewID(), stream.Offset(1e18+int64(i)))
+	}
+	if got := h.Answer(a, 101, 0, 2e18); got != identity.Full {
+		t.Errorf("after 400 ids the first one gets %v", got)
+	}
+	dir := t.TempDir()
+	if err := (identity.State{History: h}).Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := identity.Load(dir); err != nil || !reflect.DeepEqual(got.History, h) {
+		t.Errorf("it is not read as it was written: %v", err)
 	}
 }
