@@ -327,6 +327,7 @@ func (w *world) sending(addr string) {
 
 func snapshotOnDisk(w *world) {
 	w.master.gate.shut(w.t, "sync")
+	w.put() // there is something to sync
 	w.master.must("BGSAVE")
 	eventually(w.t, "the file is whole", func() bool {
 		f, err := os.Open(filepath.Join(w.master.dir, "snapshot.new"))
