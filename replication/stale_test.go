@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -166,6 +167,47 @@ func TestAnswersDuringFullResync(t *testing.T) {
 			up.finish()
 			online(t, n)
 		})
+	}
+}
+
+// Promoted in the middle of a full resync, a node goes on with the data that it
+// had. Those below it were not dropped for what had not come yet, and nobody needs
+// more than a partial resync, its former upstream included.
+func TestPromotedDuringFullResync(t *testing.T) {
+	a, _ := complete(t, config(t))
+	fill(t, a, "a", 20)
+	c := config(t)
+	c.ReplicaOf = a.Addr()
+	n, _ := start(t, c)
+	online(t, n)
+	below, _ := follow(t, n.Addr())
+	equal(t, a.Addr(), below.Addr())
+	up := slowUpstream(t)
+	if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
+		t.Fatal(err)
+	}
+	up.begin()
+	eventually(t, "half of it is here", func() bool {
+		st := n.Status().Upstream
+		return st.State == replication.LinkTransfer && st.Received > 0
+	})
+	if st := n.Status(); len(st.Replicas) != 1 || st.Replicas[0].State != replication.ReplicaOnline || st.PartialSyncs != 0 {
+		t.Errorf("who is below was dropped: %+v", st)
+	}
+	if err := n.ReplicaOf(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, n, unit("SET", "after", "1"))
+	equal(t, n.Addr(), below.Addr())
+	if err := a.ReplicaOf(t.Context(), n.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, n.Addr(), a.Addr())
+	if st := n.Status(); st.FullSyncs != 1 || st.PartialSyncs != 2 || st.PreviousID == "" || !st.Complete {
+		t.Errorf("got %+v", st)
+	}
+	if _, err := os.Stat(filepath.Join(c.Dir, "resync.new")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("half a snapshot is left: %v", err)
 	}
 }
 
