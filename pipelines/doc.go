@@ -1,5 +1,5 @@
-// Package pipelines runs pipelines: it reads their files, opens source, mapping
-// and sink, and moves transactions from one to the other.
+// Package pipelines runs pipelines: it opens source, mapping and sink, and moves
+// transactions from one to the other. Their files are read in pipelines/file.
 //
 // A Pipeline (pipeline.go) is one loop (loop.go): ask the sink where the data
 // stands and decide where to begin (begin.go), open the source there, then read,
@@ -8,6 +8,10 @@
 // the same loop and shares its order. Statements that are logged as text are
 // judged in statement.go. A Member (runner.go) is a pipeline with a node of its
 // own; it follows the node's role and retries what can pass.
+//
+// The package is larger than others: beginning, loop, statements and first load share
+// the tables and the place in the stream, and a border between them would be as wide
+// as they are.
 //
 // What it promises: a row is never lost and never applied out of order; a crash
 // between any two instructions keeps this true, since the position is part of

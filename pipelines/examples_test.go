@@ -8,7 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"rowfall/pipelines"
+	"rowfall/pipelines/file"
 )
 
 // The examples are what a newcomer copies; they must not rot.
@@ -29,7 +29,7 @@ func TestExamples(t *testing.T) {
 	for name, text := range map[string]string{
 		"README.md": readme, "shop.yaml": read("shop.yaml"), "shop.compose.yaml": read("shop.compose.yaml"),
 	} {
-		if _, err := pipelines.Parse(name, []byte(text), func(string) (string, bool) { return "secret", true }); err != nil {
+		if _, err := file.Parse(name, []byte(text), func(string) (string, bool) { return "secret", true }); err != nil {
 			t.Error(err)
 		}
 	}
@@ -93,25 +93,5 @@ func TestCompose(t *testing.T) {
 	}
 	if _, err := os.Stat("../Dockerfile"); err != nil {
 		t.Error(err)
-	}
-}
-
-// The parser names neither the place in the file nor the quotes that are missing.
-func TestUnquoted(t *testing.T) {
-	const text = "pipeline: x\ntables:\n  # all: of them\n  shop.*: {}\n  NAME: {where: VALUE}\n"
-	for _, test := range []struct{ name, value, want string }{
-		{"*.*", "a", `x.yaml:5: tables: not YAML: did not find expected alphabetic or numeric character; quote it: "*.*"`},
-		{"&x", "a", `x.yaml:5: tables: key "&x" is not plain text to YAML; quote it`},
-		{"t.t", "*all", `x.yaml:5: tables: not YAML: unknown anchor 'all' referenced; quote it: "*all"`},
-		{"t.t", "!deleted", `x.yaml:5: tables: not YAML: did not find expected whitespace or line break; quote text that begins with !`},
-	} {
-		_, err := pipelines.Parse("x.yaml", []byte(strings.NewReplacer("NAME", test.name, "VALUE", test.value).Replace(text)), nil)
-		if err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s, %s: error is\n%v, want\n%s", test.name, test.value, err, test.want)
-		}
-	}
-	_, err := pipelines.Parse("x.yaml", []byte("tables:\n  shop.t:\n    columns:\n      rename:\n        *a: b\n"), nil)
-	if err == nil || !strings.HasPrefix(err.Error(), `x.yaml:5: tables."shop.t".columns.rename: not YAML: `) || !strings.HasSuffix(err.Error(), `quote it: "*a"`) {
-		t.Errorf("error is %v", err)
 	}
 }

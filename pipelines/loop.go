@@ -12,16 +12,28 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/dump"
 	"rowfall/binlog/mysql"
+	"rowfall/pipelines/file"
 	"rowfall/replication"
 	"rowfall/sink"
 	"rowfall/transform"
+)
+
+// Times that no setting changes yet.
+const (
+	// positionEvery bounds how old the position may be while only transactions
+	// pass that touch nothing mapped.
+	positionEvery = 500 * time.Millisecond
+	// unitBytes and unitAge bound how long waiting transactions gather in one
+	// unit.
+	unitBytes = 64 << 10
+	unitAge   = time.Millisecond
 )
 
 // loop is one run of a pipeline, from what the sink holds to the error that ends
 // it. One goroutine owns all of it.
 type loop struct {
 	pipeline   *Pipeline
-	config     *Config
+	config     *file.Config
 	sink       Sink
 	conn       *mysql.Conn // reads schemas; never the rows
 	stream     *dump.Stream

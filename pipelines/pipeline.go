@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -13,9 +14,15 @@ import (
 	"rowfall/binlog/dump"
 	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
+	"rowfall/pipelines/file"
 	"rowfall/sink"
 	"rowfall/transform"
 )
+
+// Shop is the example that `rowfall demo` runs: pipelines/shop.yaml.
+//
+//go:embed shop.yaml
+var Shop []byte
 
 // Sink is where a pipeline's units go; sink.Node is the one there is.
 type Sink interface {
@@ -42,7 +49,7 @@ func stop(format string, args ...any) error { return &StopError{fmt.Errorf(forma
 
 // Pipeline moves one mapping's rows from a source to a sink.
 type Pipeline struct {
-	config Config
+	config file.Config
 	sink   Sink
 	log    zerolog.Logger
 	// from is a POSITION to start at instead of where the data says, once.
@@ -56,7 +63,7 @@ type Pipeline struct {
 
 // New returns a pipeline that has opened nothing yet. from is empty, or a
 // POSITION at which to start instead of where the data says.
-func New(c Config, s Sink, from string, log zerolog.Logger) *Pipeline {
+func New(c file.Config, s Sink, from string, log zerolog.Logger) *Pipeline {
 	return &Pipeline{config: c, sink: s, from: from, log: log}
 }
 
@@ -116,7 +123,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 	}
 	l.stream, err = dump.Open(ctx, dump.Config{
 		MySQL:    p.config.Source.MySQL,
-		ServerID: p.config.serverID(),
+		ServerID: serverID(&p.config),
 		Tables:   l.tables,
 		Prepared: &p.prepared,
 		Logger:   p.log,
@@ -163,7 +170,7 @@ func final(err error) error {
 
 // serverID derives a stable replica id from what tells this reader apart, so
 // that two nodes never evict each other from the source.
-func (c *Config) serverID() uint32 {
+func serverID(c *file.Config) uint32 {
 	if c.Source.ServerID != 0 {
 		return c.Source.ServerID
 	}

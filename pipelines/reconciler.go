@@ -13,6 +13,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/file"
 	"rowfall/transform"
 )
 
@@ -41,7 +42,7 @@ var chunkBytes = 32 << 20
 // Its methods are called by the loop; the SELECTs run in workers of its own,
 // which end with Close.
 type Reconciler struct {
-	config   *Config
+	config   *file.Config
 	log      zerolog.Logger
 	meter    *meter
 	server   string // whose rows they must be

@@ -10,6 +10,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/file"
 	"rowfall/sink"
 	"rowfall/transform"
 )
@@ -100,8 +101,8 @@ func (s *sinkOf) Apply(_ context.Context, u *sink.Unit) error {
 func TestLoadGetsOn(t *testing.T) {
 	defer SetTouchedBytes(64 * touchedCost)()
 	table := numbered(t)
-	r := &Reconciler{config: &Config{}, requests: make(chan *chunk, 1), waiting: []*mappedTable{table}, meter: new(meter)}
-	r.config.Source.Backfill = BackfillConfig{ChunkRows: 100, Parallel: 1}
+	r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 1), waiting: []*mappedTable{table}, meter: new(meter)}
+	r.config.Source.Backfill = file.BackfillConfig{ChunkRows: 100, Parallel: 1}
 	taken := new(sinkOf)
 	l := &loop{pipeline: new(Pipeline), config: r.config, sink: taken}
 	l.config.Node.MaxAtomicBytes = 1 << 20
@@ -155,8 +156,8 @@ func TestLoadGetsOn(t *testing.T) {
 // Each worker could fill what was meant for all.
 func TestChunksShareMemory(t *testing.T) {
 	defer SetChunkBytes(8000)()
-	r := &Reconciler{config: &Config{}, requests: make(chan *chunk, 8)}
-	r.config.Source.Backfill = BackfillConfig{ChunkRows: 1000, Parallel: 8}
+	r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 8)}
+	r.config.Source.Backfill = file.BackfillConfig{ChunkRows: 1000, Parallel: 8}
 	for range 8 {
 		r.waiting = append(r.waiting, numbered(t))
 	}
@@ -182,8 +183,8 @@ func TestChunksShareMemory(t *testing.T) {
 // rows_per_second was parted by `parallel`. Time here is what ask says it wants.
 func TestRowsPerSecond(t *testing.T) {
 	for _, tables := range []int{1, 2, 3} {
-		r := &Reconciler{config: &Config{}, requests: make(chan *chunk, 4), pace: pace{perSecond: 1000}}
-		r.config.Source.Backfill = BackfillConfig{ChunkRows: 100, Parallel: 4, RowsPerSecond: 1000}
+		r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 4), pace: pace{perSecond: 1000}}
+		r.config.Source.Backfill = file.BackfillConfig{ChunkRows: 100, Parallel: 4, RowsPerSecond: 1000}
 		for range tables {
 			r.waiting = append(r.waiting, numbered(t))
 		}

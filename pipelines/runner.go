@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"rowfall/pipelines/file"
 	"rowfall/replication"
 	"rowfall/sink"
 )
@@ -23,7 +24,7 @@ const (
 
 // Member is a pipeline with the node it owns.
 type Member struct {
-	Config   Config
+	Config   file.Config
 	Pipeline *Pipeline
 	Node     *replication.Node
 	log      zerolog.Logger
@@ -31,7 +32,7 @@ type Member struct {
 
 // Open opens a pipeline's node: its directory is locked, recovered, and its
 // address listened on. from is as in New. Close it if Run is never called.
-func Open(c Config, from string, log zerolog.Logger) (*Member, error) {
+func Open(c file.Config, from string, log zerolog.Logger) (*Member, error) {
 	log = log.With().Str("pipeline", c.Name).Logger()
 	var node *replication.Node
 	commands := NewCommands(func() *replication.Node { return node })

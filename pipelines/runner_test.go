@@ -14,6 +14,7 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/pipelines"
+	"rowfall/pipelines/file"
 	"rowfall/replication"
 )
 
@@ -27,7 +28,7 @@ type member struct {
 	err    error
 }
 
-func runMember(t *testing.T, c pipelines.Config) *member {
+func runMember(t *testing.T, c file.Config) *member {
 	t.Helper()
 	opened, err := pipelines.Open(c, "", zerolog.New(zerolog.NewTestWriter(t)))
 	if err != nil {

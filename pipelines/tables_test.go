@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"rowfall/binlog"
+	"rowfall/pipelines/file"
 	"rowfall/transform"
 )
 
@@ -81,7 +82,7 @@ sink:
 `
 	of := func(text string) string {
 		t.Helper()
-		c, err := Parse("x.yaml", []byte(text), os.LookupEnv)
+		c, err := file.Parse("x.yaml", []byte(text), os.LookupEnv)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,15 +14,19 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/internal/servers"
 	"rowfall/pipelines"
+	"rowfall/pipelines/file"
 	"rowfall/replication/keyspace"
 	"rowfall/sink"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // waitLimit bounds every wait; it is no expectation of speed.
 const waitLimit = 40 * time.Second
@@ -122,7 +127,7 @@ func (d *database) rows(table string) map[string]string {
 
 // config makes a pipeline of all tables of the database; edits are replaced in
 // its text, old and new in turn.
-func (d *database) config(edits ...string) pipelines.Config {
+func (d *database) config(edits ...string) file.Config {
 	d.t.Helper()
 	text := fmt.Sprintf(`pipeline: test
 source:
@@ -139,7 +144,7 @@ sink:
 		}
 		text = strings.Replace(text, edits[i], edits[i+1], 1)
 	}
-	c, err := pipelines.Parse("test.yaml", []byte(text), environment)
+	c, err := file.Parse("test.yaml", []byte(text), os.LookupEnv)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -295,7 +300,7 @@ type running struct {
 	err      error
 }
 
-func start(t *testing.T, c pipelines.Config, s pipelines.Sink, from string) *running {
+func start(t *testing.T, c file.Config, s pipelines.Sink, from string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r := &running{t: t, cancel: cancel, ended: make(chan struct{}), pipeline: pipelines.New(c, s, from, zerolog.New(zerolog.NewTestWriter(t)))}

@@ -15,6 +15,7 @@ import (
 	"rowfall/binlog/mysql"
 	"rowfall/internal/servers"
 	"rowfall/pipelines"
+	"rowfall/pipelines/file"
 	"rowfall/sink"
 )
 
@@ -92,7 +93,7 @@ type demo struct {
 
 	source   mysql.Config
 	database string // what the source is, for the view
-	config   *pipelines.Config
+	config   *file.Config
 	member   *pipelines.Member
 	replicas []*demoReplica
 }
@@ -214,7 +215,7 @@ func (d *demo) startSource(ctx context.Context) (*servers.Installation, error) {
 
 // startPipeline runs pipelines/shop.yaml in this process, until it streams.
 func (d *demo) startPipeline(ctx context.Context) error {
-	config, err := pipelines.Parse("pipelines/shop.yaml", pipelines.Shop, func(string) (string, bool) { return "", true })
+	config, err := file.Parse("pipelines/shop.yaml", pipelines.Shop, func(string) (string, bool) { return "", true })
 	if err != nil {
 		return err
 	}

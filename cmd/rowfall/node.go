@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rowfall/pipelines"
+	"rowfall/pipelines/file"
 	"rowfall/replication"
 	"rowfall/replication/stream"
 	"rowfall/sink"
@@ -29,7 +30,7 @@ type nodeFlags struct {
 	keepAge                time.Duration
 	maxFullSyncs           int
 	fullSyncRate           int64
-	tls                    pipelines.ServerTLS
+	tls                    file.ServerTLS
 	masterTLS              bool
 	masterCA               string
 	passwordFile           string
@@ -120,7 +121,7 @@ func (f nodeFlags) config() (replication.Config, error) {
 	if err != nil {
 		return replication.Config{}, err
 	}
-	if f.tls.Cert == "" && f.tls != (pipelines.ServerTLS{}) {
+	if f.tls.Cert == "" && f.tls != (file.ServerTLS{}) {
 		return replication.Config{}, errors.New("--tls-key and --tls-ca need --tls-cert: without it the node would listen in the clear")
 	}
 	listenTLS, err := f.tls.Config()

@@ -13,7 +13,7 @@ import (
 
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
-	"rowfall/pipelines"
+	"rowfall/pipelines/file"
 )
 
 // The worst night: the upstream is gone for good, and the node below it was
@@ -54,7 +54,7 @@ func TestNodeFlags(t *testing.T) {
 	must(t, os.WriteFile(good, []byte("secret\n"), 0o600))
 	for want, f := range map[string]nodeFlags{
 		"--log-fsync":            {fsync: "sometimes"},
-		"--tls-cert":             {tls: pipelines.ServerTLS{CA: good}},
+		"--tls-cert":             {tls: file.ServerTLS{CA: good}},
 		"--master-tls-ca":        {masterCA: good},
 		"--password-file":        {passwordFile: empty},
 		"--master-password-file": {masterPasswordFile: filepath.Join(dir, "none")},

@@ -13,6 +13,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/pipelines"
+	"rowfall/pipelines/file"
 )
 
 func newRun(logging *logFlags) *cobra.Command {
@@ -66,15 +67,15 @@ func confirm(from string) error {
 }
 
 func runPipelines(ctx context.Context, logging *logFlags, files []string, from string) error {
-	configs := make([]*pipelines.Config, 0, len(files))
+	configs := make([]*file.Config, 0, len(files))
 	for _, f := range files {
-		c, err := pipelines.Load(f)
+		c, err := file.Load(f)
 		if err != nil {
 			return usageError{err}
 		}
 		configs = append(configs, c)
 	}
-	if err := pipelines.CheckTogether(configs); err != nil {
+	if err := file.CheckTogether(configs); err != nil {
 		return usageError{err}
 	}
 	var log zerolog.Logger

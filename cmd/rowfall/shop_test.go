@@ -13,6 +13,7 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/pipelines"
+	"rowfall/pipelines/file"
 	"rowfall/sink"
 )
 
@@ -37,12 +38,12 @@ func TestShop(t *testing.T) {
 			text, err := os.ReadFile("../../pipelines/shop.yaml")
 			must(t, err)
 			addr, dir := testAddr(t), t.TempDir()
-			file := filepath.Join(dir, "shop.yaml")
+			path := filepath.Join(dir, "shop.yaml")
 			// The ports and the directory alone are the test's own.
-			must(t, os.WriteFile(file, []byte(strings.NewReplacer("127.0.0.1:3306", db.Addr(), "127.0.0.1:6400", addr, "data/shop", filepath.Join(dir, "data")).Replace(string(text))), 0o600))
+			must(t, os.WriteFile(path, []byte(strings.NewReplacer("127.0.0.1:3306", db.Addr(), "127.0.0.1:6400", addr, "data/shop", filepath.Join(dir, "data")).Replace(string(text))), 0o600))
 			t.Setenv("MYSQL_PASSWORD", "rowfallsecret") // as shop.sql has it
-			startProcess(t, addr, "run", file)
-			config, err := pipelines.Load(file)
+			startProcess(t, addr, "run", path)
+			config, err := file.Load(path)
 			must(t, err)
 			conn, err := mysql.Dial(t.Context(), config.Source.MySQL)
 			must(t, err)

@@ -23,6 +23,7 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/pipelines"
+	"rowfall/pipelines/file"
 	"rowfall/sink"
 )
 
@@ -442,9 +443,9 @@ func (s *source) fill(transactions int) {
 
 // mustEqual waits until every server stands where MySQL stands, then compares
 // each with a fresh SELECT of everything.
-func (s *source) mustEqual(t *testing.T, file string, addrs ...string) {
+func (s *source) mustEqual(t *testing.T, path string, addrs ...string) {
 	t.Helper()
-	config, err := pipelines.Load(file)
+	config, err := file.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/pipelines"
+	"rowfall/pipelines/file"
 	"rowfall/sink"
 )
 
@@ -44,7 +45,7 @@ const logWindow = 64 << 20
 // runRowfall is a node with its pipeline.
 func runRowfall(ctx context.Context, j job, l *link) error {
 	text := fmt.Sprintf(pipelineFile, j.MySQL, j.Start, j.Tables, j.Dir, logWindow)
-	config, err := pipelines.Parse("bench.yaml", []byte(text), os.LookupEnv)
+	config, err := file.Parse("bench.yaml", []byte(text), os.LookupEnv)
 	if err != nil {
 		return err
 	}

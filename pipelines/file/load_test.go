@@ -1,4 +1,4 @@
-package pipelines_test
+package file_test
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"rowfall/pipelines"
+	"rowfall/pipelines/file"
 	"rowfall/replication/stream"
 	"rowfall/transform"
 )
@@ -50,7 +50,7 @@ func TestParse(t *testing.T) {
         score: created_at
   shop.log: {ignore: true}`, 1)
 	text = strings.Replace(text, "dir: data/shop}", "dir: data/shop, log: {memory: 1MiB, keep: 2GiB, fsync: always, keep_age: 2d}, max_atomic_rows: 7, min_replicas: 2, min_replicas_max_lag: \"${LAG}\", snapshot_memory: 0, full_sync_rate: 0, max_atomic_bytes: \"${SIZE}\"}", 1)
-	c, err := pipelines.Parse("x.yaml", []byte(text), environment)
+	c, err := file.Parse("x.yaml", []byte(text), environment)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseShipped(t *testing.T) {
-	files, err := filepath.Glob("*.yaml")
+	files, err := filepath.Glob("../*.yaml")
 	if err != nil || len(files) < 2 {
 		t.Fatalf("found %q, %v", files, err)
 	}
@@ -89,7 +89,7 @@ func TestParseShipped(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := pipelines.Parse(f, text, func(string) (string, bool) { return "secret", true }); err != nil {
+		if _, err := file.Parse(f, text, func(string) (string, bool) { return "secret", true }); err != nil {
 			t.Error(err)
 		}
 	}
@@ -156,13 +156,13 @@ func TestParseFaults(t *testing.T) {
 			if text == minimal {
 				t.Fatal("the test changes nothing")
 			}
-			_, err := pipelines.Parse("x.yaml", []byte(text), environment)
+			_, err := file.Parse("x.yaml", []byte(text), environment)
 			if err == nil {
 				t.Fatalf("no error for:\n%s", text)
 			}
-			var fault *pipelines.FileError
+			var fault *file.Error
 			if !errors.As(err, &fault) {
-				t.Errorf("%T is no FileError", err)
+				t.Errorf("%T is no Error", err)
 			}
 			if !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error\n%v\nlacks %q", err, test.want)
@@ -171,35 +171,59 @@ func TestParseFaults(t *testing.T) {
 	}
 }
 
+// The parser names neither the place in the file nor the quotes that are missing.
+func TestUnquoted(t *testing.T) {
+	const text = "pipeline: x\ntables:\n  # all: of them\n  shop.*: {}\n  NAME: {where: VALUE}\n"
+	for _, test := range []struct{ name, value, want string }{
+		{"*.*", "a", `x.yaml:5: tables: not YAML: did not find expected alphabetic or numeric character; quote it: "*.*"`},
+		{"&x", "a", `x.yaml:5: tables: key "&x" is not plain text to YAML; quote it`},
+		{"t.t", "*all", `x.yaml:5: tables: not YAML: unknown anchor 'all' referenced; quote it: "*all"`},
+		{"t.t", "!deleted", `x.yaml:5: tables: not YAML: did not find expected whitespace or line break; quote text that begins with !`},
+	} {
+		_, err := file.Parse("x.yaml", []byte(strings.NewReplacer("NAME", test.name, "VALUE", test.value).Replace(text)), nil)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s, %s: error is\n%v, want\n%s", test.name, test.value, err, test.want)
+		}
+	}
+	_, err := file.Parse("x.yaml", []byte("tables:\n  shop.t:\n    columns:\n      rename:\n        *a: b\n"), nil)
+	if err == nil || !strings.HasPrefix(err.Error(), `x.yaml:5: tables."shop.t".columns.rename: not YAML: `) || !strings.HasSuffix(err.Error(), `quote it: "*a"`) {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func TestCheckTogether(t *testing.T) {
-	one, err := pipelines.Parse("one.yaml", []byte(minimal), environment)
+	one, err := file.Parse("one.yaml", []byte(minimal), environment)
 	if err != nil {
 		t.Fatal(err)
 	}
 	two := *one
 	two.Path = "two.yaml"
-	if err := pipelines.CheckTogether([]*pipelines.Config{one, &two}); err == nil || !strings.Contains(err.Error(), "same name") {
+	if err := file.CheckTogether([]*file.Config{one, &two}); err == nil || !strings.Contains(err.Error(), "same name") {
 		t.Errorf("equal names: %v", err)
 	}
 	two.Name = "two"
-	if err := pipelines.CheckTogether([]*pipelines.Config{one, &two}); err == nil || !strings.Contains(err.Error(), "sink.node.dir") {
+	if err := file.CheckTogether([]*file.Config{one, &two}); err == nil || !strings.Contains(err.Error(), "sink.node.dir") {
 		t.Errorf("equal directories: %v", err)
 	}
 	two.Node.Dir = "data/two"
-	if err := pipelines.CheckTogether([]*pipelines.Config{one, &two}); err == nil || !strings.Contains(err.Error(), "sink.node.listen") {
+	if err := file.CheckTogether([]*file.Config{one, &two}); err == nil || !strings.Contains(err.Error(), "sink.node.listen") {
 		t.Errorf("equal addresses: %v", err)
 	}
 	two.Node.Listen = "127.0.0.1:6401"
-	if err := pipelines.CheckTogether([]*pipelines.Config{one, &two}); err != nil {
+	if err := file.CheckTogether([]*file.Config{one, &two}); err != nil {
 		t.Error(err)
 	}
 }
 
 func FuzzParse(f *testing.F) {
 	f.Add(minimal)
-	f.Add(string(pipelines.Shop))
+	shop, err := os.ReadFile("../shop.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(shop))
 	f.Add("a: &x [*x]")
 	f.Fuzz(func(_ *testing.T, text string) {
-		_, _ = pipelines.Parse("x.yaml", []byte(text), environment)
+		_, _ = file.Parse("x.yaml", []byte(text), environment)
 	})
 }

@@ -1,4 +1,4 @@
-package pipelines
+package file
 
 import (
 	"crypto/tls"
@@ -171,14 +171,3 @@ func Defaults() Config {
 		Log: LogConfig{Level: "info", Format: "console"},
 	}
 }
-
-// Times that no setting changes yet.
-const (
-	// positionEvery bounds how old the position may be while only transactions
-	// pass that touch nothing mapped.
-	positionEvery = 500 * time.Millisecond
-	// unitBytes and unitAge bound how long waiting transactions gather in one
-	// unit.
-	unitBytes = 64 << 10
-	unitAge   = time.Millisecond
-)

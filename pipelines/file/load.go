@@ -1,7 +1,6 @@
-package pipelines
+package file
 
 import (
-	_ "embed"
 	"errors"
 	"fmt"
 	"net"
@@ -15,12 +14,7 @@ import (
 	"rowfall/transform"
 )
 
-// Shop is the example that `rowfall demo` runs: pipelines/shop.yaml.
-//
-//go:embed shop.yaml
-var Shop []byte
-
-// Load reads a pipeline file strictly. Every fault is a *FileError; several come
+// Load reads a pipeline file strictly. Every fault is a *Error; several come
 // joined, one a line.
 func Load(path string) (*Config, error) {
 	text, err := os.ReadFile(path)
@@ -44,7 +38,7 @@ func Parse(path string, text []byte, lookup func(name string) (string, bool)) (*
 	}
 	var fault *transform.Error
 	if err := c.Mapping.Validate(); errors.As(err, &fault) {
-		return nil, &FileError{File: path, Line: fault.Line, Path: fault.Path, Message: fault.Message}
+		return nil, &Error{File: path, Line: fault.Line, Path: fault.Path, Message: fault.Message}
 	}
 	return &c, nil
 }

@@ -1,4 +1,4 @@
-package pipelines
+package file
 
 import (
 	"bytes"
@@ -14,8 +14,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// FileError is a fault of a pipeline file: where it is and how to mend it.
-type FileError struct {
+// Error is a fault of a pipeline file: where it is and how to mend it.
+type Error struct {
 	File string
 	Line int // from 1; 0 where the fault has no line
 	// Path is the place in the document: sink.node.listen, tables."shop.*".
@@ -24,7 +24,7 @@ type FileError struct {
 }
 
 // Error returns "file:line: path: message".
-func (e *FileError) Error() string {
+func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.File)
 	if e.Line > 0 {
@@ -52,7 +52,7 @@ func (d *document) fault(n *yaml.Node, path, format string, args ...any) {
 	if n != nil {
 		line = n.Line
 	}
-	d.faults = append(d.faults, &FileError{d.file, line, path, fmt.Sprintf(format, args...)})
+	d.faults = append(d.faults, &Error{d.file, line, path, fmt.Sprintf(format, args...)})
 }
 
 func (d *document) err() error { return errors.Join(d.faults...) }
@@ -83,7 +83,7 @@ func (d *document) parse(text []byte) *section {
 // the indentation tells, and what to do about the marks that text begins with by
 // accident: *.* without quotes is an alias, or is none.
 func syntaxError(file string, text []byte, err error) error {
-	fault := &FileError{File: file}
+	fault := &Error{File: file}
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
 	if rest, ok := strings.CutPrefix(message, "line "); ok {
 		if at, what, ok := strings.Cut(rest, ": "); ok {

@@ -1,4 +1,4 @@
-package pipelines_test
+package file_test
 
 import (
 	"crypto/tls"
@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"rowfall/binlog/mysql"
-	"rowfall/pipelines"
+	"rowfall/pipelines/file"
 )
 
 // TLS to an upstream was in the node and could not be asked for in a file.
@@ -21,15 +21,15 @@ func TestMasterTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		tls  pipelines.MasterTLS
+		tls  file.MasterTLS
 		name string
 		ok   bool
 	}{
-		{pipelines.MasterTLS{Mode: mysql.Required}, "other", true},
-		{pipelines.MasterTLS{Mode: mysql.VerifyCA, CA: ca}, "other", true},
-		{pipelines.MasterTLS{Mode: mysql.VerifyCA}, "127.0.0.1", false},
-		{pipelines.MasterTLS{Mode: mysql.VerifyIdentity, CA: ca}, "127.0.0.1", true},
-		{pipelines.MasterTLS{Mode: mysql.VerifyIdentity, CA: ca}, "other", false},
+		{file.MasterTLS{Mode: mysql.Required}, "other", true},
+		{file.MasterTLS{Mode: mysql.VerifyCA, CA: ca}, "other", true},
+		{file.MasterTLS{Mode: mysql.VerifyCA}, "127.0.0.1", false},
+		{file.MasterTLS{Mode: mysql.VerifyIdentity, CA: ca}, "127.0.0.1", true},
+		{file.MasterTLS{Mode: mysql.VerifyIdentity, CA: ca}, "other", false},
 	} {
 		config, err := c.tls.Config()
 		if err != nil {
@@ -44,7 +44,7 @@ func TestMasterTLS(t *testing.T) {
 			t.Errorf("%+v to %s: %v", c.tls, c.name, err)
 		}
 	}
-	if config, err := (pipelines.MasterTLS{}).Config(); config != nil || err != nil {
+	if config, err := (file.MasterTLS{}).Config(); config != nil || err != nil {
 		t.Errorf("without a mode: %v, %v", config, err)
 	}
 }
