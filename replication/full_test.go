@@ -17,7 +17,10 @@ import (
 
 // disk is the system's files on a disk that can be full: then there is room only
 // where some was set aside.
-type disk struct{ full atomic.Bool }
+type disk struct {
+	stream.SystemFS
+	full atomic.Bool
+}
 
 type diskFile struct {
 	*os.File
@@ -37,19 +40,6 @@ func (d *disk) Open(name string, flag int) (stream.File, error) {
 	}
 	return &diskFile{File: f, disk: d, room: info.Size()}, nil
 }
-
-func (*disk) ReadDir(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Name()
-	}
-	return names, err
-}
-
-func (*disk) MkdirAll(dir string) error { return os.MkdirAll(dir, 0o700) }
-func (*disk) Remove(name string) error  { return os.Remove(name) }
-func (*disk) SyncDir(string) error      { return nil }
 
 func (f *diskFile) grow(to int64) error {
 	f.mu.Lock()

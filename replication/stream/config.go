@@ -44,7 +44,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.Reserve = max(c.Reserve, 0)
 	if c.FS == nil {
-		c.FS = systemFS{}
+		c.FS = SystemFS{}
 	}
 	return c
 }

@@ -1,23 +1,26 @@
 package stream
 
 import (
-	"fmt"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 )
 
-// FS is what the log needs of a file system. Names are paths; errors for a missing file match fs.ErrNotExist.
+// FS is what the log, and what else a node keeps on disk, needs of a file system. Names are paths; errors for a missing file
+// match fs.ErrNotExist. What is made is for its owner alone: it holds the data.
 type FS interface {
 	// Open opens a file with the flags of os.OpenFile.
 	Open(name string, flag int) (File, error)
 	// ReadDir lists the names in a directory.
 	ReadDir(dir string) ([]string, error)
-	// MkdirAll makes a directory and its parents; it is no error if they are there.
-	MkdirAll(dir string) error
+	// Mkdir makes one directory. That it is there already matches fs.ErrExist.
+	Mkdir(dir string) error
 	// Remove removes one file.
 	Remove(name string) error
+	// Rename gives a file another name in its directory, in place of the one that has it.
+	Rename(from, to string) error
 	// SyncDir makes the directory's entries durable.
 	SyncDir(dir string) error
 }
@@ -40,8 +43,27 @@ const (
 	dirMode  fs.FileMode = 0o700
 )
 
-// systemFS is the operating system's file system.
-type systemFS struct{}
+// MkdirAll makes a directory and its parents, from the top down and each durable in its parent. It is no error if they are there.
+func MkdirAll(fsys FS, dir string) error {
+	dir = filepath.Clean(dir)
+	parent := filepath.Dir(dir)
+	err := fsys.Mkdir(dir)
+	if errors.Is(err, fs.ErrNotExist) && parent != dir {
+		if err = MkdirAll(fsys, parent); err == nil {
+			err = fsys.Mkdir(dir)
+		}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fsys.SyncDir(parent)
+}
+
+// SystemFS is the operating system's file system.
+type SystemFS struct{}
 
 type systemFile struct{ *os.File }
 
@@ -53,7 +75,8 @@ func (f systemFile) Size() (int64, error) {
 	return i.Size(), nil
 }
 
-func (systemFS) Open(name string, flag int) (File, error) {
+// Open opens a file.
+func (SystemFS) Open(name string, flag int) (File, error) {
 	f, err := os.OpenFile(name, flag, fileMode)
 	if err != nil {
 		return nil, err
@@ -61,7 +84,8 @@ func (systemFS) Open(name string, flag int) (File, error) {
 	return systemFile{f}, nil
 }
 
-func (systemFS) ReadDir(dir string) ([]string, error) {
+// ReadDir lists a directory.
+func (SystemFS) ReadDir(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	names := make([]string, len(entries))
 	for i, e := range entries {
@@ -70,30 +94,17 @@ func (systemFS) ReadDir(dir string) ([]string, error) {
 	return names, err
 }
 
-// MkdirAll makes each new directory durable in its parent, from the top down.
-func (s systemFS) MkdirAll(dir string) error {
-	dir = filepath.Clean(dir)
-	switch i, err := os.Stat(dir); {
-	case err == nil && i.IsDir():
-		return nil
-	case err == nil:
-		return fmt.Errorf("%s is not a directory", dir)
-	}
-	parent := filepath.Dir(dir)
-	if parent != dir {
-		if err := s.MkdirAll(parent); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(dir, dirMode); err != nil {
-		return err
-	}
-	return s.SyncDir(parent)
-}
+// Mkdir makes a directory.
+func (SystemFS) Mkdir(dir string) error { return os.Mkdir(dir, dirMode) }
 
-func (systemFS) Remove(name string) error { return os.Remove(name) }
+// Remove removes a file.
+func (SystemFS) Remove(name string) error { return os.Remove(name) }
 
-func (systemFS) SyncDir(dir string) error {
+// Rename renames a file.
+func (SystemFS) Rename(from, to string) error { return os.Rename(from, to) }
+
+// SyncDir syncs a directory.
+func (SystemFS) SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

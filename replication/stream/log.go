@@ -131,7 +131,7 @@ func prepare(dir string, c Config) (*Log, *found, error) {
 		dir: dir, config: c.withDefaults(), opened: time.Now(), pins: make(map[*Offset]struct{}),
 		wake: make(chan struct{}), failed: make(chan struct{}), kick: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
-	if err := l.config.FS.MkdirAll(dir); err != nil {
+	if err := MkdirAll(l.config.FS, dir); err != nil {
 		return nil, nil, fmt.Errorf("make log folder: %w", err)
 	}
 	f, err := find(l.config.FS, dir)

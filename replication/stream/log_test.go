@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"rowfall/internal/memfs"
 	"rowfall/replication/stream"
 )
 
@@ -438,7 +439,7 @@ func TestWakeUps(t *testing.T) {
 	for _, c := range []struct{ readers, wakeUps int }{{2, 2 * 50}, {20, 20 * 11}} {
 		synctest.Test(t, func(t *testing.T) {
 			config := small()
-			config.FS = newMemFS()
+			config.FS = memfs.New()
 			l, err := stream.Open("log", config)
 			if err != nil {
 				t.Fatal(err)
@@ -483,7 +484,7 @@ func TestWakeUps(t *testing.T) {
 }
 
 func TestFsyncAlways(t *testing.T) {
-	fs := newMemFS()
+	fs := memfs.New()
 	c := small()
 	c.Fsync, c.FS = stream.Always, fs
 	l := open(t, "log", c)
@@ -496,7 +497,7 @@ func TestFsyncAlways(t *testing.T) {
 }
 
 func TestFsyncEverySecond(t *testing.T) {
-	fs := newMemFS()
+	fs := memfs.New()
 	c := small()
 	c.Fsync, c.FS = stream.EverySecond, fs
 	synctest.Test(t, func(t *testing.T) {
@@ -515,22 +516,18 @@ func TestFsyncEverySecond(t *testing.T) {
 		}
 		// A sync that fails in the background ends the log.
 		fill(t, l, 1)
-		fs.mu.Lock()
-		fs.failAt = fs.count + 1
-		fs.mu.Unlock()
+		fs.FailAt(1, nil)
 		time.Sleep(time.Second + 1) // of synctest's clock
 		synctest.Wait()
 		<-l.Failed()
-		if _, err := l.Append(stream.Unit, []byte("x")); !errors.Is(err, errInjected) || !errors.Is(l.Err(), errInjected) {
+		if _, err := l.Append(stream.Unit, []byte("x")); !errors.Is(err, memfs.ErrInjected) || !errors.Is(l.Err(), memfs.ErrInjected) {
 			t.Errorf("Append after a failed sync: %v", err)
 		}
-		fs.mu.Lock()
-		fs.failAt = 0
-		fs.mu.Unlock()
-		if err := l.Sync(); !errors.Is(err, errInjected) {
+		fs.FailAt(0, nil)
+		if err := l.Sync(); !errors.Is(err, memfs.ErrInjected) {
 			t.Errorf("a failed sync was tried again: %v", err)
 		}
-		if err := l.Close(); !errors.Is(err, errInjected) {
+		if err := l.Close(); !errors.Is(err, memfs.ErrInjected) {
 			t.Errorf("Close: %v", err)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"rowfall/internal/memfs"
 	"rowfall/replication/stream"
 )
 
@@ -228,7 +229,7 @@ func TestGap(t *testing.T) {
 // TestInterruptedReset: a crash leaves the old log, or the new one.
 func TestInterruptedReset(t *testing.T) {
 	for n := 1; ; n++ {
-		fs := newMemFS()
+		fs := memfs.New()
 		c := small()
 		c.FS = fs
 		l, err := stream.Open("log", c)
@@ -239,15 +240,13 @@ func TestInterruptedReset(t *testing.T) {
 		if err := l.Sync(); err != nil {
 			t.Fatal(err)
 		}
-		fs.mu.Lock()
-		fs.failAt = fs.count + n
-		fs.mu.Unlock()
+		fs.FailAt(n, nil)
 		err = l.Reset(5000)
 		_ = l.Close()
 		for i := range 4 {
-			c.FS = fs.copyOf()
+			c.FS = fs.Copy()
 			if i > 0 {
-				c.FS = fs.powerCut(rand.New(rand.NewPCG(uint64(n), uint64(i))))
+				c.FS = fs.PowerCut(rand.New(rand.NewPCG(uint64(n), uint64(i))))
 			}
 			again, e := stream.Open("log", c)
 			if e != nil {
@@ -273,7 +272,7 @@ func TestInterruptedReset(t *testing.T) {
 
 // workout appends, syncs, retains and trims until something fails. It returns the offsets that were acknowledged
 // as appended and as durable.
-func workout(fs *memFS, policy stream.Fsync) (appended, durable stream.Offset, err error) {
+func workout(fs *memfs.FS, policy stream.Fsync) (appended, durable stream.Offset, err error) {
 	c := small()
 	c.FS, c.Fsync, c.Keep = fs, policy, 1500
 	for range 2 {
@@ -309,7 +308,7 @@ func workout(fs *memFS, policy stream.Fsync) (appended, durable stream.Offset, e
 }
 
 // reopened checks a log after a crash: it holds all from retained or before to at least want, rightly, and goes on.
-func reopened(t *testing.T, fs *memFS, retained, want stream.Offset) *stream.Log {
+func reopened(t *testing.T, fs *memfs.FS, retained, want stream.Offset) *stream.Log {
 	t.Helper()
 	c := small()
 	c.FS = fs
@@ -343,17 +342,17 @@ func TestFailingOperation(t *testing.T) {
 	for _, policy := range []stream.Fsync{stream.Never, stream.Always} {
 		t.Run(policy.String(), func(t *testing.T) {
 			for n := 1; ; n++ {
-				fs := newMemFS()
-				fs.failAt = n
+				fs := memfs.New()
+				fs.FailAt(n, nil)
 				appended, durable, err := workout(fs, policy)
 				if policy == stream.Always && durable < appended {
 					t.Fatalf("%d: durable %v, appended %v", n, durable, appended)
 				}
-				if l := reopened(t, fs.copyOf(), max(appended-1000, 0), appended); l.Recovery().Lost {
+				if l := reopened(t, fs.Copy(), max(appended-1000, 0), appended); l.Recovery().Lost {
 					t.Fatalf("%d: a process that failed lost records: %+v", n, l.Recovery())
 				}
 				for i := range 6 {
-					reopened(t, fs.powerCut(rand.New(rand.NewPCG(uint64(n), uint64(i)))), max(appended-1000, 0), durable)
+					reopened(t, fs.PowerCut(rand.New(rand.NewPCG(uint64(n), uint64(i)))), max(appended-1000, 0), durable)
 				}
 				if err == nil {
 					t.Logf("%d operations", n-1)
@@ -366,7 +365,7 @@ func TestFailingOperation(t *testing.T) {
 
 // TestPowerCut cuts the power at the end of a run that nothing disturbed, many times over.
 func TestPowerCut(t *testing.T) {
-	fs := newMemFS()
+	fs := memfs.New()
 	c := small()
 	c.FS = fs
 	l, err := stream.Open("log", c)
@@ -379,7 +378,7 @@ func TestPowerCut(t *testing.T) {
 		for i := range 10 {
 			// What is durable may grow meanwhile, so it is asked before.
 			durable := l.Synced()
-			reopened(t, fs.powerCut(rand.New(rand.NewPCG(uint64(l.End()), uint64(i)))), 0, durable)
+			reopened(t, fs.PowerCut(rand.New(rand.NewPCG(uint64(l.End()), uint64(i)))), 0, durable)
 		}
 	}
 }
@@ -388,24 +387,22 @@ func TestPowerCut(t *testing.T) {
 // record, and nobody may see it before it is on disk: a power cut would take it back.
 func TestOpenSyncsWhatItShows(t *testing.T) {
 	for _, policy := range []stream.Fsync{stream.Always, stream.EverySecond} {
-		fs := newMemFS()
+		fs := memfs.New()
 		c := small()
 		c.FS, c.Fsync, c.Reserve = fs, stream.Always, -1
 		l := open(t, "log", c)
-		fs.mu.Lock()
-		fs.failAt = fs.count + 2 // the write goes through, the sync does not
-		fs.mu.Unlock()
-		if _, err := l.Append(stream.Unit, content(0, 20)); !errors.Is(err, errInjected) {
+		fs.FailAt(2, nil) // the write goes through, the sync does not
+		if _, err := l.Append(stream.Unit, content(0, 20)); !errors.Is(err, memfs.ErrInjected) {
 			t.Fatal(err)
 		}
-		next := fs.copyOf()
+		next := fs.Copy()
 		c.FS, c.Fsync = next, policy
 		again := open(t, "log", c)
 		if again.End() != 20 || again.Synced() != 20 {
 			t.Errorf("with %v the next process shows %v, and %v is on disk", policy, again.End(), again.Synced())
 		}
 		for seed := range uint64(8) {
-			c.FS = next.powerCut(rand.New(rand.NewPCG(1, seed)))
+			c.FS = next.PowerCut(rand.New(rand.NewPCG(1, seed)))
 			if after := open(t, "log", c); after.End() != 20 {
 				t.Errorf("with %v a power cut takes it back to %v", policy, after.End())
 			}
@@ -415,7 +412,7 @@ func TestOpenSyncsWhatItShows(t *testing.T) {
 
 // TestFailingRead: a read that fails in recovery is an error, never a reason to cut.
 func TestFailingRead(t *testing.T) {
-	base := newMemFS()
+	base := memfs.New()
 	c := small()
 	c.FS = base
 	l, err := stream.Open("log", c)
@@ -427,8 +424,8 @@ func TestFailingRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := 1; ; n++ {
-		fs := base.copyOf()
-		fs.failAt = n
+		fs := base.Copy()
+		fs.FailAt(n, nil)
 		c.FS = fs
 		l, err := stream.Open("log", c)
 		if err == nil {
@@ -438,7 +435,7 @@ func TestFailingRead(t *testing.T) {
 		if errors.As(err, new(*stream.CorruptError)) {
 			t.Fatalf("operation %d: %v", n, err)
 		}
-		c.FS = fs.copyOf()
+		c.FS = fs.Copy()
 		if l, err = stream.Open("log", c); err != nil || l.End() != end {
 			t.Fatalf("after operation %d failed: %v", n, err)
 		}
@@ -495,15 +492,15 @@ func FuzzRecovery(f *testing.F) {
 	huge := bytes.Clone(b)
 	binary.LittleEndian.PutUint32(huge[segmentHeader+4:], 1<<30)
 	f.Add(huge, false)
-	base := map[bool]*memFS{}
+	base := map[bool]*memfs.FS{}
 	for _, clean := range []bool{false, true} {
-		fs := newMemFS()
+		fs := memfs.New()
 		for _, name := range listed(f, build(f, clean)) {
 			b, err := os.ReadFile(name)
 			if err != nil {
 				f.Fatal(err)
 			}
-			fs.files[filepath.Join("log", filepath.Base(name))] = &memFile{fs: fs, data: b}
+			fs.Put(filepath.Join("log", filepath.Base(name)), b)
 		}
 		base[clean] = fs
 	}
@@ -511,13 +508,13 @@ func FuzzRecovery(f *testing.F) {
 		if len(newest) > 1<<16 {
 			return
 		}
-		fs := base[clean].copyOf()
-		fs.files["log/"+filepath.Base(last)].data = bytes.Clone(newest)
+		fs := base[clean].Copy()
+		fs.Put("log/"+filepath.Base(last), newest)
 		c := small()
-		c.FS = fs.copyOf()
+		c.FS = fs.Copy()
 		l, err := stream.Open("log", c)
 		if err != nil {
-			if !errors.As(err, new(*stream.CorruptError)) || !fs.equal(c.FS.(*memFS)) {
+			if !errors.As(err, new(*stream.CorruptError)) || !fs.Equal(c.FS.(*memfs.FS)) {
 				t.Fatalf("refused by %v, or changed", err)
 			}
 			return

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"rowfall/internal/memfs"
 	"rowfall/replication/stream"
 )
 
@@ -170,15 +171,15 @@ func TestRepairRefused(t *testing.T) {
 }
 
 // memCopy copies a folder into memory, as the folder "log".
-func memCopy(t *testing.T, dir string) *memFS {
+func memCopy(t *testing.T, dir string) *memfs.FS {
 	t.Helper()
-	fs := newMemFS()
+	fs := memfs.New()
 	for _, name := range listed(t, dir) {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		fs.files[filepath.Join("log", filepath.Base(name))] = &memFile{fs: fs, data: b}
+		fs.Put(filepath.Join("log", filepath.Base(name)), b)
 	}
 	return fs
 }

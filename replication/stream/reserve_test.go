@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"rowfall/internal/memfs"
 	"rowfall/replication/stream"
 )
 
@@ -26,7 +27,7 @@ func wantFull(t *testing.T, err error) {
 func TestDiskFull(t *testing.T) {
 	const reserve = 3000
 	for free := int64(0); free < 1000; free += 9 {
-		fs := newMemFS()
+		fs := memfs.New()
 		c := small()
 		c.FS, c.Reserve = fs, reserve
 		l, err := stream.Open("log", c)
@@ -34,7 +35,7 @@ func TestDiskFull(t *testing.T) {
 			t.Fatal(err)
 		}
 		fill(t, l, 5)
-		fs.setQuota(free)
+		fs.Leave(free)
 		for err == nil {
 			_, err = l.Append(stream.Unit, content(l.End(), 40))
 		}
@@ -65,10 +66,10 @@ func TestDiskFull(t *testing.T) {
 		}
 		end := l.End()
 		readTo(t, l, 0, end, 0)
-		if again := reopened(t, fs.copyOf(), 0, end); again.Recovery().Lost {
+		if again := reopened(t, fs.Copy(), 0, end); again.Recovery().Lost {
 			t.Fatalf("free %d: %+v", free, again.Recovery())
 		}
-		fs.setQuota(-1)
+		fs.Leave(-1)
 		if end = fill(t, l, 30); l.Err() != nil {
 			t.Fatal(l.Err())
 		}
@@ -76,7 +77,7 @@ func TestDiskFull(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if again := reopened(t, fs.copyOf(), 0, end); again.Recovery() != (stream.Recovery{}) {
+		if again := reopened(t, fs.Copy(), 0, end); again.Recovery() != (stream.Recovery{}) {
 			t.Fatalf("free %d: %+v", free, again.Recovery())
 		}
 	}
@@ -85,8 +86,8 @@ func TestDiskFull(t *testing.T) {
 // TestDiskFullUnreserved is the same where no room can be set aside: the write itself fails, half done.
 func TestDiskFullUnreserved(t *testing.T) {
 	for free := int64(0); free < 300; free += 2 {
-		fs := newMemFS()
-		fs.unreserved = true
+		fs := memfs.New()
+		fs.NoReserve()
 		c := small()
 		c.FS = fs
 		l, err := stream.Open("log", c)
@@ -94,7 +95,7 @@ func TestDiskFullUnreserved(t *testing.T) {
 			t.Fatal(err)
 		}
 		fill(t, l, 5)
-		fs.setQuota(free)
+		fs.Leave(free)
 		for err == nil {
 			_, err = l.Append(stream.Unit, content(l.End(), 40))
 		}
@@ -102,12 +103,12 @@ func TestDiskFullUnreserved(t *testing.T) {
 		end := l.End()
 		for i := range 3 { // now power may fail, too
 			durable := l.Synced() // which may grow meanwhile
-			reopened(t, fs.powerCut(rand.New(rand.NewPCG(uint64(free), uint64(i)))), 0, durable)
+			reopened(t, fs.PowerCut(rand.New(rand.NewPCG(uint64(free), uint64(i)))), 0, durable)
 		}
-		if again := reopened(t, fs.copyOf(), 0, end); again.Recovery() != (stream.Recovery{}) {
+		if again := reopened(t, fs.Copy(), 0, end); again.Recovery() != (stream.Recovery{}) {
 			t.Fatalf("free %d: %+v", free, again.Recovery())
 		}
-		fs.setQuota(-1)
+		fs.Leave(-1)
 		if end = fill(t, l, 30); l.Err() != nil {
 			t.Fatal(l.Err())
 		}
@@ -118,12 +119,12 @@ func TestDiskFullUnreserved(t *testing.T) {
 
 // TestDiskFullOfNames lets no file be made: the log stays in the segment it is in.
 func TestDiskFullOfNames(t *testing.T) {
-	fs := newMemFS()
+	fs := memfs.New()
 	c := small()
 	c.FS = fs
 	l := open(t, "log", c)
 	fill(t, l, 5)
-	fs.noNames = true
+	fs.NoNames(true)
 	var err error
 	for err == nil {
 		_, err = l.Append(stream.Unit, content(l.End(), 40))
@@ -142,7 +143,7 @@ func TestDiskFullOfNames(t *testing.T) {
 	if l.End() != end {
 		t.Errorf("ends at %v after a refused Reset, want %v", l.End(), end)
 	}
-	fs.noNames = false
+	fs.NoNames(false)
 	end = fill(t, l, 5)
 	readTo(t, l, 0, end, 0)
 	if err := l.Reset(9000); err != nil || l.End() != 9000 {
@@ -152,7 +153,7 @@ func TestDiskFullOfNames(t *testing.T) {
 
 // TestDiskFullAtOpen: a log opens on a full disk, and what it had set aside is still there.
 func TestDiskFullAtOpen(t *testing.T) {
-	fs := newMemFS()
+	fs := memfs.New()
 	c := small()
 	c.FS = fs
 	l := open(t, "log", c)
@@ -160,7 +161,7 @@ func TestDiskFullAtOpen(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	fs.setQuota(0)
+	fs.Leave(0)
 	l = open(t, "log", c)
 	if l.End() != end {
 		t.Fatalf("ends at %v, want %v", l.End(), end)
@@ -174,9 +175,7 @@ func TestDiskFullAtOpen(t *testing.T) {
 		t.Error(err)
 	}
 	// A sync that finds the disk full is final, as every failed sync.
-	fs.mu.Lock()
-	fs.failAt = fs.count + 1
-	fs.mu.Unlock()
+	fs.FailAt(1, nil)
 	if err := l.Sync(); err == nil || l.Err() == nil {
 		t.Errorf("sync: %v", err)
 	}
@@ -185,7 +184,7 @@ func TestDiskFullAtOpen(t *testing.T) {
 func TestKeepAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := small()
-		c.FS, c.KeepAge = newMemFS(), time.Hour
+		c.FS, c.KeepAge = memfs.New(), time.Hour
 		l, err := stream.Open("log", c)
 		if err != nil {
 			t.Fatal(err)
