@@ -360,7 +360,7 @@ func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, a
 	id.Pending, id.PendingAt = true, at
 	id.Complete, id.CompleteAt = true, at
 	id.Boot = identity.BootID()
-	err := id.Save(a.n.c.Dir)
+	err := id.Save(a.n.c.FS, a.n.c.Dir)
 	if identity.IsFull(err) {
 		return err // nothing is changed
 	}
@@ -370,10 +370,10 @@ func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, a
 	}
 	if err == nil {
 		// Before Pending goes: a start would take the old snapshot for the newest if its offset is higher.
-		err = errors.Join(removeSnapshots(a.n.c.Dir, at), sweep())
+		err = errors.Join(a.n.snaps.removeBut(at), sweep())
 	}
 	if err == nil {
-		err = a.n.identity().Save(a.n.c.Dir)
+		err = a.n.identity().Save(a.n.c.FS, a.n.c.Dir)
 	}
 	if err != nil {
 		a.n.state.Lock()

@@ -12,12 +12,12 @@ import (
 // otherBoot makes a directory look as if the machine had been started anew.
 func otherBoot(t *testing.T, dir string) {
 	t.Helper()
-	id, err := identity.Load(dir)
+	id, err := identity.Load(stream.SystemFS{}, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	id.Boot = "another boot"
-	if err := id.Save(dir); err != nil {
+	if err := id.Save(stream.SystemFS{}, dir); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -27,7 +27,7 @@ func otherBoot(t *testing.T, dir string) {
 // identity says so, and nothing else has been done.
 func resynced(t *testing.T, from, to string, at stream.Offset) {
 	t.Helper()
-	id, err := identity.Load(from)
+	id, err := identity.Load(stream.SystemFS{}, from)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func resynced(t *testing.T, from, to string, at stream.Offset) {
 		t.Fatal(err)
 	}
 	id.Clean, id.CleanEnd, id.Pending, id.PendingAt = false, 0, true, at
-	if err := id.Save(to); err != nil {
+	if err := id.Save(stream.SystemFS{}, to); err != nil {
 		t.Fatal(err)
 	}
 }

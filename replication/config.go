@@ -27,6 +27,7 @@ type Config struct {
 	UpstreamTLS *tls.Config // for the upstream; nil: plain; without a ServerName the upstream's host is verified
 
 	Log stream.Config // the log's memory, retention and fsync policy
+	FS  stream.FS     // what Dir is on, for tests; nil: the operating system's. Log has it, too, unless it names another
 
 	HiddenPrefix string // keys that SCAN, KEYS, RANDOMKEY and DBSIZE do not show
 
@@ -67,6 +68,12 @@ func (c Config) withDefaults() Config {
 	c.MinReplicasMaxLag = cmp.Or(c.MinReplicasMaxLag, 10*time.Second)
 	c.SnapshotEvery = cmp.Or(c.SnapshotEvery, 256<<20)
 	c.MaxFullSyncs = cmp.Or(c.MaxFullSyncs, 16)
+	if c.FS == nil {
+		c.FS = stream.SystemFS{}
+	}
+	if c.Log.FS == nil {
+		c.Log.FS = c.FS
+	}
 	if c.Now == nil {
 		c.Now = func() int64 { return time.Now().UnixMilli() }
 	}

@@ -6,8 +6,10 @@ import (
 	"net"
 	"time"
 
+	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
+	"rowfall/replication/stream"
 )
 
 // BeforeSnapshots has f called before each snapshot is written, when its offset
@@ -37,4 +39,10 @@ func (n *Node) SnapshotEvery(bytes int64) {
 	defer n.snaps.Unlock()
 	n.snaps.pause = time.Now().Add(time.Hour)
 	n.c.SnapshotEvery = bytes
+}
+
+// TakeResync does what a full resync does when it has received everything.
+func (n *Node) TakeResync(ctx context.Context, keys *keyspace.Keyspace, id identity.ID, at stream.Offset) error {
+	_, term := n.Role()
+	return n.upstream.take(ctx, term, keys, id, at)
 }

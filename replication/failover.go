@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -228,7 +228,7 @@ func (f *failover) finish(how string) bool {
 	if over {
 		return false
 	}
-	if err := os.Remove(filepath.Join(f.n.c.Dir, failoverFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := f.n.c.FS.Remove(filepath.Join(f.n.c.Dir, failoverFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		f.n.log.Warn().Err(err).Msg("cannot remove the mark of a failover: a restart asks once more")
 	}
 	f.n.log.Info().Str("how", how).Msg("failover ended")
@@ -250,9 +250,9 @@ func (f *failover) takeBack(ctx context.Context, why string) error {
 // recover goes on with a hand-over that a restart interrupted.
 func (f *failover) recover() error {
 	name := filepath.Join(f.n.c.Dir, failoverFile)
-	b, err := os.ReadFile(name)
+	b, err := identity.ReadFile(f.n.c.FS, name)
 	switch {
-	case errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
 		return fmt.Errorf("read mark of a failover: %w", err)
@@ -260,7 +260,7 @@ func (f *failover) recover() error {
 		f.set(failoverAsking)
 		return nil
 	}
-	return os.Remove(name)
+	return f.n.c.FS.Remove(name)
 }
 
 // pause refuses units, and keeps expiry and PING away, until resume.
@@ -284,8 +284,8 @@ func (a *appender) demoteTo(addr string) error {
 		return ErrDemoted
 	}
 	defer a.resume()
-	err := identity.WriteFile(filepath.Join(a.n.c.Dir, failoverFile), func(f *os.File) error {
-		_, err := f.WriteString(addr + "\n")
+	err := identity.WriteFile(a.n.c.FS, filepath.Join(a.n.c.Dir, failoverFile), func(f stream.File) error {
+		_, err := f.WriteAt([]byte(addr+"\n"), 0)
 		return err
 	})
 	if err != nil {

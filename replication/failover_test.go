@@ -375,13 +375,13 @@ func TestFailoverToARestartedReplica(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(ca.Dir, "failover"), []byte(cb.Listen+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	id, err := identity.Load(ca.Dir)
+	id, err := identity.Load(stream.SystemFS{}, ca.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	id.Upstream = cb.Listen
 	id.Term++
-	if err := id.Save(ca.Dir); err != nil {
+	if err := id.Save(stream.SystemFS{}, ca.Dir); err != nil {
 		t.Fatal(err)
 	}
 	b, _ = start(t, cb)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -304,8 +303,12 @@ func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, syn
 }
 
 // take puts a received snapshot on disk and in the place of the old data. If that
-// has not begun when it fails, the file goes again.
+// has not begun when it fails, the file goes again. Once it has, a fault ends the
+// node, and the next start may go by that file: it is not touched again.
 func (f *follower) take(ctx context.Context, term Term, keys *keyspace.Keyspace, newID identity.ID, at stream.Offset) error {
+	if isClosed(f.n.appender.stopped) {
+		return f.n.appender.closedErr()
+	}
 	file := filepath.Join(f.n.c.Dir, newResync)
 	snapshot := keys.Snapshot()
 	err := f.n.snaps.writeFile(ctx, file, snapshot, newID, at)
@@ -314,15 +317,17 @@ func (f *follower) take(ctx context.Context, term Term, keys *keyspace.Keyspace,
 	if err == nil {
 		_, err = f.n.appender.submit(ctx, 0, nil, func() error {
 			err := f.n.appender.replace(term, keys, newID, at)
-			begun = !errors.Is(err, ErrDemoted) && !identity.IsFull(err)
+			begun = f.n.appender.err != nil
 			return err
 		})
 	}
 	if err == nil {
 		return nil
 	}
-	if !begun {
-		os.Remove(file) //nolint:errcheck // the fault above is the one to tell
+	if begun {
+		<-f.n.appender.stopped
+	} else {
+		f.n.c.FS.Remove(file) //nolint:errcheck // the fault above is the one to tell
 	}
 	return fmt.Errorf("take upstream's snapshot: %w", err)
 }

@@ -180,6 +180,7 @@ const sendPiece = 1 << 20
 
 // copyFile sends the file as it is on disk, from file to socket without a copy.
 func (t *transfer) copyFile() error {
+	file := t.l.sequential()
 	for {
 		ready, err := t.l.ready(t.ctx)
 		if err != nil || ready == 0 {
@@ -189,7 +190,7 @@ func (t *transfer) copyFile() error {
 		if err := t.pay(piece); err != nil {
 			return err
 		}
-		n, err := io.CopyN(t.r.s.conn, t.l.file, piece)
+		n, err := io.CopyN(t.r.s.conn, file, piece)
 		t.l.off += n
 		t.sent += n
 		if err != nil {

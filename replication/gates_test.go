@@ -4,11 +4,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"rowfall/replication/stream"
 )
@@ -107,52 +104,37 @@ func (w *gatedWriter) Write(b []byte) (int, error) {
 	return w.w.Write(b)
 }
 
-// dam makes whoever writes a file of a member wait: in its place is a pipe that is
-// full. It holds what is not the log's, where there are no gates.
+// gatedFiles is the system's files, with a gate behind the making of each, by its name.
+type gatedFiles struct {
+	stream.SystemFS
+	gates
+}
+
+func (d *gatedFiles) Open(name string, flag int) (stream.File, error) {
+	f, err := d.SystemFS.Open(name, flag)
+	if err == nil && flag&os.O_CREATE != 0 {
+		d.pass(filepath.Base(name))
+	}
+	return f, err
+}
+
+// dam makes whoever writes a file of a member wait: one that is not the log's.
 type dam struct {
-	t    *testing.T
 	p    *place
-	path string
-	pipe *os.File
+	name string
 }
 
 func (p *place) dam(name string) *dam {
 	p.t.Helper()
-	d := &dam{t: p.t, p: p, path: filepath.Join(p.dir, name)}
-	if err := unix.Mkfifo(d.path, 0o600); err != nil {
-		p.t.Fatal(err)
-	}
-	fd, err := unix.Open(d.path, unix.O_RDWR|unix.O_NONBLOCK, 0)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	d.pipe = os.NewFile(uintptr(fd), d.path)
-	for size := 4096; size > 0; size /= 2 { // to the last byte
-		for err = nil; err == nil; {
-			_, err = unix.Write(fd, make([]byte, size))
-		}
-	}
-	p.t.Cleanup(d.remove)
-	return d
+	p.gate.shut(p.t, name)
+	return &dam{p, name}
 }
 
-// held waits until the member has opened it, to write.
+// held waits until the member has made it, to write.
 func (d *dam) held() {
-	d.t.Helper()
-	files := filepath.Join("/proc", strconv.Itoa(d.p.cmd.Process.Pid), "fd")
-	eventually(d.t, "somebody writes "+d.path, func() bool {
-		list, _ := os.ReadDir(files)
-		for _, f := range list {
-			if to, err := os.Readlink(filepath.Join(files, f.Name())); err == nil && to == d.path {
-				return true
-			}
-		}
-		return false
-	})
+	d.p.t.Helper()
+	d.p.gate.held(d.p.t, d.name)
 }
 
 // remove takes it away, when the member has ended or not come yet.
-func (d *dam) remove() {
-	d.pipe.Close()
-	os.Remove(d.path) //nolint:errcheck // it may be gone
-}
+func (d *dam) remove() { d.p.gate.open(d.name) }

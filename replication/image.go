@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -20,7 +22,10 @@ type image struct {
 	at  stream.Offset
 	id  identity.ID
 	gen uint64 // of the data
-	f   *os.File
+
+	fs   stream.FS
+	path string
+	f    stream.File
 
 	mu    sync.Mutex
 	size  int64
@@ -31,15 +36,15 @@ type image struct {
 
 // newImage creates the file. A file of that name is an attempt that failed;
 // whoever still reads it keeps it.
-func newImage(path string, p point) (*image, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+func newImage(fsys stream.FS, path string, p point) (*image, error) {
+	if err := fsys.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("create snapshot: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := fsys.Open(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return nil, fmt.Errorf("create snapshot: %w", err)
 	}
-	return &image{at: p.at, id: p.id, gen: p.gen, f: f, grown: make(chan struct{})}, nil
+	return &image{at: p.at, id: p.id, gen: p.gen, fs: fsys, path: path, f: f, grown: make(chan struct{})}, nil
 }
 
 // fill writes the file's contents, makes it durable and closes it. Its readers
@@ -57,12 +62,15 @@ func (m *image) fill(ctx context.Context, encode func(io.Writer) error) error {
 	if err = errors.Join(err, m.f.Close()); err != nil {
 		return fmt.Errorf("write snapshot: %w", err)
 	}
-	return identity.SyncDir(filepath.Dir(m.f.Name()))
+	if err := m.fs.SyncDir(filepath.Dir(m.path)); err != nil {
+		return fmt.Errorf("sync directory of snapshot: %w", err)
+	}
+	return nil
 }
 
 // Write appends to the file and tells the readers.
 func (m *image) Write(p []byte) (int, error) {
-	n, err := m.f.Write(p)
+	n, err := m.f.WriteAt(p, m.written())
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.size += int64(n)
@@ -130,12 +138,21 @@ func (m *image) whole(ctx context.Context) (int64, error) {
 // lease is a snapshot file opened for one replica. The log after it stays until
 // release.
 type lease struct {
-	file    *os.File // stays readable when a newer snapshot takes its place
-	image   *image   // nil: the file is complete
+	file    stream.File // stays readable when a newer snapshot takes its place
+	image   *image      // nil: the file is complete
 	at      stream.Offset
 	size    int64 // of a complete file
 	off     int64 // of the next byte to read
 	release func()
+}
+
+// sequential reads the file as far as it is written. What has a descriptor is
+// given as it is: from there to a socket the kernel needs no copy.
+func (l *lease) sequential() io.Reader {
+	if r, ok := l.file.(io.Reader); ok {
+		return r
+	}
+	return io.NewSectionReader(l.file, 0, math.MaxInt64)
 }
 
 // complete says whether the size is known.

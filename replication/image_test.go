@@ -5,18 +5,17 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"testing"
+
+	"rowfall/internal/memfs"
 )
 
 // To measure a complete file takes as long as to read it: a node that stops does
 // not wait for that.
 func TestLeaseReaderStops(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "snapshot")
-	if err := os.WriteFile(path, make([]byte, 100), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(path)
+	disk := memfs.New()
+	disk.Put("snapshot", make([]byte, 100))
+	f, err := disk.Open("snapshot", os.O_RDONLY)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,7 +93,7 @@ func Open(c Config) (*Node, error) {
 			return nil, fmt.Errorf("open node: its upstream %s would be itself", c.ReplicaOf)
 		}
 	}
-	lock, err := identity.LockDir(c.Dir)
+	lock, err := identity.LockDir(c.FS, c.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open node: %w", err)
 	}
@@ -207,7 +207,7 @@ func (n *Node) stopCleanly() error {
 	}
 	id := n.identity()
 	id.Clean, id.CleanEnd = true, n.store.End()
-	if err := id.Save(n.c.Dir); err != nil {
+	if err := id.Save(n.c.FS, n.c.Dir); err != nil {
 		return err
 	}
 	// From here on whoever does not want to wait may kill the process.
@@ -339,7 +339,7 @@ func (n *Node) keepComplete(complete bool) {
 	if complete {
 		id.CompleteAt = n.store.End()
 	}
-	if err := id.Save(n.c.Dir); err != nil {
+	if err := id.Save(n.c.FS, n.c.Dir); err != nil {
 		n.log.Error().Err(err).Bool("complete", complete).Msg("cannot keep for the next start whether the data are complete")
 		return
 	}

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
@@ -20,7 +23,7 @@ const logDir = "log"
 // log after it. Then, before a byte is appended or a PSYNC answered, it decides
 // under which replication id the node goes on.
 func (n *Node) recover() error {
-	id, err := identity.Load(n.c.Dir)
+	id, err := identity.Load(n.c.FS, n.c.Dir)
 	fresh := identity.IsFresh(err)
 	if fresh {
 		id, err = identity.State{History: identity.NewHistory(identity.NewID()), Upstream: n.c.ReplicaOf}, nil
@@ -37,11 +40,8 @@ func (n *Node) recover() error {
 			return err
 		}
 	}
-	// What an interrupted snapshot left.
-	for _, name := range []string{newSnapshot, newResync, newResync + ".tmp"} {
-		if err := os.Remove(filepath.Join(n.c.Dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove unfinished snapshot: %w", err)
-		}
+	if err := n.removeUnfinished(); err != nil {
+		return err
 	}
 	keys, restored, err := n.restore(id)
 	if err != nil {
@@ -49,6 +49,20 @@ func (n *Node) recover() error {
 	}
 	n.keys.Store(keys)
 	return n.settleIdentity(id, !fresh && restored, fresh)
+}
+
+// removeUnfinished removes what a run that was interrupted left. What a resync was
+// to take over has its place by now.
+func (n *Node) removeUnfinished() error {
+	for _, name := range []string{
+		newSnapshot, newResync, identity.Temporary(newResync),
+		identity.Temporary(identity.FileName), identity.Temporary(settingsFile), identity.Temporary(failoverFile),
+	} {
+		if err := n.c.FS.Remove(filepath.Join(n.c.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove unfinished file: %w", err)
+		}
+	}
+	return nil
 }
 
 // settleIdentity begins a new id if replicas may hold bytes that are lost, and
@@ -67,7 +81,7 @@ func (n *Node) settleIdentity(id identity.State, restored, fresh bool) error {
 	if id.CompleteAt > end { // what completed them is lost
 		id.Complete, id.CompleteAt = false, 0
 	}
-	if err := id.Save(n.c.Dir); err != nil {
+	if err := id.Save(n.c.FS, n.c.Dir); err != nil {
 		return err
 	}
 	n.state.id, n.state.complete = id, id.Complete
@@ -76,10 +90,10 @@ func (n *Node) settleIdentity(id identity.State, restored, fresh bool) error {
 
 // finishResync completes a replacement of the data that a crash interrupted.
 func (n *Node) finishResync(id identity.State) (identity.State, error) {
-	if _, err := moveSnapshot(n.c.Dir, newResync, id.PendingAt); err != nil {
+	if _, err := n.snaps.move(newResync, id.PendingAt); err != nil {
 		return id, fmt.Errorf("finish interrupted resync: %w", err)
 	}
-	if err := removeSnapshots(n.c.Dir, id.PendingAt); err != nil {
+	if err := n.snaps.removeBut(id.PendingAt); err != nil {
 		return id, fmt.Errorf("finish interrupted resync: %w", err)
 	}
 	l, err := stream.Create(filepath.Join(n.c.Dir, logDir), id.PendingAt, n.c.Log)
@@ -90,7 +104,7 @@ func (n *Node) finishResync(id identity.State) (identity.State, error) {
 		return id, fmt.Errorf("finish interrupted resync: %w", err)
 	}
 	id.Pending, id.PendingAt = false, 0
-	return id, id.Save(n.c.Dir)
+	return id, id.Save(n.c.FS, n.c.Dir)
 }
 
 func (n *Node) newKeyspace() *keyspace.Keyspace {
@@ -100,7 +114,7 @@ func (n *Node) newKeyspace() *keyspace.Keyspace {
 // loadSnapshot loads the newest snapshot that is whole. Only a crash between two
 // steps leaves more than one.
 func (n *Node) loadSnapshot() (*keyspace.Keyspace, stream.Offset, error) {
-	files, err := listSnapshots(n.c.Dir)
+	files, err := n.snaps.list()
 	if err != nil {
 		return nil, 0, err
 	}
@@ -110,9 +124,9 @@ func (n *Node) loadSnapshot() (*keyspace.Keyspace, stream.Offset, error) {
 	for _, at := range files {
 		keys := n.newKeyspace()
 		path := filepath.Join(n.c.Dir, snapshotName(at))
-		info, err := n.loadFile(path, at, keys)
+		file, err := n.loadFile(path, at, keys)
 		if err == nil {
-			n.snaps.newest = snapshotFile{at: at, size: info.Size(), time: info.ModTime()}
+			n.snaps.newest = file
 			return keys, at, nil
 		}
 		faults = append(faults, err)
@@ -124,27 +138,31 @@ func (n *Node) loadSnapshot() (*keyspace.Keyspace, stream.Offset, error) {
 	return n.newKeyspace(), 0, nil
 }
 
-func (n *Node) loadFile(path string, at stream.Offset, keys *keyspace.Keyspace) (os.FileInfo, error) {
-	f, err := os.Open(path)
+func (n *Node) loadFile(path string, at stream.Offset, keys *keyspace.Keyspace) (file snapshotFile, err error) {
+	f, err := n.c.FS.Open(path, os.O_RDONLY)
 	if err != nil {
-		return nil, fmt.Errorf("load snapshot: %w", err)
+		return file, fmt.Errorf("load snapshot: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // only read from
-	aux, err := rdb.Read(bufio.NewReaderSize(f, 1<<20), keys.Loader())
+	size, err := f.Size()
 	if err != nil {
-		return nil, fmt.Errorf("load snapshot %s: %w", path, err)
+		return file, fmt.Errorf("load snapshot: %w", err)
+	}
+	aux, err := rdb.Read(bufio.NewReaderSize(io.NewSectionReader(f, 0, size), 1<<20), keys.Loader())
+	if err != nil {
+		return file, fmt.Errorf("load snapshot %s: %w", path, err)
 	}
 	if aux.ReplID != "" && aux.Offset != int64(at) {
-		return nil, fmt.Errorf("load snapshot %s: it says inside that it is of offset %d", path, aux.Offset)
+		return file, fmt.Errorf("load snapshot %s: it says inside that it is of offset %d", path, aux.Offset)
 	}
 	if aux.Empty > 0 {
 		n.log.Warn().Int("keys", aux.Empty).Str("file", path).Msg("the snapshot has collections without elements; they are left out")
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("load snapshot: %w", err)
+	made := n.started
+	if aux.CTime > 0 {
+		made = time.Unix(aux.CTime, 0)
 	}
-	return info, nil
+	return snapshotFile{at: at, size: size, time: made}, nil
 }
 
 // joinLog checks that the log meets the snapshot of offset at. A

@@ -52,7 +52,7 @@ func (n *Node) restore(id identity.State) (keys *keyspace.Keyspace, restored boo
 // settled the identity: what comes next removes some of the log.
 func (n *Node) doubt(id identity.State) error {
 	id.Boot, id.Durable, id.Clean, id.CleanEnd = "", false, false, 0
-	return id.Save(n.c.Dir)
+	return id.Save(n.c.FS, n.c.Dir)
 }
 
 func roleName(id identity.State) Role {

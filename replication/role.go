@@ -65,7 +65,7 @@ func (a *appender) saveLocked(id identity.State) (was identity.State, err error)
 	was = a.n.identity()
 	id.Boot = identity.BootID()
 	id.Complete, id.CompleteAt = was.Complete, was.CompleteAt
-	if err := id.Save(a.n.c.Dir); identity.IsFull(err) {
+	if err := id.Save(a.n.c.FS, a.n.c.Dir); identity.IsFull(err) {
 		return was, err // nothing is changed
 	} else if err != nil {
 		return was, a.fail(err)

@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"math"
 	"net"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -21,6 +21,7 @@ import (
 
 	"rowfall/replication/identity"
 	"rowfall/replication/resp"
+	"rowfall/replication/stream"
 )
 
 // settingsFile keeps what CONFIG SET changed and CONFIG REWRITE was asked to keep.
@@ -278,12 +279,10 @@ func (n *Node) keepSettings() error {
 	if len(n.settings.changed) == 0 {
 		return nil
 	}
-	return identity.WriteFile(filepath.Join(n.c.Dir, settingsFile), func(f *os.File) error {
-		if err := f.Chmod(0o600); err != nil { // a password may be in it
-			return err
-		}
+	return identity.WriteFile(n.c.FS, filepath.Join(n.c.Dir, settingsFile), func(f stream.File) error {
+		w := io.NewOffsetWriter(f, 0)
 		for _, name := range slices.Sorted(maps.Keys(n.settings.changed)) {
-			if _, err := fmt.Fprintf(f, "%s %q\n", name, n.settings.changed[name]); err != nil {
+			if _, err := fmt.Fprintf(w, "%s %q\n", name, n.settings.changed[name]); err != nil {
 				return err
 			}
 		}
@@ -294,7 +293,7 @@ func (n *Node) keepSettings() error {
 // loadSettings takes the kept values over those of the configuration.
 func (n *Node) loadSettings() error {
 	name := filepath.Join(n.c.Dir, settingsFile)
-	b, err := os.ReadFile(name)
+	b, err := identity.ReadFile(n.c.FS, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

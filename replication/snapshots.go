@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -196,7 +197,7 @@ func (s *snapshots) take(ctx context.Context, t *attempt) error {
 func (s *snapshots) write(ctx context.Context, p point, t *attempt) (err error) {
 	defer p.keys.Close()
 	began := time.Now()
-	m, err := newImage(filepath.Join(s.n.c.Dir, newSnapshot), p)
+	m, err := newImage(s.n.c.FS, filepath.Join(s.n.c.Dir, newSnapshot), p)
 	if err != nil {
 		return err
 	}
@@ -204,10 +205,13 @@ func (s *snapshots) write(ctx context.Context, p point, t *attempt) (err error) 
 		if err == nil {
 			return
 		}
+		if identity.IsFull(err) {
+			err = fmt.Errorf("%w; free some space there", err)
+		}
 		s.Lock()
 		s.growing = nil // nobody looks for the file any more
 		s.Unlock()
-		os.Remove(m.f.Name()) //nolint:errcheck // the fault above is the one to tell
+		s.n.c.FS.Remove(m.path) //nolint:errcheck // the fault above is the one to tell
 		s.n.log.Error().Err(err).Stringer("offset", p.at).Msg("snapshot failed")
 	}()
 	s.Lock()
@@ -232,8 +236,8 @@ func (s *snapshots) write(ctx context.Context, p point, t *attempt) (err error) 
 }
 
 func (s *snapshots) writeFile(ctx context.Context, path string, keys *keyspace.Snapshot, id identity.ID, at stream.Offset) error {
-	return identity.WriteFile(path, func(f *os.File) error {
-		w := bufio.NewWriterSize(&stoppable{ctx, f}, 1<<20)
+	return identity.WriteFile(s.n.c.FS, path, func(f stream.File) error {
+		w := bufio.NewWriterSize(&stoppable{ctx, io.NewOffsetWriter(f, 0)}, 1<<20)
 		aux := rdb.Aux{ReplID: string(id), Offset: int64(at), CTime: time.Now().Unix(), Version: redisVersion}
 		if err := rdb.Write(w, aux, keys); err != nil {
 			return err
@@ -266,7 +270,7 @@ func (s *snapshots) install(p point) error {
 		s.Unlock()
 		return errors.New("a full resync replaced the data meanwhile")
 	}
-	file, err := moveSnapshot(s.n.c.Dir, newSnapshot, p.at)
+	file, err := s.move(newSnapshot, p.at)
 	if err == nil {
 		s.newest = file
 	}
@@ -275,7 +279,7 @@ func (s *snapshots) install(p point) error {
 	if err != nil {
 		return err
 	}
-	if err := removeSnapshots(s.n.c.Dir, p.at); err != nil {
+	if err := s.removeBut(p.at); err != nil {
 		return err
 	}
 	if err := s.n.store.Retain(p.at); err != nil {
@@ -289,33 +293,35 @@ func (s *snapshots) install(p point) error {
 func (s *snapshots) installResync(at stream.Offset) error {
 	s.Lock()
 	defer s.Unlock()
-	file, err := moveSnapshot(s.n.c.Dir, newResync, at)
+	file, err := s.move(newResync, at)
 	if err == nil {
 		s.newest = file
 	}
 	return err
 }
 
-// moveSnapshot gives a complete file its name. It may be repeated: a file that has
-// its name already is left there.
-func moveSnapshot(dir, name string, at stream.Offset) (snapshotFile, error) {
+// move gives a complete file its name. It may be repeated: a file that has its
+// name already is left there.
+func (s *snapshots) move(name string, at stream.Offset) (snapshotFile, error) {
+	fsys, dir := s.n.c.FS, s.n.c.Dir
 	path := filepath.Join(dir, snapshotName(at))
-	if err := os.Rename(filepath.Join(dir, name), path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := fsys.Rename(filepath.Join(dir, name), path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return snapshotFile{}, fmt.Errorf("install snapshot: %w", err)
 	}
-	info, err := os.Stat(path)
+	f, err := fsys.Open(path, os.O_RDONLY)
 	if err != nil {
 		return snapshotFile{}, fmt.Errorf("install snapshot: %w", err)
 	}
-	if err := identity.SyncDir(dir); err != nil {
+	size, err := f.Size()
+	if err = errors.Join(err, f.Close(), fsys.SyncDir(dir)); err != nil {
 		return snapshotFile{}, fmt.Errorf("install snapshot: %w", err)
 	}
-	return snapshotFile{at: at, size: info.Size(), time: info.ModTime()}, nil
+	return snapshotFile{at: at, size: size, time: time.Now()}, nil
 }
 
-// removeSnapshots removes all but one.
-func removeSnapshots(dir string, but stream.Offset) error {
-	files, err := listSnapshots(dir)
+// removeBut removes all but one.
+func (s *snapshots) removeBut(but stream.Offset) error {
+	files, err := s.list()
 	if err != nil {
 		return err
 	}
@@ -323,29 +329,29 @@ func removeSnapshots(dir string, but stream.Offset) error {
 		if at == but {
 			continue
 		}
-		if err := os.Remove(filepath.Join(dir, snapshotName(at))); err != nil {
+		if err := s.n.c.FS.Remove(filepath.Join(s.n.c.Dir, snapshotName(at))); err != nil {
 			return fmt.Errorf("remove old snapshot: %w", err)
 		}
 	}
 	return nil
 }
 
-// listSnapshots returns the offsets of the directory's snapshot files.
-func listSnapshots(dir string) ([]stream.Offset, error) {
-	entries, err := os.ReadDir(dir)
+// list returns the offsets of the directory's snapshot files.
+func (s *snapshots) list() ([]stream.Offset, error) {
+	names, err := s.n.c.FS.ReadDir(s.n.c.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
 	var at []stream.Offset
-	for _, e := range entries {
-		number, found := strings.CutPrefix(e.Name(), snapshotPrefix)
+	for _, name := range names {
+		number, found := strings.CutPrefix(name, snapshotPrefix)
 		number, ok := strings.CutSuffix(number, snapshotSuffix)
 		if !found || !ok {
 			continue
 		}
 		o, err := stream.ParseOffset(number)
-		if err != nil || snapshotName(o) != e.Name() {
-			return nil, fmt.Errorf("list snapshots: %s is not named by an offset; move it away", filepath.Join(dir, e.Name()))
+		if err != nil || snapshotName(o) != name {
+			return nil, fmt.Errorf("list snapshots: %s is not named by an offset; move it away", filepath.Join(s.n.c.Dir, name))
 		}
 		at = append(at, o)
 	}
@@ -403,7 +409,7 @@ func (s *snapshots) openLocked(serves func(stream.Offset) bool) (*lease, error) 
 		return nil, nil
 	}
 	var err error
-	if l.file, err = os.Open(filepath.Join(s.n.c.Dir, name)); err != nil {
+	if l.file, err = s.n.c.FS.Open(filepath.Join(s.n.c.Dir, name), os.O_RDONLY); err != nil {
 		return nil, fmt.Errorf("open snapshot: %w", err)
 	}
 	l.release = sync.OnceFunc(s.n.store.Pin(l.at))

@@ -11,6 +11,7 @@ import (
 
 	"rowfall/replication"
 	"rowfall/replication/identity"
+	"rowfall/replication/stream"
 )
 
 // gated is start for a node whose snapshots wait: each sends on begun and goes
@@ -229,7 +230,7 @@ func TestSnapshotAtTheStop(t *testing.T) {
 		}
 		var clean []bool
 		n.BeforeSnapshots(func() {
-			id, err := identity.Load(c.Dir)
+			id, err := identity.Load(stream.SystemFS{}, c.Dir)
 			clean = append(clean, err == nil && id.Clean)
 		})
 		done := make(chan error, 1)

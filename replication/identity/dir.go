@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"rowfall/replication/stream"
 )
 
 // LockName is the lock file's name inside the directory.
@@ -19,9 +21,11 @@ const LockName = "lock"
 type Lock struct{ f *os.File }
 
 // LockDir takes the directory, creating it if absent: for its owner alone, as it
-// will hold the data. The error says which process holds it.
-func LockDir(dir string) (*Lock, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// will hold the data, and durably, or what is durable inside it would go with it.
+// The error says which process holds it. The lock is the kernel's and no file
+// system's matter, so it is always taken in the operating system's.
+func LockDir(fsys stream.FS, dir string) (*Lock, error) {
+	if err := stream.MkdirAll(fsys, dir); err != nil {
 		return nil, fmt.Errorf("create directory: %w", err)
 	}
 	path := filepath.Join(dir, LockName)
@@ -61,54 +65,4 @@ func BootID() string {
 		return ""
 	}
 	return id
-}
-
-// WriteFile makes a file appear at path with what write puts into it, fsynced,
-// or not at all. A crash may leave a path+".tmp", which the next call overwrites.
-func WriteFile(path string, write func(f *os.File) error) error {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fmt.Errorf("write file: %w", err)
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		os.Remove(tmp) //nolint:errcheck // the fault above is the one to tell
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := SyncDir(filepath.Dir(path)); err != nil {
-		return &unsyncedError{err}
-	}
-	return nil
-}
-
-// unsyncedError says that a file has its new contents, but perhaps not for long.
-type unsyncedError struct{ err error }
-
-func (e *unsyncedError) Error() string { return e.err.Error() }
-func (e *unsyncedError) Unwrap() error { return e.err }
-
-// IsFull says whether err is WriteFile's for a disk, or a quota on it, without
-// room: the file is what it was.
-func IsFull(err error) bool {
-	return !errors.As(err, new(*unsyncedError)) && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT))
-}
-
-// SyncDir makes the directory's entries durable.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync directory: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync directory %s: %w", dir, err)
-	}
-	return nil
 }

@@ -4,15 +4,17 @@ package identity
 
 import (
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
+
+	"rowfall/replication/stream"
 )
 
 // nameOf tells a file from its copies: by its inode. Empty: not known.
-func nameOf(f *os.File) string {
+func nameOf(f stream.File) string {
+	h, ok := f.(interface{ Fd() uintptr })
 	var st unix.Stat_t
-	if unix.Fstat(int(f.Fd()), &st) != nil {
+	if !ok || unix.Fstat(int(h.Fd()), &st) != nil {
 		return ""
 	}
 	return fmt.Sprintf("%d", st.Ino)

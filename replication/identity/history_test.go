@@ -117,10 +117,10 @@ func TestLongHistory(t *testing.T) {
 		t.Errorf("after 400 ids the first one gets %v", got)
 	}
 	dir := t.TempDir()
-	if err := (identity.State{History: h}).Save(dir); err != nil {
+	if err := (identity.State{History: h}).Save(stream.SystemFS{}, dir); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := identity.Load(dir); err != nil || !reflect.DeepEqual(got.History, h) {
+	if got, err := identity.Load(stream.SystemFS{}, dir); err != nil || !reflect.DeepEqual(got.History, h) {
 		t.Errorf("it is not read as it was written: %v", err)
 	}
 }

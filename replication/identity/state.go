@@ -79,14 +79,14 @@ func (s State) Lost(boot string, end stream.Offset) bool {
 
 // Load reads the directory's identity. The error is fs.ErrNotExist for a fresh
 // directory.
-func Load(dir string) (State, error) {
+func Load(fsys stream.FS, dir string) (State, error) {
 	path := filepath.Join(dir, FileName)
-	f, err := os.Open(path)
+	f, err := fsys.Open(path, os.O_RDONLY)
 	if err != nil {
 		return State{}, fmt.Errorf("read identity: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // only read from
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, maxFile+1))
 	if err != nil {
 		return State{}, fmt.Errorf("read identity: %w", err)
 	}
@@ -102,10 +102,10 @@ func Load(dir string) (State, error) {
 
 // Save puts s on disk in one step: after a crash the file is the old or the new
 // one. It says of itself which file it is, by which Load knows a copy.
-func (s State) Save(dir string) error {
-	return WriteFile(filepath.Join(dir, FileName), func(f *os.File) error {
+func (s State) Save(fsys stream.FS, dir string) error {
+	return WriteFile(fsys, filepath.Join(dir, FileName), func(f stream.File) error {
 		s.file = nameOf(f)
-		_, err := f.Write(s.Append(nil))
+		_, err := f.WriteAt(s.Append(nil), 0)
 		return err
 	})
 }
