@@ -51,6 +51,8 @@ type file struct {
 	dir          bool
 	data, synced []byte
 	room         int64 // that is set aside, from the file's start
+	bad          int64 // the place that cannot be read, from 1; 0: none
+	tries        int   // how often it still fails; negative: for ever
 }
 
 // change is one of a folder's: a power cut leaves all of it or nothing. What name was is gone, from is not there any more.
@@ -290,6 +292,12 @@ func (f *file) ReadAt(b []byte, off int64) (int, error) {
 		return 0, io.EOF
 	}
 	n := copy(b, f.data[off:])
+	if bad := f.bad - 1; f.bad > 0 && off <= bad && bad < off+int64(n) {
+		if f.tries != 0 {
+			f.tries--
+			return int(bad - off), syscall.EIO
+		}
+	}
 	if n < len(b) {
 		return n, io.EOF
 	}
@@ -306,6 +314,9 @@ func (f *file) WriteAt(b []byte, off int64) (int, error) {
 	}
 	if most, e := f.fs.fits(f, off+int64(len(b))); e != nil && err == nil {
 		b, err = b[:max(most-off, 0)], e
+	}
+	if bad := f.bad - 1; off <= bad && bad < off+int64(len(b)) {
+		f.bad = 0 // a disk puts it elsewhere then
 	}
 	if need := off + int64(len(b)); need > int64(len(f.data)) {
 		f.data = append(f.data, make([]byte, need-int64(len(f.data)))...)
@@ -329,7 +340,9 @@ func (f *file) Truncate(size int64) error {
 	if err := f.fs.op(); err != nil {
 		return err
 	}
-	f.data, f.room = f.data[:size], 0
+	if f.data, f.room = f.data[:size], 0; f.bad > size {
+		f.bad = 0
+	}
 	return nil
 }
 
@@ -372,6 +385,13 @@ func (m *FS) Put(name string, data []byte) {
 	}
 }
 
+// Damage makes a byte of a file unreadable: reading it fails with EIO so many times (negative: for ever), until it is written anew.
+func (m *FS) Damage(name string, at int64, tries int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.entries[name].bad, m.entries[name].tries = at+1, tries
+}
+
 // Data is what a file holds, synced or not; nil: there is none.
 func (m *FS) Data(name string) []byte {
 	m.mu.Lock()
@@ -390,7 +410,7 @@ func (m *FS) Copy() *FS {
 	copies := map[*file]*file{}
 	same := func(f *file) *file {
 		if copies[f] == nil {
-			copies[f] = &file{fs: c, dir: f.dir, data: bytes.Clone(f.data), synced: bytes.Clone(f.synced)}
+			copies[f] = &file{fs: c, dir: f.dir, data: bytes.Clone(f.data), synced: bytes.Clone(f.synced), bad: f.bad, tries: f.tries}
 		}
 		return copies[f]
 	}

@@ -11,7 +11,8 @@
 //   - Open cuts at the last whole record. Where more than one interrupted record had to be cut (the machine stopped before a sync), Recovery
 //     says so: readers of the last run may hold bytes that are gone.
 //   - Damage in what was durable is a CorruptError, never a cut. So is damage met while reading; no byte of a record is handed
-//     out from disk before its checksum was right.
+//     out from disk before its checksum was right. A place that the disk does not give (EIO) at three tries is damage, also at the
+//     end, which is then not cut; that a file cannot be opened says nothing of it.
 //   - A failed write or sync is final: a second sync after a failed one proves nothing. Only a disk without room is not: a FullError
 //     leaves the log as it was, and a reserve lets all but units go on.
 //   - Reset leaves the old log or the new one, whenever the machine stops.

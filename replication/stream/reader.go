@@ -158,7 +158,9 @@ func (r *Reader) fromDisk(limit int) ([]byte, error) {
 	if len(r.pending) == 0 {
 		n := int(min(int64(limit), r.bigLeft, scanBlock))
 		r.out = slices.Grow(r.out[:0], n)[:n]
-		if err := readFull(r.file, r.out, r.bigPos); err != nil {
+		if _, err := readFull(r.file, r.out, r.bigPos); errors.Is(err, errUnreadable) {
+			return nil, &CorruptError{r.path, r.bigPos, err}
+		} else if err != nil {
 			return nil, err
 		}
 		r.bigPos, r.bigLeft = r.bigPos+int64(n), r.bigLeft-int64(n)
@@ -169,7 +171,7 @@ func (r *Reader) fromDisk(limit int) ([]byte, error) {
 	return b, nil
 }
 
-// judge tells damage from bytes that could not be read.
+// judge tells damage from bytes that could not be read now.
 func (r *Reader) judge(err error) error {
 	if r.scan == nil || errors.Is(err, ErrTrimmed) || errors.As(err, new(*readError)) {
 		return err

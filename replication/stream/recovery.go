@@ -48,6 +48,7 @@ type found struct {
 	fs       FS
 	dir      string
 	stored   syncedMark      // as read
+	unread   error           // why it cannot be: then nobody knows what had been durable
 	mark     syncedMark      // stored, if it is of the generation that counts
 	headers  []segmentHeader // by name, sorted
 	last     uint64          // the highest generation seen, whether it counts or not
@@ -89,9 +90,13 @@ func find(fsys FS, dir string) (*found, error) {
 		return nil, fmt.Errorf("open sync mark: %w", err)
 	}
 	b := make([]byte, syncedSize)
-	n, err := file.ReadAt(b, 0)
-	if e := file.Close(); err == nil || errors.Is(err, io.EOF) {
+	n, err := readFull(file, b, 0)
+	if e := file.Close(); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = e
+	}
+	if errors.Is(err, errUnreadable) {
+		f.unread = &CorruptError{filepath.Join(dir, syncedName), int64(n), err}
+		return f, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read sync mark: %w", err)
@@ -109,6 +114,9 @@ func (f *found) path(h segmentHeader) string {
 // recover chooses the generation and mends its end. It returns false where no log is left, and then the offset at which one
 // is to begin.
 func (f *found) recover() (ok bool, start Offset, err error) {
+	if f.unread != nil && !f.repair {
+		return false, 0, f.unread
+	}
 	for len(f.headers) > 0 {
 		newest := f.headers[len(f.headers)-1]
 		i := slices.IndexFunc(f.headers, func(h segmentHeader) bool { return h.generation == newest.generation })
@@ -155,9 +163,10 @@ func (f *found) open(headers []segmentHeader) error {
 			// The first header was durable before any record was written, all but the last two segments before the last was begun.
 			begun := f.mark.generation != 0 || size > segmentHeaderSize || len(headers) > 1
 			if i < len(headers)-1 && f.needless(headers[i+1]) {
+				f.stale = append(f.stale, path) // the next Open would find it again
 				continue
 			}
-			if !f.repair && (want.start < f.mark.offset || i == 0 && begun || i < len(headers)-2) {
+			if !f.repair && (errors.Is(err, errUnreadable) || want.start < f.mark.offset || i == 0 && begun || i < len(headers)-2) {
 				return &CorruptError{path, 0, err}
 			}
 			bad = err
@@ -174,7 +183,7 @@ func (f *found) open(headers []segmentHeader) error {
 	return nil
 }
 
-// readSegmentHeader returns a *readError where the file cannot be read.
+// readSegmentHeader returns a *readError where the file cannot be read now.
 func readSegmentHeader(fsys FS, path string) (h segmentHeader, size int64, err error) {
 	file, err := fsys.Open(path, os.O_RDONLY)
 	if err != nil {
@@ -185,7 +194,7 @@ func readSegmentHeader(fsys FS, path string) (h segmentHeader, size int64, err e
 		return h, 0, &readError{err}
 	}
 	b := make([]byte, min(size, segmentHeaderSize))
-	if err := readFull(file, b, 0); err != nil {
+	if _, err := readFull(file, b, 0); err != nil {
 		return h, size, err
 	}
 	return h, size, h.unmarshal(b)
@@ -224,7 +233,7 @@ func (f *found) mend() error {
 			return fmt.Errorf("check log segment %s: %w", f.segments[i].path, err)
 		}
 		s := f.segments[i]
-		if bad.at.offset < f.mark.offset {
+		if bad.at.offset < f.mark.offset || errors.Is(bad.err, errUnreadable) {
 			return &CorruptError{s.path, bad.at.pos, bad.err}
 		}
 		f.result.Lost = f.result.Lost || i < n-1 || !errors.Is(bad.err, errTorn)

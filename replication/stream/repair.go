@@ -64,6 +64,7 @@ func (l *Log) startLocked() Offset { return max(l.segments[0].start, l.floor) }
 
 // mendAll checks every record after f.from and cuts at the first damage.
 func (f *found) mendAll() error {
+	f.result.Lost = f.result.Lost || f.unread != nil
 	n := len(f.segments)
 	for i, s := range f.segments {
 		if i < n-1 && f.segments[i+1].start <= f.from {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"path/filepath"
 	"sort"
+	"syscall"
 	"time"
 )
 
@@ -198,7 +199,7 @@ func (s *scanner) verify(h recordHeader) error {
 	defer func() { s.buf = s.buf[:0] }()
 	for left := int64(h.length); left > 0; {
 		b := s.buf[:min(left, scanBlock)]
-		if err := readFull(s.file, b, pos); err != nil {
+		if _, err := readFull(s.file, b, pos); err != nil {
 			return err
 		}
 		sum = crc32.Update(sum, castagnoli, b)
@@ -228,26 +229,44 @@ func (s *scanner) peek(n int64) ([]byte, error) {
 	}
 	have := int64(len(s.buf))
 	s.buf, s.pos = s.buf[:want], s.at.pos
-	if err := readFull(s.file, s.buf[have:], s.pos+have); err != nil {
-		s.buf = s.buf[:have]
-		return nil, err
+	got, err := readFull(s.file, s.buf[have:], s.pos+have)
+	if s.buf = s.buf[:have+int64(got)]; int64(len(s.buf)) < n {
+		return nil, err // a fault behind the n bytes is met when they are wanted
 	}
 	return s.buf[:n], nil
 }
 
-// readFull reads all of b from a place in a file.
-func readFull(f File, b []byte, pos int64) error {
-	n, err := f.ReadAt(b, pos)
-	if n == len(b) {
-		return nil
+// readTries is how often a place is read in vain before it counts as damaged.
+const readTries = 3
+
+// errUnreadable says that the disk does not give what it had taken, a bad sector perhaps. That is damage, and never the trace of
+// an interrupted write.
+var errUnreadable = errors.New("it cannot be read")
+
+// readFull reads all of b from a place in a file, and says how much it got. A place that fails with EIO, or is not in the file, at each
+// of a few tries is errUnreadable; any other fault is a *readError.
+func readFull(f File, b []byte, pos int64) (n int, err error) {
+	for try := 1; ; try++ {
+		more, err := f.ReadAt(b[n:], pos+int64(n))
+		if n += more; n == len(b) {
+			return n, nil
+		}
+		if err == nil || errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		if more > 0 {
+			try = 1 // at another place
+		}
+		switch {
+		case !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.EIO):
+			return n, &readError{err}
+		case try == readTries:
+			return n, fmt.Errorf("%w: %w, %d times", errUnreadable, err, try)
+		}
 	}
-	if err == nil || errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return &readError{err}
 }
 
-// readError says that bytes could not be read, which tells nothing about what they are.
+// readError says that bytes could not be read now, which tells nothing about what they are: the file could not be opened, say.
 type readError struct{ err error }
 
 func (e *readError) Error() string { return "read segment: " + e.err.Error() }
