@@ -2,7 +2,9 @@ package replication_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
 	"strconv"
@@ -410,4 +412,70 @@ func TestStartAtEveryStep(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Snapshots and the log hold production data, and the settings a password; a file
+// of the node is nobody else's to read.
+func TestFilesArePrivate(t *testing.T) {
+	c := config(t)
+	c.Dir = filepath.Join(c.Dir, "node")
+	c.Log.SegmentSize = 1 << 10
+	n, stop := complete(t, c)
+	fill(t, n, "row", 20)
+	if _, err := n.Snapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cl := client(t, n.Addr())
+	if err := errors.Join(cl.ConfigSet(t.Context(), "masterauth", "a secret").Err(), cl.ConfigRewrite(t.Context()).Err()); err != nil {
+		t.Fatal(err)
+	}
+	follower := config(t)
+	follower.ReplicaOf = n.Addr()
+	b, _ := start(t, follower)
+	online(t, b)
+	stop()
+	for _, dir := range []string{c.Dir, follower.Dir} {
+		files := 0
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || path == follower.Dir { // which the test made
+				return err
+			}
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			if files++; info.Mode().Perm()&0o077 != 0 {
+				t.Errorf("%s has mode %v", path, info.Mode())
+			}
+			return nil
+		})
+		if err != nil || files < 5 {
+			t.Errorf("%d files: %v", files, err)
+		}
+	}
+}
+
+// A bad sector behind the snapshot ended every start with an error. It is damage of
+// the log, and is mended as such: the rows before it are there, under a new id.
+func TestStartWithBadSector(t *testing.T) {
+	dir := t.TempDir()
+	disk := diskBefore(t, dir, "")
+	c := diskConfig(dir, disk)
+	n := restarted(t, c, disk)
+	at, was := int64(n.Status().Snapshot.Offset)+1500, n.Status().ID
+	n.stop()
+	log := filepath.Join(dir, "log")
+	disk.Damage(filepath.Join(log, disk.Names(log)[0]), at, 2)
+	n = restarted(t, c, disk)
+	if n.last(t) != rowsBefore || n.Status().ID != was {
+		t.Errorf("a place that was read at last: %d rows under %s", n.last(t), n.Status().ID)
+	}
+	n.stop()
+	disk.Damage(filepath.Join(log, disk.Names(log)[0]), at, -1)
+	n = restarted(t, c, disk)
+	if last := n.last(t); last < rowsBefore/2 || last == rowsBefore || n.Status().ID == was {
+		t.Errorf("%d rows under %s", last, n.Status().ID)
+	}
+	n.write(t, 1)
+	n.stop()
 }

@@ -46,3 +46,10 @@ func (n *Node) TakeResync(ctx context.Context, keys *keyspace.Keyspace, id ident
 	_, term := n.Role()
 	return n.upstream.take(ctx, term, keys, id, at)
 }
+
+// SnapshotDue makes one due, with no pause after one that failed.
+func (n *Node) SnapshotDue() {
+	n.snaps.Lock()
+	defer n.snaps.Unlock()
+	n.c.SnapshotEvery, n.snaps.pause = 1, time.Time{}
+}

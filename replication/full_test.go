@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"rowfall/internal/memfs"
 	"rowfall/replication"
 	"rowfall/replication/stream"
 )
@@ -143,4 +144,71 @@ func TestFullDiskOfReplica(t *testing.T) {
 	if st := b.Status(); st.Upstream.Since != link.Since || a.Status().FullSyncs != 1 {
 		t.Errorf("the link was lost: %+v", st.Upstream)
 	}
+}
+
+// A snapshot that finds the disk full says so and leaves nothing there; the one
+// before it stays, units go on as long as they find room, and when there is room
+// again it is taken by itself.
+func TestFullDiskOfSnapshot(t *testing.T) {
+	for name, full := range map[string]func(disk *memfs.FS, is bool){
+		"no room": func(disk *memfs.FS, is bool) {
+			if disk.Leave(-1); is {
+				disk.Leave(8 << 10)
+			}
+		},
+		"no file": func(disk *memfs.FS, is bool) { disk.NoNames(is) },
+	} {
+		dir := t.TempDir()
+		disk := diskBefore(t, dir, "")
+		c := diskConfig(dir, disk)
+		c.PingPeriod, c.Log.SegmentSize = 20*time.Millisecond, 1<<20
+		n := restarted(t, c, disk)
+		n.write(t, 100)
+		was := n.Status().Snapshot
+		full(disk, true)
+		n.SnapshotDue()
+		eventually(t, name+": it says so", func() bool { return strings.Contains(n.Status().Snapshot.Err, "free some space there") })
+		n.write(t, 1)
+		st := n.Status()
+		if st.Snapshot.Offset != was.Offset || st.Snapshot.Written != 0 || len(n.done) > 0 {
+			t.Errorf("%s: %+v", name, st.Snapshot)
+		}
+		wantNothingUnfinished(t, disk, dir)
+		full(disk, false)
+		n.SnapshotDue()
+		eventually(t, name+": it is taken", func() bool { st := n.Status().Snapshot; return st.Written == 1 && st.Err == "" })
+		n.stop()
+		n = restarted(t, c, disk)
+		if st := n.Status(); n.last(t) != rowsBefore+101 || st.Snapshot.Offset <= was.Offset {
+			t.Errorf("%s: %d rows, %+v", name, n.last(t), st.Snapshot)
+		}
+		n.stop()
+	}
+}
+
+// A change of role that cannot be kept does not happen: who asks is told why, the
+// node goes on as it was, and can be asked again.
+func TestFullDiskOfIdentity(t *testing.T) {
+	dir := t.TempDir()
+	disk := diskBefore(t, dir, nowhere)
+	n := restarted(t, diskConfig(dir, disk), disk)
+	for range 2 {
+		for _, full := range []func(is bool){disk.NoNames, func(is bool) {
+			if disk.Leave(-1); is {
+				disk.Leave(0)
+			}
+		}} {
+			full(true)
+			_, err := n.ask("REPLICAOF", "NO", "ONE")
+			if role, _ := n.Role(); err == nil || !strings.Contains(err.Error(), "free some space there") || role != replication.Replica {
+				t.Errorf("it is a %v: %v", role, err)
+			}
+			full(false)
+		}
+	}
+	if err := n.ReplicaOf(t.Context(), ""); err != nil {
+		t.Error(err)
+	}
+	n.write(t, 1)
+	n.stop()
 }

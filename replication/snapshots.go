@@ -197,10 +197,7 @@ func (s *snapshots) take(ctx context.Context, t *attempt) error {
 func (s *snapshots) write(ctx context.Context, p point, t *attempt) (err error) {
 	defer p.keys.Close()
 	began := time.Now()
-	m, err := newImage(s.n.c.FS, filepath.Join(s.n.c.Dir, newSnapshot), p)
-	if err != nil {
-		return err
-	}
+	path := filepath.Join(s.n.c.Dir, newSnapshot)
 	defer func() {
 		if err == nil {
 			return
@@ -211,9 +208,13 @@ func (s *snapshots) write(ctx context.Context, p point, t *attempt) (err error) 
 		s.Lock()
 		s.growing = nil // nobody looks for the file any more
 		s.Unlock()
-		s.n.c.FS.Remove(m.path) //nolint:errcheck // the fault above is the one to tell
+		s.n.c.FS.Remove(path) //nolint:errcheck // the fault above is the one to tell
 		s.n.log.Error().Err(err).Stringer("offset", p.at).Msg("snapshot failed")
 	}()
+	m, err := newImage(s.n.c.FS, path, p)
+	if err != nil {
+		return err
+	}
 	s.Lock()
 	s.growing = m
 	close(t.fixed)
