@@ -108,6 +108,24 @@ var diskCases = []struct {
 		},
 	},
 	{
+		name: "hand-over", least: 12,
+		do: func(n *onDisk) error {
+			if role, _ := n.Role(); role == replication.Replica {
+				return nil
+			}
+			return n.HandOver(context.Background(), nowhere)
+		},
+		is: func(t *testing.T, n *onDisk) bool {
+			role, _ := n.Role()
+			info, err := n.ask("INFO", "replication")
+			// Only who gave its role away goes on asking the other to take it.
+			if asks := strings.Contains(info, "master_failover_state:failover-in-progress"); err != nil || n.last(t) != rowsBefore || asks != (role == replication.Replica) {
+				t.Errorf("%d rows, a %v: %s, %v", n.last(t), role, info, err)
+			}
+			return role == replication.Replica
+		},
+	},
+	{
 		name: "snapshot", least: 15,
 		before: func(t *testing.T, n *onDisk) { n.write(t, 5) }, // which nothing has made durable
 		do: func(n *onDisk) error {

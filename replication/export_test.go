@@ -53,3 +53,9 @@ func (n *Node) SnapshotDue() {
 	defer n.snaps.Unlock()
 	n.c.SnapshotEvery, n.snaps.pause = 1, time.Time{}
 }
+
+// HandOver does what FAILOVER does when the replica has everything.
+func (n *Node) HandOver(ctx context.Context, to string) error {
+	_, err := n.appender.submit(ctx, 0, nil, func() error { return n.appender.demoteTo(to) })
+	return err
+}
