@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"math"
@@ -43,7 +42,7 @@ type settings struct {
 	masterAuth   text
 
 	mu      sync.Mutex
-	changed map[string]string // by CONFIG SET, or kept from an earlier run
+	changed map[string]string // by CONFIG SET, or kept from an earlier run; by key
 }
 
 // text is a string that may be read while it changes.
@@ -84,6 +83,7 @@ func (n *Node) pingPeriod() time.Duration {
 // setting is one name that CONFIG knows.
 type setting struct {
 	name string
+	of   string // the newer spelling, under which it is kept; empty: that is name
 	get  func(n *Node) string
 	// parse returns what makes the value true, or why it cannot be. nil: it is fixed at the start.
 	parse func(n *Node, value string) (apply func(), fault string)
@@ -146,9 +146,12 @@ func words(name string, at func(*settings) *text) setting {
 
 // alias is the older spelling of a setting.
 func alias(name string, s setting) setting {
-	s.name = name
+	s.name, s.of = name, s.name
 	return s
 }
+
+// key is the name under which a change is kept.
+func (c *setting) key() string { return cmp.Or(c.of, c.name) }
 
 var settingTable = allSettings()
 
@@ -258,7 +261,7 @@ func (s *session) configSet(pairs [][]byte) {
 			s.fail("ERR CONFIG SET failed (possibly related to argument '%.128s') - %s", pairs[i], fault)
 			return
 		}
-		all, changed[name] = append(all, apply), value
+		all, changed[c.key()] = append(all, apply), value
 	}
 	for _, apply := range all {
 		apply()
@@ -280,14 +283,18 @@ func (n *Node) keepSettings() error {
 		return nil
 	}
 	return identity.WriteFile(n.c.FS, filepath.Join(n.c.Dir, settingsFile), func(f stream.File) error {
-		w := io.NewOffsetWriter(f, 0)
-		for _, name := range slices.Sorted(maps.Keys(n.settings.changed)) {
-			if _, err := fmt.Fprintf(w, "%s %q\n", name, n.settings.changed[name]); err != nil {
-				return err
-			}
-		}
-		return nil
+		_, err := f.WriteAt(n.settings.appendText(nil), 0)
+		return err
 	})
+}
+
+// appendText appends the file of what was changed, a line for each name. The caller
+// holds mu.
+func (s *settings) appendText(dst []byte) []byte {
+	for _, name := range slices.Sorted(maps.Keys(s.changed)) {
+		dst = fmt.Appendf(dst, "%s %q\n", name, s.changed[name])
+	}
+	return dst
 }
 
 // loadSettings takes the kept values over those of the configuration.
@@ -297,23 +304,32 @@ func (n *Node) loadSettings() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("read settings: %w", err)
+	if err == nil {
+		err = n.readSettings(string(b))
 	}
-	for line := range strings.Lines(string(b)) {
+	if err != nil {
+		return fmt.Errorf("read settings %s: %w", name, err)
+	}
+	return nil
+}
+
+// readSettings takes what the file says.
+func (n *Node) readSettings(text string) error {
+	const remedy = "mend it, or delete the file to go by the configuration alone"
+	for line := range strings.Lines(text) {
 		key, quoted, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		value, err := strconv.Unquote(quoted)
 		at := slices.IndexFunc(settingTable, func(c setting) bool { return c.name == key && c.parse != nil })
 		if err != nil || at < 0 {
-			return fmt.Errorf("read settings %s: the line %q is not understood; mend it, or delete the file to go by the configuration alone", name, line)
+			return fmt.Errorf("the line %q is not understood; %s", line, remedy)
 		}
 		apply, fault := settingTable[at].parse(n, value)
 		if fault != "" {
-			return fmt.Errorf("read settings %s: %s: %s; mend it, or delete the file to go by the configuration alone", name, key, fault)
+			return fmt.Errorf("%s: %s; %s", key, fault, remedy)
 		}
 		apply()
-		n.settings.changed[key] = value
-		n.log.Info().Str("name", key).Str("file", name).Msg("setting kept by CONFIG REWRITE wins over the configuration")
+		n.settings.changed[settingTable[at].key()] = value
+		n.log.Info().Str("name", key).Str("file", settingsFile).Msg("setting kept by CONFIG REWRITE wins over the configuration")
 	}
 	return nil
 }
