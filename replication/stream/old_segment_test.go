@@ -1,0 +1,115 @@
+package stream_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"rowfall/internal/memfs"
+	"rowfall/replication/stream"
+)
+
+// FuzzOldSegment opens a log one of whose older segments, which are checked when they are read, is anything. Not a byte of it is
+// handed out that was not written; where the log is damaged it says so, and behind the damage it goes on.
+func FuzzOldSegment(f *testing.F) {
+	dir := f.TempDir()
+	c := stream.Config{SegmentSize: segmentHeader + 5*(recordHeader+10), Keep: -1}
+	l, err := stream.Open(dir, c)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for range 20 {
+		if _, err := l.Append(stream.Unit, content(l.End(), 10)); err != nil {
+			f.Fatal(err)
+		}
+	}
+	end := l.End()
+	if err := l.Close(); err != nil {
+		f.Fatal(err)
+	}
+	base := memfs.New()
+	for _, name := range listed(f, dir) {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		base.Put(filepath.Join("log", filepath.Base(name)), b)
+	}
+	old := segments(f, dir)[1]
+	b, err := os.ReadFile(old)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b)
+	f.Add(b[:len(b)-3])
+	f.Add(b[:segmentHeader])
+	f.Add(b[:5])
+	for _, at := range []int{segmentHeader, segmentHeader + 4, segmentHeader + 8, segmentHeader + 9, len(b) - 1} {
+		bad := bytes.Clone(b)
+		bad[at] ^= 0x41
+		f.Add(bad)
+	}
+	huge := bytes.Clone(b)
+	binary.LittleEndian.PutUint32(huge[segmentHeader+4:], 1<<30)
+	f.Add(huge)
+	f.Fuzz(func(t *testing.T, segment []byte) {
+		if len(segment) > 1<<16 {
+			return
+		}
+		c := c
+		fs := base.Copy()
+		fs.Put(filepath.Join("log", filepath.Base(old)), segment)
+		c.FS = fs
+		l, err := stream.Open("log", c)
+		var damage *stream.CorruptError
+		if err != nil {
+			if !errors.As(err, &damage) {
+				t.Fatal(err)
+			}
+			return
+		}
+		defer l.Close() //nolint:errcheck // what is in memory is forgotten
+		at, err := readUntil(t, l, 0, end)
+		if err == nil {
+			return
+		}
+		if !errors.As(err, &damage) || at >= end {
+			t.Fatalf("read to %v, then %v", at, err)
+		}
+		if err := l.Replay(0, func(stream.Record) error { return nil }); !errors.As(err, &damage) {
+			t.Errorf("replayed although it cannot be read: %v", err)
+		}
+		start, err := l.Condemn(damage)
+		if err != nil || start <= at {
+			t.Fatalf("read to %v, and after the damage it begins at %v, %v", at, start, err)
+		}
+		if _, err := readUntil(t, l, start, end); err != nil {
+			t.Errorf("behind the damage: %v", err)
+		}
+	})
+}
+
+// readUntil reads from one offset to another, or to an error, and returns how far it came.
+func readUntil(t *testing.T, l *stream.Log, from, to stream.Offset) (stream.Offset, error) {
+	t.Helper()
+	r, err := l.NewReader(from)
+	if err != nil {
+		return from, err
+	}
+	defer r.Close() //nolint:errcheck // only read from
+	for r.Offset() < to {
+		at := r.Offset()
+		b, err := r.Next(context.Background(), 0)
+		if err != nil {
+			return at, err
+		}
+		if !bytes.Equal(b, content(at, len(b))) {
+			t.Fatalf("other bytes at %v", at)
+		}
+	}
+	return to, nil
+}
