@@ -9,7 +9,8 @@ import (
 )
 
 // FS is what the log, and what else a node keeps on disk, needs of a file system. Names are paths; errors for a missing file
-// match fs.ErrNotExist. What is made is for its owner alone: it holds the data.
+// match fs.ErrNotExist. What is made is for its owner alone: it holds the data. It and File have as many methods as there
+// are operations that a power cut or a full disk can fall into.
 type FS interface {
 	// Open opens a file with the flags of os.OpenFile.
 	Open(name string, flag int) (File, error)

@@ -13,6 +13,16 @@ import (
 	"rowfall/replication/stream"
 )
 
+// fillUp appends units until the disk has no room for one more.
+func fillUp(t *testing.T, l *stream.Log) (err error) {
+	t.Helper()
+	for err == nil {
+		_, err = l.Append(stream.Unit, content(l.End(), 40))
+	}
+	wantFull(t, err)
+	return err
+}
+
 // wantFull checks that an error says that the disk is full, and of what.
 func wantFull(t *testing.T, err error) {
 	t.Helper()
@@ -36,10 +46,7 @@ func TestDiskFull(t *testing.T) {
 		}
 		fill(t, l, 5)
 		fs.Leave(free)
-		for err == nil {
-			_, err = l.Append(stream.Unit, content(l.End(), 40))
-		}
-		wantFull(t, err)
+		err = fillUp(t, l)
 		if !errors.Is(err, syscall.ENOSPC) || l.Err() != nil {
 			t.Fatalf("%v, and the log has failed by %v", err, l.Err())
 		}
@@ -96,10 +103,7 @@ func TestDiskFullUnreserved(t *testing.T) {
 		}
 		fill(t, l, 5)
 		fs.Leave(free)
-		for err == nil {
-			_, err = l.Append(stream.Unit, content(l.End(), 40))
-		}
-		wantFull(t, err)
+		err = fillUp(t, l)
 		end := l.End()
 		for i := range 3 { // now power may fail, too
 			durable := l.Synced() // which may grow meanwhile
@@ -125,11 +129,7 @@ func TestDiskFullOfNames(t *testing.T) {
 	l := open(t, "log", c)
 	fill(t, l, 5)
 	fs.NoNames(true)
-	var err error
-	for err == nil {
-		_, err = l.Append(stream.Unit, content(l.End(), 40))
-	}
-	wantFull(t, err)
+	err := fillUp(t, l)
 	if !errors.Is(err, syscall.EDQUOT) {
 		t.Error(err)
 	}
@@ -166,11 +166,7 @@ func TestDiskFullAtOpen(t *testing.T) {
 	if l.End() != end {
 		t.Fatalf("ends at %v, want %v", l.End(), end)
 	}
-	var err error
-	for err == nil {
-		_, err = l.Append(stream.Unit, content(l.End(), 40))
-	}
-	wantFull(t, err)
+	fillUp(t, l)
 	if _, err := l.Append(stream.Ping, content(l.End(), 14)); err != nil {
 		t.Error(err)
 	}

@@ -113,3 +113,69 @@ func readUntil(t *testing.T, l *stream.Log, from, to stream.Offset) (stream.Offs
 	}
 	return to, nil
 }
+
+// FuzzRecovery opens a log whose newest segment is anything: it is refused unchanged, or it is usable and stays as it is.
+func FuzzRecovery(f *testing.F) {
+	last := segments(f, build(f, false))[1]
+	b, err := os.ReadFile(last)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, clean := range []bool{false, true} {
+		f.Add(b, clean)
+		f.Add(b[:len(b)-3], clean)
+		f.Add(b[:segmentHeader], clean)
+		f.Add([]byte{}, clean)
+	}
+	huge := bytes.Clone(b)
+	binary.LittleEndian.PutUint32(huge[segmentHeader+4:], 1<<30)
+	f.Add(huge, false)
+	base := map[bool]*memfs.FS{}
+	for _, clean := range []bool{false, true} {
+		fs := memfs.New()
+		for _, name := range listed(f, build(f, clean)) {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			fs.Put(filepath.Join("log", filepath.Base(name)), b)
+		}
+		base[clean] = fs
+	}
+	f.Fuzz(func(t *testing.T, newest []byte, clean bool) {
+		if len(newest) > 1<<16 {
+			return
+		}
+		fs := base[clean].Copy()
+		fs.Put("log/"+filepath.Base(last), newest)
+		c := small()
+		c.FS = fs.Copy()
+		l, err := stream.Open("log", c)
+		if err != nil {
+			if !errors.As(err, new(*stream.CorruptError)) || !fs.Equal(c.FS.(*memfs.FS)) {
+				t.Fatalf("refused by %v, or changed", err)
+			}
+			return
+		}
+		if l.End() < 50 || clean && l.End() < 100 {
+			t.Fatalf("ends at %v", l.End())
+		}
+		end := stream.Offset(0)
+		if err := l.Replay(0, func(r stream.Record) error {
+			if r.Start != end || len(r.Payload) == 0 {
+				t.Fatalf("record at %v, want %v", r.Start, end)
+			}
+			end = r.End()
+			return nil
+		}); err != nil || end != l.End() {
+			t.Fatalf("replayed to %v of %v: %v", end, l.End(), err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if l, err = stream.Open("log", c); err != nil || l.End() != end || l.Recovery().Cut != 0 {
+			t.Fatalf("opened again: %v", err)
+		}
+		_ = l.Close()
+	})
+}
