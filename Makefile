@@ -3,6 +3,9 @@ LINT_VERSION := v2.7.2
 LINT_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rowfall/tools/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSION)
 LINT := $(LINT_DIR)/golangci-lint
 
+# What a node needs beside redis-server and valkey-server. The environment sets sizes: see the benchmarks.
+FIGURES := ^Benchmark(FullResync|Joins|Followers|StreamToReplica|Reads|MemoryPerRow|MemoryPerMember|GC|GCMembers|WriterBesideSnapshot)$$
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long build lint bench fuzz servers clean
 
@@ -27,6 +30,7 @@ lint: $(LINT) ## check format, style and the layers of packages
 
 bench: servers ## measure against real servers, beside what they do alone
 	go test -v -count=1 -timeout 30m -run '^TestBench' -tags bench ./internal/bench
+	go test -count=1 -timeout 60m -p 1 -run '^$$' -bench '$(FIGURES)' -benchtime 1x ./replication ./replication/keyspace
 
 fuzz: ## run each fuzz target for a short while
 	go run ./internal/fuzzall -time 10s

@@ -129,29 +129,38 @@ func joinTime(b *testing.B, kind servers.Kind, master string, args ...string) ti
 }
 
 // BenchmarkFullResync compares a full resync to Redis 8 from a node, with and
-// without a file being there, and from a Redis 8 master, in one run; then what
-// the plain form costs a Redis 7.0.
+// without a file being there, and from a Redis 8 master, in one run; the same
+// with Valkey; then what the plain form costs a Redis 7.0.
 func BenchmarkFullResync(b *testing.B) {
-	servertest.Need(b, servers.Redis, servers.RedisStable)
+	servertest.Need(b, servers.Redis, servers.RedisStable, servers.Valkey)
 	rows := benchRows()
 	packed, plain := benchNode(b, replication.Config{AssumeReplicas: "7.0"}), benchNode(b, replication.Config{})
 	applyRows(b, packed, 0, rows)
 	applyRows(b, plain, 0, rows)
-	master := servertest.Cache(b, servers.Redis, servers.CacheOptions{Args: []string{"--repl-diskless-sync-delay", "0"}})
-	load(b, master.Addr(), rows, row)
+	masters := map[servers.Kind]string{}
+	for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
+		srv := servertest.Cache(b, kind, servers.CacheOptions{Args: []string{"--repl-diskless-sync-delay", "0"}})
+		load(b, srv.Addr(), rows, row)
+		masters[kind] = srv.Addr()
+	}
+	swap := []string{"--repl-diskless-load", "swapdb"}
 	for b.Loop() {
 		fresh := joinTime(b, servers.Redis, packed.Addr())
 		there := joinTime(b, servers.Redis, packed.Addr())
-		swap := joinTime(b, servers.Redis, packed.Addr(), "--repl-diskless-load", "swapdb")
-		redis := joinTime(b, servers.Redis, master.Addr())
-		redisSwap := joinTime(b, servers.Redis, master.Addr(), "--repl-diskless-load", "swapdb")
+		diskless := joinTime(b, servers.Redis, packed.Addr(), swap...)
+		redis := joinTime(b, servers.Redis, masters[servers.Redis])
+		redisDiskless := joinTime(b, servers.Redis, masters[servers.Redis], swap...)
+		toValkey := joinTime(b, servers.Valkey, packed.Addr())
+		valkey := joinTime(b, servers.Valkey, masters[servers.Valkey])
 		stable := joinTime(b, servers.RedisStable, packed.Addr())
 		stablePlain := joinTime(b, servers.RedisStable, plain.Addr())
-		b.Logf("%d rows to redis 8: new file %v, file there %v, there and diskless load %v; from redis 8 %v, diskless load %v; to redis 7.0: packed %v, plain %v",
-			rows, fresh, there, swap, redis, redisSwap, stable, stablePlain)
+		b.Logf("%d rows to redis 8: new file %v, file there %v, there and diskless load %v; from redis 8 %v, diskless load %v",
+			rows, fresh, there, diskless, redis, redisDiskless)
+		b.Logf("to valkey 9: file there %v, from valkey 9 %v; to redis 7.0: packed %v, plain %v", toValkey, valkey, stable, stablePlain)
 		b.ReportMetric(redis.Seconds()/fresh.Seconds(), "x-redis/new-file")
 		b.ReportMetric(redis.Seconds()/there.Seconds(), "x-redis/file-there")
-		b.ReportMetric(redisSwap.Seconds()/swap.Seconds(), "x-redis/diskless")
+		b.ReportMetric(redisDiskless.Seconds()/diskless.Seconds(), "x-redis/diskless")
+		b.ReportMetric(valkey.Seconds()/toValkey.Seconds(), "x-valkey/file-there")
 		b.ReportMetric(stablePlain.Seconds()/stable.Seconds(), "x-plain-7.0")
 	}
 }
@@ -379,44 +388,55 @@ func eventuallyB(b *testing.B, ok func() bool) {
 	}
 }
 
-// BenchmarkStreamToReplica is how fast Redis 8 applies rows that come from a
+// BenchmarkStreamToReplica is how fast a real server applies rows that come from a
 // node, and the same bytes from a file that a bare socket sends it.
 func BenchmarkStreamToReplica(b *testing.B) {
-	servertest.Need(b, servers.Redis)
 	rows := benchRows()
-	var file []byte
-	file = append(file, unit("SELECT", "0")...)
+	file := unit("SELECT", "0")
 	for i := range rows {
 		file = append(file, row(i)...)
 	}
-	for b.Loop() {
-		n := benchNode(b, replication.Config{Log: stream.Config{Memory: 16 << 20}})
-		srv := servertest.Cache(b, servers.Redis, servers.CacheOptions{ReplicaOf: n.Addr()})
-		until(b, srv.Addr(), "replication", "master_link_status", "up")
-		// It hangs while everything is written, so that its own speed is all that counts then, and most comes from disk.
-		must(b, srv.Signal(syscall.SIGSTOP))
-		applyRows(b, n, 0, rows)
-		began := time.Now()
-		must(b, srv.Signal(syscall.SIGCONT))
-		until(b, srv.Addr(), "replication", "slave_repl_offset", n.Offset().String())
-		live := time.Since(began)
-		n.Close()
-
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			b.Fatal(err)
-		}
-		ready := make(chan time.Time, 1)
-		go serveFile(l, file, ready)
-		bare := servertest.Cache(b, servers.Redis, servers.CacheOptions{ReplicaOf: l.Addr().String()})
-		start := <-ready
-		until(b, bare.Addr(), "replication", "slave_repl_offset", strconv.Itoa(len(file)))
-		direct := time.Since(start)
-		l.Close()
-		b.Logf("%d rows: from the log in %v, from a file by a bare socket in %v", rows, live, direct)
-		b.ReportMetric(float64(rows)/live.Seconds(), "rows/s")
-		b.ReportMetric(live.Seconds()/direct.Seconds(), "x-file")
+	for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
+		b.Run(string(kind), func(b *testing.B) {
+			servertest.Need(b, kind)
+			for b.Loop() {
+				live, direct := streamFromNode(b, kind, rows), streamFromFile(b, kind, file)
+				b.Logf("%d rows: from the log in %v, from a file by a bare socket in %v", rows, live, direct)
+				b.ReportMetric(float64(rows)/live.Seconds(), "rows/s")
+				b.ReportMetric(live.Seconds()/direct.Seconds(), "x-file")
+			}
+		})
 	}
+}
+
+func streamFromNode(b *testing.B, kind servers.Kind, rows int) time.Duration {
+	b.Helper()
+	n := benchNode(b, replication.Config{Log: stream.Config{Memory: 16 << 20}})
+	defer n.Close()
+	srv := servertest.Cache(b, kind, servers.CacheOptions{ReplicaOf: n.Addr()})
+	until(b, srv.Addr(), "replication", "master_link_status", "up")
+	// It hangs while everything is written, so that its own speed is all that counts then, and most comes from disk.
+	must(b, srv.Signal(syscall.SIGSTOP))
+	applyRows(b, n, 0, rows)
+	began := time.Now()
+	must(b, srv.Signal(syscall.SIGCONT))
+	until(b, srv.Addr(), "replication", "slave_repl_offset", n.Offset().String())
+	return time.Since(began)
+}
+
+func streamFromFile(b *testing.B, kind servers.Kind, file []byte) time.Duration {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	ready := make(chan time.Time, 1)
+	go serveFile(l, file, ready)
+	srv := servertest.Cache(b, kind, servers.CacheOptions{ReplicaOf: l.Addr().String()})
+	began := <-ready
+	until(b, srv.Addr(), "replication", "slave_repl_offset", strconv.Itoa(len(file)))
+	return time.Since(began)
 }
 
 // emptyRDB is a snapshot without keys; a checksum of zero is not checked.
