@@ -5,9 +5,12 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 
 	"rowfall/internal/memfs"
+	"rowfall/replication/stream"
 )
 
 // To measure a complete file takes as long as to read it: a node that stops does
@@ -28,5 +31,18 @@ func TestLeaseReaderStops(t *testing.T) {
 	cancel()
 	if n, err := r.Read(make([]byte, 50)); n != 0 || !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end of its context it reads %d bytes: %v", n, err)
+	}
+}
+
+// A complete file goes from disk to socket without a copy, which the kernel does
+// for what has a descriptor: also behind the interface.
+func TestLeaseKeepsTheDescriptor(t *testing.T) {
+	f, err := stream.SystemFS{}.Open(filepath.Join(t.TempDir(), "snapshot"), os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, ok := (&lease{file: f}).sequential().(syscall.Conn); !ok {
+		t.Error("the kernel cannot send it")
 	}
 }
