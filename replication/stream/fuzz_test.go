@@ -72,7 +72,7 @@ func FuzzOldSegment(f *testing.F) {
 			}
 			return
 		}
-		defer l.Close() //nolint:errcheck // what is in memory is forgotten
+		defer l.Close()
 		at, err := readUntil(t, l, 0, end)
 		if err == nil {
 			return
@@ -100,7 +100,7 @@ func readUntil(t *testing.T, l *stream.Log, from, to stream.Offset) (stream.Offs
 	if err != nil {
 		return from, err
 	}
-	defer r.Close() //nolint:errcheck // only read from
+	defer r.Close()
 	for r.Offset() < to {
 		at := r.Offset()
 		b, err := r.Next(context.Background(), 0)

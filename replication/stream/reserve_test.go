@@ -13,14 +13,16 @@ import (
 	"rowfall/replication/stream"
 )
 
-// fillUp appends units until the disk has no room for one more.
-func fillUp(t *testing.T, l *stream.Log) (err error) {
+// fillUp appends units until the disk has no room for one more, which it must say with why.
+func fillUp(t *testing.T, l *stream.Log, why error) {
 	t.Helper()
+	var err error
 	for err == nil {
 		_, err = l.Append(stream.Unit, content(l.End(), 40))
 	}
-	wantFull(t, err)
-	return err
+	if wantFull(t, err); !errors.Is(err, why) {
+		t.Fatal(err)
+	}
 }
 
 // wantFull checks that an error says that the disk is full, and of what.
@@ -46,9 +48,9 @@ func TestDiskFull(t *testing.T) {
 		}
 		fill(t, l, 5)
 		fs.Leave(free)
-		err = fillUp(t, l)
-		if !errors.Is(err, syscall.ENOSPC) || l.Err() != nil {
-			t.Fatalf("%v, and the log has failed by %v", err, l.Err())
+		fillUp(t, l, syscall.ENOSPC)
+		if l.Err() != nil {
+			t.Fatalf("the log has failed by %v", l.Err())
 		}
 		pings := 0
 		for range reserve / (recordHeader + 14) {
@@ -103,7 +105,7 @@ func TestDiskFullUnreserved(t *testing.T) {
 		}
 		fill(t, l, 5)
 		fs.Leave(free)
-		err = fillUp(t, l)
+		fillUp(t, l, syscall.ENOSPC)
 		end := l.End()
 		for i := range 3 { // now power may fail, too
 			durable := l.Synced() // which may grow meanwhile
@@ -129,10 +131,7 @@ func TestDiskFullOfNames(t *testing.T) {
 	l := open(t, "log", c)
 	fill(t, l, 5)
 	fs.NoNames(true)
-	err := fillUp(t, l)
-	if !errors.Is(err, syscall.EDQUOT) {
-		t.Error(err)
-	}
+	fillUp(t, l, syscall.EDQUOT)
 	for range 100 {
 		if _, err := l.Append(stream.Ping, content(l.End(), 14)); err != nil {
 			t.Fatal(err)
@@ -166,7 +165,7 @@ func TestDiskFullAtOpen(t *testing.T) {
 	if l.End() != end {
 		t.Fatalf("ends at %v, want %v", l.End(), end)
 	}
-	fillUp(t, l)
+	fillUp(t, l, syscall.ENOSPC)
 	if _, err := l.Append(stream.Ping, content(l.End(), 14)); err != nil {
 		t.Error(err)
 	}
