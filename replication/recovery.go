@@ -197,9 +197,13 @@ func (n *Node) joinLog(id identity.State, at stream.Offset) (restored bool, err 
 	return false, nil
 }
 
+// tidyEvery is after how many units of a replay the keyspace gives back memory, as it does with time otherwise.
+const tidyEvery = 1024
+
 // replay applies the log after the snapshot. The keys that ran out meanwhile are
 // still there for their DEL: the log says when they went.
 func (n *Node) replay(keys *keyspace.Keyspace, at stream.Offset) error {
+	units := 0
 	err := n.store.Replay(at, func(r stream.Record) error {
 		if r.Kind != stream.Unit && r.Kind != stream.Expiry {
 			return nil
@@ -208,6 +212,9 @@ func (n *Node) replay(keys *keyspace.Keyspace, at stream.Offset) error {
 			return fmt.Errorf("the %s at offset %d cannot be applied: %w", r.Kind, r.Start, err)
 		}
 		keys.Publish()
+		if units++; units%tidyEvery == 0 {
+			keys.Tidy()
+		}
 		return nil
 	})
 	if err != nil {

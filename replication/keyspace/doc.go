@@ -90,7 +90,8 @@
 // A string is one record, and a change of a part of it (SETBIT, SETRANGE, APPEND,
 // BITFIELD) copies it as a whole: some 3 ms for 1 MiB, 80 ms for 16 MiB. That is
 // what a few such commands a second may cost, not what a Redis with large bitmaps
-// under steady change can be followed with. Large collections change in place.
+// under steady change can be followed with. Large collections change in place, but
+// COPY of one copies all of it.
 //
 // The package is longer than most here since it is one command table after
 // another, a file for the commands of each kind; values and trees have packages

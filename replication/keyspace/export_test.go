@@ -6,8 +6,17 @@ import (
 	"rowfall/replication/keyspace/arena"
 )
 
-// NewWith returns a keyspace with an arena of its own making.
-func NewWith(o Options, a arena.Options) *Keyspace { return newKeyspace(o, a) }
+// NewWith returns a keyspace with arenas of its own making; that of trees is not limited.
+func NewWith(o Options, a arena.Options) *Keyspace {
+	trees := a
+	trees.Chunks = 0
+	return newKeyspace(o, a, trees)
+}
+
+// NewWithTrees returns a keyspace whose trees lie in such an arena.
+func NewWithTrees(trees arena.Options) *Keyspace {
+	return newKeyspace(Options{}, arena.Options{}, trees)
+}
 
 // Shapes returns the number of shapes.
 func (k *Keyspace) Shapes() int { return k.shapes.Len() }
@@ -29,6 +38,9 @@ func (k *Keyspace) Stray() error {
 	}
 	return nil
 }
+
+// Trees returns what the arena of trees needs.
+func (k *Keyspace) Trees() arena.Stats { return k.trees.Stats() }
 
 // Moved returns how often thin chunks of the arena of trees have been emptied.
 func (k *Keyspace) Moved() int { return k.settler.rounds }

@@ -90,16 +90,16 @@ var seed = maphash.MakeSeed()
 func hashOf(key []byte) uint64 { return maphash.Bytes(seed, key) }
 
 // New returns an empty keyspace.
-func New(o Options) *Keyspace { return newKeyspace(o, arena.Options{}) }
+func New(o Options) *Keyspace { return newKeyspace(o, arena.Options{}, arena.Options{}) }
 
-func newKeyspace(o Options, ao arena.Options) *Keyspace {
+func newKeyspace(o Options, records, trees arena.Options) *Keyspace {
 	k := &Keyspace{hidden: o.HiddenPrefix, now: o.Now}
 	if k.now == nil {
 		k.now = func() int64 { return time.Now().UnixMilli() }
 	}
-	k.arena, k.shapes = arena.New(ao), value.NewShapes()
-	ao.Slabs, ao.Chunks = true, 0
-	k.trees = arena.New(ao)
+	k.arena, k.shapes = arena.New(records), value.NewShapes()
+	trees.Slabs = true
+	k.trees = arena.New(trees)
 	k.nodes = btree.NewNodes(k.trees)
 	k.stage.edit.Shapes, k.stage.edit.Nodes = k.shapes, k.nodes
 	k.due = k.nodes.Tree()
@@ -146,13 +146,13 @@ func (k *Keyspace) Publish() {
 	for i := range st.changes {
 		written += len(st.changes[i].rec)
 	}
-	made := k.nodes.Made()
+	made, bytes := k.nodes.Made()
 	k.settle()
 	st.reset()
 	k.compact(written)
 	k.arena.Advance()
-	k.nodes.Reap(reapAtOnce)
-	k.settleTrees(made)
+	k.nodes.Reap(max(reapAtOnce, 2*made)) // what is made in the long run is freed, too
+	k.settleTrees(made, bytes)
 	k.trees.Advance()
 }
 
@@ -231,6 +231,9 @@ func (k *Keyspace) Discard() { k.drop() }
 // them all takes some milliseconds.
 const tidyAtOnce = 64
 
+// tidyNodes is how many nodes of dropped trees it frees: some 2 milliseconds.
+const tidyNodes = 16 << 10
+
 // Tidy gives back memory that nobody looks at any more. Publish does that, too,
 // a little at a time: the writer calls Tidy now and then for those times when
 // there is nothing to publish.
@@ -238,11 +241,11 @@ func (k *Keyspace) Tidy() {
 	if k.stage.active {
 		return
 	}
+	k.nodes.Reap(tidyNodes)
+	k.settleTrees(tidyNodes, 0)
 	for range tidyAtOnce {
-		dead := k.nodes.Reap(4 * reapAtOnce)
-		k.settleTrees(reapAtOnce)
 		records, trees := k.arena.Advance(), k.trees.Advance()
-		if !dead && !records && !trees {
+		if !records && !trees {
 			break
 		}
 	}

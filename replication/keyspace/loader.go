@@ -120,6 +120,7 @@ func (l *Loader) add(kind Kind, key []byte, expireAt int64, fill func(e *value.E
 	rec, at, err := l.make(kind, key, expireAt, fill)
 	if err != nil {
 		k.nodes.Rollback()
+		k.stage.edit.Reset()
 		return fmt.Errorf("load key %.64q: %w", key, err)
 	}
 	k.table.reserve(hash, 1, k.stage.unit)
@@ -129,6 +130,7 @@ func (l *Loader) add(kind Kind, key []byte, expireAt int64, fill func(e *value.E
 	k.memory = k.stats()
 	k.mu.Unlock()
 	k.nodes.Commit()
+	k.trees.Advance()
 	return nil
 }
 

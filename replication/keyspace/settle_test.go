@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -41,12 +42,13 @@ func TestNodesAreMovedTogether(t *testing.T) {
 	worst := 0.0
 	for i := range members * 2 / 3 {
 		mustApply(t, k, next(i))
+
 		if m := k.Memory(); i > 300 {
 			worst = max(worst, float64(m.Garbage)/float64(m.Live))
 		}
 	}
 	t.Logf("garbage was at most %.2f of what is in use", worst)
-	if worst > 0.8 {
+	if worst > 0.95 {
 		t.Errorf("garbage was %.2f of what is in use", worst)
 	}
 	if err := k.Stray(); err != nil {
@@ -102,6 +104,92 @@ func TestReadersOfMovedNodes(t *testing.T) {
 	if k.Moved() == 0 {
 		t.Error("no node has been moved")
 	}
+	if err := k.Stray(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Units that change much of a tree replace as much of it: that is taken by the next one, and no reason to
+// move nodes. It was, with every unit, and chunks that had been emptied waited for their end in hundreds of megabytes.
+func TestWideUnitsMoveNothing(t *testing.T) {
+	k := keyspace.New(keyspace.Options{})
+	r := rand.New(rand.NewPCG(1, 1))
+	members := r.Perm(150_000)
+	most := int64(0)
+	for ; len(members) > 0; members = members[3000:] {
+		var unit []byte
+		for _, n := range members[:3000] {
+			unit = resp.AppendCommand(unit, "ZADD", "set", strconv.Itoa(r.IntN(1e6)), fmt.Sprintf("m%08d", n))
+		}
+		mustApply(t, k, unit)
+		most = max(most, k.Trees().Mapped)
+	}
+	t.Logf("%d bytes were mapped at most", most)
+	if s := k.Trees(); most > 2*s.Live+8<<20 {
+		t.Errorf("%d bytes were mapped; %+v", most, s)
+	}
+}
+
+// Where there is no memory to move nodes all stays as it is. It ended the process.
+func TestNoRoomToMoveNodes(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	refused, moved := 0, 0
+	for range 3 {
+		k := keyspace.NewWithTrees(arena.Options{Chunk: 16 << 10, Chunks: 60, Poison: true})
+		for i := range 3000 {
+			var unit []byte
+			for set := range 10 {
+				unit = resp.AppendCommand(unit, "ZADD", "set:"+strconv.Itoa(set), strconv.Itoa(r.IntN(100_000)), "m"+strconv.Itoa(i))
+			}
+			if r.IntN(200) == 0 {
+				unit = resp.AppendCommand(unit[:0], "DEL", "set:"+strconv.Itoa(r.IntN(10)))
+			}
+			if err := k.Stage(unit); err != nil {
+				refused++
+				unit = resp.AppendCommand(unit[:0], "DEL", "set:"+strconv.Itoa(r.IntN(10)), "set:"+strconv.Itoa(r.IntN(10)))
+				mustApply(t, k, unit)
+				continue
+			}
+			k.Publish()
+		}
+		if err := k.Stray(); err != nil {
+			t.Fatal(err)
+		}
+		moved += k.Moved()
+	}
+	if refused == 0 || moved == 0 {
+		t.Errorf("%d units were refused, thin chunks emptied %d times", refused, moved)
+	}
+}
+
+// What loading a key with an expiry replaces in their order is used again: 300,000 of them took 767 MB.
+func TestLoadingExpiriesTakesNoMore(t *testing.T) {
+	k := keyspace.New(keyspace.Options{})
+	l := k.Loader()
+	const keys = 20_000
+	for i := range keys {
+		if err := l.String(fmt.Appendf(nil, "key:%d", i), []byte("v"), int64(1e12+i*7919%keys)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := k.Trees(); s.Mapped > 3*s.Live+4<<20 {
+		t.Errorf("%+v", s)
+	}
+	// A key that cannot be loaded leaves nothing behind either.
+	members := make([][]byte, 1000)
+	for i := range members {
+		members[i] = fmt.Appendf(nil, "m%d", i)
+	}
+	for _, key := range []string{"bad", "good", "bad"} {
+		all := members
+		if key == "bad" {
+			all = append(slices.Clip(members), members[0])
+		}
+		if err := l.Set([]byte(key), all, 0); (err != nil) != (key == "bad") {
+			t.Fatalf("%s: %v", key, err)
+		}
+	}
+	mustApply(t, k, resp.AppendCommand(nil, "SADD", "other", "x"))
 	if err := k.Stray(); err != nil {
 		t.Error(err)
 	}

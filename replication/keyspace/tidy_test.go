@@ -24,7 +24,7 @@ func TestDiscardKeepsNothing(t *testing.T) {
 		"refused":    append(many[:len(many):len(many)], "*1\r\n$7\r\nNOTHING\r\n"...),
 	} {
 		t.Run(name, func(t *testing.T) {
-			k := newKeyspace(Options{}, arena.Options{Poison: true})
+			k := newKeyspace(Options{}, arena.Options{Poison: true}, arena.Options{})
 			k.mustStage(t, sets(0, 100))
 			k.Publish()
 			before := k.arena.Stats()
@@ -50,7 +50,7 @@ func TestDiscardKeepsNothing(t *testing.T) {
 // it all, and one that had just loaded said that it had no data.
 func TestTidy(t *testing.T) {
 	const n = 4_000
-	k := newKeyspace(Options{}, arena.Options{Chunk: 64 << 10, Poison: true})
+	k := newKeyspace(Options{}, arena.Options{Chunk: 64 << 10, Poison: true}, arena.Options{})
 	l := k.Loader()
 	for i := range n {
 		if err := l.String(fmt.Append(nil, "key:", i), make([]byte, 500), 0); err != nil {

@@ -105,19 +105,22 @@ func (a *Arena) endEpoch() {
 }
 
 // freeAtOnce bounds how many bytes of chunks one Advance frees: to unmap a MiB
-// takes some 30 microseconds.
-const freeAtOnce = 4 << 20
+// takes some 30 microseconds. Of very many it frees one part in freeShare.
+const (
+	freeAtOnce = 4 << 20
+	freeShare  = 32
+)
 
 // reclaim frees retired chunks. It needs mu.
 func (a *Arena) reclaim(oldest uint64) {
-	freed := 0
+	freed, most := 0, max(freeAtOnce, int(a.waiting/freeShare))
 	a.unsettled = len(a.batches) > 0 && a.batches[0].died < oldest
 	kept := a.retired[:0]
 	for _, r := range a.retired {
 		switch {
 		case r.died >= oldest || a.held(r.born, r.died):
 			kept = append(kept, r)
-		case freed >= freeAtOnce:
+		case freed >= most:
 			kept = append(kept, r)
 			a.unsettled = true
 		default:

@@ -10,6 +10,9 @@ const (
 	maxHoles = 64 << 10
 	// batchSize is how many records are freed in an epoch before it ends.
 	batchSize = 256
+	// holesAtOnce bounds how many places that have gone with their chunks are passed
+	// over in search of one.
+	holesAtOnce = 256
 	// batchesAtOnce bounds what one Advance looks at.
 	batchesAtOnce = 8
 
@@ -60,7 +63,8 @@ func (a *Arena) hole(need int) (Addr, bool) {
 		return 0, false
 	}
 	list, _ := a.holesOf(need)
-	for n := len(*list); n > 0; n-- {
+	n := len(*list)
+	for least := max(0, n-holesAtOnce); n > least; n-- {
 		h := (*list)[n-1]
 		*list = (*list)[:n-1]
 		if a.valid(h) {

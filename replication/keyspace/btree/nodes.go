@@ -14,10 +14,10 @@ type Nodes struct {
 	unit  uint64 // the one that has begun
 
 	made     []arena.Addr // by this unit, each at its slot
+	bytes    int64        // that they and others that it has discarded since take
 	replaced []arena.Addr // nodes of earlier units that this one has replaced
 	dropped  []arena.Addr // roots that this unit has dropped
 	dead     []arena.Addr // what is to be freed with all that is under it
-	doomed   int          // about how many nodes that will be
 
 	entry []byte   // the entry being put
 	list  [][]byte // entries of nodes being made
@@ -37,8 +37,9 @@ func (s *Nodes) Begin() uint64 {
 	return s.unit
 }
 
-// Made returns how many nodes the unit has made so far.
-func (s *Nodes) Made() int { return len(s.made) }
+// Made returns how many nodes the unit has made so far, and about how many bytes it has
+// written for that.
+func (s *Nodes) Made() (nodes int, bytes int64) { return len(s.made), s.bytes }
 
 // Commit ends a unit that is kept. Nobody may find the nodes that it has replaced any more,
 // but who has pinned or held the arena before.
@@ -74,7 +75,7 @@ func (s *Nodes) CommitAlone() {
 const restNodes = 64 << 10
 
 func (s *Nodes) end() {
-	s.made, s.replaced, s.dropped = s.made[:0], s.replaced[:0], s.dropped[:0]
+	s.made, s.replaced, s.dropped, s.bytes = s.made[:0], s.replaced[:0], s.dropped[:0], 0
 	if cap(s.made) > restNodes {
 		s.made = nil
 	}
@@ -93,15 +94,11 @@ func (s *Nodes) end() {
 func (s *Nodes) Drop(t Tree) {
 	if t.root != 0 {
 		s.dropped = append(s.dropped, t.root)
-		s.doomed += t.len/(maxEntries/2) + 1
 	}
 }
 
-// Reap frees so many nodes of trees that have been dropped, or more if there are very many,
-// and says whether any are left.
+// Reap frees at most so many nodes of trees that have been dropped, and says whether any are left.
 func (s *Nodes) Reap(budget int) (more bool) {
-	budget = max(budget, s.doomed/reapShare)
-	s.doomed = max(0, s.doomed-budget)
 	for ; budget > 0 && len(s.dead) > 0; budget-- {
 		at := s.dead[len(s.dead)-1]
 		s.dead = s.dead[:len(s.dead)-1]
@@ -118,9 +115,6 @@ func (s *Nodes) Reap(budget int) (more bool) {
 
 func (s *Nodes) at(at arena.Addr) node { return s.arena.At(at) }
 
-// reapShare makes one Reap free at least one in so many of the nodes that are left to be freed.
-const reapShare = 128
-
 // Full is what a change panics with if the arena cannot take a node: who begins units
 // recovers from it, and rolls the unit back.
 type Full struct{ Err error }
@@ -133,6 +127,7 @@ func (s *Nodes) alloc(n int) (arena.Addr, node) {
 	if err != nil {
 		panic(Full{err})
 	}
+	s.bytes += int64(len(b))
 	node(b).setSlot(len(s.made))
 	s.made = append(s.made, at)
 	return at, b
