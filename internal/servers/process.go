@@ -255,6 +255,11 @@ func (s *server) launch(ctx context.Context, anyPort bool) error {
 	}
 }
 
+// portTaken finds what servers say when they cannot listen.
+func portTaken(log string) bool {
+	return strings.Contains(strings.ToLower(log), "address already in use")
+}
+
 func (s *server) launchOnce(ctx context.Context) error {
 	s.mark = 0
 	if info, err := os.Stat(s.Log()); err == nil {
@@ -272,13 +277,18 @@ func (s *server) launchOnce(ctx context.Context) error {
 		case <-p.done:
 			s.proc = nil
 			text := s.written()
-			if strings.Contains(strings.ToLower(text), "address already in use") {
+			if portTaken(text) {
 				return fmt.Errorf("%w: %s", errPortTaken, address(s.port))
 			}
 			return fmt.Errorf("ended at once (%w); its log says:\n%s", p.exit(), tail(text, 20))
 		case <-ctx.Done():
 			s.proc = nil
-			return errors.Join(fmt.Errorf("wait until ready: %w; its log says:\n%s", ctx.Err(), tail(s.written(), 20)), p.kill())
+			err := p.kill()
+			text := s.written()
+			if portTaken(text) {
+				return errors.Join(fmt.Errorf("%w: %s", errPortTaken, address(s.port)), err)
+			}
+			return errors.Join(fmt.Errorf("wait until ready: %w; its log says:\n%s", ctx.Err(), tail(text, 20)), err)
 		case <-tick.C:
 			if s.ready(ctx, s) {
 				return nil

@@ -287,8 +287,8 @@ func TestPortTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }() // the test is over
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer func() { _ = l.Close() }()                               // the test is over
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // it is tried again until then
 	defer cancel()
 	_, err = in.StartCache(ctx, servers.Redis, servers.CacheOptions{Port: l.Addr().(*net.TCPAddr).Port})
 	if err == nil || !strings.Contains(err.Error(), "port is taken") {

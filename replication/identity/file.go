@@ -33,7 +33,7 @@ func Temporary(path string) string { return path + ".tmp" }
 // or not at all. A crash may leave its Temporary, which the next call overwrites.
 func WriteFile(fsys stream.FS, path string, write func(f stream.File) error) error {
 	tmp := Temporary(path)
-	f, err := fsys.Open(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+	f, err := fsys.Open(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC)
 	if err == nil {
 		if err = write(f); err == nil {
 			err = f.Sync()
