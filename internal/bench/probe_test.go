@@ -101,7 +101,7 @@ func nap(d time.Duration) {
 }
 
 // pollEvery is the time between two looks at a server: what it adds to a latency is at most that and a round trip.
-const pollEvery = 250 * time.Microsecond
+const pollEvery = time.Millisecond
 
 // watch notes when each beat becomes visible, until ctx ends.
 func (s server) watch(ctx context.Context, seen map[int]time.Time) error {
