@@ -2,13 +2,11 @@ package dump_test
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
 	"rowfall/binlog"
 	"rowfall/binlog/query"
-	"rowfall/internal/servers"
 )
 
 // describe maps a table as it is now.
@@ -41,9 +39,6 @@ func testKeys(t *testing.T, f *fixture) {
 // A column that has got another character set looks the same in all but the
 // metadata, and was read in the old one.
 func testCharsets(t *testing.T, f *fixture) {
-	if f.setup.kind == servers.MariaDB && !slices.Contains(f.setup.args, "--binlog-row-metadata=FULL") {
-		t.Skip("this server does not log character sets")
-	}
 	for _, c := range []struct{ column, then, want string }{
 		{"v", "VARCHAR(10) CHARACTER SET ascii", "column v is of character set latin1 now and was of ascii then"},
 		{"v", "VARBINARY(10)", "column v is of character set latin1 now and was of binary then"},

@@ -75,10 +75,10 @@ func testRefusals(t *testing.T, f *fixture) {
 		},
 	}
 	for _, c := range cases {
+		if c.only != 0 && c.only != f.conn.Server().Flavor {
+			continue // the other kind of server has its run
+		}
 		t.Run(c.name, func(t *testing.T) {
-			if c.only != 0 && c.only != f.conn.Server().Flavor {
-				t.Skip("not on this server")
-			}
 			from := f.end()
 			for _, sql := range c.sql {
 				f.exec(sql)

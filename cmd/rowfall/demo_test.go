@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,7 +21,7 @@ import (
 // it ends, by itself, by Ctrl-C or by SIGKILL, none of its processes may be left.
 func TestDemo(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("processes are found in /proc, and only Linux has a parent's death signal")
+		servertest.Absent(t, errors.New("processes are found in /proc, and only Linux has a parent's death signal"))
 	}
 	servertest.Need(t, servers.MySQL, servers.MariaDB, servers.Redis, servers.Valkey)
 	s := &source{t: t, db: servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})}

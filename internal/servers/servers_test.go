@@ -51,7 +51,7 @@ func parent() {
 
 func TestChildrenDieWithUs(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("only Linux has a parent's death signal")
+		servertest.Absent(t, errors.New("only Linux has a parent's death signal"))
 	}
 	servertest.Need(t, servers.Redis, servers.MySQL)
 	cmd := exec.Command(os.Args[0])
@@ -370,7 +370,7 @@ func query(t *testing.T, in *servers.Installation, d *servers.Database, sql stri
 	cmd, err := in.Command(t.Context(), d.Kind(), name, "--no-defaults", "--host=127.0.0.1",
 		"--port="+strconv.Itoa(d.Port()), "--user=root", "--skip-column-names", "--batch", "--execute="+sql)
 	if err != nil {
-		t.Skip(err) // a server of the system, without a client beside it
+		servertest.Absent(t, err) // a server of the system, without a client beside it
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -38,14 +38,14 @@ func Need(tb testing.TB, kinds ...servers.Kind) *servers.Installation {
 		if r, ok := installed.kinds[k]; !ok {
 			missing = append(missing, k)
 		} else if r.err != nil {
-			absent(tb, r.err)
+			Absent(tb, r.err)
 		}
 	}
 	for _, k := range missing {
 		in, err := servers.Install(context.Background(), os.Stderr, k)
 		installed.kinds[k] = result{in, err}
 		if err != nil {
-			absent(tb, err)
+			Absent(tb, err)
 		}
 	}
 	all := make([]*servers.Installation, len(kinds))
@@ -56,8 +56,8 @@ func Need(tb testing.TB, kinds ...servers.Kind) *servers.Installation {
 	return servers.Join(all...)
 }
 
-// absent ends a test whose server could not be had. The lock is held.
-func absent(tb testing.TB, err error) {
+// Absent ends a test for what this machine does not have, such as a server or its client, in the way that Need says.
+func Absent(tb testing.TB, err error) {
 	tb.Helper()
 	if os.Getenv("CI") == "true" {
 		tb.Fatal(err)
