@@ -156,7 +156,7 @@ func (k *Keyspace) Publish() {
 	k.trees.Advance()
 }
 
-// reapAtOnce is how many nodes of dropped trees one Publish frees: some ten
+// reapAtOnce is how many nodes of dropped trees one Publish frees at least: some ten
 // microseconds.
 const reapAtOnce = 256
 
