@@ -67,6 +67,7 @@ func (cs *clients) open(ctx context.Context, conn net.Conn) {
 	cs.n.stats.connections.Add(1)
 	if tcp, ok := socket(conn).(*net.TCPConn); ok {
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 20 * time.Second, Count: 3})
+		unpace(tcp)
 	}
 	s := newSession(cs.n, conn)
 	cs.Lock()
