@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
 	"rowfall/replication/resp"
 	"rowfall/replication/stream"
@@ -175,7 +176,7 @@ func contents(ctx context.Context, c *redis.Client) (map[string]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w", kind, key, err)
 		}
-		at, err := c.PExpireTime(ctx, key).Result()
+		at, err := servertest.ExpireTime(func(args ...any) (int64, error) { return c.Do(ctx, args...).Int64() }, key)
 		if err != nil {
 			return nil, err
 		}

@@ -94,17 +94,17 @@ func TestServersTools(t *testing.T) {
 		return cmd
 	}
 	for _, kind := range kinds {
-		prefix := "redis"
-		if kind == servers.Valkey {
-			prefix = "valkey"
-		}
 		file := filepath.Join(t.TempDir(), "dump.rdb")
-		if out, err := tool(kind, prefix+"-cli", "-p", port, "--rdb", file).CombinedOutput(); err != nil {
+		if out, err := tool(kind, kind.Tool("cli"), "-p", port, "--rdb", file).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", kind, err, out)
 		}
 		eventually(t, "the snapshot is complete", func() bool { return n.Status().Snapshot.Written == 1 })
-		for _, f := range []string{file, snapshotsIn(t, dir)[0]} {
-			out, err := tool(kind, prefix+"-check-rdb", f).CombinedOutput()
+		files := []string{file}
+		if kind != servers.RedisOldest { // it cannot load ours as it lies there, but what it was sent
+			files = append(files, snapshotsIn(t, dir)[0])
+		}
+		for _, f := range files {
+			out, err := tool(kind, kind.Tool("check-rdb"), f).CombinedOutput()
 			if err != nil || !strings.Contains(string(out), "RDB looks OK") {
 				t.Errorf("%s does not take the file: %v: %s", kind, err, out)
 			}

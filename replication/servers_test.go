@@ -15,12 +15,20 @@ import (
 	"rowfall/replication"
 )
 
-var kinds = []servers.Kind{servers.Redis, servers.RedisStable, servers.Valkey}
+// kinds are the servers that may follow a node.
+var kinds = []servers.Kind{servers.Redis, servers.RedisStable, servers.RedisOldest, servers.Valkey, servers.ValkeyStable}
+
+// upstreams are those that a node may follow: Redis 6.2 says when a key runs out as a
+// time from now.
+var upstreams = []servers.Kind{servers.Redis, servers.RedisStable, servers.Valkey, servers.ValkeyStable}
+
+// tells says whether a server tells its version, or that it can load listpacks.
+func tells(kind servers.Kind) bool { return kind != servers.RedisStable && kind != servers.RedisOldest }
 
 // attach starts a real server that keeps what it loads over a kill.
 func attach(t *testing.T, kind servers.Kind, addr string) *servers.Cache {
 	t.Helper()
-	return servertest.Cache(t, kind, servers.CacheOptions{Args: append([]string{"--save", "3600 1"}, replicaOf(addr)...)})
+	return servertest.Cache(t, kind, servers.CacheOptions{Args: append([]string{"--save", "3600", "1"}, replicaOf(addr)...)})
 }
 
 func replicaOf(addr string) []string {
@@ -28,7 +36,7 @@ func replicaOf(addr string) []string {
 		return nil
 	}
 	host, port, _ := strings.Cut(addr, ":")
-	return []string{"--replicaof", host + " " + port}
+	return []string{"--replicaof", host, port}
 }
 
 // field is one field of a server's INFO, empty if it cannot be had.
@@ -141,7 +149,7 @@ func TestRealCascade(t *testing.T) {
 // server -> server -> node: we follow a real server that itself follows one, with
 // all kinds of values and encodings, and go on after a cut and a restart.
 func TestNodeFollowsRealServer(t *testing.T) {
-	for _, kind := range kinds {
+	for _, kind := range upstreams {
 		t.Run(string(kind), func(t *testing.T) {
 			servertest.Need(t, kind)
 			first := servertest.Cache(t, kind, servers.CacheOptions{})
@@ -234,6 +242,29 @@ func TestNodeStopsAtWhatItDoesNotKnow(t *testing.T) {
 	}
 	online(t, n)
 	equal(t, srv.Addr(), n.Addr())
+}
+
+// A Redis 6.2 is followed until it sends a time to live that every replay would count
+// from another moment; the error says which server does not.
+func TestNodeFollowsOldestRedis(t *testing.T) {
+	srv := servertest.Cache(t, servers.RedisOldest, servers.CacheOptions{})
+	w := client(t, srv.Addr())
+	w.Set(t.Context(), "k", "v", 0)
+	w.HSet(t.Context(), "h", "f", strings.Repeat("v", 100))
+	w.Set(t.Context(), "soon", "v", time.Hour)
+	n, _ := follow(t, srv.Addr())
+	online(t, n)
+	w.RPush(t.Context(), "l", "a", "b")
+	w.XAdd(t.Context(), &redis.XAddArgs{Stream: "s", Values: []string{"f", "v"}})
+	equal(t, srv.Addr(), n.Addr())
+	w.Expire(t.Context(), "k", time.Hour)
+	eventually(t, "it stops", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
+	if msg := n.Status().Upstream.Err; !strings.Contains(msg, "since Redis 7.0") || !strings.Contains(msg, "offset") {
+		t.Errorf("it says %q", msg)
+	}
+	if n.Keyspace().Len() != 5 {
+		t.Errorf("it has %d keys", n.Keyspace().Len())
+	}
 }
 
 // The whole of "A node lost its directory" in docs/operations.md: nothing is read

@@ -188,11 +188,11 @@ func replicaFrom(t *testing.T, srv *servers.Cache, addr string) {
 	}
 }
 
-// Three replicas at once, with writes going on, in both ways of loading, from a
+// A replica of each kind at once, with writes going on, in both ways of loading, from a
 // file that is there ("disk": its length is said first) and from one that grows
 // under their eyes ("diskless": its end is marked). Each is held after its first
 // megabyte until all of them are there.
-func TestThreeReplicasAtOnce(t *testing.T) {
+func TestReplicasAtOnce(t *testing.T) {
 	servertest.Need(t, kinds...)
 	for _, load := range []string{"disabled", "swapdb"} {
 		t.Run("load "+load, func(t *testing.T) {
@@ -200,19 +200,19 @@ func TestThreeReplicasAtOnce(t *testing.T) {
 			var replicas []*servers.Cache
 			for _, kind := range kinds {
 				args := []string{"--repl-diskless-load", load}
-				if kind == servers.Valkey {
+				if kind.Tool("server") == "valkey-server" {
 					args = append(args, "--dual-channel-replication-enabled", "yes")
 				}
 				replicas = append(replicas, servertest.Cache(t, kind, servers.CacheOptions{Args: args}))
 			}
 			for _, growing := range []bool{false, true} {
-				t.Run(map[bool]string{false: "disk", true: "diskless"}[growing], func(t *testing.T) { threeAtOnce(t, replicas, growing) })
+				t.Run(map[bool]string{false: "disk", true: "diskless"}[growing], func(t *testing.T) { allAtOnce(t, replicas, growing) })
 			}
 		})
 	}
 }
 
-func threeAtOnce(t *testing.T, replicas []*servers.Cache, growing bool) {
+func allAtOnce(t *testing.T, replicas []*servers.Cache, growing bool) {
 	n, gate := throttled(t)
 	if !growing {
 		close(gate)
@@ -229,7 +229,7 @@ func threeAtOnce(t *testing.T, replicas []*servers.Cache, growing bool) {
 	}
 	for i, p := range proxies {
 		// A server that does not tell its version gets a copy in another form, whose length nobody knows before.
-		marked := growing || replicas[i].Kind() == servers.RedisStable
+		marked := growing || !tells(replicas[i].Kind())
 		if <-p.held; p.marked() != marked {
 			t.Errorf("%s gets a mark: %v", replicas[i].Kind(), !marked)
 		}

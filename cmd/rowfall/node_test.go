@@ -34,7 +34,7 @@ func TestNodePromotedAfterAKill(t *testing.T) {
 	p.start()
 	must(t, node.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
 	host, port, _ := net.SplitHostPort(addr)
-	below := servertest.Cache(t, servers.RedisStable, servers.CacheOptions{Args: []string{"--replicaof", host + " " + port}})
+	below := servertest.Cache(t, servers.RedisStable, servers.CacheOptions{Args: []string{"--replicaof", host, port}})
 	c := redis.NewClient(&redis.Options{Addr: below.Addr()})
 	defer c.Close()
 	waitFor(t, "a replica of it has the data", func(ctx context.Context) (bool, error) { return has(ctx, c) })

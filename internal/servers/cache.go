@@ -19,7 +19,7 @@ type CacheOptions struct {
 	Port int
 	// ReplicaOf is the host:port of its master; "" for none.
 	ReplicaOf string
-	// Args are further options for the server, such as "--save", "60 1"; they win over this package's.
+	// Args are further options for the server, such as "--save", "60", "1"; they win over this package's.
 	Args []string
 }
 

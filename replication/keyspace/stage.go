@@ -311,7 +311,7 @@ func (k *Keyspace) execute(unit []byte) error {
 		c := writeCommand(args[0])
 		switch {
 		case c == nil:
-			err = errors.New("ERR unknown or unsupported write command")
+			err = unsupported(args[0])
 		case !arityOK(c.arity, len(args)):
 			err = errors.New(arityError(args[0]))
 		case c.multi != 0:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,6 +59,18 @@ const refused = `BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN D
 	HEXPIRE HEXPIREAT HGETEX HINCRBYFLOAT HPERSIST HPEXPIRE HPEXPIREAT INCRBYFLOAT LMPOP
 	MIGRATE MOVE PEXPIRE PFADD PFMERGE PSETEX RESTORE RESTORE-ASKING SETEX SORT SPOP SWAPDB
 	XACK XACKDEL XAUTOCLAIM XCLAIM XDELEX XGROUP XREADGROUP ZMPOP`
+
+// relative are those of them that Redis 6.2 sends where later ones send another.
+const relative = "EXPIRE PEXPIRE SETEX PSETEX"
+
+// unsupported says why a command cannot be staged.
+func unsupported(name []byte) error {
+	var room [maxName]byte
+	if slices.Contains(strings.Fields(relative), string(upper(&room, name))) {
+		return errRelative
+	}
+	return errors.New("ERR unknown or unsupported write command")
+}
 
 // notWrites are the staged commands that change no key by themselves.
 const notWrites = "MULTI EXEC SELECT PING REPLCONF PUBLISH SPUBLISH"

@@ -44,7 +44,7 @@ type setOptions struct {
 }
 
 // errRelative refuses what every replay of the log would count from another moment.
-var errRelative = errors.New("ERR an expiry of EX or PX counts from the moment it is executed; send EXAT or PXAT, as servers since Redis 7.0 do")
+var errRelative = errors.New("ERR a time to live counts from the moment it is executed; send the time itself (PEXPIREAT, EXAT, PXAT), as servers since Redis 7.0 do")
 
 // read reads the words; name is the command's, for error texts.
 func (o *setOptions) read(args [][]byte, name string) error {
