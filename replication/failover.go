@@ -228,7 +228,11 @@ func (f *failover) finish(how string) bool {
 	if over {
 		return false
 	}
-	if err := f.n.c.FS.Remove(filepath.Join(f.n.c.Dir, failoverFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := f.n.c.FS.Remove(filepath.Join(f.n.c.Dir, failoverFile))
+	if err == nil {
+		err = f.n.c.FS.SyncDir(f.n.c.Dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		f.n.log.Warn().Err(err).Msg("cannot remove the mark of a failover: a restart asks once more")
 	}
 	f.n.log.Info().Str("how", how).Msg("failover ended")

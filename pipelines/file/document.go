@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"rowfall/transform/expression"
 )
 
 // Error is a fault of a pipeline file: where it is and how to mend it.
@@ -229,7 +231,7 @@ func (s *section) done() {
 			continue
 		}
 		hint := ""
-		if near := nearest(key, s.asked); near != "" {
+		if near := expression.Nearest(key, s.asked); near != "" {
 			hint = fmt.Sprintf("; did you mean %s?", near)
 		}
 		s.doc.fault(s.entries[i].key, join(s.path, key), "is not a key here%s", hint)
@@ -440,36 +442,4 @@ func (v value) line() int {
 		return v.at
 	}
 	return v.node.Line
-}
-
-// nearest returns the candidate that is at most two edits (or a third of the
-// word) away, or "".
-func nearest(word string, candidates []string) string {
-	best, bestAt := "", max(2, len(word)/3)+1
-	for _, c := range candidates {
-		if at := distance(word, c); at < bestAt {
-			best, bestAt = c, at
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		left := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := left
-			if a[i] != b[j] {
-				cost = 1 + min(left, row[j], row[j+1])
-			}
-			left, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -18,14 +18,14 @@ func ColumnNames(t *binlog.Table) []string {
 // Meant is the end of a message about an unknown name: the nearest right one,
 // or nothing.
 func Meant(name string, candidates ...string) string {
-	if near := nearest(name, candidates); near != "" {
+	if near := Nearest(name, candidates); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	return ""
 }
 
-// nearest returns the candidate that a misspelt name most likely meant, or "".
-func nearest(name string, candidates []string) string {
+// Nearest returns the candidate that a misspelt name most likely meant, or "".
+func Nearest(name string, candidates []string) string {
 	best, bestDistance := "", len(name)/2+1
 	for _, c := range candidates {
 		if d := distance(lowerASCII(name), lowerASCII(c)); d < bestDistance {
