@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -206,7 +207,6 @@ func (a *appender) apply(t Term, unit []byte) (stream.Offset, error) {
 	if len(unit) == 0 || len(unit) > stream.MaxPayload {
 		return 0, fmt.Errorf("apply unit: it has %d bytes; 1 to %d are allowed", len(unit), stream.MaxPayload)
 	}
-	a.n.quorum.note(a.store.End())
 	now := a.n.c.Now()
 	if err := a.expireBefore(unit, now); err != nil {
 		return 0, err
@@ -219,6 +219,7 @@ func (a *appender) apply(t Term, unit []byte) (stream.Offset, error) {
 		return 0, fmt.Errorf("apply unit: %w", err)
 	}
 	a.publish()
+	a.n.quorum.note(a.store.End())
 	return a.store.End(), nil
 }
 
@@ -295,7 +296,10 @@ func (a *appender) follow(t Term, b *upstream.Batch) (asked stream.Offset, err e
 		err := a.followGroup(kind, b.First(n))
 		var bad *badCommandError
 		if errors.As(err, &bad) && n > 1 {
-			n, kind = 1, b.Kind(0) // those before the bad one count, and its own offset is told
+			// Those before the bad one count, and its own offset is told.
+			if n = before(b, n, bad.err); n == 1 {
+				kind = b.Kind(0)
+			}
 			err = a.followGroup(kind, b.First(n))
 		}
 		if err != nil {
@@ -307,6 +311,16 @@ func (a *appender) follow(t Term, b *upstream.Batch) (asked stream.Offset, err e
 		b.Drop(n)
 	}
 	return -1, nil
+}
+
+// before is how many of the batch's first n records end before the command that is
+// to blame, and 1 if it is in the first, or if none is.
+func before(b *upstream.Batch, n int, blame error) int {
+	var e *keyspace.StageError
+	if !errors.As(blame, &e) {
+		return 1
+	}
+	return max(sort.Search(n, func(i int) bool { return len(b.First(i+1)) > e.At }), 1)
 }
 
 // group is how many records at the batch's start are logged as one, and as what.
@@ -403,6 +417,9 @@ func (a *appender) exchange(id identity.State, keys *keyspace.Keyspace, at strea
 	a.n.state.complete = true
 	a.dropped = false
 	a.written.Store(int64(at))
+	a.asked.Store(0)
+	a.n.quorum.forget()
+	a.n.snaps.guard.Load().outdated()
 	a.published.wake()
 	return sweep, nil
 }

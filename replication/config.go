@@ -82,5 +82,6 @@ func (c Config) withDefaults() Config {
 
 // Handler answers one extra command. It appends the reply to dst in the given
 // protocol (2 or 3) and returns it. args[0] is the command's name as sent; args
-// are valid during the call only. ctx ends with the session and with the node.
+// are valid during the call only. ctx ends with the session and with the node;
+// inside EXEC it has ended before, so that a command that waits answers at once.
 type Handler func(ctx context.Context, dst []byte, proto int, args [][]byte) []byte

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -66,6 +67,15 @@ func (g *guard) look(keys *keyspace.Keyspace) {
 	}
 }
 
+// outdated gives the snapshot up when a full resync has taken the data's place:
+// nobody needs it, and nobody else looks at what it keeps.
+func (g *guard) outdated() {
+	if g != nil {
+		g.giveUp(errors.New("a full resync replaced the data meanwhile"))
+		g.end()
+	}
+}
+
 // end lets everybody go on at full speed.
 func (g *guard) end() {
 	g.mu.Lock()
@@ -74,6 +84,7 @@ func (g *guard) end() {
 	g.pause.Store(0)
 	if g.released != nil {
 		g.released()
+		g.released = nil
 	}
 }
 

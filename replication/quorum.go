@@ -24,8 +24,9 @@ type quorum struct {
 	n         *Node
 	goodUntil atomic.Int64 // unix nanoseconds
 
-	mu    sync.Mutex
-	marks []offsetMark // oldest first
+	mu     sync.Mutex
+	marks  []offsetMark // oldest first
+	newest offsetMark   // of the last unit
 }
 
 // offsetMark says where the stream ended at a moment.
@@ -38,7 +39,7 @@ func (q *quorum) lag() time.Duration {
 	return time.Duration(q.n.settings.minLagMS.Load()) * time.Millisecond
 }
 
-// note is called by the appender before each unit.
+// note is called by the appender after each unit.
 func (q *quorum) note(end stream.Offset) {
 	if q.n.settings.minReplicas.Load() == 0 {
 		return
@@ -46,16 +47,29 @@ func (q *quorum) note(end stream.Offset) {
 	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.newest = offsetMark{now, end}
 	if last := len(q.marks) - 1; last < 0 || now.Sub(q.marks[last].at) >= q.lag()/quorumMarks {
 		q.marks = append(q.marks, offsetMark{now, end})
 		q.dueLocked(now)
 	}
 }
 
+// forget is called when the stream goes on at another offset, under another history.
+func (q *quorum) forget() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.marks, q.newest = nil, offsetMark{}
+	q.goodUntil.Store(0)
+}
+
 // dueLocked is where the stream ended when the allowed lag began; marks before
 // that one are dropped.
 func (q *quorum) dueLocked(now time.Time) stream.Offset {
 	since := now.Add(-q.lag())
+	if !q.newest.at.After(since) {
+		q.marks = nil
+		return q.newest.end
+	}
 	for len(q.marks) > 1 && !q.marks[1].at.After(since) {
 		q.marks = q.marks[1:]
 	}

@@ -341,8 +341,14 @@ func (s *session) execute(ctx context.Context, keys reader, name []byte, args []
 		return
 	}
 	if h, ok := s.n.c.Commands[string(name)]; ok {
+		if s.multi.open { // it holds what all of them read, and would for as long as it waits
+			ended, cancel := context.WithCancel(ctx)
+			cancel()
+			s.out = h(ended, s.out, s.proto, args)
+			return
+		}
 		// It may block: what was answered before it must not wait for that.
-		if !s.multi.open && s.flush() != nil {
+		if s.flush() != nil {
 			s.closed = true
 			return
 		}

@@ -248,3 +248,32 @@ func TestSnapshotAtTheStop(t *testing.T) {
 		}
 	}
 }
+
+// A full resync takes the data away that a snapshot is being written of: it is given
+// up, and what it kept holds nobody back any more.
+func TestFullResyncEndsSnapshot(t *testing.T) {
+	c := config(t)
+	c.SnapshotMemory = 1 << 20
+	up := script(t, func(int, string) string { return fullResync(5, "") })
+	n, begun, gate := gated(t, c)
+	rewrite(t, n)
+	done := snapshotting(n)
+	<-begun
+	for i := range 12 {
+		apply(t, n, unit("SET", "k"+strconv.Itoa(i), strings.Repeat("y", 64<<10)))
+	}
+	if got := n.Status().Held; !strings.Contains(got, "snapshot_memory") {
+		t.Errorf("Apply is slowed by %q", got)
+	}
+	if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it has the new data", func() bool { return n.Offset() == 5 && n.Keyspace().Len() == 0 })
+	if got := n.Status().Held; got != "" {
+		t.Errorf("it is still slowed by %q", got)
+	}
+	gate <- struct{}{}
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "a full resync replaced the data") {
+		t.Errorf("the snapshot ended with %v", err)
+	}
+}

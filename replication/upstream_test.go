@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -353,5 +354,45 @@ func TestUpstreamAddressIsChecked(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "send REPLICAOF") {
 		t.Errorf("it logs %s", log.String())
+	}
+}
+
+// countingFS counts what is written to files.
+type countingFS struct {
+	stream.FS
+	writes atomic.Int64
+}
+
+func (c *countingFS) Open(name string, flag int) (stream.File, error) {
+	f, err := c.FS.Open(name, flag)
+	return &countedFile{f, c}, err
+}
+
+type countedFile struct {
+	stream.File
+	fs *countingFS
+}
+
+func (f *countedFile) WriteAt(b []byte, off int64) (int, error) {
+	f.fs.writes.Add(1)
+	return f.File.WriteAt(b, off)
+}
+
+// What came with a command that cannot be applied, before it, is applied in one go.
+// Once it was command by command, the rest being tried again after each.
+func TestCommandsBeforeTheBadOne(t *testing.T) {
+	const commands = 2000
+	good := strings.Repeat(string(unit("SET", "k", "v")), commands)
+	up := script(t, func(int, string) string { return fullResync(5, good+string(unit("PFADD", "k", "v"))) })
+	disk := &countingFS{FS: stream.SystemFS{}}
+	c := config(t)
+	c.ReplicaOf, c.FS = up.addr, disk
+	n, _ := start(t, c)
+	eventually(t, "it stops", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
+	if n.Offset() != stream.Offset(5+len(good)) {
+		t.Errorf("it is at %v, not right before the bad command", n.Offset())
+	}
+	if writes := disk.writes.Load(); writes > commands/4 {
+		t.Errorf("%d writes for %d commands", writes, commands)
 	}
 }

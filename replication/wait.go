@@ -82,7 +82,35 @@ func (s *session) block(ctx context.Context, timeout []byte, run func(ctx contex
 	}
 	s.n.stats.blocked.Add(1)
 	defer s.n.stats.blocked.Add(-1)
-	s.attended(ctx, run)
+	s.untilDemoted(ctx, run)
+}
+
+// untilDemoted runs a command that waits for replicas. When the node becomes
+// another's replica they may acknowledge what was never written here, so it ends
+// as in Redis: with an error, and the connection with it.
+func (s *session) untilDemoted(ctx context.Context, run func(ctx context.Context)) {
+	changed := s.n.RoleChanged()
+	began := len(s.out)
+	ctx, cancel := context.WithCancel(ctx)
+	demoted := make(chan bool, 1)
+	go func() {
+		defer cancel()
+		select {
+		case <-changed:
+			demoted <- true
+		case <-ctx.Done():
+			demoted <- false
+		}
+	}()
+	role, _ := s.n.Role()
+	if role == Master {
+		s.attended(ctx, run)
+	}
+	cancel()
+	if <-demoted || role == Replica {
+		s.out = resp.AppendError(s.out[:began], "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)")
+		s.closed = true
+	}
 }
 
 // waitAcked waits until want replicas have acknowledged everything written so

@@ -147,9 +147,9 @@ func TestTransactionReadsOneMoment(t *testing.T) {
 func TestTransactionHoldsNobody(t *testing.T) {
 	c := config(t)
 	var n *replication.Node
-	c.Commands = map[string]replication.Handler{"PUT": func(ctx context.Context, dst []byte, _ int, _ [][]byte) []byte {
+	c.Commands = map[string]replication.Handler{"PUT": func(_ context.Context, dst []byte, _ int, _ [][]byte) []byte {
 		_, term := n.Role()
-		if _, err := n.Apply(ctx, term, unit("SET", "k", "new")); err != nil {
+		if _, err := n.Apply(context.Background(), term, unit("SET", "k", "new")); err != nil {
 			return resp.AppendError(dst, "ERR "+err.Error())
 		}
 		return resp.AppendSimple(dst, "PUT")
@@ -354,4 +354,107 @@ func TestSettingsAreKept(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
+}
+
+// A full resync to a lower offset takes away what the old stream left in the node's
+// head: once promoted, Apply waited for replicas to reach the old offset, for ever,
+// and WAIT asked nobody.
+func TestWaitsAfterLowerOffset(t *testing.T) {
+	c := config(t)
+	c.MinReplicas, c.MinReplicasMaxLag = 1, 100*time.Millisecond
+	n, _ := start(t, c)
+	for range 5 {
+		apply(t, n, unit("SET", "k", strings.Repeat("x", 1000)))
+	}
+	w := dialRaw(t, n.Addr())
+	w.do("WAIT", "1", "1") // it asks whoever is there
+	n.SetComplete(true)
+	set := string(unit("SET", "k", "v"))
+	up := script(t, func(int, string) string { return fullResync(5, set) })
+	if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it follows", func() bool { return n.Offset() == stream.Offset(5+len(set)) })
+	if err := n.ReplicaOf(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	below, _ := follow(t, n.Addr())
+	replicaOnline(t, n, below.Addr())
+	at := apply(t, n, unit("SET", "k", "2"))
+	if got := w.do("WAIT", "1", "0"); got != ":1" {
+		t.Errorf("WAIT says %q", got)
+	}
+	if n.Offset() == at {
+		t.Error("WAIT did not ask")
+	}
+}
+
+// The last unit before a pause counts as every other: a replica that lacks it is
+// not near enough when the allowed lag is over.
+func TestMinReplicasCountsTheLastUnit(t *testing.T) {
+	c := config(t)
+	c.MinReplicas, c.MinReplicasMaxLag = 1, 50*time.Millisecond
+	n, _ := start(t, c)
+	apply(t, n, unit("SET", "k", "1")) // nobody can follow before it is complete
+	n.SetComplete(true)
+	r := dialRaw(t, n.Addr())
+	from := psync(r, "?", "-1")
+	stop := make(chan struct{})
+	var acks sync.WaitGroup
+	defer acks.Wait()
+	defer close(stop)
+	acks.Go(func() {
+		for {
+			r.Write(unit("REPLCONF", "ACK", from.String())) //nolint:errcheck // it ends with the test
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	})
+	eventually(t, "it counts", func() bool { return n.Status().GoodReplicas == 1 })
+	apply(t, n, unit("SET", "k", "2"))
+	eventually(t, "it does not any more", func() bool { return n.Status().GoodReplicas == 0 })
+}
+
+// Who waits for replicas when the node becomes another's is told so, and not that
+// replicas of the new history have what was written in the old one.
+func TestWaitAcrossDemotion(t *testing.T) {
+	n, _ := complete(t, config(t))
+	apply(t, n, unit("SET", "mine", "x"))
+	waiting := []*raw{dialRaw(t, n.Addr()), dialRaw(t, n.Addr())}
+	waiting[0].send("WAIT", "1", "0")
+	waiting[1].send("WAITAOF", "0", "1", "0")
+	eventually(t, "they wait", func() bool {
+		return strings.Contains(client(t, n.Addr()).Info(t.Context(), "clients").Val(), "blocked_clients:2\r\n")
+	})
+	if err := n.ReplicaOf(t.Context(), "127.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range waiting {
+		if got := r.line(); got != "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)" {
+			t.Errorf("got %q", got)
+		}
+		if b, err := r.r.ReadByte(); err == nil {
+			t.Errorf("the connection goes on with %q", b)
+		}
+	}
+}
+
+// Inside EXEC nothing waits, the owner's commands included: what all of them read
+// is kept in memory until the last one's end.
+func TestNothingWaitsInTransaction(t *testing.T) {
+	c := config(t)
+	c.Commands = map[string]replication.Handler{"BLOCK": func(ctx context.Context, dst []byte, _ int, _ [][]byte) []byte {
+		<-ctx.Done()
+		return resp.AppendSimple(dst, "ENDED")
+	}}
+	n, _ := complete(t, c)
+	r := dialRaw(t, n.Addr())
+	for _, step := range []string{"MULTI", "WAIT 1 0", "BLOCK"} {
+		r.do(strings.Fields(step)...)
+	}
+	r.send("EXEC")
+	r.expect("*2\r\n:0\r\n+ENDED\r\n")
 }

@@ -107,7 +107,7 @@ var followed = strings.Fields(`APPEND BITFIELD BITOP COPY DECR DECRBY DEL EXEC F
 // What a real server sends to its replicas while clients do everything at
 // random makes the same keys here.
 func TestFollowRedis(t *testing.T) {
-	rounds := 30
+	rounds := 40
 	if os.Getenv("ROWFALL_LONG") != "" {
 		rounds = 300
 	}

@@ -304,7 +304,7 @@ func (k *Keyspace) execute(unit []byte) error {
 	for pos, number := 0, 1; pos < len(unit); number++ {
 		args, n, err := resp.ParseCommand(unit[pos:], k.stage.args)
 		if err != nil {
-			return fmt.Errorf("stage command %d at byte %d: %w", number, pos, err)
+			return &StageError{pos, fmt.Errorf("stage command %d at byte %d: %w", number, pos, err)}
 		}
 		k.stage.args = args
 		pos += n
@@ -326,7 +326,7 @@ func (k *Keyspace) execute(unit []byte) error {
 			}
 		}
 		if err != nil {
-			return commandError(number, args, err)
+			return &StageError{pos - n, commandError(number, args, err)}
 		}
 	}
 	if multi {
@@ -336,6 +336,16 @@ func (k *Keyspace) execute(unit []byte) error {
 }
 
 var multiErrors = map[bool]string{true: "ERR MULTI calls can not be nested", false: "ERR EXEC without MULTI"}
+
+// StageError says which command of a unit cannot be staged. Those before it can.
+type StageError struct {
+	At  int // bytes of the unit before the command
+	err error
+}
+
+func (e *StageError) Error() string { return e.err.Error() }
+
+func (e *StageError) Unwrap() error { return e.err }
 
 func commandError(number int, args [][]byte, err error) error {
 	if len(args) < 2 {

@@ -155,7 +155,7 @@ func (c *traffic) hashes() []string {
 		line("HSETNX", key, pair()), line("HDEL", key, c.members()),
 		line("HINCRBY", key, c.member(), c.text()), line("HINCRBYFLOAT", key, c.member(), c.one("1.1", "0.3")),
 		line("HGETDEL", key, "FIELDS", "2", c.member(), c.member()),
-		line("HSETEX", key, c.maybe(c.one("FNX", "FXX", "KEEPTTL")), "FIELDS", "2", pair(), pair()),
+		line("HSETEX", key, c.maybe(c.one("NX", "XX", "nx", "xx")), c.maybe(c.one("FNX", "FXX", "KEEPTTL", "fnx")), "FIELDS", "2", pair(), pair()),
 		line("HGETEX", key, "FIELDS", "1", c.member()),
 	)
 }

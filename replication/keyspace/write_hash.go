@@ -71,11 +71,15 @@ func fieldList(args [][]byte, at, size int) ([][]byte, error) {
 }
 
 func (k *Keyspace) hsetex(args [][]byte) error {
-	onlyNew, onlyOld := false, false
+	newKey, oldKey, onlyNew, onlyOld := false, false, false, false
 	at := 2
 	for ; at < len(args) && !bytes.EqualFold(args[at], []byte("FIELDS")); at++ {
 		switch option := strings.ToUpper(string(args[at][:min(len(args[at]), 8)])); option {
 		case "KEEPTTL":
+		case "NX": // Valkey sends it on if the client wrote it in lower case
+			newKey = true
+		case "XX":
+			oldKey = true
 		case "FNX":
 			onlyNew = true
 		case "FXX":
@@ -89,7 +93,7 @@ func (k *Keyspace) hsetex(args [][]byte) error {
 		return err
 	}
 	t, err := k.typed(args[1], Hash)
-	if err != nil {
+	if err != nil || newKey && t.rec != "" || oldKey && t.rec == "" {
 		return err
 	}
 	for i := 0; (onlyNew || onlyOld) && i < len(pairs); i += 2 {
