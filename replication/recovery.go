@@ -19,6 +19,13 @@ import (
 
 const logDir = "log"
 
+// beginning is the identity that a start goes by.
+type beginning struct {
+	identity.State
+	fresh    bool // nobody holds bytes under its id yet
+	restored bool // there is no log behind the snapshot: it is a backup put back
+}
+
 // recover brings the directory's data into memory: the newest snapshot, then the
 // log after it. Then, before a byte is appended or a PSYNC answered, it decides
 // under which replication id the node goes on.
@@ -43,12 +50,13 @@ func (n *Node) recover() error {
 	if err := n.removeUnfinished(); err != nil {
 		return err
 	}
-	keys, restored, err := n.restore(id)
+	b := beginning{State: id, fresh: fresh}
+	keys, err := n.restore(&b)
 	if err != nil {
 		return err
 	}
 	n.keys.Store(keys)
-	return n.settleIdentity(id, !fresh && restored, fresh)
+	return n.settleIdentity(b)
 }
 
 // removeUnfinished removes what a run that was interrupted left. What a resync was
@@ -67,10 +75,10 @@ func (n *Node) removeUnfinished() error {
 
 // settleIdentity begins a new id if replicas may hold bytes that are lost, and
 // takes the mark of a clean stop away.
-func (n *Node) settleIdentity(id identity.State, restored, fresh bool) error {
-	boot, end := identity.BootID(), n.store.End()
-	lost := restored || n.store.Recovery().Lost || id.Lost(boot, end)
-	if lost && !fresh && id.Upstream == "" {
+func (n *Node) settleIdentity(b beginning) error {
+	id, boot, end := b.State, identity.BootID(), n.store.End()
+	lost := b.restored || n.store.Recovery().Lost || id.Lost(boot, end)
+	if lost && !b.fresh && id.Upstream == "" {
 		was := id.History.ID()
 		id.History = id.History.Begin(identity.NewID(), end)
 		n.log.Warn().Stringer("offset", end).Str("was_replid", string(was)).Str("replid", string(id.History.ID())).Bool("copied", id.Copied).
@@ -113,10 +121,10 @@ func (n *Node) newKeyspace() *keyspace.Keyspace {
 
 // loadSnapshot loads the newest snapshot that is whole. Only a crash between two
 // steps leaves more than one.
-func (n *Node) loadSnapshot() (*keyspace.Keyspace, stream.Offset, error) {
+func (n *Node) loadSnapshot() (*keyspace.Keyspace, error) {
 	files, err := n.snaps.list()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	slices.Sort(files)
 	slices.Reverse(files)
@@ -127,15 +135,15 @@ func (n *Node) loadSnapshot() (*keyspace.Keyspace, stream.Offset, error) {
 		file, err := n.loadFile(path, at, keys)
 		if err == nil {
 			n.snaps.newest = file
-			return keys, at, nil
+			return keys, nil
 		}
 		faults = append(faults, err)
 		n.log.Warn().Err(err).Str("file", path).Msg("snapshot is not usable")
 	}
 	if len(faults) > 0 {
-		return nil, 0, fmt.Errorf("%w; restore the file, or empty %s to begin anew", errors.Join(faults...), n.c.Dir)
+		return nil, fmt.Errorf("%w; restore the file, or empty %s to begin anew", errors.Join(faults...), n.c.Dir)
 	}
-	return n.newKeyspace(), 0, nil
+	return n.newKeyspace(), nil
 }
 
 func (n *Node) loadFile(path string, at stream.Offset, keys *keyspace.Keyspace) (file snapshotFile, err error) {
@@ -162,39 +170,96 @@ func (n *Node) loadFile(path string, at stream.Offset, keys *keyspace.Keyspace) 
 	if aux.CTime > 0 {
 		made = time.Unix(aux.CTime, 0)
 	}
-	return snapshotFile{at: at, size: size, time: made}, nil
+	id, err := identity.ParseID(aux.ReplID)
+	if err != nil {
+		id = "" // as where it names none
+	}
+	return snapshotFile{at: at, size: size, time: made, id: id}, nil
 }
 
-// joinLog checks that the log meets the snapshot of offset at. A
-// snapshot without any log is a backup put back: restored is true then.
-func (n *Node) joinLog(id identity.State, at stream.Offset) (restored bool, err error) {
-	dir := filepath.Join(n.c.Dir, logDir)
+// fromElsewhere says whether the newest snapshot holds other bytes than those that
+// the directory's id stands for. One that names no id may be anything.
+func (n *Node) fromElsewhere(b *beginning) bool {
+	file := n.snaps.newest
+	return !file.time.IsZero() && !b.History.Holds(string(file.id), file.at)
+}
+
+// beginAt makes it a new id's beginning that the data are of the newest snapshot.
+// All that is kept is the role. A snapshot that names its id is right for that up to
+// its offset, which the next start looks for.
+func (n *Node) beginAt(b *beginning) {
+	history, file := identity.NewHistory(identity.NewID()), n.snaps.newest
+	if file.id != "" {
+		history = identity.NewHistory(file.id).Begin(history.ID(), file.at)
+	}
+	b.State, b.fresh = identity.State{History: history, Upstream: b.Upstream, Term: b.Term}, true
+}
+
+// joinLog checks that the log meets the newest snapshot, in place and in history.
+// A snapshot without any log is a backup put back, of this node or another.
+func (n *Node) joinLog(b *beginning) error {
+	dir, at := filepath.Join(n.c.Dir, logDir), n.snaps.newest.at
 	start, end := n.store.Start(), n.store.End()
-	if end.IsZero() && !at.IsZero() {
-		if err := n.doubt(id); err != nil {
-			return false, err
-		}
-		if err := n.store.Reset(at); err != nil {
-			return false, fmt.Errorf("begin log at snapshot: %w", err)
-		}
-		return true, nil
+	if end.IsZero() && (!at.IsZero() || n.fromElsewhere(b)) {
+		return n.putBack(b)
+	}
+	if err := n.checkHistory(b); err != nil {
+		return err
 	}
 	if at < start {
 		have := "there is no snapshot"
 		if !n.snaps.newest.time.IsZero() {
 			have = fmt.Sprintf("%s ends at offset %d", filepath.Join(n.c.Dir, snapshotName(at)), at)
 		}
-		return false, fmt.Errorf("open log: %s but the log in %s begins after offset %d; put a snapshot-OFFSET.rdb between %d and %d back, or empty %s to begin anew",
+		return fmt.Errorf("open log: %s but the log in %s begins after offset %d; put a snapshot-OFFSET.rdb of this node between %d and %d back, or empty %s to begin anew",
 			have, dir, start, start, end, n.c.Dir)
 	}
 	if at > end {
-		return false, fmt.Errorf("open log: %s is of offset %d but the log in %s ends at offset %d; put the missing log segments back, or remove %s: replicas then resync fully",
+		return fmt.Errorf("open log: %s is of offset %d but the log in %s ends at offset %d; put the missing log segments back, or remove %s: replicas then resync fully",
 			filepath.Join(n.c.Dir, snapshotName(at)), at, dir, end, dir)
 	}
 	if err := n.store.Retain(max(at, start)); err != nil {
-		return false, fmt.Errorf("open log: %w", err)
+		return fmt.Errorf("open log: %w", err)
 	}
-	return false, nil
+	return nil
+}
+
+// putBack begins the log at a snapshot that has none. Data from elsewhere must not
+// go on under the directory's id: a replica asked its upstream for what follows an
+// offset at which that had other bytes, and got it.
+func (n *Node) putBack(b *beginning) error {
+	b.restored = true
+	if !b.fresh && n.fromElsewhere(b) {
+		was := b.History.ID()
+		n.beginAt(b)
+		n.log.Warn().Stringer("offset", n.snaps.newest.at).Str("was_replid", string(was)).Str("snapshot_replid", string(n.snaps.newest.id)).
+			Str("replid", string(b.History.ID())).Stringer("role", roleName(b.State)).
+			Msg("the snapshot put back is not of what this directory held: a new replication id begins; a replica gets everything from its upstream")
+	}
+	if err := n.doubt(b.State); err != nil {
+		return err
+	}
+	if err := n.store.Reset(n.snaps.newest.at); err != nil {
+		return fmt.Errorf("begin log at snapshot: %w", err)
+	}
+	return nil
+}
+
+// checkHistory refuses a snapshot from elsewhere where a log is there, for one of the
+// two must go. A snapshot that names no id is known by the log that began with it.
+func (n *Node) checkHistory(b *beginning) error {
+	file := n.snaps.newest
+	if !n.fromElsewhere(b) || file.id == "" && (n.store == nil || n.store.Start() == file.at) {
+		return nil
+	}
+	whose := "names no replication id"
+	if file.id != "" {
+		whose = "is of replication id " + string(file.id)
+	}
+	dir := filepath.Join(n.c.Dir, logDir)
+	return fmt.Errorf("open log: %s %s, and at its offset the log in %s, of replication id %s, does not hold the same; "+
+		"put a snapshot-OFFSET.rdb of this node in its place, or remove %s to go on from this one: replicas, and this node if it is one, then resync fully",
+		filepath.Join(n.c.Dir, snapshotName(file.at)), whose, dir, b.History.ID(), dir)
 }
 
 // tidyEvery is after how many units of a replay the keyspace gives back memory, as it does with time otherwise.
@@ -202,9 +267,9 @@ const tidyEvery = 1024
 
 // replay applies the log after the snapshot. The keys that ran out meanwhile are
 // still there for their DEL: the log says when they went.
-func (n *Node) replay(keys *keyspace.Keyspace, at stream.Offset) error {
+func (n *Node) replay(keys *keyspace.Keyspace) error {
 	units := 0
-	err := n.store.Replay(at, func(r stream.Record) error {
+	err := n.store.Replay(n.snaps.newest.at, func(r stream.Record) error {
 		if r.Kind != stream.Unit && r.Kind != stream.Expiry {
 			return nil
 		}

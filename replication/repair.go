@@ -19,33 +19,36 @@ import (
 //     there; replicas that are ahead resync fully.
 //
 // Where nothing survived at all, a human decides.
-func (n *Node) restore(id identity.State) (keys *keyspace.Keyspace, restored bool, err error) {
-	keys, restored, err = n.load(id, stream.Open)
+func (n *Node) restore(b *beginning) (*keyspace.Keyspace, error) {
+	keys, err := n.load(b, stream.Open)
 	var bad *stream.CorruptError
 	if !errors.As(err, &bad) {
-		return keys, restored, err
+		return keys, err
 	}
 	if n.store != nil {
 		if err := n.store.Close(); err != nil {
-			return nil, false, fmt.Errorf("close damaged log: %w", err)
+			return nil, fmt.Errorf("close damaged log: %w", err)
 		}
 		n.store = nil
 	}
+	if foreign := n.checkHistory(b); foreign != nil {
+		return nil, fmt.Errorf("%w; %w", foreign, err)
+	}
 	snapshot := n.snaps.newest.at
-	if snapshot.IsZero() && id.Upstream == "" && n.snaps.newest.time.IsZero() {
-		return nil, false, fmt.Errorf("%w; there is no snapshot to go on from: put the file back from a copy, or make this node a replica of the one that has most "+
+	if snapshot.IsZero() && b.Upstream == "" && n.snaps.newest.time.IsZero() {
+		return nil, fmt.Errorf("%w; there is no snapshot to go on from: put the file back from a copy, or make this node a replica of the one that has most "+
 			"(empty %s and start it with that one as its upstream) and promote it when it has everything", err, n.c.Dir)
 	}
-	if err := n.doubt(id); err != nil {
-		return nil, false, err
+	if err := n.doubt(b.State); err != nil {
+		return nil, err
 	}
-	keys, restored, err = n.load(id, func(dir string, c stream.Config) (*stream.Log, error) { return stream.Repair(dir, snapshot, c) })
+	keys, err = n.load(b, func(dir string, c stream.Config) (*stream.Log, error) { return stream.Repair(dir, snapshot, c) })
 	if err != nil {
-		return nil, false, fmt.Errorf("%w; repairing the log gives: %w", bad, err)
+		return nil, fmt.Errorf("%w; repairing the log gives: %w", bad, err)
 	}
-	n.log.Error().Err(bad).Stringer("snapshot", snapshot).Stringer("survived_to", n.store.End()).Stringer("role", roleName(id)).
+	n.log.Error().Err(bad).Stringer("snapshot", snapshot).Stringer("survived_to", n.store.End()).Stringer("role", roleName(b.State)).
 		Msg("the log was damaged: what was behind the damage is gone here; a replica gets it again from its upstream, a master's writer must read its source again from the position in the data")
-	return keys, restored, nil
+	return keys, nil
 }
 
 // doubt has every start from now on find that bytes were lost, until one has
@@ -61,17 +64,19 @@ func roleName(id identity.State) Role {
 }
 
 // load loads the newest snapshot, opens the log and replays it.
-func (n *Node) load(id identity.State, open func(dir string, c stream.Config) (*stream.Log, error)) (*keyspace.Keyspace, bool, error) {
-	keys, at, err := n.loadSnapshot()
+func (n *Node) load(b *beginning, open func(dir string, c stream.Config) (*stream.Log, error)) (*keyspace.Keyspace, error) {
+	keys, err := n.loadSnapshot()
 	if err != nil {
-		return nil, false, err
+		return nil, err
+	}
+	if b.fresh {
+		n.beginAt(b)
 	}
 	if n.store, err = open(filepath.Join(n.c.Dir, logDir), n.c.Log); err != nil {
-		return nil, false, fmt.Errorf("open log: %w", err)
+		return nil, fmt.Errorf("open log: %w", err)
 	}
-	restored, err := n.joinLog(id, at)
-	if err != nil {
-		return nil, false, err
+	if err := n.joinLog(b); err != nil {
+		return nil, err
 	}
-	return keys, restored, n.replay(keys, at)
+	return keys, n.replay(keys)
 }

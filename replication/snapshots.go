@@ -55,6 +55,7 @@ type snapshotFile struct {
 	at   stream.Offset
 	size int64
 	time time.Time
+	id   identity.ID // that a file found at the start names; empty: none
 }
 
 // attempt is one snapshot being written.

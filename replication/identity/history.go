@@ -88,6 +88,20 @@ func (h History) Knows(id string) bool {
 		slices.ContainsFunc(h.past, func(e era) bool { return strings.EqualFold(id, string(e.id)) })
 }
 
+// Holds says whether the bytes of id up to offset at are ours: whether data that say they are
+// of there belong to this history. Of an id that was too old to be kept nobody knows.
+func (h History) Holds(id string, at stream.Offset) bool {
+	if strings.EqualFold(id, string(h.id)) {
+		return true
+	}
+	for _, e := range h.past {
+		if strings.EqualFold(id, string(e.id)) {
+			return at <= e.to
+		}
+	}
+	return id != "" && len(h.past) == keepEras && at <= h.past[keepEras-1].to
+}
+
 // Answer is what a PSYNC gets.
 type Answer uint8
 

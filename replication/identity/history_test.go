@@ -52,6 +52,27 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// Data say of themselves under which id and offset they stand. What a past id had
+// beyond its end is not ours; of one too old to be kept nobody knows.
+func TestHolds(t *testing.T) {
+	h := identity.NewHistory(a).Begin(b, 300).Begin(c, 600)
+	for _, tc := range []struct {
+		id   string
+		at   stream.Offset
+		want bool
+	}{{c, 5000, true}, {strings.ToUpper(c), 0, true}, {b, 600, true}, {b, 601, false}, {a, 300, true}, {a, 301, false}, {x, 0, false}, {"", 0, false}} {
+		if got := h.Holds(tc.id, tc.at); got != tc.want {
+			t.Errorf("%.1s at %d: %v", tc.id, tc.at, got)
+		}
+	}
+	for at := stream.Offset(601); at <= 900; at++ {
+		h = h.Begin(identity.NewID(), at)
+	}
+	if !h.Holds(a, 300) || h.Holds(a, 800) || h.Holds("", 300) {
+		t.Error("a history that is full knows what it does not keep")
+	}
+}
+
 // A fresh master at offset 0: a replica that has nothing under its id is up to date.
 func TestAnswerEmpty(t *testing.T) {
 	h := identity.NewHistory(a)

@@ -1,0 +1,150 @@
+package replication_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"rowfall/replication"
+	"rowfall/replication/stream"
+)
+
+// backup takes a snapshot of the node and returns its file's name and contents.
+func backup(t *testing.T, n *replication.Node, dir string) (name string, data []byte) {
+	t.Helper()
+	st, err := n.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	name = "snapshot-" + st.Offset.String() + ".rdb"
+	if data, err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+	return name, data
+}
+
+// putBack leaves that file as the only snapshot in dir.
+func putBack(t *testing.T, dir, name string, data []byte) {
+	t.Helper()
+	for _, old := range snapshotsIn(t, dir) {
+		if err := os.Remove(old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func removeLog(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.RemoveAll(filepath.Join(dir, "log")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func has(n *replication.Node, key string) bool {
+	_, ok := n.Keyspace().Get(key)
+	return ok
+}
+
+// A node was a master, was made a replica of another, and then a backup of its time
+// as a master was put back. It asked its upstream, under that one's id, to go on after
+// the backup's offset, and kept its own old data under it.
+func TestBackupOfAnotherHistoryOnReplica(t *testing.T) {
+	c := config(t)
+	n, stop := complete(t, c)
+	apply(t, n, unit("SET", "mine", strings.Repeat("x", 2000)))
+	name, data := backup(t, n, c.Dir)
+	set := string(unit("SET", "theirs", strings.Repeat("y", 5000)))
+	up := script(t, func(_ int, asked string) string {
+		if strings.HasPrefix(asked, foreignID) {
+			return "+CONTINUE\r\n"
+		}
+		return fullResync(5, set)
+	})
+	if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
+		t.Fatal(err)
+	}
+	end := stream.Offset(5 + len(set))
+	eventually(t, "it follows", func() bool { return n.Offset() == end })
+	stop()
+
+	// Where the log is there, too, it is for a human to say which of the two is to go.
+	putBack(t, c.Dir, name, data)
+	for range 2 {
+		_, err := replication.Open(c)
+		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), foreignID) || !strings.Contains(err.Error(), "remove") {
+			t.Fatalf("with a log of other bytes: %v", err)
+		}
+	}
+	removeLog(t, c.Dir)
+	n, _ = start(t, c)
+	eventually(t, "it follows again", func() bool { return n.Offset() == end })
+	if asked := up.psyncs(); len(asked) != 2 || strings.HasPrefix(asked[1], foreignID) {
+		t.Errorf("it asks for %q", asked)
+	}
+	if has(n, "mine") || !has(n, "theirs") || n.Status().ID != foreignID {
+		t.Errorf("mine: %v, theirs: %v, under %s", has(n, "mine"), has(n, "theirs"), n.Status().ID)
+	}
+}
+
+// The same on a master: what its replicas hold under its id has nothing to do with
+// another node's data.
+func TestBackupOfAnotherNodeOnMaster(t *testing.T) {
+	cb := config(t)
+	b, _ := complete(t, cb)
+	apply(t, b, unit("SET", "theirs", strings.Repeat("y", 100)))
+	name, data := backup(t, b, cb.Dir)
+	c := config(t)
+	n, stop := complete(t, c)
+	apply(t, n, unit("SET", "mine", strings.Repeat("x", 3000)))
+	was := n.Status().ID
+	stop()
+	removeLog(t, c.Dir)
+	putBack(t, c.Dir, name, data)
+	n, stop = start(t, c)
+	st := n.Status()
+	if !has(n, "theirs") || has(n, "mine") || st.Complete || st.ID == was || st.PreviousID != b.Status().ID || st.PreviousTo != st.Offset {
+		t.Errorf("after %s it is %+v", was, st)
+	}
+	n.SetComplete(true)
+	r := dialRaw(t, n.Addr())
+	if got := ask(r, was, st.Offset.String()); got[0] != "+FULLRESYNC" {
+		t.Errorf("a replica of the old data gets %q", got)
+	}
+	at := apply(t, n, unit("SET", "k", "v"))
+	stop()
+	n, _ = start(t, c)
+	if again := n.Status(); again.ID != st.ID || again.Offset < at || !again.Complete {
+		t.Errorf("the next start is not a plain one: %+v", again)
+	}
+}
+
+// A directory that holds only an RDB file begins with that, whoever wrote it, and
+// goes on with it at the next start.
+func TestBackupInNewDirectory(t *testing.T) {
+	c := config(t)
+	n, stop := complete(t, c)
+	apply(t, n, unit("SET", "k", "v"))
+	own, data := backup(t, n, c.Dir)
+	id := n.Status().ID
+	stop()
+	for name, file := range map[string][]byte{own: data, "snapshot-1000.rdb": []byte(emptySnapshot), "snapshot-0.rdb": []byte(emptySnapshot)} {
+		c := config(t)
+		putBack(t, c.Dir, name, file)
+		n, stop := complete(t, c)
+		first := n.Status()
+		if want := name == own; has(n, "k") != want || (first.PreviousID == id) != want {
+			t.Errorf("%s: got %+v", name, first)
+		}
+		apply(t, n, unit("SET", "k2", "v"))
+		stop()
+		n, stop = start(t, c)
+		if again := n.Status(); again.ID != first.ID || !has(n, "k2") {
+			t.Errorf("%s: it was %+v and is %+v", name, first, again)
+		}
+		stop()
+	}
+}
