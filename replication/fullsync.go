@@ -3,6 +3,7 @@ package replication
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -60,6 +61,10 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at stream.Offset, mar
 	t := &transfer{ctx: ctx, r: r, p: p, l: l, plain: n.plainFor(&r.s.repl)}
 	began := time.Now()
 	if err := t.run(); err != nil {
+		var spoilt *spoiltError
+		if errors.As(err, &spoilt) {
+			n.snaps.condemn(l, err)
+		}
 		return 0, false, fmt.Errorf("send snapshot: %w", err)
 	}
 	n.log.Info().Str("replica", r.addr).Stringer("offset", l.at).Int64("bytes", t.sent).Dur("took", time.Since(began)).
@@ -163,7 +168,7 @@ func (t *transfer) measure() error {
 			return err
 		}
 		var c counter
-		err := rdb.Transcode(&c, t.l.reader(ctx))
+		err := t.l.transcode(ctx, &c)
 		t.size, t.l.off = int64(c), 0
 		return err
 	})
@@ -194,13 +199,13 @@ func (t *transfer) copyFile() error {
 		t.l.off += n
 		t.sent += n
 		if err != nil {
-			return err
+			return errors.Join(t.l.fault(), err)
 		}
 	}
 }
 
 // copyPlain sends the file in the form for Redis 6.2.
-func (t *transfer) copyPlain() error { return rdb.Transcode(t, t.l.reader(t.ctx)) }
+func (t *transfer) copyPlain() error { return t.l.transcode(t.ctx, t) }
 
 // Write sends in pieces, because the deadline is for progress and not for the whole.
 func (t *transfer) Write(p []byte) (int, error) {

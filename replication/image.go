@@ -11,8 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"rowfall/replication/identity"
+	"rowfall/replication/rdb"
 	"rowfall/replication/stream"
 )
 
@@ -140,6 +142,7 @@ func (m *image) whole(ctx context.Context) (int64, error) {
 type lease struct {
 	file    stream.File // stays readable when a newer snapshot takes its place
 	image   *image      // nil: the file is complete
+	made    time.Time   // of a file that was complete when it was opened
 	at      stream.Offset
 	size    int64 // of a complete file
 	off     int64 // of the next byte to read
@@ -179,21 +182,60 @@ func (l *lease) ready(ctx context.Context) (int64, error) {
 	return size - l.off, err
 }
 
+// spoiltError is what is wrong with a snapshot's file itself.
+type spoiltError struct{ err error }
+
+func (e *spoiltError) Error() string { return e.err.Error() }
+func (e *spoiltError) Unwrap() error { return e.err }
+
+// fault looks whether the next byte, which is there, can be read. What sends a file
+// to a socket does not tell which of the two failed.
+func (l *lease) fault() error {
+	if _, err := l.file.ReadAt(make([]byte, 1), l.off); err != nil {
+		return &spoiltError{fmt.Errorf("read snapshot at byte %d: %w", l.off, err)}
+	}
+	return nil
+}
+
+// transcode copies the file in the form for Redis 6.2 to w. An error that is neither
+// of w nor of the waiting is one of the file.
+func (l *lease) transcode(ctx context.Context, w io.Writer) error {
+	in, out := l.reader(ctx), &outlet{w: w}
+	err := rdb.Transcode(out, in)
+	if err != nil && in.err == nil && out.err == nil {
+		err = &spoiltError{err}
+	}
+	return err
+}
+
+// outlet keeps the error of its writer.
+type outlet struct {
+	w   io.Writer
+	err error
+}
+
+func (o *outlet) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	o.err = err
+	return n, err
+}
+
 // reader reads the file from the beginning, waiting for what is not written yet.
-func (l *lease) reader(ctx context.Context) io.Reader { return &leaseReader{ctx, l} }
+func (l *lease) reader(ctx context.Context) *leaseReader { return &leaseReader{ctx: ctx, l: l} }
 
 type leaseReader struct {
 	ctx context.Context
 	l   *lease
+	err error // why it waits no longer
 }
 
 func (r *leaseReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err // a complete file is never waited for
+	if r.err = r.ctx.Err(); r.err != nil {
+		return 0, r.err // a complete file is never waited for
 	}
-	ready, err := r.l.ready(r.ctx)
-	if err != nil {
-		return 0, err
+	var ready int64
+	if ready, r.err = r.l.ready(r.ctx); r.err != nil {
+		return 0, r.err
 	}
 	if ready == 0 {
 		return 0, io.EOF

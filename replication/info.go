@@ -154,7 +154,13 @@ func infoPersistence(b *strings.Builder, n *Node, st Status) {
 	fmt.Fprintf(b, "loading:0\r\nasync_loading:%d\r\nrdb_bgsave_in_progress:%d\r\nrdb_last_save_time:%d\r\nrdb_last_bgsave_status:%s\r\n"+
 		"rdb_changes_since_last_save:%d\r\naof_enabled:0\r\n",
 		flag(st.Upstream != nil && st.Upstream.State == LinkTransfer), flag(st.Snapshot.Running), last.Unix(), status, st.Offset-st.Snapshot.Offset)
+	if st.Snapshot.Err != "" {
+		fmt.Fprintf(b, "rowfall_snapshot_error:%s\r\n", oneLine(st.Snapshot.Err))
+	}
 }
+
+// oneLine is the text for a line of INFO.
+func oneLine(text string) string { return strings.NewReplacer("\r", " ", "\n", " ").Replace(text) }
 
 func infoStats(b *strings.Builder, n *Node, st Status) {
 	fmt.Fprintf(b, "total_connections_received:%d\r\ntotal_commands_processed:%d\r\nrejected_connections:%d\r\n"+
@@ -213,7 +219,7 @@ func infoUpstream(b *strings.Builder, n *Node, st Status) {
 		fmt.Fprintf(b, "master_link_down_since_seconds:%d\r\n", down)
 	}
 	if up.Err != "" {
-		fmt.Fprintf(b, "rowfall_upstream_error:%s\r\n", strings.NewReplacer("\r", " ", "\n", " ").Replace(up.Err))
+		fmt.Fprintf(b, "rowfall_upstream_error:%s\r\n", oneLine(up.Err))
 	}
 	fmt.Fprintf(b, "slave_priority:%d\r\nslave_read_only:1\r\nreplica_announced:1\r\n", n.settings.priority.Load())
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"rowfall/replication/identity"
@@ -40,6 +41,7 @@ type snapshots struct {
 
 	sync.Mutex
 	newest  snapshotFile // zero Time: there is none
+	spoilt  error        // why newest cannot be read any more; the log from its offset stays until another is in its place
 	growing *image       // the one being written; nil: none
 	pending *attempt     // asked for or running
 	next    *attempt     // asked for while that one was running
@@ -124,8 +126,12 @@ func (s *snapshots) requestIfLarge() {
 	}
 }
 
-// dueLocked says whether the log that a restart would replay is past the bound.
+// dueLocked says whether the log that a restart would replay is past the bound, or
+// there is no snapshot that it could begin with any more.
 func (s *snapshots) dueLocked() bool {
+	if s.spoilt != nil {
+		return true
+	}
 	from := s.newest.at
 	if s.newest.time.IsZero() {
 		from = s.n.store.Start()
@@ -274,7 +280,7 @@ func (s *snapshots) install(p point) error {
 	}
 	file, err := s.move(newSnapshot, p.at)
 	if err == nil {
-		s.newest = file
+		s.newest, s.spoilt = file, nil
 	}
 	s.growing = nil
 	s.Unlock()
@@ -297,7 +303,7 @@ func (s *snapshots) installResync(at stream.Offset) error {
 	defer s.Unlock()
 	file, err := s.move(newResync, at)
 	if err == nil {
-		s.newest = file
+		s.newest, s.spoilt = file, nil
 	}
 	return err
 }
@@ -380,14 +386,8 @@ func (s *snapshots) acquire(ctx context.Context) (*lease, error) {
 	}
 	t := s.requestLocked()
 	s.Unlock()
-	select {
-	case <-t.fixed:
-	case <-t.done:
-		return nil, fmt.Errorf("wait for snapshot: %w", t.err)
-	case <-s.n.appender.stopped:
-		return nil, s.n.appender.closedErr()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := s.readable(ctx, t); err != nil {
+		return nil, err
 	}
 	s.Lock()
 	defer s.Unlock()
@@ -398,6 +398,22 @@ func (s *snapshots) acquire(ctx context.Context) (*lease, error) {
 	return l, err
 }
 
+// readable waits until an attempt's file can be read.
+func (s *snapshots) readable(ctx context.Context, t *attempt) error {
+	select {
+	case <-t.fixed:
+	case <-t.done:
+		if t.err != nil { // else it was both at once
+			return fmt.Errorf("wait for snapshot: %w", t.err)
+		}
+	case <-s.n.appender.stopped:
+		return s.n.appender.closedErr()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
 // openLocked opens the newest file whose offset serves; nil: there is none.
 func (s *snapshots) openLocked(serves func(stream.Offset) bool) (*lease, error) {
 	l := &lease{}
@@ -405,17 +421,45 @@ func (s *snapshots) openLocked(serves func(stream.Offset) bool) (*lease, error) 
 	switch {
 	case s.growing != nil && s.growing.gen == s.n.store.Generation() && serves(s.growing.at):
 		l.at, l.image = s.growing.at, s.growing
-	case !s.newest.time.IsZero() && serves(s.newest.at):
-		l.at, l.size, name = s.newest.at, s.newest.size, snapshotName(s.newest.at)
+	case !s.newest.time.IsZero() && s.spoilt == nil && serves(s.newest.at):
+		l.at, l.size, l.made, name = s.newest.at, s.newest.size, s.newest.time, snapshotName(s.newest.at)
 	default:
 		return nil, nil
 	}
 	var err error
-	if l.file, err = s.n.c.FS.Open(filepath.Join(s.n.c.Dir, name), os.O_RDONLY); err != nil {
+	l.file, err = s.n.c.FS.Open(filepath.Join(s.n.c.Dir, name), os.O_RDONLY)
+	switch {
+	case err == nil:
+		l.release = sync.OnceFunc(s.n.store.Pin(l.at))
+		return l, nil
+	case l.image != nil || lacking(err):
 		return nil, fmt.Errorf("open snapshot: %w", err)
 	}
-	l.release = sync.OnceFunc(s.n.store.Pin(l.at))
-	return l, nil
+	s.condemnLocked(l, err)
+	return nil, nil
+}
+
+// lacking says whether a file could not be opened for want of what may be there the next moment.
+func lacking(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+}
+
+// condemn has a file that cannot be read serve nobody any more, and asks for another.
+func (s *snapshots) condemn(l *lease, why error) {
+	s.Lock()
+	defer s.Unlock()
+	s.condemnLocked(l, why)
+}
+
+// condemnLocked is told of a lease that may be older than the newest file. One that
+// was read as it grew has no time; what is wrong with it now may be so of that file, which then is made once more.
+func (s *snapshots) condemnLocked(l *lease, why error) {
+	if s.spoilt != nil || l.at != s.newest.at || !l.made.IsZero() && !l.made.Equal(s.newest.time) {
+		return
+	}
+	s.spoilt = fmt.Errorf("%s cannot be read: %w", filepath.Join(s.n.c.Dir, snapshotName(l.at)), why)
+	s.n.log.Error().Err(s.spoilt).Stringer("offset", l.at).Msg("the newest snapshot is not usable: another is written")
+	s.requestLocked()
 }
 
 const (
@@ -465,7 +509,12 @@ func (s *snapshots) status() SnapshotStatus {
 	s.Lock()
 	defer s.Unlock()
 	st := SnapshotStatus{Offset: s.newest.at, Size: s.newest.size, Time: s.newest.time, Running: s.running, Written: s.written.Load()}
-	if s.failed != nil {
+	switch {
+	case s.spoilt != nil && s.failed != nil:
+		st.Err = s.spoilt.Error() + "; and another: " + s.failed.Error()
+	case s.spoilt != nil:
+		st.Err = s.spoilt.Error()
+	case s.failed != nil:
 		st.Err = s.failed.Error()
 	}
 	return st

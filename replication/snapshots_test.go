@@ -3,12 +3,14 @@ package replication_test
 import (
 	"context"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"rowfall/internal/memfs"
 	"rowfall/replication"
 	"rowfall/replication/identity"
 	"rowfall/replication/stream"
@@ -275,5 +277,102 @@ func TestFullResyncEndsSnapshot(t *testing.T) {
 	gate <- struct{}{}
 	if err := <-done; err == nil || !strings.Contains(err.Error(), "a full resync replaced the data") {
 		t.Errorf("the snapshot ended with %v", err)
+	}
+}
+
+// The data are all in memory, and yet every full resync ended at the file on disk
+// that could not be read, for ever, and INFO said that all was well.
+func TestSnapshotThatCannotBeRead(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		spoil func(disk *memfs.FS, file string) error
+		capa  string
+		opens bool // the fault is seen before anything is sent
+	}{
+		{"bad sector", func(disk *memfs.FS, file string) error { disk.Damage(file, 150, -1); return nil }, "rdb-listpack", false},
+		{"bad sector, plain", func(disk *memfs.FS, file string) error { disk.Damage(file, 150, -1); return nil }, "psync2", false},
+		{"flipped bit, plain", flip, "psync2", false},
+		{"gone", (*memfs.FS).Remove, "rdb-listpack", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			disk := memfs.New()
+			c := diskConfig(t.TempDir(), disk)
+			c.SnapshotReuse = 1 << 20
+			n, begun, gate := gated(t, c)
+			n.SetComplete(true)
+			apply(t, n, unit("SET", "k", strings.Repeat("v", 200)))
+			gate <- struct{}{}
+			st, err := n.Snapshot(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-begun
+			if err := tc.spoil(disk, filepath.Join(c.Dir, "snapshot-"+st.Offset.String()+".rdb")); err != nil {
+				t.Fatal(err)
+			}
+			apply(t, n, unit("SET", "k2", "v"))
+			r := dialRaw(t, n.Addr())
+			answer := ask(r, "?", "-1", tc.capa)
+			if !tc.opens {
+				if _, err := io.Copy(io.Discard, r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			<-begun // another is written without anybody's asking
+			now := n.Status()
+			if got := now.Snapshot.Err; !strings.Contains(got, st.Offset.String()+".rdb cannot be read") || now.LogStart > st.Offset {
+				t.Errorf("it says %q, and the log begins at %s", got, now.LogStart)
+			}
+			info := client(t, n.Addr())
+			if got := field(info, "persistence", "rdb_last_bgsave_status") + field(info, "persistence", "rowfall_snapshot_error"); !strings.HasPrefix(got, "err"+c.Dir) {
+				t.Errorf("INFO says %q", got)
+			}
+			gate <- struct{}{}
+			if !tc.opens {
+				r = dialRaw(t, n.Addr())
+				answer = ask(r, "?", "-1", tc.capa)
+			}
+			if file, _ := payload(r); answer[0] != "+FULLRESYNC" || count(t, file) != 2 {
+				t.Errorf("the next gets %q and %d keys", answer, count(t, file))
+			}
+			eventually(t, "it is in its place", func() bool { return n.Status().Snapshot.Offset > st.Offset })
+			if got := n.Status().Snapshot.Err; got != "" {
+				t.Errorf("then it says %q", got)
+			}
+		})
+	}
+}
+
+func flip(disk *memfs.FS, file string) error {
+	f, err := disk.Open(file, os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte("damage"), 150)
+	return err
+}
+
+// The same on a real disk, where the kernel sends the file: it was cut.
+func TestSnapshotThatIsCut(t *testing.T) {
+	c := config(t)
+	n, _ := complete(t, c)
+	fill(t, n, "a", 100)
+	st, err := n.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(snapshotsIn(t, c.Dir)[0], st.Size/2); err != nil {
+		t.Fatal(err)
+	}
+	r := dialRaw(t, n.Addr())
+	ask(r, "?", "-1", "rdb-listpack")
+	if sent, err := io.ReadAll(r.r); err != nil || int64(len(sent)) > st.Size {
+		t.Errorf("%d bytes come, and %v", len(sent), err)
+	}
+	eventually(t, "another is written", func() bool { return n.Status().Snapshot.Written == 2 })
+	r = dialRaw(t, n.Addr())
+	ask(r, "?", "-1", "rdb-listpack")
+	if file, _ := payload(r); count(t, file) != n.Keyspace().Len() {
+		t.Errorf("%d keys come", count(t, file))
 	}
 }

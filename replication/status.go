@@ -49,7 +49,7 @@ type SnapshotStatus struct {
 	Time    time.Time     // when it was completed
 	Running bool          // another is being written
 	Written int64         // how many were completed since the start
-	Err     string        // why the last attempt failed, empty: it did not
+	Err     string        // why the last attempt failed, or the newest file cannot be read; empty: neither
 }
 
 // UpstreamStatus is the link to the node's upstream.
