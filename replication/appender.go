@@ -41,6 +41,7 @@ type appender struct {
 	dropped    bool          // the keyspace was freed for a full resync; it does not hold what the log says
 	needSelect bool          // a stream that begins here has selected no database yet
 	moreDue    bool          // keys are left whose time has passed
+	expireMost int           // bytes of names that one record deletes
 	lastPing   time.Time
 	scratch    []byte
 }
@@ -65,7 +66,7 @@ var (
 func newAppender(n *Node) *appender {
 	a := &appender{
 		n: n, store: n.store, keys: n.Keyspace(), ops: make(chan *op), stop: make(chan struct{}),
-		stopped: make(chan struct{}), needSelect: true, lastPing: time.Now(),
+		stopped: make(chan struct{}), needSelect: true, lastPing: time.Now(), expireMost: expireBytes,
 	}
 	a.pool.New = func() any { return &op{done: make(chan struct{}, 1)} }
 	a.role, a.term = n.Role()

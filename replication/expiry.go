@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	expireAtOnce   = 256 // keys that one record deletes
-	snapshotSweeps = 64  // records of them before a snapshot
+	expireAtOnce   = 256      // keys that one record deletes
+	expireBytes    = 64 << 20 // or fewer, if their names are so long together; a longer one goes alone
+	snapshotSweeps = 64       // records of them before a snapshot
 )
 
 // expire deletes keys that are due, as a command of the stream: replicas never
@@ -17,8 +18,8 @@ const (
 // each with its fsync, keep neither units nor PINGs waiting; moreDue says that
 // some are left.
 func (a *appender) expire(now int64) error {
-	due := a.keys.Expired(now, expireAtOnce)
-	a.moreDue = len(due) == expireAtOnce
+	var due [][]byte
+	due, a.moreDue = a.keys.Expired(now, expireAtOnce, a.expireMost)
 	return a.remove(due)
 }
 
@@ -42,10 +43,21 @@ func (a *appender) expireBefore(unit []byte, now int64) error {
 			}
 		}
 	}
-	return a.remove(named)
+	for len(named) > 0 {
+		n, size := 0, 0
+		for n < len(named) && (n == 0 || size+len(named[n]) <= a.expireMost) {
+			size += len(named[n])
+			n++
+		}
+		if err := a.remove(named[:n]); err != nil {
+			return err
+		}
+		named = named[n:]
+	}
+	return nil
 }
 
-// remove deletes keys that are due.
+// remove deletes keys that are due, in one record.
 func (a *appender) remove(due [][]byte) error {
 	if len(due) == 0 {
 		return nil

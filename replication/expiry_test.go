@@ -2,6 +2,7 @@ package replication_test
 
 import (
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -149,4 +150,32 @@ func TestManyDueKeys(t *testing.T) {
 		t.Errorf("it counts on from a key that was over: %s", v)
 	}
 	eventually(t, "the others go", func() bool { return n.Keyspace().Len() == 1 })
+}
+
+// One record named 256 keys however long they are. Above what a record may hold it was
+// refused, which ended the node, and every later start at the first thing it wrote.
+func TestDueKeysWithLongNames(t *testing.T) {
+	c := config(t)
+	now := stopped()
+	c.Now = now.Load
+	n, err := replication.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.ExpireMost(100)
+	run(t, n)
+	n.SetComplete(true)
+	var keys []string
+	var all [][]byte
+	for i, size := range []int{40, 40, 40, 40, 150} {
+		keys = append(keys, strings.Repeat(string(rune('a'+i)), size))
+		all = append(all, unit("SET", keys[i], "5"), unit("PEXPIREAT", keys[i], now.in(int64(1+i))))
+	}
+	at := apply(t, n, atomically(all...))
+	now.Add(6)
+	again := atomically(unit("SET", keys[2], "6"), unit("SET", keys[3], "6"), unit("SET", keys[4], "6"))
+	apply(t, n, again)
+	r := dialRaw(t, n.Addr())
+	ask(r, n.Status().ID, (at + 1).String())
+	r.expect(string(unit("DEL", keys[0], keys[1])) + string(unit("DEL", keys[2], keys[3])) + string(unit("DEL", keys[4])) + string(again))
 }

@@ -59,3 +59,9 @@ func (n *Node) HandOver(ctx context.Context, to string) error {
 	_, err := n.appender.submit(ctx, 0, nil, func() error { return n.appender.demoteTo(to) })
 	return err
 }
+
+// ExpireMost sets how many bytes of names one record deletes. The node does not run yet.
+func (n *Node) ExpireMost(bytes int) { n.appender.expireMost = bytes }
+
+// Drop does what a full resync does first with drop-before-resync, in a term.
+func (n *Node) Drop(ctx context.Context, t Term) error { return n.upstream.drop(ctx, t) }

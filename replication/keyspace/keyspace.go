@@ -262,19 +262,25 @@ func (k *Keyspace) dueKey(at int64, key string) []byte {
 	return k.stage.scratch
 }
 
-// Expired returns at most limit published keys whose time has passed at now (ms
-// since 1970), those due longest first. The caller has them deleted by a unit
-// of DEL.
-func (k *Keyspace) Expired(now int64, limit int) [][]byte {
-	var keys [][]byte
+// Expired returns published keys whose time has passed at now (ms since 1970),
+// those due longest first: at most limit, and no more than have size bytes together,
+// but one in any case. more says that it did not look at all of them. The caller has
+// them deleted by a unit of DEL.
+func (k *Keyspace) Expired(now int64, limit, size int) (keys [][]byte, more bool) {
 	k.due.Ascend(0, limit, func(due, _ []byte) bool {
 		if !expired(int64(binary.BigEndian.Uint64(due)), now) {
 			return false
 		}
-		keys = append(keys, append([]byte(nil), due[8:]...))
+		key := due[8:]
+		if size -= len(key); size < 0 && len(keys) > 0 {
+			more = true
+			return false
+		}
+		keys = append(keys, append([]byte(nil), key...))
+		more = len(keys) == limit
 		return true
 	})
-	return keys
+	return keys, more
 }
 
 // IsDue says whether a published key's time has passed at now (ms since 1970).

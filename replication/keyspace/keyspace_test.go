@@ -110,7 +110,8 @@ func TestExpiry(t *testing.T) {
 				live = append(live, key)
 			}
 		}
-		for _, key := range k.Expired(c.at, 100) {
+		keys, _ := k.Expired(c.at, 100, 100)
+		for _, key := range keys {
 			due = append(due, string(key))
 		}
 		if strings.Join(live, " ") != c.live || strings.Join(due, " ") != c.due {
@@ -124,8 +125,8 @@ func TestExpiry(t *testing.T) {
 		t.Errorf("Counts() = %d, %d", keys, expires)
 	}
 	mustApply(t, k, unit("DEL a b c e h"))
-	if due := k.Expired(9999, 10); due != nil || k.Len() != 1 {
-		t.Errorf("still due: %q", due)
+	if due, more := k.Expired(9999, 10, 10); due != nil || more || k.Len() != 1 {
+		t.Errorf("still due: %q, more: %v", due, more)
 	}
 }
 
@@ -161,7 +162,8 @@ func TestFlushInsideUnit(t *testing.T) {
 		t.Fatal("a discarded flush has left a trace")
 	}
 	mustApply(t, k, unit("MULTI", "SET c 1", "FLUSHALL", "SET b 2", "EXEC"))
-	if b, _ := k.Get("b"); k.Len() != 1 || string(b) != "2" || len(k.Expired(9, 9)) != 0 {
+	due, _ := k.Expired(9, 9, 9)
+	if b, _ := k.Get("b"); k.Len() != 1 || string(b) != "2" || len(due) != 0 {
 		t.Fatalf("after the flush: %d keys, b = %s", k.Len(), b)
 	}
 	if keys, expires := before.Len(); keys != 2 || expires != 1 {
@@ -210,7 +212,7 @@ func TestLoader(t *testing.T) {
 	if got := call(k, 2, "ZRANGE", "z", "0", "0") + call(k, 2, "HLEN", "bh") + call(k, 2, "DBSIZE"); got != "*1\r\n$4\r\nm999\r\n:500\r\n:5\r\n" {
 		t.Errorf("loaded: %q", got)
 	}
-	if got := k.Expired(51, 9); len(got) != 1 {
+	if got, more := k.Expired(51, 9, 9); len(got) != 1 || more {
 		t.Errorf("Expired() = %q", got)
 	}
 	mustApply(t, k, unit("DEL set z", "HDEL bh m0"))

@@ -448,7 +448,7 @@ func checkDue(t *testing.T, k *keyspace.Keyspace, m model) {
 			want[key] = v.expireAt
 		}
 	}
-	got := k.Expired(now, 1<<30)
+	got, _ := k.Expired(now, 1<<30, 1<<30)
 	if len(got) != len(want) {
 		t.Fatalf("Expired() = %d keys, want %d", len(got), len(want))
 	}
@@ -458,7 +458,10 @@ func checkDue(t *testing.T, k *keyspace.Keyspace, m model) {
 			t.Fatalf("Expired() has %q at %d, due: %v", key, i, ok)
 		}
 	}
-	if len(got) > 1 && len(k.Expired(now, 1)) != 1 {
-		t.Fatal("Expired() is not limited")
+	if len(got) > 1 {
+		by, more := k.Expired(now, 1, 1<<30)
+		if size, also := k.Expired(now, 9, 0); len(by) != 1 || !more || len(size) != 1 || !also {
+			t.Fatal("Expired() is not limited")
+		}
 	}
 }
