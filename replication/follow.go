@@ -335,12 +335,13 @@ func (f *follower) take(ctx context.Context, term Term, keys *keyspace.Keyspace,
 // drop frees the old data. From then on only a full resync will do.
 func (f *follower) drop(ctx context.Context, term Term) error {
 	f.mu.Lock()
+	was := f.dropped // by an earlier link
 	f.force, f.dropped = true, true
 	f.mu.Unlock()
 	_, err := f.n.appender.submit(ctx, 0, nil, func() error { return f.n.appender.drop(term) })
 	if err != nil {
 		f.mu.Lock()
-		f.dropped = false
+		f.dropped = was
 		f.mu.Unlock()
 		return fmt.Errorf("drop old data: %w", err)
 	}
