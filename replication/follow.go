@@ -264,6 +264,10 @@ func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, syn
 	if err != nil {
 		return fmt.Errorf("read upstream's id: %w", err)
 	}
+	if sync.Offset > stream.MaxBegin {
+		return &stopError{fmt.Errorf("the upstream's stream is at offset %d, which is more than %d and not to be believed; "+
+			"see what answers there, then send REPLICAOF with the same address", sync.Offset, stream.MaxBegin)}
+	}
 	began := time.Now()
 	payload, err := link.Payload()
 	if isContent(err) {

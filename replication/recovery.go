@@ -147,6 +147,9 @@ func (n *Node) loadSnapshot() (*keyspace.Keyspace, error) {
 }
 
 func (n *Node) loadFile(path string, at stream.Offset, keys *keyspace.Keyspace) (file snapshotFile, err error) {
+	if at > stream.MaxBegin {
+		return file, fmt.Errorf("load snapshot %s: its offset is more than %d, where no log can begin", path, stream.MaxBegin)
+	}
 	f, err := n.c.FS.Open(path, os.O_RDONLY)
 	if err != nil {
 		return file, fmt.Errorf("load snapshot: %w", err)

@@ -219,7 +219,7 @@ func (w *waits) list() []int {
 // so does the node itself after a restart.
 func TestLargeOffsets(t *testing.T) {
 	set := string(unit("SET", "k", "v"))
-	for _, at := range []int64{1<<31 - 5, 1<<53 + 1} {
+	for _, at := range []int64{1<<31 - 5, 1<<53 + 1, int64(stream.MaxBegin)} {
 		end := at + int64(len(set))
 		next := fmt.Sprintf("%s %d", foreignID, end+1)
 		up := script(t, func(_ int, asked string) string {
@@ -256,6 +256,39 @@ func TestLargeOffsets(t *testing.T) {
 		stop()
 		start(t, c)
 		eventually(t, "it asks to go on", func() bool { return slices.Contains(up.psyncs(), next) })
+	}
+}
+
+// An upstream that says an offset which no log can have: the old data were gone before
+// that was noticed, the node ended, and so did every later start.
+func TestOffsetNotToBeBelieved(t *testing.T) {
+	c := config(t)
+	c.DropBeforeResync = true
+	n, stop := complete(t, c)
+	at := apply(t, n, unit("SET", "k", "v"))
+	for _, offset := range []int64{int64(stream.MaxBegin) + 1, 1<<63 - 1} {
+		up := script(t, func(int, string) string { return fullResync(offset, "") })
+		if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the link stops by it", func() bool {
+			st := n.Status().Upstream
+			return st.State == replication.LinkStopped && strings.Contains(st.Err, fmt.Sprint(offset))
+		})
+		if n.Offset() != at || !has(n, "k") {
+			t.Errorf("it is at %s after %s, the data are there: %v", n.Offset(), at, has(n, "k"))
+		}
+	}
+	stop()
+	n, _ = start(t, c)
+	if n.Offset() != at || !has(n, "k") {
+		t.Errorf("after a restart it is at %s; the data are there: %v", n.Offset(), has(n, "k"))
+	}
+	// Nor is a file believed.
+	c = config(t)
+	putBack(t, c.Dir, "snapshot-"+(stream.MaxBegin+1).String()+".rdb", []byte(emptySnapshot))
+	if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), stream.MaxBegin.String()) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -27,7 +27,7 @@ func (l *Log) Reset(start Offset) error {
 // Restart is Reset for who does not want to wait for files to be removed: they stay until sweep, which is to be called before the
 // next Restart. Where the process ends before it, Open does it.
 func (l *Log) Restart(start Offset) (sweep func() error, err error) {
-	if start < 0 || start > maxStart {
+	if start < 0 || start > MaxBegin {
 		return nil, fmt.Errorf("reset log: offset %d is out of range", start)
 	}
 	l.syncMu.Lock()
@@ -63,7 +63,7 @@ func (l *Log) Restart(start Offset) (sweep func() error, err error) {
 
 // begin makes a first segment durable. Every older generation is left to sweep.
 func (l *Log) begin(generation uint64, start Offset) error {
-	if start < 0 || start > maxStart {
+	if start < 0 || start > MaxBegin {
 		return fmt.Errorf("begin log: offset %d is out of range", start)
 	}
 	file, s, err := l.newSegment(segmentHeader{generation, start, start, time.Now()})

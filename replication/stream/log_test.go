@@ -180,6 +180,11 @@ func TestReset(t *testing.T) {
 	got := make(chan error)
 	go func() { _, err := waiting.Next(context.Background(), 0); got <- err }()
 	before := l.Generation()
+	for _, at := range []stream.Offset{-1, stream.MaxBegin + 1} {
+		if err := l.Reset(at); err == nil || l.Generation() != before {
+			t.Errorf("it begins at %v", at)
+		}
+	}
 	if err := l.Reset(70); err != nil {
 		t.Fatal(err)
 	}

@@ -84,6 +84,10 @@ const recordHeaderSize = 16
 // maxStart is the highest start that a record's 56 bits can hold.
 const maxStart = Offset(1)<<56 - 1
 
+// MaxBegin is the highest offset at which a log may begin. From there it has 32 PiB to go, which nobody writes: so that only who is
+// told a wrong offset meets the end of what a record can hold, and before anything is changed.
+const MaxBegin = Offset(1) << 55
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // recordHeader is the fixed part of a record.
