@@ -153,6 +153,13 @@ func (f *follower) stoppedForGood() bool {
 	return f.now == LinkStopped
 }
 
+// promoted forgets that: what the node has is right now, whoever it follows next.
+func (f *follower) promoted() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.force = false
+}
+
 func (f *follower) status() UpstreamStatus {
 	f.mu.Lock()
 	defer f.mu.Unlock()

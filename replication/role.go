@@ -102,6 +102,7 @@ func (a *appender) replicaOf(addr string) error {
 	if err := a.become(id); err != nil || a.role == Replica {
 		return err
 	}
+	a.n.upstream.promoted()
 	// What ran out meanwhile goes before anything is written. A full disk leaves it to later.
 	if err := a.expire(a.n.c.Now()); err != nil && a.err != nil {
 		return err

@@ -167,6 +167,36 @@ func TestGarbledStreamStopsTheLink(t *testing.T) {
 	}
 }
 
+// A full resync that an operator's word asked for and that never came was asked for
+// for ever: of whoever the node followed after it had been a master, and of the
+// replica that it handed its role to, which refuses that.
+func TestPromotionEndsTheAskForAFullResync(t *testing.T) {
+	up := script(t, func(link int, _ string) string {
+		if link == 1 {
+			return fullResync(1000, "PING\r\n")
+		}
+		return hangUp
+	})
+	n, _ := follow(t, up.addr)
+	eventually(t, "it stops", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
+	if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it asks", func() bool { return len(up.psyncs()) > 1 })
+	if err := n.ReplicaOf(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	next := script(t, func(int, string) string { return hangUp })
+	want := fmt.Sprintf("%s %d", n.Status().ID, n.Offset()+1)
+	if err := n.ReplicaOf(t.Context(), next.addr); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it asks", func() bool { return len(next.psyncs()) > 0 })
+	if got := next.psyncs()[0]; got != want {
+		t.Errorf("it asks for %q, want %q", got, want)
+	}
+}
+
 // Connecting is no progress: an upstream that answers and hangs up was asked
 // again every 100 ms for ever.
 func TestLinkWithoutProgressBacksOff(t *testing.T) {
