@@ -63,7 +63,7 @@ func init() {
 		{name: "bgsave", args: -1, needsData: true, run: (*session).bgSave},
 		{name: "replicaof", args: 3, run: (*session).replicaOf},
 		{name: "slaveof", args: 3, run: (*session).replicaOf},
-		{name: "failover", args: -1, needsData: true, noMulti: true, run: (*session).failoverCommand},
+		{name: "failover", args: -1, noMulti: true, run: (*session).failoverCommand},
 		{name: "replconf", args: -1, noMulti: true, run: (*session).replConf},
 		{name: "psync", args: -3, noMulti: true, run: (*session).psync},
 		{name: "sync", args: 1, noMulti: true, run: (*session).sync},

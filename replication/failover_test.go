@@ -324,9 +324,11 @@ func TestFailoverByForceLosesWhatTheTargetLacks(t *testing.T) {
 }
 
 // ABORT while the replica is asked: the node is the master again with all that it
-// had, under a new id, since the replica may have become one as well.
+// had, under a new id, since the replica may have become one as well. Stale data are
+// no reason to refuse it; it was, with MASTERDOWN, and nothing else could end that.
 func TestFailoverAbortedWhileAsking(t *testing.T) {
 	c := config(t)
+	c.RefuseStaleData = true
 	n, stop := complete(t, c)
 	target := standIn(t, n)
 	id, at := target.id, target.at
