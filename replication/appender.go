@@ -168,6 +168,9 @@ func (a *appender) tick() {
 			}
 		}
 	}
+	if a.n.failover.now() == failoverNone {
+		_ = a.n.failover.unmark() // the mark stays until the next tick
+	}
 	a.keys.Tidy()
 	a.n.replicas.dropSilent(now)
 	a.n.snaps.requestIfLarge()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/subtle"
+	"errors"
 	"net"
 	"slices"
 	"strconv"
@@ -400,8 +401,12 @@ func (s *session) psync(ctx context.Context, args [][]byte) {
 		return
 	case len(args) == 4:
 		_, err := s.n.appender.submit(ctx, 0, nil, func() error { return s.n.appender.takeOver(string(args[1])) })
-		if err != nil {
+		switch {
+		case errors.As(err, new(*refusedError)):
 			s.fail("ERR %v", err)
+			return
+		case err != nil: // the next start may find that we did: until then the other is to ask again
+			s.fail("NOMASTERLINK %v", err)
 			return
 		}
 	}

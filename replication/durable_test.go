@@ -115,15 +115,22 @@ var diskCases = []struct {
 			}
 			return n.HandOver(context.Background(), nowhere)
 		},
-		is: func(t *testing.T, n *onDisk) bool {
-			role, _ := n.Role()
-			info, err := n.ask("INFO", "replication")
-			// Only who gave its role away goes on asking the other to take it.
-			if asks := strings.Contains(info, "master_failover_state:failover-in-progress"); err != nil || n.last(t) != rowsBefore || asks != (role == replication.Replica) {
-				t.Errorf("%d rows, a %v: %s, %v", n.last(t), role, info, err)
+		is: gaveRoleAway,
+	},
+	{
+		name: "take-back", least: 8,
+		before: func(t *testing.T, n *onDisk) {
+			if err := n.HandOver(t.Context(), nowhere); err != nil {
+				t.Fatal(err)
 			}
-			return role == replication.Replica
 		},
+		do: func(n *onDisk) error {
+			if role, _ := n.Role(); role == replication.Master {
+				return nil
+			}
+			return n.AbortFailover(context.Background())
+		},
+		is: func(t *testing.T, n *onDisk) bool { return !gaveRoleAway(t, n) },
 	},
 	{
 		name: "snapshot", least: 15,
@@ -175,6 +182,17 @@ var diskCases = []struct {
 			return secret
 		},
 	},
+}
+
+// gaveRoleAway says whether it gave its role away to nowhere. Only who did that goes
+// on asking the other to take it.
+func gaveRoleAway(t *testing.T, n *onDisk) bool {
+	role, _ := n.Role()
+	info, err := n.ask("INFO", "replication")
+	if asks := strings.Contains(info, "master_failover_state:failover-in-progress"); err != nil || n.last(t) != rowsBefore || asks != (role == replication.Replica) {
+		t.Errorf("%d rows, a %v: %s, %v", n.last(t), role, info, err)
+	}
+	return role == replication.Replica
 }
 
 const otherID = identity.ID("0123456789012345678901234567890123456789")
@@ -376,6 +394,13 @@ func TestStartAtEveryStep(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	asking := diskBefore(t, dir, "")
+	n = restarted(t, diskConfig(dir, asking), asking)
+	if err := n.HandOver(t.Context(), nowhere); err != nil {
+		t.Fatal(err)
+	}
+	n.stop()
+
 	for _, tc := range []struct {
 		name  string
 		base  *memfs.FS
@@ -390,6 +415,12 @@ func TestStartAtEveryStep(t *testing.T) {
 		{"in a full resync", pending, 40, func(t *testing.T, n *onDisk, _ bool) {
 			if v, _ := n.Keyspace().Get("other"); string(v) != "data" || n.Offset() != newOffset || n.Status().ID != string(otherID) {
 				t.Errorf("other is %q at %d", v, n.Offset())
+			}
+		}},
+		// A start that failed once forgot that the other was asked: each followed the other then.
+		{"in a failover", asking, 15, func(t *testing.T, n *onDisk, _ bool) {
+			if !gaveRoleAway(t, n) {
+				t.Error("it is a master")
 			}
 		}},
 	} {

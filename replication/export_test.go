@@ -56,7 +56,7 @@ func (n *Node) SnapshotDue() {
 
 // HandOver does what FAILOVER does when the replica has everything.
 func (n *Node) HandOver(ctx context.Context, to string) error {
-	_, err := n.appender.submit(ctx, 0, nil, func() error { return n.appender.demoteTo(to) })
+	_, err := n.appender.submit(context.Background(), 0, nil, func() error { return n.appender.demoteTo(ctx, to) })
 	return err
 }
 

@@ -35,8 +35,10 @@ type failover struct {
 	requests chan handOver // one at most
 
 	mu    sync.Mutex
-	state string
+	state string // asking begins and ends on the appender only
 	abort func()
+
+	marked bool // failoverFile may be on disk; the appender's
 }
 
 // handOver is one FAILOVER.
@@ -46,6 +48,9 @@ type handOver struct {
 	timeout time.Duration
 	ctx     context.Context // ends by ABORT
 }
+
+// errNoFailover is returned when there is no hand-over to end or to take back.
+var errNoFailover = errors.New("No failover in progress.") //nolint:staticcheck // Redis's own words
 
 // pausedError is what a unit gets during the pause; resumed is closed at its end.
 type pausedError struct{ resumed <-chan struct{} }
@@ -110,19 +115,24 @@ func (n *Node) Failover(to string, force bool, timeout time.Duration) error {
 // node becomes the master again under a new replication id, for the replica may
 // have become one, too.
 func (n *Node) AbortFailover(ctx context.Context) error {
-	f := n.failover
+	_, err := n.appender.submit(ctx, 0, nil, n.appender.abortFailover)
+	return err
+}
+
+// abortFailover is AbortFailover, on the appender: so the role is either not given
+// away yet, and will not be, or is taken back.
+func (a *appender) abortFailover() error {
+	f := a.n.failover
 	f.mu.Lock()
-	state := f.state
-	if f.abort != nil {
-		f.abort()
-	}
+	state, abort := f.state, f.abort
 	f.mu.Unlock()
 	switch state {
 	case failoverNone:
-		return errors.New("No failover in progress.") //nolint:staticcheck // Redis's own words
+		return errNoFailover
 	case failoverAsking:
-		return f.takeBack(ctx, "it was aborted")
+		return a.takeBack("it was aborted")
 	}
+	abort()
 	return nil
 }
 
@@ -148,7 +158,7 @@ func (f *failover) handOver(ctx context.Context, h handOver) {
 	defer release()
 	to, err := f.reach(ctx, h)
 	if err == nil {
-		_, err = a.submit(ctx, 0, nil, func() error { return a.demoteTo(to) })
+		_, err = a.submit(ctx, 0, nil, func() error { return a.demoteTo(h.ctx, to) })
 	}
 	if err != nil {
 		f.set(failoverNone)
@@ -202,69 +212,121 @@ func (f *failover) reach(ctx context.Context, h handOver) (to string, err error)
 // asking says whether the upstream is to be asked to become the master.
 func (f *failover) asking() bool { return f.now() == failoverAsking }
 
-// answered ends the hand-over as the upstream's answer says. again: the answer is
-// none yet, or the upstream is the master without our asking.
-func (f *failover) answered(ctx context.Context, err error) {
+// answered ends the hand-over as the upstream's answer says, and returns the one by
+// which it is followed now. Without any it is asked again.
+func (f *failover) answered(ctx context.Context, q question, sync upstream.Sync, err error) (upstream.Sync, error) {
 	var refused *upstream.ReplyError
 	switch {
 	case err == nil:
-		f.finish("the replica took over")
-	case !errors.As(err, &refused), strings.HasPrefix(refused.Text, "-NOMASTERLINK"), strings.HasPrefix(refused.Text, "-LOADING"):
+		return sync, f.end(ctx, q, "the replica took over")
+	case !errors.As(err, &refused), isLater(refused):
+		return sync, err
 	case strings.Contains(refused.Text, "can't be sent to a master"):
-		f.finish("the replica is the master already")
-	default:
-		if err := f.takeBack(ctx, refused.Text); err != nil {
-			f.n.log.Error().Err(err).Msg("failover was rejected and cannot be taken back")
+		if fault := f.end(ctx, q, "the replica is the master already"); fault != nil {
+			return sync, fault
 		}
+		return sync, err
+	case strings.Contains(refused.Text, "must match my replid"):
+		return f.movedOn(ctx, q, err)
 	}
+	if fault := f.onAppender(ctx, q, func(a *appender) error { return a.takeBack(refused.Text) }); fault != nil {
+		return sync, fmt.Errorf("%w; %w", err, fault)
+	}
+	return sync, err
 }
 
-// finish ends the hand-over; false: it has ended already, another way.
-func (f *failover) finish(how string) bool {
-	f.mu.Lock()
-	over := f.state == failoverNone
-	f.state = failoverNone
-	f.mu.Unlock()
-	if over {
-		return false
+// isLater says whether an upstream only cannot answer yet.
+func isLater(r *upstream.ReplyError) bool {
+	return strings.HasPrefix(r.Text, "-NOMASTERLINK") || strings.HasPrefix(r.Text, "-LOADING") || strings.HasPrefix(r.Text, "-MASTERDOWN")
+}
+
+// movedOn finds out what became of a replica that is under another id now. It may
+// have taken over, unheard by us, and handed the role on: then there is a master, and
+// its stream goes on from ours. Where it does not, the replica may as well have been
+// given to a foreign master before it heard of us, and nothing is done: to be the
+// master again may make two, and to follow may replace the only copy of the data.
+func (f *failover) movedOn(ctx context.Context, q question, refused error) (upstream.Sync, error) {
+	sync, err := q.ask(false)
+	switch {
+	case err != nil:
+		return sync, fmt.Errorf("%w; and without FAILOVER: %w", refused, err)
+	case sync.Full:
+		return sync, &stopError{fmt.Errorf("%w; it offers the data of id %s in the place of ours, so whether it took over first is not known: "+
+			"send FAILOVER ABORT to make this node the master again, and REPLICAOF after it if there is another master", refused, sync.ID)}
+	case sync.ID == "" || strings.EqualFold(sync.ID, q.id):
+		return sync, refused
 	}
-	err := f.n.c.FS.Remove(filepath.Join(f.n.c.Dir, failoverFile))
-	if err == nil {
-		err = f.n.c.FS.SyncDir(f.n.c.Dir)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		f.n.log.Warn().Err(err).Msg("cannot remove the mark of a failover: a restart asks once more")
+	return sync, f.end(ctx, q, "the replica took over, and follows another by now")
+}
+
+// end is finish, as an answer says.
+func (f *failover) end(ctx context.Context, q question, how string) error {
+	return f.onAppender(ctx, q, func(*appender) error { f.finish(how); return nil })
+}
+
+// onAppender does what an answer says, unless ABORT came first.
+func (f *failover) onAppender(ctx context.Context, q question, do func(a *appender) error) error {
+	a := f.n.appender
+	_, err := a.submit(ctx, 0, nil, func() error {
+		if !f.asking() || q.term != a.term {
+			return errNoFailover
+		}
+		return do(a)
+	})
+	return err
+}
+
+// finish ends the hand-over. It, unmark and takeBack are the appender's.
+func (f *failover) finish(how string) {
+	f.set(failoverNone)
+	if err := f.unmark(); err != nil {
+		f.n.log.Warn().Err(err).Msg("the mark of a failover stays until it can be removed: a restart before that asks once more")
 	}
 	f.n.log.Info().Str("how", how).Msg("failover ended")
-	return true
 }
 
-// takeBack makes the node the master again.
-func (f *failover) takeBack(ctx context.Context, why string) error {
-	if !f.finish("taken back: " + why) {
-		return errors.New("No failover in progress.") //nolint:staticcheck // Redis's own words
+// unmark removes failoverFile, if it may be there.
+func (f *failover) unmark() error {
+	if !f.marked {
+		return nil
 	}
-	_, err := f.n.appender.submit(ctx, 0, nil, func() error { return f.n.appender.replicaOf("") })
+	err := f.n.c.FS.Remove(filepath.Join(f.n.c.Dir, failoverFile))
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = f.n.c.FS.SyncDir(f.n.c.Dir)
+	}
 	if err != nil {
+		return fmt.Errorf("remove mark of a failover: %w", err)
+	}
+	f.marked = false
+	return nil
+}
+
+// takeBack makes the node the master again. The hand-over ends only when it is: a
+// node that follows the one it asked and does not know any more that it did would
+// wait for it for ever, and it for the node.
+func (a *appender) takeBack(why string) error {
+	if err := a.replicaOf(""); err != nil {
 		return fmt.Errorf("take failover back: %w", err)
 	}
+	a.n.failover.finish("taken back: " + why)
 	return nil
 }
 
 // recover goes on with a hand-over that a restart interrupted.
 func (f *failover) recover() error {
-	name := filepath.Join(f.n.c.Dir, failoverFile)
-	b, err := identity.ReadFile(f.n.c.FS, name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	b, err := identity.ReadFile(f.n.c.FS, filepath.Join(f.n.c.Dir, failoverFile))
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
-	case err != nil:
+	}
+	if err != nil {
 		return fmt.Errorf("read mark of a failover: %w", err)
-	case f.n.identity().Upstream == strings.TrimSpace(string(b)) && len(b) > 0:
+	}
+	f.marked = true
+	if to := strings.TrimSpace(string(b)); to != "" && to == f.n.identity().Upstream {
 		f.set(failoverAsking)
 		return nil
 	}
-	return f.n.c.FS.Remove(name)
+	return f.unmark()
 }
 
 // pause refuses units, and keeps expiry and PING away, until resume.
@@ -281,14 +343,29 @@ func (a *appender) resume() {
 	}
 }
 
-// demoteTo makes the node a replica of the one that is to take over. Not a byte
-// is written between the pause and this.
-func (a *appender) demoteTo(addr string) error {
-	if a.role != Master {
+// demoteTo makes the node a replica of the one that is to take over, unless ctx has
+// ended. Not a byte is written between the pause and this.
+func (a *appender) demoteTo(ctx context.Context, addr string) (err error) {
+	f := a.n.failover
+	switch {
+	case ctx.Err() != nil: // ABORT said that it would not happen
+		return ctx.Err()
+	case a.role != Master:
 		return ErrDemoted
 	}
 	defer a.resume()
-	err := identity.WriteFile(a.n.c.FS, filepath.Join(a.n.c.Dir, failoverFile), func(f stream.File) error {
+	was := f.now()
+	defer func() {
+		if err == nil || a.err != nil { // what is on disk the next start judges
+			return
+		}
+		f.set(was)
+		if fault := f.unmark(); fault != nil { // while we are the master it means nothing, and replicaOf comes by here
+			a.n.log.Warn().Err(fault).Msg("the mark of a failover that was given up stays until it can be removed")
+		}
+	}()
+	f.marked = true
+	err = identity.WriteFile(a.n.c.FS, filepath.Join(a.n.c.Dir, failoverFile), func(f stream.File) error {
 		_, err := f.WriteAt([]byte(addr+"\n"), 0)
 		return err
 	})
@@ -298,21 +375,33 @@ func (a *appender) demoteTo(addr string) error {
 	id := a.n.identity()
 	id.Upstream = addr
 	id.Term++
-	a.n.failover.set(failoverAsking)
+	f.set(failoverAsking)
 	return a.become(id)
 }
 
+// refusedError says that a node does not take over and has not: who asked is the
+// master again.
+type refusedError struct{ err error }
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }
+
 // takeOver is the other side: the upstream, whose id we follow, hands over to us.
-func (a *appender) takeOver(id string) error {
+func (a *appender) takeOver(id string) (err error) {
 	switch {
 	case a.role == Master:
-		return errors.New("PSYNC FAILOVER can't be sent to a master.") //nolint:staticcheck // Redis's own words
+		err = errors.New("PSYNC FAILOVER can't be sent to a master.") //nolint:staticcheck // Redis's own words
 	case !strings.EqualFold(id, string(a.n.identity().History.ID())):
-		return errors.New("PSYNC FAILOVER replid must match my replid.") //nolint:staticcheck // Redis's own words
+		err = errors.New("PSYNC FAILOVER replid must match my replid.") //nolint:staticcheck // Redis's own words
 	case !a.n.isComplete():
-		return errors.New("PSYNC FAILOVER to a node whose data are not complete")
+		err = errors.New("PSYNC FAILOVER to a node whose data are not complete")
+	default:
+		err = a.replicaOf("")
 	}
-	return a.replicaOf("")
+	if err != nil && a.err == nil {
+		return &refusedError{err}
+	}
+	return err
 }
 
 // failoverCommand is FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT ms].

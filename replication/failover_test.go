@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"rowfall/internal/memfs"
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
@@ -396,5 +398,213 @@ func TestFailoverToARestartedReplica(t *testing.T) {
 	equal(t, b.Addr(), a.Addr())
 	if got := b.Status().FullSyncs; got != 0 {
 		t.Errorf("%d full resyncs", got)
+	}
+}
+
+// The answer was never heard, and the new master handed the role on before the old
+// one asked again. That was refused, then, and the old master took the role back:
+// there were two. It follows.
+func TestFailoverUnheardThenHandedOn(t *testing.T) {
+	ca := config(t)
+	a, stop := complete(t, ca)
+	fill(t, a, "a", 10)
+	b, _ := follow(t, a.Addr())
+	c, _ := follow(t, a.Addr())
+	handOver := func(from, to *replication.Node) {
+		t.Helper()
+		replicaOnline(t, from, to.Addr())
+		failoverTo(t, from.Addr(), to.Addr())
+		eventually(t, "the role changed", func() bool {
+			role, _ := to.Role()
+			return role == replication.Master && from.Status().Failover == "no-failover"
+		})
+	}
+	online(t, c)
+	handOver(a, b)
+	stop()
+	if err := os.WriteFile(filepath.Join(ca.Dir, "failover"), []byte(b.Addr()+"\n"), 0o600); err != nil { // as if it had been killed before
+		t.Fatal(err)
+	}
+	if err := c.ReplicaOf(t.Context(), b.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	handOver(b, c)
+	a, _ = start(t, ca)
+	apply(t, c, unit("SET", "after", "1"))
+	equal(t, c.Addr(), a.Addr())
+	if role, _ := a.Role(); role != replication.Replica || a.Status().Failover != "no-failover" || a.Status().ID != c.Status().ID {
+		t.Errorf("the first master: %+v", a.Status())
+	}
+	if full := b.Status().FullSyncs + c.Status().FullSyncs; full != 0 {
+		t.Errorf("%d full resyncs", full)
+	}
+	if _, err := os.Stat(ca.Dir + "/failover"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the mark: %v", err)
+	}
+}
+
+// What it asked is under another id now, and whether it was the master meanwhile
+// cannot be told: the node neither takes the role back nor lets its data go.
+func TestFailoverWhoseReplicaMovedOn(t *testing.T) {
+	n, _ := complete(t, config(t))
+	target := standIn(t, n)
+	failoverTo(t, n.Addr(), target.Addr().String())
+	for _, answer := range []string{"", "-NOMASTERLINK no\r\n", "-MASTERDOWN no\r\n", "+FULLRESYNC " + foreignID + " 5\r\n"} {
+		conn := target.asked()
+		conn.Write([]byte("-ERR PSYNC FAILOVER replid must match my replid.\r\n")) //nolint:errcheck // the test sees what follows
+		want := []string{"PSYNC", target.id, strconv.Itoa(int(target.at) + 1)}
+		if got := conn.command(); !slices.Equal(got, want) {
+			t.Errorf("then it is asked %q, want %q", got, want)
+		}
+		conn.Write([]byte(answer)) //nolint:errcheck // the test sees what follows
+		conn.Close()
+	}
+	eventually(t, "it stopped", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
+	if st := n.Status(); st.Failover != "failover-in-progress" || !strings.Contains(st.Upstream.Err, "send FAILOVER ABORT") {
+		t.Errorf("got %+v", st)
+	}
+	if err := n.AbortFailover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if role, _ := n.Role(); role != replication.Master || n.Status().Failover != "no-failover" {
+		t.Errorf("after ABORT it is a %s: %+v", role, n.Status())
+	}
+	if v, _ := n.Keyspace().Get("k"); string(v) != "1" {
+		t.Errorf("k is %q", v)
+	}
+	apply(t, n, unit("SET", "k", "2"))
+}
+
+// On a full disk the role cannot be taken back. The node forgot then that it had
+// asked, and followed for good the replica that refused and followed it: there was no
+// master. It goes on asking.
+func TestFailoverRefusedOnAFullDisk(t *testing.T) {
+	disk := memfs.New()
+	c := diskConfig(t.TempDir(), disk)
+	n := restarted(t, c, disk)
+	defer func() { n.stop() }()
+	n.SetComplete(true)
+	target := standIn(t, n.Node)
+	refuse := func() {
+		t.Helper()
+		conn := target.asked()
+		defer conn.Close()
+		conn.Write([]byte("-ERR no\r\n")) //nolint:errcheck // the test sees what follows
+	}
+	if err := n.Failover("", false, 0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its new role is on disk", func() bool { role, _ := n.Role(); return role == replication.Replica })
+	disk.Leave(0)
+	refuse()
+	eventually(t, "it cannot", func() bool { return strings.Contains(n.Status().Upstream.Err, "take failover back") })
+	if err := n.AbortFailover(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("ABORT gives %v", err)
+	}
+	if role, _ := n.Role(); role != replication.Replica || n.Status().Failover != "failover-in-progress" {
+		t.Errorf("it is a %s: %+v", role, n.Status())
+	}
+	disk.Leave(-1)
+	n.stop()
+	n = restarted(t, c, disk)
+	refuse()
+	eventually(t, "it is the master again", func() bool {
+		role, _ := n.Role()
+		return role == replication.Master && n.Status().Failover == "no-failover"
+	})
+	if slices.Contains(disk.Names(c.Dir), "failover") {
+		t.Error("the mark is left")
+	}
+}
+
+// A hand-over that a full disk ended left its mark. Made a replica of the same address
+// later, the node asked that to take over at its next start.
+func TestFailedHandOverIsForgotten(t *testing.T) {
+	dir := t.TempDir()
+	base := diskBefore(t, dir, "")
+	for step, done := 1, false; !done; step++ {
+		for _, once := range []bool{true, false} {
+			disk := base.Copy()
+			c := diskConfig(dir, disk)
+			n := restarted(t, c, disk)
+			if once {
+				disk.FailOnceAt(step, syscall.ENOSPC)
+			} else {
+				disk.FailAt(step, syscall.ENOSPC)
+			}
+			err := n.HandOver(context.Background(), nowhere)
+			done = !disk.Failed()
+			disk.FailAt(0, nil)
+			if role, _ := n.Role(); err != nil && role == replication.Master && n.ReplicaOf(t.Context(), nowhere) == nil {
+				n.stop()
+				n = restarted(t, c, disk)
+				if got := n.Status().Failover; got != "no-failover" {
+					t.Errorf("step %d, once %v: after REPLICAOF and a restart its state is %s", step, once, got)
+				}
+			}
+			n.stop()
+		}
+	}
+}
+
+// opening is the system's files, of which each is told before it is opened.
+type opening struct {
+	stream.SystemFS
+	before func(name string)
+}
+
+func (o *opening) Open(name string, flag int) (stream.File, error) {
+	o.before(filepath.Base(name))
+	return o.SystemFS.Open(name, flag)
+}
+
+// ABORT that came while the role was being given away said OK, and it was given away.
+func TestAbortIsNotOvertaken(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	var n *replication.Node
+	said := errors.New("not asked")
+	c := config(t)
+	c.FS = &opening{before: func(name string) {
+		if name == "failover.tmp" { // the appender has begun: it cannot be asked any more
+			said = n.AbortFailover(over)
+		}
+	}}
+	n, _ = complete(t, c)
+	if err := n.HandOver(over, nowhere); !errors.Is(err, context.Canceled) {
+		t.Errorf("a hand-over that was aborted gives %v", err)
+	}
+	target := standIn(t, n)
+	failoverTo(t, n.Addr(), target.Addr().String())
+	target.asked().Close()
+	if !errors.Is(said, context.Canceled) {
+		t.Errorf("ABORT gives %v while the role is given away", said)
+	}
+	if err := n.AbortFailover(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if role, _ := n.Role(); role != replication.Master || n.Status().Failover != "no-failover" {
+		t.Errorf("after ABORT it is a %s: %+v", role, n.Status())
+	}
+}
+
+// A node whose disk fails while it takes over may be found to be the master by its
+// next start. It answered with an error, by which the other became the master again.
+func TestTakeOverWithAFaultIsNoRefusal(t *testing.T) {
+	dir := t.TempDir()
+	base := diskBefore(t, dir, nowhere)
+	for step, done := 1, false; !done; step++ {
+		disk := base.Copy()
+		n := restarted(t, diskConfig(dir, disk), disk)
+		r := dialRaw(t, n.Addr())
+		r.do("REPLCONF", "capa", "psync2")
+		disk.FailOnceAt(step, syscall.EIO)
+		r.send("PSYNC", n.Status().ID, (n.Offset() + 1).String(), "FAILOVER")
+		answer, _ := r.r.ReadString('\n') // or none: the node stops
+		done = !disk.Failed()
+		if done && !strings.HasPrefix(answer, "+CONTINUE") || !done && answer != "" && !strings.HasPrefix(answer, "-NOMASTERLINK") {
+			t.Errorf("step %d: the answer is %q", step, answer)
+		}
+		n.stop()
 	}
 }

@@ -214,23 +214,35 @@ func (f *follower) attempt(ctx context.Context, id identity.State, changed <-cha
 	return f.resync(ctx, link, id, force)
 }
 
+// question is a PSYNC.
+type question struct {
+	link *upstream.Link
+	id   string // empty: for everything
+	have stream.Offset
+	term Term // in which it is asked
+}
+
+func (q question) ask(failover bool) (upstream.Sync, error) {
+	return q.link.PSync(q.id, q.have, failover)
+}
+
 // resync asks to go on where we are and then follows the stream.
 func (f *follower) resync(ctx context.Context, link *upstream.Link, id identity.State, force bool) error {
 	f.set(LinkHandshake, nil)
-	ask, at := string(id.History.ID()), f.n.Offset()
+	_, term := roleOf(id)
+	q := question{link, string(id.History.ID()), f.n.Offset(), term}
 	if force {
-		ask = ""
+		q.id = ""
 	}
 	asking := f.n.failover.asking()
-	sync, err := link.PSync(ask, at, asking)
+	sync, err := q.ask(asking)
 	if asking {
-		f.n.failover.answered(ctx, err)
+		sync, err = f.n.failover.answered(ctx, q, sync, err)
 	}
 	if err != nil {
 		return err
 	}
-	_, term := roleOf(id)
-	f.n.log.Info().Str("upstream", id.Upstream).Bool("full", sync.Full).Str("asked_replid", ask).Stringer("asked_after", at).
+	f.n.log.Info().Str("upstream", id.Upstream).Bool("full", sync.Full).Str("asked_replid", q.id).Stringer("asked_after", q.have).
 		Str("replid", sync.ID).Stringer("offset", sync.Offset).Msg("upstream answered the resync")
 	if sync.Full {
 		if err := f.load(ctx, link, term, sync); err != nil {
@@ -241,7 +253,7 @@ func (f *follower) resync(ctx context.Context, link *upstream.Link, id identity.
 	}
 	f.n.SetComplete(true)
 	f.set(LinkConnected, nil)
-	at = f.n.Offset()
+	at := f.n.Offset()
 	err = f.stream(ctx, link, term)
 	f.moved = f.n.Offset() > at
 	return err

@@ -108,7 +108,11 @@ func Open(c Config) (*Node, error) {
 	n.governor = governor.New(c.MaxFullSyncs, c.FullSyncRate)
 	n.upstream = &follower{n: n}
 	n.failover = &failover{n: n, requests: make(chan handOver, 1), state: failoverNone}
-	if err := errors.Join(n.loadSettings(), n.recover(), n.failover.recover()); err != nil {
+	err = errors.Join(n.loadSettings(), n.recover())
+	if err == nil { // it goes by what that found
+		err = n.failover.recover()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open node: %w", errors.Join(err, n.free()))
 	}
 	n.judge()
@@ -378,9 +382,6 @@ func (n *Node) Offset() stream.Offset { return n.store.End() }
 // Naming the present upstream again changes nothing, except that a node that had
 // stopped following (LinkStopped) asks for a full resync.
 func (n *Node) ReplicaOf(ctx context.Context, addr string) error {
-	if n.failover.now() != failoverNone {
-		return errors.New("REPLICAOF not allowed while failing over.") //nolint:staticcheck // Redis's own words
-	}
 	if addr != "" {
 		if err := CheckAddr(addr); err != nil {
 			return fmt.Errorf("change upstream: %w", err)
@@ -389,7 +390,12 @@ func (n *Node) ReplicaOf(ctx context.Context, addr string) error {
 			return fmt.Errorf("change upstream: %s is this node itself", addr)
 		}
 	}
-	_, err := n.appender.submit(ctx, 0, nil, func() error { return n.appender.replicaOf(addr) })
+	_, err := n.appender.submit(ctx, 0, nil, func() error {
+		if n.failover.now() != failoverNone {
+			return errors.New("REPLICAOF not allowed while failing over.") //nolint:staticcheck // Redis's own words
+		}
+		return n.appender.replicaOf(addr)
+	})
 	return err
 }
 

@@ -96,6 +96,10 @@ func (a *appender) replicaOf(addr string) error {
 	case addr == "":
 		id.History = id.History.Begin(identity.NewID(), a.store.End())
 		a.needSelect = true
+	default: // a mark that was left is of another time, and of this very address, perhaps
+		if err := a.n.failover.unmark(); err != nil {
+			return err
+		}
 	}
 	id.Upstream = addr
 	id.Term++
