@@ -359,15 +359,16 @@ func (f *follower) take(ctx context.Context, term Term, keys *keyspace.Keyspace,
 func (f *follower) drop(ctx context.Context, term Term) error {
 	f.mu.Lock()
 	was := f.dropped // by an earlier link
-	f.force, f.dropped = true, true
+	f.dropped = true
 	f.mu.Unlock()
 	_, err := f.n.appender.submit(ctx, 0, nil, func() error { return f.n.appender.drop(term) })
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err != nil {
-		f.mu.Lock()
 		f.dropped = was
-		f.mu.Unlock()
 		return fmt.Errorf("drop old data: %w", err)
 	}
+	f.force = true
 	return nil
 }
 
