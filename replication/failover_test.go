@@ -102,7 +102,14 @@ func TestFailoverWithRealServer(t *testing.T) {
 			online(t, below)
 			failoverTo(t, n.Addr(), srv.Addr())
 			s := client(t, srv.Addr())
+			refuses := func(why string) { // by these words we go
+				t.Helper()
+				if err := s.Do(t.Context(), "PSYNC", foreignID, "1", "FAILOVER").Err(); err == nil || !strings.Contains(err.Error(), why) {
+					t.Errorf("it refuses a role by %v, want %q", err, why)
+				}
+			}
 			eventually(t, "the server is the master", func() bool { return field(s, "replication", "role") == "master" })
+			refuses("can't be sent to a master")
 			if err := s.Set(t.Context(), "there", "1", 0).Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -114,6 +121,7 @@ func TestFailoverWithRealServer(t *testing.T) {
 			apply(t, n, unit("SET", "back", "1"))
 			equal(t, n.Addr(), srv.Addr())
 			equal(t, n.Addr(), below.Addr())
+			refuses("must match my replid")
 			if got := n.Status().FullSyncs; got != 2 {
 				t.Errorf("%d full resyncs here", got)
 			}
