@@ -401,6 +401,17 @@ func TestStartAtEveryStep(t *testing.T) {
 	}
 	n.stop()
 
+	// A replica's log and snapshot are gone, and another node's snapshot is there.
+	backup := memfs.New()
+	id, err = identity.Load(diskBefore(t, dir, nowhere), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := string(id.History.ID())
+	name := fmt.Sprintf("snapshot-%d.rdb", newOffset)
+	backup.Put(at("identity"), id.Append(nil))
+	backup.Put(at(name), complete.Data(at(name)))
+
 	for _, tc := range []struct {
 		name  string
 		base  *memfs.FS
@@ -421,6 +432,12 @@ func TestStartAtEveryStep(t *testing.T) {
 		{"in a failover", asking, 15, func(t *testing.T, n *onDisk, _ bool) {
 			if !gaveRoleAway(t, n) {
 				t.Error("it is a master")
+			}
+		}},
+		{"a backup from elsewhere", backup, 20, func(t *testing.T, n *onDisk, _ bool) {
+			st := n.Status()
+			if !has(n.Node, "other") || st.Offset != newOffset || st.ID == was || st.PreviousID != string(otherID) || st.Complete || st.Role != replication.Replica {
+				t.Errorf("it was %s and is %+v", was, st)
 			}
 		}},
 	} {
