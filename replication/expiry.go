@@ -3,6 +3,7 @@ package replication
 import (
 	"fmt"
 
+	"rowfall/replication/keyspace"
 	"rowfall/replication/resp"
 	"rowfall/replication/stream"
 )
@@ -69,7 +70,12 @@ func (a *appender) remove(due [][]byte) error {
 	}
 	a.scratch = b
 	if err := a.keys.Stage(b); err != nil {
-		return a.fail(fmt.Errorf("expire keys: %w", err))
+		err = fmt.Errorf("expire keys: %w", err)
+		if keyspace.IsFull(err) { // it may pass; a unit is refused for it, too
+			a.moreDue = false
+			return err
+		}
+		return a.fail(err)
 	}
 	if err := a.append(stream.Expiry, b); err != nil {
 		a.keys.Discard()

@@ -44,3 +44,6 @@ func (k *Keyspace) Trees() arena.Stats { return k.trees.Stats() }
 
 // Moved returns how often thin chunks of the arena of trees have been emptied.
 func (k *Keyspace) Moved() int { return k.settler.rounds }
+
+// Settling says whether nodes of trees are being moved.
+func (k *Keyspace) Settling() bool { return k.settler.active }

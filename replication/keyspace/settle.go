@@ -34,6 +34,9 @@ type settler struct {
 // replaced is not garbage that matters: the next one like it takes those places.
 func (k *Keyspace) settleTrees(made int, bytes int64) {
 	s := &k.settler
+	if s.active && k.trees.ThinHeld() {
+		k.endSettle() // until the snapshot is over
+	}
 	if !s.active {
 		if k.trees.Excess(treeGarbage) <= bytes {
 			return

@@ -264,6 +264,13 @@ func (k *Keyspace) stageAll(unit []byte) (err error) {
 	return nil
 }
 
+// IsFull says whether Stage failed for want of memory. Nothing is staged then, and the
+// same unit may pass later.
+func IsFull(err error) bool {
+	var full btree.Full
+	return errors.As(err, &full) || errors.Is(err, arena.ErrFull)
+}
+
 // recoverFull makes an error of what a tree panics with when its arena is full.
 func recoverFull(err *error) {
 	switch r := recover().(type) {

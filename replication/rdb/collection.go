@@ -56,7 +56,7 @@ func (d *decoder) nodes(kind byte) error {
 				return err
 			}
 		}
-		limit := uint64(maxPacked)
+		limit := uint64(maxNode)
 		if form == 1 {
 			limit = maxString
 		}

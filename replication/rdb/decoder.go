@@ -15,9 +15,13 @@ import (
 // maxString is the longest string that is taken, as on the wire.
 const maxString = 512 << 20
 
-// maxPacked is the longest packed collection, or node of one, that is taken: far beyond what a server packs. Compressed, its
-// elements may take some thousand times the bytes that are really there.
+// maxPacked is the longest packed collection that is taken: far beyond what a server packs. Compressed, its elements may take
+// some thousand times the bytes that are really there.
 const maxPacked = 64 << 20
+
+// maxNode is the longest node of a list or stream: it holds one element or entry at least, and that may be as long as a
+// command, 1 GiB, whoever wrote it.
+const maxNode = 1<<30 + 1<<20
 
 // Read fills a keyspace from an RDB file of any version, of a Redis or a Valkey, with strings, hashes, lists, sets, sorted sets and
 // streams without consumer groups, in database 0.
@@ -398,7 +402,7 @@ func (d *decoder) compressed(dst []byte, limit uint64) ([]byte, error) {
 		return dst, fmt.Errorf("string of %d bytes; %d are allowed", size, limit)
 	}
 	// Three bytes make 264 at most.
-	if packed > maxString || size > maxString || size > packed*88 {
+	if packed > limit || size > packed*88 {
 		return dst, fmt.Errorf("string of %d bytes compressed to %d", size, packed)
 	}
 	if d.packed, err = d.appendBytes(d.packed[:0], packed); err != nil {

@@ -8,7 +8,7 @@
 // A text of 16378, 2097146 or 268435450 bytes in a stream has no form that all servers read: in 2026 Valkey (with 9.1) and then
 // Redis changed how the length behind such an element is written. Write has the older one, Read takes both.
 //
-// Read takes what other servers write of the same kinds of values, in every encoding since Redis 2.6, and is made for files
+// Read takes what other servers write of the same kinds of values, in every encoding of Redis 2.6 to 8.4, and is made for files
 // that are damaged or hostile: it ends with an error, and its memory grows only with the bytes that are really there. A file with
 // anything else is refused, by the name of the type and key.
 //

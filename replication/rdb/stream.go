@@ -98,7 +98,7 @@ func (d *decoder) node(add func(keyspace.StreamID, [][]byte) error) (entries uin
 		return 0, errNode
 	}
 	base := keyspace.StreamID{Ms: binary.BigEndian.Uint64(d.blob), Seq: binary.BigEndian.Uint64(d.blob[8:])}
-	if d.blob, err = d.textUpTo(d.blob[:0], maxPacked); err != nil {
+	if d.blob, err = d.textUpTo(d.blob[:0], maxNode); err != nil {
 		return 0, err
 	}
 	d.elements.reset()

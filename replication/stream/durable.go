@@ -31,6 +31,7 @@ func (l *Log) syncHeld(target Offset, newest bool) error {
 	err, files, rolled, dirChanged, generation := l.usableLocked(), slices.Clone(l.rolled), len(l.rolled), l.dirChanged, l.generation
 	if newest {
 		files = append(files, l.file)
+		target = min(target, l.end) // Restart may have begun another generation since target was asked for
 	} else {
 		target = l.segments[len(l.segments)-1].start
 	}

@@ -1,6 +1,9 @@
 package arena
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // slab is the places of one length.
 type slab struct {
@@ -47,6 +50,18 @@ func (a *Arena) Thin(share int) bool {
 		}
 	}
 	return len(a.thin) > 0
+}
+
+// ThinHeld says whether a snapshot that has come since Thin holds a chunk that is being
+// emptied: that frees nothing then, and takes room elsewhere.
+func (a *Arena) ThinHeld() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.epoch.Load().number
+	return slices.ContainsFunc(a.thin, func(number uint32) bool {
+		c := &a.chunks[number]
+		return c.thin && a.held(c.born, now)
+	})
 }
 
 // IsThin says whether a record lies in a chunk that is being emptied.
