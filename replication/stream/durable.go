@@ -15,7 +15,9 @@ func (l *Log) Synced() Offset {
 
 // Sync makes everything appended so far durable. An error is final, as with Append.
 func (l *Log) Sync() error {
-	return l.sync(l.End(), true)
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	return l.syncHeld(l.End(), true) // the end is asked for here, since Restart may have lowered it meanwhile
 }
 
 // sync makes everything up to target durable: the full segments and, if asked, the newest one.
@@ -31,7 +33,6 @@ func (l *Log) syncHeld(target Offset, newest bool) error {
 	err, files, rolled, dirChanged, generation := l.usableLocked(), slices.Clone(l.rolled), len(l.rolled), l.dirChanged, l.generation
 	if newest {
 		files = append(files, l.file)
-		target = min(target, l.end) // Restart may have begun another generation since target was asked for
 	} else {
 		target = l.segments[len(l.segments)-1].start
 	}
@@ -89,7 +90,7 @@ func (l *Log) keep() {
 		case <-aged:
 			err = l.drop(maxStart, l.config.Keep)
 		case <-second:
-			err = l.sync(l.End(), true)
+			err = l.Sync()
 		case <-l.kick:
 			if err = l.sync(0, false); err == nil {
 				err = l.drop(maxStart, l.config.Keep)
