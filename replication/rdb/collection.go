@@ -65,17 +65,32 @@ func (d *decoder) nodes(kind byte) error {
 		}
 		switch {
 		case kind == typeListZiplists:
-			err = unzip(d.blob, &d.elements)
+			err = d.unpackNode(unzip)
 		case form == 1:
 			d.elements.add(d.blob)
 		case form == 2:
-			err = unpack(d.blob, &d.elements)
+			err = d.unpackNode(unpack)
 		default:
 			err = fmt.Errorf("node of a list of unknown form %d", form)
 		}
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// unpackNode adds what is in a node of a list or stream.
+func (d *decoder) unpackNode(unpack func(b []byte, e *elements) error) error {
+	if d.grown {
+		d.elements.bound(maxPacked / 2) // an element takes two bytes at least
+		defer d.elements.bound(0)
+	}
+	if err := unpack(d.blob, &d.elements); err != nil {
+		return err
+	}
+	if d.elements.over {
+		return fmt.Errorf("compressed node of %d bytes with more than %d elements", len(d.blob), maxPacked/2)
 	}
 	return nil
 }

@@ -20,7 +20,8 @@ const maxString = 512 << 20
 const maxPacked = 64 << 20
 
 // maxNode is the longest node of a list or stream: it holds one element or entry at least, and that may be as long as a
-// command, 1 GiB, whoever wrote it.
+// command, 1 GiB, whoever wrote it. One that is longer than maxPacked only when it is decompressed may not have more elements
+// than one of that length could: so few bytes may not make that many.
 const maxNode = 1<<30 + 1<<20
 
 // Read fills a keyspace from an RDB file of any version, of a Redis or a Valkey, with strings, hashes, lists, sets, sorted sets and
@@ -53,6 +54,7 @@ type decoder struct {
 	sum  uint64 // checksum of everything before base
 
 	key, blob, packed []byte
+	grown             bool // blob was compressed, and is longer than maxPacked
 	elements          elements
 	list              [][]byte
 	scores            []float64
@@ -367,6 +369,7 @@ func (d *decoder) text(dst []byte) ([]byte, error) { return d.textUpTo(dst, maxS
 
 func (d *decoder) textUpTo(dst []byte, limit uint64) ([]byte, error) {
 	n, special, err := d.length()
+	d.grown = false
 	if err != nil {
 		return dst, err
 	}
@@ -408,5 +411,6 @@ func (d *decoder) compressed(dst []byte, limit uint64) ([]byte, error) {
 	if d.packed, err = d.appendBytes(d.packed[:0], packed); err != nil {
 		return dst, err
 	}
+	d.grown = size > maxPacked
 	return decompress(dst, d.packed, int(size))
 }

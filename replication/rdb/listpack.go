@@ -195,21 +195,42 @@ func littleInt(b []byte) int64 {
 type elements struct {
 	buf  []byte
 	ends []int
+	most int  // of ends; 0: any
+	over bool // there were more, which are not kept
 }
 
 func (e *elements) reset() {
 	if cap(e.buf) > 1<<20 || cap(e.ends) > 1<<16 {
 		*e = elements{} // one huge value must not be paid for to the end of the file
 	}
-	e.buf, e.ends = e.buf[:0], e.ends[:0]
+	e.buf, e.ends, e.most, e.over = e.buf[:0], e.ends[:0], 0, false
+}
+
+// bound allows so many elements more; what is added after those is only noted. 0: any number.
+func (e *elements) bound(more int) {
+	if e.most = 0; more > 0 {
+		e.most = len(e.ends) + more
+	}
+}
+
+func (e *elements) full() bool {
+	full := e.most > 0 && len(e.ends) == e.most
+	e.over = e.over || full
+	return full
 }
 
 func (e *elements) add(b []byte) {
+	if e.full() {
+		return
+	}
 	e.buf = append(e.buf, b...)
 	e.end()
 }
 
 func (e *elements) addInt(n int64) {
+	if e.full() {
+		return
+	}
 	e.buf = strconv.AppendInt(e.buf, n, 10)
 	e.end()
 }

@@ -214,7 +214,7 @@ func TestRefused(t *testing.T) {
 		"module":                    {file("REDIS0009", "\x07\x01k\x01v"), `key "k": it is a module value (type 7)`},
 		"stream from the future":    {file("REDIS0009", "\x1a\x01k\x01v"), "stream (type 26)"},
 		"packed bomb":               {file("REDIS0009", "\x10\x01k\xc3\x80\x00\x10\x00\x00\x80\x04\x00\x00\x01"), "string of 67108865 bytes"},
-		"node bomb":                 {file("REDIS0009", "\x12\x01k\x01\x02\xc3\x80\x00\x10\x00\x00\x80\x04\x00\x00\x01"), "string of 67108865 bytes"},
+		"node bomb":                 {file("REDIS0009", "\x12\x01k\x01\x02\xc3\x80\x10\x00\x00\x00\x80\x40\x10\x00\x01"), "string of 1074790401 bytes"},
 		"packed too long":           {file("REDIS0009", "\x10\x01k\x80\x04\x00\x00\x01"), "string of 67108865 bytes"},
 		"list of unknown nodes":     {file("REDIS0009", "\x12\x01k\x01\x03\x01v"), "unknown form 3"},
 		"list too large":            {"REDIS0009\x01\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01m", "EOF"},

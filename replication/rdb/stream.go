@@ -102,7 +102,7 @@ func (d *decoder) node(add func(keyspace.StreamID, [][]byte) error) (entries uin
 		return 0, err
 	}
 	d.elements.reset()
-	if err := unpack(d.blob, &d.elements); err != nil {
+	if err := d.unpackNode(unpack); err != nil {
 		return 0, err
 	}
 	d.list = d.elements.list(d.list[:0])
