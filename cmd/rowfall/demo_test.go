@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -93,6 +94,10 @@ func startDemo(t *testing.T, args ...string) *demoProcess {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Under nohup a child would ignore the signal, too; one that is caught here is a child's own again.
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangUps) })
 	dir := t.TempDir()
 	d := &demoProcess{t: t, dir: dir, printed: filepath.Join(t.TempDir(), "output")}
 	out, err := os.Create(d.printed)
