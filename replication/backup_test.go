@@ -139,6 +139,11 @@ func TestBackupInNewDirectory(t *testing.T) {
 		if want := name == own; has(n, "k") != want || (first.PreviousID == id) != want {
 			t.Errorf("%s: got %+v", name, first)
 		}
+		stop()
+		n, stop = start(t, c)
+		if again := n.Status(); again.ID != first.ID || !again.Complete {
+			t.Errorf("%s: without a byte written it was %+v and is %+v", name, first, again)
+		}
 		apply(t, n, unit("SET", "k2", "v"))
 		stop()
 		n, stop = start(t, c)

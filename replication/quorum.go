@@ -67,7 +67,7 @@ func (q *quorum) forget() {
 func (q *quorum) dueLocked(now time.Time) stream.Offset {
 	since := now.Add(-q.lag())
 	if !q.newest.at.After(since) {
-		q.marks = nil
+		q.marks = append(q.marks[:0], q.newest) // it is the one before the next unit
 		return q.newest.end
 	}
 	for len(q.marks) > 1 && !q.marks[1].at.After(since) {

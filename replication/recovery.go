@@ -23,6 +23,7 @@ const logDir = "log"
 type beginning struct {
 	identity.State
 	fresh    bool // nobody holds bytes under its id yet
+	logged   bool // there was a log, be it without a byte
 	restored bool // there is no log behind the snapshot: it is a backup put back
 }
 
@@ -203,7 +204,9 @@ func (n *Node) beginAt(b *beginning) {
 func (n *Node) joinLog(b *beginning) error {
 	dir, at := filepath.Join(n.c.Dir, logDir), n.snaps.newest.at
 	start, end := n.store.Start(), n.store.End()
-	if end.IsZero() && (!at.IsZero() || n.fromElsewhere(b)) {
+	// One of offset 0 that names no id, as redis-server writes it, fits the log that began with it.
+	known := b.logged && at.IsZero() && n.snaps.newest.id == ""
+	if end.IsZero() && (!at.IsZero() || n.fromElsewhere(b) && !known) {
 		return n.putBack(b)
 	}
 	if err := n.checkHistory(b); err != nil {
@@ -261,8 +264,9 @@ func (n *Node) checkHistory(b *beginning) error {
 	}
 	dir := filepath.Join(n.c.Dir, logDir)
 	return fmt.Errorf("open log: %s %s, and at its offset the log in %s, of replication id %s, does not hold the same; "+
-		"put a snapshot-OFFSET.rdb of this node in its place, or remove %s to go on from this one: replicas, and this node if it is one, then resync fully",
-		filepath.Join(n.c.Dir, snapshotName(file.at)), whose, dir, b.History.ID(), dir)
+		"put a snapshot-OFFSET.rdb of this node in its place, or remove %s to go on from this one: replicas, and this node if it is one, then resync fully; "+
+		"or, if the two are known to belong together, remove %s: log and data stay, and the node begins as a new master",
+		filepath.Join(n.c.Dir, snapshotName(file.at)), whose, dir, b.History.ID(), dir, filepath.Join(n.c.Dir, identity.FileName))
 }
 
 // tidyEvery is after how many units of a replay the keyspace gives back memory, as it does with time otherwise.

@@ -72,6 +72,8 @@ func (n *Node) load(b *beginning, open func(dir string, c stream.Config) (*strea
 	if b.fresh {
 		n.beginAt(b)
 	}
+	segments, err := n.c.FS.ReadDir(filepath.Join(n.c.Dir, logDir))
+	b.logged = err == nil && len(segments) > 0 // what is wrong with it Open says
 	if n.store, err = open(filepath.Join(n.c.Dir, logDir), n.c.Log); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -416,6 +417,47 @@ func TestMinReplicasCountsTheLastUnit(t *testing.T) {
 	eventually(t, "it counts", func() bool { return n.Status().GoodReplicas == 1 })
 	apply(t, n, unit("SET", "k", "2"))
 	eventually(t, "it does not any more", func() bool { return n.Status().GoodReplicas == 0 })
+}
+
+// A unit after a pause does not make what was written before the pause count as new:
+// replicas that lack that were near enough again for as long as the allowed lag.
+func TestMinReplicasAfterPause(t *testing.T) {
+	c := config(t)
+	c.MinReplicas, c.MinReplicasMaxLag = 1, 500*time.Millisecond
+	n, _ := start(t, c)
+	apply(t, n, unit("SET", "k", "0")) // nobody can follow before it is complete
+	n.SetComplete(true)
+	var acks sync.WaitGroup
+	defer acks.Wait()
+	join := func() (at *atomic.Int64, leave func()) {
+		r, at, left := dialRaw(t, n.Addr()), &atomic.Int64{}, make(chan struct{})
+		at.Store(int64(psync(r, "?", "-1")))
+		acks.Go(func() {
+			for {
+				r.Write(unit("REPLCONF", "ACK", stream.Offset(at.Load()).String())) //nolint:errcheck // it ends with the test
+				select {
+				case <-left:
+					r.Close()
+					return
+				case <-time.After(10 * time.Millisecond):
+				}
+			}
+		})
+		return at, sync.OnceFunc(func() { close(left) })
+	}
+	whole, leave := join()
+	_, behindLeaves := join()
+	defer behindLeaves()
+	defer leave()
+	eventually(t, "both count", func() bool { return n.Status().GoodReplicas == 2 })
+	whole.Store(int64(apply(t, n, unit("SET", "k", "before the pause"))))
+	eventually(t, "one counts", func() bool { return n.Status().GoodReplicas == 1 })
+	whole.Store(int64(apply(t, n, unit("SET", "k", "after the pause"))))
+	leave()
+	eventually(t, "it is gone", func() bool { return len(n.Status().Replicas) == 1 })
+	if good := n.Status().GoodReplicas; good != 0 {
+		t.Errorf("%d replicas count, though the one that is left lacks what was written before the pause", good)
+	}
 }
 
 // Who waits for replicas when the node becomes another's is told so, and not that
