@@ -16,7 +16,7 @@ import (
 	"rowfall/replication/upstream"
 )
 
-// failoverFile names the target of a hand-over that was begun and not answered,
+// failoverFile names the target of a hand-over that was begun and not answered, and the id that is handed over,
 // so that a restart goes on with it: otherwise each of the two would follow the other.
 const failoverFile = "failover"
 
@@ -312,7 +312,8 @@ func (a *appender) takeBack(why string) error {
 	return nil
 }
 
-// recover goes on with a hand-over that a restart interrupted.
+// recover goes on with a hand-over that a restart interrupted. A mark that could not be
+// removed when it was over, and is of the id before that, means nothing.
 func (f *failover) recover() error {
 	b, err := identity.ReadFile(f.n.c.FS, filepath.Join(f.n.c.Dir, failoverFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -322,7 +323,8 @@ func (f *failover) recover() error {
 		return fmt.Errorf("read mark of a failover: %w", err)
 	}
 	f.marked = true
-	if to := strings.TrimSpace(string(b)); to != "" && to == f.n.identity().Upstream {
+	id, mark := f.n.identity(), strings.Fields(string(b))
+	if len(mark) > 0 && mark[0] == id.Upstream && (len(mark) == 1 || mark[1] == string(id.History.ID())) {
 		f.set(failoverAsking)
 		return nil
 	}
@@ -366,7 +368,7 @@ func (a *appender) demoteTo(ctx context.Context, addr string) (err error) {
 	}()
 	f.marked = true
 	err = identity.WriteFile(a.n.c.FS, filepath.Join(a.n.c.Dir, failoverFile), func(f stream.File) error {
-		_, err := f.WriteAt([]byte(addr+"\n"), 0)
+		_, err := f.WriteAt([]byte(addr+"\n"+string(a.n.identity().History.ID())+"\n"), 0)
 		return err
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package replication_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -384,11 +385,11 @@ func TestFailoverToARestartedReplica(t *testing.T) {
 	ca.Listen, cb.Listen = a.Addr(), b.Addr()
 	stopA()
 	stopB()
-	if err := os.WriteFile(filepath.Join(ca.Dir, "failover"), []byte(cb.Listen+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	id, err := identity.Load(stream.SystemFS{}, ca.Dir)
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(ca.Dir, "failover"), []byte(cb.Listen+"\n"+string(id.History.ID())+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	id.Upstream = cb.Listen
@@ -406,6 +407,32 @@ func TestFailoverToARestartedReplica(t *testing.T) {
 	equal(t, b.Addr(), a.Addr())
 	if got := b.Status().FullSyncs; got != 0 {
 		t.Errorf("%d full resyncs", got)
+	}
+}
+
+// A mark that could not be removed when its hand-over was over, and lies there under
+// another id, is not obeyed: the upstream is a replica itself by then, and would have
+// made itself a second master.
+func TestFailoverMarkOfAnotherID(t *testing.T) {
+	a, _ := complete(t, config(t))
+	fill(t, a, "a", 10)
+	c := config(t)
+	c.ReplicaOf = a.Addr()
+	n, stop := start(t, c)
+	online(t, n)
+	equal(t, a.Addr(), n.Addr())
+	stop()
+	mark := filepath.Join(c.Dir, "failover")
+	if err := os.WriteFile(mark, []byte(a.Addr()+"\n"+foreignID+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n, _ = start(t, c)
+	if got := n.Status().Failover; got != "no-failover" {
+		t.Errorf("it is in %s", got)
+	}
+	online(t, n)
+	if _, err := os.Stat(mark); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the mark is still there: %v", err)
 	}
 }
 

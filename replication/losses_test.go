@@ -47,7 +47,7 @@ func (l *losses) keep() {
 	for _, p := range l.all {
 		full += p.full + p.given()
 		if !p.ours() {
-			p.must("SAVE")
+			p.save()
 			l.saved[p] = l.number(l.offset(p))
 		}
 	}

@@ -68,6 +68,7 @@ func caughtUp(t *testing.T, n *replication.Node, addr string) {
 func TestRealReplica(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			servertest.Need(t, kind)
 			c := config(t)
 			n, stop := complete(t, c)
@@ -151,6 +152,7 @@ func TestRealCascade(t *testing.T) {
 func TestNodeFollowsRealServer(t *testing.T) {
 	for _, kind := range upstreams {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			servertest.Need(t, kind)
 			first := servertest.Cache(t, kind, servers.CacheOptions{})
 			w := client(t, first.Addr())

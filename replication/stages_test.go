@@ -178,7 +178,7 @@ func (w *world) settle() {
 	if got := w.master.c.Get(w.t.Context(), "n").Val(); got != strconv.Itoa(w.n) {
 		w.t.Errorf("n is %s, and %d was confirmed", got, w.n)
 	}
-	w.server.must("SAVE")
+	w.server.save()
 }
 
 // swap makes the node the master, as it has become already.

@@ -193,6 +193,10 @@ func replicaFrom(t *testing.T, srv *servers.Cache, addr string) {
 // under their eyes ("diskless": its end is marked). Each is held after its first
 // megabyte until all of them are there.
 func TestReplicasAtOnce(t *testing.T) {
+	kinds := kinds
+	if !long {
+		kinds = []servers.Kind{servers.Redis, servers.RedisOldest, servers.Valkey}
+	}
 	servertest.Need(t, kinds...)
 	for _, load := range []string{"disabled", "swapdb"} {
 		t.Run("load "+load, func(t *testing.T) {

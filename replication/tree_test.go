@@ -210,6 +210,18 @@ func (p *place) must(args ...any) {
 	}
 }
 
+// save has a real server write its data down, behind a snapshot that it may be making for a replica.
+func (p *place) save() {
+	p.t.Helper()
+	eventually(p.t, p.name()+" saved", func() bool {
+		err := p.c.Save(p.t.Context()).Err()
+		if err != nil && !strings.Contains(err.Error(), "already in progress") {
+			p.t.Fatalf("%s: SAVE: %v", p.name(), err)
+		}
+		return err == nil
+	})
+}
+
 func (p *place) follow(up *place) {
 	p.t.Helper()
 	host, port := "NO", "ONE"
