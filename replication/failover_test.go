@@ -94,6 +94,7 @@ func TestFailoverBetweenNodes(t *testing.T) {
 func TestFailoverWithRealServer(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			servertest.Need(t, kind)
 			n, _ := complete(t, config(t))
 			fill(t, n, "a", 50)

@@ -218,6 +218,7 @@ func big(t *testing.T, n *replication.Node, megabytes int) {
 
 // One full resync at a time: the second hears empty lines until the first is done.
 func TestFullSyncsAreLimited(t *testing.T) {
+	t.Parallel()
 	c := config(t)
 	c.MaxFullSyncs = 1
 	n, _ := complete(t, c)

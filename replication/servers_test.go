@@ -126,6 +126,7 @@ func TestRealReplica(t *testing.T) {
 
 // node -> node -> server -> server, all equal at equal offsets under one id.
 func TestRealCascade(t *testing.T) {
+	t.Parallel()
 	servertest.Need(t, kinds...)
 	a, _ := complete(t, config(t))
 	fill(t, a, "a", 300)

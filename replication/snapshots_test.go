@@ -138,6 +138,7 @@ func TestSnapshotMemoryIsBounded(t *testing.T) {
 // Those who come long after the first snapshot was begun, which is large, read it
 // as it grows, as if it had its size already, and cause no second one.
 func TestLateJoinersOfTheFirstSnapshot(t *testing.T) {
+	t.Parallel()
 	c := config(t)
 	c.Log.SegmentSize = 16 << 20
 	n, begun, gate := gated(t, c)
@@ -166,6 +167,7 @@ func TestLateJoinersOfTheFirstSnapshot(t *testing.T) {
 // Whoever finds the growing snapshot too old waits for it, and takes it if at its
 // whole size it will do.
 func TestFinishedSnapshotIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	c := config(t)
 	c.Log.SegmentSize = 16 << 20
 	n, begun, gate := gated(t, c)

@@ -265,6 +265,7 @@ func allAtOnce(t *testing.T, replicas []*servers.Cache, growing bool) {
 // A replica that is dropped in mid-transfer comes back to the same growing file;
 // the others do not notice.
 func TestDroppedInMidTransfer(t *testing.T) {
+	t.Parallel()
 	servertest.Need(t, servers.Redis, servers.Valkey)
 	n, gate := throttled(t)
 	stop := writing(t, n)
@@ -297,6 +298,7 @@ func TestDroppedInMidTransfer(t *testing.T) {
 // A snapshot that fails while it is read is never taken for a whole one: its
 // readers keep what they have and get the next one.
 func TestSnapshotFailsUnderReaders(t *testing.T) {
+	t.Parallel()
 	servertest.Need(t, servers.Redis, servers.Valkey)
 	n, gate := throttled(t)
 	old, _ := complete(t, config(t))
