@@ -102,8 +102,8 @@ func (m *Member) pump(ctx context.Context) error {
 			err := m.runWhile(ctx, changed)
 			stopped = nil
 			switch {
-			case ctx.Err() != nil, errors.Is(err, replication.ErrClosed):
-				return nil
+			case ctx.Err() != nil && !errors.As(err, new(*StopError)), errors.Is(err, replication.ErrClosed):
+				return nil // but why it had stopped just before is told
 			case errors.Is(err, sink.ErrDemoted):
 				m.log.Warn().Msg("the node's role changed; the pipeline ends its run")
 				continue
