@@ -390,6 +390,27 @@ func TestWaitsAfterLowerOffset(t *testing.T) {
 	}
 }
 
+// acking attaches a replica that acknowledges at all the time, at first what its full
+// resync gave it, until it leaves.
+func acking(t *testing.T, n *replication.Node) (at *atomic.Int64, leave func()) {
+	t.Helper()
+	r, at, left := dialRaw(t, n.Addr()), &atomic.Int64{}, make(chan struct{})
+	at.Store(int64(psync(r, "?", "-1")))
+	var acks sync.WaitGroup
+	acks.Go(func() {
+		for {
+			r.Write(unit("REPLCONF", "ACK", stream.Offset(at.Load()).String())) //nolint:errcheck // it ends with the test
+			select {
+			case <-left:
+				r.Close()
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	})
+	return at, sync.OnceFunc(func() { close(left); acks.Wait() })
+}
+
 // The last unit before a pause counts as every other: a replica that lacks it is
 // not near enough when the allowed lag is over.
 func TestMinReplicasCountsTheLastUnit(t *testing.T) {
@@ -398,22 +419,8 @@ func TestMinReplicasCountsTheLastUnit(t *testing.T) {
 	n, _ := start(t, c)
 	apply(t, n, unit("SET", "k", "1")) // nobody can follow before it is complete
 	n.SetComplete(true)
-	r := dialRaw(t, n.Addr())
-	from := psync(r, "?", "-1")
-	stop := make(chan struct{})
-	var acks sync.WaitGroup
-	defer acks.Wait()
-	defer close(stop)
-	acks.Go(func() {
-		for {
-			r.Write(unit("REPLCONF", "ACK", from.String())) //nolint:errcheck // it ends with the test
-			select {
-			case <-stop:
-				return
-			case <-time.After(5 * time.Millisecond):
-			}
-		}
-	})
+	_, leave := acking(t, n)
+	defer leave()
 	eventually(t, "it counts", func() bool { return n.Status().GoodReplicas == 1 })
 	apply(t, n, unit("SET", "k", "2"))
 	eventually(t, "it does not any more", func() bool { return n.Status().GoodReplicas == 0 })
@@ -427,26 +434,8 @@ func TestMinReplicasAfterPause(t *testing.T) {
 	n, _ := start(t, c)
 	apply(t, n, unit("SET", "k", "0")) // nobody can follow before it is complete
 	n.SetComplete(true)
-	var acks sync.WaitGroup
-	defer acks.Wait()
-	join := func() (at *atomic.Int64, leave func()) {
-		r, at, left := dialRaw(t, n.Addr()), &atomic.Int64{}, make(chan struct{})
-		at.Store(int64(psync(r, "?", "-1")))
-		acks.Go(func() {
-			for {
-				r.Write(unit("REPLCONF", "ACK", stream.Offset(at.Load()).String())) //nolint:errcheck // it ends with the test
-				select {
-				case <-left:
-					r.Close()
-					return
-				case <-time.After(10 * time.Millisecond):
-				}
-			}
-		})
-		return at, sync.OnceFunc(func() { close(left) })
-	}
-	whole, leave := join()
-	_, behindLeaves := join()
+	whole, leave := acking(t, n)
+	_, behindLeaves := acking(t, n)
 	defer behindLeaves()
 	defer leave()
 	eventually(t, "both count", func() bool { return n.Status().GoodReplicas == 2 })

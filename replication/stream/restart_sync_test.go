@@ -1,11 +1,12 @@
 package stream_test
 
 import (
+	"bytes"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"rowfall/internal/memfs"
 	"rowfall/replication/stream"
@@ -49,7 +50,9 @@ func TestSyncAcrossRestart(t *testing.T) {
 	}()
 	<-h.reached
 	go func() { synced <- l.Sync() }()
-	time.Sleep(20 * time.Millisecond) // Sync has read the old end; if it has not, the test shows nothing, and does not fail
+	for stacks := make([]byte, 1<<20); !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("(*Log).Sync(")); {
+		runtime.Gosched() // until it waits for its turn, which Restart has
+	}
 	close(h.leave)
 	for _, done := range []chan error{restarted, synced} {
 		if err := <-done; err != nil {
