@@ -41,7 +41,7 @@ func (n *Node) newGuard(keys *keyspace.Keyspace, giveUp context.CancelCauseFunc)
 	if limit == 0 {
 		limit = max(guardLeast, m.Live/guardShare)
 	}
-	return &guard{n: n, keys: keys, base: m.Garbage + m.Waiting, limit: limit, giveUp: giveUp}
+	return &guard{n: n, keys: keys, base: m.Garbage + m.Retired, limit: limit, giveUp: giveUp}
 }
 
 // look is called by the appender after each unit.
@@ -50,7 +50,7 @@ func (g *guard) look(keys *keyspace.Keyspace) {
 		return
 	}
 	m := keys.Memory()
-	over := m.Garbage + m.Waiting - g.base - g.limit
+	over := m.Garbage + m.Retired - g.base - g.limit
 	if over <= 0 {
 		g.pause.Store(0)
 		return

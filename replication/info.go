@@ -42,7 +42,7 @@ func (n *Node) Status() Status {
 		FullSyncs: n.stats.fullSyncs.Load(), PartialSyncs: n.stats.partialOK.Load(), PartialsRefused: n.stats.partialErr.Load(),
 	}
 	m := n.Keyspace().Memory()
-	st.Memory = MemoryStatus{Live: m.Live, Garbage: m.Garbage + m.Waiting, Mapped: m.Mapped}
+	st.Memory = MemoryStatus{Live: m.Live, Garbage: m.Garbage + m.Retired, Mapped: m.Mapped}
 	st.Held, st.Failover = n.held.newest(), n.failover.now()
 	st.GoodReplicas, _ = n.quorum.good()
 	if role == Replica {

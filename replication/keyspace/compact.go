@@ -35,20 +35,20 @@ type moving struct {
 // a unit has written.
 func (k *Keyspace) compact(written int) {
 	m := &k.moves
-	excess := k.arena.Excess(garbageShare)
+	excess := k.arena.ExcessGarbage(garbageShare)
 	if excess <= 0 {
 		m.owed = 0
 		return
 	}
 	effort, most := compactEffort, compactMost
-	if k.arena.Excess(garbageShare/2) > 0 {
+	if k.arena.ExcessGarbage(garbageShare/2) > 0 {
 		effort, most = 2*compactEffort, max(most, 4*written)
 	}
 	if m.owed += effort * written; m.owed < compactStep {
 		return
 	}
 	for budget := min(m.owed, most); budget > 0; {
-		if !k.arena.Select(2 * garbageShare) {
+		if !k.arena.SelectVictim(2 * garbageShare) {
 			m.owed = 0
 			return
 		}
@@ -66,7 +66,7 @@ func (k *Keyspace) moveSome(budget int) (looked int) {
 	m.list = m.list[:0]
 	dir := k.table.dir.Load()
 	for len(m.list) < movesAtOnce && looked < budget {
-		from, b, size, ok := k.arena.Next()
+		from, b, size, ok := k.arena.NextRecord()
 		if !ok {
 			break
 		}

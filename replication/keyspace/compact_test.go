@@ -15,7 +15,7 @@ import (
 )
 
 // small makes chunks come and go all the time, and freed memory unreadable.
-var small = arena.Options{Chunk: 4 << 10, Poison: true}
+var small = arena.Options{ChunkSize: 4 << 10, Poison: true}
 
 // versioned is a row of which every field tells its key and version.
 func versioned(dst []byte, id, version int) []byte {
@@ -84,13 +84,13 @@ func TestCompaction(t *testing.T) {
 	mustApply(t, k, resp.AppendCommand(nil, "SET", "last", "x"))
 	mustApply(t, k, resp.AppendCommand(nil, "SET", "last", "x"))
 	m := k.Memory()
-	if m.Waiting != 0 || m.Garbage > m.Live {
+	if m.Retired != 0 || m.Garbage > m.Live {
 		t.Errorf("compaction leaves %+v", m)
 	}
 	mustApply(t, k, resp.AppendCommand(nil, "FLUSHALL"))
 	mustApply(t, k, resp.AppendCommand(nil, "SET", "last", "x"))
 	mustApply(t, k, resp.AppendCommand(nil, "SET", "last", "x"))
-	if m := k.Memory(); m.Waiting != 0 || m.Chunks > 2 || m.Live > 100 {
+	if m := k.Memory(); m.Retired != 0 || m.Chunks > 2 || m.Live > 100 {
 		t.Errorf("a flush leaves %+v", m)
 	}
 }
@@ -125,7 +125,7 @@ func checkRows(t *testing.T, s *keyspace.Snapshot) {
 // that is allowed, through growth, updates of everything and deletion.
 func TestGarbage(t *testing.T) {
 	const rows = 20_000
-	k := keyspace.NewWith(keyspace.Options{}, arena.Options{Chunk: 64 << 10, Poison: true})
+	k := keyspace.NewWith(keyspace.Options{}, arena.Options{ChunkSize: 64 << 10, Poison: true})
 	r := rand.New(rand.NewPCG(2, 2))
 	var u []byte
 	for id := range rows {
@@ -137,7 +137,7 @@ func TestGarbage(t *testing.T) {
 		u = row(u[:0], r.IntN(rows), n)
 		mustApply(t, k, u)
 		m := k.Memory()
-		worst = max(worst, float64(m.Garbage+m.Waiting)/float64(m.Live))
+		worst = max(worst, float64(m.Garbage+m.Retired)/float64(m.Live))
 	}
 	m := k.Memory()
 	t.Logf("garbage at worst %.1f %% of what is live; %+v", worst*100, m)
@@ -155,7 +155,7 @@ func TestGarbage(t *testing.T) {
 
 // A unit that finds no room is refused as a whole, and deleting makes room.
 func TestArenaFull(t *testing.T) {
-	k := keyspace.NewWith(keyspace.Options{}, arena.Options{Chunk: 1 << 10, Chunks: 20, Poison: true})
+	k := keyspace.NewWith(keyspace.Options{}, arena.Options{ChunkSize: 1 << 10, MaxChunks: 20, Poison: true})
 	key := func(n int) string { return fmt.Sprint("key:", n) }
 	n, err := 0, error(nil)
 	for ; ; n++ {

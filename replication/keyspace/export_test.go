@@ -9,7 +9,7 @@ import (
 // NewWith returns a keyspace with arenas of its own making; that of trees is not limited.
 func NewWith(o Options, a arena.Options) *Keyspace {
 	trees := a
-	trees.Chunks = 0
+	trees.MaxChunks = 0
 	return newKeyspace(o, a, trees)
 }
 

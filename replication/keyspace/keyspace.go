@@ -98,15 +98,15 @@ func newKeyspace(o Options, records, trees arena.Options) *Keyspace {
 		k.now = func() int64 { return time.Now().UnixMilli() }
 	}
 	k.arena, k.shapes = arena.New(records), value.NewShapes()
-	trees.Slabs = true
+	trees.SizeClasses = true
 	k.trees = arena.New(trees)
 	k.nodes = btree.NewNodes(k.trees)
 	k.stage.edit.Shapes, k.stage.edit.Nodes = k.shapes, k.nodes
 	k.due = k.nodes.Tree()
 	k.table = newTable(k.arena)
 	// Whoever uses bytes of an arena holds the keyspace: see pin.
-	runtime.AddCleanup(k, (*arena.Arena).Release, k.arena)
-	runtime.AddCleanup(k, (*arena.Arena).Release, k.trees)
+	runtime.AddCleanup(k, (*arena.Arena).Close, k.arena)
+	runtime.AddCleanup(k, (*arena.Arena).Close, k.trees)
 	return k
 }
 
@@ -146,7 +146,7 @@ func (k *Keyspace) Publish() {
 	for i := range st.changes {
 		written += len(st.changes[i].rec)
 	}
-	made, bytes := k.nodes.Made()
+	made, bytes := k.nodes.Created()
 	k.settle()
 	st.reset()
 	k.compact(written)
@@ -164,7 +164,7 @@ const reapAtOnce = 256
 func (k *Keyspace) stats() arena.Stats {
 	s, t := k.arena.Stats(), k.trees.Stats()
 	return arena.Stats{
-		Live: s.Live + t.Live, Garbage: s.Garbage + t.Garbage, Waiting: s.Waiting + t.Waiting,
+		Live: s.Live + t.Live, Garbage: s.Garbage + t.Garbage, Retired: s.Retired + t.Retired,
 		Mapped: s.Mapped + t.Mapped, Chunks: s.Chunks + t.Chunks,
 	}
 }
@@ -175,7 +175,7 @@ func (k *Keyspace) settle() {
 	if st.flushed {
 		k.endSettle()
 		k.arena.FreeAll()
-		k.nodes.CommitAlone()
+		k.nodes.CommitReplacingAll()
 	} else {
 		k.nodes.Commit()
 	}
@@ -183,7 +183,7 @@ func (k *Keyspace) settle() {
 		c := &st.changes[i]
 		switch {
 		case st.flushed && c.at != 0 && !c.deleted:
-			k.arena.Keep(c.at)
+			k.arena.Retain(c.at)
 		case st.flushed:
 		case c.deleted && c.at != 0:
 			k.arena.Free(c.at)
@@ -193,7 +193,7 @@ func (k *Keyspace) settle() {
 		}
 	}
 	if st.flushed {
-		k.arena.CheckAll()
+		k.arena.RetireEmpty()
 	}
 }
 

@@ -125,7 +125,7 @@ func (l *Loader) add(kind Kind, key []byte, expireAt int64, fill func(e *value.E
 	}
 	k.table.reserve(hash, 1, k.stage.unit)
 	k.mu.Lock()
-	k.table.put(hash, rec, at, k.stage.edit.Take(nil))
+	k.table.put(hash, rec, at, k.stage.edit.TakeBig(nil))
 	k.count(rec, 1)
 	k.memory = k.stats()
 	k.mu.Unlock()

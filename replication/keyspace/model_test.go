@@ -377,7 +377,7 @@ func TestModel(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 7))
-			k := keyspace.NewWith(keyspace.Options{Now: func() int64 { return 1 }}, arena.Options{Chunk: 16 << 10, Poison: true})
+			k := keyspace.NewWith(keyspace.Options{Now: func() int64 { return 1 }}, arena.Options{ChunkSize: 16 << 10, Poison: true})
 			l := &life{r: r, m: model{}, space: 4 << (2 * (seed % 4)), wide: []int{5, 40, 400}[seed%3]}
 			type kept struct {
 				s *keyspace.Snapshot

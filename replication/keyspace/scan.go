@@ -102,7 +102,7 @@ func collectionScan(kind Kind) func(*Keyspace, []byte, int, [][]byte) []byte {
 				items = resp.AppendBulk(items, val)
 				n++
 			case kind == SortedSet:
-				items = resp.AppendDouble(items, 2, value.ScoreOf(val))
+				items = resp.AppendDouble(items, 2, value.DecodeScore(val))
 				n++
 			}
 		})

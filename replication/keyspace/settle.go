@@ -34,18 +34,18 @@ type settler struct {
 // replaced is not garbage that matters: the next one like it takes those places.
 func (k *Keyspace) settleTrees(made int, bytes int64) {
 	s := &k.settler
-	if s.active && k.trees.ThinHeld() {
+	if s.active && k.trees.DefragHeld() {
 		k.endSettle() // until the snapshot is over
 	}
 	if !s.active {
-		if k.trees.Excess(treeGarbage) <= bytes {
+		if k.trees.ExcessGarbage(treeGarbage) <= bytes {
 			return
 		}
 		m := k.trees.Stats()
 		if d := m.Garbage - s.failed; s.failed > 0 && max(d, -d) < m.Live/settleAgain {
 			return
 		}
-		if m.Waiting > max(maxWaiting, m.Live/4) || !k.trees.Thin(thinGarbage) {
+		if m.Retired > max(maxWaiting, m.Live/4) || !k.trees.StartDefrag(thinGarbage) {
 			s.failed = m.Garbage
 			return
 		}
@@ -80,7 +80,7 @@ func (k *Keyspace) settleSome() (looked int) {
 		s.last = s.next == 0
 	default:
 		due := k.due
-		if !k.settleUnit(func() { s.rank, looked = due.Settle(s.rank) }) {
+		if !k.settleUnit(func() { s.rank, looked = due.Defrag(s.rank) }) {
 			k.giveUpSettle()
 			return 0
 		}
@@ -102,7 +102,7 @@ func (k *Keyspace) settleKey(key string, rank int) (next, looked int, ok bool) {
 		return 0, 0, true
 	}
 	settled := big
-	if !k.settleUnit(func() { settled, next, looked = big.Settle(rank) }) {
+	if !k.settleUnit(func() { settled, next, looked = big.Defrag(rank) }) {
 		return 0, 0, false
 	}
 	if settled != big {
@@ -137,5 +137,5 @@ func (k *Keyspace) giveUpSettle() {
 
 func (k *Keyspace) endSettle() {
 	k.settler = settler{rounds: k.settler.rounds + 1}
-	k.trees.EndThin()
+	k.trees.EndDefrag()
 }

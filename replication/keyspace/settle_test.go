@@ -37,7 +37,7 @@ func inStep(sets, members int) func(i int) (unit []byte) {
 // of a million members took twice the memory of its nodes. So nodes are moved together.
 func TestNodesAreMovedTogether(t *testing.T) {
 	const sets, members = 40, 1500
-	k := keyspace.NewWith(keyspace.Options{}, arena.Options{Chunk: 64 << 10})
+	k := keyspace.NewWith(keyspace.Options{}, arena.Options{ChunkSize: 64 << 10})
 	next := inStep(sets, members)
 	worst := 0.0
 	for i := range members * 2 / 3 {
@@ -59,7 +59,7 @@ func TestNodesAreMovedTogether(t *testing.T) {
 // A reader and a snapshot look at nodes that are being moved.
 func TestReadersOfMovedNodes(t *testing.T) {
 	const sets, members = 10, 900
-	k := keyspace.NewWith(keyspace.Options{}, arena.Options{Chunk: 16 << 10, Poison: true})
+	k := keyspace.NewWith(keyspace.Options{}, arena.Options{ChunkSize: 16 << 10, Poison: true})
 	next := inStep(sets, members)
 	var done atomic.Bool
 	var wg sync.WaitGroup
@@ -135,7 +135,7 @@ func TestNoRoomToMoveNodes(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	refused, moved := 0, 0
 	for range 3 {
-		k := keyspace.NewWithTrees(arena.Options{Chunk: 16 << 10, Chunks: 60, Poison: true})
+		k := keyspace.NewWithTrees(arena.Options{ChunkSize: 16 << 10, MaxChunks: 60, Poison: true})
 		for i := range 3000 {
 			var unit []byte
 			for set := range 10 {
@@ -198,7 +198,7 @@ func TestLoadingExpiriesTakesNoMore(t *testing.T) {
 // A snapshot that begins while nodes are being moved ends that until it is over: to move
 // out of a chunk that it holds frees nothing, and counted as what writing keeps in memory.
 func TestSnapshotEndsMoving(t *testing.T) {
-	k := keyspace.NewWith(keyspace.Options{}, arena.Options{Chunk: 64 << 10})
+	k := keyspace.NewWith(keyspace.Options{}, arena.Options{ChunkSize: 64 << 10})
 	r := rand.New(rand.NewPCG(1, 2))
 	const sets, members = 20, 3000
 	for i := range sets * members {
@@ -220,7 +220,7 @@ func TestSnapshotEndsMoving(t *testing.T) {
 		k.Tidy()
 	}
 	after := k.Memory()
-	if kept := after.Garbage + after.Waiting - before.Garbage - before.Waiting; kept > before.Live/100 {
+	if kept := after.Garbage + after.Retired - before.Garbage - before.Retired; kept > before.Live/100 {
 		t.Errorf("%d bytes of %d were moved under the snapshot", kept, before.Live)
 	}
 	s.Close()

@@ -65,7 +65,7 @@ func (st *stage) reset() {
 		st.edit.Buf = nil
 	}
 	st.edit.Reset()
-	st.args, st.members = value.Rest(st.args), value.Rest(st.members)
+	st.args, st.members = value.ResetScratch(st.args), value.ResetScratch(st.members)
 	if cap(st.scores) > restSize/64 {
 		st.scores = nil
 	}
@@ -125,7 +125,7 @@ func (st *stage) enter(i int) {
 func (k *Keyspace) drop() {
 	for i := len(k.stage.changes) - 1; i >= 0; i-- {
 		if at := k.stage.changes[i].at; at != 0 {
-			k.arena.Drop(at)
+			k.arena.FreeUnpublished(at)
 		}
 	}
 	k.nodes.Rollback()
@@ -196,7 +196,7 @@ func (k *Keyspace) put(t *target, rec record, at arena.Addr, big *value.Big) {
 
 // remove stages that a target which is there goes away.
 func (k *Keyspace) remove(t *target) {
-	k.stage.edit.Drop(t.big)
+	k.stage.edit.FreeBig(t.big)
 	if t.change >= 0 {
 		c := &k.stage.changes[t.change]
 		c.big, c.deleted = nil, true
@@ -221,7 +221,7 @@ func (k *Keyspace) prepare(t *target) {
 // edit begins a record for a target, with the expiry it is to have.
 func (k *Keyspace) edit(t *target, kind Kind, expireAt int64) *value.Editor {
 	e := &k.stage.edit
-	e.Abandon()
+	e.Discard()
 	e.Buf = appendRecordHead(e.Buf[:0], kind, t.key, expireAt)
 	return e
 }
@@ -229,7 +229,7 @@ func (k *Keyspace) edit(t *target, kind Kind, expireAt int64) *value.Editor {
 // save stages what the editor made for a target.
 func (k *Keyspace) save(t *target) {
 	rec, at := k.store()
-	k.put(t, rec, at, k.stage.edit.Take(t.big))
+	k.put(t, rec, at, k.stage.edit.TakeBig(t.big))
 }
 
 // Stage executes a unit: RESP commands one after the other, where MULTI and
@@ -259,7 +259,7 @@ func (k *Keyspace) stageAll(unit []byte) (err error) {
 	if err := k.execute(unit); err != nil {
 		return err
 	}
-	k.stage.edit.Abandon()
+	k.stage.edit.Discard()
 	k.stageDue()
 	return nil
 }
@@ -267,7 +267,7 @@ func (k *Keyspace) stageAll(unit []byte) (err error) {
 // IsFull says whether Stage failed for want of memory. Nothing is staged then, and the
 // same unit may pass later.
 func IsFull(err error) bool {
-	var full btree.Full
+	var full btree.FullError
 	return errors.As(err, &full) || errors.Is(err, arena.ErrFull)
 }
 
@@ -275,7 +275,7 @@ func IsFull(err error) bool {
 func recoverFull(err *error) {
 	switch r := recover().(type) {
 	case nil:
-	case btree.Full:
+	case btree.FullError:
 		*err = r
 	default:
 		panic(r)

@@ -34,7 +34,7 @@ func TestDiscardKeepsNothing(t *testing.T) {
 				}
 				k.Discard()
 				s := k.arena.Stats()
-				if s.Live != before.Live || s.Waiting != 0 || s.Mapped > before.Mapped+1<<20 {
+				if s.Live != before.Live || s.Retired != 0 || s.Mapped > before.Mapped+1<<20 {
 					t.Fatalf("after %d times: %+v; before: %+v", n+1, s, before)
 				}
 			}
@@ -50,7 +50,7 @@ func TestDiscardKeepsNothing(t *testing.T) {
 // it all, and one that had just loaded said that it had no data.
 func TestTidy(t *testing.T) {
 	const n = 4_000
-	k := newKeyspace(Options{}, arena.Options{Chunk: 64 << 10, Poison: true}, arena.Options{})
+	k := newKeyspace(Options{}, arena.Options{ChunkSize: 64 << 10, Poison: true}, arena.Options{})
 	l := k.Loader()
 	for i := range n {
 		if err := l.String(fmt.Append(nil, "key:", i), make([]byte, 500), 0); err != nil {
@@ -64,7 +64,7 @@ func TestTidy(t *testing.T) {
 	k.mustStage(t, resp.AppendCommand(nil, "FLUSHALL"))
 	k.Publish()
 	k.Tidy()
-	if m := k.Memory(); m.Waiting < n*500 {
+	if m := k.Memory(); m.Retired < n*500 {
 		t.Errorf("held by a snapshot: %+v", m)
 	}
 	keys := 0
@@ -72,7 +72,7 @@ func TestTidy(t *testing.T) {
 		t.Errorf("the snapshot has %d keys, %v", keys, err)
 	}
 	k.Tidy()
-	if m := k.Memory(); m.Live != 0 || m.Waiting != 0 || m.Mapped > 1<<20 {
+	if m := k.Memory(); m.Live != 0 || m.Retired != 0 || m.Mapped > 1<<20 {
 		t.Errorf("at the end: %+v", m)
 	}
 }

@@ -297,7 +297,7 @@ func (k *Keyspace) rewrite(t *target, expireAt int64) {
 func (k *Keyspace) moveTo(t *target, rec record, big *value.Big, expireAt int64) {
 	e := k.edit(t, rec.kind(), expireAt)
 	e.Buf = append(e.Buf, rec.packed()...)
-	e.Move(big)
+	e.ReuseBig(big)
 	k.save(t)
 }
 
@@ -351,7 +351,7 @@ func (k *Keyspace) copy(args [][]byte) error {
 	}
 	e := k.edit(&to, from.rec.kind(), from.rec.expireAt())
 	e.Buf = append(e.Buf, from.rec.packed()...)
-	e.Copy(from.big)
+	e.CloneBig(from.big)
 	k.save(&to)
 	return nil
 }

@@ -105,7 +105,7 @@ func (x *xtrimming) apply(s *value.StreamEditor) (n int) {
 	case 'n':
 		n = int(max(int64(s.Len())-x.keep, 0))
 	case 'i':
-		n = s.Before(x.first)
+		n = s.CountBefore(x.first)
 	}
 	if n > 0 {
 		s.Trim(n)
@@ -234,7 +234,7 @@ func (k *Keyspace) xsetid(args [][]byte) error {
 	switch {
 	case id.Compare(s.Info.MaxDeleted) < 0:
 		return errors.New("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id")
-	case s.Len() > 0 && id.Compare(s.Greatest()) < 0:
+	case s.Len() > 0 && id.Compare(s.MaxID()) < 0:
 		return errors.New("ERR The ID specified in XSETID is smaller than the target stream top item")
 	case s.Len() > 0 && added >= 0 && added < int64(s.Len()):
 		return errors.New("ERR The entries_added specified in XSETID is smaller than the target stream length")

@@ -14,15 +14,15 @@ import (
 
 // owner is the least that a user of an arena has to do: numbered records in
 // places that readers look up under a lock.
-type owner struct {
+type store struct {
 	a  *arena.Arena
 	mu sync.RWMutex
 	at map[int]arena.Addr
 }
 
-func newOwner(o arena.Options) *owner {
+func newStore(o arena.Options) *store {
 	o.Poison = true
-	return &owner{a: arena.New(o), at: map[int]arena.Addr{}}
+	return &store{a: arena.New(o), at: map[int]arena.Addr{}}
 }
 
 // content of a record tells its number, its version and its length.
@@ -34,7 +34,7 @@ func content(id, version, size int) []byte {
 	return b
 }
 
-func whole(b []byte, id int) bool {
+func intact(b []byte, id int) bool {
 	var n, version, size int
 	if _, err := fmt.Sscanf(string(b[:min(len(b), 40)]), "%d:%d:%d:", &n, &version, &size); err != nil || n != id {
 		return false
@@ -42,7 +42,7 @@ func whole(b []byte, id int) bool {
 	return bytes.Equal(b, content(id, version, size))
 }
 
-func (o *owner) set(t testing.TB, id int, b []byte) {
+func (o *store) set(t testing.TB, id int, b []byte) {
 	at, got, err := o.a.Append(b)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func (o *owner) set(t testing.TB, id int, b []byte) {
 	}
 }
 
-func (o *owner) remove(id int) {
+func (o *store) remove(id int) {
 	o.mu.Lock()
 	old := o.at[id]
 	delete(o.at, id)
@@ -68,9 +68,9 @@ func (o *owner) remove(id int) {
 }
 
 // compact looks at so many bytes.
-func (o *owner) compact(t testing.TB, budget int) {
-	for budget > 0 && o.a.Excess(8) > 0 && o.a.Select(16) {
-		at, b, size, ok := o.a.Next()
+func (o *store) compact(t testing.TB, budget int) {
+	for budget > 0 && o.a.ExcessGarbage(8) > 0 && o.a.SelectVictim(16) {
+		at, b, size, ok := o.a.NextRecord()
 		budget -= size
 		var id int
 		if !ok || b == nil {
@@ -93,12 +93,12 @@ func (o *owner) compact(t testing.TB, budget int) {
 	}
 }
 
-func (o *owner) check(t testing.TB) {
+func (o *store) check(t testing.TB) {
 	t.Helper()
 	live := int64(0)
 	for id, at := range o.at {
 		b := o.a.At(at)
-		if !whole(b, id) {
+		if !intact(b, id) {
 			t.Fatalf("record %d is %.60q", id, b)
 		}
 		n := len(b) + 1
@@ -119,7 +119,7 @@ func TestArena(t *testing.T) {
 	for _, chunk := range []int{256, 4096, 1 << 20} {
 		t.Run(fmt.Sprint(chunk), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, uint64(chunk)))
-			o := newOwner(arena.Options{Chunk: chunk})
+			o := newStore(arena.Options{ChunkSize: chunk})
 			for n := range 8_000 {
 				id := r.IntN(500)
 				size := r.IntN(300)
@@ -136,7 +136,7 @@ func TestArena(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					o.a.Drop(at)
+					o.a.FreeUnpublished(at)
 				}
 				o.compact(t, 4000)
 				o.a.Advance()
@@ -145,7 +145,7 @@ func TestArena(t *testing.T) {
 				}
 			}
 			o.check(t)
-			if s := o.a.Stats(); s.Garbage > s.Live/2+int64(2*min(chunk, 128<<10)) || s.Waiting != 0 {
+			if s := o.a.Stats(); s.Garbage > s.Live/2+int64(2*min(chunk, 128<<10)) || s.Retired != 0 {
 				t.Fatalf("compaction leaves %+v", s)
 			}
 			for id := range o.at {
@@ -155,15 +155,15 @@ func TestArena(t *testing.T) {
 			if s := o.a.Stats(); s.Live != 0 || s.Chunks > 2 {
 				t.Fatalf("with everything freed: %+v", s)
 			}
-			o.a.Release()
+			o.a.Close()
 		})
 	}
 }
 
 // A pinned reader and a hold each keep what they can see, and nothing else.
-func TestArenaKeeps(t *testing.T) {
+func TestPinAndHoldKeepRecords(t *testing.T) {
 	const chunk = 4096
-	o := newOwner(arena.Options{Chunk: chunk})
+	o := newStore(arena.Options{ChunkSize: chunk})
 	churn := func(version int) {
 		for id := range 200 {
 			o.set(t, id, content(id, version, 50))
@@ -197,7 +197,7 @@ func TestArenaKeeps(t *testing.T) {
 				}
 			}
 			s := o.a.Stats()
-			if all := s.Waiting + s.Garbage; all < 200*50 || !c.waits && all > 2*200*56+8*chunk {
+			if all := s.Retired + s.Garbage; all < 200*50 || !c.waits && all > 2*200*56+8*chunk {
 				t.Fatalf("kept: %+v", s)
 			}
 			release()
@@ -205,7 +205,7 @@ func TestArenaKeeps(t *testing.T) {
 			for range 20 {
 				o.a.Advance()
 			}
-			if s := o.a.Stats(); s.Waiting != 0 {
+			if s := o.a.Stats(); s.Retired != 0 {
 				t.Fatalf("released: %+v", s)
 			}
 			release()
@@ -215,7 +215,7 @@ func TestArenaKeeps(t *testing.T) {
 }
 
 func TestArenaFull(t *testing.T) {
-	o := newOwner(arena.Options{Chunk: 256, Chunks: 5})
+	o := newStore(arena.Options{ChunkSize: 256, MaxChunks: 5})
 	n := 0
 	for ; ; n++ {
 		at, _, err := o.a.Append(content(n, 0, 30))
@@ -246,7 +246,7 @@ func TestArenaFull(t *testing.T) {
 // mappings, is used again by the next chunk of its size. It ended the process.
 func TestArenaUnmapFails(t *testing.T) {
 	refused := 0
-	o := newOwner(arena.Options{Chunk: 256, Unmap: func([]byte) bool { refused++; return false }})
+	o := newStore(arena.Options{ChunkSize: 256, Unmap: func([]byte) bool { refused++; return false }})
 	for n := range 50 {
 		for id := range 100 {
 			o.set(t, id, content(id, n, 30+n%2*200)) // both forms of chunks
@@ -262,7 +262,7 @@ func TestArenaUnmapFails(t *testing.T) {
 
 // Readers look records up while the writer replaces and compacts them.
 func TestArenaReaders(t *testing.T) {
-	o := newOwner(arena.Options{Chunk: 1024})
+	o := newStore(arena.Options{ChunkSize: 1024})
 	const ids = 64
 	for id := range ids {
 		o.set(t, id, content(id, 0, 40))
@@ -281,7 +281,7 @@ func TestArenaReaders(t *testing.T) {
 					seen = append(seen, o.a.At(at))
 				}
 				for i, b := range seen {
-					if !whole(b, (n+i)%ids) {
+					if !intact(b, (n+i)%ids) {
 						t.Errorf("record %d reads %q", (n+i)%ids, b)
 					}
 				}
@@ -300,7 +300,7 @@ func TestArenaReaders(t *testing.T) {
 	wg.Wait()
 	o.a.Advance()
 	o.check(t)
-	if s := o.a.Stats(); s.Waiting != 0 {
+	if s := o.a.Stats(); s.Retired != 0 {
 		t.Fatalf("with no reader left: %+v", s)
 	}
 }

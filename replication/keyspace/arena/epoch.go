@@ -30,7 +30,7 @@ func (a *Arena) Pin() *Epoch {
 func (e *Epoch) Unpin() { e.readers.Add(-1) }
 
 // Hold is the moment of a snapshot.
-type Hold struct{ at uint64 }
+type Hold struct{ epoch uint64 }
 
 // Hold keeps the records in use now, until ReleaseHold. Any goroutine may call it,
 // but what they are must not change meanwhile: the owner's lock is held.
@@ -48,7 +48,7 @@ func (a *Arena) ReleaseHold(h *Hold) {
 	defer a.mu.Unlock()
 	if i := slices.Index(a.holds, h); i >= 0 {
 		a.holds = slices.Delete(a.holds, i, i+1)
-		a.released = true
+		a.holdReleased = true
 	}
 }
 
@@ -57,83 +57,83 @@ func (a *Arena) ReleaseHold(h *Hold) {
 // them any more. The owner calls it when what it freed cannot be found any more.
 // It does a bounded amount of work, and says whether another call can do more.
 func (a *Arena) Advance() (more bool) {
-	ends := len(a.dying) > 0 || len(a.pending) >= batchSize
+	ends := len(a.retiring) > 0 || len(a.freed) >= batchSize
 	if ends {
 		a.endEpoch()
 	}
-	if len(a.retired) == 0 && len(a.batches) == 0 && len(a.kept) == 0 {
+	if len(a.retired) == 0 && len(a.limbo) == 0 && len(a.held) == 0 {
 		return false
 	}
-	was := len(a.past)
-	for len(a.past) > 0 && a.past[0].readers.Load() == 0 {
-		a.past = a.past[1:]
+	before := len(a.oldEpochs)
+	for len(a.oldEpochs) > 0 && a.oldEpochs[0].readers.Load() == 0 {
+		a.oldEpochs = a.oldEpochs[1:]
 	}
 	oldest := a.epoch.Load().number
-	if len(a.past) > 0 {
-		oldest = a.past[0].number
+	if len(a.oldEpochs) > 0 {
+		oldest = a.oldEpochs[0].number
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.released {
+	if a.holdReleased {
 		// What the hold has kept is looked at again.
-		a.batches = append(a.kept, a.batches...)
-		a.kept = nil
-		a.unsettled, a.released = true, false
+		a.limbo = append(a.held, a.limbo...)
+		a.held = nil
+		a.moreToReclaim, a.holdReleased = true, false
 	}
-	if ends || len(a.past) != was || a.unsettled {
-		a.settle(oldest)
-		a.reclaim(oldest)
+	if ends || len(a.oldEpochs) != before || a.moreToReclaim {
+		a.recycleBlocks(oldest)
+		a.reclaimChunks(oldest)
 	}
-	return a.unsettled
+	return a.moreToReclaim
 }
 
 func (a *Arena) endEpoch() {
 	e := a.epoch.Load()
-	for _, number := range a.dying {
+	for _, number := range a.retiring {
 		c := &a.chunks[number]
-		a.retired = append(a.retired, retired{number, c.born, e.number})
+		a.retired = append(a.retired, retiredChunk{number, c.born, e.number})
 		a.used -= int64(c.used)
-		a.waiting += int64(len((*a.memory.Load())[number]))
+		a.retiredBytes += int64(len((*a.memory.Load())[number]))
 	}
-	a.dying = a.dying[:0]
-	if len(a.pending) > 0 {
-		a.batches = append(a.batches, batch{e.number, slices.Clone(a.pending)})
-		a.pending = a.pending[:0]
+	a.retiring = a.retiring[:0]
+	if len(a.freed) > 0 {
+		a.limbo = append(a.limbo, batch{e.number, slices.Clone(a.freed)})
+		a.freed = a.freed[:0]
 	}
-	a.past = append(a.past, e)
+	a.oldEpochs = append(a.oldEpochs, e)
 	a.epoch.Store(&Epoch{number: e.number + 1})
 }
 
 // freeAtOnce bounds how many bytes of chunks one Advance frees: to unmap a MiB
 // takes some 30 microseconds. Of very many it frees one part in freeShare.
 const (
-	freeAtOnce = 4 << 20
-	freeShare  = 32
+	maxReclaimBytes = 4 << 20
+	reclaimShare    = 32
 )
 
 // reclaim frees retired chunks. It needs mu.
-func (a *Arena) reclaim(oldest uint64) {
-	freed, most := 0, max(freeAtOnce, int(a.waiting/freeShare))
-	a.unsettled = len(a.batches) > 0 && a.batches[0].died < oldest
+func (a *Arena) reclaimChunks(oldest uint64) {
+	freed, most := 0, max(maxReclaimBytes, int(a.retiredBytes/reclaimShare))
+	a.moreToReclaim = len(a.limbo) > 0 && a.limbo[0].died < oldest
 	kept := a.retired[:0]
 	for _, r := range a.retired {
 		switch {
-		case r.died >= oldest || a.held(r.born, r.died):
+		case r.died >= oldest || a.isHeld(r.born, r.died):
 			kept = append(kept, r)
 		case freed >= most:
 			kept = append(kept, r)
-			a.unsettled = true
+			a.moreToReclaim = true
 		default:
 			freed += len((*a.memory.Load())[r.number])
-			a.free(r.number)
+			a.freeChunk(r.number)
 		}
 	}
 	a.retired = kept
 }
 
-func (a *Arena) held(born, died uint64) bool {
+func (a *Arena) isHeld(born, died uint64) bool {
 	for _, h := range a.holds {
-		if born <= h.at && h.at <= died {
+		if born <= h.epoch && h.epoch <= died {
 			return true
 		}
 	}
@@ -143,24 +143,24 @@ func (a *Arena) held(born, died uint64) bool {
 // maxSpare is how much memory is kept for chunks to come, as chunks.
 const maxSpare = 2
 
-func (a *Arena) free(number uint32) {
+func (a *Arena) freeChunk(number uint32) {
 	memory := *a.memory.Load()
 	m := memory[number]
 	if a.poison {
 		poison(m)
 	}
-	a.waiting -= int64(len(m))
+	a.retiredBytes -= int64(len(m))
 	if len(m) == a.chunkCap && len(a.spare) < maxSpare {
 		a.spare = append(a.spare, m)
 	} else {
 		a.mapped -= int64(len(m))
 		if !a.unmap(m) {
-			a.stuck = append(a.stuck, m)
+			a.unmappable = append(a.unmappable, m)
 		}
 	}
 	memory[number] = nil
 	a.chunks[number] = chunk{}
-	a.numbers = append(a.numbers, number)
+	a.freeNumbers = append(a.freeNumbers, number)
 }
 
 var poisoned = bytes.Repeat([]byte{0xdb}, 4<<10)

@@ -8,45 +8,45 @@ import (
 )
 
 const (
-	maxEntries = 64   // entries of a leaf
-	maxBytes   = 4096 // bytes of a leaf's entries, if it has more than one
-	maxKids    = 32   // children of an inner node
+	maxLeafEntries = 64   // entries of a leaf
+	maxLeafBytes   = 4096 // bytes of a leaf's entries, if it has more than one
+	maxChildren    = 32   // children of an inner node
 )
 
 // Where the parts of a node begin.
 const (
-	slotAt  = 8
-	countAt = 12
-	levelAt = 14
-	wideAt  = 15
-	endsAt  = 16
+	slotOffset  = 8
+	countOffset = 12
+	levelOffset = 14
+	wideOffset  = 15
+	endsOffset  = 16
 )
 
 // kidSize is what stands before the low of a child.
-const kidSize = 16
+const childHeaderSize = 16
 
 // node is the bytes of a node, perhaps with some to spare behind them.
 type node []byte
 
 func (n node) owner() uint64 { return binary.LittleEndian.Uint64(n) }
 
-func (n node) slot() int { return int(binary.LittleEndian.Uint32(n[slotAt:])) }
+func (n node) slot() int { return int(binary.LittleEndian.Uint32(n[slotOffset:])) }
 
-func (n node) setSlot(i int) { binary.LittleEndian.PutUint32(n[slotAt:], uint32(i)) }
+func (n node) setSlot(i int) { binary.LittleEndian.PutUint32(n[slotOffset:], uint32(i)) }
 
-func (n node) count() int { return int(binary.LittleEndian.Uint16(n[countAt:])) }
+func (n node) count() int { return int(binary.LittleEndian.Uint16(n[countOffset:])) }
 
-func (n node) leaf() bool { return n[levelAt] == 0 }
+func (n node) isLeaf() bool { return n[levelOffset] == 0 }
 
 // width is the size of an end.
-func (n node) width() int { return 2 + 2*int(n[wideAt]) }
+func (n node) endWidth() int { return 2 + 2*int(n[wideOffset]) }
 
 // end returns where entry i ends, counted from the first one's start.
 func (n node) end(i int) int {
-	if n[wideAt] == 0 {
-		return int(binary.LittleEndian.Uint16(n[endsAt+2*i:]))
+	if n[wideOffset] == 0 {
+		return int(binary.LittleEndian.Uint16(n[endsOffset+2*i:]))
 	}
-	return int(binary.LittleEndian.Uint32(n[endsAt+4*i:]))
+	return int(binary.LittleEndian.Uint32(n[endsOffset+4*i:]))
 }
 
 func (n node) start(i int) int {
@@ -60,19 +60,19 @@ func (n node) start(i int) int {
 func (n node) size() int { return n.start(n.count()) }
 
 // raw returns an entry as it lies there.
-func (n node) raw(i int) []byte {
-	body := endsAt + n.count()*n.width()
+func (n node) rawEntry(i int) []byte {
+	body := endsOffset + n.count()*n.endWidth()
 	start, end := body+n.start(i), body+n.end(i)
 	return n[start:end:end]
 }
 
 // entry returns the key and the value of an entry of a leaf.
 func (n node) entry(i int) (key, value []byte) {
-	return parts(n.raw(i))
+	return splitEntry(n.rawEntry(i))
 }
 
 // parts returns the key and the value of an entry of a leaf.
-func parts(e []byte) (key, value []byte) {
+func splitEntry(e []byte) (key, value []byte) {
 	size, w := int(e[0]), 1
 	if size >= 0x80 {
 		u, uw := binary.Uvarint(e)
@@ -82,7 +82,7 @@ func parts(e []byte) (key, value []byte) {
 }
 
 func keyOf(entry []byte) []byte {
-	key, _ := parts(entry)
+	key, _ := splitEntry(entry)
 	return key
 }
 
@@ -92,44 +92,44 @@ func appendEntry(dst, key, value []byte) []byte {
 }
 
 // kid returns a child of an inner node and how many entries are under it.
-func (n node) kid(i int) (at arena.Addr, count int) {
-	e := n.raw(i)
+func (n node) childAt(i int) (at arena.Addr, count int) {
+	e := n.rawEntry(i)
 	return arena.Addr(binary.LittleEndian.Uint64(e)), int(binary.LittleEndian.Uint64(e[8:]))
 }
 
-func (n node) low(i int) []byte { return n.raw(i)[kidSize:] }
+func (n node) lowKey(i int) []byte { return n.rawEntry(i)[childHeaderSize:] }
 
-func (n node) setKid(i int, at arena.Addr, count int) {
-	e := n.raw(i)
+func (n node) setChild(i int, at arena.Addr, count int) {
+	e := n.rawEntry(i)
 	binary.LittleEndian.PutUint64(e, uint64(at))
 	binary.LittleEndian.PutUint64(e[8:], uint64(count))
 }
 
-func appendKid(dst []byte, at arena.Addr, count int, low []byte) []byte {
+func appendChild(dst []byte, at arena.Addr, count int, low []byte) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(at))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(count))
 	return append(dst, low...)
 }
 
 // total is the number of entries in or under a node.
-func (n node) total() int {
-	if n.leaf() {
+func (n node) entryCount() int {
+	if n.isLeaf() {
 		return n.count()
 	}
 	sum := 0
 	for i := range n.count() {
-		_, count := n.kid(i)
+		_, count := n.childAt(i)
 		sum += count
 	}
 	return sum
 }
 
 // child returns the index of the child that key belongs to.
-func (n node) child(key []byte) int {
+func (n node) childIndex(key []byte) int {
 	lo, hi := 1, n.count()
 	for lo < hi {
 		mid := int(uint(lo+hi) / 2)
-		if bytes.Compare(n.low(mid), key) <= 0 {
+		if bytes.Compare(n.lowKey(mid), key) <= 0 {
 			lo = mid + 1
 		} else {
 			hi = mid

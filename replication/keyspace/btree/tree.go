@@ -17,10 +17,10 @@ func (t *Tree) Get(key []byte) (value []byte, ok bool) {
 	if t.root == 0 {
 		return nil, false
 	}
-	n := t.nodes.at(t.root)
-	for !n.leaf() {
-		kid, _ := n.kid(n.child(key))
-		n = t.nodes.at(kid)
+	n := t.nodes.node(t.root)
+	for !n.isLeaf() {
+		kid, _ := n.childAt(n.childIndex(key))
+		n = t.nodes.node(kid)
 	}
 	i, ok := n.find(key)
 	if !ok {
@@ -35,15 +35,15 @@ func (t *Tree) Rank(key []byte) (rank int, found bool) {
 	if t.root == 0 {
 		return 0, false
 	}
-	n := t.nodes.at(t.root)
-	for !n.leaf() {
-		c := n.child(key)
+	n := t.nodes.node(t.root)
+	for !n.isLeaf() {
+		c := n.childIndex(key)
 		for i := range c {
-			_, count := n.kid(i)
+			_, count := n.childAt(i)
 			rank += count
 		}
-		kid, _ := n.kid(c)
-		n = t.nodes.at(kid)
+		kid, _ := n.childAt(c)
+		n = t.nodes.node(kid)
 	}
 	i, found := n.find(key)
 	return rank + i, found
@@ -53,23 +53,23 @@ func (t *Tree) Rank(key []byte) (rank int, found bool) {
 // copied. If the entry is there just so, nothing changes.
 func (t *Tree) Set(key, value []byte) (added bool) {
 	s := t.nodes
-	s.entry = appendEntry(s.entry[:0], key, value)
+	s.newEntry = appendEntry(s.newEntry[:0], key, value)
 	if t.root == 0 {
-		s.list = append(s.list[:0], s.entry)
-		t.root, t.len = s.make(0, s.list), 1
+		s.scratch = append(s.scratch[:0], s.newEntry)
+		t.root, t.len = s.newNode(0, s.scratch), 1
 		return true
 	}
-	root, more, added := s.set(t.root, key)
+	root, more, added := s.setUnder(t.root, key)
 	if added {
 		t.len++
 	}
 	if len(more) > 0 {
-		level := s.at(root)[levelAt] + 1
-		entries := [][]byte{appendKid(nil, root, s.at(root).total(), nil)}
+		level := s.node(root)[levelOffset] + 1
+		entries := [][]byte{appendChild(nil, root, s.node(root).entryCount(), nil)}
 		for _, k := range more {
-			entries = append(entries, appendKid(nil, k.at, k.count, k.low))
+			entries = append(entries, appendChild(nil, k.at, k.count, k.low))
 		}
-		root = s.make(level, entries)
+		root = s.newNode(level, entries)
 	}
 	t.root = root
 	return added
@@ -82,14 +82,14 @@ func (t *Tree) Delete(key []byte) bool {
 		return false
 	}
 	s := t.nodes
-	root := s.remove(t.root, key)
+	root := s.removeUnder(t.root, key)
 	for root != 0 {
-		n := s.at(root)
-		if n.leaf() || n.count() > 1 {
+		n := s.node(root)
+		if n.isLeaf() || n.count() > 1 {
 			break
 		}
-		kid, _ := n.kid(0)
-		s.discard(root)
+		kid, _ := n.childAt(0)
+		s.discardNode(root)
 		root = kid
 	}
 	t.root = root
@@ -101,7 +101,7 @@ func (t *Tree) Delete(key []byte) bool {
 func (t *Tree) Clone() Tree {
 	c := *t
 	if c.root != 0 {
-		c.root = t.nodes.clone(t.root)
+		c.root = t.nodes.cloneSubtree(t.root)
 	}
 	return c
 }
@@ -111,16 +111,16 @@ func (t *Tree) Size() int64 {
 	if t.root == 0 {
 		return 0
 	}
-	return t.nodes.size(t.root)
+	return t.nodes.subtreeSize(t.root)
 }
 
-func (s *Nodes) size(at arena.Addr) int64 {
-	n := s.at(at)
-	size := int64(s.arena.Span(len(n)))
-	if !n.leaf() {
+func (s *Nodes) subtreeSize(at arena.Addr) int64 {
+	n := s.node(at)
+	size := int64(s.arena.BlockSize(len(n)))
+	if !n.isLeaf() {
 		for i := range n.count() {
-			kid, _ := n.kid(i)
-			size += s.size(kid)
+			kid, _ := n.childAt(i)
+			size += s.subtreeSize(kid)
 		}
 	}
 	return size
@@ -144,8 +144,8 @@ func (t *Tree) Descend(lo, hi int, yield func(key, value []byte) bool) {
 }
 
 func (s *Nodes) ascend(at arena.Addr, lo, hi int, yield func(key, value []byte) bool) bool {
-	n := s.at(at)
-	if n.leaf() {
+	n := s.node(at)
+	if n.isLeaf() {
 		for i := lo; i < hi; i++ {
 			if !yield(n.entry(i)) {
 				return false
@@ -154,7 +154,7 @@ func (s *Nodes) ascend(at arena.Addr, lo, hi int, yield func(key, value []byte) 
 		return true
 	}
 	for i := 0; hi > 0 && i < n.count(); i++ {
-		kid, count := n.kid(i)
+		kid, count := n.childAt(i)
 		if lo < count && !s.ascend(kid, max(lo, 0), min(hi, count), yield) {
 			return false
 		}
@@ -165,8 +165,8 @@ func (s *Nodes) ascend(at arena.Addr, lo, hi int, yield func(key, value []byte) 
 
 // descend is told how many entries there are in or under a node.
 func (s *Nodes) descend(at arena.Addr, total, lo, hi int, yield func(key, value []byte) bool) bool {
-	n := s.at(at)
-	if n.leaf() {
+	n := s.node(at)
+	if n.isLeaf() {
 		for i := hi - 1; i >= lo; i-- {
 			if !yield(n.entry(i)) {
 				return false
@@ -176,7 +176,7 @@ func (s *Nodes) descend(at arena.Addr, total, lo, hi int, yield func(key, value 
 	}
 	end := total
 	for i := n.count() - 1; i >= 0 && end > lo; i-- {
-		kid, count := n.kid(i)
+		kid, count := n.childAt(i)
 		start := end - count
 		if start < hi && !s.descend(kid, count, max(lo-start, 0), min(hi-start, count), yield) {
 			return false

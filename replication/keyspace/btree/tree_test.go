@@ -58,19 +58,19 @@ func check(t *testing.T, tree *btree.Tree, want map[string]string) {
 }
 
 // world is an arena with the nodes of some trees.
-type world struct {
+type fixture struct {
 	arena *arena.Arena
 	nodes *btree.Nodes
 }
 
-func newWorld(o arena.Options) world {
-	o.Slabs, o.Poison = true, true
+func newFixture(o arena.Options) fixture {
+	o.SizeClasses, o.Poison = true, true
 	a := arena.New(o)
-	return world{a, btree.NewNodes(a)}
+	return fixture{a, btree.NewNodes(a)}
 }
 
 // check asks that the nodes of these trees are all that the arena holds.
-func (w world) check(t *testing.T, trees ...btree.Tree) {
+func (w fixture) check(t *testing.T, trees ...btree.Tree) {
 	t.Helper()
 	for w.nodes.Reap(1000) {
 	}
@@ -90,7 +90,7 @@ func TestTreeAgainstMap(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
-			w := newWorld(arena.Options{Chunk: 16 << 10})
+			w := newFixture(arena.Options{ChunkSize: 16 << 10})
 			tree := w.nodes.Tree()
 			model := map[string]string{}
 			type snapshot struct {
@@ -134,14 +134,14 @@ func TestTreeAgainstMap(t *testing.T) {
 				}
 				switch n := r.IntN(30); {
 				case n == 0: // another tree takes its place
-					w.nodes.Drop(edited)
+					w.nodes.FreeTree(edited)
 					edited, want = w.nodes.Tree(), map[string]string{}
 					edited.Set([]byte("new"), nil)
 					want["new"] = ""
 				case n == 1:
 					was := edited
 					edited = was.Clone()
-					w.nodes.Drop(was)
+					w.nodes.FreeTree(was)
 				case n == 2 && unit > 200: // nothing else is kept
 					w.nodes.Rollback()
 					w.nodes.Begin()
@@ -150,7 +150,7 @@ func TestTreeAgainstMap(t *testing.T) {
 						edited.Set(fmt.Append(nil, i), nil)
 						want[fmt.Sprint(i)] = ""
 					}
-					w.nodes.CommitAlone()
+					w.nodes.CommitReplacingAll()
 					tree, model = edited, want
 					continue
 				}
@@ -169,15 +169,15 @@ func TestTreeAgainstMap(t *testing.T) {
 					release(kept[0])
 					kept = kept[1:]
 				}
-				if unit%10 == 0 && w.arena.Thin(16) {
+				if unit%10 == 0 && w.arena.StartDefrag(16) {
 					for rank := 0; rank < tree.Len(); {
 						w.nodes.Begin()
-						rank, _ = tree.Settle(rank)
+						rank, _ = tree.Defrag(rank)
 						w.nodes.Commit()
 						w.arena.Advance()
 						settled++
 					}
-					w.arena.EndThin()
+					w.arena.EndDefrag()
 				}
 				if unit%40 == 0 {
 					check(t, &tree, model)
@@ -193,13 +193,13 @@ func TestTreeAgainstMap(t *testing.T) {
 				release(s)
 			}
 			w.nodes.Begin()
-			w.nodes.Drop(tree)
+			w.nodes.FreeTree(tree)
 			w.nodes.Commit()
 			w.check(t)
 			for range 1000 {
 				w.arena.Advance()
 			}
-			if s := w.arena.Stats(); s.Live != 0 || s.Waiting != 0 {
+			if s := w.arena.Stats(); s.Live != 0 || s.Retired != 0 {
 				t.Errorf("with everything dropped: %+v", s)
 			}
 		})
@@ -208,7 +208,7 @@ func TestTreeAgainstMap(t *testing.T) {
 
 // A unit that the arena cannot take leaves nothing behind, wherever it ends.
 func TestTreeFull(t *testing.T) {
-	w := newWorld(arena.Options{Chunk: 16 << 10, Chunks: 60})
+	w := newFixture(arena.Options{ChunkSize: 16 << 10, MaxChunks: 60})
 	tree := w.nodes.Tree()
 	refused := 0
 	r := rand.New(rand.NewPCG(1, 1))
@@ -217,7 +217,7 @@ func TestTreeFull(t *testing.T) {
 		edited := tree
 		err := func() (err error) {
 			defer func() {
-				if f, ok := recover().(btree.Full); ok {
+				if f, ok := recover().(btree.FullError); ok {
 					err = f.Err
 				}
 			}()
@@ -254,7 +254,7 @@ func TestTreeFull(t *testing.T) {
 // Trees that grow and then shrink in step must not leave the places of every size they have
 // had behind: what is not in use stays a part of what is.
 func TestTreesInStep(t *testing.T) {
-	w := newWorld(arena.Options{})
+	w := newFixture(arena.Options{})
 	const many = 100
 	trees := make([]btree.Tree, many)
 	for i := range trees {
@@ -285,7 +285,7 @@ func TestTreesInStep(t *testing.T) {
 }
 
 func TestTreeRanges(t *testing.T) {
-	nodes := newWorld(arena.Options{}).nodes
+	nodes := newFixture(arena.Options{}).nodes
 	tree := nodes.Tree()
 	nodes.Begin()
 	for i := range 3000 {
@@ -314,7 +314,7 @@ func TestTreeRanges(t *testing.T) {
 }
 
 func BenchmarkSet(b *testing.B) {
-	a := arena.New(arena.Options{Slabs: true})
+	a := arena.New(arena.Options{SizeClasses: true})
 	nodes := btree.NewNodes(a)
 	tree := nodes.Tree()
 	var key [12]byte

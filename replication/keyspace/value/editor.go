@@ -13,10 +13,10 @@ import (
 // Bounds of the packed form. A row-shaped hash is written whole far more often
 // than field by field, so hashes stay packed longest.
 const (
-	maxFields     = 256
-	maxFieldBytes = 64 << 10
-	maxSmall      = 128
-	maxSmallBytes = 8 << 10
+	maxPackedFields     = 256
+	maxPackedFieldBytes = 64 << 10
+	maxPackedMembers    = 128
+	maxPackedBytes      = 8 << 10
 )
 
 // Editor makes new values out of old ones. It is used again and again by one
@@ -32,7 +32,7 @@ type Editor struct {
 	Big *Big
 	// From is the large collection that Big was made from, whose nodes have become Big's;
 	// nil: none.
-	From *Big
+	BigSource *Big
 
 	// Shapes are those of the hashes; nil: every hash holds its names.
 	Shapes *Shapes
@@ -42,50 +42,50 @@ type Editor struct {
 	key    []byte
 	pairs  [][]byte
 	all    [][]byte
-	table  [2 * maxFields]uint16
+	table  [2 * maxPackedFields]uint16
 }
 
 // Reset lets go of the last result and of the last edit's arguments.
 func (e *Editor) Reset() {
-	e.Big, e.From = nil, nil // what the unit has become of is known by now
-	e.pairs, e.all = Rest(e.pairs), Rest(e.all)
+	e.Big, e.BigSource = nil, nil // what the unit has become of is known by now
+	e.pairs, e.all = ResetScratch(e.pairs), ResetScratch(e.all)
 }
 
 // restWidth is for how many arguments scratch space is kept.
-const restWidth = 1024
+const maxScratch = 1024
 
 // Rest empties scratch space for the next unit, so that it holds no unit's bytes.
 // All of it is cleared each time: what a wide command needed is let go of, or every
 // later unit would pay for it.
-func Rest(scratch [][]byte) [][]byte {
-	if cap(scratch) > restWidth {
+func ResetScratch(scratch [][]byte) [][]byte {
+	if cap(scratch) > maxScratch {
 		return nil
 	}
 	clear(scratch[:cap(scratch)])
 	return scratch[:0]
 }
 
-func (e *Editor) begin() {
-	e.Abandon()
+func (e *Editor) start() {
+	e.Discard()
 	e.base, e.fields = len(e.Buf), -1
 }
 
 // Abandon ends an edit whose result nobody wants, and is nothing after Take.
-func (e *Editor) Abandon() {
-	if e.From == nil {
-		e.Drop(e.Big)
+func (e *Editor) Discard() {
+	if e.BigSource == nil {
+		e.FreeBig(e.Big)
 	}
-	e.Big, e.From = nil, nil
+	e.Big, e.BigSource = nil, nil
 }
 
 // Take returns the large collection of the result, nil if it is packed, to be put in the
 // place of another one, which goes unless it was made from that.
-func (e *Editor) Take(instead *Big) *Big {
-	if instead != e.From {
-		e.Drop(instead)
+func (e *Editor) TakeBig(instead *Big) *Big {
+	if instead != e.BigSource {
+		e.FreeBig(instead)
 	}
 	b := e.Big
-	e.Big, e.From = nil, nil
+	e.Big, e.BigSource = nil, nil
 	return b
 }
 
@@ -103,8 +103,8 @@ func (e *Editor) Len() int {
 func (e *Editor) setCount(n int) { binary.LittleEndian.PutUint16(e.Buf[e.base:], uint16(n)) }
 
 // load begins an edit with the packed bytes of old, or an empty collection.
-func (e *Editor) load(old Value) {
-	e.begin()
+func (e *Editor) startPacked(old Value) {
+	e.start()
 	if len(old.packed) == 0 {
 		e.Buf = append(e.Buf, 0, 0)
 		return
@@ -113,64 +113,64 @@ func (e *Editor) load(old Value) {
 }
 
 // splice takes the bytes from start to end (offsets in the payload) out.
-func (e *Editor) splice(start, end int) {
+func (e *Editor) removeRange(start, end int) {
 	e.Buf = append(e.Buf[:e.base+start], e.Buf[e.base+end:]...)
 	e.setCount(packedLen(e.Buf[e.base:]) - 1)
 }
 
 // grow begins the edit of a large collection: the one that old is, or the
 // packed bytes in Buf turned into one.
-func (e *Editor) grow(kind Kind, old Value) *Big {
+func (e *Editor) toBig(kind Kind, old Value) *Big {
 	if old.big != nil {
-		return e.changed(old.big)
+		return e.editBig(old.big)
 	}
 	b := &Big{members: e.Nodes.Tree(), scores: e.Nodes.Tree()}
 	e.Big = b
 	v := Value{kind: kind, packed: e.Buf[e.base:], shape: old.shape}
 	switch kind {
 	case Hash:
-		v.Fields(func(f, val []byte) bool { e.put(&b.members, f, val); return true })
+		v.Fields(func(f, val []byte) bool { e.setKey(&b.members, f, val); return true })
 	case Set:
-		v.Members(func(m []byte) bool { e.put(&b.members, m, nil); return true })
+		v.Members(func(m []byte) bool { e.setKey(&b.members, m, nil); return true })
 	case SortedSet:
-		v.Scores(func(m []byte, score float64) bool { e.putScore(m, score); return true })
+		v.Scores(func(m []byte, score float64) bool { e.setBigScore(m, score); return true })
 	case List:
-		v.Items(func(it []byte) bool { e.pushItem(it, false); return true })
+		v.Items(func(it []byte) bool { e.pushBig(it, false); return true })
 	case Stream:
-		v.Entries(func(s StreamEntry) bool { b.members.Set(s.ID.append(nil), s.pairs); return true })
+		v.Entries(func(s StreamEntry) bool { b.members.Set(s.ID.appendTo(nil), s.pairs); return true })
 	}
 	e.Buf = e.Buf[:e.base]
 	return b
 }
 
 // changed begins the edit of a large collection.
-func (e *Editor) changed(old *Big) *Big {
+func (e *Editor) editBig(old *Big) *Big {
 	b := *old
-	e.Big, e.From = &b, old
+	e.Big, e.BigSource = &b, old
 	return e.Big
 }
 
 // Move makes a large collection, or nil, the result as it is.
-func (e *Editor) Move(b *Big) { e.Big, e.From = b, b }
+func (e *Editor) ReuseBig(b *Big) { e.Big, e.BigSource = b, b }
 
 // Copy makes the result a large collection, or nil, with the same content and nodes of its own.
-func (e *Editor) Copy(b *Big) {
-	e.Abandon()
+func (e *Editor) CloneBig(b *Big) {
+	e.Discard()
 	if b != nil {
 		e.Big = &Big{members: b.members.Clone(), scores: b.scores.Clone(), stream: b.stream}
 	}
 }
 
 // Drop says that a large collection, or nil, goes as a whole, if the unit is kept.
-func (e *Editor) Drop(b *Big) {
+func (e *Editor) FreeBig(b *Big) {
 	if b == nil {
 		return
 	}
-	e.Nodes.Drop(b.members)
-	e.Nodes.Drop(b.scores)
+	e.Nodes.FreeTree(b.members)
+	e.Nodes.FreeTree(b.scores)
 }
 
-func (e *Editor) put(t *btree.Tree, name, val []byte) (added bool) {
+func (e *Editor) setKey(t *btree.Tree, name, val []byte) (added bool) {
 	e.key = appendTreeKey(e.key[:0], name)
 	return t.Set(e.key, val)
 }
@@ -178,20 +178,20 @@ func (e *Editor) put(t *btree.Tree, name, val []byte) (added bool) {
 // SetFields sets field-value pairs of a hash (or of none, to begin one) and
 // returns how many fields are new. Of equal fields the last one counts.
 func (e *Editor) SetFields(old Value, pairs [][]byte) (added int) {
-	e.begin()
-	if old.big == nil && len(pairs) <= 2*maxFields {
-		if added, ok := e.mergeFields(old, pairs); ok {
+	e.start()
+	if old.big == nil && len(pairs) <= 2*maxPackedFields {
+		if added, ok := e.setPackedFields(old, pairs); ok {
 			return added
 		}
 		e.Buf = e.Buf[:e.base]
 	}
 	if old.big == nil {
-		e.load(old)
+		e.startPacked(old)
 	}
 	e.fields = -1
-	b := e.grow(Hash, old)
+	b := e.toBig(Hash, old)
 	for i := 0; i+1 < len(pairs); i += 2 {
-		if e.put(&b.members, pairs[i], pairs[i+1]) {
+		if e.setKey(&b.members, pairs[i], pairs[i+1]) {
 			added++
 		}
 	}
@@ -199,7 +199,7 @@ func (e *Editor) SetFields(old Value, pairs [][]byte) (added int) {
 }
 
 // distinct reports whether every stride-th element is another one.
-func (e *Editor) distinct(names [][]byte, stride int) bool {
+func (e *Editor) allDistinct(names [][]byte, stride int) bool {
 	n := len(names) / stride
 	if n <= 8 {
 		for i := 1; i < n; i++ {
@@ -211,7 +211,7 @@ func (e *Editor) distinct(names [][]byte, stride int) bool {
 		}
 		return true
 	}
-	if n > maxFields {
+	if n > maxPackedFields {
 		return false
 	}
 	clear(e.table[:])
@@ -230,7 +230,7 @@ func (e *Editor) distinct(names [][]byte, stride int) bool {
 }
 
 // lastOnes keeps of every field its first place and its last value.
-func (e *Editor) lastOnes(pairs [][]byte) [][]byte {
+func (e *Editor) lastValues(pairs [][]byte) [][]byte {
 	e.pairs = e.pairs[:0]
 	places := make(map[string]int, len(pairs)/2)
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -248,17 +248,17 @@ func (e *Editor) lastOnes(pairs [][]byte) [][]byte {
 // none was, there is no result.
 func (e *Editor) DeleteFields(old Value, fields [][]byte) (removed int) {
 	if old.big != nil {
-		return e.deleteBig(old, fields)
+		return e.deleteFromBig(old, fields)
 	}
-	e.begin()
-	return e.deleteFields(old, fields)
+	e.start()
+	return e.deletePackedFields(old, fields)
 }
 
 // AddMembers adds members to a set (or to none) and returns how many are new.
 func (e *Editor) AddMembers(old Value, members [][]byte) (added int) {
-	e.begin()
+	e.start()
 	if old.big == nil {
-		e.load(old)
+		e.startPacked(old)
 	}
 	for i, m := range members {
 		p := e.Buf[e.base:]
@@ -269,10 +269,10 @@ func (e *Editor) AddMembers(old Value, members [][]byte) (added int) {
 			}
 			n = packedLen(p)
 		}
-		if old.big != nil || n == maxSmall || len(p)+len(m) > maxSmallBytes {
-			b := e.grow(Set, old)
+		if old.big != nil || n == maxPackedMembers || len(p)+len(m) > maxPackedBytes {
+			b := e.toBig(Set, old)
 			for _, m := range members[i:] {
-				if e.put(&b.members, m, nil) {
+				if e.setKey(&b.members, m, nil) {
 					added++
 				}
 			}
@@ -289,28 +289,28 @@ func (e *Editor) AddMembers(old Value, members [][]byte) (added int) {
 // were there. If none was, there is no result.
 func (e *Editor) DeleteMembers(old Value, members [][]byte) (removed int) {
 	if old.big != nil {
-		return e.deleteBig(old, members)
+		return e.deleteFromBig(old, members)
 	}
-	e.load(old)
+	e.startPacked(old)
 	for _, m := range members {
 		p := e.Buf[e.base:]
 		var start, end int
 		if old.kind == SortedSet {
-			start, end = findScored(p, m)
+			start, end = findScoredMember(p, m)
 		} else if start = findMember(p, m); start >= 0 {
-			_, end = item(p, start)
+			_, end = readItem(p, start)
 		}
 		if start >= 0 {
-			e.splice(start, end)
+			e.removeRange(start, end)
 			removed++
 		}
 	}
 	return removed
 }
 
-func (e *Editor) deleteBig(old Value, names [][]byte) (removed int) {
-	e.begin()
-	b := e.changed(old.big)
+func (e *Editor) deleteFromBig(old Value, names [][]byte) (removed int) {
+	e.start()
+	b := e.editBig(old.big)
 	for _, name := range names {
 		e.key = appendTreeKey(e.key[:0], name)
 		if old.kind == SortedSet {
@@ -319,7 +319,7 @@ func (e *Editor) deleteBig(old Value, names [][]byte) (removed int) {
 				continue
 			}
 			var scratch [64]byte
-			b.scores.Delete(append(appendScoreKey(scratch[:0], ScoreOf(bits)), name...))
+			b.scores.Delete(append(appendScoreKey(scratch[:0], DecodeScore(bits)), name...))
 		}
 		if b.members.Delete(e.key) {
 			removed++
@@ -332,21 +332,21 @@ func (e *Editor) deleteBig(old Value, names [][]byte) (removed int) {
 // be NaN. It returns how many members are new and how many others have changed
 // their score. Of equal members the last one counts.
 func (e *Editor) SetScores(old Value, members [][]byte, scores []float64) (added, changed int) {
-	e.begin()
+	e.start()
 	if old.big != nil {
-		e.grow(SortedSet, old)
+		e.toBig(SortedSet, old)
 	} else {
-		e.load(old)
+		e.startPacked(old)
 	}
 	for i, m := range members {
 		var isNew, isOther bool
-		if e.Big == nil && !e.roomForScore(m) {
-			e.grow(SortedSet, Value{})
+		if e.Big == nil && !e.scoreFits(m) {
+			e.toBig(SortedSet, Value{})
 		}
 		if e.Big != nil {
-			isNew, isOther = e.putScore(m, scores[i])
+			isNew, isOther = e.setBigScore(m, scores[i])
 		} else {
-			isNew, isOther = e.spliceScore(m, scores[i])
+			isNew, isOther = e.setPackedScore(m, scores[i])
 		}
 		if isNew {
 			added++
@@ -358,26 +358,26 @@ func (e *Editor) SetScores(old Value, members [][]byte, scores []float64) (added
 	return added, changed
 }
 
-func (e *Editor) roomForScore(member []byte) bool {
+func (e *Editor) scoreFits(member []byte) bool {
 	p := e.Buf[e.base:]
-	return packedLen(p) < maxSmall && len(p)+len(member)+16 <= maxSmallBytes
+	return packedLen(p) < maxPackedMembers && len(p)+len(member)+16 <= maxPackedBytes
 }
 
 // spliceScore puts a member into the packed sorted set at the end of Buf.
-func (e *Editor) spliceScore(member []byte, score float64) (added, changed bool) {
+func (e *Editor) setPackedScore(member []byte, score float64) (added, changed bool) {
 	p := e.Buf[e.base:]
-	start, end := findScored(p, member)
+	start, end := findScoredMember(p, member)
 	if added = start < 0; !added {
-		if ScoreOf(p[start:]) == score {
+		if DecodeScore(p[start:]) == score {
 			return false, false
 		}
-		e.splice(start, end)
+		e.removeRange(start, end)
 		p = e.Buf[e.base:]
 	}
 	i := countSize
 	for i < len(p) {
-		m, next := item(p, i+8)
-		if s := ScoreOf(p[i:]); s > score || s == score && bytes.Compare(m, member) > 0 {
+		m, next := readItem(p, i+8)
+		if s := DecodeScore(p[i:]); s > score || s == score && bytes.Compare(m, member) > 0 {
 			break
 		}
 		i = next
@@ -391,12 +391,12 @@ func (e *Editor) spliceScore(member []byte, score float64) (added, changed bool)
 }
 
 // putScore puts a member into both trees of Big.
-func (e *Editor) putScore(member []byte, score float64) (added, changed bool) {
+func (e *Editor) setBigScore(member []byte, score float64) (added, changed bool) {
 	b := e.Big
 	e.key = appendTreeKey(e.key[:0], member)
 	var scratch [64]byte
 	if bits, ok := b.members.Get(e.key); ok {
-		was := ScoreOf(bits)
+		was := DecodeScore(bits)
 		if was == score {
 			return false, false
 		}

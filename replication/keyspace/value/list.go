@@ -11,11 +11,11 @@ import (
 // two that stand side by side. Those never end with a zero byte, so there is
 // always a place between two others.
 const (
-	placeSize   = 6
-	firstPlace  = 1 << (8*placeSize - 1)
-	placeLimit  = 1 << (8 * placeSize)
-	maxPlace    = placeSize + 16 // longer ones make the list be numbered anew
-	maxListSize = 4 << 10        // bytes of the packed form, about those of a leaf
+	ordinalSize        = 6
+	firstOrdinal       = 1 << (8*ordinalSize - 1)
+	ordinalLimit       = 1 << (8 * ordinalSize)
+	maxOrdinalKey      = ordinalSize + 16 // longer ones make the list be numbered anew
+	maxPackedListBytes = 4 << 10          // bytes of the packed form, about those of a leaf
 )
 
 // Items yields the items of a list, from its head.
@@ -46,16 +46,16 @@ func (v Value) ItemRange(lo, hi int, reverse bool, yield func(item []byte) bool)
 	for n := lo; n < hi; n++ {
 		if !reverse {
 			var it []byte
-			if it, i = item(v.packed, i); !yield(it) {
+			if it, i = readItem(v.packed, i); !yield(it) {
 				return
 			}
 			continue
 		}
 		starts = append(starts, uint16(i))
-		_, i = item(v.packed, i)
+		_, i = readItem(v.packed, i)
 	}
 	for _, i := range slices.Backward(starts) {
-		if it, _ := item(v.packed, int(i)); !yield(it) {
+		if it, _ := readItem(v.packed, int(i)); !yield(it) {
 			return
 		}
 	}
@@ -77,12 +77,12 @@ func (v Value) Item(index int) (it []byte, ok bool) {
 // skipItems returns the place behind n items that begin at i.
 func skipItems(p []byte, i, n int) int {
 	for range n {
-		_, i = item(p, i)
+		_, i = readItem(p, i)
 	}
 	return i
 }
 
-func itemsSize(items [][]byte) (size int) {
+func packedSizeLimit(items [][]byte) (size int) {
 	for _, it := range items {
 		size += len(it) + binary.MaxVarintLen32
 	}
@@ -91,32 +91,32 @@ func itemsSize(items [][]byte) (size int) {
 
 // editList begins an edit of a large list: the one that old is, or its packed
 // form turned into one.
-func (e *Editor) editList(old Value) *Big {
+func (e *Editor) editBigList(old Value) *Big {
 	if old.big != nil {
-		e.begin()
+		e.start()
 	} else {
-		e.load(old)
+		e.startPacked(old)
 	}
-	return e.grow(List, old)
+	return e.toBig(List, old)
 }
 
 // PushItems adds items one after the other to the tail of a list (or of none,
 // to begin one), or to its head, where the last one then stands first.
 func (e *Editor) PushItems(old Value, items [][]byte, head bool) {
-	if old.big != nil || len(old.packed)+itemsSize(items) > maxListSize {
-		e.editList(old)
+	if old.big != nil || len(old.packed)+packedSizeLimit(items) > maxPackedListBytes {
+		e.editBigList(old)
 		for _, it := range items {
-			e.pushItem(it, head)
+			e.pushBig(it, head)
 		}
 		return
 	}
 	if !head {
-		e.load(old)
+		e.startPacked(old)
 		for _, it := range items {
 			e.Buf = appendItem(e.Buf, it)
 		}
 	} else {
-		e.begin()
+		e.start()
 		e.Buf = append(e.Buf, 0, 0)
 		for _, it := range slices.Backward(items) {
 			e.Buf = appendItem(e.Buf, it)
@@ -129,24 +129,24 @@ func (e *Editor) PushItems(old Value, items [][]byte, head bool) {
 }
 
 // pushItem puts an item before the first or behind the last of Big.
-func (e *Editor) pushItem(it []byte, head bool) {
+func (e *Editor) pushBig(it []byte, head bool) {
 	t := &e.Big.members
-	at := uint64(firstPlace)
+	at := uint64(firstOrdinal)
 	switch n := t.Len(); {
 	case n == 0:
 	case head:
-		if at = e.placeAt(0); at == 0 {
+		if at = e.ordinalAt(0); at == 0 {
 			e.renumber()
-			at = e.placeAt(0)
+			at = e.ordinalAt(0)
 		}
 		at--
 	default:
-		if at = e.placeAt(n-1) + 1; at == placeLimit {
+		if at = e.ordinalAt(n-1) + 1; at == ordinalLimit {
 			e.renumber()
-			at = e.placeAt(n-1) + 1
+			at = e.ordinalAt(n-1) + 1
 		}
 	}
-	t.Set(e.appendPlace(at), it)
+	t.Set(e.ordinalKey(at), it)
 }
 
 // keyAt copies the key of an index into key.
@@ -158,34 +158,34 @@ func (e *Editor) keyAt(index int) []byte {
 	return e.key
 }
 
-func (e *Editor) placeAt(index int) uint64 {
+func (e *Editor) ordinalAt(index int) uint64 {
 	var place [8]byte
-	copy(place[8-placeSize:], e.keyAt(index)[:placeSize])
+	copy(place[8-ordinalSize:], e.keyAt(index)[:ordinalSize])
 	return binary.BigEndian.Uint64(place[:])
 }
 
-func (e *Editor) appendPlace(at uint64) []byte {
+func (e *Editor) ordinalKey(at uint64) []byte {
 	var place [8]byte
 	binary.BigEndian.PutUint64(place[:], at)
-	e.key = append(e.key[:0], place[8-placeSize:]...)
+	e.key = append(e.key[:0], place[8-ordinalSize:]...)
 	return e.key
 }
 
 // renumber gives the items of Big places side by side.
 func (e *Editor) renumber() {
 	old := e.Big.members
-	e.Nodes.Drop(old)
+	e.Nodes.FreeTree(old)
 	e.Big.members = e.Nodes.Tree()
-	at := uint64(firstPlace - old.Len()/2)
+	at := uint64(firstOrdinal - old.Len()/2)
 	old.Ascend(0, old.Len(), func(_, it []byte) bool {
-		e.Big.members.Set(e.appendPlace(at), it)
+		e.Big.members.Set(e.ordinalKey(at), it)
 		at++
 		return true
 	})
 }
 
 // between returns a key greater than a and smaller than b.
-func between(a, b []byte) []byte {
+func keyBetween(a, b []byte) []byte {
 	c := make([]byte, 0, len(a)+2)
 	for i := 0; ; i++ {
 		x, y := 0, 256
@@ -204,7 +204,7 @@ func between(a, b []byte) []byte {
 			b = nil // whatever follows now is smaller than b
 		}
 	}
-	for len(c) < placeSize {
+	for len(c) < ordinalSize {
 		c = append(c, 0)
 	}
 	return c
@@ -213,38 +213,38 @@ func between(a, b []byte) []byte {
 // InsertItem inserts an item before the one at an index, at the tail if the
 // index is the list's length.
 func (e *Editor) InsertItem(old Value, index int, it []byte) {
-	if old.big == nil && len(old.packed)+len(it)+binary.MaxVarintLen32 <= maxListSize {
-		e.begin()
+	if old.big == nil && len(old.packed)+len(it)+binary.MaxVarintLen32 <= maxPackedListBytes {
+		e.start()
 		at := skipItems(old.packed, countSize, index)
 		e.Buf = appendItem(append(e.Buf, old.packed[:at]...), it)
 		e.Buf = append(e.Buf, old.packed[at:]...)
 		e.setCount(packedLen(old.packed) + 1)
 		return
 	}
-	t := &e.editList(old).members
+	t := &e.editBigList(old).members
 	if index == 0 || index == t.Len() {
-		e.pushItem(it, index == 0)
+		e.pushBig(it, index == 0)
 		return
 	}
-	key := between(slices.Clone(e.keyAt(index-1)), e.keyAt(index))
-	if len(key) > maxPlace {
+	key := keyBetween(slices.Clone(e.keyAt(index-1)), e.keyAt(index))
+	if len(key) > maxOrdinalKey {
 		e.renumber()
-		key = between(slices.Clone(e.keyAt(index-1)), e.keyAt(index))
+		key = keyBetween(slices.Clone(e.keyAt(index-1)), e.keyAt(index))
 	}
 	t.Set(key, it)
 }
 
 // SetItem puts an item in the place of the one at an index, which must be there.
 func (e *Editor) SetItem(old Value, index int, it []byte) {
-	if old.big == nil && len(old.packed)+len(it)+binary.MaxVarintLen32 <= maxListSize {
-		e.begin()
+	if old.big == nil && len(old.packed)+len(it)+binary.MaxVarintLen32 <= maxPackedListBytes {
+		e.start()
 		start := skipItems(old.packed, countSize, index)
-		_, end := item(old.packed, start)
+		_, end := readItem(old.packed, start)
 		e.Buf = appendItem(append(e.Buf, old.packed[:start]...), it)
 		e.Buf = append(e.Buf, old.packed[end:]...)
 		return
 	}
-	b := e.editList(old)
+	b := e.editBigList(old)
 	b.members.Set(e.keyAt(index), it)
 }
 
@@ -252,19 +252,19 @@ func (e *Editor) SetItem(old Value, index int, it []byte) {
 // the list and lo not behind hi; the result may be a list without items.
 func (e *Editor) TrimItems(old Value, lo, hi int) {
 	if old.big == nil {
-		e.begin()
+		e.start()
 		start := skipItems(old.packed, countSize, lo)
 		end := skipItems(old.packed, start, hi-lo)
 		e.Buf = append(append(e.Buf, 0, 0), old.packed[start:end]...)
 		e.setCount(hi - lo)
 		return
 	}
-	b := e.editList(old)
+	b := e.editBigList(old)
 	if n := b.members.Len(); hi-lo < n/2 {
-		e.Nodes.Drop(b.members)
+		e.Nodes.FreeTree(b.members)
 		b.members = e.Nodes.Tree()
 		old.ItemRange(lo, hi, false, func(it []byte) bool {
-			e.pushItem(it, false)
+			e.pushBig(it, false)
 			return true
 		})
 		return
@@ -300,19 +300,19 @@ func (e *Editor) RemoveItems(old Value, count int, it []byte) (removed int) {
 		slices.Reverse(found)
 	}
 	if old.big != nil {
-		b := e.editList(old)
+		b := e.editBigList(old)
 		for _, i := range slices.Backward(found) {
 			b.members.Delete(e.keyAt(i))
 		}
 		return len(found)
 	}
-	e.begin()
+	e.start()
 	e.Buf = append(e.Buf, 0, 0)
 	next, n := countSize, 0
 	for _, i := range found {
 		start := skipItems(old.packed, next, i-n)
 		e.Buf = append(e.Buf, old.packed[next:start]...)
-		_, next = item(old.packed, start)
+		_, next = readItem(old.packed, start)
 		n = i + 1
 	}
 	e.Buf = append(e.Buf, old.packed[next:]...)

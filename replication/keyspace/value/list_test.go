@@ -27,11 +27,11 @@ func TestListInsertsAtOnePlace(t *testing.T) {
 				first = append(first, []byte(want[i]))
 			}
 			e.PushItems(value.Value{}, first, false)
-			v := result(e, value.List)
+			v := takeResult(e, value.List)
 			old, before := v, slices.Clone(want)
 			for i, at := 0, 500; i < 2000; i, at = i+1, at+step {
 				e.InsertItem(v, at, fmt.Append(nil, "new ", i))
-				v = result(e, value.List)
+				v = takeResult(e, value.List)
 				want = slices.Insert(want, at, fmt.Sprint("new ", i))
 			}
 			if got := items(v); !slices.Equal(got, want) {
@@ -55,7 +55,7 @@ func TestListEdits(t *testing.T) {
 			for i := range size {
 				want = append(want, fmt.Sprint("start ", i))
 				e.PushItems(v, [][]byte{[]byte(want[i])}, false)
-				v = result(e, value.List)
+				v = takeResult(e, value.List)
 			}
 			for range 1500 {
 				it := fmt.Sprint("item ", r.IntN(30))
@@ -106,7 +106,7 @@ func TestListEdits(t *testing.T) {
 				if e.Len() != len(want) {
 					t.Fatalf("Len() = %d, want %d", e.Len(), len(want))
 				}
-				v = result(e, value.List)
+				v = takeResult(e, value.List)
 				if got := items(v); !slices.Equal(got, want) {
 					t.Fatalf("is %q\nwant %q", got, want)
 				}

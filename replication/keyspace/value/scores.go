@@ -19,7 +19,7 @@ func (v Value) ScoreRange(lo, hi int, reverse bool, yield func(member []byte, sc
 		return
 	}
 	if v.big != nil {
-		each := func(k, mark []byte) bool { return yield(k[8:], scoreOfKey(k, mark)) }
+		each := func(k, mark []byte) bool { return yield(k[8:], decodeScoreKey(k, mark)) }
 		if reverse {
 			v.big.scores.Descend(lo, hi, each)
 		} else {
@@ -27,11 +27,11 @@ func (v Value) ScoreRange(lo, hi int, reverse bool, yield func(member []byte, sc
 		}
 		return
 	}
-	var room [maxSmall]int
+	var room [maxPackedMembers]int
 	starts := room[:0]
 	for i := countSize; i < len(v.packed); {
 		starts = append(starts, i)
-		_, i = item(v.packed, i+8)
+		_, i = readItem(v.packed, i+8)
 	}
 	lo, hi = max(lo, 0), min(hi, len(starts))
 	if lo >= hi {
@@ -42,8 +42,8 @@ func (v Value) ScoreRange(lo, hi int, reverse bool, yield func(member []byte, sc
 		slices.Reverse(starts)
 	}
 	for _, i := range starts {
-		m, _ := item(v.packed, i+8)
-		if !yield(m, ScoreOf(v.packed[i:])) {
+		m, _ := readItem(v.packed, i+8)
+		if !yield(m, DecodeScore(v.packed[i:])) {
 			return
 		}
 	}
@@ -59,20 +59,20 @@ func (v Value) Score(member []byte) (score float64, ok bool) {
 		if !ok {
 			return 0, false
 		}
-		return ScoreOf(bits), true
+		return DecodeScore(bits), true
 	}
-	i, _ := findScored(v.packed, member)
+	i, _ := findScoredMember(v.packed, member)
 	if i < 0 {
 		return 0, false
 	}
-	return ScoreOf(v.packed[i:]), true
+	return DecodeScore(v.packed[i:]), true
 }
 
 // findScored returns where the entry of a member starts in a packed sorted set
 // and where it ends, or -1.
-func findScored(p, member []byte) (start, end int) {
+func findScoredMember(p, member []byte) (start, end int) {
 	for i := countSize; i < len(p); {
-		m, next := item(p, i+8)
+		m, next := readItem(p, i+8)
 		if bytes.Equal(m, member) {
 			return i, next
 		}

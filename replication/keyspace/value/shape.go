@@ -12,10 +12,10 @@ import (
 // Bounds of shapes. One is made for field names that were seen twice, so that
 // hashes which are all different do not use them up; it is never dropped.
 const (
-	maxShapes     = 4096
-	maxShapeBytes = 4 << 20 // names of all shapes
-	shapeSuspects = 1024
-	shaped        = 0x8000 // in the count of a packed hash: the rest is a shape's number
+	maxShapes       = 4096
+	maxShapeBytes   = 4 << 20 // names of all shapes
+	shapeCandidates = 1024
+	shapeFlag       = 0x8000 // in the count of a packed hash: the rest is a shape's number
 )
 
 // Shape is the names of a row's fields, in order and all different, shared by
@@ -29,11 +29,11 @@ type Shape struct {
 // Shapes are the shapes of one keyspace. One goroutine makes them, by an
 // Editor; any may read.
 type Shapes struct {
-	list   atomic.Pointer[[]*Shape]
-	byHash map[uint64]*Shape
-	seen   [shapeSuspects]uint64
-	bytes  int
-	last   *Shape
+	list       atomic.Pointer[[]*Shape]
+	byHash     map[uint64]*Shape
+	candidates [shapeCandidates]uint64
+	bytes      int
+	lastUsed   *Shape
 }
 
 // NewShapes returns an empty table of shapes.
@@ -51,15 +51,15 @@ func (s *Shapes) Len() int { return len(*s.list.Load()) }
 func (s *Shapes) Of(kind Kind, packed []byte, big *Big) Value {
 	v := Value{kind: kind, packed: packed, big: big}
 	if kind == Hash && big == nil && len(packed) >= countSize {
-		if n := binary.LittleEndian.Uint16(packed); n >= shaped {
-			v.shape = (*s.list.Load())[n&^shaped]
+		if n := binary.LittleEndian.Uint16(packed); n >= shapeFlag {
+			v.shape = (*s.list.Load())[n&^shapeFlag]
 		}
 	}
 	return v
 }
 
 // find returns the number of a field, or -1.
-func (s *Shape) find(name []byte) int {
+func (s *Shape) fieldIndex(name []byte) int {
 	if s.index != nil {
 		if i, ok := s.index[string(name)]; ok {
 			return i
@@ -75,7 +75,7 @@ func (s *Shape) find(name []byte) int {
 }
 
 // is asks whether these are the names of field-value pairs.
-func (s *Shape) is(pairs [][]byte) bool {
+func (s *Shape) matches(pairs [][]byte) bool {
 	if 2*len(s.names) != len(pairs) {
 		return false
 	}
@@ -98,15 +98,15 @@ func hashNames(pairs [][]byte) uint64 {
 
 // known returns the shape of pairs, nil if they have none or if their fields are
 // not all different.
-func (s *Shapes) known(pairs [][]byte) *Shape {
+func (s *Shapes) lookup(pairs [][]byte) *Shape {
 	if s == nil {
 		return nil
 	}
-	if s.last != nil && s.last.is(pairs) {
-		return s.last
+	if s.lastUsed != nil && s.lastUsed.matches(pairs) {
+		return s.lastUsed
 	}
-	if found := s.byHash[hashNames(pairs)]; found != nil && found.is(pairs) {
-		s.last = found
+	if found := s.byHash[hashNames(pairs)]; found != nil && found.matches(pairs) {
+		s.lastUsed = found
 		return found
 	}
 	return nil
@@ -114,12 +114,12 @@ func (s *Shapes) known(pairs [][]byte) *Shape {
 
 // of returns the shape of pairs whose fields are all different, and makes one
 // for names seen before.
-func (s *Shapes) of(pairs [][]byte) *Shape {
-	if found := s.known(pairs); found != nil || s == nil || len(pairs) == 0 {
+func (s *Shapes) lookupOrAdd(pairs [][]byte) *Shape {
+	if found := s.lookup(pairs); found != nil || s == nil || len(pairs) == 0 {
 		return found
 	}
 	h := hashNames(pairs)
-	if suspect := &s.seen[h%shapeSuspects]; *suspect != h {
+	if suspect := &s.candidates[h%shapeCandidates]; *suspect != h {
 		*suspect = h
 		return nil
 	}
@@ -152,13 +152,13 @@ func (s *Shapes) add(h uint64, pairs [][]byte) *Shape {
 	s.list.Store(&list)
 	s.byHash[h] = shape
 	s.bytes += size
-	s.last = shape
+	s.lastUsed = shape
 	return shape
 }
 
 // appendShaped appends a packed hash of this shape.
-func (e *Editor) appendShaped(s *Shape, pairs [][]byte) {
-	e.Buf = binary.LittleEndian.AppendUint16(e.Buf, shaped|s.number)
+func (e *Editor) appendRow(s *Shape, pairs [][]byte) {
+	e.Buf = binary.LittleEndian.AppendUint16(e.Buf, shapeFlag|s.number)
 	for i := 1; i < len(pairs); i += 2 {
 		e.Buf = appendItem(e.Buf, pairs[i])
 	}
@@ -168,8 +168,8 @@ func (e *Editor) appendShaped(s *Shape, pairs [][]byte) {
 // appendHash appends a packed hash of pairs with different fields, by its shape
 // if it has one.
 func (e *Editor) appendHash(pairs [][]byte) {
-	if s := e.Shapes.of(pairs); s != nil {
-		e.appendShaped(s, pairs)
+	if s := e.Shapes.lookupOrAdd(pairs); s != nil {
+		e.appendRow(s, pairs)
 		return
 	}
 	e.Buf = binary.LittleEndian.AppendUint16(e.Buf, uint16(len(pairs)/2))
@@ -181,47 +181,47 @@ func (e *Editor) appendHash(pairs [][]byte) {
 
 // mergeFields writes the packed hash that old becomes with pairs; ok is false
 // if that is too large for a packed one.
-func (e *Editor) mergeFields(old Value, pairs [][]byte) (added int, ok bool) {
+func (e *Editor) setPackedFields(old Value, pairs [][]byte) (added int, ok bool) {
 	switch {
-	case old.shape != nil && old.shape.is(pairs):
-		e.appendShaped(old.shape, pairs) // a row written again as a whole
-	case old.shape != nil && e.overlay(old, pairs):
-	case len(old.packed) == 0 && e.appendRow(pairs):
+	case old.shape != nil && old.shape.matches(pairs):
+		e.appendRow(old.shape, pairs) // a row written again as a whole
+	case old.shape != nil && e.updateRow(old, pairs):
+	case len(old.packed) == 0 && e.appendKnownRow(pairs):
 		added = len(pairs) / 2
 	default:
-		all, n := e.merged(old, pairs)
-		if len(all) > 2*maxFields {
+		all, n := e.mergedFields(old, pairs)
+		if len(all) > 2*maxPackedFields {
 			return 0, false
 		}
 		e.appendHash(all)
 		added = n
 	}
-	return added, e.fields <= maxFields && len(e.Buf)-e.base <= maxFieldBytes
+	return added, e.fields <= maxPackedFields && len(e.Buf)-e.base <= maxPackedFieldBytes
 }
 
 // appendRow appends a new hash if its shape is known.
-func (e *Editor) appendRow(pairs [][]byte) bool {
-	s := e.Shapes.known(pairs)
+func (e *Editor) appendKnownRow(pairs [][]byte) bool {
+	s := e.Shapes.lookup(pairs)
 	if s != nil {
-		e.appendShaped(s, pairs)
+		e.appendRow(s, pairs)
 	}
 	return s != nil
 }
 
 // overlay appends a hash of old's shape with the values of some fields changed,
 // if pairs have no other fields.
-func (e *Editor) overlay(old Value, pairs [][]byte) bool {
+func (e *Editor) updateRow(old Value, pairs [][]byte) bool {
 	if len(pairs) > 2*len(old.shape.names) {
 		return false
 	}
 	e.all = e.all[:0]
 	for i := countSize; i < len(old.packed); {
 		var val []byte
-		val, i = item(old.packed, i)
+		val, i = readItem(old.packed, i)
 		e.all = append(e.all, val)
 	}
 	for i := 0; i < len(pairs); i += 2 {
-		at := old.shape.find(pairs[i])
+		at := old.shape.fieldIndex(pairs[i])
 		if at < 0 {
 			return false
 		}
@@ -237,12 +237,12 @@ func (e *Editor) overlay(old Value, pairs [][]byte) bool {
 
 // merged returns the fields and values of old with pairs put in, and how many
 // fields are new.
-func (e *Editor) merged(old Value, pairs [][]byte) (all [][]byte, added int) {
-	if !e.distinct(pairs, 2) {
-		pairs = e.lastOnes(pairs)
+func (e *Editor) mergedFields(old Value, pairs [][]byte) (all [][]byte, added int) {
+	if !e.allDistinct(pairs, 2) {
+		pairs = e.lastValues(pairs)
 	}
 	m := len(pairs) / 2
-	var used [maxFields]bool
+	var used [maxPackedFields]bool
 	next, left := 0, m
 	all = e.all[:0]
 	old.Fields(func(f, val []byte) bool {
@@ -271,7 +271,7 @@ func (e *Editor) merged(old Value, pairs [][]byte) (all [][]byte, added int) {
 }
 
 // deleteFields appends a packed hash without some of its fields.
-func (e *Editor) deleteFields(old Value, fields [][]byte) (removed int) {
+func (e *Editor) deletePackedFields(old Value, fields [][]byte) (removed int) {
 	all := e.all[:0]
 	old.Fields(func(f, val []byte) bool { all = append(all, f, val); return true })
 	for _, f := range fields {

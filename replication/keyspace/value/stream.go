@@ -42,11 +42,11 @@ func (id StreamID) Previous() StreamID {
 
 const streamIDSize = 16
 
-func (id StreamID) append(dst []byte) []byte {
+func (id StreamID) appendTo(dst []byte) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(dst, id.Ms), id.Seq)
 }
 
-func streamID(b []byte) StreamID {
+func decodeStreamID(b []byte) StreamID {
 	return StreamID{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
 }
 
@@ -61,20 +61,20 @@ type StreamInfo struct {
 // A packed stream begins with its count and its StreamInfo; then per entry: id,
 // length uvarint, and as many bytes of fields and values, each with its length.
 const (
-	streamHeadSize   = countSize + 2*streamIDSize + 8
-	maxStreamSize    = 4 << 10
-	maxStreamEntries = 128
+	streamHeaderSize       = countSize + 2*streamIDSize + 8
+	maxPackedStreamBytes   = 4 << 10
+	maxPackedStreamEntries = 128
 )
 
-func (s StreamInfo) write(head []byte) {
-	b := s.MaxDeleted.append(s.Last.append(head[:countSize]))
+func (s StreamInfo) encode(head []byte) {
+	b := s.MaxDeleted.appendTo(s.Last.appendTo(head[:countSize]))
 	binary.BigEndian.PutUint64(head[len(b):], s.Added)
 }
 
-func readStreamInfo(head []byte) StreamInfo {
+func decodeStreamInfo(head []byte) StreamInfo {
 	return StreamInfo{
-		Last:       streamID(head[countSize:]),
-		MaxDeleted: streamID(head[countSize+streamIDSize:]),
+		Last:       decodeStreamID(head[countSize:]),
+		MaxDeleted: decodeStreamID(head[countSize+streamIDSize:]),
 		Added:      binary.BigEndian.Uint64(head[countSize+2*streamIDSize:]),
 	}
 }
@@ -98,8 +98,8 @@ func (s StreamEntry) Len() (n int) {
 func (s StreamEntry) Pairs(yield func(field, value []byte) bool) {
 	for i := 0; i < len(s.pairs); {
 		var f, val []byte
-		f, i = item(s.pairs, i)
-		val, i = item(s.pairs, i)
+		f, i = readItem(s.pairs, i)
+		val, i = readItem(s.pairs, i)
 		if !yield(f, val) {
 			return
 		}
@@ -107,9 +107,9 @@ func (s StreamEntry) Pairs(yield func(field, value []byte) bool) {
 }
 
 // packedEntry reads the entry at p[i:] and returns the place after it.
-func packedEntry(p []byte, i int) (StreamEntry, int) {
-	pairs, next := item(p, i+streamIDSize)
-	return StreamEntry{streamID(p[i:]), pairs}, next
+func readEntry(p []byte, i int) (StreamEntry, int) {
+	pairs, next := readItem(p, i+streamIDSize)
+	return StreamEntry{decodeStreamID(p[i:]), pairs}, next
 }
 
 // Stream returns what a stream knows besides its entries.
@@ -120,7 +120,7 @@ func (v Value) Stream() StreamInfo {
 	case v.big != nil:
 		return *v.big.stream
 	}
-	return readStreamInfo(v.packed)
+	return decodeStreamInfo(v.packed)
 }
 
 // Entries yields the entries of a stream by id.
@@ -144,14 +144,14 @@ func (v Value) EntryRange(first, last StreamID, reverse bool, yield func(e Strea
 // is there.
 func (v Value) entryRank(id StreamID) (rank int, found bool) {
 	if v.big != nil {
-		return v.big.members.Rank(id.append(nil))
+		return v.big.members.Rank(id.appendTo(nil))
 	}
-	for i := streamHeadSize; i < len(v.packed); rank++ {
-		c := streamID(v.packed[i:]).Compare(id)
+	for i := streamHeaderSize; i < len(v.packed); rank++ {
+		c := decodeStreamID(v.packed[i:]).Compare(id)
 		if c >= 0 {
 			return rank, c == 0
 		}
-		_, i = packedEntry(v.packed, i)
+		_, i = readEntry(v.packed, i)
 	}
 	return rank, false
 }
@@ -161,7 +161,7 @@ func (v Value) entries(lo, hi int, reverse bool, yield func(e StreamEntry) bool)
 		return
 	}
 	if v.big != nil {
-		each := func(k, pairs []byte) bool { return yield(StreamEntry{streamID(k), pairs}) }
+		each := func(k, pairs []byte) bool { return yield(StreamEntry{decodeStreamID(k), pairs}) }
 		if reverse {
 			v.big.members.Descend(lo, hi, each)
 		} else {
@@ -169,10 +169,10 @@ func (v Value) entries(lo, hi int, reverse bool, yield func(e StreamEntry) bool)
 		}
 		return
 	}
-	var all [maxStreamEntries]StreamEntry
+	var all [maxPackedStreamEntries]StreamEntry
 	n := 0
-	for i := streamHeadSize; i < len(v.packed) && n < hi; n++ {
-		all[n], i = packedEntry(v.packed, i)
+	for i := streamHeaderSize; i < len(v.packed) && n < hi; n++ {
+		all[n], i = readEntry(v.packed, i)
 	}
 	for i := lo; i < n; i++ {
 		e := all[i]
@@ -189,33 +189,33 @@ func (v Value) entries(lo, hi int, reverse bool, yield func(e StreamEntry) bool)
 type StreamEditor struct {
 	// Info is what the new stream will know besides its entries. Append and
 	// Delete keep it.
-	Info StreamInfo
-	e    *Editor
+	Info   StreamInfo
+	editor *Editor
 }
 
 // EditStream begins an edit of a stream (or of none, to begin one). The result
 // is there after Finish.
 func (e *Editor) EditStream(old Value) StreamEditor {
 	if old.big != nil {
-		e.begin()
-		e.grow(Stream, old)
-	} else if e.load(old); len(old.packed) == 0 {
-		e.Buf = append(e.Buf, make([]byte, streamHeadSize-countSize)...)
+		e.start()
+		e.toBig(Stream, old)
+	} else if e.startPacked(old); len(old.packed) == 0 {
+		e.Buf = append(e.Buf, make([]byte, streamHeaderSize-countSize)...)
 	}
-	return StreamEditor{Info: old.Stream(), e: e}
+	return StreamEditor{Info: old.Stream(), editor: e}
 }
 
 // now is the stream as it has become so far.
-func (s *StreamEditor) now() Value {
-	return Value{kind: Stream, packed: s.e.Buf[s.e.base:], big: s.e.Big}
+func (s *StreamEditor) current() Value {
+	return Value{kind: Stream, packed: s.editor.Buf[s.editor.base:], big: s.editor.Big}
 }
 
 // Len returns the number of entries.
-func (s *StreamEditor) Len() int { return s.e.Len() }
+func (s *StreamEditor) Len() int { return s.editor.Len() }
 
 // Append adds an entry, whose id must be greater than all others, and counts it.
 func (s *StreamEditor) Append(id StreamID, pairs [][]byte) {
-	e := s.e
+	e := s.editor
 	e.key = e.key[:0]
 	for _, p := range pairs {
 		e.key = appendItem(e.key, p)
@@ -224,31 +224,31 @@ func (s *StreamEditor) Append(id StreamID, pairs [][]byte) {
 	s.Info.Added++
 	if e.Big == nil {
 		n := packedLen(e.Buf[e.base:])
-		if n < maxStreamEntries && len(e.Buf)-e.base+len(e.key)+streamIDSize <= maxStreamSize {
-			e.Buf = appendItem(id.append(e.Buf), e.key)
+		if n < maxPackedStreamEntries && len(e.Buf)-e.base+len(e.key)+streamIDSize <= maxPackedStreamBytes {
+			e.Buf = appendItem(id.appendTo(e.Buf), e.key)
 			e.setCount(n + 1)
 			return
 		}
-		e.grow(Stream, Value{})
+		e.toBig(Stream, Value{})
 	}
-	e.Big.members.Set(id.append(nil), e.key)
+	e.Big.members.Set(id.appendTo(nil), e.key)
 }
 
 // Delete removes an entry and reports whether it was there.
 func (s *StreamEditor) Delete(id StreamID) bool {
-	e := s.e
+	e := s.editor
 	if e.Big != nil {
-		if !e.Big.members.Delete(id.append(nil)) {
+		if !e.Big.members.Delete(id.appendTo(nil)) {
 			return false
 		}
 	} else {
-		rank, found := s.now().entryRank(id)
+		rank, found := s.current().entryRank(id)
 		if !found {
 			return false
 		}
 		start := skipEntries(e.Buf[e.base:], rank)
-		_, end := packedEntry(e.Buf[e.base:], start)
-		e.splice(start, end)
+		_, end := readEntry(e.Buf[e.base:], start)
+		e.removeRange(start, end)
 	}
 	if id.Compare(s.Info.MaxDeleted) > 0 {
 		s.Info.MaxDeleted = id
@@ -257,26 +257,26 @@ func (s *StreamEditor) Delete(id StreamID) bool {
 }
 
 func skipEntries(p []byte, n int) int {
-	i := streamHeadSize
+	i := streamHeaderSize
 	for range n {
-		_, i = packedEntry(p, i)
+		_, i = readEntry(p, i)
 	}
 	return i
 }
 
 // Trim removes the first n entries. That is no deletion to Info.
 func (s *StreamEditor) Trim(n int) {
-	e := s.e
+	e := s.editor
 	if e.Big == nil {
 		left := packedLen(e.Buf[e.base:]) - n
 		end := skipEntries(e.Buf[e.base:], n)
-		e.Buf = append(e.Buf[:e.base+streamHeadSize], e.Buf[e.base+end:]...)
+		e.Buf = append(e.Buf[:e.base+streamHeaderSize], e.Buf[e.base+end:]...)
 		e.setCount(left)
 		return
 	}
 	t := &e.Big.members
 	if n >= t.Len() {
-		e.Nodes.Drop(*t)
+		e.Nodes.FreeTree(*t)
 		*t = e.Nodes.Tree()
 		return
 	}
@@ -286,14 +286,14 @@ func (s *StreamEditor) Trim(n int) {
 }
 
 // Before returns the number of entries with smaller ids.
-func (s *StreamEditor) Before(id StreamID) int {
-	rank, _ := s.now().entryRank(id)
+func (s *StreamEditor) CountBefore(id StreamID) int {
+	rank, _ := s.current().entryRank(id)
 	return rank
 }
 
 // Greatest returns the greatest id of an entry; the zero one if there is none.
-func (s *StreamEditor) Greatest() (id StreamID) {
-	v := s.now()
+func (s *StreamEditor) MaxID() (id StreamID) {
+	v := s.current()
 	v.entries(v.Len()-1, v.Len(), false, func(e StreamEntry) bool {
 		id = e.ID
 		return false
@@ -303,10 +303,10 @@ func (s *StreamEditor) Greatest() (id StreamID) {
 
 // Finish leaves the result in the editor.
 func (s *StreamEditor) Finish() {
-	if s.e.Big != nil {
+	if s.editor.Big != nil {
 		info := s.Info
-		s.e.Big.stream = &info
+		s.editor.Big.stream = &info
 		return
 	}
-	s.Info.write(s.e.Buf[s.e.base:])
+	s.Info.encode(s.editor.Buf[s.editor.base:])
 }

@@ -121,7 +121,7 @@ func appendScoreKey(dst []byte, score float64) []byte {
 	return binary.BigEndian.AppendUint64(dst, u)
 }
 
-func scoreOfKey(key, mark []byte) float64 {
+func decodeScoreKey(key, mark []byte) float64 {
 	u := binary.BigEndian.Uint64(key)
 	switch {
 	case len(mark) > 0:
@@ -135,7 +135,7 @@ func scoreOfKey(key, mark []byte) float64 {
 }
 
 // item reads a length-prefixed item at p[i:] and returns the place after it.
-func item(p []byte, i int) ([]byte, int) {
+func readItem(p []byte, i int) ([]byte, int) {
 	n := int(p[i])
 	i++
 	if n >= 0x80 {
@@ -204,7 +204,7 @@ func (v Value) Fields(yield func(field, value []byte) bool) {
 		i := countSize
 		for _, f := range v.shape.names {
 			var val []byte
-			if val, i = item(v.packed, i); !yield(f, val) {
+			if val, i = readItem(v.packed, i); !yield(f, val) {
 				return
 			}
 		}
@@ -212,8 +212,8 @@ func (v Value) Fields(yield func(field, value []byte) bool) {
 	}
 	for i := countSize; i < len(v.packed); {
 		var f, val []byte
-		f, i = item(v.packed, i)
-		val, i = item(v.packed, i)
+		f, i = readItem(v.packed, i)
+		val, i = readItem(v.packed, i)
 		if !yield(f, val) {
 			return
 		}
@@ -233,8 +233,8 @@ func (v Value) Field(name []byte) ([]byte, bool) {
 	}
 	for i := countSize; i < len(v.packed); {
 		var f, val []byte
-		f, i = item(v.packed, i)
-		val, i = item(v.packed, i)
+		f, i = readItem(v.packed, i)
+		val, i = readItem(v.packed, i)
 		if bytes.Equal(f, name) {
 			return val, true
 		}
@@ -243,15 +243,15 @@ func (v Value) Field(name []byte) ([]byte, bool) {
 }
 
 func (v Value) shapedField(name []byte) ([]byte, bool) {
-	n := v.shape.find(name)
+	n := v.shape.fieldIndex(name)
 	if n < 0 {
 		return nil, false
 	}
 	i := countSize
 	for range n {
-		_, i = item(v.packed, i)
+		_, i = readItem(v.packed, i)
 	}
-	val, _ := item(v.packed, i)
+	val, _ := readItem(v.packed, i)
 	return val, true
 }
 
@@ -281,7 +281,7 @@ func (v Value) membersFrom(rank int, yield func(member []byte) bool) {
 	}
 	for i, n := countSize, 0; i < len(v.packed); n++ {
 		var m []byte
-		if m, i = item(v.packed, i); n >= rank && !yield(m) {
+		if m, i = readItem(v.packed, i); n >= rank && !yield(m) {
 			return
 		}
 	}
@@ -306,7 +306,7 @@ func (v Value) HasMember(member []byte) bool {
 // findMember returns where the entry of a member starts in a packed set, or -1.
 func findMember(p, member []byte) int {
 	for i := countSize; i < len(p); {
-		m, next := item(p, i)
+		m, next := readItem(p, i)
 		if bytes.Equal(m, member) {
 			return i
 		}
@@ -322,13 +322,13 @@ func (b *Big) Size() int64 { return b.members.Size() + b.scores.Size() }
 // on, where those of the second tree follow those of the first. It returns the collection in
 // the place of b, b itself if nothing has moved, the rank to go on with, 0 at the end, and how
 // many nodes it has looked at.
-func (b *Big) Settle(rank int) (settled *Big, next, looked int) {
+func (b *Big) Defrag(rank int) (settled *Big, next, looked int) {
 	c := *b
 	n := c.members.Len()
 	if rank < n {
-		next, looked = c.members.Settle(rank)
+		next, looked = c.members.Defrag(rank)
 	} else {
-		next, looked = c.scores.Settle(rank - n)
+		next, looked = c.scores.Defrag(rank - n)
 		next += n
 	}
 	if next == n+c.scores.Len() {
@@ -384,13 +384,13 @@ func (v Value) scanPacked(yield func(name, val []byte)) {
 		for i := countSize; i < len(v.packed); {
 			score := v.packed[i : i+8]
 			var m []byte
-			m, i = item(v.packed, i+8)
+			m, i = readItem(v.packed, i+8)
 			yield(m, score)
 		}
 	}
 }
 
 // ScoreOf returns the score that Scan yields for a member of a sorted set.
-func ScoreOf(val []byte) float64 {
+func DecodeScore(val []byte) float64 {
 	return math.Float64frombits(binary.LittleEndian.Uint64(val))
 }

@@ -19,14 +19,14 @@ type scored struct {
 }
 
 func newEditor() *value.Editor {
-	e := &value.Editor{Nodes: btree.NewNodes(arena.New(arena.Options{Slabs: true, Poison: true}))}
+	e := &value.Editor{Nodes: btree.NewNodes(arena.New(arena.Options{SizeClasses: true, Poison: true}))}
 	e.Nodes.Begin()
 	return e
 }
 
 // result takes what an edit has made, as the keyspace does.
-func result(e *value.Editor, kind value.Kind) value.Value {
-	v := value.Of(kind, bytes.Clone(e.Buf), e.Take(nil))
+func takeResult(e *value.Editor, kind value.Kind) value.Value {
+	v := value.Of(kind, bytes.Clone(e.Buf), e.TakeBig(nil))
 	e.Buf = e.Buf[:0]
 	e.Nodes.Commit()
 	e.Nodes.Begin()
@@ -48,7 +48,7 @@ func TestSortedSetRanks(t *testing.T) {
 				if added, _ := e.SetScores(v, [][]byte{[]byte(s.member)}, []float64{s.score}); added != 1 {
 					t.Fatalf("%q is not new", s.member)
 				}
-				v = result(e, value.SortedSet)
+				v = takeResult(e, value.SortedSet)
 			}
 			slices.SortFunc(want, func(a, b scored) int {
 				if a.score != b.score {
@@ -102,15 +102,15 @@ func TestEditsLeaveOldValues(t *testing.T) {
 		if added := e.SetFields(value.Value{}, pairs(n, 1)); added != n {
 			t.Fatalf("%d fields: %d are new", n, added)
 		}
-		v := result(e, value.Hash)
+		v := takeResult(e, value.Hash)
 		if added := e.SetFields(v, pairs(n, 2)); added != 0 {
 			t.Fatalf("%d fields: %d are new when written again", n, added)
 		}
-		w := result(e, value.Hash)
+		w := takeResult(e, value.Hash)
 		if removed := e.DeleteFields(w, [][]byte{[]byte("f1"), []byte("none"), []byte("f1")}); removed != 1 || e.Len() != n-1 {
 			t.Fatalf("%d fields: %d removed, %d left", n, removed, e.Len())
 		}
-		x := result(e, value.Hash)
+		x := takeResult(e, value.Hash)
 		for i, c := range []struct {
 			v    value.Value
 			want string
@@ -138,7 +138,7 @@ func TestLastFieldCounts(t *testing.T) {
 	if added := e.SetFields(value.Value{}, words); added != 2 {
 		t.Errorf("%d fields are new", added)
 	}
-	v := result(e, value.Hash)
+	v := takeResult(e, value.Hash)
 	if got, _ := v.Field([]byte("a")); string(got) != "3" {
 		t.Errorf("a = %q", got)
 	}
