@@ -9,108 +9,118 @@ import (
 	"sync/atomic"
 )
 
-// Addr is the place of a record, 40 bits; 0 is none.
+// Addr is the address of a record: 40 bits, the chunk's number and the offset in it.
+// 0 is no address.
 type Addr uint64
 
-// AddrBits is the width of an Addr.
+// AddrBits is the number of bits that an Addr uses. The upper bits of a stored uint64 are free
+// for the owner.
 const AddrBits = 40
 
 const (
 	offsetBits  = 21
-	maxChunk    = 1 << offsetBits // bytes of an ordinary chunk
-	firstChunk  = 64 << 10        // bytes of the first one
-	activeShare = 32              // a chunk is to have at most one in so many of the bytes in use
-	classShare  = 256             // the same of a chunk of one slab, of which there are more
+	maxChunk    = 1 << offsetBits // bytes of an ordinary chunk at most
+	firstChunk  = 64 << 10        // bytes of the first chunk
+	activeShare = 32              // an active chunk has at most 1/32 of all live bytes
+	classShare  = 256             // with size classes 1/256, because each class has an active chunk
 	maxChunks   = 1<<(AddrBits-offsetBits) - 1
 )
 
-// ErrFull is returned by Append and Move when every chunk number is in use.
+// ErrFull is returned by Append, Alloc and Move when every chunk number is in use, or the limit
+// of Options.MaxChunks is reached.
 var ErrFull = errors.New("arena is full: it has as many chunks as it can address")
 
-// An arena has two chunks that it appends to: records that have lived through a
-// compaction change less often than new ones and are kept apart.
+// An arena without size classes has two active chunks, which new blocks are cut from. Records
+// that survived a compaction change less often than new records, so they are kept apart.
 const (
-	young = iota
-	survivor
-	numActive
+	young     = iota // new records
+	survivor         // records that Move has copied
+	numActive        // the number of active chunks
 )
 
-// Arena holds records. The zero value is not usable, see New. It has many fields, all
-// but memory, epoch and what mu guards the writer's alone: chunks, free places and
-// epochs are one account of the same bytes.
+// Arena stores records. Its zero value cannot be used; call New. It has many fields because
+// chunks, free blocks and epochs account for the same bytes. All fields except memory, epoch
+// and those that mu guards belong to the writer.
 type Arena struct {
-	// memory of chunks by number. Elements change only while nobody can have
-	// an address in them.
+	// memory holds the bytes of each chunk by chunk number. An element changes only while no
+	// reader can have an address in that chunk.
 	memory atomic.Pointer[[][]byte]
 
-	chunks      []chunk
-	freeNumbers []uint32 // of chunks that are gone, to be used again
+	chunks      []chunk  // by number; number 0 is not used
+	freeNumbers []uint32 // numbers of released chunks, for new ones
 	active      [numActive]uint32
-	classes     map[int]*sizeClass // by length of place; nil: places have any length
-	sparse      []uint32           // chunks being emptied
-	spare       [][]byte           // memory of gone chunks, of chunkCap bytes each
-	unmappable  [][]byte           // memory of gone chunks that could not be unmapped
+	classes     map[int]*sizeClass // by block size; nil if chunks hold blocks of any size
+	sparse      []uint32           // chunks that defragmentation empties
+	spare       [][]byte           // memory of released chunks, each of chunkCap bytes
+	unmappable  [][]byte           // memory of released chunks that the kernel did not unmap
 	unmap       func([]byte) bool
 	chunkCap    int  // bytes of an ordinary chunk at most
-	limit       int  // chunks
-	poison      bool // overwrite what is freed
+	limit       int  // number of chunks at most
+	poison      bool // overwrite freed memory
 
-	used, live, mapped int64
+	used, live, mapped int64 // bytes: of all blocks, of records in use, of all chunks
 
-	victim       uint32 // the chunk being compacted, 0: none
+	victim       uint32 // the chunk being compacted; 0 if there is none
 	victimOffset int
-	retiring     []uint32 // chunks to retire at the next Advance
+	retiring     []uint32 // empty chunks that the next Advance retires
 
-	freeLists     [maxRecycledSize/blockAlign + 1][]freeBlock // free places by length, in grains
-	freed         []freeBlock                                 // freed in this epoch
-	limbo         []batch                                     // freed before, and perhaps still looked at; oldest first
-	held          []batch                                     // those of them that snapshots hold
-	moreToReclaim bool                                        // there was more to do than one Advance does
+	freeLists     [maxRecycledSize/blockAlign + 1][]freeBlock // by block size in units of blockAlign
+	freed         []freeBlock                                 // freed in the current epoch
+	limbo         []batch                                     // freed earlier, oldest first
+	held          []batch                                     // kept by a hold, apart from limbo
+	moreToReclaim bool                                        // the last Advance left work behind
 	generation    uint32                                      // of the newest chunk
 
-	epoch        atomic.Pointer[Epoch]
-	oldEpochs    []*Epoch // that may still have readers, oldest first
+	epoch        atomic.Pointer[Epoch] // the current epoch
+	oldEpochs    []*Epoch              // ended epochs that may still have readers, oldest first
 	retired      []retiredChunk
 	retiredBytes int64 // bytes of retired chunks
 
 	mu           sync.Mutex
 	holds        []*Hold
-	holdReleased bool // a hold has gone since the last look
+	holdReleased bool // a hold was released since the last Advance
 }
 
-// chunk is what the writer knows of one. Invariant: live <= used.
+// chunk is the writer's account of one chunk. Invariant: live <= used.
 type chunk struct {
-	used, live int
-	born       uint64 // the epoch it was made in
-	generation uint32 // tells it from earlier chunks of its number
-	sealed     bool   // full, and not retired: it may be compacted
-	recyclable bool   // its free places may be used
-	sparse     bool   // it is being emptied
+	used, live int    // bytes: of all blocks, of records in use
+	born       uint64 // the epoch in which the chunk was made
+	generation uint32 // distinguishes the chunk from earlier ones with the same number
+	sealed     bool   // full, but not retired: compaction may select it
+	recyclable bool   // free blocks in it may be used again
+	sparse     bool   // defragmentation empties it
 }
 
+// retiredChunk is an empty chunk whose memory readers and holds may still need.
 type retiredChunk struct {
 	number     uint32
-	born, died uint64
+	born, died uint64 // the epochs in which it was made and in which it was retired
 }
 
-// Stats says what an arena's memory is used for, in bytes but for Chunks.
+// Stats is what an arena uses its memory for. All fields except Chunks are in bytes.
 type Stats struct {
-	Live    int64 // records in use
-	Garbage int64 // places of records that are not in use any more, in chunks that have others
-	Retired int64 // retired chunks that a reader or a snapshot may still look at
-	Mapped  int64 // all memory of chunks, spare ones included
-	Chunks  int
+	Live    int64 // blocks of records in use
+	Garbage int64 // free blocks, and freed ones that readers may still see
+	Retired int64 // chunks without live records that a reader or a snapshot may still need
+	Mapped  int64 // memory of all chunks, spare and retired ones included
+	Chunks  int   // number of chunks, retired ones included
 }
 
-// Options configures an Arena. All but Slabs are for tests.
+// Options configures an Arena. All fields except SizeClasses are for tests; the zero value is
+// an ordinary arena.
 type Options struct {
-	// Slabs gives every chunk places of one length, of which there are few: see the package's comment.
+	// SizeClasses gives each chunk blocks of a single size; see the package comment.
 	SizeClasses bool
 
-	ChunkSize int                 // bytes of a chunk at most; 0, or more than 2 MiB: 2 MiB
-	MaxChunks int                 // how many there may be; 0: as many as an address can name
-	Unmap     func(m []byte) bool // instead of unmapping memory
-	Poison    bool                // overwrite memory when it is freed, as is always done under the race detector
+	// ChunkSize is the greatest size of an ordinary chunk in bytes; 0, or a value above 2 MiB,
+	// means 2 MiB.
+	ChunkSize int
+	// MaxChunks is the greatest number of chunks; 0 means as many as an address can express.
+	MaxChunks int
+	// Unmap replaces the system call that unmaps a chunk's memory. It reports whether it did.
+	Unmap func(m []byte) bool
+	// Poison overwrites memory that is freed. The race detector always does that.
+	Poison bool
 }
 
 // New returns an empty arena.
@@ -135,7 +145,7 @@ func New(o Options) *Arena {
 	return a
 }
 
-// Stats returns the figures of now. Only the writer calls it.
+// Stats returns the present figures. Only the writer may call it.
 func (a *Arena) Stats() Stats {
 	return Stats{
 		Live: a.live, Garbage: a.used - a.live, Retired: a.retiredBytes, Mapped: a.mapped,
@@ -143,7 +153,8 @@ func (a *Arena) Stats() Stats {
 	}
 }
 
-// At returns the record at an address that is in use or pinned. It is read-only.
+// At returns the record at an address. The record must be in use, or else the caller must have
+// pinned or held it. The bytes are read-only. Any goroutine may call At.
 func (a *Arena) At(at Addr) []byte {
 	p := (*a.memory.Load())[at>>offsetBits][at&(maxChunk-1):]
 	n, w := int(p[0]), 1
@@ -154,7 +165,8 @@ func (a *Arena) At(at Addr) []byte {
 	return p[w : w+n : w+n]
 }
 
-// Append stores a copy of b, which is not empty, and returns its address and the copy.
+// Append stores a copy of b, which must not be empty, and returns its address and the copy. It
+// fails with ErrFull, or if the system has no memory for a chunk.
 func (a *Arena) Append(b []byte) (Addr, []byte, error) { return a.appendTo(young, b) }
 
 func (a *Arena) appendTo(to int, b []byte) (Addr, []byte, error) {
@@ -163,11 +175,12 @@ func (a *Arena) appendTo(to int, b []byte) (Addr, []byte, error) {
 	return at, p, err
 }
 
-// Alloc makes a record of n bytes, more than none, which the caller writes before anyone
-// else looks at it: until then they may be anything.
+// Alloc makes a record of n bytes, at least one. Their content is undefined: the caller fills
+// them before any other goroutine can find the address. It fails as Append does.
 func (a *Arena) Alloc(n int) (Addr, []byte, error) { return a.alloc(young, n) }
 
-// Room returns how long a record can be that takes no more than one of n bytes.
+// UsableSize returns the greatest length of a record whose block is as large as that of a
+// record of n bytes.
 func (a *Arena) UsableSize(n int) int {
 	need := a.BlockSize(n)
 	return max(n, need-uvarintSize(need))
@@ -177,14 +190,14 @@ func (a *Arena) alloc(to, n int) (Addr, []byte, error) {
 	need := a.BlockSize(n)
 	at, ok := a.takeFree(need)
 	if !ok {
-		head := &a.active[to]
+		active := &a.active[to]
 		if a.classes != nil {
-			head = &a.sizeClass(need).active
+			active = &a.sizeClass(need).active
 		}
-		number := *head
+		number := *active
 		if number == 0 || a.chunks[number].used+need > len((*a.memory.Load())[number]) {
 			var err error
-			if number, err = a.chunkWithRoom(head, need); err != nil {
+			if number, err = a.chunkWithRoom(active, need); err != nil {
 				return 0, nil, err
 			}
 		}
@@ -200,11 +213,11 @@ func (a *Arena) alloc(to, n int) (Addr, []byte, error) {
 	return at, p[w : w+n : w+n], nil
 }
 
-// grain is what the lengths of places are rounded up to, in bytes, so that a
-// record that has changed a little fits where another one was.
-const blockAlign = 4 // at least 3: see giveBack
+// blockAlign is the unit of block sizes in bytes. Rounding lets a record that has changed a
+// little take the block of another one. A free block needs 3 bytes for its header (see recycle).
+const blockAlign = 4
 
-// lengthSize is what the length of a record of n bytes takes before it.
+// uvarintSize returns the number of bytes of n written as a uvarint.
 func uvarintSize(n int) int {
 	w := 1
 	for u := n; u >= 0x80; u >>= 7 {
@@ -213,7 +226,7 @@ func uvarintSize(n int) int {
 	return w
 }
 
-// Span is the length of the place of a record of n bytes.
+// BlockSize returns the size in bytes of the block of a record of n bytes.
 func (a *Arena) BlockSize(n int) int {
 	n += uvarintSize(n)
 	if a.classes != nil {
@@ -222,9 +235,9 @@ func (a *Arena) BlockSize(n int) int {
 	return (n + blockAlign - 1) &^ (blockAlign - 1)
 }
 
-// chunkFor returns a chunk with room for so many bytes: a new head, or one for
-// a large record alone.
-func (a *Arena) chunkWithRoom(head *uint32, need int) (uint32, error) {
+// chunkWithRoom returns a chunk with room for a block of need bytes. That is a new active chunk,
+// which it stores in *active after sealing the old one, or a chunk for this large block alone.
+func (a *Arena) chunkWithRoom(active *uint32, need int) (uint32, error) {
 	if need > a.chunkCap/8 {
 		number, err := a.addChunk(need)
 		if err == nil {
@@ -232,7 +245,7 @@ func (a *Arena) chunkWithRoom(head *uint32, need int) (uint32, error) {
 		}
 		return number, err
 	}
-	// The heads shall be a small part of the whole.
+	// Active chunks are partly empty, so they must stay a small part of all memory.
 	share := int64(activeShare)
 	if a.classes != nil {
 		share = classShare
@@ -245,15 +258,15 @@ func (a *Arena) chunkWithRoom(head *uint32, need int) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	if old := *head; old != 0 {
+	if old := *active; old != 0 {
 		a.chunks[old].sealed = true
 		a.retireIfEmpty(old)
 	}
-	*head = number
+	*active = number
 	return number, nil
 }
 
-// add makes a chunk.
+// addChunk makes an empty chunk of size bytes and returns its number.
 func (a *Arena) addChunk(size int) (uint32, error) {
 	reuse := len(a.freeNumbers) > 0
 	if !reuse && len(a.chunks) > a.limit {
@@ -277,7 +290,9 @@ func (a *Arena) addChunk(size int) (uint32, error) {
 	}
 	a.generation = (a.generation + 1) & (1<<generationBits - 1)
 	if a.generation&(1<<(generationBits-1)-1) == 0 {
-		a.clearFreeLists() // none is to outlive a full round of generations
+		// A free block must not live for a full round of generation numbers: it would then
+		// seem to belong to a newer chunk.
+		a.clearFreeLists()
 	}
 	c := chunk{born: a.epoch.Load().number, generation: a.generation, recyclable: true}
 	memory := *a.memory.Load()
@@ -287,14 +302,15 @@ func (a *Arena) addChunk(size int) (uint32, error) {
 		memory[number], a.chunks[number] = m, c
 		return number, nil
 	}
-	// Readers of the old header do not see the new element.
+	// Readers that hold the old slice header do not look for the new element.
 	memory = append(memory, m)
 	a.memory.Store(&memory)
 	a.chunks = append(a.chunks, c)
 	return uint32(len(a.chunks) - 1), nil
 }
 
-// Drop takes back a record that nobody but the writer has seen.
+// FreeUnpublished frees a record that only the writer has seen. Its block can be used again at
+// once.
 func (a *Arena) FreeUnpublished(at Addr) {
 	number, need := uint32(at>>offsetBits), a.BlockSize(len(a.At(at)))
 	c := &a.chunks[number]
@@ -311,8 +327,8 @@ func (a *Arena) FreeUnpublished(at Addr) {
 	a.retireIfEmpty(number)
 }
 
-// Free makes a record garbage. Nobody may find its address any more from the
-// next Advance on.
+// Free makes a record garbage. Readers that have pinned or held the arena may still use it. The
+// owner removes all references to the address before the next Advance.
 func (a *Arena) Free(at Addr) {
 	number, need := uint32(at>>offsetBits), a.BlockSize(len(a.At(at)))
 	a.chunks[number].live -= need
@@ -323,7 +339,7 @@ func (a *Arena) Free(at Addr) {
 	a.retireIfEmpty(number)
 }
 
-// check lets a chunk that has nothing but garbage be retired.
+// retireIfEmpty has the next Advance retire a sealed chunk that has no live records.
 func (a *Arena) retireIfEmpty(number uint32) {
 	c := &a.chunks[number]
 	if c.live != 0 || !c.sealed {
@@ -336,8 +352,8 @@ func (a *Arena) retireIfEmpty(number uint32) {
 	a.retiring = append(a.retiring, number)
 }
 
-// FreeAll makes every record garbage. As after Free, some may be in use again
-// before the next Advance: Keep says which.
+// FreeAll frees every record, as Free does for one. Before the next Advance the caller may take
+// some of them back with Retain, and then must call RetireEmpty.
 func (a *Arena) FreeAll() {
 	for i := range a.chunks {
 		if c := &a.chunks[i]; c.live > 0 {
@@ -347,21 +363,21 @@ func (a *Arena) FreeAll() {
 	}
 }
 
-// Keep makes a record that FreeAll has freed one in use.
+// Retain puts a record back into use that FreeAll has freed.
 func (a *Arena) Retain(at Addr) {
 	need := a.BlockSize(len(a.At(at)))
 	a.chunks[at>>offsetBits].live += need
 	a.live += int64(need)
 }
 
-// CheckAll ends what FreeAll began.
+// RetireEmpty ends what FreeAll began: it retires the chunks of which no record was retained.
 func (a *Arena) RetireEmpty() {
 	for i := range a.chunks {
 		a.retireIfEmpty(uint32(i))
 	}
 }
 
-// Release gives all memory back. Nothing may use the arena after that.
+// Close unmaps all memory. No goroutine may use the arena or its records after that.
 func (a *Arena) Close() {
 	for _, m := range slices.Concat(*a.memory.Load(), a.spare, a.unmappable) {
 		if m != nil {

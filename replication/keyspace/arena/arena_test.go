@@ -12,8 +12,8 @@ import (
 	"rowfall/replication/keyspace/arena"
 )
 
-// owner is the least that a user of an arena has to do: numbered records in
-// places that readers look up under a lock.
+// store is the smallest owner of an arena: numbered records whose addresses readers look up under
+// a lock.
 type store struct {
 	a  *arena.Arena
 	mu sync.RWMutex
@@ -25,7 +25,7 @@ func newStore(o arena.Options) *store {
 	return &store{a: arena.New(o), at: map[int]arena.Addr{}}
 }
 
-// content of a record tells its number, its version and its length.
+// content returns a record that states its number, its version and its length.
 func content(id, version, size int) []byte {
 	b := fmt.Appendf(nil, "%d:%d:%d:", id, version, size)
 	for len(b) < size {
@@ -34,9 +34,12 @@ func content(id, version, size int) []byte {
 	return b
 }
 
+// intact reports whether a record is what content made for this number.
 func intact(b []byte, id int) bool {
 	var n, version, size int
-	if _, err := fmt.Sscanf(string(b[:min(len(b), 40)]), "%d:%d:%d:", &n, &version, &size); err != nil || n != id {
+	head := string(b[:min(len(b), 40)])
+	_, err := fmt.Sscanf(head, "%d:%d:%d:", &n, &version, &size)
+	if err != nil || n != id {
 		return false
 	}
 	return bytes.Equal(b, content(id, version, size))
@@ -67,7 +70,7 @@ func (o *store) remove(id int) {
 	o.a.Free(old)
 }
 
-// compact looks at so many bytes.
+// compact examines about budget bytes of the chunk being compacted.
 func (o *store) compact(t testing.TB, budget int) {
 	for budget > 0 && o.a.ExcessGarbage(8) > 0 && o.a.SelectVictim(16) {
 		at, b, size, ok := o.a.NextRecord()
@@ -77,7 +80,7 @@ func (o *store) compact(t testing.TB, budget int) {
 			continue
 		}
 		if _, err := fmt.Sscanf(string(b[:min(len(b), 40)]), "%d:", &id); err != nil {
-			t.Fatalf("Next returns %q", b)
+			t.Fatalf("NextRecord returns %q", b)
 		}
 		if o.at[id] != at {
 			continue
@@ -111,7 +114,7 @@ func (o *store) check(t testing.TB) {
 		live += int64(n+3) &^ 3
 	}
 	if s := o.a.Stats(); s.Live != live {
-		t.Fatalf("%+v, but %d bytes are live", s, live)
+		t.Fatalf("%+v, want %d live bytes", s, live)
 	}
 }
 
@@ -160,7 +163,7 @@ func TestArena(t *testing.T) {
 	}
 }
 
-// A pinned reader and a hold each keep what they can see, and nothing else.
+// A pinned reader and a hold each keep the records that they can see, and no others.
 func TestPinAndHoldKeepRecords(t *testing.T) {
 	const chunk = 4096
 	o := newStore(arena.Options{ChunkSize: chunk})
@@ -175,7 +178,7 @@ func TestPinAndHoldKeepRecords(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		keep func() (release func())
-		// waits: chunks that appear and go while it lasts wait for it, too
+		// waits is true if chunks that were made and retired meanwhile wait for the release, too.
 		waits bool
 	}{
 		{"pin", func() func() { return o.a.Pin().Unpin }, true},
@@ -193,20 +196,20 @@ func TestPinAndHoldKeepRecords(t *testing.T) {
 			}
 			for id, b := range held {
 				if !bytes.Equal(b, content(id, 1, 50)) {
-					t.Fatalf("record %d has become %q", id, b)
+					t.Fatalf("record %d has changed to %q", id, b)
 				}
 			}
 			s := o.a.Stats()
 			if all := s.Retired + s.Garbage; all < 200*50 || !c.waits && all > 2*200*56+8*chunk {
-				t.Fatalf("kept: %+v", s)
+				t.Fatalf("while kept: %+v", s)
 			}
 			release()
-			release = o.a.Pin().Unpin // a later one is in nobody's way
+			release = o.a.Pin().Unpin // a later pin does not delay the reclamation
 			for range 20 {
 				o.a.Advance()
 			}
 			if s := o.a.Stats(); s.Retired != 0 {
-				t.Fatalf("released: %+v", s)
+				t.Fatalf("after the release: %+v", s)
 			}
 			release()
 			o.check(t)
@@ -228,11 +231,11 @@ func TestArenaFull(t *testing.T) {
 		o.at[n] = at
 	}
 	if n != 5*(256/31) {
-		t.Fatalf("%d records fit", n)
+		t.Fatalf("%d records fit, want %d", n, 5*(256/31))
 	}
 	o.check(t)
 	if _, _, err := o.a.Append(make([]byte, 1000)); !errors.Is(err, arena.ErrFull) {
-		t.Fatal("a large record needs a chunk, too")
+		t.Fatal("a large record was stored, although it needs a chunk of its own")
 	}
 	for id := range 256 / 31 {
 		o.remove(id)
@@ -242,14 +245,14 @@ func TestArenaFull(t *testing.T) {
 	o.check(t)
 }
 
-// Memory that the kernel does not unmap, as when the process has too many
-// mappings, is used again by the next chunk of its size. It ended the process.
+// The kernel refuses to unmap memory when a process has too many mappings. Such memory must serve
+// as the next chunk of its size. Before, a failed unmapping ended the process.
 func TestArenaUnmapFails(t *testing.T) {
 	refused := 0
 	o := newStore(arena.Options{ChunkSize: 256, Unmap: func([]byte) bool { refused++; return false }})
 	for n := range 50 {
 		for id := range 100 {
-			o.set(t, id, content(id, n, 30+n%2*200)) // both forms of chunks
+			o.set(t, id, content(id, n, 30+n%2*200)) // ordinary chunks, and chunks of one record
 		}
 		for o.a.Advance() {
 		}
@@ -260,7 +263,7 @@ func TestArenaUnmapFails(t *testing.T) {
 	}
 }
 
-// Readers look records up while the writer replaces and compacts them.
+// Readers find intact records while the writer replaces and compacts them.
 func TestArenaReaders(t *testing.T) {
 	o := newStore(arena.Options{ChunkSize: 1024})
 	const ids = 64

@@ -2,15 +2,16 @@ package arena
 
 import "encoding/binary"
 
-// Excess returns how much more garbage there is than one part in `share` of all
-// records, and than is worth the trouble, in bytes.
+// ExcessGarbage returns the bytes of garbage above one part in `share` of all blocks, and above
+// a minimum below which compaction is not worth its cost. The result may be negative.
 func (a *Arena) ExcessGarbage(share int64) int64 {
 	return a.used - a.live - max(a.used/share, int64(min(firstChunk, a.chunkCap/2)))
 }
 
-// Select begins the compaction of the chunk with the largest part of garbage,
-// if it is at least one in `share`, and goes on with one that was begun. Chunks
-// that a snapshot holds stay: moving their records would free nothing.
+// SelectVictim chooses the chunk to compact: the one with the largest part of garbage, if that is
+// at least one part in `share`. A compaction that has begun continues. It reports whether there
+// is a chunk to compact. Chunks that a snapshot holds are left out: moving their records would
+// free nothing. Not for arenas with size classes.
 func (a *Arena) SelectVictim(share int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -32,18 +33,19 @@ func (a *Arena) SelectVictim(share int) bool {
 		a.victim = uint32(i)
 	}
 	a.victimOffset = 0
-	a.chunks[a.victim].recyclable = false // for number 0 it means nothing
+	a.chunks[a.victim].recyclable = false // without a victim this sets chunk 0, which is not used
 	return a.victim != 0
 }
 
-// Next returns the next record of the chunk being compacted, used or not, or nil
-// for a free place, and what it takes in bytes; false at the end of the chunk.
+// NextRecord returns the next record of the chunk that SelectVictim chose, whether or not it is
+// in use, and the size of its block in bytes. record is nil for a free block. ok is false at the
+// end of the chunk, or if there is no such chunk.
 func (a *Arena) NextRecord() (at Addr, record []byte, size int, ok bool) {
 	if a.victim == 0 {
 		return 0, nil, 0, false
 	}
 	if a.victimOffset == a.chunks[a.victim].used {
-		a.chunks[a.victim].recyclable = true // the owner has left something there
+		a.chunks[a.victim].recyclable = true // the owner has not moved all records
 		a.victim = 0
 		return 0, nil, 0, false
 	}
@@ -64,8 +66,8 @@ func (a *Arena) NextRecord() (at Addr, record []byte, size int, ok bool) {
 	return at, p[w : w+n : w+n], size, true
 }
 
-// Move stores a copy of a record that Next returned; the owner refers to that
-// from now on and frees the old one.
+// Move stores a copy of a record that NextRecord returned. The owner replaces its reference to the
+// record by the new address and frees the record. It fails as Append does.
 func (a *Arena) Move(record []byte) (Addr, error) {
 	at, _, err := a.appendTo(survivor, record)
 	return at, err

@@ -1,47 +1,61 @@
-// Package arena keeps records, runs of bytes, in memory that the garbage
-// collector does not look into, under addresses of 40 bits.
+// Package arena stores records, which are runs of bytes, in memory that the
+// garbage collector does not scan. A record has an address of 40 bits (Addr).
 //
-// A record is put at the end of a chunk, or in the place of one of the same
-// length (in steps of 4 bytes) that is not needed any more, and never changes.
-// Places that nobody can look at any more are remembered by length. So steady
-// updates need hardly more memory than the records in use, and move nothing.
-// What lengths nobody asks for any more leave behind is garbage, counted by
-// chunk; when it is too much, the owner compacts: it takes the records of the
-// chunk with the most garbage one by one (Next), stores those it still refers to
-// again (Move), and frees the old ones. A chunk without a record in use is
-// retired, and its memory goes back once no reader and no snapshot can have
-// found an address in it.
+// # Allocation
 //
-// # Chunk
+// A record lies in a block of a chunk. A block holds the record's length, the
+// record and padding. A record never changes once its writer has filled it.
+// Append and Alloc take a free block of exactly the right size, or else cut a
+// new block from the end of the active chunk. Freed blocks that no reader can
+// see any more wait on a free list, one for each block size. So an owner that
+// keeps replacing records of similar sizes needs little more memory than its
+// live records, and moves none of them.
 //
-//	record      size uvarint (not 0), the record, 0 to 3 bytes to a multiple of 4
-//	free place  0, length in units of 4 bytes u16 LE, whatever was there
+// Free blocks of sizes that are no longer asked for remain as garbage, which is
+// counted for each chunk. When there is too much garbage, the owner compacts:
+// SelectVictim picks the chunk with the largest share of garbage, NextRecord
+// returns its records one by one, and the owner copies those it still refers to
+// with Move and frees the originals. A chunk without live records is retired.
+// Its memory is released once no reader and no snapshot can hold an address in
+// it.
+//
+// # Chunk format
+//
+//	record      length uvarint (at least 1), the record, padding to a multiple of 4 bytes
+//	free block  0, size in units of 4 bytes u16 LE, whatever was there before
 //	...
 //
-// A place that has been freed but may still be looked at reads as the record
-// that it was. A chunk has 64 KiB to 2 MiB, more the more records there are. A
-// record of more than an eighth of 2 MiB may get a chunk by itself, which is as
-// large as it. An Addr is the chunk's number (19 bits, from 1) and the offset in
-// it (21 bits): 2^19 chunks, 1 TiB.
+// A freed block that a reader may still see keeps the form of a record until it
+// goes to a free list. A chunk has 64 KiB to 2 MiB: the more live bytes the
+// arena has, the larger its new chunks are. A record of more than an eighth of
+// 2 MiB gets a chunk of its own, which is just as large as its block. An Addr
+// is the chunk's number (19 bits, from 1) and the offset in that chunk
+// (21 bits): 2^19 chunks, 1 TiB.
 //
-// On Linux chunks are mapped apart from Go's heap; elsewhere, and under the race
-// detector, they are ordinary byte slices.
+// On Linux, chunks are mapped outside of Go's heap. On other systems, and under
+// the race detector, they are ordinary byte slices.
 //
-// # Slabs
+// # Size classes
 //
-// Records whose owner does not find them by what they hold, such as nodes of trees, lie
-// in slabs: every chunk has places of one length then, of at most eight lengths
-// between two powers of two. Next and Move are not for them. Where records grow or shrink in step,
-// the chunks of lengths that nobody asks for any more become empty and go; those that
-// become thin only are named by Thin, and the owner moves what it comes across in them.
+// With Options.SizeClasses every chunk has blocks of a single size, as in a slab
+// allocator: multiples of 64 bytes up to 1 KiB, and eight sizes for each power
+// of two above. This is for owners that cannot find out from a record's content
+// who refers to it, such as the nodes of trees. SelectVictim, NextRecord and
+// Move do not work in this mode. Where all records of an owner grow or shrink
+// together, chunks of sizes that are no longer asked for become empty and are
+// retired. Chunks that only become sparse are emptied by defragmentation:
+// StartDefrag marks them, and the owner moves every record for which NeedsMove
+// is true.
 //
-// # Who waits for whom
+// # Concurrency
 //
-// One goroutine, the writer, calls everything but Pin, Unpin, At, Hold and
-// ReleaseHold. Time is cut into epochs: one ends when a chunk is retired or some
-// hundred records have been freed. A reader pins the epoch it begins in, two
-// atomic additions in all, and its bytes stay until it unpins. A snapshot, which
-// refers to one moment's records for long, holds that moment: only places in
-// chunks that were there then, and freed since, wait for it. Nobody waits for a
-// reader; what a slow one delays is the use of memory again.
+// One goroutine, the writer, calls all methods except Pin, Unpin, At, Hold and
+// ReleaseHold, which any goroutine may call. Reclamation is based on epochs. An
+// epoch ends when a chunk is retired, or when some hundred records have been
+// freed. A reader pins the epoch in which it begins, which costs two atomic
+// additions; the records it can find then stay until it unpins. A snapshot reads
+// the records of one moment for a long time, so it takes a Hold, which is
+// narrower than a pin: only blocks that were in use at that moment, and chunks
+// that existed then, are kept for it. The writer never waits for a reader: a
+// slow reader only delays the reuse of memory.
 package arena

@@ -6,14 +6,15 @@ import (
 	"sync/atomic"
 )
 
-// Epoch counts the readers that began in one stretch of time.
+// Epoch counts the readers that began in one stretch of time. An arena ends its current epoch
+// and begins another one when enough has been freed.
 type Epoch struct {
 	number  uint64
 	readers atomic.Int64
 }
 
-// Pin keeps what can be found from now on until Unpin. Any goroutine may call
-// it.
+// Pin keeps the records that can be found from now on, until Unpin of the returned epoch. Any
+// goroutine may call it.
 func (a *Arena) Pin() *Epoch {
 	for {
 		e := a.epoch.Load()
@@ -21,19 +22,19 @@ func (a *Arena) Pin() *Epoch {
 		if a.epoch.Load() == e {
 			return e
 		}
-		// The writer may have looked at the counter before.
+		// The epoch ended between the two lines, and the writer may have read the counter as zero.
 		e.readers.Add(-1)
 	}
 }
 
-// Unpin ends a Pin.
+// Unpin ends a Pin. It is called once for each.
 func (e *Epoch) Unpin() { e.readers.Add(-1) }
 
-// Hold is the moment of a snapshot.
+// Hold keeps the records that were in use at the moment of a snapshot.
 type Hold struct{ epoch uint64 }
 
-// Hold keeps the records in use now, until ReleaseHold. Any goroutine may call it,
-// but what they are must not change meanwhile: the owner's lock is held.
+// Hold keeps the records that are in use now, until ReleaseHold. Any goroutine may call it, but it
+// must hold the owner's lock, so that the writer does not free or publish records meanwhile.
 func (a *Arena) Hold() *Hold {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -42,7 +43,7 @@ func (a *Arena) Hold() *Hold {
 	return h
 }
 
-// ReleaseHold ends a hold.
+// ReleaseHold ends a hold. Any goroutine may call it.
 func (a *Arena) ReleaseHold(h *Hold) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -52,10 +53,10 @@ func (a *Arena) ReleaseHold(h *Hold) {
 	}
 }
 
-// Advance retires the chunks that have become empty, and gives those and other
-// places that were freed before to new records, as far as nobody can look at
-// them any more. The owner calls it when what it freed cannot be found any more.
-// It does a bounded amount of work, and says whether another call can do more.
+// Advance retires the chunks that have become empty, ends the epoch if enough was freed, and
+// reclaims the blocks and chunks that no reader and no hold needs any more. The writer calls it
+// after it has removed all references to the records it freed. One call does a bounded amount of
+// work. more reports whether another call could reclaim more now.
 func (a *Arena) Advance() (more bool) {
 	ends := len(a.retiring) > 0 || len(a.freed) >= batchSize
 	if ends {
@@ -75,7 +76,7 @@ func (a *Arena) Advance() (more bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.holdReleased {
-		// What the hold has kept is looked at again.
+		// Blocks that were kept for the released hold go back to limbo.
 		a.limbo = append(a.held, a.limbo...)
 		a.held = nil
 		a.moreToReclaim, a.holdReleased = true, false
@@ -87,6 +88,7 @@ func (a *Arena) Advance() (more bool) {
 	return a.moreToReclaim
 }
 
+// endEpoch moves what was freed in the current epoch to limbo and begins the next epoch.
 func (a *Arena) endEpoch() {
 	e := a.epoch.Load()
 	for _, number := range a.retiring {
@@ -104,14 +106,15 @@ func (a *Arena) endEpoch() {
 	a.epoch.Store(&Epoch{number: e.number + 1})
 }
 
-// freeAtOnce bounds how many bytes of chunks one Advance frees: to unmap a MiB
-// takes some 30 microseconds. Of very many it frees one part in freeShare.
+// One Advance releases chunks of about maxReclaimBytes, because unmapping a MiB takes some 30
+// microseconds. If very many bytes are retired, it releases one part in reclaimShare of them.
 const (
 	maxReclaimBytes = 4 << 20
 	reclaimShare    = 32
 )
 
-// reclaim frees retired chunks. It needs mu.
+// reclaimChunks releases retired chunks that no reader since epoch `oldest` and no hold needs. The
+// caller holds mu.
 func (a *Arena) reclaimChunks(oldest uint64) {
 	freed, most := 0, max(maxReclaimBytes, int(a.retiredBytes/reclaimShare))
 	a.moreToReclaim = len(a.limbo) > 0 && a.limbo[0].died < oldest
@@ -131,6 +134,7 @@ func (a *Arena) reclaimChunks(oldest uint64) {
 	a.retired = kept
 }
 
+// isHeld reports whether a snapshot holds what was in use from epoch `born` to epoch `died`.
 func (a *Arena) isHeld(born, died uint64) bool {
 	for _, h := range a.holds {
 		if born <= h.epoch && h.epoch <= died {
@@ -140,9 +144,10 @@ func (a *Arena) isHeld(born, died uint64) bool {
 	return false
 }
 
-// maxSpare is how much memory is kept for chunks to come, as chunks.
+// maxSpare is the number of released chunks whose memory is kept for new ones.
 const maxSpare = 2
 
+// freeChunk releases a chunk: its memory is kept as a spare or unmapped, its number used again.
 func (a *Arena) freeChunk(number uint32) {
 	memory := *a.memory.Load()
 	m := memory[number]
@@ -165,7 +170,7 @@ func (a *Arena) freeChunk(number uint32) {
 
 var poisoned = bytes.Repeat([]byte{0xdb}, 4<<10)
 
-// poison overwrites memory that nobody may look at any more.
+// poison overwrites memory that no reader may use any more.
 func poison(m []byte) {
 	for len(m) > 0 {
 		m = m[copy(m, poisoned):]

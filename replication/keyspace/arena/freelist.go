@@ -3,45 +3,46 @@ package arena
 import "encoding/binary"
 
 const (
-	// maxSpan is the longest place that is used again by itself; a longer one
-	// waits for compaction. In bytes.
+	// maxRecycledSize is the size in bytes of the largest block that goes to a free list in an
+	// arena without size classes. Larger blocks wait for compaction.
 	maxRecycledSize = 1024
-	// maxHoles is how many free places of one length are remembered.
+	// maxFreeBlocks is the greatest length of a free list in an arena without size classes.
 	maxFreeBlocks = 64 << 10
-	// batchSize is how many records are freed in an epoch before it ends.
+	// batchSize is the number of freed records that ends an epoch.
 	batchSize = 256
-	// holesAtOnce bounds how many places that have gone with their chunks are passed
-	// over in search of one.
+	// maxFreeScan is the number of stale free blocks that one allocation skips at most.
 	maxFreeScan = 256
-	// batchesAtOnce bounds what one Advance looks at.
+	// maxBatchesPerAdvance is the number of limbo batches that one Advance looks at.
 	maxBatchesPerAdvance = 8
 
 	generationBits = 64 - AddrBits
 )
 
-// hole is a free place: its address, under the generation of its chunk. Once
-// the chunk has gone, or is being compacted, it means nothing.
+// freeBlock is the address of a freed block below the generation of its chunk. It is stale once
+// that chunk was released or is being emptied.
 type freeBlock uint64
 
-// batch is holes that were freed in one epoch.
+// batch is the blocks that were freed in one epoch.
 type batch struct {
-	died   uint64
+	died   uint64 // the epoch
 	blocks []freeBlock
 }
 
 func (h freeBlock) addr() Addr { return Addr(h & (1<<AddrBits - 1)) }
 
+// freeBlockAt returns the free block of an address in a current chunk.
 func (a *Arena) freeBlockAt(at Addr) freeBlock {
 	return freeBlock(at) | freeBlock(a.chunks[at>>offsetBits].generation)<<AddrBits
 }
 
-// valid asks whether a hole is still one.
+// isCurrent reports whether a free block may be used: its chunk is neither released nor being
+// emptied.
 func (a *Arena) isCurrent(h freeBlock) bool {
 	c := &a.chunks[h.addr()>>offsetBits]
 	return c.recyclable && c.generation == uint32(h>>AddrBits)
 }
 
-// reusable asks whether places of a length are used again one by one.
+// isRecyclable reports whether blocks of this size go to a free list.
 func (a *Arena) isRecyclable(need int) bool {
 	if a.classes != nil {
 		return need <= a.chunkCap/8
@@ -49,7 +50,7 @@ func (a *Arena) isRecyclable(need int) bool {
 	return need <= maxRecycledSize
 }
 
-// holesOf returns the free places of a reusable length, and how many are remembered.
+// freeList returns the free list for a recyclable block size, and its greatest length.
 func (a *Arena) freeList(need int) (list *[]freeBlock, most int) {
 	if a.classes != nil {
 		return &a.sizeClass(need).free, maxClassFreeBlocks
@@ -57,7 +58,7 @@ func (a *Arena) freeList(need int) (list *[]freeBlock, most int) {
 	return &a.freeLists[need/blockAlign], maxFreeBlocks
 }
 
-// hole takes a free place of just so many bytes.
+// takeFree removes a free block of exactly need bytes from its list, if there is one.
 func (a *Arena) takeFree(need int) (Addr, bool) {
 	if !a.isRecyclable(need) {
 		return 0, false
@@ -74,8 +75,8 @@ func (a *Arena) takeFree(need int) (Addr, bool) {
 	return 0, false
 }
 
-// giveBack lets a place be used again, and marks it so that compaction passes
-// it by.
+// recycle puts a block on its free list, unless the list is full. In an arena without size classes
+// it also writes the header of a free block, so that compaction skips the block.
 func (a *Arena) recycle(h freeBlock, need int) {
 	at := h.addr()
 	p := (*a.memory.Load())[at>>offsetBits][at&(maxChunk-1):]
@@ -91,6 +92,7 @@ func (a *Arena) recycle(h freeBlock, need int) {
 	}
 }
 
+// clearFreeLists forgets all free blocks. They stay garbage until compaction.
 func (a *Arena) clearFreeLists() {
 	clear(a.freeLists[:])
 	for _, s := range a.classes {
@@ -100,8 +102,9 @@ func (a *Arena) clearFreeLists() {
 	a.limbo, a.held = nil, nil
 }
 
-// settle gives back the holes of batches that nobody can look at, some at a
-// time. Those that a snapshot holds go round. It needs mu.
+// recycleBlocks puts blocks from limbo on the free lists, some batches at a time, up to the epoch
+// before `oldest`, the oldest with readers. Blocks that a snapshot holds go to a.held instead. The
+// caller holds mu.
 func (a *Arena) recycleBlocks(oldest uint64) {
 	for range min(len(a.limbo), maxBatchesPerAdvance) {
 		b := a.limbo[0]

@@ -10,15 +10,16 @@ const (
 )
 
 func mapMemory(size int) ([]byte, error) {
-	return syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	const protection = syscall.PROT_READ | syscall.PROT_WRITE
+	return syscall.Mmap(-1, 0, size, protection, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 }
 
-// unmapMemory gives memory back, and says whether its addresses are free, too. The
-// kernel refuses that when it would leave the process with too many mappings.
+// unmapMemory returns memory to the kernel and reports whether the addresses are unmapped, too.
+// The kernel refuses to unmap when the process would then have too many mappings.
 func unmapMemory(m []byte) bool {
 	if syscall.Munmap(m) == nil {
 		return true
 	}
-	_ = syscall.Madvise(m, syscall.MADV_DONTNEED) // at worst it stays as it is
+	_ = syscall.Madvise(m, syscall.MADV_DONTNEED) // if it fails, the memory stays allocated
 	return false
 }

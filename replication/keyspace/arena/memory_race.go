@@ -2,8 +2,9 @@
 
 package arena
 
-// Under the race detector memory is Go's own, chunks are small so that they
-// come and go, and what is freed is overwritten: whoever still reads it is found.
+// Under the race detector, memory comes from Go's heap so that the detector sees it, chunks are
+// small so that they are retired often, and freed memory is overwritten so that a late read of it
+// fails a test.
 const (
 	defaultChunk = 64 << 10
 	poisonAlways = true

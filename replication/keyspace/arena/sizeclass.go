@@ -5,16 +5,17 @@ import (
 	"slices"
 )
 
-// slab is the places of one length.
+// sizeClass holds the blocks of one size in an arena with size classes.
 type sizeClass struct {
-	active uint32      // the chunk that new ones come from, 0: none
-	free   []freeBlock // free places
+	active uint32      // the chunk that new blocks are cut from; 0 if there is none
+	free   []freeBlock // the free list
 }
 
-// maxSlabHoles is how many free places of one length are remembered. One that is not
-// stays garbage until its chunk goes.
+// maxClassFreeBlocks is the greatest length of a size class's free list. A free block beyond it
+// stays garbage until its chunk is released.
 const maxClassFreeBlocks = 1 << 20
 
+// sizeClass returns the class of blocks of need bytes, and makes it if it does not exist.
 func (a *Arena) sizeClass(need int) *sizeClass {
 	s := a.classes[need]
 	if s == nil {
@@ -24,8 +25,8 @@ func (a *Arena) sizeClass(need int) *sizeClass {
 	return s
 }
 
-// slabLength rounds a length up: to 64 bytes up to 1 KiB, and to one of eight steps
-// between powers of two beyond.
+// classSize rounds a block size up to that of its class: to a multiple of 64 bytes up to 1 KiB,
+// and to one of eight steps between two powers of two above that.
 func classSize(n int) int {
 	step := 64
 	if n > 1<<10 {
@@ -34,9 +35,10 @@ func classSize(n int) int {
 	return (n + step - 1) / step * step
 }
 
-// Thin begins to empty chunks of which a part in `share` or more is garbage: none of their
-// places is used again, and the owner stores what IsThin says elsewhere and frees it there.
-// Chunks that a snapshot holds stay. It reports whether there are any.
+// StartDefrag marks as sparse the full chunks of which at least one part in `share` is garbage.
+// Their free blocks are not used any more. The owner then copies every record for which NeedsMove
+// is true to a new record and frees the old one. Chunks that a snapshot holds are left out.
+// It reports whether any chunk was marked.
 func (a *Arena) StartDefrag(share int) bool {
 	a.EndDefrag()
 	a.mu.Lock()
@@ -52,8 +54,8 @@ func (a *Arena) StartDefrag(share int) bool {
 	return len(a.sparse) > 0
 }
 
-// ThinHeld says whether a snapshot that has come since Thin holds a chunk that is being
-// emptied: that frees nothing then, and takes room elsewhere.
+// DefragHeld reports whether a snapshot that began after StartDefrag holds a sparse chunk. Moving
+// records would then free nothing and take more memory, so the owner should call EndDefrag.
 func (a *Arena) DefragHeld() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -64,10 +66,11 @@ func (a *Arena) DefragHeld() bool {
 	})
 }
 
-// IsThin says whether a record lies in a chunk that is being emptied.
+// NeedsMove reports whether a record lies in a chunk that defragmentation is to empty.
 func (a *Arena) NeedsMove(at Addr) bool { return a.chunks[at>>offsetBits].sparse }
 
-// EndThin ends what Thin has begun. Of a chunk that is not empty yet places are used again.
+// EndDefrag ends what StartDefrag began. Free blocks of chunks that are not empty yet may be used
+// again.
 func (a *Arena) EndDefrag() {
 	for _, number := range a.sparse {
 		if c := &a.chunks[number]; c.sparse {
