@@ -2,48 +2,49 @@ package btree
 
 import "rowfall/replication/keyspace/arena"
 
-// sibling is a node that a change has made behind another one.
+// sibling is a new node that a change has made to the right of an existing node.
 type sibling struct {
 	at    arena.Addr
-	count int // entries in or under it
-	low   []byte
+	count int    // entries in or under it
+	low   []byte // a lower bound of its keys, greater than all keys to the left
 }
 
-// set puts the entry that is ready, whose key is given, in or under a node. It returns
-// the node in its place, those that come behind it now, and whether the key is new.
+// setUnder inserts s.newEntry, whose key is key, in or under the node at `at`, and splits nodes
+// that become too large. It returns the node that replaces `at`, the new siblings to its right,
+// and whether the key is new.
 func (s *Nodes) setUnder(at arena.Addr, key []byte) (self arena.Addr, more []sibling, added bool) {
 	n := s.node(at)
 	if n.isLeaf() {
 		return s.setInLeaf(at, n, key)
 	}
 	c := n.childIndex(key)
-	was, count := n.childAt(c)
-	kid, more, added := s.setUnder(was, key)
-	if kid == was && len(more) == 0 && !added {
+	child, count := n.childAt(c)
+	newChild, more, added := s.setUnder(child, key)
+	if newChild == child && len(more) == 0 && !added {
 		return at, nil, false
 	}
 	at, n = s.writable(at)
 	switch {
 	case len(more) > 0:
-		count = s.node(kid).entryCount()
+		count = s.node(newChild).entryCount()
 	case added:
 		count++
 	}
-	n.setChild(c, kid, count)
+	n.setChild(c, newChild, count)
 	if len(more) == 0 {
 		return at, nil, added
 	}
-	var kids [][]byte
-	for _, k := range more {
-		kids = append(kids, appendChild(nil, k.at, k.count, k.low))
+	var entries [][]byte
+	for _, m := range more {
+		entries = append(entries, appendChild(nil, m.at, m.count, m.low))
 	}
-	at = s.replaceEntries(at, c+1, c+1, kids...)
+	at = s.replaceEntries(at, c+1, c+1, entries...)
 	if n = s.node(at); n.count() <= maxChildren {
 		return at, nil, added
 	}
 	cut := n.count() / 2
 	if c+1+len(more) == n.count() {
-		cut = n.count() - 2 // ascending inserts leave full nodes behind
+		cut = n.count() - 2 // ascending inserts leave full nodes to the left
 	}
 	right, all := sibling{low: append([]byte(nil), n.lowKey(cut)...)}, n.count()
 	right.at = s.newNode(n[levelOffset], s.rawEntries(n, cut, all))
@@ -51,7 +52,7 @@ func (s *Nodes) setUnder(at arena.Addr, key []byte) (self arena.Addr, more []sib
 	return s.replaceEntries(at, cut, all), []sibling{right}, added
 }
 
-// rawFrom returns entries of a node, from i up to but not including j.
+// rawEntries returns the encoded entries of a node, from i up to but not including j, in s.scratch.
 func (s *Nodes) rawEntries(n node, i, j int) [][]byte {
 	s.scratch = s.scratch[:0]
 	for ; i < j; i++ {
@@ -60,7 +61,10 @@ func (s *Nodes) rawEntries(n node, i, j int) [][]byte {
 	return s.scratch
 }
 
-func (s *Nodes) setInLeaf(at arena.Addr, n node, key []byte) (self arena.Addr, more []sibling, added bool) {
+// setInLeaf is setUnder for a leaf.
+func (s *Nodes) setInLeaf(
+	at arena.Addr, n node, key []byte,
+) (self arena.Addr, more []sibling, added bool) {
 	i, found := n.find(key)
 	j := i
 	if found {
@@ -73,7 +77,7 @@ func (s *Nodes) setInLeaf(at arena.Addr, n node, key []byte) (self arena.Addr, m
 	if count <= maxLeafEntries && size <= maxLeafBytes || count == 1 {
 		return s.replaceEntries(at, i, j, s.newEntry), nil, !found
 	}
-	// The entries as they shall be, in two leaves, or three if one of them is long.
+	// Distribute the entries over two leaves, or three if one entry is long.
 	s.scratch = s.rawEntries(n, 0, i)
 	s.scratch = append(s.scratch, s.newEntry)
 	for k := j; k < n.count(); k++ {
@@ -86,15 +90,19 @@ func (s *Nodes) setInLeaf(at arena.Addr, n node, key []byte) (self arena.Addr, m
 		if k+1 < len(cuts) {
 			to = cuts[k+1]
 		}
-		more = append(more, sibling{s.newNode(0, s.scratch[from:to]), to - from, separator(s.scratch[from-1], s.scratch[from])})
+		low := separator(s.scratch[from-1], s.scratch[from])
+		more = append(more, sibling{s.newNode(0, s.scratch[from:to]), to - from, low})
 	}
 	s.discardNode(at)
 	return first, more, !found
 }
 
-// cutsOf returns where a leaf of too many or too long entries is cut: where the two parts are
-// most alike in size; before the last entry if that is the new one, so that ascending inserts
-// leave full leaves behind; or before and behind the new one if it does not go with others.
+// splitPoints returns the indexes at which a leaf that has become too large is split. entries has
+// size bytes together, and the entry at index inserted is new. There are three cases:
+//   - The new entry is the last one: it gets a leaf of its own, so that ascending inserts leave
+//     full leaves to the left.
+//   - Otherwise the leaf is split where the two parts are closest in size.
+//   - If no split in two gives leaves of allowed size, the new entry is long and gets its own leaf.
 func splitPoints(entries [][]byte, size, inserted int) []int {
 	last := len(entries) - 1
 	if inserted == last && fitsLeaf(size-len(entries[last]), last) {
@@ -120,15 +128,15 @@ func splitPoints(entries [][]byte, size, inserted int) []int {
 	return []int{inserted, inserted + 1}
 }
 
-// fits asks whether so many bytes of so many entries may be a leaf.
+// fitsLeaf reports whether a leaf may have count entries of size bytes together.
 func fitsLeaf(size, count int) bool {
 	return count == 1 || size <= maxLeafBytes && count <= maxLeafEntries
 }
 
-// separator returns the shortest key that is greater than the key of one entry of a leaf and not
-// greater than that of the next one.
-func separator(before, behind []byte) []byte {
-	last, first := keyOf(before), keyOf(behind)
+// separator returns the shortest key that is greater than the key of entry `left` and not greater
+// than the key of entry `right`, the next one.
+func separator(left, right []byte) []byte {
+	last, first := keyOf(left), keyOf(right)
 	same := 0
 	for same < len(last) && last[same] == first[same] {
 		same++
@@ -136,8 +144,8 @@ func separator(before, behind []byte) []byte {
 	return append([]byte(nil), first[:same+1]...)
 }
 
-// remove deletes a key that is in or under a node, and returns the node in its place, 0
-// if nothing is left.
+// removeUnder deletes a key that exists in or under a node. It returns the node that replaces `at`,
+// or 0 if no entry is left.
 func (s *Nodes) removeUnder(at arena.Addr, key []byte) arena.Addr {
 	n := s.node(at)
 	if n.isLeaf() {
@@ -149,9 +157,9 @@ func (s *Nodes) removeUnder(at arena.Addr, key []byte) arena.Addr {
 		return s.replaceEntries(at, i, i+1)
 	}
 	c := n.childIndex(key)
-	was, count := n.childAt(c)
-	kid := s.removeUnder(was, key)
-	if kid == 0 {
+	child, count := n.childAt(c)
+	newChild := s.removeUnder(child, key)
+	if newChild == 0 {
 		if n.count() == 1 {
 			s.discardNode(at)
 			return 0
@@ -159,7 +167,7 @@ func (s *Nodes) removeUnder(at arena.Addr, key []byte) arena.Addr {
 		return s.replaceEntries(at, c, c+1)
 	}
 	at, n = s.writable(at)
-	n.setChild(c, kid, count-1)
+	n.setChild(c, newChild, count-1)
 	switch {
 	case c > 0 && s.canMerge(n, c-1):
 		return s.mergeChildren(at, c-1)
@@ -169,8 +177,8 @@ func (s *Nodes) removeUnder(at arena.Addr, key []byte) arena.Addr {
 	return at
 }
 
-// mergeable asks whether child c of a node and the next one have become so small that one node
-// with room to spare holds both.
+// canMerge reports whether child c of a node and the child after it are small enough to become one
+// node that is at most half full.
 func (s *Nodes) canMerge(n node, c int) bool {
 	left, _ := n.childAt(c)
 	right, _ := n.childAt(c + 1)
@@ -181,24 +189,24 @@ func (s *Nodes) canMerge(n node, c int) bool {
 	return a.count()+b.count() <= maxLeafEntries/2 && a.size()+b.size() <= maxLeafBytes/2
 }
 
-// merge makes one child of child c of a node and the next one.
+// mergeChildren replaces child c of a node and the child after it by one node.
 func (s *Nodes) mergeChildren(at arena.Addr, c int) arena.Addr {
 	n := s.node(at)
-	left, lefts := n.childAt(c)
-	right, rights := n.childAt(c + 1)
+	left, leftCount := n.childAt(c)
+	right, rightCount := n.childAt(c + 1)
 	a, b := s.node(left), s.node(right)
 	entries := s.rawEntries(a, 0, a.count())
 	for i := range b.count() {
 		e := b.rawEntry(i)
 		if i == 0 && !b.isLeaf() {
-			kid, count := b.childAt(0)
-			e = appendChild(nil, kid, count, n.lowKey(c+1))
+			first, count := b.childAt(0)
+			e = appendChild(nil, first, count, n.lowKey(c+1))
 		}
 		entries = append(entries, e)
 	}
 	s.scratch = entries
-	both := s.newNode(a[levelOffset], entries)
+	merged := s.newNode(a[levelOffset], entries)
 	s.discardNode(left)
 	s.discardNode(right)
-	return s.replaceEntries(at, c, c+2, appendChild(nil, both, lefts+rights, n.lowKey(c)))
+	return s.replaceEntries(at, c, c+2, appendChild(nil, merged, leftCount+rightCount, n.lowKey(c)))
 }

@@ -1,36 +1,41 @@
-// Package btree is a counted, copy-on-write B+tree of byte strings: keys in
-// byte order, each with a value, every position known by its rank. Its nodes lie
-// in an arena, so that the garbage collector sees nothing of them.
+// Package btree implements counted, copy-on-write B+trees of byte strings. A tree
+// maps keys, in byte order, to values, and finds an entry by key or by rank. The
+// nodes lie in an arena (package arena), so the garbage collector does not scan
+// them.
 //
-// A Tree is a value: a copy of it shows the same entries for as long as it is
-// kept, whatever becomes of the original. All trees of one Nodes are changed in
-// units: Begin, any changes of any trees, then Commit or Rollback. Nodes that the
-// unit has made are changed in place; all others are copied first, along one
-// path. What a unit has replaced is given back by Commit, so:
+// # Units
 //
-//   - of a tree that a unit has changed, the last copy is kept after Commit and
-//     the one from before the unit after Rollback; the other is not used again,
-//     but by those who have pinned or held the arena since before Commit;
-//   - a tree that goes as a whole is told to Drop, and two trees never share nodes
-//     for longer than a unit: see Clone.
+// A Tree is a value: a copy of it keeps showing the same entries, whatever
+// happens to the original. All trees that share one Nodes are changed in units:
+// Begin, then any changes of any of these trees, then Commit or Rollback. Nodes
+// that the unit itself has created are changed in place. Other nodes are copied
+// first, along one path from the root. Commit frees the nodes that the unit has
+// replaced. The caller must follow two rules:
 //
-// Changing needs one goroutine; any number may read a Tree that nobody changes.
+//   - Of a tree that a unit has changed, use only the new copy after Commit, and
+//     only the old copy after Rollback. Readers that pinned or held the arena
+//     before Commit may go on with the old copy.
+//   - Pass a tree that is deleted as a whole to FreeTree. Two trees may share
+//     nodes only within one unit; Clone makes a tree that shares no nodes.
 //
-// # Node
+// One goroutine makes all changes. Any number of goroutines may read a Tree that
+// is not being changed.
 //
-//	owner   u64  the unit that has made it
-//	slot    u32  its number among the nodes of that unit
-//	count   u16  of entries
-//	level   u8   0: a leaf
-//	wide    u8   1: ends have 4 bytes; always in an inner node
-//	ends    count times u16, or u32: where each entry ends behind the ends
+// # Node format
+//
+//	owner   u64  the number of the unit that created the node
+//	slot    u32  the node's index among the nodes of that unit
+//	count   u16  number of entries
+//	level   u8   0 in a leaf
+//	wide    u8   1 if ends have 4 bytes, as always in an inner node
+//	ends    count times u16 or u32: where each entry ends, counted from the first entry
 //	entries
 //
-// Numbers are little-endian. An entry of a leaf is a uvarint key length, the key,
-// the value; one of an inner node
+// Numbers are little-endian. An entry of a leaf is a uvarint key length, the key
+// and the value. An entry of an inner node is
 //
-//	child   u64  its address
-//	count   u64  entries under it
-//	low          keys under the child are not smaller, and smaller than the next
-//	             child's low; of the first child it is not looked at
+//	child   u64  the address of the child
+//	count   u64  number of entries under the child
+//	low          a lower bound of the keys under the child, greater than all keys
+//	             under the child before it; not used for the first child
 package btree

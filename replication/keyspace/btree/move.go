@@ -2,19 +2,22 @@ package btree
 
 import "rowfall/replication/keyspace/arena"
 
-// Settle moves nodes out of thin chunks of the arena, in a unit: those on the way to the
-// entry of a rank, and the leaves beside it. It returns the rank to go on with, the number
-// of entries at the end, and how many nodes it has looked at.
-func (t *Tree) Defrag(rank int) (next, looked int) {
+// Defrag copies nodes that lie in sparse chunks of the arena (see arena.StartDefrag), a few at a
+// time: the nodes on the path to the entry of the given rank, and the leaves beside it. It returns
+// the rank to continue with, which is the number of entries when all nodes have been visited, and
+// the number of nodes that it has examined. It must be called in a unit, and panics with FullError
+// if the arena is full.
+func (t *Tree) Defrag(rank int) (next, examined int) {
 	if t.root == 0 || rank >= t.len {
 		return t.len, 0
 	}
-	t.root, next, looked = t.nodes.moveNodes(t.root, t.len, rank)
-	return next, looked
+	t.root, next, examined = t.nodes.moveNodes(t.root, t.len, rank)
+	return next, examined
 }
 
-// settle does that under a node with so many entries in or under it.
-func (s *Nodes) moveNodes(at arena.Addr, total, rank int) (self arena.Addr, next, looked int) {
+// moveNodes does the work of Defrag under a node that has `total` entries in or under it. It
+// returns the node or its replacement. Ranks are relative to the first entry under the node.
+func (s *Nodes) moveNodes(at arena.Addr, total, rank int) (self arena.Addr, next, examined int) {
 	if s.arena.NeedsMove(at) {
 		at, _ = s.replaceWithCopy(at)
 	}
@@ -25,21 +28,21 @@ func (s *Nodes) moveNodes(at arena.Addr, total, rank int) (self arena.Addr, next
 	leaves := n[levelOffset] == 1
 	start := 0
 	for i := range n.count() {
-		kid, count := n.childAt(i)
-		moved := kid
+		child, count := n.childAt(i)
+		moved := child
 		switch {
 		case !leaves && rank >= start+count:
 		case !leaves:
-			moved, next, looked = s.moveNodes(kid, count, rank-start)
-		case s.arena.NeedsMove(kid):
-			moved, _ = s.replaceWithCopy(kid)
+			moved, next, examined = s.moveNodes(child, count, rank-start)
+		case s.arena.NeedsMove(child):
+			moved, _ = s.replaceWithCopy(child)
 		}
-		if moved != kid {
+		if moved != child {
 			at, n = s.writable(at)
 			n.setChild(i, moved, count)
 		}
-		if looked > 0 {
-			return at, start + next, looked + 1
+		if examined > 0 {
+			return at, start + next, examined + 1
 		}
 		start += count
 	}

@@ -9,11 +9,11 @@ import (
 
 const (
 	maxLeafEntries = 64   // entries of a leaf
-	maxLeafBytes   = 4096 // bytes of a leaf's entries, if it has more than one
+	maxLeafBytes   = 4096 // bytes of the entries of a leaf that has more than one
 	maxChildren    = 32   // children of an inner node
 )
 
-// Where the parts of a node begin.
+// The offsets of the parts of a node; see the package comment.
 const (
 	slotOffset  = 8
 	countOffset = 12
@@ -22,14 +22,17 @@ const (
 	endsOffset  = 16
 )
 
-// kidSize is what stands before the low of a child.
+// childHeaderSize is the size of the child's address and count, which precede its low key.
 const childHeaderSize = 16
 
-// node is the bytes of a node, perhaps with some to spare behind them.
+// node is the bytes of a node. A node may be followed by unused bytes.
 type node []byte
 
+// owner returns the number of the unit that created the node.
 func (n node) owner() uint64 { return binary.LittleEndian.Uint64(n) }
 
+// slot returns the index of the node in Nodes.created. It is valid only in the unit that created
+// the node.
 func (n node) slot() int { return int(binary.LittleEndian.Uint32(n[slotOffset:])) }
 
 func (n node) setSlot(i int) { binary.LittleEndian.PutUint32(n[slotOffset:], uint32(i)) }
@@ -38,10 +41,10 @@ func (n node) count() int { return int(binary.LittleEndian.Uint16(n[countOffset:
 
 func (n node) isLeaf() bool { return n[levelOffset] == 0 }
 
-// width is the size of an end.
+// endWidth returns the size of an element of ends in bytes.
 func (n node) endWidth() int { return 2 + 2*int(n[wideOffset]) }
 
-// end returns where entry i ends, counted from the first one's start.
+// end returns the offset at which entry i ends, counted from the start of the first entry.
 func (n node) end(i int) int {
 	if n[wideOffset] == 0 {
 		return int(binary.LittleEndian.Uint16(n[endsOffset+2*i:]))
@@ -49,6 +52,7 @@ func (n node) end(i int) int {
 	return int(binary.LittleEndian.Uint32(n[endsOffset+4*i:]))
 }
 
+// start returns the offset at which entry i starts, counted as end does. i may be count().
 func (n node) start(i int) int {
 	if i == 0 {
 		return 0
@@ -56,22 +60,22 @@ func (n node) start(i int) int {
 	return n.end(i - 1)
 }
 
-// size is the bytes of all entries.
+// size returns the bytes of all entries.
 func (n node) size() int { return n.start(n.count()) }
 
-// raw returns an entry as it lies there.
+// rawEntry returns the encoded bytes of entry i.
 func (n node) rawEntry(i int) []byte {
 	body := endsOffset + n.count()*n.endWidth()
 	start, end := body+n.start(i), body+n.end(i)
 	return n[start:end:end]
 }
 
-// entry returns the key and the value of an entry of a leaf.
+// entry returns the key and the value of entry i of a leaf.
 func (n node) entry(i int) (key, value []byte) {
 	return splitEntry(n.rawEntry(i))
 }
 
-// parts returns the key and the value of an entry of a leaf.
+// splitEntry returns the key and the value of an encoded entry of a leaf.
 func splitEntry(e []byte) (key, value []byte) {
 	size, w := int(e[0]), 1
 	if size >= 0x80 {
@@ -91,12 +95,13 @@ func appendEntry(dst, key, value []byte) []byte {
 	return append(append(dst, key...), value...)
 }
 
-// kid returns a child of an inner node and how many entries are under it.
+// childAt returns the address of child i of an inner node, and the number of entries under it.
 func (n node) childAt(i int) (at arena.Addr, count int) {
 	e := n.rawEntry(i)
 	return arena.Addr(binary.LittleEndian.Uint64(e)), int(binary.LittleEndian.Uint64(e[8:]))
 }
 
+// lowKey returns the lower bound of the keys under child i. It is undefined for the first child.
 func (n node) lowKey(i int) []byte { return n.rawEntry(i)[childHeaderSize:] }
 
 func (n node) setChild(i int, at arena.Addr, count int) {
@@ -111,7 +116,7 @@ func appendChild(dst []byte, at arena.Addr, count int, low []byte) []byte {
 	return append(dst, low...)
 }
 
-// total is the number of entries in or under a node.
+// entryCount returns the number of entries in a leaf or under an inner node.
 func (n node) entryCount() int {
 	if n.isLeaf() {
 		return n.count()
@@ -124,7 +129,7 @@ func (n node) entryCount() int {
 	return sum
 }
 
-// child returns the index of the child that key belongs to.
+// childIndex returns the index of the child that contains key, or would contain it.
 func (n node) childIndex(key []byte) int {
 	lo, hi := 1, n.count()
 	for lo < hi {
@@ -138,7 +143,7 @@ func (n node) childIndex(key []byte) int {
 	return lo - 1
 }
 
-// find returns the position of key in a leaf, or where it belongs.
+// find returns the index of key in a leaf and true, or else the index to insert it at.
 func (n node) find(key []byte) (int, bool) {
 	lo, hi := 0, n.count()
 	for lo < hi {

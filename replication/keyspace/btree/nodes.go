@@ -8,41 +8,41 @@ import (
 	"rowfall/replication/keyspace/arena"
 )
 
-// Nodes is where the nodes of many trees lie. One goroutine changes them.
+// Nodes holds the nodes of many trees. One goroutine changes it.
 type Nodes struct {
 	arena *arena.Arena
-	unit  uint64 // the one that has begun
+	unit  uint64 // the number of the current unit
 
-	created      []arena.Addr // by this unit, each at its slot
-	createdBytes int64        // that they and others that it has discarded since take
-	replaced     []arena.Addr // nodes of earlier units that this one has replaced
-	freedRoots   []arena.Addr // roots that this unit has dropped
-	unreaped     []arena.Addr // what is to be freed with all that is under it
+	created      []arena.Addr // nodes of this unit, each at the index in its slot field
+	createdBytes int64        // bytes of all nodes of this unit, discarded ones included
+	replaced     []arena.Addr // nodes of earlier units that this unit has replaced
+	freedRoots   []arena.Addr // roots of the trees that this unit has freed
+	unreaped     []arena.Addr // subtrees that Reap is to free
 
-	newEntry []byte   // the entry being put
-	scratch  [][]byte // entries of nodes being made
-	draft    node     // the node being made
+	newEntry []byte   // the encoded entry that Set inserts
+	scratch  [][]byte // the entries of a node being built
+	draft    node     // a node being built
 }
 
-// NewNodes returns a place for nodes, in an arena of slabs that nobody else uses.
+// NewNodes returns an empty set of nodes. The arena must have size classes and no other owner.
 func NewNodes(a *arena.Arena) *Nodes { return &Nodes{arena: a} }
 
 // Tree returns an empty tree.
 func (s *Nodes) Tree() Tree { return Tree{nodes: s} }
 
-// Begin begins a unit and returns its number, which no other unit of these nodes has. The
-// one before has ended.
+// Begin begins a unit and returns its number, which no other unit of these Nodes has. The
+// previous unit must have ended.
 func (s *Nodes) Begin() uint64 {
 	s.unit++
 	return s.unit
 }
 
-// Made returns how many nodes the unit has made so far, and about how many bytes it has
-// written for that.
+// Created returns the number of nodes that the current unit has created, and about how many bytes
+// it has written for them.
 func (s *Nodes) Created() (nodes int, bytes int64) { return len(s.created), s.createdBytes }
 
-// Commit ends a unit that is kept. Nobody may find the nodes that it has replaced any more,
-// but who has pinned or held the arena before.
+// Commit ends a unit and keeps its changes. The caller must first make the replaced nodes
+// unreachable for new readers; readers that pinned or held the arena before may still use them.
 func (s *Nodes) Commit() {
 	for _, at := range s.replaced {
 		s.arena.Free(at)
@@ -51,7 +51,7 @@ func (s *Nodes) Commit() {
 	s.endUnit()
 }
 
-// Rollback ends a unit whose trees are forgotten.
+// Rollback ends a unit and frees the nodes that it has created. The trees it has made are invalid.
 func (s *Nodes) Rollback() {
 	for i := len(s.created) - 1; i >= 0; i-- {
 		s.arena.FreeUnpublished(s.created[i])
@@ -59,8 +59,8 @@ func (s *Nodes) Rollback() {
 	s.endUnit()
 }
 
-// CommitAlone ends a unit that keeps nothing but the trees it has made itself: all earlier
-// ones are dropped.
+// CommitReplacingAll ends a unit and keeps only the trees that the unit itself has created. It
+// frees all other nodes.
 func (s *Nodes) CommitReplacingAll() {
 	s.arena.FreeAll()
 	for _, at := range s.created {
@@ -71,11 +71,13 @@ func (s *Nodes) CommitReplacingAll() {
 	s.Commit()
 }
 
-// restNodes is how many numbers of nodes scratch space is kept for.
+// maxScratchNodes is the greatest capacity of created and replaced that is kept between units.
 const maxScratchNodes = 64 << 10
 
+// endUnit resets the lists of the unit, and releases those that a large unit has grown.
 func (s *Nodes) endUnit() {
-	s.created, s.replaced, s.freedRoots, s.createdBytes = s.created[:0], s.replaced[:0], s.freedRoots[:0], 0
+	s.created, s.replaced, s.freedRoots = s.created[:0], s.replaced[:0], s.freedRoots[:0]
+	s.createdBytes = 0
 	if cap(s.created) > maxScratchNodes {
 		s.created = nil
 	}
@@ -90,22 +92,23 @@ func (s *Nodes) endUnit() {
 	}
 }
 
-// Drop says that a tree goes as a whole, if the unit is kept.
+// FreeTree frees all nodes of a tree when the unit is committed. Reap does the work.
 func (s *Nodes) FreeTree(t Tree) {
 	if t.root != 0 {
 		s.freedRoots = append(s.freedRoots, t.root)
 	}
 }
 
-// Reap frees at most so many nodes of trees that have been dropped, and says whether any are left.
+// Reap frees at most budget nodes of trees that were passed to FreeTree, and reports whether any
+// are left. It may be called at any time, in a unit or between two.
 func (s *Nodes) Reap(budget int) (more bool) {
 	for ; budget > 0 && len(s.unreaped) > 0; budget-- {
 		at := s.unreaped[len(s.unreaped)-1]
 		s.unreaped = s.unreaped[:len(s.unreaped)-1]
 		if n := s.node(at); !n.isLeaf() {
 			for i := range n.count() {
-				kid, _ := n.childAt(i)
-				s.unreaped = append(s.unreaped, kid)
+				child, _ := n.childAt(i)
+				s.unreaped = append(s.unreaped, child)
 			}
 		}
 		s.arena.Free(at)
@@ -113,15 +116,16 @@ func (s *Nodes) Reap(budget int) (more bool) {
 	return len(s.unreaped) > 0
 }
 
+// node returns the node at an address.
 func (s *Nodes) node(at arena.Addr) node { return s.arena.At(at) }
 
-// Full is what a change panics with if the arena cannot take a node: who begins units
-// recovers from it, and rolls the unit back.
+// FullError is the value that a change panics with if the arena cannot store a node. The caller
+// recovers it and calls Rollback. A panic spares every step of a change the check for an error.
 type FullError struct{ Err error }
 
-func (f FullError) Error() string { return fmt.Sprintf("no memory for a large collection: %v", f.Err) }
+func (f FullError) Error() string { return fmt.Sprintf("allocate tree node: %v", f.Err) }
 
-// alloc makes a node of n bytes or some more for this unit.
+// alloc creates a node of at least n bytes in this unit. Its caller sets all but the slot.
 func (s *Nodes) alloc(n int) (arena.Addr, node) {
 	at, b, err := s.arena.Alloc(s.arena.UsableSize(n))
 	if err != nil {
@@ -133,7 +137,7 @@ func (s *Nodes) alloc(n int) (arena.Addr, node) {
 	return at, b
 }
 
-// discard gives up a node for another one in its place, or for none.
+// discardNode frees a node of this unit at once, and one of an earlier unit at Commit.
 func (s *Nodes) discardNode(at arena.Addr) {
 	n := s.node(at)
 	if n.owner() != s.unit {
@@ -147,7 +151,7 @@ func (s *Nodes) discardNode(at arena.Addr) {
 	s.arena.FreeUnpublished(at)
 }
 
-// begin writes the head of the node being made.
+// startDraft writes the header of a draft with count entries of size bytes together.
 func (s *Nodes) startDraft(level byte, count, size int) {
 	need := endsOffset + count*2 + size
 	wide := byte(0)
@@ -163,6 +167,7 @@ func (s *Nodes) startDraft(level byte, count, size int) {
 	s.draft[levelOffset], s.draft[wideOffset] = level, wide
 }
 
+// setEnd sets where entry i ends.
 func (n node) setEnd(i, end int) {
 	if n[wideOffset] == 0 {
 		binary.LittleEndian.PutUint16(n[endsOffset+2*i:], uint16(end))
@@ -171,7 +176,7 @@ func (n node) setEnd(i, end int) {
 	}
 }
 
-// save keeps the node that has been made.
+// saveDraft stores the draft as a node of this unit.
 func (s *Nodes) saveDraft() arena.Addr {
 	at, n := s.alloc(len(s.draft))
 	copy(n[:slotOffset], s.draft)
@@ -179,7 +184,7 @@ func (s *Nodes) saveDraft() arena.Addr {
 	return at
 }
 
-// make returns a new node of these entries.
+// newNode creates a node with these entries.
 func (s *Nodes) newNode(level byte, entries [][]byte) arena.Addr {
 	size := 0
 	for _, e := range entries {
@@ -195,17 +200,17 @@ func (s *Nodes) newNode(level byte, entries [][]byte) arena.Addr {
 	return s.saveDraft()
 }
 
-// splice returns a node in place of one in which some entries, from i up to but not
-// including j, are others.
+// replaceEntries replaces the entries from i up to but not including j by others. It returns the
+// changed node, which is the old one if this unit has created that and the entries fit.
 func (s *Nodes) replaceEntries(at arena.Addr, i, j int, with ...[]byte) arena.Addr {
 	n := s.node(at)
-	was, size := n.size(), 0
+	oldSize, size := n.size(), 0
 	for _, e := range with {
 		size += len(e)
 	}
 	from, to := n.start(i), n.start(j)
 	delta, count := size-(to-from), n.count()+len(with)-(j-i)
-	s.startDraft(n[levelOffset], count, was+delta)
+	s.startDraft(n[levelOffset], count, oldSize+delta)
 	old, body := n[endsOffset+n.count()*n.endWidth():], endsOffset+count*s.draft.endWidth()
 	if n[wideOffset] == s.draft[wideOffset] {
 		copy(s.draft[endsOffset:body], n[endsOffset:endsOffset+i*n.endWidth()])
@@ -220,7 +225,7 @@ func (s *Nodes) replaceEntries(at arena.Addr, i, j int, with ...[]byte) arena.Ad
 		end += copy(s.draft[body+end:], e)
 		s.draft.setEnd(i+k, end)
 	}
-	copy(s.draft[body+end:], old[to:was])
+	copy(s.draft[body+end:], old[to:oldSize])
 	for k := j; k < n.count(); k++ {
 		s.draft.setEnd(i+len(with)+k-j, n.end(k)+delta)
 	}
@@ -228,12 +233,12 @@ func (s *Nodes) replaceEntries(at arena.Addr, i, j int, with ...[]byte) arena.Ad
 		copy(n[countOffset:], s.draft[countOffset:])
 		return at
 	}
-	made := s.saveDraft()
+	changed := s.saveDraft()
 	s.discardNode(at)
-	return made
+	return changed
 }
 
-// copied returns a copy of a node that this unit may change in place.
+// copyNode returns a copy of a node that belongs to this unit, which may change it in place.
 func (s *Nodes) copyNode(n node) (arena.Addr, node) {
 	used := endsOffset + n.count()*n.endWidth() + n.size()
 	to, c := s.alloc(used)
@@ -242,7 +247,7 @@ func (s *Nodes) copyNode(n node) (arena.Addr, node) {
 	return to, c
 }
 
-// own returns a node that this unit may change in place.
+// writable returns the node itself if it belongs to this unit, else a copy that replaces it.
 func (s *Nodes) writable(at arena.Addr) (arena.Addr, node) {
 	n := s.node(at)
 	if n.owner() == s.unit {
@@ -251,20 +256,20 @@ func (s *Nodes) writable(at arena.Addr) (arena.Addr, node) {
 	return s.replaceWithCopy(at)
 }
 
-// renew puts a copy in the place of a node.
+// replaceWithCopy copies a node and discards the original.
 func (s *Nodes) replaceWithCopy(at arena.Addr) (arena.Addr, node) {
 	to, c := s.copyNode(s.node(at))
 	s.discardNode(at)
 	return to, c
 }
 
-// clone copies a node with all that is under it.
+// cloneSubtree copies a node and all nodes under it.
 func (s *Nodes) cloneSubtree(at arena.Addr) arena.Addr {
 	to, c := s.copyNode(s.node(at))
 	if !c.isLeaf() {
 		for i := range c.count() {
-			kid, count := c.childAt(i)
-			c.setChild(i, s.cloneSubtree(kid), count)
+			child, count := c.childAt(i)
+			c.setChild(i, s.cloneSubtree(child), count)
 		}
 	}
 	return to

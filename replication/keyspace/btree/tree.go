@@ -2,25 +2,26 @@ package btree
 
 import "rowfall/replication/keyspace/arena"
 
-// Tree is an ordered map. Its zero value cannot be used, see Nodes.Tree.
+// Tree is an ordered map from byte strings to byte strings. Its zero value cannot be used; see
+// Nodes.Tree. Entries are numbered by rank, from 0 in the order of keys.
 type Tree struct {
 	nodes *Nodes
-	root  arena.Addr // 0: empty
+	root  arena.Addr // 0 if the tree is empty
 	len   int
 }
 
 // Len returns the number of entries.
 func (t *Tree) Len() int { return t.len }
 
-// Get returns the value of key, read-only.
+// Get returns the value of key. The value is read-only.
 func (t *Tree) Get(key []byte) (value []byte, ok bool) {
 	if t.root == 0 {
 		return nil, false
 	}
 	n := t.nodes.node(t.root)
 	for !n.isLeaf() {
-		kid, _ := n.childAt(n.childIndex(key))
-		n = t.nodes.node(kid)
+		child, _ := n.childAt(n.childIndex(key))
+		n = t.nodes.node(child)
 	}
 	i, ok := n.find(key)
 	if !ok {
@@ -30,7 +31,7 @@ func (t *Tree) Get(key []byte) (value []byte, ok bool) {
 	return value, true
 }
 
-// Rank returns the number of keys smaller than key, and whether key is there.
+// Rank returns the number of keys smaller than key, and whether the tree has key.
 func (t *Tree) Rank(key []byte) (rank int, found bool) {
 	if t.root == 0 {
 		return 0, false
@@ -42,15 +43,16 @@ func (t *Tree) Rank(key []byte) (rank int, found bool) {
 			_, count := n.childAt(i)
 			rank += count
 		}
-		kid, _ := n.childAt(c)
-		n = t.nodes.node(kid)
+		child, _ := n.childAt(c)
+		n = t.nodes.node(child)
 	}
 	i, found := n.find(key)
 	return rank + i, found
 }
 
-// Set puts an entry, in a unit, and reports whether the key is new. Key and value are
-// copied. If the entry is there just so, nothing changes.
+// Set inserts or replaces an entry and reports whether the key is new. Key and value are copied.
+// Setting the value that an entry has changes nothing. Set must be called in a unit, and panics
+// with FullError if the arena is full.
 func (t *Tree) Set(key, value []byte) (added bool) {
 	s := t.nodes
 	s.newEntry = appendEntry(s.newEntry[:0], key, value)
@@ -66,8 +68,8 @@ func (t *Tree) Set(key, value []byte) (added bool) {
 	if len(more) > 0 {
 		level := s.node(root)[levelOffset] + 1
 		entries := [][]byte{appendChild(nil, root, s.node(root).entryCount(), nil)}
-		for _, k := range more {
-			entries = append(entries, appendChild(nil, k.at, k.count, k.low))
+		for _, m := range more {
+			entries = append(entries, appendChild(nil, m.at, m.count, m.low))
 		}
 		root = s.newNode(level, entries)
 	}
@@ -75,8 +77,8 @@ func (t *Tree) Set(key, value []byte) (added bool) {
 	return added
 }
 
-// Delete removes an entry, in a unit, and reports whether it was there. If it
-// was not, nothing changes.
+// Delete removes an entry and reports whether it existed. It must be called in a unit, and panics
+// with FullError if the arena is full.
 func (t *Tree) Delete(key []byte) bool {
 	if _, ok := t.Get(key); !ok {
 		return false
@@ -88,16 +90,17 @@ func (t *Tree) Delete(key []byte) bool {
 		if n.isLeaf() || n.count() > 1 {
 			break
 		}
-		kid, _ := n.childAt(0)
+		child, _ := n.childAt(0)
 		s.discardNode(root)
-		root = kid
+		root = child
 	}
 	t.root = root
 	t.len--
 	return true
 }
 
-// Clone returns a tree with the same entries and nodes of its own.
+// Clone copies the tree with all of its nodes. It must be called in a unit, and panics with
+// FullError if the arena is full.
 func (t *Tree) Clone() Tree {
 	c := *t
 	if c.root != 0 {
@@ -106,7 +109,7 @@ func (t *Tree) Clone() Tree {
 	return c
 }
 
-// Size returns the bytes of memory that the nodes take; it looks at all of them.
+// Size returns the bytes of memory that the nodes use. It visits all of them.
 func (t *Tree) Size() int64 {
 	if t.root == 0 {
 		return 0
@@ -119,15 +122,15 @@ func (s *Nodes) subtreeSize(at arena.Addr) int64 {
 	size := int64(s.arena.BlockSize(len(n)))
 	if !n.isLeaf() {
 		for i := range n.count() {
-			kid, _ := n.childAt(i)
-			size += s.subtreeSize(kid)
+			child, _ := n.childAt(i)
+			size += s.subtreeSize(child)
 		}
 	}
 	return size
 }
 
-// Ascend yields the entries of rank lo up to but not including hi, in order,
-// until yield returns false. Key and value are read-only.
+// Ascend yields the entries of rank lo up to but not including hi in ascending order, until yield
+// returns false. Ranks outside of the tree are skipped. Key and value are read-only.
 func (t *Tree) Ascend(lo, hi int, yield func(key, value []byte) bool) {
 	lo, hi = max(lo, 0), min(hi, t.len)
 	if lo < hi {
@@ -135,7 +138,7 @@ func (t *Tree) Ascend(lo, hi int, yield func(key, value []byte) bool) {
 	}
 }
 
-// Descend yields the entries of rank hi-1 down to lo.
+// Descend yields the entries from rank hi-1 down to lo, otherwise as Ascend does.
 func (t *Tree) Descend(lo, hi int, yield func(key, value []byte) bool) {
 	lo, hi = max(lo, 0), min(hi, t.len)
 	if lo < hi {
@@ -154,8 +157,8 @@ func (s *Nodes) ascend(at arena.Addr, lo, hi int, yield func(key, value []byte) 
 		return true
 	}
 	for i := 0; hi > 0 && i < n.count(); i++ {
-		kid, count := n.childAt(i)
-		if lo < count && !s.ascend(kid, max(lo, 0), min(hi, count), yield) {
+		child, count := n.childAt(i)
+		if lo < count && !s.ascend(child, max(lo, 0), min(hi, count), yield) {
 			return false
 		}
 		lo, hi = lo-count, hi-count
@@ -163,7 +166,7 @@ func (s *Nodes) ascend(at arena.Addr, lo, hi int, yield func(key, value []byte) 
 	return true
 }
 
-// descend is told how many entries there are in or under a node.
+// descend yields entries in or under a node, which are `total` together.
 func (s *Nodes) descend(at arena.Addr, total, lo, hi int, yield func(key, value []byte) bool) bool {
 	n := s.node(at)
 	if n.isLeaf() {
@@ -176,9 +179,9 @@ func (s *Nodes) descend(at arena.Addr, total, lo, hi int, yield func(key, value 
 	}
 	end := total
 	for i := n.count() - 1; i >= 0 && end > lo; i-- {
-		kid, count := n.childAt(i)
+		child, count := n.childAt(i)
 		start := end - count
-		if start < hi && !s.descend(kid, count, max(lo-start, 0), min(hi-start, count), yield) {
+		if start < hi && !s.descend(child, count, max(lo-start, 0), min(hi-start, count), yield) {
 			return false
 		}
 		end = start

@@ -22,7 +22,7 @@ func contents(t *btree.Tree) map[string]string {
 	return m
 }
 
-// check compares a tree with a plain map in every way it can be read.
+// check compares a tree with a map by every method that reads.
 func check(t *testing.T, tree *btree.Tree, want map[string]string) {
 	t.Helper()
 	keys := slices.Sorted(maps.Keys(want))
@@ -57,7 +57,7 @@ func check(t *testing.T, tree *btree.Tree, want map[string]string) {
 	}
 }
 
-// world is an arena with the nodes of some trees.
+// fixture is an arena with the nodes of some trees.
 type fixture struct {
 	arena *arena.Arena
 	nodes *btree.Nodes
@@ -69,7 +69,7 @@ func newFixture(o arena.Options) fixture {
 	return fixture{a, btree.NewNodes(a)}
 }
 
-// check asks that the nodes of these trees are all that the arena holds.
+// check fails the test unless the arena holds exactly the nodes of these trees.
 func (w fixture) check(t *testing.T, trees ...btree.Tree) {
 	t.Helper()
 	for w.nodes.Reap(1000) {
@@ -79,13 +79,12 @@ func (w fixture) check(t *testing.T, trees ...btree.Tree) {
 		want += tree.Size()
 	}
 	if s := w.arena.Stats(); s.Live != want {
-		t.Fatalf("the arena holds %d bytes of nodes, the trees are %d", s.Live, want)
+		t.Fatalf("the arena holds %d bytes of nodes, the trees use %d", s.Live, want)
 	}
 }
 
-// A random life of a tree against a map, with units that are kept or rolled back and
-// snapshots that must stay as they were. Every node that no tree has must be given back,
-// and none twice.
+// Random changes of a tree must match those of a map. Units are committed or rolled back, and
+// snapshots must not change. Every node must be freed exactly once.
 func TestTreeAgainstMap(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -105,7 +104,7 @@ func TestTreeAgainstMap(t *testing.T) {
 				}
 				w.arena.ReleaseHold(s.hold)
 			}
-			space, settled := 50<<(seed*3), 0
+			space, moved := 50<<(seed*3), 0
 			for unit := range 250 {
 				w.nodes.Begin()
 				edited, want := tree, maps.Clone(model)
@@ -124,8 +123,9 @@ func TestTreeAgainstMap(t *testing.T) {
 						continue
 					}
 					value := bytes.Repeat([]byte{byte('a' + r.IntN(26))}, r.IntN(40))
+					// Some values share a leaf, some fill one, and some need ends of 4 bytes.
 					if n := r.IntN(200); n < 3 {
-						value = bytes.Repeat(value, []int{100, 300, 9000}[n]) // in a leaf with others, alone in one, beyond 64 KiB
+						value = bytes.Repeat(value, []int{100, 300, 9000}[n])
 					}
 					if got := edited.Set(key, value); got == had {
 						t.Fatalf("Set(%q) = %v, want %v", key, got, !had)
@@ -133,7 +133,7 @@ func TestTreeAgainstMap(t *testing.T) {
 					want[string(key)] = string(value)
 				}
 				switch n := r.IntN(30); {
-				case n == 0: // another tree takes its place
+				case n == 0: // replace the tree by a new one
 					w.nodes.FreeTree(edited)
 					edited, want = w.nodes.Tree(), map[string]string{}
 					edited.Set([]byte("new"), nil)
@@ -142,7 +142,7 @@ func TestTreeAgainstMap(t *testing.T) {
 					was := edited
 					edited = was.Clone()
 					w.nodes.FreeTree(was)
-				case n == 2 && unit > 200: // nothing else is kept
+				case n == 2 && unit > 200: // free everything else
 					w.nodes.Rollback()
 					w.nodes.Begin()
 					edited, want = w.nodes.Tree(), map[string]string{}
@@ -175,7 +175,7 @@ func TestTreeAgainstMap(t *testing.T) {
 						rank, _ = tree.Defrag(rank)
 						w.nodes.Commit()
 						w.arena.Advance()
-						settled++
+						moved++
 					}
 					w.arena.EndDefrag()
 				}
@@ -184,8 +184,8 @@ func TestTreeAgainstMap(t *testing.T) {
 					w.check(t, tree)
 				}
 			}
-			if settled == 0 && seed > 1 {
-				t.Error("there were no thin chunks")
+			if moved == 0 && seed > 1 {
+				t.Error("there were no sparse chunks")
 			}
 			check(t, &tree, model)
 			w.check(t, tree)
@@ -200,17 +200,17 @@ func TestTreeAgainstMap(t *testing.T) {
 				w.arena.Advance()
 			}
 			if s := w.arena.Stats(); s.Live != 0 || s.Retired != 0 {
-				t.Errorf("with everything dropped: %+v", s)
+				t.Errorf("with all trees freed: %+v", s)
 			}
 		})
 	}
 }
 
-// A unit that the arena cannot take leaves nothing behind, wherever it ends.
+// A unit that fails because the arena is full leaves no nodes behind, wherever it fails.
 func TestTreeFull(t *testing.T) {
 	w := newFixture(arena.Options{ChunkSize: 16 << 10, MaxChunks: 60})
 	tree := w.nodes.Tree()
-	refused := 0
+	failed := 0
 	r := rand.New(rand.NewPCG(1, 1))
 	for unit := range 3000 {
 		w.nodes.Begin()
@@ -232,7 +232,7 @@ func TestTreeFull(t *testing.T) {
 			}
 			w.nodes.Rollback()
 			w.check(t, tree)
-			if refused++; refused%10 == 0 {
+			if failed++; failed%10 == 0 {
 				break
 			}
 			continue
@@ -241,18 +241,18 @@ func TestTreeFull(t *testing.T) {
 		w.nodes.Commit()
 		w.arena.Advance()
 	}
-	if refused == 0 || tree.Len() < 100 {
-		t.Errorf("%d units refused, %d entries", refused, tree.Len())
+	if failed == 0 || tree.Len() < 100 {
+		t.Errorf("%d units failed, the tree has %d entries", failed, tree.Len())
 	}
 	n := 0
 	tree.Ascend(0, tree.Len(), func(_, _ []byte) bool { n++; return true })
 	if n != tree.Len() {
-		t.Errorf("%d of %d entries are there", n, tree.Len())
+		t.Errorf("Ascend yields %d of %d entries", n, tree.Len())
 	}
 }
 
-// Trees that grow and then shrink in step must not leave the places of every size they have
-// had behind: what is not in use stays a part of what is.
+// Trees that grow and then shrink together must not leave free blocks of every size behind:
+// garbage must stay in proportion to the nodes in use.
 func TestTreesInStep(t *testing.T) {
 	w := newFixture(arena.Options{})
 	const many = 100
