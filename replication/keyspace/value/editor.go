@@ -10,53 +10,54 @@ import (
 	"rowfall/replication/keyspace/btree"
 )
 
-// Bounds of the packed form. A row-shaped hash is written whole far more often
-// than field by field, so hashes stay packed longest.
+// Limits of the packed form. A row-shaped hash is replaced as a whole far more often than field by
+// field, so hashes stay packed up to a higher limit than other collections.
 const (
-	maxPackedFields     = 256
-	maxPackedFieldBytes = 64 << 10
-	maxPackedMembers    = 128
-	maxPackedBytes      = 8 << 10
+	maxPackedFields     = 256      // fields of a hash
+	maxPackedFieldBytes = 64 << 10 // bytes of a hash
+	maxPackedMembers    = 128      // members of a set or sorted set
+	maxPackedBytes      = 8 << 10  // bytes of a set or sorted set
 )
 
-// Editor makes new values out of old ones. It is used again and again by one
-// goroutine. The result of an edit is in Big, or else in Buf behind what the
-// caller had put there.
+// Editor makes new values from old ones. One goroutine uses it for one edit after another. The
+// result of an edit is in Big if that is not nil, else in Buf after what the caller had put there.
+// Every method that changes a tree panics with btree.FullError if the trees' arena is full.
 type Editor struct {
-	// Nodes is where the trees of large collections lie. An edit belongs to the unit
-	// that has begun there.
+	// Nodes holds the trees of large collections. An edit belongs to their current unit.
 	Nodes *btree.Nodes
-	// Buf receives packed bytes; the caller may put a header there first.
+	// Buf receives the packed bytes. The caller may put a header there before the edit.
 	Buf []byte
-	// Big is the result if it is a large collection.
+	// Big is the result if that is a large collection.
 	Big *Big
-	// From is the large collection that Big was made from, whose nodes have become Big's;
-	// nil: none.
+	// BigSource is the large collection that Big was made from and whose nodes it has taken over; nil
+	// if Big has only new nodes.
 	BigSource *Big
 
-	// Shapes are those of the hashes; nil: every hash holds its names.
+	// Shapes are the shapes of rows. nil stores every hash with its field names.
 	Shapes *Shapes
 
-	base   int // where the payload starts in Buf
-	fields int // of a packed hash in Buf, -1: not one
-	key    []byte
-	pairs  [][]byte
-	all    [][]byte
-	table  [2 * maxPackedFields]uint16
+	base   int // offset in Buf at which the packed bytes start
+	fields int // number of fields of the packed hash in Buf; -1 if the result is not one
+	// Scratch space of single edits.
+	key   []byte
+	pairs [][]byte
+	all   [][]byte
+	table [2 * maxPackedFields]uint16
 }
 
-// Reset lets go of the last result and of the last edit's arguments.
+// Reset forgets the last result and the arguments of the last edits. It is called when the unit has
+// been committed or rolled back.
 func (e *Editor) Reset() {
-	e.Big, e.BigSource = nil, nil // what the unit has become of is known by now
+	e.Big, e.BigSource = nil, nil // Discard would free nodes, but the unit has ended
 	e.pairs, e.all = ResetScratch(e.pairs), ResetScratch(e.all)
 }
 
-// restWidth is for how many arguments scratch space is kept.
+// maxScratch is the greatest capacity of scratch space that is kept between units.
 const maxScratch = 1024
 
-// Rest empties scratch space for the next unit, so that it holds no unit's bytes.
-// All of it is cleared each time: what a wide command needed is let go of, or every
-// later unit would pay for it.
+// ResetScratch empties scratch space between two units, so that it refers to no argument of the
+// last one. It clears the whole capacity, so scratch space that one wide command has grown is
+// released: otherwise every later unit would pay for clearing it.
 func ResetScratch(scratch [][]byte) [][]byte {
 	if cap(scratch) > maxScratch {
 		return nil
@@ -65,12 +66,13 @@ func ResetScratch(scratch [][]byte) [][]byte {
 	return scratch[:0]
 }
 
+// start begins an edit, and discards the result of the last one if that was not taken.
 func (e *Editor) start() {
 	e.Discard()
 	e.base, e.fields = len(e.Buf), -1
 }
 
-// Abandon ends an edit whose result nobody wants, and is nothing after Take.
+// Discard forgets the result of an edit and frees its new trees. After TakeBig it has no effect.
 func (e *Editor) Discard() {
 	if e.BigSource == nil {
 		e.FreeBig(e.Big)
@@ -78,11 +80,12 @@ func (e *Editor) Discard() {
 	e.Big, e.BigSource = nil, nil
 }
 
-// Take returns the large collection of the result, nil if it is packed, to be put in the
-// place of another one, which goes unless it was made from that.
-func (e *Editor) TakeBig(instead *Big) *Big {
-	if instead != e.BigSource {
-		e.FreeBig(instead)
+// TakeBig returns the large collection of the result, nil if the result is packed. The caller
+// stores it in place of the collection old, which may be nil. TakeBig frees old unless the result
+// was made from old.
+func (e *Editor) TakeBig(old *Big) *Big {
+	if old != e.BigSource {
+		e.FreeBig(old)
 	}
 	b := e.Big
 	e.Big, e.BigSource = nil, nil
@@ -100,9 +103,10 @@ func (e *Editor) Len() int {
 	return packedLen(e.Buf[e.base:])
 }
 
+// setCount sets the count of the packed collection in Buf.
 func (e *Editor) setCount(n int) { binary.LittleEndian.PutUint16(e.Buf[e.base:], uint16(n)) }
 
-// load begins an edit with the packed bytes of old, or an empty collection.
+// startPacked begins an edit with a copy of the packed bytes of old, or with an empty collection.
 func (e *Editor) startPacked(old Value) {
 	e.start()
 	if len(old.packed) == 0 {
@@ -112,14 +116,14 @@ func (e *Editor) startPacked(old Value) {
 	e.Buf = append(e.Buf, old.packed...)
 }
 
-// splice takes the bytes from start to end (offsets in the payload) out.
+// removeRange removes one element, which has the bytes from start to end. These are offsets in the
+// packed bytes.
 func (e *Editor) removeRange(start, end int) {
 	e.Buf = append(e.Buf[:e.base+start], e.Buf[e.base+end:]...)
 	e.setCount(packedLen(e.Buf[e.base:]) - 1)
 }
 
-// grow begins the edit of a large collection: the one that old is, or the
-// packed bytes in Buf turned into one.
+// toBig makes the result a large collection: that of old, or the packed bytes in Buf converted.
 func (e *Editor) toBig(kind Kind, old Value) *Big {
 	if old.big != nil {
 		return e.editBig(old.big)
@@ -143,17 +147,18 @@ func (e *Editor) toBig(kind Kind, old Value) *Big {
 	return b
 }
 
-// changed begins the edit of a large collection.
+// editBig begins the edit of a large collection.
 func (e *Editor) editBig(old *Big) *Big {
 	b := *old
 	e.Big, e.BigSource = &b, old
 	return e.Big
 }
 
-// Move makes a large collection, or nil, the result as it is.
+// ReuseBig makes the large collection b the result without a change, for a key that is renamed or
+// whose expiry changes. b may be nil.
 func (e *Editor) ReuseBig(b *Big) { e.Big, e.BigSource = b, b }
 
-// Copy makes the result a large collection, or nil, with the same content and nodes of its own.
+// CloneBig makes a copy of the large collection b the result, with nodes of its own. b may be nil.
 func (e *Editor) CloneBig(b *Big) {
 	e.Discard()
 	if b != nil {
@@ -161,7 +166,7 @@ func (e *Editor) CloneBig(b *Big) {
 	}
 }
 
-// Drop says that a large collection, or nil, goes as a whole, if the unit is kept.
+// FreeBig frees the trees of a large collection when the unit is committed. b may be nil.
 func (e *Editor) FreeBig(b *Big) {
 	if b == nil {
 		return
@@ -170,13 +175,15 @@ func (e *Editor) FreeBig(b *Big) {
 	e.Nodes.FreeTree(b.scores)
 }
 
+// setKey inserts or replaces a field or member in a tree.
 func (e *Editor) setKey(t *btree.Tree, name, val []byte) (added bool) {
 	e.key = appendTreeKey(e.key[:0], name)
 	return t.Set(e.key, val)
 }
 
-// SetFields sets field-value pairs of a hash (or of none, to begin one) and
-// returns how many fields are new. Of equal fields the last one counts.
+// SetFields sets fields of a hash and returns the number of new fields. pairs holds fields and
+// values alternately; if a field occurs twice, the last value counts. The zero Value as old makes a
+// new hash.
 func (e *Editor) SetFields(old Value, pairs [][]byte) (added int) {
 	e.start()
 	if old.big == nil && len(pairs) <= 2*maxPackedFields {
@@ -198,7 +205,7 @@ func (e *Editor) SetFields(old Value, pairs [][]byte) (added int) {
 	return added
 }
 
-// distinct reports whether every stride-th element is another one.
+// allDistinct reports whether the elements 0, stride, 2*stride... of names are all different.
 func (e *Editor) allDistinct(names [][]byte, stride int) bool {
 	n := len(names) / stride
 	if n <= 8 {
@@ -229,23 +236,23 @@ func (e *Editor) allDistinct(names [][]byte, stride int) bool {
 	return true
 }
 
-// lastOnes keeps of every field its first place and its last value.
+// lastValues returns pairs with each field once: at its first position, with its last value.
 func (e *Editor) lastValues(pairs [][]byte) [][]byte {
 	e.pairs = e.pairs[:0]
-	places := make(map[string]int, len(pairs)/2)
+	index := make(map[string]int, len(pairs)/2)
 	for i := 0; i+1 < len(pairs); i += 2 {
-		if at, ok := places[string(pairs[i])]; ok {
+		if at, ok := index[string(pairs[i])]; ok {
 			e.pairs[at+1] = pairs[i+1]
 			continue
 		}
-		places[string(pairs[i])] = len(e.pairs)
+		index[string(pairs[i])] = len(e.pairs)
 		e.pairs = append(e.pairs, pairs[i], pairs[i+1])
 	}
 	return e.pairs
 }
 
-// DeleteFields removes fields of a hash and returns how many were there. If
-// none was, there is no result.
+// DeleteFields removes fields of a hash and returns the number of fields that it has removed. If
+// that is 0, there is no result.
 func (e *Editor) DeleteFields(old Value, fields [][]byte) (removed int) {
 	if old.big != nil {
 		return e.deleteFromBig(old, fields)
@@ -254,7 +261,8 @@ func (e *Editor) DeleteFields(old Value, fields [][]byte) (removed int) {
 	return e.deletePackedFields(old, fields)
 }
 
-// AddMembers adds members to a set (or to none) and returns how many are new.
+// AddMembers adds members to a set and returns the number of new members. The zero Value as old
+// makes a new set.
 func (e *Editor) AddMembers(old Value, members [][]byte) (added int) {
 	e.start()
 	if old.big == nil {
@@ -285,8 +293,8 @@ func (e *Editor) AddMembers(old Value, members [][]byte) (added int) {
 	return added
 }
 
-// DeleteMembers removes members of a set or a sorted set and returns how many
-// were there. If none was, there is no result.
+// DeleteMembers removes members of a set or a sorted set and returns the number of members that it
+// has removed. If that is 0, there is no result.
 func (e *Editor) DeleteMembers(old Value, members [][]byte) (removed int) {
 	if old.big != nil {
 		return e.deleteFromBig(old, members)
@@ -308,6 +316,7 @@ func (e *Editor) DeleteMembers(old Value, members [][]byte) (removed int) {
 	return removed
 }
 
+// deleteFromBig removes fields or members of a large collection.
 func (e *Editor) deleteFromBig(old Value, names [][]byte) (removed int) {
 	e.start()
 	b := e.editBig(old.big)
@@ -328,9 +337,9 @@ func (e *Editor) deleteFromBig(old Value, names [][]byte) (removed int) {
 	return removed
 }
 
-// SetScores gives members of a sorted set (or of none) their scores; none may
-// be NaN. It returns how many members are new and how many others have changed
-// their score. Of equal members the last one counts.
+// SetScores sets the scores of members of a sorted set. No score may be NaN; if a member occurs
+// twice, the last score counts. It returns the number of new members and the number of existing
+// members whose score has changed. The zero Value as old makes a new sorted set.
 func (e *Editor) SetScores(old Value, members [][]byte, scores []float64) (added, changed int) {
 	e.start()
 	if old.big != nil {
@@ -339,31 +348,32 @@ func (e *Editor) SetScores(old Value, members [][]byte, scores []float64) (added
 		e.startPacked(old)
 	}
 	for i, m := range members {
-		var isNew, isOther bool
+		var isNew, isChanged bool
 		if e.Big == nil && !e.scoreFits(m) {
 			e.toBig(SortedSet, Value{})
 		}
 		if e.Big != nil {
-			isNew, isOther = e.setBigScore(m, scores[i])
+			isNew, isChanged = e.setBigScore(m, scores[i])
 		} else {
-			isNew, isOther = e.setPackedScore(m, scores[i])
+			isNew, isChanged = e.setPackedScore(m, scores[i])
 		}
 		if isNew {
 			added++
 		}
-		if isOther {
+		if isChanged {
 			changed++
 		}
 	}
 	return added, changed
 }
 
+// scoreFits reports whether the packed sorted set in Buf has room for another member.
 func (e *Editor) scoreFits(member []byte) bool {
 	p := e.Buf[e.base:]
 	return packedLen(p) < maxPackedMembers && len(p)+len(member)+16 <= maxPackedBytes
 }
 
-// spliceScore puts a member into the packed sorted set at the end of Buf.
+// setPackedScore sets the score of a member in the packed sorted set in Buf.
 func (e *Editor) setPackedScore(member []byte, score float64) (added, changed bool) {
 	p := e.Buf[e.base:]
 	start, end := findScoredMember(p, member)
@@ -390,26 +400,26 @@ func (e *Editor) setPackedScore(member []byte, score float64) (added, changed bo
 	return added, !added
 }
 
-// putScore puts a member into both trees of Big.
+// setBigScore sets the score of a member in both trees of Big.
 func (e *Editor) setBigScore(member []byte, score float64) (added, changed bool) {
 	b := e.Big
 	e.key = appendTreeKey(e.key[:0], member)
 	var scratch [64]byte
 	if bits, ok := b.members.Get(e.key); ok {
-		was := DecodeScore(bits)
-		if was == score {
+		old := DecodeScore(bits)
+		if old == score {
 			return false, false
 		}
-		b.scores.Delete(append(appendScoreKey(scratch[:0], was), member...))
+		b.scores.Delete(append(appendScoreKey(scratch[:0], old), member...))
 		changed = true
 	}
 	var bits [8]byte
 	binary.LittleEndian.PutUint64(bits[:], math.Float64bits(score))
 	b.members.Set(e.key, bits[:])
-	var mark []byte
+	var negativeZero []byte
 	if score == 0 && math.Signbit(score) {
-		mark = []byte{1}
+		negativeZero = []byte{1}
 	}
-	b.scores.Set(append(appendScoreKey(scratch[:0], score), member...), mark)
+	b.scores.Set(append(appendScoreKey(scratch[:0], score), member...), negativeZero)
 	return !changed, changed
 }

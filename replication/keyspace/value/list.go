@@ -6,23 +6,22 @@ import (
 	"slices"
 )
 
-// A large list is a tree whose keys are places: a number of placeSize bytes
-// (big-endian), and behind it some bytes more where an item was inserted between
-// two that stand side by side. Those never end with a zero byte, so there is
-// always a place between two others.
+// A large list is a tree whose keys are ordinals. An ordinal is a big-endian number of ordinalSize
+// bytes. Where an item was inserted between two neighbouring numbers, more bytes follow, like the
+// digits of a fraction. The last of those is not 0, so there is a key between any two keys.
 const (
 	ordinalSize        = 6
 	firstOrdinal       = 1 << (8*ordinalSize - 1)
 	ordinalLimit       = 1 << (8 * ordinalSize)
-	maxOrdinalKey      = ordinalSize + 16 // longer ones make the list be numbered anew
-	maxPackedListBytes = 4 << 10          // bytes of the packed form, about those of a leaf
+	maxOrdinalKey      = ordinalSize + 16 // a longer key has the list renumbered
+	maxPackedListBytes = 4 << 10          // bytes of a packed list, about those of a leaf of a tree
 )
 
-// Items yields the items of a list, from its head.
+// Items yields the items of a list from head to tail, until yield returns false.
 func (v Value) Items(yield func(item []byte) bool) { v.ItemRange(0, v.Len(), false, yield) }
 
-// ItemRange yields the items at index lo up to but not including hi, the last
-// one first if reverse is set.
+// ItemRange yields the items of a list from index lo up to but not including hi, in reverse order
+// if reverse is set, until yield returns false. Indexes outside of the list are skipped.
 func (v Value) ItemRange(lo, hi int, reverse bool, yield func(item []byte) bool) {
 	if v.kind != List {
 		return
@@ -40,8 +39,8 @@ func (v Value) ItemRange(lo, hi int, reverse bool, yield func(item []byte) bool)
 	if lo >= hi {
 		return
 	}
-	var room [256]uint16
-	starts := room[:0]
+	var scratch [256]uint16
+	starts := scratch[:0]
 	i := skipItems(v.packed, countSize, lo)
 	for n := lo; n < hi; n++ {
 		if !reverse {
@@ -61,8 +60,7 @@ func (v Value) ItemRange(lo, hi int, reverse bool, yield func(item []byte) bool)
 	}
 }
 
-// Item returns the item at an index of a list, counted from 0; false if the list
-// has no such item.
+// Item returns the item of a list at an index from 0, and whether the list has such an item.
 func (v Value) Item(index int) (it []byte, ok bool) {
 	if index < 0 {
 		return nil, false
@@ -74,7 +72,7 @@ func (v Value) Item(index int) (it []byte, ok bool) {
 	return it, ok
 }
 
-// skipItems returns the place behind n items that begin at i.
+// skipItems returns the offset after n items that begin at offset i.
 func skipItems(p []byte, i, n int) int {
 	for range n {
 		_, i = readItem(p, i)
@@ -82,6 +80,7 @@ func skipItems(p []byte, i, n int) int {
 	return i
 }
 
+// packedSizeLimit returns an upper bound of the packed size of items in bytes.
 func packedSizeLimit(items [][]byte) (size int) {
 	for _, it := range items {
 		size += len(it) + binary.MaxVarintLen32
@@ -89,8 +88,7 @@ func packedSizeLimit(items [][]byte) (size int) {
 	return size
 }
 
-// editList begins an edit of a large list: the one that old is, or its packed
-// form turned into one.
+// editBigList begins an edit of a large list: that of old, or its packed bytes converted.
 func (e *Editor) editBigList(old Value) *Big {
 	if old.big != nil {
 		e.start()
@@ -100,8 +98,8 @@ func (e *Editor) editBigList(old Value) *Big {
 	return e.toBig(List, old)
 }
 
-// PushItems adds items one after the other to the tail of a list (or of none,
-// to begin one), or to its head, where the last one then stands first.
+// PushItems adds items one after the other to the tail of a list, or to its head. With head, the
+// last of the items becomes the first of the list. The zero Value as old makes a new list.
 func (e *Editor) PushItems(old Value, items [][]byte, head bool) {
 	if old.big != nil || len(old.packed)+packedSizeLimit(items) > maxPackedListBytes {
 		e.editBigList(old)
@@ -128,7 +126,7 @@ func (e *Editor) PushItems(old Value, items [][]byte, head bool) {
 	e.setCount(packedLen(old.packed) + len(items))
 }
 
-// pushItem puts an item before the first or behind the last of Big.
+// pushBig adds an item to the head or the tail of the large list in Big.
 func (e *Editor) pushBig(it []byte, head bool) {
 	t := &e.Big.members
 	at := uint64(firstOrdinal)
@@ -149,7 +147,7 @@ func (e *Editor) pushBig(it []byte, head bool) {
 	t.Set(e.ordinalKey(at), it)
 }
 
-// keyAt copies the key of an index into key.
+// keyAt returns a copy of the key at an index. It is valid until the next use of e.key.
 func (e *Editor) keyAt(index int) []byte {
 	e.Big.members.Ascend(index, index+1, func(k, _ []byte) bool {
 		e.key = append(e.key[:0], k...)
@@ -158,20 +156,22 @@ func (e *Editor) keyAt(index int) []byte {
 	return e.key
 }
 
+// ordinalAt returns the number that the key at an index begins with.
 func (e *Editor) ordinalAt(index int) uint64 {
-	var place [8]byte
-	copy(place[8-ordinalSize:], e.keyAt(index)[:ordinalSize])
-	return binary.BigEndian.Uint64(place[:])
+	var number [8]byte
+	copy(number[8-ordinalSize:], e.keyAt(index)[:ordinalSize])
+	return binary.BigEndian.Uint64(number[:])
 }
 
+// ordinalKey returns the key of an ordinal. It is valid until the next use of e.key.
 func (e *Editor) ordinalKey(at uint64) []byte {
-	var place [8]byte
-	binary.BigEndian.PutUint64(place[:], at)
-	e.key = append(e.key[:0], place[8-ordinalSize:]...)
+	var number [8]byte
+	binary.BigEndian.PutUint64(number[:], at)
+	e.key = append(e.key[:0], number[8-ordinalSize:]...)
 	return e.key
 }
 
-// renumber gives the items of Big places side by side.
+// renumber gives the items of Big consecutive ordinals.
 func (e *Editor) renumber() {
 	old := e.Big.members
 	e.Nodes.FreeTree(old)
@@ -184,7 +184,7 @@ func (e *Editor) renumber() {
 	})
 }
 
-// between returns a key greater than a and smaller than b.
+// keyBetween returns a key that is greater than a and smaller than b.
 func keyBetween(a, b []byte) []byte {
 	c := make([]byte, 0, len(a)+2)
 	for i := 0; ; i++ {
@@ -201,7 +201,7 @@ func keyBetween(a, b []byte) []byte {
 		}
 		c = append(c, byte(x))
 		if x < y {
-			b = nil // whatever follows now is smaller than b
+			b = nil // c is smaller than b already, whatever follows
 		}
 	}
 	for len(c) < ordinalSize {
@@ -210,8 +210,8 @@ func keyBetween(a, b []byte) []byte {
 	return c
 }
 
-// InsertItem inserts an item before the one at an index, at the tail if the
-// index is the list's length.
+// InsertItem inserts an item before the one at index, or at the tail if index is the list's length.
+// A greater index is not allowed.
 func (e *Editor) InsertItem(old Value, index int, it []byte) {
 	if old.big == nil && len(old.packed)+len(it)+binary.MaxVarintLen32 <= maxPackedListBytes {
 		e.start()
@@ -234,7 +234,7 @@ func (e *Editor) InsertItem(old Value, index int, it []byte) {
 	t.Set(key, it)
 }
 
-// SetItem puts an item in the place of the one at an index, which must be there.
+// SetItem replaces the item at an index that the list has.
 func (e *Editor) SetItem(old Value, index int, it []byte) {
 	if old.big == nil && len(old.packed)+len(it)+binary.MaxVarintLen32 <= maxPackedListBytes {
 		e.start()
@@ -248,8 +248,8 @@ func (e *Editor) SetItem(old Value, index int, it []byte) {
 	b.members.Set(e.keyAt(index), it)
 }
 
-// TrimItems keeps the items at index lo up to but not including hi, both within
-// the list and lo not behind hi; the result may be a list without items.
+// TrimItems keeps the items from index lo up to but not including hi. Both must lie within the
+// list, and lo must not exceed hi. The result may be an empty list.
 func (e *Editor) TrimItems(old Value, lo, hi int) {
 	if old.big == nil {
 		e.start()
@@ -277,9 +277,9 @@ func (e *Editor) TrimItems(old Value, lo, hi int) {
 	}
 }
 
-// RemoveItems removes the items that equal one: the first count of them, with a
-// negative count the last ones, with 0 all. It returns how many were there; if
-// none was, there is no result.
+// RemoveItems removes items that equal it: the first count ones, the last -count ones if count is
+// negative, or all if count is 0. It returns the number of items that it has removed. If that is 0,
+// there is no result.
 func (e *Editor) RemoveItems(old Value, count int, it []byte) (removed int) {
 	var found []int
 	i, step := 0, 1

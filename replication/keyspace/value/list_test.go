@@ -14,9 +14,9 @@ func items(v value.Value) (all []string) {
 	return all
 }
 
-// Inserts at one and the same place use up the keys between two others, so the
-// list is numbered anew now and then; nothing of that shows.
-func TestListInsertsAtOnePlace(t *testing.T) {
+// Inserts at one and the same index use up the keys between two items, so the list is renumbered
+// now and then. The items and their order must not change.
+func TestListInsertsAtOneIndex(t *testing.T) {
 	for name, step := range map[string]int{"before": 0, "after": 1} {
 		t.Run(name, func(t *testing.T) {
 			e := newEditor()
@@ -35,16 +35,16 @@ func TestListInsertsAtOnePlace(t *testing.T) {
 				want = slices.Insert(want, at, fmt.Sprint("new ", i))
 			}
 			if got := items(v); !slices.Equal(got, want) {
-				t.Errorf("is %q", got)
+				t.Errorf("the list is %q", got)
 			}
 			if got := items(old); !slices.Equal(got, before) {
-				t.Errorf("the old one has become %q", got)
+				t.Errorf("the old list has changed to %q", got)
 			}
 		})
 	}
 }
 
-// Every edit of a list, packed and large, against a slice.
+// Random edits of a packed and of a large list must match those of a slice.
 func TestListEdits(t *testing.T) {
 	for _, size := range []int{3, 40, 3000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -83,10 +83,10 @@ func TestListEdits(t *testing.T) {
 				case 5:
 					count := r.IntN(5) - 2
 					removed := e.RemoveItems(v, count, []byte(it))
-					was := len(want)
+					old := len(want)
 					want = without(want, count, it)
-					if removed != was-len(want) {
-						t.Fatalf("%d removed, want %d", removed, was-len(want))
+					if removed != old-len(want) {
+						t.Fatalf("%d removed, want %d", removed, old-len(want))
 					}
 					if removed == 0 {
 						continue
@@ -108,22 +108,25 @@ func TestListEdits(t *testing.T) {
 				}
 				v = takeResult(e, value.List)
 				if got := items(v); !slices.Equal(got, want) {
-					t.Fatalf("is %q\nwant %q", got, want)
+					t.Fatalf("the list is %q\nwant %q", got, want)
 				}
 			}
 			if v.IsBig() != (size > 40) {
-				t.Errorf("%d items in the end, IsBig() = %v", v.Len(), v.IsBig())
+				t.Errorf("at the end, Len() = %d, IsBig() = %v", v.Len(), v.IsBig())
 			}
 			var back []string
-			v.ItemRange(0, v.Len(), true, func(it []byte) bool { back = append(back, string(it)); return true })
+			v.ItemRange(0, v.Len(), true, func(it []byte) bool {
+				back = append(back, string(it))
+				return true
+			})
 			if slices.Reverse(back); !slices.Equal(back, want) {
-				t.Errorf("backwards it is %q", back)
+				t.Errorf("in reverse order the list is %q", back)
 			}
 		})
 	}
 }
 
-// without removes so many equal items, with a negative count the last ones.
+// without removes items as Editor.RemoveItems does.
 func without(all []string, count int, it string) []string {
 	all = slices.Clone(all)
 	if count < 0 {

@@ -6,20 +6,21 @@ import (
 	"slices"
 )
 
-// Scores yields the members of a sorted set with their scores, by (score,
-// member).
+// Scores yields the members of a sorted set and their scores in the order of (score, member),
+// until yield returns false.
 func (v Value) Scores(yield func(member []byte, score float64) bool) {
 	v.ScoreRange(0, v.Len(), false, yield)
 }
 
-// ScoreRange yields the members of rank lo up to but not including hi, from the
-// highest down if reverse is set.
+// ScoreRange yields the members of a sorted set from rank lo up to but not including hi, in
+// reverse order if reverse is set, until yield returns false. Ranks outside of the set are
+// skipped.
 func (v Value) ScoreRange(lo, hi int, reverse bool, yield func(member []byte, score float64) bool) {
 	if v.kind != SortedSet {
 		return
 	}
 	if v.big != nil {
-		each := func(k, mark []byte) bool { return yield(k[8:], decodeScoreKey(k, mark)) }
+		each := func(k, val []byte) bool { return yield(k[8:], decodeScoreKey(k, val)) }
 		if reverse {
 			v.big.scores.Descend(lo, hi, each)
 		} else {
@@ -27,8 +28,8 @@ func (v Value) ScoreRange(lo, hi int, reverse bool, yield func(member []byte, sc
 		}
 		return
 	}
-	var room [maxPackedMembers]int
-	starts := room[:0]
+	var scratch [maxPackedMembers]int
+	starts := scratch[:0]
 	for i := countSize; i < len(v.packed); {
 		starts = append(starts, i)
 		_, i = readItem(v.packed, i+8)
@@ -49,7 +50,7 @@ func (v Value) ScoreRange(lo, hi int, reverse bool, yield func(member []byte, sc
 	}
 }
 
-// Score returns the score of a member of a sorted set.
+// Score returns the score of a member of a sorted set, and whether the member exists.
 func (v Value) Score(member []byte) (score float64, ok bool) {
 	if v.kind != SortedSet {
 		return 0, false
@@ -68,8 +69,8 @@ func (v Value) Score(member []byte) (score float64, ok bool) {
 	return DecodeScore(v.packed[i:]), true
 }
 
-// findScored returns where the entry of a member starts in a packed sorted set
-// and where it ends, or -1.
+// findScoredMember returns the offsets at which a member's element starts and ends in a packed
+// sorted set, or -1 twice.
 func findScoredMember(p, member []byte) (start, end int) {
 	for i := countSize; i < len(p); {
 		m, next := readItem(p, i+8)
@@ -81,7 +82,8 @@ func findScoredMember(p, member []byte) (start, end int) {
 	return -1, -1
 }
 
-// Rank returns the number of members before the given one, and its score.
+// Rank returns the number of members before the given one in a sorted set, and its score. ok is
+// false if the member does not exist.
 func (v Value) Rank(member []byte) (rank int, score float64, ok bool) {
 	score, ok = v.Score(member)
 	if !ok {
@@ -102,8 +104,8 @@ func (v Value) Rank(member []byte) (rank int, score float64, ok bool) {
 	return rank, score, true
 }
 
-// ScoresBelow returns how many members score less than the bound, or as much
-// as it at most if orEqual is set.
+// ScoresBelow returns the number of members with a score below bound, or up to bound if orEqual is
+// set.
 func (v Value) ScoresBelow(bound float64, orEqual bool) (n int) {
 	if v.big != nil {
 		var scratch [16]byte
@@ -124,15 +126,15 @@ func (v Value) ScoresBelow(bound float64, orEqual bool) (n int) {
 	return n
 }
 
-// increment adds one to a big-endian number; false if it overflows.
+// increment adds one to a big-endian number of 8 bytes, and reports whether it did not overflow.
 func increment(key []byte) bool {
 	u := binary.BigEndian.Uint64(key) + 1
 	binary.BigEndian.PutUint64(key, u)
 	return u != 0
 }
 
-// MembersBelow returns how many members come before the bound, or up to it if
-// orEqual is set, in a sorted set whose members have all one score.
+// MembersBelow returns the number of members that are smaller than bound, or not greater if
+// orEqual is set, in a sorted set whose members all have the same score.
 func (v Value) MembersBelow(bound []byte, orEqual bool) (n int) {
 	if v.big != nil {
 		var first float64

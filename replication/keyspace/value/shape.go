@@ -9,25 +9,26 @@ import (
 	"sync/atomic"
 )
 
-// Bounds of shapes. One is made for field names that were seen twice, so that
-// hashes which are all different do not use them up; it is never dropped.
+// Limits of the shapes of one keyspace. Shapes are never removed. A shape is made only when the
+// same field names are seen for the second time, so that hashes that all differ do not use up the
+// limits.
 const (
 	maxShapes       = 4096
-	maxShapeBytes   = 4 << 20 // names of all shapes
-	shapeCandidates = 1024
-	shapeFlag       = 0x8000 // in the count of a packed hash: the rest is a shape's number
+	maxShapeBytes   = 4 << 20 // bytes of the names of all shapes
+	shapeCandidates = 1024    // size of the table of names that were seen once
+	shapeFlag       = 0x8000  // set in the count of a row; the other bits are its shape's number
 )
 
-// Shape is the names of a row's fields, in order and all different, shared by
-// all hashes that have just these.
+// Shape is the field names of a row, in order and all different. All rows with these names share
+// it.
 type Shape struct {
 	number uint16
 	names  [][]byte
-	index  map[string]int // for many names
+	index  map[string]int // position by name, for shapes with many names
 }
 
-// Shapes are the shapes of one keyspace. One goroutine makes them, by an
-// Editor; any may read.
+// Shapes is the shapes of one keyspace. One goroutine adds shapes, through an Editor; any
+// goroutine may read.
 type Shapes struct {
 	list       atomic.Pointer[[]*Shape]
 	byHash     map[uint64]*Shape
@@ -46,8 +47,8 @@ func NewShapes() *Shapes {
 // Len returns the number of shapes.
 func (s *Shapes) Len() int { return len(*s.list.Load()) }
 
-// Of returns the Value of what an Editor with these shapes has made: packed
-// bytes, or big if that is not nil.
+// Of returns the Value that an Editor with these shapes has made: packed bytes, or big if it is
+// not nil.
 func (s *Shapes) Of(kind Kind, packed []byte, big *Big) Value {
 	v := Value{kind: kind, packed: packed, big: big}
 	if kind == Hash && big == nil && len(packed) >= countSize {
@@ -58,7 +59,7 @@ func (s *Shapes) Of(kind Kind, packed []byte, big *Big) Value {
 	return v
 }
 
-// find returns the number of a field, or -1.
+// fieldIndex returns the position of a field in the shape, or -1.
 func (s *Shape) fieldIndex(name []byte) int {
 	if s.index != nil {
 		if i, ok := s.index[string(name)]; ok {
@@ -74,7 +75,7 @@ func (s *Shape) fieldIndex(name []byte) int {
 	return -1
 }
 
-// is asks whether these are the names of field-value pairs.
+// matches reports whether the fields of pairs are those of the shape, in the same order.
 func (s *Shape) matches(pairs [][]byte) bool {
 	if 2*len(s.names) != len(pairs) {
 		return false
@@ -87,6 +88,7 @@ func (s *Shape) matches(pairs [][]byte) bool {
 	return true
 }
 
+// hashNames returns a hash of the field names in pairs.
 func hashNames(pairs [][]byte) uint64 {
 	h := uint64(len(pairs))
 	for i := 0; i < len(pairs); i += 2 {
@@ -96,8 +98,8 @@ func hashNames(pairs [][]byte) uint64 {
 	return h
 }
 
-// known returns the shape of pairs, nil if they have none or if their fields are
-// not all different.
+// lookup returns the shape whose names are the fields of pairs; nil if there is none. A field that
+// occurs twice in pairs never matches.
 func (s *Shapes) lookup(pairs [][]byte) *Shape {
 	if s == nil {
 		return nil
@@ -112,23 +114,24 @@ func (s *Shapes) lookup(pairs [][]byte) *Shape {
 	return nil
 }
 
-// of returns the shape of pairs whose fields are all different, and makes one
-// for names seen before.
+// lookupOrAdd returns the shape of pairs, whose fields must all be different. If there is none, it
+// adds one when these fields were seen before, and else returns nil.
 func (s *Shapes) lookupOrAdd(pairs [][]byte) *Shape {
 	if found := s.lookup(pairs); found != nil || s == nil || len(pairs) == 0 {
 		return found
 	}
 	h := hashNames(pairs)
-	if suspect := &s.candidates[h%shapeCandidates]; *suspect != h {
-		*suspect = h
+	if candidate := &s.candidates[h%shapeCandidates]; *candidate != h {
+		*candidate = h
 		return nil
 	}
 	if s.byHash[h] != nil {
-		return nil // another one has the same hash
+		return nil // a shape with other names has the same hash
 	}
 	return s.add(h, pairs)
 }
 
+// add adds the shape of pairs, whose hash is h. It returns nil if that would exceed a limit.
 func (s *Shapes) add(h uint64, pairs [][]byte) *Shape {
 	size := 0
 	for i := 0; i < len(pairs); i += 2 {
@@ -148,7 +151,7 @@ func (s *Shapes) add(h uint64, pairs [][]byte) *Shape {
 			shape.index[string(n)] = i
 		}
 	}
-	list = append(list, shape) // who reads the old header does not see the new element
+	list = append(list, shape) // readers of the old slice do not look for it
 	s.list.Store(&list)
 	s.byHash[h] = shape
 	s.bytes += size
@@ -156,7 +159,7 @@ func (s *Shapes) add(h uint64, pairs [][]byte) *Shape {
 	return shape
 }
 
-// appendShaped appends a packed hash of this shape.
+// appendRow appends the packed row of a shape.
 func (e *Editor) appendRow(s *Shape, pairs [][]byte) {
 	e.Buf = binary.LittleEndian.AppendUint16(e.Buf, shapeFlag|s.number)
 	for i := 1; i < len(pairs); i += 2 {
@@ -165,8 +168,8 @@ func (e *Editor) appendRow(s *Shape, pairs [][]byte) {
 	e.fields = len(s.names)
 }
 
-// appendHash appends a packed hash of pairs with different fields, by its shape
-// if it has one.
+// appendHash appends a packed hash of pairs, whose fields must all be different. It is a row if
+// the fields have a shape.
 func (e *Editor) appendHash(pairs [][]byte) {
 	if s := e.Shapes.lookupOrAdd(pairs); s != nil {
 		e.appendRow(s, pairs)
@@ -179,12 +182,12 @@ func (e *Editor) appendHash(pairs [][]byte) {
 	e.fields = len(pairs) / 2
 }
 
-// mergeFields writes the packed hash that old becomes with pairs; ok is false
-// if that is too large for a packed one.
+// setPackedFields appends the packed hash that results from setting pairs in old. It returns the
+// number of new fields. ok is false if the result is too large for the packed form.
 func (e *Editor) setPackedFields(old Value, pairs [][]byte) (added int, ok bool) {
 	switch {
 	case old.shape != nil && old.shape.matches(pairs):
-		e.appendRow(old.shape, pairs) // a row written again as a whole
+		e.appendRow(old.shape, pairs) // the row is replaced as a whole
 	case old.shape != nil && e.updateRow(old, pairs):
 	case len(old.packed) == 0 && e.appendKnownRow(pairs):
 		added = len(pairs) / 2
@@ -199,7 +202,8 @@ func (e *Editor) setPackedFields(old Value, pairs [][]byte) (added int, ok bool)
 	return added, e.fields <= maxPackedFields && len(e.Buf)-e.base <= maxPackedFieldBytes
 }
 
-// appendRow appends a new hash if its shape is known.
+// appendKnownRow appends a new hash as a row if its fields have a shape, and reports whether they
+// have.
 func (e *Editor) appendKnownRow(pairs [][]byte) bool {
 	s := e.Shapes.lookup(pairs)
 	if s != nil {
@@ -208,8 +212,8 @@ func (e *Editor) appendKnownRow(pairs [][]byte) bool {
 	return s != nil
 }
 
-// overlay appends a hash of old's shape with the values of some fields changed,
-// if pairs have no other fields.
+// updateRow appends the row old with the values of some fields changed. It returns false if pairs
+// has a field that old does not have.
 func (e *Editor) updateRow(old Value, pairs [][]byte) bool {
 	if len(pairs) > 2*len(old.shape.names) {
 		return false
@@ -235,8 +239,8 @@ func (e *Editor) updateRow(old Value, pairs [][]byte) bool {
 	return true
 }
 
-// merged returns the fields and values of old with pairs put in, and how many
-// fields are new.
+// mergedFields returns the fields and values of old after setting pairs, and the number of new
+// fields.
 func (e *Editor) mergedFields(old Value, pairs [][]byte) (all [][]byte, added int) {
 	if !e.allDistinct(pairs, 2) {
 		pairs = e.lastValues(pairs)
@@ -270,7 +274,8 @@ func (e *Editor) mergedFields(old Value, pairs [][]byte) (all [][]byte, added in
 	return all, added
 }
 
-// deleteFields appends a packed hash without some of its fields.
+// deletePackedFields appends the packed hash old without some of its fields, and returns the
+// number of fields that it has removed.
 func (e *Editor) deletePackedFields(old Value, fields [][]byte) (removed int) {
 	all := e.all[:0]
 	old.Fields(func(f, val []byte) bool { all = append(all, f, val); return true })

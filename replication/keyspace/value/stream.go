@@ -6,24 +6,23 @@ import (
 	"strconv"
 )
 
-// StreamID is the id of an entry of a stream: milliseconds, and a number within
-// them.
+// StreamID is the id of an entry of a stream: milliseconds since 1970 and a sequence number.
 type StreamID struct{ Ms, Seq uint64 }
 
-// String writes an id as Redis does.
+// String returns the id in Redis's form, milliseconds-sequence.
 func (id StreamID) String() string {
 	return strconv.FormatUint(id.Ms, 10) + "-" + strconv.FormatUint(id.Seq, 10)
 }
 
-// IsZero reports whether the id is 0-0, which no entry has.
+// IsZero reports whether the id is 0-0. No entry has this id.
 func (id StreamID) IsZero() bool { return id == StreamID{} }
 
-// Compare returns -1, 0 or 1, as id comes before, is or comes after other.
+// Compare returns -1, 0 or 1 if id is less than, equal to or greater than other.
 func (id StreamID) Compare(other StreamID) int {
 	return cmp.Or(cmp.Compare(id.Ms, other.Ms), cmp.Compare(id.Seq, other.Seq))
 }
 
-// Next returns the id behind id, which must not be the greatest one.
+// Next returns the id after id, which must not be the greatest id.
 func (id StreamID) Next() StreamID {
 	if id.Seq++; id.Seq == 0 {
 		id.Ms++
@@ -31,7 +30,7 @@ func (id StreamID) Next() StreamID {
 	return id
 }
 
-// Previous returns the id before id, which must not be zero.
+// Previous returns the id before id, which must not be 0-0.
 func (id StreamID) Previous() StreamID {
 	if id.Seq == 0 {
 		id.Ms--
@@ -40,37 +39,43 @@ func (id StreamID) Previous() StreamID {
 	return id
 }
 
+// streamIDSize is the size of an encoded id in bytes.
 const streamIDSize = 16
 
+// appendTo appends the id as two big-endian numbers, so that the order of bytes is that of ids.
 func (id StreamID) appendTo(dst []byte) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(dst, id.Ms), id.Seq)
 }
 
+// decodeStreamID reads what appendTo writes.
 func decodeStreamID(b []byte) StreamID {
 	return StreamID{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
 }
 
-// StreamInfo is what a stream knows besides its entries. A stream without
-// entries is a key all the same.
+// StreamInfo is the state of a stream besides its entries. A stream without entries still exists
+// as a key.
 type StreamInfo struct {
-	Last       StreamID // the greatest id that it ever had or was told to count from
-	MaxDeleted StreamID // the greatest id that was deleted singly
-	Added      uint64   // entries ever added
+	Last       StreamID // Redis's last_id: the greatest id ever added, or set by XSETID
+	MaxDeleted StreamID // max_deleted_entry_id: the greatest id that XDEL has removed
+	Added      uint64   // entries_added: the number of entries ever added
 }
 
-// A packed stream begins with its count and its StreamInfo; then per entry: id,
-// length uvarint, and as many bytes of fields and values, each with its length.
+// A packed stream begins with its count and its StreamInfo.
+// For each entry follow the id, a length (uvarint), and that many bytes: the entry's fields and
+// values, each with its length before it.
 const (
-	streamHeaderSize       = countSize + 2*streamIDSize + 8
-	maxPackedStreamBytes   = 4 << 10
-	maxPackedStreamEntries = 128
+	streamHeaderSize       = countSize + 2*streamIDSize + 8 // bytes
+	maxPackedStreamBytes   = 4 << 10                        // bytes of a packed stream
+	maxPackedStreamEntries = 128                            // entries of a packed stream
 )
 
+// encode writes the info into the header of a packed stream.
 func (s StreamInfo) encode(head []byte) {
 	b := s.MaxDeleted.appendTo(s.Last.appendTo(head[:countSize]))
 	binary.BigEndian.PutUint64(head[len(b):], s.Added)
 }
 
+// decodeStreamInfo reads the info from the header of a packed stream.
 func decodeStreamInfo(head []byte) StreamInfo {
 	return StreamInfo{
 		Last:       decodeStreamID(head[countSize:]),
@@ -79,13 +84,13 @@ func decodeStreamInfo(head []byte) StreamInfo {
 	}
 }
 
-// StreamEntry is one entry of a stream, as read-only as a Value.
+// StreamEntry is one entry of a stream. It is valid as long as the Value that it comes from.
 type StreamEntry struct {
 	ID    StreamID
 	pairs []byte
 }
 
-// Len returns the number of fields.
+// Len returns the number of fields. A field that occurs twice counts twice.
 func (s StreamEntry) Len() (n int) {
 	for range s.Pairs {
 		n++
@@ -93,8 +98,8 @@ func (s StreamEntry) Len() (n int) {
 	return n
 }
 
-// Pairs yields the fields and their values in the order they were given; a field
-// may stand there more than once.
+// Pairs yields fields and values in the order in which they were added, until yield returns false.
+// A field may occur more than once. The bytes are read-only.
 func (s StreamEntry) Pairs(yield func(field, value []byte) bool) {
 	for i := 0; i < len(s.pairs); {
 		var f, val []byte
@@ -106,13 +111,13 @@ func (s StreamEntry) Pairs(yield func(field, value []byte) bool) {
 	}
 }
 
-// packedEntry reads the entry at p[i:] and returns the place after it.
+// readEntry reads the entry at p[i:] of a packed stream and returns the offset after it.
 func readEntry(p []byte, i int) (StreamEntry, int) {
 	pairs, next := readItem(p, i+streamIDSize)
 	return StreamEntry{decodeStreamID(p[i:]), pairs}, next
 }
 
-// Stream returns what a stream knows besides its entries.
+// Stream returns the state of a stream besides its entries; the zero StreamInfo for other kinds.
 func (v Value) Stream() StreamInfo {
 	switch {
 	case v.kind != Stream:
@@ -123,11 +128,11 @@ func (v Value) Stream() StreamInfo {
 	return decodeStreamInfo(v.packed)
 }
 
-// Entries yields the entries of a stream by id.
+// Entries yields the entries of a stream in ascending order of ids, until yield returns false.
 func (v Value) Entries(yield func(e StreamEntry) bool) { v.entries(0, v.Len(), false, yield) }
 
-// EntryRange yields the entries of a stream with ids from first to last, both
-// included, the greatest first if reverse is set.
+// EntryRange yields the entries of a stream with ids from first to last, both included, in
+// descending order if reverse is set, until yield returns false.
 func (v Value) EntryRange(first, last StreamID, reverse bool, yield func(e StreamEntry) bool) {
 	if v.kind != Stream || first.Compare(last) > 0 {
 		return
@@ -140,8 +145,7 @@ func (v Value) EntryRange(first, last StreamID, reverse bool, yield func(e Strea
 	v.entries(lo, hi, reverse, yield)
 }
 
-// entryRank returns the number of entries with smaller ids, and whether the id
-// is there.
+// entryRank returns the number of entries with smaller ids, and whether an entry has this id.
 func (v Value) entryRank(id StreamID) (rank int, found bool) {
 	if v.big != nil {
 		return v.big.members.Rank(id.appendTo(nil))
@@ -156,6 +160,7 @@ func (v Value) entryRank(id StreamID) (rank int, found bool) {
 	return rank, false
 }
 
+// entries yields the entries from rank lo up to but not including hi.
 func (v Value) entries(lo, hi int, reverse bool, yield func(e StreamEntry) bool) {
 	if v.kind != Stream {
 		return
@@ -185,7 +190,7 @@ func (v Value) entries(lo, hi int, reverse bool, yield func(e StreamEntry) bool)
 	}
 }
 
-// StreamEditor makes a new stream out of an old one in any number of steps.
+// StreamEditor makes a new stream from an old one in any number of steps.
 type StreamEditor struct {
 	// Info is what the new stream will know besides its entries. Append and
 	// Delete keep it.
@@ -193,8 +198,8 @@ type StreamEditor struct {
 	editor *Editor
 }
 
-// EditStream begins an edit of a stream (or of none, to begin one). The result
-// is there after Finish.
+// EditStream begins an edit of a stream. The zero Value as old makes a new stream. The result is
+// complete after Finish.
 func (e *Editor) EditStream(old Value) StreamEditor {
 	if old.big != nil {
 		e.start()
@@ -205,15 +210,16 @@ func (e *Editor) EditStream(old Value) StreamEditor {
 	return StreamEditor{Info: old.Stream(), editor: e}
 }
 
-// now is the stream as it has become so far.
+// current returns the stream as edited so far, without its info.
 func (s *StreamEditor) current() Value {
 	return Value{kind: Stream, packed: s.editor.Buf[s.editor.base:], big: s.editor.Big}
 }
 
-// Len returns the number of entries.
+// Len returns the number of entries of the edited stream.
 func (s *StreamEditor) Len() int { return s.editor.Len() }
 
-// Append adds an entry, whose id must be greater than all others, and counts it.
+// Append adds an entry, whose id must be greater than that of every entry, and updates Last and
+// Added of Info. pairs holds fields and values alternately.
 func (s *StreamEditor) Append(id StreamID, pairs [][]byte) {
 	e := s.editor
 	e.key = e.key[:0]
@@ -224,7 +230,8 @@ func (s *StreamEditor) Append(id StreamID, pairs [][]byte) {
 	s.Info.Added++
 	if e.Big == nil {
 		n := packedLen(e.Buf[e.base:])
-		if n < maxPackedStreamEntries && len(e.Buf)-e.base+len(e.key)+streamIDSize <= maxPackedStreamBytes {
+		size := len(e.Buf) - e.base + streamIDSize + len(e.key)
+		if n < maxPackedStreamEntries && size <= maxPackedStreamBytes {
 			e.Buf = appendItem(id.appendTo(e.Buf), e.key)
 			e.setCount(n + 1)
 			return
@@ -234,7 +241,7 @@ func (s *StreamEditor) Append(id StreamID, pairs [][]byte) {
 	e.Big.members.Set(id.appendTo(nil), e.key)
 }
 
-// Delete removes an entry and reports whether it was there.
+// Delete removes an entry, updates MaxDeleted of Info, and reports whether the entry existed.
 func (s *StreamEditor) Delete(id StreamID) bool {
 	e := s.editor
 	if e.Big != nil {
@@ -256,6 +263,7 @@ func (s *StreamEditor) Delete(id StreamID) bool {
 	return true
 }
 
+// skipEntries returns the offset after the first n entries of a packed stream.
 func skipEntries(p []byte, n int) int {
 	i := streamHeaderSize
 	for range n {
@@ -264,7 +272,7 @@ func skipEntries(p []byte, n int) int {
 	return i
 }
 
-// Trim removes the first n entries. That is no deletion to Info.
+// Trim removes the first n entries. Unlike Delete it leaves MaxDeleted of Info unchanged.
 func (s *StreamEditor) Trim(n int) {
 	e := s.editor
 	if e.Big == nil {
@@ -285,13 +293,13 @@ func (s *StreamEditor) Trim(n int) {
 	}
 }
 
-// Before returns the number of entries with smaller ids.
+// CountBefore returns the number of entries with smaller ids.
 func (s *StreamEditor) CountBefore(id StreamID) int {
 	rank, _ := s.current().entryRank(id)
 	return rank
 }
 
-// Greatest returns the greatest id of an entry; the zero one if there is none.
+// MaxID returns the greatest id of an entry; the zero id if there are no entries.
 func (s *StreamEditor) MaxID() (id StreamID) {
 	v := s.current()
 	v.entries(v.Len()-1, v.Len(), false, func(e StreamEntry) bool {
@@ -301,7 +309,7 @@ func (s *StreamEditor) MaxID() (id StreamID) {
 	return id
 }
 
-// Finish leaves the result in the editor.
+// Finish completes the result in the Editor. The StreamEditor must not be used after that.
 func (s *StreamEditor) Finish() {
 	if s.editor.Big != nil {
 		info := s.Info

@@ -1,31 +1,35 @@
-// Package value holds one stored value: a string, a hash, a set, a sorted set, a
-// list or a stream.
+// Package value implements stored values: strings, hashes, sets, sorted sets,
+// lists and streams.
 //
-// A small collection is packed into one run of bytes, a large one (Big) lies in
-// copy-on-write trees. Either way a Value never changes: an Editor makes a new
-// one from an old one, and shares with it what stays the same. So a reader or a
-// snapshot that holds a Value needs no lock, only that the arenas are pinned or held
-// that it lies in, and an edit that is thrown away leaves no trace.
+// A small collection is packed into a run of bytes. A large collection (Big)
+// lies in copy-on-write trees. A Value never changes: an Editor makes a new value
+// from an old one, and the two share what is the same. So a reader or a snapshot
+// needs no lock to use a Value, as long as the arenas that its bytes lie in are
+// pinned or held. An edit that is discarded has no effect.
 //
-// Packed bytes:
+// # Packed bytes
 //
 //	string      the bytes
 //	hash        count u16, then per field:  length uvarint, field, length uvarint, value
 //	row         0x8000 + number of a Shape u16, then per field: length uvarint, value
 //	set         count u16, then per member: length uvarint, member
-//	sorted set  count u16, then per member: score 8 bytes, length uvarint, member; by (score, member)
+//	sorted set  count u16, then per member, in the order of (score, member):
+//	            score 8 bytes, length uvarint, member
 //	list        count u16, then per item:   length uvarint, item
-//	stream      see streamHeadSize
+//	stream      see streamHeaderSize
 //
-// Numbers are little-endian. A row is a hash that does not hold its fields' names:
-// they are those of a Shape, made once the same names have been seen twice. A tree
-// of fields or members is ordered by a hash of the name, then the name, so that a
-// scan cursor can be a number: any place in the order of hashes. A sorted set has a
-// second tree by (score, member). A tree of a list is ordered by places (see
-// placeSize), one of a stream by ids.
+// Numbers are little-endian. A row is a hash without field names: the names are
+// those of a Shape, which is made when the same names have been seen twice.
 //
-// The package is a little longer than most here: reading a Value and editing it share
-// the packed form of each kind and stay together.
+// # Trees
+//
+// A tree of fields or members is ordered by a 32-bit hash of the name and then by
+// the name, so that a cursor of HSCAN, SSCAN or ZSCAN can be such a hash. A sorted
+// set has a second tree ordered by (score, member). The tree of a list is ordered
+// by ordinals (see ordinalSize), the tree of a stream by entry ids.
+//
+// The package is a little longer than most in this repository, because reading
+// and editing of a kind both depend on its packed form.
 package value
 
 import (
@@ -40,7 +44,7 @@ import (
 // Kind is the type of a value.
 type Kind uint8
 
-// The kinds. None is the kind of the zero Value: no value at all.
+// The kinds. None is the kind of the zero Value, which stands for an absent key.
 const (
 	None Kind = iota
 	String
@@ -51,7 +55,7 @@ const (
 	Stream
 )
 
-// String returns the name that TYPE answers.
+// String returns the name of the kind in the reply of TYPE.
 func (k Kind) String() string {
 	switch k {
 	case String:
@@ -70,44 +74,48 @@ func (k Kind) String() string {
 	return "none"
 }
 
-// Value is an immutable view of one stored value. Every byte slice that its
-// methods hand out is read-only and stays as it is for as long as the bytes that
-// the Value was made of do: those of a keyspace, while its arena is pinned or held.
+// Value is an immutable view of one stored value. The byte slices that its methods return or yield
+// are read-only. They are valid as long as the bytes that the Value was made from: in a keyspace,
+// while its arenas are pinned or held.
 type Value struct {
 	kind   Kind
 	packed []byte
-	shape  *Shape // of a packed hash that does not hold its fields' names
+	shape  *Shape // of a row; nil for any other value
 	big    *Big
 }
 
-// Big holds the trees of a large collection: fields or members by hash, and for
-// a sorted set members by score. It is immutable like Value.
+// Big holds the trees of a large collection. It is immutable, as a Value is.
 type Big struct {
-	// hash u32 BE, name -> field value | score bits u64 LE | nothing;
-	// place -> item; id -> fields and values
+	// The key and value of an entry are
+	//   - of a hash or set: hash of the name u32 BE and the name; the field's value or nothing
+	//   - of a sorted set: hash of the member u32 BE and the member; score bits u64 LE
+	//   - of a list: ordinal; item
+	//   - of a stream: id; fields and values
 	members btree.Tree
-	scores  btree.Tree // ordered score u64 BE, member -> nothing, or one byte for -0
-	stream  *StreamInfo
+	// scores is used by sorted sets only. A key is a score (see appendScoreKey) and the member. The
+	// value is empty, or one byte if the score is -0.
+	scores btree.Tree
+	stream *StreamInfo // of a stream
 }
 
-// Of returns the Value of what an Editor has made: packed bytes, or big if that
-// is not nil.
+// Of returns the Value that an Editor without shapes has made: packed bytes, or big if it is not
+// nil. A Value of an Editor with shapes is made by Shapes.Of.
 func Of(kind Kind, packed []byte, big *Big) Value {
 	return Value{kind: kind, packed: packed, big: big}
 }
 
-// seed orders the trees of this process; it is one for all of them, so that a
-// scan cursor stays good when a full resync replaces the keyspace.
+// seed is the seed of all hashes of names in this process. There is only one, so that a scan cursor
+// stays valid when a full resync replaces the keyspace.
 var seed = maphash.MakeSeed()
 
-// appendTreeKey appends the key under which the trees hold a name.
+// appendTreeKey appends the key of a field or member in Big.members.
 func appendTreeKey(dst, name []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(maphash.Bytes(seed, name)))
 	return append(dst, name...)
 }
 
-// appendScoreKey appends a score so that byte order is numeric order; 0 and -0
-// are one score.
+// appendScoreKey appends a score as 8 bytes whose byte order is the order of scores. 0 and -0
+// give the same bytes.
 func appendScoreKey(dst []byte, score float64) []byte {
 	u := math.Float64bits(score)
 	switch {
@@ -121,10 +129,11 @@ func appendScoreKey(dst []byte, score float64) []byte {
 	return binary.BigEndian.AppendUint64(dst, u)
 }
 
-func decodeScoreKey(key, mark []byte) float64 {
+// decodeScoreKey returns the score of an entry of Big.scores.
+func decodeScoreKey(key, negativeZero []byte) float64 {
 	u := binary.BigEndian.Uint64(key)
 	switch {
-	case len(mark) > 0:
+	case len(negativeZero) > 0:
 		return math.Copysign(0, -1)
 	case u>>63 == 1:
 		u &^= 1 << 63
@@ -134,7 +143,7 @@ func decodeScoreKey(key, mark []byte) float64 {
 	return math.Float64frombits(u)
 }
 
-// item reads a length-prefixed item at p[i:] and returns the place after it.
+// readItem returns the length-prefixed item at p[i:] and the offset after it.
 func readItem(p []byte, i int) ([]byte, int) {
 	n := int(p[i])
 	i++
@@ -145,6 +154,7 @@ func readItem(p []byte, i int) ([]byte, int) {
 	return p[i : i+n : i+n], i + n
 }
 
+// appendItem appends an item with its length before it.
 func appendItem(dst, b []byte) []byte {
 	if len(b) < 0x80 {
 		dst = append(dst, byte(len(b)))
@@ -154,8 +164,10 @@ func appendItem(dst, b []byte) []byte {
 	return append(dst, b...)
 }
 
+// countSize is the size in bytes of the count that begins a packed collection.
 const countSize = 2
 
+// packedLen returns the count of a packed collection that is no row; 0 if there is none.
 func packedLen(p []byte) int {
 	if len(p) < countSize {
 		return 0
@@ -163,14 +175,13 @@ func packedLen(p []byte) int {
 	return int(binary.LittleEndian.Uint16(p))
 }
 
-// Kind returns the kind; None if there is no value.
+// Kind returns the kind of the value.
 func (v Value) Kind() Kind { return v.kind }
 
-// IsBig reports whether the value is a collection kept in trees.
+// IsBig reports whether the value is a collection that is stored in trees.
 func (v Value) IsBig() bool { return v.big != nil }
 
-// Len returns the number of bytes of a string, else of fields, members,
-// items or entries.
+// Len returns the number of bytes of a string, or of fields, members, items or entries.
 func (v Value) Len() int {
 	switch {
 	case v.kind == String:
@@ -183,7 +194,7 @@ func (v Value) Len() int {
 	return packedLen(v.packed)
 }
 
-// Bytes returns a string's bytes, nil for other kinds.
+// Bytes returns the bytes of a string; nil for every other kind.
 func (v Value) Bytes() []byte {
 	if v.kind != String {
 		return nil
@@ -191,7 +202,8 @@ func (v Value) Bytes() []byte {
 	return v.packed
 }
 
-// Fields yields the fields and values of a hash.
+// Fields yields the fields and values of a hash until yield returns false. It yields nothing for
+// other kinds.
 func (v Value) Fields(yield func(field, value []byte) bool) {
 	if v.kind != Hash {
 		return
@@ -220,7 +232,7 @@ func (v Value) Fields(yield func(field, value []byte) bool) {
 	}
 }
 
-// Field returns the value of one field of a hash.
+// Field returns the value of one field of a hash, and whether the field exists.
 func (v Value) Field(name []byte) ([]byte, bool) {
 	if v.kind != Hash {
 		return nil, false
@@ -242,6 +254,7 @@ func (v Value) Field(name []byte) ([]byte, bool) {
 	return nil, false
 }
 
+// shapedField is Field for a row.
 func (v Value) shapedField(name []byte) ([]byte, bool) {
 	n := v.shape.fieldIndex(name)
 	if n < 0 {
@@ -255,7 +268,8 @@ func (v Value) shapedField(name []byte) ([]byte, bool) {
 	return val, true
 }
 
-// Members yields the members of a set, or of a sorted set by (score, member).
+// Members yields the members of a set in no particular order, or those of a sorted set in the order
+// of (score, member), until yield returns false.
 func (v Value) Members(yield func(member []byte) bool) {
 	switch v.kind {
 	case SortedSet:
@@ -265,7 +279,8 @@ func (v Value) Members(yield func(member []byte) bool) {
 	}
 }
 
-// MemberAt returns the i-th member of a set in the order of Members.
+// MemberAt returns member i of a set, counted from 0 in the order of Members; nil if there are not
+// so many.
 func (v Value) MemberAt(i int) (member []byte) {
 	v.membersFrom(i, func(m []byte) bool {
 		member = m
@@ -274,6 +289,7 @@ func (v Value) MemberAt(i int) (member []byte) {
 	return member
 }
 
+// membersFrom yields the members of a set from index rank on.
 func (v Value) membersFrom(rank int, yield func(member []byte) bool) {
 	if v.big != nil {
 		v.big.members.Ascend(rank, v.Len(), func(k, _ []byte) bool { return yield(k[4:]) })
@@ -287,7 +303,7 @@ func (v Value) membersFrom(rank int, yield func(member []byte) bool) {
 	}
 }
 
-// HasMember reports whether a set or sorted set has the member.
+// HasMember reports whether a set or sorted set contains member.
 func (v Value) HasMember(member []byte) bool {
 	if v.kind == SortedSet {
 		_, ok := v.Score(member)
@@ -303,7 +319,7 @@ func (v Value) HasMember(member []byte) bool {
 	return findMember(v.packed, member) >= 0
 }
 
-// findMember returns where the entry of a member starts in a packed set, or -1.
+// findMember returns the offset of a member's item in a packed set, or -1.
 func findMember(p, member []byte) int {
 	for i := countSize; i < len(p); {
 		m, next := readItem(p, i)
@@ -315,41 +331,42 @@ func findMember(p, member []byte) int {
 	return -1
 }
 
-// Size returns the bytes of memory that the trees take; it looks at all of their nodes.
+// Size returns the bytes of memory that the trees use. It visits all of their nodes.
 func (b *Big) Size() int64 { return b.members.Size() + b.scores.Size() }
 
-// Settle moves nodes of the trees out of thin chunks of their arena, in a unit, from a rank
-// on, where those of the second tree follow those of the first. It returns the collection in
-// the place of b, b itself if nothing has moved, the rank to go on with, 0 at the end, and how
-// many nodes it has looked at.
-func (b *Big) Defrag(rank int) (settled *Big, next, looked int) {
+// Defrag copies nodes of the trees that lie in sparse chunks of their arena, a few at a time; see
+// btree.Tree.Defrag. rank is where to continue: below Len in the first tree, and from Len on in the
+// second tree. Defrag returns the changed collection, or b itself if no node was copied, the next
+// rank, which is 0 when all nodes have been visited, and the number of nodes that it has examined.
+// It must be called in a unit of the trees.
+func (b *Big) Defrag(rank int) (moved *Big, next, examined int) {
 	c := *b
 	n := c.members.Len()
 	if rank < n {
-		next, looked = c.members.Defrag(rank)
+		next, examined = c.members.Defrag(rank)
 	} else {
-		next, looked = c.scores.Defrag(rank - n)
+		next, examined = c.scores.Defrag(rank - n)
 		next += n
 	}
 	if next == n+c.scores.Len() {
 		next = 0
 	}
 	if c == *b {
-		return b, next, looked
+		return b, next, examined
 	}
-	return &c, next, looked
+	return &c, next, examined
 }
 
+// get returns the value of a field or member in the first tree.
 func (b *Big) get(name []byte) ([]byte, bool) {
 	var scratch [64]byte
 	return b.members.Get(appendTreeKey(scratch[:0], name))
 }
 
-// Scan yields about count fields with values, members, or members with the text
-// of their score left to the caller (as 8 bytes, see ScoreOf), beginning at a
-// cursor, and returns the cursor to go on with, 0 at the end. Small collections
-// come whole. What is there from the first call (cursor 0) to the last is
-// yielded at least once, whatever changes in between.
+// Scan yields about count fields with values, members with nil, or members with a score as 8 bytes
+// (see DecodeScore). It begins at cursor, 0 for the first call, and returns the cursor of the next
+// call, 0 at the end. A packed collection is yielded as a whole. A member that exists from the
+// first call to the last is yielded at least once, whatever changes in between.
 func (v Value) Scan(cursor uint64, count int, yield func(name, val []byte)) (next uint64) {
 	if v.big == nil {
 		v.scanPacked(yield)
@@ -374,6 +391,7 @@ func (v Value) Scan(cursor uint64, count int, yield func(name, val []byte)) (nex
 	return next
 }
 
+// scanPacked yields a whole packed collection for Scan.
 func (v Value) scanPacked(yield func(name, val []byte)) {
 	switch v.kind {
 	case Hash:
@@ -390,7 +408,7 @@ func (v Value) scanPacked(yield func(name, val []byte)) {
 	}
 }
 
-// ScoreOf returns the score that Scan yields for a member of a sorted set.
+// DecodeScore returns the score that Scan yields for a member of a sorted set.
 func DecodeScore(val []byte) float64 {
 	return math.Float64frombits(binary.LittleEndian.Uint64(val))
 }

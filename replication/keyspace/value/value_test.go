@@ -2,6 +2,7 @@ package value_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -19,12 +20,13 @@ type scored struct {
 }
 
 func newEditor() *value.Editor {
-	e := &value.Editor{Nodes: btree.NewNodes(arena.New(arena.Options{SizeClasses: true, Poison: true}))}
+	a := arena.New(arena.Options{SizeClasses: true, Poison: true})
+	e := &value.Editor{Nodes: btree.NewNodes(a)}
 	e.Nodes.Begin()
 	return e
 }
 
-// result takes what an edit has made, as the keyspace does.
+// takeResult takes the result of an edit and commits the unit, as the keyspace does.
 func takeResult(e *value.Editor, kind value.Kind) value.Value {
 	v := value.Of(kind, bytes.Clone(e.Buf), e.TakeBig(nil))
 	e.Buf = e.Buf[:0]
@@ -33,9 +35,11 @@ func takeResult(e *value.Editor, kind value.Kind) value.Value {
 	return v
 }
 
-// Scores of every sort, packed and in trees, against a sorted slice.
+// Ranks and ranges of special scores, packed and in trees, must match those of a sorted slice.
 func TestSortedSetRanks(t *testing.T) {
-	scores := []float64{math.Inf(-1), -1e300, -2.5, -1, math.Copysign(0, -1), 0, 5e-324, 1, 1.5, 1e300, math.Inf(1)}
+	scores := []float64{
+		math.Inf(-1), -1e300, -2.5, -1, math.Copysign(0, -1), 0, 5e-324, 1, 1.5, 1e300, math.Inf(1),
+	}
 	for _, size := range []int{1, 20, 127, 128, 129, 2000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(size), 1))
@@ -52,9 +56,9 @@ func TestSortedSetRanks(t *testing.T) {
 			}
 			slices.SortFunc(want, func(a, b scored) int {
 				if a.score != b.score {
-					return int(math.Copysign(1, math.Max(math.Min(a.score, 1e301), -1e301)-math.Max(math.Min(b.score, 1e301), -1e301)))
+					return cmp.Compare(a.score, b.score)
 				}
-				return bytes.Compare([]byte(a.member), []byte(b.member))
+				return cmp.Compare(a.member, b.member)
 			})
 			if v.IsBig() != (size > 128) || v.Len() != size {
 				t.Fatalf("IsBig() = %v, Len() = %d", v.IsBig(), v.Len())
@@ -88,8 +92,8 @@ func TestSortedSetRanks(t *testing.T) {
 	}
 }
 
-// An edit shares no bytes with the value it began with, whichever form the two
-// have, and gives back the packed order of a row's fields.
+// An edit does not change the value that it began with, whichever form the two values have. The
+// fields of a packed hash keep their order.
 func TestEditsLeaveOldValues(t *testing.T) {
 	e := newEditor()
 	pairs := func(n, version int) (all [][]byte) {
@@ -104,10 +108,11 @@ func TestEditsLeaveOldValues(t *testing.T) {
 		}
 		v := takeResult(e, value.Hash)
 		if added := e.SetFields(v, pairs(n, 2)); added != 0 {
-			t.Fatalf("%d fields: %d are new when written again", n, added)
+			t.Fatalf("%d fields: setting them again adds %d", n, added)
 		}
 		w := takeResult(e, value.Hash)
-		if removed := e.DeleteFields(w, [][]byte{[]byte("f1"), []byte("none"), []byte("f1")}); removed != 1 || e.Len() != n-1 {
+		fields := [][]byte{[]byte("f1"), []byte("none"), []byte("f1")}
+		if removed := e.DeleteFields(w, fields); removed != 1 || e.Len() != n-1 {
 			t.Fatalf("%d fields: %d removed, %d left", n, removed, e.Len())
 		}
 		x := takeResult(e, value.Hash)
@@ -134,15 +139,15 @@ func TestEditsLeaveOldValues(t *testing.T) {
 
 func TestLastFieldCounts(t *testing.T) {
 	e := newEditor()
-	words := [][]byte{[]byte("a"), []byte("1"), []byte("b"), []byte("2"), []byte("a"), []byte("3")}
-	if added := e.SetFields(value.Value{}, words); added != 2 {
+	pairs := [][]byte{[]byte("a"), []byte("1"), []byte("b"), []byte("2"), []byte("a"), []byte("3")}
+	if added := e.SetFields(value.Value{}, pairs); added != 2 {
 		t.Errorf("%d fields are new", added)
 	}
 	v := takeResult(e, value.Hash)
 	if got, _ := v.Field([]byte("a")); string(got) != "3" {
 		t.Errorf("a = %q", got)
 	}
-	if added := e.SetFields(v, words); added != 0 || e.Len() != 2 {
-		t.Errorf("%d fields are new, %d there", added, e.Len())
+	if added := e.SetFields(v, pairs); added != 0 || e.Len() != 2 {
+		t.Errorf("%d fields are new, Len() = %d", added, e.Len())
 	}
 }
