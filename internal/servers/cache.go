@@ -11,87 +11,96 @@ import (
 	"time"
 )
 
-// CacheOptions says how a Redis or Valkey is to run. The zero value is one that keeps nothing on disk.
+// CacheOptions configures a Redis or Valkey. The zero value is a server that saves nothing on
+// disk.
 type CacheOptions struct {
-	// Dir is the folder for its files. "" makes a temporary folder that Stop removes.
+	// Dir is the folder for its files. "" creates a temporary folder that Stop removes.
 	Dir string
-	// Port is the TCP port, 0 for any that is free.
+	// Port is the TCP port; 0 means any free port.
 	Port int
-	// ReplicaOf is the host:port of its master; "" for none.
+	// ReplicaOf is the host:port of its master; "" means none.
 	ReplicaOf string
-	// Args are further options for the server, such as "--save", "60", "1"; they win over this package's.
+	// Args are more options of the server, such as "--save", "60", "1". They override those of
+	// this package.
 	Args []string
 }
 
 // Cache is a Redis or Valkey server.
 type Cache struct{ server }
 
-// StartCache starts a Redis or Valkey and returns when it answers PING, be it still loading its data. ctx bounds the
-// start only, not the server's life; without a deadline a minute does. A replica is not waited for to be in sync.
+// StartCache starts a Redis or Valkey. It returns when the server answers PING, even if it is
+// still loading data, and does not wait for a replica to be in sync. ctx bounds only the start,
+// not the server's life; if it has no deadline, the start may take a minute.
 func (in *Installation) StartCache(ctx context.Context, k Kind, o CacheOptions) (*Cache, error) {
 	p, ok := in.programs[k]
-	if !ok || recipes[k].database {
-		return nil, fmt.Errorf("start %s: not an installed cache", k)
+	if !ok || kindSpecs[k].database {
+		return nil, fmt.Errorf("start %s: it is not an installed Redis or Valkey", k)
 	}
 	var upstream []string
 	if o.ReplicaOf != "" {
 		host, port, err := net.SplitHostPort(o.ReplicaOf)
 		if err != nil {
-			return nil, fmt.Errorf("start %s: read its master's address: %w", k, err)
+			return nil, fmt.Errorf("start %s: parse address of its master: %w", k, err)
 		}
 		upstream = []string{"--replicaof", host, port}
 	}
 	c := &Cache{server{
-		kind: k, port: o.Port, ready: cacheReady, grace: 20 * time.Second, start: time.Minute,
+		kind: k, port: o.Port, isReady: isCacheReady,
+		stopTimeout: 20 * time.Second, startTimeout: time.Minute,
 	}}
-	if err := c.open(o.Dir); err != nil {
+	if err := c.makeDir(o.Dir); err != nil {
 		return nil, err
 	}
 	c.argv = func(port int) []string {
 		args := []string{
 			"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", c.dir, "--logfile", c.Log(),
 			"--daemonize", "no", "--save", "", "--appendonly", "no",
-			"--repl-diskless-sync-delay", "0", // do not wait five seconds for more replicas to come
+			"--repl-diskless-sync-delay", "0", // do not wait 5 seconds for more replicas
 		}
 		return p.argv(append(append(args, upstream...), o.Args...)...)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.launch(ctx, o.Port == 0); err != nil {
-		return nil, errors.Join(fmt.Errorf("start %s: %w", k, err), c.discard())
+	if err := c.startUntilReady(ctx, o.Port == 0); err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", k, err), c.removeDir())
 	}
 	return c, nil
 }
 
-// StartProgram starts a program of the caller's that answers PING and INFO as a Redis does, such as a `rowfall node`, in
-// the same care as the servers of this package: it dies with this process and is ended like them. argv makes its command
-// line for a port of 127.0.0.1; what it prints is its log.
+// StartProgram starts a program of the caller that answers PING and INFO as Redis does, such as a
+// `rowfall node`. It is stopped like the servers of this package, and dies with this process. argv
+// returns its command line for a port of 127.0.0.1. The output of the program is its log. ctx
+// bounds only the start, as in StartCache.
 func StartProgram(ctx context.Context, name Kind, argv func(port int) []string) (*Cache, error) {
-	c := &Cache{server{kind: name, argv: argv, ready: cacheReady, grace: 20 * time.Second, start: time.Minute}}
-	if err := c.open(""); err != nil {
+	c := &Cache{server{
+		kind: name, argv: argv, isReady: isCacheReady,
+		stopTimeout: 20 * time.Second, startTimeout: time.Minute,
+	}}
+	if err := c.makeDir(""); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.launch(ctx, true); err != nil {
-		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), c.discard())
+	if err := c.startUntilReady(ctx, true); err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), c.removeDir())
 	}
 	return c, nil
 }
 
-// cacheReady says whether the server answers, and is ours: where it may be asked it tells its process id.
-func cacheReady(ctx context.Context, s *server) bool {
+// isCacheReady reports whether the server answers and is the process that s has started. Where
+// INFO is allowed, the process id tells.
+func isCacheReady(ctx context.Context, s *server) bool {
 	conn, err := dial(ctx, s.port)
 	if err != nil {
 		return false
 	}
-	defer func() { _ = conn.Close() }() // the answers are in hand
+	defer func() { _ = conn.Close() }() // all replies have been read
 	if _, err := conn.Write([]byte("PING\r\nINFO server\r\nQUIT\r\n")); err != nil {
 		return false
 	}
 	r := bufio.NewReader(conn)
 	line, err := r.ReadString('\n')
-	if err != nil || line[0] != '+' && !answers(line) {
+	if err != nil || line[0] != '+' && !isLiveError(line) {
 		return false
 	}
 	for {
@@ -103,13 +112,14 @@ func cacheReady(ctx context.Context, s *server) bool {
 			return strings.TrimSpace(pid) == strconv.Itoa(s.proc.cmd.Process.Pid)
 		}
 		if line[0] == '-' {
-			return answers(line)
+			return isLiveError(line)
 		}
 	}
 }
 
-// answers says whether an error is what a server that works gives to a client without a password or too early.
-func answers(line string) bool {
+// isLiveError reports whether an error reply comes from a working server that loads data or wants
+// a password.
+func isLiveError(line string) bool {
 	for _, code := range []string{"-LOADING", "-NOAUTH", "-MASTERDOWN", "-NOPERM"} {
 		if strings.HasPrefix(line, code) {
 			return true

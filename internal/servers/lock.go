@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// tryLock takes an exclusive lock on f unless another open file holds one. The kernel gives it up when f is closed or
-// the process ends.
+// tryLock takes an exclusive lock on f and reports whether it succeeded. It fails if another open
+// file has the lock. The kernel releases the lock when f is closed or the process ends.
 func tryLock(f *os.File) (bool, error) {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {

@@ -13,51 +13,61 @@ import (
 	"strings"
 )
 
-// role says what a set of packages is for. One folder cannot hold two servers whose packages share files, so each role
-// has its own.
+// role is a set of packages that is unpacked into one folder. Servers whose packages share files
+// need different folders, so they have different roles.
 type role string
 
 const (
-	newest role = "newest" // the newest of everything
-	recent role = "recent" // what the newest stable distribution ships
-	stable role = "stable" // what one before it ships
+	newest role = "newest" // the newest servers that the distribution has
+	recent role = "recent" // those of its newest stable release
+	stable role = "stable" // those of the stable release before that
 )
 
-// revision names what this package makes of the packages; raise it when the recipe changes, and caches are built anew.
+// revision is part of the names of cached folders. Increase it when this package changes what it
+// puts there, so that the folders are built again.
 const revision = 1
 
-// wanted lists the packages of each role. A distribution may put a version behind the name (mysql-server-core-8.0).
-var wanted = map[role][]string{
+// rolePackages are the packages of each role. A distribution may append a version to a name, such
+// as mysql-server-core-8.0.
+var rolePackages = map[role][]string{
 	newest: {"mysql-server-core", "mysql-client-core", "valkey-server", "redis-server"},
 	recent: {"valkey-server"},
 	stable: {"mariadb-server-core", "mariadb-client-core", "redis-server"},
 }
 
-// remedy ends the sentence about a machine that servers cannot be fetched on.
-const remedy = "install the servers and put mysqld, mariadbd, redis-server and valkey-server on PATH, or name them in " +
-	"ROWFALL_MYSQLD, ROWFALL_MARIADBD, ROWFALL_REDIS_SERVER, ROWFALL_REDIS_STABLE_SERVER, ROWFALL_REDIS_OLDEST_SERVER, " +
-	"ROWFALL_VALKEY_SERVER and ROWFALL_VALKEY_STABLE_SERVER"
+// remedy ends the error for a machine on which servers cannot be fetched.
+const remedy = "install the servers and put mysqld, mariadbd, redis-server and valkey-server " +
+	"on PATH, or name them in ROWFALL_MYSQLD, ROWFALL_MARIADBD, ROWFALL_REDIS_SERVER, " +
+	"ROWFALL_REDIS_STABLE_SERVER, ROWFALL_REDIS_OLDEST_SERVER, ROWFALL_VALKEY_SERVER " +
+	"and ROWFALL_VALKEY_STABLE_SERVER"
 
-// needless are folders of the packages that no server reads.
-var needless = []string{
-	"usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/perl", "usr/share/zoneinfo",
-	"usr/lib/systemd", "lib/systemd",
+// unusedFolders are folders of the packages that no server reads. They are deleted to save space.
+var unusedFolders = []string{
+	"usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/perl",
+	"usr/share/zoneinfo", "usr/lib/systemd", "lib/systemd",
 }
 
-// packages returns the folder that holds a role's unpacked packages, fetching them if need be.
-func (i *installer) packages(ctx context.Context, r role) (string, error) {
+// installPackages returns the folder with the unpacked packages of a role. It fetches them if
+// necessary.
+func (i *installer) installPackages(ctx context.Context, r role) (string, error) {
 	for _, program := range []string{"apt-get", "apt-cache", "apt-config", "dpkg-deb"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return "", fmt.Errorf("%w: this machine has no %s to fetch packages with: %s", ErrUnavailable, program, remedy)
+			return "", fmt.Errorf(
+				"%w: find %s: this machine cannot fetch packages; %s", ErrUnavailable, program, remedy,
+			)
 		}
 	}
 	machine, err := readMachine()
 	if err != nil {
-		return "", fmt.Errorf("%w: %w: add the distribution's mirror to apt's sources, or %s", ErrUnavailable, err, remedy)
+		return "", fmt.Errorf(
+			"%w: %w; add the distribution's mirror to apt's sources, or %s", ErrUnavailable, err, remedy,
+		)
 	}
 	suites := machine.suites(r)
 	target := func(suite string) string {
-		return filepath.Join(i.cache, "packages", fmt.Sprintf("%s-%s-%s-r%d", suite, r, runtime.GOARCH, revision))
+		return filepath.Join(
+			i.cache, "packages", fmt.Sprintf("%s-%s-%s-r%d", suite, r, runtime.GOARCH, revision),
+		)
 	}
 	for _, suite := range suites {
 		if _, err := os.Stat(target(suite)); err == nil {
@@ -66,8 +76,8 @@ func (i *installer) packages(ctx context.Context, r role) (string, error) {
 	}
 	var errs []error
 	for _, suite := range suites {
-		err := i.once(ctx, target(suite), func(dir string) error {
-			return i.fetch(ctx, dir, machine.source.in(suite), suite, r)
+		err := i.buildOnce(ctx, target(suite), func(dir string) error {
+			return i.fetchPackages(ctx, dir, machine.source.forSuite(suite), suite, r)
 		})
 		if err == nil {
 			return target(suite), nil
@@ -77,11 +87,14 @@ func (i *installer) packages(ctx context.Context, r role) (string, error) {
 			break
 		}
 	}
-	return "", fmt.Errorf("%w: %w; mend that, or %s", ErrUnavailable, errors.Join(errs...), remedy)
+	return "", fmt.Errorf("%w: %w; correct that, or %s", ErrUnavailable, errors.Join(errs...), remedy)
 }
 
-// fetch leaves in dir the unpacked packages of a role, from the suite that source names.
-func (i *installer) fetch(ctx context.Context, dir string, source sourcesFile, suite string, r role) error {
+// fetchPackages unpacks the packages of a role into dir. They come from the suite that source
+// names.
+func (i *installer) fetchPackages(
+	ctx context.Context, dir string, source sourcesFile, suite string, r role,
+) error {
 	a, err := newApt(ctx, filepath.Join(dir, "apt"), source)
 	if err != nil {
 		return err
@@ -94,9 +107,11 @@ func (i *installer) fetch(ctx context.Context, dir string, source sourcesFile, s
 	if err != nil {
 		return err
 	}
-	chosen := choose(wanted[r], strings.Fields(names))
+	chosen := choosePackages(rolePackages[r], strings.Fields(names))
 	if len(chosen) == 0 {
-		return fmt.Errorf("%w: suite %s has none of %s", ErrUnavailable, suite, strings.Join(wanted[r], ", "))
+		return fmt.Errorf(
+			"%w: suite %s has none of %s", ErrUnavailable, suite, strings.Join(rolePackages[r], ", "),
+		)
 	}
 	args := append([]string{"--no-install-recommends", "--download-only", "install"}, chosen...)
 	if _, err := a.run(ctx, "apt-get", args...); err != nil {
@@ -113,17 +128,19 @@ func (i *installer) fetch(ctx context.Context, dir string, source sourcesFile, s
 			return fmt.Errorf("unpack %s: %w: %s", filepath.Base(archive), err, firstLine(out))
 		}
 	}
-	for _, name := range append([]string{"apt"}, needless...) {
+	for _, name := range append([]string{"apt"}, unusedFolders...) {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-			return fmt.Errorf("remove needless files: %w", err)
+			return fmt.Errorf("remove unused files: %w", err)
 		}
 	}
 	return nil
 }
 
-// choose picks from the names of a suite's packages the wanted ones: by the name itself, else with the highest version
-// behind it. What a suite does not have is left out; the kind that needs it says so.
-func choose(wanted, have []string) []string {
+// choosePackages returns the packages of a suite that a role wants. have are the names of all
+// packages of the suite. A wanted name matches itself, or else the name with the highest version
+// appended. A package that the suite does not have is left out; findPackaged reports the missing
+// server.
+func choosePackages(wanted, have []string) []string {
 	var chosen []string
 	for _, name := range wanted {
 		if slices.Contains(have, name) {
@@ -144,8 +161,9 @@ func choose(wanted, have []string) []string {
 	return chosen
 }
 
-// packaged finds a server in an unpacked root, and the loader that runs it with that root's libraries.
-func packaged(root, name string) (program, error) {
+// findPackaged finds a server in an unpacked root, and the loader that runs the server with the
+// libraries of that root.
+func findPackaged(root, name string) (program, error) {
 	p := program{name: name, root: root}
 	for _, dir := range []string{"usr/sbin", "usr/bin"} {
 		path := filepath.Join(root, dir, name)
@@ -154,9 +172,11 @@ func packaged(root, name string) (program, error) {
 		}
 	}
 	if p.path == "" {
-		return program{}, fmt.Errorf("%w: the distribution's packages have no %s", ErrUnavailable, name)
+		return program{}, fmt.Errorf(
+			"%w: find %s: the distribution's packages do not contain it", ErrUnavailable, name,
+		)
 	}
-	// The folder of the loader is the folder of the architecture's libraries, with or without the /usr merge.
+	// The loader lies beside the libraries of the architecture, with or without a merged /usr.
 	var loaders, libraries []string
 	for _, dir := range []string{"usr/lib", "lib"} {
 		found, err := filepath.Glob(filepath.Join(root, dir, "*-linux-gnu*", "ld-linux*.so.*"))
@@ -177,18 +197,21 @@ func packaged(root, name string) (program, error) {
 	return p, nil
 }
 
-// apt is an apt of our own: its lists, cache, sources and list of installed packages (none) in one folder. Of the
-// machine's settings it keeps how to reach a mirror, and none of the hooks.
+// apt is a private apt: its lists, cache, sources and list of installed packages (empty) lie in
+// one folder. It takes from the machine's settings how to reach a mirror, but no hooks.
 type apt struct {
 	dir  string
 	conf string
 }
 
+// newApt writes the settings of an apt in dir that uses one source.
 func newApt(ctx context.Context, dir string, source sourcesFile) (*apt, error) {
 	a := &apt{dir: dir, conf: filepath.Join(dir, "apt.conf")}
-	for _, name := range []string{"lists/partial", "cache/archives/partial", "etc/none", "etc/sources.list.d", "log"} {
+	for _, name := range []string{
+		"lists/partial", "cache/archives/partial", "etc/none", "etc/sources.list.d", "log",
+	} {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
-			return nil, fmt.Errorf("make apt folder: %w", err)
+			return nil, fmt.Errorf("create apt folder: %w", err)
 		}
 	}
 	dump, err := exec.CommandContext(ctx, "apt-config", "dump").Output()
@@ -212,14 +235,17 @@ func newApt(ctx context.Context, dir string, source sourcesFile) (*apt, error) {
 		`APT::Update::Error-Mode "any";`,
 		`Acquire::Languages "none";`,
 		`Acquire::Retries "3";`,
-		`Debug::NoLocking "true";`, // our own lock covers the folder
+		`Debug::NoLocking "true";`, // the lock of buildOnce covers the folder
 	}
 	if os.Geteuid() == 0 {
-		// Root's apt gives up its rights for downloads, to a user that cannot write here.
+		// apt drops root's rights for downloads, and the user it changes to cannot write here.
 		settings = append(settings, `APT::Sandbox::User "root";`)
 	}
-	reach := regexp.MustCompile(`(?m)^Acquire::(https?|ftp|tor|Proxy|ForceIPv[46]|Check-Valid-Until|AllowInsecureRepositories)\b.*;$`)
-	settings = append(settings, reach.FindAllString(string(dump), -1)...)
+	network := regexp.MustCompile(
+		`(?m)^Acquire::(https?|ftp|tor|Proxy|ForceIPv[46]|Check-Valid-Until|` +
+			`AllowInsecureRepositories)\b.*;$`,
+	)
+	settings = append(settings, network.FindAllString(string(dump), -1)...)
 	files := map[string]string{
 		a.conf:                       strings.Join(settings, "\n") + "\n",
 		filepath.Join(dir, "status"): "",
@@ -233,7 +259,7 @@ func newApt(ctx context.Context, dir string, source sourcesFile) (*apt, error) {
 	return a, nil
 }
 
-// run runs one of apt's programs and returns what it prints.
+// run runs one of apt's programs with the private settings and returns its output.
 func (a *apt) run(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "APT_CONFIG="+a.conf, "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")

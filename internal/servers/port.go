@@ -1,15 +1,17 @@
 package servers
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
 )
 
-// FreePort finds a TCP port of 127.0.0.1 that nothing listens on. It takes one below the range that systems give to
-// outgoing connections: a client that dials a stopped server's port again and again would otherwise sooner or later be
-// given that very port as its own, connect to itself, and keep the server from coming back.
+// FreePort returns a TCP port of 127.0.0.1 that nothing listens on. The port is below the range
+// that systems use for outgoing connections. Otherwise a client that keeps dialling the port of a
+// stopped server could be given that very port as its local port. It would then connect to itself,
+// and the server could not listen again.
 func FreePort() (int, error) {
 	for range 100 {
 		port := 12000 + rand.IntN(18000)
@@ -22,7 +24,10 @@ func FreePort() (int, error) {
 		}
 		return port, nil
 	}
-	return 0, fmt.Errorf("find free port: 100 of 18000 are taken")
+	return 0, errors.New(
+		"find free port: 100 random ports are in use; stop servers that are not needed",
+	)
 }
 
+// address returns the address of a port of 127.0.0.1.
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

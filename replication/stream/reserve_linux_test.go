@@ -16,7 +16,7 @@ import (
 func TestDiskFullForReal(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
-		servertest.Absent(t, fmt.Errorf("mount a tmpfs: %w", err))
+		servertest.SkipOrFail(t, fmt.Errorf("mount a tmpfs: %w", err))
 	}
 	defer func() {
 		if err := syscall.Unmount(dir, 0); err != nil {

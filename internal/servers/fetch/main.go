@@ -1,5 +1,6 @@
-// Command fetch makes every kind of server runnable on this machine and says which and where: it is `make servers`. A kind
-// that this machine has no source for is named, and no failure, unless CI is true.
+// Command fetch makes every kind of server runnable on this machine and prints its version and
+// path. It implements `make servers`. A kind that is not available on this machine is printed as
+// such. It is an error only if the environment variable CI is true.
 package main
 
 import (
@@ -29,7 +30,7 @@ func fetch(ctx context.Context) error {
 		case err == nil:
 			fmt.Printf("%-13s %-22s %s\n", k, in.Version(k), in.Path(k))
 		case errors.Is(err, servers.ErrUnavailable) && os.Getenv("CI") != "true":
-			fmt.Printf("%-13s none: %v\n", k, err)
+			fmt.Printf("%-13s not available: %v\n", k, err)
 		default:
 			errs = append(errs, err)
 		}

@@ -1,5 +1,6 @@
-// Package servertest gives tests real database servers: MySQL, MariaDB, Redis and Valkey as package servers finds or
-// fetches them, stopped when the test ends, and their logs shown when it fails.
+// Package servertest runs real MySQL, MariaDB, Redis and Valkey servers for tests. It finds or
+// fetches them with package servers, stops them when the test ends, and shows the end of their logs
+// when the test has failed.
 package servertest
 
 import (
@@ -15,8 +16,9 @@ import (
 	"rowfall/internal/servers"
 )
 
-// installed remembers what was installed in this process; a kind that could not be had is not tried again.
-var installed = struct {
+// installations holds the results of Install in this process. Install is not tried again for a
+// kind that was not available.
+var installations = struct {
 	sync.Mutex
 	kinds map[servers.Kind]result
 }{kinds: make(map[servers.Kind]result)}
@@ -26,65 +28,67 @@ type result struct {
 	err error
 }
 
-// Need makes the kinds runnable, once per process, and logs the versions that the test runs against. If one cannot be
-// had, the test fails when CI is true; elsewhere it is skipped, and the command that servers.SkippedEnv comes from counts
-// and names it at its end.
+// Need makes the kinds runnable, once per process, and logs the versions that the test runs with.
+// If a kind is not available, the test is skipped or fails as in SkipOrFail.
 func Need(tb testing.TB, kinds ...servers.Kind) *servers.Installation {
 	tb.Helper()
-	installed.Lock()
-	defer installed.Unlock()
+	installations.Lock()
+	defer installations.Unlock()
 	var missing []servers.Kind
 	for _, k := range kinds {
-		if r, ok := installed.kinds[k]; !ok {
+		if r, ok := installations.kinds[k]; !ok {
 			missing = append(missing, k)
 		} else if r.err != nil {
-			Absent(tb, r.err)
+			SkipOrFail(tb, r.err)
 		}
 	}
 	for _, k := range missing {
 		in, err := servers.Install(context.Background(), os.Stderr, k)
-		installed.kinds[k] = result{in, err}
+		installations.kinds[k] = result{in, err}
 		if err != nil {
-			Absent(tb, err)
+			SkipOrFail(tb, err)
 		}
 	}
 	all := make([]*servers.Installation, len(kinds))
 	for n, k := range kinds {
-		all[n] = installed.kinds[k].in
+		all[n] = installations.kinds[k].in
 		tb.Logf("%s: %s", k, all[n].Version(k))
 	}
-	return servers.Join(all...)
+	return servers.Merge(all...)
 }
 
-// Absent ends a test for what this machine does not have, such as a server or its client, in the way that Need says.
-func Absent(tb testing.TB, err error) {
+// SkipOrFail ends a test because this machine lacks something, such as a server or its client. If
+// the environment variable CI is true, the test fails with err. Otherwise it is skipped, and
+// recorded in the file that servers.SkippedEnv names, so that the command `with` can report it.
+func SkipOrFail(tb testing.TB, err error) {
 	tb.Helper()
 	if os.Getenv("CI") == "true" {
 		tb.Fatal(err)
 	}
 	fmt.Fprintln(os.Stderr, "SKIPPED:", tb.Name())
-	if err := note("SKIPPED: " + tb.Name() + "\n"); err != nil {
+	if err := recordSkip("SKIPPED: " + tb.Name() + "\n"); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Skip(err)
 }
 
-// note adds a line to the file of those who were skipped. Only they read its name from the environment, which is how
-// go test knows that their packages' results depend on it, and runs them again next time.
-func note(line string) error {
+// recordSkip appends a line to the file of skipped tests. Only skipped tests read the variable
+// with the name of that file. So go test knows that their results depend on it, and does not take
+// them from its cache next time.
+func recordSkip(line string) error {
 	path := os.Getenv(servers.SkippedEnv)
 	if path == "" {
 		return nil
 	}
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
-		return fmt.Errorf("note a skipped test: %w", err)
+		return fmt.Errorf("record skipped test: %w", err)
 	}
-	_, err = f.WriteString(line) // in one piece: other packages write at the same time
+	_, err = f.WriteString(line) // in one write, because other packages write at the same time
 	return errors.Join(err, f.Close())
 }
 
-// Database starts a MySQL or MariaDB that stops when the test ends.
+// Database starts a MySQL or MariaDB and stops it when the test ends.
 func Database(tb testing.TB, kind servers.Kind, o servers.DatabaseOptions) *servers.Database {
 	tb.Helper()
 	d, err := Need(tb, kind).StartDatabase(tb.Context(), kind, o)
@@ -95,7 +99,7 @@ func Database(tb testing.TB, kind servers.Kind, o servers.DatabaseOptions) *serv
 	return d
 }
 
-// Cache starts a Redis or Valkey that stops when the test ends.
+// Cache starts a Redis or Valkey and stops it when the test ends.
 func Cache(tb testing.TB, kind servers.Kind, o servers.CacheOptions) *servers.Cache {
 	tb.Helper()
 	c, err := Need(tb, kind).StartCache(tb.Context(), kind, o)
@@ -106,7 +110,7 @@ func Cache(tb testing.TB, kind servers.Kind, o servers.CacheOptions) *servers.Ca
 	return c
 }
 
-// server is what this package asks of a Database or a Cache.
+// server is what stop needs of a Database or a Cache.
 type server interface {
 	Kind() servers.Kind
 	Addr() string
@@ -114,7 +118,8 @@ type server interface {
 	Stop() error
 }
 
-// stop ends a server after its test, and if the test failed shows the end of the server's log.
+// stop ends a server after its test. If the test failed, it logs the last lines of the server's
+// log.
 func stop(tb testing.TB, s server) {
 	tb.Helper()
 	if tb.Failed() {
@@ -125,13 +130,13 @@ func stop(tb testing.TB, s server) {
 	}
 }
 
-// lastLines returns the last n lines of a file.
+// lastLines returns the last n lines of a file, or the error of opening it.
 func lastLines(path string, n int) string {
 	f, err := os.Open(path)
 	if err != nil {
 		return err.Error()
 	}
-	defer func() { _ = f.Close() }() // only read
+	defer func() { _ = f.Close() }() // it was only read
 	var lines []string
 	scan := bufio.NewScanner(f)
 	for scan.Scan() {

@@ -1,8 +1,9 @@
-// Command with fetches the servers, runs a command and at its end says how many tests were skipped because a server could
-// not be had: `make test` is `with go test`. Where CI is true such a server is a failure, and the command is not run.
+// Command with fetches the servers, runs a command, and then prints how many tests were skipped
+// because a server was not available: `make test` runs `with go test`. If the environment variable
+// CI is true, a server that is not available is an error and the command is not run.
 //
-// go test shows nothing of what a package that passes writes, so its tests leave their lines in a file, whose name is in
-// the environment; see servertest.
+// go test hides the output of packages that pass. So skipped tests write their names to a file,
+// whose path is in the environment; see package servertest.
 package main
 
 import (
@@ -31,29 +32,33 @@ func main() {
 	}
 }
 
-// run is the command; w gets what it says itself.
+// run installs the servers and runs the command argv. It prints its own messages to w.
 func run(ctx context.Context, w io.Writer, argv []string) error {
 	_, missing := servers.Install(ctx, w, servers.Kinds()...)
 	if missing != nil && os.Getenv("CI") == "true" {
 		return missing
 	}
 	if missing != nil {
-		_, _ = fmt.Fprintf(w, "WARNING: tests will be skipped:\n%v\n", missing) // it goes to a terminal
+		// The output is a message on the terminal: an error of writing it is ignored.
+		_, _ = fmt.Fprintf(w, "WARNING: tests will be skipped:\n%v\n", missing)
 	}
-	// The name is another one each time: so go test does not answer with a result that it kept for a test that was skipped.
+	// The file has a new name each time. Therefore go test does not use the cached result of a
+	// package with a skipped test.
 	skips, err := os.CreateTemp("", "rowfall-skipped-")
 	if err != nil {
-		return fmt.Errorf("make file for skipped tests: %w", err)
+		return fmt.Errorf("create file for skipped tests: %w", err)
 	}
-	defer func() { _, _ = skips.Close(), os.Remove(skips.Name()) }() // it was read
+	defer func() { _, _ = skips.Close(), os.Remove(skips.Name()) }() // the file has been read
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), servers.SkippedEnv+"="+skips.Name())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it shows what it has
-	fault := cmd.Run()
+	// On an interrupt, go test prints its results so far.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	runErr := cmd.Run()
 	text, err := io.ReadAll(skips)
 	if count := strings.Count(string(text), "\n"); count > 0 {
-		_, _ = fmt.Fprintf(w, "%s%d TESTS WERE SKIPPED, because a server could not be had: %v\n", text, count, missing)
+		_, _ = fmt.Fprintf(w, "%s%d TESTS WERE SKIPPED, because a server was not available: %v\n",
+			text, count, missing)
 	}
-	return errors.Join(fault, err)
+	return errors.Join(runErr, err)
 }
