@@ -1,9 +1,9 @@
-// Package memfs is a file system in memory for tests of what is on disk. It fails at the operation that a test names, runs
-// out of room, and loses what a power cut loses: what was written and not synced, and every change of a folder that
-// was not synced.
+// Package memfs is a file system in memory for tests of durability. It can fail at a given
+// operation, run out of space, return I/O errors for a damaged byte, and lose what a power cut
+// loses: bytes that were written but not synced, and changes of a folder that was not synced.
 //
-// Paths are those of the program under test; the folders above a file that is put in are made. A handle is the file itself:
-// it has no position and no mode, and closing it changes nothing.
+// Paths are those of the program under test. A file handle is the file itself: it has no position
+// and no mode, and closing it changes nothing.
 package memfs
 
 import (
@@ -22,25 +22,26 @@ import (
 	"rowfall/replication/stream"
 )
 
-// ErrInjected is what operations fail with, unless another error is given.
+// ErrInjected is the error of a failing operation for which the test has given no other error.
 var ErrInjected = errors.New("injected")
 
-// FS is the file system. Every operation on it and on its files counts as one.
+// FS is the file system. Each call of a method of stream.FS or stream.File counts as one
+// operation. FS is safe for concurrent use.
 type FS struct {
 	mu      sync.Mutex
 	entries map[string]*file // by path
-	durable map[string]*file // what a power cut leaves of entries at the least
-	changes []change         // of folders since they were synced
+	durable map[string]*file // by path: what survives every power cut
+	changes []change         // changes of folders that were not synced
 
-	quota      int64 // bytes of all files; 0: none
-	unreserved bool  // no room can be set aside
-	noNames    bool  // no file can be made
+	quota      int64 // greatest size of all files together, in bytes; 0 means no limit
+	unreserved bool  // Allocate is not supported
+	noNames    bool  // creating a file fails
 
-	count  int
-	failAt int // the operation, from 1, that fails; 0: none
-	err    error
-	once   bool // those after it do not
-	failed bool // it was reached
+	operations int
+	failAt     int // number of the operation that fails; 0 means none
+	err        error
+	once       bool // later operations succeed
+	failed     bool // operation failAt was reached
 }
 
 var _ stream.FS = (*FS)(nil)
@@ -50,18 +51,21 @@ type file struct {
 	fs           *FS
 	dir          bool
 	data, synced []byte
-	room         int64 // that is set aside, from the file's start
-	bad          int64 // the place that cannot be read, from 1; 0: none
-	tries        int   // how often it still fails; negative: for ever
+	room         int64 // bytes from the file's start that are allocated
+	badByte      int64 // offset of the unreadable byte plus 1; 0 means none
+	readFailures int   // reads of badByte that still fail; negative means all
 }
 
-// change is one of a folder's: a power cut leaves all of it or nothing. What name was is gone, from is not there any more.
+// change is a change of one folder: after it, path name refers to f. A file that was renamed
+// leaves path from; a file that was removed leaves path name. A power cut loses the whole change
+// or nothing of it.
 type change struct {
 	name, from string
 	f          *file
 	removed    bool
 }
 
+// apply makes the change in a map of entries.
 func (c change) apply(entries map[string]*file) {
 	switch {
 	case c.removed && entries[c.name] == c.f:
@@ -78,13 +82,14 @@ func (c change) apply(entries map[string]*file) {
 // New returns an empty file system.
 func New() *FS { return &FS{entries: map[string]*file{}, durable: map[string]*file{}} }
 
-// FailAt lets the n-th operation from now on (1: the next) and all after it fail with err (nil: ErrInjected). 0: none does.
-func (m *FS) FailAt(n int, err error) { m.arm(n, err, false) }
+// FailAt makes the n-th operation from now on fail, and all operations after it. 1 is the next
+// operation; 0 ends all failures. err nil means ErrInjected.
+func (m *FS) FailAt(n int, err error) { m.failAtOperation(n, err, false) }
 
-// FailOnceAt is FailAt for that operation alone.
-func (m *FS) FailOnceAt(n int, err error) { m.arm(n, err, true) }
+// FailOnceAt is FailAt for that one operation: later ones succeed.
+func (m *FS) FailOnceAt(n int, err error) { m.failAtOperation(n, err, true) }
 
-func (m *FS) arm(n int, err error, once bool) {
+func (m *FS) failAtOperation(n int, err error, once bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err == nil {
@@ -92,28 +97,29 @@ func (m *FS) arm(n int, err error, once bool) {
 	}
 	m.failAt, m.err, m.once, m.failed = 0, err, once, false
 	if n > 0 {
-		m.failAt = m.count + n
+		m.failAt = m.operations + n
 	}
 }
 
-// Failed says whether the operation that is to fail was reached.
+// Failed reports whether the operation that FailAt or FailOnceAt has named was reached.
 func (m *FS) Failed() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.failed
 }
 
-// op counts one operation. It is called with mu held.
-func (m *FS) op() error {
-	m.count++
-	if m.failAt > 0 && (m.count == m.failAt || m.count > m.failAt && !m.once) {
+// countOperation counts an operation, and returns the error that it is to fail with. The caller
+// holds mu.
+func (m *FS) countOperation() error {
+	m.operations++
+	if m.failAt > 0 && (m.operations == m.failAt || m.operations > m.failAt && !m.once) {
 		m.failed = true
 		return m.err
 	}
 	return nil
 }
 
-// Leave leaves n bytes of room on the disk, or any number if that is negative.
+// Leave limits the free space to n bytes. A negative n removes the limit.
 func (m *FS) Leave(n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -127,17 +133,18 @@ func (m *FS) Leave(n int64) {
 	}
 }
 
-// NoReserve says that no room can be set aside.
+// NoReserve makes Allocate fail with EOPNOTSUPP. It must be called before the file system is used.
 func (m *FS) NoReserve() { m.unreserved = true }
 
-// NoNames says whether a quota refuses new files.
+// NoNames sets whether creating a file fails with EDQUOT, as when a quota of inodes is used up.
 func (m *FS) NoNames(refused bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.noNames = refused
 }
 
-// fits returns how far a file may grow towards a size. It is called with mu held.
+// fits returns how far a file may grow towards size, and ENOSPC if that is less than size. The
+// caller holds mu.
 func (m *FS) fits(f *file, size int64) (int64, error) {
 	if m.quota == 0 || size <= max(f.room, int64(len(f.data))) {
 		return size, nil
@@ -152,23 +159,23 @@ func (m *FS) fits(f *file, size int64) (int64, error) {
 	return size, nil
 }
 
-// isDir says whether there is a folder. It is called with mu held.
+// isDir reports whether a folder exists. The caller holds mu.
 func (m *FS) isDir(name string) bool {
 	f := m.entries[name]
 	return f != nil && f.dir || name == filepath.Dir(name)
 }
 
-// change makes a change. It is called with mu held.
+// change makes a change that is not durable until SyncDir. The caller holds mu.
 func (m *FS) change(c change) {
 	c.apply(m.entries)
 	m.changes = append(m.changes, c)
 }
 
-// Open opens or makes a file.
+// Open opens a file. Of the flags it knows O_CREATE, O_EXCL and O_TRUNC.
 func (m *FS) Open(name string, flag int) (stream.File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.op(); err != nil {
+	if err := m.countOperation(); err != nil {
 		return nil, err
 	}
 	f, ok := m.entries[name]
@@ -190,14 +197,14 @@ func (m *FS) Open(name string, flag int) (stream.File, error) {
 	return f, nil
 }
 
-// ReadDir lists a folder.
+// ReadDir returns the sorted names in a folder.
 func (m *FS) ReadDir(dir string) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.names(dir), m.op()
+	return m.names(dir), m.countOperation()
 }
 
-// Names is ReadDir for the test itself: it neither counts nor fails.
+// Names is ReadDir for the test: it is not counted as an operation and never fails.
 func (m *FS) Names(dir string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -214,11 +221,11 @@ func (m *FS) names(dir string) (names []string) {
 	return names
 }
 
-// Mkdir makes one folder.
+// Mkdir creates a folder in an existing one.
 func (m *FS) Mkdir(dir string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.op(); err != nil {
+	if err := m.countOperation(); err != nil {
 		return err
 	}
 	_, ok := m.entries[dir]
@@ -232,11 +239,11 @@ func (m *FS) Mkdir(dir string) error {
 	return nil
 }
 
-// Remove removes a file.
+// Remove removes a file or a folder, whether or not the folder is empty.
 func (m *FS) Remove(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.op(); err != nil {
+	if err := m.countOperation(); err != nil {
 		return err
 	}
 	f, ok := m.entries[name]
@@ -247,11 +254,11 @@ func (m *FS) Remove(name string) error {
 	return nil
 }
 
-// Rename gives a file another name in its folder.
+// Rename renames a file within its folder. It replaces a file of the new name.
 func (m *FS) Rename(from, to string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.op(); err != nil {
+	if err := m.countOperation(); err != nil {
 		return err
 	}
 	f, ok := m.entries[from]
@@ -269,7 +276,7 @@ func (m *FS) Rename(from, to string) error {
 func (m *FS) SyncDir(dir string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.op(); err != nil {
+	if err := m.countOperation(); err != nil {
 		return err
 	}
 	m.changes = slices.DeleteFunc(m.changes, func(c change) bool {
@@ -282,19 +289,20 @@ func (m *FS) SyncDir(dir string) error {
 	return nil
 }
 
+// ReadAt fails with EIO at a damaged byte.
 func (f *file) ReadAt(b []byte, off int64) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	if err := f.fs.op(); err != nil {
+	if err := f.fs.countOperation(); err != nil {
 		return 0, err
 	}
 	if off >= int64(len(f.data)) {
 		return 0, io.EOF
 	}
 	n := copy(b, f.data[off:])
-	if bad := f.bad - 1; f.bad > 0 && off <= bad && bad < off+int64(n) {
-		if f.tries != 0 {
-			f.tries--
+	if bad := f.badByte - 1; f.badByte > 0 && off <= bad && bad < off+int64(n) {
+		if f.readFailures != 0 {
+			f.readFailures--
 			return int(bad - off), syscall.EIO
 		}
 	}
@@ -304,19 +312,19 @@ func (f *file) ReadAt(b []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// WriteAt writes half of b before it fails.
+// WriteAt writes half of b if the operation is to fail, and what fits if the space is used up.
 func (f *file) WriteAt(b []byte, off int64) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	err := f.fs.op()
+	err := f.fs.countOperation()
 	if err != nil {
 		b = b[:len(b)/2]
 	}
 	if most, e := f.fs.fits(f, off+int64(len(b))); e != nil && err == nil {
 		b, err = b[:max(most-off, 0)], e
 	}
-	if bad := f.bad - 1; off <= bad && bad < off+int64(len(b)) {
-		f.bad = 0 // a disk puts it elsewhere then
+	if bad := f.badByte - 1; off <= bad && bad < off+int64(len(b)) {
+		f.badByte = 0 // a disk remaps a bad sector when it is written
 	}
 	if need := off + int64(len(b)); need > int64(len(f.data)) {
 		f.data = append(f.data, make([]byte, need-int64(len(f.data)))...)
@@ -327,7 +335,7 @@ func (f *file) WriteAt(b []byte, off int64) (int, error) {
 func (f *file) Sync() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	if err := f.fs.op(); err != nil {
+	if err := f.fs.countOperation(); err != nil {
 		return err
 	}
 	f.synced = bytes.Clone(f.data)
@@ -337,20 +345,20 @@ func (f *file) Sync() error {
 func (f *file) Truncate(size int64) error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	if err := f.fs.op(); err != nil {
+	if err := f.fs.countOperation(); err != nil {
 		return err
 	}
-	if f.data, f.room = f.data[:size], 0; f.bad > size {
-		f.bad = 0
+	if f.data, f.room = f.data[:size], 0; f.badByte > size {
+		f.badByte = 0
 	}
 	return nil
 }
 
-// Allocate sets a part aside before it fails, as some file systems do.
+// Allocate allocates what fits before it fails with ENOSPC, as some file systems do.
 func (f *file) Allocate(off, n int64) error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	if err := f.fs.op(); err != nil {
+	if err := f.fs.countOperation(); err != nil {
 		return err
 	}
 	if f.fs.unreserved {
@@ -364,16 +372,16 @@ func (f *file) Allocate(off, n int64) error {
 func (f *file) Size() (int64, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	return int64(len(f.data)), f.fs.op()
+	return int64(len(f.data)), f.fs.countOperation()
 }
 
 func (f *file) Close() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	return f.fs.op()
+	return f.fs.countOperation()
 }
 
-// Put makes a file, with the folders above it, durable.
+// Put creates a durable file and the folders above it. It is not counted as an operation.
 func (m *FS) Put(name string, data []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -385,14 +393,16 @@ func (m *FS) Put(name string, data []byte) {
 	}
 }
 
-// Damage makes a byte of a file unreadable: reading it fails with EIO so many times (negative: for ever), until it is written anew.
+// Damage makes the byte at offset at of a file unreadable: reading it fails with EIO, `tries`
+// times or, if that is negative, every time. Writing the byte repairs it.
 func (m *FS) Damage(name string, at int64, tries int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.entries[name].bad, m.entries[name].tries = at+1, tries
+	m.entries[name].badByte, m.entries[name].readFailures = at+1, tries
 }
 
-// Data is what a file holds, synced or not; nil: there is none.
+// Data returns a copy of a file's content, whether or not it was synced; nil if there is no such
+// file. It is not counted as an operation.
 func (m *FS) Data(name string) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -402,7 +412,8 @@ func (m *FS) Data(name string) []byte {
 	return nil
 }
 
-// Copy returns what another process would find, with nothing failing: all of it, and no more durable than it was.
+// Copy returns a copy in which no operation fails: the files that a new process would find after
+// this one was killed. What was not durable is not durable in the copy either.
 func (m *FS) Copy() *FS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -410,7 +421,10 @@ func (m *FS) Copy() *FS {
 	copies := map[*file]*file{}
 	same := func(f *file) *file {
 		if copies[f] == nil {
-			copies[f] = &file{fs: c, dir: f.dir, data: bytes.Clone(f.data), synced: bytes.Clone(f.synced), bad: f.bad, tries: f.tries}
+			copies[f] = &file{
+				fs: c, dir: f.dir, data: bytes.Clone(f.data), synced: bytes.Clone(f.synced), badByte: f.badByte,
+				readFailures: f.readFailures,
+			}
 		}
 		return copies[f]
 	}
@@ -427,13 +441,17 @@ func (m *FS) Copy() *FS {
 	return c
 }
 
-// Equal reports whether two hold the same files.
+// Equal reports whether two file systems contain the same files. Neither may be in use.
 func (m *FS) Equal(o *FS) bool {
-	return maps.EqualFunc(m.entries, o.entries, func(a, b *file) bool { return a.dir == b.dir && bytes.Equal(a.data, b.data) })
+	return maps.EqualFunc(
+		m.entries, o.entries,
+		func(a, b *file) bool { return a.dir == b.dir && bytes.Equal(a.data, b.data) },
+	)
 }
 
-// PowerCut returns what is left after the power failed: every change of a folder that was not synced happened or not,
-// and of every file what was synced and some of the rest, perhaps with a hole of zeros.
+// PowerCut returns the files after a power failure. Each change of a folder that was not synced
+// has happened or not. Each file has what was synced and a random part of the rest, whose end may
+// be zeros.
 func (m *FS) PowerCut(r *rand.Rand) *FS {
 	m.mu.Lock()
 	defer m.mu.Unlock()

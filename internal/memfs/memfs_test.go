@@ -13,7 +13,7 @@ import (
 	"rowfall/replication/stream"
 )
 
-func write(t *testing.T, fs *memfs.FS, name, text string, sync bool) {
+func writeFile(t *testing.T, fs *memfs.FS, name, text string, sync bool) {
 	t.Helper()
 	f, err := fs.Open(name, os.O_RDWR|os.O_CREATE)
 	if err != nil {
@@ -28,8 +28,9 @@ func write(t *testing.T, fs *memfs.FS, name, text string, sync bool) {
 	}
 }
 
-// after is what many power cuts leave: each file with its text, "" for a file that is not there.
-func after(fs *memfs.FS, names ...string) (states []string) {
+// statesAfterPowerCut returns the different states that many power cuts leave: the contents of the
+// named files, joined by commas, "" for a file that does not exist.
+func statesAfterPowerCut(fs *memfs.FS, names ...string) (states []string) {
 	for seed := range uint64(200) {
 		left := fs.PowerCut(rand.New(rand.NewPCG(1, seed)))
 		var s []string
@@ -44,47 +45,49 @@ func after(fs *memfs.FS, names ...string) (states []string) {
 	return states
 }
 
-// A tool that lost nothing would let every test of a power cut pass.
+// A file system that never lost anything would let every test of a power cut pass.
 func TestPowerCut(t *testing.T) {
 	fs := memfs.New()
 	if err := stream.MkdirAll(fs, "d"); err != nil {
 		t.Fatal(err)
 	}
-	write(t, fs, "d/a", "old", true)
-	if got := after(fs, "d/a"); !slices.Equal(got, []string{"", "old"}) {
-		t.Errorf("a file whose folder was not synced: %q", got)
+	writeFile(t, fs, "d/a", "old", true)
+	if got := statesAfterPowerCut(fs, "d/a"); !slices.Equal(got, []string{"", "old"}) {
+		t.Errorf("a file whose folder was not synced becomes %q", got)
 	}
 	if err := fs.SyncDir("d"); err != nil {
 		t.Fatal(err)
 	}
-	if got := after(fs, "d/a"); !slices.Equal(got, []string{"old"}) {
-		t.Errorf("a durable file: %q", got)
+	if got := statesAfterPowerCut(fs, "d/a"); !slices.Equal(got, []string{"old"}) {
+		t.Errorf("a durable file becomes %q", got)
 	}
-	write(t, fs, "d/b", "new", true)
+	writeFile(t, fs, "d/b", "new", true)
 	if err := fs.Rename("d/b", "d/a"); err != nil {
 		t.Fatal(err)
 	}
-	// The old file is there until the new one has its name.
-	if got := after(fs, "d/a", "d/b"); !slices.Equal(got, []string{"new,", "old,", "old,new"}) {
-		t.Errorf("a rename that was not synced: %q", got)
+	// The old file exists until the new one has its name.
+	if got := statesAfterPowerCut(fs, "d/a", "d/b"); !slices.Equal(
+		got, []string{"new,", "old,", "old,new"},
+	) {
+		t.Errorf("a rename that was not synced becomes %q", got)
 	}
 	if err := fs.SyncDir("d"); err != nil {
 		t.Fatal(err)
 	}
-	write(t, fs, "d/a", "newer", false)
-	got := after(fs, "d/a")
+	writeFile(t, fs, "d/a", "newer", false)
+	got := statesAfterPowerCut(fs, "d/a")
 	if !slices.Contains(got, "new") || !slices.Contains(got, "newer") || len(got) < 3 {
-		t.Errorf("bytes that were not synced: %q", got)
+		t.Errorf("bytes that were not synced become %q", got)
 	}
 	if err := fs.Mkdir("e"); err != nil {
 		t.Fatal(err)
 	}
-	write(t, fs, "e/a", "text", true)
+	writeFile(t, fs, "e/a", "text", true)
 	if err := fs.SyncDir("e"); err != nil {
 		t.Fatal(err)
 	}
-	if got := after(fs, "e/a"); !slices.Equal(got, []string{"", "text"}) {
-		t.Errorf("a durable file in a folder that is not: %q", got)
+	if got := statesAfterPowerCut(fs, "e/a"); !slices.Equal(got, []string{"", "text"}) {
+		t.Errorf("a durable file in a folder that is not durable becomes %q", got)
 	}
 }
 
@@ -98,21 +101,21 @@ func TestFaults(t *testing.T) {
 	b := make([]byte, 10)
 	fs.Damage("a", 4, 1)
 	if n, err := f.ReadAt(b, 0); n != 4 || !errors.Is(err, syscall.EIO) {
-		t.Errorf("over the bad place: %d, %v", n, err)
+		t.Errorf("reading the damaged byte returns %d, %v", n, err)
 	}
 	if n, err := f.ReadAt(b, 0); n != 10 || err != nil {
-		t.Errorf("once more: %d, %v", n, err)
+		t.Errorf("reading it again returns %d, %v", n, err)
 	}
 	fs.FailOnceAt(2, syscall.ENOSPC)
 	for i, want := range []error{nil, syscall.ENOSPC, nil} {
 		if err := f.Sync(); !errors.Is(err, want) {
-			t.Errorf("operation %d: %v", i+1, err)
+			t.Errorf("operation %d returns %v", i+1, err)
 		}
 	}
 	fs.FailAt(2, nil)
 	for i, want := range []error{nil, memfs.ErrInjected, memfs.ErrInjected} {
 		if err := f.Sync(); !errors.Is(err, want) {
-			t.Errorf("operation %d: %v", i+1, err)
+			t.Errorf("operation %d returns %v", i+1, err)
 		}
 	}
 }
