@@ -1,18 +1,28 @@
-// Package bench measures Rowfall against real servers, in one run and beside what a user would write today: a go-mysql
-// canal handler with a go-redis pipeline. It is tests only, built with the tag bench; `make bench` runs it.
+// Package bench measures Rowfall with real servers, side by side with what a user
+// would otherwise write: a go-mysql canal handler with a go-redis pipeline. It
+// contains only tests, with the build tag bench; `make bench` runs them.
 //
-// A contender runs in a process of its own (main_test.go), which is this test binary started again, so that its CPU is
-// counted by getrusage and holds nothing of the servers, the load or the probes. All contenders read the same stretch of
-// one binlog, written beforehand, and take turns; their figures are medians over the rounds. The clock of a stream runs
-// from the contender's first row to the moment when a marker, the last row of the stretch, is visible where the rows go.
-// No figure is asserted: the machine decides about the absolute ones, and only ratios within one run mean anything.
+// Each contender runs in its own process, which is this test binary started again
+// (main_test.go). So getrusage measures the contender's CPU without that of the
+// servers, the load and the probes. All contenders read the same range of one
+// binlog, which is written before, and take turns. The figures are medians over
+// all rounds. The time of a stream runs from the contender's first row until the
+// marker, which is the last row of the range, is visible at the destination. The
+// benchmark asserts no figure, because absolute ones depend on the machine. Only
+// ratios within one run are meaningful.
 //
-// Where there was a choice the rival got the better part: its pipeline is flushed every 1,000 commands where throughput
-// counts and every millisecond where latency does, and it keeps no position. Rowfall runs with its defaults, log on disk
-// included, from `pipelines` down; an update is the fields that changed, as always once a table is complete. Neither side
-// uses TLS.
+// Wherever there was a choice, it was made in favour of the canal handler. Its
+// pipeline is flushed every 1,000 commands when throughput is measured and every
+// millisecond when latency is measured, and it stores no position. Rowfall runs
+// with its defaults, with everything below package pipelines and with the log on
+// disk. For an update it sends the changed fields, as always once a table is
+// complete. Neither side uses TLS.
 //
-// Environment: ROWFALL_BENCH_ROWS (rows of the stream), ROWFALL_BENCH_ROUNDS, ROWFALL_BENCH_TABLE_ROWS (rows of the table
-// that is loaded by SELECT), ROWFALL_BENCH_SECONDS (of each latency run), ROWFALL_BENCH_PROFILE (a folder: CPU profiles of
-// Rowfall's processes are written there).
+// Environment variables:
+//
+//	ROWFALL_BENCH_ROWS        rows of the stream
+//	ROWFALL_BENCH_ROUNDS      rounds, one after the other
+//	ROWFALL_BENCH_TABLE_ROWS  rows of the table that is loaded with SELECT
+//	ROWFALL_BENCH_SECONDS     duration of each latency run
+//	ROWFALL_BENCH_PROFILE     folder for CPU profiles of Rowfall's processes
 package bench

@@ -22,11 +22,12 @@ import (
 	"time"
 )
 
-// jobVariable makes the test binary a contender instead of running tests.
-const jobVariable = "ROWFALL_BENCH_JOB"
+// jobEnv is the environment variable that makes the test binary run as a contender. Its value is a
+// job.
+const jobEnv = "ROWFALL_BENCH_JOB"
 
 func TestMain(m *testing.M) {
-	if text := os.Getenv(jobVariable); text != "" {
+	if text := os.Getenv(jobEnv); text != "" {
 		if err := runChild(text); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
@@ -36,44 +37,52 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// job is what a contender is told.
+// job is the task of a contender.
 type job struct {
 	Contender string // rowfall, canal, drain
 	MySQL     string // host:port
-	Tables    string // of which database: bench, census
-	Start     string // POSITION
+	Tables    string // database of the tables: bench or census
+	Start     string // a POSITION as of `rowfall run --from`
 
-	// Rowfall: the node's folder, which must hold the loaded tables for Catchup, a run up to the marker with a node that
-	// replicas may follow before. Otherwise the run loads the tables and is done then.
+	// Dir is the folder of Rowfall's node. With Catchup the folder holds loaded tables, the node
+	// accepts replicas before the pipeline starts, and the run ends at the marker. Without Catchup
+	// the run ends when the tables have been loaded.
 	Dir     string
 	Catchup bool
 
-	// canal: where it writes, and after how long it does so with less than 1,000 commands; 0: never.
+	// Redis is the address that canal writes to. FlushAfter is how long canal keeps fewer than
+	// flushCommands commands; 0 means no limit.
 	Redis      string
 	FlushAfter time.Duration
 }
 
-// usage is what a process has used up to a moment.
+// usage is what a process has used since its start, at a moment.
 type usage struct {
 	Time         time.Time
 	User, System time.Duration
-	Rows         uint64 // handled so far
-	Resident     int64  // bytes, 0 where the system does not say
+	Rows         uint64 // rows handled so far
+	Resident     int64  // resident memory in bytes; 0 where the system does not report it
 }
 
-// message is a line from a contender.
+// message is a line that a contender sends to the test.
 type message struct {
-	Kind        string // ready, done, usage, failed
-	Addr        string // ready: where a node listens
-	First, Last usage  // done: first row and marker, or start and end of the first load; usage: Last
-	Window      int64  // done, rowfall: bytes of the log that are in memory, whatever the number of rows
+	Kind string // ready, done, usage, failed
+	Addr string // ready: the node's address
+	// done: at the first row and at the marker, or at start and end of the initial load. usage: Last
+	// is the present usage.
+	First, Last usage
+	Window      int64 // done, of Rowfall: bytes of the log's window in memory
 	Error       string
 }
 
-func usageNow(rows uint64) usage {
+// currentUsage returns what this process has used so far.
+func currentUsage(rows uint64) usage {
 	var r syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r) // it fails for bad arguments only
-	u := usage{Time: time.Now(), User: time.Duration(r.Utime.Nano()), System: time.Duration(r.Stime.Nano()), Rows: rows}
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r) // it fails only for invalid arguments
+	u := usage{
+		Time: time.Now(), User: time.Duration(r.Utime.Nano()), System: time.Duration(r.Stime.Nano()),
+		Rows: rows,
+	}
 	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
 		if fields := strings.Fields(string(text)); len(fields) > 1 {
 			pages, _ := strconv.ParseInt(fields[1], 10, 64)
@@ -83,40 +92,40 @@ func usageNow(rows uint64) usage {
 	return u
 }
 
-// link is a contender's side of the talk with the test.
-type link struct {
-	mu   sync.Mutex
-	out  *json.Encoder
-	goes chan struct{} // closed at the word
+// testPipe is a contender's connection to the test: standard input and output.
+type testPipe struct {
+	mu       sync.Mutex
+	out      *json.Encoder
+	goSignal chan struct{} // closed at the command "go"
 }
 
-func (l *link) send(m message) error {
+func (l *testPipe) send(m message) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.out.Encode(m)
 }
 
-// listen obeys the test until it closes the pipe or dies.
-func (l *link) listen(r io.Reader) {
+// handleCommands handles the test's commands until the test closes the pipe or dies.
+func (l *testPipe) handleCommands(r io.Reader) {
 	stopProfile := profile("")
 	defer func() { stopProfile() }()
 	for in := bufio.NewScanner(r); in.Scan(); {
-		word, path, _ := strings.Cut(in.Text(), " ")
-		switch word {
+		command, path, _ := strings.Cut(in.Text(), " ")
+		switch command {
 		case "go":
-			close(l.goes)
+			close(l.goSignal)
 		case "profile":
 			stopProfile()
 			if stopProfile = profile(path); path == "" {
-				_ = l.send(message{Kind: "usage", Last: usageNow(0)})
+				_ = l.send(message{Kind: "usage", Last: currentUsage(0)})
 			}
 		case "usage":
-			_ = l.send(message{Kind: "usage", Last: usageNow(0)})
+			_ = l.send(message{Kind: "usage", Last: currentUsage(0)})
 		}
 	}
 }
 
-// profile records this process's CPU until the returned function is called; an empty path is none.
+// profile records this process's CPU until stop is called. An empty path records nothing.
 func profile(path string) (stop func()) {
 	if path == "" {
 		return func() {}
@@ -131,28 +140,33 @@ func profile(path string) (stop func()) {
 	}
 	return func() {
 		pprof.StopCPUProfile()
-		_ = f.Close() // a profile cut short shows when it is read
+		_ = f.Close() // reading an incomplete profile shows the fault
 	}
 }
 
+// runChild runs the contender of a job, given as JSON.
 func runChild(text string) error {
-	// An interrupt is the test's to handle; it closes the pipe.
+	// The test handles an interrupt, and then closes the pipe.
 	signal.Ignore(os.Interrupt)
 	var j job
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
-		return fmt.Errorf("read job: %w", err)
+		return fmt.Errorf("parse job: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	l := &link{out: json.NewEncoder(os.Stdout), goes: make(chan struct{})}
-	go func() { // ends with the process: a read of standard input cannot be called off
-		l.listen(os.Stdin)
+	l := &testPipe{out: json.NewEncoder(os.Stdout), goSignal: make(chan struct{})}
+	go func() { // ends with the process, because a read of standard input cannot be cancelled
+		l.handleCommands(os.Stdin)
 		cancel()
 	}()
-	contenders := map[string]func(context.Context, job, *link) error{"rowfall": runRowfall, "canal": runCanal, "drain": runDrain}
+	contenders := map[string]func(context.Context, job, *testPipe) error{
+		"rowfall": runRowfall,
+		"canal":   runCanal,
+		"drain":   runDrain,
+	}
 	run := contenders[j.Contender]
 	if run == nil {
-		return fmt.Errorf("no contender %q", j.Contender)
+		return fmt.Errorf("run contender %q: it is not known", j.Contender)
 	}
 	if err := run(ctx, j, l); err != nil && ctx.Err() == nil {
 		return errors.Join(err, l.send(message{Kind: "failed", Error: err.Error()}))
@@ -160,7 +174,7 @@ func runChild(text string) error {
 	return nil
 }
 
-// child is a contender as the test sees it.
+// child is a contender's process, as the test sees it.
 type child struct {
 	tb    testing.TB
 	name  string
@@ -169,10 +183,10 @@ type child struct {
 	lines *bufio.Scanner
 }
 
-// childLife bounds a contender's whole life, so that a hanging one is a failure with a name.
-const childLife = 5 * time.Minute
+// contenderTimeout bounds the life of a contender, so that a hanging one fails the test.
+const contenderTimeout = 5 * time.Minute
 
-// start begins a contender; it is stopped at the end of the test if not before.
+// start starts a contender. It is stopped at the end of the test at the latest.
 func start(tb testing.TB, j job) *child {
 	tb.Helper()
 	text, err := json.Marshal(j)
@@ -183,9 +197,9 @@ func start(tb testing.TB, j job) *child {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), childLife)
+	ctx, cancel := context.WithTimeout(context.Background(), contenderTimeout)
 	c := &child{tb: tb, name: j.Contender, cmd: exec.CommandContext(ctx, self)}
-	c.cmd.Env = append(os.Environ(), jobVariable+"="+string(text))
+	c.cmd.Env = append(os.Environ(), jobEnv+"="+string(text))
 	c.cmd.Stderr = os.Stderr
 	in, err := c.cmd.StdinPipe()
 	if err != nil {
@@ -206,24 +220,25 @@ func start(tb testing.TB, j job) *child {
 	return c
 }
 
-// tell sends a word.
-func (c *child) tell(word string) {
+// send sends a command.
+func (c *child) send(command string) {
 	c.tb.Helper()
-	if _, err := io.WriteString(c.in, word+"\n"); err != nil {
-		c.tb.Fatalf("%s: tell it %s: %v", c.name, word, err)
+	if _, err := io.WriteString(c.in, command+"\n"); err != nil {
+		c.tb.Fatalf("%s: send command %s: %v", c.name, command, err)
 	}
 }
 
-// profile records the contender's CPU in a file until stopProfile; without a folder for profiles it does nothing.
+// profile records the contender's CPU in a file of folder until stopProfile is called. An empty
+// folder records nothing.
 func (c *child) profile(folder, name string) (stopProfile func()) {
 	c.tb.Helper()
 	if folder == "" {
 		return func() {}
 	}
-	c.tell("profile " + filepath.Join(folder, name+".pprof"))
+	c.send("profile " + filepath.Join(folder, name+".pprof"))
 	return func() {
-		c.tell("profile")
-		c.expect("usage") // it is written
+		c.send("profile")
+		c.expect("usage") // the reply comes when the profile has been written
 	}
 }
 
@@ -233,7 +248,7 @@ func (c *child) expect(kind string) message {
 	for c.lines.Scan() {
 		var m message
 		if err := json.Unmarshal(c.lines.Bytes(), &m); err != nil {
-			c.tb.Fatalf("%s: says %q: %v", c.name, c.lines.Bytes(), err)
+			c.tb.Fatalf("%s: parse message %q: %v", c.name, c.lines.Bytes(), err)
 		}
 		switch m.Kind {
 		case kind:
@@ -242,7 +257,7 @@ func (c *child) expect(kind string) message {
 			c.tb.Fatalf("%s: %s", c.name, m.Error)
 		}
 	}
-	c.tb.Fatalf("%s: ended while it was to say %q", c.name, kind)
+	c.tb.Fatalf("%s: ended before it sent %q", c.name, kind)
 	return message{}
 }
 
@@ -251,7 +266,7 @@ func (c *child) stop() {
 	if c.cmd.ProcessState != nil {
 		return
 	}
-	_ = c.in.Close() // its sign to end
+	_ = c.in.Close() // the contender ends when its input is closed
 	if err := c.cmd.Wait(); err != nil {
 		c.tb.Errorf("%s: %v", c.name, err)
 	}

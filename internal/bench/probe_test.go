@@ -16,11 +16,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// server is a Redis-protocol server seen from outside.
+// server is a client of a Redis-protocol server that is being measured.
 type server struct {
 	*redis.Client
 	tb   testing.TB
-	stop func() // ends the server before the test does, so that it takes no more of the machine
+	stop func() // stops the server before the test ends, to free its CPU and memory
 }
 
 func dialServer(tb testing.TB, addr string) server {
@@ -29,7 +29,7 @@ func dialServer(tb testing.TB, addr string) server {
 	return server{Client: c, tb: tb}
 }
 
-// info returns a field of INFO, empty if there is none.
+// info returns a field of INFO; "" if INFO does not have the field.
 func (s server) info(field string) string {
 	s.tb.Helper()
 	text, err := s.Info(s.tb.Context(), "everything").Result()
@@ -53,30 +53,33 @@ func (s server) number(field string) int64 {
 	return n
 }
 
-// until asks again and again; it returns when the answer came that holds.
-func (s server) until(what string, holds func() bool) time.Time {
+// waitUntil polls until done returns true, and returns the time after that call. It fails the test
+// after two minutes.
+func (s server) waitUntil(what string, done func() bool) time.Time {
 	s.tb.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); ; {
-		if holds() {
+		if done() {
 			return time.Now()
 		}
 		if time.Now().After(deadline) {
-			s.tb.Fatalf("%s: still not so after two minutes", what)
+			s.tb.Fatalf("waited two minutes: %s", what)
 		}
-		nap(time.Millisecond)
+		preciseSleep(time.Millisecond)
 	}
 }
 
-// linked waits until the server follows its master.
-func (s server) linked() time.Time {
+// waitForLink waits until the server's link to its master is up.
+func (s server) waitForLink() time.Time {
 	s.tb.Helper()
-	return s.until("the replica is linked", func() bool { return s.info("master_link_status") == "up" })
+	return s.waitUntil(
+		"the replica is linked", func() bool { return s.info("master_link_status") == "up" },
+	)
 }
 
-// marked waits for the end of the stream.
-func (s server) marked() time.Time {
+// waitForMarker waits until the end of the stream has reached the server.
+func (s server) waitForMarker() time.Time {
 	s.tb.Helper()
-	return s.until("the stream's end is at the replica", func() bool {
+	return s.waitUntil("the replica has the end of the stream", func() bool {
 		n, err := s.Exists(s.tb.Context(), markerKey).Result()
 		if err != nil {
 			s.tb.Fatal(err)
@@ -85,31 +88,33 @@ func (s server) marked() time.Time {
 	})
 }
 
-// beat reads the beat's sequence number, -1 if there is none.
-func (s server) beat(ctx context.Context) (int, error) {
-	n, err := s.HGet(ctx, beatKey, "seq").Int()
+// heartbeat returns the sequence number of the heartbeat row; -1 if the server does not have it.
+func (s server) heartbeat(ctx context.Context) (int, error) {
+	n, err := s.HGet(ctx, heartbeatKey, "seq").Int()
 	if errors.Is(err, redis.Nil) {
 		return -1, nil
 	}
 	return n, err
 }
 
-// nap sleeps more exactly than time.Sleep, whose idle process may oversleep a millisecond.
-func nap(d time.Duration) {
+// preciseSleep sleeps more precisely than time.Sleep, which may oversleep by a millisecond in an
+// idle process.
+func preciseSleep(d time.Duration) {
 	t := syscall.NsecToTimespec(d.Nanoseconds())
-	_ = syscall.Nanosleep(&t, nil) // cut short by a signal it does no harm
+	_ = syscall.Nanosleep(&t, nil) // a shorter sleep after a signal does no harm
 }
 
-// pollEvery is the time between two looks at a server: what it adds to a latency is at most that and a round trip.
-const pollEvery = time.Millisecond
+// pollInterval is the time between two reads of a server. It adds at most itself and one round
+// trip to a measured latency.
+const pollInterval = time.Millisecond
 
-// watch notes when each beat becomes visible, until ctx ends.
-func (s server) watch(ctx context.Context, seen map[int]time.Time) error {
+// recordHeartbeats records in seen when each heartbeat becomes visible, until ctx ends.
+func (s server) recordHeartbeats(ctx context.Context, seen map[int]time.Time) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	last := 0
 	for ctx.Err() == nil {
-		n, err := s.beat(ctx)
+		n, err := s.heartbeat(ctx)
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
@@ -120,48 +125,48 @@ func (s server) watch(ctx context.Context, seen map[int]time.Time) error {
 		for ; last < n; last++ {
 			seen[last+1] = now
 		}
-		nap(pollEvery)
+		preciseSleep(pollInterval)
 	}
 	return nil
 }
 
-// latency is how late a load was at a server.
+// latency is the distribution of times from commit until visible.
 type latency struct {
-	p50, p99, most time.Duration
-	samples, lost  int
-	rows           int     // that the load changed
-	rate           float64 // rows/s of them
+	p50, p99, max   time.Duration
+	samples, missed int     // heartbeats that were timed, and that never became visible
+	rows            int     // rows that the load changed
+	rate            float64 // rows/s of the load
 }
 
-// latencies paces a load at a rate and times the beats on their way to a server. Visible before the client had the
-// commit's OK, as happens, counts as zero.
-func latencies(s *source, rate int, d time.Duration, target server) latency {
+// measureLatencies runs a load at a rate and times its heartbeats until they are visible at a
+// server. A heartbeat may be visible before the client has the commit's OK; that counts as zero.
+func measureLatencies(s *source, rate int, d time.Duration, target server) latency {
 	s.tb.Helper()
 	first := s.number(s.conn, `SELECT seq FROM bench.beat`) + 1
 	s.exec(s.conn, `UPDATE bench.beat SET seq = `+strconv.Itoa(first)+` WHERE id = 1`)
 	arrived := func(want int) func() bool {
 		return func() bool {
-			n, err := target.beat(s.tb.Context())
+			n, err := target.heartbeat(s.tb.Context())
 			if err != nil {
 				s.tb.Fatal(err)
 			}
 			return n >= want
 		}
 	}
-	target.until("the first beat is visible", arrived(first))
+	target.waitUntil("the first heartbeat is visible", arrived(first))
 
 	ctx, cancel := context.WithCancel(s.tb.Context())
 	defer cancel()
 	seen := make(map[int]time.Time)
-	watched := make(chan error, 1)
-	go func() { watched <- target.watch(ctx, seen) }()
+	recorded := make(chan error, 1)
+	go func() { recorded <- target.recordHeartbeats(ctx, seen) }()
 	began := time.Now()
-	l := s.pace(ctx, rate, d, first+1)
+	l := s.runLoad(ctx, rate, d, first+1)
 	took := time.Since(began)
-	target.until("the last beat is visible", arrived(len(l.commits)-1))
-	nap(10 * time.Millisecond) // the watcher looks once more
+	target.waitUntil("the last heartbeat is visible", arrived(len(l.commits)-1))
+	preciseSleep(10 * time.Millisecond) // let recordHeartbeats read once more
 	cancel()
-	if err := <-watched; err != nil {
+	if err := <-recorded; err != nil {
 		s.tb.Fatal(err)
 	}
 	result := distribution(l.commits, seen, began.Add(time.Second))
@@ -169,7 +174,8 @@ func latencies(s *source, rate int, d time.Duration, target server) latency {
 	return result
 }
 
-// distribution leaves out what was committed before from: the start is not the steady state.
+// distribution computes the latencies of commits. It leaves out commits before `from`, because the
+// beginning is not the steady state.
 func distribution(commits []time.Time, seen map[int]time.Time, from time.Time) latency {
 	var l latency
 	var all []time.Duration
@@ -179,7 +185,7 @@ func distribution(commits []time.Time, seen map[int]time.Time, from time.Time) l
 		}
 		at, ok := seen[n]
 		if !ok {
-			l.lost++
+			l.missed++
 			continue
 		}
 		all = append(all, max(0, at.Sub(committed)))
@@ -188,6 +194,6 @@ func distribution(commits []time.Time, seen map[int]time.Time, from time.Time) l
 		return l
 	}
 	slices.Sort(all)
-	l.p50, l.p99, l.most = all[len(all)/2], all[len(all)*99/100], all[len(all)-1]
+	l.p50, l.p99, l.max = all[len(all)/2], all[len(all)*99/100], all[len(all)-1]
 	return l
 }

@@ -9,37 +9,39 @@ import (
 	"time"
 )
 
-// line is one figure of the report, or the title of those that follow.
-type line struct {
+// reportRow is one figure of the report, or the title of a section.
+type reportRow struct {
 	figure, rowfall, rival, ratio, goal string
 }
 
+// report collects the results of a run and prints them as a table.
 type report struct {
-	head  []string
-	lines []line
-	notes []string
+	header []string
+	rows   []reportRow
+	notes  []string
 }
 
-func (r *report) say(format string, args ...any) {
-	r.head = append(r.head, fmt.Sprintf(format, args...))
+func (r *report) addHeader(format string, args ...any) {
+	r.header = append(r.header, fmt.Sprintf(format, args...))
 }
 
-func (r *report) note(format string, args ...any) {
+func (r *report) addNote(format string, args ...any) {
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
-func (r *report) section(title string) { r.lines = append(r.lines, line{figure: title}) }
 
-func (r *report) add(figure, rowfall, rival, ratio, goal string) {
-	r.lines = append(r.lines, line{"  " + figure, rowfall, rival, ratio, goal})
+func (r *report) addSection(title string) { r.rows = append(r.rows, reportRow{figure: title}) }
+
+func (r *report) addRow(figure, rowfall, rival, ratio, goal string) {
+	r.rows = append(r.rows, reportRow{"  " + figure, rowfall, rival, ratio, goal})
 }
 
 func (r *report) String() string {
 	rule := strings.Repeat("-", 130)
-	text := append([]string{rule}, r.head...)
+	text := append([]string{rule}, r.header...)
 	text = append(text, rule)
 	const columns = "%-46s %22s %22s %8s   %s"
-	text = append(text, fmt.Sprintf(columns, "", "rowfall", "beside it", "ratio", "goal"))
-	for _, l := range r.lines {
+	text = append(text, fmt.Sprintf(columns, "", "rowfall", "compared to", "ratio", "goal"))
+	for _, l := range r.rows {
 		one := fmt.Sprintf(columns, l.figure, l.rowfall, l.rival, l.ratio, l.goal)
 		text = append(text, strings.TrimRight(one, " "))
 	}
@@ -47,15 +49,15 @@ func (r *report) String() string {
 	return strings.Join(text, "\n")
 }
 
-// goal says what was to be reached and whether it was.
-func goal(text string, reached bool) string {
+// goalText returns the goal of a figure and whether it was reached.
+func goalText(text string, reached bool) string {
 	if reached {
 		return text + ": reached"
 	}
 	return text + ": NOT reached"
 }
 
-// median is the middle of the values, or the mean of the two in the middle.
+// median returns the middle of the values, or the mean of the two in the middle.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -64,7 +66,7 @@ func median(values []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// thousands writes a rate or a count with separators.
+// thousands formats a rate or a count with thousands separators.
 func thousands(f float64) string {
 	text := fmt.Sprintf("%.0f", f)
 	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {

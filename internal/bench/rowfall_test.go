@@ -21,7 +21,7 @@ import (
 	"rowfall/sink"
 )
 
-// pipelineFile is the file a user would write; only what must be said is said.
+// pipelineFile is a pipeline file as a user would write it, with only the necessary settings.
 const pipelineFile = `
 pipeline: bench
 source:
@@ -39,11 +39,12 @@ sink:
     log: {memory: %d}
 `
 
-// logWindow is how many bytes of the log are kept in memory: the default, said aloud because the report names it.
+// logWindow is the number of bytes of the log that are kept in memory. It is the default value,
+// set explicitly because the report names it.
 const logWindow = 64 << 20
 
-// runRowfall is a node with its pipeline.
-func runRowfall(ctx context.Context, j job, l *link) error {
+// runRowfall is the contender of a node with its pipeline.
+func runRowfall(ctx context.Context, j job, l *testPipe) error {
 	text := fmt.Sprintf(pipelineFile, j.MySQL, j.Start, j.Tables, j.Dir, logWindow)
 	config, err := file.Parse("bench.yaml", []byte(text), os.LookupEnv)
 	if err != nil {
@@ -61,13 +62,13 @@ func runRowfall(ctx context.Context, j job, l *link) error {
 	ended := make(chan error, 2)
 	if j.Catchup {
 		wg.Go(func() { ended <- member.Node.Run(ctx) })
-		member.Node.SetComplete(true) // the pipeline, which says so otherwise, does not run yet
+		member.Node.SetComplete(true) // otherwise the pipeline does that, but it is not running yet
 	}
 	if err := l.send(message{Kind: "ready", Addr: member.Node.Addr()}); err != nil {
 		return err
 	}
 	select {
-	case <-l.goes:
+	case <-l.goSignal:
 	case <-ctx.Done():
 		return nil
 	case err := <-ended:
@@ -78,10 +79,10 @@ func runRowfall(ctx context.Context, j job, l *link) error {
 		wg.Go(func() { ended <- member.Pipeline.Run(ctx) })
 		done.First, done.Last, err = catchUp(ctx, member, ended)
 	} else {
-		done.First = usageNow(0)
+		done.First = currentUsage(0)
 		wg.Go(func() { ended <- member.Run(ctx) })
 		err = poll(ctx, ended, func() bool { return member.Pipeline.Stats().Phase == sink.Streaming })
-		done.Last = usageNow(uint64(member.Pipeline.Stats().Loaded))
+		done.Last = currentUsage(uint64(member.Pipeline.Stats().Loaded))
 	}
 	if err != nil {
 		return err
@@ -98,35 +99,38 @@ func runRowfall(ctx context.Context, j job, l *link) error {
 	}
 }
 
-// catchUp waits for the first row and for the marker.
-func catchUp(ctx context.Context, member *pipelines.Member, ended <-chan error) (first, last usage, err error) {
+// catchUp waits for the first row and for the marker, and returns the process's usage at both
+// times.
+func catchUp(
+	ctx context.Context, member *pipelines.Member, ended <-chan error,
+) (first, last usage, err error) {
 	rows := func() uint64 { return member.Pipeline.Stats().Rows }
 	if err := poll(ctx, ended, func() bool { return rows() > 0 }); err != nil {
 		return first, last, err
 	}
-	first = usageNow(rows())
+	first = currentUsage(rows())
 	marked := func() bool { _, ok := member.Node.Keyspace().HashFields(markerKey); return ok }
 	err = poll(ctx, ended, marked)
-	return first, usageNow(rows()), err
+	return first, currentUsage(rows()), err
 }
 
-// poll waits until a condition holds; what it costs counts as the contender's own.
-func poll(ctx context.Context, ended <-chan error, holds func() bool) error {
+// poll waits until done returns true. Its cost is part of the contender's CPU.
+func poll(ctx context.Context, ended <-chan error, done func() bool) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for !holds() {
+	for !done() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case err := <-ended:
-			return errors.Join(errors.New("it ended early"), err)
+			return errors.Join(errors.New("wait for contender: it ended early"), err)
 		case <-tick.C:
 		}
 	}
 	return nil
 }
 
-// schemas answers a stream's questions for tables as the server has them now.
+// schemas returns the present schema of a table, for a stream that meets it.
 type schemas struct {
 	conn     *mysql.Conn
 	database string
@@ -139,8 +143,9 @@ func (s schemas) Table(database, name string) (*binlog.Table, error) {
 	return query.Table(context.Background(), s.conn, database, name)
 }
 
-// runDrain only reads the binlog: as fast as it is, no contender can be faster.
-func runDrain(ctx context.Context, j job, l *link) error {
+// runDrain is the contender that only reads the binlog. It is an upper bound of the speed of all
+// others.
+func runDrain(ctx context.Context, j job, l *testPipe) error {
 	source := sourceConfig(j.MySQL)
 	conn, err := mysql.Dial(ctx, source)
 	if err != nil {
@@ -151,7 +156,9 @@ func runDrain(ctx context.Context, j job, l *link) error {
 	if err != nil {
 		return err
 	}
-	stream, err := dump.Open(ctx, dump.Config{MySQL: source, ServerID: drainID, Tables: schemas{conn, j.Tables}}, from)
+	stream, err := dump.Open(
+		ctx, dump.Config{MySQL: source, ServerID: drainID, Tables: schemas{conn, j.Tables}}, from,
+	)
 	if err != nil {
 		return err
 	}
@@ -167,7 +174,7 @@ func runDrain(ctx context.Context, j job, l *link) error {
 			continue
 		}
 		if rows == 0 {
-			first = usageNow(0)
+			first = currentUsage(0)
 		}
 		for ev.Rows.Next() {
 			rows++
@@ -176,7 +183,7 @@ func runDrain(ctx context.Context, j job, l *link) error {
 			return err
 		}
 		if ev.Rows.Table().Name == markerTable {
-			return l.send(message{Kind: "done", First: first, Last: usageNow(rows)})
+			return l.send(message{Kind: "done", First: first, Last: currentUsage(rows)})
 		}
 	}
 }
