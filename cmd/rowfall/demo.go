@@ -19,6 +19,7 @@ import (
 	"rowfall/sink"
 )
 
+// demoFlags are the flags of `rowfall demo`.
 type demoFlags struct {
 	mysql, server string
 	duration      time.Duration
@@ -30,9 +31,11 @@ func newDemo(logging *logFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "A real MySQL, a sample shop, a pipeline and a cascade of replicas",
-		Long: "Run everything once: a real MySQL with a sample shop, the pipeline of pipelines/shop.yaml, a node that cascades from it,\n" +
-			"a real redis-server and a real valkey-server that cascade from that one, and a generator that keeps writing.\n" +
-			"Servers are fetched once into a cache folder of the user; nothing is installed. Ctrl-C stops everything.",
+		Long: "Run everything once: a real MySQL with a sample shop, the pipeline of\n" +
+			"pipelines/shop.yaml, a node that replicates from the pipeline's node, a real\n" +
+			"redis-server and a real valkey-server that replicate from that node, and a generator\n" +
+			"that keeps writing to MySQL. The servers are fetched once into a cache folder of the\n" +
+			"user; nothing is installed. Ctrl-C stops everything.",
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := logging.logger("console", "warn")
@@ -47,16 +50,22 @@ func newDemo(logging *logFlags) *cobra.Command {
 			case err == nil || cmd.Context().Err() == nil:
 				return err
 			case f.duration > 0:
-				return errors.New("stopped before the rows were compared; nothing is left running")
+				return errors.New("stopped before the rows were compared; no process is left running")
 			}
-			fmt.Println("\nstopped; nothing is left running")
+			fmt.Println("\nstopped; no process is left running")
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&f.mysql, "mysql", "", "use this server, user[:password]@host:port, instead of starting one; the demo makes a database shop there and drops it at the end")
-	cmd.Flags().StringVar(&f.server, "server", "mysql", "the server to start: mysql or mariadb")
-	cmd.Flags().DurationVar(&f.duration, "for", 0, "end after this time (20s) and compare every row with every replica; 0: until Ctrl-C")
-	cmd.Flags().IntVar(&f.rows, "rows", 3000, "customers to begin with; each brings an order and two lines")
+	flags := cmd.Flags()
+	flags.StringVar(&f.mysql, "mysql", "",
+		"use the server user[:password]@host:port instead of starting one; "+
+			"the demo creates a database shop there and drops it at the end")
+	flags.StringVar(&f.server, "server", "mysql", "the server to start: mysql or mariadb")
+	flags.DurationVar(&f.duration, "for", 0,
+		"end after this duration, such as 20s, and compare every row with every replica; "+
+			"0 means run until Ctrl-C")
+	flags.IntVar(&f.rows, "rows", 3000,
+		"customers to start with; each has an order with two lines")
 	return cmd
 }
 
@@ -65,7 +74,7 @@ func (f *demoFlags) validate() error {
 	case f.rows < 1:
 		return fmt.Errorf("--rows %d: want at least 1", f.rows)
 	case f.duration < 0:
-		return fmt.Errorf("--for %s: want a time, or 0 for until Ctrl-C", f.duration)
+		return fmt.Errorf("--for %s: want a duration, or 0 to run until Ctrl-C", f.duration)
 	case f.server != string(servers.MySQL) && f.server != string(servers.MariaDB):
 		return fmt.Errorf("--server %s: want mysql or mariadb", f.server)
 	}
@@ -76,43 +85,43 @@ func (f *demoFlags) validate() error {
 	return err
 }
 
-// patience is how long the demo waits for something that does not move.
-const patience = time.Minute
+// stallTimeout is how long the demo waits for progress before it fails.
+const stallTimeout = time.Minute
 
-// demo is the running demonstration; every part that must be stopped has put its
-// stop on the stack.
+// demo is a running demonstration. Each part that must be stopped has added its stop function.
 type demo struct {
 	flags demoFlags
 	log   zerolog.Logger
 	dir   string
-	stops []func() error
-	// failed takes the first part that ends before it is stopped; watchers are who
-	// wait for that.
+	stops []func() error // called in reverse order at the end
+	// failed receives the error of the first part that ends before it is stopped. The goroutines
+	// of watchers wait for that.
 	failed   chan error
 	watchers sync.WaitGroup
 
-	source   mysql.Config
-	database string // what the source is, for the view
-	config   *file.Config
-	member   *pipelines.Member
-	replicas []*demoReplica
+	source    mysql.Config
+	database  string // the version of the source, for the dashboard
+	config    *file.Config
+	member    *pipelines.Member
+	instances []*demoInstance
 }
 
-// demoReplica is one of those who follow, as the view shows it.
-type demoReplica struct {
+// demoInstance is the master or one of its direct or indirect replicas.
+type demoInstance struct {
 	name, role string
-	depth      int
+	depth      int // number of links to the master
 	remote     *sink.Remote
 	probe      *probe
 }
 
-func (d *demo) onStop(f func() error) { d.stops = append(d.stops, f) }
+// addStop adds a function that stop calls.
+func (d *demo) addStop(f func() error) { d.stops = append(d.stops, f) }
 
-// stop ends everything in the reverse order of its start.
+// stop stops all parts in the reverse order of their start, and waits for the watchers.
 func (d *demo) stop() {
 	for i := len(d.stops) - 1; i >= 0; i-- {
 		if err := d.stops[i](); err != nil {
-			d.log.Warn().Err(err).Msg("cleaning up")
+			d.log.Warn().Err(err).Msg("stopping a part of the demo failed")
 		}
 	}
 	d.stops = nil
@@ -126,30 +135,33 @@ type child interface {
 	Tail() string
 }
 
-// keep has a child stopped at the end, and its own end noticed before.
-func (d *demo) keep(name string, c child) {
-	d.onStop(c.Stop)
+// supervise stops a child at the end of the demo. If the child ends before, it reports an error to
+// failed.
+func (d *demo) supervise(name string, c child) {
+	d.addStop(c.Stop)
 	done := c.Done()
 	d.watchers.Go(func() {
 		<-done
-		d.fail(fmt.Errorf("%s ended; its log says:\n%s", name, c.Tail()))
+		d.fail(fmt.Errorf("%s ended unexpectedly; its log:\n%s", name, c.Tail()))
 	})
 }
 
+// fail reports an error, unless another one was reported before.
 func (d *demo) fail(err error) {
 	select {
 	case d.failed <- err:
-	default: // what failed first is the cause
+	default: // the first error is the cause
 	}
 }
 
+// runDemo starts all parts of the demo, shows the dashboard, and stops all parts.
 func runDemo(ctx context.Context, f demoFlags, log zerolog.Logger) error {
 	dir, err := os.MkdirTemp("", "rowfall-demo-")
 	if err != nil {
-		return fmt.Errorf("make demo directory: %w", err)
+		return fmt.Errorf("create demo directory: %w", err)
 	}
 	d := &demo{flags: f, log: log, dir: dir, failed: make(chan error, 1)}
-	d.onStop(func() error { return os.RemoveAll(dir) })
+	d.addStop(func() error { return os.RemoveAll(dir) })
 	defer d.stop()
 
 	installed, err := d.startSource(ctx)
@@ -157,17 +169,17 @@ func runDemo(ctx context.Context, f demoFlags, log zerolog.Logger) error {
 		return err
 	}
 	shop := newShop(d.source)
-	if err := shop.Free(ctx); err != nil {
+	if err := shop.CheckReplaceable(ctx); err != nil {
 		return err
 	}
 	if f.mysql != "" {
-		d.onStop(func() error {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		d.addStop(func() error {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stallTimeout)
 			defer cancel()
 			return shop.Drop(ctx)
 		})
 	}
-	say("loading the shop: %d customers, their orders and lines", f.rows)
+	printStep("loading the shop: %d customers, their orders and lines", f.rows)
 	if err := shop.Load(ctx, f.rows); err != nil {
 		return err
 	}
@@ -177,12 +189,14 @@ func runDemo(ctx context.Context, f demoFlags, log zerolog.Logger) error {
 	if err := d.startReplicas(ctx, installed); err != nil {
 		return err
 	}
-	return d.show(ctx, shop)
+	return d.run(ctx, shop)
 }
 
-func say(format string, args ...any) { fmt.Printf("· "+format+"\n", args...) }
+// printStep prints what the demo is doing.
+func printStep(format string, args ...any) { fmt.Printf("· "+format+"\n", args...) }
 
-// startSource installs the servers that are needed and starts the database.
+// startSource installs the servers that the demo needs, and starts the database unless the user
+// has named one.
 func (d *demo) startSource(ctx context.Context) (*servers.Installation, error) {
 	kind := servers.Kind(d.flags.server)
 	kinds := []servers.Kind{servers.Redis, servers.Valkey}
@@ -203,19 +217,22 @@ func (d *demo) startSource(ctx context.Context) (*servers.Installation, error) {
 		return installed, nil
 	}
 	d.database = installed.Version(kind)
-	say("starting %s", d.database)
+	printStep("starting %s", d.database)
 	db, err := installed.StartDatabase(ctx, kind, servers.DatabaseOptions{GTID: true})
 	if err != nil {
 		return nil, err
 	}
-	d.keep(d.database, db)
+	d.supervise(d.database, db)
 	d.source = mysql.Config{Addresses: []string{db.Addr()}, User: "root"}
 	return installed, nil
 }
 
-// startPipeline runs pipelines/shop.yaml in this process, until it streams.
+// startPipeline runs pipelines/shop.yaml in this process and waits until the initial load is
+// complete.
 func (d *demo) startPipeline(ctx context.Context) error {
-	config, err := file.Parse("pipelines/shop.yaml", pipelines.Shop, func(string) (string, bool) { return "", true })
+	config, err := file.Parse(
+		"pipelines/shop.yaml", pipelines.Shop, func(string) (string, bool) { return "", true },
+	)
 	if err != nil {
 		return err
 	}
@@ -227,7 +244,7 @@ func (d *demo) startPipeline(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The pipeline ends by its own stop, so that replicas are stopped first.
+	// The pipeline has its own context, so that replicas are stopped before it.
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	d.watchers.Go(func() {
@@ -238,58 +255,61 @@ func (d *demo) startPipeline(ctx context.Context) error {
 		}
 		ended <- err
 	})
-	d.onStop(func() error { cancel(); return <-ended })
-	say("pipeline shop: node on %s", d.member.Node.Addr())
-	if err := d.waitUntil(ctx, "the first load", func() (bool, int64, error) {
+	d.addStop(func() error { cancel(); return <-ended })
+	printStep("pipeline shop: node on %s", d.member.Node.Addr())
+	if err := d.waitUntil(ctx, "the initial load", func() (bool, int64, error) {
 		stats := d.member.Pipeline.Stats()
-		return stats.Phase == sink.Streaming, stats.Loaded, d.stoppedPipeline()
+		return stats.Phase == sink.Streaming, stats.Loaded, d.pipelineError()
 	}); err != nil {
 		return err
 	}
-	say("loaded %d rows; streaming", d.member.Pipeline.Stats().Loaded)
-	d.addReplica("rowfall", "master", 0, d.member.Node.Addr())
+	printStep("loaded %d rows; streaming", d.member.Pipeline.Stats().Loaded)
+	d.addInstance("rowfall", "master", 0, d.member.Node.Addr())
 	return nil
 }
 
-// stoppedPipeline returns why the pipeline has stopped for good; its node goes on.
-func (d *demo) stoppedPipeline() error {
+// pipelineError returns an error if the pipeline has stopped for good. Its node continues to serve
+// reads.
+func (d *demo) pipelineError() error {
 	if why := d.member.Pipeline.Stats().Stopped; why != "" {
 		return fmt.Errorf("the pipeline stopped: %s", why)
 	}
 	return nil
 }
 
-// startReplicas starts a node that follows the master, and a Redis and a Valkey
-// that follow the node.
+// startReplicas starts a node that follows the master, and a Redis and a Valkey that follow this
+// node. It waits until each of them has loaded the data.
 func (d *demo) startReplicas(ctx context.Context, installed *servers.Installation) error {
 	self, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("find our own program: %w", err)
+		return fmt.Errorf("find own executable: %w", err)
 	}
 	node, err := servers.StartProgram(ctx, "node", func(port int) []string {
 		return []string{
-			self, "node", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--dir", filepath.Join(d.dir, "node"),
-			"--replicaof", d.member.Node.Addr(), "--log-level", "warn",
+			self, "node", "--listen", fmt.Sprintf("127.0.0.1:%d", port),
+			"--dir", filepath.Join(d.dir, "node"), "--replicaof", d.member.Node.Addr(),
+			"--log-level", "warn",
 		}
 	})
 	if err != nil {
 		return err
 	}
-	d.keep("rowfall node", node)
-	d.addReplica("rowfall node", "replica", 1, node.Addr())
+	d.supervise("rowfall node", node)
+	d.addInstance("rowfall node", "replica", 1, node.Addr())
 	for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
 		c, err := installed.StartCache(ctx, kind, servers.CacheOptions{ReplicaOf: node.Addr()})
 		if err != nil {
 			return err
 		}
-		d.keep(installed.Version(kind), c)
-		d.addReplica(installed.Version(kind), "replica", 2, c.Addr())
+		d.supervise(installed.Version(kind), c)
+		d.addInstance(installed.Version(kind), "replica", 2, c.Addr())
 	}
-	for _, r := range d.replicas {
-		say("%-28s %s", r.name, r.remote.Addr())
-		if err := d.waitUntil(ctx, r.name+" to load", func() (bool, int64, error) {
+	for _, r := range d.instances {
+		printStep("%-28s %s", r.name, r.remote.Addr())
+		if err := d.waitUntil(ctx, r.name+" to load the data", func() (bool, int64, error) {
 			p, err := r.remote.Progress(ctx, d.config.Name)
-			return err == nil && p.Phase == sink.Streaming, 0, nil // LOADING until then
+			// A server that is loading replies with an error.
+			return err == nil && p.Phase == sink.Streaming, 0, nil
 		}); err != nil {
 			return err
 		}
@@ -297,31 +317,37 @@ func (d *demo) startReplicas(ctx context.Context, installed *servers.Installatio
 	return nil
 }
 
-func (d *demo) addReplica(name, role string, depth int, addr string) {
-	r := &demoReplica{name: name, role: role, depth: depth, remote: sink.OpenRemote(addr, ""), probe: newProbe()}
-	d.onStop(r.remote.Close)
-	d.replicas = append(d.replicas, r)
+// addInstance adds an instance to the dashboard.
+func (d *demo) addInstance(name, role string, depth int, addr string) {
+	r := &demoInstance{
+		name: name, role: role, depth: depth, remote: sink.OpenRemote(addr, ""), probe: newProbe(),
+	}
+	d.addStop(r.remote.Close)
+	d.instances = append(d.instances, r)
 }
 
-// waitUntil polls done until it holds, ctx ends, a part of the demo fails, or the
-// figure that done returns has not moved for as long as there is patience.
-func (d *demo) waitUntil(ctx context.Context, what string, done func() (ok bool, moved int64, err error)) error {
+// waitUntil polls done until it returns true. It fails if ctx ends, a part of the demo fails, or
+// the number that done returns does not change for stallTimeout. That number is any measure of
+// progress.
+func (d *demo) waitUntil(
+	ctx context.Context, what string, done func() (ok bool, progress int64, err error),
+) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	last, since := int64(0), time.Now()
+	last, changed := int64(0), time.Now()
 	for {
-		ok, moved, err := done()
+		ok, progress, err := done()
 		if err != nil {
 			return fmt.Errorf("wait for %s: %w", what, err)
 		}
 		if ok {
 			return nil
 		}
-		if moved != last {
-			last, since = moved, time.Now()
+		if progress != last {
+			last, changed = progress, time.Now()
 		}
-		if time.Since(since) > patience {
-			return fmt.Errorf("wait for %s: nothing moved for %s", what, patience)
+		if time.Since(changed) > stallTimeout {
+			return fmt.Errorf("wait for %s: no progress for %s", what, stallTimeout)
 		}
 		select {
 		case <-ctx.Done():

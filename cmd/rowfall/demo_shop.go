@@ -14,23 +14,24 @@ import (
 	"rowfall/binlog/mysql"
 )
 
-// shop is the demo's data and the traffic on it: what an application of a small
-// shop would write.
+// shop is the demo's database and the traffic on it, as the application of a small shop would
+// write it.
 type shop struct {
 	source mysql.Config
-	// Written counts rows inserted, updated or deleted by Trade.
+	// Counters of what WriteTraffic has committed. written counts statements.
 	written      atomic.Int64
 	transactions atomic.Int64
 }
 
 func newShop(source mysql.Config) *shop { return &shop{source: source} }
 
-// parseSource reads user[:password]@host:port, also in the form that Go's drivers
-// have: user:password@tcp(host:port)/. Errors leave the text out: it may hold a
-// password.
+// parseSource parses user[:password]@host:port, or the form of Go's MySQL drivers,
+// user:password@tcp(host:port)/. Errors do not contain the text, because that may hold a password.
 func parseSource(text string) (mysql.Config, error) {
 	usage := func(what string) (mysql.Config, error) {
-		return mysql.Config{}, fmt.Errorf("--mysql: %s; want user[:password]@host:port, such as root:secret@127.0.0.1:3306", what)
+		return mysql.Config{}, fmt.Errorf(
+			"--mysql: %s; want user[:password]@host:port, such as root:secret@127.0.0.1:3306", what,
+		)
 	}
 	at := strings.LastIndexByte(text, '@')
 	if at < 0 {
@@ -45,20 +46,24 @@ func parseSource(text string) (mysql.Config, error) {
 		}
 	}
 	host, port, err := net.SplitHostPort(strings.TrimSuffix(addr, "/"))
-	if n, e := strconv.ParseUint(port, 10, 16); err != nil || e != nil || n == 0 || host == "" || user == "" {
+	if n, e := strconv.ParseUint(port, 10, 16); err != nil || e != nil || n == 0 || host == "" ||
+		user == "" {
 		return usage(fmt.Sprintf("user %q, address %q", user, addr))
 	}
-	return mysql.Config{Addresses: []string{net.JoinHostPort(host, port)}, User: user, Password: password}, nil
+	return mysql.Config{
+		Addresses: []string{net.JoinHostPort(host, port)}, User: user, Password: password,
+	}, nil
 }
 
-// shopMarker is the comment of a table that only the demo's own shop has.
+// shopMarker is the table comment by which the demo recognises a database that it has created.
 const shopMarker = "made by rowfall demo"
 
 var shopSchema = []string{
 	"DROP DATABASE IF EXISTS shop",
 	"CREATE DATABASE shop CHARACTER SET utf8mb4",
-	// First the table that says whose the database is.
-	"CREATE TABLE shop.heartbeats (id INT PRIMARY KEY, seq BIGINT NOT NULL) COMMENT '" + shopMarker + "'",
+	// The first table marks the database as the demo's.
+	"CREATE TABLE shop.heartbeats (id INT PRIMARY KEY, seq BIGINT NOT NULL) " +
+		"COMMENT '" + shopMarker + "'",
 	`CREATE TABLE shop.customers (
 		id INT UNSIGNED AUTO_INCREMENT PRIMARY KEY,
 		first_name VARCHAR(40) NOT NULL, last_name VARCHAR(40) NOT NULL,
@@ -72,7 +77,8 @@ var shopSchema = []string{
 	`CREATE TABLE shop.orders (
 		id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY,
 		customer_id INT UNSIGNED NOT NULL, status VARCHAR(12) NOT NULL,
-		total DECIMAL(12,2) NOT NULL, placed_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3), KEY (customer_id))`,
+		total DECIMAL(12,2) NOT NULL,
+		placed_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3), KEY (customer_id))`,
 	`CREATE TABLE shop.order_lines (
 		order_id BIGINT UNSIGNED NOT NULL, line_no SMALLINT UNSIGNED NOT NULL,
 		product_id INT UNSIGNED NOT NULL, quantity INT NOT NULL, note VARCHAR(80),
@@ -83,33 +89,42 @@ var shopSchema = []string{
 const shopProducts = 200
 
 var (
-	firstNames = []string{"Ada", "Boris", "Chloé", "Dmitri", "Elif", "Fatou", "Grace", "Hiro", "Inês", "Jürgen", "Kaja", "Liu"}
-	lastNames  = []string{"Okafor", "Smith", "Nguyễn", "García", "Kowalska", "Øster", "Tanaka", "Haddad", "Ivanova", "Brown"}
-	countries  = []string{"'DE'", "'FR'", "'JP'", "'NG'", "'BR'", "'US'", "NULL"}
-	statuses   = []string{"new", "paid", "packed", "sent", "returned"}
+	firstNames = []string{
+		"Ada", "Boris", "Chloé", "Dmitri", "Elif", "Fatou", "Grace", "Hiro", "Inês", "Jürgen", "Kaja",
+		"Liu",
+	}
+	lastNames = []string{
+		"Okafor", "Smith", "Nguyễn", "García", "Kowalska", "Øster", "Tanaka", "Haddad", "Ivanova",
+		"Brown",
+	}
+	countries = []string{"'DE'", "'FR'", "'JP'", "'NG'", "'BR'", "'US'", "NULL"}
+	statuses  = []string{"new", "paid", "packed", "sent", "returned"}
 )
 
-// Free fails if the server has a database shop that no demo made: Load would
+// CheckReplaceable fails if the server has a database shop that no demo has created: Load would
 // replace it.
-func (s *shop) Free(ctx context.Context) error {
+func (s *shop) CheckReplaceable(ctx context.Context) error {
 	conn, err := mysql.Dial(ctx, s.source)
 	if err != nil {
 		return fmt.Errorf("connect to MySQL: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
-	r, err := conn.Query(ctx, "SELECT (SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'shop'), "+
-		"(SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'shop' AND TABLE_NAME = 'heartbeats' AND TABLE_COMMENT = '"+shopMarker+"')")
+	r, err := conn.Query(ctx, "SELECT "+
+		"(SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'shop'), "+
+		"(SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = 'shop' "+
+		"AND TABLE_NAME = 'heartbeats' AND TABLE_COMMENT = '"+shopMarker+"')")
 	if err != nil {
-		return fmt.Errorf("look for a database shop: %w", err)
+		return fmt.Errorf("find database shop: %w", err)
 	}
 	if exists, ours := string(r.Rows[0][0]) != "0", string(r.Rows[0][1]) != "0"; exists && !ours {
-		return fmt.Errorf("the server at %s has a database shop that no demo made, and the demo would replace it; "+
-			"use another server, or if nobody needs that database drop it first (DROP DATABASE shop)", s.source.Addresses[0])
+		return fmt.Errorf("find database shop: the server at %s has one that the demo did not create "+
+			"and would replace; use another server, or execute DROP DATABASE shop if that database is "+
+			"not needed", s.source.Addresses[0])
 	}
 	return nil
 }
 
-// Drop removes the schema.
+// Drop drops the database shop.
 func (s *shop) Drop(ctx context.Context) error {
 	conn, err := mysql.Dial(ctx, s.source)
 	if err != nil {
@@ -122,7 +137,7 @@ func (s *shop) Drop(ctx context.Context) error {
 	return nil
 }
 
-// Load makes the schema and fills it.
+// Load creates the database shop, or replaces it, and fills it.
 func (s *shop) Load(ctx context.Context, customers int) error {
 	conn, err := mysql.Dial(ctx, s.source)
 	if err != nil {
@@ -131,7 +146,7 @@ func (s *shop) Load(ctx context.Context, customers int) error {
 	defer func() { _ = conn.Close() }()
 	for _, sql := range shopSchema {
 		if err := conn.Exec(ctx, sql); err != nil {
-			return fmt.Errorf("make shop: %w", err)
+			return fmt.Errorf("create shop: %w", err)
 		}
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -142,7 +157,8 @@ func (s *shop) Load(ctx context.Context, customers int) error {
 			for i := from; i < from+batch && i <= n; i++ {
 				rows = append(rows, row(i))
 			}
-			if err := conn.Exec(ctx, "INSERT INTO shop."+into+" VALUES "+strings.Join(rows, ",")); err != nil {
+			sql := "INSERT INTO shop." + into + " VALUES " + strings.Join(rows, ",")
+			if err := conn.Exec(ctx, sql); err != nil {
 				return fmt.Errorf("fill shop: %w", err)
 			}
 		}
@@ -150,29 +166,45 @@ func (s *shop) Load(ctx context.Context, customers int) error {
 	}
 	return errors.Join(
 		fill("products (name, price, stock, weight, tags, attributes)", shopProducts, func(i int) string {
-			return fmt.Sprintf("('Product %d', %d.%02d, %d, %g, '%s', '{\"colour\": \"c%d\", \"sizes\": [%d, %d.5]}')",
-				i, 1+rng.IntN(200), rng.IntN(100), rng.IntN(1000), rng.Float64()*20, []string{"", "new", "sale,eco"}[rng.IntN(3)], i%7, i%50, i%40)
+			return fmt.Sprintf(
+				"('Product %d', %d.%02d, %d, %g, '%s', '{\"colour\": \"c%d\", \"sizes\": [%d, %d.5]}')", i,
+				1+rng.IntN(200), rng.IntN(100), rng.IntN(1000), rng.Float64()*20,
+				[]string{"", "new", "sale,eco"}[rng.IntN(3)], i%7, i%50, i%40,
+			)
 		}),
-		fill("customers (first_name, last_name, email, country, status, password_hash, created_at)", customers, func(i int) string {
+		fill("customers ("+customerColumns+")", customers, func(i int) string {
 			return customerRow(rng, i)
 		}),
 		fill("orders (customer_id, status, total)", customers, func(i int) string {
-			return fmt.Sprintf("(%d, '%s', %d.%02d)", i, statuses[rng.IntN(len(statuses))], rng.IntN(500), rng.IntN(100))
+			return fmt.Sprintf(
+				"(%d, '%s', %d.%02d)", i, statuses[rng.IntN(len(statuses))], rng.IntN(500), rng.IntN(100),
+			)
 		}),
 		fill("order_lines", 2*customers, func(i int) string {
-			return fmt.Sprintf("(%d, %d, %d, %d, %s)", (i+1)/2, 1+(i+1)%2, 1+rng.IntN(shopProducts), 1+rng.IntN(5), []string{"NULL", "'gift'"}[rng.IntN(2)])
+			return fmt.Sprintf(
+				"(%d, %d, %d, %d, %s)", (i+1)/2, 1+(i+1)%2, 1+rng.IntN(shopProducts), 1+rng.IntN(5),
+				[]string{"NULL", "'gift'"}[rng.IntN(2)],
+			)
 		}),
 	)
 }
 
+// customerColumns are the columns of customerRow.
+const customerColumns = "first_name, last_name, email, country, status, password_hash, created_at"
+
+// customerRow returns the SQL values of customer i.
 func customerRow(rng *rand.Rand, i int) string {
-	return fmt.Sprintf("('%s', '%s', 'c%d@example.com', %s, 'active', X'%032x', NOW() - INTERVAL %d MINUTE)",
-		firstNames[rng.IntN(len(firstNames))], lastNames[rng.IntN(len(lastNames))], i, countries[rng.IntN(len(countries))], rng.Uint64(), rng.IntN(1_000_000))
+	return fmt.Sprintf(
+		"('%s', '%s', 'c%d@example.com', %s, 'active', X'%032x', NOW() - INTERVAL %d MINUTE)",
+		firstNames[rng.IntN(len(firstNames))], lastNames[rng.IntN(len(lastNames))], i,
+		countries[rng.IntN(len(countries))], rng.Uint64(), rng.IntN(1_000_000),
+	)
 }
 
-// Trade writes transactions of several statements until ctx ends, with a pause
-// after each.
-func (s *shop) Trade(ctx context.Context, seed uint64, customers int, pause time.Duration) error {
+// WriteTraffic commits random transactions until ctx ends, with a pause after each.
+func (s *shop) WriteTraffic(
+	ctx context.Context, seed uint64, customers int, pause time.Duration,
+) error {
 	conn, err := mysql.Dial(ctx, s.source)
 	if err != nil {
 		return err
@@ -187,15 +219,16 @@ func (s *shop) Trade(ctx context.Context, seed uint64, customers int, pause time
 			return nil
 		case <-timer.C:
 		}
-		statements := tradeStatements(rng, customers)
-		// A transaction that was begun is ended: a COMMIT cut off on our side may
-		// still be carried out after the rows were read for the comparison.
+		statements := randomTransaction(rng, customers)
+		// A transaction is not cancelled by ctx. If its COMMIT were interrupted here, the server
+		// might still carry it out after the rows have been read for the comparison.
 		err := s.transaction(context.WithoutCancel(ctx), conn, statements)
-		var refused *mysql.ServerError
+		var serverErr *mysql.ServerError
 		switch {
-		case errors.As(err, &refused) && (refused.Code == 1213 || refused.Code == 1205 || refused.Code == 1062):
-			// A deadlock, a lock that took too long, two orders under one id: what
-			// every application meets, and gives up.
+		case errors.As(err, &serverErr) &&
+			(serverErr.Code == 1213 || serverErr.Code == 1205 || serverErr.Code == 1062):
+			// A deadlock, a lock wait timeout, or a duplicate id. Every application meets these errors
+			// and rolls back.
 			if err := conn.Exec(context.WithoutCancel(ctx), "ROLLBACK"); err != nil && ctx.Err() == nil {
 				return err
 			}
@@ -210,6 +243,7 @@ func (s *shop) Trade(ctx context.Context, seed uint64, customers int, pause time
 	}
 }
 
+// transaction executes the statements in one transaction.
 func (s *shop) transaction(ctx context.Context, conn *mysql.Conn, statements []string) error {
 	for _, sql := range append(append([]string{"BEGIN"}, statements...), "COMMIT") {
 		if err := conn.Exec(ctx, sql); err != nil {
@@ -219,31 +253,54 @@ func (s *shop) transaction(ctx context.Context, conn *mysql.Conn, statements []s
 	return nil
 }
 
-// tradeStatements makes one transaction: an order is placed, or one moves on, or a
-// customer changes or leaves.
-func tradeStatements(rng *rand.Rand, customers int) []string {
+// randomTransaction returns the statements of one transaction. It places an order, changes an
+// order, changes or adds a customer, or deletes an order.
+func randomTransaction(rng *rand.Rand, customers int) []string {
 	customer, product := 1+rng.IntN(customers), 1+rng.IntN(shopProducts)
 	switch rng.IntN(10) {
 	case 0, 1, 2, 3:
 		return []string{
-			fmt.Sprintf("INSERT INTO shop.orders (customer_id, status, total) VALUES (%d, 'new', %d.%02d)", customer, rng.IntN(400), rng.IntN(100)),
-			fmt.Sprintf("INSERT INTO shop.order_lines VALUES (LAST_INSERT_ID(), 1, %d, %d, NULL)", product, 1+rng.IntN(4)),
-			fmt.Sprintf("INSERT INTO shop.order_lines VALUES (LAST_INSERT_ID(), 2, %d, 1, 'gift')", 1+rng.IntN(shopProducts)),
+			fmt.Sprintf(
+				"INSERT INTO shop.orders (customer_id, status, total) VALUES (%d, 'new', %d.%02d)", customer,
+				rng.IntN(400), rng.IntN(100),
+			),
+			fmt.Sprintf(
+				"INSERT INTO shop.order_lines VALUES (LAST_INSERT_ID(), 1, %d, %d, NULL)", product,
+				1+rng.IntN(4),
+			),
+			fmt.Sprintf(
+				"INSERT INTO shop.order_lines VALUES (LAST_INSERT_ID(), 2, %d, 1, 'gift')",
+				1+rng.IntN(shopProducts),
+			),
 			fmt.Sprintf("UPDATE shop.products SET stock = stock - 1, tags = 'sale' WHERE id = %d", product),
 		}
 	case 4, 5, 6:
 		return []string{
-			fmt.Sprintf("UPDATE shop.orders SET status = '%s' WHERE id = %d", statuses[rng.IntN(len(statuses))], customer),
-			fmt.Sprintf("UPDATE shop.order_lines SET quantity = quantity + 1, note = IF(note IS NULL, 'changed', NULL) WHERE order_id = %d AND line_no = 1", customer),
+			fmt.Sprintf(
+				"UPDATE shop.orders SET status = '%s' WHERE id = %d", statuses[rng.IntN(len(statuses))],
+				customer,
+			),
+			fmt.Sprintf(
+				"UPDATE shop.order_lines SET quantity = quantity + 1, "+
+					"note = IF(note IS NULL, 'changed', NULL) WHERE order_id = %d AND line_no = 1",
+				customer,
+			),
 		}
 	case 7:
 		return []string{
-			fmt.Sprintf("UPDATE shop.customers SET country = %s, last_name = '%s' WHERE id = %d", countries[rng.IntN(len(countries))], lastNames[rng.IntN(len(lastNames))], customer),
-			fmt.Sprintf("UPDATE shop.customers SET status = ELT(1 + FLOOR(RAND() * 3), 'active', 'paused', 'deleted') WHERE id = %d", 1+rng.IntN(customers)),
+			fmt.Sprintf(
+				"UPDATE shop.customers SET country = %s, last_name = '%s' WHERE id = %d",
+				countries[rng.IntN(len(countries))], lastNames[rng.IntN(len(lastNames))], customer,
+			),
+			fmt.Sprintf(
+				"UPDATE shop.customers SET "+
+					"status = ELT(1 + FLOOR(RAND() * 3), 'active', 'paused', 'deleted') WHERE id = %d",
+				1+rng.IntN(customers),
+			),
 		}
 	case 8:
 		return []string{
-			"INSERT INTO shop.customers (first_name, last_name, email, country, status, password_hash, created_at) VALUES " + customerRow(rng, customer),
+			"INSERT INTO shop.customers (" + customerColumns + ") VALUES " + customerRow(rng, customer),
 		}
 	default:
 		return []string{

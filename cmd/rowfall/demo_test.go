@@ -18,11 +18,13 @@ import (
 	"rowfall/internal/servers/servertest"
 )
 
-// TestDemo runs the demo itself, with a server of its own and with a user's. However
-// it ends, by itself, by Ctrl-C or by SIGKILL, none of its processes may be left.
+// TestDemo runs the demo with its own server and with a user's server. However the demo ends,
+// whether by itself, by Ctrl-C or by SIGKILL, none of its processes may be left.
 func TestDemo(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		servertest.SkipOrFail(t, errors.New("processes are found in /proc, and only Linux has a parent's death signal"))
+		servertest.SkipOrFail(
+			t, errors.New("only Linux has /proc and sends a signal when the parent dies"),
+		)
 	}
 	servertest.Need(t, servers.MySQL, servers.MariaDB, servers.Redis, servers.Valkey)
 	s := &source{t: t, db: servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})}
@@ -35,12 +37,16 @@ func TestDemo(t *testing.T) {
 		}
 		d.wantGone()
 	})
-	// The demo replaced a database shop, whoever had made it.
+	// The demo used to replace any database shop.
 	t.Run("leaves a user's shop alone", func(t *testing.T) {
 		s.t = t
-		s.exec("CREATE DATABASE shop", "CREATE TABLE shop.takings (id INT PRIMARY KEY)", "INSERT INTO shop.takings VALUES (1)")
+		s.exec(
+			"CREATE DATABASE shop", "CREATE TABLE shop.takings (id INT PRIMARY KEY)",
+			"INSERT INTO shop.takings VALUES (1)",
+		)
 		d := startDemo(t, "--mysql", dsn)
-		if code := d.wait(); code != exitFailed || !strings.Contains(d.output(), "a database shop that no demo made") {
+		if code := d.wait(); code != exitFailed ||
+			!strings.Contains(d.output(), "one that the demo did not create") {
 			t.Errorf("exit status %d, output:\n%s", code, d.output())
 		}
 		d.wantGone()
@@ -50,27 +56,30 @@ func TestDemo(t *testing.T) {
 		d := startDemo(t, "--mysql", dsn, "--rows", "20")
 		d.wantChildren()
 		d.signal(syscall.SIGKILL)
-		_ = d.cmd.Wait() // it was killed, and says so
+		_ = d.cmd.Wait() // it returns that the process was killed
 		d.wantGone()
-		d.removeLeft()
+		d.removeTempDir()
 	})
-	// The killed demo's shop is still there, and may be replaced.
+	// The shop of the killed demo still exists and may be replaced.
 	for _, test := range []struct {
 		name   string
 		signal syscall.Signal
 		args   []string
 		code   int
-		says   string
+		output string
 	}{
-		{"Ctrl-C", syscall.SIGINT, nil, exitDone, "nothing is left running"},
-		{"closed terminal before the comparison", syscall.SIGHUP, []string{"--for", "1h"}, exitFailed, "stopped before the rows were compared"},
+		{"Ctrl-C", syscall.SIGINT, nil, exitDone, "no process is left running"},
+		{
+			"closed terminal before the comparison", syscall.SIGHUP, []string{"--for", "1h"}, exitFailed,
+			"stopped before the rows were compared",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s.t = t
 			d := startDemo(t, append([]string{"--mysql", dsn, "--rows", "20"}, test.args...)...)
 			d.wantChildren()
 			d.signal(test.signal)
-			if code := d.wait(); code != test.code || !strings.Contains(d.output(), test.says) {
+			if code := d.wait(); code != test.code || !strings.Contains(d.output(), test.output) {
 				t.Errorf("exit status %d, output:\n%s", code, d.output())
 			}
 			d.wantGone()
@@ -79,13 +88,13 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// demoProcess is a demo as a process of its own. It and all that it starts work in
-// folders below dir, by which they are found.
+// demoProcess is a demo that runs as a process. The demo and all that it starts work in folders
+// below dir, by which the test finds them.
 type demoProcess struct {
-	t       *testing.T
-	cmd     *exec.Cmd
-	dir     string // its temporary files
-	printed string // where its output goes
+	t          *testing.T
+	cmd        *exec.Cmd
+	dir        string // its folder for temporary files
+	outputFile string // the file with its output
 }
 
 func startDemo(t *testing.T, args ...string) *demoProcess {
@@ -94,13 +103,14 @@ func startDemo(t *testing.T, args ...string) *demoProcess {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Under nohup a child would ignore the signal, too; one that is caught here is a child's own again.
-	hangUps := make(chan os.Signal, 1)
-	signal.Notify(hangUps, syscall.SIGHUP)
-	t.Cleanup(func() { signal.Stop(hangUps) })
+	// Under nohup this process ignores SIGHUP, and a child would inherit that. Catching the signal
+	// here gives a child the default action.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangups) })
 	dir := t.TempDir()
-	d := &demoProcess{t: t, dir: dir, printed: filepath.Join(t.TempDir(), "output")}
-	out, err := os.Create(d.printed)
+	d := &demoProcess{t: t, dir: dir, outputFile: filepath.Join(t.TempDir(), "output")}
+	out, err := os.Create(d.outputFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +132,7 @@ func startDemo(t *testing.T, args ...string) *demoProcess {
 }
 
 func (d *demoProcess) output() string {
-	text, err := os.ReadFile(d.printed)
+	text, err := os.ReadFile(d.outputFile)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -136,13 +146,13 @@ func (d *demoProcess) signal(s syscall.Signal) {
 	}
 }
 
-// wait returns the exit status.
+// wait waits for the process and returns its exit status.
 func (d *demoProcess) wait() int {
-	_ = d.cmd.Wait() // the status says it
+	_ = d.cmd.Wait() // the exit status is checked instead
 	return d.cmd.ProcessState.ExitCode()
 }
 
-// processes lists the processes that work in a folder whose name begins so.
+// processes returns the processes whose working folder begins with prefix.
 func (d *demoProcess) processes(prefix string) []int {
 	d.t.Helper()
 	found, err := filepath.Glob("/proc/[0-9]*/cwd")
@@ -153,7 +163,7 @@ func (d *demoProcess) processes(prefix string) []int {
 	for _, path := range found {
 		folder, err := os.Readlink(path)
 		if err != nil || !strings.HasPrefix(folder, prefix) {
-			continue // ended meanwhile, or not ours to see
+			continue // the process has ended, or belongs to another user
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		if err != nil {
@@ -164,32 +174,32 @@ func (d *demoProcess) processes(prefix string) []int {
 	return pids
 }
 
-// wantChildren waits for the node, the Redis and the Valkey.
+// wantChildren waits until the node, the Redis and the Valkey are running.
 func (d *demoProcess) wantChildren() {
 	d.t.Helper()
 	waitFor(d.t, "the demo has started its children", func(context.Context) (bool, error) {
 		if d.cmd.Process.Signal(syscall.Signal(0)) != nil {
-			return false, fmt.Errorf("it ended: %s", d.output())
+			return false, fmt.Errorf("the demo ended: %s", d.output())
 		}
 		return len(d.processes(d.dir+"/")) >= 3, nil
 	})
 }
 
-// wantGone waits until none of the processes runs: one that its parent's death
-// kills does not wait for us.
+// wantGone waits until no process of the demo is running. A process that the kernel kills because
+// its parent died may take a moment.
 func (d *demoProcess) wantGone() {
 	d.t.Helper()
-	waitFor(d.t, "all processes of the demo are gone", func(context.Context) (bool, error) {
+	waitFor(d.t, "all processes of the demo have ended", func(context.Context) (bool, error) {
 		left := d.processes(d.dir)
 		if len(left) > 0 {
-			return false, fmt.Errorf("left: %v", left)
+			return false, fmt.Errorf("processes left: %v", left)
 		}
 		return true, nil
 	})
 }
 
-// removeLeft removes what a killed demo leaves in its temporary folder.
-func (d *demoProcess) removeLeft() {
+// removeTempDir removes the temporary folder that a killed demo leaves behind.
+func (d *demoProcess) removeTempDir() {
 	if err := os.RemoveAll(d.dir); err != nil {
 		d.t.Error(err)
 	}
@@ -215,18 +225,12 @@ func TestParseSource(t *testing.T) {
 		got := ""
 		if err == nil {
 			got = c.User + " " + c.Password + " " + c.Addresses[0]
-		} else if strings.Contains(err.Error(), "pw") || !strings.Contains(err.Error(), "want user[:password]@host:port") {
+		} else if strings.Contains(err.Error(), "pw") ||
+			!strings.Contains(err.Error(), "want user[:password]@host:port") {
 			t.Errorf("%s: error is %q; it must say what is wanted, without the password", text, err)
 		}
 		if got != want {
 			t.Errorf("%s: got %q, want %q", text, got, want)
 		}
-	}
-}
-
-// A line that the terminal wraps stayed on the screen when the view was drawn again.
-func TestCutLines(t *testing.T) {
-	if got, want := cutLines("└─ Chloé Nguyễn\nab\n\n", 5), "└─ Ch\nab\n\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }

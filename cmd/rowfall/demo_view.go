@@ -15,29 +15,27 @@ import (
 )
 
 const (
-	traders = 2
-	// tradePause keeps the demo from taking a laptop over.
-	tradePause  = 4 * time.Millisecond
-	redrawEvery = 500 * time.Millisecond
-	sayEvery    = 5 * time.Second
+	writers = 2 // sessions that write traffic
+	// writePause is the pause after each transaction. It leaves most of a laptop's CPU free.
+	writePause    = 4 * time.Millisecond
+	printInterval = 5 * time.Second // between two printings where the output is not a terminal
 )
 
-// show runs the traffic and draws what happens until the time is over, then
-// compares everything.
-func (d *demo) show(ctx context.Context, s *shop) error {
+// run writes traffic and shows the dashboard for the demo's duration, and then compares all rows.
+func (d *demo) run(ctx context.Context, s *shop) error {
 	trafficCtx, endTraffic := context.WithCancel(ctx)
 	defer endTraffic()
-	errs := make(chan error, traders+1+len(d.replicas))
+	errs := make(chan error, writers+1+len(d.instances))
 	var wg sync.WaitGroup
-	beats := &heartbeats{committed: make(map[int64]time.Time)}
-	for i := range traders {
-		wg.Go(func() { errs <- s.Trade(trafficCtx, uint64(i+1), d.flags.rows, tradePause) })
+	beats := &heartbeats{committedAt: make(map[int64]time.Time)}
+	for i := range writers {
+		wg.Go(func() { errs <- s.WriteTraffic(trafficCtx, uint64(i+1), d.flags.rows, writePause) })
 	}
 	wg.Go(func() { errs <- beats.Run(trafficCtx, d.source) })
-	for _, r := range d.replicas {
+	for _, r := range d.instances {
 		wg.Go(func() { errs <- r.probe.Run(trafficCtx, beats, r.remote) })
 	}
-	err := d.watch(ctx, s, errs)
+	err := d.runDashboard(ctx, s, errs)
 	endTraffic()
 	wg.Wait()
 	close(errs)
@@ -50,26 +48,28 @@ func (d *demo) show(ctx context.Context, s *shop) error {
 	return d.verify(ctx)
 }
 
-// watch draws until the time is over (nil) or something fails.
-func (d *demo) watch(ctx context.Context, s *shop, errs <-chan error) error {
-	v := &view{demo: d, shop: s, terminal: isTerminal(os.Stdout), began: time.Now(), lastTime: time.Now()}
-	every := sayEvery
+// runDashboard draws the dashboard until the demo's duration has passed (nil) or a part fails.
+func (d *demo) runDashboard(ctx context.Context, s *shop, errs <-chan error) error {
+	v := &dashboard{
+		demo: d, shop: s, terminal: isTerminal(os.Stdout), started: time.Now(), lastTime: time.Now(),
+	}
+	every := printInterval
 	if v.terminal {
-		every = redrawEvery
+		every = redrawInterval
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	var over <-chan time.Time
+	var timeUp <-chan time.Time
 	if d.flags.duration > 0 {
 		timer := time.NewTimer(d.flags.duration)
 		defer timer.Stop()
-		over = timer.C
+		timeUp = timer.C
 	}
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-over:
+		case <-timeUp:
 			if v.terminal || time.Since(v.lastTime) > time.Second {
 				v.draw(ctx)
 			}
@@ -81,7 +81,7 @@ func (d *demo) watch(ctx context.Context, s *shop, errs <-chan error) error {
 				return err
 			}
 		case <-tick.C:
-			if err := d.stoppedPipeline(); err != nil {
+			if err := d.pipelineError(); err != nil {
 				return err
 			}
 			v.draw(ctx)
@@ -89,33 +89,36 @@ func (d *demo) watch(ctx context.Context, s *shop, errs <-chan error) error {
 	}
 }
 
-// view draws the state of the demo, in place on a terminal.
-type view struct {
+// dashboard prints the state of the demo. On a terminal it is drawn in place.
+type dashboard struct {
 	demo     *demo
 	shop     *shop
 	terminal bool
-	began    time.Time
+	started  time.Time
 	lines    int
 
 	lastRows uint64
 	lastTime time.Time
 }
 
-func (v *view) draw(ctx context.Context) {
+func (v *dashboard) draw(ctx context.Context) {
 	var b strings.Builder
 	stats := v.demo.member.Pipeline.Stats()
 	now := time.Now()
 	rate := float64(stats.Rows-v.lastRows) / now.Sub(v.lastTime).Seconds()
 	v.lastRows, v.lastTime = stats.Rows, now
 	fmt.Fprintf(&b, "%s  %.0f rows/s, %d rows in %d transactions, %d units\n",
-		now.Sub(v.began).Round(time.Second), rate, stats.Rows, stats.Transactions, stats.Units)
-	fmt.Fprintf(&b, "%-46s commit to here\n", v.demo.database+" "+v.demo.source.Addresses[0])
-	for _, r := range v.demo.replicas {
-		latency := "no heart-beat yet"
+		now.Sub(v.started).Round(time.Second), rate, stats.Rows, stats.Transactions, stats.Units)
+	fmt.Fprintf(&b, "%-46s latency from commit\n", v.demo.database+" "+v.demo.source.Addresses[0])
+	for _, r := range v.demo.instances {
+		latency := "no heartbeat yet"
 		if p50, p99, ok := r.probe.Percentiles(); ok {
 			latency = fmt.Sprintf("p50 %6.1f ms  p99 %6.1f ms", ms(p50), ms(p99))
 		}
-		fmt.Fprintf(&b, "%s└─ %-*s %-15s %s\n", strings.Repeat("   ", r.depth), 27-3*r.depth, r.name, r.remote.Addr(), latency)
+		fmt.Fprintf(
+			&b, "%s└─ %-*s %-15s %s\n", strings.Repeat("   ", r.depth), 27-3*r.depth, r.name,
+			r.remote.Addr(), latency,
+		)
 	}
 	v.samples(ctx, &b)
 	text := b.String()
@@ -129,26 +132,14 @@ func (v *view) draw(ctx context.Context) {
 	fmt.Print(text)
 }
 
-// cutLines cuts each line to a width: one that the terminal wraps would be two
-// when the view is drawn over itself.
-func cutLines(text string, width int) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		runes := []rune(strings.TrimSuffix(line, "\n"))
-		b.WriteString(string(runes[:min(len(runes), width)]))
-		b.WriteByte('\n')
-	}
-	return b.String()
-}
-
-// samples shows two keys of the last replica beside their rows in MySQL.
-func (v *view) samples(ctx context.Context, b *strings.Builder) {
+// samples prints two keys of the last replica beside their rows in MySQL.
+func (v *dashboard) samples(ctx context.Context, b *strings.Builder) {
 	conn, err := mysql.Dial(ctx, v.demo.source)
 	if err != nil {
 		return
 	}
 	defer func() { _ = conn.Close() }()
-	last := v.demo.replicas[len(v.demo.replicas)-1]
+	last := v.demo.instances[len(v.demo.instances)-1]
 	fmt.Fprintf(b, "%-40s on %s\n", "rows in MySQL", last.remote.Addr())
 	for _, s := range []struct{ sql, key, field string }{
 		{"SELECT id, stock, tags FROM shop.products WHERE id = 1", "products:1", "stock"},
@@ -178,8 +169,8 @@ func (v *view) samples(ctx context.Context, b *strings.Builder) {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// verify waits until everyone stands where MySQL stands, and compares every row
-// with every replica.
+// verify waits until all instances have reached MySQL's position, and compares every row with each
+// of them.
 func (d *demo) verify(ctx context.Context) error {
 	conn, err := mysql.Dial(ctx, d.source)
 	if err != nil {
@@ -195,8 +186,9 @@ func (d *demo) verify(ctx context.Context) error {
 		return err
 	}
 	var diffs []string
-	for _, r := range d.replicas {
-		if err := d.waitUntil(ctx, fmt.Sprintf("%s to reach %s", r.name, end), func() (bool, int64, error) {
+	for _, r := range d.instances {
+		what := fmt.Sprintf("%s to reach %s", r.name, end)
+		if err := d.waitUntil(ctx, what, func() (bool, int64, error) {
 			p, err := r.remote.Progress(ctx, d.config.Name)
 			return p.Position.CompareFile(end) >= 0, int64(p.Position.Offset), err
 		}); err != nil {
@@ -214,7 +206,7 @@ func (d *demo) verify(ctx context.Context) error {
 	if len(diffs) > 0 {
 		return errors.New("the replicas differ from MySQL")
 	}
-	// The first is the master itself: compared too, but no replica.
-	fmt.Printf("verified %d rows on %d replicas\n", data.Rows, len(d.replicas)-1)
+	// The first instance is the master. It was compared, too, but is not a replica.
+	fmt.Printf("verified %d rows on %d replicas\n", data.Rows, len(d.instances)-1)
 	return nil
 }

@@ -9,14 +9,15 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// logFlags are --log-format and --log-level; empty leaves it to the file.
+// logFlags are the flags --log-format and --log-level. An empty value leaves the choice to the
+// pipeline file.
 type logFlags struct {
 	format, level string
-	out           io.Writer // nil: stderr
+	out           io.Writer // nil means stderr
 }
 
-// logger returns a logger to stderr. format and level are what a file says;
-// flags win.
+// logger returns a logger. format and level are the settings of the pipeline file; the flags
+// override them. An unknown format or level is a usageError.
 func (f *logFlags) logger(format, level string) (zerolog.Logger, error) {
 	if f.format != "" {
 		format = f.format
@@ -26,7 +27,9 @@ func (f *logFlags) logger(format, level string) (zerolog.Logger, error) {
 	}
 	parsed, err := zerolog.ParseLevel(level)
 	if err != nil {
-		return zerolog.Logger{}, usageError{fmt.Errorf("log level %q: want trace, debug, info, warn or error", level)}
+		return zerolog.Logger{}, usageError{
+			fmt.Errorf("log level %q: want trace, debug, info, warn or error", level),
+		}
 	}
 	out := f.out
 	if out == nil {
@@ -35,7 +38,10 @@ func (f *logFlags) logger(format, level string) (zerolog.Logger, error) {
 	switch format {
 	case "json":
 	case "", "console":
-		out = zerolog.ConsoleWriter{Out: out, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != "" || !isTerminal(os.Stderr)}
+		out = zerolog.ConsoleWriter{
+			Out: out, TimeFormat: "15:04:05.000",
+			NoColor: os.Getenv("NO_COLOR") != "" || !isTerminal(os.Stderr),
+		}
 	default:
 		return zerolog.Logger{}, usageError{fmt.Errorf("log format %q: want console or json", format)}
 	}

@@ -7,8 +7,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// beRowfall makes the test binary the program itself, so that tests can start it
-// as a process of its own and end that with SIGKILL.
+// beRowfall is the environment variable that makes the test binary run as rowfall, so that tests
+// can start rowfall as a process and kill it.
 const beRowfall = "ROWFALL_TEST_BE_ROWFALL"
 
 func TestMain(m *testing.M) {
@@ -25,17 +25,31 @@ func TestExitStatus(t *testing.T) {
 		want int
 	}{
 		{"version", []string{"version"}, exitDone},
-		{"no such command", []string{"fall"}, exitUsage},
-		{"no such flag", []string{"run", "--form", "now", "x.yaml"}, exitUsage},
+		{"unknown command", []string{"fall"}, exitUsage},
+		{"unknown flag", []string{"run", "--form", "now", "x.yaml"}, exitUsage},
 		{"no file given", []string{"run"}, exitUsage},
 		{"file does not exist", []string{"run", "does-not-exist.yaml"}, exitUsage},
-		{"rewind to no position", []string{"run", "--from", "yesterday", "--yes", "x.yaml"}, exitUsage},
-		{"rewind without consent", []string{"run", "--from", "snapshot", "x.yaml"}, exitUsage},
-		{"demo without rows", []string{"demo", "--rows", "0"}, exitUsage}, // it panicked
-		{"demo with another's server", []string{"demo", "--mysql", "root:secret@localhost"}, exitUsage},
+		{
+			"rewind to an invalid position",
+			[]string{"run", "--from", "yesterday", "--yes", "x.yaml"}, exitUsage,
+		},
+		{"rewind without --yes", []string{"run", "--from", "snapshot", "x.yaml"}, exitUsage},
+		{"demo without rows", []string{"demo", "--rows", "0"}, exitUsage}, // used to panic
+		{
+			"demo with a server without a port",
+			[]string{"demo", "--mysql", "root:secret@localhost"}, exitUsage,
+		},
 		{"node without a directory", []string{"node", "--listen", "127.0.0.1:0"}, exitUsage},
-		{"upstream without a port", []string{"node", "--listen", "127.0.0.1:0", "--dir", t.TempDir(), "--replicaof", "localhost"}, exitUsage},
-		{"unknown log level", []string{"node", "--listen", "127.0.0.1:0", "--dir", t.TempDir(), "--log-level", "loud"}, exitUsage},
+		{
+			"upstream without a port", []string{
+				"node", "--listen", "127.0.0.1:0", "--dir", t.TempDir(), "--replicaof", "localhost",
+			}, exitUsage,
+		},
+		{
+			"unknown log level", []string{
+				"node", "--listen", "127.0.0.1:0", "--dir", t.TempDir(), "--log-level", "loud",
+			}, exitUsage,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := run(t.Context(), test.args); got != test.want {

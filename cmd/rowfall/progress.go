@@ -12,51 +12,52 @@ import (
 	"rowfall/sink"
 )
 
-// progress draws on a terminal a line for each pipeline whose first load runs, in
-// place, below what is logged. So the log is written through it.
+// progress shows on a terminal, in place, a line for each pipeline whose initial load is running.
+// The lines are below the log, so the log must be written through progress.
 type progress struct {
 	out   io.Writer
 	width func() int
 
 	mu    sync.Mutex
-	loads []*load
-	lines int // on the screen now
+	loads []*loadProgress
+	lines int // lines on the screen now
 }
 
-// load is the first load of a pipeline.
-type load struct {
+// loadProgress is the initial load of one pipeline.
+type loadProgress struct {
 	name  string
 	stats func() pipelines.Stats
-	// Where it was when it was first seen; what was loaded before a restart has
-	// no part in the rate.
-	since time.Time
-	rows  int64
+	// The time of the first drawing and the rows loaded by then. Rows that were loaded before a
+	// restart do not count for the rate.
+	firstSeen time.Time
+	firstRows int64
 }
 
+// newProgress returns the progress of a terminal.
 func newProgress(terminal *os.File) *progress {
 	return &progress{out: terminal, width: func() int { return terminalWidth(terminal) }}
 }
 
-// add takes a pipeline in. It may be called on nil: where there is no terminal.
+// add adds a pipeline. p may be nil, where the output is not a terminal.
 func (p *progress) add(name string, stats func() pipelines.Stats) {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.loads = append(p.loads, &load{name: name, stats: stats})
+	p.loads = append(p.loads, &loadProgress{name: name, stats: stats})
 }
 
-// start draws until the function is called that it returns.
+// start redraws the lines regularly until stop is called. stop erases them.
 func (p *progress) start() (stop func()) {
 	var wg sync.WaitGroup
-	over := make(chan struct{})
+	done := make(chan struct{})
 	wg.Go(func() {
-		tick := time.NewTicker(redrawEvery)
+		tick := time.NewTicker(redrawInterval)
 		defer tick.Stop()
 		for {
 			select {
-			case <-over:
+			case <-done:
 				return
 			case now := <-tick.C:
 				p.draw(now)
@@ -64,7 +65,7 @@ func (p *progress) start() (stop func()) {
 		}
 	})
 	return func() {
-		close(over)
+		close(done)
 		wg.Wait()
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -72,7 +73,7 @@ func (p *progress) start() (stop func()) {
 	}
 }
 
-// Write puts what is logged above the lines. They are back with the next draw.
+// Write writes log output in place of the lines. The next drawing prints them again below.
 func (p *progress) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,13 +81,17 @@ func (p *progress) Write(b []byte) (int, error) {
 	return p.out.Write(b)
 }
 
+// erase removes the lines from the screen. The caller holds mu.
 func (p *progress) erase() {
 	if p.lines > 0 {
-		_, _ = fmt.Fprintf(p.out, "\x1b[%dA\x1b[J", p.lines) // a terminal that is gone shows nothing
+		_, _ = fmt.Fprintf(
+			p.out, "\x1b[%dA\x1b[J", p.lines,
+		) // an error means that the terminal was closed
 	}
 	p.lines = 0
 }
 
+// draw prints the lines anew.
 func (p *progress) draw(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,29 +107,32 @@ func (p *progress) draw(now time.Time) {
 	_, _ = io.WriteString(p.out, text)
 }
 
-// line is empty while nothing is loaded. What is expected is an estimate: without
-// one, and past it, nobody knows what is left.
-func (l *load) line(s pipelines.Stats, now time.Time) string {
+// line returns the text of a line; "" while the initial load is not running. The number of
+// expected rows is an estimate. Where it is missing or exceeded, the line does not tell the
+// remaining time.
+func (l *loadProgress) line(s pipelines.Stats, now time.Time) string {
 	if s.Phase != sink.Snapshot || s.Stopped != "" || s.Retrying != "" {
-		l.since = time.Time{}
+		l.firstSeen = time.Time{}
 		return ""
 	}
-	if l.since.IsZero() {
-		l.since, l.rows = now, s.Loaded
+	if l.firstSeen.IsZero() {
+		l.firstSeen, l.firstRows = now, s.Loaded
 	}
 	text := fmt.Sprintf("%s: loaded %d rows", l.name, s.Loaded)
 	left := s.Expected - s.Loaded
 	if left > 0 {
 		text += fmt.Sprintf(" of about %d (%d%%)", s.Expected, 100*s.Loaded/s.Expected)
 	}
-	seconds := now.Sub(l.since).Seconds()
-	if seconds < 1 || s.Loaded == l.rows {
+	seconds := now.Sub(l.firstSeen).Seconds()
+	if seconds < 1 || s.Loaded == l.firstRows {
 		return text
 	}
-	rate := float64(s.Loaded-l.rows) / seconds
+	rate := float64(s.Loaded-l.firstRows) / seconds
 	text += fmt.Sprintf(", %.0f rows/s", rate)
 	if left > 0 {
-		text += fmt.Sprintf(", about %v left", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
+		text += fmt.Sprintf(
+			", about %v left", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second),
+		)
 	}
 	return text
 }

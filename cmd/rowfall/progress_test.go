@@ -9,7 +9,8 @@ import (
 	"rowfall/sink"
 )
 
-// The first load of hours showed a log line every ten seconds, and no end.
+// An initial load of hours used to show only a log line every ten seconds, without an estimate of
+// its end.
 func TestProgress(t *testing.T) {
 	var out strings.Builder
 	p := &progress{out: &out, width: func() int { return 80 }}
@@ -22,10 +23,19 @@ func TestProgress(t *testing.T) {
 		want  string
 	}{
 		{0, pipelines.Stats{}, ""},
-		// A restart goes on where it was; its rate begins now.
-		{0, pipelines.Stats{Phase: sink.Snapshot, Loaded: 1000, Expected: 5000}, "shop: loaded 1000 rows of about 5000 (20%)\n"},
-		{10, pipelines.Stats{Phase: sink.Snapshot, Loaded: 2000, Expected: 5000}, "shop: loaded 2000 rows of about 5000 (40%), 100 rows/s, about 30s left\n"},
-		{70, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000, Expected: 8000}, "shop: loaded 8000 rows, 100 rows/s\n"},
+		// After a restart the rate counts only new rows.
+		{
+			0, pipelines.Stats{Phase: sink.Snapshot, Loaded: 1000, Expected: 5000},
+			"shop: loaded 1000 rows of about 5000 (20%)\n",
+		},
+		{
+			10, pipelines.Stats{Phase: sink.Snapshot, Loaded: 2000, Expected: 5000},
+			"shop: loaded 2000 rows of about 5000 (40%), 100 rows/s, about 30s left\n",
+		},
+		{
+			70, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000, Expected: 8000},
+			"shop: loaded 8000 rows, 100 rows/s\n",
+		},
 		{80, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000, Retrying: "connect: refused"}, ""},
 		{90, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000}, "shop: loaded 8000 rows\n"},
 		{91, pipelines.Stats{Phase: sink.Streaming, Loaded: 8000}, ""},
@@ -40,7 +50,7 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// What is logged meanwhile stays whole, and above.
+// Log output is written as whole lines above the progress lines.
 func TestProgressBesideLog(t *testing.T) {
 	var out strings.Builder
 	p := &progress{out: &out, width: func() int { return 10 }}
@@ -55,6 +65,6 @@ func TestProgressBesideLog(t *testing.T) {
 	p.draw(time.Unix(0, 0))
 	const lines, up = "a: loaded \nb: loaded \n", "\x1b[2A\x1b[J"
 	if want := lines + up + "a line of the log\n" + lines + up + lines; out.String() != want {
-		t.Errorf("the terminal gets\n%q, want\n%q", out.String(), want)
+		t.Errorf("the terminal receives\n%q, want\n%q", out.String(), want)
 	}
 }

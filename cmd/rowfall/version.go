@@ -8,7 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the release build (-ldflags "-X main.version=...").
+// version is the version that `rowfall version` prints. The release build sets it with -ldflags
+// "-X main.version=...".
 var version = "0.1.0-dev"
 
 func newVersion() *cobra.Command {
@@ -25,7 +26,10 @@ func newVersion() *cobra.Command {
 					}
 				}
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "rowfall %s%s %s %s/%s\n", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(
+				cmd.OutOrStdout(), "rowfall %s%s %s %s/%s\n", version, revision, runtime.Version(),
+				runtime.GOOS, runtime.GOARCH,
+			)
 			return err
 		},
 	}

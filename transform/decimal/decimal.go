@@ -1,5 +1,5 @@
-// Package decimal holds exact decimal numbers: MySQL's DECIMAL, and integers that
-// 64 bits do not hold. It is arithmetic alone; transform/expression is its caller.
+// Package decimal implements exact decimal numbers: values of MySQL's DECIMAL type, and integers
+// that do not fit 64 bits. Package transform/expression computes with them.
 package decimal
 
 import (
@@ -10,28 +10,29 @@ import (
 	"strconv"
 )
 
-// maxDigits bounds the digits of a decimal read from text: MySQL's own limit is
-// 65, and a text column may hold anything.
+// maxDigits is the greatest number of digits that Parse accepts. MySQL's DECIMAL has at most 65,
+// but a text column may contain anything.
 const maxDigits = 128
 
-// Number is an exact decimal number, digits times ten to the power of -scale.
-// The zero value is 0. Like MySQL's it keeps the scale it was written with, so
-// 1.50 prints as 1.50.
+// Number is an exact decimal number: its digits times ten to the power of -scale. The zero value
+// is 0. Like MySQL's DECIMAL, a Number keeps the scale that it was written with, so 1.50 is
+// printed as 1.50. Methods do not change their operands.
 type Number struct {
-	// Exactly one of small and large holds the digits; large where small
-	// cannot. large is never changed once it is shared.
+	// The digits with their sign are in large if that is not nil, else in small. large is not
+	// changed once a second Number may refer to it.
 	small int64
 	large *big.Int
 	scale int
 }
 
-// New returns digits times ten to the power of -scale, which is not negative.
+// New returns digits times ten to the power of -scale. scale must not be negative.
 func New(digits int64, scale int) Number { return Number{small: digits, scale: scale} }
 
-var errNoNumber = errors.New("not a decimal number")
+var errNotDecimal = errors.New("not a decimal number")
 
-// Parse reads an optional sign, digits and an optional fraction; no
-// exponent. It refuses more than 128 digits.
+// Parse parses an optional sign and digits, with an optional decimal point anywhere among them. It
+// accepts neither an exponent nor more than 128 digits. The errors are phrases that complete "...
+// is".
 func Parse(text []byte) (Number, error) {
 	b, negative := text, false
 	if len(b) > 0 && (b[0] == '-' || b[0] == '+') {
@@ -48,15 +49,16 @@ func Parse(text []byte) (Number, error) {
 			if digits > maxDigits {
 				return Number{}, fmt.Errorf("a decimal number of more than %d digits", maxDigits)
 			}
-			d.push(int64(c - '0'))
+			d.appendDigit(int64(c - '0'))
 		default:
-			return Number{}, errNoNumber
+			return Number{}, errNotDecimal
 		}
 	}
 	if digits == 0 {
-		return Number{}, errNoNumber
+		return Number{}, errNotDecimal
 	}
-	// It is printed with the zero that .5 leaves out, and must read back.
+	// A number such as .5 is printed with a zero before the point. That digit counts, too, because
+	// Parse must accept what String returns.
 	if point == 0 && digits == maxDigits {
 		return Number{}, fmt.Errorf("a decimal number of more than %d digits", maxDigits)
 	}
@@ -69,8 +71,8 @@ func Parse(text []byte) (Number, error) {
 	return d, nil
 }
 
-// push appends a digit; d is being built and shared with nobody.
-func (d *Number) push(digit int64) {
+// appendDigit appends a digit to a number that is being parsed and that no other Number shares.
+func (d *Number) appendDigit(digit int64) {
 	if d.large == nil && d.small <= (1<<63-1-9)/10 {
 		d.small = d.small*10 + digit
 		return
@@ -82,22 +84,24 @@ func (d *Number) push(digit int64) {
 	d.large.Add(d.large, big.NewInt(digit))
 }
 
-func (d Number) integer() *big.Int {
+// bigDigits returns the digits as a big.Int, which must not be changed.
+func (d Number) bigDigits() *big.Int {
 	if d.large != nil {
 		return d.large
 	}
 	return big.NewInt(d.small)
 }
 
-// fromInteger takes ownership of i.
-func fromInteger(i *big.Int, scale int) Number {
+// fromBig returns the number of these digits. It takes ownership of i.
+func fromBig(i *big.Int, scale int) Number {
 	if i.IsInt64() {
 		return Number{small: i.Int64(), scale: scale}
 	}
 	return Number{large: i, scale: scale}
 }
 
-var powers = func() (p [19]int64) {
+// powersOf10 are the powers of ten that fit an int64.
+var powersOf10 = func() (p [19]int64) {
 	p[0] = 1
 	for i := 1; i < len(p); i++ {
 		p[i] = p[i-1] * 10
@@ -105,16 +109,17 @@ var powers = func() (p [19]int64) {
 	return p
 }()
 
+// pow10 returns ten to the power of n.
 func pow10(n int) *big.Int {
-	if n < len(powers) {
-		return big.NewInt(powers[n])
+	if n < len(powersOf10) {
+		return big.NewInt(powersOf10[n])
 	}
 	return new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil)
 }
 
-// mulSmall multiplies where the product fits.
+// mulSmall returns a * b, and whether the product fits an int64.
 func mulSmall(a, b int64) (int64, bool) {
-	hi, lo := bits.Mul64(magnitude(a), magnitude(b))
+	hi, lo := bits.Mul64(absolute(a), absolute(b))
 	if hi != 0 || lo > 1<<63-1 {
 		return 0, false
 	}
@@ -124,61 +129,62 @@ func mulSmall(a, b int64) (int64, bool) {
 	return int64(lo), true
 }
 
-func magnitude(a int64) uint64 {
+// absolute returns the absolute value of a.
+func absolute(a int64) uint64 {
 	if a < 0 {
 		return -uint64(a)
 	}
 	return uint64(a)
 }
 
-// rescaled returns d's digits at a scale that is not below its own.
-func (d Number) rescaled(scale int) Number {
+// rescale returns d with a greater or equal scale.
+func (d Number) rescale(scale int) Number {
 	if d.scale == scale {
 		return d
 	}
 	n := scale - d.scale
-	if d.large == nil && n < len(powers) {
-		if s, ok := mulSmall(d.small, powers[n]); ok {
+	if d.large == nil && n < len(powersOf10) {
+		if s, ok := mulSmall(d.small, powersOf10[n]); ok {
 			return Number{small: s, scale: scale}
 		}
 	}
-	return fromInteger(new(big.Int).Mul(d.integer(), pow10(n)), scale)
+	return fromBig(new(big.Int).Mul(d.bigDigits(), pow10(n)), scale)
 }
 
-// Add returns d + o at the larger scale.
+// Add returns d + o. The scale of the result is the greater scale of the two.
 func (d Number) Add(o Number) Number {
 	scale := max(d.scale, o.scale)
-	d, o = d.rescaled(scale), o.rescaled(scale)
+	d, o = d.rescale(scale), o.rescale(scale)
 	if d.large == nil && o.large == nil {
 		if s := d.small + o.small; (s > d.small) == (o.small > 0) {
 			return Number{small: s, scale: scale}
 		}
 	}
-	return fromInteger(new(big.Int).Add(d.integer(), o.integer()), scale)
+	return fromBig(new(big.Int).Add(d.bigDigits(), o.bigDigits()), scale)
 }
 
-// Neg returns -d.
+// Neg returns -d with the same scale.
 func (d Number) Neg() Number {
 	if d.large == nil && d.small != -1<<63 {
 		return Number{small: -d.small, scale: d.scale}
 	}
-	return fromInteger(new(big.Int).Neg(d.integer()), d.scale)
+	return fromBig(new(big.Int).Neg(d.bigDigits()), d.scale)
 }
 
-// Sub returns d - o at the larger scale.
+// Sub returns d - o. The scale of the result is the greater scale of the two.
 func (d Number) Sub(o Number) Number { return d.Add(o.Neg()) }
 
-// Mul returns d * o at the sum of their scales.
+// Mul returns d * o. The scale of the result is the sum of both scales.
 func (d Number) Mul(o Number) Number {
 	if d.large == nil && o.large == nil {
 		if s, ok := mulSmall(d.small, o.small); ok {
 			return Number{small: s, scale: d.scale + o.scale}
 		}
 	}
-	return fromInteger(new(big.Int).Mul(d.integer(), o.integer()), d.scale+o.scale)
+	return fromBig(new(big.Int).Mul(d.bigDigits(), o.bigDigits()), d.scale+o.scale)
 }
 
-// Sign returns -1, 0 or 1.
+// Sign returns -1, 0 or 1 if d is negative, zero or positive.
 func (d Number) Sign() int {
 	if d.large != nil {
 		return d.large.Sign()
@@ -192,12 +198,13 @@ func (d Number) Sign() int {
 	return 0
 }
 
-// Compare returns -1, 0 or 1; scales do not matter: 1.5 equals 1.50.
+// Compare returns -1, 0 or 1 if d is less than, equal to or greater than o. Scales do not matter:
+// 1.5 equals 1.50.
 func (d Number) Compare(o Number) int {
 	scale := max(d.scale, o.scale)
-	d, o = d.rescaled(scale), o.rescaled(scale)
+	d, o = d.rescale(scale), o.rescale(scale)
 	if d.large != nil || o.large != nil {
-		return d.integer().Cmp(o.integer())
+		return d.bigDigits().Cmp(o.bigDigits())
 	}
 	switch {
 	case d.small < o.small:
@@ -208,23 +215,23 @@ func (d Number) Compare(o Number) int {
 	return 0
 }
 
-// Rounding is a direction for Round.
+// Rounding is a rounding mode of Round.
 type Rounding uint8
 
-// The directions.
+// The rounding modes.
 const (
 	Truncate Rounding = iota // toward zero
-	Floor
-	Ceil
-	HalfAway // halves away from zero, as MySQL rounds exact numbers
+	Floor                    // toward negative infinity
+	Ceil                     // toward positive infinity
+	HalfAway                 // to the nearest integer, halves away from zero, as MySQL rounds DECIMAL
 )
 
-// Round returns d rounded to scale 0.
+// Round returns d rounded to an integer, with scale 0.
 func (d Number) Round(r Rounding) Number {
 	if d.scale == 0 {
 		return d
 	}
-	q, rest := new(big.Int).QuoRem(d.integer(), pow10(d.scale), new(big.Int))
+	q, rest := new(big.Int).QuoRem(d.bigDigits(), pow10(d.scale), new(big.Int))
 	sign, up := int64(d.Sign()), false
 	switch r {
 	case Floor:
@@ -238,25 +245,28 @@ func (d Number) Round(r Rounding) Number {
 	if up {
 		q.Add(q, big.NewInt(sign))
 	}
-	return fromInteger(q, 0)
+	return fromBig(q, 0)
 }
 
-// Int64 returns d truncated toward zero, and whether that fits.
+// Int64 returns d truncated toward zero, and whether the result fits an int64.
 func (d Number) Int64() (int64, bool) {
 	t := d.Round(Truncate)
 	return t.small, t.large == nil
 }
 
-// Float64 returns the nearest float64.
+// Float64 returns the float64 nearest to d. It is infinite if d is too large.
 func (d Number) Float64() float64 {
 	if d.scale == 0 && d.large == nil {
 		return float64(d.small)
 	}
-	f, _ := strconv.ParseFloat(d.String(), 64) // at most ±Inf, which the caller refuses to print
+	f, _ := strconv.ParseFloat(
+		d.String(), 64,
+	) // the only error is a result of ±Inf, which the caller rejects
 	return f
 }
 
-// Append appends the number's text.
+// Append appends the number's text to dst: an optional minus sign, at least one digit, and if the
+// scale is not 0, a point and as many digits as the scale.
 func (d Number) Append(dst []byte) []byte {
 	start := len(dst)
 	if d.large != nil {
@@ -270,7 +280,7 @@ func (d Number) Append(dst []byte) []byte {
 	if dst[start] == '-' {
 		start++
 	}
-	// Room for at least one digit before the point.
+	// Insert zeros until there is a digit before the point.
 	for missing := d.scale + 1 - (len(dst) - start); missing > 0; missing-- {
 		dst = append(dst, 0)
 		copy(dst[start+1:], dst[start:])
@@ -283,5 +293,5 @@ func (d Number) Append(dst []byte) []byte {
 	return dst
 }
 
-// String returns the number's text.
+// String returns the text that Append appends.
 func (d Number) String() string { return string(d.Append(nil)) }

@@ -42,7 +42,8 @@ func TestText(t *testing.T) {
 	}
 }
 
-// TestArithmetic compares with math/big, near where 64 bits end.
+// TestArithmetic compares results with those of math/big, for operands of up to and beyond 64
+// bits.
 func TestArithmetic(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	random := func() string {
@@ -89,7 +90,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		if again := parse(t, d.String()); again.Compare(d) != 0 || again.String() != d.String() {
-			t.Errorf("%q reads as %s, then as %s", b, d, again)
+			t.Errorf("%q is parsed as %s, whose text is parsed as %s", b, d, again)
 		}
 	})
 }
