@@ -35,7 +35,9 @@ func TestText(t *testing.T) {
 			t.Errorf("%s: got %s", c[0], got)
 		}
 	}
-	for _, s := range []string{"", "-", ".", "1e5", "1.2.3", "x", "--1", strings.Repeat("9", 129), " 1"} {
+	for _, s := range []string{
+		"", "-", ".", "1e5", "1.2.3", "x", "--1", strings.Repeat("9", 129), " 1",
+	} {
 		if d, err := decimal.Parse([]byte(s)); err == nil {
 			t.Errorf("%q: got %s", s, d)
 		}
