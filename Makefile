@@ -1,9 +1,10 @@
-# golangci-lint is built once per version of Go, into the user's cache.
+# golangci-lint is built into the user's cache, once for each version of Go.
 LINT_VERSION := v2.7.2
 LINT_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rowfall/tools/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSION)
 LINT := $(LINT_DIR)/golangci-lint
 
-# What a node needs beside redis-server and valkey-server. The environment sets sizes: see the benchmarks.
+# Benchmarks that compare a node's time and memory with those of redis-server and valkey-server.
+# Environment variables set their sizes; see the benchmarks.
 FIGURES := ^Benchmark(FullResync|Joins|Followers|StreamToReplica|Reads|MemoryPerRow|MemoryPerMember|GC|GCMembers|WriterBesideSnapshot)$$
 
 .DEFAULT_GOAL := help
@@ -12,33 +13,33 @@ FIGURES := ^Benchmark(FullResync|Joins|Followers|StreamToReplica|Reads|MemoryPer
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-demo: build ## run MySQL, a pipeline and a cascade of real replicas, and watch
+demo: build ## run MySQL, a pipeline and a cascade of real replicas, and show their latency
 	bin/rowfall demo
 
 test: ## run every test, with the race detector
 	go run ./internal/servers/with go test -race -timeout 15m ./...
 
-test-long: ## run every test, the long scenarios included
+test-long: ## run every test, including the long scenarios
 	ROWFALL_LONG=1 go run ./internal/servers/with go test -race -timeout 60m ./...
 
 build: ## build bin/rowfall
 	go build -o bin/rowfall ./cmd/rowfall
 
-lint: $(LINT) ## check format, style and the layers of packages
+lint: $(LINT) ## check format, style and the allowed imports of each package
 	$(LINT) fmt --diff ./...
 	$(LINT) run ./...
 
-bench: servers ## measure against real servers, beside what they do alone
+bench: servers ## measure throughput, latency and memory, and compare them with real servers
 	go test -v -count=1 -timeout 30m -run '^TestBench' -tags bench ./internal/bench
 	go test -count=1 -timeout 60m -p 1 -run '^$$' -bench '$(FIGURES)' -benchtime 1x ./replication ./replication/keyspace
 
-fuzz: ## run each fuzz target for a short while
+fuzz: ## run each fuzz target for 10 seconds
 	go run ./internal/fuzzall -time 10s
 
-servers: ## fetch the database servers that demo and test run
+servers: ## fetch the database servers that demo and test use
 	go run ./internal/servers/fetch
 
-clean: ## remove what was built here; the user's cache stays
+clean: ## remove bin; the user's cache stays
 	rm -rf bin
 
 $(LINT):
