@@ -42,7 +42,7 @@ func (k *Keyspace) Stray() error {
 // Trees returns what the arena of trees needs.
 func (k *Keyspace) Trees() arena.Stats { return k.trees.Stats() }
 
-// Moved returns how often thin chunks of the arena of trees have been emptied.
+// Moved returns how often sparse chunks of the arena of trees have been emptied.
 func (k *Keyspace) Moved() int { return k.settler.rounds }
 
 // Settling says whether nodes of trees are being moved.

@@ -158,7 +158,7 @@ func TestNoRoomToMoveNodes(t *testing.T) {
 		moved += k.Moved()
 	}
 	if refused == 0 || moved == 0 {
-		t.Errorf("%d units were refused, thin chunks emptied %d times", refused, moved)
+		t.Errorf("%d units were refused, sparse chunks emptied %d times", refused, moved)
 	}
 }
 
