@@ -70,7 +70,9 @@ func TestDemo(t *testing.T) {
 	}{
 		{"Ctrl-C", syscall.SIGINT, nil, exitDone, "no process is left running"},
 		{
-			"closed terminal before the comparison", syscall.SIGHUP, []string{"--for", "1h"}, exitFailed,
+			"closed terminal before the comparison", syscall.SIGHUP,
+			[]string{"--for", "1h"},
+			exitFailed,
 			"stopped before the rows were compared",
 		},
 	} {

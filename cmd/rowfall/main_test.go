@@ -31,13 +31,15 @@ func TestExitStatus(t *testing.T) {
 		{"file does not exist", []string{"run", "does-not-exist.yaml"}, exitUsage},
 		{
 			"rewind to an invalid position",
-			[]string{"run", "--from", "yesterday", "--yes", "x.yaml"}, exitUsage,
+			[]string{"run", "--from", "yesterday", "--yes", "x.yaml"},
+			exitUsage,
 		},
 		{"rewind without --yes", []string{"run", "--from", "snapshot", "x.yaml"}, exitUsage},
 		{"demo without rows", []string{"demo", "--rows", "0"}, exitUsage}, // used to panic
 		{
 			"demo with a server without a port",
-			[]string{"demo", "--mysql", "root:secret@localhost"}, exitUsage,
+			[]string{"demo", "--mysql", "root:secret@localhost"},
+			exitUsage,
 		},
 		{"node without a directory", []string{"node", "--listen", "127.0.0.1:0"}, exitUsage},
 		{

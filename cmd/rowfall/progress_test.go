@@ -25,15 +25,18 @@ func TestProgress(t *testing.T) {
 		{0, pipelines.Stats{}, ""},
 		// After a restart the rate counts only new rows.
 		{
-			0, pipelines.Stats{Phase: sink.Snapshot, Loaded: 1000, Expected: 5000},
+			0,
+			pipelines.Stats{Phase: sink.Snapshot, Loaded: 1000, Expected: 5000},
 			"shop: loaded 1000 rows of about 5000 (20%)\n",
 		},
 		{
-			10, pipelines.Stats{Phase: sink.Snapshot, Loaded: 2000, Expected: 5000},
+			10,
+			pipelines.Stats{Phase: sink.Snapshot, Loaded: 2000, Expected: 5000},
 			"shop: loaded 2000 rows of about 5000 (40%), 100 rows/s, about 30s left\n",
 		},
 		{
-			70, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000, Expected: 8000},
+			70,
+			pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000, Expected: 8000},
 			"shop: loaded 8000 rows, 100 rows/s\n",
 		},
 		{80, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000, Retrying: "connect: refused"}, ""},

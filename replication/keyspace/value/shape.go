@@ -30,11 +30,11 @@ type Shape struct {
 // Shapes is the shapes of one keyspace. One goroutine adds shapes, through an Editor; any
 // goroutine may read.
 type Shapes struct {
-	list       atomic.Pointer[[]*Shape]
-	byHash     map[uint64]*Shape
-	candidates [shapeCandidates]uint64
-	bytes      int
-	lastUsed   *Shape
+	list       atomic.Pointer[[]*Shape] // by number; any goroutine may read it
+	byHash     map[uint64]*Shape        // by hashNames
+	candidates [shapeCandidates]uint64  // hashes of names that were seen once
+	bytes      int                      // of the names of all shapes
+	lastUsed   *Shape                   // rows of one table often follow each other
 }
 
 // NewShapes returns an empty table of shapes.
