@@ -108,7 +108,7 @@ func (p *progress) draw(now time.Time) {
 }
 
 // line returns the text of a line; "" while the initial load is not running. The number of
-// expected rows is an estimate. Where it is missing or exceeded, the line does not tell the
+// expected rows is an estimate. Where it is missing or exceeded, the line does not show the
 // remaining time.
 func (l *loadProgress) line(s pipelines.Stats, now time.Time) string {
 	if s.Phase != sink.Snapshot || s.Stopped != "" || s.Retrying != "" {

@@ -87,8 +87,8 @@ func StartProgram(ctx context.Context, name Kind, argv func(port int) []string) 
 	return c, nil
 }
 
-// isCacheReady reports whether the server answers and is the process that s has started. Where
-// INFO is allowed, the process id tells.
+// isCacheReady reports whether the server answers and is the process that s has started. It
+// compares the process id in INFO; a server that rejects INFO is assumed to be that process.
 func isCacheReady(ctx context.Context, s *server) bool {
 	conn, err := dial(ctx, s.port)
 	if err != nil {

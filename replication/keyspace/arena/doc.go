@@ -39,9 +39,9 @@
 //
 // With Options.SizeClasses every chunk has blocks of a single size, as in a slab
 // allocator: multiples of 64 bytes up to 1 KiB, and eight sizes for each power
-// of two above. This is for owners that cannot find out from a record's content
-// who refers to it, such as the nodes of trees. SelectVictim, NextRecord and
-// Move do not work in this mode. Where all records of an owner grow or shrink
+// of two above. This mode is for records whose content does not lead to the
+// reference to them, such as nodes of trees. SelectVictim, NextRecord and Move
+// do not work in it. Where all records of an owner grow or shrink
 // together, chunks of sizes that are no longer asked for become empty and are
 // retired. Chunks that only become sparse are emptied by defragmentation:
 // StartDefrag marks them, and the owner moves every record for which NeedsMove

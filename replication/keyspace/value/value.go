@@ -167,7 +167,7 @@ func appendItem(dst, b []byte) []byte {
 // countSize is the size in bytes of the count that begins a packed collection.
 const countSize = 2
 
-// packedLen returns the count of a packed collection that is no row; 0 if there is none.
+// packedLen returns the count of a packed collection that is not a row; 0 if p is empty.
 func packedLen(p []byte) int {
 	if len(p) < countSize {
 		return 0
