@@ -202,8 +202,8 @@ mysql.user: {}
 			t.Errorf("%s: got %+v, want %s excluding %s", c.table, r, c.pattern, c.exclude)
 		}
 	}
-	if err := m.Validate(); err == nil || !strings.Contains(err.Error(), "is never mapped") {
-		t.Errorf("validate: %v", err)
+	if faults := m.Validate(); len(faults) != 1 || !strings.Contains(faults[0].Message, "is never mapped") {
+		t.Errorf("validate: %v", faults)
 	}
 }
 

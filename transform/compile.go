@@ -16,7 +16,8 @@ import (
 
 // Compile makes the plan of one table version. It returns nil, nil for a table
 // that is not mapped, *NotMapped for one that only a wildcard maps and that has
-// no usable key, and *Error for a mapping that does not fit the table.
+// no usable key. For a mapping that does not fit the table it returns an *Error, or several joined:
+// every fault of the entry that does not follow from another.
 func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 	rule, err := m.Rule(t.Database, t.Name)
 	if rule == nil || err != nil {
@@ -30,13 +31,31 @@ func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 	default:
 		return nil, c.fail("", "table %s cannot be followed: %s", t.FullName(), t.NotFollowed)
 	}
-	for _, step := range []func() error{c.key, c.exclusions, c.fields, c.additions, c.where, c.outputs} {
-		if err := step(); err != nil {
-			return nil, err
-		}
+	if err := c.compile(); err != nil {
+		return nil, err
 	}
 	c.plan.columns = c.plan.allColumns()
 	return c.plan, nil
+}
+
+// compile fills the plan. The steps go on after a fault, except for those that would only report
+// what follows from it.
+func (c *compiler) compile() error {
+	keyErr := c.key()
+	if errors.As(keyErr, new(*NotMapped)) {
+		return keyErr
+	}
+	columnErr := errors.Join(c.exclusions(), c.fields())
+	addErr := c.additions()
+	if columnErr == nil && addErr == nil && len(c.plan.fields)+len(c.plan.adds) == 0 {
+		columnErr = c.fail("columns", "no column of %s is left to write; include one", c.table.FullName())
+	}
+	whereErr := c.where()
+	var outputErr error
+	if keyErr == nil { // {pk...} stands for it
+		outputErr = c.outputs()
+	}
+	return errors.Join(keyErr, columnErr, addErr, whereErr, outputErr)
 }
 
 // compiler makes one plan, step by step.
@@ -136,23 +155,22 @@ func (c *compiler) keyNames() string {
 // a pattern serves many tables, not all of which have them.
 func (c *compiler) exclusions() error {
 	c.excluded = make([]bool, len(c.table.Columns))
+	var faults []error
 	for i, name := range c.rule.Columns.Exclude {
 		k := c.table.Column(name)
 		if k >= 0 {
 			c.excluded[k] = true
 		} else if i < c.rule.own && !c.rule.Wildcard {
 			_, err := c.column("columns.exclude", name)
-			return err
+			faults = append(faults, err)
 		}
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 func (c *compiler) fields() error {
 	names, err := c.renames()
-	if err != nil {
-		return err
-	}
+	faults := []error{err}
 	include := make([]bool, len(c.table.Columns))
 	for _, name := range c.rule.Columns.Include {
 		k := c.table.Column(name)
@@ -161,7 +179,7 @@ func (c *compiler) fields() error {
 			include[k] = true
 		case !c.rule.Wildcard:
 			_, err := c.column("columns.include", name)
-			return err
+			faults = append(faults, err)
 		}
 	}
 	for i := range c.table.Columns {
@@ -177,7 +195,7 @@ func (c *compiler) fields() error {
 			c.plan.nullable = append(c.plan.nullable, len(c.plan.fields)-1)
 		}
 	}
-	return c.distinct(names)
+	return errors.Join(append(faults, c.distinct(names))...)
 }
 
 func jsonName(name string) []byte {
@@ -187,43 +205,45 @@ func jsonName(name string) []byte {
 // renames returns the field name of every column.
 func (c *compiler) renames() ([]string, error) {
 	names := expression.ColumnNames(c.table)
+	var faults []error
 	for _, from := range slices.Sorted(maps.Keys(c.rule.Columns.Rename)) {
 		to, k := c.rule.Columns.Rename[from], c.table.Column(from)
 		switch {
 		case k < 0 && c.rule.Wildcard:
 		case k < 0:
 			_, err := c.column("columns.rename", from)
-			return nil, err
+			faults = append(faults, err)
 		case to == "":
-			return nil, c.fail("columns.rename."+from, "the new name of %s is empty; use exclude to leave a column out", from)
+			faults = append(faults, c.fail("columns.rename."+from, "the new name of %s is empty; use exclude to leave a column out", from))
 		default:
 			names[k] = to
 		}
 	}
-	return names, nil
+	return names, errors.Join(faults...)
 }
 
 // distinct checks that no two fields have one name.
 func (c *compiler) distinct(names []string) error {
 	used := make(map[string]string)
+	var faults []error
 	for i := range c.plan.fields {
 		k := c.plan.fields[i].column
 		if other, ok := used[names[k]]; ok {
-			return c.fail("columns.rename", "the columns %s and %s of %s would both be the field %q; rename one of them to something else",
-				other, c.table.Columns[k].Name, c.table.FullName(), names[k])
+			faults = append(faults, c.fail("columns.rename", "the columns %s and %s of %s would both be the field %q; rename one of them to something else",
+				other, c.table.Columns[k].Name, c.table.FullName(), names[k]))
 		}
 		used[names[k]] = c.table.Columns[k].Name
 	}
 	for _, a := range c.rule.Columns.Add {
 		if other, ok := used[a.Name]; ok {
-			return c.fail("columns.add."+a.Name, "%s already has a field %q (%s); choose another name, or exclude the column", c.table.FullName(), a.Name, other)
+			faults = append(faults, c.fail("columns.add."+a.Name, "%s already has a field %q (%s); choose another name, or exclude the column", c.table.FullName(), a.Name, other))
 		}
 		if a.Name == "" {
-			return c.fail("columns.add", "an added field has no name")
+			faults = append(faults, c.fail("columns.add", "an added field has no name; give it one"))
 		}
 		used[a.Name] = "another added field"
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 // expression compiles an expression of the file.
@@ -244,24 +264,23 @@ func (c *compiler) expression(part, source string, leaves bool) (*expression.Pro
 }
 
 func (c *compiler) additions() error {
+	var faults []error
 	for _, a := range c.rule.Columns.Add {
 		part := "columns.add." + a.Name
 		p, err := c.expression(part, a.Expr, true)
-		if err != nil {
-			return err
+		if err == nil && p.Kind() == expression.Null {
+			err = c.fail(part, "in %q: the value is always nil; write an expression over columns, or remove the field", a.Expr)
 		}
-		if p.Kind() == expression.Null {
-			return c.fail(part, "in %q: the value is always nil", a.Expr)
+		if err != nil {
+			faults = append(faults, err)
+			continue
 		}
 		c.plan.adds = append(c.plan.adds, addition{
 			wire: resp.AppendBulkString(nil, a.Name), json: jsonName(a.Name),
 			program: p, path: c.rule.Path + "." + part,
 		})
 	}
-	if len(c.plan.fields)+len(c.plan.adds) == 0 {
-		return c.fail("columns", "no column of %s is left to write; include one", c.table.FullName())
-	}
-	return nil
+	return errors.Join(faults...)
 }
 
 func (c *compiler) where() error {
@@ -287,25 +306,31 @@ func (c *compiler) outputs() error {
 	if len(write) == 0 {
 		write = []Output{{Kind: Hash, Key: defaultKey, Path: c.rule.Path, Line: c.rule.Line}}
 	}
+	var faults []error
 	for i := range write {
 		o, err := c.output(&write[i])
 		if err != nil {
-			var e *Error
-			if !errors.As(err, &e) {
-				path, line := write[i].Path, write[i].Line
-				if path == "" {
-					path = c.rule.Path + ".write[" + strconv.Itoa(i) + "]"
-				}
-				if line == 0 {
-					line = c.rule.Line
-				}
-				err = &Error{Path: path, Line: line, Message: err.Error()}
-			}
-			return err
+			faults = append(faults, c.outputFault(&write[i], i, err))
+			continue
 		}
 		c.plan.outputs = append(c.plan.outputs, o)
 	}
-	return nil
+	return errors.Join(faults...)
+}
+
+// outputFault names the output, the i-th of its table, in an error that does not name its place.
+func (c *compiler) outputFault(w *Output, i int, err error) error {
+	if errors.As(err, new(*Error)) {
+		return err
+	}
+	path, line := w.Path, w.Line
+	if path == "" {
+		path = c.rule.Path + ".write[" + strconv.Itoa(i) + "]"
+	}
+	if line == 0 {
+		line = c.rule.Line
+	}
+	return &Error{Path: path, Line: line, Message: err.Error()}
 }
 
 // shape checks which settings an output of a kind has.

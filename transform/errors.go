@@ -19,6 +19,25 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %s", e.Path, e.Message)
 }
 
+// Errors returns every *Error within err, whether wrapped or joined, in order.
+func Errors(err error) []*Error {
+	switch e := err.(type) { //nolint:errorlint // it walks the tree itself
+	case nil:
+		return nil
+	case *Error:
+		return []*Error{e}
+	case interface{ Unwrap() error }:
+		return Errors(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		var all []*Error
+		for _, inner := range e.Unwrap() {
+			all = append(all, Errors(inner)...)
+		}
+		return all
+	}
+	return nil
+}
+
 // NotMapped says why a table that a wildcard matches is left out.
 type NotMapped struct {
 	Table, Reason string

@@ -279,8 +279,8 @@ func collide(a, b *output) bool {
 	return true
 }
 
-// Conflicts reports two outputs that could write one key, as an *Error at the
-// second. It compares what the templates can print: {id} of a number is digits,
+// Conflicts reports the outputs that could write a key of another output, each as an *Error; several
+// are joined. It compares what the templates can print: {id} of a number is digits,
 // of text anything. Several set, sorted_set or field outputs may share keys as
 // long as their members or fields cannot be equal. Give it one plan per table.
 func Conflicts(plans []*Plan) error {
@@ -289,18 +289,20 @@ func Conflicts(plans []*Plan) error {
 		out  *output
 	}
 	var all []place
+	var faults []error
 	for _, p := range plans {
 		for i := range p.outputs {
 			b := place{p, &p.outputs[i]}
 			for _, a := range all {
 				if collide(a.out, b.out) {
-					return &Error{Path: b.out.path, Line: b.out.line, Message: conflictMessage(a.plan, a.out, b.plan, b.out)}
+					faults = append(faults, &Error{Path: b.out.path, Line: b.out.line, Message: conflictMessage(a.plan, a.out, b.plan, b.out)})
+					break // one fault for each output
 				}
 			}
 			all = append(all, b)
 		}
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 func conflictMessage(pa *Plan, a *output, pb *Plan, b *output) string {

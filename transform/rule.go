@@ -27,80 +27,45 @@ type Rule struct {
 // of anybody's.
 var systemSchemas = []string{"mysql", "information_schema", "performance_schema", "sys"}
 
-// helperTables are those of gh-ost, pt-online-schema-change and Vitess. They
-// come and go during a schema change and hold copies of rows.
+// helperTables are the names that gh-ost, pt-online-schema-change and Vitess give to the tables of a
+// schema change. Those come and go, and hold copies of rows.
 var helperTables = []string{"_*_gho", "_*_ghc", "_*_del", "_*_new", "_*_old", "_vt_*"}
 
-func isHelper(table string) bool {
-	return slices.ContainsFunc(helperTables, func(p string) bool { return glob(p, table) })
-}
-
-// splitPattern cuts a pattern into database and table.
-func splitPattern(pattern string) (database, table string) {
-	database, table, _ = strings.Cut(pattern, ".")
-	return database, table
-}
-
-func isWildcard(pattern string) bool { return strings.ContainsAny(pattern, "*?") }
-
-// glob matches text against a pattern of *, ? and literal bytes. It also tells
-// whether a pattern covers another one, given as text: a * there is only met by
-// a *, and a ? by a ? or *.
-func glob(pattern, text string) bool {
-	star, mark := -1, 0
-	i := 0
-	for j := 0; j < len(text); {
-		switch {
-		case i < len(pattern) && pattern[i] == '*':
-			star, mark = i, j
-			i++
-		case i < len(pattern) && (pattern[i] == text[j] || pattern[i] == '?' && text[j] != '*'):
-			i++
-			j++
-		case star >= 0:
-			mark++
-			i, j = star+1, mark
-		default:
-			return false
+// helperPattern returns the pattern of helperTables that a name fits, or "".
+func helperPattern(table string) string {
+	for i, p := range helperNames {
+		if p.Matches(table) {
+			return helperTables[i]
 		}
 	}
-	return strings.Trim(pattern[i:], "*") == ""
+	return ""
+}
+
+var helperNames = func() []binlog.NamePattern {
+	names := make([]binlog.NamePattern, len(helperTables))
+	for i, text := range helperTables {
+		p, _ := binlog.ParseTablePattern("*." + text)
+		names[i] = p.Table
+	}
+	return names
+}()
+
+// tables returns the rule's pattern. A text that Validate rejects names no table.
+func (r *TableRule) tables() binlog.TablePattern {
+	p, _ := binlog.ParseTablePattern(r.Pattern)
+	return p
 }
 
 func (r *TableRule) matches(database, table string) bool {
-	d, t := splitPattern(r.Pattern)
-	if isWildcard(t) && isHelper(table) {
+	p := r.tables()
+	if p.Table.IsWildcard() && helperPattern(table) != "" {
 		return false
 	}
-	return glob(d, database) && glob(t, table)
+	return p.Matches(database, table)
 }
 
 // covers reports whether every table that o matches is matched by r too.
-func (r *TableRule) covers(o *TableRule) bool {
-	rd, rt := splitPattern(r.Pattern)
-	od, ot := splitPattern(o.Pattern)
-	return glob(rd, od) && glob(rt, ot)
-}
-
-// Validate checks what needs no table: the patterns. It returns an *Error.
-func (m *Mapping) Validate() error {
-	for i := range m.Tables {
-		r := &m.Tables[i]
-		d, t := splitPattern(r.Pattern)
-		if d == "" || t == "" {
-			return &Error{Path: r.Path, Line: r.Line, Message: fmt.Sprintf("the entry %q names no table; write database.table, where * stands for any name", r.Pattern)}
-		}
-		if slices.Contains(systemSchemas, strings.ToLower(d)) {
-			return &Error{Path: r.Path, Line: r.Line, Message: fmt.Sprintf("%s is a schema of the server itself and is never mapped; remove the entry", d)}
-		}
-		for _, o := range m.Tables[:i] {
-			if o.Pattern == r.Pattern {
-				return &Error{Path: r.Path, Line: r.Line, Message: fmt.Sprintf("the entry %q stands twice (also at line %d); merge them", r.Pattern, o.Line)}
-			}
-		}
-	}
-	return nil
-}
+func (r *TableRule) covers(o *TableRule) bool { return r.tables().Covers(o.tables()) }
 
 // Rule merges the entries that match a table; nil means it is not mapped. It
 // fails with an *Error where two entries match that are equally specific.
@@ -134,10 +99,10 @@ func (m *Mapping) Rule(database, table string) (*Rule, error) {
 		if r != best && (!r.covers(best) || best.covers(r)) {
 			return nil, &Error{Path: best.Path, Line: best.Line, Message: fmt.Sprintf(
 				"%s.%s matches %q and %q (line %d) and neither is more specific; add an entry %q that says what holds for it",
-				database, table, best.Pattern, r.Pattern, r.Line, database+"."+table)}
+				database, table, best.Pattern, r.Pattern, r.Line, binlog.PatternOf(database, table))}
 		}
 	}
-	out := &Rule{TableRule: *best, Wildcard: isWildcard(best.Pattern), own: len(best.Columns.Exclude)}
+	out := &Rule{TableRule: *best, Wildcard: best.tables().IsWildcard(), own: len(best.Columns.Exclude)}
 	out.Columns.Exclude = slices.Clone(best.Columns.Exclude)
 	for _, r := range found {
 		if r != best {
@@ -147,27 +112,63 @@ func (m *Mapping) Rule(database, table string) (*Rule, error) {
 	return out, nil
 }
 
+// PassedOver returns why wildcards leave out a table that they would name otherwise, or "". It is
+// one of the helper tables of a schema change, and no entry of its own maps or ignores it.
+func (m *Mapping) PassedOver(database, table string) string {
+	helper := helperPattern(table)
+	if helper == "" || slices.Contains(systemSchemas, strings.ToLower(database)) {
+		return ""
+	}
+	named := false
+	for i := range m.Tables {
+		r := &m.Tables[i]
+		p := r.tables()
+		switch {
+		case !p.Matches(database, table):
+		case r.Ignore, !p.Table.IsWildcard():
+			return ""
+		default:
+			named = true
+		}
+	}
+	if !named {
+		return ""
+	}
+	return fmt.Sprintf("its name fits %s, as the helper tables of schema changes do, and wildcards pass over those; "+
+		"to map it, give it an entry of its own", helper)
+}
+
 // Unused reports what is most likely misspelt: entries for one table that the
 // server does not have, which somebody may create yet, and columns named by a
 // pattern that no table it matches has. (A column that an entry for one table
 // names must exist: Compile sees to it.) Of the tables, all that the server has,
 // it looks at the names.
 func (m *Mapping) Unused(tables []*binlog.Table) (missing, columns []*Error) {
-	names := make([]string, len(tables))
-	for i, t := range tables {
-		names[i] = t.FullName()
-	}
 	for i := range m.Tables {
 		r := &m.Tables[i]
+		p := r.tables()
 		switch {
-		case isWildcard(r.Pattern):
+		case p.IsWildcard():
 			columns = append(columns, r.unused(tables)...)
-		case !slices.Contains(names, r.Pattern):
+		case !slices.ContainsFunc(tables, func(t *binlog.Table) bool { return p.Matches(t.Database, t.Name) }):
 			missing = append(missing, &Error{Path: r.Path, Line: r.Line, Message: fmt.Sprintf(
-				"the server has no table %s%s", r.Pattern, expression.Meant(r.Pattern, names...))})
+				"the server has no table %s%s", r.Pattern, r.meant(tables))})
 		}
 	}
 	return missing, columns
+}
+
+// meant is the end of a message about an entry whose table does not exist: the pattern of the table
+// that was most likely meant, spelled so that it names that table.
+func (r *TableRule) meant(tables []*binlog.Table) string {
+	patterns := make([]string, len(tables))
+	for i, t := range tables {
+		patterns[i] = binlog.PatternOf(t.Database, t.Name).String()
+		if t.FullName() == r.Pattern { // only the dots are divided otherwise
+			return fmt.Sprintf("; did you mean %q?", patterns[i])
+		}
+	}
+	return expression.Meant(r.Pattern, patterns...)
 }
 
 // unused reports the columns of a pattern that no table has; a pattern without

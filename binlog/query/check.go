@@ -21,8 +21,8 @@ func (p Problem) String() string { return p.What + ": " + p.Remedy }
 const codeDenied = mysql.CodeNoPrivilege
 
 // Check returns what stands in the way of following the server: its binlog
-// settings, our grants, and SELECT on all tables of the given patterns, which are
-// database.table with the wildcards * and ?. The error is about the connection
+// settings, our grants, and SELECT on all tables of the given patterns, which
+// binlog.ParseTablePattern reads. The error is about the connection
 // itself. Settings are the global ones; a session may still choose its own, which
 // the stream sees.
 func Check(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Problem, error) {

@@ -2,9 +2,11 @@ package query
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 	"strings"
 
+	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 )
 
@@ -118,7 +120,11 @@ func checkSelect(ctx context.Context, c *mysql.Conn, patterns []string) ([]Probl
 	var problems []Problem
 	fold := c.Server().LowerCaseNames != 0
 	for _, pattern := range patterns {
-		database, table, _ := strings.Cut(pattern, ".")
+		parsed, err := binlog.ParseTablePattern(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("pattern %q %w", pattern, err)
+		}
+		database, table := parsed.Database.Plain(), parsed.Table.Plain()
 		if fold {
 			database, table = strings.ToLower(database), strings.ToLower(table)
 		}
@@ -127,8 +133,8 @@ func checkSelect(ctx context.Context, c *mysql.Conn, patterns []string) ([]Probl
 		}
 		on := "*.*"
 		switch {
-		case strings.ContainsAny(database, "*?"):
-		case strings.ContainsAny(table, "*?"):
+		case parsed.Database.IsWildcard():
+		case parsed.Table.IsWildcard():
 			on = identifier(database) + ".*"
 		default:
 			on = identifier(database) + "." + identifier(table)

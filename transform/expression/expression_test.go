@@ -27,12 +27,13 @@ var table = &binlog.Table{Database: "shop", Name: "t", Columns: []binlog.Column{
 	{Name: "nd", Type: binlog.TypeDecimal, Nullable: true},
 	{Name: "real", Type: binlog.TypeFloat},
 	{Name: "fine", Type: binlog.TypeDatetime, Decimals: 3},
+	{Name: "div", Type: binlog.TypeInt},
 }}
 
 var cells = [][]byte{
 	[]byte("-7"), []byte("9223372036854775807"), []byte("18446744073709551615"), []byte("12.50"), []byte("0.1"), []byte("Ärger"), nil, nil,
 	[]byte("2024-05-01 10:00:00"), []byte("2024-05-01"), []byte("-12:30:00"), []byte("x,yy"), []byte("3"), []byte("1"), nil, []byte("0.1"),
-	[]byte("2024-05-01 10:00:00.050"),
+	[]byte("2024-05-01 10:00:00.050"), []byte("5"),
 }
 
 func row() *binlog.Row {
@@ -140,6 +141,7 @@ func TestEval(t *testing.T) {
 		{`$env["two words"] + first`, "4"},
 		{`-10 < i < 0`, "1"},
 		{`true and i < 0 || false`, "1"},
+		{`div + 1`, "6"}, // a column's name is no SQL
 		{`i > 0 and 1 / 0 > 1`, "0"},
 		{`bitand(first, 3)`, "1"},
 		{`bitor(first, 2)`, "3"},
@@ -218,7 +220,20 @@ func TestBadExpressions(t *testing.T) {
 		{`{"a": 1}`, "not available", 1},
 		{``, "", 1},
 		{`i ==`, "", 0},
-		{`i = 1`, "", 3},
+		{`i = 1`, "this is SQL; in an expression write == (not =)", 3},
+		{`i = 1 AND s <> "x" OR ns IS NULL`, "write == (not =), and (not AND), != (not <>), or (not OR), == nil (not IS NULL)", 3},
+		{`s == "a = b" and NOT (i == 1)`, "write not (not NOT)", 18},
+		{`ns is not null`, "write != nil (not is not null)", 4},
+		{`ns == NULL`, "write nil (not NULL)", 7},
+		{`i IN (1, 2)`, "write in with a list in brackets, as in [1, 2] (not IN)", 3},
+		{`i in (1, 2)`, "write in [...] (not in (...))", 3},
+		{`s LIKE "a%"`, "write contains, startsWith, endsWith or matches (not LIKE)", 3},
+		{`i BETWEEN 1 AND 5`, "write x >= low and x <= high (not BETWEEN)", 3},
+		{`ifnull(ns, "x")`, "write x ?? other (not ifnull())", 1},
+		{`concat(s, "x")`, "write + (not concat())", 1},
+		{`ns <=> s`, "write == (not <=>)", 4},
+		{"i > 1\n  && s = \"x\"", "write == (not =)", 8},
+		{`i == 1 and nope == "AND = NULL"`, `no column "nope"`, 12},
 		{`99999999999999999999`, "", 0},
 		{`true < false`, "does not order conditions", 6},
 		{"i +\n nope", `no column "nope"`, 2},
@@ -234,6 +249,19 @@ func TestBadExpressions(t *testing.T) {
 		}
 		if !strings.Contains(e.Message, c.message) || c.column > 0 && e.Column != c.column {
 			t.Errorf("%s: got column %d: %s, want %d: %s", c.source, e.Column, e.Message, c.column, c.message)
+		}
+	}
+}
+
+// The spelling is checked without a table, before anything is opened; columns are not.
+func TestCheckSyntax(t *testing.T) {
+	for source, want := range map[string]string{
+		`a = 1`: "write == (not =)", `a == 1 AND b == 2`: "write and (not AND)", `a ==`: "unexpected", ``: "",
+		`nope == 1`: "ok", `a and not b`: "ok", `$env["two words"] > 1`: "ok",
+	} {
+		err := expression.CheckSyntax(source)
+		if (err == nil) != (want == "ok") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", source, err, want)
 		}
 	}
 }

@@ -57,6 +57,24 @@ type Program struct {
 // Compile checks the expression against the table's columns. It fails with an
 // *Error.
 func Compile(source string, t *binlog.Table) (*Program, error) {
+	tree, fault := parse(source, t)
+	if fault != nil {
+		return nil, fault
+	}
+	c := checker{source: []rune(source), table: t}
+	root := c.check(tree.Node)
+	if c.err != nil {
+		if sql := sqlSpelling(source, t); sql != nil {
+			return nil, sql
+		}
+		return nil, c.err
+	}
+	slices.Sort(c.columns)
+	return &Program{root: root, columns: slices.Compact(c.columns)}, nil
+}
+
+// parse reads an expression; t may be nil, and serves messages alone.
+func parse(source string, t *binlog.Table) (*parser.Tree, *Error) {
 	if len(source) > maxSource {
 		return nil, &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the expression is longer than %d bytes", maxSource)}
 	}
@@ -67,18 +85,15 @@ func Compile(source string, t *binlog.Table) (*Program, error) {
 	config.MaxNodes = maxNodes
 	tree, err := parser.ParseWithConfig(source, config)
 	if err != nil {
+		if sql := sqlSpelling(source, t); sql != nil {
+			return nil, sql
+		}
 		return nil, parseError(err)
 	}
 	if tree == nil || tree.Node == nil {
 		return nil, &Error{Line: 1, Column: 1, Message: "the expression is empty"}
 	}
-	c := checker{source: []rune(source), table: t}
-	root := c.check(tree.Node)
-	if c.err != nil {
-		return nil, c.err
-	}
-	slices.Sort(c.columns)
-	return &Program{root: root, columns: slices.Compact(c.columns)}, nil
+	return tree, nil
 }
 
 func parseError(err error) *Error {

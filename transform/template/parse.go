@@ -26,9 +26,6 @@ type Scope struct {
 
 // Parse compiles a template. The errors name what is wrong and the remedy.
 func (sc *Scope) Parse(source string) (*Template, error) {
-	if len(source) > maxSource {
-		return nil, fmt.Errorf("the template %.40q... is longer than %d bytes", source, maxSource)
-	}
 	t := &Template{Source: source}
 	var literal []byte
 	flush := func() {
@@ -37,51 +34,73 @@ func (sc *Scope) Parse(source string) (*Template, error) {
 			literal = nil
 		}
 	}
-	for rest := source; rest != ""; {
-		switch {
-		case strings.HasPrefix(rest, "{{"), strings.HasPrefix(rest, "}}"):
-			literal, rest = append(literal, rest[0]), rest[2:]
-		case rest[0] == '}':
-			return nil, fmt.Errorf("the template %q has a } without its {; write }} for a brace", source)
-		case rest[0] == '{':
-			inside, after, ok := strings.Cut(rest[1:], "}")
-			if !ok {
-				return nil, fmt.Errorf("the template %q has a { without its }; write {{ for a brace", source)
-			}
-			rest = after
-			name, chain, err := splitFilters(inside, source)
-			if err != nil {
-				return nil, err
-			}
-			text, columns, err := sc.resolve(name, source)
-			if err != nil {
-				return nil, err
-			}
-			if columns == nil {
-				if len(chain) > 0 {
-					return nil, fmt.Errorf("{%s} in the template %q takes no filter", name, source)
-				}
-				literal = append(literal, text...)
-				continue
-			}
-			for i, c := range columns {
-				if i > 0 {
-					literal = append(literal, ':')
-				}
-				flush()
-				s, err := sc.segment(c, chain)
-				if err != nil {
-					return nil, err
-				}
-				t.segments = append(t.segments, s)
-			}
-		default:
-			literal, rest = append(literal, rest[0]), rest[1:]
+	reference := func(name string, chain []filter) error {
+		text, columns, err := sc.resolve(name, source)
+		if err != nil {
+			return err
 		}
+		literal = append(literal, text...)
+		for i, c := range columns {
+			if i > 0 {
+				literal = append(literal, ':')
+			}
+			flush()
+			s, err := sc.segment(c, chain)
+			if err != nil {
+				return err
+			}
+			t.segments = append(t.segments, s)
+		}
+		return nil
+	}
+	if err := scan(source, func(c byte) { literal = append(literal, c) }, reference); err != nil {
+		return nil, err
 	}
 	flush()
 	sc.separate(t)
 	return t, nil
+}
+
+// CheckSyntax returns what is wrong with a template whatever the table: its braces, its filters, or
+// its length. The errors are those of Parse.
+func CheckSyntax(source string) error {
+	return scan(source, func(byte) {}, func(string, []filter) error { return nil })
+}
+
+// scan cuts a template into its literal bytes and its {references}.
+func scan(source string, literal func(byte), reference func(name string, chain []filter) error) error {
+	if len(source) > maxSource {
+		return fmt.Errorf("the template %.40q... is longer than %d bytes", source, maxSource)
+	}
+	for rest := source; rest != ""; {
+		switch {
+		case strings.HasPrefix(rest, "{{"), strings.HasPrefix(rest, "}}"):
+			literal(rest[0])
+			rest = rest[2:]
+		case rest[0] == '}':
+			return fmt.Errorf("the template %q has a } without its {; write }} for a brace", source)
+		case rest[0] == '{':
+			inside, after, ok := strings.Cut(rest[1:], "}")
+			if !ok {
+				return fmt.Errorf("the template %q has a { without its }; write {{ for a brace", source)
+			}
+			rest = after
+			name, chain, err := splitFilters(inside, source)
+			if err != nil {
+				return err
+			}
+			if len(chain) > 0 && (name == "table" || name == "database") {
+				return fmt.Errorf("{%s} in the template %q takes no filter", name, source)
+			}
+			if err := reference(name, chain); err != nil {
+				return err
+			}
+		default:
+			literal(rest[0])
+			rest = rest[1:]
+		}
+	}
+	return nil
 }
 
 // splitFilters reads name|filter|filter.

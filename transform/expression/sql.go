@@ -1,0 +1,163 @@
+package expression
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+
+	"rowfall/binlog"
+)
+
+// sqlWords maps words of SQL, in upper case, to the spelling that expressions accept.
+var sqlWords = map[string]string{
+	"AND": "and", "OR": "or", "NOT": "not", "XOR": "!= between two conditions",
+	"IN": "in with a list in brackets, as in [1, 2]", "BETWEEN": "x >= low and x <= high",
+	"LIKE": "contains, startsWith, endsWith or matches", "REGEXP": "matches", "RLIKE": "matches",
+	"NULL": "nil", "TRUE": "true", "FALSE": "false", "DIV": "int(x / y)", "MOD": "%",
+	"CASE": "condition ? value : other",
+}
+
+// sqlFunctions maps functions of SQL, in upper case, to the spelling that expressions accept.
+var sqlFunctions = map[string]string{
+	"CONCAT": "+", "IFNULL": "x ?? other", "COALESCE": "x ?? other", "NVL": "x ?? other",
+	"ISNULL": "x == nil", "IF": "condition ? value : other", "LENGTH": "len(x)", "CHAR_LENGTH": "len(x)",
+}
+
+// sqlSpelling looks for SQL in an expression that does not compile, and returns an error that names
+// each spelling with the accepted one; nil where there is none. t may be nil: then any word may be a
+// word of SQL, otherwise the table's columns are not.
+func sqlSpelling(source string, t *binlog.Table) *Error {
+	var found []string
+	var at token
+	add := func(tok token, sql, accepted string) {
+		text := accepted + " (not " + sql + ")"
+		if slices.Contains(found, text) {
+			return
+		}
+		if len(found) == 0 {
+			at = tok
+		}
+		found = append(found, text)
+	}
+	tokens := tokenize(source)
+	for i := 0; i < len(tokens); i++ {
+		tok, next := tokens[i], token{}
+		if i+1 < len(tokens) {
+			next = tokens[i+1]
+		}
+		upper := strings.ToUpper(tok.text)
+		switch {
+		case tok.text == "let":
+			return nil // its = is no comparison
+		case tok.text == "=" || tok.text == "<=>":
+			add(tok, tok.text, "==")
+		case tok.text == "<>":
+			add(tok, "<>", "!=")
+		case !tok.word || t != nil && t.Column(tok.text) >= 0:
+		case next.text == "(" && sqlFunctions[upper] != "":
+			add(tok, tok.text+"()", sqlFunctions[upper])
+		case upper == "IS":
+			sql, accepted, words := isSpelling(tokens[i:])
+			add(tok, sql, accepted)
+			i += words - 1
+		case tok.text == "in":
+			if next.text == "(" && listAhead(tokens[i+1:]) {
+				add(tok, "in (...)", "in [...]")
+			}
+		case slices.Contains([]string{"and", "or", "not", "true", "false"}, tok.text): // accepted as they are
+		case sqlWords[upper] != "":
+			add(tok, tok.text, sqlWords[upper])
+		}
+	}
+	if len(found) == 0 {
+		return nil
+	}
+	return &Error{Line: at.line, Column: at.column, Message: "this is SQL; in an expression write " + strings.Join(found, ", ")}
+}
+
+// isSpelling reads IS, IS NULL, IS NOT and IS NOT NULL, and returns how many words that is.
+func isSpelling(tokens []token) (sql, accepted string, words int) {
+	sql, accepted, words = tokens[0].text, "==", 1
+	if words < len(tokens) && strings.EqualFold(tokens[words].text, "NOT") {
+		sql, accepted, words = sql+" "+tokens[words].text, "!=", words+1
+	}
+	if words < len(tokens) && strings.EqualFold(tokens[words].text, "NULL") {
+		sql, accepted, words = sql+" "+tokens[words].text, accepted+" nil", words+1
+	}
+	return sql, accepted, words
+}
+
+// listAhead reports whether parentheses that open here hold a comma of their own.
+func listAhead(tokens []token) bool {
+	depth := 0
+	for _, t := range tokens {
+		switch t.text {
+		case "(", "[":
+			depth++
+		case ")", "]":
+			if depth--; depth == 0 {
+				return false
+			}
+		case ",":
+			if depth == 1 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// token is a word, or one operator or mark of an expression. Literals of text are none.
+type token struct {
+	text         string
+	word         bool
+	line, column int // from 1, as in Error
+}
+
+// tokenize cuts an expression as far as sqlSpelling needs it. It accepts any text.
+func tokenize(source string) []token {
+	var tokens []token
+	runes := []rune(source)
+	line, start := 1, 0 // of the current line
+	isWord := func(r rune) bool { return r == '_' || r == '$' || unicode.IsLetter(r) || unicode.IsDigit(r) }
+	for i := 0; i < len(runes); {
+		r, from := runes[i], i
+		switch {
+		case r == '\n':
+			line, start = line+1, i+1
+			i++
+			continue
+		case r == '"' || r == '\'' || r == '`':
+			for i++; i < len(runes) && runes[i] != r; i++ {
+				if runes[i] == '\\' && r != '`' {
+					i++
+				}
+			}
+			i++
+			continue
+		case isWord(r):
+			for i < len(runes) && isWord(runes[i]) {
+				i++
+			}
+		case strings.ContainsRune("<>=!", r):
+			for i < len(runes) && strings.ContainsRune("<>=!", runes[i]) {
+				i++
+			}
+		default:
+			i++
+			if unicode.IsSpace(r) {
+				continue
+			}
+		}
+		tokens = append(tokens, token{string(runes[from:i]), isWord(r), line, from - start + 1})
+	}
+	return tokens
+}
+
+// CheckSyntax returns what is wrong with an expression whatever the table: an *Error, or nil.
+func CheckSyntax(source string) error {
+	if _, err := parse(source, nil); err != nil {
+		return err // a nil *Error is no nil error
+	}
+	return nil
+}

@@ -1,0 +1,85 @@
+package transform
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"rowfall/binlog"
+	"rowfall/transform/expression"
+	"rowfall/transform/template"
+)
+
+// Validate returns every fault that shows without knowing the tables: patterns, the settings of
+// outputs, and the spelling of templates and expressions.
+func (m *Mapping) Validate() []*Error {
+	var faults []*Error
+	for i := range m.Tables {
+		r := &m.Tables[i]
+		if fault := r.validatePattern(m.Tables[:i]); fault != nil {
+			faults = append(faults, fault)
+		}
+		if !r.Ignore {
+			faults = append(faults, r.validateTexts()...)
+		}
+	}
+	return faults
+}
+
+// validatePattern checks the pattern of an entry, and that no entry before it has the same.
+func (r *TableRule) validatePattern(before []TableRule) *Error {
+	fail := func(format string, args ...any) *Error {
+		return &Error{Path: r.Path, Line: r.Line, Message: fmt.Sprintf(format, args...)}
+	}
+	p, err := binlog.ParseTablePattern(r.Pattern)
+	if err != nil {
+		return fail("the entry %q %v", r.Pattern, err)
+	}
+	if database := p.Database.Plain(); slices.Contains(systemSchemas, strings.ToLower(database)) {
+		return fail("%s is a schema of the server itself and is never mapped; remove the entry", database)
+	}
+	for i := range before {
+		if o := &before[i]; o.tables() == p {
+			return fail("the entry %q stands twice (also at line %d); merge them", r.Pattern, o.Line)
+		}
+	}
+	return nil
+}
+
+// validateTexts checks how the entry's expressions and templates are spelled. A score is not
+// checked: its text may be the name of a column that is no expression.
+func (r *TableRule) validateTexts() []*Error {
+	var faults []*Error
+	expr := func(part, source string) {
+		if err := expression.CheckSyntax(source); err != nil {
+			faults = append(faults, &Error{
+				Path: r.Path + "." + part, Line: r.line(part), Message: fmt.Sprintf("in %q: %v", source, err),
+			})
+		}
+	}
+	if r.Where != "" {
+		expr("where", r.Where)
+	}
+	for _, a := range r.Columns.Add {
+		if a.Expr != "" {
+			expr("columns.add."+a.Name, a.Expr)
+		}
+	}
+	for i := range r.Write {
+		w := &r.Write[i]
+		fail := func(err error) {
+			faults = append(faults, &Error{Path: w.Path, Line: w.Line, Message: err.Error()})
+		}
+		if w.Kind >= Hash && w.Kind <= SortedSet && w.Key != "" {
+			if err := shape(w); err != nil {
+				fail(err)
+			}
+		}
+		for _, source := range []string{w.Key, w.Field, w.Member, w.Value} {
+			if err := template.CheckSyntax(source); err != nil {
+				fail(err)
+			}
+		}
+	}
+	return faults
+}
