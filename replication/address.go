@@ -20,6 +20,31 @@ func CheckAddr(addr string) error {
 	return nil
 }
 
+// CheckUpstream returns what is wrong with the address of an upstream for a node that listens where
+// it says.
+func CheckUpstream(listen, addr string) error {
+	if err := CheckAddr(addr); err != nil {
+		return err
+	}
+	if isOwn(listen, addr) {
+		return fmt.Errorf("%q is this node itself; give the address of another", addr)
+	}
+	return nil
+}
+
+// CheckHostPort returns what is wrong with host:port, as far as its text shows: the host
+// may be empty, the port may be 0 or the name of a service.
+func CheckHostPort(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil || port == "" {
+		return fmt.Errorf("%q: want host:port", addr)
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return fmt.Errorf("%q: want host:port, with a port from 0 to 65535", addr)
+	}
+	return nil
+}
+
 // isOwn says whether addr is where a node listens, as far as literal addresses and
 // localhost tell: what a name means is known when it is dialled.
 func isOwn(listen, addr string) bool {

@@ -2,6 +2,7 @@ package transform_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -54,7 +55,9 @@ func TestBadMappings(t *testing.T) {
 		{"key_columns twice", `{key_columns: [id, id]}`, "key_columns", "stands twice"},
 		{"where is no condition", `{where: small}`, "where", "where needs a condition"},
 		{"where may be nil", `{where: 'name == nil ? nil : true'}`, "where", "where needs a condition"},
-		{"where syntax", `{where: 'id = 1'}`, "where", "at character 4"},
+		{"where syntax", `{where: 'id = 1'}`, "where", `in "id = 1": this is SQL; in an expression write == (not =) (at character 4 of the expression)`},
+		{"where with a word of SQL", `{where: 'id == 1 AND name IS NULL'}`, "where", "write and (not AND), == nil (not IS NULL)"},
+		{"add syntax", `{columns: {add: {x: "id <> 1"}}}`, "columns.add.x", "write != (not <>)"},
 		{"where unknown column", `{where: 'id > 1 and naem != "x"'}`, "where", `did you mean "name"? (at character 12 of the expression)`},
 		{"long template", `{write: [{hash: "u:{id}` + strings.Repeat("x", 1024) + `"}]}`, "write[0]", "is longer than 1024 bytes"},
 		{"add always nil", `{columns: {add: {x: nil}}}`, "columns.add.x", "always nil"},
@@ -69,6 +72,90 @@ func TestBadMappings(t *testing.T) {
 				t.Errorf("got line %d, path %s:\n%s\nwant %s", e.Line, e.Path, e.Message, c.message)
 			}
 		})
+	}
+}
+
+// One run shows every fault of an entry, but not those that follow from another: without a key
+// {pk...} means nothing.
+func TestEveryFaultOfAnEntry(t *testing.T) {
+	for _, c := range []struct {
+		mapping string
+		want    []string
+	}{
+		{`{where: "id = 1", columns: {exclude: [emial], include: [nme], rename: {agee: a}, add: {x: upper(nam), y: 1 + "a"}}, write: [{hash: "u:{idd}"}, {set: s}]}`,
+			[]string{`"emial"`, `"agee"`, `"nme"`, `"nam"`, "do not fit together", "== (not =)", `"idd"`, "needs member"}},
+		{`{key_columns: [idd], write: [{hash: "{pk...}"}]}`, []string{`"idd"`}},
+		{`{columns: {include: [nme]}}`, []string{`"nme"`}},
+		{`{columns: {include: [name], exclude: [name]}, where: small}`, []string{"no column of shop.users is left", "where needs a condition"}},
+	} {
+		_, err := transform.Compile(parseMapping(t, "shop.users: "+c.mapping), parseTable(t, usersTable))
+		faults := transform.Errors(fmt.Errorf("wrapped: %w", err))
+		if len(faults) != len(c.want) {
+			t.Errorf("%s: %d faults, want %d:\n%v", c.mapping, len(faults), len(c.want), err)
+			continue
+		}
+		for i, f := range faults {
+			if !strings.Contains(f.Message, c.want[i]) {
+				t.Errorf("%s: fault %d is %v, want %s", c.mapping, i, f, c.want[i])
+			}
+		}
+	}
+}
+
+// What needs no table is found before anything is opened, each fault with its place.
+func TestValidate(t *testing.T) {
+	for _, c := range []struct {
+		mapping string
+		want    []string
+	}{
+		{`shop: {}`, []string{`line 1: tables."shop": the entry "shop" names no table; write database.table, where * stands for any name`}},
+		{`"shop.": {}`, []string{"names no table"}},
+		{"\"`shop.t\": {}", []string{"has a backquote without its end; close it, or write `` in backquotes for one backquote"}},
+		{`MySQL.user: {}`, []string{"MySQL is a schema of the server itself and is never mapped; remove the entry"}},
+		{"{shop.t: {}, \"`shop`.`t`\": {}}", []string{"line 2: tables.\"`shop`.`t`\": the entry \"`shop`.`t`\" stands twice (also at line 1); merge them"}},
+		{`shop.t: {where: "a = 1", columns: {add: {x: "b AND c"}}, write: [{hash: "u:{id"}, {set: s}, {string: "x:{id|hexx}", value: "}"}]}`, []string{
+			`tables."shop.t".where: in "a = 1": this is SQL`, `tables."shop.t".columns.add.x: in "b AND c": this is SQL`,
+			`tables."shop.t".write[0]: the template "u:{id" has a { without its }`, `tables."shop.t".write[1]: a set output needs member`,
+			`tables."shop.t".write[2]: the template "x:{id|hexx}" has no filter "hexx"; did you mean "hex"?`, `tables."shop.t".write[2]: the template "}" has a } without its {`,
+		}},
+		{`{a: {}, b: {}}`, []string{`"a" names no table`, `"b" names no table`}},
+		{"{shop.t: {ignore: true, where: '='}, \"`bb.dot`.t\": {where: nope == 1, write: [{sorted_set: s, member: x, score: two words}]}}", nil},
+	} {
+		faults := parseMapping(t, c.mapping).Validate()
+		if len(faults) != len(c.want) {
+			t.Errorf("%s: got %v, want %d", c.mapping, faults, len(c.want))
+			continue
+		}
+		for i, f := range faults {
+			if !strings.Contains(f.Error(), c.want[i]) {
+				t.Errorf("%s: fault %d is\n%v, want\n%s", c.mapping, i, f, c.want[i])
+			}
+		}
+	}
+}
+
+// A table that a wildcard passes over by its name looked as if it were mapped.
+func TestPassedOver(t *testing.T) {
+	m := parseMapping(t, `
+"shop.*": {}
+shop._x_new: {}
+shop._y_new: {ignore: true}
+"*._z_new": {}
+`)
+	for table, want := range map[string]string{
+		"shop._users_new": "its name fits _*_new, as the helper tables of schema changes do", "shop._vt_HOLD_1": "its name fits _vt_*",
+		"shop._users_gho": "give it an entry of its own",
+		"shop.users":      "", "shop._x_new": "", "shop._y_new": "", "shop._z_new": "", "other._users_new": "", "mysql._users_new": "",
+	} {
+		database, name, _ := strings.Cut(table, ".")
+		got := m.PassedOver(database, name)
+		if (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", table, got, want)
+		}
+		rule, err := m.Rule(database, name)
+		if err != nil || want != "" && rule != nil {
+			t.Errorf("%s is mapped, and passed over (%v)", table, err)
+		}
 	}
 }
 
@@ -158,6 +245,18 @@ func TestConflicts(t *testing.T) {
 	}
 }
 
+// Every output that collides is named, once.
+func TestEveryConflict(t *testing.T) {
+	m := parseMapping(t, `shop.users: {write: [{hash: "a:{id}"}, {json: "a:{id}"}, {json: "b:{id}"}, {string: "b:{id}", value: x}, {string: "b:{id}", value: y}]}`)
+	p, err := transform.Compile(m, parseTable(t, "shop.users: id int pk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if faults := transform.Errors(transform.Conflicts([]*transform.Plan{p})); len(faults) != 3 || !strings.HasSuffix(faults[2].Path, "write[4]") {
+		t.Errorf("got %v", faults)
+	}
+}
+
 func TestRule(t *testing.T) {
 	m := parseMapping(t, `
 "*.*": {columns: {exclude: [secret]}}
@@ -183,7 +282,7 @@ mysql.user: {}
 		{"mysql.user", "", "", ""},
 		{"information_schema.tables", "", "", ""},
 		{"sys.x", "", "", ""},
-		{"blog.abz", "", "", `matches "blog.a*" and "blog.*z"`},
+		{"blog.abz", "", "", `matches "blog.a*" and "blog.*z" (line 8) and neither is more specific; add an entry "blog.abz"`},
 	} {
 		database, name, _ := strings.Cut(c.table, ".")
 		r, err := m.Rule(database, name)
@@ -204,6 +303,33 @@ mysql.user: {}
 	}
 	if faults := m.Validate(); len(faults) != 1 || !strings.Contains(faults[0].Message, "is never mapped") {
 		t.Errorf("validate: %v", faults)
+	}
+}
+
+// The hint for a database with a dot was the text that had failed.
+func TestDottedNames(t *testing.T) {
+	m := parseMapping(t, "{\"`bb.dot`.*\": {}, \"`bb.`*.*\": {columns: {exclude: [x]}}, \"`bb.dot`.u*\": {}, \"*.?s\": {}}")
+	r, err := m.Rule("bb.dot", "t")
+	if err != nil || r == nil || r.Pattern != "`bb.dot`.*" || !r.Wildcard || !slices.Equal(r.Columns.Exclude, []string{"x"}) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if r, err := m.Rule("bb", "dot.t"); r != nil || err != nil {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	_, err = m.Rule("bb.dot", "us")
+	if err == nil || !strings.Contains(err.Error(), "add an entry \"`bb.dot`.us\"") {
+		t.Errorf("got %v", err)
+	}
+	tables := []*binlog.Table{{Database: "bb.dot", Name: "t"}, {Database: "bb.dot", Name: "users"}, {Database: "a*", Name: "t"}}
+	for pattern, want := range map[string]string{
+		"bb.dot.t":       "the server has no table bb.dot.t; did you mean \"`bb.dot`.t\"?",
+		"bb.dot.usrs":    "did you mean \"`bb.dot`.users\"?",
+		"\"`bb.dot`.t\"": "", "\"`a*`.t\"": "",
+	} {
+		missing, _ := parseMapping(t, pattern+": {}").Unused(tables)
+		if (len(missing) == 0) != (want == "") || len(missing) > 0 && !strings.Contains(missing[0].Message, want) {
+			t.Errorf("%s: got %v, want %s", pattern, missing, want)
+		}
 	}
 }
 

@@ -95,6 +95,12 @@ func (t TLS) config(address string) (*tls.Config, error) {
 	return c, nil
 }
 
+// CheckFiles loads the files and returns what is wrong with them. A connection loads them again.
+func (t TLS) CheckFiles() error {
+	_, err := t.config("host:3306") // a host, so that verify-identity has a name
+	return err
+}
+
 // optional reports whether a server without TLS will do.
 func (t TLS) optional() bool { return t.Mode == "" || t.Mode == Preferred }
 

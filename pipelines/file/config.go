@@ -22,13 +22,15 @@ type Config struct {
 	Mapping transform.Mapping
 	Node    NodeConfig
 	Log     LogConfig
+
+	lines map[string]int // where each path of the file stands
 }
 
 // SourceConfig says where changes come from.
 type SourceConfig struct {
 	MySQL mysql.Config
 	// ServerID is this reader's id among the server's replicas; 0 derives one
-	// from pipeline, directory and purpose.
+	// from pipeline, directory, host and purpose.
 	ServerID uint32
 	// Start is a POSITION, used only when the sink holds none.
 	Start    string

@@ -46,7 +46,9 @@ func (e *Error) Error() string {
 type document struct {
 	file   string
 	lookup func(string) (string, bool)
-	faults []error
+	text   []string       // its lines
+	lines  map[string]int // where each path that was read stands
+	faults []*Error
 }
 
 func (d *document) fault(n *yaml.Node, path, format string, args ...any) {
@@ -57,10 +59,19 @@ func (d *document) fault(n *yaml.Node, path, format string, args ...any) {
 	d.faults = append(d.faults, &Error{d.file, line, path, fmt.Sprintf(format, args...)})
 }
 
-func (d *document) err() error { return errors.Join(d.faults...) }
+// err returns the faults in the order of their lines.
+func (d *document) err() error {
+	slices.SortStableFunc(d.faults, func(a, b *Error) int { return a.Line - b.Line })
+	faults := make([]error, len(d.faults))
+	for i, f := range d.faults {
+		faults[i] = f
+	}
+	return errors.Join(faults...)
+}
 
 // parse returns the document's top mapping, or nil after a fault.
 func (d *document) parse(text []byte) *section {
+	d.text = strings.Split(string(text), "\n")
 	var docs []*yaml.Node
 	for decoder := yaml.NewDecoder(bytes.NewReader(text)); ; {
 		n := new(yaml.Node)
@@ -69,7 +80,7 @@ func (d *document) parse(text []byte) *section {
 			break
 		}
 		if err != nil {
-			d.faults = append(d.faults, syntaxError(d.file, text, err))
+			d.faults = append(d.faults, d.syntaxError(err))
 			return nil
 		}
 		docs = append(docs, n)
@@ -79,61 +90,6 @@ func (d *document) parse(text []byte) *section {
 		return nil
 	}
 	return d.section(docs[0].Content[0], "")
-}
-
-// syntaxError turns the library's "yaml: line 3: ..." into ours, with the path that
-// the indentation tells, and what to do about the marks that text begins with by
-// accident: *.* without quotes is an alias, or is none.
-func syntaxError(file string, text []byte, err error) error {
-	fault := &Error{File: file}
-	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	if rest, ok := strings.CutPrefix(message, "line "); ok {
-		if at, what, ok := strings.Cut(rest, ": "); ok {
-			if n, err := strconv.Atoi(at); err == nil {
-				fault.Line, message = n, what
-			}
-		}
-	}
-	fault.Message = "not YAML: " + message
-	lines := strings.Split(string(text), "\n")
-	marked := ""
-	if name, ok := strings.CutPrefix(message, "unknown anchor '"); ok { // it tells no line
-		name, _, _ = strings.Cut(name, "'")
-		marked = "*" + name
-		fault.Line = 1 + slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, marked) })
-	}
-	if fault.Line < 1 || fault.Line > len(lines) {
-		return fault
-	}
-	fault.Path = pathAt(lines[:fault.Line])
-	line := strings.TrimSpace(lines[fault.Line-1])
-	if marked == "" && line != "" && strings.IndexByte("*&!", line[0]) >= 0 {
-		marked, _, _ = strings.Cut(line, ":")
-	}
-	if marked != "" {
-		fault.Message += fmt.Sprintf("; quote it: %q", marked)
-	} else if strings.Contains(line, " !") {
-		fault.Message += "; quote text that begins with !"
-	}
-	return fault
-}
-
-// pathAt returns the path of the section that the last of the lines stands in.
-func pathAt(lines []string) string {
-	indent := func(l string) int { return len(l) - len(strings.TrimLeft(l, " ")) }
-	var keys []string
-	within := indent(lines[len(lines)-1])
-	for _, l := range slices.Backward(lines) {
-		key, _, ok := strings.Cut(strings.TrimSpace(l), ":")
-		if ok && key[:min(1, len(key))] != "#" && indent(l) < within {
-			keys, within = append(keys, strings.Trim(key, `"'`)), indent(l)
-		}
-	}
-	path := ""
-	for _, key := range slices.Backward(keys) {
-		path = join(path, key)
-	}
-	return path
 }
 
 // section is a mapping of the document; done reports the keys nobody asked for.
@@ -160,6 +116,7 @@ func (d *document) section(n *yaml.Node, path string) *section {
 	default:
 		d.fault(n, path, "want a mapping (name: value), found %s", kindOf(n))
 	}
+	s.mendCommas()
 	for _, e := range s.entries {
 		key := e.key.Value
 		if !plain(e.key) || e.key.Tag == "!!merge" {
@@ -201,6 +158,14 @@ type value struct {
 	node *yaml.Node
 	path string
 	at   int // the line of its key; 0 for an item of a list
+	// column is how this value names a column of the table, as in {id}; empty where it names none.
+	column string
+}
+
+// naming returns v as a value that names columns in the given way, for messages.
+func (v value) naming(column string) value {
+	v.column = column
+	return v
 }
 
 func (s *section) get(key string) value {
@@ -209,6 +174,7 @@ func (s *section) get(key string) value {
 	for i, k := range s.keys {
 		if k == key {
 			v.node, v.at = s.entries[i].value, s.entries[i].key.Line
+			s.doc.lines[v.path] = v.at
 		}
 	}
 	return v
@@ -322,7 +288,7 @@ func (v value) expand(text string) string {
 		}
 		name, after, ok := strings.Cut(rest, "}")
 		if !ok {
-			v.fault("${ without }")
+			v.fault("${ without }; close it")
 			return text
 		}
 		if path, ok := strings.CutPrefix(name, "file:"); ok {
@@ -334,7 +300,11 @@ func (v value) expand(text string) string {
 		} else if s, ok := v.doc.lookup(name); ok {
 			b.WriteString(s)
 		} else {
-			v.fault("the environment has no %s; set it, or write the value here", name)
+			hint := ""
+			if v.column != "" {
+				hint = fmt.Sprintf("; for the column %s write %s, without the $", name, fmt.Sprintf(v.column, name))
+			}
+			v.fault("the environment has no %s; set it, or write the value here%s", name, hint)
 		}
 		text = after
 	}
@@ -424,8 +394,14 @@ func (v value) list() []value {
 	items := make([]value, len(v.node.Content))
 	for i, n := range v.node.Content {
 		items[i] = value{doc: v.doc, node: n, path: fmt.Sprintf("%s[%d]", v.path, i)}
+		v.doc.lines[items[i].path] = n.Line
 	}
 	return items
+}
+
+// item returns an item of a list that was read.
+func (v value) item(i int) value {
+	return value{doc: v.doc, node: v.node.Content[i], path: fmt.Sprintf("%s[%d]", v.path, i)}
 }
 
 func (v value) texts() []string {

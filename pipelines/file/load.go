@@ -5,7 +5,12 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
@@ -14,31 +19,41 @@ import (
 	"rowfall/transform"
 )
 
-// Load reads a pipeline file strictly. Every fault is a *Error; several come
-// joined, one a line.
+// Load reads a pipeline file strictly, and checks the files that it names. Every fault is a *Error;
+// several come joined, one a line.
 func Load(path string) (*Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read pipeline file: %w", err)
+		var pathError *os.PathError
+		if errors.As(err, &pathError) {
+			err = pathError.Err // the file is named already
+		}
+		return nil, &Error{File: path, Message: fmt.Sprintf("read pipeline file: %v", err)}
 	}
-	return Parse(path, text, os.LookupEnv)
+	c, err := Parse(path, text, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.CheckFiles(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Parse reads the text of a pipeline file; path is for messages, lookup answers
 // ${VAR}.
 func Parse(path string, text []byte, lookup func(name string) (string, bool)) (*Config, error) {
-	d := &document{file: path, lookup: lookup}
+	d := &document{file: path, lookup: lookup, lines: make(map[string]int)}
 	c := Defaults()
-	c.Path = path
+	c.Path, c.lines = path, d.lines
 	if top := d.parse(text); top != nil {
 		c.read(top)
 	}
+	for _, fault := range c.Mapping.Validate() {
+		d.faults = append(d.faults, c.locate(fault))
+	}
 	if err := d.err(); err != nil {
 		return nil, err
-	}
-	var fault *transform.Error
-	if err := c.Mapping.Validate(); errors.As(err, &fault) {
-		return nil, &Error{File: path, Line: fault.Line, Path: fault.Path, Message: fault.Message}
 	}
 	return &c, nil
 }
@@ -84,8 +99,11 @@ func (c *Config) readSource(source *section) {
 		source.doc.fault(m.node, "source.mysql.addresses", "is required: [host:port, ...]")
 	}
 	for i, a := range c.Source.MySQL.Addresses {
-		if _, _, err := net.SplitHostPort(a); err != nil && a != "" && a[0] != '/' {
-			addresses.fault("[%d] %q: want host:port", i, a)
+		if strings.HasPrefix(a, "/") {
+			continue // a socket
+		}
+		if err := replication.CheckHostPort(a); err != nil {
+			addresses.item(i).fault("%v, or the path of a socket", err)
 		}
 	}
 	user := s.get("user")
@@ -122,12 +140,12 @@ func (c *Config) readNode(s *section) {
 	n := &c.Node
 	listen := s.get("listen")
 	n.Listen = listen.text("")
-	if _, _, err := net.SplitHostPort(n.Listen); s.node != nil && err != nil {
-		if listen.node == nil {
+	if listen.node == nil {
+		if s.node != nil {
 			s.doc.fault(s.node, "sink.node.listen", "is required: host:port")
-		} else {
-			listen.fault("%q: want host:port", n.Listen)
 		}
+	} else if err := replication.CheckHostPort(n.Listen); err != nil {
+		listen.fault("%v", err)
 	}
 	dir := s.get("dir")
 	n.Dir = dir.text("")
@@ -152,7 +170,7 @@ func (c *Config) readNode(s *section) {
 	upstream.done()
 	replicaOf := s.get("replicaof")
 	if n.ReplicaOf = replicaOf.text(""); n.ReplicaOf != "" {
-		if err := replication.CheckAddr(n.ReplicaOf); err != nil {
+		if err := replication.CheckUpstream(n.Listen, n.ReplicaOf); err != nil {
 			replicaOf.fault("%v", err)
 		}
 	}
@@ -210,7 +228,7 @@ func readRule(v value, pattern string) transform.TableRule {
 	}
 	r.Ignore = s.get("ignore").flag(false)
 	r.KeyColumns = at("key_columns", s.get("key_columns")).texts()
-	r.Where = at("where", s.get("where")).said()
+	r.Where = at("where", s.get("where")).naming(inExpression).said()
 	columns := at("columns", s.get("columns")).section()
 	r.Columns.Include = at("columns.include", columns.get("include")).texts()
 	r.Columns.Exclude = at("columns.exclude", columns.get("exclude")).texts()
@@ -223,7 +241,7 @@ func readRule(v value, pattern string) transform.TableRule {
 	}
 	add := at("columns.add", columns.get("add")).section()
 	for _, name := range add.keys {
-		r.Columns.Add = append(r.Columns.Add, transform.Addition{Name: name, Expr: at("columns.add."+name, add.get(name)).said()})
+		r.Columns.Add = append(r.Columns.Add, transform.Addition{Name: name, Expr: at("columns.add."+name, add.get(name)).naming(inExpression).said()})
 	}
 	columns.later("mask")
 	columns.done()
@@ -246,6 +264,12 @@ func readRule(v value, pattern string) transform.TableRule {
 	return r
 }
 
+// How templates and expressions name a column.
+const (
+	inTemplate   = "{%s}"
+	inExpression = "%s"
+)
+
 var outputKinds = []struct {
 	key  string
 	kind transform.OutputKind
@@ -258,17 +282,20 @@ var outputKinds = []struct {
 }
 
 func readOutput(v value) transform.Output {
+	faults := len(v.doc.faults)
 	s := v.section()
 	o := transform.Output{Path: v.path, Line: v.line()}
 	kinds := 0
 	for _, k := range outputKinds {
 		if key := s.get(k.key); key.node != nil {
 			kinds++
-			o.Kind, o.Key = k.kind, key.said()
+			o.Kind, o.Key = k.kind, key.naming(inTemplate).said()
 		}
 	}
+	laterKind := slices.Contains(s.keys, "list") || slices.Contains(s.keys, "stream")
 	s.later("list", "stream", "ttl", "expire_at", "shared", "nest", "lookup", "json_native", "max_len", "push", "snapshot")
-	if kinds != 1 && len(s.doc.faults) == 0 {
+	// A kind of a later version was reported just now, and a value that is no mapping before.
+	if kinds != 1 && (kinds > 1 || !laterKind) && v.node.Kind == yaml.MappingNode {
 		v.fault("want exactly one of hash, json, string, set, sorted_set")
 	}
 	allowed := map[string]*string{}
@@ -284,32 +311,46 @@ func readOutput(v value) transform.Output {
 	}
 	for _, name := range []string{"field", "value", "member", "score"} {
 		if dst, ok := allowed[name]; ok {
-			*dst = s.get(name).said()
+			use := inTemplate
+			if name == "score" {
+				use = inExpression
+			}
+			*dst = s.get(name).naming(use).said()
 		}
 	}
 	if s.get("when_null").oneOf("error", "error", "skip") == "skip" {
 		o.WhenNull = transform.NullSkip
 	}
 	s.done()
+	if len(v.doc.faults) > faults {
+		o.Kind = 0 // what else its kind needs would only follow from these faults
+	}
 	return o
 }
 
 // CheckTogether reports pipelines that cannot share a process: equal names,
-// directories or addresses.
+// directories or addresses. Every fault is a *Error; several come joined.
 func CheckTogether(configs []*Config) error {
-	names, dirs, listens := map[string]string{}, map[string]string{}, map[string]string{}
-	for _, c := range configs {
-		for _, used := range []struct {
-			what, value string
-			by          map[string]string
-		}{{"name", c.Name, names}, {"sink.node.dir", c.Node.Dir, dirs}, {"sink.node.listen", c.Node.Listen, listens}} {
-			if other, ok := used.by[used.value]; ok && (used.what != "sink.node.listen" || !portIsFree(used.value)) {
-				return fmt.Errorf("%s and %s have the same %s %q; each pipeline needs its own", other, c.Path, used.what, used.value)
+	var faults []error
+	for _, place := range []struct {
+		path string
+		of   func(*Config) string
+	}{
+		{"pipeline", func(c *Config) string { return c.Name }},
+		{"sink.node.dir", func(c *Config) string { return filepath.Clean(c.Node.Dir) }},
+		{"sink.node.listen", func(c *Config) string { return c.Node.Listen }},
+	} {
+		first := make(map[string]*Config)
+		for _, c := range configs {
+			used := place.of(c)
+			if other, ok := first[used]; !ok {
+				first[used] = c
+			} else if place.path != "sink.node.listen" || !portIsFree(used) {
+				faults = append(faults, c.Fault(place.path, "%q stands in %s, too; each pipeline needs its own", used, other.Path))
 			}
-			used.by[used.value] = c.Path
 		}
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 // portIsFree says that the system chooses the port.

@@ -2,8 +2,10 @@ package file_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +151,26 @@ func TestParseFaults(t *testing.T) {
 		{"bad version", "dir: data/shop", "dir: data/shop, assume_replicas: 5.0", "want 6.2, 7.0, 7.2, 7.4"},
 		{"bad lag", "dir: data/shop", "dir: data/shop, min_replicas_max_lag: soon", "want a time such as 500ms"},
 		{"shards", "dir: data/shop", "dir: data/shop, shards: 4", "more than one shard"},
+		{"listen without a port", "127.0.0.1:6400", "foo", `x.yaml:7: sink.node.listen: "foo": want host:port`},
+		{"listen at no port", "127.0.0.1:6400", "127.0.0.1:66400", `sink.node.listen: "127.0.0.1:66400": want host:port, with a port from 0 to 65535`},
+		{"MySQL at no port", "[127.0.0.1:3306]", "[a:3306, b:x/y]", `x.yaml:3: source.mysql.addresses[1]: "b:x/y": want host:port, with a port from 0 to 65535, or the path of a socket`},
+		{"its own upstream", "dir: data/shop", "dir: data/shop, replicaof: 127.0.0.1:6400", `sink.node.replicaof: "127.0.0.1:6400" is this node itself; give the address of another`},
+		{"pattern with half a quote", `"shop.*"`, "\"`shop.*\"", "x.yaml:5: tables.\"`shop.*\": the entry \"`shop.*\" has a backquote without its end"},
+		{"pattern unquoted to YAML", `"shop.*"`, "`a.b`.t", "x.yaml:5: tables: not YAML: found character that cannot start any token; quote it: \"`a.b`.t\""},
+		{"template", `"shop.*": {}`, `"shop.*": {write: [{hash: "a:{id"}]}`, `x.yaml:5: tables."shop.*".write[0]: the template "a:{id" has a { without its }`},
+		{"SQL in where", `"shop.*": {}`, "\"shop.*\":\n    where: a = 1 AND b <> 2", `x.yaml:6: tables."shop.*".where: in "a = 1 AND b <> 2": this is SQL; in an expression write == (not =), and (not AND), != (not <>)`},
+		{"NULL in add", `"shop.*": {}`, "\"shop.*\":\n    columns:\n      add:\n        x: a is not null", `x.yaml:8: tables."shop.*".columns.add.x: in "a is not null": this is SQL; in an expression write != nil (not is not null)`},
+		{"set without member", `"shop.*": {}`, `"shop.*": {write: [{set: s}]}`, `write[0]: a set output needs member`},
+		{"$ in a template", `"shop.*": {}`, "\"shop.*\":\n    write:\n      - hash: user:${id}", `x.yaml:7: tables."shop.*".write[0].hash: the environment has no id; set it, or write the value here; for the column id write {id}, without the $`},
+		{"$ in a member", `"shop.*": {}`, `"shop.*": {write: [{set: s, member: "${id}"}]}`, `write[0].member: the environment has no id; set it, or write the value here; for the column id write {id}, without the $`},
+		{"$ in a condition", `"shop.*": {}`, `"shop.*": {where: "${id} == 1"}`, `for the column id write id, without the $`},
+		{"tab", "  \"shop.*\": {}", "\t\"shop.*\": {}", "x.yaml:5: tables: a tab indents this line, and YAML takes spaces only; write spaces"},
+		{"tab after spaces", `{}`, "\n  \twhere: a == b", `x.yaml:6: tables."shop.*": a tab indents this line`},
+		{"tab further down", `{}`, "\n    where: a == b\n\tcascades: stop", `x.yaml:7: tables."shop.*".where: a tab indents this line`},
+		{"comma in a condition", `"shop.*": {}`, `"shop.*": {where: max(a, b) > 1, ignore: false}`, `x.yaml:5: tables."shop.*".where: a comma ends a value inside { }; put the whole value in quotes`},
+		{"comma in a password", `"${PW}"`, `p,w`, `x.yaml:3: source.mysql.password: a comma ends a value inside { }; put the whole value in quotes`},
+		{"list in a condition", `"shop.*": {}`, `"shop.*": {where: a in [1, 2]}`, `x.yaml:5: tables: not YAML: did not find expected ',' or '}'; inside { } and [ ] a value ends at a comma, at a bracket and at a closing quote: put the whole value in quotes`},
+		{"template in braces", `"shop.*": {}`, `"shop.*": {write: [{hash: user:{id}}]}`, `x.yaml:5: tables: not YAML: did not find expected ',' or '}'; inside { } and [ ] a value ends`},
 		{"bad level", "pipeline: shop", "pipeline: shop\nlog: {level: loud}", "want trace, debug, info, warn, error"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -168,6 +190,89 @@ func TestParseFaults(t *testing.T) {
 				t.Errorf("error\n%v\nlacks %q", err, test.want)
 			}
 		})
+	}
+}
+
+// What one mistake is must not hide what another is: "want exactly one of" was dropped behind any
+// other fault, and of the mapping's faults the first alone was told.
+func TestEveryFault(t *testing.T) {
+	const text = `pipeline: shop
+source:
+  mysql: {addresses: [nowhere], user: rowfall}
+tables:
+  "shop.*": {write: [{member: s}, {hash: h, set: s}, text, {list: l}]}
+  shop.t: {where: a = 1, write: [{hash: "a:{id"}, {set: s, member: ""}]}
+  crm: {columns: {add: {x: max(a, b)}}}
+sink:
+  node: {listen: foo, dir: data/shop}
+`
+	_, err := file.Parse("x.yaml", []byte(text), environment)
+	want := []string{
+		`x.yaml:3: source.mysql.addresses[0]: "nowhere": want host:port, or the path of a socket`,
+		`x.yaml:5: tables."shop.*".write[0]: want exactly one of hash, json, string, set, sorted_set`,
+		`x.yaml:5: tables."shop.*".write[0].member: is not a key here`,
+		`x.yaml:5: tables."shop.*".write[1]: want exactly one of hash, json, string, set, sorted_set`,
+		`x.yaml:5: tables."shop.*".write[2]: want a mapping (name: value), found text`,
+		`x.yaml:5: tables."shop.*".write[3].list: is not available in this version yet; remove it`,
+		`x.yaml:6: tables."shop.t".write[1].member: is empty; write its value, or remove the key`,
+		`x.yaml:6: tables."shop.t".where: in "a = 1": this is SQL; in an expression write == (not =) (at character 3 of the expression)`,
+		`x.yaml:6: tables."shop.t".write[0]: the template "a:{id" has a { without its }; write {{ for a brace`,
+		`x.yaml:7: tables.crm.columns.add.x: a comma ends a value inside { }; put the whole value in quotes`,
+		`x.yaml:7: tables.crm: the entry "crm" names no table; write database.table, where * stands for any name`,
+		`x.yaml:9: sink.node.listen: "foo": want host:port`,
+	}
+	if got := strings.Split(err.Error(), "\n"); !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", err, strings.Join(want, "\n"))
+	}
+}
+
+// Files with certificates are checked before anything is opened, each fault with its line. Those of
+// the upstream and of MySQL were not.
+func TestLoadChecksFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x.yaml")
+	text := strings.Replace(minimal, "user: rowfall", "user: rowfall, tls: {ca: no-such-ca.pem}", 1)
+	text = strings.Replace(text, `"${PW}"`, "secret", 1)
+	text = strings.Replace(text, "sink:\n  node: {", "sink:\n  node: {\n    tls: {cert: "+path+", key: "+path+"},\n    master_tls: {ca: "+path+"}, ", 1)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := file.Load(path)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, want := range []string{":3: source.mysql.tls: read tls ca: open no-such-ca.pem", ":8: sink.node.tls: load certificate", ":9: sink.node.master_tls: load certificate authority " + path + ": no PEM"} {
+		if len(lines) != 3 || !strings.HasPrefix(lines[i], path+want) {
+			t.Errorf("got\n%v, want line %d to begin with %s", err, i, path+want)
+		}
+	}
+	if _, err := file.Load(filepath.Join(dir, "none.yaml")); err == nil || err.Error() != filepath.Join(dir, "none.yaml")+": read pipeline file: no such file or directory" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A fault found while running has the same form as one found in the file.
+func TestLocate(t *testing.T) {
+	c, err := file.Parse("x.yaml", []byte(minimal), environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"sink.node.dir": "x.yaml:7: sink.node.dir: what", "sink.node.tls": "x.yaml:7: sink.node.tls: what",
+		`tables."shop.*".where`: `x.yaml:5: tables."shop.*".where: what`, `tables."shop.x".write[1].set`: `x.yaml:4: tables."shop.x".write[1].set: what`,
+		"elsewhere": "x.yaml: elsewhere: what",
+	} {
+		if got := c.Fault(path, "what").Error(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	fault := &transform.Error{Path: "tables.a", Line: 5, Message: "what"}
+	if got := c.Locate(fmt.Errorf("read: %w", errors.Join(fault, fault))); got == nil || got.Error() != "x.yaml:5: tables.a: what\nx.yaml:5: tables.a: what" {
+		t.Errorf("got %v", got)
+	}
+	if got := c.Locate(errors.New("other")); got != nil {
+		t.Errorf("got %v", got)
 	}
 }
 
@@ -198,18 +303,17 @@ func TestCheckTogether(t *testing.T) {
 	}
 	two := *one
 	two.Path = "two.yaml"
-	if err := file.CheckTogether([]*file.Config{one, &two}); err == nil || !strings.Contains(err.Error(), "same name") {
-		t.Errorf("equal names: %v", err)
+	const same = `two.yaml:1: pipeline: "shop" stands in one.yaml, too; each pipeline needs its own
+two.yaml:7: sink.node.dir: "data/shop" stands in one.yaml, too; each pipeline needs its own
+two.yaml:7: sink.node.listen: "127.0.0.1:6400" stands in one.yaml, too; each pipeline needs its own`
+	if err := file.CheckTogether([]*file.Config{one, &two}); err == nil || err.Error() != same {
+		t.Errorf("all equal: %v", err)
 	}
-	two.Name = "two"
+	two.Name, two.Node.Dir = "two", "data/../data/shop"
 	if err := file.CheckTogether([]*file.Config{one, &two}); err == nil || !strings.Contains(err.Error(), "sink.node.dir") {
 		t.Errorf("equal directories: %v", err)
 	}
-	two.Node.Dir = "data/two"
-	if err := file.CheckTogether([]*file.Config{one, &two}); err == nil || !strings.Contains(err.Error(), "sink.node.listen") {
-		t.Errorf("equal addresses: %v", err)
-	}
-	two.Node.Listen = "127.0.0.1:6401"
+	two.Node.Dir, two.Node.Listen = "data/two", "127.0.0.1:6401"
 	if err := file.CheckTogether([]*file.Config{one, &two}); err != nil {
 		t.Error(err)
 	}
