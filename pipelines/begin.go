@@ -1,7 +1,6 @@
 package pipelines
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -93,9 +92,14 @@ func (l *loop) executed(ctx context.Context) error {
 // resume goes on where the data stands.
 func (l *loop) resume(state sink.State) error {
 	l.progress = state.Progress
-	err := l.sameMapping(state)
+	err := checkMapping(l.config, state.Keys)
 	if err != nil {
 		return err
+	}
+	if len(state.Keys[meaningState]) == 0 { // an older version built the data
+		if err := saveMapping(&l.unit, l.config.Name, &l.config.Mapping); err != nil {
+			return err
+		}
 	}
 	if err := l.sameHistory(); err != nil {
 		return err
@@ -132,18 +136,6 @@ func (l *loop) sameHistory() error {
 	}
 	p.Server = server.UUID
 	p.Position.File, p.Position.Offset = "", 0
-	return nil
-}
-
-func (l *loop) sameMapping(state sink.State) error {
-	want, err := fingerprint(&l.config.Mapping)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(state.Keys[mappingState], want) {
-		return stop("%s: the data was built with another mapping than this file's; put the old mapping back, "+
-			"or build the data again with --from snapshot", l.config.Path)
-	}
 	return nil
 }
 
@@ -209,13 +201,11 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	if err := l.mustBeExecuted(ctx); err != nil {
 		return err
 	}
-	fp, err := fingerprint(&l.config.Mapping)
-	if err != nil {
-		return err
-	}
 	l.origin = func(ctx context.Context) error {
 		l.unit.Flush = replace
-		l.unit.SetState(l.config.Name, mappingState, fp)
+		if err := saveMapping(&l.unit, l.config.Name, &l.config.Mapping); err != nil {
+			return err
+		}
 		if err := l.tables.save(&l.unit, l.config.Name); err != nil {
 			return err
 		}

@@ -3,8 +3,6 @@ package pipelines
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +20,7 @@ import (
 // Names of the pieces of state that travel with the data.
 const (
 	mappingState  = "mapping"   // fingerprint of the mapping that built the data
+	meaningState  = "meaning"   // the text that the fingerprint is of; older versions wrote none
 	headState     = "head"      // while replaying: the position to reach again
 	tableState    = "table:"    // + database.table: its schema, as JSON
 	backfillState = "backfill:" // + database.table: a backfillProgress, as JSON
@@ -284,63 +283,4 @@ func sameSchema(a, b *binlog.Table) bool {
 
 func sameSchemas(a, b map[string]*binlog.Table) bool {
 	return maps.EqualFunc(a, b, sameSchema)
-}
-
-// fingerprint names a mapping by what it does, not by where its lines stand. What
-// is not said counts for nothing, so that a version which can be told more finds
-// old mappings unchanged.
-func fingerprint(m *transform.Mapping) ([]byte, error) {
-	bare := transform.Mapping{Tables: slices.Clone(m.Tables)}
-	for i := range bare.Tables {
-		t := &bare.Tables[i]
-		t.Path, t.Line = "", 0
-		t.Write = slices.Clone(t.Write)
-		for j := range t.Write {
-			t.Write[j].Path, t.Write[j].Line = "", 0
-		}
-	}
-	slices.SortFunc(bare.Tables, func(a, b transform.TableRule) int { return strings.Compare(a.Pattern, b.Pattern) })
-	text, err := json.Marshal(bare)
-	if err != nil {
-		return nil, fmt.Errorf("write mapping: %w", err)
-	}
-	var said any
-	if err := json.Unmarshal(text, &said); err != nil {
-		return nil, fmt.Errorf("write mapping: %w", err)
-	}
-	if text, err = json.Marshal(unsaid(said)); err != nil {
-		return nil, fmt.Errorf("write mapping: %w", err)
-	}
-	sum := sha256.Sum256(text)
-	return []byte("v1:" + hex.EncodeToString(sum[:])), nil
-}
-
-// unsaid drops the fields of objects that have their zero values, at any depth.
-func unsaid(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for name, field := range v {
-			switch field = unsaid(field); f := field.(type) {
-			case nil:
-				delete(v, name)
-			case map[string]any:
-				if len(f) == 0 {
-					delete(v, name)
-				}
-			case []any:
-				if len(f) == 0 {
-					delete(v, name)
-				}
-			default:
-				if f == "" || f == false || f == 0.0 {
-					delete(v, name)
-				}
-			}
-		}
-	case []any:
-		for i := range v {
-			v[i] = unsaid(v[i])
-		}
-	}
-	return v
 }
