@@ -145,8 +145,9 @@ func (l *loop) ready(ctx context.Context) {
 	p.meter.take(l.tables)
 	p.meter.retrying.Store(nil)
 	p.meter.phase.Store(uint32(l.progress.Phase))
-	for _, name := range slices.Sorted(maps.Keys(l.tables.unmapped)) {
-		l.log.Warn().Str("table", name).Str("reason", l.tables.unmapped[name]).Msg("table is not mapped")
+	leftOut := l.tables.leftOut()
+	for _, name := range slices.Sorted(maps.Keys(leftOut)) {
+		l.log.Warn().Str("table", name).Str("reason", leftOut[name]).Msg("table is not mapped")
 	}
 	if l.progress.Phase == sink.Snapshot {
 		l.reconciler = newReconciler(l)
@@ -165,20 +166,25 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 		return err
 	}
 	load := start == "snapshot"
+	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(schemas)) {
 		t, err := l.tables.add(schemas[name])
 		if err != nil {
-			return err
+			faults = append(faults, err)
+			continue
 		}
 		if t == nil {
 			continue
 		}
 		if load {
 			if err := query.CheckKey(t.schema, t.order()); err != nil {
-				return stop("%s: %w", l.config.Path, err)
+				return &StopError{l.config.Fault(l.entry(t.schema), "%v", err)}
 			}
 		}
 		t.backfill.Skipped = !load
+	}
+	if err := errors.Join(faults...); err != nil {
+		return err
 	}
 	if err := l.tables.conflicts(); err != nil {
 		return err
@@ -188,7 +194,7 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 			return err
 		}
 		// It may be created in a minute.
-		return fmt.Errorf("%s: no table of the server matches the mapping", l.config.Path)
+		return l.config.Fault("tables", "no table of the server matches the mapping; create one, or correct the patterns")
 	}
 	l.progress = sink.Progress{Position: position, Server: l.conn.Server().UUID, Phase: sink.Streaming}
 	if load {

@@ -189,10 +189,24 @@ func (c *Commands) Info(dst []byte) []byte {
 			name, f["state"], f["file"], f["offset"], f["time"], oneField(f["gtid"]))
 		if c.pipeline != nil && name == c.pipeline.config.Name {
 			s := c.pipeline.Stats()
+			tables := make([]string, len(s.Unmapped))
+			for i, t := range s.Unmapped {
+				tables[i] = t.Table
+			}
 			dst = fmt.Appendf(dst, ",stopped=%s,retrying=%s,splits=%d,unmapped=%s",
-				oneField(s.Stopped), oneField(s.Retrying), s.Splits, oneField(strings.Join(s.Unmapped, ";")))
+				oneField(s.Stopped), oneField(s.Retrying), s.Splits, oneField(strings.Join(tables, ";")))
+			dst = appendUnmapped(dst, name, s.Unmapped)
 		}
 		dst = append(dst, "\r\n"...)
+	}
+	return dst
+}
+
+// appendUnmapped appends a line for each table that is not mapped, with the reason.
+func appendUnmapped(dst []byte, pipeline string, tables []LeftOut) []byte {
+	const most = 100 // INFO is read every second
+	for i, t := range tables[:min(len(tables), most)] {
+		dst = fmt.Appendf(dst, "\r\nrowfall_%s_unmapped%d:table=%s,reason=%s", pipeline, i, oneField(t.Table), oneField(t.Reason))
 	}
 	return dst
 }

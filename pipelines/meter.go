@@ -20,9 +20,9 @@ type meter struct {
 	time     atomic.Int64  // commit time of the last applied transaction, µs
 	phase    atomic.Uint32 // sink.Phase
 
-	stopped  atomic.Pointer[string]   // why the last run stopped for good; nil while it runs or tries again
-	retrying atomic.Pointer[string]   // why the last run failed, until one streams again
-	unmapped atomic.Pointer[[]string] // tables that are left out
+	stopped  atomic.Pointer[string]    // why the last run stopped for good; nil while it runs or tries again
+	retrying atomic.Pointer[string]    // why the last run failed, until one streams again
+	unmapped atomic.Pointer[[]LeftOut] // tables that are left out
 }
 
 // Stats is what a pipeline has done since it was made, and where it is.
@@ -45,10 +45,13 @@ type Stats struct {
 	Stopped string
 	// Retrying says why the last run ended, if another is due or under way.
 	Retrying string
-	// Unmapped are the tables that the mapping names and leaves out, for want of
-	// a key.
-	Unmapped []string
+	// Unmapped are the tables that the mapping names and that are not mapped, by
+	// name.
+	Unmapped []LeftOut
 }
+
+// LeftOut is a table that is not mapped, and the reason.
+type LeftOut struct{ Table, Reason string }
 
 // Stats may be called by anyone at any time.
 func (p *Pipeline) Stats() Stats {
@@ -68,8 +71,8 @@ func (p *Pipeline) Stats() Stats {
 	if text := m.retrying.Load(); text != nil {
 		s.Retrying = *text
 	}
-	if names := m.unmapped.Load(); names != nil {
-		s.Unmapped = *names
+	if tables := m.unmapped.Load(); tables != nil {
+		s.Unmapped = *tables
 	}
 	return s
 }
@@ -88,6 +91,10 @@ func (m *meter) tell(err error) {
 // take counts the tables.
 func (m *meter) take(s *tableSet) {
 	m.tables.Store(int64(len(s.all)))
-	names := slices.Sorted(maps.Keys(s.unmapped))
-	m.unmapped.Store(&names)
+	reasons := s.leftOut()
+	tables := make([]LeftOut, 0, len(reasons))
+	for _, name := range slices.Sorted(maps.Keys(reasons)) {
+		tables = append(tables, LeftOut{name, reasons[name]})
+	}
+	m.unmapped.Store(&tables)
 }

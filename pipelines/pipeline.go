@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -16,7 +15,6 @@ import (
 	"rowfall/binlog/mysql"
 	"rowfall/pipelines/file"
 	"rowfall/sink"
-	"rowfall/transform"
 )
 
 // Shop is the example that `rowfall demo` runs: pipelines/shop.yaml.
@@ -73,9 +71,8 @@ func New(c file.Config, s Sink, from string, log zerolog.Logger) *Pipeline {
 func (p *Pipeline) Run(ctx context.Context) error {
 	p.meter.stopped.Store(nil)
 	err := p.run(ctx)
-	var fault *transform.Error
-	if errors.As(err, &fault) {
-		err = stop("%s: %w", p.config.Path, err) // it knows the line, but not the file
+	if located := p.config.Locate(err); located != nil {
+		err = &StopError{located}
 	}
 	if err != nil && ctx.Err() == nil && !errors.Is(err, sink.ErrDemoted) {
 		p.meter.tell(err)
@@ -166,14 +163,4 @@ func final(err error) error {
 		return &StopError{err}
 	}
 	return err
-}
-
-// serverID derives a stable replica id from what tells this reader apart, so
-// that two nodes never evict each other from the source.
-func serverID(c *file.Config) uint32 {
-	if c.Source.ServerID != 0 {
-		return c.Source.ServerID
-	}
-	// The upper half of the range stays clear of ids that people give out.
-	return 1<<31 | crc32.ChecksumIEEE([]byte(c.Name+"\x00"+c.Node.Dir+"\x00stream"))>>1
 }

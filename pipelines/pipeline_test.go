@@ -55,6 +55,10 @@ func TestPipeline(t *testing.T) {
 			part{"LargeRows", testLargeRows},
 			part{"ManyTouched", testManyTouched},
 			part{"Unmapped", testUnmapped},
+			part{"PassedOver", testPassedOver},
+			part{"DottedDatabase", testDottedDatabase},
+			part{"OlderState", testOlderState},
+			part{"EveryFault", testEveryFault},
 			part{"SlowTransaction", testSlowTransaction},
 		))
 	})
@@ -336,7 +340,7 @@ func testOtherData(t *testing.T, d *database) {
 
 	units := len(m.taken(0))
 	other := d.config(".*\": {}", ".*\": {columns: {rename: {v: value}}}")
-	start(t, other, m, "").mustStop("another mapping", "--from snapshot")
+	start(t, other, m, "").mustStop("test.yaml:6: tables.\""+d.name+".*\".columns.rename.v: the data was built with another mapping than this file's, which does not have this", "--from snapshot")
 	m.set(t, resp.AppendCommand(nil, "HSET", sink.PositionKey("test"), "server", "another", "partial", "1", "row", "10"))
 	start(t, d.config(), m, "").mustStop("within a large transaction of server another")
 	m.set(t, resp.AppendCommand(nil, "HSET", sink.PositionKey("test"), "gtid", ""))
@@ -453,7 +457,7 @@ func testNoKey(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 	d.exec("CREATE TABLE n (id INT, v INT)")
 	keyed[3] = `.n": {key_columns: [id]}`
-	start(t, d.config(keyed...), newMemory(), "").mustStop("test.yaml", d.name+".n.id", "may be NULL", "declare it NOT NULL")
+	start(t, d.config(keyed...), newMemory(), "").mustStop("test.yaml:6: tables.", d.name+".n.id", "may be NULL", "declare it NOT NULL")
 }
 
 // What is not mapped is known after a restart too.
@@ -531,7 +535,7 @@ func testMisspelt(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT NOT NULL, v INT NOT NULL, secret INT, PRIMARY KEY (id))", "INSERT INTO t VALUES (1, 1, 5)")
 	m := newMemory()
 	start(t, d.config(`.*": {}`, `.*": {columns: {exclude: [secrt]}}`), m, "").
-		mustStop("test.yaml: line 6", `has a column "secrt"; did you mean "secret"?`)
+		mustStop("test.yaml:6: tables.", `.columns.exclude: no table that matches`, `has a column "secrt"; did you mean "secret"?`)
 	c := d.config(`.*": {}`, `.*": {columns: {exclude: [secret]}}`+"\n  "+d.name+`.tt: {key_columns: [id], columns: {include: [id, v], add: {double: v * 2}}}`)
 	r := start(t, c, m, "")
 	waitFor(t, "it fails", r.over)

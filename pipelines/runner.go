@@ -38,11 +38,11 @@ func Open(c file.Config, from string, log zerolog.Logger) (*Member, error) {
 	commands := NewCommands(func() *replication.Node { return node })
 	tlsConfig, err := c.Node.TLS.Config()
 	if err != nil {
-		return nil, fmt.Errorf("%s: sink.node.tls: %w", c.Path, err)
+		return nil, c.Fault("sink.node.tls", "%v", err)
 	}
 	masterTLS, err := c.Node.MasterTLS.Config()
 	if err != nil {
-		return nil, fmt.Errorf("%s: sink.node.master_tls: %w", c.Path, err)
+		return nil, c.Fault("sink.node.master_tls", "%v", err)
 	}
 	node, err = replication.Open(replication.Config{
 		Listen: c.Node.Listen, Dir: c.Node.Dir, Password: c.Node.Password,

@@ -79,7 +79,7 @@ func TestMembers(t *testing.T) {
 }
 
 func testCommands(t *testing.T, d *database) {
-	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)", "CREATE TABLE no_key (v INT)", "CREATE TABLE no_key_too (v INT)")
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)", "CREATE TABLE no_key (v INT)", "CREATE TABLE no_key_too (v INT)", "CREATE TABLE _t_old (id INT PRIMARY KEY)")
 	m := runMember(t, d.config())
 	m.wait(d)
 	ctx := t.Context()
@@ -130,7 +130,9 @@ func testCommands(t *testing.T, d *database) {
 		}
 	}
 	if text, err := m.client.Do(ctx, "ROWFALL", "STATUS").Text(); err != nil || !strings.Contains(text, "rowfall_pipelines:1") ||
-		!strings.Contains(text, ",unmapped="+d.name+".no_key;"+d.name+".no_key_too\r\n") {
+		!strings.Contains(text, ",unmapped="+d.name+"._t_old;"+d.name+".no_key;"+d.name+".no_key_too\r\n") ||
+		!strings.Contains(text, "\r\nrowfall_test_unmapped0:table="+d.name+"._t_old,reason=its name fits _*_old; as the helper tables of schema changes do") ||
+		!strings.Contains(text, "\r\nrowfall_test_unmapped2:table="+d.name+".no_key_too,reason=it has no primary key") {
 		t.Errorf("STATUS: %q, %v", text, err)
 	}
 	for _, args := range [][]any{{"ROWFALL"}, {"ROWFALL", "NO"}, {"ROWFALL", "POSITION", "other"}, {"ROWFALL", "WAIT", "x", 1}, {"ROWFALL", "WAIT", "", 1}, {"ROWFALL", "WAIT", next, -1}} {

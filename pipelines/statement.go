@@ -76,6 +76,7 @@ func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
 		if err := l.refuse(s, ev.SQL); err != nil {
 			return err
 		}
+		l.notePassed(s, l.conn.Server().LowerCaseNames == 1)
 		l.free(s)
 		if err := l.schemaChange(ctx, s, ev.SQL); err != nil {
 			return err

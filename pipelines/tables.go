@@ -77,7 +77,8 @@ type tableSet struct {
 	mapping  *transform.Mapping
 	all      map[string]*mappedTable // by database.table
 	byTable  map[*binlog.Table]*mappedTable
-	unmapped map[string]string // tables left out, and why
+	unmapped map[string]string    // tables left out, and why
+	passed   map[tableName]string // tables that wildcards pass over by their names, and why
 }
 
 func newTableSet(m *transform.Mapping) *tableSet {
@@ -86,6 +87,7 @@ func newTableSet(m *transform.Mapping) *tableSet {
 		all:      make(map[string]*mappedTable),
 		byTable:  make(map[*binlog.Table]*mappedTable),
 		unmapped: make(map[string]string),
+		passed:   make(map[tableName]string),
 	}
 }
 
@@ -131,7 +133,7 @@ func (s *tableSet) names() []string { return slices.Sorted(maps.Keys(s.all)) }
 // known of is an error: its CREATE never came by, so its columns cannot be told.
 func (s *tableSet) Table(database, name string) (*binlog.Table, error) {
 	full := database + "." + name
-	if t, ok := s.all[full]; ok {
+	if t, ok := s.all[full]; ok && t.schema.Database == database { // `a.b`.c and a.`b.c` have one full name
 		return t.schema, nil
 	}
 	if _, ok := s.unmapped[full]; ok {
@@ -150,7 +152,9 @@ func (s *tableSet) Table(database, name string) (*binlog.Table, error) {
 
 // load takes the tables as the data knows them.
 func (s *tableSet) load(state map[string][]byte) error {
-	for name, text := range state {
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(state)) {
+		text := state[name]
 		if full, ok := strings.CutPrefix(name, unmappedState); ok {
 			s.unmapped[full] = string(text)
 			continue
@@ -165,7 +169,8 @@ func (s *tableSet) load(state map[string][]byte) error {
 		}
 		m, err := s.add(t)
 		if err != nil {
-			return err
+			faults = append(faults, err)
+			continue
 		}
 		if m == nil {
 			return stop("table %s was mapped when the data was built and cannot be mapped any more (%s); start again with --from snapshot", full, s.unmapped[full])
@@ -179,7 +184,7 @@ func (s *tableSet) load(state map[string][]byte) error {
 			return stop("read load progress of %s from the data: %w; start again with --from snapshot", full, err)
 		}
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 // save puts all that is known of the tables into a unit.
@@ -233,6 +238,10 @@ func readSchemas(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (m
 	}
 	byName := make(map[string]*binlog.Table, len(tables))
 	for _, t := range tables {
+		if other := byName[t.FullName()]; other != nil {
+			return nil, stop("tables %s and %s are one name in the state; leave one of them out of the mapping (ignore: true)",
+				quoteName(other.Database)+"."+quoteName(other.Name), quoteName(t.Database)+"."+quoteName(t.Name))
+		}
 		byName[t.FullName()] = t
 	}
 	return byName, nil

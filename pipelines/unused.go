@@ -10,30 +10,38 @@ import (
 
 // unused fails where the mapping names what the server does not have: most likely
 // a name is misspelt, and what it should keep back would leave. A table may be
-// created in a minute, so it is tried again; a column is no such thing.
+// created in a minute, so it is tried again; a column is no such thing. It also
+// notes the tables that wildcards pass over.
 func (l *loop) unused(ctx context.Context) error {
 	tables, err := l.serverTables(ctx)
 	if err != nil {
 		return err
 	}
+	for _, t := range tables {
+		l.tables.passOver(&l.config.Mapping, tableName{t.Database, t.Name})
+	}
 	missing, columns := l.config.Mapping.Unused(tables)
-	if len(columns) > 0 {
-		return &StopError{columns[0]}
+	var faults []error
+	for _, e := range columns {
+		faults = append(faults, e)
+	}
+	if len(faults) > 0 {
+		return &StopError{l.config.Locate(errors.Join(faults...))}
 	}
 	for _, e := range missing {
-		if l.knows(e.Path) {
-			continue // the stream will tell what became of it
+		if !l.knows(e.Path) { // else the stream will tell what became of it
+			faults = append(faults, e)
 		}
-		return errors.New(l.config.Path + ": " + e.Error())
 	}
-	return nil
+	// Located here, since Run takes a fault of the mapping for one that no retry mends.
+	return l.config.Locate(errors.Join(faults...))
 }
 
 // knows reports whether the data has the table of an entry.
 func (l *loop) knows(path string) bool {
 	for i := range l.config.Mapping.Tables {
 		if r := &l.config.Mapping.Tables[i]; r.Path == path {
-			return l.tables.all[r.Pattern] != nil
+			return l.tables.exact(r.Pattern) != nil
 		}
 	}
 	return false
@@ -63,4 +71,12 @@ func (l *loop) serverTables(ctx context.Context) ([]*binlog.Table, error) {
 		return nil, fmt.Errorf("list columns: %w", err)
 	}
 	return tables, nil
+}
+
+// entry returns the path of the entry that maps a table, for messages.
+func (l *loop) entry(t *binlog.Table) string {
+	if rule, err := l.config.Mapping.Rule(t.Database, t.Name); err == nil && rule != nil {
+		return rule.Path
+	}
+	return "tables"
 }

@@ -1,0 +1,39 @@
+package pipelines
+
+import (
+	"path/filepath"
+	"testing"
+
+	"rowfall/pipelines/file"
+)
+
+// Two nodes with one file on two hosts had one id, and evicted each other from the source for ever.
+func TestServerID(t *testing.T) {
+	id := deriveServerID("shop", "data/shop", "one")
+	for what, other := range map[string]uint32{
+		"host": deriveServerID("shop", "data/shop", "two"), "pipeline": deriveServerID("crm", "data/shop", "one"),
+		"directory": deriveServerID("shop", "data/other", "one"),
+	} {
+		if other == id {
+			t.Errorf("another %s has the same id", what)
+		}
+	}
+	if again := deriveServerID("shop", "data/shop", "one"); again != id || id < 1<<31 {
+		t.Errorf("id %d, then %d", id, again)
+	}
+	absolute, err := filepath.Abs("data/shop")
+	if err != nil || deriveServerID("shop", absolute, "one") != id {
+		t.Errorf("the absolute form of a directory has another id (%v)", err)
+	}
+	t.Chdir(t.TempDir())
+	if deriveServerID("shop", "data/shop", "one") == id {
+		t.Error("equal relative directories in two places have one id")
+	}
+	c := &file.Config{Name: "shop"}
+	if hostIdentity() != hostIdentity() || serverID(c) != serverID(c) {
+		t.Error("the id is not stable")
+	}
+	if c.Source.ServerID = 7; serverID(c) != 7 {
+		t.Error("server_id of the file is ignored")
+	}
+}
