@@ -41,6 +41,11 @@ func TestExitStatus(t *testing.T) {
 			[]string{"demo", "--mysql", "root:secret@localhost"},
 			exitUsage,
 		},
+		{
+			"demo with --server and --mysql",
+			[]string{"demo", "--mysql", "root@127.0.0.1:1", "--server", "mariadb"},
+			exitUsage,
+		},
 		{"node without a directory", []string{"node", "--listen", "127.0.0.1:0"}, exitUsage},
 		{
 			"upstream without a port", []string{

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -54,7 +55,7 @@ func newNode(logging *logFlags) *cobra.Command {
 	cmd.Flags().StringVar(&f.masterUser, "master-user", "", "user name at the upstream")
 	cmd.Flags().StringVar(&f.fsync, "log-fsync", "everysec", "always, everysec or no")
 	cmd.Flags().Int64Var(&f.logMemory, "log-memory", 64<<20, "bytes of the log's newest part kept in memory")
-	cmd.Flags().Int64Var(&f.logKeep, "log-keep", 10<<30, "bytes of log kept on disk")
+	cmd.Flags().Int64Var(&f.logKeep, "log-keep", 10<<30, "bytes of log kept on disk; -1: all")
 	cmd.Flags().Int64Var(&f.snapshotMemory, "snapshot-memory", 0, "bytes that a running snapshot may pin beyond the live data; 0: chosen by the node")
 	cmd.Flags().StringVar(&f.assumeReplicas, "assume-replicas", "6.2", "version of replicas that do not tell theirs; 7.0 sends them the faster snapshot")
 	cmd.Flags().DurationVar(&f.keepAge, "log-keep-age", 0, "how long the log is kept on disk, such as 24h; 0: no limit")
@@ -107,31 +108,33 @@ func (f nodeFlags) upstreamTLS() (*tls.Config, error) {
 	return c, nil
 }
 
-// config is what the flags ask for, but for what the command itself adds.
+// config returns what the flags ask for, without what the command itself adds. It checks every flag,
+// and opens nothing but the files that flags name.
 func (f nodeFlags) config() (replication.Config, error) {
+	var faults []error
+	check := func(err error) {
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	check(f.validate())
 	fsync, err := stream.ParseFsync(f.fsync)
 	if err != nil {
-		return replication.Config{}, fmt.Errorf("--log-fsync: %w", err)
+		check(fmt.Errorf("--log-fsync: %w", err))
 	}
 	password, err := secret("password-file", f.passwordFile, "ROWFALL_PASSWORD")
-	if err != nil {
-		return replication.Config{}, err
-	}
+	check(err)
 	masterPassword, err := secret("master-password-file", f.masterPasswordFile, "ROWFALL_MASTER_PASSWORD")
-	if err != nil {
-		return replication.Config{}, err
-	}
+	check(err)
 	if f.tls.Cert == "" && f.tls != (file.ServerTLS{}) {
-		return replication.Config{}, errors.New("--tls-key and --tls-ca need --tls-cert: without it the node would listen in the clear")
+		check(errors.New("--tls-key and --tls-ca need --tls-cert: without it the node would listen in the clear"))
 	}
 	listenTLS, err := f.tls.Config()
 	if err != nil {
-		return replication.Config{}, fmt.Errorf("--tls-cert: %w", err)
+		check(fmt.Errorf("--tls-cert: %w", err))
 	}
 	masterTLS, err := f.upstreamTLS()
-	if err != nil {
-		return replication.Config{}, err
-	}
+	check(err)
 	return replication.Config{
 		Listen: f.listen, Dir: f.dir, ReplicaOf: f.replicaOf,
 		Password: password, MasterUser: f.masterUser, MasterPassword: masterPassword,
@@ -139,18 +142,42 @@ func (f nodeFlags) config() (replication.Config, error) {
 		Log:            stream.Config{Memory: f.logMemory, Keep: f.logKeep, KeepAge: f.keepAge, Fsync: fsync},
 		SnapshotMemory: f.snapshotMemory, AssumeReplicas: f.assumeReplicas,
 		MaxFullSyncs: f.maxFullSyncs, FullSyncRate: f.fullSyncRate,
-	}, nil
+	}, errors.Join(faults...)
 }
 
-func runNode(ctx context.Context, logging *logFlags, f nodeFlags) error {
-	if f.listen == "" || f.dir == "" {
-		return usageError{errors.New("a node needs --listen host:port and --dir directory")}
-	}
-	if f.replicaOf != "" {
-		if err := replication.CheckAddr(f.replicaOf); err != nil {
-			return usageError{fmt.Errorf("--replicaof: %w", err)}
+// validate checks what flags say by themselves.
+func (f nodeFlags) validate() error {
+	var faults []error
+	check := func(bad bool, format string, args ...any) {
+		if bad {
+			faults = append(faults, fmt.Errorf(format, args...))
 		}
 	}
+	if f.listen == "" || f.dir == "" {
+		check(true, "a node needs --listen host:port and --dir directory")
+	}
+	if f.listen != "" {
+		err := replication.CheckHostPort(f.listen)
+		check(err != nil, "--listen %w", err)
+	}
+	if f.replicaOf != "" {
+		err := replication.CheckUpstream(f.listen, f.replicaOf)
+		check(err != nil, "--replicaof %w", err)
+	}
+	check(f.logMemory < 1, "--log-memory %d: want at least 1 byte", f.logMemory)
+	check(f.logKeep == 0 || f.logKeep < -1, "--log-keep %d: want at least 1 byte, or -1 for all", f.logKeep)
+	check(f.keepAge < 0, "--log-keep-age %s: want a time, or 0 for no limit", f.keepAge)
+	check(f.snapshotMemory < 0, "--snapshot-memory %d: want bytes, or 0 for the node's own choice", f.snapshotMemory)
+	check(f.maxFullSyncs < 1, "--max-full-syncs %d: want at least 1", f.maxFullSyncs)
+	check(f.fullSyncRate < 0, "--full-sync-rate %d: want bytes a second, or 0 for no limit", f.fullSyncRate)
+	check(!replicaVersion.MatchString(f.assumeReplicas), "--assume-replicas %s: want a version such as 6.2 or 7.0", f.assumeReplicas)
+	return errors.Join(faults...)
+}
+
+// replicaVersion is the form of --assume-replicas.
+var replicaVersion = regexp.MustCompile(`^[1-9][0-9]{0,2}(\.[0-9]+)*$`)
+
+func runNode(ctx context.Context, logging *logFlags, f nodeFlags) error {
 	log, err := logging.logger("console", "info")
 	if err != nil {
 		return err

@@ -52,22 +52,69 @@ func TestNodeFlags(t *testing.T) {
 	must(t, os.WriteFile(empty, []byte("\n"), 0o600))
 	good := filepath.Join(dir, "good")
 	must(t, os.WriteFile(good, []byte("secret\n"), 0o600))
-	for want, f := range map[string]nodeFlags{
-		"--log-fsync":            {fsync: "sometimes"},
-		"--tls-cert":             {tls: file.ServerTLS{CA: good}},
-		"--master-tls-ca":        {masterCA: good},
-		"--password-file":        {passwordFile: empty},
-		"--master-password-file": {masterPasswordFile: filepath.Join(dir, "none")},
+	base := nodeFlags{listen: "127.0.0.1:0", dir: filepath.Join(dir, "node"), fsync: "no", logMemory: 1, logKeep: 1, maxFullSyncs: 1, assumeReplicas: "6.2"}
+	for want, edit := range map[string]func(f *nodeFlags){
+		`--log-fsync`:                                func(f *nodeFlags) { f.fsync = "sometimes" },
+		`--tls-cert`:                                 func(f *nodeFlags) { f.tls = file.ServerTLS{CA: good} },
+		`--master-tls-ca`:                            func(f *nodeFlags) { f.masterCA = good },
+		`--password-file`:                            func(f *nodeFlags) { f.passwordFile = empty },
+		`--master-password-file`:                     func(f *nodeFlags) { f.masterPasswordFile = filepath.Join(dir, "none") },
+		`needs --listen host:port and --dir`:         func(f *nodeFlags) { f.dir = "" },
+		`--listen "foo": want host:port`:             func(f *nodeFlags) { f.listen = "foo" },
+		`--listen "[::1]:65536": want host:port`:     func(f *nodeFlags) { f.listen = "[::1]:65536" },
+		`--replicaof "foo": want host:port`:          func(f *nodeFlags) { f.replicaOf = "foo" },
+		`--replicaof "127.0.0.1:1" is this node`:     func(f *nodeFlags) { f.listen, f.replicaOf = "127.0.0.1:1", "127.0.0.1:1" },
+		`--log-memory -1: want at least 1 byte`:      func(f *nodeFlags) { f.logMemory = -1 },
+		`--log-keep 0: want at least 1 byte`:         func(f *nodeFlags) { f.logKeep = 0 },
+		`--log-keep-age -1s: want a time`:            func(f *nodeFlags) { f.keepAge = -time.Second },
+		`--snapshot-memory -1: want bytes`:           func(f *nodeFlags) { f.snapshotMemory = -1 },
+		`--max-full-syncs 0: want at least 1`:        func(f *nodeFlags) { f.maxFullSyncs = 0 },
+		`--full-sync-rate -1: want bytes a second`:   func(f *nodeFlags) { f.fullSyncRate = -1 },
+		`--assume-replicas six: want a version such`: func(f *nodeFlags) { f.assumeReplicas = "six" },
 	} {
-		if f.fsync == "" {
-			f.fsync = "no"
-		}
-		if _, err := f.config(); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%+v: %v, want it to name %s", f, err, want)
+		f := base
+		edit(&f)
+		if _, err := f.config(); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%+v: %v, want %s", f, err, want)
 		}
 	}
-	c, err := nodeFlags{fsync: "no", passwordFile: good, keepAge: time.Hour, maxFullSyncs: 3, fullSyncRate: 5, masterTLS: true}.config()
+	f := base
+	f.passwordFile, f.keepAge, f.maxFullSyncs, f.fullSyncRate, f.masterTLS = good, time.Hour, 3, 5, true
+	c, err := f.config()
 	if err != nil || c.Password != "secret" || c.Log.KeepAge != time.Hour || c.MaxFullSyncs != 3 || c.FullSyncRate != 5 || c.UpstreamTLS == nil || c.TLS != nil {
 		t.Errorf("got %+v, %v", c, err)
+	}
+	f.listen, f.logKeep = "foo", 0
+	if _, err := f.config(); err == nil || strings.Count(err.Error(), "\n") != 1 {
+		t.Errorf("two bad flags: %v", err)
+	}
+}
+
+// Wrong usage leaves nothing behind: the directory of a node with a bad address stayed.
+func TestWrongUsageCreatesNothing(t *testing.T) {
+	t.Chdir(t.TempDir())
+	pipeline := func(name, sink string) string {
+		text := "pipeline: " + name + "\nsource:\n  mysql: {addresses: [127.0.0.1:1], user: u}\ntables: {\"shop.*\": {}}\nsink:\n  node: {" + sink + ", dir: data/" + name + "}\n"
+		must(t, os.WriteFile(name+".yaml", []byte(text), 0o600))
+		return name + ".yaml"
+	}
+	good, bad, other := pipeline("good", "listen: 127.0.0.1:0"), pipeline("bad", "listen: 127.0.0.1:0, master_tls: {ca: none.pem}"), pipeline("other", "listen: foo")
+	for _, args := range [][]string{
+		{"node", "--listen", "foo", "--dir", "data/node"},
+		{"node", "--listen", "127.0.0.1:0", "--dir", "data/node", "--max-full-syncs", "0"},
+		{"run", good, bad, other},
+		{"run", good, good},
+		{"run", good, "--log-level", "loud"},
+	} {
+		if got := run(t.Context(), args); got != exitUsage {
+			t.Errorf("%q: exit status %d", args, got)
+		}
+		if _, err := os.Stat("data"); err == nil {
+			t.Errorf("%q created a directory", args)
+		}
+	}
+	_, err := loadAll([]string{good, bad, other})
+	if err == nil || !strings.Contains(err.Error(), "bad.yaml:6: sink.node.master_tls: ") || !strings.Contains(err.Error(), "\nother.yaml:6: sink.node.listen: ") {
+		t.Errorf("the faults of all files: %v", err)
 	}
 }

@@ -33,16 +33,23 @@ func newRun(logging *logFlags) *cobra.Command {
 					return usageError{fmt.Errorf("--from %q: %w; want snapshot, now, gtid:SET or FILE:OFFSET", from, err)}
 				}
 			}
+			configs, err := loadAll(files)
+			if err != nil {
+				return usageError{err}
+			}
+			if _, err := logging.logger("", "info"); err != nil { // the flags, before anybody is asked
+				return err
+			}
 			if from != "" && !yes {
 				if err := confirm(from); err != nil {
 					return err
 				}
 			}
-			return runPipelines(cmd.Context(), logging, files, from)
+			return runPipelines(cmd.Context(), logging, configs, from)
 		},
 	}
-	cmd.Flags().StringVar(&from, "from", "", "rewind or skip: start at this POSITION (snapshot, now, gtid:SET or FILE:OFFSET) instead of where the data says; asks first")
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().StringVar(&from, "from", "", "rewind or skip: start at this POSITION (snapshot, now, gtid:SET or FILE:OFFSET) instead of where the data stand; asks first on a terminal, elsewhere it needs --yes")
+	cmd.Flags().BoolVar(&yes, "yes", false, "start --from without asking")
 	return cmd
 }
 
@@ -66,18 +73,23 @@ func confirm(from string) error {
 	return nil
 }
 
-func runPipelines(ctx context.Context, logging *logFlags, files []string, from string) error {
+// loadAll reads the pipeline files and returns the faults of all of them.
+func loadAll(files []string) ([]*file.Config, error) {
 	configs := make([]*file.Config, 0, len(files))
+	var faults []error
 	for _, f := range files {
 		c, err := file.Load(f)
 		if err != nil {
-			return usageError{err}
+			faults = append(faults, err)
+			continue
 		}
 		configs = append(configs, c)
 	}
-	if err := file.CheckTogether(configs); err != nil {
-		return usageError{err}
-	}
+	faults = append(faults, file.CheckTogether(configs))
+	return configs, errors.Join(faults...)
+}
+
+func runPipelines(ctx context.Context, logging *logFlags, configs []*file.Config, from string) error {
 	var log zerolog.Logger
 	var bars *progress
 	if isTerminal(os.Stderr) {
@@ -90,10 +102,6 @@ func runPipelines(ctx context.Context, logging *logFlags, files []string, from s
 		own, err := logging.logger(c.Log.Format, c.Log.Level)
 		if err != nil {
 			return err
-		}
-		// What no retry mends is found before anything is opened.
-		if _, err := c.Node.TLS.Config(); err != nil {
-			return usageError{fmt.Errorf("%s: sink.node.tls: %w", c.Path, err)}
 		}
 		log = own
 		open = append(open, func() (*pipelines.Member, error) {
