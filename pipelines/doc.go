@@ -33,6 +33,8 @@
 //   - A table that is created begins empty. One that is renamed into the mapping
 //     stops the pipeline; one that is gone again when its CREATE comes by is left
 //     out. A table that a wildcard leaves out for want of a key stays out.
+//   - The state holds the meaning of the mapping that built the data (meaning.go) beside its
+//     fingerprint, so that another mapping is named by the places that differ.
 //   - A node that holds keys, but no position of the pipeline, is left alone; so
 //     is data that another mapping built. --from snapshot replaces both.
 //   - A table without any key is loaded in the order of its key_columns, byte for

@@ -82,8 +82,10 @@ func TestEveryFaultOfAnEntry(t *testing.T) {
 		mapping string
 		want    []string
 	}{
-		{`{where: "id = 1", columns: {exclude: [emial], include: [nme], rename: {agee: a}, add: {x: upper(nam), y: 1 + "a"}}, write: [{hash: "u:{idd}"}, {set: s}]}`,
-			[]string{`"emial"`, `"agee"`, `"nme"`, `"nam"`, "do not fit together", "== (not =)", `"idd"`, "needs member"}},
+		{
+			`{where: "id = 1", columns: {exclude: [emial], include: [nme], rename: {agee: a}, add: {x: upper(nam), y: 1 + "a"}}, write: [{hash: "u:{idd}"}, {set: s}]}`,
+			[]string{`"emial"`, `"agee"`, `"nme"`, `"nam"`, "do not fit together", "== (not =)", `"idd"`, "needs member"},
+		},
 		{`{key_columns: [idd], write: [{hash: "{pk...}"}]}`, []string{`"idd"`}},
 		{`{columns: {include: [nme]}}`, []string{`"nme"`}},
 		{`{columns: {include: [name], exclude: [name]}, where: small}`, []string{"no column of shop.users is left", "where needs a condition"}},

@@ -9,8 +9,8 @@ type Mapping struct {
 
 // TableRule is one entry of the tables section.
 type TableRule struct {
-	// Pattern is "database.table"; * stands for any run of characters and ? for
-	// one, in either part.
+	// Pattern is "database.table" as binlog.ParseTablePattern reads it: * stands for any run of
+	// characters and ? for one, in either part, and text in backquotes is literal.
 	Pattern string
 	// Path and Line say where the entry stands, for messages: tables."shop.*".
 	Path string
