@@ -59,3 +59,21 @@ func TestStoredTable(t *testing.T) {
 		})
 	}
 }
+
+// `bb.dot`.t and bb.`dot.t` have one full name: the rows of the one must not be read as the other's.
+func TestOneFullName(t *testing.T) {
+	s := newTableSet(&transform.Mapping{Tables: []transform.TableRule{{Pattern: "`bb.dot`.*"}}})
+	table := &binlog.Table{Database: "bb.dot", Name: "t", Primary: []int{0}, Columns: []binlog.Column{{Name: "id", SQLType: "int", Type: binlog.TypeInt}}}
+	if _, err := s.add(table); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Table("bb.dot", "t"); got != table || err != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if got, err := s.Table("bb", "dot.t"); got != nil || err != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if s.exact("`bb.dot`.t") == nil || s.exact("bb.dot.t") != nil || s.exact("`bb.dot`.*") != nil {
+		t.Error("an entry is taken for another table's")
+	}
+}

@@ -322,7 +322,7 @@ func TestDottedNames(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "add an entry \"`bb.dot`.us\"") {
 		t.Errorf("got %v", err)
 	}
-	tables := []*binlog.Table{{Database: "bb.dot", Name: "t"}, {Database: "bb.dot", Name: "users"}, {Database: "a*", Name: "t"}}
+	tables := []*binlog.Table{{Database: "bb.dot", Name: "t"}, {Database: "bb.dot", Name: "users"}, {Database: "bb", Name: "dott"}, {Database: "a*", Name: "t"}}
 	for pattern, want := range map[string]string{
 		"bb.dot.t":       "the server has no table bb.dot.t; did you mean \"`bb.dot`.t\"?",
 		"bb.dot.usrs":    "did you mean \"`bb.dot`.users\"?",
