@@ -14,8 +14,8 @@ type TablePattern struct {
 	Database, Table NamePattern
 }
 
-// NamePattern is one part of a TablePattern. A wildcard is a byte that no valid UTF-8 text holds, so
-// a literal * and the wildcard * differ.
+// NamePattern is one part of a TablePattern. A wildcard is a byte that no valid UTF-8 text holds,
+// so a literal * and the wildcard * differ.
 type NamePattern string
 
 const (
@@ -24,8 +24,9 @@ const (
 )
 
 var (
-	errNoTablePart  = errors.New("names no table; write database.table, where * stands for any name")
-	errOpenQuote    = errors.New("has a backquote without its end; close it, or write `` in backquotes for one backquote")
+	errNoTablePart = errors.New("names no table; write database.table, where * stands for any name")
+	errOpenQuote   = errors.New("has a backquote without its end; close it, " +
+		"or write `` in backquotes for one backquote")
 	errPatternBytes = errors.New("is not UTF-8")
 )
 

@@ -194,7 +194,8 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 			return err
 		}
 		// It may be created in a minute.
-		return l.config.Fault("tables", "no table of the server matches the mapping; create one, or correct the patterns")
+		return l.config.Fault("tables",
+			"no table of the server matches the mapping; create one, or correct the patterns")
 	}
 	l.progress = sink.Progress{Position: position, Server: l.conn.Server().UUID, Phase: sink.Streaming}
 	if load {

@@ -36,8 +36,9 @@ func (l *loop) cascades(ctx context.Context) error {
 			return err
 		}
 		if key != "" {
-			return &StopError{l.config.Fault(rule.Path, "the foreign key %s of mapped table %s is%s, and this server logs no rows that a cascade changes; "+
-				"drop the cascade, or set `cascades: ignore` for the table if its rows may differ then", key, name, actions)}
+			return &StopError{l.config.Fault(rule.Path, "the foreign key %s of mapped table %s is%s, "+
+				"and this server logs no rows that a cascade changes; drop the cascade, "+
+				"or set `cascades: ignore` for the table if its rows may differ then", key, name, actions)}
 		}
 	}
 	return nil

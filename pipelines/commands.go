@@ -194,7 +194,8 @@ func (c *Commands) Info(dst []byte) []byte {
 				tables[i] = t.Table
 			}
 			dst = fmt.Appendf(dst, ",stopped=%s,retrying=%s,splits=%d,unmapped=%s",
-				oneField(s.Stopped), oneField(s.Retrying), s.Splits, oneField(strings.Join(tables, ";")))
+				oneField(s.Stopped), oneField(s.Retrying), s.Splits,
+				oneField(strings.Join(tables, ";")))
 			dst = appendUnmapped(dst, name, s.Unmapped)
 		}
 		dst = append(dst, "\r\n"...)
@@ -206,7 +207,8 @@ func (c *Commands) Info(dst []byte) []byte {
 func appendUnmapped(dst []byte, pipeline string, tables []LeftOut) []byte {
 	const most = 100 // INFO is read every second
 	for i, t := range tables[:min(len(tables), most)] {
-		dst = fmt.Appendf(dst, "\r\nrowfall_%s_unmapped%d:table=%s,reason=%s", pipeline, i, oneField(t.Table), oneField(t.Reason))
+		dst = fmt.Appendf(dst, "\r\nrowfall_%s_unmapped%d:table=%s,reason=%s",
+			pipeline, i, oneField(t.Table), oneField(t.Reason))
 	}
 	return dst
 }

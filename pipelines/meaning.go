@@ -18,8 +18,8 @@ import (
 )
 
 // meaning returns what a mapping does as JSON that can be compared: entries in the order of their
-// patterns, without the places of lines, and without what has its zero value, so that a version with
-// more settings finds old mappings unchanged.
+// patterns, without the places of lines, and without what has its zero value, so that a version
+// with more settings finds old mappings unchanged.
 func meaning(m *transform.Mapping) ([]byte, error) {
 	bare := transform.Mapping{Tables: slices.Clone(m.Tables)}
 	for i := range bare.Tables {
@@ -33,7 +33,9 @@ func meaning(m *transform.Mapping) ([]byte, error) {
 			t.Write[j].Path, t.Write[j].Line = "", 0
 		}
 	}
-	slices.SortFunc(bare.Tables, func(a, b transform.TableRule) int { return strings.Compare(a.Pattern, b.Pattern) })
+	slices.SortFunc(bare.Tables, func(a, b transform.TableRule) int {
+		return strings.Compare(a.Pattern, b.Pattern)
+	})
 	text, err := json.Marshal(bare)
 	if err != nil {
 		return nil, fmt.Errorf("write mapping: %w", err)
@@ -48,7 +50,8 @@ func meaning(m *transform.Mapping) ([]byte, error) {
 	return text, nil
 }
 
-// fingerprint is the short form of a meaning: two mappings with one fingerprint build the same data.
+// fingerprint is the short form of a meaning: two mappings with one fingerprint build the same
+// data.
 func fingerprint(meaning []byte) []byte {
 	sum := sha256.Sum256(meaning)
 	return []byte("v1:" + hex.EncodeToString(sum[:]))
@@ -95,9 +98,9 @@ func saveMapping(u *sink.Unit, pipeline string, m *transform.Mapping) error {
 	return nil
 }
 
-// checkMapping stops where another mapping than the file's built the data. The error names the first
-// place that differs, if the data hold the meaning of their mapping; an older version stored only the
-// fingerprint.
+// checkMapping stops where another mapping than the file's built the data. The error names the
+// first place that differs, if the data hold the meaning of their mapping; an older version stored
+// only the fingerprint.
 func checkMapping(c *file.Config, state map[string][]byte) error {
 	now, err := meaning(&c.Mapping)
 	if err != nil {
@@ -106,14 +109,17 @@ func checkMapping(c *file.Config, state map[string][]byte) error {
 	if bytes.Equal(state[mappingState], fingerprint(now)) {
 		return nil
 	}
-	const remedy = "put the old mapping back, or build the data again with --from snapshot"
+	const (
+		what   = "the data was built with another mapping than this file's"
+		remedy = "put the old mapping back, or build the data again with --from snapshot"
+	)
 	then := state[meaningState]
 	var found []difference
 	if bytes.Equal(state[mappingState], fingerprint(then)) {
 		found = compareMeanings(then, now)
 	}
 	if len(found) == 0 {
-		return stop("%s: the data was built with another mapping than this file's; %s", c.Path, remedy)
+		return stop("%s: %s; %s", c.Path, what, remedy)
 	}
 	d := found[0]
 	more := ""
@@ -129,7 +135,7 @@ func checkMapping(c *file.Config, state map[string][]byte) error {
 		}
 		more += ")"
 	}
-	return &StopError{c.Fault(d.path, "the data was built with another mapping than this file's, which %s; %s%s", d.what, remedy, more)}
+	return &StopError{c.Fault(d.path, "%s, which %s; %s%s", what, d.what, remedy, more)}
 }
 
 // difference is a place where two mappings differ. what continues "another mapping, which".
@@ -192,7 +198,9 @@ func show(v any) string {
 }
 
 // each compares two objects field by field; pathOf names a field as the file does.
-func (c *comparison) each(path string, was, is map[string]any, pathOf func(path, name string) string) {
+func (c *comparison) each(
+	path string, was, is map[string]any, pathOf func(path, name string) string,
+) {
 	names := slices.Sorted(maps.Keys(was))
 	for name := range is {
 		if _, both := was[name]; !both {

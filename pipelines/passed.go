@@ -9,8 +9,8 @@ import (
 	"rowfall/transform"
 )
 
-// passOver notes a table that wildcards pass over by its name, and reports whether it is one. Such a
-// table is none of the data's, so it is no part of the state: it is found again at every start.
+// passOver notes a table that wildcards pass over by its name, and reports whether it is one. Such
+// a table is none of the data's, so it is no part of the state: it is found again at every start.
 func (s *tableSet) passOver(m *transform.Mapping, n tableName) bool {
 	reason := m.PassedOver(n.database, n.table)
 	if reason != "" {
@@ -49,7 +49,9 @@ func (l *loop) notePassed(s parsedStatement, lowerCase bool) {
 	case verbDrop, verbRename, verbDropDatabase:
 		maps.DeleteFunc(l.tables.passed, func(n tableName, _ string) bool {
 			return s.verb == verbDropDatabase && strings.EqualFold(n.database, s.database) ||
-				slices.ContainsFunc(s.tables, func(o tableName) bool { return strings.EqualFold(o.String(), n.String()) })
+				slices.ContainsFunc(s.tables, func(o tableName) bool {
+					return strings.EqualFold(o.String(), n.String())
+				})
 		})
 	}
 	for _, n := range s.targets {
@@ -57,7 +59,8 @@ func (l *loop) notePassed(s parsedStatement, lowerCase bool) {
 			n = tableName{strings.ToLower(n.database), strings.ToLower(n.table)}
 		}
 		if l.tables.passOver(&l.config.Mapping, n) {
-			l.log.Info().Stringer("table", n).Str("reason", l.tables.passed[n]).Msg("new table is not mapped")
+			l.log.Info().Stringer("table", n).Str("reason", l.tables.passed[n]).
+				Msg("new table is not mapped")
 		}
 	}
 }

@@ -30,7 +30,8 @@ func deriveServerID(pipeline, dir, host string) uint32 {
 }
 
 // hostIdentity names this host the same way after every restart. It takes the host's name and the
-// machine's id together: containers of one image may share the id, and hosts of two networks the name.
+// machine's id together: containers of one image may share the id, and hosts of two networks the
+// name.
 func hostIdentity() string {
 	name, err := os.Hostname()
 	if err != nil {

@@ -133,7 +133,8 @@ func (s *tableSet) names() []string { return slices.Sorted(maps.Keys(s.all)) }
 // known of is an error: its CREATE never came by, so its columns cannot be told.
 func (s *tableSet) Table(database, name string) (*binlog.Table, error) {
 	full := database + "." + name
-	if t, ok := s.all[full]; ok && t.schema.Database == database { // `a.b`.c and a.`b.c` have one full name
+	// `a.b`.c and a.`b.c` have one full name.
+	if t, ok := s.all[full]; ok && t.schema.Database == database {
 		return t.schema, nil
 	}
 	if _, ok := s.unmapped[full]; ok {
@@ -239,8 +240,9 @@ func readSchemas(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (m
 	byName := make(map[string]*binlog.Table, len(tables))
 	for _, t := range tables {
 		if other := byName[t.FullName()]; other != nil {
-			return nil, stop("tables %s and %s are one name in the state; leave one of them out of the mapping (ignore: true)",
-				quoteName(other.Database)+"."+quoteName(other.Name), quoteName(t.Database)+"."+quoteName(t.Name))
+			return nil, stop("tables `%s`.%s and `%s`.%s have one name in the state; "+
+				"leave one of them out of the mapping (ignore: true)",
+				other.Database, other.Name, t.Database, t.Name)
 		}
 		byName[t.FullName()] = t
 	}

@@ -60,7 +60,8 @@ func TestStoredTable(t *testing.T) {
 	}
 }
 
-// `bb.dot`.t and bb.`dot.t` have one full name: the rows of the one must not be read as the other's.
+// `bb.dot`.t and bb.`dot.t` have one full name: the rows of the one must not be read as the
+// other's.
 func TestOneFullName(t *testing.T) {
 	s := newTableSet(&transform.Mapping{Tables: []transform.TableRule{{Pattern: "`bb.dot`.*"}}})
 	table := &binlog.Table{Database: "bb.dot", Name: "t", Primary: []int{0}, Columns: []binlog.Column{{Name: "id", SQLType: "int", Type: binlog.TypeInt}}}

@@ -48,7 +48,8 @@ func (c *compiler) compile() error {
 	columnErr := errors.Join(c.exclusions(), c.fields())
 	addErr := c.additions()
 	if columnErr == nil && addErr == nil && len(c.plan.fields)+len(c.plan.adds) == 0 {
-		columnErr = c.fail("columns", "no column of %s is left to write; include one", c.table.FullName())
+		columnErr = c.fail("columns", "no column of %s is left to write; include one",
+			c.table.FullName())
 	}
 	whereErr := c.where()
 	var outputErr error
@@ -214,7 +215,8 @@ func (c *compiler) renames() ([]string, error) {
 			_, err := c.column("columns.rename", from)
 			faults = append(faults, err)
 		case to == "":
-			faults = append(faults, c.fail("columns.rename."+from, "the new name of %s is empty; use exclude to leave a column out", from))
+			faults = append(faults, c.fail("columns.rename."+from,
+				"the new name of %s is empty; use exclude to leave a column out", from))
 		default:
 			names[k] = to
 		}
@@ -229,14 +231,18 @@ func (c *compiler) distinct(names []string) error {
 	for i := range c.plan.fields {
 		k := c.plan.fields[i].column
 		if other, ok := used[names[k]]; ok {
-			faults = append(faults, c.fail("columns.rename", "the columns %s and %s of %s would both be the field %q; rename one of them to something else",
+			faults = append(faults, c.fail("columns.rename",
+				"the columns %s and %s of %s would both be the field %q; "+
+					"rename one of them to something else",
 				other, c.table.Columns[k].Name, c.table.FullName(), names[k]))
 		}
 		used[names[k]] = c.table.Columns[k].Name
 	}
 	for _, a := range c.rule.Columns.Add {
 		if other, ok := used[a.Name]; ok {
-			faults = append(faults, c.fail("columns.add."+a.Name, "%s already has a field %q (%s); choose another name, or exclude the column", c.table.FullName(), a.Name, other))
+			faults = append(faults, c.fail("columns.add."+a.Name,
+				"%s already has a field %q (%s); choose another name, or exclude the column",
+				c.table.FullName(), a.Name, other))
 		}
 		if a.Name == "" {
 			faults = append(faults, c.fail("columns.add", "an added field has no name; give it one"))
@@ -269,7 +275,8 @@ func (c *compiler) additions() error {
 		part := "columns.add." + a.Name
 		p, err := c.expression(part, a.Expr, true)
 		if err == nil && p.Kind() == expression.Null {
-			err = c.fail(part, "in %q: the value is always nil; write an expression over columns, or remove the field", a.Expr)
+			err = c.fail(part, "in %q: the value is always nil; "+
+				"write an expression over columns, or remove the field", a.Expr)
 		}
 		if err != nil {
 			faults = append(faults, err)

@@ -6,10 +6,10 @@
 // always becomes the same bytes. Its callers are pipelines (which reads the
 // file and runs the loop), and the checkers that compare MySQL with replicas.
 //
-// Start with mapping.go (what a user can say) and rule.go (which entry holds for
-// a table), then validate.go and compile.go (what is refused, without a table and with one), plan.go and output.go (what a
-// change becomes). transform/template and transform/expression are the two small
-// languages of a mapping, transform/decimal the exact numbers of the latter.
+// Start with mapping.go (what a user can say) and rule.go (which entry holds for a table), then
+// validate.go and compile.go (what is refused, without a table and with one), plan.go and output.go
+// (what a change becomes). transform/template and transform/expression are the two small languages
+// of a mapping, transform/decimal the exact numbers of the latter.
 //
 // What a Plan promises:
 //

@@ -27,8 +27,8 @@ type Rule struct {
 // of anybody's.
 var systemSchemas = []string{"mysql", "information_schema", "performance_schema", "sys"}
 
-// helperTables are the names that gh-ost, pt-online-schema-change and Vitess give to the tables of a
-// schema change. Those come and go, and hold copies of rows.
+// helperTables are the names that gh-ost, pt-online-schema-change and Vitess give to the tables of
+// a schema change. Those come and go, and hold copies of rows.
 var helperTables = []string{"_*_gho", "_*_ghc", "_*_del", "_*_new", "_*_old", "_vt_*"}
 
 // helperPattern returns the pattern of helperTables that a name fits, or "".
@@ -134,8 +134,8 @@ func (m *Mapping) PassedOver(database, table string) string {
 	if !named {
 		return ""
 	}
-	return fmt.Sprintf("its name fits %s, as the helper tables of schema changes do, and wildcards pass over those; "+
-		"to map it, give it an entry of its own", helper)
+	return fmt.Sprintf("its name fits %s, as the helper tables of schema changes do, "+
+		"and wildcards pass over those; to map it, give it an entry of its own", helper)
 }
 
 // Unused reports what is most likely misspelt: entries for one table that the
@@ -150,7 +150,9 @@ func (m *Mapping) Unused(tables []*binlog.Table) (missing, columns []*Error) {
 		switch {
 		case p.IsWildcard():
 			columns = append(columns, r.unused(tables)...)
-		case !slices.ContainsFunc(tables, func(t *binlog.Table) bool { return p.Matches(t.Database, t.Name) }):
+		case !slices.ContainsFunc(tables, func(t *binlog.Table) bool {
+			return p.Matches(t.Database, t.Name)
+		}):
 			missing = append(missing, &Error{Path: r.Path, Line: r.Line, Message: fmt.Sprintf(
 				"the server has no table %s%s", r.Pattern, r.meant(tables))})
 		}

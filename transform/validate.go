@@ -36,7 +36,8 @@ func (r *TableRule) validatePattern(before []TableRule) *Error {
 		return fail("the entry %q %v", r.Pattern, err)
 	}
 	if database := p.Database.Plain(); slices.Contains(systemSchemas, strings.ToLower(database)) {
-		return fail("%s is a schema of the server itself and is never mapped; remove the entry", database)
+		return fail("%s is a schema of the server itself and is never mapped; remove the entry",
+			database)
 	}
 	for i := range before {
 		if o := &before[i]; o.tables() == p {
@@ -53,7 +54,8 @@ func (r *TableRule) validateTexts() []*Error {
 	expr := func(part, source string) {
 		if err := expression.CheckSyntax(source); err != nil {
 			faults = append(faults, &Error{
-				Path: r.Path + "." + part, Line: r.line(part), Message: fmt.Sprintf("in %q: %v", source, err),
+				Path: r.Path + "." + part, Line: r.line(part),
+				Message: fmt.Sprintf("in %q: %v", source, err),
 			})
 		}
 	}

@@ -43,7 +43,8 @@ func newDemo(logging *logFlags) *cobra.Command {
 				return err
 			}
 			if f.mysql != "" && cmd.Flags().Changed("server") {
-				return usageError{errors.New("--server: --mysql names the server to use, so none is started; give one of the two")}
+				return usageError{errors.New("--server: --mysql names the server to use, " +
+					"so none is started; give one of the two")}
 			}
 			if err := f.validate(); err != nil {
 				return usageError{err}

@@ -108,8 +108,8 @@ func (f nodeFlags) upstreamTLS() (*tls.Config, error) {
 	return c, nil
 }
 
-// config returns what the flags ask for, without what the command itself adds. It checks every flag,
-// and opens nothing but the files that flags name.
+// config returns what the flags ask for, without what the command itself adds. It checks every
+// flag, and opens nothing but the files that flags name.
 func (f nodeFlags) config() (replication.Config, error) {
 	var faults []error
 	check := func(err error) {
@@ -127,7 +127,8 @@ func (f nodeFlags) config() (replication.Config, error) {
 	masterPassword, err := secret("master-password-file", f.masterPasswordFile, "ROWFALL_MASTER_PASSWORD")
 	check(err)
 	if f.tls.Cert == "" && f.tls != (file.ServerTLS{}) {
-		check(errors.New("--tls-key and --tls-ca need --tls-cert: without it the node would listen in the clear"))
+		check(errors.New("--tls-key and --tls-ca need --tls-cert: " +
+			"without it the node would listen in the clear"))
 	}
 	listenTLS, err := f.tls.Config()
 	if err != nil {
@@ -165,12 +166,16 @@ func (f nodeFlags) validate() error {
 		check(err != nil, "--replicaof %w", err)
 	}
 	check(f.logMemory < 1, "--log-memory %d: want at least 1 byte", f.logMemory)
-	check(f.logKeep == 0 || f.logKeep < -1, "--log-keep %d: want at least 1 byte, or -1 for all", f.logKeep)
+	check(f.logKeep == 0 || f.logKeep < -1,
+		"--log-keep %d: want at least 1 byte, or -1 for all", f.logKeep)
 	check(f.keepAge < 0, "--log-keep-age %s: want a time, or 0 for no limit", f.keepAge)
-	check(f.snapshotMemory < 0, "--snapshot-memory %d: want bytes, or 0 for the node's own choice", f.snapshotMemory)
+	check(f.snapshotMemory < 0,
+		"--snapshot-memory %d: want bytes, or 0 for the node's own choice", f.snapshotMemory)
 	check(f.maxFullSyncs < 1, "--max-full-syncs %d: want at least 1", f.maxFullSyncs)
-	check(f.fullSyncRate < 0, "--full-sync-rate %d: want bytes a second, or 0 for no limit", f.fullSyncRate)
-	check(!replicaVersion.MatchString(f.assumeReplicas), "--assume-replicas %s: want a version such as 6.2 or 7.0", f.assumeReplicas)
+	check(f.fullSyncRate < 0,
+		"--full-sync-rate %d: want bytes a second, or 0 for no limit", f.fullSyncRate)
+	check(!replicaVersion.MatchString(f.assumeReplicas),
+		"--assume-replicas %s: want a version such as 6.2 or 7.0", f.assumeReplicas)
 	return errors.Join(faults...)
 }
 

@@ -37,7 +37,8 @@ func newRun(logging *logFlags) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			if _, err := logging.logger("", "info"); err != nil { // the flags, before anybody is asked
+			// The flags are checked before confirm asks.
+			if _, err := logging.logger("", "info"); err != nil {
 				return err
 			}
 			if from != "" && !yes {
@@ -48,7 +49,9 @@ func newRun(logging *logFlags) *cobra.Command {
 			return runPipelines(cmd.Context(), logging, configs, from)
 		},
 	}
-	cmd.Flags().StringVar(&from, "from", "", "rewind or skip: start at this POSITION (snapshot, now, gtid:SET or FILE:OFFSET) instead of where the data stand; asks first on a terminal, elsewhere it needs --yes")
+	cmd.Flags().StringVar(&from, "from", "", "rewind or skip: start at this POSITION "+
+		"(snapshot, now, gtid:SET or FILE:OFFSET) instead of where the data stand; "+
+		"asks first on a terminal, elsewhere it needs --yes")
 	cmd.Flags().BoolVar(&yes, "yes", false, "start --from without asking")
 	return cmd
 }
@@ -89,7 +92,9 @@ func loadAll(files []string) ([]*file.Config, error) {
 	return configs, errors.Join(faults...)
 }
 
-func runPipelines(ctx context.Context, logging *logFlags, configs []*file.Config, from string) error {
+func runPipelines(
+	ctx context.Context, logging *logFlags, configs []*file.Config, from string,
+) error {
 	var log zerolog.Logger
 	var bars *progress
 	if isTerminal(os.Stderr) {

@@ -302,7 +302,8 @@ func (v value) expand(text string) string {
 		} else {
 			hint := ""
 			if v.column != "" {
-				hint = fmt.Sprintf("; for the column %s write %s, without the $", name, fmt.Sprintf(v.column, name))
+				spelled := fmt.Sprintf(v.column, name)
+				hint = fmt.Sprintf("; for the column %s write %s, without the $", name, spelled)
 			}
 			v.fault("the environment has no %s; set it, or write the value here%s", name, hint)
 		}

@@ -2,8 +2,9 @@ package file
 
 import "errors"
 
-// CheckFiles loads every file with keys or certificates that the pipeline file names, so that a file
-// which cannot be used shows before anything is opened. Every fault is a *Error; several come joined.
+// CheckFiles loads every file with keys or certificates that the pipeline file names, so that a
+// file which cannot be used shows before anything is opened. Every fault is a *Error; several come
+// joined.
 func (c *Config) CheckFiles() error {
 	var faults []error
 	check := func(path string, err error) {

@@ -241,7 +241,8 @@ func readRule(v value, pattern string) transform.TableRule {
 	}
 	add := at("columns.add", columns.get("add")).section()
 	for _, name := range add.keys {
-		r.Columns.Add = append(r.Columns.Add, transform.Addition{Name: name, Expr: at("columns.add."+name, add.get(name)).naming(inExpression).said()})
+		expr := at("columns.add."+name, add.get(name)).naming(inExpression).said()
+		r.Columns.Add = append(r.Columns.Add, transform.Addition{Name: name, Expr: expr})
 	}
 	columns.later("mask")
 	columns.done()
@@ -346,7 +347,8 @@ func CheckTogether(configs []*Config) error {
 			if other, ok := first[used]; !ok {
 				first[used] = c
 			} else if place.path != "sink.node.listen" || !portIsFree(used) {
-				faults = append(faults, c.Fault(place.path, "%q stands in %s, too; each pipeline needs its own", used, other.Path))
+				faults = append(faults, c.Fault(place.path,
+					"%q stands in %s, too; each pipeline needs its own", used, other.Path))
 			}
 		}
 	}

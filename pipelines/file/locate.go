@@ -9,10 +9,11 @@ import (
 )
 
 // Fault returns a fault at a place in the file, in the one form that such faults have wherever they
-// are found: "FILE:LINE: path: what; remedy". A path that the file does not have stands at the line of
-// the nearest part around it.
+// are found: "FILE:LINE: path: what; remedy". A path that the file does not have stands at the line
+// of the nearest part around it.
 func (c *Config) Fault(path, format string, args ...any) *Error {
-	return &Error{File: c.Path, Line: c.line(path), Path: path, Message: fmt.Sprintf(format, args...)}
+	message := fmt.Sprintf(format, args...)
+	return &Error{File: c.Path, Line: c.line(path), Path: path, Message: message}
 }
 
 // line returns where a path stands, 0 if not even a part around it does.

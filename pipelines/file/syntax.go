@@ -28,10 +28,14 @@ func (d *document) syntaxError(err error) *Error {
 	case strings.HasPrefix(message, "unknown anchor '"): // it names no line
 		name, _, _ := strings.Cut(strings.TrimPrefix(message, "unknown anchor '"), "'")
 		marked = "*" + name
-		fault.Line = 1 + slices.IndexFunc(d.text, func(l string) bool { return strings.Contains(l, marked) })
-	case strings.Contains(message, "expected ',' or '}'"), strings.Contains(message, "expected ',' or ']'"):
+		fault.Line = 1 + slices.IndexFunc(d.text, func(l string) bool {
+			return strings.Contains(l, marked)
+		})
+	case strings.Contains(message, "expected ',' or '}'"),
+		strings.Contains(message, "expected ',' or ']'"):
 		fault.Line++ // here the library counts lines from 0, and means the line of the bracket
-		fault.Message += "; inside { } and [ ] a value ends at a comma, at a bracket and at a closing quote: put the whole value in quotes"
+		fault.Message += "; inside { } and [ ] a value ends at a comma, at a bracket and at " +
+			"a closing quote: put the whole value in quotes"
 		fault.Path = d.pathAt(fault.Line)
 		return fault
 	}
@@ -136,7 +140,10 @@ func (s *section) mendCommas() {
 
 // withoutColon reports whether an entry inside { } is a plain key that no colon follows.
 func (d *document) withoutColon(e entry) bool {
-	if !isNull(e.value) || e.value.Value != "" || e.key.Style != 0 || e.key.Line > len(d.text) || strings.Contains(e.key.Value, "\n") {
+	if !isNull(e.value) || e.value.Value != "" || e.key.Style != 0 {
+		return false
+	}
+	if e.key.Line > len(d.text) || strings.Contains(e.key.Value, "\n") {
 		return false
 	}
 	line := []rune(d.text[e.key.Line-1])

@@ -20,12 +20,13 @@ var sqlWords = map[string]string{
 // sqlFunctions maps functions of SQL, in upper case, to the spelling that expressions accept.
 var sqlFunctions = map[string]string{
 	"CONCAT": "+", "IFNULL": "x ?? other", "COALESCE": "x ?? other", "NVL": "x ?? other",
-	"ISNULL": "x == nil", "IF": "condition ? value : other", "LENGTH": "len(x)", "CHAR_LENGTH": "len(x)",
+	"ISNULL": "x == nil", "IF": "condition ? value : other",
+	"LENGTH": "len(x)", "CHAR_LENGTH": "len(x)",
 }
 
 // sqlSpelling looks for SQL in an expression that does not compile, and returns an error that names
-// each spelling with the accepted one; nil where there is none. t may be nil: then any word may be a
-// word of SQL, otherwise the table's columns are not.
+// each spelling with the accepted one; nil where there is none. t may be nil: then any word may be
+// a word of SQL, otherwise the table's columns are not.
 func sqlSpelling(source string, t *binlog.Table) *Error {
 	var found []string
 	var at token
@@ -64,7 +65,8 @@ func sqlSpelling(source string, t *binlog.Table) *Error {
 			if next.text == "(" && listAhead(tokens[i+1:]) {
 				add(tok, "in (...)", "in [...]")
 			}
-		case slices.Contains([]string{"and", "or", "not", "true", "false"}, tok.text): // accepted as they are
+		case slices.Contains([]string{"and", "or", "not", "true", "false"}, tok.text):
+			// accepted as they are
 		case sqlWords[upper] != "":
 			add(tok, tok.text, sqlWords[upper])
 		}
@@ -72,7 +74,8 @@ func sqlSpelling(source string, t *binlog.Table) *Error {
 	if len(found) == 0 {
 		return nil
 	}
-	return &Error{Line: at.line, Column: at.column, Message: "this is SQL; in an expression write " + strings.Join(found, ", ")}
+	message := "this is SQL; in an expression write " + strings.Join(found, ", ")
+	return &Error{Line: at.line, Column: at.column, Message: message}
 }
 
 // isSpelling reads IS, IS NULL, IS NOT and IS NOT NULL, and returns how many words that is.
@@ -119,7 +122,9 @@ func tokenize(source string) []token {
 	var tokens []token
 	runes := []rune(source)
 	line, start := 1, 0 // of the current line
-	isWord := func(r rune) bool { return r == '_' || r == '$' || unicode.IsLetter(r) || unicode.IsDigit(r) }
+	isWord := func(r rune) bool {
+		return r == '_' || r == '$' || unicode.IsLetter(r) || unicode.IsDigit(r)
+	}
 	for i := 0; i < len(runes); {
 		r, from := runes[i], i
 		switch {

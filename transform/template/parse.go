@@ -68,7 +68,9 @@ func CheckSyntax(source string) error {
 }
 
 // scan cuts a template into its literal bytes and its {references}.
-func scan(source string, literal func(byte), reference func(name string, chain []filter) error) error {
+func scan(
+	source string, literal func(byte), reference func(name string, chain []filter) error,
+) error {
 	if len(source) > maxSource {
 		return fmt.Errorf("the template %.40q... is longer than %d bytes", source, maxSource)
 	}
