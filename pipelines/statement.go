@@ -10,6 +10,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
+	"rowfall/binlog/sqltext"
 )
 
 // statementVerb is what a logged statement does to tables.
@@ -260,20 +261,14 @@ func shorten(sql string) string {
 // parseStatement finds the verb and the tables of a statement by its first words.
 // It understands no expressions and needs none.
 func parseStatement(sql, database string) parsedStatement {
-	p := statementParser{words: splitWords(sql), database: database}
+	p := statementParser{words: sqltext.Split(sql), database: database}
 	return p.parse()
 }
 
 type statementParser struct {
-	words    []word
+	words    []sqltext.Word
 	at       int
 	database string
-}
-
-// word is a bare word, a quoted identifier, or a single punctuation mark.
-type word struct {
-	text   string
-	quoted bool
 }
 
 func (p *statementParser) accept(keywords ...string) bool {
@@ -281,7 +276,7 @@ func (p *statementParser) accept(keywords ...string) bool {
 		return false
 	}
 	for i, k := range keywords {
-		if w := p.words[p.at+i]; w.quoted || !strings.EqualFold(w.text, k) {
+		if !p.words[p.at+i].Is(k) {
 			return false
 		}
 	}
@@ -308,7 +303,7 @@ func (p *statementParser) parse() parsedStatement {
 	case p.accept("DROP", "DATABASE"), p.accept("DROP", "SCHEMA"):
 		p.accept("IF", "EXISTS")
 		if p.at < len(p.words) {
-			return parsedStatement{verb: verbDropDatabase, database: p.words[p.at].text}
+			return parsedStatement{verb: verbDropDatabase, database: p.words[p.at].Text}
 		}
 	case p.accept("RENAME", "TABLE"), p.accept("RENAME", "TABLES"):
 		p.accept("IF", "EXISTS")
@@ -347,7 +342,7 @@ func (p *statementParser) rename() parsedStatement {
 		}
 		to := p.name(nil)
 		s.tables, s.targets = append(s.tables, to...), append(s.targets, to...)
-		for p.at < len(p.words) && p.words[p.at] != (word{text: ","}) {
+		for p.at < len(p.words) && !p.words[p.at].Is(",") {
 			p.at++
 		}
 		p.at++
@@ -384,81 +379,13 @@ func (p *statementParser) name(names []tableName) []tableName {
 	}
 	first := p.words[p.at]
 	p.at++
-	if !first.quoted && !isWord(first.text[0]) {
+	if !first.IsName() {
 		return names
 	}
-	if p.at+1 < len(p.words) && p.words[p.at] == (word{text: "."}) {
-		second := p.words[p.at+1].text
+	if p.at+1 < len(p.words) && p.words[p.at].Is(".") {
+		second := p.words[p.at+1].Text
 		p.at += 2
-		return append(names, tableName{first.text, second})
+		return append(names, tableName{first.Text, second})
 	}
-	return append(names, tableName{p.database, first.text})
-}
-
-func isWord(c byte) bool {
-	return c == '_' || c == '$' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
-// splitWords cuts a statement into words. Comments vanish, but what MySQL runs of
-// them (/*! ... */ and MariaDB's /*M! ... */) stays.
-func splitWords(sql string) []word {
-	var words []word
-	for i := 0; i < len(sql); {
-		c := sql[i]
-		switch {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v':
-			i++
-		case c == '#', strings.HasPrefix(sql[i:], "-- "), strings.HasPrefix(sql[i:], "--\n"), strings.HasPrefix(sql[i:], "--\t"):
-			i = after(sql, i, "\n")
-		case strings.HasPrefix(sql[i:], "/*!"), strings.HasPrefix(sql[i:], "/*M!"):
-			i += strings.IndexByte(sql[i:], '!') + 1
-			for i < len(sql) && '0' <= sql[i] && sql[i] <= '9' {
-				i++
-			}
-		case strings.HasPrefix(sql[i:], "*/"):
-			i += 2
-		case strings.HasPrefix(sql[i:], "/*"):
-			i = after(sql, i+2, "*/")
-		case c == '`' || c == '"' || c == '\'':
-			var text string
-			text, i = quoted(sql, i)
-			words = append(words, word{text: text, quoted: true})
-		case isWord(c):
-			start := i
-			for i < len(sql) && isWord(sql[i]) {
-				i++
-			}
-			words = append(words, word{text: sql[start:i]})
-		default:
-			words = append(words, word{text: sql[i : i+1]})
-			i++
-		}
-	}
-	return words
-}
-
-// after returns the index behind the next occurrence of end, or the text's end.
-func after(sql string, i int, end string) int {
-	if n := strings.Index(sql[i:], end); n >= 0 {
-		return i + n + len(end)
-	}
-	return len(sql)
-}
-
-// quoted reads a quoted text at i; a doubled quote stands for one.
-func quoted(sql string, i int) (string, int) {
-	quote := sql[i]
-	var text []byte
-	for i++; i < len(sql); i++ {
-		switch {
-		case sql[i] == '\\' && quote != '`' && i+1 < len(sql):
-			i++
-		case sql[i] == quote && i+1 < len(sql) && sql[i+1] == quote:
-			i++
-		case sql[i] == quote:
-			return string(text), i + 1
-		}
-		text = append(text, sql[i])
-	}
-	return string(text), i
+	return append(names, tableName{p.database, first.Text})
 }
