@@ -35,7 +35,7 @@ var setups = []struct {
 	// The delay lies between the moment at which a transaction is in the
 	// binlog for all to see and its engine commit: the gap that the bracket
 	// is about. With sync_binlog=0 the binlog's end does not wait for it.
-	{"mysql-gtid", servers.MySQL, true, []string{"--sync-binlog=0", "--binlog-group-commit-sync-delay=20000"}},
+	{"mysql-gtid", servers.MySQL, true, []string{"--sync-binlog=0", "--binlog-group-commit-sync-delay=20000", "--federated"}},
 	{"mysql", servers.MySQL, false, []string{"--sync-binlog=0", "--binlog-group-commit-sync-delay=20000"}},
 	{"mariadb", servers.MariaDB, false, nil},
 }
@@ -89,6 +89,8 @@ func TestServers(t *testing.T) {
 	each(t, func(t *testing.T, s server) {
 		exec(t, s.dial(t), "CREATE DATABASE shop CHARACTER SET utf8mb4")
 		t.Run("tables", func(t *testing.T) { testTables(t, s) })
+		t.Run("engines", func(t *testing.T) { testEngines(t, s) })
+		t.Run("foreign keys", func(t *testing.T) { testForeignKeys(t, s) })
 		t.Run("chunks", func(t *testing.T) { testChunks(t, s) })
 		t.Run("index", func(t *testing.T) { testIndex(t, s) })
 		t.Run("bracket", func(t *testing.T) { testBracket(t, s) })
@@ -116,8 +118,11 @@ func testTables(t *testing.T, s server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 3 || got[0].Name != "a" || got[1].Name != "none" || got[2].Name != "uniq" {
+	if len(got) != 4 || got[0].Name != "a" || got[1].Name != "none" || got[2].Name != "uniq" {
 		t.Fatalf("tables are %v", got)
+	}
+	if v := got[3]; v.Name != "view" || !strings.Contains(v.NotFollowed, "view") {
+		t.Errorf("a view is %+v", v)
 	}
 	a := got[0]
 	if a.FullName() != "tables.a" || !slices.Equal(a.Primary, []int{1, 0}) {
@@ -183,14 +188,14 @@ func testFlavorTables(t *testing.T, s server, c *mysql.Conn) {
 			t.Errorf("%+v, %v", m, err)
 		}
 		exec(t, c, "CREATE TABLE tables.lu (id int PRIMARY KEY, v text, UNIQUE lk (v))",
-			"CREATE TABLE tables.mem (id int PRIMARY KEY, v int, UNIQUE (v)) ENGINE=MEMORY")
+			"CREATE TABLE tables.arc (id int AUTO_INCREMENT PRIMARY KEY, v int) ENGINE=Aria")
 		// A wildcard passes them by, so it must hear of them: rows of a table that
 		// nothing was known of stopped the pipeline.
 		all, err := query.Tables(t.Context(), c, func(database, _ string) bool { return database == "tables" })
 		if err != nil {
 			t.Fatal(err)
 		}
-		why := map[string]string{"seq": "sequence", "ver": "SYSTEM VERSIONING", "lu": "UNIQUE key lk"}
+		why := map[string]string{"view": "view", "seq": "sequence", "ver": "SYSTEM VERSIONING", "lu": "UNIQUE key lk"}
 		for _, table := range all {
 			if want := why[table.Name]; (want == "") != (table.NotFollowed == "") || !strings.Contains(table.NotFollowed, want) {
 				t.Errorf("%s is not followed: %q, want %q", table.Name, table.NotFollowed, want)
