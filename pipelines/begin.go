@@ -19,13 +19,7 @@ import (
 // when there is no data, or where the user said. It writes nothing: what must be
 // written is l.origin, due once the server has shown that it serves the place.
 func (l *loop) begin(ctx context.Context, state sink.State) error {
-	var patterns []string
-	for _, t := range l.config.Mapping.Tables {
-		if !t.Ignore {
-			patterns = append(patterns, t.Pattern)
-		}
-	}
-	problems, err := query.Check(ctx, l.conn, patterns...)
+	problems, err := query.Check(ctx, l.conn, wantedPatterns(&l.config.Mapping)...)
 	if err != nil {
 		return fmt.Errorf("check MySQL's settings: %w", err)
 	}

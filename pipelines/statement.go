@@ -2,14 +2,13 @@ package pipelines
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"rowfall/binlog"
-	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
 	"rowfall/binlog/sqltext"
 )
 
@@ -118,18 +117,14 @@ func (l *loop) refuse(s parsedStatement, sql string) error {
 
 // visible waits until what a statement did to a table can be seen. MySQL logs a
 // statement before it takes effect, but holds the table's metadata lock until
-// then, and a SELECT waits for that.
+// then, and a SELECT waits for that. An answer that the table is gone, or that its
+// engine cannot open it, was given under that lock; any other error proves nothing.
 func (l *loop) visible(ctx context.Context, n tableName) error {
 	_, err := l.conn.Query(ctx, "SELECT 1 FROM "+quoteName(n.database)+"."+quoteName(n.table)+" LIMIT 0")
-	const lockWaitTimeout = 1205
-	var se *mysql.ServerError
-	if errors.As(err, &se) && se.Code != lockWaitTimeout {
-		return nil // it is gone, or no table, which also can be seen
+	if err == nil || query.IsNoTable(err) || query.CannotOpen(err) {
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("wait for the metadata lock of %s: %w", n, err)
-	}
-	return nil
+	return fmt.Errorf("wait for the metadata lock of %s: %w", n, l.explainDenied(ctx, err))
 }
 
 func quoteName(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
@@ -164,23 +159,11 @@ func (l *loop) schemaChange(ctx context.Context, s parsedStatement, sql string) 
 			return err
 		}
 	}
-	now, err := readSchemas(ctx, l.conn, &l.config.Mapping)
+	brought, err := l.mappable(s.targets)
 	if err != nil {
 		return err
 	}
-	for _, name := range l.tables.names() {
-		t, ok := now[name]
-		if ok && l.tables.all[name].unchanged(t) {
-			continue
-		}
-		what := "changed the columns or keys of"
-		if !ok {
-			what = "removed"
-		}
-		return stop("a statement after position %s (or a later one) %s mapped table %s: %s; "+
-			"build the data again with --from snapshot", l.progress.Position, what, name, shorten(sql))
-	}
-	brought, err := l.mappable(s.targets)
+	now, err := l.schemasAfter(ctx, brought, sql)
 	if err != nil {
 		return err
 	}
@@ -200,6 +183,39 @@ func (l *loop) schemaChange(ctx context.Context, s parsedStatement, sql string) 
 		return nil
 	}
 	return l.cascades(ctx) // it may be the one that adds a foreign key
+}
+
+// schemasAfter reads the server's schemas after a statement that gave the tables brought their
+// names. It stops where a mapped table is not as the data know it, unless the stream is behind:
+// then a later statement may be the cause, and the comparison waits for the binlog's end.
+func (l *loop) schemasAfter(ctx context.Context, brought []tableName, sql string) (map[string]*binlog.Table, error) {
+	now, err := readSchemas(ctx, l.conn, &l.config.Mapping)
+	if err != nil {
+		return nil, err
+	}
+	name, how := l.tables.difference(now)
+	missing := slices.ContainsFunc(brought, func(n tableName) bool { return now[n.String()] == nil })
+	if name != "" || missing {
+		// A table that cannot be read looks the same. If it can, it is looked at again.
+		if err := l.checkGrants(ctx); err != nil {
+			return nil, err
+		}
+		if now, err = readSchemas(ctx, l.conn, &l.config.Mapping); err != nil {
+			return nil, err
+		}
+		name, how = l.tables.difference(now)
+	}
+	if err := l.scheduleSchemaCheck(ctx); err != nil {
+		return nil, err
+	}
+	switch behind := l.stream.Position().CompareFile(l.schemas.due) < 0; {
+	case name == "" && !behind:
+		l.schemas.done = true
+	case name != "" && !behind:
+		return nil, stop("after a statement that follows position %s, mapped table %s %s: %s; "+
+			"build the data again with --from snapshot", l.progress.Position, name, how, shorten(sql))
+	}
+	return now, nil
 }
 
 // bring takes in a table that a statement created or gave its name to. What is
@@ -311,7 +327,7 @@ func (p *statementParser) parse() parsedStatement {
 	case p.accept("CREATE", "OR", "REPLACE", "TABLE"):
 		name := p.name(nil)
 		return parsedStatement{verb: verbReplace, tables: name, targets: name}
-	case p.accept("DROP", "SEQUENCE"):
+	case p.accept("DROP", "SEQUENCE"), p.accept("DROP", "VIEW"):
 		p.accept("IF", "EXISTS")
 		return parsedStatement{verb: verbDrop, tables: p.names()}
 	case p.accept("CREATE", "TABLE"), p.accept("CREATE", "SEQUENCE"), p.accept("CREATE", "OR", "REPLACE", "SEQUENCE"):
@@ -327,6 +343,9 @@ func (p *statementParser) parse() parsedStatement {
 		s.tables = p.index().tables
 		return s
 	case p.accept("CREATE"):
+		if name := p.view(); name != nil {
+			return parsedStatement{verb: verbCreate, targets: name}
+		}
 		return p.index()
 	}
 	return parsedStatement{}
@@ -348,6 +367,29 @@ func (p *statementParser) rename() parsedStatement {
 		p.at++
 	}
 	return s
+}
+
+// view reads the name of CREATE [OR REPLACE] [ALGORITHM = ...] [DEFINER = ...] [SQL SECURITY ...]
+// VIEW; nil where something else is created, and then nothing is read. A view has no rows in the
+// binlog, so the name counts only as one that is taken.
+func (p *statementParser) view() []tableName {
+	start := p.at
+	for ; p.at < len(p.words); p.at++ {
+		switch w := p.words[p.at]; {
+		case w.Is("VIEW"):
+			p.at++
+			p.accept("IF", "NOT", "EXISTS")
+			return p.name(nil)
+		case w.Quoted, w.Is("OR"), w.Is("REPLACE"), w.Is("ALGORITHM"), w.Is("UNDEFINED"), w.Is("MERGE"), w.Is("TEMPTABLE"),
+			w.Is("DEFINER"), w.Is("CURRENT_USER"), w.Is("SQL"), w.Is("SECURITY"), w.Is("INVOKER"), !w.IsName():
+			continue
+		case p.at > start && (p.words[p.at-1].Is("=") || p.words[p.at-1].Is("@")):
+			continue // a user's name or host without quotes
+		}
+		break
+	}
+	p.at = start
+	return nil
 }
 
 // index reads the table of an index. Other things that are created

@@ -63,8 +63,8 @@ type Encoder struct {
 	// plain holds the pieces that an older version wrote without checksums. The next unit
 	// writes them anew; nil where there are none.
 	plain map[string][]byte
-	gtid []byte
-	text []byte
+	gtid  []byte
+	text  []byte
 }
 
 // Load reads what a keyspace holds of the pipeline. It must be called again after a unit

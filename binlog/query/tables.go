@@ -26,8 +26,8 @@ const systemSchemas = `'mysql','sys','information_schema','performance_schema'`
 
 // Tables returns the tables that match, system schemas aside, ordered by
 // database and name. Those that are never followed (views, sequences, tables of engines that
-// log other rows than they hold) have no columns, and NotFollowed says why. So does that of a
-// table in the UNION of a MERGE table, which has its columns. It fails on a matching table with
+// log other rows than they hold) have no columns, and NotFollowed says why. A table in the
+// UNION of a MERGE table and one of the MEMORY engine have both. It fails on a matching table with
 // a column whose type is not supported, naming both.
 func Tables(ctx context.Context, c *mysql.Conn, match func(database, table string) bool) ([]*binlog.Table, error) {
 	listed, err := listTables(ctx, c)
@@ -39,17 +39,19 @@ func Tables(ctx context.Context, c *mysql.Conn, match func(database, table strin
 		return nil, err
 	}
 	names := map[string][]string{}
+	volatile := map[string]bool{}
 	var tables []*binlog.Table
 	for i := range listed {
 		t := &listed[i]
 		if !match(t.database, t.name) {
 			continue
 		}
-		if why := t.notFollowed(); why != "" {
+		if why := t.notFollowed(); why != "" && why != LostAtRestart {
 			tables = append(tables, &binlog.Table{Database: t.database, Name: t.name, NotFollowed: why})
 			continue
 		}
 		names[t.database] = append(names[t.database], t.name)
+		volatile[t.fullName()] = t.notFollowed() == LostAtRestart
 	}
 	for database, wanted := range names {
 		some, err := describe(ctx, c, database, wanted)
@@ -63,7 +65,10 @@ func Tables(ctx context.Context, c *mysql.Conn, match func(database, table strin
 		if c.Server().LowerCaseNames != 0 {
 			full = strings.ToLower(full)
 		}
-		if merge := unions[full]; merge != "" && t.NotFollowed == "" {
+		switch merge := unions[full]; {
+		case volatile[t.FullName()]:
+			t.NotFollowed = LostAtRestart
+		case merge != "" && t.NotFollowed == "":
 			t.NotFollowed = "it stands in the UNION of the MERGE table " + merge + ", and rows written through that are logged under its name"
 		}
 	}
