@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
@@ -65,8 +66,9 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 		return err
 	}
 	if c.again {
-		return stop("mapped table %s %s, and no statement up to %s tells how: it was altered with sql_log_bin=0, or its schema "+
-			"in the data is corrupt; build the data again with --from snapshot", name, how, l.progress.Position)
+		return stop("mapped table %s %s, and no statement up to %s tells how: "+
+			"it was altered with sql_log_bin=0, or its schema in the data is corrupt; "+
+			"build the data again with --from snapshot", name, how, l.progress.Position)
 	}
 	// A statement may be under way that is not logged yet. It holds the table's lock.
 	t := l.tables.all[name].schema
@@ -103,7 +105,8 @@ func (l *loop) warnLostAtRestart(now map[string]*binlog.Table) {
 	for _, name := range l.tables.names() {
 		if t := now[name]; t.NotFollowed != "" {
 			l.log.Warn().Str("table", name).Str("reason", t.NotFollowed).
-				Msg("table is mapped, but cannot be followed past a restart of the server; leave it out (ignore: true) when the data are built again")
+				Msg("table is mapped, but cannot be followed past a restart of the server; " +
+					"leave it out (ignore: true) when the data are built again")
 		}
 	}
 }
@@ -135,8 +138,9 @@ func wantedPatterns(m *transform.Mapping) []string {
 
 // explainDenied adds to an answer that SELECT is denied which GRANT is missing.
 func (l *loop) explainDenied(ctx context.Context, err error) error {
-	const databaseDenied, tableDenied, columnDenied = 1044, 1142, 1143
-	if !mysql.IsCode(err, databaseDenied) && !mysql.IsCode(err, tableDenied) && !mysql.IsCode(err, columnDenied) {
+	var answer *mysql.ServerError
+	denied := []uint16{1044, 1142, 1143} // on the database, the table, a column
+	if !errors.As(err, &answer) || !slices.Contains(denied, answer.Code) {
 		return err
 	}
 	if missing := l.checkGrants(ctx); missing != nil {

@@ -188,7 +188,9 @@ func (l *loop) schemaChange(ctx context.Context, s parsedStatement, sql string) 
 // schemasAfter reads the server's schemas after a statement that gave the tables brought their
 // names. It stops where a mapped table is not as the data know it, unless the stream is behind:
 // then a later statement may be the cause, and the comparison waits for the binlog's end.
-func (l *loop) schemasAfter(ctx context.Context, brought []tableName, sql string) (map[string]*binlog.Table, error) {
+func (l *loop) schemasAfter(
+	ctx context.Context, brought []tableName, sql string,
+) (map[string]*binlog.Table, error) {
 	now, err := readSchemas(ctx, l.conn, &l.config.Mapping)
 	if err != nil {
 		return nil, err
@@ -369,6 +371,12 @@ func (p *statementParser) rename() parsedStatement {
 	return s
 }
 
+// viewOptions are the words that may stand between CREATE and VIEW.
+var viewOptions = []string{
+	"OR", "REPLACE", "ALGORITHM", "UNDEFINED", "MERGE", "TEMPTABLE",
+	"DEFINER", "CURRENT_USER", "SQL", "SECURITY", "INVOKER",
+}
+
 // view reads the name of CREATE [OR REPLACE] [ALGORITHM = ...] [DEFINER = ...] [SQL SECURITY ...]
 // VIEW; nil where something else is created, and then nothing is read. A view has no rows in the
 // binlog, so the name counts only as one that is taken.
@@ -380,8 +388,7 @@ func (p *statementParser) view() []tableName {
 			p.at++
 			p.accept("IF", "NOT", "EXISTS")
 			return p.name(nil)
-		case w.Quoted, w.Is("OR"), w.Is("REPLACE"), w.Is("ALGORITHM"), w.Is("UNDEFINED"), w.Is("MERGE"), w.Is("TEMPTABLE"),
-			w.Is("DEFINER"), w.Is("CURRENT_USER"), w.Is("SQL"), w.Is("SECURITY"), w.Is("INVOKER"), !w.IsName():
+		case w.Quoted, !w.IsName(), slices.Contains(viewOptions, strings.ToUpper(w.Text)):
 			continue
 		case p.at > start && (p.words[p.at-1].Is("=") || p.words[p.at-1].Is("@")):
 			continue // a user's name or host without quotes

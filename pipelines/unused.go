@@ -44,7 +44,9 @@ func (l *loop) knows(path string) bool {
 func (l *loop) serverTables(ctx context.Context) ([]*binlog.Table, error) {
 	var tables []*binlog.Table
 	byName := make(map[tableName]*binlog.Table)
-	err := l.conn.Stream(ctx, "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE', 'SYSTEM VERSIONED', 'VIEW')", func(cells [][]byte) error {
+	const list = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES" +
+		" WHERE TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE', 'SYSTEM VERSIONED', 'VIEW')"
+	err := l.conn.Stream(ctx, list, func(cells [][]byte) error {
 		t := &binlog.Table{Database: string(cells[0]), Name: string(cells[1])}
 		if string(cells[2]) == "BASE TABLE" {
 			byName[tableName{t.Database, t.Name}] = t

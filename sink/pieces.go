@@ -47,8 +47,9 @@ func (e *CorruptStateError) Error() string {
 	if e.Piece != "" {
 		piece = fmt.Sprintf("piece %q of ", e.Piece)
 	}
-	return fmt.Sprintf("read %s%s: %s; this key is Rowfall's own: take the data from a replica or a backup, "+
-		"or start again with --from snapshot", piece, e.Key, e.Fault)
+	return fmt.Sprintf("read %s%s: %s; this key is Rowfall's own: "+
+		"take the data from a replica or a backup, or start again with --from snapshot",
+		piece, e.Key, e.Fault)
 }
 
 // appendPiece appends the command that writes a piece with its checksum.
@@ -69,7 +70,9 @@ func appendDropPiece(dst []byte, pipeline, name string) []byte {
 
 // readPieces returns the pieces of a pipeline's state by name, and whether they are without
 // valid checksums because an older version wrote them.
-func readPieces(ks *keyspace.Keyspace, pipeline string) (pieces map[string][]byte, plain bool, err error) {
+func readPieces(
+	ks *keyspace.Keyspace, pipeline string,
+) (pieces map[string][]byte, plain bool, err error) {
 	fields, _ := ks.HashFields(StateKey(pipeline))
 	registry, _ := ks.HashFields(registryKey)
 	format := registry[pipeline]
@@ -78,7 +81,8 @@ func readPieces(ks *keyspace.Keyspace, pipeline string) (pieces map[string][]byt
 		return map[string][]byte{}, false, nil
 	case format != formatPlain && format != formatChecked:
 		return nil, false, &CorruptStateError{Key: StateKey(pipeline), Fault: fmt.Sprintf(
-			"its format is %q, and this version reads %s and %s: a newer version wrote it, or it is corrupt", format, formatPlain, formatChecked)}
+			"its format is %q, and this version reads %s and %s: "+
+				"a newer version wrote it, or it is corrupt", format, formatPlain, formatChecked)}
 	}
 	pieces = make(map[string][]byte, len(fields)/2)
 	for name, value := range fields {

@@ -52,8 +52,8 @@ const (
 	flushAll = "*1\r\n$8\r\nFLUSHALL\r\n"
 )
 
-// Encoder reads what a sink holds of a pipeline, and makes the bytes of units. The position hash is most of a small unit,
-// so only the fields that changed since the last unit are written; one encoder
+// Encoder reads what a sink holds of a pipeline, and makes the bytes of units. The position
+// hash is most of a small unit, so only the fields that changed since the last unit are written; one encoder
 // must therefore see every unit of its pipeline.
 type Encoder struct {
 	key  string

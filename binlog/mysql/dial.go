@@ -17,8 +17,8 @@ const defaultTimeout = 10 * time.Second
 
 // Dial connects to the first of the addresses that works and prepares the
 // session: utf8mb4, time_zone '+00:00', an empty sql_mode, autocommit, an hour of
-// patience with a slow reader, and the variables of resultVariables. The error names every address that was tried
-// and, where known, the remedy.
+// patience with a slow reader, and the variables of resultVariables. The error names every
+// address that was tried and, where known, the remedy.
 func Dial(ctx context.Context, c Config) (*Conn, error) {
 	if len(c.Addresses) == 0 {
 		return nil, errors.New("connect to mysql: no address is given")
@@ -150,7 +150,8 @@ func (c *Conn) prepare(ctx context.Context) error {
 		return err
 	}
 	// Both may cut or refuse what is read next. DEFAULT would be the global value.
-	if err := c.Exec(ctx, "SET SESSION sql_select_limit=18446744073709551615, SESSION sql_big_selects=1"); err != nil {
+	const unlimited = "SET SESSION sql_select_limit=18446744073709551615, SESSION sql_big_selects=1"
+	if err := c.Exec(ctx, unlimited); err != nil {
 		return err
 	}
 	r, err := c.Query(ctx, serverQuery)

@@ -51,7 +51,8 @@ func (c *Conn) setResultVariables(ctx context.Context) error {
 	for i, v := range want {
 		names[i] = "'" + v.name + "'"
 	}
-	r, err := c.Query(ctx, "SHOW SESSION VARIABLES WHERE Variable_name IN ("+strings.Join(names, ",")+")")
+	list := strings.Join(names, ",")
+	r, err := c.Query(ctx, "SHOW SESSION VARIABLES WHERE Variable_name IN ("+list+")")
 	if err != nil {
 		return fmt.Errorf("read session variables: %w", err)
 	}

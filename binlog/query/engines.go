@@ -12,13 +12,13 @@ import (
 )
 
 // LostAtRestart is the reason why tables of the MEMORY engine are not followed.
-const LostAtRestart = "its engine MEMORY loses all rows when the server restarts, which is in the binlog " +
-	"only when the table is next used"
+const LostAtRestart = "its engine MEMORY loses all rows when the server restarts, " +
+	"which is in the binlog only when the table is next used"
 
 // enginesNotFollowed are the engines whose tables hold rows that are not in the binlog, or have
 // rows in the binlog that they do not hold, in capitals.
 var enginesNotFollowed = map[string]string{
-	"MRG_MYISAM":         "its engine MERGE shows the rows of other tables, whose changes are logged under their names",
+	"MRG_MYISAM":         "its engine MERGE shows the rows of other tables, logged under their names",
 	"BLACKHOLE":          "its engine BLACKHOLE holds none of the rows that are logged for it",
 	"EXAMPLE":            "its engine EXAMPLE holds no rows",
 	"MEMORY":             LostAtRestart,
@@ -36,7 +36,8 @@ var enginesNotFollowed = map[string]string{
 }
 
 func elsewhere(engine string) string {
-	return "its engine " + engine + " keeps the rows elsewhere, where they change without being logged by this server"
+	return "its engine " + engine + " keeps the rows elsewhere, " +
+		"where they change without being logged"
 }
 
 // kindsNotFollowed are the kinds of tables, as information_schema names them, that are never
@@ -44,7 +45,7 @@ func elsewhere(engine string) string {
 var kindsNotFollowed = map[string]string{
 	"SEQUENCE":         "it is a sequence",
 	"SYSTEM VERSIONED": "it has SYSTEM VERSIONING, which is not supported yet",
-	"VIEW":             "it is a view, and changes through it are logged under the names of its tables",
+	"VIEW":             "it is a view: changes are logged under the names of its tables",
 }
 
 // listedTable is a line of information_schema.TABLES.
@@ -65,14 +66,19 @@ func (t *listedTable) notFollowed() string {
 
 // listTables returns all tables that the user may see, of system schemas none.
 func listTables(ctx context.Context, c *mysql.Conn) ([]listedTable, error) {
-	r, err := c.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES`+
-		` WHERE TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE', 'SYSTEM VERSIONED', 'VIEW') AND TABLE_SCHEMA NOT IN (`+systemSchemas+`)`)
+	const kinds = `'BASE TABLE','SEQUENCE','SYSTEM VERSIONED','VIEW'`
+	r, err := c.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE`+
+		` FROM information_schema.TABLES WHERE TABLE_TYPE IN (`+kinds+`)`+
+		` AND TABLE_SCHEMA NOT IN (`+systemSchemas+`)`)
 	if err != nil {
 		return nil, fmt.Errorf("list tables: %w", err)
 	}
 	tables := make([]listedTable, len(r.Rows))
 	for i, row := range r.Rows {
-		tables[i] = listedTable{database: string(row[0]), name: string(row[1]), kind: string(row[2]), engine: string(row[3])}
+		tables[i] = listedTable{
+			database: string(row[0]), name: string(row[1]),
+			kind: string(row[2]), engine: string(row[3]),
+		}
 	}
 	return tables, nil
 }
@@ -100,7 +106,9 @@ func CannotOpen(err error) bool {
 // mergeUnions returns the tables that stand in the UNION of a MERGE table, each with the
 // MERGE table's name. Rows that are written through the MERGE table are logged under its name,
 // and so the tables that hold them lack them.
-func mergeUnions(ctx context.Context, c *mysql.Conn, tables []listedTable) (map[string]string, error) {
+func mergeUnions(
+	ctx context.Context, c *mysql.Conn, tables []listedTable,
+) (map[string]string, error) {
 	unions := make(map[string]string)
 	for i := range tables {
 		t := &tables[i]

@@ -22,9 +22,9 @@ type ForeignKey struct {
 // where there is none.
 func (k *ForeignKey) Cascades() string {
 	var actions []string
-	for _, a := range []struct{ event, action string }{{"ON DELETE ", k.OnDelete}, {"ON UPDATE ", k.OnUpdate}} {
-		if a.action != "RESTRICT" && a.action != "NO ACTION" {
-			actions = append(actions, a.event+a.action)
+	for _, action := range []string{"ON DELETE " + k.OnDelete, "ON UPDATE " + k.OnUpdate} {
+		if !strings.HasSuffix(action, " RESTRICT") && !strings.HasSuffix(action, " NO ACTION") {
+			actions = append(actions, action)
 		}
 	}
 	return strings.Join(actions, " ")
@@ -47,15 +47,21 @@ func ForeignKeys(ctx context.Context, c *mysql.Conn, t *binlog.Table) ([]Foreign
 	return keys, nil
 }
 
-func referentialConstraints(ctx context.Context, c *mysql.Conn, t *binlog.Table) ([]ForeignKey, error) {
-	r, err := c.Query(ctx, `SELECT CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS`+
-		` WHERE CONSTRAINT_SCHEMA=`+text(t.Database)+` AND TABLE_NAME=`+text(t.Name)+` ORDER BY CONSTRAINT_NAME`)
+func referentialConstraints(
+	ctx context.Context, c *mysql.Conn, t *binlog.Table,
+) ([]ForeignKey, error) {
+	r, err := c.Query(ctx, `SELECT CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE`+
+		` FROM information_schema.REFERENTIAL_CONSTRAINTS`+
+		` WHERE CONSTRAINT_SCHEMA=`+text(t.Database)+` AND TABLE_NAME=`+text(t.Name)+
+		` ORDER BY CONSTRAINT_NAME`)
 	if err != nil {
 		return nil, err
 	}
 	var keys []ForeignKey
 	for _, row := range r.Rows {
-		keys = append(keys, ForeignKey{Name: string(row[0]), OnDelete: string(row[1]), OnUpdate: string(row[2])})
+		keys = append(keys, ForeignKey{
+			Name: string(row[0]), OnDelete: string(row[1]), OnUpdate: string(row[2]),
+		})
 	}
 	return keys, nil
 }

@@ -69,7 +69,8 @@ func Tables(ctx context.Context, c *mysql.Conn, match func(database, table strin
 		case volatile[t.FullName()]:
 			t.NotFollowed = LostAtRestart
 		case merge != "" && t.NotFollowed == "":
-			t.NotFollowed = "it stands in the UNION of the MERGE table " + merge + ", and rows written through that are logged under its name"
+			t.NotFollowed = "it stands in the UNION of the MERGE table " + merge +
+				", and rows written through that are logged under its name"
 		}
 	}
 	slices.SortFunc(tables, func(a, b *binlog.Table) int {
