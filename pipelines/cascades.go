@@ -31,7 +31,7 @@ func (l *loop) cascades(ctx context.Context) error {
 		}
 		keys, err := query.ForeignKeys(ctx, l.conn, t)
 		if err != nil {
-			return err
+			return l.explainDenied(ctx, err)
 		}
 		for _, key := range keys {
 			if actions := key.Cascades(); actions != "" {

@@ -56,6 +56,9 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 			return nil
 		}
 	}
+	if err := l.tables.followed(c.now); err != nil {
+		return err
+	}
 	name, how := l.tables.difference(c.now)
 	if name == "" {
 		l.warnLostAtRestart(c.now)
@@ -79,16 +82,25 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 	return l.scheduleSchemaCheck(ctx)
 }
 
+// followed stops where a mapped table is one that cannot be followed: an older version mapped
+// it, or what it lacked has come since, a MERGE table over it for one.
+func (s *tableSet) followed(now map[string]*binlog.Table) error {
+	for _, name := range s.names() {
+		if t := now[name]; t != nil && t.NotFollowed != "" && t.NotFollowed != query.LostAtRestart {
+			return stop("mapped table %s cannot be followed: %s; end that, or leave the table out "+
+				"(ignore: true), and build the data again with --from snapshot", name, t.NotFollowed)
+		}
+	}
+	return nil
+}
+
 // difference returns a mapped table that is not as the data know it, and how it differs, as a
 // predicate; empty where there is none.
 func (s *tableSet) difference(now map[string]*binlog.Table) (name, how string) {
 	for _, name := range s.names() {
-		t, ok := now[name]
-		switch {
-		case !ok:
+		t := now[name]
+		if t == nil {
 			return name, "is gone from the server"
-		case t.NotFollowed != "" && t.NotFollowed != query.LostAtRestart:
-			return name, "cannot be followed any more (" + t.NotFollowed + ")"
 		}
 		bare := *t
 		bare.NotFollowed = ""
@@ -134,6 +146,14 @@ func wantedPatterns(m *transform.Mapping) []string {
 		}
 	}
 	return patterns
+}
+
+// notFollowed reports whether the server lists a table as one that is never followed.
+func (l *loop) notFollowed(ctx context.Context, n tableName) bool {
+	tables, err := query.Tables(ctx, l.conn, func(database, table string) bool {
+		return database == n.database && table == n.table
+	})
+	return err == nil && len(tables) == 1 && tables[0].NotFollowed != ""
 }
 
 // explainDenied adds to an answer that SELECT is denied which GRANT is missing.

@@ -56,7 +56,7 @@ func testNotFollowed(t *testing.T, d *database) {
 		}
 	}
 	d.exec("CREATE TABLE more (id INT PRIMARY KEY, v INT) ENGINE=MERGE UNION=(my) INSERT_METHOD=LAST")
-	r.mustStop("mapped table "+d.name+".my cannot be followed any more", "UNION of the MERGE table "+d.name+".more")
+	r.mustStop("mapped table "+d.name+".my cannot be followed", "UNION of the MERGE table "+d.name+".more")
 }
 
 // A table whose SELECT was revoked looked as if it had been dropped, and a retry did not mend
@@ -138,6 +138,14 @@ func testSchemasOfTheServer(t *testing.T, d *database) {
 	r = start(t, d.config(), m, "")
 	m.waitAt(t, d.end())
 	r.kill()
+	// Data of an older version may have a table of the MEMORY engine, which goes on.
+	d.exec("SET SESSION sql_log_bin=0", "ALTER TABLE t ENGINE=MEMORY", "SET SESSION sql_log_bin=1", "INSERT INTO t VALUES (2, 'b')")
+	r = start(t, d.config(), m, "")
+	m.waitAt(t, d.end())
+	d.exec("INSERT INTO t VALUES (3, 'b')", "CREATE TABLE another (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (4, 'a')")
+	m.waitAt(t, d.end())
+	r.kill()
+	mustBeEqual(t, m.rows("t"), d.rows("t"))
 	d.exec("SET SESSION sql_log_bin=0", "ALTER TABLE t MODIFY v ENUM('b', 'a')", "SET SESSION sql_log_bin=1")
 	start(t, d.config(), m, "").mustStop("mapped table "+d.name+".t has other columns or keys than the data know", "sql_log_bin=0", "--from snapshot")
 	d.exec("SET SESSION sql_log_bin=0", "DROP TABLE t", "SET SESSION sql_log_bin=1")

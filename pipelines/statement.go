@@ -2,12 +2,14 @@ package pipelines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/binlog/sqltext"
 )
@@ -118,10 +120,14 @@ func (l *loop) refuse(s parsedStatement, sql string) error {
 // visible waits until what a statement did to a table can be seen. MySQL logs a
 // statement before it takes effect, but holds the table's metadata lock until
 // then, and a SELECT waits for that. An answer that the table is gone, or that its
-// engine cannot open it, was given under that lock; any other error proves nothing.
+// engine cannot open it, was given under that lock; any other error proves nothing,
+// unless the table is one whose rows do not matter.
 func (l *loop) visible(ctx context.Context, n tableName) error {
 	_, err := l.conn.Query(ctx, "SELECT 1 FROM "+quoteName(n.database)+"."+quoteName(n.table)+" LIMIT 0")
 	if err == nil || query.IsNoTable(err) || query.CannotOpen(err) {
+		return nil
+	}
+	if errors.As(err, new(*mysql.ServerError)) && l.notFollowed(ctx, n) {
 		return nil
 	}
 	return fmt.Errorf("wait for the metadata lock of %s: %w", n, l.explainDenied(ctx, err))
@@ -193,6 +199,9 @@ func (l *loop) schemasAfter(
 ) (map[string]*binlog.Table, error) {
 	now, err := readSchemas(ctx, l.conn, &l.config.Mapping)
 	if err != nil {
+		return nil, err
+	}
+	if err := l.tables.followed(now); err != nil {
 		return nil, err
 	}
 	name, how := l.tables.difference(now)
