@@ -35,7 +35,9 @@
 // utf8mb3, ascii, binary and latin1; MariaDB's COMPRESSED columns; its old
 // temporal format with fractional seconds; row images that leave columns out.
 // Its sequences and its tables with SYSTEM VERSIONING, or with a unique key too long
-// for an index, are not followed (Table.NotFollowed).
+// for an index, are not followed (Table.NotFollowed). Neither are views, tables of engines
+// whose rows are not those in the binlog (MERGE, BLACKHOLE, FEDERATED, CONNECT, SPIDER, S3,
+// MEMORY and others), and tables in the UNION of a MERGE table.
 //
 // The package never hears of Redis.
 //

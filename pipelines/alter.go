@@ -135,7 +135,7 @@ func (p *statementParser) clause(s *parsedStatement) statementVerb {
 		return p.dropKey(s)
 	case p.accept("ALTER"):
 		return p.standard()
-	case p.at < len(p.words) && !p.words[p.at].quoted && slices.Contains(harmlessOptions, strings.ToUpper(p.words[p.at].text)):
+	case p.at < len(p.words) && !p.words[p.at].Quoted && slices.Contains(harmlessOptions, strings.ToUpper(p.words[p.at].Text)):
 		return p.options()
 	}
 	return verbAlter
@@ -160,7 +160,7 @@ func (p *statementParser) constraint() statementVerb {
 // dropKey reads the name of an index that goes. The primary key can be named too.
 func (p *statementParser) dropKey(s *parsedStatement) statementVerb {
 	s.dropsKey = true
-	if p.at < len(p.words) && strings.EqualFold(p.words[p.at].text, "PRIMARY") {
+	if p.at < len(p.words) && strings.EqualFold(p.words[p.at].Text, "PRIMARY") {
 		return verbAlter
 	}
 	return verbOther
@@ -179,11 +179,11 @@ func (p *statementParser) standard() statementVerb {
 
 // options reads a run of table options, the first of which is harmless.
 func (p *statementParser) options() statementVerb {
-	for p.at < len(p.words) && p.words[p.at] != (word{text: ","}) {
+	for p.at < len(p.words) && !p.words[p.at].Is(",") {
 		switch {
 		case p.accept("ENGINE"):
 			p.accept("=")
-			if p.at >= len(p.words) || !slices.Contains(engines, strings.ToUpper(p.words[p.at].text)) {
+			if p.at >= len(p.words) || !slices.Contains(engines, strings.ToUpper(p.words[p.at].Text)) {
 				return verbAlter
 			}
 		case p.accept("UNION"): // the tables that a MERGE table shows
@@ -199,10 +199,10 @@ func (p *statementParser) options() statementVerb {
 func (p *statementParser) skip() {
 	depth := 0
 	for p.at < len(p.words) {
-		switch p.words[p.at] {
-		case word{text: "("}:
+		switch w := p.words[p.at]; {
+		case w.Is("("):
 			depth++
-		case word{text: ")"}:
+		case w.Is(")"):
 			depth--
 		}
 		p.at++

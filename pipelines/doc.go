@@ -30,6 +30,11 @@
 //   - An ALTER of a mapped table passes if each of its clauses is known to leave
 //     rows and columns alone (alter.go), and the columns compare equal too. So the
 //     schema that the data knows is the one of every row that is read.
+//   - The schema that the data know is compared with each table map, as it comes, and with
+//     the server's own where the stream has reached the end of the binlog: once per run,
+//     and after each statement. A difference that no statement tells of stops the
+//     pipeline. A SELECT that was revoked is no difference; the run is retried until it
+//     is granted again.
 //   - A table that is created begins empty. One that is renamed into the mapping
 //     stops the pipeline; one that is gone again when its CREATE comes by is left
 //     out. A table that a wildcard leaves out for want of a key stays out.

@@ -38,6 +38,7 @@ type loop struct {
 	conn       *mysql.Conn // reads schemas; never the rows
 	stream     *dump.Stream
 	tables     *tableSet
+	schemas    schemaCheck
 	reconciler *Reconciler
 	log        zerolog.Logger
 	// origin begins the data, or moves its position, as begin decided; nil goes
@@ -87,6 +88,9 @@ func (l *loop) run(ctx context.Context) error {
 		l.pipeline.from = ""
 	}
 	l.ready(ctx)
+	if err := l.scheduleSchemaCheck(ctx); err != nil {
+		return err
+	}
 	for {
 		if err := l.handle(ctx, ev); err != nil {
 			return err
@@ -279,8 +283,11 @@ func (l *loop) idle(ctx context.Context) error {
 }
 
 // boundary is called between transactions: the place where rows that were read
-// by SELECT may enter the order.
+// by SELECT may enter the order, and where schemas can be compared.
 func (l *loop) boundary(ctx context.Context) error {
+	if err := l.checkSchemas(ctx); err != nil {
+		return err
+	}
 	if l.reconciler == nil {
 		return nil
 	}

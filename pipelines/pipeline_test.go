@@ -36,6 +36,10 @@ func TestPipeline(t *testing.T) {
 		{"Rewind", testRewind},
 		{"PositionOfDDL", testPositionOfDDL},
 		{"NoKey", testNoKey},
+		{"NotFollowed", testNotFollowed},
+		{"Revoked", testRevoked},
+		{"KilledWhileWaiting", testKilledWhileWaiting},
+		{"SchemasOfTheServer", testSchemasOfTheServer},
 	}
 	t.Run("MariaDB", func(t *testing.T) {
 		runParts(t, servers.MariaDB, append(slices.Clone(parts), part{"Statements", testMariaStatements}, part{"Cascades", testCascades}))
@@ -44,6 +48,8 @@ func TestPipeline(t *testing.T) {
 		runParts(t, servers.MySQL, append(
 			parts,
 			part{"Refused", testRefused},
+			part{"CorruptState", testCorruptState},
+			part{"Blackhole", testBlackhole},
 			part{"CreateOfKnown", testCreateOfKnown},
 			part{"Cascades", testCascadesLogged},
 			part{"LostWhileBeginning", testLostWhileBeginning},
@@ -508,12 +514,15 @@ func testMariaStatements(t *testing.T, d *database) {
 // MariaDB logs no row that a cascade changes: a mapped child stops the pipeline,
 // unless its entry says that this may be.
 func testCascades(t *testing.T, d *database) {
-	d.exec("CREATE TABLE p (id INT PRIMARY KEY, v INT)", "CREATE TABLE c (id INT PRIMARY KEY, v INT, CONSTRAINT up FOREIGN KEY (v) REFERENCES p (id) ON DELETE SET NULL)",
+	d.exec("CREATE TABLE p (id INT PRIMARY KEY, v INT)", "CREATE TABLE c (id INT PRIMARY KEY, v INT, CONSTRAINT `u``p` FOREIGN KEY (v) REFERENCES p (id) ON DELETE SET NULL)",
 		"CREATE TABLE plain (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id))", "INSERT INTO p VALUES (1, 1)",
 		"CREATE USER IF NOT EXISTS reader", "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO reader")
 	m := newMemory()
-	// A user who may do no more than read is told of foreign keys too.
-	start(t, d.config("user: root", "user: reader"), m, "").mustStop("the foreign key up of mapped table "+d.name+".c is ON DELETE SET NULL", "drop the cascade", "cascades: ignore")
+	// A user who may do no more than read is told of foreign keys too, also where the server
+	// leaves out the quotes, and whatever the key is called.
+	d.exec("SET GLOBAL sql_quote_show_create=OFF")
+	defer d.exec("SET GLOBAL sql_quote_show_create=ON")
+	start(t, d.config("user: root", "user: reader"), m, "").mustStop("the foreign key u`p of mapped table "+d.name+".c is ON DELETE SET NULL", "drop the cascade", "cascades: ignore")
 	if n := len(m.taken(0)); n > 0 {
 		t.Errorf("%d units were written before the stop", n)
 	}
@@ -521,7 +530,7 @@ func testCascades(t *testing.T, d *database) {
 	r := start(t, ignoring, m, "")
 	m.waitAt(t, d.end())
 	r.kill()
-	d.exec("ALTER TABLE c DROP FOREIGN KEY up")
+	d.exec("ALTER TABLE c DROP FOREIGN KEY `u``p`")
 	// What is ignored is no part of what the data was built with.
 	r = start(t, d.config(), m, "")
 	m.waitAt(t, d.end())

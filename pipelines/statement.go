@@ -10,6 +10,8 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
+	"rowfall/binlog/sqltext"
 )
 
 // statementVerb is what a logged statement does to tables.
@@ -118,18 +120,18 @@ func (l *loop) refuse(s parsedStatement, sql string) error {
 
 // visible waits until what a statement did to a table can be seen. MySQL logs a
 // statement before it takes effect, but holds the table's metadata lock until
-// then, and a SELECT waits for that.
+// then, and a SELECT waits for that. An answer that the table is gone, or that its
+// engine cannot open it, was given under that lock; any other error proves nothing,
+// unless the table is one whose rows do not matter.
 func (l *loop) visible(ctx context.Context, n tableName) error {
 	_, err := l.conn.Query(ctx, "SELECT 1 FROM "+quoteName(n.database)+"."+quoteName(n.table)+" LIMIT 0")
-	const lockWaitTimeout = 1205
-	var se *mysql.ServerError
-	if errors.As(err, &se) && se.Code != lockWaitTimeout {
-		return nil // it is gone, or no table, which also can be seen
+	if err == nil || query.IsNoTable(err) || query.CannotOpen(err) {
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("wait for the metadata lock of %s: %w", n, err)
+	if errors.As(err, new(*mysql.ServerError)) && l.notFollowed(ctx, n) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("wait for the metadata lock of %s: %w", n, l.explainDenied(ctx, err))
 }
 
 func quoteName(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
@@ -164,23 +166,11 @@ func (l *loop) schemaChange(ctx context.Context, s parsedStatement, sql string) 
 			return err
 		}
 	}
-	now, err := readSchemas(ctx, l.conn, &l.config.Mapping)
+	brought, err := l.mappable(s.targets)
 	if err != nil {
 		return err
 	}
-	for _, name := range l.tables.names() {
-		t, ok := now[name]
-		if ok && l.tables.all[name].unchanged(t) {
-			continue
-		}
-		what := "changed the columns or keys of"
-		if !ok {
-			what = "removed"
-		}
-		return stop("a statement after position %s (or a later one) %s mapped table %s: %s; "+
-			"build the data again with --from snapshot", l.progress.Position, what, name, shorten(sql))
-	}
-	brought, err := l.mappable(s.targets)
+	now, err := l.schemasAfter(ctx, brought, sql)
 	if err != nil {
 		return err
 	}
@@ -200,6 +190,44 @@ func (l *loop) schemaChange(ctx context.Context, s parsedStatement, sql string) 
 		return nil
 	}
 	return l.cascades(ctx) // it may be the one that adds a foreign key
+}
+
+// schemasAfter reads the server's schemas after a statement that gave the tables brought their
+// names. It stops where a mapped table is not as the data know it, unless the stream is behind:
+// then a later statement may be the cause, and the comparison waits for the binlog's end.
+func (l *loop) schemasAfter(
+	ctx context.Context, brought []tableName, sql string,
+) (map[string]*binlog.Table, error) {
+	now, err := readSchemas(ctx, l.conn, &l.config.Mapping)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.tables.followed(now); err != nil {
+		return nil, err
+	}
+	name, how := l.tables.difference(now)
+	missing := slices.ContainsFunc(brought, func(n tableName) bool { return now[n.String()] == nil })
+	if name != "" || missing {
+		// A table that cannot be read looks the same. If it can, it is looked at again.
+		if err := l.checkGrants(ctx); err != nil {
+			return nil, err
+		}
+		if now, err = readSchemas(ctx, l.conn, &l.config.Mapping); err != nil {
+			return nil, err
+		}
+		name, how = l.tables.difference(now)
+	}
+	if err := l.scheduleSchemaCheck(ctx); err != nil {
+		return nil, err
+	}
+	switch behind := l.stream.Position().CompareFile(l.schemas.due) < 0; {
+	case name == "" && !behind:
+		l.schemas.done = true
+	case name != "" && !behind:
+		return nil, stop("after a statement that follows position %s, mapped table %s %s: %s; "+
+			"build the data again with --from snapshot", l.progress.Position, name, how, shorten(sql))
+	}
+	return now, nil
 }
 
 // bring takes in a table that a statement created or gave its name to. What is
@@ -261,20 +289,14 @@ func shorten(sql string) string {
 // parseStatement finds the verb and the tables of a statement by its first words.
 // It understands no expressions and needs none.
 func parseStatement(sql, database string) parsedStatement {
-	p := statementParser{words: splitWords(sql), database: database}
+	p := statementParser{words: sqltext.Split(sql), database: database}
 	return p.parse()
 }
 
 type statementParser struct {
-	words    []word
+	words    []sqltext.Word
 	at       int
 	database string
-}
-
-// word is a bare word, a quoted identifier, or a single punctuation mark.
-type word struct {
-	text   string
-	quoted bool
 }
 
 func (p *statementParser) accept(keywords ...string) bool {
@@ -282,7 +304,7 @@ func (p *statementParser) accept(keywords ...string) bool {
 		return false
 	}
 	for i, k := range keywords {
-		if w := p.words[p.at+i]; w.quoted || !strings.EqualFold(w.text, k) {
+		if !p.words[p.at+i].Is(k) {
 			return false
 		}
 	}
@@ -309,7 +331,7 @@ func (p *statementParser) parse() parsedStatement {
 	case p.accept("DROP", "DATABASE"), p.accept("DROP", "SCHEMA"):
 		p.accept("IF", "EXISTS")
 		if p.at < len(p.words) {
-			return parsedStatement{verb: verbDropDatabase, database: p.words[p.at].text}
+			return parsedStatement{verb: verbDropDatabase, database: p.words[p.at].Text}
 		}
 	case p.accept("RENAME", "TABLE"), p.accept("RENAME", "TABLES"):
 		p.accept("IF", "EXISTS")
@@ -317,7 +339,7 @@ func (p *statementParser) parse() parsedStatement {
 	case p.accept("CREATE", "OR", "REPLACE", "TABLE"):
 		name := p.name(nil)
 		return parsedStatement{verb: verbReplace, tables: name, targets: name}
-	case p.accept("DROP", "SEQUENCE"):
+	case p.accept("DROP", "SEQUENCE"), p.accept("DROP", "VIEW"):
 		p.accept("IF", "EXISTS")
 		return parsedStatement{verb: verbDrop, tables: p.names()}
 	case p.accept("CREATE", "TABLE"), p.accept("CREATE", "SEQUENCE"), p.accept("CREATE", "OR", "REPLACE", "SEQUENCE"):
@@ -333,6 +355,9 @@ func (p *statementParser) parse() parsedStatement {
 		s.tables = p.index().tables
 		return s
 	case p.accept("CREATE"):
+		if name := p.view(); name != nil {
+			return parsedStatement{verb: verbCreate, targets: name}
+		}
 		return p.index()
 	}
 	return parsedStatement{}
@@ -348,12 +373,40 @@ func (p *statementParser) rename() parsedStatement {
 		}
 		to := p.name(nil)
 		s.tables, s.targets = append(s.tables, to...), append(s.targets, to...)
-		for p.at < len(p.words) && p.words[p.at] != (word{text: ","}) {
+		for p.at < len(p.words) && !p.words[p.at].Is(",") {
 			p.at++
 		}
 		p.at++
 	}
 	return s
+}
+
+// viewOptions are the words that may stand between CREATE and VIEW.
+var viewOptions = []string{
+	"OR", "REPLACE", "ALGORITHM", "UNDEFINED", "MERGE", "TEMPTABLE",
+	"DEFINER", "CURRENT_USER", "SQL", "SECURITY", "INVOKER",
+}
+
+// view reads the name of CREATE [OR REPLACE] [ALGORITHM = ...] [DEFINER = ...] [SQL SECURITY ...]
+// VIEW; nil where something else is created, and then nothing is read. A view has no rows in the
+// binlog, so the name counts only as one that is taken.
+func (p *statementParser) view() []tableName {
+	start := p.at
+	for ; p.at < len(p.words); p.at++ {
+		switch w := p.words[p.at]; {
+		case w.Is("VIEW"):
+			p.at++
+			p.accept("IF", "NOT", "EXISTS")
+			return p.name(nil)
+		case w.Quoted, !w.IsName(), slices.Contains(viewOptions, strings.ToUpper(w.Text)):
+			continue
+		case p.at > start && (p.words[p.at-1].Is("=") || p.words[p.at-1].Is("@")):
+			continue // a user's name or host without quotes
+		}
+		break
+	}
+	p.at = start
+	return nil
 }
 
 // index reads the table of an index. Other things that are created
@@ -385,81 +438,13 @@ func (p *statementParser) name(names []tableName) []tableName {
 	}
 	first := p.words[p.at]
 	p.at++
-	if !first.quoted && !isWord(first.text[0]) {
+	if !first.IsName() {
 		return names
 	}
-	if p.at+1 < len(p.words) && p.words[p.at] == (word{text: "."}) {
-		second := p.words[p.at+1].text
+	if p.at+1 < len(p.words) && p.words[p.at].Is(".") {
+		second := p.words[p.at+1].Text
 		p.at += 2
-		return append(names, tableName{first.text, second})
+		return append(names, tableName{first.Text, second})
 	}
-	return append(names, tableName{p.database, first.text})
-}
-
-func isWord(c byte) bool {
-	return c == '_' || c == '$' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-}
-
-// splitWords cuts a statement into words. Comments vanish, but what MySQL runs of
-// them (/*! ... */ and MariaDB's /*M! ... */) stays.
-func splitWords(sql string) []word {
-	var words []word
-	for i := 0; i < len(sql); {
-		c := sql[i]
-		switch {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v':
-			i++
-		case c == '#', strings.HasPrefix(sql[i:], "-- "), strings.HasPrefix(sql[i:], "--\n"), strings.HasPrefix(sql[i:], "--\t"):
-			i = after(sql, i, "\n")
-		case strings.HasPrefix(sql[i:], "/*!"), strings.HasPrefix(sql[i:], "/*M!"):
-			i += strings.IndexByte(sql[i:], '!') + 1
-			for i < len(sql) && '0' <= sql[i] && sql[i] <= '9' {
-				i++
-			}
-		case strings.HasPrefix(sql[i:], "*/"):
-			i += 2
-		case strings.HasPrefix(sql[i:], "/*"):
-			i = after(sql, i+2, "*/")
-		case c == '`' || c == '"' || c == '\'':
-			var text string
-			text, i = quoted(sql, i)
-			words = append(words, word{text: text, quoted: true})
-		case isWord(c):
-			start := i
-			for i < len(sql) && isWord(sql[i]) {
-				i++
-			}
-			words = append(words, word{text: sql[start:i]})
-		default:
-			words = append(words, word{text: sql[i : i+1]})
-			i++
-		}
-	}
-	return words
-}
-
-// after returns the index behind the next occurrence of end, or the text's end.
-func after(sql string, i int, end string) int {
-	if n := strings.Index(sql[i:], end); n >= 0 {
-		return i + n + len(end)
-	}
-	return len(sql)
-}
-
-// quoted reads a quoted text at i; a doubled quote stands for one.
-func quoted(sql string, i int) (string, int) {
-	quote := sql[i]
-	var text []byte
-	for i++; i < len(sql); i++ {
-		switch {
-		case sql[i] == '\\' && quote != '`' && i+1 < len(sql):
-			i++
-		case sql[i] == quote && i+1 < len(sql) && sql[i+1] == quote:
-			i++
-		case sql[i] == quote:
-			return string(text), i + 1
-		}
-		text = append(text, sql[i])
-	}
-	return string(text), i
+	return append(names, tableName{p.database, first.Text})
 }

@@ -270,7 +270,7 @@ func agree(a, b any) bool {
 	case map[string]any:
 		y, ok := b.(map[string]any)
 		for name, field := range x {
-			if other, both := y[name]; both && !agree(field, other) {
+			if other, both := y[name]; both && !agree(plain(name, field), plain(name, other)) {
 				return false
 			}
 		}
@@ -283,6 +283,32 @@ func agree(a, b any) bool {
 		return b == nil || ok && len(y) == 0
 	}
 	return a == b
+}
+
+// plain returns a field of a schema without what another version of a server prints of the
+// same column: the display width of an integer, another name of a character set or a type.
+func plain(name string, field any) any {
+	text, ok := field.(string)
+	if !ok {
+		return field
+	}
+	switch name {
+	case "SQLType":
+		base, rest, _ := strings.Cut(text, "(")
+		switch base {
+		case "tinyint", "smallint", "mediumint", "int", "bigint", "year":
+			if _, after, found := strings.Cut(rest, ")"); found {
+				return base + after
+			}
+		case "geometrycollection":
+			return "geomcollection"
+		}
+	case "Charset":
+		if text == "utf8" {
+			return "utf8mb3"
+		}
+	}
+	return text
 }
 
 // sameSchema compares two schemas that this process has read.

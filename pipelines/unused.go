@@ -47,14 +47,18 @@ func (l *loop) knows(path string) bool {
 	return false
 }
 
-// serverTables returns all base tables that we may see, with the names of their
-// columns and nothing else.
+// serverTables returns all tables and views that we may see; base tables have the names of
+// their columns, and nothing else is filled.
 func (l *loop) serverTables(ctx context.Context) ([]*binlog.Table, error) {
 	var tables []*binlog.Table
 	byName := make(map[tableName]*binlog.Table)
-	err := l.conn.Stream(ctx, "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE'", func(cells [][]byte) error {
+	const list = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES" +
+		" WHERE TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE', 'SYSTEM VERSIONED', 'VIEW')"
+	err := l.conn.Stream(ctx, list, func(cells [][]byte) error {
 		t := &binlog.Table{Database: string(cells[0]), Name: string(cells[1])}
-		byName[tableName{t.Database, t.Name}] = t
+		if string(cells[2]) == "BASE TABLE" {
+			byName[tableName{t.Database, t.Name}] = t
+		}
 		tables = append(tables, t)
 		return nil
 	})

@@ -176,21 +176,7 @@ func newMemory() *memory {
 func (m *memory) Load(context.Context) (sink.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.encoder.Forget()
-	s := sink.State{Keys: make(map[string][]byte)}
-	if fields, ok := m.keys.HashFields(sink.PositionKey("test")); ok {
-		p, err := sink.ParseProgress(fields)
-		if err != nil {
-			return s, err
-		}
-		s.Progress = p
-	}
-	pieces, _ := m.keys.HashFields(sink.StateKey("test"))
-	for name, v := range pieces {
-		s.Keys[name] = []byte(v)
-	}
-	s.Foreign = s.Phase == sink.Empty && m.keys.Len() > 0
-	return s, nil
+	return m.encoder.Load(m.keys)
 }
 
 func (m *memory) Apply(_ context.Context, u *sink.Unit) error {

@@ -38,33 +38,15 @@ func NewNode(node *replication.Node, pipeline string) *Node {
 
 // Load reads what the node holds of the pipeline and takes up its present term:
 // units applied from now on are refused with ErrDemoted once the role changes.
-// A node that is a replica gives ErrDemoted at once. A position that cannot be
-// read is another error, along with a State that is Foreign.
+// A node that is a replica gives ErrDemoted at once. A position or a piece of state that
+// cannot be read is another error, along with a State that is Foreign.
 func (n *Node) Load(context.Context) (State, error) {
 	role, term := n.node.Role()
 	if role != replication.Master {
 		return State{}, ErrDemoted
 	}
 	n.term = term
-	n.encoder.Forget()
-	s := State{Keys: make(map[string][]byte)}
-	ks := n.node.Keyspace()
-	if fields, ok := ks.HashFields(PositionKey(n.pipeline)); ok {
-		p, err := ParseProgress(fields)
-		if err != nil {
-			return State{Foreign: true}, fmt.Errorf("read %s: %w; this key is Rowfall's own: start again with --from snapshot", PositionKey(n.pipeline), err)
-		}
-		s.Progress = p
-	}
-	pieces, _ := ks.HashFields(StateKey(n.pipeline))
-	for name, v := range pieces {
-		s.Keys[name] = []byte(v)
-	}
-	if s.Phase == Empty {
-		keys, _, _ := ks.Counts()
-		s.Foreign = keys > 0
-	}
-	return s, nil
+	return n.encoder.Load(n.node.Keyspace())
 }
 
 // Apply makes the unit durable as the node's settings say and visible, whole.

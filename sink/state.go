@@ -19,12 +19,13 @@ const PositionPrefix = "rowfall:position:"
 func PositionKey(pipeline string) string { return PositionPrefix + pipeline }
 
 // registryKey is a hash with a field for every pipeline whose data the sink
-// holds, so that nobody has to search the keyspace for positions. No pipeline's
-// own keys begin like it, since names are not empty.
+// holds, so that nobody has to search the keyspace for positions. The field's value is the
+// format of the pipeline's state. No pipeline's own keys begin like it, since names are not
+// empty.
 const registryKey = HiddenPrefix + ":pipelines"
 
-// StateKey returns the key of the hash that holds a pipeline's state: a field
-// for each piece that Unit.SetState names.
+// StateKey returns the key of the hash that holds a pipeline's state: a field for each piece
+// that Unit.SetState names, and a field for the checksum of each piece.
 func StateKey(pipeline string) string { return HiddenPrefix + pipeline + ":pieces" }
 
 // Positions returns the position hashes that a keyspace holds, by pipeline.

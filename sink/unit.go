@@ -1,9 +1,11 @@
 package sink
 
 import (
+	"fmt"
 	"strconv"
 
 	"rowfall/binlog"
+	"rowfall/replication/keyspace"
 	"rowfall/replication/resp"
 	"rowfall/transform"
 )
@@ -34,18 +36,14 @@ func (u *Unit) Size() int { return len(u.Commands.Bytes) + len(u.state) }
 // IsEmpty reports whether applying the unit would move nothing but the position.
 func (u *Unit) IsEmpty() bool { return u.Size() == 0 && !u.Flush }
 
-// SetState makes the unit write a piece of the pipeline's state.
+// SetState makes the unit write a piece of the pipeline's state, with its checksum.
 func (u *Unit) SetState(pipeline, name string, value []byte) {
-	u.state = resp.AppendArray(u.state, 4)
-	u.state = resp.AppendBulkString(u.state, "HSET")
-	u.state = resp.AppendBulkString(u.state, StateKey(pipeline))
-	u.state = resp.AppendBulkString(u.state, name)
-	u.state = resp.AppendBulk(u.state, value)
+	u.state = appendPiece(u.state, pipeline, name, value)
 }
 
 // DropState makes the unit remove a piece of the pipeline's state.
 func (u *Unit) DropState(pipeline, name string) {
-	u.state = resp.AppendCommand(u.state, "HDEL", StateKey(pipeline), name)
+	u.state = appendDropPiece(u.state, pipeline, name)
 }
 
 const (
@@ -54,16 +52,46 @@ const (
 	flushAll = "*1\r\n$8\r\nFLUSHALL\r\n"
 )
 
-// Encoder makes the bytes of units. The position hash is most of a small unit,
-// so only the fields that changed since the last unit are written; one encoder
+// Encoder reads what a sink holds of a pipeline, and makes the bytes of units. The position
+// hash is most of a small unit, so only the fields that changed since the last unit are written; one encoder
 // must therefore see every unit of its pipeline.
 type Encoder struct {
 	key  string
 	name string
 	last Progress
 	full bool // the next unit writes every field
-	gtid []byte
-	text []byte
+	// plain holds the pieces that an older version wrote without checksums. The next unit
+	// writes them anew; nil where there are none.
+	plain map[string][]byte
+	gtid  []byte
+	text  []byte
+}
+
+// Load reads what a keyspace holds of the pipeline. It must be called again after a unit
+// could not be applied. A position or a piece of state that cannot be read is an error, along
+// with a State that is Foreign.
+func (e *Encoder) Load(ks *keyspace.Keyspace) (State, error) {
+	e.full, e.plain = true, nil
+	var s State
+	if fields, ok := ks.HashFields(e.key); ok {
+		p, err := ParseProgress(fields)
+		if err != nil {
+			return State{Foreign: true}, fmt.Errorf("read %s: %w; this key is Rowfall's own: start again with --from snapshot", e.key, err)
+		}
+		s.Progress = p
+	}
+	pieces, plain, err := readPieces(ks, e.name)
+	if err != nil {
+		return State{Foreign: true}, err
+	}
+	if s.Keys = pieces; plain {
+		e.plain = pieces
+	}
+	if s.Phase == Empty {
+		keys, _, _ := ks.Counts()
+		s.Foreign = keys > 0
+	}
+	return s, nil
 }
 
 // NewEncoder returns an encoder for a pipeline, whose first unit writes every
@@ -80,6 +108,11 @@ func (e *Encoder) Encode(dst []byte, u *Unit) []byte {
 		e.full = true
 	}
 	dst = append(dst, u.Commands.Bytes...)
+	if e.plain != nil && !u.Flush {
+		// Before the unit's own pieces, which are newer.
+		dst = appendUpgrade(dst, e.name, e.plain)
+	}
+	e.plain = nil
 	dst = append(dst, u.state...)
 	dst = e.position(dst, &u.Progress)
 	return append(dst, exec...)
@@ -102,7 +135,7 @@ func (e *Encoder) position(dst []byte, p *Progress) []byte {
 		stale = []string{"partial", "row"}
 	}
 	if e.full {
-		dst = resp.AppendCommand(dst, "HSET", registryKey, e.name, "v1")
+		dst = resp.AppendCommand(dst, "HSET", registryKey, e.name, formatChecked)
 		out = p.fields(out)
 	} else {
 		out = e.changed(out, p)

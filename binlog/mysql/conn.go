@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -44,11 +45,11 @@ type Result struct {
 	Rows    [][]Cell
 }
 
-// Text returns a cell of a row by its column's name as text; NULL, and a
+// Text returns a cell of a row by its column's name, in capitals or not, as text; NULL, and a
 // column that is not there, is "".
 func (r *Result) Text(row int, column string) string {
 	for i, name := range r.Columns {
-		if name == column {
+		if strings.EqualFold(name, column) {
 			return string(r.Rows[row][i])
 		}
 	}

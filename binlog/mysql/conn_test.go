@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -49,6 +50,7 @@ func dial(t *testing.T, c mysql.Config) *mysql.Conn {
 func TestServers(t *testing.T) {
 	each(t, func(t *testing.T, addr string, kind servers.Kind) {
 		t.Run("facts", func(t *testing.T) { testFacts(t, addr, kind) })
+		t.Run("session", func(t *testing.T) { testSession(t, addr) })
 		t.Run("values", func(t *testing.T) { testValues(t, addr) })
 		t.Run("errors", func(t *testing.T) { testErrors(t, addr) })
 		t.Run("cancel", func(t *testing.T) { testCancel(t, addr) })
@@ -79,6 +81,65 @@ func testFacts(t *testing.T, addr string, kind servers.Kind) {
 	}
 	if r.Text(0, "z") != "+00:00" || r.Text(0, "m") != "" || r.Text(0, "a") != "1" || r.Text(0, "w") != "3600" || !strings.HasPrefix(r.Text(0, "c"), "utf8mb4") {
 		t.Errorf("session is %q", r.Rows)
+	}
+}
+
+// Whatever the global values of variables are, what a session reads is the same. With
+// sql_quote_show_create=OFF grants could not be read, and foreign keys were overlooked; with a
+// sql_select_limit a list of tables ended early.
+func testSession(t *testing.T, addr string) {
+	root := dial(t, mysql.Config{Addresses: []string{addr}})
+	hostile := []string{
+		"sql_quote_show_create=OFF", "lc_messages='de_DE'", "max_sort_length=64", "completion_type='RELEASE'", "sql_auto_is_null=ON",
+		"sql_select_limit=1", "max_join_size=1", "sql_big_selects=OFF", "sql_mode='ANSI_QUOTES,NO_BACKSLASH_ESCAPES'", "time_zone='-09:30'", "autocommit=0",
+		"character_set_results=latin1", "group_concat_max_len=4",
+	}
+	if root.Server().Flavor == mysql.MariaDB {
+		hostile = append(hostile, "old_mode='ZERO_DATE_TIME_CAST'", "max_statement_time=100")
+	} else {
+		hostile = append(hostile, "information_schema_stats_expiry=3600",
+			"show_gipk_in_create_table_and_information_schema=OFF", "max_execution_time=100000")
+	}
+	const names = "'sql_quote_show_create','lc_messages','max_sort_length','completion_type','sql_auto_is_null','sql_select_limit','sql_big_selects'," +
+		"'sql_mode','time_zone','autocommit','character_set_results','group_concat_max_len','old_mode','use_secondary_engine'," +
+		"'information_schema_stats_expiry','show_gipk_in_create_table_and_information_schema','max_statement_time','max_execution_time'"
+	read := func(user string) string {
+		t.Helper()
+		c := dial(t, mysql.Config{Addresses: []string{addr}, User: user})
+		r, err := c.Query(t.Context(), "SHOW SESSION VARIABLES WHERE Variable_name IN ("+names+")")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%q", r.Rows)
+	}
+	want := read("root")
+	if err := root.Exec(t.Context(), "CREATE USER plain"); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range hostile {
+		name, _, _ := strings.Cut(v, "=")
+		old, err := root.Query(t.Context(), "SELECT CONCAT(@@GLOBAL."+name+") v")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := root.Exec(t.Context(), "SET GLOBAL "+v); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			literal := old.Text(0, "v")
+			if strings.Trim(literal, "0123456789.") != "" || literal == "" {
+				literal = "'" + literal + "'"
+			}
+			if err := root.Exec(t.Context(), "SET GLOBAL "+name+"="+literal); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}()
+	}
+	// Setting them takes no privilege.
+	for _, user := range []string{"root", "plain"} {
+		if got := read(user); got != want {
+			t.Errorf("the session of %s has %s, want %s", user, got, want)
+		}
 	}
 }
 

@@ -17,8 +17,8 @@ const defaultTimeout = 10 * time.Second
 
 // Dial connects to the first of the addresses that works and prepares the
 // session: utf8mb4, time_zone '+00:00', an empty sql_mode, autocommit, an hour of
-// patience with a slow reader. The error names every address that was tried
-// and, where known, the remedy.
+// patience with a slow reader, and the variables of resultVariables. The error names every
+// address that was tried and, where known, the remedy.
 func Dial(ctx context.Context, c Config) (*Conn, error) {
 	if len(c.Addresses) == 0 {
 		return nil, errors.New("connect to mysql: no address is given")
@@ -149,6 +149,11 @@ func (c *Conn) prepare(ctx context.Context) error {
 	if err := c.Exec(ctx, "SET NAMES utf8mb4"); err != nil {
 		return err
 	}
+	// Both may cut or refuse what is read next. DEFAULT would be the global value.
+	const unlimited = "SET SESSION sql_select_limit=18446744073709551615, SESSION sql_big_selects=1"
+	if err := c.Exec(ctx, unlimited); err != nil {
+		return err
+	}
 	r, err := c.Query(ctx, serverQuery)
 	if err != nil {
 		return err
@@ -159,7 +164,7 @@ func (c *Conn) prepare(ctx context.Context) error {
 	// A slow reader (back-pressure from the sink) must not lose its result:
 	// the server gives up on a blocked write after net_write_timeout seconds.
 	set := []string{
-		"time_zone='+00:00'", "sql_mode=''", "autocommit=1", "sql_select_limit=DEFAULT",
+		"time_zone='+00:00'", "sql_mode=''", "autocommit=1",
 		"net_write_timeout=3600", "net_read_timeout=3600", "wait_timeout=28800",
 		"group_concat_max_len=4294967295",
 	}
@@ -173,6 +178,9 @@ func (c *Conn) prepare(ctx context.Context) error {
 		set = append(set, "max_statement_time=0")
 	}
 	if err := c.Exec(ctx, "SET SESSION "+strings.Join(set, ", SESSION ")); err != nil {
+		return err
+	}
+	if err := c.setResultVariables(ctx); err != nil {
 		return err
 	}
 	return c.Exec(ctx, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")

@@ -3,7 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
-	"regexp"
+	"slices"
 
 	"rowfall/binlog/mysql"
 )
@@ -34,9 +34,9 @@ func Check(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Problem, e
 		}
 		problems = append(problems, found...)
 	}
-	found, err := checkSelect(ctx, c, patterns)
+	found, err := CheckSelect(ctx, c, patterns...)
 	if err != nil {
-		return nil, fmt.Errorf("check grants: %w", err)
+		return nil, err
 	}
 	problems = append(problems, found...)
 	return problems, nil
@@ -104,10 +104,6 @@ func checkStatus(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 	return p, nil
 }
 
-// replicationSlave finds the privilege in an answer to SHOW GRANTS, which on
-// MariaDB includes those of the roles in use.
-var replicationSlave = regexp.MustCompile("^GRANT (?:ALL PRIVILEGES|(?:" + grantRights + ", )?REPLICATION SLAVE(?:, " + grantRights + ")?) ON \\*\\.\\* TO ")
-
 // checkDump asks whether we may follow the binlog. On MySQL a statement that
 // needs the same privilege tells, roles included; MariaDB has none.
 func checkDump(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
@@ -124,16 +120,19 @@ func checkDump(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 		}
 		return nil, err
 	}
-	r, err := c.Query(ctx, "SHOW GRANTS")
+	grants, err := readGrants(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	for _, row := range r.Rows {
-		if replicationSlave.Match(row[0]) {
-			return nil, nil
-		}
+	if slices.ContainsFunc(grants, mayDump) {
+		return nil, nil
 	}
 	return missing, nil
+}
+
+// mayDump reports whether a grant allows to follow the binlog.
+func mayDump(g grant) bool {
+	return !g.revoked && g.database == "*" && g.has("REPLICATION SLAVE")
 }
 
 // checkReplica finds a replica that keeps what it replicates out of its own

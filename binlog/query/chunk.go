@@ -79,13 +79,10 @@ func Read(ctx context.Context, c *mysql.Conn, ch ChunkRequest, applied binlog.Po
 	if r.sql, err = selectChunk(ch); err != nil {
 		return ChunkResult{}, fmt.Errorf("read rows: %w", err)
 	}
-	switch {
-	case r.server.Flavor == mysql.MariaDB:
-		err = r.readSnapshot(ctx, applied)
-	case applied.IsZero() || r.server.GTIDMode && !applied.GTID.IsZero():
-		err = r.readVisible(ctx, applied)
-	default:
-		err = r.readLocked(ctx)
+	if r.server.Flavor == mysql.MySQL && ch.hasInvalidDate() {
+		err = withInvalidDates(ctx, c, func() error { return r.read(ctx, applied) })
+	} else {
+		err = r.read(ctx, applied)
 	}
 	if err != nil {
 		return ChunkResult{}, err
@@ -101,6 +98,17 @@ type reader struct {
 	sql     string
 	row     func(*binlog.Row) error
 	result  ChunkResult
+}
+
+// read reads the chunk by the bracket that fits the server.
+func (r *reader) read(ctx context.Context, applied binlog.Position) error {
+	switch {
+	case r.server.Flavor == mysql.MariaDB:
+		return r.readSnapshot(ctx, applied)
+	case applied.IsZero() || r.server.GTIDMode && !applied.GTID.IsZero():
+		return r.readVisible(ctx, applied)
+	}
+	return r.readLocked(ctx)
 }
 
 func (r *reader) wrap(err error) error {

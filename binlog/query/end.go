@@ -63,6 +63,12 @@ func gtidsAt(ctx context.Context, c *mysql.Conn, p binlog.Position) (binlog.GTID
 	return binlog.ParseGTIDSet(s)
 }
 
+// EndOfLog returns the end of the server's binlog as file and offset, without GTIDs.
+func EndOfLog(ctx context.Context, c *mysql.Conn) (binlog.Position, error) {
+	p, _, err := endOfLog(ctx, c)
+	return p, err
+}
+
 // endOfLog returns file and offset, and MySQL's Executed_Gtid_Set as text.
 func endOfLog(ctx context.Context, c *mysql.Conn) (p binlog.Position, gtids string, err error) {
 	sql := "SHOW MASTER STATUS"

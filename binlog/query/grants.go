@@ -4,47 +4,91 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
+	"rowfall/binlog/sqltext"
 )
 
-// grant is a line of SHOW GRANTS that gives SELECT on whole tables, or takes it
-// (MySQL's partial revokes).
+// grant is a line of SHOW GRANTS that gives privileges on tables, or takes them (MySQL's
+// partial revokes).
 type grant struct {
-	revoked         bool
-	database, table string // as the line has them, * or a name without quotes
+	revoked bool
+	// privileges are those on whole tables, in capitals: "SELECT", "REPLICATION SLAVE". What
+	// is given on columns, SELECT (`a`), is left out.
+	privileges []string
+	// database and table are as the line has them: * or a name without quotes.
+	database, table string
 }
 
-// grantName is a name in a grant, grantRights are what stands before or behind
-// SELECT: names of columns are whole in it, since they may hold anything.
-const (
-	grantName   = "`(?:[^`]|``)+`"
-	grantRights = "(?:[^`]|" + grantName + ")*"
-)
+// has reports whether the grant is about a privilege.
+func (g *grant) has(privilege string) bool {
+	return slices.Contains(g.privileges, privilege) || slices.Contains(g.privileges, "ALL PRIVILEGES")
+}
 
-// selectGrant finds such a line; SELECT on some columns, SELECT (`a`), is none.
-var selectGrant = regexp.MustCompile("^(GRANT|REVOKE) (?:ALL PRIVILEGES|(?:" + grantRights + ", )?SELECT(?:, " + grantRights + ")?) ON (?:TABLE )?" +
-	"(\\*|" + grantName + ")\\.(\\*|" + grantName + ") (?:TO|FROM) ")
-
+// parseGrant reads a line of SHOW GRANTS; it reports false for one that is not about tables.
+//
+//	GRANT SELECT, INSERT (`a`, `b`) ON `shop`.* TO `u`@`%` WITH GRANT OPTION
 func parseGrant(line string) (grant, bool) {
-	m := selectGrant.FindStringSubmatch(line)
-	if m == nil {
-		return grant{}, false
+	words := sqltext.Split(line)
+	var g grant
+	switch {
+	case len(words) == 0:
+		return g, false
+	case words[0].Is("REVOKE"):
+		g.revoked = true
+	case !words[0].Is("GRANT"):
+		return g, false
 	}
-	unquote := func(s string) string {
-		if s == "*" {
-			return s
+	rest := g.parsePrivileges(words[1:])
+	if len(rest) > 0 && rest[0].Is("TABLE") {
+		rest = rest[1:]
+	}
+	if len(rest) < 4 || !rest[1].Is(".") || !rest[3].Is("TO") && !rest[3].Is("FROM") {
+		return g, false // on a procedure, a proxy's user, or nothing: a role
+	}
+	for _, name := range []sqltext.Word{rest[0], rest[2]} {
+		if name.Quoted == (name.Text == "*") {
+			return g, false
 		}
-		return strings.ReplaceAll(s[1:len(s)-1], "``", "`")
 	}
-	return grant{revoked: m[1] == "REVOKE", database: unquote(m[2]), table: unquote(m[3])}, true
+	g.database, g.table = rest[0].Text, rest[2].Text
+	return g, true
 }
 
-// covers says whether the grant reaches every table of a pattern, in which * and
+// parsePrivileges reads the privileges up to ON and returns the words behind it. The names of
+// columns, which stand in parentheses, are quoted, and so are those of roles.
+func (g *grant) parsePrivileges(words []sqltext.Word) (rest []sqltext.Word) {
+	depth, ofColumns := 0, false
+	var privilege []string
+	for i, w := range words {
+		switch {
+		case w.Is("("):
+			depth++
+			ofColumns = true
+		case w.Is(")"):
+			depth--
+		case depth > 0:
+		case w.Is(","), w.Is("ON"):
+			if !ofColumns {
+				g.privileges = append(g.privileges, strings.ToUpper(strings.Join(privilege, " ")))
+			}
+			privilege, ofColumns = privilege[:0], false
+			if w.Is("ON") {
+				return words[i+1:]
+			}
+		default:
+			privilege = append(privilege, w.Text)
+		}
+	}
+	return nil
+}
+
+// covers reports whether the grant reaches every table of a pattern, in which * and
 // ? stand for any text and any letter.
-func (g grant) covers(database, table string) bool {
+func (g *grant) covers(database, table string) bool {
 	switch {
 	case g.database == "*":
 		return true
@@ -79,10 +123,13 @@ func matches(re, text string) bool {
 	return err == nil && ok
 }
 
-// readable says whether the grants reach every table of a pattern.
+// readable reports whether the grants give SELECT on every table of a pattern.
 func readable(grants []grant, database, table string) bool {
 	covered := false
 	for _, g := range grants {
+		if !g.has("SELECT") {
+			continue
+		}
 		if !g.revoked {
 			covered = covered || g.covers(database, table)
 			continue
@@ -95,20 +142,20 @@ func readable(grants []grant, database, table string) bool {
 	return covered
 }
 
-// checkSelect finds what the user may not read of the tables that patterns name. A
-// table without SELECT looks as if it did not exist, so it is the grants that are
-// asked: of a wildcard, whoever sees some tables must see all.
-func checkSelect(ctx context.Context, c *mysql.Conn, patterns []string) ([]Problem, error) {
+// CheckSelect returns what the user may not read of the tables that patterns name, as Check
+// does. A table without SELECT looks as if it did not exist, so the grants decide: of a
+// wildcard, a user who sees some tables must be allowed to see all.
+func CheckSelect(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Problem, error) {
 	if len(patterns) == 0 {
 		return nil, nil
 	}
 	grants, err := readGrants(ctx, c)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("check grants: %w", err)
 	}
 	r, err := c.Query(ctx, "SELECT CURRENT_USER()")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("check grants: %w", err)
 	}
 	account := string(r.Rows[0][0])
 	at := strings.LastIndexByte(account, '@')
@@ -144,20 +191,10 @@ func checkSelect(ctx context.Context, c *mysql.Conn, patterns []string) ([]Probl
 	return problems, nil
 }
 
-// readGrants reads what SHOW GRANTS says of SELECT, the roles in use included.
+// readGrants reads SHOW GRANTS, the roles in use included.
 func readGrants(ctx context.Context, c *mysql.Conn) ([]grant, error) {
-	sql := "SHOW GRANTS"
 	s := c.Server()
-	if s.Flavor == mysql.MySQL && s.AtLeast(8, 0, 0) { // MariaDB includes them by itself
-		r, err := c.Query(ctx, "SELECT CURRENT_ROLE()")
-		if err != nil {
-			return nil, err
-		}
-		if roles := string(r.Rows[0][0]); roles != "NONE" {
-			sql = "SHOW GRANTS FOR CURRENT_USER() USING " + roles
-		}
-	}
-	r, err := c.Query(ctx, sql)
+	r, err := showGrants(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -173,4 +210,23 @@ func readGrants(ctx context.Context, c *mysql.Conn) ([]grant, error) {
 		grants = append(grants, g)
 	}
 	return grants, nil
+}
+
+func showGrants(ctx context.Context, c *mysql.Conn) (*mysql.Result, error) {
+	// MariaDB includes the roles in use by itself.
+	if s := c.Server(); s.Flavor == mysql.MySQL && s.AtLeast(8, 0, 0) {
+		r, err := c.Query(ctx, "SELECT CURRENT_ROLE()")
+		if err != nil {
+			return nil, err
+		}
+		if roles := string(r.Rows[0][0]); roles != "NONE" {
+			r, err = c.Query(ctx, "SHOW GRANTS FOR CURRENT_USER() USING "+roles)
+			const notGranted = 3530
+			if !mysql.IsCode(err, notGranted) {
+				return r, err
+			}
+			// The role was revoked since the session began: it gives nothing any more.
+		}
+	}
+	return c.Query(ctx, "SHOW GRANTS")
 }

@@ -23,8 +23,21 @@ func keyExpr(c *binlog.Column, quoted string) string {
 	switch c.Type {
 	case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeText:
 		return "CAST(" + quoted + " AS BINARY)"
-	case binlog.TypeEnum, binlog.TypeSet, binlog.TypeBit:
+	case binlog.TypeEnum, binlog.TypeSet:
+		// A sum would be a floating point number, which a SET of 64 members does not fit.
+		return "CAST(" + quoted + " AS UNSIGNED)"
+	case binlog.TypeBit:
 		return quoted + "+0"
+	}
+	return quoted
+}
+
+// comparedExpr returns the expression that keyLiteral's literal is compared with. A server
+// compares a SET with a number as floating point numbers, which are exact up to 53 members.
+func comparedExpr(c *binlog.Column, quoted string) string {
+	const exact = 53
+	if c.Type == binlog.TypeSet && len(c.Values) > exact {
+		return keyExpr(c, quoted) // without an index
 	}
 	return quoted
 }
@@ -101,7 +114,7 @@ func selectChunk(ch ChunkRequest) (string, error) {
 	if ch.Limit < 1 {
 		return "", fmt.Errorf("chunk limit %d: want 1 or more", ch.Limit)
 	}
-	columns := make([]string, len(key))
+	ordered, compared := make([]string, len(key)), make([]string, len(key))
 	exprs := make([]string, 0, len(t.Columns)+len(key))
 	for i := range t.Columns {
 		c := &t.Columns[i]
@@ -109,11 +122,13 @@ func selectChunk(ch ChunkRequest) (string, error) {
 	}
 	for i, k := range key {
 		c := &t.Columns[k]
-		columns[i] = "r." + identifier(c.Name)
-		exprs = append(exprs, keyExpr(c, columns[i]))
+		column := "r." + identifier(c.Name)
+		exprs = append(exprs, keyExpr(c, column))
+		ordered[i], compared[i] = column, comparedExpr(c, column)
 		if len(t.Key()) == 0 {
 			// No key promises that texts differ which the collation takes for equal.
-			columns[i] = keyExpr(c, columns[i])
+			ordered[i] = keyExpr(c, column)
+			compared[i] = ordered[i]
 		}
 	}
 	var conds []string
@@ -128,7 +143,7 @@ func selectChunk(ch ChunkRequest) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		conds = append(conds, bound.cond(columns, literals))
+		conds = append(conds, bound.cond(compared, literals))
 	}
 	sql := "SELECT " + strings.Join(exprs, ", ") + " FROM " + identifier(t.Database) + "." + identifier(t.Name) + " AS r"
 	if len(t.Primary) > 0 {
@@ -138,7 +153,7 @@ func selectChunk(ch ChunkRequest) (string, error) {
 	if len(conds) > 0 {
 		sql += " WHERE " + strings.Join(conds, " AND ")
 	}
-	return sql + " ORDER BY " + strings.Join(columns, ", ") + fmt.Sprintf(" LIMIT %d", ch.Limit), nil
+	return sql + " ORDER BY " + strings.Join(ordered, ", ") + fmt.Sprintf(" LIMIT %d", ch.Limit), nil
 }
 
 // sortedLength is the longest text, of up to four bytes a character, that a server

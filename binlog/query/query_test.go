@@ -35,7 +35,7 @@ var setups = []struct {
 	// The delay lies between the moment at which a transaction is in the
 	// binlog for all to see and its engine commit: the gap that the bracket
 	// is about. With sync_binlog=0 the binlog's end does not wait for it.
-	{"mysql-gtid", servers.MySQL, true, []string{"--sync-binlog=0", "--binlog-group-commit-sync-delay=20000"}},
+	{"mysql-gtid", servers.MySQL, true, []string{"--sync-binlog=0", "--binlog-group-commit-sync-delay=20000", "--federated"}},
 	{"mysql", servers.MySQL, false, []string{"--sync-binlog=0", "--binlog-group-commit-sync-delay=20000"}},
 	{"mariadb", servers.MariaDB, false, nil},
 }
@@ -89,6 +89,8 @@ func TestServers(t *testing.T) {
 	each(t, func(t *testing.T, s server) {
 		exec(t, s.dial(t), "CREATE DATABASE shop CHARACTER SET utf8mb4")
 		t.Run("tables", func(t *testing.T) { testTables(t, s) })
+		t.Run("engines", func(t *testing.T) { testEngines(t, s) })
+		t.Run("foreign keys", func(t *testing.T) { testForeignKeys(t, s) })
 		t.Run("chunks", func(t *testing.T) { testChunks(t, s) })
 		t.Run("index", func(t *testing.T) { testIndex(t, s) })
 		t.Run("bracket", func(t *testing.T) { testBracket(t, s) })
@@ -116,8 +118,11 @@ func testTables(t *testing.T, s server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 3 || got[0].Name != "a" || got[1].Name != "none" || got[2].Name != "uniq" {
+	if len(got) != 4 || got[0].Name != "a" || got[1].Name != "none" || got[2].Name != "uniq" {
 		t.Fatalf("tables are %v", got)
+	}
+	if v := got[3]; v.Name != "view" || !strings.Contains(v.NotFollowed, "view") {
+		t.Errorf("a view is %+v", v)
 	}
 	a := got[0]
 	if a.FullName() != "tables.a" || !slices.Equal(a.Primary, []int{1, 0}) {
@@ -183,14 +188,14 @@ func testFlavorTables(t *testing.T, s server, c *mysql.Conn) {
 			t.Errorf("%+v, %v", m, err)
 		}
 		exec(t, c, "CREATE TABLE tables.lu (id int PRIMARY KEY, v text, UNIQUE lk (v))",
-			"CREATE TABLE tables.mem (id int PRIMARY KEY, v int, UNIQUE (v)) ENGINE=MEMORY")
+			"CREATE TABLE tables.arc (id int AUTO_INCREMENT PRIMARY KEY, v int) ENGINE=Aria")
 		// A wildcard passes them by, so it must hear of them: rows of a table that
 		// nothing was known of stopped the pipeline.
 		all, err := query.Tables(t.Context(), c, func(database, _ string) bool { return database == "tables" })
 		if err != nil {
 			t.Fatal(err)
 		}
-		why := map[string]string{"seq": "sequence", "ver": "SYSTEM VERSIONING", "lu": "UNIQUE key lk"}
+		why := map[string]string{"view": "view", "seq": "sequence", "ver": "SYSTEM VERSIONING", "lu": "UNIQUE key lk"}
 		for _, table := range all {
 			if want := why[table.Name]; (want == "") != (table.NotFollowed == "") || !strings.Contains(table.NotFollowed, want) {
 				t.Errorf("%s is not followed: %q, want %q", table.Name, table.NotFollowed, want)
@@ -240,7 +245,16 @@ func testChunks(t *testing.T, s server) {
 		"nopad":    {"a varchar(10) COLLATE utf8mb4_bin", "a", "('a'),('A'),('a!'),('ab'),('b'),('a\\t'),('a\\tb')"},
 		"unique":   {"a int NOT NULL, b varchar(9) NOT NULL", "", "(1,'x'),(2,'a'),(3,'c'),(4,'b'),(5,'')"},
 		"loose":    {"a varchar(9) NOT NULL COLLATE utf8mb4_general_ci, b int NOT NULL, c enum('z','a') NOT NULL", "none", "('a',1,'z'),('A',1,'z'),('ä',1,'z'),('a ',1,'z'),('a',1,'a'),('a',0,'a'),('b',1,'a'),('Ä',1,'z'),('',1,'z')"},
-		"desc":     {"a int, b int", "a DESC, b", "(1,1),(1,2),(1,3),(2,1),(2,2),(3,9),(0,0)"},
+		// No calendar has these dates, but a table may. The read never ended at one of them.
+		"invalid": {"a date, b datetime(3)", "a, b", "('2021-02-30','2021-02-30 10:00:00.5'),('2021-02-30','2021-02-31 10:00:00.123'),('2021-02-31','2021-04-31')," +
+			"('2021-02-30','2021-03-00'),('2021-03-00','2021-00-00'),('2021-00-31','2021-00-00'),('0000-02-29','0000-00-31'),('0000-01-01','0000-02-30'),('0000-00-00','0000-00-00'),('1900-02-29','9999-12-31'),('2000-02-29','9999-12-31 23:59:59.999')"},
+		"year":   {"a year", "a", "('0000'),(1901),(1999),(2000),(2001),(2155)"},
+		"time":   {"a time(3)", "a", "('-838:59:59'),('838:59:59'),('-00:00:00.001'),('00:00:00'),('24:00:00'),('-00:00:01'),('99:00:00'),('100:00:00.5')"},
+		"stamp":  {"a timestamp", "a", "('0000-00-00'),('1970-01-01 00:00:01'),('2038-01-19 03:14:07'),('2021-02-28')"},
+		"zero":   {"a enum('z','a','') , b int", "a, b", "(0,1),(0,2),('z',1),('a',1),('',1),('',2)"},
+		"wide":   {"a set(" + members(64) + ")", "a", "(''),('m1'),('m1,m2'),('m63'),('m1,m63'),('m2,m63'),('m64'),('m1,m64'),('m2,m64'),('m63,m64')"},
+		"narrow": {"a set(" + members(53) + ")", "a", "(''),('m1'),('m53'),('m1,m53'),('m2,m53'),('m52,m53'),('m1,m52,m53')"},
+		"desc":   {"a int, b int", "a DESC, b", "(1,1),(1,2),(1,3),(2,1),(2,2),(3,9),(0,0)"},
 	}
 	if s.kind == servers.MariaDB {
 		cases["uuid"] = struct{ columns, key, values string }{"a uuid, b inet6, c inet4", "a, b, c", "('00000000-0000-0000-0000-000000000001','::1','1.2.3.4'),('10000000-0000-0000-0000-000000000000','::1','1.2.3.4'),('10000000-0000-0000-0000-000000000000','::ffff:1.2.3.4','255.2.3.4'),('10000000-0000-0000-0000-000000000000','::ffff:1.2.3.4','3.2.3.4'),('ffffffff-0000-0000-0000-000000000000','fe80::1','0.0.0.0')"}
@@ -259,20 +273,36 @@ func testChunks(t *testing.T, s server) {
 			for column := range strings.SplitSeq(k.columns, ", ") {
 				columns = append(columns, column[:1])
 			}
-			exec(t, c, fmt.Sprintf("INSERT INTO shop.chunk_%s (%s) VALUES %s", name, strings.Join(columns, ","), k.values))
+			exec(t, c, "SET SESSION sql_mode='ALLOW_INVALID_DATES'",
+				fmt.Sprintf("INSERT INTO shop.chunk_%s (%s) VALUES %s", name, strings.Join(columns, ","), k.values),
+				"SET SESSION sql_mode=''")
 			table, err := query.Table(t.Context(), c, "shop", "chunk_"+name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := readAll(t, c, table, 3)
 			readAgain(t, c, table)
-			want := rows(t, c, "SELECT COUNT(*) FROM shop.chunk_"+name)
-			slices.Sort(got)
-			if fmt.Sprint(len(got)) != string(want[0][0]) || len(slices.Compact(got)) != len(got) {
-				t.Errorf("read rows %v out of %s", got, want[0][0])
+			want := rows(t, c, "SELECT COUNT(*), @@sql_mode FROM shop.chunk_"+name)
+			for _, limit := range []int{1, 2, 3} { // each row is the last of a chunk
+				got := readAll(t, c, table, limit)
+				slices.Sort(got)
+				if fmt.Sprint(len(got)) != string(want[0][0]) || len(slices.Compact(got)) != len(got) {
+					t.Errorf("read rows %v out of %s, %d at once", got, want[0][0], limit)
+				}
+			}
+			if mode := string(want[0][1]); mode != "" {
+				t.Errorf("the session is left with sql_mode %s", mode)
 			}
 		})
 	}
+}
+
+// members returns the members of a SET: 'm1','m2',...
+func members(n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("'m%d'", i+1)
+	}
+	return strings.Join(list, ",")
 }
 
 // readAll reads a table in chunks and returns the last column of its rows.
@@ -351,6 +381,25 @@ func testIndex(t *testing.T, s server) {
 	if n, err := query.EstimateRows(t.Context(), c, []*binlog.Table{gone, table}); err != nil || n[0] != 0 || n[1] < 1000 || n[1] > 9000 {
 		t.Errorf("3000 rows are estimated as %d, %v", n, err)
 	}
+	mustReadFew(t, c)
+	// So does one that begins at a date that no calendar has.
+	exec(t, c, "CREATE TABLE shop.dates (d date, n int, PRIMARY KEY (d, n))", "SET SESSION sql_mode='ALLOW_INVALID_DATES'",
+		"INSERT INTO shop.dates SELECT '2021-02-30', c FROM shop.big", "SET SESSION sql_mode=''", "ANALYZE TABLE shop.dates")
+	if table, err = query.Table(t.Context(), c, "shop", "dates"); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, c, "FLUSH STATUS")
+	res, err = query.Read(t.Context(), c, query.ChunkRequest{Table: table, Limit: 10, After: [][]byte{[]byte("2021-02-30"), []byte("2055")}}, binlog.Position{}, func(*binlog.Row) error { return nil })
+	if err != nil || res.Rows != 10 || string(res.Last[1]) != "2065" {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	mustReadFew(t, c)
+}
+
+// mustReadFew fails where 100 rows or more were read in the order of an index since FLUSH
+// STATUS.
+func mustReadFew(t *testing.T, c *mysql.Conn) {
+	t.Helper()
 	for _, row := range rows(t, c, "SHOW SESSION STATUS LIKE 'Handler_read%'") {
 		if string(row[0]) == "Handler_read_next" || string(row[0]) == "Handler_read_rnd_next" {
 			t.Logf("%s %s", row[0], row[1])

@@ -24,32 +24,35 @@ const attempts = 5
 
 const systemSchemas = `'mysql','sys','information_schema','performance_schema'`
 
-// notFollowed are the kinds of tables that have rows in the binlog and are not
-// followed, as information_schema names them.
-var notFollowed = map[string]string{
-	"SEQUENCE":         "it is a sequence",
-	"SYSTEM VERSIONED": "it has SYSTEM VERSIONING, which is not supported yet",
-}
-
 // Tables returns the tables that match, system schemas aside, ordered by
-// database and name. Views are none; MariaDB's sequences and its system-versioned
-// tables are NotFollowed. It fails on a matching table with a column whose type is
-// not supported, naming both.
+// database and name. Those that are never followed (views, sequences, tables of engines that
+// log other rows than they hold) have no columns, and NotFollowed says why. A table in the
+// UNION of a MERGE table and one of the MEMORY engine have both. It fails on a matching table with
+// a column whose type is not supported, naming both.
 func Tables(ctx context.Context, c *mysql.Conn, match func(database, table string) bool) ([]*binlog.Table, error) {
-	r, err := c.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES`+
-		` WHERE TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE', 'SYSTEM VERSIONED') AND TABLE_SCHEMA NOT IN (`+systemSchemas+`)`)
+	listed, err := listTables(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("list tables: %w", err)
+		return nil, err
 	}
-	names, kinds := map[string][]string{}, map[string]string{}
-	for _, row := range r.Rows {
-		database, name := string(row[0]), string(row[1])
-		if match(database, name) {
-			names[database] = append(names[database], name)
-			kinds[database+"."+name] = string(row[2])
-		}
+	unions, err := mergeUnions(ctx, c, listed)
+	if err != nil {
+		return nil, err
 	}
+	names := map[string][]string{}
+	volatile := map[string]bool{}
 	var tables []*binlog.Table
+	for i := range listed {
+		t := &listed[i]
+		if !match(t.database, t.name) {
+			continue
+		}
+		if why := t.notFollowed(); why != "" && why != LostAtRestart {
+			tables = append(tables, &binlog.Table{Database: t.database, Name: t.name, NotFollowed: why})
+			continue
+		}
+		names[t.database] = append(names[t.database], t.name)
+		volatile[t.fullName()] = t.notFollowed() == LostAtRestart
+	}
 	for database, wanted := range names {
 		some, err := describe(ctx, c, database, wanted)
 		if err != nil {
@@ -58,8 +61,16 @@ func Tables(ctx context.Context, c *mysql.Conn, match func(database, table strin
 		tables = append(tables, some...)
 	}
 	for _, t := range tables {
-		if why := notFollowed[kinds[t.FullName()]]; why != "" {
-			t.NotFollowed = why
+		full := t.FullName()
+		if c.Server().LowerCaseNames != 0 {
+			full = strings.ToLower(full)
+		}
+		switch merge := unions[full]; {
+		case volatile[t.FullName()]:
+			t.NotFollowed = LostAtRestart
+		case merge != "" && t.NotFollowed == "":
+			t.NotFollowed = "it stands in the UNION of the MERGE table " + merge +
+				", and rows written through that are logged under its name"
 		}
 	}
 	slices.SortFunc(tables, func(a, b *binlog.Table) int {
@@ -264,12 +275,6 @@ func equalRows(a, b [][]mysql.Cell) bool {
 // EstimateRows returns about how many rows tables have, each in its place: the server
 // goes by samples, and may be off by half.
 func EstimateRows(ctx context.Context, c *mysql.Conn, tables []*binlog.Table) ([]int64, error) {
-	if c.Server().Flavor == mysql.MySQL && c.Server().AtLeast(8, 0, 0) {
-		// Else it answers what it knew up to a day ago.
-		if err := c.Exec(ctx, "SET SESSION information_schema_stats_expiry = 0"); err != nil {
-			return nil, fmt.Errorf("estimate rows: %w", err)
-		}
-	}
 	estimates := make([]int64, len(tables))
 	for i, t := range tables {
 		n, err := one(ctx, c, "SELECT MAX(TABLE_ROWS) FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(t.Database)+" AND TABLE_NAME="+text(t.Name))

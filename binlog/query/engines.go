@@ -1,0 +1,166 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/sqltext"
+)
+
+// LostAtRestart is the reason why tables of the MEMORY engine are not followed.
+const LostAtRestart = "its engine MEMORY loses all rows when the server restarts, " +
+	"which is in the binlog only when the table is next used"
+
+// enginesNotFollowed are the engines whose tables hold rows that are not in the binlog, or have
+// rows in the binlog that they do not hold, in capitals.
+var enginesNotFollowed = map[string]string{
+	"MRG_MYISAM":         "its engine MERGE shows the rows of other tables, logged under their names",
+	"BLACKHOLE":          "its engine BLACKHOLE holds none of the rows that are logged for it",
+	"EXAMPLE":            "its engine EXAMPLE holds no rows",
+	"MEMORY":             LostAtRestart,
+	"HEAP":               LostAtRestart,
+	"FEDERATED":          elsewhere("FEDERATED"),
+	"CONNECT":            elsewhere("CONNECT"),
+	"SPIDER":             elsewhere("SPIDER"),
+	"SPHINX":             elsewhere("SPHINX"),
+	"S3":                 elsewhere("S3"),
+	"COLUMNSTORE":        "its engine COLUMNSTORE loads rows without logging them",
+	"OQGRAPH":            "its engine OQGRAPH computes its rows from another table",
+	"SEQUENCE":           "its engine SEQUENCE computes its rows",
+	"PERFORMANCE_SCHEMA": "its engine PERFORMANCE_SCHEMA logs no rows",
+	"NDBINFO":            "its engine NDBINFO logs no rows",
+}
+
+func elsewhere(engine string) string {
+	return "its engine " + engine + " keeps the rows elsewhere, " +
+		"where they change without being logged"
+}
+
+// kindsNotFollowed are the kinds of tables, as information_schema names them, that are never
+// followed.
+var kindsNotFollowed = map[string]string{
+	"SEQUENCE":         "it is a sequence",
+	"SYSTEM VERSIONED": "it has SYSTEM VERSIONING, which is not supported yet",
+	"VIEW":             "it is a view: changes are logged under the names of its tables",
+}
+
+// listedTable is a line of information_schema.TABLES.
+type listedTable struct {
+	database, name, kind string
+	engine               string // empty for a view
+}
+
+func (t *listedTable) fullName() string { return t.database + "." + t.name }
+
+// notFollowed returns the reason why the table is not followed, empty where it is.
+func (t *listedTable) notFollowed() string {
+	if why := kindsNotFollowed[t.kind]; why != "" {
+		return why
+	}
+	return enginesNotFollowed[strings.ToUpper(t.engine)]
+}
+
+// listTables returns all tables that the user may see, of system schemas none.
+func listTables(ctx context.Context, c *mysql.Conn) ([]listedTable, error) {
+	const kinds = `'BASE TABLE','SEQUENCE','SYSTEM VERSIONED','VIEW'`
+	r, err := c.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE`+
+		` FROM information_schema.TABLES WHERE TABLE_TYPE IN (`+kinds+`)`+
+		` AND TABLE_SCHEMA NOT IN (`+systemSchemas+`)`)
+	if err != nil {
+		return nil, fmt.Errorf("list tables: %w", err)
+	}
+	tables := make([]listedTable, len(r.Rows))
+	for i, row := range r.Rows {
+		tables[i] = listedTable{
+			database: string(row[0]), name: string(row[1]),
+			kind: string(row[2]), engine: string(row[3]),
+		}
+	}
+	return tables, nil
+}
+
+// codesCannotOpen are the answers of a server about a table that is there and that its engine
+// cannot open.
+var codesCannotOpen = []uint16{
+	1016, 1017, 1030, // a file is missing, or an engine's own error
+	1033, 1034, 1035, 1194, 1195, 1877, // a file is damaged
+	1168,       // a table of a MERGE table's UNION is missing or differs
+	1286,       // the engine is unknown
+	1296,       // an engine's own error, of FEDERATED for one
+	1356, 1449, // a view refers to a table or a user that is missing
+	1429, 1430, 1431, // FEDERATED finds no server, or no table there
+	1812, 1814, 1932, // InnoDB lacks the table's file
+}
+
+// CannotOpen reports whether err is a server's answer that a table is there and its engine
+// cannot open it. The server has had the table's metadata lock to find that out.
+func CannotOpen(err error) bool {
+	var answer *mysql.ServerError
+	return errors.As(err, &answer) && slices.Contains(codesCannotOpen, answer.Code)
+}
+
+// mergeUnions returns the tables that stand in the UNION of a MERGE table, each with the
+// MERGE table's name. Rows that are written through the MERGE table are logged under its name,
+// and so the tables that hold them lack them.
+func mergeUnions(
+	ctx context.Context, c *mysql.Conn, tables []listedTable,
+) (map[string]string, error) {
+	unions := make(map[string]string)
+	for i := range tables {
+		t := &tables[i]
+		if !strings.EqualFold(t.engine, "MRG_MYISAM") {
+			continue
+		}
+		r, err := c.Query(ctx, "SHOW CREATE TABLE "+identifier(t.database)+"."+identifier(t.name))
+		if IsNoTable(err) || CannotOpen(err) {
+			continue // nobody writes through it as it is
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the UNION of MERGE table %s: %w", t.fullName(), err)
+		}
+		for _, child := range parseUnion(r.Text(0, "Create Table"), t.database) {
+			if c.Server().LowerCaseNames != 0 {
+				child = strings.ToLower(child)
+			}
+			unions[child] = t.fullName()
+		}
+	}
+	return unions, nil
+}
+
+// parseUnion reads UNION=(`a`,`db`.`b`) of the answer to SHOW CREATE TABLE of a MERGE table. A
+// name without a database is of the MERGE table's own.
+func parseUnion(create, database string) []string {
+	words := sqltext.Split(create)
+	depth := 0
+	for i, w := range words {
+		switch {
+		case w.Is("("):
+			depth++
+		case w.Is(")"):
+			depth--
+		case depth == 0 && w.Is("UNION"):
+			return unionNames(words[i+1:], database)
+		}
+	}
+	return nil
+}
+
+func unionNames(words []sqltext.Word, database string) []string {
+	var names []string
+	for i := 0; i < len(words) && !words[i].Is(")"); i++ {
+		switch {
+		case !words[i].IsName():
+		case i+2 < len(words) && words[i+1].Is("."):
+			names = append(names, words[i].Text+"."+words[i+2].Text)
+			i += 2
+		default:
+			names = append(names, database+"."+words[i].Text)
+		}
+	}
+	return names
+}

@@ -1,0 +1,173 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/sqltext"
+)
+
+// ForeignKey is a foreign key of a table, with what it does to the table's rows when a row
+// that they refer to is deleted or updated.
+type ForeignKey struct {
+	Name string
+	// OnDelete and OnUpdate are CASCADE, SET NULL, SET DEFAULT, RESTRICT or NO ACTION.
+	OnDelete, OnUpdate string
+}
+
+// Cascades returns the actions that change rows, as SQL has them ("ON DELETE CASCADE"); empty
+// where there is none.
+func (k *ForeignKey) Cascades() string {
+	var actions []string
+	for _, action := range []string{"ON DELETE " + k.OnDelete, "ON UPDATE " + k.OnUpdate} {
+		if !strings.HasSuffix(action, " RESTRICT") && !strings.HasSuffix(action, " NO ACTION") {
+			actions = append(actions, action)
+		}
+	}
+	return strings.Join(actions, " ")
+}
+
+// ForeignKeys returns the foreign keys of a table, none where the table does not exist.
+func ForeignKeys(ctx context.Context, c *mysql.Conn, t *binlog.Table) ([]ForeignKey, error) {
+	var (
+		keys []ForeignKey
+		err  error
+	)
+	if s := c.Server(); s.Flavor == mysql.MySQL && s.AtLeast(8, 0, 0) {
+		keys, err = referentialConstraints(ctx, c, t)
+	} else {
+		keys, err = createdForeignKeys(ctx, c, t)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read foreign keys of %s: %w", t.FullName(), err)
+	}
+	return keys, nil
+}
+
+func referentialConstraints(
+	ctx context.Context, c *mysql.Conn, t *binlog.Table,
+) ([]ForeignKey, error) {
+	r, err := c.Query(ctx, `SELECT CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE`+
+		` FROM information_schema.REFERENTIAL_CONSTRAINTS`+
+		` WHERE CONSTRAINT_SCHEMA=`+text(t.Database)+` AND TABLE_NAME=`+text(t.Name)+
+		` ORDER BY CONSTRAINT_NAME`)
+	if err != nil {
+		return nil, err
+	}
+	var keys []ForeignKey
+	for _, row := range r.Rows {
+		keys = append(keys, ForeignKey{
+			Name: string(row[0]), OnDelete: string(row[1]), OnUpdate: string(row[2]),
+		})
+	}
+	return keys, nil
+}
+
+// createdForeignKeys reads SHOW CREATE TABLE: a MariaDB shows the constraints in
+// information_schema to nobody who has SELECT alone.
+func createdForeignKeys(ctx context.Context, c *mysql.Conn, t *binlog.Table) ([]ForeignKey, error) {
+	r, err := c.Query(ctx, "SHOW CREATE TABLE "+identifier(t.Database)+"."+identifier(t.Name))
+	if IsNoTable(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(r.Rows) != 1 {
+		return nil, fmt.Errorf("SHOW CREATE TABLE answered %d rows", len(r.Rows))
+	}
+	return parseForeignKeys(r.Text(0, "Create Table"))
+}
+
+// parseForeignKeys finds the foreign keys in the answer to SHOW CREATE TABLE, which has a line
+// for each column, key and constraint. A line that it does not understand is an error.
+//
+// The text cannot be cut into words from its beginning: the names in a foreign key are printed
+// by InnoDB, and a MariaDB does not double the backquotes in them. So a line is read from its
+// ends: it begins with CONSTRAINT, and what the key does stands behind the last "`)".
+func parseForeignKeys(create string) ([]ForeignKey, error) {
+	var keys []ForeignKey
+	for line := range strings.Lines(create) {
+		line = strings.Trim(line, " \r\n")
+		// A line of a column or a key begins with the name in backquotes, or another word.
+		rest, found := strings.CutPrefix(line, "CONSTRAINT `")
+		if !found {
+			continue
+		}
+		name, definition, found := strings.Cut(rest, "` FOREIGN KEY (`")
+		if !found {
+			if strings.Contains(rest, "` CHECK (") {
+				continue
+			}
+			return nil, unreadableConstraint(line)
+		}
+		end := strings.LastIndex(definition, "`)")
+		if end < 0 || !strings.Contains(definition[:end], "`) REFERENCES `") {
+			return nil, unreadableConstraint(line)
+		}
+		key := ForeignKey{Name: name, OnDelete: "RESTRICT", OnUpdate: "RESTRICT"}
+		if !key.parseActions(sqltext.Split(definition[end+len("`)"):])) {
+			return nil, unreadableConstraint(line)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+func unreadableConstraint(line string) error {
+	const most = 200
+	return fmt.Errorf("the constraint %.*q of SHOW CREATE TABLE is not understood: "+
+		"give the constraint and its columns other names, or report it", most, line)
+}
+
+// parseActions reads ON DELETE and ON UPDATE, each with its action, and the comma before the
+// next line. It reports whether there was nothing else.
+func (k *ForeignKey) parseActions(words []sqltext.Word) bool {
+	accept := func(keywords ...string) bool {
+		if len(words) < len(keywords) {
+			return false
+		}
+		for i, keyword := range keywords {
+			if !words[i].Is(keyword) {
+				return false
+			}
+		}
+		words = words[len(keywords):]
+		return true
+	}
+	for {
+		var action *string
+		switch {
+		case accept("ON", "DELETE"):
+			action = &k.OnDelete
+		case accept("ON", "UPDATE"):
+			action = &k.OnUpdate
+		default:
+			accept(",")
+			return len(words) == 0
+		}
+		switch {
+		case accept("CASCADE"):
+			*action = "CASCADE"
+		case accept("SET", "NULL"):
+			*action = "SET NULL"
+		case accept("SET", "DEFAULT"):
+			*action = "SET DEFAULT"
+		case accept("NO", "ACTION"):
+			*action = "NO ACTION"
+		case accept("RESTRICT"):
+		default:
+			return false
+		}
+	}
+}
+
+// IsNoTable reports whether err is a server's answer that a table, or its database, does not
+// exist. No other error means that: a table whose SELECT was revoked is still there, and a
+// query that was killed found out nothing.
+func IsNoTable(err error) bool {
+	return mysql.IsCode(err, mysql.CodeNoSuchTable) || mysql.IsCode(err, mysql.CodeBadDatabase)
+}

@@ -1,0 +1,130 @@
+package sink
+
+import (
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"slices"
+	"strings"
+
+	"rowfall/replication/keyspace"
+	"rowfall/replication/resp"
+)
+
+// Formats of a pipeline's state, as the registry names them. A format says how the hash of
+// the pieces is to be read.
+const (
+	// formatPlain is the format of versions before checksums. Such a version leaves the
+	// checksums that it finds as they are, so in this format they prove nothing.
+	formatPlain = "v1"
+	// formatChecked has a checksum for every piece.
+	formatChecked = "v2"
+)
+
+// checksumPrefix begins the fields of the hash that hold checksums: "crc32c:mapping" is the
+// checksum of the piece "mapping". A version that knows no checksums ignores these fields.
+const checksumPrefix = "crc32c:"
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum returns the CRC-32C of a piece as eight hexadecimal digits.
+func checksum(value []byte) string {
+	return fmt.Sprintf("%08x", crc32.Checksum(value, castagnoli))
+}
+
+// CorruptStateError is returned when a piece of a pipeline's state is not what was written.
+type CorruptStateError struct {
+	// Key is the hash that holds the piece, Piece the piece's name; empty where the fault is
+	// the state's format.
+	Key, Piece string
+	// Fault says how the piece was found to be corrupt.
+	Fault string
+}
+
+// Error names the piece and the remedy.
+func (e *CorruptStateError) Error() string {
+	piece := ""
+	if e.Piece != "" {
+		piece = fmt.Sprintf("piece %q of ", e.Piece)
+	}
+	return fmt.Sprintf("read %s%s: %s; this key is Rowfall's own: "+
+		"take the data from a replica or a backup, or start again with --from snapshot",
+		piece, e.Key, e.Fault)
+}
+
+// appendPiece appends the command that writes a piece with its checksum.
+func appendPiece(dst []byte, pipeline, name string, value []byte) []byte {
+	dst = resp.AppendArray(dst, 6)
+	for _, part := range [...]string{"HSET", StateKey(pipeline), name} {
+		dst = resp.AppendBulkString(dst, part)
+	}
+	dst = resp.AppendBulk(dst, value)
+	dst = resp.AppendBulkString(dst, checksumPrefix+name)
+	return resp.AppendBulkString(dst, checksum(value))
+}
+
+// appendDropPiece appends the command that removes a piece with its checksum.
+func appendDropPiece(dst []byte, pipeline, name string) []byte {
+	return resp.AppendCommand(dst, "HDEL", StateKey(pipeline), name, checksumPrefix+name)
+}
+
+// readPieces returns the pieces of a pipeline's state by name, and whether they are without
+// valid checksums because an older version wrote them.
+func readPieces(
+	ks *keyspace.Keyspace, pipeline string,
+) (pieces map[string][]byte, plain bool, err error) {
+	fields, _ := ks.HashFields(StateKey(pipeline))
+	registry, _ := ks.HashFields(registryKey)
+	format := registry[pipeline]
+	switch {
+	case len(fields) == 0:
+		return map[string][]byte{}, false, nil
+	case format != formatPlain && format != formatChecked:
+		return nil, false, &CorruptStateError{Key: StateKey(pipeline), Fault: fmt.Sprintf(
+			"its format is %q, and this version reads %s and %s: "+
+				"a newer version wrote it, or it is corrupt", format, formatPlain, formatChecked)}
+	}
+	pieces = make(map[string][]byte, len(fields)/2)
+	for name, value := range fields {
+		if !strings.HasPrefix(name, checksumPrefix) {
+			pieces[name] = []byte(value)
+		}
+	}
+	if format == formatPlain {
+		return pieces, true, nil
+	}
+	return pieces, false, verifyPieces(StateKey(pipeline), fields)
+}
+
+// verifyPieces compares each piece with its checksum. A checksum without a piece counts, too:
+// the piece was lost, or another name took the place of its name.
+func verifyPieces(key string, fields map[string]string) error {
+	for _, field := range slices.Sorted(maps.Keys(fields)) {
+		name, isChecksum := strings.CutPrefix(field, checksumPrefix)
+		value, found := fields[name]
+		want, checked := fields[checksumPrefix+name]
+		fault := ""
+		switch got := checksum([]byte(value)); {
+		case isChecksum && !found:
+			fault = "its checksum is there, but the piece is missing"
+		case !checked:
+			fault = "it has no checksum"
+		case got != want:
+			fault = fmt.Sprintf("its checksum is %s, want %.20q", got, want)
+		}
+		if fault != "" {
+			return &CorruptStateError{Key: key, Piece: name, Fault: fault}
+		}
+	}
+	return nil
+}
+
+// appendUpgrade appends the commands that write all pieces anew, now with checksums. The hash
+// is removed first, because it may hold checksums of pieces that are gone.
+func appendUpgrade(dst []byte, pipeline string, pieces map[string][]byte) []byte {
+	dst = resp.AppendCommand(dst, "DEL", StateKey(pipeline))
+	for _, name := range slices.Sorted(maps.Keys(pieces)) {
+		dst = appendPiece(dst, pipeline, name, pieces[name])
+	}
+	return dst
+}
