@@ -104,20 +104,14 @@ func (s *GTIDSet) Of(uuid string) GTIDSet {
 
 // OfServerID is Of for a MariaDB's server_id.
 func (s *GTIDSet) OfServerID(id uint32) GTIDSet {
-	var out GTIDSet
-	for _, d := range s.domains {
-		if d.server == id {
-			out.domains = append(out.domains, d)
-		}
-	}
-	return out
+	return s.Filter(func(g GTID) bool { return g.Server == id })
 }
 
-// InDomainsOf returns the part of a MariaDB's set in domains that o has, too.
-func (s *GTIDSet) InDomainsOf(o *GTIDSet) GTIDSet {
+// Filter returns the domains of a MariaDB's set whose last GTID keep accepts.
+func (s *GTIDSet) Filter(keep func(GTID) bool) GTIDSet {
 	var out GTIDSet
 	for _, d := range s.domains {
-		if _, found := o.domain(d.domain); found {
+		if keep(s.LastOf(d.domain)) {
 			out.domains = append(out.domains, d)
 		}
 	}

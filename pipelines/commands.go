@@ -189,8 +189,8 @@ func (c *Commands) Info(dst []byte) []byte {
 			name, f["state"], f["file"], f["offset"], f["time"], oneField(f["gtid"]))
 		if c.pipeline != nil && name == c.pipeline.config.Name {
 			s := c.pipeline.Stats()
-			dst = fmt.Appendf(dst, ",stopped=%s,retrying=%s,splits=%d,unmapped=%s",
-				oneField(s.Stopped), oneField(s.Retrying), s.Splits, oneField(strings.Join(s.Unmapped, ";")))
+			dst = fmt.Appendf(dst, ",stopped=%s,retrying=%s,unproved=%s,splits=%d,unmapped=%s",
+				oneField(s.Stopped), oneField(s.Retrying), oneField(s.Unproved), s.Splits, oneField(strings.Join(s.Unmapped, ";")))
 		}
 		dst = append(dst, "\r\n"...)
 	}
