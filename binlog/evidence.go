@@ -70,8 +70,8 @@ type Evidence struct {
 	// Previous is the GTID before this one in the same MariaDB domain. It is zero for the first
 	// transaction of a domain, and on MySQL.
 	Previous GTID
-	// Time is the original commit timestamp in microseconds since 1970. On MariaDB it is the time of
-	// the transaction's GTID event, in whole seconds.
+	// Time is the original commit timestamp in microseconds since 1970. On MariaDB, which has none, it
+	// is the time of the transaction's last statement, in whole seconds.
 	Time int64
 	// Length is the transaction's length in bytes as its GTID event states it (MySQL 8.0 and later).
 	Length uint64

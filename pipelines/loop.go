@@ -287,6 +287,9 @@ func (l *loop) idle(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := l.checkReset(ctx); err != nil {
+		return err
+	}
 	return l.boundary(ctx)
 }
 

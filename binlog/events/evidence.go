@@ -2,6 +2,7 @@ package events
 
 import (
 	"fmt"
+	"strings"
 
 	"rowfall/binlog"
 )
@@ -78,6 +79,14 @@ func (h *history) yielded(k binlog.Kind, t *transaction) binlog.Kind {
 	return k
 }
 
+// recordTime keeps the time that identifies a MariaDB's transaction: that of its last statement. A
+// replica logs the statement with the same time, but not the GTID and XID events around it.
+func (p *Parser) recordTime(h header) {
+	if p.maria {
+		p.transaction.original = int64(h.time) * 1e6
+	}
+}
+
 // recordLast keeps the evidence of the transaction that ends with the event being read. The position
 // must not hold its GTID yet.
 func (p *Parser) recordLast() {
@@ -101,15 +110,19 @@ func (p *Parser) checkNew() error {
 }
 
 // checkForward rejects a ROTATE to a place before the one that was read last: the server's binlog
-// files were removed and are counted anew. The first ROTATE of a connection only says where it begins.
+// files were removed and are counted anew. The first ROTATE of a connection only says where it begins,
+// and files of another base name cannot be compared.
 func (p *Parser) checkForward(file []byte, offset uint64) error {
 	if p.known == 0 || p.skipTo > 0 {
 		return nil
 	}
 	to := binlog.Position{File: string(file), Offset: offset}
-	if p.Place().CompareFile(to) <= 0 {
+	if baseName(p.file) != baseName(to.File) || p.Place().CompareFile(to) <= 0 {
 		return nil
 	}
 	return &binlog.HistoryError{Held: p.history.last, Reason: fmt.Sprintf(
 		"the binlog goes back from %s to %s; it was reset while it was followed", p.Place(), to)}
 }
+
+// baseName returns the name of a binlog file up to its number.
+func baseName(file string) string { return file[:strings.LastIndexByte(file, '.')+1] }

@@ -301,6 +301,7 @@ func (p *Parser) inner(h header, body []byte) (*binlog.Event, error) {
 	}
 	switch h.kind {
 	case kindTableMap:
+		p.recordTime(h)
 		return nil, p.tableMap(body)
 	case kindWriteRows, kindUpdateRows, kindDeleteRows, kindWriteRowsV1, kindUpdateRowsV1, kindDeleteRowsV1,
 		kindMariaWriteRowsCompressed, kindMariaUpdateRowsCompressed, kindMariaDeleteRowsCompressed,

@@ -46,6 +46,10 @@ func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 		}
 	}
 	switch class {
+	case classDefinition, classAnalyze, classRows, classOther:
+		p.recordTime(h)
+	}
+	switch class {
 	case classBegin:
 		return nil, p.begin()
 	case classCommit:

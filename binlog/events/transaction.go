@@ -198,7 +198,7 @@ func (p *Parser) taggedGTID(_ header, body []byte) error {
 // that is a single statement.
 func (p *Parser) mariaGTID(h header, body []byte) error {
 	c := cursor{b: body}
-	t := transaction{server: h.server, original: int64(h.time) * 1e6}
+	t := transaction{server: h.server}
 	t.sequence = c.uint64()
 	t.domain = c.uint32()
 	flags := c.byte()
