@@ -27,6 +27,9 @@ func ParseGTID(s string) (GTID, error) {
 	}
 	if len(set.domains) == 1 && len(set.sources) == 0 {
 		d := set.domains[0]
+		if d.sequence == 0 {
+			return GTID{}, fmt.Errorf("parse GTID %q: its sequence is 0", clip(s))
+		}
 		return GTID{MariaDB: true, Domain: d.domain, Server: d.server, Sequence: d.sequence}, nil
 	}
 	if len(set.sources) == 1 && len(set.sources[0].intervals) == 1 {

@@ -7,11 +7,6 @@ import (
 	"rowfall/binlog"
 )
 
-const (
-	serverA = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
-	serverB = "4e11fa47-71ca-11e1-9e33-c80aa9429562"
-)
-
 func gtid(t *testing.T, s string) binlog.GTID {
 	t.Helper()
 	g, err := binlog.ParseGTID(s)
@@ -23,7 +18,7 @@ func gtid(t *testing.T, s string) binlog.GTID {
 
 func evidence(t *testing.T) binlog.Evidence {
 	return binlog.Evidence{
-		GTID: gtid(t, serverA+":5"), Time: 1_700_000_000_123_456, Length: 300, Server: serverA,
+		GTID: gtid(t, uuidA+":5"), Time: 1_700_000_000_123_456, Length: 300, Server: uuidA,
 		File: "binlog.000003", Start: 1000, End: 1300, FileTime: 1_700_000_000,
 	}
 }
@@ -32,7 +27,7 @@ func evidence(t *testing.T) binlog.Evidence {
 func TestEvidenceCompare(t *testing.T) {
 	type change func(held, found *binlog.Evidence)
 	other := func(_, found *binlog.Evidence) {
-		found.Server, found.File, found.FileTime = serverB, "mysql-bin.000001", 1_600_000_000
+		found.Server, found.File, found.FileTime = uuidB, "mysql-bin.000001", 1_600_000_000
 		found.Start, found.End, found.Length = 4, 8, 4
 	}
 	for _, c := range []struct {
@@ -79,7 +74,7 @@ func TestEvidenceJSON(t *testing.T) {
 		File: "a\"b\\c\u00e9.000001", Start: 4, End: 1 << 40, FileTime: 1<<32 - 1,
 	}
 	tagged := evidence(t)
-	tagged.GTID = gtid(t, serverA+":tag:9")
+	tagged.GTID = gtid(t, uuidA+":tag:9")
 	for _, e := range []binlog.Evidence{{}, evidence(t), maria, tagged} {
 		text := e.AppendJSON([]byte("x"))
 		again, err := binlog.ParseEvidence(text[1:])
@@ -95,7 +90,7 @@ func TestEvidenceJSON(t *testing.T) {
 	if e, err := binlog.ParseEvidence(nil); err != nil || !e.IsZero() {
 		t.Errorf("nothing reads as %v, %v", e, err)
 	}
-	for _, bad := range []string{"{", `{"gtid":"x"}`, `{"previous":"0-1"}`, `{"start":-1}`, `{"gtid":"` + serverA + `:1-2"}`, `{"gtid":"0-1-1,1-1-1"}`} {
+	for _, bad := range []string{"{", `{"gtid":"x"}`, `{"previous":"0-1"}`, `{"start":-1}`, `{"gtid":"` + uuidA + `:1-2"}`, `{"gtid":"0-1-1,1-1-1"}`, `{"gtid":"0-1-0"}`} {
 		if e, err := binlog.ParseEvidence([]byte(bad)); err == nil {
 			t.Errorf("%s reads as %v", bad, e)
 		}
@@ -103,7 +98,7 @@ func TestEvidenceJSON(t *testing.T) {
 }
 
 func FuzzParseEvidence(f *testing.F) {
-	f.Add([]byte(`{"gtid":"` + serverA + `:5","time":1700000000123456,"server":"s","file":"b.1","start":4,"end":9,"file_time":7}`))
+	f.Add([]byte(`{"gtid":"` + uuidA + `:5","time":1700000000123456,"server":"s","file":"b.1","start":4,"end":9,"file_time":7}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		e, err := binlog.ParseEvidence(text)
 		if err != nil {
@@ -121,7 +116,7 @@ func TestHistoryError(t *testing.T) {
 	found.Time++
 	err := &binlog.HistoryError{Held: held, Found: found, Reason: "the commit time differs"}
 	for _, want := range []string{
-		"compare histories: the commit time differs", "the data hold transaction " + serverA + ":5 at binlog.000003:1000-1300",
+		"compare histories: the commit time differs", "the data hold transaction " + uuidA + ":5 at binlog.000003:1000-1300",
 		"committed 2023-11-14T22:13:20.123456Z", "the server sent", "22:13:20.123457Z", "--from snapshot",
 	} {
 		if !strings.Contains(err.Error(), want) {
@@ -130,26 +125,17 @@ func TestHistoryError(t *testing.T) {
 	}
 }
 
-func set(t *testing.T, s string) binlog.GTIDSet {
-	t.Helper()
-	g, err := binlog.ParseGTIDSet(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g
-}
-
 // The set before a transaction is what the transaction is requested again with.
 func TestGTIDSetBefore(t *testing.T) {
 	for _, c := range []struct{ set, last, previous, want string }{
-		{serverA + ":1-5", serverA + ":5", "", serverA + ":1-4"},
-		{serverA + ":1-5", serverA + ":3", "", serverA + ":1-2:4-5"},
-		{serverA + ":5," + serverB + ":1", serverA + ":5", "", serverB + ":1"},
-		{serverA + ":1", serverA + ":1", "", ""},
-		{serverA + ":1-5:tag:1-2", serverA + ":tag:2", "", serverA + ":1-5:tag:1"},
-		{serverA + ":1-5", serverA + ":6", "", "no"},
-		{serverA + ":1-5", serverB + ":1", "", "no"},
-		{serverA + ":1-5", "", "", "no"},
+		{uuidA + ":1-5", uuidA + ":5", "", uuidA + ":1-4"},
+		{uuidA + ":1-5", uuidA + ":3", "", uuidA + ":1-2:4-5"},
+		{uuidA + ":5," + uuidB + ":1", uuidA + ":5", "", uuidB + ":1"},
+		{uuidA + ":1", uuidA + ":1", "", ""},
+		{uuidA + ":1-5:tag:1-2", uuidA + ":tag:2", "", uuidA + ":1-5:tag:1"},
+		{uuidA + ":1-5", uuidA + ":6", "", "no"},
+		{uuidA + ":1-5", uuidB + ":1", "", "no"},
+		{uuidA + ":1-5", "", "", "no"},
 		{"0-1-5,2-3-7", "0-1-5", "0-9-4", "0-9-4,2-3-7"},
 		{"0-1-5,2-3-7", "2-3-7", "", "0-1-5"},
 		{"0-1-5", "0-1-5", "", ""},
@@ -170,13 +156,13 @@ func TestGTIDSetBefore(t *testing.T) {
 
 func TestGTIDSetSubtract(t *testing.T) {
 	for _, c := range []struct{ from, remove, want string }{
-		{serverA + ":1-10", serverA + ":3-4:7", serverA + ":1-2:5-6:8-10"},
-		{serverA + ":1-10", serverA + ":1-10", ""},
-		{serverA + ":1-10", serverA + ":5-20", serverA + ":1-4"},
-		{serverA + ":5-6:8-9", serverA + ":1-20", ""},
-		{serverA + ":5-6:8-9:12", serverA + ":6-8", serverA + ":5:9:12"},
-		{serverA + ":1-3:tag:1-3," + serverB + ":1", serverA + ":1-3:tag:2", serverA + ":tag:1:3," + serverB + ":1"},
-		{serverA + ":1-3", "", serverA + ":1-3"},
+		{uuidA + ":1-10", uuidA + ":3-4:7", uuidA + ":1-2:5-6:8-10"},
+		{uuidA + ":1-10", uuidA + ":1-10", ""},
+		{uuidA + ":1-10", uuidA + ":5-20", uuidA + ":1-4"},
+		{uuidA + ":5-6:8-9", uuidA + ":1-20", ""},
+		{uuidA + ":5-6:8-9:12", uuidA + ":6-8", uuidA + ":5:9:12"},
+		{uuidA + ":1-3:tag:1-3," + uuidB + ":1", uuidA + ":1-3:tag:2", uuidA + ":tag:1:3," + uuidB + ":1"},
+		{uuidA + ":1-3", "", uuidA + ":1-3"},
 		{"0-1-5,1-1-5,2-1-5", "0-1-5,1-1-4", "1-1-5,2-1-5"},
 	} {
 		from, remove := set(t, c.from), set(t, c.remove)
@@ -185,9 +171,9 @@ func TestGTIDSetSubtract(t *testing.T) {
 			t.Errorf("%s without %s is %q, want %q", c.from, c.remove, got, c.want)
 		}
 	}
-	all := set(t, serverA+":1-3:tag:1,"+serverB+":1")
-	if own := all.Of(serverA); own.String() != serverA+":1-3:tag:1" {
-		t.Errorf("of %s are %s", serverA, own)
+	all := set(t, uuidA+":1-3:tag:1,"+uuidB+":1")
+	if own := all.Of(uuidA); own.String() != uuidA+":1-3:tag:1" {
+		t.Errorf("of %s are %s", uuidA, own)
 	}
 	maria := set(t, "0-1-5,1-2-5,2-1-5")
 	if own := maria.OfServerID(1); own.String() != "0-1-5,2-1-5" {
@@ -195,7 +181,7 @@ func TestGTIDSetSubtract(t *testing.T) {
 	}
 	var u [16]byte
 	copy(u[:], "\x3e\x11\xfa\x47\x71\xca\x11\xe1\x9e\x33\xc8\x0a\xa9\x42\x95\x62")
-	holes := set(t, serverA+":2-3:7-8")
+	holes := set(t, uuidA+":2-3:7-8")
 	for sequence, want := range []bool{false, false, true, true, false, false, false, true, true, false} {
 		if holes.Has(u, "", uint64(sequence)) != want {
 			t.Errorf("%s has %d: %v", holes, sequence, !want)
