@@ -64,7 +64,7 @@ func (g *GTID) AppendText(dst []byte) []byte {
 // String returns "uuid:5", "uuid:tag:5" or "domain-server-5"; "" for the zero GTID.
 func (g GTID) String() string { return string(g.AppendText(nil)) }
 
-// Evidence is what identifies one transaction in a server's binlog. Servers that were reset or
+// Evidence identifies one transaction in a server's binlog. Servers that were reset or
 // restored give the same GTIDs and offsets to other transactions; the other fields tell these apart.
 // Every field may be zero, where the server does not send the value: a zero proves nothing.
 type Evidence struct {

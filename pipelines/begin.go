@@ -88,7 +88,7 @@ func (l *loop) resume(state sink.State) error {
 // File and offset are the old server's own.
 func (l *loop) sameHistory() error {
 	p, server := &l.progress, l.conn.Server()
-	if err := sameFlavor(p, server); err != nil {
+	if err := l.sameFlavor(); err != nil {
 		return err
 	}
 	if p.Server == server.UUID {
@@ -306,7 +306,11 @@ func (l *loop) parseStart(ctx context.Context, text string) (binlog.Position, er
 	if err != nil {
 		return p, stop("position %q: %w; want snapshot, now, gtid:SET or FILE:OFFSET", text, err)
 	}
-	if p.File == "" || l.conn.Server().Flavor != mysql.MariaDB {
+	isMariaDB := l.conn.Server().Flavor == mysql.MariaDB
+	if isMariaDB && p.GTID.IsMySQL() || !isMariaDB && p.GTID.IsMariaDB() {
+		return p, stop("position %q: the server at %s is a %s, which has GTIDs of another form", text, l.conn.Addr(), l.conn.Server().Flavor)
+	}
+	if p.File == "" || !isMariaDB {
 		return p, nil
 	}
 	r, err := l.conn.Query(ctx, fmt.Sprintf("SELECT BINLOG_GTID_POS(X'%x', %d)", p.File, p.Offset))

@@ -11,7 +11,6 @@ import (
 	"rowfall/binlog/dump"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
-	"rowfall/sink"
 )
 
 // Pieces of state that identify transactions, as JSON of binlog.Evidence. They prove, at every
@@ -141,14 +140,14 @@ func (l *loop) reportProof() {
 }
 
 // sameFlavor rejects data from a MySQL where the server is a MariaDB, and the reverse.
-func sameFlavor(p *sink.Progress, server mysql.Server) error {
-	was := mysql.FlavorOf(p.Server)
-	if was == server.Flavor {
+func (l *loop) sameFlavor() error {
+	is, was := l.conn.Server().Flavor, mysql.FlavorOf(l.progress.Server)
+	if is == was {
 		return nil
 	}
-	return stop("the data were built from a %s (server %s), but %s is a %s, and the one's positions mean nothing to the other; "+
+	return stop("the data were built from a %s, but the server at %s is a %s, which cannot continue at a %s's position; "+
 		"give the address of a %s of the old history, or build the data again with --from snapshot",
-		was, p.Server, "the server", server.Flavor, was)
+		was, l.conn.Addr(), is, was, was)
 }
 
 // errNotExecuted is returned when the server answers that it lacks transactions of

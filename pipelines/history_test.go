@@ -8,11 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
-	"rowfall/replication/resp"
 	"rowfall/sink"
 )
 
@@ -32,7 +30,7 @@ func TestHistory(t *testing.T) {
 		gtid bool
 		runs []string
 	}{
-		{"MySQL", servers.MySQL, true, []string{"Reset", "ResetEarlier", "ResetStreaming", "Restored", "Split", "Purged", "NoEvidence"}},
+		{"MySQL", servers.MySQL, true, []string{"Reset", "ResetEarlier", "ResetStreaming", "Restored", "Split", "Purged", "NoEvidence", "Status"}},
 		{"MySQLWithoutGTID", servers.MySQL, false, []string{"Reset", "ResetStreaming", "Restored", "Purged", "NoEvidence"}},
 		{"MariaDB", servers.MariaDB, true, []string{"Reset", "ResetEarlier", "ResetStreaming", "Restored", "Split", "Purged", "NoEvidence"}},
 	} {
@@ -50,6 +48,7 @@ func TestHistory(t *testing.T) {
 var historyRuns = map[string]func(*testing.T, *source){
 	"Reset": testHistoryReset, "ResetEarlier": testHistoryResetEarlier, "ResetStreaming": testHistoryResetStreaming,
 	"Restored": testHistoryRestored, "Split": testHistorySplit, "Purged": testHistoryPurged, "NoEvidence": testHistoryNoEvidence,
+	"Status": testHistoryStatus,
 }
 
 // followed returns data that are at the end of the source's binlog, and hold 20 rows.
@@ -234,7 +233,6 @@ func testHistorySplit(t *testing.T, s *source) {
 	}
 	s.nextSecond()
 	restore()
-	start(t, c, m, "").mustStopOr(t, "it has not come yet")
 	s.exec("BEGIN")
 	s.insert(121, 150)
 	s.exec("COMMIT")
@@ -243,9 +241,6 @@ func testHistorySplit(t *testing.T, s *source) {
 		t.Error("rows of the other transaction were applied")
 	}
 }
-
-// mustStopOr lets a run go on that has nothing to judge yet.
-func (r *running) mustStopOr(*testing.T, string) { r.kill() }
 
 // Without the last transaction in the binlog nothing is proved: status says so until it is.
 func testHistoryPurged(t *testing.T, s *source) {
@@ -275,6 +270,33 @@ func testHistoryPurged(t *testing.T, s *source) {
 	}
 }
 
+// testHistoryStatus shows what was not proved to whoever asks the node.
+func testHistoryStatus(t *testing.T, s *source) {
+	s.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
+	c := s.config()
+	m := runMember(t, c)
+	m.wait(s.database)
+	s.insert(1, 3)
+	m.wait(s.database)
+	m.stop()
+	s.exec("FLUSH BINARY LOGS")
+	s.purge()
+	m = runMember(t, c)
+	for _, want := range []string{"unproved=the server has purged the last applied transaction", "unproved=,"} {
+		waitFor(t, "STATUS and INFO say "+want, func() bool {
+			status, err := m.client.Do(t.Context(), "ROWFALL", "STATUS").Text()
+			must(t, err)
+			info, err := m.client.Info(t.Context(), "rowfall").Result()
+			must(t, err)
+			return strings.Contains(status, want) && strings.Contains(info, want)
+		})
+		s.exec("INSERT INTO t (id) SELECT MAX(id) + 1 FROM t")
+		m.wait(s.database)
+		m.stop()
+		m = runMember(t, c)
+	}
+}
+
 // purge leaves only the last binlog file. A server skips files that it believes are being read.
 func (s *source) purge() {
 	s.t.Helper()
@@ -293,7 +315,7 @@ func (s *source) purge() {
 func testHistoryNoEvidence(t *testing.T, s *source) {
 	m, r := s.followed()
 	r.kill()
-	m.set(t, resp.AppendCommand(nil, "HDEL", sink.StateKey("test"), "last"))
+	s.setPiece(m, "")
 	at := s.end()
 	from := fmt.Sprintf("%s:%d", at.File, at.Offset)
 	for n, from := range []string{"", from} {
@@ -313,12 +335,24 @@ func testHistoryNoEvidence(t *testing.T, s *source) {
 		r.kill()
 	}
 	mustBeEqual(t, m.rows("t"), s.rows("t"))
-	m.set(t, resp.AppendCommand(nil, "HSET", sink.StateKey("test"), "last", "{"))
+	s.setPiece(m, "{")
 	start(t, s.config(), m, "").mustStop("evidence", "--from")
 	at = s.end()
 	start(t, s.config(), m, fmt.Sprintf("%s:%d", at.File, at.Offset))
 	s.insert(61, 61)
 	m.waitAt(t, s.end())
+}
+
+// setPiece replaces the evidence that the sink holds, or drops it.
+func (s *source) setPiece(m *memory, value string) {
+	s.t.Helper()
+	u := sink.Unit{Progress: m.progress(s.t)}
+	if value == "" {
+		u.DropState("test", "last")
+	} else {
+		u.SetState("test", "last", []byte(value))
+	}
+	must(s.t, m.Apply(s.t.Context(), &u))
 }
 
 // TestHistoryFailover goes on at a replica, which has the same transactions at other places, and
@@ -421,29 +455,22 @@ func (d *database) waitFor(other *database) {
 
 // TestHistoryFlavor gives the data of one kind of server to the other.
 func TestHistoryFlavor(t *testing.T) {
-	m := newMemory()
+	my := newDatabase(t, servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true}))
 	maria := newDatabase(t, servertest.Database(t, servers.MariaDB, servers.DatabaseOptions{}))
-	for _, kind := range []servers.Kind{servers.MySQL, servers.MariaDB} {
-		d := maria
-		if kind == servers.MySQL {
-			d = newDatabase(t, servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true}))
-		}
+	for _, d := range []*database{my, maria} {
 		d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
-		if kind == servers.MariaDB {
-			start(t, d.config(), m, "").mustStop("the data were built from a MySQL", "is a MariaDB", "--from snapshot")
-			m = newMemory()
+	}
+	for _, d := range []*database{my, maria} {
+		other, was, is := maria, "MySQL", "MariaDB"
+		if d == maria {
+			other, was, is = my, is, was
 		}
+		m := newMemory()
 		r := start(t, d.config(), m, "")
 		m.waitAt(t, d.end())
 		r.kill()
-		if kind == servers.MariaDB {
-			break
-		}
+		c := other.config()
+		start(t, c, m, "").mustStop("the data were built from a "+was+", but the server at "+other.addr+" is a "+is, "--from snapshot")
+		start(t, c, newMemory(), "gtid:"+d.end().GTID.String()).mustStop("is a "+is, "GTIDs of another form")
 	}
-	my := newDatabase(t, servertest.Database(t, servers.MySQL, servers.DatabaseOptions{}))
-	my.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
-	c := my.config()
-	c.Mapping = maria.config().Mapping
-	start(t, c, m, "").mustStop("the data were built from a MariaDB", "is a MySQL", "--from snapshot")
-	_ = binlog.Position{}
 }

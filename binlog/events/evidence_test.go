@@ -23,7 +23,7 @@ func gtidFull(sequence, immediate uint64, original *uint64, length uint16) []byt
 		b = append(b, binary.LittleEndian.AppendUint64(nil, *original)[:7]...)
 	}
 	b = append(b, 0xfc, byte(length), byte(length>>8)) // a length-encoded integer
-	return append(b, 1, 2, 3, 4)                        // server version
+	return append(b, 1, 2, 3, 4)                       // server version
 }
 
 // Every field of the evidence comes from the events, whichever way a server writes them.

@@ -132,9 +132,6 @@ func (p *Parser) statement(h header, database, text []byte) *binlog.Event {
 	open := p.transaction.state == stateOpen
 	time := p.time(h)
 	if !open {
-		if p.transaction.state == stateIdle {
-			time = int64(h.time) * 1e6
-		}
 		p.commit(h)
 	}
 	ev := p.emit(p.history.yielded(binlog.Statement, &p.transaction), time)
