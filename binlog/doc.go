@@ -44,5 +44,6 @@
 // It is longer than most here, because a row, its layout and the text of each of
 // MySQL's types are one thing to whoever reads it. layout.go matches schema and table
 // map (wiretype.go), row.go is what callers see of it, value.go and json.go are the
-// bytes of single values; gtid.go and position.go stand apart from these.
+// bytes of single values; gtid.go, gtidset.go, position.go and evidence.go stand apart from these: they say
+// where in a server's history something is, and whether two histories are the same.
 package binlog

@@ -47,45 +47,15 @@ func (l *loop) begin(ctx context.Context, state sink.State) error {
 	if err := l.resume(state); err != nil {
 		return err
 	}
+	if err := l.loadEvidence(state.Keys); err != nil {
+		return err
+	}
 	return l.executed(ctx) // a server that was promoted may still catch up: no StopError
-}
-
-// mustBeExecuted is executed for a position that somebody has just chosen: what
-// the server has not got it will not get.
-func (l *loop) mustBeExecuted(ctx context.Context) error {
-	err := l.executed(ctx)
-	if errors.Is(err, errNotExecuted) {
-		return &StopError{err}
-	}
-	return err
-}
-
-// errNotExecuted is returned when the server answers that it lacks transactions of
-// a position.
-var errNotExecuted = errors.New("has not executed all transactions")
-
-// executed checks that a MySQL has all transactions of the position. It does not
-// check that itself for those of other servers, and would send all it has.
-func (l *loop) executed(ctx context.Context) error {
-	set, server := &l.progress.Position.GTID, l.conn.Server()
-	if set.IsZero() || server.Flavor != mysql.MySQL || !server.GTIDMode {
-		return nil
-	}
-	const patienceSeconds = 1 // what is in the binlog may be committing just now
-	r, err := l.conn.Query(ctx, fmt.Sprintf("SELECT WAIT_FOR_EXECUTED_GTID_SET('%s', %d)", set.String(), patienceSeconds))
-	if err != nil {
-		return fmt.Errorf("compare the position with the server's: %w", err)
-	}
-	if len(r.Rows) != 1 || string(r.Rows[0][0]) != "0" {
-		return fmt.Errorf("server %s %w of position %s: it is of another history, or has yet to catch up; "+
-			"connect to one that has them, or build the data again with --from snapshot", server.UUID, errNotExecuted, l.progress.Position)
-	}
-	return nil
 }
 
 // resume goes on where the data stands.
 func (l *loop) resume(state sink.State) error {
-	l.progress = state.Progress
+	l.progress, l.history.server = state.Progress, state.Server
 	err := checkMapping(l.config, state.Keys)
 	if err != nil {
 		return err
@@ -117,6 +87,9 @@ func (l *loop) resume(state sink.State) error {
 // File and offset are the old server's own.
 func (l *loop) sameHistory() error {
 	p, server := &l.progress, l.conn.Server()
+	if err := l.sameFlavor(); err != nil {
+		return err
+	}
 	if p.Server == server.UUID {
 		return nil
 	}
@@ -165,6 +138,7 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	}
 	load := start == "snapshot"
 	var faults []error
+	l.history.first = true
 	for _, name := range slices.Sorted(maps.Keys(schemas)) {
 		t, err := l.tables.add(schemas[name])
 		if err != nil {
@@ -267,6 +241,7 @@ func (l *loop) rewind(ctx context.Context, from string, state sink.State) error 
 	if err := l.resume(state); err != nil {
 		return err
 	}
+	l.history.reason = "--from has moved the position"
 	old, head := l.progress.Position, l.progress.Position
 	if l.progress.Phase == sink.Replaying {
 		head = l.head // the rows are as of there, wherever the replay is
@@ -292,6 +267,7 @@ func (l *loop) rewind(ctx context.Context, from string, state sink.State) error 
 // be taken for granted ever again.
 func (l *loop) move(ctx context.Context, old, head *binlog.Position) error {
 	at := &l.progress.Position
+	l.forgetEvidence()
 	passes, repeats := !includes(old, at), !includes(at, old)
 	if passes || repeats {
 		l.progress.Partial, l.progress.Row, l.skip = 0, 0, 0
@@ -329,7 +305,11 @@ func (l *loop) parseStart(ctx context.Context, text string) (binlog.Position, er
 	if err != nil {
 		return p, stop("position %q: %w; want snapshot, now, gtid:SET or FILE:OFFSET", text, err)
 	}
-	if p.File == "" || l.conn.Server().Flavor != mysql.MariaDB {
+	isMariaDB := l.conn.Server().Flavor == mysql.MariaDB
+	if isMariaDB && p.GTID.IsMySQL() || !isMariaDB && p.GTID.IsMariaDB() {
+		return p, stop("position %q: the server at %s is a %s, which has GTIDs of another form", text, l.conn.Addr(), l.conn.Server().Flavor)
+	}
+	if p.File == "" || !isMariaDB {
 		return p, nil
 	}
 	r, err := l.conn.Query(ctx, fmt.Sprintf("SELECT BINLOG_GTID_POS(X'%x', %d)", p.File, p.Offset))

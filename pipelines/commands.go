@@ -193,8 +193,8 @@ func (c *Commands) Info(dst []byte) []byte {
 			for i, t := range s.Unmapped {
 				tables[i] = t.Table
 			}
-			dst = fmt.Appendf(dst, ",stopped=%s,retrying=%s,splits=%d,unmapped=%s",
-				oneField(s.Stopped), oneField(s.Retrying), s.Splits,
+			dst = fmt.Appendf(dst, ",stopped=%s,retrying=%s,unproved=%s,splits=%d,unmapped=%s",
+				oneField(s.Stopped), oneField(s.Retrying), oneField(s.Unproved), s.Splits,
 				oneField(strings.Join(tables, ";")))
 			dst = appendUnmapped(dst, name, s.Unmapped)
 		}

@@ -20,6 +20,13 @@
 //
 // What was chosen where the contract is silent:
 //
+//   - At every connect the last applied transaction is read again and compared
+//     (history.go). Another one in its place stops the pipeline. Where the server no
+//     longer has it, or the state does not describe it, the pipeline continues if the
+//     server has the position, and Stats.Unproved says why until the next comparison.
+//     A first start has nothing to compare and reports nothing.
+//   - A source that is idle is asked every 10 s whether it still has the position: a
+//     MySQL or MariaDB that was reset goes on sending heartbeats.
 //   - Nothing is written before the server has sent its first event, so that a
 //     position it cannot serve costs nothing.
 //   - A split transaction is gone on with under the same mapping and the same

@@ -50,6 +50,7 @@ type loop struct {
 	progress sink.Progress
 	head     binlog.Position // while replaying
 	unit     sink.Unit
+	history  history
 
 	// The transaction being read. Rows are changes of mapped tables.
 	rows     int // seen in it
@@ -87,6 +88,7 @@ func (l *loop) run(ctx context.Context) error {
 		}
 		l.pipeline.from = ""
 	}
+	l.reportProof()
 	l.ready(ctx)
 	if err := l.scheduleSchemaCheck(ctx); err != nil {
 		return err
@@ -102,6 +104,11 @@ func (l *loop) run(ctx context.Context) error {
 }
 
 func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
+	if l.skip > 0 && ev.Kind != binlog.Progress {
+		if err := l.provePartial(); err != nil {
+			return err
+		}
+	}
 	switch ev.Kind {
 	case binlog.Changes:
 		return l.changes(ctx, ev)
@@ -204,6 +211,7 @@ func (l *loop) split(ctx context.Context) error {
 		l.log.Warn().Stringer("after", l.progress.Position).Int("rows", l.rows).Int("bytes", l.unit.Size()).
 			Msg("transaction is larger than one unit; splitting it")
 	}
+	l.savePartial()
 	l.openRows = 0
 	return l.apply(ctx)
 }
@@ -212,6 +220,7 @@ func (l *loop) split(ctx context.Context) error {
 // time, 0 where there is none.
 func (l *loop) moved(at int64) {
 	l.progress.Position = l.stream.Position().Clone()
+	l.followEvidence()
 	if at > 0 {
 		l.progress.Time = at
 	}
@@ -230,6 +239,9 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 			"build the data again with --from snapshot", l.skip, l.progress.Position, l.rows)
 	}
 	wasSplit := l.progress.Partial > 0
+	if wasSplit {
+		l.dropPartial()
+	}
 	l.progress.Partial, l.progress.Row = 0, 0
 	l.moved(ev.Time)
 	m := &l.pipeline.meter
@@ -279,6 +291,9 @@ func (l *loop) idle(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := l.checkReset(ctx); err != nil {
+		return err
+	}
 	return l.boundary(ctx)
 }
 
@@ -309,6 +324,7 @@ func (l *loop) boundary(ctx context.Context) error {
 // apply hands the unit to the sink and begins a new one.
 func (l *loop) apply(ctx context.Context) error {
 	l.unit.Progress = l.progress
+	l.saveEvidence()
 	if err := l.sink.Apply(ctx, &l.unit); err != nil {
 		return l.applyError(ctx, err)
 	}

@@ -23,6 +23,7 @@ type meter struct {
 	stopped  atomic.Pointer[string]    // why the last run stopped for good; nil while it runs or tries again
 	retrying atomic.Pointer[string]    // why the last run failed, until one streams again
 	unmapped atomic.Pointer[[]LeftOut] // tables that are left out
+	unproved atomic.Pointer[string]    // why the source's history is not proved; nil if it is
 }
 
 // Stats is what a pipeline has done since it was made, and where it is.
@@ -45,6 +46,9 @@ type Stats struct {
 	Stopped string
 	// Retrying says why the last run ended, if another is due or under way.
 	Retrying string
+	// Unproved says why it could not be proved that the source still has the history that the data
+	// were built from; empty once it was proved.
+	Unproved string
 	// Unmapped are the tables that the mapping names and that are not mapped, by
 	// name.
 	Unmapped []LeftOut
@@ -70,6 +74,9 @@ func (p *Pipeline) Stats() Stats {
 	}
 	if text := m.retrying.Load(); text != nil {
 		s.Retrying = *text
+	}
+	if text := m.unproved.Load(); text != nil {
+		s.Unproved = *text
 	}
 	if tables := m.unmapped.Load(); tables != nil {
 		s.Unmapped = *tables

@@ -118,13 +118,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 	if err := l.cascades(ctx); err != nil {
 		return err
 	}
-	l.stream, err = dump.Open(ctx, dump.Config{
-		MySQL:    p.config.Source.MySQL,
-		ServerID: serverID(&p.config),
-		Tables:   l.tables,
-		Prepared: &p.prepared,
-		Logger:   p.log,
-	}, l.progress.Position)
+	l.stream, err = dump.Open(ctx, l.dumpConfig(), l.progress.Position)
 	if err != nil {
 		return final(fmt.Errorf("follow binlog from %s: %w", l.progress.Position, err))
 	}
@@ -134,7 +128,19 @@ func (p *Pipeline) run(ctx context.Context) error {
 	}
 	// It wakes the stream, so it ends first.
 	defer func() { l.reconciler.Close() }()
-	return final(l.run(ctx))
+	return final(l.explainReset(ctx, l.run(ctx)))
+}
+
+// dumpConfig says how to follow the source from where the data stand.
+func (l *loop) dumpConfig() dump.Config {
+	return dump.Config{
+		MySQL:    l.config.Source.MySQL,
+		ServerID: serverID(l.config),
+		Tables:   l.tables,
+		Prepared: &l.pipeline.prepared,
+		Last:     l.history.last,
+		Logger:   l.log,
+	}
 }
 
 // standBy is called while the sink is not the pipeline's to write. A move of the
@@ -152,7 +158,7 @@ func (p *Pipeline) standBy() error {
 
 // final makes an error of the source a StopError if no later try can go better.
 func final(err error) error {
-	if errors.As(err, new(*binlog.RefusedError)) {
+	if errors.As(err, new(*binlog.RefusedError)) || errors.As(err, new(*binlog.HistoryError)) {
 		return &StopError{err}
 	}
 	var se *mysql.ServerError

@@ -40,6 +40,8 @@ func TestServers(t *testing.T) {
 				of   bool // this set-up
 			}{
 				{"follow", testFollowAndResume, true},
+				{"proof", testProof, true},
+				{"proof purged", testProofPurged, true},
 				{"statements", testStatements, true},
 				{"large", testLargeRow, su.name == "mysql-gtid" || su.name == "mariadb"}, // one of each server is enough
 				{"refusals", testRefusals, true},

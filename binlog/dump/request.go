@@ -30,8 +30,8 @@ const wantHeartbeatV2 = 0x02
 // firstEvent is the offset of a file's first event, behind its magic.
 const firstEvent = 4
 
-// ask prepares the session and asks for the binlog after from.
-func (s *Stream) ask(ctx context.Context, c Config, from binlog.Position) error {
+// prepare makes the session ready for a dump.
+func (s *Stream) prepare(ctx context.Context, c Config) error {
 	if c.ServerID == 0 {
 		return errors.New("the server id must not be 0")
 	}
@@ -47,6 +47,12 @@ func (s *Stream) ask(ctx context.Context, c Config, from binlog.Position) error 
 	if err := s.register(ctx, c.ServerID); err != nil {
 		return fmt.Errorf("register as a replica: %w", err)
 	}
+	return nil
+}
+
+// ask asks for the binlog after from.
+func (s *Stream) ask(ctx context.Context, c Config, from binlog.Position) error {
+	server := s.conn.Server()
 	byGTID := keepsGTIDs(server) && !from.GTID.IsZero()
 	if byGTID && server.Flavor == mysql.MariaDB {
 		same, err := s.samePlace(ctx, from)

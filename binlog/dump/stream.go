@@ -26,6 +26,9 @@ const (
 	leastSilence = 10 * time.Second
 )
 
+// ErrEnded is returned when the server has ended the stream without giving a reason.
+var ErrEnded = errors.New("the server ended the stream")
+
 // Config says what to follow.
 type Config struct {
 	MySQL mysql.Config
@@ -45,7 +48,11 @@ type Config struct {
 	// Prepared is what one stream hands on to the next of the same binlog; nil
 	// where there is no next.
 	Prepared *events.Prepared
-	Logger   zerolog.Logger
+	// Last is the evidence of the last transaction that the position to start from includes. Open
+	// requests it again and fails with a *binlog.HistoryError if the server has another one in its
+	// place. The zero value skips this check.
+	Last   binlog.Evidence
+	Logger zerolog.Logger
 }
 
 // Stream is a followed binlog. Its methods are for one goroutine, but for Wake
@@ -58,6 +65,8 @@ type Stream struct {
 	parser  *events.Parser
 	// err ended the stream.
 	err error
+	// unproved is why the server's history could not be compared; empty if it was.
+	unproved string
 
 	// due is the read deadline that was set last.
 	due time.Time
@@ -88,18 +97,37 @@ func Open(ctx context.Context, c Config, from binlog.Position) (*Stream, error) 
 	if c.Heartbeat <= 0 {
 		c.Heartbeat = defaultHeartbeat
 	}
+	s, err := connect(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if s, err = s.proveAndAsk(ctx, c, from); err != nil {
+		return nil, err
+	}
+	server := s.conn.Server()
+	c.Logger.Info().Str("addr", s.conn.Addr()).Str("version", server.Version).
+		Str("file", from.File).Uint64("offset", from.Offset).Bool("gtid", keepsGTIDs(server)).
+		Bool("proved", s.unproved == "").Msg("following binlog")
+	return s, nil
+}
+
+// connect opens a connection that has asked for nothing yet.
+func connect(ctx context.Context, c Config) (*Stream, error) {
 	conn, err := mysql.Dial(ctx, c.MySQL)
 	if err != nil {
 		return nil, err
 	}
 	s := &Stream{conn: conn, net: conn.NetConn(), silence: max(silentBeats*c.Heartbeat, leastSilence)}
-	if err := s.ask(ctx, c, from.Clone()); err != nil {
-		_ = s.Close()
-		return nil, fmt.Errorf("follow binlog of %s: %w", conn.Addr(), err)
+	if err := s.prepare(ctx, c); err != nil {
+		return nil, s.fail(err)
 	}
-	c.Logger.Info().Str("addr", conn.Addr()).Str("version", conn.Server().Version).
-		Str("file", from.File).Uint64("offset", from.Offset).Bool("gtid", keepsGTIDs(conn.Server())).Msg("following binlog")
 	return s, nil
+}
+
+// fail closes a stream that cannot be opened.
+func (s *Stream) fail(err error) error {
+	_ = s.Close()
+	return fmt.Errorf("follow binlog of %s: %w", s.conn.Addr(), err)
 }
 
 // Next returns the next event; it is valid until the next call. It waits until
@@ -126,7 +154,7 @@ func (s *Stream) Next(ctx context.Context) (*binlog.Event, error) {
 			ev, err = s.packet(packet)
 		}
 		if err != nil {
-			s.err = err
+			s.err = s.ofServer(err)
 			break
 		}
 		if ev != nil {
@@ -144,7 +172,7 @@ func (s *Stream) packet(b []byte) (*binlog.Event, error) {
 	case len(b) > 0 && b[0] == 0xff:
 		return nil, s.serverError(mysql.ParseError(b))
 	case len(b) > 0 && b[0] == 0xfe:
-		return nil, fmt.Errorf("read binlog of %s: the server ended the stream", s.conn.Addr())
+		return nil, fmt.Errorf("read binlog of %s: %w", s.conn.Addr(), ErrEnded)
 	}
 	return nil, fmt.Errorf("read binlog of %s: a packet of %d bytes is no event", s.conn.Addr(), len(b))
 }
@@ -160,6 +188,8 @@ func (s *Stream) serverError(err error) error {
 	switch {
 	case strings.Contains(se.Message, "same server_"):
 		return err
+	case strings.Contains(se.Message, "more GTIDs than"):
+		return &binlog.HistoryError{Reason: "the server has not got all transactions that it committed itself: " + se.Message}
 	case strings.Contains(se.Message, "truncated"):
 		return fmt.Errorf("%w; the server crashed while it wrote this: start again with --from snapshot", err)
 	}

@@ -30,6 +30,9 @@
 // MariaDB does not. It never counted, yet rows of it may have been yielded
 // already: it is an error.
 //
+// Of every transaction the parser keeps what identifies it (evidence.go), so that its
+// callers can tell whether a server has used a GTID or an offset again.
+//
 // XA transactions are followed when they are committed in one phase, and when
 // they touch no mapped table. The rows of others are in the binlog before it is
 // known whether they will ever count, so they are refused. That a commit is of one

@@ -70,6 +70,21 @@ func (m *maker) transaction(sequence uint64, rows int) {
 	m.add(kindXID, 0, make([]byte, 8))
 }
 
+// renumber gives the transactions new sequence numbers, each higher by n.
+func (m *maker) renumber(n uint64) {
+	for _, raw := range m.events {
+		if kind(raw[4]) != kindGTID {
+			continue
+		}
+		sequence := raw[HeaderSize+1+16:]
+		binary.LittleEndian.PutUint64(sequence, binary.LittleEndian.Uint64(sequence)+n)
+		if m.checksum {
+			end := len(raw) - checksumSize
+			binary.LittleEndian.PutUint32(raw[end:], crc32.ChecksumIEEE(raw[:end]))
+		}
+	}
+}
+
 func gtidBody(sequence uint64) []byte {
 	b := append([]byte{1}, bytes.Repeat([]byte{0xab}, 16)...)
 	b = binary.LittleEndian.AppendUint64(b, sequence)

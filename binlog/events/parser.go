@@ -42,6 +42,12 @@ type Parser struct {
 	// file and offset are the end of the last event read, transactions or not.
 	file   string
 	offset uint64
+	// eventStart is the offset at which the event that is being read begins, fileTime the time in
+	// the header of the last FORMAT_DESCRIPTION.
+	eventStart uint64
+	fileTime   uint32
+	// history is what evidence.go keeps of the transactions read.
+	history history
 	// position is what the user sees.
 	position binlog.Position
 	// unplaced says that position is a GTID set alone: where the server begins to
@@ -162,6 +168,7 @@ func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 		return nil, p.place(h.kind, start, err)
 	}
 	p.advance(h)
+	p.eventStart = p.offset - uint64(h.size)
 	ev, err := p.dispatch(h, body)
 	if err == nil && p.skipTo > 0 {
 		ev, err = p.skip(h)
@@ -272,6 +279,9 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 			p.commit(h)
 			return nil, nil
 		}
+		if p.passing() {
+			return p.commit(h), nil
+		}
 		if err := p.payload.begin(body); err != nil {
 			return nil, err
 		}
@@ -291,6 +301,7 @@ func (p *Parser) inner(h header, body []byte) (*binlog.Event, error) {
 	}
 	switch h.kind {
 	case kindTableMap:
+		p.recordTime(h)
 		return nil, p.tableMap(body)
 	case kindWriteRows, kindUpdateRows, kindDeleteRows, kindWriteRowsV1, kindUpdateRowsV1, kindDeleteRowsV1,
 		kindMariaWriteRowsCompressed, kindMariaUpdateRowsCompressed, kindMariaDeleteRowsCompressed,
@@ -347,6 +358,7 @@ func (p *Parser) formatDescription(h header, body []byte) (*binlog.Event, error)
 	p.fixed = [256]uint8{}
 	p.known = min(copy(p.fixed[1:], lengths), 255)
 	p.checksum = algorithm == 1
+	p.fileTime = h.time
 	return p.progress(h), nil
 }
 
@@ -381,6 +393,9 @@ func (p *Parser) rotate(h header, body []byte) (*binlog.Event, error) {
 			return nil, refuse("%s:%d lies beyond the end of that file", p.skipFile, p.skipTo)
 		}
 		p.skipped()
+	}
+	if err := p.checkForward(c.b, offset); err != nil {
+		return nil, err
 	}
 	if p.file != string(c.b) {
 		p.file = string(c.b)

@@ -399,6 +399,7 @@ func BenchmarkTransactions(b *testing.B) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			for n := 0; n < b.N; n += 100 * c.rows {
+				m.renumber(100)
 				if err := feed(p, m.events[head:], nothing); err != nil {
 					b.Fatal(err)
 				}
@@ -421,6 +422,7 @@ func TestNoAllocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := testing.AllocsPerRun(10, func() {
+		m.renumber(100)
 		if err := feed(p, m.events[head:], nothing); err != nil {
 			t.Fatal(err)
 		}

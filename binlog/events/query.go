@@ -9,6 +9,9 @@ import (
 // query handles a QUERY event: the text of a statement, or a word that begins
 // or ends a transaction.
 func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
+	if p.transaction.state == stateIdle {
+		p.transaction = p.started(transaction{}) // without a GTID, transactions begin with a QUERY
+	}
 	c := cursor{b: body}
 	fixed := cursor{b: c.take(uint64(p.fixedPart(kindQuery, 13)))}
 	fixed.take(8) // thread, execution time
@@ -38,9 +41,13 @@ func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 	}
 	if class == classDefinition || class == classAnalyze || class == classOther {
 		var err error
-		if text, err = utf8Text(text, vars); err != nil && p.skipTo == 0 {
+		if text, err = utf8Text(text, vars); err != nil && !p.passing() {
 			return nil, err
 		}
+	}
+	switch class {
+	case classDefinition, classAnalyze, classRows, classOther:
+		p.recordTime(h)
 	}
 	switch class {
 	case classBegin:
@@ -125,14 +132,10 @@ func (p *Parser) statement(h header, database, text []byte) *binlog.Event {
 	open := p.transaction.state == stateOpen
 	time := p.time(h)
 	if !open {
-		if p.transaction.state == stateIdle {
-			p.transaction = transaction{}
-			time = int64(h.time) * 1e6
-		}
 		p.commit(h)
 	}
-	ev := p.emit(binlog.Statement, time)
-	if p.skipTo == 0 {
+	ev := p.emit(p.history.yielded(binlog.Statement, &p.transaction), time)
+	if !p.passing() {
 		ev.Database, ev.SQL = string(database), string(text)
 	}
 	return ev
@@ -140,7 +143,7 @@ func (p *Parser) statement(h header, database, text []byte) *binlog.Event {
 
 // rowStatement handles text that changes rows, or might.
 func (p *Parser) rowStatement(database, text []byte) (*binlog.Event, error) {
-	if p.skipTo > 0 || len(bytes.TrimSpace(skipComments(text))) == 0 {
+	if p.passing() || len(bytes.TrimSpace(skipComments(text))) == 0 {
 		return nil, nil
 	}
 	return nil, refuse("changes were logged as a statement instead of rows (in database %s: %q): %w", clip(database), clip(text), errStatementFormat)

@@ -11,7 +11,7 @@ func (p *Parser) tableMap(body []byte) error {
 	if p.transaction.state != stateOpen {
 		return errMidTransaction
 	}
-	if p.skipTo > 0 {
+	if p.passing() {
 		return nil
 	}
 	return p.maps.define(cursor{b: body}, p.wideIDs(kindTableMap))
@@ -32,7 +32,7 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 	if c.bad {
 		return nil, errTruncated
 	}
-	if p.skipTo > 0 {
+	if p.passing() {
 		return nil, nil
 	}
 	v := p.maps.byID[id]

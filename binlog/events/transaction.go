@@ -27,6 +27,12 @@ type transaction struct {
 	// mapped says that rows of a mapped table were yielded: from then on only
 	// a commit can end it.
 	mapped bool
+	// passed says that the data hold it already: nothing of it is yielded.
+	passed bool
+	// start is the offset of its first event, length what the GTID event says of it, original its
+	// original commit timestamp; 0 where the server does not send them.
+	start, length uint64
+	original      int64
 
 	// Its GTID, MySQL's or MariaDB's; sequence 0 is none.
 	uuid           [16]byte
@@ -47,7 +53,7 @@ func (p *Parser) begin() error {
 		return errBrokenOff
 	}
 	if p.transaction.state == stateIdle {
-		p.transaction = transaction{}
+		p.transaction = p.started(transaction{})
 	}
 	p.transaction.state = stateOpen
 	return nil
@@ -59,8 +65,8 @@ func (p *Parser) name(t transaction) error {
 		return errBrokenOff
 	}
 	t.state = stateNamed
-	p.transaction = t
-	return nil
+	p.transaction = p.started(t)
+	return p.checkNew()
 }
 
 // commit ends the transaction: only now does its GTID count.
@@ -72,6 +78,7 @@ func (p *Parser) commit(h header) *binlog.Event {
 	} else {
 		p.position.File, p.position.Offset = p.file, p.offset
 		p.unplaced = false
+		p.recordLast()
 	}
 	if t.sequence != 0 && p.gtids {
 		if p.maria {
@@ -81,7 +88,7 @@ func (p *Parser) commit(h header) *binlog.Event {
 		}
 	}
 	t.state = stateIdle
-	return p.emit(binlog.Commit, p.time(h))
+	return p.emit(p.history.yielded(binlog.Commit, t), p.time(h))
 }
 
 func (p *Parser) time(h header) int64 {
@@ -112,11 +119,16 @@ func (p *Parser) gtid(h header, body []byte) error {
 		c.take(16)
 		immediate := c.uint(7)
 		t.time = int64(immediate)
+		t.original = t.time
 		if immediate&hasOriginal != 0 {
 			t.time = int64(immediate &^ hasOriginal)
-			if original := c.uint(7); original != 0 {
-				t.time = int64(original)
+			t.original = int64(c.uint(7))
+			if t.original != 0 {
+				t.time = t.original
 			}
+		}
+		if len(c.b) > 0 {
+			t.length = c.packed()
 		}
 	}
 	if c.bad {
@@ -132,6 +144,7 @@ func (p *Parser) gtid(h header, body []byte) error {
 func (p *Parser) taggedGTID(_ header, body []byte) error {
 	var t transaction
 	var immediate, original uint64
+	hasOriginal := false
 	c := cursor{b: body}
 	if version := c.varint(); version != 1 && !c.bad {
 		return refuse("version %d of this event is unknown; please report it", version)
@@ -155,12 +168,14 @@ func (p *Parser) taggedGTID(_ header, body []byte) error {
 				p.tag = string(tag)
 			}
 			t.tag = p.tag
-		case 4, 5, 8, 9, 10, 11: // logical clock, length, server versions, ticket
+		case 4, 5, 9, 10, 11: // logical clock, server versions, ticket
 			c.varint()
 		case 6:
 			immediate = c.varint()
 		case 7:
-			original = c.varint()
+			original, hasOriginal = c.varint(), true
+		case 8:
+			t.length = c.varint()
 		default:
 			// Later fields tell nothing that we need.
 			c.b = nil
@@ -172,6 +187,9 @@ func (p *Parser) taggedGTID(_ header, body []byte) error {
 	t.time = int64(original)
 	if original == 0 {
 		t.time = int64(immediate)
+	}
+	if t.original = int64(original); !hasOriginal {
+		t.original = int64(immediate)
 	}
 	return p.name(t)
 }
@@ -276,7 +294,7 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
 	if p.skipTo == 0 && p.transaction.state != stateOpen || p.maria {
 		xid := xidOf(query, "commit")
-		if !p.prepared.finish(xid) && p.skipTo == 0 {
+		if !p.prepared.finish(xid) && !p.passing() {
 			return nil, refuse("XA transaction %s was prepared before the position that we started from, so its rows are not known; "+
 				"start from an earlier position or with --from snapshot", strconv.Quote(clip([]byte(xid))))
 		}

@@ -126,7 +126,7 @@ func mariaDBIdentity(id uint32, variables map[string]string) string {
 	for _, name := range []string{"server_uid", "hostname", "port", "datadir"} {
 		_, _ = fmt.Fprintf(h, "%q", variables[name]) // it never fails
 	}
-	return fmt.Sprintf("mariadb-%d-%x", id, h.Sum(nil)[:8])
+	return fmt.Sprintf(mariaDBPrefix+"%d-%x", id, h.Sum(nil)[:8])
 }
 
 func on(v string) bool { return strings.EqualFold(v, "ON") || v == "1" }
@@ -153,4 +153,15 @@ func parseVersion(version string) (major, minor, patch int, err error) {
 		}
 	}
 	return n[0], n[1], n[2], nil
+}
+
+// mariaDBPrefix begins the identity of every MariaDB.
+const mariaDBPrefix = "mariadb-"
+
+// FlavorOf returns the flavor of the server that a Server.UUID belongs to.
+func FlavorOf(uuid string) Flavor {
+	if strings.HasPrefix(uuid, mariaDBPrefix) {
+		return MariaDB
+	}
+	return MySQL
 }

@@ -1,0 +1,262 @@
+package dump
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
+)
+
+// Proving that a server's binlog is the history that a position belongs to: the last transaction that
+// the position includes (L) is requested again, read without yielding anything, and compared with the
+// evidence of it. On the server that L was read from, L comes first, and the stream goes on behind it
+// on the same connection. Another server of the same history may have committed other transactions
+// before L; then L is searched for, and the stream needs a second connection.
+
+// proof is how the comparison ended, where it found no difference.
+type proof uint8
+
+const (
+	// provedHere: L came first. The stream stands behind it.
+	provedHere proof = iota
+	// provedLater: L came after transactions that the position lacks.
+	provedLater
+	// notProved: the server no longer has L, or nothing of it can be compared.
+	notProved
+)
+
+// proveAndAsk compares the histories and asks for the binlog after from. It returns s, or the stream
+// of another connection in its place. On an error it has closed both.
+func (s *Stream) proveAndAsk(ctx context.Context, c Config, from binlog.Position) (*Stream, error) {
+	l := &c.Last
+	server := s.conn.Server()
+	at, reason := placeBefore(l, &from, server)
+	if reason == "" {
+		result, err := s.prove(ctx, c, at, &from)
+		if err != nil {
+			return nil, s.fail(err)
+		}
+		if result == provedHere {
+			return s, nil
+		}
+		reason = s.unproved
+		_ = s.Close()
+		if s, err = connect(ctx, c); err != nil {
+			return nil, err
+		}
+		if got := s.conn.Server().UUID; got != server.UUID {
+			return nil, s.fail(fmt.Errorf("the history of server %s was compared, and then server %s answered; "+
+				"give the address of one server, not of several behind a proxy", server.UUID, got))
+		}
+	}
+	s.unproved = reason
+	if err := s.ask(ctx, c, from.Clone()); err != nil {
+		return nil, s.fail(err)
+	}
+	return s, nil
+}
+
+// placeBefore returns the place to request a transaction from, or why there is none.
+func placeBefore(l *binlog.Evidence, from *binlog.Position, server mysql.Server) (at binlog.Position, reason string) {
+	if l.IsZero() {
+		return at, "no evidence of the last applied transaction is stored"
+	}
+	if keepsGTIDs(server) && !from.GTID.IsZero() && !l.GTID.IsZero() {
+		before, ok := from.GTID.Before(l)
+		if !ok {
+			return at, fmt.Sprintf("the stored evidence is of transaction %s, which is not the last one before %s", l.GTID, from)
+		}
+		return binlog.Position{GTID: before}, ""
+	}
+	if l.Server != server.UUID || l.File == "" || l.Start == 0 || from.File == "" {
+		return at, "without GTIDs the binlogs of two servers cannot be compared"
+	}
+	return binlog.Position{File: l.File, Offset: l.Start}, ""
+}
+
+// prove requests the transaction again that begins at a place, and compares it. A difference is a
+// *binlog.HistoryError.
+func (s *Stream) prove(ctx context.Context, c Config, at binlog.Position, from *binlog.Position) (proof, error) {
+	l := &c.Last
+	end, err := query.End(ctx, s.conn)
+	if err != nil {
+		return 0, err
+	}
+	if at.File == "" {
+		err = s.askGTID(ctx, c, s.conn.Server(), at)
+	} else {
+		// Does the server still have the place where the transaction was?
+		var purged bool
+		if purged, err = s.checkFile(ctx, l); err != nil {
+			return 0, err
+		}
+		if purged {
+			s.unproved = fmt.Sprintf("the server has purged %s, which held the last applied transaction", l.File)
+			return notProved, nil
+		}
+		err = s.askFile(ctx, c, s.conn.Server(), at)
+	}
+	if err == nil {
+		s.parser.Verify()
+		var result proof
+		if result, err = s.readLast(ctx, l, &end); err == nil {
+			return s.proved(result, at, from), nil
+		}
+	}
+	return s.explain(err, l, at)
+}
+
+// proved ends the comparison: from here on the stream yields what it reads.
+func (s *Stream) proved(result proof, at binlog.Position, from *binlog.Position) proof {
+	if result != provedHere {
+		return result
+	}
+	passTo := binlog.Position{}
+	if at.File != "" {
+		// By offset, the server sends all that follows L. An older version of Rowfall, which kept no
+		// evidence, may have moved the position on since it was stored.
+		passTo = *from
+	}
+	s.parser.Verified(passTo)
+	// The first Next reports at once that the server has what was asked for.
+	s.wake.woken = true
+	return result
+}
+
+// readLast reads until the transaction has come and compares it. end is the end of the binlog when it
+// was requested: the server does not have what has not come by then.
+func (s *Stream) readLast(ctx context.Context, l *binlog.Evidence, end *binlog.Position) (proof, error) {
+	server := s.conn.Server().UUID
+	sameServer := l.Server == server
+	result := provedHere
+	for {
+		packet, ok := s.packets.next()
+		if !ok {
+			if place := s.parser.Place(); s.parser.Idle() && place.File != "" && place.CompareFile(*end) >= 0 {
+				return 0, &binlog.HistoryError{Held: *l, Reason: fmt.Sprintf(
+					"the server's binlog ends at %s:%d without a transaction that the data hold", end.File, end.Offset)}
+			}
+			if _, err := s.wait(ctx); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		ev, err := s.packet(packet)
+		if err != nil {
+			return 0, err
+		}
+		if ev == nil || ev.Kind != binlog.Commit && ev.Kind != binlog.Statement || !s.parser.Idle() {
+			continue
+		}
+		found := *s.parser.Last()
+		found.Server = server
+		if found.GTID != l.GTID && !sameServer {
+			result = provedLater
+			continue
+		}
+		differs, proved := l.Compare(&found)
+		if differs != "" {
+			return 0, &binlog.HistoryError{Held: *l, Found: found, Reason: "the " + differs + " differs"}
+		}
+		if !proved {
+			s.unproved = fmt.Sprintf("the server does not send a commit time for transaction %s", l.GTID)
+		}
+		return result, nil
+	}
+}
+
+// checkFile compares the place of a transaction with the list of the server's binlog files.
+func (s *Stream) checkFile(ctx context.Context, l *binlog.Evidence) (purged bool, err error) {
+	r, err := s.conn.Query(ctx, "SHOW BINARY LOGS")
+	if err != nil {
+		return false, fmt.Errorf("list the binlog files: %w", err)
+	}
+	last := binlog.Position{}
+	for i := range r.Rows {
+		size, err := strconv.ParseUint(r.Text(i, "File_size"), 10, 64)
+		if err != nil {
+			return false, fmt.Errorf("list the binlog files: %w", err)
+		}
+		last = binlog.Position{File: r.Text(i, "Log_name"), Offset: size}
+		if last.File != l.File {
+			continue
+		}
+		if size < l.End {
+			return false, &binlog.HistoryError{Held: *l, Reason: fmt.Sprintf("%s ends at %d", last.File, size)}
+		}
+		return false, nil
+	}
+	if last.CompareFile(binlog.Position{File: l.File}) < 0 {
+		return false, &binlog.HistoryError{Held: *l, Reason: fmt.Sprintf("the server's binlog ends at %s", last)}
+	}
+	return true, nil
+}
+
+// explain tells an error that shows another history from one that does not.
+func (s *Stream) explain(err error, l *binlog.Evidence, at binlog.Position) (proof, error) {
+	var (
+		different *binlog.HistoryError
+		se        *mysql.ServerError
+		refused   *binlog.RefusedError
+		same      = l.Server == s.conn.Server().UUID
+	)
+	switch {
+	case errors.As(err, &different):
+		if different.Held.IsZero() {
+			different.Held = *l
+		}
+		return 0, different
+	case errors.As(err, &se) && se.Code == mysql.CodeBinlogMissing:
+		switch {
+		case strings.Contains(se.Message, "same server_"):
+		case strings.Contains(se.Message, "purged"):
+			s.unproved = fmt.Sprintf("the server has purged the last applied transaction, %s", l.GTID)
+			return notProved, nil
+		case strings.Contains(se.Message, "diverged"), same && strings.Contains(se.Message, "not in the master's binlog"),
+			same && at.File != "":
+			return 0, &binlog.HistoryError{Held: *l, Reason: "the server answered: " + se.Message}
+		case strings.Contains(se.Message, "not in the master's binlog"):
+			s.unproved = "the server answered: " + se.Message
+			return notProved, nil
+		}
+	case at.File != "" && errors.As(err, &refused):
+		return 0, &binlog.HistoryError{Held: *l, Reason: fmt.Sprintf("no transaction begins at %s any more", at)}
+	}
+	return 0, err
+}
+
+// ofServer completes the evidence in an error of the parser, which does not know the server.
+func (s *Stream) ofServer(err error) error {
+	var different *binlog.HistoryError
+	if errors.As(err, &different) {
+		for _, e := range []*binlog.Evidence{&different.Held, &different.Found} {
+			if !e.IsZero() && e.Server == "" {
+				e.Server = s.conn.Server().UUID
+			}
+		}
+	}
+	return err
+}
+
+// Last returns the evidence of the last transaction that the stream has passed, of the one that
+// proved the history at first; it is zero before any. It lives as Position does.
+func (s *Stream) Last() binlog.Evidence { return s.complete(*s.parser.Last()) }
+
+// Transaction returns the evidence of the transaction that Next is yielding the changes of.
+func (s *Stream) Transaction() binlog.Evidence { return s.complete(s.parser.Transaction()) }
+
+func (s *Stream) complete(e binlog.Evidence) binlog.Evidence {
+	if !e.IsZero() {
+		e.Server = s.conn.Server().UUID
+	}
+	return e
+}
+
+// Unproved returns why the server's history could not be compared with that of the position; it is
+// empty where the comparison found no difference.
+func (s *Stream) Unproved() string { return s.unproved }

@@ -1,0 +1,279 @@
+package binlog
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// GTID is the identifier of one transaction, of a MySQL (UUID, Tag, Sequence) or of a MariaDB
+// (Domain, Server, Sequence). The zero value is no GTID. Two GTIDs are equal if == says so.
+type GTID struct {
+	MariaDB        bool
+	UUID           [16]byte
+	Tag            string
+	Domain, Server uint32
+	// Sequence begins at 1 on both servers.
+	Sequence uint64
+}
+
+// ParseGTID reads the text form of one GTID. Empty text is the zero GTID.
+func ParseGTID(s string) (GTID, error) {
+	set, err := ParseGTIDSet(s)
+	if err != nil || set.IsZero() {
+		return GTID{}, err
+	}
+	if len(set.domains) == 1 && len(set.sources) == 0 {
+		d := set.domains[0]
+		if d.sequence == 0 {
+			return GTID{}, fmt.Errorf("parse GTID %q: its sequence is 0", clip(s))
+		}
+		return GTID{MariaDB: true, Domain: d.domain, Server: d.server, Sequence: d.sequence}, nil
+	}
+	if len(set.sources) == 1 && len(set.sources[0].intervals) == 1 {
+		g := set.sources[0]
+		if v := g.intervals[0]; v.end-v.first == 1 {
+			return GTID{UUID: g.uuid, Tag: g.tag, Sequence: v.first}, nil
+		}
+	}
+	return GTID{}, fmt.Errorf("parse GTID %q: it holds more than one transaction", clip(s))
+}
+
+// IsZero reports whether g is no GTID.
+func (g GTID) IsZero() bool { return g.Sequence == 0 }
+
+// AppendText appends the text form; the zero GTID appends nothing.
+func (g *GTID) AppendText(dst []byte) []byte {
+	if g.Sequence == 0 {
+		return dst
+	}
+	if g.MariaDB {
+		dst = append(strconv.AppendUint(dst, uint64(g.Domain), 10), '-')
+		dst = append(strconv.AppendUint(dst, uint64(g.Server), 10), '-')
+		return strconv.AppendUint(dst, g.Sequence, 10)
+	}
+	dst = append(appendUUID(dst, g.UUID[:]), ':')
+	if g.Tag != "" {
+		dst = append(append(dst, g.Tag...), ':')
+	}
+	return strconv.AppendUint(dst, g.Sequence, 10)
+}
+
+// String returns "uuid:5", "uuid:tag:5" or "domain-server-5"; "" for the zero GTID.
+func (g GTID) String() string { return string(g.AppendText(nil)) }
+
+// Evidence identifies one transaction in a server's binlog. Servers that were reset or
+// restored give the same GTIDs and offsets to other transactions; the other fields tell these apart.
+// Every field may be zero, where the server does not send the value: a zero proves nothing.
+type Evidence struct {
+	// GTID is zero on a MySQL that keeps none.
+	GTID GTID
+	// Previous is the GTID before this one in the same MariaDB domain. It is zero for the first
+	// transaction of a domain, and on MySQL.
+	Previous GTID
+	// Time is the original commit timestamp in microseconds since 1970. On MariaDB, which has none, it
+	// is the time of the transaction's last statement, in whole seconds.
+	Time int64
+	// Length is the transaction's length in bytes as its GTID event states it (MySQL 8.0 and later).
+	Length uint64
+
+	// Server is the server that sent the transaction. The fields below are its own: another server
+	// of the same history has other values.
+	Server string
+	// File is the binlog file, Start and End are the transaction's offsets in it.
+	File       string
+	Start, End uint64
+	// FileTime is the time in the header of the file's format description event, in seconds since
+	// 1970: when the server began the file.
+	FileTime uint32
+}
+
+// IsZero reports whether e identifies no transaction.
+func (e *Evidence) IsZero() bool { return e.GTID.IsZero() && e.File == "" }
+
+// Compare compares the evidence of a transaction with what a server shows under the same GTID, or at
+// the same place. On the same server all fields must be equal, on another one only GTID and Time.
+// It returns the name of the first field that differs, "" if none does. proved reports whether a
+// value was compared that another history cannot have by chance.
+func (e *Evidence) Compare(found *Evidence) (differs string, proved bool) {
+	same := e.Server != "" && e.Server == found.Server
+	switch {
+	case e.GTID != found.GTID:
+		return "GTID", false
+	case different(e.Time, found.Time):
+		return "commit time", false
+	case !same:
+		return "", e.Time != 0 && found.Time != 0
+	case different(e.Length, found.Length):
+		return "length", false
+	case e.File != found.File && e.File != "" && found.File != "":
+		return "file", false
+	case different(e.Start, found.Start):
+		return "start offset", false
+	case different(e.End, found.End):
+		return "end offset", false
+	case different(e.FileTime, found.FileTime):
+		return "time at which the file was begun", false
+	}
+	return "", e.Time != 0 && found.Time != 0 || e.FileTime != 0 && found.FileTime != 0
+}
+
+// different compares two values of which zero means unknown.
+func different[T int64 | uint64 | uint32](a, b T) bool { return a != b && a != 0 && b != 0 }
+
+// String describes the transaction for messages.
+func (e Evidence) String() string {
+	if e.IsZero() {
+		return "no transaction"
+	}
+	var b strings.Builder
+	b.WriteString("transaction")
+	if !e.GTID.IsZero() {
+		b.WriteString(" " + e.GTID.String())
+	}
+	if e.File != "" {
+		fmt.Fprintf(&b, " at %s:%d", e.File, e.Start)
+		if e.End != 0 {
+			fmt.Fprintf(&b, "-%d", e.End)
+		}
+	}
+	if e.Server != "" {
+		b.WriteString(" of server " + e.Server)
+	}
+	var facts []string
+	if e.Time != 0 {
+		facts = append(facts, "committed "+time.UnixMicro(e.Time).UTC().Format("2006-01-02T15:04:05.999999Z"))
+	}
+	if e.Length != 0 {
+		facts = append(facts, fmt.Sprintf("%d bytes", e.Length))
+	}
+	if e.FileTime != 0 {
+		facts = append(facts, "file begun "+time.Unix(int64(e.FileTime), 0).UTC().Format(time.RFC3339))
+	}
+	if len(facts) > 0 {
+		b.WriteString(" (" + strings.Join(facts, ", ") + ")")
+	}
+	return b.String()
+}
+
+// storedEvidence is the JSON form of Evidence. Zero fields are absent.
+type storedEvidence struct {
+	GTID     string `json:"gtid"`
+	Previous string `json:"previous"`
+	Time     int64  `json:"time"`
+	Length   uint64 `json:"length"`
+	Server   string `json:"server"`
+	File     string `json:"file"`
+	Start    uint64 `json:"start"`
+	End      uint64 `json:"end"`
+	FileTime uint32 `json:"file_time"`
+}
+
+// AppendJSON appends the JSON form, which ParseEvidence reads. It allocates nothing but what dst
+// needs to grow.
+func (e *Evidence) AppendJSON(dst []byte) []byte {
+	dst = append(dst, '{')
+	first := len(dst)
+	name := func(dst []byte, s string) []byte {
+		if len(dst) > first {
+			dst = append(dst, ',')
+		}
+		return append(append(append(dst, '"'), s...), '"', ':')
+	}
+	if !e.GTID.IsZero() {
+		dst = append(e.GTID.AppendText(append(name(dst, "gtid"), '"')), '"')
+	}
+	if !e.Previous.IsZero() {
+		dst = append(e.Previous.AppendText(append(name(dst, "previous"), '"')), '"')
+	}
+	if e.Time != 0 {
+		dst = strconv.AppendInt(name(dst, "time"), e.Time, 10)
+	}
+	if e.Length != 0 {
+		dst = strconv.AppendUint(name(dst, "length"), e.Length, 10)
+	}
+	if e.Server != "" {
+		dst = appendJSONString(name(dst, "server"), e.Server)
+	}
+	if e.File != "" {
+		dst = appendJSONString(name(dst, "file"), e.File)
+	}
+	if e.Start != 0 {
+		dst = strconv.AppendUint(name(dst, "start"), e.Start, 10)
+	}
+	if e.End != 0 {
+		dst = strconv.AppendUint(name(dst, "end"), e.End, 10)
+	}
+	if e.FileTime != 0 {
+		dst = strconv.AppendUint(name(dst, "file_time"), uint64(e.FileTime), 10)
+	}
+	return append(dst, '}')
+}
+
+// appendJSONString appends a string that hardly ever needs an escape.
+func appendJSONString(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			text, err := json.Marshal(s)
+			if err != nil { // a string has a JSON form always
+				return append(dst, '"', '"')
+			}
+			return append(dst, text...)
+		}
+	}
+	return append(append(append(dst, '"'), s...), '"')
+}
+
+// ParseEvidence reads what AppendJSON wrote. Empty text is the zero Evidence.
+func ParseEvidence(text []byte) (Evidence, error) {
+	if len(text) == 0 {
+		return Evidence{}, nil
+	}
+	var s storedEvidence
+	if err := json.Unmarshal(text, &s); err != nil {
+		return Evidence{}, fmt.Errorf("parse evidence: %w", err)
+	}
+	e := Evidence{
+		Time: s.Time, Length: s.Length, Server: s.Server,
+		File: s.File, Start: s.Start, End: s.End, FileTime: s.FileTime,
+	}
+	var err error
+	if e.GTID, err = ParseGTID(s.GTID); err != nil {
+		return Evidence{}, fmt.Errorf("parse evidence: %w", err)
+	}
+	if e.Previous, err = ParseGTID(s.Previous); err != nil {
+		return Evidence{}, fmt.Errorf("parse evidence: %w", err)
+	}
+	return e, nil
+}
+
+// HistoryError reports that a server's binlog is not the history that a position belongs to: the
+// server was reset, restored from a copy, or lost the end of its binlog, and has used the same
+// numbers again. Trying again cannot help.
+type HistoryError struct {
+	// Held is the transaction that the position includes, Found what the server has in its place;
+	// either may be zero.
+	Held, Found Evidence
+	// Reason says in a few words how the two differ.
+	Reason string
+}
+
+// Error names both sides and the remedy.
+func (e *HistoryError) Error() string {
+	var b strings.Builder
+	b.WriteString("compare histories: ")
+	b.WriteString(e.Reason)
+	if !e.Held.IsZero() {
+		b.WriteString("; the data hold " + e.Held.String())
+		if !e.Found.IsZero() {
+			b.WriteString(", the server sent " + e.Found.String())
+		}
+	} else if !e.Found.IsZero() {
+		b.WriteString("; the server sent " + e.Found.String())
+	}
+	b.WriteString("; the server was reset, restored from a copy, or lost the end of its binlog: " +
+		"connect to a server that still has the old history, or build the data again with --from snapshot")
+	return b.String()
+}

@@ -1,0 +1,476 @@
+package pipelines_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"rowfall/binlog/mysql"
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+	"rowfall/sink"
+)
+
+// source is a server whose history a test changes.
+type source struct {
+	*database
+	db  *servers.Database
+	dir string
+}
+
+// TestHistory gives the numbers of a source's history to other transactions, in every way that users
+// have done it. The pipeline went on, and its data were those of neither history.
+func TestHistory(t *testing.T) {
+	for _, kind := range []struct {
+		name string
+		kind servers.Kind
+		gtid bool
+		runs []string
+	}{
+		{"MySQL", servers.MySQL, true, []string{"Reset", "ResetEarlier", "ResetStreaming", "Restored", "Split", "Purged", "NoEvidence", "Status"}},
+		{"MySQLWithoutGTID", servers.MySQL, false, []string{"Reset", "ResetStreaming", "Restored", "Purged", "NoEvidence"}},
+		{"MariaDB", servers.MariaDB, true, []string{"Reset", "ResetEarlier", "ResetStreaming", "Restored", "Split", "Purged", "NoEvidence"}},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "server")
+			db := servertest.Database(t, kind.kind, servers.DatabaseOptions{Dir: dir, GTID: kind.gtid})
+			for _, name := range kind.runs {
+				t.Run(name, func(t *testing.T) { historyRuns[name](t, &source{newDatabase(t, db), db, dir}) })
+			}
+		})
+	}
+}
+
+var historyRuns = map[string]func(*testing.T, *source){
+	"Reset": testHistoryReset, "ResetEarlier": testHistoryResetEarlier, "ResetStreaming": testHistoryResetStreaming,
+	"Restored": testHistoryRestored, "Split": testHistorySplit, "Purged": testHistoryPurged, "NoEvidence": testHistoryNoEvidence,
+	"Status": testHistoryStatus,
+}
+
+// followed returns data that are at the end of the source's binlog, and hold 20 rows.
+func (s *source) followed() (*memory, *running) {
+	s.t.Helper()
+	s.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
+	m := newMemory()
+	r := start(s.t, s.config(), m, "")
+	m.waitAt(s.t, s.end())
+	s.insert(1, 20)
+	m.waitAt(s.t, s.end())
+	return m, r
+}
+
+// insert makes a transaction for each row from first to last.
+func (s *source) insert(first, last int) {
+	s.t.Helper()
+	for id := first; id <= last; id++ {
+		s.exec(fmt.Sprintf("INSERT INTO t VALUES (%d, %d)", id, id))
+	}
+}
+
+// reset begins the server's history anew, not within the same second.
+func (s *source) reset() {
+	s.t.Helper()
+	s.nextSecond()
+	if s.conn.Server().Flavor == mysql.MariaDB {
+		s.exec("RESET MASTER")
+	} else {
+		s.exec("RESET BINARY LOGS AND GTIDS")
+	}
+}
+
+// nextSecond waits until the server's clock shows another second: MariaDB's times have no more.
+func (s *source) nextSecond() {
+	s.t.Helper()
+	now := func() string {
+		r, err := s.conn.Query(s.t.Context(), "SELECT UNIX_TIMESTAMP()")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return string(r.Rows[0][0])
+	}
+	began := now()
+	waitFor(s.t, "the server's clock moves", func() bool { return now() != began })
+}
+
+// shutdown ends the server. It would wait for the connection.
+func (s *source) shutdown() {
+	s.t.Helper()
+	_ = s.conn.Close()
+	must(s.t, s.db.Shutdown())
+}
+
+func (s *source) reconnect() {
+	s.t.Helper()
+	s.conn = s.dial()
+	s.exec("USE `" + s.name + "`")
+}
+
+// mustRefuse starts the pipeline and requires that it stops and leaves the data alone.
+func (s *source) mustRefuse(m *memory, want ...string) {
+	s.t.Helper()
+	rows, units := m.rows("t"), len(m.taken(0))
+	r := start(s.t, s.config(), m, "")
+	r.mustStop(append(want, "compare histories", "--from snapshot")...)
+	mustBeEqual(s.t, m.rows("t"), rows)
+	if n := len(m.taken(0)); n != units {
+		s.t.Errorf("%d units were written before the stop", n-units)
+	}
+	if stopped := r.pipeline.Stats().Stopped; !strings.Contains(stopped, "compare histories") {
+		s.t.Errorf("status says stopped=%q", stopped)
+	}
+}
+
+// The server has made more new transactions than the data knew of: each GTID and offset is there again.
+func testHistoryReset(t *testing.T, s *source) {
+	m, r := s.followed()
+	r.kill()
+	held := m.progress(t).Position
+	s.reset()
+	s.exec("TRUNCATE TABLE t")
+	s.insert(101, 150)
+	// Where offsets are all there is, the old place must exist in the new file.
+	for id := 201; !s.conn.Server().GTIDMode && s.end().CompareFile(held) < 0; id++ {
+		s.insert(id, id)
+	}
+	s.mustRefuse(m, s.conn.Server().UUID)
+	// The remedy that the error names works.
+	r = start(t, s.config(), m, "snapshot")
+	m.waitAt(t, s.end())
+	mustBeEqual(t, m.rows("t"), s.rows("t"))
+	r.kill()
+	r = start(t, s.config(), m, "")
+	s.insert(1001, 1003)
+	m.waitAt(t, s.end())
+	mustBeEqual(t, m.rows("t"), s.rows("t"))
+	if why := r.pipeline.Stats().Unproved; why != "" && s.conn.Server().GTIDMode {
+		t.Logf("not proved: %s", why)
+	}
+}
+
+// The server has made fewer transactions than before: it will not catch up with itself.
+func testHistoryResetEarlier(t *testing.T, s *source) {
+	m, r := s.followed()
+	r.kill()
+	s.reset()
+	s.mustRefuse(m, "no longer has transactions that it committed itself")
+	s.insert(101, 103)
+	s.mustRefuse(m, "no longer has transactions that it committed itself")
+}
+
+// The dump that was cut off is not an I/O error.
+func testHistoryResetStreaming(t *testing.T, s *source) {
+	_, r := s.followed()
+	s.reset()
+	s.insert(101, 160) // the new file is longer than the old one
+	r.mustStop("reset while it was followed", "compare histories", "--from snapshot")
+	s.exec("DROP TABLE t")
+	// A server that is idle after that goes on sending heartbeats, as if nothing had happened.
+	_, r = s.followed()
+	s.reset()
+	r.mustStop("reset while it was followed", "compare histories", "--from snapshot")
+}
+
+// copyDirectory returns a function that puts the server's files of this moment back.
+func (s *source) copyDirectory() (restore func()) {
+	s.t.Helper()
+	s.shutdown()
+	data := filepath.Join(s.dir, "data")
+	saved := filepath.Join(s.t.TempDir(), "copy")
+	must(s.t, os.CopyFS(saved, os.DirFS(data)))
+	must(s.t, s.db.Restart(s.t.Context()))
+	s.reconnect()
+	return func() {
+		s.t.Helper()
+		s.shutdown()
+		must(s.t, os.RemoveAll(data))
+		must(s.t, os.Rename(saved, data))
+		must(s.t, s.db.Restart(s.t.Context()))
+		s.reconnect()
+	}
+}
+
+// A copy of the data directory takes the place of what was made since, and is written to.
+func testHistoryRestored(t *testing.T, s *source) {
+	m, r := s.followed()
+	r.kill()
+	restore := s.copyDirectory()
+	r = start(t, s.config(), m, "")
+	s.insert(21, 30)
+	m.waitAt(t, s.end())
+	r.kill()
+	s.nextSecond()
+	restore()
+	s.mustRefuse(m)
+	s.insert(101, 120)
+	s.mustRefuse(m)
+}
+
+// A large transaction of which the data hold a part was lost, and another has its number. What comes
+// before it is proved.
+func testHistorySplit(t *testing.T, s *source) {
+	m, r := s.followed()
+	r.kill()
+	restore := s.copyDirectory()
+	m.before = func(u *sink.Unit) error {
+		if u.Progress.Partial == 2 {
+			return errCrash
+		}
+		return nil
+	}
+	c := s.config("max_atomic_rows: 10000", "max_atomic_rows: 10")
+	r = start(t, c, m, "")
+	s.exec("BEGIN")
+	s.insert(21, 50)
+	s.exec("COMMIT")
+	waitFor(t, "it crashes", r.over)
+	m.before = nil
+	if p := m.progress(t); p.Partial != 1 || p.Row != 10 {
+		t.Fatalf("the data are at %d units, %d rows of the transaction", p.Partial, p.Row)
+	}
+	s.nextSecond()
+	restore()
+	s.exec("BEGIN")
+	s.insert(121, 150)
+	s.exec("COMMIT")
+	start(t, c, m, "").mustStop("a part of a transaction", "differs", "--from snapshot")
+	if rows := m.rows("t"); rows["150"] != "" {
+		t.Error("rows of the other transaction were applied")
+	}
+}
+
+// Without the last transaction in the binlog nothing is proved: status says so until it is.
+func testHistoryPurged(t *testing.T, s *source) {
+	m, r := s.followed()
+	if why := r.pipeline.Stats().Unproved; why != "" {
+		t.Errorf("data that were just built are not proved: %s", why)
+	}
+	s.exec("FLUSH BINARY LOGS")
+	if !s.conn.Server().GTIDMode {
+		m.waitAt(t, s.end())
+	}
+	r.kill()
+	s.purge()
+	r = start(t, s.config(), m, "")
+	s.insert(31, 31)
+	m.waitAt(t, s.end())
+	mustBeEqual(t, m.rows("t"), s.rows("t"))
+	if why := r.pipeline.Stats().Unproved; !strings.Contains(why, "purged") {
+		t.Errorf("status says unproved=%q", why)
+	}
+	r.kill()
+	r = start(t, s.config(), m, "")
+	s.insert(32, 32)
+	m.waitAt(t, s.end())
+	if why := r.pipeline.Stats().Unproved; why != "" {
+		t.Errorf("after the next proof status says unproved=%q", why)
+	}
+}
+
+// testHistoryStatus shows what was not proved to whoever asks the node.
+func testHistoryStatus(t *testing.T, s *source) {
+	s.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
+	c := s.config()
+	m := runMember(t, c)
+	m.wait(s.database)
+	s.insert(1, 3)
+	m.wait(s.database)
+	m.stop()
+	s.exec("FLUSH BINARY LOGS")
+	s.purge()
+	m = runMember(t, c)
+	for _, want := range []string{"unproved=the server has purged the last applied transaction", "unproved=,"} {
+		waitFor(t, "STATUS and INFO say "+want, func() bool {
+			status, err := m.client.Do(t.Context(), "ROWFALL", "STATUS").Text()
+			must(t, err)
+			info, err := m.client.Info(t.Context(), "rowfall").Result()
+			must(t, err)
+			return strings.Contains(status, want) && strings.Contains(info, want)
+		})
+		s.exec("INSERT INTO t (id) SELECT MAX(id) + 1 FROM t")
+		m.wait(s.database)
+		m.stop()
+		m = runMember(t, c)
+	}
+}
+
+// purge leaves only the last binlog file. A server skips files that it believes are being read.
+func (s *source) purge() {
+	s.t.Helper()
+	waitFor(s.t, "old binlog files are gone", func() bool {
+		s.exec(fmt.Sprintf("PURGE BINARY LOGS TO '%s'", s.end().File))
+		r, err := s.conn.Query(s.t.Context(), "SHOW BINARY LOGS")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return len(r.Rows) == 1
+	})
+}
+
+// State of an older version has no evidence, and a position that was chosen has none either. What
+// cannot be read is no evidence, but an error.
+func testHistoryNoEvidence(t *testing.T, s *source) {
+	m, r := s.followed()
+	r.kill()
+	s.setPiece(m, "")
+	at := s.end()
+	from := fmt.Sprintf("%s:%d", at.File, at.Offset)
+	for n, from := range []string{"", from} {
+		r = start(t, s.config(), m, from)
+		s.insert(41+n, 41+n)
+		m.waitAt(t, s.end())
+		if why := r.pipeline.Stats().Unproved; why == "" {
+			t.Errorf("--from %q: status does not say that nothing is proved", from)
+		}
+		r.kill()
+		r = start(t, s.config(), m, "")
+		s.insert(51+n, 51+n)
+		m.waitAt(t, s.end())
+		if why := r.pipeline.Stats().Unproved; why != "" {
+			t.Errorf("--from %q: after the next proof status says unproved=%q", from, why)
+		}
+		r.kill()
+	}
+	mustBeEqual(t, m.rows("t"), s.rows("t"))
+	s.setPiece(m, "{")
+	start(t, s.config(), m, "").mustStop("evidence", "--from")
+	at = s.end()
+	start(t, s.config(), m, fmt.Sprintf("%s:%d", at.File, at.Offset))
+	s.insert(61, 61)
+	m.waitAt(t, s.end())
+}
+
+// setPiece replaces the evidence that the sink holds, or drops it.
+func (s *source) setPiece(m *memory, value string) {
+	s.t.Helper()
+	u := sink.Unit{Progress: m.progress(s.t)}
+	if value == "" {
+		u.DropState("test", "last")
+	} else {
+		u.SetState("test", "last", []byte(value))
+	}
+	must(s.t, m.Apply(s.t.Context(), &u))
+}
+
+// TestHistoryFailover goes on at a replica, which has the same transactions at other places, and
+// some of its own before them.
+func TestHistoryFailover(t *testing.T) {
+	for _, kind := range []servers.Kind{servers.MySQL, servers.MariaDB} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			args := []string(nil)
+			if kind == servers.MariaDB {
+				args = []string{"--log-slave-updates"}
+			}
+			primary := newDatabase(t, servertest.Database(t, kind, servers.DatabaseOptions{GTID: true, Args: args}))
+			second := servertest.Database(t, kind, servers.DatabaseOptions{GTID: true, Args: args})
+			replica := &database{t: t, addr: second.Addr(), name: primary.name}
+			replica.conn = replica.dial()
+			primary.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
+			replica.follow(primary)
+			m := newMemory()
+			r := start(t, primary.config(), m, "")
+			// A commit that comes later than the rows; a statement; a transaction without mapped rows.
+			primary.exec("INSERT INTO t VALUES (1, 1)")
+			p := &source{database: primary}
+			for n, last := range []func(){
+				func() { primary.exec("BEGIN", "INSERT INTO t VALUES (2, 2)"); p.nextSecond(); primary.exec("COMMIT") },
+				func() { primary.exec("CREATE INDEX v ON t (v)") },
+				func() { primary.exec("CREATE DATABASE IF NOT EXISTS elsewhere") },
+				func() {
+					primary.exec("SET SESSION binlog_row_image = 'FULL'", "BEGIN", "INSERT INTO t VALUES (3, 3)")
+					p.nextSecond()
+					primary.exec("UPDATE t SET v = 4 WHERE id = 3", "DELETE FROM t WHERE id = 2")
+					p.nextSecond()
+					primary.exec("COMMIT")
+				},
+			} {
+				last()
+				m.waitAt(t, primary.end())
+				r.kill()
+				replica.waitFor(primary)
+				r = start(t, replica.config(), m, "")
+				waitFor(t, "it goes on or ends", func() bool { return r.over() || m.progress(t).Server == replica.conn.Server().UUID })
+				if r.over() {
+					t.Fatalf("after %d: %v", n, r.err)
+				}
+				if why := r.pipeline.Stats().Unproved; why != "" {
+					t.Errorf("after %d: not proved: %s", n, why)
+				}
+				r.kill()
+				r = start(t, primary.config(), m, "")
+				primary.exec("INSERT INTO t VALUES (" + fmt.Sprint(10+n) + ", 0)")
+				m.waitAt(t, primary.end())
+				mustBeEqual(t, m.rows("t"), primary.rows("t"))
+			}
+			// The replica has committed a transaction before it got the last one.
+			r.kill()
+			if kind == servers.MariaDB {
+				replica.exec("SET SESSION gtid_domain_id = 7")
+			}
+			replica.exec("USE `"+replica.name+"`", "INSERT INTO t VALUES (100, 100)")
+			r = start(t, primary.config(), m, "")
+			primary.exec("INSERT INTO t VALUES (101, 101)")
+			m.waitAt(t, primary.end())
+			r.kill()
+			replica.waitFor(primary)
+			for range 2 {
+				r = start(t, replica.config(), m, "")
+				m.waitAt(t, replica.end())
+				mustBeEqual(t, m.rows("t"), replica.rows("t"))
+				if why := r.pipeline.Stats().Unproved; why != "" {
+					t.Errorf("not proved: %s", why)
+				}
+				r.kill()
+			}
+		})
+	}
+}
+
+// follow makes a server the replica of another.
+func (d *database) follow(of *database) {
+	d.t.Helper()
+	host, port, err := net.SplitHostPort(of.addr)
+	must(d.t, err)
+	if d.conn.Server().Flavor == mysql.MariaDB {
+		d.exec(fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=%s, MASTER_USER='root', MASTER_USE_GTID=slave_pos", host, port), "START SLAVE")
+	} else {
+		d.exec(fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST='%s', SOURCE_PORT=%s, SOURCE_USER='root', SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1", host, port), "START REPLICA")
+	}
+	d.waitFor(of)
+}
+
+// waitFor waits until the server holds what another has.
+func (d *database) waitFor(other *database) {
+	d.t.Helper()
+	want := other.end().GTID
+	waitFor(d.t, "the replica has "+want.String(), func() bool {
+		has := d.end().GTID
+		return has.Contains(want)
+	})
+}
+
+// TestHistoryFlavor gives the data of one kind of server to the other.
+func TestHistoryFlavor(t *testing.T) {
+	my := newDatabase(t, servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true}))
+	maria := newDatabase(t, servertest.Database(t, servers.MariaDB, servers.DatabaseOptions{}))
+	for _, d := range []*database{my, maria} {
+		d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	}
+	for _, d := range []*database{my, maria} {
+		other, was, is := maria, "MySQL", "MariaDB"
+		if d == maria {
+			other, was, is = my, is, was
+		}
+		m := newMemory()
+		r := start(t, d.config(), m, "")
+		m.waitAt(t, d.end())
+		r.kill()
+		c := other.config()
+		start(t, c, m, "").mustStop("the data were built from a "+was+", but the server at "+other.addr+" is a "+is, "--from snapshot")
+		start(t, c, newMemory(), "gtid:"+d.end().GTID.String()).mustStop("is a "+is, "GTIDs of another form")
+	}
+}
