@@ -25,7 +25,7 @@ func Repair(dir string, from Offset, c Config) (*Log, error) {
 		}
 	} else {
 		f.result.Lost = true
-		if err = l.begin(f.last+1, from); err == nil {
+		if err = l.begin(nextGeneration(f.last), from); err == nil {
 			err = l.sweep()
 		}
 	}
