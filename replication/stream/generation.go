@@ -98,12 +98,8 @@ func (l *Log) begin(generation uint64, start Offset) error {
 	return l.writeMark(syncedMark{generation, start})
 }
 
-// noteBegun records in the file "synced" that a segment was begun at start, so that Open notices if that segment is missing. With
-// Always the mark is exact without the note.
+// noteBegun records in the file "synced" which segment is the newest, so that Open notices if that segment is missing.
 func (l *Log) noteBegun(m begunMark) error {
-	if l.config.Fsync == Always {
-		return nil
-	}
 	if _, err := l.marker.WriteAt(m.marshal(), syncedSize); err != nil && !isFull(err) {
 		return fmt.Errorf("write sync mark: %w", err)
 	}

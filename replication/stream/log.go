@@ -40,7 +40,7 @@ type Recovery struct {
 	// Lost says that more was cut than one record whose writing had been interrupted, so that readers of the last run
 	// may hold bytes that the log has no longer. It never happens by the end of the process alone.
 	Lost bool
-	// Began says that Open found no log and began one.
+	// Began says that there was no log, or none that Repair could use, and one was begun.
 	Began bool
 }
 
@@ -175,8 +175,9 @@ func (l *Log) adopt(f *found) error {
 	if err := l.openMarker(); err != nil {
 		return err
 	}
-	if begun := (begunMark{l.generation, newest.start}); f.begun.missing(f.headers) {
-		return l.noteBegun(begun) // otherwise the next Open reports the same loss again
+	if f.begun.generation == l.generation && f.begun.start > newest.start {
+		// Otherwise the next Open reports what is missing, or was cut by this one, as a loss again.
+		return l.noteBegun(begunMark{l.generation, newest.start})
 	}
 	return nil
 }
@@ -377,7 +378,7 @@ func (l *Log) roll(s *segment) (*segment, error) {
 	if errors.As(err, new(*FullError)) {
 		return nil, err
 	}
-	if err == nil {
+	if err == nil && l.config.Fsync != Always { // there the syncedMark is exact
 		if err = l.noteBegun(begunMark{l.generation, s.end}); err != nil {
 			_ = file.Close()
 		}

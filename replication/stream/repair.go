@@ -24,7 +24,7 @@ func Repair(dir string, from Offset, c Config) (*Log, error) {
 			err = errors.Join(l.writeMark(syncedMark{l.generation, l.synced}), l.Sync())
 		}
 	} else {
-		f.result.Lost = true
+		f.result.Lost, f.result.Began = true, true
 		if err = l.begin(nextGeneration(f.last), from); err == nil {
 			err = l.sweep()
 		}
