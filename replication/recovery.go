@@ -333,7 +333,8 @@ func (n *Node) checkLog(b *beginning, keys *keyspace.Keyspace) error {
 		return err
 	}
 	begunByRepair := b.repaired && n.store.Recovery().Began
-	empty := n.snaps.newest.at.IsZero() && n.store.Start().IsZero() && keys.Len() == 0
+	all, _, _ := keys.Counts()
+	alone := all == 0 && n.snaps.newest.at.IsZero() && n.store.Start().IsZero() // the log holds all data
 	switch {
 	case b.fresh, !begunByRepair && b.HasLog(name, n.store.End()):
 		return nil
@@ -342,7 +343,7 @@ func (n *Node) checkLog(b *beginning, keys *keyspace.Keyspace) error {
 		return nil
 	case begunByRepair:
 		return nil
-	case empty && b.Upstream == "":
+	case alone && b.Upstream == "":
 		n.beginAnew(b, "the log is not the one that this directory wrote: a new replication id begins")
 		return nil
 	}
