@@ -38,7 +38,7 @@ type appender struct {
 	role       Role
 	term       Term
 	paused     chan struct{} // a failover lets nothing be written; nil: it may be
-	dropped    bool          // the keyspace was freed for a full resync; it does not hold what the log says
+	dropped    error         // why the keyspace does not hold what the log says: a full resync is due; nil: it does
 	needSelect bool          // a stream that begins here has selected no database yet
 	moreDue    bool          // keys are left whose time has passed
 	expireMost int           // bytes of names that one record deletes
@@ -70,6 +70,7 @@ func newAppender(n *Node) *appender {
 	}
 	a.pool.New = func() any { return &op{done: make(chan struct{}, 1)} }
 	a.role, a.term = n.Role()
+	a.dropped = n.missingData()
 	a.written.Store(int64(n.store.End()))
 	return a
 }
@@ -135,11 +136,11 @@ func (a *appender) loop() error {
 	return a.err
 }
 
-// fail makes a fault of the disk final: what is on it is not known any more.
+// fail makes a fault of the disk final: what is on it is not known any more. The loop
+// ends by it, and Run returns it.
 func (a *appender) fail(err error) error {
 	if a.err == nil {
-		a.err = err
-		a.n.log.Error().Err(err).Stringer("offset", a.store.End()).Msg("the log failed: node stops")
+		a.err = fmt.Errorf("the node stops at offset %d: %w", a.store.End(), err)
 	}
 	return err
 }
@@ -173,7 +174,9 @@ func (a *appender) tick() {
 	}
 	a.keys.Tidy()
 	a.n.replicas.dropSilent(now)
-	a.n.snaps.requestIfLarge()
+	if a.dropped == nil {
+		a.n.snaps.requestIfLarge()
+	}
 }
 
 // append logs one record of a master. Everything after a snapshot's offset, a
@@ -252,8 +255,8 @@ type point struct {
 }
 
 func (a *appender) snapshotPoint() (point, error) {
-	if a.dropped {
-		return point{}, errDropped
+	if a.dropped != nil {
+		return point{}, a.dropped
 	}
 	for range snapshotSweeps {
 		if a.role != Master || a.paused != nil {
@@ -414,12 +417,15 @@ func (a *appender) exchange(id identity.State, keys *keyspace.Keyspace, at strea
 	if sweep, err = a.store.Restart(at); err != nil {
 		return nil, err
 	}
+	if id.Log, err = a.n.logName(); err != nil {
+		return nil, err
+	}
 	id.Pending, id.PendingAt = false, 0
 	a.keys = keys
 	a.n.keys.Store(keys)
 	a.n.state.id = id
 	a.n.state.complete = true
-	a.dropped = false
+	a.dropped, a.n.state.unusable, a.n.state.advice = nil, nil, ""
 	a.written.Store(int64(at))
 	a.asked.Store(0)
 	a.n.quorum.forget()
@@ -435,7 +441,7 @@ func (a *appender) drop(t Term) error {
 		return ErrDemoted
 	}
 	a.n.showComplete(false)
-	a.dropped = true
+	a.dropped = errDropped
 	a.keys = a.n.newKeyspace()
 	a.n.keys.Store(a.keys)
 	return nil

@@ -83,12 +83,28 @@ func (s *session) setInfo(option, value []byte) {
 	s.ok()
 }
 
-// kind is the client's type as CLIENT LIST TYPE and CLIENT KILL TYPE name it.
-func (s *session) kind() string {
+// client is a connection as the filters of CLIENT LIST and CLIENT KILL see it.
+type client struct {
+	s           *session // nil: the link to the upstream, which the node opened itself
+	id          int64
+	kind        string // normal, replica or master
+	addr, laddr string
+	opened      time.Time
+}
+
+// describe returns the session as CLIENT shows it.
+func (s *session) describe() client {
+	c := client{s: s, id: s.id, kind: "normal", addr: s.conn.RemoteAddr().String(), laddr: s.conn.LocalAddr().String(), opened: s.opened}
 	if s.replica.Load() != nil {
-		return "replica"
+		c.kind = "replica"
 	}
-	return "normal"
+	return c
+}
+
+// line is the upstream link's line in CLIENT LIST.
+func (c client) line() string {
+	return fmt.Sprintf("id=%d addr=%s laddr=%s name= age=%d idle=0 flags=M db=0 sub=0 psub=0 ssub=0 multi=-1 cmd=NULL user= resp=2 lib-name= lib-ver=\n",
+		c.id, c.addr, c.laddr, int(time.Since(c.opened).Seconds()))
 }
 
 // line is the session's line in CLIENT LIST.
@@ -120,9 +136,12 @@ func (s *session) clientList(args [][]byte) {
 	}
 	var b strings.Builder
 	for _, c := range s.n.clients.list() {
-		if match(c) {
+		if match(c.describe()) {
 			b.WriteString(c.line())
 		}
+	}
+	if c, ok := s.n.upstream.linkClient(); ok && match(c) {
+		b.WriteString(c.line())
 	}
 	s.out = resp.AppendVerbatim(s.out, s.proto, b.String())
 }
@@ -131,7 +150,9 @@ func (s *session) clientList(args [][]byte) {
 func (s *session) clientKill(args [][]byte) {
 	if len(args) == 1 {
 		addr := string(args[0])
-		if s.n.clients.kill(func(c *session) bool { return c.conn.RemoteAddr().String() == addr }) == 0 {
+		has := func(c client) bool { return c.addr == addr }
+		killed := s.n.clients.kill(func(c *session) bool { return has(c.describe()) })
+		if !s.n.upstream.cut(has) && killed == 0 {
 			s.fail("ERR No such client")
 			return
 		}
@@ -144,7 +165,7 @@ func (s *session) clientKill(args [][]byte) {
 		return
 	}
 	killed := s.n.clients.kill(func(c *session) bool {
-		if !match(c) {
+		if !match(c.describe()) {
 			return false
 		}
 		if c == s { // after the reply
@@ -156,14 +177,14 @@ func (s *session) clientKill(args [][]byte) {
 	if s.closed {
 		killed++
 	}
-	if len(args) == 2 && is(args[0], "TYPE") && is(args[1], "master") && s.n.upstream.cut() {
-		killed++ // it is a connection that we opened, and no session
+	if s.n.upstream.cut(match) {
+		killed++
 	}
 	s.out = resp.AppendInt(s.out, int64(killed))
 }
 
 // clientIDs matches any of some ids.
-func clientIDs(args [][]byte) (match func(*session) bool, fault string) {
+func clientIDs(args [][]byte) (match func(client) bool, fault string) {
 	ids := map[int64]bool{}
 	for _, a := range args {
 		id, err := strconv.ParseInt(string(a), 10, 64)
@@ -172,15 +193,15 @@ func clientIDs(args [][]byte) (match func(*session) bool, fault string) {
 		}
 		ids[id] = true
 	}
-	return func(c *session) bool { return ids[c.id] }, ""
+	return func(c client) bool { return ids[c.id] }, ""
 }
 
 // clientFilter compiles filter-value pairs; they must all match.
-func clientFilter(args [][]byte, self *session) (match func(*session) bool, fault string) {
+func clientFilter(args [][]byte, self *session) (match func(client) bool, fault string) {
 	if len(args)%2 != 0 {
 		return nil, "ERR syntax error"
 	}
-	var all []func(*session) bool
+	var all []func(client) bool
 	skipSelf := false
 	for i := 0; i < len(args); i += 2 {
 		value := string(args[i+1])
@@ -190,7 +211,7 @@ func clientFilter(args [][]byte, self *session) (match func(*session) bool, faul
 			if err != nil || id < 1 {
 				return nil, "ERR client-id should be greater than 0"
 			}
-			all = append(all, func(c *session) bool { return c.id == id })
+			all = append(all, func(c client) bool { return c.id == id })
 		case is(args[i], "TYPE"):
 			kind := strings.ToLower(value)
 			switch kind {
@@ -200,31 +221,31 @@ func clientFilter(args [][]byte, self *session) (match func(*session) bool, faul
 			default:
 				return nil, "ERR Unknown client type '" + value[:min(len(value), 32)] + "'"
 			}
-			all = append(all, func(c *session) bool { return c.kind() == kind })
+			all = append(all, func(c client) bool { return c.kind == kind })
 		case is(args[i], "ADDR"):
-			all = append(all, func(c *session) bool { return c.conn.RemoteAddr().String() == value })
+			all = append(all, func(c client) bool { return c.addr == value })
 		case is(args[i], "LADDR"):
-			all = append(all, func(c *session) bool { return c.conn.LocalAddr().String() == value })
+			all = append(all, func(c client) bool { return c.laddr == value })
 		case is(args[i], "USER"):
-			all = append(all, func(*session) bool { return value == "default" })
+			all = append(all, func(c client) bool { return c.s != nil && value == "default" })
 		case is(args[i], "MAXAGE"):
 			age, err := strconv.ParseInt(value, 10, 64)
 			if err != nil || age < 1 {
 				return nil, "ERR maxage is not an integer or out of range"
 			}
-			all = append(all, func(c *session) bool { return int64(time.Since(c.opened).Seconds()) >= age })
+			all = append(all, func(c client) bool { return int64(time.Since(c.opened).Seconds()) >= age })
 		case is(args[i], "SKIPME") && (strings.EqualFold(value, "yes") || strings.EqualFold(value, "no")):
 			skipSelf = strings.EqualFold(value, "yes")
 		default:
 			return nil, "ERR syntax error"
 		}
 	}
-	return func(c *session) bool {
+	return func(c client) bool {
 		for _, f := range all {
 			if !f(c) {
 				return false
 			}
 		}
-		return !skipSelf || c != self
+		return !skipSelf || c.s != self
 	}, ""
 }

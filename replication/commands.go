@@ -226,26 +226,6 @@ func (s *session) selectDB(_ context.Context, args [][]byte) {
 	}
 }
 
-// command is COMMAND [COUNT | DOCS ... | LIST | INFO ...]. Clients that ask it
-// only want to know that it is there.
-func (s *session) command(_ context.Context, args [][]byte) {
-	switch {
-	case len(args) == 1 || is(args[1], "INFO"):
-		s.out = resp.AppendArray(s.out, 0)
-	case is(args[1], "COUNT"):
-		s.out = resp.AppendInt(s.out, int64(len(commands)))
-	case is(args[1], "DOCS"):
-		s.out = resp.AppendMap(s.out, s.proto, 0)
-	case is(args[1], "LIST"):
-		s.out = resp.AppendArray(s.out, len(commands))
-		for _, c := range commands {
-			s.out = resp.AppendBulkString(s.out, c.name)
-		}
-	default:
-		s.fail("ERR unknown subcommand '%.128s'. Try COMMAND HELP.", args[1])
-	}
-}
-
 func (s *session) time(context.Context, [][]byte) {
 	now := time.Now().UnixMicro()
 	s.out = resp.AppendArray(s.out, 2)

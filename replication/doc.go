@@ -25,10 +25,11 @@
 // The rest is larger than a package should be and still one, because a session
 // becomes a replica, a replica reads the log, a snapshot and a role are fixed
 // between two units, and all of it shares the state that DESIGN.md orders. Where
-// to look: config.go, node.go (the API, start and stop), recovery.go, appender.go
+// to look: config.go, node.go (the API, start and stop), loading.go (what clients get
+// during the start), recovery.go, unusable.go (a replica that starts without data), appender.go
 // (the single writer; its changes of role are in role.go, its deletions of what ran
 // out in expiry.go), snapshots.go (image.go is one being written, lease.go one being
 // read), replica.go (those who follow us), follow.go (whom we follow), failover.go, quorum.go (what Apply waits for), repair.go; and the
 // clients' side, which only asks the former: session.go, commands.go, wait.go,
-// client.go (CLIENT), settings.go (CONFIG), info.go, stale.go.
+// client.go (CLIENT), command.go (COMMAND), settings.go (CONFIG), info.go, stale.go.
 package replication

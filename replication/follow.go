@@ -31,6 +31,7 @@ type follower struct {
 
 	mu      sync.Mutex
 	link    *upstream.Link    // nil: none
+	client  client            // the link as CLIENT shows it
 	payload *upstream.Payload // what is being received; nil: nothing
 	down    time.Time         // when the link was last lost
 	now     LinkState
@@ -39,6 +40,7 @@ type follower struct {
 	lastIO  time.Time // of the last link
 	dropped bool      // a full resync freed the old data and has not brought the new ones yet
 	force   bool      // what we have is not what the upstream has: ask for everything
+	stopped error     // why the node stopped following for good; nil: it did not, or a link is up again
 
 	moved bool // the last link brought bytes that were applied; run's goroutine only
 }
@@ -69,7 +71,7 @@ func (f *follower) run(ctx context.Context) {
 			continue
 		case errors.As(err, &stop):
 			f.n.log.Error().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Msg("node stopped following its upstream")
-			f.set(LinkStopped, err)
+			f.stop(err)
 			waitFor(ctx, changed, nil)
 			pause = reconnectFirst
 			continue
@@ -117,22 +119,50 @@ func (f *follower) set(s LinkState, err error) {
 	if err != nil || s == LinkConnected {
 		f.err = err
 	}
-}
-
-func (f *follower) state() LinkState {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.now
-}
-
-// cut ends the link, if there is one; it is made again at once.
-func (f *follower) cut() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.link != nil {
-		f.link.Close() //nolint:errcheck // its reader sees the end
+	if s == LinkConnected {
+		f.stopped = nil
 	}
-	return f.link != nil
+}
+
+// stop notes that the node does not follow any more until it is told to, and drops its
+// replicas: they would go on as if they were up to date. Until a link is up again
+// they are answered NOMASTERLINK with the reason.
+func (f *follower) stop(err error) {
+	// PSYNC is decided under this lock, so that no replica is admitted after the others were dropped.
+	f.n.state.Lock()
+	f.mu.Lock()
+	f.stopped = err
+	f.mu.Unlock()
+	f.n.replicas.dropAll("the node stopped following its upstream")
+	f.n.state.Unlock()
+	f.set(LinkStopped, err)
+}
+
+// state is the state of the link, and why the node stopped following for good and has
+// had no link since.
+func (f *follower) state() (s LinkState, stopped error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now, f.stopped
+}
+
+// cut closes the link if there is one that matches, and returns whether there is; the
+// node connects again at once.
+func (f *follower) cut(match func(client) bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.link == nil || !match(f.client) {
+		return false
+	}
+	f.link.Close() //nolint:errcheck // its reader sees the end
+	return true
+}
+
+// linkClient is the link as CLIENT shows it; ok is false without any.
+func (f *follower) linkClient() (c client, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.client, f.link != nil
 }
 
 // linkState is the state, and whether the old data were dropped for new ones.
@@ -157,7 +187,7 @@ func (f *follower) stoppedForGood() bool {
 func (f *follower) promoted() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.force = false
+	f.force, f.stopped = false, nil
 }
 
 func (f *follower) status() UpstreamStatus {
@@ -172,6 +202,9 @@ func (f *follower) status() UpstreamStatus {
 	}
 	if f.err != nil {
 		st.Err = f.err.Error()
+	}
+	if f.stopped != nil {
+		st.Stopped = f.stopped.Error()
 	}
 	return st
 }
@@ -202,8 +235,14 @@ func (f *follower) attempt(ctx context.Context, id identity.State, changed <-cha
 		return err
 	}
 	defer link.Close() //nolint:errcheck // whatever it says, the link is over
+	f.n.clients.Lock()
+	number := f.n.clients.nextIDLocked()
+	f.n.clients.Unlock()
 	f.mu.Lock()
 	f.link = link
+	f.client = client{
+		id: number, kind: "master", addr: link.RemoteAddr().String(), laddr: link.LocalAddr().String(), opened: time.Now(),
+	}
 	force := f.force
 	f.mu.Unlock()
 	defer func() {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,22 +30,36 @@ func (s *stats) reset() {
 
 // Status returns what the node is doing; INFO says the same.
 func (n *Node) Status() Status {
+	st := n.replicationStatus()
+	keys := n.Keyspace()
+	all, _, hidden := keys.Counts()
+	st.Keys, st.HiddenKeys = all-hidden, hidden
+	m := keys.Memory()
+	st.Memory = MemoryStatus{Live: m.Live, Garbage: m.Garbage + m.Retired, Mapped: m.Mapped}
+	st.Addr, st.Clients, st.Snapshot = n.Addr(), n.clients.count(), n.snaps.status()
+	st.FullSyncs, st.PartialSyncs, st.PartialsRefused = n.stats.fullSyncs.Load(), n.stats.partialOK.Load(), n.stats.partialErr.Load()
+	st.Held, st.Failover = n.held.newest(), n.failover.now()
+	st.GoodReplicas, _ = n.quorum.good()
+	return st
+}
+
+// replicationStatus is the part of Status that belongs to one moment. A full resync
+// changes id and offsets under n.state, and a change of role the id. While that is
+// held the log only grows at its end, and only its beginning is dropped, so what is
+// read earlier is never beyond what is read later.
+func (n *Node) replicationStatus() Status {
 	n.state.Lock()
-	id, complete, advice := n.state.id, n.state.complete, n.state.advice
-	n.state.Unlock()
+	defer n.state.Unlock()
+	id := n.state.id
 	role, term := roleOf(id)
 	previous, to, _ := id.History.Previous()
 	st := Status{
-		Addr: n.Addr(), Role: role, Term: term, Complete: complete, Advice: advice,
+		Role: role, Term: term, Complete: n.state.complete, Advice: n.state.advice,
 		ID: string(id.History.ID()), PreviousID: string(previous), PreviousTo: to,
-		Offset: n.store.End(), LogStart: n.store.Start(), Keys: n.Keyspace().Len(), Clients: n.clients.count(),
-		Snapshot: n.snaps.status(), Replicas: n.replicas.status(),
-		FullSyncs: n.stats.fullSyncs.Load(), PartialSyncs: n.stats.partialOK.Load(), PartialsRefused: n.stats.partialErr.Load(),
 	}
-	m := n.Keyspace().Memory()
-	st.Memory = MemoryStatus{Live: m.Live, Garbage: m.Garbage + m.Retired, Mapped: m.Mapped}
-	st.Held, st.Failover = n.held.newest(), n.failover.now()
-	st.GoodReplicas, _ = n.quorum.good()
+	st.Replicas = n.replicas.status()
+	st.LogStart = n.store.Start()
+	st.Offset = n.store.End()
 	if role == Replica {
 		up := n.upstream.status()
 		up.Addr = id.Upstream
@@ -124,15 +139,24 @@ func infoClients(b *strings.Builder, n *Node, st Status) {
 
 // infoMemory adds the arena to Go's heap, on Linux, where it is apart from that.
 func infoMemory(b *strings.Builder, _ *Node, st Status) {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
+	heap, resident := goMemory()
 	var apart uint64
 	if runtime.GOOS == "linux" {
 		apart = uint64(st.Memory.Mapped)
 	}
 	fmt.Fprintf(b, "used_memory:%d\r\nused_memory_dataset:%d\r\nused_memory_rss:%d\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n"+
 		"rowfall_arena_live:%d\r\nrowfall_arena_garbage:%d\r\nrowfall_arena_mapped:%d\r\n",
-		m.HeapAlloc+apart, st.Memory.Live, m.Sys-m.HeapReleased+apart, st.Memory.Live, st.Memory.Garbage, st.Memory.Mapped)
+		heap+apart, st.Memory.Live, resident+apart, st.Memory.Live, st.Memory.Garbage, st.Memory.Mapped)
+}
+
+// goMemory returns the bytes of Go's heap in use, and what Go's memory takes of the
+// system's. Unlike runtime.ReadMemStats, metrics.Read stops no goroutine.
+func goMemory() (heap, resident uint64) {
+	samples := []metrics.Sample{
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
+	}
+	metrics.Read(samples)
+	return samples[0].Value.Uint64(), samples[1].Value.Uint64() - samples[2].Value.Uint64()
 }
 
 func flag(on bool) int {
@@ -153,7 +177,7 @@ func infoPersistence(b *strings.Builder, n *Node, st Status) {
 	}
 	fmt.Fprintf(b, "loading:0\r\nasync_loading:%d\r\nrdb_bgsave_in_progress:%d\r\nrdb_last_save_time:%d\r\nrdb_last_bgsave_status:%s\r\n"+
 		"rdb_changes_since_last_save:%d\r\naof_enabled:0\r\n",
-		flag(st.Upstream != nil && st.Upstream.State == LinkTransfer), flag(st.Snapshot.Running), last.Unix(), status, st.Offset-st.Snapshot.Offset)
+		flag(st.Upstream != nil && st.Upstream.State == LinkTransfer), flag(st.Snapshot.Running), last.Unix(), status, max(st.Offset-st.Snapshot.Offset, 0)) // a newer snapshot may be there by now
 	if st.Snapshot.Err != "" {
 		fmt.Fprintf(b, "rowfall_snapshot_error:%s\r\n", oneLine(st.Snapshot.Err))
 	}
@@ -175,7 +199,7 @@ func infoReplication(b *strings.Builder, n *Node, st Status) {
 		b.WriteString("role:master\r\n")
 	}
 	if st.Advice != "" {
-		fmt.Fprintf(b, "rowfall_advice:%s\r\n", st.Advice)
+		fmt.Fprintf(b, "rowfall_advice:%s\r\n", oneLine(st.Advice))
 	}
 	fmt.Fprintf(b, "connected_slaves:%d\r\n", len(st.Replicas))
 	if n.settings.minReplicas.Load() > 0 {
@@ -217,6 +241,10 @@ func infoUpstream(b *strings.Builder, n *Node, st Status) {
 			down = int64(math.Max(0, time.Since(up.Down).Seconds()))
 		}
 		fmt.Fprintf(b, "master_link_down_since_seconds:%d\r\n", down)
+	}
+	fmt.Fprintf(b, "rowfall_upstream_state:%s\r\n", up.State)
+	if up.Stopped != "" {
+		fmt.Fprintf(b, "rowfall_upstream_stopped:%s\r\n", oneLine(up.Stopped))
 	}
 	if up.Err != "" {
 		fmt.Fprintf(b, "rowfall_upstream_error:%s\r\n", oneLine(up.Err))

@@ -72,7 +72,8 @@ type Node struct {
 type state struct {
 	sync.Mutex
 	id       identity.State // as it is on disk
-	complete bool           // differs from id's while data were dropped for others
+	complete bool           // differs from id's while data were dropped for others, or could not be loaded
+	unusable error          // why a replica started without the data of its directory; nil: it did not, or has others now
 	over     bool           // the clean mark is written, or what the file says is not known: it changes no more
 	advice   string         // what to do about a directory that seems lost; empty: it does not
 	changed  chan struct{}  // closed and replaced when role or term change
@@ -93,11 +94,18 @@ func Open(c Config) (*Node, error) {
 			return nil, fmt.Errorf("open node: its upstream %s would be itself", c.ReplicaOf)
 		}
 	}
-	lock, err := identity.LockDir(c.FS, c.Dir)
+	// What the configuration can be wrong about comes before anything in the directory
+	// is changed: a start that fails leaves the mark of the clean stop before it.
+	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("open node: %w", err)
 	}
-	n := &Node{c: c, log: c.Logger, lock: lock, runID: string(identity.NewID()), started: time.Now()}
+	lock, err := identity.LockDir(c.FS, c.Dir)
+	if err != nil {
+		listener.Close()
+		return nil, fmt.Errorf("open node: %w", err)
+	}
+	n := &Node{c: c, log: c.Logger, lock: lock, listener: listener, runID: string(identity.NewID()), started: time.Now()}
 	n.settings.apply(c)
 	n.quorum = &quorum{n: n}
 	n.state.changed = make(chan struct{})
@@ -108,22 +116,31 @@ func Open(c Config) (*Node, error) {
 	n.governor = governor.New(c.MaxFullSyncs, c.FullSyncRate)
 	n.upstream = &follower{n: n}
 	n.failover = &failover{n: n, requests: make(chan handOver, 1), state: failoverNone}
-	err = errors.Join(n.loadSettings(), n.recover())
-	if err == nil { // it goes by what that found
-		err = n.failover.recover()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open node: %w", errors.Join(err, n.free()))
-	}
-	n.judge()
-	n.appender = newAppender(n)
-	if n.listener, err = net.Listen("tcp", c.Listen); err != nil {
+	if err := n.load(); err != nil {
 		return nil, fmt.Errorf("open node: %w", errors.Join(err, n.free()))
 	}
 	if c.TLS != nil {
 		n.listener = tls.NewListener(n.listener, c.TLS)
 	}
 	return n, nil
+}
+
+// load recovers the directory's data; clients that connect meanwhile are answered LOADING.
+func (n *Node) load() error {
+	stop := answerLoading(n.listener.(*net.TCPListener), n.c.TLS != nil)
+	defer stop()
+	if err := n.loadSettings(); err != nil {
+		return err
+	}
+	if err := n.recover(); err != nil {
+		return err
+	}
+	n.appender = newAppender(n)
+	if err := n.failover.recover(); err != nil { // it goes by the identity that was recovered
+		return errors.Join(err, n.markClean())
+	}
+	n.judge()
+	return nil
 }
 
 // free gives back what Open took.
@@ -178,7 +195,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.life.closed = true
 	n.life.Unlock()
 	err := errors.Join(n.appender.err, n.stopCleanly(), n.free())
-	n.log.Info().Stringer("offset", n.Offset()).Err(err).Msg("node stopped")
+	n.log.Info().Stringer("offset", n.Offset()).Bool("failed", err != nil).Msg("node stopped")
 	if err != nil {
 		return fmt.Errorf("run node: %w", err)
 	}
@@ -198,6 +215,18 @@ func (n *Node) logStart() {
 // stopCleanly leaves a directory that starts fast and keeps its replication id.
 // No goroutine of the node runs any more.
 func (n *Node) stopCleanly() error {
+	if err := n.markClean(); err != nil || n.appender.err != nil {
+		return err
+	}
+	// From here on whoever does not want to wait may kill the process.
+	if err := n.snaps.last(); err != nil {
+		n.log.Warn().Err(err).Msg("no snapshot at the stop: the next start replays the log instead")
+	}
+	return nil
+}
+
+// markClean makes the log durable, and keeps for the next start that everything is.
+func (n *Node) markClean() error {
 	n.saving.Lock() // the owner may still call SetComplete
 	defer n.saving.Unlock()
 	n.state.Lock()
@@ -211,14 +240,7 @@ func (n *Node) stopCleanly() error {
 	}
 	id := n.identity()
 	id.Clean, id.CleanEnd = true, n.store.End()
-	if err := id.Save(n.c.FS, n.c.Dir); err != nil {
-		return err
-	}
-	// From here on whoever does not want to wait may kill the process.
-	if err := n.snaps.last(); err != nil {
-		n.log.Warn().Err(err).Msg("no snapshot at the stop: the next start replays the log instead")
-	}
-	return nil
+	return id.Save(n.c.FS, n.c.Dir)
 }
 
 // Close ends Run and waits for it, or frees what Open took. It is idempotent.

@@ -23,8 +23,8 @@ const logDir = "log"
 type beginning struct {
 	identity.State
 	fresh    bool // nobody holds bytes under its id yet
-	logged   bool // there was a log, be it without a byte
-	restored bool // there is no log behind the snapshot: it is a backup put back
+	restored bool // there is no log behind the snapshot: it is a backup put back, or the log was removed
+	repaired bool // what was damaged in the log was removed
 }
 
 // recover brings the directory's data into memory: the newest snapshot, then the
@@ -53,6 +53,10 @@ func (n *Node) recover() error {
 	}
 	b := beginning{State: id, fresh: fresh}
 	keys, err := n.restore(&b)
+	var unusable *unusableError
+	if errors.As(err, &unusable) && b.Upstream != "" {
+		keys, err = n.startEmpty(unusable)
+	}
 	if err != nil {
 		return err
 	}
@@ -87,13 +91,19 @@ func (n *Node) settleIdentity(b beginning) error {
 	}
 	// What was written before this under another policy is on disk: opening the log saw to that.
 	id.Clean, id.CleanEnd, id.Copied, id.Boot, id.Durable = false, 0, false, boot, n.c.Log.Fsync == stream.Always
-	if id.CompleteAt > end { // what completed them is lost
-		id.Complete, id.CompleteAt = false, 0
+	if n.state.unusable == nil { // otherwise the next start judges by what is repaired until then
+		if id.CompleteAt > end { // what completed them is lost
+			id.Complete, id.CompleteAt = false, 0
+		}
+		var err error
+		if id.Log, err = n.logName(); err != nil {
+			return err
+		}
 	}
 	if err := id.Save(n.c.FS, n.c.Dir); err != nil {
 		return err
 	}
-	n.state.id, n.state.complete = id, id.Complete
+	n.state.id, n.state.complete = id, id.Complete && n.state.unusable == nil
 	return nil
 }
 
@@ -112,7 +122,7 @@ func (n *Node) finishResync(id identity.State) (identity.State, error) {
 	if err := l.Close(); err != nil {
 		return id, fmt.Errorf("finish interrupted resync: %w", err)
 	}
-	id.Pending, id.PendingAt = false, 0
+	id.Pending, id.PendingAt, id.Log = false, 0, identity.LogName{}
 	return id, id.Save(n.c.FS, n.c.Dir)
 }
 
@@ -121,7 +131,7 @@ func (n *Node) newKeyspace() *keyspace.Keyspace {
 }
 
 // loadSnapshot loads the newest snapshot that is whole. Only a crash between two
-// steps leaves more than one.
+// steps leaves more than one. The error is an *unusableError if every file is damaged.
 func (n *Node) loadSnapshot() (*keyspace.Keyspace, error) {
 	files, err := n.snaps.list()
 	if err != nil {
@@ -130,26 +140,34 @@ func (n *Node) loadSnapshot() (*keyspace.Keyspace, error) {
 	slices.Sort(files)
 	slices.Reverse(files)
 	var faults []error
+	damaged := true
 	for _, at := range files {
 		keys := n.newKeyspace()
 		path := filepath.Join(n.c.Dir, snapshotName(at))
 		file, err := n.loadFile(path, at, keys)
 		if err == nil {
+			if len(faults) > 0 {
+				n.log.Warn().Err(errors.Join(faults...)).Str("file", path).Msg("the newest snapshot is not usable: an older one is loaded")
+			}
 			n.snaps.newest = file
 			return keys, nil
 		}
 		faults = append(faults, err)
-		n.log.Warn().Err(err).Str("file", path).Msg("snapshot is not usable")
+		damaged = damaged && errors.As(err, new(*unusableError))
 	}
-	if len(faults) > 0 {
-		return nil, fmt.Errorf("%w; restore the file, or empty %s to begin anew", errors.Join(faults...), n.c.Dir)
+	if len(faults) == 0 {
+		return n.newKeyspace(), nil
 	}
-	return n.newKeyspace(), nil
+	err = fmt.Errorf("%w; restore the file, or empty %s to begin anew", errors.Join(faults...), n.c.Dir)
+	if damaged {
+		err = &unusableError{err, files[0]}
+	}
+	return nil, err
 }
 
 func (n *Node) loadFile(path string, at stream.Offset, keys *keyspace.Keyspace) (file snapshotFile, err error) {
 	if at > stream.MaxBegin {
-		return file, fmt.Errorf("load snapshot %s: its offset is more than %d, where no log can begin", path, stream.MaxBegin)
+		return file, &unusableError{fmt.Errorf("load snapshot %s: its offset is more than %d, where no log can begin", path, stream.MaxBegin), 0}
 	}
 	f, err := n.c.FS.Open(path, os.O_RDONLY)
 	if err != nil {
@@ -162,10 +180,10 @@ func (n *Node) loadFile(path string, at stream.Offset, keys *keyspace.Keyspace) 
 	}
 	aux, err := rdb.Read(bufio.NewReaderSize(io.NewSectionReader(f, 0, size), 1<<20), keys.Loader())
 	if err != nil {
-		return file, fmt.Errorf("load snapshot %s: %w", path, err)
+		return file, &unusableError{fmt.Errorf("load snapshot %s: %w", path, err), at}
 	}
 	if aux.ReplID != "" && aux.Offset != int64(at) {
-		return file, fmt.Errorf("load snapshot %s: it says inside that it is of offset %d", path, aux.Offset)
+		return file, &unusableError{fmt.Errorf("load snapshot %s: it says inside that it is of offset %d", path, aux.Offset), at}
 	}
 	if aux.Empty > 0 {
 		n.log.Warn().Int("keys", aux.Empty).Str("file", path).Msg("the snapshot has collections without elements; they are left out")
@@ -188,6 +206,15 @@ func (n *Node) fromElsewhere(b *beginning) bool {
 	return !file.time.IsZero() && !b.History.Holds(string(file.id), file.at)
 }
 
+// beginAnew is beginAt for a directory that had another history, with a warning.
+func (n *Node) beginAnew(b *beginning, why string) {
+	was := b.History.ID()
+	n.beginAt(b)
+	n.log.Warn().Stringer("offset", n.snaps.newest.at).Str("was_replid", string(was)).
+		Str("snapshot_replid", string(n.snaps.newest.id)).Str("replid", string(b.History.ID())).
+		Stringer("role", roleName(b.State)).Msg(why)
+}
+
 // beginAt makes it a new id's beginning that the data are of the newest snapshot.
 // All that is kept is the role. A snapshot that names its id is right for that up to
 // its offset, which the next start looks for.
@@ -201,17 +228,37 @@ func (n *Node) beginAt(b *beginning) {
 
 // joinLog checks that the log meets the newest snapshot, in place and in history.
 // A snapshot without any log is a backup put back, of this node or another.
-func (n *Node) joinLog(b *beginning) error {
-	dir, at := filepath.Join(n.c.Dir, logDir), n.snaps.newest.at
-	start, end := n.store.Start(), n.store.End()
+func (n *Node) joinLog(b *beginning, keys *keyspace.Keyspace) error {
+	at, start, end, began := n.snaps.newest.at, n.store.Start(), n.store.End(), n.store.Recovery().Began
 	// One of offset 0 that names no id, as redis-server writes it, fits the log that began with it.
-	known := b.logged && at.IsZero() && n.snaps.newest.id == ""
-	if end.IsZero() && (!at.IsZero() || n.fromElsewhere(b) && !known) {
+	known := !began && at.IsZero() && n.snaps.newest.id == ""
+	gone := began && !b.fresh && !b.repaired
+	if gone || end.IsZero() && (!at.IsZero() || n.fromElsewhere(b) && !known) {
 		return n.putBack(b)
 	}
 	if err := n.checkHistory(b); err != nil {
 		return err
 	}
+	if err := n.checkLog(b, keys); err != nil {
+		return err
+	}
+	if err := n.checkOffsets(); err != nil {
+		if b.Upstream != "" {
+			err = &unusableError{err, at}
+		}
+		return err
+	}
+	if err := n.store.Retain(max(at, start)); err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	return nil
+}
+
+// checkOffsets checks that the log reaches from the newest snapshot, or one before it,
+// to that snapshot or beyond.
+func (n *Node) checkOffsets() error {
+	dir, at := filepath.Join(n.c.Dir, logDir), n.snaps.newest.at
+	start, end := n.store.Start(), n.store.End()
 	if at < start {
 		have := "there is no snapshot"
 		if !n.snaps.newest.time.IsZero() {
@@ -224,23 +271,21 @@ func (n *Node) joinLog(b *beginning) error {
 		return fmt.Errorf("open log: %s is of offset %d but the log in %s ends at offset %d; put the missing log segments back, or remove %s: replicas then resync fully",
 			filepath.Join(n.c.Dir, snapshotName(at)), at, dir, end, dir)
 	}
-	if err := n.store.Retain(max(at, start)); err != nil {
-		return fmt.Errorf("open log: %w", err)
-	}
 	return nil
 }
 
-// putBack begins the log at a snapshot that has none. Data from elsewhere must not
-// go on under the directory's id: a replica asked its upstream for what follows an
-// offset at which that had other bytes, and got it.
+// putBack begins the log at a snapshot that has none, or at 0 where there is no
+// snapshot either. Data from elsewhere must not go on under the directory's id: a
+// replica asked its upstream for what follows an offset at which that had other
+// bytes, and got it. Of the directory's own history only the data are older.
 func (n *Node) putBack(b *beginning) error {
 	b.restored = true
-	if !b.fresh && n.fromElsewhere(b) {
-		was := b.History.ID()
-		n.beginAt(b)
-		n.log.Warn().Stringer("offset", n.snaps.newest.at).Str("was_replid", string(was)).Str("snapshot_replid", string(n.snaps.newest.id)).
-			Str("replid", string(b.History.ID())).Stringer("role", roleName(b.State)).
-			Msg("the snapshot put back is not of what this directory held: a new replication id begins; a replica gets everything from its upstream")
+	if !b.fresh && (n.fromElsewhere(b) || n.snaps.newest.time.IsZero()) {
+		n.beginAnew(b, "the log is gone, and no snapshot is of what this directory held: a new replication id begins; "+
+			"a replica gets everything from its upstream")
+	}
+	if !b.fresh && n.snaps.newest.at.IsZero() {
+		b.Complete, b.CompleteAt = false, 0 // an empty node must not replace what its replicas hold
 	}
 	if err := n.doubt(b.State); err != nil {
 		return err
@@ -267,6 +312,50 @@ func (n *Node) checkHistory(b *beginning) error {
 		"put a snapshot-OFFSET.rdb of this node in its place, or remove %s to go on from this one: replicas, and this node if it is one, then resync fully; "+
 		"or, if the two are known to belong together, remove %s: log and data stay, and the node begins as a new master",
 		filepath.Join(n.c.Dir, snapshotName(file.at)), whose, dir, b.History.ID(), dir, filepath.Join(n.c.Dir, identity.FileName))
+}
+
+// logName names the log that is open, for the identity file.
+func (n *Node) logName() (identity.LogName, error) {
+	file, err := identity.NameOf(n.c.FS, filepath.Join(n.c.Dir, logDir, stream.MarkName))
+	if err != nil {
+		return identity.LogName{}, fmt.Errorf("identify log: %w", err)
+	}
+	return identity.LogName{Generation: n.store.Generation(), File: file}, nil
+}
+
+// checkLog checks that the log is the one that the directory wrote. The bytes of any
+// other log, an older copy of its own included, are not what replicas hold under the
+// directory's id. If the data come from such a log alone, they begin a new history.
+// Mixed with a snapshot of the directory they would be nobody's data.
+func (n *Node) checkLog(b *beginning, keys *keyspace.Keyspace) error {
+	name, err := n.logName()
+	if err != nil {
+		return err
+	}
+	begunByRepair := b.repaired && n.store.Recovery().Began
+	all, _, _ := keys.Counts()
+	alone := all == 0 && n.snaps.newest.at.IsZero() && n.store.Start().IsZero() // the log holds all data
+	switch {
+	case b.fresh, !begunByRepair && b.HasLog(name, n.store.End()):
+		return nil
+	case begunByRepair && n.snaps.newest.time.IsZero():
+		n.beginAnew(b, "nothing of the damaged log survived: a new replication id begins; a replica gets everything from its upstream")
+		return nil
+	case begunByRepair:
+		return nil
+	case alone && b.Upstream == "":
+		n.beginAnew(b, "the log is not the one that this directory wrote: a new replication id begins")
+		return nil
+	}
+	dir := filepath.Join(n.c.Dir, logDir)
+	err = fmt.Errorf("open log: the log in %s is not the one that this directory wrote; put that one back, "+
+		"or remove %s to go on from the newest snapshot under a new replication id; "+
+		"or, if log and snapshot are known to belong together, remove %s: log and data stay, and the node begins as a new master",
+		dir, dir, filepath.Join(n.c.Dir, identity.FileName))
+	if b.Upstream != "" {
+		return &unusableError{err, n.snaps.newest.at}
+	}
+	return err
 }
 
 // tidyEvery is after how many units of a replay the keyspace gives back memory, as it does with time otherwise.

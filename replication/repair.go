@@ -20,7 +20,7 @@ import (
 //
 // Where nothing survived at all, a human decides.
 func (n *Node) restore(b *beginning) (*keyspace.Keyspace, error) {
-	keys, err := n.load(b, stream.Open)
+	keys, err := n.loadWith(b, stream.Open)
 	var bad *stream.CorruptError
 	if !errors.As(err, &bad) {
 		return keys, err
@@ -36,13 +36,14 @@ func (n *Node) restore(b *beginning) (*keyspace.Keyspace, error) {
 	}
 	snapshot := n.snaps.newest.at
 	if snapshot.IsZero() && b.Upstream == "" && n.snaps.newest.time.IsZero() {
-		return nil, fmt.Errorf("%w; there is no snapshot to go on from: put the file back from a copy, or make this node a replica of the one that has most "+
+		return nil, fmt.Errorf("%w, or, since there is no snapshot to go on from, make this node a replica of the one that has most "+
 			"(empty %s and start it with that one as its upstream) and promote it when it has everything", err, n.c.Dir)
 	}
 	if err := n.doubt(b.State); err != nil {
 		return nil, err
 	}
-	keys, err = n.load(b, func(dir string, c stream.Config) (*stream.Log, error) { return stream.Repair(dir, snapshot, c) })
+	b.repaired = true
+	keys, err = n.loadWith(b, func(dir string, c stream.Config) (*stream.Log, error) { return stream.Repair(dir, snapshot, c) })
 	if err != nil {
 		return nil, fmt.Errorf("%w; repairing the log gives: %w", bad, err)
 	}
@@ -54,7 +55,7 @@ func (n *Node) restore(b *beginning) (*keyspace.Keyspace, error) {
 // doubt has every start from now on find that bytes were lost, until one has
 // settled the identity: what comes next removes some of the log.
 func (n *Node) doubt(id identity.State) error {
-	id.Boot, id.Durable, id.Clean, id.CleanEnd = "", false, false, 0
+	id.Boot, id.Durable, id.Clean, id.CleanEnd, id.Log = "", false, false, 0, identity.LogName{}
 	return id.Save(n.c.FS, n.c.Dir)
 }
 
@@ -63,8 +64,8 @@ func roleName(id identity.State) Role {
 	return role
 }
 
-// load loads the newest snapshot, opens the log and replays it.
-func (n *Node) load(b *beginning, open func(dir string, c stream.Config) (*stream.Log, error)) (*keyspace.Keyspace, error) {
+// loadWith loads the newest snapshot, opens the log and replays it.
+func (n *Node) loadWith(b *beginning, open func(dir string, c stream.Config) (*stream.Log, error)) (*keyspace.Keyspace, error) {
 	keys, err := n.loadSnapshot()
 	if err != nil {
 		return nil, err
@@ -72,12 +73,10 @@ func (n *Node) load(b *beginning, open func(dir string, c stream.Config) (*strea
 	if b.fresh {
 		n.beginAt(b)
 	}
-	segments, err := n.c.FS.ReadDir(filepath.Join(n.c.Dir, logDir))
-	b.logged = err == nil && len(segments) > 0 // what is wrong with it Open says
 	if n.store, err = open(filepath.Join(n.c.Dir, logDir), n.c.Log); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
-	if err := n.joinLog(b); err != nil {
+	if err := n.joinLog(b, keys); err != nil {
 		return nil, err
 	}
 	return keys, n.replay(keys)

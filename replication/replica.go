@@ -200,6 +200,7 @@ func (n *Node) admit(p *psync, r *replica) {
 	n.state.Lock()
 	defer n.state.Unlock()
 	role, _ := roleOf(n.state.id)
+	link, stopped := n.upstream.state()
 	start, end := n.store.Start(), n.store.End()
 	p.with = n.state.id.History.ID()
 	p.answer = n.state.id.History.Answer(p.id, p.offset, start, end)
@@ -214,9 +215,11 @@ func (n *Node) admit(p *psync, r *replica) {
 		p.refuse = "LOADING Rowfall is loading the dataset: it is not complete yet"
 	case n.failover.now() != failoverNone:
 		p.refuse = "NOMASTERLINK Can't SYNC while failing over"
+	case role == Replica && stopped != nil:
+		p.refuse = oneLine(fmt.Sprintf("NOMASTERLINK this node stopped following its upstream: %v", stopped))
 	case role == Replica && p.answer == identity.Ahead:
 		p.refuse = "NOMASTERLINK this node has not received these bytes from its upstream yet"
-	case role == Replica && p.answer == identity.Full && n.upstream.state() != LinkConnected:
+	case role == Replica && p.answer == identity.Full && link != LinkConnected:
 		p.refuse = "NOMASTERLINK Can't SYNC while not connected with my master"
 	}
 	n.log.Info().Str("replica", r.addr).Str("asked_replid", p.id).Int64("asked_offset", p.offset).Str("replid", string(p.with)).

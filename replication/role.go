@@ -91,8 +91,8 @@ func (a *appender) replicaOf(addr string) error {
 		return nil
 	case addr == id.Upstream && !a.n.upstream.stoppedForGood():
 		return nil
-	case addr == "" && a.dropped:
-		return errDropped
+	case addr == "" && a.dropped != nil:
+		return a.dropped
 	case addr == "":
 		id.History = id.History.Begin(identity.NewID(), a.store.End())
 		a.needSelect = true

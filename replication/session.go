@@ -85,14 +85,18 @@ func (cs *clients) open(ctx context.Context, conn net.Conn) {
 		})
 		return
 	}
-	cs.nextID++
-	s.id = cs.nextID
+	s.id = cs.nextIDLocked()
 	cs.all[s.id] = s
 	cs.Unlock()
 	cs.wg.Go(func() {
 		defer cs.remove(s)
 		s.serve(ctx)
 	})
+}
+
+func (cs *clients) nextIDLocked() int64 {
+	cs.nextID++
+	return cs.nextID
 }
 
 // socket is the connection below TLS, or conn itself.

@@ -165,6 +165,9 @@ func (s *snapshots) run(ctx context.Context) {
 			s.pause = time.Now().Add(snapshotPause)
 		}
 		s.Unlock()
+		if err != nil && ctx.Err() == nil {
+			s.n.log.Error().Err(err).Msg("snapshot failed")
+		}
 		t.err = err
 		close(t.done)
 	}
@@ -215,7 +218,7 @@ func (s *snapshots) write(ctx context.Context, p point, t *attempt) (err error) 
 		s.growing = nil // nobody looks for the file any more
 		s.Unlock()
 		s.n.c.FS.Remove(path) //nolint:errcheck // the fault above is the one to tell
-		s.n.log.Error().Err(err).Stringer("offset", p.at).Msg("snapshot failed")
+		err = fmt.Errorf("snapshot of offset %d: %w", p.at, err)
 	}()
 	m, err := newImage(s.n.c.FS, path, p)
 	if err != nil {
@@ -371,7 +374,7 @@ const lastSnapshot = 20 * time.Second
 // last takes a snapshot at a clean stop if one is due anyway, and gives it up if
 // that takes long: the next start then replays the log.
 func (s *snapshots) last() error {
-	if s.n.appender.dropped {
+	if s.n.appender.dropped != nil {
 		return nil
 	}
 	s.Lock()

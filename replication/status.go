@@ -6,7 +6,8 @@ import (
 	"rowfall/replication/stream"
 )
 
-// Status is a node at one moment: flat, as INFO and a metric each read one of them.
+// Status is a node at one moment: flat, as INFO and a metric each read one of them. Role,
+// ids, offsets, upstream and replicas are of one moment; counters and sizes may be later.
 type Status struct {
 	Addr       string // where it listens
 	Role       Role
@@ -18,7 +19,8 @@ type Status struct {
 	PreviousTo stream.Offset // the last offset that PreviousID is good for
 	Offset     stream.Offset // bytes of stream so far
 	LogStart   stream.Offset // bytes of stream before the first one that a partial resync can get
-	Keys       int           // hidden ones included
+	Keys       int           // as DBSIZE counts them
+	HiddenKeys int           // those with Config.HiddenPrefix, not in Keys
 	Clients    int           // connections, replicas included
 	Memory     MemoryStatus
 	Snapshot   SnapshotStatus
@@ -63,7 +65,8 @@ type UpstreamStatus struct {
 	Received int64 // bytes of the snapshot that is being received
 	Total    int64 // its size; -1: not told
 
-	Err string // why the last link ended or the node stopped following, empty: it did not
+	Err     string // why the last link ended or the node stopped following, empty: it did not
+	Stopped string // why it stopped following for good; replicas get it as NOMASTERLINK until a link is up again; empty: it did not
 }
 
 // ReplicaStatus is one replica that follows the node.

@@ -221,7 +221,7 @@ func judgeData(ctx context.Context, node *replication.Node, commands *pipelines.
 		if role, _ := node.Role(); role == replication.Master {
 			if st := node.Status(); commands.Complete() {
 				node.SetComplete(true)
-			} else if st.Keys > 0 {
+			} else if st.Keys+st.HiddenKeys > 0 { // the state of a first load is hidden, and may be all there is
 				node.SetComplete(false)
 			}
 			if !node.Status().Complete {

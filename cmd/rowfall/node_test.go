@@ -6,14 +6,20 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
 
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
+	"rowfall/pipelines"
 	"rowfall/pipelines/file"
+	"rowfall/replication"
+	"rowfall/replication/resp"
+	"rowfall/sink"
 )
 
 // The worst night: the upstream is gone for good, and the node below it was
@@ -117,4 +123,30 @@ func TestWrongUsageCreatesNothing(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "bad.yaml:6: sink.node.master_tls: ") || !strings.Contains(err.Error(), "\nother.yaml:6: sink.node.listen: ") {
 		t.Errorf("the faults of all files: %v", err)
 	}
+}
+
+// The first load of a pipeline was interrupted when it had written nothing but its state, which
+// is hidden: the node took itself for one that holds nothing, and kept what it said before.
+func TestHiddenKeysAreNotComplete(t *testing.T) {
+	var node *replication.Node
+	commands := pipelines.NewCommands(func() *replication.Node { return node })
+	node, err := replication.Open(replication.Config{
+		Listen: "127.0.0.1:0", Dir: t.TempDir(), HiddenPrefix: sink.HiddenPrefix, Logger: zerolog.Nop(),
+	})
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() {
+		if err := node.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	_, term := node.Role()
+	_, err = node.Apply(ctx, term, resp.AppendCommand(nil, "SET", sink.HiddenPrefix+"shop:mapping", "1"))
+	must(t, err)
+	node.SetComplete(true)
+	running.Go(func() { judgeData(ctx, node, commands, zerolog.Nop()) })
+	waitFor(t, "the node is not complete", func(context.Context) (bool, error) { return !node.Status().Complete, nil })
 }

@@ -26,6 +26,17 @@ func ReadFile(fsys stream.FS, path string) ([]byte, error) {
 	return io.ReadAll(io.NewSectionReader(f, 0, size))
 }
 
+// NameOf returns a name that tells the file at path from its copies and from every
+// later file of the same path; empty where the file system has no such thing.
+func NameOf(fsys stream.FS, path string) (string, error) {
+	f, err := fsys.Open(path, os.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // only read from
+	return nameOf(f), nil
+}
+
 // Temporary is what a file is called until it is whole.
 func Temporary(path string) string { return path + ".tmp" }
 

@@ -52,11 +52,37 @@ type State struct {
 	Pending   bool
 	PendingAt stream.Offset
 
+	// Log names the log whose bytes the history is about.
+	Log LogName
+
 	// Copied says that the file was not written in its present place: the directory
 	// is a copy, and the one it was copied from may have gone on. Load finds it out.
 	Copied bool
 
 	file string // as the file calls itself
+}
+
+// LogName tells a directory's replication log from any other log that is put in its
+// place. The zero value is not known: older versions did not write it.
+type LogName struct {
+	Generation uint64
+	File       string // inode and time of birth of the log's mark file; empty: not known
+}
+
+// IsZero reports whether the name is not known.
+func (l LogName) IsZero() bool { return l == LogName{} }
+
+// HasLog reports whether the log that is named now, and ends at end, is the one that
+// s was saved with. In a copied directory the log's file is another one, too. A log
+// that was moved to another file system is recognised by its end after a clean stop.
+func (s State) HasLog(now LogName, end stream.Offset) bool {
+	switch {
+	case s.Log.IsZero():
+		return true
+	case s.Log.Generation != now.Generation:
+		return false
+	}
+	return s.Copied || s.Log.File == now.File || s.Log.File == "" || now.File == "" || s.Clean && s.CleanEnd == end
 }
 
 // Lost says whether bytes that a replica may hold can be missing from the log,
@@ -125,8 +151,17 @@ func (s State) Append(dst []byte) []byte {
 	dst = fmt.Appendf(dst, "durable %s\n", yesOrNone(s.Durable))
 	dst = fmt.Appendf(dst, "clean %s\n", offsetOrNone(s.Clean, s.CleanEnd))
 	dst = fmt.Appendf(dst, "pending %s\n", offsetOrNone(s.Pending, s.PendingAt))
+	dst = fmt.Appendf(dst, "log %s\n", s.Log)
 	dst = fmt.Appendf(dst, "file %s\n", orNone(s.file))
 	return fmt.Appendf(dst, "crc32c %08x\n", crc32.Checksum(dst[at:], castagnoli))
+}
+
+// String returns the name as the identity file spells it.
+func (l LogName) String() string {
+	if l.IsZero() {
+		return noValue
+	}
+	return fmt.Sprintf("%x %s", l.Generation, orNone(l.File))
 }
 
 func orNone(s string) string {
@@ -196,6 +231,9 @@ func (p *parser) state() (State, error) {
 	if v := p.text("pending"); v != "" {
 		s.Pending, s.PendingAt = true, p.offset(v)
 	}
+	if v := p.optional("log"); v != "" {
+		s.Log = p.logName(v)
+	}
 	s.file = p.optional("file")
 	if len(p.lines) > 0 {
 		p.fail(fmt.Errorf("it has an unknown line %q", p.lines[0]))
@@ -250,6 +288,19 @@ func (p *parser) id(v string) ID {
 		p.fail(err)
 	}
 	return id
+}
+
+func (p *parser) logName(v string) LogName {
+	generation, file, _ := strings.Cut(v, " ")
+	g, err := strconv.ParseUint(generation, 16, 64)
+	name := LogName{Generation: g, File: file}
+	if file == noValue {
+		name.File = ""
+	}
+	if err != nil || name.IsZero() {
+		p.fail(fmt.Errorf("it has the log %q", v))
+	}
+	return name
 }
 
 func (p *parser) offset(v string) stream.Offset {

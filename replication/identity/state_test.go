@@ -16,7 +16,7 @@ func sample() identity.State {
 	return identity.State{
 		History:  identity.NewHistory(a).Begin(b, 300).Begin(c, 600),
 		Upstream: "10.0.0.1:6379", Term: 7, Boot: "some-boot", Durable: true, Complete: true, CompleteAt: 11,
-		Clean: true, CleanEnd: 900, Pending: true, PendingAt: 12,
+		Clean: true, CleanEnd: 900, Pending: true, PendingAt: 12, Log: identity.LogName{Generation: 0x1deadbeef, File: "12:34.000000056"},
 	}
 }
 
@@ -82,6 +82,32 @@ func TestStateKnowsACopy(t *testing.T) {
 	}
 	if put(t.TempDir(), sample().Append(nil)).Copied {
 		t.Error("a file without a name is taken for a copy")
+	}
+}
+
+// A log that was put in the place of the directory's own is recognised, and its own log is, also after the ways in which a
+// directory may be moved.
+func TestHasLog(t *testing.T) {
+	own := identity.LogName{Generation: 0x1deadbeef, File: "12:34.5"}
+	for _, tc := range []struct {
+		name  string
+		state identity.State
+		now   identity.LogName
+		want  bool
+	}{
+		{"its own", identity.State{Log: own}, own, true},
+		{"begun anew", identity.State{Log: own}, identity.LogName{Generation: 0x100000001, File: own.File}, false},
+		{"an older copy", identity.State{Log: own}, identity.LogName{Generation: own.Generation, File: "13:34.5"}, false},
+		{"moved after a clean stop", identity.State{Log: own, Clean: true, CleanEnd: 50}, identity.LogName{Generation: own.Generation, File: "13:34.5"}, true},
+		{"an older copy after a clean stop", identity.State{Log: own, Clean: true, CleanEnd: 60}, identity.LogName{Generation: own.Generation, File: "13:34.5"}, false},
+		{"the directory is a copy", identity.State{Log: own, Copied: true}, identity.LogName{Generation: own.Generation, File: "13:34.5"}, true},
+		{"a copy with another log", identity.State{Log: own, Copied: true}, identity.LogName{Generation: 1, File: "13:34.5"}, false},
+		{"files without a name", identity.State{Log: own}, identity.LogName{Generation: own.Generation}, true},
+		{"an older version's identity", identity.State{}, own, true},
+	} {
+		if got := tc.state.HasLog(tc.now, 50); got != tc.want {
+			t.Errorf("%s: has its log is %v", tc.name, got)
+		}
 	}
 }
 

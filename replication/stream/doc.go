@@ -28,8 +28,9 @@
 // # On disk
 //
 // All numbers are little-endian; checksums are CRC-32C. The directory holds segments, named
-// GENERATION-START.seg (8 hexadecimal and 20 decimal digits), and the file "synced". The generation grows with every Create or
-// Reset, and only the highest whose first segment is whole counts. A segment is a header and records without gaps:
+// GENERATION-START.seg (16 hexadecimal and 20 decimal digits), and the file "synced". The generation grows with every Create or
+// Reset, and only the highest whose first segment is whole counts. Its upper half is a counter, its lower half is random, so that it
+// identifies the log. (Older versions counted from 1 and wrote 8 digits.) A segment is a header and records without gaps:
 //
 //	header   0  8  "RFSEG001"
 //	         8  8  generation
@@ -49,10 +50,14 @@
 //	        16  8  offset up to which that generation is durable
 //	        24  4  0
 //	        28  4  checksum of bytes 0 to 27
+//	        32  8  generation
+//	        40  8  start of the newest segment that was begun
+//	        48  4  checksum of bytes 32 to 47
 //
 // Two segments at most are not durable: a third is begun after the first has been synced. So Open scans the last two, and the
 // older ones are checked when they are read. "synced" is written after each sync without a sync of its own; what lies
-// before its offset is not cut, whatever it looks like.
+// before its offset is not cut, whatever it looks like. Its second part, missing until a second segment is begun and with Always, is
+// written when a segment is begun: a log whose newest segment begins earlier has lost segments.
 //
 // The package is longer than most here, since writer, readers and recovery must agree on every byte above and on what is durable
 // when: record.go and segment.go are that format, window.go the memory, fs.go what is asked of the disk.

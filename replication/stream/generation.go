@@ -1,13 +1,24 @@
 package stream
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 )
 
-// Generation counts the log's beginnings: it grows with every Reset or Create and stays the same otherwise.
+// nextGeneration returns a number above last, the highest that the directory holds. Its low half is random, so that the number
+// also identifies the log: a log that was begun after another one was removed has a different number.
+func nextGeneration(last uint64) uint64 {
+	var random [4]byte
+	rand.Read(random[:]) //nolint:errcheck // never fails: crypto/rand ends the process instead
+	return (last>>32+1)<<32 | uint64(binary.LittleEndian.Uint32(random[:]))
+}
+
+// Generation counts the log's beginnings: it grows with every Reset or Create and stays the same otherwise. Two logs that were
+// begun independently have different generations, except for logs of program versions that counted from 1.
 func (l *Log) Generation() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -40,7 +51,7 @@ func (l *Log) Restart(start Offset) (sweep func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.begin(generation+1, start); err != nil {
+	if err := l.begin(nextGeneration(generation), start); err != nil {
 		if errors.As(err, new(*FullError)) {
 			return nil, fmt.Errorf("reset log: %w", err)
 		}
@@ -85,6 +96,14 @@ func (l *Log) begin(generation uint64, start Offset) error {
 		return err
 	}
 	return l.writeMark(syncedMark{generation, start})
+}
+
+// noteBegun records in the file "synced" which segment is the newest, so that Open notices if that segment is missing.
+func (l *Log) noteBegun(m begunMark) error {
+	if _, err := l.marker.WriteAt(m.marshal(), syncedSize); err != nil && !isFull(err) {
+		return fmt.Errorf("write sync mark: %w", err)
+	}
+	return nil
 }
 
 // sweep removes every generation but the present one.

@@ -28,7 +28,7 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("log segment %s is damaged at byte %d: %v; restore the file, or remove the log's folder to begin anew with full resyncs", e.File, e.Offset, e.Err)
+	return fmt.Sprintf("log segment %s is damaged at byte %d: %v; put the file back from a copy", e.File, e.Offset, e.Err)
 }
 
 func (e *CorruptError) Unwrap() error { return e.Err }
@@ -40,6 +40,8 @@ type Recovery struct {
 	// Lost says that more was cut than one record whose writing had been interrupted, so that readers of the last run
 	// may hold bytes that the log has no longer. It never happens by the end of the process alone.
 	Lost bool
+	// Began says that there was no log, or none that Repair could use, and one was begun.
+	Began bool
 }
 
 // Log is the replication log of one directory. One goroutine at a time may call Append, Reset and Restart; everything
@@ -107,7 +109,8 @@ func Open(dir string, c Config) (*Log, error) {
 		if err = l.adopt(f); err == nil {
 			err = l.Sync()
 		}
-	} else if err = l.begin(f.last+1, start); err == nil {
+	} else if err = l.begin(nextGeneration(f.last), start); err == nil {
+		l.recovery.Began = true
 		err = l.sweep()
 	}
 	return l.started(err)
@@ -119,7 +122,7 @@ func Create(dir string, start Offset, c Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = l.begin(f.last+1, start); err == nil {
+	if err = l.begin(nextGeneration(f.last), start); err == nil {
 		err = l.sweep()
 	}
 	return l.started(err)
@@ -169,7 +172,14 @@ func (l *Log) adopt(f *found) error {
 			return fmt.Errorf("reserve room for segment: %w", err)
 		}
 	}
-	return l.openMarker()
+	if err := l.openMarker(); err != nil {
+		return err
+	}
+	if f.begun.generation == l.generation && f.begun.start > newest.start {
+		// Otherwise the next Open reports what is missing, or was cut by this one, as a loss again.
+		return l.noteBegun(begunMark{l.generation, newest.start})
+	}
+	return nil
 }
 
 func (l *Log) openMarker() error {
@@ -177,7 +187,7 @@ func (l *Log) openMarker() error {
 		return nil
 	}
 	var err error
-	if l.marker, err = l.config.FS.Open(filepath.Join(l.dir, syncedName), os.O_RDWR|os.O_CREATE); err != nil {
+	if l.marker, err = l.config.FS.Open(filepath.Join(l.dir, MarkName), os.O_RDWR|os.O_CREATE); err != nil {
 		return fmt.Errorf("open sync mark: %w", err)
 	}
 	return nil
@@ -367,6 +377,11 @@ func (l *Log) roll(s *segment) (*segment, error) {
 	file, next, err := l.newSegment(segmentHeader{l.generation, s.end, s.start, time.Now()})
 	if errors.As(err, new(*FullError)) {
 		return nil, err
+	}
+	if err == nil && l.config.Fsync != Always { // there the syncedMark is exact
+		if err = l.noteBegun(begunMark{l.generation, s.end}); err != nil {
+			_ = file.Close()
+		}
 	}
 	if err != nil {
 		return nil, l.fail(err)

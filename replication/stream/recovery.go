@@ -12,10 +12,14 @@ import (
 	"slices"
 )
 
+// MarkName is the name of the file in the log's folder that says what is durable. The file is made with the log's first segment
+// and then only written in place.
+const MarkName = "synced"
+
 const (
-	syncedName  = "synced"
 	syncedMagic = "RFSYN001"
 	syncedSize  = 32
+	begunSize   = 20
 )
 
 // syncedMark is the content of the file "synced": everything of a generation up to offset is durable. It is written after
@@ -43,11 +47,43 @@ func (m *syncedMark) unmarshal(b []byte) {
 	m.offset = Offset(binary.LittleEndian.Uint64(b[16:]))
 }
 
+// begunMark follows the syncedMark in its file: the newest segment that was begun. A log without that segment lost it.
+type begunMark struct {
+	generation uint64
+	start      Offset
+}
+
+func (m begunMark) marshal() []byte {
+	b := make([]byte, 0, begunSize)
+	b = binary.LittleEndian.AppendUint64(b, m.generation)
+	b = binary.LittleEndian.AppendUint64(b, uint64(m.start))
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// unmarshal leaves the zero mark, which claims nothing, where b holds none.
+func (m *begunMark) unmarshal(b []byte) {
+	if len(b) < begunSize || binary.LittleEndian.Uint32(b[16:]) != crc32.Checksum(b[:16], castagnoli) {
+		return
+	}
+	m.generation = binary.LittleEndian.Uint64(b)
+	m.start = Offset(binary.LittleEndian.Uint64(b[8:]))
+}
+
+// missing reports whether the segment that m names, and every later one, is gone. headers are sorted.
+func (m begunMark) missing(headers []segmentHeader) bool {
+	if m.generation == 0 || len(headers) == 0 {
+		return false
+	}
+	newest := headers[len(headers)-1]
+	return newest.generation == m.generation && newest.start < m.start
+}
+
 // found is what a directory holds.
 type found struct {
 	fs       FS
 	dir      string
 	stored   syncedMark      // as read
+	begun    begunMark       // as read
 	unread   error           // why it cannot be: then nobody knows what had been durable
 	mark     syncedMark      // stored, if it is of the generation that counts
 	headers  []segmentHeader // by name, sorted
@@ -82,26 +118,27 @@ func find(fsys FS, dir string) (*found, error) {
 	if n := len(f.headers); n > 0 {
 		f.last = f.headers[n-1].generation
 	}
-	file, err := fsys.Open(filepath.Join(dir, syncedName), os.O_RDONLY)
+	file, err := fsys.Open(filepath.Join(dir, MarkName), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open sync mark: %w", err)
 	}
-	b := make([]byte, syncedSize)
+	b := make([]byte, syncedSize+begunSize)
 	n, err := readFull(file, b, 0)
 	if e := file.Close(); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = e
 	}
 	if errors.Is(err, errUnreadable) {
-		f.unread = &CorruptError{filepath.Join(dir, syncedName), int64(n), err}
+		f.unread = &CorruptError{filepath.Join(dir, MarkName), int64(n), err}
 		return f, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read sync mark: %w", err)
 	}
-	f.stored.unmarshal(b[:n])
+	f.stored.unmarshal(b[:min(n, syncedSize)])
+	f.begun.unmarshal(b[min(n, syncedSize):n])
 	f.last = max(f.last, f.stored.generation)
 	return f, nil
 }
@@ -138,6 +175,7 @@ func (f *found) recover() (ok bool, start Offset, err error) {
 			f.stale = append(f.stale, f.path(h))
 		}
 		f.link()
+		f.result.Lost = f.result.Lost || f.begun.missing(f.headers)
 		return true, 0, f.mend()
 	}
 	if f.stored.offset > 0 && !f.repair {

@@ -459,16 +459,17 @@ func testLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	table := crc32.MakeTable(crc32.Castagnoli)
-	want := []byte("RFSEG001" + "\x01\x00\x00\x00\x00\x00\x00\x00" + "\x02\x01\x00\x00\x00\x00\x00\x00" + "\x02\x01\x00\x00\x00\x00\x00\x00" + "\x80\x43\x6d\x38")
+	generation := binary.LittleEndian.AppendUint64(nil, l.Generation())
+	want := []byte("RFSEG001" + string(generation) + "\x02\x01\x00\x00\x00\x00\x00\x00" + "\x02\x01\x00\x00\x00\x00\x00\x00" + "\x80\x43\x6d\x38")
 	want = binary.LittleEndian.AppendUint32(want, crc32.Checksum(want, table))
 	body := []byte("\x03\x00\x00\x00" + "\x03" + "\x02\x01\x00\x00\x00\x00\x00")
 	want = binary.LittleEndian.AppendUint32(want, crc32.Checksum(append(bytes.Clone(body), "abc"...), table))
 	want = append(append(want, body...), "abc"...)
-	got, err := os.ReadFile(filepath.Join(dir, "00000001-00000000000000000258.seg"))
+	got, err := os.ReadFile(segments(t, dir)[0])
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("segment: %v\n got %q\nwant %q", err, got, want)
 	}
-	want = []byte("RFSYN001" + "\x01\x00\x00\x00\x00\x00\x00\x00" + "\x05\x01\x00\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00")
+	want = []byte("RFSYN001" + string(generation) + "\x05\x01\x00\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00")
 	want = binary.LittleEndian.AppendUint32(want, crc32.Checksum(want, table))
 	got, err = os.ReadFile(filepath.Join(dir, "synced"))
 	if err != nil || !bytes.Equal(got, want) {

@@ -24,8 +24,8 @@ func Repair(dir string, from Offset, c Config) (*Log, error) {
 			err = errors.Join(l.writeMark(syncedMark{l.generation, l.synced}), l.Sync())
 		}
 	} else {
-		f.result.Lost = true
-		if err = l.begin(f.last+1, from); err == nil {
+		f.result.Lost, f.result.Began = true, true
+		if err = l.begin(nextGeneration(f.last), from); err == nil {
 			err = l.sweep()
 		}
 	}

@@ -20,7 +20,7 @@ type heldFS struct {
 }
 
 func (h *heldFS) Open(name string, flag int) (stream.File, error) {
-	if strings.Contains(name, "00000002-") && h.armed.CompareAndSwap(true, false) {
+	if strings.HasSuffix(name, "-00000000000000000010.seg") && h.armed.CompareAndSwap(true, false) {
 		close(h.reached)
 		<-h.leave
 	}

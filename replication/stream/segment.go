@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"path/filepath"
+	"math"
 	"sort"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -81,18 +83,31 @@ type segment struct {
 	marks []mark
 }
 
+// segmentName has 8 digits for the generations of program versions that counted from 1.
 func segmentName(generation uint64, start Offset) string {
-	return fmt.Sprintf("%08x-%020d%s", generation, start, segmentSuffix)
+	digits := 16
+	if generation <= math.MaxUint32 {
+		digits = 8
+	}
+	return fmt.Sprintf("%0*x-%020d%s", digits, generation, start, segmentSuffix)
 }
 
 // parseSegmentName reports whether name is a segment's.
 func parseSegmentName(name string) (h segmentHeader, ok bool) {
-	if filepath.Ext(name) != segmentSuffix {
+	base, ok := strings.CutSuffix(name, segmentSuffix)
+	generation, start, dashed := strings.Cut(base, "-")
+	if !ok || !dashed {
 		return h, false
 	}
-	if n, err := fmt.Sscanf(name, "%08x-%020d", &h.generation, &h.start); n != 2 || err != nil {
+	g, err := strconv.ParseUint(generation, 16, 64)
+	if err != nil {
 		return h, false
 	}
+	at, err := strconv.ParseInt(start, 10, 64)
+	if err != nil {
+		return h, false
+	}
+	h.generation, h.start = g, Offset(at)
 	return h, name == segmentName(h.generation, h.start)
 }
 

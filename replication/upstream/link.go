@@ -132,6 +132,9 @@ func (t *timedConn) Read(p []byte) (int, error) {
 // LastIO is when bytes last came from the upstream.
 func (l *Link) LastIO() time.Time { return time.Unix(0, l.lastIO.Load()) }
 
+// RemoteAddr is the upstream's end of the connection.
+func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }
+
 // LocalAddr is our end of the connection.
 func (l *Link) LocalAddr() net.Addr { return l.conn.LocalAddr() }
 

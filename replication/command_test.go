@@ -1,0 +1,119 @@
+package replication_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+	"rowfall/replication"
+)
+
+// COMMAND knew the commands of a connection, and none of those that read and write keys.
+func TestCommandListsTheKeyspace(t *testing.T) {
+	c := config(t)
+	c.Commands = map[string]replication.Handler{"ROWFALL": func(_ context.Context, dst []byte, _ int, _ [][]byte) []byte { return dst }}
+	n, _ := start(t, c)
+	cl := client(t, n.Addr())
+	all, err := cl.Command(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := cl.CommandList(t.Context(), nil).Val()
+	docs := cl.Do(t.Context(), "COMMAND", "DOCS").Val().(map[any]any)
+	if count := cl.Do(t.Context(), "COMMAND", "COUNT").Val(); count != int64(len(all)) || len(names) != len(all) || len(docs) != len(all) {
+		t.Errorf("COUNT says %v, INFO has %d, LIST %d, DOCS %d", count, len(all), len(names), len(docs))
+	}
+	for name, readOnly := range map[string]bool{"get": true, "hgetall": true, "zrange": true, "xrange": true, "set": false, "hset": false, "xadd": false} {
+		got := all[name]
+		if got == nil || got.ReadOnly != readOnly || got.FirstKeyPos != 1 || !slices.Contains(names, name) || docs[name] == nil {
+			t.Errorf("%s is %+v, docs %v", name, got, docs[name])
+		}
+	}
+	for _, name := range []string{"ping", "psync", "rowfall"} {
+		if all[name] == nil || !slices.Contains(names, name) || docs[name] == nil {
+			t.Errorf("%s is not listed", name)
+		}
+	}
+	some := cl.Do(t.Context(), "COMMAND", "INFO", "GET", "nosuch").Val().([]any)
+	if len(some) != 2 || some[0] == nil || some[1] != nil {
+		t.Errorf("COMMAND INFO GET nosuch is %v", some)
+	}
+}
+
+// Clients route by what COMMAND says: which arguments are keys, and what writes. It is
+// what Redis says of the commands that it has.
+func TestCommandInfoIsThatOfRedis(t *testing.T) {
+	servertest.Need(t, servers.Redis)
+	srv := client(t, servertest.Cache(t, servers.Redis, servers.CacheOptions{}).Addr())
+	n, _ := start(t, config(t))
+	theirs, err := srv.Command(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := client(t, n.Addr()).Command(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	describe := func(c *redis.CommandInfo) string {
+		return fmt.Sprint(c.FirstKeyPos, c.LastKeyPos, c.StepCount, slices.Contains(c.Flags, "write"), slices.Contains(c.Flags, "movablekeys"))
+	}
+	compared := 0
+	for name, c := range ours {
+		their := theirs[name]
+		// Redis gives the keys of these two by subcommand.
+		if their == nil || name == "object" || name == "xinfo" || !slices.Contains(c.Flags, "readonly") && !slices.Contains(c.Flags, "write") {
+			continue
+		}
+		compared++
+		if got, want := describe(c), describe(their); got != want {
+			t.Errorf("%s is %s, in Redis %s", name, got, want)
+		}
+	}
+	if compared < 90 {
+		t.Errorf("only %d commands were compared", compared)
+	}
+}
+
+// The link to the upstream is a client of type master for CLIENT's filters, as in Redis. It
+// was closed only if TYPE master was the one filter.
+func TestClientKillMaster(t *testing.T) {
+	a, _ := complete(t, config(t))
+	n, _ := follow(t, a.Addr())
+	online(t, n)
+	r := dialRaw(t, n.Addr())
+	line := func() string {
+		return client(t, n.Addr()).Do(t.Context(), "CLIENT", "LIST", "TYPE", "master").String()
+	}
+	for _, tc := range []struct {
+		kill   string
+		killed string
+	}{
+		{"TYPE master", ":1"},
+		{"TYPE master SKIPME no", ":1"},
+		{"SKIPME yes TYPE master", ":1"},
+		{"TYPE master ADDR " + a.Addr(), ":1"},
+		{"ADDR " + a.Addr(), ":1"},
+		{a.Addr(), "+OK"},
+		{"TYPE master ADDR 192.0.2.1:1", ":0"},
+		{"TYPE master MAXAGE 100000", ":0"},
+		{"TYPE pubsub SKIPME no", ":0"},
+	} {
+		before := a.Status().PartialSyncs
+		if got := line(); !strings.Contains(got, "addr="+a.Addr()) || !strings.Contains(got, "flags=M") {
+			t.Errorf("CLIENT LIST TYPE master is %q", got)
+		}
+		if got := r.do(strings.Fields("CLIENT KILL " + tc.kill)...); got != tc.killed {
+			t.Errorf("CLIENT KILL %s gets %q", tc.kill, got)
+		}
+		if tc.killed != ":0" {
+			eventually(t, "the link is another one", func() bool { return a.Status().PartialSyncs > before })
+			online(t, n)
+		}
+	}
+}

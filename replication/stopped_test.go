@@ -1,0 +1,99 @@
+package replication_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"rowfall/replication"
+	"rowfall/replication/stream"
+)
+
+// A command that cannot be applied stops a node's link for good. Those below the node kept
+// their links, which looked up to date, and trailed in silence. Now they are dropped, and
+// told why, until the node has a link again.
+func TestStoppedNodeDropsItsReplicas(t *testing.T) {
+	set := string(unit("SET", "k", "v"))
+	again := make(chan struct{})
+	release := sync.OnceFunc(func() { close(again) })
+	t.Cleanup(release) // before the upstream waits for its connections
+	up := script(t, func(link int, asked string) string {
+		switch {
+		case asked == "" || link == 1:
+			return fullResync(5, set)
+		case link == 2:
+			return "+CONTINUE\r\n" + string(unit("RENAME", "nosuch", "other"))
+		}
+		<-again
+		return fullResync(5, set)
+	})
+	t.Cleanup(release)
+	n, _ := follow(t, up.addr)
+	eventually(t, "it follows", func() bool { return has(n, "k") })
+	below, _ := follow(t, n.Addr())
+	online(t, below)
+	eventually(t, "the one below follows", func() bool { return has(below, "k") })
+	dropped := dialRaw(t, n.Addr())
+	if got := ask(dropped, foreignID, n.Offset().String()); got[0] != "+CONTINUE" {
+		t.Fatalf("got %q", got)
+	}
+	if got := dialRaw(t, n.Addr()).do("CLIENT", "KILL", "TYPE", "master"); got != ":1" {
+		t.Fatalf("got %q", got)
+	}
+	eventually(t, "it stops", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
+	for { // its connection ends
+		if _, err := dropped.r.ReadByte(); err != nil {
+			break
+		}
+	}
+	eventually(t, "the one below has lost its link, and says why", func() bool {
+		st := below.Status().Upstream
+		return st.State != replication.LinkConnected && strings.Contains(st.Err, "RENAME")
+	})
+	refused := func(when string) {
+		t.Helper()
+		for _, asked := range [][2]string{{foreignID, (n.Offset() + 1).String()}, {"?", "-1"}} {
+			got := dialRaw(t, n.Addr()).do("PSYNC", asked[0], asked[1])
+			if !strings.HasPrefix(got, "-NOMASTERLINK ") || !strings.Contains(got, "stopped following") || !strings.Contains(got, "RENAME") {
+				t.Errorf("%s PSYNC %s gets %q", when, asked[0], got)
+			}
+		}
+		if got := n.Status().Upstream.Stopped; !strings.Contains(got, "RENAME") {
+			t.Errorf("%s the status says %q", when, got)
+		}
+		if got := field(client(t, n.Addr()), "replication", "rowfall_upstream_stopped"); !strings.Contains(got, "RENAME") {
+			t.Errorf("%s INFO says %q", when, got)
+		}
+	}
+	refused("when it stopped,")
+	if got := field(client(t, n.Addr()), "replication", "rowfall_upstream_state"); got != "stopped" {
+		t.Errorf("INFO says %q", got)
+	}
+	if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it asks again", func() bool { return len(up.psyncs()) == 3 })
+	refused("before its link is back,")
+	release()
+	online(t, n)
+	eventually(t, "the one below follows again", func() bool {
+		return below.Status().Upstream.State == replication.LinkConnected && below.Offset() == n.Offset()
+	})
+	if st := n.Status(); st.Upstream.Stopped != "" || st.Offset != stream.Offset(5+len(set)) {
+		t.Errorf("got %+v", st)
+	}
+}
+
+// A promotion ends it, too: the node's data are what counts then.
+func TestStoppedNodeIsPromoted(t *testing.T) {
+	up := script(t, func(int, string) string { return fullResync(5, string(unit("RENAME", "nosuch", "other"))) })
+	n, _ := follow(t, up.addr)
+	eventually(t, "it stops", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
+	if err := n.ReplicaOf(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	n.SetComplete(true)
+	if got := ask(dialRaw(t, n.Addr()), "?", "-1"); got[0] != "+FULLRESYNC" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -1,0 +1,54 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"rowfall/replication/keyspace"
+	"rowfall/replication/stream"
+)
+
+// unusableError says that the directory's snapshot and log do not give the data. A
+// master needs an operator then. A replica's upstream has everything.
+type unusableError struct {
+	err error
+	at  stream.Offset // of the newest snapshot file
+}
+
+func (e *unusableError) Error() string { return e.err.Error() }
+func (e *unusableError) Unwrap() error { return e.err }
+
+// startEmpty starts a replica without the data of its directory. As after dropping
+// them for a full resync, reads and PSYNC are answered LOADING, and the upstream is
+// asked for everything. Snapshot and log stay as they are until the upstream's data
+// are on disk: whoever repairs them before that has them again at the next start.
+func (n *Node) startEmpty(why *unusableError) (*keyspace.Keyspace, error) {
+	if n.store == nil {
+		dir := filepath.Join(n.c.Dir, logDir)
+		store, err := stream.Open(dir, n.c.Log)
+		if errors.As(err, new(*stream.CorruptError)) {
+			store, err = stream.Repair(dir, min(why.at, stream.MaxBegin), n.c.Log)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w; open log: %w", why, err)
+		}
+		n.store = store
+	}
+	n.snaps.newest = snapshotFile{}
+	n.state.unusable = why
+	n.state.advice = fmt.Sprintf("this replica started without data and asks its upstream for a full resync: %v", why)
+	n.upstream.dropped, n.upstream.force = true, true
+	n.log.Error().Err(why).Msg("the data in the directory cannot be used: this replica starts without them and asks its upstream for a full resync")
+	return n.newKeyspace(), nil
+}
+
+// missingData is why an appender that begins now does not hold what the log says; nil:
+// it does.
+func (n *Node) missingData() error {
+	if n.state.unusable == nil {
+		return nil
+	}
+	return fmt.Errorf("the data in the directory cannot be used, and the full resync from the upstream is not complete yet; "+
+		"let it complete, or repair the directory and restart the node: %w", n.state.unusable)
+}
