@@ -1,6 +1,7 @@
 package keyspace
 
 import (
+	"bytes"
 	"strings"
 
 	"rowfall/replication/resp"
@@ -138,10 +139,17 @@ func (q *zquery) bounds(first, second []byte) string {
 	return ""
 }
 
+// spaces are what C's functions skip in front of a number.
+const spaces = " \t\n\v\f\r"
+
 func scoreBound(b []byte) (z zbound, ok bool) {
 	if len(b) > 0 && b[0] == '(' {
 		z.exclusive = true
 		b = b[1:]
+	}
+	// As for the servers' strtod, spaces may precede a number, and no text at all is 0.
+	if b = bytes.TrimLeft(b, spaces); len(b) == 0 {
+		return z, true
 	}
 	z.score, ok = parseScore(b)
 	return z, ok
