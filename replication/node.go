@@ -51,6 +51,7 @@ type Node struct {
 	clients  *clients
 	replicas *replicas
 	governor *governor.Governor
+	forms    *forms
 	upstream *follower
 	failover *failover
 	stats    stats
@@ -106,6 +107,7 @@ func Open(c Config) (*Node, error) {
 	n.clients = &clients{n: n, all: map[int64]*session{}}
 	n.replicas = &replicas{n: n, all: map[*replica]struct{}{}, acked: make(chan struct{})}
 	n.governor = governor.New(c.MaxFullSyncs, c.FullSyncRate)
+	n.forms = newForms(n)
 	n.upstream = &follower{n: n}
 	n.failover = &failover{n: n, requests: make(chan handOver, 1), state: failoverNone}
 	err = errors.Join(n.loadSettings(), n.recover())
