@@ -173,6 +173,7 @@ func (a *appender) tick() {
 	}
 	a.keys.Tidy()
 	a.n.replicas.dropSilent(now)
+	a.n.clients.dropSlow(now)
 	a.n.snaps.requestIfLarge()
 }
 

@@ -104,7 +104,7 @@ func Open(c Config) (*Node, error) {
 	n.state.changed = make(chan struct{})
 	n.life.done = make(chan struct{})
 	n.snaps = &snapshots{n: n, encode: rdb.Write}
-	n.clients = &clients{n: n, all: map[int64]*session{}}
+	n.clients = &clients{n: n, all: map[int64]*session{}, slowAfter: slowReplyAfter}
 	n.replicas = &replicas{n: n, all: map[*replica]struct{}{}, acked: make(chan struct{})}
 	n.governor = governor.New(c.MaxFullSyncs, c.FullSyncRate)
 	n.forms = newForms(n)
