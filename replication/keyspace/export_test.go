@@ -49,10 +49,13 @@ func (k *Keyspace) Moved() int { return k.settler.rounds }
 // Settling says whether nodes of trees are being moved.
 func (k *Keyspace) Settling() bool { return k.settler.active }
 
-// Reply appends the reply to a command, of a Keyspace or a View, to dst.
-func Reply(e interface {
+// executor is a Keyspace or a View.
+type executor interface {
 	Execute(w *resp.Writer, args [][]byte) bool
-}, dst []byte, proto int, args [][]byte) (out []byte, handled bool) {
+}
+
+// Reply appends the reply to a command to dst.
+func Reply(e executor, dst []byte, proto int, args [][]byte) (out []byte, handled bool) {
 	var w resp.Writer
 	w.Reset(dst, proto)
 	handled = e.Execute(&w, args)

@@ -52,9 +52,13 @@ func copyPlain(w io.Writer, r io.Reader) error {
 func TestTranscodeCountsLossyStreams(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
 	for _, words := range [][]string{
-		{"XADD", "whole", "1-1", "f", "v"}, {"XADD", "whole", "1-2", "f", "v"},
-		{"XADD", "deleted", "1-1", "f", "v"}, {"XDEL", "deleted", "1-1"},
-		{"XADD", "trimmed", "1-1", "f", "v"}, {"XADD", "trimmed", "1-2", "f", "v"}, {"XTRIM", "trimmed", "MAXLEN", "1"},
+		{"XADD", "whole", "1-1", "f", "v"},
+		{"XADD", "whole", "1-2", "f", "v"},
+		{"XADD", "deleted", "1-1", "f", "v"},
+		{"XDEL", "deleted", "1-1"},
+		{"XADD", "trimmed", "1-1", "f", "v"},
+		{"XADD", "trimmed", "1-2", "f", "v"},
+		{"XTRIM", "trimmed", "MAXLEN", "1"},
 	} {
 		must(t, k.Stage(resp.AppendCommand(nil, words...)))
 		k.Publish()
