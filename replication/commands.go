@@ -128,7 +128,8 @@ func (s *session) quit(context.Context, [][]byte) {
 
 // reset puts the connection into the state that it had when it was opened.
 func (s *session) reset(context.Context, [][]byte) {
-	s.multi, s.proto, s.repl = queue{}, 2, announced{}
+	s.endQueue()
+	s.proto, s.repl = 2, announced{}
 	if s.n.c.Password != "" {
 		s.authed = false
 		s.r.SetLimits(10, 16<<10)
@@ -425,13 +426,19 @@ func (s *session) discard(context.Context, [][]byte) {
 		s.fail("ERR DISCARD without MULTI")
 		return
 	}
-	s.multi = queue{}
+	s.endQueue()
 	s.ok()
+}
+
+// endQueue releases the commands between MULTI and EXEC.
+func (s *session) endQueue() {
+	s.multi = queue{}
+	_ = s.hold(heldQueue, 0) // what shrinks cannot exceed anything
 }
 
 func (s *session) exec(ctx context.Context, _ [][]byte) {
 	q := s.multi
-	defer func() { s.multi = queue{} }()
+	defer s.endQueue()
 	why := s.n.refusal.Load()
 	switch {
 	case !q.open:
@@ -445,15 +452,19 @@ func (s *session) exec(ctx context.Context, _ [][]byte) {
 		return
 	}
 	// All of it reads one moment, and nobody waits for it.
-	keys := s.n.Keyspace().View(q.args)
+	s.pinned = s.n.Keyspace()
+	defer s.unpin()
+	keys := s.pinned.View(q.args)
 	defer keys.Close()
-	began := len(s.out)
 	s.out = resp.AppendArray(s.out, len(q.args))
 	for _, args := range q.args {
 		var buf [32]byte
 		s.execute(ctx, keys, upper(&buf, args[0]), args)
-		if len(s.out)-began > maxReply {
-			s.out = resp.AppendError(s.out[:began], "ERR the transaction's reply is larger than 512 MiB; ask for less at once")
+		if len(s.out) >= flushAt {
+			s.beginReply(s.pinned)
+			s.flush() //nolint:errcheck // the session sees it
+		}
+		if s.err != nil {
 			return
 		}
 	}

@@ -52,7 +52,7 @@ type Config struct {
 	MaxFullSyncs   int           // full resyncs at once, the others wait; 0: 16
 	FullSyncRate   int64         // bytes a second that all full resyncs may take together; 0: no limit
 	SyncDelay      time.Duration // how long a new snapshot waits for more replicas to join; 0: not at all, since late ones join it anyway
-	AssumeReplicas string        // lowest version of the replicas that do not tell, such as "7.0"; empty: 6.2, which needs a slower form of snapshots
+	AssumeReplicas string        // lowest version of the replicas whose version the node cannot find out, such as "7.0"; empty: 6.2, which needs a slower form of snapshots
 
 	Commands map[string]Handler      // extra commands by upper-case name
 	Info     func(dst []byte) []byte // appends extra INFO sections, each "# Name\r\n" and "field:value\r\n" lines

@@ -65,3 +65,12 @@ func (n *Node) ExpireMost(bytes int) { n.appender.expireMost = bytes }
 
 // Drop does what a full resync does first with drop-before-resync, in a term.
 func (n *Node) Drop(ctx context.Context, t Term) error { return n.upstream.drop(ctx, t) }
+
+// ClientMemory is what the connections of clients hold beyond their own buffers.
+func (n *Node) ClientMemory() int64 { return n.clients.held.Load() }
+
+// SlowReplies sets how long a reply may be sent, and keep so many bytes of replaced data, before
+// its client is cut off. The node does not run yet.
+func (n *Node) SlowReplies(after time.Duration, limit int64) {
+	n.clients.slowAfter, n.clients.slowLimit = after, limit
+}

@@ -23,6 +23,9 @@ const (
 	reconnectMost  = time.Second
 	ackPeriod      = time.Second
 	fullDiskPause  = 10 * time.Second
+
+	resyncPauseFirst = time.Second // after a full resync that failed
+	resyncPauseMost  = time.Minute
 )
 
 // follower keeps a replica's link to its upstream.
@@ -43,6 +46,10 @@ type follower struct {
 	stopped error     // why the node stopped following for good; nil: it did not, or a link is up again
 
 	moved bool // the last link brought bytes that were applied; run's goroutine only
+
+	// failedLoads counts the full resyncs that the upstream granted and that failed, since the node
+	// last streamed; run's goroutine only.
+	failedLoads int
 }
 
 // stopError is a fault that connecting again would only repeat.
@@ -67,26 +74,36 @@ func (f *follower) run(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil, isClosed(changed):
 			f.set(LinkIdle, nil)
-			pause = reconnectFirst
+			pause, f.failedLoads = reconnectFirst, 0
 			continue
 		case errors.As(err, &stop):
 			f.n.log.Error().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Msg("node stopped following its upstream")
 			f.stop(err)
 			waitFor(ctx, changed, nil)
-			pause = reconnectFirst
+			pause, f.failedLoads = reconnectFirst, 0
 			continue
 		}
 		if f.moved {
 			pause = reconnectFirst // a link that only connects may be the tenth in a second
 		}
+		pause = max(pause, resyncPause(f.failedLoads))
 		if identity.IsFull(err) {
-			pause = fullDiskPause // a snapshot is not asked for again and again
+			pause = max(pause, fullDiskPause) // a snapshot is not asked for again and again
 		}
 		f.set(LinkIdle, err)
 		f.n.log.Warn().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Dur("retry_in", pause).Msg("upstream link ended")
 		waitFor(ctx, changed, time.After(pause))
 		pause = min(2*pause, reconnectMost)
 	}
+}
+
+// resyncPause is how long the node waits after so many failed full resyncs. Each of them makes the
+// upstream fork and write all of its data.
+func resyncPause(failed int) time.Duration {
+	if failed == 0 {
+		return 0
+	}
+	return min(resyncPauseFirst<<min(failed-1, 16), resyncPauseMost)
 }
 
 func waitFor(ctx context.Context, changed <-chan struct{}, timer <-chan time.Time) {
@@ -284,12 +301,14 @@ func (f *follower) resync(ctx context.Context, link *upstream.Link, id identity.
 	f.n.log.Info().Str("upstream", id.Upstream).Bool("full", sync.Full).Str("asked_replid", q.id).Stringer("asked_after", q.have).
 		Str("replid", sync.ID).Stringer("offset", sync.Offset).Msg("upstream answered the resync")
 	if sync.Full {
+		f.failedLoads++
 		if err := f.load(ctx, link, term, sync); err != nil {
 			return err
 		}
 	} else if err := f.goOn(ctx, term, sync, force); err != nil {
 		return err
 	}
+	f.failedLoads = 0
 	f.n.SetComplete(true)
 	f.set(LinkConnected, nil)
 	at := f.n.Offset()

@@ -46,6 +46,14 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at stream.Offset, mar
 	if err != nil {
 		return 0, false, err
 	}
+	var chosen form
+	err = r.patiently(ctx, func(ctx context.Context) error {
+		chosen = n.forms.choose(ctx, r, p) // while the slot is held: so there are few at once
+		return ctx.Err()
+	})
+	if err != nil {
+		return 0, false, err
+	}
 	var l *lease
 	err = r.patiently(ctx, func(ctx context.Context) (err error) {
 		l, err = n.snaps.acquire(ctx)
@@ -58,7 +66,8 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at stream.Offset, mar
 	if err != nil {
 		return 0, false, err
 	}
-	t := &transfer{ctx: ctx, r: r, p: p, l: l, plain: n.plainFor(&r.s.repl)}
+	r.form = chosen
+	t := &transfer{ctx: ctx, r: r, p: p, l: l, plain: chosen.plain}
 	began := time.Now()
 	if err := t.run(); err != nil {
 		var spoilt *spoiltError
@@ -69,6 +78,7 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at stream.Offset, mar
 	}
 	n.log.Info().Str("replica", r.addr).Stringer("offset", l.at).Int64("bytes", t.sent).Dur("took", time.Since(began)).
 		Bool("eof", t.mark != nil).Bool("plain", t.plain).Msg("snapshot sent")
+	n.forms.warn(r.addr, chosen, l.lossy)
 	return l.at, t.mark != nil, nil
 }
 
@@ -258,14 +268,6 @@ func (r *replica) loading(at stream.Offset) {
 	r.heard.Store(time.Now().UnixNano())
 	r.sent.Store(int64(at))
 	r.set(ReplicaLoading)
-}
-
-// plainFor says whether a replica may be a Redis 6.2, which cannot load
-// listpacks. It does not tell its version; nor do Redis 7.0 to 7.4. Newer ones
-// and Valkey tell that they are.
-func (n *Node) plainFor(a *announced) bool {
-	assumed, _ := atLeast7(n.c.AssumeReplicas) // it was checked by Open
-	return !assumed && !a.packed
 }
 
 // atLeast7 says whether a version such as "7.0" is 7 or higher; such servers

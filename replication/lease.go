@@ -25,6 +25,7 @@ type lease struct {
 	at      stream.Offset
 	size    int64 // of a complete file
 	off     int64 // of the next byte to read
+	lossy   int   // streams of which transcode left numbers out
 	release func()
 }
 
@@ -80,7 +81,8 @@ func (l *lease) fault() error {
 // of w nor of the waiting is one of the file.
 func (l *lease) transcode(ctx context.Context, w io.Writer) error {
 	in, out := l.reader(ctx), &outlet{w: w}
-	err := rdb.Transcode(out, in)
+	lossy, err := rdb.Transcode(out, in)
+	l.lossy = lossy
 	if err != nil && in.err == nil && out.err == nil {
 		err = &spoiltError{err}
 	}

@@ -24,8 +24,9 @@ func alone() (*session, *inMemory) {
 	n := &Node{}
 	n.settings.apply(Config{}.withDefaults())
 	n.keys.Store(keyspace.New(keyspace.Options{}))
+	n.clients = &clients{n: n, all: map[int64]*session{}}
 	conn := &inMemory{}
-	return &session{n: n, conn: conn, proto: 2}, conn
+	return newSession(n, conn), conn
 }
 
 // What waits for EXEC is counted by the memory that it takes: arguments without a
@@ -45,7 +46,7 @@ func TestQueueIsChargedForItsArguments(t *testing.T) {
 // slowly has it anew for each piece.
 func TestFlushGoesByProgress(t *testing.T) {
 	s, conn := alone()
-	want := bytes.Repeat([]byte("0123456789abcdef"), flushAt/4)
+	want := bytes.Repeat([]byte("0123456789abcdef"), replyPiece/4)
 	s.out = bytes.Clone(want)
 	if err := s.flush(); err != nil {
 		t.Fatal(err)

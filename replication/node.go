@@ -51,6 +51,7 @@ type Node struct {
 	clients  *clients
 	replicas *replicas
 	governor *governor.Governor
+	forms    *forms
 	upstream *follower
 	failover *failover
 	stats    stats
@@ -111,9 +112,10 @@ func Open(c Config) (*Node, error) {
 	n.state.changed = make(chan struct{})
 	n.life.done = make(chan struct{})
 	n.snaps = &snapshots{n: n, encode: rdb.Write}
-	n.clients = &clients{n: n, all: map[int64]*session{}}
+	n.clients = &clients{n: n, all: map[int64]*session{}, slowAfter: slowReplyAfter}
 	n.replicas = &replicas{n: n, all: map[*replica]struct{}{}, acked: make(chan struct{})}
 	n.governor = governor.New(c.MaxFullSyncs, c.FullSyncRate)
+	n.forms = newForms(n)
 	n.upstream = &follower{n: n}
 	n.failover = &failover{n: n, requests: make(chan handOver, 1), state: failoverNone}
 	if err := n.load(); err != nil {

@@ -55,6 +55,7 @@ type replica struct {
 	cancel func()
 	unpin  func()        // lets the log go that a full sync still needs
 	loaded chan struct{} // closed at the first acknowledgement after a full sync
+	form   form          // of the snapshot in a full resync
 
 	state  atomic.Uint32
 	sent   atomic.Int64 // stream bytes given to the socket, those of a write under way included
@@ -275,6 +276,7 @@ func (s *session) serveReplica(ctx context.Context, p *psync) (ok bool) {
 	r.left()
 	if p.answer != identity.Continue {
 		s.n.governor.Ended(r.addr, time.Now()) // with its load, if it did not come through
+		s.n.forms.ended(r.addr, r.form, ReplicaState(r.state.Load()) == ReplicaOnline)
 	}
 	s.n.log.Info().Err(err).Str("replica", r.addr).Int64("sent", r.sent.Load()).Int64("acked", r.acked.Load()).Msg("replica left")
 	return true

@@ -22,8 +22,8 @@ var kinds = []servers.Kind{servers.Redis, servers.RedisStable, servers.RedisOlde
 // time from now.
 var upstreams = []servers.Kind{servers.Redis, servers.RedisStable, servers.Valkey, servers.ValkeyStable}
 
-// tells says whether a server tells its version, or that it can load listpacks.
-func tells(kind servers.Kind) bool { return kind != servers.RedisStable && kind != servers.RedisOldest }
+// loadsPacked reports whether a server loads listpacks. It announces that, or the node asks it.
+func loadsPacked(kind servers.Kind) bool { return kind != servers.RedisOldest }
 
 // attach starts a real server that keeps what it loads over a kill.
 func attach(t *testing.T, kind servers.Kind, addr string) *servers.Cache {

@@ -12,17 +12,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rowfall/replication/keyspace"
 	"rowfall/replication/resp"
 )
 
 const (
 	sessionBuffer = 16 << 10
-	flushAt       = 256 << 10 // reply bytes that are sent before the pipeline ends
-	keepReply     = 1 << 20   // a larger reply buffer is not kept
+	flushAt       = 64 << 10  // reply bytes that are sent before the reply or the pipeline ends
+	flushCrowded  = 16 << 10  // the same, while the clients hold much memory
+	keepReply     = 128 << 10 // a larger reply buffer is not kept
+	replyPiece    = 256 << 10 // reply bytes for which a client has the time-out
 	maxQueued     = 64 << 20  // bytes of memory between MULTI and EXEC
 	queuedArg     = 40        // what an argument takes beside its bytes
 	queuedCommand = 64        // and a command
-	maxReply      = 512 << 20 // reply bytes of one EXEC
 	handshakeTime = 10 * time.Second
 )
 
@@ -34,6 +36,10 @@ type clients struct {
 	all    map[int64]*session
 	nextID int64
 	wg     sync.WaitGroup
+
+	held      atomic.Int64 // what all sessions hold; see hold
+	slowAfter time.Duration
+	slowLimit int64 // 0: chosen by the node
 }
 
 // accept serves connections until the listener closes, then ends them all. ctx
@@ -160,12 +166,20 @@ type session struct {
 	proto  int
 	authed bool
 	out    []byte
-	closed bool   // after the replies so far, hang up
-	follow *psync // it asked to become a replica
+	w      *resp.Writer // renders replies from the keyspace behind out, and sends them in pieces
+	err    error        // why no reply can be sent any more
+	closed bool         // after the replies so far, hang up
+	follow *psync       // it asked to become a replica
 	repl   announced
 	multi  queue
 
 	replica atomic.Pointer[replica] // set once it is one
+
+	held    [heldParts]int // the session's goroutine only
+	heldAll atomic.Int64
+	evicted bool // guarded by the lock of clients
+	reply   atomic.Pointer[slowReply]
+	pinned  *keyspace.Keyspace // what the reply that is being rendered reads; the session's goroutine only
 
 	about struct { // what CLIENT LIST shows
 		sync.Mutex
@@ -190,6 +204,8 @@ func newSession(n *Node, conn net.Conn) *session {
 	if !s.authed {
 		s.r.SetLimits(10, 16<<10)
 	}
+	s.r.SetHold(s.holdArgs)
+	s.w = resp.NewWriter(flushAt, s.sendRendered)
 	return s
 }
 
@@ -197,6 +213,7 @@ func newSession(n *Node, conn net.Conn) *session {
 func (s *session) serve(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer s.release()
 	if err := s.handshake(ctx); err != nil {
 		s.n.log.Debug().Err(err).Stringer("client", s.conn.RemoteAddr()).Msg("no TLS with a client")
 		return
@@ -204,9 +221,8 @@ func (s *session) serve(ctx context.Context) {
 	for !s.closed {
 		args, _, err := s.r.ReadCommand()
 		if err != nil {
-			var pe *resp.ProtocolError
-			if errors.As(err, &pe) {
-				s.out = resp.AppendError(s.out, "ERR "+pe.Error())
+			if errors.As(err, new(*resp.ProtocolError)) || errors.As(err, new(*memoryLimitError)) {
+				s.out = resp.AppendError(s.out, "ERR "+err.Error())
 			}
 			s.flush() //nolint:errcheck // the session is over
 			return
@@ -214,6 +230,9 @@ func (s *session) serve(ctx context.Context) {
 		if len(args) > 0 {
 			s.n.stats.commands.Add(1)
 			s.dispatch(ctx, args)
+		}
+		if s.err != nil {
+			return
 		}
 		if s.r.Buffered() == 0 || len(s.out) >= flushAt || s.closed || s.follow != nil {
 			if s.flush() != nil {
@@ -245,28 +264,52 @@ func (s *session) handshake(ctx context.Context) error {
 	return t.HandshakeContext(ctx)
 }
 
-// flush sends the replies. A client that takes none of them for the time-out is
-// cut off, however slowly it takes a large one.
+// flush sends the replies and releases a large buffer. A buffer of medium size is kept while the
+// clients together hold little.
 func (s *session) flush() error {
-	if len(s.out) == 0 {
-		return nil
-	}
-	var err error
-	for rest := s.out; len(rest) > 0 && err == nil; {
-		piece := rest[:min(len(rest), flushAt)]
-		rest = rest[len(piece):]
-		if err = s.conn.SetWriteDeadline(time.Now().Add(s.n.timeout())); err == nil {
-			_, err = s.conn.Write(piece)
+	if len(s.out) > 0 && s.err == nil {
+		if s.err = s.holdReply(); s.err == nil {
+			s.err = s.send(s.out)
 		}
 	}
 	s.out = s.out[:0]
-	if cap(s.out) > keepReply {
+	if cap(s.out) > keepReply || cap(s.out) > sessionBuffer && s.n.clients.crowded() {
 		s.out = nil
+	}
+	if err := s.holdReply(); s.err == nil {
+		s.err = err
+	}
+	return s.err
+}
+
+// holdReply counts the reply buffer.
+func (s *session) holdReply() error { return s.hold(heldReply, max(cap(s.out)-sessionBuffer, 0)) }
+
+// send writes bytes of replies. A client that takes nothing for the time-out is cut off, however
+// slowly it takes a large reply.
+func (s *session) send(b []byte) error {
+	var err error
+	for len(b) > 0 && err == nil {
+		piece := b[:min(len(b), replyPiece)]
+		b = b[len(piece):]
+		if err = s.conn.SetWriteDeadline(time.Now().Add(s.n.timeout())); err == nil {
+			_, err = s.conn.Write(piece)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("send reply: %w", err)
 	}
 	return nil
+}
+
+// sendRendered sends a piece of a reply from the keyspace before the rest is rendered.
+func (s *session) sendRendered(b []byte) error {
+	s.beginReply(s.pinned)
+	// The buffer, and what is appended to it before it is full.
+	if err := s.hold(heldReply, 2*flushAt); err != nil {
+		return err
+	}
+	return s.send(b)
 }
 
 // upper returns a command's name in upper case, in buf unless it is too long for one.
@@ -321,9 +364,17 @@ func (s *session) dispatch(ctx context.Context, args [][]byte) {
 	s.execute(ctx, s.n.Keyspace(), name, args)
 }
 
+// unpin notes that no reply is being sent from the keyspace any more.
+func (s *session) unpin() {
+	s.pinned = nil
+	if s.reply.Load() != nil {
+		s.reply.Store(nil)
+	}
+}
+
 // reader answers reads: the keyspace as it is, or a view of it.
 type reader interface {
-	Execute(dst []byte, proto int, args [][]byte) (out []byte, handled bool)
+	Execute(w *resp.Writer, args [][]byte) (handled bool)
 }
 
 // needsData says whether a command is not answered while the data are not there,
@@ -359,9 +410,22 @@ func (s *session) execute(ctx context.Context, keys reader, name []byte, args []
 		s.attended(ctx, func(ctx context.Context) { s.out = h(ctx, s.out, s.proto, args) })
 		return
 	}
-	out, handled := keys.Execute(s.out, s.proto, args)
+	if k, ok := keys.(*keyspace.Keyspace); ok { // else it is the view of an EXEC, which is pinned
+		s.pinned = k
+		defer s.unpin()
+	}
+	s.w.Reset(s.out, s.proto)
+	if s.n.clients.crowded() {
+		s.w.SetSize(flushCrowded)
+	} else {
+		s.w.SetSize(flushAt)
+	}
+	handled := keys.Execute(s.w, args)
+	s.out = s.w.Bytes()
+	if s.w.Err() != nil {
+		s.err = s.w.Err()
+	}
 	if handled {
-		s.out = out
 		return
 	}
 	s.faulty(name, args) // it writes, or there is no such command
@@ -430,6 +494,11 @@ func (s *session) enqueue(args [][]byte, needsData bool) {
 	kept := make([][]byte, len(args))
 	for i, a := range args {
 		kept[i] = slices.Clone(a)
+	}
+	if err := s.hold(heldQueue, q.bytes+size); err != nil {
+		s.fail("ERR %v", err)
+		s.closed = true
+		return
 	}
 	q.args, q.bytes = append(q.args, kept), q.bytes+size
 	q.needsData = q.needsData || needsData

@@ -37,6 +37,7 @@ type settings struct {
 	announcePort atomic.Int64
 	refuseStale  atomic.Bool
 	dropFirst    atomic.Bool
+	clientMemory atomic.Int64 // maxmemory-clients, bytes; 0: no limit
 	announceIP   text
 	masterUser   text
 	masterAuth   text
@@ -65,6 +66,7 @@ func (s *settings) apply(c Config) {
 	s.minReplicas.Store(int64(c.MinReplicas))
 	s.minLagMS.Store(c.MinReplicasMaxLag.Milliseconds())
 	s.priority.Store(100)
+	s.clientMemory.Store(defaultClientMemory)
 	s.refuseStale.Store(c.RefuseStaleData)
 	s.dropFirst.Store(c.DropBeforeResync)
 	s.masterUser.Store(c.MasterUser)
@@ -180,6 +182,7 @@ func allSettings() []setting {
 		{name: "full-sync-rate", get: func(n *Node) string { return strconv.FormatInt(n.c.FullSyncRate, 10) }},
 		{name: "max-full-syncs", get: func(n *Node) string { return strconv.Itoa(n.c.MaxFullSyncs) }},
 		fixed("maxmemory", "0"),
+		number("maxmemory-clients", func(s *settings) *atomic.Int64 { return &s.clientMemory }, 1, 0, math.MaxInt64),
 		fixed("maxmemory-policy", "noeviction"),
 		minLag, minReplicas, alias("min-slaves-max-lag", minLag), alias("min-slaves-to-write", minReplicas),
 		{name: "port", get: func(n *Node) string { _, port, _ := net.SplitHostPort(n.Addr()); return port }},

@@ -224,6 +224,35 @@ func TestLinkWithoutProgressBacksOff(t *testing.T) {
 	}
 }
 
+// An upstream that grants a full resync and sends no snapshot was asked again every second, or as
+// often as it hangs up: each time it forks. A Valkey 9 does so when it cannot write a key in the
+// form that it chose. The pauses grow, and the error says where the reason is.
+func TestFailedFullResyncsBackOff(t *testing.T) {
+	up := script(t, func(link int, _ string) string {
+		switch {
+		case link == 3:
+			return fullResync(0, hangUp)
+		case link < 3:
+			return "+FULLRESYNC " + foreignID + " 0\r\n" + hangUp
+		}
+		return "+FULLRESYNC " + foreignID + " 0\r\n$1000\r\nREDIS0009" + hangUp
+	})
+	c := config(t)
+	c.ReplicaOf = up.addr
+	var waits waits
+	c.Logger = zerolog.New(&waits)
+	n, _ := start(t, c)
+	eventually(t, "one link", func() bool { return len(waits.list()) >= 1 })
+	if got := n.Status().Upstream.Err; !strings.Contains(got, "its own log holds the reason") {
+		t.Errorf("the link ended with %q", got)
+	}
+	eventually(t, "five links", func() bool { return len(waits.list()) >= 5 })
+	// The third link loaded a snapshot, which ends the back-off.
+	if got := fmt.Sprint(slices.Delete(waits.list()[:5], 2, 3)); got != "[1000 2000 1000 2000]" {
+		t.Errorf("it waited %s ms", got)
+	}
+}
+
 // waits is a log of which only retry_in is kept.
 type waits struct {
 	mu sync.Mutex

@@ -167,12 +167,13 @@ func BenchmarkExecute(b *testing.B) {
 			if name == "HGET" {
 				args = append(args, []byte("score"))
 			}
-			var dst []byte
+			var w resp.Writer
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
 				args[1] = names[i*7919%n]
-				dst, _ = k.Execute(dst[:0], 2, args)
+				w.Reset(w.Bytes()[:0], 2)
+				k.Execute(&w, args)
 				i++
 			}
 		})

@@ -25,7 +25,7 @@ func args(words ...string) [][]byte {
 }
 
 func call(k *keyspace.Keyspace, proto int, words ...string) string {
-	out, handled := k.Execute(nil, proto, args(words...))
+	out, handled := keyspace.Reply(k, nil, proto, args(words...))
 	if !handled {
 		return "unhandled"
 	}

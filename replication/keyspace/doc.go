@@ -48,6 +48,9 @@
 // pinned: what it found stays in place, though it may have been replaced. What a
 // reader sees is expired as soon as its time has passed.
 //
+// A reply goes to a resp.Writer, which sends it in pieces while it is rendered. A command whose
+// reply begins with the number of its elements goes through them twice rather than keeping them.
+//
 // # Memory
 //
 // A key takes, in bytes:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"rowfall/replication/keyspace/arena"
+	"rowfall/replication/resp"
 )
 
 // NewWith returns a keyspace with arenas of its own making; that of trees is not limited.
@@ -47,3 +48,16 @@ func (k *Keyspace) Moved() int { return k.settler.rounds }
 
 // Settling says whether nodes of trees are being moved.
 func (k *Keyspace) Settling() bool { return k.settler.active }
+
+// executor is a Keyspace or a View.
+type executor interface {
+	Execute(w *resp.Writer, args [][]byte) bool
+}
+
+// Reply appends the reply to a command to dst.
+func Reply(e executor, dst []byte, proto int, args [][]byte) (out []byte, handled bool) {
+	var w resp.Writer
+	w.Reset(dst, proto)
+	handled = e.Execute(&w, args)
+	return w.Bytes(), handled
+}

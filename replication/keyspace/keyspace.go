@@ -315,13 +315,27 @@ func (k *Keyspace) live(rec record, big *value.Big) (v Value, expireAt int64) {
 // hundred microseconds.
 const maxLookups = 512
 
-// readAll calls visit with the value of every key, all as of one moment. That of
-// many keys is a snapshot, which costs the writer less than waiting for them all.
-func (k *Keyspace) readAll(keys [][]byte, visit func(v Value)) {
+// readAll calls visit with the value of every key, all as of one moment, until visit returns false.
+// That of many keys is a snapshot, which costs the writer less than waiting for them all.
+func (k *Keyspace) readAll(keys [][]byte, visit func(v Value) bool) {
 	if k.fixed != nil {
 		for _, key := range keys {
-			v, _ := k.read(key)
-			visit(v)
+			if v, _ := k.read(key); !visit(v) {
+				return
+			}
+		}
+		return
+	}
+	if len(keys) > maxLookups {
+		s := k.snapshot()
+		defer s.Close()
+		shardOf := s.directory()
+		for _, key := range keys {
+			hash := hashOf(key)
+			rec, _, big := k.table.findIn(shardOf(hash), hash, key)
+			if v, _ := k.live(rec, big); !visit(v) {
+				return
+			}
 		}
 		return
 	}
@@ -334,23 +348,15 @@ func (k *Keyspace) readAll(keys [][]byte, visit func(v Value)) {
 	for i, key := range keys {
 		all[i].hash = hashOf(key)
 	}
-	if len(keys) <= maxLookups {
-		k.mu.RLock()
-		for i, key := range keys {
-			all[i].rec, _, all[i].big = k.table.find(all[i].hash, key)
-		}
-		k.mu.RUnlock()
-	} else {
-		s := k.snapshot()
-		defer s.Close()
-		shardOf := s.directory()
-		for i, key := range keys {
-			all[i].rec, _, all[i].big = k.table.findIn(shardOf(all[i].hash), all[i].hash, key)
-		}
+	k.mu.RLock()
+	for i, key := range keys {
+		all[i].rec, _, all[i].big = k.table.find(all[i].hash, key)
 	}
+	k.mu.RUnlock()
 	for _, f := range all {
-		v, _ := k.live(f.rec, f.big)
-		visit(v)
+		if v, _ := k.live(f.rec, f.big); !visit(v) {
+			return
+		}
 	}
 }
 

@@ -316,7 +316,7 @@ func FuzzExecute(f *testing.F) {
 		if three {
 			proto = 3
 		}
-		out, handled := k.Execute([]byte("x"), proto, words)
+		out, handled := keyspace.Reply(k, []byte("x"), proto, words)
 		if out[0] != 'x' || handled != (len(out) > 1) || handled && !strings.HasSuffix(string(out), "\r\n") {
 			t.Fatalf("%q: %q %v", words, out, handled)
 		}

@@ -7,10 +7,10 @@ import (
 	"rowfall/replication/resp"
 )
 
-// reader is one read command. run appends the reply; args has its name first.
+// reader is one read command. run renders the reply; args has its name first.
 type reader struct {
 	arity int
-	run   func(k *Keyspace, dst []byte, proto int, args [][]byte) []byte
+	run   func(k *Keyspace, w *resp.Writer, args [][]byte)
 }
 
 // readers are the commands that Execute answers.
@@ -41,20 +41,22 @@ var stringReaders = map[string]*reader{
 	"SUBSTR":   {4, getrange},
 }
 
-// Execute appends the reply of a read command in the shape of protocol 2 or 3,
-// an error reply where Redis would give one. handled is false, and dst is as it
-// was, if args is not a read command of the keyspace. What is appended shares
-// no memory with the keyspace.
-func (k *Keyspace) Execute(dst []byte, proto int, args [][]byte) (out []byte, handled bool) {
+// Execute renders the reply of a read command, an error reply where Redis would give one. It
+// returns false, and renders nothing, if args is not a read command of the keyspace. What stays in
+// the writer shares no memory with the keyspace; what the writer sends may. A reply that is sent
+// slowly keeps replaced data in memory until Execute returns.
+func (k *Keyspace) Execute(w *resp.Writer, args [][]byte) (handled bool) {
 	r := readCommand(args)
 	if r == nil {
-		return dst, false
+		return false
 	}
 	if !arityOK(r.arity, len(args)) {
-		return resp.AppendError(dst, arityError(args[0])), true
+		w.Error(arityError(args[0]))
+		return true
 	}
 	defer k.pin().unpin()
-	return r.run(k, dst, proto, args), true
+	r.run(k, w, args)
+	return true
 }
 
 // IsRead reports whether args are a read command of the keyspace, and whether it
@@ -76,13 +78,14 @@ func readCommand(args [][]byte) *reader {
 }
 
 // fetch returns the value of a key that must be absent or of one kind; if it is
-// of another, the error is appended.
-func (k *Keyspace) fetch(dst []byte, key []byte, kind Kind) (v Value, out []byte, ok bool) {
+// of another, the error is rendered.
+func (k *Keyspace) fetch(w *resp.Writer, key []byte, kind Kind) (v Value, ok bool) {
 	v, _ = k.read(key)
 	if v.Kind() != kind && v.Kind() != 0 {
-		return v, resp.AppendError(dst, wrongType), false
+		w.Error(wrongType)
+		return v, false
 	}
-	return v, dst, true
+	return v, true
 }
 
 func flag(b bool) int64 {
@@ -92,51 +95,54 @@ func flag(b bool) int64 {
 	return 0
 }
 
-func get(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], String)
+func get(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], String)
 	switch {
 	case !ok:
-		return dst
+		return
 	case v.Kind() == 0:
-		return resp.AppendNull(dst, proto)
+		w.Null()
+		return
 	}
-	return resp.AppendBulk(dst, v.Bytes())
+	w.Bulk(v.Bytes())
 }
 
-func mget(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
-	dst = resp.AppendArray(dst, len(args)-1)
-	k.readAll(args[1:], func(v Value) {
+func mget(k *Keyspace, w *resp.Writer, args [][]byte) {
+	w.Array(len(args) - 1)
+	k.readAll(args[1:], func(v Value) bool {
 		if v.Kind() == String {
-			dst = resp.AppendBulk(dst, v.Bytes())
+			w.Bulk(v.Bytes())
 		} else {
-			dst = resp.AppendNull(dst, proto)
+			w.Null()
 		}
+		return w.OK()
 	})
-	return dst
 }
 
-func strlen(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], String)
+func strlen(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], String)
 	if !ok {
-		return dst
+		return
 	}
-	return resp.AppendInt(dst, int64(v.Len()))
+	w.Int(int64(v.Len()))
 }
 
-func getrange(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+func getrange(k *Keyspace, w *resp.Writer, args [][]byte) {
 	start, ok1 := ParseInt(args[2])
 	end, ok2 := ParseInt(args[3])
 	if !ok1 || !ok2 {
-		return resp.AppendError(dst, notInteger)
+		w.Error(notInteger)
+		return
 	}
-	v, dst, ok := k.fetch(dst, args[1], String)
+	v, ok := k.fetch(w, args[1], String)
 	if !ok {
-		return dst
+		return
 	}
 	b := v.Bytes()
 	n := int64(len(b))
 	if start < 0 && end < 0 && start > end {
-		return resp.AppendBulk(dst, nil)
+		w.Bulk(nil)
+		return
 	}
 	if start < 0 {
 		start = max(start+n, 0)
@@ -145,58 +151,69 @@ func getrange(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
 		end = max(end+n, 0)
 	}
 	if end = min(end, n-1); start > end {
-		return resp.AppendBulk(dst, nil)
+		w.Bulk(nil)
+		return
 	}
-	return resp.AppendBulk(dst, b[start:end+1])
+	w.Bulk(b[start : end+1])
 }
 
-func exists(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+func exists(k *Keyspace, w *resp.Writer, args [][]byte) {
 	n := int64(0)
-	k.readAll(args[1:], func(v Value) { n += flag(v.Kind() != 0) })
-	return resp.AppendInt(dst, n)
+	k.readAll(args[1:], func(v Value) bool {
+		n += flag(v.Kind() != 0)
+		return true
+	})
+	w.Int(n)
 }
 
-func typeOf(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+func typeOf(k *Keyspace, w *resp.Writer, args [][]byte) {
 	v, _ := k.read(args[1])
-	return resp.AppendSimple(dst, v.Kind().String())
+	w.Simple(v.Kind().String())
 }
 
 // timeLeft answers TTL and its kin: in units of so many ms, rounded, from now
 // or since 1970; -2 for no key and -1 for no expiry.
-func timeLeft(unit int64, fromNow bool) func(*Keyspace, []byte, int, [][]byte) []byte {
-	return func(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+func timeLeft(unit int64, fromNow bool) func(*Keyspace, *resp.Writer, [][]byte) {
+	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
 		v, at := k.read(args[1])
 		switch {
 		case v.Kind() == 0:
-			return resp.AppendInt(dst, -2)
+			w.Int(-2)
+			return
 		case at == 0:
-			return resp.AppendInt(dst, -1)
+			w.Int(-1)
+			return
 		}
 		if fromNow {
 			at = max(at-k.now(), 0)
 		}
-		return resp.AppendInt(dst, at/unit+flag(2*(at%unit) >= unit && unit > 1))
+		w.Int(at/unit + flag(2*(at%unit) >= unit && unit > 1))
+		return
 	}
 }
 
-func object(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+func object(k *Keyspace, w *resp.Writer, args [][]byte) {
 	sub := strings.ToUpper(string(args[1][:min(len(args[1]), 128)]))
 	switch sub {
 	case "ENCODING", "REFCOUNT", "IDLETIME":
 	default:
-		return resp.AppendError(dst, "ERR unknown subcommand '"+string(args[1][:min(len(args[1]), 128)])+"'. Try OBJECT HELP.")
+		w.Error("ERR unknown subcommand '" + string(args[1][:min(len(args[1]), 128)]) + "'. Try OBJECT HELP.")
+		return
 	}
 	if len(args) != 3 {
-		return resp.AppendError(dst, arityError([]byte("object|"+sub)))
+		w.Error(arityError([]byte("object|" + sub)))
+		return
 	}
 	v, _ := k.read(args[2])
 	switch {
 	case v.Kind() == 0:
-		return resp.AppendNull(dst, proto)
+		w.Null()
+		return
 	case sub == "ENCODING":
-		return resp.AppendBulkString(dst, encoding(v))
+		w.BulkString(encoding(v))
+		return
 	}
-	return resp.AppendInt(dst, flag(sub == "REFCOUNT"))
+	w.Int(flag(sub == "REFCOUNT"))
 }
 
 // encoding names what Redis would use for such a value.
@@ -223,13 +240,14 @@ func encoding(v Value) string {
 }
 
 // length answers HLEN, SCARD, ZCARD, LLEN and XLEN.
-func length(kind Kind) func(*Keyspace, []byte, int, [][]byte) []byte {
-	return func(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
-		v, dst, ok := k.fetch(dst, args[1], kind)
+func length(kind Kind) func(*Keyspace, *resp.Writer, [][]byte) {
+	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
+		v, ok := k.fetch(w, args[1], kind)
 		if !ok {
-			return dst
+			return
 		}
-		return resp.AppendInt(dst, int64(v.Len()))
+		w.Int(int64(v.Len()))
+		return
 	}
 }
 

@@ -15,86 +15,87 @@ var hashReaders = map[string]*reader{
 	"HSCAN":   {-3, collectionScan(Hash)},
 }
 
-func hget(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], Hash)
+func hget(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], Hash)
 	if !ok {
-		return dst
+		return
 	}
 	if val, ok := v.Field(args[2]); ok {
-		return resp.AppendBulk(dst, val)
+		w.Bulk(val)
+		return
 	}
-	return resp.AppendNull(dst, proto)
+	w.Null()
 }
 
-func hmget(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], Hash)
+func hmget(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], Hash)
 	if !ok {
-		return dst
+		return
 	}
-	dst = resp.AppendArray(dst, len(args)-2)
+	w.Array(len(args) - 2)
 	for _, name := range args[2:] {
+		if !w.OK() {
+			return
+		}
 		if val, ok := v.Field(name); ok {
-			dst = resp.AppendBulk(dst, val)
+			w.Bulk(val)
 		} else {
-			dst = resp.AppendNull(dst, proto)
+			w.Null()
 		}
 	}
-	return dst
 }
 
-func hgetall(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], Hash)
+func hgetall(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], Hash)
 	if !ok {
-		return dst
+		return
 	}
-	dst = resp.AppendMap(dst, proto, v.Len())
+	w.Map(v.Len())
 	v.Fields(func(f, val []byte) bool {
-		dst = resp.AppendBulk(resp.AppendBulk(dst, f), val)
-		return true
+		w.Bulk(f)
+		w.Bulk(val)
+		return w.OK()
 	})
-	return dst
 }
 
-func hkeys(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], Hash)
+func hkeys(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], Hash)
 	if !ok {
-		return dst
+		return
 	}
-	dst = resp.AppendArray(dst, v.Len())
+	w.Array(v.Len())
 	v.Fields(func(f, _ []byte) bool {
-		dst = resp.AppendBulk(dst, f)
-		return true
+		w.Bulk(f)
+		return w.OK()
 	})
-	return dst
 }
 
-func hvals(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], Hash)
+func hvals(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], Hash)
 	if !ok {
-		return dst
+		return
 	}
-	dst = resp.AppendArray(dst, v.Len())
+	w.Array(v.Len())
 	v.Fields(func(_, val []byte) bool {
-		dst = resp.AppendBulk(dst, val)
-		return true
+		w.Bulk(val)
+		return w.OK()
 	})
-	return dst
 }
 
-func hexists(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], Hash)
+func hexists(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], Hash)
 	if !ok {
-		return dst
+		return
 	}
 	_, ok = v.Field(args[2])
-	return resp.AppendInt(dst, flag(ok))
+	w.Int(flag(ok))
 }
 
-func hstrlen(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], Hash)
+func hstrlen(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], Hash)
 	if !ok {
-		return dst
+		return
 	}
 	val, _ := v.Field(args[2])
-	return resp.AppendInt(dst, int64(len(val)))
+	w.Int(int64(len(val)))
 }

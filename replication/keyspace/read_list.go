@@ -16,41 +16,44 @@ var listReaders = map[string]*reader{
 	"LPOS":   {-3, lpos},
 }
 
-func lrange(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+func lrange(k *Keyspace, w *resp.Writer, args [][]byte) {
 	from, ok1 := ParseInt(args[2])
 	to, ok2 := ParseInt(args[3])
 	if !ok1 || !ok2 {
-		return resp.AppendError(dst, notInteger)
+		w.Error(notInteger)
+		return
 	}
-	v, dst, ok := k.fetch(dst, args[1], List)
+	v, ok := k.fetch(w, args[1], List)
 	if !ok {
-		return dst
+		return
 	}
 	lo, hi := rankRun(clampInt(from), clampInt(to), v.Len(), false)
-	dst = resp.AppendArray(dst, hi-lo)
+	w.Array(hi - lo)
 	v.ItemRange(lo, hi, false, func(it []byte) bool {
-		dst = resp.AppendBulk(dst, it)
-		return true
+		w.Bulk(it)
+		return w.OK()
 	})
-	return dst
 }
 
-func lindex(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], List)
+func lindex(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], List)
 	if !ok {
-		return dst
+		return
 	}
 	if v.Kind() == 0 {
-		return resp.AppendNull(dst, proto) // Redis does not look at the index then
+		w.Null() // Redis does not look at the index then
+		return
 	}
 	n, ok := ParseInt(args[2])
 	if !ok {
-		return resp.AppendError(dst, notInteger)
+		w.Error(notInteger)
+		return
 	}
 	if it, ok := v.Item(listIndex(n, v.Len())); ok {
-		return resp.AppendBulk(dst, it)
+		w.Bulk(it)
+		return
 	}
-	return resp.AppendNull(dst, proto)
+	w.Null()
 }
 
 // lposOptions are the words behind LPOS.
@@ -95,31 +98,35 @@ func (o *lposOptions) read(words [][]byte) string {
 	return ""
 }
 
-func lpos(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+func lpos(k *Keyspace, w *resp.Writer, args [][]byte) {
 	var o lposOptions
 	if message := o.read(args[3:]); message != "" {
-		return resp.AppendError(dst, message)
+		w.Error(message)
+		return
 	}
-	v, dst, ok := k.fetch(dst, args[1], List)
+	v, ok := k.fetch(w, args[1], List)
 	if !ok {
-		return dst
+		return
 	}
-	found := o.find(v, args[2])
 	if o.count < 0 {
-		if len(found) == 0 {
-			return resp.AppendNull(dst, proto)
+		first := -1
+		if o.find(v, args[2], func(i int) bool { first = i; return false }); first < 0 {
+			w.Null()
+			return
 		}
-		return resp.AppendInt(dst, int64(found[0]))
+		w.Int(int64(first))
+		return
 	}
-	dst = resp.AppendArray(dst, len(found))
-	for _, i := range found {
-		dst = resp.AppendInt(dst, int64(i))
-	}
-	return dst
+	n := int64(0)
+	wanted := func() bool { n++; return o.count == 0 || n < o.count }
+	o.find(v, args[2], func(int) bool { return wanted() })
+	w.Array(int(n))
+	n = 0
+	o.find(v, args[2], func(i int) bool { w.Int(int64(i)); return wanted() && w.OK() })
 }
 
-// find returns the indexes of equal items in the order it meets them.
-func (o *lposOptions) find(v Value, wanted []byte) (found []int) {
+// find yields the indexes of equal items in the order it meets them.
+func (o *lposOptions) find(v Value, wanted []byte, yield func(i int) bool) {
 	n := v.Len()
 	lo, hi, backward := 0, n, o.rank < 0
 	skip := o.rank - 1
@@ -138,13 +145,13 @@ func (o *lposOptions) find(v Value, wanted []byte) (found []int) {
 		i, step = hi-1, -1
 	}
 	v.ItemRange(lo, hi, backward, func(it []byte) bool {
+		more := true
 		if bytes.Equal(it, wanted) {
 			if skip--; skip < 0 {
-				found = append(found, i)
+				more = yield(i)
 			}
 		}
 		i += step
-		return len(found) == 0 || o.count == 0 || int64(len(found)) < o.count
+		return more
 	})
-	return found
 }

@@ -16,89 +16,92 @@ var setReaders = map[string]*reader{
 	"SSCAN":       {-3, collectionScan(Set)},
 }
 
-func smembers(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], Set)
+func smembers(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], Set)
 	if !ok {
-		return dst
+		return
 	}
-	dst = resp.AppendSet(dst, proto, v.Len())
+	w.Set(v.Len())
 	v.Members(func(m []byte) bool {
-		dst = resp.AppendBulk(dst, m)
-		return true
+		w.Bulk(m)
+		return w.OK()
 	})
-	return dst
 }
 
-func sismember(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], Set)
+func sismember(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], Set)
 	if !ok {
-		return dst
+		return
 	}
-	return resp.AppendInt(dst, flag(v.HasMember(args[2])))
+	w.Int(flag(v.HasMember(args[2])))
 }
 
-func smismember(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], Set)
+func smismember(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], Set)
 	if !ok {
-		return dst
+		return
 	}
-	dst = resp.AppendArray(dst, len(args)-2)
+	w.Array(len(args) - 2)
 	for _, m := range args[2:] {
-		dst = resp.AppendInt(dst, flag(v.HasMember(m)))
+		w.Int(flag(v.HasMember(m)))
 	}
-	return dst
 }
 
 // maxRandom bounds how many members SRANDMEMBER repeats for a negative count.
 const maxRandom = 1 << 20
 
-func srandmember(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+func srandmember(k *Keyspace, w *resp.Writer, args [][]byte) {
 	if len(args) > 3 {
-		return resp.AppendError(dst, syntaxError)
+		w.Error(syntaxError)
+		return
 	}
 	count := int64(0)
 	if len(args) == 3 {
 		n, ok := ParseInt(args[2])
 		if !ok {
-			return resp.AppendError(dst, notInteger)
+			w.Error(notInteger)
+			return
 		}
 		if count = n; count < -maxRandom {
-			return resp.AppendError(dst, "ERR value is out of range")
+			w.Error("ERR value is out of range")
+			return
 		}
 	}
-	v, dst, ok := k.fetch(dst, args[1], Set)
+	v, ok := k.fetch(w, args[1], Set)
 	if !ok {
-		return dst
+		return
 	}
 	n := v.Len()
 	switch {
 	case len(args) == 2 && n == 0:
-		return resp.AppendNull(dst, proto)
+		w.Null()
+		return
 	case len(args) == 2:
-		return resp.AppendBulk(dst, v.MemberAt(rand.IntN(n)))
+		w.Bulk(v.MemberAt(rand.IntN(n)))
+		return
 	case n == 0:
-		return resp.AppendArray(dst, 0)
+		w.Array(0)
+		return
 	case count < 0:
-		dst = resp.AppendArray(dst, int(-count))
-		for range -count {
-			dst = resp.AppendBulk(dst, v.MemberAt(rand.IntN(n)))
+		w.Array(int(-count))
+		for i := int64(0); i > count && w.OK(); i-- {
+			w.Bulk(v.MemberAt(rand.IntN(n)))
 		}
-		return dst
+		return
 	}
-	return appendSample(dst, v, int(min(count, int64(n))))
+	sample(w, v, int(min(count, int64(n))))
 }
 
-// appendSample appends so many different members of a set.
-func appendSample(dst []byte, v Value, count int) []byte {
-	dst = resp.AppendArray(dst, count)
+// sample renders so many different members of a set.
+func sample(w *resp.Writer, v Value, count int) {
+	w.Array(count)
 	left, want := v.Len(), count
 	v.Members(func(m []byte) bool {
 		if want > 0 && rand.IntN(left) < want {
-			dst = resp.AppendBulk(dst, m)
+			w.Bulk(m)
 			want--
 		}
 		left--
-		return want > 0
+		return want > 0 && w.OK()
 	})
-	return dst
 }

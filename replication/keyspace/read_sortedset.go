@@ -24,59 +24,66 @@ var sortedSetReaders = map[string]*reader{
 	"ZSCAN":            {-3, collectionScan(SortedSet)},
 }
 
-func zscore(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], SortedSet)
+func zscore(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], SortedSet)
 	if !ok {
-		return dst
+		return
 	}
 	if score, ok := v.Score(args[2]); ok {
-		return resp.AppendDouble(dst, proto, score)
+		w.Double(score)
+		return
 	}
-	return resp.AppendNull(dst, proto)
+	w.Null()
 }
 
-func zmscore(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
-	v, dst, ok := k.fetch(dst, args[1], SortedSet)
+func zmscore(k *Keyspace, w *resp.Writer, args [][]byte) {
+	v, ok := k.fetch(w, args[1], SortedSet)
 	if !ok {
-		return dst
+		return
 	}
-	dst = resp.AppendArray(dst, len(args)-2)
+	w.Array(len(args) - 2)
 	for _, m := range args[2:] {
 		if score, ok := v.Score(m); ok {
-			dst = resp.AppendDouble(dst, proto, score)
+			w.Double(score)
 		} else {
-			dst = resp.AppendNull(dst, proto)
+			w.Null()
 		}
 	}
-	return dst
 }
 
-func zrank(reverse bool) func(*Keyspace, []byte, int, [][]byte) []byte {
-	return func(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+func zrank(reverse bool) func(*Keyspace, *resp.Writer, [][]byte) {
+	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
 		if len(args) > 4 {
-			return resp.AppendError(dst, arityError(args[0]))
+			w.Error(arityError(args[0]))
+			return
 		}
 		withScore := len(args) == 4
 		if withScore && !bytes.EqualFold(args[3], []byte("withscore")) {
-			return resp.AppendError(dst, syntaxError)
+			w.Error(syntaxError)
+			return
 		}
-		v, dst, ok := k.fetch(dst, args[1], SortedSet)
+		v, ok := k.fetch(w, args[1], SortedSet)
 		if !ok {
-			return dst
+			return
 		}
 		rank, score, ok := v.Rank(args[2])
 		switch {
 		case !ok && withScore:
-			return resp.AppendNullArray(dst, proto)
+			w.NullArray()
+			return
 		case !ok:
-			return resp.AppendNull(dst, proto)
+			w.Null()
+			return
 		}
 		if reverse {
 			rank = v.Len() - 1 - rank
 		}
 		if !withScore {
-			return resp.AppendInt(dst, int64(rank))
+			w.Int(int64(rank))
+			return
 		}
-		return resp.AppendDouble(resp.AppendInt(resp.AppendArray(dst, 2), int64(rank)), proto, score)
+		w.Array(2)
+		w.Int(int64(rank))
+		w.Double(score)
 	}
 }

@@ -17,30 +17,49 @@ var streamReaders = map[string]*reader{
 	"XINFO":     {-2, xinfo},
 }
 
-func appendStreamID(dst []byte, id StreamID) []byte { return resp.AppendBulkString(dst, id.String()) }
-
-func appendEntry(dst []byte, e StreamEntry) []byte {
-	dst = appendStreamID(resp.AppendArray(dst, 2), e.ID)
-	dst = resp.AppendArray(dst, 2*e.Len())
+func renderEntry(w *resp.Writer, e StreamEntry) {
+	w.Array(2)
+	w.BulkString(e.ID.String())
+	w.Array(2 * e.Len())
 	for f, val := range e.Pairs {
-		dst = resp.AppendBulk(resp.AppendBulk(dst, f), val)
+		w.Bulk(f)
+		w.Bulk(val)
+		if !w.OK() {
+			return
+		}
 	}
-	return dst
 }
 
-// appendEntries appends at most so many entries, or all of them with a limit
-// below 0, and returns their number.
-func appendEntries(dst []byte, v Value, first, last StreamID, reverse bool, limit int64) (out []byte, n int) {
-	var items []byte
-	v.EntryRange(first, last, reverse, func(e StreamEntry) bool {
-		if int64(n) == limit {
-			return false
-		}
-		items = appendEntry(items, e)
-		n++
-		return true
+// entryRun is a run of entries of a stream, by rank.
+type entryRun struct {
+	v       Value
+	lo, hi  int
+	reverse bool
+}
+
+// runOf returns the entries with ids from first to last, at most limit of them from where reading
+// begins, or all with a limit below 0.
+func runOf(v Value, first, last StreamID, reverse bool, limit int64) entryRun {
+	r := entryRun{v: v, reverse: reverse}
+	r.lo, r.hi = v.EntryRanks(first, last)
+	switch {
+	case limit < 0 || limit >= int64(r.len()):
+	case reverse:
+		r.lo = r.hi - int(limit)
+	default:
+		r.hi = r.lo + int(limit)
+	}
+	return r
+}
+
+func (r entryRun) len() int { return r.hi - r.lo }
+
+func (r entryRun) render(w *resp.Writer) {
+	w.Array(r.len())
+	r.v.EntryRange(r.lo, r.hi, r.reverse, func(e StreamEntry) bool {
+		renderEntry(w, e)
+		return w.OK()
 	})
-	return append(resp.AppendArray(dst, n), items...), n
 }
 
 // streamBound reads one end of XRANGE. It returns an error text or "".
@@ -76,45 +95,50 @@ func streamBound(b []byte, lowest bool) (id StreamID, message string) {
 }
 
 // xrange answers XRANGE and XREVRANGE.
-func xrange(reverse bool) func(*Keyspace, []byte, int, [][]byte) []byte {
-	return func(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+func xrange(reverse bool) func(*Keyspace, *resp.Writer, [][]byte) {
+	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
 		lowest, greatest := args[2], args[3]
 		if reverse {
 			lowest, greatest = greatest, lowest
 		}
 		first, message := streamBound(lowest, true)
 		if message != "" {
-			return resp.AppendError(dst, message)
+			w.Error(message)
+			return
 		}
 		last, message := streamBound(greatest, false)
 		if message != "" {
-			return resp.AppendError(dst, message)
+			w.Error(message)
+			return
 		}
 		limit := int64(-1)
 		for i := 4; i < len(args); i += 2 {
 			if i+1 == len(args) || !bytes.EqualFold(args[i], []byte("COUNT")) {
-				return resp.AppendError(dst, syntaxError)
+				w.Error(syntaxError)
+				return
 			}
 			n, ok := ParseInt(args[i+1])
 			if !ok {
-				return resp.AppendError(dst, notInteger)
+				w.Error(notInteger)
+				return
 			}
 			limit = max(n, 0)
 		}
-		v, dst, ok := k.fetch(dst, args[1], Stream)
+		v, ok := k.fetch(w, args[1], Stream)
 		switch {
 		case !ok:
-			return dst
+			return
 		case v.Kind() != 0 && limit == 0:
-			return resp.AppendNullArray(dst, proto)
+			w.NullArray()
+			return
 		}
-		dst, _ = appendEntries(dst, v, first, last, reverse, limit)
-		return dst
+		runOf(v, first, last, reverse, limit).render(w)
+		return
 	}
 }
 
 // xread answers at once, BLOCK or not: as Redis does inside of MULTI.
-func xread(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+func xread(k *Keyspace, w *resp.Writer, args [][]byte) {
 	limit, at := int64(-1), 0
 	for i := 1; i < len(args) && at == 0; i++ {
 		switch word := strings.ToUpper(string(args[i][:min(len(args[i]), 8)])); {
@@ -125,129 +149,153 @@ func xread(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
 			n, ok := ParseInt(args[i])
 			switch {
 			case word == "COUNT" && !ok:
-				return resp.AppendError(dst, notInteger)
+				w.Error(notInteger)
+				return
 			case word == "COUNT" && n > 0:
 				limit = n
 			case word == "COUNT":
 				limit = -1
 			case !ok:
-				return resp.AppendError(dst, "ERR timeout is not an integer or out of range")
+				w.Error("ERR timeout is not an integer or out of range")
+				return
 			case n < 0:
-				return resp.AppendError(dst, "ERR timeout is negative")
+				w.Error("ERR timeout is negative")
+				return
 			}
 		case word == "GROUP" || word == "NOACK":
-			return resp.AppendError(dst, "ERR The "+word+" option is only supported by XREADGROUP. You called XREAD instead.")
+			w.Error("ERR The " + word + " option is only supported by XREADGROUP. You called XREAD instead.")
+			return
 		default:
-			return resp.AppendError(dst, syntaxError)
+			w.Error(syntaxError)
+			return
 		}
 	}
 	keys := args[at:]
 	if at == 0 {
-		return resp.AppendError(dst, syntaxError)
+		w.Error(syntaxError)
+		return
 	}
 	if len(keys)%2 != 0 {
-		return resp.AppendError(dst, "ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified.")
+		w.Error("ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified.")
+		return
 	}
-	return k.readStreams(dst, proto, keys[:len(keys)/2], keys[len(keys)/2:], limit)
+	k.readStreams(w, keys[:len(keys)/2], keys[len(keys)/2:], limit)
 }
 
-func (k *Keyspace) readStreams(dst []byte, proto int, keys, after [][]byte, limit int64) []byte {
-	var items []byte
+func (k *Keyspace) readStreams(w *resp.Writer, keys, after [][]byte, limit int64) {
+	type found struct {
+		key []byte
+		run entryRun
+	}
+	var all []found
 	message := ""
-	i, n := 0, 0
-	k.readAll(keys, func(v Value) {
-		key, word := keys[i], after[i]
+	i := 0
+	k.readAll(keys, func(v Value) bool {
+		var run entryRun
+		if run, message = runAfter(v, after[i], limit); run.len() > 0 {
+			all = append(all, found{keys[i], run})
+		}
 		i++
-		if message != "" {
-			return
-		}
-		var entries []byte
-		var found int
-		if entries, found, message = readAfter(v, word, limit); found == 0 {
-			return
-		}
-		if n++; proto < 3 {
-			items = resp.AppendArray(items, 2)
-		}
-		items = append(resp.AppendBulk(items, key), entries...)
+		return message == ""
 	})
 	switch {
 	case message != "":
-		return resp.AppendError(dst, message)
-	case n == 0:
-		return resp.AppendNullArray(dst, proto)
-	case proto < 3:
-		dst = resp.AppendArray(dst, n)
+		w.Error(message)
+		return
+	case len(all) == 0:
+		w.NullArray()
+		return
+	case w.Proto() < 3:
+		w.Array(len(all))
 	default:
-		dst = resp.AppendMap(dst, proto, n)
+		w.Map(len(all))
 	}
-	return append(dst, items...)
+	for _, f := range all {
+		if w.Proto() < 3 {
+			w.Array(2)
+		}
+		w.Bulk(f.key)
+		if f.run.render(w); !w.OK() {
+			return
+		}
+	}
 }
 
-// readAfter renders the entries behind an id; with "+" the last one, with "$"
+// runAfter returns the entries behind an id; with "+" the last one, with "$"
 // what comes from now on, which is nothing.
-func readAfter(v Value, word []byte, limit int64) (entries []byte, n int, message string) {
+func runAfter(v Value, word []byte, limit int64) (run entryRun, message string) {
 	if v.Kind() != 0 && v.Kind() != Stream {
-		return nil, 0, wrongType
+		return run, wrongType
 	}
 	switch string(word) {
 	case "$":
-		return nil, 0, ""
+		return run, ""
 	case "+":
-		entries, n = appendEntries(nil, v, StreamID{}, maxStreamID, true, 1)
-		return entries, n, ""
+		return runOf(v, StreamID{}, maxStreamID, true, 1), ""
 	}
 	id, ok := parseStreamID(word, 0)
 	switch {
 	case !ok:
-		return nil, 0, invalidStreamID
+		return run, invalidStreamID
 	case id == maxStreamID:
-		return nil, 0, ""
+		return run, ""
 	}
-	entries, n = appendEntries(nil, v, id.Next(), maxStreamID, false, limit)
-	return entries, n, ""
+	return runOf(v, id.Next(), maxStreamID, false, limit), ""
 }
 
 // xinfo answers XINFO STREAM without FULL, and that there are no groups.
-func xinfo(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+func xinfo(k *Keyspace, w *resp.Writer, args [][]byte) {
 	sub := strings.ToUpper(string(args[1][:min(len(args[1]), 128)]))
 	switch {
 	case sub != "STREAM" && sub != "GROUPS" && sub != "CONSUMERS":
-		return resp.AppendError(dst, "ERR unknown subcommand '"+string(args[1][:min(len(args[1]), 128)])+"'. Try XINFO HELP.")
+		w.Error("ERR unknown subcommand '" + string(args[1][:min(len(args[1]), 128)]) + "'. Try XINFO HELP.")
+		return
 	case len(args) < 3, sub == "GROUPS" && len(args) != 3, sub == "CONSUMERS" && len(args) != 4:
-		return resp.AppendError(dst, arityError([]byte("xinfo|"+sub)))
+		w.Error(arityError([]byte("xinfo|" + sub)))
+		return
 	}
-	v, dst, ok := k.fetch(dst, args[2], Stream)
+	v, ok := k.fetch(w, args[2], Stream)
 	switch {
 	case !ok:
-		return dst
+		return
 	case v.Kind() == 0:
-		return resp.AppendError(dst, "ERR no such key")
+		w.Error("ERR no such key")
+		return
 	case sub == "GROUPS":
-		return resp.AppendArray(dst, 0)
+		w.Array(0)
+		return
 	case sub == "CONSUMERS":
-		return resp.AppendError(dst, "NOGROUP No such consumer group '"+string(args[3])+"' for key name '"+string(args[2])+"'")
+		w.Error("NOGROUP No such consumer group '" + string(args[3]) + "' for key name '" + string(args[2]) + "'")
+		return
 	case len(args) > 3 && bytes.EqualFold(args[3], []byte("FULL")):
-		return resp.AppendError(dst, "ERR XINFO STREAM FULL is not supported")
+		w.Error("ERR XINFO STREAM FULL is not supported")
+		return
 	case len(args) > 3:
-		return resp.AppendError(dst, "ERR unknown subcommand or wrong number of arguments for '"+string(args[1])+"'. Try XINFO HELP.")
+		w.Error("ERR unknown subcommand or wrong number of arguments for '" + string(args[1]) + "'. Try XINFO HELP.")
+		return
 	}
-	return appendStreamInfo(dst, proto, v)
+	renderStreamInfo(w, v)
 }
 
-func appendStreamInfo(dst []byte, proto int, v Value) []byte {
+func renderStreamInfo(w *resp.Writer, v Value) {
 	info := v.Stream()
 	var first, last StreamEntry
-	v.EntryRange(StreamID{}, maxStreamID, false, func(e StreamEntry) bool { first = e; return false })
-	v.EntryRange(StreamID{}, maxStreamID, true, func(e StreamEntry) bool { last = e; return false })
-	dst = resp.AppendMap(dst, proto, 10)
-	number := func(name string, n uint64) { dst = resp.AppendInt(resp.AppendBulkString(dst, name), int64(n)) }
-	id := func(name string, id StreamID) { dst = appendStreamID(resp.AppendBulkString(dst, name), id) }
+	v.EntryRange(0, 1, false, func(e StreamEntry) bool { first = e; return false })
+	v.EntryRange(max(v.Len()-1, 0), v.Len(), false, func(e StreamEntry) bool { last = e; return false })
+	w.Map(10)
+	number := func(name string, n uint64) {
+		w.BulkString(name)
+		w.Int(int64(n))
+	}
+	id := func(name string, id StreamID) {
+		w.BulkString(name)
+		w.BulkString(id.String())
+	}
 	entry := func(name string, e StreamEntry) {
-		if dst = resp.AppendBulkString(dst, name); v.Len() == 0 {
-			dst = resp.AppendNull(dst, proto)
+		if w.BulkString(name); v.Len() == 0 {
+			w.Null()
 		} else {
-			dst = appendEntry(dst, e)
+			renderEntry(w, e)
 		}
 	}
 	number("length", uint64(v.Len()))
@@ -262,5 +310,4 @@ func appendStreamInfo(dst []byte, proto int, v Value) []byte {
 	number("groups", 0)
 	entry("first-entry", first)
 	entry("last-entry", last)
-	return dst
 }

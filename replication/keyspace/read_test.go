@@ -19,10 +19,10 @@ func TestManyKeysAtOnce(t *testing.T) {
 		for i := range 2*maxLookups + n {
 			key := fmt.Append(nil, "key:", i)
 			words = append(words, key)
-			one, _ := k.Execute(nil, 2, [][]byte{[]byte("GET"), key})
+			one, _ := Reply(k, nil, 2, [][]byte{[]byte("GET"), key})
 			want = append(want, one...)
 		}
-		got, _ := k.Execute(nil, 2, words)
+		got, _ := Reply(k, nil, 2, words)
 		if head := resp.AppendArray(nil, len(words)-1); string(got) != string(head)+string(want) {
 			t.Errorf("of %d keys MGET differs from GET", n)
 		}

@@ -71,80 +71,122 @@ func (o *scanOptions) matches(name []byte) bool {
 	return o.pattern == nil || match(o.pattern, name)
 }
 
-// collectionScan answers HSCAN, SSCAN and ZSCAN.
-func collectionScan(kind Kind) func(*Keyspace, []byte, int, [][]byte) []byte {
-	return func(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+// collectionScan answers HSCAN, SSCAN and ZSCAN. Their number stands before the elements, so it
+// goes through them twice.
+func collectionScan(kind Kind) func(*Keyspace, *resp.Writer, [][]byte) {
+	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
 		cursor, message := parseCursor(args[2])
 		if message != "" {
-			return resp.AppendError(dst, message)
+			w.Error(message)
+			return
 		}
-		v, dst, ok := k.fetch(dst, args[1], kind)
+		v, ok := k.fetch(w, args[1], kind)
 		switch {
 		case !ok:
-			return dst
+			return
 		case v.Kind() == value.None:
-			return appendScanned(dst, 0, 0, nil) // Redis looks at no option then
+			beginScanned(w, 0, 0) // Redis looks at no option then
+			return
 		}
 		o, message := parseScan(args[3:], kind)
 		if message != "" {
-			return resp.AppendError(dst, message)
+			w.Error(message)
+			return
 		}
-		var items []byte
-		n := 0
-		next := v.Scan(cursor, o.count, func(name, val []byte) {
-			if !o.matches(name) {
-				return
+		n, each := 0, 1
+		if kind == Hash && !o.noValues || kind == SortedSet {
+			each = 2
+		}
+		next := v.Scan(cursor, o.count, func(name, _ []byte) bool {
+			if o.matches(name) {
+				n += each
 			}
-			items = resp.AppendBulk(items, name)
-			n++
+			return true
+		})
+		beginScanned(w, next, n)
+		v.Scan(cursor, o.count, func(name, val []byte) bool {
+			if !o.matches(name) {
+				return true
+			}
+			w.Bulk(name)
 			switch {
 			case kind == Hash && !o.noValues:
-				items = resp.AppendBulk(items, val)
-				n++
+				w.Bulk(val)
 			case kind == SortedSet:
-				items = resp.AppendDouble(items, 2, value.DecodeScore(val))
-				n++
+				var room [32]byte
+				w.Bulk(resp.AppendFloat(room[:0], value.DecodeScore(val))) // in protocol 3, too
 			}
+			return w.OK()
 		})
-		return appendScanned(dst, next, n, items)
 	}
 }
 
-func appendScanned(dst []byte, next uint64, n int, items []byte) []byte {
-	dst = resp.AppendArray(dst, 2)
-	dst = resp.AppendBulkString(dst, strconv.FormatUint(next, 10))
-	return append(resp.AppendArray(dst, n), items...)
+// beginScanned renders the cursor and the number of elements that follow.
+func beginScanned(w *resp.Writer, next uint64, n int) {
+	w.Array(2)
+	w.BulkString(strconv.FormatUint(next, 10))
+	w.Array(n)
 }
 
-func scan(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+// scanAtOnce is up to which COUNT a SCAN remembers the keys that it finds, 16 bytes each. With a
+// larger one it goes through a view twice.
+const scanAtOnce = 4096
+
+func scan(k *Keyspace, w *resp.Writer, args [][]byte) {
 	cursor, message := parseCursor(args[1])
 	if message != "" {
-		return resp.AppendError(dst, message)
+		w.Error(message)
+		return
 	}
 	o, message := parseScan(args[2:], value.None)
 	if message != "" {
-		return resp.AppendError(dst, message)
+		w.Error(message)
+		return
 	}
-	var items []byte
-	n, now := 0, k.now()
-	next := k.scan(cursor, cursorShift, o.count, func(rec record) {
+	now := k.now()
+	shown := func(rec record) bool {
 		key := rec.key()
-		if k.isHidden(key) || expired(rec.expireAt(), now) || !o.matches(view(key)) ||
-			o.kind != "" && o.kind != rec.kind().String() {
+		return !k.isHidden(key) && !expired(rec.expireAt(), now) && o.matches(view(key)) && (o.kind == "" || o.kind == rec.kind().String())
+	}
+	if o.count > scanAtOnce {
+		v := k.View([][][]byte{args})
+		defer v.Close()
+		n := 0
+		next := v.frozen.scan(cursor, cursorShift, o.count, func(rec record) bool {
+			n += int(flag(shown(rec)))
+			return true
+		})
+		beginScanned(w, next, n)
+		v.frozen.scan(cursor, cursorShift, o.count, func(rec record) bool {
+			if shown(rec) {
+				w.BulkString(rec.key())
+			}
+			return w.OK()
+		})
+		return
+	}
+	var found []string
+	next := k.scan(cursor, cursorShift, o.count, func(rec record) bool {
+		if shown(rec) {
+			found = append(found, rec.key())
+		}
+		return true
+	})
+	beginScanned(w, next, len(found))
+	for _, key := range found {
+		if w.BulkString(key); !w.OK() {
 			return
 		}
-		items = resp.AppendBulkString(items, key)
-		n++
-	})
-	return appendScanned(dst, next, n, items)
+	}
 }
 
 // scan visits about count keys in the order of their hashes, from the place of
 // a cursor on, and returns the cursor of the place after them, 0 at the end. A
 // place is a hash without its last bits, shift of them; keys that share one are
 // never divided. The lock is held for one shard at a time, so a large count does
-// not hold writers up. The caller has the arena pinned.
-func (k *Keyspace) scan(cursor uint64, shift uint, count int, visit func(rec record)) (next uint64) {
+// not hold writers up. It returns 0, too, when visit returns false. The caller has the
+// arena pinned.
+func (k *Keyspace) scan(cursor uint64, shift uint, count int, visit func(rec record) bool) (next uint64) {
 	if cursor >= 1<<(64-shift) {
 		return 0
 	}
@@ -166,7 +208,9 @@ func (k *Keyspace) scan(cursor uint64, shift uint, count int, visit func(rec rec
 			if n >= count && place != last {
 				return last + 1
 			}
-			visit(rec)
+			if !visit(rec) {
+				return 0
+			}
 			n, last = n+1, place
 		}
 		switch {
@@ -197,47 +241,56 @@ func (k *Keyspace) isHidden(key string) bool {
 	return k.hidden != "" && strings.HasPrefix(key, k.hidden)
 }
 
-func keys(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
+// keys goes through a view twice, as the number of keys stands before them.
+func keys(k *Keyspace, w *resp.Writer, args [][]byte) {
 	now := k.now()
-	s := k.snapshot()
-	defer s.Close()
-	var items []byte
-	n := 0
 	all := string(args[1]) == "*"
-	_ = s.records(func(rec record, _ *value.Big) error { // no error but the visitor's
+	shown := func(rec record) bool {
 		key := rec.key()
-		if (all || match(args[1], view(key))) && !k.isHidden(key) && !expired(rec.expireAt(), now) {
-			items = resp.AppendBulkString(items, key)
-			n++
-		}
-		return nil
+		return (all || match(args[1], view(key))) && !k.isHidden(key) && !expired(rec.expireAt(), now)
+	}
+	v := k.View([][][]byte{args})
+	defer v.Close()
+	n := 0
+	v.frozen.scan(0, cursorShift, math.MaxInt, func(rec record) bool {
+		n += int(flag(shown(rec)))
+		return true
 	})
-	return append(resp.AppendArray(dst, n), items...)
+	w.Array(n)
+	v.frozen.scan(0, cursorShift, math.MaxInt, func(rec record) bool {
+		if shown(rec) {
+			w.BulkString(rec.key())
+		}
+		return w.OK()
+	})
 }
 
-func dbsize(k *Keyspace, dst []byte, _ int, _ [][]byte) []byte {
-	return resp.AppendInt(dst, int64(k.Len()))
+func dbsize(k *Keyspace, w *resp.Writer, _ [][]byte) {
+	w.Int(int64(k.Len()))
 }
 
 // randomkey takes the first key behind a random place that may be shown, going
 // round once.
-func randomkey(k *Keyspace, dst []byte, proto int, _ [][]byte) []byte {
+func randomkey(k *Keyspace, w *resp.Writer, _ [][]byte) {
 	now := k.now()
 	start := rand.Uint64() >> cursorShift
 	for cursor, wrapped := start, false; ; {
 		var key string
-		next := k.scan(cursor, cursorShift, 16, func(rec record) {
+		next := k.scan(cursor, cursorShift, 16, func(rec record) bool {
 			if name := rec.key(); key == "" && !k.isHidden(name) && !expired(rec.expireAt(), now) {
 				key = name
 			}
+			return true
 		})
 		if key != "" {
-			return resp.AppendBulkString(dst, key)
+			w.BulkString(key)
+			return
 		}
 		if next == 0 && !wrapped {
 			wrapped = true
 		} else if next == 0 || wrapped && next > start {
-			return resp.AppendNull(dst, proto)
+			w.Null()
+			return
 		}
 		cursor = next
 	}

@@ -19,7 +19,7 @@ func TestScanOfSharedPlaces(t *testing.T) {
 			seen := map[string]int{}
 			cursor := uint64(0)
 			for first := true; first || cursor != 0; first = false {
-				cursor = k.scan(cursor, 64-bits, count, func(rec record) { seen[rec.key()]++ })
+				cursor = k.scan(cursor, 64-bits, count, func(rec record) bool { seen[rec.key()]++; return true })
 			}
 			for i := range n {
 				if times := seen[fmt.Sprint("key:", i)]; times != 1 {

@@ -66,7 +66,7 @@ func TestReadersOfMovedNodes(t *testing.T) {
 	defer func() { done.Store(true); wg.Wait() }()
 	wg.Go(func() {
 		for n := 0; !done.Load(); n++ {
-			reply, _ := k.Execute(nil, 2, [][]byte{[]byte("ZRANGE"), fmt.Appendf(nil, "set:%d", n%sets), []byte("0"), []byte("-1")})
+			reply, _ := keyspace.Reply(k, nil, 2, [][]byte{[]byte("ZRANGE"), fmt.Appendf(nil, "set:%d", n%sets), []byte("0"), []byte("-1")})
 			last := ""
 			for line := range bytes.Lines(reply) {
 				s := string(line)

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"rowfall/replication/keyspace/value"
+	"rowfall/replication/resp"
 )
 
 // View is the published state of one moment, as far as some commands can read it.
@@ -77,8 +78,8 @@ func readsAll(name []byte) bool {
 }
 
 // Execute is Keyspace.Execute at the view's moment, for the commands it was made for.
-func (v *View) Execute(dst []byte, proto int, args [][]byte) (out []byte, handled bool) {
-	return v.frozen.Execute(dst, proto, args)
+func (v *View) Execute(w *resp.Writer, args [][]byte) (handled bool) {
+	return v.frozen.Execute(w, args)
 }
 
 // Close lets go of what the view holds. It is called once.

@@ -29,7 +29,7 @@ func TestView(t *testing.T) {
 		}
 		var want, got []byte
 		for _, c := range commands {
-			want, _ = k.Execute(want, 2, c)
+			want, _ = keyspace.Reply(k, want, 2, c)
 		}
 		v := k.View(commands)
 		mustApply(t, k, unit("FLUSHALL", "HSET h f new", "SET new 1"))
@@ -38,7 +38,7 @@ func TestView(t *testing.T) {
 		}
 		for _, c := range commands {
 			var ok bool
-			if got, ok = v.Execute(got, 2, c); !ok {
+			if got, ok = keyspace.Reply(v, got, 2, c); !ok {
 				t.Errorf("%s is no read", c[0])
 			}
 		}

@@ -157,15 +157,20 @@ func (f bitField) put(text []byte, u uint64) {
 	}
 }
 
-// beyond asks whether value plus incr leaves the field, and returns the end that
-// it leaves it at.
-func (f bitField) beyond(value uint64, incr int64) (end uint64, yes bool) {
+// overflow reports whether value plus incr leaves the field, and the limit that OVERFLOW SAT stores
+// then. SET passes its argument as value and 0 as incr.
+//
+// Does the result match what Redis and Valkey store? They compare incr with the distances from value
+// to both limits, in 64 bits that wrap around. Far outside of the field the distance to the upper
+// limit wraps to a negative number, so that a value far below the lower limit saturates at the
+// upper one. Replicas execute the same command and must come to the same bytes.
+func (f bitField) overflow(value uint64, incr int64) (limit uint64, yes bool) {
 	if !f.signed {
 		greatest := uint64(1)<<f.bits - 1
 		switch {
-		case value > greatest, incr > 0 && uint64(incr) > greatest-value:
+		case value > greatest, incr > 0 && incr > int64(greatest-value):
 			return greatest, true
-		case incr < 0 && value < -uint64(incr):
+		case incr < 0 && incr < int64(-value):
 			return 0, true
 		}
 		return 0, false
@@ -173,10 +178,12 @@ func (f bitField) beyond(value uint64, incr int64) (end uint64, yes bool) {
 	n := int64(value)
 	greatest := int64(1)<<(f.bits-1) - 1
 	least := -greatest - 1
+	toGreatest, toLeast := greatest-n, least-n // Go defines that these wrap around
+	narrow := f.bits != 64
 	switch {
-	case n > greatest || n >= 0 && incr > greatest-n || n < 0 && incr > 0 && n+incr > greatest:
+	case n > greatest, (narrow || n >= 0 && incr > 0) && incr > toGreatest:
 		return uint64(greatest), true
-	case n < least || n < 0 && incr < least-n || n >= 0 && incr < 0 && n+incr < least:
+	case n < least, (narrow || n < 0 && incr < 0) && incr < toLeast:
 		return uint64(least), true
 	}
 	return 0, false
@@ -235,12 +242,12 @@ func (k *Keyspace) bitfield(args [][]byte) error {
 		if op.incr {
 			value, incr = op.field.get(text), op.value
 		}
-		end, beyond := op.field.beyond(value, incr)
+		limit, overflows := op.field.overflow(value, incr)
 		switch {
-		case !beyond || op.overflow == 'W':
+		case !overflows || op.overflow == 'W':
 			op.field.put(text, value+uint64(incr))
 		case op.overflow == 'S':
-			op.field.put(text, end)
+			op.field.put(text, limit)
 		}
 	}
 	k.save(&t)

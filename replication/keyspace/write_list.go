@@ -171,7 +171,8 @@ func (k *Keyspace) lset(args [][]byte) error {
 	if t.rec == "" {
 		return errNoKey
 	}
-	at := listIndex(n, t.value().Len())
+	// Valkey and Redis 8 (7.0 does not) take the index as a C int: they set item 0 for 1<<32.
+	at := listIndex(int64(int32(n)), t.value().Len())
 	if at < 0 || at >= t.value().Len() {
 		return errors.New("ERR index out of range")
 	}

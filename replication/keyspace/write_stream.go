@@ -32,11 +32,17 @@ func parseStreamID(b []byte, seq uint64) (id StreamID, ok bool) {
 	ms, rest, both := strings.Cut(string(b), "-")
 	id.Seq = seq
 	var err1, err2 error
-	id.Ms, err1 = strconv.ParseUint(ms, 10, 64)
+	id.Ms, err1 = parseUnsigned(ms)
 	if both {
-		id.Seq, err2 = strconv.ParseUint(rest, 10, 64)
+		id.Seq, err2 = parseUnsigned(rest)
 	}
 	return id, err1 == nil && err2 == nil
+}
+
+// parseUnsigned accepts what the servers' strtoull does: spaces and a plus sign may precede the
+// digits. Such ids reach replicas as the client wrote them.
+func parseUnsigned(s string) (uint64, error) {
+	return strconv.ParseUint(strings.TrimPrefix(strings.TrimLeft(s, spaces), "+"), 10, 64)
 }
 
 // xtrimming is what XADD and XTRIM say about the entries to keep.

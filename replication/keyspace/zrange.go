@@ -1,6 +1,7 @@
 package keyspace
 
 import (
+	"bytes"
 	"strings"
 
 	"rowfall/replication/resp"
@@ -28,13 +29,14 @@ type zbound struct {
 
 // zrange answers the commands of the family: ZRANGE, which is told by words what
 // to go by, and the older ones, to which q is given.
-func zrange(q zquery, told bool) func(*Keyspace, []byte, int, [][]byte) []byte {
-	return func(k *Keyspace, dst []byte, proto int, args [][]byte) []byte {
+func zrange(q zquery, told bool) func(*Keyspace, *resp.Writer, [][]byte) {
+	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
 		q := q
 		if message := q.options(args[4:], told); message != "" {
-			return resp.AppendError(dst, message)
+			w.Error(message)
+			return
 		}
-		return k.zquery(dst, proto, args, q)
+		k.zquery(w, args, q)
 	}
 }
 
@@ -74,39 +76,39 @@ func (q *zquery) options(args [][]byte, told bool) string {
 }
 
 // find returns the sorted set that args name and the ranks that they take of it, or
-// an error appended to dst.
-func (q *zquery) find(k *Keyspace, dst []byte, args [][]byte) (v Value, lo, hi int, out []byte, ok bool) {
+// renders an error.
+func (q *zquery) find(k *Keyspace, w *resp.Writer, args [][]byte) (v Value, lo, hi int, ok bool) {
 	if message := q.bounds(args[2], args[3]); message != "" {
-		return v, 0, 0, resp.AppendError(dst, message), false
+		w.Error(message)
+		return v, 0, 0, false
 	}
-	if v, dst, ok = k.fetch(dst, args[1], SortedSet); ok {
+	if v, ok = k.fetch(w, args[1], SortedSet); ok {
 		lo, hi = q.ranks(v)
 	}
-	return v, lo, hi, dst, ok
+	return v, lo, hi, ok
 }
 
-func (k *Keyspace) zquery(dst []byte, proto int, args [][]byte, q zquery) []byte {
-	v, lo, hi, dst, ok := q.find(k, dst, args)
+func (k *Keyspace) zquery(w *resp.Writer, args [][]byte, q zquery) {
+	v, lo, hi, ok := q.find(k, w, args)
 	if !ok {
-		return dst
+		return
 	}
 	n := max(hi-lo, 0)
 	switch {
-	case q.withScores && proto < 3:
-		dst = resp.AppendArray(dst, 2*n)
+	case q.withScores && w.Proto() < 3:
+		w.Array(2 * n)
 	default:
-		dst = resp.AppendArray(dst, n)
+		w.Array(n)
 	}
 	v.ScoreRange(lo, hi, q.reverse, func(m []byte, score float64) bool {
-		if q.withScores && proto >= 3 {
-			dst = resp.AppendArray(dst, 2)
+		if q.withScores && w.Proto() >= 3 {
+			w.Array(2)
 		}
-		if dst = resp.AppendBulk(dst, m); q.withScores {
-			dst = resp.AppendDouble(dst, proto, score)
+		if w.Bulk(m); q.withScores {
+			w.Double(score)
 		}
-		return true
+		return w.OK()
 	})
-	return dst
 }
 
 // bounds reads the two ends as the command gives them, the first one being the
@@ -138,10 +140,17 @@ func (q *zquery) bounds(first, second []byte) string {
 	return ""
 }
 
+// spaces are what C's functions skip in front of a number.
+const spaces = " \t\n\v\f\r"
+
 func scoreBound(b []byte) (z zbound, ok bool) {
 	if len(b) > 0 && b[0] == '(' {
 		z.exclusive = true
 		b = b[1:]
+	}
+	// As for the servers' strtod, spaces may precede a number, and no text at all is 0.
+	if b = bytes.TrimLeft(b, spaces); len(b) == 0 {
+		return z, true
 	}
 	z.score, ok = parseScore(b)
 	return z, ok
@@ -223,18 +232,18 @@ func rankRun(from, to, n int, reverse bool) (lo, hi int) {
 	return from, to + 1
 }
 
-func zcount(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
-	return k.countRange(dst, args, zquery{by: 's'})
+func zcount(k *Keyspace, w *resp.Writer, args [][]byte) {
+	k.countRange(w, args, zquery{by: 's'})
 }
 
-func zlexcount(k *Keyspace, dst []byte, _ int, args [][]byte) []byte {
-	return k.countRange(dst, args, zquery{by: 'l'})
+func zlexcount(k *Keyspace, w *resp.Writer, args [][]byte) {
+	k.countRange(w, args, zquery{by: 'l'})
 }
 
-func (k *Keyspace) countRange(dst []byte, args [][]byte, q zquery) []byte {
-	_, lo, hi, dst, ok := q.find(k, dst, args)
+func (k *Keyspace) countRange(w *resp.Writer, args [][]byte, q zquery) {
+	_, lo, hi, ok := q.find(k, w, args)
 	if !ok {
-		return dst
+		return
 	}
-	return resp.AppendInt(dst, int64(max(hi-lo, 0)))
+	w.Int(int64(max(hi-lo, 0)))
 }

@@ -9,12 +9,13 @@ import (
 // Transcode copies a file that Write made for servers before Redis 7.0, which do not know all its types: packed hashes and
 // sorted sets become single fields and members, and streams lose what only newer servers know of them. The rest goes through as it is.
 // It checks the checksum and makes a new one, holds one packed value at most, and writes the last bytes only if all was right.
-func Transcode(w io.Writer, r io.Reader) error {
+// lossy is the number of streams whose entries-added or max-deleted-entry-id a newer server would not compute from the copy.
+func Transcode(w io.Writer, r io.Reader) (lossy int, err error) {
 	t := &transcoder{
 		d: decoder{r: r, buf: make([]byte, 0, readSize)},
 		e: encoder{w: w, buf: make([]byte, 0, 2*flushSize)},
 	}
-	err := t.file()
+	err = t.file()
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
@@ -22,15 +23,17 @@ func Transcode(w io.Writer, r io.Reader) error {
 		err = t.e.finish()
 	}
 	if err != nil {
-		return fmt.Errorf("transcode snapshot at byte %d: %w", t.d.base+int64(t.d.at), err)
+		return t.lossy, fmt.Errorf("transcode snapshot at byte %d: %w", t.d.base+int64(t.d.at), err)
 	}
-	return nil
+	return t.lossy, nil
 }
 
 type transcoder struct {
 	d   decoder
 	e   encoder
 	err error // a score that is none
+
+	lossy int // streams so far
 }
 
 // file copies everything up to the checksum.
@@ -239,15 +242,24 @@ func (t *transcoder) stream() error {
 			}
 		}
 	}
-	for range 3 { // entries, last id
+	entries, err := t.length()
+	if err != nil {
+		return err
+	}
+	for range 2 { // last id
 		if _, err := t.length(); err != nil {
 			return err
 		}
 	}
-	for range 5 { // first id, greatest deleted, added
-		if _, err := t.d.count(); err != nil {
+	var left [5]uint64 // first id, greatest deleted id, added
+	for i := range left {
+		if left[i], err = t.d.count(); err != nil {
 			return err
 		}
+	}
+	// Servers take the number of entries for entries-added, and 0-0 for the greatest deleted id.
+	if left[2] != 0 || left[3] != 0 || left[4] != entries {
+		t.lossy++
 	}
 	groups, err := t.length()
 	if err == nil && groups != 0 {

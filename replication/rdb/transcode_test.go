@@ -18,6 +18,7 @@ import (
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
+	"rowfall/replication/resp"
 )
 
 // history is what an old type does not tell of a stream.
@@ -37,8 +38,38 @@ func plain(all map[string]string) map[string]string {
 func transcode(t testing.TB, b []byte) []byte {
 	t.Helper()
 	var to bytes.Buffer
-	must(t, rdb.Transcode(&to, bytes.NewReader(b)))
+	must(t, copyPlain(&to, bytes.NewReader(b)))
 	return to.Bytes()
+}
+
+func copyPlain(w io.Writer, r io.Reader) error {
+	_, err := rdb.Transcode(w, r)
+	return err
+}
+
+// A plain copy has no place for what a server cannot compute of a stream. The number of such
+// streams is returned, so that the loss can be told.
+func TestTranscodeCountsLossyStreams(t *testing.T) {
+	k := keyspace.New(keyspace.Options{})
+	for _, words := range [][]string{
+		{"XADD", "whole", "1-1", "f", "v"},
+		{"XADD", "whole", "1-2", "f", "v"},
+		{"XADD", "deleted", "1-1", "f", "v"},
+		{"XDEL", "deleted", "1-1"},
+		{"XADD", "trimmed", "1-1", "f", "v"},
+		{"XADD", "trimmed", "1-2", "f", "v"},
+		{"XTRIM", "trimmed", "MAXLEN", "1"},
+	} {
+		must(t, k.Stage(resp.AppendCommand(nil, words...)))
+		k.Publish()
+	}
+	var file bytes.Buffer
+	s := k.Snapshot()
+	defer s.Close()
+	must(t, rdb.Write(&file, rdb.Aux{}, s))
+	if lossy, err := rdb.Transcode(io.Discard, &file); err != nil || lossy != 2 {
+		t.Errorf("%d streams lose something, want 2: %v", lossy, err)
+	}
 }
 
 func TestTranscode(t *testing.T) {
@@ -54,12 +85,12 @@ func TestTranscode(t *testing.T) {
 		"halves": iotest.HalfReader(bytes.NewReader(b)), "data with EOF": iotest.DataErrReader(bytes.NewReader(b)),
 	} {
 		var same bytes.Buffer
-		if err := rdb.Transcode(&same, r); err != nil || !bytes.Equal(same.Bytes(), to) {
+		if err := copyPlain(&same, r); err != nil || !bytes.Equal(same.Bytes(), to) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for limit := 0; limit < len(to); limit += len(to)/10 + 1 {
-		if err := rdb.Transcode(&limited{limit}, bytes.NewReader(b)); !errors.Is(err, io.ErrShortWrite) {
+		if err := copyPlain(&limited{limit}, bytes.NewReader(b)); !errors.Is(err, io.ErrShortWrite) {
 			t.Errorf("after %d bytes: %v", limit, err)
 		}
 	}
@@ -118,7 +149,7 @@ func TestTranscodeRefused(t *testing.T) {
 		"too many nodes": {"REDIS0009\x13\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff", "EOF"},
 	} {
 		var to bytes.Buffer
-		err := rdb.Transcode(&to, strings.NewReader(c.file))
+		err := copyPlain(&to, strings.NewReader(c.file))
 		if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, io.EOF) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}
@@ -136,7 +167,7 @@ func TestTranscodeMemory(t *testing.T) {
 	b := write(t, k, aux)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	must(t, rdb.Transcode(io.Discard, bytes.NewReader(b)))
+	must(t, copyPlain(io.Discard, bytes.NewReader(b)))
 	runtime.ReadMemStats(&after)
 	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
 		t.Errorf("%d bytes for a file of %d", n, len(b))
@@ -172,7 +203,7 @@ func FuzzTranscode(f *testing.F) {
 		b = append(bytes.Clone(b), make([]byte, 8)...)
 		var to bytes.Buffer
 		began := allocated()
-		err := rdb.Transcode(&to, bytes.NewReader(b))
+		err := copyPlain(&to, bytes.NewReader(b))
 		if got := allocated() - began; got > bound(b) {
 			t.Fatalf("%d bytes of input took %d of memory", len(b), got)
 		}

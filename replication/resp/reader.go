@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 )
 
 // Reader reads commands, lines and raw bytes from one stream. It is not safe
@@ -20,24 +21,42 @@ type Reader struct {
 	pos, end int
 
 	maxArgs, maxBulk int
+	rest, restArgs   int                   // bytes of buffer, and arguments, for which room is kept between commands
+	hold             func(bytes int) error // nil: nobody counts
+	held             int                   // what hold was told last
 
 	// The command being parsed. Offsets are relative to pos, since the buffer
 	// moves while a command arrives.
-	count  int   // arguments announced; 0 before the header was read
-	parsed int   // bytes parsed
-	bulk   int   // length of the bulk whose header has been parsed, or -1
-	spans  []int // start and end of each argument
-	args   [][]byte
+	announced int    // arguments; 0 before the header was read
+	parsed    int    // bytes parsed
+	bulk      int    // length of the bulk whose header has been parsed, or -1
+	spans     []span // the arguments
+	args      [][]byte
 }
+
+// span is where an argument lies. No command is longer than MaxCommand.
+type span struct{ start, end uint32 }
 
 // restSize is what a buffer may keep between commands.
 const restSize = 1 << 20
+
+// argSize is what an argument takes beside its bytes: a span, and a slice once the command is whole.
+const argSize = 8 + 24
+
+// keptArgs is for how many arguments room is kept between commands; with SetHold it is less.
+const (
+	keptArgs     = 1 << 12
+	keptArgsHeld = 1 << 8
+)
+
+// holdStep is the number of arguments after which their memory is counted again.
+const holdStep = 1 << 10
 
 // NewReader returns a Reader on r with a buffer of size bytes (at least 512),
 // which grows while a longer command arrives.
 func NewReader(r io.Reader, size int) *Reader {
 	size = max(size, 512)
-	return &Reader{r: r, size: size, buf: make([]byte, size), maxArgs: MaxArgs, maxBulk: MaxBulk, bulk: -1}
+	return &Reader{r: r, size: size, buf: make([]byte, size), maxArgs: MaxArgs, maxBulk: MaxBulk, rest: max(size, restSize), restArgs: keptArgs, bulk: -1}
 }
 
 // SetLimits sets the largest number of arguments and the longest argument that
@@ -45,6 +64,26 @@ func NewReader(r io.Reader, size int) *Reader {
 // 16384 before authentication.
 func (r *Reader) SetLimits(args, bulk int) {
 	r.maxArgs, r.maxBulk = min(args, MaxStreamArgs), min(bulk, MaxBulk)
+}
+
+// SetHold has hold called with the number of bytes that the Reader holds beyond those that it holds
+// at rest: before the number grows, and when it has shrunk. Between commands it is 0. An error of
+// hold ends the reading and is returned as it is.
+func (r *Reader) SetHold(hold func(bytes int) error) {
+	r.hold, r.rest, r.restArgs = hold, r.size, keptArgsHeld
+}
+
+// count calls hold for a buffer of size bytes and the arguments of the command so far.
+func (r *Reader) count(size int) error {
+	if r.hold == nil {
+		return nil
+	}
+	held := size - r.size + argSize*max(len(r.spans)-r.restArgs, cap(r.args)-r.restArgs, 0)
+	if held == r.held {
+		return nil
+	}
+	r.held = held
+	return r.hold(held)
 }
 
 // Buffered returns the number of bytes received and not yet handed out.
@@ -126,7 +165,7 @@ func (r *Reader) Ahead() error {
 // parseArray goes on with the array of bulk strings at buf[pos:end].
 func (r *Reader) parseArray() ([][]byte, []byte, error) {
 	b := r.buf[r.pos:r.end]
-	if r.count == 0 {
+	if r.announced == 0 {
 		count, next, err := parseHeader(b, 0, '*', r.maxArgs)
 		if err != nil {
 			return nil, nil, err
@@ -135,9 +174,14 @@ func (r *Reader) parseArray() ([][]byte, []byte, error) {
 			r.pos += next
 			return nil, b[:next], nil
 		}
-		r.count, r.parsed, r.bulk, r.spans = count, next, -1, r.spans[:0]
+		r.announced, r.parsed, r.bulk, r.spans = count, next, -1, r.spans[:0]
 	}
-	for len(r.spans) < 2*r.count {
+	for len(r.spans) < r.announced {
+		if len(r.spans)%holdStep == holdStep-1 && r.bulk < 0 {
+			if err := r.count(len(r.buf)); err != nil {
+				return nil, nil, err
+			}
+		}
 		if r.bulk < 0 {
 			size, next, err := parseHeader(b, r.parsed, '$', r.maxBulk)
 			if err != nil {
@@ -155,16 +199,16 @@ func (r *Reader) parseArray() ([][]byte, []byte, error) {
 		if b[end] != '\r' || b[end+1] != '\n' {
 			return nil, nil, &ProtocolError{"expected CRLF after a bulk string"}
 		}
-		r.spans = append(r.spans, r.parsed, end)
+		r.spans = append(r.spans, span{uint32(r.parsed), uint32(end)})
 		r.parsed, r.bulk = end+2, -1
 	}
-	r.args = r.args[:0]
-	for i := 0; i < len(r.spans); i += 2 {
-		r.args = append(r.args, b[r.spans[i]:r.spans[i+1]:r.spans[i+1]])
+	r.args = slices.Grow(r.args[:0], r.announced)
+	for _, s := range r.spans {
+		r.args = append(r.args, b[s.start:s.end:s.end])
 	}
 	raw := b[:r.parsed:r.parsed]
 	r.pos += r.parsed
-	r.count, r.parsed = 0, 0
+	r.announced, r.parsed = 0, 0
 	return r.args, raw, nil
 }
 
@@ -199,17 +243,26 @@ func (r *Reader) fill() error {
 	switch {
 	case r.pos == r.end:
 		r.pos, r.end = 0, 0
-		if len(r.buf) > max(r.size, restSize) {
+		if len(r.buf) > r.rest {
 			r.buf = make([]byte, r.size)
 		}
-		if cap(r.args) > 1<<12 {
+		if cap(r.args) > r.restArgs {
 			r.args, r.spans = nil, nil
+		}
+		r.args, r.spans = r.args[:0], r.spans[:0]
+		if r.held > 0 {
+			if err := r.count(len(r.buf)); err != nil {
+				return err
+			}
 		}
 	case r.end == len(r.buf) && r.pos > 0:
 		r.end = copy(r.buf, r.buf[r.pos:r.end])
 		r.pos = 0
 	}
 	if r.end == len(r.buf) {
+		if err := r.count(2 * len(r.buf)); err != nil {
+			return err
+		}
 		grown := make([]byte, 2*len(r.buf))
 		copy(grown, r.buf[:r.end])
 		r.buf = grown

@@ -3,6 +3,7 @@ package resp_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -331,5 +332,42 @@ func BenchmarkParseCommand(b *testing.B) {
 	b.SetBytes(int64(len(wire)))
 	for b.Loop() {
 		args, _, _ = resp.ParseCommand(wire, args)
+	}
+}
+
+// What a reader holds is counted before it grows, arguments without bytes included, and is released
+// between commands.
+func TestReaderCountsWhatItHolds(t *testing.T) {
+	const count = 100_000
+	wire := []byte(fmt.Sprintf("*%d\r\n", count) + strings.Repeat("$0\r\n\r\n", count) + "*1\r\n$4\r\nPING\r\n")
+	most, now := 0, 0
+	r := resp.NewReader(bytes.NewReader(wire), 512)
+	r.SetHold(func(held int) error {
+		most, now = max(most, held), held
+		return nil
+	})
+	if args, _, err := r.ReadCommand(); err != nil || len(args) != count {
+		t.Fatalf("%d arguments, %v", len(args), err)
+	}
+	if least := len(wire) + 30*count; most < least {
+		t.Errorf("it counted %d bytes, want %d at least", most, least)
+	}
+	if args, _, err := r.ReadCommand(); err != nil || len(args) != 1 {
+		t.Fatalf("%q, %v", args, err)
+	}
+	if _, _, err := r.ReadCommand(); err != io.EOF || now != 0 {
+		t.Errorf("it counts %d bytes at the end, %v", now, err)
+	}
+
+	full := errors.New("full")
+	r = resp.NewReader(bytes.NewReader(wire), 512)
+	r.SetHold(func(held int) error {
+		if held > 1<<20 {
+			return full
+		}
+		return nil
+	})
+	if _, _, err := r.ReadCommand(); !errors.Is(err, full) {
+		t.Errorf("past the limit: %v", err)
 	}
 }

@@ -165,11 +165,21 @@ func (l *Link) handshake() error {
 			return err
 		}
 	}
+	if err := l.ask("REPLCONF", "version", announcedVersion); err != nil && !isReply(err) {
+		return err
+	}
 	if err := l.ask("REPLCONF", "capa", "eof", "capa", "psync2", "capa", "rdb-listpack"); err != nil && !isReply(err) {
 		return err
 	}
 	return nil
 }
+
+// announcedVersion is the newest Valkey version whose snapshots package rdb parses. A Valkey 9
+// writes its snapshot for the oldest version that a waiting replica announces. For an older one,
+// or for none, it cannot write hash fields that expire: it forks, aborts, and closes the
+// connection without a reason. Announced as 9.1, the node receives the snapshot and rejects such a
+// key by name. Redis and older Valkey servers ignore the version.
+const announcedVersion = "9.1.0"
 
 // isTolerated says whether a refused PING still lets the handshake go on: AUTH
 // comes next.
@@ -284,6 +294,10 @@ func (l *Link) KeepAlive() error { return l.send([]byte("\n")) }
 // Payload reads the header of the snapshot that follows a full resync.
 func (l *Link) Payload() (*Payload, error) {
 	line, err := l.reply()
+	if errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read snapshot header: the upstream granted a full resync and closed the connection instead of sending its snapshot; "+
+			"its own log holds the reason: %w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read snapshot header: %w", err)
 	}

@@ -70,6 +70,7 @@ var handshake = []string{
 	"PING > -NOAUTH Authentication required.",
 	"AUTH joe secret > +OK",
 	"REPLCONF listening-port 7000 > -ERR Unrecognized REPLCONF option: listening-port",
+	"REPLCONF version 9.1.0 > -ERR Unrecognized REPLCONF option: version",
 	"REPLCONF capa eof capa psync2 capa rdb-listpack > +OK",
 }
 
@@ -104,7 +105,7 @@ func TestPSync(t *testing.T) {
 		{id, "+PONG", id + " 101", upstream.Sync{}, "PONG"},
 		{id, "  ", id + " 101", upstream.Sync{}, `answered "  "`}, // brought the process down
 	} {
-		l := dial(t, serve(t, append(handshake[:4:4], "PSYNC "+tc.asked+" > "+tc.reply), ""))
+		l := dial(t, serve(t, append(handshake[:len(handshake):len(handshake)], "PSYNC "+tc.asked+" > "+tc.reply), ""))
 		got, err := l.PSync(tc.id, 100, false)
 		if tc.fault != "" {
 			if err == nil || !strings.Contains(err.Error(), tc.fault) {
@@ -158,7 +159,7 @@ func TestNext(t *testing.T) {
 
 func TestSnapshotThenStream(t *testing.T) {
 	ping := string(resp.AppendCommand(nil, "PING"))
-	l := dial(t, serve(t, append(handshake[:4:4], "PSYNC ? -1 > +FULLRESYNC "+id+" 7"), "\n\n$5\r\nhello"+ping))
+	l := dial(t, serve(t, append(handshake[:len(handshake):len(handshake)], "PSYNC ? -1 > +FULLRESYNC "+id+" 7"), "\n\n$5\r\nhello"+ping))
 	if _, err := l.PSync("", 0, false); err != nil {
 		t.Fatal(err)
 	}

@@ -131,17 +131,23 @@ func (v Value) Stream() StreamInfo {
 // Entries yields the entries of a stream in ascending order of ids, until yield returns false.
 func (v Value) Entries(yield func(e StreamEntry) bool) { v.entries(0, v.Len(), false, yield) }
 
-// EntryRange yields the entries of a stream with ids from first to last, both included, in
-// descending order if reverse is set, until yield returns false.
-func (v Value) EntryRange(first, last StreamID, reverse bool, yield func(e StreamEntry) bool) {
+// EntryRanks returns the ranks [lo, hi) of the entries of a stream with ids from first to last, both
+// included.
+func (v Value) EntryRanks(first, last StreamID) (lo, hi int) {
 	if v.kind != Stream || first.Compare(last) > 0 {
-		return
+		return 0, 0
 	}
-	lo, _ := v.entryRank(first)
+	lo, _ = v.entryRank(first)
 	hi, found := v.entryRank(last)
 	if found {
 		hi++
 	}
+	return lo, max(lo, hi)
+}
+
+// EntryRange yields the entries of a stream with ranks lo to hi-1, in descending order if reverse is
+// set, until yield returns false.
+func (v Value) EntryRange(lo, hi int, reverse bool, yield func(e StreamEntry) bool) {
 	v.entries(lo, hi, reverse, yield)
 }
 

@@ -366,8 +366,9 @@ func (b *Big) get(name []byte) ([]byte, bool) {
 // Scan yields about count fields with values, members with nil, or members with a score as 8 bytes
 // (see DecodeScore). It begins at cursor, 0 for the first call, and returns the cursor of the next
 // call, 0 at the end. A packed collection is yielded as a whole. A member that exists from the
-// first call to the last is yielded at least once, whatever changes in between.
-func (v Value) Scan(cursor uint64, count int, yield func(name, val []byte)) (next uint64) {
+// first call to the last is yielded at least once, whatever changes in between. It stops, and
+// returns 0, when yield returns false.
+func (v Value) Scan(cursor uint64, count int, yield func(name, val []byte) bool) (next uint64) {
 	if v.big == nil {
 		v.scanPacked(yield)
 		return 0
@@ -385,25 +386,26 @@ func (v Value) Scan(cursor uint64, count int, yield func(name, val []byte)) (nex
 			return false
 		}
 		n, last = n+1, at
-		yield(k[4:], val)
-		return true
+		return yield(k[4:], val)
 	})
 	return next
 }
 
 // scanPacked yields a whole packed collection for Scan.
-func (v Value) scanPacked(yield func(name, val []byte)) {
+func (v Value) scanPacked(yield func(name, val []byte) bool) {
 	switch v.kind {
 	case Hash:
-		v.Fields(func(f, val []byte) bool { yield(f, val); return true })
+		v.Fields(yield)
 	case Set:
-		v.Members(func(m []byte) bool { yield(m, nil); return true })
+		v.Members(func(m []byte) bool { return yield(m, nil) })
 	case SortedSet:
 		for i := countSize; i < len(v.packed); {
 			score := v.packed[i : i+8]
 			var m []byte
 			m, i = readItem(v.packed, i+8)
-			yield(m, score)
+			if !yield(m, score) {
+				return
+			}
 		}
 	}
 }

@@ -1,0 +1,231 @@
+package replication_test
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+	"rowfall/replication"
+	"rowfall/replication/resp"
+)
+
+// memoryLog keeps the log's lines.
+type memoryLog struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *memoryLog) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(line)
+}
+
+// count returns how many lines have all of these texts.
+func (l *memoryLog) count(texts ...string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+lines:
+	for line := range strings.Lines(l.buf.String()) {
+		for _, text := range texts {
+			if !strings.Contains(line, text) {
+				continue lines
+			}
+		}
+		n++
+	}
+	return n
+}
+
+// withStream starts a node that holds a stream with a history.
+func withStream(t *testing.T) (*replication.Node, *memoryLog) {
+	t.Helper()
+	c, log := config(t), &memoryLog{}
+	c.Logger = zerolog.New(log)
+	n, _ := complete(t, c)
+	apply(t, n, unit("XADD", "s", "1-1", "f", "v"), unit("XADD", "s", "2-1", "f", "v"), unit("XDEL", "s", "2-1"))
+	return n, log
+}
+
+const lost = "has lost entries-added and max-deleted-entry-id"
+
+// A Redis 7.0 announces no version, as a Redis 6.2, and lost a stream's entries-added and
+// max-deleted-entry-id in the form for that. The node asks the server at its port.
+func TestStreamsOfRedis70KeepTheirHistory(t *testing.T) {
+	n, log := withStream(t)
+	srv := attach(t, servers.RedisStable, n.Addr())
+	caughtUp(t, n, srv.Addr())
+	if plain := log.count("snapshot sent", `"plain":true`); plain != 0 || log.count(lost) != 0 {
+		t.Errorf("%d replicas got the form for Redis 6.2, %d warnings", plain, log.count(lost))
+	}
+	for _, c := range []string{n.Addr(), srv.Addr()} {
+		info := client(t, c).XInfoStream(t.Context(), "s").Val()
+		if info == nil || info.EntriesAdded != 2 || info.MaxDeletedEntryID != "2-1" {
+			t.Errorf("%s: %+v", c, info)
+		}
+	}
+}
+
+// A Redis 6.2 says what it is, and gets its form without a warning: it has no such numbers.
+func TestRedis62LosesNothing(t *testing.T) {
+	n, log := withStream(t)
+	srv := attach(t, servers.RedisOldest, n.Addr())
+	caughtUp(t, n, srv.Addr())
+	if plain := log.count("snapshot sent", `"plain":true`); plain != 1 || log.count(lost) != 0 {
+		t.Errorf("%d replicas got the form for Redis 6.2, %d warnings", plain, log.count(lost))
+	}
+}
+
+// A replica that needs a password is not asked with one: it gets the form for Redis 6.2, and the
+// loss is logged once.
+func TestLossOfStreamsIsLoggedOnce(t *testing.T) {
+	n, log := withStream(t)
+	srv := servertest.Cache(t, servers.RedisStable, servers.CacheOptions{Args: append([]string{"--requirepass", "secret"}, replicaOf(n.Addr())...)})
+	c := client(t, srv.Addr())
+	if err := c.Do(t.Context(), "AUTH", "secret").Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the replica is online", func() bool {
+		st := n.Status()
+		return len(st.Replicas) == 1 && st.Replicas[0].State == replication.ReplicaOnline
+	})
+	if log.count(lost, "NOAUTH", "assume_replicas") != 1 {
+		t.Error("the loss is not logged")
+	}
+	// Another full resync, of which the replica's address is known.
+	first := n.Status().FullSyncs
+	for _, words := range [][]any{{"REPLICAOF", "NO", "ONE"}, {"SET", "own", "v"}, append([]any{"REPLICAOF"}, anys(replicaOf(n.Addr())[1:])...)} {
+		if err := c.Do(t.Context(), words...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "another full resync is over", func() bool {
+		st := n.Status()
+		return st.FullSyncs > first && len(st.Replicas) == 1 && st.Replicas[0].State == replication.ReplicaOnline
+	})
+	if got := log.count(lost); got != 1 {
+		t.Errorf("the loss is logged %d times", got)
+	}
+}
+
+func anys(words []string) (all []any) {
+	for _, w := range words {
+		all = append(all, w)
+	}
+	return all
+}
+
+// other is a server that answers INFO in some way.
+func other(t *testing.T, answer string) (port string, asked func() string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var got []string
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer conn.Close()
+				r := resp.NewReader(conn, 512)
+				for {
+					args, _, err := r.ReadCommand()
+					if err != nil {
+						return
+					}
+					mu.Lock()
+					got = append(got, fmt.Sprintf("%s", args))
+					mu.Unlock()
+					if _, err := conn.Write([]byte(answer)); err != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	t.Cleanup(wg.Wait)
+	t.Cleanup(func() { l.Close() })
+	_, port, _ = net.SplitHostPort(l.Addr().String())
+	return port, func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return strings.Join(got, " ")
+	}
+}
+
+// An answer counts only if it is certainly that of the replica that waits: a Redis 6.2 that loads
+// the packed form exits. And the node connects to no other host than the client's own.
+func TestReplicaIsAskedWithCare(t *testing.T) {
+	n, log := withStream(t)
+	bulk := func(text string) string { return string(resp.AppendBulkString(nil, text)) }
+	replica := func(version string) string {
+		return bulk("redis_version:" + version + "\r\nrun_id:abc\r\nrole:slave\r\nmaster_link_status:down\r\nmaster_replid:" + foreignID + "\r\n")
+	}
+	for _, c := range []struct {
+		name, answer, ip, id string
+		plain                bool
+	}{
+		{name: "a replica of 7.2", answer: replica("7.2.4"), id: "?"},
+		{name: "a replica of 7.2 with a past", answer: replica("7.2.4"), id: foreignID},
+		{name: "a replica of 6.2", answer: replica("6.2.14"), id: "?", plain: true},
+		{name: "a replica with another past", answer: replica("7.2.4"), id: strings.Repeat("b", 40), plain: true},
+		{name: "a replica with a link", answer: strings.Replace(replica("7.2.4"), "down", "up", 1), id: "?", plain: true},
+		{name: "a master", answer: strings.Replace(replica("7.2.4"), "slave", "master", 1), id: "?", plain: true},
+		{name: "an error", answer: "-NOAUTH Authentication required.\r\n", id: "?", plain: true},
+		{name: "no RESP", answer: "HTTP/1.1 400 Bad Request\r\n", id: "?", plain: true},
+		{name: "an endless answer", answer: "$100000000\r\n", id: "?", plain: true},
+		{name: "silence", answer: "", id: "?", plain: true},
+		{name: "another host", answer: replica("7.2.4"), ip: "127.0.0.2", id: "?", plain: true},
+		{name: "its own host", answer: replica("7.2.4"), ip: "127.0.0.1", id: "?"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			port, asked := other(t, c.answer)
+			before := log.count("snapshot sent", `"plain":true`)
+			r := dialRaw(t, n.Addr())
+			r.do("REPLCONF", "listening-port", port)
+			if c.ip != "" {
+				r.do("REPLCONF", "ip-address", c.ip)
+			}
+			ask(r, c.id, "7", "eof", "psync2")
+			payload(r)
+			eventually(t, "the snapshot is sent", func() bool { return log.count("snapshot sent", port) == 1 })
+			if plain := log.count("snapshot sent", `"plain":true`) > before; plain != c.plain {
+				t.Errorf("the form for Redis 6.2: %v, want %v", plain, c.plain)
+			}
+			if got := asked(); c.ip == "127.0.0.2" && got != "" || strings.Contains(got, "AUTH") {
+				t.Errorf("the server is asked %s", got)
+			}
+		})
+	}
+}
+
+// A replica that twice got the packed form by its answer, and did not come online, gets the other.
+func TestFailedProbeIsNotBelievedForEver(t *testing.T) {
+	n, log := withStream(t)
+	port, _ := other(t, string(resp.AppendBulkString(nil, "redis_version:7.2.4\r\nrun_id:abc\r\nrole:slave\r\nmaster_link_status:down\r\n")))
+	for i := range 3 {
+		r := dialRaw(t, n.Addr())
+		r.do("REPLCONF", "listening-port", port)
+		ask(r, "?", "-1", "eof", "psync2")
+		payload(r)
+		eventually(t, "the snapshot is sent", func() bool { return log.count("snapshot sent", port) == i+1 })
+		r.Close()
+		eventually(t, "the replica has left", func() bool { return len(n.Status().Replicas) == 0 })
+	}
+	if packed, plain := log.count("snapshot sent", `"plain":false`), log.count("snapshot sent", `"plain":true`); packed != 2 || plain != 1 {
+		t.Errorf("it got the packed form %d times and the plain one %d times", packed, plain)
+	}
+}
