@@ -5,79 +5,83 @@ import (
 	"strings"
 )
 
-// Layout says how the rows of one table are laid out in one encoding: the row
-// images of a table map, or the text rows of a SELECT. It is compiled once per
-// table version and immutable.
+// Layout describes how the rows of one table are laid out: in the row images of a
+// table map, or in the text rows of a SELECT. It is compiled once per table
+// version and immutable.
 type Layout struct {
-	table  *Table
-	text   bool
-	codecs []codec
+	table   *Table
+	text    bool
+	columns []columnLayout
 }
 
-// codec is a column's part of a Layout: where its value ends and how it becomes
-// text.
-type codec struct {
-	form form
-	// prefix is how many bytes of length stand before a value; 0: every value
-	// has size bytes.
+// columnLayout is a column's part of a Layout: where its value ends and how the
+// value becomes text.
+type columnLayout struct {
+	encoding encoding
+	json     jsonForm
+	// prefix is the number of length bytes in front of a value; 0: every value has
+	// size bytes.
 	prefix uint8
-	// size is how many bytes a value has, at most where there is a prefix.
+	// size is the number of bytes of a value; the greatest number where there is a
+	// prefix.
 	size int
-	// precision and scale are a DECIMAL's; scale also holds the
-	// fractional-second digits of a temporal type.
+	// precision and scale are a DECIMAL's; scale also holds the fractional-second
+	// digits of a temporal type.
 	precision, scale uint8
 	latin1           bool
 }
 
-// form is how a value's bytes are read.
-type form uint8
+// encoding is how a value's bytes are read.
+type encoding uint8
 
 const (
-	formText         form = iota // printed as it is
-	formInt                      // little endian, size bytes
-	formUint                     // the same, unsigned
-	formDecimal                  // packed decimal
-	formFloat                    // IEEE 754, 4 bytes
-	formDouble                   // IEEE 754, 8 bytes
-	formBit                      // big endian
-	formYear                     // years since 1900, 0 for 0000
-	formDate                     // packed into 3 bytes
-	formTime2                    // TIME with fractions, big endian
-	formDatetime2                // DATETIME with fractions, big endian
-	formTimestamp2               // TIMESTAMP with fractions, big endian
-	formOldTime                  // decimal HHMMSS
-	formOldDatetime              // decimal YYYYMMDDhhmmss
-	formOldTimestamp             // seconds, little endian
-	formChar                     // text without its trailing spaces
-	formBinary                   // bytes without their trailing zeros
-	formBytes                    // bytes, printed as they are
-	formEnum                     // index of a member, from 1
-	formSet                      // bits of the members
-	formJSON                     // MySQL's binary JSON
-	formVector                   // little endian 4-byte floats
-	formUUID                     // MariaDB's, its parts reordered
-	formOldUUID                  // MariaDB's before 10.11.5, always reordered
-	formInet4                    // 4 bytes
-	formInet6                    // 16 bytes
+	encodingText         encoding = iota // printed as it is
+	encodingInt                          // little endian, size bytes
+	encodingUint                         // the same, unsigned
+	encodingDecimal                      // packed decimal
+	encodingFloat                        // IEEE 754, 4 bytes
+	encodingDouble                       // IEEE 754, 8 bytes
+	encodingBit                          // big endian
+	encodingYear                         // years since 1900, 0 for 0000
+	encodingDate                         // packed into 3 bytes
+	encodingTime                         // TIME with fractions, big endian
+	encodingDatetime                     // DATETIME with fractions, big endian
+	encodingTimestamp                    // TIMESTAMP with fractions, big endian
+	encodingOldTime                      // decimal HHMMSS
+	encodingOldDatetime                  // decimal YYYYMMDDhhmmss
+	encodingOldTimestamp                 // seconds, little endian
+	encodingChar                         // text without its trailing spaces
+	encodingBinary                       // bytes without their trailing zeros
+	encodingBytes                        // bytes, printed as they are
+	encodingEnum                         // index of a label, from 1
+	encodingSet                          // a bit per label
+	encodingJSON                         // MySQL's binary JSON
+	encodingVector                       // little endian 4-byte floats
+	encodingUUID                         // MariaDB's, its parts reordered
+	encodingOldUUID                      // MariaDB's before 10.11.5, always reordered
+	encodingInet4                        // 4 bytes
+	encodingInet6                        // 16 bytes
 
-	// The forms below are a SELECT's.
-	formFloatText    // a double's text, to be rounded to a float
-	formZerofillText // a number with zeros in front
+	// The encodings below are a SELECT's.
+	encodingFloatText  // a double's text, to be rounded to a float
+	encodingNumberText // a number that may have zeros in front (ZEROFILL)
 )
 
 // NewImageLayout returns the layout of row images under a table map: types is
 // its column type bytes, meta its metadata block. It fails when the table map
 // does not fit the table (count or type of columns), naming table and column.
 func NewImageLayout(t *Table, types, meta []byte) (*Layout, error) {
-	if n := len(types); n == len(t.Columns)+2 && types[n-1] == types[n-2] && (types[n-1] == wireTimestamp2 || types[n-1] == wireLongLong) {
-		return nil, fmt.Errorf("lay out %s: the binlog has two more columns than the schema; if the table has SYSTEM VERSIONING, that is not supported yet: leave the table out of the mapping; else %s",
+	if hasRowPeriod(t, types) {
+		return nil, fmt.Errorf("lay out %s: the binlog has two more columns than the schema; "+
+			"if the table has SYSTEM VERSIONING, that is not supported yet: "+
+			"leave the table out of the mapping; else %s",
 			t.FullName(), remedySchema)
 	}
 	if len(types) != len(t.Columns) {
 		return nil, fmt.Errorf("lay out %s: the binlog has %d columns, the schema %d: %s",
 			t.FullName(), len(types), len(t.Columns), remedySchema)
 	}
-	l := &Layout{table: t, codecs: make([]codec, len(types))}
+	l := &Layout{table: t, columns: make([]columnLayout, len(types))}
 	for i, kind := range types {
 		c := &t.Columns[i]
 		w, rest, err := parseWire(kind, meta)
@@ -85,55 +89,71 @@ func NewImageLayout(t *Table, types, meta []byte) (*Layout, error) {
 			return nil, fmt.Errorf("lay out %s.%s: %w", t.FullName(), c.Name, err)
 		}
 		meta = rest
-		codec, ok := newCodec(c, w)
-		if !ok {
-			if w.kind == wireBlobComp || w.kind == wireVarComp {
-				return nil, fmt.Errorf("lay out %s.%s: the column is COMPRESSED, which is not supported yet: ALTER the column or leave the table out of the mapping", t.FullName(), c.Name)
-			}
+		column, ok := newColumnLayout(c, w)
+		switch {
+		case ok:
+		case w.isCompressed():
+			return nil, fmt.Errorf("lay out %s.%s: the column is COMPRESSED, which is not supported yet: "+
+				"ALTER the column or leave the table out of the mapping", t.FullName(), c.Name)
+		default:
 			return nil, fmt.Errorf("lay out %s.%s: the column is %s in the binlog but %s in the schema: %s",
 				t.FullName(), c.Name, w, describe(c), remedySchema)
 		}
-		if !codec.setCharset(c) {
-			return nil, fmt.Errorf("lay out %s.%s: character set %s is not supported yet: convert the column to utf8mb4 or leave the table out of the mapping",
+		if !column.setCharset(c) {
+			return nil, fmt.Errorf("lay out %s.%s: character set %s is not supported yet: "+
+				"convert the column to utf8mb4 or leave the table out of the mapping",
 				t.FullName(), c.Name, c.Charset)
 		}
-		l.codecs[i] = codec
+		l.columns[i] = column
 	}
 	if len(meta) > 0 {
-		return nil, fmt.Errorf("lay out %s: %d bytes of the table map's metadata are left over", t.FullName(), len(meta))
+		return nil, fmt.Errorf("lay out %s: %d bytes of the table map's metadata are left over",
+			t.FullName(), len(meta))
 	}
 	return l, nil
 }
 
-// CheckReadable refuses a table whose rows could be read by SELECT but not from
-// the binlog, before the first is.
+// hasRowPeriod reports whether a table map has two more columns than the schema and
+// the two look like the start and end of a row's validity, which MariaDB adds to
+// tables WITH SYSTEM VERSIONING.
+func hasRowPeriod(t *Table, types []byte) bool {
+	n := len(types)
+	return n == len(t.Columns)+2 && types[n-1] == types[n-2] &&
+		(types[n-1] == wireTimestamp2 || types[n-1] == wireLongLong)
+}
+
+// CheckReadable rejects, before any row is read, a table whose rows could be read by
+// SELECT but not from the binlog. The error is a *RefusedError.
 func (t *Table) CheckReadable() error {
 	for i := range t.Columns {
 		c := &t.Columns[i]
 		var why string
-		switch c.Type {
-		case TypeChar, TypeVarchar, TypeText:
-			if k := (codec{form: formText}); !k.setCharset(c) {
+		switch {
+		case c.Type.row().charset == charsetColumn:
+			if l := (columnLayout{encoding: encodingText}); !l.setCharset(c) {
 				why = "character set " + c.Charset + " is not supported yet: convert the column to utf8mb4"
 			}
-		case TypeTime, TypeDatetime, TypeTimestamp:
+		case c.Type.row().args == argsFraction:
 			if c.Decimals > 0 && strings.Contains(c.SQLType, "mariadb-5.3") {
-				why = "the old format of fractional seconds is not supported: ALTER TABLE ... FORCE with mysql56_temporal_format=ON"
+				why = "the old format of fractional seconds is not supported: " +
+					"ALTER TABLE ... FORCE with mysql56_temporal_format=ON"
 			}
 		}
-		// A member of an ENUM may be named like that.
+		// An ENUM can have a label of that text.
 		if len(c.Values) == 0 && strings.Contains(c.SQLType, " COMPRESSED") {
 			why = "the column is COMPRESSED, which is not supported yet: ALTER the column"
 		}
 		if why != "" {
-			return &RefusedError{Table: t.FullName(), Err: fmt.Errorf("column %s.%s cannot be read from the binlog: %s, "+
-				"or leave the table out of the mapping (ignore: true)", t.FullName(), c.Name, why)}
+			return &RefusedError{Table: t.FullName(), Err: fmt.Errorf(
+				"column %s.%s cannot be read from the binlog: %s, "+
+					"or leave the table out of the mapping (ignore: true)", t.FullName(), c.Name, why)}
 		}
 	}
 	return nil
 }
 
-const remedySchema = "the schema at hand is of another time than the rows; set binlog_row_metadata=FULL on the server so that the binlog carries its own, and read from a later position"
+const remedySchema = "the schema at hand is of another time than the rows; set binlog_row_metadata=FULL " +
+	"on the server so that the binlog carries its own, and read from a later position"
 
 func describe(c *Column) string {
 	if c.SQLType != "" {
@@ -142,160 +162,125 @@ func describe(c *Column) string {
 	return fmt.Sprintf("type %d of length %d, %d decimals", c.Type, c.Length, c.Decimals)
 }
 
-// newCodec matches a column with what the table map says about it.
-func newCodec(c *Column, w wireType) (codec, bool) {
-	switch c.Type {
-	case TypeTinyInt, TypeSmallInt, TypeMediumInt, TypeInt, TypeBigInt:
-		want := intTypes[c.Type]
-		return codec{form: signForm(c.Unsigned), size: want.size}, w.kind == want.kind
-	case TypeDecimal:
-		fits := w.kind == wireNewDecimal && int(w.precision) == c.Length && int(w.scale) == c.Decimals &&
-			w.precision <= maxPrecision && w.scale <= w.precision
-		return codec{form: formDecimal, size: decimalSize(w.precision, w.scale), precision: w.precision, scale: w.scale}, fits
-	case TypeFloat:
-		return codec{form: formFloat, size: 4}, w.kind == wireFloat
-	case TypeDouble:
-		return codec{form: formDouble, size: 8}, w.kind == wireDouble
-	case TypeBit:
-		return codec{form: formBit, size: (w.length + 7) / 8}, w.kind == wireBit && w.length == c.Length && w.length <= 64
-	case TypeYear:
-		return codec{form: formYear, size: 1}, w.kind == wireYear
-	case TypeDate, TypeTime, TypeDatetime, TypeTimestamp:
-		return newTemporalCodec(c, w)
-	case TypeEnum:
-		return codec{form: formEnum, size: w.length}, w.kind == wireEnum && w.length == enumSize(len(c.Values))
-	case TypeSet:
-		return codec{form: formSet, size: w.length}, w.kind == wireSet && w.length == setSize(len(c.Values))
-	case TypeUUID, TypeInet4, TypeInet6:
-		return newFixedCodec(c, w)
+// newColumnLayout matches a column with the wire type that a table map gives for it;
+// ok is false where the two do not fit.
+func newColumnLayout(c *Column, w WireType) (l columnLayout, ok bool) {
+	row := c.Type.row()
+	for _, form := range row.wires {
+		if form.kind != w.kind {
+			continue
+		}
+		l = columnLayout{encoding: form.encoding, size: form.size, json: row.json}
+		return l, row.fit == nil || row.fit(c, w, &l)
 	}
-	return newStringCodec(c, w)
+	return l, false
 }
 
-func signForm(unsigned bool) form {
-	if unsigned {
-		return formUint
+func fitInteger(c *Column, _ WireType, l *columnLayout) bool {
+	if c.Unsigned {
+		l.encoding = encodingUint
 	}
-	return formInt
+	return true
 }
 
-var intTypes = map[Type]struct {
-	kind byte
-	size int
-}{
-	TypeTinyInt: {wireTiny, 1}, TypeSmallInt: {wireShort, 2}, TypeMediumInt: {wireInt24, 3},
-	TypeInt: {wireLong, 4}, TypeBigInt: {wireLongLong, 8},
+func fitDecimal(c *Column, w WireType, l *columnLayout) bool {
+	l.size, l.precision, l.scale = decimalSize(w.precision, w.scale), w.precision, w.scale
+	return int(w.precision) == c.Length && int(w.scale) == c.Decimals &&
+		w.precision <= maxPrecision && w.scale <= w.precision
 }
 
-func enumSize(members int) int {
-	if members < 256 {
-		return 1
-	}
-	return 2
-}
-
-func setSize(members int) int {
-	if n := (members + 7) / 8; n <= 4 {
-		return max(n, 1)
-	}
-	return 8
+func fitBit(c *Column, w WireType, l *columnLayout) bool {
+	l.size = (w.length + 7) / 8
+	return w.length == c.Length && w.length <= 64
 }
 
 // maxFraction is the most fractional-second digits.
 const maxFraction = 6
 
-func newTemporalCodec(c *Column, w wireType) (codec, bool) {
-	k := codec{scale: w.scale}
-	var want, old byte
-	switch c.Type {
-	case TypeDate:
-		return codec{form: formDate, size: 3}, w.kind == wireDate || w.kind == wireNewDate
-	case TypeTime:
-		k.form, k.size, want, old = formTime2, 3, wireTime2, wireTime
-	case TypeDatetime:
-		k.form, k.size, want, old = formDatetime2, 5, wireDatetime2, wireDatetime
-	case TypeTimestamp:
-		k.form, k.size, want, old = formTimestamp2, 4, wireTimestamp2, wireTimestamp
+func fitTemporal(c *Column, w WireType, l *columnLayout) bool {
+	if wireTypes[w.kind].meta != metaFraction {
+		// MariaDB's old format with fractions has the same type byte and no
+		// metadata, so the size of its values is unknown.
+		return c.Decimals == 0
 	}
-	if w.kind == old {
-		// MariaDB's old format with fractions has the same type byte and
-		// no metadata: its size cannot be told.
-		if want == wireDatetime2 {
-			k.size = 8
-		}
-		k.form += formOldTime - formTime2
-		return k, c.Decimals == 0
-	}
-	k.size += int(w.scale+1) / 2
-	return k, w.kind == want && int(w.scale) == c.Decimals && w.scale <= maxFraction
+	l.scale = w.scale
+	l.size += int(w.scale+1) / 2
+	return int(w.scale) == c.Decimals && w.scale <= maxFraction
 }
 
-// newFixedCodec is for MariaDB's types of a fixed number of bytes: they travel
-// as a BINARY does, without their trailing zeros.
-func newFixedCodec(c *Column, w wireType) (codec, bool) {
-	k := codec{prefix: 1, size: 16}
-	switch c.Type {
-	case TypeUUID:
-		k.form = formUUID
-		if strings.Contains(c.SQLType, "old") {
-			k.form = formOldUUID
-		}
-	case TypeInet4:
-		k.form, k.size = formInet4, 4
-	case TypeInet6:
-		k.form = formInet6
-	}
-	return k, w.kind == wireString && w.length == k.size
+func fitEnum(c *Column, w WireType, l *columnLayout) bool {
+	l.size = w.length
+	return w.length == enumSize(len(c.Values))
 }
 
-func newStringCodec(c *Column, w wireType) (codec, bool) {
-	k := codec{prefix: 1, size: w.length}
+func fitSet(c *Column, w WireType, l *columnLayout) bool {
+	l.size = w.length
+	return w.length == setSize(len(c.Values))
+}
+
+// enumSize returns the bytes of an ENUM of so many labels.
+func enumSize(labels int) int {
+	if labels < 256 {
+		return 1
+	}
+	return 2
+}
+
+// setSize returns the bytes of a SET of so many labels.
+func setSize(labels int) int {
+	if n := (labels + 7) / 8; n <= 4 {
+		return max(n, 1)
+	}
+	return 8
+}
+
+// fitAddress is for MariaDB's types of a fixed number of bytes.
+func fitAddress(c *Column, w WireType, l *columnLayout) bool {
+	l.prefix = 1
+	if l.encoding == encodingUUID && strings.Contains(c.SQLType, "old") {
+		l.encoding = encodingOldUUID
+	}
+	return w.length == l.size
+}
+
+// setLengthPrefix sets the layout of a value whose greatest length is in the
+// metadata: the length stands in front, in one byte or in two.
+func (l *columnLayout) setLengthPrefix(w WireType) {
+	l.prefix, l.size = 1, w.length
 	if w.length > 255 {
-		k.prefix = 2
+		l.prefix = 2
 	}
-	bytes := c.Length * charsetWidth(c.Charset)
-	variable := w.kind == wireVarchar || w.kind == wireVarString
-	switch c.Type {
-	case TypeChar:
-		k.form = formChar
-		return k, w.kind == wireString && w.length == bytes
-	case TypeBinary:
-		k.form = formBinary
-		return k, w.kind == wireString && w.length == c.Length
-	case TypeVarchar:
-		return k, variable && w.length == bytes
-	case TypeVarbinary:
-		k.form = formBytes
-		return k, variable && w.length == c.Length
-	case TypeVector:
-		if variable { // MariaDB's
-			k.form = formVector
-			return k, true
-		}
-	}
+}
+
+func fitText(c *Column, w WireType, l *columnLayout) bool {
+	l.setLengthPrefix(w)
+	return w.length == c.Length*charsetWidth(c.Charset)
+}
+
+func fitBytes(c *Column, w WireType, l *columnLayout) bool {
+	l.setLengthPrefix(w)
+	return w.length == c.Length
+}
+
+// fitPrefix is for the types whose metadata is the size of the length prefix.
+func fitPrefix(_ *Column, w WireType, l *columnLayout) bool {
 	if w.length < 1 || w.length > 4 {
-		return k, false
+		return false
 	}
-	k.prefix, k.size = uint8(w.length), 1<<(8*w.length)-1
-	switch c.Type {
-	case TypeText:
-		return k, w.kind == wireBlob && blobFits(c.SQLType, w.length)
-	case TypeBlob:
-		k.form = formBytes
-		return k, w.kind == wireBlob && blobFits(c.SQLType, w.length)
-	case TypeJSON:
-		if w.kind == wireJSON {
-			k.form = formJSON
-		} // MariaDB's JSON is text
-		return k, w.kind == wireJSON || w.kind == wireBlob
-	case TypeGeometry:
-		k.form = formBytes
-		return k, w.kind == wireGeometry
-	case TypeVector:
-		k.form = formVector
-		return k, w.kind == wireVector
+	l.prefix, l.size = uint8(w.length), 1<<(8*w.length)-1
+	return true
+}
+
+func fitBlob(c *Column, w WireType, l *columnLayout) bool {
+	return fitPrefix(c, w, l) && blobFits(c.SQLType, w.length)
+}
+
+func fitVector(c *Column, w WireType, l *columnLayout) bool {
+	if w.kind == wireVector {
+		return fitPrefix(c, w, l)
 	}
-	return k, false
+	l.setLengthPrefix(w)
+	return true
 }
 
 // blobFits reports whether a BLOB or TEXT of that name has a length prefix of
@@ -330,15 +315,15 @@ func charsetWidth(charset string) int {
 
 // setCharset reports whether text of the column's character set can be turned
 // into UTF-8.
-func (k *codec) setCharset(c *Column) bool {
-	if k.form != formText && k.form != formChar {
+func (l *columnLayout) setCharset(c *Column) bool {
+	if l.encoding != encodingText && l.encoding != encodingChar {
 		return true
 	}
 	switch c.Charset {
 	case "", "utf8mb4", "utf8mb3", "utf8", "ascii", "binary":
 		return true
 	case "latin1":
-		k.latin1 = true
+		l.latin1 = true
 		return true
 	}
 	return false
@@ -348,41 +333,17 @@ func (k *codec) setCharset(c *Column) bool {
 // protocol with the column expressions that SelectExpr gives, in a session with
 // utf8mb4, time_zone '+00:00' and an empty sql_mode.
 func NewTextLayout(t *Table) *Layout {
-	l := &Layout{table: t, text: true, codecs: make([]codec, len(t.Columns))}
+	l := &Layout{table: t, text: true, columns: make([]columnLayout, len(t.Columns))}
 	for i := range t.Columns {
 		c := &t.Columns[i]
-		switch c.Type {
-		case TypeTinyInt, TypeSmallInt, TypeMediumInt, TypeInt, TypeBigInt, TypeDecimal:
-			if zerofill(c) {
-				l.codecs[i].form = formZerofillText
-			}
-		case TypeFloat:
-			l.codecs[i].form = formFloatText
-		case TypeVector:
-			l.codecs[i].form = formVector
-		case TypeBinary, TypeVarbinary, TypeBlob, TypeGeometry:
-			l.codecs[i].form = formBytes
+		row := c.Type.row()
+		l.columns[i] = columnLayout{encoding: row.text, json: row.json}
+		if row.text == encodingNumberText && !zerofill(c) {
+			l.columns[i].encoding = encodingText
 		}
 	}
 	return l
 }
 
-func zerofill(c *Column) bool { return strings.Contains(strings.ToLower(c.SQLType), "zerofill") }
-
-// SelectExpr returns the expression to select a column with, so that AppendText
-// yields what it yields for the same value in the binlog. quoted is the
-// column's name in backquotes.
-func SelectExpr(c *Column, quoted string) string {
-	switch c.Type {
-	case TypeFloat, TypeDouble:
-		// A FLOAT prints six digits only and (M,D) rounds; the product
-		// prints all digits and, unlike a sum, keeps the sign of -0.
-		return quoted + "*1e0"
-	case TypeBit:
-		return quoted + "+0"
-	}
-	return quoted
-}
-
-// Table returns the table the layout is of.
+// Table returns the layout's table.
 func (l *Layout) Table() *Table { return l.table }

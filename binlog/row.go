@@ -33,7 +33,7 @@ var nullSpan = span{start: math.MaxUint32, end: math.MaxUint32}
 // column that is not present is an error, whatever its nature: both servers put
 // virtual generated columns into their images too.
 func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
-	n := len(l.codecs)
+	n := len(l.columns)
 	if uint64(len(image)) >= math.MaxUint32 {
 		return 0, fmt.Errorf("decode row of %s: the image of %d bytes is too long", l.table.FullName(), len(image))
 	}
@@ -49,8 +49,8 @@ func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 		return 0, l.endsEarly(0)
 	}
 	nulls, spans := image[:pos], r.spans
-	for i := range l.codecs {
-		c := &l.codecs[i]
+	for i := range l.columns {
+		c := &l.columns[i]
 		if nulls[i>>3]>>(i&7)&1 != 0 {
 			spans[i] = nullSpan
 			continue
@@ -79,7 +79,7 @@ func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 // checkPresent checks a columns-present bitmap. Bits beyond the last column mean
 // nothing; MySQL sets them.
 func (l *Layout) checkPresent(present []byte) error {
-	n := len(l.codecs)
+	n := len(l.columns)
 	if len(present) != (n+7)/8 {
 		return fmt.Errorf("decode row of %s: the event has a bitmap of %d bytes for %d columns", l.table.FullName(), len(present), n)
 	}
@@ -114,7 +114,7 @@ func (r *Row) Layout() *Layout { return r.layout }
 
 // Has reports whether the row holds column i, be it NULL. Rows are whole so
 // far: DecodeImage refuses images that leave columns out.
-func (r *Row) Has(i int) bool { return 0 <= i && i < len(r.layout.codecs) }
+func (r *Row) Has(i int) bool { return 0 <= i && i < len(r.layout.columns) }
 
 // IsNull reports whether column i is NULL.
 func (r *Row) IsNull(i int) bool {
@@ -146,7 +146,7 @@ func (r *Row) AppendText(dst []byte, i int) ([]byte, error) {
 	if raw == nil {
 		return dst, nil
 	}
-	k, c := &r.layout.codecs[i], &r.layout.table.Columns[i]
+	k, c := &r.layout.columns[i], &r.layout.table.Columns[i]
 	out, err := k.appendText(dst, raw, c)
 	if err != nil {
 		return dst, r.badValue(i, err)
@@ -160,80 +160,80 @@ func (r *Row) badValue(i int, err error) error {
 }
 
 // appendText is one switch over all forms: the branch every value takes.
-func (k *codec) appendText(dst, raw []byte, c *Column) ([]byte, error) {
-	switch k.form {
-	case formText, formBytes, formChar:
+func (k *columnLayout) appendText(dst, raw []byte, c *Column) ([]byte, error) {
+	switch k.encoding {
+	case encodingText, encodingBytes, encodingChar:
 		return k.appendString(dst, raw), nil
-	case formInt:
+	case encodingInt:
 		return strconv.AppendInt(dst, signed(littleEndian(raw), len(raw)), 10), nil
-	case formUint:
+	case encodingUint:
 		return strconv.AppendUint(dst, littleEndian(raw), 10), nil
-	case formDecimal:
+	case encodingDecimal:
 		return appendDecimal(dst, raw, k.precision, k.scale)
-	case formFloat:
+	case encodingFloat:
 		return AppendFloat(dst, float64(math.Float32frombits(binary.LittleEndian.Uint32(raw))), 32)
-	case formDouble:
+	case encodingDouble:
 		return AppendFloat(dst, math.Float64frombits(binary.LittleEndian.Uint64(raw)), 64)
-	case formBit:
+	case encodingBit:
 		return appendBit(dst, raw), nil
-	case formYear:
+	case encodingYear:
 		return appendPadded(dst, yearOf(raw), 4), nil
-	case formDate, formTime2, formDatetime2, formTimestamp2, formOldTime, formOldDatetime, formOldTimestamp:
+	case encodingDate, encodingTime, encodingDatetime, encodingTimestamp, encodingOldTime, encodingOldDatetime, encodingOldTimestamp:
 		return k.appendTemporal(dst, raw)
-	case formBinary:
+	case encodingBinary:
 		dst = append(dst, raw...)
 		for range k.size - len(raw) {
 			dst = append(dst, 0)
 		}
 		return dst, nil
-	case formEnum:
+	case encodingEnum:
 		m, err := member(c.Values, raw)
 		return append(dst, m...), err
-	case formSet:
+	case encodingSet:
 		return appendSet(dst, c.Values, raw)
-	case formJSON:
+	case encodingJSON:
 		return appendBinaryJSON(dst, raw)
-	case formVector:
+	case encodingVector:
 		return appendVector(dst, raw)
 	}
 	return k.appendRare(dst, raw)
 }
 
 // appendRare appends MariaDB's own types and what only a SELECT yields.
-func (k *codec) appendRare(dst, raw []byte) ([]byte, error) {
-	switch k.form {
-	case formUUID, formOldUUID:
-		return appendStoredUUID(dst, padded(raw), k.form == formOldUUID), nil
-	case formInet4:
+func (k *columnLayout) appendRare(dst, raw []byte) ([]byte, error) {
+	switch k.encoding {
+	case encodingUUID, encodingOldUUID:
+		return appendStoredUUID(dst, padded(raw), k.encoding == encodingOldUUID), nil
+	case encodingInet4:
 		address := padded(raw)
 		return appendInet4(dst, address[:4]), nil
-	case formInet6:
+	case encodingInet6:
 		return appendInet6(dst, padded(raw)), nil
-	case formFloatText:
+	case encodingFloatText:
 		f, err := strconv.ParseFloat(string(raw), 64)
 		if err != nil {
 			return dst, fmt.Errorf("%q is no number", clip(string(raw)))
 		}
 		return AppendFloat(dst, float64(float32(f)), 32)
-	case formZerofillText:
+	case encodingNumberText:
 		return append(dst, trimZerofill(raw)...), nil
 	}
-	return dst, fmt.Errorf("the column's form %d has no text", k.form)
+	return dst, fmt.Errorf("the column's form %d has no text", k.encoding)
 }
 
-func (k *codec) appendTemporal(dst, raw []byte) ([]byte, error) {
-	switch k.form {
-	case formDate:
+func (k *columnLayout) appendTemporal(dst, raw []byte) ([]byte, error) {
+	switch k.encoding {
+	case encodingDate:
 		return appendPackedDate(dst, raw)
-	case formTime2:
+	case encodingTime:
 		return appendTime2(dst, raw, k.scale)
-	case formDatetime2:
+	case encodingDatetime:
 		return appendDatetime2(dst, raw, k.scale)
-	case formTimestamp2:
+	case encodingTimestamp:
 		return appendUnix(dst, bigEndian(raw[:4]), bigEndian(raw[4:])*fractionUnit[len(raw)-4], k.scale)
-	case formOldTime:
+	case encodingOldTime:
 		return appendOldTime(dst, raw)
-	case formOldDatetime:
+	case encodingOldDatetime:
 		return appendOldDatetime(dst, raw)
 	}
 	return appendUnix(dst, littleEndian(raw), 0, 0)
@@ -247,8 +247,8 @@ func yearOf(raw []byte) uint64 {
 }
 
 // appendString appends text as UTF-8, bytes as they are.
-func (k *codec) appendString(dst, raw []byte) []byte {
-	if k.form == formChar {
+func (k *columnLayout) appendString(dst, raw []byte) []byte {
+	if k.encoding == encodingChar {
 		raw = bytes.TrimRight(raw, " ")
 	}
 	if !k.latin1 {
@@ -284,7 +284,7 @@ func (r *Row) AppendJSON(dst []byte, i int) ([]byte, error) {
 	if raw == nil {
 		return append(dst, "null"...), nil
 	}
-	k, c := &r.layout.codecs[i], &r.layout.table.Columns[i]
+	k, c := &r.layout.columns[i], &r.layout.table.Columns[i]
 	out, err := k.appendJSON(dst, raw, c)
 	if err != nil {
 		return dst, r.badValue(i, err)
@@ -292,38 +292,38 @@ func (r *Row) AppendJSON(dst []byte, i int) ([]byte, error) {
 	return out, nil
 }
 
-func (k *codec) appendJSON(dst, raw []byte, c *Column) ([]byte, error) {
-	switch c.Type {
-	case TypeTinyInt, TypeSmallInt, TypeMediumInt, TypeInt, TypeBigInt, TypeDecimal, TypeFloat, TypeDouble, TypeBit, TypeJSON:
+func (k *columnLayout) appendJSON(dst, raw []byte, c *Column) ([]byte, error) {
+	switch k.json {
+	case asNumber, asDocument:
 		return k.appendText(dst, raw, c)
-	case TypeYear: // "0000" is no JSON number
-		if k.form == formYear {
+	case asYear: // "0000" is not a JSON number
+		if k.encoding == encodingYear {
 			return strconv.AppendUint(dst, yearOf(raw), 10), nil
 		}
 		return append(dst, trimZerofill(raw)...), nil
-	case TypeSet:
+	case asArray:
 		return k.appendSetJSON(dst, raw, c)
-	case TypeBinary, TypeVarbinary, TypeBlob, TypeGeometry:
+	case asBase64:
 		return k.appendBase64(dst, raw, c)
-	case TypeEnum:
-		if k.form == formEnum {
-			m, err := member(c.Values, raw)
-			return AppendQuoted(dst, m), err
-		}
+	case asString:
+	}
+	if k.encoding == encodingEnum {
+		m, err := member(c.Values, raw)
+		return AppendQuoted(dst, m), err
 	}
 	dst = append(dst, '"')
 	switch {
 	case k.latin1:
-		if k.form == formChar {
+		if k.encoding == encodingChar {
 			raw = bytes.TrimRight(raw, " ")
 		}
 		var b [utf8.UTFMax]byte
 		for _, c := range raw {
 			dst = appendEscaped(dst, utf8.AppendRune(b[:0], latin1Rune(c)), jsonValid)
 		}
-	case k.form == formChar:
+	case k.encoding == encodingChar:
 		dst = appendEscaped(dst, bytes.TrimRight(raw, " "), jsonValid)
-	case k.form == formText:
+	case k.encoding == encodingText:
 		dst = appendEscaped(dst, raw, jsonValid)
 	default: // digits and punctuation only
 		var err error
@@ -334,10 +334,10 @@ func (k *codec) appendJSON(dst, raw []byte, c *Column) ([]byte, error) {
 	return append(dst, '"'), nil
 }
 
-func (k *codec) appendSetJSON(dst, raw []byte, c *Column) ([]byte, error) {
+func (k *columnLayout) appendSetJSON(dst, raw []byte, c *Column) ([]byte, error) {
 	dst = append(dst, '[')
 	start := len(dst)
-	if k.form == formText { // no member has a comma in it
+	if k.encoding == encodingText { // no member has a comma in it
 		for len(raw) > 0 {
 			m, rest, _ := bytes.Cut(raw, []byte{','})
 			if len(dst) > start {
@@ -357,9 +357,9 @@ func (k *codec) appendSetJSON(dst, raw []byte, c *Column) ([]byte, error) {
 	return append(dst, ']'), err
 }
 
-func (k *codec) appendBase64(dst, raw []byte, c *Column) ([]byte, error) {
+func (k *columnLayout) appendBase64(dst, raw []byte, c *Column) ([]byte, error) {
 	dst = append(dst, '"')
-	if k.form == formBinary && len(raw) < k.size {
+	if k.encoding == encodingBinary && len(raw) < k.size {
 		whole, err := k.appendText(make([]byte, 0, k.size), raw, c)
 		if err != nil {
 			return dst, err
@@ -376,8 +376,8 @@ func (r *Row) Int64(i int) (v int64, ok bool) {
 	if raw == nil {
 		return 0, false
 	}
-	k := &r.layout.codecs[i]
-	if k.form == formInt {
+	k := &r.layout.columns[i]
+	if k.encoding == encodingInt {
 		return signed(littleEndian(raw), len(raw)), true
 	}
 	if u, ok := r.Uint64(i); ok {
@@ -397,15 +397,15 @@ func (r *Row) Uint64(i int) (v uint64, ok bool) {
 	if raw == nil {
 		return 0, false
 	}
-	switch k := &r.layout.codecs[i]; k.form {
-	case formInt:
+	switch k := &r.layout.columns[i]; k.encoding {
+	case encodingInt:
 		s := signed(littleEndian(raw), len(raw))
 		return uint64(s), s >= 0
-	case formUint:
+	case encodingUint:
 		return littleEndian(raw), true
-	case formBit:
+	case encodingBit:
 		return bigEndian(raw), true
-	case formYear:
+	case encodingYear:
 		return yearOf(raw), true
 	}
 	if !integral(r.layout.table.Columns[i].Type) || !r.layout.text {
@@ -415,9 +415,9 @@ func (r *Row) Uint64(i int) (v uint64, ok bool) {
 	return v, err == nil
 }
 
-func integral(t Type) bool {
-	return TypeTinyInt <= t && t <= TypeBigInt || t == TypeBit || t == TypeYear
-}
+// integral reports whether the type's values are whole numbers. A DECIMAL is not
+// among them, even with a scale of 0.
+func integral(t Type) bool { return t.row().value == ValueInteger }
 
 // Float64 returns column i, a FLOAT or DOUBLE, as a number.
 func (r *Row) Float64(i int) (v float64, ok bool) {
@@ -426,11 +426,11 @@ func (r *Row) Float64(i int) (v float64, ok bool) {
 		return 0, false
 	}
 	switch c := &r.layout.table.Columns[i]; {
-	case r.layout.codecs[i].form == formFloat:
+	case r.layout.columns[i].encoding == encodingFloat:
 		return float64(math.Float32frombits(binary.LittleEndian.Uint32(raw))), true
-	case r.layout.codecs[i].form == formDouble:
+	case r.layout.columns[i].encoding == encodingDouble:
 		return math.Float64frombits(binary.LittleEndian.Uint64(raw)), true
-	case c.Type == TypeFloat || c.Type == TypeDouble:
+	case c.Value() == ValueFloat:
 		v, err := strconv.ParseFloat(string(raw), 64)
 		if c.Type == TypeFloat {
 			v = float64(float32(v))

@@ -1,44 +1,5 @@
 package binlog
 
-// Type is what a column holds, as SQL sees it; how a value is laid out in an
-// event or a result set is the Layout's concern.
-type Type uint8
-
-// The column types. The zero Type is invalid. Tables are kept as JSON with the data
-// they describe, so that each type keeps its number: new ones come last.
-const (
-	TypeInvalid Type = iota
-	TypeTinyInt
-	TypeSmallInt
-	TypeMediumInt
-	TypeInt
-	TypeBigInt
-	TypeDecimal
-	TypeFloat
-	TypeDouble
-	TypeBit
-	TypeYear
-	TypeDate
-	TypeTime
-	TypeDatetime
-	TypeTimestamp
-	TypeChar
-	TypeVarchar
-	TypeText
-	TypeBinary
-	TypeVarbinary
-	TypeBlob
-	TypeEnum
-	TypeSet
-	TypeJSON
-	TypeGeometry
-	TypeVector
-	// TypeUUID, TypeInet4 and TypeInet6 are MariaDB's.
-	TypeUUID
-	TypeInet4
-	TypeInet6
-)
-
 // Column is one column of a table at a position.
 type Column struct {
 	Name string

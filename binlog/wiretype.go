@@ -2,17 +2,18 @@ package binlog
 
 import "fmt"
 
-// wireType is a column as a table map describes it.
-type wireType struct {
+// WireType is a column's type as a table map describes it.
+type WireType struct {
 	kind byte
-	// length is in bytes, but for BIT in bits; for BLOB and its like it is the
-	// size of their length prefix.
+	// length is in bytes, but for BIT in bits; for BLOB and its kin it is the size
+	// of the length prefix in bytes.
 	length           int
 	precision, scale uint8
 }
 
-// The column type bytes of a table map.
+// The column type bytes of a table map, MYSQL_TYPE_* in the servers' sources.
 const (
+	wireDecimal    = 0
 	wireTiny       = 1
 	wireShort      = 2
 	wireLong       = 3
@@ -47,76 +48,168 @@ const (
 	wireGeometry   = 255
 )
 
-var wireNames = map[byte]string{
-	0: "DECIMAL before MySQL 5.0", wireTiny: "TINYINT", wireShort: "SMALLINT", wireLong: "INT",
-	wireFloat: "FLOAT", wireDouble: "DOUBLE", wireTimestamp: "TIMESTAMP (old format)",
-	wireLongLong: "BIGINT", wireInt24: "MEDIUMINT", wireDate: "DATE",
-	wireTime: "TIME (old format)", wireDatetime: "DATETIME (old format)", wireYear: "YEAR",
-	wireNewDate: "DATE", wireVarchar: "VARCHAR", wireBit: "BIT", wireTimestamp2: "TIMESTAMP",
-	wireDatetime2: "DATETIME", wireTime2: "TIME", wireBlobComp: "a compressed BLOB or TEXT",
-	wireVarComp: "a compressed VARCHAR", wireVector: "VECTOR", wireJSON: "JSON",
-	wireNewDecimal: "DECIMAL", wireEnum: "ENUM", wireSet: "SET", wireTinyBlob: "BLOB or TEXT",
-	wireMediumBlob: "BLOB or TEXT", wireLongBlob: "BLOB or TEXT", wireBlob: "BLOB or TEXT",
-	wireVarString: "VARCHAR", wireString: "CHAR or BINARY", wireGeometry: "GEOMETRY",
+// wireMeta is the layout of a type's part of a table map's metadata block.
+type wireMeta uint8
+
+const (
+	metaNone      wireMeta = iota // nothing
+	metaSize                      // a byte: the size of the value
+	metaPrefix                    // a byte: the size of the length prefix
+	metaFraction                  // a byte: fractional-second digits
+	metaLength                    // two bytes: the greatest length in bytes
+	metaBits                      // a byte of bits and a byte of bytes
+	metaPrecision                 // a byte of digits and a byte of scale
+	metaString                    // the real type and the length; see parseWire
+)
+
+// bytes returns the number of bytes that the metadata takes.
+func (m wireMeta) bytes() int {
+	switch m {
+	case metaNone:
+		return 0
+	case metaSize, metaPrefix, metaFraction:
+		return 1
+	}
+	return 2
 }
 
+// wireRow holds what the code knows about one column type byte.
+type wireRow struct {
+	name string
+	meta wireMeta
+	// signed: the table map's optional metadata has a bit for the sign. YEAR has
+	// one, BIT has none.
+	signed bool
+	// collation: that metadata names a collation. ENUM and SET have theirs in
+	// fields of their own.
+	collation bool
+}
+
+// wireTypes is the table of column type bytes. A byte without a name is unknown.
+var wireTypes = [256]wireRow{
+	wireDecimal:    {name: "DECIMAL before MySQL 5.0", signed: true},
+	wireTiny:       {name: "TINYINT", signed: true},
+	wireShort:      {name: "SMALLINT", signed: true},
+	wireLong:       {name: "INT", signed: true},
+	wireFloat:      {name: "FLOAT", meta: metaSize, signed: true},
+	wireDouble:     {name: "DOUBLE", meta: metaSize, signed: true},
+	wireTimestamp:  {name: "TIMESTAMP (old format)"},
+	wireLongLong:   {name: "BIGINT", signed: true},
+	wireInt24:      {name: "MEDIUMINT", signed: true},
+	wireDate:       {name: "DATE"},
+	wireTime:       {name: "TIME (old format)"},
+	wireDatetime:   {name: "DATETIME (old format)"},
+	wireYear:       {name: "YEAR", signed: true},
+	wireNewDate:    {name: "DATE"},
+	wireVarchar:    {name: "VARCHAR", meta: metaLength, collation: true},
+	wireBit:        {name: "BIT", meta: metaBits},
+	wireTimestamp2: {name: "TIMESTAMP", meta: metaFraction},
+	wireDatetime2:  {name: "DATETIME", meta: metaFraction},
+	wireTime2:      {name: "TIME", meta: metaFraction},
+	wireBlobComp:   {name: "a compressed BLOB or TEXT", meta: metaPrefix},
+	wireVarComp:    {name: "a compressed VARCHAR", meta: metaLength},
+	wireVector:     {name: "VECTOR", meta: metaPrefix},
+	wireJSON:       {name: "JSON", meta: metaPrefix},
+	wireNewDecimal: {name: "DECIMAL", meta: metaPrecision, signed: true},
+	wireEnum:       {name: "ENUM", meta: metaString},
+	wireSet:        {name: "SET", meta: metaString},
+	wireTinyBlob:   {name: "BLOB or TEXT", meta: metaPrefix},
+	wireMediumBlob: {name: "BLOB or TEXT", meta: metaPrefix},
+	wireLongBlob:   {name: "BLOB or TEXT", meta: metaPrefix},
+	wireBlob:       {name: "BLOB or TEXT", meta: metaPrefix, collation: true},
+	wireVarString:  {name: "VARCHAR", meta: metaString, collation: true},
+	wireString:     {name: "CHAR or BINARY", meta: metaString, collation: true},
+	wireGeometry:   {name: "GEOMETRY", meta: metaPrefix},
+}
+
+// HasSign reports whether a table map's optional metadata has a bit for the sign of
+// a column of this type.
+func (w WireType) HasSign() bool { return wireTypes[w.kind].signed }
+
+// HasCollation reports whether a table map's optional metadata names a collation for
+// a column of this type; mariaDB says which server wrote the table map. ENUM and SET
+// have their collations in fields of their own and report false.
+func (w WireType) HasCollation(mariaDB bool) bool {
+	return wireTypes[w.kind].collation || mariaDB && w.kind == wireGeometry
+}
+
+// IsYear reports whether the column is a YEAR.
+func (w WireType) IsYear() bool { return w.kind == wireYear }
+
+// IsEnum reports whether the column is an ENUM.
+func (w WireType) IsEnum() bool { return w.kind == wireEnum }
+
+// IsSet reports whether the column is a SET.
+func (w WireType) IsSet() bool { return w.kind == wireSet }
+
+// isCompressed reports whether the column is one of MariaDB's COMPRESSED columns.
+func (w WireType) isCompressed() bool { return w.kind == wireBlobComp || w.kind == wireVarComp }
+
 // String describes the type for a message.
-func (w wireType) String() string {
-	name := wireNames[w.kind]
-	if name == "" {
-		name = fmt.Sprintf("of an unknown type (%d)", w.kind)
+func (w WireType) String() string {
+	row := &wireTypes[w.kind]
+	if row.name == "" {
+		return fmt.Sprintf("of an unknown type (%d)", w.kind)
 	}
-	switch w.kind {
-	case wireNewDecimal:
-		return fmt.Sprintf("%s(%d,%d)", name, w.precision, w.scale)
-	case wireTimestamp2, wireDatetime2, wireTime2:
-		return fmt.Sprintf("%s(%d)", name, w.scale)
-	case wireVarchar, wireVarString, wireString:
-		return fmt.Sprintf("%s of %d bytes", name, w.length)
-	case wireBit:
-		return fmt.Sprintf("%s(%d)", name, w.length)
-	case wireEnum, wireSet:
-		return fmt.Sprintf("%s of %d bytes", name, w.length)
-	case wireBlob, wireGeometry, wireJSON, wireVector:
-		return fmt.Sprintf("%s with %d length bytes", name, w.length)
+	switch row.meta {
+	case metaPrecision:
+		return fmt.Sprintf("%s(%d,%d)", row.name, w.precision, w.scale)
+	case metaFraction:
+		return fmt.Sprintf("%s(%d)", row.name, w.scale)
+	case metaBits:
+		return fmt.Sprintf("%s(%d)", row.name, w.length)
+	case metaLength, metaString:
+		return fmt.Sprintf("%s of %d bytes", row.name, w.length)
+	case metaPrefix:
+		return fmt.Sprintf("%s with %d length bytes", row.name, w.length)
 	}
-	return name
+	return row.name
+}
+
+// ParseWireTypes reads the columns of a table map: types is its column type bytes,
+// meta its metadata block, which must end with the last column.
+func ParseWireTypes(types, meta []byte) ([]WireType, error) {
+	parsed := make([]WireType, len(types))
+	for i, kind := range types {
+		var err error
+		if parsed[i], meta, err = parseWire(kind, meta); err != nil {
+			return nil, fmt.Errorf("column %d: %w", i+1, err)
+		}
+	}
+	if len(meta) > 0 {
+		return nil, fmt.Errorf("%d bytes of the table map's metadata are left over", len(meta))
+	}
+	return parsed, nil
 }
 
 // parseWire reads the type at the start of a table map's metadata block and
-// returns what is left of the block.
-func parseWire(kind byte, meta []byte) (w wireType, rest []byte, err error) {
+// returns the rest of the block.
+func parseWire(kind byte, meta []byte) (w WireType, rest []byte, err error) {
 	w.kind = kind
-	var n int
-	switch kind {
-	case wireFloat, wireDouble, wireTimestamp2, wireDatetime2, wireTime2,
-		wireTinyBlob, wireMediumBlob, wireLongBlob, wireBlob, wireGeometry, wireJSON, wireVector, wireBlobComp:
-		n = 1
-	case wireVarchar, wireVarComp, wireBit, wireNewDecimal, wireString, wireVarString, wireEnum, wireSet:
-		n = 2
-	}
+	layout := wireTypes[kind].meta
+	n := layout.bytes()
 	if len(meta) < n {
 		return w, nil, fmt.Errorf("the table map's metadata ends early")
 	}
-	switch kind {
-	case wireTimestamp2, wireDatetime2, wireTime2:
+	switch layout {
+	case metaNone:
+	case metaSize, metaPrefix:
+		w.length = int(meta[0])
+	case metaFraction:
 		w.scale = meta[0]
-	case wireVarchar, wireVarComp:
+	case metaLength:
 		w.length = int(meta[0]) | int(meta[1])<<8
-	case wireBit:
+	case metaBits:
 		w.length = int(meta[0]) + int(meta[1])*8
-	case wireNewDecimal:
+	case metaPrecision:
 		w.precision, w.scale = meta[0], meta[1]
-	case wireString, wireVarString, wireEnum, wireSet:
-		// The length of a CHAR has ten bits; the upper two are kept,
-		// inverted, in two bits that are set in every real type.
+	case metaString:
+		// The length of a CHAR has ten bits; the upper two are kept, inverted, in
+		// two bits that are set in every real type. ENUM and SET come as CHAR with
+		// their own type here (Field_string::do_save_field_metadata).
 		w.kind, w.length = meta[0], int(meta[1])
 		if meta[0]&0x30 != 0x30 {
 			w.kind, w.length = meta[0]|0x30, int(meta[1])|int(meta[0]&0x30^0x30)<<4
-		}
-	default:
-		if n == 1 {
-			w.length = int(meta[0])
 		}
 	}
 	return w, meta[n:], nil

@@ -94,18 +94,4 @@ func (u *Unit) column(r *binlog.Row, column, digits int) error {
 }
 
 // likelyDigits guesses how many digits the length of a column's text has.
-func likelyDigits(c *binlog.Column) int {
-	switch c.Type {
-	case binlog.TypeDatetime, binlog.TypeTimestamp, binlog.TypeDate, binlog.TypeUUID:
-		return 2
-	case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeVarbinary:
-		if c.Length >= 10 {
-			return 2
-		}
-	case binlog.TypeBinary:
-		return decimalDigits(max(c.Length, 0))
-	case binlog.TypeText, binlog.TypeBlob, binlog.TypeJSON, binlog.TypeGeometry, binlog.TypeVector:
-		return 3
-	}
-	return 1
-}
+func likelyDigits(c *binlog.Column) int { return decimalDigits(c.TypicalLength()) }

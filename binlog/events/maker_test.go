@@ -113,7 +113,7 @@ func mapBody(id byte, name string) []byte {
 	b := []byte{id, 0, 0, 0, 0, 0, 1, 0}
 	b = append(append(append(b, 4), "shop"...), 0)
 	b = append(append(append(b, byte(len(name))), name...), 0)
-	b = append(b, 2, typeLong, 15, 2, 44, 1, 0)
+	b = append(b, 2, 3, 15, 2, 44, 1, 0) // INT, VARCHAR of 300 bytes
 	return append(b, metaSignedness, 1, 0x80)
 }
 

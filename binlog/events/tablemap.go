@@ -133,23 +133,6 @@ const (
 	metaPrimaryKey     = 8
 )
 
-// Column types of a table map that matter here.
-const (
-	typeDecimal    = 0
-	typeTiny       = 1
-	typeShort      = 2
-	typeLong       = 3
-	typeFloat      = 4
-	typeDouble     = 5
-	typeLongLong   = 8
-	typeInt24      = 9
-	typeYear       = 13
-	typeNewDecimal = 246
-	typeEnum       = 247
-	typeSet        = 248
-	typeString     = 254
-)
-
 // verifyMetadata compares a table with the optional metadata of a table map.
 // The column count was compared before; tables with columns that are never
 // logged are compared by what is counted alike.
@@ -157,7 +140,10 @@ func (m *tableMaps) verifyMetadata(t *binlog.Table, types, meta, fields []byte) 
 	if len(types) != len(t.Columns) {
 		return nil
 	}
-	kinds := realTypes(types, meta)
+	wires, err := binlog.ParseWireTypes(types, meta)
+	if err != nil {
+		return err
+	}
 	c := cursor{b: fields}
 	for len(c.b) > 0 {
 		field := c.byte()
@@ -168,17 +154,17 @@ func (m *tableMaps) verifyMetadata(t *binlog.Table, types, meta, fields []byte) 
 		var err error
 		switch field {
 		case metaSignedness:
-			err = verifySigns(t, kinds, value)
+			err = verifySigns(t, wires, value)
 		case metaNames:
 			err = verifyNames(t, value)
 		case metaSetValues:
-			err = verifyValues(t, kinds, typeSet, value)
+			err = verifyValues(t, wires, binlog.WireType.IsSet, value)
 		case metaEnumValues:
-			err = verifyValues(t, kinds, typeEnum, value)
+			err = verifyValues(t, wires, binlog.WireType.IsEnum, value)
 		case metaDefaultCharset:
-			err = m.verifyCharsets(t, kinds, value, true)
+			err = m.verifyCharsets(t, wires, value, true)
 		case metaColumnCharsets:
-			err = m.verifyCharsets(t, kinds, value, false)
+			err = m.verifyCharsets(t, wires, value, false)
 		case metaPrimaryKey:
 			err = verifyPrimary(t, value)
 		}
@@ -189,47 +175,11 @@ func (m *tableMaps) verifyMetadata(t *binlog.Table, types, meta, fields []byte) 
 	return nil
 }
 
-// realTypes returns the column types with ENUM and SET told apart from CHAR,
-// behind whose type they hide: their own one is in the metadata.
-func realTypes(types, meta []byte) []byte {
-	kinds := bytes.Clone(types)
-	c := cursor{b: meta}
-	for i, k := range kinds {
-		n := metaLength(k)
-		m := c.take(uint64(n))
-		if k == typeString && len(m) == 2 && (m[0] == typeEnum || m[0] == typeSet) {
-			kinds[i] = m[0]
-		}
-	}
-	return kinds
-}
-
-// metaLength returns how many bytes of metadata a column type has.
-func metaLength(kind byte) int {
-	switch kind {
-	case typeString, 15, 16, 141, typeNewDecimal, 253, typeEnum, typeSet: // VARCHAR, BIT, compressed VARCHAR, VAR_STRING
-		return 2
-	case typeFloat, typeDouble, 17, 18, 19, 140, 242, 245, 249, 250, 251, 252, 255: // temporal, compressed BLOB, VECTOR, JSON, BLOBs, GEOMETRY
-		return 1
-	}
-	return 0
-}
-
-// isNumeric reports whether a column type has a bit for its sign. YEAR has one,
-// BIT has none.
-func isNumeric(kind byte) bool {
-	switch kind {
-	case typeDecimal, typeTiny, typeShort, typeLong, typeFloat, typeDouble, typeLongLong, typeInt24, typeYear, typeNewDecimal:
-		return true
-	}
-	return false
-}
-
 // verifySigns reads a bit per numeric column, from the highest of a byte down.
-func verifySigns(t *binlog.Table, kinds []byte, c cursor) error {
+func verifySigns(t *binlog.Table, wires []binlog.WireType, c cursor) error {
 	n := 0
-	for i, k := range kinds {
-		if !isNumeric(k) {
+	for i, w := range wires {
+		if !w.HasSign() {
 			continue
 		}
 		if n/8 >= len(c.b) {
@@ -238,7 +188,7 @@ func verifySigns(t *binlog.Table, kinds []byte, c cursor) error {
 		unsigned := c.b[n/8]&(0x80>>(n%8)) != 0
 		n++
 		// A YEAR has no other sign; schemas need not call it unsigned.
-		if col := &t.Columns[i]; col.Unsigned != unsigned && k != typeYear {
+		if col := &t.Columns[i]; col.Unsigned != unsigned && !w.IsYear() {
 			return fmt.Errorf("column %s is %s now and had another sign then", col.Name, col.SQLType)
 		}
 	}
@@ -261,9 +211,9 @@ func verifyNames(t *binlog.Table, c cursor) error {
 // verifyValues compares the members of ENUM or SET columns. The binlog has them
 // in the column's own character set; what is not ASCII is compared only where
 // that is UTF-8 as ours.
-func verifyValues(t *binlog.Table, kinds []byte, kind byte, c cursor) error {
-	for i, k := range kinds {
-		if k != kind {
+func verifyValues(t *binlog.Table, wires []binlog.WireType, is func(binlog.WireType) bool, c cursor) error {
+	for i, w := range wires {
+		if !is(w) {
 			continue
 		}
 		col := &t.Columns[i]
@@ -298,29 +248,17 @@ func isASCII(b []byte) bool {
 	return true
 }
 
-// isCharacter reports whether a column has a collation in the metadata, ENUM and
-// SET aside, which have theirs in other fields.
-func (m *tableMaps) isCharacter(kind byte) bool {
-	switch kind {
-	case typeString, 15, 252, 253: // VARCHAR, BLOBs, VAR_STRING
-		return true
-	case 255: // GEOMETRY
-		return m.maria
-	}
-	return false
-}
-
 // verifyCharsets compares the character sets of columns. Their collations stand
 // one by one, or as a default and the columns that differ, counted among those
 // that have one.
-func (m *tableMaps) verifyCharsets(t *binlog.Table, kinds []byte, c cursor, byDefault bool) error {
+func (m *tableMaps) verifyCharsets(t *binlog.Table, wires []binlog.WireType, c cursor, byDefault bool) error {
 	var usual, nextAt, next uint64
 	if byDefault {
 		usual, nextAt, next = c.packed(), c.packedOr(math.MaxUint64), c.packedOr(0)
 	}
 	n := uint64(0)
-	for i, k := range kinds {
-		if !m.isCharacter(k) {
+	for i, w := range wires {
+		if !w.HasCollation(m.maria) {
 			continue
 		}
 		collation := usual
@@ -336,27 +274,12 @@ func (m *tableMaps) verifyCharsets(t *binlog.Table, kinds []byte, c cursor, byDe
 			return errTruncated
 		}
 		col := &t.Columns[i]
-		now, then := charsetInBinlog(col), charsetOf(collation)
+		now, then := col.LoggedCharset(), charsetOf(collation)
 		if now != "" && then != "" && now != then {
 			return fmt.Errorf("column %s is of character set %s now and was of %s then", col.Name, now, then)
 		}
 	}
 	return nil
-}
-
-// charsetInBinlog returns the character set that a column has in a table map;
-// empty where that depends on the server.
-func charsetInBinlog(c *binlog.Column) string {
-	switch c.Type {
-	case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeText:
-		if c.Charset == "utf8" {
-			return "utf8mb3"
-		}
-		return c.Charset
-	case binlog.TypeBinary, binlog.TypeVarbinary, binlog.TypeBlob:
-		return "binary"
-	}
-	return ""
 }
 
 // verifyPrimary compares the primary key. A server has one in the binlog also

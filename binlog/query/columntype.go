@@ -121,55 +121,18 @@ func unescape(c byte) byte {
 	return c
 }
 
-// types maps the names of types to what they are.
-var types = map[string]binlog.Type{
-	"tinyint": binlog.TypeTinyInt, "smallint": binlog.TypeSmallInt, "mediumint": binlog.TypeMediumInt,
-	"int": binlog.TypeInt, "integer": binlog.TypeInt, "bigint": binlog.TypeBigInt,
-	"decimal": binlog.TypeDecimal, "numeric": binlog.TypeDecimal,
-	"float": binlog.TypeFloat, "double": binlog.TypeDouble, "bit": binlog.TypeBit,
-	"year": binlog.TypeYear, "date": binlog.TypeDate, "time": binlog.TypeTime,
-	"datetime": binlog.TypeDatetime, "timestamp": binlog.TypeTimestamp,
-	"char": binlog.TypeChar, "varchar": binlog.TypeVarchar,
-	"tinytext": binlog.TypeText, "text": binlog.TypeText, "mediumtext": binlog.TypeText, "longtext": binlog.TypeText,
-	"binary": binlog.TypeBinary, "varbinary": binlog.TypeVarbinary,
-	"tinyblob": binlog.TypeBlob, "blob": binlog.TypeBlob, "mediumblob": binlog.TypeBlob, "longblob": binlog.TypeBlob,
-	"enum": binlog.TypeEnum, "set": binlog.TypeSet, "json": binlog.TypeJSON, "vector": binlog.TypeVector,
-	"geometry": binlog.TypeGeometry, "point": binlog.TypeGeometry, "linestring": binlog.TypeGeometry,
-	"polygon": binlog.TypeGeometry, "multipoint": binlog.TypeGeometry, "multilinestring": binlog.TypeGeometry,
-	"multipolygon": binlog.TypeGeometry, "geometrycollection": binlog.TypeGeometry, "geomcollection": binlog.TypeGeometry,
-	"uuid": binlog.TypeUUID, "inet4": binlog.TypeInet4, "inet6": binlog.TypeInet6,
-}
-
 // setType fills what a column's type says.
 func setType(c *binlog.Column, sqlType, charset string) error {
 	t, err := parseColumnType(sqlType)
 	if err != nil {
 		return err
 	}
-	c.SQLType, c.Type, c.Unsigned, c.Values = sqlType, types[t.base], t.unsigned, t.values
-	arg := func(i, missing int) int {
-		if i < len(t.args) {
-			return t.args[i]
-		}
-		return missing
-	}
-	switch c.Type {
-	case binlog.TypeInvalid:
+	c.SQLType, c.Type, c.Unsigned, c.Values = sqlType, binlog.TypeByName(t.base), t.unsigned, t.values
+	if c.Type == binlog.TypeInvalid {
 		return fmt.Errorf("type %s is not supported: leave the table out of the mapping (ignore: true)", sqlType)
-	case binlog.TypeDecimal:
-		c.Length, c.Decimals = arg(0, 10), arg(1, 0)
-	case binlog.TypeBit:
-		c.Length = arg(0, 1)
-	case binlog.TypeTime, binlog.TypeDatetime, binlog.TypeTimestamp:
-		c.Decimals = arg(0, 0)
-	case binlog.TypeChar, binlog.TypeVarchar:
-		c.Length, c.Charset = arg(0, 1), charset
-	case binlog.TypeBinary, binlog.TypeVarbinary, binlog.TypeVector:
-		c.Length = arg(0, 1)
-	case binlog.TypeText:
-		c.Charset = charset
-	case binlog.TypeEnum, binlog.TypeSet:
-		c.Charset = charset
+	}
+	c.SetArguments(t.args, charset)
+	if c.HasLabels() {
 		return checkMembers(c)
 	}
 	return nil

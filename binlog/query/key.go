@@ -20,13 +20,14 @@ func identifier(s string) string { return "`" + strings.ReplaceAll(s, "`", "``")
 // own character set, because not every one survives a conversion to Unicode
 // and back; ENUM, SET and BIT as the number that the server orders them by.
 func keyExpr(c *binlog.Column, quoted string) string {
-	switch c.Type {
-	case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeText:
+	switch c.Key() {
+	case binlog.KeyText:
 		return "CAST(" + quoted + " AS BINARY)"
-	case binlog.TypeEnum, binlog.TypeSet:
-		// A sum would be a floating point number, which a SET of 64 members does not fit.
-		return "CAST(" + quoted + " AS UNSIGNED)"
-	case binlog.TypeBit:
+	case binlog.KeyOrdinal:
+		if c.HasLabels() {
+			// A sum is a floating-point number, which cannot hold a SET of 64 labels exactly.
+			return "CAST(" + quoted + " AS UNSIGNED)"
+		}
 		return quoted + "+0"
 	}
 	return quoted
@@ -46,26 +47,28 @@ func comparedExpr(c *binlog.Column, quoted string) string {
 // does whose keyExpr gave v. A literal has no say in the collation: the
 // column's is used, and so its index.
 func keyLiteral(c *binlog.Column, v []byte) (string, error) {
-	switch c.Type {
-	case binlog.TypeTinyInt, binlog.TypeSmallInt, binlog.TypeMediumInt, binlog.TypeInt, binlog.TypeBigInt,
-		binlog.TypeEnum, binlog.TypeSet, binlog.TypeBit, binlog.TypeYear, binlog.TypeDecimal:
+	switch c.Key() {
+	case binlog.KeyNumber, binlog.KeyOrdinal:
 		return plain(v, "", "-.")
-	case binlog.TypeDate, binlog.TypeTime, binlog.TypeDatetime, binlog.TypeTimestamp:
+	case binlog.KeyTemporal:
 		return plain(v, "'", "-.: ")
-	case binlog.TypeUUID, binlog.TypeInet4, binlog.TypeInet6:
+	case binlog.KeyAddress:
 		return plain(v, "'", "-.:abcdefABCDEF")
-	case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeText:
+	case binlog.KeyText:
 		if _, err := plain([]byte(c.Charset), "", "abcdefghijklmnopqrstuvwxyz_"); err != nil {
 			return "", fmt.Errorf("character set %q", c.Charset)
 		}
 		return "_" + c.Charset + " X'" + hex.EncodeToString(v) + "'", nil
-	case binlog.TypeBinary, binlog.TypeVarbinary, binlog.TypeBlob:
-		return "_binary X'" + hex.EncodeToString(v) + "'", nil
-	case binlog.TypeFloat, binlog.TypeDouble:
+	case binlog.KeyBytes:
+		return bytesLiteral(v), nil
+	case binlog.KeyInexact:
 		return "", fmt.Errorf("a %s cannot be compared exactly: give the table another key, or leave it out of the mapping", c.SQLType)
 	}
 	return "", fmt.Errorf("a %s cannot be part of a key that is read in order", c.SQLType)
 }
+
+// bytesLiteral returns v as a literal that compares byte for byte.
+func bytesLiteral(v []byte) string { return "_binary X'" + hex.EncodeToString(v) + "'" }
 
 // plain returns v in quotes if it is made of digits and the other bytes.
 func plain(v []byte, quote, other string) (string, error) {
@@ -170,8 +173,8 @@ func CheckKey(t *binlog.Table, key []int) error {
 	for _, k := range key {
 		c := &t.Columns[k]
 		var err error
-		switch c.Type {
-		case binlog.TypeFloat, binlog.TypeDouble, binlog.TypeJSON, binlog.TypeGeometry, binlog.TypeVector:
+		switch c.Key() {
+		case binlog.KeyInexact, binlog.KeyNone:
 			_, err = keyLiteral(c, nil)
 		default:
 			switch loose := len(t.Key()) == 0; {
@@ -196,12 +199,13 @@ func (ch *ChunkRequest) literals(key [][]byte) ([]string, error) {
 	}
 	literals := make([]string, len(key))
 	for i, k := range columns {
-		c := t.Columns[k]
-		if len(t.Key()) == 0 && (c.Type == binlog.TypeChar || c.Type == binlog.TypeVarchar || c.Type == binlog.TypeText) {
-			c.Type = binlog.TypeBinary
+		c := &t.Columns[k]
+		if len(t.Key()) == 0 && c.Key() == binlog.KeyText {
+			literals[i] = bytesLiteral(key[i])
+			continue
 		}
 		var err error
-		if literals[i], err = keyLiteral(&c, key[i]); err != nil {
+		if literals[i], err = keyLiteral(c, key[i]); err != nil {
 			return nil, fmt.Errorf("key column %s.%s: %w", t.FullName(), c.Name, err)
 		}
 	}

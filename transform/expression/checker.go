@@ -130,31 +130,17 @@ func (c *checker) column(n ast.Node, name string) node {
 	return out
 }
 
-func columnKind(col *binlog.Column) Kind {
-	switch col.Type {
-	case binlog.TypeTinyInt, binlog.TypeSmallInt, binlog.TypeMediumInt, binlog.TypeInt, binlog.TypeYear:
-		return Integer
-	case binlog.TypeBigInt:
-		if col.Unsigned {
-			return Exact
-		}
-		return Integer
-	case binlog.TypeBit:
-		if col.Length >= 64 || col.Length == 0 {
-			return Exact
-		}
-		return Integer
-	case binlog.TypeDecimal:
-		return Exact
-	case binlog.TypeFloat, binlog.TypeDouble:
-		return Float
-	case binlog.TypeDate, binlog.TypeDatetime, binlog.TypeTimestamp:
-		return Moment
-	case binlog.TypeTime:
-		return Clock
-	}
-	return Text
+// kindOfValue maps what a column holds to the kind that expressions compute with.
+var kindOfValue = map[binlog.ValueKind]Kind{
+	binlog.ValueInteger:  Integer,
+	binlog.ValueExact:    Exact,
+	binlog.ValueFloat:    Float,
+	binlog.ValueMoment:   Moment,
+	binlog.ValueDuration: Clock,
+	binlog.ValueText:     Text,
 }
+
+func columnKind(col *binlog.Column) Kind { return kindOfValue[col.Value()] }
 
 func columnReader(i int, k Kind) func(*Scratch) value {
 	switch k {

@@ -48,37 +48,14 @@ var (
 	base64Bytes = setOf(digitText + upperText + lowerText + "+/=")
 )
 
-// columnAlphabet returns the bytes a column may print, and those it may print
-// after the first.
+// columnAlphabet returns the bytes that a column's text can contain, and those that
+// it can contain behind the first.
 func columnAlphabet(c *binlog.Column) (all, tail byteSet) {
-	switch c.Type {
-	case binlog.TypeTinyInt, binlog.TypeSmallInt, binlog.TypeMediumInt, binlog.TypeInt, binlog.TypeBigInt:
-		if c.Unsigned {
-			return digits, digits
-		}
-		return digits.union(setOf("-")), digits
-	case binlog.TypeBit, binlog.TypeYear:
-		return digits, digits
-	case binlog.TypeDecimal:
-		return digits.union(setOf("-.")), digits.union(setOf("."))
-	case binlog.TypeFloat, binlog.TypeDouble:
-		all = digits.union(setOf("-.e+"))
-	case binlog.TypeDate:
-		all = digits.union(setOf("-"))
-	case binlog.TypeDatetime, binlog.TypeTimestamp:
-		all = digits.union(setOf("- :."))
-	case binlog.TypeTime:
-		return digits.union(setOf("-:.")), digits.union(setOf(":."))
-	case binlog.TypeUUID:
-		all = uuidBytes
-	case binlog.TypeInet4:
-		all = digits.union(setOf("."))
-	case binlog.TypeInet6:
-		all = lowerHex.union(setOf(":."))
-	default:
-		all = anyByte
+	allBytes, tailBytes := c.Alphabet()
+	if allBytes == "" {
+		return anyByte, anyByte
 	}
-	return all, all
+	return setOf(allBytes), setOf(tailBytes)
 }
 
 // Overlap reports whether some text fits both templates: a walk over the pairs

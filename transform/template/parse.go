@@ -157,9 +157,7 @@ func (sc *Scope) segment(column int, chain []filter) (segment, error) {
 		case "base64":
 			s.alphabet, s.tail = base64Bytes, base64Bytes
 		case "uuid":
-			switch col.Type {
-			case binlog.TypeBinary, binlog.TypeVarbinary, binlog.TypeBlob:
-			default:
+			if !col.HoldsBytes() {
 				return segment{}, fmt.Errorf("|uuid takes 16 bytes of BINARY and %s is %s", col.Name, col.SQLType)
 			}
 			s.alphabet, s.tail = uuidBytes, uuidBytes

@@ -1,0 +1,455 @@
+package binlog
+
+import "strings"
+
+// Type is what a column holds, as SQL sees it; how a value is laid out in an
+// event or a result set is the Layout's concern.
+type Type uint8
+
+// The column types. The zero Type is invalid. Tables are kept as JSON with the
+// data they describe, so each type keeps its number: new types come last.
+const (
+	TypeInvalid Type = iota
+	TypeTinyInt
+	TypeSmallInt
+	TypeMediumInt
+	TypeInt
+	TypeBigInt
+	TypeDecimal
+	TypeFloat
+	TypeDouble
+	TypeBit
+	TypeYear
+	TypeDate
+	TypeTime
+	TypeDatetime
+	TypeTimestamp
+	TypeChar
+	TypeVarchar
+	TypeText
+	TypeBinary
+	TypeVarbinary
+	TypeBlob
+	TypeEnum
+	TypeSet
+	TypeJSON
+	TypeGeometry
+	TypeVector
+	// TypeUUID, TypeInet4 and TypeInet6 are MariaDB's.
+	TypeUUID
+	TypeInet4
+	TypeInet6
+
+	typeCount
+)
+
+// typeRow holds everything that the code knows about one column type. A new type
+// is one more row; TestColumnTypes fails for a row with a missing part.
+type typeRow struct {
+	// names are the names by which information_schema shows the type, lower case.
+	names []string
+	// args says what the numbers in parentheses behind the name mean.
+	args typeArgs
+	// charset says which character set the type's values have.
+	charset charsetRule
+	// wires are the ways in which a row image can hold the type.
+	wires []wireForm
+	// fit completes the layout of a column from its schema and its wire type and
+	// reports whether the two agree. nil: any column fits.
+	fit func(c *Column, w WireType, l *columnLayout) bool
+	// text is how the text that a SELECT yields becomes the value's text.
+	text encoding
+	// selectSuffix follows the column's name in a SELECT.
+	selectSuffix string
+	// json is the form of a value in JSON.
+	json jsonForm
+	// key says how a value is written in SQL where rows are read in key order.
+	key KeyLiteral
+	// value says what an expression sees.
+	value ValueKind
+	// alphabet holds the bytes that the value's text can consist of.
+	alphabet alphabet
+	// typicalLength is the usual length of the value's text in bytes; see
+	// Column.TypicalLength.
+	typicalLength int
+}
+
+// typeArgs is the meaning of the numbers in parentheses behind a type's name.
+type typeArgs uint8
+
+const (
+	argsIgnored   typeArgs = iota + 1 // a display width
+	argsLength                        // characters, bytes or bits; 1 where absent
+	argsPrecision                     // digits and scale; (10,0) where absent
+	argsFraction                      // fractional-second digits; 0 where absent
+	argsLabels                        // the labels of an ENUM or SET
+)
+
+// charsetRule says which character set the values of a type have.
+type charsetRule uint8
+
+const (
+	charsetNone   charsetRule = iota + 1
+	charsetColumn             // the column's
+	charsetLabels             // the column's, for its labels; rows hold numbers
+	charsetBinary             // bytes
+)
+
+// wireForm is one way in which a row image can hold a type.
+type wireForm struct {
+	kind     byte
+	encoding encoding
+	// size is the number of bytes of a value; 0: fit finds it.
+	size int
+}
+
+// jsonForm is the form of a column's value in JSON.
+type jsonForm uint8
+
+const (
+	asNumber   jsonForm = iota + 1 // the value's text, unquoted
+	asYear                         // a number without leading zeros
+	asString                       // the value's text, quoted
+	asArray                        // an array of strings
+	asBase64                       // the value's bytes in base64
+	asDocument                     // the value's text is JSON already
+)
+
+// KeyLiteral says how a key's value is written in SQL, so that the comparison
+// with the column uses the column's index and order.
+type KeyLiteral uint8
+
+// The ways to write a key's value. The zero KeyLiteral is invalid.
+const (
+	// KeyNumber is a number as it stands.
+	KeyNumber KeyLiteral = iota + 1
+	// KeyOrdinal is the number by which the server orders an ENUM, SET or BIT; it
+	// is selected as the column plus 0.
+	KeyOrdinal
+	// KeyTemporal is a quoted date or time.
+	KeyTemporal
+	// KeyAddress is a quoted UUID or network address.
+	KeyAddress
+	// KeyText is the stored bytes in hexadecimal with the column's character set;
+	// they are selected as BINARY, because some bytes do not survive a conversion
+	// to Unicode and back.
+	KeyText
+	// KeyBytes is the stored bytes in hexadecimal.
+	KeyBytes
+	// KeyInexact is a floating-point number, which no literal compares equal to.
+	KeyInexact
+	// KeyNone is a value that cannot be part of a key that is read in order.
+	KeyNone
+)
+
+// ValueKind says what an expression sees of a column.
+type ValueKind uint8
+
+// The kinds of value. The zero ValueKind is invalid.
+const (
+	ValueInteger  ValueKind = iota + 1 // fits int64
+	ValueExact                         // an exact number beyond int64, or with a fraction
+	ValueFloat                         // a binary floating-point number
+	ValueMoment                        // a date, or a date with a time
+	ValueDuration                      // a TIME
+	ValueText
+)
+
+// alphabet holds the bytes that can occur in a value's text.
+type alphabet struct {
+	// all are the bytes that can stand anywhere, tail those that can stand behind
+	// the first. Empty: any byte.
+	all, tail string
+	// unsigned stands for both where the column is UNSIGNED; empty: no difference.
+	unsigned string
+}
+
+const (
+	digitBytes = "0123456789"
+	hexBytes   = digitBytes + "abcdef"
+)
+
+var (
+	anyAlphabet     = alphabet{}
+	digitAlphabet   = alphabet{all: digitBytes, tail: digitBytes}
+	integerAlphabet = alphabet{all: "-" + digitBytes, tail: digitBytes, unsigned: digitBytes}
+)
+
+// Values of typeRow.typicalLength that depend on the column.
+const (
+	lengthDeclared = -1 // the declared length
+	lengthAtMost99 = -2 // the declared length, at most 99
+	lengthLong     = 100
+)
+
+// integerRow returns the row of an integer type of size bytes.
+func integerRow(kind byte, size int, value ValueKind, names ...string) typeRow {
+	return typeRow{
+		names: names, args: argsIgnored, charset: charsetNone,
+		wires: []wireForm{{kind, encodingInt, size}}, fit: fitInteger, text: encodingNumberText,
+		json: asNumber, key: KeyNumber, value: value, alphabet: integerAlphabet, typicalLength: 1,
+	}
+}
+
+// temporalRow returns the row of TIME, DATETIME or TIMESTAMP: base is the current
+// format, to which the bytes of the fraction come; old is that of servers before
+// MySQL 5.6.
+func temporalRow(
+	name string, value ValueKind, base, old wireForm, bytes alphabet, length int,
+) typeRow {
+	return typeRow{
+		names: []string{name}, args: argsFraction, charset: charsetNone,
+		wires: []wireForm{base, old}, fit: fitTemporal, text: encodingText,
+		json: asString, key: KeyTemporal, value: value, alphabet: bytes, typicalLength: length,
+	}
+}
+
+// addressRow returns the row of a MariaDB type of a fixed number of bytes, which
+// row images hold as BINARY does, without trailing zeros.
+func addressRow(name string, e encoding, size int, bytes string, length int) typeRow {
+	return typeRow{
+		names: []string{name}, args: argsIgnored, charset: charsetNone,
+		wires: []wireForm{{wireString, e, size}}, fit: fitAddress, text: encodingText,
+		json: asString, key: KeyAddress, value: ValueText,
+		alphabet: alphabet{all: bytes, tail: bytes}, typicalLength: length,
+	}
+}
+
+// columnTypes is the table of column types: a row per Type.
+var columnTypes = [typeCount]typeRow{
+	TypeTinyInt:   integerRow(wireTiny, 1, ValueInteger, "tinyint"),
+	TypeSmallInt:  integerRow(wireShort, 2, ValueInteger, "smallint"),
+	TypeMediumInt: integerRow(wireInt24, 3, ValueInteger, "mediumint"),
+	TypeInt:       integerRow(wireLong, 4, ValueInteger, "int", "integer"),
+	TypeBigInt:    integerRow(wireLongLong, 8, ValueInteger, "bigint"),
+	TypeDecimal: {
+		names: []string{"decimal", "numeric"}, args: argsPrecision, charset: charsetNone,
+		wires: []wireForm{{wireNewDecimal, encodingDecimal, 0}}, fit: fitDecimal,
+		text: encodingNumberText, json: asNumber, key: KeyNumber, value: ValueExact,
+		alphabet: alphabet{all: "-." + digitBytes, tail: "." + digitBytes}, typicalLength: 1,
+	},
+	// A FLOAT prints six digits only and (M,D) rounds: the product prints all
+	// digits and, unlike a sum, keeps the sign of -0.
+	TypeFloat: {
+		names: []string{"float"}, args: argsIgnored, charset: charsetNone,
+		wires: []wireForm{{wireFloat, encodingFloat, 4}}, text: encodingFloatText, selectSuffix: "*1e0",
+		json: asNumber, key: KeyInexact, value: ValueFloat,
+		alphabet: alphabet{all: "-.e+" + digitBytes, tail: "-.e+" + digitBytes}, typicalLength: 1,
+	},
+	TypeDouble: {
+		names: []string{"double"}, args: argsIgnored, charset: charsetNone,
+		wires: []wireForm{{wireDouble, encodingDouble, 8}}, text: encodingText, selectSuffix: "*1e0",
+		json: asNumber, key: KeyInexact, value: ValueFloat,
+		alphabet: alphabet{all: "-.e+" + digitBytes, tail: "-.e+" + digitBytes}, typicalLength: 1,
+	},
+	TypeBit: {
+		names: []string{"bit"}, args: argsLength, charset: charsetNone,
+		wires: []wireForm{{wireBit, encodingBit, 0}}, fit: fitBit, text: encodingText, selectSuffix: "+0",
+		json: asNumber, key: KeyOrdinal, value: ValueInteger, alphabet: digitAlphabet, typicalLength: 1,
+	},
+	TypeYear: {
+		names: []string{"year"}, args: argsIgnored, charset: charsetNone,
+		wires: []wireForm{{wireYear, encodingYear, 1}}, text: encodingText,
+		json: asYear, key: KeyNumber, value: ValueInteger, alphabet: digitAlphabet, typicalLength: 1,
+	},
+	TypeDate: {
+		names: []string{"date"}, args: argsIgnored, charset: charsetNone,
+		wires: []wireForm{{wireDate, encodingDate, 3}, {wireNewDate, encodingDate, 3}},
+		text:  encodingText, json: asString, key: KeyTemporal, value: ValueMoment,
+		alphabet: alphabet{all: "-" + digitBytes, tail: "-" + digitBytes}, typicalLength: 10,
+	},
+	TypeTime: temporalRow("time", ValueDuration,
+		wireForm{wireTime2, encodingTime, 3}, wireForm{wireTime, encodingOldTime, 3},
+		alphabet{all: "-:." + digitBytes, tail: ":." + digitBytes}, 1),
+	TypeDatetime: temporalRow("datetime", ValueMoment,
+		wireForm{wireDatetime2, encodingDatetime, 5}, wireForm{wireDatetime, encodingOldDatetime, 8},
+		alphabet{all: "- :." + digitBytes, tail: "- :." + digitBytes}, 19),
+	TypeTimestamp: temporalRow("timestamp", ValueMoment,
+		wireForm{wireTimestamp2, encodingTimestamp, 4}, wireForm{wireTimestamp, encodingOldTimestamp, 4},
+		alphabet{all: "- :." + digitBytes, tail: "- :." + digitBytes}, 19),
+	TypeChar: {
+		names: []string{"char"}, args: argsLength, charset: charsetColumn,
+		wires: []wireForm{{wireString, encodingChar, 0}}, fit: fitText, text: encodingText,
+		json: asString, key: KeyText, value: ValueText,
+		alphabet: anyAlphabet, typicalLength: lengthAtMost99,
+	},
+	TypeVarchar: {
+		names: []string{"varchar"}, args: argsLength, charset: charsetColumn,
+		wires: []wireForm{{wireVarchar, encodingText, 0}, {wireVarString, encodingText, 0}}, fit: fitText,
+		text: encodingText, json: asString, key: KeyText, value: ValueText,
+		alphabet: anyAlphabet, typicalLength: lengthAtMost99,
+	},
+	TypeText: {
+		names: []string{"tinytext", "text", "mediumtext", "longtext"}, args: argsIgnored,
+		charset: charsetColumn, wires: []wireForm{{wireBlob, encodingText, 0}}, fit: fitBlob,
+		text: encodingText, json: asString, key: KeyText, value: ValueText,
+		alphabet: anyAlphabet, typicalLength: lengthLong,
+	},
+	TypeBinary: {
+		names: []string{"binary"}, args: argsLength, charset: charsetBinary,
+		wires: []wireForm{{wireString, encodingBinary, 0}}, fit: fitBytes, text: encodingBytes,
+		json: asBase64, key: KeyBytes, value: ValueText,
+		alphabet: anyAlphabet, typicalLength: lengthDeclared,
+	},
+	TypeVarbinary: {
+		names: []string{"varbinary"}, args: argsLength, charset: charsetBinary,
+		wires: []wireForm{{wireVarchar, encodingBytes, 0}, {wireVarString, encodingBytes, 0}},
+		fit:   fitBytes, text: encodingBytes, json: asBase64, key: KeyBytes, value: ValueText,
+		alphabet: anyAlphabet, typicalLength: lengthAtMost99,
+	},
+	TypeBlob: {
+		names: []string{"tinyblob", "blob", "mediumblob", "longblob"}, args: argsIgnored,
+		charset: charsetBinary, wires: []wireForm{{wireBlob, encodingBytes, 0}}, fit: fitBlob,
+		text: encodingBytes, json: asBase64, key: KeyBytes, value: ValueText,
+		alphabet: anyAlphabet, typicalLength: lengthLong,
+	},
+	TypeEnum: {
+		names: []string{"enum"}, args: argsLabels, charset: charsetLabels,
+		wires: []wireForm{{wireEnum, encodingEnum, 0}}, fit: fitEnum, text: encodingText,
+		json: asString, key: KeyOrdinal, value: ValueText, alphabet: anyAlphabet, typicalLength: 1,
+	},
+	TypeSet: {
+		names: []string{"set"}, args: argsLabels, charset: charsetLabels,
+		wires: []wireForm{{wireSet, encodingSet, 0}}, fit: fitSet, text: encodingText,
+		json: asArray, key: KeyOrdinal, value: ValueText, alphabet: anyAlphabet, typicalLength: 1,
+	},
+	// MariaDB's JSON is a LONGTEXT, which its text form covers.
+	TypeJSON: {
+		names: []string{"json"}, args: argsIgnored, charset: charsetNone,
+		wires: []wireForm{{wireJSON, encodingJSON, 0}, {wireBlob, encodingText, 0}}, fit: fitPrefix,
+		text: encodingText, json: asDocument, key: KeyNone, value: ValueText,
+		alphabet: anyAlphabet, typicalLength: lengthLong,
+	},
+	TypeGeometry: {
+		names: []string{
+			"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring",
+			"multipolygon", "geometrycollection", "geomcollection",
+		},
+		args: argsIgnored, charset: charsetNone,
+		wires: []wireForm{{wireGeometry, encodingBytes, 0}}, fit: fitPrefix,
+		text: encodingBytes, json: asBase64, key: KeyNone, value: ValueText,
+		alphabet: anyAlphabet, typicalLength: lengthLong,
+	},
+	// MariaDB sends a VECTOR as VARCHAR.
+	TypeVector: {
+		names: []string{"vector"}, args: argsLength, charset: charsetNone,
+		wires: []wireForm{
+			{wireVector, encodingVector, 0},
+			{wireVarchar, encodingVector, 0}, {wireVarString, encodingVector, 0},
+		},
+		fit: fitVector, text: encodingVector, json: asString, key: KeyNone, value: ValueText,
+		alphabet: anyAlphabet, typicalLength: lengthLong,
+	},
+	TypeUUID:  addressRow("uuid", encodingUUID, 16, hexBytes+"-", 36),
+	TypeInet4: addressRow("inet4", encodingInet4, 4, digitBytes+".", 1),
+	TypeInet6: addressRow("inet6", encodingInet6, 16, hexBytes+":.", 1),
+}
+
+var typesByName = func() map[string]Type {
+	byName := make(map[string]Type)
+	for t := range columnTypes {
+		for _, name := range columnTypes[t].names {
+			byName[name] = Type(t)
+		}
+	}
+	return byName
+}()
+
+// TypeByName returns the type that information_schema names so, in lower case and
+// without its arguments; TypeInvalid where no type has that name.
+func TypeByName(name string) Type { return typesByName[name] }
+
+func (t Type) row() *typeRow {
+	if t >= typeCount {
+		t = TypeInvalid
+	}
+	return &columnTypes[t]
+}
+
+// SetArguments fills the column's length, decimals and character set as its type
+// requires: args are the numbers in parentheses behind the type's name, charset is
+// the column's character set.
+func (c *Column) SetArguments(args []int, charset string) {
+	arg := func(i, absent int) int {
+		if i < len(args) {
+			return args[i]
+		}
+		return absent
+	}
+	r := c.Type.row()
+	switch r.args {
+	case argsLength:
+		c.Length = arg(0, 1)
+	case argsPrecision:
+		c.Length, c.Decimals = arg(0, 10), arg(1, 0)
+	case argsFraction:
+		c.Decimals = arg(0, 0)
+	case argsIgnored, argsLabels:
+	}
+	if r.charset == charsetColumn || r.charset == charsetLabels {
+		c.Charset = charset
+	}
+}
+
+// HasLabels reports whether the column is an ENUM or a SET.
+func (c *Column) HasLabels() bool { return c.Type.row().charset == charsetLabels }
+
+// HoldsBytes reports whether the column is a BINARY, VARBINARY or BLOB.
+func (c *Column) HoldsBytes() bool { return c.Type.row().charset == charsetBinary }
+
+// LoggedCharset returns the character set that a table map names for the column;
+// empty where that depends on the server or where there is none.
+func (c *Column) LoggedCharset() string {
+	switch r := c.Type.row(); {
+	case r.charset == charsetBinary:
+		return "binary"
+	case r.charset != charsetColumn:
+		return ""
+	case c.Charset == "utf8":
+		return "utf8mb3"
+	}
+	return c.Charset
+}
+
+// Key returns how a value of the column is written in SQL as part of a key.
+func (c *Column) Key() KeyLiteral { return c.Type.row().key }
+
+// Value returns what an expression sees of the column.
+func (c *Column) Value() ValueKind {
+	switch {
+	case c.Type == TypeBigInt && c.Unsigned, c.Type == TypeBit && (c.Length >= 64 || c.Length == 0):
+		return ValueExact
+	}
+	return c.Type.row().value
+}
+
+// Alphabet returns the bytes that can occur in the text of the column's values:
+// anywhere, and behind the first byte. Empty strings stand for any byte.
+func (c *Column) Alphabet() (all, tail string) {
+	a := &c.Type.row().alphabet
+	if c.Unsigned && a.unsigned != "" {
+		return a.unsigned, a.unsigned
+	}
+	return a.all, a.tail
+}
+
+// TypicalLength returns the usual length of the text of the column's values in
+// bytes, 0 or more. It is a guess: it decides how much room is left for a length
+// that is written before the text is known.
+func (c *Column) TypicalLength() int {
+	switch n := c.Type.row().typicalLength; n {
+	case lengthDeclared:
+		return max(c.Length, 0)
+	case lengthAtMost99:
+		return min(max(c.Length, 0), 99)
+	default:
+		return n
+	}
+}
+
+// SelectExpr returns the expression to select a column with, so that AppendText
+// yields the same text as for the value in the binlog. quoted is the column's
+// name in backquotes.
+func SelectExpr(c *Column, quoted string) string { return quoted + c.Type.row().selectSuffix }
+
+func zerofill(c *Column) bool { return strings.Contains(strings.ToLower(c.SQLType), "zerofill") }
