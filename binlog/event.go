@@ -23,9 +23,9 @@ func (o Op) String() string {
 	return "unknown"
 }
 
-// Change is one row as it was and as it is. Before is nil for an insert, After
-// is nil for a delete. Both are views that live until the next call that
-// advances the event or the stream they came from.
+// Change is one changed row: its old and its new image. Before is nil for an insert,
+// After is nil for a delete. Both are views, valid until the next call that advances
+// the event or the stream that they came from.
 type Change struct {
 	Table  *Table
 	Op     Op
@@ -33,35 +33,35 @@ type Change struct {
 	After  *Row
 }
 
-// Kind says which part of an Event is filled.
+// Kind is the kind of an Event; it decides which fields of the Event are filled.
 type Kind uint8
 
 // The kinds of Event, in the order a stream yields them within a transaction:
-// Changes*, then Commit. Progress stands between transactions, and so does
-// Statement but for one: that of CREATE TABLE ... SELECT comes before its rows.
+// Changes*, then Commit. Progress and Statement come between transactions; only the
+// Statement of a CREATE TABLE ... SELECT comes before the rows of its transaction.
 const (
 	// Changes carries the rows of one rows event of a mapped table.
 	Changes Kind = iota + 1
 	// Commit ends a transaction; the stream's position includes it.
 	Commit
-	// Statement carries a statement that is logged as text (DDL and the like);
-	// the stream's position includes it, unless it stands within a transaction.
+	// Statement carries a statement that is logged as text (DDL and the like). The
+	// stream's position includes it, unless the statement is part of a transaction.
 	Statement
-	// Progress says that the position moved, or that nothing came for a
-	// heart-beat's time, outside of any transaction.
+	// Progress reports, between transactions, that the position has moved or that no
+	// event has come for a heartbeat period.
 	Progress
 )
 
-// Event is one step of a stream of changes. It is valid until the stream's next
-// Next.
+// Event is one step of a stream of changes. It is valid until the next call of the
+// stream's Next.
 type Event struct {
 	Kind Kind
-	// Time is when the transaction committed on its first server, in
-	// microseconds since 1970; whole seconds where the server knows no more.
+	// Time is the commit time on the transaction's original server, in microseconds
+	// since 1970; in whole seconds where the server logs no fraction.
 	Time int64
 
-	// Database and SQL belong to a Statement. SQL is UTF-8, and without MariaDB's
-	// SET STATEMENT ... FOR in front of it.
+	// Database (the session's default) and SQL belong to a Statement. SQL is UTF-8,
+	// without MariaDB's SET STATEMENT ... FOR prefix.
 	Database string
 	SQL      string
 

@@ -17,24 +17,24 @@ import (
 // value is the empty set. It is not safe for concurrent use; Clone before
 // handing one to another goroutine.
 type GTIDSet struct {
-	// sources is ordered by uuid, then tag; no source is without intervals.
+	// sources is ordered by uuid, then tag; each source has at least one interval.
 	sources []gtidSource
 	// domains is ordered by domain.
 	domains []gtidDomain
-	// last is the index of the source added to last: a server commits run
-	// after run under one uuid.
+	// last is the index of the source that Add used last: consecutive transactions
+	// mostly have one uuid.
 	last int
 }
 
-// gtidSource holds what one MySQL uuid and tag has committed. Its intervals are
-// ordered, do not touch and are never empty.
+// gtidSource holds the transactions of one MySQL uuid and tag. Its intervals are
+// ordered and not empty, with a gap between any two.
 type gtidSource struct {
 	uuid      [16]byte
 	tag       string
 	intervals []gtidInterval
 }
 
-// gtidInterval is half open: it holds first, ..., end-1.
+// gtidInterval is half open: it contains first to end-1.
 type gtidInterval struct{ first, end uint64 }
 
 type gtidDomain struct {
@@ -42,7 +42,7 @@ type gtidDomain struct {
 	sequence       uint64
 }
 
-// maxSequence is the largest sequence number either server gives out.
+// maxSequence is the largest sequence number that either server assigns.
 const maxSequence = math.MaxInt64 - 1
 
 // maxTag is the longest tag MySQL accepts, in bytes.
@@ -50,7 +50,7 @@ const maxTag = 32
 
 // ParseGTIDSet reads the text form of either server; white space and newlines
 // between parts are allowed. Empty text is the empty set. The error names the
-// part that is no GTID; a set of both servers' GTIDs is an error too.
+// part that is not a GTID. A set that mixes GTIDs of both servers is an error.
 func ParseGTIDSet(s string) (GTIDSet, error) {
 	var set GTIDSet
 	if strings.TrimSpace(s) == "" {
@@ -82,7 +82,7 @@ func (s *GTIDSet) parseSource(part string) error {
 	if err != nil {
 		return err
 	}
-	tag, open := "", true // open: an interval has to follow
+	tag, open := "", true // open: an interval must follow
 	for piece := range strings.SplitSeq(rest, ":") {
 		piece = strings.TrimSpace(piece)
 		if t, ok := parseTag(piece); ok {
@@ -112,25 +112,25 @@ func (s *GTIDSet) parseDomain(part string) error {
 	}
 	domain, err := strconv.ParseUint(f[0], 10, 32)
 	if err != nil {
-		return fmt.Errorf("domain %q is no number below 2^32", clip(f[0]))
+		return fmt.Errorf("domain %q is not a number below 2^32", clip(f[0]))
 	}
 	server, err := strconv.ParseUint(f[1], 10, 32)
 	if err != nil {
-		return fmt.Errorf("server id %q is no number below 2^32", clip(f[1]))
+		return fmt.Errorf("server id %q is not a number below 2^32", clip(f[1]))
 	}
 	sequence, err := strconv.ParseUint(f[2], 10, 64)
 	if err != nil {
-		return fmt.Errorf("sequence %q is no number below 2^64", clip(f[2]))
+		return fmt.Errorf("sequence %q is not a number below 2^64", clip(f[2]))
 	}
 	i, found := s.domain(uint32(domain))
 	if found && s.domains[i].sequence >= sequence {
-		return nil // a binlog state names several servers of a domain: the last counts
+		return nil // a binlog state names several servers of a domain: the highest counts
 	}
 	s.AddMariaDB(uint32(domain), uint32(server), sequence)
 	return nil
 }
 
-// parseUUID accepts 32 hexadecimal digits, with dashes in their places or none.
+// parseUUID accepts 32 hexadecimal digits, with or without the usual dashes.
 func parseUUID(s string) (u [16]byte, err error) {
 	if len(s) == 36 && s[8] == '-' && s[13] == '-' && s[18] == '-' && s[23] == '-' {
 		s = s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:]
@@ -140,11 +140,11 @@ func parseUUID(s string) (u [16]byte, err error) {
 			return u, nil
 		}
 	}
-	return u, fmt.Errorf("%q is no uuid", clip(s))
+	return u, fmt.Errorf("%q is not a uuid", clip(s))
 }
 
-// parseTag returns the tag in lower case; tags begin with a letter or "_", so
-// none can be mistaken for an interval.
+// parseTag returns the tag in lower case. A tag begins with a letter or "_", so it
+// cannot be mistaken for an interval.
 func parseTag(s string) (string, bool) {
 	if s == "" || len(s) > maxTag {
 		return "", false
@@ -167,14 +167,14 @@ func parseInterval(s string) (gtidInterval, error) {
 		b, err = strconv.ParseUint(strings.TrimSpace(last), 10, 64)
 	}
 	if err != nil || a == 0 || b < a || b > maxSequence {
-		return gtidInterval{}, fmt.Errorf("%q is no interval such as 1-5", clip(s))
+		return gtidInterval{}, fmt.Errorf("%q is not an interval such as 1-5", clip(s))
 	}
 	return gtidInterval{a, b + 1}, nil
 }
 
-// Add adds one MySQL GTID. tag is empty for an untagged one. Sequences begin
-// at 1; one that is no sequence adds nothing. Adding the successor of the
-// source's last sequence takes constant time.
+// Add adds one MySQL GTID. tag is empty for an untagged one. Sequences begin at 1; a
+// number out of range adds nothing. Adding the successor of the source's last sequence
+// takes constant time.
 func (s *GTIDSet) Add(uuid [16]byte, tag string, sequence uint64) {
 	if sequence == 0 || sequence > maxSequence {
 		return
@@ -194,7 +194,7 @@ func (s *GTIDSet) AddMariaDB(domain, server uint32, sequence uint64) {
 	s.domains[i].server, s.domains[i].sequence = server, sequence
 }
 
-// source returns the index of a uuid and tag, put in place if it is new.
+// source returns the index of a uuid and tag and inserts the pair if it is new.
 func (s *GTIDSet) source(uuid [16]byte, tag string) int {
 	i, found := s.find(uuid, tag)
 	if !found {
@@ -220,8 +220,8 @@ func (g *gtidSource) add(v gtidInterval) {
 		g.intervals[n-1].end = v.end
 		return
 	}
-	// i is the first interval that ends at or after v's start, j the first
-	// that starts beyond v's end: what lies between them becomes one.
+	// i is the first interval that ends at or after v's start, j the first that starts
+	// beyond v's end: the intervals from i to j-1 and v become one.
 	i, _ := slices.BinarySearchFunc(g.intervals, v.first, func(w gtidInterval, first uint64) int {
 		return cmp.Compare(w.end, first)
 	})
@@ -234,8 +234,8 @@ func (g *gtidSource) add(v gtidInterval) {
 	g.intervals = slices.Replace(g.intervals, i, j, v)
 }
 
-// Contains reports whether every GTID of o is in s. For MariaDB that means
-// every domain of o has got at least as far in s.
+// Contains reports whether every GTID of o is in s. For MariaDB: whether each domain of
+// o has at least the same sequence number in s.
 func (s *GTIDSet) Contains(o GTIDSet) bool {
 	for _, g := range o.sources {
 		i, found := s.find(g.uuid, g.tag)
@@ -326,14 +326,14 @@ func appendUUID(dst, u []byte) []byte {
 	return hex.AppendEncode(dst, u[10:16])
 }
 
-// AppendBinary appends a MySQL set as COM_BINLOG_DUMP_GTID wants it: the number
-// of sources, then for each its uuid, the number of its intervals and those as
-// [first, end), all numbers 8 bytes little endian.
+// AppendBinary appends a MySQL set in the form of COM_BINLOG_DUMP_GTID: the number of
+// sources, then for each source its uuid, the number of its intervals and the intervals
+// as [first, end), all numbers 8 bytes little endian (Gtid_set::encode in rpl_gtid_set.cc).
 //
-// A set with tags has the form that MySQL 8.3 brought: the number's lowest and
-// highest bytes are 1 with the count between them, and each uuid is followed by
-// its tag: twice the length in one byte, then the tag. Older servers have no
-// tags and never see that form.
+// A set with tags has the form of MySQL 8.3 and later: the lowest and the highest byte
+// of the number are 1, the count lies between them, and each uuid is followed by its
+// tag: twice the length in one byte, then the tag. Sets of older servers have no tags,
+// so these servers never receive that form.
 func (s *GTIDSet) AppendBinary(dst []byte) []byte {
 	tagged := slices.ContainsFunc(s.sources, func(g gtidSource) bool { return g.tag != "" })
 	count := uint64(len(s.sources))
@@ -359,7 +359,7 @@ func (s *GTIDSet) AppendBinary(dst []byte) []byte {
 // String returns the canonical text form.
 func (s GTIDSet) String() string { return string(s.AppendText(nil)) }
 
-// clip shortens text from outside for a message.
+// clip shortens text from the network or a file for a message.
 func clip(s string) string {
 	if len(s) > 60 {
 		return s[:57] + "..."

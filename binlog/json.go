@@ -29,14 +29,15 @@ const (
 	jsonOpaque      = 15
 )
 
-// maxJSONDepth is how deep MySQL lets a document nest.
+// maxJSONDepth is the deepest nesting that MySQL accepts in a document.
 const maxJSONDepth = 100
 
-var errJSON = errors.New("the binary JSON is damaged")
+var errJSON = errors.New("the binary JSON is corrupt")
 
-// jsonWalk renders one document. Offsets in a hostile one may make a small part
-// appear any number of times; a server's values never share bytes, so budget,
-// what may still be rendered of them, begins at the document's size.
+// jsonWalk renders one document. The offsets of a hostile document can make a small
+// part appear any number of times. The values that a server writes never share bytes,
+// so budget, the number of bytes that may still be rendered, starts at the document's
+// size.
 type jsonWalk struct {
 	dst    []byte
 	budget int
@@ -44,7 +45,7 @@ type jsonWalk struct {
 
 // appendBinaryJSON appends MySQL's binary JSON as MySQL prints it.
 func appendBinaryJSON(dst, b []byte) ([]byte, error) {
-	if len(b) == 0 { // what ALTER TABLE puts into a new NOT NULL column
+	if len(b) == 0 { // ALTER TABLE fills a new NOT NULL column with no bytes at all
 		return append(dst, "null"...), nil
 	}
 	w := jsonWalk{dst: dst, budget: len(b)}
@@ -52,7 +53,7 @@ func appendBinaryJSON(dst, b []byte) ([]byte, error) {
 	return w.dst, err
 }
 
-// value renders a value that begins at b's start; b ends where its parent does.
+// value renders the value at the start of b; b ends at the end of the value's parent.
 func (w *jsonWalk) value(kind byte, b []byte, depth int) error {
 	switch kind {
 	case jsonSmallObject, jsonLargeObject, jsonSmallArray, jsonLargeArray:
@@ -150,7 +151,7 @@ func (w *jsonWalk) key(b, entry []byte, width int) error {
 	return nil
 }
 
-// entry renders the value of an entry: small ones lie in the entry itself.
+// entry renders the value of an entry. Small values lie in the entry itself.
 func (w *jsonWalk) entry(b, entry []byte, depth int) error {
 	kind, field := entry[0], entry[1:]
 	switch kind {
@@ -190,7 +191,7 @@ func (w *jsonWalk) integer(kind byte, b []byte) error {
 	return nil
 }
 
-// double renders a number that stays one that is not an integer.
+// double renders a number with a fraction or an exponent, as MySQL does: 1.0, not 1.
 func (w *jsonWalk) double(f float64) error {
 	start := len(w.dst)
 	var err error
@@ -206,8 +207,8 @@ func (w *jsonWalk) double(f float64) error {
 	return nil
 }
 
-// counted returns the bytes after a length of seven bits a byte, the lowest
-// first, every byte but the last with its high bit set.
+// counted reads a length and returns the bytes behind it. The length has seven bits in
+// each byte, the lowest first; the high bit is set in every byte but the last.
 func (w *jsonWalk) counted(b []byte) ([]byte, error) {
 	var n uint64
 	for i := range min(len(b), 5) {
@@ -256,11 +257,11 @@ func (w *jsonWalk) opaque(kind byte, b []byte) error {
 	return nil
 }
 
-// jsonLine is how many bytes MySQL puts into a line of base64.
+// jsonLine is the number of bytes that MySQL encodes in one line of base64.
 const jsonLine = 57
 
-// temporal renders MySQL's packed form: the fields, then 24 bits of
-// microseconds; as a whole negative for a negative TIME.
+// temporal renders MySQL's packed form: the fields, then 24 bits of microseconds. The
+// whole number is negative for a negative TIME.
 func (w *jsonWalk) temporal(kind byte, v int64) (err error) {
 	w.dst = append(w.dst, '"')
 	negative := v < 0
@@ -289,16 +290,15 @@ func (w *jsonWalk) temporal(kind byte, v int64) (err error) {
 	return err
 }
 
-// validity says what appendEscaped does with bytes that are no UTF-8.
+// validity decides how appendEscaped treats bytes that are not UTF-8.
 type validity bool
 
 const (
-	jsonAsIs  validity = false // a server's JSON is valid already
-	jsonValid validity = true  // put U+FFFD in their place
+	jsonAsIs  validity = false // keep them: a server's JSON is valid already
+	jsonValid validity = true  // replace them with U+FFFD
 )
 
-// appendEscaped appends s with the characters escaped that JSON demands and
-// MySQL does, no others.
+// appendEscaped appends s with exactly the escapes that JSON requires and MySQL writes.
 func appendEscaped[T string | []byte](dst []byte, s T, v validity) []byte {
 	const digits = "0123456789abcdef"
 	start := 0
@@ -328,8 +328,8 @@ func appendEscaped[T string | []byte](dst []byte, s T, v validity) []byte {
 	return append(dst, s[start:]...)
 }
 
-// AppendQuoted appends s as a JSON string, with the escapes that JSON demands and
-// MySQL makes, no others; bytes that are not UTF-8 become U+FFFD.
+// AppendQuoted appends s as a JSON string with exactly the escapes that JSON requires
+// and MySQL writes. Bytes that are not UTF-8 become U+FFFD.
 func AppendQuoted[T string | []byte](dst []byte, s T) []byte {
 	return append(appendEscaped(append(dst, '"'), s, jsonValid), '"')
 }

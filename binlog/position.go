@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Position is a place in a server's history, up to and including a transaction:
-// as a GTID set where the server keeps them, and as file and offset of that
-// server's own binlog.
+// Position is a position in a server's history, up to and including a transaction: a
+// GTID set where the server has GTIDs, and the file and offset in that server's own
+// binlog.
 type Position struct {
 	GTID GTIDSet
 	// File and Offset (bytes) are the end of the last event included.
@@ -17,8 +17,8 @@ type Position struct {
 	Offset uint64
 }
 
-// firstEvent is the offset of a binlog file's first event; before it stands
-// the magic.
+// firstEvent is the offset of a binlog file's first event in bytes, behind the magic
+// number.
 const firstEvent = 4
 
 // ParsePosition reads "gtid:SET", with a set that is not empty, or
@@ -40,7 +40,7 @@ func ParsePosition(s string) (Position, error) {
 	}
 	offset, err := strconv.ParseUint(s[i+1:], 10, 64)
 	if err != nil || offset < firstEvent {
-		return Position{}, fmt.Errorf("parse position %q: the offset is no number from %d on", clip(s), firstEvent)
+		return Position{}, fmt.Errorf("parse position %q: the offset must be a number of %d or more", clip(s), firstEvent)
 	}
 	return Position{File: s[:i], Offset: offset}, nil
 }
@@ -56,7 +56,7 @@ func (p Position) String() string {
 	return ""
 }
 
-// IsZero reports whether p is no position at all.
+// IsZero reports whether p names neither a GTID set nor a file.
 func (p Position) IsZero() bool { return p.File == "" && p.GTID.IsZero() }
 
 // Clone returns a copy that shares nothing with p.
@@ -72,8 +72,8 @@ func (p Position) CompareFile(o Position) int {
 	return cmp.Or(compareBinlogs(p.File, o.File), cmp.Compare(p.Offset, o.Offset))
 }
 
-// compareBinlogs falls back on the names when one has no numeric suffix, or
-// when both have the same: then they are of different servers, or equal.
+// compareBinlogs compares file names by their numeric suffixes. Names with equal
+// suffixes, or without one, belong to different servers and compare as text.
 func compareBinlogs(a, b string) int {
 	if a == b {
 		return 0

@@ -1,20 +1,20 @@
 package binlog
 
-// RefusedError says that something in the binlog, or the place to read it from,
-// is not followed, and that reading the same bytes again would end the same: the
-// server's settings, the mapping or the position must change first. Its text says
-// how. What a torn connection or a damaged disk may have done is none.
+// RefusedError is returned for events, tables and positions that are not supported. A
+// retry fails in the same way: the server's settings, the mapping or the position must
+// change first, and the error's text says how. Errors that a broken connection or a
+// damaged disk can cause are never RefusedErrors, because a retry may succeed.
 type RefusedError struct {
-	// After is the end of the event before the one that is refused, as file and
-	// offset; the zero Position where that is not known.
+	// After is the end of the event before the rejected one, as file and offset; the
+	// zero Position where the end is unknown.
 	After Position
-	// Table is the table concerned, as "database.table", empty if it is none or
-	// several.
+	// Table is the affected table, as "database.table"; empty where no table, or more
+	// than one, is affected.
 	Table string
 	Err   error
 }
 
-// Error returns the cause's text, which names place and table too.
+// Error returns the cause's text, which names the position and the table.
 func (e *RefusedError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the cause.

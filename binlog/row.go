@@ -11,27 +11,27 @@ import (
 	"unicode/utf8"
 )
 
-// Row is a view of one row: it borrows the bytes of the event or result it came
-// from and is valid as long as they are. A Row may be pointed at row after row;
-// then it allocates nothing.
+// Row is a view of one row. It borrows the bytes of the event or result that it came
+// from and is valid as long as these bytes are. A Row that is pointed at one row after
+// the other allocates nothing.
 type Row struct {
 	layout *Layout
-	// image and spans are a row image's; cells are a SELECT's.
+	// image and spans belong to a row image, cells to a row of a SELECT.
 	image []byte
 	spans []span
 	cells [][]byte
 }
 
-// span is where a value lies in its image, length prefix excluded.
+// span is the range of a value in its image, without the length prefix.
 type span struct{ start, end uint32 }
 
 // nullSpan marks a NULL.
 var nullSpan = span{start: math.MaxUint32, end: math.MaxUint32}
 
 // DecodeImage points r at the row image at the start of image; present is the
-// event's columns-present bitmap. It returns the image's length in bytes. A
-// column that is not present is an error, whatever its nature: both servers put
-// virtual generated columns into their images too.
+// event's columns-present bitmap. It returns the image's length in bytes. A column that
+// is not present is an error: both servers log every column, virtual generated columns
+// included.
 func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 	n := len(l.columns)
 	if uint64(len(image)) >= math.MaxUint32 {
@@ -76,8 +76,8 @@ func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 	return pos, nil
 }
 
-// checkPresent checks a columns-present bitmap. Bits beyond the last column mean
-// nothing; MySQL sets them.
+// checkPresent validates a columns-present bitmap. Bits behind the last column have no
+// meaning; MySQL sets them.
 func (l *Layout) checkPresent(present []byte) error {
 	n := len(l.columns)
 	if len(present) != (n+7)/8 {
@@ -109,13 +109,6 @@ func (r *Row) SetText(l *Layout, cells [][]byte) {
 // Table returns the row's table.
 func (r *Row) Table() *Table { return r.layout.table }
 
-// Layout returns the layout the row was read with.
-func (r *Row) Layout() *Layout { return r.layout }
-
-// Has reports whether the row holds column i, be it NULL. Rows are whole so
-// far: DecodeImage refuses images that leave columns out.
-func (r *Row) Has(i int) bool { return 0 <= i && i < len(r.layout.columns) }
-
 // IsNull reports whether column i is NULL.
 func (r *Row) IsNull(i int) bool {
 	if r.layout.text {
@@ -124,9 +117,9 @@ func (r *Row) IsNull(i int) bool {
 	return r.spans[i].start == math.MaxUint32
 }
 
-// Raw returns column i's undecoded bytes; nil for NULL. Two rows of one layout
-// hold the same value in a column when their raw bytes are equal (the converse
-// need not hold).
+// Raw returns column i's undecoded bytes; nil for NULL. Two rows of one layout hold the
+// same value in a column if their raw bytes are equal; equal values can have different
+// raw bytes.
 func (r *Row) Raw(i int) []byte {
 	if r.layout.text {
 		return r.cells[i]
@@ -138,9 +131,9 @@ func (r *Row) Raw(i int) []byte {
 	return r.image[s.start:s.end:s.end]
 }
 
-// AppendText appends column i (from 0, below the number of columns) to dst as
-// text; the package's comment says what that is. A NULL appends nothing. It fails
-// only on bytes that no server writes or that the column's type does not allow.
+// AppendText appends column i (from 0, below the number of columns) to dst as text; the
+// package comment defines the text. A NULL appends nothing. The error, if any, means
+// that the bytes are corrupt or that the column's type does not allow them.
 func (r *Row) AppendText(dst []byte, i int) ([]byte, error) {
 	raw := r.Raw(i)
 	if raw == nil {
@@ -159,7 +152,7 @@ func (r *Row) badValue(i int, err error) error {
 	return fmt.Errorf("read %s.%s: %w", t.FullName(), t.Columns[i].Name, err)
 }
 
-// appendText is one switch over all forms: the branch every value takes.
+// appendText is one switch over all encodings: the only branch that a value costs.
 func (k *columnLayout) appendText(dst, raw []byte, c *Column) ([]byte, error) {
 	switch k.encoding {
 	case encodingText, encodingBytes, encodingChar:
@@ -187,7 +180,7 @@ func (k *columnLayout) appendText(dst, raw []byte, c *Column) ([]byte, error) {
 		}
 		return dst, nil
 	case encodingEnum:
-		m, err := member(c.Values, raw)
+		m, err := label(c.Values, raw)
 		return append(dst, m...), err
 	case encodingSet:
 		return appendSet(dst, c.Values, raw)
@@ -199,7 +192,7 @@ func (k *columnLayout) appendText(dst, raw []byte, c *Column) ([]byte, error) {
 	return k.appendRare(dst, raw)
 }
 
-// appendRare appends MariaDB's own types and what only a SELECT yields.
+// appendRare covers MariaDB's own types and the encodings of a SELECT.
 func (k *columnLayout) appendRare(dst, raw []byte) ([]byte, error) {
 	switch k.encoding {
 	case encodingUUID, encodingOldUUID:
@@ -212,13 +205,13 @@ func (k *columnLayout) appendRare(dst, raw []byte) ([]byte, error) {
 	case encodingFloatText:
 		f, err := strconv.ParseFloat(string(raw), 64)
 		if err != nil {
-			return dst, fmt.Errorf("%q is no number", clip(string(raw)))
+			return dst, fmt.Errorf("%q is not a number", clip(string(raw)))
 		}
 		return AppendFloat(dst, float64(float32(f)), 32)
 	case encodingNumberText:
 		return append(dst, trimZerofill(raw)...), nil
 	}
-	return dst, fmt.Errorf("the column's form %d has no text", k.encoding)
+	return dst, fmt.Errorf("the column's encoding %d has no text", k.encoding)
 }
 
 func (k *columnLayout) appendTemporal(dst, raw []byte) ([]byte, error) {
@@ -246,7 +239,7 @@ func yearOf(raw []byte) uint64 {
 	return 1900 + uint64(raw[0])
 }
 
-// appendString appends text as UTF-8, bytes as they are.
+// appendString appends text as UTF-8 and bytes as they are.
 func (k *columnLayout) appendString(dst, raw []byte) []byte {
 	if k.encoding == encodingChar {
 		raw = bytes.TrimRight(raw, " ")
@@ -269,7 +262,7 @@ func appendSet(dst []byte, values []string, raw []byte) ([]byte, error) {
 	return dst, err
 }
 
-// trimZerofill cuts the zeros a ZEROFILL column prints in front.
+// trimZerofill removes the leading zeros that a ZEROFILL column prints.
 func trimZerofill(b []byte) []byte {
 	for len(b) > 1 && b[0] == '0' && b[1] != '.' {
 		b = b[1:]
@@ -277,8 +270,8 @@ func trimZerofill(b []byte) []byte {
 	return b
 }
 
-// AppendJSON appends column i to dst as a JSON value, valid by itself; the
-// package's comment says which. It fails as AppendText does.
+// AppendJSON appends column i to dst as a complete JSON value; the package comment
+// defines the value. It returns the same errors as AppendText.
 func (r *Row) AppendJSON(dst []byte, i int) ([]byte, error) {
 	raw := r.Raw(i)
 	if raw == nil {
@@ -308,7 +301,7 @@ func (k *columnLayout) appendJSON(dst, raw []byte, c *Column) ([]byte, error) {
 	case asString:
 	}
 	if k.encoding == encodingEnum {
-		m, err := member(c.Values, raw)
+		m, err := label(c.Values, raw)
 		return AppendQuoted(dst, m), err
 	}
 	dst = append(dst, '"')
@@ -325,7 +318,7 @@ func (k *columnLayout) appendJSON(dst, raw []byte, c *Column) ([]byte, error) {
 		dst = appendEscaped(dst, bytes.TrimRight(raw, " "), jsonValid)
 	case k.encoding == encodingText:
 		dst = appendEscaped(dst, raw, jsonValid)
-	default: // digits and punctuation only
+	default: // the text consists of digits and punctuation and needs no escapes
 		var err error
 		if dst, err = k.appendText(dst, raw, c); err != nil {
 			return dst, err
@@ -337,7 +330,7 @@ func (k *columnLayout) appendJSON(dst, raw []byte, c *Column) ([]byte, error) {
 func (k *columnLayout) appendSetJSON(dst, raw []byte, c *Column) ([]byte, error) {
 	dst = append(dst, '[')
 	start := len(dst)
-	if k.encoding == encodingText { // no member has a comma in it
+	if k.encoding == encodingText { // a label cannot contain a comma
 		for len(raw) > 0 {
 			m, rest, _ := bytes.Cut(raw, []byte{','})
 			if len(dst) > start {
@@ -369,8 +362,8 @@ func (k *columnLayout) appendBase64(dst, raw []byte, c *Column) ([]byte, error) 
 	return append(base64.StdEncoding.AppendEncode(dst, raw), '"'), nil
 }
 
-// Int64 returns column i as a signed number; ok is false for NULL, for types
-// other than integers, YEAR and BIT, and for numbers beyond int64.
+// Int64 returns column i as a signed number. ok is false for NULL, for types other than
+// integers, YEAR and BIT, and for numbers beyond int64.
 func (r *Row) Int64(i int) (v int64, ok bool) {
 	raw := r.Raw(i)
 	if raw == nil {
@@ -390,8 +383,8 @@ func (r *Row) Int64(i int) (v int64, ok bool) {
 	return v, err == nil
 }
 
-// Uint64 returns column i as an unsigned number; ok is false for NULL, for
-// types other than integers, YEAR and BIT, and for negative numbers.
+// Uint64 returns column i as an unsigned number. ok is false for NULL, for types other
+// than integers, YEAR and BIT, and for negative numbers.
 func (r *Row) Uint64(i int) (v uint64, ok bool) {
 	raw := r.Raw(i)
 	if raw == nil {
@@ -419,7 +412,8 @@ func (r *Row) Uint64(i int) (v uint64, ok bool) {
 // among them, even with a scale of 0.
 func integral(t Type) bool { return t.row().value == ValueInteger }
 
-// Float64 returns column i, a FLOAT or DOUBLE, as a number.
+// Float64 returns column i, a FLOAT or DOUBLE, as a number. ok is false for NULL and
+// for other types.
 func (r *Row) Float64(i int) (v float64, ok bool) {
 	raw := r.Raw(i)
 	if raw == nil {

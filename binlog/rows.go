@@ -16,10 +16,9 @@ type Rows struct {
 	rest                        []byte
 }
 
-// Reset points the iterator at the row images of an event. before and after
-// are the columns-present bitmaps of the two images (only one of them is used
-// for an insert or a delete). All three slices are borrowed. binlog/events is
-// its caller.
+// Reset points the iterator at the row images of an event. before and after are the
+// columns-present bitmaps of the old and the new image; an insert uses after alone, a
+// delete before alone. All three slices are borrowed. binlog/events calls Reset.
 func (r *Rows) Reset(l *Layout, op Op, before, after, images []byte) {
 	r.layout, r.err, r.rest = l, nil, images
 	r.presentBefore, r.presentAfter = before, after
@@ -58,7 +57,7 @@ func (r *Rows) decode(row *Row, present []byte) bool {
 		err = fmt.Errorf("decode row of %s: the row image is empty", r.layout.table.FullName())
 	}
 	if err != nil {
-		// The event is whole: its checksum says so.
+		// The event's checksum was right, so a retry would read the same bytes.
 		r.err = &RefusedError{Table: r.layout.table.FullName(), Err: err}
 		return false
 	}
@@ -66,7 +65,7 @@ func (r *Rows) decode(row *Row, present []byte) bool {
 	return true
 }
 
-// Change returns the current row; it is valid until the next Next.
+// Change returns the current row; it is valid until the next call of Next.
 func (r *Rows) Change() *Change { return &r.change }
 
 // Err returns the error that ended the iteration, if any.

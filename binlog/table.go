@@ -15,7 +15,7 @@ type Column struct {
 	// Charset is the character set's name ("utf8mb4"), empty for types that
 	// have none.
 	Charset string
-	// Values are the members of an ENUM or SET, in order, as UTF-8.
+	// Values are the labels of an ENUM or SET, in order, as UTF-8.
 	Values []string
 	// Length is the declared length in characters (CHAR, VARCHAR), bytes
 	// (BINARY, VARBINARY), bits (BIT) or digits (DECIMAL precision).
@@ -25,8 +25,8 @@ type Column struct {
 	Decimals int
 }
 
-// Table is a table's schema at a position. It is immutable once built. As JSON it
-// has every field that this version knows, the empty ones too.
+// Table is a table's schema at a position. It is immutable once built. Its JSON form
+// has every field of this version, empty fields included.
 type Table struct {
 	Database string
 	Name     string
@@ -36,8 +36,8 @@ type Table struct {
 	Primary []int
 	// Unique holds the other unique keys all of whose columns are NOT NULL.
 	Unique [][]int
-	// NotFollowed says why the rows of such a table are never followed ("it is a
-	// sequence"); empty for those that are.
+	// NotFollowed is the reason why the table's rows cannot be followed ("it is a
+	// sequence"); empty for a table that can be followed.
 	NotFollowed string
 }
 

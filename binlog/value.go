@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// appendPadded appends v with zeros in front up to width digits.
+// appendPadded appends v with leading zeros up to width digits.
 func appendPadded(dst []byte, v uint64, width int) []byte {
 	var b [20]byte
 	i := len(b)
@@ -60,8 +60,8 @@ func signed(v uint64, size int) int64 {
 // maxPrecision is the most digits of a DECIMAL.
 const maxPrecision = 65
 
-// A packed decimal keeps nine digits in four bytes; decimalBytes says how many
-// bytes fewer digits take.
+// A packed decimal holds nine digits in four bytes; decimalBytes is the number of bytes
+// for fewer digits.
 var decimalBytes = [10]int{0, 1, 1, 2, 2, 3, 3, 4, 4, 4}
 
 func decimalSize(precision, scale uint8) int {
@@ -69,7 +69,7 @@ func decimalSize(precision, scale uint8) int {
 	return whole/9*4 + decimalBytes[whole%9] + fraction/9*4 + decimalBytes[fraction%9]
 }
 
-var errDecimal = errors.New("the packed decimal is damaged")
+var errDecimal = errors.New("the packed decimal is corrupt")
 
 // appendDecimal appends a packed decimal: the digits before the point, the
 // incomplete group first, then those after it, the incomplete group last. The
@@ -135,10 +135,10 @@ func appendDecimal(dst, b []byte, precision, scale uint8) ([]byte, error) {
 
 var pow10 = [10]uint32{1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
-// AppendFloat appends the shortest decimal that reads back as f, a number of
-// bits bits (32 or 64), laid out as MySQL does: with an exponent below 1e-15 and,
-// for what has no fraction, from 1e15 on; never with a useless ".0". It fails where
-// f is not finite.
+// AppendFloat appends the shortest decimal that reads back as f, a number of 32 or 64
+// bits, in MySQL's style: with an exponent below 1e-15 and, for a number without a
+// fraction, from 1e15 on; never with a trailing ".0". It returns an error if f is not
+// finite.
 func AppendFloat(dst []byte, f float64, bits int) ([]byte, error) {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return dst, errors.New("the number is not finite")
@@ -160,7 +160,7 @@ func AppendFloat(dst []byte, f float64, bits int) ([]byte, error) {
 		exponent = -exponent
 	}
 	digits := e[:mark]
-	if len(digits) > 1 { // close the gap of the point
+	if len(digits) > 1 { // remove the decimal point
 		copy(digits[1:], digits[2:])
 		digits = digits[:len(digits)-1]
 	}
@@ -212,8 +212,8 @@ func appendFraction(dst []byte, micros uint64, digits uint8) ([]byte, error) {
 	return dst, nil
 }
 
-// fractionUnit is how many microseconds the last unit of a stored fraction is:
-// hundredths in one byte, ten-thousandths in two, microseconds in three.
+// fractionUnit is the value of a stored fraction's unit in microseconds, by the number
+// of bytes: hundredths in one byte, ten-thousandths in two, microseconds in three.
 var fractionUnit = [4]uint64{1, 10000, 100, 1}
 
 func appendPackedDate(dst, b []byte) ([]byte, error) {
@@ -245,8 +245,8 @@ func appendDatetime2(dst, b []byte, digits uint8) ([]byte, error) {
 	return appendDatetimeBits(dst, v-1<<39, bigEndian(b[5:])*fractionUnit[len(b)-5], digits)
 }
 
-// appendTime2 reads a time and its fraction as one number, offset so that it is
-// never negative: 1 sign bit, 1 unused, hour (10), minute (6), second (6).
+// appendTime2 reads a time and its fraction as one number with an offset that keeps it
+// from being negative: 1 sign bit, 1 unused, hour (10), minute (6), second (6).
 func appendTime2(dst, b []byte, digits uint8) ([]byte, error) {
 	bits := 8 * (len(b) - 3)
 	v := int64(bigEndian(b)) - 0x800000<<bits
@@ -271,8 +271,8 @@ func appendUnix(dst []byte, seconds, micros uint64, digits uint8) ([]byte, error
 		dst = append(dst, "0000-00-00 00:00:00"...)
 		return appendFraction(dst, 0, digits)
 	}
-	// Days since 1970-01-01 to a date, counted in 400-year eras from
-	// 0000-03-01 so that the leap day is a year's last.
+	// The days since 1970-01-01 become a date by counting in 400-year eras from
+	// 0000-03-01, so that the leap day is the last day of a year.
 	days, clock := seconds/86400+719468, seconds%86400
 	era, day := days/146097, days%146097
 	year := (day - day/1460 + day/36524 - day/146096) / 365
@@ -315,7 +315,7 @@ func appendOldTime(dst, b []byte) ([]byte, error) {
 // appendVector appends little endian 4-byte floats as [1.5,2].
 func appendVector(dst, b []byte) ([]byte, error) {
 	if len(b)%4 != 0 {
-		return dst, errors.New("the vector's length is no multiple of 4")
+		return dst, errors.New("the vector's length is not a multiple of 4")
 	}
 	dst = append(dst, '[')
 	for i := 0; i < len(b); i += 4 {
@@ -331,10 +331,10 @@ func appendVector(dst, b []byte) ([]byte, error) {
 	return append(dst, ']'), nil
 }
 
-// appendStoredUUID appends a UUID as MariaDB stores it: for versions 1 to 5
-// with its parts in reverse order, so that those made together sort together.
+// appendStoredUUID appends a UUID from MariaDB's stored form. For versions 1 to 5 its
+// parts are stored in reverse order, so that UUIDs of one time sort together.
 func appendStoredUUID(dst []byte, b [16]byte, old bool) []byte {
-	// Reordered, the variant stands at 6 and the version at 8.
+	// In the stored order the variant is in byte 6 and the version in byte 8.
 	if old || b[6]&0x80 != 0 && int8(b[8]) > 0 {
 		u := b
 		copy(u[:4], b[12:])
@@ -357,8 +357,8 @@ func appendInet4(dst, b []byte) []byte {
 	return dst
 }
 
-// appendInet6 appends an address with its longest run of zero groups as "::",
-// an embedded IPv4 address in its own form.
+// appendInet6 appends an address with its longest run of zero groups as "::" and an
+// embedded IPv4 address with dots.
 func appendInet6(dst []byte, b [16]byte) []byte {
 	start, end := 0, 0 // the longest run
 	for i := 0; i < 16; i += 2 {
@@ -391,7 +391,7 @@ func appendInet6(dst []byte, b [16]byte) []byte {
 }
 
 // cp1252 maps the bytes 0x80 to 0x9f of MySQL's latin1, which is Windows' code
-// page 1252; the five it leaves open are control characters.
+// page 1252; the five bytes that the code page leaves undefined are control characters.
 var cp1252 = [32]rune{
 	0x20AC, 0x81, 0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160, 0x2039, 0x0152, 0x8D, 0x017D, 0x8F,
 	0x90, 0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014, 0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0x9D, 0x017E, 0x0178,
@@ -412,7 +412,7 @@ func latin1Rune(c byte) rune {
 	return rune(c)
 }
 
-// padded copies a value whose trailing zeros are not stored.
+// padded returns a value whose trailing zeros are not stored, with these zeros.
 func padded(b []byte) (p [16]byte) {
 	copy(p[:], b)
 	return p
@@ -420,12 +420,12 @@ func padded(b []byte) (p [16]byte) {
 
 func appendBit(dst, b []byte) []byte { return strconv.AppendUint(dst, bigEndian(b), 10) }
 
-// member returns an ENUM's member by its index, "" for 0: what MySQL stores for
-// a value it did not know.
-func member(values []string, b []byte) (string, error) {
+// label returns an ENUM's label by its index; "" for 0, which MySQL stores for a value
+// that is none of the labels.
+func label(values []string, b []byte) (string, error) {
 	n := littleEndian(b)
 	if n > uint64(len(values)) {
-		return "", fmt.Errorf("the ENUM has %d members, the row names number %d", len(values), n)
+		return "", fmt.Errorf("the ENUM has %d labels, the row has number %d", len(values), n)
 	}
 	if n == 0 {
 		return "", nil
@@ -433,11 +433,11 @@ func member(values []string, b []byte) (string, error) {
 	return values[n-1], nil
 }
 
-// setBits returns a SET's members as bits.
+// setBits returns a SET's value, a bit for each label.
 func setBits(values []string, b []byte) (uint64, error) {
 	v := littleEndian(b)
 	if len(values) < 64 && v>>len(values) != 0 {
-		return 0, fmt.Errorf("the SET has %d members, the row has the bits %#x", len(values), v)
+		return 0, fmt.Errorf("the SET has %d labels, the row has the bits %#x", len(values), v)
 	}
 	return v, nil
 }
