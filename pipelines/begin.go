@@ -312,6 +312,7 @@ func (l *loop) parseStart(ctx context.Context, text string) (binlog.Position, er
 	if p.File == "" || !isMariaDB {
 		return p, nil
 	}
+	defer l.conn.SetSilence(mysql.ScanSilence)()
 	r, err := l.conn.Query(ctx, fmt.Sprintf("SELECT BINLOG_GTID_POS(X'%x', %d)", p.File, p.Offset))
 	if err != nil {
 		return p, fmt.Errorf("read the GTIDs before %s: %w", text, err)

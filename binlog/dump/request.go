@@ -74,6 +74,7 @@ func (s *Stream) samePlace(ctx context.Context, p binlog.Position) (bool, error)
 	if p.File == "" {
 		return false, nil
 	}
+	defer s.conn.SetSilence(mysql.ScanSilence)()
 	r, err := s.conn.Query(ctx, fmt.Sprintf("SELECT BINLOG_GTID_POS(X'%x', %d)", p.File, p.Offset))
 	if err != nil {
 		return false, fmt.Errorf("read the GTIDs before %s:%d: %w", p.File, p.Offset, err)

@@ -21,6 +21,21 @@ type Config struct {
 	TLS       TLS
 	// Timeout bounds connecting and authenticating at one address; 0 is 10 s.
 	Timeout time.Duration
+	// Silence bounds how long the server may send nothing while a statement runs; 0 is one
+	// minute. Past it the statement fails with a SilentError and the connection is closed.
+	Silence time.Duration
+	// LockWait bounds how long a statement waits for a metadata lock, in whole seconds; 0 is ten
+	// seconds. Past it the statement fails with CodeLockTimeout. It must be below Silence.
+	LockWait time.Duration
+}
+
+const defaultLockWait = 10 * time.Second
+
+func (c Config) lockWait() time.Duration {
+	if c.LockWait <= 0 {
+		return defaultLockWait
+	}
+	return c.LockWait
 }
 
 // Mode says how much TLS is asked for; the names are MySQL's own.

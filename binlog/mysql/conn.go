@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,10 +32,21 @@ type Conn struct {
 	server  Server
 	addr    string
 	net     net.Conn
+	timed   *timedConn // net, as packets reads and writes it
 	packets *packets
 	closed  atomic.Bool
 	broken  bool
 	buf     []byte
+	// warnings counts those that the last statement's result ended with.
+	warnings uint16
+}
+
+func newConn(addr string, raw net.Conn, silence time.Duration) *Conn {
+	if silence <= 0 {
+		silence = defaultSilence
+	}
+	timed := &timedConn{Conn: raw, limit: silence}
+	return &Conn{addr: addr, net: raw, timed: timed, packets: newPackets(timed)}
 }
 
 // Cell is one value of a text result; nil is NULL.
@@ -110,7 +123,12 @@ func (c *Conn) run(ctx context.Context, sql string, columns *[]string, row func(
 		return fmt.Errorf("query mysql at %s: %w", c.addr, errBroken)
 	}
 	stop := closeOnDone(ctx, socket(c.net))
+	c.timed.begin()
 	mine, err := c.exchange(sql, columns, row)
+	if err == nil && c.warnings > 0 {
+		err = c.lockTimeout()
+	}
+	c.timed.end()
 	stop()
 	if err == nil {
 		return nil
@@ -126,14 +144,34 @@ func (c *Conn) run(ctx context.Context, sql string, columns *[]string, row func(
 		return err
 	case ctx.Err() != nil:
 		return fmt.Errorf("query mysql at %s: %w", c.addr, context.Cause(ctx))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &SilentError{Addr: c.addr, Limit: c.timed.limit}
 	}
 	return fmt.Errorf("query mysql at %s: %w", c.addr, err)
+}
+
+// lockTimeout returns the error of a lock that the last statement waited for in vain. Of
+// information_schema servers leave out the tables that are locked, and add a warning: such a
+// result must not be taken for a whole one.
+func (c *Conn) lockTimeout() error {
+	var found error
+	_, err := c.exchange("SHOW WARNINGS", nil, func(cells [][]byte) error {
+		if len(cells) == 3 && string(cells[1]) == strconv.Itoa(CodeLockTimeout) {
+			found = &ServerError{Code: CodeLockTimeout, State: "HY000", Message: string(cells[2])}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return found
 }
 
 // exchange sends a query and reads its response; mine says that the error is
 // row's.
 func (c *Conn) exchange(sql string, columns *[]string, row func([][]byte) error) (mine bool, err error) {
 	p := c.packets
+	c.warnings = 0
 	if err := p.command(comQuery, []byte(sql)); err != nil {
 		return false, err
 	}
@@ -156,6 +194,9 @@ func (c *Conn) exchange(sql string, columns *[]string, row func([][]byte) error)
 		case b[0] == 0xff:
 			return false, ParseError(b)
 		case isEOF(b):
+			if len(b) >= 3 {
+				c.warnings = binary.LittleEndian.Uint16(b[1:])
+			}
 			return false, endOfResult(b)
 		}
 		if err := splitRow(b, cells); err != nil {
@@ -239,6 +280,7 @@ func (c *Conn) Command(cmd byte, payload []byte) error {
 		_ = c.Close()
 		return fmt.Errorf("send command to mysql at %s: %w", c.addr, err)
 	}
+	_ = c.net.SetReadDeadline(time.Time{}) // of the last query; the caller sets its own
 	return nil
 }
 

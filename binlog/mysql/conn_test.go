@@ -75,11 +75,11 @@ func testFacts(t *testing.T, addr string, kind servers.Kind) {
 	if !s.LogBin || !s.GTIDMode || s.ServerID == 0 || s.UUID == "" || s.Major < 5 || s.RowImage != "FULL" || s.Checksum == "" {
 		t.Errorf("facts are missing: %+v", s)
 	}
-	r, err := c.Query(t.Context(), "SELECT @@time_zone z, @@sql_mode m, @@collation_connection c, @@autocommit a, @@net_write_timeout w")
+	r, err := c.Query(t.Context(), "SELECT @@time_zone z, @@sql_mode m, @@collation_connection c, @@autocommit a, @@net_write_timeout w, @@lock_wait_timeout l")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Text(0, "z") != "+00:00" || r.Text(0, "m") != "" || r.Text(0, "a") != "1" || r.Text(0, "w") != "3600" || !strings.HasPrefix(r.Text(0, "c"), "utf8mb4") {
+	if r.Text(0, "z") != "+00:00" || r.Text(0, "m") != "" || r.Text(0, "a") != "1" || r.Text(0, "w") != "3600" || r.Text(0, "l") != "10" || !strings.HasPrefix(r.Text(0, "c"), "utf8mb4") {
 		t.Errorf("session is %q", r.Rows)
 	}
 }

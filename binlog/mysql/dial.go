@@ -17,8 +17,8 @@ const defaultTimeout = 10 * time.Second
 
 // Dial connects to the first of the addresses that works and prepares the
 // session: utf8mb4, time_zone '+00:00', an empty sql_mode, autocommit, an hour of
-// patience with a slow reader, and the variables of resultVariables. The error names every
-// address that was tried and, where known, the remedy.
+// patience with a slow reader, a bounded wait for metadata locks, and the variables of
+// resultVariables. The error names every address that was tried and, where known, the remedy.
 func Dial(ctx context.Context, c Config) (*Conn, error) {
 	if len(c.Addresses) == 0 {
 		return nil, errors.New("connect to mysql: no address is given")
@@ -53,8 +53,8 @@ func dialOne(ctx context.Context, c Config, address string) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := &Conn{addr: address, net: raw, packets: newPackets(raw)}
-	if err := conn.prepare(ctx); err != nil {
+	conn := newConn(address, raw, c.Silence)
+	if err := conn.prepare(ctx, c.lockWait()); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func translate(err error) error {
 }
 
 // prepare learns what the server is and sets the session up.
-func (c *Conn) prepare(ctx context.Context) error {
+func (c *Conn) prepare(ctx context.Context, lockWait time.Duration) error {
 	if err := c.Exec(ctx, "SET NAMES utf8mb4"); err != nil {
 		return err
 	}
@@ -167,6 +167,8 @@ func (c *Conn) prepare(ctx context.Context) error {
 		"time_zone='+00:00'", "sql_mode=''", "autocommit=1",
 		"net_write_timeout=3600", "net_read_timeout=3600", "wait_timeout=28800",
 		"group_concat_max_len=4294967295",
+		// The default waits a year (MariaDB: a day) for a metadata lock, without a word.
+		fmt.Sprintf("lock_wait_timeout=%d", int(max(lockWait, time.Second).Seconds())),
 	}
 	if c.server.Flavor == MySQL {
 		set = append(set, "max_execution_time=0")
@@ -175,7 +177,8 @@ func (c *Conn) prepare(ctx context.Context) error {
 			set = append(set, "show_gipk_in_create_table_and_information_schema=ON")
 		}
 	} else {
-		set = append(set, "max_statement_time=0")
+		// lockTimeout looks for a warning among all of a result.
+		set = append(set, "max_statement_time=0", "max_error_count=65535")
 	}
 	if err := c.Exec(ctx, "SET SESSION "+strings.Join(set, ", SESSION ")); err != nil {
 		return err

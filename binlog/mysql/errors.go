@@ -11,6 +11,7 @@ const (
 	CodeBadDatabase    = 1049
 	CodeNoSuchTable    = 1146
 	CodeSyntax         = 1064
+	CodeLockTimeout    = 1205
 	CodeWhileExecuting = 1220
 	CodeNoPrivilege    = 1227
 	CodeBinlogMissing  = 1236

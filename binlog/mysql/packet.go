@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Limits of the wire. A server can be asked for packets of up to 1 GiB
@@ -78,35 +79,67 @@ func (p *packets) header(b []byte, n int) {
 	p.sequence++
 }
 
-// read appends the payload of the next packet to dst, joined where it came in
-// pieces. Memory grows with the bytes that arrive, not with what is announced.
+// read appends the payload of the next packet to dst, joined where it came in pieces. Memory
+// grows with the bytes that arrive, not with what is announced.
 func (p *packets) read(dst []byte) ([]byte, error) {
+	// Full pieces are joined once, when the length is known: growing one buffer would copy each
+	// byte several times and leave as much garbage.
+	var full [][]byte
+	size := 0
 	for {
-		var h [4]byte
-		if _, err := io.ReadFull(p.r, h[:]); err != nil {
+		n, err := p.pieceHeader(size)
+		if err != nil {
 			return dst, err
 		}
-		n := int(h[0]) | int(h[1])<<8 | int(h[2])<<16
-		if h[3] != p.sequence {
-			return dst, fmt.Errorf("%w: sequence number %d, want %d", errMalformed, h[3], p.sequence)
+		if dst, err = p.piece(dst, n); err != nil {
+			return dst, err
 		}
-		p.sequence++
-		if len(dst)+n > maxPacket {
-			return dst, fmt.Errorf("%w: longer than %d bytes", errMalformed, maxPacket)
-		}
-		at := len(dst)
-		for at+n > len(dst) {
-			step := min(at+n-len(dst), 1<<20)
-			from := len(dst)
-			dst = append(dst, make([]byte, step)...)
-			if _, err := io.ReadFull(p.r, dst[from:]); err != nil {
-				return dst, err
-			}
-		}
+		size += n
 		if n < maxPiece {
-			return dst, nil
+			break
+		}
+		full, dst = append(full, dst), nil
+	}
+	if full == nil {
+		return dst, nil
+	}
+	return slices.Concat(append(full, dst)...), nil
+}
+
+// pieceHeader reads the header of a piece, with size bytes of the packet before it, and returns
+// the piece's length.
+func (p *packets) pieceHeader(size int) (int, error) {
+	var h [4]byte
+	if _, err := io.ReadFull(p.r, h[:]); err != nil {
+		return 0, err
+	}
+	n := int(h[0]) | int(h[1])<<8 | int(h[2])<<16
+	if h[3] != p.sequence {
+		return 0, fmt.Errorf("%w: sequence number %d, want %d", errMalformed, h[3], p.sequence)
+	}
+	p.sequence++
+	if size+n > maxPacket {
+		return 0, fmt.Errorf("%w: longer than %d bytes", errMalformed, maxPacket)
+	}
+	return n, nil
+}
+
+// piece appends n bytes to dst.
+func (p *packets) piece(dst []byte, n int) ([]byte, error) {
+	const step = 1 << 20
+	end := len(dst) + n
+	for len(dst) < end {
+		from := len(dst)
+		to := min(end, from+step)
+		if cap(dst) < to {
+			dst = slices.Grow(dst, min(end, max(2*from, to))-from)
+		}
+		dst = dst[:to]
+		if _, err := io.ReadFull(p.r, dst[from:]); err != nil {
+			return dst, err
 		}
 	}
+	return dst, nil
 }
 
 // lengthInt reads a length-encoded integer from the start of b. The first

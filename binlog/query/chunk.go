@@ -16,6 +16,9 @@ import (
 // visible: it is committing at that moment.
 const visibleWait = 30 * time.Second
 
+// visibleSilence is how long a server that waits for visibleWait may take to answer.
+const visibleSilence = visibleWait + 15*time.Second
+
 // ChunkRequest names a range of a table: the rows after a key, in key order.
 type ChunkRequest struct {
 	Table *binlog.Table
@@ -34,6 +37,10 @@ type ChunkRequest struct {
 	// (mysql.Server.UUID); reading from another one is an error. Empty is not
 	// checked.
 	Server string
+	// Silence bounds how long the server may send nothing of the rows, see mysql.Config.Silence;
+	// 0 is the connection's own limit. A server sends its first row when it has found and, without
+	// an index, sorted them.
+	Silence time.Duration
 }
 
 func (ch *ChunkRequest) key() []int {
@@ -125,7 +132,9 @@ func (r *reader) readVisible(ctx context.Context, applied binlog.Position) error
 	if !applied.GTID.IsZero() {
 		waited = fmt.Sprintf("WAIT_FOR_EXECUTED_GTID_SET('%s', %d)", applied.GTID.String(), int(visibleWait.Seconds()))
 	}
+	restore := r.conn.SetSilence(max(r.conn.Silence(), visibleSilence))
 	answer, err := r.conn.Query(ctx, "SELECT "+waited+" waited, @@server_uuid uuid")
+	restore()
 	if err != nil {
 		return r.wrap(err)
 	}
@@ -252,6 +261,9 @@ func (r *reader) stream(ctx context.Context, lock string) error {
 	last := make([][]byte, len(r.request.key()))
 	var view binlog.Row
 	var mine error
+	if r.request.Silence > 0 {
+		defer r.conn.SetSilence(r.request.Silence)()
+	}
 	err := r.conn.Stream(ctx, r.sql+lock, func(cells [][]byte) error {
 		for i, cell := range cells[n:] {
 			last[i] = append(last[i][:0], cell...)

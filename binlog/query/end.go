@@ -56,6 +56,7 @@ func endMariaDB(ctx context.Context, c *mysql.Conn) (p binlog.Position, err erro
 // gtidsAt asks a MariaDB for the GTIDs up to a place in its binlog; it reads
 // that file to find out.
 func gtidsAt(ctx context.Context, c *mysql.Conn, p binlog.Position) (binlog.GTIDSet, error) {
+	defer c.SetSilence(mysql.ScanSilence)()
 	s, err := one(ctx, c, fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d)", text(p.File), p.Offset))
 	if err != nil {
 		return binlog.GTIDSet{}, err
@@ -67,6 +68,19 @@ func gtidsAt(ctx context.Context, c *mysql.Conn, p binlog.Position) (binlog.GTID
 func EndOfLog(ctx context.Context, c *mysql.Conn) (binlog.Position, error) {
 	p, _, err := endOfLog(ctx, c)
 	return p, err
+}
+
+// Now returns the server's clock, in microseconds since 1970.
+func Now(ctx context.Context, c *mysql.Conn) (int64, error) {
+	s, err := one(ctx, c, "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
+	if err != nil {
+		return 0, fmt.Errorf("read the server's clock: %w", err)
+	}
+	now, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read the server's clock: %w", err)
+	}
+	return now, nil
 }
 
 // endOfLog returns file and offset, and MySQL's Executed_Gtid_Set as text.

@@ -98,6 +98,8 @@ func TestServers(t *testing.T) {
 		t.Run("wrong server", func(t *testing.T) { testWrongServer(t, s) })
 		t.Run("end", func(t *testing.T) { testEnd(t, s) })
 		t.Run("check", func(t *testing.T) { testCheck(t, s) })
+		t.Run("locked", func(t *testing.T) { testLocked(t, s) })
+		t.Run("now", func(t *testing.T) { testNow(t, s) })
 	})
 }
 

@@ -1,0 +1,87 @@
+package mysql
+
+import (
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// defaultSilence is Config.Silence where that is 0.
+const defaultSilence = time.Minute
+
+// ScanSilence is the silence of statements for which the server reads a whole binlog file
+// (BINLOG_GTID_POS); see Conn.SetSilence.
+const ScanSilence = 10 * time.Minute
+
+// SilentError is returned when the server sent nothing for too long while a statement ran. The
+// connection is closed then. Either the connection is dead although nobody closed it (a firewall or
+// a proxy dropped it), or the statement needs more time: a retry with a higher limit serves both.
+type SilentError struct {
+	Addr  string
+	Limit time.Duration
+}
+
+// Error names the server and the limit.
+func (e *SilentError) Error() string {
+	return fmt.Sprintf("mysql at %s has sent nothing for %v: the connection is dead, or the statement takes longer; "+
+		"check the network and SHOW PROCESSLIST on the server", e.Addr, e.Limit)
+}
+
+// timedConn bounds how long each read and write may wait. It measures silence, not duration: a
+// result that keeps arriving may take any time.
+type timedConn struct {
+	net.Conn
+	limit time.Duration
+	// heard is when a byte last arrived, or when the running statement was sent, in nanoseconds
+	// since 1970; 0 while no statement runs.
+	heard atomic.Int64
+}
+
+func (c *timedConn) Read(b []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(c.limit)); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Read(b)
+	if n > 0 && c.heard.Load() != 0 {
+		c.heard.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+func (c *timedConn) Write(b []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.limit)); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Write(b)
+	if err == nil {
+		// TLS may write while it reads, long after this.
+		err = c.SetWriteDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// begin notes that a statement is about to be sent; end that its response is over.
+func (c *timedConn) begin() { c.heard.Store(time.Now().UnixNano()) }
+func (c *timedConn) end()   { c.heard.Store(0) }
+
+// SilentSince returns since when the server has sent nothing although a statement runs; it is zero
+// while none runs. Any goroutine may call it.
+func (c *Conn) SilentSince() time.Time {
+	at := c.timed.heard.Load()
+	if at == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, at)
+}
+
+// SetSilence changes how long the server may send nothing while a statement runs, until restore is
+// called. It is for statements of which a longer silence is known to be normal.
+func (c *Conn) SetSilence(limit time.Duration) (restore func()) {
+	was := c.timed.limit
+	c.timed.limit = limit
+	return func() { c.timed.limit = was }
+}
+
+// Silence returns how long the server may send nothing while a statement runs.
+func (c *Conn) Silence() time.Duration { return c.timed.limit }
