@@ -111,6 +111,7 @@ func (l *loop) ready(ctx context.Context) {
 	p := l.pipeline
 	p.meter.take(l.tables)
 	p.meter.retrying.Store(nil)
+	p.meter.streaming.Store(true)
 	p.meter.phase.Store(uint32(l.progress.Phase))
 	leftOut := l.tables.leftOut()
 	for _, name := range slices.Sorted(maps.Keys(leftOut)) {
@@ -128,6 +129,11 @@ func (l *loop) ready(ctx context.Context) {
 // startAt builds the data from nothing, beginning at a POSITION; replace first
 // removes all that the sink holds.
 func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
+	// Before the position is read: the data hold all that committed up to then.
+	now, err := query.Now(ctx, l.conn)
+	if err != nil {
+		return err
+	}
 	position, schemas, err := l.bracketSchemas(ctx)
 	if err != nil {
 		return err
@@ -149,8 +155,8 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 			continue
 		}
 		if load {
-			if err := query.CheckKey(t.schema, t.order()); err != nil {
-				return &StopError{l.config.Fault(l.entry(t.schema), "%v", err)}
+			if err := l.loadable(t); err != nil {
+				return err
 			}
 		}
 		t.backfill.Skipped = !load
@@ -169,10 +175,11 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 		return l.config.Fault("tables",
 			"no table of the server matches the mapping; create one, or correct the patterns")
 	}
-	l.progress = sink.Progress{Position: position, Server: l.conn.Server().UUID, Phase: sink.Streaming}
+	l.progress = sink.Progress{Position: position, Server: l.conn.Server().UUID, Time: now, Phase: sink.Streaming}
 	if load {
 		l.progress.Phase = sink.Snapshot
 	} else if start != "now" {
+		l.progress.Time = 0 // nobody knows when that position was the newest
 		if l.progress.Position, err = l.parseStart(ctx, start); err != nil {
 			return err
 		}
@@ -196,10 +203,28 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	return nil
 }
 
+// loadable checks that the first load can read a table in the order of its key. A
+// table that only a wildcard maps is left out if not, as one without a key is.
+func (l *loop) loadable(t *mappedTable) error {
+	fault := query.CheckKey(t.schema, t.order())
+	if fault == nil {
+		return nil
+	}
+	rule, err := l.config.Mapping.Rule(t.schema.Database, t.schema.Name)
+	if err != nil {
+		return &StopError{err}
+	}
+	if rule != nil && rule.Wildcard {
+		l.tables.leaveOut(t, fault.Error())
+		return nil
+	}
+	return &StopError{l.config.Fault(l.entry(t.schema), "%v", fault)}
+}
+
 // bracketSchemas reads the schemas and a position at which they held: the same
 // before and after the position was read.
 func (l *loop) bracketSchemas(ctx context.Context) (binlog.Position, map[string]*binlog.Table, error) {
-	before, err := readSchemas(ctx, l.conn, &l.config.Mapping)
+	before, err := l.readSchemas(ctx)
 	if err != nil {
 		return binlog.Position{}, nil, err
 	}
@@ -221,7 +246,7 @@ func (l *loop) bracketSchemas(ctx context.Context) (binlog.Position, map[string]
 				}
 			}
 		}
-		after, err := readSchemas(ctx, l.conn, &l.config.Mapping)
+		after, err := l.readSchemas(ctx)
 		if err != nil {
 			return binlog.Position{}, nil, err
 		}

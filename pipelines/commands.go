@@ -47,7 +47,7 @@ func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]
 		help := []string{
 			"ROWFALL POSITION [pipeline] -- where the data of this node stands",
 			"ROWFALL WAIT gtid timeout-ms [table] -- wait until this node holds a GTID set: 1, or 0 when the time is over",
-			"ROWFALL STATUS -- the same as text",
+			"ROWFALL STATUS -- the pipelines of this node and how they fare, as text",
 		}
 		dst = resp.AppendArray(dst, len(help))
 		for _, line := range help {
@@ -173,47 +173,4 @@ func (c *Commands) Complete() bool {
 		}
 	}
 	return len(all) > 0 || c.node().Keyspace().Len() > 0
-}
-
-// Info appends INFO's section about pipelines.
-func (c *Commands) Info(dst []byte) []byte {
-	names, all := c.positions()
-	if c.pipeline != nil && !slices.Contains(names, c.pipeline.config.Name) {
-		names = append(names, c.pipeline.config.Name) // it has written nothing yet
-	}
-	dst = append(dst, "# Rowfall\r\n"...)
-	dst = fmt.Appendf(dst, "rowfall_pipelines:%d\r\n", len(names))
-	for _, name := range names {
-		f := all[name]
-		dst = fmt.Appendf(dst, "rowfall_%s:state=%s,file=%s,offset=%s,time=%s,gtid=%s",
-			name, f["state"], f["file"], f["offset"], f["time"], oneField(f["gtid"]))
-		if c.pipeline != nil && name == c.pipeline.config.Name {
-			s := c.pipeline.Stats()
-			tables := make([]string, len(s.Unmapped))
-			for i, t := range s.Unmapped {
-				tables[i] = t.Table
-			}
-			dst = fmt.Appendf(dst, ",stopped=%s,retrying=%s,unproved=%s,splits=%d,unmapped=%s",
-				oneField(s.Stopped), oneField(s.Retrying), oneField(s.Unproved), s.Splits,
-				oneField(strings.Join(tables, ";")))
-			dst = appendUnmapped(dst, name, s.Unmapped)
-		}
-		dst = append(dst, "\r\n"...)
-	}
-	return dst
-}
-
-// appendUnmapped appends a line for each table that is not mapped, with the reason.
-func appendUnmapped(dst []byte, pipeline string, tables []LeftOut) []byte {
-	const most = 100 // INFO is read every second
-	for i, t := range tables[:min(len(tables), most)] {
-		dst = fmt.Appendf(dst, "\r\nrowfall_%s_unmapped%d:table=%s,reason=%s",
-			pipeline, i, oneField(t.Table), oneField(t.Reason))
-	}
-	return dst
-}
-
-// oneField makes a text part of a line of INFO, whose fields end with commas.
-func oneField(s string) string {
-	return strings.NewReplacer(",", ";", "\r", " ", "\n", " ").Replace(s)
 }

@@ -1,5 +1,7 @@
 package pipelines
 
+import "time"
+
 // SetChunkBytes changes what a chunk may hold until the returned function is
 // called. No pipeline may run at either moment.
 func SetChunkBytes(n int) (restore func()) {
@@ -13,4 +15,12 @@ func SetTouchedBytes(n int) (restore func()) {
 	was := touchedBytes
 	touchedBytes = n
 	return func() { touchedBytes = was }
+}
+
+// SetLockWait does the same for how long a statement waits for a metadata lock before it is
+// tried again.
+func SetLockWait(d time.Duration) (restore func()) {
+	was := lockWait
+	lockWait = d
+	return func() { lockWait = was }
 }

@@ -36,6 +36,7 @@ type loop struct {
 	config     *file.Config
 	sink       Sink
 	conn       *mysql.Conn // reads schemas; never the rows
+	waits      *waits      // of conn
 	stream     *dump.Stream
 	tables     *tableSet
 	schemas    schemaCheck

@@ -20,6 +20,10 @@ type meter struct {
 	time     atomic.Int64  // commit time of the last applied transaction, µs
 	phase    atomic.Uint32 // sink.Phase
 
+	// streaming is set while a run follows the binlog: from when the server has shown that it has
+	// the position, to the run's end.
+	streaming atomic.Bool
+
 	stopped  atomic.Pointer[string]    // why the last run stopped for good; nil while it runs or tries again
 	retrying atomic.Pointer[string]    // why the last run failed, until one streams again
 	unmapped atomic.Pointer[[]LeftOut] // tables that are left out
@@ -49,6 +53,13 @@ type Stats struct {
 	// Unproved says why it could not be proved that the source still has the history that the data
 	// were built from; empty once it was proved.
 	Unproved string
+	// Streaming says that a run follows the binlog. A pipeline that is neither
+	// streaming nor stopped is connecting, waits for its next try, or its node is
+	// a replica.
+	Streaming bool
+	// Held is what keeps the pipeline from making progress although nothing has
+	// failed, the oldest first: its sink, a lock in MySQL, a query without an answer.
+	Held []Hold
 	// Unmapped are the tables that the mapping names and that are not mapped, by
 	// name.
 	Unmapped []LeftOut
@@ -64,7 +75,7 @@ func (p *Pipeline) Stats() Stats {
 		Rows: m.rows.Load(), Transactions: m.transactions.Load(), Units: m.units.Load(),
 		Commands: m.commands.Load(), Bytes: m.bytes.Load(), Splits: m.splits.Load(),
 		Statements: m.statements.Load(), Loaded: m.loaded.Load(), Expected: m.expected.Load(), Tables: m.tables.Load(),
-		Phase: sink.Phase(m.phase.Load()),
+		Phase: sink.Phase(m.phase.Load()), Streaming: m.streaming.Load(), Held: p.holds.now(p.sink),
 	}
 	if t := m.time.Load(); t > 0 {
 		s.Time = time.UnixMicro(t)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -31,6 +32,8 @@ type Sink interface {
 	Apply(ctx context.Context, u *sink.Unit) error
 	// SetComplete says whether the data may be handed to replicas.
 	SetComplete(complete bool)
+	// Held returns why Apply waits, and since when; both are zero while it does not.
+	Held() (reason string, since time.Time)
 }
 
 // StopError is a failure that trying again does not mend: the mapping, the
@@ -55,8 +58,12 @@ type Pipeline struct {
 
 	// prepared outlives a connection to the source.
 	prepared events.Prepared
+	// silence is how long MySQL may send nothing while a statement runs; 0 is mysql's default.
+	// It grows while runs fail by it.
+	silence time.Duration
 
 	meter meter
+	holds holds
 }
 
 // New returns a pipeline that has opened nothing yet. from is empty, or a
@@ -70,7 +77,10 @@ func New(c file.Config, s Sink, from string, log zerolog.Logger) *Pipeline {
 // It may be called again after it returned, not at the same time.
 func (p *Pipeline) Run(ctx context.Context) error {
 	p.meter.stopped.Store(nil)
+	defer p.meter.streaming.Store(false)
+	began := time.Now()
 	err := p.run(ctx)
+	p.adaptSilence(err, time.Since(began))
 	if located := p.config.Locate(err); located != nil {
 		err = &StopError{located}
 	}
@@ -79,6 +89,39 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 	return err
 }
+
+// mostSilence is how far the limit of a server's silence grows. Where even that is too short,
+// nothing but a hint in the log helps.
+const mostSilence = 32 * time.Minute
+
+// adaptSilence doubles the time for which MySQL may be silent where a run failed by it, since the
+// statement may need longer; a run that had long worked begins with the least again.
+func (p *Pipeline) adaptSilence(err error, lasted time.Duration) {
+	var silent *mysql.SilentError
+	if !errors.As(err, &silent) {
+		return
+	}
+	if lasted > 10*silent.Limit {
+		p.silence = p.config.Source.MySQL.Silence
+		return
+	}
+	p.silence = min(2*silent.Limit, mostSilence)
+}
+
+// mysql returns how to connect to the source.
+func (p *Pipeline) mysql() mysql.Config {
+	c := p.config.Source.MySQL
+	if p.silence > 0 {
+		c.Silence = p.silence
+	}
+	if lockWait > 0 {
+		c.LockWait = lockWait
+	}
+	return c
+}
+
+// lockWait replaces mysql.Config's default. A variable for tests.
+var lockWait time.Duration
 
 func (p *Pipeline) run(ctx context.Context) error {
 	state, err := p.sink.Load(ctx)
@@ -95,16 +138,18 @@ func (p *Pipeline) run(ctx context.Context) error {
 	case sink.Snapshot:
 		p.sink.SetComplete(false)
 	}
-	conn, err := mysql.Dial(ctx, p.config.Source.MySQL)
+	conn, err := mysql.Dial(ctx, p.mysql())
 	if err != nil {
 		return fmt.Errorf("connect to MySQL: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
+	waits := newWaits(conn, "a question about settings, schemas or positions", p.log)
+	defer p.holds.add(waits)()
 	// Everything the loop owns ends with it.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
-	l := &loop{pipeline: p, config: &p.config, sink: p.sink, conn: conn, log: p.log}
+	l := &loop{pipeline: p, config: &p.config, sink: p.sink, conn: conn, waits: waits, log: p.log}
 	// It waits for DDL, maybe for days.
 	if err := conn.Exec(ctx, "SET SESSION wait_timeout = 2147483"); err != nil {
 		return fmt.Errorf("prepare connection: %w", err)
@@ -134,7 +179,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 // dumpConfig says how to follow the source from where the data stand.
 func (l *loop) dumpConfig() dump.Config {
 	return dump.Config{
-		MySQL:    l.config.Source.MySQL,
+		MySQL:    l.pipeline.mysql(),
 		ServerID: serverID(l.config),
 		Tables:   l.tables,
 		Prepared: &l.pipeline.prepared,

@@ -40,6 +40,8 @@ func TestPipeline(t *testing.T) {
 		{"Revoked", testRevoked},
 		{"KilledWhileWaiting", testKilledWhileWaiting},
 		{"SchemasOfTheServer", testSchemasOfTheServer},
+		{"MetadataLock", testMetadataLock},
+		{"TimeOfLoad", testTimeOfLoad},
 	}
 	t.Run("MariaDB", func(t *testing.T) {
 		runParts(t, servers.MariaDB, append(slices.Clone(parts), part{"Statements", testMariaStatements}, part{"Cascades", testCascades}))
@@ -66,6 +68,10 @@ func TestPipeline(t *testing.T) {
 			part{"OlderState", testOlderState},
 			part{"EveryFault", testEveryFault},
 			part{"SlowTransaction", testSlowTransaction},
+			part{"LockedChunk", testLockedChunk},
+			part{"SilentQuery", testSilentQuery},
+			part{"SilentChunk", testSilentChunk},
+			part{"DoubleKey", testDoubleKey},
 		))
 	})
 }

@@ -43,8 +43,10 @@ var chunkBytes = 32 << 20
 // which end with Close.
 type Reconciler struct {
 	config   *file.Config
+	mysql    mysql.Config
 	log      zerolog.Logger
 	meter    *meter
+	holds    *holds
 	server   string // whose rows they must be
 	requests chan *chunk
 	results  chan *chunk
@@ -90,7 +92,9 @@ func newReconciler(l *loop) *Reconciler {
 	r := &Reconciler{
 		config:   l.config,
 		log:      l.log,
+		mysql:    l.pipeline.mysql(),
 		meter:    &l.pipeline.meter,
+		holds:    &l.pipeline.holds,
 		server:   l.conn.Server().UUID,
 		requests: make(chan *chunk, l.config.Source.Backfill.Parallel),
 		results:  make(chan *chunk, l.config.Source.Backfill.Parallel),
@@ -167,27 +171,39 @@ func (r *Reconciler) work(ctx context.Context, wake func()) {
 }
 
 // read fills a chunk over conn, or over a new connection, and returns the one to
-// go on with.
+// go on with. A server that falls silent is asked again over a new connection, and
+// given more time, since a statement that finds its rows slowly looks the same.
 func (r *Reconciler) read(ctx context.Context, conn *mysql.Conn, c *chunk) (*mysql.Conn, error) {
+	var silence time.Duration // the connection's own
+	if len(c.table.schema.Key()) == 0 {
+		silence = sortSilence
+	}
 	for {
 		var err error
 		if conn == nil {
-			if conn, err = mysql.Dial(ctx, r.config.Source.MySQL); err != nil {
+			if conn, err = mysql.Dial(ctx, r.mysql); err != nil {
 				return nil, fmt.Errorf("connect to read rows: %w", err)
 			}
 		}
-		err = c.fill(ctx, conn, r.server)
-		if !errors.Is(err, errChunkFull) {
+		err = r.fill(ctx, conn, c, silence)
+		var silent *mysql.SilentError
+		switch {
+		case errors.Is(err, errChunkFull):
+			// Rows left unread cost the connection. Those before them fit.
+			c.limit = max(1, len(c.rows))
+		case errors.As(err, &silent) && ctx.Err() == nil:
+			silence = min(2*silent.Limit, mostSilence)
+			r.log.Warn().Err(err).Dur("next_limit", silence).Msg("a chunk is read again over a new connection")
+		default:
 			return conn, err
 		}
-		// Rows left unread cost the connection. Those before them fit.
 		closeConn(conn)
 		conn = nil
-		c.limit = max(1, len(c.rows))
-		c.rows, c.keys = c.rows[:0], c.keys[:0]
-		c.unit.Reset()
 	}
 }
+
+// sortSilence is how long the server may take to sort a table that has no key.
+const sortSilence = 30 * time.Minute
 
 func closeConn(c *mysql.Conn) {
 	if c != nil {
@@ -198,15 +214,24 @@ func closeConn(c *mysql.Conn) {
 // errChunkFull ends the reading of a chunk whose rows are too large for memory.
 var errChunkFull = errors.New("chunk is full")
 
-// fill reads the chunk by one bracketed SELECT.
-func (c *chunk) fill(ctx context.Context, conn *mysql.Conn, server string) error {
-	var err error
-	request := query.ChunkRequest{Table: c.table.schema, Key: c.table.order(), After: c.after, Until: c.until, Limit: c.limit, Server: server}
-	c.result, err = query.Read(ctx, conn, request, c.from, c.add)
-	if err != nil {
-		return fmt.Errorf("read rows of %s: %w", c.table.schema.FullName(), err)
-	}
-	return nil
+// fill reads the chunk by one bracketed SELECT. A lock that is held elsewhere delays it
+// and no more: the stream goes on.
+func (r *Reconciler) fill(ctx context.Context, conn *mysql.Conn, c *chunk, silence time.Duration) error {
+	name := c.table.schema.FullName()
+	w := newWaits(conn, "a SELECT of rows of "+name, r.log)
+	defer r.holds.add(w)()
+	return w.awaitLock(ctx, name, false, func() (err error) {
+		c.rows, c.keys = c.rows[:0], c.keys[:0]
+		c.unit.Reset()
+		request := query.ChunkRequest{
+			Table: c.table.schema, Key: c.table.order(), After: c.after, Until: c.until,
+			Limit: c.limit, Server: r.server, Silence: silence,
+		}
+		if c.result, err = query.Read(ctx, conn, request, c.from, c.add); err != nil {
+			return fmt.Errorf("read rows of %s: %w", name, err)
+		}
+		return nil
+	})
 }
 
 // add takes a row over, unless the chunk is full.

@@ -90,6 +90,7 @@ type sinkOf struct{ commands []byte }
 
 func (*sinkOf) Load(context.Context) (sink.State, error) { return sink.State{}, nil }
 func (*sinkOf) SetComplete(bool)                         {}
+func (*sinkOf) Held() (string, time.Time)                { return "", time.Time{} }
 
 func (s *sinkOf) Apply(_ context.Context, u *sink.Unit) error {
 	s.commands = append(s.commands, u.Commands.Bytes...)

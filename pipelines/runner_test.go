@@ -73,7 +73,7 @@ func TestMembers(t *testing.T) {
 	for _, part := range []struct {
 		name string
 		run  func(t *testing.T, d *database)
-	}{{"Commands", testCommands}, {"Promotion", testPromotion}, {"PromotionOfOthers", testPromotionOfOthers}} {
+	}{{"Commands", testCommands}, {"Promotion", testPromotion}, {"PromotionOfOthers", testPromotionOfOthers}, {"Held", testHeld}} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, newDatabase(t, db)) })
 	}
 }
@@ -130,7 +130,7 @@ func testCommands(t *testing.T, d *database) {
 		}
 	}
 	if text, err := m.client.Do(ctx, "ROWFALL", "STATUS").Text(); err != nil || !strings.Contains(text, "rowfall_pipelines:1") ||
-		!strings.Contains(text, ",unmapped="+d.name+"._t_old;"+d.name+".no_key;"+d.name+".no_key_too\r\n") ||
+		!strings.Contains(text, ",unmapped="+d.name+"._t_old;"+d.name+".no_key;"+d.name+".no_key_too,") ||
 		!strings.Contains(text, "\r\nrowfall_test_unmapped0:table="+d.name+"._t_old,reason=its name fits _*_old") ||
 		!strings.Contains(text, "\r\nrowfall_test_unmapped2:table="+d.name+".no_key_too,reason=it has no primary key") {
 		t.Errorf("STATUS: %q, %v", text, err)
@@ -326,6 +326,11 @@ func TestServesWithoutMySQL(t *testing.T) {
 	m.stop()
 	must(t, db.Kill())
 	m = runMember(t, c)
+	// Its state says "streaming" in the data, but nothing streams.
+	waitFor(t, "STATUS shows the retry", func() bool {
+		text, err := m.client.Do(t.Context(), "ROWFALL", "STATUS").Text()
+		return err == nil && strings.Contains(text, "rowfall_test:state=retrying,") && strings.Contains(text, "phase=streaming")
+	})
 	c = d.config()
 	c.Node.ReplicaOf = m.Node.Addr()
 	replica := runMember(t, c)
@@ -334,5 +339,37 @@ func TestServesWithoutMySQL(t *testing.T) {
 		defer cancel()
 		v, err := replica.client.HGet(ctx, "t:1", "v").Result()
 		return err == nil && v == "1"
+	})
+}
+
+// What the node waits for holds its pipeline, which showed nowhere.
+func testHeld(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	m := runMember(t, d.config("max_atomic_rows: 10000", "max_atomic_rows: 10000, min_replicas: 1"))
+	waitFor(t, "the load is over", func() bool { return m.Node.Status().Complete })
+	d.exec("INSERT INTO t VALUES (2, 2)")
+	status := func() string {
+		text, err := m.client.Do(t.Context(), "ROWFALL", "STATUS").Text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	waitFor(t, "the missing replica shows as a hold", func() bool {
+		return strings.Contains(status(), "rowfall_test:state=held,") && strings.Contains(status(), ",held=\"0 of 1 replicas have the data within 10s, since ")
+	})
+	// The state of the data is another thing, and stays.
+	if state, err := m.client.HGet(t.Context(), "rowfall:position:test", "state").Result(); err != nil || state != "streaming" {
+		t.Errorf("the position's state is %q, %v", state, err)
+	}
+	if text := status(); !strings.Contains(text, ",phase=streaming,") {
+		t.Errorf("STATUS does not tell the data's state: %q", text)
+	}
+	if err := m.client.ConfigSet(t.Context(), "min-replicas-to-write", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	m.wait(d)
+	waitFor(t, "no hold shows", func() bool {
+		return strings.Contains(status(), "rowfall_test:state=streaming,") && strings.Contains(status(), ",held=\r\n")
 	})
 }

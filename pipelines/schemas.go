@@ -45,7 +45,7 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 		return nil
 	}
 	if c.now == nil {
-		now, err := readSchemas(ctx, l.conn, &l.config.Mapping)
+		now, err := l.readSchemas(ctx)
 		if err != nil {
 			return err
 		}

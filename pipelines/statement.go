@@ -122,16 +122,29 @@ func (l *loop) refuse(s parsedStatement, sql string) error {
 // statement before it takes effect, but holds the table's metadata lock until
 // then, and a SELECT waits for that. An answer that the table is gone, or that its
 // engine cannot open it, was given under that lock; any other error proves nothing,
-// unless the table is one whose rows do not matter.
+// unless the table is one whose rows do not matter. A lock that stays holds the
+// pipeline: later changes must not be applied before the statement's effect is known.
 func (l *loop) visible(ctx context.Context, n tableName) error {
-	_, err := l.conn.Query(ctx, "SELECT 1 FROM "+quoteName(n.database)+"."+quoteName(n.table)+" LIMIT 0")
-	if err == nil || query.IsNoTable(err) || query.CannotOpen(err) {
-		return nil
-	}
-	if errors.As(err, new(*mysql.ServerError)) && l.notFollowed(ctx, n) {
-		return nil
-	}
-	return fmt.Errorf("wait for the metadata lock of %s: %w", n, l.explainDenied(ctx, err))
+	return l.waits.awaitLock(ctx, n.String(), true, func() error {
+		_, err := l.conn.Query(ctx, "SELECT 1 FROM "+quoteName(n.database)+"."+quoteName(n.table)+" LIMIT 0")
+		if err == nil || query.IsNoTable(err) || query.CannotOpen(err) {
+			return nil
+		}
+		if errors.As(err, new(*mysql.ServerError)) && l.notFollowed(ctx, n) {
+			return nil
+		}
+		return fmt.Errorf("wait for the metadata lock of %s: %w", n, l.explainDenied(ctx, err))
+	})
+}
+
+// readSchemas reads the tables that the mapping wants as they are now. A MariaDB
+// cannot show the columns of a table that is locked exclusively.
+func (l *loop) readSchemas(ctx context.Context) (schemas map[string]*binlog.Table, err error) {
+	err = l.waits.awaitLock(ctx, "a mapped table", false, func() error {
+		schemas, err = readSchemas(ctx, l.conn, &l.config.Mapping)
+		return err
+	})
+	return schemas, err
 }
 
 func quoteName(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
@@ -198,7 +211,7 @@ func (l *loop) schemaChange(ctx context.Context, s parsedStatement, sql string) 
 func (l *loop) schemasAfter(
 	ctx context.Context, brought []tableName, sql string,
 ) (map[string]*binlog.Table, error) {
-	now, err := readSchemas(ctx, l.conn, &l.config.Mapping)
+	now, err := l.readSchemas(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +225,7 @@ func (l *loop) schemasAfter(
 		if err := l.checkGrants(ctx); err != nil {
 			return nil, err
 		}
-		if now, err = readSchemas(ctx, l.conn, &l.config.Mapping); err != nil {
+		if now, err = l.readSchemas(ctx); err != nil {
 			return nil, err
 		}
 		name, how = l.tables.difference(now)

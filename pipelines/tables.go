@@ -115,6 +115,13 @@ func (s *tableSet) add(t *binlog.Table) (*mappedTable, error) {
 	return m, nil
 }
 
+// leaveOut takes back that a table is mapped.
+func (s *tableSet) leaveOut(t *mappedTable, reason string) {
+	delete(s.all, t.schema.FullName())
+	delete(s.byTable, t.schema)
+	s.unmapped[t.schema.FullName()] = reason
+}
+
 // conflicts reports outputs that could write one key.
 func (s *tableSet) conflicts() error {
 	plans := make([]*transform.Plan, 0, len(s.all))

@@ -13,7 +13,11 @@ import (
 // created in a minute, so it is tried again; a column is no such thing. It also
 // notes the tables that wildcards pass over.
 func (l *loop) unused(ctx context.Context) error {
-	tables, err := l.serverTables(ctx)
+	var tables []*binlog.Table
+	err := l.waits.awaitLock(ctx, "a table of the server", false, func() (err error) {
+		tables, err = l.serverTables(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -206,6 +206,8 @@ func (m *memory) SetComplete(c bool) {
 	m.complete = append(m.complete, c)
 }
 
+func (m *memory) Held() (string, time.Time) { return "", time.Time{} }
+
 // set writes a key behind the pipeline's back.
 func (m *memory) set(t *testing.T, command []byte) {
 	t.Helper()

@@ -125,35 +125,61 @@ func (q *quorum) await(ctx context.Context, t Term) error {
 	}
 }
 
-// holds is why Apply waits, newest last. There may be several reasons at once, and
-// the end of one leaves the others.
+// holds are the reasons why Apply waits, newest last. There may be several at once, and the end of
+// one leaves the others.
 type holds struct {
-	mu   sync.Mutex
-	whys []*string
+	mu      sync.Mutex
+	reasons []*hold
+	logged  time.Time // when one began that was logged
 }
 
-// newest is what to tell, empty: Apply does not wait.
-func (h *holds) newest() string {
+// holdLogEvery bounds how often holds are logged that begin and end again and again, such as on a
+// disk that is full but for a little.
+const holdLogEvery = time.Second
+
+type hold struct {
+	reason string
+	since  time.Time
+}
+
+// newest returns the reason to show; it is zero while Apply does not wait.
+func (h *holds) newest() hold {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.whys) == 0 {
-		return ""
+	if len(h.reasons) == 0 {
+		return hold{}
 	}
-	return *h.whys[len(h.whys)-1]
+	return *h.reasons[len(h.reasons)-1]
 }
 
-// hold says that Apply waits, and why; release says that it goes on.
-func (n *Node) hold(why string) (release func()) {
-	began := time.Now()
+// Held returns why Apply waits or is slowed, and since when; both are zero while it is not.
+func (n *Node) Held() (reason string, since time.Time) {
+	h := n.held.newest()
+	return h.reason, h.since
+}
+
+// hold notes that Apply waits, and why; release notes that it goes on.
+func (n *Node) hold(reason string) (release func()) {
+	h := &hold{reason, time.Now()}
 	n.held.mu.Lock()
-	n.held.whys = append(n.held.whys, &why)
+	n.held.reasons = append(n.held.reasons, h)
+	log := h.since.Sub(n.held.logged) >= holdLogEvery
+	if log {
+		n.held.logged = h.since
+	}
 	n.held.mu.Unlock()
-	n.log.Warn().Str("why", why).Stringer("offset", n.Offset()).Msg("writing is held back")
+	event := n.log.Warn
+	if !log {
+		event = n.log.Debug
+	}
+	event().Str("why", reason).Stringer("offset", n.Offset()).Msg("writing is held back")
 	return func() {
 		n.held.mu.Lock()
-		n.held.whys = slices.DeleteFunc(n.held.whys, func(w *string) bool { return w == &why })
+		n.held.reasons = slices.DeleteFunc(n.held.reasons, func(o *hold) bool { return o == h })
 		n.held.mu.Unlock()
-		n.log.Info().Str("why", why).Dur("after", time.Since(began)).Msg("writing goes on")
+		if log {
+			n.log.Info().Str("why", reason).Dur("after", time.Since(h.since)).Msg("writing goes on")
+		}
 	}
 }
 

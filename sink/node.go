@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"rowfall/replication"
 )
@@ -66,3 +67,6 @@ func (n *Node) Apply(ctx context.Context, u *Unit) error {
 
 // SetComplete says whether the pipeline's data may be handed to replicas.
 func (n *Node) SetComplete(complete bool) { n.node.SetComplete(complete) }
+
+// Held returns why Apply waits or is slowed, and since when; both are zero while it is not.
+func (n *Node) Held() (reason string, since time.Time) { return n.node.Held() }

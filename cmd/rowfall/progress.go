@@ -123,6 +123,9 @@ func (l *loadProgress) line(s pipelines.Stats, now time.Time) string {
 	if left > 0 {
 		text += fmt.Sprintf(" of about %d (%d%%)", s.Expected, 100*s.Loaded/s.Expected)
 	}
+	if len(s.Held) > 0 {
+		return text + ", " + s.Held[0].Reason
+	}
 	seconds := now.Sub(l.firstSeen).Seconds()
 	if seconds < 1 || s.Loaded == l.firstRows {
 		return text

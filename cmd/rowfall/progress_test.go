@@ -39,6 +39,14 @@ func TestProgress(t *testing.T) {
 			pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000, Expected: 8000},
 			"shop: loaded 8000 rows, 100 rows/s\n",
 		},
+		{
+			71,
+			pipelines.Stats{
+				Phase: sink.Snapshot, Loaded: 8000,
+				Held: []pipelines.Hold{{Reason: "waiting for a metadata lock on a.b", Since: begin}},
+			},
+			"shop: loaded 8000 rows, waiting for a metadata lock on a.b\n",
+		},
 		{80, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000, Retrying: "connect: refused"}, ""},
 		{90, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000}, "shop: loaded 8000 rows\n"},
 		{91, pipelines.Stats{Phase: sink.Streaming, Loaded: 8000}, ""},
