@@ -20,6 +20,7 @@ type Row struct {
 	image []byte
 	spans []span
 	cells [][]byte
+	size  int // of the part of image that is the row's
 }
 
 // span is the range of a value in its image, without the length prefix.
@@ -73,6 +74,7 @@ func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 		spans[i] = span{uint32(pos), uint32(pos + size)}
 		pos += size
 	}
+	r.size = pos
 	return pos, nil
 }
 
@@ -104,6 +106,18 @@ func (l *Layout) endsEarly(i int) error {
 // NULL. There must be a cell for every column. The cells are borrowed.
 func (r *Row) SetText(l *Layout, cells [][]byte) {
 	r.layout, r.cells, r.image = l, cells, nil
+}
+
+// Size returns about how many bytes the row's values have, as they were read.
+func (r *Row) Size() int {
+	if !r.layout.text {
+		return r.size
+	}
+	size := 0
+	for _, cell := range r.cells {
+		size += len(cell)
+	}
+	return size
 }
 
 // Table returns the row's table.

@@ -25,6 +25,12 @@ func (r *Rows) Reset(l *Layout, op Op, before, after, images []byte) {
 	r.change = Change{Table: l.table, Op: op}
 }
 
+// Release lets go of the event's bytes.
+func (r *Rows) Release() {
+	r.rest, r.presentBefore, r.presentAfter = nil, nil, nil
+	r.before.image, r.after.image = nil, nil
+}
+
 // Table returns the table the rows belong to.
 func (r *Rows) Table() *Table { return r.layout.table }
 

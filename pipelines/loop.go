@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -27,6 +29,10 @@ const (
 	// unit.
 	unitBytes = 64 << 10
 	unitAge   = time.Millisecond
+	// hugeUnit is the size of units whose memory is returned to the system, at most once in
+	// freeEvery.
+	hugeUnit  = 16 << 20
+	freeEvery = 10 * time.Second
 )
 
 // loop is one run of a pipeline, from what the sink holds to the error that ends
@@ -65,6 +71,9 @@ type loop struct {
 	patience patience
 	written  time.Time // when the position was last written
 	dirty    bool      // progress has moved since then
+
+	huge  bool      // a huge unit was applied since freed
+	freed time.Time // when memory was returned last
 }
 
 // mark is a place in a unit's commands.
@@ -155,7 +164,12 @@ func (l *loop) flushWhole(ctx context.Context) error {
 	if err := l.apply(ctx); err != nil {
 		return err
 	}
-	c.Bytes, c.Commands, c.Rows = append(c.Bytes, tail...), rest.commands, rest.rows
+	if len(tail) > cap(c.Bytes) {
+		c.Bytes = tail
+	} else {
+		c.Bytes = append(c.Bytes, tail...)
+	}
+	c.Commands, c.Rows = rest.commands, rest.rows
 	return nil
 }
 
@@ -292,6 +306,11 @@ func (l *loop) idle(ctx context.Context) error {
 			return err
 		}
 	}
+	if l.huge && time.Since(l.freed) >= freeEvery {
+		// Go would keep the memory for minutes, in case that more such rows come.
+		debug.FreeOSMemory()
+		l.huge, l.freed = false, time.Now()
+	}
 	if err := l.checkReset(ctx); err != nil {
 		return err
 	}
@@ -326,13 +345,19 @@ func (l *loop) boundary(ctx context.Context) error {
 func (l *loop) apply(ctx context.Context) error {
 	l.unit.Progress = l.progress
 	l.saveEvidence()
+	size := l.unit.Size()
+	if size > hugeUnit {
+		// What reading it has left behind is as large, and would stay until the heap doubles.
+		runtime.GC()
+		l.huge = true
+	}
 	if err := l.sink.Apply(ctx, &l.unit); err != nil {
 		return l.applyError(ctx, err)
 	}
 	m := &l.pipeline.meter
 	m.units.Add(1)
 	m.commands.Add(uint64(l.unit.Commands.Commands))
-	m.bytes.Add(uint64(l.unit.Size()))
+	m.bytes.Add(uint64(size))
 	m.time.Store(l.progress.Time)
 	m.phase.Store(uint32(l.progress.Phase))
 	l.unit.Reset()

@@ -28,7 +28,8 @@ type Sink interface {
 	// Load reads what the sink holds of the pipeline. It fails with
 	// sink.ErrDemoted, or because what is there cannot be read.
 	Load(ctx context.Context) (sink.State, error)
-	// Apply applies a unit whole or not at all. It may use it until it returns.
+	// Apply applies a unit whole or not at all. It may use it until it returns, and take its
+	// commands out of it.
 	Apply(ctx context.Context, u *sink.Unit) error
 	// SetComplete says whether the data may be handed to replicas.
 	SetComplete(complete bool)

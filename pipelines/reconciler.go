@@ -326,6 +326,7 @@ func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
 			return false, err
 		}
 	}
+	clear(r.pending[len(keep):]) // so that the rows of those that were written can be freed
 	r.pending = keep
 	if wait := r.ask(l.stream.Position(), time.Now()); wait > 0 {
 		if r.alarm == nil {
@@ -406,9 +407,14 @@ func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
 		}
 	}
 	from, key, inUnit := 0, 0, 0
-	for _, row := range c.rows {
+	for i, row := range c.rows {
 		if !c.touched.has(c.keys[key:row.keyEnd]) {
-			l.unit.Commands.Bytes = append(l.unit.Commands.Bytes, c.unit.Bytes[from:row.commandsEnd]...)
+			commands := c.unit.Bytes[from:row.commandsEnd]
+			if u := &l.unit.Commands; len(commands) > hugeUnit && i == len(c.rows)-1 && len(u.Bytes) == 0 {
+				u.Bytes = commands // as it is: nothing else needs the chunk's buffer any more
+			} else {
+				u.Bytes = append(u.Bytes, commands...)
+			}
 			l.unit.Commands.Commands += row.commands
 			inUnit++
 		}

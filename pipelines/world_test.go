@@ -68,7 +68,7 @@ func newDatabase(t *testing.T, db *servers.Database) *database {
 
 func (d *database) dial() *mysql.Conn {
 	d.t.Helper()
-	c, err := mysql.Dial(d.t.Context(), mysql.Config{Addresses: []string{d.addr}, User: "root"})
+	c, err := mysql.Dial(d.t.Context(), mysql.Config{Addresses: []string{d.addr}, User: "root", Silence: 10 * time.Minute})
 	if err != nil {
 		d.t.Fatal(err)
 	}

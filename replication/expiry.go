@@ -12,6 +12,7 @@ const (
 	expireAtOnce   = 256      // keys that one record deletes
 	expireBytes    = 64 << 20 // or fewer, if their names are so long together; a longer one goes alone
 	snapshotSweeps = 64       // records of them before a snapshot
+	scratchSize    = 1 << 20  // the largest buffer that is kept for the next record
 )
 
 // expire deletes keys that are due, as a command of the stream: replicas never
@@ -68,7 +69,9 @@ func (a *appender) remove(due [][]byte) error {
 	for _, key := range due {
 		b = resp.AppendBulk(b, key)
 	}
-	a.scratch = b
+	if a.scratch = b; cap(b) > scratchSize {
+		a.scratch = nil // a name can be as long as any value
+	}
 	if err := a.keys.Stage(b); err != nil {
 		err = fmt.Errorf("expire keys: %w", err)
 		if keyspace.IsFull(err) { // it may pass; a unit is refused for it, too

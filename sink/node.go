@@ -32,6 +32,10 @@ type Node struct {
 	buffer   []byte
 }
 
+// keptBuffer is the largest unit that is encoded in a buffer of its own, which is kept. Larger ones
+// are encoded where they are.
+const keptBuffer = 1 << 20
+
 // NewNode returns the sink of a pipeline on a node.
 func NewNode(node *replication.Node, pipeline string) *Node {
 	return &Node{node: node, pipeline: pipeline, encoder: NewEncoder(pipeline)}
@@ -52,10 +56,17 @@ func (n *Node) Load(context.Context) (State, error) {
 
 // Apply makes the unit durable as the node's settings say and visible, whole.
 // It blocks while the node holds the pipeline back. On an error nothing of the
-// unit is applied.
+// unit is applied. The unit's commands may be lost by it.
 func (n *Node) Apply(ctx context.Context, u *Unit) error {
-	n.buffer = n.encoder.Encode(n.buffer[:0], u)
-	if _, err := n.node.Apply(ctx, n.term, n.buffer); err != nil {
+	var b []byte
+	if u.Size() > keptBuffer {
+		n.buffer = nil
+		b = n.encoder.EncodeInPlace(u)
+	} else {
+		n.buffer = n.encoder.Encode(n.buffer[:0], u)
+		b = n.buffer
+	}
+	if _, err := n.node.Apply(ctx, n.term, b); err != nil {
 		n.encoder.Forget()
 		if errors.Is(err, replication.ErrDemoted) {
 			return ErrDemoted

@@ -23,9 +23,16 @@ type Unit struct {
 	state []byte
 }
 
-// Reset empties the unit, keeping its buffers and its progress.
+// keptState is the largest buffer of state that a unit keeps for the next.
+const keptState = 1 << 20
+
+// Reset empties the unit. It keeps its progress, and its buffers unless they are far larger than
+// usual.
 func (u *Unit) Reset() {
 	u.Commands.Reset()
+	if cap(u.state) > keptState {
+		u.state = nil
+	}
 	u.state = u.state[:0]
 	u.Flush = false
 }
@@ -102,12 +109,45 @@ func NewEncoder(pipeline string) *Encoder {
 
 // Encode appends the unit's bytes, MULTI to EXEC, to dst.
 func (e *Encoder) Encode(dst []byte, u *Unit) []byte {
+	dst = e.head(dst, u)
+	dst = append(dst, u.Commands.Bytes...)
+	return e.tail(dst, u)
+}
+
+// EncodeInPlace returns the unit's bytes in the buffer of its commands, which are lost by it. So a
+// huge unit is not held twice.
+func (e *Encoder) EncodeInPlace(u *Unit) []byte {
+	var small [len(multi) + len(flushAll)]byte
+	head := e.head(small[:0], u)
+	tail := e.tail(nil, u)
+	n := len(u.Commands.Bytes)
+	b := u.Commands.Bytes
+	u.Commands.Bytes = nil
+	if need := len(head) + n + len(tail); need > cap(b) {
+		grown := make([]byte, need)
+		copy(grown[len(head):], b)
+		b = grown
+	} else {
+		b = b[:need]
+		copy(b[len(head):], b[:n])
+	}
+	copy(b, head)
+	copy(b[len(head)+n:], tail)
+	return b
+}
+
+// head appends what stands before the unit's commands.
+func (e *Encoder) head(dst []byte, u *Unit) []byte {
 	dst = append(dst, multi...)
 	if u.Flush {
 		dst = append(dst, flushAll...)
 		e.full = true
 	}
-	dst = append(dst, u.Commands.Bytes...)
+	return dst
+}
+
+// tail appends what stands behind the unit's commands.
+func (e *Encoder) tail(dst []byte, u *Unit) []byte {
 	if e.plain != nil && !u.Flush {
 		// Before the unit's own pieces, which are newer.
 		dst = appendUpgrade(dst, e.name, e.plain)

@@ -40,6 +40,11 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 		return err
 	}
 	u := &p.scratch.unit
+	defer func() {
+		clear(p.scratch.args)
+		u.Reset()
+		p.scratch.release()
+	}()
 	for i := range p.outputs {
 		o := &p.outputs[i]
 		u.Reset()

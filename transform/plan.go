@@ -101,8 +101,20 @@ type Unit struct {
 	Commands, Rows int
 }
 
-// Reset empties the unit and keeps its memory.
-func (u *Unit) Reset() { u.Bytes, u.Commands, u.Rows = u.Bytes[:0], 0, 0 }
+// keptBytes is the largest buffer that a unit keeps for the next commands, keptScratch the
+// largest that a plan keeps for the next row. One huge row must not hold its memory for ever.
+const (
+	keptBytes   = 8 << 20
+	keptScratch = 1 << 20
+)
+
+// Reset empties the unit and keeps its memory, unless that is far more than usual.
+func (u *Unit) Reset() {
+	if cap(u.Bytes) > keptBytes {
+		u.Bytes = nil
+	}
+	u.Bytes, u.Commands, u.Rows = u.Bytes[:0], 0, 0
+}
 
 // Clone returns a plan that shares what is compiled and may be used at the same
 // time as p.
@@ -116,13 +128,48 @@ func (p *Plan) Clone() *Plan {
 // then what is written, output by output. On an error (a *RowError) the unit is
 // as it was.
 func (p *Plan) Append(u *Unit, c *binlog.Change, m Mode) error {
+	p.reserve(u, c)
 	bytes, commands := len(u.Bytes), u.Commands
-	if err := p.append(u, c, m); err != nil {
+	err := p.append(u, c, m)
+	p.scratch.release()
+	if err != nil {
 		u.Bytes, u.Commands = u.Bytes[:bytes], commands
 		return err
 	}
 	u.Rows++
 	return nil
+}
+
+// reserve makes room for the commands of a huge row at once: a buffer that grows with each value
+// is copied again and again, and takes up to three times its size meanwhile.
+func (p *Plan) reserve(u *Unit, c *binlog.Change) {
+	if c.After == nil {
+		return
+	}
+	size := c.After.Size()
+	if size < keptScratch {
+		return
+	}
+	outputs := 0
+	for i := range p.outputs {
+		if o := &p.outputs[i]; o.kind == Hash || o.kind == JSON || o.kind == String {
+			outputs++
+		}
+	}
+	const names = 64 << 10 // keys, names of fields, lengths
+	if need := outputs * (size + names); cap(u.Bytes)-len(u.Bytes) < need {
+		u.Bytes = slices.Grow(u.Bytes, need)
+	}
+}
+
+// release lets go of the buffers that a huge row has made large.
+func (s *scratch) release() {
+	for _, b := range [...]*[]byte{&s.before, &s.after, &s.score, &s.oldAdds.bytes, &s.newAdds.bytes} {
+		if cap(*b) > keptScratch {
+			*b = nil
+		}
+	}
+	s.expression.Release(keptScratch)
 }
 
 func (p *Plan) append(u *Unit, c *binlog.Change, m Mode) error {

@@ -1,6 +1,7 @@
 package dump
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +11,7 @@ const (
 	// bufferSize is what the buffer holds normally, in bytes.
 	bufferSize = 1 << 20
 	// keptSize is the largest buffer that is kept when a big packet is done.
-	keptSize = 16 << 20
+	keptSize = 4 << 20
 	// maxPacket bounds a packet joined from its parts. A server sends at most
 	// 1 GiB of event, plus headers.
 	maxPacket = 1<<30 + 1<<20
@@ -28,8 +29,12 @@ type packets struct {
 }
 
 // next returns the next packet's payload if it is complete; it is valid until
-// the next fill.
+// the next call of next or fill.
 func (p *packets) next() ([]byte, bool) {
+	// What a huge packet needed is not kept while the packets behind it are handled.
+	if p.oversized() {
+		p.move(make([]byte, bufferSize))
+	}
 	end, parts := p.scan()
 	if parts == 0 {
 		return nil, false
@@ -104,7 +109,7 @@ func (p *packets) fill(r io.Reader) error {
 func (p *packets) makeRoom() error {
 	rest := p.w - p.r
 	switch {
-	case p.buf == nil, len(p.buf) > keptSize && rest < bufferSize/2:
+	case p.buf == nil, p.oversized():
 		p.move(make([]byte, bufferSize))
 	case rest == 0:
 		p.r, p.w = 0, 0
@@ -114,12 +119,36 @@ func (p *packets) makeRoom() error {
 	case rest >= maxPacket:
 		return fmt.Errorf("read packet: it is longer than %d bytes", maxPacket)
 	case len(p.buf)-p.w == 0 || p.r > 0:
-		p.move(make([]byte, min(2*len(p.buf), maxPacket+bufferSize)))
+		p.move(make([]byte, min(p.enough(), maxPacket+bufferSize)))
 	}
 	if p.w == len(p.buf) {
 		return errors.New("read packet: the buffer is full")
 	}
 	return nil
+}
+
+// oversized reports whether the buffer is large and what is left in it is not.
+func (p *packets) oversized() bool {
+	return len(p.buf) > keptSize && p.w-p.r < bufferSize/2
+}
+
+// growth bounds by what factor the buffer grows at once. Each step copies what has come and leaves
+// a buffer behind as garbage, so few large steps take less memory than many small ones.
+const growth = 16
+
+// enough returns the size to grow the buffer to. The header of an event holds its length: the
+// buffer grows to just that, if it is no more than growth times what has come. Without a header it
+// doubles.
+func (p *packets) enough() int {
+	const status, lengthAt = 1, 9
+	least := p.w - p.r + bufferSize
+	at := p.r + partHeader + status + lengthAt
+	if at+4 > p.w {
+		return max(2*len(p.buf), least)
+	}
+	size := status + int(binary.LittleEndian.Uint32(p.buf[at:]))
+	size += partHeader*(size/fullPart+1) + bufferSize
+	return max(least, min(size, growth*len(p.buf)))
 }
 
 func (p *packets) move(to []byte) {

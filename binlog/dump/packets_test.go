@@ -2,8 +2,10 @@ package dump
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -45,6 +47,54 @@ func TestPackets(t *testing.T) {
 			if len(got) != n || bytes.Count(got, []byte{byte(i)}) != n {
 				t.Fatalf("packet %d has %d bytes, want %d", i, len(got), n)
 			}
+		}
+	}
+}
+
+// A huge event takes a buffer of its size, and gives it back before the packets behind it are
+// handled, however they arrived.
+func TestHugePacket(t *testing.T) {
+	for _, size := range []int{5 << 20, 70 << 20} {
+		event := make([]byte, 1+size)
+		binary.LittleEndian.PutUint32(event[1+9:], uint32(size))
+		var wire []byte
+		for _, payload := range [][]byte{{0, 1, 2}, event, {0, 3, 4}, {0, 5, 6}} {
+			for first := true; first || len(payload) > 0; first = false {
+				part := payload[:min(len(payload), fullPart)]
+				wire = append(wire, byte(len(part)), byte(len(part)>>8), byte(len(part)>>16), 0)
+				wire, payload = append(wire, part...), payload[len(part):]
+			}
+		}
+		var p packets
+		r := &stepReader{bytes.NewReader(wire), 1 << 20}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		read := func() []byte {
+			for {
+				if b, ok := p.next(); ok {
+					return b
+				}
+				if err := p.fill(r); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		read()
+		if b := read(); len(b) != len(event) {
+			t.Fatalf("the event has %d bytes, want %d", len(b), len(event))
+		}
+		runtime.ReadMemStats(&after)
+		if most := size + size/100 + 2*bufferSize; len(p.buf) > most {
+			t.Errorf("the buffer of %d bytes has %d, want at most %d", size, len(p.buf), most)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > uint64(size)+(2+2*growth)*bufferSize {
+			t.Errorf("%d bytes were allocated for %d", took, size)
+		}
+		if b := read(); !bytes.Equal(b, []byte{0, 3, 4}) || len(p.buf) != bufferSize {
+			t.Errorf("the packet %v behind it is in a buffer of %d bytes", b, len(p.buf))
+		}
+		if b := read(); !bytes.Equal(b, []byte{0, 5, 6}) {
+			t.Errorf("the last packet is %v", b)
 		}
 	}
 }
@@ -92,7 +142,7 @@ func FuzzPackets(f *testing.F) {
 				}
 				break
 			}
-			if len(p.buf) > 2*len(wire)+2*bufferSize {
+			if len(p.buf) > growth*(len(wire)+bufferSize) {
 				t.Fatalf("the buffer has %d bytes for %d", len(p.buf), len(wire))
 			}
 		}

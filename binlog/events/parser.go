@@ -158,6 +158,7 @@ func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 	if len(raw) < HeaderSize {
 		return nil, p.place(0, p.offset, errTruncated)
 	}
+	p.inflater.release()
 	h := parseHeader(raw)
 	if uint64(h.size) != uint64(len(raw)) {
 		return nil, p.place(h.kind, p.offset, fmt.Errorf("the event is damaged: it claims %d bytes and has %d", h.size, len(raw)))
@@ -454,8 +455,12 @@ func (p *Parser) progress(h header) *binlog.Event {
 	return p.emit(binlog.Progress, int64(h.time)*1e6)
 }
 
-// emit sets the event to yield. Rows keep what they have allocated.
+// emit sets the event to yield. Rows keep what they have allocated, but not the
+// bytes of an event that is over.
 func (p *Parser) emit(k binlog.Kind, time int64) *binlog.Event {
+	if k != binlog.Changes {
+		p.event.Rows.Release()
+	}
 	p.event.Kind, p.event.Time = k, time
 	p.event.Database, p.event.SQL = "", ""
 	return &p.event

@@ -38,6 +38,8 @@ type payload struct {
 	// buf[r:w] is decompressed but not yet handed out.
 	buf  []byte
 	r, w int
+	// total counts the decompressed bytes of the transaction.
+	total int
 }
 
 // source reads compressed bytes in place. Bytes and Len let zstd decode a small
@@ -87,7 +89,7 @@ func (p *payload) begin(body []byte) error {
 	default:
 		return refuse("compression type %d is unknown; set binlog_transaction_compression=OFF on the server", compression)
 	}
-	p.r, p.w, p.active = 0, 0, true
+	p.r, p.w, p.total, p.active = 0, 0, 0, true
 	return nil
 }
 
@@ -130,9 +132,13 @@ func (p *payload) end() {
 	if cap(p.buf) > keptBuffer {
 		p.buf = nil
 	}
+	if p.total > keptBuffer && p.zstd != nil {
+		p.zstd.Close() // its window has grown with what it read
+		p.zstd = nil
+	}
 }
 
-// need makes n bytes available at r. The buffer doubles as bytes arrive.
+// need makes n bytes available at r. The buffer doubles as bytes arrive, up to what is needed.
 func (p *payload) need(n int) error {
 	for p.w-p.r < n {
 		if p.r > 0 && (p.r == p.w || len(p.buf)-p.w == 0) {
@@ -140,10 +146,13 @@ func (p *payload) need(n int) error {
 			p.r = 0
 		}
 		if p.w == len(p.buf) {
-			p.buf = append(p.buf, make([]byte, max(len(p.buf), 64<<10))...)
+			grown := make([]byte, min(2*max(len(p.buf), 32<<10), max(p.r+n, len(p.buf))+64<<10))
+			copy(grown, p.buf)
+			p.buf = grown
 		}
 		m, err := p.reader.Read(p.buf[p.w:])
 		p.w += m
+		p.total += m
 		if m == 0 && err != nil {
 			return err
 		}
@@ -183,9 +192,7 @@ func (f *inflater) inflate(b []byte) ([]byte, error) {
 	if err := f.reset(); err != nil {
 		return nil, fmt.Errorf("decompress event: %w", err)
 	}
-	if f.out.Cap() > keptBuffer {
-		f.out = bytes.Buffer{}
-	}
+	f.release()
 	f.out.Reset()
 	got, err := f.out.ReadFrom(io.LimitReader(f.zlib, int64(n)+1))
 	if err == nil && got != int64(n) {
@@ -195,6 +202,13 @@ func (f *inflater) inflate(b []byte) ([]byte, error) {
 		return nil, fmt.Errorf("decompress event: %w", err)
 	}
 	return f.out.Bytes(), nil
+}
+
+// release lets go of the last result where it was large.
+func (f *inflater) release() {
+	if f.out.Cap() > keptBuffer {
+		f.out = bytes.Buffer{}
+	}
 }
 
 func (f *inflater) reset() (err error) {

@@ -63,6 +63,17 @@ func (s *Scratch) begin(r *binlog.Row) {
 	s.row, s.buf, s.err, s.column = r, s.buf[:0], nil, -1
 }
 
+// Release lets go of the row and of a buffer that is larger than most.
+func (s *Scratch) Release(most int) {
+	s.row = nil
+	if cap(s.buf) > most {
+		s.buf = nil
+	}
+}
+
+// Kept returns the size of the buffer that is kept.
+func (s *Scratch) Kept() int { return cap(s.buf) }
+
 func (s *Scratch) fail(err error) value {
 	if s.err == nil {
 		s.err = err

@@ -22,6 +22,8 @@ type Nodes struct {
 	newEntry []byte   // the encoded entry that Set inserts
 	scratch  [][]byte // the entries of a node being built
 	draft    node     // a node being built
+	// inArena is the address of draft if that is in the arena already: a huge node is not copied.
+	inArena arena.Addr
 }
 
 // NewNodes returns an empty set of nodes. The arena must have size classes and no other owner.
@@ -84,11 +86,12 @@ func (s *Nodes) endUnit() {
 	if cap(s.replaced) > maxScratchNodes {
 		s.replaced = nil
 	}
-	if cap(s.draft) > 64*maxLeafBytes {
-		s.draft = nil
+	if s.inArena != 0 || cap(s.draft) > 64*maxLeafBytes {
+		s.inArena, s.draft = 0, nil
 	}
 	if cap(s.newEntry) > 64*maxLeafBytes {
 		s.newEntry = nil
+		clear(s.scratch[:cap(s.scratch)]) // one of them may be the entry
 	}
 }
 
@@ -151,6 +154,9 @@ func (s *Nodes) discardNode(at arena.Addr) {
 	s.arena.FreeUnpublished(at)
 }
 
+// hugeNode is the size from which nodes are built in the arena. A variable for tests.
+var hugeNode = 1 << 20
+
 // startDraft writes the header of a draft with count entries of size bytes together.
 func (s *Nodes) startDraft(level byte, count, size int) {
 	need := endsOffset + count*2 + size
@@ -158,8 +164,11 @@ func (s *Nodes) startDraft(level byte, count, size int) {
 	if level > 0 || size > math.MaxUint16 {
 		wide, need = 1, need+count*2
 	}
-	if cap(s.draft) < need {
-		s.draft = make(node, need+need/4)
+	switch {
+	case need > hugeNode:
+		s.inArena, s.draft = s.alloc(need)
+	case cap(s.draft) < need || s.inArena != 0:
+		s.inArena, s.draft = 0, make(node, need+need/4)
 	}
 	s.draft = s.draft[:need]
 	binary.LittleEndian.PutUint64(s.draft, s.unit)
@@ -178,6 +187,10 @@ func (n node) setEnd(i, end int) {
 
 // saveDraft stores the draft as a node of this unit.
 func (s *Nodes) saveDraft() arena.Addr {
+	if at := s.inArena; at != 0 {
+		s.inArena, s.draft = 0, nil
+		return at
+	}
 	at, n := s.alloc(len(s.draft))
 	copy(n[:slotOffset], s.draft)
 	copy(n[countOffset:], s.draft[countOffset:])
@@ -229,7 +242,7 @@ func (s *Nodes) replaceEntries(at arena.Addr, i, j int, with ...[]byte) arena.Ad
 	for k := j; k < n.count(); k++ {
 		s.draft.setEnd(i+len(with)+k-j, n.end(k)+delta)
 	}
-	if n.owner() == s.unit && len(s.draft) <= len(n) {
+	if s.inArena == 0 && n.owner() == s.unit && len(s.draft) <= len(n) {
 		copy(n[countOffset:], s.draft[countOffset:])
 		return at
 	}

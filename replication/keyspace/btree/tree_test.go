@@ -88,6 +88,9 @@ func (w fixture) check(t *testing.T, trees ...btree.Tree) {
 func TestTreeAgainstMap(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			if seed%2 == 1 { // nodes of both kinds in one tree
+				defer btree.SetHugeNode(5000)()
+			}
 			r := rand.New(rand.NewPCG(seed, 1))
 			w := newFixture(arena.Options{ChunkSize: 16 << 10})
 			tree := w.nodes.Tree()
@@ -336,4 +339,33 @@ func BenchmarkSet(b *testing.B) {
 	s := a.Stats()
 	b.ReportMetric(float64(s.Live)/float64(tree.Len()), "live-B/key")
 	b.ReportMetric(float64(s.Mapped)/float64(tree.Len()), "mapped-B/key")
+}
+
+// A huge value takes its place in the arena and one copy on its way; nothing of it stays behind.
+func TestHugeEntry(t *testing.T) {
+	w := newFixture(arena.Options{})
+	tree, want := w.nodes.Tree(), map[string]string{}
+	for i := range 3 {
+		w.nodes.Begin()
+		value := bytes.Repeat([]byte{byte('a' + i)}, 3<<20)
+		for _, key := range []string{"huge", "other", "small"} {
+			if key == "small" {
+				value = []byte("x")
+			}
+			tree.Set([]byte(key), value)
+			want[key] = string(value)
+		}
+		w.nodes.Commit()
+		if n, entries := w.nodes.Kept(); n > 1<<20 || entries {
+			t.Errorf("after unit %d buffers of %d bytes are kept, entries: %v", i, n, entries)
+		}
+		check(t, &tree, want)
+		w.check(t, tree)
+	}
+	w.nodes.Begin()
+	tree.Set([]byte("huge"), bytes.Repeat([]byte("y"), 2<<20))
+	w.nodes.Rollback()
+	if n, entries := w.nodes.Kept(); n > 1<<20 || entries {
+		t.Errorf("after a rollback buffers of %d bytes are kept, entries: %v", n, entries)
+	}
 }

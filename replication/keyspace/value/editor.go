@@ -186,7 +186,9 @@ func (e *Editor) setKey(t *btree.Tree, name, val []byte) (added bool) {
 // new hash.
 func (e *Editor) SetFields(old Value, pairs [][]byte) (added int) {
 	e.start()
-	if old.big == nil && len(pairs) <= 2*maxPackedFields {
+	// A value that is too long for a packed hash is not copied to find that out.
+	long := slices.ContainsFunc(pairs, func(b []byte) bool { return len(b) > maxPackedFieldBytes })
+	if old.big == nil && len(pairs) <= 2*maxPackedFields && !long {
 		if added, ok := e.setPackedFields(old, pairs); ok {
 			return added
 		}

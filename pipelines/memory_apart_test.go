@@ -1,0 +1,9 @@
+//go:build linux && !race
+
+package pipelines_test
+
+// Here the keyspace lies beside Go's heap.
+const (
+	keyspaceOnHeap = false
+	hugeValue      = 64 << 20
+)

@@ -1,0 +1,80 @@
+package transform
+
+import (
+	"bytes"
+	"runtime"
+	"testing"
+
+	"rowfall/binlog"
+)
+
+// A huge row takes the memory of its commands once, and leaves nothing of it in the plan or in a
+// unit that is used again.
+func TestHugeRow(t *testing.T) {
+	table := &binlog.Table{Database: "shop", Name: "t", Primary: []int{0}, Columns: []binlog.Column{
+		{Name: "id", SQLType: "varchar(10)", Type: binlog.TypeVarchar, Length: 10, Charset: "utf8mb4"},
+		{Name: "v", SQLType: "longtext", Type: binlog.TypeText, Charset: "utf8mb4"},
+	}}
+	mapping := &Mapping{Tables: []TableRule{{
+		Pattern: "shop.t",
+		Columns: Columns{Add: []Addition{{"twice", "v + v"}}},
+		Write: []Output{
+			{Kind: Hash, Key: "t:{id}"}, {Kind: String, Key: "s:{id}", Value: "{v}"}, {Kind: Set, Key: "m:{id}", Member: "{v}"},
+		},
+	}}}
+	plan, err := Compile(mapping, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layout := binlog.NewTextLayout(table)
+	const huge = 9 << 20
+	value := bytes.Repeat([]byte("x"), huge)
+	var before, after binlog.Row
+	before.SetText(layout, [][]byte{[]byte("1"), []byte("small")})
+	after.SetText(layout, [][]byte{[]byte("1"), value})
+	var u Unit
+	for _, c := range []*binlog.Change{
+		{Table: table, Op: binlog.Insert, After: &after},
+		{Table: table, Op: binlog.Update, Before: &before, After: &after},
+		{Table: table, Op: binlog.Delete, Before: &after},
+	} {
+		for _, mode := range []Mode{Whole, Delta} {
+			if err := plan.Append(&u, c, mode); err != nil {
+				t.Fatal(err)
+			}
+			if n := plan.scratch.kept(); n > 8*keptScratch {
+				t.Errorf("%v, %v: the plan keeps %d bytes", c.Op, mode, n)
+			}
+			u.Reset()
+			if n := cap(u.Bytes); n > keptBytes {
+				t.Errorf("%v, %v: the unit keeps %d bytes", c.Op, mode, n)
+			}
+		}
+	}
+	err = plan.Expect(&after, func(Expectation) error { return nil })
+	if n := plan.scratch.kept(); err != nil || n > keptBytes {
+		t.Errorf("after Expect the plan keeps %d bytes, %v", n, err)
+	}
+
+	// One output: its bytes, and next to nothing besides.
+	mapping.Tables[0].Columns.Add, mapping.Tables[0].Write = nil, mapping.Tables[0].Write[:1]
+	if plan, err = Compile(mapping, table); err != nil {
+		t.Fatal(err)
+	}
+	var from, to runtime.MemStats
+	runtime.ReadMemStats(&from)
+	if err := plan.Append(&u, &binlog.Change{Table: table, Op: binlog.Insert, After: &after}, Whole); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&to)
+	if took := to.TotalAlloc - from.TotalAlloc; took > huge+huge/8 {
+		t.Errorf("%d bytes were allocated for a value of %d", took, huge)
+	}
+	runtime.KeepAlive(u)
+}
+
+// kept returns the bytes of all buffers.
+func (s *scratch) kept() int {
+	n := cap(s.before) + cap(s.after) + cap(s.score) + cap(s.oldAdds.bytes) + cap(s.newAdds.bytes) + cap(s.unit.Bytes)
+	return n + s.expression.Kept()
+}
