@@ -6,7 +6,9 @@
 // transform, apply. Data flows one way and only return values go back. Rows that
 // must be read again (the first load) go through the Reconciler, which lives in
 // the same loop and shares its order. Statements that are logged as text are
-// judged in statement.go. A Member (runner.go) is a pipeline with a node of its
+// judged in statement.go. What a pipeline waits for although nothing has failed (a
+// lock in MySQL, a query without an answer, its sink) is gathered in holds.go and
+// shown by ROWFALL STATUS (status.go). A Member (runner.go) is a pipeline with a node of its
 // own; it follows the node's role and retries what can pass.
 //
 // The package is larger than others: beginning, loop, statements and first load share
@@ -49,6 +51,11 @@
 //     fingerprint, so that another mapping is named by the places that differ.
 //   - A node that holds keys, but no position of the pipeline, is left alone; so
 //     is data that another mapping built. --from snapshot replaces both.
+//   - A table whose key cannot be compared exactly (DOUBLE) cannot be loaded. Under
+//     a wildcard the first load leaves it out; where nothing is loaded (start: now,
+//     a table that is created later) it is mapped.
+//   - The position's time after a load is the server's clock before the position was
+//     read, so that the data are at least as new as that.
 //   - A table without any key is loaded in the order of its key_columns, byte for
 //     byte, and they must be NOT NULL. Each chunk costs a scan of the table, unless
 //     an index begins with them.

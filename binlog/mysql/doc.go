@@ -9,6 +9,7 @@
 //
 // A Conn is used by one goroutine at a time. A context that ends during a call
 // closes the socket: the call returns at once, the Conn is of no further use,
-// and no goroutine is left. The package never reconnects; its callers do,
+// and no goroutine is left. So does a server that sends nothing for Config.Silence
+// while a statement runs; the call fails with a SilentError. The package never reconnects; its callers do,
 // because only they know what a lost session meant.
 package mysql
