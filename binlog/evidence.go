@@ -64,19 +64,20 @@ func (g *GTID) AppendText(dst []byte) []byte {
 // String returns "uuid:5", "uuid:tag:5" or "domain-server-5"; "" for the zero GTID.
 func (g GTID) String() string { return string(g.AppendText(nil)) }
 
-// Evidence identifies one transaction in a server's binlog. Servers that were reset or
-// restored give the same GTIDs and offsets to other transactions; the other fields tell these apart.
-// Every field may be zero, where the server does not send the value: a zero proves nothing.
+// Evidence identifies one transaction in a server's binlog. Servers that were reset or restored
+// give the same GTIDs and offsets to other transactions; the other fields tell these apart. Every
+// field may be zero, where the server does not send the value: a zero proves nothing.
 type Evidence struct {
 	// GTID is zero on a MySQL that keeps none.
 	GTID GTID
 	// Previous is the GTID before this one in the same MariaDB domain. It is zero for the first
 	// transaction of a domain, and on MySQL.
 	Previous GTID
-	// Time is the original commit timestamp in microseconds since 1970. On MariaDB, which has none, it
-	// is the time of the transaction's last statement, in whole seconds.
+	// Time is the original commit timestamp in microseconds since 1970. On MariaDB, which has none,
+	// it is the time of the transaction's last statement, in whole seconds.
 	Time int64
-	// Length is the transaction's length in bytes as its GTID event states it (MySQL 8.0 and later).
+	// Length is the transaction's length in bytes as its GTID event states it (MySQL 8.0 and
+	// later).
 	Length uint64
 
 	// Server is the server that sent the transaction. The fields below are its own: another server
@@ -93,10 +94,10 @@ type Evidence struct {
 // IsZero reports whether e identifies no transaction.
 func (e *Evidence) IsZero() bool { return e.GTID.IsZero() && e.File == "" }
 
-// Compare compares the evidence of a transaction with what a server shows under the same GTID, or at
-// the same place. On the same server all fields must be equal, on another one only GTID and Time.
-// It returns the name of the first field that differs, "" if none does. proved reports whether a
-// value was compared that another history cannot have by chance.
+// Compare compares the evidence of a transaction with what a server shows under the same GTID, or
+// at the same place. On the same server all fields must be equal, on another one only GTID and
+// Time. It returns the name of the first field that differs, "" if none does. proved reports
+// whether a value was compared that another history cannot have by chance.
 func (e *Evidence) Compare(found *Evidence) (differs string, proved bool) {
 	same := e.Server != "" && e.Server == found.Server
 	switch {
@@ -144,13 +145,15 @@ func (e Evidence) String() string {
 	}
 	var facts []string
 	if e.Time != 0 {
-		facts = append(facts, "committed "+time.UnixMicro(e.Time).UTC().Format("2006-01-02T15:04:05.999999Z"))
+		at := time.UnixMicro(e.Time).UTC()
+		facts = append(facts, "committed "+at.Format("2006-01-02T15:04:05.999999Z"))
 	}
 	if e.Length != 0 {
 		facts = append(facts, fmt.Sprintf("%d bytes", e.Length))
 	}
 	if e.FileTime != 0 {
-		facts = append(facts, "file begun "+time.Unix(int64(e.FileTime), 0).UTC().Format(time.RFC3339))
+		at := time.Unix(int64(e.FileTime), 0).UTC()
+		facts = append(facts, "file begun "+at.Format(time.RFC3339))
 	}
 	if len(facts) > 0 {
 		b.WriteString(" (" + strings.Join(facts, ", ") + ")")
@@ -274,6 +277,7 @@ func (e *HistoryError) Error() string {
 		b.WriteString("; the server sent " + e.Found.String())
 	}
 	b.WriteString("; the server was reset, restored from a copy, or lost the end of its binlog: " +
-		"connect to a server that still has the old history, or build the data again with --from snapshot")
+		"connect to a server that still has the old history, " +
+		"or build the data again with --from snapshot")
 	return b.String()
 }

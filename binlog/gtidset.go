@@ -20,7 +20,8 @@ func (s *GTIDSet) Has(uuid [16]byte, tag string, sequence uint64) bool {
 }
 
 // Before returns the set as it was before a transaction, the last one that was added to it. It
-// returns false if that transaction is not in the set, or if it is not the last of its MariaDB domain.
+// returns false if that transaction is not in the set, or if it is not the last of its MariaDB
+// domain.
 func (s *GTIDSet) Before(e *Evidence) (GTIDSet, bool) {
 	g := &e.GTID
 	if !g.MariaDB {

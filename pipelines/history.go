@@ -55,7 +55,8 @@ func (l *loop) loadEvidence(state map[string][]byte) error {
 	}
 	if err != nil {
 		return stop("read the evidence of the source's history: %w; "+
-			"drop it with --from and the position where the data stand, or start again with --from snapshot", err)
+			"drop it with --from and the position where the data stand, "+
+			"or start again with --from snapshot", err)
 	}
 	h.saved = h.last
 	return nil
@@ -67,8 +68,9 @@ func (l *loop) forgetEvidence() {
 	l.unit.DropState(l.config.Name, partialState)
 }
 
-// followEvidence takes over the last transaction that the stream has passed, along with its position.
-// A stream that has passed none, or one of which nothing proves the history, leaves what there is.
+// followEvidence takes over the last transaction that the stream has passed, along with its
+// position. A stream that has passed none, or one of which nothing proves the history, leaves what
+// there is.
 func (l *loop) followEvidence() {
 	if last := l.stream.Last(); !last.IsZero() {
 		l.history.last = last
@@ -116,7 +118,8 @@ func (l *loop) provePartial() error {
 	if differs, _ := held.Compare(&found); differs != "" {
 		return &StopError{&binlog.HistoryError{
 			Held: *held, Found: found,
-			Reason: "the data hold a part of a transaction, and the server has another one in its place: the " + differs + " differs",
+			Reason: "the data hold a part of a transaction, and the server has another one in its place: " +
+				"the " + differs + " differs",
 		}}
 	}
 	return nil
@@ -136,7 +139,8 @@ func (l *loop) reportProof() {
 	}
 	m.unproved.Store(&reason)
 	l.log.Warn().Str("reason", reason).Stringer("position", l.progress.Position).
-		Msg("cannot prove that the source still has the history of the data; going on, since it has the position")
+		Msg("cannot prove that the source still has the history of the data; " +
+			"continuing, since it has the position")
 }
 
 // sameFlavor rejects data from a MySQL where the server is a MariaDB, and the reverse.
@@ -145,8 +149,9 @@ func (l *loop) sameFlavor() error {
 	if is == was {
 		return nil
 	}
-	return stop("the data were built from a %s, but the server at %s is a %s, which cannot continue at a %s's position; "+
-		"give the address of a %s of the old history, or build the data again with --from snapshot",
+	return stop("the data were built from a %s, but the server at %s is a %s, "+
+		"which cannot continue at a %s's position; give the address of a %s of the old history, "+
+		"or build the data again with --from snapshot",
 		was, l.conn.Addr(), is, was, was)
 }
 
@@ -185,14 +190,15 @@ func (l *loop) mustBeExecuted(ctx context.Context) error {
 }
 
 func (l *loop) notExecuted(missing *binlog.GTIDSet) error {
-	return fmt.Errorf("server %s %w of position %s, it lacks %s: it is of another history, or has yet to catch up; "+
+	return fmt.Errorf("server %s %w of position %s, it lacks %s: "+
+		"it is of another history, or has yet to catch up; "+
 		"connect to one that has them, or build the data again with --from snapshot",
 		l.conn.Server().UUID, errNotExecuted, l.progress.Position, missing)
 }
 
 // missing returns the transactions of the position that the server does not have. A MySQL does not
-// check that itself for those of other servers, and a MariaDB not for domains that are absent from its
-// binlog: they would send all that they have.
+// check that itself for those of other servers, and a MariaDB not for domains that are absent from
+// its binlog: they would send all that they have.
 func (l *loop) missing(ctx context.Context) (missing binlog.GTIDSet, err error) {
 	set, server := &l.progress.Position.GTID, l.conn.Server()
 	switch {
@@ -209,23 +215,26 @@ func (l *loop) missing(ctx context.Context) (missing binlog.GTIDSet, err error) 
 	return missing, nil
 }
 
-// missingMySQL waits a moment for what is in the binlog and not committed yet. A commit that waits for
-// semi-synchronous replicas takes longer: its GTID is owned meanwhile, and counts as executed.
+// missingMySQL waits a moment for what is in the binlog and not committed yet. A commit that waits
+// for semi-synchronous replicas takes longer: its GTID is owned meanwhile, and counts as executed.
 func (l *loop) missingMySQL(ctx context.Context, set *binlog.GTIDSet) (binlog.GTIDSet, error) {
 	const waitSeconds = 1
-	r, err := l.conn.Query(ctx, fmt.Sprintf("SELECT WAIT_FOR_EXECUTED_GTID_SET('%s', %d)", set.String(), waitSeconds))
+	r, err := l.conn.Query(ctx, fmt.Sprintf(
+		"SELECT WAIT_FOR_EXECUTED_GTID_SET('%s', %d)", set.String(), waitSeconds))
 	if err != nil {
 		return binlog.GTIDSet{}, err
 	}
 	if len(r.Rows) == 1 && string(r.Rows[0][0]) == "0" {
 		return binlog.GTIDSet{}, nil
 	}
-	has, err := l.gtidSet(ctx, "CONCAT_WS(',', NULLIF(@@GLOBAL.gtid_owned, ''), NULLIF(@@GLOBAL.gtid_executed, ''))")
+	has, err := l.gtidSet(ctx,
+		"CONCAT_WS(',', NULLIF(@@GLOBAL.gtid_owned, ''), NULLIF(@@GLOBAL.gtid_executed, ''))")
 	return set.Subtract(&has), err
 }
 
-// missingMariaDB takes what the server has logged and what it has replicated. A domain that is absent
-// from both is missing only if the server committed in it itself; others are for the server to accept.
+// missingMariaDB takes what the server has logged and what it has replicated. A domain that is
+// absent from both is missing only if the server committed in it itself; others are for the server
+// to accept.
 func (l *loop) missingMariaDB(ctx context.Context, set *binlog.GTIDSet) (binlog.GTIDSet, error) {
 	logged, err := l.gtidSet(ctx, "@@GLOBAL.gtid_binlog_pos")
 	if err != nil {
@@ -239,7 +248,8 @@ func (l *loop) missingMariaDB(ctx context.Context, set *binlog.GTIDSet) (binlog.
 	missing = missing.Subtract(&replicated)
 	id := l.conn.Server().ServerID
 	return missing.Filter(func(g binlog.GTID) bool {
-		return g.Server == id || !logged.LastOf(g.Domain).IsZero() || !replicated.LastOf(g.Domain).IsZero()
+		l, r := logged.LastOf(g.Domain), replicated.LastOf(g.Domain)
+		return g.Server == id || !l.IsZero() || !r.IsZero()
 	}), nil
 }
 
@@ -259,8 +269,8 @@ func (l *loop) gtidSet(ctx context.Context, expression string) (binlog.GTIDSet, 
 }
 
 // checkReset looks, now and then while the source has nothing to say, whether it still has what was
-// read from it. A server that was reset sends heartbeats as before, until its new binlog has outgrown
-// the old one.
+// read from it. A server that was reset sends heartbeats as before, until its new binlog has
+// outgrown the old one.
 func (l *loop) checkReset(ctx context.Context) error {
 	if time.Since(l.history.checked) < resetCheckEvery {
 		return nil
@@ -268,9 +278,10 @@ func (l *loop) checkReset(ctx context.Context) error {
 	l.history.checked = time.Now()
 	l.history.server = l.progress.Server
 	err := l.executed(ctx)
-	if server := l.conn.Server(); err == nil && !server.GTIDMode && server.UUID == l.progress.Server {
+	if err == nil && !l.conn.Server().GTIDMode {
 		var end binlog.Position
-		if end, err = query.End(ctx, l.conn); err == nil && end.CompareFile(l.progress.Position) < 0 {
+		end, err = query.End(ctx, l.conn)
+		if err == nil && end.CompareFile(l.progress.Position) < 0 {
 			err = &StopError{&binlog.HistoryError{Held: l.history.last, Reason: fmt.Sprintf(
 				"the server's binlog ends at %s, before %s", end, l.progress.Position)}}
 		}
@@ -286,10 +297,11 @@ func whileFollowed(err error) error {
 	return err
 }
 
-// explainReset tells a reset of the source from other errors of the stream. A server whose binlog is
-// reset ends the dumps of it as if a file could not be read, or without a reason.
+// explainReset tells a reset of the source from other errors of the stream. A server whose binlog
+// is reset ends the dumps of it as if a file could not be read, or without a reason.
 func (l *loop) explainReset(ctx context.Context, err error) error {
-	if !mysql.IsCode(err, mysql.CodeBinlogMissing) && !errors.Is(err, dump.ErrEnded) || ctx.Err() != nil {
+	ended := mysql.IsCode(err, mysql.CodeBinlogMissing) || errors.Is(err, dump.ErrEnded)
+	if !ended || ctx.Err() != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, resetCheckLimit)

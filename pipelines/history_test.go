@@ -21,8 +21,8 @@ type source struct {
 	dir string
 }
 
-// TestHistory gives the numbers of a source's history to other transactions, in every way that users
-// have done it. The pipeline went on, and its data were those of neither history.
+// TestHistory gives the numbers of a source's history to other transactions, in every way that
+// users have done it. The pipeline went on, and its data were those of neither history.
 func TestHistory(t *testing.T) {
 	for _, kind := range []struct {
 		name string
@@ -124,7 +124,8 @@ func (s *source) mustRefuse(m *memory, want ...string) {
 	}
 }
 
-// The server has made more new transactions than the data knew of: each GTID and offset is there again.
+// The server has made more new transactions than the data knew of: each GTID and offset is there
+// again.
 func testHistoryReset(t *testing.T, s *source) {
 	m, r := s.followed()
 	r.kill()
@@ -209,8 +210,8 @@ func testHistoryRestored(t *testing.T, s *source) {
 	s.mustRefuse(m)
 }
 
-// A large transaction of which the data hold a part was lost, and another has its number. What comes
-// before it is proved.
+// A large transaction of which the data hold a part was lost, and another has its number. What
+// comes before it is proved.
 func testHistorySplit(t *testing.T, s *source) {
 	m, r := s.followed()
 	r.kill()
@@ -373,7 +374,8 @@ func TestHistoryFailover(t *testing.T) {
 			replica.follow(primary)
 			m := newMemory()
 			r := start(t, primary.config(), m, "")
-			// A commit that comes later than the rows; a statement; a transaction without mapped rows.
+			// A commit that comes later than the rows; a statement; a transaction without mapped
+			// rows.
 			primary.exec("INSERT INTO t VALUES (1, 1)")
 			p := &source{database: primary}
 			for n, last := range []func(){

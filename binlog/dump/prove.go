@@ -12,11 +12,11 @@ import (
 	"rowfall/binlog/query"
 )
 
-// Proving that a server's binlog is the history that a position belongs to: the last transaction that
-// the position includes (L) is requested again, read without yielding anything, and compared with the
-// evidence of it. On the server that L was read from, L comes first, and the stream goes on behind it
-// on the same connection. Another server of the same history may have committed other transactions
-// before L; then L is searched for, and the stream needs a second connection.
+// Proving that a server's binlog is the history that a position belongs to: the last transaction
+// that the position includes (L) is requested again, read without yielding anything, and compared
+// with the evidence of it. On the server that L was read from, L comes first, and the stream goes
+// on behind it on the same connection. Another server of the same history may have committed other
+// transactions before L; then L is searched for, and the stream needs a second connection.
 
 // proof is how the comparison ended, where it found no difference.
 type proof uint8
@@ -30,8 +30,8 @@ const (
 	notProved
 )
 
-// proveAndAsk compares the histories and asks for the binlog after from. It returns s, or the stream
-// of another connection in its place. On an error it has closed both.
+// proveAndAsk compares the histories and asks for the binlog after from. It returns s, or the
+// stream of another connection in its place. On an error it has closed both.
 func (s *Stream) proveAndAsk(ctx context.Context, c Config, from binlog.Position) (*Stream, error) {
 	l := &c.Last
 	server := s.conn.Server()
@@ -50,8 +50,9 @@ func (s *Stream) proveAndAsk(ctx context.Context, c Config, from binlog.Position
 			return nil, err
 		}
 		if got := s.conn.Server().UUID; got != server.UUID {
-			return nil, s.fail(fmt.Errorf("the history of server %s was compared, and then server %s answered; "+
-				"give the address of one server, not of several behind a proxy", server.UUID, got))
+			return nil, s.fail(fmt.Errorf(
+				"the history of server %s was compared, and then server %s answered; give the address of one server, "+
+					"not of several behind a proxy", server.UUID, got))
 		}
 	}
 	s.unproved = reason
@@ -62,14 +63,17 @@ func (s *Stream) proveAndAsk(ctx context.Context, c Config, from binlog.Position
 }
 
 // placeBefore returns the place to request a transaction from, or why there is none.
-func placeBefore(l *binlog.Evidence, from *binlog.Position, server mysql.Server) (at binlog.Position, reason string) {
+func placeBefore(
+	l *binlog.Evidence, from *binlog.Position, server mysql.Server,
+) (at binlog.Position, reason string) {
 	if l.IsZero() {
 		return at, "no evidence of the last applied transaction is stored"
 	}
 	if keepsGTIDs(server) && !from.GTID.IsZero() && !l.GTID.IsZero() {
 		before, ok := from.GTID.Before(l)
 		if !ok {
-			return at, fmt.Sprintf("the stored evidence is of transaction %s, which is not the last one before %s", l.GTID, from)
+			return at, fmt.Sprintf(
+				"the stored evidence is of transaction %s, which is not the last one before %s", l.GTID, from)
 		}
 		return binlog.Position{GTID: before}, ""
 	}
@@ -81,7 +85,9 @@ func placeBefore(l *binlog.Evidence, from *binlog.Position, server mysql.Server)
 
 // prove requests the transaction again that begins at a place, and compares it. A difference is a
 // *binlog.HistoryError.
-func (s *Stream) prove(ctx context.Context, c Config, at binlog.Position, from *binlog.Position) (proof, error) {
+func (s *Stream) prove(
+	ctx context.Context, c Config, at binlog.Position, from *binlog.Position,
+) (proof, error) {
 	l := &c.Last
 	end, err := query.End(ctx, s.conn)
 	if err != nil {
@@ -96,7 +102,8 @@ func (s *Stream) prove(ctx context.Context, c Config, at binlog.Position, from *
 			return 0, err
 		}
 		if purged {
-			s.unproved = fmt.Sprintf("the server has purged %s, which held the last applied transaction", l.File)
+			s.unproved = fmt.Sprintf(
+				"the server has purged %s, which held the last applied transaction", l.File)
 			return notProved, nil
 		}
 		err = s.askFile(ctx, c, s.conn.Server(), at)
@@ -118,8 +125,8 @@ func (s *Stream) proved(result proof, at binlog.Position, from *binlog.Position)
 	}
 	passTo := binlog.Position{}
 	if at.File != "" {
-		// By offset, the server sends all that follows L. An older version of Rowfall, which kept no
-		// evidence, may have moved the position on since it was stored.
+		// By offset, the server sends all that follows L. An older version of Rowfall, which kept
+		// no evidence, may have moved the position on since it was stored.
 		passTo = *from
 	}
 	s.parser.Verified(passTo)
@@ -128,18 +135,22 @@ func (s *Stream) proved(result proof, at binlog.Position, from *binlog.Position)
 	return result
 }
 
-// readLast reads until the transaction has come and compares it. end is the end of the binlog when it
-// was requested: the server does not have what has not come by then.
-func (s *Stream) readLast(ctx context.Context, l *binlog.Evidence, end *binlog.Position) (proof, error) {
+// readLast reads until the transaction has come and compares it. end is the end of the binlog when
+// it was requested: the server does not have what has not come by then.
+func (s *Stream) readLast(
+	ctx context.Context, l *binlog.Evidence, end *binlog.Position,
+) (proof, error) {
 	server := s.conn.Server().UUID
 	sameServer := l.Server == server
 	result := provedHere
 	for {
 		packet, ok := s.packets.next()
 		if !ok {
-			if place := s.parser.Place(); s.parser.Idle() && place.File != "" && place.CompareFile(*end) >= 0 {
+			place := s.parser.Place()
+			if s.parser.Idle() && place.File != "" && place.CompareFile(*end) >= 0 {
 				return 0, &binlog.HistoryError{Held: *l, Reason: fmt.Sprintf(
-					"the server's binlog ends at %s:%d without a transaction that the data hold", end.File, end.Offset)}
+					"the server's binlog ends at %s:%d without a transaction that the data hold",
+					end.File, end.Offset)}
 			}
 			if _, err := s.wait(ctx); err != nil {
 				return 0, err
@@ -150,7 +161,8 @@ func (s *Stream) readLast(ctx context.Context, l *binlog.Evidence, end *binlog.P
 		if err != nil {
 			return 0, err
 		}
-		if ev == nil || ev.Kind != binlog.Commit && ev.Kind != binlog.Statement || !s.parser.Idle() {
+		ends := ev != nil && (ev.Kind == binlog.Commit || ev.Kind == binlog.Statement)
+		if !ends || !s.parser.Idle() {
 			continue
 		}
 		found := *s.parser.Last()
@@ -161,10 +173,13 @@ func (s *Stream) readLast(ctx context.Context, l *binlog.Evidence, end *binlog.P
 		}
 		differs, proved := l.Compare(&found)
 		if differs != "" {
-			return 0, &binlog.HistoryError{Held: *l, Found: found, Reason: "the " + differs + " differs"}
+			return 0, &binlog.HistoryError{
+				Held: *l, Found: found, Reason: "the " + differs + " differs",
+			}
 		}
 		if !proved {
-			s.unproved = fmt.Sprintf("the server does not send a commit time for transaction %s", l.GTID)
+			s.unproved = fmt.Sprintf(
+				"the server does not send a commit time for transaction %s", l.GTID)
 		}
 		return result, nil
 	}
@@ -187,12 +202,16 @@ func (s *Stream) checkFile(ctx context.Context, l *binlog.Evidence) (purged bool
 			continue
 		}
 		if size < l.End {
-			return false, &binlog.HistoryError{Held: *l, Reason: fmt.Sprintf("%s ends at %d", last.File, size)}
+			return false, &binlog.HistoryError{
+				Held: *l, Reason: fmt.Sprintf("%s ends at %d", last.File, size),
+			}
 		}
 		return false, nil
 	}
 	if last.CompareFile(binlog.Position{File: l.File}) < 0 {
-		return false, &binlog.HistoryError{Held: *l, Reason: fmt.Sprintf("the server's binlog ends at %s", last)}
+		return false, &binlog.HistoryError{
+			Held: *l, Reason: fmt.Sprintf("the server's binlog ends at %s", last),
+		}
 	}
 	return true, nil
 }
@@ -215,9 +234,11 @@ func (s *Stream) explain(err error, l *binlog.Evidence, at binlog.Position) (pro
 		switch {
 		case strings.Contains(se.Message, "same server_"):
 		case strings.Contains(se.Message, "purged"):
-			s.unproved = fmt.Sprintf("the server has purged the last applied transaction, %s", l.GTID)
+			s.unproved = fmt.Sprintf(
+				"the server has purged the last applied transaction, %s", l.GTID)
 			return notProved, nil
-		case strings.Contains(se.Message, "diverged"), same && strings.Contains(se.Message, "not in the master's binlog"),
+		case strings.Contains(se.Message, "diverged"),
+			same && strings.Contains(se.Message, "not in the master's binlog"),
 			same && at.File != "":
 			return 0, &binlog.HistoryError{Held: *l, Reason: "the server answered: " + se.Message}
 		case strings.Contains(se.Message, "not in the master's binlog"):
@@ -225,7 +246,9 @@ func (s *Stream) explain(err error, l *binlog.Evidence, at binlog.Position) (pro
 			return notProved, nil
 		}
 	case at.File != "" && errors.As(err, &refused):
-		return 0, &binlog.HistoryError{Held: *l, Reason: fmt.Sprintf("no transaction begins at %s any more", at)}
+		return 0, &binlog.HistoryError{
+			Held: *l, Reason: fmt.Sprintf("no transaction begins at %s any more", at),
+		}
 	}
 	return 0, err
 }

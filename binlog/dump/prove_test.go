@@ -75,8 +75,8 @@ func (f *fixture) proofWritten(n int) (from binlog.Position, want []string, got 
 	return from, want, got, evidence
 }
 
-// The last transaction is read again at every connect, and nothing of it is yielded. The evidence of
-// every transaction has all that the server sends.
+// The last transaction is read again at every connect, and nothing of it is yielded. The evidence
+// of every transaction has all that the server sends.
 func testProof(t *testing.T, f *fixture) {
 	_, want, got, evidence := f.proofWritten(40)
 	server := f.conn.Server()
@@ -168,7 +168,8 @@ func testDifferences(t *testing.T, f *fixture, e binlog.Evidence, at binlog.Posi
 	}
 }
 
-// A transaction that was purged proves nothing, and the stream goes on from the position all the same.
+// A transaction that was purged proves nothing, and the stream goes on from the position all the
+// same.
 func testProofPurged(t *testing.T, f *fixture) {
 	_, _, got, evidence := f.proofWritten(3)
 	f.exec("FLUSH BINARY LOGS")
@@ -188,8 +189,8 @@ func testProofPurged(t *testing.T, f *fixture) {
 	check(t, take(t, s, 1), []string{"insert a 77 2001 v x|"})
 }
 
-// TestReset begins the history of a server anew. The numbers that are used again are told from the old
-// ones, be they before, at or beyond the place of the last transaction.
+// TestReset begins the history of a server anew. The numbers that are used again are told from the
+// old ones, be they before, at or beyond the place of the last transaction.
 func TestReset(t *testing.T) {
 	for _, su := range []setup{setups[0], setups[1], setups[4]} {
 		t.Run(su.name, func(t *testing.T) {

@@ -18,8 +18,8 @@ type history struct {
 	passTo binlog.Position
 }
 
-// Verify makes the parser yield no rows until Verified is called: every transaction ends in a Commit
-// or Statement without text, after which Last describes it. Call it after a Start method.
+// Verify makes the parser yield no rows until Verified is called: every transaction ends in a
+// Commit or Statement without text, after which Last describes it. Call it after a Start method.
 func (p *Parser) Verify() { p.history.verifying = true }
 
 // Verified ends what Verify began. The transactions that begin before passTo, as file and offset,
@@ -87,8 +87,8 @@ func (p *Parser) recordTime(h header) {
 	}
 }
 
-// recordLast keeps the evidence of the transaction that ends with the event being read. The position
-// must not hold its GTID yet.
+// recordLast keeps the evidence of the transaction that ends with the event being read. The
+// position must not hold its GTID yet.
 func (p *Parser) recordLast() {
 	last := &p.history.last
 	*last = p.Transaction()
@@ -101,17 +101,19 @@ func (p *Parser) recordLast() {
 // checkNew rejects a transaction that the stream has brought before: the server counts anew.
 func (p *Parser) checkNew() error {
 	t := &p.transaction
-	if !p.gtids || p.maria || t.sequence == 0 || p.passing() || !p.position.GTID.Has(t.uuid, t.tag, t.sequence) {
+	if !p.gtids || p.maria || t.sequence == 0 || p.passing() ||
+		!p.position.GTID.Has(t.uuid, t.tag, t.sequence) {
 		return nil
 	}
 	found := p.Transaction()
 	return &binlog.HistoryError{Found: found, Reason: fmt.Sprintf(
-		"the server sent GTID %s again, which the stream had passed; its GTIDs were reset while it was followed", found.GTID)}
+		"the server sent GTID %s again, which the stream had passed; "+
+			"its GTIDs were reset while it was followed", found.GTID)}
 }
 
 // checkForward rejects a ROTATE to a place before the one that was read last: the server's binlog
-// files were removed and are counted anew. The first ROTATE of a connection only says where it begins,
-// and files of another base name cannot be compared.
+// files were removed and are counted anew. The first ROTATE of a connection only says where it
+// begins, and files of another base name cannot be compared.
 func (p *Parser) checkForward(file []byte, offset uint64) error {
 	if p.known == 0 || p.skipTo > 0 {
 		return nil

@@ -10,8 +10,8 @@ import (
 	"rowfall/binlog"
 )
 
-// gtidFull is the body of a GTID event as MySQL 8.0 writes it: with the flag for an original time, the
-// transaction's length and the server's version.
+// gtidFull is the body of a GTID event as MySQL 8.0 writes it: with the flag for an original time,
+// the transaction's length and the server's version.
 func gtidFull(sequence, immediate uint64, original *uint64, length uint16) []byte {
 	b := gtidBody(sequence)
 	b = b[:len(b)-7]
@@ -90,8 +90,8 @@ func TestEvidenceOfStatement(t *testing.T) {
 	}
 }
 
-// What identifies a MariaDB's transaction is the time of its last statement: a replica gives its GTID
-// and XID events other times.
+// What identifies a MariaDB's transaction is the time of its last statement: a replica gives its
+// GTID and XID events other times.
 func TestEvidenceOfMariaDB(t *testing.T) {
 	m := &maker{checksum: true}
 	m.head(4)
