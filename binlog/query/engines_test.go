@@ -95,7 +95,7 @@ func testForeignKeys(t *testing.T, s server) {
 		}
 	}
 	// The grants are read under the same setting. They were unreadable.
-	problems, err := query.CheckSelect(t.Context(), c, "f`k.*")
+	problems, err := query.CheckSelect(t.Context(), c, "`f``k`.*")
 	if err != nil || len(problems) > 0 {
 		t.Errorf("problems are %v, %v", problems, err)
 	}
