@@ -174,7 +174,6 @@ func (a *appender) tick() {
 	}
 	a.keys.Tidy()
 	a.n.replicas.dropSilent(now)
-	a.n.clients.dropSlow(now)
 	if a.dropped == nil {
 		a.n.snaps.requestIfLarge()
 	}

@@ -1,7 +1,9 @@
 package replication
 
 import (
+	"context"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"rowfall/replication/keyspace"
@@ -20,6 +22,7 @@ const (
 const (
 	maxClientArgs       = 64 << 20  // of one command, with argSize for each argument
 	defaultClientMemory = 256 << 20 // maxmemory-clients
+	releaseAtOnce       = 32 << 20  // bytes by which what the clients hold falls before the system gets them back
 )
 
 // memoryLimitError ends a client's connection.
@@ -37,6 +40,7 @@ func (s *session) hold(part, bytes int) error {
 	s.held[part] = bytes
 	s.heldAll.Add(delta)
 	total := s.n.clients.held.Add(delta)
+	s.n.clients.raisePeak(total)
 	if limit := s.n.settings.clientMemory.Load(); delta > 0 && limit > 0 && total > limit {
 		return s.n.clients.evict(s, limit)
 	}
@@ -49,6 +53,25 @@ func (s *session) holdArgs(bytes int) error {
 		return &memoryLimitError{fmt.Sprintf("command is too large: its arguments take more than %d bytes", maxClientArgs)}
 	}
 	return s.hold(heldArgs, bytes)
+}
+
+// raisePeak notes that the clients hold so many bytes.
+func (cs *clients) raisePeak(held int64) {
+	for peak := cs.peak.Load(); held > peak; peak = cs.peak.Load() {
+		if cs.peak.CompareAndSwap(peak, held) {
+			return
+		}
+	}
+}
+
+// releasedMuch reports whether the clients hold much less than they did, and if so begins anew.
+func (cs *clients) releasedMuch() bool {
+	peak, held := cs.peak.Load(), cs.held.Load()
+	if peak-held < releaseAtOnce || held > peak/2 {
+		return false
+	}
+	cs.peak.Store(held)
+	return true
 }
 
 // release ends the counting for a session that is over.
@@ -128,8 +151,25 @@ func (s *session) beginReply(keys *keyspace.Keyspace) {
 	}
 }
 
+// watch looks after the memory of clients once a second, until ctx ends.
+func (cs *clients) watch(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			cs.dropSlow(now)
+			if cs.releasedMuch() {
+				debug.FreeOSMemory() // Go returns freed memory only after minutes
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // dropSlow closes the connections of clients that take a reply so slowly that it keeps much of what
-// was replaced since. The appender calls it once a second.
+// was replaced since.
 func (cs *clients) dropSlow(now time.Time) {
 	current := cs.n.Keyspace()
 	kept, live := replaced(current)

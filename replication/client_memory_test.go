@@ -187,3 +187,34 @@ func TestSlowReplyThatKeepsMuchIsGivenUp(t *testing.T) {
 		t.Errorf("another client gets %q", got)
 	}
 }
+
+// Memory that large commands took goes back to the system within seconds. Left to itself, Go kept
+// it for minutes.
+func TestMemoryOfLargeCommandsGoesBack(t *testing.T) {
+	n, _ := start(t, config(t))
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapSys - m.HeapReleased
+	}
+	runtime.GC()
+	before := heap()
+	const large = 48 << 20
+	r := dialRaw(t, n.Addr())
+	piece := bytes.Repeat([]byte("x"), 1<<20)
+	if _, err := fmt.Fprintf(r, "*2\r\n$6\r\nEXISTS\r\n$%d\r\n", large); err != nil {
+		t.Fatal(err)
+	}
+	for range large / len(piece) {
+		if _, err := r.Write(piece); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.Write([]byte("\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.line(); got != ":0" {
+		t.Fatalf("got %.100q", got)
+	}
+	eventually(t, "the memory is released", func() bool { return heap() < before+large/2 })
+}

@@ -38,6 +38,7 @@ type clients struct {
 	wg     sync.WaitGroup
 
 	held      atomic.Int64 // what all sessions hold; see hold
+	peak      atomic.Int64 // the most that they held since memory was last returned to the system
 	slowAfter time.Duration
 	slowLimit int64 // 0: chosen by the node
 }
@@ -47,6 +48,7 @@ type clients struct {
 func (cs *clients) accept(ctx context.Context, l net.Listener) {
 	defer cs.wg.Wait()
 	defer cs.kill(func(*session) bool { return true })
+	cs.wg.Go(func() { cs.watch(ctx) })
 	pause := 5 * time.Millisecond
 	for {
 		conn, err := l.Accept()

@@ -245,6 +245,7 @@ func (r *Reader) fill() error {
 		r.pos, r.end = 0, 0
 		if len(r.buf) > r.rest {
 			r.buf = make([]byte, r.size)
+			clear(r.args[:cap(r.args)]) // they lie in the old buffer
 		}
 		if cap(r.args) > r.restArgs {
 			r.args, r.spans = nil, nil
