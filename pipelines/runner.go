@@ -50,6 +50,7 @@ func Open(c file.Config, from string, log zerolog.Logger) (*Member, error) {
 		TLS: tlsConfig, UpstreamTLS: masterTLS, Log: c.Node.Log, HiddenPrefix: sink.HiddenPrefix,
 		MinReplicas: c.Node.MinReplicas, MinReplicasMaxLag: c.Node.MinReplicasMaxLag,
 		AssumeReplicas: c.Node.AssumeReplicas, MaxFullSyncs: c.Node.MaxFullSyncs, FullSyncRate: c.Node.FullSyncRate,
+		FullSyncMinRate: c.Node.FullSyncMinRate, FullSyncSlack: c.Node.FullSyncSlack, FullSyncLog: c.Node.FullSyncLog,
 		SnapshotMemory: c.Node.SnapshotMemory,
 		Commands:       commands.Handlers(), Info: commands.Info,
 		Logger: log,

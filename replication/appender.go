@@ -44,6 +44,8 @@ type appender struct {
 	expireMost int           // bytes of names that one record deletes
 	lastPing   time.Time
 	scratch    []byte
+	room       room
+	looked     stream.Offset // where the log ended when it was last looked whether a snapshot is due
 }
 
 // op is one piece of work: a unit, or anything else that must happen between units.
@@ -71,6 +73,7 @@ func newAppender(n *Node) *appender {
 	a.pool.New = func() any { return &op{done: make(chan struct{}, 1)} }
 	a.role, a.term = n.Role()
 	a.dropped = n.missingData()
+	a.room.n, a.looked = n, n.store.End()
 	a.written.Store(int64(n.store.End()))
 	return a
 }
@@ -103,6 +106,7 @@ func (a *appender) closedErr() error {
 // loop works until stop, or until the log fails, which it returns.
 func (a *appender) loop() error {
 	defer close(a.stopped)
+	a.room.update()
 	tick := time.NewTicker(min(time.Second, a.n.c.PingPeriod))
 	defer tick.Stop()
 	always := make(chan struct{})
@@ -173,7 +177,41 @@ func (a *appender) tick() {
 		_ = a.n.failover.unmark() // the mark stays until the next tick
 	}
 	a.keys.Tidy()
-	a.n.replicas.dropSilent(now)
+	a.n.replicas.enforceLimits(now)
+	a.look()
+}
+
+// logRecord appends a record. Where the volume has no room for it, log that is not needed any more,
+// or only by replicas, is dropped before the record is refused.
+func (a *appender) logRecord(k stream.Kind, payload []byte) (stream.Offset, error) {
+	end, err := a.store.Append(k, payload)
+	if isFull(err) {
+		a.room.update()
+		for again := true; again; {
+			end, err = a.store.Append(k, payload)
+			again = isFull(err) && a.room.relieve()
+		}
+	}
+	if end-a.looked >= lookEvery(a.n.settings.keep.Load()) {
+		a.look()
+	}
+	return end, err
+}
+
+// lookEvery is the log after which the node looks whether a snapshot is due, if that is before the
+// next second.
+func lookEvery(keep int64) stream.Offset {
+	const most = 16 << 20
+	if keep < 0 {
+		return most
+	}
+	return stream.Offset(max(min(keep/4, most), leastBetween))
+}
+
+// look begins a snapshot if one is due, and leaves room for the next one.
+func (a *appender) look() {
+	a.looked = a.store.End()
+	a.room.update()
 	if a.dropped == nil {
 		a.n.snaps.requestIfLarge()
 	}
@@ -184,12 +222,12 @@ func (a *appender) tick() {
 // has no database selected.
 func (a *appender) append(k stream.Kind, payload []byte) error {
 	if a.needSelect {
-		if _, err := a.store.Append(stream.Select, selectRecord); err != nil {
+		if _, err := a.logRecord(stream.Select, selectRecord); err != nil {
 			return a.failUnlessFull(err)
 		}
 		a.needSelect = false
 	}
-	end, err := a.store.Append(k, payload)
+	end, err := a.logRecord(k, payload)
 	if err != nil {
 		return a.failUnlessFull(err)
 	}
@@ -250,8 +288,14 @@ func (a *appender) getAck() error {
 type point struct {
 	keys *keyspace.Snapshot
 	at   stream.Offset
+	live int64 // memory that the keys took
 	id   identity.ID
 	gen  uint64 // of the data: a full resync makes another
+}
+
+// pointOf is the present point. Nothing may be appended meanwhile.
+func (n *Node) pointOf(keys *keyspace.Keyspace) point {
+	return point{keys.Snapshot(), n.store.End(), keys.Memory().Live, n.identity().History.ID(), n.store.Generation()}
 }
 
 func (a *appender) snapshotPoint() (point, error) {
@@ -262,7 +306,11 @@ func (a *appender) snapshotPoint() (point, error) {
 		if a.role != Master || a.paused != nil {
 			break
 		}
-		if err := a.expire(a.n.c.Now()); err != nil {
+		// A full disk must not keep the snapshot from being taken that lets the log go: what ran
+		// out is in it, then.
+		if err := a.expire(a.n.c.Now()); isFull(err) {
+			break
+		} else if err != nil {
 			return point{}, err
 		}
 		if !a.moreDue {
@@ -270,7 +318,10 @@ func (a *appender) snapshotPoint() (point, error) {
 		}
 	}
 	a.needSelect = true
-	return point{a.keys.Snapshot(), a.store.End(), a.n.identity().History.ID(), a.store.Generation()}, nil
+	if err := a.room.prepare(); err != nil {
+		return point{}, a.fail(err)
+	}
+	return a.n.pointOf(a.keys), nil
 }
 
 // errDropped is why a node that freed its data for a full resync does nothing else.
@@ -351,7 +402,7 @@ func (a *appender) followGroup(k stream.Kind, payload []byte) error {
 			return &badCommandError{a.store.End(), err}
 		}
 	}
-	end, err := a.store.Append(k, payload)
+	end, err := a.logRecord(k, payload)
 	if err != nil {
 		a.keys.Discard()
 		return a.failUnlessFull(err)
@@ -407,7 +458,7 @@ func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, a
 
 // exchange does it for everybody who looks. Sweep removes the old log.
 func (a *appender) exchange(id identity.State, keys *keyspace.Keyspace, at stream.Offset) (sweep func() error, err error) {
-	if err := a.n.snaps.installResync(at); err != nil {
+	if err := a.n.snaps.installResync(at, keys.Memory().Live); err != nil {
 		return nil, err
 	}
 	// PSYNC is decided under this lock, so nobody gets new bytes for an old id or the other way round.

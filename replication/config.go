@@ -41,7 +41,10 @@ type Config struct {
 	RefuseStaleData  bool // as a replica without its upstream: answer MASTERDOWN instead of what it has
 	DropBeforeResync bool // at a full resync free the old data first: half the memory, but no answers until the new are loaded
 
-	SnapshotEvery int64 // bytes of log after which a new snapshot is taken (or the last one's size, if that is more); 0: 256 MiB
+	// SnapshotEvery is the bytes of log after which a new snapshot is taken (or the last one's
+	// size, if that is more). One is also taken when the log reaches Log.Keep, and when the volume
+	// gets full. 0: 256 MiB.
+	SnapshotEvery int64
 	// SnapshotMemory is how many bytes of replaced data a snapshot that is being
 	// written may keep. Past it Apply is slowed, to 10 ms a unit at most, and past
 	// twice as much the snapshot is given up, to be tried again. 0: 1 GiB or a
@@ -49,10 +52,20 @@ type Config struct {
 	SnapshotMemory int64
 	SnapshotReuse  int64 // a snapshot serves late joiners while the log since it is shorter (bytes); 0: its own size, but 64 MiB to 2 GiB, about a minute of replay
 
-	MaxFullSyncs   int           // full resyncs at once, the others wait; 0: 16
-	FullSyncRate   int64         // bytes a second that all full resyncs may take together; 0: no limit
-	SyncDelay      time.Duration // how long a new snapshot waits for more replicas to join; 0: not at all, since late ones join it anyway
-	AssumeReplicas string        // lowest version of the replicas whose version the node cannot find out, such as "7.0"; empty: 6.2, which needs a slower form of snapshots
+	MaxFullSyncs int           // full resyncs at once, the others wait; 0: 16
+	FullSyncRate int64         // bytes a second that all full resyncs may take together; 0: no limit
+	SyncDelay    time.Duration // how long a new snapshot waits for more replicas to join; 0: not at all, since late ones join it anyway
+	// A replica that a full resync does not bring online is given up: one that takes the snapshot
+	// at less than FullSyncMinRate bytes a second, on average over FullSyncSlack, and one that has
+	// not loaded it after the time that its size takes at that rate and FullSyncSlack more. 0: 1
+	// MiB a second, 5 minutes.
+	FullSyncMinRate int64
+	FullSyncSlack   time.Duration
+	// FullSyncLog is how many bytes of log may stay beyond Log.Keep for one replica that does a
+	// full resync; a replica that needs more is given up. 0: Log.Keep, twice the data in memory, or
+	// 64 MiB, whichever is most.
+	FullSyncLog    int64
+	AssumeReplicas string // lowest version of the replicas whose version the node cannot find out, such as "7.0"; empty: 6.2, which needs a slower form of snapshots
 
 	Commands map[string]Handler      // extra commands by upper-case name
 	Info     func(dst []byte) []byte // appends extra INFO sections, each "# Name\r\n" and "field:value\r\n" lines
@@ -68,6 +81,9 @@ func (c Config) withDefaults() Config {
 	c.MinReplicasMaxLag = cmp.Or(c.MinReplicasMaxLag, 10*time.Second)
 	c.SnapshotEvery = cmp.Or(c.SnapshotEvery, 256<<20)
 	c.MaxFullSyncs = cmp.Or(c.MaxFullSyncs, 16)
+	c.FullSyncMinRate = cmp.Or(c.FullSyncMinRate, 1<<20)
+	c.FullSyncSlack = cmp.Or(c.FullSyncSlack, 5*time.Minute)
+	c.Log.Keep = cmp.Or(c.Log.Keep, stream.DefaultKeep)
 	if c.FS == nil {
 		c.FS = stream.SystemFS{}
 	}

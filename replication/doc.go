@@ -29,7 +29,9 @@
 // during the start), recovery.go, unusable.go (a replica that starts without data), appender.go
 // (the single writer; its changes of role are in role.go, its deletions of what ran
 // out in expiry.go), snapshots.go (image.go is one being written, lease.go one being
-// read), replica.go (those who follow us), follow.go (whom we follow), failover.go, quorum.go (what Apply waits for), repair.go; and the
+// read, pressure.go when the next is due), room.go (a nearly full volume), replica.go
+// (those who follow us; replica_limits.go is what they may cost), follow.go (whom we
+// follow), failover.go, quorum.go (what Apply waits for), repair.go; and the
 // clients' side, which only asks the former: session.go, commands.go, wait.go,
 // client.go (CLIENT), command.go (COMMAND), settings.go (CONFIG), info.go, stale.go.
 package replication

@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"rowfall/replication/governor"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
@@ -73,4 +74,11 @@ func (n *Node) ClientMemory() int64 { return n.clients.held.Load() }
 // its client is cut off. The node does not run yet.
 func (n *Node) SlowReplies(after time.Duration, limit int64) {
 	n.clients.slowAfter, n.clients.slowLimit = after, limit
+}
+
+// DefaultLoadTime is how long a replica may take to load a snapshot of some bytes, unless it is
+// told otherwise.
+func DefaultLoadTime(size int64) time.Duration {
+	c := Config{}.withDefaults()
+	return governor.LoadTime(size, c.FullSyncMinRate, c.FullSyncSlack)
 }

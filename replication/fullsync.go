@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"rowfall/replication/governor"
 	"rowfall/replication/identity"
 	"rowfall/replication/rdb"
 	"rowfall/replication/stream"
@@ -61,13 +63,14 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at stream.Offset, mar
 	})
 	if l != nil {
 		defer l.file.Close() //nolint:errcheck // only read from
-		r.unpin = l.release
+		r.pin.Store(l.pin)
 	}
 	if err != nil {
 		return 0, false, err
 	}
 	r.form = chosen
 	t := &transfer{ctx: ctx, r: r, p: p, l: l, plain: chosen.plain}
+	t.allowance = governor.NewAllowance(n.settings.minRate.Load(), n.slack())
 	began := time.Now()
 	if err := t.run(); err != nil {
 		var spoilt *spoiltError
@@ -127,6 +130,8 @@ type transfer struct {
 	mark  []byte // of the end; nil: a length was sent
 	size  int64  // that length
 	sent  int64
+
+	allowance governor.Allowance // the time that the replica may still take for what it is sent
 }
 
 func (t *transfer) run() error {
@@ -205,9 +210,8 @@ func (t *transfer) copyFile() error {
 		if err := t.pay(piece); err != nil {
 			return err
 		}
-		n, err := io.CopyN(t.r.s.conn, file, piece)
+		n, err := t.send(piece, func() (int64, error) { return io.CopyN(t.r.s.conn, file, piece) })
 		t.l.off += n
-		t.sent += n
 		if err != nil {
 			return errors.Join(t.l.fault(), err)
 		}
@@ -217,7 +221,7 @@ func (t *transfer) copyFile() error {
 // copyPlain sends the file in the form for Redis 6.2.
 func (t *transfer) copyPlain() error { return t.l.transcode(t.ctx, t) }
 
-// Write sends in pieces, because the deadline is for progress and not for the whole.
+// Write sends in pieces, so that a replica that takes nothing for the time-out is noticed.
 func (t *transfer) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
@@ -225,9 +229,11 @@ func (t *transfer) Write(p []byte) (int, error) {
 		if err := t.pay(piece); err != nil {
 			return done, err
 		}
-		n, err := t.r.s.conn.Write(p[done : done+int(piece)])
-		done += n
-		t.sent += int64(n)
+		n, err := t.send(piece, func() (int64, error) {
+			n, err := t.r.s.conn.Write(p[done : done+int(piece)])
+			return int64(n), err
+		})
+		done += int(n)
 		if err != nil {
 			return done, err
 		}
@@ -235,18 +241,39 @@ func (t *transfer) Write(p []byte) (int, error) {
 	return done, nil
 }
 
-// pay waits until the next n bytes may be sent, and gives the replica the
-// time-out to take them.
+// pay waits until the next n bytes may be sent.
 func (t *transfer) pay(n int64) error {
 	if wait := t.r.s.n.governor.Pay(n, time.Now()); wait > 0 {
 		if err := sleep(t.ctx, wait); err != nil {
 			return err
 		}
 	}
+	t.r.size.Add(n)
 	if t.mark == nil && t.sent+n == t.size {
 		t.r.loading(t.l.at)
 	}
-	return t.r.s.conn.SetWriteDeadline(time.Now().Add(t.r.s.n.timeout()))
+	return nil
+}
+
+// send gives the replica the next piece by write. It must take the piece within the time-out, and
+// all pieces so far at the least rate on average. Only the time in which the replica is waited for
+// counts.
+func (t *transfer) send(piece int64, write func() (int64, error)) (int64, error) {
+	most, began := t.allowance.For(piece), time.Now()
+	if err := t.r.s.conn.SetWriteDeadline(began.Add(min(most, t.r.s.n.timeout()))); err != nil {
+		return 0, err
+	}
+	n, err := write()
+	took := time.Since(began)
+	t.allowance.Spend(n, took)
+	t.sent += n
+	if errors.Is(err, os.ErrDeadlineExceeded) && took >= most {
+		err = fmt.Errorf("it takes less than %d bytes a second of the snapshot: %w",
+			t.r.s.n.settings.minRate.Load(), err)
+		t.r.drop(err.Error() +
+			"; if its link is that slow, lower full-sync-min-rate or raise full-sync-slack")
+	}
+	return n, err
 }
 
 // sendEmpty answers who wants only what we never have, such as functions.
@@ -265,7 +292,9 @@ func (t *transfer) sendEmpty() error {
 // It comes once, before the last bytes: the acknowledgement may be back as soon
 // as they have gone.
 func (r *replica) loading(at stream.Offset) {
-	r.heard.Store(time.Now().UnixNano())
+	now := time.Now().UnixNano()
+	r.heard.Store(now)
+	r.since.Store(now)
 	r.sent.Store(int64(at))
 	r.set(ReplicaLoading)
 }

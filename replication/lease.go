@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
@@ -16,17 +15,17 @@ import (
 	"rowfall/replication/stream"
 )
 
-// lease is a snapshot file opened for one replica. The log after it stays until
-// release.
+// lease is a snapshot file opened for one replica. The log after its offset stays until
+// pin is released.
 type lease struct {
-	file    stream.File // stays readable when a newer snapshot takes its place
-	image   *image      // nil: the file is complete
-	made    time.Time   // of a file that was complete when it was opened
-	at      stream.Offset
-	size    int64 // of a complete file
-	off     int64 // of the next byte to read
-	lossy   int   // streams of which transcode left numbers out
-	release func()
+	file  stream.File // stays readable when a newer snapshot takes its place
+	image *image      // nil: the file is complete
+	made  time.Time   // of a file that was complete when it was opened
+	at    stream.Offset
+	size  int64 // of a complete file
+	off   int64 // of the next byte to read
+	lossy int   // streams of which transcode left numbers out
+	pin   *stream.Pin
 }
 
 // sequential reads the file as far as it is written. What has a descriptor is
@@ -190,7 +189,7 @@ func (s *snapshots) openLocked(serves func(stream.Offset) bool) (*lease, error) 
 	l.file, err = s.n.c.FS.Open(filepath.Join(s.n.c.Dir, name), os.O_RDONLY)
 	switch {
 	case err == nil:
-		l.release = sync.OnceFunc(s.n.store.Pin(l.at))
+		l.pin = s.n.store.Pin(l.at)
 		return l, nil
 	case l.image != nil || lacking(err):
 		return nil, fmt.Errorf("open snapshot: %w", err)

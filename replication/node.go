@@ -113,7 +113,7 @@ func Open(c Config) (*Node, error) {
 	n.life.done = make(chan struct{})
 	n.snaps = &snapshots{n: n, encode: rdb.Write}
 	n.clients = &clients{n: n, all: map[int64]*session{}, slowAfter: slowReplyAfter}
-	n.replicas = &replicas{n: n, all: map[*replica]struct{}{}, acked: make(chan struct{})}
+	n.replicas = &replicas{n: n, all: map[*replica]struct{}{}, left: map[*replica]struct{}{}, acked: make(chan struct{})}
 	n.governor = governor.New(c.MaxFullSyncs, c.FullSyncRate)
 	n.forms = newForms(n)
 	n.upstream = &follower{n: n}
@@ -134,6 +134,7 @@ func (n *Node) load() error {
 	if err := n.loadSettings(); err != nil {
 		return err
 	}
+	n.c.Log.Keep = n.settings.keep.Load() // a kept setting wins over the configuration
 	if err := n.recover(); err != nil {
 		return err
 	}

@@ -196,7 +196,7 @@ func (n *Node) loadFile(path string, at stream.Offset, keys *keyspace.Keyspace) 
 	if err != nil {
 		id = "" // as where it names none
 	}
-	return snapshotFile{at: at, size: size, time: made, id: id}, nil
+	return snapshotFile{at: at, size: size, live: keys.Memory().Live, time: made, id: id}, nil
 }
 
 // fromElsewhere says whether the newest snapshot holds other bytes than those that

@@ -53,9 +53,13 @@ type replica struct {
 	addr   string // as announced
 	legacy bool   // it came by SYNC: it knows no offset and may never acknowledge
 	cancel func()
-	unpin  func()        // lets the log go that a full sync still needs
 	loaded chan struct{} // closed at the first acknowledgement after a full sync
 	form   form          // of the snapshot in a full resync
+
+	pin     atomic.Pointer[stream.Pin] // the log that a full resync still needs; nil: none
+	size    atomic.Int64               // bytes of the snapshot that it was sent
+	since   atomic.Int64               // unix nanoseconds when it had all of the snapshot
+	dropped atomic.Bool                // the node has ended its link
 
 	state  atomic.Uint32
 	sent   atomic.Int64 // stream bytes given to the socket, those of a write under way included
@@ -63,6 +67,13 @@ type replica struct {
 	kept   atomic.Int64 // stream bytes it said it has in its AOF on disk; never more than sent
 	heard  atomic.Int64 // unix nanoseconds of its last sign of life, or of the end of the transfer
 	ackNow atomic.Int64 // unix nanoseconds of its last acknowledgement
+}
+
+// unpin gives back the log that a full resync needed.
+func (r *replica) unpin() {
+	if p := r.pin.Swap(nil); p != nil {
+		p.Release()
+	}
 }
 
 func (r *replica) set(s ReplicaState) { r.state.Store(uint32(s)) }
@@ -84,7 +95,8 @@ type replicas struct {
 
 	sync.Mutex
 	all   map[*replica]struct{}
-	acked chan struct{} // closed and replaced at every acknowledgement
+	left  map[*replica]struct{} // their links have ended, but log is still kept for them: they come back for it
+	acked chan struct{}         // closed and replaced at every acknowledgement
 }
 
 func (rs *replicas) add(r *replica) {
@@ -119,24 +131,6 @@ func (rs *replicas) dropAll(why string) {
 		rs.n.log.Info().Str("replica", r.addr).Str("why", why).Msg("replica dropped")
 		r.s.cut() // its goroutines see the end and say so
 		r.cancel()
-	}
-}
-
-// dropSilent closes replicas that were not heard for the time-out. While a
-// snapshot is on its way they are not expected to speak.
-func (rs *replicas) dropSilent(now time.Time) {
-	rs.Lock()
-	defer rs.Unlock()
-	for r := range rs.all {
-		st := ReplicaState(r.state.Load())
-		if r.legacy || st == ReplicaWaiting || st == ReplicaSending {
-			continue
-		}
-		if silent := now.Sub(time.Unix(0, r.heard.Load())); silent > rs.n.timeout() {
-			rs.n.log.Warn().Str("replica", r.addr).Dur("silent", silent).Stringer("state", st).Msg("replica timed out")
-			r.s.cut() // its goroutines see the end and say so
-			r.cancel()
-		}
 	}
 }
 
@@ -256,7 +250,7 @@ func (n *Node) sayLost(addr string, p *psync) {
 func (s *session) serveReplica(ctx context.Context, p *psync) (ok bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &replica{s: s, addr: s.replicaAddr(), legacy: p.legacy, cancel: cancel, unpin: func() {}, loaded: make(chan struct{})}
+	r := &replica{s: s, addr: s.replicaAddr(), legacy: p.legacy, cancel: cancel, loaded: make(chan struct{})}
 	r.heard.Store(time.Now().UnixNano())
 	s.n.admit(p, r)
 	if p.refuse != "" {
@@ -290,7 +284,7 @@ func (r *replica) left() {
 		r.unpin()
 		return
 	}
-	time.AfterFunc(r.s.n.timeout(), r.unpin)
+	r.s.n.replicas.keepFor(r, r.s.n.timeout())
 }
 
 // replicaAddr is where the replica can be reached: announced, else its peer's.
@@ -324,6 +318,9 @@ func (r *replica) readAcks() {
 		}
 		r.ackNow.Store(now)
 		r.acked.Store(max(r.acked.Load(), min(at, r.sent.Load())))
+		if p := r.pin.Load(); p != nil {
+			p.Advance(stream.Offset(r.acked.Load())) // after a lost link it asks for what follows
+		}
 		if len(args) >= 5 && bytes.EqualFold(args[3], []byte("FACK")) {
 			if kept, err := strconv.ParseInt(string(args[4]), 10, 64); err == nil {
 				r.kept.Store(max(r.kept.Load(), min(kept, r.sent.Load())))

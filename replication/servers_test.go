@@ -313,3 +313,29 @@ func TestStateTakenBackFromAReplica(t *testing.T) {
 		t.Errorf("the replica gave %s full resyncs", got)
 	}
 }
+
+// A stock server that loads slowly from its disk, for longer than the time-out, comes online with
+// the defaults.
+func TestServersLoadSlowly(t *testing.T) {
+	servertest.Need(t, servers.Redis, servers.Valkey)
+	for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			c := config(t)
+			c.Timeout = time.Second
+			n, _ := complete(t, c)
+			fill(t, n, "a", 1000)
+			if _, err := n.Snapshot(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			args := []string{"--repl-diskless-load", "disabled", "--key-load-delay", "1500", "--loading-process-events-interval-bytes", "1024"}
+			srv := servertest.Cache(t, kind, servers.CacheOptions{Args: args})
+			replicaFrom(t, srv, n.Addr())
+			replicaOnline(t, n, srv.Addr())
+			equal(t, n.Addr(), srv.Addr())
+			if st := n.Status(); st.FullSyncs != 1 {
+				t.Errorf("%d full resyncs", st.FullSyncs)
+			}
+		})
+	}
+}

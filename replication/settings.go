@@ -38,6 +38,10 @@ type settings struct {
 	refuseStale  atomic.Bool
 	dropFirst    atomic.Bool
 	clientMemory atomic.Int64 // maxmemory-clients, bytes; 0: no limit
+	keep         atomic.Int64 // bytes of log; negative: all
+	minRate      atomic.Int64 // full-sync-min-rate, bytes a second
+	slackMS      atomic.Int64 // full-sync-slack
+	syncLog      atomic.Int64 // full-sync-log, bytes; 0: chosen by the node
 	announceIP   text
 	masterUser   text
 	masterAuth   text
@@ -65,6 +69,10 @@ func (s *settings) apply(c Config) {
 	s.maxClients.Store(int64(c.MaxClients))
 	s.minReplicas.Store(int64(c.MinReplicas))
 	s.minLagMS.Store(c.MinReplicasMaxLag.Milliseconds())
+	s.keep.Store(c.Log.Keep)
+	s.minRate.Store(c.FullSyncMinRate)
+	s.slackMS.Store(c.FullSyncSlack.Milliseconds())
+	s.syncLog.Store(c.FullSyncLog)
 	s.priority.Store(100)
 	s.clientMemory.Store(defaultClientMemory)
 	s.refuseStale.Store(c.RefuseStaleData)
@@ -111,6 +119,63 @@ func number(name string, at func(*settings) *atomic.Int64, unit, lo, hi int64) s
 			return func() { at(&n.settings).Store(v * unit) }, ""
 		},
 	}
+}
+
+// memory is a setting of at least lo bytes, given as a number or with a unit of redis.conf, such as
+// 100mb.
+func memory(name string, at func(*settings) *atomic.Int64, lo int64) setting {
+	return setting{
+		name: name,
+		get:  func(n *Node) string { return strconv.FormatInt(at(&n.settings).Load(), 10) },
+		parse: func(n *Node, value string) (func(), string) {
+			v, ok := parseMemory(value)
+			switch {
+			case !ok:
+				return nil, "argument must be a memory value"
+			case v < lo:
+				return nil, fmt.Sprintf("argument must be at least %d", lo)
+			}
+			return func() { at(&n.settings).Store(v) }, ""
+		},
+	}
+}
+
+// memoryUnits are those of redis.conf; a longer name comes before its end.
+var memoryUnits = []struct {
+	name  string
+	bytes int64
+}{{"kb", 1 << 10}, {"mb", 1 << 20}, {"gb", 1 << 30}, {"k", 1e3}, {"m", 1e6}, {"g", 1e9}, {"b", 1}, {"", 1}}
+
+func parseMemory(value string) (bytes int64, ok bool) {
+	value = strings.ToLower(value)
+	for _, u := range memoryUnits {
+		number, found := strings.CutSuffix(value, u.name)
+		if !found {
+			continue
+		}
+		v, err := strconv.ParseInt(number, 10, 64)
+		return v * u.bytes, err == nil && v <= math.MaxInt64/u.bytes && v >= math.MinInt64/u.bytes
+	}
+	return 0, false
+}
+
+// backlogSize is log.keep under Redis's name. The log takes a new value at once.
+func backlogSize() setting {
+	s := memory("repl-backlog-size", func(s *settings) *atomic.Int64 { return &s.keep }, -1)
+	parse := s.parse
+	s.parse = func(n *Node, value string) (func(), string) {
+		store, fault := parse(n, value)
+		if v, _ := parseMemory(value); fault == "" && v == 0 {
+			fault = "argument must be -1, for all, or at least 1"
+		}
+		return func() {
+			store()
+			if n.store != nil { // else the log is about to be opened with it
+				n.store.SetKeep(n.settings.keep.Load())
+			}
+		}, fault
+	}
+	return s
 }
 
 // yesNo is a setting that is kept as one bit, which says yes if it equals yes.
@@ -180,13 +245,16 @@ func allSettings() []setting {
 		words("masteruser", func(s *settings) *text { return &s.masterUser }),
 		number("maxclients", func(s *settings) *atomic.Int64 { return &s.maxClients }, 1, 1, math.MaxInt32),
 		{name: "full-sync-rate", get: func(n *Node) string { return strconv.FormatInt(n.c.FullSyncRate, 10) }},
+		memory("full-sync-min-rate", func(s *settings) *atomic.Int64 { return &s.minRate }, 1),
+		number("full-sync-slack", func(s *settings) *atomic.Int64 { return &s.slackMS }, 1000, 1, math.MaxInt32),
+		memory("full-sync-log", func(s *settings) *atomic.Int64 { return &s.syncLog }, 0),
 		{name: "max-full-syncs", get: func(n *Node) string { return strconv.Itoa(n.c.MaxFullSyncs) }},
 		fixed("maxmemory", "0"),
 		number("maxmemory-clients", func(s *settings) *atomic.Int64 { return &s.clientMemory }, 1, 0, math.MaxInt64),
 		fixed("maxmemory-policy", "noeviction"),
 		minLag, minReplicas, alias("min-slaves-max-lag", minLag), alias("min-slaves-to-write", minReplicas),
 		{name: "port", get: func(n *Node) string { _, port, _ := net.SplitHostPort(n.Addr()); return port }},
-		{name: "repl-backlog-size", get: func(n *Node) string { return strconv.FormatInt(n.c.Log.Keep, 10) }},
+		backlogSize(),
 		ping, alias("repl-ping-slave-period", ping),
 		number("repl-timeout", func(s *settings) *atomic.Int64 { return &s.timeoutMS }, 1000, 1, math.MaxInt32),
 		ip, port, alias("slave-announce-ip", ip), alias("slave-announce-port", port),

@@ -47,17 +47,24 @@ type snapshots struct {
 	running bool
 	wanted  chan struct{} // closed when pending is set and nobody runs it yet
 	failed  error
+	lacked  shortage  // of the last attempt, if it found no room
 	pause   time.Time // no own attempt before it, after a failure
 	written atomic.Int64
-	guard   atomic.Pointer[guard] // of the one being written
+	short   atomic.Pointer[string] // why another cannot be written, as far as is known before it is tried; nil: it can
+	guard   atomic.Pointer[guard]  // of the one being written
 }
 
 type snapshotFile struct {
 	at   stream.Offset
 	size int64
+	live int64 // memory that its data took when it was made; 0: not known
 	time time.Time
 	id   identity.ID // that a file found at the start names; empty: none
 }
+
+// shortage is an attempt that found no room: so many bytes were not enough for data of that size in
+// memory.
+type shortage struct{ bytes, live int64 }
 
 // attempt is one snapshot being written.
 type attempt struct {
@@ -111,9 +118,8 @@ func (s *snapshots) wait(ctx context.Context, t *attempt) error {
 	}
 }
 
-// requestIfLarge starts one when the log that a restart would replay has grown
-// past the bound. The bound grows with the data, so that the effort stays a
-// fraction of the stream.
+// requestIfLarge starts one when one is due. The bounds grow with the data, so
+// that the effort stays a fraction of the stream.
 func (s *snapshots) requestIfLarge() {
 	// Whoever holds the lock may be waiting for the disk; the appender does not.
 	if !s.TryLock() {
@@ -125,17 +131,64 @@ func (s *snapshots) requestIfLarge() {
 	}
 }
 
-// dueLocked says whether the log that a restart would replay is past the bound, or
-// there is no snapshot that it could begin with any more.
-func (s *snapshots) dueLocked() bool {
-	if s.spoilt != nil {
-		return true
+// requestForRoom starts one unless one is under way or has just failed.
+func (s *snapshots) requestForRoom() {
+	if !s.TryLock() {
+		return
 	}
-	from := s.newest.at
-	if s.newest.time.IsZero() {
-		from = s.n.store.Start()
+	defer s.Unlock()
+	if s.pending == nil && time.Now().After(s.pause) {
+		s.requestLocked()
 	}
-	return int64(s.n.store.End()-from) > max(s.n.c.SnapshotEvery, s.newest.size)
+}
+
+// dueLocked says whether the log since the newest snapshot is past a bound, or
+// there is no snapshot that a restart could begin with any more.
+func (s *snapshots) dueLocked() bool { return s.spoilt != nil || s.pressureLocked().due() }
+
+// pressureLocked is what decides about the next snapshot at this moment.
+func (s *snapshots) pressureLocked() pressure {
+	start, end, live := s.n.store.Start(), s.n.store.End(), s.n.Keyspace().Memory().Live
+	p := pressure{last: s.newest.size, every: s.n.c.SnapshotEvery, keep: s.n.settings.keep.Load(), next: 2 * live, free: -1}
+	from := start
+	if !s.newest.time.IsZero() {
+		from = s.newest.at
+		p.droppable = max(int64(from-start), 0)
+	}
+	p.logged = int64(end - from)
+	if s.newest.live > 0 {
+		p.known = true
+		p.next = int64(float64(s.newest.size) * float64(live) / float64(s.newest.live))
+	}
+	if s.lacked.bytes > 0 && live >= s.lacked.live {
+		p.lacked = s.lacked.bytes
+		p.next = max(p.next, p.lacked+p.lacked/4)
+	}
+	if free, err := s.n.c.FS.Free(s.n.c.Dir); err == nil {
+		p.free = free
+	}
+	return p
+}
+
+// forecast is what is to be expected of the next snapshot, or of the one that is being written.
+type forecast struct {
+	pressure
+	running bool
+	written int64 // by the running one
+	failed  bool  // the last one did
+}
+
+// forecast does not wait for the lock, as the appender must not.
+func (s *snapshots) forecast() (f forecast, ok bool) {
+	if !s.TryLock() {
+		return f, false
+	}
+	defer s.Unlock()
+	f = forecast{pressure: s.pressureLocked(), running: s.pending != nil, failed: s.failed != nil}
+	if s.growing != nil {
+		f.written = s.growing.written()
+	}
+	return f, true
 }
 
 // run writes the snapshots that are asked for until ctx ends.
@@ -211,10 +264,13 @@ func (s *snapshots) write(ctx context.Context, p point, t *attempt) (err error) 
 		if err == nil {
 			return
 		}
+		s.Lock()
 		if identity.IsFull(err) {
 			err = fmt.Errorf("%w; free some space there", err)
+			if s.growing != nil {
+				s.lacked = shortage{s.growing.written(), p.live}
+			}
 		}
-		s.Lock()
 		s.growing = nil // nobody looks for the file any more
 		s.Unlock()
 		s.n.c.FS.Remove(path) //nolint:errcheck // the fault above is the one to tell
@@ -282,7 +338,8 @@ func (s *snapshots) install(p point) error {
 	}
 	file, err := s.move(newSnapshot, p.at)
 	if err == nil {
-		s.newest, s.spoilt = file, nil
+		file.live = p.live
+		s.newest, s.spoilt, s.lacked = file, nil, shortage{}
 	}
 	s.growing = nil
 	s.Unlock()
@@ -300,12 +357,13 @@ func (s *snapshots) install(p point) error {
 
 // installResync makes a full resync's file the newest snapshot. The others are
 // removed by the caller, who holds replacing.
-func (s *snapshots) installResync(at stream.Offset) error {
+func (s *snapshots) installResync(at stream.Offset, live int64) error {
 	s.Lock()
 	defer s.Unlock()
 	file, err := s.move(newResync, at)
 	if err == nil {
-		s.newest, s.spoilt = file, nil
+		file.live = live
+		s.newest, s.spoilt, s.lacked = file, nil, shortage{}
 	}
 	return err
 }
@@ -385,7 +443,7 @@ func (s *snapshots) last() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lastSnapshot)
 	defer cancel()
-	p := point{s.n.Keyspace().Snapshot(), s.n.store.End(), s.n.identity().History.ID(), s.n.store.Generation()}
+	p := s.n.pointOf(s.n.Keyspace())
 	return s.write(ctx, p, &attempt{fixed: make(chan struct{})})
 }
 
@@ -400,6 +458,10 @@ func (s *snapshots) status() SnapshotStatus {
 		st.Err = s.spoilt.Error()
 	case s.failed != nil:
 		st.Err = s.failed.Error()
+	default:
+		if why := s.short.Load(); why != nil {
+			st.Err = *why
+		}
 	}
 	return st
 }

@@ -31,6 +31,9 @@ type nodeFlags struct {
 	keepAge                time.Duration
 	maxFullSyncs           int
 	fullSyncRate           int64
+	fullSyncMinRate        int64
+	fullSyncSlack          time.Duration
+	fullSyncLog            int64
 	tls                    file.ServerTLS
 	masterTLS              bool
 	masterCA               string
@@ -61,6 +64,12 @@ func newNode(logging *logFlags) *cobra.Command {
 	cmd.Flags().DurationVar(&f.keepAge, "log-keep-age", 0, "how long the log is kept on disk, such as 24h; 0: no limit")
 	cmd.Flags().IntVar(&f.maxFullSyncs, "max-full-syncs", 16, "full resyncs at once, the others wait")
 	cmd.Flags().Int64Var(&f.fullSyncRate, "full-sync-rate", 0, "bytes a second that all full resyncs may take together; 0: no limit")
+	cmd.Flags().Int64Var(&f.fullSyncMinRate, "full-sync-min-rate", 1<<20,
+		"bytes a second at which a replica must take and load a snapshot, else it is disconnected")
+	cmd.Flags().DurationVar(&f.fullSyncSlack, "full-sync-slack", 5*time.Minute,
+		"how much longer than at --full-sync-min-rate a full resync may take")
+	cmd.Flags().Int64Var(&f.fullSyncLog, "full-sync-log", 0,
+		"bytes of log that one full resync may keep beyond --log-keep; 0: chosen by the node")
 	cmd.Flags().StringVar(&f.tls.Cert, "tls-cert", "", "PEM file of the certificate to listen with; without it the node listens in the clear")
 	cmd.Flags().StringVar(&f.tls.Key, "tls-key", "", "PEM file of the certificate's key")
 	cmd.Flags().StringVar(&f.tls.CA, "tls-ca", "", "PEM file; clients must show a certificate that it signed")
@@ -143,6 +152,7 @@ func (f nodeFlags) config() (replication.Config, error) {
 		Log:            stream.Config{Memory: f.logMemory, Keep: f.logKeep, KeepAge: f.keepAge, Fsync: fsync},
 		SnapshotMemory: f.snapshotMemory, AssumeReplicas: f.assumeReplicas,
 		MaxFullSyncs: f.maxFullSyncs, FullSyncRate: f.fullSyncRate,
+		FullSyncMinRate: f.fullSyncMinRate, FullSyncSlack: f.fullSyncSlack, FullSyncLog: f.fullSyncLog,
 	}, errors.Join(faults...)
 }
 
@@ -174,6 +184,12 @@ func (f nodeFlags) validate() error {
 	check(f.maxFullSyncs < 1, "--max-full-syncs %d: want at least 1", f.maxFullSyncs)
 	check(f.fullSyncRate < 0,
 		"--full-sync-rate %d: want bytes a second, or 0 for no limit", f.fullSyncRate)
+	check(f.fullSyncMinRate < 1,
+		"--full-sync-min-rate %d: want at least 1 byte a second", f.fullSyncMinRate)
+	check(f.fullSyncSlack < time.Second,
+		"--full-sync-slack %s: want at least 1s", f.fullSyncSlack)
+	check(f.fullSyncLog < 0,
+		"--full-sync-log %d: want bytes, or 0 for the node's own choice", f.fullSyncLog)
 	check(!replicaVersion.MatchString(f.assumeReplicas),
 		"--assume-replicas %s: want a version such as 6.2 or 7.0", f.assumeReplicas)
 	return errors.Join(faults...)

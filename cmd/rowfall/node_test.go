@@ -58,7 +58,10 @@ func TestNodeFlags(t *testing.T) {
 	must(t, os.WriteFile(empty, []byte("\n"), 0o600))
 	good := filepath.Join(dir, "good")
 	must(t, os.WriteFile(good, []byte("secret\n"), 0o600))
-	base := nodeFlags{listen: "127.0.0.1:0", dir: filepath.Join(dir, "node"), fsync: "no", logMemory: 1, logKeep: 1, maxFullSyncs: 1, assumeReplicas: "6.2"}
+	base := nodeFlags{
+		listen: "127.0.0.1:0", dir: filepath.Join(dir, "node"), fsync: "no", logMemory: 1, logKeep: 1, maxFullSyncs: 1, assumeReplicas: "6.2",
+		fullSyncMinRate: 1, fullSyncSlack: time.Second,
+	}
 	for want, edit := range map[string]func(f *nodeFlags){
 		`--log-fsync`:                                func(f *nodeFlags) { f.fsync = "sometimes" },
 		`--tls-cert`:                                 func(f *nodeFlags) { f.tls = file.ServerTLS{CA: good} },
@@ -76,6 +79,9 @@ func TestNodeFlags(t *testing.T) {
 		`--snapshot-memory -1: want bytes`:           func(f *nodeFlags) { f.snapshotMemory = -1 },
 		`--max-full-syncs 0: want at least 1`:        func(f *nodeFlags) { f.maxFullSyncs = 0 },
 		`--full-sync-rate -1: want bytes a second`:   func(f *nodeFlags) { f.fullSyncRate = -1 },
+		`--full-sync-min-rate 0: want at least 1`:    func(f *nodeFlags) { f.fullSyncMinRate = 0 },
+		`--full-sync-slack 1ms: want at least 1s`:    func(f *nodeFlags) { f.fullSyncSlack = time.Millisecond },
+		`--full-sync-log -1: want bytes`:             func(f *nodeFlags) { f.fullSyncLog = -1 },
 		`--assume-replicas six: want a version such`: func(f *nodeFlags) { f.assumeReplicas = "six" },
 	} {
 		f := base
@@ -86,8 +92,10 @@ func TestNodeFlags(t *testing.T) {
 	}
 	f := base
 	f.passwordFile, f.keepAge, f.maxFullSyncs, f.fullSyncRate, f.masterTLS = good, time.Hour, 3, 5, true
+	f.fullSyncMinRate, f.fullSyncSlack, f.fullSyncLog = 6, time.Second, 7
 	c, err := f.config()
-	if err != nil || c.Password != "secret" || c.Log.KeepAge != time.Hour || c.MaxFullSyncs != 3 || c.FullSyncRate != 5 || c.UpstreamTLS == nil || c.TLS != nil {
+	if err != nil || c.Password != "secret" || c.Log.KeepAge != time.Hour || c.MaxFullSyncs != 3 || c.FullSyncRate != 5 ||
+		c.FullSyncMinRate != 6 || c.FullSyncSlack != time.Second || c.FullSyncLog != 7 || c.UpstreamTLS == nil || c.TLS != nil {
 		t.Errorf("got %+v, %v", c, err)
 	}
 	f.listen, f.logKeep = "foo", 0

@@ -143,17 +143,32 @@ func (m *FS) NoNames(refused bool) {
 	m.noNames = refused
 }
 
+// Free returns the space that is left. It neither counts as an operation nor fails, because a node
+// asks by the clock.
+func (m *FS) Free(string) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.quota == 0 {
+		return 1 << 60, nil
+	}
+	return max(m.freeLocked(), 0), nil
+}
+
+func (m *FS) freeLocked() int64 {
+	free := m.quota
+	for _, o := range m.entries {
+		free -= max(o.room, int64(len(o.data)))
+	}
+	return free
+}
+
 // fits returns how far a file may grow towards size, and ENOSPC if that is less than size. The
 // caller holds mu.
 func (m *FS) fits(f *file, size int64) (int64, error) {
 	if m.quota == 0 || size <= max(f.room, int64(len(f.data))) {
 		return size, nil
 	}
-	free := m.quota
-	for _, o := range m.entries {
-		free -= max(o.room, int64(len(o.data)))
-	}
-	if most := max(f.room, int64(len(f.data))) + max(free, 0); size > most {
+	if most := max(f.room, int64(len(f.data))) + max(m.freeLocked(), 0); size > most {
 		return most, syscall.ENOSPC
 	}
 	return size, nil

@@ -64,6 +64,13 @@ type NodeConfig struct {
 	AssumeReplicas string
 	MaxFullSyncs   int   // full resyncs at once
 	FullSyncRate   int64 // bytes a second of all full resyncs together; 0: no limit
+	// A replica must take its snapshot at FullSyncMinRate bytes a second on average over
+	// FullSyncSlack, and have loaded it after its size at that rate and FullSyncSlack.
+	FullSyncMinRate int64
+	FullSyncSlack   time.Duration
+	// FullSyncLog is what one full resync may keep of the log beyond Log.Keep, in
+	// bytes; 0 is the node's own choice.
+	FullSyncLog int64
 	// SnapshotMemory is what a running snapshot may pin beyond the live data,
 	// in bytes; 0 is the node's own choice.
 	SnapshotMemory int64
@@ -167,6 +174,7 @@ func Defaults() Config {
 		Node: NodeConfig{
 			Log:               stream.Config{Memory: 64 << 20, Keep: 10 << 30, Fsync: stream.EverySecond},
 			MinReplicasMaxLag: 10 * time.Second, AssumeReplicas: "6.2", MaxFullSyncs: 16,
+			FullSyncMinRate: 1 << 20, FullSyncSlack: 5 * time.Minute,
 			MaxAtomicRows:  10000,
 			MaxAtomicBytes: 64 << 20,
 		},

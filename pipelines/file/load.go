@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -195,6 +196,12 @@ func (c *Config) readNode(s *section) {
 	n.AssumeReplicas = s.get("assume_replicas").oneOf("6.2", "6.2", "7.0", "7.2", "7.4")
 	n.MaxFullSyncs = s.get("max_full_syncs").number(n.MaxFullSyncs, 1, 10000)
 	n.FullSyncRate = s.get("full_sync_rate").size(0)
+	n.FullSyncMinRate = s.get("full_sync_min_rate").size(n.FullSyncMinRate)
+	slack := s.get("full_sync_slack")
+	if n.FullSyncSlack = slack.duration(n.FullSyncSlack); n.FullSyncSlack < time.Second {
+		slack.fault("%v: want at least 1s", n.FullSyncSlack)
+	}
+	n.FullSyncLog = s.get("full_sync_log").size(0)
 	n.SnapshotMemory = s.get("snapshot_memory").size(0)
 	tls := s.get("tls").section()
 	n.TLS = ServerTLS{Cert: tls.get("cert").text(""), Key: tls.get("key").text(""), CA: tls.get("ca").text("")}

@@ -51,7 +51,7 @@ func TestParse(t *testing.T) {
         member: "{id}"
         score: created_at
   shop.log: {ignore: true}`, 1)
-	text = strings.Replace(text, "dir: data/shop}", "dir: data/shop, log: {memory: 1MiB, keep: 2GiB, fsync: always, keep_age: 2d}, max_atomic_rows: 7, min_replicas: 2, min_replicas_max_lag: \"${LAG}\", snapshot_memory: 0, full_sync_rate: 0, max_atomic_bytes: \"${SIZE}\"}", 1)
+	text = strings.Replace(text, "dir: data/shop}", "dir: data/shop, log: {memory: 1MiB, keep: 2GiB, fsync: always, keep_age: 2d}, max_atomic_rows: 7, min_replicas: 2, min_replicas_max_lag: \"${LAG}\", snapshot_memory: 0, full_sync_rate: 0, full_sync_min_rate: 2MiB, full_sync_slack: 90s, full_sync_log: 3GiB, max_atomic_bytes: \"${SIZE}\"}", 1)
 	c, err := file.Parse("x.yaml", []byte(text), environment)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,8 @@ func TestParse(t *testing.T) {
 		t.Errorf("source read as %+v", c.Source)
 	}
 	if c.Node.Log.Memory != 1<<20 || c.Node.Log.Keep != 2<<30 || c.Node.Log.Fsync != stream.Always || c.Node.MaxAtomicRows != 7 || c.Node.MaxAtomicBytes != 5<<20 ||
-		c.Node.Log.KeepAge != 48*time.Hour || c.Node.MinReplicas != 2 || c.Node.MinReplicasMaxLag != 3*time.Second {
+		c.Node.Log.KeepAge != 48*time.Hour || c.Node.MinReplicas != 2 || c.Node.MinReplicasMaxLag != 3*time.Second ||
+		c.Node.FullSyncMinRate != 2<<20 || c.Node.FullSyncSlack != 90*time.Second || c.Node.FullSyncLog != 3<<30 {
 		t.Errorf("node read as %+v", c.Node)
 	}
 	if len(c.Mapping.Tables) != 3 {
@@ -149,6 +150,7 @@ func TestParseFaults(t *testing.T) {
 		{"half a certificate for the master", "dir: data/shop", "dir: data/shop, master_tls: {cert: a.pem}", "master_tls: want cert and key, or neither"},
 		{"bad upstream", "dir: data/shop", "dir: data/shop, replicaof: localhost", "sink.node.replicaof: \"localhost\": want host:port"},
 		{"bad version", "dir: data/shop", "dir: data/shop, assume_replicas: 5.0", "want 6.2, 7.0, 7.2, 7.4"},
+		{"no slack", "dir: data/shop", "dir: data/shop, full_sync_slack: 10ms", "sink.node.full_sync_slack: 10ms: want at least 1s"},
 		{"bad lag", "dir: data/shop", "dir: data/shop, min_replicas_max_lag: soon", "want a time such as 500ms"},
 		{"shards", "dir: data/shop", "dir: data/shop, shards: 4", "more than one shard"},
 		{"listen without a port", "127.0.0.1:6400", "foo", `x.yaml:7: sink.node.listen: "foo": want host:port`},

@@ -9,23 +9,28 @@ import (
 type Config struct {
 	// Memory is the size of the window of newest bytes that readers get without touching the disk. Default 64 MiB.
 	Memory int64
-	// Keep is how many bytes of segment files to keep. Default 10 GiB; negative: all. Retain and pins go before it.
+	// Keep is how many bytes of segment files to keep. 0 means DefaultKeep; negative: all. What
+	// Retain or a pin needs stays beyond it. SetKeep changes it while the log is open.
 	Keep int64
 	// KeepAge is how long to keep a segment after it was completed; 0: as long as Keep allows. Retain and pins go before it.
 	KeepAge time.Duration
 	// Reserve is the room that the newest segment has set aside on the disk for records other than units, so that these go on
 	// for long when the disk is full. Default 1 MiB; negative: none, as where the file system cannot do it.
 	Reserve int64
-	// SegmentSize is the size of a segment file; one larger record still is one segment. Default 64 MiB.
+	// SegmentSize is the size of a segment file; one larger record still is one segment. Default 64
+	// MiB. With a small Keep segments are smaller, a quarter of Keep down to 1 MiB: the log is
+	// dropped by whole segments, and never the newest.
 	SegmentSize int64
 	Fsync       Fsync
 	// FS is the file system; nil is the operating system's. For tests.
 	FS FS
 }
 
+// DefaultKeep is how many bytes of log are kept unless Config.Keep says otherwise.
+const DefaultKeep = 10 << 30
+
 const (
 	defaultMemory      = 64 << 20
-	defaultKeep        = 10 << 30
 	defaultSegmentSize = 64 << 20
 )
 
@@ -34,7 +39,7 @@ func (c Config) withDefaults() Config {
 		c.Memory = defaultMemory
 	}
 	if c.Keep == 0 {
-		c.Keep = defaultKeep
+		c.Keep = DefaultKeep
 	}
 	if c.SegmentSize <= 0 {
 		c.SegmentSize = defaultSegmentSize

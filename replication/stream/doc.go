@@ -1,9 +1,12 @@
 // Package stream is the replication log: the bytes that replicas are sent, as records on disk and as a window of the newest
 // bytes in memory. It knows offsets and checksums, nothing of what the bytes mean.
 //
-// One writer appends records; a record is applied as a whole or not at all. Any number of readers follow, each at its own pace and from
-// any byte: from memory while they keep up, from disk when they fell behind. A reader that waits costs the writer nothing, one
-// that is slow keeps nothing: what Keep allows to be dropped is dropped, unless it is pinned, and Retain names what a restart needs.
+// One writer appends records; a record is applied as a whole or not at all. Any number of readers
+// follow, each at its own pace and from any byte: from memory while they keep up, from disk when
+// they fell behind. A reader that waits costs the writer nothing, one that is slow keeps nothing:
+// what Keep allows to be dropped is dropped, unless it is pinned, and Retain names what a restart
+// needs. On a full volume Droppable and Trim go below Keep; SetSpare has units leave room there for
+// others.
 //
 // # Promises
 //

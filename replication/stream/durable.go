@@ -88,78 +88,16 @@ func (l *Log) keep() {
 		case <-l.stop:
 			return
 		case <-aged:
-			err = l.drop(maxStart, l.config.Keep)
+			err = l.drop(maxStart, l.keepBytes.Load())
 		case <-second:
 			err = l.Sync()
 		case <-l.kick:
 			if err = l.sync(0, false); err == nil {
-				err = l.drop(maxStart, l.config.Keep)
+				err = l.drop(maxStart, l.keepBytes.Load())
 			}
 		}
 		if err != nil {
 			return // it is final, and Failed and Append tell
 		}
 	}
-}
-
-// Retain says that a restart needs the log from off on: the newest durable snapshot's offset. Neither Keep nor Trim
-// drops anything after it. Until the first call it is what Start was at Open, so nothing is dropped at all. It may be lowered, too.
-func (l *Log) Retain(off Offset) error {
-	l.mu.Lock()
-	l.retain = off
-	l.mu.Unlock()
-	return l.drop(maxStart, l.config.Keep)
-}
-
-// Trim drops the segments that lie wholly before keepFrom, Retain's offset and every pin, whatever Keep allows.
-func (l *Log) Trim(keepFrom Offset) error {
-	return l.drop(keepFrom, 0)
-}
-
-// oldLocked reports whether the i-th segment, which is not the newest, is past KeepAge. One whose age is not known counts from Open.
-func (l *Log) oldLocked(i int, now time.Time) bool {
-	completed := l.segments[i+1].begun
-	if completed.IsZero() {
-		completed = l.opened
-	}
-	return l.config.KeepAge > 0 && now.Sub(completed) > l.config.KeepAge
-}
-
-// drop removes the oldest segments, as long as there is more than keep bytes (negative: any number) or they are too old or
-// condemned, up to limit, Retain's offset and the pins.
-func (l *Log) drop(limit Offset, keep int64) error {
-	l.dropMu.Lock()
-	defer l.dropMu.Unlock()
-	now := time.Now()
-	l.mu.Lock()
-	if err := l.usableLocked(); err != nil {
-		l.mu.Unlock()
-		return err
-	}
-	limit = min(limit, l.retain)
-	for p := range l.pins {
-		limit = min(limit, *p)
-	}
-	var size int64
-	for _, s := range l.segments {
-		size += s.size
-	}
-	// What is not durable stays: its file is still open, and recovery counts on the last two.
-	n := 0
-	for ; n < len(l.segments)-1-len(l.rolled) && l.segments[n].end <= limit; n++ {
-		large := keep >= 0 && size > keep
-		if !large && !l.oldLocked(n, now) && l.segments[n].end > l.floor {
-			break
-		}
-		size -= l.segments[n].size
-	}
-	dropped := slices.Clone(l.segments[:n])
-	l.segments = slices.Delete(l.segments, 0, n)
-	l.mu.Unlock()
-	for _, s := range dropped {
-		if err := l.config.FS.Remove(s.path); err != nil {
-			return l.fail(fmt.Errorf("remove segment: %w", err))
-		}
-	}
-	return nil
 }

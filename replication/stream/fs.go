@@ -24,6 +24,9 @@ type FS interface {
 	Rename(from, to string) error
 	// SyncDir makes the directory's entries durable.
 	SyncDir(dir string) error
+	// Free is how many more bytes this process may put on the volume that holds a directory. Where
+	// that is not known, the error matches errors.ErrUnsupported.
+	Free(dir string) (int64, error)
 }
 
 // File is one open file. It may be used by many goroutines.

@@ -1,6 +1,20 @@
 package stream
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+)
+
+// Free asks the file system for the room that is left to users without privileges.
+func (SystemFS) Free(dir string) (int64, error) {
+	var st syscall.Statfs_t
+	for {
+		err := syscall.Statfs(dir, &st)
+		if !errors.Is(err, syscall.EINTR) {
+			return int64(st.Bavail) * st.Bsize, err
+		}
+	}
+}
 
 // keepSize is FALLOC_FL_KEEP_SIZE.
 const keepSize = 1

@@ -81,6 +81,7 @@ func (l *Log) begin(generation uint64, start Offset) error {
 	if err != nil {
 		return err
 	}
+	l.checked = 0
 	l.mu.Lock()
 	l.file, l.segments, l.rolled = file, []*segment{s}, nil
 	l.generation, l.end, l.synced, l.retain = generation, start, start, start

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -44,18 +45,24 @@ type Recovery struct {
 	Began bool
 }
 
-// Log is the replication log of one directory. One goroutine at a time may call Append, Reset and Restart; everything
-// else may be called by any. Appending, making durable, dropping and waiting share the segments and the end, so they
-// are one type; its fields stand in groups by the lock that guards them.
+// Log is the replication log of one directory. One goroutine at a time may call Append, Reset,
+// Restart and Droppable; everything else may be called by any. Appending, making durable, dropping
+// and waiting share the segments and the end, so they are one type; its fields stand in groups by
+// the lock that guards them.
 type Log struct {
 	dir      string
 	config   Config
 	recovery Recovery
 	opened   time.Time
 
-	// The writer's own: only Append, Reset and Restart touch them, and of config only Reserve changes.
+	// The writer's own: only Append, Reset, Restart and Droppable touch them, and of config only
+	// Reserve changes.
 	scratch   []byte
 	allocated int64 // the size up to which the newest segment has room on the disk; less than its size: not known
+	checked   int64 // the size up to which the newest segment may grow without touching the spare room
+
+	keepBytes atomic.Int64 // Config.Keep, or what SetKeep made of it
+	spare     atomic.Int64 // room on the volume that units leave alone
 
 	// syncMu is held while something is made durable, or files are closed. It is taken before mu.
 	syncMu sync.Mutex
@@ -75,7 +82,7 @@ type Log struct {
 	synced     Offset
 	retain     Offset
 	floor      Offset // what lies before it is condemned
-	pins       map[*Offset]struct{}
+	pins       map[*Pin]struct{}
 	wake       chan struct{} // closed and replaced when there is something new for waiting readers
 	waiting    int           // readers that wait on wake
 	woken      time.Time     // when it was closed last
@@ -131,9 +138,10 @@ func Create(dir string, start Offset, c Config) (*Log, error) {
 // prepare makes the directory and lists it.
 func prepare(dir string, c Config) (*Log, *found, error) {
 	l := &Log{
-		dir: dir, config: c.withDefaults(), opened: time.Now(), pins: make(map[*Offset]struct{}),
+		dir: dir, config: c.withDefaults(), opened: time.Now(), pins: make(map[*Pin]struct{}),
 		wake: make(chan struct{}), failed: make(chan struct{}), kick: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
+	l.keepBytes.Store(l.config.Keep)
 	if err := MkdirAll(l.config.FS, dir); err != nil {
 		return nil, nil, fmt.Errorf("make log folder: %w", err)
 	}
@@ -392,6 +400,7 @@ func (l *Log) roll(s *segment) (*segment, error) {
 			return nil, l.fail(fmt.Errorf("cut segment: %w", err))
 		}
 	}
+	l.checked = 0
 	l.mu.Lock()
 	l.rolled = append(l.rolled, l.file)
 	l.file, l.dirChanged = file, true
@@ -426,19 +435,6 @@ func (l *Log) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
-}
-
-// Pin keeps everything after off, where the log still has it, until release is called (once or more often).
-func (l *Log) Pin(off Offset) (release func()) {
-	p := &off
-	l.mu.Lock()
-	l.pins[p] = struct{}{}
-	l.mu.Unlock()
-	return func() {
-		l.mu.Lock()
-		delete(l.pins, p)
-		l.mu.Unlock()
-	}
 }
 
 // Close syncs, ends the background work and wakes waiting readers. It may be called again.

@@ -127,15 +127,15 @@ func TestRetention(t *testing.T) {
 	if err := l.Trim(end); err != nil || l.Start() != 0 {
 		t.Fatalf("Trim passed Retain: start %v, %v", l.Start(), err)
 	}
-	release := l.Pin(300)
+	pin := l.Pin(300)
 	if err := l.Retain(500); err != nil {
 		t.Fatal(err)
 	}
 	if s := l.Start(); s == 0 || s > 300 {
 		t.Fatalf("start %v, want one in (0, 300]", s)
 	}
-	release()
-	release()
+	pin.Release()
+	pin.Release()
 	if err := l.Retain(500); err != nil {
 		t.Fatal(err)
 	}

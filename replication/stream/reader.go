@@ -262,7 +262,7 @@ func (l *Log) segmentLocked(off Offset) *segment {
 // Payloads are read from disk, checked, and valid during the call. An error of fn ends it and is returned as it is.
 // The other errors are those of NewReader, a *CorruptError, and what the disk says where it cannot be read.
 func (l *Log) Replay(after Offset, fn func(Record) error) error {
-	defer l.Pin(after)()
+	defer l.Pin(after).Release()
 	l.mu.Lock()
 	err := l.holdsLocked(after)
 	var segments []segment

@@ -164,7 +164,7 @@ func TestTailing(t *testing.T) {
 	pinned.Add(6)
 	for i := range 6 {
 		wg.Go(func() {
-			release := l.Pin(0)
+			pin := l.Pin(0)
 			pinned.Done()
 			r, err := l.NewReader(0)
 			if err != nil {
@@ -184,11 +184,9 @@ func TestTailing(t *testing.T) {
 					t.Errorf("reader %d: wrong bytes at %v", i, at)
 					break
 				}
-				next := l.Pin(r.Offset())
-				release()
-				release = next
+				pin.Advance(r.Offset())
 			}
-			release()
+			pin.Release()
 		})
 	}
 	rnd := rand.New(rand.NewPCG(9, 9))

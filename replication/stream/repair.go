@@ -53,7 +53,7 @@ func (l *Log) Condemn(e *CorruptError) (Offset, error) {
 	}
 	start := l.startLocked()
 	l.mu.Unlock()
-	if err := l.drop(start, l.config.Keep); err != nil {
+	if err := l.drop(start, l.keepBytes.Load()); err != nil {
 		return start, fmt.Errorf("drop damaged log: %w", err)
 	}
 	return start, nil

@@ -30,10 +30,34 @@ const (
 	allocateStep = 4 << 20
 )
 
-// place returns the segment that a record of size bytes goes to, with room for it there. Units leave the reserve alone; the
-// other kinds may use it up, and then stay in the segment they are in.
+// errSpare is the cause of a FullError where the volume has room, but only the spare room.
+var errSpare = fmt.Errorf("%w but what is kept for the next snapshot", syscall.ENOSPC)
+
+// SetSpare says how many bytes of the volume units must leave free, for files that are not the
+// log's. Records of other kinds, and a new segment's header and reserve, may use them. 0, as at
+// Open, means none.
+func (l *Log) SetSpare(bytes int64) { l.spare.Store(bytes) }
+
+// Spare is what SetSpare said.
+func (l *Log) Spare() int64 { return l.spare.Load() }
+
+// leavesSpare reports whether the log may take n more bytes of the volume without touching the
+// spare room. Where the free room is not known, it may.
+func (l *Log) leavesSpare(n int64) bool {
+	spare := l.spare.Load()
+	if spare <= 0 {
+		return true
+	}
+	free, err := l.config.FS.Free(l.dir)
+	return err != nil || free-n >= spare
+}
+
+// place returns the segment that a record of size bytes goes to, with room for it there. Units
+// leave the reserve and the spare room alone; the other kinds may use them up, and then stay in the
+// segment they are in.
 func (l *Log) place(k Kind, s *segment, size int64) (*segment, error) {
-	if s.size > segmentHeaderSize && s.size+size > l.config.SegmentSize {
+	limit := l.segmentLimit()
+	if s.size > segmentHeaderSize && s.size+size > limit {
 		next, err := l.roll(s)
 		switch {
 		case err == nil:
@@ -42,13 +66,22 @@ func (l *Log) place(k Kind, s *segment, size int64) (*segment, error) {
 			return nil, err
 		}
 	}
-	if l.allocated >= s.size+size+l.config.Reserve || l.config.Reserve == 0 {
+	least := s.size + size + l.config.Reserve
+	if l.allocated >= least || l.config.Reserve == 0 && l.checked >= least {
 		return s, nil
 	}
-	ample := max(min(s.size+size+allocateStep, l.config.SegmentSize), s.size+size) + l.config.Reserve
+	ample := max(min(s.size+size+allocateStep, limit), s.size+size) + l.config.Reserve
+	if have := max(s.size, l.allocated); k == Unit && !l.leavesSpare(ample-have) {
+		if ample = least; !l.leavesSpare(ample - have) {
+			return nil, &FullError{s.path, size + l.config.Reserve, errSpare}
+		}
+	}
+	if l.checked = ample; l.config.Reserve == 0 {
+		return s, nil
+	}
 	err := l.allocate(l.file, s, ample)
-	if isFull(err) {
-		err = l.allocate(l.file, s, s.size+size+l.config.Reserve)
+	if isFull(err) && ample > least {
+		err = l.allocate(l.file, s, least)
 	}
 	switch {
 	case err == nil || isFull(err) && k != Unit:
@@ -77,7 +110,7 @@ func (l *Log) refuse(s *segment, size int64, err error) error {
 	if !isFull(err) {
 		return l.fail(fmt.Errorf("write segment: %w", err))
 	}
-	l.allocated = 0
+	l.allocated, l.checked = 0, 0
 	if e := l.file.Truncate(s.size); e != nil {
 		return l.fail(fmt.Errorf("cut segment: %w", e))
 	}

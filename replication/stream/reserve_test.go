@@ -198,14 +198,14 @@ func TestKeepAge(t *testing.T) {
 		if err := l.Sync(); err != nil {
 			t.Fatal(err)
 		}
-		release := l.Pin(300)
+		pin := l.Pin(300)
 		if err := l.Retain(second); err != nil {
 			t.Fatal(err)
 		}
 		if s := l.Start(); s == 0 || s > 300 {
 			t.Fatalf("starts at %v, want one in (0, 300]", s)
 		}
-		release()
+		pin.Release()
 		wait(5 * time.Minute)
 		if s := l.Start(); s < first-400 || s > first {
 			t.Fatalf("starts at %v, want one before %v: what is older than an hour goes by itself", s, first)

@@ -1,0 +1,152 @@
+package replication
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"rowfall/replication/governor"
+	"rowfall/replication/stream"
+)
+
+// leastSyncLog is the smallest bound that the node chooses for the log of one full resync: it is
+// replayed in seconds.
+const leastSyncLog = 64 << 20
+
+// syncLogLimit is how many bytes of log may be kept for one replica's full resync, and false where
+// there is no bound. The bound is the one that is set, else as much as is kept anyway (keep,
+// negative: all), or as the data are likely to change while a snapshot of them is sent and loaded.
+func syncLogLimit(set, keep, data int64) (limit int64, bounded bool) {
+	switch {
+	case set > 0:
+		return set, true
+	case keep < 0:
+		return 0, false
+	}
+	return max(keep, 2*data, leastSyncLog), true
+}
+
+// syncLogLimit is the bound of this moment.
+func (n *Node) syncLogLimit() (limit int64, bounded bool) {
+	data := n.Keyspace().Memory().Live
+	return syncLogLimit(n.settings.syncLog.Load(), n.settings.keep.Load(), data)
+}
+
+// slack is how much longer than at the least rate a full resync may take.
+func (n *Node) slack() time.Duration {
+	return time.Duration(n.settings.slackMS.Load()) * time.Millisecond
+}
+
+// enforceLimits ends the links of replicas that cost more than they may. It is called once a
+// second.
+func (rs *replicas) enforceLimits(now time.Time) {
+	limit, bounded := rs.n.syncLogLimit()
+	end := rs.n.store.End()
+	rs.Lock()
+	defer rs.Unlock()
+	for r := range rs.all {
+		if why := r.overTime(now); why != "" {
+			r.drop(why)
+		}
+	}
+	for _, r := range rs.pinningLocked() {
+		if kept := int64(end - r.needs()); bounded && kept > limit {
+			r.drop(fmt.Sprintf("its full resync needs %d bytes of the log, and %d are allowed; "+
+				"raise full-sync-log, or make the replica load faster", kept, limit))
+		}
+	}
+}
+
+// overTime says why a replica's link must end by now, empty: it need not. While a snapshot is on
+// its way the replica is not expected to speak; while it loads, its empty lines show that it is
+// alive but not that it gets on, so the time for that is limited by the snapshot's size.
+func (r *replica) overTime(now time.Time) string {
+	n, state := r.s.n, ReplicaState(r.state.Load())
+	if r.legacy || state == ReplicaWaiting || state == ReplicaSending {
+		return ""
+	}
+	if silent := now.Sub(time.Unix(0, r.heard.Load())); silent > n.timeout() {
+		return fmt.Sprintf("it was not heard for %v, longer than repl-timeout",
+			silent.Round(time.Millisecond))
+	}
+	if state != ReplicaLoading {
+		return ""
+	}
+	most := governor.LoadTime(r.size.Load(), n.settings.minRate.Load(), n.slack())
+	if took := now.Sub(time.Unix(0, r.since.Load())); took > most {
+		return fmt.Sprintf("it did not acknowledge a snapshot of %d bytes within %v; if it loads so "+
+			"slowly, lower full-sync-min-rate or raise full-sync-slack",
+			r.size.Load(), most.Round(time.Millisecond))
+	}
+	return ""
+}
+
+// drop ends the replica's link and gives back the log that was kept for it. Its goroutines see the
+// end.
+func (r *replica) drop(why string) {
+	r.unpin()
+	if r.dropped.Swap(true) {
+		return
+	}
+	r.s.n.log.Warn().Str("replica", r.addr).Stringer("state", ReplicaState(r.state.Load())).
+		Int64("acked", r.acked.Load()).Str("why", why).Msg("replica disconnected")
+	r.s.cut()
+	r.cancel()
+}
+
+// keepFor keeps the log of a replica whose link has ended for a time: a server that has the whole
+// snapshot finishes its load and comes back for what follows.
+func (rs *replicas) keepFor(r *replica, d time.Duration) {
+	if r.pin.Load() == nil {
+		return
+	}
+	rs.Lock()
+	defer rs.Unlock()
+	rs.left[r] = struct{}{}
+	time.AfterFunc(d, func() {
+		rs.Lock()
+		defer rs.Unlock()
+		delete(rs.left, r)
+		r.unpin()
+	})
+}
+
+// needs is the offset from which a replica needs the log: that of its pin, else as far as its link
+// has read.
+func (r *replica) needs() stream.Offset {
+	if p := r.pin.Load(); p != nil {
+		return p.Offset()
+	}
+	return stream.Offset(r.sent.Load())
+}
+
+// pinningLocked are the replicas for which log is kept beyond log.keep.
+func (rs *replicas) pinningLocked() (list []*replica) {
+	for _, set := range []map[*replica]struct{}{rs.all, rs.left} {
+		for r := range set {
+			if r.pin.Load() != nil {
+				list = append(list, r)
+			}
+		}
+	}
+	return list
+}
+
+// dropBefore ends the links of all replicas that need the log from before an offset, the furthest
+// behind first, and gives back what was kept for those that have left.
+func (rs *replicas) dropBefore(end stream.Offset, why string) {
+	rs.Lock()
+	defer rs.Unlock()
+	list := rs.pinningLocked()
+	for r := range rs.all {
+		if r.pin.Load() == nil && ReplicaState(r.state.Load()) == ReplicaOnline {
+			list = append(list, r)
+		}
+	}
+	list = slices.DeleteFunc(list, func(r *replica) bool { return r.needs() >= end })
+	slices.SortFunc(list, func(a, b *replica) int { return cmp.Compare(a.needs(), b.needs()) })
+	for _, r := range list {
+		r.drop(why)
+	}
+}

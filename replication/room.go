@@ -1,0 +1,131 @@
+package replication
+
+import (
+	"fmt"
+	"time"
+)
+
+const (
+	// logRoom is the part of the spare room that a new segment and records other than units may
+	// take.
+	logRoom = 2 << 20
+	// leastGain is the least log that a snapshot for the room's sake must let go.
+	leastGain = 64 << 10
+	// tellEvery is the least time between two warnings of the same kind.
+	tellEvery = 10 * time.Second
+)
+
+// room keeps the volume from filling up for good. Only a snapshot lets the log go that a restart
+// needs, and a snapshot needs room itself: so units leave room for one. Before a unit is refused,
+// log that only replicas need is dropped. Only the appender's goroutine uses it.
+type room struct {
+	n        *Node
+	givenUp  bool // a snapshot does not help: units may take the spare room, too
+	tooSmall bool // the volume has no room for another snapshot
+
+	dropped int64     // bytes of log since told
+	told    time.Time // when it was logged last that log was dropped
+}
+
+// update makes the spare room what the next snapshot needs by now.
+func (m *room) update() {
+	f, ok := m.n.snaps.forecast()
+	if !ok {
+		return // somebody holds the snapshots' lock; the next second comes soon
+	}
+	spare := f.spare(f.running, f.written, logRoom)
+	useless := f.failed || spare == 0 || f.logged < leastGain
+	if m.givenUp = m.givenUp && useless && !f.running; m.givenUp {
+		spare = 0
+	}
+	m.n.store.SetSpare(spare)
+	if !f.running {
+		m.tell(f, f.free >= 0 && f.known && spare == 0 && !m.givenUp)
+	}
+}
+
+// tell makes it known when the volume becomes too small for another snapshot, and when that is
+// over.
+func (m *room) tell(f forecast, tooSmall bool) {
+	if tooSmall == m.tooSmall {
+		return
+	}
+	m.tooSmall = tooSmall
+	if !tooSmall {
+		m.n.snaps.short.Store(nil)
+		return
+	}
+	why := fmt.Sprintf("write next snapshot: it needs about %d bytes of room and %s has %d, so the "+
+		"log cannot be shortened; free some space there, or enlarge the volume",
+		f.next, m.n.c.Dir, f.free+f.droppable)
+	m.n.log.Warn().Str("why", why).Msg("the volume is too small for another snapshot")
+	m.n.snaps.short.Store(&why)
+}
+
+// relieve is called when the log lacks room for a record. It reports whether to try again at once;
+// else a snapshot may be under way that makes room.
+func (m *room) relieve() (again bool) {
+	if m.dropOldest() {
+		return true
+	}
+	f, ok := m.n.snaps.forecast()
+	gains := f.logged >= leastGain && m.n.appender.dropped == nil // else no snapshot can be taken
+	switch {
+	case !ok || f.running:
+	case gains && !f.failed && f.fits():
+		m.n.snaps.requestForRoom()
+	case m.n.store.Spare() > 0:
+		m.givenUp = true
+		m.n.store.SetSpare(0)
+		m.n.log.Warn().Int64("snapshot", f.next).Int64("log", f.logged).Int64("free", f.free).
+			Bool("failed", f.failed).Msg("the volume is nearly full, and a snapshot does not help: " +
+			"the log takes the room that was kept for one; free some space")
+		return true
+	case gains && !f.hopeless():
+		m.n.snaps.requestForRoom()
+	}
+	return false
+}
+
+// prepare is called when a snapshot's point is fixed. Where the volume is nearly full, the snapshot
+// gets the room of log that is not needed, and the log up to its offset can be dropped once it is
+// complete.
+func (m *room) prepare() error {
+	for {
+		f, ok := m.n.snaps.forecast()
+		switch {
+		case !ok || f.free < 0:
+			return nil
+		case f.free < f.next && f.free+f.droppable >= f.next && m.dropOldest():
+		case f.scarce():
+			return m.n.store.Complete()
+		default:
+			return nil
+		}
+	}
+}
+
+// dropOldest drops the log's oldest segment, if a restart does not need it. Replicas that still
+// need it are disconnected: they resync fully, while without it the writer would stand still for
+// all.
+func (m *room) dropOldest() bool {
+	store := m.n.store
+	end, ok, err := store.Droppable()
+	if err != nil || !ok {
+		return false // the next append tells of a failed log
+	}
+	before := store.Size()
+	m.n.replicas.dropBefore(end, fmt.Sprintf("the volume is full: the log up to offset %d, which "+
+		"this replica needs, is dropped so that writing can go on", end))
+	if store.Trim(end) != nil {
+		return false
+	}
+	dropped := before - store.Size()
+	m.dropped += dropped
+	if now := time.Now(); m.dropped > 0 && now.Sub(m.told) >= tellEvery {
+		m.n.log.Warn().Int64("bytes", m.dropped).Stringer("log_start", store.Start()).
+			Msg("the volume is full: the oldest log is dropped, though log.keep may allow more")
+		m.dropped, m.told = 0, now
+	}
+	return dropped > 0
+}

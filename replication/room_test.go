@@ -1,0 +1,167 @@
+package replication_test
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/internal/memfs"
+	"rowfall/replication"
+	"rowfall/replication/stream"
+)
+
+// logText collects what a node logs.
+type logText struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logText) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.b.String(), text)
+}
+
+// overwrite puts new values of 64 KiB in the place of 16 keys' old ones, as many as make megabytes
+// of log. The volume may be full now and then, but not for a minute.
+func overwrite(t *testing.T, n *replication.Node, megabytes int) {
+	t.Helper()
+	_, term := n.Role()
+	for i := range megabytes * 16 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		_, err := n.Apply(ctx, term, unit("SET", "k"+strconv.Itoa(i%16), strings.Repeat(strconv.Itoa(i%10), 64<<10)))
+		cancel()
+		if err != nil {
+			t.Fatalf("after %d MB of log from %d on: %v", i/16, n.Status().LogStart, err)
+		}
+	}
+}
+
+// logBytes is what the files of a node's log hold.
+func logBytes(disk *memfs.FS, dir string) (size int) {
+	dir = filepath.Join(dir, "log")
+	for _, name := range disk.Names(dir) {
+		size += len(disk.Data(filepath.Join(dir, name)))
+	}
+	return size
+}
+
+// A node on a small volume goes on for ever: the log is shortened by snapshots when it reaches
+// log.keep, and when the volume gets full, for which there is always room. It stopped for good when
+// the log had filled the volume, since a snapshot was due after 256 MiB of log only, and found no
+// room then.
+func TestSmallVolume(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		keep    int64
+		reserve int64
+		most    int // bytes of log; 0: what the volume has
+	}{
+		{name: "small log.keep", keep: 4 << 20, most: 7 << 20},
+		{name: "log.keep larger than the volume"},
+		{name: "no reserve", reserve: -1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, disk := config(t), memfs.New()
+			c.FS = disk
+			c.Log.Keep, c.Log.Reserve = tc.keep, tc.reserve
+			n, stop := complete(t, c)
+			disk.Leave(16 << 20)
+			for range 20 {
+				overwrite(t, n, 3)
+				if size := logBytes(disk, c.Dir); tc.most > 0 && size > tc.most+3<<20 {
+					t.Fatalf("%d bytes of log", size)
+				}
+			}
+			if tc.most > 0 {
+				eventually(t, "the log is as short as log.keep", func() bool { return logBytes(disk, c.Dir) < tc.most })
+			}
+			if st := n.Status(); st.Snapshot.Err != "" || st.Snapshot.Written > 60 {
+				t.Errorf("snapshots: %+v", st.Snapshot)
+			}
+			at := n.Offset()
+			stop()
+			n, _ = start(t, c)
+			if n.Offset() != at || n.Keyspace().Len() != 16 {
+				t.Errorf("after a restart it holds %d keys at %d, want 16 at %d", n.Keyspace().Len(), n.Offset(), at)
+			}
+		})
+	}
+}
+
+// A replica that never acknowledges its snapshot kept the log until the volume was full, and the
+// writer and all other replicas stood still. Now the log that only such a replica needs is dropped,
+// with its link; a replica that keeps up does not notice.
+func TestFullVolumeDropsReplicasBeforeTheWriter(t *testing.T) {
+	c, disk, text := config(t), memfs.New(), &logText{}
+	c.FS, c.Logger = disk, zerolog.New(text)
+	n, _ := complete(t, c)
+	overwrite(t, n, 1)
+	healthy, _ := follow(t, n.Addr())
+	online(t, healthy)
+	r := dialRaw(t, n.Addr())
+	ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
+	payload(r)
+	defer every(50*time.Millisecond, func() { r.Write([]byte("\n")) })() //nolint:errcheck // the test sees the end
+	eventually(t, "it loads", func() bool { return len(n.Status().Replicas) == 2 })
+	disk.Leave(16 << 20)
+	for range 20 {
+		overwrite(t, n, 3)
+		eventually(t, "the healthy replica has everything", func() bool { return healthy.Offset() == n.Offset() })
+	}
+	if st := n.Status(); len(st.Replicas) != 1 || st.FullSyncs != 2 || st.Replicas[0].State != replication.ReplicaOnline {
+		t.Errorf("replicas: %+v, %d full resyncs", st.Replicas, st.FullSyncs)
+	}
+	if !text.has("the volume is full: the log up to offset") {
+		t.Errorf("the reason is not logged: %s", text.b.String())
+	}
+}
+
+// log.keep is changed while the node runs, takes effect at once, and is there after a restart.
+func TestKeepIsChangedAtRunTime(t *testing.T) {
+	c := config(t)
+	c.Log = stream.Config{Memory: 1 << 20, SegmentSize: 1 << 20}
+	n, stop := complete(t, c)
+	overwrite(t, n, 12)
+	if _, err := n.Snapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	overwrite(t, n, 1) // of the segment that holds the snapshot's offset
+	if got := n.Status().LogStart; got != 0 {
+		t.Fatalf("the log begins at %d", got)
+	}
+	cl := client(t, n.Addr())
+	for value, want := range map[string]string{"0": "", "-2": "", "x": "", "1.5mb": "", "20gb": "21474836480", "-1": "-1", "3mb": "3145728"} {
+		err := cl.ConfigSet(t.Context(), "repl-backlog-size", value).Err()
+		if got := cl.ConfigGet(t.Context(), "repl-backlog-size").Val()["repl-backlog-size"]; (err == nil) != (want != "") || err == nil && got != want {
+			t.Errorf("%s: %v, and it is %s", value, err, got)
+		}
+	}
+	if err := cl.ConfigSet(t.Context(), "repl-backlog-size", "3mb").Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the log is shortened", func() bool { st := n.Status(); return st.Offset-st.LogStart <= 3<<20 })
+	if err := cl.ConfigRewrite(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	n, _ = complete(t, c)
+	if got := client(t, n.Addr()).ConfigGet(t.Context(), "repl-backlog-size").Val()["repl-backlog-size"]; got != "3145728" {
+		t.Errorf("after a restart it is %s", got)
+	}
+	overwrite(t, n, 12)
+	eventually(t, "the log is short again", func() bool { st := n.Status(); return st.Offset-st.LogStart <= 4<<20 })
+}
