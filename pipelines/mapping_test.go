@@ -64,7 +64,7 @@ func testOlderState(t *testing.T, d *database) {
 	r := start(t, d.config(), m, "")
 	m.waitAt(t, d.end())
 	r.kill()
-	m.set(t, resp.AppendCommand(nil, "HDEL", sink.StateKey("test"), "meaning"))
+	m.set(t, resp.AppendCommand(nil, "HDEL", sink.StateKey("test"), "meaning", "crc32c:meaning"))
 	other := d.config(".*\": {}", ".*\": {where: v > 0}")
 	start(t, other, m, "").mustStop("test.yaml: the data was built with another mapping than this file's; put the old mapping back")
 	r = start(t, d.config(), m, "")
