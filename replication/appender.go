@@ -9,10 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rowfall/replication/disk"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
+	"rowfall/replication/replog"
 	"rowfall/replication/resp"
-	"rowfall/replication/stream"
 	"rowfall/replication/upstream"
 )
 
@@ -22,7 +23,7 @@ import (
 // group, which is therefore in no other type.
 type appender struct {
 	n         *Node
-	store     *stream.Log
+	store     *replog.Log
 	ops       chan *op
 	pool      sync.Pool
 	published signal
@@ -45,7 +46,7 @@ type appender struct {
 	lastPing   time.Time
 	scratch    []byte
 	room       room
-	looked     stream.Offset // where the log ended when it was last looked whether a snapshot is due
+	looked     replog.Offset // where the log ended when it was last looked whether a snapshot is due
 }
 
 // op is one piece of work: a unit, or anything else that must happen between units.
@@ -54,7 +55,7 @@ type op struct {
 	unit []byte
 	run  func() error
 
-	end  stream.Offset
+	end  replog.Offset
 	err  error
 	done chan struct{} // one message per use
 }
@@ -79,7 +80,7 @@ func newAppender(n *Node) *appender {
 }
 
 // submit hands over a unit, or run if it is not nil, and waits for the outcome.
-func (a *appender) submit(ctx context.Context, t Term, unit []byte, run func() error) (stream.Offset, error) {
+func (a *appender) submit(ctx context.Context, t Term, unit []byte, run func() error) (replog.Offset, error) {
 	o := a.pool.Get().(*op)
 	o.term, o.unit, o.run = t, unit, run
 	select {
@@ -168,7 +169,7 @@ func (a *appender) tick() {
 		}
 		if now.Sub(a.lastPing) >= a.n.pingPeriod() && a.n.replicas.count() > 0 {
 			a.lastPing = now
-			if a.append(stream.Ping, pingRecord) != nil && a.err != nil {
+			if a.append(replog.Ping, pingRecord) != nil && a.err != nil {
 				return
 			}
 		}
@@ -183,7 +184,7 @@ func (a *appender) tick() {
 
 // logRecord appends a record. Where the volume has no room for it, log that is not needed any more,
 // or only by replicas, is dropped before the record is refused.
-func (a *appender) logRecord(k stream.Kind, payload []byte) (stream.Offset, error) {
+func (a *appender) logRecord(k replog.Kind, payload []byte) (replog.Offset, error) {
 	end, err := a.store.Append(k, payload)
 	if isFull(err) {
 		a.room.update()
@@ -200,12 +201,12 @@ func (a *appender) logRecord(k stream.Kind, payload []byte) (stream.Offset, erro
 
 // lookEvery is the log after which the node looks whether a snapshot is due, if that is before the
 // next second.
-func lookEvery(keep int64) stream.Offset {
+func lookEvery(keep int64) replog.Offset {
 	const most = 16 << 20
 	if keep < 0 {
 		return most
 	}
-	return stream.Offset(max(min(keep/4, most), leastBetween))
+	return replog.Offset(max(min(keep/4, most), leastBetween))
 }
 
 // look begins a snapshot if one is due, and leaves room for the next one.
@@ -220,9 +221,9 @@ func (a *appender) look() {
 // append logs one record of a master. Everything after a snapshot's offset, a
 // start or a promotion begins with SELECT, because a replica that joins there
 // has no database selected.
-func (a *appender) append(k stream.Kind, payload []byte) error {
+func (a *appender) append(k replog.Kind, payload []byte) error {
 	if a.needSelect {
-		if _, err := a.logRecord(stream.Select, selectRecord); err != nil {
+		if _, err := a.logRecord(replog.Select, selectRecord); err != nil {
 			return a.failUnlessFull(err)
 		}
 		a.needSelect = false
@@ -232,9 +233,9 @@ func (a *appender) append(k stream.Kind, payload []byte) error {
 		return a.failUnlessFull(err)
 	}
 	switch k {
-	case stream.Unit, stream.Expiry:
+	case replog.Unit, replog.Expiry:
 		a.written.Store(int64(end))
-	case stream.GetAck:
+	case replog.GetAck:
 		a.asked.Store(int64(end))
 	}
 	return nil
@@ -242,15 +243,15 @@ func (a *appender) append(k stream.Kind, payload []byte) error {
 
 // apply stages, logs, publishes and wakes. Nothing is logged that does not
 // stage, nothing is published that is not logged.
-func (a *appender) apply(t Term, unit []byte) (stream.Offset, error) {
+func (a *appender) apply(t Term, unit []byte) (replog.Offset, error) {
 	if a.role != Master || t != a.term {
 		return 0, ErrDemoted
 	}
 	if a.paused != nil {
 		return 0, &pausedError{a.paused}
 	}
-	if len(unit) == 0 || len(unit) > stream.MaxPayload {
-		return 0, fmt.Errorf("apply unit: it has %d bytes; 1 to %d are allowed", len(unit), stream.MaxPayload)
+	if len(unit) == 0 || len(unit) > replog.MaxPayload {
+		return 0, fmt.Errorf("apply unit: it has %d bytes; 1 to %d are allowed", len(unit), replog.MaxPayload)
 	}
 	now := a.n.c.Now()
 	if err := a.expireBefore(unit, now); err != nil {
@@ -259,7 +260,7 @@ func (a *appender) apply(t Term, unit []byte) (stream.Offset, error) {
 	if err := a.keys.Stage(unit); err != nil {
 		return 0, fmt.Errorf("apply unit: %w", err)
 	}
-	if err := a.append(stream.Unit, unit); err != nil {
+	if err := a.append(replog.Unit, unit); err != nil {
 		a.keys.Discard()
 		return 0, fmt.Errorf("apply unit: %w", err)
 	}
@@ -281,13 +282,13 @@ func (a *appender) getAck() error {
 	if a.role != Master || a.paused != nil || a.asked.Load() > a.written.Load() {
 		return nil
 	}
-	return a.append(stream.GetAck, getAckRecord)
+	return a.append(replog.GetAck, getAckRecord)
 }
 
 // point is where a snapshot stands.
 type point struct {
 	keys *keyspace.Snapshot
-	at   stream.Offset
+	at   replog.Offset
 	live int64 // memory that the keys took
 	id   identity.ID
 	gen  uint64 // of the data: a full resync makes another
@@ -331,7 +332,7 @@ var errDropped = errors.New("the old data were dropped for a full resync that is
 // badCommandError says which command of the upstream was not understood. The
 // node must not go on: it would not hold what its upstream holds.
 type badCommandError struct {
-	at  stream.Offset
+	at  replog.Offset
 	err error
 }
 
@@ -345,7 +346,7 @@ func (e *badCommandError) Unwrap() error { return e.err }
 // follow logs and publishes what came from the upstream, byte for byte, and takes
 // it out of b. What came at once goes into one record, except that a GETACK at
 // the batch's end has its own: asked is the offset before it, -1 without one.
-func (a *appender) follow(t Term, b *upstream.Batch) (asked stream.Offset, err error) {
+func (a *appender) follow(t Term, b *upstream.Batch) (asked replog.Offset, err error) {
 	for b.Len() > 0 {
 		if a.role != Replica || t != a.term {
 			return -1, ErrDemoted
@@ -363,8 +364,8 @@ func (a *appender) follow(t Term, b *upstream.Batch) (asked stream.Offset, err e
 		if err != nil {
 			return -1, err
 		}
-		if kind == stream.GetAck {
-			return a.store.End() - stream.Offset(len(b.First(n))), nil
+		if kind == replog.GetAck {
+			return a.store.End() - replog.Offset(len(b.First(n))), nil
 		}
 		b.Drop(n)
 	}
@@ -382,21 +383,21 @@ func before(b *upstream.Batch, n int, blame error) int {
 }
 
 // group is how many records at the batch's start are logged as one, and as what.
-func group(b *upstream.Batch) (n int, k stream.Kind) {
+func group(b *upstream.Batch) (n int, k replog.Kind) {
 	k = b.Kind(0)
-	if k == stream.GetAck {
+	if k == replog.GetAck {
 		return 1, k
 	}
-	for n = 1; n < b.Len() && b.Kind(n) != stream.GetAck && len(b.First(n+1)) <= stream.MaxPayload; n++ {
-		k = stream.Unit
+	for n = 1; n < b.Len() && b.Kind(n) != replog.GetAck && len(b.First(n+1)) <= replog.MaxPayload; n++ {
+		k = replog.Unit
 	}
 	return n, k
 }
 
 // followGroup does it for one record to be. As a replica the node deletes nothing
 // on its own: a key that ran out is there until the upstream's DEL.
-func (a *appender) followGroup(k stream.Kind, payload []byte) error {
-	staged := k == stream.Unit || k == stream.Select
+func (a *appender) followGroup(k replog.Kind, payload []byte) error {
+	staged := k == replog.Unit || k == replog.Select
 	if staged {
 		if err := a.keys.Stage(payload); err != nil {
 			return &badCommandError{a.store.End(), err}
@@ -410,7 +411,7 @@ func (a *appender) followGroup(k stream.Kind, payload []byte) error {
 	if staged {
 		a.publish()
 	}
-	if k == stream.Unit {
+	if k == replog.Unit {
 		a.written.Store(int64(end))
 	}
 	return nil
@@ -419,7 +420,7 @@ func (a *appender) followGroup(k stream.Kind, payload []byte) error {
 // replace puts a full resync's data in the place of the old. Every step can be
 // repeated: a crash leaves the old data, or Pending, from which recovery goes on.
 // Removing the old takes long, and nobody else waits for it.
-func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, at stream.Offset) error {
+func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset) error {
 	if a.role != Replica || t != a.term {
 		return ErrDemoted
 	}
@@ -433,7 +434,7 @@ func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, a
 	id.Complete, id.CompleteAt = true, at
 	id.Boot = identity.BootID()
 	err := id.Save(a.n.c.FS, a.n.c.Dir)
-	if identity.IsFull(err) {
+	if disk.IsFull(err) {
 		return err // nothing is changed
 	}
 	var sweep func() error
@@ -457,7 +458,7 @@ func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, a
 }
 
 // exchange does it for everybody who looks. Sweep removes the old log.
-func (a *appender) exchange(id identity.State, keys *keyspace.Keyspace, at stream.Offset) (sweep func() error, err error) {
+func (a *appender) exchange(id identity.State, keys *keyspace.Keyspace, at replog.Offset) (sweep func() error, err error) {
 	if err := a.n.snaps.installResync(at, keys.Memory().Live); err != nil {
 		return nil, err
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // backup takes a snapshot of the node and returns its file's name and contents.
@@ -67,7 +67,7 @@ func TestBackupOfAnotherHistoryOnReplica(t *testing.T) {
 	if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
 		t.Fatal(err)
 	}
-	end := stream.Offset(5 + len(set))
+	end := replog.Offset(5 + len(set))
 	eventually(t, "it follows", func() bool { return n.Offset() == end })
 	stop()
 

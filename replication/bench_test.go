@@ -8,12 +8,12 @@ import (
 	"github.com/rs/zerolog"
 
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // BenchmarkApply is one caller that writes row-sized units, each waited for.
 func BenchmarkApply(b *testing.B) {
-	n, err := replication.Open(replication.Config{Listen: "127.0.0.1:0", Dir: b.TempDir(), Log: stream.Config{Keep: 256 << 20}, Logger: zerolog.Nop()})
+	n, err := replication.Open(replication.Config{Listen: "127.0.0.1:0", Dir: b.TempDir(), Log: replog.Config{Keep: 256 << 20}, Logger: zerolog.Nop()})
 	if err != nil {
 		b.Fatal(err)
 	}

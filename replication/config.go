@@ -8,7 +8,8 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"rowfall/replication/stream"
+	"rowfall/replication/disk"
+	"rowfall/replication/replog"
 )
 
 // Config is everything a node is told. Dir and Listen are required; zero values
@@ -26,8 +27,8 @@ type Config struct {
 	TLS         *tls.Config // for those who connect to us; nil: plain
 	UpstreamTLS *tls.Config // for the upstream; nil: plain; without a ServerName the upstream's host is verified
 
-	Log stream.Config // the log's memory, retention and fsync policy
-	FS  stream.FS     // what Dir is on, for tests; nil: the operating system's. Log has it, too, unless it names another
+	Log replog.Config // the log's memory, retention and fsync policy
+	FS  disk.FS       // what Dir is on, for tests; nil: the operating system's. Log has it, too, unless it names another
 
 	HiddenPrefix string // keys that SCAN, KEYS, RANDOMKEY and DBSIZE do not show
 
@@ -83,9 +84,9 @@ func (c Config) withDefaults() Config {
 	c.MaxFullSyncs = cmp.Or(c.MaxFullSyncs, 16)
 	c.FullSyncMinRate = cmp.Or(c.FullSyncMinRate, 1<<20)
 	c.FullSyncSlack = cmp.Or(c.FullSyncSlack, 5*time.Minute)
-	c.Log.Keep = cmp.Or(c.Log.Keep, stream.DefaultKeep)
+	c.Log.Keep = cmp.Or(c.Log.Keep, replog.DefaultKeep)
 	if c.FS == nil {
-		c.FS = stream.SystemFS{}
+		c.FS = disk.SystemFS{}
 	}
 	if c.Log.FS == nil {
 		c.Log.FS = c.FS

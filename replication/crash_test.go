@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // childEnv makes the test binary a node that writes without end: "DIR LISTEN".
@@ -24,7 +24,7 @@ const followersEnv = "ROWFALL_TEST_FOLLOWERS"
 func child() {
 	go endWithParent()
 	f := strings.Fields(os.Getenv(childEnv))
-	n, err := replication.Open(replication.Config{Dir: f[0], Listen: f[1], SnapshotEvery: 256 << 10, Log: stream.Config{SegmentSize: 64 << 10, Keep: 1 << 30}})
+	n, err := replication.Open(replication.Config{Dir: f[0], Listen: f[1], SnapshotEvery: 256 << 10, Log: replog.Config{SegmentSize: 64 << 10, Keep: 1 << 30}})
 	if err != nil {
 		fmt.Println("fault", err)
 		os.Exit(1)
@@ -56,7 +56,7 @@ type childNode struct {
 	out    *bufio.Scanner
 	addr   string
 	id     string
-	offset stream.Offset
+	offset replog.Offset
 	last   int
 }
 
@@ -79,7 +79,7 @@ func startChild(t *testing.T, dir, listen string) *childNode {
 	c.out = bufio.NewScanner(pipe)
 	f := c.next(t, "ready")
 	c.addr, c.id = f[1], f[2]
-	c.offset, _ = stream.ParseOffset(f[3])
+	c.offset, _ = replog.ParseOffset(f[3])
 	c.last, _ = strconv.Atoi(f[4])
 	return c
 }
@@ -123,11 +123,11 @@ func TestKillNine(t *testing.T) {
 			rep, _ = start(t, rc)
 		}
 		reached := 0
-		var at stream.Offset
+		var at replog.Offset
 		for reached < c.last+2000 {
 			f := c.next(t, "applied")
 			reached, _ = strconv.Atoi(f[1])
-			at, _ = stream.ParseOffset(f[2])
+			at, _ = replog.ParseOffset(f[2])
 		}
 		eventually(t, "the replica follows", func() bool { return rep.Offset() >= at })
 		c.kill()

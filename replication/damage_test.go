@@ -8,14 +8,14 @@ import (
 	"strings"
 	"testing"
 
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // Damage in the log on disk costs those who need it one full resync, from a new
 // snapshot, not an endless loop.
 func TestDamagedLogGivesAFullResync(t *testing.T) {
 	c := config(t)
-	c.Log = stream.Config{Memory: 64 << 10, SegmentSize: 64 << 10}
+	c.Log = replog.Config{Memory: 64 << 10, SegmentSize: 64 << 10}
 	n, _ := complete(t, c)
 	fill(t, n, "a", 1000)
 	first, _, err := segments(c.Dir)
@@ -99,7 +99,7 @@ func TestLostDirectoryWipesNobody(t *testing.T) {
 // MULTI, and what follows is the same.
 func TestPartialResyncAroundSegments(t *testing.T) {
 	c := config(t)
-	c.Log = stream.Config{Memory: 1, SegmentSize: 1 << 10}
+	c.Log = replog.Config{Memory: 1, SegmentSize: 1 << 10}
 	n, _ := complete(t, c)
 	want := string(unit("SELECT", "0"))
 	for i := range 60 {

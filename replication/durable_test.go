@@ -20,7 +20,7 @@ import (
 	"rowfall/replication"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // onDisk is a node on a file system in memory.
@@ -31,10 +31,10 @@ type onDisk struct {
 
 // diskConfig is of a node whose log is made durable by nothing but what asks for
 // it. Its directory is used for the lock alone.
-func diskConfig(dir string, disk *memfs.FS) replication.Config {
+func diskConfig(dir string, volume *memfs.FS) replication.Config {
 	return replication.Config{
-		Listen: "127.0.0.1:0", Dir: dir, FS: disk, Logger: zerolog.Nop(),
-		Log: stream.Config{Memory: 64 << 10, SegmentSize: 16 << 10, Fsync: stream.Never, Reserve: -1},
+		Listen: "127.0.0.1:0", Dir: dir, FS: volume, Logger: zerolog.Nop(),
+		Log: replog.Config{Memory: 64 << 10, SegmentSize: 16 << 10, Fsync: replog.Never, Reserve: -1},
 	}
 }
 
@@ -206,20 +206,20 @@ func (d *onDisk) ask(args ...any) (string, error) {
 }
 
 // restarted is the next node on a disk. Nothing unfinished is left there for ever.
-func restarted(t *testing.T, c replication.Config, disk *memfs.FS) *onDisk {
+func restarted(t *testing.T, c replication.Config, volume *memfs.FS) *onDisk {
 	t.Helper()
-	c.FS = disk
+	c.FS = volume
 	n, err := startOn(c)
 	if err != nil {
 		t.Fatalf("the next start: %v", err)
 	}
-	wantNothingUnfinished(t, disk, c.Dir)
+	wantNothingUnfinished(t, volume, c.Dir)
 	return n
 }
 
-func wantNothingUnfinished(t *testing.T, disk *memfs.FS, dir string) {
+func wantNothingUnfinished(t *testing.T, volume *memfs.FS, dir string) {
 	t.Helper()
-	for _, name := range disk.Names(dir) {
+	for _, name := range volume.Names(dir) {
 		if strings.HasSuffix(name, ".tmp") || strings.HasSuffix(name, ".new") {
 			t.Errorf("%s is left", name)
 		}
@@ -227,26 +227,26 @@ func wantNothingUnfinished(t *testing.T, disk *memfs.FS, dir string) {
 }
 
 // powerCut is what a machine finds on a disk when the power is back.
-func powerCut(t *testing.T, disk *memfs.FS, dir string, step int, seed uint64) *memfs.FS {
+func powerCut(t *testing.T, volume *memfs.FS, dir string, step int, seed uint64) *memfs.FS {
 	t.Helper()
-	disk = disk.PowerCut(rand.New(rand.NewPCG(uint64(step), seed)))
-	id, err := identity.Load(disk, dir)
+	volume = volume.PowerCut(rand.New(rand.NewPCG(uint64(step), seed)))
+	id, err := identity.Load(volume, dir)
 	if err != nil {
 		t.Fatalf("power cut at step %d: %v", step, err)
 	}
 	id.Boot = "another boot"
-	if err := id.Save(disk, dir); err != nil {
+	if err := id.Save(volume, dir); err != nil {
 		t.Fatal(err)
 	}
-	return disk
+	return volume
 }
 
 // diskBefore is a directory of a node that stopped, with rowsBefore rows: some in the
 // snapshot, some in the log.
 func diskBefore(t *testing.T, dir, upstream string) *memfs.FS {
 	t.Helper()
-	disk := memfs.New()
-	n := restarted(t, diskConfig(dir, disk), disk)
+	volume := memfs.New()
+	n := restarted(t, diskConfig(dir, volume), volume)
 	n.SetComplete(true)
 	n.write(t, rowsBefore/2)
 	if _, err := n.Snapshot(t.Context()); err != nil {
@@ -257,7 +257,7 @@ func diskBefore(t *testing.T, dir, upstream string) *memfs.FS {
 		t.Fatal(err)
 	}
 	n.stop()
-	return disk
+	return volume
 }
 
 // Whatever a node does on its disk, the power may fail at any step of it, or the
@@ -269,31 +269,31 @@ func TestPowerCutAtEveryStep(t *testing.T) {
 			dir := t.TempDir()
 			base := diskBefore(t, dir, tc.upstream)
 			for step, done := 1, false; !done; step++ {
-				disk := base.Copy()
-				c := diskConfig(dir, disk)
-				n := restarted(t, c, disk)
+				volume := base.Copy()
+				c := diskConfig(dir, volume)
+				n := restarted(t, c, volume)
 				if tc.before != nil {
 					tc.before(t, n)
 				}
-				disk.FailAt(step, nil)
+				volume.FailAt(step, nil)
 				err := tc.do(n)
-				done = !disk.Failed()
+				done = !volume.Failed()
 				if done && (err != nil || step <= tc.least) {
 					t.Errorf("after %d steps: %v", step-1, err)
 				}
-				left := []*memfs.FS{disk.Copy()}
+				left := []*memfs.FS{volume.Copy()}
 				for seed := range uint64(4) {
-					left = append(left, powerCut(t, disk, dir, step, seed))
+					left = append(left, powerCut(t, volume, dir, step, seed))
 				}
 				n.stop()
-				for i, disk := range left {
-					n := restarted(t, c, disk)
+				for i, volume := range left {
+					n := restarted(t, c, volume)
 					if is := tc.is(t, n); done && !is {
 						t.Errorf("left %d: what was done is gone", i)
 					}
 					n.stop()
 					if t.Failed() {
-						t.Fatalf("step %d, left %d: %q", step, i, disk.Names(dir))
+						t.Fatalf("step %d, left %d: %q", step, i, volume.Names(dir))
 					}
 				}
 			}
@@ -312,19 +312,19 @@ func TestFaultAtEveryStep(t *testing.T) {
 			base := diskBefore(t, dir, tc.upstream)
 			for step, done := 1, false; !done; step++ {
 				for _, fault := range []error{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT} {
-					disk := base.Copy()
-					c := diskConfig(dir, disk)
-					n := restarted(t, c, disk)
+					volume := base.Copy()
+					c := diskConfig(dir, volume)
+					n := restarted(t, c, volume)
 					if tc.before != nil {
 						tc.before(t, n)
 					}
-					disk.FailOnceAt(step, fault)
+					volume.FailOnceAt(step, fault)
 					first := tc.do(n)
-					done = !disk.Failed()
-					disk.FailAt(0, nil)
+					done = !volume.Failed()
+					volume.FailAt(0, nil)
 					again := tc.do(n)
 					if again == nil {
-						wantNothingUnfinished(t, disk, dir)
+						wantNothingUnfinished(t, volume, dir)
 					} else {
 						select {
 						case <-n.done:
@@ -335,7 +335,7 @@ func TestFaultAtEveryStep(t *testing.T) {
 						if t.Failed() {
 							t.Fatalf("step %d, %v: %v", step, fault, first)
 						}
-						n = restarted(t, c, disk)
+						n = restarted(t, c, volume)
 						tc.is(t, n)
 						again = tc.do(n)
 					}
@@ -442,38 +442,38 @@ func TestStartAtEveryStep(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			next := func(what string, disk *memfs.FS, cut bool) {
+			next := func(what string, volume *memfs.FS, cut bool) {
 				t.Helper()
-				n := restarted(t, diskConfig(dir, disk), disk)
+				n := restarted(t, diskConfig(dir, volume), volume)
 				tc.check(t, n, cut)
 				n.stop()
 				if t.Failed() {
-					t.Fatalf("%s: %q", what, disk.Names(dir))
+					t.Fatalf("%s: %q", what, volume.Names(dir))
 				}
 			}
 			for step, done := 1, false; !done; step++ {
-				disk := tc.base.Copy()
-				disk.FailAt(step, nil)
-				n, err := replication.Open(diskConfig(dir, disk))
+				volume := tc.base.Copy()
+				volume.FailAt(step, nil)
+				n, err := replication.Open(diskConfig(dir, volume))
 				if err == nil {
 					n.Close()
 				}
-				if done = !disk.Failed(); done && step <= tc.least {
+				if done = !volume.Failed(); done && step <= tc.least {
 					t.Errorf("it took %d steps", step-1)
 				}
-				left := disk.Copy()
+				left := volume.Copy()
 				for seed := range uint64(3) {
-					next(fmt.Sprintf("power cut at step %d", step), powerCut(t, disk, dir, step, seed), true)
+					next(fmt.Sprintf("power cut at step %d", step), powerCut(t, volume, dir, step, seed), true)
 				}
 				next(fmt.Sprintf("killed at step %d", step), left, false)
 				for _, fault := range []error{syscall.EIO, syscall.ENOSPC} {
-					disk := tc.base.Copy()
-					disk.FailOnceAt(step, fault)
-					if n, err := replication.Open(diskConfig(dir, disk)); err == nil {
+					volume := tc.base.Copy()
+					volume.FailOnceAt(step, fault)
+					if n, err := replication.Open(diskConfig(dir, volume)); err == nil {
 						n.Close()
 					}
-					disk.FailAt(0, nil)
-					next(fmt.Sprintf("%v at step %d", fault, step), disk, false)
+					volume.FailAt(0, nil)
+					next(fmt.Sprintf("%v at step %d", fault, step), volume, false)
 				}
 			}
 		})
@@ -525,20 +525,20 @@ func TestFilesArePrivate(t *testing.T) {
 // the log, and is mended as such: the rows before it are there, under a new id.
 func TestStartWithBadSector(t *testing.T) {
 	dir := t.TempDir()
-	disk := diskBefore(t, dir, "")
-	c := diskConfig(dir, disk)
-	n := restarted(t, c, disk)
+	volume := diskBefore(t, dir, "")
+	c := diskConfig(dir, volume)
+	n := restarted(t, c, volume)
 	at, was := int64(n.Status().Snapshot.Offset)+1500, n.Status().ID
 	n.stop()
 	log := filepath.Join(dir, "log")
-	disk.Damage(filepath.Join(log, disk.Names(log)[0]), at, 2)
-	n = restarted(t, c, disk)
+	volume.Damage(filepath.Join(log, volume.Names(log)[0]), at, 2)
+	n = restarted(t, c, volume)
 	if n.last(t) != rowsBefore || n.Status().ID != was {
 		t.Errorf("a place that was read at last: %d rows under %s", n.last(t), n.Status().ID)
 	}
 	n.stop()
-	disk.Damage(filepath.Join(log, disk.Names(log)[0]), at, -1)
-	n = restarted(t, c, disk)
+	volume.Damage(filepath.Join(log, volume.Names(log)[0]), at, -1)
+	n = restarted(t, c, volume)
 	if last := n.last(t); last < rowsBefore/2 || last == rowsBefore || n.Status().ID == was {
 		t.Errorf("%d rows under %s", last, n.Status().ID)
 	}

@@ -4,8 +4,8 @@ import (
 	"fmt"
 
 	"rowfall/replication/keyspace"
+	"rowfall/replication/replog"
 	"rowfall/replication/resp"
-	"rowfall/replication/stream"
 )
 
 const (
@@ -80,7 +80,7 @@ func (a *appender) remove(due [][]byte) error {
 		}
 		return a.fail(err)
 	}
-	if err := a.append(stream.Expiry, b); err != nil {
+	if err := a.append(replog.Expiry, b); err != nil {
 		a.keys.Discard()
 		a.moreDue = false
 		return err

@@ -10,7 +10,7 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // clock is a node's time, which stands still until it is moved.
@@ -125,7 +125,7 @@ func TestPromotionSweepsFirst(t *testing.T) {
 	below.send("PSYNC", a.Status().ID, (at + 1).String())
 	below.line()
 	below.expect(string(unit("SELECT", "0")) + string(unit("DEL", "k")))
-	if role, _ := b.Role(); role != replication.Master || b.Offset() != at+stream.Offset(len(unit("SELECT", "0"))+len(unit("DEL", "k"))) {
+	if role, _ := b.Role(); role != replication.Master || b.Offset() != at+replog.Offset(len(unit("SELECT", "0"))+len(unit("DEL", "k"))) {
 		t.Errorf("it is %s at %d", role, b.Offset())
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // BeforeSnapshots has f called before each snapshot is written, when its offset
@@ -43,7 +43,7 @@ func (n *Node) SnapshotEvery(bytes int64) {
 }
 
 // TakeResync does what a full resync does when it has received everything.
-func (n *Node) TakeResync(ctx context.Context, keys *keyspace.Keyspace, id identity.ID, at stream.Offset) error {
+func (n *Node) TakeResync(ctx context.Context, keys *keyspace.Keyspace, id identity.ID, at replog.Offset) error {
 	_, term := n.Role()
 	return n.upstream.take(ctx, term, keys, id, at)
 }

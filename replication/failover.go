@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"rowfall/replication/identity"
-	"rowfall/replication/stream"
+	"rowfall/replication/disk"
+	"rowfall/replication/replog"
 	"rowfall/replication/upstream"
 )
 
@@ -169,7 +169,7 @@ func (f *failover) handOver(ctx context.Context, h handOver) {
 
 // reach pauses the writer and waits for a replica that has everything.
 func (f *failover) reach(ctx context.Context, h handOver) (to string, err error) {
-	var end stream.Offset
+	var end replog.Offset
 	_, err = f.n.appender.submit(ctx, 0, nil, func() error {
 		if f.n.appender.role != Master {
 			return ErrDemoted
@@ -315,7 +315,7 @@ func (a *appender) takeBack(why string) error {
 // recover goes on with a hand-over that a restart interrupted. A mark that could not be
 // removed when it was over, and is of the id before that, means nothing.
 func (f *failover) recover() error {
-	b, err := identity.ReadFile(f.n.c.FS, filepath.Join(f.n.c.Dir, failoverFile))
+	b, err := disk.ReadFile(f.n.c.FS, filepath.Join(f.n.c.Dir, failoverFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -367,7 +367,7 @@ func (a *appender) demoteTo(ctx context.Context, addr string) (err error) {
 		}
 	}()
 	f.marked = true
-	err = identity.WriteFile(a.n.c.FS, filepath.Join(a.n.c.Dir, failoverFile), func(f stream.File) error {
+	err = disk.WriteFile(a.n.c.FS, filepath.Join(a.n.c.Dir, failoverFile), func(f disk.File) error {
 		_, err := f.WriteAt([]byte(addr+"\n"+string(a.n.identity().History.ID())+"\n"), 0)
 		return err
 	})

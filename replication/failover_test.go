@@ -18,8 +18,9 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
+	"rowfall/replication/disk"
 	"rowfall/replication/identity"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 func failoverTo(t *testing.T, from, to string, more ...any) {
@@ -218,7 +219,7 @@ type target struct {
 	t *testing.T
 	net.Listener
 	id string        // it follows under
-	at stream.Offset // it has
+	at replog.Offset // it has
 }
 
 func standIn(t *testing.T, n *replication.Node) *target {
@@ -298,7 +299,7 @@ func TestFailoverRefused(t *testing.T) {
 func TestFailoverByForceLosesWhatTheTargetLacks(t *testing.T) {
 	a, _ := complete(t, config(t))
 	c := config(t)
-	d := &disk{}
+	d := &volume{}
 	c.Log.FS, c.ReplicaOf = d, a.Addr()
 	c.Log.Reserve, c.Log.SegmentSize = 64<<10, 256<<10
 	b, _ := start(t, c)
@@ -386,7 +387,7 @@ func TestFailoverToARestartedReplica(t *testing.T) {
 	ca.Listen, cb.Listen = a.Addr(), b.Addr()
 	stopA()
 	stopB()
-	id, err := identity.Load(stream.SystemFS{}, ca.Dir)
+	id, err := identity.Load(disk.SystemFS{}, ca.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -395,7 +396,7 @@ func TestFailoverToARestartedReplica(t *testing.T) {
 	}
 	id.Upstream = cb.Listen
 	id.Term++
-	if err := id.Save(stream.SystemFS{}, ca.Dir); err != nil {
+	if err := id.Save(disk.SystemFS{}, ca.Dir); err != nil {
 		t.Fatal(err)
 	}
 	b, _ = start(t, cb)
@@ -515,9 +516,9 @@ func TestFailoverWhoseReplicaMovedOn(t *testing.T) {
 // asked, and followed for good the replica that refused and followed it: there was no
 // master. It goes on asking.
 func TestFailoverRefusedOnAFullDisk(t *testing.T) {
-	disk := memfs.New()
-	c := diskConfig(t.TempDir(), disk)
-	n := restarted(t, c, disk)
+	volume := memfs.New()
+	c := diskConfig(t.TempDir(), volume)
+	n := restarted(t, c, volume)
 	defer func() { n.stop() }()
 	n.SetComplete(true)
 	target := standIn(t, n.Node)
@@ -531,7 +532,7 @@ func TestFailoverRefusedOnAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "its new role is on disk", func() bool { role, _ := n.Role(); return role == replication.Replica })
-	disk.Leave(0)
+	volume.Leave(0)
 	refuse()
 	eventually(t, "it cannot", func() bool { return strings.Contains(n.Status().Upstream.Err, "take failover back") })
 	if err := n.AbortFailover(t.Context()); !errors.Is(err, syscall.ENOSPC) {
@@ -540,15 +541,15 @@ func TestFailoverRefusedOnAFullDisk(t *testing.T) {
 	if role, _ := n.Role(); role != replication.Replica || n.Status().Failover != "failover-in-progress" {
 		t.Errorf("it is a %s: %+v", role, n.Status())
 	}
-	disk.Leave(-1)
+	volume.Leave(-1)
 	n.stop()
-	n = restarted(t, c, disk)
+	n = restarted(t, c, volume)
 	refuse()
 	eventually(t, "it is the master again", func() bool {
 		role, _ := n.Role()
 		return role == replication.Master && n.Status().Failover == "no-failover"
 	})
-	if slices.Contains(disk.Names(c.Dir), "failover") {
+	if slices.Contains(volume.Names(c.Dir), "failover") {
 		t.Error("the mark is left")
 	}
 }
@@ -560,20 +561,20 @@ func TestFailedHandOverIsForgotten(t *testing.T) {
 	base := diskBefore(t, dir, "")
 	for step, done := 1, false; !done; step++ {
 		for _, once := range []bool{true, false} {
-			disk := base.Copy()
-			c := diskConfig(dir, disk)
-			n := restarted(t, c, disk)
+			volume := base.Copy()
+			c := diskConfig(dir, volume)
+			n := restarted(t, c, volume)
 			if once {
-				disk.FailOnceAt(step, syscall.ENOSPC)
+				volume.FailOnceAt(step, syscall.ENOSPC)
 			} else {
-				disk.FailAt(step, syscall.ENOSPC)
+				volume.FailAt(step, syscall.ENOSPC)
 			}
 			err := n.HandOver(context.Background(), nowhere)
-			done = !disk.Failed()
-			disk.FailAt(0, nil)
+			done = !volume.Failed()
+			volume.FailAt(0, nil)
 			if role, _ := n.Role(); err != nil && role == replication.Master && n.ReplicaOf(t.Context(), nowhere) == nil {
 				n.stop()
-				n = restarted(t, c, disk)
+				n = restarted(t, c, volume)
 				if got := n.Status().Failover; got != "no-failover" {
 					t.Errorf("step %d, once %v: after REPLICAOF and a restart its state is %s", step, once, got)
 				}
@@ -585,11 +586,11 @@ func TestFailedHandOverIsForgotten(t *testing.T) {
 
 // opening is the system's files, of which each is told before it is opened.
 type opening struct {
-	stream.SystemFS
+	disk.SystemFS
 	before func(name string)
 }
 
-func (o *opening) Open(name string, flag int) (stream.File, error) {
+func (o *opening) Open(name string, flag int) (disk.File, error) {
 	o.before(filepath.Base(name))
 	return o.SystemFS.Open(name, flag)
 }
@@ -630,14 +631,14 @@ func TestTakeOverWithAFaultIsNoRefusal(t *testing.T) {
 	dir := t.TempDir()
 	base := diskBefore(t, dir, nowhere)
 	for step, done := 1, false; !done; step++ {
-		disk := base.Copy()
-		n := restarted(t, diskConfig(dir, disk), disk)
+		volume := base.Copy()
+		n := restarted(t, diskConfig(dir, volume), volume)
 		r := dialRaw(t, n.Addr())
 		r.do("REPLCONF", "capa", "psync2")
-		disk.FailOnceAt(step, syscall.EIO)
+		volume.FailOnceAt(step, syscall.EIO)
 		r.send("PSYNC", n.Status().ID, (n.Offset() + 1).String(), "FAILOVER")
 		answer, _ := r.r.ReadString('\n') // or none: the node stops
-		done = !disk.Failed()
+		done = !volume.Failed()
 		if done && !strings.HasPrefix(answer, "+CONTINUE") || !done && answer != "" && !strings.HasPrefix(answer, "-NOMASTERLINK") {
 			t.Errorf("step %d: the answer is %q", step, answer)
 		}

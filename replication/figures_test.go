@@ -22,8 +22,8 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
+	"rowfall/replication/replog"
 	"rowfall/replication/resp"
-	"rowfall/replication/stream"
 )
 
 // benchRows is how many rows the figures are of; ROWFALL_ROWS says another number.
@@ -424,7 +424,7 @@ func BenchmarkStreamToReplica(b *testing.B) {
 
 func streamFromNode(b *testing.B, kind servers.Kind, rows int) time.Duration {
 	b.Helper()
-	n := benchNode(b, replication.Config{Log: stream.Config{Memory: 16 << 20}})
+	n := benchNode(b, replication.Config{Log: replog.Config{Memory: 16 << 20}})
 	defer n.Close()
 	srv := servertest.Cache(b, kind, servers.CacheOptions{ReplicaOf: n.Addr()})
 	until(b, srv.Addr(), "replication", "master_link_status", "up")

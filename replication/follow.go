@@ -11,10 +11,11 @@ import (
 	"sync"
 	"time"
 
+	"rowfall/replication/disk"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 	"rowfall/replication/upstream"
 )
 
@@ -87,7 +88,7 @@ func (f *follower) run(ctx context.Context) {
 			pause = reconnectFirst // a link that only connects may be the tenth in a second
 		}
 		pause = max(pause, resyncPause(f.failedLoads))
-		if identity.IsFull(err) {
+		if disk.IsFull(err) {
 			pause = max(pause, fullDiskPause) // a snapshot is not asked for again and again
 		}
 		f.set(LinkIdle, err)
@@ -274,7 +275,7 @@ func (f *follower) attempt(ctx context.Context, id identity.State, changed <-cha
 type question struct {
 	link *upstream.Link
 	id   string // empty: for everything
-	have stream.Offset
+	have replog.Offset
 	term Term // in which it is asked
 }
 
@@ -341,9 +342,9 @@ func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, syn
 	if err != nil {
 		return fmt.Errorf("read upstream's id: %w", err)
 	}
-	if sync.Offset > stream.MaxBegin {
+	if sync.Offset > replog.MaxBegin {
 		return &stopError{fmt.Errorf("the upstream's stream is at offset %d, which is more than %d and not to be believed; "+
-			"see what answers there, then send REPLICAOF with the same address", sync.Offset, stream.MaxBegin)}
+			"see what answers there, then send REPLICAOF with the same address", sync.Offset, replog.MaxBegin)}
 	}
 	began := time.Now()
 	payload, err := link.Payload()
@@ -386,7 +387,7 @@ func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, syn
 // take puts a received snapshot on disk and in the place of the old data. If that
 // has not begun when it fails, the file goes again. Once it has, a fault ends the
 // node, and the next start may go by that file: it is not touched again.
-func (f *follower) take(ctx context.Context, term Term, keys *keyspace.Keyspace, newID identity.ID, at stream.Offset) error {
+func (f *follower) take(ctx context.Context, term Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset) error {
 	if isClosed(f.n.appender.stopped) {
 		return f.n.appender.closedErr()
 	}
@@ -486,7 +487,7 @@ func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) e
 
 // follow has the appender take a batch, and waits while the disk is full or a
 // snapshot needs too much memory. The upstream goes on hearing what we have.
-func (f *follower) follow(ctx context.Context, term Term, b *upstream.Batch) (asked stream.Offset, err error) {
+func (f *follower) follow(ctx context.Context, term Term, b *upstream.Batch) (asked replog.Offset, err error) {
 	if err := f.n.snaps.guard.Load().await(ctx); err != nil {
 		return -1, err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // BenchmarkFollow is a node as a replica: an upstream sends it rows as fast as
@@ -42,7 +42,7 @@ func BenchmarkFollow(b *testing.B) {
 		id := strconv.Itoa(i)
 		chunk = append(chunk, unit("HSET", "user:"+id, "id", id, "name", "user number "+id, "email", id+"@example.com", "country", "DE", "created", "2024-01-01 00:00:00", "status", "active")...)
 	}
-	n, err := replication.Open(replication.Config{Listen: "127.0.0.1:0", Dir: b.TempDir(), ReplicaOf: l.Addr().String(), Log: stream.Config{Keep: 256 << 20}, Logger: zerolog.Nop()})
+	n, err := replication.Open(replication.Config{Listen: "127.0.0.1:0", Dir: b.TempDir(), ReplicaOf: l.Addr().String(), Log: replog.Config{Keep: 256 << 20}, Logger: zerolog.Nop()})
 	if err != nil {
 		b.Fatal(err)
 	}

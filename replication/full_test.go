@@ -13,24 +13,24 @@ import (
 
 	"rowfall/internal/memfs"
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/disk"
 )
 
 // disk is the system's files on a disk that can be full: then there is room only
 // where some was set aside.
-type disk struct {
-	stream.SystemFS
+type volume struct {
+	disk.SystemFS
 	full atomic.Bool
 }
 
 type diskFile struct {
 	*os.File
-	disk *disk
-	mu   sync.Mutex
-	room int64 // of the file, set aside or written
+	volume *volume
+	mu     sync.Mutex
+	room   int64 // of the file, set aside or written
 }
 
-func (d *disk) Open(name string, flag int) (stream.File, error) {
+func (d *volume) Open(name string, flag int) (disk.File, error) {
 	f, err := os.OpenFile(name, flag, 0o600)
 	if err != nil {
 		return nil, err
@@ -39,13 +39,13 @@ func (d *disk) Open(name string, flag int) (stream.File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &diskFile{File: f, disk: d, room: info.Size()}, nil
+	return &diskFile{File: f, volume: d, room: info.Size()}, nil
 }
 
 func (f *diskFile) grow(to int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if to > f.room && f.disk.full.Load() {
+	if to > f.room && f.volume.full.Load() {
 		return syscall.ENOSPC
 	}
 	f.room = max(f.room, to)
@@ -80,7 +80,7 @@ func (f *diskFile) Size() (int64, error) {
 // passes by itself. Reads go on.
 func TestFullDiskOfMaster(t *testing.T) {
 	c := config(t)
-	d := &disk{}
+	d := &volume{}
 	c.Log.FS, c.PingPeriod = d, 20*time.Millisecond
 	c.Log.Reserve, c.Log.SegmentSize = 64<<10, 256<<10
 	n, _ := complete(t, c)
@@ -123,7 +123,7 @@ func TestFullDiskOfMaster(t *testing.T) {
 func TestFullDiskOfReplica(t *testing.T) {
 	a, _ := complete(t, config(t))
 	c := config(t)
-	d := &disk{}
+	d := &volume{}
 	c.Log.FS, c.ReplicaOf = d, a.Addr()
 	c.Log.Reserve, c.Log.SegmentSize = 64<<10, 256<<10
 	b, _ := start(t, c)
@@ -150,22 +150,22 @@ func TestFullDiskOfReplica(t *testing.T) {
 // before it stays, units go on as long as they find room, and when there is room
 // again it is taken by itself.
 func TestFullDiskOfSnapshot(t *testing.T) {
-	for name, full := range map[string]func(disk *memfs.FS, is bool){
-		"no room": func(disk *memfs.FS, is bool) {
-			if disk.Leave(-1); is {
-				disk.Leave(8 << 10)
+	for name, full := range map[string]func(volume *memfs.FS, is bool){
+		"no room": func(volume *memfs.FS, is bool) {
+			if volume.Leave(-1); is {
+				volume.Leave(8 << 10)
 			}
 		},
-		"no file": func(disk *memfs.FS, is bool) { disk.NoNames(is) },
+		"no file": func(volume *memfs.FS, is bool) { volume.NoNames(is) },
 	} {
 		dir := t.TempDir()
-		disk := diskBefore(t, dir, "")
-		c := diskConfig(dir, disk)
+		volume := diskBefore(t, dir, "")
+		c := diskConfig(dir, volume)
 		c.PingPeriod, c.Log.SegmentSize = 20*time.Millisecond, 1<<20
-		n := restarted(t, c, disk)
+		n := restarted(t, c, volume)
 		n.write(t, 100)
 		was := n.Status().Snapshot
-		full(disk, true)
+		full(volume, true)
 		n.SnapshotDue()
 		eventually(t, name+": it says so", func() bool { return strings.Contains(n.Status().Snapshot.Err, "free some space there") })
 		n.write(t, 1)
@@ -173,12 +173,12 @@ func TestFullDiskOfSnapshot(t *testing.T) {
 		if st.Snapshot.Offset != was.Offset || st.Snapshot.Written != 0 || len(n.done) > 0 {
 			t.Errorf("%s: %+v", name, st.Snapshot)
 		}
-		wantNothingUnfinished(t, disk, dir)
-		full(disk, false)
+		wantNothingUnfinished(t, volume, dir)
+		full(volume, false)
 		n.SnapshotDue()
 		eventually(t, name+": it is taken", func() bool { st := n.Status().Snapshot; return st.Written == 1 && st.Err == "" })
 		n.stop()
-		n = restarted(t, c, disk)
+		n = restarted(t, c, volume)
 		if st := n.Status(); n.last(t) != rowsBefore+101 || st.Snapshot.Offset <= was.Offset {
 			t.Errorf("%s: %d rows, %+v", name, n.last(t), st.Snapshot)
 		}
@@ -190,12 +190,12 @@ func TestFullDiskOfSnapshot(t *testing.T) {
 // node goes on as it was, and can be asked again.
 func TestFullDiskOfIdentity(t *testing.T) {
 	dir := t.TempDir()
-	disk := diskBefore(t, dir, nowhere)
-	n := restarted(t, diskConfig(dir, disk), disk)
+	volume := diskBefore(t, dir, nowhere)
+	n := restarted(t, diskConfig(dir, volume), volume)
 	for range 2 {
-		for _, full := range []func(is bool){disk.NoNames, func(is bool) {
-			if disk.Leave(-1); is {
-				disk.Leave(0)
+		for _, full := range []func(is bool){volume.NoNames, func(is bool) {
+			if volume.Leave(-1); is {
+				volume.Leave(0)
 			}
 		}} {
 			full(true)

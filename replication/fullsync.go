@@ -14,7 +14,7 @@ import (
 	"rowfall/replication/governor"
 	"rowfall/replication/identity"
 	"rowfall/replication/rdb"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // fullSync sends a snapshot and returns the offset at which the stream goes on,
@@ -24,7 +24,7 @@ import (
 // The answer waits until an offset is fixed; an empty line each second tells the
 // replica to be patient. They are legal before the answer and between it and the
 // line that begins with "$", and nowhere else: in the stream they would be counted.
-func (r *replica) fullSync(ctx context.Context, p *psync) (at stream.Offset, marked bool, err error) {
+func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, marked bool, err error) {
 	n := r.s.n
 	n.stats.fullSyncs.Add(1)
 	if !p.legacy && p.id != "?" {
@@ -291,7 +291,7 @@ func (t *transfer) sendEmpty() error {
 // loading notes that the replica has the whole snapshot, and waits for its word.
 // It comes once, before the last bytes: the acknowledgement may be back as soon
 // as they have gone.
-func (r *replica) loading(at stream.Offset) {
+func (r *replica) loading(at replog.Offset) {
 	now := time.Now().UnixNano()
 	r.heard.Store(now)
 	r.since.Store(now)

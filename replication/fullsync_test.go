@@ -12,7 +12,7 @@ import (
 	"rowfall/replication"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // ask sends a handshake with the given capabilities and PSYNC, and returns the
@@ -266,13 +266,13 @@ func TestStuckReaderIsCutOff(t *testing.T) {
 // replica goes on from the file's offset.
 func TestLogIsPinnedForAFullSync(t *testing.T) {
 	c := config(t)
-	c.Log = stream.Config{Memory: 64 << 10, SegmentSize: 64 << 10, Keep: 64 << 10}
+	c.Log = replog.Config{Memory: 64 << 10, SegmentSize: 64 << 10, Keep: 64 << 10}
 	n, _ := complete(t, c)
 	fill(t, n, "a", 200)
 	r := dialRaw(t, n.Addr())
 	f := ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
 	payload(r)
-	from, _ := stream.ParseOffset(f[2])
+	from, _ := replog.ParseOffset(f[2])
 	var want []byte
 	for i := range 400 {
 		u := unit("SET", "k", strings.Repeat(strconv.Itoa(i%10), 2000))
@@ -319,20 +319,20 @@ func every(period time.Duration, f func()) (stop func()) {
 func TestLongLoadIsNotCut(t *testing.T) {
 	c := config(t)
 	c.Timeout = time.Second
-	c.Log = stream.Config{Memory: 1 << 20, SegmentSize: 1 << 20, Keep: 1 << 20}
+	c.Log = replog.Config{Memory: 1 << 20, SegmentSize: 1 << 20, Keep: 1 << 20}
 	n, _ := complete(t, c)
 	fill(t, n, "a", 50)
 	if _, err := n.Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	loading := func(port string) (r *raw, id string, from stream.Offset) {
+	loading := func(port string) (r *raw, id string, from replog.Offset) {
 		r = dialRaw(t, n.Addr())
 		r.do("REPLCONF", "listening-port", port)
 		f := ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
 		if _, mark := payload(r); mark != "" {
 			t.Fatal("the file's length is not told")
 		}
-		from, _ = stream.ParseOffset(f[2])
+		from, _ = replog.ParseOffset(f[2])
 		return r, f[1], from
 	}
 	gone, id, from := loading("7777")
@@ -371,7 +371,7 @@ func TestLongLoadIsNotCut(t *testing.T) {
 // that the log can go, and nobody is admitted.
 func TestFirstLoadTakesSnapshots(t *testing.T) {
 	c := config(t)
-	c.Log = stream.Config{Memory: 64 << 10, SegmentSize: 64 << 10, Keep: 64 << 10}
+	c.Log = replog.Config{Memory: 64 << 10, SegmentSize: 64 << 10, Keep: 64 << 10}
 	c.SnapshotEvery, c.PingPeriod = 256<<10, 10*time.Millisecond
 	n, stop := start(t, c)
 	for i := 0; n.Status().Snapshot.Written < 2; i++ {

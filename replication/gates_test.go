@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"rowfall/replication/stream"
+	"rowfall/replication/disk"
 )
 
 // gatesEnv names a member's gates.
@@ -54,20 +54,20 @@ func exists(name string) bool {
 
 // gatedDisk is the system's files, with a gate before each thing that the log does.
 type gatedDisk struct {
-	disk
+	volume
 	gates
 }
 
 type gatedFile struct {
-	stream.File
+	disk.File
 	gates
 }
 
-func (d *gatedDisk) Open(name string, flag int) (stream.File, error) {
+func (d *gatedDisk) Open(name string, flag int) (disk.File, error) {
 	if flag&os.O_CREATE != 0 {
 		d.pass("create")
 	}
-	f, err := d.disk.Open(name, flag)
+	f, err := d.volume.Open(name, flag)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func (d *gatedDisk) Open(name string, flag int) (stream.File, error) {
 
 func (d *gatedDisk) Remove(name string) error {
 	d.pass("remove")
-	return d.disk.Remove(name)
+	return d.volume.Remove(name)
 }
 
 func (f *gatedFile) WriteAt(b []byte, off int64) (int, error) {
@@ -106,11 +106,11 @@ func (w *gatedWriter) Write(b []byte) (int, error) {
 
 // gatedFiles is the system's files, with a gate behind the making of each, by its name.
 type gatedFiles struct {
-	stream.SystemFS
+	disk.SystemFS
 	gates
 }
 
-func (d *gatedFiles) Open(name string, flag int) (stream.File, error) {
+func (d *gatedFiles) Open(name string, flag int) (disk.File, error) {
 	f, err := d.SystemFS.Open(name, flag)
 	if err == nil && flag&os.O_CREATE != 0 {
 		d.pass(filepath.Base(name))

@@ -11,20 +11,21 @@ import (
 	"path/filepath"
 	"sync"
 
+	"rowfall/replication/disk"
 	"rowfall/replication/identity"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // image is the snapshot file that is being written. Any number of replicas read
 // it meanwhile, each with a file handle of its own.
 type image struct {
-	at  stream.Offset
+	at  replog.Offset
 	id  identity.ID
 	gen uint64 // of the data
 
-	fs   stream.FS
+	fs   disk.FS
 	path string
-	f    stream.File
+	f    disk.File
 
 	mu    sync.Mutex
 	size  int64
@@ -35,7 +36,7 @@ type image struct {
 
 // newImage creates the file. A file of that name is an attempt that failed;
 // whoever still reads it keeps it.
-func newImage(fsys stream.FS, path string, p point) (*image, error) {
+func newImage(fsys disk.FS, path string, p point) (*image, error) {
 	if err := fsys.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("create snapshot: %w", err)
 	}

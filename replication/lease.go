@@ -11,21 +11,22 @@ import (
 	"syscall"
 	"time"
 
+	"rowfall/replication/disk"
 	"rowfall/replication/rdb"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // lease is a snapshot file opened for one replica. The log after its offset stays until
 // pin is released.
 type lease struct {
-	file  stream.File // stays readable when a newer snapshot takes its place
-	image *image      // nil: the file is complete
-	made  time.Time   // of a file that was complete when it was opened
-	at    stream.Offset
+	file  disk.File // stays readable when a newer snapshot takes its place
+	image *image    // nil: the file is complete
+	made  time.Time // of a file that was complete when it was opened
+	at    replog.Offset
 	size  int64 // of a complete file
 	off   int64 // of the next byte to read
 	lossy int   // streams of which transcode left numbers out
-	pin   *stream.Pin
+	pin   *replog.Pin
 }
 
 // sequential reads the file as far as it is written. What has a descriptor is
@@ -150,7 +151,7 @@ func (s *snapshots) acquire(ctx context.Context) (*lease, error) {
 	}
 	s.Lock()
 	defer s.Unlock()
-	l, err = s.openLocked(func(stream.Offset) bool { return true })
+	l, err = s.openLocked(func(replog.Offset) bool { return true })
 	if l == nil && err == nil {
 		err = errors.New("the snapshot failed")
 	}
@@ -174,7 +175,7 @@ func (s *snapshots) readable(ctx context.Context, t *attempt) error {
 }
 
 // openLocked opens the newest file whose offset serves; nil: there is none.
-func (s *snapshots) openLocked(serves func(stream.Offset) bool) (*lease, error) {
+func (s *snapshots) openLocked(serves func(replog.Offset) bool) (*lease, error) {
 	l := &lease{}
 	name := newSnapshot
 	switch {
@@ -231,7 +232,7 @@ const (
 // snapshot did, and never more than about a minute; and whether all of that log
 // can be read. The first snapshot's size is not known while it grows, but it will
 // be about that of the data.
-func (s *snapshots) servesLocked(at stream.Offset) bool {
+func (s *snapshots) servesLocked(at replog.Offset) bool {
 	most := s.n.c.SnapshotReuse
 	if most == 0 {
 		size := max(s.newest.size, s.n.Keyspace().Memory().Live)

@@ -11,17 +11,17 @@ import (
 	"testing"
 
 	"rowfall/internal/memfs"
+	"rowfall/replication/disk"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
-	"rowfall/replication/stream"
 )
 
 // To measure a complete file takes as long as to read it: a node that stops does
 // not wait for that.
 func TestLeaseReaderStops(t *testing.T) {
-	disk := memfs.New()
-	disk.Put("snapshot", make([]byte, 100))
-	f, err := disk.Open("snapshot", os.O_RDONLY)
+	volume := memfs.New()
+	volume.Put("snapshot", make([]byte, 100))
+	f, err := volume.Open("snapshot", os.O_RDONLY)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestLeaseReaderStops(t *testing.T) {
 // What ends a transfer may be the file, the socket or the waiting. Only the first is a
 // reason never to send that file again.
 func TestLeaseTellsWhatFailed(t *testing.T) {
-	disk := memfs.New()
+	volume := memfs.New()
 	var good bytes.Buffer
 	keys := keyspace.New(keyspace.Options{}).Snapshot()
 	defer keys.Close()
@@ -67,11 +67,11 @@ func TestLeaseTellsWhatFailed(t *testing.T) {
 		{name: "checksum", data: flipped, size: good.Len(), ctx: t.Context(), w: io.Discard, spoilt: true},
 		{name: "cut", data: good.Bytes()[:20], size: good.Len(), ctx: t.Context(), w: io.Discard, spoilt: true},
 	} {
-		disk.Put("snapshot", tc.data)
+		volume.Put("snapshot", tc.data)
 		if tc.bad > 0 {
-			disk.Damage("snapshot", tc.bad-1, -1)
+			volume.Damage("snapshot", tc.bad-1, -1)
 		}
-		f, err := disk.Open("snapshot", os.O_RDONLY)
+		f, err := volume.Open("snapshot", os.O_RDONLY)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,7 +113,7 @@ func TestAttemptThatIsDoneAtOnce(t *testing.T) {
 // A complete file goes from disk to socket without a copy, which the kernel does
 // for what has a descriptor: also behind the interface.
 func TestLeaseKeepsTheDescriptor(t *testing.T) {
-	f, err := stream.SystemFS{}.Open(filepath.Join(t.TempDir(), "snapshot"), os.O_RDWR|os.O_CREATE)
+	f, err := disk.SystemFS{}.Open(filepath.Join(t.TempDir(), "snapshot"), os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		t.Fatal(err)
 	}

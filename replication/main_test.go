@@ -20,8 +20,8 @@ import (
 
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
+	"rowfall/replication/replog"
 	"rowfall/replication/resp"
-	"rowfall/replication/stream"
 )
 
 func TestMain(m *testing.M) {
@@ -61,7 +61,7 @@ func config(t *testing.T) replication.Config {
 	}
 	return replication.Config{
 		Listen: "127.0.0.1:0", Dir: t.TempDir(),
-		Log:    stream.Config{Memory: 1 << 20, SegmentSize: 1 << 20},
+		Log:    replog.Config{Memory: 1 << 20, SegmentSize: 1 << 20},
 		Logger: zerolog.New(zerolog.ConsoleWriter{Out: zerolog.NewTestWriter(t), NoColor: true}).Level(level),
 	}
 }
@@ -112,10 +112,10 @@ func atomically(commands ...[]byte) []byte {
 	return append(append(unit("MULTI"), bytes.Join(commands, nil)...), unit("EXEC")...)
 }
 
-func apply(t *testing.T, n *replication.Node, units ...[]byte) stream.Offset {
+func apply(t *testing.T, n *replication.Node, units ...[]byte) replog.Offset {
 	t.Helper()
 	_, term := n.Role()
-	var at stream.Offset
+	var at replog.Offset
 	for _, u := range units {
 		var err error
 		if at, err = n.Apply(context.Background(), term, u); err != nil {

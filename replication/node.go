@@ -16,7 +16,7 @@ import (
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // ErrDemoted is returned when a unit comes with a term that is not the node's
@@ -37,7 +37,7 @@ type Node struct {
 
 	lock     *identity.Lock
 	listener net.Listener
-	store    *stream.Log
+	store    *replog.Log
 	keys     atomic.Pointer[keyspace.Keyspace]
 
 	refusal atomic.Pointer[string] // the error that commands that need the data get; nil: they are answered
@@ -283,7 +283,7 @@ func (n *Node) identity() identity.State {
 // and is slowed while a snapshot needs more than Config.SnapshotMemory;
 // Status.Held says so. The bytes may be reused after the return. A ctx that
 // ends after the hand-over does not take the unit back. Run must be running.
-func (n *Node) Apply(ctx context.Context, t Term, unit []byte) (stream.Offset, error) {
+func (n *Node) Apply(ctx context.Context, t Term, unit []byte) (replog.Offset, error) {
 	if err := n.quorum.await(ctx, t); err != nil {
 		return 0, err
 	}
@@ -304,7 +304,7 @@ const (
 
 // applyLater goes on with a unit that could not be taken now, until it can be:
 // the disk is full, or a failover pauses the writer.
-func (n *Node) applyLater(ctx context.Context, t Term, unit []byte, err error) (end stream.Offset, _ error) {
+func (n *Node) applyLater(ctx context.Context, t Term, unit []byte, err error) (end replog.Offset, _ error) {
 	release := func() {}
 	defer func() { release() }()
 	full := false
@@ -340,7 +340,7 @@ func (n *Node) applyLater(ctx context.Context, t Term, unit []byte, err error) (
 
 // isFull says whether err is a full disk, which left no trace and passes.
 func isFull(err error) bool {
-	var full *stream.FullError
+	var full *replog.FullError
 	return errors.As(err, &full)
 }
 
@@ -400,7 +400,7 @@ func (n *Node) Keyspace() *keyspace.Keyspace { return n.keys.Load() }
 func (n *Node) Published() <-chan struct{} { return n.appender.published.wait() }
 
 // Offset returns the replication offset: the bytes of stream so far.
-func (n *Node) Offset() stream.Offset { return n.store.End() }
+func (n *Node) Offset() replog.Offset { return n.store.End() }
 
 // ReplicaOf makes the node a replica of host:port, or, with an empty address, a
 // master under a new replication id. The new role is kept in the directory.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 func TestApplyAndRead(t *testing.T) {
@@ -187,7 +187,7 @@ func TestGapBetweenSnapshotAndLog(t *testing.T) {
 
 // After a stop that may have lost bytes the node begins a new id, before anybody is answered.
 func TestNewIDAfterPossibleLoss(t *testing.T) {
-	for _, policy := range []stream.Fsync{stream.EverySecond, stream.Always} {
+	for _, policy := range []replog.Fsync{replog.EverySecond, replog.Always} {
 		c := config(t)
 		c.Log.Fsync = policy
 		n, stop := start(t, c)
@@ -199,7 +199,7 @@ func TestNewIDAfterPossibleLoss(t *testing.T) {
 		c.Dir = crashed
 		n, _ = start(t, c)
 		after := n.Status()
-		if policy == stream.Always {
+		if policy == replog.Always {
 			if after.ID != before.ID {
 				t.Errorf("with fsync %s the id changed", policy)
 			}
@@ -220,7 +220,7 @@ func TestNewIDAfterChangeOfPolicy(t *testing.T) {
 	before := n.Status()
 	stop()
 	otherBoot(t, crashed)
-	c.Dir, c.Log.Fsync = crashed, stream.Always
+	c.Dir, c.Log.Fsync = crashed, replog.Always
 	n, stop = complete(t, c)
 	if after := n.Status(); after.ID == before.ID || after.PreviousID != before.ID || after.PreviousTo != after.Offset {
 		t.Errorf("before %+v, after %+v", before, after)
@@ -229,7 +229,7 @@ func TestNewIDAfterChangeOfPolicy(t *testing.T) {
 	crashed = copyDir(t, c.Dir)
 	stop()
 	otherBoot(t, crashed)
-	c.Dir, c.Log.Fsync = crashed, stream.EverySecond
+	c.Dir, c.Log.Fsync = crashed, replog.EverySecond
 	n, _ = complete(t, c)
 	if n.Status().ID != id {
 		t.Error("what was written with fsync always is taken for lost")
@@ -279,7 +279,7 @@ func TestExpiry(t *testing.T) {
 	}
 	// The replica hears it from us, as a command, even if nothing else is written.
 	r.expect(string(unit("SELECT", "0")) + string(unit("DEL", "k")))
-	if n.Offset() != at+stream.Offset(len(unit("SELECT", "0"))+len(unit("DEL", "k"))) {
+	if n.Offset() != at+replog.Offset(len(unit("SELECT", "0"))+len(unit("DEL", "k"))) {
 		t.Errorf("the stream ends at %d", n.Offset())
 	}
 	eventually(t, "the key is deleted", func() bool { return n.Keyspace().Len() == 1 })
@@ -329,7 +329,7 @@ func TestCloseWithoutRun(t *testing.T) {
 
 // psync shakes hands and reads the answer and the snapshot of a full resync; it
 // returns the offset at which the stream goes on.
-func psync(r *raw, id, offset string) stream.Offset {
+func psync(r *raw, id, offset string) replog.Offset {
 	r.t.Helper()
 	for _, c := range [][]string{{"PING"}, {"REPLCONF", "listening-port", "7777"}, {"REPLCONF", "capa", "psync2", "capa", "nonsense"}} {
 		if got := r.do(c...); got != "+OK" && got != "+PONG" {
@@ -340,7 +340,7 @@ func psync(r *raw, id, offset string) stream.Offset {
 	f := strings.Fields(r.reply())
 	switch f[0] {
 	case "+CONTINUE":
-		first, _ := stream.ParseOffset(offset)
+		first, _ := replog.ParseOffset(offset)
 		return first - 1
 	case "+FULLRESYNC":
 		size, err := strconv.ParseInt(strings.TrimPrefix(r.reply(), "$"), 10, 64)
@@ -350,7 +350,7 @@ func psync(r *raw, id, offset string) stream.Offset {
 		if _, err := io.CopyN(io.Discard, r.r, size); err != nil {
 			r.t.Fatal(err)
 		}
-		at, err := stream.ParseOffset(f[2])
+		at, err := replog.ParseOffset(f[2])
 		if err != nil || len(f[1]) != 40 {
 			r.t.Fatalf("got %q", f)
 		}

@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"rowfall/replication"
+	"rowfall/replication/disk"
 	"rowfall/replication/identity"
-	"rowfall/replication/stream"
 )
 
 // A start that fails by its configuration changes nothing: the mark of the clean stop before
@@ -52,7 +52,7 @@ func TestFailedStartChangesNothing(t *testing.T) {
 			if n, err := replication.Open(spoiled); err == nil || !strings.Contains(err.Error(), tc.says) {
 				t.Fatalf("it starts: %v, %v", n, err)
 			}
-			id, err := identity.Load(stream.SystemFS{}, c.Dir)
+			id, err := identity.Load(disk.SystemFS{}, c.Dir)
 			if err != nil || !id.Clean || id.CleanEnd != before.Offset {
 				t.Errorf("the mark of the clean stop is gone: %+v, %v", id, err)
 			}

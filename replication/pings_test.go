@@ -10,7 +10,7 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // pinging is a master that writes a PING every two milliseconds.
@@ -61,8 +61,8 @@ func TestPingsBeyondAPromotion(t *testing.T) {
 		}
 		read += n
 	}
-	ping := stream.Offset(len(unit("PING")))
-	for _, at := range []stream.Offset{split - 3*ping, split - 1, split, split + 1, split + ping, beyond - 1, beyond} {
+	ping := replog.Offset(len(unit("PING")))
+	for _, at := range []replog.Offset{split - 3*ping, split - 1, split, split + 1, split + ping, beyond - 1, beyond} {
 		r := dialRaw(t, b.Addr())
 		got := ask(r, old, strconv.FormatInt(int64(at)+1, 10), "psync2")
 		want := "+FULLRESYNC"

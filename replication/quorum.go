@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 const (
@@ -32,7 +32,7 @@ type quorum struct {
 // offsetMark says where the stream ended at a moment.
 type offsetMark struct {
 	at  time.Time
-	end stream.Offset
+	end replog.Offset
 }
 
 func (q *quorum) lag() time.Duration {
@@ -40,7 +40,7 @@ func (q *quorum) lag() time.Duration {
 }
 
 // note is called by the appender after each unit.
-func (q *quorum) note(end stream.Offset) {
+func (q *quorum) note(end replog.Offset) {
 	if q.n.settings.minReplicas.Load() == 0 {
 		return
 	}
@@ -64,7 +64,7 @@ func (q *quorum) forget() {
 
 // dueLocked is where the stream ended when the allowed lag began; marks before
 // that one are dropped.
-func (q *quorum) dueLocked(now time.Time) stream.Offset {
+func (q *quorum) dueLocked(now time.Time) replog.Offset {
 	since := now.Add(-q.lag())
 	if !q.newest.at.After(since) {
 		q.marks = append(q.marks[:0], q.newest) // it is the one before the next unit

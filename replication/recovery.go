@@ -11,10 +11,11 @@ import (
 	"slices"
 	"time"
 
+	"rowfall/replication/disk"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 const logDir = "log"
@@ -68,8 +69,8 @@ func (n *Node) recover() error {
 // to take over has its place by now.
 func (n *Node) removeUnfinished() error {
 	for _, name := range []string{
-		newSnapshot, newResync, identity.Temporary(newResync),
-		identity.Temporary(identity.FileName), identity.Temporary(settingsFile), identity.Temporary(failoverFile),
+		newSnapshot, newResync, disk.Temporary(newResync),
+		disk.Temporary(identity.FileName), disk.Temporary(settingsFile), disk.Temporary(failoverFile),
 	} {
 		if err := n.c.FS.Remove(filepath.Join(n.c.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove unfinished file: %w", err)
@@ -90,7 +91,7 @@ func (n *Node) settleIdentity(b beginning) error {
 			Msg("written bytes may be lost by the last stop, or this is a copy of the directory: a new replication id begins")
 	}
 	// What was written before this under another policy is on disk: opening the log saw to that.
-	id.Clean, id.CleanEnd, id.Copied, id.Boot, id.Durable = false, 0, false, boot, n.c.Log.Fsync == stream.Always
+	id.Clean, id.CleanEnd, id.Copied, id.Boot, id.Durable = false, 0, false, boot, n.c.Log.Fsync == replog.Always
 	if n.state.unusable == nil { // otherwise the next start judges by what is repaired until then
 		if id.CompleteAt > end { // what completed them is lost
 			id.Complete, id.CompleteAt = false, 0
@@ -115,7 +116,7 @@ func (n *Node) finishResync(id identity.State) (identity.State, error) {
 	if err := n.snaps.removeBut(id.PendingAt); err != nil {
 		return id, fmt.Errorf("finish interrupted resync: %w", err)
 	}
-	l, err := stream.Create(filepath.Join(n.c.Dir, logDir), id.PendingAt, n.c.Log)
+	l, err := replog.Create(filepath.Join(n.c.Dir, logDir), id.PendingAt, n.c.Log)
 	if err != nil {
 		return id, fmt.Errorf("finish interrupted resync: %w", err)
 	}
@@ -165,9 +166,9 @@ func (n *Node) loadSnapshot() (*keyspace.Keyspace, error) {
 	return nil, err
 }
 
-func (n *Node) loadFile(path string, at stream.Offset, keys *keyspace.Keyspace) (file snapshotFile, err error) {
-	if at > stream.MaxBegin {
-		return file, &unusableError{fmt.Errorf("load snapshot %s: its offset is more than %d, where no log can begin", path, stream.MaxBegin), 0}
+func (n *Node) loadFile(path string, at replog.Offset, keys *keyspace.Keyspace) (file snapshotFile, err error) {
+	if at > replog.MaxBegin {
+		return file, &unusableError{fmt.Errorf("load snapshot %s: its offset is more than %d, where no log can begin", path, replog.MaxBegin), 0}
 	}
 	f, err := n.c.FS.Open(path, os.O_RDONLY)
 	if err != nil {
@@ -316,7 +317,7 @@ func (n *Node) checkHistory(b *beginning) error {
 
 // logName names the log that is open, for the identity file.
 func (n *Node) logName() (identity.LogName, error) {
-	file, err := identity.NameOf(n.c.FS, filepath.Join(n.c.Dir, logDir, stream.MarkName))
+	file, err := disk.IDAt(n.c.FS, filepath.Join(n.c.Dir, logDir, replog.MarkName))
 	if err != nil {
 		return identity.LogName{}, fmt.Errorf("identify log: %w", err)
 	}
@@ -365,8 +366,8 @@ const tidyEvery = 1024
 // still there for their DEL: the log says when they went.
 func (n *Node) replay(keys *keyspace.Keyspace) error {
 	units := 0
-	err := n.store.Replay(n.snaps.newest.at, func(r stream.Record) error {
-		if r.Kind != stream.Unit && r.Kind != stream.Expiry {
+	err := n.store.Replay(n.snaps.newest.at, func(r replog.Record) error {
+		if r.Kind != replog.Unit && r.Kind != replog.Expiry {
 			return nil
 		}
 		if err := keys.Stage(r.Payload); err != nil {

@@ -7,19 +7,20 @@ import (
 	"testing"
 
 	"rowfall/replication"
+	"rowfall/replication/disk"
 	"rowfall/replication/identity"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // killed takes the mark of a clean stop away, as if the node had been killed.
 func killed(t *testing.T, dir string) {
 	t.Helper()
-	id, err := identity.Load(stream.SystemFS{}, dir)
+	id, err := identity.Load(disk.SystemFS{}, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	id.Clean, id.CleanEnd = false, 0
-	if err := id.Save(stream.SystemFS{}, dir); err != nil {
+	if err := id.Save(disk.SystemFS{}, dir); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -67,7 +68,7 @@ var lostLogs = []struct {
 				t.Fatal(err)
 			}
 		}
-		if err := os.Remove(filepath.Join(dir, "log", stream.MarkName)); err != nil {
+		if err := os.Remove(filepath.Join(dir, "log", replog.MarkName)); err != nil {
 			t.Fatal(err)
 		}
 	}, false},
@@ -100,7 +101,7 @@ func segmentsOf(t *testing.T, dir string) []string {
 // lostLogConfig has small segments, of which none is durable before the stop.
 func lostLogConfig(t *testing.T) replication.Config {
 	c := config(t)
-	c.Log.SegmentSize, c.Log.Fsync = 8<<10, stream.Never
+	c.Log.SegmentSize, c.Log.Fsync = 8<<10, replog.Never
 	return c
 }
 
@@ -191,7 +192,7 @@ func TestMasterWithoutItsLogBeginsANewID(t *testing.T) {
 // zeroMark has the log's mark say that nothing was durable, as before its first sync.
 func zeroMark(t *testing.T, dir string) {
 	t.Helper()
-	f, err := os.OpenFile(filepath.Join(dir, "log", stream.MarkName), os.O_RDWR, 0)
+	f, err := os.OpenFile(filepath.Join(dir, "log", replog.MarkName), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,12 +260,12 @@ func TestRemovedLogOfAnOlderVersion(t *testing.T) {
 	before := n.Status()
 	stop()
 	killed(t, c.Dir)
-	id, err := identity.Load(stream.SystemFS{}, c.Dir)
+	id, err := identity.Load(disk.SystemFS{}, c.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	id.Log = identity.LogName{}
-	if err := id.Save(stream.SystemFS{}, c.Dir); err != nil {
+	if err := id.Save(disk.SystemFS{}, c.Dir); err != nil {
 		t.Fatal(err)
 	}
 	n, stop = start(t, c)

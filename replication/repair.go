@@ -7,7 +7,7 @@ import (
 
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // restore loads the newest snapshot and the log behind it. If the log is damaged
@@ -20,8 +20,8 @@ import (
 //
 // Where nothing survived at all, a human decides.
 func (n *Node) restore(b *beginning) (*keyspace.Keyspace, error) {
-	keys, err := n.loadWith(b, stream.Open)
-	var bad *stream.CorruptError
+	keys, err := n.loadWith(b, replog.Open)
+	var bad *replog.CorruptError
 	if !errors.As(err, &bad) {
 		return keys, err
 	}
@@ -43,7 +43,7 @@ func (n *Node) restore(b *beginning) (*keyspace.Keyspace, error) {
 		return nil, err
 	}
 	b.repaired = true
-	keys, err = n.loadWith(b, func(dir string, c stream.Config) (*stream.Log, error) { return stream.Repair(dir, snapshot, c) })
+	keys, err = n.loadWith(b, func(dir string, c replog.Config) (*replog.Log, error) { return replog.Repair(dir, snapshot, c) })
 	if err != nil {
 		return nil, fmt.Errorf("%w; repairing the log gives: %w", bad, err)
 	}
@@ -65,7 +65,7 @@ func roleName(id identity.State) Role {
 }
 
 // loadWith loads the newest snapshot, opens the log and replays it.
-func (n *Node) loadWith(b *beginning, open func(dir string, c stream.Config) (*stream.Log, error)) (*keyspace.Keyspace, error) {
+func (n *Node) loadWith(b *beginning, open func(dir string, c replog.Config) (*replog.Log, error)) (*keyspace.Keyspace, error) {
 	keys, err := n.loadSnapshot()
 	if err != nil {
 		return nil, err

@@ -9,11 +9,11 @@ import (
 	"testing"
 
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // damage flips a byte in the middle of the log's segment that holds offset at.
-func damage(t *testing.T, dir string, at stream.Offset) string {
+func damage(t *testing.T, dir string, at replog.Offset) string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "log", "*.seg"))
 	if err != nil || len(files) == 0 {
@@ -23,7 +23,7 @@ func damage(t *testing.T, dir string, at stream.Offset) string {
 	name := files[0]
 	for _, f := range files {
 		_, start, _ := strings.Cut(strings.TrimSuffix(filepath.Base(f), ".seg"), "-")
-		if o, _ := stream.ParseOffset(strings.TrimLeft(start[:len(start)-1], "0") + start[len(start)-1:]); o <= at {
+		if o, _ := replog.ParseOffset(strings.TrimLeft(start[:len(start)-1], "0") + start[len(start)-1:]); o <= at {
 			name = f
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"rowfall/replication/identity"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 const sendAtOnce = 256 << 10
@@ -56,7 +56,7 @@ type replica struct {
 	loaded chan struct{} // closed at the first acknowledgement after a full sync
 	form   form          // of the snapshot in a full resync
 
-	pin     atomic.Pointer[stream.Pin] // the log that a full resync still needs; nil: none
+	pin     atomic.Pointer[replog.Pin] // the log that a full resync still needs; nil: none
 	size    atomic.Int64               // bytes of the snapshot that it was sent
 	since   atomic.Int64               // unix nanoseconds when it had all of the snapshot
 	dropped atomic.Bool                // the node has ended its link
@@ -80,8 +80,8 @@ func (r *replica) set(s ReplicaState) { r.state.Store(uint32(s)) }
 
 func (r *replica) status(now time.Time) ReplicaStatus {
 	st := ReplicaStatus{
-		Addr: r.addr, State: ReplicaState(r.state.Load()), Acked: stream.Offset(r.acked.Load()),
-		Sent: stream.Offset(r.sent.Load()), Version: r.s.repl.version,
+		Addr: r.addr, State: ReplicaState(r.state.Load()), Acked: replog.Offset(r.acked.Load()),
+		Sent: replog.Offset(r.sent.Load()), Version: r.s.repl.version,
 	}
 	if at := r.ackNow.Load(); at != 0 {
 		st.Lag = now.Sub(time.Unix(0, at))
@@ -144,12 +144,12 @@ func (rs *replicas) wakeAck() {
 
 // reached counts the replicas that acknowledged at; more is closed at the next
 // acknowledgement.
-func (rs *replicas) reached(at stream.Offset) (count int, more <-chan struct{}) {
+func (rs *replicas) reached(at replog.Offset) (count int, more <-chan struct{}) {
 	return rs.countIf(func(r *replica) bool { return r.acked.Load() >= int64(at) })
 }
 
 // durable is reached for those that have it on disk.
-func (rs *replicas) durable(at stream.Offset) (count int, more <-chan struct{}) {
+func (rs *replicas) durable(at replog.Offset) (count int, more <-chan struct{}) {
 	return rs.countIf(func(r *replica) bool { return r.kept.Load() >= int64(at) && r.kept.Load() > 0 })
 }
 
@@ -204,7 +204,7 @@ func (n *Node) admit(p *psync, r *replica) {
 		p.refuse = "NOMASTERLINK this node holds nothing and never wrote what you hold; its log says what to do"
 		n.sayLost(r.addr, p)
 	case !n.state.complete:
-		if role == Master && n.isForeign(p) && stream.Offset(p.offset-1) > end {
+		if role == Master && n.isForeign(p) && replog.Offset(p.offset-1) > end {
 			n.sayLost(r.addr, p)
 		}
 		p.refuse = "LOADING Rowfall is loading the dataset: it is not complete yet"
@@ -319,7 +319,7 @@ func (r *replica) readAcks() {
 		r.ackNow.Store(now)
 		r.acked.Store(max(r.acked.Load(), min(at, r.sent.Load())))
 		if p := r.pin.Load(); p != nil {
-			p.Advance(stream.Offset(r.acked.Load())) // after a lost link it asks for what follows
+			p.Advance(replog.Offset(r.acked.Load())) // after a lost link it asks for what follows
 		}
 		if len(args) >= 5 && bytes.EqualFold(args[3], []byte("FACK")) {
 			if kept, err := strconv.ParseInt(string(args[4]), 10, 64); err == nil {
@@ -349,7 +349,7 @@ func (r *replica) send(ctx context.Context, p *psync) error {
 		if r.s.repl.psync2 {
 			reply = "+CONTINUE " + string(p.with) + "\r\n"
 		}
-		from := stream.Offset(p.offset - 1)
+		from := replog.Offset(p.offset - 1)
 		if err := r.write([]byte(reply)); err != nil {
 			return err
 		}
@@ -382,14 +382,14 @@ func (r *replica) send(ctx context.Context, p *psync) error {
 // stream sends the log from an offset on. The log stays pinned until the replica
 // is online and has caught up once: what was written while it loaded may be more
 // than is kept.
-func (r *replica) stream(ctx context.Context, from stream.Offset) error {
+func (r *replica) stream(ctx context.Context, from replog.Offset) error {
 	n := r.s.n
 	reader, err := n.store.NewReader(from)
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
 	defer reader.Close()       //nolint:errcheck // only read from
-	var caughtUp stream.Offset // where the log ended when the replica came online
+	var caughtUp replog.Offset // where the log ended when the replica came online
 	for {
 		b, err := reader.Next(ctx, sendAtOnce)
 		if err != nil {
@@ -416,7 +416,7 @@ func (r *replica) stream(ctx context.Context, from stream.Offset) error {
 // bytes gets a full resync instead of the same fault for ever, and from a new
 // snapshot that does not need them; then a restart does not need them either.
 func (n *Node) noteDamage(err error) {
-	var damage *stream.CorruptError
+	var damage *replog.CorruptError
 	if !errors.As(err, &damage) {
 		return
 	}

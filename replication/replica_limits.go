@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"rowfall/replication/governor"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // leastSyncLog is the smallest bound that the node chooses for the log of one full resync: it is
@@ -114,11 +114,11 @@ func (rs *replicas) keepFor(r *replica, d time.Duration) {
 
 // needs is the offset from which a replica needs the log: that of its pin, else as far as its link
 // has read.
-func (r *replica) needs() stream.Offset {
+func (r *replica) needs() replog.Offset {
 	if p := r.pin.Load(); p != nil {
 		return p.Offset()
 	}
-	return stream.Offset(r.sent.Load())
+	return replog.Offset(r.sent.Load())
 }
 
 // pinningLocked are the replicas for which log is kept beyond log.keep.
@@ -135,7 +135,7 @@ func (rs *replicas) pinningLocked() (list []*replica) {
 
 // dropBefore ends the links of all replicas that need the log from before an offset, the furthest
 // behind first, and gives back what was kept for those that have left.
-func (rs *replicas) dropBefore(end stream.Offset, why string) {
+func (rs *replicas) dropBefore(end replog.Offset, why string) {
 	rs.Lock()
 	defer rs.Unlock()
 	list := rs.pinningLocked()

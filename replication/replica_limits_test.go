@@ -11,14 +11,14 @@ import (
 	"github.com/rs/zerolog"
 
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // limited is start for a complete node of little log that looks at its replicas often, and its log.
 func limited(t *testing.T, change func(c *replication.Config)) (*replication.Node, *logText) {
 	t.Helper()
 	c, text := config(t), &logText{}
-	c.Log = stream.Config{Memory: 1 << 20, SegmentSize: 1 << 20, Keep: 1 << 20}
+	c.Log = replog.Config{Memory: 1 << 20, SegmentSize: 1 << 20, Keep: 1 << 20}
 	c.PingPeriod, c.Logger = 20*time.Millisecond, zerolog.New(text)
 	change(&c)
 	n, _ := complete(t, c)
@@ -28,12 +28,12 @@ func limited(t *testing.T, change func(c *replication.Config)) (*replication.Nod
 
 // loading has somebody take a snapshot whole and then say, without an acknowledgement, that it is
 // there. stop ends that.
-func loading(t *testing.T, n *replication.Node) (r *raw, from stream.Offset, stop func()) {
+func loading(t *testing.T, n *replication.Node) (r *raw, from replog.Offset, stop func()) {
 	t.Helper()
 	r = dialRaw(t, n.Addr())
 	f := ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
 	payload(r)
-	from, err := stream.ParseOffset(f[2])
+	from, err := replog.ParseOffset(f[2])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func loading(t *testing.T, n *replication.Node) (r *raw, from stream.Offset, sto
 }
 
 // letsGo waits until the log that a replica needed is dropped.
-func letsGo(t *testing.T, n *replication.Node, from stream.Offset) {
+func letsGo(t *testing.T, n *replication.Node, from replog.Offset) {
 	t.Helper()
 	big(t, n, 3)
 	eventually(t, "the log is dropped", func() bool {
@@ -160,7 +160,7 @@ func TestSlowReadersDoNotKeepTheirPlaces(t *testing.T) {
 func TestSnapshotOnAFullDiskWithExpiredKeys(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(1_700_000_000_000)
-	c, d := config(t), &disk{}
+	c, d := config(t), &volume{}
 	c.Now, c.Log.FS = clock.Load, d
 	c.Log.Reserve, c.Log.SegmentSize = 4<<10, 64<<10
 	n, _ := complete(t, c)

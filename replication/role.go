@@ -1,6 +1,9 @@
 package replication
 
-import "rowfall/replication/identity"
+import (
+	"rowfall/replication/disk"
+	"rowfall/replication/identity"
+)
 
 // Role says whether a node writes its own stream or follows another's.
 type Role uint8
@@ -65,7 +68,7 @@ func (a *appender) saveLocked(id identity.State) (was identity.State, err error)
 	was = a.n.identity()
 	id.Boot = identity.BootID()
 	id.Complete, id.CompleteAt = was.Complete, was.CompleteAt
-	if err := id.Save(a.n.c.FS, a.n.c.Dir); identity.IsFull(err) {
+	if err := id.Save(a.n.c.FS, a.n.c.Dir); disk.IsFull(err) {
 		return was, err // nothing is changed
 	} else if err != nil {
 		return was, a.fail(err)

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"rowfall/internal/servers/servertest"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // The same on a real volume, if one can be mounted: 120 MB, little data, and log.keep far below 256
@@ -22,7 +22,7 @@ func TestSmallVolumeForReal(t *testing.T) {
 				t.Errorf("unmount %s: %v", c.Dir, err)
 			}
 		})
-		c.Log = stream.Config{Keep: keep}
+		c.Log = replog.Config{Keep: keep}
 		n, stop := complete(t, c)
 		overwrite(t, n, 500)
 		if st := n.Status(); st.Snapshot.Err != "" || st.Snapshot.Written > 250 {

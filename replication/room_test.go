@@ -14,7 +14,7 @@ import (
 
 	"rowfall/internal/memfs"
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // logText collects what a node logs.
@@ -51,10 +51,10 @@ func overwrite(t *testing.T, n *replication.Node, megabytes int) {
 }
 
 // logBytes is what the files of a node's log hold.
-func logBytes(disk *memfs.FS, dir string) (size int) {
+func logBytes(volume *memfs.FS, dir string) (size int) {
 	dir = filepath.Join(dir, "log")
-	for _, name := range disk.Names(dir) {
-		size += len(disk.Data(filepath.Join(dir, name)))
+	for _, name := range volume.Names(dir) {
+		size += len(volume.Data(filepath.Join(dir, name)))
 	}
 	return size
 }
@@ -75,19 +75,19 @@ func TestSmallVolume(t *testing.T) {
 		{name: "no reserve", reserve: -1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c, disk := config(t), memfs.New()
-			c.FS = disk
+			c, volume := config(t), memfs.New()
+			c.FS = volume
 			c.Log.Keep, c.Log.Reserve = tc.keep, tc.reserve
 			n, stop := complete(t, c)
-			disk.Leave(16 << 20)
+			volume.Leave(16 << 20)
 			for range 20 {
 				overwrite(t, n, 3)
-				if size := logBytes(disk, c.Dir); tc.most > 0 && size > tc.most+3<<20 {
+				if size := logBytes(volume, c.Dir); tc.most > 0 && size > tc.most+3<<20 {
 					t.Fatalf("%d bytes of log", size)
 				}
 			}
 			if tc.most > 0 {
-				eventually(t, "the log is as short as log.keep", func() bool { return logBytes(disk, c.Dir) < tc.most })
+				eventually(t, "the log is as short as log.keep", func() bool { return logBytes(volume, c.Dir) < tc.most })
 			}
 			if st := n.Status(); st.Snapshot.Err != "" || st.Snapshot.Written > 60 {
 				t.Errorf("snapshots: %+v", st.Snapshot)
@@ -106,8 +106,8 @@ func TestSmallVolume(t *testing.T) {
 // writer and all other replicas stood still. Now the log that only such a replica needs is dropped,
 // with its link; a replica that keeps up does not notice.
 func TestFullVolumeDropsReplicasBeforeTheWriter(t *testing.T) {
-	c, disk, text := config(t), memfs.New(), &logText{}
-	c.FS, c.Logger = disk, zerolog.New(text)
+	c, volume, text := config(t), memfs.New(), &logText{}
+	c.FS, c.Logger = volume, zerolog.New(text)
 	n, _ := complete(t, c)
 	overwrite(t, n, 1)
 	healthy, _ := follow(t, n.Addr())
@@ -117,7 +117,7 @@ func TestFullVolumeDropsReplicasBeforeTheWriter(t *testing.T) {
 	payload(r)
 	defer every(50*time.Millisecond, func() { r.Write([]byte("\n")) })() //nolint:errcheck // the test sees the end
 	eventually(t, "it loads", func() bool { return len(n.Status().Replicas) == 2 })
-	disk.Leave(16 << 20)
+	volume.Leave(16 << 20)
 	for range 20 {
 		overwrite(t, n, 3)
 		eventually(t, "the healthy replica has everything", func() bool { return healthy.Offset() == n.Offset() })
@@ -133,7 +133,7 @@ func TestFullVolumeDropsReplicasBeforeTheWriter(t *testing.T) {
 // log.keep is changed while the node runs, takes effect at once, and is there after a restart.
 func TestKeepIsChangedAtRunTime(t *testing.T) {
 	c := config(t)
-	c.Log = stream.Config{Memory: 1 << 20, SegmentSize: 1 << 20}
+	c.Log = replog.Config{Memory: 1 << 20, SegmentSize: 1 << 20}
 	n, stop := complete(t, c)
 	overwrite(t, n, 12)
 	if _, err := n.Snapshot(t.Context()); err != nil {

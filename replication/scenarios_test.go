@@ -16,7 +16,7 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // long says whether the long matrices run, too.
@@ -177,7 +177,7 @@ func TestReplicaThatWasAway(t *testing.T) {
 
 func wasAway(t *testing.T, srv *servers.Cache, a absence) {
 	conf := config(t)
-	conf.Log = stream.Config{Memory: a.memory, SegmentSize: 64 << 10, Keep: a.keep}
+	conf.Log = replog.Config{Memory: a.memory, SegmentSize: 64 << 10, Keep: a.keep}
 	if a.fulls > 1 {
 		// A link that is cut before it has caught up with its first full sync keeps the log for so long.
 		conf.Timeout = 8 * time.Second
@@ -211,7 +211,7 @@ func wasAway(t *testing.T, srv *servers.Cache, a absence) {
 			return n.Status().LogStart > at
 		})
 	}
-	eventually(t, "the writers go on", func() bool { return n.Offset() > at+stream.Offset(a.written)<<10+10_000 })
+	eventually(t, "the writers go on", func() bool { return n.Offset() > at+replog.Offset(a.written)<<10+10_000 })
 	if a.cut {
 		if err := srv.Signal(syscall.SIGCONT); err != nil {
 			t.Fatal(err)
@@ -237,7 +237,7 @@ func wasAway(t *testing.T, srv *servers.Cache, a absence) {
 func TestHangingReplica(t *testing.T) {
 	servertest.Need(t, servers.Redis, servers.Valkey)
 	conf := config(t)
-	conf.Log = stream.Config{Memory: 64 << 10, SegmentSize: 256 << 10}
+	conf.Log = replog.Config{Memory: 64 << 10, SegmentSize: 256 << 10}
 	n, _ := complete(t, conf)
 	fill(t, n, "a", 200)
 	hangs, works := attach(t, servers.Redis, n.Addr()), attach(t, servers.Valkey, n.Addr())

@@ -18,9 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"rowfall/replication/identity"
+	"rowfall/replication/disk"
 	"rowfall/replication/resp"
-	"rowfall/replication/stream"
 )
 
 // settingsFile keeps what CONFIG SET changed and CONFIG REWRITE was asked to keep.
@@ -353,7 +352,7 @@ func (n *Node) keepSettings() error {
 	if len(n.settings.changed) == 0 {
 		return nil
 	}
-	return identity.WriteFile(n.c.FS, filepath.Join(n.c.Dir, settingsFile), func(f stream.File) error {
+	return disk.WriteFile(n.c.FS, filepath.Join(n.c.Dir, settingsFile), func(f disk.File) error {
 		_, err := f.WriteAt(n.settings.appendText(nil), 0)
 		return err
 	})
@@ -371,7 +370,7 @@ func (s *settings) appendText(dst []byte) []byte {
 // loadSettings takes the kept values over those of the configuration.
 func (n *Node) loadSettings() error {
 	name := filepath.Join(n.c.Dir, settingsFile)
-	b, err := identity.ReadFile(n.c.FS, name)
+	b, err := disk.ReadFile(n.c.FS, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -14,10 +14,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rowfall/replication/disk"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 const (
@@ -55,7 +56,7 @@ type snapshots struct {
 }
 
 type snapshotFile struct {
-	at   stream.Offset
+	at   replog.Offset
 	size int64
 	live int64 // memory that its data took when it was made; 0: not known
 	time time.Time
@@ -74,7 +75,7 @@ type attempt struct {
 	err   error         // set when done is closed
 }
 
-func snapshotName(at stream.Offset) string { return snapshotPrefix + at.String() + snapshotSuffix }
+func snapshotName(at replog.Offset) string { return snapshotPrefix + at.String() + snapshotSuffix }
 
 func newAttempt() *attempt {
 	return &attempt{fixed: make(chan struct{}), done: make(chan struct{})}
@@ -265,7 +266,7 @@ func (s *snapshots) write(ctx context.Context, p point, t *attempt) (err error) 
 			return
 		}
 		s.Lock()
-		if identity.IsFull(err) {
+		if disk.IsFull(err) {
 			err = fmt.Errorf("%w; free some space there", err)
 			if s.growing != nil {
 				s.lacked = shortage{s.growing.written(), p.live}
@@ -301,8 +302,8 @@ func (s *snapshots) write(ctx context.Context, p point, t *attempt) (err error) 
 	return nil
 }
 
-func (s *snapshots) writeFile(ctx context.Context, path string, keys *keyspace.Snapshot, id identity.ID, at stream.Offset) error {
-	return identity.WriteFile(s.n.c.FS, path, func(f stream.File) error {
+func (s *snapshots) writeFile(ctx context.Context, path string, keys *keyspace.Snapshot, id identity.ID, at replog.Offset) error {
+	return disk.WriteFile(s.n.c.FS, path, func(f disk.File) error {
 		w := bufio.NewWriterSize(&stoppable{ctx, io.NewOffsetWriter(f, 0)}, 1<<20)
 		aux := rdb.Aux{ReplID: string(id), Offset: int64(at), CTime: time.Now().Unix(), Version: redisVersion}
 		if err := rdb.Write(w, aux, keys); err != nil {
@@ -357,7 +358,7 @@ func (s *snapshots) install(p point) error {
 
 // installResync makes a full resync's file the newest snapshot. The others are
 // removed by the caller, who holds replacing.
-func (s *snapshots) installResync(at stream.Offset, live int64) error {
+func (s *snapshots) installResync(at replog.Offset, live int64) error {
 	s.Lock()
 	defer s.Unlock()
 	file, err := s.move(newResync, at)
@@ -370,7 +371,7 @@ func (s *snapshots) installResync(at stream.Offset, live int64) error {
 
 // move gives a complete file its name. It may be repeated: a file that has its
 // name already is left there.
-func (s *snapshots) move(name string, at stream.Offset) (snapshotFile, error) {
+func (s *snapshots) move(name string, at replog.Offset) (snapshotFile, error) {
 	fsys, dir := s.n.c.FS, s.n.c.Dir
 	path := filepath.Join(dir, snapshotName(at))
 	if err := fsys.Rename(filepath.Join(dir, name), path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -388,7 +389,7 @@ func (s *snapshots) move(name string, at stream.Offset) (snapshotFile, error) {
 }
 
 // removeBut removes all but one.
-func (s *snapshots) removeBut(but stream.Offset) error {
+func (s *snapshots) removeBut(but replog.Offset) error {
 	files, err := s.list()
 	if err != nil {
 		return err
@@ -405,19 +406,19 @@ func (s *snapshots) removeBut(but stream.Offset) error {
 }
 
 // list returns the offsets of the directory's snapshot files.
-func (s *snapshots) list() ([]stream.Offset, error) {
+func (s *snapshots) list() ([]replog.Offset, error) {
 	names, err := s.n.c.FS.ReadDir(s.n.c.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("list snapshots: %w", err)
 	}
-	var at []stream.Offset
+	var at []replog.Offset
 	for _, name := range names {
 		number, found := strings.CutPrefix(name, snapshotPrefix)
 		number, ok := strings.CutSuffix(number, snapshotSuffix)
 		if !found || !ok {
 			continue
 		}
-		o, err := stream.ParseOffset(number)
+		o, err := replog.ParseOffset(number)
 		if err != nil || snapshotName(o) != name {
 			return nil, fmt.Errorf("list snapshots: %s is not named by an offset; move it away", filepath.Join(s.n.c.Dir, name))
 		}

@@ -12,8 +12,8 @@ import (
 
 	"rowfall/internal/memfs"
 	"rowfall/replication"
+	"rowfall/replication/disk"
 	"rowfall/replication/identity"
-	"rowfall/replication/stream"
 )
 
 // gated is start for a node whose snapshots wait: each sends on begun and goes
@@ -234,7 +234,7 @@ func TestSnapshotAtTheStop(t *testing.T) {
 		}
 		var clean []bool
 		n.BeforeSnapshots(func() {
-			id, err := identity.Load(stream.SystemFS{}, c.Dir)
+			id, err := identity.Load(disk.SystemFS{}, c.Dir)
 			clean = append(clean, err == nil && id.Clean)
 		})
 		done := make(chan error, 1)
@@ -287,18 +287,18 @@ func TestFullResyncEndsSnapshot(t *testing.T) {
 func TestSnapshotThatCannotBeRead(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		spoil func(disk *memfs.FS, file string) error
+		spoil func(volume *memfs.FS, file string) error
 		capa  string
 		opens bool // the fault is seen before anything is sent
 	}{
-		{"bad sector", func(disk *memfs.FS, file string) error { disk.Damage(file, 150, -1); return nil }, "rdb-listpack", false},
-		{"bad sector, plain", func(disk *memfs.FS, file string) error { disk.Damage(file, 150, -1); return nil }, "psync2", false},
+		{"bad sector", func(volume *memfs.FS, file string) error { volume.Damage(file, 150, -1); return nil }, "rdb-listpack", false},
+		{"bad sector, plain", func(volume *memfs.FS, file string) error { volume.Damage(file, 150, -1); return nil }, "psync2", false},
 		{"flipped bit, plain", flip, "psync2", false},
 		{"gone", (*memfs.FS).Remove, "rdb-listpack", true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			disk := memfs.New()
-			c := diskConfig(t.TempDir(), disk)
+			volume := memfs.New()
+			c := diskConfig(t.TempDir(), volume)
 			c.SnapshotReuse = 1 << 20
 			n, begun, gate := gated(t, c)
 			n.SetComplete(true)
@@ -309,7 +309,7 @@ func TestSnapshotThatCannotBeRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-begun
-			if err := tc.spoil(disk, filepath.Join(c.Dir, "snapshot-"+st.Offset.String()+".rdb")); err != nil {
+			if err := tc.spoil(volume, filepath.Join(c.Dir, "snapshot-"+st.Offset.String()+".rdb")); err != nil {
 				t.Fatal(err)
 			}
 			apply(t, n, unit("SET", "k2", "v"))
@@ -345,8 +345,8 @@ func TestSnapshotThatCannotBeRead(t *testing.T) {
 	}
 }
 
-func flip(disk *memfs.FS, file string) error {
-	f, err := disk.Open(file, os.O_RDWR)
+func flip(volume *memfs.FS, file string) error {
+	f, err := volume.Open(file, os.O_RDWR)
 	if err != nil {
 		return err
 	}

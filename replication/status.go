@@ -3,7 +3,7 @@ package replication
 import (
 	"time"
 
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // Status is a node at one moment: flat, as INFO and a metric each read one of them. Role,
@@ -16,9 +16,9 @@ type Status struct {
 	Advice     string        // what to do about a directory that seems lost, since replicas hold what it never wrote; empty: it does not
 	ID         string        // the replication id, 40 hex digits
 	PreviousID string        // the id before it, empty: none
-	PreviousTo stream.Offset // the last offset that PreviousID is good for
-	Offset     stream.Offset // bytes of stream so far
-	LogStart   stream.Offset // bytes of stream before the first one that a partial resync can get
+	PreviousTo replog.Offset // the last offset that PreviousID is good for
+	Offset     replog.Offset // bytes of stream so far
+	LogStart   replog.Offset // bytes of stream before the first one that a partial resync can get
 	Keys       int           // as DBSIZE counts them
 	HiddenKeys int           // those with Config.HiddenPrefix, not in Keys
 	Clients    int           // connections, replicas included
@@ -46,7 +46,7 @@ type MemoryStatus struct {
 
 // SnapshotStatus is the newest snapshot file and the one being written.
 type SnapshotStatus struct {
-	Offset  stream.Offset // what the newest one contains
+	Offset  replog.Offset // what the newest one contains
 	Size    int64         // bytes; 0: there is none
 	Time    time.Time     // when it was completed
 	Running bool          // another is being written
@@ -73,8 +73,8 @@ type UpstreamStatus struct {
 type ReplicaStatus struct {
 	Addr    string // as it announces itself, else its peer's host and listening port
 	State   ReplicaState
-	Sent    stream.Offset // bytes of stream given to its socket, those on their way included; never less than Acked
-	Acked   stream.Offset // the last offset it said it has applied
+	Sent    replog.Offset // bytes of stream given to its socket, those on their way included; never less than Acked
+	Acked   replog.Offset // the last offset it said it has applied
 	Lag     time.Duration // since its last acknowledgement
 	Version string        // as announced, empty if it did not
 }

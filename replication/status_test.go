@@ -18,19 +18,19 @@ import (
 	"rowfall/replication"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // Status read the replication id under a lock and the offsets after it: during a full resync
 // it could give the old id with the new offset, and a log that begins after its end.
 func TestStatusIsOfOneMoment(t *testing.T) {
 	dir := t.TempDir()
-	disk := memfs.New()
-	c := diskConfig(dir, disk)
+	volume := memfs.New()
+	c := diskConfig(dir, volume)
 	c.ReplicaOf = nowhere
-	n := restarted(t, c, disk)
+	n := restarted(t, c, volume)
 	defer n.stop()
-	offsets := map[string]stream.Offset{unknownID: 5_000_000, foreignID: 100}
+	offsets := map[string]replog.Offset{unknownID: 5_000_000, foreignID: 100}
 	take := func(id string) {
 		keys := keyspace.New(keyspace.Options{})
 		if err := n.TakeResync(t.Context(), keys, identity.ID(id), offsets[id]); err != nil {
@@ -176,8 +176,8 @@ func (failingWriter) Write([]byte) (int, error) { return 0, errFailingWriter }
 // the same again.
 func TestFaultOfTheDiskIsReturned(t *testing.T) {
 	dir := t.TempDir()
-	disk := memfs.New()
-	c := diskConfig(dir, disk)
+	volume := memfs.New()
+	c := diskConfig(dir, volume)
 	var log lockedBuffer
 	c.Logger = zerolog.New(&log)
 	n, err := startOn(c)
@@ -185,7 +185,7 @@ func TestFaultOfTheDiskIsReturned(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.write(t, 1)
-	disk.FailAt(1, syscall.EIO)
+	volume.FailAt(1, syscall.EIO)
 	_, term := n.Role()
 	if _, err := n.Apply(t.Context(), term, unit("SET", "k", "v")); !errors.Is(err, syscall.EIO) {
 		t.Errorf("Apply gives %v", err)

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // A command that cannot be applied stops a node's link for good. Those below the node kept
@@ -79,7 +79,7 @@ func TestStoppedNodeDropsItsReplicas(t *testing.T) {
 	eventually(t, "the one below follows again", func() bool {
 		return below.Status().Upstream.State == replication.LinkConnected && below.Offset() == n.Offset()
 	})
-	if st := n.Status(); st.Upstream.Stopped != "" || st.Offset != stream.Offset(5+len(set)) {
+	if st := n.Status(); st.Upstream.Stopped != "" || st.Offset != replog.Offset(5+len(set)) {
 		t.Errorf("got %+v", st)
 	}
 }

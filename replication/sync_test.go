@@ -11,7 +11,7 @@ import (
 
 	"rowfall/replication"
 	"rowfall/replication/identity"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 const unknownID = "0123456789012345678901234567890123456789"
@@ -61,7 +61,7 @@ func TestPartialResyncAtEveryByte(t *testing.T) {
 	}
 	want := string(unit("SELECT", "0")) + strings.Join(units, "")
 	r.expect(want)
-	if n.Offset() != from+stream.Offset(len(want)) {
+	if n.Offset() != from+replog.Offset(len(want)) {
 		t.Fatalf("offset %d, want %d", n.Offset(), int(from)+len(want))
 	}
 	id := n.Status().ID

@@ -22,8 +22,8 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
+	"rowfall/replication/replog"
 	"rowfall/replication/resp"
-	"rowfall/replication/stream"
 )
 
 // memberEnv makes the test binary a node of a tree: "DIR LISTEN KEEP". Clients write
@@ -49,7 +49,7 @@ func member() {
 	}
 	n, err := replication.Open(replication.Config{
 		Dir: f[0], Listen: f[1], PingPeriod: time.Hour, Commands: map[string]replication.Handler{"PUT": put, "COMPLETE": complete},
-		FS: &gatedFiles{gates: g}, SnapshotEvery: 64 << 10, Log: stream.Config{SegmentSize: 64 << 10, Keep: keep, FS: &gatedDisk{gates: g}},
+		FS: &gatedFiles{gates: g}, SnapshotEvery: 64 << 10, Log: replog.Config{SegmentSize: 64 << 10, Keep: keep, FS: &gatedDisk{gates: g}},
 	})
 	if err != nil {
 		fmt.Println("fault", err)

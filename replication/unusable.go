@@ -6,14 +6,14 @@ import (
 	"path/filepath"
 
 	"rowfall/replication/keyspace"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // unusableError says that the directory's snapshot and log do not give the data. A
 // master needs an operator then. A replica's upstream has everything.
 type unusableError struct {
 	err error
-	at  stream.Offset // of the newest snapshot file
+	at  replog.Offset // of the newest snapshot file
 }
 
 func (e *unusableError) Error() string { return e.err.Error() }
@@ -26,9 +26,9 @@ func (e *unusableError) Unwrap() error { return e.err }
 func (n *Node) startEmpty(why *unusableError) (*keyspace.Keyspace, error) {
 	if n.store == nil {
 		dir := filepath.Join(n.c.Dir, logDir)
-		store, err := stream.Open(dir, n.c.Log)
-		if errors.As(err, new(*stream.CorruptError)) {
-			store, err = stream.Repair(dir, min(why.at, stream.MaxBegin), n.c.Log)
+		store, err := replog.Open(dir, n.c.Log)
+		if errors.As(err, new(*replog.CorruptError)) {
+			store, err = replog.Repair(dir, min(why.at, replog.MaxBegin), n.c.Log)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%w; open log: %w", why, err)

@@ -16,8 +16,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"rowfall/replication"
+	"rowfall/replication/disk"
+	"rowfall/replication/replog"
 	"rowfall/replication/resp"
-	"rowfall/replication/stream"
 )
 
 const (
@@ -284,7 +285,7 @@ func (w *waits) list() []int {
 // so does the node itself after a restart.
 func TestLargeOffsets(t *testing.T) {
 	set := string(unit("SET", "k", "v"))
-	for _, at := range []int64{1<<31 - 5, 1<<53 + 1, int64(stream.MaxBegin)} {
+	for _, at := range []int64{1<<31 - 5, 1<<53 + 1, int64(replog.MaxBegin)} {
 		end := at + int64(len(set))
 		next := fmt.Sprintf("%s %d", foreignID, end+1)
 		up := script(t, func(_ int, asked string) string {
@@ -296,7 +297,7 @@ func TestLargeOffsets(t *testing.T) {
 		c := config(t)
 		c.ReplicaOf = up.addr
 		n, stop := start(t, c)
-		eventually(t, "it follows", func() bool { return n.Offset() == stream.Offset(end) })
+		eventually(t, "it follows", func() bool { return n.Offset() == replog.Offset(end) })
 		below, _ := follow(t, n.Addr())
 		equal(t, n.Addr(), below.Addr())
 		online(t, below)
@@ -312,7 +313,7 @@ func TestLargeOffsets(t *testing.T) {
 		r.send("REPLCONF", "ACK", fmt.Sprint(end))
 		eventually(t, "it acknowledged", func() bool {
 			return slices.ContainsFunc(n.Status().Replicas, func(r replication.ReplicaStatus) bool {
-				return strings.HasSuffix(r.Addr, ":7777") && r.Acked == stream.Offset(end)
+				return strings.HasSuffix(r.Addr, ":7777") && r.Acked == replog.Offset(end)
 			})
 		})
 		if st := n.Status(); st.FullSyncs != 1 || st.PartialSyncs != 1 {
@@ -331,7 +332,7 @@ func TestOffsetNotToBeBelieved(t *testing.T) {
 	c.DropBeforeResync = true
 	n, stop := complete(t, c)
 	at := apply(t, n, unit("SET", "k", "v"))
-	for _, offset := range []int64{int64(stream.MaxBegin) + 1, 1<<63 - 1} {
+	for _, offset := range []int64{int64(replog.MaxBegin) + 1, 1<<63 - 1} {
 		up := script(t, func(int, string) string { return fullResync(offset, "") })
 		if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
 			t.Fatal(err)
@@ -351,8 +352,8 @@ func TestOffsetNotToBeBelieved(t *testing.T) {
 	}
 	// Nor is a file believed.
 	c = config(t)
-	putBack(t, c.Dir, "snapshot-"+(stream.MaxBegin+1).String()+".rdb", []byte(emptySnapshot))
-	if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), stream.MaxBegin.String()) {
+	putBack(t, c.Dir, "snapshot-"+(replog.MaxBegin+1).String()+".rdb", []byte(emptySnapshot))
+	if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), replog.MaxBegin.String()) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -386,12 +387,12 @@ func TestSilentUpstream(t *testing.T) {
 func TestReplicaTellsWhatIsOnDisk(t *testing.T) {
 	up := script(t, func(int, string) string { return fullResync(1000, string(unit("SET", "k", "v"))) })
 	c := config(t)
-	c.ReplicaOf, c.Log.Fsync = up.addr, stream.Always
+	c.ReplicaOf, c.Log.Fsync = up.addr, replog.Always
 	start(t, c)
 	eventually(t, "all is on disk", func() bool { return slices.Contains(up.acks(), "1027 FACK 1027") })
 	a, _ := complete(t, config(t))
 	c = config(t)
-	c.ReplicaOf, c.Log.Fsync = a.Addr(), stream.Always
+	c.ReplicaOf, c.Log.Fsync = a.Addr(), replog.Always
 	start(t, c)
 	eventually(t, "it follows", func() bool { return len(a.Status().Replicas) == 1 })
 	apply(t, a, unit("SET", "k", "v"))
@@ -457,17 +458,17 @@ func TestUpstreamAddressIsChecked(t *testing.T) {
 
 // countingFS counts what is written to files.
 type countingFS struct {
-	stream.FS
+	disk.FS
 	writes atomic.Int64
 }
 
-func (c *countingFS) Open(name string, flag int) (stream.File, error) {
+func (c *countingFS) Open(name string, flag int) (disk.File, error) {
 	f, err := c.FS.Open(name, flag)
 	return &countedFile{f, c}, err
 }
 
 type countedFile struct {
-	stream.File
+	disk.File
 	fs *countingFS
 }
 
@@ -482,15 +483,15 @@ func TestCommandsBeforeTheBadOne(t *testing.T) {
 	const commands = 2000
 	good := strings.Repeat(string(unit("SET", "k", "v")), commands)
 	up := script(t, func(int, string) string { return fullResync(5, good+string(unit("PFADD", "k", "v"))) })
-	disk := &countingFS{FS: stream.SystemFS{}}
+	volume := &countingFS{FS: disk.SystemFS{}}
 	c := config(t)
-	c.ReplicaOf, c.FS = up.addr, disk
+	c.ReplicaOf, c.FS = up.addr, volume
 	n, _ := start(t, c)
 	eventually(t, "it stops", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
-	if n.Offset() != stream.Offset(5+len(good)) {
+	if n.Offset() != replog.Offset(5+len(good)) {
 		t.Errorf("it is at %v, not right before the bad command", n.Offset())
 	}
-	if writes := disk.writes.Load(); writes > commands/4 {
+	if writes := volume.writes.Load(); writes > commands/4 {
 		t.Errorf("%d writes for %d commands", writes, commands)
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"strconv"
 	"time"
 
+	"rowfall/replication/replog"
 	"rowfall/replication/resp"
-	"rowfall/replication/stream"
 )
 
 const (
@@ -116,7 +116,7 @@ func (s *session) untilDemoted(ctx context.Context, run func(ctx context.Context
 // waitAcked waits until want replicas have acknowledged everything written so
 // far or ctx ends, and returns how many have.
 func (n *Node) waitAcked(ctx context.Context, want int) int {
-	at := stream.Offset(n.appender.written.Load())
+	at := replog.Offset(n.appender.written.Load())
 	count, more := n.replicas.reached(at)
 	if count >= want || ctx.Err() != nil {
 		return count
@@ -138,7 +138,7 @@ func (n *Node) waitAcked(ctx context.Context, want int) int {
 
 // waitDurable is waitAcked for what the log and the replicas have on disk.
 func (n *Node) waitDurable(ctx context.Context, local, want int) (here, there int) {
-	at := stream.Offset(n.appender.written.Load())
+	at := replog.Offset(n.appender.written.Load())
 	look := func() (bool, <-chan struct{}) {
 		if here = 0; n.store.Synced() >= at {
 			here = 1

@@ -16,14 +16,14 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication"
+	"rowfall/replication/replog"
 	"rowfall/replication/resp"
-	"rowfall/replication/stream"
 )
 
 // WAITAOF tells what is on disk: in our log, and in the replicas' AOFs.
 func TestWaitAOF(t *testing.T) {
 	c := config(t)
-	c.Log.Fsync = stream.Always
+	c.Log.Fsync = replog.Always
 	n, _ := complete(t, c)
 	r := dialRaw(t, n.Addr())
 	from := psync(r, "?", "-1")
@@ -375,7 +375,7 @@ func TestWaitsAfterLowerOffset(t *testing.T) {
 	if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it follows", func() bool { return n.Offset() == stream.Offset(5+len(set)) })
+	eventually(t, "it follows", func() bool { return n.Offset() == replog.Offset(5+len(set)) })
 	if err := n.ReplicaOf(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -399,7 +399,7 @@ func acking(t *testing.T, n *replication.Node) (at *atomic.Int64, leave func()) 
 	var acks sync.WaitGroup
 	acks.Go(func() {
 		for {
-			r.Write(unit("REPLCONF", "ACK", stream.Offset(at.Load()).String())) //nolint:errcheck // it ends with the test
+			r.Write(unit("REPLCONF", "ACK", replog.Offset(at.Load()).String())) //nolint:errcheck // it ends with the test
 			select {
 			case <-left:
 				r.Close()

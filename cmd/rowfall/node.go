@@ -18,7 +18,7 @@ import (
 	"rowfall/pipelines"
 	"rowfall/pipelines/file"
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 	"rowfall/sink"
 )
 
@@ -127,7 +127,7 @@ func (f nodeFlags) config() (replication.Config, error) {
 		}
 	}
 	check(f.validate())
-	fsync, err := stream.ParseFsync(f.fsync)
+	fsync, err := replog.ParseFsync(f.fsync)
 	if err != nil {
 		check(fmt.Errorf("--log-fsync: %w", err))
 	}
@@ -149,7 +149,7 @@ func (f nodeFlags) config() (replication.Config, error) {
 		Listen: f.listen, Dir: f.dir, ReplicaOf: f.replicaOf,
 		Password: password, MasterUser: f.masterUser, MasterPassword: masterPassword,
 		TLS: listenTLS, UpstreamTLS: masterTLS,
-		Log:            stream.Config{Memory: f.logMemory, Keep: f.logKeep, KeepAge: f.keepAge, Fsync: fsync},
+		Log:            replog.Config{Memory: f.logMemory, Keep: f.logKeep, KeepAge: f.keepAge, Fsync: fsync},
 		SnapshotMemory: f.snapshotMemory, AssumeReplicas: f.assumeReplicas,
 		MaxFullSyncs: f.maxFullSyncs, FullSyncRate: f.fullSyncRate,
 		FullSyncMinRate: f.fullSyncMinRate, FullSyncSlack: f.fullSyncSlack, FullSyncLog: f.fullSyncLog,

@@ -19,13 +19,13 @@ import (
 	"sync"
 	"syscall"
 
-	"rowfall/replication/stream"
+	"rowfall/replication/disk"
 )
 
 // ErrInjected is the error of a failing operation for which the test has given no other error.
 var ErrInjected = errors.New("injected")
 
-// FS is the file system. Each call of a method of stream.FS or stream.File counts as one
+// FS is the file system. Each call of a method of disk.FS or disk.File counts as one
 // operation. FS is safe for concurrent use.
 type FS struct {
 	mu      sync.Mutex
@@ -44,7 +44,7 @@ type FS struct {
 	failed     bool // operation failAt was reached
 }
 
-var _ stream.FS = (*FS)(nil)
+var _ disk.FS = (*FS)(nil)
 
 // file is a file or a folder.
 type file struct {
@@ -187,7 +187,7 @@ func (m *FS) change(c change) {
 }
 
 // Open opens a file. Of the flags it knows O_CREATE, O_EXCL and O_TRUNC.
-func (m *FS) Open(name string, flag int) (stream.File, error) {
+func (m *FS) Open(name string, flag int) (disk.File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.countOperation(); err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"rowfall/internal/memfs"
-	"rowfall/replication/stream"
+	"rowfall/replication/disk"
 )
 
 func writeFile(t *testing.T, fs *memfs.FS, name, text string, sync bool) {
@@ -48,7 +48,7 @@ func statesAfterPowerCut(fs *memfs.FS, names ...string) (states []string) {
 // A file system that never lost anything would let every test of a power cut pass.
 func TestPowerCut(t *testing.T) {
 	fs := memfs.New()
-	if err := stream.MkdirAll(fs, "d"); err != nil {
+	if err := disk.MkdirAll(fs, "d"); err != nil {
 		t.Fatal(err)
 	}
 	writeFile(t, fs, "d/a", "old", true)

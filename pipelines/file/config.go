@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"rowfall/binlog/mysql"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 	"rowfall/transform"
 )
 
@@ -53,7 +53,7 @@ type NodeConfig struct {
 	MasterPassword string
 	MasterTLS      MasterTLS
 	ReplicaOf      string // first start only
-	Log            stream.Config
+	Log            replog.Config
 	TLS            ServerTLS
 	// The pipeline is held back until MinReplicas have what is older than
 	// MinReplicasMaxLag.
@@ -172,7 +172,7 @@ func Defaults() Config {
 			Backfill: BackfillConfig{ChunkRows: 10000, Parallel: 2},
 		},
 		Node: NodeConfig{
-			Log:               stream.Config{Memory: 64 << 20, Keep: 10 << 30, Fsync: stream.EverySecond},
+			Log:               replog.Config{Memory: 64 << 20, Keep: 10 << 30, Fsync: replog.EverySecond},
 			MinReplicasMaxLag: 10 * time.Second, AssumeReplicas: "6.2", MaxFullSyncs: 16,
 			FullSyncMinRate: 1 << 20, FullSyncSlack: 5 * time.Minute,
 			MaxAtomicRows:  10000,

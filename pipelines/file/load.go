@@ -16,7 +16,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/replication"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 	"rowfall/transform"
 )
 
@@ -180,8 +180,8 @@ func (c *Config) readNode(s *section) {
 	n.Log.Keep = log.get("keep").size(n.Log.Keep)
 	n.Log.KeepAge = log.get("keep_age").duration(0)
 	fsync := log.get("fsync")
-	word := fsync.oneOf(n.Log.Fsync.String(), stream.Always.String(), stream.EverySecond.String(), stream.Never.String())
-	n.Log.Fsync, _ = stream.ParseFsync(word)
+	word := fsync.oneOf(n.Log.Fsync.String(), replog.Always.String(), replog.EverySecond.String(), replog.Never.String())
+	n.Log.Fsync, _ = replog.ParseFsync(word)
 	log.done()
 	n.MaxAtomicRows = s.get("max_atomic_rows").number(n.MaxAtomicRows, 1, 1<<31-1)
 	n.MaxAtomicBytes = int(s.get("max_atomic_bytes").size(int64(n.MaxAtomicBytes)))

@@ -13,7 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"rowfall/pipelines/file"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 	"rowfall/transform"
 )
 
@@ -59,7 +59,7 @@ func TestParse(t *testing.T) {
 	if c.Name != "shop" || c.Source.MySQL.User != "rowfall" || c.Source.MySQL.Password != `p"w: #1` || c.Source.Start != "snapshot" {
 		t.Errorf("source read as %+v", c.Source)
 	}
-	if c.Node.Log.Memory != 1<<20 || c.Node.Log.Keep != 2<<30 || c.Node.Log.Fsync != stream.Always || c.Node.MaxAtomicRows != 7 || c.Node.MaxAtomicBytes != 5<<20 ||
+	if c.Node.Log.Memory != 1<<20 || c.Node.Log.Keep != 2<<30 || c.Node.Log.Fsync != replog.Always || c.Node.MaxAtomicRows != 7 || c.Node.MaxAtomicBytes != 5<<20 ||
 		c.Node.Log.KeepAge != 48*time.Hour || c.Node.MinReplicas != 2 || c.Node.MinReplicasMaxLag != 3*time.Second ||
 		c.Node.FullSyncMinRate != 2<<20 || c.Node.FullSyncSlack != 90*time.Second || c.Node.FullSyncLog != 3<<30 {
 		t.Errorf("node read as %+v", c.Node)

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"rowfall/replication/stream"
+	"rowfall/replication/disk"
 )
 
 // LockName is the lock file's name inside the directory.
@@ -24,8 +24,8 @@ type Lock struct{ f *os.File }
 // will hold the data, and durably, or what is durable inside it would go with it.
 // The error says which process holds it. The lock is the kernel's and no file
 // system's matter, so it is always taken in the operating system's.
-func LockDir(fsys stream.FS, dir string) (*Lock, error) {
-	if err := stream.MkdirAll(fsys, dir); err != nil {
+func LockDir(fsys disk.FS, dir string) (*Lock, error) {
+	if err := disk.MkdirAll(fsys, dir); err != nil {
 		return nil, fmt.Errorf("create directory: %w", err)
 	}
 	path := filepath.Join(dir, LockName)

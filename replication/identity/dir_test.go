@@ -5,20 +5,20 @@ import (
 	"path/filepath"
 	"testing"
 
+	"rowfall/replication/disk"
 	"rowfall/replication/identity"
-	"rowfall/replication/stream"
 )
 
 // Snapshots hold all data, and lay readable by every user of the machine.
 func TestPrivate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "node")
-	lock, err := identity.LockDir(stream.SystemFS{}, dir)
+	lock, err := identity.LockDir(disk.SystemFS{}, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = lock.Release() }()
 	file := filepath.Join(dir, "state")
-	if err := identity.WriteFile(stream.SystemFS{}, file, func(stream.File) error { return nil }); err != nil {
+	if err := disk.WriteFile(disk.SystemFS{}, file, func(disk.File) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{dir, file, filepath.Join(dir, identity.LockName)} {

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 // ID is a replication id: 40 lower-case hex digits. Redis clears an id of any
@@ -35,7 +35,7 @@ func ParseID(s string) (ID, error) {
 // An era is a past id and the last offset up to which our bytes are its bytes.
 type era struct {
 	id ID
-	to stream.Offset
+	to replog.Offset
 }
 
 // keepEras bounds the history. Redis keeps one past id; more of them cost a line
@@ -59,7 +59,7 @@ func (h History) ID() ID { return h.id }
 
 // Previous returns the id before the current one and the last offset that it is
 // good for; ok is false if there is none.
-func (h History) Previous() (id ID, to stream.Offset, ok bool) {
+func (h History) Previous() (id ID, to replog.Offset, ok bool) {
 	if len(h.past) == 0 {
 		return "", 0, false
 	}
@@ -68,7 +68,7 @@ func (h History) Previous() (id ID, to stream.Offset, ok bool) {
 
 // Begin returns the history after a change of id at offset end: the current id
 // is good up to end, and no past one is good beyond it.
-func (h History) Begin(id ID, end stream.Offset) History {
+func (h History) Begin(id ID, end replog.Offset) History {
 	if id == h.id {
 		return h
 	}
@@ -90,7 +90,7 @@ func (h History) Knows(id string) bool {
 
 // Holds says whether the bytes of id up to offset at are ours: whether data that say they are
 // of there belong to this history. Of an id that was too old to be kept nobody knows.
-func (h History) Holds(id string, at stream.Offset) bool {
+func (h History) Holds(id string, at replog.Offset) bool {
 	if strings.EqualFold(id, string(h.id)) {
 		return true
 	}
@@ -119,8 +119,8 @@ const (
 //
 // "?" is never continued: a replica that asked so has no state to continue, and
 // some crash on it.
-func (h History) Answer(id string, offset int64, start, end stream.Offset) Answer {
-	have := stream.Offset(offset - 1) // what the replica has, up to and including
+func (h History) Answer(id string, offset int64, start, end replog.Offset) Answer {
+	have := replog.Offset(offset - 1) // what the replica has, up to and including
 	if offset < 1 {
 		return Full
 	}

@@ -5,8 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"rowfall/replication/disk"
 	"rowfall/replication/identity"
-	"rowfall/replication/stream"
+	"rowfall/replication/replog"
 )
 
 const (
@@ -58,14 +59,14 @@ func TestHolds(t *testing.T) {
 	h := identity.NewHistory(a).Begin(b, 300).Begin(c, 600)
 	for _, tc := range []struct {
 		id   string
-		at   stream.Offset
+		at   replog.Offset
 		want bool
 	}{{c, 5000, true}, {strings.ToUpper(c), 0, true}, {b, 600, true}, {b, 601, false}, {a, 300, true}, {a, 301, false}, {x, 0, false}, {"", 0, false}} {
 		if got := h.Holds(tc.id, tc.at); got != tc.want {
 			t.Errorf("%.1s at %d: %v", tc.id, tc.at, got)
 		}
 	}
-	for at := stream.Offset(601); at <= 900; at++ {
+	for at := replog.Offset(601); at <= 900; at++ {
 		h = h.Begin(identity.NewID(), at)
 	}
 	if !h.Holds(a, 300) || h.Holds(a, 800) || h.Holds("", 300) {
@@ -126,22 +127,22 @@ func TestLost(t *testing.T) {
 func TestLongHistory(t *testing.T) {
 	h := identity.NewHistory(a)
 	for i := range 200 {
-		h = h.Begin(identity.NewID(), stream.Offset(100+i))
+		h = h.Begin(identity.NewID(), replog.Offset(100+i))
 	}
 	if got := h.Answer(a, 101, 0, 1000); got != identity.Continue {
 		t.Errorf("after 200 ids the first one gets %v", got)
 	}
 	for i := range 200 {
-		h = h.Begin(identity.NewID(), stream.Offset(1e18+int64(i)))
+		h = h.Begin(identity.NewID(), replog.Offset(1e18+int64(i)))
 	}
 	if got := h.Answer(a, 101, 0, 2e18); got != identity.Full {
 		t.Errorf("after 400 ids the first one gets %v", got)
 	}
 	dir := t.TempDir()
-	if err := (identity.State{History: h}).Save(stream.SystemFS{}, dir); err != nil {
+	if err := (identity.State{History: h}).Save(disk.SystemFS{}, dir); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := identity.Load(stream.SystemFS{}, dir); err != nil || !reflect.DeepEqual(got.History, h) {
+	if got, err := identity.Load(disk.SystemFS{}, dir); err != nil || !reflect.DeepEqual(got.History, h) {
 		t.Errorf("it is not read as it was written: %v", err)
 	}
 }

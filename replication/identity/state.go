@@ -12,7 +12,8 @@ import (
 	"strconv"
 	"strings"
 
-	"rowfall/replication/stream"
+	"rowfall/replication/disk"
+	"rowfall/replication/replog"
 )
 
 // FileName is the identity file's name inside the directory.
@@ -36,7 +37,7 @@ type State struct {
 	// Complete says that the data were whole at CompleteAt, and what came later
 	// keeps them so. A restart that lost bytes from before it does not count on it.
 	Complete   bool
-	CompleteAt stream.Offset
+	CompleteAt replog.Offset
 
 	// Durable says that since this was written every byte was on disk before
 	// anybody saw it: fsync was always.
@@ -45,12 +46,12 @@ type State struct {
 	// Clean is set by a stop that had everything on disk, up to and including
 	// CleanEnd. It is gone from the file before the first new byte is written.
 	Clean    bool
-	CleanEnd stream.Offset
+	CleanEnd replog.Offset
 
 	// Pending is set while a full resync takes the old data's place: the snapshot
 	// file of offset PendingAt is complete on disk, and the log is to start there.
 	Pending   bool
-	PendingAt stream.Offset
+	PendingAt replog.Offset
 
 	// Log names the log whose bytes the history is about.
 	Log LogName
@@ -75,7 +76,7 @@ func (l LogName) IsZero() bool { return l == LogName{} }
 // HasLog reports whether the log that is named now, and ends at end, is the one that
 // s was saved with. In a copied directory the log's file is another one, too. A log
 // that was moved to another file system is recognised by its end after a clean stop.
-func (s State) HasLog(now LogName, end stream.Offset) bool {
+func (s State) HasLog(now LogName, end replog.Offset) bool {
 	switch {
 	case s.Log.IsZero():
 		return true
@@ -89,7 +90,7 @@ func (s State) HasLog(now LogName, end stream.Offset) bool {
 // which was recovered up to end. Under the same boot they cannot: they were in
 // the page cache before any replica saw them. Of a copy nobody knows. A replica
 // gets the same bytes again from its upstream, so there it does not matter.
-func (s State) Lost(boot string, end stream.Offset) bool {
+func (s State) Lost(boot string, end replog.Offset) bool {
 	switch {
 	case s.Upstream != "":
 		return false
@@ -105,7 +106,7 @@ func (s State) Lost(boot string, end stream.Offset) bool {
 
 // Load reads the directory's identity. The error is fs.ErrNotExist for a fresh
 // directory.
-func Load(fsys stream.FS, dir string) (State, error) {
+func Load(fsys disk.FS, dir string) (State, error) {
 	path := filepath.Join(dir, FileName)
 	f, err := fsys.Open(path, os.O_RDONLY)
 	if err != nil {
@@ -120,7 +121,7 @@ func Load(fsys stream.FS, dir string) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("read identity %s: %w; restore the file, or delete it: the node then gets a new replication id and its replicas resync fully", path, err)
 	}
-	now := nameOf(f)
+	now := disk.ID(f)
 	s.Copied = s.file != "" && now != "" && s.file != now
 	s.file = ""
 	return s, nil
@@ -128,9 +129,9 @@ func Load(fsys stream.FS, dir string) (State, error) {
 
 // Save puts s on disk in one step: after a crash the file is the old or the new
 // one. It says of itself which file it is, by which Load knows a copy.
-func (s State) Save(fsys stream.FS, dir string) error {
-	return WriteFile(fsys, filepath.Join(dir, FileName), func(f stream.File) error {
-		s.file = nameOf(f)
+func (s State) Save(fsys disk.FS, dir string) error {
+	return disk.WriteFile(fsys, filepath.Join(dir, FileName), func(f disk.File) error {
+		s.file = disk.ID(f)
 		_, err := f.WriteAt(s.Append(nil), 0)
 		return err
 	})
@@ -178,7 +179,7 @@ func yesOrNone(b bool) string {
 	return noValue
 }
 
-func offsetOrNone(set bool, o stream.Offset) string {
+func offsetOrNone(set bool, o replog.Offset) string {
 	if !set {
 		return noValue
 	}
@@ -303,12 +304,12 @@ func (p *parser) logName(v string) LogName {
 	return name
 }
 
-func (p *parser) offset(v string) stream.Offset {
+func (p *parser) offset(v string) replog.Offset {
 	n, err := strconv.ParseInt(v, 10, 64)
 	if err != nil || n < 0 {
 		p.fail(fmt.Errorf("it has the number %q", v))
 	}
-	return stream.Offset(n)
+	return replog.Offset(n)
 }
 
 // IsFresh says whether err is Load's for a directory without an identity.

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"rowfall/replication/disk"
 	"rowfall/replication/identity"
-	"rowfall/replication/stream"
 )
 
 func sample() identity.State {
@@ -23,10 +23,10 @@ func sample() identity.State {
 func TestStateRoundTrip(t *testing.T) {
 	for _, want := range []identity.State{sample(), {History: identity.NewHistory(a)}} {
 		dir := t.TempDir()
-		if err := want.Save(stream.SystemFS{}, dir); err != nil {
+		if err := want.Save(disk.SystemFS{}, dir); err != nil {
 			t.Fatal(err)
 		}
-		got, err := identity.Load(stream.SystemFS{}, dir)
+		got, err := identity.Load(disk.SystemFS{}, dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +37,7 @@ func TestStateRoundTrip(t *testing.T) {
 			t.Errorf("a temporary file is left: %v", err)
 		}
 	}
-	if _, err := identity.Load(stream.SystemFS{}, t.TempDir()); !identity.IsFresh(err) {
+	if _, err := identity.Load(disk.SystemFS{}, t.TempDir()); !identity.IsFresh(err) {
 		t.Errorf("a fresh directory gives %v", err)
 	}
 }
@@ -46,7 +46,7 @@ func TestStateRoundTrip(t *testing.T) {
 // a file of before it had a name is taken for what it says.
 func TestStateKnowsACopy(t *testing.T) {
 	dir := t.TempDir()
-	if err := sample().Save(stream.SystemFS{}, dir); err != nil {
+	if err := sample().Save(disk.SystemFS{}, dir); err != nil {
 		t.Fatal(err)
 	}
 	name := filepath.Join(dir, identity.FileName)
@@ -58,7 +58,7 @@ func TestStateKnowsACopy(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, identity.FileName), b, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		s, err := identity.Load(stream.SystemFS{}, dir)
+		s, err := identity.Load(disk.SystemFS{}, dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,10 +71,10 @@ func TestStateKnowsACopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir += "-moved"
-	if s, err := identity.Load(stream.SystemFS{}, dir); err != nil || s.Copied {
+	if s, err := identity.Load(disk.SystemFS{}, dir); err != nil || s.Copied {
 		t.Errorf("a directory that got another name is taken for a copy: %v", err)
 	}
-	if err := sample().Save(stream.SystemFS{}, dir); err != nil { // it goes on, and then the copy is put back over it
+	if err := sample().Save(disk.SystemFS{}, dir); err != nil { // it goes on, and then the copy is put back over it
 		t.Fatal(err)
 	}
 	if !put(dir, b).Copied {
@@ -131,7 +131,7 @@ func TestStateDamage(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, identity.FileName), good[:30], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := identity.Load(stream.SystemFS{}, dir); err == nil || !strings.Contains(err.Error(), "delete it") {
+	if _, err := identity.Load(disk.SystemFS{}, dir); err == nil || !strings.Contains(err.Error(), "delete it") {
 		t.Errorf("the error names no remedy: %v", err)
 	}
 }
@@ -152,17 +152,17 @@ func FuzzParse(f *testing.F) {
 
 func TestLockDir(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new")
-	l, err := identity.LockDir(stream.SystemFS{}, dir)
+	l, err := identity.LockDir(disk.SystemFS{}, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := identity.LockDir(stream.SystemFS{}, dir); err == nil || !strings.Contains(err.Error(), "owns it") {
+	if _, err := identity.LockDir(disk.SystemFS{}, dir); err == nil || !strings.Contains(err.Error(), "owns it") {
 		t.Errorf("a second owner gets %v", err)
 	}
 	if err := l.Release(); err != nil {
 		t.Fatal(err)
 	}
-	l, err = identity.LockDir(stream.SystemFS{}, dir)
+	l, err = identity.LockDir(disk.SystemFS{}, dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"rowfall/replication/replog"
 	"rowfall/replication/resp"
-	"rowfall/replication/stream"
 )
 
 func FuzzParseSync(f *testing.F) {
@@ -76,7 +76,7 @@ func FuzzNext(f *testing.F) {
 	f.Add([]byte("*1048577\r\n$536870913\r\n"))
 	f.Add([]byte("*1\r\n$4\r\nEX"))
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		read := func(r io.Reader) (all string, kinds []stream.Kind, fault error) {
+		read := func(r io.Reader) (all string, kinds []replog.Kind, fault error) {
 			l := &Link{r: newReader(r)}
 			for b := (Batch{}); ; {
 				if fault = l.Next(&b); fault != nil {

@@ -14,8 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rowfall/replication/replog"
 	"rowfall/replication/resp"
-	"rowfall/replication/stream"
 )
 
 const readBuffer = 256 << 10
@@ -236,13 +236,13 @@ func (l *Link) send(b []byte) error {
 type Sync struct {
 	Full   bool
 	ID     string        // the replication id from here on; empty: unchanged
-	Offset stream.Offset // of a full resync: what its snapshot contains
+	Offset replog.Offset // of a full resync: what its snapshot contains
 }
 
 // PSync asks for the stream under id after offset have. An empty id asks for a
 // full resync. With failover the upstream, a replica of ours until now, is to
 // become the master first.
-func (l *Link) PSync(id string, have stream.Offset, failover bool) (Sync, error) {
+func (l *Link) PSync(id string, have replog.Offset, failover bool) (Sync, error) {
 	first := strconv.FormatInt(int64(have)+1, 10)
 	if id == "" {
 		id, first = "?", "-1"
@@ -271,7 +271,7 @@ func parseSync(line string) (Sync, error) {
 	case word == "+CONTINUE" && len(f) == 1:
 		return Sync{ID: f[0]}, nil
 	case word == "+FULLRESYNC" && len(f) == 2:
-		at, err := stream.ParseOffset(f[1])
+		at, err := replog.ParseOffset(f[1])
 		if err != nil {
 			return Sync{}, fmt.Errorf("ask for a resync: upstream answered %q: %w", line, err)
 		}
@@ -282,7 +282,7 @@ func parseSync(line string) (Sync, error) {
 
 // Ack tells the upstream what has been applied and what of it is on disk, which
 // WAITAOF asks for. Servers before 7.2 stop reading before FACK.
-func (l *Link) Ack(applied, synced stream.Offset) error {
+func (l *Link) Ack(applied, synced replog.Offset) error {
 	return l.send(resp.AppendCommand(nil, "REPLCONF", "ACK", applied.String(), "FACK", min(applied, synced).String()))
 }
 
@@ -320,7 +320,7 @@ type Batch struct {
 }
 
 type span struct {
-	kind stream.Kind
+	kind replog.Kind
 	end  int
 }
 
@@ -328,7 +328,7 @@ type span struct {
 func (b *Batch) Len() int { return len(b.recs) }
 
 // Kind is the kind of record i.
-func (b *Batch) Kind(i int) stream.Kind { return b.recs[i].kind }
+func (b *Batch) Kind(i int) replog.Kind { return b.recs[i].kind }
 
 // First returns the bytes of the first n records.
 func (b *Batch) First(n int) []byte {
@@ -372,14 +372,14 @@ func (l *Link) Next(b *Batch) error {
 			return err
 		}
 		b.recs = append(b.recs, span{kind, len(b.buf)})
-		if kind == stream.GetAck || len(b.buf) >= batchSize || l.r.Buffered() == 0 {
+		if kind == replog.GetAck || len(b.buf) >= batchSize || l.r.Buffered() == 0 {
 			return nil
 		}
 	}
 }
 
 // record reads one record: a command, or all from MULTI to EXEC.
-func (l *Link) record(b *Batch) (stream.Kind, error) {
+func (l *Link) record(b *Batch) (replog.Kind, error) {
 	start, open := len(b.buf), false
 	for {
 		args, raw, err := l.r.ReadCommand()
@@ -394,13 +394,13 @@ func (l *Link) record(b *Batch) (stream.Kind, error) {
 			// Its length in the stream is not known for certain, so no offset after it would be.
 			return 0, contentf("read upstream's stream: it holds an inline command or an empty line: %.64q", raw)
 		}
-		if len(b.buf)-start+len(raw) > stream.MaxPayload {
-			return 0, contentf("read upstream's stream: a command or transaction is longer than %d bytes", stream.MaxPayload)
+		if len(b.buf)-start+len(raw) > replog.MaxPayload {
+			return 0, contentf("read upstream's stream: a command or transaction is longer than %d bytes", replog.MaxPayload)
 		}
 		b.buf = append(b.buf, raw...)
 		switch {
 		case open && is(args[0], "EXEC"):
-			return stream.Unit, nil
+			return replog.Unit, nil
 		case open:
 		case is(args[0], "MULTI"):
 			open = true
@@ -410,16 +410,16 @@ func (l *Link) record(b *Batch) (stream.Kind, error) {
 	}
 }
 
-func kindOf(args [][]byte) stream.Kind {
+func kindOf(args [][]byte) replog.Kind {
 	switch {
 	case is(args[0], "PING"):
-		return stream.Ping
+		return replog.Ping
 	case is(args[0], "SELECT"):
-		return stream.Select
+		return replog.Select
 	case len(args) > 1 && is(args[0], "REPLCONF") && is(args[1], "GETACK"):
-		return stream.GetAck
+		return replog.GetAck
 	}
-	return stream.Unit
+	return replog.Unit
 }
 
 func is(b []byte, word string) bool { return len(b) == len(word) && bytes.EqualFold(b, []byte(word)) }

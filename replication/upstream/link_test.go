@@ -16,8 +16,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"rowfall/replication/replog"
 	"rowfall/replication/resp"
-	"rowfall/replication/stream"
 	"rowfall/replication/upstream"
 )
 
@@ -126,10 +126,10 @@ func TestNext(t *testing.T) {
 	getAck := string(resp.AppendCommand(nil, "REPLCONF", "GETACK", "*"))
 	sel, ping := string(resp.AppendCommand(nil, "SELECT", "0")), string(resp.AppendCommand(nil, "PING"))
 	type record struct {
-		kind stream.Kind
+		kind replog.Kind
 		text string
 	}
-	want := []record{{stream.Select, sel}, {stream.Unit, multi}, {stream.Ping, ping}, {stream.GetAck, getAck}, {stream.Unit, set}}
+	want := []record{{replog.Select, sel}, {replog.Unit, multi}, {replog.Ping, ping}, {replog.GetAck, getAck}, {replog.Unit, set}}
 	sent := ""
 	for _, r := range want {
 		sent += r.text
@@ -141,8 +141,8 @@ func TestNext(t *testing.T) {
 		if err := l.Next(&b); err != nil {
 			t.Fatal(err)
 		}
-		for last := stream.Kind(0); b.Len() > 0; b.Drop(1) {
-			if last == stream.GetAck {
+		for last := replog.Kind(0); b.Len() > 0; b.Drop(1) {
+			if last == replog.GetAck {
 				t.Error("a batch goes on behind a GETACK")
 			}
 			last = b.Kind(0)

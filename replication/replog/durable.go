@@ -1,0 +1,103 @@
+package replog
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Synced is the offset up to which the log is known to be durable.
+func (l *Log) Synced() Offset {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.synced
+}
+
+// Sync makes everything appended so far durable. An error is final, as with Append.
+func (l *Log) Sync() error {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	return l.syncHeld(l.End(), true) // the end is asked for here, since Restart may have lowered it meanwhile
+}
+
+// sync makes everything up to target durable: the full segments and, if asked, the newest one.
+func (l *Log) sync(target Offset, newest bool) error {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	return l.syncHeld(target, newest)
+}
+
+// syncHeld is sync for callers that hold syncMu.
+func (l *Log) syncHeld(target Offset, newest bool) error {
+	l.mu.Lock()
+	err, files, rolled, dirChanged, generation := l.usableLocked(), slices.Clone(l.rolled), len(l.rolled), l.dirChanged, l.generation
+	if newest {
+		files = append(files, l.file)
+	} else {
+		target = l.segments[len(l.segments)-1].start
+	}
+	done := target <= l.synced && rolled == 0
+	l.mu.Unlock()
+	if err != nil || done {
+		return err
+	}
+	for _, f := range files {
+		if err := f.Sync(); err != nil {
+			return l.fail(fmt.Errorf("sync segment: %w", err))
+		}
+	}
+	if dirChanged {
+		if err := l.config.FS.SyncDir(l.dir); err != nil {
+			return l.fail(fmt.Errorf("sync log folder: %w", err))
+		}
+	}
+	l.mu.Lock()
+	l.rolled = slices.Delete(l.rolled, 0, rolled)
+	l.dirChanged = l.dirChanged && len(l.rolled) > 0
+	l.synced = max(l.synced, target)
+	m := syncedMark{generation, l.synced}
+	l.mu.Unlock()
+	for _, f := range files[:rolled] {
+		if err := f.Close(); err != nil {
+			return l.fail(fmt.Errorf("close segment: %w", err))
+		}
+	}
+	if err := l.writeMark(m); err != nil {
+		return l.fail(err)
+	}
+	return nil
+}
+
+// keep is the log's one goroutine: it syncs, and drops what Keep no longer holds.
+func (l *Log) keep() {
+	var second <-chan time.Time
+	if l.config.Fsync == EverySecond {
+		t := time.NewTicker(time.Second)
+		defer t.Stop()
+		second = t.C
+	}
+	var aged <-chan time.Time
+	if l.config.KeepAge > 0 {
+		t := time.NewTicker(min(max(l.config.KeepAge/16, time.Second), time.Minute))
+		defer t.Stop()
+		aged = t.C
+	}
+	for {
+		var err error
+		select {
+		case <-l.stop:
+			return
+		case <-aged:
+			err = l.drop(maxStart, l.keepBytes.Load())
+		case <-second:
+			err = l.Sync()
+		case <-l.kick:
+			if err = l.sync(0, false); err == nil {
+				err = l.drop(maxStart, l.keepBytes.Load())
+			}
+		}
+		if err != nil {
+			return // it is final, and Failed and Append tell
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package replog
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"rowfall/replication/disk"
+)
+
+// nextGeneration returns a number above last, the highest that the directory holds. Its low half is random, so that the number
+// also identifies the log: a log that was begun after another one was removed has a different number.
+func nextGeneration(last uint64) uint64 {
+	var random [4]byte
+	rand.Read(random[:]) //nolint:errcheck // never fails: crypto/rand ends the process instead
+	return (last>>32+1)<<32 | uint64(binary.LittleEndian.Uint32(random[:]))
+}
+
+// Generation counts the log's beginnings: it grows with every Reset or Create and stays the same otherwise. Two logs that were
+// begun independently have different generations, except for logs of program versions that counted from 1.
+func (l *Log) Generation() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.generation
+}
+
+// Reset drops everything and begins anew at an offset. A crash leaves either the old log or the new one. Readers get ErrTrimmed;
+// Retain's offset becomes start. After an error of the offset or a *FullError the old log goes on; every other error is final, as with Append.
+func (l *Log) Reset(start Offset) error {
+	sweep, err := l.Restart(start)
+	if err != nil {
+		return err
+	}
+	return sweep()
+}
+
+// Restart is Reset for who does not want to wait for files to be removed: they stay until sweep, which is to be called before the
+// next Restart. Where the process ends before it, Open does it.
+func (l *Log) Restart(start Offset) (sweep func() error, err error) {
+	if start < 0 || start > MaxBegin {
+		return nil, fmt.Errorf("reset log: offset %d is out of range", start)
+	}
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	l.dropMu.Lock()
+	defer l.dropMu.Unlock()
+	l.mu.Lock()
+	old, generation, err := append(slices.Clone(l.rolled), l.file), l.generation, l.usableLocked()
+	l.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if err := l.begin(nextGeneration(generation), start); err != nil {
+		if errors.As(err, new(*FullError)) {
+			return nil, fmt.Errorf("reset log: %w", err)
+		}
+		return nil, l.fail(err)
+	}
+	l.mu.Lock()
+	l.window.reset(start)
+	l.wakeLocked()
+	l.mu.Unlock()
+	for _, f := range old {
+		_ = f.Close() // their bytes no longer matter
+	}
+	return func() error {
+		if err := l.sweep(); err != nil {
+			return l.fail(err)
+		}
+		return nil
+	}, nil
+}
+
+// begin makes a first segment durable. Every older generation is left to sweep.
+func (l *Log) begin(generation uint64, start Offset) error {
+	if start < 0 || start > MaxBegin {
+		return fmt.Errorf("begin log: offset %d is out of range", start)
+	}
+	file, s, err := l.newSegment(segmentHeader{generation, start, start, time.Now()})
+	if err != nil {
+		return err
+	}
+	l.checked = 0
+	l.mu.Lock()
+	l.file, l.segments, l.rolled = file, []*segment{s}, nil
+	l.generation, l.end, l.synced, l.retain = generation, start, start, start
+	l.dirChanged, l.floor = false, 0
+	l.mu.Unlock()
+	if err := file.Sync(); err != nil {
+		return fmt.Errorf("sync segment: %w", err)
+	}
+	if err := l.config.FS.SyncDir(l.dir); err != nil {
+		return fmt.Errorf("sync log folder: %w", err)
+	}
+	if err := l.openMarker(); err != nil {
+		return err
+	}
+	return l.writeMark(syncedMark{generation, start})
+}
+
+// noteBegun records in the file "synced" which segment is the newest, so that Open notices if that segment is missing.
+func (l *Log) noteBegun(m begunMark) error {
+	if _, err := l.marker.WriteAt(m.marshal(), syncedSize); err != nil && !disk.IsFull(err) {
+		return fmt.Errorf("write sync mark: %w", err)
+	}
+	return nil
+}
+
+// sweep removes every generation but the present one.
+func (l *Log) sweep() error {
+	f, err := find(l.config.FS, l.dir)
+	if err != nil {
+		return err
+	}
+	for _, h := range f.headers {
+		if h.generation != l.Generation() {
+			f.stale = append(f.stale, f.path(h))
+		}
+	}
+	return f.removeStale()
+}
+
+// writeMark notes what is durable. Without room for that the mark before it, or none, is left, which claims less.
+func (l *Log) writeMark(m syncedMark) error {
+	if _, err := l.marker.WriteAt(m.marshal(), 0); err != nil && !disk.IsFull(err) {
+		return fmt.Errorf("write sync mark: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,321 @@
+package replog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"sort"
+
+	"rowfall/replication/disk"
+)
+
+const (
+	// defaultNext is what Next returns at most where the caller sets no limit.
+	defaultNext = 64 << 10
+	// bigRecord is the size from which a record on disk is not held in memory as a whole to check it.
+	bigRecord = 1 << 20
+)
+
+// Reader hands out the stream's bytes from some offset on, without end. It is for one goroutine at a time; readers do
+// not disturb each other nor the writer.
+type Reader struct {
+	log        *Log
+	generation uint64
+	off        Offset // before the byte that Next returns next
+	closed     bool
+
+	chunk *chunk // that the last slice was in
+
+	// On disk: the open segment, what was read and checked but not handed out, and the rest of a big record.
+	path    string
+	file    disk.File
+	scan    *scanner
+	out     []byte
+	pending []byte // of out
+	bigPos  int64
+	bigLeft int64
+}
+
+// NewReader returns a reader of the bytes after an offset, which need not be a record's edge. ErrTrimmed: the log no longer
+// reaches back so far; ErrBeyond: it has not come so far.
+func (l *Log) NewReader(after Offset) (*Reader, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.holdsLocked(after); err != nil {
+		return nil, err
+	}
+	return &Reader{log: l, generation: l.generation, off: after}, nil
+}
+
+// holdsLocked says whether the bytes after off can be read.
+func (l *Log) holdsLocked(off Offset) error {
+	switch {
+	case l.closed:
+		return ErrClosed
+	case off < l.segments[0].start || off < l.floor && off < l.window.start:
+		return ErrTrimmed
+	case off > l.end:
+		return ErrBeyond
+	}
+	return nil
+}
+
+// Offset is the number of stream bytes before the byte that Next returns next.
+func (r *Reader) Offset() Offset { return r.off }
+
+// Next returns the bytes that follow, at most limit of them (0: 64 KiB), and blocks until there are some. The bytes are
+// payloads only, are shared with other readers, must not be changed, and are valid until the next call of Next or Close.
+// After a reader fell behind what the log keeps, or after Reset, the error is ErrTrimmed; after the log's Close, ErrClosed;
+// a failed log gives its error once everything before it was read; damage on disk is a *CorruptError.
+func (r *Reader) Next(ctx context.Context, limit int) ([]byte, error) {
+	if limit <= 0 {
+		limit = defaultNext
+	}
+	for {
+		b, wait, err := r.fromMemory(limit)
+		switch {
+		case err != nil:
+			return nil, err
+		case wait != nil:
+			select {
+			case <-wait:
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		case b == nil:
+			if b, err = r.fromDisk(limit); err != nil {
+				return nil, err
+			}
+		}
+		r.off += Offset(len(b))
+		return b, nil
+	}
+}
+
+// fromMemory returns bytes of the memory window, or a channel to wait on where the reader has all there is. Neither
+// means that the bytes are on disk.
+func (r *Reader) fromMemory(limit int) ([]byte, <-chan struct{}, error) {
+	l := r.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.releaseLocked()
+	switch {
+	case l.closed || r.closed:
+		return nil, nil, ErrClosed
+	case r.generation != l.generation:
+		return nil, nil, ErrTrimmed
+	case len(r.pending) > 0 || r.bigLeft > 0:
+		return nil, nil, nil
+	case r.off == l.end && l.err != nil:
+		return nil, nil, l.err
+	case r.off == l.end:
+		l.waiting++
+		return nil, l.wake, nil
+	case r.off < l.window.start:
+		return nil, nil, nil
+	}
+	r.closeFile()
+	r.out = nil
+	b, c := l.window.view(r.off, l.end, limit)
+	r.chunk = c
+	return b, nil, nil
+}
+
+func (r *Reader) releaseLocked() {
+	if r.chunk != nil {
+		r.log.window.release(r.chunk)
+		r.chunk = nil
+	}
+}
+
+// closeFile forgets the open segment. It was only read, so closing cannot lose anything.
+func (r *Reader) closeFile() {
+	if r.file != nil {
+		_ = r.file.Close()
+		r.file, r.scan, r.path = nil, nil, ""
+	}
+}
+
+// Close gives back what the reader holds. A reader that is dropped without Close costs memory until it is collected.
+func (r *Reader) Close() error {
+	r.log.mu.Lock()
+	defer r.log.mu.Unlock()
+	r.releaseLocked()
+	r.closeFile()
+	r.closed, r.pending, r.out, r.bigLeft = true, nil, nil, 0
+	return nil
+}
+
+// fromDisk returns bytes of the segments, where there are some.
+func (r *Reader) fromDisk(limit int) ([]byte, error) {
+	if len(r.pending) == 0 && r.bigLeft == 0 {
+		if err := r.fill(); err != nil {
+			return nil, r.judge(err)
+		}
+	}
+	if len(r.pending) == 0 {
+		n := int(min(int64(limit), r.bigLeft, scanBlock))
+		r.out = slices.Grow(r.out[:0], n)[:n]
+		if _, err := readFull(r.file, r.out, r.bigPos); errors.Is(err, errUnreadable) {
+			return nil, &CorruptError{r.path, r.bigPos, err}
+		} else if err != nil {
+			return nil, err
+		}
+		r.bigPos, r.bigLeft = r.bigPos+int64(n), r.bigLeft-int64(n)
+		return r.out, nil
+	}
+	b := r.pending[:min(limit, len(r.pending))]
+	r.pending = r.pending[len(b):]
+	return b, nil
+}
+
+// judge tells damage from bytes that could not be read now.
+func (r *Reader) judge(err error) error {
+	if r.scan == nil || errors.Is(err, ErrTrimmed) || errors.As(err, new(*readError)) {
+		return err
+	}
+	return &CorruptError{r.path, r.scan.at.pos, err}
+}
+
+// fill reads whole records from disk, checks them, and leaves their payloads from r.off on in pending or, of a big one, its place.
+func (r *Reader) fill() error {
+	if r.scan == nil || r.scan.at.pos == r.scan.limit {
+		if err := r.locate(); err != nil {
+			return err
+		}
+	}
+	r.out = r.out[:0]
+	at := r.off
+	for r.scan.at.pos < r.scan.limit && len(r.out) < defaultNext {
+		h, err := r.scan.header()
+		if err != nil {
+			return err
+		}
+		skip := at - h.start // into the first record only
+		if h.length > bigRecord {
+			if len(r.out) > 0 {
+				break
+			}
+			if err := r.scan.verify(h); err != nil {
+				return err
+			}
+			r.bigPos, r.bigLeft = r.scan.at.pos+recordHeaderSize+int64(skip), int64(h.length)-int64(skip)
+			r.scan.skip(h)
+			return nil
+		}
+		rec, err := r.scan.next()
+		if err != nil {
+			return err
+		}
+		r.out = append(r.out, rec.Payload[skip:]...)
+		at = h.end()
+	}
+	r.pending = r.out
+	return nil
+}
+
+// locate opens the segment that holds the byte after r.off, or looks how far the open one has grown.
+func (r *Reader) locate() error {
+	l := r.log
+	l.mu.Lock()
+	if r.generation != l.generation || r.off < l.startLocked() {
+		l.mu.Unlock()
+		return ErrTrimmed
+	}
+	s := l.segmentLocked(r.off)
+	path, limit, from := s.path, s.size, s.nearest(r.off)
+	l.mu.Unlock()
+	if path == r.path {
+		if limit == r.scan.limit {
+			return fmt.Errorf("it ends before offset %d", r.off)
+		}
+		r.scan.limit = limit
+		return nil
+	}
+	r.closeFile()
+	file, err := l.config.FS.Open(path, os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ErrTrimmed // dropped since
+	}
+	if err != nil {
+		return &readError{err}
+	}
+	r.path, r.file, r.scan = path, file, newScanner(file, from, limit)
+	if err := r.scan.seek(r.off); err != nil {
+		return err
+	}
+	if r.scan.at.pos == limit {
+		return fmt.Errorf("it ends before offset %d", r.off)
+	}
+	return nil
+}
+
+// segmentLocked is the segment that holds the byte after off, which the log must hold.
+func (l *Log) segmentLocked(off Offset) *segment {
+	i := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].start > off })
+	return l.segments[i-1]
+}
+
+// Replay calls fn for every record from after, which must be a record's edge, to the end that the log has at the call.
+// Payloads are read from disk, checked, and valid during the call. An error of fn ends it and is returned as it is.
+// The other errors are those of NewReader, a *CorruptError, and what the disk says where it cannot be read.
+func (l *Log) Replay(after Offset, fn func(Record) error) error {
+	defer l.Pin(after).Release()
+	l.mu.Lock()
+	err := l.holdsLocked(after)
+	var segments []segment
+	for _, s := range l.segments {
+		if s.end > after {
+			segments = append(segments, *s)
+		}
+	}
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	for i := range segments {
+		if err := l.replay(&segments[i], max(after, segments[i].start), fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replay is Replay for one segment.
+func (l *Log) replay(s *segment, after Offset, fn func(Record) error) error {
+	file, err := l.config.FS.Open(s.path, os.O_RDONLY)
+	if err != nil {
+		return fmt.Errorf("open segment: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	sc := newScanner(file, s.nearest(after), s.size)
+	damage := func(err error) error {
+		if errors.As(err, new(*readError)) {
+			return err
+		}
+		return &CorruptError{s.path, sc.at.pos, err}
+	}
+	if err := sc.seek(after); err != nil {
+		return damage(err)
+	}
+	if sc.at.offset < after {
+		return fmt.Errorf("replay log: offset %d is inside the record that begins at %d", after, sc.at.offset)
+	}
+	for sc.at.pos < sc.limit {
+		rec, err := sc.next()
+		if err != nil {
+			return damage(err)
+		}
+		if err := fn(rec); err != nil {
+			return err
+		}
+	}
+	if sc.at.offset != s.end {
+		return &CorruptError{s.path, sc.at.pos, fmt.Errorf("it ends at offset %d, want %d", sc.at.offset, s.end)}
+	}
+	return nil
+}

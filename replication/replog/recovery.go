@@ -1,0 +1,389 @@
+package replog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"rowfall/replication/disk"
+)
+
+// MarkName is the name of the file in the log's folder that says what is durable. The file is made with the log's first segment
+// and then only written in place.
+const MarkName = "synced"
+
+const (
+	syncedMagic = "RFSYN001"
+	syncedSize  = 32
+	begunSize   = 20
+)
+
+// syncedMark is the content of the file "synced": everything of a generation up to offset is durable. It is written after
+// the sync it tells of and need not be durable itself: an older mark claims less.
+type syncedMark struct {
+	generation uint64
+	offset     Offset
+}
+
+func (m syncedMark) marshal() []byte {
+	b := make([]byte, 0, syncedSize)
+	b = append(b, syncedMagic...)
+	b = binary.LittleEndian.AppendUint64(b, m.generation)
+	b = binary.LittleEndian.AppendUint64(b, uint64(m.offset))
+	b = append(b, 0, 0, 0, 0)
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// unmarshal leaves the zero mark, which claims nothing, where b is none.
+func (m *syncedMark) unmarshal(b []byte) {
+	if len(b) < syncedSize || string(b[:8]) != syncedMagic || binary.LittleEndian.Uint32(b[28:]) != crc32.Checksum(b[:28], castagnoli) {
+		return
+	}
+	m.generation = binary.LittleEndian.Uint64(b[8:])
+	m.offset = Offset(binary.LittleEndian.Uint64(b[16:]))
+}
+
+// begunMark follows the syncedMark in its file: the newest segment that was begun. A log without that segment lost it.
+type begunMark struct {
+	generation uint64
+	start      Offset
+}
+
+func (m begunMark) marshal() []byte {
+	b := make([]byte, 0, begunSize)
+	b = binary.LittleEndian.AppendUint64(b, m.generation)
+	b = binary.LittleEndian.AppendUint64(b, uint64(m.start))
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// unmarshal leaves the zero mark, which claims nothing, where b holds none.
+func (m *begunMark) unmarshal(b []byte) {
+	if len(b) < begunSize || binary.LittleEndian.Uint32(b[16:]) != crc32.Checksum(b[:16], castagnoli) {
+		return
+	}
+	m.generation = binary.LittleEndian.Uint64(b)
+	m.start = Offset(binary.LittleEndian.Uint64(b[8:]))
+}
+
+// missing reports whether the segment that m names, and every later one, is gone. headers are sorted.
+func (m begunMark) missing(headers []segmentHeader) bool {
+	if m.generation == 0 || len(headers) == 0 {
+		return false
+	}
+	newest := headers[len(headers)-1]
+	return newest.generation == m.generation && newest.start < m.start
+}
+
+// found is what a directory holds.
+type found struct {
+	fs       disk.FS
+	dir      string
+	stored   syncedMark      // as read
+	begun    begunMark       // as read
+	unread   error           // why it cannot be: then nobody knows what had been durable
+	mark     syncedMark      // stored, if it is of the generation that counts
+	headers  []segmentHeader // by name, sorted
+	last     uint64          // the highest generation seen, whether it counts or not
+	segments []*segment      // of the generation that counts
+	result   Recovery
+	// stale are files of generations that do not count.
+	stale []string
+	// repair says that damage after from is to be cut, whether it had been durable or not.
+	repair bool
+	from   Offset
+}
+
+// find lists a directory without judging what it holds.
+func find(fsys disk.FS, dir string) (*found, error) {
+	names, err := fsys.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read log folder: %w", err)
+	}
+	f := &found{fs: fsys, dir: dir}
+	for _, name := range names {
+		if h, ok := parseSegmentName(name); ok {
+			f.headers = append(f.headers, h)
+		}
+	}
+	slices.SortFunc(f.headers, func(a, b segmentHeader) int {
+		if a.generation != b.generation {
+			return int(min(max(int64(a.generation)-int64(b.generation), -1), 1))
+		}
+		return int(min(max(a.start-b.start, -1), 1))
+	})
+	if n := len(f.headers); n > 0 {
+		f.last = f.headers[n-1].generation
+	}
+	file, err := fsys.Open(filepath.Join(dir, MarkName), os.O_RDONLY)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open sync mark: %w", err)
+	}
+	b := make([]byte, syncedSize+begunSize)
+	n, err := readFull(file, b, 0)
+	if e := file.Close(); err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = e
+	}
+	if errors.Is(err, errUnreadable) {
+		f.unread = &CorruptError{filepath.Join(dir, MarkName), int64(n), err}
+		return f, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read sync mark: %w", err)
+	}
+	f.stored.unmarshal(b[:min(n, syncedSize)])
+	f.begun.unmarshal(b[min(n, syncedSize):n])
+	f.last = max(f.last, f.stored.generation)
+	return f, nil
+}
+
+// path is the file of a segment.
+func (f *found) path(h segmentHeader) string {
+	return filepath.Join(f.dir, segmentName(h.generation, h.start))
+}
+
+// recover chooses the generation and mends its end. It returns false where no log is left, and then the offset at which one
+// is to begin.
+func (f *found) recover() (ok bool, start Offset, err error) {
+	if f.unread != nil && !f.repair {
+		return false, 0, f.unread
+	}
+	for len(f.headers) > 0 {
+		newest := f.headers[len(f.headers)-1]
+		i := slices.IndexFunc(f.headers, func(h segmentHeader) bool { return h.generation == newest.generation })
+		if f.mark = f.stored; f.mark.generation != newest.generation {
+			f.mark = syncedMark{}
+		}
+		if err := f.open(f.headers[i:]); err != nil {
+			return false, 0, err
+		}
+		if len(f.segments) == 0 {
+			// Its first segment was never written whole, so Reset did not get so far as to drop the one before.
+			start, f.headers = newest.start, f.headers[:i]
+			if f.repair { // or it was damaged, and then the one before it is of other data
+				break
+			}
+			continue
+		}
+		for _, h := range f.headers[:i] {
+			f.stale = append(f.stale, f.path(h))
+		}
+		f.link()
+		f.result.Lost = f.result.Lost || f.begun.missing(f.headers)
+		return true, 0, f.mend()
+	}
+	if f.stored.offset > 0 && !f.repair {
+		return false, 0, &CorruptError{f.dir, 0, errors.New("its segments are gone")}
+	}
+	return false, start, nil
+}
+
+// open reads the headers of one generation's segments. A header that is none ends the log, unless what follows it was durable.
+func (f *found) open(headers []segmentHeader) error {
+	f.segments = nil
+	var bad error
+	for i, want := range headers {
+		path := f.path(want)
+		got, size, err := readSegmentHeader(f.fs, path)
+		if re := (*readError)(nil); errors.As(err, &re) {
+			return fmt.Errorf("open segment %s: %w", path, err)
+		}
+		if err == nil && (got.generation != want.generation || got.start != want.start) {
+			err = fmt.Errorf("its header is of generation %d, offset %d", got.generation, got.start)
+		}
+		if err != nil && bad == nil {
+			// The first header was durable before any record was written, all but the last two segments before the last was begun.
+			begun := f.mark.generation != 0 || size > segmentHeaderSize || len(headers) > 1
+			if i < len(headers)-1 && f.needless(headers[i+1]) {
+				f.stale = append(f.stale, path) // the next Open would find it again
+				continue
+			}
+			if !f.repair && (errors.Is(err, errUnreadable) || want.start < f.mark.offset || i == 0 && begun || i < len(headers)-2) {
+				return &CorruptError{path, 0, err}
+			}
+			bad = err
+			f.result.Lost = size > segmentHeaderSize || i < len(headers)-1 || f.repair
+		}
+		if bad != nil {
+			f.stale = append(f.stale, path)
+			f.result.Cut += size
+			continue
+		}
+		first := mark{want.start, segmentHeaderSize}
+		f.segments = append(f.segments, &segment{path: path, start: want.start, previous: got.previous, begun: got.begun, size: size, end: want.start, marks: []mark{first}})
+	}
+	return nil
+}
+
+// readSegmentHeader returns a *readError where the file cannot be read now.
+func readSegmentHeader(fsys disk.FS, path string) (h segmentHeader, size int64, err error) {
+	file, err := fsys.Open(path, os.O_RDONLY)
+	if err != nil {
+		return h, 0, &readError{err}
+	}
+	defer func() { _ = file.Close() }()
+	if size, err = file.Size(); err != nil {
+		return h, 0, &readError{err}
+	}
+	b := make([]byte, min(size, segmentHeaderSize))
+	if _, err := readFull(file, b, 0); err != nil {
+		return h, size, err
+	}
+	return h, size, h.unmarshal(b)
+}
+
+// link finds the chain of segments that reaches the end. What lies before a gap was being dropped when the machine stopped.
+func (f *found) link() {
+	from := 0
+	for i := 1; i < len(f.segments); i++ {
+		s, before := f.segments[i], f.segments[i-1]
+		if s.previous != before.start {
+			from = i
+		}
+		before.end = s.start
+	}
+	for _, s := range f.segments[:from] {
+		f.stale = append(f.stale, s.path)
+	}
+	f.segments = f.segments[from:]
+}
+
+// mend checks every record of the last two segments, cuts what was not written whole, and makes the rest durable. Older
+// segments were durable before the last one was begun; they are checked when they are read.
+func (f *found) mend() error {
+	if f.repair {
+		return f.mendAll()
+	}
+	n := len(f.segments)
+	for i := max(0, n-2); i < n; i++ {
+		err := f.check(f.segments[i], i < n-1)
+		if err == nil {
+			continue
+		}
+		bad := (*badRecord)(nil)
+		if !errors.As(err, &bad) {
+			return fmt.Errorf("check log segment %s: %w", f.segments[i].path, err)
+		}
+		s := f.segments[i]
+		if bad.at.offset < f.mark.offset || errors.Is(bad.err, errUnreadable) {
+			return &CorruptError{s.path, bad.at.pos, bad.err}
+		}
+		f.result.Lost = f.result.Lost || i < n-1 || !errors.Is(bad.err, errTorn)
+		return f.cutFrom(i, bad)
+	}
+	if s := f.segments[n-1]; s.end < f.mark.offset {
+		return &CorruptError{s.path, s.size, fmt.Errorf("it ends at offset %d, but was durable up to %d", s.end, f.mark.offset)}
+	}
+	return f.removeStale()
+}
+
+// cutFrom ends the log in its i-th segment.
+func (f *found) cutFrom(i int, bad *badRecord) error {
+	for _, later := range f.segments[i+1:] {
+		f.stale = append(f.stale, later.path)
+		f.result.Cut += later.size
+	}
+	s := f.segments[i]
+	f.result.Cut += s.size - bad.at.pos
+	f.segments = f.segments[:i+1]
+	if err := f.removeStale(); err != nil { // newest first, then this: what is left is always a prefix
+		return err
+	}
+	return f.cut(s, bad.at)
+}
+
+// badRecord says where the whole records of a segment end.
+type badRecord struct {
+	at  mark
+	err error
+}
+
+func (e *badRecord) Error() string { return e.err.Error() }
+
+// check scans a segment. If it is not the newest, it must be durable and end where the next begins.
+func (f *found) check(s *segment, full bool) (err error) {
+	flag := os.O_RDONLY
+	if full {
+		flag = os.O_RDWR // a sync may need it
+	}
+	file, err := f.fs.Open(s.path, flag)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := file.Close(); err == nil {
+			err = e
+		}
+	}()
+	sc := newScanner(file, s.marks[0], s.size)
+	for {
+		if _, err = sc.next(); err != nil {
+			break
+		}
+		s.note(sc.at)
+	}
+	if re := (*readError)(nil); errors.As(err, &re) {
+		return err
+	}
+	if !errors.Is(err, io.EOF) {
+		return &badRecord{sc.at, err}
+	}
+	if !full {
+		s.end = sc.at.offset
+		return nil
+	}
+	if sc.at.offset != s.end {
+		return &badRecord{sc.at, fmt.Errorf("it ends at offset %d, but the next one begins at %d", sc.at.offset, s.end)}
+	}
+	if s.end > f.mark.offset {
+		return file.Sync()
+	}
+	return nil
+}
+
+// cut ends a segment at an edge.
+func (f *found) cut(s *segment, at mark) (err error) {
+	file, err := f.fs.Open(s.path, os.O_RDWR)
+	if err != nil {
+		return fmt.Errorf("open segment: %w", err)
+	}
+	defer func() {
+		if e := file.Close(); err == nil {
+			err = e
+		}
+	}()
+	if err := file.Truncate(at.pos); err != nil {
+		return fmt.Errorf("cut segment: %w", err)
+	}
+	if err := file.Sync(); err != nil {
+		return fmt.Errorf("sync segment: %w", err)
+	}
+	s.size, s.end = at.pos, at.offset
+	return nil
+}
+
+// removeStale removes the files that do not count: of the same generation the newest first.
+func (f *found) removeStale() error {
+	if len(f.stale) == 0 {
+		return nil
+	}
+	slices.Sort(f.stale)
+	for _, path := range slices.Backward(f.stale) {
+		if err := f.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove segment: %w", err)
+		}
+	}
+	f.stale = nil
+	if err := f.fs.SyncDir(f.dir); err != nil {
+		return fmt.Errorf("sync log folder: %w", err)
+	}
+	return nil
+}

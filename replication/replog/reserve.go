@@ -1,0 +1,120 @@
+package replog
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"rowfall/replication/disk"
+)
+
+// FullError is returned when the disk, or a quota on it, has no room for a record. Nothing was appended and the log is
+// as it was: the same call succeeds once there is room.
+type FullError struct {
+	// File is the segment that could not grow, or be made; Need is how many bytes of room it takes.
+	File string
+	Need int64
+	Err  error
+}
+
+func (e *FullError) Error() string {
+	return fmt.Sprintf("log segment %s needs %d bytes of room: %v; free some space there, writing then goes on by itself", e.File, e.Need, e.Err)
+}
+
+func (e *FullError) Unwrap() error { return e.Err }
+
+// isFull tells a disk without room from one that is broken.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
+const (
+	defaultReserve = 1 << 20
+	// allocateStep is the most that is set aside beyond the reserve at once, so that it is asked for rarely.
+	allocateStep = 4 << 20
+)
+
+// errSpare is the cause of a FullError where the volume has room, but only the spare room.
+var errSpare = fmt.Errorf("%w but what is kept for the next snapshot", syscall.ENOSPC)
+
+// SetSpare says how many bytes of the volume units must leave free, for files that are not the
+// log's. Records of other kinds, and a new segment's header and reserve, may use them. 0, as at
+// Open, means none.
+func (l *Log) SetSpare(bytes int64) { l.spare.Store(bytes) }
+
+// Spare is what SetSpare said.
+func (l *Log) Spare() int64 { return l.spare.Load() }
+
+// leavesSpare reports whether the log may take n more bytes of the volume without touching the
+// spare room. Where the free room is not known, it may.
+func (l *Log) leavesSpare(n int64) bool {
+	spare := l.spare.Load()
+	if spare <= 0 {
+		return true
+	}
+	free, err := l.config.FS.Free(l.dir)
+	return err != nil || free-n >= spare
+}
+
+// place returns the segment that a record of size bytes goes to, with room for it there. Units
+// leave the reserve and the spare room alone; the other kinds may use them up, and then stay in the
+// segment they are in.
+func (l *Log) place(k Kind, s *segment, size int64) (*segment, error) {
+	limit := l.segmentLimit()
+	if s.size > segmentHeaderSize && s.size+size > limit {
+		next, err := l.roll(s)
+		switch {
+		case err == nil:
+			s = next
+		case k == Unit || !errors.As(err, new(*FullError)):
+			return nil, err
+		}
+	}
+	least := s.size + size + l.config.Reserve
+	if l.allocated >= least || l.config.Reserve == 0 && l.checked >= least {
+		return s, nil
+	}
+	ample := max(min(s.size+size+allocateStep, limit), s.size+size) + l.config.Reserve
+	if have := max(s.size, l.allocated); k == Unit && !l.leavesSpare(ample-have) {
+		if ample = least; !l.leavesSpare(ample - have) {
+			return nil, &FullError{s.path, size + l.config.Reserve, errSpare}
+		}
+	}
+	if l.checked = ample; l.config.Reserve == 0 {
+		return s, nil
+	}
+	err := l.allocate(l.file, s, ample)
+	if disk.IsFull(err) && ample > least {
+		err = l.allocate(l.file, s, least)
+	}
+	switch {
+	case err == nil || disk.IsFull(err) && k != Unit:
+		return s, nil
+	case disk.IsFull(err):
+		return nil, &FullError{s.path, size + l.config.Reserve, err}
+	}
+	return nil, l.fail(fmt.Errorf("reserve room for segment: %w", err))
+}
+
+// allocate sets room aside for the file of s up to a size. Where the file system cannot do that, there is no reserve.
+func (l *Log) allocate(f disk.File, s *segment, size int64) error {
+	err := f.Allocate(s.size, size-s.size)
+	switch {
+	case err == nil:
+		l.allocated = size
+	case errors.Is(err, errors.ErrUnsupported):
+		l.config.Reserve, l.allocated, err = 0, 0, nil
+	}
+	return err
+}
+
+// refuse ends an Append whose write failed. If only room was lacking, what was written is cut off again: the rest of a
+// longer record behind a shorter one would be taken for damage.
+func (l *Log) refuse(s *segment, size int64, err error) error {
+	if !disk.IsFull(err) {
+		return l.fail(fmt.Errorf("write segment: %w", err))
+	}
+	l.allocated, l.checked = 0, 0
+	if e := l.file.Truncate(s.size); e != nil {
+		return l.fail(fmt.Errorf("cut segment: %w", e))
+	}
+	return &FullError{s.path, size, err}
+}

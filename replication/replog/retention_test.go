@@ -1,0 +1,159 @@
+package replog_test
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+	"testing/synctest"
+
+	"rowfall/internal/memfs"
+	"rowfall/replication/replog"
+)
+
+// A pin moves on with its replica, and never back.
+func TestPinAdvances(t *testing.T) {
+	c := small()
+	c.Keep, c.FS = 1, memfs.New()
+	l := open(t, "log", c)
+	end := fill(t, l, 100)
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	pin := l.Pin(300)
+	for _, tc := range []struct{ to, want replog.Offset }{{300, 300}, {1500, 1500}, {200, 1500}, {end, end}} {
+		pin.Advance(tc.to)
+		if err := l.Retain(end); err != nil {
+			t.Fatal(err)
+		}
+		if s := l.Start(); pin.Offset() != tc.want || s > tc.want || s < tc.want-400 {
+			t.Errorf("advanced to %v: it is at %v, and the log begins at %v", tc.to, pin.Offset(), s)
+		}
+	}
+	pin.Release()
+}
+
+// Keep may change while the log is open: what is too much goes in the background. Segments are then
+// small enough for the new bound.
+func TestSetKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const mb = 1 << 20
+		l, err := replog.Open("log", replog.Config{FS: memfs.New(), Memory: 1 << 10, Fsync: replog.Never})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+		write := func(mbs int) {
+			t.Helper()
+			for range mbs {
+				if _, err := l.Append(replog.Unit, content(l.End(), mb)); err != nil {
+					t.Fatal(err)
+				}
+				if err := l.Retain(l.End()); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+		}
+		write(100)
+		if got := l.Size(); got < 100*mb {
+			t.Fatalf("%d bytes are left of 100 MiB", got)
+		}
+		l.SetKeep(8 * mb)
+		synctest.Wait()
+		if got := l.Size(); got > 64*mb {
+			t.Errorf("%d bytes of log when 8 MiB are kept", got)
+		}
+		for range 20 {
+			write(3)
+			if got := l.Size(); got > 10*mb {
+				t.Fatalf("%d bytes of log when 8 MiB are kept, and 2 MiB are a segment", got)
+			}
+		}
+		l.SetKeep(-1)
+		write(20)
+		if got := l.Size(); got < 25*mb {
+			t.Errorf("%d bytes of log when all are kept", got)
+		}
+	})
+}
+
+// Units leave the spare room of the volume alone, and say so. What is set aside for the log's other
+// records, and a new segment, may use it.
+func TestSpareRoom(t *testing.T) {
+	for _, reserve := range []int64{3000, -1} {
+		fs := memfs.New()
+		c := small()
+		c.FS, c.Reserve = fs, reserve
+		l := open(t, "log", c)
+		fill(t, l, 5)
+		fs.Leave(100_000)
+		l.SetSpare(60_000)
+		fillUp(t, l, syscall.ENOSPC)
+		if free, err := fs.Free("log"); err != nil || free < 55_000 || free > 65_000 {
+			t.Errorf("reserve %d: %d bytes are free, want about 60,000; %v", reserve, free, err)
+		}
+		if _, err := l.Append(replog.Ping, content(l.End(), 14)); err != nil {
+			t.Errorf("reserve %d: a PING: %v", reserve, err)
+		}
+		l.SetSpare(0)
+		end := l.End()
+		fillUp(t, l, syscall.ENOSPC)
+		if l.End() < end+30_000 {
+			t.Errorf("reserve %d: the log took only %d bytes of the spare room", reserve, l.End()-end)
+		}
+	}
+}
+
+// Where the volume's room is not known, the log goes by what its writes say.
+func TestSpareRoomNotKnown(t *testing.T) {
+	c := small()
+	c.FS = &unknown{memfs.New()}
+	l := open(t, "log", c)
+	l.SetSpare(1 << 50)
+	fill(t, l, 50)
+}
+
+type unknown struct{ *memfs.FS }
+
+func (*unknown) Free(string) (int64, error) { return 0, errors.ErrUnsupported }
+
+// The newest segment can be completed, so that the log up to a snapshot's offset can be dropped
+// although more is appended.
+func TestComplete(t *testing.T) {
+	c := small()
+	c.FS, c.SegmentSize, c.Reserve = memfs.New(), 1<<20, 100
+	l := open(t, "log", c)
+	if err := l.Complete(); err != nil {
+		t.Fatal(err)
+	}
+	at := fill(t, l, 100)
+	if err := l.Retain(at); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Complete(); err != nil {
+		t.Fatal(err)
+	}
+	end := fill(t, l, 1)
+	got, ok, err := l.Droppable()
+	if got != at || !ok || err != nil {
+		t.Fatalf("the segment to drop ends at %v, %v, %v; want %v", got, ok, err, at)
+	}
+	pin := l.Pin(0) // a pin is no reason: its owner may be given up
+	if got, ok, err = l.Droppable(); got != at || !ok || err != nil {
+		t.Fatalf("with a pin: %v, %v, %v", got, ok, err)
+	}
+	pin.Release()
+	if err := l.Trim(at); err != nil || l.Start() != at {
+		t.Fatalf("the log begins at %v, want %v; %v", l.Start(), at, err)
+	}
+	if _, ok, err = l.Droppable(); ok || err != nil {
+		t.Errorf("what a restart needs can be dropped: %v", err)
+	}
+	if err := l.Retain(end); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, err = l.Droppable(); ok || err != nil {
+		t.Errorf("a segment that is smaller than a new one can be dropped: %v", err)
+	}
+	readTo(t, l, at, end, 0)
+}

@@ -1,6 +1,0 @@
-//go:build !linux || race
-
-package stream
-
-// newChunk returns a chunk of size bytes.
-func newChunk(size int) *chunk { return &chunk{buf: make([]byte, size)} }
