@@ -20,9 +20,10 @@ const (
 )
 
 const (
-	maxClientArgs       = 64 << 20  // of one command, with argSize for each argument
+	maxClientArgs       = 64 << 20  // of one command, with what each argument takes beside its bytes
 	defaultClientMemory = 256 << 20 // maxmemory-clients
-	releaseAtOnce       = 32 << 20  // bytes by which what the clients hold falls before the system gets them back
+	// releaseAtOnce is by how much the held bytes must fall before the system gets memory back.
+	releaseAtOnce = 32 << 20
 )
 
 // memoryLimitError ends a client's connection.
@@ -50,7 +51,8 @@ func (s *session) hold(part, bytes int) error {
 // holdArgs is hold for what the session's Reader holds.
 func (s *session) holdArgs(bytes int) error {
 	if bytes > maxClientArgs {
-		return &memoryLimitError{fmt.Sprintf("command is too large: its arguments take more than %d bytes", maxClientArgs)}
+		return &memoryLimitError{fmt.Sprintf(
+			"command is too large: its arguments take more than %d bytes", maxClientArgs)}
 	}
 	return s.hold(heldArgs, bytes)
 }
@@ -111,14 +113,18 @@ func (cs *clients) evict(self *session, limit int64) error {
 		held := largest.heldAll.Load()
 		largest.evicted = true
 		total -= held
-		cs.n.log.Warn().Stringer("client", largest.conn.RemoteAddr()).Int64("bytes", held).Int64("maxmemory_clients", limit).
-			Msg("the clients hold more than maxmemory-clients: the connection of the one that holds most is closed")
+		cs.n.log.Warn().Stringer("client", largest.conn.RemoteAddr()).
+			Int64("bytes", held).Int64("maxmemory_clients", limit).
+			Msg("the clients hold more than maxmemory-clients: " +
+				"the connection of the one that holds most is closed")
 		if largest != self {
 			largest.cut()
 		}
 	}
 	if self.evicted {
-		return &memoryLimitError{"the clients of this node hold more than maxmemory-clients, and this one holds most"}
+		return &memoryLimitError{
+			"the clients of this node hold more than maxmemory-clients, and this one holds most",
+		}
 	}
 	return nil
 }
@@ -181,11 +187,15 @@ func (cs *clients) dropSlow(now time.Time) {
 	defer cs.Unlock()
 	for _, s := range cs.all {
 		r := s.reply.Load()
-		if r == nil || now.Sub(r.since) < cs.slowAfter || r.keys == current && kept-r.base <= limit {
+		if r == nil || now.Sub(r.since) < cs.slowAfter {
+			continue
+		}
+		if r.keys == current && kept-r.base <= limit {
 			continue
 		}
 		cs.n.log.Warn().Stringer("client", s.conn.RemoteAddr()).Dur("since", now.Sub(r.since)).
-			Msg("a client takes its reply too slowly, and replaced data stay in memory for it: its connection is closed")
+			Msg("a client takes its reply too slowly, and replaced data stay in memory for it: " +
+				"its connection is closed")
 		s.cut()
 	}
 }

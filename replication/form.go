@@ -18,8 +18,8 @@ import (
 // numbers of a stream: entries-added and max-deleted-entry-id.
 //
 // Redis 6.2 and 7.0 to 7.4 announce the same. So the node asks such a replica for its version at
-// the port that it announces. A wrong answer would be dangerous: a Redis 6.2 exits when it loads the
-// packed form. Without a certain answer the replica gets the plain form.
+// the port that it announces. A wrong answer would be dangerous: a Redis 6.2 exits when it loads
+// the packed form. Without a certain answer the replica gets the plain form.
 type forms struct {
 	n *Node
 
@@ -76,7 +76,8 @@ func (f *forms) choose(ctx context.Context, r *replica, p *psync) form {
 	failed := f.failures[r.addr]
 	f.mu.Unlock()
 	if failed.runID == runID && failed.count >= maxProbeFailures {
-		return form{plain: true, unknown: fmt.Errorf("it answered as version %s, but did not load the form for that", info["redis_version"])}
+		return form{plain: true, unknown: fmt.Errorf(
+			"it answered as version %s, but did not load the form for that", info["redis_version"])}
 	}
 	return form{runID: runID}
 }
@@ -115,25 +116,30 @@ func (f *forms) warn(addr string, got form, streams int) {
 		return
 	}
 	f.n.log.Warn().Str("replica", addr).Err(got.unknown).Int("streams", streams).
-		Msg("the replica's version is not known, so it got the snapshot in the form for Redis 6.2: a newer replica has lost " +
-			"entries-added and max-deleted-entry-id of its streams; if all replicas are Redis 7.0 or later, set assume_replicas: 7.0")
+		Msg("the replica's version is not known, so it got the snapshot in the form for Redis 6.2: " +
+			"a newer replica has lost entries-added and max-deleted-entry-id of its streams; " +
+			"if all replicas are Redis 7.0 or later, set assume_replicas: 7.0")
 }
 
 // probe asks the server behind a replica's connection for the sections Server and Replication of
 // INFO. A client could announce any port, to have the node connect for it: so the node connects
 // only to the host that the client comes from, sends nothing but the question, and passes no byte
 // of the answer on. It sends no password: whoever listens there would learn it.
-func probe(ctx context.Context, encrypted bool, s *session, asked string) (map[string]string, error) {
+func probe(
+	ctx context.Context, encrypted bool, s *session, asked string,
+) (map[string]string, error) {
 	peer, ok := s.conn.RemoteAddr().(*net.TCPAddr)
 	switch {
 	case !ok:
 		return nil, errors.New("it does not connect by TCP")
 	case encrypted:
-		return nil, errors.New("it is not asked for its version, because replicas of this node use TLS")
+		return nil, errors.New("it is not asked for its version: replicas of this node use TLS")
 	case s.repl.port == 0:
 		return nil, errors.New("it announces no port at which it could be asked for its version")
 	case s.repl.ip != "" && !peer.IP.Equal(net.ParseIP(s.repl.ip)):
-		return nil, fmt.Errorf("it is not asked for its version, because it announces the address %s and connects from %s", s.repl.ip, peer.IP)
+		return nil, fmt.Errorf(
+			"it is not asked for its version: it announces the address %s and connects from %s",
+			s.repl.ip, peer.IP)
 	}
 	info, err := askInfo(ctx, net.JoinHostPort(peer.IP.String(), strconv.Itoa(s.repl.port)))
 	if err != nil {

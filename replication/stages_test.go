@@ -501,10 +501,11 @@ func masterAsks(w *world) {
 	w.direct()
 }
 
-// tookOver: the answer is cut off behind the handshake.
+// tookOver: the answer is cut off behind the handshake, which is PING and three REPLCONF (port,
+// version, capabilities).
 func tookOver(w *world, killed *place) {
 	p := w.by()
-	p.limit.Store(int64(len("+PONG\r\n+OK\r\n+OK\r\n+CON")))
+	p.limit.Store(int64(len("+PONG\r\n+OK\r\n+OK\r\n+OK\r\n+CON")))
 	w.failover(p.addr())
 	w.isMaster(w.node)
 	w.failoverIs("failover-in-progress")

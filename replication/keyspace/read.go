@@ -188,7 +188,6 @@ func timeLeft(unit int64, fromNow bool) func(*Keyspace, *resp.Writer, [][]byte) 
 			at = max(at-k.now(), 0)
 		}
 		w.Int(at/unit + flag(2*(at%unit) >= unit && unit > 1))
-		return
 	}
 }
 
@@ -247,7 +246,6 @@ func length(kind Kind) func(*Keyspace, *resp.Writer, [][]byte) {
 			return
 		}
 		w.Int(int64(v.Len()))
-		return
 	}
 }
 

@@ -133,7 +133,6 @@ func xrange(reverse bool) func(*Keyspace, *resp.Writer, [][]byte) {
 			return
 		}
 		runOf(v, first, last, reverse, limit).render(w)
-		return
 	}
 }
 

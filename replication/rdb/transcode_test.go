@@ -18,7 +18,6 @@ import (
 	"rowfall/internal/servers/servertest"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
-	"rowfall/replication/resp"
 )
 
 // history is what an old type does not tell of a stream.
@@ -51,17 +50,15 @@ func copyPlain(w io.Writer, r io.Reader) error {
 // streams is returned, so that the loss can be told.
 func TestTranscodeCountsLossyStreams(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
-	for _, words := range [][]string{
-		{"XADD", "whole", "1-1", "f", "v"},
-		{"XADD", "whole", "1-2", "f", "v"},
-		{"XADD", "deleted", "1-1", "f", "v"},
-		{"XDEL", "deleted", "1-1"},
-		{"XADD", "trimmed", "1-1", "f", "v"},
-		{"XADD", "trimmed", "1-2", "f", "v"},
-		{"XTRIM", "trimmed", "MAXLEN", "1"},
+	id := keyspace.StreamID{Ms: 1, Seq: 1}
+	for key, info := range map[string]keyspace.StreamInfo{
+		"whole":   {Last: id, Added: 1},
+		"deleted": {Last: id, Added: 1, MaxDeleted: keyspace.StreamID{Ms: 1}},
+		"trimmed": {Last: id, Added: 2},
 	} {
-		must(t, k.Stage(resp.AppendCommand(nil, words...)))
-		k.Publish()
+		must(t, k.Loader().Stream([]byte(key), 0, func(add func(keyspace.StreamID, [][]byte) error) (keyspace.StreamInfo, error) {
+			return info, add(id, [][]byte{[]byte("f"), []byte("v")})
+		}))
 	}
 	var file bytes.Buffer
 	s := k.Snapshot()

@@ -355,7 +355,7 @@ func TestReaderCountsWhatItHolds(t *testing.T) {
 	if args, _, err := r.ReadCommand(); err != nil || len(args) != 1 {
 		t.Fatalf("%q, %v", args, err)
 	}
-	if _, _, err := r.ReadCommand(); err != io.EOF || now != 0 {
+	if _, _, err := r.ReadCommand(); !errors.Is(err, io.EOF) || now != 0 {
 		t.Errorf("it counts %d bytes at the end, %v", now, err)
 	}
 
