@@ -212,10 +212,10 @@ func lookEvery(keep int64) replog.Offset {
 // look begins a snapshot if one is due, and leaves room for the next one.
 func (a *appender) look() {
 	a.looked = a.store.End()
-	a.room.update()
 	if a.dropped == nil {
 		a.n.snaps.requestIfLarge()
 	}
+	a.room.update() // which says that there is no room only where no attempt shows that
 }
 
 // append logs one record of a master. Everything after a snapshot's offset, a
