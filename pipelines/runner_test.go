@@ -131,8 +131,8 @@ func testCommands(t *testing.T, d *database) {
 	}
 	if text, err := m.client.Do(ctx, "ROWFALL", "STATUS").Text(); err != nil || !strings.Contains(text, "rowfall_pipelines:1") ||
 		!strings.Contains(text, ",unmapped="+d.name+"._t_old;"+d.name+".no_key;"+d.name+".no_key_too,") ||
-		!strings.Contains(text, "\r\nrowfall_test_unmapped0:table="+d.name+"._t_old,reason=its name fits _*_old") ||
-		!strings.Contains(text, "\r\nrowfall_test_unmapped2:table="+d.name+".no_key_too,reason=it has no primary key") {
+		!strings.Contains(text, "\r\nrowfall_test_unmapped0:table="+d.name+"._t_old,reason=\"its name fits _*_old, as ") ||
+		!strings.Contains(text, "\r\nrowfall_test_unmapped2:table="+d.name+".no_key_too,reason=\"it has no primary key") {
 		t.Errorf("STATUS: %q, %v", text, err)
 	}
 	for _, args := range [][]any{{"ROWFALL"}, {"ROWFALL", "NO"}, {"ROWFALL", "POSITION", "other"}, {"ROWFALL", "WAIT", "x", 1}, {"ROWFALL", "WAIT", "", 1}, {"ROWFALL", "WAIT", next, -1}} {
