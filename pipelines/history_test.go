@@ -283,7 +283,7 @@ func testHistoryStatus(t *testing.T, s *source) {
 	s.exec("FLUSH BINARY LOGS")
 	s.purge()
 	m = runMember(t, c)
-	for _, want := range []string{"unproved=the server has purged the last applied transaction", "unproved=,"} {
+	for _, want := range []string{`unproved="the server has purged the last applied transaction`, "unproved=,"} {
 		waitFor(t, "STATUS and INFO say "+want, func() bool {
 			status, err := m.client.Do(t.Context(), "ROWFALL", "STATUS").Text()
 			must(t, err)
