@@ -335,7 +335,8 @@ var columnTypes = [typeCount]typeRow{
 		names: []string{"vector"}, args: argsLength, charset: charsetNone,
 		wires: []wireForm{
 			{wireVector, encodingVector, 0},
-			{wireVarchar, encodingVector, 0}, {wireVarString, encodingVector, 0},
+			{wireVarchar, encodingVector, 0},
+			{wireVarString, encodingVector, 0},
 		},
 		fit: fitVector, text: encodingVector, json: asString, key: KeyNone, value: ValueText,
 		alphabet: anyAlphabet, typicalLength: lengthLong,
