@@ -251,6 +251,20 @@ func (r *raw) command() []string {
 	return args
 }
 
+// handshake answers what a replica sends before its PSYNC, which it returns.
+func (r *raw) handshake() []string {
+	r.t.Helper()
+	for {
+		words := r.command()
+		if len(words) == 0 || strings.EqualFold(words[0], "PSYNC") {
+			return words
+		}
+		if _, err := r.Write([]byte("+OK\r\n")); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
 func (r *raw) send(args ...string) {
 	r.t.Helper()
 	if _, err := r.Write(unit(args...)); err != nil {

@@ -153,7 +153,7 @@ func TestInfoRoleConfig(t *testing.T) {
 	if got := fmt.Sprint(c.Do(ctx, "ROLE").Val()); got != fmt.Sprintf("[master %d []]", at) {
 		t.Errorf("ROLE is %s", got)
 	}
-	if got := c.ConfigGet(ctx, "max*").Val(); got["maxmemory"] != "0" || got["maxclients"] != "10000" || got["max-full-syncs"] != "16" || len(got) != 4 {
+	if got := c.ConfigGet(ctx, "max*").Val(); got["maxmemory"] != "0" || got["maxclients"] != "10000" || got["max-full-syncs"] != "16" || got["maxmemory-clients"] != "268435456" || len(got) != 5 {
 		t.Errorf("CONFIG GET is %v", got)
 	}
 	if got := len(c.ConfigGet(ctx, "*").Val()); got < 15 {

@@ -260,13 +260,8 @@ func (s *slow) begin() {
 	}
 	s.t.Cleanup(func() { conn.Close() })
 	s.conn = &raw{s.t, conn, newReader(conn)}
-	for _, answer := range []string{"+PONG\r\n", "+OK\r\n", "+OK\r\n", head} {
-		s.conn.command()
-		if _, err := conn.Write([]byte(answer)); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	if _, err := conn.Write(payload[:size/2]); err != nil {
+	s.conn.handshake()
+	if _, err := conn.Write(append([]byte(head), payload[:size/2]...)); err != nil {
 		s.t.Fatal(err)
 	}
 	s.second = payload[size/2:]
