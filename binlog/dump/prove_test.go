@@ -218,10 +218,10 @@ func TestReset(t *testing.T) {
 			f.waitSecond(last) // MariaDB's times are whole seconds
 			f.exec(reset)
 			for n := range 25 {
-				switch {
-				case n == 12, n == 24: // as many as before, and more
+				switch n {
+				case 12, 24: // as many as before, and more
 					f.mustDiffer(last, at)
-				case n == 0 || n == 5:
+				case 0, 5:
 					if _, err := f.openAfter(last, at); err == nil {
 						t.Errorf("after %d new transactions: no error", n)
 					}

@@ -23,9 +23,6 @@ func (e *FullError) Error() string {
 
 func (e *FullError) Unwrap() error { return e.Err }
 
-// isFull tells a disk without room from one that is broken.
-func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
-
 const (
 	defaultReserve = 1 << 20
 	// allocateStep is the most that is set aside beyond the reserve at once, so that it is asked for rarely.

@@ -38,7 +38,6 @@ const (
 
 var (
 	anyByte     = byteSet{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
-	digits      = setOf(digitText)
 	letters     = setOf(upperText + lowerText)
 	percent     = setOf("%")
 	lowerHex    = setOf(digitText + "abcdef")
