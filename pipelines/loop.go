@@ -29,8 +29,8 @@ const (
 	// unit.
 	unitBytes = 64 << 10
 	unitAge   = time.Millisecond
-	// hugeUnit is the size of units whose memory is returned to the system, at most once in
-	// freeEvery.
+	// hugeUnit is the size of rows and units whose memory is returned to the system, at most
+	// once in freeEvery.
 	hugeUnit  = 16 << 20
 	freeEvery = 10 * time.Second
 )
@@ -72,7 +72,7 @@ type loop struct {
 	written  time.Time // when the position was last written
 	dirty    bool      // progress has moved since then
 
-	huge  bool      // a huge unit was applied since freed
+	huge  bool      // a huge row or unit has passed since freed
 	freed time.Time // when memory was returned last
 }
 
@@ -192,6 +192,7 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 				return l.rowError(err)
 			}
 		}
+		l.noteSize(c)
 		l.rows++
 		if l.rows <= l.skip {
 			continue
@@ -210,6 +211,14 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 		return l.rowError(err)
 	}
 	return nil
+}
+
+// noteSize notes a huge row, whose memory is to be returned. The size of its unit does not show it:
+// the commands of a DELETE, and of a row that is left out, are short.
+func (l *loop) noteSize(c *binlog.Change) {
+	if c.Before != nil && c.Before.Size() > hugeUnit || c.After != nil && c.After.Size() > hugeUnit {
+		l.huge = true
+	}
 }
 
 func (l *loop) rowError(err error) error {
