@@ -67,7 +67,13 @@ func TestHugeRow(t *testing.T) {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&to)
-	if took := to.TotalAlloc - from.TotalAlloc; took > huge+huge/8 {
+	most := uint64(huge + huge/8)
+	if raceDetector {
+		// The compiler does not optimize append(s, make([]byte, n)...) in slices.Grow
+		// then, so that growing allocates the n bytes twice.
+		most += huge
+	}
+	if took := to.TotalAlloc - from.TotalAlloc; took > most {
 		t.Errorf("%d bytes were allocated for a value of %d", took, huge)
 	}
 	runtime.KeepAlive(u)

@@ -1,0 +1,6 @@
+//go:build !race
+
+package transform
+
+// raceDetector is true where the race detector is compiled in.
+const raceDetector = false
