@@ -163,7 +163,7 @@ func (f *failover) handOver(ctx context.Context, h handOver) {
 	if err != nil {
 		f.set(failoverNone)
 		_, _ = a.submit(context.Background(), 0, nil, func() error { a.resume(); return nil }) // it fails when nobody waits any more
-		f.n.log.Warn().Err(err).Str("target", h.to).Msg("failover given up: node stays the master")
+		f.n.logger.Warn().Err(err).Str("target", h.to).Msg("failover given up: node stays the master")
 	}
 }
 
@@ -280,9 +280,9 @@ func (f *failover) onAppender(ctx context.Context, q question, do func(a *append
 func (f *failover) finish(how string) {
 	f.set(failoverNone)
 	if err := f.unmark(); err != nil {
-		f.n.log.Warn().Err(err).Msg("the mark of a failover stays until it can be removed: a restart before that asks once more")
+		f.n.logger.Warn().Err(err).Msg("the mark of a failover stays until it can be removed: a restart before that asks once more")
 	}
-	f.n.log.Info().Str("how", how).Msg("failover ended")
+	f.n.logger.Info().Str("how", how).Msg("failover ended")
 }
 
 // unmark removes failoverFile, if it may be there.
@@ -363,7 +363,7 @@ func (a *appender) demoteTo(ctx context.Context, addr string) (err error) {
 		}
 		f.set(was)
 		if fault := f.unmark(); fault != nil { // while we are the master it means nothing, and replicaOf comes by here
-			a.n.log.Warn().Err(fault).Msg("the mark of a failover that was given up stays until it can be removed")
+			a.n.logger.Warn().Err(fault).Msg("the mark of a failover that was given up stays until it can be removed")
 		}
 	}()
 	f.marked = true

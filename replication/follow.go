@@ -78,7 +78,7 @@ func (f *follower) run(ctx context.Context) {
 			pause, f.failedLoads = reconnectFirst, 0
 			continue
 		case errors.As(err, &stop):
-			f.n.log.Error().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Msg("node stopped following its upstream")
+			f.n.logger.Error().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Msg("node stopped following its upstream")
 			f.stop(err)
 			waitFor(ctx, changed, nil)
 			pause, f.failedLoads = reconnectFirst, 0
@@ -92,7 +92,7 @@ func (f *follower) run(ctx context.Context) {
 			pause = max(pause, fullDiskPause) // a snapshot is not asked for again and again
 		}
 		f.set(LinkIdle, err)
-		f.n.log.Warn().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Dur("retry_in", pause).Msg("upstream link ended")
+		f.n.logger.Warn().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Dur("retry_in", pause).Msg("upstream link ended")
 		waitFor(ctx, changed, time.After(pause))
 		pause = min(2*pause, reconnectMost)
 	}
@@ -299,7 +299,7 @@ func (f *follower) resync(ctx context.Context, link *upstream.Link, id identity.
 	if err != nil {
 		return err
 	}
-	f.n.log.Info().Str("upstream", id.Upstream).Bool("full", sync.Full).Str("asked_replid", q.id).Stringer("asked_after", q.have).
+	f.n.logger.Info().Str("upstream", id.Upstream).Bool("full", sync.Full).Str("asked_replid", q.id).Stringer("asked_after", q.have).
 		Str("replid", sync.ID).Stringer("offset", sync.Offset).Msg("upstream answered the resync")
 	if sync.Full {
 		f.failedLoads++
@@ -379,7 +379,7 @@ func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, syn
 	f.mu.Lock()
 	f.force, f.dropped = false, false
 	f.mu.Unlock()
-	f.n.log.Info().Str("replid", sync.ID).Stringer("offset", sync.Offset).Int("keys", keys.Len()).Dur("took", time.Since(began)).Msg("full resync loaded")
+	f.n.logger.Info().Str("replid", sync.ID).Stringer("offset", sync.Offset).Int("keys", keys.Len()).Dur("took", time.Since(began)).Msg("full resync loaded")
 	stop()
 	return link.Ack(sync.Offset, f.n.store.Synced())
 }
@@ -449,7 +449,7 @@ func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error
 		return nil, &stopError{fmt.Errorf("load upstream's snapshot: %w; mend the upstream's data, then send REPLICAOF with the same address", err)}
 	}
 	if aux.Empty > 0 {
-		f.n.log.Warn().Int("keys", aux.Empty).Msg("the upstream's snapshot has collections without elements; they are left out")
+		f.n.logger.Warn().Int("keys", aux.Empty).Msg("the upstream's snapshot has collections without elements; they are left out")
 	}
 	return keys, nil
 }

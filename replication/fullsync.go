@@ -32,7 +32,7 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 	}
 	r.set(ReplicaWaiting)
 	if delay := n.governor.Delay(r.addr, time.Now()); delay > 0 {
-		n.log.Warn().Str("replica", r.addr).Dur("delay", delay).Msg("replica asks for one full resync after another")
+		n.logger.Warn().Str("replica", r.addr).Dur("delay", delay).Msg("replica asks for one full resync after another")
 		if err := r.patiently(ctx, func(ctx context.Context) error { return sleep(ctx, delay) }); err != nil {
 			return 0, false, err
 		}
@@ -79,7 +79,7 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 		}
 		return 0, false, fmt.Errorf("send snapshot: %w", err)
 	}
-	n.log.Info().Str("replica", r.addr).Stringer("offset", l.at).Int64("bytes", t.sent).Dur("took", time.Since(began)).
+	n.logger.Info().Str("replica", r.addr).Stringer("offset", l.at).Int64("bytes", t.sent).Dur("took", time.Since(began)).
 		Bool("eof", t.mark != nil).Bool("plain", t.plain).Msg("snapshot sent")
 	n.forms.warn(r.addr, chosen, l.lossy)
 	return l.at, t.mark != nil, nil

@@ -218,7 +218,7 @@ func (s *snapshots) condemnLocked(l *lease, why error) {
 		return
 	}
 	s.spoilt = fmt.Errorf("%s cannot be read: %w", filepath.Join(s.n.c.Dir, snapshotName(l.at)), why)
-	s.n.log.Error().Err(s.spoilt).Stringer("offset", l.at).Msg("the newest snapshot is not usable: another is written")
+	s.n.logger.Error().Err(s.spoilt).Stringer("offset", l.at).Msg("the newest snapshot is not usable: another is written")
 	s.requestLocked()
 }
 

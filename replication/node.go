@@ -31,7 +31,7 @@ var ErrClosed = errors.New("node is closed")
 // parts, a type and a file each; what they share is state and the lock before it.
 type Node struct {
 	c       Config
-	log     zerolog.Logger
+	logger  zerolog.Logger
 	runID   string // this process's run, 40 hex digits
 	started time.Time
 
@@ -106,7 +106,7 @@ func Open(c Config) (*Node, error) {
 		listener.Close()
 		return nil, fmt.Errorf("open node: %w", err)
 	}
-	n := &Node{c: c, log: c.Logger, lock: lock, listener: listener, runID: string(identity.NewID()), started: time.Now()}
+	n := &Node{c: c, logger: c.Logger, lock: lock, listener: listener, runID: string(identity.NewID()), started: time.Now()}
 	n.settings.apply(c)
 	n.quorum = &quorum{n: n}
 	n.state.changed = make(chan struct{})
@@ -198,7 +198,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.life.closed = true
 	n.life.Unlock()
 	err := errors.Join(n.appender.err, n.stopCleanly(), n.free())
-	n.log.Info().Stringer("offset", n.Offset()).Bool("failed", err != nil).Msg("node stopped")
+	n.logger.Info().Stringer("offset", n.Offset()).Bool("failed", err != nil).Msg("node stopped")
 	if err != nil {
 		return fmt.Errorf("run node: %w", err)
 	}
@@ -207,11 +207,11 @@ func (n *Node) Run(ctx context.Context) error {
 
 func (n *Node) logStart() {
 	role, term := n.Role()
-	n.log.Info().Str("listen", n.Addr()).Str("dir", n.c.Dir).Stringer("role", role).Uint64("term", uint64(term)).
+	n.logger.Info().Str("listen", n.Addr()).Str("dir", n.c.Dir).Stringer("role", role).Uint64("term", uint64(term)).
 		Str("replid", string(n.identity().History.ID())).Stringer("offset", n.Offset()).Int("keys", n.Keyspace().Len()).
 		Bool("complete", n.isComplete()).Msg("node started")
 	if host, _, _ := net.SplitHostPort(n.Addr()); n.c.Password == "" && !net.ParseIP(host).IsLoopback() {
-		n.log.Warn().Msg("no password is set: who reaches this address can read and follow everything; only clients of this host may administrate")
+		n.logger.Warn().Msg("no password is set: who reaches this address can read and follow everything; only clients of this host may administrate")
 	}
 }
 
@@ -223,7 +223,7 @@ func (n *Node) stopCleanly() error {
 	}
 	// From here on whoever does not want to wait may kill the process.
 	if err := n.snaps.last(); err != nil {
-		n.log.Warn().Err(err).Msg("no snapshot at the stop: the next start replays the log instead")
+		n.logger.Warn().Err(err).Msg("no snapshot at the stop: the next start replays the log instead")
 	}
 	return nil
 }
@@ -369,7 +369,7 @@ func (n *Node) keepComplete(complete bool) {
 		id.CompleteAt = n.store.End()
 	}
 	if err := id.Save(n.c.FS, n.c.Dir); err != nil {
-		n.log.Error().Err(err).Bool("complete", complete).Msg("cannot keep for the next start whether the data are complete")
+		n.logger.Error().Err(err).Bool("complete", complete).Msg("cannot keep for the next start whether the data are complete")
 		return
 	}
 	n.state.Lock()
@@ -388,7 +388,7 @@ func (n *Node) showComplete(complete bool) {
 	n.state.Unlock()
 	n.judge()
 	if was != complete {
-		n.log.Info().Bool("complete", complete).Stringer("offset", n.Offset()).Msg("completeness changed")
+		n.logger.Info().Bool("complete", complete).Stringer("offset", n.Offset()).Msg("completeness changed")
 	}
 }
 

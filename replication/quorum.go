@@ -168,9 +168,9 @@ func (n *Node) hold(reason string) (release func()) {
 		n.held.logged = h.since
 	}
 	n.held.mu.Unlock()
-	event := n.log.Warn
+	event := n.logger.Warn
 	if !log {
-		event = n.log.Debug
+		event = n.logger.Debug
 	}
 	event().Str("why", reason).Stringer("offset", n.Offset()).Msg("writing is held back")
 	return func() {
@@ -178,7 +178,7 @@ func (n *Node) hold(reason string) (release func()) {
 		n.held.reasons = slices.DeleteFunc(n.held.reasons, func(o *hold) bool { return o == h })
 		n.held.mu.Unlock()
 		if log {
-			n.log.Info().Str("why", reason).Dur("after", time.Since(h.since)).Msg("writing goes on")
+			n.logger.Info().Str("why", reason).Dur("after", time.Since(h.since)).Msg("writing goes on")
 		}
 	}
 }

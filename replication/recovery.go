@@ -41,7 +41,7 @@ func (n *Node) recover() error {
 		return err
 	}
 	if asked := n.c.ReplicaOf; asked != "" && asked != id.Upstream {
-		n.log.Warn().Str("configured_upstream", asked).Str("upstream", id.Upstream).
+		n.logger.Warn().Str("configured_upstream", asked).Str("upstream", id.Upstream).
 			Msg("the role kept in the directory wins over the configured upstream: send REPLICAOF host port to follow another, or start with an empty directory")
 	}
 	if id.Pending {
@@ -87,7 +87,7 @@ func (n *Node) settleIdentity(b beginning) error {
 	if lost && !b.fresh && id.Upstream == "" {
 		was := id.History.ID()
 		id.History = id.History.Begin(identity.NewID(), end)
-		n.log.Warn().Stringer("offset", end).Str("was_replid", string(was)).Str("replid", string(id.History.ID())).Bool("copied", id.Copied).
+		n.logger.Warn().Stringer("offset", end).Str("was_replid", string(was)).Str("replid", string(id.History.ID())).Bool("copied", id.Copied).
 			Msg("written bytes may be lost by the last stop, or this is a copy of the directory: a new replication id begins")
 	}
 	// What was written before this under another policy is on disk: opening the log saw to that.
@@ -148,7 +148,7 @@ func (n *Node) loadSnapshot() (*keyspace.Keyspace, error) {
 		file, err := n.loadFile(path, at, keys)
 		if err == nil {
 			if len(faults) > 0 {
-				n.log.Warn().Err(errors.Join(faults...)).Str("file", path).Msg("the newest snapshot is not usable: an older one is loaded")
+				n.logger.Warn().Err(errors.Join(faults...)).Str("file", path).Msg("the newest snapshot is not usable: an older one is loaded")
 			}
 			n.snaps.newest = file
 			return keys, nil
@@ -187,7 +187,7 @@ func (n *Node) loadFile(path string, at replog.Offset, keys *keyspace.Keyspace) 
 		return file, &unusableError{fmt.Errorf("load snapshot %s: it says inside that it is of offset %d", path, aux.Offset), at}
 	}
 	if aux.Empty > 0 {
-		n.log.Warn().Int("keys", aux.Empty).Str("file", path).Msg("the snapshot has collections without elements; they are left out")
+		n.logger.Warn().Int("keys", aux.Empty).Str("file", path).Msg("the snapshot has collections without elements; they are left out")
 	}
 	made := n.started
 	if aux.CTime > 0 {
@@ -211,7 +211,7 @@ func (n *Node) fromElsewhere(b *beginning) bool {
 func (n *Node) beginAnew(b *beginning, why string) {
 	was := b.History.ID()
 	n.beginAt(b)
-	n.log.Warn().Stringer("offset", n.snaps.newest.at).Str("was_replid", string(was)).
+	n.logger.Warn().Stringer("offset", n.snaps.newest.at).Str("was_replid", string(was)).
 		Str("snapshot_replid", string(n.snaps.newest.id)).Str("replid", string(b.History.ID())).
 		Stringer("role", roleName(b.State)).Msg(why)
 }

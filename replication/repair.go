@@ -47,7 +47,7 @@ func (n *Node) restore(b *beginning) (*keyspace.Keyspace, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; repairing the log gives: %w", bad, err)
 	}
-	n.log.Error().Err(bad).Stringer("snapshot", snapshot).Stringer("survived_to", n.store.End()).Stringer("role", roleName(b.State)).
+	n.logger.Error().Err(bad).Stringer("snapshot", snapshot).Stringer("survived_to", n.store.End()).Stringer("role", roleName(b.State)).
 		Msg("the log was damaged: what was behind the damage is gone here; a replica gets it again from its upstream, a master's writer must read its source again from the position in the data")
 	return keys, nil
 }

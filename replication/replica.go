@@ -128,7 +128,7 @@ func (rs *replicas) dropAll(why string) {
 	rs.Lock()
 	defer rs.Unlock()
 	for r := range rs.all {
-		rs.n.log.Info().Str("replica", r.addr).Str("why", why).Msg("replica dropped")
+		rs.n.logger.Info().Str("replica", r.addr).Str("why", why).Msg("replica dropped")
 		r.s.cut() // its goroutines see the end and say so
 		r.cancel()
 	}
@@ -217,7 +217,7 @@ func (n *Node) admit(p *psync, r *replica) {
 	case role == Replica && p.answer == identity.Full && link != LinkConnected:
 		p.refuse = "NOMASTERLINK Can't SYNC while not connected with my master"
 	}
-	n.log.Info().Str("replica", r.addr).Str("asked_replid", p.id).Int64("asked_offset", p.offset).Str("replid", string(p.with)).
+	n.logger.Info().Str("replica", r.addr).Str("asked_replid", p.id).Int64("asked_offset", p.offset).Str("replid", string(p.with)).
 		Stringer("first", start+1).Stringer("end", end).Bool("partial", p.answer == identity.Continue).Str("refused", p.refuse).Msg("resync asked for")
 	if p.refuse == "" {
 		n.replicas.add(r)
@@ -241,7 +241,7 @@ func (n *Node) sayLost(addr string, p *psync) {
 		addr, p.offset-1, n.store.End(), n.c.Dir, host, port)
 	if n.state.advice != advice {
 		n.state.advice = advice
-		n.log.Error().Msg(advice)
+		n.logger.Error().Msg(advice)
 	}
 }
 
@@ -272,7 +272,7 @@ func (s *session) serveReplica(ctx context.Context, p *psync) (ok bool) {
 		s.n.governor.Ended(r.addr, time.Now()) // with its load, if it did not come through
 		s.n.forms.ended(r.addr, r.form, ReplicaState(r.state.Load()) == ReplicaOnline)
 	}
-	s.n.log.Info().Err(err).Str("replica", r.addr).Int64("sent", r.sent.Load()).Int64("acked", r.acked.Load()).Msg("replica left")
+	s.n.logger.Info().Err(err).Str("replica", r.addr).Int64("sent", r.sent.Load()).Int64("acked", r.acked.Load()).Msg("replica left")
 	return true
 }
 
@@ -334,7 +334,7 @@ func (r *replica) readAcks() {
 			}
 			close(r.loaded)
 			r.s.n.governor.Forgive(r.addr)
-			r.s.n.log.Info().Str("replica", r.addr).Int64("acked", at).Msg("replica online")
+			r.s.n.logger.Info().Str("replica", r.addr).Int64("acked", at).Msg("replica online")
 		}
 		r.s.n.replicas.wakeAck()
 	}
@@ -421,7 +421,7 @@ func (n *Node) noteDamage(err error) {
 		return
 	}
 	start, fault := n.store.Condemn(damage)
-	n.log.Error().Err(errors.Join(err, fault)).Stringer("log_start", start).
+	n.logger.Error().Err(errors.Join(err, fault)).Stringer("log_start", start).
 		Msg("the log is damaged: a new snapshot is taken, and replicas that need what is lost get a full resync")
 	n.snaps.request()
 }

@@ -89,7 +89,7 @@ func (r *replica) drop(why string) {
 	if r.dropped.Swap(true) {
 		return
 	}
-	r.s.n.log.Warn().Str("replica", r.addr).Stringer("state", ReplicaState(r.state.Load())).
+	r.s.n.logger.Warn().Str("replica", r.addr).Stringer("state", ReplicaState(r.state.Load())).
 		Int64("acked", r.acked.Load()).Str("why", why).Msg("replica disconnected")
 	r.s.cut()
 	r.cancel()

@@ -54,7 +54,7 @@ func (a *appender) become(id identity.State) error {
 	}
 	id = a.n.identity()
 	a.n.judge()
-	a.n.log.Info().Stringer("role", a.role).Uint64("term", id.Term).Str("upstream", id.Upstream).Stringer("offset", a.store.End()).
+	a.n.logger.Info().Stringer("role", a.role).Uint64("term", id.Term).Str("upstream", id.Upstream).Stringer("offset", a.store.End()).
 		Str("replid", string(id.History.ID())).Str("was_replid", string(was.History.ID())).Msg("identity changed")
 	if was.History.ID() != id.History.ID() {
 		// They must ask again, to learn the id under which the bytes now come.

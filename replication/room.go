@@ -58,7 +58,7 @@ func (m *room) tell(f forecast, tooSmall bool) {
 	why := fmt.Sprintf("write next snapshot: it needs about %d bytes of room and %s has %d, so the "+
 		"log cannot be shortened; free some space there, or enlarge the volume",
 		f.next, m.n.c.Dir, f.free+f.droppable)
-	m.n.log.Warn().Str("why", why).Msg("the volume is too small for another snapshot")
+	m.n.logger.Warn().Str("why", why).Msg("the volume is too small for another snapshot")
 	m.n.snaps.short.Store(&why)
 }
 
@@ -77,7 +77,7 @@ func (m *room) relieve() (again bool) {
 	case m.n.store.Spare() > 0:
 		m.givenUp = true
 		m.n.store.SetSpare(0)
-		m.n.log.Warn().Int64("snapshot", f.next).Int64("log", f.logged).Int64("free", f.free).
+		m.n.logger.Warn().Int64("snapshot", f.next).Int64("log", f.logged).Int64("free", f.free).
 			Bool("failed", f.failed).Msg("the volume is nearly full, and a snapshot does not help: " +
 			"the log takes the room that was kept for one; free some space")
 		return true
@@ -123,7 +123,7 @@ func (m *room) dropOldest() bool {
 	dropped := before - store.Size()
 	m.dropped += dropped
 	if now := time.Now(); m.dropped > 0 && now.Sub(m.told) >= tellEvery {
-		m.n.log.Warn().Int64("bytes", m.dropped).Stringer("log_start", store.Start()).
+		m.n.logger.Warn().Int64("bytes", m.dropped).Stringer("log_start", store.Start()).
 			Msg("the volume is full: the oldest log is dropped, though log.keep may allow more")
 		m.dropped, m.told = 0, now
 	}

@@ -399,7 +399,7 @@ func (n *Node) readSettings(text string) error {
 		}
 		apply()
 		n.settings.changed[settingTable[at].key()] = value
-		n.log.Info().Str("name", key).Str("file", settingsFile).Msg("setting kept by CONFIG REWRITE wins over the configuration")
+		n.logger.Info().Str("name", key).Str("file", settingsFile).Msg("setting kept by CONFIG REWRITE wins over the configuration")
 	}
 	return nil
 }

@@ -220,7 +220,7 @@ func (s *snapshots) run(ctx context.Context) {
 		}
 		s.Unlock()
 		if err != nil && ctx.Err() == nil {
-			s.n.log.Error().Err(err).Msg("snapshot failed")
+			s.n.logger.Error().Err(err).Msg("snapshot failed")
 		}
 		t.err = err
 		close(t.done)
@@ -298,7 +298,7 @@ func (s *snapshots) write(ctx context.Context, p point, t *attempt) (err error) 
 		return err
 	}
 	s.written.Add(1)
-	s.n.log.Info().Stringer("offset", p.at).Int64("bytes", m.size).Dur("took", time.Since(began)).Msg("snapshot written")
+	s.n.logger.Info().Stringer("offset", p.at).Int64("bytes", m.size).Dur("took", time.Since(began)).Msg("snapshot written")
 	return nil
 }
 
