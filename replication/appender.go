@@ -23,7 +23,7 @@ import (
 // group, which is therefore in no other type.
 type appender struct {
 	n         *Node
-	store     *replog.Log
+	log       *replog.Log
 	ops       chan *op
 	pool      sync.Pool
 	published signal
@@ -68,14 +68,14 @@ var (
 
 func newAppender(n *Node) *appender {
 	a := &appender{
-		n: n, store: n.store, keys: n.Keyspace(), ops: make(chan *op), stop: make(chan struct{}),
+		n: n, log: n.log, keys: n.Keyspace(), ops: make(chan *op), stop: make(chan struct{}),
 		stopped: make(chan struct{}), needSelect: true, lastPing: time.Now(), expireMost: expireBytes,
 	}
 	a.pool.New = func() any { return &op{done: make(chan struct{}, 1)} }
 	a.role, a.term = n.Role()
 	a.dropped = n.missingData()
-	a.room.n, a.looked = n, n.store.End()
-	a.written.Store(int64(n.store.End()))
+	a.room.n, a.looked = n, n.log.End()
+	a.written.Store(int64(n.log.End()))
 	return a
 }
 
@@ -132,8 +132,8 @@ func (a *appender) loop() error {
 			o.done <- struct{}{}
 		case <-tick.C:
 			a.tick()
-		case <-a.store.Failed():
-			a.fail(a.store.Err()) //nolint:errcheck // the loop ends by it
+		case <-a.log.Failed():
+			a.fail(a.log.Err()) //nolint:errcheck // the loop ends by it
 		case <-a.stop:
 			return nil
 		}
@@ -145,7 +145,7 @@ func (a *appender) loop() error {
 // ends by it, and Run returns it.
 func (a *appender) fail(err error) error {
 	if a.err == nil {
-		a.err = fmt.Errorf("the node stops at offset %d: %w", a.store.End(), err)
+		a.err = fmt.Errorf("the node stops at offset %d: %w", a.log.End(), err)
 	}
 	return err
 }
@@ -185,11 +185,11 @@ func (a *appender) tick() {
 // logRecord appends a record. Where the volume has no room for it, log that is not needed any more,
 // or only by replicas, is dropped before the record is refused.
 func (a *appender) logRecord(k replog.Kind, payload []byte) (replog.Offset, error) {
-	end, err := a.store.Append(k, payload)
+	end, err := a.log.Append(k, payload)
 	if isFull(err) {
 		a.room.update()
 		for again := true; again; {
-			end, err = a.store.Append(k, payload)
+			end, err = a.log.Append(k, payload)
 			again = isFull(err) && a.room.relieve()
 		}
 	}
@@ -211,7 +211,7 @@ func lookEvery(keep int64) replog.Offset {
 
 // look begins a snapshot if one is due, and leaves room for the next one.
 func (a *appender) look() {
-	a.looked = a.store.End()
+	a.looked = a.log.End()
 	if a.dropped == nil {
 		a.n.snaps.requestIfLarge()
 	}
@@ -265,8 +265,8 @@ func (a *appender) apply(t Term, unit []byte) (replog.Offset, error) {
 		return 0, fmt.Errorf("apply unit: %w", err)
 	}
 	a.publish()
-	a.n.quorum.note(a.store.End())
-	return a.store.End(), nil
+	a.n.quorum.note(a.log.End())
+	return a.log.End(), nil
 }
 
 // publish makes the staged unit visible and tells those who wait for it.
@@ -296,7 +296,7 @@ type point struct {
 
 // pointOf is the present point. Nothing may be appended meanwhile.
 func (n *Node) pointOf(keys *keyspace.Keyspace) point {
-	return point{keys.Snapshot(), n.store.End(), keys.Memory().Live, n.identity().History.ID(), n.store.Generation()}
+	return point{keys.Snapshot(), n.log.End(), keys.Memory().Live, n.identity().History.ID(), n.log.Generation()}
 }
 
 func (a *appender) snapshotPoint() (point, error) {
@@ -365,7 +365,7 @@ func (a *appender) follow(t Term, b *upstream.Batch) (asked replog.Offset, err e
 			return -1, err
 		}
 		if kind == replog.GetAck {
-			return a.store.End() - replog.Offset(len(b.First(n))), nil
+			return a.log.End() - replog.Offset(len(b.First(n))), nil
 		}
 		b.Drop(n)
 	}
@@ -400,7 +400,7 @@ func (a *appender) followGroup(k replog.Kind, payload []byte) error {
 	staged := k == replog.Unit || k == replog.Select
 	if staged {
 		if err := a.keys.Stage(payload); err != nil {
-			return &badCommandError{a.store.End(), err}
+			return &badCommandError{a.log.End(), err}
 		}
 	}
 	end, err := a.logRecord(k, payload)
@@ -466,7 +466,7 @@ func (a *appender) exchange(id identity.State, keys *keyspace.Keyspace, at replo
 	a.n.state.Lock()
 	defer a.n.state.Unlock()
 	a.n.replicas.dropAll("the upstream sent a full resync")
-	if sweep, err = a.store.Restart(at); err != nil {
+	if sweep, err = a.log.Restart(at); err != nil {
 		return nil, err
 	}
 	if id.Log, err = a.n.logName(); err != nil {

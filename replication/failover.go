@@ -175,7 +175,7 @@ func (f *failover) reach(ctx context.Context, h handOver) (to string, err error)
 			return ErrDemoted
 		}
 		f.n.appender.pause()
-		end = f.n.appender.store.End()
+		end = f.n.appender.log.End()
 		return nil
 	})
 	if err != nil {

@@ -381,7 +381,7 @@ func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, syn
 	f.mu.Unlock()
 	f.n.logger.Info().Str("replid", sync.ID).Stringer("offset", sync.Offset).Int("keys", keys.Len()).Dur("took", time.Since(began)).Msg("full resync loaded")
 	stop()
-	return link.Ack(sync.Offset, f.n.store.Synced())
+	return link.Ack(sync.Offset, f.n.log.Synced())
 }
 
 // take puts a received snapshot on disk and in the place of the old data. If that
@@ -457,7 +457,7 @@ func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error
 // stream follows the upstream until the link ends. The upstream hears every
 // second, and at once when it asks, what we have applied.
 func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) error {
-	stop := every(ackPeriod, func() error { return link.Ack(f.n.Offset(), f.n.store.Synced()) })
+	stop := every(ackPeriod, func() error { return link.Ack(f.n.Offset(), f.n.log.Synced()) })
 	defer stop()
 	var b upstream.Batch
 	for {
@@ -478,7 +478,7 @@ func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) e
 		}
 		if asked >= 0 {
 			// Without the question's own bytes: a master compares with what it had written before it.
-			if err := link.Ack(asked, f.n.store.Synced()); err != nil {
+			if err := link.Ack(asked, f.n.log.Synced()); err != nil {
 				return err
 			}
 		}

@@ -58,8 +58,8 @@ func (n *Node) replicationStatus() Status {
 		ID: string(id.History.ID()), PreviousID: string(previous), PreviousTo: to,
 	}
 	st.Replicas = n.replicas.status()
-	st.LogStart = n.store.Start()
-	st.Offset = n.store.End()
+	st.LogStart = n.log.Start()
+	st.Offset = n.log.End()
 	if role == Replica {
 		up := n.upstream.status()
 		up.Addr = id.Upstream

@@ -179,7 +179,7 @@ func (s *snapshots) openLocked(serves func(replog.Offset) bool) (*lease, error) 
 	l := &lease{}
 	name := newSnapshot
 	switch {
-	case s.growing != nil && s.growing.gen == s.n.store.Generation() && serves(s.growing.at):
+	case s.growing != nil && s.growing.gen == s.n.log.Generation() && serves(s.growing.at):
 		l.at, l.image = s.growing.at, s.growing
 	case !s.newest.time.IsZero() && s.spoilt == nil && serves(s.newest.at):
 		l.at, l.size, l.made, name = s.newest.at, s.newest.size, s.newest.time, snapshotName(s.newest.at)
@@ -190,7 +190,7 @@ func (s *snapshots) openLocked(serves func(replog.Offset) bool) (*lease, error) 
 	l.file, err = s.n.c.FS.Open(filepath.Join(s.n.c.Dir, name), os.O_RDONLY)
 	switch {
 	case err == nil:
-		l.pin = s.n.store.Pin(l.at)
+		l.pin = s.n.log.Pin(l.at)
 		return l, nil
 	case l.image != nil || lacking(err):
 		return nil, fmt.Errorf("open snapshot: %w", err)
@@ -241,5 +241,5 @@ func (s *snapshots) servesLocked(at replog.Offset) bool {
 		}
 		most = min(max(reuseLeast, size), reuseMost)
 	}
-	return int64(s.n.store.End()-at) <= most && at >= s.n.store.Start()
+	return int64(s.n.log.End()-at) <= most && at >= s.n.log.Start()
 }

@@ -37,7 +37,7 @@ type Node struct {
 
 	lock     *identity.Lock
 	listener net.Listener
-	store    *replog.Log
+	log      *replog.Log
 	keys     atomic.Pointer[keyspace.Keyspace]
 
 	refusal atomic.Pointer[string] // the error that commands that need the data get; nil: they are answered
@@ -154,8 +154,8 @@ func (n *Node) free() error {
 			errs = append(errs, err)
 		}
 	}
-	if n.store != nil {
-		errs = append(errs, n.store.Close())
+	if n.log != nil {
+		errs = append(errs, n.log.Close())
 	}
 	return errors.Join(append(errs, n.lock.Release())...)
 }
@@ -238,11 +238,11 @@ func (n *Node) markClean() error {
 	if n.appender.err != nil {
 		return nil // what is on disk is not known for certain: no clean mark
 	}
-	if err := n.store.Sync(); err != nil {
+	if err := n.log.Sync(); err != nil {
 		return err
 	}
 	id := n.identity()
-	id.Clean, id.CleanEnd = true, n.store.End()
+	id.Clean, id.CleanEnd = true, n.log.End()
 	return id.Save(n.c.FS, n.c.Dir)
 }
 
@@ -366,7 +366,7 @@ func (n *Node) keepComplete(complete bool) {
 	}
 	id.Complete, id.CompleteAt = complete, 0
 	if complete {
-		id.CompleteAt = n.store.End()
+		id.CompleteAt = n.log.End()
 	}
 	if err := id.Save(n.c.FS, n.c.Dir); err != nil {
 		n.logger.Error().Err(err).Bool("complete", complete).Msg("cannot keep for the next start whether the data are complete")
@@ -400,7 +400,7 @@ func (n *Node) Keyspace() *keyspace.Keyspace { return n.keys.Load() }
 func (n *Node) Published() <-chan struct{} { return n.appender.published.wait() }
 
 // Offset returns the replication offset: the bytes of stream so far.
-func (n *Node) Offset() replog.Offset { return n.store.End() }
+func (n *Node) Offset() replog.Offset { return n.log.End() }
 
 // ReplicaOf makes the node a replica of host:port, or, with an empty address, a
 // master under a new replication id. The new role is kept in the directory.

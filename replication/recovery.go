@@ -82,8 +82,8 @@ func (n *Node) removeUnfinished() error {
 // settleIdentity begins a new id if replicas may hold bytes that are lost, and
 // takes the mark of a clean stop away.
 func (n *Node) settleIdentity(b beginning) error {
-	id, boot, end := b.State, identity.BootID(), n.store.End()
-	lost := b.restored || n.store.Recovery().Lost || id.Lost(boot, end)
+	id, boot, end := b.State, identity.BootID(), n.log.End()
+	lost := b.restored || n.log.Recovery().Lost || id.Lost(boot, end)
 	if lost && !b.fresh && id.Upstream == "" {
 		was := id.History.ID()
 		id.History = id.History.Begin(identity.NewID(), end)
@@ -230,7 +230,7 @@ func (n *Node) beginAt(b *beginning) {
 // joinLog checks that the log meets the newest snapshot, in place and in history.
 // A snapshot without any log is a backup put back, of this node or another.
 func (n *Node) joinLog(b *beginning, keys *keyspace.Keyspace) error {
-	at, start, end, began := n.snaps.newest.at, n.store.Start(), n.store.End(), n.store.Recovery().Began
+	at, start, end, began := n.snaps.newest.at, n.log.Start(), n.log.End(), n.log.Recovery().Began
 	// One of offset 0 that names no id, as redis-server writes it, fits the log that began with it.
 	known := !began && at.IsZero() && n.snaps.newest.id == ""
 	gone := began && !b.fresh && !b.repaired
@@ -249,7 +249,7 @@ func (n *Node) joinLog(b *beginning, keys *keyspace.Keyspace) error {
 		}
 		return err
 	}
-	if err := n.store.Retain(max(at, start)); err != nil {
+	if err := n.log.Retain(max(at, start)); err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
 	return nil
@@ -259,7 +259,7 @@ func (n *Node) joinLog(b *beginning, keys *keyspace.Keyspace) error {
 // to that snapshot or beyond.
 func (n *Node) checkOffsets() error {
 	dir, at := filepath.Join(n.c.Dir, logDir), n.snaps.newest.at
-	start, end := n.store.Start(), n.store.End()
+	start, end := n.log.Start(), n.log.End()
 	if at < start {
 		have := "there is no snapshot"
 		if !n.snaps.newest.time.IsZero() {
@@ -291,7 +291,7 @@ func (n *Node) putBack(b *beginning) error {
 	if err := n.doubt(b.State); err != nil {
 		return err
 	}
-	if err := n.store.Reset(n.snaps.newest.at); err != nil {
+	if err := n.log.Reset(n.snaps.newest.at); err != nil {
 		return fmt.Errorf("begin log at snapshot: %w", err)
 	}
 	return nil
@@ -301,7 +301,7 @@ func (n *Node) putBack(b *beginning) error {
 // two must go. A snapshot that names no id is known by the log that began with it.
 func (n *Node) checkHistory(b *beginning) error {
 	file := n.snaps.newest
-	if !n.fromElsewhere(b) || file.id == "" && (n.store == nil || n.store.Start() == file.at) {
+	if !n.fromElsewhere(b) || file.id == "" && (n.log == nil || n.log.Start() == file.at) {
 		return nil
 	}
 	whose := "names no replication id"
@@ -321,7 +321,7 @@ func (n *Node) logName() (identity.LogName, error) {
 	if err != nil {
 		return identity.LogName{}, fmt.Errorf("identify log: %w", err)
 	}
-	return identity.LogName{Generation: n.store.Generation(), File: file}, nil
+	return identity.LogName{Generation: n.log.Generation(), File: file}, nil
 }
 
 // checkLog checks that the log is the one that the directory wrote. The bytes of any
@@ -333,11 +333,11 @@ func (n *Node) checkLog(b *beginning, keys *keyspace.Keyspace) error {
 	if err != nil {
 		return err
 	}
-	begunByRepair := b.repaired && n.store.Recovery().Began
+	begunByRepair := b.repaired && n.log.Recovery().Began
 	all, _, _ := keys.Counts()
-	alone := all == 0 && n.snaps.newest.at.IsZero() && n.store.Start().IsZero() // the log holds all data
+	alone := all == 0 && n.snaps.newest.at.IsZero() && n.log.Start().IsZero() // the log holds all data
 	switch {
-	case b.fresh, !begunByRepair && b.HasLog(name, n.store.End()):
+	case b.fresh, !begunByRepair && b.HasLog(name, n.log.End()):
 		return nil
 	case begunByRepair && n.snaps.newest.time.IsZero():
 		n.beginAnew(b, "nothing of the damaged log survived: a new replication id begins; a replica gets everything from its upstream")
@@ -366,7 +366,7 @@ const tidyEvery = 1024
 // still there for their DEL: the log says when they went.
 func (n *Node) replay(keys *keyspace.Keyspace) error {
 	units := 0
-	err := n.store.Replay(n.snaps.newest.at, func(r replog.Record) error {
+	err := n.log.Replay(n.snaps.newest.at, func(r replog.Record) error {
 		if r.Kind != replog.Unit && r.Kind != replog.Expiry {
 			return nil
 		}

@@ -25,11 +25,11 @@ func (n *Node) restore(b *beginning) (*keyspace.Keyspace, error) {
 	if !errors.As(err, &bad) {
 		return keys, err
 	}
-	if n.store != nil {
-		if err := n.store.Close(); err != nil {
+	if n.log != nil {
+		if err := n.log.Close(); err != nil {
 			return nil, fmt.Errorf("close damaged log: %w", err)
 		}
-		n.store = nil
+		n.log = nil
 	}
 	if foreign := n.checkHistory(b); foreign != nil {
 		return nil, fmt.Errorf("%w; %w", foreign, err)
@@ -47,7 +47,7 @@ func (n *Node) restore(b *beginning) (*keyspace.Keyspace, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; repairing the log gives: %w", bad, err)
 	}
-	n.logger.Error().Err(bad).Stringer("snapshot", snapshot).Stringer("survived_to", n.store.End()).Stringer("role", roleName(b.State)).
+	n.logger.Error().Err(bad).Stringer("snapshot", snapshot).Stringer("survived_to", n.log.End()).Stringer("role", roleName(b.State)).
 		Msg("the log was damaged: what was behind the damage is gone here; a replica gets it again from its upstream, a master's writer must read its source again from the position in the data")
 	return keys, nil
 }
@@ -73,7 +73,7 @@ func (n *Node) loadWith(b *beginning, open func(dir string, c replog.Config) (*r
 	if b.fresh {
 		n.beginAt(b)
 	}
-	if n.store, err = open(filepath.Join(n.c.Dir, logDir), n.c.Log); err != nil {
+	if n.log, err = open(filepath.Join(n.c.Dir, logDir), n.c.Log); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	if err := n.joinLog(b, keys); err != nil {

@@ -196,7 +196,7 @@ func (n *Node) admit(p *psync, r *replica) {
 	defer n.state.Unlock()
 	role, _ := roleOf(n.state.id)
 	link, stopped := n.upstream.state()
-	start, end := n.store.Start(), n.store.End()
+	start, end := n.log.Start(), n.log.End()
 	p.with = n.state.id.History.ID()
 	p.answer = n.state.id.History.Answer(p.id, p.offset, start, end)
 	switch {
@@ -238,7 +238,7 @@ func (n *Node) sayLost(addr string, p *psync) {
 		"take the state back from the replica that is furthest: send it REPLICAOF NO ONE, send REPLICAOF %s %s here, when that link is up REPLICAOF NO ONE here, "+
 		"and have the replica follow this node again; "+
 		"if that replica's data may go, restart it without its dump file and attach it again",
-		addr, p.offset-1, n.store.End(), n.c.Dir, host, port)
+		addr, p.offset-1, n.log.End(), n.c.Dir, host, port)
 	if n.state.advice != advice {
 		n.state.advice = advice
 		n.logger.Error().Msg(advice)
@@ -329,7 +329,7 @@ func (r *replica) readAcks() {
 		if st := ReplicaState(r.state.Load()); st == ReplicaLoading {
 			r.set(ReplicaOnline)
 			_ = r.s.conn.SetWriteDeadline(time.Now().Add(r.s.n.timeout())) // for a write that waits; if it fails the connection is gone
-			if r.sent.Load() >= int64(r.s.n.store.End()) {
+			if r.sent.Load() >= int64(r.s.n.log.End()) {
 				r.unpin() // and if nothing is written, nobody else would
 			}
 			close(r.loaded)
@@ -384,7 +384,7 @@ func (r *replica) send(ctx context.Context, p *psync) error {
 // than is kept.
 func (r *replica) stream(ctx context.Context, from replog.Offset) error {
 	n := r.s.n
-	reader, err := n.store.NewReader(from)
+	reader, err := n.log.NewReader(from)
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
@@ -403,7 +403,7 @@ func (r *replica) stream(ctx context.Context, from replog.Offset) error {
 		}
 		if ReplicaState(r.state.Load()) == ReplicaOnline {
 			if caughtUp.IsZero() {
-				caughtUp = n.store.End()
+				caughtUp = n.log.End()
 			}
 			if reader.Offset() >= caughtUp {
 				r.unpin()
@@ -420,7 +420,7 @@ func (n *Node) noteDamage(err error) {
 	if !errors.As(err, &damage) {
 		return
 	}
-	start, fault := n.store.Condemn(damage)
+	start, fault := n.log.Condemn(damage)
 	n.logger.Error().Err(errors.Join(err, fault)).Stringer("log_start", start).
 		Msg("the log is damaged: a new snapshot is taken, and replicas that need what is lost get a full resync")
 	n.snaps.request()

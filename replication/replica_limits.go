@@ -42,7 +42,7 @@ func (n *Node) slack() time.Duration {
 // second.
 func (rs *replicas) enforceLimits(now time.Time) {
 	limit, bounded := rs.n.syncLogLimit()
-	end := rs.n.store.End()
+	end := rs.n.log.End()
 	rs.Lock()
 	defer rs.Unlock()
 	for r := range rs.all {

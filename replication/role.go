@@ -54,7 +54,7 @@ func (a *appender) become(id identity.State) error {
 	}
 	id = a.n.identity()
 	a.n.judge()
-	a.n.logger.Info().Stringer("role", a.role).Uint64("term", id.Term).Str("upstream", id.Upstream).Stringer("offset", a.store.End()).
+	a.n.logger.Info().Stringer("role", a.role).Uint64("term", id.Term).Str("upstream", id.Upstream).Stringer("offset", a.log.End()).
 		Str("replid", string(id.History.ID())).Str("was_replid", string(was.History.ID())).Msg("identity changed")
 	if was.History.ID() != id.History.ID() {
 		// They must ask again, to learn the id under which the bytes now come.
@@ -97,7 +97,7 @@ func (a *appender) replicaOf(addr string) error {
 	case addr == "" && a.dropped != nil:
 		return a.dropped
 	case addr == "":
-		id.History = id.History.Begin(identity.NewID(), a.store.End())
+		id.History = id.History.Begin(identity.NewID(), a.log.End())
 		a.needSelect = true
 	default: // a mark that was left is of another time, and of this very address, perhaps
 		if err := a.n.failover.unmark(); err != nil {
@@ -126,6 +126,6 @@ func (a *appender) adopt(t Term, newID identity.ID) error {
 	if id.History.ID() == newID {
 		return nil
 	}
-	id.History = id.History.Begin(newID, a.store.End())
+	id.History = id.History.Begin(newID, a.log.End())
 	return a.become(id)
 }

@@ -38,7 +38,7 @@ func (m *room) update() {
 	if m.givenUp = m.givenUp && useless && !f.running; m.givenUp {
 		spare = 0
 	}
-	m.n.store.SetSpare(spare)
+	m.n.log.SetSpare(spare)
 	if !f.running {
 		m.tell(f, f.free >= 0 && f.known && spare == 0 && !m.givenUp)
 	}
@@ -74,9 +74,9 @@ func (m *room) relieve() (again bool) {
 	case !ok || f.running:
 	case gains && !f.failed && f.fits():
 		m.n.snaps.requestForRoom()
-	case m.n.store.Spare() > 0:
+	case m.n.log.Spare() > 0:
 		m.givenUp = true
-		m.n.store.SetSpare(0)
+		m.n.log.SetSpare(0)
 		m.n.logger.Warn().Int64("snapshot", f.next).Int64("log", f.logged).Int64("free", f.free).
 			Bool("failed", f.failed).Msg("the volume is nearly full, and a snapshot does not help: " +
 			"the log takes the room that was kept for one; free some space")
@@ -98,7 +98,7 @@ func (m *room) prepare() error {
 			return nil
 		case f.free < f.next && f.free+f.droppable >= f.next && m.dropOldest():
 		case f.scarce():
-			return m.n.store.Complete()
+			return m.n.log.Complete()
 		default:
 			return nil
 		}
@@ -109,21 +109,21 @@ func (m *room) prepare() error {
 // need it are disconnected: they resync fully, while without it the writer would stand still for
 // all.
 func (m *room) dropOldest() bool {
-	store := m.n.store
-	end, ok, err := store.Droppable()
+	log := m.n.log
+	end, ok, err := log.Droppable()
 	if err != nil || !ok {
 		return false // the next append tells of a failed log
 	}
-	before := store.Size()
+	before := log.Size()
 	m.n.replicas.dropBefore(end, fmt.Sprintf("the volume is full: the log up to offset %d, which "+
 		"this replica needs, is dropped so that writing can go on", end))
-	if store.Trim(end) != nil {
+	if log.Trim(end) != nil {
 		return false
 	}
-	dropped := before - store.Size()
+	dropped := before - log.Size()
 	m.dropped += dropped
 	if now := time.Now(); m.dropped > 0 && now.Sub(m.told) >= tellEvery {
-		m.n.logger.Warn().Int64("bytes", m.dropped).Stringer("log_start", store.Start()).
+		m.n.logger.Warn().Int64("bytes", m.dropped).Stringer("log_start", log.Start()).
 			Msg("the volume is full: the oldest log is dropped, though log.keep may allow more")
 		m.dropped, m.told = 0, now
 	}

@@ -169,8 +169,8 @@ func backlogSize() setting {
 		}
 		return func() {
 			store()
-			if n.store != nil { // else the log is about to be opened with it
-				n.store.SetKeep(n.settings.keep.Load())
+			if n.log != nil { // else the log is about to be opened with it
+				n.log.SetKeep(n.settings.keep.Load())
 			}
 		}, fault
 	}

@@ -149,7 +149,7 @@ func (s *snapshots) dueLocked() bool { return s.spoilt != nil || s.pressureLocke
 
 // pressureLocked is what decides about the next snapshot at this moment.
 func (s *snapshots) pressureLocked() pressure {
-	start, end, live := s.n.store.Start(), s.n.store.End(), s.n.Keyspace().Memory().Live
+	start, end, live := s.n.log.Start(), s.n.log.End(), s.n.Keyspace().Memory().Live
 	p := pressure{last: s.newest.size, every: s.n.c.SnapshotEvery, keep: s.n.settings.keep.Load(), next: 2 * live, free: -1}
 	from := start
 	if !s.newest.time.IsZero() {
@@ -291,7 +291,7 @@ func (s *snapshots) write(ctx context.Context, p point, t *attempt) (err error) 
 	if err != nil {
 		return err
 	}
-	if err := s.n.store.Sync(); err != nil {
+	if err := s.n.log.Sync(); err != nil {
 		return fmt.Errorf("sync log for snapshot: %w", err)
 	}
 	if err := s.install(p); err != nil {
@@ -333,7 +333,7 @@ func (s *snapshots) install(p point) error {
 	s.replacing.Lock()
 	defer s.replacing.Unlock()
 	s.Lock()
-	if s.n.store.Generation() != p.gen {
+	if s.n.log.Generation() != p.gen {
 		s.Unlock()
 		return errors.New("a full resync replaced the data meanwhile")
 	}
@@ -350,7 +350,7 @@ func (s *snapshots) install(p point) error {
 	if err := s.removeBut(p.at); err != nil {
 		return err
 	}
-	if err := s.n.store.Retain(p.at); err != nil {
+	if err := s.n.log.Retain(p.at); err != nil {
 		return fmt.Errorf("retain log from snapshot: %w", err)
 	}
 	return nil
