@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rowfall/replication/disk"
+	"rowfall/replication/progress"
 	"rowfall/replication/replog"
 	"rowfall/replication/upstream"
 )
@@ -187,8 +188,8 @@ func (f *failover) reach(ctx context.Context, h handOver) (to string, err error)
 	}
 	for {
 		to := ""
-		_, more := f.n.replicas.countIf(func(r *replica) bool {
-			if r.acked.Load() >= int64(end) && (h.to == "" || r.addr == h.to) && !r.legacy {
+		_, more := f.n.replicas.countIf(func(r *replica, p progress.Status) bool {
+			if p.HasApplied(end) && (h.to == "" || r.addr == h.to) && !r.legacy {
 				to = r.addr
 			}
 			return to != ""

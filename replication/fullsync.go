@@ -30,7 +30,6 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 	if !p.legacy && p.id != "?" {
 		n.stats.partialErr.Add(1)
 	}
-	r.set(ReplicaWaiting)
 	if delay := n.governor.Delay(r.addr, time.Now()); delay > 0 {
 		n.logger.Warn().Str("replica", r.addr).Dur("delay", delay).Msg("replica asks for one full resync after another")
 		if err := r.patiently(ctx, func(ctx context.Context) error { return sleep(ctx, delay) }); err != nil {
@@ -159,7 +158,7 @@ func (t *transfer) run() error {
 		}
 		head = fmt.Appendf(nil, "$%d\r\n", t.size)
 	}
-	t.r.set(ReplicaSending)
+	t.r.progress.BecomeSending()
 	if err := t.r.write(head); err != nil {
 		return err
 	}
@@ -167,10 +166,10 @@ func (t *transfer) run() error {
 		return err
 	}
 	if t.mark == nil {
-		t.r.heard.Store(time.Now().UnixNano()) // until now it was not expected to speak
+		t.r.progress.Heard(time.Now()) // until now it was not expected to speak
 		return nil
 	}
-	t.r.loading(t.l.at)
+	t.r.progress.BecomeLoading(t.l.at, time.Now())
 	return t.r.write(t.mark)
 }
 
@@ -248,9 +247,9 @@ func (t *transfer) pay(n int64) error {
 			return err
 		}
 	}
-	t.r.size.Add(n)
+	t.r.progress.SendSnapshot(n)
 	if t.mark == nil && t.sent+n == t.size {
-		t.r.loading(t.l.at)
+		t.r.progress.BecomeLoading(t.l.at, time.Now())
 	}
 	return nil
 }
@@ -284,19 +283,8 @@ func (t *transfer) sendEmpty() error {
 	if err := rdb.Write(&b, rdb.Aux{Version: redisVersion, CTime: time.Now().Unix()}, snapshot); err != nil {
 		return err
 	}
-	t.r.loading(t.l.at)
+	t.r.progress.BecomeLoading(t.l.at, time.Now())
 	return t.r.write(append(fmt.Appendf(nil, "$%d\r\n", b.Len()), b.Bytes()...))
-}
-
-// loading notes that the replica has the whole snapshot, and waits for its word.
-// It comes once, before the last bytes: the acknowledgement may be back as soon
-// as they have gone.
-func (r *replica) loading(at replog.Offset) {
-	now := time.Now().UnixNano()
-	r.heard.Store(now)
-	r.since.Store(now)
-	r.sent.Store(int64(at))
-	r.set(ReplicaLoading)
 }
 
 // atLeast7 says whether a version such as "7.0" is 7 or higher; such servers

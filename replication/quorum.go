@@ -85,8 +85,7 @@ func (q *quorum) good() (count int, more <-chan struct{}) {
 	q.mu.Lock()
 	due := q.dueLocked(now)
 	q.mu.Unlock()
-	heard := now.Add(-q.lag()).UnixNano()
-	return q.n.replicas.countIf(func(r *replica) bool { return r.ackNow.Load() >= heard && r.acked.Load() >= int64(due) })
+	return q.n.replicas.keepingUp(due, now.Add(-q.lag()))
 }
 
 // await blocks until there are enough of them. A node that is not complete yet

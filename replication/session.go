@@ -246,7 +246,7 @@ func (s *session) serve(ctx context.Context) {
 			if s.serveReplica(ctx, p) {
 				return
 			}
-			s.out = resp.AppendError(s.out, p.refuse)
+			s.out = resp.AppendError(s.out, p.refusal)
 			if s.flush() != nil {
 				return
 			}

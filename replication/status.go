@@ -3,6 +3,7 @@ package replication
 import (
 	"time"
 
+	"rowfall/replication/progress"
 	"rowfall/replication/replog"
 )
 
@@ -100,20 +101,13 @@ func (s LinkState) String() string {
 	return [...]string{"idle", "connecting", "handshake", "transfer", "connected", "stopped"}[s]
 }
 
-// ReplicaState is how far a replica has come.
-//
-//	Waiting -> Sending -> Loading -> Online, or straight to Online after a partial resync
-type ReplicaState uint8
+// ReplicaState is the phase of a replica's resync.
+type ReplicaState = progress.State
 
 // The states of a replica.
 const (
-	ReplicaWaiting ReplicaState = iota // for its turn, and for a snapshot that it can begin with
-	ReplicaSending                     // the snapshot is on its way
-	ReplicaLoading                     // all of the snapshot was sent; no acknowledgement yet
-	ReplicaOnline                      // it acknowledges the stream
+	ReplicaWaiting = progress.Waiting // for a full resync slot and for a snapshot
+	ReplicaSending = progress.Sending // the snapshot is being sent
+	ReplicaLoading = progress.Loading // the whole snapshot was sent; no acknowledgement yet
+	ReplicaOnline  = progress.Online  // it acknowledges the replication log
 )
-
-// String returns the state as INFO and ROLE spell it.
-func (s ReplicaState) String() string {
-	return [...]string{"wait_bgsave", "send_bulk", "send_bulk", "online"}[s]
-}
