@@ -14,6 +14,7 @@ import (
 	"rowfall/replication/keyspace"
 	"rowfall/replication/replog"
 	"rowfall/replication/resp"
+	"rowfall/replication/snapshots"
 	"rowfall/replication/upstream"
 )
 
@@ -206,14 +207,14 @@ func lookEvery(keep int64) replog.Offset {
 	if keep < 0 {
 		return most
 	}
-	return replog.Offset(max(min(keep/4, most), leastBetween))
+	return replog.Offset(max(min(keep/4, most), snapshots.LeastBetween))
 }
 
 // look begins a snapshot if one is due, and leaves room for the next one.
 func (a *appender) look() {
 	a.looked = a.log.End()
 	if a.dropped == nil {
-		a.n.snaps.requestIfLarge()
+		a.n.snaps.RequestIfDue()
 	}
 	a.room.update() // which says that there is no room only where no attempt shows that
 }
@@ -272,7 +273,7 @@ func (a *appender) apply(t Term, unit []byte) (replog.Offset, error) {
 // publish makes the staged unit visible and tells those who wait for it.
 func (a *appender) publish() {
 	a.keys.Publish()
-	a.n.snaps.guard.Load().look(a.keys)
+	a.n.snaps.CheckMemory(a.keys)
 	a.published.wake()
 }
 
@@ -285,23 +286,9 @@ func (a *appender) getAck() error {
 	return a.append(replog.GetAck, getAckRecord)
 }
 
-// point is where a snapshot stands.
-type point struct {
-	keys *keyspace.Snapshot
-	at   replog.Offset
-	live int64 // memory that the keys took
-	id   identity.ID
-	gen  uint64 // of the data: a full resync makes another
-}
-
-// pointOf is the present point. Nothing may be appended meanwhile.
-func (n *Node) pointOf(keys *keyspace.Keyspace) point {
-	return point{keys.Snapshot(), n.log.End(), keys.Memory().Live, n.identity().History.ID(), n.log.Generation()}
-}
-
-func (a *appender) snapshotPoint() (point, error) {
+func (a *appender) snapshotPoint() (snapshots.Point, error) {
 	if a.dropped != nil {
-		return point{}, a.dropped
+		return snapshots.Point{}, a.dropped
 	}
 	for range snapshotSweeps {
 		if a.role != Master || a.paused != nil {
@@ -312,7 +299,7 @@ func (a *appender) snapshotPoint() (point, error) {
 		if err := a.expire(a.n.c.Now()); isFull(err) {
 			break
 		} else if err != nil {
-			return point{}, err
+			return snapshots.Point{}, err
 		}
 		if !a.moreDue {
 			break
@@ -320,7 +307,7 @@ func (a *appender) snapshotPoint() (point, error) {
 	}
 	a.needSelect = true
 	if err := a.room.prepare(); err != nil {
-		return point{}, a.fail(err)
+		return snapshots.Point{}, a.fail(err)
 	}
 	return a.n.pointOf(a.keys), nil
 }
@@ -426,8 +413,7 @@ func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, a
 	}
 	a.n.saving.Lock()
 	defer a.n.saving.Unlock()
-	a.n.snaps.replacing.Lock()
-	defer a.n.snaps.replacing.Unlock()
+	defer a.n.snaps.LockReplace()()
 	id := a.n.identity()
 	id.History = identity.NewHistory(newID)
 	id.Pending, id.PendingAt = true, at
@@ -443,7 +429,7 @@ func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, a
 	}
 	if err == nil {
 		// Before Pending goes: a start would take the old snapshot for the newest if its offset is higher.
-		err = errors.Join(a.n.snaps.removeBut(at), sweep())
+		err = errors.Join(a.n.snaps.RemoveOthers(at), sweep())
 	}
 	if err == nil {
 		err = a.n.identity().Save(a.n.c.FS, a.n.c.Dir)
@@ -459,7 +445,7 @@ func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, a
 
 // exchange does it for everybody who looks. Sweep removes the old log.
 func (a *appender) exchange(id identity.State, keys *keyspace.Keyspace, at replog.Offset) (sweep func() error, err error) {
-	if err := a.n.snaps.installResync(at, keys.Memory().Live); err != nil {
+	if err := a.n.snaps.InstallResync(at, keys.Memory().Live); err != nil {
 		return nil, err
 	}
 	// PSYNC is decided under this lock, so nobody gets new bytes for an old id or the other way round.
@@ -481,7 +467,7 @@ func (a *appender) exchange(id identity.State, keys *keyspace.Keyspace, at replo
 	a.written.Store(int64(at))
 	a.asked.Store(0)
 	a.n.quorum.forget()
-	a.n.snaps.guard.Load().outdated()
+	a.n.snaps.DataReplaced()
 	a.published.wake()
 	return sweep, nil
 }

@@ -249,7 +249,7 @@ func (s *target) asked() *raw {
 		s.t.Fatal(err)
 	}
 	u := &raw{s.t, conn, newReader(conn)}
-	for range 3 {
+	for range 4 { // PING and REPLCONF with the port, the version and the capabilities
 		u.command()
 		conn.Write([]byte("+OK\r\n")) //nolint:errcheck // the test sees what follows
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -391,9 +390,8 @@ func (f *follower) take(ctx context.Context, term Term, keys *keyspace.Keyspace,
 	if isClosed(f.n.appender.stopped) {
 		return f.n.appender.closedErr()
 	}
-	file := filepath.Join(f.n.c.Dir, newResync)
 	snapshot := keys.Snapshot()
-	err := f.n.snaps.writeFile(ctx, file, snapshot, newID, at)
+	err := f.n.snaps.WriteResync(ctx, snapshot, newID, at)
 	snapshot.Close()
 	begun := false
 	if err == nil {
@@ -409,7 +407,7 @@ func (f *follower) take(ctx context.Context, term Term, keys *keyspace.Keyspace,
 	if begun {
 		<-f.n.appender.stopped
 	} else {
-		f.n.c.FS.Remove(file) //nolint:errcheck // the fault above is the one to tell
+		f.n.snaps.RemoveResync() //nolint:errcheck // the fault above is the one to tell
 	}
 	return fmt.Errorf("take upstream's snapshot: %w", err)
 }
@@ -488,7 +486,7 @@ func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) e
 // follow has the appender take a batch, and waits while the disk is full or a
 // snapshot needs too much memory. The upstream goes on hearing what we have.
 func (f *follower) follow(ctx context.Context, term Term, b *upstream.Batch) (asked replog.Offset, err error) {
-	if err := f.n.snaps.guard.Load().await(ctx); err != nil {
+	if err := f.n.snaps.Throttle(ctx); err != nil {
 		return -1, err
 	}
 	release := func() {}

@@ -15,6 +15,7 @@ import (
 	"rowfall/replication/identity"
 	"rowfall/replication/rdb"
 	"rowfall/replication/replog"
+	"rowfall/replication/snapshots"
 )
 
 // fullSync sends a snapshot and returns the offset at which the stream goes on,
@@ -55,14 +56,14 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 	if err != nil {
 		return 0, false, err
 	}
-	var l *lease
+	var l *snapshots.Reader
 	err = r.patiently(ctx, func(ctx context.Context) (err error) {
-		l, err = n.snaps.acquire(ctx)
+		l, err = n.snaps.Acquire(ctx)
 		return err
 	})
 	if l != nil {
-		defer l.file.Close() //nolint:errcheck // only read from
-		r.pin.Store(l.pin)
+		defer l.Close() //nolint:errcheck // only read from
+		r.pin.Store(l.Pin)
 	}
 	if err != nil {
 		return 0, false, err
@@ -72,16 +73,16 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 	t.allowance = governor.NewAllowance(n.settings.minRate.Load(), n.slack())
 	began := time.Now()
 	if err := t.run(); err != nil {
-		var spoilt *spoiltError
-		if errors.As(err, &spoilt) {
-			n.snaps.condemn(l, err)
+		var damaged *snapshots.FileError
+		if errors.As(err, &damaged) {
+			n.snaps.MarkUnreadable(l, err)
 		}
 		return 0, false, fmt.Errorf("send snapshot: %w", err)
 	}
-	n.logger.Info().Str("replica", r.addr).Stringer("offset", l.at).Int64("bytes", t.sent).Dur("took", time.Since(began)).
+	n.logger.Info().Str("replica", r.addr).Stringer("offset", l.At).Int64("bytes", t.sent).Dur("took", time.Since(began)).
 		Bool("eof", t.mark != nil).Bool("plain", t.plain).Msg("snapshot sent")
-	n.forms.warn(r.addr, chosen, l.lossy)
-	return l.at, t.mark != nil, nil
+	n.forms.warn(r.addr, chosen, l.Lossy)
+	return l.At, t.mark != nil, nil
 }
 
 // patiently calls wait and sends an empty line each second until it returns.
@@ -124,7 +125,7 @@ type transfer struct {
 	ctx   context.Context
 	r     *replica
 	p     *psync
-	l     *lease
+	l     *snapshots.Reader
 	plain bool   // in a form that Redis 6.2 loads
 	mark  []byte // of the end; nil: a length was sent
 	size  int64  // that length
@@ -135,7 +136,7 @@ type transfer struct {
 
 func (t *transfer) run() error {
 	if !t.p.legacy {
-		if err := t.r.write(fmt.Appendf(nil, "+FULLRESYNC %s %d\r\n", t.p.with, t.l.at)); err != nil {
+		if err := t.r.write(fmt.Appendf(nil, "+FULLRESYNC %s %d\r\n", t.p.with, t.l.At)); err != nil {
 			return err
 		}
 	}
@@ -149,7 +150,7 @@ func (t *transfer) run() error {
 	}
 	var head []byte
 	// Who came by SYNC may never acknowledge, and after a mark that is waited for.
-	if repl.eof && (!t.p.legacy || repl.rdbOnly) && (t.plain || !t.l.complete()) {
+	if repl.eof && (!t.p.legacy || repl.rdbOnly) && (t.plain || !t.l.Complete()) {
 		t.mark = []byte(identity.NewID())
 		head = append(append([]byte("$EOF:"), t.mark...), "\r\n"...)
 	} else {
@@ -169,7 +170,7 @@ func (t *transfer) run() error {
 		t.r.progress.Heard(time.Now()) // until now it was not expected to speak
 		return nil
 	}
-	t.r.progress.BecomeLoading(t.l.at, time.Now())
+	t.r.progress.BecomeLoading(t.l.At, time.Now())
 	return t.r.write(t.mark)
 }
 
@@ -177,13 +178,14 @@ func (t *transfer) run() error {
 func (t *transfer) measure() error {
 	return t.r.patiently(t.ctx, func(ctx context.Context) error {
 		if !t.plain {
-			err := t.l.wait(ctx)
-			t.size = t.l.size
+			size, err := t.l.WaitComplete(ctx)
+			t.size = size
 			return err
 		}
 		var c counter
-		err := t.l.transcode(ctx, &c)
-		t.size, t.l.off = int64(c), 0
+		err := t.l.Transcode(ctx, &c)
+		t.size = int64(c)
+		t.l.Rewind()
 		return err
 	})
 }
@@ -199,9 +201,9 @@ const sendPiece = 1 << 20
 
 // copyFile sends the file as it is on disk, from file to socket without a copy.
 func (t *transfer) copyFile() error {
-	file := t.l.sequential()
+	file := t.l.Sequential()
 	for {
-		ready, err := t.l.ready(t.ctx)
+		ready, err := t.l.Ready(t.ctx)
 		if err != nil || ready == 0 {
 			return err
 		}
@@ -210,15 +212,15 @@ func (t *transfer) copyFile() error {
 			return err
 		}
 		n, err := t.send(piece, func() (int64, error) { return io.CopyN(t.r.s.conn, file, piece) })
-		t.l.off += n
+		t.l.Advance(n)
 		if err != nil {
-			return errors.Join(t.l.fault(), err)
+			return errors.Join(t.l.CheckReadable(), err)
 		}
 	}
 }
 
 // copyPlain sends the file in the form for Redis 6.2.
-func (t *transfer) copyPlain() error { return t.l.transcode(t.ctx, t) }
+func (t *transfer) copyPlain() error { return t.l.Transcode(t.ctx, t) }
 
 // Write sends in pieces, so that a replica that takes nothing for the time-out is noticed.
 func (t *transfer) Write(p []byte) (int, error) {
@@ -249,7 +251,7 @@ func (t *transfer) pay(n int64) error {
 	}
 	t.r.progress.SendSnapshot(n)
 	if t.mark == nil && t.sent+n == t.size {
-		t.r.progress.BecomeLoading(t.l.at, time.Now())
+		t.r.progress.BecomeLoading(t.l.At, time.Now())
 	}
 	return nil
 }
@@ -283,7 +285,7 @@ func (t *transfer) sendEmpty() error {
 	if err := rdb.Write(&b, rdb.Aux{Version: redisVersion, CTime: time.Now().Unix()}, snapshot); err != nil {
 		return err
 	}
-	t.r.progress.BecomeLoading(t.l.at, time.Now())
+	t.r.progress.BecomeLoading(t.l.At, time.Now())
 	return t.r.write(append(fmt.Appendf(nil, "$%d\r\n", b.Len()), b.Bytes()...))
 }
 

@@ -15,8 +15,8 @@ import (
 	"rowfall/replication/governor"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
-	"rowfall/replication/rdb"
 	"rowfall/replication/replog"
+	"rowfall/replication/snapshots"
 )
 
 // ErrDemoted is returned when a unit comes with a term that is not the node's
@@ -47,7 +47,7 @@ type Node struct {
 	saving   sync.Mutex
 	state    state
 	appender *appender
-	snaps    *snapshots
+	snaps    *snapshots.Store
 	clients  *clients
 	replicas *replicas
 	governor *governor.Governor
@@ -111,7 +111,7 @@ func Open(c Config) (*Node, error) {
 	n.quorum = &quorum{n: n}
 	n.state.changed = make(chan struct{})
 	n.life.done = make(chan struct{})
-	n.snaps = &snapshots{n: n, encode: rdb.Write}
+	n.snaps = newSnapshots(n)
 	n.clients = &clients{n: n, all: map[int64]*session{}, slowAfter: slowReplyAfter}
 	n.replicas = &replicas{n: n, all: map[*replica]struct{}{}, left: map[*replica]struct{}{}, acked: make(chan struct{})}
 	n.governor = governor.New(c.MaxFullSyncs, c.FullSyncRate)
@@ -187,7 +187,7 @@ func (n *Node) Run(ctx context.Context) error {
 	rest.Go(func() { n.clients.accept(ctx, n.listener) })
 	rest.Go(func() { n.upstream.run(ctx) })
 	rest.Go(func() { n.failover.run(ctx) })
-	rest.Go(func() { n.snaps.run(ctx) })
+	rest.Go(func() { n.snaps.Run(ctx) })
 	<-ctx.Done()
 	n.listener.Close() // accept ends; free closes it for the error
 	rest.Wait()
@@ -222,7 +222,10 @@ func (n *Node) stopCleanly() error {
 		return err
 	}
 	// From here on whoever does not want to wait may kill the process.
-	if err := n.snaps.last(); err != nil {
+	if n.appender.dropped != nil {
+		return nil
+	}
+	if err := n.snaps.WriteLast(func() snapshots.Point { return n.pointOf(n.Keyspace()) }); err != nil {
 		n.logger.Warn().Err(err).Msg("no snapshot at the stop: the next start replays the log instead")
 	}
 	return nil
@@ -261,6 +264,7 @@ func (n *Node) Close() error {
 	}
 	n.life.closed = true
 	close(n.appender.stopped)
+	n.snaps.Stop()
 	close(n.life.done)
 	return errors.Join(n.stopCleanly(), n.free())
 }
@@ -287,7 +291,7 @@ func (n *Node) Apply(ctx context.Context, t Term, unit []byte) (replog.Offset, e
 	if err := n.quorum.await(ctx, t); err != nil {
 		return 0, err
 	}
-	if err := n.snaps.guard.Load().await(ctx); err != nil {
+	if err := n.snaps.Throttle(ctx); err != nil {
 		return 0, err
 	}
 	end, err := n.appender.submit(ctx, t, unit, nil)
@@ -427,8 +431,15 @@ func (n *Node) ReplicaOf(ctx context.Context, addr string) error {
 // Snapshot writes a snapshot file of the present offset or a later one, after
 // the one being written if there is one, and returns when it is on disk.
 func (n *Node) Snapshot(ctx context.Context) (SnapshotStatus, error) {
-	if err := n.snaps.wait(ctx, n.snaps.request()); err != nil {
-		return n.snaps.status(), fmt.Errorf("take snapshot: %w", err)
+	err := n.snaps.Wait(ctx, n.snaps.Request())
+	if errors.Is(err, snapshots.ErrStopped) {
+		err = ErrClosed
+		if isClosed(n.appender.stopped) {
+			err = n.appender.closedErr()
+		}
 	}
-	return n.snaps.status(), nil
+	if err != nil {
+		return n.snaps.Status(), fmt.Errorf("take snapshot: %w", err)
+	}
+	return n.snaps.Status(), nil
 }

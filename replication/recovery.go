@@ -1,21 +1,16 @@
 package replication
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"slices"
-	"time"
 
 	"rowfall/replication/disk"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
-	"rowfall/replication/rdb"
 	"rowfall/replication/replog"
+	"rowfall/replication/snapshots"
 )
 
 const logDir = "log"
@@ -68,10 +63,8 @@ func (n *Node) recover() error {
 // removeUnfinished removes what a run that was interrupted left. What a resync was
 // to take over has its place by now.
 func (n *Node) removeUnfinished() error {
-	for _, name := range []string{
-		newSnapshot, newResync, disk.Temporary(newResync),
-		disk.Temporary(identity.FileName), disk.Temporary(settingsFile), disk.Temporary(failoverFile),
-	} {
+	for _, name := range append(snapshots.UnfinishedNames(),
+		disk.Temporary(identity.FileName), disk.Temporary(settingsFile), disk.Temporary(failoverFile)) {
 		if err := n.c.FS.Remove(filepath.Join(n.c.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove unfinished file: %w", err)
 		}
@@ -110,10 +103,10 @@ func (n *Node) settleIdentity(b beginning) error {
 
 // finishResync completes a replacement of the data that a crash interrupted.
 func (n *Node) finishResync(id identity.State) (identity.State, error) {
-	if _, err := n.snaps.move(newResync, id.PendingAt); err != nil {
+	if err := n.snaps.InstallResync(id.PendingAt, 0); err != nil {
 		return id, fmt.Errorf("finish interrupted resync: %w", err)
 	}
-	if err := n.snaps.removeBut(id.PendingAt); err != nil {
+	if err := n.snaps.RemoveOthers(id.PendingAt); err != nil {
 		return id, fmt.Errorf("finish interrupted resync: %w", err)
 	}
 	l, err := replog.Create(filepath.Join(n.c.Dir, logDir), id.PendingAt, n.c.Log)
@@ -131,88 +124,30 @@ func (n *Node) newKeyspace() *keyspace.Keyspace {
 	return keyspace.New(keyspace.Options{HiddenPrefix: n.c.HiddenPrefix, Now: n.c.Now})
 }
 
-// loadSnapshot loads the newest snapshot that is whole. Only a crash between two
-// steps leaves more than one. The error is an *unusableError if every file is damaged.
+// loadSnapshot loads the newest snapshot that can be read. It returns an *unusableError if
+// every file is damaged.
 func (n *Node) loadSnapshot() (*keyspace.Keyspace, error) {
-	files, err := n.snaps.list()
-	if err != nil {
-		return nil, err
+	keys, err := n.snaps.Load(n.newKeyspace)
+	var unreadable *snapshots.UnreadableError
+	if errors.As(err, &unreadable) {
+		err = &unusableError{err, unreadable.Newest}
 	}
-	slices.Sort(files)
-	slices.Reverse(files)
-	var faults []error
-	damaged := true
-	for _, at := range files {
-		keys := n.newKeyspace()
-		path := filepath.Join(n.c.Dir, snapshotName(at))
-		file, err := n.loadFile(path, at, keys)
-		if err == nil {
-			if len(faults) > 0 {
-				n.logger.Warn().Err(errors.Join(faults...)).Str("file", path).Msg("the newest snapshot is not usable: an older one is loaded")
-			}
-			n.snaps.newest = file
-			return keys, nil
-		}
-		faults = append(faults, err)
-		damaged = damaged && errors.As(err, new(*unusableError))
-	}
-	if len(faults) == 0 {
-		return n.newKeyspace(), nil
-	}
-	err = fmt.Errorf("%w; restore the file, or empty %s to begin anew", errors.Join(faults...), n.c.Dir)
-	if damaged {
-		err = &unusableError{err, files[0]}
-	}
-	return nil, err
-}
-
-func (n *Node) loadFile(path string, at replog.Offset, keys *keyspace.Keyspace) (file snapshotFile, err error) {
-	if at > replog.MaxBegin {
-		return file, &unusableError{fmt.Errorf("load snapshot %s: its offset is more than %d, where no log can begin", path, replog.MaxBegin), 0}
-	}
-	f, err := n.c.FS.Open(path, os.O_RDONLY)
-	if err != nil {
-		return file, fmt.Errorf("load snapshot: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // only read from
-	size, err := f.Size()
-	if err != nil {
-		return file, fmt.Errorf("load snapshot: %w", err)
-	}
-	aux, err := rdb.Read(bufio.NewReaderSize(io.NewSectionReader(f, 0, size), 1<<20), keys.Loader())
-	if err != nil {
-		return file, &unusableError{fmt.Errorf("load snapshot %s: %w", path, err), at}
-	}
-	if aux.ReplID != "" && aux.Offset != int64(at) {
-		return file, &unusableError{fmt.Errorf("load snapshot %s: it says inside that it is of offset %d", path, aux.Offset), at}
-	}
-	if aux.Empty > 0 {
-		n.logger.Warn().Int("keys", aux.Empty).Str("file", path).Msg("the snapshot has collections without elements; they are left out")
-	}
-	made := n.started
-	if aux.CTime > 0 {
-		made = time.Unix(aux.CTime, 0)
-	}
-	id, err := identity.ParseID(aux.ReplID)
-	if err != nil {
-		id = "" // as where it names none
-	}
-	return snapshotFile{at: at, size: size, live: keys.Memory().Live, time: made, id: id}, nil
+	return keys, err
 }
 
 // fromElsewhere says whether the newest snapshot holds other bytes than those that
 // the directory's id stands for. One that names no id may be anything.
 func (n *Node) fromElsewhere(b *beginning) bool {
-	file := n.snaps.newest
-	return !file.time.IsZero() && !b.History.Holds(string(file.id), file.at)
+	file := n.snaps.Newest()
+	return !file.IsZero() && !b.History.Holds(string(file.ID), file.At)
 }
 
 // beginAnew is beginAt for a directory that had another history, with a warning.
 func (n *Node) beginAnew(b *beginning, why string) {
 	was := b.History.ID()
 	n.beginAt(b)
-	n.logger.Warn().Stringer("offset", n.snaps.newest.at).Str("was_replid", string(was)).
-		Str("snapshot_replid", string(n.snaps.newest.id)).Str("replid", string(b.History.ID())).
+	n.logger.Warn().Stringer("offset", n.snaps.Newest().At).Str("was_replid", string(was)).
+		Str("snapshot_replid", string(n.snaps.Newest().ID)).Str("replid", string(b.History.ID())).
 		Stringer("role", roleName(b.State)).Msg(why)
 }
 
@@ -220,9 +155,9 @@ func (n *Node) beginAnew(b *beginning, why string) {
 // All that is kept is the role. A snapshot that names its id is right for that up to
 // its offset, which the next start looks for.
 func (n *Node) beginAt(b *beginning) {
-	history, file := identity.NewHistory(identity.NewID()), n.snaps.newest
-	if file.id != "" {
-		history = identity.NewHistory(file.id).Begin(history.ID(), file.at)
+	history, file := identity.NewHistory(identity.NewID()), n.snaps.Newest()
+	if file.ID != "" {
+		history = identity.NewHistory(file.ID).Begin(history.ID(), file.At)
 	}
 	b.State, b.fresh = identity.State{History: history, Upstream: b.Upstream, Term: b.Term}, true
 }
@@ -230,9 +165,9 @@ func (n *Node) beginAt(b *beginning) {
 // joinLog checks that the log meets the newest snapshot, in place and in history.
 // A snapshot without any log is a backup put back, of this node or another.
 func (n *Node) joinLog(b *beginning, keys *keyspace.Keyspace) error {
-	at, start, end, began := n.snaps.newest.at, n.log.Start(), n.log.End(), n.log.Recovery().Began
+	at, start, end, began := n.snaps.Newest().At, n.log.Start(), n.log.End(), n.log.Recovery().Began
 	// One of offset 0 that names no id, as redis-server writes it, fits the log that began with it.
-	known := !began && at.IsZero() && n.snaps.newest.id == ""
+	known := !began && at.IsZero() && n.snaps.Newest().ID == ""
 	gone := began && !b.fresh && !b.repaired
 	if gone || end.IsZero() && (!at.IsZero() || n.fromElsewhere(b) && !known) {
 		return n.putBack(b)
@@ -258,19 +193,19 @@ func (n *Node) joinLog(b *beginning, keys *keyspace.Keyspace) error {
 // checkOffsets checks that the log reaches from the newest snapshot, or one before it,
 // to that snapshot or beyond.
 func (n *Node) checkOffsets() error {
-	dir, at := filepath.Join(n.c.Dir, logDir), n.snaps.newest.at
+	dir, at := filepath.Join(n.c.Dir, logDir), n.snaps.Newest().At
 	start, end := n.log.Start(), n.log.End()
 	if at < start {
 		have := "there is no snapshot"
-		if !n.snaps.newest.time.IsZero() {
-			have = fmt.Sprintf("%s ends at offset %d", filepath.Join(n.c.Dir, snapshotName(at)), at)
+		if !n.snaps.Newest().IsZero() {
+			have = fmt.Sprintf("%s ends at offset %d", n.snaps.Path(at), at)
 		}
 		return fmt.Errorf("open log: %s but the log in %s begins after offset %d; put a snapshot-OFFSET.rdb of this node between %d and %d back, or empty %s to begin anew",
 			have, dir, start, start, end, n.c.Dir)
 	}
 	if at > end {
 		return fmt.Errorf("open log: %s is of offset %d but the log in %s ends at offset %d; put the missing log segments back, or remove %s: replicas then resync fully",
-			filepath.Join(n.c.Dir, snapshotName(at)), at, dir, end, dir)
+			n.snaps.Path(at), at, dir, end, dir)
 	}
 	return nil
 }
@@ -281,17 +216,17 @@ func (n *Node) checkOffsets() error {
 // bytes, and got it. Of the directory's own history only the data are older.
 func (n *Node) putBack(b *beginning) error {
 	b.restored = true
-	if !b.fresh && (n.fromElsewhere(b) || n.snaps.newest.time.IsZero()) {
+	if !b.fresh && (n.fromElsewhere(b) || n.snaps.Newest().IsZero()) {
 		n.beginAnew(b, "the log is gone, and no snapshot is of what this directory held: a new replication id begins; "+
 			"a replica gets everything from its upstream")
 	}
-	if !b.fresh && n.snaps.newest.at.IsZero() {
+	if !b.fresh && n.snaps.Newest().At.IsZero() {
 		b.Complete, b.CompleteAt = false, 0 // an empty node must not replace what its replicas hold
 	}
 	if err := n.doubt(b.State); err != nil {
 		return err
 	}
-	if err := n.log.Reset(n.snaps.newest.at); err != nil {
+	if err := n.log.Reset(n.snaps.Newest().At); err != nil {
 		return fmt.Errorf("begin log at snapshot: %w", err)
 	}
 	return nil
@@ -300,19 +235,19 @@ func (n *Node) putBack(b *beginning) error {
 // checkHistory refuses a snapshot from elsewhere where a log is there, for one of the
 // two must go. A snapshot that names no id is known by the log that began with it.
 func (n *Node) checkHistory(b *beginning) error {
-	file := n.snaps.newest
-	if !n.fromElsewhere(b) || file.id == "" && (n.log == nil || n.log.Start() == file.at) {
+	file := n.snaps.Newest()
+	if !n.fromElsewhere(b) || file.ID == "" && (n.log == nil || n.log.Start() == file.At) {
 		return nil
 	}
 	whose := "names no replication id"
-	if file.id != "" {
-		whose = "is of replication id " + string(file.id)
+	if file.ID != "" {
+		whose = "is of replication id " + string(file.ID)
 	}
 	dir := filepath.Join(n.c.Dir, logDir)
 	return fmt.Errorf("open log: %s %s, and at its offset the log in %s, of replication id %s, does not hold the same; "+
 		"put a snapshot-OFFSET.rdb of this node in its place, or remove %s to go on from this one: replicas, and this node if it is one, then resync fully; "+
 		"or, if the two are known to belong together, remove %s: log and data stay, and the node begins as a new master",
-		filepath.Join(n.c.Dir, snapshotName(file.at)), whose, dir, b.History.ID(), dir, filepath.Join(n.c.Dir, identity.FileName))
+		n.snaps.Path(file.At), whose, dir, b.History.ID(), dir, filepath.Join(n.c.Dir, identity.FileName))
 }
 
 // logName names the log that is open, for the identity file.
@@ -335,11 +270,11 @@ func (n *Node) checkLog(b *beginning, keys *keyspace.Keyspace) error {
 	}
 	begunByRepair := b.repaired && n.log.Recovery().Began
 	all, _, _ := keys.Counts()
-	alone := all == 0 && n.snaps.newest.at.IsZero() && n.log.Start().IsZero() // the log holds all data
+	alone := all == 0 && n.snaps.Newest().At.IsZero() && n.log.Start().IsZero() // the log holds all data
 	switch {
 	case b.fresh, !begunByRepair && b.HasLog(name, n.log.End()):
 		return nil
-	case begunByRepair && n.snaps.newest.time.IsZero():
+	case begunByRepair && n.snaps.Newest().IsZero():
 		n.beginAnew(b, "nothing of the damaged log survived: a new replication id begins; a replica gets everything from its upstream")
 		return nil
 	case begunByRepair:
@@ -354,7 +289,7 @@ func (n *Node) checkLog(b *beginning, keys *keyspace.Keyspace) error {
 		"or, if log and snapshot are known to belong together, remove %s: log and data stay, and the node begins as a new master",
 		dir, dir, filepath.Join(n.c.Dir, identity.FileName))
 	if b.Upstream != "" {
-		return &unusableError{err, n.snaps.newest.at}
+		return &unusableError{err, n.snaps.Newest().At}
 	}
 	return err
 }
@@ -366,7 +301,7 @@ const tidyEvery = 1024
 // still there for their DEL: the log says when they went.
 func (n *Node) replay(keys *keyspace.Keyspace) error {
 	units := 0
-	err := n.log.Replay(n.snaps.newest.at, func(r replog.Record) error {
+	err := n.log.Replay(n.snaps.Newest().At, func(r replog.Record) error {
 		if r.Kind != replog.Unit && r.Kind != replog.Expiry {
 			return nil
 		}

@@ -34,8 +34,8 @@ func (n *Node) restore(b *beginning) (*keyspace.Keyspace, error) {
 	if foreign := n.checkHistory(b); foreign != nil {
 		return nil, fmt.Errorf("%w; %w", foreign, err)
 	}
-	snapshot := n.snaps.newest.at
-	if snapshot.IsZero() && b.Upstream == "" && n.snaps.newest.time.IsZero() {
+	snapshot := n.snaps.Newest().At
+	if snapshot.IsZero() && b.Upstream == "" && n.snaps.Newest().IsZero() {
 		return nil, fmt.Errorf("%w, or, since there is no snapshot to go on from, make this node a replica of the one that has most "+
 			"(empty %s and start it with that one as its upstream) and promote it when it has everything", err, n.c.Dir)
 	}

@@ -279,7 +279,7 @@ func (n *Node) dropDamagedLog(err error) {
 	start, fault := n.log.Condemn(damage)
 	n.logger.Error().Err(errors.Join(err, fault)).Stringer("log_start", start).
 		Msg("the log is damaged: a new snapshot is taken, and replicas that need what is lost get a full resync")
-	n.snaps.request()
+	n.snaps.Request()
 }
 
 // write sends b. A server that loads its snapshot from disk does not read the connection

@@ -3,6 +3,8 @@ package replication
 import (
 	"fmt"
 	"time"
+
+	"rowfall/replication/snapshots"
 )
 
 const (
@@ -29,37 +31,37 @@ type room struct {
 
 // update makes the spare room what the next snapshot needs by now.
 func (m *room) update() {
-	f, ok := m.n.snaps.forecast()
+	f, ok := m.n.snaps.Forecast()
 	if !ok {
 		return // somebody holds the snapshots' lock; the next second comes soon
 	}
-	spare := f.spare(f.running, f.written, logRoom)
-	useless := f.failed || spare == 0 || f.logged < leastGain
-	if m.givenUp = m.givenUp && useless && !f.running; m.givenUp {
+	spare := f.Spare(f.Running, f.Written, logRoom)
+	useless := f.Failed || spare == 0 || f.Logged < leastGain
+	if m.givenUp = m.givenUp && useless && !f.Running; m.givenUp {
 		spare = 0
 	}
 	m.n.log.SetSpare(spare)
-	if !f.running {
-		m.tell(f, f.free >= 0 && f.known && spare == 0 && !m.givenUp)
+	if !f.Running {
+		m.tell(f, f.Free >= 0 && f.Known && spare == 0 && !m.givenUp)
 	}
 }
 
 // tell makes it known when the volume becomes too small for another snapshot, and when that is
 // over.
-func (m *room) tell(f forecast, tooSmall bool) {
+func (m *room) tell(f snapshots.Forecast, tooSmall bool) {
 	if tooSmall == m.tooSmall {
 		return
 	}
 	m.tooSmall = tooSmall
 	if !tooSmall {
-		m.n.snaps.short.Store(nil)
+		m.n.snaps.SetTooSmall("")
 		return
 	}
 	why := fmt.Sprintf("write next snapshot: it needs about %d bytes of room and %s has %d, so the "+
 		"log cannot be shortened; free some space there, or enlarge the volume",
-		f.next, m.n.c.Dir, f.free+f.droppable)
+		f.Next, m.n.c.Dir, f.Free+f.Droppable)
 	m.n.logger.Warn().Str("why", why).Msg("the volume is too small for another snapshot")
-	m.n.snaps.short.Store(&why)
+	m.n.snaps.SetTooSmall(why)
 }
 
 // relieve is called when the log lacks room for a record. It reports whether to try again at once;
@@ -68,21 +70,21 @@ func (m *room) relieve() (again bool) {
 	if m.dropOldest() {
 		return true
 	}
-	f, ok := m.n.snaps.forecast()
-	gains := f.logged >= leastGain && m.n.appender.dropped == nil // else no snapshot can be taken
+	f, ok := m.n.snaps.Forecast()
+	gains := f.Logged >= leastGain && m.n.appender.dropped == nil // else no snapshot can be taken
 	switch {
-	case !ok || f.running:
-	case gains && !f.failed && f.fits():
-		m.n.snaps.requestForRoom()
+	case !ok || f.Running:
+	case gains && !f.Failed && f.Fits():
+		m.n.snaps.RequestForRoom()
 	case m.n.log.Spare() > 0:
 		m.givenUp = true
 		m.n.log.SetSpare(0)
-		m.n.logger.Warn().Int64("snapshot", f.next).Int64("log", f.logged).Int64("free", f.free).
-			Bool("failed", f.failed).Msg("the volume is nearly full, and a snapshot does not help: " +
+		m.n.logger.Warn().Int64("snapshot", f.Next).Int64("log", f.Logged).Int64("free", f.Free).
+			Bool("failed", f.Failed).Msg("the volume is nearly full, and a snapshot does not help: " +
 			"the log takes the room that was kept for one; free some space")
 		return true
-	case gains && !f.hopeless():
-		m.n.snaps.requestForRoom()
+	case gains && !f.Hopeless():
+		m.n.snaps.RequestForRoom()
 	}
 	return false
 }
@@ -92,12 +94,12 @@ func (m *room) relieve() (again bool) {
 // complete.
 func (m *room) prepare() error {
 	for {
-		f, ok := m.n.snaps.forecast()
+		f, ok := m.n.snaps.Forecast()
 		switch {
-		case !ok || f.free < 0:
+		case !ok || f.Free < 0:
 			return nil
-		case f.free < f.next && f.free+f.droppable >= f.next && m.dropOldest():
-		case f.scarce():
+		case f.Free < f.Next && f.Free+f.Droppable >= f.Next && m.dropOldest():
+		case f.Scarce():
 			return m.n.log.Complete()
 		default:
 			return nil

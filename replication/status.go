@@ -5,6 +5,7 @@ import (
 
 	"rowfall/replication/progress"
 	"rowfall/replication/replog"
+	"rowfall/replication/snapshots"
 )
 
 // Status is a node at one moment: flat, as INFO and a metric each read one of them. Role,
@@ -45,15 +46,8 @@ type MemoryStatus struct {
 	Mapped  int64 // all that was taken from the system for them
 }
 
-// SnapshotStatus is the newest snapshot file and the one being written.
-type SnapshotStatus struct {
-	Offset  replog.Offset // what the newest one contains
-	Size    int64         // bytes; 0: there is none
-	Time    time.Time     // when it was completed
-	Running bool          // another is being written
-	Written int64         // how many were completed since the start
-	Err     string        // why the last attempt failed, or the newest file cannot be read; empty: neither
-}
+// SnapshotStatus describes the newest snapshot file and the one being written.
+type SnapshotStatus = snapshots.Status
 
 // UpstreamStatus is the link to the node's upstream.
 type UpstreamStatus struct {

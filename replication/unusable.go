@@ -35,7 +35,7 @@ func (n *Node) startEmpty(why *unusableError) (*keyspace.Keyspace, error) {
 		}
 		n.log = log
 	}
-	n.snaps.newest = snapshotFile{}
+	n.snaps.Forget()
 	n.state.unusable = why
 	n.state.advice = fmt.Sprintf("this replica started without data and asks its upstream for a full resync: %v", why)
 	n.upstream.dropped, n.upstream.force = true, true
