@@ -47,7 +47,7 @@ type appender struct {
 	lastPing   time.Time
 	scratch    []byte
 	room       room
-	looked     replog.Offset // where the log ended when it was last looked whether a snapshot is due
+	checkedAt  replog.Offset // where the log ended when it was last looked whether a snapshot is due
 }
 
 // op is one piece of work: a unit, or anything else that must happen between units.
@@ -75,7 +75,7 @@ func newAppender(n *Node) *appender {
 	a.pool.New = func() any { return &op{done: make(chan struct{}, 1)} }
 	a.role, a.term = n.Role()
 	a.dropped = n.missingData()
-	a.room.n, a.looked = n, n.log.End()
+	a.room.n, a.checkedAt = n, n.log.End()
 	a.written.Store(int64(n.log.End()))
 	return a
 }
@@ -176,11 +176,11 @@ func (a *appender) tick() {
 		}
 	}
 	if a.n.failover.now() == failoverNone {
-		_ = a.n.failover.unmark() // the mark stays until the next tick
+		_ = a.n.failover.removeFile() // the mark stays until the next tick
 	}
 	a.keys.Tidy()
 	a.n.replicas.enforceLimits(now)
-	a.look()
+	a.checkSnapshotDue()
 }
 
 // logRecord appends a record. Where the volume has no room for it, log that is not needed any more,
@@ -191,18 +191,18 @@ func (a *appender) logRecord(k replog.Kind, payload []byte) (replog.Offset, erro
 		a.room.update()
 		for again := true; again; {
 			end, err = a.log.Append(k, payload)
-			again = isFull(err) && a.room.relieve()
+			again = isFull(err) && a.room.makeRoom()
 		}
 	}
-	if end-a.looked >= lookEvery(a.n.settings.keep.Load()) {
-		a.look()
+	if end-a.checkedAt >= checkEvery(a.n.settings.keep.Load()) {
+		a.checkSnapshotDue()
 	}
 	return end, err
 }
 
-// lookEvery is the log after which the node looks whether a snapshot is due, if that is before the
+// checkEvery is the log after which the node looks whether a snapshot is due, if that is before the
 // next second.
-func lookEvery(keep int64) replog.Offset {
+func checkEvery(keep int64) replog.Offset {
 	const most = 16 << 20
 	if keep < 0 {
 		return most
@@ -211,8 +211,8 @@ func lookEvery(keep int64) replog.Offset {
 }
 
 // look begins a snapshot if one is due, and leaves room for the next one.
-func (a *appender) look() {
-	a.looked = a.log.End()
+func (a *appender) checkSnapshotDue() {
+	a.checkedAt = a.log.End()
 	if a.dropped == nil {
 		a.n.snaps.RequestIfDue()
 	}
@@ -266,7 +266,7 @@ func (a *appender) apply(t Term, unit []byte) (replog.Offset, error) {
 		return 0, fmt.Errorf("apply unit: %w", err)
 	}
 	a.publish()
-	a.n.quorum.note(a.log.End())
+	a.n.quorum.record(a.log.End())
 	return a.log.End(), nil
 }
 
@@ -404,15 +404,15 @@ func (a *appender) followGroup(k replog.Kind, payload []byte) error {
 	return nil
 }
 
-// replace puts a full resync's data in the place of the old. Every step can be
+// installDataset puts a full resync's data in the place of the old. Every step can be
 // repeated: a crash leaves the old data, or Pending, from which recovery goes on.
 // Removing the old takes long, and nobody else waits for it.
-func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset) error {
+func (a *appender) installDataset(t Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset) error {
 	if a.role != Replica || t != a.term {
 		return ErrDemoted
 	}
-	a.n.saving.Lock()
-	defer a.n.saving.Unlock()
+	a.n.identityMu.Lock()
+	defer a.n.identityMu.Unlock()
 	defer a.n.snaps.LockReplace()()
 	id := a.n.identity()
 	id.History = identity.NewHistory(newID)
@@ -425,7 +425,7 @@ func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, a
 	}
 	var sweep func() error
 	if err == nil {
-		sweep, err = a.exchange(id, keys, at)
+		sweep, err = a.swapDataset(id, keys, at)
 	}
 	if err == nil {
 		// Before Pending goes: a start would take the old snapshot for the newest if its offset is higher.
@@ -436,15 +436,15 @@ func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, a
 	}
 	if err != nil {
 		a.n.state.Lock()
-		a.n.state.over = true // the file may say Pending, and a start goes by that
+		a.n.state.identityFrozen = true // the file may say Pending, and a start goes by that
 		a.n.state.Unlock()
 		return a.fail(err)
 	}
 	return nil
 }
 
-// exchange does it for everybody who looks. Sweep removes the old log.
-func (a *appender) exchange(id identity.State, keys *keyspace.Keyspace, at replog.Offset) (sweep func() error, err error) {
+// swapDataset does it for everybody who looks. Sweep removes the old log.
+func (a *appender) swapDataset(id identity.State, keys *keyspace.Keyspace, at replog.Offset) (sweep func() error, err error) {
 	if err := a.n.snaps.InstallResync(at, keys.Memory().Live); err != nil {
 		return nil, err
 	}
@@ -466,7 +466,7 @@ func (a *appender) exchange(id identity.State, keys *keyspace.Keyspace, at replo
 	a.dropped, a.n.state.unusable, a.n.state.advice = nil, nil, ""
 	a.written.Store(int64(at))
 	a.asked.Store(0)
-	a.n.quorum.forget()
+	a.n.quorum.reset()
 	a.n.snaps.DataReplaced()
 	a.published.wake()
 	return sweep, nil
@@ -474,11 +474,11 @@ func (a *appender) exchange(id identity.State, keys *keyspace.Keyspace, at replo
 
 // drop frees the data before a full resync brings others. The directory still
 // has them, and until the new are complete a restart begins with them.
-func (a *appender) drop(t Term) error {
+func (a *appender) dropDataset(t Term) error {
 	if a.role != Replica || t != a.term {
 		return ErrDemoted
 	}
-	a.n.showComplete(false)
+	a.n.setCompleteVolatile(false)
 	a.dropped = errDropped
 	a.keys = a.n.newKeyspace()
 	a.n.keys.Store(a.keys)

@@ -42,7 +42,7 @@ func (n *Node) SnapshotEvery(bytes int64) {
 // TakeResync does what a full resync does when it has received everything.
 func (n *Node) TakeResync(ctx context.Context, keys *keyspace.Keyspace, id identity.ID, at replog.Offset) error {
 	_, term := n.Role()
-	return n.upstream.take(ctx, term, keys, id, at)
+	return n.upstream.installSnapshot(ctx, term, keys, id, at)
 }
 
 // SnapshotDue makes one due, with no pause after one that failed.
@@ -60,7 +60,7 @@ func (n *Node) HandOver(ctx context.Context, to string) error {
 func (n *Node) ExpireMost(bytes int) { n.appender.expireMost = bytes }
 
 // Drop does what a full resync does first with drop-before-resync, in a term.
-func (n *Node) Drop(ctx context.Context, t Term) error { return n.upstream.drop(ctx, t) }
+func (n *Node) Drop(ctx context.Context, t Term) error { return n.upstream.dropDataset(ctx, t) }
 
 // ClientMemory is what the connections of clients hold beyond their own buffers.
 func (n *Node) ClientMemory() int64 { return n.clients.held.Load() }

@@ -33,12 +33,12 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 	}
 	if delay := n.governor.Delay(r.addr, time.Now()); delay > 0 {
 		n.logger.Warn().Str("replica", r.addr).Dur("delay", delay).Msg("replica asks for one full resync after another")
-		if err := r.patiently(ctx, func(ctx context.Context) error { return sleep(ctx, delay) }); err != nil {
+		if err := r.keepAliveWhile(ctx, func(ctx context.Context) error { return sleep(ctx, delay) }); err != nil {
 			return 0, false, err
 		}
 	}
 	leave := func() {}
-	err = r.patiently(ctx, func(ctx context.Context) (err error) {
+	err = r.keepAliveWhile(ctx, func(ctx context.Context) (err error) {
 		leave, err = n.governor.Enter(ctx)
 		return err
 	})
@@ -49,7 +49,7 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 		return 0, false, err
 	}
 	var chosen form
-	err = r.patiently(ctx, func(ctx context.Context) error {
+	err = r.keepAliveWhile(ctx, func(ctx context.Context) error {
 		chosen = n.forms.choose(ctx, r, p) // while the slot is held: so there are few at once
 		return ctx.Err()
 	})
@@ -57,7 +57,7 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 		return 0, false, err
 	}
 	var l *snapshots.Reader
-	err = r.patiently(ctx, func(ctx context.Context) (err error) {
+	err = r.keepAliveWhile(ctx, func(ctx context.Context) (err error) {
 		l, err = n.snaps.Acquire(ctx)
 		return err
 	})
@@ -80,13 +80,13 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 		return 0, false, fmt.Errorf("send snapshot: %w", err)
 	}
 	n.logger.Info().Str("replica", r.addr).Stringer("offset", l.At).Int64("bytes", t.sent).Dur("took", time.Since(began)).
-		Bool("eof", t.mark != nil).Bool("plain", t.plain).Msg("snapshot sent")
+		Bool("eof", t.eofMark != nil).Bool("plain", t.plain).Msg("snapshot sent")
 	n.forms.warn(r.addr, chosen, l.Lossy)
-	return l.At, t.mark != nil, nil
+	return l.At, t.eofMark != nil, nil
 }
 
-// patiently calls wait and sends an empty line each second until it returns.
-func (r *replica) patiently(ctx context.Context, wait func(ctx context.Context) error) error {
+// keepAliveWhile calls wait and sends an empty line each second until it returns.
+func (r *replica) keepAliveWhile(ctx context.Context, wait func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)
@@ -122,14 +122,14 @@ func sleep(ctx context.Context, d time.Duration) error {
 // says how its end is found: by a length where that is known, so that the stream
 // may follow at once; else by 40 random bytes, which are sent again at the end.
 type transfer struct {
-	ctx   context.Context
-	r     *replica
-	p     *psync
-	l     *snapshots.Reader
-	plain bool   // in a form that Redis 6.2 loads
-	mark  []byte // of the end; nil: a length was sent
-	size  int64  // that length
-	sent  int64
+	ctx     context.Context
+	r       *replica
+	p       *psync
+	l       *snapshots.Reader
+	plain   bool   // in a form that Redis 6.2 loads
+	eofMark []byte // of the end; nil: a length was sent
+	size    int64  // that length
+	sent    int64
 
 	allowance governor.Allowance // the time that the replica may still take for what it is sent
 }
@@ -151,8 +151,8 @@ func (t *transfer) run() error {
 	var head []byte
 	// Who came by SYNC may never acknowledge, and after a mark that is waited for.
 	if repl.eof && (!t.p.legacy || repl.rdbOnly) && (t.plain || !t.l.Complete()) {
-		t.mark = []byte(identity.NewID())
-		head = append(append([]byte("$EOF:"), t.mark...), "\r\n"...)
+		t.eofMark = []byte(identity.NewID())
+		head = append(append([]byte("$EOF:"), t.eofMark...), "\r\n"...)
 	} else {
 		if err := t.measure(); err != nil {
 			return err
@@ -166,17 +166,17 @@ func (t *transfer) run() error {
 	if err := body(); err != nil {
 		return err
 	}
-	if t.mark == nil {
+	if t.eofMark == nil {
 		t.r.progress.Heard(time.Now()) // until now it was not expected to speak
 		return nil
 	}
 	t.r.progress.BecomeLoading(t.l.At, time.Now())
-	return t.r.write(t.mark)
+	return t.r.write(t.eofMark)
 }
 
 // measure waits until the length of what is to be sent is known.
 func (t *transfer) measure() error {
-	return t.r.patiently(t.ctx, func(ctx context.Context) error {
+	return t.r.keepAliveWhile(t.ctx, func(ctx context.Context) error {
 		if !t.plain {
 			size, err := t.l.WaitComplete(ctx)
 			t.size = size
@@ -197,7 +197,7 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-const sendPiece = 1 << 20
+const sendChunk = 1 << 20
 
 // copyFile sends the file as it is on disk, from file to socket without a copy.
 func (t *transfer) copyFile() error {
@@ -207,8 +207,8 @@ func (t *transfer) copyFile() error {
 		if err != nil || ready == 0 {
 			return err
 		}
-		piece := t.r.s.n.governor.Piece(min(ready, sendPiece))
-		if err := t.pay(piece); err != nil {
+		piece := t.r.s.n.governor.Piece(min(ready, sendChunk))
+		if err := t.throttle(piece); err != nil {
 			return err
 		}
 		n, err := t.send(piece, func() (int64, error) { return io.CopyN(t.r.s.conn, file, piece) })
@@ -226,8 +226,8 @@ func (t *transfer) copyPlain() error { return t.l.Transcode(t.ctx, t) }
 func (t *transfer) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
-		piece := t.r.s.n.governor.Piece(min(int64(len(p)-done), sendPiece))
-		if err := t.pay(piece); err != nil {
+		piece := t.r.s.n.governor.Piece(min(int64(len(p)-done), sendChunk))
+		if err := t.throttle(piece); err != nil {
 			return done, err
 		}
 		n, err := t.send(piece, func() (int64, error) {
@@ -243,14 +243,14 @@ func (t *transfer) Write(p []byte) (int, error) {
 }
 
 // pay waits until the next n bytes may be sent.
-func (t *transfer) pay(n int64) error {
+func (t *transfer) throttle(n int64) error {
 	if wait := t.r.s.n.governor.Pay(n, time.Now()); wait > 0 {
 		if err := sleep(t.ctx, wait); err != nil {
 			return err
 		}
 	}
 	t.r.progress.SendSnapshot(n)
-	if t.mark == nil && t.sent+n == t.size {
+	if t.eofMark == nil && t.sent+n == t.size {
 		t.r.progress.BecomeLoading(t.l.At, time.Now())
 	}
 	return nil

@@ -38,8 +38,8 @@ func (n *Node) Status() Status {
 	st.Memory = MemoryStatus{Live: m.Live, Garbage: m.Garbage + m.Retired, Mapped: m.Mapped}
 	st.Addr, st.Clients, st.Snapshot = n.Addr(), n.clients.count(), n.snaps.Status()
 	st.FullSyncs, st.PartialSyncs, st.PartialsRefused = n.stats.fullSyncs.Load(), n.stats.partialOK.Load(), n.stats.partialErr.Load()
-	st.Held, st.Failover = n.held.newest().reason, n.failover.now()
-	st.GoodReplicas, _ = n.quorum.good()
+	st.Held, st.Failover = n.stalls.newest().reason, n.failover.now()
+	st.GoodReplicas, _ = n.quorum.count()
 	return st
 }
 

@@ -44,21 +44,21 @@ type Node struct {
 
 	// saving is held while the identity file is changed: by the appender, and by
 	// SetComplete. It is taken before state and before the snapshots' lock.
-	saving   sync.Mutex
-	state    state
-	appender *appender
-	snaps    *snapshots.Store
-	clients  *clients
-	replicas *replicas
-	governor *governor.Governor
-	forms    *forms
-	upstream *follower
-	failover *failover
-	stats    stats
-	settings settings
-	quorum   *quorum
-	held     holds
-	judging  sync.Mutex
+	identityMu sync.Mutex
+	state      state
+	appender   *appender
+	snaps      *snapshots.Store
+	clients    *clients
+	replicas   *replicas
+	governor   *governor.Governor
+	forms      *forms
+	upstream   *follower
+	failover   *failover
+	stats      stats
+	settings   settings
+	quorum     *quorum
+	stalls     writeStalls
+	judging    sync.Mutex
 
 	life struct {
 		sync.Mutex
@@ -72,12 +72,12 @@ type Node struct {
 // state is what the appender changes, SetComplete its part of it, and everybody reads.
 type state struct {
 	sync.Mutex
-	id       identity.State // as it is on disk
-	complete bool           // differs from id's while data were dropped for others, or could not be loaded
-	unusable error          // why a replica started without the data of its directory; nil: it did not, or has others now
-	over     bool           // the clean mark is written, or what the file says is not known: it changes no more
-	advice   string         // what to do about a directory that seems lost; empty: it does not
-	changed  chan struct{}  // closed and replaced when role or term change
+	id             identity.State // as it is on disk
+	complete       bool           // differs from id's while data were dropped for others, or could not be loaded
+	unusable       error          // why a replica started without the data of its directory; nil: it did not, or has others now
+	identityFrozen bool           // the clean mark is written, or what the file says is not known: it changes no more
+	advice         string         // what to do about a directory that seems lost; empty: it does not
+	changed        chan struct{}  // closed and replaced when role or term change
 }
 
 // Open locks the directory against a second owner, recovers what is in it and
@@ -233,10 +233,10 @@ func (n *Node) stopCleanly() error {
 
 // markClean makes the log durable, and keeps for the next start that everything is.
 func (n *Node) markClean() error {
-	n.saving.Lock() // the owner may still call SetComplete
-	defer n.saving.Unlock()
+	n.identityMu.Lock() // the owner may still call SetComplete
+	defer n.identityMu.Unlock()
 	n.state.Lock()
-	n.state.over = true
+	n.state.identityFrozen = true
 	n.state.Unlock()
 	if n.appender.err != nil {
 		return nil // what is on disk is not known for certain: no clean mark
@@ -296,23 +296,23 @@ func (n *Node) Apply(ctx context.Context, t Term, unit []byte) (replog.Offset, e
 	}
 	end, err := n.appender.submit(ctx, t, unit, nil)
 	if err != nil {
-		return n.applyLater(ctx, t, unit, err)
+		return n.applyWithRetry(ctx, t, unit, err)
 	}
 	return end, nil
 }
 
 const (
-	fullFirst = 50 * time.Millisecond // between attempts while the disk is full
-	fullMost  = time.Second
+	fullRetryMin = 50 * time.Millisecond // between attempts while the disk is full
+	fullRetryMax = time.Second
 )
 
-// applyLater goes on with a unit that could not be taken now, until it can be:
+// applyWithRetry goes on with a unit that could not be taken now, until it can be:
 // the disk is full, or a failover pauses the writer.
-func (n *Node) applyLater(ctx context.Context, t Term, unit []byte, err error) (end replog.Offset, _ error) {
+func (n *Node) applyWithRetry(ctx context.Context, t Term, unit []byte, err error) (end replog.Offset, _ error) {
 	release := func() {}
 	defer func() { release() }()
 	full := false
-	for pause := fullFirst; ; pause = min(2*pause, fullMost) {
+	for pause := fullRetryMin; ; pause = min(2*pause, fullRetryMax) {
 		var paused *pausedError
 		var resumed <-chan struct{}
 		var again <-chan time.Time
@@ -321,7 +321,7 @@ func (n *Node) applyLater(ctx context.Context, t Term, unit []byte, err error) (
 			resumed = paused.resumed
 		case isFull(err):
 			if !full {
-				full, release = true, n.hold(err.Error())
+				full, release = true, n.stall(err.Error())
 			}
 			again = time.After(pause)
 		default:
@@ -353,17 +353,17 @@ func isFull(err error) bool {
 // with its upstream completes it, and a restart begins with what was true at the
 // stop: a replica whose upstream is gone for good can then be promoted.
 func (n *Node) SetComplete(complete bool) {
-	n.saving.Lock()
-	defer n.saving.Unlock()
-	n.keepComplete(complete)
-	n.showComplete(complete)
+	n.identityMu.Lock()
+	defer n.identityMu.Unlock()
+	n.saveComplete(complete)
+	n.setCompleteVolatile(complete)
 }
 
-// keepComplete makes the next start begin with it. The caller holds n.saving. If
+// saveComplete makes the next start begin with it. The caller holds n.identityMu. If
 // it cannot be kept, the next start asks the owner, as for a fresh directory.
-func (n *Node) keepComplete(complete bool) {
+func (n *Node) saveComplete(complete bool) {
 	n.state.Lock()
-	id, over := n.state.id, n.state.over
+	id, over := n.state.id, n.state.identityFrozen
 	n.state.Unlock()
 	if over || id.Complete == complete {
 		return
@@ -381,8 +381,8 @@ func (n *Node) keepComplete(complete bool) {
 	n.state.Unlock()
 }
 
-// showComplete makes it true for this run only.
-func (n *Node) showComplete(complete bool) {
+// setCompleteVolatile makes it true for this run only.
+func (n *Node) setCompleteVolatile(complete bool) {
 	n.state.Lock()
 	was := n.state.complete
 	n.state.complete = complete

@@ -15,8 +15,8 @@ import (
 
 const logDir = "log"
 
-// beginning is the identity that a start goes by.
-type beginning struct {
+// startState is the identity that a start goes by.
+type startState struct {
 	identity.State
 	fresh    bool // nobody holds bytes under its id yet
 	restored bool // there is no log behind the snapshot: it is a backup put back, or the log was removed
@@ -47,7 +47,7 @@ func (n *Node) recover() error {
 	if err := n.removeUnfinished(); err != nil {
 		return err
 	}
-	b := beginning{State: id, fresh: fresh}
+	b := startState{State: id, fresh: fresh}
 	keys, err := n.restore(&b)
 	var unusable *unusableError
 	if errors.As(err, &unusable) && b.Upstream != "" {
@@ -57,7 +57,7 @@ func (n *Node) recover() error {
 		return err
 	}
 	n.keys.Store(keys)
-	return n.settleIdentity(b)
+	return n.decideReplID(b)
 }
 
 // removeUnfinished removes what a run that was interrupted left. What a resync was
@@ -72,9 +72,9 @@ func (n *Node) removeUnfinished() error {
 	return nil
 }
 
-// settleIdentity begins a new id if replicas may hold bytes that are lost, and
+// decideReplID begins a new id if replicas may hold bytes that are lost, and
 // takes the mark of a clean stop away.
-func (n *Node) settleIdentity(b beginning) error {
+func (n *Node) decideReplID(b startState) error {
 	id, boot, end := b.State, identity.BootID(), n.log.End()
 	lost := b.restored || n.log.Recovery().Lost || id.Lost(boot, end)
 	if lost && !b.fresh && id.Upstream == "" {
@@ -135,26 +135,26 @@ func (n *Node) loadSnapshot() (*keyspace.Keyspace, error) {
 	return keys, err
 }
 
-// fromElsewhere says whether the newest snapshot holds other bytes than those that
+// snapshotIsForeign says whether the newest snapshot holds other bytes than those that
 // the directory's id stands for. One that names no id may be anything.
-func (n *Node) fromElsewhere(b *beginning) bool {
+func (n *Node) snapshotIsForeign(b *startState) bool {
 	file := n.snaps.Newest()
 	return !file.IsZero() && !b.History.Holds(string(file.ID), file.At)
 }
 
-// beginAnew is beginAt for a directory that had another history, with a warning.
-func (n *Node) beginAnew(b *beginning, why string) {
+// rebaseWithWarning is rebaseOnSnapshot for a directory that had another history, with a warning.
+func (n *Node) rebaseWithWarning(b *startState, why string) {
 	was := b.History.ID()
-	n.beginAt(b)
+	n.rebaseOnSnapshot(b)
 	n.logger.Warn().Stringer("offset", n.snaps.Newest().At).Str("was_replid", string(was)).
 		Str("snapshot_replid", string(n.snaps.Newest().ID)).Str("replid", string(b.History.ID())).
 		Stringer("role", roleName(b.State)).Msg(why)
 }
 
-// beginAt makes it a new id's beginning that the data are of the newest snapshot.
+// rebaseOnSnapshot makes it a new id's beginning that the data are of the newest snapshot.
 // All that is kept is the role. A snapshot that names its id is right for that up to
 // its offset, which the next start looks for.
-func (n *Node) beginAt(b *beginning) {
+func (n *Node) rebaseOnSnapshot(b *startState) {
 	history, file := identity.NewHistory(identity.NewID()), n.snaps.Newest()
 	if file.ID != "" {
 		history = identity.NewHistory(file.ID).Begin(history.ID(), file.At)
@@ -162,15 +162,15 @@ func (n *Node) beginAt(b *beginning) {
 	b.State, b.fresh = identity.State{History: history, Upstream: b.Upstream, Term: b.Term}, true
 }
 
-// joinLog checks that the log meets the newest snapshot, in place and in history.
+// checkLogMeetsSnapshot checks that the log meets the newest snapshot, in place and in history.
 // A snapshot without any log is a backup put back, of this node or another.
-func (n *Node) joinLog(b *beginning, keys *keyspace.Keyspace) error {
+func (n *Node) checkLogMeetsSnapshot(b *startState, keys *keyspace.Keyspace) error {
 	at, start, end, began := n.snaps.Newest().At, n.log.Start(), n.log.End(), n.log.Recovery().Began
 	// One of offset 0 that names no id, as redis-server writes it, fits the log that began with it.
 	known := !began && at.IsZero() && n.snaps.Newest().ID == ""
 	gone := began && !b.fresh && !b.repaired
-	if gone || end.IsZero() && (!at.IsZero() || n.fromElsewhere(b) && !known) {
-		return n.putBack(b)
+	if gone || end.IsZero() && (!at.IsZero() || n.snapshotIsForeign(b) && !known) {
+		return n.startFromBackup(b)
 	}
 	if err := n.checkHistory(b); err != nil {
 		return err
@@ -210,20 +210,20 @@ func (n *Node) checkOffsets() error {
 	return nil
 }
 
-// putBack begins the log at a snapshot that has none, or at 0 where there is no
+// startFromBackup begins the log at a snapshot that has none, or at 0 where there is no
 // snapshot either. Data from elsewhere must not go on under the directory's id: a
 // replica asked its upstream for what follows an offset at which that had other
 // bytes, and got it. Of the directory's own history only the data are older.
-func (n *Node) putBack(b *beginning) error {
+func (n *Node) startFromBackup(b *startState) error {
 	b.restored = true
-	if !b.fresh && (n.fromElsewhere(b) || n.snaps.Newest().IsZero()) {
-		n.beginAnew(b, "the log is gone, and no snapshot is of what this directory held: a new replication id begins; "+
+	if !b.fresh && (n.snapshotIsForeign(b) || n.snaps.Newest().IsZero()) {
+		n.rebaseWithWarning(b, "the log is gone, and no snapshot is of what this directory held: a new replication id begins; "+
 			"a replica gets everything from its upstream")
 	}
 	if !b.fresh && n.snaps.Newest().At.IsZero() {
 		b.Complete, b.CompleteAt = false, 0 // an empty node must not replace what its replicas hold
 	}
-	if err := n.doubt(b.State); err != nil {
+	if err := n.markUnclean(b.State); err != nil {
 		return err
 	}
 	if err := n.log.Reset(n.snaps.Newest().At); err != nil {
@@ -234,9 +234,9 @@ func (n *Node) putBack(b *beginning) error {
 
 // checkHistory refuses a snapshot from elsewhere where a log is there, for one of the
 // two must go. A snapshot that names no id is known by the log that began with it.
-func (n *Node) checkHistory(b *beginning) error {
+func (n *Node) checkHistory(b *startState) error {
 	file := n.snaps.Newest()
-	if !n.fromElsewhere(b) || file.ID == "" && (n.log == nil || n.log.Start() == file.At) {
+	if !n.snapshotIsForeign(b) || file.ID == "" && (n.log == nil || n.log.Start() == file.At) {
 		return nil
 	}
 	whose := "names no replication id"
@@ -263,7 +263,7 @@ func (n *Node) logName() (identity.LogName, error) {
 // other log, an older copy of its own included, are not what replicas hold under the
 // directory's id. If the data come from such a log alone, they begin a new history.
 // Mixed with a snapshot of the directory they would be nobody's data.
-func (n *Node) checkLog(b *beginning, keys *keyspace.Keyspace) error {
+func (n *Node) checkLog(b *startState, keys *keyspace.Keyspace) error {
 	name, err := n.logName()
 	if err != nil {
 		return err
@@ -275,12 +275,12 @@ func (n *Node) checkLog(b *beginning, keys *keyspace.Keyspace) error {
 	case b.fresh, !begunByRepair && b.HasLog(name, n.log.End()):
 		return nil
 	case begunByRepair && n.snaps.Newest().IsZero():
-		n.beginAnew(b, "nothing of the damaged log survived: a new replication id begins; a replica gets everything from its upstream")
+		n.rebaseWithWarning(b, "nothing of the damaged log survived: a new replication id begins; a replica gets everything from its upstream")
 		return nil
 	case begunByRepair:
 		return nil
 	case alone && b.Upstream == "":
-		n.beginAnew(b, "the log is not the one that this directory wrote: a new replication id begins")
+		n.rebaseWithWarning(b, "the log is not the one that this directory wrote: a new replication id begins")
 		return nil
 	}
 	dir := filepath.Join(n.c.Dir, logDir)

@@ -19,7 +19,7 @@ import (
 //     there; replicas that are ahead resync fully.
 //
 // Where nothing survived at all, a human decides.
-func (n *Node) restore(b *beginning) (*keyspace.Keyspace, error) {
+func (n *Node) restore(b *startState) (*keyspace.Keyspace, error) {
 	keys, err := n.loadWith(b, replog.Open)
 	var bad *replog.CorruptError
 	if !errors.As(err, &bad) {
@@ -39,7 +39,7 @@ func (n *Node) restore(b *beginning) (*keyspace.Keyspace, error) {
 		return nil, fmt.Errorf("%w, or, since there is no snapshot to go on from, make this node a replica of the one that has most "+
 			"(empty %s and start it with that one as its upstream) and promote it when it has everything", err, n.c.Dir)
 	}
-	if err := n.doubt(b.State); err != nil {
+	if err := n.markUnclean(b.State); err != nil {
 		return nil, err
 	}
 	b.repaired = true
@@ -52,9 +52,9 @@ func (n *Node) restore(b *beginning) (*keyspace.Keyspace, error) {
 	return keys, nil
 }
 
-// doubt has every start from now on find that bytes were lost, until one has
+// markUnclean has every start from now on find that bytes were lost, until one has
 // settled the identity: what comes next removes some of the log.
-func (n *Node) doubt(id identity.State) error {
+func (n *Node) markUnclean(id identity.State) error {
 	id.Boot, id.Durable, id.Clean, id.CleanEnd, id.Log = "", false, false, 0, identity.LogName{}
 	return id.Save(n.c.FS, n.c.Dir)
 }
@@ -65,18 +65,18 @@ func roleName(id identity.State) Role {
 }
 
 // loadWith loads the newest snapshot, opens the log and replays it.
-func (n *Node) loadWith(b *beginning, open func(dir string, c replog.Config) (*replog.Log, error)) (*keyspace.Keyspace, error) {
+func (n *Node) loadWith(b *startState, open func(dir string, c replog.Config) (*replog.Log, error)) (*keyspace.Keyspace, error) {
 	keys, err := n.loadSnapshot()
 	if err != nil {
 		return nil, err
 	}
 	if b.fresh {
-		n.beginAt(b)
+		n.rebaseOnSnapshot(b)
 	}
 	if n.log, err = open(filepath.Join(n.c.Dir, logDir), n.c.Log); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
-	if err := n.joinLog(b, keys); err != nil {
+	if err := n.checkLogMeetsSnapshot(b, keys); err != nil {
 		return nil, err
 	}
 	return keys, n.replay(keys)

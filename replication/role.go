@@ -44,11 +44,11 @@ func (n *Node) RoleChanged() <-chan struct{} {
 	return n.state.changed
 }
 
-// become makes id durable and then true, but for its completeness, which is SetComplete's.
-func (a *appender) become(id identity.State) error {
-	a.n.saving.Lock()
-	was, err := a.saveLocked(id)
-	a.n.saving.Unlock()
+// setIdentity makes id durable and then true, but for its completeness, which is SetComplete's.
+func (a *appender) setIdentity(id identity.State) error {
+	a.n.identityMu.Lock()
+	was, err := a.saveIdentityLocked(id)
+	a.n.identityMu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -63,8 +63,8 @@ func (a *appender) become(id identity.State) error {
 	return nil
 }
 
-// saveLocked is become's part under n.saving.
-func (a *appender) saveLocked(id identity.State) (was identity.State, err error) {
+// saveIdentityLocked is become's part under n.identityMu.
+func (a *appender) saveIdentityLocked(id identity.State) (was identity.State, err error) {
 	was = a.n.identity()
 	id.Boot = identity.BootID()
 	id.Complete, id.CompleteAt = was.Complete, was.CompleteAt
@@ -92,7 +92,7 @@ func (a *appender) replicaOf(addr string) error {
 	switch {
 	case addr == "" && id.Upstream == "":
 		return nil
-	case addr == id.Upstream && !a.n.upstream.stoppedForGood():
+	case addr == id.Upstream && !a.n.upstream.requestFullIfStopped():
 		return nil
 	case addr == "" && a.dropped != nil:
 		return a.dropped
@@ -100,13 +100,13 @@ func (a *appender) replicaOf(addr string) error {
 		id.History = id.History.Begin(identity.NewID(), a.log.End())
 		a.needSelect = true
 	default: // a mark that was left is of another time, and of this very address, perhaps
-		if err := a.n.failover.unmark(); err != nil {
+		if err := a.n.failover.removeFile(); err != nil {
 			return err
 		}
 	}
 	id.Upstream = addr
 	id.Term++
-	if err := a.become(id); err != nil || a.role == Replica {
+	if err := a.setIdentity(id); err != nil || a.role == Replica {
 		return err
 	}
 	a.n.upstream.promoted()
@@ -117,8 +117,8 @@ func (a *appender) replicaOf(addr string) error {
 	return nil
 }
 
-// adopt takes the new id under which the upstream goes on at our very offset.
-func (a *appender) adopt(t Term, newID identity.ID) error {
+// adoptReplID takes the new id under which the upstream goes on at our very offset.
+func (a *appender) adoptReplID(t Term, newID identity.ID) error {
 	if a.role != Replica || t != a.term {
 		return ErrDemoted
 	}
@@ -127,5 +127,5 @@ func (a *appender) adopt(t Term, newID identity.ID) error {
 		return nil
 	}
 	id.History = id.History.Begin(newID, a.log.End())
-	return a.become(id)
+	return a.setIdentity(id)
 }

@@ -13,20 +13,20 @@ const (
 	logRoom = 2 << 20
 	// leastGain is the least log that a snapshot for the room's sake must let go.
 	leastGain = 64 << 10
-	// tellEvery is the least time between two warnings of the same kind.
-	tellEvery = 10 * time.Second
+	// reportEvery is the least time between two warnings of the same kind.
+	reportEvery = 10 * time.Second
 )
 
 // room keeps the volume from filling up for good. Only a snapshot lets the log go that a restart
 // needs, and a snapshot needs room itself: so units leave room for one. Before a unit is refused,
 // log that only replicas need is dropped. Only the appender's goroutine uses it.
 type room struct {
-	n        *Node
-	givenUp  bool // a snapshot does not help: units may take the spare room, too
-	tooSmall bool // the volume has no room for another snapshot
+	n             *Node
+	spareReleased bool // a snapshot does not help: units may take the spare room, too
+	tooSmall      bool // the volume has no room for another snapshot
 
-	dropped int64     // bytes of log since told
-	told    time.Time // when it was logged last that log was dropped
+	dropped  int64     // bytes of log since told
+	reported time.Time // when it was logged last that log was dropped
 }
 
 // update makes the spare room what the next snapshot needs by now.
@@ -37,18 +37,18 @@ func (m *room) update() {
 	}
 	spare := f.Spare(f.Running, f.Written, logRoom)
 	useless := f.Failed || spare == 0 || f.Logged < leastGain
-	if m.givenUp = m.givenUp && useless && !f.Running; m.givenUp {
+	if m.spareReleased = m.spareReleased && useless && !f.Running; m.spareReleased {
 		spare = 0
 	}
 	m.n.log.SetSpare(spare)
 	if !f.Running {
-		m.tell(f, f.Free >= 0 && f.Known && spare == 0 && !m.givenUp)
+		m.reportTooSmall(f, f.Free >= 0 && f.Known && spare == 0 && !m.spareReleased)
 	}
 }
 
 // tell makes it known when the volume becomes too small for another snapshot, and when that is
 // over.
-func (m *room) tell(f snapshots.Forecast, tooSmall bool) {
+func (m *room) reportTooSmall(f snapshots.Forecast, tooSmall bool) {
 	if tooSmall == m.tooSmall {
 		return
 	}
@@ -64,9 +64,9 @@ func (m *room) tell(f snapshots.Forecast, tooSmall bool) {
 	m.n.snaps.SetTooSmall(why)
 }
 
-// relieve is called when the log lacks room for a record. It reports whether to try again at once;
+// makeRoom is called when the log lacks room for a record. It reports whether to try again at once;
 // else a snapshot may be under way that makes room.
-func (m *room) relieve() (again bool) {
+func (m *room) makeRoom() (again bool) {
 	if m.dropOldest() {
 		return true
 	}
@@ -77,7 +77,7 @@ func (m *room) relieve() (again bool) {
 	case gains && !f.Failed && f.Fits():
 		m.n.snaps.RequestForRoom()
 	case m.n.log.Spare() > 0:
-		m.givenUp = true
+		m.spareReleased = true
 		m.n.log.SetSpare(0)
 		m.n.logger.Warn().Int64("snapshot", f.Next).Int64("log", f.Logged).Int64("free", f.Free).
 			Bool("failed", f.Failed).Msg("the volume is nearly full, and a snapshot does not help: " +
@@ -124,10 +124,10 @@ func (m *room) dropOldest() bool {
 	}
 	dropped := before - log.Size()
 	m.dropped += dropped
-	if now := time.Now(); m.dropped > 0 && now.Sub(m.told) >= tellEvery {
+	if now := time.Now(); m.dropped > 0 && now.Sub(m.reported) >= reportEvery {
 		m.n.logger.Warn().Int64("bytes", m.dropped).Stringer("log_start", log.Start()).
 			Msg("the volume is full: the oldest log is dropped, though log.keep may allow more")
-		m.dropped, m.told = 0, now
+		m.dropped, m.reported = 0, now
 	}
 	return dropped > 0
 }

@@ -29,7 +29,7 @@ func (s snapshotSource) Live() int64 { return s.n.Keyspace().Memory().Live }
 
 func (s snapshotSource) Log() *replog.Log { return s.n.log }
 
-func (s snapshotSource) Stall(reason string) (release func()) { return s.n.hold(reason) }
+func (s snapshotSource) Stall(reason string) (release func()) { return s.n.stall(reason) }
 
 // newSnapshots returns the store of the node's directory.
 func newSnapshots(n *Node) *snapshots.Store {

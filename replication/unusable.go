@@ -38,7 +38,7 @@ func (n *Node) startEmpty(why *unusableError) (*keyspace.Keyspace, error) {
 	n.snaps.Forget()
 	n.state.unusable = why
 	n.state.advice = fmt.Sprintf("this replica started without data and asks its upstream for a full resync: %v", why)
-	n.upstream.dropped, n.upstream.force = true, true
+	n.upstream.dropped, n.upstream.forceFull = true, true
 	n.logger.Error().Err(why).Msg("the data in the directory cannot be used: this replica starts without them and asks its upstream for a full resync")
 	return n.newKeyspace(), nil
 }
