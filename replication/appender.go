@@ -314,6 +314,7 @@ func (a *appender) snapshotPoint() (snapshots.Point, error) {
 
 // errDropped is why a node that freed its data for a full resync does nothing else.
 var errDropped = errors.New("the old data were dropped for a full resync that is not complete yet; " +
+
 	"let it complete, or restart the node to have them again")
 
 // badCommandError says which command of the upstream was not understood. The
@@ -483,4 +484,10 @@ func (a *appender) dropDataset(t Term) error {
 	a.keys = a.n.newKeyspace()
 	a.n.keys.Store(a.keys)
 	return nil
+}
+
+// isFull says whether err is a full disk, which left no trace and passes.
+func isFull(err error) bool {
+	var full *replog.FullError
+	return errors.As(err, &full)
 }

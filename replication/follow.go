@@ -56,6 +56,7 @@ type follower struct {
 type stopError struct{ err error }
 
 func (e *stopError) Error() string { return e.err.Error() }
+
 func (e *stopError) Unwrap() error { return e.err }
 
 // run follows the upstream while the node is a replica, until ctx ends.
@@ -104,23 +105,6 @@ func resyncPause(failed int) time.Duration {
 		return 0
 	}
 	return min(resyncPauseFirst<<min(failed-1, 16), resyncPauseMost)
-}
-
-func waitFor(ctx context.Context, changed <-chan struct{}, timer <-chan time.Time) {
-	select {
-	case <-ctx.Done():
-	case <-changed:
-	case <-timer:
-	}
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 func (f *follower) setState(s LinkState, err error) {
@@ -510,29 +494,4 @@ func (f *follower) follow(ctx context.Context, term Term, b *upstream.Batch) (as
 func isContentError(err error) bool {
 	var content *upstream.ContentError
 	return errors.As(err, &content)
-}
-
-// every calls fn in a goroutine until it fails or stop is called; stop waits for
-// its end and may be called again.
-func every(period time.Duration, fn func() error) (stop func()) {
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(period)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				if fn() != nil {
-					return // the link is broken; its reader sees it
-				}
-			case <-done:
-				return
-			}
-		}
-	})
-	return sync.OnceFunc(func() {
-		close(done)
-		wg.Wait()
-	})
 }

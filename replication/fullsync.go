@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"rowfall/replication/governor"
@@ -104,17 +102,6 @@ func (r *replica) keepAliveWhile(ctx context.Context, wait func(ctx context.Cont
 				return err
 			}
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
@@ -287,18 +274,4 @@ func (t *transfer) sendEmpty() error {
 	}
 	t.r.progress.BecomeLoading(t.l.At, time.Now())
 	return t.r.write(append(fmt.Appendf(nil, "$%d\r\n", b.Len()), b.Bytes()...))
-}
-
-// atLeast7 says whether a version such as "7.0" is 7 or higher; such servers
-// load listpacks. The empty one is not.
-func atLeast7(version string) (bool, error) {
-	if version == "" {
-		return false, nil
-	}
-	major, _, _ := strings.Cut(version, ".")
-	n, err := strconv.Atoi(major)
-	if err != nil || n < 1 || n > 1000 {
-		return false, fmt.Errorf("the replicas' version is %.32q; it must be like 6.2 or 7.0", version)
-	}
-	return n >= 7, nil
 }

@@ -129,3 +129,8 @@ func (a *appender) adoptReplID(t Term, newID identity.ID) error {
 	id.History = id.History.Begin(newID, a.log.End())
 	return a.setIdentity(id)
 }
+
+func roleName(id identity.State) Role {
+	role, _ := roleOf(id)
+	return role
+}
