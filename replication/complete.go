@@ -1,9 +1,8 @@
 package replication
 
-// SetComplete says whether the data are all there. Until they are, PSYNC is
-// answered LOADING. A fresh directory is incomplete, a full or partial resync
-// with its upstream completes it, and a restart begins with what was true at the
-// stop: a replica whose upstream is gone for good can then be promoted.
+// SetComplete sets whether the data are complete. Until they are, PSYNC gets LOADING. A fresh
+// directory is incomplete. A full or partial resync from the upstream completes it. A restart keeps
+// the value of the stop, so that a replica whose upstream is lost can be promoted.
 func (n *Node) SetComplete(complete bool) {
 	n.identityMu.Lock()
 	defer n.identityMu.Unlock()
@@ -17,13 +16,13 @@ func (n *Node) isComplete() bool {
 	return n.state.complete
 }
 
-// saveComplete makes the next start begin with it. The caller holds n.identityMu. If
-// it cannot be kept, the next start asks the owner, as for a fresh directory.
+// saveComplete saves completeness for the next start. The caller holds n.identityMu. If the save
+// fails, the next start has the old value.
 func (n *Node) saveComplete(complete bool) {
 	n.state.Lock()
-	id, over := n.state.id, n.state.identityFrozen
+	id, frozen := n.state.id, n.state.identityFrozen
 	n.state.Unlock()
-	if over || id.Complete == complete {
+	if frozen || id.Complete == complete {
 		return
 	}
 	id.Complete, id.CompleteAt = complete, 0
@@ -31,7 +30,8 @@ func (n *Node) saveComplete(complete bool) {
 		id.CompleteAt = n.log.End()
 	}
 	if err := id.Save(n.c.FS, n.c.Dir); err != nil {
-		n.logger.Error().Err(err).Bool("complete", complete).Msg("cannot keep for the next start whether the data are complete")
+		n.logger.Error().Err(err).Bool("complete", complete).
+			Msg("cannot save for the next start whether the data are complete")
 		return
 	}
 	n.state.Lock()
@@ -39,7 +39,7 @@ func (n *Node) saveComplete(complete bool) {
 	n.state.Unlock()
 }
 
-// setCompleteVolatile makes it true for this run only.
+// setCompleteVolatile changes completeness for this run without saving it.
 func (n *Node) setCompleteVolatile(complete bool) {
 	n.state.Lock()
 	was := n.state.complete

@@ -11,14 +11,13 @@ import (
 )
 
 const (
-	quorumValidFor = 10 * time.Millisecond  // how long a quorum that was found counts
-	quorumTick     = 100 * time.Millisecond // how often to look again without an acknowledgement
+	quorumValidFor = 10 * time.Millisecond  // a quorum that was found is not checked again for so long
+	quorumTick     = 100 * time.Millisecond // time between two checks without an acknowledgement
 	quorumSamples  = 32                     // marks within the allowed lag
 )
 
-// quorum holds Apply back until enough replicas have the data. A replica counts
-// if it acknowledged anything within the allowed lag, and everything that was
-// written longer ago than that.
+// quorum makes Apply wait until enough replicas keep up. A replica keeps up if it acknowledged
+// anything within the allowed lag, and acknowledged everything that was written before the lag.
 type quorum struct {
 	n         *Node
 	goodUntil atomic.Int64 // unix nanoseconds
@@ -28,7 +27,7 @@ type quorum struct {
 	newest  offsetSample   // of the last unit
 }
 
-// offsetSample says where the stream ended at a moment.
+// offsetSample is the end of the log at a moment.
 type offsetSample struct {
 	at  time.Time
 	end replog.Offset
@@ -53,7 +52,7 @@ func (q *quorum) record(end replog.Offset) {
 	}
 }
 
-// reset is called when the stream goes on at another offset, under another history.
+// reset is called when a full resync replaced the log.
 func (q *quorum) reset() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -61,12 +60,12 @@ func (q *quorum) reset() {
 	q.goodUntil.Store(0)
 }
 
-// dueOffsetLocked is where the stream ended when the allowed lag began; marks before
-// that one are dropped.
+// dueOffsetLocked returns the end of the log at the moment that is the allowed lag ago. It removes
+// older samples.
 func (q *quorum) dueOffsetLocked(now time.Time) replog.Offset {
 	since := now.Add(-q.lag())
 	if !q.newest.at.After(since) {
-		q.samples = append(q.samples[:0], q.newest) // it is the one before the next unit
+		q.samples = append(q.samples[:0], q.newest) // the newest unit is older than the lag
 		return q.newest.end
 	}
 	for len(q.samples) > 1 && !q.samples[1].at.After(since) {
@@ -78,7 +77,7 @@ func (q *quorum) dueOffsetLocked(now time.Time) replog.Offset {
 	return q.samples[0].end
 }
 
-// good counts the replicas that are near enough.
+// count returns the number of replicas that keep up. more is closed at the next acknowledgement.
 func (q *quorum) count() (count int, more <-chan struct{}) {
 	now := time.Now()
 	q.mu.Lock()
@@ -87,8 +86,8 @@ func (q *quorum) count() (count int, more <-chan struct{}) {
 	return q.n.replicas.keepingUp(due, now.Add(-q.lag()))
 }
 
-// await blocks until there are enough of them. A node that is not complete yet
-// has no replicas and does not wait for any.
+// await waits until enough replicas keep up, or returns ErrDemoted after a change of role or term.
+// A node that is not complete has no replicas, and does not wait.
 func (q *quorum) await(ctx context.Context, t Term) error {
 	want := q.n.settings.minReplicas.Load()
 	if want == 0 || time.Now().UnixNano() < q.goodUntil.Load() || !q.n.isComplete() {

@@ -20,6 +20,13 @@ type replicas struct {
 	acked chan struct{}         // closed and replaced at every acknowledgement
 }
 
+func newReplicas(n *Node) *replicas {
+	return &replicas{
+		n: n, all: map[*replica]struct{}{}, left: map[*replica]struct{}{},
+		acked: make(chan struct{}),
+	}
+}
+
 func (rs *replicas) add(r *replica) {
 	rs.Lock()
 	defer rs.Unlock()

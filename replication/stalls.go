@@ -6,16 +6,15 @@ import (
 	"time"
 )
 
-// holds are the reasons why Apply waits, newest last. There may be several at once, and the end of
-// one leaves the others.
+// writeStalls are the reasons why Apply waits or is slowed, newest last. Several may overlap.
 type writeStalls struct {
 	mu      sync.Mutex
 	reasons []*writeStall
-	logged  time.Time // when one began that was logged
+	logged  time.Time // start of the last stall that was logged
 }
 
-// stallLogEvery bounds how often holds are logged that begin and end again and again, such as on a
-// disk that is full but for a little.
+// stallLogEvery limits the log lines of stalls that begin and end in quick succession, as on a disk
+// that is almost full.
 const stallLogEvery = time.Second
 
 type writeStall struct {
@@ -23,7 +22,7 @@ type writeStall struct {
 	since  time.Time
 }
 
-// newest returns the reason to show; it is zero while Apply does not wait.
+// newest returns the reason to show. It is zero while nothing stalls.
 func (h *writeStalls) newest() writeStall {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -33,13 +32,13 @@ func (h *writeStalls) newest() writeStall {
 	return *h.reasons[len(h.reasons)-1]
 }
 
-// Held returns why Apply waits or is slowed, and since when; both are zero while it is not.
+// Held returns why Apply waits or is slowed, and since when. Both are zero while it does not.
 func (n *Node) Held() (reason string, since time.Time) {
 	h := n.stalls.newest()
 	return h.reason, h.since
 }
 
-// hold notes that Apply waits, and why; release notes that it goes on.
+// stall records that writing waits or is slowed, until release is called.
 func (n *Node) stall(reason string) (release func()) {
 	h := &writeStall{reason, time.Now()}
 	n.stalls.mu.Lock()
