@@ -14,6 +14,7 @@ import (
 	"rowfall/replication/keyspace"
 	"rowfall/replication/replog"
 	"rowfall/replication/resp"
+	"rowfall/replication/snapshots"
 	"rowfall/replication/upstream"
 )
 
@@ -23,7 +24,7 @@ import (
 // group, which is therefore in no other type.
 type appender struct {
 	n         *Node
-	store     *replog.Log
+	log       *replog.Log
 	ops       chan *op
 	pool      sync.Pool
 	published signal
@@ -46,7 +47,7 @@ type appender struct {
 	lastPing   time.Time
 	scratch    []byte
 	room       room
-	looked     replog.Offset // where the log ended when it was last looked whether a snapshot is due
+	checkedAt  replog.Offset // where the log ended when it was last looked whether a snapshot is due
 }
 
 // op is one piece of work: a unit, or anything else that must happen between units.
@@ -68,14 +69,14 @@ var (
 
 func newAppender(n *Node) *appender {
 	a := &appender{
-		n: n, store: n.store, keys: n.Keyspace(), ops: make(chan *op), stop: make(chan struct{}),
+		n: n, log: n.log, keys: n.Keyspace(), ops: make(chan *op), stop: make(chan struct{}),
 		stopped: make(chan struct{}), needSelect: true, lastPing: time.Now(), expireMost: expireBytes,
 	}
 	a.pool.New = func() any { return &op{done: make(chan struct{}, 1)} }
 	a.role, a.term = n.Role()
 	a.dropped = n.missingData()
-	a.room.n, a.looked = n, n.store.End()
-	a.written.Store(int64(n.store.End()))
+	a.room.n, a.checkedAt = n, n.log.End()
+	a.written.Store(int64(n.log.End()))
 	return a
 }
 
@@ -132,8 +133,8 @@ func (a *appender) loop() error {
 			o.done <- struct{}{}
 		case <-tick.C:
 			a.tick()
-		case <-a.store.Failed():
-			a.fail(a.store.Err()) //nolint:errcheck // the loop ends by it
+		case <-a.log.Failed():
+			a.fail(a.log.Err()) //nolint:errcheck // the loop ends by it
 		case <-a.stop:
 			return nil
 		}
@@ -145,7 +146,7 @@ func (a *appender) loop() error {
 // ends by it, and Run returns it.
 func (a *appender) fail(err error) error {
 	if a.err == nil {
-		a.err = fmt.Errorf("the node stops at offset %d: %w", a.store.End(), err)
+		a.err = fmt.Errorf("the node stops at offset %d: %w", a.log.End(), err)
 	}
 	return err
 }
@@ -175,45 +176,45 @@ func (a *appender) tick() {
 		}
 	}
 	if a.n.failover.now() == failoverNone {
-		_ = a.n.failover.unmark() // the mark stays until the next tick
+		_ = a.n.failover.removeFile() // the mark stays until the next tick
 	}
 	a.keys.Tidy()
 	a.n.replicas.enforceLimits(now)
-	a.look()
+	a.checkSnapshotDue()
 }
 
 // logRecord appends a record. Where the volume has no room for it, log that is not needed any more,
 // or only by replicas, is dropped before the record is refused.
 func (a *appender) logRecord(k replog.Kind, payload []byte) (replog.Offset, error) {
-	end, err := a.store.Append(k, payload)
+	end, err := a.log.Append(k, payload)
 	if isFull(err) {
 		a.room.update()
 		for again := true; again; {
-			end, err = a.store.Append(k, payload)
-			again = isFull(err) && a.room.relieve()
+			end, err = a.log.Append(k, payload)
+			again = isFull(err) && a.room.makeRoom()
 		}
 	}
-	if end-a.looked >= lookEvery(a.n.settings.keep.Load()) {
-		a.look()
+	if end-a.checkedAt >= checkEvery(a.n.settings.keep.Load()) {
+		a.checkSnapshotDue()
 	}
 	return end, err
 }
 
-// lookEvery is the log after which the node looks whether a snapshot is due, if that is before the
+// checkEvery is the log after which the node looks whether a snapshot is due, if that is before the
 // next second.
-func lookEvery(keep int64) replog.Offset {
+func checkEvery(keep int64) replog.Offset {
 	const most = 16 << 20
 	if keep < 0 {
 		return most
 	}
-	return replog.Offset(max(min(keep/4, most), leastBetween))
+	return replog.Offset(max(min(keep/4, most), snapshots.LeastBetween))
 }
 
 // look begins a snapshot if one is due, and leaves room for the next one.
-func (a *appender) look() {
-	a.looked = a.store.End()
+func (a *appender) checkSnapshotDue() {
+	a.checkedAt = a.log.End()
 	if a.dropped == nil {
-		a.n.snaps.requestIfLarge()
+		a.n.snaps.RequestIfDue()
 	}
 	a.room.update() // which says that there is no room only where no attempt shows that
 }
@@ -265,14 +266,14 @@ func (a *appender) apply(t Term, unit []byte) (replog.Offset, error) {
 		return 0, fmt.Errorf("apply unit: %w", err)
 	}
 	a.publish()
-	a.n.quorum.note(a.store.End())
-	return a.store.End(), nil
+	a.n.quorum.record(a.log.End())
+	return a.log.End(), nil
 }
 
 // publish makes the staged unit visible and tells those who wait for it.
 func (a *appender) publish() {
 	a.keys.Publish()
-	a.n.snaps.guard.Load().look(a.keys)
+	a.n.snaps.CheckMemory(a.keys)
 	a.published.wake()
 }
 
@@ -285,23 +286,9 @@ func (a *appender) getAck() error {
 	return a.append(replog.GetAck, getAckRecord)
 }
 
-// point is where a snapshot stands.
-type point struct {
-	keys *keyspace.Snapshot
-	at   replog.Offset
-	live int64 // memory that the keys took
-	id   identity.ID
-	gen  uint64 // of the data: a full resync makes another
-}
-
-// pointOf is the present point. Nothing may be appended meanwhile.
-func (n *Node) pointOf(keys *keyspace.Keyspace) point {
-	return point{keys.Snapshot(), n.store.End(), keys.Memory().Live, n.identity().History.ID(), n.store.Generation()}
-}
-
-func (a *appender) snapshotPoint() (point, error) {
+func (a *appender) snapshotPoint() (snapshots.Point, error) {
 	if a.dropped != nil {
-		return point{}, a.dropped
+		return snapshots.Point{}, a.dropped
 	}
 	for range snapshotSweeps {
 		if a.role != Master || a.paused != nil {
@@ -312,7 +299,7 @@ func (a *appender) snapshotPoint() (point, error) {
 		if err := a.expire(a.n.c.Now()); isFull(err) {
 			break
 		} else if err != nil {
-			return point{}, err
+			return snapshots.Point{}, err
 		}
 		if !a.moreDue {
 			break
@@ -320,13 +307,14 @@ func (a *appender) snapshotPoint() (point, error) {
 	}
 	a.needSelect = true
 	if err := a.room.prepare(); err != nil {
-		return point{}, a.fail(err)
+		return snapshots.Point{}, a.fail(err)
 	}
 	return a.n.pointOf(a.keys), nil
 }
 
 // errDropped is why a node that freed its data for a full resync does nothing else.
 var errDropped = errors.New("the old data were dropped for a full resync that is not complete yet; " +
+
 	"let it complete, or restart the node to have them again")
 
 // badCommandError says which command of the upstream was not understood. The
@@ -365,7 +353,7 @@ func (a *appender) follow(t Term, b *upstream.Batch) (asked replog.Offset, err e
 			return -1, err
 		}
 		if kind == replog.GetAck {
-			return a.store.End() - replog.Offset(len(b.First(n))), nil
+			return a.log.End() - replog.Offset(len(b.First(n))), nil
 		}
 		b.Drop(n)
 	}
@@ -400,7 +388,7 @@ func (a *appender) followGroup(k replog.Kind, payload []byte) error {
 	staged := k == replog.Unit || k == replog.Select
 	if staged {
 		if err := a.keys.Stage(payload); err != nil {
-			return &badCommandError{a.store.End(), err}
+			return &badCommandError{a.log.End(), err}
 		}
 	}
 	end, err := a.logRecord(k, payload)
@@ -417,17 +405,16 @@ func (a *appender) followGroup(k replog.Kind, payload []byte) error {
 	return nil
 }
 
-// replace puts a full resync's data in the place of the old. Every step can be
+// installDataset puts a full resync's data in the place of the old. Every step can be
 // repeated: a crash leaves the old data, or Pending, from which recovery goes on.
 // Removing the old takes long, and nobody else waits for it.
-func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset) error {
+func (a *appender) installDataset(t Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset) error {
 	if a.role != Replica || t != a.term {
 		return ErrDemoted
 	}
-	a.n.saving.Lock()
-	defer a.n.saving.Unlock()
-	a.n.snaps.replacing.Lock()
-	defer a.n.snaps.replacing.Unlock()
+	a.n.identityMu.Lock()
+	defer a.n.identityMu.Unlock()
+	defer a.n.snaps.LockReplace()()
 	id := a.n.identity()
 	id.History = identity.NewHistory(newID)
 	id.Pending, id.PendingAt = true, at
@@ -439,34 +426,34 @@ func (a *appender) replace(t Term, keys *keyspace.Keyspace, newID identity.ID, a
 	}
 	var sweep func() error
 	if err == nil {
-		sweep, err = a.exchange(id, keys, at)
+		sweep, err = a.swapDataset(id, keys, at)
 	}
 	if err == nil {
 		// Before Pending goes: a start would take the old snapshot for the newest if its offset is higher.
-		err = errors.Join(a.n.snaps.removeBut(at), sweep())
+		err = errors.Join(a.n.snaps.RemoveOthers(at), sweep())
 	}
 	if err == nil {
 		err = a.n.identity().Save(a.n.c.FS, a.n.c.Dir)
 	}
 	if err != nil {
 		a.n.state.Lock()
-		a.n.state.over = true // the file may say Pending, and a start goes by that
+		a.n.state.identityFrozen = true // the file may say Pending, and a start goes by that
 		a.n.state.Unlock()
 		return a.fail(err)
 	}
 	return nil
 }
 
-// exchange does it for everybody who looks. Sweep removes the old log.
-func (a *appender) exchange(id identity.State, keys *keyspace.Keyspace, at replog.Offset) (sweep func() error, err error) {
-	if err := a.n.snaps.installResync(at, keys.Memory().Live); err != nil {
+// swapDataset does it for everybody who looks. Sweep removes the old log.
+func (a *appender) swapDataset(id identity.State, keys *keyspace.Keyspace, at replog.Offset) (sweep func() error, err error) {
+	if err := a.n.snaps.InstallResync(at, keys.Memory().Live); err != nil {
 		return nil, err
 	}
 	// PSYNC is decided under this lock, so nobody gets new bytes for an old id or the other way round.
 	a.n.state.Lock()
 	defer a.n.state.Unlock()
 	a.n.replicas.dropAll("the upstream sent a full resync")
-	if sweep, err = a.store.Restart(at); err != nil {
+	if sweep, err = a.log.Restart(at); err != nil {
 		return nil, err
 	}
 	if id.Log, err = a.n.logName(); err != nil {
@@ -480,21 +467,27 @@ func (a *appender) exchange(id identity.State, keys *keyspace.Keyspace, at replo
 	a.dropped, a.n.state.unusable, a.n.state.advice = nil, nil, ""
 	a.written.Store(int64(at))
 	a.asked.Store(0)
-	a.n.quorum.forget()
-	a.n.snaps.guard.Load().outdated()
+	a.n.quorum.reset()
+	a.n.snaps.DataReplaced()
 	a.published.wake()
 	return sweep, nil
 }
 
 // drop frees the data before a full resync brings others. The directory still
 // has them, and until the new are complete a restart begins with them.
-func (a *appender) drop(t Term) error {
+func (a *appender) dropDataset(t Term) error {
 	if a.role != Replica || t != a.term {
 		return ErrDemoted
 	}
-	a.n.showComplete(false)
+	a.n.setCompleteVolatile(false)
 	a.dropped = errDropped
 	a.keys = a.n.newKeyspace()
 	a.n.keys.Store(a.keys)
 	return nil
+}
+
+// isFull says whether err is a full disk, which left no trace and passes.
+func isFull(err error) bool {
+	var full *replog.FullError
+	return errors.As(err, &full)
 }

@@ -24,8 +24,8 @@ func backup(t *testing.T, n *replication.Node, dir string) (name string, data []
 	return name, data
 }
 
-// putBack leaves that file as the only snapshot in dir.
-func putBack(t *testing.T, dir, name string, data []byte) {
+// startFromBackup leaves that file as the only snapshot in dir.
+func startFromBackup(t *testing.T, dir, name string, data []byte) {
 	t.Helper()
 	for _, old := range snapshotsIn(t, dir) {
 		if err := os.Remove(old); err != nil {
@@ -72,7 +72,7 @@ func TestBackupOfAnotherHistoryOnReplica(t *testing.T) {
 	stop()
 
 	// Where the log is there, too, it is for a human to say which of the two is to go.
-	putBack(t, c.Dir, name, data)
+	startFromBackup(t, c.Dir, name, data)
 	for range 2 {
 		_, err := replication.Open(c)
 		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), foreignID) || !strings.Contains(err.Error(), "remove") {
@@ -103,7 +103,7 @@ func TestBackupOfAnotherNodeOnMaster(t *testing.T) {
 	was := n.Status().ID
 	stop()
 	removeLog(t, c.Dir)
-	putBack(t, c.Dir, name, data)
+	startFromBackup(t, c.Dir, name, data)
 	n, stop = start(t, c)
 	st := n.Status()
 	if !has(n, "theirs") || has(n, "mine") || st.Complete || st.ID == was || st.PreviousID != b.Status().ID || st.PreviousTo != st.Offset {
@@ -133,7 +133,7 @@ func TestBackupInNewDirectory(t *testing.T) {
 	stop()
 	for name, file := range map[string][]byte{own: data, "snapshot-1000.rdb": []byte(emptySnapshot), "snapshot-0.rdb": []byte(emptySnapshot)} {
 		c := config(t)
-		putBack(t, c.Dir, name, file)
+		startFromBackup(t, c.Dir, name, file)
 		n, stop := complete(t, c)
 		first := n.Status()
 		if want := name == own; has(n, "k") != want || (first.PreviousID == id) != want {

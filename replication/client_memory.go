@@ -113,7 +113,7 @@ func (cs *clients) evict(self *session, limit int64) error {
 		held := largest.heldAll.Load()
 		largest.evicted = true
 		total -= held
-		cs.n.log.Warn().Stringer("client", largest.conn.RemoteAddr()).
+		cs.n.logger.Warn().Stringer("client", largest.conn.RemoteAddr()).
 			Int64("bytes", held).Int64("maxmemory_clients", limit).
 			Msg("the clients hold more than maxmemory-clients: " +
 				"the connection of the one that holds most is closed")
@@ -193,7 +193,7 @@ func (cs *clients) dropSlow(now time.Time) {
 		if r.keys == current && kept-r.base <= limit {
 			continue
 		}
-		cs.n.log.Warn().Stringer("client", s.conn.RemoteAddr()).Dur("since", now.Sub(r.since)).
+		cs.n.logger.Warn().Stringer("client", s.conn.RemoteAddr()).Dur("since", now.Sub(r.since)).
 			Msg("a client takes its reply too slowly, and replaced data stay in memory for it: " +
 				"its connection is closed")
 		s.cut()

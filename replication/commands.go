@@ -270,7 +270,7 @@ var roleLink = [...]string{
 }
 
 func (s *session) lastSave(context.Context, [][]byte) {
-	at := s.n.snaps.status().Time
+	at := s.n.snaps.Status().Time
 	if at.IsZero() {
 		at = s.n.started
 	}
@@ -286,7 +286,7 @@ func (s *session) save(ctx context.Context, _ [][]byte) {
 }
 
 func (s *session) bgSave(context.Context, [][]byte) {
-	s.n.snaps.request()
+	s.n.snaps.Request()
 	s.out = resp.AppendSimple(s.out, "Background saving started")
 }
 

@@ -22,7 +22,7 @@ const (
 func (a *appender) expire(now int64) error {
 	var due [][]byte
 	due, a.moreDue = a.keys.Expired(now, expireAtOnce, a.expireMost)
-	return a.remove(due)
+	return a.logDeletion(due)
 }
 
 // expireBefore deletes what must be gone before a unit: what is due, and of what
@@ -51,7 +51,7 @@ func (a *appender) expireBefore(unit []byte, now int64) error {
 			size += len(named[n])
 			n++
 		}
-		if err := a.remove(named[:n]); err != nil {
+		if err := a.logDeletion(named[:n]); err != nil {
 			return err
 		}
 		named = named[n:]
@@ -60,7 +60,7 @@ func (a *appender) expireBefore(unit []byte, now int64) error {
 }
 
 // remove deletes keys that are due, in one record.
-func (a *appender) remove(due [][]byte) error {
+func (a *appender) logDeletion(due [][]byte) error {
 	if len(due) == 0 {
 		return nil
 	}

@@ -16,7 +16,7 @@ import (
 // BeforeSnapshots has f called before each snapshot is written, when its offset
 // is fixed already. The node does not run yet.
 func (n *Node) BeforeSnapshots(f func()) {
-	n.snaps.encode = func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error {
+	n.snaps.Encode = func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error {
 		f()
 		return rdb.Write(w, a, k)
 	}
@@ -25,7 +25,7 @@ func (n *Node) BeforeSnapshots(f func()) {
 // SnapshotsThrough has snapshots written through what wrap returns. The node does
 // not run yet.
 func (n *Node) SnapshotsThrough(wrap func(io.Writer) io.Writer) {
-	n.snaps.encode = func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error { return rdb.Write(wrap(w), a, k) }
+	n.snaps.Encode = func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error { return rdb.Write(wrap(w), a, k) }
 }
 
 // Serve runs a session on a connection that the node did not accept.
@@ -36,23 +36,18 @@ func (n *Node) Serve(ctx context.Context, conn net.Conn) {
 
 // SnapshotEvery sets the bound after which one is due, for the stop alone to see.
 func (n *Node) SnapshotEvery(bytes int64) {
-	n.snaps.Lock()
-	defer n.snaps.Unlock()
-	n.snaps.pause = time.Now().Add(time.Hour)
-	n.c.SnapshotEvery = bytes
+	n.snaps.SetEvery(bytes, time.Hour)
 }
 
 // TakeResync does what a full resync does when it has received everything.
 func (n *Node) TakeResync(ctx context.Context, keys *keyspace.Keyspace, id identity.ID, at replog.Offset) error {
 	_, term := n.Role()
-	return n.upstream.take(ctx, term, keys, id, at)
+	return n.upstream.installSnapshot(ctx, term, keys, id, at)
 }
 
 // SnapshotDue makes one due, with no pause after one that failed.
 func (n *Node) SnapshotDue() {
-	n.snaps.Lock()
-	defer n.snaps.Unlock()
-	n.c.SnapshotEvery, n.snaps.pause = 1, time.Time{}
+	n.snaps.SetEvery(1, 0)
 }
 
 // HandOver does what FAILOVER does when the replica has everything.
@@ -65,7 +60,7 @@ func (n *Node) HandOver(ctx context.Context, to string) error {
 func (n *Node) ExpireMost(bytes int) { n.appender.expireMost = bytes }
 
 // Drop does what a full resync does first with drop-before-resync, in a term.
-func (n *Node) Drop(ctx context.Context, t Term) error { return n.upstream.drop(ctx, t) }
+func (n *Node) Drop(ctx context.Context, t Term) error { return n.upstream.dropDataset(ctx, t) }
 
 // ClientMemory is what the connections of clients hold beyond their own buffers.
 func (n *Node) ClientMemory() int64 { return n.clients.held.Load() }

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"rowfall/replication/disk"
+	"rowfall/replication/progress"
 	"rowfall/replication/replog"
 	"rowfall/replication/upstream"
 )
@@ -38,7 +38,7 @@ type failover struct {
 	state string // asking begins and ends on the appender only
 	abort func()
 
-	marked bool // failoverFile may be on disk; the appender's
+	fileWritten bool // failoverFile may be on disk; the appender's
 }
 
 // handOver is one FAILOVER.
@@ -64,7 +64,7 @@ func (f *failover) now() string {
 	return f.state
 }
 
-func (f *failover) set(state string) {
+func (f *failover) setState(state string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.state = state
@@ -130,7 +130,7 @@ func (a *appender) abortFailover() error {
 	case failoverNone:
 		return errNoFailover
 	case failoverAsking:
-		return a.takeBack("it was aborted")
+		return a.cancelHandOver("it was aborted")
 	}
 	abort()
 	return nil
@@ -154,16 +154,16 @@ func (f *failover) handOver(ctx context.Context, h handOver) {
 	defer cancel()
 	defer context.AfterFunc(h.ctx, cancel)()
 	a := f.n.appender
-	release := f.n.hold("a failover waits for its replica")
+	release := f.n.stall("a failover waits for its replica")
 	defer release()
 	to, err := f.reach(ctx, h)
 	if err == nil {
 		_, err = a.submit(ctx, 0, nil, func() error { return a.demoteTo(h.ctx, to) })
 	}
 	if err != nil {
-		f.set(failoverNone)
+		f.setState(failoverNone)
 		_, _ = a.submit(context.Background(), 0, nil, func() error { a.resume(); return nil }) // it fails when nobody waits any more
-		f.n.log.Warn().Err(err).Str("target", h.to).Msg("failover given up: node stays the master")
+		f.n.logger.Warn().Err(err).Str("target", h.to).Msg("failover given up: node stays the master")
 	}
 }
 
@@ -175,7 +175,7 @@ func (f *failover) reach(ctx context.Context, h handOver) (to string, err error)
 			return ErrDemoted
 		}
 		f.n.appender.pause()
-		end = f.n.appender.store.End()
+		end = f.n.appender.log.End()
 		return nil
 	})
 	if err != nil {
@@ -187,8 +187,8 @@ func (f *failover) reach(ctx context.Context, h handOver) (to string, err error)
 	}
 	for {
 		to := ""
-		_, more := f.n.replicas.countIf(func(r *replica) bool {
-			if r.acked.Load() >= int64(end) && (h.to == "" || r.addr == h.to) && !r.legacy {
+		_, more := f.n.replicas.countIf(func(r *replica, p progress.Status) bool {
+			if p.HasApplied(end) && (h.to == "" || r.addr == h.to) && !r.legacy {
 				to = r.addr
 			}
 			return to != ""
@@ -214,22 +214,22 @@ func (f *failover) asking() bool { return f.now() == failoverAsking }
 
 // answered ends the hand-over as the upstream's answer says, and returns the one by
 // which it is followed now. Without any it is asked again.
-func (f *failover) answered(ctx context.Context, q question, sync upstream.Sync, err error) (upstream.Sync, error) {
+func (f *failover) handleReply(ctx context.Context, q psyncRequest, sync upstream.Sync, err error) (upstream.Sync, error) {
 	var refused *upstream.ReplyError
 	switch {
 	case err == nil:
-		return sync, f.end(ctx, q, "the replica took over")
+		return sync, f.finishIfAsking(ctx, q, "the replica took over")
 	case !errors.As(err, &refused), isLater(refused):
 		return sync, err
 	case strings.Contains(refused.Text, "can't be sent to a master"):
-		if fault := f.end(ctx, q, "the replica is the master already"); fault != nil {
+		if fault := f.finishIfAsking(ctx, q, "the replica is the master already"); fault != nil {
 			return sync, fault
 		}
 		return sync, err
 	case strings.Contains(refused.Text, "must match my replid"):
-		return f.movedOn(ctx, q, err)
+		return f.resolveForeignID(ctx, q, err)
 	}
-	if fault := f.onAppender(ctx, q, func(a *appender) error { return a.takeBack(refused.Text) }); fault != nil {
+	if fault := f.onAppender(ctx, q, func(a *appender) error { return a.cancelHandOver(refused.Text) }); fault != nil {
 		return sync, fmt.Errorf("%w; %w", err, fault)
 	}
 	return sync, err
@@ -240,13 +240,13 @@ func isLater(r *upstream.ReplyError) bool {
 	return strings.HasPrefix(r.Text, "-NOMASTERLINK") || strings.HasPrefix(r.Text, "-LOADING") || strings.HasPrefix(r.Text, "-MASTERDOWN")
 }
 
-// movedOn finds out what became of a replica that is under another id now. It may
+// resolveForeignID finds out what became of a replica that is under another id now. It may
 // have taken over, unheard by us, and handed the role on: then there is a master, and
 // its stream goes on from ours. Where it does not, the replica may as well have been
 // given to a foreign master before it heard of us, and nothing is done: to be the
 // master again may make two, and to follow may replace the only copy of the data.
-func (f *failover) movedOn(ctx context.Context, q question, refused error) (upstream.Sync, error) {
-	sync, err := q.ask(false)
+func (f *failover) resolveForeignID(ctx context.Context, q psyncRequest, refused error) (upstream.Sync, error) {
+	sync, err := q.send(false)
 	switch {
 	case err != nil:
 		return sync, fmt.Errorf("%w; and without FAILOVER: %w", refused, err)
@@ -256,16 +256,16 @@ func (f *failover) movedOn(ctx context.Context, q question, refused error) (upst
 	case sync.ID == "" || strings.EqualFold(sync.ID, q.id):
 		return sync, refused
 	}
-	return sync, f.end(ctx, q, "the replica took over, and follows another by now")
+	return sync, f.finishIfAsking(ctx, q, "the replica took over, and follows another by now")
 }
 
 // end is finish, as an answer says.
-func (f *failover) end(ctx context.Context, q question, how string) error {
+func (f *failover) finishIfAsking(ctx context.Context, q psyncRequest, how string) error {
 	return f.onAppender(ctx, q, func(*appender) error { f.finish(how); return nil })
 }
 
 // onAppender does what an answer says, unless ABORT came first.
-func (f *failover) onAppender(ctx context.Context, q question, do func(a *appender) error) error {
+func (f *failover) onAppender(ctx context.Context, q psyncRequest, do func(a *appender) error) error {
 	a := f.n.appender
 	_, err := a.submit(ctx, 0, nil, func() error {
 		if !f.asking() || q.term != a.term {
@@ -276,18 +276,18 @@ func (f *failover) onAppender(ctx context.Context, q question, do func(a *append
 	return err
 }
 
-// finish ends the hand-over. It, unmark and takeBack are the appender's.
+// finish ends the hand-over. It, unmark and cancelHandOver are the appender's.
 func (f *failover) finish(how string) {
-	f.set(failoverNone)
-	if err := f.unmark(); err != nil {
-		f.n.log.Warn().Err(err).Msg("the mark of a failover stays until it can be removed: a restart before that asks once more")
+	f.setState(failoverNone)
+	if err := f.removeFile(); err != nil {
+		f.n.logger.Warn().Err(err).Msg("the mark of a failover stays until it can be removed: a restart before that asks once more")
 	}
-	f.n.log.Info().Str("how", how).Msg("failover ended")
+	f.n.logger.Info().Str("how", how).Msg("failover ended")
 }
 
 // unmark removes failoverFile, if it may be there.
-func (f *failover) unmark() error {
-	if !f.marked {
+func (f *failover) removeFile() error {
+	if !f.fileWritten {
 		return nil
 	}
 	err := f.n.c.FS.Remove(filepath.Join(f.n.c.Dir, failoverFile))
@@ -297,14 +297,14 @@ func (f *failover) unmark() error {
 	if err != nil {
 		return fmt.Errorf("remove mark of a failover: %w", err)
 	}
-	f.marked = false
+	f.fileWritten = false
 	return nil
 }
 
-// takeBack makes the node the master again. The hand-over ends only when it is: a
+// cancelHandOver makes the node the master again. The hand-over ends only when it is: a
 // node that follows the one it asked and does not know any more that it did would
 // wait for it for ever, and it for the node.
-func (a *appender) takeBack(why string) error {
+func (a *appender) cancelHandOver(why string) error {
 	if err := a.replicaOf(""); err != nil {
 		return fmt.Errorf("take failover back: %w", err)
 	}
@@ -322,13 +322,13 @@ func (f *failover) recover() error {
 	if err != nil {
 		return fmt.Errorf("read mark of a failover: %w", err)
 	}
-	f.marked = true
+	f.fileWritten = true
 	id, mark := f.n.identity(), strings.Fields(string(b))
 	if len(mark) > 0 && mark[0] == id.Upstream && (len(mark) == 1 || mark[1] == string(id.History.ID())) {
-		f.set(failoverAsking)
+		f.setState(failoverAsking)
 		return nil
 	}
-	return f.unmark()
+	return f.removeFile()
 }
 
 // pause refuses units, and keeps expiry and PING away, until resume.
@@ -361,12 +361,12 @@ func (a *appender) demoteTo(ctx context.Context, addr string) (err error) {
 		if err == nil || a.err != nil { // what is on disk the next start judges
 			return
 		}
-		f.set(was)
-		if fault := f.unmark(); fault != nil { // while we are the master it means nothing, and replicaOf comes by here
-			a.n.log.Warn().Err(fault).Msg("the mark of a failover that was given up stays until it can be removed")
+		f.setState(was)
+		if fault := f.removeFile(); fault != nil { // while we are the master it means nothing, and replicaOf comes by here
+			a.n.logger.Warn().Err(fault).Msg("the mark of a failover that was given up stays until it can be removed")
 		}
 	}()
-	f.marked = true
+	f.fileWritten = true
 	err = disk.WriteFile(a.n.c.FS, filepath.Join(a.n.c.Dir, failoverFile), func(f disk.File) error {
 		_, err := f.WriteAt([]byte(addr+"\n"+string(a.n.identity().History.ID())+"\n"), 0)
 		return err
@@ -377,8 +377,8 @@ func (a *appender) demoteTo(ctx context.Context, addr string) (err error) {
 	id := a.n.identity()
 	id.Upstream = addr
 	id.Term++
-	f.set(failoverAsking)
-	return a.become(id)
+	f.setState(failoverAsking)
+	return a.setIdentity(id)
 }
 
 // refusedError says that a node does not take over and has not: who asked is the
@@ -386,6 +386,7 @@ func (a *appender) demoteTo(ctx context.Context, addr string) (err error) {
 type refusedError struct{ err error }
 
 func (e *refusedError) Error() string { return e.err.Error() }
+
 func (e *refusedError) Unwrap() error { return e.err }
 
 // takeOver is the other side: the upstream, whose id we follow, hands over to us.
@@ -404,46 +405,4 @@ func (a *appender) takeOver(id string) (err error) {
 		return &refusedError{err}
 	}
 	return err
-}
-
-// failoverCommand is FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT ms].
-func (s *session) failoverCommand(ctx context.Context, args [][]byte) {
-	to, force, abort, timeout := "", false, false, time.Duration(0)
-	for i := 1; i < len(args); i++ {
-		switch {
-		case is(args[i], "TIMEOUT") && i+1 < len(args) && timeout == 0:
-			ms, err := strconv.ParseInt(string(args[i+1]), 10, 64)
-			if err != nil || ms <= 0 || ms > int64(maxWait/time.Millisecond) {
-				s.fail("ERR FAILOVER timeout must be greater than 0")
-				return
-			}
-			timeout = time.Duration(ms) * time.Millisecond
-			i++
-		case is(args[i], "ABORT") && len(args) == 2:
-			abort = true
-		case is(args[i], "TO") && i+2 < len(args) && to == "":
-			to = joinAddr(args[i+1], args[i+2])
-			if i += 2; to == "" {
-				s.fail("ERR value is not an integer or out of range")
-				return
-			}
-		case is(args[i], "FORCE") && to != "":
-			force = true
-		default:
-			s.fail("ERR syntax error")
-			return
-		}
-	}
-	var err error
-	switch {
-	case abort:
-		err = s.n.AbortFailover(ctx)
-	default:
-		err = s.n.Failover(to, force, timeout)
-	}
-	if err != nil {
-		s.fail("ERR %v", err)
-		return
-	}
-	s.ok()
 }

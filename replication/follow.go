@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -33,20 +32,20 @@ const (
 type follower struct {
 	n *Node
 
-	mu      sync.Mutex
-	link    *upstream.Link    // nil: none
-	client  client            // the link as CLIENT shows it
-	payload *upstream.Payload // what is being received; nil: nothing
-	down    time.Time         // when the link was last lost
-	now     LinkState
-	since   time.Time
-	err     error
-	lastIO  time.Time // of the last link
-	dropped bool      // a full resync freed the old data and has not brought the new ones yet
-	force   bool      // what we have is not what the upstream has: ask for everything
-	stopped error     // why the node stopped following for good; nil: it did not, or a link is up again
+	mu        sync.Mutex
+	link      *upstream.Link    // nil: none
+	client    client            // the link as CLIENT shows it
+	payload   *upstream.Payload // what is being received; nil: nothing
+	down      time.Time         // when the link was last lost
+	now       LinkState
+	since     time.Time
+	err       error
+	lastIO    time.Time // of the last link
+	dropped   bool      // a full resync freed the old data and has not brought the new ones yet
+	forceFull bool      // what we have is not what the upstream has: ask for everything
+	stopped   error     // why the node stopped following for good; nil: it did not, or a link is up again
 
-	moved bool // the last link brought bytes that were applied; run's goroutine only
+	progressed bool // the last link brought bytes that were applied; run's goroutine only
 
 	// failedLoads counts the full resyncs that the upstream granted and that failed, since the node
 	// last streamed; run's goroutine only.
@@ -57,6 +56,7 @@ type follower struct {
 type stopError struct{ err error }
 
 func (e *stopError) Error() string { return e.err.Error() }
+
 func (e *stopError) Unwrap() error { return e.err }
 
 // run follows the upstream while the node is a replica, until ctx ends.
@@ -66,33 +66,33 @@ func (f *follower) run(ctx context.Context) {
 		changed := f.n.RoleChanged()
 		id := f.n.identity()
 		if role, _ := roleOf(id); role == Master {
-			f.set(LinkIdle, nil)
+			f.setState(LinkIdle, nil)
 			waitFor(ctx, changed, nil)
 			continue
 		}
-		err := f.attempt(ctx, id, changed)
+		err := f.runLink(ctx, id, changed)
 		var stop *stopError
 		switch {
 		case ctx.Err() != nil, isClosed(changed):
-			f.set(LinkIdle, nil)
+			f.setState(LinkIdle, nil)
 			pause, f.failedLoads = reconnectFirst, 0
 			continue
 		case errors.As(err, &stop):
-			f.n.log.Error().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Msg("node stopped following its upstream")
-			f.stop(err)
+			f.n.logger.Error().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Msg("node stopped following its upstream")
+			f.stopFollowing(err)
 			waitFor(ctx, changed, nil)
 			pause, f.failedLoads = reconnectFirst, 0
 			continue
 		}
-		if f.moved {
+		if f.progressed {
 			pause = reconnectFirst // a link that only connects may be the tenth in a second
 		}
 		pause = max(pause, resyncPause(f.failedLoads))
 		if disk.IsFull(err) {
 			pause = max(pause, fullDiskPause) // a snapshot is not asked for again and again
 		}
-		f.set(LinkIdle, err)
-		f.n.log.Warn().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Dur("retry_in", pause).Msg("upstream link ended")
+		f.setState(LinkIdle, err)
+		f.n.logger.Warn().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Dur("retry_in", pause).Msg("upstream link ended")
 		waitFor(ctx, changed, time.After(pause))
 		pause = min(2*pause, reconnectMost)
 	}
@@ -107,24 +107,7 @@ func resyncPause(failed int) time.Duration {
 	return min(resyncPauseFirst<<min(failed-1, 16), resyncPauseMost)
 }
 
-func waitFor(ctx context.Context, changed <-chan struct{}, timer <-chan time.Time) {
-	select {
-	case <-ctx.Done():
-	case <-changed:
-	case <-timer:
-	}
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
-func (f *follower) set(s LinkState, err error) {
+func (f *follower) setState(s LinkState, err error) {
 	defer f.n.judge()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -145,7 +128,7 @@ func (f *follower) set(s LinkState, err error) {
 // stop notes that the node does not follow any more until it is told to, and drops its
 // replicas: they would go on as if they were up to date. Until a link is up again
 // they are answered NOMASTERLINK with the reason.
-func (f *follower) stop(err error) {
+func (f *follower) stopFollowing(err error) {
 	// PSYNC is decided under this lock, so that no replica is admitted after the others were dropped.
 	f.n.state.Lock()
 	f.mu.Lock()
@@ -153,7 +136,7 @@ func (f *follower) stop(err error) {
 	f.mu.Unlock()
 	f.n.replicas.dropAll("the node stopped following its upstream")
 	f.n.state.Unlock()
-	f.set(LinkStopped, err)
+	f.setState(LinkStopped, err)
 }
 
 // state is the state of the link, and why the node stopped following for good and has
@@ -190,13 +173,13 @@ func (f *follower) linkState() (s LinkState, dropped bool) {
 	return f.now, f.dropped
 }
 
-// stoppedForGood says whether only an operator's word makes the node follow
+// requestFullIfStopped says whether only an operator's word makes the node follow
 // again, and notes that it was given: the next resync is a full one.
-func (f *follower) stoppedForGood() bool {
+func (f *follower) requestFullIfStopped() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.now == LinkStopped {
-		f.force = true
+		f.forceFull = true
 	}
 	return f.now == LinkStopped
 }
@@ -205,7 +188,7 @@ func (f *follower) stoppedForGood() bool {
 func (f *follower) promoted() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.force, f.stopped = false, nil
+	f.forceFull, f.stopped = false, nil
 }
 
 func (f *follower) status() UpstreamStatus {
@@ -229,7 +212,7 @@ func (f *follower) status() UpstreamStatus {
 
 // attempt is one link, from dialling to its end. It ends early when the role
 // changes.
-func (f *follower) attempt(ctx context.Context, id identity.State, changed <-chan struct{}) error {
+func (f *follower) runLink(ctx context.Context, id identity.State, changed <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()
@@ -238,8 +221,8 @@ func (f *follower) attempt(ctx context.Context, id identity.State, changed <-cha
 		defer cancel()
 		waitFor(ctx, changed, nil)
 	})
-	f.moved = false
-	f.set(LinkConnecting, nil)
+	f.progressed = false
+	f.setState(LinkConnecting, nil)
 	_, port, _ := net.SplitHostPort(f.n.Addr())
 	listen, _ := strconv.Atoi(port)
 	if announced := int(f.n.settings.announcePort.Load()); announced != 0 {
@@ -261,7 +244,7 @@ func (f *follower) attempt(ctx context.Context, id identity.State, changed <-cha
 	f.client = client{
 		id: number, kind: "master", addr: link.RemoteAddr().String(), laddr: link.LocalAddr().String(), opened: time.Now(),
 	}
-	force := f.force
+	force := f.forceFull
 	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()
@@ -272,54 +255,54 @@ func (f *follower) attempt(ctx context.Context, id identity.State, changed <-cha
 }
 
 // question is a PSYNC.
-type question struct {
+type psyncRequest struct {
 	link *upstream.Link
 	id   string // empty: for everything
 	have replog.Offset
 	term Term // in which it is asked
 }
 
-func (q question) ask(failover bool) (upstream.Sync, error) {
+func (q psyncRequest) send(failover bool) (upstream.Sync, error) {
 	return q.link.PSync(q.id, q.have, failover)
 }
 
 // resync asks to go on where we are and then follows the stream.
 func (f *follower) resync(ctx context.Context, link *upstream.Link, id identity.State, force bool) error {
-	f.set(LinkHandshake, nil)
+	f.setState(LinkHandshake, nil)
 	_, term := roleOf(id)
-	q := question{link, string(id.History.ID()), f.n.Offset(), term}
+	q := psyncRequest{link, string(id.History.ID()), f.n.Offset(), term}
 	if force {
 		q.id = ""
 	}
 	asking := f.n.failover.asking()
-	sync, err := q.ask(asking)
+	sync, err := q.send(asking)
 	if asking {
-		sync, err = f.n.failover.answered(ctx, q, sync, err)
+		sync, err = f.n.failover.handleReply(ctx, q, sync, err)
 	}
 	if err != nil {
 		return err
 	}
-	f.n.log.Info().Str("upstream", id.Upstream).Bool("full", sync.Full).Str("asked_replid", q.id).Stringer("asked_after", q.have).
+	f.n.logger.Info().Str("upstream", id.Upstream).Bool("full", sync.Full).Str("asked_replid", q.id).Stringer("asked_after", q.have).
 		Str("replid", sync.ID).Stringer("offset", sync.Offset).Msg("upstream answered the resync")
 	if sync.Full {
 		f.failedLoads++
-		if err := f.load(ctx, link, term, sync); err != nil {
+		if err := f.fullResync(ctx, link, term, sync); err != nil {
 			return err
 		}
-	} else if err := f.goOn(ctx, term, sync, force); err != nil {
+	} else if err := f.continuePartial(ctx, term, sync, force); err != nil {
 		return err
 	}
 	f.failedLoads = 0
 	f.n.SetComplete(true)
-	f.set(LinkConnected, nil)
+	f.setState(LinkConnected, nil)
 	at := f.n.Offset()
 	err = f.stream(ctx, link, term)
-	f.moved = f.n.Offset() > at
+	f.progressed = f.n.Offset() > at
 	return err
 }
 
-// goOn takes the id of a partial resync.
-func (f *follower) goOn(ctx context.Context, term Term, sync upstream.Sync, force bool) error {
+// continuePartial takes the id of a partial resync.
+func (f *follower) continuePartial(ctx context.Context, term Term, sync upstream.Sync, force bool) error {
 	if force {
 		return errors.New("upstream continued a resync that named no id")
 	}
@@ -330,14 +313,14 @@ func (f *follower) goOn(ctx context.Context, term Term, sync upstream.Sync, forc
 	if err != nil {
 		return fmt.Errorf("read upstream's id: %w", err)
 	}
-	_, err = f.n.appender.submit(ctx, 0, nil, func() error { return f.n.appender.adopt(term, newID) })
+	_, err = f.n.appender.submit(ctx, 0, nil, func() error { return f.n.appender.adoptReplID(term, newID) })
 	return err
 }
 
 // load receives a snapshot into a keyspace of its own while the old one serves,
 // puts it on disk, and only then puts it in the place of the old.
-func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, sync upstream.Sync) error {
-	f.set(LinkTransfer, nil)
+func (f *follower) fullResync(ctx context.Context, link *upstream.Link, term Term, sync upstream.Sync) error {
+	f.setState(LinkTransfer, nil)
 	newID, err := identity.ParseID(sync.ID)
 	if err != nil {
 		return fmt.Errorf("read upstream's id: %w", err)
@@ -348,7 +331,7 @@ func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, syn
 	}
 	began := time.Now()
 	payload, err := link.Payload()
-	if isContent(err) {
+	if isContentError(err) {
 		return &stopError{fmt.Errorf("%w; see what answers there, then send REPLICAOF with the same address", err)}
 	}
 	if err != nil {
@@ -365,7 +348,7 @@ func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, syn
 	stop := every(ackPeriod, func() error { return link.KeepAlive() })
 	defer stop()
 	if f.n.settings.dropFirst.Load() {
-		if err := f.drop(ctx, term); err != nil {
+		if err := f.dropDataset(ctx, term); err != nil {
 			return err
 		}
 	}
@@ -373,32 +356,31 @@ func (f *follower) load(ctx context.Context, link *upstream.Link, term Term, syn
 	if err != nil {
 		return err
 	}
-	if err := f.take(ctx, term, keys, newID, sync.Offset); err != nil {
+	if err := f.installSnapshot(ctx, term, keys, newID, sync.Offset); err != nil {
 		return err
 	}
 	f.mu.Lock()
-	f.force, f.dropped = false, false
+	f.forceFull, f.dropped = false, false
 	f.mu.Unlock()
-	f.n.log.Info().Str("replid", sync.ID).Stringer("offset", sync.Offset).Int("keys", keys.Len()).Dur("took", time.Since(began)).Msg("full resync loaded")
+	f.n.logger.Info().Str("replid", sync.ID).Stringer("offset", sync.Offset).Int("keys", keys.Len()).Dur("took", time.Since(began)).Msg("full resync loaded")
 	stop()
-	return link.Ack(sync.Offset, f.n.store.Synced())
+	return link.Ack(sync.Offset, f.n.log.Synced())
 }
 
 // take puts a received snapshot on disk and in the place of the old data. If that
 // has not begun when it fails, the file goes again. Once it has, a fault ends the
 // node, and the next start may go by that file: it is not touched again.
-func (f *follower) take(ctx context.Context, term Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset) error {
+func (f *follower) installSnapshot(ctx context.Context, term Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset) error {
 	if isClosed(f.n.appender.stopped) {
 		return f.n.appender.closedErr()
 	}
-	file := filepath.Join(f.n.c.Dir, newResync)
 	snapshot := keys.Snapshot()
-	err := f.n.snaps.writeFile(ctx, file, snapshot, newID, at)
+	err := f.n.snaps.WriteResync(ctx, snapshot, newID, at)
 	snapshot.Close()
 	begun := false
 	if err == nil {
 		_, err = f.n.appender.submit(ctx, 0, nil, func() error {
-			err := f.n.appender.replace(term, keys, newID, at)
+			err := f.n.appender.installDataset(term, keys, newID, at)
 			begun = f.n.appender.err != nil
 			return err
 		})
@@ -409,25 +391,25 @@ func (f *follower) take(ctx context.Context, term Term, keys *keyspace.Keyspace,
 	if begun {
 		<-f.n.appender.stopped
 	} else {
-		f.n.c.FS.Remove(file) //nolint:errcheck // the fault above is the one to tell
+		f.n.snaps.RemoveResync() //nolint:errcheck // the fault above is the one to tell
 	}
 	return fmt.Errorf("take upstream's snapshot: %w", err)
 }
 
 // drop frees the old data. From then on only a full resync will do.
-func (f *follower) drop(ctx context.Context, term Term) error {
+func (f *follower) dropDataset(ctx context.Context, term Term) error {
 	f.mu.Lock()
 	was := f.dropped // by an earlier link
 	f.dropped = true
 	f.mu.Unlock()
-	_, err := f.n.appender.submit(ctx, 0, nil, func() error { return f.n.appender.drop(term) })
+	_, err := f.n.appender.submit(ctx, 0, nil, func() error { return f.n.appender.dropDataset(term) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil {
 		f.dropped = was
 		return fmt.Errorf("drop old data: %w", err)
 	}
-	f.force = true
+	f.forceFull = true
 	return nil
 }
 
@@ -449,7 +431,7 @@ func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error
 		return nil, &stopError{fmt.Errorf("load upstream's snapshot: %w; mend the upstream's data, then send REPLICAOF with the same address", err)}
 	}
 	if aux.Empty > 0 {
-		f.n.log.Warn().Int("keys", aux.Empty).Msg("the upstream's snapshot has collections without elements; they are left out")
+		f.n.logger.Warn().Int("keys", aux.Empty).Msg("the upstream's snapshot has collections without elements; they are left out")
 	}
 	return keys, nil
 }
@@ -457,12 +439,12 @@ func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error
 // stream follows the upstream until the link ends. The upstream hears every
 // second, and at once when it asks, what we have applied.
 func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) error {
-	stop := every(ackPeriod, func() error { return link.Ack(f.n.Offset(), f.n.store.Synced()) })
+	stop := every(ackPeriod, func() error { return link.Ack(f.n.Offset(), f.n.log.Synced()) })
 	defer stop()
 	var b upstream.Batch
 	for {
 		err := link.Next(&b)
-		if isContent(err) {
+		if isContentError(err) {
 			return &stopError{fmt.Errorf("offset %d: %w; mend what writes it there, then send REPLICAOF with the same address for a full resync", f.n.Offset(), err)}
 		}
 		if err != nil {
@@ -478,7 +460,7 @@ func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) e
 		}
 		if asked >= 0 {
 			// Without the question's own bytes: a master compares with what it had written before it.
-			if err := link.Ack(asked, f.n.store.Synced()); err != nil {
+			if err := link.Ack(asked, f.n.log.Synced()); err != nil {
 				return err
 			}
 		}
@@ -488,12 +470,12 @@ func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) e
 // follow has the appender take a batch, and waits while the disk is full or a
 // snapshot needs too much memory. The upstream goes on hearing what we have.
 func (f *follower) follow(ctx context.Context, term Term, b *upstream.Batch) (asked replog.Offset, err error) {
-	if err := f.n.snaps.guard.Load().await(ctx); err != nil {
+	if err := f.n.snaps.Throttle(ctx); err != nil {
 		return -1, err
 	}
 	release := func() {}
 	defer func() { release() }()
-	for pause := fullFirst; ; pause = min(2*pause, fullMost) {
+	for pause := fullRetryMin; ; pause = min(2*pause, fullRetryMax) {
 		_, err = f.n.appender.submit(ctx, 0, nil, func() (err error) {
 			asked, err = f.n.appender.follow(term, b)
 			return err
@@ -501,40 +483,15 @@ func (f *follower) follow(ctx context.Context, term Term, b *upstream.Batch) (as
 		if !isFull(err) {
 			return asked, err
 		}
-		if pause == fullFirst {
-			release = f.n.hold(err.Error())
+		if pause == fullRetryMin {
+			release = f.n.stall(err.Error())
 		}
 		waitFor(ctx, nil, time.After(pause))
 	}
 }
 
-// isContent says whether err is a fault of what the upstream sends.
-func isContent(err error) bool {
+// isContentError says whether err is a fault of what the upstream sends.
+func isContentError(err error) bool {
 	var content *upstream.ContentError
 	return errors.As(err, &content)
-}
-
-// every calls fn in a goroutine until it fails or stop is called; stop waits for
-// its end and may be called again.
-func every(period time.Duration, fn func() error) (stop func()) {
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(period)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				if fn() != nil {
-					return // the link is broken; its reader sees it
-				}
-			case <-done:
-				return
-			}
-		}
-	})
-	return sync.OnceFunc(func() {
-		close(done)
-		wg.Wait()
-	})
 }

@@ -115,7 +115,7 @@ func (f *forms) warn(addr string, got form, streams int) {
 	if known {
 		return
 	}
-	f.n.log.Warn().Str("replica", addr).Err(got.unknown).Int("streams", streams).
+	f.n.logger.Warn().Str("replica", addr).Err(got.unknown).Int("streams", streams).
 		Msg("the replica's version is not known, so it got the snapshot in the form for Redis 6.2: " +
 			"a newer replica has lost entries-added and max-deleted-entry-id of its streams; " +
 			"if all replicas are Redis 7.0 or later, set assume_replicas: 7.0")
@@ -128,6 +128,7 @@ func (f *forms) warn(addr string, got form, streams int) {
 func probe(
 	ctx context.Context, encrypted bool, s *session, asked string,
 ) (map[string]string, error) {
+
 	peer, ok := s.conn.RemoteAddr().(*net.TCPAddr)
 	switch {
 	case !ok:
@@ -211,4 +212,18 @@ func readInfo(r *resp.Reader, fields map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// atLeast7 says whether a version such as "7.0" is 7 or higher; such servers
+// load listpacks. The empty one is not.
+func atLeast7(version string) (bool, error) {
+	if version == "" {
+		return false, nil
+	}
+	major, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(major)
+	if err != nil || n < 1 || n > 1000 {
+		return false, fmt.Errorf("the replicas' version is %.32q; it must be like 6.2 or 7.0", version)
+	}
+	return n >= 7, nil
 }

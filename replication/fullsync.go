@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"rowfall/replication/governor"
 	"rowfall/replication/identity"
 	"rowfall/replication/rdb"
 	"rowfall/replication/replog"
+	"rowfall/replication/snapshots"
 )
 
 // fullSync sends a snapshot and returns the offset at which the stream goes on,
@@ -30,15 +29,14 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 	if !p.legacy && p.id != "?" {
 		n.stats.partialErr.Add(1)
 	}
-	r.set(ReplicaWaiting)
 	if delay := n.governor.Delay(r.addr, time.Now()); delay > 0 {
-		n.log.Warn().Str("replica", r.addr).Dur("delay", delay).Msg("replica asks for one full resync after another")
-		if err := r.patiently(ctx, func(ctx context.Context) error { return sleep(ctx, delay) }); err != nil {
+		n.logger.Warn().Str("replica", r.addr).Dur("delay", delay).Msg("replica asks for one full resync after another")
+		if err := r.keepAliveWhile(ctx, func(ctx context.Context) error { return sleep(ctx, delay) }); err != nil {
 			return 0, false, err
 		}
 	}
 	leave := func() {}
-	err = r.patiently(ctx, func(ctx context.Context) (err error) {
+	err = r.keepAliveWhile(ctx, func(ctx context.Context) (err error) {
 		leave, err = n.governor.Enter(ctx)
 		return err
 	})
@@ -49,21 +47,21 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 		return 0, false, err
 	}
 	var chosen form
-	err = r.patiently(ctx, func(ctx context.Context) error {
+	err = r.keepAliveWhile(ctx, func(ctx context.Context) error {
 		chosen = n.forms.choose(ctx, r, p) // while the slot is held: so there are few at once
 		return ctx.Err()
 	})
 	if err != nil {
 		return 0, false, err
 	}
-	var l *lease
-	err = r.patiently(ctx, func(ctx context.Context) (err error) {
-		l, err = n.snaps.acquire(ctx)
+	var l *snapshots.Reader
+	err = r.keepAliveWhile(ctx, func(ctx context.Context) (err error) {
+		l, err = n.snaps.Acquire(ctx)
 		return err
 	})
 	if l != nil {
-		defer l.file.Close() //nolint:errcheck // only read from
-		r.pin.Store(l.pin)
+		defer l.Close() //nolint:errcheck // only read from
+		r.pin.Store(l.Pin)
 	}
 	if err != nil {
 		return 0, false, err
@@ -73,20 +71,20 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 	t.allowance = governor.NewAllowance(n.settings.minRate.Load(), n.slack())
 	began := time.Now()
 	if err := t.run(); err != nil {
-		var spoilt *spoiltError
-		if errors.As(err, &spoilt) {
-			n.snaps.condemn(l, err)
+		var damaged *snapshots.FileError
+		if errors.As(err, &damaged) {
+			n.snaps.MarkUnreadable(l, err)
 		}
 		return 0, false, fmt.Errorf("send snapshot: %w", err)
 	}
-	n.log.Info().Str("replica", r.addr).Stringer("offset", l.at).Int64("bytes", t.sent).Dur("took", time.Since(began)).
-		Bool("eof", t.mark != nil).Bool("plain", t.plain).Msg("snapshot sent")
-	n.forms.warn(r.addr, chosen, l.lossy)
-	return l.at, t.mark != nil, nil
+	n.logger.Info().Str("replica", r.addr).Stringer("offset", l.At).Int64("bytes", t.sent).Dur("took", time.Since(began)).
+		Bool("eof", t.eofMark != nil).Bool("plain", t.plain).Msg("snapshot sent")
+	n.forms.warn(r.addr, chosen, l.Lossy)
+	return l.At, t.eofMark != nil, nil
 }
 
-// patiently calls wait and sends an empty line each second until it returns.
-func (r *replica) patiently(ctx context.Context, wait func(ctx context.Context) error) error {
+// keepAliveWhile calls wait and sends an empty line each second until it returns.
+func (r *replica) keepAliveWhile(ctx context.Context, wait func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)
@@ -107,36 +105,25 @@ func (r *replica) patiently(ctx context.Context, wait func(ctx context.Context) 
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // transfer is one snapshot on its way to one replica. What comes before the "$"
 // says how its end is found: by a length where that is known, so that the stream
 // may follow at once; else by 40 random bytes, which are sent again at the end.
 type transfer struct {
-	ctx   context.Context
-	r     *replica
-	p     *psync
-	l     *lease
-	plain bool   // in a form that Redis 6.2 loads
-	mark  []byte // of the end; nil: a length was sent
-	size  int64  // that length
-	sent  int64
+	ctx     context.Context
+	r       *replica
+	p       *psync
+	l       *snapshots.Reader
+	plain   bool   // in a form that Redis 6.2 loads
+	eofMark []byte // of the end; nil: a length was sent
+	size    int64  // that length
+	sent    int64
 
 	allowance governor.Allowance // the time that the replica may still take for what it is sent
 }
 
 func (t *transfer) run() error {
 	if !t.p.legacy {
-		if err := t.r.write(fmt.Appendf(nil, "+FULLRESYNC %s %d\r\n", t.p.with, t.l.at)); err != nil {
+		if err := t.r.write(fmt.Appendf(nil, "+FULLRESYNC %s %d\r\n", t.p.with, t.l.At)); err != nil {
 			return err
 		}
 	}
@@ -150,41 +137,42 @@ func (t *transfer) run() error {
 	}
 	var head []byte
 	// Who came by SYNC may never acknowledge, and after a mark that is waited for.
-	if repl.eof && (!t.p.legacy || repl.rdbOnly) && (t.plain || !t.l.complete()) {
-		t.mark = []byte(identity.NewID())
-		head = append(append([]byte("$EOF:"), t.mark...), "\r\n"...)
+	if repl.eof && (!t.p.legacy || repl.rdbOnly) && (t.plain || !t.l.Complete()) {
+		t.eofMark = []byte(identity.NewID())
+		head = append(append([]byte("$EOF:"), t.eofMark...), "\r\n"...)
 	} else {
 		if err := t.measure(); err != nil {
 			return err
 		}
 		head = fmt.Appendf(nil, "$%d\r\n", t.size)
 	}
-	t.r.set(ReplicaSending)
+	t.r.progress.BecomeSending()
 	if err := t.r.write(head); err != nil {
 		return err
 	}
 	if err := body(); err != nil {
 		return err
 	}
-	if t.mark == nil {
-		t.r.heard.Store(time.Now().UnixNano()) // until now it was not expected to speak
+	if t.eofMark == nil {
+		t.r.progress.Heard(time.Now()) // until now it was not expected to speak
 		return nil
 	}
-	t.r.loading(t.l.at)
-	return t.r.write(t.mark)
+	t.r.progress.BecomeLoading(t.l.At, time.Now())
+	return t.r.write(t.eofMark)
 }
 
 // measure waits until the length of what is to be sent is known.
 func (t *transfer) measure() error {
-	return t.r.patiently(t.ctx, func(ctx context.Context) error {
+	return t.r.keepAliveWhile(t.ctx, func(ctx context.Context) error {
 		if !t.plain {
-			err := t.l.wait(ctx)
-			t.size = t.l.size
+			size, err := t.l.WaitComplete(ctx)
+			t.size = size
 			return err
 		}
 		var c counter
-		err := t.l.transcode(ctx, &c)
-		t.size, t.l.off = int64(c), 0
+		err := t.l.Transcode(ctx, &c)
+		t.size = int64(c)
+		t.l.Rewind()
 		return err
 	})
 }
@@ -196,37 +184,37 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-const sendPiece = 1 << 20
+const sendChunk = 1 << 20
 
 // copyFile sends the file as it is on disk, from file to socket without a copy.
 func (t *transfer) copyFile() error {
-	file := t.l.sequential()
+	file := t.l.Sequential()
 	for {
-		ready, err := t.l.ready(t.ctx)
+		ready, err := t.l.Ready(t.ctx)
 		if err != nil || ready == 0 {
 			return err
 		}
-		piece := t.r.s.n.governor.Piece(min(ready, sendPiece))
-		if err := t.pay(piece); err != nil {
+		piece := t.r.s.n.governor.Piece(min(ready, sendChunk))
+		if err := t.throttle(piece); err != nil {
 			return err
 		}
 		n, err := t.send(piece, func() (int64, error) { return io.CopyN(t.r.s.conn, file, piece) })
-		t.l.off += n
+		t.l.Advance(n)
 		if err != nil {
-			return errors.Join(t.l.fault(), err)
+			return errors.Join(t.l.CheckReadable(), err)
 		}
 	}
 }
 
 // copyPlain sends the file in the form for Redis 6.2.
-func (t *transfer) copyPlain() error { return t.l.transcode(t.ctx, t) }
+func (t *transfer) copyPlain() error { return t.l.Transcode(t.ctx, t) }
 
 // Write sends in pieces, so that a replica that takes nothing for the time-out is noticed.
 func (t *transfer) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
-		piece := t.r.s.n.governor.Piece(min(int64(len(p)-done), sendPiece))
-		if err := t.pay(piece); err != nil {
+		piece := t.r.s.n.governor.Piece(min(int64(len(p)-done), sendChunk))
+		if err := t.throttle(piece); err != nil {
 			return done, err
 		}
 		n, err := t.send(piece, func() (int64, error) {
@@ -242,15 +230,15 @@ func (t *transfer) Write(p []byte) (int, error) {
 }
 
 // pay waits until the next n bytes may be sent.
-func (t *transfer) pay(n int64) error {
+func (t *transfer) throttle(n int64) error {
 	if wait := t.r.s.n.governor.Pay(n, time.Now()); wait > 0 {
 		if err := sleep(t.ctx, wait); err != nil {
 			return err
 		}
 	}
-	t.r.size.Add(n)
-	if t.mark == nil && t.sent+n == t.size {
-		t.r.loading(t.l.at)
+	t.r.progress.SendSnapshot(n)
+	if t.eofMark == nil && t.sent+n == t.size {
+		t.r.progress.BecomeLoading(t.l.At, time.Now())
 	}
 	return nil
 }
@@ -284,31 +272,6 @@ func (t *transfer) sendEmpty() error {
 	if err := rdb.Write(&b, rdb.Aux{Version: redisVersion, CTime: time.Now().Unix()}, snapshot); err != nil {
 		return err
 	}
-	t.r.loading(t.l.at)
+	t.r.progress.BecomeLoading(t.l.At, time.Now())
 	return t.r.write(append(fmt.Appendf(nil, "$%d\r\n", b.Len()), b.Bytes()...))
-}
-
-// loading notes that the replica has the whole snapshot, and waits for its word.
-// It comes once, before the last bytes: the acknowledgement may be back as soon
-// as they have gone.
-func (r *replica) loading(at replog.Offset) {
-	now := time.Now().UnixNano()
-	r.heard.Store(now)
-	r.since.Store(now)
-	r.sent.Store(int64(at))
-	r.set(ReplicaLoading)
-}
-
-// atLeast7 says whether a version such as "7.0" is 7 or higher; such servers
-// load listpacks. The empty one is not.
-func atLeast7(version string) (bool, error) {
-	if version == "" {
-		return false, nil
-	}
-	major, _, _ := strings.Cut(version, ".")
-	n, err := strconv.Atoi(major)
-	if err != nil || n < 1 || n > 1000 {
-		return false, fmt.Errorf("the replicas' version is %.32q; it must be like 6.2 or 7.0", version)
-	}
-	return n >= 7, nil
 }

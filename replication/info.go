@@ -36,10 +36,10 @@ func (n *Node) Status() Status {
 	st.Keys, st.HiddenKeys = all-hidden, hidden
 	m := keys.Memory()
 	st.Memory = MemoryStatus{Live: m.Live, Garbage: m.Garbage + m.Retired, Mapped: m.Mapped}
-	st.Addr, st.Clients, st.Snapshot = n.Addr(), n.clients.count(), n.snaps.status()
+	st.Addr, st.Clients, st.Snapshot = n.Addr(), n.clients.count(), n.snaps.Status()
 	st.FullSyncs, st.PartialSyncs, st.PartialsRefused = n.stats.fullSyncs.Load(), n.stats.partialOK.Load(), n.stats.partialErr.Load()
-	st.Held, st.Failover = n.held.newest().reason, n.failover.now()
-	st.GoodReplicas, _ = n.quorum.good()
+	st.Held, st.Failover = n.stalls.newest().reason, n.failover.now()
+	st.GoodReplicas, _ = n.quorum.count()
 	return st
 }
 
@@ -58,8 +58,8 @@ func (n *Node) replicationStatus() Status {
 		ID: string(id.History.ID()), PreviousID: string(previous), PreviousTo: to,
 	}
 	st.Replicas = n.replicas.status()
-	st.LogStart = n.store.Start()
-	st.Offset = n.store.End()
+	st.LogStart = n.log.Start()
+	st.Offset = n.log.End()
 	if role == Replica {
 		up := n.upstream.status()
 		up.Addr = id.Upstream

@@ -15,73 +15,79 @@ import (
 	"rowfall/replication/governor"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
-	"rowfall/replication/rdb"
 	"rowfall/replication/replog"
+	"rowfall/replication/snapshots"
 )
 
-// ErrDemoted is returned when a unit comes with a term that is not the node's
-// current one, or while the node is a replica. The caller's loop ends, and
-// starts anew from the data when the node is a master again.
+// ErrDemoted is returned by Apply for a unit with a term other than the current one, and while the
+// node is a replica. The writer must stop, and may start again from the position in the data when
+// the node is a master again.
 var ErrDemoted = errors.New("node is not the master of this term")
 
 // ErrClosed is returned when the node is closing or closed.
 var ErrClosed = errors.New("node is closed")
 
-// Node is one master or replica and everything it owns. Most of its fields are its
-// parts, a type and a file each; what they share is state and the lock before it.
+// Node is one master or replica with everything it owns. Most fields are its parts, each a type in
+// a file of its own. DESIGN.md, "Locks", states the order of all mutexes.
 type Node struct {
 	c       Config
-	log     zerolog.Logger
-	runID   string // this process's run, 40 hex digits
+	logger  zerolog.Logger
+	runID   string // 40 hex digits, new at each start
 	started time.Time
 
 	lock     *identity.Lock
 	listener net.Listener
-	store    *replog.Log
+	log      *replog.Log
 	keys     atomic.Pointer[keyspace.Keyspace]
 
-	refusal atomic.Pointer[string] // the error that commands that need the data get; nil: they are answered
+	refusal atomic.Pointer[string] // error reply to commands that need the data; nil: they are executed
 
-	// saving is held while the identity file is changed: by the appender, and by
-	// SetComplete. It is taken before state and before the snapshots' lock.
-	saving   sync.Mutex
-	state    state
-	appender *appender
-	snaps    *snapshots
-	clients  *clients
-	replicas *replicas
-	governor *governor.Governor
-	forms    *forms
-	upstream *follower
-	failover *failover
-	stats    stats
-	settings settings
-	quorum   *quorum
-	held     holds
-	judging  sync.Mutex
+	// identityMu is held while the identity file is changed: by the appender, by SetComplete and at
+	// the stop.
+	identityMu sync.Mutex
+	state      state
+	appender   *appender
+	snaps      *snapshots.Store
+	clients    *clients
+	replicas   *replicas
+	governor   *governor.Governor
+	forms      *forms
+	upstream   *follower
+	failover   *failover
+	stats      stats
+	settings   settings
+	quorum     *quorum
+	stalls     writeStalls
+	judging    sync.Mutex
 
 	life struct {
 		sync.Mutex
 		running bool
-		closed  bool          // shut down, or about to be
+		closed  bool          // closed, or closing
 		cancel  func()        // ends Run
-		done    chan struct{} // closed when all is freed
+		done    chan struct{} // closed when everything is released
 	}
 }
 
-// state is what the appender changes, SetComplete its part of it, and everybody reads.
+// state is what PSYNC, Status and the clients read together. The appender changes it; SetComplete
+// changes complete.
 type state struct {
 	sync.Mutex
-	id       identity.State // as it is on disk
-	complete bool           // differs from id's while data were dropped for others, or could not be loaded
-	unusable error          // why a replica started without the data of its directory; nil: it did not, or has others now
-	over     bool           // the clean mark is written, or what the file says is not known: it changes no more
-	advice   string         // what to do about a directory that seems lost; empty: it does not
-	changed  chan struct{}  // closed and replaced when role or term change
+	id       identity.State // as in the identity file
+	complete bool           // false also while data are dropped for a full resync or were not loaded
+	unusable error          // why a replica started without the data of its directory; nil: it has data
+	// identityFrozen forbids changes of the identity file: it holds the clean mark, or a failed
+	// save left its contents unknown.
+	identityFrozen bool
+	advice         string        // what an operator must do about a directory that seems lost; empty: nothing
+	changed        chan struct{} // closed and replaced when role or term changes
 }
 
-// Open locks the directory against a second owner, recovers what is in it and
-// listens. Clients are answered from Run on.
+// Open locks the directory against a second owner, recovers the data in it and listens. Clients are
+// served from Run on; until Open returns they get LOADING.
+//
+// Open returns an error if the configuration is invalid, the port or the directory is in use, or
+// the data cannot be recovered. The directory is not changed then, unless recovery had begun.
 func Open(c Config) (*Node, error) {
 	c = c.withDefaults()
 	if _, err := atLeast7(c.AssumeReplicas); err != nil {
@@ -95,8 +101,8 @@ func Open(c Config) (*Node, error) {
 			return nil, fmt.Errorf("open node: its upstream %s would be itself", c.ReplicaOf)
 		}
 	}
-	// What the configuration can be wrong about comes before anything in the directory
-	// is changed: a start that fails leaves the mark of the clean stop before it.
+	// Everything that a wrong configuration can fail comes before the first change of the
+	// directory, so that a failed start keeps the clean mark of the last stop.
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("open node: %w", err)
@@ -106,14 +112,17 @@ func Open(c Config) (*Node, error) {
 		listener.Close()
 		return nil, fmt.Errorf("open node: %w", err)
 	}
-	n := &Node{c: c, log: c.Logger, lock: lock, listener: listener, runID: string(identity.NewID()), started: time.Now()}
+	n := &Node{
+		c: c, logger: c.Logger, lock: lock, listener: listener,
+		runID: string(identity.NewID()), started: time.Now(),
+	}
 	n.settings.apply(c)
 	n.quorum = &quorum{n: n}
 	n.state.changed = make(chan struct{})
 	n.life.done = make(chan struct{})
-	n.snaps = &snapshots{n: n, encode: rdb.Write}
+	n.snaps = newSnapshots(n)
 	n.clients = &clients{n: n, all: map[int64]*session{}, slowAfter: slowReplyAfter}
-	n.replicas = &replicas{n: n, all: map[*replica]struct{}{}, left: map[*replica]struct{}{}, acked: make(chan struct{})}
+	n.replicas = newReplicas(n)
 	n.governor = governor.New(c.MaxFullSyncs, c.FullSyncRate)
 	n.forms = newForms(n)
 	n.upstream = &follower{n: n}
@@ -127,26 +136,26 @@ func Open(c Config) (*Node, error) {
 	return n, nil
 }
 
-// load recovers the directory's data; clients that connect meanwhile are answered LOADING.
+// load recovers the data of the directory. Clients that connect meanwhile get LOADING.
 func (n *Node) load() error {
 	stop := answerLoading(n.listener.(*net.TCPListener), n.c.TLS != nil)
 	defer stop()
 	if err := n.loadSettings(); err != nil {
 		return err
 	}
-	n.c.Log.Keep = n.settings.keep.Load() // a kept setting wins over the configuration
+	n.c.Log.Keep = n.settings.keep.Load() // a setting saved by CONFIG REWRITE wins over the configuration
 	if err := n.recover(); err != nil {
 		return err
 	}
 	n.appender = newAppender(n)
-	if err := n.failover.recover(); err != nil { // it goes by the identity that was recovered
+	if err := n.failover.recover(); err != nil { // needs the recovered identity
 		return errors.Join(err, n.markClean())
 	}
 	n.judge()
 	return nil
 }
 
-// free gives back what Open took.
+// free closes and unlocks what Open opened.
 func (n *Node) free() error {
 	var errs []error
 	if n.listener != nil {
@@ -154,15 +163,15 @@ func (n *Node) free() error {
 			errs = append(errs, err)
 		}
 	}
-	if n.store != nil {
-		errs = append(errs, n.store.Close())
+	if n.log != nil {
+		errs = append(errs, n.log.Close())
 	}
 	return errors.Join(append(errs, n.lock.Release())...)
 }
 
-// Run serves until ctx ends or the log fails, and returns after everything the
-// node owns has ended and the directory is free again. It returns nil if ctx
-// ended or Close was called, and what was written is known to be on disk.
+// Run serves until ctx ends, Close is called or the log fails. It returns when every goroutine of
+// the node has ended and the directory is unlocked. It returns nil if ctx ended or Close was
+// called, and everything written is known to be on disk. It may be called once.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -176,7 +185,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer close(n.life.done)
 	n.logStart()
 
-	// The appender outlives everybody who hands it work.
+	// The appender ends last, because the other goroutines submit work to it.
 	var appender sync.WaitGroup
 	appender.Go(func() {
 		if n.appender.loop() != nil {
@@ -187,9 +196,9 @@ func (n *Node) Run(ctx context.Context) error {
 	rest.Go(func() { n.clients.accept(ctx, n.listener) })
 	rest.Go(func() { n.upstream.run(ctx) })
 	rest.Go(func() { n.failover.run(ctx) })
-	rest.Go(func() { n.snaps.run(ctx) })
+	rest.Go(func() { n.snaps.Run(ctx) })
 	<-ctx.Done()
-	n.listener.Close() // accept ends; free closes it for the error
+	n.listener.Close() // ends accept; free reports the error
 	rest.Wait()
 	close(n.appender.stop)
 	appender.Wait()
@@ -198,7 +207,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.life.closed = true
 	n.life.Unlock()
 	err := errors.Join(n.appender.err, n.stopCleanly(), n.free())
-	n.log.Info().Stringer("offset", n.Offset()).Bool("failed", err != nil).Msg("node stopped")
+	n.logger.Info().Stringer("offset", n.Offset()).Bool("failed", err != nil).Msg("node stopped")
 	if err != nil {
 		return fmt.Errorf("run node: %w", err)
 	}
@@ -207,46 +216,52 @@ func (n *Node) Run(ctx context.Context) error {
 
 func (n *Node) logStart() {
 	role, term := n.Role()
-	n.log.Info().Str("listen", n.Addr()).Str("dir", n.c.Dir).Stringer("role", role).Uint64("term", uint64(term)).
-		Str("replid", string(n.identity().History.ID())).Stringer("offset", n.Offset()).Int("keys", n.Keyspace().Len()).
-		Bool("complete", n.isComplete()).Msg("node started")
+	n.logger.Info().Str("listen", n.Addr()).Str("dir", n.c.Dir).
+		Stringer("role", role).Uint64("term", uint64(term)).
+		Str("replid", string(n.identity().History.ID())).Stringer("offset", n.Offset()).
+		Int("keys", n.Keyspace().Len()).Bool("complete", n.isComplete()).Msg("node started")
 	if host, _, _ := net.SplitHostPort(n.Addr()); n.c.Password == "" && !net.ParseIP(host).IsLoopback() {
-		n.log.Warn().Msg("no password is set: who reaches this address can read and follow everything; only clients of this host may administrate")
+		n.logger.Warn().Msg("no password is set: any client that reaches this address can read and replicate all data; " +
+			"administration is limited to clients of this host")
 	}
 }
 
-// stopCleanly leaves a directory that starts fast and keeps its replication id.
-// No goroutine of the node runs any more.
+// stopCleanly leaves a directory that starts fast and keeps its replication id. Every goroutine of
+// the node has ended.
 func (n *Node) stopCleanly() error {
 	if err := n.markClean(); err != nil || n.appender.err != nil {
 		return err
 	}
-	// From here on whoever does not want to wait may kill the process.
-	if err := n.snaps.last(); err != nil {
-		n.log.Warn().Err(err).Msg("no snapshot at the stop: the next start replays the log instead")
+	// The clean mark is saved: a kill from here on loses no data, only the snapshot.
+	if n.appender.dropped != nil {
+		return nil
+	}
+	if err := n.snaps.WriteLast(func() snapshots.Point { return n.pointOf(n.Keyspace()) }); err != nil {
+		n.logger.Warn().Err(err).Msg("no snapshot at the stop: the next start replays the log instead")
 	}
 	return nil
 }
 
-// markClean makes the log durable, and keeps for the next start that everything is.
+// markClean syncs the log and saves in the identity file that everything up to its end is on disk.
 func (n *Node) markClean() error {
-	n.saving.Lock() // the owner may still call SetComplete
-	defer n.saving.Unlock()
+	n.identityMu.Lock() // the owner may still call SetComplete
+	defer n.identityMu.Unlock()
 	n.state.Lock()
-	n.state.over = true
+	n.state.identityFrozen = true
 	n.state.Unlock()
 	if n.appender.err != nil {
-		return nil // what is on disk is not known for certain: no clean mark
+		return nil // without a clean mark, because what is on disk is unknown
 	}
-	if err := n.store.Sync(); err != nil {
+	if err := n.log.Sync(); err != nil {
 		return err
 	}
 	id := n.identity()
-	id.Clean, id.CleanEnd = true, n.store.End()
+	id.Clean, id.CleanEnd = true, n.log.End()
 	return id.Save(n.c.FS, n.c.Dir)
 }
 
-// Close ends Run and waits for it, or frees what Open took. It is idempotent.
+// Close ends Run and waits for it, or, without Run, releases what Open opened. It may be called
+// again.
 func (n *Node) Close() error {
 	n.life.Lock()
 	if n.life.running {
@@ -261,54 +276,58 @@ func (n *Node) Close() error {
 	}
 	n.life.closed = true
 	close(n.appender.stopped)
+	n.snaps.Stop()
 	close(n.life.done)
 	return errors.Join(n.stopCleanly(), n.free())
 }
 
-// Addr returns the address that the node listens on.
+// Addr returns the address that the node listens on, host:port.
 func (n *Node) Addr() string { return n.listener.Addr().String() }
 
-// identity returns who the node is at this moment.
+// identity returns the current identity.
 func (n *Node) identity() identity.State {
 	n.state.Lock()
 	defer n.state.Unlock()
 	return n.state.id
 }
 
-// Apply writes one unit: RESP bytes of one command or of MULTI to EXEC. It
-// returns after the unit is in the log and visible to readers, with the offset
-// it ends at. A unit that does not stage cleanly is an error and leaves no trace;
-// an old term is ErrDemoted. It blocks while the disk is full, while fewer than
-// Config.MinReplicas replicas keep up, and while a failover waits for its replica,
-// and is slowed while a snapshot needs more than Config.SnapshotMemory;
-// Status.Held says so. The bytes may be reused after the return. A ctx that
-// ends after the hand-over does not take the unit back. Run must be running.
+// Apply writes one unit: the RESP bytes of one command, or of MULTI to EXEC, 1 byte to 512 MiB. It
+// returns the offset at which the unit ends, after the unit is in the log and visible to readers. A
+// unit that cannot be applied returns an error and changes nothing. A term other than the current
+// one returns ErrDemoted.
+//
+// Apply waits while the disk is full, while fewer than Config.MinReplicas replicas keep up, and
+// while a failover waits for its replica. It is slowed while a snapshot keeps more than
+// Config.SnapshotMemory. Status.Held shows the reason.
+//
+// The bytes may be reused after the return. A ctx that ends while the appender works on the unit
+// does not undo the unit. Run must be running.
 func (n *Node) Apply(ctx context.Context, t Term, unit []byte) (replog.Offset, error) {
 	if err := n.quorum.await(ctx, t); err != nil {
 		return 0, err
 	}
-	if err := n.snaps.guard.Load().await(ctx); err != nil {
+	if err := n.snaps.Throttle(ctx); err != nil {
 		return 0, err
 	}
 	end, err := n.appender.submit(ctx, t, unit, nil)
 	if err != nil {
-		return n.applyLater(ctx, t, unit, err)
+		return n.applyWithRetry(ctx, t, unit, err)
 	}
 	return end, nil
 }
 
 const (
-	fullFirst = 50 * time.Millisecond // between attempts while the disk is full
-	fullMost  = time.Second
+	fullRetryMin = 50 * time.Millisecond // between attempts while the disk is full
+	fullRetryMax = time.Second
 )
 
-// applyLater goes on with a unit that could not be taken now, until it can be:
-// the disk is full, or a failover pauses the writer.
-func (n *Node) applyLater(ctx context.Context, t Term, unit []byte, err error) (end replog.Offset, _ error) {
+// applyWithRetry retries a unit whose first attempt returned err, while the disk is full or a
+// failover pauses the writer.
+func (n *Node) applyWithRetry(ctx context.Context, t Term, unit []byte, err error) (end replog.Offset, _ error) {
 	release := func() {}
 	defer func() { release() }()
 	full := false
-	for pause := fullFirst; ; pause = min(2*pause, fullMost) {
+	for pause := fullRetryMin; ; pause = min(2*pause, fullRetryMax) {
 		var paused *pausedError
 		var resumed <-chan struct{}
 		var again <-chan time.Time
@@ -317,7 +336,7 @@ func (n *Node) applyLater(ctx context.Context, t Term, unit []byte, err error) (
 			resumed = paused.resumed
 		case isFull(err):
 			if !full {
-				full, release = true, n.hold(err.Error())
+				full, release = true, n.stall(err.Error())
 			}
 			again = time.After(pause)
 		default:
@@ -338,74 +357,21 @@ func (n *Node) applyLater(ctx context.Context, t Term, unit []byte, err error) (
 	}
 }
 
-// isFull says whether err is a full disk, which left no trace and passes.
-func isFull(err error) bool {
-	var full *replog.FullError
-	return errors.As(err, &full)
-}
-
-// SetComplete says whether the data are all there. Until they are, PSYNC is
-// answered LOADING. A fresh directory is incomplete, a full or partial resync
-// with its upstream completes it, and a restart begins with what was true at the
-// stop: a replica whose upstream is gone for good can then be promoted.
-func (n *Node) SetComplete(complete bool) {
-	n.saving.Lock()
-	defer n.saving.Unlock()
-	n.keepComplete(complete)
-	n.showComplete(complete)
-}
-
-// keepComplete makes the next start begin with it. The caller holds n.saving. If
-// it cannot be kept, the next start asks the owner, as for a fresh directory.
-func (n *Node) keepComplete(complete bool) {
-	n.state.Lock()
-	id, over := n.state.id, n.state.over
-	n.state.Unlock()
-	if over || id.Complete == complete {
-		return
-	}
-	id.Complete, id.CompleteAt = complete, 0
-	if complete {
-		id.CompleteAt = n.store.End()
-	}
-	if err := id.Save(n.c.FS, n.c.Dir); err != nil {
-		n.log.Error().Err(err).Bool("complete", complete).Msg("cannot keep for the next start whether the data are complete")
-		return
-	}
-	n.state.Lock()
-	n.state.id = id
-	n.state.Unlock()
-}
-
-// showComplete makes it true for this run only.
-func (n *Node) showComplete(complete bool) {
-	n.state.Lock()
-	was := n.state.complete
-	n.state.complete = complete
-	if complete && n.Keyspace().Len() > 0 {
-		n.state.advice = ""
-	}
-	n.state.Unlock()
-	n.judge()
-	if was != complete {
-		n.log.Info().Bool("complete", complete).Stringer("offset", n.Offset()).Msg("completeness changed")
-	}
-}
-
-// Keyspace returns the current keyspace. A full resync with the upstream puts
-// another in its place.
+// Keyspace returns the current keyspace. A full resync from the upstream replaces it.
 func (n *Node) Keyspace() *keyspace.Keyspace { return n.keys.Load() }
 
 // Published returns a channel that is closed when the next unit is published.
 func (n *Node) Published() <-chan struct{} { return n.appender.published.wait() }
 
-// Offset returns the replication offset: the bytes of stream so far.
-func (n *Node) Offset() replog.Offset { return n.store.End() }
+// Offset returns the replication offset: the end of the replication log.
+func (n *Node) Offset() replog.Offset { return n.log.End() }
 
-// ReplicaOf makes the node a replica of host:port, or, with an empty address, a
-// master under a new replication id. The new role is kept in the directory.
-// Naming the present upstream again changes nothing, except that a node that had
-// stopped following (LinkStopped) asks for a full resync.
+// ReplicaOf makes the node a replica of addr, host:port, or, with an empty addr, a master under a
+// new replication id. The role is saved in the directory. To name the current upstream again
+// changes nothing, except that a node that stopped following (LinkStopped) requests a full resync.
+//
+// It returns an error if addr is malformed or the node itself, during a failover, if the identity
+// file cannot be saved, and, for a promotion, while the data are dropped for a full resync.
 func (n *Node) ReplicaOf(ctx context.Context, addr string) error {
 	if addr != "" {
 		if err := CheckAddr(addr); err != nil {
@@ -424,11 +390,23 @@ func (n *Node) ReplicaOf(ctx context.Context, addr string) error {
 	return err
 }
 
-// Snapshot writes a snapshot file of the present offset or a later one, after
-// the one being written if there is one, and returns when it is on disk.
+// Snapshot writes a snapshot of the current offset or a later one, after the one being written if
+// there is one, and returns when the file is on disk. It returns ErrClosed when the node stops, and
+// the error of ctx or of the attempt.
 func (n *Node) Snapshot(ctx context.Context) (SnapshotStatus, error) {
-	if err := n.snaps.wait(ctx, n.snaps.request()); err != nil {
-		return n.snaps.status(), fmt.Errorf("take snapshot: %w", err)
+	err := n.snaps.Wait(ctx, n.snaps.Request())
+	if errors.Is(err, snapshots.ErrStopped) {
+		err = ErrClosed
+		if isClosed(n.appender.stopped) {
+			err = n.appender.closedErr()
+		}
 	}
-	return n.snaps.status(), nil
+	if err != nil {
+		return n.snaps.Status(), fmt.Errorf("take snapshot: %w", err)
+	}
+	return n.snaps.Status(), nil
+}
+
+func (n *Node) newKeyspace() *keyspace.Keyspace {
+	return keyspace.New(keyspace.Options{HiddenPrefix: n.c.HiddenPrefix, Now: n.c.Now})
 }

@@ -3,7 +3,6 @@ package replication
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,25 +11,24 @@ import (
 )
 
 const (
-	quorumAgain = 10 * time.Millisecond  // how long a quorum that was found counts
-	quorumTick  = 100 * time.Millisecond // how often to look again without an acknowledgement
-	quorumMarks = 32                     // marks within the allowed lag
+	quorumValidFor = 10 * time.Millisecond  // a quorum that was found is not checked again for so long
+	quorumTick     = 100 * time.Millisecond // time between two checks without an acknowledgement
+	quorumSamples  = 32                     // marks within the allowed lag
 )
 
-// quorum holds Apply back until enough replicas have the data. A replica counts
-// if it acknowledged anything within the allowed lag, and everything that was
-// written longer ago than that.
+// quorum makes Apply wait until enough replicas keep up. A replica keeps up if it acknowledged
+// anything within the allowed lag, and acknowledged everything that was written before the lag.
 type quorum struct {
 	n         *Node
 	goodUntil atomic.Int64 // unix nanoseconds
 
-	mu     sync.Mutex
-	marks  []offsetMark // oldest first
-	newest offsetMark   // of the last unit
+	mu      sync.Mutex
+	samples []offsetSample // oldest first
+	newest  offsetSample   // of the last unit
 }
 
-// offsetMark says where the stream ended at a moment.
-type offsetMark struct {
+// offsetSample is the end of the log at a moment.
+type offsetSample struct {
 	at  time.Time
 	end replog.Offset
 }
@@ -39,58 +37,57 @@ func (q *quorum) lag() time.Duration {
 	return time.Duration(q.n.settings.minLagMS.Load()) * time.Millisecond
 }
 
-// note is called by the appender after each unit.
-func (q *quorum) note(end replog.Offset) {
+// record is called by the appender after each unit.
+func (q *quorum) record(end replog.Offset) {
 	if q.n.settings.minReplicas.Load() == 0 {
 		return
 	}
 	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.newest = offsetMark{now, end}
-	if last := len(q.marks) - 1; last < 0 || now.Sub(q.marks[last].at) >= q.lag()/quorumMarks {
-		q.marks = append(q.marks, offsetMark{now, end})
-		q.dueLocked(now)
+	q.newest = offsetSample{now, end}
+	if last := len(q.samples) - 1; last < 0 || now.Sub(q.samples[last].at) >= q.lag()/quorumSamples {
+		q.samples = append(q.samples, offsetSample{now, end})
+		q.dueOffsetLocked(now)
 	}
 }
 
-// forget is called when the stream goes on at another offset, under another history.
-func (q *quorum) forget() {
+// reset is called when a full resync replaced the log.
+func (q *quorum) reset() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.marks, q.newest = nil, offsetMark{}
+	q.samples, q.newest = nil, offsetSample{}
 	q.goodUntil.Store(0)
 }
 
-// dueLocked is where the stream ended when the allowed lag began; marks before
-// that one are dropped.
-func (q *quorum) dueLocked(now time.Time) replog.Offset {
+// dueOffsetLocked returns the end of the log at the moment that is the allowed lag ago. It removes
+// older samples.
+func (q *quorum) dueOffsetLocked(now time.Time) replog.Offset {
 	since := now.Add(-q.lag())
 	if !q.newest.at.After(since) {
-		q.marks = append(q.marks[:0], q.newest) // it is the one before the next unit
+		q.samples = append(q.samples[:0], q.newest) // the newest unit is older than the lag
 		return q.newest.end
 	}
-	for len(q.marks) > 1 && !q.marks[1].at.After(since) {
-		q.marks = q.marks[1:]
+	for len(q.samples) > 1 && !q.samples[1].at.After(since) {
+		q.samples = q.samples[1:]
 	}
-	if len(q.marks) == 0 || q.marks[0].at.After(since) {
+	if len(q.samples) == 0 || q.samples[0].at.After(since) {
 		return 0
 	}
-	return q.marks[0].end
+	return q.samples[0].end
 }
 
-// good counts the replicas that are near enough.
-func (q *quorum) good() (count int, more <-chan struct{}) {
+// count returns the number of replicas that keep up. more is closed at the next acknowledgement.
+func (q *quorum) count() (count int, more <-chan struct{}) {
 	now := time.Now()
 	q.mu.Lock()
-	due := q.dueLocked(now)
+	due := q.dueOffsetLocked(now)
 	q.mu.Unlock()
-	heard := now.Add(-q.lag()).UnixNano()
-	return q.n.replicas.countIf(func(r *replica) bool { return r.ackNow.Load() >= heard && r.acked.Load() >= int64(due) })
+	return q.n.replicas.keepingUp(due, now.Add(-q.lag()))
 }
 
-// await blocks until there are enough of them. A node that is not complete yet
-// has no replicas and does not wait for any.
+// await waits until enough replicas keep up, or returns ErrDemoted after a change of role or term.
+// A node that is not complete has no replicas, and does not wait.
 func (q *quorum) await(ctx context.Context, t Term) error {
 	want := q.n.settings.minReplicas.Load()
 	if want == 0 || time.Now().UnixNano() < q.goodUntil.Load() || !q.n.isComplete() {
@@ -98,16 +95,16 @@ func (q *quorum) await(ctx context.Context, t Term) error {
 	}
 	var tick *time.Ticker
 	for {
-		count, more := q.good()
+		count, more := q.count()
 		want = q.n.settings.minReplicas.Load()
 		if int64(count) >= want {
-			q.goodUntil.Store(time.Now().Add(quorumAgain).UnixNano())
+			q.goodUntil.Store(time.Now().Add(quorumValidFor).UnixNano())
 			return nil
 		}
 		if tick == nil {
 			tick = time.NewTicker(quorumTick)
 			defer tick.Stop()
-			defer q.n.hold(fmt.Sprintf("%d of %d replicas have the data within %v", count, want, q.lag()))()
+			defer q.n.stall(fmt.Sprintf("%d of %d replicas have the data within %v", count, want, q.lag()))()
 		}
 		changed := q.n.RoleChanged()
 		if role, term := q.n.Role(); role != Master || term != t {
@@ -123,68 +120,4 @@ func (q *quorum) await(ctx context.Context, t Term) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// holds are the reasons why Apply waits, newest last. There may be several at once, and the end of
-// one leaves the others.
-type holds struct {
-	mu      sync.Mutex
-	reasons []*hold
-	logged  time.Time // when one began that was logged
-}
-
-// holdLogEvery bounds how often holds are logged that begin and end again and again, such as on a
-// disk that is full but for a little.
-const holdLogEvery = time.Second
-
-type hold struct {
-	reason string
-	since  time.Time
-}
-
-// newest returns the reason to show; it is zero while Apply does not wait.
-func (h *holds) newest() hold {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.reasons) == 0 {
-		return hold{}
-	}
-	return *h.reasons[len(h.reasons)-1]
-}
-
-// Held returns why Apply waits or is slowed, and since when; both are zero while it is not.
-func (n *Node) Held() (reason string, since time.Time) {
-	h := n.held.newest()
-	return h.reason, h.since
-}
-
-// hold notes that Apply waits, and why; release notes that it goes on.
-func (n *Node) hold(reason string) (release func()) {
-	h := &hold{reason, time.Now()}
-	n.held.mu.Lock()
-	n.held.reasons = append(n.held.reasons, h)
-	log := h.since.Sub(n.held.logged) >= holdLogEvery
-	if log {
-		n.held.logged = h.since
-	}
-	n.held.mu.Unlock()
-	event := n.log.Warn
-	if !log {
-		event = n.log.Debug
-	}
-	event().Str("why", reason).Stringer("offset", n.Offset()).Msg("writing is held back")
-	return func() {
-		n.held.mu.Lock()
-		n.held.reasons = slices.DeleteFunc(n.held.reasons, func(o *hold) bool { return o == h })
-		n.held.mu.Unlock()
-		if log {
-			n.log.Info().Str("why", reason).Dur("after", time.Since(h.since)).Msg("writing goes on")
-		}
-	}
-}
-
-func (n *Node) isComplete() bool {
-	n.state.Lock()
-	defer n.state.Unlock()
-	return n.state.complete
 }

@@ -1,27 +1,22 @@
 package replication
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"slices"
-	"time"
 
 	"rowfall/replication/disk"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
-	"rowfall/replication/rdb"
 	"rowfall/replication/replog"
+	"rowfall/replication/snapshots"
 )
 
 const logDir = "log"
 
-// beginning is the identity that a start goes by.
-type beginning struct {
+// startState is the identity that a start goes by.
+type startState struct {
 	identity.State
 	fresh    bool // nobody holds bytes under its id yet
 	restored bool // there is no log behind the snapshot: it is a backup put back, or the log was removed
@@ -41,7 +36,7 @@ func (n *Node) recover() error {
 		return err
 	}
 	if asked := n.c.ReplicaOf; asked != "" && asked != id.Upstream {
-		n.log.Warn().Str("configured_upstream", asked).Str("upstream", id.Upstream).
+		n.logger.Warn().Str("configured_upstream", asked).Str("upstream", id.Upstream).
 			Msg("the role kept in the directory wins over the configured upstream: send REPLICAOF host port to follow another, or start with an empty directory")
 	}
 	if id.Pending {
@@ -52,7 +47,7 @@ func (n *Node) recover() error {
 	if err := n.removeUnfinished(); err != nil {
 		return err
 	}
-	b := beginning{State: id, fresh: fresh}
+	b := startState{State: id, fresh: fresh}
 	keys, err := n.restore(&b)
 	var unusable *unusableError
 	if errors.As(err, &unusable) && b.Upstream != "" {
@@ -62,16 +57,14 @@ func (n *Node) recover() error {
 		return err
 	}
 	n.keys.Store(keys)
-	return n.settleIdentity(b)
+	return n.decideReplID(b)
 }
 
 // removeUnfinished removes what a run that was interrupted left. What a resync was
 // to take over has its place by now.
 func (n *Node) removeUnfinished() error {
-	for _, name := range []string{
-		newSnapshot, newResync, disk.Temporary(newResync),
-		disk.Temporary(identity.FileName), disk.Temporary(settingsFile), disk.Temporary(failoverFile),
-	} {
+	for _, name := range append(snapshots.UnfinishedNames(),
+		disk.Temporary(identity.FileName), disk.Temporary(settingsFile), disk.Temporary(failoverFile)) {
 		if err := n.c.FS.Remove(filepath.Join(n.c.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove unfinished file: %w", err)
 		}
@@ -79,15 +72,131 @@ func (n *Node) removeUnfinished() error {
 	return nil
 }
 
-// settleIdentity begins a new id if replicas may hold bytes that are lost, and
+// finishResync completes a replacement of the data that a crash interrupted.
+func (n *Node) finishResync(id identity.State) (identity.State, error) {
+	if err := n.snaps.InstallResync(id.PendingAt, 0); err != nil {
+		return id, fmt.Errorf("finish interrupted resync: %w", err)
+	}
+	if err := n.snaps.RemoveOthers(id.PendingAt); err != nil {
+		return id, fmt.Errorf("finish interrupted resync: %w", err)
+	}
+	l, err := replog.Create(filepath.Join(n.c.Dir, logDir), id.PendingAt, n.c.Log)
+	if err != nil {
+		return id, fmt.Errorf("finish interrupted resync: %w", err)
+	}
+	if err := l.Close(); err != nil {
+		return id, fmt.Errorf("finish interrupted resync: %w", err)
+	}
+	id.Pending, id.PendingAt, id.Log = false, 0, identity.LogName{}
+	return id, id.Save(n.c.FS, n.c.Dir)
+}
+
+// restore loads the newest snapshot and the log behind it. If the log is damaged
+// where it had been whole, it goes on with what is whole before the damage, once:
+//
+//   - As a replica: the upstream sends the rest again, under the same id.
+//   - As a master: a new id begins, the old one right up to what survived. Where
+//     the data stand is in the data, so whoever writes reads its source again from
+//     there; replicas that are ahead resync fully.
+//
+// Where nothing survived at all, a human decides.
+func (n *Node) restore(b *startState) (*keyspace.Keyspace, error) {
+	keys, err := n.loadWith(b, replog.Open)
+	var bad *replog.CorruptError
+	if !errors.As(err, &bad) {
+		return keys, err
+	}
+	if n.log != nil {
+		if err := n.log.Close(); err != nil {
+			return nil, fmt.Errorf("close damaged log: %w", err)
+		}
+		n.log = nil
+	}
+	if foreign := n.checkHistory(b); foreign != nil {
+		return nil, fmt.Errorf("%w; %w", foreign, err)
+	}
+	snapshot := n.snaps.Newest().At
+	if snapshot.IsZero() && b.Upstream == "" && n.snaps.Newest().IsZero() {
+		return nil, fmt.Errorf("%w, or, since there is no snapshot to go on from, make this node a replica of the one that has most "+
+			"(empty %s and start it with that one as its upstream) and promote it when it has everything", err, n.c.Dir)
+	}
+	if err := n.markUnclean(b.State); err != nil {
+		return nil, err
+	}
+	b.repaired = true
+	keys, err = n.loadWith(b, func(dir string, c replog.Config) (*replog.Log, error) { return replog.Repair(dir, snapshot, c) })
+	if err != nil {
+		return nil, fmt.Errorf("%w; repairing the log gives: %w", bad, err)
+	}
+	n.logger.Error().Err(bad).Stringer("snapshot", snapshot).Stringer("survived_to", n.log.End()).Stringer("role", roleName(b.State)).
+		Msg("the log was damaged: what was behind the damage is gone here; a replica gets it again from its upstream, a master's writer must read its source again from the position in the data")
+	return keys, nil
+}
+
+// loadWith loads the newest snapshot, opens the log and replays it.
+func (n *Node) loadWith(b *startState, open func(dir string, c replog.Config) (*replog.Log, error)) (*keyspace.Keyspace, error) {
+	keys, err := n.loadSnapshot()
+	if err != nil {
+		return nil, err
+	}
+	if b.fresh {
+		n.rebaseOnSnapshot(b)
+	}
+	if n.log, err = open(filepath.Join(n.c.Dir, logDir), n.c.Log); err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	if err := n.checkLogMeetsSnapshot(b, keys); err != nil {
+		return nil, err
+	}
+	return keys, n.replay(keys)
+}
+
+// loadSnapshot loads the newest snapshot that can be read. It returns an *unusableError if
+// every file is damaged.
+func (n *Node) loadSnapshot() (*keyspace.Keyspace, error) {
+	keys, err := n.snaps.Load(n.newKeyspace)
+	var unreadable *snapshots.UnreadableError
+	if errors.As(err, &unreadable) {
+		err = &unusableError{err, unreadable.Newest}
+	}
+	return keys, err
+}
+
+// tidyEvery is after how many units of a replay the keyspace gives back memory, as it does with time otherwise.
+const tidyEvery = 1024
+
+// replay applies the log after the snapshot. The keys that ran out meanwhile are
+// still there for their DEL: the log says when they went.
+func (n *Node) replay(keys *keyspace.Keyspace) error {
+	units := 0
+	err := n.log.Replay(n.snaps.Newest().At, func(r replog.Record) error {
+		if r.Kind != replog.Unit && r.Kind != replog.Expiry {
+			return nil
+		}
+		if err := keys.Stage(r.Payload); err != nil {
+			return fmt.Errorf("the %s at offset %d cannot be applied: %w", r.Kind, r.Start, err)
+		}
+		keys.Publish()
+		if units++; units%tidyEvery == 0 {
+			keys.Tidy()
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("replay log %s: %w", filepath.Join(n.c.Dir, logDir), err)
+	}
+	return nil
+}
+
+// decideReplID begins a new id if replicas may hold bytes that are lost, and
 // takes the mark of a clean stop away.
-func (n *Node) settleIdentity(b beginning) error {
-	id, boot, end := b.State, identity.BootID(), n.store.End()
-	lost := b.restored || n.store.Recovery().Lost || id.Lost(boot, end)
+func (n *Node) decideReplID(b startState) error {
+	id, boot, end := b.State, identity.BootID(), n.log.End()
+	lost := b.restored || n.log.Recovery().Lost || id.Lost(boot, end)
 	if lost && !b.fresh && id.Upstream == "" {
 		was := id.History.ID()
 		id.History = id.History.Begin(identity.NewID(), end)
-		n.log.Warn().Stringer("offset", end).Str("was_replid", string(was)).Str("replid", string(id.History.ID())).Bool("copied", id.Copied).
+		n.logger.Warn().Stringer("offset", end).Str("was_replid", string(was)).Str("replid", string(id.History.ID())).Bool("copied", id.Copied).
 			Msg("written bytes may be lost by the last stop, or this is a copy of the directory: a new replication id begins")
 	}
 	// What was written before this under another policy is on disk: opening the log saw to that.
@@ -108,279 +217,9 @@ func (n *Node) settleIdentity(b beginning) error {
 	return nil
 }
 
-// finishResync completes a replacement of the data that a crash interrupted.
-func (n *Node) finishResync(id identity.State) (identity.State, error) {
-	if _, err := n.snaps.move(newResync, id.PendingAt); err != nil {
-		return id, fmt.Errorf("finish interrupted resync: %w", err)
-	}
-	if err := n.snaps.removeBut(id.PendingAt); err != nil {
-		return id, fmt.Errorf("finish interrupted resync: %w", err)
-	}
-	l, err := replog.Create(filepath.Join(n.c.Dir, logDir), id.PendingAt, n.c.Log)
-	if err != nil {
-		return id, fmt.Errorf("finish interrupted resync: %w", err)
-	}
-	if err := l.Close(); err != nil {
-		return id, fmt.Errorf("finish interrupted resync: %w", err)
-	}
-	id.Pending, id.PendingAt, id.Log = false, 0, identity.LogName{}
-	return id, id.Save(n.c.FS, n.c.Dir)
-}
-
-func (n *Node) newKeyspace() *keyspace.Keyspace {
-	return keyspace.New(keyspace.Options{HiddenPrefix: n.c.HiddenPrefix, Now: n.c.Now})
-}
-
-// loadSnapshot loads the newest snapshot that is whole. Only a crash between two
-// steps leaves more than one. The error is an *unusableError if every file is damaged.
-func (n *Node) loadSnapshot() (*keyspace.Keyspace, error) {
-	files, err := n.snaps.list()
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(files)
-	slices.Reverse(files)
-	var faults []error
-	damaged := true
-	for _, at := range files {
-		keys := n.newKeyspace()
-		path := filepath.Join(n.c.Dir, snapshotName(at))
-		file, err := n.loadFile(path, at, keys)
-		if err == nil {
-			if len(faults) > 0 {
-				n.log.Warn().Err(errors.Join(faults...)).Str("file", path).Msg("the newest snapshot is not usable: an older one is loaded")
-			}
-			n.snaps.newest = file
-			return keys, nil
-		}
-		faults = append(faults, err)
-		damaged = damaged && errors.As(err, new(*unusableError))
-	}
-	if len(faults) == 0 {
-		return n.newKeyspace(), nil
-	}
-	err = fmt.Errorf("%w; restore the file, or empty %s to begin anew", errors.Join(faults...), n.c.Dir)
-	if damaged {
-		err = &unusableError{err, files[0]}
-	}
-	return nil, err
-}
-
-func (n *Node) loadFile(path string, at replog.Offset, keys *keyspace.Keyspace) (file snapshotFile, err error) {
-	if at > replog.MaxBegin {
-		return file, &unusableError{fmt.Errorf("load snapshot %s: its offset is more than %d, where no log can begin", path, replog.MaxBegin), 0}
-	}
-	f, err := n.c.FS.Open(path, os.O_RDONLY)
-	if err != nil {
-		return file, fmt.Errorf("load snapshot: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // only read from
-	size, err := f.Size()
-	if err != nil {
-		return file, fmt.Errorf("load snapshot: %w", err)
-	}
-	aux, err := rdb.Read(bufio.NewReaderSize(io.NewSectionReader(f, 0, size), 1<<20), keys.Loader())
-	if err != nil {
-		return file, &unusableError{fmt.Errorf("load snapshot %s: %w", path, err), at}
-	}
-	if aux.ReplID != "" && aux.Offset != int64(at) {
-		return file, &unusableError{fmt.Errorf("load snapshot %s: it says inside that it is of offset %d", path, aux.Offset), at}
-	}
-	if aux.Empty > 0 {
-		n.log.Warn().Int("keys", aux.Empty).Str("file", path).Msg("the snapshot has collections without elements; they are left out")
-	}
-	made := n.started
-	if aux.CTime > 0 {
-		made = time.Unix(aux.CTime, 0)
-	}
-	id, err := identity.ParseID(aux.ReplID)
-	if err != nil {
-		id = "" // as where it names none
-	}
-	return snapshotFile{at: at, size: size, live: keys.Memory().Live, time: made, id: id}, nil
-}
-
-// fromElsewhere says whether the newest snapshot holds other bytes than those that
-// the directory's id stands for. One that names no id may be anything.
-func (n *Node) fromElsewhere(b *beginning) bool {
-	file := n.snaps.newest
-	return !file.time.IsZero() && !b.History.Holds(string(file.id), file.at)
-}
-
-// beginAnew is beginAt for a directory that had another history, with a warning.
-func (n *Node) beginAnew(b *beginning, why string) {
-	was := b.History.ID()
-	n.beginAt(b)
-	n.log.Warn().Stringer("offset", n.snaps.newest.at).Str("was_replid", string(was)).
-		Str("snapshot_replid", string(n.snaps.newest.id)).Str("replid", string(b.History.ID())).
-		Stringer("role", roleName(b.State)).Msg(why)
-}
-
-// beginAt makes it a new id's beginning that the data are of the newest snapshot.
-// All that is kept is the role. A snapshot that names its id is right for that up to
-// its offset, which the next start looks for.
-func (n *Node) beginAt(b *beginning) {
-	history, file := identity.NewHistory(identity.NewID()), n.snaps.newest
-	if file.id != "" {
-		history = identity.NewHistory(file.id).Begin(history.ID(), file.at)
-	}
-	b.State, b.fresh = identity.State{History: history, Upstream: b.Upstream, Term: b.Term}, true
-}
-
-// joinLog checks that the log meets the newest snapshot, in place and in history.
-// A snapshot without any log is a backup put back, of this node or another.
-func (n *Node) joinLog(b *beginning, keys *keyspace.Keyspace) error {
-	at, start, end, began := n.snaps.newest.at, n.store.Start(), n.store.End(), n.store.Recovery().Began
-	// One of offset 0 that names no id, as redis-server writes it, fits the log that began with it.
-	known := !began && at.IsZero() && n.snaps.newest.id == ""
-	gone := began && !b.fresh && !b.repaired
-	if gone || end.IsZero() && (!at.IsZero() || n.fromElsewhere(b) && !known) {
-		return n.putBack(b)
-	}
-	if err := n.checkHistory(b); err != nil {
-		return err
-	}
-	if err := n.checkLog(b, keys); err != nil {
-		return err
-	}
-	if err := n.checkOffsets(); err != nil {
-		if b.Upstream != "" {
-			err = &unusableError{err, at}
-		}
-		return err
-	}
-	if err := n.store.Retain(max(at, start)); err != nil {
-		return fmt.Errorf("open log: %w", err)
-	}
-	return nil
-}
-
-// checkOffsets checks that the log reaches from the newest snapshot, or one before it,
-// to that snapshot or beyond.
-func (n *Node) checkOffsets() error {
-	dir, at := filepath.Join(n.c.Dir, logDir), n.snaps.newest.at
-	start, end := n.store.Start(), n.store.End()
-	if at < start {
-		have := "there is no snapshot"
-		if !n.snaps.newest.time.IsZero() {
-			have = fmt.Sprintf("%s ends at offset %d", filepath.Join(n.c.Dir, snapshotName(at)), at)
-		}
-		return fmt.Errorf("open log: %s but the log in %s begins after offset %d; put a snapshot-OFFSET.rdb of this node between %d and %d back, or empty %s to begin anew",
-			have, dir, start, start, end, n.c.Dir)
-	}
-	if at > end {
-		return fmt.Errorf("open log: %s is of offset %d but the log in %s ends at offset %d; put the missing log segments back, or remove %s: replicas then resync fully",
-			filepath.Join(n.c.Dir, snapshotName(at)), at, dir, end, dir)
-	}
-	return nil
-}
-
-// putBack begins the log at a snapshot that has none, or at 0 where there is no
-// snapshot either. Data from elsewhere must not go on under the directory's id: a
-// replica asked its upstream for what follows an offset at which that had other
-// bytes, and got it. Of the directory's own history only the data are older.
-func (n *Node) putBack(b *beginning) error {
-	b.restored = true
-	if !b.fresh && (n.fromElsewhere(b) || n.snaps.newest.time.IsZero()) {
-		n.beginAnew(b, "the log is gone, and no snapshot is of what this directory held: a new replication id begins; "+
-			"a replica gets everything from its upstream")
-	}
-	if !b.fresh && n.snaps.newest.at.IsZero() {
-		b.Complete, b.CompleteAt = false, 0 // an empty node must not replace what its replicas hold
-	}
-	if err := n.doubt(b.State); err != nil {
-		return err
-	}
-	if err := n.store.Reset(n.snaps.newest.at); err != nil {
-		return fmt.Errorf("begin log at snapshot: %w", err)
-	}
-	return nil
-}
-
-// checkHistory refuses a snapshot from elsewhere where a log is there, for one of the
-// two must go. A snapshot that names no id is known by the log that began with it.
-func (n *Node) checkHistory(b *beginning) error {
-	file := n.snaps.newest
-	if !n.fromElsewhere(b) || file.id == "" && (n.store == nil || n.store.Start() == file.at) {
-		return nil
-	}
-	whose := "names no replication id"
-	if file.id != "" {
-		whose = "is of replication id " + string(file.id)
-	}
-	dir := filepath.Join(n.c.Dir, logDir)
-	return fmt.Errorf("open log: %s %s, and at its offset the log in %s, of replication id %s, does not hold the same; "+
-		"put a snapshot-OFFSET.rdb of this node in its place, or remove %s to go on from this one: replicas, and this node if it is one, then resync fully; "+
-		"or, if the two are known to belong together, remove %s: log and data stay, and the node begins as a new master",
-		filepath.Join(n.c.Dir, snapshotName(file.at)), whose, dir, b.History.ID(), dir, filepath.Join(n.c.Dir, identity.FileName))
-}
-
-// logName names the log that is open, for the identity file.
-func (n *Node) logName() (identity.LogName, error) {
-	file, err := disk.IDAt(n.c.FS, filepath.Join(n.c.Dir, logDir, replog.MarkName))
-	if err != nil {
-		return identity.LogName{}, fmt.Errorf("identify log: %w", err)
-	}
-	return identity.LogName{Generation: n.store.Generation(), File: file}, nil
-}
-
-// checkLog checks that the log is the one that the directory wrote. The bytes of any
-// other log, an older copy of its own included, are not what replicas hold under the
-// directory's id. If the data come from such a log alone, they begin a new history.
-// Mixed with a snapshot of the directory they would be nobody's data.
-func (n *Node) checkLog(b *beginning, keys *keyspace.Keyspace) error {
-	name, err := n.logName()
-	if err != nil {
-		return err
-	}
-	begunByRepair := b.repaired && n.store.Recovery().Began
-	all, _, _ := keys.Counts()
-	alone := all == 0 && n.snaps.newest.at.IsZero() && n.store.Start().IsZero() // the log holds all data
-	switch {
-	case b.fresh, !begunByRepair && b.HasLog(name, n.store.End()):
-		return nil
-	case begunByRepair && n.snaps.newest.time.IsZero():
-		n.beginAnew(b, "nothing of the damaged log survived: a new replication id begins; a replica gets everything from its upstream")
-		return nil
-	case begunByRepair:
-		return nil
-	case alone && b.Upstream == "":
-		n.beginAnew(b, "the log is not the one that this directory wrote: a new replication id begins")
-		return nil
-	}
-	dir := filepath.Join(n.c.Dir, logDir)
-	err = fmt.Errorf("open log: the log in %s is not the one that this directory wrote; put that one back, "+
-		"or remove %s to go on from the newest snapshot under a new replication id; "+
-		"or, if log and snapshot are known to belong together, remove %s: log and data stay, and the node begins as a new master",
-		dir, dir, filepath.Join(n.c.Dir, identity.FileName))
-	if b.Upstream != "" {
-		return &unusableError{err, n.snaps.newest.at}
-	}
-	return err
-}
-
-// tidyEvery is after how many units of a replay the keyspace gives back memory, as it does with time otherwise.
-const tidyEvery = 1024
-
-// replay applies the log after the snapshot. The keys that ran out meanwhile are
-// still there for their DEL: the log says when they went.
-func (n *Node) replay(keys *keyspace.Keyspace) error {
-	units := 0
-	err := n.store.Replay(n.snaps.newest.at, func(r replog.Record) error {
-		if r.Kind != replog.Unit && r.Kind != replog.Expiry {
-			return nil
-		}
-		if err := keys.Stage(r.Payload); err != nil {
-			return fmt.Errorf("the %s at offset %d cannot be applied: %w", r.Kind, r.Start, err)
-		}
-		keys.Publish()
-		if units++; units%tidyEvery == 0 {
-			keys.Tidy()
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("replay log %s: %w", filepath.Join(n.c.Dir, logDir), err)
-	}
-	return nil
+// markUnclean has every start from now on find that bytes were lost, until one has
+// settled the identity: what comes next removes some of the log.
+func (n *Node) markUnclean(id identity.State) error {
+	id.Boot, id.Durable, id.Clean, id.CleanEnd, id.Log = "", false, false, 0, identity.LogName{}
+	return id.Save(n.c.FS, n.c.Dir)
 }

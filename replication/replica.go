@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,28 +13,30 @@ import (
 	"time"
 
 	"rowfall/replication/identity"
+	"rowfall/replication/progress"
 	"rowfall/replication/replog"
 )
 
+// sendAtOnce is the most bytes of the log that one write to a replica takes.
 const sendAtOnce = 256 << 10
 
-// announced is what a connection has said of itself by REPLCONF.
+// announced is what a connection announced about itself by REPLCONF.
 type announced struct {
 	ip, version string
 	port        int
-	psync2      bool
-	eof         bool // it can take a snapshot whose length is not said first
-	packed      bool // it is of a kind that loads listpacks
-	rdbOnly     bool // it wants the snapshot and no stream
-	rdbEmpty    bool // and of that only what we never have
+	psync2      bool // capa psync2: +CONTINUE may name a new replication id
+	eof         bool // capa eof: the snapshot may end with a mark instead of having a length first
+	packed      bool // it loads listpacks
+	rdbOnly     bool // rdb-only: it wants the snapshot and not the log after it
+	rdbEmpty    bool // rdb-filter-only: of the snapshot it wants only what the node never has
 }
 
-// packedCapa is the capability by which our own replicas say that they load
-// listpacks; others ignore it.
+// packedCapa is the capability by which Rowfall's own replicas announce that they load
+// listpacks. Other servers ignore it.
 const packedCapa = "rdb-listpack"
 
-// filter takes the words of REPLCONF rdb-filter-only: what the snapshot is to
-// hold. We have no functions, and nothing else can be asked for.
+// filter parses the words of REPLCONF rdb-filter-only, which restrict the snapshot. The node
+// has no functions, and the protocol defines no other word.
 func (a *announced) filter(words string) error {
 	for _, w := range strings.Fields(words) {
 		if !strings.EqualFold(w, "functions") {
@@ -46,248 +47,90 @@ func (a *announced) filter(words string) error {
 	return nil
 }
 
-// replica is one connection that follows the node. Its session's goroutine
-// sends; another reads what it acknowledges.
+// replica is one connection that follows the node. The goroutine of its session sends, and
+// another goroutine reads its acknowledgements; progress is what both share.
 type replica struct {
-	s      *session
-	addr   string // as announced
-	legacy bool   // it came by SYNC: it knows no offset and may never acknowledge
-	cancel func()
-	loaded chan struct{} // closed at the first acknowledgement after a full sync
-	form   form          // of the snapshot in a full resync
+	s        *session
+	addr     string // as announced
+	legacy   bool   // it attached by SYNC: it has no offset and may never acknowledge
+	cancel   func()
+	loaded   chan struct{} // closed at the first acknowledgement after a full resync
+	form     form          // of the snapshot in a full resync
+	progress *progress.Replica
 
 	pin     atomic.Pointer[replog.Pin] // the log that a full resync still needs; nil: none
-	size    atomic.Int64               // bytes of the snapshot that it was sent
-	since   atomic.Int64               // unix nanoseconds when it had all of the snapshot
-	dropped atomic.Bool                // the node has ended its link
-
-	state  atomic.Uint32
-	sent   atomic.Int64 // stream bytes given to the socket, those of a write under way included
-	acked  atomic.Int64 // stream bytes it said it applied; never more than sent
-	kept   atomic.Int64 // stream bytes it said it has in its AOF on disk; never more than sent
-	heard  atomic.Int64 // unix nanoseconds of its last sign of life, or of the end of the transfer
-	ackNow atomic.Int64 // unix nanoseconds of its last acknowledgement
+	dropped atomic.Bool                // the node has closed the connection
 }
 
-// unpin gives back the log that a full resync needed.
+func newReplica(s *session, legacy bool, cancel func()) *replica {
+	return &replica{
+		s: s, addr: s.replicaAddr(), legacy: legacy, cancel: cancel,
+		loaded: make(chan struct{}), progress: progress.New(time.Now()),
+	}
+}
+
+// unpin releases the log that a full resync needed.
 func (r *replica) unpin() {
 	if p := r.pin.Swap(nil); p != nil {
 		p.Release()
 	}
 }
 
-func (r *replica) set(s ReplicaState) { r.state.Store(uint32(s)) }
-
 func (r *replica) status(now time.Time) ReplicaStatus {
-	st := ReplicaStatus{
-		Addr: r.addr, State: ReplicaState(r.state.Load()), Acked: replog.Offset(r.acked.Load()),
-		Sent: replog.Offset(r.sent.Load()), Version: r.s.repl.version,
-	}
-	if at := r.ackNow.Load(); at != 0 {
-		st.Lag = now.Sub(time.Unix(0, at))
-	}
-	return st
-}
-
-// replicas are those who follow the node.
-type replicas struct {
-	n *Node
-
-	sync.Mutex
-	all   map[*replica]struct{}
-	left  map[*replica]struct{} // their links have ended, but log is still kept for them: they come back for it
-	acked chan struct{}         // closed and replaced at every acknowledgement
-}
-
-func (rs *replicas) add(r *replica) {
-	rs.Lock()
-	defer rs.Unlock()
-	rs.all[r] = struct{}{}
-}
-
-func (rs *replicas) remove(r *replica) {
-	rs.Lock()
-	defer rs.Unlock()
-	delete(rs.all, r)
-}
-
-func (rs *replicas) count() int {
-	rs.Lock()
-	defer rs.Unlock()
-	count := 0
-	for r := range rs.all {
-		if !r.s.repl.rdbOnly { // that is a tool, not a replica
-			count++
-		}
-	}
-	return count
-}
-
-// dropAll closes every replica's connection; they come back with a PSYNC.
-func (rs *replicas) dropAll(why string) {
-	rs.Lock()
-	defer rs.Unlock()
-	for r := range rs.all {
-		rs.n.log.Info().Str("replica", r.addr).Str("why", why).Msg("replica dropped")
-		r.s.cut() // its goroutines see the end and say so
-		r.cancel()
+	p := r.progress.Status()
+	return ReplicaStatus{
+		Addr: r.addr, State: p.State, Acked: p.Acked, Sent: p.Sent,
+		Lag: p.Lag(now), Version: r.s.repl.version,
 	}
 }
 
-// wakeAck tells those who wait for acknowledgements.
-func (rs *replicas) wakeAck() {
-	rs.Lock()
-	defer rs.Unlock()
-	close(rs.acked)
-	rs.acked = make(chan struct{})
-}
-
-// reached counts the replicas that acknowledged at; more is closed at the next
-// acknowledgement.
-func (rs *replicas) reached(at replog.Offset) (count int, more <-chan struct{}) {
-	return rs.countIf(func(r *replica) bool { return r.acked.Load() >= int64(at) })
-}
-
-// durable is reached for those that have it on disk.
-func (rs *replicas) durable(at replog.Offset) (count int, more <-chan struct{}) {
-	return rs.countIf(func(r *replica) bool { return r.kept.Load() >= int64(at) && r.kept.Load() > 0 })
-}
-
-func (rs *replicas) countIf(fits func(*replica) bool) (count int, more <-chan struct{}) {
-	rs.Lock()
-	defer rs.Unlock()
-	for r := range rs.all {
-		if ReplicaState(r.state.Load()) == ReplicaOnline && fits(r) {
-			count++
-		}
-	}
-	return count, rs.acked
-}
-
-func (rs *replicas) status() []ReplicaStatus {
-	rs.Lock()
-	defer rs.Unlock()
-	list := make([]ReplicaStatus, 0, len(rs.all))
-	now := time.Now()
-	for r := range rs.all {
-		if !r.s.repl.rdbOnly {
-			list = append(list, r.status(now))
-		}
-	}
-	slices.SortFunc(list, func(a, b ReplicaStatus) int { return strings.Compare(a.Addr, b.Addr) })
-	return list
-}
-
-// psync is what a PSYNC or SYNC asks for and what it gets.
-type psync struct {
-	id     string
-	offset int64
-	legacy bool // SYNC
-
-	answer identity.Answer
-	with   identity.ID // the id to name in the answer
-	refuse string      // an error that makes the replica come back in a second; any other would make it fall back to SYNC
-}
-
-// admit decides p and makes r one of the replicas in one step, so that a change
-// of identity finds either nothing to drop or all of it.
-func (n *Node) admit(p *psync, r *replica) {
-	n.state.Lock()
-	defer n.state.Unlock()
-	role, _ := roleOf(n.state.id)
-	link, stopped := n.upstream.state()
-	start, end := n.store.Start(), n.store.End()
-	p.with = n.state.id.History.ID()
-	p.answer = n.state.id.History.Answer(p.id, p.offset, start, end)
-	switch {
-	case role == Master && n.isForeign(p) && n.Keyspace().Len() == 0:
-		p.refuse = "NOMASTERLINK this node holds nothing and never wrote what you hold; its log says what to do"
-		n.sayLost(r.addr, p)
-	case !n.state.complete:
-		if role == Master && n.isForeign(p) && replog.Offset(p.offset-1) > end {
-			n.sayLost(r.addr, p)
-		}
-		p.refuse = "LOADING Rowfall is loading the dataset: it is not complete yet"
-	case n.failover.now() != failoverNone:
-		p.refuse = "NOMASTERLINK Can't SYNC while failing over"
-	case role == Replica && stopped != nil:
-		p.refuse = oneLine(fmt.Sprintf("NOMASTERLINK this node stopped following its upstream: %v", stopped))
-	case role == Replica && p.answer == identity.Ahead:
-		p.refuse = "NOMASTERLINK this node has not received these bytes from its upstream yet"
-	case role == Replica && p.answer == identity.Full && link != LinkConnected:
-		p.refuse = "NOMASTERLINK Can't SYNC while not connected with my master"
-	}
-	n.log.Info().Str("replica", r.addr).Str("asked_replid", p.id).Int64("asked_offset", p.offset).Str("replid", string(p.with)).
-		Stringer("first", start+1).Stringer("end", end).Bool("partial", p.answer == identity.Continue).Str("refused", p.refuse).Msg("resync asked for")
-	if p.refuse == "" {
-		n.replicas.add(r)
-	}
-}
-
-// isForeign says whether a full resync would replace data that did not come from
-// here. A server without a past asks from byte 1 on.
-func (n *Node) isForeign(p *psync) bool {
-	return p.answer == identity.Full && p.offset > 1 && !n.state.id.History.Knows(p.id)
-}
-
-// sayLost tells the operator, once per replica and offset, what most likely
-// happened and what to do. The caller holds n.state.
-func (n *Node) sayLost(addr string, p *psync) {
-	host, port, _ := net.SplitHostPort(addr)
-	advice := fmt.Sprintf("replica %s holds %d bytes of a stream that this node, which holds %d, knows nothing of: if the directory %s was lost, "+
-		"take the state back from the replica that is furthest: send it REPLICAOF NO ONE, send REPLICAOF %s %s here, when that link is up REPLICAOF NO ONE here, "+
-		"and have the replica follow this node again; "+
-		"if that replica's data may go, restart it without its dump file and attach it again",
-		addr, p.offset-1, n.store.End(), n.c.Dir, host, port)
-	if n.state.advice != advice {
-		n.state.advice = advice
-		n.log.Error().Msg(advice)
-	}
-}
-
-// serveReplica makes the session a replica's and sends it what it needs until
-// either side ends. ok is false if PSYNC was refused and the session goes on.
+// serveReplica turns the session into a replica's, and sends the replica what it needs until
+// either side closes the connection. ok is false if PSYNC was refused: p.refusal is then the
+// reply, and the session stays a client's.
 func (s *session) serveReplica(ctx context.Context, p *psync) (ok bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &replica{s: s, addr: s.replicaAddr(), legacy: p.legacy, cancel: cancel, loaded: make(chan struct{})}
-	r.heard.Store(time.Now().UnixNano())
+	r := newReplica(s, p.legacy, cancel)
 	s.n.admit(p, r)
-	if p.refuse != "" {
+	if p.refusal != "" {
 		return false
 	}
 	defer s.n.replicas.remove(r)
 	s.replica.Store(r)
 	var reader sync.WaitGroup
-	// The first of the two that ends closes the connection, which ends the other.
+	// The first of the two goroutines that ends closes the connection, which ends the other.
 	reader.Go(func() {
 		defer cancel()
 		r.readAcks()
 	})
 	err := r.send(ctx, p)
-	s.conn.Close() // the reader ends by it
+	s.conn.Close() // ends the reader
 	reader.Wait()
-	r.left()
+	r.keepLog()
+	last := r.progress.Status()
 	if p.answer != identity.Continue {
-		s.n.governor.Ended(r.addr, time.Now()) // with its load, if it did not come through
-		s.n.forms.ended(r.addr, r.form, ReplicaState(r.state.Load()) == ReplicaOnline)
+		s.n.governor.Ended(r.addr, time.Now()) // an unfinished load delays the replica's next full resync
+		s.n.forms.ended(r.addr, r.form, last.State == ReplicaOnline)
 	}
-	s.n.log.Info().Err(err).Str("replica", r.addr).Int64("sent", r.sent.Load()).Int64("acked", r.acked.Load()).Msg("replica left")
+	s.n.logger.Info().Err(err).Str("replica", r.addr).Int64("sent", int64(last.Sent)).
+		Int64("acked", int64(last.Acked)).Msg("replica left")
 	return true
 }
 
-// left lets the log go that the full sync needed; but a replica that has the whole
-// snapshot will come for what follows it as soon as it is loaded.
-func (r *replica) left() {
-	st := ReplicaState(r.state.Load())
-	if r.legacy || r.s.repl.rdbOnly || st != ReplicaLoading && st != ReplicaOnline {
+// keepLog decides what becomes of the pinned log when the connection has ended. A replica
+// that got the whole snapshot finishes its load and returns for the log after it, so the log
+// stays pinned for the time-out.
+func (r *replica) keepLog() {
+	state := r.progress.State()
+	hasSnapshot := state == ReplicaLoading || state == ReplicaOnline
+	if r.legacy || r.s.repl.rdbOnly || !hasSnapshot {
 		r.unpin()
 		return
 	}
 	r.s.n.replicas.keepFor(r, r.s.n.timeout())
 }
 
-// replicaAddr is where the replica can be reached: announced, else its peer's.
+// replicaAddr is the address at which the replica listens: as announced, else its peer's.
 func (s *session) replicaAddr() string {
 	host, port, _ := net.SplitHostPort(s.conn.RemoteAddr().String())
 	if s.repl.ip != "" {
@@ -299,67 +142,65 @@ func (s *session) replicaAddr() string {
 	return net.JoinHostPort(host, port)
 }
 
-// readAcks takes what the replica says until the connection ends. An empty line
-// is a sign of life while it loads.
+// readAcks reads what the replica sends until the connection ends: REPLCONF ACK, and empty
+// lines, which a server sends while it loads.
 func (r *replica) readAcks() {
 	for {
 		args, _, err := r.s.r.ReadCommand()
 		if err != nil {
 			return
 		}
-		now := time.Now().UnixNano()
-		r.heard.Store(now)
-		if len(args) < 3 || !bytes.EqualFold(args[0], []byte("REPLCONF")) || !bytes.EqualFold(args[1], []byte("ACK")) {
+		now := time.Now()
+		r.progress.Heard(now)
+		applied, synced, ok := parseAck(args)
+		if !ok {
 			continue
 		}
-		at, err := strconv.ParseInt(string(args[2]), 10, 64)
-		if err != nil || at < 0 {
-			continue
+		if r.progress.Ack(applied, synced, now) {
+			r.cameOnline(applied)
 		}
-		r.ackNow.Store(now)
-		r.acked.Store(max(r.acked.Load(), min(at, r.sent.Load())))
 		if p := r.pin.Load(); p != nil {
-			p.Advance(replog.Offset(r.acked.Load())) // after a lost link it asks for what follows
-		}
-		if len(args) >= 5 && bytes.EqualFold(args[3], []byte("FACK")) {
-			if kept, err := strconv.ParseInt(string(args[4]), 10, 64); err == nil {
-				r.kept.Store(max(r.kept.Load(), min(kept, r.sent.Load())))
-			}
-		}
-		if st := ReplicaState(r.state.Load()); st == ReplicaLoading {
-			r.set(ReplicaOnline)
-			_ = r.s.conn.SetWriteDeadline(time.Now().Add(r.s.n.timeout())) // for a write that waits; if it fails the connection is gone
-			if r.sent.Load() >= int64(r.s.n.store.End()) {
-				r.unpin() // and if nothing is written, nobody else would
-			}
-			close(r.loaded)
-			r.s.n.governor.Forgive(r.addr)
-			r.s.n.log.Info().Str("replica", r.addr).Int64("acked", at).Msg("replica online")
+			p.Advance(r.progress.Status().Acked) // after a lost connection it requests what follows
 		}
 		r.s.n.replicas.wakeAck()
 	}
 }
 
-// send answers the resync and then sends the stream without end.
-func (r *replica) send(ctx context.Context, p *psync) error {
+// parseAck parses REPLCONF ACK offset [FACK offset]. synced is 0 if it is absent or malformed.
+func parseAck(args [][]byte) (applied, synced replog.Offset, ok bool) {
+	if len(args) < 3 || !bytes.EqualFold(args[0], []byte("REPLCONF")) || !bytes.EqualFold(args[1], []byte("ACK")) {
+		return 0, 0, false
+	}
+	applied, err := replog.ParseOffset(string(args[2]))
+	if err != nil {
+		return 0, 0, false
+	}
+	if len(args) >= 5 && bytes.EqualFold(args[3], []byte("FACK")) {
+		if synced, err = replog.ParseOffset(string(args[4])); err != nil {
+			synced = 0
+		}
+	}
+	return applied, synced, true
+}
+
+// cameOnline ends the full resync of a replica that acknowledged its snapshot.
+func (r *replica) cameOnline(acked replog.Offset) {
 	n := r.s.n
+	// Bounds a write that is blocked without a deadline since the load. An error means that
+	// the connection is closed.
+	_ = r.s.conn.SetWriteDeadline(time.Now().Add(n.timeout()))
+	if r.progress.Status().Sent >= n.log.End() {
+		r.unpin() // sendLog, which else unpins, may wait for the next record for long
+	}
+	close(r.loaded)
+	n.governor.Forgive(r.addr)
+	n.logger.Info().Str("replica", r.addr).Int64("acked", int64(acked)).Msg("replica online")
+}
+
+// send answers the resync and then sends the log until the connection ends.
+func (r *replica) send(ctx context.Context, p *psync) error {
 	if p.answer == identity.Continue {
-		n.stats.partialOK.Add(1)
-		reply := "+CONTINUE\r\n"
-		if r.s.repl.psync2 {
-			reply = "+CONTINUE " + string(p.with) + "\r\n"
-		}
-		from := replog.Offset(p.offset - 1)
-		if err := r.write([]byte(reply)); err != nil {
-			return err
-		}
-		now := time.Now().UnixNano()
-		r.heard.Store(now)
-		r.sent.Store(int64(from))
-		r.acked.Store(int64(from)) // it asked for what follows
-		r.ackNow.Store(now)
-		r.set(ReplicaOnline)
-		return r.stream(ctx, from)
+		return r.partialSync(ctx, p)
 	}
 	at, marked, err := r.fullSync(ctx, p)
 	if err != nil || r.s.repl.rdbOnly {
@@ -367,43 +208,58 @@ func (r *replica) send(ctx context.Context, p *psync) error {
 	}
 	switch {
 	case marked:
-		// What follows the mark at once is lost, or taken for a part of the snapshot: it must have found the mark first.
+		// Bytes right after the mark would be lost or taken for a part of the snapshot: the
+		// log follows once the replica has acknowledged the snapshot.
 		select {
 		case <-r.loaded:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	case p.legacy: // it may never say anything
-		r.set(ReplicaOnline)
+	case p.legacy: // no acknowledgement may ever come
+		r.progress.BecomeOnline()
 	}
-	return r.stream(ctx, at)
+	return r.sendLog(ctx, at)
 }
 
-// stream sends the log from an offset on. The log stays pinned until the replica
-// is online and has caught up once: what was written while it loaded may be more
-// than is kept.
-func (r *replica) stream(ctx context.Context, from replog.Offset) error {
+// partialSync answers +CONTINUE and sends the log from the requested byte on.
+func (r *replica) partialSync(ctx context.Context, p *psync) error {
+	r.s.n.stats.partialOK.Add(1)
+	reply := "+CONTINUE\r\n"
+	if r.s.repl.psync2 {
+		reply = "+CONTINUE " + string(p.with) + "\r\n"
+	}
+	if err := r.write([]byte(reply)); err != nil {
+		return err
+	}
+	from := replog.Offset(p.offset - 1)
+	r.progress.ContinueFrom(from, time.Now())
+	return r.sendLog(ctx, from)
+}
+
+// sendLog sends the log after offset from. The log stays pinned until the replica is online
+// and has got what was written while it loaded, which may be more than Log.Keep.
+func (r *replica) sendLog(ctx context.Context, from replog.Offset) error {
 	n := r.s.n
-	reader, err := n.store.NewReader(from)
+	reader, err := n.log.NewReader(from)
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
 	defer reader.Close()       //nolint:errcheck // only read from
-	var caughtUp replog.Offset // where the log ended when the replica came online
+	var caughtUp replog.Offset // end of the log when the replica came online
 	for {
 		b, err := reader.Next(ctx, sendAtOnce)
 		if err != nil {
-			n.noteDamage(err)
+			n.dropDamagedLog(err)
 			return fmt.Errorf("read log: %w", err)
 		}
-		// Before the write: the acknowledgement may be back before the write returns.
-		r.sent.Store(int64(reader.Offset()))
+		// Before the write, because the acknowledgement may arrive before the write returns.
+		r.progress.SendTo(reader.Offset())
 		if err := r.write(b); err != nil {
 			return err
 		}
-		if ReplicaState(r.state.Load()) == ReplicaOnline {
+		if r.progress.State() == ReplicaOnline {
 			if caughtUp.IsZero() {
-				caughtUp = n.store.End()
+				caughtUp = n.log.End()
 			}
 			if reader.Offset() >= caughtUp {
 				r.unpin()
@@ -412,30 +268,29 @@ func (r *replica) stream(ctx context.Context, from replog.Offset) error {
 	}
 }
 
-// noteDamage gives up what cannot be read from the log's files. Who asks for these
-// bytes gets a full resync instead of the same fault for ever, and from a new
-// snapshot that does not need them; then a restart does not need them either.
-func (n *Node) noteDamage(err error) {
+// dropDamagedLog drops the part of the log that cannot be read, and requests a snapshot after
+// it. Replicas that need the dropped part then get a full resync instead of the same error
+// again, and a restart does not read it.
+func (n *Node) dropDamagedLog(err error) {
 	var damage *replog.CorruptError
 	if !errors.As(err, &damage) {
 		return
 	}
-	start, fault := n.store.Condemn(damage)
-	n.log.Error().Err(errors.Join(err, fault)).Stringer("log_start", start).
+	start, fault := n.log.Condemn(damage)
+	n.logger.Error().Err(errors.Join(err, fault)).Stringer("log_start", start).
 		Msg("the log is damaged: a new snapshot is taken, and replicas that need what is lost get a full resync")
-	n.snaps.request()
+	n.snaps.Request()
 }
 
-// write sends b. A replica that loads from disk does not read meanwhile, however
-// long that takes, so then there is no deadline: it says every second that it is
-// there, and dropSilent listens.
+// write sends b. A server that loads its snapshot from disk does not read the connection
+// meanwhile, however long that takes. So a write to a loading replica has no deadline:
+// enforceLimits closes the connection when the replica is silent or loads too long.
 func (r *replica) write(b []byte) error {
-	loading := func() bool { return ReplicaState(r.state.Load()) == ReplicaLoading }
 	deadline := time.Now().Add(r.s.n.timeout())
 	err := r.s.conn.SetWriteDeadline(deadline)
-	if loading() && err == nil {
+	if r.progress.State() == ReplicaLoading && err == nil {
 		err = r.s.conn.SetWriteDeadline(time.Time{})
-		if !loading() && err == nil { // that was meanwhile
+		if r.progress.State() != ReplicaLoading && err == nil { // it came online in between
 			err = r.s.conn.SetWriteDeadline(deadline)
 		}
 	}

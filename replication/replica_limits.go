@@ -42,7 +42,7 @@ func (n *Node) slack() time.Duration {
 // second.
 func (rs *replicas) enforceLimits(now time.Time) {
 	limit, bounded := rs.n.syncLogLimit()
-	end := rs.n.store.End()
+	end := rs.n.log.End()
 	rs.Lock()
 	defer rs.Unlock()
 	for r := range rs.all {
@@ -62,22 +62,22 @@ func (rs *replicas) enforceLimits(now time.Time) {
 // its way the replica is not expected to speak; while it loads, its empty lines show that it is
 // alive but not that it gets on, so the time for that is limited by the snapshot's size.
 func (r *replica) overTime(now time.Time) string {
-	n, state := r.s.n, ReplicaState(r.state.Load())
-	if r.legacy || state == ReplicaWaiting || state == ReplicaSending {
+	n, p := r.s.n, r.progress.Status()
+	if r.legacy || p.State == ReplicaWaiting || p.State == ReplicaSending {
 		return ""
 	}
-	if silent := now.Sub(time.Unix(0, r.heard.Load())); silent > n.timeout() {
+	if silent := now.Sub(p.HeardAt); silent > n.timeout() {
 		return fmt.Sprintf("it was not heard for %v, longer than repl-timeout",
 			silent.Round(time.Millisecond))
 	}
-	if state != ReplicaLoading {
+	if p.State != ReplicaLoading {
 		return ""
 	}
-	most := governor.LoadTime(r.size.Load(), n.settings.minRate.Load(), n.slack())
-	if took := now.Sub(time.Unix(0, r.since.Load())); took > most {
+	most := governor.LoadTime(p.SnapshotSent, n.settings.minRate.Load(), n.slack())
+	if took := now.Sub(p.LoadingSince); took > most {
 		return fmt.Sprintf("it did not acknowledge a snapshot of %d bytes within %v; if it loads so "+
 			"slowly, lower full-sync-min-rate or raise full-sync-slack",
-			r.size.Load(), most.Round(time.Millisecond))
+			p.SnapshotSent, most.Round(time.Millisecond))
 	}
 	return ""
 }
@@ -89,8 +89,8 @@ func (r *replica) drop(why string) {
 	if r.dropped.Swap(true) {
 		return
 	}
-	r.s.n.log.Warn().Str("replica", r.addr).Stringer("state", ReplicaState(r.state.Load())).
-		Int64("acked", r.acked.Load()).Str("why", why).Msg("replica disconnected")
+	r.s.n.logger.Warn().Str("replica", r.addr).Stringer("state", r.progress.State()).
+		Int64("acked", int64(r.progress.Status().Acked)).Str("why", why).Msg("replica disconnected")
 	r.s.cut()
 	r.cancel()
 }
@@ -118,7 +118,7 @@ func (r *replica) needs() replog.Offset {
 	if p := r.pin.Load(); p != nil {
 		return p.Offset()
 	}
-	return replog.Offset(r.sent.Load())
+	return r.progress.Status().Sent
 }
 
 // pinningLocked are the replicas for which log is kept beyond log.keep.
@@ -140,7 +140,7 @@ func (rs *replicas) dropBefore(end replog.Offset, why string) {
 	defer rs.Unlock()
 	list := rs.pinningLocked()
 	for r := range rs.all {
-		if r.pin.Load() == nil && ReplicaState(r.state.Load()) == ReplicaOnline {
+		if r.pin.Load() == nil && r.progress.State() == ReplicaOnline {
 			list = append(list, r)
 		}
 	}

@@ -5,13 +5,13 @@ import (
 	"rowfall/replication/identity"
 )
 
-// Role says whether a node writes its own stream or follows another's.
+// Role is the replication role of a node.
 type Role uint8
 
 // The roles of a node.
 const (
-	Master  Role = iota // its stream comes from Apply
-	Replica             // its stream is its upstream's, byte for byte
+	Master  Role = iota // its log comes from Apply
+	Replica             // its log is its upstream's, byte for byte
 )
 
 // String returns "master" or "replica".
@@ -22,11 +22,11 @@ func (r Role) String() string {
 	return "master"
 }
 
-// Term counts the role changes of a node's directory. An Apply with an old term
-// is refused, so a writer that was not told of a demotion yet cannot write.
+// Term counts the role changes of a directory. Apply rejects an old term, so that a writer that has
+// not noticed a demotion yet cannot write.
 type Term uint64
 
-// Role returns the node's role and the term in which it took it.
+// Role returns the current role and the term in which it began.
 func (n *Node) Role() (Role, Term) { return roleOf(n.identity()) }
 
 func roleOf(id identity.State) (Role, Term) {
@@ -36,40 +36,43 @@ func roleOf(id identity.State) (Role, Term) {
 	return Master, Term(id.Term)
 }
 
-// RoleChanged returns a channel that is closed at the next change of role or
-// term. Ask for it before Role, so that no change is missed.
+// RoleChanged returns a channel that is closed at the next change of role or term. Call it before
+// Role, so that no change is missed.
 func (n *Node) RoleChanged() <-chan struct{} {
 	n.state.Lock()
 	defer n.state.Unlock()
 	return n.state.changed
 }
 
-// become makes id durable and then true, but for its completeness, which is SetComplete's.
-func (a *appender) become(id identity.State) error {
-	a.n.saving.Lock()
-	was, err := a.saveLocked(id)
-	a.n.saving.Unlock()
+// setIdentity saves id, then publishes it to readers. Complete and CompleteAt keep their values,
+// which only SetComplete changes.
+func (a *appender) setIdentity(id identity.State) error {
+	a.n.identityMu.Lock()
+	was, err := a.saveIdentityLocked(id)
+	a.n.identityMu.Unlock()
 	if err != nil {
 		return err
 	}
 	id = a.n.identity()
 	a.n.judge()
-	a.n.log.Info().Stringer("role", a.role).Uint64("term", id.Term).Str("upstream", id.Upstream).Stringer("offset", a.store.End()).
-		Str("replid", string(id.History.ID())).Str("was_replid", string(was.History.ID())).Msg("identity changed")
+	a.n.logger.Info().Stringer("role", a.role).Uint64("term", id.Term).
+		Str("upstream", id.Upstream).Stringer("offset", a.log.End()).
+		Str("replid", string(id.History.ID())).Str("was_replid", string(was.History.ID())).
+		Msg("identity changed")
 	if was.History.ID() != id.History.ID() {
-		// They must ask again, to learn the id under which the bytes now come.
+		// By another PSYNC the replicas learn the id under which the bytes come now.
 		a.n.replicas.dropAll("the replication id changed")
 	}
 	return nil
 }
 
-// saveLocked is become's part under n.saving.
-func (a *appender) saveLocked(id identity.State) (was identity.State, err error) {
+// saveIdentityLocked is the part of setIdentity under n.identityMu. It returns the identity before.
+func (a *appender) saveIdentityLocked(id identity.State) (was identity.State, err error) {
 	was = a.n.identity()
 	id.Boot = identity.BootID()
 	id.Complete, id.CompleteAt = was.Complete, was.CompleteAt
 	if err := id.Save(a.n.c.FS, a.n.c.Dir); disk.IsFull(err) {
-		return was, err // nothing is changed
+		return was, err // the old file is still there
 	} else if err != nil {
 		return was, a.fail(err)
 	}
@@ -84,41 +87,43 @@ func (a *appender) saveLocked(id identity.State) (was identity.State, err error)
 	return was, nil
 }
 
-// replicaOf changes the role. A promotion begins a new id: the former master
-// may go on writing under the old one. A demotion keeps it, so that the new
-// upstream can continue us if it has the same bytes.
+// replicaOf changes the role. A promotion begins a new replication id, because the former master
+// may go on writing under the old one. A demotion keeps the id, so that the new upstream can
+// continue this node by a partial resync if it has the same bytes.
 func (a *appender) replicaOf(addr string) error {
 	id := a.n.identity()
 	switch {
 	case addr == "" && id.Upstream == "":
 		return nil
-	case addr == id.Upstream && !a.n.upstream.stoppedForGood():
+	case addr == id.Upstream && !a.n.upstream.requestFullIfStopped():
 		return nil
 	case addr == "" && a.dropped != nil:
 		return a.dropped
 	case addr == "":
-		id.History = id.History.Begin(identity.NewID(), a.store.End())
+		id.History = id.History.Begin(identity.NewID(), a.log.End())
 		a.needSelect = true
-	default: // a mark that was left is of another time, and of this very address, perhaps
-		if err := a.n.failover.unmark(); err != nil {
+	default:
+		// A file left from an earlier failover may name this very address.
+		if err := a.n.failover.removeFile(); err != nil {
 			return err
 		}
 	}
 	id.Upstream = addr
 	id.Term++
-	if err := a.become(id); err != nil || a.role == Replica {
+	if err := a.setIdentity(id); err != nil || a.role == Replica {
 		return err
 	}
 	a.n.upstream.promoted()
-	// What ran out meanwhile goes before anything is written. A full disk leaves it to later.
+	// Keys that expired on the replica are deleted before the first unit. With a full disk the
+	// next tick deletes them.
 	if err := a.expire(a.n.c.Now()); err != nil && a.err != nil {
 		return err
 	}
 	return nil
 }
 
-// adopt takes the new id under which the upstream goes on at our very offset.
-func (a *appender) adopt(t Term, newID identity.ID) error {
+// adoptReplID takes over the new id under which the upstream continues at this very offset.
+func (a *appender) adoptReplID(t Term, newID identity.ID) error {
 	if a.role != Replica || t != a.term {
 		return ErrDemoted
 	}
@@ -126,6 +131,12 @@ func (a *appender) adopt(t Term, newID identity.ID) error {
 	if id.History.ID() == newID {
 		return nil
 	}
-	id.History = id.History.Begin(newID, a.store.End())
-	return a.become(id)
+	id.History = id.History.Begin(newID, a.log.End())
+	return a.setIdentity(id)
+}
+
+// roleName returns the role of an identity.
+func roleName(id identity.State) Role {
+	role, _ := roleOf(id)
+	return role
 }

@@ -3,6 +3,8 @@ package replication
 import (
 	"fmt"
 	"time"
+
+	"rowfall/replication/snapshots"
 )
 
 const (
@@ -11,78 +13,78 @@ const (
 	logRoom = 2 << 20
 	// leastGain is the least log that a snapshot for the room's sake must let go.
 	leastGain = 64 << 10
-	// tellEvery is the least time between two warnings of the same kind.
-	tellEvery = 10 * time.Second
+	// reportEvery is the least time between two warnings of the same kind.
+	reportEvery = 10 * time.Second
 )
 
 // room keeps the volume from filling up for good. Only a snapshot lets the log go that a restart
 // needs, and a snapshot needs room itself: so units leave room for one. Before a unit is refused,
 // log that only replicas need is dropped. Only the appender's goroutine uses it.
 type room struct {
-	n        *Node
-	givenUp  bool // a snapshot does not help: units may take the spare room, too
-	tooSmall bool // the volume has no room for another snapshot
+	n             *Node
+	spareReleased bool // a snapshot does not help: units may take the spare room, too
+	tooSmall      bool // the volume has no room for another snapshot
 
-	dropped int64     // bytes of log since told
-	told    time.Time // when it was logged last that log was dropped
+	dropped  int64     // bytes of log since told
+	reported time.Time // when it was logged last that log was dropped
 }
 
 // update makes the spare room what the next snapshot needs by now.
 func (m *room) update() {
-	f, ok := m.n.snaps.forecast()
+	f, ok := m.n.snaps.Forecast()
 	if !ok {
 		return // somebody holds the snapshots' lock; the next second comes soon
 	}
-	spare := f.spare(f.running, f.written, logRoom)
-	useless := f.failed || spare == 0 || f.logged < leastGain
-	if m.givenUp = m.givenUp && useless && !f.running; m.givenUp {
+	spare := f.Spare(f.Running, f.Written, logRoom)
+	useless := f.Failed || spare == 0 || f.Logged < leastGain
+	if m.spareReleased = m.spareReleased && useless && !f.Running; m.spareReleased {
 		spare = 0
 	}
-	m.n.store.SetSpare(spare)
-	if !f.running {
-		m.tell(f, f.free >= 0 && f.known && spare == 0 && !m.givenUp)
+	m.n.log.SetSpare(spare)
+	if !f.Running {
+		m.reportTooSmall(f, f.Free >= 0 && f.Known && spare == 0 && !m.spareReleased)
 	}
 }
 
 // tell makes it known when the volume becomes too small for another snapshot, and when that is
 // over.
-func (m *room) tell(f forecast, tooSmall bool) {
+func (m *room) reportTooSmall(f snapshots.Forecast, tooSmall bool) {
 	if tooSmall == m.tooSmall {
 		return
 	}
 	m.tooSmall = tooSmall
 	if !tooSmall {
-		m.n.snaps.short.Store(nil)
+		m.n.snaps.SetTooSmall("")
 		return
 	}
 	why := fmt.Sprintf("write next snapshot: it needs about %d bytes of room and %s has %d, so the "+
 		"log cannot be shortened; free some space there, or enlarge the volume",
-		f.next, m.n.c.Dir, f.free+f.droppable)
-	m.n.log.Warn().Str("why", why).Msg("the volume is too small for another snapshot")
-	m.n.snaps.short.Store(&why)
+		f.Next, m.n.c.Dir, f.Free+f.Droppable)
+	m.n.logger.Warn().Str("why", why).Msg("the volume is too small for another snapshot")
+	m.n.snaps.SetTooSmall(why)
 }
 
-// relieve is called when the log lacks room for a record. It reports whether to try again at once;
+// makeRoom is called when the log lacks room for a record. It reports whether to try again at once;
 // else a snapshot may be under way that makes room.
-func (m *room) relieve() (again bool) {
+func (m *room) makeRoom() (again bool) {
 	if m.dropOldest() {
 		return true
 	}
-	f, ok := m.n.snaps.forecast()
-	gains := f.logged >= leastGain && m.n.appender.dropped == nil // else no snapshot can be taken
+	f, ok := m.n.snaps.Forecast()
+	gains := f.Logged >= leastGain && m.n.appender.dropped == nil // else no snapshot can be taken
 	switch {
-	case !ok || f.running:
-	case gains && !f.failed && f.fits():
-		m.n.snaps.requestForRoom()
-	case m.n.store.Spare() > 0:
-		m.givenUp = true
-		m.n.store.SetSpare(0)
-		m.n.log.Warn().Int64("snapshot", f.next).Int64("log", f.logged).Int64("free", f.free).
-			Bool("failed", f.failed).Msg("the volume is nearly full, and a snapshot does not help: " +
+	case !ok || f.Running:
+	case gains && !f.Failed && f.Fits():
+		m.n.snaps.RequestForRoom()
+	case m.n.log.Spare() > 0:
+		m.spareReleased = true
+		m.n.log.SetSpare(0)
+		m.n.logger.Warn().Int64("snapshot", f.Next).Int64("log", f.Logged).Int64("free", f.Free).
+			Bool("failed", f.Failed).Msg("the volume is nearly full, and a snapshot does not help: " +
 			"the log takes the room that was kept for one; free some space")
 		return true
-	case gains && !f.hopeless():
-		m.n.snaps.requestForRoom()
+	case gains && !f.Hopeless():
+		m.n.snaps.RequestForRoom()
 	}
 	return false
 }
@@ -92,13 +94,13 @@ func (m *room) relieve() (again bool) {
 // complete.
 func (m *room) prepare() error {
 	for {
-		f, ok := m.n.snaps.forecast()
+		f, ok := m.n.snaps.Forecast()
 		switch {
-		case !ok || f.free < 0:
+		case !ok || f.Free < 0:
 			return nil
-		case f.free < f.next && f.free+f.droppable >= f.next && m.dropOldest():
-		case f.scarce():
-			return m.n.store.Complete()
+		case f.Free < f.Next && f.Free+f.Droppable >= f.Next && m.dropOldest():
+		case f.Scarce():
+			return m.n.log.Complete()
 		default:
 			return nil
 		}
@@ -109,23 +111,23 @@ func (m *room) prepare() error {
 // need it are disconnected: they resync fully, while without it the writer would stand still for
 // all.
 func (m *room) dropOldest() bool {
-	store := m.n.store
-	end, ok, err := store.Droppable()
+	log := m.n.log
+	end, ok, err := log.Droppable()
 	if err != nil || !ok {
 		return false // the next append tells of a failed log
 	}
-	before := store.Size()
+	before := log.Size()
 	m.n.replicas.dropBefore(end, fmt.Sprintf("the volume is full: the log up to offset %d, which "+
 		"this replica needs, is dropped so that writing can go on", end))
-	if store.Trim(end) != nil {
+	if log.Trim(end) != nil {
 		return false
 	}
-	dropped := before - store.Size()
+	dropped := before - log.Size()
 	m.dropped += dropped
-	if now := time.Now(); m.dropped > 0 && now.Sub(m.told) >= tellEvery {
-		m.n.log.Warn().Int64("bytes", m.dropped).Stringer("log_start", store.Start()).
+	if now := time.Now(); m.dropped > 0 && now.Sub(m.reported) >= reportEvery {
+		m.n.logger.Warn().Int64("bytes", m.dropped).Stringer("log_start", log.Start()).
 			Msg("the volume is full: the oldest log is dropped, though log.keep may allow more")
-		m.dropped, m.told = 0, now
+		m.dropped, m.reported = 0, now
 	}
 	return dropped > 0
 }

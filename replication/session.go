@@ -56,7 +56,7 @@ func (cs *clients) accept(ctx context.Context, l net.Listener) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil: // out of file descriptors, mostly: it can pass
-			cs.n.log.Warn().Err(err).Msg("cannot accept a connection")
+			cs.n.logger.Warn().Err(err).Msg("cannot accept a connection")
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():
@@ -217,7 +217,7 @@ func (s *session) serve(ctx context.Context) {
 	defer cancel()
 	defer s.release()
 	if err := s.handshake(ctx); err != nil {
-		s.n.log.Debug().Err(err).Stringer("client", s.conn.RemoteAddr()).Msg("no TLS with a client")
+		s.n.logger.Debug().Err(err).Stringer("client", s.conn.RemoteAddr()).Msg("no TLS with a client")
 		return
 	}
 	for !s.closed {
@@ -246,7 +246,7 @@ func (s *session) serve(ctx context.Context) {
 			if s.serveReplica(ctx, p) {
 				return
 			}
-			s.out = resp.AppendError(s.out, p.refuse)
+			s.out = resp.AppendError(s.out, p.refusal)
 			if s.flush() != nil {
 				return
 			}
@@ -335,7 +335,7 @@ func (s *session) dispatch(ctx context.Context, args [][]byte) {
 	c, known := commands[string(name)]
 	if string(name) == "POST" || string(name) == "HOST:" {
 		// A web page made a browser talk to us; what follows would be taken for commands.
-		s.n.log.Warn().Stringer("client", s.conn.RemoteAddr()).Msg("a client speaks HTTP: its connection is closed")
+		s.n.logger.Warn().Stringer("client", s.conn.RemoteAddr()).Msg("a client speaks HTTP: its connection is closed")
 		s.closed = true
 		return
 	}

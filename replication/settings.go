@@ -169,8 +169,8 @@ func backlogSize() setting {
 		}
 		return func() {
 			store()
-			if n.store != nil { // else the log is about to be opened with it
-				n.store.SetKeep(n.settings.keep.Load())
+			if n.log != nil { // else the log is about to be opened with it
+				n.log.SetKeep(n.settings.keep.Load())
 			}
 		}, fault
 	}
@@ -399,7 +399,7 @@ func (n *Node) readSettings(text string) error {
 		}
 		apply()
 		n.settings.changed[settingTable[at].key()] = value
-		n.log.Info().Str("name", key).Str("file", settingsFile).Msg("setting kept by CONFIG REWRITE wins over the configuration")
+		n.logger.Info().Str("name", key).Str("file", settingsFile).Msg("setting kept by CONFIG REWRITE wins over the configuration")
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func FuzzSettings(f *testing.F) {
 		f.Add(text)
 	}
 	read := func(text string) (*Node, error) {
-		n := &Node{log: zerolog.Nop()}
+		n := &Node{logger: zerolog.Nop()}
 		n.settings.apply(Config{}.withDefaults())
 		return n, n.readSettings(text)
 	}

@@ -3,7 +3,9 @@ package replication
 import (
 	"time"
 
+	"rowfall/replication/progress"
 	"rowfall/replication/replog"
+	"rowfall/replication/snapshots"
 )
 
 // Status is a node at one moment: flat, as INFO and a metric each read one of them. Role,
@@ -44,15 +46,8 @@ type MemoryStatus struct {
 	Mapped  int64 // all that was taken from the system for them
 }
 
-// SnapshotStatus is the newest snapshot file and the one being written.
-type SnapshotStatus struct {
-	Offset  replog.Offset // what the newest one contains
-	Size    int64         // bytes; 0: there is none
-	Time    time.Time     // when it was completed
-	Running bool          // another is being written
-	Written int64         // how many were completed since the start
-	Err     string        // why the last attempt failed, or the newest file cannot be read; empty: neither
-}
+// SnapshotStatus describes the newest snapshot file and the one being written.
+type SnapshotStatus = snapshots.Status
 
 // UpstreamStatus is the link to the node's upstream.
 type UpstreamStatus struct {
@@ -100,20 +95,13 @@ func (s LinkState) String() string {
 	return [...]string{"idle", "connecting", "handshake", "transfer", "connected", "stopped"}[s]
 }
 
-// ReplicaState is how far a replica has come.
-//
-//	Waiting -> Sending -> Loading -> Online, or straight to Online after a partial resync
-type ReplicaState uint8
+// ReplicaState is the phase of a replica's resync.
+type ReplicaState = progress.State
 
 // The states of a replica.
 const (
-	ReplicaWaiting ReplicaState = iota // for its turn, and for a snapshot that it can begin with
-	ReplicaSending                     // the snapshot is on its way
-	ReplicaLoading                     // all of the snapshot was sent; no acknowledgement yet
-	ReplicaOnline                      // it acknowledges the stream
+	ReplicaWaiting = progress.Waiting // for a full resync slot and for a snapshot
+	ReplicaSending = progress.Sending // the snapshot is being sent
+	ReplicaLoading = progress.Loading // the whole snapshot was sent; no acknowledgement yet
+	ReplicaOnline  = progress.Online  // it acknowledges the replication log
 )
-
-// String returns the state as INFO and ROLE spell it.
-func (s ReplicaState) String() string {
-	return [...]string{"wait_bgsave", "send_bulk", "send_bulk", "online"}[s]
-}

@@ -24,22 +24,22 @@ func (e *unusableError) Unwrap() error { return e.err }
 // asked for everything. Snapshot and log stay as they are until the upstream's data
 // are on disk: whoever repairs them before that has them again at the next start.
 func (n *Node) startEmpty(why *unusableError) (*keyspace.Keyspace, error) {
-	if n.store == nil {
+	if n.log == nil {
 		dir := filepath.Join(n.c.Dir, logDir)
-		store, err := replog.Open(dir, n.c.Log)
+		log, err := replog.Open(dir, n.c.Log)
 		if errors.As(err, new(*replog.CorruptError)) {
-			store, err = replog.Repair(dir, min(why.at, replog.MaxBegin), n.c.Log)
+			log, err = replog.Repair(dir, min(why.at, replog.MaxBegin), n.c.Log)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%w; open log: %w", why, err)
 		}
-		n.store = store
+		n.log = log
 	}
-	n.snaps.newest = snapshotFile{}
+	n.snaps.Forget()
 	n.state.unusable = why
 	n.state.advice = fmt.Sprintf("this replica started without data and asks its upstream for a full resync: %v", why)
-	n.upstream.dropped, n.upstream.force = true, true
-	n.log.Error().Err(why).Msg("the data in the directory cannot be used: this replica starts without them and asks its upstream for a full resync")
+	n.upstream.dropped, n.upstream.forceFull = true, true
+	n.logger.Error().Err(why).Msg("the data in the directory cannot be used: this replica starts without them and asks its upstream for a full resync")
 	return n.newKeyspace(), nil
 }
 

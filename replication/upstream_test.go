@@ -352,7 +352,7 @@ func TestOffsetNotToBeBelieved(t *testing.T) {
 	}
 	// Nor is a file believed.
 	c = config(t)
-	putBack(t, c.Dir, "snapshot-"+(replog.MaxBegin+1).String()+".rdb", []byte(emptySnapshot))
+	startFromBackup(t, c.Dir, "snapshot-"+(replog.MaxBegin+1).String()+".rdb", []byte(emptySnapshot))
 	if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), replog.MaxBegin.String()) {
 		t.Errorf("got %v", err)
 	}

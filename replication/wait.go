@@ -140,7 +140,7 @@ func (n *Node) waitAcked(ctx context.Context, want int) int {
 func (n *Node) waitDurable(ctx context.Context, local, want int) (here, there int) {
 	at := replog.Offset(n.appender.written.Load())
 	look := func() (bool, <-chan struct{}) {
-		if here = 0; n.store.Synced() >= at {
+		if here = 0; n.log.Synced() >= at {
 			here = 1
 		}
 		var more <-chan struct{}

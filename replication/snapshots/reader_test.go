@@ -1,4 +1,4 @@
-package replication
+package snapshots
 
 import (
 	"bytes"
@@ -16,9 +16,9 @@ import (
 	"rowfall/replication/rdb"
 )
 
-// To measure a complete file takes as long as to read it: a node that stops does
-// not wait for that.
-func TestLeaseReaderStops(t *testing.T) {
+// The plain form of a complete file is measured by reading all of it. A node that stops does
+// not wait for the end.
+func TestReaderStops(t *testing.T) {
 	volume := memfs.New()
 	volume.Put("snapshot", make([]byte, 100))
 	f, err := volume.Open("snapshot", os.O_RDONLY)
@@ -27,7 +27,7 @@ func TestLeaseReaderStops(t *testing.T) {
 	}
 	defer f.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	r := (&lease{file: f, size: 100}).reader(ctx)
+	r := &growingReader{ctx: ctx, r: &Reader{file: f, size: 100}}
 	if _, err := io.ReadFull(r, make([]byte, 50)); err != nil {
 		t.Fatal(err)
 	}
@@ -37,9 +37,9 @@ func TestLeaseReaderStops(t *testing.T) {
 	}
 }
 
-// What ends a transfer may be the file, the socket or the waiting. Only the first is a
-// reason never to send that file again.
-func TestLeaseTellsWhatFailed(t *testing.T) {
+// A transfer may fail by the file, the socket or the end of its context. Only a fault of the
+// file is a reason never to send that file again.
+func TestFaultOfFileOrSocket(t *testing.T) {
 	volume := memfs.New()
 	var good bytes.Buffer
 	keys := keyspace.New(keyspace.Options{}).Snapshot()
@@ -52,20 +52,20 @@ func TestLeaseTellsWhatFailed(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, tc := range []struct {
-		name   string
-		data   []byte
-		size   int
-		bad    int64 // the byte that cannot be read, from 1
-		ctx    context.Context
-		w      io.Writer
-		spoilt bool
+		name    string
+		data    []byte
+		size    int
+		bad     int64 // the byte that cannot be read, from 1
+		ctx     context.Context
+		w       io.Writer
+		damaged bool
 	}{
 		{name: "good", data: good.Bytes(), size: good.Len(), ctx: t.Context(), w: io.Discard},
 		{name: "socket", data: good.Bytes(), size: good.Len(), ctx: t.Context(), w: brokenPipe{}},
 		{name: "end of the node", data: good.Bytes(), size: good.Len(), ctx: ended, w: io.Discard},
-		{name: "bad sector", data: good.Bytes(), size: good.Len(), bad: 21, ctx: t.Context(), w: io.Discard, spoilt: true},
-		{name: "checksum", data: flipped, size: good.Len(), ctx: t.Context(), w: io.Discard, spoilt: true},
-		{name: "cut", data: good.Bytes()[:20], size: good.Len(), ctx: t.Context(), w: io.Discard, spoilt: true},
+		{name: "bad sector", data: good.Bytes(), size: good.Len(), bad: 21, ctx: t.Context(), w: io.Discard, damaged: true},
+		{name: "checksum", data: flipped, size: good.Len(), ctx: t.Context(), w: io.Discard, damaged: true},
+		{name: "cut", data: good.Bytes()[:20], size: good.Len(), ctx: t.Context(), w: io.Discard, damaged: true},
 	} {
 		volume.Put("snapshot", tc.data)
 		if tc.bad > 0 {
@@ -75,13 +75,13 @@ func TestLeaseTellsWhatFailed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l := &lease{file: f, size: int64(tc.size)}
-		var spoilt *spoiltError
-		if err := l.transcode(tc.ctx, tc.w); errors.As(err, &spoilt) != tc.spoilt || (err == nil) != (tc.name == "good") {
+		l := &Reader{file: f, size: int64(tc.size)}
+		var damaged *FileError
+		if err := l.Transcode(tc.ctx, tc.w); errors.As(err, &damaged) != tc.damaged || (err == nil) != (tc.name == "good") {
 			t.Errorf("%s: transcode ends with %v", tc.name, err)
 		}
 		l.off = 20
-		if err := l.fault(); errors.As(err, &spoilt) != (tc.spoilt && tc.name != "checksum") {
+		if err := l.CheckReadable(); errors.As(err, &damaged) != (tc.damaged && tc.name != "checksum") {
 			t.Errorf("%s: byte 20 gives %v", tc.name, err)
 		}
 	}
@@ -91,34 +91,34 @@ type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 
-// Both may be ready when a snapshot is done before who waits for it looks: what had
-// been a success was now and then told as a failure, and cost the replica its link.
-func TestAttemptThatIsDoneAtOnce(t *testing.T) {
-	s := &snapshots{n: &Node{appender: &appender{}}}
-	good, bad := newAttempt(), newAttempt()
+// When a snapshot is done before its waiter runs, both of its channels are closed. A success
+// must not be reported as a failure then, which would cost the replica its connection.
+func TestJobThatIsDoneAtOnce(t *testing.T) {
+	s := New(Config{}, nil)
+	good, bad := newJob(), newJob()
 	close(good.fixed)
 	close(good.done)
 	bad.err = syscall.EIO
 	close(bad.done)
 	for range 50 { // select takes one of them at random
-		if err := s.readable(t.Context(), good); err != nil {
+		if err := s.waitReadable(t.Context(), good); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.readable(t.Context(), bad); !errors.Is(err, syscall.EIO) {
+	if err := s.waitReadable(t.Context(), bad); !errors.Is(err, syscall.EIO) {
 		t.Error(err)
 	}
 }
 
-// A complete file goes from disk to socket without a copy, which the kernel does
-// for what has a descriptor: also behind the interface.
-func TestLeaseKeepsTheDescriptor(t *testing.T) {
+// The kernel sends a complete file to a socket without a copy if it gets the descriptor, so
+// the disk.File must be passed on with its type.
+func TestSequentialKeepsTheDescriptor(t *testing.T) {
 	f, err := disk.SystemFS{}.Open(filepath.Join(t.TempDir(), "snapshot"), os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, ok := (&lease{file: f}).sequential().(syscall.Conn); !ok {
+	if _, ok := (&Reader{file: f}).Sequential().(syscall.Conn); !ok {
 		t.Error("the kernel cannot send it")
 	}
 }

@@ -1,0 +1,76 @@
+package snapshots
+
+const (
+	// LeastBetween is the least log, in bytes, between two snapshots that are taken to shorten
+	// the log.
+	LeastBetween = 1 << 20
+	// keepShare bounds the bytes written for snapshots to about twice those of the log, however
+	// small log.keep is: a snapshot is due for log.keep when the log since the last one reaches
+	// that one's size divided by keepShare.
+	keepShare = 2
+	// roomShare is keepShare for a snapshot that is taken because the volume gets full.
+	roomShare = 4
+	// roomAhead is added to the next snapshot's size to decide that the volume gets full.
+	roomAhead = 16 << 20
+)
+
+// Pressure is what decides when the next snapshot is due. All sizes are in bytes.
+type Pressure struct {
+	Logged    int64 // log since the newest snapshot: a restart replays it, and only another snapshot lets it go
+	Last      int64 // size of the newest snapshot; 0: there is none
+	Next      int64 // expected size of the next one
+	Known     bool  // Next is derived from the newest one's size, else it is a guess from the data
+	Lacked    int64 // room in which an attempt with no more data than now failed; 0: none did
+	Every     int64 // Config.Every
+	Keep      int64 // log.keep; negative: all
+	Free      int64 // free room on the volume; negative: not known
+	Droppable int64 // log before the newest snapshot, which can be dropped to make room
+}
+
+// Due reports whether a snapshot is due: because a restart would replay much, because the log
+// that only another snapshot lets go has reached log.keep, or because the volume is about to
+// lack the room for another snapshot.
+func (p Pressure) Due() bool {
+	switch {
+	case p.Hopeless():
+		return false
+	case p.Logged > max(p.Every, p.Last):
+		return true
+	case p.Keep >= 0 && p.Logged >= max(p.Keep, p.Last/keepShare, LeastBetween):
+		return true
+	case p.Free < 0 || !p.Fits():
+		return false
+	}
+	return p.Scarce() && p.Logged >= max(p.Last/roomShare, LeastBetween)
+}
+
+// Scarce reports whether the volume has hardly more room than the next snapshot needs.
+func (p Pressure) Scarce() bool { return p.Free+p.Droppable < p.Next+p.Next/8+roomAhead }
+
+// Fits reports whether the next snapshot finds room on the volume, as far as can be known.
+func (p Pressure) Fits() bool {
+	return p.Free < 0 || !p.Hopeless() && (!p.Known || p.Free+p.Droppable >= p.Next-p.Next/8)
+}
+
+// Hopeless reports whether the next snapshot certainly lacks room. An attempt would only take
+// room from the log meanwhile.
+func (p Pressure) Hopeless() bool {
+	room := p.Free + p.Droppable
+	return p.Free >= 0 && (p.Lacked > 0 && room <= p.Lacked || p.Known && room < p.Next/2)
+}
+
+// Spare returns the room that units must leave free: that of the next snapshot and extra
+// bytes, less what a running snapshot has written. It is 0 if the snapshot's room cannot be
+// had even if log is dropped.
+func (p Pressure) Spare(running bool, written, extra int64) int64 {
+	want := p.Next + p.Next/16 + extra
+	switch {
+	case p.Free < 0:
+		return 0
+	case running:
+		return max(want-written, 0)
+	case p.Free+p.Droppable < p.Next-p.Next/8:
+		return 0
+	}
+	return want
+}
