@@ -64,7 +64,7 @@ func BenchmarkAppend(b *testing.B) {
 			if bench.insert {
 				c.Before, c.Op = nil, binlog.Insert
 			}
-			var u transform.Unit
+			var u transform.Commands
 			b.ReportAllocs()
 			for b.Loop() {
 				u.Reset()
@@ -90,7 +90,7 @@ func TestNoAllocation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var u transform.Unit
+		var u transform.Commands
 		c := binlog.Change{Table: table, Before: &before, After: &after}
 		for _, mode := range []transform.Mode{transform.Whole, transform.Delta} {
 			run := func() {

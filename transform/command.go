@@ -23,26 +23,26 @@ const (
 )
 
 // begin opens a command of n arguments, the verb included.
-func (u *Unit) begin(n int, verb string) {
-	u.Commands++
+func (u *Commands) begin(n int, verb string) {
+	u.Count++
 	u.Bytes = append(resp.AppendArray(u.Bytes, n), verb...)
 }
 
-func (u *Unit) bulk(b []byte) { u.Bytes = resp.AppendBulk(u.Bytes, b) }
+func (u *Commands) bulk(b []byte) { u.Bytes = resp.AppendBulk(u.Bytes, b) }
 
 // gap is the room in front of a value for a length of up to nine digits.
 const gap = "$000000000\r\n"
 
 // open makes room for a bulk's header with a length of the given digits; what
 // is appended after it is the bulk's content.
-func (u *Unit) open(digits int) {
+func (u *Commands) open(digits int) {
 	u.Bytes = append(u.Bytes, gap[:digits+1]...)
 	u.Bytes = append(u.Bytes, '\r', '\n')
 }
 
 // close ends the bulk whose content starts at body, moving it if its length has
 // another number of digits than open made room for.
-func (u *Unit) close(body, digits int) error {
+func (u *Commands) close(body, digits int) error {
 	b := u.Bytes
 	n := len(b) - body
 	if n > resp.MaxBulk {
@@ -79,7 +79,7 @@ func decimalDigits(n int) int {
 }
 
 // column appends a column's text as a bulk.
-func (u *Unit) column(r *binlog.Row, column, digits int) error {
+func (u *Commands) column(r *binlog.Row, column, digits int) error {
 	u.open(digits)
 	body := len(u.Bytes)
 	b, err := r.AppendText(u.Bytes, column)

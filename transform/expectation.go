@@ -52,7 +52,7 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 		if err := o.append(p, u, &c, Delta, false, after); err != nil {
 			return p.rowError(r, o.path, err)
 		}
-		if u.Commands == 0 {
+		if u.Count == 0 {
 			continue
 		}
 		args, _, err := resp.ParseCommand(u.Bytes, p.scratch.args[:0])

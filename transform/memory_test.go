@@ -32,7 +32,7 @@ func TestHugeRow(t *testing.T) {
 	var before, after binlog.Row
 	before.SetText(layout, [][]byte{[]byte("1"), []byte("small")})
 	after.SetText(layout, [][]byte{[]byte("1"), value})
-	var u Unit
+	var u Commands
 	for _, c := range []*binlog.Change{
 		{Table: table, Op: binlog.Insert, After: &after},
 		{Table: table, Op: binlog.Update, Before: &before, After: &after},

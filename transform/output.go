@@ -44,7 +44,7 @@ type side struct {
 
 // append appends the output's commands for a change; before and after say
 // whether the images are there and pass `where`.
-func (o *output) append(p *Plan, u *Unit, c *binlog.Change, m Mode, before, after bool) error {
+func (o *output) append(p *Plan, u *Commands, c *binlog.Change, m Mode, before, after bool) error {
 	var was, is side
 	if c.After != nil && after {
 		null, err := o.locate(p, &p.scratch.after, c.After, &is.place)
@@ -174,7 +174,7 @@ func (o *output) render(buf []byte, r *binlog.Row, at *place) ([]byte, error) {
 }
 
 // remove takes away what the row had at a place.
-func (o *output) remove(u *Unit, at place) {
+func (o *output) remove(u *Commands, at place) {
 	verb := verbDel
 	switch {
 	case o.kind == Set:
@@ -195,7 +195,7 @@ func (o *output) remove(u *Unit, at place) {
 }
 
 // change appends the commands of an update that leaves the row in its place.
-func (o *output) change(p *Plan, u *Unit, c *binlog.Change, at place) error {
+func (o *output) change(p *Plan, u *Commands, c *binlog.Change, at place) error {
 	switch {
 	case o.kind == Hash && o.member == nil:
 		return p.changeHash(u, c, at.key)
@@ -207,7 +207,7 @@ func (o *output) change(p *Plan, u *Unit, c *binlog.Change, at place) error {
 
 // put writes the row's content at its place. stale is set where something may
 // stand there already.
-func (o *output) put(p *Plan, u *Unit, r *binlog.Row, at place, stale bool) error {
+func (o *output) put(p *Plan, u *Commands, r *binlog.Row, at place, stale bool) error {
 	switch {
 	case o.kind == Set:
 		u.begin(3, verbSAdd)
@@ -243,7 +243,7 @@ func (o *output) put(p *Plan, u *Unit, r *binlog.Row, at place, stale bool) erro
 }
 
 // content appends the value template, or the row as JSON, as a bulk.
-func (o *output) content(p *Plan, u *Unit, r *binlog.Row) (err error) {
+func (o *output) content(p *Plan, u *Commands, r *binlog.Row) (err error) {
 	digits := 2
 	if o.value == nil {
 		digits = 3

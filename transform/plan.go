@@ -53,7 +53,7 @@ type scratch struct {
 	// set and gone are the fields that an update changes and makes NULL.
 	set, gone  []int
 	expression expression.Scratch
-	unit       Unit
+	unit       Commands
 	args       [][]byte
 }
 
@@ -93,12 +93,12 @@ func (m Mode) String() string {
 	return "whole"
 }
 
-// Unit collects commands.
-type Unit struct {
+// Commands collects commands.
+type Commands struct {
 	// Bytes holds RESP commands, without MULTI and EXEC.
 	Bytes []byte
-	// Commands counts the commands in Bytes, Rows the changes appended.
-	Commands, Rows int
+	// Count counts the commands in Bytes, Rows the changes appended.
+	Count, Rows int
 }
 
 // keptBytes is the largest buffer that a unit keeps for the next commands, keptScratch the
@@ -109,11 +109,11 @@ const (
 )
 
 // Reset empties the unit and keeps its memory, unless that is far more than usual.
-func (u *Unit) Reset() {
+func (u *Commands) Reset() {
 	if cap(u.Bytes) > keptBytes {
 		u.Bytes = nil
 	}
-	u.Bytes, u.Commands, u.Rows = u.Bytes[:0], 0, 0
+	u.Bytes, u.Count, u.Rows = u.Bytes[:0], 0, 0
 }
 
 // Clone returns a plan that shares what is compiled and may be used at the same
@@ -127,13 +127,13 @@ func (p *Plan) Clone() *Plan {
 // Append appends the commands of a change: first what leaves its old place,
 // then what is written, output by output. On an error (a *RowError) the unit is
 // as it was.
-func (p *Plan) Append(u *Unit, c *binlog.Change, m Mode) error {
+func (p *Plan) Append(u *Commands, c *binlog.Change, m Mode) error {
 	p.reserve(u, c)
-	bytes, commands := len(u.Bytes), u.Commands
+	bytes, commands := len(u.Bytes), u.Count
 	err := p.append(u, c, m)
 	p.scratch.release()
 	if err != nil {
-		u.Bytes, u.Commands = u.Bytes[:bytes], commands
+		u.Bytes, u.Count = u.Bytes[:bytes], commands
 		return err
 	}
 	u.Rows++
@@ -142,7 +142,7 @@ func (p *Plan) Append(u *Unit, c *binlog.Change, m Mode) error {
 
 // reserve makes room for the commands of a huge row at once: a buffer that grows with each value
 // is copied again and again, and takes up to three times its size meanwhile.
-func (p *Plan) reserve(u *Unit, c *binlog.Change) {
+func (p *Plan) reserve(u *Commands, c *binlog.Change) {
 	if c.After == nil {
 		return
 	}
@@ -172,7 +172,7 @@ func (s *scratch) release() {
 	s.expression.Release(keptScratch)
 }
 
-func (p *Plan) append(u *Unit, c *binlog.Change, m Mode) error {
+func (p *Plan) append(u *Commands, c *binlog.Change, m Mode) error {
 	before, after := c.Before != nil, c.After != nil
 	if p.where != nil {
 		var err error
@@ -266,7 +266,7 @@ func (p *Plan) rowError(r *binlog.Row, path string, err error) error {
 
 // putHash writes a whole row. stale is set where fields may stand there that
 // are NULL now.
-func (p *Plan) putHash(u *Unit, r *binlog.Row, key []byte, stale bool) error {
+func (p *Plan) putHash(u *Commands, r *binlog.Row, key []byte, stale bool) error {
 	nulls := 0
 	for _, i := range p.nullable {
 		if r.IsNull(p.fields[i].column) {
@@ -326,7 +326,7 @@ func (p *Plan) putHash(u *Unit, r *binlog.Row, key []byte, stale bool) error {
 
 // changeHash writes what differs between the two images of a row that stays in
 // its place.
-func (p *Plan) changeHash(u *Unit, c *binlog.Change, key []byte) error {
+func (p *Plan) changeHash(u *Commands, c *binlog.Change, key []byte) error {
 	// Additions are numbered after the fields.
 	set, gone := p.scratch.set[:0], p.scratch.gone[:0]
 	for i := range p.fields {
@@ -373,7 +373,7 @@ func (p *Plan) changeHash(u *Unit, c *binlog.Change, key []byte) error {
 
 // putField appends the name and value of a field, or of an addition, which are
 // numbered after the fields.
-func (p *Plan) putField(u *Unit, r *binlog.Row, i int) error {
+func (p *Plan) putField(u *Commands, r *binlog.Row, i int) error {
 	if n := i - len(p.fields); n >= 0 {
 		u.Bytes = append(u.Bytes, p.adds[n].wire...)
 		u.bulk(p.scratch.newAdds.at(n))
@@ -391,7 +391,7 @@ func (p *Plan) sameAdd(i int) bool {
 }
 
 // appendJSON appends the row as one JSON object.
-func (p *Plan) appendJSON(u *Unit, r *binlog.Row) error {
+func (p *Plan) appendJSON(u *Commands, r *binlog.Row) error {
 	b := append(u.Bytes, '{')
 	var err error
 	for i := range p.fields {

@@ -237,7 +237,7 @@ func TestHistory(t *testing.T) {
 
 func play(t *testing.T, p *transform.Plan, m model, c *binlog.Change, mode transform.Mode) {
 	t.Helper()
-	var u transform.Unit
+	var u transform.Commands
 	if err := p.Append(&u, c, mode); err != nil {
 		t.Fatal(err)
 	}
