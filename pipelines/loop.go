@@ -179,7 +179,7 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	if t == nil {
 		return stop("rows of %s came that no plan is known for, after %s", ev.Rows.Table().FullName(), l.progress.Position)
 	}
-	mode := transform.Whole
+	mode := transform.FullRow
 	if t.backfill.Done && l.progress.Phase == sink.Streaming {
 		mode = transform.Delta
 	}

@@ -245,7 +245,7 @@ func (c *chunk) add(row *binlog.Row) error {
 	}
 	before := c.unit.Count
 	change := binlog.Change{Table: c.table.schema, Op: binlog.Insert, After: row}
-	if err = c.plan.Append(&c.unit, &change, transform.Whole); err != nil {
+	if err = c.plan.Append(&c.unit, &change, transform.FullRow); err != nil {
 		return &StopError{err}
 	}
 	c.rows = append(c.rows, loadedRow{len(c.keys), len(c.unit.Bytes), c.unit.Count - before})

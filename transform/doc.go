@@ -17,7 +17,7 @@
 //     wrote (no WRONGTYPE), provided Conflicts accepted its plans.
 //   - Applying every change of a table from its creation, or a snapshot of its
 //     rows and every change since, gives the same keys and values.
-//   - In mode Whole a row's commands depend on its two images only, so applying
+//   - In mode FullRow a row's commands depend on its two images only, so applying
 //     them again, or onto a row that is partly there, mends it; applying a
 //     stretch of history again onto later data ends at the later data.
 //   - A row that gives an error adds nothing to the unit.

@@ -49,7 +49,7 @@ func runScript(t *testing.T, script string) string {
 	var out strings.Builder
 	for _, line := range strings.Split(strings.TrimSpace(changes), "\n") {
 		out.WriteString(line + "\n")
-		whole, delta := runChange(t, p, line, transform.Whole), runChange(t, p, line, transform.Delta)
+		whole, delta := runChange(t, p, line, transform.FullRow), runChange(t, p, line, transform.Delta)
 		if whole == delta {
 			out.WriteString(indent("both", whole))
 			continue

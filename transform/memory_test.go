@@ -38,7 +38,7 @@ func TestHugeRow(t *testing.T) {
 		{Table: table, Op: binlog.Update, Before: &before, After: &after},
 		{Table: table, Op: binlog.Delete, Before: &after},
 	} {
-		for _, mode := range []Mode{Whole, Delta} {
+		for _, mode := range []Mode{FullRow, Delta} {
 			if err := plan.Append(&u, c, mode); err != nil {
 				t.Fatal(err)
 			}
@@ -63,7 +63,7 @@ func TestHugeRow(t *testing.T) {
 	}
 	var from, to runtime.MemStats
 	runtime.ReadMemStats(&from)
-	if err := plan.Append(&u, &binlog.Change{Table: table, Op: binlog.Insert, After: &after}, Whole); err != nil {
+	if err := plan.Append(&u, &binlog.Change{Table: table, Op: binlog.Insert, After: &after}, FullRow); err != nil {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&to)

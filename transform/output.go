@@ -53,9 +53,9 @@ func (o *output) append(p *Plan, u *Commands, c *binlog.Change, m Mode, before, 
 		}
 		is.live = !null
 	}
-	// In mode Whole what the image before said is removed even where `where`
+	// In mode FullRow what the image before said is removed even where `where`
 	// refused it: it may be left over.
-	if c.Before != nil && (before || m == Whole) {
+	if c.Before != nil && (before || m == FullRow) {
 		if is.live && sameColumns(c, o.place) {
 			was = is
 		} else {
@@ -77,7 +77,7 @@ func (o *output) append(p *Plan, u *Commands, c *binlog.Change, m Mode, before, 
 	if m == Delta && was.live && !moved {
 		return o.change(p, u, c, is.place)
 	}
-	return o.put(p, u, c.After, is.place, m == Whole)
+	return o.put(p, u, c.After, is.place, m == FullRow)
 }
 
 // sameColumns reports whether the columns are the same in both images.

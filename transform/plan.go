@@ -76,21 +76,21 @@ func (r *rendered) at(i int) []byte {
 type Mode uint8
 
 const (
-	// Whole assumes nothing: commands make the row right whatever is there.
+	// FullRow assumes nothing: commands make the row right whatever is there.
 	// The one thing it does not write is the absence of an inserted row that
 	// `where` refuses or that an output leaves out: a snapshot would write it
 	// for every such row.
-	Whole Mode = iota
+	FullRow Mode = iota
 	// Delta assumes that the row before the change is stored completely.
 	Delta
 )
 
-// String returns "whole" or "delta".
+// String returns "full row" or "delta".
 func (m Mode) String() string {
 	if m == Delta {
 		return "delta"
 	}
-	return "whole"
+	return "full row"
 }
 
 // Commands collects commands.
