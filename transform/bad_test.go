@@ -150,7 +150,7 @@ shop._y_new: {ignore: true}
 		"shop.users":      "", "shop._x_new": "", "shop._y_new": "", "shop._z_new": "", "other._users_new": "", "mysql._users_new": "",
 	} {
 		database, name, _ := strings.Cut(table, ".")
-		got := m.PassedOver(database, name)
+		got := m.SkipReason(database, name)
 		if (got == "") != (want == "") || !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %q", table, got, want)
 		}
@@ -328,7 +328,7 @@ func TestDottedNames(t *testing.T) {
 		"bb.dot.usrs":    "did you mean \"`bb.dot`.users\"?",
 		"\"`bb.dot`.t\"": "", "\"`a*`.t\"": "",
 	} {
-		missing, _ := parseMapping(t, pattern+": {}").Unused(tables)
+		missing, _ := parseMapping(t, pattern+": {}").UnknownNames(tables)
 		if (len(missing) == 0) != (want == "") || len(missing) > 0 && !strings.Contains(missing[0].Message, want) {
 			t.Errorf("%s: got %v, want %s", pattern, missing, want)
 		}
@@ -343,7 +343,7 @@ shop.users: {columns: {exclude: [never_checked_here]}}
 "crm.*": {columns: {exclude: [nothing_there_yet]}}
 `)
 	var got []string
-	missing, columns := m.Unused([]*binlog.Table{parseTable(t, usersTable)})
+	missing, columns := m.UnknownNames([]*binlog.Table{parseTable(t, usersTable)})
 	for _, e := range append(columns, missing...) {
 		got = append(got, e.Error())
 	}

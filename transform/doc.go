@@ -28,7 +28,7 @@
 //     keys and expressions. exclude is privacy: such a column may decide in
 //     where, and may be named nowhere else.
 //   - exclude, include and rename of a pattern pass over columns that a table
-//     does not have (see Unused); an entry for one table must name columns.
+//     does not have (see UnknownNames); an entry for one table must name columns.
 //   - An entry is more specific than another when it matches a true part of its
 //     tables; two of which neither does are an error.
 //   - Several set, sorted_set or field outputs, of one table or several, may

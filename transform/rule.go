@@ -112,9 +112,9 @@ func (m *Mapping) Rule(database, table string) (*Rule, error) {
 	return out, nil
 }
 
-// PassedOver returns why wildcards leave out a table that they would name otherwise, or "". It is
+// SkipReason returns why wildcards leave out a table that they would name otherwise, or "". It is
 // one of the helper tables of a schema change, and no entry of its own maps or ignores it.
-func (m *Mapping) PassedOver(database, table string) string {
+func (m *Mapping) SkipReason(database, table string) string {
 	helper := helperPattern(table)
 	if helper == "" || slices.Contains(systemSchemas, strings.ToLower(database)) {
 		return ""
@@ -138,12 +138,12 @@ func (m *Mapping) PassedOver(database, table string) string {
 		"and wildcards pass over those; to map it, give it an entry of its own", helper)
 }
 
-// Unused reports what is most likely misspelt: entries for one table that the
+// UnknownNames reports what is most likely misspelt: entries for one table that the
 // server does not have, which somebody may create yet, and columns named by a
 // pattern that no table it matches has. (A column that an entry for one table
 // names must exist: Compile sees to it.) Of the tables, all that the server has,
 // it looks at the names.
-func (m *Mapping) Unused(tables []*binlog.Table) (missing, columns []*Error) {
+func (m *Mapping) UnknownNames(tables []*binlog.Table) (missing, columns []*Error) {
 	for i := range m.Tables {
 		r := &m.Tables[i]
 		p := r.tables()
