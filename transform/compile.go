@@ -15,8 +15,8 @@ import (
 )
 
 // Compile makes the plan of one table version. It returns nil, nil for a table
-// that is not mapped, *NotMapped for one that only a wildcard maps and that has
-// no usable key. For a mapping that does not fit the table it returns an *Error, or several joined:
+// that is not mapped, *NotMappedError for one that only a wildcard maps and that has
+// no usable key. For a mapping that does not fit the table it returns a *MappingError, or several joined:
 // every fault of the entry that does not follow from another.
 func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 	rule, err := m.Rule(t.Database, t.Name)
@@ -27,7 +27,7 @@ func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 	switch {
 	case t.NotFollowed == "":
 	case rule.Wildcard:
-		return nil, &NotMapped{Table: t.FullName(), Reason: t.NotFollowed}
+		return nil, &NotMappedError{Table: t.FullName(), Reason: t.NotFollowed}
 	default:
 		return nil, c.fail("", "table %s cannot be followed: %s", t.FullName(), t.NotFollowed)
 	}
@@ -42,7 +42,7 @@ func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 // what follows from it.
 func (c *compiler) compile() error {
 	keyErr := c.key()
-	if errors.As(keyErr, new(*NotMapped)) {
+	if errors.As(keyErr, new(*NotMappedError)) {
 		return keyErr
 	}
 	columnErr := errors.Join(c.exclusions(), c.fields())
@@ -73,7 +73,7 @@ func (c *compiler) fail(part, format string, args ...any) error {
 	if part != "" {
 		path += "." + part
 	}
-	return &Error{Path: path, Line: c.rule.line(part), Message: fmt.Sprintf(format, args...)}
+	return &MappingError{Path: path, Line: c.rule.line(part), Message: fmt.Sprintf(format, args...)}
 }
 
 // column resolves a name that the file gives under part.
@@ -93,7 +93,7 @@ func (c *compiler) key() error {
 			k, err := c.column("key_columns", name)
 			if err != nil {
 				if c.rule.Wildcard {
-					return &NotMapped{Table: c.table.FullName(), Reason: fmt.Sprintf("it has no column %q of key_columns", name)}
+					return &NotMappedError{Table: c.table.FullName(), Reason: fmt.Sprintf("it has no column %q of key_columns", name)}
 				}
 				return err
 			}
@@ -114,7 +114,7 @@ func (c *compiler) key() error {
 		return nil
 	}
 	if c.rule.Wildcard {
-		return &NotMapped{Table: c.table.FullName(), Reason: "it has no primary key and no unique NOT NULL key; give it one, or an entry of its own with key_columns"}
+		return &NotMappedError{Table: c.table.FullName(), Reason: "it has no primary key and no unique NOT NULL key; give it one, or an entry of its own with key_columns"}
 	}
 	return c.fail("key_columns", "%s has no primary key and no unique NOT NULL key; name the columns that identify a row in key_columns", c.table.FullName())
 }
@@ -327,7 +327,7 @@ func (c *compiler) outputs() error {
 
 // outputFault names the output, the i-th of its table, in an error that does not name its place.
 func (c *compiler) outputFault(w *Output, i int, err error) error {
-	if errors.As(err, new(*Error)) {
+	if errors.As(err, new(*MappingError)) {
 		return err
 	}
 	path, line := w.Path, w.Line
@@ -337,7 +337,7 @@ func (c *compiler) outputFault(w *Output, i int, err error) error {
 	if line == 0 {
 		line = c.rule.Line
 	}
-	return &Error{Path: path, Line: line, Message: err.Error()}
+	return &MappingError{Path: path, Line: line, Message: err.Error()}
 }
 
 // shape checks which settings an output of a kind has.
@@ -413,7 +413,7 @@ func (c *compiler) score(source string) (*expression.Program, error) {
 	}
 	p, err := c.expression("", text, true)
 	if err != nil {
-		var e *Error
+		var e *MappingError
 		errors.As(err, &e)
 		return nil, fmt.Errorf("score: %s", e.Message)
 	}

@@ -2,8 +2,8 @@ package transform
 
 import "fmt"
 
-// Error is a fault of the mapping, found before any row is read.
-type Error struct {
+// MappingError is a fault of the mapping, found before any row is read.
+type MappingError struct {
 	// Path is the YAML path (tables."shop.users".where); Line is 0 if unknown.
 	Path string
 	Line int
@@ -12,39 +12,39 @@ type Error struct {
 }
 
 // Error returns "line N: path: message".
-func (e *Error) Error() string {
+func (e *MappingError) Error() string {
 	if e.Line > 0 {
 		return fmt.Sprintf("line %d: %s: %s", e.Line, e.Path, e.Message)
 	}
 	return fmt.Sprintf("%s: %s", e.Path, e.Message)
 }
 
-// Errors returns every *Error within err, whether wrapped or joined, in order.
-func Errors(err error) []*Error {
+// MappingErrors returns every *MappingError within err, whether wrapped or joined, in order.
+func MappingErrors(err error) []*MappingError {
 	switch e := err.(type) { //nolint:errorlint // it walks the tree itself
 	case nil:
 		return nil
-	case *Error:
-		return []*Error{e}
+	case *MappingError:
+		return []*MappingError{e}
 	case interface{ Unwrap() error }:
-		return Errors(e.Unwrap())
+		return MappingErrors(e.Unwrap())
 	case interface{ Unwrap() []error }:
-		var all []*Error
+		var all []*MappingError
 		for _, inner := range e.Unwrap() {
-			all = append(all, Errors(inner)...)
+			all = append(all, MappingErrors(inner)...)
 		}
 		return all
 	}
 	return nil
 }
 
-// NotMapped says why a table that a wildcard matches is left out.
-type NotMapped struct {
+// NotMappedError says why a table that a wildcard matches is left out.
+type NotMappedError struct {
 	Table, Reason string
 }
 
 // Error returns "table is not mapped: reason".
-func (e *NotMapped) Error() string { return e.Table + " is not mapped: " + e.Reason }
+func (e *NotMappedError) Error() string { return e.Table + " is not mapped: " + e.Reason }
 
 // RowError is a row that the mapping cannot turn into commands.
 type RowError struct {

@@ -279,7 +279,7 @@ func collide(a, b *output) bool {
 	return true
 }
 
-// Conflicts reports the outputs that could write a key of another output, each as an *Error;
+// Conflicts reports the outputs that could write a key of another output, each as a *MappingError;
 // several are joined. It compares what the templates can print: {id} of a number is digits, of text
 // anything. Several set, sorted_set or field outputs may share keys as long as their members or
 // fields cannot be equal. Give it one plan per table.
@@ -295,7 +295,7 @@ func Conflicts(plans []*Plan) error {
 			b := place{p, &p.outputs[i]}
 			for _, a := range all {
 				if collide(a.out, b.out) {
-					faults = append(faults, &Error{
+					faults = append(faults, &MappingError{
 						Path: b.out.path, Line: b.out.line,
 						Message: conflictMessage(a.plan, a.out, b.plan, b.out),
 					})

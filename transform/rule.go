@@ -68,7 +68,7 @@ func (r *TableRule) matches(database, table string) bool {
 func (r *TableRule) covers(o *TableRule) bool { return r.tables().Covers(o.tables()) }
 
 // Rule merges the entries that match a table; nil means it is not mapped. It
-// fails with an *Error where two entries match that are equally specific.
+// fails with a *MappingError where two entries match that are equally specific.
 //
 // An entry is more specific than another when it matches fewer tables: every
 // table of the one is a table of the other. Exclusions and ignore add up over
@@ -97,7 +97,7 @@ func (m *Mapping) Rule(database, table string) (*Rule, error) {
 	}
 	for _, r := range found {
 		if r != best && (!r.covers(best) || best.covers(r)) {
-			return nil, &Error{Path: best.Path, Line: best.Line, Message: fmt.Sprintf(
+			return nil, &MappingError{Path: best.Path, Line: best.Line, Message: fmt.Sprintf(
 				"%s.%s matches %q and %q (line %d) and neither is more specific; add an entry %q that says what holds for it",
 				database, table, best.Pattern, r.Pattern, r.Line, binlog.PatternOf(database, table))}
 		}
@@ -143,7 +143,7 @@ func (m *Mapping) SkipReason(database, table string) string {
 // pattern that no table it matches has. (A column that an entry for one table
 // names must exist: Compile sees to it.) Of the tables, all that the server has,
 // it looks at the names.
-func (m *Mapping) UnknownNames(tables []*binlog.Table) (missing, columns []*Error) {
+func (m *Mapping) UnknownNames(tables []*binlog.Table) (missing, columns []*MappingError) {
 	for i := range m.Tables {
 		r := &m.Tables[i]
 		p := r.tables()
@@ -153,7 +153,7 @@ func (m *Mapping) UnknownNames(tables []*binlog.Table) (missing, columns []*Erro
 		case !slices.ContainsFunc(tables, func(t *binlog.Table) bool {
 			return p.Matches(t.Database, t.Name)
 		}):
-			missing = append(missing, &Error{Path: r.Path, Line: r.Line, Message: fmt.Sprintf(
+			missing = append(missing, &MappingError{Path: r.Path, Line: r.Line, Message: fmt.Sprintf(
 				"the server has no table %s%s", r.Pattern, r.meant(tables))})
 		}
 	}
@@ -175,7 +175,7 @@ func (r *TableRule) meant(tables []*binlog.Table) string {
 
 // unused reports the columns of a pattern that no table has; a pattern without
 // tables has nothing to compare with.
-func (r *TableRule) unused(tables []*binlog.Table) []*Error {
+func (r *TableRule) unused(tables []*binlog.Table) []*MappingError {
 	known, matched := map[string]bool{}, false
 	var names []string
 	for _, t := range tables {
@@ -193,11 +193,11 @@ func (r *TableRule) unused(tables []*binlog.Table) []*Error {
 	if !matched {
 		return nil
 	}
-	var out []*Error
+	var out []*MappingError
 	check := func(part string, columns []string) {
 		for _, name := range columns {
 			if !known[strings.ToLower(name)] {
-				out = append(out, &Error{Path: r.Path + "." + part, Line: r.line(part), Message: fmt.Sprintf(
+				out = append(out, &MappingError{Path: r.Path + "." + part, Line: r.line(part), Message: fmt.Sprintf(
 					"no table that matches %q has a column %q%s", r.Pattern, name, expression.Meant(name, names...))})
 			}
 		}

@@ -12,8 +12,8 @@ import (
 
 // Validate returns every fault that shows without knowing the tables: patterns, the settings of
 // outputs, and the spelling of templates and expressions.
-func (m *Mapping) Validate() []*Error {
-	var faults []*Error
+func (m *Mapping) Validate() []*MappingError {
+	var faults []*MappingError
 	for i := range m.Tables {
 		r := &m.Tables[i]
 		if fault := r.validatePattern(m.Tables[:i]); fault != nil {
@@ -27,9 +27,9 @@ func (m *Mapping) Validate() []*Error {
 }
 
 // validatePattern checks the pattern of an entry, and that no entry before it has the same.
-func (r *TableRule) validatePattern(before []TableRule) *Error {
-	fail := func(format string, args ...any) *Error {
-		return &Error{Path: r.Path, Line: r.Line, Message: fmt.Sprintf(format, args...)}
+func (r *TableRule) validatePattern(before []TableRule) *MappingError {
+	fail := func(format string, args ...any) *MappingError {
+		return &MappingError{Path: r.Path, Line: r.Line, Message: fmt.Sprintf(format, args...)}
 	}
 	p, err := binlog.ParseTablePattern(r.Pattern)
 	if err != nil {
@@ -49,11 +49,11 @@ func (r *TableRule) validatePattern(before []TableRule) *Error {
 
 // validateTexts checks how the entry's expressions and templates are spelled. A score is not
 // checked: its text may be the name of a column that is no expression.
-func (r *TableRule) validateTexts() []*Error {
-	var faults []*Error
+func (r *TableRule) validateTexts() []*MappingError {
+	var faults []*MappingError
 	expr := func(part, source string) {
 		if err := expression.CheckSyntax(source); err != nil {
-			faults = append(faults, &Error{
+			faults = append(faults, &MappingError{
 				Path: r.Path + "." + part, Line: r.line(part),
 				Message: fmt.Sprintf("in %q: %v", source, err),
 			})
@@ -70,7 +70,7 @@ func (r *TableRule) validateTexts() []*Error {
 	for i := range r.Write {
 		w := &r.Write[i]
 		fail := func(err error) {
-			faults = append(faults, &Error{Path: w.Path, Line: w.Line, Message: err.Error()})
+			faults = append(faults, &MappingError{Path: w.Path, Line: w.Line, Message: err.Error()})
 		}
 		if w.Kind >= Hash && w.Kind <= SortedSet && w.Key != "" {
 			if err := shape(w); err != nil {

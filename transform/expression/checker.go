@@ -30,12 +30,12 @@ type checker struct {
 	source  []rune
 	table   *binlog.Table
 	columns []int
-	err     *Error
+	err     *CompileError
 }
 
 func (c *checker) fail(n ast.Node, format string, args ...any) node {
 	if c.err == nil {
-		e := &Error{Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
+		e := &CompileError{Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
 		for _, r := range c.source[:min(n.Location().From, len(c.source))] {
 			e.Column++
 			if r == '\n' {
