@@ -11,6 +11,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/replication/resp"
 	"rowfall/transform/expression"
+	"rowfall/transform/suggest"
 	"rowfall/transform/template"
 )
 
@@ -80,7 +81,7 @@ func (c *compiler) fail(part, format string, args ...any) error {
 func (c *compiler) column(part, name string) (int, error) {
 	i := c.table.Column(name)
 	if i < 0 {
-		return -1, c.fail(part, "%s has no column %q%s", c.table.FullName(), name, expression.Meant(name, expression.ColumnNames(c.table)...))
+		return -1, c.fail(part, "%s has no column %q%s", c.table.FullName(), name, suggest.DidYouMean(name, c.table.ColumnNames()))
 	}
 	return i, nil
 }
@@ -205,7 +206,7 @@ func jsonName(name string) []byte {
 
 // renames returns the field name of every column.
 func (c *compiler) renames() ([]string, error) {
-	names := expression.ColumnNames(c.table)
+	names := c.table.ColumnNames()
 	var faults []error
 	for _, from := range slices.Sorted(maps.Keys(c.rule.Columns.Rename)) {
 		to, k := c.rule.Columns.Rename[from], c.table.Column(from)

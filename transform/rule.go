@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"rowfall/binlog"
-	"rowfall/transform/expression"
+	"rowfall/transform/suggest"
 )
 
 // Rule is what holds for one table after all entries that match it are merged.
@@ -170,7 +170,7 @@ func (r *TableRule) meant(tables []*binlog.Table) string {
 			return fmt.Sprintf("; did you mean %q?", patterns[i])
 		}
 	}
-	return expression.Meant(r.Pattern, patterns...)
+	return suggest.DidYouMean(r.Pattern, patterns)
 }
 
 // unused reports the columns of a pattern that no table has; a pattern without
@@ -183,9 +183,9 @@ func (r *TableRule) unused(tables []*binlog.Table) []*MappingError {
 			continue
 		}
 		matched = true
-		for _, name := range expression.ColumnNames(t) {
-			if !known[strings.ToLower(name)] {
-				known[strings.ToLower(name)] = true
+		for _, name := range t.ColumnNames() {
+			if !known[binlog.FoldName(name)] {
+				known[binlog.FoldName(name)] = true
 				names = append(names, name)
 			}
 		}
@@ -196,9 +196,9 @@ func (r *TableRule) unused(tables []*binlog.Table) []*MappingError {
 	var out []*MappingError
 	check := func(part string, columns []string) {
 		for _, name := range columns {
-			if !known[strings.ToLower(name)] {
+			if !known[binlog.FoldName(name)] {
 				out = append(out, &MappingError{Path: r.Path + "." + part, Line: r.line(part), Message: fmt.Sprintf(
-					"no table that matches %q has a column %q%s", r.Pattern, name, expression.Meant(name, names...))})
+					"no table that matches %q has a column %q%s", r.Pattern, name, suggest.DidYouMean(name, names))})
 			}
 		}
 	}

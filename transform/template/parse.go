@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"rowfall/binlog"
-	"rowfall/transform/expression"
+	"rowfall/transform/suggest"
 )
 
 // maxSource bounds a template's text, in bytes: Overlap needs its square.
@@ -113,7 +113,7 @@ func splitFilters(inside, source string) (string, []filter, error) {
 		i := slices.IndexFunc(filters, func(f filter) bool { return f.name == strings.TrimSpace(p) })
 		if i < 0 {
 			return "", nil, fmt.Errorf("the template %q has no filter %q%s; the filters are urlencode, lower, upper, hex, base64 and uuid",
-				source, p, expression.Meant(p, "urlencode", "lower", "upper", "hex", "base64", "uuid"))
+				source, p, suggest.DidYouMean(p, []string{"urlencode", "lower", "upper", "hex", "base64", "uuid"}))
 		}
 		chain = append(chain, filters[i])
 	}
@@ -135,8 +135,8 @@ func (sc *Scope) resolve(name, source string) (string, []int, error) {
 	}
 	c := sc.Table.Column(name)
 	if c < 0 {
-		names := append(expression.ColumnNames(sc.Table), "table", "database", "pk...")
-		return "", nil, fmt.Errorf("%s has no column %q for the template %q%s", sc.Table.FullName(), name, source, expression.Meant(name, names...))
+		names := append(sc.Table.ColumnNames(), "table", "database", "pk...")
+		return "", nil, fmt.Errorf("%s has no column %q for the template %q%s", sc.Table.FullName(), name, source, suggest.DidYouMean(name, names))
 	}
 	return "", []int{c}, nil
 }
