@@ -24,7 +24,7 @@ func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 	if rule == nil || err != nil {
 		return nil, err
 	}
-	c := &compiler{rule: rule, table: t, plan: &Plan{table: t}}
+	c := &compiler{rule: rule, table: t, plan: &Plan{table: t, fields: new(fields)}}
 	switch {
 	case t.NotFollowed == "":
 	case rule.Wildcard:
@@ -35,7 +35,6 @@ func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 	if err := c.compile(); err != nil {
 		return nil, err
 	}
-	c.plan.columns = c.plan.allColumns()
 	return c.plan, nil
 }
 
@@ -48,7 +47,7 @@ func (c *compiler) compile() error {
 	}
 	columnErr := errors.Join(c.exclusions(), c.fields())
 	addErr := c.additions()
-	if columnErr == nil && addErr == nil && len(c.plan.fields)+len(c.plan.adds) == 0 {
+	if columnErr == nil && addErr == nil && len(c.plan.fields.columns)+len(c.plan.fields.computed) == 0 {
 		columnErr = c.fail("columns", "no column of %s is left to write; include one",
 			c.table.FullName())
 	}
@@ -189,19 +188,23 @@ func (c *compiler) fields() error {
 		if len(c.rule.Columns.Include) > 0 && !include[i] || c.excluded[i] || col.Invisible && !include[i] {
 			continue
 		}
-		c.plan.fields = append(c.plan.fields, field{
-			column: i, nullable: col.Nullable, digits: likelyDigits(col),
-			wire: resp.AppendBulkString(nil, names[i]), json: jsonName(names[i]),
-		})
+		f := c.plan.fields
 		if col.Nullable {
-			c.plan.nullable = append(c.plan.nullable, len(c.plan.fields)-1)
+			f.nullable = append(f.nullable, len(f.columns))
 		}
+		f.columns = append(f.columns, columnField{
+			fieldName: encodeName(names[i]),
+			column:    i, nullable: col.Nullable, digits: lengthDigitsHint(col),
+		})
 	}
 	return errors.Join(append(faults, c.distinct(names))...)
 }
 
-func jsonName(name string) []byte {
-	return append(binlog.AppendQuoted(nil, name), ':')
+func encodeName(name string) fieldName {
+	return fieldName{
+		bulk: resp.AppendBulkString(nil, name),
+		json: append(binlog.AppendQuoted(nil, name), ':'),
+	}
 }
 
 // renames returns the field name of every column.
@@ -229,8 +232,8 @@ func (c *compiler) renames() ([]string, error) {
 func (c *compiler) distinct(names []string) error {
 	used := make(map[string]string)
 	var faults []error
-	for i := range c.plan.fields {
-		k := c.plan.fields[i].column
+	for i := range c.plan.fields.columns {
+		k := c.plan.fields.columns[i].column
 		if other, ok := used[names[k]]; ok {
 			faults = append(faults, c.fail("columns.rename",
 				"the columns %s and %s of %s would both be the field %q; "+
@@ -283,9 +286,8 @@ func (c *compiler) additions() error {
 			faults = append(faults, err)
 			continue
 		}
-		c.plan.adds = append(c.plan.adds, addition{
-			wire: resp.AppendBulkString(nil, a.Name), json: jsonName(a.Name),
-			program: p, path: c.rule.Path + "." + part,
+		c.plan.fields.computed = append(c.plan.fields.computed, computedField{
+			fieldName: encodeName(a.Name), program: p, path: c.rule.Path + "." + part,
 		})
 	}
 	return errors.Join(faults...)
@@ -368,7 +370,7 @@ func shape(w *Output) error {
 }
 
 func (c *compiler) output(w *Output) (output, error) {
-	o := output{kind: w.Kind, path: w.Path, line: w.Line, whenNull: w.WhenNull}
+	o := output{kind: w.Kind, path: w.Path, line: w.Line, whenNull: w.WhenNull, fields: c.plan.fields}
 	if w.Kind < Hash || w.Kind > SortedSet {
 		return o, errors.New("the output names no kind; write hash, json, string, set or sorted_set")
 	}
@@ -398,7 +400,7 @@ func (c *compiler) output(w *Output) (output, error) {
 	}
 	c.dependencies(&o)
 	if o.key.StartsWith(reservedPrefix) {
-		o.reserved = true
+		o.checkReserved = true
 		if strings.HasPrefix(o.key.Prefix(), reservedPrefix) {
 			return o, fmt.Errorf("the key %q begins with %s, which is Rowfall's own; choose another prefix", w.Key, reservedPrefix)
 		}
@@ -426,24 +428,24 @@ func (c *compiler) score(source string) (*expression.Program, error) {
 
 // dependencies lists what the output's place and content are made of.
 func (c *compiler) dependencies(o *output) {
-	o.place = o.key.Columns(nil)
+	o.locationColumns = o.key.Columns(nil)
 	if o.member != nil {
-		o.place = o.member.Columns(o.place)
+		o.locationColumns = o.member.Columns(o.locationColumns)
 	}
 	switch {
 	case o.value != nil:
-		o.reads = o.value.Columns(nil)
+		o.contentColumns = o.value.Columns(nil)
 	case o.score != nil:
-		o.reads = o.score.Columns()
+		o.contentColumns = o.score.Columns()
 	case o.kind != Set:
-		for i := range c.plan.fields {
-			o.reads = append(o.reads, c.plan.fields[i].column)
+		for i := range c.plan.fields.columns {
+			o.contentColumns = append(o.contentColumns, c.plan.fields.columns[i].column)
 		}
-		for i := range c.plan.adds {
-			o.reads = append(o.reads, c.plan.adds[i].program.Columns()...)
+		for i := range c.plan.fields.computed {
+			o.contentColumns = append(o.contentColumns, c.plan.fields.computed[i].program.Columns()...)
 		}
 	}
-	for _, list := range []*[]int{&o.place, &o.reads} {
+	for _, list := range []*[]int{&o.locationColumns, &o.contentColumns} {
 		slices.Sort(*list)
 		*list = slices.Compact(*list)
 	}
@@ -451,9 +453,9 @@ func (c *compiler) dependencies(o *output) {
 
 // unique checks that no two rows share what the output writes.
 func (c *compiler) unique(o *output) error {
-	columns, left, right := o.key.Recoverable()
+	columns, left, right := o.key.Determines()
 	if o.member != nil {
-		more, l, r := o.member.Recoverable()
+		more, l, r := o.member.Determines()
 		columns = append(columns, more...)
 		if left < 0 {
 			left, right = l, r
@@ -470,7 +472,7 @@ func (c *compiler) unique(o *output) error {
 		}
 		what += " with " + strconv.Quote(o.member.Source)
 	}
-	if c.containsKey(o.place, true) {
+	if c.containsKey(o.locationColumns, true) {
 		if left >= 0 {
 			l, r := c.table.Columns[left].Name, c.table.Columns[right].Name
 			return fmt.Errorf("in the %s %s the parts {%s} and {%s} could run into each other, so that two rows share one; put a : between them", where, what, l, r)

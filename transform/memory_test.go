@@ -42,17 +42,17 @@ func TestHugeRow(t *testing.T) {
 			if err := plan.Append(&u, c, mode); err != nil {
 				t.Fatal(err)
 			}
-			if n := plan.scratch.kept(); n > 8*keptScratch {
+			if n := plan.scratch.kept(); n > 8*maxKeptScratch {
 				t.Errorf("%v, %v: the plan keeps %d bytes", c.Op, mode, n)
 			}
 			u.Reset()
-			if n := cap(u.Bytes); n > keptBytes {
+			if n := cap(u.Bytes); n > maxKeptCommands {
 				t.Errorf("%v, %v: the unit keeps %d bytes", c.Op, mode, n)
 			}
 		}
 	}
 	err = plan.Expect(&after, func(Expectation) error { return nil })
-	if n := plan.scratch.kept(); err != nil || n > keptBytes {
+	if n := plan.scratch.kept(); err != nil || n > maxKeptCommands {
 		t.Errorf("after Expect the plan keeps %d bytes, %v", n, err)
 	}
 
@@ -75,6 +75,7 @@ func TestHugeRow(t *testing.T) {
 
 // kept returns the bytes of all buffers.
 func (s *scratch) kept() int {
-	n := cap(s.before) + cap(s.after) + cap(s.score) + cap(s.oldAdds.bytes) + cap(s.newAdds.bytes) + cap(s.unit.Bytes)
+	n := cap(s.oldLocation) + cap(s.newLocation) + cap(s.score) +
+		cap(s.oldComputed.text) + cap(s.newComputed.text) + cap(s.commands.Bytes)
 	return n + s.expression.Kept()
 }

@@ -9,6 +9,6 @@
 // {a}:{b} and a {pk...} of two columns print alike.
 //
 // The package also knows what a template can print: whether a key tells two
-// rows apart (Recoverable), and whether two templates can print one text
+// rows apart (Determines), and whether two templates can print one text
 // (Overlap). It does no I/O. Its caller is transform.
 package template

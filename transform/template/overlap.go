@@ -148,10 +148,10 @@ func atoms(t *Template) []atom {
 	return out
 }
 
-// Recoverable returns the columns whose values can be read back from the
+// Determines returns the columns whose values can be read back from the
 // template's text, so that two rows that differ in them differ in the text. It
 // returns nil with the two parts that could run into each other, if there are.
-func (t *Template) Recoverable() (columns []int, left, right int) {
+func (t *Template) Determines() (columns []int, left, right int) {
 	last := -1
 	for i := range t.segments {
 		s := &t.segments[i]

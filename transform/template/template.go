@@ -105,9 +105,9 @@ func escapeTail(dst []byte, from int) []byte {
 	return dst
 }
 
-// Lone returns the column where the template is one column and nothing else,
+// SingleColumn returns the column where the template is one column and nothing else,
 // or -1.
-func (t *Template) Lone() int {
+func (t *Template) SingleColumn() int {
 	if len(t.segments) == 1 {
 		return t.segments[0].column
 	}

@@ -60,7 +60,7 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-func TestRecoverable(t *testing.T) {
+func TestDetermines(t *testing.T) {
 	for _, c := range []struct {
 		source, columns string
 		left, right     int
@@ -83,7 +83,7 @@ func TestRecoverable(t *testing.T) {
 		{"{s|hex}-{s2|base64}", "[2 3]", -1, -1},
 		{"{s|urlencode}-{id}", "[]", 2, 0},
 	} {
-		columns, left, right := parse(t, c.source, false).Recoverable()
+		columns, left, right := parse(t, c.source, false).Determines()
 		if fmt.Sprint(columns) != c.columns || left != c.left || right != c.right {
 			t.Errorf("%s: got %v, %d and %d", c.source, columns, left, right)
 		}
