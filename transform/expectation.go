@@ -30,7 +30,7 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 	}
 	// The delta of an insert is what the sink must hold, without any command that removes.
 	ch := rowChange{new: r, mode: Delta}
-	if err := p.compute(ch); err != nil {
+	if err := p.compute(&ch); err != nil {
 		return err
 	}
 	u := &p.scratch.commands
@@ -42,7 +42,7 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 	for i := range p.outputs {
 		o := &p.outputs[i]
 		u.Reset()
-		if err := o.append(u, &p.scratch, ch); err != nil {
+		if err := o.append(u, &p.scratch, &ch); err != nil {
 			return p.rowError(r, o.path, err)
 		}
 		if u.Count == 0 {

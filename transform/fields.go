@@ -141,7 +141,7 @@ func (f *fields) appendHash(
 
 // appendHashDelta appends the commands that turn the hash of ch.old into that of ch.new: HSET of
 // the fields that changed, HDEL of those that became NULL. The key must hold the old row.
-func (f *fields) appendHashDelta(u *Commands, s *scratch, ch rowChange, key []byte) error {
+func (f *fields) appendHashDelta(u *Commands, s *scratch, ch *rowChange, key []byte) error {
 	changed, nulled := s.changed[:0], s.nulled[:0]
 	for i := range f.columns {
 		switch c := f.columns[i].column; {

@@ -2,6 +2,7 @@ package transform
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -49,18 +50,17 @@ type image struct {
 
 // append appends the commands that a change makes of this output: first those that remove the old
 // row, then those that write the new one.
-func (o *output) append(u *Commands, s *scratch, ch rowChange) error {
+func (o *output) append(u *Commands, s *scratch, ch *rowChange) error {
 	var oldImage, newImage image
-	var err error
 	if ch.new != nil {
-		if newImage, err = o.locateNew(s, ch.new); err != nil {
+		if err := o.locateNew(s, ch.new, &newImage); err != nil {
 			return err
 		}
 	}
 	if ch.old != nil {
 		if newImage.present && ch.sameColumns(o.locationColumns) {
 			oldImage = newImage
-		} else if oldImage, err = o.locateOld(s, ch.old); err != nil {
+		} else if err := o.locateOld(s, ch.old, &oldImage); err != nil {
 			return err
 		}
 	}
@@ -85,25 +85,25 @@ var (
 		"set when_null: skip to leave such rows out")
 )
 
-// locateNew returns the image of the row after a change, and leaves the score, if the output has
-// one, in s.score.
-func (o *output) locateNew(s *scratch, r *binlog.Row) (image, error) {
+// locateNew fills in the image of the row after a change. If the output has a score, locateNew
+// leaves the score in s.score.
+func (o *output) locateNew(s *scratch, r *binlog.Row, i *image) error {
 	if c := o.nullColumn(r); c >= 0 {
 		if o.whenNull == NullSkip {
-			return image{}, nil
+			return nil
 		}
-		return image{}, &template.ColumnError{Column: c, Err: errNullKey}
+		return &template.ColumnError{Column: c, Err: errNullKey}
 	}
-	at, err := o.locate(&s.newLocation, r)
-	if err != nil {
-		return image{}, err
+	if err := o.locate(&s.newLocation, r, &i.location); err != nil {
+		return err
 	}
-	if o.isReserved(at) {
-		return image{}, fmt.Errorf("the key %.80q begins with %s, which is Rowfall's own; "+
-			"put another prefix in front", at.key, reservedPrefix)
+	if o.isReserved(i.key) {
+		return fmt.Errorf("the key %.80q begins with %s, which is Rowfall's own; "+
+			"put another prefix in front", i.key, reservedPrefix)
 	}
 	if o.score == nil {
-		return image{at, true}, nil
+		i.present = true
+		return nil
 	}
 	score, null, err := o.score.AppendScore(s.score[:0], &s.expression, r)
 	s.score = score
@@ -111,20 +111,22 @@ func (o *output) locateNew(s *scratch, r *binlog.Row) (image, error) {
 		null, err = true, nil
 	}
 	if null && o.whenNull == NullError {
-		return image{}, errNullScore
+		return errNullScore
 	}
-	return image{at, !null}, err
+	i.present = !null
+	return err
 }
 
-// locateOld returns the image of the row before a change. A row that locateNew would reject was
+// locateOld fills in the image of the row before a change. A row that locateNew would reject was
 // never written, so it is not an error here. The score is not computed: a row that was left out
 // for its score counts as present, and removing it has no effect.
-func (o *output) locateOld(s *scratch, r *binlog.Row) (image, error) {
+func (o *output) locateOld(s *scratch, r *binlog.Row, i *image) error {
 	if o.nullColumn(r) >= 0 {
-		return image{}, nil
+		return nil
 	}
-	at, err := o.locate(&s.oldLocation, r)
-	return image{at, !o.isReserved(at)}, err
+	err := o.locate(&s.oldLocation, r, &i.location)
+	i.present = !o.isReserved(i.key)
+	return err
 }
 
 // nullColumn returns the first column of the location that is NULL in r, or -1.
@@ -137,29 +139,24 @@ func (o *output) nullColumn(r *binlog.Row) int {
 	return -1
 }
 
-func (o *output) isReserved(at location) bool {
-	return o.checkReserved && bytes.HasPrefix(at.key, []byte(reservedPrefix))
+func (o *output) isReserved(key []byte) bool {
+	return o.checkReserved && bytes.HasPrefix(key, []byte(reservedPrefix))
 }
 
 // locate renders the location of row r into buf. The location is valid until buf's next use.
-func (o *output) locate(buf *[]byte, r *binlog.Row) (location, error) {
+func (o *output) locate(buf *[]byte, r *binlog.Row, at *location) error {
 	b, err := o.key.Append((*buf)[:0], r)
 	n := len(b)
 	if err == nil && o.member != nil {
 		b, err = o.member.Append(b, r)
-	}
-	*buf = b
-	if err != nil {
-		return location{}, err
-	}
-	at := location{key: b[:n]}
-	if o.member != nil {
 		at.member = b[n:]
 	}
+	at.key = b[:n]
+	*buf = b
 	if len(at.key) > resp.MaxBulk || len(at.member) > resp.MaxBulk {
-		return location{}, errTooLong
+		return cmp.Or(err, errTooLong)
 	}
-	return at, nil
+	return err
 }
 
 // remove appends the command that removes the row at a location.
@@ -184,7 +181,7 @@ func (o *output) remove(u *Commands, at location) {
 }
 
 // update appends the commands of a delta for a row that stays at its location.
-func (o *output) update(u *Commands, s *scratch, ch rowChange, at location) error {
+func (o *output) update(u *Commands, s *scratch, ch *rowChange, at location) error {
 	switch {
 	case o.kind == Hash && o.member == nil:
 		return o.fields.appendHashDelta(u, s, ch, at.key)

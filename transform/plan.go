@@ -155,11 +155,11 @@ func (p *Plan) reserve(u *Commands, c *binlog.Change) {
 }
 
 func (p *Plan) append(u *Commands, c *binlog.Change, m Mode) error {
-	ch, err := p.filter(c, m)
-	if err != nil {
+	ch := rowChange{old: c.Before, new: c.After, mode: m}
+	if err := p.filter(&ch); err != nil {
 		return err
 	}
-	if err := p.compute(ch); err != nil {
+	if err := p.compute(&ch); err != nil {
 		return err
 	}
 	row := c.After
@@ -168,35 +168,41 @@ func (p *Plan) append(u *Commands, c *binlog.Change, m Mode) error {
 	}
 	for i := range p.outputs {
 		o := &p.outputs[i]
-		if err := o.append(u, &p.scratch, ch); err != nil {
+		if err := o.append(u, &p.scratch, &ch); err != nil {
 			return p.rowError(row, o.path, err)
 		}
 	}
 	return nil
 }
 
-// filter returns the change without the rows that `where` rejects. In mode FullRow the old row
-// stays in any case: the sink may hold a row that `where` rejects, and it must be removed.
-func (p *Plan) filter(c *binlog.Change, m Mode) (rowChange, error) {
-	ch := rowChange{old: c.Before, new: c.After, mode: m}
-	if m == Delta {
-		if ok, err := p.accepts(ch.old); err != nil {
-			return ch, err
-		} else if !ok {
+// filter removes the rows that `where` rejects from the change. In mode FullRow the old row stays:
+// the sink may hold it although `where` rejects it, and then the commands must remove it.
+func (p *Plan) filter(ch *rowChange) error {
+	if ch.old != nil && ch.mode == Delta {
+		ok, err := p.accepts(ch.old)
+		if err != nil {
+			return err
+		}
+		if !ok {
 			ch.old = nil
 		}
 	}
-	ok, err := p.accepts(ch.new)
-	if !ok {
-		ch.new = nil
+	if ch.new != nil {
+		ok, err := p.accepts(ch.new)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			ch.new = nil
+		}
 	}
-	return ch, err
+	return nil
 }
 
-// accepts reports whether r is a row that `where` accepts.
+// accepts reports whether `where` accepts row r.
 func (p *Plan) accepts(r *binlog.Row) (bool, error) {
-	if r == nil || p.where == nil {
-		return r != nil, nil
+	if p.where == nil {
+		return true, nil
 	}
 	ok, err := p.where.Bool(&p.scratch.expression, r)
 	if err != nil {
@@ -206,8 +212,8 @@ func (p *Plan) accepts(r *binlog.Row) (bool, error) {
 }
 
 // compute evaluates the computed fields that the commands of the change need.
-func (p *Plan) compute(ch rowChange) error {
-	if ch.new == nil {
+func (p *Plan) compute(ch *rowChange) error {
+	if ch.new == nil || len(p.fields.computed) == 0 {
 		return nil
 	}
 	if err := p.evaluate(&p.scratch.newComputed, ch.new); err != nil {

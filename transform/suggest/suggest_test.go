@@ -26,10 +26,11 @@ func TestNearest(t *testing.T) {
 }
 
 func TestDidYouMean(t *testing.T) {
-	if got := suggest.DidYouMean("emial", []string{"id", "email"}); got != `; did you mean "email"?` {
+	got := suggest.DidYouMean("emial", []string{"id", "email"})
+	if got != `; did you mean "email"?` {
 		t.Errorf("a near name gives %q", got)
 	}
-	if got := suggest.DidYouMean("password", []string{"id", "email"}); got != "" {
+	if got = suggest.DidYouMean("password", []string{"id", "email"}); got != "" {
 		t.Errorf("no near name gives %q", got)
 	}
 }

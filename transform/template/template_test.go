@@ -19,7 +19,9 @@ var table = &binlog.Table{Database: "shop", Name: "t", Columns: []binlog.Column{
 
 func parse(t *testing.T, source string, value bool) *template.Template {
 	t.Helper()
-	sc := template.Scope{Table: table, Key: []int{0, 2}, Excluded: make([]bool, len(table.Columns)), Value: value}
+	sc := template.Scope{
+		Table: table, Key: []int{0, 2}, Excluded: make([]bool, len(table.Columns)), Value: value,
+	}
 	out, err := sc.Parse(source)
 	if err != nil {
 		t.Fatalf("%s: %v", source, err)
@@ -29,7 +31,10 @@ func parse(t *testing.T, source string, value bool) *template.Template {
 
 func TestAppend(t *testing.T) {
 	var r binlog.Row
-	r.SetText(binlog.NewTextLayout(table), [][]byte{[]byte("7"), []byte("-1"), []byte("a:%b"), nil, []byte("2024-05-01 10:00:00"), []byte("0123456789abcdef")})
+	r.SetText(binlog.NewTextLayout(table), [][]byte{
+		[]byte("7"), []byte("-1"), []byte("a:%b"), nil,
+		[]byte("2024-05-01 10:00:00"), []byte("0123456789abcdef"),
+	})
 	for _, c := range []struct {
 		source string
 		value  bool
