@@ -70,6 +70,9 @@ func (v *computedValues) evaluate(
 	return -1, nil
 }
 
+// count returns the number of fields.
+func (f *fields) count() int { return len(f.columns) + len(f.computed) }
+
 // name returns the name of a field. Computed fields are numbered after the columns.
 func (f *fields) name(i int) *fieldName {
 	if i < len(f.columns) {
@@ -95,7 +98,7 @@ func (f *fields) appendHash(
 			nulls++
 		}
 	}
-	total := len(f.columns) + len(f.computed)
+	total := f.count()
 	if nulls == total {
 		// Redis has no empty hash: a row without any value has no key.
 		if mayExist {
@@ -169,7 +172,10 @@ func (f *fields) appendHashDelta(u *Commands, s *scratch, ch *rowChange, key []b
 			u.Bytes = append(u.Bytes, f.name(i).bulk...)
 			if i >= len(f.columns) {
 				u.appendBulk(s.newComputed.at(i - len(f.columns)))
-			} else if err := u.appendColumn(ch.new, f.columns[i].column, f.columns[i].digits); err != nil {
+				continue
+			}
+			c := &f.columns[i]
+			if err := u.appendColumn(ch.new, c.column, c.digits); err != nil {
 				return err
 			}
 		}
