@@ -48,11 +48,20 @@ func (t *Table) FullName() string { return t.Database + "." + t.Name }
 // MySQL's do), or -1.
 func (t *Table) Column(name string) int {
 	for i := range t.Columns {
-		if equalFold(t.Columns[i].Name, name) {
+		if sameName(t.Columns[i].Name, name) {
 			return i
 		}
 	}
 	return -1
+}
+
+// ColumnNames returns the names of all columns, in the order of the columns.
+func (t *Table) ColumnNames() []string {
+	names := make([]string, len(t.Columns))
+	for i := range t.Columns {
+		names[i] = t.Columns[i].Name
+	}
+	return names
 }
 
 // Key returns the columns that identify a row: the primary key, else the first
@@ -67,21 +76,32 @@ func (t *Table) Key() []int {
 	return nil
 }
 
-func equalFold(a, b string) bool {
+// FoldName returns name with its ASCII letters in lower case. Two texts name the same column if they
+// fold to the same text.
+func FoldName(name string) string {
+	folded := []byte(name)
+	for i, c := range folded {
+		folded[i] = foldByte(c)
+	}
+	return string(folded)
+}
+
+// sameName reports whether FoldName returns the same for a and b, without allocating.
+func sameName(a, b string) bool {
 	if len(a) != len(b) {
 		return false
 	}
-	for i := 0; i < len(a); i++ {
-		x, y := a[i], b[i]
-		if 'A' <= x && x <= 'Z' {
-			x += 'a' - 'A'
-		}
-		if 'A' <= y && y <= 'Z' {
-			y += 'a' - 'A'
-		}
-		if x != y {
+	for i := range len(a) {
+		if foldByte(a[i]) != foldByte(b[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+func foldByte(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
 }

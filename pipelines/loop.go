@@ -159,8 +159,8 @@ func (l *loop) flushWhole(ctx context.Context) error {
 	}
 	c, w := &l.unit.Commands, l.whole
 	tail := bytes.Clone(c.Bytes[w.bytes:])
-	rest := mark{0, c.Commands - w.commands, c.Rows - w.rows}
-	c.Bytes, c.Commands, c.Rows = c.Bytes[:w.bytes], w.commands, w.rows
+	rest := mark{0, c.Count - w.commands, c.Rows - w.rows}
+	c.Bytes, c.Count, c.Rows = c.Bytes[:w.bytes], w.commands, w.rows
 	if err := l.apply(ctx); err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (l *loop) flushWhole(ctx context.Context) error {
 	} else {
 		c.Bytes = append(c.Bytes, tail...)
 	}
-	c.Commands, c.Rows = rest.commands, rest.rows
+	c.Count, c.Rows = rest.commands, rest.rows
 	return nil
 }
 
@@ -179,7 +179,7 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	if t == nil {
 		return stop("rows of %s came that no plan is known for, after %s", ev.Rows.Table().FullName(), l.progress.Position)
 	}
-	mode := transform.Whole
+	mode := transform.FullRow
 	if t.backfill.Done && l.progress.Phase == sink.Streaming {
 		mode = transform.Delta
 	}
@@ -295,7 +295,7 @@ func (l *loop) settle(ctx context.Context, now bool) error {
 		fallthrough
 	default:
 		c := &l.unit.Commands
-		l.whole = mark{len(c.Bytes), c.Commands, c.Rows}
+		l.whole = mark{len(c.Bytes), c.Count, c.Rows}
 		if time.Since(l.opened) < unitAge {
 			return nil
 		}
@@ -365,7 +365,7 @@ func (l *loop) apply(ctx context.Context) error {
 	}
 	m := &l.pipeline.meter
 	m.units.Add(1)
-	m.commands.Add(uint64(l.unit.Commands.Commands))
+	m.commands.Add(uint64(l.unit.Commands.Count))
 	m.bytes.Add(uint64(size))
 	m.time.Store(l.progress.Time)
 	m.phase.Store(uint32(l.progress.Phase))

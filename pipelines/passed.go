@@ -12,7 +12,7 @@ import (
 // passOver notes a table that wildcards pass over by its name, and reports whether it is one. Such
 // a table is none of the data's, so it is no part of the state: it is found again at every start.
 func (s *tableSet) passOver(m *transform.Mapping, n tableName) bool {
-	reason := m.PassedOver(n.database, n.table)
+	reason := m.SkipReason(n.database, n.table)
 	if reason != "" {
 		s.passed[n] = reason
 	}

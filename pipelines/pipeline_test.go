@@ -267,7 +267,7 @@ func testRewind(t *testing.T, d *database) {
 		n := len(m.taken(0))
 		// It is killed on the way, and started again, and moved again.
 		m.before = func(u *sink.Unit) error {
-			if u.Commands.Commands > 0 {
+			if u.Commands.Count > 0 {
 				return errCrash
 			}
 			return nil

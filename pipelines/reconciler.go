@@ -82,7 +82,7 @@ type chunk struct {
 	err    error
 	rows   []loadedRow
 	keys   []byte
-	unit   transform.Unit // the commands of all rows, one after the other
+	unit   transform.Commands // the commands of all rows, one after the other
 }
 
 // loadedRow is a row of a chunk: where its key and its commands end.
@@ -243,12 +243,12 @@ func (c *chunk) add(row *binlog.Row) error {
 	if c.keys, err = c.plan.AppendRowKey(c.keys, row); err != nil {
 		return &StopError{err}
 	}
-	before := c.unit.Commands
+	before := c.unit.Count
 	change := binlog.Change{Table: c.table.schema, Op: binlog.Insert, After: row}
-	if err = c.plan.Append(&c.unit, &change, transform.Whole); err != nil {
+	if err = c.plan.Append(&c.unit, &change, transform.FullRow); err != nil {
 		return &StopError{err}
 	}
-	c.rows = append(c.rows, loadedRow{len(c.keys), len(c.unit.Bytes), c.unit.Commands - before})
+	c.rows = append(c.rows, loadedRow{len(c.keys), len(c.unit.Bytes), c.unit.Count - before})
 	return nil
 }
 
@@ -415,7 +415,7 @@ func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
 			} else {
 				u.Bytes = append(u.Bytes, commands...)
 			}
-			l.unit.Commands.Commands += row.commands
+			l.unit.Commands.Count += row.commands
 			inUnit++
 		}
 		from, key = row.commandsEnd, row.keyEnd

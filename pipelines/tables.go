@@ -95,7 +95,7 @@ func newTableSet(m *transform.Mapping) *tableSet {
 // has no usable key is noted as not mapped.
 func (s *tableSet) add(t *binlog.Table) (*mappedTable, error) {
 	plan, err := transform.Compile(s.mapping, t)
-	var notMapped *transform.NotMapped
+	var notMapped *transform.NotMappedError
 	if errors.As(err, &notMapped) {
 		s.unmapped[t.FullName()] = notMapped.Reason
 		return nil, nil

@@ -24,7 +24,7 @@ func (l *loop) unused(ctx context.Context) error {
 	for _, t := range tables {
 		l.tables.passOver(&l.config.Mapping, tableName{t.Database, t.Name})
 	}
-	missing, columns := l.config.Mapping.Unused(tables)
+	missing, columns := l.config.Mapping.UnknownNames(tables)
 	var faults []error
 	for _, e := range columns {
 		faults = append(faults, e)

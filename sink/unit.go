@@ -14,7 +14,7 @@ import (
 // Fill Commands by a plan and the state by SetState and DropState, then Apply
 // it; Reset makes it ready for the next.
 type Unit struct {
-	Commands transform.Unit
+	Commands transform.Commands
 	// Progress is where the data stands once the unit is applied.
 	Progress Progress
 	// Flush makes the unit begin by removing every key of the sink.

@@ -64,7 +64,7 @@ func TestBadMappings(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := transform.Compile(parseMapping(t, "shop.users: "+c.mapping), parseTable(t, usersTable))
-			var e *transform.Error
+			var e *transform.MappingError
 			if !errors.As(err, &e) {
 				t.Fatalf("got %v", err)
 			}
@@ -91,7 +91,7 @@ func TestEveryFaultOfAnEntry(t *testing.T) {
 		{`{columns: {include: [name], exclude: [name]}, where: small}`, []string{"no column of shop.users is left", "where needs a condition"}},
 	} {
 		_, err := transform.Compile(parseMapping(t, "shop.users: "+c.mapping), parseTable(t, usersTable))
-		faults := transform.Errors(fmt.Errorf("wrapped: %w", err))
+		faults := transform.MappingErrors(fmt.Errorf("wrapped: %w", err))
 		if len(faults) != len(c.want) {
 			t.Errorf("%s: %d faults, want %d:\n%v", c.mapping, len(faults), len(c.want), err)
 			continue
@@ -150,7 +150,7 @@ shop._y_new: {ignore: true}
 		"shop.users":      "", "shop._x_new": "", "shop._y_new": "", "shop._z_new": "", "other._users_new": "", "mysql._users_new": "",
 	} {
 		database, name, _ := strings.Cut(table, ".")
-		got := m.PassedOver(database, name)
+		got := m.SkipReason(database, name)
 		if (got == "") != (want == "") || !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %q", table, got, want)
 		}
@@ -184,11 +184,11 @@ func TestGoodMappings(t *testing.T) {
 
 func TestTablesWithoutKey(t *testing.T) {
 	keyless := parseTable(t, "shop.log: at datetime; text varchar(9) null")
-	var nm *transform.NotMapped
+	var nm *transform.NotMappedError
 	if p, err := transform.Compile(parseMapping(t, `"shop.*": {}`), keyless); p != nil || !errors.As(err, &nm) || nm.Table != "shop.log" {
 		t.Errorf("wildcard: %v, %v", p, err)
 	}
-	var e *transform.Error
+	var e *transform.MappingError
 	if _, err := transform.Compile(parseMapping(t, `shop.log: {}`), keyless); !errors.As(err, &e) || !strings.Contains(e.Message, "name the columns that identify a row in key_columns") {
 		t.Errorf("entry: %v", err)
 	}
@@ -202,11 +202,11 @@ func TestTablesWithoutKey(t *testing.T) {
 func TestTablesNotFollowed(t *testing.T) {
 	sequence := parseTable(t, "shop.seq: next_not_cached_value bigint pk")
 	sequence.NotFollowed = "it is a sequence"
-	var nm *transform.NotMapped
+	var nm *transform.NotMappedError
 	if p, err := transform.Compile(parseMapping(t, `"shop.*": {}`), sequence); p != nil || !errors.As(err, &nm) || nm.Reason != sequence.NotFollowed {
 		t.Errorf("wildcard: %v, %v", p, err)
 	}
-	var e *transform.Error
+	var e *transform.MappingError
 	if _, err := transform.Compile(parseMapping(t, `shop.seq: {}`), sequence); !errors.As(err, &e) || !strings.Contains(e.Message, "it is a sequence") {
 		t.Errorf("entry: %v", err)
 	}
@@ -254,7 +254,7 @@ func TestEveryConflict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if faults := transform.Errors(transform.Conflicts([]*transform.Plan{p})); len(faults) != 3 || !strings.HasSuffix(faults[2].Path, "write[4]") {
+	if faults := transform.MappingErrors(transform.Conflicts([]*transform.Plan{p})); len(faults) != 3 || !strings.HasSuffix(faults[2].Path, "write[4]") {
 		t.Errorf("got %v", faults)
 	}
 }
@@ -328,7 +328,7 @@ func TestDottedNames(t *testing.T) {
 		"bb.dot.usrs":    "did you mean \"`bb.dot`.users\"?",
 		"\"`bb.dot`.t\"": "", "\"`a*`.t\"": "",
 	} {
-		missing, _ := parseMapping(t, pattern+": {}").Unused(tables)
+		missing, _ := parseMapping(t, pattern+": {}").UnknownNames(tables)
 		if (len(missing) == 0) != (want == "") || len(missing) > 0 && !strings.Contains(missing[0].Message, want) {
 			t.Errorf("%s: got %v, want %s", pattern, missing, want)
 		}
@@ -343,7 +343,7 @@ shop.users: {columns: {exclude: [never_checked_here]}}
 "crm.*": {columns: {exclude: [nothing_there_yet]}}
 `)
 	var got []string
-	missing, columns := m.Unused([]*binlog.Table{parseTable(t, usersTable)})
+	missing, columns := m.UnknownNames([]*binlog.Table{parseTable(t, usersTable)})
 	for _, e := range append(columns, missing...) {
 		got = append(got, e.Error())
 	}

@@ -52,19 +52,19 @@ func BenchmarkAppend(b *testing.B) {
 		mode          transform.Mode
 		insert        bool
 	}{
-		{"HashInsert", `"*.*": {}`, transform.Whole, true},
-		{"HashUpdateWhole", `"*.*": {}`, transform.Whole, false},
+		{"HashInsert", `"*.*": {}`, transform.FullRow, true},
+		{"HashUpdateWhole", `"*.*": {}`, transform.FullRow, false},
 		{"HashUpdateDelta", `"*.*": {}`, transform.Delta, false},
-		{"JSON", `"*.*": {write: [{json: "o:{id}"}]}`, transform.Whole, true},
-		{"SortedSet", `"*.*": {write: [{sorted_set: o, member: "{id}", score: created_at}]}`, transform.Whole, true},
-		{"WhereAndAdd", `"*.*": {where: 'status != "deleted" and total > 5', columns: {add: {gross: total * 1.19}}}`, transform.Whole, true},
+		{"JSON", `"*.*": {write: [{json: "o:{id}"}]}`, transform.FullRow, true},
+		{"SortedSet", `"*.*": {write: [{sorted_set: o, member: "{id}", score: created_at}]}`, transform.FullRow, true},
+		{"WhereAndAdd", `"*.*": {where: 'status != "deleted" and total > 5', columns: {add: {gross: total * 1.19}}}`, transform.FullRow, true},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			p, c := benchPlan(b, bench.mapping)
 			if bench.insert {
 				c.Before, c.Op = nil, binlog.Insert
 			}
-			var u transform.Unit
+			var u transform.Commands
 			b.ReportAllocs()
 			for b.Loop() {
 				u.Reset()
@@ -90,9 +90,9 @@ func TestNoAllocation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var u transform.Unit
+		var u transform.Commands
 		c := binlog.Change{Table: table, Before: &before, After: &after}
-		for _, mode := range []transform.Mode{transform.Whole, transform.Delta} {
+		for _, mode := range []transform.Mode{transform.FullRow, transform.Delta} {
 			run := func() {
 				u.Reset()
 				if _, err := before.DecodeImage(layout, []byte{0xff}, old); err != nil {

@@ -5,86 +5,87 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"rowfall/binlog"
 	"rowfall/replication/resp"
 	"rowfall/transform/expression"
-	"rowfall/transform/template"
+	"rowfall/transform/suggest"
 )
 
-// Compile makes the plan of one table version. It returns nil, nil for a table
-// that is not mapped, *NotMapped for one that only a wildcard maps and that has
-// no usable key. For a mapping that does not fit the table it returns an *Error, or several joined:
-// every fault of the entry that does not follow from another.
+// Compile returns the plan of one table version. It returns nil, nil if the mapping does not name
+// the table, and a *NotMappedError if only a wildcard names the table and its rows cannot be
+// followed, because it has no usable key for example. If the mapping does not fit the table, the
+// error joins a *MappingError for each fault of the entry, without those that follow from another.
 func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 	rule, err := m.Rule(t.Database, t.Name)
 	if rule == nil || err != nil {
 		return nil, err
 	}
-	c := &compiler{rule: rule, table: t, plan: &Plan{table: t}}
+	c := &compiler{rule: rule, table: t, plan: &Plan{table: t, fields: new(fields)}}
 	switch {
 	case t.NotFollowed == "":
 	case rule.Wildcard:
-		return nil, &NotMapped{Table: t.FullName(), Reason: t.NotFollowed}
+		return nil, &NotMappedError{Table: t.FullName(), Reason: t.NotFollowed}
 	default:
 		return nil, c.fail("", "table %s cannot be followed: %s", t.FullName(), t.NotFollowed)
 	}
-	if err := c.compile(); err != nil {
-		return nil, err
-	}
-	c.plan.columns = c.plan.allColumns()
-	return c.plan, nil
+	return c.compile()
 }
 
-// compile fills the plan. The steps go on after a fault, except for those that would only report
-// what follows from it.
-func (c *compiler) compile() error {
+// compile runs every step, so that one call reports all faults. A step that needs the result of a
+// failed step is left out.
+func (c *compiler) compile() (*Plan, error) {
 	keyErr := c.key()
-	if errors.As(keyErr, new(*NotMapped)) {
-		return keyErr
+	if errors.As(keyErr, new(*NotMappedError)) {
+		return nil, keyErr
 	}
 	columnErr := errors.Join(c.exclusions(), c.fields())
 	addErr := c.additions()
-	if columnErr == nil && addErr == nil && len(c.plan.fields)+len(c.plan.adds) == 0 {
+	if columnErr == nil && addErr == nil && c.plan.fields.count() == 0 {
 		columnErr = c.fail("columns", "no column of %s is left to write; include one",
 			c.table.FullName())
 	}
 	whereErr := c.where()
 	var outputErr error
-	if keyErr == nil { // {pk...} stands for it
+	if keyErr == nil { // {pk...} in a template refers to the key
 		outputErr = c.outputs()
 	}
-	return errors.Join(keyErr, columnErr, addErr, whereErr, outputErr)
+	if err := errors.Join(keyErr, columnErr, addErr, whereErr, outputErr); err != nil {
+		return nil, err
+	}
+	return c.plan, nil
 }
 
-// compiler makes one plan, step by step.
+// compiler builds one plan, step by step.
 type compiler struct {
 	rule  *Rule
 	table *binlog.Table
 	plan  *Plan
-	// excluded marks the columns that must not leave.
+	// excluded[i] is set if column i must not reach the sink.
 	excluded []bool
 }
 
+// fail returns a *MappingError at a part of the entry, such as "columns.add.name".
 func (c *compiler) fail(part, format string, args ...any) error {
 	path := c.rule.Path
 	if part != "" {
 		path += "." + part
 	}
-	return &Error{Path: path, Line: c.rule.line(part), Message: fmt.Sprintf(format, args...)}
+	return &MappingError{Path: path, Line: c.rule.line(part), Message: fmt.Sprintf(format, args...)}
 }
 
-// column resolves a name that the file gives under part.
+// column returns the index of the column that part of the entry names.
 func (c *compiler) column(part, name string) (int, error) {
 	i := c.table.Column(name)
 	if i < 0 {
-		return -1, c.fail(part, "%s has no column %q%s", c.table.FullName(), name, expression.Meant(name, expression.ColumnNames(c.table)...))
+		return -1, c.fail(part, "%s has no column %q%s",
+			c.table.FullName(), name, suggest.DidYouMean(name, c.table.ColumnNames()))
 	}
 	return i, nil
 }
 
+// key decides which columns identify a row: key_columns, else the key of the table.
 func (c *compiler) key() error {
 	c.plan.key = c.table.Key()
 	if names := c.rule.KeyColumns; len(names) > 0 {
@@ -93,7 +94,10 @@ func (c *compiler) key() error {
 			k, err := c.column("key_columns", name)
 			if err != nil {
 				if c.rule.Wildcard {
-					return &NotMapped{Table: c.table.FullName(), Reason: fmt.Sprintf("it has no column %q of key_columns", name)}
+					return &NotMappedError{
+						Table:  c.table.FullName(),
+						Reason: fmt.Sprintf("it has no column %q of key_columns", name),
+					}
 				}
 				return err
 			}
@@ -102,9 +106,11 @@ func (c *compiler) key() error {
 			}
 			key[i] = k
 		}
-		// Where MySQL knows a key, it alone can promise that rows differ in it.
+		// Could two rows have equal key_columns? MySQL prevents that only if they contain a key of
+		// the table. For a table without any key, the user vouches for them.
 		if len(c.plan.key) > 0 && !c.containsKey(key, false) {
-			return c.fail("key_columns", "(%s) contains no primary or unique NOT NULL key of %s; its keys are %s",
+			return c.fail("key_columns",
+				"(%s) contains no primary or unique NOT NULL key of %s; its keys are %s",
 				strings.Join(names, ", "), c.table.FullName(), c.keyNames())
 		}
 		c.plan.key = key
@@ -114,13 +120,18 @@ func (c *compiler) key() error {
 		return nil
 	}
 	if c.rule.Wildcard {
-		return &NotMapped{Table: c.table.FullName(), Reason: "it has no primary key and no unique NOT NULL key; give it one, or an entry of its own with key_columns"}
+		return &NotMappedError{
+			Table: c.table.FullName(),
+			Reason: "it has no primary key and no unique NOT NULL key; " +
+				"give it one, or an entry of its own with key_columns",
+		}
 	}
-	return c.fail("key_columns", "%s has no primary key and no unique NOT NULL key; name the columns that identify a row in key_columns", c.table.FullName())
+	return c.fail("key_columns", "%s has no primary key and no unique NOT NULL key; "+
+		"name the columns that identify a row in key_columns", c.table.FullName())
 }
 
-// containsKey reports whether the columns contain a key of the table; declared
-// says that the plan's own key counts too.
+// containsKey reports whether the columns contain all columns of a primary or unique NOT NULL key
+// of the table, or, if declared is set, of the plan's key.
 func (c *compiler) containsKey(columns []int, declared bool) bool {
 	has := func(key []int) bool {
 		for _, k := range key {
@@ -130,9 +141,11 @@ func (c *compiler) containsKey(columns []int, declared bool) bool {
 		}
 		return len(key) > 0
 	}
-	return declared && has(c.plan.key) || has(c.table.Primary) || slices.ContainsFunc(c.table.Unique, has)
+	return declared && has(c.plan.key) ||
+		has(c.table.Primary) || slices.ContainsFunc(c.table.Unique, has)
 }
 
+// keyNames lists the keys of the table, for messages.
 func (c *compiler) keyNames() string {
 	keys := c.table.Unique
 	if len(c.table.Primary) > 0 {
@@ -152,8 +165,8 @@ func (c *compiler) keyNames() string {
 	return strings.Join(out, " and ")
 }
 
-// exclusions marks what must not leave. An entry of its own must name columns;
-// a pattern serves many tables, not all of which have them.
+// exclusions fills in c.excluded. An entry for one table must name columns that the table has. The
+// exclusions of a wildcard apply to the tables that have such a column.
 func (c *compiler) exclusions() error {
 	c.excluded = make([]bool, len(c.table.Columns))
 	var faults []error
@@ -169,6 +182,7 @@ func (c *compiler) exclusions() error {
 	return errors.Join(faults...)
 }
 
+// fields decides which columns are written, and under which names.
 func (c *compiler) fields() error {
 	names, err := c.renames()
 	faults := []error{err}
@@ -185,27 +199,33 @@ func (c *compiler) fields() error {
 	}
 	for i := range c.table.Columns {
 		col := &c.table.Columns[i]
-		if len(c.rule.Columns.Include) > 0 && !include[i] || c.excluded[i] || col.Invisible && !include[i] {
+		unlisted := len(c.rule.Columns.Include) > 0 || col.Invisible
+		if c.excluded[i] || unlisted && !include[i] {
 			continue
 		}
-		c.plan.fields = append(c.plan.fields, field{
-			column: i, nullable: col.Nullable, digits: likelyDigits(col),
-			wire: resp.AppendBulkString(nil, names[i]), json: jsonName(names[i]),
-		})
+		f := c.plan.fields
 		if col.Nullable {
-			c.plan.nullable = append(c.plan.nullable, len(c.plan.fields)-1)
+			f.nullable = append(f.nullable, len(f.columns))
 		}
+		f.columns = append(f.columns, columnField{
+			fieldName: encodeName(names[i]),
+			column:    i, nullable: col.Nullable, digits: lengthDigitsHint(col),
+		})
 	}
 	return errors.Join(append(faults, c.distinct(names))...)
 }
 
-func jsonName(name string) []byte {
-	return append(binlog.AppendQuoted(nil, name), ':')
+// encodeName encodes the name of a field as the outputs write it.
+func encodeName(name string) fieldName {
+	return fieldName{
+		bulk: resp.AppendBulkString(nil, name),
+		json: append(binlog.AppendQuoted(nil, name), ':'),
+	}
 }
 
-// renames returns the field name of every column.
+// renames returns the name of the field of each column.
 func (c *compiler) renames() ([]string, error) {
-	names := expression.ColumnNames(c.table)
+	names := c.table.ColumnNames()
 	var faults []error
 	for _, from := range slices.Sorted(maps.Keys(c.rule.Columns.Rename)) {
 		to, k := c.rule.Columns.Rename[from], c.table.Column(from)
@@ -224,12 +244,12 @@ func (c *compiler) renames() ([]string, error) {
 	return names, errors.Join(faults...)
 }
 
-// distinct checks that no two fields have one name.
+// distinct checks that no two fields have the same name.
 func (c *compiler) distinct(names []string) error {
 	used := make(map[string]string)
 	var faults []error
-	for i := range c.plan.fields {
-		k := c.plan.fields[i].column
+	for i := range c.plan.fields.columns {
+		k := c.plan.fields.columns[i].column
 		if other, ok := used[names[k]]; ok {
 			faults = append(faults, c.fail("columns.rename",
 				"the columns %s and %s of %s would both be the field %q; "+
@@ -245,23 +265,26 @@ func (c *compiler) distinct(names []string) error {
 				c.table.FullName(), a.Name, other))
 		}
 		if a.Name == "" {
-			faults = append(faults, c.fail("columns.add", "an added field has no name; give it one"))
+			faults = append(faults,
+				c.fail("columns.add", "an added field has no name; give it one"))
 		}
 		used[a.Name] = "another added field"
 	}
 	return errors.Join(faults...)
 }
 
-// expression compiles an expression of the file.
-func (c *compiler) expression(part, source string, leaves bool) (*expression.Program, error) {
+// expression compiles an expression. written is set if its value reaches the sink, so that it must
+// not use an excluded column.
+func (c *compiler) expression(part, source string, written bool) (*expression.Program, error) {
 	p, err := expression.Compile(source, c.table)
 	if err != nil {
 		return nil, c.fail(part, "in %q: %v", source, err)
 	}
-	if leaves {
+	if written {
 		for _, k := range p.Columns() {
 			if c.excluded[k] {
-				return nil, c.fail(part, "in %q: the column %s is excluded and must not leave; take it out of exclude, or list the fields with include",
+				return nil, c.fail(part, "in %q: the column %s is excluded and must not leave; "+
+					"take it out of exclude, or list the fields with include",
 					source, c.table.Columns[k].Name)
 			}
 		}
@@ -269,6 +292,7 @@ func (c *compiler) expression(part, source string, leaves bool) (*expression.Pro
 	return p, nil
 }
 
+// additions compiles the computed fields (columns.add).
 func (c *compiler) additions() error {
 	var faults []error
 	for _, a := range c.rule.Columns.Add {
@@ -282,14 +306,14 @@ func (c *compiler) additions() error {
 			faults = append(faults, err)
 			continue
 		}
-		c.plan.adds = append(c.plan.adds, addition{
-			wire: resp.AppendBulkString(nil, a.Name), json: jsonName(a.Name),
-			program: p, path: c.rule.Path + "." + part,
+		c.plan.fields.computed = append(c.plan.fields.computed, computedField{
+			fieldName: encodeName(a.Name), program: p, path: c.rule.Path + "." + part,
 		})
 	}
 	return errors.Join(faults...)
 }
 
+// where compiles the condition that decides which rows are written.
 func (c *compiler) where() error {
 	if c.rule.Where == "" {
 		return nil
@@ -299,187 +323,10 @@ func (c *compiler) where() error {
 		return err
 	}
 	if p.Kind() != expression.Bool || p.Nullable() {
-		return c.fail("where", "in %q: where needs a condition, true or false for every row, and this is %s; compare it with something, as in status != \"deleted\"", c.rule.Where, p.Kind())
+		return c.fail("where", "in %q: where needs a condition, true or false for every row, "+
+			"and this is %s; compare it with something, as in status != \"deleted\"",
+			c.rule.Where, p.Kind())
 	}
 	c.plan.where, c.plan.wherePath = p, c.rule.Path+".where"
 	return nil
-}
-
-// defaultKey is where a row goes that no output names a key for.
-const defaultKey = "{table}:{pk...}"
-
-func (c *compiler) outputs() error {
-	write := c.rule.Write
-	if len(write) == 0 {
-		write = []Output{{Kind: Hash, Key: defaultKey, Path: c.rule.Path, Line: c.rule.Line}}
-	}
-	var faults []error
-	for i := range write {
-		o, err := c.output(&write[i])
-		if err != nil {
-			faults = append(faults, c.outputFault(&write[i], i, err))
-			continue
-		}
-		c.plan.outputs = append(c.plan.outputs, o)
-	}
-	return errors.Join(faults...)
-}
-
-// outputFault names the output, the i-th of its table, in an error that does not name its place.
-func (c *compiler) outputFault(w *Output, i int, err error) error {
-	if errors.As(err, new(*Error)) {
-		return err
-	}
-	path, line := w.Path, w.Line
-	if path == "" {
-		path = c.rule.Path + ".write[" + strconv.Itoa(i) + "]"
-	}
-	if line == 0 {
-		line = c.rule.Line
-	}
-	return &Error{Path: path, Line: line, Message: err.Error()}
-}
-
-// shape checks which settings an output of a kind has.
-func shape(w *Output) error {
-	name := w.Kind.String()
-	given := []struct {
-		name, value    string
-		needed, wanted bool
-	}{
-		{name, w.Key, true, true},
-		{"field", w.Field, false, w.Kind == Hash},
-		{"value", w.Value, w.Kind == String, w.Kind == String || w.Kind == Hash && w.Field != ""},
-		{"member", w.Member, w.Kind == Set || w.Kind == SortedSet, w.Kind == Set || w.Kind == SortedSet},
-		{"score", w.Score, w.Kind == SortedSet, w.Kind == SortedSet},
-	}
-	for _, g := range given {
-		switch {
-		case g.needed && g.value == "":
-			return fmt.Errorf("a %s output needs %s", name, g.name)
-		case !g.wanted && g.value != "" && g.name == "value" && w.Kind == Hash:
-			return errors.New("value belongs to a hash with a field; without a field the columns are the fields")
-		case !g.wanted && g.value != "":
-			return fmt.Errorf("a %s output has no %s", name, g.name)
-		}
-	}
-	return nil
-}
-
-func (c *compiler) output(w *Output) (output, error) {
-	o := output{kind: w.Kind, path: w.Path, line: w.Line, whenNull: w.WhenNull}
-	if w.Kind < Hash || w.Kind > SortedSet {
-		return o, errors.New("the output names no kind; write hash, json, string, set or sorted_set")
-	}
-	if err := shape(w); err != nil {
-		return o, err
-	}
-	scope := template.Scope{Table: c.table, Key: c.plan.key, Excluded: c.excluded}
-	var err error
-	if o.key, err = scope.Parse(w.Key); err != nil {
-		return o, err
-	}
-	if member := w.Field + w.Member; member != "" {
-		if o.member, err = scope.Parse(member); err != nil {
-			return o, err
-		}
-	}
-	if w.Value != "" {
-		scope.Value = true
-		if o.value, err = scope.Parse(w.Value); err != nil {
-			return o, err
-		}
-	}
-	if w.Score != "" {
-		if o.score, err = c.score(w.Score); err != nil {
-			return o, err
-		}
-	}
-	c.dependencies(&o)
-	if o.key.StartsWith(reservedPrefix) {
-		o.reserved = true
-		if strings.HasPrefix(o.key.Prefix(), reservedPrefix) {
-			return o, fmt.Errorf("the key %q begins with %s, which is Rowfall's own; choose another prefix", w.Key, reservedPrefix)
-		}
-	}
-	return o, c.unique(&o)
-}
-
-// score takes a column by its plain name, or an expression.
-func (c *compiler) score(source string) (*expression.Program, error) {
-	text := source
-	if c.table.Column(source) >= 0 {
-		text = "$env[" + strconv.Quote(source) + "]"
-	}
-	p, err := c.expression("", text, true)
-	if err != nil {
-		var e *Error
-		errors.As(err, &e)
-		return nil, fmt.Errorf("score: %s", e.Message)
-	}
-	if !p.Scores() {
-		return nil, fmt.Errorf("a score needs a number or a date and %q is %s", source, p.Kind())
-	}
-	return p, nil
-}
-
-// dependencies lists what the output's place and content are made of.
-func (c *compiler) dependencies(o *output) {
-	o.place = o.key.Columns(nil)
-	if o.member != nil {
-		o.place = o.member.Columns(o.place)
-	}
-	switch {
-	case o.value != nil:
-		o.reads = o.value.Columns(nil)
-	case o.score != nil:
-		o.reads = o.score.Columns()
-	case o.kind != Set:
-		for i := range c.plan.fields {
-			o.reads = append(o.reads, c.plan.fields[i].column)
-		}
-		for i := range c.plan.adds {
-			o.reads = append(o.reads, c.plan.adds[i].program.Columns()...)
-		}
-	}
-	for _, list := range []*[]int{&o.place, &o.reads} {
-		slices.Sort(*list)
-		*list = slices.Compact(*list)
-	}
-}
-
-// unique checks that no two rows share what the output writes.
-func (c *compiler) unique(o *output) error {
-	columns, left, right := o.key.Recoverable()
-	if o.member != nil {
-		more, l, r := o.member.Recoverable()
-		columns = append(columns, more...)
-		if left < 0 {
-			left, right = l, r
-		}
-	}
-	if c.containsKey(columns, true) {
-		return nil
-	}
-	where, what := "key", strconv.Quote(o.key.Source)
-	if o.member != nil {
-		where = "key and member"
-		if o.kind == Hash {
-			where = "key and field"
-		}
-		what += " with " + strconv.Quote(o.member.Source)
-	}
-	if c.containsKey(o.place, true) {
-		if left >= 0 {
-			l, r := c.table.Columns[left].Name, c.table.Columns[right].Name
-			return fmt.Errorf("in the %s %s the parts {%s} and {%s} could run into each other, so that two rows share one; put a : between them", where, what, l, r)
-		}
-		return fmt.Errorf("in the %s %s a filter makes different keys of %s equal (|lower, |upper); use the column without it", where, what, c.table.FullName())
-	}
-	remedy := "; add it to the key, or let the row be a field (hash with field) or a member (set, sorted_set)"
-	if o.member != nil {
-		remedy = "; add it to one of them"
-	}
-	return fmt.Errorf("the %s %s must contain a primary or unique NOT NULL key of %s, so that no two rows share one: %s%s (shared: outputs of several rows are not available in this version)",
-		where, what, c.table.FullName(), c.keyNames(), remedy)
 }

@@ -17,7 +17,7 @@
 //     wrote (no WRONGTYPE), provided Conflicts accepted its plans.
 //   - Applying every change of a table from its creation, or a snapshot of its
 //     rows and every change since, gives the same keys and values.
-//   - In mode Whole a row's commands depend on its two images only, so applying
+//   - In mode FullRow a row's commands depend on its two images only, so applying
 //     them again, or onto a row that is partly there, mends it; applying a
 //     stretch of history again onto later data ends at the later data.
 //   - A row that gives an error adds nothing to the unit.
@@ -28,7 +28,7 @@
 //     keys and expressions. exclude is privacy: such a column may decide in
 //     where, and may be named nowhere else.
 //   - exclude, include and rename of a pattern pass over columns that a table
-//     does not have (see Unused); an entry for one table must name columns.
+//     does not have (see UnknownNames); an entry for one table must name columns.
 //   - An entry is more specific than another when it matches a true part of its
 //     tables; two of which neither does are an error.
 //   - Several set, sorted_set or field outputs, of one table or several, may

@@ -2,58 +2,68 @@ package transform
 
 import "fmt"
 
-// Error is a fault of the mapping, found before any row is read.
-type Error struct {
-	// Path is the YAML path (tables."shop.users".where); Line is 0 if unknown.
+// MappingError is a fault of the mapping. Faults are found when the mapping is validated or
+// compiled, before any row is transformed.
+type MappingError struct {
+	// Path is the YAML path of the fault: tables."shop.users".where.
 	Path string
+	// Line is the line in the pipeline file, counted from 1; 0 if unknown.
 	Line int
-	// Message is one sentence: what is wrong and what to do.
+	// Message is one sentence: the fault, then the remedy.
 	Message string
 }
 
-// Error returns "line N: path: message".
-func (e *Error) Error() string {
+// Error returns "line N: path: message", without the line if it is unknown.
+func (e *MappingError) Error() string {
 	if e.Line > 0 {
 		return fmt.Sprintf("line %d: %s: %s", e.Line, e.Path, e.Message)
 	}
 	return fmt.Sprintf("%s: %s", e.Path, e.Message)
 }
 
-// Errors returns every *Error within err, whether wrapped or joined, in order.
-func Errors(err error) []*Error {
-	switch e := err.(type) { //nolint:errorlint // it walks the tree itself
+// MappingErrors returns every *MappingError within err, wrapped or joined, in their order.
+func MappingErrors(err error) []*MappingError {
+	switch e := err.(type) { //nolint:errorlint // the function walks the tree of errors itself
 	case nil:
 		return nil
-	case *Error:
-		return []*Error{e}
+	case *MappingError:
+		return []*MappingError{e}
 	case interface{ Unwrap() error }:
-		return Errors(e.Unwrap())
+		return MappingErrors(e.Unwrap())
 	case interface{ Unwrap() []error }:
-		var all []*Error
+		var all []*MappingError
 		for _, inner := range e.Unwrap() {
-			all = append(all, Errors(inner)...)
+			all = append(all, MappingErrors(inner)...)
 		}
 		return all
 	}
 	return nil
 }
 
-// NotMapped says why a table that a wildcard matches is left out.
-type NotMapped struct {
+// NotMappedError is returned for a table that only a wildcard names, and whose rows cannot be
+// mapped. Callers report the table and go on without it.
+type NotMappedError struct {
+	// Table is database.table.
 	Table, Reason string
 }
 
 // Error returns "table is not mapped: reason".
-func (e *NotMapped) Error() string { return e.Table + " is not mapped: " + e.Reason }
+func (e *NotMappedError) Error() string { return e.Table + " is not mapped: " + e.Reason }
 
-// RowError is a row that the mapping cannot turn into commands.
+// RowError is returned for a row that cannot be turned into commands.
 type RowError struct {
-	// Table is database.table; Column may be empty; Output is the YAML path of
-	// the output or expression; Key shows which row.
-	Table, Column, Output, Key, Reason string
+	// Table is database.table.
+	Table string
+	// Key is the values of the row's key, quoted and with : between them.
+	Key string
+	// Column is the name of the column with the fault, empty if no single column has it.
+	Column string
+	// Output is the YAML path of the output or of the expression.
+	Output string
+	Reason string
 }
 
-// Error returns one sentence.
+// Error returns "table row key, column name: reason (output)".
 func (e *RowError) Error() string {
 	s := e.Table
 	if e.Key != "" {

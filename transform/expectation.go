@@ -7,39 +7,33 @@ import (
 	"rowfall/replication/resp"
 )
 
-// Expectation is what one output wants the sink to hold for a row. Its slices
-// are valid during the visit only.
+// Expectation is what the sink must hold for one output of a row. Its slices are valid until visit
+// returns.
 type Expectation struct {
-	// Output is the index into Outputs.
-	Output int
-	Kind   OutputKind
-	Key    []byte
-	// Pairs are field, value, field, value... of a hash.
+	Kind OutputKind
+	Key  []byte
+	// Pairs is field, value, field, value... of a hash: the whole row, or the row's field of a hash
+	// that rows share.
 	Pairs [][]byte
-	// OneField marks a hash that rows share: Pairs is this row's field alone.
-	OneField bool
-	// Value is a string's content.
+	// Value is the content of a string, or of JSON.
 	Value []byte
-	// Member belongs to a set or sorted set, Score (as text) to a sorted set.
+	// Member is the row's member of a set or sorted set, Score the score of the latter as text.
 	Member, Score []byte
 }
 
-// Expect calls visit for what each output wants the sink to hold for the row:
-// the bytes that Append writes for it. A row that `where` refuses, an output
-// that leaves the row out, and a hash without fields are no visit.
+// Expect calls visit for each output that writes the row, with what Append writes for the output.
+// visit is not called for a row that `where` rejects, for an output that leaves the row out, or for
+// a hash of which every field is NULL. An error is a *RowError, or that of visit.
 func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
-	after := true
-	if p.where != nil {
-		var err error
-		if after, err = p.passes(r); err != nil || !after {
-			return err
-		}
-	}
-	c := binlog.Change{Table: p.table, Op: binlog.Insert, After: r}
-	if err := p.compute(&c, Delta, false, after); err != nil {
+	if ok, err := p.accepts(r); err != nil || !ok {
 		return err
 	}
-	u := &p.scratch.unit
+	// The delta of an insert is what the sink must hold, without any command that removes.
+	ch := rowChange{new: r, mode: Delta}
+	if err := p.compute(&ch); err != nil {
+		return err
+	}
+	u := &p.scratch.commands
 	defer func() {
 		clear(p.scratch.args)
 		u.Reset()
@@ -48,11 +42,10 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 	for i := range p.outputs {
 		o := &p.outputs[i]
 		u.Reset()
-		// A delta of an insert is exactly what is wanted, without removals.
-		if err := o.append(p, u, &c, Delta, false, after); err != nil {
+		if err := o.append(u, &p.scratch, &ch); err != nil {
 			return p.rowError(r, o.path, err)
 		}
-		if u.Commands == 0 {
+		if u.Count == 0 {
 			continue
 		}
 		args, _, err := resp.ParseCommand(u.Bytes, p.scratch.args[:0])
@@ -60,18 +53,19 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 			return fmt.Errorf("read back own command: %w", err)
 		}
 		p.scratch.args = args
-		if err := visit(o.expectation(i, p.scratch.args)); err != nil {
+		if err := visit(o.expectation(args)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (o *output) expectation(i int, args [][]byte) Expectation {
-	e := Expectation{Output: i, Kind: o.kind, Key: args[1]}
+// expectation returns what the sink holds after the one command that an insert makes of o.
+func (o *output) expectation(args [][]byte) Expectation {
+	e := Expectation{Kind: o.kind, Key: args[1]}
 	switch o.kind {
 	case Hash:
-		e.Pairs, e.OneField = args[2:], o.member != nil
+		e.Pairs = args[2:]
 	case Set:
 		e.Member = args[2]
 	case SortedSet:

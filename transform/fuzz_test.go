@@ -19,7 +19,7 @@ func FuzzTemplate(f *testing.F) {
 			Pattern: "shop.t", Write: []transform.Output{{Kind: transform.Hash, Key: template}},
 		}}}, table)
 		if err != nil {
-			var e *transform.Error
+			var e *transform.MappingError
 			if !errors.As(err, &e) || e.Message == "" {
 				t.Fatalf("%q: %v", template, err)
 			}

@@ -49,7 +49,7 @@ func runScript(t *testing.T, script string) string {
 	var out strings.Builder
 	for _, line := range strings.Split(strings.TrimSpace(changes), "\n") {
 		out.WriteString(line + "\n")
-		whole, delta := runChange(t, p, line, transform.Whole), runChange(t, p, line, transform.Delta)
+		whole, delta := runChange(t, p, line, transform.FullRow), runChange(t, p, line, transform.Delta)
 		if whole == delta {
 			out.WriteString(indent("both", whole))
 			continue
@@ -67,11 +67,11 @@ func indent(mode, commands string) string {
 }
 
 func runChange(t *testing.T, p *transform.Plan, line string, m transform.Mode) string {
-	var u transform.Unit
+	var u transform.Commands
 	err := p.Append(&u, parseChange(t, p.Table(), line), m)
 	var re *transform.RowError
 	if errors.As(err, &re) {
-		if len(u.Bytes) != 0 || u.Commands != 0 || u.Rows != 0 {
+		if len(u.Bytes) != 0 || u.Count != 0 || u.Rows != 0 {
 			t.Errorf("an error left commands in the unit")
 		}
 		return "error: " + err.Error() + "\n"
@@ -84,8 +84,8 @@ func runChange(t *testing.T, p *transform.Plan, line string, m transform.Mode) s
 	for _, c := range all {
 		out.WriteString(readable(c) + "\n")
 	}
-	if len(all) != u.Commands || u.Rows != 1 {
-		t.Errorf("counted %d commands and %d rows for %d commands", u.Commands, u.Rows, len(all))
+	if len(all) != u.Count || u.Rows != 1 {
+		t.Errorf("counted %d commands and %d rows for %d commands", u.Count, u.Rows, len(all))
 	}
 	return out.String()
 }

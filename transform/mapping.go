@@ -3,37 +3,44 @@ package transform
 import "strings"
 
 // Mapping is the tables section of a pipeline file.
+//
+// pipelines stores the JSON form of the mapping beside the data, to find out later whether an
+// edited mapping still fits the data. Therefore the names of fields in this file are part of a
+// stored format: a rename makes all stored data look like data of another mapping. A field whose
+// zero value means "as before" may be added.
 type Mapping struct {
 	Tables []TableRule
 }
 
 // TableRule is one entry of the tables section.
 type TableRule struct {
-	// Pattern is "database.table" as binlog.ParseTablePattern reads it: * stands for any run of
-	// characters and ? for one, in either part, and text in backquotes is literal.
+	// Pattern is database.table, in the syntax of binlog.ParseTablePattern: in either part, * stands
+	// for any number of characters and ? for one. Text in backquotes is literal.
 	Pattern string
-	// Path and Line say where the entry stands, for messages: tables."shop.*".
+	// Path and Line are the YAML path and the line of the entry: tables."shop.*".
 	Path string
 	Line int
-	// Lines has the lines of single keys of the entry, by their path in it:
-	// where, columns.add.name. Those that are missing stand at Line.
+	// Lines holds the lines of keys within the entry by their path in the entry, such as where or
+	// columns.add.name. A key without a line is reported at Line.
 	Lines map[string]int `json:"-"`
 
-	Ignore     bool
+	// Ignore leaves out the tables that the pattern matches.
+	Ignore bool
+	// KeyColumns names the columns that identify a row; empty means Table.Key.
 	KeyColumns []string
-	// IgnoreCascades lets rows differ that a foreign key changes and the server
-	// does not log. It makes no other commands, so it is no part of what the data
-	// was built with.
+	// IgnoreCascades accepts that the sink misses the changes that a foreign key makes to rows of
+	// the table, which the server does not log. It does not change the commands of a row, so it is
+	// not part of the stored mapping.
 	IgnoreCascades bool `json:"-"`
-	// Where is an expression; empty takes every row.
+	// Where is the expression that a row must satisfy to be written; empty accepts every row.
 	Where   string
 	Columns Columns
-	// Write are the outputs; none means one hash at {table}:{pk...}.
+	// Write holds the outputs; empty means one hash at {table}:{pk...}.
 	Write []Output
 }
 
-// line returns where a part of the entry stands: its own line, or that of the
-// nearest part around it.
+// line returns the line of a part of the entry. If it is unknown, line returns that of the closest
+// part that contains it.
 func (r *TableRule) line(part string) int {
 	for part != "" {
 		if line, ok := r.Lines[part]; ok {
@@ -44,25 +51,29 @@ func (r *TableRule) line(part string) int {
 	return r.Line
 }
 
-// Columns says which columns leave and under which names.
+// Columns decides which columns are written, and under which names.
 type Columns struct {
+	// Include names the columns that are written; empty means all visible columns.
 	Include []string
+	// Exclude names the columns that must not reach the sink, in any form.
 	Exclude []string
-	Rename  map[string]string
-	Add     []Addition
+	// Rename maps names of columns to names of fields.
+	Rename map[string]string
+	// Add holds the computed fields, in the order in which they are written.
+	Add []Addition
 }
 
-// Addition is a computed field.
+// Addition is a computed field: its name and the expression of its value.
 type Addition struct {
 	Name string
 	Expr string
 }
 
-// OutputKind is what an output writes.
+// OutputKind is the type of value that an output writes.
 type OutputKind uint8
 
-// The kinds of output. Their numbers are part of what a mapping is known by when it is
-// met again, so new ones come last.
+// The kinds of output. Their numbers are part of the stored mapping, so new kinds are added at the
+// end.
 const (
 	Hash OutputKind = iota + 1
 	JSON
@@ -73,7 +84,7 @@ const (
 
 var kindNames = [...]string{"", "hash", "json", "string", "set", "sorted_set"}
 
-// String returns the kind as a pipeline file spells it.
+// String returns the kind as a pipeline file spells it, or "" for an unknown kind.
 func (k OutputKind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]
@@ -81,12 +92,12 @@ func (k OutputKind) String() string {
 	return ""
 }
 
-// WhenNull says what a NULL in a key, field, member or score does.
+// WhenNull is the policy for a NULL in a key, field, member or score.
 type WhenNull uint8
 
-// The two policies; the zero value is the default.
+// The policies. The zero value is the default.
 const (
-	// NullError refuses the row with a RowError.
+	// NullError rejects the row with a *RowError.
 	NullError WhenNull = iota
 	// NullSkip leaves the row out of the output.
 	NullSkip
@@ -97,17 +108,17 @@ type Output struct {
 	Kind OutputKind
 	// Key is the key's template; required.
 	Key string
-	// Field is the template of a hash's field; empty makes the row a whole hash.
+	// Field is the template of a field in a hash that rows share; empty gives each row a hash.
 	Field string
-	// Value is the template of a string's or a field's value; empty is the row
-	// as JSON for a field.
+	// Value is the template of the value of a string, or of a field in a shared hash. For the latter
+	// empty means the row as JSON.
 	Value string
 	// Member is the template of a set's or sorted set's member.
 	Member string
-	// Score is a column or an expression.
+	// Score is the score of a sorted set's member: the name of a column, or an expression.
 	Score    string
 	WhenNull WhenNull
-	// Path and Line say where the output stands: tables."shop.users".write[1].
+	// Path and Line are the YAML path and the line of the output: tables."shop.users".write[1].
 	Path string
 	Line int
 }

@@ -32,27 +32,27 @@ func TestHugeRow(t *testing.T) {
 	var before, after binlog.Row
 	before.SetText(layout, [][]byte{[]byte("1"), []byte("small")})
 	after.SetText(layout, [][]byte{[]byte("1"), value})
-	var u Unit
+	var u Commands
 	for _, c := range []*binlog.Change{
 		{Table: table, Op: binlog.Insert, After: &after},
 		{Table: table, Op: binlog.Update, Before: &before, After: &after},
 		{Table: table, Op: binlog.Delete, Before: &after},
 	} {
-		for _, mode := range []Mode{Whole, Delta} {
+		for _, mode := range []Mode{FullRow, Delta} {
 			if err := plan.Append(&u, c, mode); err != nil {
 				t.Fatal(err)
 			}
-			if n := plan.scratch.kept(); n > 8*keptScratch {
+			if n := plan.scratch.kept(); n > 8*maxKeptScratch {
 				t.Errorf("%v, %v: the plan keeps %d bytes", c.Op, mode, n)
 			}
 			u.Reset()
-			if n := cap(u.Bytes); n > keptBytes {
+			if n := cap(u.Bytes); n > maxKeptCommands {
 				t.Errorf("%v, %v: the unit keeps %d bytes", c.Op, mode, n)
 			}
 		}
 	}
 	err = plan.Expect(&after, func(Expectation) error { return nil })
-	if n := plan.scratch.kept(); err != nil || n > keptBytes {
+	if n := plan.scratch.kept(); err != nil || n > maxKeptCommands {
 		t.Errorf("after Expect the plan keeps %d bytes, %v", n, err)
 	}
 
@@ -63,7 +63,7 @@ func TestHugeRow(t *testing.T) {
 	}
 	var from, to runtime.MemStats
 	runtime.ReadMemStats(&from)
-	if err := plan.Append(&u, &binlog.Change{Table: table, Op: binlog.Insert, After: &after}, Whole); err != nil {
+	if err := plan.Append(&u, &binlog.Change{Table: table, Op: binlog.Insert, After: &after}, FullRow); err != nil {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&to)
@@ -81,6 +81,7 @@ func TestHugeRow(t *testing.T) {
 
 // kept returns the bytes of all buffers.
 func (s *scratch) kept() int {
-	n := cap(s.before) + cap(s.after) + cap(s.score) + cap(s.oldAdds.bytes) + cap(s.newAdds.bytes) + cap(s.unit.Bytes)
+	n := cap(s.oldLocation) + cap(s.newLocation) + cap(s.score) +
+		cap(s.oldComputed.text) + cap(s.newComputed.text) + cap(s.commands.Bytes)
 	return n + s.expression.Kept()
 }

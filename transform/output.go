@@ -2,9 +2,9 @@ package transform
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 
 	"rowfall/binlog"
 	"rowfall/replication/resp"
@@ -12,141 +12,126 @@ import (
 	"rowfall/transform/template"
 )
 
-// output is a compiled entry of write.
+// reservedPrefix begins the keys that hold Rowfall's own state. No key of a row may begin with it.
+const reservedPrefix = "rowfall:"
+
+// output is a compiled entry of a table's write list. It is immutable; clones of a plan share it.
 type output struct {
-	kind OutputKind
-	path string
-	line int
-	// key names the key; member is the field of a shared hash or the member of
-	// a set, nil for an output that owns its whole key.
-	key, member *template.Template
-	// value is a string's or field's template; nil is the row as JSON.
-	value    *template.Template
-	score    *expression.Program
+	kind     OutputKind
+	path     string // YAML path, for messages
+	line     int
 	whenNull WhenNull
-	// place are the columns of key and member, reads those of the content.
-	place, reads []int
-	// reserved is set where a key could begin with Rowfall's own prefix.
-	reserved bool
+	// fields is the whole row; every output of a plan has the same.
+	fields *fields
+	// key is the key's template. member is the template of a shared hash's field, or of the member
+	// of a set or sorted set; nil means that the row owns its key.
+	key, member *template.Template
+	// value is the template of a string or of a shared hash's field; nil means the row as JSON.
+	value *template.Template
+	score *expression.Program // of a sorted set
+	// locationColumns are the columns of key and member, contentColumns those of the content.
+	locationColumns, contentColumns []int
+	// checkReserved is set if a key could begin with reservedPrefix.
+	checkReserved bool
 }
 
-// place is where a row's content stands.
-type place struct {
+// location is where an output writes a row. member is nil if the row owns the key.
+type location struct {
 	key, member []byte
 }
 
-// side is a row's place in one of the two images; live is set where the row
-// has content there.
-type side struct {
-	place
-	live bool
+// image is one side of a change as an output sees it.
+type image struct {
+	location
+	// present is set if the output writes the row at location. It is not set if there is no row, or
+	// if the output leaves the row out (when_null: skip).
+	present bool
 }
 
-// append appends the output's commands for a change; before and after say
-// whether the images are there and pass `where`.
-func (o *output) append(p *Plan, u *Unit, c *binlog.Change, m Mode, before, after bool) error {
-	var was, is side
-	if c.After != nil && after {
-		null, err := o.locate(p, &p.scratch.after, c.After, &is.place)
-		if err != nil {
+// append appends the commands that a change makes of this output: first those that remove the old
+// row, then those that write the new one.
+func (o *output) append(u *Commands, s *scratch, ch *rowChange) error {
+	var oldImage, newImage image
+	if ch.new != nil {
+		if err := o.locateNew(s, ch.new, &newImage); err != nil {
 			return err
 		}
-		is.live = !null
 	}
-	// In mode Whole what the image before said is removed even where `where`
-	// refused it: it may be left over.
-	if c.Before != nil && (before || m == Whole) {
-		if is.live && sameColumns(c, o.place) {
-			was = is
-		} else {
-			// A NULL here was never written, under either policy.
-			null, err := o.locateOld(p, c.Before, &was.place)
-			if err != nil {
-				return err
-			}
-			was.live = !null
+	if ch.old != nil {
+		if newImage.present && ch.sameColumns(o.locationColumns) {
+			oldImage = newImage
+		} else if err := o.locateOld(s, ch.old, &oldImage); err != nil {
+			return err
 		}
 	}
-	moved := was.live && is.live && (!bytes.Equal(was.key, is.key) || !bytes.Equal(was.member, is.member))
-	if was.live && (!is.live || moved) {
-		o.remove(u, was.place)
+	moved := oldImage.present && newImage.present &&
+		(!bytes.Equal(oldImage.key, newImage.key) || !bytes.Equal(oldImage.member, newImage.member))
+	if oldImage.present && (!newImage.present || moved) {
+		o.remove(u, oldImage.location)
 	}
-	if !is.live {
+	switch {
+	case !newImage.present:
 		return nil
+	case ch.mode == Delta && oldImage.present && !moved:
+		return o.update(u, s, ch, newImage.location)
 	}
-	if m == Delta && was.live && !moved {
-		return o.change(p, u, c, is.place)
-	}
-	return o.put(p, u, c.After, is.place, m == Whole)
-}
-
-// sameColumns reports whether the columns are the same in both images.
-func sameColumns(c *binlog.Change, columns []int) bool {
-	for _, i := range columns {
-		if !sameColumn(c, i) {
-			return false
-		}
-	}
-	return true
-}
-
-func sameColumn(c *binlog.Change, i int) bool {
-	was, is := c.Before.Raw(i), c.After.Raw(i)
-	// An empty value and NULL (nil) are equal as bytes.
-	return bytes.Equal(was, is) && (was == nil) == (is == nil)
-}
-
-// locate renders the place of a live row into buf and reports whether a NULL
-// leaves the row out.
-func (o *output) locate(p *Plan, buf *[]byte, r *binlog.Row, at *place) (null bool, err error) {
-	if c := o.nullColumn(r); c >= 0 {
-		if o.whenNull == NullSkip {
-			return true, nil
-		}
-		return false, &template.ColumnError{Column: c, Err: errNullKey}
-	}
-	b, err := o.render((*buf)[:0], r, at)
-	*buf = b
-	if err != nil {
-		return false, err
-	}
-	if o.reserved && bytes.HasPrefix(at.key, []byte(reservedPrefix)) {
-		return false, fmt.Errorf("the key %.80q begins with %s, which is Rowfall's own; put another prefix in front", at.key, reservedPrefix)
-	}
-	if o.score == nil {
-		return false, nil
-	}
-	// The score is part of what a NULL decides, and of nothing else here.
-	p.scratch.score, null, err = o.appendScore(p.scratch.score[:0], p, r)
-	if null && o.whenNull == NullError {
-		return false, errNullScore
-	}
-	return null, err
+	return o.put(u, s, ch.new, newImage.location, ch.mode == FullRow)
 }
 
 var (
-	errNullKey   = errors.New("is NULL and stands in a key, field or member; set when_null: skip to leave such rows out")
-	errNullScore = errors.New("the score is NULL or a date with a zero year, month or day; set when_null: skip to leave such rows out")
+	errNullKey = errors.New("is NULL and stands in a key, field or member; " +
+		"set when_null: skip to leave such rows out")
+	errNullScore = errors.New("the score is NULL or a date with a zero year, month or day; " +
+		"set when_null: skip to leave such rows out")
 )
 
-func (o *output) appendScore(dst []byte, p *Plan, r *binlog.Row) ([]byte, bool, error) {
-	dst, null, err := o.score.AppendScore(dst, &p.scratch.expression, r)
+// locateNew fills in the image of the row after a change. If the output has a score, locateNew
+// leaves the score in s.score.
+func (o *output) locateNew(s *scratch, r *binlog.Row, i *image) error {
+	if c := o.nullColumn(r); c >= 0 {
+		if o.whenNull == NullSkip {
+			return nil
+		}
+		return &template.ColumnError{Column: c, Err: errNullKey}
+	}
+	if err := o.locate(&s.newLocation, r, &i.location); err != nil {
+		return err
+	}
+	if o.isReserved(i.key) {
+		return fmt.Errorf("the key %.80q begins with %s, which is Rowfall's own; "+
+			"put another prefix in front", i.key, reservedPrefix)
+	}
+	if o.score == nil {
+		i.present = true
+		return nil
+	}
+	score, null, err := o.score.AppendScore(s.score[:0], &s.expression, r)
+	s.score = score
 	if errors.Is(err, expression.ErrNoScore) {
-		return dst, true, nil
+		null, err = true, nil
 	}
-	return dst, null, err
+	if null && o.whenNull == NullError {
+		return errNullScore
+	}
+	i.present = !null
+	return err
 }
 
-func (o *output) locateOld(p *Plan, r *binlog.Row, at *place) (null bool, err error) {
+// locateOld fills in the image of the row before a change. A row that locateNew would reject was
+// never written, so it is not an error here. The score is not computed: a row that was left out
+// for its score counts as present, and removing it has no effect.
+func (o *output) locateOld(s *scratch, r *binlog.Row, i *image) error {
 	if o.nullColumn(r) >= 0 {
-		return true, nil
+		return nil
 	}
-	p.scratch.before, err = o.render(p.scratch.before[:0], r, at)
-	return o.reserved && bytes.HasPrefix(at.key, []byte(reservedPrefix)), err
+	err := o.locate(&s.oldLocation, r, &i.location)
+	i.present = !o.isReserved(i.key)
+	return err
 }
 
+// nullColumn returns the first column of the location that is NULL in r, or -1.
 func (o *output) nullColumn(r *binlog.Row) int {
-	for _, c := range o.place {
+	for _, c := range o.locationColumns {
 		if r.IsNull(c) {
 			return c
 		}
@@ -154,27 +139,28 @@ func (o *output) nullColumn(r *binlog.Row) int {
 	return -1
 }
 
-func (o *output) render(buf []byte, r *binlog.Row, at *place) ([]byte, error) {
-	buf, err := o.key.Append(buf, r)
-	if err != nil {
-		return buf, err
-	}
-	n := len(buf)
-	if o.member != nil {
-		if buf, err = o.member.Append(buf, r); err != nil {
-			return buf, err
-		}
-		at.member = buf[n:]
-	}
-	at.key = buf[:n]
-	if len(at.key) > resp.MaxBulk || len(at.member) > resp.MaxBulk {
-		return buf, errTooLong
-	}
-	return buf, nil
+func (o *output) isReserved(key []byte) bool {
+	return o.checkReserved && bytes.HasPrefix(key, []byte(reservedPrefix))
 }
 
-// remove takes away what the row had at a place.
-func (o *output) remove(u *Unit, at place) {
+// locate renders the location of row r into buf. The location is valid until buf's next use.
+func (o *output) locate(buf *[]byte, r *binlog.Row, at *location) error {
+	b, err := o.key.Append((*buf)[:0], r)
+	n := len(b)
+	if err == nil && o.member != nil {
+		b, err = o.member.Append(b, r)
+		at.member = b[n:]
+	}
+	at.key = b[:n]
+	*buf = b
+	if len(at.key) > resp.MaxBulk || len(at.member) > resp.MaxBulk {
+		return cmp.Or(err, errTooLong)
+	}
+	return err
+}
+
+// remove appends the command that removes the row at a location.
+func (o *output) remove(u *Commands, at location) {
 	verb := verbDel
 	switch {
 	case o.kind == Set:
@@ -185,138 +171,78 @@ func (o *output) remove(u *Unit, at place) {
 		verb = verbHDel
 	}
 	if o.member == nil {
-		u.begin(2, verb)
-		u.bulk(at.key)
+		u.startCommand(2, verb)
+		u.appendBulk(at.key)
 		return
 	}
-	u.begin(3, verb)
-	u.bulk(at.key)
-	u.bulk(at.member)
+	u.startCommand(3, verb)
+	u.appendBulk(at.key)
+	u.appendBulk(at.member)
 }
 
-// change appends the commands of an update that leaves the row in its place.
-func (o *output) change(p *Plan, u *Unit, c *binlog.Change, at place) error {
+// update appends the commands of a delta for a row that stays at its location.
+func (o *output) update(u *Commands, s *scratch, ch *rowChange, at location) error {
 	switch {
 	case o.kind == Hash && o.member == nil:
-		return p.changeHash(u, c, at.key)
-	case sameColumns(c, o.reads):
+		return o.fields.appendHashDelta(u, s, ch, at.key)
+	case ch.sameColumns(o.contentColumns):
 		return nil
 	}
-	return o.put(p, u, c.After, at, true)
+	return o.put(u, s, ch.new, at, true)
 }
 
-// put writes the row's content at its place. stale is set where something may
-// stand there already.
-func (o *output) put(p *Plan, u *Unit, r *binlog.Row, at place, stale bool) error {
+// put appends the commands that write row r at a location. mayExist is set if the location may hold
+// an older version of the row.
+func (o *output) put(u *Commands, s *scratch, r *binlog.Row, at location, mayExist bool) error {
 	switch {
 	case o.kind == Set:
-		u.begin(3, verbSAdd)
-		u.bulk(at.key)
-		u.bulk(at.member)
+		u.startCommand(3, verbSAdd)
+		u.appendBulk(at.key)
+		u.appendBulk(at.member)
 		return nil
 	case o.kind == SortedSet:
-		u.begin(4, verbZAdd)
-		u.bulk(at.key)
-		u.bulk(p.scratch.score)
-		u.bulk(at.member)
+		u.startCommand(4, verbZAdd)
+		u.appendBulk(at.key)
+		u.appendBulk(s.score)
+		u.appendBulk(at.member)
 		return nil
 	case o.kind == Hash && o.member == nil:
-		return p.putHash(u, r, at.key, stale)
+		return o.fields.appendHash(u, s, r, at.key, mayExist)
 	}
 	if o.value != nil {
-		if c := o.value.Lone(); c >= 0 && r.IsNull(c) {
-			if stale {
+		// A value that is one column and nothing else is absent if the column is NULL.
+		if c := o.value.SingleColumn(); c >= 0 && r.IsNull(c) {
+			if mayExist {
 				o.remove(u, at)
 			}
 			return nil
 		}
 	}
 	if o.member == nil {
-		u.begin(3, verbSet)
-		u.bulk(at.key)
+		u.startCommand(3, verbSet)
+		u.appendBulk(at.key)
 	} else {
-		u.begin(4, verbHSet)
-		u.bulk(at.key)
-		u.bulk(at.member)
+		u.startCommand(4, verbHSet)
+		u.appendBulk(at.key)
+		u.appendBulk(at.member)
 	}
-	return o.content(p, u, r)
+	return o.appendContent(u, s, r)
 }
 
-// content appends the value template, or the row as JSON, as a bulk.
-func (o *output) content(p *Plan, u *Unit, r *binlog.Row) (err error) {
+// appendContent appends the value, or the row as JSON, as a bulk string.
+func (o *output) appendContent(u *Commands, s *scratch, r *binlog.Row) (err error) {
 	digits := 2
 	if o.value == nil {
 		digits = 3
 	}
-	u.open(digits)
-	body := len(u.Bytes)
+	start := u.startBulk(digits)
 	if o.value == nil {
-		err = p.appendJSON(u, r)
+		err = o.fields.appendJSON(u, s, r)
 	} else {
 		u.Bytes, err = o.value.Append(u.Bytes, r)
 	}
 	if err != nil {
 		return err
 	}
-	return u.close(body, digits)
-}
-
-// columns returns all columns that the output reads.
-func (o *output) columns() []int { return slices.Concat(o.place, o.reads) }
-
-// reservedPrefix is Rowfall's own; no key of a row may begin with it.
-const reservedPrefix = "rowfall:"
-
-// collide reports whether two outputs could write one thing. Outputs of one
-// collection kind may share a key as long as what they put there differs.
-func collide(a, b *output) bool {
-	if !template.Overlap(a.key, b.key) {
-		return false
-	}
-	if a.kind == b.kind && a.member != nil && b.member != nil {
-		return template.Overlap(a.member, b.member)
-	}
-	return true
-}
-
-// Conflicts reports the outputs that could write a key of another output, each as an *Error;
-// several are joined. It compares what the templates can print: {id} of a number is digits, of text
-// anything. Several set, sorted_set or field outputs may share keys as long as their members or
-// fields cannot be equal. Give it one plan per table.
-func Conflicts(plans []*Plan) error {
-	type place struct {
-		plan *Plan
-		out  *output
-	}
-	var all []place
-	var faults []error
-	for _, p := range plans {
-		for i := range p.outputs {
-			b := place{p, &p.outputs[i]}
-			for _, a := range all {
-				if collide(a.out, b.out) {
-					faults = append(faults, &Error{
-						Path: b.out.path, Line: b.out.line,
-						Message: conflictMessage(a.plan, a.out, b.plan, b.out),
-					})
-					break // one fault for each output
-				}
-			}
-			all = append(all, b)
-		}
-	}
-	return errors.Join(faults...)
-}
-
-func conflictMessage(pa *Plan, a *output, pb *Plan, b *output) string {
-	ta, tb := pa.table, pb.table
-	what := fmt.Sprintf("the key %q of %s could equal the key %q of %s (%s)",
-		b.key.Source, tb.FullName(), a.key.Source, ta.FullName(), a.path)
-	switch {
-	case a.kind == b.kind && a.member != nil && b.member != nil:
-		return what + fmt.Sprintf(", and %q could equal %q in it; put different literal text in front of one of them", b.member.Source, a.member.Source)
-	case ta != tb && ta.Name == tb.Name && a.key.Source == b.key.Source:
-		return what + "; put {database} into the key, as in {database}:{table}:{pk...}"
-	}
-	return what + "; give one of them its own prefix"
+	return u.finishBulk(start, digits)
 }

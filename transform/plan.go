@@ -12,142 +12,134 @@ import (
 	"rowfall/transform/template"
 )
 
-// Plan turns the changes of one table version into commands. It is not safe for
-// concurrent use: Clone one per goroutine.
+// Plan turns the changes of one table version into commands. A plan is not safe for concurrent use:
+// give each goroutine a Clone.
+//
+// The calls go one way: a plan calls its outputs (output.go), and an output calls the fields of
+// the row (fields.go); all of them append to Commands (commands.go).
 type Plan struct {
-	table *binlog.Table
-	key   []int
-	where *expression.Program
-	// wherePath is where the condition stands, for messages.
-	wherePath string
-	fields    []field
-	adds      []addition
+	table     *binlog.Table
+	key       []int               // columns that identify a row
+	where     *expression.Program // nil takes every row
+	wherePath string              // YAML path of where, for messages
+	fields    *fields
 	outputs   []output
-	columns   []int
-	// nullable are the fields that may be absent.
-	nullable []int
 
 	scratch scratch
 }
 
-// field is a column that leaves.
-type field struct {
-	column int
-	// wire is the name as a bulk, json as the start of a member.
-	wire, json []byte
-	nullable   bool
-	digits     int
-}
-
-// addition is a computed field.
-type addition struct {
-	wire, json []byte
-	program    *expression.Program
-	path       string
-}
-
-// scratch is what one Append needs.
+// scratch holds the buffers that a plan needs for one change. Slices of it are valid until the next
+// change.
 type scratch struct {
-	before, after, score []byte
-	oldAdds, newAdds     rendered
-	// set and gone are the fields that an update changes and makes NULL.
-	set, gone  []int
-	expression expression.Scratch
-	unit       Unit
-	args       [][]byte
+	oldLocation, newLocation, score []byte
+	oldComputed, newComputed        computedValues
+	// changed and nulled are the fields that a delta sets and removes.
+	changed, nulled []int
+	expression      expression.Scratch
+
+	commands Commands // of Expect
+	args     [][]byte // of Expect
 }
 
-// rendered holds the computed fields of a row.
-type rendered struct {
-	bytes []byte
-	// ends[i] is where field i ends in bytes; absent[i] marks a nil.
-	ends   []int
-	absent []bool
-}
+// maxKeptScratch is the largest buffer, in bytes, that a plan keeps for the next row, so that one
+// huge row does not occupy its memory until the process ends.
+const maxKeptScratch = 1 << 20
 
-func (r *rendered) at(i int) []byte {
-	if i == 0 {
-		return r.bytes[:r.ends[0]]
+// release drops the buffers that a huge row has made large.
+func (s *scratch) release() {
+	for _, b := range [...]*[]byte{
+		&s.oldLocation, &s.newLocation, &s.score, &s.oldComputed.text, &s.newComputed.text,
+	} {
+		if cap(*b) > maxKeptScratch {
+			*b = nil
+		}
 	}
-	return r.bytes[r.ends[i-1]:r.ends[i]]
+	s.expression.Release(maxKeptScratch)
 }
 
-// Mode says what a plan may assume about the row as it is stored.
+// Mode is what Append may assume about the row that the sink holds.
 type Mode uint8
 
 const (
-	// Whole assumes nothing: commands make the row right whatever is there.
-	// The one thing it does not write is the absence of an inserted row that
-	// `where` refuses or that an output leaves out: a snapshot would write it
-	// for every such row.
-	Whole Mode = iota
-	// Delta assumes that the row before the change is stored completely.
+	// FullRow assumes nothing: the commands write every field of the row and remove the NULLs, so
+	// the result is right whatever the sink holds. One thing is not written: an inserted row that
+	// `where` rejects, or that an output leaves out, is not removed. Otherwise an initial load
+	// would write a DEL for each such row.
+	FullRow Mode = iota
+	// Delta assumes that the sink holds the complete row before the change. The commands write the
+	// difference.
 	Delta
 )
 
-// String returns "whole" or "delta".
+// String returns "full row" or "delta".
 func (m Mode) String() string {
 	if m == Delta {
 		return "delta"
 	}
-	return "whole"
+	return "full row"
 }
 
-// Unit collects commands.
-type Unit struct {
-	// Bytes holds RESP commands, without MULTI and EXEC.
-	Bytes []byte
-	// Commands counts the commands in Bytes, Rows the changes appended.
-	Commands, Rows int
+// rowChange is a change as the outputs of a plan see it.
+type rowChange struct {
+	// old is the row before the change, nil if the sink cannot hold it. new is the row after the
+	// change, nil if the sink must not hold it.
+	old, new *binlog.Row
+	mode     Mode
 }
 
-// keptBytes is the largest buffer that a unit keeps for the next commands, keptScratch the
-// largest that a plan keeps for the next row. One huge row must not hold its memory for ever.
-const (
-	keptBytes   = 8 << 20
-	keptScratch = 1 << 20
-)
-
-// Reset empties the unit and keeps its memory, unless that is far more than usual.
-func (u *Unit) Reset() {
-	if cap(u.Bytes) > keptBytes {
-		u.Bytes = nil
+// sameColumns reports whether columns have the same values in the old and the new row, neither of
+// which is nil.
+func (ch *rowChange) sameColumns(columns []int) bool {
+	for _, i := range columns {
+		if !ch.sameColumn(i) {
+			return false
+		}
 	}
-	u.Bytes, u.Commands, u.Rows = u.Bytes[:0], 0, 0
+	return true
 }
 
-// Clone returns a plan that shares what is compiled and may be used at the same
-// time as p.
+func (ch *rowChange) sameColumn(i int) bool {
+	a, b := ch.old.Raw(i), ch.new.Raw(i)
+	// NULL is nil, and as bytes an empty value equals nil.
+	return bytes.Equal(a, b) && (a == nil) == (b == nil)
+}
+
+// Clone returns a plan that shares what was compiled. It may be used at the same time as p.
 func (p *Plan) Clone() *Plan {
 	c := *p
 	c.scratch = scratch{}
 	return &c
 }
 
-// Append appends the commands of a change: first what leaves its old place,
-// then what is written, output by output. On an error (a *RowError) the unit is
-// as it was.
-func (p *Plan) Append(u *Unit, c *binlog.Change, m Mode) error {
+// Table returns the table version that the plan was compiled for.
+func (p *Plan) Table() *binlog.Table { return p.table }
+
+// Key returns the indexes of the columns that identify a row: key_columns, else Table.Key.
+func (p *Plan) Key() []int { return p.key }
+
+// Append appends the commands of a change to u, output by output: first those that remove the row
+// from its old location, then those that write the row. On an error, a *RowError, u is unchanged.
+func (p *Plan) Append(u *Commands, c *binlog.Change, m Mode) error {
 	p.reserve(u, c)
-	bytes, commands := len(u.Bytes), u.Commands
+	length, count := len(u.Bytes), u.Count
 	err := p.append(u, c, m)
 	p.scratch.release()
 	if err != nil {
-		u.Bytes, u.Commands = u.Bytes[:bytes], commands
+		u.Bytes, u.Count = u.Bytes[:length], count
 		return err
 	}
 	u.Rows++
 	return nil
 }
 
-// reserve makes room for the commands of a huge row at once: a buffer that grows with each value
-// is copied again and again, and takes up to three times its size meanwhile.
-func (p *Plan) reserve(u *Unit, c *binlog.Change) {
+// reserve makes room in u for the commands of a huge row at once. A buffer that grows with each
+// value is copied many times, and meanwhile takes up to three times its size.
+func (p *Plan) reserve(u *Commands, c *binlog.Change) {
 	if c.After == nil {
 		return
 	}
 	size := c.After.Size()
-	if size < keptScratch {
+	if size < maxKeptScratch {
 		return
 	}
 	outputs := 0
@@ -162,49 +154,56 @@ func (p *Plan) reserve(u *Unit, c *binlog.Change) {
 	}
 }
 
-// release lets go of the buffers that a huge row has made large.
-func (s *scratch) release() {
-	for _, b := range [...]*[]byte{&s.before, &s.after, &s.score, &s.oldAdds.bytes, &s.newAdds.bytes} {
-		if cap(*b) > keptScratch {
-			*b = nil
-		}
+func (p *Plan) append(u *Commands, c *binlog.Change, m Mode) error {
+	ch := rowChange{old: c.Before, new: c.After, mode: m}
+	if err := p.filter(&ch); err != nil {
+		return err
 	}
-	s.expression.Release(keptScratch)
-}
-
-func (p *Plan) append(u *Unit, c *binlog.Change, m Mode) error {
-	before, after := c.Before != nil, c.After != nil
-	if p.where != nil {
-		var err error
-		// What the image before says matters only to a delta.
-		if before && m == Delta {
-			if before, err = p.passes(c.Before); err != nil {
-				return err
-			}
-		}
-		if after {
-			if after, err = p.passes(c.After); err != nil {
-				return err
-			}
-		}
+	if err := p.compute(&ch); err != nil {
+		return err
 	}
 	row := c.After
 	if row == nil {
 		row = c.Before
 	}
-	if err := p.compute(c, m, before, after); err != nil {
-		return err
-	}
 	for i := range p.outputs {
 		o := &p.outputs[i]
-		if err := o.append(p, u, c, m, before, after); err != nil {
+		if err := o.append(u, &p.scratch, &ch); err != nil {
 			return p.rowError(row, o.path, err)
 		}
 	}
 	return nil
 }
 
-func (p *Plan) passes(r *binlog.Row) (bool, error) {
+// filter removes the rows that `where` rejects from the change. In mode FullRow the old row stays:
+// the sink may hold it although `where` rejects it, and then the commands must remove it.
+func (p *Plan) filter(ch *rowChange) error {
+	if ch.old != nil && ch.mode == Delta {
+		ok, err := p.accepts(ch.old)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			ch.old = nil
+		}
+	}
+	if ch.new != nil {
+		ok, err := p.accepts(ch.new)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			ch.new = nil
+		}
+	}
+	return nil
+}
+
+// accepts reports whether `where` accepts row r.
+func (p *Plan) accepts(r *binlog.Row) (bool, error) {
+	if p.where == nil {
+		return true, nil
+	}
 	ok, err := p.where.Bool(&p.scratch.expression, r)
 	if err != nil {
 		return false, p.rowError(r, p.wherePath, err)
@@ -212,35 +211,29 @@ func (p *Plan) passes(r *binlog.Row) (bool, error) {
 	return ok, nil
 }
 
-// compute renders the computed fields that the change needs.
-func (p *Plan) compute(c *binlog.Change, m Mode, before, after bool) error {
-	if len(p.adds) == 0 || !after {
+// compute evaluates the computed fields that the commands of the change need.
+func (p *Plan) compute(ch *rowChange) error {
+	if ch.new == nil || len(p.fields.computed) == 0 {
 		return nil
 	}
-	if err := p.scratch.newAdds.fill(p, c.After); err != nil {
+	if err := p.evaluate(&p.scratch.newComputed, ch.new); err != nil {
 		return err
 	}
-	if m == Delta && before {
-		return p.scratch.oldAdds.fill(p, c.Before)
+	if ch.mode == Delta && ch.old != nil {
+		return p.evaluate(&p.scratch.oldComputed, ch.old)
 	}
 	return nil
 }
 
-func (r *rendered) fill(p *Plan, row *binlog.Row) error {
-	r.bytes, r.ends, r.absent = r.bytes[:0], r.ends[:0], r.absent[:0]
-	for i := range p.adds {
-		a := &p.adds[i]
-		b, null, err := a.program.AppendText(r.bytes, &p.scratch.expression, row)
-		if err != nil {
-			return p.rowError(row, a.path, err)
-		}
-		r.bytes = b
-		r.ends, r.absent = append(r.ends, len(b)), append(r.absent, null)
+func (p *Plan) evaluate(v *computedValues, r *binlog.Row) error {
+	computed := p.fields.computed
+	if i, err := v.evaluate(computed, &p.scratch.expression, r); err != nil {
+		return p.rowError(r, computed[i].path, err)
 	}
 	return nil
 }
 
-// rowError names the row and the column of an error.
+// rowError returns a *RowError that names the table, the row and, if err holds one, the column.
 func (p *Plan) rowError(r *binlog.Row, path string, err error) error {
 	e := &RowError{Table: p.table.FullName(), Output: path, Reason: err.Error()}
 	var ce *template.ColumnError
@@ -264,162 +257,9 @@ func (p *Plan) rowError(r *binlog.Row, path string, err error) error {
 	return e
 }
 
-// putHash writes a whole row. stale is set where fields may stand there that
-// are NULL now.
-func (p *Plan) putHash(u *Unit, r *binlog.Row, key []byte, stale bool) error {
-	nulls := 0
-	for _, i := range p.nullable {
-		if r.IsNull(p.fields[i].column) {
-			nulls++
-		}
-	}
-	adds := &p.scratch.newAdds
-	for i := range p.adds {
-		if adds.absent[i] {
-			nulls++
-		}
-	}
-	total := len(p.fields) + len(p.adds)
-	if nulls == total {
-		// A hash with no field is no key.
-		if stale {
-			u.begin(2, verbDel)
-			u.bulk(key)
-		}
-		return nil
-	}
-	u.begin(2+2*(total-nulls), verbHSet)
-	u.bulk(key)
-	for i := range p.fields {
-		f := &p.fields[i]
-		if nulls > 0 && f.nullable && r.IsNull(f.column) {
-			continue
-		}
-		u.Bytes = append(u.Bytes, f.wire...)
-		if err := u.column(r, f.column, f.digits); err != nil {
-			return err
-		}
-	}
-	for i := range p.adds {
-		if !adds.absent[i] {
-			u.Bytes = append(u.Bytes, p.adds[i].wire...)
-			u.bulk(adds.at(i))
-		}
-	}
-	if nulls == 0 || !stale {
-		return nil
-	}
-	u.begin(2+nulls, verbHDel)
-	u.bulk(key)
-	for _, i := range p.nullable {
-		if f := &p.fields[i]; r.IsNull(f.column) {
-			u.Bytes = append(u.Bytes, f.wire...)
-		}
-	}
-	for i := range p.adds {
-		if adds.absent[i] {
-			u.Bytes = append(u.Bytes, p.adds[i].wire...)
-		}
-	}
-	return nil
-}
-
-// changeHash writes what differs between the two images of a row that stays in
-// its place.
-func (p *Plan) changeHash(u *Unit, c *binlog.Change, key []byte) error {
-	// Additions are numbered after the fields.
-	set, gone := p.scratch.set[:0], p.scratch.gone[:0]
-	for i := range p.fields {
-		switch f := &p.fields[i]; {
-		case sameColumn(c, f.column):
-		case c.After.IsNull(f.column):
-			gone = append(gone, i)
-		default:
-			set = append(set, i)
-		}
-	}
-	for i := range p.adds {
-		switch {
-		case p.sameAdd(i):
-		case p.scratch.newAdds.absent[i]:
-			gone = append(gone, len(p.fields)+i)
-		default:
-			set = append(set, len(p.fields)+i)
-		}
-	}
-	p.scratch.set, p.scratch.gone = set, gone
-	if len(set) > 0 {
-		u.begin(2+2*len(set), verbHSet)
-		u.bulk(key)
-		for _, i := range set {
-			if err := p.putField(u, c.After, i); err != nil {
-				return err
-			}
-		}
-	}
-	if len(gone) > 0 {
-		u.begin(2+len(gone), verbHDel)
-		u.bulk(key)
-		for _, i := range gone {
-			if i < len(p.fields) {
-				u.Bytes = append(u.Bytes, p.fields[i].wire...)
-			} else {
-				u.Bytes = append(u.Bytes, p.adds[i-len(p.fields)].wire...)
-			}
-		}
-	}
-	return nil
-}
-
-// putField appends the name and value of a field, or of an addition, which are
-// numbered after the fields.
-func (p *Plan) putField(u *Unit, r *binlog.Row, i int) error {
-	if n := i - len(p.fields); n >= 0 {
-		u.Bytes = append(u.Bytes, p.adds[n].wire...)
-		u.bulk(p.scratch.newAdds.at(n))
-		return nil
-	}
-	f := &p.fields[i]
-	u.Bytes = append(u.Bytes, f.wire...)
-	return u.column(r, f.column, f.digits)
-}
-
-// sameAdd reports whether a computed field prints the same in both images.
-func (p *Plan) sameAdd(i int) bool {
-	was, is := &p.scratch.oldAdds, &p.scratch.newAdds
-	return was.absent[i] == is.absent[i] && bytes.Equal(was.at(i), is.at(i))
-}
-
-// appendJSON appends the row as one JSON object.
-func (p *Plan) appendJSON(u *Unit, r *binlog.Row) error {
-	b := append(u.Bytes, '{')
-	var err error
-	for i := range p.fields {
-		f := &p.fields[i]
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, f.json...)
-		if b, err = r.AppendJSON(b, f.column); err != nil {
-			return &template.ColumnError{Column: f.column, Err: err}
-		}
-	}
-	for i := range p.adds {
-		if i > 0 || len(p.fields) > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, p.adds[i].json...)
-		if b, err = p.adds[i].program.AppendJSON(b, &p.scratch.expression, r); err != nil {
-			return err
-		}
-	}
-	u.Bytes = append(b, '}')
-	return nil
-}
-
-// AppendRowKey appends the row's key (see Key) as bytes that no other row of
-// the table yields, the same for a row of the binlog and of a SELECT. It is
-// meant for comparing, not for reading.
+// AppendRowKey appends the values of the columns of Key, encoded so that two rows of the table have
+// the same bytes exactly if their keys are equal. A row of the binlog and a row of a SELECT have
+// the same encoding. The encoding serves comparison only. An error is a *RowError.
 func (p *Plan) AppendRowKey(dst []byte, r *binlog.Row) ([]byte, error) {
 	for _, c := range p.key {
 		if r.IsNull(c) {
@@ -431,52 +271,9 @@ func (p *Plan) AppendRowKey(dst []byte, r *binlog.Row) ([]byte, error) {
 		if err != nil {
 			return dst[:start], p.rowError(r, "key", &template.ColumnError{Column: c, Err: err})
 		}
-		// The length stands behind the text, in fixed width: read from the
-		// end, the parts cannot run into each other.
+		// The length stands behind the text, in fixed width: read from the end, the encoding can
+		// be split in one way only.
 		dst = append(binary.LittleEndian.AppendUint32(b, uint32(len(b)-start)), 1)
 	}
 	return dst, nil
-}
-
-// Table returns the table version the plan was compiled for.
-func (p *Plan) Table() *binlog.Table { return p.table }
-
-// Key returns the columns that identify a row: key_columns, else Table.Key.
-func (p *Plan) Key() []int { return p.key }
-
-// Columns returns the indexes of the columns that the plan reads, ascending.
-func (p *Plan) Columns() []int { return p.columns }
-
-// OutputInfo describes an output for status.
-type OutputInfo struct {
-	Kind OutputKind
-	// Key is the key's template, Path the place in the file.
-	Key, Path string
-}
-
-// Outputs describes the plan's outputs in the order they write.
-func (p *Plan) Outputs() []OutputInfo {
-	out := make([]OutputInfo, len(p.outputs))
-	for i := range p.outputs {
-		out[i] = OutputInfo{Kind: p.outputs[i].kind, Key: p.outputs[i].key.Source, Path: p.outputs[i].path}
-	}
-	return out
-}
-
-func (p *Plan) allColumns() []int {
-	all := slices.Clone(p.key)
-	for i := range p.fields {
-		all = append(all, p.fields[i].column)
-	}
-	if p.where != nil {
-		all = append(all, p.where.Columns()...)
-	}
-	for i := range p.adds {
-		all = append(all, p.adds[i].program.Columns()...)
-	}
-	for i := range p.outputs {
-		all = append(all, p.outputs[i].columns()...)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
 }

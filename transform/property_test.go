@@ -186,7 +186,7 @@ func (s *script) step() (before, after [][]byte) {
 }
 
 // TestHistory: applying the commands of a random history gives what the final
-// rows ask for, in both modes, and in mode Whole also when a stretch of the
+// rows ask for, in both modes, and in mode FullRow also when a stretch of the
 // history is applied again onto later data, as after a rewind.
 func TestHistory(t *testing.T) {
 	table := parseTable(t, "shop.t: a int pk; b varchar(200) pk; x int null; note varchar(200) null; word text")
@@ -215,7 +215,7 @@ func TestHistory(t *testing.T) {
 					continue
 				}
 				history = append(history, c)
-				play(t, p, whole, c, transform.Whole)
+				play(t, p, whole, c, transform.FullRow)
 				play(t, p, delta, c, transform.Delta)
 			}
 			want := expected(t, p, s.rows).String()
@@ -226,7 +226,7 @@ func TestHistory(t *testing.T) {
 				t.Fatalf("mapping %d seed %d, delta:\n%s\nwant:\n%s", i, seed, got, want)
 			}
 			for _, c := range history[s.rng.IntN(len(history)):] {
-				play(t, p, whole, c, transform.Whole)
+				play(t, p, whole, c, transform.FullRow)
 			}
 			if got := whole.String(); got != want {
 				t.Fatalf("mapping %d seed %d, replayed:\n%s\nwant:\n%s", i, seed, got, want)
@@ -237,7 +237,7 @@ func TestHistory(t *testing.T) {
 
 func play(t *testing.T, p *transform.Plan, m model, c *binlog.Change, mode transform.Mode) {
 	t.Helper()
-	var u transform.Unit
+	var u transform.Commands
 	if err := p.Append(&u, c, mode); err != nil {
 		t.Fatal(err)
 	}

@@ -4,34 +4,37 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"rowfall/binlog"
-	"rowfall/transform/expression"
+	"rowfall/transform/suggest"
 )
 
-// Rule is what holds for one table after all entries that match it are merged.
+// Rule holds the settings of one table, merged from all entries that match the table.
 type Rule struct {
-	// TableRule is the most specific entry; its Columns.Exclude holds the
-	// exclusions of every entry that matches.
+	// TableRule is the most specific entry. Its Columns.Exclude holds the exclusions of every entry
+	// that matches, those of the most specific entry first.
 	TableRule
-	// Wildcard is set where the most specific entry is a pattern.
+	// Wildcard is set if the pattern of the most specific entry contains * or ?.
 	Wildcard bool
 
-	// own counts the exclusions of the most specific entry: they come first,
-	// and unlike those of other entries must name columns.
+	// own is the number of exclusions that the most specific entry has itself. Those must name
+	// columns of the table; the others need not.
 	own int
 }
 
-// systemSchemas are the servers' own; sys and performance_schema are no tables
-// of anybody's.
+// systemSchemas belong to the server and are never mapped.
 var systemSchemas = []string{"mysql", "information_schema", "performance_schema", "sys"}
 
-// helperTables are the names that gh-ost, pt-online-schema-change and Vitess give to the tables of
-// a schema change. Those come and go, and hold copies of rows.
+func isSystemSchema(database string) bool {
+	return slices.Contains(systemSchemas, binlog.FoldName(database))
+}
+
+// helperTables are the names of the tables that gh-ost (_gho, _ghc, _del), pt-online-schema-change
+// (_new, _old) and Vitess (_vt_) create during a schema change. They hold copies of rows, and are
+// renamed or dropped afterwards.
 var helperTables = []string{"_*_gho", "_*_ghc", "_*_del", "_*_new", "_*_old", "_vt_*"}
 
-// helperPattern returns the pattern of helperTables that a name fits, or "".
+// helperPattern returns the pattern of helperTables that a table's name matches, or "".
 func helperPattern(table string) string {
 	for i, p := range helperNames {
 		if p.Matches(table) {
@@ -50,12 +53,13 @@ var helperNames = func() []binlog.NamePattern {
 	return names
 }()
 
-// tables returns the rule's pattern. A text that Validate rejects names no table.
+// tables returns the parsed pattern. A pattern that Validate rejects matches no table.
 func (r *TableRule) tables() binlog.TablePattern {
 	p, _ := binlog.ParseTablePattern(r.Pattern)
 	return p
 }
 
+// matches reports whether the entry names a table. A wildcard does not name a helper table.
 func (r *TableRule) matches(database, table string) bool {
 	p := r.tables()
 	if p.Table.IsWildcard() && helperPattern(table) != "" {
@@ -64,17 +68,18 @@ func (r *TableRule) matches(database, table string) bool {
 	return p.Matches(database, table)
 }
 
-// covers reports whether every table that o matches is matched by r too.
+// covers reports whether r matches every table that o matches.
 func (r *TableRule) covers(o *TableRule) bool { return r.tables().Covers(o.tables()) }
 
-// Rule merges the entries that match a table; nil means it is not mapped. It
-// fails with an *Error where two entries match that are equally specific.
+// Rule merges the entries that match a table. It returns nil, nil if the table is not mapped: no
+// entry matches, an entry that matches ignores it, or it belongs to a system schema. It returns a
+// *MappingError if no entry that matches is the most specific one.
 //
-// An entry is more specific than another when it matches fewer tables: every
-// table of the one is a table of the other. Exclusions and ignore add up over
-// all entries that match, everything else is the most specific entry's.
+// An entry is more specific than another if it matches only a part of the other's tables.
+// Exclusions are merged over all entries that match. Every other setting is that of the most
+// specific entry.
 func (m *Mapping) Rule(database, table string) (*Rule, error) {
-	if slices.Contains(systemSchemas, strings.ToLower(database)) {
+	if isSystemSchema(database) {
 		return nil, nil
 	}
 	var found []*TableRule
@@ -97,12 +102,15 @@ func (m *Mapping) Rule(database, table string) (*Rule, error) {
 	}
 	for _, r := range found {
 		if r != best && (!r.covers(best) || best.covers(r)) {
-			return nil, &Error{Path: best.Path, Line: best.Line, Message: fmt.Sprintf(
-				"%s.%s matches %q and %q (line %d) and neither is more specific; add an entry %q that says what holds for it",
-				database, table, best.Pattern, r.Pattern, r.Line, binlog.PatternOf(database, table))}
+			return nil, &MappingError{Path: best.Path, Line: best.Line, Message: fmt.Sprintf(
+				"%s.%s matches %q and %q (line %d) and neither is more specific; "+
+					"add an entry %q with the settings of this table", database, table,
+				best.Pattern, r.Pattern, r.Line, binlog.PatternOf(database, table))}
 		}
 	}
-	out := &Rule{TableRule: *best, Wildcard: best.tables().IsWildcard(), own: len(best.Columns.Exclude)}
+	out := &Rule{
+		TableRule: *best, Wildcard: best.tables().IsWildcard(), own: len(best.Columns.Exclude),
+	}
 	out.Columns.Exclude = slices.Clone(best.Columns.Exclude)
 	for _, r := range found {
 		if r != best {
@@ -112,11 +120,12 @@ func (m *Mapping) Rule(database, table string) (*Rule, error) {
 	return out, nil
 }
 
-// PassedOver returns why wildcards leave out a table that they would name otherwise, or "". It is
-// one of the helper tables of a schema change, and no entry of its own maps or ignores it.
-func (m *Mapping) PassedOver(database, table string) string {
+// SkipReason returns why a table is not mapped although a wildcard matches its name, or "". The one
+// reason is that the table is a helper table of a schema change. There is no reason to report if
+// an entry for this one table maps the table, or if an entry ignores it.
+func (m *Mapping) SkipReason(database, table string) string {
 	helper := helperPattern(table)
-	if helper == "" || slices.Contains(systemSchemas, strings.ToLower(database)) {
+	if helper == "" || isSystemSchema(database) {
 		return ""
 	}
 	named := false
@@ -138,44 +147,45 @@ func (m *Mapping) PassedOver(database, table string) string {
 		"and wildcards pass over those; to map it, give it an entry of its own", helper)
 }
 
-// Unused reports what is most likely misspelt: entries for one table that the
-// server does not have, which somebody may create yet, and columns named by a
-// pattern that no table it matches has. (A column that an entry for one table
-// names must exist: Compile sees to it.) Of the tables, all that the server has,
-// it looks at the names.
-func (m *Mapping) Unused(tables []*binlog.Table) (missing, columns []*Error) {
+// UnknownNames returns what is most likely misspelt in the mapping: as missing the entries for one
+// table that the server does not have, as columns those columns of a wildcard that no table has
+// which the wildcard matches. Neither is always a fault: the table or column may be created later.
+// The columns of an entry for one table are checked by Compile.
+//
+// tables holds all tables of the server; only names are used, of tables and of columns.
+func (m *Mapping) UnknownNames(tables []*binlog.Table) (missing, columns []*MappingError) {
 	for i := range m.Tables {
 		r := &m.Tables[i]
 		p := r.tables()
 		switch {
 		case p.IsWildcard():
-			columns = append(columns, r.unused(tables)...)
+			columns = append(columns, r.unknownColumns(tables)...)
 		case !slices.ContainsFunc(tables, func(t *binlog.Table) bool {
 			return p.Matches(t.Database, t.Name)
 		}):
-			missing = append(missing, &Error{Path: r.Path, Line: r.Line, Message: fmt.Sprintf(
-				"the server has no table %s%s", r.Pattern, r.meant(tables))})
+			missing = append(missing, &MappingError{Path: r.Path, Line: r.Line, Message: fmt.Sprintf(
+				"the server has no table %s%s", r.Pattern, r.didYouMean(tables))})
 		}
 	}
 	return missing, columns
 }
 
-// meant is the end of a message about an entry whose table does not exist: the pattern of the table
-// that was most likely meant, spelled so that it names that table.
-func (r *TableRule) meant(tables []*binlog.Table) string {
+// didYouMean returns the end of a message about an entry whose table does not exist. It suggests a
+// pattern, with the backquotes that the name of the table requires.
+func (r *TableRule) didYouMean(tables []*binlog.Table) string {
 	patterns := make([]string, len(tables))
 	for i, t := range tables {
 		patterns[i] = binlog.PatternOf(t.Database, t.Name).String()
-		if t.FullName() == r.Pattern { // only the dots are divided otherwise
+		if t.FullName() == r.Pattern { // a dot within a name was taken for the separator
 			return fmt.Sprintf("; did you mean %q?", patterns[i])
 		}
 	}
-	return expression.Meant(r.Pattern, patterns...)
+	return suggest.DidYouMean(r.Pattern, patterns)
 }
 
-// unused reports the columns of a pattern that no table has; a pattern without
-// tables has nothing to compare with.
-func (r *TableRule) unused(tables []*binlog.Table) []*Error {
+// unknownColumns returns the columns of a wildcard that none of its tables has. For a wildcard
+// without tables it returns nil.
+func (r *TableRule) unknownColumns(tables []*binlog.Table) []*MappingError {
 	known, matched := map[string]bool{}, false
 	var names []string
 	for _, t := range tables {
@@ -183,9 +193,9 @@ func (r *TableRule) unused(tables []*binlog.Table) []*Error {
 			continue
 		}
 		matched = true
-		for _, name := range expression.ColumnNames(t) {
-			if !known[strings.ToLower(name)] {
-				known[strings.ToLower(name)] = true
+		for _, name := range t.ColumnNames() {
+			if folded := binlog.FoldName(name); !known[folded] {
+				known[folded] = true
 				names = append(names, name)
 			}
 		}
@@ -193,12 +203,15 @@ func (r *TableRule) unused(tables []*binlog.Table) []*Error {
 	if !matched {
 		return nil
 	}
-	var out []*Error
+	var out []*MappingError
 	check := func(part string, columns []string) {
 		for _, name := range columns {
-			if !known[strings.ToLower(name)] {
-				out = append(out, &Error{Path: r.Path + "." + part, Line: r.line(part), Message: fmt.Sprintf(
-					"no table that matches %q has a column %q%s", r.Pattern, name, expression.Meant(name, names...))})
+			if !known[binlog.FoldName(name)] {
+				out = append(out, &MappingError{
+					Path: r.Path + "." + part, Line: r.line(part),
+					Message: fmt.Sprintf("no table that matches %q has a column %q%s",
+						r.Pattern, name, suggest.DidYouMean(name, names)),
+				})
 			}
 		}
 	}

@@ -2,18 +2,16 @@ package transform
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
 	"rowfall/binlog"
 	"rowfall/transform/expression"
 	"rowfall/transform/template"
 )
 
-// Validate returns every fault that shows without knowing the tables: patterns, the settings of
-// outputs, and the spelling of templates and expressions.
-func (m *Mapping) Validate() []*Error {
-	var faults []*Error
+// Validate returns every fault that shows without the schemas of tables: in patterns, in the
+// settings of outputs, and in the syntax of templates and expressions.
+func (m *Mapping) Validate() []*MappingError {
+	var faults []*MappingError
 	for i := range m.Tables {
 		r := &m.Tables[i]
 		if fault := r.validatePattern(m.Tables[:i]); fault != nil {
@@ -26,16 +24,16 @@ func (m *Mapping) Validate() []*Error {
 	return faults
 }
 
-// validatePattern checks the pattern of an entry, and that no entry before it has the same.
-func (r *TableRule) validatePattern(before []TableRule) *Error {
-	fail := func(format string, args ...any) *Error {
-		return &Error{Path: r.Path, Line: r.Line, Message: fmt.Sprintf(format, args...)}
+// validatePattern checks the pattern of an entry, and that no entry before it has the same pattern.
+func (r *TableRule) validatePattern(before []TableRule) *MappingError {
+	fail := func(format string, args ...any) *MappingError {
+		return &MappingError{Path: r.Path, Line: r.Line, Message: fmt.Sprintf(format, args...)}
 	}
 	p, err := binlog.ParseTablePattern(r.Pattern)
 	if err != nil {
 		return fail("the entry %q %v", r.Pattern, err)
 	}
-	if database := p.Database.Plain(); slices.Contains(systemSchemas, strings.ToLower(database)) {
+	if database := p.Database.Plain(); isSystemSchema(database) {
 		return fail("%s is a schema of the server itself and is never mapped; remove the entry",
 			database)
 	}
@@ -47,13 +45,13 @@ func (r *TableRule) validatePattern(before []TableRule) *Error {
 	return nil
 }
 
-// validateTexts checks how the entry's expressions and templates are spelled. A score is not
-// checked: its text may be the name of a column that is no expression.
-func (r *TableRule) validateTexts() []*Error {
-	var faults []*Error
+// validateTexts checks the syntax of the entry's expressions and templates. A score is not checked:
+// it may be the name of a column, which is not always an expression.
+func (r *TableRule) validateTexts() []*MappingError {
+	var faults []*MappingError
 	expr := func(part, source string) {
 		if err := expression.CheckSyntax(source); err != nil {
-			faults = append(faults, &Error{
+			faults = append(faults, &MappingError{
 				Path: r.Path + "." + part, Line: r.line(part),
 				Message: fmt.Sprintf("in %q: %v", source, err),
 			})
@@ -70,10 +68,10 @@ func (r *TableRule) validateTexts() []*Error {
 	for i := range r.Write {
 		w := &r.Write[i]
 		fail := func(err error) {
-			faults = append(faults, &Error{Path: w.Path, Line: w.Line, Message: err.Error()})
+			faults = append(faults, &MappingError{Path: w.Path, Line: w.Line, Message: err.Error()})
 		}
 		if w.Kind >= Hash && w.Kind <= SortedSet && w.Key != "" {
-			if err := shape(w); err != nil {
+			if err := checkSettings(w); err != nil {
 				fail(err)
 			}
 		}

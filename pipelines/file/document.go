@@ -13,7 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"rowfall/transform/expression"
+	"rowfall/transform/suggest"
 )
 
 // Error is a fault of a pipeline file: where it is and how to mend it.
@@ -197,7 +197,7 @@ func (s *section) done() {
 			continue
 		}
 		hint := ""
-		if near := expression.Nearest(key, s.asked); near != "" {
+		if near := suggest.Nearest(key, s.asked); near != "" {
 			hint = fmt.Sprintf("; did you mean %s?", near)
 		}
 		s.doc.fault(s.entries[i].key, join(s.path, key), "is not a key here%s", hint)

@@ -269,7 +269,7 @@ func TestLocate(t *testing.T) {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
-	fault := &transform.Error{Path: "tables.a", Line: 5, Message: "what"}
+	fault := &transform.MappingError{Path: "tables.a", Line: 5, Message: "what"}
 	if got := c.Locate(fmt.Errorf("read: %w", errors.Join(fault, fault))); got == nil || got.Error() != "x.yaml:5: tables.a: what\nx.yaml:5: tables.a: what" {
 		t.Errorf("got %v", got)
 	}

@@ -31,12 +31,12 @@ func (c *Config) line(path string) int {
 // where err has none.
 func (c *Config) Locate(err error) error {
 	var located []error
-	for _, e := range transform.Errors(err) {
+	for _, e := range transform.MappingErrors(err) {
 		located = append(located, c.locate(e))
 	}
 	return errors.Join(located...)
 }
 
-func (c *Config) locate(e *transform.Error) *Error {
+func (c *Config) locate(e *transform.MappingError) *Error {
 	return &Error{File: c.Path, Line: e.Line, Path: e.Path, Message: e.Message}
 }

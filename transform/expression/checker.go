@@ -10,6 +10,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/transform/decimal"
+	"rowfall/transform/suggest"
 )
 
 // node is a checked expression.
@@ -30,12 +31,12 @@ type checker struct {
 	source  []rune
 	table   *binlog.Table
 	columns []int
-	err     *Error
+	err     *CompileError
 }
 
 func (c *checker) fail(n ast.Node, format string, args ...any) node {
 	if c.err == nil {
-		e := &Error{Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
+		e := &CompileError{Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
 		for _, r := range c.source[:min(n.Location().From, len(c.source))] {
 			e.Column++
 			if r == '\n' {
@@ -112,7 +113,7 @@ func (c *checker) fraction(n *ast.FloatNode) node {
 func (c *checker) column(n ast.Node, name string) node {
 	i := c.table.Column(name)
 	if i < 0 {
-		return c.fail(n, "%s has no column %q%s", c.table.FullName(), name, Meant(name, ColumnNames(c.table)...))
+		return c.fail(n, "%s has no column %q%s", c.table.FullName(), name, suggest.DidYouMean(name, c.table.ColumnNames()))
 	}
 	c.columns = append(c.columns, i)
 	col := &c.table.Columns[i]

@@ -242,7 +242,7 @@ func TestBadExpressions(t *testing.T) {
 		{`"é" + nope`, "no column", 7},
 	} {
 		p, err := expression.Compile(c.source, table)
-		var e *expression.Error
+		var e *expression.CompileError
 		if !errors.As(err, &e) {
 			t.Errorf("%s: got %v, %v", c.source, p, err)
 			continue
@@ -322,7 +322,7 @@ func FuzzCompile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, source string) {
 		p, err := expression.Compile(source, table)
 		if err != nil {
-			var e *expression.Error
+			var e *expression.CompileError
 			if !errors.As(err, &e) || e.Message == "" || e.Line < 1 || e.Column < 1 {
 				t.Fatalf("%q: %v", source, err)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/expr-lang/expr/ast"
 
 	"rowfall/transform/decimal"
+	"rowfall/transform/suggest"
 )
 
 // function is one callable: it checks its arguments and builds the node.
@@ -56,7 +57,7 @@ func (c *checker) call(n ast.Node, name string, args []ast.Node) node {
 	case !ok && (name == "now" || name == "date" || name == "duration" || name == "timezone"):
 		return c.fail(n, "%s() is not available: the same row must always give the same value, so expressions have no clock; compare a date column with a literal like \"2024-05-01\"", name)
 	case !ok:
-		return c.fail(n, "there is no function %s() in expressions%s", name, Meant(name, slices.Sorted(maps.Keys(functions))...))
+		return c.fail(n, "there is no function %s() in expressions%s", name, suggest.DidYouMean(name, slices.Sorted(maps.Keys(functions))))
 	case len(args) < f.least || len(args) > f.most:
 		return c.fail(n, "%s() takes %s", name, counts(f.least, f.most))
 	}

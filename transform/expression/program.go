@@ -20,15 +20,15 @@ const (
 	maxNodes  = 2000
 )
 
-// Error is a fault in an expression's text.
-type Error struct {
+// CompileError is a fault in an expression's text.
+type CompileError struct {
 	// Line and Column count from 1, Column in characters.
 	Line, Column int
 	Message      string
 }
 
 // Error returns the message with the place, without the line for the first.
-func (e *Error) Error() string {
+func (e *CompileError) Error() string {
 	if e.Line > 1 {
 		return fmt.Sprintf("%s (at line %d, character %d of the expression)", e.Message, e.Line, e.Column)
 	}
@@ -55,7 +55,7 @@ type Program struct {
 }
 
 // Compile checks the expression against the table's columns. It fails with an
-// *Error.
+// *CompileError.
 func Compile(source string, t *binlog.Table) (*Program, error) {
 	tree, fault := parse(source, t)
 	if fault != nil {
@@ -74,12 +74,12 @@ func Compile(source string, t *binlog.Table) (*Program, error) {
 }
 
 // parse reads an expression; t may be nil, and serves messages alone.
-func parse(source string, t *binlog.Table) (*parser.Tree, *Error) {
+func parse(source string, t *binlog.Table) (*parser.Tree, *CompileError) {
 	if len(source) > maxSource {
-		return nil, &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the expression is longer than %d bytes", maxSource)}
+		return nil, &CompileError{Line: 1, Column: 1, Message: fmt.Sprintf("the expression is longer than %d bytes", maxSource)}
 	}
 	if !utf8.ValidString(source) {
-		return nil, &Error{Line: 1, Column: 1, Message: "the expression is not UTF-8"}
+		return nil, &CompileError{Line: 1, Column: 1, Message: "the expression is not UTF-8"}
 	}
 	config := conf.CreateNew()
 	config.MaxNodes = maxNodes
@@ -91,17 +91,17 @@ func parse(source string, t *binlog.Table) (*parser.Tree, *Error) {
 		return nil, parseError(err)
 	}
 	if tree == nil || tree.Node == nil {
-		return nil, &Error{Line: 1, Column: 1, Message: "the expression is empty"}
+		return nil, &CompileError{Line: 1, Column: 1, Message: "the expression is empty"}
 	}
 	return tree, nil
 }
 
-func parseError(err error) *Error {
+func parseError(err error) *CompileError {
 	var f *file.Error
 	if errors.As(err, &f) {
-		return &Error{Line: max(f.Line, 1), Column: f.Column + 1, Message: f.Message}
+		return &CompileError{Line: max(f.Line, 1), Column: f.Column + 1, Message: f.Message}
 	}
-	return &Error{Line: 1, Column: 1, Message: err.Error()}
+	return &CompileError{Line: 1, Column: 1, Message: err.Error()}
 }
 
 // Kind returns the expression's type.

@@ -27,7 +27,7 @@ var sqlFunctions = map[string]string{
 // sqlSpelling looks for SQL in an expression that does not compile, and returns an error that names
 // each spelling with the accepted one; nil where there is none. t may be nil: then any word may be
 // a word of SQL, otherwise the table's columns are not.
-func sqlSpelling(source string, t *binlog.Table) *Error {
+func sqlSpelling(source string, t *binlog.Table) *CompileError {
 	var found []string
 	var at token
 	add := func(tok token, sql, accepted string) {
@@ -75,7 +75,7 @@ func sqlSpelling(source string, t *binlog.Table) *Error {
 		return nil
 	}
 	message := "this is SQL; in an expression write " + strings.Join(found, ", ")
-	return &Error{Line: at.line, Column: at.column, Message: message}
+	return &CompileError{Line: at.line, Column: at.column, Message: message}
 }
 
 // isSpelling reads IS, IS NULL, IS NOT and IS NOT NULL, and returns how many words that is.
@@ -114,7 +114,7 @@ func listAhead(tokens []token) bool {
 type token struct {
 	text         string
 	word         bool
-	line, column int // from 1, as in Error
+	line, column int // from 1, as in CompileError
 }
 
 // tokenize cuts an expression as far as sqlSpelling needs it. It accepts any text.
@@ -159,10 +159,10 @@ func tokenize(source string) []token {
 	return tokens
 }
 
-// CheckSyntax returns what is wrong with an expression whatever the table: an *Error, or nil.
+// CheckSyntax returns what is wrong with an expression whatever the table: a *CompileError, or nil.
 func CheckSyntax(source string) error {
 	if _, err := parse(source, nil); err != nil {
-		return err // a nil *Error is no nil error
+		return err // a nil *CompileError is no nil error
 	}
 	return nil
 }

@@ -1,14 +1,21 @@
-// Package template compiles and renders the templates of a pipeline file: keys,
-// fields, members and values.
+// Package template compiles and prints the templates of a pipeline file: those of keys, fields,
+// members and values.
 //
-// A template is literal text with {column}, {table}, {database} and {pk...};
-// {{ and }} are braces. Filters follow a bar and apply from left to right:
-// urlencode (RFC 3986), lower, upper, hex (lower case), base64 (with padding)
-// and uuid (16 bytes of BINARY). In keys, fields and members of several parts,
-// % and : inside a part become %25 and %3A wherever the part could hold a :, so
-// {a}:{b} and a {pk...} of two columns print alike.
+// A template is literal text with references in braces; {{ and }} print a brace.
 //
-// The package also knows what a template can print: whether a key tells two
-// rows apart (Recoverable), and whether two templates can print one text
-// (Overlap). It does no I/O. Its caller is transform.
+//   - {column} prints the value of a column.
+//   - {pk...} prints the columns that identify a row, with : between them.
+//   - {table} and {database} print the names of the table and of its database.
+//   - {column|filter|filter} prints a column through filters, from left to right. The filters are
+//     urlencode (RFC 3986), lower, upper, hex (lower case), base64 (with padding) and uuid (of
+//     16 bytes of BINARY).
+//
+// In a key, field or member with several parts, a part that can contain : prints % and : as %25 and
+// %3A. Therefore {a}:{b} is unambiguous, and prints the same as {pk...} of the columns a and b.
+//
+// Two questions about templates are answered without a row. Determines returns the columns whose
+// values a text determines, which shows whether a key is unique per row. Overlap reports whether
+// two templates can print the same text, which shows whether two outputs can write the same key.
+//
+// The package does no I/O. transform imports it.
 package template

@@ -9,8 +9,8 @@ import (
 	"rowfall/transform/expression"
 )
 
-// filter transforms what is rendered: run appends the transformed form of
-// dst[from:] to dst.
+// filter changes the text of a column. run appends the changed form of dst[from:] to dst, and
+// leaves dst[from:] itself in place.
 type filter struct {
 	name string
 	run  func(dst []byte, from int) ([]byte, error)
@@ -24,14 +24,25 @@ var filters = []filter{
 	{"upper", func(dst []byte, from int) ([]byte, error) {
 		return expression.AppendMapped(dst, dst[from:], unicode.ToUpper), nil
 	}},
-	{"hex", func(dst []byte, from int) ([]byte, error) { return hex.AppendEncode(dst, dst[from:]), nil }},
+	{"hex", func(dst []byte, from int) ([]byte, error) {
+		return hex.AppendEncode(dst, dst[from:]), nil
+	}},
 	{"base64", func(dst []byte, from int) ([]byte, error) {
 		return base64.StdEncoding.AppendEncode(dst, dst[from:]), nil
 	}},
 	{"uuid", uuid},
 }
 
-// urlencode escapes all but RFC 3986's unreserved characters.
+// filterNames returns the names of all filters, in the order of the table.
+func filterNames() []string {
+	names := make([]string, len(filters))
+	for i := range filters {
+		names[i] = filters[i].name
+	}
+	return names
+}
+
+// urlencode escapes every byte except the unreserved characters of RFC 3986, section 2.3.
 func urlencode(dst []byte, from int) ([]byte, error) {
 	const digits = "0123456789ABCDEF"
 	for _, c := range dst[from:] {
@@ -44,6 +55,7 @@ func urlencode(dst []byte, from int) ([]byte, error) {
 	return dst, nil
 }
 
+// uuid prints 16 bytes as RFC 9562 prints a UUID, in lower case.
 func uuid(dst []byte, from int) ([]byte, error) {
 	b := dst[from:]
 	if len(b) != 16 {

@@ -47,8 +47,8 @@ var (
 	base64Bytes = setOf(digitText + upperText + lowerText + "+/=")
 )
 
-// columnAlphabet returns the bytes that a column's text can contain, and those that
-// it can contain behind the first.
+// columnAlphabet returns the bytes that a column's text can contain, and those that it can contain
+// after its first byte.
 func columnAlphabet(c *binlog.Column) (all, tail byteSet) {
 	allBytes, tailBytes := c.Alphabet()
 	if allBytes == "" {
@@ -57,18 +57,18 @@ func columnAlphabet(c *binlog.Column) (all, tail byteSet) {
 	return setOf(allBytes), setOf(tailBytes)
 }
 
-// Overlap reports whether some text fits both templates: a walk over the pairs
-// of places in the two.
+// Overlap reports whether some text can be printed by both templates. It treats each template as a
+// regular expression and looks for a text that matches both.
 func Overlap(a, b *Template) bool {
-	// Most pairs differ in their literal beginnings.
+	// Most pairs differ in the literal text at their beginnings.
 	x, y := a.Prefix(), b.Prefix()
 	if n := min(len(x), len(y)); x[:n] != y[:n] {
 		return false
 	}
-	return meet(atoms(a), atoms(b))
+	return intersects(positions(a), positions(b))
 }
 
-// Prefix returns the literal text that the template begins with.
+// Prefix returns the literal text with which the template begins.
 func (t *Template) Prefix() string {
 	if len(t.segments) == 0 || t.segments[0].column >= 0 {
 		return ""
@@ -76,7 +76,7 @@ func (t *Template) Prefix() string {
 	return string(t.segments[0].literal)
 }
 
-// StartsWith reports whether the template may print text that begins so.
+// StartsWith reports whether the template can print a text that begins with prefix.
 func (t *Template) StartsWith(prefix string) bool {
 	return Overlap(t, &Template{segments: []segment{
 		{literal: []byte(prefix), column: -1},
@@ -84,73 +84,76 @@ func (t *Template) StartsWith(prefix string) bool {
 	}})
 }
 
-func meet(x, y []atom) bool {
-	seen := make([]bool, (len(x)+1)*(len(y)+1))
-	var walk func(i, j int) bool
-	walk = func(i, j int) bool {
-		at := i*(len(y)+1) + j
-		if seen[at] {
-			return false
-		}
-		seen[at] = true
-		if i == len(x) && j == len(y) {
-			return true
-		}
-		// A hole may end here.
-		if i < len(x) && x[i].hole && walk(i+1, j) || j < len(y) && y[j].hole && walk(i, j+1) {
-			return true
-		}
-		if i == len(x) || j == len(y) || !x[i].set.intersects(y[j].set) {
-			return false
-		}
-		// Both take a byte; a hole may stay for more, and its end is the move
-		// above.
-		ni, nj := i+1, j+1
-		if x[i].hole {
-			ni = i
-		}
-		if y[j].hole {
-			nj = j
-		}
-		return walk(ni, nj)
-	}
-	return walk(0, 0)
+// position matches one byte of a template's text, or, if repeats is set, any number of bytes, as
+// [abc] and [abc]* do in a regular expression.
+type position struct {
+	set     byteSet
+	repeats bool
 }
 
-// atom is one byte of a template's text, or a hole: any run of its set.
-type atom struct {
-	set  byteSet
-	hole bool
-}
-
-func atoms(t *Template) []atom {
-	var out []atom
+// positions returns the template as a regular expression.
+func positions(t *Template) []position {
+	var out []position
 	for i := range t.segments {
 		s := &t.segments[i]
 		if s.column >= 0 {
-			// A number prints at least one byte; text, and what a filter makes of
-			// it, may be empty.
+			// A number prints at least one byte. Text may be empty, and so may the result of a
+			// filter. Only text can contain bytes like 0x80, outside of ASCII.
 			if len(s.filters) == 0 && !s.alphabet.has(0x80) {
-				out = append(out, atom{set: s.alphabet})
+				out = append(out, position{set: s.alphabet})
 			}
-			out = append(out, atom{set: s.alphabet, hole: true})
+			out = append(out, position{set: s.alphabet, repeats: true})
 			continue
 		}
 		for _, c := range s.literal {
-			out = append(out, atom{set: setOf(string(rune(c)))})
-			if c >= 0x80 {
-				out[len(out)-1].set = byteSet{}
-				out[len(out)-1].set[c>>6] = 1 << (c & 63)
-			}
+			var set byteSet
+			set[c>>6] = 1 << (c & 63)
+			out = append(out, position{set: set})
 		}
 	}
 	return out
 }
 
-// Recoverable returns the columns whose values can be read back from the
-// template's text, so that two rows that differ in them differ in the text. It
-// returns nil with the two parts that could run into each other, if there are.
-func (t *Template) Recoverable() (columns []int, left, right int) {
+// intersects reports whether some text matches both x and y. It walks over the pairs of a position
+// in x and one in y that a common beginning of two texts can reach, and visits each pair once.
+func intersects(x, y []position) bool {
+	seen := make([]bool, (len(x)+1)*(len(y)+1))
+	var walk func(i, j int) bool
+	walk = func(i, j int) bool {
+		pair := i*(len(y)+1) + j
+		if seen[pair] {
+			return false
+		}
+		seen[pair] = true
+		if i == len(x) && j == len(y) {
+			return true
+		}
+		// A position that repeats may match no further byte.
+		if i < len(x) && x[i].repeats && walk(i+1, j) ||
+			j < len(y) && y[j].repeats && walk(i, j+1) {
+			return true
+		}
+		if i == len(x) || j == len(y) || !x[i].set.intersects(y[j].set) {
+			return false
+		}
+		// Both match a common byte. A position that repeats stays for the next byte.
+		nextI, nextJ := i+1, j+1
+		if x[i].repeats {
+			nextI = i
+		}
+		if y[j].repeats {
+			nextJ = j
+		}
+		return walk(nextI, nextJ)
+	}
+	return walk(0, 0)
+}
+
+// Determines returns the columns whose values the template's text determines: two rows that differ
+// in such a column have different texts. If two adjacent parts are ambiguous, because the end of
+// the first cannot be found in the text, columns is nil, and left and right are the columns of the
+// two parts. Otherwise left and right are -1.
+func (t *Template) Determines() (columns []int, left, right int) {
 	last := -1
 	for i := range t.segments {
 		s := &t.segments[i]
@@ -158,7 +161,8 @@ func (t *Template) Recoverable() (columns []int, left, right int) {
 			continue
 		}
 		if last >= 0 {
-			// A part ends at the first byte it cannot hold itself.
+			// The end of a part is found if the literal text after the part begins with a byte
+			// that the part cannot contain.
 			l := &t.segments[last]
 			if i == last+1 || l.tail.has(t.segments[last+1].literal[0]) {
 				return nil, l.column, s.column

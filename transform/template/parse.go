@@ -6,25 +6,27 @@ import (
 	"strings"
 
 	"rowfall/binlog"
-	"rowfall/transform/expression"
+	"rowfall/transform/suggest"
 )
 
-// maxSource bounds a template's text, in bytes: Overlap needs its square.
+// maxSource is the longest text of a template, in bytes. Overlap needs time and memory in
+// proportion to the product of two lengths.
 const maxSource = 1024
 
-// Scope is what the templates of a table may refer to.
+// Scope holds what the templates of a table may refer to.
 type Scope struct {
 	Table *binlog.Table
-	// Key is what {pk...} stands for.
+	// Key holds the indexes of the columns that {pk...} stands for.
 	Key []int
-	// Excluded marks the columns that may not be named.
+	// Excluded[i] is set if no template may name column i. It has an entry for each column.
 	Excluded []bool
-	// Value is set for templates of values, which print parts as they are; in
-	// the others several parts are kept apart.
+	// Value is set for the template of a value, whose parts are printed unchanged. In the template
+	// of a key, field or member with several parts, % and : of a part are escaped.
 	Value bool
 }
 
-// Parse compiles a template. The errors name what is wrong and the remedy.
+// Parse compiles a template. An error is one sentence about the fault and its remedy; the caller
+// adds the place in the file.
 func (sc *Scope) Parse(source string) (*Template, error) {
 	t := &Template{Source: source}
 	var literal []byte
@@ -61,13 +63,13 @@ func (sc *Scope) Parse(source string) (*Template, error) {
 	return t, nil
 }
 
-// CheckSyntax returns what is wrong with a template whatever the table: its braces, its filters, or
-// its length. The errors are those of Parse.
+// CheckSyntax returns the faults of a template that show without a table: those of its braces, its
+// filters and its length. The errors are those of Parse.
 func CheckSyntax(source string) error {
 	return scan(source, func(byte) {}, func(string, []filter) error { return nil })
 }
 
-// scan cuts a template into its literal bytes and its {references}.
+// scan calls literal for each literal byte of a template, and reference for each {name|filter}.
 func scan(
 	source string, literal func(byte), reference func(name string, chain []filter) error,
 ) error {
@@ -84,7 +86,8 @@ func scan(
 		case rest[0] == '{':
 			inside, after, ok := strings.Cut(rest[1:], "}")
 			if !ok {
-				return fmt.Errorf("the template %q has a { without its }; write {{ for a brace", source)
+				return fmt.Errorf("the template %q has a { without its }; "+
+					"write {{ for a brace", source)
 			}
 			rest = after
 			name, chain, err := splitFilters(inside, source)
@@ -105,22 +108,23 @@ func scan(
 	return nil
 }
 
-// splitFilters reads name|filter|filter.
+// splitFilters parses the text between braces: name|filter|filter.
 func splitFilters(inside, source string) (string, []filter, error) {
 	parts := strings.Split(inside, "|")
 	var chain []filter
 	for _, p := range parts[1:] {
-		i := slices.IndexFunc(filters, func(f filter) bool { return f.name == strings.TrimSpace(p) })
+		i := slices.Index(filterNames(), strings.TrimSpace(p))
 		if i < 0 {
-			return "", nil, fmt.Errorf("the template %q has no filter %q%s; the filters are urlencode, lower, upper, hex, base64 and uuid",
-				source, p, expression.Meant(p, "urlencode", "lower", "upper", "hex", "base64", "uuid"))
+			return "", nil, fmt.Errorf("the template %q has no filter %q%s; "+
+				"the filters are urlencode, lower, upper, hex, base64 and uuid",
+				source, p, suggest.DidYouMean(p, filterNames()))
 		}
 		chain = append(chain, filters[i])
 	}
 	return strings.TrimSpace(parts[0]), chain, nil
 }
 
-// resolve returns literal text, or the columns that a name stands for.
+// resolve returns what a name in braces stands for: literal text or columns.
 func (sc *Scope) resolve(name, source string) (string, []int, error) {
 	switch name {
 	case "table":
@@ -129,22 +133,27 @@ func (sc *Scope) resolve(name, source string) (string, []int, error) {
 		return sc.Table.Database, nil, nil
 	case "pk...":
 		if len(sc.Key) == 0 {
-			return "", nil, fmt.Errorf("%s has no primary key and no unique NOT NULL key for {pk...}; set key_columns", sc.Table.FullName())
+			return "", nil, fmt.Errorf("%s has no primary key and no unique NOT NULL key "+
+				"for {pk...}; set key_columns", sc.Table.FullName())
 		}
 		return "", sc.Key, nil
 	}
 	c := sc.Table.Column(name)
 	if c < 0 {
-		names := append(expression.ColumnNames(sc.Table), "table", "database", "pk...")
-		return "", nil, fmt.Errorf("%s has no column %q for the template %q%s", sc.Table.FullName(), name, source, expression.Meant(name, names...))
+		names := append(sc.Table.ColumnNames(), "table", "database", "pk...")
+		return "", nil, fmt.Errorf("%s has no column %q for the template %q%s",
+			sc.Table.FullName(), name, source, suggest.DidYouMean(name, names))
 	}
 	return "", []int{c}, nil
 }
 
+// segment returns the part of a template that prints a column through a chain of filters.
 func (sc *Scope) segment(column int, chain []filter) (segment, error) {
 	col := &sc.Table.Columns[column]
 	if sc.Excluded[column] {
-		return segment{}, fmt.Errorf("the column %s is excluded and must not leave, so a template cannot name it; take it out of exclude, or list the fields with include", col.Name)
+		return segment{}, fmt.Errorf("the column %s is excluded and must not leave, "+
+			"so a template cannot name it; take it out of exclude, or list the fields with include",
+			col.Name)
 	}
 	s := segment{column: column, filters: chain, injective: true}
 	s.alphabet, s.tail = columnAlphabet(col)
@@ -158,12 +167,13 @@ func (sc *Scope) segment(column int, chain []filter) (segment, error) {
 			s.alphabet, s.tail = base64Bytes, base64Bytes
 		case "uuid":
 			if !col.HoldsBytes() {
-				return segment{}, fmt.Errorf("|uuid takes 16 bytes of BINARY and %s is %s", col.Name, col.SQLType)
+				return segment{}, fmt.Errorf("|uuid takes 16 bytes of BINARY and %s is %s",
+					col.Name, col.SQLType)
 			}
 			s.alphabet, s.tail = uuidBytes, uuidBytes
 		case "lower", "upper":
 			if s.alphabet.intersects(letters) || s.alphabet.has(0x80) {
-				// Hex digits stay apart when their case changes; text does not.
+				// Digits a to f remain distinct in the other case. Of text, a and A become equal.
 				s.injective = s.injective && (s.alphabet == lowerHex || s.alphabet == uuidBytes)
 				s.alphabet, s.tail = s.alphabet.union(letters), s.tail.union(letters)
 			}
@@ -172,8 +182,8 @@ func (sc *Scope) segment(column int, chain []filter) (segment, error) {
 	return s, nil
 }
 
-// separate decides which parts are escaped: in a template of several parts
-// those that could hold the separator.
+// separate marks the parts to escape: in the template of a key, field or member with several parts,
+// those that can print the separator.
 func (sc *Scope) separate(t *Template) {
 	if sc.Value || len(t.Columns(nil)) < 2 {
 		return
@@ -182,7 +192,8 @@ func (sc *Scope) separate(t *Template) {
 		s := &t.segments[i]
 		if s.column >= 0 && s.alphabet.has(':') {
 			s.escape = true
-			s.alphabet, s.tail = s.alphabet.without(':').union(percent), s.tail.without(':').union(percent)
+			s.alphabet = s.alphabet.without(':').union(percent)
+			s.tail = s.tail.without(':').union(percent)
 		}
 	}
 }

@@ -2,29 +2,31 @@ package template
 
 import "rowfall/binlog"
 
-// Template is a compiled key, field, member or value: literals and columns.
+// Template is a compiled template of a key, field, member or value. It is immutable: any number of
+// goroutines may use it.
 type Template struct {
-	// Source is the text it was parsed from.
+	// Source is the text that the template was parsed from.
 	Source   string
 	segments []segment
 }
 
-// segment is literal text or, where column is not negative, a column.
+// segment is a part of a template: literal text, or a column with its filters.
 type segment struct {
 	literal []byte
-	column  int
+	column  int // index in Table.Columns, or -1 for literal text
 	filters []filter
-	// escape makes % and : of a part %25 and %3A.
+	// escape is set if % and : are printed as %25 and %3A.
 	escape bool
-	// alphabet holds the bytes the segment may print, tail those after the
-	// first; both matter to uniqueness and conflicts only.
+	// alphabet holds the bytes that a column may print, tail those that it may print after its
+	// first byte. Only Overlap and Determines use them.
 	alphabet, tail byteSet
-	// injective is set where different values print differently.
+	// injective is set if different values of the column print different texts.
 	injective bool
 }
 
-// ColumnError is a column that could not be rendered.
+// ColumnError is returned if the value of a column cannot be printed.
 type ColumnError struct {
+	// Column is an index in Table.Columns.
 	Column int
 	Err    error
 }
@@ -35,8 +37,8 @@ func (e *ColumnError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *ColumnError) Unwrap() error { return e.Err }
 
-// Append appends the template's text for a row of the table it was parsed for. A
-// NULL prints nothing. It fails with a *ColumnError. Any goroutine may call it.
+// Append appends the template's text for a row of the table that the template was parsed for. A
+// NULL prints nothing. An error is a *ColumnError; the text so far is appended then.
 func (t *Template) Append(dst []byte, r *binlog.Row) ([]byte, error) {
 	var err error
 	for i := range t.segments {
@@ -52,6 +54,7 @@ func (t *Template) Append(dst []byte, r *binlog.Row) ([]byte, error) {
 	return dst, nil
 }
 
+// render appends the text of a column, filtered and escaped.
 func (s *segment) render(dst []byte, r *binlog.Row) ([]byte, error) {
 	if r.IsNull(s.column) {
 		return dst, nil
@@ -74,8 +77,8 @@ func (s *segment) render(dst []byte, r *binlog.Row) ([]byte, error) {
 	return dst, nil
 }
 
-// escapeTail makes % and : in dst[from:] %25 and %3A, from the end backwards so
-// that it needs no second buffer.
+// escapeTail replaces % and : in dst[from:] by %25 and %3A. It goes from the end backwards, so that
+// it needs no second buffer.
 func escapeTail(dst []byte, from int) []byte {
 	n := 0
 	for _, c := range dst[from:] {
@@ -105,16 +108,16 @@ func escapeTail(dst []byte, from int) []byte {
 	return dst
 }
 
-// Lone returns the column where the template is one column and nothing else,
-// or -1.
-func (t *Template) Lone() int {
+// SingleColumn returns the column if the template is one column without literal text, else -1.
+func (t *Template) SingleColumn() int {
 	if len(t.segments) == 1 {
 		return t.segments[0].column
 	}
 	return -1
 }
 
-// Columns appends the columns that the template prints, in order.
+// Columns appends the indexes of the columns that the template prints, in the order of the text. A
+// column that is printed twice is appended twice.
 func (t *Template) Columns(dst []int) []int {
 	for i := range t.segments {
 		if c := t.segments[i].column; c >= 0 {

@@ -19,7 +19,9 @@ var table = &binlog.Table{Database: "shop", Name: "t", Columns: []binlog.Column{
 
 func parse(t *testing.T, source string, value bool) *template.Template {
 	t.Helper()
-	sc := template.Scope{Table: table, Key: []int{0, 2}, Excluded: make([]bool, len(table.Columns)), Value: value}
+	sc := template.Scope{
+		Table: table, Key: []int{0, 2}, Excluded: make([]bool, len(table.Columns)), Value: value,
+	}
 	out, err := sc.Parse(source)
 	if err != nil {
 		t.Fatalf("%s: %v", source, err)
@@ -29,7 +31,10 @@ func parse(t *testing.T, source string, value bool) *template.Template {
 
 func TestAppend(t *testing.T) {
 	var r binlog.Row
-	r.SetText(binlog.NewTextLayout(table), [][]byte{[]byte("7"), []byte("-1"), []byte("a:%b"), nil, []byte("2024-05-01 10:00:00"), []byte("0123456789abcdef")})
+	r.SetText(binlog.NewTextLayout(table), [][]byte{
+		[]byte("7"), []byte("-1"), []byte("a:%b"), nil,
+		[]byte("2024-05-01 10:00:00"), []byte("0123456789abcdef"),
+	})
 	for _, c := range []struct {
 		source string
 		value  bool
@@ -60,7 +65,7 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-func TestRecoverable(t *testing.T) {
+func TestDetermines(t *testing.T) {
 	for _, c := range []struct {
 		source, columns string
 		left, right     int
@@ -83,7 +88,7 @@ func TestRecoverable(t *testing.T) {
 		{"{s|hex}-{s2|base64}", "[2 3]", -1, -1},
 		{"{s|urlencode}-{id}", "[]", 2, 0},
 	} {
-		columns, left, right := parse(t, c.source, false).Recoverable()
+		columns, left, right := parse(t, c.source, false).Determines()
 		if fmt.Sprint(columns) != c.columns || left != c.left || right != c.right {
 			t.Errorf("%s: got %v, %d and %d", c.source, columns, left, right)
 		}

@@ -1,0 +1,123 @@
+package transform
+
+import (
+	"errors"
+
+	"rowfall/binlog"
+	"rowfall/replication/resp"
+	"rowfall/transform/template"
+)
+
+// maxKeptCommands is the largest buffer, in bytes, that Reset keeps for the next commands.
+const maxKeptCommands = 8 << 20
+
+// Commands is a buffer of commands, encoded as RESP. The zero value is empty and ready for use.
+type Commands struct {
+	// Bytes holds the commands one after the other, without MULTI and EXEC.
+	Bytes []byte
+	// Count is the number of commands in Bytes.
+	Count int
+	// Rows is the number of changes that Plan.Append appended, with or without commands.
+	Rows int
+}
+
+// Reset removes the commands. The buffer is kept if it is not larger than 8 MiB, so that one huge
+// row does not occupy its memory until the process ends.
+func (u *Commands) Reset() {
+	if cap(u.Bytes) > maxKeptCommands {
+		u.Bytes = nil
+	}
+	u.Bytes, u.Count, u.Rows = u.Bytes[:0], 0, 0
+}
+
+// Names of commands, encoded as RESP bulk strings.
+const (
+	verbDel  = "$3\r\nDEL\r\n"
+	verbSet  = "$3\r\nSET\r\n"
+	verbHSet = "$4\r\nHSET\r\n"
+	verbHDel = "$4\r\nHDEL\r\n"
+	verbSAdd = "$4\r\nSADD\r\n"
+	verbSRem = "$4\r\nSREM\r\n"
+	verbZAdd = "$4\r\nZADD\r\n"
+	verbZRem = "$4\r\nZREM\r\n"
+)
+
+var errTooLong = errors.New("is larger than the 512 MiB that Redis takes")
+
+// startCommand appends the header of a command and its verb. n counts the arguments that belong to
+// the command, the verb included; the caller appends the other n-1 as bulk strings.
+func (u *Commands) startCommand(n int, verb string) {
+	u.Count++
+	u.Bytes = append(resp.AppendArray(u.Bytes, n), verb...)
+}
+
+func (u *Commands) appendBulk(b []byte) { u.Bytes = resp.AppendBulk(u.Bytes, b) }
+
+// appendColumn appends the text of a column as a bulk string. digits is the expected number of
+// digits of the text's length.
+func (u *Commands) appendColumn(r *binlog.Row, column, digits int) error {
+	start := u.startBulk(digits)
+	b, err := r.AppendText(u.Bytes, column)
+	if err != nil {
+		return &template.ColumnError{Column: column, Err: err}
+	}
+	u.Bytes = b
+	if err := u.finishBulk(start, digits); err != nil {
+		return &template.ColumnError{Column: column, Err: err}
+	}
+	return nil
+}
+
+// lengthPlaceholder stands for the header of a bulk string while the length is unknown. It has room
+// for the nine digits of resp.MaxBulk.
+const lengthPlaceholder = "$000000000\r\n"
+
+// startBulk appends the header of a bulk string with room for a length of the given digits, and
+// returns the offset at which the content starts. The caller appends the content to u.Bytes, then
+// calls finishBulk.
+func (u *Commands) startBulk(digits int) (start int) {
+	u.Bytes = append(u.Bytes, lengthPlaceholder[:1+digits]...)
+	u.Bytes = append(u.Bytes, '\r', '\n')
+	return len(u.Bytes)
+}
+
+// finishBulk writes the length of the content since startBulk into the header, and ends the bulk
+// string. If the length has more or fewer digits than startBulk made room for, the content moves.
+func (u *Commands) finishBulk(start, digits int) error {
+	b := u.Bytes
+	n := len(b) - start
+	if n > resp.MaxBulk {
+		return errTooLong
+	}
+	if need := countDigits(n); need != digits {
+		shift := need - digits
+		if shift > 0 {
+			b = append(b, lengthPlaceholder[:shift]...)
+		}
+		copy(b[start+shift:], b[start:start+n])
+		start += shift
+		b = b[:start+n]
+		b[start-2], b[start-1] = '\r', '\n'
+		digits = need
+	}
+	for i, v := start-3, n; i > start-3-digits; i-- {
+		b[i] = byte('0' + v%10)
+		v /= 10
+	}
+	u.Bytes = append(b, '\r', '\n')
+	return nil
+}
+
+// lengthDigitsHint returns the expected number of digits of the length of a column's text. A wrong
+// hint costs a move of the text.
+func lengthDigitsHint(c *binlog.Column) int { return countDigits(c.TypicalLength()) }
+
+// countDigits returns the number of decimal digits of n, which is not negative.
+func countDigits(n int) int {
+	d := 1
+	for n >= 10 {
+		n /= 10
+		d++
+	}
+	return d
+}
