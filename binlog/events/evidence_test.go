@@ -37,12 +37,12 @@ func TestEvidence(t *testing.T) {
 		make func(m *maker)
 		want binlog.Evidence
 	}{
-		{"first server", func(m *maker) { m.add(kindGTID, 0, gtidFull(7, time, nil, 300)) }, binlog.Evidence{GTID: mysql, Time: time, Length: 300}},
-		{"replica", func(m *maker) { m.add(kindGTID, 0, gtidFull(7, time, &earlier, 300)) }, binlog.Evidence{GTID: mysql, Time: time - 1, Length: 300}},
-		{"replica of an old server", func(m *maker) { m.add(kindGTID, 0, gtidFull(7, time, &zero, 300)) }, binlog.Evidence{GTID: mysql, Length: 300}},
-		{"without length", func(m *maker) { m.add(kindGTID, 0, gtidBody(7)) }, binlog.Evidence{GTID: mysql, Time: time}},
-		{"without times", func(m *maker) { m.add(kindGTID, 0, gtidBody(7)[:25]) }, binlog.Evidence{GTID: mysql}},
-		{"anonymous", func(m *maker) { m.add(kindAnonymousGTID, 0, gtidFull(0, time, nil, 300)) }, binlog.Evidence{Time: time, Length: 300}},
+		{"first server", func(m *maker) { m.add(gtidLogEvent, 0, gtidFull(7, time, nil, 300)) }, binlog.Evidence{GTID: mysql, Time: time, Length: 300}},
+		{"replica", func(m *maker) { m.add(gtidLogEvent, 0, gtidFull(7, time, &earlier, 300)) }, binlog.Evidence{GTID: mysql, Time: time - 1, Length: 300}},
+		{"replica of an old server", func(m *maker) { m.add(gtidLogEvent, 0, gtidFull(7, time, &zero, 300)) }, binlog.Evidence{GTID: mysql, Length: 300}},
+		{"without length", func(m *maker) { m.add(gtidLogEvent, 0, gtidBody(7)) }, binlog.Evidence{GTID: mysql, Time: time}},
+		{"without times", func(m *maker) { m.add(gtidLogEvent, 0, gtidBody(7)[:25]) }, binlog.Evidence{GTID: mysql}},
+		{"anonymous", func(m *maker) { m.add(anonymousGTIDLogEvent, 0, gtidFull(0, time, nil, 300)) }, binlog.Evidence{Time: time, Length: 300}},
 		{"without GTID event", func(*maker) {}, binlog.Evidence{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -51,10 +51,10 @@ func TestEvidence(t *testing.T) {
 			m.transaction(1, 1)
 			start := m.offset
 			c.make(m)
-			m.add(kindQuery, 0, queryBody("BEGIN"))
-			m.add(kindTableMap, 0, mapBody(1, "t"))
-			m.add(kindWriteRows, 0, rowsBody(1, 1))
-			m.add(kindXID, 0, make([]byte, 8))
+			m.add(queryEvent, 0, queryBody("BEGIN"))
+			m.add(tableMapEvent, 0, mapBody(1, "t"))
+			m.add(writeRowsEvent, 0, rowsBody(1, 1))
+			m.add(xidEvent, 0, make([]byte, 8))
 			want := c.want
 			want.File, want.Start, want.FileTime = "binlog.000007", start, 1_700_000_000
 			p := newParser(newOne())
@@ -80,7 +80,7 @@ func TestEvidenceOfStatement(t *testing.T) {
 	m.head(4)
 	m.transaction(1, 1)
 	start := m.offset
-	m.add(kindQuery, 0, queryBody("CREATE TABLE x (id INT)"))
+	m.add(queryEvent, 0, queryBody("CREATE TABLE x (id INT)"))
 	p := newParser(newOne())
 	if err := feed(p, m.events, func(*binlog.Event) {}); err != nil {
 		t.Fatal(err)
@@ -102,17 +102,17 @@ func TestEvidenceOfMariaDB(t *testing.T) {
 	var starts []uint64
 	for i := range 2 {
 		starts = append(starts, m.offset)
-		m.add(kindMariaGTID, 0, binary.LittleEndian.AppendUint64(nil, uint64(11+i)), make([]byte, 5))
+		m.add(mariaGTIDEvent, 0, binary.LittleEndian.AppendUint64(nil, uint64(11+i)), make([]byte, 5))
 		at(900)
-		m.add(kindTableMap, 0, mapBody(1, "t"))
+		m.add(tableMapEvent, 0, mapBody(1, "t"))
 		at(500 + uint32(i))
-		m.add(kindWriteRows, 0, rowsBody(1, 1))
-		m.add(kindXID, 0, make([]byte, 8))
+		m.add(writeRowsEvent, 0, rowsBody(1, 1))
+		m.add(xidEvent, 0, make([]byte, 8))
 		at(901)
 	}
 	starts = append(starts, m.offset)
-	m.add(kindMariaGTID, 0, binary.LittleEndian.AppendUint64(nil, 13), []byte{0, 0, 0, 0, 1})
-	m.add(kindQuery, 0, queryBody("CREATE TABLE x (id INT)"))
+	m.add(mariaGTIDEvent, 0, binary.LittleEndian.AppendUint64(nil, 13), []byte{0, 0, 0, 0, 1})
+	m.add(queryEvent, 0, queryBody("CREATE TABLE x (id INT)"))
 	at(700)
 	p := NewParser(Options{GTIDs: true, MariaDB: true, Tables: newOne(), SkipChecksum: true})
 	set, err := binlog.ParseGTIDSet("0-9-10")
@@ -141,12 +141,12 @@ func TestVerify(t *testing.T) {
 	m := &maker{checksum: true}
 	m.head(4)
 	m.transaction(1, 1)
-	m.add(kindGTID, 0, gtidBody(2))
-	m.add(kindQuery, 0, queryBody("BEGIN"))
-	m.add(kindQuery, 0, queryBody("update t set a = 1")) // refused otherwise
-	m.add(kindQuery, 0, queryBody("COMMIT"))
-	m.add(kindGTID, 0, gtidBody(3))
-	m.add(kindPayload, 0, []byte{2, 1, 0, 0}, []byte("no payload"))
+	m.add(gtidLogEvent, 0, gtidBody(2))
+	m.add(queryEvent, 0, queryBody("BEGIN"))
+	m.add(queryEvent, 0, queryBody("update t set a = 1")) // refused otherwise
+	m.add(queryEvent, 0, queryBody("COMMIT"))
+	m.add(gtidLogEvent, 0, gtidBody(3))
+	m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0}, []byte("no payload"))
 	behind := len(m.events)
 	end := m.offset
 	m.transaction(4, 2)
@@ -190,7 +190,7 @@ func TestVerify(t *testing.T) {
 // A server whose history begins anew while it is followed counts its GTIDs or files from the start.
 func TestHistoryGoesBack(t *testing.T) {
 	rotate := func(m *maker, file string, flags uint16) {
-		m.add(kindRotate, flags, binary.LittleEndian.AppendUint64(nil, 4), []byte(file))
+		m.add(rotateEvent, flags, binary.LittleEndian.AppendUint64(nil, 4), []byte(file))
 	}
 	for _, c := range []struct {
 		name, want string

@@ -16,20 +16,20 @@ func corpus() []byte {
 	m := &maker{}
 	m.head(4)
 	m.transaction(1, 3)
-	m.add(kindQuery, 0, queryBody("CREATE TABLE x (id INT)"))
-	m.add(kindHeartbeatV2, flagArtificial, []byte{1, 13}, []byte("binlog.000007"), []byte{2, 3, 253, 0, 1, 0, 0})
-	m.add(kindHeartbeat, 0, []byte("binlog.000007"))
-	m.add(kindPreviousGTIDs, 0, make([]byte, 8))
-	m.add(kindMariaGTIDList, 0, make([]byte, 4))
-	m.add(kindXAPrepare, 0, make([]byte, 13))
+	m.add(queryEvent, 0, queryBody("CREATE TABLE x (id INT)"))
+	m.add(heartbeatLogEventV2, flagArtificial, []byte{1, 13}, []byte("binlog.000007"), []byte{2, 3, 253, 0, 1, 0, 0})
+	m.add(heartbeatLogEvent, 0, []byte("binlog.000007"))
+	m.add(previousGTIDsLogEvent, 0, make([]byte, 8))
+	m.add(gtidListEvent, 0, make([]byte, 4))
+	m.add(xaPrepareLogEvent, 0, make([]byte, 13))
 	encoder, _ := zstd.NewWriter(nil)
 	inner := &maker{}
-	inner.add(kindQuery, 0, queryBody("BEGIN"))
-	inner.add(kindTableMap, 0, mapBody(1, "t"))
-	inner.add(kindWriteRows, 0, rowsBody(1, 4))
-	inner.add(kindXID, 0, make([]byte, 8))
-	m.add(kindAnonymousGTID, 0, gtidBody(0))
-	m.add(kindPayload, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
+	inner.add(queryEvent, 0, queryBody("BEGIN"))
+	inner.add(tableMapEvent, 0, mapBody(1, "t"))
+	inner.add(writeRowsEvent, 0, rowsBody(1, 4))
+	inner.add(xidEvent, 0, make([]byte, 8))
+	m.add(anonymousGTIDLogEvent, 0, gtidBody(0))
+	m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
 	return bytes.Join(m.events, nil)
 }
 
@@ -37,17 +37,17 @@ func corpus() []byte {
 func later() (tagged, maria []byte) {
 	m := &maker{}
 	m.head(4)
-	m.add(kindTaggedGTID, 0, append(append([]byte{0x02, 0x76, 0x00, 0x00, 0x02, 0x02}, make([]byte, 16)...), 0x04, 24, 0x06, 6, 't', 'a', 'g', 0x0c, 4))
-	m.add(kindQuery, 0, queryBody("BEGIN"))
-	m.add(kindTableMap, 0, mapBody(1, "t"))
-	m.add(kindPartialUpdateRows, 0, rowsBody(1, 1))
+	m.add(gtidTaggedLogEvent, 0, append(append([]byte{0x02, 0x76, 0x00, 0x00, 0x02, 0x02}, make([]byte, 16)...), 0x04, 24, 0x06, 6, 't', 'a', 'g', 0x0c, 4))
+	m.add(queryEvent, 0, queryBody("BEGIN"))
+	m.add(tableMapEvent, 0, mapBody(1, "t"))
+	m.add(partialUpdateRowsEvent, 0, rowsBody(1, 1))
 	tagged = bytes.Join(m.events, nil)
 	m = &maker{}
 	m.head(4)
-	m.add(kindMariaGTID, 0, append(binary.LittleEndian.AppendUint64(nil, 7), make([]byte, 11)...))
-	m.add(kindMariaAnnotate, 0, []byte("INSERT INTO t VALUES (1)"))
-	m.add(kindTableMap, 0, mapBody(1, "t"))
-	m.add(kindMariaWriteCompressedV1, 0, rowsBody(1, 2))
+	m.add(mariaGTIDEvent, 0, append(binary.LittleEndian.AppendUint64(nil, 7), make([]byte, 11)...))
+	m.add(annotateRowsEvent, 0, []byte("INSERT INTO t VALUES (1)"))
+	m.add(tableMapEvent, 0, mapBody(1, "t"))
+	m.add(writeRowsCompressedEventV1, 0, rowsBody(1, 2))
 	return tagged, bytes.Join(m.events, nil)
 }
 

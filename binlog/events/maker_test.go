@@ -17,12 +17,12 @@ type maker struct {
 	events [][]byte
 }
 
-func (m *maker) add(k kind, flags uint16, body ...[]byte) {
+func (m *maker) add(k eventType, flags uint16, body ...[]byte) {
 	b := m.raw(k, flags, m.checksum, body...)
 	m.events = append(m.events, b)
 }
 
-func (m *maker) raw(k kind, flags uint16, checksum bool, body ...[]byte) []byte {
+func (m *maker) raw(k eventType, flags uint16, checksum bool, body ...[]byte) []byte {
 	b := make([]byte, HeaderSize)
 	b = append(b, bytes.Join(body, nil)...)
 	size := len(b)
@@ -47,33 +47,33 @@ func (m *maker) raw(k kind, flags uint16, checksum bool, body ...[]byte) []byte 
 // head begins a file at an offset.
 func (m *maker) head(offset uint64) {
 	m.offset = offset
-	m.add(kindRotate, flagArtificial, binary.LittleEndian.AppendUint64(nil, offset), []byte("binlog.000007"))
+	m.add(rotateEvent, flagArtificial, binary.LittleEndian.AppendUint64(nil, offset), []byte("binlog.000007"))
 	body := make([]byte, 2+50+4)
 	binary.LittleEndian.PutUint16(body, 4)
 	lengths := bytes.Repeat([]byte{8}, 42)
-	lengths[kindQuery-1] = 13
-	lengths[kindWriteRows-1], lengths[kindUpdateRows-1], lengths[kindDeleteRows-1] = 10, 10, 10
+	lengths[queryEvent-1] = 13
+	lengths[writeRowsEvent-1], lengths[updateRowsEvent-1], lengths[deleteRowsEvent-1] = 10, 10, 10
 	algorithm := byte(0)
 	if m.checksum {
 		algorithm = 1
 	}
-	raw := m.raw(kindFormatDescription, flagArtificial, true, body, []byte{HeaderSize}, lengths, []byte{algorithm})
+	raw := m.raw(formatDescriptionEvent, flagArtificial, true, body, []byte{HeaderSize}, lengths, []byte{algorithm})
 	m.events = append(m.events, raw)
 }
 
 // transaction adds one as MySQL writes it.
 func (m *maker) transaction(sequence uint64, rows int) {
-	m.add(kindGTID, 0, gtidBody(sequence))
-	m.add(kindQuery, 0, queryBody("BEGIN"))
-	m.add(kindTableMap, 0, mapBody(byte(sequence), "t"))
-	m.add(kindWriteRows, 0, rowsBody(byte(sequence), rows))
-	m.add(kindXID, 0, make([]byte, 8))
+	m.add(gtidLogEvent, 0, gtidBody(sequence))
+	m.add(queryEvent, 0, queryBody("BEGIN"))
+	m.add(tableMapEvent, 0, mapBody(byte(sequence), "t"))
+	m.add(writeRowsEvent, 0, rowsBody(byte(sequence), rows))
+	m.add(xidEvent, 0, make([]byte, 8))
 }
 
 // renumber gives the transactions new sequence numbers, each higher by n.
 func (m *maker) renumber(n uint64) {
 	for _, raw := range m.events {
-		if kind(raw[4]) != kindGTID {
+		if eventType(raw[4]) != gtidLogEvent {
 			continue
 		}
 		sequence := raw[HeaderSize+1+16:]

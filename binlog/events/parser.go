@@ -128,18 +128,18 @@ func (p *Parser) Pending() (*binlog.Event, error) {
 	for p.payload.active {
 		raw, err := p.payload.next()
 		if err != nil {
-			return nil, p.place(kindPayload, p.offset, err)
+			return nil, p.place(transactionPayloadEvent, p.offset, err)
 		}
 		if raw == nil {
 			if p.transaction.state != stateIdle {
-				return nil, p.place(kindPayload, p.offset, errors.New("the event is damaged: its transaction has no end"))
+				return nil, p.place(transactionPayloadEvent, p.offset, errors.New("the event is damaged: its transaction has no end"))
 			}
 			return nil, nil
 		}
 		h := parseHeader(raw)
 		ev, err := p.inner(h, raw[HeaderSize:])
 		if err != nil {
-			return nil, p.place(h.kind, p.offset, err)
+			return nil, p.place(h.typ, p.offset, err)
 		}
 		if ev != nil {
 			return ev, nil
@@ -161,12 +161,12 @@ func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 	p.inflater.release()
 	h := parseHeader(raw)
 	if uint64(h.size) != uint64(len(raw)) {
-		return nil, p.place(h.kind, p.offset, fmt.Errorf("the event is damaged: it claims %d bytes and has %d", h.size, len(raw)))
+		return nil, p.place(h.typ, p.offset, fmt.Errorf("the event is damaged: it claims %d bytes and has %d", h.size, len(raw)))
 	}
 	start := p.offset
 	body, err := p.strip(h, raw)
 	if err != nil {
-		return nil, p.place(h.kind, start, err)
+		return nil, p.place(h.typ, start, err)
 	}
 	p.advance(h)
 	p.eventStart = p.offset - uint64(h.size)
@@ -175,7 +175,7 @@ func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 		ev, err = p.skip(h)
 	}
 	if err != nil {
-		return nil, p.place(h.kind, start, err)
+		return nil, p.place(h.typ, start, err)
 	}
 	if p.transaction.state == stateIdle && !p.payload.active && p.skipTo == 0 && !p.unplaced {
 		p.position.File, p.position.Offset = p.file, p.offset
@@ -184,7 +184,7 @@ func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 }
 
 // place says where an error happened: the end of the event before.
-func (p *Parser) place(k kind, offset uint64, err error) error {
+func (p *Parser) place(k eventType, offset uint64, err error) error {
 	err = fmt.Errorf("read %s event after %s:%d: %w", k, p.file, offset, err)
 	var r *binlog.RefusedError
 	if errors.As(err, &r) {
@@ -205,10 +205,10 @@ func (p *Parser) strip(h header, raw []byte) ([]byte, error) {
 	body := raw[HeaderSize:]
 	sum := p.checksum
 	switch {
-	case h.kind == kindFormatDescription:
+	case h.typ == formatDescriptionEvent:
 		// It says itself whether it has one, and is parsed with it.
 		return body, nil
-	case h.kind == kindRotate && h.flags&flagArtificial != 0 && p.known == 0:
+	case h.typ == rotateEvent && h.flags&flagArtificial != 0 && p.known == 0:
 		// Made before the server read its own FORMAT_DESCRIPTION: only the
 		// bytes tell.
 		sum = len(body) >= checksumSize && checksumFits(raw)
@@ -238,13 +238,13 @@ func checksumFits(raw []byte) bool {
 // the event ends, so the offset moves on to the next place with these bits;
 // events that we are not sent (of skipped GTIDs, ANNOTATE_ROWS) are passed too.
 func (p *Parser) advance(h header) {
-	switch h.kind {
-	case kindRotate, kindHeartbeat, kindHeartbeatV2:
+	switch h.typ {
+	case rotateEvent, heartbeatLogEvent, heartbeatLogEventV2:
 		return // they say more themselves, or repeat what was said
 	}
 	switch {
 	case h.flags&flagArtificial != 0:
-	case h.kind == kindFormatDescription:
+	case h.typ == formatDescriptionEvent:
 		// Sent again before the middle of a file, it must not move us.
 		p.offset = max(p.offset, uint64(h.end))
 	case h.end != 0:
@@ -257,22 +257,22 @@ func (p *Parser) advance(h header) {
 
 // dispatch handles an event of the stream.
 func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
-	switch h.kind {
-	case kindFormatDescription:
+	switch h.typ {
+	case formatDescriptionEvent:
 		return p.formatDescription(h, body)
-	case kindRotate:
+	case rotateEvent:
 		return p.rotate(h, body)
-	case kindPreviousGTIDs:
+	case previousGTIDsLogEvent:
 		return p.previousGTIDs(body)
-	case kindHeartbeat, kindHeartbeatV2:
+	case heartbeatLogEvent, heartbeatLogEventV2:
 		return p.heartbeat(h, body)
-	case kindGTID, kindAnonymousGTID:
+	case gtidLogEvent, anonymousGTIDLogEvent:
 		return nil, p.gtid(h, body)
-	case kindTaggedGTID:
+	case gtidTaggedLogEvent:
 		return nil, p.taggedGTID(h, body)
-	case kindMariaGTID:
+	case mariaGTIDEvent:
 		return nil, p.mariaGTID(h, body)
-	case kindPayload:
+	case transactionPayloadEvent:
 		if p.transaction.state != stateNamed {
 			return nil, errMidTransaction
 		}
@@ -287,9 +287,9 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 			return nil, err
 		}
 		return p.Pending()
-	case kindIncident:
+	case incidentEvent:
 		return nil, refuse("the server says that changes may be missing from its binlog; start again with --from snapshot")
-	case kindStop, kindMariaCheckpoint, kindMariaGTIDList, kindMariaStartEncryption, kindTransactionCtx, kindViewChange:
+	case stopEvent, binlogCheckpointEvent, gtidListEvent, startEncryptionEvent, transactionContextEvent, viewChangeEvent:
 		return nil, nil
 	}
 	return p.inner(h, body)
@@ -297,41 +297,41 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 
 // inner handles the events that also stand in a compressed transaction.
 func (p *Parser) inner(h header, body []byte) (*binlog.Event, error) {
-	if h.kind != kindTableMap {
+	if h.typ != tableMapEvent {
 		p.maps.statement = false
 	}
-	switch h.kind {
-	case kindTableMap:
+	switch h.typ {
+	case tableMapEvent:
 		p.recordTime(h)
 		return nil, p.tableMap(body)
-	case kindWriteRows, kindUpdateRows, kindDeleteRows, kindWriteRowsV1, kindUpdateRowsV1, kindDeleteRowsV1,
-		kindMariaWriteRowsCompressed, kindMariaUpdateRowsCompressed, kindMariaDeleteRowsCompressed,
-		kindMariaWriteCompressedV1, kindMariaUpdateCompressedV1, kindMariaDeleteCompressedV1,
-		kindPartialUpdateRows:
+	case writeRowsEvent, updateRowsEvent, deleteRowsEvent, writeRowsEventV1, updateRowsEventV1, deleteRowsEventV1,
+		writeRowsCompressedEvent, updateRowsCompressedEvent, deleteRowsCompressedEvent,
+		writeRowsCompressedEventV1, updateRowsCompressedEventV1, deleteRowsCompressedEventV1,
+		partialUpdateRowsEvent:
 		return p.rows(h, body)
-	case kindQuery, kindMariaQueryCompressed:
+	case queryEvent, queryCompressedEvent:
 		return p.query(h, body)
-	case kindXID:
+	case xidEvent:
 		if p.transaction.state == stateIdle {
 			return nil, errMidTransaction
 		}
 		return p.commit(h), nil
-	case kindXAPrepare:
+	case xaPrepareLogEvent:
 		return p.xaPrepare(h, body)
-	case kindIgnorable, kindRowsQuery, kindMariaAnnotate:
+	case ignorableLogEvent, rowsQueryLogEvent, annotateRowsEvent:
 		return nil, nil
-	case kindIntVar, kindRand, kindUserVar:
+	case intvarEvent, randEvent, userVarEvent:
 		// They belong to the QUERY that follows, which is judged by itself.
 		return nil, nil
 	}
 	if h.flags&flagIgnorable != 0 {
 		return nil, nil
 	}
-	switch h.kind {
-	case kindLoad, kindNewLoad, kindCreateFile, kindAppendBlock, kindExecLoad, kindDeleteFile, kindBeginLoadQuery, kindExecuteLoadQuery:
+	switch h.typ {
+	case loadEvent, newLoadEvent, createFileEvent, appendBlockEvent, execLoadEvent, deleteFileEvent, beginLoadQueryEvent, executeLoadQueryEvent:
 		return nil, refuse("a LOAD DATA was logged as a statement: %w", errStatementFormat)
 	}
-	return nil, refuse("this event is not known to Rowfall (type %d); please report it", uint8(h.kind))
+	return nil, refuse("this event is not known to Rowfall (type %d); please report it", uint8(h.typ))
 }
 
 // formatDescription learns how the events that follow are laid out.
@@ -368,7 +368,7 @@ func (p *Parser) formatDescription(h header, body []byte) (*binlog.Event, error)
 func (p *Parser) formatChecksumFits(h header, body []byte) bool {
 	var head [HeaderSize]byte
 	binary.LittleEndian.PutUint32(head[0:], h.time)
-	head[4] = byte(h.kind)
+	head[4] = byte(h.typ)
 	binary.LittleEndian.PutUint32(head[5:], h.server)
 	binary.LittleEndian.PutUint32(head[9:], h.size)
 	binary.LittleEndian.PutUint32(head[13:], h.end)
@@ -409,7 +409,7 @@ func (p *Parser) rotate(h header, body []byte) (*binlog.Event, error) {
 // already have.
 func (p *Parser) heartbeat(h header, body []byte) (*binlog.Event, error) {
 	file, end, wide := body, uint64(h.end), false
-	if h.kind == kindHeartbeatV2 {
+	if h.typ == heartbeatLogEventV2 {
 		file = nil
 		c := cursor{b: body}
 		for len(c.b) > 0 && !c.bad {
@@ -469,8 +469,8 @@ func (p *Parser) emit(k binlog.Kind, time int64) *binlog.Event {
 // skip decides, after an event, whether the place that was asked for is
 // reached. It must lie between two transactions.
 func (p *Parser) skip(h header) (*binlog.Event, error) {
-	switch h.kind {
-	case kindFormatDescription, kindRotate, kindHeartbeat, kindHeartbeatV2:
+	switch h.typ {
+	case formatDescriptionEvent, rotateEvent, heartbeatLogEvent, heartbeatLogEventV2:
 		if p.learn {
 			return nil, nil
 		}
@@ -480,13 +480,13 @@ func (p *Parser) skip(h header) (*binlog.Event, error) {
 	}
 	if p.offset < p.skipTo {
 		// A server with more to send has no time for heartbeats.
-		if (h.kind == kindHeartbeat || h.kind == kindHeartbeatV2) && p.idle() {
+		if (h.typ == heartbeatLogEvent || h.typ == heartbeatLogEventV2) && p.idle() {
 			return nil, refuse("%s:%d lies beyond the end of that file", p.skipFile, p.skipTo)
 		}
 		return nil, nil
 	}
 	// A place within the file's head is as good as the head's end.
-	if p.offset > p.skipTo && h.kind != kindPreviousGTIDs {
+	if p.offset > p.skipTo && h.typ != previousGTIDsLogEvent {
 		return nil, refuse("%s:%d is not where an event ends; take a position that the server or Rowfall gave", p.skipFile, p.skipTo)
 	}
 	if !p.idle() {

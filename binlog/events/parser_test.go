@@ -57,7 +57,7 @@ func TestGTIDSetHasNoFileYet(t *testing.T) {
 		p.Start(binlog.Position{GTID: set.Clone()})
 		m := &maker{checksum: true}
 		m.head(4)
-		m.add(kindMariaGTIDList, 0, make([]byte, 4))
+		m.add(gtidListEvent, 0, make([]byte, 4))
 		if err := feed(p, m.events, func(*binlog.Event) {}); err != nil {
 			t.Fatal(err)
 		}
@@ -67,10 +67,10 @@ func TestGTIDSetHasNoFileYet(t *testing.T) {
 		m.events = nil
 		if heartbeat {
 			m.offset = 4000
-			m.add(kindHeartbeat, 0, []byte("binlog.000007"))
+			m.add(heartbeatLogEvent, 0, []byte("binlog.000007"))
 		} else {
-			m.add(kindMariaGTID, 0, binary.LittleEndian.AppendUint64(nil, 11), make([]byte, 5))
-			m.add(kindXID, 0, make([]byte, 8))
+			m.add(mariaGTIDEvent, 0, binary.LittleEndian.AppendUint64(nil, 11), make([]byte, 5))
+			m.add(xidEvent, 0, make([]byte, 8))
 		}
 		if err := feed(p, m.events, func(*binlog.Event) {}); err != nil {
 			t.Fatal(err)
@@ -119,9 +119,9 @@ func TestTaggedGTID(t *testing.T) {
 	body = append(body[:len(body)-1], binary.LittleEndian.AppendUint64(nil, time<<8|0x7f)...)
 	m := &maker{}
 	m.head(4)
-	m.add(kindTaggedGTID, 0, body)
-	m.add(kindQuery, 0, queryBody("BEGIN"))
-	m.add(kindXID, 0, make([]byte, 8))
+	m.add(gtidTaggedLogEvent, 0, body)
+	m.add(queryEvent, 0, queryBody("BEGIN"))
+	m.add(xidEvent, 0, make([]byte, 8))
 	p := newParser(newOne())
 	if err := feed(p, m.events, func(ev *binlog.Event) {
 		if ev.Kind == binlog.Commit && ev.Time != int64(time) {
@@ -145,44 +145,44 @@ func TestErrors(t *testing.T) {
 	}{
 		{"checksum", "checksum is wrong", func(m *maker) { m.transaction(1, 1); m.events[len(m.events)-2][30] ^= 1 }},
 		{"length", "damaged", func(m *maker) { m.transaction(1, 1); m.events[5] = m.events[5][:25] }},
-		{"rows outside", "middle of a transaction", func(m *maker) { m.add(kindTableMap, 0, mapBody(1, "t")) }},
+		{"rows outside", "middle of a transaction", func(m *maker) { m.add(tableMapEvent, 0, mapBody(1, "t")) }},
 		{"rows without map", "table map", func(m *maker) {
-			m.add(kindQuery, 0, queryBody("BEGIN"))
-			m.add(kindWriteRows, 0, rowsBody(1, 1))
+			m.add(queryEvent, 0, queryBody("BEGIN"))
+			m.add(writeRowsEvent, 0, rowsBody(1, 1))
 		}},
-		{"commit outside", "middle of a transaction", func(m *maker) { m.add(kindXID, 0, make([]byte, 8)) }},
+		{"commit outside", "middle of a transaction", func(m *maker) { m.add(xidEvent, 0, make([]byte, 8)) }},
 		{"unknown", "type 77", func(m *maker) { m.add(77, 0) }},
-		{"incident", "INCIDENT", func(m *maker) { m.add(kindIncident, 0, []byte{1, 0, 0}) }},
+		{"incident", "INCIDENT", func(m *maker) { m.add(incidentEvent, 0, []byte{1, 0, 0}) }},
 		{"broken off", "breaks off", func(m *maker) { m.transaction(1, 1); m.events = m.events[:len(m.events)-1]; m.head(m.offset) }},
 		{"patch", "binlog_row_value_options", func(m *maker) {
-			m.add(kindQuery, 0, queryBody("BEGIN"))
-			m.add(kindTableMap, 0, mapBody(1, "t"))
-			m.add(kindPartialUpdateRows, 0, rowsBody(1, 1))
+			m.add(queryEvent, 0, queryBody("BEGIN"))
+			m.add(tableMapEvent, 0, mapBody(1, "t"))
+			m.add(partialUpdateRowsEvent, 0, rowsBody(1, 1))
 		}},
 		{"text", "binlog_format=ROW", func(m *maker) {
-			m.add(kindQuery, 0, queryBody("BEGIN"))
-			m.add(kindQuery, 0, queryBody("/* a */ update t set a = 1"))
+			m.add(queryEvent, 0, queryBody("BEGIN"))
+			m.add(queryEvent, 0, queryBody("/* a */ update t set a = 1"))
 		}},
 		{"set statement", "binlog_format=ROW", func(m *maker) {
-			m.add(kindQuery, 0, queryBody("BEGIN"))
-			m.add(kindQuery, 0, queryBody("SET STATEMENT max_statement_time = 'FOR'/* FOR */, a.b=(1) for delete from t"))
+			m.add(queryEvent, 0, queryBody("BEGIN"))
+			m.add(queryEvent, 0, queryBody("SET STATEMENT max_statement_time = 'FOR'/* FOR */, a.b=(1) for delete from t"))
 		}},
 		{"analyze", "binlog_format=ROW", func(m *maker) {
-			m.add(kindQuery, 0, queryBody("BEGIN"))
-			m.add(kindQuery, 0, queryBody("ANALYZE FORMAT=JSON UPDATE t SET a = 1"))
+			m.add(queryEvent, 0, queryBody("BEGIN"))
+			m.add(queryEvent, 0, queryBody("ANALYZE FORMAT=JSON UPDATE t SET a = 1"))
 		}},
-		{"charset", "cp1251", func(m *maker) { m.add(kindQuery, 0, clientBody(14, "TRUNCATE t\xff")) }},
-		{"unknown charset", "collation 1000", func(m *maker) { m.add(kindQuery, 0, clientBody(1000, "TRUNCATE t\xff")) }},
+		{"charset", "cp1251", func(m *maker) { m.add(queryEvent, 0, clientBody(14, "TRUNCATE t\xff")) }},
+		{"unknown charset", "collation 1000", func(m *maker) { m.add(queryEvent, 0, clientBody(1000, "TRUNCATE t\xff")) }},
 		{"rollback", "rolled back", func(m *maker) {
 			m.transaction(1, 1)
 			m.events = m.events[:len(m.events)-1]
-			m.add(kindQuery, 0, queryBody("ROLLBACK"))
+			m.add(queryEvent, 0, queryBody("ROLLBACK"))
 		}},
 		{"sign", "sign", func(m *maker) {
 			m.transaction(1, 1)
 			body := mapBody(1, "t")
 			body[len(body)-1] = 0
-			m.events[4] = m.raw(kindTableMap, 0, true, body)
+			m.events[4] = m.raw(tableMapEvent, 0, true, body)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -221,23 +221,23 @@ func TestTableIDOfAllOnes(t *testing.T) {
 	table, rows := mapBody(1, "t"), rowsBody(1, 3)
 	copy(table, "\xff\xff\xff")
 	copy(rows, "\xff\xff\xff")
-	m.add(kindQuery, 0, queryBody("BEGIN"))
+	m.add(queryEvent, 0, queryBody("BEGIN"))
 	for _, id := range []string{"\xff\xff\xff\x00\x00\x00", "\xff\xff\xff\xff\x00\x00", "\xff\xff\xff\xff\xff\xff"} {
-		m.add(kindWriteRows, 0, []byte(id), []byte{1, 0, 2, 0, 1, 1})
-		m.add(kindUpdateRowsV1, 0, []byte(id), []byte{1, 0, 1, 1, 1})
+		m.add(writeRowsEvent, 0, []byte(id), []byte{1, 0, 2, 0, 1, 1})
+		m.add(updateRowsEventV1, 0, []byte(id), []byte{1, 0, 1, 1, 1})
 	}
-	m.add(kindTableMap, 0, table)
-	m.add(kindWriteRows, 0, rows)
-	m.add(kindXID, 0, make([]byte, 8))
+	m.add(tableMapEvent, 0, table)
+	m.add(writeRowsEvent, 0, rows)
+	m.add(xidEvent, 0, make([]byte, 8))
 	var got []binlog.Kind
 	err := feed(newParser(newOne()), m.events, func(ev *binlog.Event) { got = append(got, ev.Kind) })
 	if err != nil || !slices.Contains(got, binlog.Changes) {
 		t.Errorf("events are %v, %v", got, err)
 	}
 	// With rows in it and no table map it is damage, or a place in a transaction.
-	m.add(kindQuery, 0, queryBody("BEGIN"))
+	m.add(queryEvent, 0, queryBody("BEGIN"))
 	rows[3] = 0xff
-	m.add(kindWriteRows, 0, rows)
+	m.add(writeRowsEvent, 0, rows)
 	if err := feed(newParser(newOne()), m.events, func(*binlog.Event) {}); err == nil {
 		t.Error("rows without a table map went by")
 	}
@@ -266,7 +266,7 @@ func TestStatementText(t *testing.T) {
 	} {
 		m := &maker{checksum: true}
 		m.head(4)
-		m.add(kindQuery, 0, clientBody(c.collation, c.sql))
+		m.add(queryEvent, 0, clientBody(c.collation, c.sql))
 		var got []string
 		if err := feed(newParser(newOne()), m.events, func(ev *binlog.Event) {
 			if ev.Kind == binlog.Statement {
@@ -288,11 +288,11 @@ func TestPreparedOutlivesTheConnection(t *testing.T) {
 	for _, n := range []uint32{1, 1, 0} { // format, lengths
 		body = binary.LittleEndian.AppendUint32(body, n)
 	}
-	m.add(kindQuery, 0, queryBody("XA START X'71',X'',1"))
-	m.add(kindQuery, 0, queryBody("XA END X'71',X'',1"))
-	m.add(kindXAPrepare, 0, body, []byte("q"))
+	m.add(queryEvent, 0, queryBody("XA START X'71',X'',1"))
+	m.add(queryEvent, 0, queryBody("XA END X'71',X'',1"))
+	m.add(xaPrepareLogEvent, 0, body, []byte("q"))
 	first := len(m.events)
-	m.add(kindQuery, 0, queryBody("XA COMMIT X'71',X'',1"))
+	m.add(queryEvent, 0, queryBody("XA COMMIT X'71',X'',1"))
 	var prepared Prepared
 	for i, events := range [][][]byte{m.events[:first], slices.Concat(m.events[:2], m.events[first:]), slices.Concat(m.events[:2], m.events[first:])} {
 		p := NewParser(Options{Tables: newOne(), Prepared: &prepared})
@@ -324,7 +324,7 @@ func TestBeyondTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.events = nil
-	m.add(kindHeartbeat, flagArtificial, []byte("binlog.000007"))
+	m.add(heartbeatLogEvent, flagArtificial, []byte("binlog.000007"))
 	var refused *binlog.RefusedError
 	if err := feed(p, m.events, func(*binlog.Event) {}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "beyond the end") {
 		t.Errorf("error is %v", err)
@@ -336,17 +336,17 @@ func TestPayload(t *testing.T) {
 	encoder, _ := zstd.NewWriter(nil)
 	for _, events := range []int{1, 100, 5000} {
 		inner := &maker{}
-		inner.add(kindQuery, 0, queryBody("BEGIN"))
-		inner.add(kindTableMap, 0, mapBody(1, "t"))
+		inner.add(queryEvent, 0, queryBody("BEGIN"))
+		inner.add(tableMapEvent, 0, mapBody(1, "t"))
 		for range events {
-			inner.add(kindWriteRows, 0, rowsBody(1, 100))
+			inner.add(writeRowsEvent, 0, rowsBody(1, 100))
 		}
-		inner.add(kindXID, 0, make([]byte, 8))
+		inner.add(xidEvent, 0, make([]byte, 8))
 		m := &maker{checksum: true}
 		m.head(4)
 		for i := range 3 {
-			m.add(kindGTID, 0, gtidBody(uint64(i+1)))
-			m.add(kindPayload, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
+			m.add(gtidLogEvent, 0, gtidBody(uint64(i+1)))
+			m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
 		}
 		p := newParser(newOne())
 		var changes, commits int
@@ -383,12 +383,12 @@ func BenchmarkTransactions(b *testing.B) {
 				continue
 			}
 			inner := &maker{}
-			inner.add(kindQuery, 0, queryBody("BEGIN"))
-			inner.add(kindTableMap, 0, mapBody(1, "t"))
-			inner.add(kindWriteRows, 0, rowsBody(1, c.rows))
-			inner.add(kindXID, 0, make([]byte, 8))
-			m.add(kindGTID, 0, gtidBody(uint64(i+1)))
-			m.add(kindPayload, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
+			inner.add(queryEvent, 0, queryBody("BEGIN"))
+			inner.add(tableMapEvent, 0, mapBody(1, "t"))
+			inner.add(writeRowsEvent, 0, rowsBody(1, c.rows))
+			inner.add(xidEvent, 0, make([]byte, 8))
+			m.add(gtidLogEvent, 0, gtidBody(uint64(i+1)))
+			m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
 		}
 		b.Run(c.name, func(b *testing.B) {
 			p := newParser(newOne())

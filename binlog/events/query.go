@@ -13,7 +13,7 @@ func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 		p.transaction = p.started(transaction{}) // without a GTID, transactions begin with a QUERY
 	}
 	c := cursor{b: body}
-	fixed := cursor{b: c.take(uint64(p.fixedPart(kindQuery, 13)))}
+	fixed := cursor{b: c.take(uint64(p.fixedPart(queryEvent, 13)))}
 	fixed.take(8) // thread, execution time
 	schema := uint64(fixed.byte())
 	fixed.uint16() // error code
@@ -24,7 +24,7 @@ func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 	if c.bad || fixed.bad {
 		return nil, errTruncated
 	}
-	if h.kind == kindMariaQueryCompressed {
+	if h.typ == queryCompressedEvent {
 		var err error
 		if text, err = p.inflater.inflate(text); err != nil {
 			return nil, err
@@ -73,7 +73,7 @@ func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 }
 
 // fixedPart returns the length of the fixed part of a type's body.
-func (p *Parser) fixedPart(k kind, usual int) int {
+func (p *Parser) fixedPart(k eventType, usual int) int {
 	if int(k) <= p.known {
 		return int(p.fixed[k])
 	}

@@ -14,12 +14,12 @@ func (p *Parser) tableMap(body []byte) error {
 	if p.passing() {
 		return nil
 	}
-	return p.maps.define(cursor{b: body}, p.wideIDs(kindTableMap))
+	return p.maps.define(cursor{b: body}, p.wideIDs(tableMapEvent))
 }
 
 // wideIDs says that a type's fixed part begins with a table id of six bytes, as
 // all servers of this century write it.
-func (p *Parser) wideIDs(k kind) bool { return p.fixedPart(k, 8) != 6 }
+func (p *Parser) wideIDs(k eventType) bool { return p.fixedPart(k, 8) != 6 }
 
 // rows handles the events that hold row images.
 func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
@@ -27,7 +27,7 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 		return nil, errMidTransaction
 	}
 	c := cursor{b: body}
-	id := c.tableID(p.wideIDs(h.kind))
+	id := c.tableID(p.wideIDs(h.typ))
 	flags := c.uint16()
 	if c.bad {
 		return nil, errTruncated
@@ -36,7 +36,7 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 		return nil, nil
 	}
 	v := p.maps.byID[id]
-	if v == nil && endsStatement(h.kind, id, flags, c) {
+	if v == nil && endsStatement(h.typ, id, flags, c) {
 		return nil, nil
 	}
 	if v == nil {
@@ -45,7 +45,7 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 	if v.layout == nil {
 		return nil, nil
 	}
-	if err := p.resetRows(h.kind, v, c); err != nil {
+	if err := p.resetRows(h.typ, v, c); err != nil {
 		return nil, inTable(v.database+"."+v.name, fmt.Errorf("rows of %s.%s: %w", v.database, v.name, err))
 	}
 	p.transaction.mapped = true
@@ -55,7 +55,7 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 // endsStatement reports whether an event without a table map only ends a
 // statement: its id is all ones, in one of the widths that servers have used, and
 // it has no rows. A table may have such an id too: a server counts up to it.
-func endsStatement(k kind, id uint64, flags uint16, c cursor) bool {
+func endsStatement(k eventType, id uint64, flags uint16, c cursor) bool {
 	const last = 1
 	if flags&last == 0 || id != 1<<24-1 && id != 1<<32-1 && id != 1<<48-1 {
 		return false
@@ -71,31 +71,31 @@ type rowsKind struct {
 	compressed bool // MariaDB's log_bin_compress
 }
 
-func (k kind) rows() rowsKind {
+func (k eventType) rows() rowsKind {
 	switch k {
-	case kindWriteRows:
+	case writeRowsEvent:
 		return rowsKind{binlog.Insert, true, false}
-	case kindUpdateRows:
+	case updateRowsEvent:
 		return rowsKind{binlog.Update, true, false}
-	case kindDeleteRows:
+	case deleteRowsEvent:
 		return rowsKind{binlog.Delete, true, false}
-	case kindWriteRowsV1:
+	case writeRowsEventV1:
 		return rowsKind{binlog.Insert, false, false}
-	case kindUpdateRowsV1:
+	case updateRowsEventV1:
 		return rowsKind{binlog.Update, false, false}
-	case kindDeleteRowsV1:
+	case deleteRowsEventV1:
 		return rowsKind{binlog.Delete, false, false}
-	case kindMariaWriteRowsCompressed:
+	case writeRowsCompressedEvent:
 		return rowsKind{binlog.Insert, true, true}
-	case kindMariaUpdateRowsCompressed:
+	case updateRowsCompressedEvent:
 		return rowsKind{binlog.Update, true, true}
-	case kindMariaDeleteRowsCompressed:
+	case deleteRowsCompressedEvent:
 		return rowsKind{binlog.Delete, true, true}
-	case kindMariaWriteCompressedV1:
+	case writeRowsCompressedEventV1:
 		return rowsKind{binlog.Insert, false, true}
-	case kindMariaUpdateCompressedV1:
+	case updateRowsCompressedEventV1:
 		return rowsKind{binlog.Update, false, true}
-	case kindMariaDeleteCompressedV1:
+	case deleteRowsCompressedEventV1:
 		return rowsKind{binlog.Delete, false, true}
 	}
 	return rowsKind{}
@@ -122,7 +122,7 @@ func (rk rowsKind) split(c cursor) (columns uint64, present []byte, rest cursor,
 
 // resetRows points the rows of p.event at those of an event whose table id and
 // flags are read.
-func (p *Parser) resetRows(k kind, v *version, c cursor) error {
+func (p *Parser) resetRows(k eventType, v *version, c cursor) error {
 	rk := k.rows()
 	if rk.op == 0 {
 		return refuse("an update was logged as a patch of a JSON column; set binlog_row_value_options='' on the server, " +

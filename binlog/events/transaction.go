@@ -109,7 +109,7 @@ func (p *Parser) gtid(h header, body []byte) error {
 	if c.bad {
 		return errTruncated
 	}
-	if h.kind == kindAnonymousGTID {
+	if h.typ == anonymousGTIDLogEvent {
 		t.sequence = 0
 	} else if t.sequence == 0 {
 		return errors.New("the event is damaged: its sequence number is 0")
