@@ -109,7 +109,7 @@ func (s *Stream) prove(
 		err = s.askFile(ctx, c, s.conn.Server(), at)
 	}
 	if err == nil {
-		s.parser.Verify()
+		s.parser.StartVerifying()
 		var result proof
 		if result, err = s.readLast(ctx, l, &end); err == nil {
 			return s.proved(result, at, from), nil
@@ -129,7 +129,7 @@ func (s *Stream) proved(result proof, at binlog.Position, from *binlog.Position)
 		// no evidence, may have moved the position on since it was stored.
 		passTo = *from
 	}
-	s.parser.Verified(passTo)
+	s.parser.StopVerifying(passTo)
 	// The first Next reports at once that the server has what was asked for.
 	s.wake.woken = true
 	return result
@@ -146,7 +146,7 @@ func (s *Stream) readLast(
 	for {
 		packet, ok := s.packets.next()
 		if !ok {
-			place := s.parser.Place()
+			place := s.parser.ReadPosition()
 			if s.parser.Idle() && place.File != "" && place.CompareFile(*end) >= 0 {
 				return 0, &binlog.HistoryError{Held: *l, Reason: fmt.Sprintf(
 					"the server's binlog ends at %s:%d without a transaction that the data hold",

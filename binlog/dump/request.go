@@ -39,7 +39,7 @@ func (s *Stream) prepare(ctx context.Context, c Config) error {
 	server := s.conn.Server()
 	s.parser = events.NewParser(events.Options{
 		MariaDB: server.Flavor == mysql.MariaDB, GTIDs: keepsGTIDs(server),
-		SkipChecksum: c.SkipChecksum, Tables: c.Tables, Prepared: c.Prepared,
+		SkipChecksum: c.SkipChecksum, Tables: c.Tables, XATransactions: c.XATransactions,
 	})
 	if err := s.prepareSession(ctx, c, server); err != nil {
 		return err

@@ -45,9 +45,9 @@ type Config struct {
 	// Next, in its goroutine, once per version of a table that the binlog shows
 	// (see Stream.Forget).
 	Tables events.Tables
-	// Prepared is what one stream hands on to the next of the same binlog; nil
+	// XATransactions is what one stream hands on to the next of the same binlog; nil
 	// where there is no next.
-	Prepared *events.Prepared
+	XATransactions *events.XATransactions
 	// Last is the evidence of the last transaction that the position to start from includes. Open
 	// requests it again and fails with a *binlog.HistoryError if the server has another one in its
 	// place. The zero value skips this check.

@@ -81,16 +81,16 @@ func charsetOf(collation uint64) string {
 // is not said.
 func clientCollation(vars []byte) uint64 {
 	c := cursor{b: vars}
-	for len(c.b) > 0 && !c.bad {
+	for len(c.b) > 0 && !c.truncated {
 		switch c.byte() {
 		case 0, 3: // flags, auto_increment
-			c.take(4)
+			c.bytes(4)
 		case 1: // sql_mode
-			c.take(8)
+			c.bytes(8)
 		case 2: // catalog of old servers, with a zero
-			c.take(uint64(c.byte()) + 1)
+			c.bytes(uint64(c.byte()) + 1)
 		case 5, 6: // time zone, catalog
-			c.take(uint64(c.byte()))
+			c.bytes(uint64(c.byte()))
 		case 4: // client, connection, server
 			return uint64(c.uint16())
 		default:
@@ -113,9 +113,9 @@ func utf8Text(text, vars []byte) ([]byte, error) {
 	case charset == "latin1":
 		return binlog.AppendLatin1(nil, text), nil
 	case charset == "":
-		return nil, refuse("statement %q is written with collation %d, which is not known to Rowfall; please report it", clip(text), collation)
+		return nil, reject("statement %q is written with collation %d, which is not known to Rowfall; please report it", clip(text), collation)
 	default:
-		return nil, refuse("statement %q is written in character set %s, which is not read yet, so the tables that it names cannot be told; "+
+		return nil, reject("statement %q is written in character set %s, which is not read yet, so the tables that it names cannot be told; "+
 			"run such statements after SET NAMES utf8mb4, and start again with --from a later position, or --from snapshot if it touches a mapped table",
 			clip(text), charset)
 	}

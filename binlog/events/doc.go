@@ -36,7 +36,7 @@
 // XA transactions are followed when they are committed in one phase, and when
 // they touch no mapped table. The rows of others are in the binlog before it is
 // known whether they will ever count, so they are refused. That a commit is of one
-// without such rows is known from its PREPARE: Prepared carries it over from one
+// without such rows is known from its PREPARE: XATransactions carries it over from one
 // connection to the next, but not to another process, which refuses the commit if
 // the PREPARE lies before the position that it starts from.
 //

@@ -13,20 +13,20 @@ type history struct {
 	last binlog.Evidence
 	// verifying is set while transactions are read for their evidence only.
 	verifying bool
-	// passTo is where the data stand: transactions that begin before it are read and not yielded.
+	// discardBefore is where the data stand: transactions that begin before it are read and not yielded.
 	// It has no file where none begins before it.
-	passTo binlog.Position
+	discardBefore binlog.Position
 }
 
 // Verify makes the parser yield no rows until Verified is called: every transaction ends in a
 // Commit or Statement without text, after which Last describes it. Call it after a Start method.
-func (p *Parser) Verify() { p.history.verifying = true }
+func (p *Parser) StartVerifying() { p.history.verifying = true }
 
-// Verified ends what Verify began. The transactions that begin before passTo, as file and offset,
+// Verified ends what Verify began. The transactions that begin before discardBefore, as file and offset,
 // are not yielded either; a position without a file passes over none.
-func (p *Parser) Verified(passTo binlog.Position) {
+func (p *Parser) StopVerifying(discardBefore binlog.Position) {
 	p.history.verifying = false
-	p.history.passTo = binlog.Position{File: passTo.File, Offset: passTo.Offset}
+	p.history.discardBefore = binlog.Position{File: discardBefore.File, Offset: discardBefore.Offset}
 }
 
 // Last returns the evidence of the last transaction that was read to its end; it is zero before the
@@ -43,7 +43,7 @@ func (p *Parser) Transaction() binlog.Evidence {
 	}
 	if t.sequence != 0 {
 		e.GTID = binlog.GTID{
-			MariaDB: p.maria, UUID: t.uuid, Tag: t.tag,
+			MariaDB: p.mariaDB, UUID: t.uuid, Tag: t.tag,
 			Domain: t.domain, Server: t.server, Sequence: t.sequence,
 		}
 	}
@@ -51,29 +51,31 @@ func (p *Parser) Transaction() binlog.Evidence {
 }
 
 // Place returns the end of the last event read, whether or not it is a place to start from.
-func (p *Parser) Place() binlog.Position { return binlog.Position{File: p.file, Offset: p.offset} }
+func (p *Parser) ReadPosition() binlog.Position {
+	return binlog.Position{File: p.file, Offset: p.offset}
+}
 
 // started completes a transaction that begins with the event being read.
-func (p *Parser) started(t transaction) transaction {
+func (p *Parser) newTransaction(t transaction) transaction {
 	t.start = p.eventStart
 	switch h := &p.history; {
 	case h.verifying:
-		t.passed = true
-	case h.passTo.File != "":
+		t.discard = true
+	case h.discardBefore.File != "":
 		at := binlog.Position{File: p.file, Offset: t.start}
-		if t.passed = at.CompareFile(h.passTo) < 0; !t.passed {
-			h.passTo = binlog.Position{}
+		if t.discard = at.CompareFile(h.discardBefore) < 0; !t.discard {
+			h.discardBefore = binlog.Position{}
 		}
 	}
 	return t
 }
 
 // passing reports whether what is being read is not yielded.
-func (p *Parser) passing() bool { return p.skipTo > 0 || p.transaction.passed }
+func (p *Parser) discarding() bool { return p.skipTo > 0 || p.transaction.discard }
 
 // yielded returns the kind of event that the end of a transaction is to the user.
-func (h *history) yielded(k binlog.Kind, t *transaction) binlog.Kind {
-	if t.passed && !h.verifying {
+func (h *history) visibleKind(k binlog.Kind, t *transaction) binlog.Kind {
+	if t.discard && !h.verifying {
 		return binlog.Progress
 	}
 	return k
@@ -82,7 +84,7 @@ func (h *history) yielded(k binlog.Kind, t *transaction) binlog.Kind {
 // recordTime keeps the time that identifies a MariaDB's transaction: that of its last statement. A
 // replica logs the statement with the same time, but not the GTID and XID events around it.
 func (p *Parser) recordTime(h header) {
-	if p.maria {
+	if p.mariaDB {
 		p.transaction.original = int64(h.time) * 1e6
 	}
 }
@@ -93,7 +95,7 @@ func (p *Parser) recordLast() {
 	last := &p.history.last
 	*last = p.Transaction()
 	last.End = p.offset
-	if p.maria {
+	if p.mariaDB {
 		last.Previous = p.position.GTID.LastOf(last.GTID.Domain)
 	}
 }
@@ -101,7 +103,7 @@ func (p *Parser) recordLast() {
 // checkNew rejects a transaction that the stream has brought before: the server counts anew.
 func (p *Parser) checkNew() error {
 	t := &p.transaction
-	if !p.gtids || p.maria || t.sequence == 0 || p.passing() ||
+	if !p.trackGTIDs || p.mariaDB || t.sequence == 0 || p.discarding() ||
 		!p.position.GTID.Has(t.uuid, t.tag, t.sequence) {
 		return nil
 	}
@@ -115,15 +117,15 @@ func (p *Parser) checkNew() error {
 // files were removed and are counted anew. The first ROTATE of a connection only says where it
 // begins, and files of another base name cannot be compared.
 func (p *Parser) checkForward(file []byte, offset uint64) error {
-	if p.known == 0 || p.skipTo > 0 {
+	if p.knownTypes == 0 || p.skipTo > 0 {
 		return nil
 	}
 	to := binlog.Position{File: string(file), Offset: offset}
-	if baseName(p.file) != baseName(to.File) || p.Place().CompareFile(to) <= 0 {
+	if baseName(p.file) != baseName(to.File) || p.ReadPosition().CompareFile(to) <= 0 {
 		return nil
 	}
 	return &binlog.HistoryError{Held: p.history.last, Reason: fmt.Sprintf(
-		"the binlog goes back from %s to %s; it was reset while it was followed", p.Place(), to)}
+		"the binlog goes back from %s to %s; it was reset while it was followed", p.ReadPosition(), to)}
 }
 
 // baseName returns the name of a binlog file up to its number.

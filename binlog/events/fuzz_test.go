@@ -13,7 +13,7 @@ import (
 
 // corpus is a stream of all that MySQL and MariaDB write by hand.
 func corpus() []byte {
-	m := &maker{}
+	m := &eventBuilder{}
 	m.head(4)
 	m.transaction(1, 3)
 	m.add(queryEvent, 0, queryBody("CREATE TABLE x (id INT)"))
@@ -23,7 +23,7 @@ func corpus() []byte {
 	m.add(gtidListEvent, 0, make([]byte, 4))
 	m.add(xaPrepareLogEvent, 0, make([]byte, 13))
 	encoder, _ := zstd.NewWriter(nil)
-	inner := &maker{}
+	inner := &eventBuilder{}
 	inner.add(queryEvent, 0, queryBody("BEGIN"))
 	inner.add(tableMapEvent, 0, mapBody(1, "t"))
 	inner.add(writeRowsEvent, 0, rowsBody(1, 4))
@@ -35,14 +35,14 @@ func corpus() []byte {
 
 // later returns transactions as MySQL 8.3 with tags, and as MariaDB, begin them.
 func later() (tagged, maria []byte) {
-	m := &maker{}
+	m := &eventBuilder{}
 	m.head(4)
 	m.add(gtidTaggedLogEvent, 0, append(append([]byte{0x02, 0x76, 0x00, 0x00, 0x02, 0x02}, make([]byte, 16)...), 0x04, 24, 0x06, 6, 't', 'a', 'g', 0x0c, 4))
 	m.add(queryEvent, 0, queryBody("BEGIN"))
 	m.add(tableMapEvent, 0, mapBody(1, "t"))
 	m.add(partialUpdateRowsEvent, 0, rowsBody(1, 1))
 	tagged = bytes.Join(m.events, nil)
-	m = &maker{}
+	m = &eventBuilder{}
 	m.head(4)
 	m.add(mariaGTIDEvent, 0, append(binary.LittleEndian.AppendUint64(nil, 7), make([]byte, 11)...))
 	m.add(annotateRowsEvent, 0, []byte("INSERT INTO t VALUES (1)"))
@@ -60,8 +60,8 @@ func FuzzParser(f *testing.F) {
 	f.Add(tagged, false)
 	f.Add(maria, true)
 	f.Fuzz(func(t *testing.T, b []byte, maria bool) {
-		p := newParser(newOne())
-		p.maria, p.verify = maria, false
+		p := newParser(newOneTable())
+		p.mariaDB, p.verifyChecksums = maria, false
 		for len(b) >= HeaderSize {
 			// Sizes and checksums are made right, or little would get far.
 			n := int(binary.LittleEndian.Uint32(b[9:]))

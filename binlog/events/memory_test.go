@@ -21,7 +21,7 @@ func TestPayloadForgetsHugeBuffers(t *testing.T) {
 	body := append([]byte{2, 1, payloadZstd, 0}, compressed...)
 	var p payload
 	for range 2 {
-		if err := p.begin(body); err != nil {
+		if err := p.open(body); err != nil {
 			t.Fatal(err)
 		}
 		got, err := p.next()

@@ -19,9 +19,9 @@ type Options struct {
 	SkipChecksum bool
 	// Tables says which tables are mapped; it must not be nil.
 	Tables Tables
-	// Prepared outlives the parser, for the next one of the same binlog; nil is
+	// XATransactions outlives the parser, for the next one of the same binlog; nil is
 	// none to outlive it.
-	Prepared *Prepared
+	XATransactions *XATransactions
 }
 
 // Parser turns events' bytes into binlog.Events. It does no I/O: the same bytes
@@ -31,13 +31,13 @@ type Options struct {
 type Parser struct {
 	// maria says that the events are a MariaDB's; verify that checksums are
 	// looked at; gtids that the set of GTIDs is known and kept.
-	maria, verify, gtids bool
+	mariaDB, verifyChecksums, trackGTIDs bool
 
 	// From the last FORMAT_DESCRIPTION: the lengths of the types' fixed parts,
 	// and whether events end in a CRC32.
-	fixed    [256]uint8
-	known    int
-	checksum bool
+	postHeaders [256]uint8
+	knownTypes  int
+	checksum    bool
 
 	// file and offset are the end of the last event read, transactions or not.
 	file   string
@@ -52,7 +52,7 @@ type Parser struct {
 	position binlog.Position
 	// unplaced says that position is a GTID set alone: where the server begins to
 	// read is before it, and so no place to go on from.
-	unplaced bool
+	fileUnknown bool
 	// skipTo is the offset in skipFile up to which everything is read for its
 	// GTIDs only, which gather in executed; 0 when that is over.
 	skipFile string
@@ -62,23 +62,23 @@ type Parser struct {
 	// has not been read yet.
 	learn bool
 
-	transaction transaction
-	maps        tableMaps
-	payload     payload
-	inflater    inflater
-	prepared    *Prepared
+	transaction    transaction
+	maps           tableMaps
+	payload        payload
+	inflater       inflater
+	xaTransactions *XATransactions
 	// tag is the last GTID's tag, kept so as not to allocate it again.
-	tag   string
-	event binlog.Event
+	lastTag string
+	event   binlog.Event
 }
 
 // NewParser returns a parser for the events of one connection, or of one file.
 // One of the Start methods must be called before Next.
 func NewParser(o Options) *Parser {
-	p := &Parser{maria: o.MariaDB, verify: !o.SkipChecksum, gtids: o.GTIDs}
-	p.maps.tables, p.maps.maria = o.Tables, o.MariaDB
-	if p.prepared = o.Prepared; p.prepared == nil {
-		p.prepared = new(Prepared)
+	p := &Parser{mariaDB: o.MariaDB, verifyChecksums: !o.SkipChecksum, trackGTIDs: o.GTIDs}
+	p.maps.tables, p.maps.mariaDB = o.Tables, o.MariaDB
+	if p.xaTransactions = o.XATransactions; p.xaTransactions == nil {
+		p.xaTransactions = new(XATransactions)
 	}
 	return p
 }
@@ -88,7 +88,7 @@ func NewParser(o Options) *Parser {
 func (p *Parser) Start(from binlog.Position) {
 	p.position = from
 	p.file, p.offset = from.File, from.Offset
-	p.unplaced = from.File == ""
+	p.fileUnknown = from.File == ""
 }
 
 // StartSkipping is Start for a connection that begins to read at the beginning
@@ -108,7 +108,7 @@ func (p *Parser) Position() *binlog.Position { return &p.position }
 
 // Forget makes the parser ask Tables again for every table, from the next
 // statement on.
-func (p *Parser) Forget() { p.maps.forget = true }
+func (p *Parser) Forget() { p.maps.resetPending = true }
 
 // Idle reports whether the parser stands between transactions, at a place that
 // its user may see.
@@ -128,18 +128,18 @@ func (p *Parser) Pending() (*binlog.Event, error) {
 	for p.payload.active {
 		raw, err := p.payload.next()
 		if err != nil {
-			return nil, p.place(transactionPayloadEvent, p.offset, err)
+			return nil, p.locate(transactionPayloadEvent, p.offset, err)
 		}
 		if raw == nil {
 			if p.transaction.state != stateIdle {
-				return nil, p.place(transactionPayloadEvent, p.offset, errors.New("the event is damaged: its transaction has no end"))
+				return nil, p.locate(transactionPayloadEvent, p.offset, errors.New("the event is damaged: its transaction has no end"))
 			}
 			return nil, nil
 		}
 		h := parseHeader(raw)
-		ev, err := p.inner(h, raw[HeaderSize:])
+		ev, err := p.dispatchInner(h, raw[HeaderSize:])
 		if err != nil {
-			return nil, p.place(h.typ, p.offset, err)
+			return nil, p.locate(h.typ, p.offset, err)
 		}
 		if ev != nil {
 			return ev, nil
@@ -156,17 +156,17 @@ func (p *Parser) Pending() (*binlog.Event, error) {
 // An error says which event it was, and where: the end of the one before.
 func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 	if len(raw) < HeaderSize {
-		return nil, p.place(0, p.offset, errTruncated)
+		return nil, p.locate(0, p.offset, errTruncated)
 	}
 	p.inflater.release()
 	h := parseHeader(raw)
 	if uint64(h.size) != uint64(len(raw)) {
-		return nil, p.place(h.typ, p.offset, fmt.Errorf("the event is damaged: it claims %d bytes and has %d", h.size, len(raw)))
+		return nil, p.locate(h.typ, p.offset, fmt.Errorf("the event is damaged: it claims %d bytes and has %d", h.size, len(raw)))
 	}
 	start := p.offset
-	body, err := p.strip(h, raw)
+	body, err := p.body(h, raw)
 	if err != nil {
-		return nil, p.place(h.typ, start, err)
+		return nil, p.locate(h.typ, start, err)
 	}
 	p.advance(h)
 	p.eventStart = p.offset - uint64(h.size)
@@ -175,16 +175,16 @@ func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 		ev, err = p.skip(h)
 	}
 	if err != nil {
-		return nil, p.place(h.typ, start, err)
+		return nil, p.locate(h.typ, start, err)
 	}
-	if p.transaction.state == stateIdle && !p.payload.active && p.skipTo == 0 && !p.unplaced {
+	if p.transaction.state == stateIdle && !p.payload.active && p.skipTo == 0 && !p.fileUnknown {
 		p.position.File, p.position.Offset = p.file, p.offset
 	}
 	return ev, nil
 }
 
 // place says where an error happened: the end of the event before.
-func (p *Parser) place(k eventType, offset uint64, err error) error {
+func (p *Parser) locate(k eventType, offset uint64, err error) error {
 	err = fmt.Errorf("read %s event after %s:%d: %w", k, p.file, offset, err)
 	var r *binlog.RefusedError
 	if errors.As(err, &r) {
@@ -195,23 +195,23 @@ func (p *Parser) place(k eventType, offset uint64, err error) error {
 
 // refuse makes an error of what the same bytes would come to again; place adds
 // the place.
-func refuse(format string, args ...any) error {
+func reject(format string, args ...any) error {
 	return &binlog.RefusedError{Err: fmt.Errorf(format, args...)}
 }
 
 // strip verifies an event's checksum and returns its body without header and
 // checksum.
-func (p *Parser) strip(h header, raw []byte) ([]byte, error) {
+func (p *Parser) body(h header, raw []byte) ([]byte, error) {
 	body := raw[HeaderSize:]
 	sum := p.checksum
 	switch {
 	case h.typ == formatDescriptionEvent:
 		// It says itself whether it has one, and is parsed with it.
 		return body, nil
-	case h.typ == rotateEvent && h.flags&flagArtificial != 0 && p.known == 0:
+	case h.typ == rotateEvent && h.flags&flagArtificial != 0 && p.knownTypes == 0:
 		// Made before the server read its own FORMAT_DESCRIPTION: only the
 		// bytes tell.
-		sum = len(body) >= checksumSize && checksumFits(raw)
+		sum = len(body) >= checksumSize && checksumMatches(raw)
 	}
 	if !sum {
 		return body, nil
@@ -219,7 +219,7 @@ func (p *Parser) strip(h header, raw []byte) ([]byte, error) {
 	if len(body) < checksumSize {
 		return nil, errTruncated
 	}
-	if p.verify && !checksumFits(raw) {
+	if p.verifyChecksums && !checksumMatches(raw) {
 		return nil, errChecksum
 	}
 	return body[:len(body)-checksumSize], nil
@@ -227,9 +227,9 @@ func (p *Parser) strip(h header, raw []byte) ([]byte, error) {
 
 var errChecksum = errors.New("the event is damaged: its checksum is wrong; check the server's disk and network")
 
-// checksumFits reports whether an event's last four bytes are the CRC32 of the
+// checksumMatches reports whether an event's last four bytes are the CRC32 of the
 // others.
-func checksumFits(raw []byte) bool {
+func checksumMatches(raw []byte) bool {
 	n := len(raw) - checksumSize
 	return crc32.ChecksumIEEE(raw[:n]) == binary.LittleEndian.Uint32(raw[n:])
 }
@@ -273,32 +273,32 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 	case mariaGTIDEvent:
 		return nil, p.mariaGTID(h, body)
 	case transactionPayloadEvent:
-		if p.transaction.state != stateNamed {
+		if p.transaction.state != stateGTID {
 			return nil, errMidTransaction
 		}
 		if p.skipTo > 0 {
 			p.commit(h)
 			return nil, nil
 		}
-		if p.passing() {
+		if p.discarding() {
 			return p.commit(h), nil
 		}
-		if err := p.payload.begin(body); err != nil {
+		if err := p.payload.open(body); err != nil {
 			return nil, err
 		}
 		return p.Pending()
 	case incidentEvent:
-		return nil, refuse("the server says that changes may be missing from its binlog; start again with --from snapshot")
+		return nil, reject("the server says that changes may be missing from its binlog; start again with --from snapshot")
 	case stopEvent, binlogCheckpointEvent, gtidListEvent, startEncryptionEvent, transactionContextEvent, viewChangeEvent:
 		return nil, nil
 	}
-	return p.inner(h, body)
+	return p.dispatchInner(h, body)
 }
 
 // inner handles the events that also stand in a compressed transaction.
-func (p *Parser) inner(h header, body []byte) (*binlog.Event, error) {
+func (p *Parser) dispatchInner(h header, body []byte) (*binlog.Event, error) {
 	if h.typ != tableMapEvent {
-		p.maps.statement = false
+		p.maps.inStatement = false
 	}
 	switch h.typ {
 	case tableMapEvent:
@@ -329,43 +329,43 @@ func (p *Parser) inner(h header, body []byte) (*binlog.Event, error) {
 	}
 	switch h.typ {
 	case loadEvent, newLoadEvent, createFileEvent, appendBlockEvent, execLoadEvent, deleteFileEvent, beginLoadQueryEvent, executeLoadQueryEvent:
-		return nil, refuse("a LOAD DATA was logged as a statement: %w", errStatementFormat)
+		return nil, reject("a LOAD DATA was logged as a statement: %w", errStatementFormat)
 	}
-	return nil, refuse("this event is not known to Rowfall (type %d); please report it", uint8(h.typ))
+	return nil, reject("this event is not known to Rowfall (type %d); please report it", uint8(h.typ))
 }
 
 // formatDescription learns how the events that follow are laid out.
 func (p *Parser) formatDescription(h header, body []byte) (*binlog.Event, error) {
 	c := cursor{b: body}
 	version := c.uint16()
-	c.take(50 + 4) // server version, creation time
+	c.bytes(50 + 4) // server version, creation time
 	length := c.byte()
-	if c.bad || len(c.b) < 1+checksumSize {
+	if c.truncated || len(c.b) < 1+checksumSize {
 		return nil, errTruncated
 	}
 	if version != 4 || length != HeaderSize {
-		return nil, refuse("binlog version %d is not supported: the server is too old", version)
+		return nil, reject("binlog version %d is not supported: the server is too old", version)
 	}
 	lengths, algorithm := c.b[:len(c.b)-5], c.b[len(c.b)-5]
 	if algorithm > 1 {
-		return nil, refuse("checksum algorithm %d is unknown; set binlog_checksum=CRC32 on the server", algorithm)
+		return nil, reject("checksum algorithm %d is unknown; set binlog_checksum=CRC32 on the server", algorithm)
 	}
-	if algorithm == 1 && p.verify && !p.formatChecksumFits(h, body) {
+	if algorithm == 1 && p.verifyChecksums && !p.formatChecksumMatches(h, body) {
 		return nil, errChecksum
 	}
 	if p.transaction.state != stateIdle {
 		return nil, errBrokenOff
 	}
-	p.fixed = [256]uint8{}
-	p.known = min(copy(p.fixed[1:], lengths), 255)
+	p.postHeaders = [256]uint8{}
+	p.knownTypes = min(copy(p.postHeaders[1:], lengths), 255)
 	p.checksum = algorithm == 1
 	p.fileTime = h.time
 	return p.progress(h), nil
 }
 
-// formatChecksumFits verifies a FORMAT_DESCRIPTION, whose checksum is made
+// formatChecksumMatches verifies a FORMAT_DESCRIPTION, whose checksum is made
 // without the flag that the file is in use.
-func (p *Parser) formatChecksumFits(h header, body []byte) bool {
+func (p *Parser) formatChecksumMatches(h header, body []byte) bool {
 	var head [HeaderSize]byte
 	binary.LittleEndian.PutUint32(head[0:], h.time)
 	head[4] = byte(h.typ)
@@ -385,13 +385,13 @@ func (p *Parser) rotate(h header, body []byte) (*binlog.Event, error) {
 	}
 	c := cursor{b: body}
 	offset := c.uint64()
-	if c.bad || len(c.b) == 0 {
+	if c.truncated || len(c.b) == 0 {
 		return nil, errTruncated
 	}
 	if p.skipTo > 0 && string(c.b) != p.skipFile {
 		// The end of a file that was followed by another is behind its ROTATE.
 		if h.flags&flagArtificial != 0 || p.offset+uint64(h.size) != p.skipTo {
-			return nil, refuse("%s:%d lies beyond the end of that file", p.skipFile, p.skipTo)
+			return nil, reject("%s:%d lies beyond the end of that file", p.skipFile, p.skipTo)
 		}
 		p.skipped()
 	}
@@ -412,21 +412,21 @@ func (p *Parser) heartbeat(h header, body []byte) (*binlog.Event, error) {
 	if h.typ == heartbeatLogEventV2 {
 		file = nil
 		c := cursor{b: body}
-		for len(c.b) > 0 && !c.bad {
+		for len(c.b) > 0 && !c.truncated {
 			field := c.byte()
 			if field == 0 {
 				break
 			}
-			value := cursor{b: c.take(c.packed())}
+			value := cursor{b: c.bytes(c.lengthEncodedInt())}
 			switch field {
 			case 1:
 				file = value.b
 			case 2:
-				end, wide = value.packed(), true
-				c.bad = c.bad || value.bad
+				end, wide = value.lengthEncodedInt(), true
+				c.truncated = c.truncated || value.truncated
 			}
 		}
-		if c.bad {
+		if c.truncated {
 			return nil, errTruncated
 		}
 	}
@@ -434,7 +434,7 @@ func (p *Parser) heartbeat(h header, body []byte) (*binlog.Event, error) {
 		return nil, nil
 	}
 	if string(file) == p.file {
-		p.unplaced = false
+		p.fileUnknown = false
 		if !wide && end != 0 {
 			// Backwards means that we have been told more already.
 			if d := uint32(end) - uint32(p.offset); d < 1<<31 {
@@ -476,18 +476,18 @@ func (p *Parser) skip(h header) (*binlog.Event, error) {
 		}
 	}
 	if p.learn {
-		return nil, refuse("the file does not begin with a PREVIOUS_GTIDS event: it is of another server or damaged")
+		return nil, reject("the file does not begin with a PREVIOUS_GTIDS event: it is of another server or damaged")
 	}
 	if p.offset < p.skipTo {
 		// A server with more to send has no time for heartbeats.
 		if (h.typ == heartbeatLogEvent || h.typ == heartbeatLogEventV2) && p.idle() {
-			return nil, refuse("%s:%d lies beyond the end of that file", p.skipFile, p.skipTo)
+			return nil, reject("%s:%d lies beyond the end of that file", p.skipFile, p.skipTo)
 		}
 		return nil, nil
 	}
 	// A place within the file's head is as good as the head's end.
 	if p.offset > p.skipTo && h.typ != previousGTIDsLogEvent {
-		return nil, refuse("%s:%d is not where an event ends; take a position that the server or Rowfall gave", p.skipFile, p.skipTo)
+		return nil, reject("%s:%d is not where an event ends; take a position that the server or Rowfall gave", p.skipFile, p.skipTo)
 	}
 	if !p.idle() {
 		return nil, errMidTransaction

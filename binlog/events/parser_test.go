@@ -18,12 +18,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // The offset goes on past 4 GiB, where that of the events begins again at 0.
 func TestOffsetBeyond32Bits(t *testing.T) {
-	m := &maker{checksum: true}
+	m := &eventBuilder{checksum: true}
 	m.head(1<<33 - 400)
 	for i := range 10 {
 		m.transaction(uint64(i+1), 3)
 	}
-	p := newParser(newOne())
+	p := newParser(newOneTable())
 	commits := 0
 	if err := feed(p, m.events, func(ev *binlog.Event) {
 		if ev.Kind != binlog.Commit {
@@ -44,7 +44,7 @@ func TestOffsetBeyond32Bits(t *testing.T) {
 	}
 }
 
-// A server that is asked for what comes after a GTID set begins to read at the
+// A server that is lookups for what comes after a GTID set begins to read at the
 // start of a file. That start with the whole set was shown as a position, from
 // which MariaDB sent again what the set has.
 func TestGTIDSetHasNoFileYet(t *testing.T) {
@@ -53,9 +53,9 @@ func TestGTIDSetHasNoFileYet(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, heartbeat := range []bool{false, true} {
-		p := NewParser(Options{GTIDs: true, MariaDB: true, Tables: newOne()})
+		p := NewParser(Options{GTIDs: true, MariaDB: true, Tables: newOneTable()})
 		p.Start(binlog.Position{GTID: set.Clone()})
-		m := &maker{checksum: true}
+		m := &eventBuilder{checksum: true}
 		m.head(4)
 		m.add(gtidListEvent, 0, make([]byte, 4))
 		if err := feed(p, m.events, func(*binlog.Event) {}); err != nil {
@@ -84,21 +84,21 @@ func TestGTIDSetHasNoFileYet(t *testing.T) {
 // A table is looked up once however often the server opens it anew, and again
 // after Forget.
 func TestTableMapsAreRemembered(t *testing.T) {
-	m := &maker{checksum: true}
+	m := &eventBuilder{checksum: true}
 	m.head(4)
 	for i := range 200 {
 		m.transaction(uint64(i+1), 1)
 	}
-	o := newOne()
+	o := newOneTable()
 	p := newParser(o)
 	half := len(m.events) / 2
 	nothing := func(*binlog.Event) {}
-	if err := feed(p, m.events[:half], nothing); err != nil || o.asked != 1 {
-		t.Fatal(o.asked, err)
+	if err := feed(p, m.events[:half], nothing); err != nil || o.lookups != 1 {
+		t.Fatal(o.lookups, err)
 	}
 	p.Forget()
-	if err := feed(p, m.events[half:], nothing); err != nil || o.asked != 2 {
-		t.Fatal(o.asked, err)
+	if err := feed(p, m.events[half:], nothing); err != nil || o.lookups != 2 {
+		t.Fatal(o.lookups, err)
 	}
 }
 
@@ -117,12 +117,12 @@ func TestTaggedGTID(t *testing.T) {
 	body = append(body, 0x0c, 0x7f) // a commit time of eight bytes
 	time := uint64(1_700_000_000_123_456)
 	body = append(body[:len(body)-1], binary.LittleEndian.AppendUint64(nil, time<<8|0x7f)...)
-	m := &maker{}
+	m := &eventBuilder{}
 	m.head(4)
 	m.add(gtidTaggedLogEvent, 0, body)
 	m.add(queryEvent, 0, queryBody("BEGIN"))
 	m.add(xidEvent, 0, make([]byte, 8))
-	p := newParser(newOne())
+	p := newParser(newOneTable())
 	if err := feed(p, m.events, func(ev *binlog.Event) {
 		if ev.Kind == binlog.Commit && ev.Time != int64(time) {
 			t.Errorf("time is %d", ev.Time)
@@ -141,44 +141,44 @@ func TestTaggedGTID(t *testing.T) {
 func TestErrors(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
-		make       func(m *maker)
+		make       func(m *eventBuilder)
 	}{
-		{"checksum", "checksum is wrong", func(m *maker) { m.transaction(1, 1); m.events[len(m.events)-2][30] ^= 1 }},
-		{"length", "damaged", func(m *maker) { m.transaction(1, 1); m.events[5] = m.events[5][:25] }},
-		{"rows outside", "middle of a transaction", func(m *maker) { m.add(tableMapEvent, 0, mapBody(1, "t")) }},
-		{"rows without map", "table map", func(m *maker) {
+		{"checksum", "checksum is wrong", func(m *eventBuilder) { m.transaction(1, 1); m.events[len(m.events)-2][30] ^= 1 }},
+		{"length", "damaged", func(m *eventBuilder) { m.transaction(1, 1); m.events[5] = m.events[5][:25] }},
+		{"rows outside", "middle of a transaction", func(m *eventBuilder) { m.add(tableMapEvent, 0, mapBody(1, "t")) }},
+		{"rows without map", "table map", func(m *eventBuilder) {
 			m.add(queryEvent, 0, queryBody("BEGIN"))
 			m.add(writeRowsEvent, 0, rowsBody(1, 1))
 		}},
-		{"commit outside", "middle of a transaction", func(m *maker) { m.add(xidEvent, 0, make([]byte, 8)) }},
-		{"unknown", "type 77", func(m *maker) { m.add(77, 0) }},
-		{"incident", "INCIDENT", func(m *maker) { m.add(incidentEvent, 0, []byte{1, 0, 0}) }},
-		{"broken off", "breaks off", func(m *maker) { m.transaction(1, 1); m.events = m.events[:len(m.events)-1]; m.head(m.offset) }},
-		{"patch", "binlog_row_value_options", func(m *maker) {
+		{"commit outside", "middle of a transaction", func(m *eventBuilder) { m.add(xidEvent, 0, make([]byte, 8)) }},
+		{"unknown", "type 77", func(m *eventBuilder) { m.add(77, 0) }},
+		{"incident", "INCIDENT", func(m *eventBuilder) { m.add(incidentEvent, 0, []byte{1, 0, 0}) }},
+		{"broken off", "breaks off", func(m *eventBuilder) { m.transaction(1, 1); m.events = m.events[:len(m.events)-1]; m.head(m.offset) }},
+		{"patch", "binlog_row_value_options", func(m *eventBuilder) {
 			m.add(queryEvent, 0, queryBody("BEGIN"))
 			m.add(tableMapEvent, 0, mapBody(1, "t"))
 			m.add(partialUpdateRowsEvent, 0, rowsBody(1, 1))
 		}},
-		{"text", "binlog_format=ROW", func(m *maker) {
+		{"text", "binlog_format=ROW", func(m *eventBuilder) {
 			m.add(queryEvent, 0, queryBody("BEGIN"))
 			m.add(queryEvent, 0, queryBody("/* a */ update t set a = 1"))
 		}},
-		{"set statement", "binlog_format=ROW", func(m *maker) {
+		{"set statement", "binlog_format=ROW", func(m *eventBuilder) {
 			m.add(queryEvent, 0, queryBody("BEGIN"))
 			m.add(queryEvent, 0, queryBody("SET STATEMENT max_statement_time = 'FOR'/* FOR */, a.b=(1) for delete from t"))
 		}},
-		{"analyze", "binlog_format=ROW", func(m *maker) {
+		{"analyze", "binlog_format=ROW", func(m *eventBuilder) {
 			m.add(queryEvent, 0, queryBody("BEGIN"))
 			m.add(queryEvent, 0, queryBody("ANALYZE FORMAT=JSON UPDATE t SET a = 1"))
 		}},
-		{"charset", "cp1251", func(m *maker) { m.add(queryEvent, 0, clientBody(14, "TRUNCATE t\xff")) }},
-		{"unknown charset", "collation 1000", func(m *maker) { m.add(queryEvent, 0, clientBody(1000, "TRUNCATE t\xff")) }},
-		{"rollback", "rolled back", func(m *maker) {
+		{"charset", "cp1251", func(m *eventBuilder) { m.add(queryEvent, 0, clientBody(14, "TRUNCATE t\xff")) }},
+		{"unknown charset", "collation 1000", func(m *eventBuilder) { m.add(queryEvent, 0, clientBody(1000, "TRUNCATE t\xff")) }},
+		{"rollback", "rolled back", func(m *eventBuilder) {
 			m.transaction(1, 1)
 			m.events = m.events[:len(m.events)-1]
 			m.add(queryEvent, 0, queryBody("ROLLBACK"))
 		}},
-		{"sign", "sign", func(m *maker) {
+		{"sign", "sign", func(m *eventBuilder) {
 			m.transaction(1, 1)
 			body := mapBody(1, "t")
 			body[len(body)-1] = 0
@@ -186,10 +186,10 @@ func TestErrors(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := &maker{checksum: true}
+			m := &eventBuilder{checksum: true}
 			m.head(4)
 			c.make(m)
-			err := feed(newParser(newOne()), m.events, func(*binlog.Event) {})
+			err := feed(newParser(newOneTable()), m.events, func(*binlog.Event) {})
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "binlog.000007:") {
 				t.Errorf("error is %v", err)
 			}
@@ -204,11 +204,11 @@ func TestErrors(t *testing.T) {
 		})
 	}
 	// What says that it may be ignored is.
-	m := &maker{}
+	m := &eventBuilder{}
 	m.head(4)
 	m.add(77, flagIgnorable)
 	m.transaction(1, 1)
-	if err := feed(newParser(newOne()), m.events, func(*binlog.Event) {}); err != nil {
+	if err := feed(newParser(newOneTable()), m.events, func(*binlog.Event) {}); err != nil {
 		t.Error(err)
 	}
 }
@@ -216,7 +216,7 @@ func TestErrors(t *testing.T) {
 // A server counts its table ids up, past all values: the one of which statements
 // without rows make use is also a table's, whose rows were passed over in silence.
 func TestTableIDOfAllOnes(t *testing.T) {
-	m := &maker{checksum: true}
+	m := &eventBuilder{checksum: true}
 	m.head(4)
 	table, rows := mapBody(1, "t"), rowsBody(1, 3)
 	copy(table, "\xff\xff\xff")
@@ -230,7 +230,7 @@ func TestTableIDOfAllOnes(t *testing.T) {
 	m.add(writeRowsEvent, 0, rows)
 	m.add(xidEvent, 0, make([]byte, 8))
 	var got []binlog.Kind
-	err := feed(newParser(newOne()), m.events, func(ev *binlog.Event) { got = append(got, ev.Kind) })
+	err := feed(newParser(newOneTable()), m.events, func(ev *binlog.Event) { got = append(got, ev.Kind) })
 	if err != nil || !slices.Contains(got, binlog.Changes) {
 		t.Errorf("events are %v, %v", got, err)
 	}
@@ -238,7 +238,7 @@ func TestTableIDOfAllOnes(t *testing.T) {
 	m.add(queryEvent, 0, queryBody("BEGIN"))
 	rows[3] = 0xff
 	m.add(writeRowsEvent, 0, rows)
-	if err := feed(newParser(newOne()), m.events, func(*binlog.Event) {}); err == nil {
+	if err := feed(newParser(newOneTable()), m.events, func(*binlog.Event) {}); err == nil {
 		t.Error("rows without a table map went by")
 	}
 }
@@ -264,11 +264,11 @@ func TestStatementText(t *testing.T) {
 		{45, "SET STATEMENT a='FOR TRUNCATE t", "SET STATEMENT a='FOR TRUNCATE t"},
 		{45, "ANALYZE TABLE t", "ANALYZE TABLE t"},
 	} {
-		m := &maker{checksum: true}
+		m := &eventBuilder{checksum: true}
 		m.head(4)
 		m.add(queryEvent, 0, clientBody(c.collation, c.sql))
 		var got []string
-		if err := feed(newParser(newOne()), m.events, func(ev *binlog.Event) {
+		if err := feed(newParser(newOneTable()), m.events, func(ev *binlog.Event) {
 			if ev.Kind == binlog.Statement {
 				got = append(got, ev.SQL)
 			}
@@ -282,7 +282,7 @@ func TestStatementText(t *testing.T) {
 // one without knowledge of the first, and the pipeline stopped for good. The commit
 // may come twice: what a connection has shown need not be applied.
 func TestPreparedOutlivesTheConnection(t *testing.T) {
-	m := &maker{checksum: true}
+	m := &eventBuilder{checksum: true}
 	m.head(4)
 	body := []byte{0}
 	for _, n := range []uint32{1, 1, 0} { // format, lengths
@@ -293,9 +293,9 @@ func TestPreparedOutlivesTheConnection(t *testing.T) {
 	m.add(xaPrepareLogEvent, 0, body, []byte("q"))
 	first := len(m.events)
 	m.add(queryEvent, 0, queryBody("XA COMMIT X'71',X'',1"))
-	var prepared Prepared
+	var prepared XATransactions
 	for i, events := range [][][]byte{m.events[:first], slices.Concat(m.events[:2], m.events[first:]), slices.Concat(m.events[:2], m.events[first:])} {
-		p := NewParser(Options{Tables: newOne(), Prepared: &prepared})
+		p := NewParser(Options{Tables: newOneTable(), XATransactions: &prepared})
 		p.Start(binlog.Position{})
 		commits := 0
 		if err := feed(p, events, func(ev *binlog.Event) {
@@ -307,7 +307,7 @@ func TestPreparedOutlivesTheConnection(t *testing.T) {
 		}
 	}
 	var refused *binlog.RefusedError
-	if err := feed(newParser(newOne()), slices.Concat(m.events[:2], m.events[first:]), func(*binlog.Event) {}); !errors.As(err, &refused) {
+	if err := feed(newParser(newOneTable()), slices.Concat(m.events[:2], m.events[first:]), func(*binlog.Event) {}); !errors.As(err, &refused) {
 		t.Errorf("without its first half: %v", err)
 	}
 }
@@ -315,10 +315,10 @@ func TestPreparedOutlivesTheConnection(t *testing.T) {
 // An offset behind the end of the file that is being written was waited for,
 // without a word, until other transactions had passed it.
 func TestBeyondTheEnd(t *testing.T) {
-	m := &maker{checksum: true}
+	m := &eventBuilder{checksum: true}
 	m.head(4)
 	m.transaction(1, 1)
-	p := NewParser(Options{GTIDs: true, Tables: newOne()})
+	p := NewParser(Options{GTIDs: true, Tables: newOneTable()})
 	p.StartSkipping(binlog.Position{File: "binlog.000007", Offset: m.offset + 100}, false)
 	if err := feed(p, m.events, func(*binlog.Event) {}); err != nil {
 		t.Fatal(err)
@@ -335,20 +335,20 @@ func TestBeyondTheEnd(t *testing.T) {
 func TestPayload(t *testing.T) {
 	encoder, _ := zstd.NewWriter(nil)
 	for _, events := range []int{1, 100, 5000} {
-		inner := &maker{}
+		inner := &eventBuilder{}
 		inner.add(queryEvent, 0, queryBody("BEGIN"))
 		inner.add(tableMapEvent, 0, mapBody(1, "t"))
 		for range events {
 			inner.add(writeRowsEvent, 0, rowsBody(1, 100))
 		}
 		inner.add(xidEvent, 0, make([]byte, 8))
-		m := &maker{checksum: true}
+		m := &eventBuilder{checksum: true}
 		m.head(4)
 		for i := range 3 {
 			m.add(gtidLogEvent, 0, gtidBody(uint64(i+1)))
 			m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
 		}
-		p := newParser(newOne())
+		p := newParser(newOneTable())
 		var changes, commits int
 		if err := feed(p, m.events, func(ev *binlog.Event) {
 			switch ev.Kind {
@@ -374,7 +374,7 @@ func BenchmarkTransactions(b *testing.B) {
 		rows       int
 		compressed bool
 	}{{"1", 1, false}, {"4", 4, false}, {"200", 200, false}, {"compressed-1", 1, true}, {"compressed-200", 200, true}} {
-		m := &maker{checksum: true}
+		m := &eventBuilder{checksum: true}
 		m.head(4)
 		head := len(m.events)
 		for i := range 100 {
@@ -382,7 +382,7 @@ func BenchmarkTransactions(b *testing.B) {
 				m.transaction(uint64(i+1), c.rows)
 				continue
 			}
-			inner := &maker{}
+			inner := &eventBuilder{}
 			inner.add(queryEvent, 0, queryBody("BEGIN"))
 			inner.add(tableMapEvent, 0, mapBody(1, "t"))
 			inner.add(writeRowsEvent, 0, rowsBody(1, c.rows))
@@ -391,7 +391,7 @@ func BenchmarkTransactions(b *testing.B) {
 			m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
 		}
 		b.Run(c.name, func(b *testing.B) {
-			p := newParser(newOne())
+			p := newParser(newOneTable())
 			nothing := func(*binlog.Event) {}
 			if err := feed(p, m.events, nothing); err != nil {
 				b.Fatal(err)
@@ -410,13 +410,13 @@ func BenchmarkTransactions(b *testing.B) {
 
 // Following costs no allocation, whatever the size of transactions.
 func TestNoAllocations(t *testing.T) {
-	m := &maker{checksum: true}
+	m := &eventBuilder{checksum: true}
 	m.head(4)
 	head := len(m.events)
 	for i := range 100 {
 		m.transaction(uint64(i+1), 1+i%5)
 	}
-	p := newParser(newOne())
+	p := newParser(newOneTable())
 	nothing := func(*binlog.Event) {}
 	if err := feed(p, m.events, nothing); err != nil {
 		t.Fatal(err)

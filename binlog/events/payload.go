@@ -60,21 +60,21 @@ func (s *source) Len() int      { return len(s.b) }
 
 // begin starts with the body of a TRANSACTION_PAYLOAD event, which is borrowed
 // until next has returned nil.
-func (p *payload) begin(body []byte) error {
+func (p *payload) open(body []byte) error {
 	compression := uint64(payloadNone + 1)
 	c := cursor{b: body}
 	for {
-		field := c.packed()
-		if field == 0 || c.bad {
+		field := c.lengthEncodedInt()
+		if field == 0 || c.truncated {
 			break
 		}
-		value := cursor{b: c.take(c.packed())}
+		value := cursor{b: c.bytes(c.lengthEncodedInt())}
 		if field == 2 {
-			compression = value.packed()
-			c.bad = c.bad || value.bad
+			compression = value.lengthEncodedInt()
+			c.truncated = c.truncated || value.truncated
 		}
 	}
-	if c.bad {
+	if c.truncated {
 		return errTruncated
 	}
 	p.source.b = c.b
@@ -87,7 +87,7 @@ func (p *payload) begin(body []byte) error {
 		}
 		p.reader = p.zstd
 	default:
-		return refuse("compression type %d is unknown; set binlog_transaction_compression=OFF on the server", compression)
+		return reject("compression type %d is unknown; set binlog_transaction_compression=OFF on the server", compression)
 	}
 	p.r, p.w, p.total, p.active = 0, 0, 0, true
 	return nil
@@ -107,26 +107,26 @@ func (p *payload) resetZstd() (err error) {
 // next returns the next event, valid until the next call, or nil after the
 // last.
 func (p *payload) next() ([]byte, error) {
-	if err := p.need(HeaderSize); err != nil {
+	if err := p.fill(HeaderSize); err != nil {
 		if errors.Is(err, io.EOF) && p.r == p.w {
-			p.end()
+			p.close()
 			return nil, nil
 		}
-		return nil, fmt.Errorf("decompress transaction: %w", noEOF(err))
+		return nil, fmt.Errorf("decompress transaction: %w", unexpectedEOF(err))
 	}
 	size := binary.LittleEndian.Uint32(p.buf[p.r+9:])
 	if size < HeaderSize || size > maxEvent {
 		return nil, fmt.Errorf("decompress transaction: an event claims %d bytes", size)
 	}
-	if err := p.need(int(size)); err != nil {
-		return nil, fmt.Errorf("decompress transaction: %w", noEOF(err))
+	if err := p.fill(int(size)); err != nil {
+		return nil, fmt.Errorf("decompress transaction: %w", unexpectedEOF(err))
 	}
 	event := p.buf[p.r : p.r+int(size) : p.r+int(size)]
 	p.r += int(size)
 	return event, nil
 }
 
-func (p *payload) end() {
+func (p *payload) close() {
 	p.active = false
 	p.source.b, p.reader = nil, nil
 	if cap(p.buf) > keptBuffer {
@@ -139,7 +139,7 @@ func (p *payload) end() {
 }
 
 // need makes n bytes available at r. The buffer doubles as bytes arrive, up to what is needed.
-func (p *payload) need(n int) error {
+func (p *payload) fill(n int) error {
 	for p.w-p.r < n {
 		if p.r > 0 && (p.r == p.w || len(p.buf)-p.w == 0) {
 			p.w = copy(p.buf, p.buf[p.r:p.w])
@@ -160,7 +160,7 @@ func (p *payload) need(n int) error {
 	return nil
 }
 
-func noEOF(err error) error {
+func unexpectedEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}

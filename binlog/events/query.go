@@ -10,18 +10,18 @@ import (
 // or ends a transaction.
 func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 	if p.transaction.state == stateIdle {
-		p.transaction = p.started(transaction{}) // without a GTID, transactions begin with a QUERY
+		p.transaction = p.newTransaction(transaction{}) // without a GTID, transactions begin with a QUERY
 	}
 	c := cursor{b: body}
-	fixed := cursor{b: c.take(uint64(p.fixedPart(queryEvent, 13)))}
-	fixed.take(8) // thread, execution time
+	fixed := cursor{b: c.bytes(uint64(p.postHeaderLength(queryEvent, 13)))}
+	fixed.bytes(8) // thread, execution time
 	schema := uint64(fixed.byte())
 	fixed.uint16() // error code
-	vars := c.take(uint64(fixed.uint16()))
-	database := c.take(schema)
+	vars := c.bytes(uint64(fixed.uint16()))
+	database := c.bytes(schema)
 	c.byte() // zero
 	text := c.b
-	if c.bad || fixed.bad {
+	if c.truncated || fixed.truncated {
 		return nil, errTruncated
 	}
 	if h.typ == queryCompressedEvent {
@@ -32,7 +32,7 @@ func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 	}
 	first, rest := keyword(text)
 	if string(first.text()) == "SET" {
-		text = withoutSettings(text)
+		text = trimSetStatement(text)
 		first, rest = keyword(text)
 	}
 	class := classes[string(first.text())]
@@ -41,7 +41,7 @@ func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 	}
 	if class == classDefinition || class == classAnalyze || class == classOther {
 		var err error
-		if text, err = utf8Text(text, vars); err != nil && !p.passing() {
+		if text, err = utf8Text(text, vars); err != nil && !p.discarding() {
 			return nil, err
 		}
 	}
@@ -51,9 +51,9 @@ func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 	}
 	switch class {
 	case classBegin:
-		return nil, p.begin()
+		return nil, p.beginTransaction()
 	case classCommit:
-		return p.end(h)
+		return p.commitStatement(h)
 	case classRollback:
 		return p.rollback(h, rest)
 	case classSavepoint:
@@ -72,17 +72,17 @@ func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 	}
 }
 
-// fixedPart returns the length of the fixed part of a type's body.
-func (p *Parser) fixedPart(k eventType, usual int) int {
-	if int(k) <= p.known {
-		return int(p.fixed[k])
+// postHeaderLength returns the length of the fixed part of a type's body.
+func (p *Parser) postHeaderLength(k eventType, usual int) int {
+	if int(k) <= p.knownTypes {
+		return int(p.postHeaders[k])
 	}
 	return usual
 }
 
 // end handles COMMIT, which ends a transaction of tables without an engine that
 // has transactions.
-func (p *Parser) end(h header) (*binlog.Event, error) {
+func (p *Parser) commitStatement(h header) (*binlog.Event, error) {
 	if p.transaction.state == stateIdle {
 		return nil, errMidTransaction
 	}
@@ -96,8 +96,8 @@ func (p *Parser) rollback(h header, rest []byte) (*binlog.Event, error) {
 	if p.transaction.state == stateIdle {
 		return nil, errMidTransaction
 	}
-	if p.transaction.mapped {
-		return nil, refuse("a transaction that changed mapped tables, some of them without transactions, was rolled back; " +
+	if p.transaction.hasMappedRows {
+		return nil, reject("a transaction that changed mapped tables, some of them without transactions, was rolled back; " +
 			"which rows stayed is not in the binlog: start again with --from snapshot")
 	}
 	if next, _ := keyword(rest); string(next.text()) == "TO" {
@@ -110,20 +110,20 @@ func (p *Parser) rollback(h header, rest []byte) (*binlog.Event, error) {
 func (p *Parser) xa(h header, text, rest []byte) (*binlog.Event, error) {
 	switch next, _ := keyword(rest); string(next.text()) {
 	case "START", "BEGIN":
-		if p.maria && p.transaction.state == stateOpen {
+		if p.mariaDB && p.transaction.state == stateOpen {
 			return nil, nil
 		}
-		return nil, p.begin()
+		return nil, p.beginTransaction()
 	case "END":
 		return nil, nil
 	case "ROLLBACK":
 		// Of what was prepared; none of it was taken over.
-		p.prepared.finish(xidOf(text, "rollback"))
+		p.xaTransactions.finish(xidOf(text, "rollback"))
 		return p.commit(h), nil
 	case "COMMIT":
 		return p.xaCommit(h, text)
 	}
-	return nil, refuse("statement %q is not known to Rowfall; please report it", clip(text))
+	return nil, reject("statement %q is not known to Rowfall; please report it", clip(text))
 }
 
 // statement yields a statement. By itself it is a transaction of its own;
@@ -134,8 +134,8 @@ func (p *Parser) statement(h header, database, text []byte) *binlog.Event {
 	if !open {
 		p.commit(h)
 	}
-	ev := p.emit(p.history.yielded(binlog.Statement, &p.transaction), time)
-	if !p.passing() {
+	ev := p.emit(p.history.visibleKind(binlog.Statement, &p.transaction), time)
+	if !p.discarding() {
 		ev.Database, ev.SQL = string(database), string(text)
 	}
 	return ev
@@ -143,10 +143,10 @@ func (p *Parser) statement(h header, database, text []byte) *binlog.Event {
 
 // rowStatement handles text that changes rows, or might.
 func (p *Parser) rowStatement(database, text []byte) (*binlog.Event, error) {
-	if p.passing() || len(bytes.TrimSpace(skipComments(text))) == 0 {
+	if p.discarding() || len(bytes.TrimSpace(skipComments(text))) == 0 {
 		return nil, nil
 	}
-	return nil, refuse("changes were logged as a statement instead of rows (in database %s: %q): %w", clip(database), clip(text), errStatementFormat)
+	return nil, reject("changes were logged as a statement instead of rows (in database %s: %q): %w", clip(database), clip(text), errStatementFormat)
 }
 
 // class says what a statement is to us, by its first word.
@@ -176,9 +176,9 @@ var classes = map[string]class{
 	"WITH": classRows, "SELECT": classRows, "CALL": classRows, "DO": classRows, "IMPORT": classRows,
 }
 
-// withoutSettings returns what MariaDB runs of SET STATEMENT variable = value, ...
+// trimSetStatement returns what MariaDB runs of SET STATEMENT variable = value, ...
 // FOR statement.
-func withoutSettings(sql []byte) []byte {
+func trimSetStatement(sql []byte) []byte {
 	for {
 		first, rest := keyword(sql)
 		second, rest := keyword(rest)

@@ -24,7 +24,7 @@ type Tables interface {
 
 // version is what one table map said: the table as it was when its rows were
 // logged. It is immutable.
-type version struct {
+type tableVersion struct {
 	// raw is the event's body after the table id, which the server gives anew
 	// whenever it opens the table: equal bytes are the same version.
 	raw            []byte
@@ -36,28 +36,28 @@ type version struct {
 
 // tableMaps finds the version that a rows event refers to.
 type tableMaps struct {
-	tables Tables
-	maria  bool
-	byID   map[uint64]*version
-	byRaw  map[string]*version
+	tables  Tables
+	mariaDB bool
+	byID    map[uint64]*tableVersion
+	byRaw   map[string]*tableVersion
 	// forget clears both when the next statement begins: the table maps of a
 	// statement stand before all its rows.
-	forget    bool
-	statement bool
+	resetPending bool
+	inStatement  bool
 }
 
 // define handles a table map event's body; wide says that table ids have six
 // bytes instead of four.
-func (m *tableMaps) define(c cursor, wide bool) error {
+func (m *tableMaps) add(c cursor, wide bool) error {
 	id := c.tableID(wide)
-	if c.bad {
+	if c.truncated {
 		return errTruncated
 	}
-	if !m.statement {
-		m.statement = true
-		if m.byID == nil || m.forget || len(m.byRaw) > maxVersions {
-			m.byID, m.byRaw = make(map[uint64]*version), make(map[string]*version)
-			m.forget = false
+	if !m.inStatement {
+		m.inStatement = true
+		if m.byID == nil || m.resetPending || len(m.byRaw) > maxVersions {
+			m.byID, m.byRaw = make(map[uint64]*tableVersion), make(map[string]*tableVersion)
+			m.resetPending = false
 		} else if len(m.byID) > maxVersions {
 			clear(m.byID)
 		}
@@ -78,17 +78,17 @@ func (m *tableMaps) define(c cursor, wide bool) error {
 }
 
 // compile builds a version from a table map's bytes after the table id.
-func (m *tableMaps) compile(raw []byte) (*version, error) {
-	v := &version{raw: bytes.Clone(raw)}
+func (m *tableMaps) compile(raw []byte) (*tableVersion, error) {
+	v := &tableVersion{raw: bytes.Clone(raw)}
 	c := cursor{b: v.raw}
-	c.take(2) // flags
+	c.bytes(2) // flags
 	v.database = string(c.name())
 	v.name = string(c.name())
-	columns := c.packed()
-	types := c.take(columns)
-	meta := c.take(c.packed())
-	c.take((columns + 7) / 8) // which columns may be NULL
-	if c.bad {
+	columns := c.lengthEncodedInt()
+	types := c.bytes(columns)
+	meta := c.bytes(c.lengthEncodedInt())
+	c.bytes((columns + 7) / 8) // which columns may be NULL
+	if c.truncated {
 		return nil, errTruncated
 	}
 	v.columns = int(columns)
@@ -100,19 +100,19 @@ func (m *tableMaps) compile(raw []byte) (*version, error) {
 		return v, nil
 	}
 	if v.layout, err = binlog.NewImageLayout(t, types, meta); err != nil {
-		return nil, inTable(t.FullName(), refuse("read table map of %s: %w", t.FullName(), err))
+		return nil, withTable(t.FullName(), reject("read table map of %s: %w", t.FullName(), err))
 	}
 	if err = m.verifyMetadata(t, types, meta, c.b); errors.Is(err, errTruncated) {
 		return nil, err
 	} else if err != nil {
-		return nil, inTable(t.FullName(), refuse("table %s is not as it was when the binlog was written: %w; "+
+		return nil, withTable(t.FullName(), reject("table %s is not as it was when the binlog was written: %w; "+
 			"it was altered since, or by statements that are not in the binlog: start again with --from snapshot", t.FullName(), err))
 	}
 	return v, nil
 }
 
 // inTable says which table an error is about, if it is one that refuses.
-func inTable(name string, err error) error {
+func withTable(name string, err error) error {
 	var r *binlog.RefusedError
 	if errors.As(err, &r) {
 		return &binlog.RefusedError{Table: name, Err: err}
@@ -147,8 +147,8 @@ func (m *tableMaps) verifyMetadata(t *binlog.Table, types, meta, fields []byte) 
 	c := cursor{b: fields}
 	for len(c.b) > 0 {
 		field := c.byte()
-		value := cursor{b: c.take(c.packed())}
-		if c.bad {
+		value := cursor{b: c.bytes(c.lengthEncodedInt())}
+		if c.truncated {
 			return errTruncated
 		}
 		var err error
@@ -197,8 +197,8 @@ func verifySigns(t *binlog.Table, wires []binlog.WireType, c cursor) error {
 
 func verifyNames(t *binlog.Table, c cursor) error {
 	for i := range t.Columns {
-		name := c.take(c.packed())
-		if c.bad {
+		name := c.bytes(c.lengthEncodedInt())
+		if c.truncated {
 			return errTruncated
 		}
 		if col := &t.Columns[i]; !strings.EqualFold(col.Name, string(name)) {
@@ -217,11 +217,11 @@ func verifyValues(t *binlog.Table, wires []binlog.WireType, is func(binlog.WireT
 			continue
 		}
 		col := &t.Columns[i]
-		count := c.packed()
+		count := c.lengthEncodedInt()
 		same := count == uint64(len(col.Values))
 		for j := uint64(0); j < count; j++ {
-			v := c.take(c.packed())
-			if c.bad {
+			v := c.bytes(c.lengthEncodedInt())
+			if c.truncated {
 				return errTruncated
 			}
 			comparable := strings.HasPrefix(col.Charset, "utf8") || isASCII(v)
@@ -229,7 +229,7 @@ func verifyValues(t *binlog.Table, wires []binlog.WireType, is func(binlog.WireT
 				same = false
 			}
 		}
-		if c.bad {
+		if c.truncated {
 			return errTruncated
 		}
 		if !same {
@@ -254,23 +254,23 @@ func isASCII(b []byte) bool {
 func (m *tableMaps) verifyCharsets(t *binlog.Table, wires []binlog.WireType, c cursor, byDefault bool) error {
 	var usual, nextAt, next uint64
 	if byDefault {
-		usual, nextAt, next = c.packed(), c.packedOr(math.MaxUint64), c.packedOr(0)
+		usual, nextAt, next = c.lengthEncodedInt(), c.lengthEncodedIntOr(math.MaxUint64), c.lengthEncodedIntOr(0)
 	}
 	n := uint64(0)
 	for i, w := range wires {
-		if !w.HasCollation(m.maria) {
+		if !w.HasCollation(m.mariaDB) {
 			continue
 		}
 		collation := usual
 		switch {
 		case !byDefault:
-			collation = c.packed()
+			collation = c.lengthEncodedInt()
 		case n == nextAt:
 			collation = next
-			nextAt, next = c.packedOr(math.MaxUint64), c.packedOr(0)
+			nextAt, next = c.lengthEncodedIntOr(math.MaxUint64), c.lengthEncodedIntOr(0)
 		}
 		n++
-		if c.bad {
+		if c.truncated {
 			return errTruncated
 		}
 		col := &t.Columns[i]
@@ -291,8 +291,8 @@ func verifyPrimary(t *binlog.Table, c cursor) error {
 	}
 	n := 0
 	for ; len(c.b) > 0; n++ {
-		column := c.packed()
-		if c.bad {
+		column := c.lengthEncodedInt()
+		if c.truncated {
 			return errTruncated
 		}
 		if n >= len(t.Primary) || uint64(t.Primary[n]) != column {

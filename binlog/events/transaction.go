@@ -13,9 +13,9 @@ import (
 type state uint8
 
 const (
-	stateIdle  state = iota // between transactions
-	stateNamed              // its GTID was read, nothing else
-	stateOpen               // in it
+	stateIdle state = iota // between transactions
+	stateGTID              // its GTID was read, nothing else
+	stateOpen              // in it
 )
 
 // transaction is what is known of the one that is being read.
@@ -26,9 +26,9 @@ type transaction struct {
 	time int64
 	// mapped says that rows of a mapped table were yielded: from then on only
 	// a commit can end it.
-	mapped bool
+	hasMappedRows bool
 	// passed says that the data hold it already: nothing of it is yielded.
-	passed bool
+	discard bool
 	// start is the offset of its first event, length what the GTID event says of it, original its
 	// original commit timestamp; 0 where the server does not send them.
 	start, length uint64
@@ -42,30 +42,30 @@ type transaction struct {
 }
 
 var (
-	errMidTransaction  = refuse("the position is in the middle of a transaction; take one that the server or Rowfall gave")
+	errMidTransaction  = reject("the position is in the middle of a transaction; take one that the server or Rowfall gave")
 	errBrokenOff       = errors.New("the binlog breaks off within a transaction, as after a crash of the server; start again with --from snapshot")
-	errStatementFormat = refuse("set binlog_format=ROW on the server, for all sessions, and start again with --from snapshot")
+	errStatementFormat = reject("set binlog_format=ROW on the server, for all sessions, and start again with --from snapshot")
 )
 
 // begin opens a transaction; the GTID event before it, if any, named it.
-func (p *Parser) begin() error {
+func (p *Parser) beginTransaction() error {
 	if p.transaction.state == stateOpen {
 		return errBrokenOff
 	}
 	if p.transaction.state == stateIdle {
-		p.transaction = p.started(transaction{})
+		p.transaction = p.newTransaction(transaction{})
 	}
 	p.transaction.state = stateOpen
 	return nil
 }
 
 // name begins a transaction with its GTID; the fields of it are the caller's.
-func (p *Parser) name(t transaction) error {
+func (p *Parser) startTransaction(t transaction) error {
 	if p.transaction.state != stateIdle {
 		return errBrokenOff
 	}
-	t.state = stateNamed
-	p.transaction = p.started(t)
+	t.state = stateGTID
+	p.transaction = p.newTransaction(t)
 	return p.checkNew()
 }
 
@@ -77,18 +77,18 @@ func (p *Parser) commit(h header) *binlog.Event {
 		set = &p.executed
 	} else {
 		p.position.File, p.position.Offset = p.file, p.offset
-		p.unplaced = false
+		p.fileUnknown = false
 		p.recordLast()
 	}
-	if t.sequence != 0 && p.gtids {
-		if p.maria {
+	if t.sequence != 0 && p.trackGTIDs {
+		if p.mariaDB {
 			set.AddMariaDB(t.domain, t.server, t.sequence)
 		} else {
 			set.Add(t.uuid, t.tag, t.sequence)
 		}
 	}
 	t.state = stateIdle
-	return p.emit(p.history.yielded(binlog.Commit, t), p.time(h))
+	return p.emit(p.history.visibleKind(binlog.Commit, t), p.time(h))
 }
 
 func (p *Parser) time(h header) int64 {
@@ -104,9 +104,9 @@ func (p *Parser) gtid(h header, body []byte) error {
 	var t transaction
 	c := cursor{b: body}
 	c.byte() // flags
-	copy(t.uuid[:], c.take(16))
+	copy(t.uuid[:], c.bytes(16))
 	t.sequence = c.uint64()
-	if c.bad {
+	if c.truncated {
 		return errTruncated
 	}
 	if h.typ == anonymousGTIDLogEvent {
@@ -116,7 +116,7 @@ func (p *Parser) gtid(h header, body []byte) error {
 	}
 	const logicalClock, hasOriginal = 2, 1 << 55
 	if len(c.b) >= 17+7 && c.byte() == logicalClock {
-		c.take(16)
+		c.bytes(16)
 		immediate := c.uint(7)
 		t.time = int64(immediate)
 		t.original = t.time
@@ -128,13 +128,13 @@ func (p *Parser) gtid(h header, body []byte) error {
 			}
 		}
 		if len(c.b) > 0 {
-			t.length = c.packed()
+			t.length = c.lengthEncodedInt()
 		}
 	}
-	if c.bad {
+	if c.truncated {
 		return errTruncated
 	}
-	return p.name(t)
+	return p.startTransaction(t)
 }
 
 // taggedGTID handles GTID_TAGGED. It is a message of the server's
@@ -146,14 +146,14 @@ func (p *Parser) taggedGTID(_ header, body []byte) error {
 	var immediate, original uint64
 	hasOriginal := false
 	c := cursor{b: body}
-	if version := c.varint(); version != 1 && !c.bad {
-		return refuse("version %d of this event is unknown; please report it", version)
+	if version := c.varint(); version != 1 && !c.truncated {
+		return reject("version %d of this event is unknown; please report it", version)
 	}
 	c.varint() // size
-	if last := c.varint(); last > 11 && !c.bad {
-		return refuse("field %d of this event must be understood and is unknown; please report it", last)
+	if last := c.varint(); last > 11 && !c.truncated {
+		return reject("field %d of this event must be understood and is unknown; please report it", last)
 	}
-	for len(c.b) > 0 && !c.bad {
+	for len(c.b) > 0 && !c.truncated {
 		switch field := c.varint(); field {
 		case 0: // flags
 			c.varint()
@@ -164,10 +164,10 @@ func (p *Parser) taggedGTID(_ header, body []byte) error {
 		case 2: // a signed number: its sign is the lowest bit
 			t.sequence = c.varint() >> 1
 		case 3:
-			if tag := c.take(c.varint()); string(tag) != p.tag {
-				p.tag = string(tag)
+			if tag := c.bytes(c.varint()); string(tag) != p.lastTag {
+				p.lastTag = string(tag)
 			}
-			t.tag = p.tag
+			t.tag = p.lastTag
 		case 4, 5, 9, 10, 11: // logical clock, server versions, ticket
 			c.varint()
 		case 6:
@@ -181,7 +181,7 @@ func (p *Parser) taggedGTID(_ header, body []byte) error {
 			c.b = nil
 		}
 	}
-	if c.bad || t.sequence == 0 {
+	if c.truncated || t.sequence == 0 {
 		return errTruncated
 	}
 	t.time = int64(original)
@@ -191,7 +191,7 @@ func (p *Parser) taggedGTID(_ header, body []byte) error {
 	if t.original = int64(original); !hasOriginal {
 		t.original = int64(immediate)
 	}
-	return p.name(t)
+	return p.startTransaction(t)
 }
 
 // mariaGTID handles MariaDB's GTID, which also begins the transaction, unless
@@ -202,15 +202,15 @@ func (p *Parser) mariaGTID(h header, body []byte) error {
 	t.sequence = c.uint64()
 	t.domain = c.uint32()
 	flags := c.byte()
-	if c.bad {
+	if c.truncated {
 		return errTruncated
 	}
-	if err := p.name(t); err != nil {
+	if err := p.startTransaction(t); err != nil {
 		return err
 	}
 	const standalone = 1
 	if flags&standalone == 0 {
-		return p.begin()
+		return p.beginTransaction()
 	}
 	return nil
 }
@@ -244,22 +244,22 @@ func previousGTIDsText(body []byte) (string, error) {
 		sources = sources << 8 >> 16
 	}
 	var text []byte
-	for ; sources > 0 && !c.bad; sources-- {
+	for ; sources > 0 && !c.truncated; sources-- {
 		var u [16]byte
-		copy(u[:], c.take(16))
+		copy(u[:], c.bytes(16))
 		text = fmt.Appendf(text, "%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 		if tagged {
-			if tag := c.take(c.varint()); len(tag) > 0 {
+			if tag := c.bytes(c.varint()); len(tag) > 0 {
 				text = append(append(text, ':'), tag...)
 			}
 		}
-		for n := c.uint64(); n > 0 && !c.bad; n-- {
+		for n := c.uint64(); n > 0 && !c.truncated; n-- {
 			first, end := c.uint64(), c.uint64()
 			text = fmt.Appendf(text, ":%d-%d", first, end-1)
 		}
 		text = append(text, ',')
 	}
-	if c.bad {
+	if c.truncated {
 		return "", errTruncated
 	}
 	return strings.TrimSuffix(string(text), ","), nil
@@ -271,8 +271,8 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 	c := cursor{b: body}
 	onePhase := c.byte() != 0
 	format, global, branch := c.uint32(), c.uint32(), c.uint32()
-	g, b := c.take(uint64(global)), c.take(uint64(branch))
-	if c.bad {
+	g, b := c.bytes(uint64(global)), c.bytes(uint64(branch))
+	if c.truncated {
 		return nil, errTruncated
 	}
 	if p.transaction.state == stateIdle {
@@ -281,21 +281,21 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 	if onePhase || p.skipTo > 0 {
 		return p.commit(h), nil
 	}
-	if p.transaction.mapped {
-		return nil, refuse("an XA transaction with rows of mapped tables was prepared apart from its commit, which Rowfall cannot follow; " +
+	if p.transaction.hasMappedRows {
+		return nil, reject("an XA transaction with rows of mapped tables was prepared apart from its commit, which Rowfall cannot follow; " +
 			"commit it in one phase, or take its tables out of the mapping, and start again with --from snapshot")
 	}
-	p.prepared.prepare(fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format)))
+	p.xaTransactions.prepare(fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format)))
 	return p.commit(h), nil
 }
 
 // xaCommit handles XA COMMIT of what was prepared before. That it has no rows of
 // mapped tables is known only if we saw it being prepared.
 func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
-	if p.skipTo == 0 && p.transaction.state != stateOpen || p.maria {
+	if p.skipTo == 0 && p.transaction.state != stateOpen || p.mariaDB {
 		xid := xidOf(query, "commit")
-		if !p.prepared.finish(xid) && !p.passing() {
-			return nil, refuse("XA transaction %s was prepared before the position that we started from, so its rows are not known; "+
+		if !p.xaTransactions.finish(xid) && !p.discarding() {
+			return nil, reject("XA transaction %s was prepared before the position that we started from, so its rows are not known; "+
 				"start from an earlier position or with --from snapshot", strconv.Quote(clip([]byte(xid))))
 		}
 	}
@@ -308,36 +308,36 @@ func xidOf(query []byte, verb string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(xid, " ", ""), "x'", "X'")
 }
 
-// Prepared remembers the XA transactions without rows of mapped tables, between
+// XATransactions remembers the XA transactions without rows of mapped tables, between
 // their two halves and a while longer: a connection that is lost may have shown
 // more than was applied, and the next one shows it again. It is for one parser at
 // a time.
-type Prepared struct{ open, done, older map[string]struct{} }
+type XATransactions struct{ prepared, finished, finishedBefore map[string]struct{} }
 
-func (s *Prepared) prepare(xid string) {
+func (s *XATransactions) prepare(xid string) {
 	const most = 10_000
-	if s.open == nil || len(s.open) >= most {
-		s.open = make(map[string]struct{})
+	if s.prepared == nil || len(s.prepared) >= most {
+		s.prepared = make(map[string]struct{})
 	}
-	s.open[xid] = struct{}{}
+	s.prepared[xid] = struct{}{}
 }
 
 // finish reports whether a transaction was prepared that ends here.
-func (s *Prepared) finish(xid string) bool {
-	for _, m := range []map[string]struct{}{s.done, s.older} {
+func (s *XATransactions) finish(xid string) bool {
+	for _, m := range []map[string]struct{}{s.finished, s.finishedBefore} {
 		if _, ok := m[xid]; ok {
-			delete(s.open, xid)
+			delete(s.prepared, xid)
 			return true
 		}
 	}
-	if _, ok := s.open[xid]; !ok {
+	if _, ok := s.prepared[xid]; !ok {
 		return false
 	}
 	const most = 10_000
-	if s.done == nil || len(s.done) >= most {
-		s.older, s.done = s.done, make(map[string]struct{})
+	if s.finished == nil || len(s.finished) >= most {
+		s.finishedBefore, s.finished = s.finished, make(map[string]struct{})
 	}
-	delete(s.open, xid)
-	s.done[xid] = struct{}{}
+	delete(s.prepared, xid)
+	s.finished[xid] = struct{}{}
 	return true
 }

@@ -9,20 +9,20 @@ import (
 	"rowfall/binlog"
 )
 
-// maker makes the events of a binlog file by hand.
-type maker struct {
+// eventBuilder makes the events of a binlog file by hand.
+type eventBuilder struct {
 	checksum bool
 	// jump is added to the next event's place, as if others had been skipped.
 	offset uint64
 	events [][]byte
 }
 
-func (m *maker) add(k eventType, flags uint16, body ...[]byte) {
+func (m *eventBuilder) add(k eventType, flags uint16, body ...[]byte) {
 	b := m.raw(k, flags, m.checksum, body...)
 	m.events = append(m.events, b)
 }
 
-func (m *maker) raw(k eventType, flags uint16, checksum bool, body ...[]byte) []byte {
+func (m *eventBuilder) raw(k eventType, flags uint16, checksum bool, body ...[]byte) []byte {
 	b := make([]byte, HeaderSize)
 	b = append(b, bytes.Join(body, nil)...)
 	size := len(b)
@@ -45,7 +45,7 @@ func (m *maker) raw(k eventType, flags uint16, checksum bool, body ...[]byte) []
 }
 
 // head begins a file at an offset.
-func (m *maker) head(offset uint64) {
+func (m *eventBuilder) head(offset uint64) {
 	m.offset = offset
 	m.add(rotateEvent, flagArtificial, binary.LittleEndian.AppendUint64(nil, offset), []byte("binlog.000007"))
 	body := make([]byte, 2+50+4)
@@ -62,7 +62,7 @@ func (m *maker) head(offset uint64) {
 }
 
 // transaction adds one as MySQL writes it.
-func (m *maker) transaction(sequence uint64, rows int) {
+func (m *eventBuilder) transaction(sequence uint64, rows int) {
 	m.add(gtidLogEvent, 0, gtidBody(sequence))
 	m.add(queryEvent, 0, queryBody("BEGIN"))
 	m.add(tableMapEvent, 0, mapBody(byte(sequence), "t"))
@@ -71,7 +71,7 @@ func (m *maker) transaction(sequence uint64, rows int) {
 }
 
 // renumber gives the transactions new sequence numbers, each higher by n.
-func (m *maker) renumber(n uint64) {
+func (m *eventBuilder) renumber(n uint64) {
 	for _, raw := range m.events {
 		if eventType(raw[4]) != gtidLogEvent {
 			continue
@@ -127,27 +127,27 @@ func rowsBody(id byte, n int) []byte {
 	return b
 }
 
-type one struct {
-	table *binlog.Table
-	asked int
+type oneTable struct {
+	table   *binlog.Table
+	lookups int
 }
 
-func (o *one) Table(_, name string) (*binlog.Table, error) {
-	o.asked++
+func (o *oneTable) Table(_, name string) (*binlog.Table, error) {
+	o.lookups++
 	if name != o.table.Name {
 		return nil, nil
 	}
 	return o.table, nil
 }
 
-func newOne() *one {
-	return &one{table: &binlog.Table{Database: "shop", Name: "t", Primary: []int{0}, Columns: []binlog.Column{
+func newOneTable() *oneTable {
+	return &oneTable{table: &binlog.Table{Database: "shop", Name: "t", Primary: []int{0}, Columns: []binlog.Column{
 		{Name: "id", SQLType: "int unsigned", Type: binlog.TypeInt, Unsigned: true},
 		{Name: "v", SQLType: "varchar(75)", Type: binlog.TypeVarchar, Length: 75, Charset: "utf8mb4"},
 	}}}
 }
 
-func newParser(o *one) *Parser {
+func newParser(o *oneTable) *Parser {
 	p := NewParser(Options{GTIDs: true, Tables: o})
 	p.Start(binlog.Position{})
 	return p
