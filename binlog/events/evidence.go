@@ -71,7 +71,7 @@ func (p *Parser) newTransaction(t transaction) transaction {
 }
 
 // passing reports whether what is being read is not yielded.
-func (p *Parser) discarding() bool { return p.skipTo > 0 || p.transaction.discard }
+func (p *Parser) discarding() bool { return p.skip.active() || p.transaction.discard }
 
 // yielded returns the kind of event that the end of a transaction is to the user.
 func (h *history) visibleKind(k binlog.Kind, t *transaction) binlog.Kind {
@@ -117,7 +117,7 @@ func (p *Parser) checkNew() error {
 // files were removed and are counted anew. The first ROTATE of a connection only says where it
 // begins, and files of another base name cannot be compared.
 func (p *Parser) checkForward(file []byte, offset uint64) error {
-	if p.knownTypes == 0 || p.skipTo > 0 {
+	if p.knownTypes == 0 || p.skip.active() {
 		return nil
 	}
 	to := binlog.Position{File: string(file), Offset: offset}

@@ -53,14 +53,8 @@ type Parser struct {
 	// unplaced says that position is a GTID set alone: where the server begins to
 	// read is before it, and so no place to go on from.
 	fileUnknown bool
-	// skipTo is the offset in skipFile up to which everything is read for its
-	// GTIDs only, which gather in executed; 0 when that is over.
-	skipFile string
-	skipTo   uint64
-	executed binlog.GTIDSet
-	// learn says that executed must begin with the file's PREVIOUS_GTIDS, which
-	// has not been read yet.
-	learn bool
+	// skip is active until the position to start from is reached.
+	skip skipper
 
 	transaction    transaction
 	maps           tableMaps
@@ -97,8 +91,9 @@ func (p *Parser) Start(from binlog.Position) {
 // way, from the file's PREVIOUS_GTIDS (which MariaDB has not).
 func (p *Parser) StartSkipping(from binlog.Position, learn bool) {
 	p.Start(from)
-	p.skipFile, p.skipTo, p.learn = from.File, from.Offset, learn
-	p.executed = from.GTID.Clone()
+	p.skip = skipper{
+		file: from.File, end: from.Offset, executed: from.GTID.Clone(), needsPrevious: learn,
+	}
 }
 
 // Position returns where the parser stands: up to and including the last Commit
@@ -112,7 +107,7 @@ func (p *Parser) Forget() { p.maps.resetPending = true }
 
 // Idle reports whether the parser stands between transactions, at a place that
 // its user may see.
-func (p *Parser) Idle() bool { return p.idle() && p.skipTo == 0 }
+func (p *Parser) Idle() bool { return p.idle() && !p.skip.active() }
 
 // idle reports whether the parser stands between transactions.
 func (p *Parser) idle() bool { return p.transaction.state == stateIdle && !p.payload.active }
@@ -171,13 +166,19 @@ func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 	p.advance(h)
 	p.eventStart = p.offset - uint64(h.size)
 	ev, err := p.dispatch(h, body)
-	if err == nil && p.skipTo > 0 {
-		ev, err = p.skip(h)
+	if err == nil && p.skip.active() {
+		var reached bool
+		if reached, err = p.skip.reached(h, p.offset, p.idle()); reached {
+			p.finishSkipping()
+			ev = p.progress(h)
+		} else {
+			ev = nil
+		}
 	}
 	if err != nil {
 		return nil, p.locate(h.typ, start, err)
 	}
-	if p.transaction.state == stateIdle && !p.payload.active && p.skipTo == 0 && !p.fileUnknown {
+	if p.transaction.state == stateIdle && !p.payload.active && !p.skip.active() && !p.fileUnknown {
 		p.position.File, p.position.Offset = p.file, p.offset
 	}
 	return ev, nil
@@ -263,7 +264,10 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 	case rotateEvent:
 		return p.rotate(h, body)
 	case previousGTIDsLogEvent:
-		return p.previousGTIDs(body)
+		if err := p.skip.previousGTIDs(body); err != nil {
+			return nil, err
+		}
+		return p.progress(h), nil
 	case heartbeatLogEvent, heartbeatLogEventV2:
 		return p.heartbeat(h, body)
 	case gtidLogEvent, anonymousGTIDLogEvent:
@@ -276,8 +280,9 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 		if p.transaction.state != stateGTID {
 			return nil, errMidTransaction
 		}
-		if p.skipTo > 0 {
-			p.commit(h)
+		// A transaction that is not yielded is not decompressed either.
+		if p.skip.active() {
+			p.endTransaction()
 			return nil, nil
 		}
 		if p.discarding() {
@@ -388,12 +393,11 @@ func (p *Parser) rotate(h header, body []byte) (*binlog.Event, error) {
 	if c.truncated || len(c.b) == 0 {
 		return nil, errTruncated
 	}
-	if p.skipTo > 0 && string(c.b) != p.skipFile {
-		// The end of a file that was followed by another is behind its ROTATE.
-		if h.flags&flagArtificial != 0 || p.offset+uint64(h.size) != p.skipTo {
-			return nil, reject("%s:%d lies beyond the end of that file", p.skipFile, p.skipTo)
+	if p.skip.active() && string(c.b) != p.skip.file {
+		if err := p.skip.checkRotate(h, p.offset); err != nil {
+			return nil, err
 		}
-		p.skipped()
+		p.finishSkipping()
 	}
 	if err := p.checkForward(c.b, offset); err != nil {
 		return nil, err
@@ -462,41 +466,6 @@ func (p *Parser) emit(k binlog.Kind, time int64) *binlog.Event {
 		p.event.Rows.Release()
 	}
 	p.event.Kind, p.event.Time = k, time
-	p.event.Database, p.event.SQL = "", ""
+	p.event.Database, p.event.SQL, p.event.InTransaction = "", "", false
 	return &p.event
-}
-
-// skip decides, after an event, whether the place that was asked for is
-// reached. It must lie between two transactions.
-func (p *Parser) skip(h header) (*binlog.Event, error) {
-	switch h.typ {
-	case formatDescriptionEvent, rotateEvent, heartbeatLogEvent, heartbeatLogEventV2:
-		if p.learn {
-			return nil, nil
-		}
-	}
-	if p.learn {
-		return nil, reject("the file does not begin with a PREVIOUS_GTIDS event: it is of another server or damaged")
-	}
-	if p.offset < p.skipTo {
-		// A server with more to send has no time for heartbeats.
-		if (h.typ == heartbeatLogEvent || h.typ == heartbeatLogEventV2) && p.idle() {
-			return nil, reject("%s:%d lies beyond the end of that file", p.skipFile, p.skipTo)
-		}
-		return nil, nil
-	}
-	// A place within the file's head is as good as the head's end.
-	if p.offset > p.skipTo && h.typ != previousGTIDsLogEvent {
-		return nil, reject("%s:%d is not where an event ends; take a position that the server or Rowfall gave", p.skipFile, p.skipTo)
-	}
-	if !p.idle() {
-		return nil, errMidTransaction
-	}
-	p.skipped()
-	return p.progress(h), nil
-}
-
-func (p *Parser) skipped() {
-	p.skipTo = 0
-	p.position.GTID, p.executed = p.executed, binlog.GTIDSet{}
 }

@@ -278,6 +278,44 @@ func TestStatementText(t *testing.T) {
 	}
 }
 
+// Only the parser can tell a statement that is a transaction of its own from one that stands
+// inside a transaction, before the transaction's rows.
+func TestInTransaction(t *testing.T) {
+	m := &eventBuilder{checksum: true}
+	m.head(4)
+	m.add(gtidLogEvent, 0, gtidBody(1))
+	m.add(queryEvent, 0, queryBody("CREATE TABLE x (id INT)"))
+	m.add(gtidLogEvent, 0, gtidBody(2))
+	m.add(queryEvent, 0, queryBody("BEGIN"))
+	m.add(queryEvent, 0, queryBody("CREATE TABLE t (id INT) START TRANSACTION"))
+	m.add(tableMapEvent, 0, mapBody(1, "t"))
+	m.add(writeRowsEvent, 0, rowsBody(1, 1))
+	m.add(xidEvent, 0, make([]byte, 8))
+	m.add(queryEvent, 0, queryBody("DROP TABLE x"))
+	type step struct {
+		kind          binlog.Kind
+		inTransaction bool
+	}
+	want := []step{
+		{binlog.Statement, false},
+		{binlog.Statement, true}, {binlog.Changes, true}, {binlog.Commit, false},
+		{binlog.Statement, false},
+	}
+	var got []step
+	if err := feed(newParser(newOneTable()), m.events, func(ev *binlog.Event) {
+		if ev.Kind != binlog.Progress {
+			got = append(got, step{ev.Kind, ev.InTransaction})
+		} else if ev.InTransaction {
+			t.Error("a Progress between transactions has InTransaction set")
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("events are %v, want %v", got, want)
+	}
+}
+
 // A connection that broke between the halves of an XA transaction left the next
 // one without knowledge of the first, and the pipeline stopped for good. The commit
 // may come twice: what a connection has shown need not be applied.

@@ -129,12 +129,12 @@ func (p *Parser) xa(h header, text, rest []byte) (*binlog.Event, error) {
 // statement yields a statement. By itself it is a transaction of its own;
 // within one (CREATE TABLE ... SELECT) the position stays until the commit.
 func (p *Parser) statement(h header, database, text []byte) *binlog.Event {
-	open := p.transaction.state == stateOpen
-	time := p.time(h)
-	if !open {
-		p.commit(h)
+	inTransaction := p.transaction.state == stateOpen
+	if !inTransaction {
+		p.endTransaction()
 	}
-	ev := p.emit(p.history.visibleKind(binlog.Statement, &p.transaction), time)
+	ev := p.emit(p.history.visibleKind(binlog.Statement, &p.transaction), p.time(h))
+	ev.InTransaction = inTransaction
 	if !p.discarding() {
 		ev.Database, ev.SQL = string(database), string(text)
 	}

@@ -49,7 +49,9 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 		return nil, withTable(v.database+"."+v.name, fmt.Errorf("rows of %s.%s: %w", v.database, v.name, err))
 	}
 	p.transaction.hasMappedRows = true
-	return p.emit(binlog.Changes, p.time(h)), nil
+	ev := p.emit(binlog.Changes, p.time(h))
+	ev.InTransaction = true
+	return ev, nil
 }
 
 // isStatementEnd reports whether an event without a table map only ends a

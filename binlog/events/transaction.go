@@ -69,12 +69,18 @@ func (p *Parser) startTransaction(t transaction) error {
 	return p.checkNew()
 }
 
-// commit ends the transaction: only now does its GTID count.
+// commit ends the transaction and returns its Commit.
 func (p *Parser) commit(h header) *binlog.Event {
+	p.endTransaction()
+	return p.emit(p.history.visibleKind(binlog.Commit, &p.transaction), p.time(h))
+}
+
+// endTransaction ends the transaction: its GTID and its end become part of the position.
+func (p *Parser) endTransaction() {
 	t := &p.transaction
 	set := &p.position.GTID
-	if p.skipTo > 0 {
-		set = &p.executed
+	if p.skip.active() {
+		set = &p.skip.executed
 	} else {
 		p.position.File, p.position.Offset = p.file, p.offset
 		p.fileUnknown = false
@@ -88,7 +94,6 @@ func (p *Parser) commit(h header) *binlog.Event {
 		}
 	}
 	t.state = stateIdle
-	return p.emit(p.history.visibleKind(binlog.Commit, t), p.time(h))
 }
 
 func (p *Parser) time(h header) int64 {
@@ -215,22 +220,6 @@ func (p *Parser) mariaGTID(h header, body []byte) error {
 	return nil
 }
 
-// previousGTIDs learns, at the beginning of a file, what was executed before
-// it, where the set is being gathered.
-func (p *Parser) previousGTIDs(body []byte) (*binlog.Event, error) {
-	if p.learn {
-		p.learn = false
-		text, err := previousGTIDsText(body)
-		if err != nil {
-			return nil, err
-		}
-		if p.executed, err = binlog.ParseGTIDSet(text); err != nil {
-			return nil, err
-		}
-	}
-	return p.progress(header{}), nil
-}
-
 // previousGTIDsText returns the text form of a set as PREVIOUS_GTIDS holds it:
 // the number of sources, and for each a uuid, (in the tagged format) a tag, the
 // number of intervals and these, half open. The highest byte of the first number
@@ -278,7 +267,7 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 	if p.transaction.state == stateIdle {
 		return nil, errMidTransaction
 	}
-	if onePhase || p.skipTo > 0 {
+	if onePhase || p.skip.active() {
 		return p.commit(h), nil
 	}
 	if p.transaction.hasMappedRows {
@@ -292,7 +281,7 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 // xaCommit handles XA COMMIT of what was prepared before. That it has no rows of
 // mapped tables is known only if we saw it being prepared.
 func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
-	if p.skipTo == 0 && p.transaction.state != stateOpen || p.mariaDB {
+	if !p.skip.active() && p.transaction.state != stateOpen || p.mariaDB {
 		xid := xidOf(query, "commit")
 		if !p.xaTransactions.finish(xid) && !p.discarding() {
 			return nil, reject("XA transaction %s was prepared before the position that we started from, so its rows are not known; "+
