@@ -113,10 +113,10 @@ func utf8Text(text, vars []byte) ([]byte, error) {
 	case charset == "latin1":
 		return binlog.AppendLatin1(nil, text), nil
 	case charset == "":
-		return nil, reject("statement %q is written with collation %d, which is not known to Rowfall; please report it", clip(text), collation)
+		return nil, reject("statement %q is written with collation %d, which is not known to Rowfall; please report it", binlog.Clip(text, maxQuoted), collation)
 	default:
 		return nil, reject("statement %q is written in character set %s, which is not read yet, so the tables that it names cannot be told; "+
 			"run such statements after SET NAMES utf8mb4, and start again with --from a later position, or --from snapshot if it touches a mapped table",
-			clip(text), charset)
+			binlog.Clip(text, maxQuoted), charset)
 	}
 }

@@ -102,14 +102,8 @@ func (c *cursor) tableID(wide bool) uint64 {
 	return c.uint(4)
 }
 
-// clip shortens text of the server for an error message.
-func clip(b []byte) string {
-	const most = 80
-	if len(b) > most {
-		return string(b[:most]) + "..."
-	}
-	return string(b)
-}
+// maxQuoted is how much of a server's text an error message quotes, in bytes.
+const maxQuoted = 80
 
 // varint returns an unsigned number of MySQL's serialization library: as many
 // low one bits as bytes follow, a zero bit, then the number, little-endian.

@@ -202,7 +202,7 @@ func verifyNames(t *binlog.Table, c cursor) error {
 			return errTruncated
 		}
 		if col := &t.Columns[i]; !strings.EqualFold(col.Name, string(name)) {
-			return fmt.Errorf("column %d is named %s now and was %s then", i+1, col.Name, clip(name))
+			return fmt.Errorf("column %d is named %s now and was %s then", i+1, col.Name, binlog.Clip(name, maxQuoted))
 		}
 	}
 	return nil

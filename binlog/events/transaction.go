@@ -285,7 +285,7 @@ func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
 		xid := xidOf(query, "commit")
 		if !p.xaTransactions.finish(xid) && !p.discarding() {
 			return nil, reject("XA transaction %s was prepared before the position that we started from, so its rows are not known; "+
-				"start from an earlier position or with --from snapshot", strconv.Quote(clip([]byte(xid))))
+				"start from an earlier position or with --from snapshot", strconv.Quote(binlog.Clip(xid, maxQuoted)))
 		}
 	}
 	return p.commit(h), nil
