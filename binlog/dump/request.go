@@ -14,6 +14,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
 )
 
 // The commands of the client protocol that are ours.
@@ -74,19 +75,8 @@ func (s *Stream) samePlace(ctx context.Context, p binlog.Position) (bool, error)
 	if p.File == "" {
 		return false, nil
 	}
-	defer s.conn.SetSilence(mysql.ScanSilence)()
-	r, err := s.conn.Query(ctx, fmt.Sprintf("SELECT BINLOG_GTID_POS(X'%x', %d)", p.File, p.Offset))
-	if err != nil {
-		return false, fmt.Errorf("read the GTIDs before %s:%d: %w", p.File, p.Offset, err)
-	}
-	if len(r.Rows) != 1 || r.Rows[0][0] == nil {
-		return false, nil // it has no such place
-	}
-	set, err := binlog.ParseGTIDSet(string(r.Rows[0][0]))
-	if err != nil {
-		return false, fmt.Errorf("read the GTIDs before %s:%d: %w", p.File, p.Offset, err)
-	}
-	return set.Equal(p.GTID), nil
+	set, found, err := query.GTIDsAt(ctx, s.conn, p)
+	return found && set.Equal(p.GTID), err
 }
 
 // keepsGTIDs reports whether a server's transactions have GTIDs.

@@ -128,21 +128,17 @@ func (r *reader) wrap(err error) error {
 // readVisible is the bracket of a MySQL with GTIDs: gtid_executed grows after
 // the engine commit, so when it contains applied, a plain SELECT sees it all.
 func (r *reader) readVisible(ctx context.Context, applied binlog.Position) error {
-	waited := "0"
-	if !applied.GTID.IsZero() {
-		waited = fmt.Sprintf("WAIT_FOR_EXECUTED_GTID_SET('%s', %d)", applied.GTID.String(), int(visibleWait.Seconds()))
-	}
 	restore := r.conn.SetSilence(max(r.conn.Silence(), visibleSilence))
-	answer, err := r.conn.Query(ctx, "SELECT "+waited+" waited, @@server_uuid uuid")
+	executed, server, err := WaitExecuted(ctx, r.conn, applied.GTID, visibleWait)
 	restore()
 	if err != nil {
 		return r.wrap(err)
 	}
-	// A proxy may have answered from elsewhere than at the beginning.
-	if err := r.checkServer(strings.ToLower(answer.Text(0, "uuid"))); err != nil {
+	// Behind a proxy, another server may answer than at the beginning of the connection.
+	if err := r.checkServer(server); err != nil {
 		return err
 	}
-	if answer.Text(0, "waited") != "0" {
+	if !executed {
 		return r.wrap(fmt.Errorf("the server has not executed %s within %v, although its binlog holds it", applied.GTID.String(), visibleWait))
 	}
 	if err := r.stream(ctx, ""); err != nil {
@@ -239,7 +235,7 @@ func (r *reader) placeSnapshot(ctx context.Context, applied binlog.Position) (bo
 	if applied.GTID.IsZero() {
 		return false, nil
 	}
-	have, err := gtidsAt(ctx, r.conn, at)
+	have, _, err := GTIDsAt(ctx, r.conn, at)
 	if err != nil {
 		return false, r.wrap(err)
 	}

@@ -115,7 +115,7 @@ func mergeUnions(
 		if !strings.EqualFold(t.engine, "MRG_MYISAM") {
 			continue
 		}
-		r, err := c.Query(ctx, "SHOW CREATE TABLE "+identifier(t.database)+"."+identifier(t.name))
+		r, err := c.Query(ctx, "SHOW CREATE TABLE "+sqltext.QuoteName(t.database)+"."+sqltext.QuoteName(t.name))
 		if IsNoTable(err) || CannotOpen(err) {
 			continue // nobody writes through it as it is
 		}

@@ -163,7 +163,7 @@ func CheckSelect(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Prob
 		at = len(account)
 		account += "@%"
 	}
-	user := identifier(account[:at]) + "@" + identifier(account[at+1:])
+	user := sqltext.QuoteName(account[:at]) + "@" + sqltext.QuoteName(account[at+1:])
 	var problems []Problem
 	fold := c.Server().LowerCaseNames != 0
 	for _, pattern := range patterns {
@@ -182,9 +182,9 @@ func CheckSelect(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Prob
 		switch {
 		case parsed.Database.IsWildcard():
 		case parsed.Table.IsWildcard():
-			on = identifier(database) + ".*"
+			on = sqltext.QuoteName(database) + ".*"
 		default:
-			on = identifier(database) + "." + identifier(table)
+			on = sqltext.QuoteName(database) + "." + sqltext.QuoteName(table)
 		}
 		problems = append(problems, Problem{"the user may not read all of " + pattern, "GRANT SELECT ON " + on + " TO " + user})
 	}

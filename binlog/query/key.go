@@ -7,13 +7,11 @@ import (
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/sqltext"
 )
 
 // text returns s as a string literal that no quoting rule can change.
 func text(s string) string { return "_utf8mb4 X'" + hex.EncodeToString([]byte(s)) + "'" }
-
-// identifier returns s quoted as a name.
-func identifier(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
 
 // keyExpr returns the expression that selects a key column so that keyLiteral
 // can name the same value again: strings as the bytes stored, in the column's
@@ -121,11 +119,11 @@ func selectChunk(ch ChunkRequest) (string, error) {
 	exprs := make([]string, 0, len(t.Columns)+len(key))
 	for i := range t.Columns {
 		c := &t.Columns[i]
-		exprs = append(exprs, binlog.SelectExpr(c, "r."+identifier(c.Name)))
+		exprs = append(exprs, binlog.SelectExpr(c, "r."+sqltext.QuoteName(c.Name)))
 	}
 	for i, k := range key {
 		c := &t.Columns[k]
-		column := "r." + identifier(c.Name)
+		column := "r." + sqltext.QuoteName(c.Name)
 		exprs = append(exprs, keyExpr(c, column))
 		ordered[i], compared[i] = column, comparedExpr(c, column)
 		if len(t.Key()) == 0 {
@@ -148,7 +146,7 @@ func selectChunk(ch ChunkRequest) (string, error) {
 		}
 		conds = append(conds, bound.cond(compared, literals))
 	}
-	sql := "SELECT " + strings.Join(exprs, ", ") + " FROM " + identifier(t.Database) + "." + identifier(t.Name) + " AS r"
+	sql := "SELECT " + strings.Join(exprs, ", ") + " FROM " + sqltext.QuoteName(t.Database) + "." + sqltext.QuoteName(t.Name) + " AS r"
 	if len(t.Primary) > 0 {
 		// Without it an optimizer with old statistics may sort the table.
 		sql += " FORCE INDEX (PRIMARY)"

@@ -7,6 +7,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
+	"rowfall/binlog/sqltext"
 )
 
 func TestParseColumnType(t *testing.T) {
@@ -79,7 +80,7 @@ func FuzzGrant(f *testing.F) {
 		if database == "" || table == "" {
 			return
 		}
-		on := identifier(database) + "." + identifier(table)
+		on := sqltext.QuoteName(database) + "." + sqltext.QuoteName(table)
 		for _, rights := range []string{"SELECT", "INSERT (`a`, `b``c`), SELECT, UPDATE", "ALL PRIVILEGES"} {
 			g, ok := parseGrant("GRANT " + rights + " ON " + on + " TO `u`@`%`")
 			if database == "*" || table == "*" {
@@ -94,8 +95,8 @@ func FuzzGrant(f *testing.F) {
 		}
 		for _, line := range []string{
 			"GRANT INSERT, SELECT (`a`) ON " + on + " TO `u`@`%`",
-			"GRANT SELECT (" + identifier(database) + ", " + identifier(table) + ") ON *.* TO `u`@`%`",
-			"GRANT " + identifier(database) + "@" + identifier(table) + " TO `u`@`%`",
+			"GRANT SELECT (" + sqltext.QuoteName(database) + ", " + sqltext.QuoteName(table) + ") ON *.* TO `u`@`%`",
+			"GRANT " + sqltext.QuoteName(database) + "@" + sqltext.QuoteName(table) + " TO `u`@`%`",
 		} {
 			if g, ok := parseGrant(line); ok && (g.has("SELECT") || mayDump(g)) {
 				t.Errorf("%s is read as %+v", line, g)
