@@ -9,14 +9,17 @@ import (
 	"rowfall/binlog/query"
 )
 
-// describe maps a table as it is now.
-func (f *fixture) describe(name string) {
+// describe maps a table as it is now, and returns its schema.
+func (f *fixture) describe(name string) *binlog.Table {
 	f.t.Helper()
-	t, err := query.Table(f.t.Context(), f.conn, "shop", name)
-	if err != nil {
-		f.t.Fatal(err)
+	found, err := query.Tables(f.t.Context(), f.conn, func(database, table string) bool {
+		return database == "shop" && table == name
+	})
+	if err != nil || len(found) != 1 {
+		f.t.Fatalf("%d tables are named shop.%s, want 1; %v", len(found), name, err)
 	}
-	f.tables["shop."+name] = t
+	f.tables["shop."+name] = found[0]
+	return found[0]
 }
 
 // A server that logs all metadata gives a table without a primary key its first

@@ -116,12 +116,7 @@ func (f *fixture) createTypes(columns []typed) *binlog.Table {
 		b = fmt.Appendf(b, ", c%d %s", i, c.sql)
 	}
 	f.exec(string(b) + ") ROW_FORMAT=DYNAMIC")
-	table, err := query.Table(f.t.Context(), f.conn, "shop", "types")
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.tables["shop.types"] = table
-	return table
+	return f.describe("types")
 }
 
 // fillTypes inserts rows; the first is all NULL.

@@ -10,7 +10,6 @@ import (
 const (
 	CodeBadDatabase    = 1049
 	CodeNoSuchTable    = 1146
-	CodeSyntax         = 1064
 	CodeLockTimeout    = 1205
 	CodeWhileExecuting = 1220
 	CodeNoPrivilege    = 1227

@@ -66,15 +66,6 @@ type ChunkResult struct {
 	Fence binlog.Position
 }
 
-// ServerChangedError is returned by Read when the connection leads to another
-// server than the one the stream comes from.
-type ServerChangedError struct{ Want, Got string }
-
-// Error says which server was asked for and which one answers.
-func (e *ServerChangedError) Error() string {
-	return fmt.Sprintf("rows would be read from server %s, but the binlog comes from %s: give the address of one server, not of several behind a proxy", e.Got, e.Want)
-}
-
 // Read reads one chunk: it waits (30 s at most) until everything up to applied
 // is visible, selects, calls row for each row (valid during the call) and
 // takes the fence. applied is a position of the stream's server, zero where
@@ -244,7 +235,8 @@ func (r *reader) placeSnapshot(ctx context.Context, applied binlog.Position) (bo
 
 func (r *reader) checkServer(uuid string) error {
 	if want := strings.ToLower(r.request.Server); want != "" && want != uuid {
-		return &ServerChangedError{Want: want, Got: uuid}
+		return fmt.Errorf("rows would be read from server %s, but the binlog comes from %s: "+
+			"give the address of one server, not of several behind a proxy", uuid, want)
 	}
 	return nil
 }

@@ -12,10 +12,6 @@ import (
 	"rowfall/binlog/mysql"
 )
 
-// ErrNoTable is returned when a table does not exist, is no base table, or
-// cannot be seen with our grants.
-var ErrNoTable = errors.New("no such table")
-
 // errChanged says that a table was altered between two looks at it.
 var errChanged = errors.New("the table is being altered")
 
@@ -30,7 +26,7 @@ const systemSchemas = `'mysql','sys','information_schema','performance_schema'`
 // UNION of a MERGE table and one of the MEMORY engine have both. It fails on a matching table with
 // a column whose type is not supported, naming both.
 func Tables(ctx context.Context, c *mysql.Conn, match func(database, table string) bool) ([]*binlog.Table, error) {
-	listed, err := listTables(ctx, c)
+	listed, err := listTables(ctx, c, false)
 	if err != nil {
 		return nil, err
 	}
@@ -80,36 +76,6 @@ func Tables(ctx context.Context, c *mysql.Conn, match func(database, table strin
 		return strings.Compare(a.Name, b.Name)
 	})
 	return tables, nil
-}
-
-// Table returns one base table as it is now; ErrNoTable says there is none. On
-// a server with lower_case_table_names the names compare without case.
-func Table(ctx context.Context, c *mysql.Conn, database, name string) (*binlog.Table, error) {
-	r, err := c.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES`+
-		` WHERE TABLE_SCHEMA=`+text(database)+` AND TABLE_NAME=`+text(name))
-	if err != nil {
-		return nil, fmt.Errorf("find table %s.%s: %w", database, name, err)
-	}
-	same := func(a []byte, b string) bool { return string(a) == b }
-	if c.Server().LowerCaseNames != 0 {
-		same = func(a []byte, b string) bool { return strings.EqualFold(string(a), b) }
-	}
-	for _, row := range r.Rows {
-		if !same(row[0], database) || !same(row[1], name) {
-			continue
-		}
-		if kind := string(row[2]); kind != "BASE TABLE" {
-			return nil, fmt.Errorf("table %s.%s is a %s, not a base table: %w", database, name, strings.ToLower(kind), ErrNoTable)
-		}
-		tables, err := describe(ctx, c, string(row[0]), []string{string(row[1])})
-		if err != nil {
-			return nil, err
-		}
-		if len(tables) == 1 {
-			return tables[0], nil
-		}
-	}
-	return nil, fmt.Errorf("table %s.%s: %w", database, name, ErrNoTable)
 }
 
 // describe reads columns and keys of tables of one database. Tables that are
