@@ -30,12 +30,12 @@ const (
 	notProved
 )
 
-// proveAndAsk compares the histories and asks for the binlog after from. It returns s, or the
+// proveAndRequest compares the histories and asks for the binlog after from. It returns s, or the
 // stream of another connection in its place. On an error it has closed both.
-func (s *Stream) proveAndAsk(ctx context.Context, c Config, from binlog.Position) (*Stream, error) {
+func (s *Stream) proveAndRequest(ctx context.Context, c Config, from binlog.Position) (*Stream, error) {
 	l := &c.Last
 	server := s.conn.Server()
-	at, reason := placeBefore(l, &from, server)
+	at, reason := positionBefore(l, &from, server)
 	if reason == "" {
 		result, err := s.prove(ctx, c, at, &from)
 		if err != nil {
@@ -56,20 +56,20 @@ func (s *Stream) proveAndAsk(ctx context.Context, c Config, from binlog.Position
 		}
 	}
 	s.unproved = reason
-	if err := s.ask(ctx, c, from.Clone()); err != nil {
+	if err := s.request(ctx, c, from.Clone()); err != nil {
 		return nil, s.fail(err)
 	}
 	return s, nil
 }
 
-// placeBefore returns the place to request a transaction from, or why there is none.
-func placeBefore(
+// positionBefore returns the place to request a transaction from, or why there is none.
+func positionBefore(
 	l *binlog.Evidence, from *binlog.Position, server mysql.Server,
 ) (at binlog.Position, reason string) {
 	if l.IsZero() {
 		return at, "no evidence of the last applied transaction is stored"
 	}
-	if keepsGTIDs(server) && !from.GTID.IsZero() && !l.GTID.IsZero() {
+	if hasGTIDs(server) && !from.GTID.IsZero() && !l.GTID.IsZero() {
 		before, ok := from.GTID.Before(l)
 		if !ok {
 			return at, fmt.Sprintf(
@@ -94,7 +94,7 @@ func (s *Stream) prove(
 		return 0, err
 	}
 	if at.File == "" {
-		err = s.askGTID(ctx, c, s.conn.Server(), at)
+		err = s.requestGTID(ctx, c, s.conn.Server(), at)
 	} else {
 		// Does the server still have the place where the transaction was?
 		var purged bool
@@ -106,7 +106,7 @@ func (s *Stream) prove(
 				"the server has purged %s, which held the last applied transaction", l.File)
 			return notProved, nil
 		}
-		err = s.askFile(ctx, c, s.conn.Server(), at)
+		err = s.requestFile(ctx, c, s.conn.Server(), at)
 	}
 	if err == nil {
 		s.parser.StartVerifying()
@@ -115,7 +115,7 @@ func (s *Stream) prove(
 			return s.proved(result, at, from), nil
 		}
 	}
-	return s.explain(err, l, at)
+	return s.classifyError(err, l, at)
 }
 
 // proved ends the comparison: from here on the stream yields what it reads.
@@ -217,7 +217,7 @@ func (s *Stream) checkFile(ctx context.Context, l *binlog.Evidence) (purged bool
 }
 
 // explain tells an error that shows another history from one that does not.
-func (s *Stream) explain(err error, l *binlog.Evidence, at binlog.Position) (proof, error) {
+func (s *Stream) classifyError(err error, l *binlog.Evidence, at binlog.Position) (proof, error) {
 	var (
 		different *binlog.HistoryError
 		se        *mysql.ServerError
@@ -253,8 +253,8 @@ func (s *Stream) explain(err error, l *binlog.Evidence, at binlog.Position) (pro
 	return 0, err
 }
 
-// ofServer completes the evidence in an error of the parser, which does not know the server.
-func (s *Stream) ofServer(err error) error {
+// withServer completes the evidence in an error of the parser, which does not know the server.
+func (s *Stream) withServer(err error) error {
 	var different *binlog.HistoryError
 	if errors.As(err, &different) {
 		for _, e := range []*binlog.Evidence{&different.Held, &different.Found} {
@@ -268,12 +268,12 @@ func (s *Stream) ofServer(err error) error {
 
 // Last returns the evidence of the last transaction that the stream has passed, of the one that
 // proved the history at first; it is zero before any. It lives as Position does.
-func (s *Stream) Last() binlog.Evidence { return s.complete(*s.parser.Last()) }
+func (s *Stream) Last() binlog.Evidence { return s.withServerUUID(*s.parser.Last()) }
 
 // Transaction returns the evidence of the transaction that Next is yielding the changes of.
-func (s *Stream) Transaction() binlog.Evidence { return s.complete(s.parser.Transaction()) }
+func (s *Stream) Transaction() binlog.Evidence { return s.withServerUUID(s.parser.Transaction()) }
 
-func (s *Stream) complete(e binlog.Evidence) binlog.Evidence {
+func (s *Stream) withServerUUID(e binlog.Evidence) binlog.Evidence {
 	if !e.IsZero() {
 		e.Server = s.conn.Server().UUID
 	}

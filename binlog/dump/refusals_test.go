@@ -158,7 +158,7 @@ func testBadPositions(t *testing.T, f *fixture) {
 	for _, p := range []binlog.Position{from, purge} {
 		err := f.openError(p)
 		var se *mysql.ServerError
-		if !errors.As(err, &se) || se.Code != 1236 || !strings.Contains(err.Error(), "--from snapshot") {
+		if !errors.As(err, &se) || se.Code != mysql.CodeBinlogMissing || !strings.Contains(err.Error(), "--from snapshot") {
 			t.Errorf("purged: %v", err)
 		}
 	}

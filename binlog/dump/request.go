@@ -19,14 +19,14 @@ import (
 
 // The commands of the client protocol that are ours.
 const (
-	commandDump     = 0x12
-	commandRegister = 0x15
-	commandDumpGTID = 0x1e
+	comBinlogDump     = 0x12
+	comRegisterSlave  = 0x15
+	comBinlogDumpGTID = 0x1e
 )
 
-// wantHeartbeatV2 is the flag of a dump command that asks for heartbeats whose
+// flagHeartbeatV2 is the flag of a dump command that asks for heartbeats whose
 // offset has 64 bits (MySQL 8.0.26).
-const wantHeartbeatV2 = 0x02
+const flagHeartbeatV2 = 0x02
 
 // firstEvent is the offset of a file's first event, behind its magic.
 const firstEvent = 4
@@ -39,7 +39,7 @@ func (s *Stream) prepare(ctx context.Context, c Config) error {
 	keepAlive(s.net)
 	server := s.conn.Server()
 	s.parser = events.NewParser(events.Options{
-		MariaDB: server.Flavor == mysql.MariaDB, GTIDs: keepsGTIDs(server),
+		MariaDB: server.Flavor == mysql.MariaDB, GTIDs: hasGTIDs(server),
 		SkipChecksum: c.SkipChecksum, Tables: c.Tables, XATransactions: c.XATransactions,
 	})
 	if err := s.prepareSession(ctx, c, server); err != nil {
@@ -52,26 +52,26 @@ func (s *Stream) prepare(ctx context.Context, c Config) error {
 }
 
 // ask asks for the binlog after from.
-func (s *Stream) ask(ctx context.Context, c Config, from binlog.Position) error {
+func (s *Stream) request(ctx context.Context, c Config, from binlog.Position) error {
 	server := s.conn.Server()
-	byGTID := keepsGTIDs(server) && !from.GTID.IsZero()
+	byGTID := hasGTIDs(server) && !from.GTID.IsZero()
 	if byGTID && server.Flavor == mysql.MariaDB {
-		same, err := s.samePlace(ctx, from)
+		same, err := s.matchesGTIDs(ctx, from)
 		if err != nil {
 			return err
 		}
 		byGTID = !same
 	}
 	if byGTID {
-		return s.askGTID(ctx, c, server, from)
+		return s.requestGTID(ctx, c, server, from)
 	}
-	return s.askFile(ctx, c, server, from)
+	return s.requestFile(ctx, c, server, from)
 }
 
-// samePlace reports whether file and offset of a position are, on this MariaDB,
+// matchesGTIDs reports whether file and offset of a position are, on this MariaDB,
 // the place of its GTIDs. On another server of the same history they need not be,
 // nor where a stream that began at a GTID set has its domains in another order.
-func (s *Stream) samePlace(ctx context.Context, p binlog.Position) (bool, error) {
+func (s *Stream) matchesGTIDs(ctx context.Context, p binlog.Position) (bool, error) {
 	if p.File == "" {
 		return false, nil
 	}
@@ -79,8 +79,8 @@ func (s *Stream) samePlace(ctx context.Context, p binlog.Position) (bool, error)
 	return found && set.Equal(p.GTID), err
 }
 
-// keepsGTIDs reports whether a server's transactions have GTIDs.
-func keepsGTIDs(server mysql.Server) bool { return server.GTIDMode || server.Flavor == mysql.MariaDB }
+// hasGTIDs reports whether a server's transactions have GTIDs.
+func hasGTIDs(server mysql.Server) bool { return server.GTIDMode || server.Flavor == mysql.MariaDB }
 
 // keepAlive lets the kernel notice a peer that is gone, also while we do not
 // read.
@@ -101,9 +101,9 @@ func keepAlive(c net.Conn) {
 // prepareSession sets what a dump goes by. Both spellings of each variable:
 // servers before 8.0.26 know the old one, later ones take either.
 func (s *Stream) prepareSession(ctx context.Context, c Config, server mysql.Server) error {
-	beat := c.Heartbeat.Nanoseconds()
+	period := c.Heartbeat.Nanoseconds()
 	sql := fmt.Sprintf("SET @source_binlog_checksum = @@global.binlog_checksum, @master_binlog_checksum = @@global.binlog_checksum, "+
-		"@source_heartbeat_period = %d, @master_heartbeat_period = %d, @replica_uuid = '%[3]s', @slave_uuid = '%[3]s'", beat, beat, newUUID())
+		"@source_heartbeat_period = %d, @master_heartbeat_period = %d, @replica_uuid = '%[3]s', @slave_uuid = '%[3]s'", period, period, newUUID())
 	if server.Flavor == mysql.MariaDB {
 		sql += ", @mariadb_slave_capability = 4" // it understands GTIDs
 	}
@@ -131,7 +131,7 @@ func (s *Stream) register(ctx context.Context, id uint32) error {
 	b = append(b, 0, 0)                        // user, password
 	b = binary.LittleEndian.AppendUint16(b, 0) // port
 	b = append(b, make([]byte, 4+4)...)        // rank, source id
-	if err := s.conn.Command(commandRegister, b); err != nil {
+	if err := s.conn.Command(comRegisterSlave, b); err != nil {
 		return err
 	}
 	for {
@@ -147,9 +147,9 @@ func (s *Stream) register(ctx context.Context, id uint32) error {
 	}
 }
 
-// askGTID asks for everything but a GTID set. In which file that begins is for
+// requestGTID asks for everything but a GTID set. In which file that begins is for
 // the server to say.
-func (s *Stream) askGTID(ctx context.Context, c Config, server mysql.Server, from binlog.Position) error {
+func (s *Stream) requestGTID(ctx context.Context, c Config, server mysql.Server, from binlog.Position) error {
 	text := from.GTID.AppendBinary(nil)
 	from.File, from.Offset = "", 0
 	s.parser.Start(from)
@@ -157,25 +157,25 @@ func (s *Stream) askGTID(ctx context.Context, c Config, server mysql.Server, fro
 		if err := s.conn.Exec(ctx, fmt.Sprintf("SET @slave_connect_state = '%s'", from.GTID.String())); err != nil {
 			return fmt.Errorf("set the GTID position: %w", err)
 		}
-		return s.conn.Command(commandDump, dumpRequest(0, firstEvent, c.ServerID, ""))
+		return s.conn.Command(comBinlogDump, dumpRequest(0, firstEvent, c.ServerID, ""))
 	}
 	b := binary.LittleEndian.AppendUint16(nil, dumpFlags(server))
 	b = binary.LittleEndian.AppendUint32(b, c.ServerID)
 	b = binary.LittleEndian.AppendUint32(b, 0) // length of the file's name
 	b = binary.LittleEndian.AppendUint64(b, firstEvent)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(text)))
-	return s.conn.Command(commandDumpGTID, append(b, text...))
+	return s.conn.Command(comBinlogDumpGTID, append(b, text...))
 }
 
-// askFile asks for what comes after an offset, or for the whole file where the
+// requestFile asks for what comes after an offset, or for the whole file where the
 // beginning is needed: to learn the GTID set, or since the command's offset has
 // but 32 bits.
-func (s *Stream) askFile(ctx context.Context, c Config, server mysql.Server, from binlog.Position) error {
+func (s *Stream) requestFile(ctx context.Context, c Config, server mysql.Server, from binlog.Position) error {
 	if from.File == "" {
-		return refuse(from, "the position has no file and offset, and the server keeps no GTIDs; give FILE:OFFSET, or --from snapshot")
+		return reject(from, "the position has no file and offset, and the server keeps no GTIDs; give FILE:OFFSET, or --from snapshot")
 	}
 	from.Offset = max(from.Offset, firstEvent)
-	if !keepsGTIDs(server) {
+	if !hasGTIDs(server) {
 		from.GTID = binlog.GTIDSet{}
 	}
 	at := from.Offset
@@ -188,14 +188,14 @@ func (s *Stream) askFile(ctx context.Context, c Config, server mysql.Server, fro
 		}
 		s.parser.Start(from)
 	}
-	return s.conn.Command(commandDump, dumpRequest(dumpFlags(server), uint32(at), c.ServerID, from.File))
+	return s.conn.Command(comBinlogDump, dumpRequest(dumpFlags(server), uint32(at), c.ServerID, from.File))
 }
 
 // checkOffset refuses an offset where no event begins: the server might wait
 // there for the rest of what it takes for one, without a word.
 func (s *Stream) checkOffset(ctx context.Context, at binlog.Position) error {
 	if strings.ContainsAny(at.File, `'\`) {
-		return refuse(at, "%q is no name of a binlog file", at.File)
+		return reject(at, "%q is no name of a binlog file", at.File)
 	}
 	_, err := s.conn.Query(ctx, fmt.Sprintf("SHOW BINLOG EVENTS IN '%s' FROM %d LIMIT 1", at.File, at.Offset))
 	var se *mysql.ServerError
@@ -203,7 +203,7 @@ func (s *Stream) checkOffset(ctx context.Context, at binlog.Position) error {
 		return nil // the dump says more about a missing file
 	}
 	if se != nil && se.Code == mysql.CodeWhileExecuting {
-		return refuse(at, "%s:%d is not where an event begins; take a position that the server or Rowfall gave, or --from snapshot: %w", at.File, at.Offset, err)
+		return reject(at, "%s:%d is not where an event begins; take a position that the server or Rowfall gave, or --from snapshot: %w", at.File, at.Offset, err)
 	}
 	if err != nil {
 		return fmt.Errorf("look at the binlog's place to start from: %w", err)
@@ -212,13 +212,13 @@ func (s *Stream) checkOffset(ctx context.Context, at binlog.Position) error {
 }
 
 // refuse makes an error of a position that no later try could read from.
-func refuse(at binlog.Position, format string, args ...any) error {
+func reject(at binlog.Position, format string, args ...any) error {
 	return &binlog.RefusedError{After: at, Err: fmt.Errorf(format, args...)}
 }
 
 func dumpFlags(server mysql.Server) uint16 {
 	if server.Flavor == mysql.MySQL && server.AtLeast(8, 0, 26) {
-		return wantHeartbeatV2
+		return flagHeartbeatV2
 	}
 	return 0
 }

@@ -20,10 +20,10 @@ import (
 
 const (
 	defaultHeartbeat = 500 * time.Millisecond
-	// A server is given up after silentBeats heartbeats without a byte, though
+	// A server is given up after silentHeartbeats heartbeats without a byte, though
 	// not before leastSilence.
-	silentBeats  = 20
-	leastSilence = 10 * time.Second
+	silentHeartbeats = 20
+	leastSilence     = 10 * time.Second
 )
 
 // ErrEnded is returned when the server has ended the stream without giving a reason.
@@ -61,7 +61,7 @@ type Stream struct {
 	conn    *mysql.Conn
 	net     net.Conn
 	silence time.Duration
-	packets packets
+	packets packetBuffer
 	parser  *events.Parser
 	// err ended the stream.
 	err error
@@ -69,14 +69,14 @@ type Stream struct {
 	unproved string
 
 	// due is the read deadline that was set last.
-	due time.Time
+	readDeadline time.Time
 
 	wake struct {
 		sync.Mutex
 		// woken is set until a Next has answered with a Progress.
 		woken bool
-		// poked says that the read deadline was put into the past.
-		poked bool
+		// interrupted says that the read deadline was put into the past.
+		interrupted bool
 		// watched is the Done channel of the last Next's context, stop ends
 		// its watch.
 		watched <-chan struct{}
@@ -101,12 +101,12 @@ func Open(ctx context.Context, c Config, from binlog.Position) (*Stream, error) 
 	if err != nil {
 		return nil, err
 	}
-	if s, err = s.proveAndAsk(ctx, c, from); err != nil {
+	if s, err = s.proveAndRequest(ctx, c, from); err != nil {
 		return nil, err
 	}
 	server := s.conn.Server()
 	c.Logger.Info().Str("addr", s.conn.Addr()).Str("version", server.Version).
-		Str("file", from.File).Uint64("offset", from.Offset).Bool("gtid", keepsGTIDs(server)).
+		Str("file", from.File).Uint64("offset", from.Offset).Bool("gtid", hasGTIDs(server)).
 		Bool("proved", s.unproved == "").Msg("following binlog")
 	return s, nil
 }
@@ -117,7 +117,7 @@ func connect(ctx context.Context, c Config) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stream{conn: conn, net: conn.NetConn(), silence: max(silentBeats*c.Heartbeat, leastSilence)}
+	s := &Stream{conn: conn, net: conn.NetConn(), silence: max(silentHeartbeats*c.Heartbeat, leastSilence)}
 	if err := s.prepare(ctx, c); err != nil {
 		return nil, s.fail(err)
 	}
@@ -154,7 +154,7 @@ func (s *Stream) Next(ctx context.Context) (*binlog.Event, error) {
 			ev, err = s.packet(packet)
 		}
 		if err != nil {
-			s.err = s.ofServer(err)
+			s.err = s.withServer(err)
 			break
 		}
 		if ev != nil {
@@ -201,11 +201,11 @@ func (s *Stream) wait(ctx context.Context) (woken bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	s.watch(ctx)
+	s.watchContext(ctx)
 	if s.prepareRead() {
 		return true, nil
 	}
-	// A ctx that ended before the deadline was set has poked in vain.
+	// A ctx that ended before the deadline was set has interrupted in vain.
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -215,9 +215,9 @@ func (s *Stream) wait(ctx context.Context) (woken bool, err error) {
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		s.wake.Lock()
-		poked := s.wake.poked
+		interrupted := s.wake.interrupted
 		s.wake.Unlock()
-		if poked {
+		if interrupted {
 			return false, ctx.Err()
 		}
 		err = fmt.Errorf("the server has been silent for %v", s.silence)
@@ -239,30 +239,30 @@ func (s *Stream) prepareRead() bool {
 		return true
 	}
 	// Not before every read, which would cost more than a small read itself.
-	if s.wake.poked || s.due.Sub(now) < s.silence {
-		s.due = now.Add(s.silence + s.silence/4)
-		_ = s.net.SetReadDeadline(s.due)
-		s.wake.poked = false
+	if s.wake.interrupted || s.readDeadline.Sub(now) < s.silence {
+		s.readDeadline = now.Add(s.silence + s.silence/4)
+		_ = s.net.SetReadDeadline(s.readDeadline)
+		s.wake.interrupted = false
 	}
 	return false
 }
 
 // watch makes the end of ctx interrupt reads. Callers pass the same context
 // again and again: it is watched once.
-func (s *Stream) watch(ctx context.Context) {
+func (s *Stream) watchContext(ctx context.Context) {
 	s.wake.Lock()
 	defer s.wake.Unlock()
 	if s.wake.watched == ctx.Done() || s.wake.closed {
 		return
 	}
-	s.unwatchLocked()
+	s.unwatchContextLocked()
 	s.wake.watched = ctx.Done()
 	if s.wake.watched != nil {
-		s.wake.stop = context.AfterFunc(ctx, s.poke)
+		s.wake.stop = context.AfterFunc(ctx, s.interrupt)
 	}
 }
 
-func (s *Stream) unwatchLocked() {
+func (s *Stream) unwatchContextLocked() {
 	if s.wake.stop != nil {
 		s.wake.stop()
 	}
@@ -270,14 +270,14 @@ func (s *Stream) unwatchLocked() {
 }
 
 // poke interrupts a read.
-func (s *Stream) poke() {
+func (s *Stream) interrupt() {
 	s.wake.Lock()
 	defer s.wake.Unlock()
-	s.pokeLocked()
+	s.interruptLocked()
 }
 
-func (s *Stream) pokeLocked() {
-	s.wake.poked = true
+func (s *Stream) interruptLocked() {
+	s.wake.interrupted = true
 	_ = s.net.SetReadDeadline(time.Unix(1, 0))
 }
 
@@ -297,7 +297,7 @@ func (s *Stream) Wake() {
 	s.wake.Lock()
 	defer s.wake.Unlock()
 	s.wake.woken = true
-	s.pokeLocked()
+	s.interruptLocked()
 }
 
 // Forget makes the stream ask Tables again for every table, from the next
@@ -312,7 +312,7 @@ func (s *Stream) Server() mysql.Server { return s.conn.Server() }
 func (s *Stream) Close() error {
 	s.wake.Lock()
 	s.wake.closed = true
-	s.unwatchLocked()
+	s.unwatchContextLocked()
 	s.wake.Unlock()
 	return s.conn.Close()
 }

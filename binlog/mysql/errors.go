@@ -74,7 +74,7 @@ var remedies = map[uint16]string{
 }
 
 // explain adds the remedy to a server's error, where we know one.
-func explain(err error) error {
+func withRemedy(err error) error {
 	var e *ServerError
 	if errors.As(err, &e) {
 		if r := remedies[e.Code]; r != "" {

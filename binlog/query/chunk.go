@@ -135,14 +135,14 @@ func (r *reader) readVisible(ctx context.Context, applied binlog.Position) error
 	if err := r.stream(ctx, ""); err != nil {
 		return err
 	}
-	return r.fence(ctx)
+	return r.readFence(ctx)
 }
 
 // readLocked is the bracket of a MySQL without GTIDs: a transaction that is in
 // the binlog but not yet visible still holds its row locks, so a shared lock
 // waits for it. READ COMMITTED locks rows and no gaps between them.
 func (r *reader) readLocked(ctx context.Context) error {
-	uuid, err := one(ctx, r.conn, "SELECT @@server_uuid")
+	uuid, err := queryValue(ctx, r.conn, "SELECT @@server_uuid")
 	if err != nil {
 		return r.wrap(err)
 	}
@@ -160,7 +160,7 @@ func (r *reader) readLocked(ctx context.Context) error {
 	if err := r.stream(ctx, lock); err != nil {
 		return err
 	}
-	return r.fence(ctx)
+	return r.readFence(ctx)
 }
 
 // readSnapshot is MariaDB's bracket: the snapshot knows its own place in the
@@ -175,7 +175,7 @@ func (r *reader) readSnapshot(ctx context.Context, applied binlog.Position) erro
 		if err := r.conn.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
 			return r.wrap(err)
 		}
-		ready, err := r.placeSnapshot(ctx, applied)
+		ready, err := r.readSnapshotPosition(ctx, applied)
 		if err == nil && ready {
 			err = r.stream(ctx, "")
 		}
@@ -198,9 +198,9 @@ func (r *reader) readSnapshot(ctx context.Context, applied binlog.Position) erro
 	}
 }
 
-// placeSnapshot takes the open snapshot's place as the fence and reports
+// readSnapshotPosition takes the open snapshot's place as the fence and reports
 // whether applied is visible in it.
-func (r *reader) placeSnapshot(ctx context.Context, applied binlog.Position) (bool, error) {
+func (r *reader) readSnapshotPosition(ctx context.Context, applied binlog.Position) (bool, error) {
 	status, err := r.conn.Query(ctx, "SHOW STATUS LIKE 'Binlog_snapshot_%'")
 	if err != nil {
 		return false, r.wrap(err)
@@ -226,11 +226,11 @@ func (r *reader) placeSnapshot(ctx context.Context, applied binlog.Position) (bo
 	if applied.GTID.IsZero() {
 		return false, nil
 	}
-	have, _, err := GTIDsAt(ctx, r.conn, at)
+	executed, _, err := GTIDsAt(ctx, r.conn, at)
 	if err != nil {
 		return false, r.wrap(err)
 	}
-	return have.Contains(applied.GTID), nil
+	return executed.Contains(applied.GTID), nil
 }
 
 func (r *reader) checkServer(uuid string) error {
@@ -248,7 +248,7 @@ func (r *reader) stream(ctx context.Context, lock string) error {
 	n := len(t.Columns)
 	last := make([][]byte, len(r.request.key()))
 	var view binlog.Row
-	var mine error
+	var rowErr error
 	if r.request.Silence > 0 {
 		defer r.conn.SetSilence(r.request.Silence)()
 	}
@@ -258,11 +258,11 @@ func (r *reader) stream(ctx context.Context, lock string) error {
 		}
 		r.result.Rows++
 		view.SetText(layout, cells[:n])
-		mine = r.row(&view)
-		return mine
+		rowErr = r.row(&view)
+		return rowErr
 	})
-	if mine != nil {
-		return mine
+	if rowErr != nil {
+		return rowErr
 	}
 	if err != nil {
 		return r.wrap(err)
@@ -281,7 +281,7 @@ func (r *reader) stream(ctx context.Context, lock string) error {
 }
 
 // fence takes the end of the binlog, after the rows.
-func (r *reader) fence(ctx context.Context) error {
+func (r *reader) readFence(ctx context.Context) error {
 	at, _, err := endOfLog(ctx, r.conn)
 	r.result.Fence = at
 	return r.wrap(err)

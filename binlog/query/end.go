@@ -33,7 +33,7 @@ func End(ctx context.Context, c *mysql.Conn) (binlog.Position, error) {
 // position, so that they are of one moment; on a busy server the server works
 // the GTIDs out from file and offset.
 func endMariaDB(ctx context.Context, c *mysql.Conn) (p binlog.Position, err error) {
-	before, err := one(ctx, c, "SELECT @@gtid_binlog_pos")
+	before, err := queryValue(ctx, c, "SELECT @@gtid_binlog_pos")
 	if err != nil {
 		return p, err
 	}
@@ -41,7 +41,7 @@ func endMariaDB(ctx context.Context, c *mysql.Conn) (p binlog.Position, err erro
 		if p, _, err = endOfLog(ctx, c); err != nil {
 			return p, err
 		}
-		after, err := one(ctx, c, "SELECT @@gtid_binlog_pos")
+		after, err := queryValue(ctx, c, "SELECT @@gtid_binlog_pos")
 		if err != nil {
 			return p, err
 		}
@@ -62,7 +62,7 @@ func GTIDsAt(
 	ctx context.Context, c *mysql.Conn, p binlog.Position,
 ) (set binlog.GTIDSet, found bool, err error) {
 	defer c.SetSilence(mysql.ScanSilence)()
-	r, err := c.Query(ctx, fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d)", text(p.File), p.Offset))
+	r, err := c.Query(ctx, fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d)", stringLiteral(p.File), p.Offset))
 	if err == nil && len(r.Rows) == 1 && r.Rows[0][0] != nil {
 		found = true
 		set, err = binlog.ParseGTIDSet(string(r.Rows[0][0]))
@@ -103,7 +103,7 @@ func EndOfLog(ctx context.Context, c *mysql.Conn) (binlog.Position, error) {
 
 // Now returns the server's clock, in microseconds since 1970.
 func Now(ctx context.Context, c *mysql.Conn) (int64, error) {
-	s, err := one(ctx, c, "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
+	s, err := queryValue(ctx, c, "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
 	if err != nil {
 		return 0, fmt.Errorf("read the server's clock: %w", err)
 	}
@@ -135,7 +135,7 @@ func endOfLog(ctx context.Context, c *mysql.Conn) (p binlog.Position, gtids stri
 }
 
 // one runs a query for a single value; NULL is "".
-func one(ctx context.Context, c *mysql.Conn, sql string) (string, error) {
+func queryValue(ctx context.Context, c *mysql.Conn, sql string) (string, error) {
 	r, err := c.Query(ctx, sql)
 	if err != nil {
 		return "", err

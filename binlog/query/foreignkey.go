@@ -52,7 +52,7 @@ func referentialConstraints(
 ) ([]ForeignKey, error) {
 	r, err := c.Query(ctx, `SELECT CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE`+
 		` FROM information_schema.REFERENTIAL_CONSTRAINTS`+
-		` WHERE CONSTRAINT_SCHEMA=`+text(t.Database)+` AND TABLE_NAME=`+text(t.Name)+
+		` WHERE CONSTRAINT_SCHEMA=`+stringLiteral(t.Database)+` AND TABLE_NAME=`+stringLiteral(t.Name)+
 		` ORDER BY CONSTRAINT_NAME`)
 	if err != nil {
 		return nil, err

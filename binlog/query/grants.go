@@ -124,7 +124,7 @@ func matches(re, text string) bool {
 }
 
 // readable reports whether the grants give SELECT on every table of a pattern.
-func readable(grants []grant, database, table string) bool {
+func mayRead(grants []grant, database, table string) bool {
 	covered := false
 	for _, g := range grants {
 		if !g.has("SELECT") {
@@ -175,7 +175,7 @@ func CheckSelect(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Prob
 		if fold {
 			database, table = strings.ToLower(database), strings.ToLower(table)
 		}
-		if readable(grants, database, table) {
+		if mayRead(grants, database, table) {
 			continue
 		}
 		on := "*.*"

@@ -527,9 +527,9 @@ func testCancel(t *testing.T, s server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mine := errors.New("mine")
-	_, err = query.Read(t.Context(), c, query.ChunkRequest{Table: table, Limit: 9}, binlog.Position{}, func(*binlog.Row) error { return mine })
-	if !errors.Is(err, mine) {
+	rowErr := errors.New("row")
+	_, err = query.Read(t.Context(), c, query.ChunkRequest{Table: table, Limit: 9}, binlog.Position{}, func(*binlog.Row) error { return rowErr })
+	if !errors.Is(err, rowErr) {
 		t.Errorf("row's error is %v", err)
 	}
 	c = s.dial(t)

@@ -15,8 +15,8 @@ import (
 // errChanged says that a table was altered between two looks at it.
 var errChanged = errors.New("the table is being altered")
 
-// attempts is how often a table that changes under our eyes is read again.
-const attempts = 5
+// maxDescribeAttempts is how often a table that changes under our eyes is read again.
+const maxDescribeAttempts = 5
 
 const systemSchemas = `'mysql','sys','information_schema','performance_schema'`
 
@@ -83,16 +83,16 @@ func Tables(ctx context.Context, c *mysql.Conn, match func(database, table strin
 func describe(ctx context.Context, c *mysql.Conn, database string, names []string) ([]*binlog.Table, error) {
 	for try := 1; ; try++ {
 		tables, err := describeOnce(ctx, c, database, names)
-		if err == nil || !errors.Is(err, errChanged) || try == attempts {
+		if err == nil || !errors.Is(err, errChanged) || try == maxDescribeAttempts {
 			return tables, err
 		}
 	}
 }
 
 func describeOnce(ctx context.Context, c *mysql.Conn, database string, names []string) ([]*binlog.Table, error) {
-	where := ` WHERE TABLE_SCHEMA=` + text(database)
+	where := ` WHERE TABLE_SCHEMA=` + stringLiteral(database)
 	if len(names) == 1 {
-		where += ` AND TABLE_NAME=` + text(names[0])
+		where += ` AND TABLE_NAME=` + stringLiteral(names[0])
 	}
 	tables := make(map[string]*binlog.Table, len(names))
 	for _, name := range names {
@@ -201,7 +201,7 @@ func readKeys(ctx context.Context, c *mysql.Conn, where string, tables map[strin
 // index may be: its rows have a hash of it in a hidden column. A MEMORY table has
 // hashes and no such column.
 func longUnique(ctx context.Context, c *mysql.Conn, t *binlog.Table, key string) error {
-	engine, err := one(ctx, c, `SELECT MAX(ENGINE) FROM information_schema.TABLES WHERE TABLE_SCHEMA=`+text(t.Database)+` AND TABLE_NAME=`+text(t.Name))
+	engine, err := queryValue(ctx, c, `SELECT MAX(ENGINE) FROM information_schema.TABLES WHERE TABLE_SCHEMA=`+stringLiteral(t.Database)+` AND TABLE_NAME=`+stringLiteral(t.Name))
 	if err != nil {
 		return fmt.Errorf("read keys: %w", err)
 	}
@@ -243,7 +243,7 @@ func equalRows(a, b [][]mysql.Cell) bool {
 func EstimateRows(ctx context.Context, c *mysql.Conn, tables []*binlog.Table) ([]int64, error) {
 	estimates := make([]int64, len(tables))
 	for i, t := range tables {
-		n, err := one(ctx, c, "SELECT MAX(TABLE_ROWS) FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(t.Database)+" AND TABLE_NAME="+text(t.Name))
+		n, err := queryValue(ctx, c, "SELECT MAX(TABLE_ROWS) FROM information_schema.TABLES WHERE TABLE_SCHEMA="+stringLiteral(t.Database)+" AND TABLE_NAME="+stringLiteral(t.Name))
 		if err != nil {
 			return nil, fmt.Errorf("estimate rows of %s: %w", t.FullName(), err)
 		}

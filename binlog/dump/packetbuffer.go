@@ -10,27 +10,27 @@ import (
 const (
 	// bufferSize is what the buffer holds normally, in bytes.
 	bufferSize = 1 << 20
-	// keptSize is the largest buffer that is kept when a big packet is done.
-	keptSize = 4 << 20
+	// maxKeptBuffer is the largest buffer that is kept when a big packet is done.
+	maxKeptBuffer = 4 << 20
 	// maxPacket bounds a packet joined from its parts. A server sends at most
 	// 1 GiB of event, plus headers.
 	maxPacket = 1<<30 + 1<<20
-	// fullPart is the length of a part that is followed by another one.
-	fullPart = 0xffffff
-	// partHeader is three bytes of length and one of sequence number.
-	partHeader = 4
+	// maxPart is the length of a part that is followed by another one.
+	maxPart = 0xffffff
+	// partHeaderSize is three bytes of length and one of sequence number.
+	partHeaderSize = 4
 )
 
 // packets splits what a connection yields into packets, in place. buf[r:w] is
 // read but not yet handed out.
-type packets struct {
+type packetBuffer struct {
 	buf  []byte
 	r, w int
 }
 
 // next returns the next packet's payload if it is complete; it is valid until
 // the next call of next or fill.
-func (p *packets) next() ([]byte, bool) {
+func (p *packetBuffer) next() ([]byte, bool) {
 	// What a huge packet needed is not kept while the packets behind it are handled.
 	if p.oversized() {
 		p.move(make([]byte, bufferSize))
@@ -39,7 +39,7 @@ func (p *packets) next() ([]byte, bool) {
 	if parts == 0 {
 		return nil, false
 	}
-	start := p.r + partHeader
+	start := p.r + partHeaderSize
 	if parts > 1 {
 		start = p.join(parts)
 	}
@@ -48,26 +48,26 @@ func (p *packets) next() ([]byte, bool) {
 }
 
 // complete reports whether next would return a packet.
-func (p *packets) complete() bool {
+func (p *packetBuffer) complete() bool {
 	_, parts := p.scan()
 	return parts > 0
 }
 
 // scan returns where the next packet ends and of how many parts it is, 0 if it
 // is not all there.
-func (p *packets) scan() (end, parts int) {
+func (p *packetBuffer) scan() (end, parts int) {
 	at := p.r
 	for {
-		if p.w-at < partHeader {
+		if p.w-at < partHeaderSize {
 			return 0, 0
 		}
 		n := int(p.buf[at]) | int(p.buf[at+1])<<8 | int(p.buf[at+2])<<16
-		at += partHeader + n
+		at += partHeaderSize + n
 		if at > p.w {
 			return 0, 0
 		}
 		parts++
-		if n < fullPart {
+		if n < maxPart {
 			return at, parts
 		}
 	}
@@ -75,19 +75,19 @@ func (p *packets) scan() (end, parts int) {
 
 // join moves the parts together, towards the end, over the headers between
 // them; it returns where the payload begins.
-func (p *packets) join(parts int) int {
+func (p *packetBuffer) join(parts int) int {
 	// Every part but the last is full, so part i's data begins here:
-	data := func(i int) int { return p.r + i*(partHeader+fullPart) + partHeader }
+	data := func(i int) int { return p.r + i*(partHeaderSize+maxPart) + partHeaderSize }
 	start := data(parts - 1)
 	for i := parts - 2; i >= 0; i-- {
-		start -= fullPart
-		copy(p.buf[start:], p.buf[data(i):data(i)+fullPart])
+		start -= maxPart
+		copy(p.buf[start:], p.buf[data(i):data(i)+maxPart])
 	}
 	return start
 }
 
 // fill reads once. What next returned before is lost.
-func (p *packets) fill(r io.Reader) error {
+func (p *packetBuffer) fill(r io.Reader) error {
 	if err := p.makeRoom(); err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (p *packets) fill(r io.Reader) error {
 // makeRoom leaves space to read into: it moves the rest to the front, grows the
 // buffer only as far as what has arrived justifies (a length is no promise),
 // and gives a large one back when it is no longer needed.
-func (p *packets) makeRoom() error {
+func (p *packetBuffer) makeRoom() error {
 	rest := p.w - p.r
 	switch {
 	case p.buf == nil, p.oversized():
@@ -119,7 +119,7 @@ func (p *packets) makeRoom() error {
 	case rest >= maxPacket:
 		return fmt.Errorf("read packet: it is longer than %d bytes", maxPacket)
 	case len(p.buf)-p.w == 0 || p.r > 0:
-		p.move(make([]byte, min(p.enough(), maxPacket+bufferSize)))
+		p.move(make([]byte, min(p.grownSize(), maxPacket+bufferSize)))
 	}
 	if p.w == len(p.buf) {
 		return errors.New("read packet: the buffer is full")
@@ -128,8 +128,8 @@ func (p *packets) makeRoom() error {
 }
 
 // oversized reports whether the buffer is large and what is left in it is not.
-func (p *packets) oversized() bool {
-	return len(p.buf) > keptSize && p.w-p.r < bufferSize/2
+func (p *packetBuffer) oversized() bool {
+	return len(p.buf) > maxKeptBuffer && p.w-p.r < bufferSize/2
 }
 
 // growth bounds by what factor the buffer grows at once. Each step copies what has come and leaves
@@ -139,19 +139,19 @@ const growth = 16
 // enough returns the size to grow the buffer to. The header of an event holds its length: the
 // buffer grows to just that, if it is no more than growth times what has come. Without a header it
 // doubles.
-func (p *packets) enough() int {
+func (p *packetBuffer) grownSize() int {
 	const status, lengthAt = 1, 9
 	least := p.w - p.r + bufferSize
-	at := p.r + partHeader + status + lengthAt
+	at := p.r + partHeaderSize + status + lengthAt
 	if at+4 > p.w {
 		return max(2*len(p.buf), least)
 	}
 	size := status + int(binary.LittleEndian.Uint32(p.buf[at:]))
-	size += partHeader*(size/fullPart+1) + bufferSize
+	size += partHeaderSize*(size/maxPart+1) + bufferSize
 	return max(least, min(size, growth*len(p.buf)))
 }
 
-func (p *packets) move(to []byte) {
+func (p *packetBuffer) move(to []byte) {
 	p.w = copy(to, p.buf[p.r:p.w])
 	p.r = 0
 	p.buf = to
