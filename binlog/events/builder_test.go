@@ -9,10 +9,10 @@ import (
 	"rowfall/binlog"
 )
 
-// eventBuilder makes the events of a binlog file by hand.
+// eventBuilder builds the events of a binlog file.
 type eventBuilder struct {
 	checksum bool
-	// jump is added to the next event's place, as if others had been skipped.
+	// offset is the end of the last event in the file.
 	offset uint64
 	events [][]byte
 }
@@ -44,7 +44,7 @@ func (m *eventBuilder) raw(k eventType, flags uint16, checksum bool, body ...[]b
 	return b
 }
 
-// head begins a file at an offset.
+// head adds the first events of a file that is sent from an offset.
 func (m *eventBuilder) head(offset uint64) {
 	m.offset = offset
 	m.add(rotateEvent, flagArtificial, binary.LittleEndian.AppendUint64(nil, offset), []byte("binlog.000007"))
@@ -61,7 +61,7 @@ func (m *eventBuilder) head(offset uint64) {
 	m.events = append(m.events, raw)
 }
 
-// transaction adds one as MySQL writes it.
+// transaction adds a transaction of one table in the form in which MySQL writes it.
 func (m *eventBuilder) transaction(sequence uint64, rows int) {
 	m.add(gtidLogEvent, 0, gtidBody(sequence))
 	m.add(queryEvent, 0, queryBody("BEGIN"))
@@ -70,7 +70,7 @@ func (m *eventBuilder) transaction(sequence uint64, rows int) {
 	m.add(xidEvent, 0, make([]byte, 8))
 }
 
-// renumber gives the transactions new sequence numbers, each higher by n.
+// renumber raises the sequence number of every transaction by n.
 func (m *eventBuilder) renumber(n uint64) {
 	for _, raw := range m.events {
 		if eventType(raw[4]) != gtidLogEvent {
@@ -100,7 +100,7 @@ func queryBody(sql string) []byte {
 	return append(append(b, "shop\x00"...), sql...)
 }
 
-// clientBody is a statement of a client whose character set has a collation.
+// clientBody is the body of a statement of a client whose character set has the collation.
 func clientBody(collation uint16, sql string) []byte {
 	vars := append([]byte{0, 1, 2, 3, 4, 1, 1, 2, 3, 4, 5, 6, 7, 8, 6, 3}, "std\x04"...)
 	vars = append(binary.LittleEndian.AppendUint16(vars, collation), 8, 0, 8, 0)
@@ -117,7 +117,7 @@ func mapBody(id byte, name string) []byte {
 	return append(b, metaSignedness, 1, 0x80)
 }
 
-// rowsBody holds n rows.
+// rowsBody is the body of a rows event with n rows.
 func rowsBody(id byte, n int) []byte {
 	b := []byte{id, 0, 0, 0, 0, 0, 1, 0, 2, 0, 2, 3}
 	for i := range n {
@@ -153,7 +153,7 @@ func newParser(o *oneTable) *Parser {
 	return p
 }
 
-// feed runs events through a parser and calls f for what comes of them.
+// feed parses events and calls f for every event that the parser yields.
 func feed(p *Parser, events [][]byte, f func(*binlog.Event)) error {
 	for _, raw := range events {
 		for ev, err := p.Next(raw); ; ev, err = p.Pending() {

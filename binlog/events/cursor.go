@@ -6,17 +6,17 @@ import (
 	"math/bits"
 )
 
-// errTruncated is returned when an event's lengths reach beyond its end.
+// errTruncated is returned when a length in an event reaches beyond the event's end.
 var errTruncated = errors.New("the event is damaged: it ends too early")
 
-// cursor reads an event's fields from the front of b. Reading past the end sets
-// bad and yields zeroes, so that a run of fields is checked once, at its end.
+// cursor reads an event's fields from the front of b. A read past the end sets truncated and
+// returns zero, so that a sequence of reads needs one check, after the last.
 type cursor struct {
 	b         []byte
 	truncated bool
 }
 
-// take returns the next n bytes, in place.
+// bytes returns the next n bytes. They are a part of b.
 func (c *cursor) bytes(n uint64) []byte {
 	if n > uint64(len(c.b)) {
 		c.b, c.truncated = nil, true
@@ -55,7 +55,7 @@ func (c *cursor) uint64() uint64 {
 	return 0
 }
 
-// uint returns a little-endian number of n bytes, at most 8.
+// uint returns a little-endian integer of n bytes. n is at most 8.
 func (c *cursor) uint(n uint64) (v uint64) {
 	for i, b := range c.bytes(n) {
 		v |= uint64(b) << (8 * i)
@@ -63,7 +63,7 @@ func (c *cursor) uint(n uint64) (v uint64) {
 	return v
 }
 
-// packed returns a number in the client protocol's length encoding.
+// lengthEncodedInt returns an integer in the length encoding of the client/server protocol.
 func (c *cursor) lengthEncodedInt() uint64 {
 	switch v := c.byte(); {
 	case v < 251:
@@ -79,24 +79,24 @@ func (c *cursor) lengthEncodedInt() uint64 {
 	return 0
 }
 
-// lengthEncodedIntOr is packed, or none at the end.
-func (c *cursor) lengthEncodedIntOr(none uint64) uint64 {
+// lengthEncodedIntOr returns a length-encoded integer, or missing if the cursor is at its end.
+func (c *cursor) lengthEncodedIntOr(missing uint64) uint64 {
 	if len(c.b) == 0 {
-		return none
+		return missing
 	}
 	return c.lengthEncodedInt()
 }
 
-// name returns a string with its length before and a zero byte after it.
+// name returns a string that has its length before it and a zero byte after it.
 func (c *cursor) name() []byte {
 	v := c.bytes(c.lengthEncodedInt())
 	c.bytes(1)
 	return v
 }
 
-// tableID returns a table id of six bytes, or of four.
-func (c *cursor) tableID(wide bool) uint64 {
-	if wide {
+// tableID returns a table id of six bytes, or of four bytes in events of old servers.
+func (c *cursor) tableID(sixBytes bool) uint64 {
+	if sixBytes {
 		return c.uint(6)
 	}
 	return c.uint(4)
@@ -105,8 +105,9 @@ func (c *cursor) tableID(wide bool) uint64 {
 // maxQuoted is how much of a server's text an error message quotes, in bytes.
 const maxQuoted = 80
 
-// varint returns an unsigned number of MySQL's serialization library: as many
-// low one bits as bytes follow, a zero bit, then the number, little-endian.
+// varint returns an unsigned integer in the encoding of MySQL's mysql::serialization library: the
+// number of low one bits is the number of bytes that follow; then come a zero bit and the value,
+// little-endian.
 func (c *cursor) varint() uint64 {
 	if len(c.b) == 0 {
 		c.truncated = true

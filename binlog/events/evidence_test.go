@@ -10,8 +10,8 @@ import (
 	"rowfall/binlog"
 )
 
-// gtidFull is the body of a GTID event as MySQL 8.0 writes it: with the flag for an original time,
-// the transaction's length and the server's version.
+// gtidFull is the body of a GTID event in the form of MySQL 8.0: with the flag for an original
+// time, the transaction's length and the server's version.
 func gtidFull(sequence, immediate uint64, original *uint64, length uint16) []byte {
 	b := gtidBody(sequence)
 	b = b[:len(b)-7]
@@ -26,7 +26,7 @@ func gtidFull(sequence, immediate uint64, original *uint64, length uint16) []byt
 	return append(b, 1, 2, 3, 4)                       // server version
 }
 
-// Every field of the evidence comes from the events, whichever way a server writes them.
+// Every field of the evidence comes from the events, in each form in which servers write them.
 func TestEvidence(t *testing.T) {
 	const time = 1_700_000_000_123_456
 	zero, earlier := uint64(0), uint64(time-1)
@@ -74,7 +74,8 @@ func TestEvidence(t *testing.T) {
 	}
 }
 
-// A statement is a transaction, too. Its file's time is that of the last format description.
+// A statement that stands alone is a transaction, too. Its FileTime is the time of the last
+// FORMAT_DESCRIPTION_EVENT.
 func TestEvidenceOfStatement(t *testing.T) {
 	m := &eventBuilder{checksum: true}
 	m.head(4)
@@ -90,8 +91,8 @@ func TestEvidenceOfStatement(t *testing.T) {
 	}
 }
 
-// What identifies a MariaDB's transaction is the time of its last statement: a replica gives its
-// GTID and XID events other times.
+// A MariaDB transaction is identified by the time of its last statement: a replica gives its GTID
+// and XID events other times.
 func TestEvidenceOfMariaDB(t *testing.T) {
 	m := &eventBuilder{checksum: true}
 	m.head(4)
@@ -136,7 +137,8 @@ func TestEvidenceOfMariaDB(t *testing.T) {
 	}
 }
 
-// While it is verified nothing is yielded of a transaction, whatever is in it; then the next comes.
+// While verifying, the parser yields nothing of a transaction, whatever it holds; after
+// StopVerifying it yields the following transactions.
 func TestVerify(t *testing.T) {
 	m := &eventBuilder{checksum: true}
 	m.head(4)
@@ -187,7 +189,8 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// A server whose history begins anew while it is followed counts its GTIDs or files from the start.
+// A server that is reset while the stream is open assigns GTIDs and file numbers from the start
+// again.
 func TestHistoryGoesBack(t *testing.T) {
 	rotate := func(m *eventBuilder, file string, flags uint16) {
 		m.add(rotateEvent, flags, binary.LittleEndian.AppendUint64(nil, 4), []byte(file))

@@ -11,7 +11,7 @@ import (
 	"rowfall/binlog"
 )
 
-// corpus is a stream of all that MySQL and MariaDB write by hand.
+// corpus is a stream of hand-made events of most types.
 func corpus() []byte {
 	m := &eventBuilder{}
 	m.head(4)
@@ -33,8 +33,9 @@ func corpus() []byte {
 	return bytes.Join(m.events, nil)
 }
 
-// later returns transactions as MySQL 8.3 with tags, and as MariaDB, begin them.
-func later() (tagged, maria []byte) {
+// taggedAndMariaDB returns transactions as MySQL 8.3 begins them with tags, and as MariaDB begins
+// them.
+func taggedAndMariaDB() (tagged, maria []byte) {
 	m := &eventBuilder{}
 	m.head(4)
 	m.add(gtidTaggedLogEvent, 0, append(append([]byte{0x02, 0x76, 0x00, 0x00, 0x02, 0x02}, make([]byte, 16)...), 0x04, 24, 0x06, 6, 't', 'a', 'g', 0x0c, 4))
@@ -51,19 +52,18 @@ func later() (tagged, maria []byte) {
 	return tagged, bytes.Join(m.events, nil)
 }
 
-// FuzzParser takes any bytes for a file's events. It must neither panic nor
-// allocate without bound.
+// FuzzParser parses arbitrary bytes. The parser must neither panic nor allocate without bound.
 func FuzzParser(f *testing.F) {
 	f.Add(corpus(), false)
 	f.Add(corpus(), true)
-	tagged, maria := later()
+	tagged, maria := taggedAndMariaDB()
 	f.Add(tagged, false)
 	f.Add(maria, true)
 	f.Fuzz(func(t *testing.T, b []byte, maria bool) {
 		p := newParser(newOneTable())
 		p.mariaDB, p.verifyChecksums = maria, false
 		for len(b) >= HeaderSize {
-			// Sizes and checksums are made right, or little would get far.
+			// Sizes are corrected, or few inputs would get past the first check.
 			n := int(binary.LittleEndian.Uint32(b[9:]))
 			if n < HeaderSize || n > len(b) {
 				n = len(b)
@@ -78,8 +78,8 @@ func FuzzParser(f *testing.F) {
 	})
 }
 
-// FuzzPreviousGTIDs takes any bytes for what was executed before a file. A set that
-// they are is read from its own binary form as well, which is the same.
+// FuzzPreviousGTIDs parses arbitrary bytes as a PREVIOUS_GTIDS_LOG_EVENT. A set that is parsed must
+// be parsed from its own binary form as the same set.
 func FuzzPreviousGTIDs(f *testing.F) {
 	const uuid = "00112233-4455-6677-8899-aabbccddeeff"
 	for _, s := range []string{"", uuid + ":1-5:7", uuid + ":1-5:tag:3-4,ff112233-4455-6677-8899-aabbccddeeff:9"} {
@@ -108,7 +108,7 @@ func FuzzPreviousGTIDs(f *testing.F) {
 	})
 }
 
-// FuzzInflate takes any bytes for MariaDB's compressed ones.
+// FuzzInflate decompresses arbitrary bytes as MariaDB's.
 func FuzzInflate(f *testing.F) {
 	f.Add([]byte{0x81, 5, 0x78, 0x9c, 0xcb, 0x48, 0xcd, 0xc9, 0xc9, 7, 0, 6, 0x2c, 2, 0x15})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -8,24 +8,24 @@ import (
 // HeaderSize is the length in bytes of the header of every event.
 const HeaderSize = 19
 
-// checksumSize is the length of the CRC32 at the end of an event.
+// checksumSize is the length of the CRC32 at the end of an event, in bytes.
 const checksumSize = 4
 
-// header is the beginning of an event.
+// header is the header of an event (version 4 of the binlog format).
 type header struct {
 	time   uint32 // seconds since 1970
 	typ    eventType
 	server uint32
 	size   uint32 // of the whole event, in bytes
-	end    uint32 // low 32 bits of where the event ends in its file; 0: not said
+	end    uint32 // low 32 bits of the event's end offset in its file; 0 if not set
 	flags  uint16
 }
 
 // Flags of an event's header.
 const (
-	flagInUse      = 0x01 // the file that a FORMAT_DESCRIPTION begins is being written
-	flagArtificial = 0x20 // made up for us, not in the file
-	flagIgnorable  = 0x80 // who does not know the type may skip it
+	flagInUse      = 0x01 // in FORMAT_DESCRIPTION_EVENT: the server is still writing the file
+	flagArtificial = 0x20 // generated for this connection, not part of the file
+	flagIgnorable  = 0x80 // a reader without support for the type may ignore the event
 )
 
 // parseHeader reads a header; b holds HeaderSize bytes or more.
@@ -40,10 +40,11 @@ func parseHeader(b []byte) header {
 	}
 }
 
-// kind is the type of an event.
+// eventType is the type code of an event.
 type eventType uint8
 
-// The event types that are told apart here.
+// The event types of MySQL (Log_event_type in binlog_event.h) and MariaDB (log_event.h), under the
+// names of these sources in Go's form.
 const (
 	queryEvent              eventType = 2
 	stopEvent               eventType = 3
@@ -101,27 +102,61 @@ const (
 )
 
 var eventTypeNames = map[eventType]string{
-	queryEvent: "QUERY", stopEvent: "STOP", rotateEvent: "ROTATE", intvarEvent: "INTVAR", loadEvent: "LOAD",
-	createFileEvent: "CREATE_FILE", appendBlockEvent: "APPEND_BLOCK", execLoadEvent: "EXEC_LOAD",
-	deleteFileEvent: "DELETE_FILE", newLoadEvent: "NEW_LOAD", randEvent: "RAND", userVarEvent: "USER_VAR",
-	formatDescriptionEvent: "FORMAT_DESCRIPTION", xidEvent: "XID", beginLoadQueryEvent: "BEGIN_LOAD_QUERY",
-	executeLoadQueryEvent: "EXECUTE_LOAD_QUERY", tableMapEvent: "TABLE_MAP",
-	preGAWriteRowsEvent: "WRITE_ROWS_V0", preGAUpdateRowsEvent: "UPDATE_ROWS_V0", preGADeleteRowsEvent: "DELETE_ROWS_V0",
-	writeRowsEventV1: "WRITE_ROWS_V1", updateRowsEventV1: "UPDATE_ROWS_V1", deleteRowsEventV1: "DELETE_ROWS_V1",
-	incidentEvent: "INCIDENT", heartbeatLogEvent: "HEARTBEAT", ignorableLogEvent: "IGNORABLE", rowsQueryLogEvent: "ROWS_QUERY",
-	writeRowsEvent: "WRITE_ROWS", updateRowsEvent: "UPDATE_ROWS", deleteRowsEvent: "DELETE_ROWS", gtidLogEvent: "GTID",
-	anonymousGTIDLogEvent: "ANONYMOUS_GTID", previousGTIDsLogEvent: "PREVIOUS_GTIDS", transactionContextEvent: "TRANSACTION_CONTEXT",
-	viewChangeEvent: "VIEW_CHANGE", xaPrepareLogEvent: "XA_PREPARE", partialUpdateRowsEvent: "PARTIAL_UPDATE_ROWS",
-	transactionPayloadEvent: "TRANSACTION_PAYLOAD", heartbeatLogEventV2: "HEARTBEAT_V2", gtidTaggedLogEvent: "GTID_TAGGED",
-	annotateRowsEvent: "ANNOTATE_ROWS", binlogCheckpointEvent: "BINLOG_CHECKPOINT", mariaGTIDEvent: "MARIADB_GTID",
-	gtidListEvent: "GTID_LIST", startEncryptionEvent: "START_ENCRYPTION",
-	queryCompressedEvent:       "QUERY_COMPRESSED",
-	writeRowsCompressedEventV1: "WRITE_ROWS_COMPRESSED_V1", updateRowsCompressedEventV1: "UPDATE_ROWS_COMPRESSED_V1",
-	deleteRowsCompressedEventV1: "DELETE_ROWS_COMPRESSED_V1", writeRowsCompressedEvent: "WRITE_ROWS_COMPRESSED",
-	updateRowsCompressedEvent: "UPDATE_ROWS_COMPRESSED", deleteRowsCompressedEvent: "DELETE_ROWS_COMPRESSED",
+	queryEvent:                  "QUERY",
+	stopEvent:                   "STOP",
+	rotateEvent:                 "ROTATE",
+	intvarEvent:                 "INTVAR",
+	loadEvent:                   "LOAD",
+	createFileEvent:             "CREATE_FILE",
+	appendBlockEvent:            "APPEND_BLOCK",
+	execLoadEvent:               "EXEC_LOAD",
+	deleteFileEvent:             "DELETE_FILE",
+	newLoadEvent:                "NEW_LOAD",
+	randEvent:                   "RAND",
+	userVarEvent:                "USER_VAR",
+	formatDescriptionEvent:      "FORMAT_DESCRIPTION",
+	xidEvent:                    "XID",
+	beginLoadQueryEvent:         "BEGIN_LOAD_QUERY",
+	executeLoadQueryEvent:       "EXECUTE_LOAD_QUERY",
+	tableMapEvent:               "TABLE_MAP",
+	preGAWriteRowsEvent:         "WRITE_ROWS_V0",
+	preGAUpdateRowsEvent:        "UPDATE_ROWS_V0",
+	preGADeleteRowsEvent:        "DELETE_ROWS_V0",
+	writeRowsEventV1:            "WRITE_ROWS_V1",
+	updateRowsEventV1:           "UPDATE_ROWS_V1",
+	deleteRowsEventV1:           "DELETE_ROWS_V1",
+	incidentEvent:               "INCIDENT",
+	heartbeatLogEvent:           "HEARTBEAT",
+	ignorableLogEvent:           "IGNORABLE",
+	rowsQueryLogEvent:           "ROWS_QUERY",
+	writeRowsEvent:              "WRITE_ROWS",
+	updateRowsEvent:             "UPDATE_ROWS",
+	deleteRowsEvent:             "DELETE_ROWS",
+	gtidLogEvent:                "GTID",
+	anonymousGTIDLogEvent:       "ANONYMOUS_GTID",
+	previousGTIDsLogEvent:       "PREVIOUS_GTIDS",
+	transactionContextEvent:     "TRANSACTION_CONTEXT",
+	viewChangeEvent:             "VIEW_CHANGE",
+	xaPrepareLogEvent:           "XA_PREPARE",
+	partialUpdateRowsEvent:      "PARTIAL_UPDATE_ROWS",
+	transactionPayloadEvent:     "TRANSACTION_PAYLOAD",
+	heartbeatLogEventV2:         "HEARTBEAT_V2",
+	gtidTaggedLogEvent:          "GTID_TAGGED",
+	annotateRowsEvent:           "ANNOTATE_ROWS",
+	binlogCheckpointEvent:       "BINLOG_CHECKPOINT",
+	mariaGTIDEvent:              "MARIADB_GTID",
+	gtidListEvent:               "GTID_LIST",
+	startEncryptionEvent:        "START_ENCRYPTION",
+	queryCompressedEvent:        "QUERY_COMPRESSED",
+	writeRowsCompressedEventV1:  "WRITE_ROWS_COMPRESSED_V1",
+	updateRowsCompressedEventV1: "UPDATE_ROWS_COMPRESSED_V1",
+	deleteRowsCompressedEventV1: "DELETE_ROWS_COMPRESSED_V1",
+	writeRowsCompressedEvent:    "WRITE_ROWS_COMPRESSED",
+	updateRowsCompressedEvent:   "UPDATE_ROWS_COMPRESSED",
+	deleteRowsCompressedEvent:   "DELETE_ROWS_COMPRESSED",
 }
 
-// String returns the name that the servers' documentation gives the type.
+// String returns the name of the type without _EVENT, as in the servers' documentation.
 func (k eventType) String() string {
 	if name, ok := eventTypeNames[k]; ok {
 		return name

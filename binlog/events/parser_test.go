@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The offset goes on past 4 GiB, where that of the events begins again at 0.
+// The parser's offset grows past 4 GiB, where the 32 bits in the events start again at 0.
 func TestOffsetBeyond32Bits(t *testing.T) {
 	m := &eventBuilder{checksum: true}
 	m.head(1<<33 - 400)
@@ -44,9 +44,8 @@ func TestOffsetBeyond32Bits(t *testing.T) {
 	}
 }
 
-// A server that is lookups for what comes after a GTID set begins to read at the
-// start of a file. That start with the whole set was shown as a position, from
-// which MariaDB sent again what the set has.
+// A server that is given a GTID set begins to read at the start of a file. That offset together
+// with the whole set was once a position, from which MariaDB sent transactions of the set again.
 func TestGTIDSetHasNoFileYet(t *testing.T) {
 	set, err := binlog.ParseGTIDSet("0-1-10")
 	if err != nil {
@@ -81,7 +80,7 @@ func TestGTIDSetHasNoFileYet(t *testing.T) {
 	}
 }
 
-// A table is looked up once however often the server opens it anew, and again
+// The schema of a table is looked up once, however often the server opens the table, and again
 // after Forget.
 func TestTableMapsAreRemembered(t *testing.T) {
 	m := &eventBuilder{checksum: true}
@@ -102,7 +101,7 @@ func TestTableMapsAreRemembered(t *testing.T) {
 	}
 }
 
-// A GTID with a tag has a format of its own; the fields are MySQL's example.
+// A GTID with a tag has a format of its own. The fields are MySQL's example.
 func TestTaggedGTID(t *testing.T) {
 	body := []byte{0x02, 0x76, 0x00, 0x00, 0x02, 0x02}
 	for i := range 16 {
@@ -135,9 +134,8 @@ func TestTaggedGTID(t *testing.T) {
 	}
 }
 
-// Damage, and what must not be, is an error that names the place. Damage may be
-// the network's and be gone the next time; the rest is refused for good, or a
-// pipeline would try it again for ever.
+// Every error names the position. Damage may be the network's, so a retry is allowed; other events
+// are rejected with a RefusedError, or a pipeline would retry for ever.
 func TestErrors(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
@@ -203,7 +201,7 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
-	// What says that it may be ignored is.
+	// An event of an unknown type that may be ignored is ignored.
 	m := &eventBuilder{}
 	m.head(4)
 	m.add(77, flagIgnorable)
@@ -213,8 +211,8 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// A server counts its table ids up, past all values: the one of which statements
-// without rows make use is also a table's, whose rows were passed over in silence.
+// A server counts table ids up through all values. The id that marks statements without rows is
+// also a valid table's id; the rows of such a table were once ignored.
 func TestTableIDOfAllOnes(t *testing.T) {
 	m := &eventBuilder{checksum: true}
 	m.head(4)
@@ -234,7 +232,7 @@ func TestTableIDOfAllOnes(t *testing.T) {
 	if err != nil || !slices.Contains(got, binlog.Changes) {
 		t.Errorf("events are %v, %v", got, err)
 	}
-	// With rows in it and no table map it is damage, or a place in a transaction.
+	// With rows and without a table map, such an event is damage, or begins within a transaction.
 	m.add(queryEvent, 0, queryBody("BEGIN"))
 	rows[3] = 0xff
 	m.add(writeRowsEvent, 0, rows)
@@ -243,9 +241,8 @@ func TestTableIDOfAllOnes(t *testing.T) {
 	}
 }
 
-// The text of a statement names tables, in the character set of the client that
-// sent it and behind what MariaDB allows in front of it. Read as it was logged, a
-// TRUNCATE of a mapped table was of one that nobody knew.
+// A statement's text is in the character set of its client, and MariaDB puts SET STATEMENT in
+// front. Read without both, a TRUNCATE of a mapped table once named an unknown table.
 func TestStatementText(t *testing.T) {
 	for _, c := range []struct {
 		collation uint16
@@ -316,10 +313,10 @@ func TestInTransaction(t *testing.T) {
 	}
 }
 
-// A connection that broke between the halves of an XA transaction left the next
-// one without knowledge of the first, and the pipeline stopped for good. The commit
-// may come twice: what a connection has shown need not be applied.
-func TestPreparedOutlivesTheConnection(t *testing.T) {
+// A prepared XA transaction is known to the next connection: without it a pipeline stopped with an
+// error when the connection broke between the two phases. The commit may be read twice, because a
+// connection may have read more than was applied.
+func TestXATransactionsOutliveTheConnection(t *testing.T) {
 	m := &eventBuilder{checksum: true}
 	m.head(4)
 	body := []byte{0}
@@ -350,8 +347,8 @@ func TestPreparedOutlivesTheConnection(t *testing.T) {
 	}
 }
 
-// An offset behind the end of the file that is being written was waited for,
-// without a word, until other transactions had passed it.
+// An offset beyond the end of the file that is being written is rejected. The parser once waited
+// until other transactions had passed it.
 func TestBeyondTheEnd(t *testing.T) {
 	m := &eventBuilder{checksum: true}
 	m.head(4)
@@ -369,7 +366,7 @@ func TestBeyondTheEnd(t *testing.T) {
 	}
 }
 
-// A compressed transaction is one event of the stream, however large.
+// A compressed transaction is one event of the stream, however large it is.
 func TestPayload(t *testing.T) {
 	encoder, _ := zstd.NewWriter(nil)
 	for _, events := range []int{1, 100, 5000} {
@@ -404,7 +401,8 @@ func TestPayload(t *testing.T) {
 	}
 }
 
-// BenchmarkTransactions parses transactions of some rows each; an op is a row.
+// BenchmarkTransactions parses transactions with the given number of rows. One operation is one
+// row.
 func BenchmarkTransactions(b *testing.B) {
 	encoder, _ := zstd.NewWriter(nil)
 	for _, c := range []struct {
@@ -446,7 +444,7 @@ func BenchmarkTransactions(b *testing.B) {
 	}
 }
 
-// Following costs no allocation, whatever the size of transactions.
+// Parsing costs no allocation, whatever the size of transactions.
 func TestNoAllocations(t *testing.T) {
 	m := &eventBuilder{checksum: true}
 	m.head(4)
@@ -469,7 +467,7 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
-// A table map's list of signs has a bit for a YEAR, whose sign is never compared.
+// The signs in a table map have a bit for a YEAR, whose sign is not compared.
 func TestSignOfYear(t *testing.T) {
 	table := &binlog.Table{Columns: []binlog.Column{
 		{Name: "y", SQLType: "year", Type: binlog.TypeYear},

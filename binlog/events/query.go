@@ -129,7 +129,8 @@ func (p *Parser) rollback(h header, q queryEventBody) (*binlog.Event, error) {
 		return nil, errMidTransaction
 	}
 	if p.transaction.hasMappedRows {
-		return nil, reject("a transaction that changed mapped tables, some of them without transactions, was rolled back; " +
+		return nil, reject("a transaction that changed mapped tables, " +
+			"some of them without transactions, was rolled back; " +
 			"which rows stayed is not in the binlog: start again with --from snapshot")
 	}
 	if next := nextKeyword(&q.rest); string(next.text()) == "TO" {
@@ -155,7 +156,8 @@ func (p *Parser) xa(h header, q queryEventBody) (*binlog.Event, error) {
 	case "COMMIT":
 		return p.xaCommit(h, q.text)
 	}
-	return nil, reject("statement %q is not known to Rowfall; please report it", binlog.Clip(q.text, maxQuoted))
+	return nil, reject("statement %q is not known to Rowfall; please report it",
+		binlog.Clip(q.text, maxQuoted))
 }
 
 // statement yields a statement. One that stands alone is a transaction of its own. One within a
@@ -196,7 +198,7 @@ const (
 	classXA                      // begins or ends an XA transaction
 	classDefinition              // is yielded as a Statement
 	classRows                    // changes rows, or could: it is rejected
-	classAnalyze                 // ANALYZE TABLE is a definition, MariaDB's ANALYZE executes a query
+	classAnalyze                 // ANALYZE TABLE is a definition, MariaDB's ANALYZE is not
 )
 
 // classes holds the class of each first keyword. Other keywords are of classOther.
@@ -218,7 +220,8 @@ func trimSetStatement(sql []byte) []byte {
 	for {
 		s := sqltext.NewScanner(sql)
 		first, second := nextKeyword(&s), nextKeyword(&s)
-		if string(first.text()) != "SET" || string(second.text()) != "STATEMENT" || !skipPastFor(&s) {
+		if string(first.text()) != "SET" || string(second.text()) != "STATEMENT" ||
+			!skipPastFor(&s) {
 			return sql
 		}
 		sql = bytes.TrimLeft(s.Rest(), " \t\r\n\f\v")

@@ -6,7 +6,7 @@ import (
 	"rowfall/binlog"
 )
 
-// tableMap handles TABLE_MAP.
+// tableMap handles TABLE_MAP_EVENT.
 func (p *Parser) tableMap(body []byte) error {
 	if p.transaction.state != stateOpen {
 		return errMidTransaction
@@ -17,8 +17,8 @@ func (p *Parser) tableMap(body []byte) error {
 	return p.maps.add(cursor{b: body}, p.sixByteIDs(tableMapEvent))
 }
 
-// sixByteIDs says that a type's fixed part begins with a table id of six bytes, as
-// all servers of this century write it.
+// sixByteIDs reports whether the post-header of an event type begins with a table id of six bytes.
+// Servers before MySQL 5.1.4 wrote four bytes.
 func (p *Parser) sixByteIDs(k eventType) bool { return p.postHeaderLength(k, 8) != 6 }
 
 // rows handles the events that hold row images.
@@ -40,13 +40,15 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 		return nil, nil
 	}
 	if v == nil {
-		return nil, reject("rows of table id %d have no table map before them; %w", id, errMidTransaction)
+		return nil, reject("rows of table id %d have no table map before them; %w",
+			id, errMidTransaction)
 	}
 	if v.layout == nil {
 		return nil, nil
 	}
 	if err := p.resetRows(h.typ, v, c); err != nil {
-		return nil, withTable(v.database+"."+v.name, fmt.Errorf("rows of %s.%s: %w", v.database, v.name, err))
+		return nil, withTable(v.database+"."+v.name, fmt.Errorf("rows of %s.%s: %w", v.database,
+			v.name, err))
 	}
 	p.transaction.hasMappedRows = true
 	ev := p.emit(binlog.Changes, p.time(h))
@@ -54,9 +56,9 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 	return ev, nil
 }
 
-// isStatementEnd reports whether an event without a table map only ends a
-// statement: its id is all ones, in one of the widths that servers have used, and
-// it has no rows. A table may have such an id too: a server counts up to it.
+// isStatementEnd reports whether a rows event without a table map only ends a statement: its table
+// id is all ones, in one of the widths that servers have used, and it has no rows. A table can have
+// such an id too, because servers count table ids up without a limit.
 func isStatementEnd(k eventType, id uint64, flags uint16, c cursor) bool {
 	const last = 1
 	if flags&last == 0 || id != 1<<24-1 && id != 1<<32-1 && id != 1<<48-1 {
@@ -66,11 +68,11 @@ func isStatementEnd(k eventType, id uint64, flags uint16, c cursor) bool {
 	return err == nil && len(images.b) == 0
 }
 
-// rowsFormat is what an event type says of the rows in it.
+// rowsFormat describes the layout of a rows event's type. op is 0 for types that are not supported.
 type rowsFormat struct {
 	op           binlog.Op
-	hasExtraData bool // version 2: there is extra data before the columns
-	compressed   bool // MariaDB's log_bin_compress
+	hasExtraData bool // version 2 of rows events: extra data before the columns
+	compressed   bool // by MariaDB's log_bin_compress
 }
 
 func (k eventType) rowsFormat() rowsFormat {
@@ -103,12 +105,11 @@ func (k eventType) rowsFormat() rowsFormat {
 	return rowsFormat{}
 }
 
-// split reads what stands before the rows of an event whose table id and flags
-// are read: the number of columns and the bitmaps of those present, of which an
-// update has two. The rows are left.
+// split reads the part between the flags and the rows: the number of columns and the bitmaps of the
+// columns present, of which an update has two (before, after). rest holds the rows.
 func (f rowsFormat) split(c cursor) (columns uint64, present []byte, rest cursor, err error) {
 	if f.hasExtraData {
-		n := c.uint16() // counts itself
+		n := c.uint16() // includes its own two bytes
 		c.bytes(uint64(max(n, 2) - 2))
 	}
 	columns = c.lengthEncodedInt()
@@ -122,12 +123,13 @@ func (f rowsFormat) split(c cursor) (columns uint64, present []byte, rest cursor
 	return columns, present, c, nil
 }
 
-// resetRows points the rows of p.event at those of an event whose table id and
-// flags are read.
+// resetRows points the parser's Rows at the rows of an event. c is behind the event's table id and
+// flags.
 func (p *Parser) resetRows(k eventType, v *tableVersion, c cursor) error {
 	f := k.rowsFormat()
 	if f.op == 0 {
-		return reject("an update was logged as a patch of a JSON column; set binlog_row_value_options='' on the server, " +
+		return reject("an update was logged as a patch of a JSON column; " +
+			"set binlog_row_value_options='' on the server, " +
 			"for all sessions, and start again with --from snapshot")
 	}
 	columns, present, c, err := f.split(c)
@@ -135,7 +137,8 @@ func (p *Parser) resetRows(k eventType, v *tableVersion, c cursor) error {
 		return err
 	}
 	if columns != uint64(v.columns) {
-		return fmt.Errorf("the event is damaged: it has %d columns and its table map %d", columns, v.columns)
+		return fmt.Errorf("the event is damaged: it has %d columns and its table map %d", columns,
+			v.columns)
 	}
 	before, after := present, present
 	if f.op == binlog.Update {

@@ -9,32 +9,33 @@ import (
 	"rowfall/binlog"
 )
 
-// state says where in a transaction the parser stands; doc.go has the sketch.
+// state is the state of the current transaction; doc.go has the sketch of the transitions.
 type state uint8
 
 const (
 	stateIdle state = iota // between transactions
-	stateGTID              // its GTID was read, nothing else
-	stateOpen              // in it
+	stateGTID              // only its GTID event was read
+	stateOpen              // it has begun
 )
 
-// transaction is what is known of the one that is being read.
+// transaction holds what the events so far have shown of the current transaction.
 type transaction struct {
 	state state
-	// time is when it committed on its first server, microseconds since 1970;
-	// 0 where the GTID event does not say.
+	// time is the commit time on the transaction's original server, in microseconds since 1970; 0
+	// where the GTID event does not hold it.
 	time int64
-	// mapped says that rows of a mapped table were yielded: from then on only
-	// a commit can end it.
+	// hasMappedRows is set when rows of a mapped table were yielded. From then on only a commit can
+	// end the transaction.
 	hasMappedRows bool
-	// passed says that the data hold it already: nothing of it is yielded.
+	// discard is set when the data include the transaction already: none of it is yielded.
 	discard bool
-	// start is the offset of its first event, length what the GTID event says of it, original its
-	// original commit timestamp; 0 where the server does not send them.
+	// start is the offset of the first event. length is the length in bytes and original the
+	// original commit timestamp in the GTID event; 0 where the server does not send them.
 	start, length uint64
 	original      int64
 
-	// Its GTID, MySQL's or MariaDB's; sequence 0 is none.
+	// The GTID, MySQL's (uuid, tag, sequence) or MariaDB's (domain, server, sequence). A sequence
+	// of 0 means that there is none.
 	uuid           [16]byte
 	tag            string
 	domain, server uint32
@@ -42,12 +43,16 @@ type transaction struct {
 }
 
 var (
-	errMidTransaction  = reject("the position is in the middle of a transaction; take one that the server or Rowfall gave")
-	errBrokenOff       = errors.New("the binlog breaks off within a transaction, as after a crash of the server; start again with --from snapshot")
-	errStatementFormat = reject("set binlog_format=ROW on the server, for all sessions, and start again with --from snapshot")
+	errMidTransaction = reject("the position is in the middle of a transaction; " +
+		"take one that the server or Rowfall gave")
+	errBrokenOff = errors.New("the binlog breaks off within a transaction, " +
+		"as after a crash of the server; " +
+		"start again with --from snapshot")
+	errStatementFormat = reject("set binlog_format=ROW on the server, for all sessions, " +
+		"and start again with --from snapshot")
 )
 
-// begin opens a transaction; the GTID event before it, if any, named it.
+// beginTransaction opens a transaction. Its GTID event, if there is one, was read before.
 func (p *Parser) beginTransaction() error {
 	if p.transaction.state == stateOpen {
 		return errBrokenOff
@@ -59,7 +64,7 @@ func (p *Parser) beginTransaction() error {
 	return nil
 }
 
-// name begins a transaction with its GTID; the fields of it are the caller's.
+// startTransaction begins a transaction at its GTID event. The caller sets the GTID and the times.
 func (p *Parser) startTransaction(t transaction) error {
 	if p.transaction.state != stateIdle {
 		return errBrokenOff
@@ -103,8 +108,8 @@ func (p *Parser) time(h header) int64 {
 	return int64(h.time) * 1e6
 }
 
-// gtid handles GTID and ANONYMOUS_GTID. The times of commits stand behind the
-// logical clock; servers before 8.0 end it there, or before the clock.
+// gtid handles GTID_LOG_EVENT and ANONYMOUS_GTID_LOG_EVENT. The commit timestamps follow the
+// logical clock. Servers before 8.0 end the event after the logical clock, or before it.
 func (p *Parser) gtid(h header, body []byte) error {
 	var t transaction
 	c := cursor{b: body}
@@ -142,21 +147,21 @@ func (p *Parser) gtid(h header, body []byte) error {
 	return p.startTransaction(t)
 }
 
-// taggedGTID handles GTID_TAGGED. It is a message of the server's
-// serialization library: version, size, the last field that must be
-// understood, then fields, each behind its number; absent ones have their
-// defaults. Numbers have as many bytes as the low 1 bits of the first say.
+// taggedGTID handles GTID_TAGGED_LOG_EVENT, a message of MySQL's mysql::serialization library:
+// version, size, and the last field that a reader must support; then fields, each with its number
+// before it. Absent fields have their default values. The numbers are cursor.varint's.
 func (p *Parser) taggedGTID(_ header, body []byte) error {
 	var t transaction
 	var immediate, original uint64
 	hasOriginal := false
 	c := cursor{b: body}
 	if version := c.varint(); version != 1 && !c.truncated {
-		return reject("version %d of this event is unknown; please report it", version)
+		return reject("version %d of this event is not supported; please report it", version)
 	}
 	c.varint() // size
 	if last := c.varint(); last > 11 && !c.truncated {
-		return reject("field %d of this event must be understood and is unknown; please report it", last)
+		return reject("field %d of this event is required and not supported; "+
+			"please report it", last)
 	}
 	for len(c.b) > 0 && !c.truncated {
 		switch field := c.varint(); field {
@@ -182,7 +187,7 @@ func (p *Parser) taggedGTID(_ header, body []byte) error {
 		case 8:
 			t.length = c.varint()
 		default:
-			// Later fields tell nothing that we need.
+			// Later fields are optional.
 			c.b = nil
 		}
 	}
@@ -199,8 +204,8 @@ func (p *Parser) taggedGTID(_ header, body []byte) error {
 	return p.startTransaction(t)
 }
 
-// mariaGTID handles MariaDB's GTID, which also begins the transaction, unless
-// that is a single statement.
+// mariaGTID handles MariaDB's GTID_EVENT, which also begins the transaction, except for a statement
+// that stands alone.
 func (p *Parser) mariaGTID(h header, body []byte) error {
 	c := cursor{b: body}
 	t := transaction{server: h.server}
@@ -220,11 +225,10 @@ func (p *Parser) mariaGTID(h header, body []byte) error {
 	return nil
 }
 
-// previousGTIDsText returns the text form of a set as PREVIOUS_GTIDS holds it:
-// the number of sources, and for each a uuid, (in the tagged format) a tag, the
-// number of intervals and these, half open. The highest byte of the first number
-// says which format it is; in the tagged one the lowest does, too, and the number
-// of sources stands between the two.
+// previousGTIDsText returns the text form of the GTID set in a PREVIOUS_GTIDS_LOG_EVENT. It holds
+// the number of sources and, for each source, a uuid, a tag (only in the tagged format), the number
+// of intervals, and the half-open intervals. In the tagged format the lowest and the highest byte
+// of the first number are 1, and the number of sources stands between them.
 func previousGTIDsText(body []byte) (string, error) {
 	c := cursor{b: body}
 	sources := c.uint64()
@@ -254,8 +258,8 @@ func previousGTIDsText(body []byte) (string, error) {
 	return strings.TrimSuffix(string(text), ","), nil
 }
 
-// xaPrepare ends the first half of a two-phase transaction, or all of one that
-// was committed in one phase.
+// xaPrepare handles XA_PREPARE_LOG_EVENT, which ends the first phase of an XA transaction, or all
+// of one that was committed in one phase.
 func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 	c := cursor{b: body}
 	onePhase := c.byte() != 0
@@ -271,47 +275,54 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 		return p.commit(h), nil
 	}
 	if p.transaction.hasMappedRows {
-		return nil, reject("an XA transaction with rows of mapped tables was prepared apart from its commit, which Rowfall cannot follow; " +
-			"commit it in one phase, or take its tables out of the mapping, and start again with --from snapshot")
+		return nil, reject("an XA transaction with rows of mapped tables was committed in two phases, " +
+			"which Rowfall does not support; commit it in one phase, " +
+			"or take its tables out of the mapping, and start again with --from snapshot")
 	}
 	p.xaTransactions.prepare(fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format)))
 	return p.commit(h), nil
 }
 
-// xaCommit handles XA COMMIT of what was prepared before. That it has no rows of
-// mapped tables is known only if we saw it being prepared.
+// xaCommit handles the XA COMMIT of a prepared transaction. It has no rows of mapped tables if its
+// XA PREPARE was seen; otherwise its rows are unknown.
 func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
 	if !p.skip.active() && p.transaction.state != stateOpen || p.mariaDB {
 		xid := xidOf(query, "commit")
 		if !p.xaTransactions.finish(xid) && !p.discarding() {
-			return nil, reject("XA transaction %s was prepared before the position that we started from, so its rows are not known; "+
-				"start from an earlier position or with --from snapshot", strconv.Quote(binlog.Clip(xid, maxQuoted)))
+			return nil, reject("XA transaction %s was prepared before the starting position, "+
+				"so its rows are unknown; "+
+				"start from an earlier position or with --from snapshot",
+				strconv.Quote(binlog.Clip(xid, maxQuoted)))
 		}
 	}
 	return p.commit(h), nil
 }
 
-// xidOf returns the xid of XA COMMIT or XA ROLLBACK, as servers log it.
+// xidOf returns the xid of an XA COMMIT or XA ROLLBACK statement, in the form in which servers log
+// it.
 func xidOf(query []byte, verb string) string {
 	_, xid, _ := strings.Cut(strings.ToLower(string(query)), verb)
 	return strings.ReplaceAll(strings.ReplaceAll(xid, " ", ""), "x'", "X'")
 }
 
-// XATransactions remembers the XA transactions without rows of mapped tables, between
-// their two halves and a while longer: a connection that is lost may have shown
-// more than was applied, and the next one shows it again. It is for one parser at
-// a time.
+// XATransactions holds the XA transactions that were prepared without rows of mapped tables. A
+// finished transaction is kept for a while, because a connection may have read more than was
+// applied, and the next connection reads it again. One parser at a time may use it. The zero value
+// is empty.
 type XATransactions struct{ prepared, finished, finishedBefore map[string]struct{} }
 
+// maxXATransactions bounds each of the maps of XATransactions.
+const maxXATransactions = 10_000
+
+// prepare adds a transaction whose XA PREPARE was seen.
 func (s *XATransactions) prepare(xid string) {
-	const most = 10_000
-	if s.prepared == nil || len(s.prepared) >= most {
+	if s.prepared == nil || len(s.prepared) >= maxXATransactions {
 		s.prepared = make(map[string]struct{})
 	}
 	s.prepared[xid] = struct{}{}
 }
 
-// finish reports whether a transaction was prepared that ends here.
+// finish ends a transaction and reports whether its XA PREPARE was seen.
 func (s *XATransactions) finish(xid string) bool {
 	for _, m := range []map[string]struct{}{s.finished, s.finishedBefore} {
 		if _, ok := m[xid]; ok {
@@ -322,8 +333,7 @@ func (s *XATransactions) finish(xid string) bool {
 	if _, ok := s.prepared[xid]; !ok {
 		return false
 	}
-	const most = 10_000
-	if s.finished == nil || len(s.finished) >= most {
+	if s.finished == nil || len(s.finished) >= maxXATransactions {
 		s.finishedBefore, s.finished = s.finished, make(map[string]struct{})
 	}
 	delete(s.prepared, xid)
