@@ -8,30 +8,31 @@ import (
 )
 
 const (
-	// bufferSize is what the buffer holds normally, in bytes.
+	// bufferSize is the usual size of the buffer, in bytes.
 	bufferSize = 1 << 20
-	// maxKeptBuffer is the largest buffer that is kept when a big packet is done.
+	// maxKeptBuffer is the size of the largest buffer that is kept after a large packet, in bytes.
 	maxKeptBuffer = 4 << 20
-	// maxPacket bounds a packet joined from its parts. A server sends at most
-	// 1 GiB of event, plus headers.
+	// maxPacket bounds a packet that is joined from parts, in bytes. A server sends events of at
+	// most 1 GiB, plus headers.
 	maxPacket = 1<<30 + 1<<20
-	// maxPart is the length of a part that is followed by another one.
+	// maxPart is the length in bytes of a part that another part of the same packet follows.
 	maxPart = 0xffffff
-	// partHeaderSize is three bytes of length and one of sequence number.
+	// partHeaderSize is the size of a part's header: three bytes of length and one of sequence
+	// number.
 	partHeaderSize = 4
 )
 
-// packets splits what a connection yields into packets, in place. buf[r:w] is
-// read but not yet handed out.
+// packetBuffer reads from a connection and splits the bytes into packets, in place. buf[r:w] is
+// read and not yet returned by next.
 type packetBuffer struct {
 	buf  []byte
 	r, w int
 }
 
-// next returns the next packet's payload if it is complete; it is valid until
-// the next call of next or fill.
+// next returns the payload of the next packet if all of it has been read. The payload is valid
+// until the next call of next or fill.
 func (p *packetBuffer) next() ([]byte, bool) {
-	// What a huge packet needed is not kept while the packets behind it are handled.
+	// The buffer for a huge packet is replaced before the packets behind it are handled.
 	if p.oversized() {
 		p.move(make([]byte, bufferSize))
 	}
@@ -53,8 +54,7 @@ func (p *packetBuffer) complete() bool {
 	return parts > 0
 }
 
-// scan returns where the next packet ends and of how many parts it is, 0 if it
-// is not all there.
+// scan returns the end of the next packet and the number of its parts, 0 if it is not complete.
 func (p *packetBuffer) scan() (end, parts int) {
 	at := p.r
 	for {
@@ -73,8 +73,8 @@ func (p *packetBuffer) scan() (end, parts int) {
 	}
 }
 
-// join moves the parts together, towards the end, over the headers between
-// them; it returns where the payload begins.
+// join moves the parts of a packet together, towards the end of the packet, over the headers
+// between them. It returns the index at which the payload begins.
 func (p *packetBuffer) join(parts int) int {
 	// Every part but the last is full, so part i's data begins here:
 	data := func(i int) int { return p.r + i*(partHeaderSize+maxPart) + partHeaderSize }
@@ -86,7 +86,7 @@ func (p *packetBuffer) join(parts int) int {
 	return start
 }
 
-// fill reads once. What next returned before is lost.
+// fill reads once. The payload that next returned last becomes invalid.
 func (p *packetBuffer) fill(r io.Reader) error {
 	if err := p.makeRoom(); err != nil {
 		return err
@@ -94,7 +94,7 @@ func (p *packetBuffer) fill(r io.Reader) error {
 	n, err := r.Read(p.buf[p.w:])
 	p.w += n
 	if n > 0 {
-		// An error along with bytes comes again without them.
+		// The next read returns the error again, without bytes.
 		return nil
 	}
 	if err == nil {
@@ -103,9 +103,9 @@ func (p *packetBuffer) fill(r io.Reader) error {
 	return err
 }
 
-// makeRoom leaves space to read into: it moves the rest to the front, grows the
-// buffer only as far as what has arrived justifies (a length is no promise),
-// and gives a large one back when it is no longer needed.
+// makeRoom makes space to read into: it moves unread bytes to the front, grows the buffer in
+// proportion to the bytes that have arrived (a length in a header may be wrong), and replaces a
+// large buffer that is no longer needed.
 func (p *packetBuffer) makeRoom() error {
 	rest := p.w - p.r
 	switch {
@@ -132,13 +132,13 @@ func (p *packetBuffer) oversized() bool {
 	return len(p.buf) > maxKeptBuffer && p.w-p.r < bufferSize/2
 }
 
-// growth bounds by what factor the buffer grows at once. Each step copies what has come and leaves
-// a buffer behind as garbage, so few large steps take less memory than many small ones.
+// growth is the largest factor by which the buffer grows at once. Each step copies the bytes and
+// leaves the old buffer to the garbage collector, so few large steps take less memory than many
+// small ones.
 const growth = 16
 
-// enough returns the size to grow the buffer to. The header of an event holds its length: the
-// buffer grows to just that, if it is no more than growth times what has come. Without a header it
-// doubles.
+// grownSize returns the size to grow the buffer to: that of the event, which is in the event's
+// header, but at most growth times the current size. Without a header the buffer doubles.
 func (p *packetBuffer) grownSize() int {
 	const status, lengthAt = 1, 9
 	least := p.w - p.r + bufferSize

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// SetSilence makes a stream give its server up earlier.
+// SetSilence changes how long the server may be silent.
 func (s *Stream) SetSilence(d time.Duration) { s.silence, s.readDeadline = d, time.Time{} }
 
-// Packets are found however they arrive.
+// Packets are found in whatever portions they arrive.
 func TestPackets(t *testing.T) {
 	sizes := []int{0, 1, 5, 1 << 20, 3, maxPart - 1, maxPart, maxPart + 1, 2*maxPart + 7, 9, 20}
 	var wire []byte
@@ -51,7 +51,7 @@ func TestPackets(t *testing.T) {
 	}
 }
 
-// A huge event takes a buffer of its size, and gives it back before the packets behind it are
+// A huge event gets a buffer of its size, which is released before the packets behind it are
 // handled, however they arrived.
 func TestHugePacket(t *testing.T) {
 	for _, size := range []int{5 << 20, 70 << 20} {
@@ -106,9 +106,9 @@ type stepReader struct {
 
 func (r *stepReader) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(len(p), r.step)]) }
 
-// FuzzPackets splits any bytes, behind some full parts that are joined with what
-// follows: the packets are those that a plain reading finds, and the buffer grows
-// with what has come, not with what is claimed.
+// FuzzPackets splits arbitrary bytes behind some full parts, which are joined with the bytes that
+// follow. The packets must be those of a simple reader, and the buffer must grow with the bytes
+// that have come, not with lengths in headers.
 func FuzzPackets(f *testing.F) {
 	f.Add(uint8(0), uint16(3), []byte("\x01\x00\x00\x00a\x00\x00\x00\x01\x02\x00\x00\x02bc"))
 	f.Add(uint8(1), uint16(60000), []byte("\x00\x00\x00\x01\x01\x00\x00\x02a"))
@@ -149,7 +149,7 @@ func FuzzPackets(f *testing.F) {
 	})
 }
 
-// plainPackets returns the whole packets in b.
+// plainPackets returns the complete packets in b.
 func plainPackets(b []byte) (all [][]byte) {
 	payload := []byte{}
 	for len(b) >= partHeaderSize {

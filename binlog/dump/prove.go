@@ -12,17 +12,18 @@ import (
 	"rowfall/binlog/query"
 )
 
-// Proving that a server's binlog is the history that a position belongs to: the last transaction
-// that the position includes (L) is requested again, read without yielding anything, and compared
-// with the evidence of it. On the server that L was read from, L comes first, and the stream goes
-// on behind it on the same connection. Another server of the same history may have committed other
-// transactions before L; then L is searched for, and the stream needs a second connection.
+// Open proves that a server's binlog is the history that a position belongs to. It requests the
+// last transaction that the position includes (L) again, reads without yielding anything, and
+// compares L with the evidence of it. On the server that L was read from, L comes first, and the
+// stream continues behind it on the same connection. Another server of the same history may have
+// committed other transactions before L; then Open searches for L, and the stream needs a second
+// connection.
 
-// proof is how the comparison ended, where it found no difference.
+// proof is the result of a comparison that found no difference.
 type proof uint8
 
 const (
-	// provedHere: L came first. The stream stands behind it.
+	// provedHere: L came first. The stream is at the end of L.
 	provedHere proof = iota
 	// provedLater: L came after transactions that the position lacks.
 	provedLater
@@ -30,9 +31,11 @@ const (
 	notProved
 )
 
-// proveAndRequest compares the histories and asks for the binlog after from. It returns s, or the
+// proveAndRequest compares the histories and requests the binlog after from. It returns s, or the
 // stream of another connection in its place. On an error it has closed both.
-func (s *Stream) proveAndRequest(ctx context.Context, c Config, from binlog.Position) (*Stream, error) {
+func (s *Stream) proveAndRequest(
+	ctx context.Context, c Config, from binlog.Position,
+) (*Stream, error) {
 	l := &c.Last
 	server := s.conn.Server()
 	at, reason := positionBefore(l, &from, server)
@@ -51,7 +54,8 @@ func (s *Stream) proveAndRequest(ctx context.Context, c Config, from binlog.Posi
 		}
 		if got := s.conn.Server().UUID; got != server.UUID {
 			return nil, s.fail(fmt.Errorf(
-				"the history of server %s was compared, and then server %s answered; give the address of one server, "+
+				"the history of server %s was compared, and then server %s answered; "+
+					"give the address of one server, "+
 					"not of several behind a proxy", server.UUID, got))
 		}
 	}
@@ -62,7 +66,7 @@ func (s *Stream) proveAndRequest(ctx context.Context, c Config, from binlog.Posi
 	return s, nil
 }
 
-// positionBefore returns the place to request a transaction from, or why there is none.
+// positionBefore returns the position to request L from, or the reason why there is none.
 func positionBefore(
 	l *binlog.Evidence, from *binlog.Position, server mysql.Server,
 ) (at binlog.Position, reason string) {
@@ -73,7 +77,8 @@ func positionBefore(
 		before, ok := from.GTID.Before(l)
 		if !ok {
 			return at, fmt.Sprintf(
-				"the stored evidence is of transaction %s, which is not the last one before %s", l.GTID, from)
+				"the stored evidence is of transaction %s, which is not the last one before %s",
+				l.GTID, from)
 		}
 		return binlog.Position{GTID: before}, ""
 	}
@@ -83,7 +88,7 @@ func positionBefore(
 	return binlog.Position{File: l.File, Offset: l.Start}, ""
 }
 
-// prove requests the transaction again that begins at a place, and compares it. A difference is a
+// prove requests the transaction at a position again and compares it. A difference is a
 // *binlog.HistoryError.
 func (s *Stream) prove(
 	ctx context.Context, c Config, at binlog.Position, from *binlog.Position,
@@ -96,7 +101,7 @@ func (s *Stream) prove(
 	if at.File == "" {
 		err = s.requestGTID(ctx, c, s.conn.Server(), at)
 	} else {
-		// Does the server still have the place where the transaction was?
+		// Does the server still have the transaction's file?
 		var purged bool
 		if purged, err = s.checkFile(ctx, l); err != nil {
 			return 0, err
@@ -118,25 +123,25 @@ func (s *Stream) prove(
 	return s.classifyError(err, l, at)
 }
 
-// proved ends the comparison: from here on the stream yields what it reads.
+// proved ends the comparison: from then on the stream yields the events that it reads.
 func (s *Stream) proved(result proof, at binlog.Position, from *binlog.Position) proof {
 	if result != provedHere {
 		return result
 	}
 	passTo := binlog.Position{}
 	if at.File != "" {
-		// By offset, the server sends all that follows L. An older version of Rowfall, which kept
-		// no evidence, may have moved the position on since it was stored.
+		// By offset, the server sends all that follows L. An older version of Rowfall, which stored
+		// no evidence, may have advanced the position after L was stored.
 		passTo = *from
 	}
 	s.parser.StopVerifying(passTo)
-	// The first Next reports at once that the server has what was asked for.
+	// The first Next returns a Progress at once: the server has the requested binlog.
 	s.wake.woken = true
 	return result
 }
 
-// readLast reads until the transaction has come and compares it. end is the end of the binlog when
-// it was requested: the server does not have what has not come by then.
+// readLast reads until the transaction has come, and compares it. end is the end of the binlog at
+// the time of the request: a transaction that has not come by then is not on the server.
 func (s *Stream) readLast(
 	ctx context.Context, l *binlog.Evidence, end *binlog.Position,
 ) (proof, error) {
@@ -185,7 +190,8 @@ func (s *Stream) readLast(
 	}
 }
 
-// checkFile compares the place of a transaction with the list of the server's binlog files.
+// checkFile compares the file and end of a transaction with the list of the server's binlog files.
+// It reports whether the file was purged.
 func (s *Stream) checkFile(ctx context.Context, l *binlog.Evidence) (purged bool, err error) {
 	r, err := s.conn.Query(ctx, "SHOW BINARY LOGS")
 	if err != nil {
@@ -216,7 +222,7 @@ func (s *Stream) checkFile(ctx context.Context, l *binlog.Evidence) (purged bool
 	return true, nil
 }
 
-// explain tells an error that shows another history from one that does not.
+// classifyError separates errors that show another history from errors that prove nothing.
 func (s *Stream) classifyError(err error, l *binlog.Evidence, at binlog.Position) (proof, error) {
 	var (
 		different *binlog.HistoryError
@@ -253,7 +259,7 @@ func (s *Stream) classifyError(err error, l *binlog.Evidence, at binlog.Position
 	return 0, err
 }
 
-// withServer completes the evidence in an error of the parser, which does not know the server.
+// withServer adds the server to the evidence in an error of the parser, which has no server.
 func (s *Stream) withServer(err error) error {
 	var different *binlog.HistoryError
 	if errors.As(err, &different) {
@@ -266,11 +272,11 @@ func (s *Stream) withServer(err error) error {
 	return err
 }
 
-// Last returns the evidence of the last transaction that the stream has passed, of the one that
-// proved the history at first; it is zero before any. It lives as Position does.
+// Last returns the evidence of the last transaction that the stream has read to its end; after Open
+// that is the transaction that proved the history. It is zero before any.
 func (s *Stream) Last() binlog.Evidence { return s.withServerUUID(*s.parser.Last()) }
 
-// Transaction returns the evidence of the transaction that Next is yielding the changes of.
+// Transaction returns the evidence of the transaction whose changes Next has just returned.
 func (s *Stream) Transaction() binlog.Evidence { return s.withServerUUID(s.parser.Transaction()) }
 
 func (s *Stream) withServerUUID(e binlog.Evidence) binlog.Evidence {
@@ -280,6 +286,6 @@ func (s *Stream) withServerUUID(e binlog.Evidence) binlog.Evidence {
 	return e
 }
 
-// Unproved returns why the server's history could not be compared with that of the position; it is
-// empty where the comparison found no difference.
+// Unproved returns the reason why the server's history could not be compared with the position's.
+// It is empty where the comparison found no difference.
 func (s *Stream) Unproved() string { return s.unproved }
