@@ -60,6 +60,11 @@ type Event struct {
 	// since 1970; in whole seconds where the server logs no fraction.
 	Time int64
 
+	// InTransaction is set while the event's transaction is open: the stream's position does not
+	// include the event yet. It is set for Changes, and for a Statement that comes before the rows
+	// of its own transaction (CREATE TABLE ... SELECT).
+	InTransaction bool
+
 	// Database (the session's default) and SQL belong to a Statement. SQL is UTF-8,
 	// without MariaDB's SET STATEMENT ... FOR prefix.
 	Database string

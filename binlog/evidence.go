@@ -28,7 +28,7 @@ func ParseGTID(s string) (GTID, error) {
 	if len(set.domains) == 1 && len(set.sources) == 0 {
 		d := set.domains[0]
 		if d.sequence == 0 {
-			return GTID{}, fmt.Errorf("parse GTID %q: its sequence is 0", clip(s))
+			return GTID{}, fmt.Errorf("parse GTID %q: its sequence is 0", Clip(s, maxQuoted))
 		}
 		return GTID{MariaDB: true, Domain: d.domain, Server: d.server, Sequence: d.sequence}, nil
 	}
@@ -38,7 +38,7 @@ func ParseGTID(s string) (GTID, error) {
 			return GTID{UUID: g.uuid, Tag: g.tag, Sequence: v.first}, nil
 		}
 	}
-	return GTID{}, fmt.Errorf("parse GTID %q: it holds more than one transaction", clip(s))
+	return GTID{}, fmt.Errorf("parse GTID %q: it holds more than one transaction", Clip(s, maxQuoted))
 }
 
 // IsZero reports whether g is no GTID.

@@ -65,11 +65,11 @@ func ParseGTIDSet(s string) (GTIDSet, error) {
 			err = set.parseDomain(part)
 		}
 		if err != nil {
-			return GTIDSet{}, fmt.Errorf("parse GTID set at %q: %w", clip(part), err)
+			return GTIDSet{}, fmt.Errorf("parse GTID set at %q: %w", Clip(part, maxQuoted), err)
 		}
 	}
 	if len(set.sources) > 0 && len(set.domains) > 0 {
-		return GTIDSet{}, fmt.Errorf("parse GTID set %q: it mixes GTIDs of MySQL and MariaDB", clip(s))
+		return GTIDSet{}, fmt.Errorf("parse GTID set %q: it mixes GTIDs of MySQL and MariaDB", Clip(s, maxQuoted))
 	}
 	return set, nil
 }
@@ -112,15 +112,15 @@ func (s *GTIDSet) parseDomain(part string) error {
 	}
 	domain, err := strconv.ParseUint(f[0], 10, 32)
 	if err != nil {
-		return fmt.Errorf("domain %q is not a number below 2^32", clip(f[0]))
+		return fmt.Errorf("domain %q is not a number below 2^32", Clip(f[0], maxQuoted))
 	}
 	server, err := strconv.ParseUint(f[1], 10, 32)
 	if err != nil {
-		return fmt.Errorf("server id %q is not a number below 2^32", clip(f[1]))
+		return fmt.Errorf("server id %q is not a number below 2^32", Clip(f[1], maxQuoted))
 	}
 	sequence, err := strconv.ParseUint(f[2], 10, 64)
 	if err != nil {
-		return fmt.Errorf("sequence %q is not a number below 2^64", clip(f[2]))
+		return fmt.Errorf("sequence %q is not a number below 2^64", Clip(f[2], maxQuoted))
 	}
 	i, found := s.domain(uint32(domain))
 	if found && s.domains[i].sequence >= sequence {
@@ -140,7 +140,7 @@ func parseUUID(s string) (u [16]byte, err error) {
 			return u, nil
 		}
 	}
-	return u, fmt.Errorf("%q is not a uuid", clip(s))
+	return u, fmt.Errorf("%q is not a uuid", Clip(s, maxQuoted))
 }
 
 // parseTag returns the tag in lower case. A tag begins with a letter or "_", so it
@@ -167,7 +167,7 @@ func parseInterval(s string) (gtidInterval, error) {
 		b, err = strconv.ParseUint(strings.TrimSpace(last), 10, 64)
 	}
 	if err != nil || a == 0 || b < a || b > maxSequence {
-		return gtidInterval{}, fmt.Errorf("%q is not an interval such as 1-5", clip(s))
+		return gtidInterval{}, fmt.Errorf("%q is not an interval such as 1-5", Clip(s, maxQuoted))
 	}
 	return gtidInterval{a, b + 1}, nil
 }
@@ -358,11 +358,3 @@ func (s *GTIDSet) AppendBinary(dst []byte) []byte {
 
 // String returns the canonical text form.
 func (s GTIDSet) String() string { return string(s.AppendText(nil)) }
-
-// clip shortens text from the network or a file for a message.
-func clip(s string) string {
-	if len(s) > 60 {
-		return s[:57] + "..."
-	}
-	return s
-}

@@ -219,7 +219,7 @@ func (k *columnLayout) appendRare(dst, raw []byte) ([]byte, error) {
 	case encodingFloatText:
 		f, err := strconv.ParseFloat(string(raw), 64)
 		if err != nil {
-			return dst, fmt.Errorf("%q is not a number", clip(string(raw)))
+			return dst, fmt.Errorf("%q is not a number", Clip(raw, maxQuoted))
 		}
 		return AppendFloat(dst, float64(float32(f)), 32)
 	case encodingNumberText:

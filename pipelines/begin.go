@@ -337,17 +337,14 @@ func (l *loop) parseStart(ctx context.Context, text string) (binlog.Position, er
 	if p.File == "" || !isMariaDB {
 		return p, nil
 	}
-	defer l.conn.SetSilence(mysql.ScanSilence)()
-	r, err := l.conn.Query(ctx, fmt.Sprintf("SELECT BINLOG_GTID_POS(X'%x', %d)", p.File, p.Offset))
+	set, found, err := query.GTIDsAt(ctx, l.conn, p)
 	if err != nil {
-		return p, fmt.Errorf("read the GTIDs before %s: %w", text, err)
+		return p, err
 	}
-	if len(r.Rows) != 1 || r.Rows[0][0] == nil {
+	if !found {
 		return p, stop("position %q: the server has no such place in its binlog; SHOW BINARY LOGS lists its files", text)
 	}
-	if p.GTID, err = binlog.ParseGTIDSet(string(r.Rows[0][0])); err != nil {
-		return p, fmt.Errorf("read the GTIDs before %s: %w", text, err)
-	}
+	p.GTID = set
 	return p, nil
 }
 

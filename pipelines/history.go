@@ -218,14 +218,9 @@ func (l *loop) missing(ctx context.Context) (missing binlog.GTIDSet, err error) 
 // missingMySQL waits a moment for what is in the binlog and not committed yet. A commit that waits
 // for semi-synchronous replicas takes longer: its GTID is owned meanwhile, and counts as executed.
 func (l *loop) missingMySQL(ctx context.Context, set *binlog.GTIDSet) (binlog.GTIDSet, error) {
-	const waitSeconds = 1
-	r, err := l.conn.Query(ctx, fmt.Sprintf(
-		"SELECT WAIT_FOR_EXECUTED_GTID_SET('%s', %d)", set.String(), waitSeconds))
-	if err != nil {
+	executed, _, err := query.WaitExecuted(ctx, l.conn, *set, time.Second)
+	if err != nil || executed {
 		return binlog.GTIDSet{}, err
-	}
-	if len(r.Rows) == 1 && string(r.Rows[0][0]) == "0" {
-		return binlog.GTIDSet{}, nil
 	}
 	has, err := l.gtidSet(ctx,
 		"CONCAT_WS(',', NULLIF(@@GLOBAL.gtid_owned, ''), NULLIF(@@GLOBAL.gtid_executed, ''))")

@@ -58,7 +58,7 @@ type Pipeline struct {
 	from string
 
 	// prepared outlives a connection to the source.
-	prepared events.Prepared
+	prepared events.XATransactions
 	// silence is how long MySQL may send nothing while a statement runs; 0 is mysql's default.
 	// It grows while runs fail by it.
 	silence time.Duration
@@ -180,12 +180,12 @@ func (p *Pipeline) run(ctx context.Context) error {
 // dumpConfig says how to follow the source from where the data stand.
 func (l *loop) dumpConfig() dump.Config {
 	return dump.Config{
-		MySQL:    l.pipeline.mysql(),
-		ServerID: serverID(l.config),
-		Tables:   l.tables,
-		Prepared: &l.pipeline.prepared,
-		Last:     l.history.last,
-		Logger:   l.log,
+		MySQL:          l.pipeline.mysql(),
+		ServerID:       serverID(l.config),
+		Tables:         l.tables,
+		XATransactions: &l.pipeline.prepared,
+		Last:           l.history.last,
+		Logger:         l.log,
 	}
 }
 

@@ -126,7 +126,7 @@ func (l *loop) refuse(s parsedStatement, sql string) error {
 // pipeline: later changes must not be applied before the statement's effect is known.
 func (l *loop) visible(ctx context.Context, n tableName) error {
 	return l.waits.awaitLock(ctx, n.String(), true, func() error {
-		_, err := l.conn.Query(ctx, "SELECT 1 FROM "+quoteName(n.database)+"."+quoteName(n.table)+" LIMIT 0")
+		_, err := l.conn.Query(ctx, "SELECT 1 FROM "+sqltext.QuoteName(n.database)+"."+sqltext.QuoteName(n.table)+" LIMIT 0")
 		if err == nil || query.IsNoTable(err) || query.CannotOpen(err) {
 			return nil
 		}
@@ -146,8 +146,6 @@ func (l *loop) readSchemas(ctx context.Context) (schemas map[string]*binlog.Tabl
 	})
 	return schemas, err
 }
-
-func quoteName(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
 
 // mappable returns those tables that the mapping wants.
 func (l *loop) mappable(names []tableName) ([]tableName, error) {
@@ -292,11 +290,7 @@ func (l *loop) free(s parsedStatement) {
 
 func shorten(sql string) string {
 	sql = strings.Join(strings.Fields(sql), " ")
-	const most = 120
-	if len(sql) > most {
-		sql = strings.ToValidUTF8(sql[:most], "") + "..."
-	}
-	return fmt.Sprintf("%q", sql)
+	return fmt.Sprintf("%q", binlog.Clip(sql, 120))
 }
 
 // parseStatement finds the verb and the tables of a statement by its first words.

@@ -3,9 +3,9 @@ package pipelines
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"rowfall/binlog"
+	"rowfall/binlog/query"
 )
 
 // unused fails where the mapping names what the server does not have: most likely
@@ -15,7 +15,7 @@ import (
 func (l *loop) unused(ctx context.Context) error {
 	var tables []*binlog.Table
 	err := l.waits.awaitLock(ctx, "a table of the server", false, func() (err error) {
-		tables, err = l.serverTables(ctx)
+		tables, err = query.Names(ctx, l.conn)
 		return err
 	})
 	if err != nil {
@@ -49,36 +49,6 @@ func (l *loop) knows(path string) bool {
 		}
 	}
 	return false
-}
-
-// serverTables returns all tables and views that we may see; base tables have the names of
-// their columns, and nothing else is filled.
-func (l *loop) serverTables(ctx context.Context) ([]*binlog.Table, error) {
-	var tables []*binlog.Table
-	byName := make(map[tableName]*binlog.Table)
-	const list = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES" +
-		" WHERE TABLE_TYPE IN ('BASE TABLE', 'SEQUENCE', 'SYSTEM VERSIONED', 'VIEW')"
-	err := l.conn.Stream(ctx, list, func(cells [][]byte) error {
-		t := &binlog.Table{Database: string(cells[0]), Name: string(cells[1])}
-		if string(cells[2]) == "BASE TABLE" {
-			byName[tableName{t.Database, t.Name}] = t
-		}
-		tables = append(tables, t)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list tables: %w", err)
-	}
-	err = l.conn.Stream(ctx, "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS", func(cells [][]byte) error {
-		if t := byName[tableName{string(cells[0]), string(cells[1])}]; t != nil {
-			t.Columns = append(t.Columns, binlog.Column{Name: string(cells[2])})
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list columns: %w", err)
-	}
-	return tables, nil
 }
 
 // entry returns the path of the entry that maps a table, for messages.

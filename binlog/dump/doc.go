@@ -1,18 +1,17 @@
-// Package dump follows a server's binlog.
+// Package dump follows a server's binlog as a replica does.
 //
-// binlog/mysql makes the connection; after the dump command the socket is ours:
-// packets are split in place in one large buffer, and binlog/events reads the
-// events in them where they lie. Following costs no allocation per row or per
-// transaction.
+// binlog/mysql makes the connection. After the dump command this package reads the socket itself:
+// packetBuffer splits packets in place in one large buffer, and binlog/events parses the events in
+// them in place. Following costs no allocation per row or per transaction.
 //
-// What it promises: every transaction after the starting position is seen once,
-// in order. The position moves only between transactions, so that resuming from
-// any position that Position ever showed yields exactly what came after it.
+// Every transaction after the starting position is yielded once, in order. The position moves only
+// between transactions, so a stream that resumes from any position that Position returned yields
+// exactly the transactions after it.
 //
-// Config.Last makes Open compare histories first (prove.go): the last transaction
-// before the starting position is requested again, and another one in its place is
-// a *binlog.HistoryError.
+// With Config.Last, Open compares histories first (prove.go): it requests the last transaction
+// before the starting position again. If the server has another transaction in its place, Open
+// returns a *binlog.HistoryError.
 //
-// What it does not do: reconnect, choose a position, or read DDL. Its caller
-// opens a new Stream from the last position that it has applied.
+// A Stream does not reconnect, choose a position or read DDL. Its caller opens a new Stream from
+// the last position that it has applied.
 package dump

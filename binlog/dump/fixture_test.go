@@ -15,7 +15,7 @@ import (
 	"rowfall/internal/servers"
 )
 
-// setup is one kind of server, set up in one way.
+// setup is a kind of server with its settings.
 type setup struct {
 	name string
 	kind servers.Kind
@@ -130,7 +130,7 @@ func (f *fixture) open(from binlog.Position) *dump.Stream {
 	return s
 }
 
-// write runs n random transactions and returns what a stream should see.
+// write runs n random transactions and returns what a stream must yield.
 func (f *fixture) write(rnd *rand.Rand, n, firstID int) []string {
 	var want []string
 	id := firstID
@@ -167,7 +167,7 @@ func (f *fixture) write(rnd *rand.Rand, n, firstID int) []string {
 		want = append(want, rows.String())
 		if rnd.IntN(15) == 0 {
 			f.exec("FLUSH BINARY LOGS")
-			// It is itself logged as a statement nowhere, but starts a file.
+			// The statement is not logged, but it begins a file.
 		}
 	}
 	return want
@@ -179,7 +179,7 @@ type seen struct {
 	position binlog.Position
 }
 
-// render writes rows as "I a 1 v|..." in order.
+// render appends rows as "insert a 1 v|..." in order.
 func render(dst []byte, rows *binlog.Rows) ([]byte, error) {
 	for rows.Next() {
 		c := rows.Change()
@@ -200,7 +200,7 @@ func render(dst []byte, rows *binlog.Rows) ([]byte, error) {
 	return dst, rows.Err()
 }
 
-// take reads until n transactions or statements were seen.
+// take reads until n transactions or statements have come.
 func take(t *testing.T, s *dump.Stream, n int) []seen {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestServers runs every test against one server of each set-up.
+// TestServers runs the tests against one server of each setup.
 func TestServers(t *testing.T) {
 	for _, su := range setups {
 		t.Run(su.name, func(t *testing.T) {
@@ -61,8 +61,8 @@ func TestServers(t *testing.T) {
 	}
 }
 
-// Everything is seen once and in order, and from every position that was shown
-// the rest follows, neither more nor less.
+// Every transaction is yielded once and in order. From every position that the stream returned,
+// exactly the remaining transactions follow.
 func testFollowAndResume(t *testing.T, f *fixture) {
 	from := f.end()
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -103,7 +103,7 @@ func testFollowAndResume(t *testing.T, f *fixture) {
 	}
 }
 
-// Statements, odd transactions and large packets keep their place in the order.
+// Statements, unusual transactions and large packets keep their places in the order.
 func testStatements(t *testing.T, f *fixture) {
 	from := f.end()
 	var want []string
@@ -194,7 +194,7 @@ func testLargeRow(t *testing.T, f *fixture) {
 	}
 }
 
-// A killed connection is an error, and another goes on from where it stood.
+// A killed connection is an error, and the next stream continues from the last position.
 func testKilled(t *testing.T, f *fixture) {
 	hung := f.open(f.end())
 	hung.SetSilence(time.Second)
@@ -330,7 +330,7 @@ func testFile(t *testing.T, f *fixture) {
 	}
 }
 
-// parseFile parses a whole binlog file, behind its magic.
+// parseFile parses a whole binlog file, behind its four magic bytes.
 func parseFile(b []byte, maria bool, tables events.Tables, f func(*binlog.Event)) error {
 	p := events.NewParser(events.Options{MariaDB: maria, GTIDs: true, Tables: tables})
 	p.Start(binlog.Position{File: "file", Offset: 4})

@@ -9,10 +9,9 @@ import (
 	"rowfall/internal/servers/servertest"
 )
 
-// TestOneServerID follows two MariaDBs of one history and one server id, as the
-// nodes of a Galera cluster have it. They counted as one server, and what had been
-// read from the first went on at its file and offset on the second, whose binlog
-// had other transactions there: five were never seen.
+// TestOneServerID follows two MariaDBs of one history with one server id, as in a Galera cluster.
+// They once counted as one server: a stream continued at the first server's file and offset on the
+// second, whose binlog had other transactions there, and five were lost.
 func TestOneServerID(t *testing.T) {
 	su := setup{"mariadb", servers.MariaDB, false, []string{"--server-id=1"}}
 	var fixtures []*fixture

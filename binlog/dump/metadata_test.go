@@ -9,19 +9,22 @@ import (
 	"rowfall/binlog/query"
 )
 
-// describe maps a table as it is now.
-func (f *fixture) describe(name string) {
+// describe maps a table as it is now, and returns its schema.
+func (f *fixture) describe(name string) *binlog.Table {
 	f.t.Helper()
-	t, err := query.Table(f.t.Context(), f.conn, "shop", name)
-	if err != nil {
-		f.t.Fatal(err)
+	found, err := query.Tables(f.t.Context(), f.conn, func(database, table string) bool {
+		return database == "shop" && table == name
+	})
+	if err != nil || len(found) != 1 {
+		f.t.Fatalf("%d tables are named shop.%s, want 1; %v", len(found), name, err)
 	}
-	f.tables["shop."+name] = t
+	f.tables["shop."+name] = found[0]
+	return found[0]
 }
 
-// A server that logs all metadata gives a table without a primary key its first
-// unique one for it, and says of a key's columns which are prefixes. Such tables
-// were taken for altered ones, and never streamed.
+// A server that logs all metadata writes the first unique key of a table without a primary key as
+// the primary key, and marks the columns of a key that are prefixes. Such tables were once rejected
+// as altered.
 func testKeys(t *testing.T, f *fixture) {
 	f.exec("CREATE TABLE shop.u (n INT, k INT NOT NULL, UNIQUE ku (k))")
 	f.exec("CREATE TABLE shop.p (v VARCHAR(40) NOT NULL, k INT NOT NULL, PRIMARY KEY (v(5)), UNIQUE ku (k))")
@@ -36,8 +39,8 @@ func testKeys(t *testing.T, f *fixture) {
 	check(t, take(t, f.open(from), 3), []string{"insert u 1 2|", "insert p abcdefgh 2|", "insert n 3 4|"})
 }
 
-// A column that has got another character set looks the same in all but the
-// metadata, and was read in the old one.
+// A column whose character set was changed differs only in the metadata, and was once read in the
+// old character set.
 func testCharsets(t *testing.T, f *fixture) {
 	for _, c := range []struct{ column, then, want string }{
 		{"v", "VARCHAR(10) CHARACTER SET ascii", "column v is of character set latin1 now and was of ascii then"},

@@ -12,17 +12,18 @@ import (
 	"rowfall/binlog/query"
 )
 
-// Proving that a server's binlog is the history that a position belongs to: the last transaction
-// that the position includes (L) is requested again, read without yielding anything, and compared
-// with the evidence of it. On the server that L was read from, L comes first, and the stream goes
-// on behind it on the same connection. Another server of the same history may have committed other
-// transactions before L; then L is searched for, and the stream needs a second connection.
+// Open proves that a server's binlog is the history that a position belongs to. It requests the
+// last transaction that the position includes (L) again, reads without yielding anything, and
+// compares L with the evidence of it. On the server that L was read from, L comes first, and the
+// stream continues behind it on the same connection. Another server of the same history may have
+// committed other transactions before L; then Open searches for L, and the stream needs a second
+// connection.
 
-// proof is how the comparison ended, where it found no difference.
+// proof is the result of a comparison that found no difference.
 type proof uint8
 
 const (
-	// provedHere: L came first. The stream stands behind it.
+	// provedHere: L came first. The stream is at the end of L.
 	provedHere proof = iota
 	// provedLater: L came after transactions that the position lacks.
 	provedLater
@@ -30,12 +31,14 @@ const (
 	notProved
 )
 
-// proveAndAsk compares the histories and asks for the binlog after from. It returns s, or the
+// proveAndRequest compares the histories and requests the binlog after from. It returns s, or the
 // stream of another connection in its place. On an error it has closed both.
-func (s *Stream) proveAndAsk(ctx context.Context, c Config, from binlog.Position) (*Stream, error) {
+func (s *Stream) proveAndRequest(
+	ctx context.Context, c Config, from binlog.Position,
+) (*Stream, error) {
 	l := &c.Last
 	server := s.conn.Server()
-	at, reason := placeBefore(l, &from, server)
+	at, reason := positionBefore(l, &from, server)
 	if reason == "" {
 		result, err := s.prove(ctx, c, at, &from)
 		if err != nil {
@@ -51,29 +54,31 @@ func (s *Stream) proveAndAsk(ctx context.Context, c Config, from binlog.Position
 		}
 		if got := s.conn.Server().UUID; got != server.UUID {
 			return nil, s.fail(fmt.Errorf(
-				"the history of server %s was compared, and then server %s answered; give the address of one server, "+
+				"the history of server %s was compared, and then server %s answered; "+
+					"give the address of one server, "+
 					"not of several behind a proxy", server.UUID, got))
 		}
 	}
 	s.unproved = reason
-	if err := s.ask(ctx, c, from.Clone()); err != nil {
+	if err := s.request(ctx, c, from.Clone()); err != nil {
 		return nil, s.fail(err)
 	}
 	return s, nil
 }
 
-// placeBefore returns the place to request a transaction from, or why there is none.
-func placeBefore(
+// positionBefore returns the position to request L from, or the reason why there is none.
+func positionBefore(
 	l *binlog.Evidence, from *binlog.Position, server mysql.Server,
 ) (at binlog.Position, reason string) {
 	if l.IsZero() {
 		return at, "no evidence of the last applied transaction is stored"
 	}
-	if keepsGTIDs(server) && !from.GTID.IsZero() && !l.GTID.IsZero() {
+	if hasGTIDs(server) && !from.GTID.IsZero() && !l.GTID.IsZero() {
 		before, ok := from.GTID.Before(l)
 		if !ok {
 			return at, fmt.Sprintf(
-				"the stored evidence is of transaction %s, which is not the last one before %s", l.GTID, from)
+				"the stored evidence is of transaction %s, which is not the last one before %s",
+				l.GTID, from)
 		}
 		return binlog.Position{GTID: before}, ""
 	}
@@ -83,7 +88,7 @@ func placeBefore(
 	return binlog.Position{File: l.File, Offset: l.Start}, ""
 }
 
-// prove requests the transaction again that begins at a place, and compares it. A difference is a
+// prove requests the transaction at a position again and compares it. A difference is a
 // *binlog.HistoryError.
 func (s *Stream) prove(
 	ctx context.Context, c Config, at binlog.Position, from *binlog.Position,
@@ -94,9 +99,9 @@ func (s *Stream) prove(
 		return 0, err
 	}
 	if at.File == "" {
-		err = s.askGTID(ctx, c, s.conn.Server(), at)
+		err = s.requestGTID(ctx, c, s.conn.Server(), at)
 	} else {
-		// Does the server still have the place where the transaction was?
+		// Does the server still have the transaction's file?
 		var purged bool
 		if purged, err = s.checkFile(ctx, l); err != nil {
 			return 0, err
@@ -106,37 +111,37 @@ func (s *Stream) prove(
 				"the server has purged %s, which held the last applied transaction", l.File)
 			return notProved, nil
 		}
-		err = s.askFile(ctx, c, s.conn.Server(), at)
+		err = s.requestFile(ctx, c, s.conn.Server(), at)
 	}
 	if err == nil {
-		s.parser.Verify()
+		s.parser.StartVerifying()
 		var result proof
 		if result, err = s.readLast(ctx, l, &end); err == nil {
 			return s.proved(result, at, from), nil
 		}
 	}
-	return s.explain(err, l, at)
+	return s.classifyError(err, l, at)
 }
 
-// proved ends the comparison: from here on the stream yields what it reads.
+// proved ends the comparison: from then on the stream yields the events that it reads.
 func (s *Stream) proved(result proof, at binlog.Position, from *binlog.Position) proof {
 	if result != provedHere {
 		return result
 	}
 	passTo := binlog.Position{}
 	if at.File != "" {
-		// By offset, the server sends all that follows L. An older version of Rowfall, which kept
-		// no evidence, may have moved the position on since it was stored.
+		// By offset, the server sends all that follows L. An older version of Rowfall, which stored
+		// no evidence, may have advanced the position after L was stored.
 		passTo = *from
 	}
-	s.parser.Verified(passTo)
-	// The first Next reports at once that the server has what was asked for.
+	s.parser.StopVerifying(passTo)
+	// The first Next returns a Progress at once: the server has the requested binlog.
 	s.wake.woken = true
 	return result
 }
 
-// readLast reads until the transaction has come and compares it. end is the end of the binlog when
-// it was requested: the server does not have what has not come by then.
+// readLast reads until the transaction has come, and compares it. end is the end of the binlog at
+// the time of the request: a transaction that has not come by then is not on the server.
 func (s *Stream) readLast(
 	ctx context.Context, l *binlog.Evidence, end *binlog.Position,
 ) (proof, error) {
@@ -146,7 +151,7 @@ func (s *Stream) readLast(
 	for {
 		packet, ok := s.packets.next()
 		if !ok {
-			place := s.parser.Place()
+			place := s.parser.ReadPosition()
 			if s.parser.Idle() && place.File != "" && place.CompareFile(*end) >= 0 {
 				return 0, &binlog.HistoryError{Held: *l, Reason: fmt.Sprintf(
 					"the server's binlog ends at %s:%d without a transaction that the data hold",
@@ -185,7 +190,8 @@ func (s *Stream) readLast(
 	}
 }
 
-// checkFile compares the place of a transaction with the list of the server's binlog files.
+// checkFile compares the file and end of a transaction with the list of the server's binlog files.
+// It reports whether the file was purged.
 func (s *Stream) checkFile(ctx context.Context, l *binlog.Evidence) (purged bool, err error) {
 	r, err := s.conn.Query(ctx, "SHOW BINARY LOGS")
 	if err != nil {
@@ -216,8 +222,8 @@ func (s *Stream) checkFile(ctx context.Context, l *binlog.Evidence) (purged bool
 	return true, nil
 }
 
-// explain tells an error that shows another history from one that does not.
-func (s *Stream) explain(err error, l *binlog.Evidence, at binlog.Position) (proof, error) {
+// classifyError separates errors that show another history from errors that prove nothing.
+func (s *Stream) classifyError(err error, l *binlog.Evidence, at binlog.Position) (proof, error) {
 	var (
 		different *binlog.HistoryError
 		se        *mysql.ServerError
@@ -253,8 +259,8 @@ func (s *Stream) explain(err error, l *binlog.Evidence, at binlog.Position) (pro
 	return 0, err
 }
 
-// ofServer completes the evidence in an error of the parser, which does not know the server.
-func (s *Stream) ofServer(err error) error {
+// withServer adds the server to the evidence in an error of the parser, which has no server.
+func (s *Stream) withServer(err error) error {
 	var different *binlog.HistoryError
 	if errors.As(err, &different) {
 		for _, e := range []*binlog.Evidence{&different.Held, &different.Found} {
@@ -266,20 +272,20 @@ func (s *Stream) ofServer(err error) error {
 	return err
 }
 
-// Last returns the evidence of the last transaction that the stream has passed, of the one that
-// proved the history at first; it is zero before any. It lives as Position does.
-func (s *Stream) Last() binlog.Evidence { return s.complete(*s.parser.Last()) }
+// Last returns the evidence of the last transaction that the stream has read to its end; after Open
+// that is the transaction that proved the history. It is zero before any.
+func (s *Stream) Last() binlog.Evidence { return s.withServerUUID(*s.parser.Last()) }
 
-// Transaction returns the evidence of the transaction that Next is yielding the changes of.
-func (s *Stream) Transaction() binlog.Evidence { return s.complete(s.parser.Transaction()) }
+// Transaction returns the evidence of the transaction whose changes Next has just returned.
+func (s *Stream) Transaction() binlog.Evidence { return s.withServerUUID(s.parser.Transaction()) }
 
-func (s *Stream) complete(e binlog.Evidence) binlog.Evidence {
+func (s *Stream) withServerUUID(e binlog.Evidence) binlog.Evidence {
 	if !e.IsZero() {
 		e.Server = s.conn.Server().UUID
 	}
 	return e
 }
 
-// Unproved returns why the server's history could not be compared with that of the position; it is
-// empty where the comparison found no difference.
+// Unproved returns the reason why the server's history could not be compared with the position's.
+// It is empty where the comparison found no difference.
 func (s *Stream) Unproved() string { return s.unproved }

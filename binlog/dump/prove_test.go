@@ -59,7 +59,7 @@ func (f *fixture) mustDiffer(last binlog.Evidence, from binlog.Position, want ..
 	}
 }
 
-// proofWritten writes n transactions and returns what a stream sees, with the evidence of each.
+// proofWritten writes n transactions and returns what a stream yields, with the evidence of each.
 func (f *fixture) proofWritten(n int) (from binlog.Position, want []string, got []seen, evidence []binlog.Evidence) {
 	f.t.Helper()
 	from = f.end()
@@ -75,8 +75,8 @@ func (f *fixture) proofWritten(n int) (from binlog.Position, want []string, got 
 	return from, want, got, evidence
 }
 
-// The last transaction is read again at every connect, and nothing of it is yielded. The evidence
-// of every transaction has all that the server sends.
+// Each connection reads the last transaction again and yields nothing of it. The evidence of every
+// transaction holds all that the server sends.
 func testProof(t *testing.T, f *fixture) {
 	_, want, got, evidence := f.proofWritten(40)
 	server := f.conn.Server()
@@ -122,7 +122,7 @@ func testProof(t *testing.T, f *fixture) {
 	check(t, take(t, s, len(want)-11), want[11:])
 }
 
-// testDifferences changes one field of the evidence after the other.
+// testDifferences changes the fields of the evidence, one at a time.
 func testDifferences(t *testing.T, f *fixture, e binlog.Evidence, at binlog.Position) {
 	server := f.conn.Server()
 	for _, c := range []struct {
@@ -168,8 +168,7 @@ func testDifferences(t *testing.T, f *fixture, e binlog.Evidence, at binlog.Posi
 	}
 }
 
-// A transaction that was purged proves nothing, and the stream goes on from the position all the
-// same.
+// A transaction that was purged proves nothing, and the stream continues from the position.
 func testProofPurged(t *testing.T, f *fixture) {
 	_, _, got, evidence := f.proofWritten(3)
 	f.exec("FLUSH BINARY LOGS")
@@ -189,8 +188,8 @@ func testProofPurged(t *testing.T, f *fixture) {
 	check(t, take(t, s, 1), []string{"insert a 77 2001 v x|"})
 }
 
-// TestReset begins the history of a server anew. The numbers that are used again are told from the
-// old ones, be they before, at or beyond the place of the last transaction.
+// TestReset resets a server's history. Reused numbers are told from the old ones before, at and
+// beyond the last transaction.
 func TestReset(t *testing.T) {
 	for _, su := range []setup{setups[0], setups[1], setups[4]} {
 		t.Run(su.name, func(t *testing.T) {

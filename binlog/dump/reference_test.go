@@ -15,8 +15,8 @@ import (
 	"rowfall/internal/servers"
 )
 
-// compareReference decodes the rows that were inserted into shop.types with
-// go-mysql, from the server's file behind from, and compares them with ours.
+// compareReference decodes the rows that were inserted into shop.types with go-mysql, from the
+// server's file behind from, and compares them with ours.
 func (f *fixture) compareReference(table *binlog.Table, from binlog.Position, ours map[int]printed) {
 	f.t.Helper()
 	r, err := f.conn.Query(f.t.Context(), "SELECT @@log_bin_basename")
@@ -59,9 +59,9 @@ func (f *fixture) compareReference(table *binlog.Table, from binlog.Position, ou
 	}
 }
 
-// sameAsReference compares a text with a value of go-mysql's, which leaves to its
-// caller what the schema says: signs, members, character sets. JSON it prints in a
-// way of its own, which TestTypes compares with the server's instead.
+// sameAsReference compares a text with a value of go-mysql, which does not apply the schema: signs,
+// labels and character sets are left to its caller. TestTypes compares JSON with the server's text
+// instead.
 func sameAsReference(c *binlog.Column, ours string, v any) bool {
 	if v == nil || ours == "NULL" {
 		return v == nil && ours == "NULL"

@@ -14,7 +14,7 @@ import (
 	"rowfall/internal/servers"
 )
 
-// What cannot be followed ends the stream and says what to do.
+// Events that are not supported end the stream with an error that names the remedy.
 func testRefusals(t *testing.T, f *fixture) {
 	f.exec("CREATE TABLE shop.docs (id INT UNSIGNED NOT NULL PRIMARY KEY, v JSON)")
 	f.tables["shop.docs"] = &binlog.Table{Database: "shop", Name: "docs", Primary: []int{0}, Columns: []binlog.Column{
@@ -86,11 +86,11 @@ func testRefusals(t *testing.T, f *fixture) {
 			err := firstError(t, f.open(from))
 			var refused *binlog.RefusedError
 			if !errors.As(err, &refused) {
-				t.Errorf("%v may be tried again", err)
+				t.Errorf("%v is not a RefusedError", err)
 			}
 			for _, w := range append(c.want, from.File+":") {
 				if !strings.Contains(err.Error(), w) {
-					t.Errorf("%q does not say %q", err, w)
+					t.Errorf("%q lacks %q", err, w)
 				}
 			}
 		})
@@ -120,7 +120,7 @@ func firstError(t *testing.T, s *dump.Stream) error {
 	}
 }
 
-// A position that the server has not got, or that is none, is an error.
+// A position that the server does not have, or at which no event begins, is an error.
 func testBadPositions(t *testing.T, f *fixture) {
 	from := f.end()
 	f.exec("BEGIN")
@@ -130,8 +130,8 @@ func testBadPositions(t *testing.T, f *fixture) {
 	s := f.open(from)
 	got := take(t, s, 1)
 	_ = s.Close()
-	// Offsets within the transaction are refused, but for its BEGIN where
-	// there are no GTIDs: nothing is lost by that.
+	// Offsets within the transaction are rejected. Without GTIDs the offset of its BEGIN is
+	// accepted: all of its rows follow.
 	const anonymous = 79
 	for o := from.Offset + 1; o < got[0].position.Offset; o += 13 {
 		if o == from.Offset+anonymous && f.setup.kind == servers.MySQL && !f.setup.gtid {
@@ -146,7 +146,7 @@ func testBadPositions(t *testing.T, f *fixture) {
 	beyond.Offset += 10_000
 	beyond.GTID = binlog.GTIDSet{}
 	var refused *binlog.RefusedError
-	// Where nothing is skipped the server says so itself.
+	// Unless the file is read from its beginning, the server itself rejects the offset.
 	if err := f.openError(beyond); !errors.As(err, &refused) && !mysql.IsCode(err, mysql.CodeBinlogMissing) {
 		t.Errorf("beyond the file's end: %v", err)
 	}
@@ -158,13 +158,13 @@ func testBadPositions(t *testing.T, f *fixture) {
 	for _, p := range []binlog.Position{from, purge} {
 		err := f.openError(p)
 		var se *mysql.ServerError
-		if !errors.As(err, &se) || se.Code != 1236 || !strings.Contains(err.Error(), "--from snapshot") {
+		if !errors.As(err, &se) || se.Code != mysql.CodeBinlogMissing || !strings.Contains(err.Error(), "--from snapshot") {
 			t.Errorf("purged: %v", err)
 		}
 	}
 }
 
-// openError returns the error that a position ends in.
+// openError returns the error that a stream from a position ends with.
 func (f *fixture) openError(p binlog.Position) error {
 	s, err := dump.Open(f.t.Context(), dump.Config{MySQL: f.config(), ServerID: 4711, Heartbeat: 100 * time.Millisecond, Tables: f.tables}, p)
 	if err != nil {
@@ -173,8 +173,8 @@ func (f *fixture) openError(p binlog.Position) error {
 	return firstError(f.t, s)
 }
 
-// purge leaves only the last binlog file. A server skips files that it believes
-// are being read.
+// purge removes all binlog files but the last. A server keeps files that it believes are being
+// read, so purge retries.
 func (f *fixture) purge() {
 	f.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {

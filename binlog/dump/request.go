@@ -14,23 +14,24 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
 )
 
-// The commands of the client protocol that are ours.
+// The commands of the client/server protocol that a replica sends.
 const (
-	commandDump     = 0x12
-	commandRegister = 0x15
-	commandDumpGTID = 0x1e
+	comBinlogDump     = 0x12
+	comRegisterSlave  = 0x15
+	comBinlogDumpGTID = 0x1e
 )
 
-// wantHeartbeatV2 is the flag of a dump command that asks for heartbeats whose
-// offset has 64 bits (MySQL 8.0.26).
-const wantHeartbeatV2 = 0x02
+// flagHeartbeatV2 is a flag of the dump commands: the server sends heartbeats with an offset of 64
+// bits (USE_HEARTBEAT_EVENT_V2, MySQL 8.0.26).
+const flagHeartbeatV2 = 0x02
 
-// firstEvent is the offset of a file's first event, behind its magic.
+// firstEvent is the offset of a file's first event, behind the four magic bytes.
 const firstEvent = 4
 
-// prepare makes the session ready for a dump.
+// prepare sets up the session and registers as a replica.
 func (s *Stream) prepare(ctx context.Context, c Config) error {
 	if c.ServerID == 0 {
 		return errors.New("the server id must not be 0")
@@ -38,8 +39,8 @@ func (s *Stream) prepare(ctx context.Context, c Config) error {
 	keepAlive(s.net)
 	server := s.conn.Server()
 	s.parser = events.NewParser(events.Options{
-		MariaDB: server.Flavor == mysql.MariaDB, GTIDs: keepsGTIDs(server),
-		SkipChecksum: c.SkipChecksum, Tables: c.Tables, Prepared: c.Prepared,
+		MariaDB: server.Flavor == mysql.MariaDB, GTIDs: hasGTIDs(server),
+		SkipChecksum: c.SkipChecksum, Tables: c.Tables, XATransactions: c.XATransactions,
 	})
 	if err := s.prepareSession(ctx, c, server); err != nil {
 		return err
@@ -50,52 +51,40 @@ func (s *Stream) prepare(ctx context.Context, c Config) error {
 	return nil
 }
 
-// ask asks for the binlog after from.
-func (s *Stream) ask(ctx context.Context, c Config, from binlog.Position) error {
+// request requests the binlog after from.
+func (s *Stream) request(ctx context.Context, c Config, from binlog.Position) error {
 	server := s.conn.Server()
-	byGTID := keepsGTIDs(server) && !from.GTID.IsZero()
+	byGTID := hasGTIDs(server) && !from.GTID.IsZero()
 	if byGTID && server.Flavor == mysql.MariaDB {
-		same, err := s.samePlace(ctx, from)
+		same, err := s.matchesGTIDs(ctx, from)
 		if err != nil {
 			return err
 		}
 		byGTID = !same
 	}
 	if byGTID {
-		return s.askGTID(ctx, c, server, from)
+		return s.requestGTID(ctx, c, server, from)
 	}
-	return s.askFile(ctx, c, server, from)
+	return s.requestFile(ctx, c, server, from)
 }
 
-// samePlace reports whether file and offset of a position are, on this MariaDB,
-// the place of its GTIDs. On another server of the same history they need not be,
-// nor where a stream that began at a GTID set has its domains in another order.
-func (s *Stream) samePlace(ctx context.Context, p binlog.Position) (bool, error) {
+// matchesGTIDs reports whether the GTIDs before file and offset of a position are, on this MariaDB,
+// the position's GTID set. They may differ on another server of the same history, and where a
+// stream that began at a GTID set has its domains in another order.
+func (s *Stream) matchesGTIDs(ctx context.Context, p binlog.Position) (bool, error) {
 	if p.File == "" {
 		return false, nil
 	}
-	defer s.conn.SetSilence(mysql.ScanSilence)()
-	r, err := s.conn.Query(ctx, fmt.Sprintf("SELECT BINLOG_GTID_POS(X'%x', %d)", p.File, p.Offset))
-	if err != nil {
-		return false, fmt.Errorf("read the GTIDs before %s:%d: %w", p.File, p.Offset, err)
-	}
-	if len(r.Rows) != 1 || r.Rows[0][0] == nil {
-		return false, nil // it has no such place
-	}
-	set, err := binlog.ParseGTIDSet(string(r.Rows[0][0]))
-	if err != nil {
-		return false, fmt.Errorf("read the GTIDs before %s:%d: %w", p.File, p.Offset, err)
-	}
-	return set.Equal(p.GTID), nil
+	set, found, err := query.GTIDsAt(ctx, s.conn, p)
+	return found && set.Equal(p.GTID), err
 }
 
-// keepsGTIDs reports whether a server's transactions have GTIDs.
-func keepsGTIDs(server mysql.Server) bool { return server.GTIDMode || server.Flavor == mysql.MariaDB }
+// hasGTIDs reports whether a server's transactions have GTIDs.
+func hasGTIDs(server mysql.Server) bool { return server.GTIDMode || server.Flavor == mysql.MariaDB }
 
-// keepAlive lets the kernel notice a peer that is gone, also while we do not
-// read.
+// keepAlive makes the kernel detect a dead peer even while nothing is read.
 func keepAlive(c net.Conn) {
-	for { // under TLS there is another layer yet
+	for { // unwrap TLS
 		t, ok := c.(interface{ NetConn() net.Conn })
 		if !ok {
 			break
@@ -103,19 +92,23 @@ func keepAlive(c net.Conn) {
 		c = t.NetConn()
 	}
 	if t, ok := c.(*net.TCPConn); ok {
-		// It is an additional guard: without it the silence is noticed too.
-		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 4})
+		// An error is ignored, because the read deadline detects a dead peer, too.
+		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{
+			Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 4,
+		})
 	}
 }
 
-// prepareSession sets what a dump goes by. Both spellings of each variable:
-// servers before 8.0.26 know the old one, later ones take either.
+// prepareSession sets the session variables of a dump, under both their names: servers before
+// 8.0.26 read the old one, later servers either.
 func (s *Stream) prepareSession(ctx context.Context, c Config, server mysql.Server) error {
-	beat := c.Heartbeat.Nanoseconds()
-	sql := fmt.Sprintf("SET @source_binlog_checksum = @@global.binlog_checksum, @master_binlog_checksum = @@global.binlog_checksum, "+
-		"@source_heartbeat_period = %d, @master_heartbeat_period = %d, @replica_uuid = '%[3]s', @slave_uuid = '%[3]s'", beat, beat, newUUID())
+	period := c.Heartbeat.Nanoseconds()
+	sql := fmt.Sprintf("SET @source_binlog_checksum = @@global.binlog_checksum, "+
+		"@master_binlog_checksum = @@global.binlog_checksum, "+
+		"@source_heartbeat_period = %d, @master_heartbeat_period = %d, @replica_uuid = '%[3]s', "+
+		"@slave_uuid = '%[3]s'", period, period, newUUID())
 	if server.Flavor == mysql.MariaDB {
-		sql += ", @mariadb_slave_capability = 4" // it understands GTIDs
+		sql += ", @mariadb_slave_capability = 4" // MARIA_SLAVE_CAPABILITY_GTID
 	}
 	if err := s.conn.Exec(ctx, sql); err != nil {
 		return fmt.Errorf("prepare session: %w", err)
@@ -123,8 +116,8 @@ func (s *Stream) prepareSession(ctx context.Context, c Config, server mysql.Serv
 	return nil
 }
 
-// newUUID returns a random UUID: a server ends the dump of another replica with
-// our uuid.
+// newUUID returns a random UUID, because a server ends the dump of another replica that announces
+// the same UUID.
 func newUUID() string {
 	var u [16]byte
 	_, _ = rand.Read(u[:]) // it never fails
@@ -132,8 +125,7 @@ func newUUID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
 
-// register makes us show in SHOW REPLICAS, where people look for who reads
-// their binlog.
+// register registers as a replica, so that SHOW REPLICAS lists the connection.
 func (s *Stream) register(ctx context.Context, id uint32) error {
 	const host = "rowfall"
 	b := binary.LittleEndian.AppendUint32(nil, id)
@@ -141,7 +133,7 @@ func (s *Stream) register(ctx context.Context, id uint32) error {
 	b = append(b, 0, 0)                        // user, password
 	b = binary.LittleEndian.AppendUint16(b, 0) // port
 	b = append(b, make([]byte, 4+4)...)        // rank, source id
-	if err := s.conn.Command(commandRegister, b); err != nil {
+	if err := s.conn.Command(comRegisterSlave, b); err != nil {
 		return err
 	}
 	for {
@@ -157,35 +149,40 @@ func (s *Stream) register(ctx context.Context, id uint32) error {
 	}
 }
 
-// askGTID asks for everything but a GTID set. In which file that begins is for
-// the server to say.
-func (s *Stream) askGTID(ctx context.Context, c Config, server mysql.Server, from binlog.Position) error {
+// requestGTID requests all transactions outside a GTID set. The server chooses the file to begin
+// with.
+func (s *Stream) requestGTID(
+	ctx context.Context, c Config, server mysql.Server, from binlog.Position,
+) error {
 	text := from.GTID.AppendBinary(nil)
 	from.File, from.Offset = "", 0
 	s.parser.Start(from)
 	if server.Flavor == mysql.MariaDB {
-		if err := s.conn.Exec(ctx, fmt.Sprintf("SET @slave_connect_state = '%s'", from.GTID.String())); err != nil {
+		sql := fmt.Sprintf("SET @slave_connect_state = '%s'", from.GTID.String())
+		if err := s.conn.Exec(ctx, sql); err != nil {
 			return fmt.Errorf("set the GTID position: %w", err)
 		}
-		return s.conn.Command(commandDump, dumpRequest(0, firstEvent, c.ServerID, ""))
+		return s.conn.Command(comBinlogDump, dumpRequest(0, firstEvent, c.ServerID, ""))
 	}
 	b := binary.LittleEndian.AppendUint16(nil, dumpFlags(server))
 	b = binary.LittleEndian.AppendUint32(b, c.ServerID)
 	b = binary.LittleEndian.AppendUint32(b, 0) // length of the file's name
 	b = binary.LittleEndian.AppendUint64(b, firstEvent)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(text)))
-	return s.conn.Command(commandDumpGTID, append(b, text...))
+	return s.conn.Command(comBinlogDumpGTID, append(b, text...))
 }
 
-// askFile asks for what comes after an offset, or for the whole file where the
-// beginning is needed: to learn the GTID set, or since the command's offset has
-// but 32 bits.
-func (s *Stream) askFile(ctx context.Context, c Config, server mysql.Server, from binlog.Position) error {
+// requestFile requests the events after an offset. It requests the whole file if the beginning is
+// needed, for the GTID set, or if the offset has more than the command's 32 bits.
+func (s *Stream) requestFile(
+	ctx context.Context, c Config, server mysql.Server, from binlog.Position,
+) error {
 	if from.File == "" {
-		return refuse(from, "the position has no file and offset, and the server keeps no GTIDs; give FILE:OFFSET, or --from snapshot")
+		return reject(from, "the position has no file and offset, and the server has no GTIDs; "+
+			"give FILE:OFFSET, or --from snapshot")
 	}
 	from.Offset = max(from.Offset, firstEvent)
-	if !keepsGTIDs(server) {
+	if !hasGTIDs(server) {
 		from.GTID = binlog.GTIDSet{}
 	}
 	at := from.Offset
@@ -198,37 +195,41 @@ func (s *Stream) askFile(ctx context.Context, c Config, server mysql.Server, fro
 		}
 		s.parser.Start(from)
 	}
-	return s.conn.Command(commandDump, dumpRequest(dumpFlags(server), uint32(at), c.ServerID, from.File))
+	payload := dumpRequest(dumpFlags(server), uint32(at), c.ServerID, from.File)
+	return s.conn.Command(comBinlogDump, payload)
 }
 
-// checkOffset refuses an offset where no event begins: the server might wait
-// there for the rest of what it takes for one, without a word.
+// checkOffset rejects an offset at which no event begins. From such an offset the server might wait
+// without an error for the rest of an event.
 func (s *Stream) checkOffset(ctx context.Context, at binlog.Position) error {
 	if strings.ContainsAny(at.File, `'\`) {
-		return refuse(at, "%q is no name of a binlog file", at.File)
+		return reject(at, "%q is not the name of a binlog file", at.File)
 	}
-	_, err := s.conn.Query(ctx, fmt.Sprintf("SHOW BINLOG EVENTS IN '%s' FROM %d LIMIT 1", at.File, at.Offset))
+	_, err := s.conn.Query(ctx, fmt.Sprintf(
+		"SHOW BINLOG EVENTS IN '%s' FROM %d LIMIT 1", at.File, at.Offset))
 	var se *mysql.ServerError
 	if errors.As(err, &se) && strings.Contains(se.Message, "Could not find target log") {
-		return nil // the dump says more about a missing file
+		return nil // the dump command returns a better error about a missing file
 	}
 	if se != nil && se.Code == mysql.CodeWhileExecuting {
-		return refuse(at, "%s:%d is not where an event begins; take a position that the server or Rowfall gave, or --from snapshot: %w", at.File, at.Offset, err)
+		return reject(at, "%s:%d is not where an event begins; "+
+			"take a position that the server or Rowfall gave, or --from snapshot: %w",
+			at.File, at.Offset, err)
 	}
 	if err != nil {
-		return fmt.Errorf("look at the binlog's place to start from: %w", err)
+		return fmt.Errorf("read the event at the starting position: %w", err)
 	}
 	return nil
 }
 
-// refuse makes an error of a position that no later try could read from.
-func refuse(at binlog.Position, format string, args ...any) error {
+// reject returns a *binlog.RefusedError for a position from which every retry fails.
+func reject(at binlog.Position, format string, args ...any) error {
 	return &binlog.RefusedError{After: at, Err: fmt.Errorf(format, args...)}
 }
 
 func dumpFlags(server mysql.Server) uint16 {
 	if server.Flavor == mysql.MySQL && server.AtLeast(8, 0, 26) {
-		return wantHeartbeatV2
+		return flagHeartbeatV2
 	}
 	return 0
 }

@@ -20,34 +20,34 @@ import (
 
 const (
 	defaultHeartbeat = 500 * time.Millisecond
-	// A server is given up after silentBeats heartbeats without a byte, though
-	// not before leastSilence.
-	silentBeats  = 20
-	leastSilence = 10 * time.Second
+	// A stream ends with an error when the server has sent no byte for silentHeartbeats heartbeats
+	// and leastSilence.
+	silentHeartbeats = 20
+	leastSilence     = 10 * time.Second
 )
 
 // ErrEnded is returned when the server has ended the stream without giving a reason.
 var ErrEnded = errors.New("the server ended the stream")
 
-// Config says what to follow.
+// Config configures a Stream.
 type Config struct {
 	MySQL mysql.Config
-	// ServerID is the replica id (1 to 2^32-1) we show; two followers of one
-	// server with one id evict each other.
+	// ServerID is the server id under which the stream registers as a replica, 1 to 2^32-1. A
+	// server ends the stream of an older replica with the same id.
 	ServerID uint32
-	// Heartbeat is how often an idle server says that it lives; 0 means 500 ms.
-	// A server that stays silent for 20 heartbeats (at least 10 s) is given up.
+	// Heartbeat is the interval of heartbeats from an idle server; 0 means 500 ms. A server that is
+	// silent for 20 heartbeats, and for 10 s, ends the stream.
 	Heartbeat time.Duration
-	// SkipChecksum leaves events unverified. The checksum costs a few
-	// nanoseconds per row.
+	// SkipChecksum leaves the checksums of events unverified. Verifying costs a few nanoseconds per
+	// row.
 	SkipChecksum bool
-	// Tables says which tables are mapped; it must not be nil. It is asked by
-	// Next, in its goroutine, once per version of a table that the binlog shows
-	// (see Stream.Forget).
+	// Tables provides the schemas of mapped tables; it must not be nil. Next calls it in the
+	// caller's goroutine, once per version of a table that it meets in the binlog (see
+	// Stream.Forget).
 	Tables events.Tables
-	// Prepared is what one stream hands on to the next of the same binlog; nil
-	// where there is no next.
-	Prepared *events.Prepared
+	// XATransactions carries prepared XA transactions from one stream of a server to the next; nil
+	// starts without any.
+	XATransactions *events.XATransactions
 	// Last is the evidence of the last transaction that the position to start from includes. Open
 	// requests it again and fails with a *binlog.HistoryError if the server has another one in its
 	// place. The zero value skips this check.
@@ -55,44 +55,44 @@ type Config struct {
 	Logger zerolog.Logger
 }
 
-// Stream is a followed binlog. Its methods are for one goroutine, but for Wake
-// and Close.
+// Stream is a connection that follows a binlog. One goroutine at a time may use it, except for Wake
+// and Close, which any goroutine may call.
 type Stream struct {
 	conn    *mysql.Conn
 	net     net.Conn
 	silence time.Duration
-	packets packets
+	packets packetBuffer
 	parser  *events.Parser
-	// err ended the stream.
+	// err is the error that ended the stream.
 	err error
-	// unproved is why the server's history could not be compared; empty if it was.
+	// unproved is the reason why the server's history could not be compared; empty if it was.
 	unproved string
 
-	// due is the read deadline that was set last.
-	due time.Time
+	// readDeadline is the read deadline that was set last.
+	readDeadline time.Time
 
 	wake struct {
 		sync.Mutex
-		// woken is set until a Next has answered with a Progress.
+		// woken is set by Wake, until Next has returned a Progress for it.
 		woken bool
-		// poked says that the read deadline was put into the past.
-		poked bool
-		// watched is the Done channel of the last Next's context, stop ends
-		// its watch.
+		// interrupted is set while the read deadline lies in the past to end a read.
+		interrupted bool
+		// watched is the Done channel of the last Next's context; stop ends the watch of that
+		// context.
 		watched <-chan struct{}
 		stop    func() bool
 		closed  bool
 	}
 }
 
-// Open connects and asks for the binlog after from, which must be a real place:
-// a GTID set, on a server that keeps them, or a file and offset. Where both are
-// given MySQL goes by the GTID set, MariaDB by file and offset if it has these
-// GTIDs there, else by the set.
+// Open connects and requests the binlog after from, which needs a GTID set (on a server with GTIDs)
+// or a file and offset. Where from has both, MySQL uses the GTID set. MariaDB uses file and offset
+// if the GTIDs before it are the set, and the set otherwise.
 //
-// Opened at a file and offset, a MySQL that keeps GTIDs is read from the file's
-// beginning so that the position's GTID set becomes known; Next yields nothing
-// before the offset.
+// At a file and offset without GTIDs, a MySQL with GTIDs is read from the file's beginning, which
+// holds the GTID set; Next yields nothing before the offset.
+//
+// A *binlog.RefusedError or *binlog.HistoryError comes again on a retry; other errors may not.
 func Open(ctx context.Context, c Config, from binlog.Position) (*Stream, error) {
 	if c.Heartbeat <= 0 {
 		c.Heartbeat = defaultHeartbeat
@@ -101,41 +101,45 @@ func Open(ctx context.Context, c Config, from binlog.Position) (*Stream, error) 
 	if err != nil {
 		return nil, err
 	}
-	if s, err = s.proveAndAsk(ctx, c, from); err != nil {
+	if s, err = s.proveAndRequest(ctx, c, from); err != nil {
 		return nil, err
 	}
 	server := s.conn.Server()
 	c.Logger.Info().Str("addr", s.conn.Addr()).Str("version", server.Version).
-		Str("file", from.File).Uint64("offset", from.Offset).Bool("gtid", keepsGTIDs(server)).
+		Str("file", from.File).Uint64("offset", from.Offset).Bool("gtid", hasGTIDs(server)).
 		Bool("proved", s.unproved == "").Msg("following binlog")
 	return s, nil
 }
 
-// connect opens a connection that has asked for nothing yet.
+// connect opens a connection that has requested no binlog yet.
 func connect(ctx context.Context, c Config) (*Stream, error) {
 	conn, err := mysql.Dial(ctx, c.MySQL)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stream{conn: conn, net: conn.NetConn(), silence: max(silentBeats*c.Heartbeat, leastSilence)}
+	s := &Stream{
+		conn: conn, net: conn.NetConn(),
+		silence: max(silentHeartbeats*c.Heartbeat, leastSilence),
+	}
 	if err := s.prepare(ctx, c); err != nil {
 		return nil, s.fail(err)
 	}
 	return s, nil
 }
 
-// fail closes a stream that cannot be opened.
+// fail closes a stream that could not be opened, and returns its error.
 func (s *Stream) fail(err error) error {
 	_ = s.Close()
 	return fmt.Errorf("follow binlog of %s: %w", s.conn.Addr(), err)
 }
 
-// Next returns the next event; it is valid until the next call. It waits until
-// there is one, until ctx ends, or until Wake, which makes it return a Progress.
-// After ctx's error it may be called again; any other error is final.
+// Next returns the next event, which is valid until the next call. It waits until there is one,
+// until ctx ends, or until Wake, for which it returns a Progress. After ctx's error Next may be
+// called again. Any other error is final.
 //
-// An error of the server is a *mysql.ServerError; code 1236 means that it has
-// not got the binlog that we asked for.
+// A *binlog.RefusedError or *binlog.HistoryError comes again on a retry. An error of the server is
+// a *mysql.ServerError; mysql.CodeBinlogMissing means that the server does not have the binlog
+// after the position.
 func (s *Stream) Next(ctx context.Context) (*binlog.Event, error) {
 	for s.err == nil {
 		ev, err := s.parser.Pending()
@@ -154,7 +158,7 @@ func (s *Stream) Next(ctx context.Context) (*binlog.Event, error) {
 			ev, err = s.packet(packet)
 		}
 		if err != nil {
-			s.err = s.ofServer(err)
+			s.err = s.withServer(err)
 			break
 		}
 		if ev != nil {
@@ -164,7 +168,7 @@ func (s *Stream) Next(ctx context.Context) (*binlog.Event, error) {
 	return nil, s.err
 }
 
-// packet handles a packet: an event, an error, or the end.
+// packet handles one packet: an event, an error, or the end of the stream.
 func (s *Stream) packet(b []byte) (*binlog.Event, error) {
 	switch {
 	case len(b) > events.HeaderSize && b[0] == 0:
@@ -174,11 +178,12 @@ func (s *Stream) packet(b []byte) (*binlog.Event, error) {
 	case len(b) > 0 && b[0] == 0xfe:
 		return nil, fmt.Errorf("read binlog of %s: %w", s.conn.Addr(), ErrEnded)
 	}
-	return nil, fmt.Errorf("read binlog of %s: a packet of %d bytes is no event", s.conn.Addr(), len(b))
+	return nil, fmt.Errorf("read binlog of %s: a packet of %d bytes holds no event",
+		s.conn.Addr(), len(b))
 }
 
-// serverError adds the remedy to an error of the server. Code 1236 is one for
-// all that keeps it from reading its binlog for us.
+// serverError adds the remedy to a server's error. CodeBinlogMissing stands for every reason why
+// the server cannot read its binlog for a replica; only the message tells them apart.
 func (s *Stream) serverError(err error) error {
 	err = fmt.Errorf("read binlog of %s: %w", s.conn.Addr(), err)
 	var se *mysql.ServerError
@@ -189,23 +194,26 @@ func (s *Stream) serverError(err error) error {
 	case strings.Contains(se.Message, "same server_"):
 		return err
 	case strings.Contains(se.Message, "more GTIDs than"):
-		return &binlog.HistoryError{Reason: "the server has not got all transactions that it committed itself: " + se.Message}
+		return &binlog.HistoryError{
+			Reason: "the server lacks transactions that it committed itself: " + se.Message,
+		}
 	case strings.Contains(se.Message, "truncated"):
-		return fmt.Errorf("%w; the server crashed while it wrote this: start again with --from snapshot", err)
+		return fmt.Errorf("%w; the server crashed while it wrote this: "+
+			"start again with --from snapshot", err)
 	}
 	return fmt.Errorf("%w; if the position was purged, start again with --from snapshot", err)
 }
 
-// wait reads once from the server. It reports whether it was woken instead.
+// wait reads once from the server, or reports that Wake was called instead.
 func (s *Stream) wait(ctx context.Context) (woken bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	s.watch(ctx)
+	s.watchContext(ctx)
 	if s.prepareRead() {
 		return true, nil
 	}
-	// A ctx that ended before the deadline was set has poked in vain.
+	// A ctx that ended before the deadline was set has interrupted in vain.
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -215,9 +223,9 @@ func (s *Stream) wait(ctx context.Context) (woken bool, err error) {
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		s.wake.Lock()
-		poked := s.wake.poked
+		interrupted := s.wake.interrupted
 		s.wake.Unlock()
-		if poked {
+		if interrupted {
 			return false, ctx.Err()
 		}
 		err = fmt.Errorf("the server has been silent for %v", s.silence)
@@ -228,8 +236,8 @@ func (s *Stream) wait(ctx context.Context) (woken bool, err error) {
 	return false, s.err
 }
 
-// prepareRead sets the read deadline and reports whether there is a Wake to
-// answer, which must wait until a transaction's end.
+// prepareRead sets the read deadline. It reports whether Next must return a Progress for a Wake;
+// within a transaction that waits for the end.
 func (s *Stream) prepareRead() bool {
 	now := time.Now()
 	s.wake.Lock()
@@ -238,81 +246,79 @@ func (s *Stream) prepareRead() bool {
 		s.wake.woken = false
 		return true
 	}
-	// Not before every read, which would cost more than a small read itself.
-	if s.wake.poked || s.due.Sub(now) < s.silence {
-		s.due = now.Add(s.silence + s.silence/4)
-		_ = s.net.SetReadDeadline(s.due)
-		s.wake.poked = false
+	// The deadline is moved rarely: setting it costs more than a small read.
+	if s.wake.interrupted || s.readDeadline.Sub(now) < s.silence {
+		s.readDeadline = now.Add(s.silence + s.silence/4)
+		_ = s.net.SetReadDeadline(s.readDeadline)
+		s.wake.interrupted = false
 	}
 	return false
 }
 
-// watch makes the end of ctx interrupt reads. Callers pass the same context
-// again and again: it is watched once.
-func (s *Stream) watch(ctx context.Context) {
+// watchContext makes the end of ctx interrupt reads. Successive calls with one context watch it
+// once.
+func (s *Stream) watchContext(ctx context.Context) {
 	s.wake.Lock()
 	defer s.wake.Unlock()
 	if s.wake.watched == ctx.Done() || s.wake.closed {
 		return
 	}
-	s.unwatchLocked()
+	s.unwatchContextLocked()
 	s.wake.watched = ctx.Done()
 	if s.wake.watched != nil {
-		s.wake.stop = context.AfterFunc(ctx, s.poke)
+		s.wake.stop = context.AfterFunc(ctx, s.interrupt)
 	}
 }
 
-func (s *Stream) unwatchLocked() {
+func (s *Stream) unwatchContextLocked() {
 	if s.wake.stop != nil {
 		s.wake.stop()
 	}
 	s.wake.watched, s.wake.stop = nil, nil
 }
 
-// poke interrupts a read.
-func (s *Stream) poke() {
+// interrupt ends a read that is waiting.
+func (s *Stream) interrupt() {
 	s.wake.Lock()
 	defer s.wake.Unlock()
-	s.pokeLocked()
+	s.interruptLocked()
 }
 
-func (s *Stream) pokeLocked() {
-	s.wake.poked = true
+func (s *Stream) interruptLocked() {
+	s.wake.interrupted = true
 	_ = s.net.SetReadDeadline(time.Unix(1, 0))
 }
 
-// Position returns where the stream stands: up to and including the last Commit
-// or Statement. It lives: it is valid until the next Next, and moves also past
-// what is not yielded, though never within a transaction. A stream that goes by a
-// GTID set has no file until a transaction or a heartbeat shows it.
+// Position returns the position after the last Commit or Statement. It points into the stream: the
+// next call of Next changes it. It also advances past events that are not yielded, but never within
+// a transaction. A stream that was opened at a GTID set has no file until the server has sent a
+// transaction or a heartbeat.
 func (s *Stream) Position() *binlog.Position { return s.parser.Position() }
 
-// Buffered reports whether the server's next packet is here already.
+// Buffered reports whether Next can return the server's next packet without reading from the
+// connection.
 func (s *Stream) Buffered() bool { return s.parser.HasPending() || s.packets.complete() }
 
-// Wake makes a waiting Next return a Progress event; if none waits, the next
-// one that would. Within a transaction it takes effect at its end. Any
-// goroutine may call it.
+// Wake makes a waiting Next return a Progress event. If none is waiting, the next call that would
+// wait returns it. Within a transaction this happens at the transaction's end.
 func (s *Stream) Wake() {
 	s.wake.Lock()
 	defer s.wake.Unlock()
 	s.wake.woken = true
-	s.pokeLocked()
+	s.interruptLocked()
 }
 
-// Forget makes the stream ask Tables again for every table, from the next
-// statement on.
+// Forget makes the stream call Tables again for every table, from the next statement on.
 func (s *Stream) Forget() { s.parser.Forget() }
 
-// Server returns what the server said of itself.
+// Server returns the server's version and variables at the time of the connection.
 func (s *Stream) Server() mysql.Server { return s.conn.Server() }
 
-// Close ends the connection; a waiting Next returns an error. It may be called
-// more than once and from any goroutine.
+// Close ends the connection; a waiting Next returns an error. It may be called more than once.
 func (s *Stream) Close() error {
 	s.wake.Lock()
 	s.wake.closed = true
-	s.unwatchLocked()
+	s.unwatchContextLocked()
 	s.wake.Unlock()
 	return s.conn.Close()
 }

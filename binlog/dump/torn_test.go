@@ -12,14 +12,14 @@ import (
 	"rowfall/internal/servers/servertest"
 )
 
-// TestTornTail ends a binlog file within a transaction, as a crash of the
-// server's machine does. MySQL cuts it off when it starts again, so nothing of
-// it is ever seen; MariaDB leaves it there, and it must not be taken for one.
+// TestTornTail ends a binlog file within a transaction, as a crash of the server's machine does.
+// MySQL cuts the transaction off when it starts again, so it is never yielded. MariaDB leaves it
+// there, and it must not be mistaken for a transaction.
 func TestTornTail(t *testing.T) {
 	for _, c := range []struct {
 		setup
 		inEvent bool
-		want    string // in the error; "" is none
+		want    string // in the error; "" if there must be none
 	}{
 		{setup{"mysql", servers.MySQL, true, []string{"--performance-schema=OFF"}}, false, ""},
 		{setup{"mariadb", servers.MariaDB, false, []string{"--binlog-format=ROW"}}, false, "breaks off within a transaction"},
@@ -49,8 +49,8 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
-// crash kills the server, cuts the last event off a binlog file, or into it, and
-// starts the server again.
+// crash kills the server, cuts off the last event of a binlog file, or half of it, and starts the
+// server again.
 func (f *fixture) crash(file string, inEvent bool) {
 	f.t.Helper()
 	list, err := f.conn.Query(f.t.Context(), "SHOW BINLOG EVENTS IN '"+file+"'")

@@ -18,7 +18,7 @@ import (
 	"rowfall/internal/servers/servertest"
 )
 
-// printed is a row's columns as texts and as JSON; a NULL is "NULL" there.
+// printed holds a row's columns as texts and as JSON. The text of NULL is "NULL".
 type printed struct{ texts, jsons []string }
 
 func printRow(t *testing.T, r *binlog.Row) (id int, p printed) {
@@ -48,9 +48,9 @@ func printRow(t *testing.T, r *binlog.Row) (id int, p printed) {
 	return id, p
 }
 
-// TestTypes writes random rows of every type to real servers: what the stream
-// tells of them, what reading them tells, and what the servers print are the
-// same bytes, and go-mysql decodes the same values from the binlog's file.
+// TestTypes writes random rows of every type to real servers. The stream, a SELECT and the server's
+// own output must give the same bytes, and go-mysql must decode the same values from the binlog
+// file.
 func TestTypes(t *testing.T) {
 	for _, su := range []setup{
 		{"mysql", servers.MySQL, true, []string{"--binlog-row-metadata=FULL", "--performance-schema=OFF"}},
@@ -116,12 +116,7 @@ func (f *fixture) createTypes(columns []typed) *binlog.Table {
 		b = fmt.Appendf(b, ", c%d %s", i, c.sql)
 	}
 	f.exec(string(b) + ") ROW_FORMAT=DYNAMIC")
-	table, err := query.Table(f.t.Context(), f.conn, "shop", "types")
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.tables["shop.types"] = table
-	return table
+	return f.describe("types")
 }
 
 // fillTypes inserts rows; the first is all NULL.
@@ -207,8 +202,8 @@ func (f *fixture) readTypes(table *binlog.Table) map[int]printed {
 	}
 }
 
-// printTypes returns what the server prints of the rows, in order; numbers of
-// types that print otherwise are cast to one that does not.
+// printTypes returns the server's text of the rows, in order. Types whose text differs by design
+// are cast to one whose text does not.
 func (f *fixture) printTypes(table *binlog.Table) [][]mysql.Cell {
 	f.t.Helper()
 	var list []string
@@ -241,7 +236,7 @@ func samePrint(c *binlog.Column, text string, cell mysql.Cell) bool {
 	case cell == nil || text == "NULL":
 		return cell == nil && text == "NULL"
 	case c.Type == binlog.TypeVector:
-		return true // the server prints its bytes; binlog's own tests have them
+		return true // the server prints its bytes; the tests of package binlog compare them
 	case c.Type == binlog.TypeFloat:
 		ours, err := strconv.ParseFloat(text[1:], 32)
 		theirs, err2 := strconv.ParseFloat(string(cell), 64)

@@ -2,8 +2,8 @@ package events
 
 import "rowfall/binlog"
 
-// collations are the numbers, first to last, of the collations of each character
-// set, as MySQL and MariaDB agree on them.
+// collations holds, for each character set, the ranges (first, last) of its collation ids. MySQL
+// and MariaDB agree on these ids.
 var collations = map[string][][2]uint64{
 	"armscii8": {{32, 32}, {64, 64}},
 	"ascii":    {{11, 11}, {65, 65}},
@@ -48,14 +48,13 @@ var collations = map[string][][2]uint64{
 	"utf8mb4":  {{45, 46}, {224, 247}, {255, 575}, {608, 610}},
 }
 
-// charsetOf returns the name of the character set that a collation is of; empty
-// if it is not known.
+// charsetOf returns the name of a collation's character set, or "" if the id is unknown.
 func charsetOf(collation uint64) string {
-	const noPad = 1 << 10 // MariaDB's variants that do not ignore trailing spaces
+	const noPad = 1 << 10 // set in the ids of MariaDB's NO PAD variants
 	switch collation >> 8 {
 	case 4, 5, 6, 7:
 		collation -= noPad
-	case 8: // from here on MariaDB's UCA 14.0.0
+	case 8: // 8 to 12: MariaDB's UCA 14.0.0 collations
 		return "utf8mb3"
 	case 9:
 		return "utf8mb4"
@@ -76,22 +75,22 @@ func charsetOf(collation uint64) string {
 	return ""
 }
 
-// clientCollation finds the collation of a statement's text among the status
-// variables of its QUERY event, where it stands near the front. It is 0 where it
-// is not said.
+// clientCollation returns the id of the client's collation (character_set_client) from the status
+// variables of a QUERY_EVENT, or 0 if it is absent. Servers write it near the front, so the
+// variables behind it are not read.
 func clientCollation(vars []byte) uint64 {
 	c := cursor{b: vars}
-	for len(c.b) > 0 && !c.bad {
+	for len(c.b) > 0 && !c.truncated {
 		switch c.byte() {
 		case 0, 3: // flags, auto_increment
-			c.take(4)
+			c.bytes(4)
 		case 1: // sql_mode
-			c.take(8)
-		case 2: // catalog of old servers, with a zero
-			c.take(uint64(c.byte()) + 1)
+			c.bytes(8)
+		case 2: // catalog as old servers write it, with a zero byte
+			c.bytes(uint64(c.byte()) + 1)
 		case 5, 6: // time zone, catalog
-			c.take(uint64(c.byte()))
-		case 4: // client, connection, server
+			c.bytes(uint64(c.byte()))
+		case 4: // collations: client, connection, server
 			return uint64(c.uint16())
 		default:
 			return 0
@@ -100,8 +99,8 @@ func clientCollation(vars []byte) uint64 {
 	return 0
 }
 
-// utf8Text returns the text of a statement, which is logged in its client's
-// character set, as UTF-8.
+// utf8Text returns a statement's text as UTF-8. Servers log it in the client's character set. Only
+// UTF-8, ASCII and latin1 can be converted.
 func utf8Text(text, vars []byte) ([]byte, error) {
 	if isASCII(text) {
 		return text, nil
@@ -113,10 +112,13 @@ func utf8Text(text, vars []byte) ([]byte, error) {
 	case charset == "latin1":
 		return binlog.AppendLatin1(nil, text), nil
 	case charset == "":
-		return nil, refuse("statement %q is written with collation %d, which is not known to Rowfall; please report it", clip(text), collation)
+		return nil, reject("statement %q is written with collation %d, which is not known to Rowfall; "+
+			"please report it", binlog.Clip(text, maxQuoted), collation)
 	default:
-		return nil, refuse("statement %q is written in character set %s, which is not read yet, so the tables that it names cannot be told; "+
-			"run such statements after SET NAMES utf8mb4, and start again with --from a later position, or --from snapshot if it touches a mapped table",
-			clip(text), charset)
+		return nil, reject("statement %q is written in character set %s, which is not supported, "+
+			"so the table names in it cannot be read; "+
+			"run such statements after SET NAMES utf8mb4, and start again with --from a later position, "+
+			"or with --from snapshot if it changes a mapped table",
+			binlog.Clip(text, maxQuoted), charset)
 	}
 }

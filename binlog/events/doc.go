@@ -1,46 +1,47 @@
-// Package events turns the bytes of binlog events into the events of package
-// binlog: rows of mapped tables, commits, statements, progress.
+// Package events parses the bytes of binlog events into the events of package binlog: rows of
+// mapped tables, commits, statements and progress.
 //
-// It does no I/O and starts no goroutine; binlog/dump brings the bytes from a
-// server. Rows are handed on as views over the bytes that came: parsing costs no
-// allocation per row or per transaction.
+// It does no I/O and starts no goroutine: binlog/dump reads the bytes from a server. Rows are views
+// of the event's bytes, so parsing costs no allocation per row or per transaction.
 //
-// The offset is 64 bits wide although an event's own is 32. What is not
-// understood is an error that names the place and the remedy; nothing is skipped
-// but events of tables that Tables does not map and events that say of
-// themselves that they may be ignored.
+// An event's header has only the low 32 bits of the event's offset in its file; the parser keeps
+// all 64. An event of an unknown type is an error that names the position and the remedy. The
+// parser ignores only events of tables that Tables does not map, and events with the flag
+// LOG_EVENT_IGNORABLE_F.
 //
 // # Transactions
 //
-//	        GTID            BEGIN             rows*
-//	idle ----------> named ----------> open ---------> open
-//	  ^                |                 |
-//	  |                | DDL             | XID, COMMIT, XA PREPARE (one phase)
-//	  +----------------+-----------------+
+//	        GTID event        BEGIN             rows*
+//	idle --------------> gtid ----------> open ---------> open
+//	  ^                    |                |
+//	  |                    | DDL            | XID, COMMIT, XA PREPARE (one phase)
+//	  +--------------------+----------------+
 //
-// MariaDB's GTID event itself opens the transaction unless it is flagged
-// standalone; servers without GTID go from idle to open directly. A compressed
-// transaction (TRANSACTION_PAYLOAD) is the same sequence without the GTID, in
-// one event. A Statement within a transaction (CREATE TABLE ... SELECT) is
-// yielded where it stands and moves the position no earlier than the commit.
+// MariaDB's GTID event opens the transaction itself, unless its flag FL_STANDALONE is set. Servers
+// without GTIDs go from idle to open directly. A compressed transaction (TRANSACTION_PAYLOAD_EVENT)
+// is the same sequence without the GTID event, in one event. A statement within a transaction
+// (CREATE TABLE ... SELECT) is yielded with InTransaction set, before the position includes it.
 //
-// Servers send no part of a transaction before all of it is in the file, so what
-// was begun ends within the same connection's bytes. Only a crash leaves the
-// beginning of one at a file's end: MySQL cuts it off when it starts again,
-// MariaDB does not. It never counted, yet rows of it may have been yielded
-// already: it is an error.
+// A server sends no part of a transaction before all of it is in the file. Only a crash leaves the
+// beginning of a transaction at the end of a file: MySQL cuts it off when it starts again, MariaDB
+// does not. That transaction was never committed, but some of its rows may have been yielded, so it
+// is reported as an error.
 //
-// Of every transaction the parser keeps what identifies it (evidence.go), so that its
-// callers can tell whether a server has used a GTID or an offset again.
+// The parser keeps the binlog.Evidence of each transaction (evidence.go), with which its callers
+// detect that a server has reused a GTID or an offset.
 //
-// XA transactions are followed when they are committed in one phase, and when
-// they touch no mapped table. The rows of others are in the binlog before it is
-// known whether they will ever count, so they are refused. That a commit is of one
-// without such rows is known from its PREPARE: Prepared carries it over from one
-// connection to the next, but not to another process, which refuses the commit if
-// the PREPARE lies before the position that it starts from.
+// # XA transactions
 //
-// The package is longer than most here, since what an event means depends on those
-// before it, which all end in parser.go. The layouts of single events are files of
-// their own: header.go, tablemap.go, rows.go, query.go, payload.go.
+// XA transactions are supported when they are committed in one phase, and when they change no
+// mapped table. In two phases, the rows are in the binlog before it is known whether the
+// transaction will be committed, so rows of mapped tables are rejected. XATransactions holds the
+// prepared transactions without such rows. It outlives the connection but not the process: after a
+// restart, an XA COMMIT is rejected whose XA PREPARE lies before the starting position.
+//
+// # Files
+//
+// The package is longer than others, because the meaning of an event depends on the events before
+// it, and all of them meet in parser.go. transaction.go, query.go, rows.go and tablemap.go handle
+// one group of event types each; header.go, cursor.go, charset.go and payload.go read bytes;
+// skip.go and evidence.go decide which transactions are yielded.
 package events

@@ -7,34 +7,37 @@ import (
 	"rowfall/binlog"
 )
 
-// history is what a parser keeps to prove that a binlog is the one that a position belongs to.
+// history is the parser's part in proving that a binlog has the history that a position belongs to.
 type history struct {
 	// last is the evidence of the last transaction that was read to its end.
 	last binlog.Evidence
-	// verifying is set while transactions are read for their evidence only.
+	// verifying is set while transactions are read only for their evidence.
 	verifying bool
-	// passTo is where the data stand: transactions that begin before it are read and not yielded.
-	// It has no file where none begins before it.
-	passTo binlog.Position
+	// discardBefore is the position that the data include: transactions that begin before it are
+	// read and not yielded. Without a file, none is discarded.
+	discardBefore binlog.Position
 }
 
-// Verify makes the parser yield no rows until Verified is called: every transaction ends in a
-// Commit or Statement without text, after which Last describes it. Call it after a Start method.
-func (p *Parser) Verify() { p.history.verifying = true }
+// StartVerifying makes the parser yield no rows until StopVerifying is called: every transaction
+// ends in a Commit, or in a Statement without text, after which Last describes it. Call it after a
+// Start method.
+func (p *Parser) StartVerifying() { p.history.verifying = true }
 
-// Verified ends what Verify began. The transactions that begin before passTo, as file and offset,
-// are not yielded either; a position without a file passes over none.
-func (p *Parser) Verified(passTo binlog.Position) {
+// StopVerifying ends what StartVerifying began. Transactions that begin before the file and offset
+// of discardBefore are not yielded either. A position without a file discards none.
+func (p *Parser) StopVerifying(discardBefore binlog.Position) {
 	p.history.verifying = false
-	p.history.passTo = binlog.Position{File: passTo.File, Offset: passTo.Offset}
+	p.history.discardBefore = binlog.Position{File: discardBefore.File,
+		Offset: discardBefore.Offset}
 }
 
-// Last returns the evidence of the last transaction that was read to its end; it is zero before the
-// first, and lives as Position does. The server is for the caller to add.
+// Last returns the evidence of the last transaction that was read to its end, zero before the
+// first. It stays valid and changes with the next call of Next or Pending, as Position does. The
+// caller adds the server.
 func (p *Parser) Last() *binlog.Evidence { return &p.history.last }
 
-// Transaction returns the evidence of the transaction whose rows are being yielded. Its end is not
-// known yet.
+// Transaction returns the evidence of the transaction whose rows are being yielded, without its
+// end, which is not known yet.
 func (p *Parser) Transaction() binlog.Evidence {
 	t := &p.transaction
 	e := binlog.Evidence{
@@ -43,88 +46,94 @@ func (p *Parser) Transaction() binlog.Evidence {
 	}
 	if t.sequence != 0 {
 		e.GTID = binlog.GTID{
-			MariaDB: p.maria, UUID: t.uuid, Tag: t.tag,
+			MariaDB: p.mariaDB, UUID: t.uuid, Tag: t.tag,
 			Domain: t.domain, Server: t.server, Sequence: t.sequence,
 		}
 	}
 	return e
 }
 
-// Place returns the end of the last event read, whether or not it is a place to start from.
-func (p *Parser) Place() binlog.Position { return binlog.Position{File: p.file, Offset: p.offset} }
+// ReadPosition returns the end of the last event read, as file and offset. Unlike Position it may
+// lie within a transaction.
+func (p *Parser) ReadPosition() binlog.Position {
+	return binlog.Position{File: p.file, Offset: p.offset}
+}
 
-// started completes a transaction that begins with the event being read.
-func (p *Parser) started(t transaction) transaction {
+// newTransaction sets the fields of a transaction that begins with the current event.
+func (p *Parser) newTransaction(t transaction) transaction {
 	t.start = p.eventStart
 	switch h := &p.history; {
 	case h.verifying:
-		t.passed = true
-	case h.passTo.File != "":
+		t.discard = true
+	case h.discardBefore.File != "":
 		at := binlog.Position{File: p.file, Offset: t.start}
-		if t.passed = at.CompareFile(h.passTo) < 0; !t.passed {
-			h.passTo = binlog.Position{}
+		if t.discard = at.CompareFile(h.discardBefore) < 0; !t.discard {
+			h.discardBefore = binlog.Position{}
 		}
 	}
 	return t
 }
 
-// passing reports whether what is being read is not yielded.
-func (p *Parser) passing() bool { return p.skipTo > 0 || p.transaction.passed }
+// discarding reports whether the current transaction is read without being yielded.
+func (p *Parser) discarding() bool { return p.skip.active() || p.transaction.discard }
 
-// yielded returns the kind of event that the end of a transaction is to the user.
-func (h *history) yielded(k binlog.Kind, t *transaction) binlog.Kind {
-	if t.passed && !h.verifying {
+// visibleKind returns the kind of event to yield at the end of a transaction: for a discarded one
+// it is Progress instead of k.
+func (h *history) visibleKind(k binlog.Kind, t *transaction) binlog.Kind {
+	if t.discard && !h.verifying {
 		return binlog.Progress
 	}
 	return k
 }
 
-// recordTime keeps the time that identifies a MariaDB's transaction: that of its last statement. A
-// replica logs the statement with the same time, but not the GTID and XID events around it.
+// recordTime sets a MariaDB transaction's original time to that of its last statement. A replica
+// logs the statement with the same time, but gives its GTID and XID events times of its own.
 func (p *Parser) recordTime(h header) {
-	if p.maria {
+	if p.mariaDB {
 		p.transaction.original = int64(h.time) * 1e6
 	}
 }
 
-// recordLast keeps the evidence of the transaction that ends with the event being read. The
-// position must not hold its GTID yet.
+// recordLast stores the evidence of the transaction that ends with the current event. Call it
+// before the position includes the transaction's GTID.
 func (p *Parser) recordLast() {
 	last := &p.history.last
 	*last = p.Transaction()
 	last.End = p.offset
-	if p.maria {
+	if p.mariaDB {
 		last.Previous = p.position.GTID.LastOf(last.GTID.Domain)
 	}
 }
 
-// checkNew rejects a transaction that the stream has brought before: the server counts anew.
+// checkNew returns a HistoryError if the position already includes the transaction's GTID: the
+// server was reset and assigns GTIDs from 1 again.
 func (p *Parser) checkNew() error {
 	t := &p.transaction
-	if !p.gtids || p.maria || t.sequence == 0 || p.passing() ||
+	if !p.trackGTIDs || p.mariaDB || t.sequence == 0 || p.discarding() ||
 		!p.position.GTID.Has(t.uuid, t.tag, t.sequence) {
 		return nil
 	}
 	found := p.Transaction()
 	return &binlog.HistoryError{Found: found, Reason: fmt.Sprintf(
-		"the server sent GTID %s again, which the stream had passed; "+
-			"its GTIDs were reset while it was followed", found.GTID)}
+		"the server sent GTID %s again, which the position already includes; "+
+			"its GTIDs were reset while the stream was open", found.GTID)}
 }
 
-// checkForward rejects a ROTATE to a place before the one that was read last: the server's binlog
-// files were removed and are counted anew. The first ROTATE of a connection only says where it
-// begins, and files of another base name cannot be compared.
+// checkForward returns a HistoryError for a ROTATE to an earlier position: the server's binlog
+// files were removed, and are numbered from 1 again. The first ROTATE of a connection only names
+// the starting position. Files of different base names cannot be compared.
 func (p *Parser) checkForward(file []byte, offset uint64) error {
-	if p.known == 0 || p.skipTo > 0 {
+	if p.knownTypes == 0 || p.skip.active() {
 		return nil
 	}
 	to := binlog.Position{File: string(file), Offset: offset}
-	if baseName(p.file) != baseName(to.File) || p.Place().CompareFile(to) <= 0 {
+	if baseName(p.file) != baseName(to.File) || p.ReadPosition().CompareFile(to) <= 0 {
 		return nil
 	}
 	return &binlog.HistoryError{Held: p.history.last, Reason: fmt.Sprintf(
-		"the binlog goes back from %s to %s; it was reset while it was followed", p.Place(), to)}
+		"the binlog goes back from %s to %s; it was reset while the stream was open",
+		p.ReadPosition(), to)}
 }
 
-// baseName returns the name of a binlog file up to its number.
+// baseName returns the name of a binlog file without its number, up to and with the last dot.
 func baseName(file string) string { return file[:strings.LastIndexByte(file, '.')+1] }

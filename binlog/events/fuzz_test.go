@@ -11,59 +11,59 @@ import (
 	"rowfall/binlog"
 )
 
-// corpus is a stream of all that MySQL and MariaDB write by hand.
+// corpus is a stream of hand-made events of most types.
 func corpus() []byte {
-	m := &maker{}
+	m := &eventBuilder{}
 	m.head(4)
 	m.transaction(1, 3)
-	m.add(kindQuery, 0, queryBody("CREATE TABLE x (id INT)"))
-	m.add(kindHeartbeatV2, flagArtificial, []byte{1, 13}, []byte("binlog.000007"), []byte{2, 3, 253, 0, 1, 0, 0})
-	m.add(kindHeartbeat, 0, []byte("binlog.000007"))
-	m.add(kindPreviousGTIDs, 0, make([]byte, 8))
-	m.add(kindMariaGTIDList, 0, make([]byte, 4))
-	m.add(kindXAPrepare, 0, make([]byte, 13))
+	m.add(queryEvent, 0, queryBody("CREATE TABLE x (id INT)"))
+	m.add(heartbeatLogEventV2, flagArtificial, []byte{1, 13}, []byte("binlog.000007"), []byte{2, 3, 253, 0, 1, 0, 0})
+	m.add(heartbeatLogEvent, 0, []byte("binlog.000007"))
+	m.add(previousGTIDsLogEvent, 0, make([]byte, 8))
+	m.add(gtidListEvent, 0, make([]byte, 4))
+	m.add(xaPrepareLogEvent, 0, make([]byte, 13))
 	encoder, _ := zstd.NewWriter(nil)
-	inner := &maker{}
-	inner.add(kindQuery, 0, queryBody("BEGIN"))
-	inner.add(kindTableMap, 0, mapBody(1, "t"))
-	inner.add(kindWriteRows, 0, rowsBody(1, 4))
-	inner.add(kindXID, 0, make([]byte, 8))
-	m.add(kindAnonymousGTID, 0, gtidBody(0))
-	m.add(kindPayload, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
+	inner := &eventBuilder{}
+	inner.add(queryEvent, 0, queryBody("BEGIN"))
+	inner.add(tableMapEvent, 0, mapBody(1, "t"))
+	inner.add(writeRowsEvent, 0, rowsBody(1, 4))
+	inner.add(xidEvent, 0, make([]byte, 8))
+	m.add(anonymousGTIDLogEvent, 0, gtidBody(0))
+	m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
 	return bytes.Join(m.events, nil)
 }
 
-// later returns transactions as MySQL 8.3 with tags, and as MariaDB, begin them.
-func later() (tagged, maria []byte) {
-	m := &maker{}
+// taggedAndMariaDB returns transactions as MySQL 8.3 begins them with tags, and as MariaDB begins
+// them.
+func taggedAndMariaDB() (tagged, maria []byte) {
+	m := &eventBuilder{}
 	m.head(4)
-	m.add(kindTaggedGTID, 0, append(append([]byte{0x02, 0x76, 0x00, 0x00, 0x02, 0x02}, make([]byte, 16)...), 0x04, 24, 0x06, 6, 't', 'a', 'g', 0x0c, 4))
-	m.add(kindQuery, 0, queryBody("BEGIN"))
-	m.add(kindTableMap, 0, mapBody(1, "t"))
-	m.add(kindPartialUpdateRows, 0, rowsBody(1, 1))
+	m.add(gtidTaggedLogEvent, 0, append(append([]byte{0x02, 0x76, 0x00, 0x00, 0x02, 0x02}, make([]byte, 16)...), 0x04, 24, 0x06, 6, 't', 'a', 'g', 0x0c, 4))
+	m.add(queryEvent, 0, queryBody("BEGIN"))
+	m.add(tableMapEvent, 0, mapBody(1, "t"))
+	m.add(partialUpdateRowsEvent, 0, rowsBody(1, 1))
 	tagged = bytes.Join(m.events, nil)
-	m = &maker{}
+	m = &eventBuilder{}
 	m.head(4)
-	m.add(kindMariaGTID, 0, append(binary.LittleEndian.AppendUint64(nil, 7), make([]byte, 11)...))
-	m.add(kindMariaAnnotate, 0, []byte("INSERT INTO t VALUES (1)"))
-	m.add(kindTableMap, 0, mapBody(1, "t"))
-	m.add(kindMariaWriteCompressedV1, 0, rowsBody(1, 2))
+	m.add(mariaGTIDEvent, 0, append(binary.LittleEndian.AppendUint64(nil, 7), make([]byte, 11)...))
+	m.add(annotateRowsEvent, 0, []byte("INSERT INTO t VALUES (1)"))
+	m.add(tableMapEvent, 0, mapBody(1, "t"))
+	m.add(writeRowsCompressedEventV1, 0, rowsBody(1, 2))
 	return tagged, bytes.Join(m.events, nil)
 }
 
-// FuzzParser takes any bytes for a file's events. It must neither panic nor
-// allocate without bound.
+// FuzzParser parses arbitrary bytes. The parser must neither panic nor allocate without bound.
 func FuzzParser(f *testing.F) {
 	f.Add(corpus(), false)
 	f.Add(corpus(), true)
-	tagged, maria := later()
+	tagged, maria := taggedAndMariaDB()
 	f.Add(tagged, false)
 	f.Add(maria, true)
 	f.Fuzz(func(t *testing.T, b []byte, maria bool) {
-		p := newParser(newOne())
-		p.maria, p.verify = maria, false
+		p := newParser(newOneTable())
+		p.mariaDB, p.verifyChecksums = maria, false
 		for len(b) >= HeaderSize {
-			// Sizes and checksums are made right, or little would get far.
+			// Sizes are corrected, or few inputs would get past the first check.
 			n := int(binary.LittleEndian.Uint32(b[9:]))
 			if n < HeaderSize || n > len(b) {
 				n = len(b)
@@ -78,8 +78,8 @@ func FuzzParser(f *testing.F) {
 	})
 }
 
-// FuzzPreviousGTIDs takes any bytes for what was executed before a file. A set that
-// they are is read from its own binary form as well, which is the same.
+// FuzzPreviousGTIDs parses arbitrary bytes as a PREVIOUS_GTIDS_LOG_EVENT. A set that is parsed must
+// be parsed from its own binary form as the same set.
 func FuzzPreviousGTIDs(f *testing.F) {
 	const uuid = "00112233-4455-6677-8899-aabbccddeeff"
 	for _, s := range []string{"", uuid + ":1-5:7", uuid + ":1-5:tag:3-4,ff112233-4455-6677-8899-aabbccddeeff:9"} {
@@ -108,7 +108,7 @@ func FuzzPreviousGTIDs(f *testing.F) {
 	})
 }
 
-// FuzzInflate takes any bytes for MariaDB's compressed ones.
+// FuzzInflate decompresses arbitrary bytes as MariaDB's.
 func FuzzInflate(f *testing.F) {
 	f.Add([]byte{0x81, 5, 0x78, 0x9c, 0xcb, 0x48, 0xcd, 0xc9, 0xc9, 7, 0, 6, 0x2c, 2, 0x15})
 	f.Fuzz(func(t *testing.T, b []byte) {

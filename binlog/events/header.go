@@ -8,31 +8,31 @@ import (
 // HeaderSize is the length in bytes of the header of every event.
 const HeaderSize = 19
 
-// checksumSize is the length of the CRC32 at the end of an event.
+// checksumSize is the length of the CRC32 at the end of an event, in bytes.
 const checksumSize = 4
 
-// header is the beginning of an event.
+// header is the header of an event (version 4 of the binlog format).
 type header struct {
 	time   uint32 // seconds since 1970
-	kind   kind
+	typ    eventType
 	server uint32
 	size   uint32 // of the whole event, in bytes
-	end    uint32 // low 32 bits of where the event ends in its file; 0: not said
+	end    uint32 // low 32 bits of the event's end offset in its file; 0 if not set
 	flags  uint16
 }
 
 // Flags of an event's header.
 const (
-	flagInUse      = 0x01 // the file that a FORMAT_DESCRIPTION begins is being written
-	flagArtificial = 0x20 // made up for us, not in the file
-	flagIgnorable  = 0x80 // who does not know the type may skip it
+	flagInUse      = 0x01 // in FORMAT_DESCRIPTION_EVENT: the server is still writing the file
+	flagArtificial = 0x20 // generated for this connection, not part of the file
+	flagIgnorable  = 0x80 // a reader without support for the type may ignore the event
 )
 
 // parseHeader reads a header; b holds HeaderSize bytes or more.
 func parseHeader(b []byte) header {
 	return header{
 		time:   binary.LittleEndian.Uint32(b),
-		kind:   kind(b[4]),
+		typ:    eventType(b[4]),
 		server: binary.LittleEndian.Uint32(b[5:]),
 		size:   binary.LittleEndian.Uint32(b[9:]),
 		end:    binary.LittleEndian.Uint32(b[13:]),
@@ -40,90 +40,125 @@ func parseHeader(b []byte) header {
 	}
 }
 
-// kind is the type of an event.
-type kind uint8
+// eventType is the type code of an event.
+type eventType uint8
 
-// The event types that are told apart here.
+// The event types of MySQL (Log_event_type in binlog_event.h) and MariaDB (log_event.h), under the
+// names of these sources in Go's form.
 const (
-	kindQuery             kind = 2
-	kindStop              kind = 3
-	kindRotate            kind = 4
-	kindIntVar            kind = 5
-	kindLoad              kind = 6
-	kindCreateFile        kind = 8
-	kindAppendBlock       kind = 9
-	kindExecLoad          kind = 10
-	kindDeleteFile        kind = 11
-	kindNewLoad           kind = 12
-	kindRand              kind = 13
-	kindUserVar           kind = 14
-	kindFormatDescription kind = 15
-	kindXID               kind = 16
-	kindBeginLoadQuery    kind = 17
-	kindExecuteLoadQuery  kind = 18
-	kindTableMap          kind = 19
-	kindWriteRowsV0       kind = 20
-	kindUpdateRowsV0      kind = 21
-	kindDeleteRowsV0      kind = 22
-	kindWriteRowsV1       kind = 23
-	kindUpdateRowsV1      kind = 24
-	kindDeleteRowsV1      kind = 25
-	kindIncident          kind = 26
-	kindHeartbeat         kind = 27
-	kindIgnorable         kind = 28
-	kindRowsQuery         kind = 29
-	kindWriteRows         kind = 30
-	kindUpdateRows        kind = 31
-	kindDeleteRows        kind = 32
-	kindGTID              kind = 33
-	kindAnonymousGTID     kind = 34
-	kindPreviousGTIDs     kind = 35
-	kindTransactionCtx    kind = 36
-	kindViewChange        kind = 37
-	kindXAPrepare         kind = 38
-	kindPartialUpdateRows kind = 39
-	kindPayload           kind = 40
-	kindHeartbeatV2       kind = 41
-	kindTaggedGTID        kind = 42
+	queryEvent              eventType = 2
+	stopEvent               eventType = 3
+	rotateEvent             eventType = 4
+	intvarEvent             eventType = 5
+	loadEvent               eventType = 6
+	createFileEvent         eventType = 8
+	appendBlockEvent        eventType = 9
+	execLoadEvent           eventType = 10
+	deleteFileEvent         eventType = 11
+	newLoadEvent            eventType = 12
+	randEvent               eventType = 13
+	userVarEvent            eventType = 14
+	formatDescriptionEvent  eventType = 15
+	xidEvent                eventType = 16
+	beginLoadQueryEvent     eventType = 17
+	executeLoadQueryEvent   eventType = 18
+	tableMapEvent           eventType = 19
+	preGAWriteRowsEvent     eventType = 20
+	preGAUpdateRowsEvent    eventType = 21
+	preGADeleteRowsEvent    eventType = 22
+	writeRowsEventV1        eventType = 23
+	updateRowsEventV1       eventType = 24
+	deleteRowsEventV1       eventType = 25
+	incidentEvent           eventType = 26
+	heartbeatLogEvent       eventType = 27
+	ignorableLogEvent       eventType = 28
+	rowsQueryLogEvent       eventType = 29
+	writeRowsEvent          eventType = 30
+	updateRowsEvent         eventType = 31
+	deleteRowsEvent         eventType = 32
+	gtidLogEvent            eventType = 33
+	anonymousGTIDLogEvent   eventType = 34
+	previousGTIDsLogEvent   eventType = 35
+	transactionContextEvent eventType = 36
+	viewChangeEvent         eventType = 37
+	xaPrepareLogEvent       eventType = 38
+	partialUpdateRowsEvent  eventType = 39
+	transactionPayloadEvent eventType = 40
+	heartbeatLogEventV2     eventType = 41
+	gtidTaggedLogEvent      eventType = 42
 
-	kindMariaAnnotate             kind = 160
-	kindMariaCheckpoint           kind = 161
-	kindMariaGTID                 kind = 162
-	kindMariaGTIDList             kind = 163
-	kindMariaStartEncryption      kind = 164
-	kindMariaQueryCompressed      kind = 165
-	kindMariaWriteCompressedV1    kind = 166
-	kindMariaUpdateCompressedV1   kind = 167
-	kindMariaDeleteCompressedV1   kind = 168
-	kindMariaWriteRowsCompressed  kind = 169
-	kindMariaUpdateRowsCompressed kind = 170
-	kindMariaDeleteRowsCompressed kind = 171
+	annotateRowsEvent           eventType = 160
+	binlogCheckpointEvent       eventType = 161
+	mariaGTIDEvent              eventType = 162
+	gtidListEvent               eventType = 163
+	startEncryptionEvent        eventType = 164
+	queryCompressedEvent        eventType = 165
+	writeRowsCompressedEventV1  eventType = 166
+	updateRowsCompressedEventV1 eventType = 167
+	deleteRowsCompressedEventV1 eventType = 168
+	writeRowsCompressedEvent    eventType = 169
+	updateRowsCompressedEvent   eventType = 170
+	deleteRowsCompressedEvent   eventType = 171
 )
 
-var kindNames = map[kind]string{
-	kindQuery: "QUERY", kindStop: "STOP", kindRotate: "ROTATE", kindIntVar: "INTVAR", kindLoad: "LOAD",
-	kindCreateFile: "CREATE_FILE", kindAppendBlock: "APPEND_BLOCK", kindExecLoad: "EXEC_LOAD",
-	kindDeleteFile: "DELETE_FILE", kindNewLoad: "NEW_LOAD", kindRand: "RAND", kindUserVar: "USER_VAR",
-	kindFormatDescription: "FORMAT_DESCRIPTION", kindXID: "XID", kindBeginLoadQuery: "BEGIN_LOAD_QUERY",
-	kindExecuteLoadQuery: "EXECUTE_LOAD_QUERY", kindTableMap: "TABLE_MAP",
-	kindWriteRowsV0: "WRITE_ROWS_V0", kindUpdateRowsV0: "UPDATE_ROWS_V0", kindDeleteRowsV0: "DELETE_ROWS_V0",
-	kindWriteRowsV1: "WRITE_ROWS_V1", kindUpdateRowsV1: "UPDATE_ROWS_V1", kindDeleteRowsV1: "DELETE_ROWS_V1",
-	kindIncident: "INCIDENT", kindHeartbeat: "HEARTBEAT", kindIgnorable: "IGNORABLE", kindRowsQuery: "ROWS_QUERY",
-	kindWriteRows: "WRITE_ROWS", kindUpdateRows: "UPDATE_ROWS", kindDeleteRows: "DELETE_ROWS", kindGTID: "GTID",
-	kindAnonymousGTID: "ANONYMOUS_GTID", kindPreviousGTIDs: "PREVIOUS_GTIDS", kindTransactionCtx: "TRANSACTION_CONTEXT",
-	kindViewChange: "VIEW_CHANGE", kindXAPrepare: "XA_PREPARE", kindPartialUpdateRows: "PARTIAL_UPDATE_ROWS",
-	kindPayload: "TRANSACTION_PAYLOAD", kindHeartbeatV2: "HEARTBEAT_V2", kindTaggedGTID: "GTID_TAGGED",
-	kindMariaAnnotate: "ANNOTATE_ROWS", kindMariaCheckpoint: "BINLOG_CHECKPOINT", kindMariaGTID: "MARIADB_GTID",
-	kindMariaGTIDList: "GTID_LIST", kindMariaStartEncryption: "START_ENCRYPTION",
-	kindMariaQueryCompressed:   "QUERY_COMPRESSED",
-	kindMariaWriteCompressedV1: "WRITE_ROWS_COMPRESSED_V1", kindMariaUpdateCompressedV1: "UPDATE_ROWS_COMPRESSED_V1",
-	kindMariaDeleteCompressedV1: "DELETE_ROWS_COMPRESSED_V1", kindMariaWriteRowsCompressed: "WRITE_ROWS_COMPRESSED",
-	kindMariaUpdateRowsCompressed: "UPDATE_ROWS_COMPRESSED", kindMariaDeleteRowsCompressed: "DELETE_ROWS_COMPRESSED",
+var eventTypeNames = map[eventType]string{
+	queryEvent:                  "QUERY",
+	stopEvent:                   "STOP",
+	rotateEvent:                 "ROTATE",
+	intvarEvent:                 "INTVAR",
+	loadEvent:                   "LOAD",
+	createFileEvent:             "CREATE_FILE",
+	appendBlockEvent:            "APPEND_BLOCK",
+	execLoadEvent:               "EXEC_LOAD",
+	deleteFileEvent:             "DELETE_FILE",
+	newLoadEvent:                "NEW_LOAD",
+	randEvent:                   "RAND",
+	userVarEvent:                "USER_VAR",
+	formatDescriptionEvent:      "FORMAT_DESCRIPTION",
+	xidEvent:                    "XID",
+	beginLoadQueryEvent:         "BEGIN_LOAD_QUERY",
+	executeLoadQueryEvent:       "EXECUTE_LOAD_QUERY",
+	tableMapEvent:               "TABLE_MAP",
+	preGAWriteRowsEvent:         "WRITE_ROWS_V0",
+	preGAUpdateRowsEvent:        "UPDATE_ROWS_V0",
+	preGADeleteRowsEvent:        "DELETE_ROWS_V0",
+	writeRowsEventV1:            "WRITE_ROWS_V1",
+	updateRowsEventV1:           "UPDATE_ROWS_V1",
+	deleteRowsEventV1:           "DELETE_ROWS_V1",
+	incidentEvent:               "INCIDENT",
+	heartbeatLogEvent:           "HEARTBEAT",
+	ignorableLogEvent:           "IGNORABLE",
+	rowsQueryLogEvent:           "ROWS_QUERY",
+	writeRowsEvent:              "WRITE_ROWS",
+	updateRowsEvent:             "UPDATE_ROWS",
+	deleteRowsEvent:             "DELETE_ROWS",
+	gtidLogEvent:                "GTID",
+	anonymousGTIDLogEvent:       "ANONYMOUS_GTID",
+	previousGTIDsLogEvent:       "PREVIOUS_GTIDS",
+	transactionContextEvent:     "TRANSACTION_CONTEXT",
+	viewChangeEvent:             "VIEW_CHANGE",
+	xaPrepareLogEvent:           "XA_PREPARE",
+	partialUpdateRowsEvent:      "PARTIAL_UPDATE_ROWS",
+	transactionPayloadEvent:     "TRANSACTION_PAYLOAD",
+	heartbeatLogEventV2:         "HEARTBEAT_V2",
+	gtidTaggedLogEvent:          "GTID_TAGGED",
+	annotateRowsEvent:           "ANNOTATE_ROWS",
+	binlogCheckpointEvent:       "BINLOG_CHECKPOINT",
+	mariaGTIDEvent:              "MARIADB_GTID",
+	gtidListEvent:               "GTID_LIST",
+	startEncryptionEvent:        "START_ENCRYPTION",
+	queryCompressedEvent:        "QUERY_COMPRESSED",
+	writeRowsCompressedEventV1:  "WRITE_ROWS_COMPRESSED_V1",
+	updateRowsCompressedEventV1: "UPDATE_ROWS_COMPRESSED_V1",
+	deleteRowsCompressedEventV1: "DELETE_ROWS_COMPRESSED_V1",
+	writeRowsCompressedEvent:    "WRITE_ROWS_COMPRESSED",
+	updateRowsCompressedEvent:   "UPDATE_ROWS_COMPRESSED",
+	deleteRowsCompressedEvent:   "DELETE_ROWS_COMPRESSED",
 }
 
-// String returns the name that the servers' documentation gives the type.
-func (k kind) String() string {
-	if name, ok := kindNames[k]; ok {
+// String returns the name of the type without _EVENT, as in the servers' documentation.
+func (k eventType) String() string {
+	if name, ok := eventTypeNames[k]; ok {
 		return name
 	}
 	return "type " + strconv.Itoa(int(k))

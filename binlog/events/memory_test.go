@@ -9,7 +9,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// What a huge compressed transaction needed is not kept for the next one.
+// The buffers for a huge compressed transaction are released after it.
 func TestPayloadForgetsHugeBuffers(t *testing.T) {
 	event := make([]byte, 3*keptBuffer)
 	binary.LittleEndian.PutUint32(event[9:], uint32(len(event)))
@@ -21,7 +21,7 @@ func TestPayloadForgetsHugeBuffers(t *testing.T) {
 	body := append([]byte{2, 1, payloadZstd, 0}, compressed...)
 	var p payload
 	for range 2 {
-		if err := p.begin(body); err != nil {
+		if err := p.open(body); err != nil {
 			t.Fatal(err)
 		}
 		got, err := p.next()

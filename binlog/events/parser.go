@@ -9,137 +9,131 @@ import (
 	"rowfall/binlog"
 )
 
-// Options says whose events a Parser reads, and what for.
+// Options configures a Parser.
 type Options struct {
-	// MariaDB says that they are a MariaDB's and not a MySQL's.
+	// MariaDB is set for the events of a MariaDB, unset for those of a MySQL.
 	MariaDB bool
-	// GTIDs says that the server keeps GTIDs, so that positions have a set.
+	// GTIDs is set for a server whose transactions have GTIDs, so that positions have a GTID set.
 	GTIDs bool
-	// SkipChecksum leaves events unverified.
+	// SkipChecksum leaves the checksums of events unverified.
 	SkipChecksum bool
-	// Tables says which tables are mapped; it must not be nil.
+	// Tables provides the schemas of the mapped tables. It must not be nil.
 	Tables Tables
-	// Prepared outlives the parser, for the next one of the same binlog; nil is
-	// none to outlive it.
-	Prepared *Prepared
+	// XATransactions carries prepared XA transactions over to the parser of the next connection to
+	// the same server. nil starts without any.
+	XATransactions *XATransactions
 }
 
-// Parser turns events' bytes into binlog.Events. It does no I/O: the same bytes
-// from a socket, a file or a test give the same events. Its methods are for one
-// goroutine. After an error it is of no more use. Its fields are what earlier events
-// have said of later ones, which is why there are so many.
+// Parser turns the bytes of events into binlog.Events. It does no I/O: the same bytes from a
+// socket, a file or a test give the same events. One goroutine at a time may call its methods.
+// After an error a Parser must not be used again.
+//
+// It has many fields because the meaning of an event depends on the events before it.
 type Parser struct {
-	// maria says that the events are a MariaDB's; verify that checksums are
-	// looked at; gtids that the set of GTIDs is known and kept.
-	maria, verify, gtids bool
+	// mariaDB, verifyChecksums and trackGTIDs are Options.MariaDB, the inverse of
+	// Options.SkipChecksum, and Options.GTIDs.
+	mariaDB, verifyChecksums, trackGTIDs bool
 
-	// From the last FORMAT_DESCRIPTION: the lengths of the types' fixed parts,
-	// and whether events end in a CRC32.
-	fixed    [256]uint8
-	known    int
-	checksum bool
+	// These are from the last FORMAT_DESCRIPTION_EVENT: the length of each event type's
+	// post-header, the number of types that it lists (0 before the first), and whether events end
+	// in a CRC32.
+	postHeaders [256]uint8
+	knownTypes  int
+	checksum    bool
 
-	// file and offset are the end of the last event read, transactions or not.
+	// file and offset are the end of the last event read, also within a transaction.
 	file   string
 	offset uint64
-	// eventStart is the offset at which the event that is being read begins, fileTime the time in
-	// the header of the last FORMAT_DESCRIPTION.
+	// eventStart is the offset at which the current event begins. fileTime is the time in the
+	// header of the last FORMAT_DESCRIPTION_EVENT, in seconds since 1970.
 	eventStart uint64
 	fileTime   uint32
-	// history is what evidence.go keeps of the transactions read.
+	// history proves that the binlog is the one that a position belongs to (evidence.go).
 	history history
-	// position is what the user sees.
+	// position is the result of Position.
 	position binlog.Position
-	// unplaced says that position is a GTID set alone: where the server begins to
-	// read is before it, and so no place to go on from.
-	unplaced bool
-	// skipTo is the offset in skipFile up to which everything is read for its
-	// GTIDs only, which gather in executed; 0 when that is over.
-	skipFile string
-	skipTo   uint64
-	executed binlog.GTIDSet
-	// learn says that executed must begin with the file's PREVIOUS_GTIDS, which
-	// has not been read yet.
-	learn bool
+	// fileUnknown is set until the server has sent a file and offset that match position's GTID
+	// set. A server that is given a GTID set begins to read before it, at the start of a file.
+	fileUnknown bool
+	// skip is active until the position to start from is reached.
+	skip skipper
 
-	transaction transaction
-	maps        tableMaps
-	payload     payload
-	inflater    inflater
-	prepared    *Prepared
-	// tag is the last GTID's tag, kept so as not to allocate it again.
-	tag   string
-	event binlog.Event
+	transaction    transaction
+	maps           tableMaps
+	payload        payload
+	inflater       inflater
+	xaTransactions *XATransactions
+	// lastTag is the last GTID's tag. Equal tags share its memory.
+	lastTag string
+	event   binlog.Event
 }
 
-// NewParser returns a parser for the events of one connection, or of one file.
-// One of the Start methods must be called before Next.
+// NewParser returns a parser for the events of one connection, or of one file. Call one of the
+// Start methods before Next.
 func NewParser(o Options) *Parser {
-	p := &Parser{maria: o.MariaDB, verify: !o.SkipChecksum, gtids: o.GTIDs}
-	p.maps.tables, p.maps.maria = o.Tables, o.MariaDB
-	if p.prepared = o.Prepared; p.prepared == nil {
-		p.prepared = new(Prepared)
+	p := &Parser{mariaDB: o.MariaDB, verifyChecksums: !o.SkipChecksum, trackGTIDs: o.GTIDs}
+	p.maps.tables, p.maps.mariaDB = o.Tables, o.MariaDB
+	if p.xaTransactions = o.XATransactions; p.xaTransactions == nil {
+		p.xaTransactions = new(XATransactions)
 	}
 	return p
 }
 
-// Start makes p ready for the events after from, of a connection that begins to
-// read at from. It takes from over: the caller must not change its set.
+// Start prepares for the events after from, of a server that begins to send at from. The parser
+// takes ownership of from's GTID set.
 func (p *Parser) Start(from binlog.Position) {
 	p.position = from
 	p.file, p.offset = from.File, from.Offset
-	p.unplaced = from.File == ""
+	p.fileUnknown = from.File == ""
 }
 
-// StartSkipping is Start for a connection that begins to read at the beginning
-// of from.File: nothing is yielded before from.Offset, which must be where a
-// transaction ends. learn says that from's GTID set is to be found out on the
-// way, from the file's PREVIOUS_GTIDS (which MariaDB has not).
-func (p *Parser) StartSkipping(from binlog.Position, learn bool) {
+// StartSkipping prepares for events from the beginning of from.File. Nothing is yielded before
+// from.Offset, which must be the end of a transaction. With needsGTIDs, from's GTID set is read
+// from the file, which must begin with a PREVIOUS_GTIDS_LOG_EVENT; MariaDB has none.
+func (p *Parser) StartSkipping(from binlog.Position, needsGTIDs bool) {
 	p.Start(from)
-	p.skipFile, p.skipTo, p.learn = from.File, from.Offset, learn
-	p.executed = from.GTID.Clone()
+	p.skip = skipper{
+		file: from.File, end: from.Offset, executed: from.GTID.Clone(), needsPrevious: needsGTIDs,
+	}
 }
 
-// Position returns where the parser stands: up to and including the last Commit
-// or Statement. It lives: it is valid until the next Next or Pending, and moves
-// also past what is not yielded, though never within a transaction.
+// Position returns the position after the last Commit or Statement that was yielded. It points into
+// the parser: the next call of Next or Pending changes it. It also advances past events that are
+// not yielded, but never within a transaction.
 func (p *Parser) Position() *binlog.Position { return &p.position }
 
-// Forget makes the parser ask Tables again for every table, from the next
-// statement on.
-func (p *Parser) Forget() { p.maps.forget = true }
+// Forget makes the parser call Tables again for every table, from the next statement on.
+func (p *Parser) Forget() { p.maps.resetPending = true }
 
-// Idle reports whether the parser stands between transactions, at a place that
-// its user may see.
-func (p *Parser) Idle() bool { return p.idle() && p.skipTo == 0 }
+// Idle reports whether the parser is between transactions and has reached the starting position.
+func (p *Parser) Idle() bool { return p.idle() && !p.skip.active() }
 
-// idle reports whether the parser stands between transactions.
+// idle reports whether the parser is between transactions.
 func (p *Parser) idle() bool { return p.transaction.state == stateIdle && !p.payload.active }
 
-// HasPending reports whether the event that Next was given last is not yet read
-// to its end.
+// HasPending reports whether Pending may return another event of the bytes that Next was given
+// last.
 func (p *Parser) HasPending() bool { return p.payload.active }
 
-// Pending returns the next event out of a compressed transaction, or nil when
-// there is none (any more). It is valid until the next call of Next or Pending.
-// Errors are as those of Next.
+// Pending returns the next event of a compressed transaction, or nil after the last. The event is
+// valid until the next call of Next or Pending. Errors are as those of Next.
 func (p *Parser) Pending() (*binlog.Event, error) {
 	for p.payload.active {
 		raw, err := p.payload.next()
 		if err != nil {
-			return nil, p.place(kindPayload, p.offset, err)
+			return nil, p.locate(transactionPayloadEvent, p.offset, err)
 		}
 		if raw == nil {
 			if p.transaction.state != stateIdle {
-				return nil, p.place(kindPayload, p.offset, errors.New("the event is damaged: its transaction has no end"))
+				return nil, p.locate(transactionPayloadEvent, p.offset, errors.New("the event is "+
+					"damaged: its transaction has no end"))
 			}
 			return nil, nil
 		}
 		h := parseHeader(raw)
-		ev, err := p.inner(h, raw[HeaderSize:])
+		ev, err := p.dispatchInner(h, raw[HeaderSize:])
 		if err != nil {
-			return nil, p.place(h.kind, p.offset, err)
+			return nil, p.locate(h.typ, p.offset, err)
 		}
 		if ev != nil {
 			return ev, nil
@@ -148,70 +142,78 @@ func (p *Parser) Pending() (*binlog.Event, error) {
 	return nil, nil
 }
 
-// Next takes one whole event, from its header to its checksum, and returns what
-// it means to the user, or nil if that is nothing. After it, Pending is due
-// until it returns nil. raw is borrowed until the call of Next after that, and
-// the event returned is valid until the next call of Next or Pending.
+// Next parses one complete event, from its header to its checksum. It returns nil for an event that
+// yields nothing. After each call of Next, call Pending until that returns nil. raw is borrowed
+// until the following call of Next; the returned event is valid until the next call of Next or
+// Pending.
 //
-// An error says which event it was, and where: the end of the one before.
+// An error names the event's type and the end of the event before it. A *binlog.RefusedError or a
+// *binlog.HistoryError comes again on a retry; other errors may be caused by a damaged connection.
 func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 	if len(raw) < HeaderSize {
-		return nil, p.place(0, p.offset, errTruncated)
+		return nil, p.locate(0, p.offset, errTruncated)
 	}
 	p.inflater.release()
 	h := parseHeader(raw)
 	if uint64(h.size) != uint64(len(raw)) {
-		return nil, p.place(h.kind, p.offset, fmt.Errorf("the event is damaged: it claims %d bytes and has %d", h.size, len(raw)))
+		return nil, p.locate(h.typ, p.offset, fmt.Errorf("the event is damaged: it claims %d "+
+			"bytes and has %d", h.size, len(raw)))
 	}
 	start := p.offset
-	body, err := p.strip(h, raw)
+	body, err := p.body(h, raw)
 	if err != nil {
-		return nil, p.place(h.kind, start, err)
+		return nil, p.locate(h.typ, start, err)
 	}
 	p.advance(h)
 	p.eventStart = p.offset - uint64(h.size)
 	ev, err := p.dispatch(h, body)
-	if err == nil && p.skipTo > 0 {
-		ev, err = p.skip(h)
+	if err == nil && p.skip.active() {
+		var reached bool
+		if reached, err = p.skip.reached(h, p.offset, p.idle()); reached {
+			p.finishSkipping()
+			ev = p.progress(h)
+		} else {
+			ev = nil
+		}
 	}
 	if err != nil {
-		return nil, p.place(h.kind, start, err)
+		return nil, p.locate(h.typ, start, err)
 	}
-	if p.transaction.state == stateIdle && !p.payload.active && p.skipTo == 0 && !p.unplaced {
+	if p.transaction.state == stateIdle && !p.payload.active && !p.skip.active() && !p.fileUnknown {
 		p.position.File, p.position.Offset = p.file, p.offset
 	}
 	return ev, nil
 }
 
-// place says where an error happened: the end of the event before.
-func (p *Parser) place(k kind, offset uint64, err error) error {
+// locate adds an event's type and the end of the event before it to an error.
+func (p *Parser) locate(k eventType, offset uint64, err error) error {
 	err = fmt.Errorf("read %s event after %s:%d: %w", k, p.file, offset, err)
 	var r *binlog.RefusedError
 	if errors.As(err, &r) {
-		return &binlog.RefusedError{After: binlog.Position{File: p.file, Offset: offset}, Table: r.Table, Err: err}
+		return &binlog.RefusedError{After: binlog.Position{File: p.file, Offset: offset},
+			Table: r.Table, Err: err}
 	}
 	return err
 }
 
-// refuse makes an error of what the same bytes would come to again; place adds
-// the place.
-func refuse(format string, args ...any) error {
+// reject returns a *binlog.RefusedError, for events that a retry would reject again. locate adds
+// the position.
+func reject(format string, args ...any) error {
 	return &binlog.RefusedError{Err: fmt.Errorf(format, args...)}
 }
 
-// strip verifies an event's checksum and returns its body without header and
-// checksum.
-func (p *Parser) strip(h header, raw []byte) ([]byte, error) {
+// body verifies an event's checksum and returns the event without header and checksum.
+func (p *Parser) body(h header, raw []byte) ([]byte, error) {
 	body := raw[HeaderSize:]
 	sum := p.checksum
 	switch {
-	case h.kind == kindFormatDescription:
-		// It says itself whether it has one, and is parsed with it.
+	case h.typ == formatDescriptionEvent:
+		// The event itself declares its checksum; formatDescription verifies it.
 		return body, nil
-	case h.kind == kindRotate && h.flags&flagArtificial != 0 && p.known == 0:
-		// Made before the server read its own FORMAT_DESCRIPTION: only the
-		// bytes tell.
-		sum = len(body) >= checksumSize && checksumFits(raw)
+	case h.typ == rotateEvent && h.flags&flagArtificial != 0 && p.knownTypes == 0:
+		// The server generates this event before it reads its FORMAT_DESCRIPTION_EVENT, so nothing
+		// declares whether a checksum follows.
+		sum = len(body) >= checksumSize && checksumMatches(raw)
 	}
 	if !sum {
 		return body, nil
@@ -219,156 +221,167 @@ func (p *Parser) strip(h header, raw []byte) ([]byte, error) {
 	if len(body) < checksumSize {
 		return nil, errTruncated
 	}
-	if p.verify && !checksumFits(raw) {
+	if p.verifyChecksums && !checksumMatches(raw) {
 		return nil, errChecksum
 	}
 	return body[:len(body)-checksumSize], nil
 }
 
-var errChecksum = errors.New("the event is damaged: its checksum is wrong; check the server's disk and network")
+var errChecksum = errors.New("the event is damaged: its checksum is wrong; check the server's " +
+	"disk and network")
 
-// checksumFits reports whether an event's last four bytes are the CRC32 of the
-// others.
-func checksumFits(raw []byte) bool {
+// checksumMatches reports whether an event's last four bytes are the CRC32 of the others.
+func checksumMatches(raw []byte) bool {
 	n := len(raw) - checksumSize
 	return crc32.ChecksumIEEE(raw[:n]) == binary.LittleEndian.Uint32(raw[n:])
 }
 
-// advance moves the offset past an event. The header holds but 32 bits of where
-// the event ends, so the offset moves on to the next place with these bits;
-// events that we are not sent (of skipped GTIDs, ANNOTATE_ROWS) are passed too.
+// advance moves the offset to the end of an event. Of that end the header holds 32 bits, so the
+// offset moves forward to the next offset with these bits. This also passes events that the server
+// leaves out (ANNOTATE_ROWS_EVENT, skipped GTIDs).
 func (p *Parser) advance(h header) {
-	switch h.kind {
-	case kindRotate, kindHeartbeat, kindHeartbeatV2:
-		return // they say more themselves, or repeat what was said
+	switch h.typ {
+	case rotateEvent, heartbeatLogEvent, heartbeatLogEventV2:
+		return // their handlers set the offset
 	}
 	switch {
 	case h.flags&flagArtificial != 0:
-	case h.kind == kindFormatDescription:
-		// Sent again before the middle of a file, it must not move us.
+	case h.typ == formatDescriptionEvent:
+		// A dump that starts in the middle of a file begins with this event of its head.
 		p.offset = max(p.offset, uint64(h.end))
 	case h.end != 0:
 		p.offset += uint64(h.end - uint32(p.offset))
 	default:
-		// MariaDB 11.4 does not say it within a transaction, but at its end.
+		// MariaDB 11.4 leaves the end out within a transaction, except in the last event.
 		p.offset += uint64(h.size)
 	}
 }
 
 // dispatch handles an event of the stream.
 func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
-	switch h.kind {
-	case kindFormatDescription:
+	switch h.typ {
+	case formatDescriptionEvent:
 		return p.formatDescription(h, body)
-	case kindRotate:
+	case rotateEvent:
 		return p.rotate(h, body)
-	case kindPreviousGTIDs:
-		return p.previousGTIDs(body)
-	case kindHeartbeat, kindHeartbeatV2:
+	case previousGTIDsLogEvent:
+		if err := p.skip.previousGTIDs(body); err != nil {
+			return nil, err
+		}
+		return p.progress(h), nil
+	case heartbeatLogEvent, heartbeatLogEventV2:
 		return p.heartbeat(h, body)
-	case kindGTID, kindAnonymousGTID:
+	case gtidLogEvent, anonymousGTIDLogEvent:
 		return nil, p.gtid(h, body)
-	case kindTaggedGTID:
+	case gtidTaggedLogEvent:
 		return nil, p.taggedGTID(h, body)
-	case kindMariaGTID:
+	case mariaGTIDEvent:
 		return nil, p.mariaGTID(h, body)
-	case kindPayload:
-		if p.transaction.state != stateNamed {
+	case transactionPayloadEvent:
+		if p.transaction.state != stateGTID {
 			return nil, errMidTransaction
 		}
-		if p.skipTo > 0 {
-			p.commit(h)
+		// A transaction that is not yielded is not decompressed either.
+		if p.skip.active() {
+			p.endTransaction()
 			return nil, nil
 		}
-		if p.passing() {
+		if p.discarding() {
 			return p.commit(h), nil
 		}
-		if err := p.payload.begin(body); err != nil {
+		if err := p.payload.open(body); err != nil {
 			return nil, err
 		}
 		return p.Pending()
-	case kindIncident:
-		return nil, refuse("the server says that changes may be missing from its binlog; start again with --from snapshot")
-	case kindStop, kindMariaCheckpoint, kindMariaGTIDList, kindMariaStartEncryption, kindTransactionCtx, kindViewChange:
+	case incidentEvent:
+		return nil, reject("the server reports that changes may be missing from its binlog; " +
+			"start again with --from snapshot")
+	case stopEvent, binlogCheckpointEvent, gtidListEvent, startEncryptionEvent,
+		transactionContextEvent, viewChangeEvent:
 		return nil, nil
 	}
-	return p.inner(h, body)
+	return p.dispatchInner(h, body)
 }
 
-// inner handles the events that also stand in a compressed transaction.
-func (p *Parser) inner(h header, body []byte) (*binlog.Event, error) {
-	if h.kind != kindTableMap {
-		p.maps.statement = false
+// dispatchInner handles the types of events that can also be in a compressed transaction.
+func (p *Parser) dispatchInner(h header, body []byte) (*binlog.Event, error) {
+	if h.typ != tableMapEvent {
+		p.maps.inStatement = false
 	}
-	switch h.kind {
-	case kindTableMap:
+	switch h.typ {
+	case tableMapEvent:
 		p.recordTime(h)
 		return nil, p.tableMap(body)
-	case kindWriteRows, kindUpdateRows, kindDeleteRows, kindWriteRowsV1, kindUpdateRowsV1, kindDeleteRowsV1,
-		kindMariaWriteRowsCompressed, kindMariaUpdateRowsCompressed, kindMariaDeleteRowsCompressed,
-		kindMariaWriteCompressedV1, kindMariaUpdateCompressedV1, kindMariaDeleteCompressedV1,
-		kindPartialUpdateRows:
+	case writeRowsEvent, updateRowsEvent, deleteRowsEvent, writeRowsEventV1, updateRowsEventV1,
+		deleteRowsEventV1,
+		writeRowsCompressedEvent, updateRowsCompressedEvent, deleteRowsCompressedEvent,
+		writeRowsCompressedEventV1, updateRowsCompressedEventV1, deleteRowsCompressedEventV1,
+		partialUpdateRowsEvent:
 		return p.rows(h, body)
-	case kindQuery, kindMariaQueryCompressed:
+	case queryEvent, queryCompressedEvent:
 		return p.query(h, body)
-	case kindXID:
+	case xidEvent:
 		if p.transaction.state == stateIdle {
 			return nil, errMidTransaction
 		}
 		return p.commit(h), nil
-	case kindXAPrepare:
+	case xaPrepareLogEvent:
 		return p.xaPrepare(h, body)
-	case kindIgnorable, kindRowsQuery, kindMariaAnnotate:
+	case ignorableLogEvent, rowsQueryLogEvent, annotateRowsEvent:
 		return nil, nil
-	case kindIntVar, kindRand, kindUserVar:
-		// They belong to the QUERY that follows, which is judged by itself.
+	case intvarEvent, randEvent, userVarEvent:
+		// They set variables for the QUERY_EVENT that follows, which is checked itself.
 		return nil, nil
 	}
 	if h.flags&flagIgnorable != 0 {
 		return nil, nil
 	}
-	switch h.kind {
-	case kindLoad, kindNewLoad, kindCreateFile, kindAppendBlock, kindExecLoad, kindDeleteFile, kindBeginLoadQuery, kindExecuteLoadQuery:
-		return nil, refuse("a LOAD DATA was logged as a statement: %w", errStatementFormat)
+	switch h.typ {
+	case loadEvent, newLoadEvent, createFileEvent, appendBlockEvent, execLoadEvent, deleteFileEvent,
+		beginLoadQueryEvent, executeLoadQueryEvent:
+		return nil, reject("a LOAD DATA was logged as a statement: %w", errStatementFormat)
 	}
-	return nil, refuse("this event is not known to Rowfall (type %d); please report it", uint8(h.kind))
+	return nil, reject("this event is not known to Rowfall (type %d); please report it",
+		uint8(h.typ))
 }
 
-// formatDescription learns how the events that follow are laid out.
+// formatDescription handles FORMAT_DESCRIPTION_EVENT, which declares the layout of the events that
+// follow.
 func (p *Parser) formatDescription(h header, body []byte) (*binlog.Event, error) {
 	c := cursor{b: body}
 	version := c.uint16()
-	c.take(50 + 4) // server version, creation time
+	c.bytes(50 + 4) // server version, creation time
 	length := c.byte()
-	if c.bad || len(c.b) < 1+checksumSize {
+	if c.truncated || len(c.b) < 1+checksumSize {
 		return nil, errTruncated
 	}
 	if version != 4 || length != HeaderSize {
-		return nil, refuse("binlog version %d is not supported: the server is too old", version)
+		return nil, reject("binlog version %d is not supported: the server is too old", version)
 	}
 	lengths, algorithm := c.b[:len(c.b)-5], c.b[len(c.b)-5]
 	if algorithm > 1 {
-		return nil, refuse("checksum algorithm %d is unknown; set binlog_checksum=CRC32 on the server", algorithm)
+		return nil, reject("checksum algorithm %d is unknown; "+
+			"set binlog_checksum=CRC32 on the server", algorithm)
 	}
-	if algorithm == 1 && p.verify && !p.formatChecksumFits(h, body) {
+	if algorithm == 1 && p.verifyChecksums && !p.formatChecksumMatches(h, body) {
 		return nil, errChecksum
 	}
 	if p.transaction.state != stateIdle {
 		return nil, errBrokenOff
 	}
-	p.fixed = [256]uint8{}
-	p.known = min(copy(p.fixed[1:], lengths), 255)
+	p.postHeaders = [256]uint8{}
+	p.knownTypes = min(copy(p.postHeaders[1:], lengths), 255)
 	p.checksum = algorithm == 1
 	p.fileTime = h.time
 	return p.progress(h), nil
 }
 
-// formatChecksumFits verifies a FORMAT_DESCRIPTION, whose checksum is made
+// formatChecksumMatches verifies the checksum of a FORMAT_DESCRIPTION_EVENT. The server computes it
 // without the flag that the file is in use.
-func (p *Parser) formatChecksumFits(h header, body []byte) bool {
+func (p *Parser) formatChecksumMatches(h header, body []byte) bool {
 	var head [HeaderSize]byte
 	binary.LittleEndian.PutUint32(head[0:], h.time)
-	head[4] = byte(h.kind)
+	head[4] = byte(h.typ)
 	binary.LittleEndian.PutUint32(head[5:], h.server)
 	binary.LittleEndian.PutUint32(head[9:], h.size)
 	binary.LittleEndian.PutUint32(head[13:], h.end)
@@ -378,22 +391,22 @@ func (p *Parser) formatChecksumFits(h header, body []byte) bool {
 	return sum == binary.LittleEndian.Uint32(body[n:])
 }
 
-// rotate moves to another file: at its end, and (artificial) at the start.
+// rotate handles ROTATE_EVENT, which names the next file. A generated one, at the beginning of a
+// connection, names the file and offset that follow.
 func (p *Parser) rotate(h header, body []byte) (*binlog.Event, error) {
 	if p.transaction.state != stateIdle {
 		return nil, errBrokenOff
 	}
 	c := cursor{b: body}
 	offset := c.uint64()
-	if c.bad || len(c.b) == 0 {
+	if c.truncated || len(c.b) == 0 {
 		return nil, errTruncated
 	}
-	if p.skipTo > 0 && string(c.b) != p.skipFile {
-		// The end of a file that was followed by another is behind its ROTATE.
-		if h.flags&flagArtificial != 0 || p.offset+uint64(h.size) != p.skipTo {
-			return nil, refuse("%s:%d lies beyond the end of that file", p.skipFile, p.skipTo)
+	if p.skip.active() && string(c.b) != p.skip.file {
+		if err := p.skip.checkRotate(h, p.offset); err != nil {
+			return nil, err
 		}
-		p.skipped()
+		p.finishSkipping()
 	}
 	if err := p.checkForward(c.b, offset); err != nil {
 		return nil, err
@@ -405,28 +418,29 @@ func (p *Parser) rotate(h header, body []byte) (*binlog.Event, error) {
 	return p.progress(h), nil
 }
 
-// heartbeat says where an idle server stands, or how far it has passed what we
-// already have.
+// heartbeat handles HEARTBEAT_LOG_EVENT and its version 2: the offset up to which the server has
+// read. The server sends it when it has no events to send, and when it has passed over transactions
+// that the replica's GTID set includes.
 func (p *Parser) heartbeat(h header, body []byte) (*binlog.Event, error) {
-	file, end, wide := body, uint64(h.end), false
-	if h.kind == kindHeartbeatV2 {
+	file, end, is64Bit := body, uint64(h.end), false
+	if h.typ == heartbeatLogEventV2 {
 		file = nil
 		c := cursor{b: body}
-		for len(c.b) > 0 && !c.bad {
+		for len(c.b) > 0 && !c.truncated {
 			field := c.byte()
 			if field == 0 {
 				break
 			}
-			value := cursor{b: c.take(c.packed())}
+			value := cursor{b: c.bytes(c.lengthEncodedInt())}
 			switch field {
 			case 1:
 				file = value.b
 			case 2:
-				end, wide = value.packed(), true
-				c.bad = c.bad || value.bad
+				end, is64Bit = value.lengthEncodedInt(), true
+				c.truncated = c.truncated || value.truncated
 			}
 		}
-		if c.bad {
+		if c.truncated {
 			return nil, errTruncated
 		}
 	}
@@ -434,9 +448,9 @@ func (p *Parser) heartbeat(h header, body []byte) (*binlog.Event, error) {
 		return nil, nil
 	}
 	if string(file) == p.file {
-		p.unplaced = false
-		if !wide && end != 0 {
-			// Backwards means that we have been told more already.
+		p.fileUnknown = false
+		if !is64Bit && end != 0 {
+			// A heartbeat from before the offset is out of date.
 			if d := uint32(end) - uint32(p.offset); d < 1<<31 {
 				p.offset += uint64(d)
 			}
@@ -447,56 +461,21 @@ func (p *Parser) heartbeat(h header, body []byte) (*binlog.Event, error) {
 	return p.progress(h), nil
 }
 
-// Progress returns an event that says where the parser stands; it is valid as
-// those of Next. It must stand between transactions (see Idle).
+// Progress returns a Progress event for the current position. Call it only if Idle reports true.
+// The event is valid as long as those of Next.
 func (p *Parser) Progress() *binlog.Event { return p.progress(header{}) }
 
 func (p *Parser) progress(h header) *binlog.Event {
 	return p.emit(binlog.Progress, int64(h.time)*1e6)
 }
 
-// emit sets the event to yield. Rows keep what they have allocated, but not the
-// bytes of an event that is over.
+// emit returns the parser's event with a new kind and time. Events other than Changes release the
+// last rows' bytes but keep the memory allocated for rows.
 func (p *Parser) emit(k binlog.Kind, time int64) *binlog.Event {
 	if k != binlog.Changes {
 		p.event.Rows.Release()
 	}
 	p.event.Kind, p.event.Time = k, time
-	p.event.Database, p.event.SQL = "", ""
+	p.event.Database, p.event.SQL, p.event.InTransaction = "", "", false
 	return &p.event
-}
-
-// skip decides, after an event, whether the place that was asked for is
-// reached. It must lie between two transactions.
-func (p *Parser) skip(h header) (*binlog.Event, error) {
-	switch h.kind {
-	case kindFormatDescription, kindRotate, kindHeartbeat, kindHeartbeatV2:
-		if p.learn {
-			return nil, nil
-		}
-	}
-	if p.learn {
-		return nil, refuse("the file does not begin with a PREVIOUS_GTIDS event: it is of another server or damaged")
-	}
-	if p.offset < p.skipTo {
-		// A server with more to send has no time for heartbeats.
-		if (h.kind == kindHeartbeat || h.kind == kindHeartbeatV2) && p.idle() {
-			return nil, refuse("%s:%d lies beyond the end of that file", p.skipFile, p.skipTo)
-		}
-		return nil, nil
-	}
-	// A place within the file's head is as good as the head's end.
-	if p.offset > p.skipTo && h.kind != kindPreviousGTIDs {
-		return nil, refuse("%s:%d is not where an event ends; take a position that the server or Rowfall gave", p.skipFile, p.skipTo)
-	}
-	if !p.idle() {
-		return nil, errMidTransaction
-	}
-	p.skipped()
-	return p.progress(h), nil
-}
-
-func (p *Parser) skipped() {
-	p.skipTo = 0
-	p.position.GTID, p.executed = p.executed, binlog.GTIDSet{}
 }

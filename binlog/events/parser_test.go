@@ -16,14 +16,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The offset goes on past 4 GiB, where that of the events begins again at 0.
+// The parser's offset grows past 4 GiB, where the 32 bits in the events start again at 0.
 func TestOffsetBeyond32Bits(t *testing.T) {
-	m := &maker{checksum: true}
+	m := &eventBuilder{checksum: true}
 	m.head(1<<33 - 400)
 	for i := range 10 {
 		m.transaction(uint64(i+1), 3)
 	}
-	p := newParser(newOne())
+	p := newParser(newOneTable())
 	commits := 0
 	if err := feed(p, m.events, func(ev *binlog.Event) {
 		if ev.Kind != binlog.Commit {
@@ -44,20 +44,19 @@ func TestOffsetBeyond32Bits(t *testing.T) {
 	}
 }
 
-// A server that is asked for what comes after a GTID set begins to read at the
-// start of a file. That start with the whole set was shown as a position, from
-// which MariaDB sent again what the set has.
+// A server that is given a GTID set begins to read at the start of a file. That offset together
+// with the whole set was once a position, from which MariaDB sent transactions of the set again.
 func TestGTIDSetHasNoFileYet(t *testing.T) {
 	set, err := binlog.ParseGTIDSet("0-1-10")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, heartbeat := range []bool{false, true} {
-		p := NewParser(Options{GTIDs: true, MariaDB: true, Tables: newOne()})
+		p := NewParser(Options{GTIDs: true, MariaDB: true, Tables: newOneTable()})
 		p.Start(binlog.Position{GTID: set.Clone()})
-		m := &maker{checksum: true}
+		m := &eventBuilder{checksum: true}
 		m.head(4)
-		m.add(kindMariaGTIDList, 0, make([]byte, 4))
+		m.add(gtidListEvent, 0, make([]byte, 4))
 		if err := feed(p, m.events, func(*binlog.Event) {}); err != nil {
 			t.Fatal(err)
 		}
@@ -67,10 +66,10 @@ func TestGTIDSetHasNoFileYet(t *testing.T) {
 		m.events = nil
 		if heartbeat {
 			m.offset = 4000
-			m.add(kindHeartbeat, 0, []byte("binlog.000007"))
+			m.add(heartbeatLogEvent, 0, []byte("binlog.000007"))
 		} else {
-			m.add(kindMariaGTID, 0, binary.LittleEndian.AppendUint64(nil, 11), make([]byte, 5))
-			m.add(kindXID, 0, make([]byte, 8))
+			m.add(mariaGTIDEvent, 0, binary.LittleEndian.AppendUint64(nil, 11), make([]byte, 5))
+			m.add(xidEvent, 0, make([]byte, 8))
 		}
 		if err := feed(p, m.events, func(*binlog.Event) {}); err != nil {
 			t.Fatal(err)
@@ -81,28 +80,28 @@ func TestGTIDSetHasNoFileYet(t *testing.T) {
 	}
 }
 
-// A table is looked up once however often the server opens it anew, and again
+// The schema of a table is looked up once, however often the server opens the table, and again
 // after Forget.
 func TestTableMapsAreRemembered(t *testing.T) {
-	m := &maker{checksum: true}
+	m := &eventBuilder{checksum: true}
 	m.head(4)
 	for i := range 200 {
 		m.transaction(uint64(i+1), 1)
 	}
-	o := newOne()
+	o := newOneTable()
 	p := newParser(o)
 	half := len(m.events) / 2
 	nothing := func(*binlog.Event) {}
-	if err := feed(p, m.events[:half], nothing); err != nil || o.asked != 1 {
-		t.Fatal(o.asked, err)
+	if err := feed(p, m.events[:half], nothing); err != nil || o.lookups != 1 {
+		t.Fatal(o.lookups, err)
 	}
 	p.Forget()
-	if err := feed(p, m.events[half:], nothing); err != nil || o.asked != 2 {
-		t.Fatal(o.asked, err)
+	if err := feed(p, m.events[half:], nothing); err != nil || o.lookups != 2 {
+		t.Fatal(o.lookups, err)
 	}
 }
 
-// A GTID with a tag has a format of its own; the fields are MySQL's example.
+// A GTID with a tag has a format of its own. The fields are MySQL's example.
 func TestTaggedGTID(t *testing.T) {
 	body := []byte{0x02, 0x76, 0x00, 0x00, 0x02, 0x02}
 	for i := range 16 {
@@ -117,12 +116,12 @@ func TestTaggedGTID(t *testing.T) {
 	body = append(body, 0x0c, 0x7f) // a commit time of eight bytes
 	time := uint64(1_700_000_000_123_456)
 	body = append(body[:len(body)-1], binary.LittleEndian.AppendUint64(nil, time<<8|0x7f)...)
-	m := &maker{}
+	m := &eventBuilder{}
 	m.head(4)
-	m.add(kindTaggedGTID, 0, body)
-	m.add(kindQuery, 0, queryBody("BEGIN"))
-	m.add(kindXID, 0, make([]byte, 8))
-	p := newParser(newOne())
+	m.add(gtidTaggedLogEvent, 0, body)
+	m.add(queryEvent, 0, queryBody("BEGIN"))
+	m.add(xidEvent, 0, make([]byte, 8))
+	p := newParser(newOneTable())
 	if err := feed(p, m.events, func(ev *binlog.Event) {
 		if ev.Kind == binlog.Commit && ev.Time != int64(time) {
 			t.Errorf("time is %d", ev.Time)
@@ -135,61 +134,60 @@ func TestTaggedGTID(t *testing.T) {
 	}
 }
 
-// Damage, and what must not be, is an error that names the place. Damage may be
-// the network's and be gone the next time; the rest is refused for good, or a
-// pipeline would try it again for ever.
+// Every error names the position. Damage may be the network's, so a retry is allowed; other events
+// are rejected with a RefusedError, or a pipeline would retry for ever.
 func TestErrors(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
-		make       func(m *maker)
+		make       func(m *eventBuilder)
 	}{
-		{"checksum", "checksum is wrong", func(m *maker) { m.transaction(1, 1); m.events[len(m.events)-2][30] ^= 1 }},
-		{"length", "damaged", func(m *maker) { m.transaction(1, 1); m.events[5] = m.events[5][:25] }},
-		{"rows outside", "middle of a transaction", func(m *maker) { m.add(kindTableMap, 0, mapBody(1, "t")) }},
-		{"rows without map", "table map", func(m *maker) {
-			m.add(kindQuery, 0, queryBody("BEGIN"))
-			m.add(kindWriteRows, 0, rowsBody(1, 1))
+		{"checksum", "checksum is wrong", func(m *eventBuilder) { m.transaction(1, 1); m.events[len(m.events)-2][30] ^= 1 }},
+		{"length", "damaged", func(m *eventBuilder) { m.transaction(1, 1); m.events[5] = m.events[5][:25] }},
+		{"rows outside", "middle of a transaction", func(m *eventBuilder) { m.add(tableMapEvent, 0, mapBody(1, "t")) }},
+		{"rows without map", "table map", func(m *eventBuilder) {
+			m.add(queryEvent, 0, queryBody("BEGIN"))
+			m.add(writeRowsEvent, 0, rowsBody(1, 1))
 		}},
-		{"commit outside", "middle of a transaction", func(m *maker) { m.add(kindXID, 0, make([]byte, 8)) }},
-		{"unknown", "type 77", func(m *maker) { m.add(77, 0) }},
-		{"incident", "INCIDENT", func(m *maker) { m.add(kindIncident, 0, []byte{1, 0, 0}) }},
-		{"broken off", "breaks off", func(m *maker) { m.transaction(1, 1); m.events = m.events[:len(m.events)-1]; m.head(m.offset) }},
-		{"patch", "binlog_row_value_options", func(m *maker) {
-			m.add(kindQuery, 0, queryBody("BEGIN"))
-			m.add(kindTableMap, 0, mapBody(1, "t"))
-			m.add(kindPartialUpdateRows, 0, rowsBody(1, 1))
+		{"commit outside", "middle of a transaction", func(m *eventBuilder) { m.add(xidEvent, 0, make([]byte, 8)) }},
+		{"unknown", "type 77", func(m *eventBuilder) { m.add(77, 0) }},
+		{"incident", "INCIDENT", func(m *eventBuilder) { m.add(incidentEvent, 0, []byte{1, 0, 0}) }},
+		{"broken off", "breaks off", func(m *eventBuilder) { m.transaction(1, 1); m.events = m.events[:len(m.events)-1]; m.head(m.offset) }},
+		{"patch", "binlog_row_value_options", func(m *eventBuilder) {
+			m.add(queryEvent, 0, queryBody("BEGIN"))
+			m.add(tableMapEvent, 0, mapBody(1, "t"))
+			m.add(partialUpdateRowsEvent, 0, rowsBody(1, 1))
 		}},
-		{"text", "binlog_format=ROW", func(m *maker) {
-			m.add(kindQuery, 0, queryBody("BEGIN"))
-			m.add(kindQuery, 0, queryBody("/* a */ update t set a = 1"))
+		{"text", "binlog_format=ROW", func(m *eventBuilder) {
+			m.add(queryEvent, 0, queryBody("BEGIN"))
+			m.add(queryEvent, 0, queryBody("/* a */ update t set a = 1"))
 		}},
-		{"set statement", "binlog_format=ROW", func(m *maker) {
-			m.add(kindQuery, 0, queryBody("BEGIN"))
-			m.add(kindQuery, 0, queryBody("SET STATEMENT max_statement_time = 'FOR'/* FOR */, a.b=(1) for delete from t"))
+		{"set statement", "binlog_format=ROW", func(m *eventBuilder) {
+			m.add(queryEvent, 0, queryBody("BEGIN"))
+			m.add(queryEvent, 0, queryBody("SET STATEMENT max_statement_time = 'FOR'/* FOR */, a.b=(1) for delete from t"))
 		}},
-		{"analyze", "binlog_format=ROW", func(m *maker) {
-			m.add(kindQuery, 0, queryBody("BEGIN"))
-			m.add(kindQuery, 0, queryBody("ANALYZE FORMAT=JSON UPDATE t SET a = 1"))
+		{"analyze", "binlog_format=ROW", func(m *eventBuilder) {
+			m.add(queryEvent, 0, queryBody("BEGIN"))
+			m.add(queryEvent, 0, queryBody("ANALYZE FORMAT=JSON UPDATE t SET a = 1"))
 		}},
-		{"charset", "cp1251", func(m *maker) { m.add(kindQuery, 0, clientBody(14, "TRUNCATE t\xff")) }},
-		{"unknown charset", "collation 1000", func(m *maker) { m.add(kindQuery, 0, clientBody(1000, "TRUNCATE t\xff")) }},
-		{"rollback", "rolled back", func(m *maker) {
+		{"charset", "cp1251", func(m *eventBuilder) { m.add(queryEvent, 0, clientBody(14, "TRUNCATE t\xff")) }},
+		{"unknown charset", "collation 1000", func(m *eventBuilder) { m.add(queryEvent, 0, clientBody(1000, "TRUNCATE t\xff")) }},
+		{"rollback", "rolled back", func(m *eventBuilder) {
 			m.transaction(1, 1)
 			m.events = m.events[:len(m.events)-1]
-			m.add(kindQuery, 0, queryBody("ROLLBACK"))
+			m.add(queryEvent, 0, queryBody("ROLLBACK"))
 		}},
-		{"sign", "sign", func(m *maker) {
+		{"sign", "sign", func(m *eventBuilder) {
 			m.transaction(1, 1)
 			body := mapBody(1, "t")
 			body[len(body)-1] = 0
-			m.events[4] = m.raw(kindTableMap, 0, true, body)
+			m.events[4] = m.raw(tableMapEvent, 0, true, body)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := &maker{checksum: true}
+			m := &eventBuilder{checksum: true}
 			m.head(4)
 			c.make(m)
-			err := feed(newParser(newOne()), m.events, func(*binlog.Event) {})
+			err := feed(newParser(newOneTable()), m.events, func(*binlog.Event) {})
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "binlog.000007:") {
 				t.Errorf("error is %v", err)
 			}
@@ -203,49 +201,48 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
-	// What says that it may be ignored is.
-	m := &maker{}
+	// An event of an unknown type that may be ignored is ignored.
+	m := &eventBuilder{}
 	m.head(4)
 	m.add(77, flagIgnorable)
 	m.transaction(1, 1)
-	if err := feed(newParser(newOne()), m.events, func(*binlog.Event) {}); err != nil {
+	if err := feed(newParser(newOneTable()), m.events, func(*binlog.Event) {}); err != nil {
 		t.Error(err)
 	}
 }
 
-// A server counts its table ids up, past all values: the one of which statements
-// without rows make use is also a table's, whose rows were passed over in silence.
+// A server counts table ids up through all values. The id that marks statements without rows is
+// also a valid table's id; the rows of such a table were once ignored.
 func TestTableIDOfAllOnes(t *testing.T) {
-	m := &maker{checksum: true}
+	m := &eventBuilder{checksum: true}
 	m.head(4)
 	table, rows := mapBody(1, "t"), rowsBody(1, 3)
 	copy(table, "\xff\xff\xff")
 	copy(rows, "\xff\xff\xff")
-	m.add(kindQuery, 0, queryBody("BEGIN"))
+	m.add(queryEvent, 0, queryBody("BEGIN"))
 	for _, id := range []string{"\xff\xff\xff\x00\x00\x00", "\xff\xff\xff\xff\x00\x00", "\xff\xff\xff\xff\xff\xff"} {
-		m.add(kindWriteRows, 0, []byte(id), []byte{1, 0, 2, 0, 1, 1})
-		m.add(kindUpdateRowsV1, 0, []byte(id), []byte{1, 0, 1, 1, 1})
+		m.add(writeRowsEvent, 0, []byte(id), []byte{1, 0, 2, 0, 1, 1})
+		m.add(updateRowsEventV1, 0, []byte(id), []byte{1, 0, 1, 1, 1})
 	}
-	m.add(kindTableMap, 0, table)
-	m.add(kindWriteRows, 0, rows)
-	m.add(kindXID, 0, make([]byte, 8))
+	m.add(tableMapEvent, 0, table)
+	m.add(writeRowsEvent, 0, rows)
+	m.add(xidEvent, 0, make([]byte, 8))
 	var got []binlog.Kind
-	err := feed(newParser(newOne()), m.events, func(ev *binlog.Event) { got = append(got, ev.Kind) })
+	err := feed(newParser(newOneTable()), m.events, func(ev *binlog.Event) { got = append(got, ev.Kind) })
 	if err != nil || !slices.Contains(got, binlog.Changes) {
 		t.Errorf("events are %v, %v", got, err)
 	}
-	// With rows in it and no table map it is damage, or a place in a transaction.
-	m.add(kindQuery, 0, queryBody("BEGIN"))
+	// With rows and without a table map, such an event is damage, or begins within a transaction.
+	m.add(queryEvent, 0, queryBody("BEGIN"))
 	rows[3] = 0xff
-	m.add(kindWriteRows, 0, rows)
-	if err := feed(newParser(newOne()), m.events, func(*binlog.Event) {}); err == nil {
+	m.add(writeRowsEvent, 0, rows)
+	if err := feed(newParser(newOneTable()), m.events, func(*binlog.Event) {}); err == nil {
 		t.Error("rows without a table map went by")
 	}
 }
 
-// The text of a statement names tables, in the character set of the client that
-// sent it and behind what MariaDB allows in front of it. Read as it was logged, a
-// TRUNCATE of a mapped table was of one that nobody knew.
+// A statement's text is in the character set of its client, and MariaDB puts SET STATEMENT in
+// front. Read without both, a TRUNCATE of a mapped table once named an unknown table.
 func TestStatementText(t *testing.T) {
 	for _, c := range []struct {
 		collation uint16
@@ -264,11 +261,11 @@ func TestStatementText(t *testing.T) {
 		{45, "SET STATEMENT a='FOR TRUNCATE t", "SET STATEMENT a='FOR TRUNCATE t"},
 		{45, "ANALYZE TABLE t", "ANALYZE TABLE t"},
 	} {
-		m := &maker{checksum: true}
+		m := &eventBuilder{checksum: true}
 		m.head(4)
-		m.add(kindQuery, 0, clientBody(c.collation, c.sql))
+		m.add(queryEvent, 0, clientBody(c.collation, c.sql))
 		var got []string
-		if err := feed(newParser(newOne()), m.events, func(ev *binlog.Event) {
+		if err := feed(newParser(newOneTable()), m.events, func(ev *binlog.Event) {
 			if ev.Kind == binlog.Statement {
 				got = append(got, ev.SQL)
 			}
@@ -278,24 +275,62 @@ func TestStatementText(t *testing.T) {
 	}
 }
 
-// A connection that broke between the halves of an XA transaction left the next
-// one without knowledge of the first, and the pipeline stopped for good. The commit
-// may come twice: what a connection has shown need not be applied.
-func TestPreparedOutlivesTheConnection(t *testing.T) {
-	m := &maker{checksum: true}
+// Only the parser can tell a statement that is a transaction of its own from one that stands
+// inside a transaction, before the transaction's rows.
+func TestInTransaction(t *testing.T) {
+	m := &eventBuilder{checksum: true}
+	m.head(4)
+	m.add(gtidLogEvent, 0, gtidBody(1))
+	m.add(queryEvent, 0, queryBody("CREATE TABLE x (id INT)"))
+	m.add(gtidLogEvent, 0, gtidBody(2))
+	m.add(queryEvent, 0, queryBody("BEGIN"))
+	m.add(queryEvent, 0, queryBody("CREATE TABLE t (id INT) START TRANSACTION"))
+	m.add(tableMapEvent, 0, mapBody(1, "t"))
+	m.add(writeRowsEvent, 0, rowsBody(1, 1))
+	m.add(xidEvent, 0, make([]byte, 8))
+	m.add(queryEvent, 0, queryBody("DROP TABLE x"))
+	type step struct {
+		kind          binlog.Kind
+		inTransaction bool
+	}
+	want := []step{
+		{binlog.Statement, false},
+		{binlog.Statement, true}, {binlog.Changes, true}, {binlog.Commit, false},
+		{binlog.Statement, false},
+	}
+	var got []step
+	if err := feed(newParser(newOneTable()), m.events, func(ev *binlog.Event) {
+		if ev.Kind != binlog.Progress {
+			got = append(got, step{ev.Kind, ev.InTransaction})
+		} else if ev.InTransaction {
+			t.Error("a Progress between transactions has InTransaction set")
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("events are %v, want %v", got, want)
+	}
+}
+
+// A prepared XA transaction is known to the next connection: without it a pipeline stopped with an
+// error when the connection broke between the two phases. The commit may be read twice, because a
+// connection may have read more than was applied.
+func TestXATransactionsOutliveTheConnection(t *testing.T) {
+	m := &eventBuilder{checksum: true}
 	m.head(4)
 	body := []byte{0}
 	for _, n := range []uint32{1, 1, 0} { // format, lengths
 		body = binary.LittleEndian.AppendUint32(body, n)
 	}
-	m.add(kindQuery, 0, queryBody("XA START X'71',X'',1"))
-	m.add(kindQuery, 0, queryBody("XA END X'71',X'',1"))
-	m.add(kindXAPrepare, 0, body, []byte("q"))
+	m.add(queryEvent, 0, queryBody("XA START X'71',X'',1"))
+	m.add(queryEvent, 0, queryBody("XA END X'71',X'',1"))
+	m.add(xaPrepareLogEvent, 0, body, []byte("q"))
 	first := len(m.events)
-	m.add(kindQuery, 0, queryBody("XA COMMIT X'71',X'',1"))
-	var prepared Prepared
+	m.add(queryEvent, 0, queryBody("XA COMMIT X'71',X'',1"))
+	var prepared XATransactions
 	for i, events := range [][][]byte{m.events[:first], slices.Concat(m.events[:2], m.events[first:]), slices.Concat(m.events[:2], m.events[first:])} {
-		p := NewParser(Options{Tables: newOne(), Prepared: &prepared})
+		p := NewParser(Options{Tables: newOneTable(), XATransactions: &prepared})
 		p.Start(binlog.Position{})
 		commits := 0
 		if err := feed(p, events, func(ev *binlog.Event) {
@@ -307,48 +342,48 @@ func TestPreparedOutlivesTheConnection(t *testing.T) {
 		}
 	}
 	var refused *binlog.RefusedError
-	if err := feed(newParser(newOne()), slices.Concat(m.events[:2], m.events[first:]), func(*binlog.Event) {}); !errors.As(err, &refused) {
+	if err := feed(newParser(newOneTable()), slices.Concat(m.events[:2], m.events[first:]), func(*binlog.Event) {}); !errors.As(err, &refused) {
 		t.Errorf("without its first half: %v", err)
 	}
 }
 
-// An offset behind the end of the file that is being written was waited for,
-// without a word, until other transactions had passed it.
+// An offset beyond the end of the file that is being written is rejected. The parser once waited
+// until other transactions had passed it.
 func TestBeyondTheEnd(t *testing.T) {
-	m := &maker{checksum: true}
+	m := &eventBuilder{checksum: true}
 	m.head(4)
 	m.transaction(1, 1)
-	p := NewParser(Options{GTIDs: true, Tables: newOne()})
+	p := NewParser(Options{GTIDs: true, Tables: newOneTable()})
 	p.StartSkipping(binlog.Position{File: "binlog.000007", Offset: m.offset + 100}, false)
 	if err := feed(p, m.events, func(*binlog.Event) {}); err != nil {
 		t.Fatal(err)
 	}
 	m.events = nil
-	m.add(kindHeartbeat, flagArtificial, []byte("binlog.000007"))
+	m.add(heartbeatLogEvent, flagArtificial, []byte("binlog.000007"))
 	var refused *binlog.RefusedError
 	if err := feed(p, m.events, func(*binlog.Event) {}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "beyond the end") {
 		t.Errorf("error is %v", err)
 	}
 }
 
-// A compressed transaction is one event of the stream, however large.
+// A compressed transaction is one event of the stream, however large it is.
 func TestPayload(t *testing.T) {
 	encoder, _ := zstd.NewWriter(nil)
 	for _, events := range []int{1, 100, 5000} {
-		inner := &maker{}
-		inner.add(kindQuery, 0, queryBody("BEGIN"))
-		inner.add(kindTableMap, 0, mapBody(1, "t"))
+		inner := &eventBuilder{}
+		inner.add(queryEvent, 0, queryBody("BEGIN"))
+		inner.add(tableMapEvent, 0, mapBody(1, "t"))
 		for range events {
-			inner.add(kindWriteRows, 0, rowsBody(1, 100))
+			inner.add(writeRowsEvent, 0, rowsBody(1, 100))
 		}
-		inner.add(kindXID, 0, make([]byte, 8))
-		m := &maker{checksum: true}
+		inner.add(xidEvent, 0, make([]byte, 8))
+		m := &eventBuilder{checksum: true}
 		m.head(4)
 		for i := range 3 {
-			m.add(kindGTID, 0, gtidBody(uint64(i+1)))
-			m.add(kindPayload, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
+			m.add(gtidLogEvent, 0, gtidBody(uint64(i+1)))
+			m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
 		}
-		p := newParser(newOne())
+		p := newParser(newOneTable())
 		var changes, commits int
 		if err := feed(p, m.events, func(ev *binlog.Event) {
 			switch ev.Kind {
@@ -366,7 +401,8 @@ func TestPayload(t *testing.T) {
 	}
 }
 
-// BenchmarkTransactions parses transactions of some rows each; an op is a row.
+// BenchmarkTransactions parses transactions with the given number of rows. One operation is one
+// row.
 func BenchmarkTransactions(b *testing.B) {
 	encoder, _ := zstd.NewWriter(nil)
 	for _, c := range []struct {
@@ -374,7 +410,7 @@ func BenchmarkTransactions(b *testing.B) {
 		rows       int
 		compressed bool
 	}{{"1", 1, false}, {"4", 4, false}, {"200", 200, false}, {"compressed-1", 1, true}, {"compressed-200", 200, true}} {
-		m := &maker{checksum: true}
+		m := &eventBuilder{checksum: true}
 		m.head(4)
 		head := len(m.events)
 		for i := range 100 {
@@ -382,16 +418,16 @@ func BenchmarkTransactions(b *testing.B) {
 				m.transaction(uint64(i+1), c.rows)
 				continue
 			}
-			inner := &maker{}
-			inner.add(kindQuery, 0, queryBody("BEGIN"))
-			inner.add(kindTableMap, 0, mapBody(1, "t"))
-			inner.add(kindWriteRows, 0, rowsBody(1, c.rows))
-			inner.add(kindXID, 0, make([]byte, 8))
-			m.add(kindGTID, 0, gtidBody(uint64(i+1)))
-			m.add(kindPayload, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
+			inner := &eventBuilder{}
+			inner.add(queryEvent, 0, queryBody("BEGIN"))
+			inner.add(tableMapEvent, 0, mapBody(1, "t"))
+			inner.add(writeRowsEvent, 0, rowsBody(1, c.rows))
+			inner.add(xidEvent, 0, make([]byte, 8))
+			m.add(gtidLogEvent, 0, gtidBody(uint64(i+1)))
+			m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
 		}
 		b.Run(c.name, func(b *testing.B) {
-			p := newParser(newOne())
+			p := newParser(newOneTable())
 			nothing := func(*binlog.Event) {}
 			if err := feed(p, m.events, nothing); err != nil {
 				b.Fatal(err)
@@ -408,15 +444,15 @@ func BenchmarkTransactions(b *testing.B) {
 	}
 }
 
-// Following costs no allocation, whatever the size of transactions.
+// Parsing costs no allocation, whatever the size of transactions.
 func TestNoAllocations(t *testing.T) {
-	m := &maker{checksum: true}
+	m := &eventBuilder{checksum: true}
 	m.head(4)
 	head := len(m.events)
 	for i := range 100 {
 		m.transaction(uint64(i+1), 1+i%5)
 	}
-	p := newParser(newOne())
+	p := newParser(newOneTable())
 	nothing := func(*binlog.Event) {}
 	if err := feed(p, m.events, nothing); err != nil {
 		t.Fatal(err)
@@ -431,7 +467,7 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
-// A table map's list of signs has a bit for a YEAR, whose sign is never compared.
+// The signs in a table map have a bit for a YEAR, whose sign is not compared.
 func TestSignOfYear(t *testing.T) {
 	table := &binlog.Table{Columns: []binlog.Column{
 		{Name: "y", SQLType: "year", Type: binlog.TypeYear},

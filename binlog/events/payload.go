@@ -12,38 +12,36 @@ import (
 )
 
 const (
-	// maxEvent bounds one event, in bytes: a server writes at most 1 GiB, plus
-	// headers.
+	// maxEvent bounds an event's size in bytes: a server writes at most 1 GiB, plus headers.
 	maxEvent = 1<<30 + 1<<20
-	// maxWindow bounds zstd's memory: the window of its highest level.
+	// maxWindow bounds the memory of a zstd window, in bytes: that of zstd's highest level.
 	maxWindow = 128 << 20
-	// keptBuffer is the largest decompression buffer that is kept for reuse.
+	// keptBuffer is the size in bytes of the largest decompression buffer that is kept for reuse.
 	keptBuffer = 4 << 20
 )
 
-// The compression types of a TRANSACTION_PAYLOAD event.
+// The compression types of a TRANSACTION_PAYLOAD_EVENT.
 const (
 	payloadZstd = 0
 	payloadNone = 255
 )
 
-// payload takes a TRANSACTION_PAYLOAD event apart. It decompresses as a stream:
-// a transaction may be far larger than what should be held in memory, and sizes
-// that an event claims are not to be trusted.
+// payload reads the events in a TRANSACTION_PAYLOAD_EVENT. It decompresses them as a stream: a
+// transaction may be larger than memory, and the sizes in the event may be wrong.
 type payload struct {
 	active bool
 	source source
 	zstd   *zstd.Decoder
 	reader io.Reader
-	// buf[r:w] is decompressed but not yet handed out.
+	// buf[r:w] is decompressed and not yet returned by next.
 	buf  []byte
 	r, w int
 	// total counts the decompressed bytes of the transaction.
 	total int
 }
 
-// source reads compressed bytes in place. Bytes and Len let zstd decode a small
-// one in a single step.
+// source is an io.Reader of compressed bytes. With Bytes and Len, zstd decodes a small source in
+// one step.
 type source struct{ b []byte }
 
 func (s *source) Read(p []byte) (int, error) {
@@ -58,23 +56,23 @@ func (s *source) Read(p []byte) (int, error) {
 func (s *source) Bytes() []byte { return s.b }
 func (s *source) Len() int      { return len(s.b) }
 
-// begin starts with the body of a TRANSACTION_PAYLOAD event, which is borrowed
-// until next has returned nil.
-func (p *payload) begin(body []byte) error {
+// open begins with the body of a TRANSACTION_PAYLOAD_EVENT. It borrows the body until next has
+// returned nil.
+func (p *payload) open(body []byte) error {
 	compression := uint64(payloadNone + 1)
 	c := cursor{b: body}
 	for {
-		field := c.packed()
-		if field == 0 || c.bad {
+		field := c.lengthEncodedInt()
+		if field == 0 || c.truncated {
 			break
 		}
-		value := cursor{b: c.take(c.packed())}
+		value := cursor{b: c.bytes(c.lengthEncodedInt())}
 		if field == 2 {
-			compression = value.packed()
-			c.bad = c.bad || value.bad
+			compression = value.lengthEncodedInt()
+			c.truncated = c.truncated || value.truncated
 		}
 	}
-	if c.bad {
+	if c.truncated {
 		return errTruncated
 	}
 	p.source.b = c.b
@@ -87,7 +85,8 @@ func (p *payload) begin(body []byte) error {
 		}
 		p.reader = p.zstd
 	default:
-		return refuse("compression type %d is unknown; set binlog_transaction_compression=OFF on the server", compression)
+		return reject("compression type %d is unknown; "+
+			"set binlog_transaction_compression=OFF on the server", compression)
 	}
 	p.r, p.w, p.total, p.active = 0, 0, 0, true
 	return nil
@@ -104,42 +103,42 @@ func (p *payload) resetZstd() (err error) {
 	return p.zstd.Reset(&p.source)
 }
 
-// next returns the next event, valid until the next call, or nil after the
-// last.
+// next returns the next event, valid until the next call, or nil after the last one.
 func (p *payload) next() ([]byte, error) {
-	if err := p.need(HeaderSize); err != nil {
+	if err := p.fill(HeaderSize); err != nil {
 		if errors.Is(err, io.EOF) && p.r == p.w {
-			p.end()
+			p.close()
 			return nil, nil
 		}
-		return nil, fmt.Errorf("decompress transaction: %w", noEOF(err))
+		return nil, fmt.Errorf("decompress transaction: %w", unexpectedEOF(err))
 	}
 	size := binary.LittleEndian.Uint32(p.buf[p.r+9:])
 	if size < HeaderSize || size > maxEvent {
 		return nil, fmt.Errorf("decompress transaction: an event claims %d bytes", size)
 	}
-	if err := p.need(int(size)); err != nil {
-		return nil, fmt.Errorf("decompress transaction: %w", noEOF(err))
+	if err := p.fill(int(size)); err != nil {
+		return nil, fmt.Errorf("decompress transaction: %w", unexpectedEOF(err))
 	}
 	event := p.buf[p.r : p.r+int(size) : p.r+int(size)]
 	p.r += int(size)
 	return event, nil
 }
 
-func (p *payload) end() {
+func (p *payload) close() {
 	p.active = false
 	p.source.b, p.reader = nil, nil
 	if cap(p.buf) > keptBuffer {
 		p.buf = nil
 	}
 	if p.total > keptBuffer && p.zstd != nil {
-		p.zstd.Close() // its window has grown with what it read
+		p.zstd.Close() // its window has grown with the data
 		p.zstd = nil
 	}
 }
 
-// need makes n bytes available at r. The buffer doubles as bytes arrive, up to what is needed.
-func (p *payload) need(n int) error {
+// fill makes at least n bytes available from r on. The buffer grows with the bytes that arrive, so
+// a wrong size in an event cannot exhaust memory.
+func (p *payload) fill(n int) error {
 	for p.w-p.r < n {
 		if p.r > 0 && (p.r == p.w || len(p.buf)-p.w == 0) {
 			p.w = copy(p.buf, p.buf[p.r:p.w])
@@ -160,16 +159,15 @@ func (p *payload) need(n int) error {
 	return nil
 }
 
-func noEOF(err error) error {
+func unexpectedEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// inflater undoes MariaDB's log_bin_compress: a byte that holds the number of
-// length bytes (and the algorithm, of which there is one), the big-endian
-// length of the text, zlib data.
+// inflater decompresses MariaDB's log_bin_compress: one byte holds the algorithm (only zlib exists)
+// and the number of length bytes; then come the decompressed length, big-endian, and the zlib data.
 type inflater struct {
 	source bytes.Reader
 	zlib   io.ReadCloser
@@ -204,7 +202,7 @@ func (f *inflater) inflate(b []byte) ([]byte, error) {
 	return f.out.Bytes(), nil
 }
 
-// release lets go of the last result where it was large.
+// release drops the buffer of the last result if it is large.
 func (f *inflater) release() {
 	if f.out.Cap() > keptBuffer {
 		f.out = bytes.Buffer{}

@@ -4,288 +4,275 @@ import (
 	"bytes"
 
 	"rowfall/binlog"
+	"rowfall/binlog/sqltext"
 )
 
-// query handles a QUERY event: the text of a statement, or a word that begins
-// or ends a transaction.
+// query handles QUERY_EVENT: the text of a statement, or BEGIN, COMMIT, ROLLBACK and the like.
 func (p *Parser) query(h header, body []byte) (*binlog.Event, error) {
 	if p.transaction.state == stateIdle {
-		p.transaction = p.started(transaction{}) // without a GTID, transactions begin with a QUERY
+		p.transaction = p.newTransaction(transaction{}) // without a GTID event before it
 	}
-	c := cursor{b: body}
-	fixed := cursor{b: c.take(uint64(p.fixedPart(kindQuery, 13)))}
-	fixed.take(8) // thread, execution time
-	schema := uint64(fixed.byte())
-	fixed.uint16() // error code
-	vars := c.take(uint64(fixed.uint16()))
-	database := c.take(schema)
-	c.byte() // zero
-	text := c.b
-	if c.bad || fixed.bad {
-		return nil, errTruncated
+	q, err := p.parseQuery(h, body)
+	if err != nil {
+		return nil, err
 	}
-	if h.kind == kindMariaQueryCompressed {
-		var err error
-		if text, err = p.inflater.inflate(text); err != nil {
-			return nil, err
-		}
-	}
-	first, rest := keyword(text)
-	if string(first.text()) == "SET" {
-		text = withoutSettings(text)
-		first, rest = keyword(text)
-	}
-	class := classes[string(first.text())]
-	if next, _ := keyword(rest); class == classAnalyze && string(next.text()) != "TABLE" {
-		class = classRows // MariaDB runs what it analyzes
-	}
-	if class == classDefinition || class == classAnalyze || class == classOther {
-		var err error
-		if text, err = utf8Text(text, vars); err != nil && !p.passing() {
-			return nil, err
-		}
-	}
-	switch class {
-	case classDefinition, classAnalyze, classRows, classOther:
-		p.recordTime(h)
-	}
-	switch class {
+	switch q.class {
 	case classBegin:
-		return nil, p.begin()
+		return nil, p.beginTransaction()
 	case classCommit:
-		return p.end(h)
+		return p.commitStatement(h)
 	case classRollback:
-		return p.rollback(h, rest)
+		return p.rollback(h, q)
 	case classSavepoint:
 		return nil, nil
 	case classXA:
-		return p.xa(h, text, rest)
+		return p.xa(h, q)
 	case classDefinition, classAnalyze:
-		return p.statement(h, database, text), nil
+		return p.statement(h, q), nil
 	case classRows:
-		return p.rowStatement(database, text)
+		return p.rowStatement(q)
 	default:
 		if p.transaction.state == stateOpen {
-			return p.rowStatement(database, text)
+			return p.rowStatement(q)
 		}
-		return p.statement(h, database, text), nil
+		return p.statement(h, q), nil
 	}
 }
 
-// fixedPart returns the length of the fixed part of a type's body.
-func (p *Parser) fixedPart(k kind, usual int) int {
-	if int(k) <= p.known {
-		return int(p.fixed[k])
+// queryEventBody is a QUERY_EVENT without what the parser has no use for. Its slices are parts of
+// the event's bytes.
+type queryEventBody struct {
+	// database is the session's default database, empty without one.
+	database []byte
+	// text is the statement, without SET STATEMENT ... FOR, in UTF-8 unless it is not yielded.
+	text  []byte
+	class class
+	// rest scans what follows the statement's first keyword.
+	rest sqltext.Scanner
+}
+
+// parseQuery reads a QUERY_EVENT and classifies its statement.
+func (p *Parser) parseQuery(h header, body []byte) (q queryEventBody, err error) {
+	c := cursor{b: body}
+	fixed := cursor{b: c.bytes(uint64(p.postHeaderLength(queryEvent, 13)))}
+	fixed.bytes(8) // thread, execution time
+	databaseLength := uint64(fixed.byte())
+	fixed.uint16() // error code
+	statusVars := c.bytes(uint64(fixed.uint16()))
+	q.database = c.bytes(databaseLength)
+	c.byte() // zero
+	q.text = c.b
+	if c.truncated || fixed.truncated {
+		return q, errTruncated
+	}
+	if h.typ == queryCompressedEvent {
+		if q.text, err = p.inflater.inflate(q.text); err != nil {
+			return q, err
+		}
+	}
+	q.classify()
+	switch q.class {
+	case classDefinition, classAnalyze, classRows, classOther:
+		p.recordTime(h)
+	}
+	switch q.class {
+	case classDefinition, classAnalyze, classOther:
+		text, err := utf8Text(q.text, statusVars)
+		if err != nil && !p.discarding() {
+			return q, err
+		}
+		q.text = text
+	}
+	return q, nil
+}
+
+// classify sets class and rest, and removes SET STATEMENT ... FOR from text.
+func (q *queryEventBody) classify() {
+	q.rest = sqltext.NewScanner(q.text)
+	first := nextKeyword(&q.rest)
+	if string(first.text()) == "SET" {
+		q.text = trimSetStatement(q.text)
+		q.rest = sqltext.NewScanner(q.text)
+		first = nextKeyword(&q.rest)
+	}
+	q.class = classes[string(first.text())]
+	if q.class == classAnalyze {
+		after := q.rest
+		if next := nextKeyword(&after); string(next.text()) != "TABLE" {
+			q.class = classRows // MariaDB executes the statement that follows ANALYZE
+		}
+	}
+}
+
+// postHeaderLength returns the length of the post-header of an event type, in bytes, as the last
+// FORMAT_DESCRIPTION_EVENT states it. usual is the length for types that it does not list.
+func (p *Parser) postHeaderLength(k eventType, usual int) int {
+	if int(k) <= p.knownTypes {
+		return int(p.postHeaders[k])
 	}
 	return usual
 }
 
-// end handles COMMIT, which ends a transaction of tables without an engine that
-// has transactions.
-func (p *Parser) end(h header) (*binlog.Event, error) {
+// commitStatement handles COMMIT, which ends a transaction on tables of engines without
+// transactions. Other transactions end with XID_EVENT.
+func (p *Parser) commitStatement(h header) (*binlog.Event, error) {
 	if p.transaction.state == stateIdle {
 		return nil, errMidTransaction
 	}
 	return p.commit(h), nil
 }
 
-// rollback handles ROLLBACK and ROLLBACK TO. They are logged only when the
-// transaction also changed tables that cannot be rolled back; which rows stay
-// is not for us to tell.
-func (p *Parser) rollback(h header, rest []byte) (*binlog.Event, error) {
+// rollback handles ROLLBACK and ROLLBACK TO. A server logs them only for a transaction that also
+// changed tables of an engine without transactions. The binlog does not show which rows stayed.
+func (p *Parser) rollback(h header, q queryEventBody) (*binlog.Event, error) {
 	if p.transaction.state == stateIdle {
 		return nil, errMidTransaction
 	}
-	if p.transaction.mapped {
-		return nil, refuse("a transaction that changed mapped tables, some of them without transactions, was rolled back; " +
+	if p.transaction.hasMappedRows {
+		return nil, reject("a transaction that changed mapped tables, " +
+			"some of them without transactions, was rolled back; " +
 			"which rows stayed is not in the binlog: start again with --from snapshot")
 	}
-	if next, _ := keyword(rest); string(next.text()) == "TO" {
+	if next := nextKeyword(&q.rest); string(next.text()) == "TO" {
 		return nil, nil
 	}
 	return p.commit(h), nil
 }
 
-// xa handles the XA statements. PREPARE has an event of its own.
-func (p *Parser) xa(h header, text, rest []byte) (*binlog.Event, error) {
-	switch next, _ := keyword(rest); string(next.text()) {
+// xa handles the XA statements, except XA PREPARE, which has an event type of its own.
+func (p *Parser) xa(h header, q queryEventBody) (*binlog.Event, error) {
+	switch next := nextKeyword(&q.rest); string(next.text()) {
 	case "START", "BEGIN":
-		if p.maria && p.transaction.state == stateOpen {
+		if p.mariaDB && p.transaction.state == stateOpen {
 			return nil, nil
 		}
-		return nil, p.begin()
+		return nil, p.beginTransaction()
 	case "END":
 		return nil, nil
 	case "ROLLBACK":
-		// Of what was prepared; none of it was taken over.
-		p.prepared.finish(xidOf(text, "rollback"))
+		// It ends a prepared transaction, of which no row was yielded.
+		p.xaTransactions.finish(xidOf(q.text, "rollback"))
 		return p.commit(h), nil
 	case "COMMIT":
-		return p.xaCommit(h, text)
+		return p.xaCommit(h, q.text)
 	}
-	return nil, refuse("statement %q is not known to Rowfall; please report it", clip(text))
+	return nil, reject("statement %q is not known to Rowfall; please report it",
+		binlog.Clip(q.text, maxQuoted))
 }
 
-// statement yields a statement. By itself it is a transaction of its own;
-// within one (CREATE TABLE ... SELECT) the position stays until the commit.
-func (p *Parser) statement(h header, database, text []byte) *binlog.Event {
-	open := p.transaction.state == stateOpen
-	time := p.time(h)
-	if !open {
-		p.commit(h)
+// statement yields a statement. One that stands alone is a transaction of its own. One within a
+// transaction (CREATE TABLE ... SELECT) leaves the position to the transaction's commit.
+func (p *Parser) statement(h header, q queryEventBody) *binlog.Event {
+	inTransaction := p.transaction.state == stateOpen
+	if !inTransaction {
+		p.endTransaction()
 	}
-	ev := p.emit(p.history.yielded(binlog.Statement, &p.transaction), time)
-	if !p.passing() {
-		ev.Database, ev.SQL = string(database), string(text)
+	ev := p.emit(p.history.visibleKind(binlog.Statement, &p.transaction), p.time(h))
+	ev.InTransaction = inTransaction
+	if !p.discarding() {
+		ev.Database, ev.SQL = string(q.database), string(q.text)
 	}
 	return ev
 }
 
-// rowStatement handles text that changes rows, or might.
-func (p *Parser) rowStatement(database, text []byte) (*binlog.Event, error) {
-	if p.passing() || len(bytes.TrimSpace(skipComments(text))) == 0 {
+// rowStatement rejects a statement that changes rows, or could. A text of comments alone is
+// ignored.
+func (p *Parser) rowStatement(q queryEventBody) (*binlog.Event, error) {
+	s := sqltext.NewScanner(q.text)
+	if _, ok := nextWord(&s); !ok || p.discarding() {
 		return nil, nil
 	}
-	return nil, refuse("changes were logged as a statement instead of rows (in database %s: %q): %w", clip(database), clip(text), errStatementFormat)
+	return nil, reject("changes were logged as a statement instead of rows (in database %s: %q): %w",
+		binlog.Clip(q.database, maxQuoted), binlog.Clip(q.text, maxQuoted), errStatementFormat)
 }
 
-// class says what a statement is to us, by its first word.
+// class is a group of statements that the parser handles alike.
 type class uint8
 
 const (
-	classOther class = iota
-	classBegin
-	classCommit
-	classRollback
-	classSavepoint
-	classXA
-	classDefinition
-	classRows
-	classAnalyze
+	classOther      class = iota // in a transaction as classRows, alone as classDefinition
+	classBegin                   // begins a transaction
+	classCommit                  // ends a transaction
+	classRollback                // ends a transaction, or part of it
+	classSavepoint               // changes nothing
+	classXA                      // begins or ends an XA transaction
+	classDefinition              // is yielded as a Statement
+	classRows                    // changes rows, or could: it is rejected
+	classAnalyze                 // ANALYZE TABLE is a definition, MariaDB's ANALYZE is not
 )
 
-// classes has the statements that are told apart. Others are definitions when
-// they stand alone and changes of rows within a transaction.
+// classes holds the class of each first keyword. Other keywords are of classOther.
 var classes = map[string]class{
 	"BEGIN": classBegin, "COMMIT": classCommit, "ROLLBACK": classRollback,
 	"SAVEPOINT": classSavepoint, "RELEASE": classSavepoint, "XA": classXA,
-	"CREATE": classDefinition, "ALTER": classDefinition, "DROP": classDefinition, "RENAME": classDefinition,
-	"TRUNCATE": classDefinition, "GRANT": classDefinition, "REVOKE": classDefinition, "ANALYZE": classAnalyze,
-	"OPTIMIZE": classDefinition, "REPAIR": classDefinition, "FLUSH": classDefinition, "SET": classDefinition,
-	"INSERT": classRows, "UPDATE": classRows, "DELETE": classRows, "REPLACE": classRows, "LOAD": classRows,
-	"WITH": classRows, "SELECT": classRows, "CALL": classRows, "DO": classRows, "IMPORT": classRows,
+	"CREATE": classDefinition, "ALTER": classDefinition, "DROP": classDefinition,
+	"RENAME": classDefinition, "TRUNCATE": classDefinition, "GRANT": classDefinition,
+	"REVOKE": classDefinition, "ANALYZE": classAnalyze, "OPTIMIZE": classDefinition,
+	"REPAIR": classDefinition, "FLUSH": classDefinition, "SET": classDefinition,
+	"INSERT": classRows, "UPDATE": classRows, "DELETE": classRows, "REPLACE": classRows,
+	"LOAD": classRows, "WITH": classRows, "SELECT": classRows, "CALL": classRows,
+	"DO": classRows, "IMPORT": classRows,
 }
 
-// withoutSettings returns what MariaDB runs of SET STATEMENT variable = value, ...
-// FOR statement.
-func withoutSettings(sql []byte) []byte {
+// trimSetStatement returns the statement that MariaDB executes for SET STATEMENT variable = value,
+// ... FOR statement. Other texts are returned unchanged.
+func trimSetStatement(sql []byte) []byte {
 	for {
-		first, rest := keyword(sql)
-		second, rest := keyword(rest)
-		if string(first.text()) != "SET" || string(second.text()) != "STATEMENT" {
+		s := sqltext.NewScanner(sql)
+		first, second := nextKeyword(&s), nextKeyword(&s)
+		if string(first.text()) != "SET" || string(second.text()) != "STATEMENT" ||
+			!skipPastFor(&s) {
 			return sql
 		}
-		inner := afterFor(rest)
-		if inner == nil {
-			return sql
-		}
-		sql = bytes.TrimLeft(inner, " \t\r\n\f\v")
+		sql = bytes.TrimLeft(s.Rest(), " \t\r\n\f\v")
 	}
 }
 
-// afterFor returns what follows the first word FOR that is not part of a value or
-// name; nil if there is none.
-func afterFor(sql []byte) []byte {
-	for len(sql) > 0 {
-		switch c := sql[0]; {
-		case c == '\'' || c == '"' || c == '`':
-			sql = afterQuote(sql[1:], c)
-			continue
-		case isWordByte(c):
-			n := 1
-			for n < len(sql) && isWordByte(sql[n]) {
-				n++
-			}
-			if bytes.EqualFold(sql[:n], []byte("FOR")) {
-				return sql[n:]
-			}
-			sql = sql[n:]
-			continue
+// skipPastFor skips the first word FOR and all before it, and reports whether there is such a
+// word. A user variable @for does not count.
+func skipPastFor(s *sqltext.Scanner) bool {
+	afterAt := false
+	for token, ok := s.Next(); ok; token, ok = s.Next() {
+		if !token.Quoted && !afterAt && bytes.EqualFold(token.Text, []byte("FOR")) {
+			return true
 		}
-		if bare := skipComments(sql); len(bare) < len(sql) {
-			sql = bare
-			continue
-		}
-		sql = sql[1:]
+		afterAt = string(token.Text) == "@"
 	}
-	return nil
+	return false
 }
 
-func isWordByte(c byte) bool {
-	return c == '_' || c == '$' || c == '@' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
-}
-
-// afterQuote returns what follows the closing quote. A doubled one closes and
-// opens again.
-func afterQuote(sql []byte, quote byte) []byte {
-	for i := 0; i < len(sql); i++ {
-		switch {
-		case sql[i] == '\\' && quote != '`':
-			i++
-		case sql[i] == quote:
-			return sql[i+1:]
-		}
-	}
-	return nil
-}
-
-// word is a keyword in capitals.
-type word struct {
-	b [12]byte
+// keyword is a word in capitals. It is a value, so that it costs no allocation.
+type keyword struct {
+	b [12]byte // longer than every keyword in classes
 	n int
 }
 
-func (w *word) text() []byte { return w.b[:w.n] }
+func (w *keyword) text() []byte { return w.b[:w.n] }
 
-// keyword returns the first word of SQL text, comments aside, and what follows;
-// a word too long to be one of ours is cut.
-func keyword(sql []byte) (w word, rest []byte) {
-	sql = skipComments(sql)
-	i := 0
-	for ; i < len(sql); i++ {
-		c := sql[i]
+// nextKeyword returns the next word in capitals. It is empty at the end of the text, and for
+// quoted text and words that are longer than any keyword.
+func nextKeyword(s *sqltext.Scanner) (w keyword) {
+	token, ok := nextWord(s)
+	if !ok || token.Quoted || len(token.Text) > len(w.b) {
+		return w
+	}
+	for i, c := range token.Text {
 		if c >= 'a' && c <= 'z' {
 			c -= 'a' - 'A'
 		}
-		if (c < 'A' || c > 'Z') && c != '_' {
-			break
-		}
-		if w.n < len(w.b) {
-			w.b[w.n] = c
-			w.n++
-		}
+		w.b[i] = c
 	}
-	return w, sql[i:]
+	w.n = len(token.Text)
+	return w
 }
 
-// skipComments drops white space and comments from the front of SQL text, and
-// the opening of those that servers execute ("/*!80000 ").
-func skipComments(sql []byte) []byte {
+// nextWord returns the next Token that is not an opening parenthesis or a semicolon, which may
+// stand in front of a statement.
+func nextWord(s *sqltext.Scanner) (sqltext.Token, bool) {
 	for {
-		sql = bytes.TrimLeft(sql, " \t\r\n\f\v(;")
-		switch {
-		case bytes.HasPrefix(sql, []byte("/*!")), bytes.HasPrefix(sql, []byte("/*M!")):
-			sql = bytes.TrimLeft(sql[3:], "!0123456789")
-		case bytes.HasPrefix(sql, []byte("/*")):
-			_, after, _ := bytes.Cut(sql[2:], []byte("*/"))
-			sql = after
-		case bytes.HasPrefix(sql, []byte("*/")):
-			sql = sql[2:]
-		case bytes.HasPrefix(sql, []byte("#")), bytes.HasPrefix(sql, []byte("--")):
-			_, after, _ := bytes.Cut(sql, []byte("\n"))
-			sql = after
-		default:
-			return sql
+		token, ok := s.Next()
+		if !ok || string(token.Text) != "(" && string(token.Text) != ";" {
+			return token, ok
 		}
 	}
 }

@@ -6,20 +6,20 @@ import (
 	"rowfall/binlog"
 )
 
-// tableMap handles TABLE_MAP.
+// tableMap handles TABLE_MAP_EVENT.
 func (p *Parser) tableMap(body []byte) error {
 	if p.transaction.state != stateOpen {
 		return errMidTransaction
 	}
-	if p.passing() {
+	if p.discarding() {
 		return nil
 	}
-	return p.maps.define(cursor{b: body}, p.wideIDs(kindTableMap))
+	return p.maps.add(cursor{b: body}, p.sixByteIDs(tableMapEvent))
 }
 
-// wideIDs says that a type's fixed part begins with a table id of six bytes, as
-// all servers of this century write it.
-func (p *Parser) wideIDs(k kind) bool { return p.fixedPart(k, 8) != 6 }
+// sixByteIDs reports whether the post-header of an event type begins with a table id of six bytes.
+// Servers before MySQL 5.1.4 wrote four bytes.
+func (p *Parser) sixByteIDs(k eventType) bool { return p.postHeaderLength(k, 8) != 6 }
 
 // rows handles the events that hold row images.
 func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
@@ -27,124 +27,129 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 		return nil, errMidTransaction
 	}
 	c := cursor{b: body}
-	id := c.tableID(p.wideIDs(h.kind))
+	id := c.tableID(p.sixByteIDs(h.typ))
 	flags := c.uint16()
-	if c.bad {
+	if c.truncated {
 		return nil, errTruncated
 	}
-	if p.passing() {
+	if p.discarding() {
 		return nil, nil
 	}
 	v := p.maps.byID[id]
-	if v == nil && endsStatement(h.kind, id, flags, c) {
+	if v == nil && isStatementEnd(h.typ, id, flags, c) {
 		return nil, nil
 	}
 	if v == nil {
-		return nil, refuse("rows of table id %d have no table map before them; %w", id, errMidTransaction)
+		return nil, reject("rows of table id %d have no table map before them; %w",
+			id, errMidTransaction)
 	}
 	if v.layout == nil {
 		return nil, nil
 	}
-	if err := p.resetRows(h.kind, v, c); err != nil {
-		return nil, inTable(v.database+"."+v.name, fmt.Errorf("rows of %s.%s: %w", v.database, v.name, err))
+	if err := p.resetRows(h.typ, v, c); err != nil {
+		return nil, withTable(v.database+"."+v.name, fmt.Errorf("rows of %s.%s: %w", v.database,
+			v.name, err))
 	}
-	p.transaction.mapped = true
-	return p.emit(binlog.Changes, p.time(h)), nil
+	p.transaction.hasMappedRows = true
+	ev := p.emit(binlog.Changes, p.time(h))
+	ev.InTransaction = true
+	return ev, nil
 }
 
-// endsStatement reports whether an event without a table map only ends a
-// statement: its id is all ones, in one of the widths that servers have used, and
-// it has no rows. A table may have such an id too: a server counts up to it.
-func endsStatement(k kind, id uint64, flags uint16, c cursor) bool {
+// isStatementEnd reports whether a rows event without a table map only ends a statement: its table
+// id is all ones, in one of the widths that servers have used, and it has no rows. A table can have
+// such an id too, because servers count table ids up without a limit.
+func isStatementEnd(k eventType, id uint64, flags uint16, c cursor) bool {
 	const last = 1
 	if flags&last == 0 || id != 1<<24-1 && id != 1<<32-1 && id != 1<<48-1 {
 		return false
 	}
-	_, _, images, err := k.rows().split(c)
+	_, _, images, err := k.rowsFormat().split(c)
 	return err == nil && len(images.b) == 0
 }
 
-// rowsKind is what an event type says of the rows in it.
-type rowsKind struct {
-	op         binlog.Op
-	extra      bool // version 2: there is extra data before the columns
-	compressed bool // MariaDB's log_bin_compress
+// rowsFormat describes the layout of a rows event's type. op is 0 for types that are not supported.
+type rowsFormat struct {
+	op           binlog.Op
+	hasExtraData bool // version 2 of rows events: extra data before the columns
+	compressed   bool // by MariaDB's log_bin_compress
 }
 
-func (k kind) rows() rowsKind {
+func (k eventType) rowsFormat() rowsFormat {
 	switch k {
-	case kindWriteRows:
-		return rowsKind{binlog.Insert, true, false}
-	case kindUpdateRows:
-		return rowsKind{binlog.Update, true, false}
-	case kindDeleteRows:
-		return rowsKind{binlog.Delete, true, false}
-	case kindWriteRowsV1:
-		return rowsKind{binlog.Insert, false, false}
-	case kindUpdateRowsV1:
-		return rowsKind{binlog.Update, false, false}
-	case kindDeleteRowsV1:
-		return rowsKind{binlog.Delete, false, false}
-	case kindMariaWriteRowsCompressed:
-		return rowsKind{binlog.Insert, true, true}
-	case kindMariaUpdateRowsCompressed:
-		return rowsKind{binlog.Update, true, true}
-	case kindMariaDeleteRowsCompressed:
-		return rowsKind{binlog.Delete, true, true}
-	case kindMariaWriteCompressedV1:
-		return rowsKind{binlog.Insert, false, true}
-	case kindMariaUpdateCompressedV1:
-		return rowsKind{binlog.Update, false, true}
-	case kindMariaDeleteCompressedV1:
-		return rowsKind{binlog.Delete, false, true}
+	case writeRowsEvent:
+		return rowsFormat{binlog.Insert, true, false}
+	case updateRowsEvent:
+		return rowsFormat{binlog.Update, true, false}
+	case deleteRowsEvent:
+		return rowsFormat{binlog.Delete, true, false}
+	case writeRowsEventV1:
+		return rowsFormat{binlog.Insert, false, false}
+	case updateRowsEventV1:
+		return rowsFormat{binlog.Update, false, false}
+	case deleteRowsEventV1:
+		return rowsFormat{binlog.Delete, false, false}
+	case writeRowsCompressedEvent:
+		return rowsFormat{binlog.Insert, true, true}
+	case updateRowsCompressedEvent:
+		return rowsFormat{binlog.Update, true, true}
+	case deleteRowsCompressedEvent:
+		return rowsFormat{binlog.Delete, true, true}
+	case writeRowsCompressedEventV1:
+		return rowsFormat{binlog.Insert, false, true}
+	case updateRowsCompressedEventV1:
+		return rowsFormat{binlog.Update, false, true}
+	case deleteRowsCompressedEventV1:
+		return rowsFormat{binlog.Delete, false, true}
 	}
-	return rowsKind{}
+	return rowsFormat{}
 }
 
-// split reads what stands before the rows of an event whose table id and flags
-// are read: the number of columns and the bitmaps of those present, of which an
-// update has two. The rows are left.
-func (rk rowsKind) split(c cursor) (columns uint64, present []byte, rest cursor, err error) {
-	if rk.extra {
-		n := c.uint16() // counts itself
-		c.take(uint64(max(n, 2) - 2))
+// split reads the part between the flags and the rows: the number of columns and the bitmaps of the
+// columns present, of which an update has two (before, after). rest holds the rows.
+func (f rowsFormat) split(c cursor) (columns uint64, present []byte, rest cursor, err error) {
+	if f.hasExtraData {
+		n := c.uint16() // includes its own two bytes
+		c.bytes(uint64(max(n, 2) - 2))
 	}
-	columns = c.packed()
+	columns = c.lengthEncodedInt()
 	bytes := columns/8 + min(columns%8, 1)
-	if rk.op == binlog.Update {
+	if f.op == binlog.Update {
 		bytes *= 2
 	}
-	if present = c.take(bytes); c.bad {
+	if present = c.bytes(bytes); c.truncated {
 		return 0, nil, c, errTruncated
 	}
 	return columns, present, c, nil
 }
 
-// resetRows points the rows of p.event at those of an event whose table id and
-// flags are read.
-func (p *Parser) resetRows(k kind, v *version, c cursor) error {
-	rk := k.rows()
-	if rk.op == 0 {
-		return refuse("an update was logged as a patch of a JSON column; set binlog_row_value_options='' on the server, " +
+// resetRows points the parser's Rows at the rows of an event. c is behind the event's table id and
+// flags.
+func (p *Parser) resetRows(k eventType, v *tableVersion, c cursor) error {
+	f := k.rowsFormat()
+	if f.op == 0 {
+		return reject("an update was logged as a patch of a JSON column; " +
+			"set binlog_row_value_options='' on the server, " +
 			"for all sessions, and start again with --from snapshot")
 	}
-	columns, present, c, err := rk.split(c)
+	columns, present, c, err := f.split(c)
 	if err != nil {
 		return err
 	}
 	if columns != uint64(v.columns) {
-		return fmt.Errorf("the event is damaged: it has %d columns and its table map %d", columns, v.columns)
+		return fmt.Errorf("the event is damaged: it has %d columns and its table map %d", columns,
+			v.columns)
 	}
 	before, after := present, present
-	if rk.op == binlog.Update {
+	if f.op == binlog.Update {
 		before, after = present[:len(present)/2], present[len(present)/2:]
 	}
 	images := c.b
-	if rk.compressed {
+	if f.compressed {
 		if images, err = p.inflater.inflate(images); err != nil {
 			return err
 		}
 	}
-	p.event.Rows.Reset(v.layout, rk.op, before, after, images)
+	p.event.Rows.Reset(v.layout, f.op, before, after, images)
 	return nil
 }

@@ -10,23 +10,22 @@ import (
 	"rowfall/binlog"
 )
 
-// maxVersions bounds how many table versions, and table ids, are remembered.
+// maxVersions bounds the number of table versions, and of table ids, that are cached.
 const maxVersions = 4096
 
-// Tables tells a Parser which tables are mapped and what they look like.
+// Tables provides the schemas of mapped tables to a Parser.
 type Tables interface {
-	// Table returns the schema of a table, or nil and no error where the table
-	// is not mapped. It is asked once per version of the table that the binlog
-	// shows (see Parser.Forget) and its answer must fit that version; an error
-	// ends the parser's work.
+	// Table returns the schema of a table, or nil and no error where the table is not mapped. The
+	// parser calls it once per version of the table that it meets in the binlog (see
+	// Parser.Forget); the schema must fit that version. An error ends the parsing.
 	Table(database, name string) (*binlog.Table, error)
 }
 
-// version is what one table map said: the table as it was when its rows were
-// logged. It is immutable.
-type version struct {
-	// raw is the event's body after the table id, which the server gives anew
-	// whenever it opens the table: equal bytes are the same version.
+// tableVersion is the content of one table map: the table as it was when its rows were logged. It
+// is immutable.
+type tableVersion struct {
+	// raw is the event's body after the table id. Equal bytes are the same version; a server
+	// assigns a new id whenever it opens the table.
 	raw            []byte
 	database, name string
 	columns        int
@@ -34,30 +33,29 @@ type version struct {
 	layout *binlog.Layout
 }
 
-// tableMaps finds the version that a rows event refers to.
+// tableMaps finds the tableVersion that a rows event refers to.
 type tableMaps struct {
-	tables Tables
-	maria  bool
-	byID   map[uint64]*version
-	byRaw  map[string]*version
-	// forget clears both when the next statement begins: the table maps of a
-	// statement stand before all its rows.
-	forget    bool
-	statement bool
+	tables  Tables
+	mariaDB bool
+	byID    map[uint64]*tableVersion
+	byRaw   map[string]*tableVersion
+	// resetPending clears both maps at the next statement. It must wait for that, because all table
+	// maps of a statement come before its rows.
+	resetPending bool
+	inStatement  bool
 }
 
-// define handles a table map event's body; wide says that table ids have six
-// bytes instead of four.
-func (m *tableMaps) define(c cursor, wide bool) error {
+// add handles a table map event's body. wide is set if table ids have six bytes instead of four.
+func (m *tableMaps) add(c cursor, wide bool) error {
 	id := c.tableID(wide)
-	if c.bad {
+	if c.truncated {
 		return errTruncated
 	}
-	if !m.statement {
-		m.statement = true
-		if m.byID == nil || m.forget || len(m.byRaw) > maxVersions {
-			m.byID, m.byRaw = make(map[uint64]*version), make(map[string]*version)
-			m.forget = false
+	if !m.inStatement {
+		m.inStatement = true
+		if m.byID == nil || m.resetPending || len(m.byRaw) > maxVersions {
+			m.byID, m.byRaw = make(map[uint64]*tableVersion), make(map[string]*tableVersion)
+			m.resetPending = false
 		} else if len(m.byID) > maxVersions {
 			clear(m.byID)
 		}
@@ -77,18 +75,18 @@ func (m *tableMaps) define(c cursor, wide bool) error {
 	return nil
 }
 
-// compile builds a version from a table map's bytes after the table id.
-func (m *tableMaps) compile(raw []byte) (*version, error) {
-	v := &version{raw: bytes.Clone(raw)}
+// compile parses a table map's bytes after the table id.
+func (m *tableMaps) compile(raw []byte) (*tableVersion, error) {
+	v := &tableVersion{raw: bytes.Clone(raw)}
 	c := cursor{b: v.raw}
-	c.take(2) // flags
+	c.bytes(2) // flags
 	v.database = string(c.name())
 	v.name = string(c.name())
-	columns := c.packed()
-	types := c.take(columns)
-	meta := c.take(c.packed())
-	c.take((columns + 7) / 8) // which columns may be NULL
-	if c.bad {
+	columns := c.lengthEncodedInt()
+	types := c.bytes(columns)
+	meta := c.bytes(c.lengthEncodedInt())
+	c.bytes((columns + 7) / 8) // which columns may be NULL
+	if c.truncated {
 		return nil, errTruncated
 	}
 	v.columns = int(columns)
@@ -100,19 +98,21 @@ func (m *tableMaps) compile(raw []byte) (*version, error) {
 		return v, nil
 	}
 	if v.layout, err = binlog.NewImageLayout(t, types, meta); err != nil {
-		return nil, inTable(t.FullName(), refuse("read table map of %s: %w", t.FullName(), err))
+		return nil, withTable(t.FullName(), reject("read table map of %s: %w", t.FullName(), err))
 	}
 	if err = m.verifyMetadata(t, types, meta, c.b); errors.Is(err, errTruncated) {
 		return nil, err
 	} else if err != nil {
-		return nil, inTable(t.FullName(), refuse("table %s is not as it was when the binlog was written: %w; "+
-			"it was altered since, or by statements that are not in the binlog: start again with --from snapshot", t.FullName(), err))
+		return nil, withTable(t.FullName(), reject(
+			"table %s differs from the table that the binlog was written for: %w; "+
+				"it was altered since then, or by statements that are not in the binlog; "+
+				"start again with --from snapshot", t.FullName(), err))
 	}
 	return v, nil
 }
 
-// inTable says which table an error is about, if it is one that refuses.
-func inTable(name string, err error) error {
+// withTable adds the table's name to a *binlog.RefusedError. Other errors are returned unchanged.
+func withTable(name string, err error) error {
 	var r *binlog.RefusedError
 	if errors.As(err, &r) {
 		return &binlog.RefusedError{Table: name, Err: err}
@@ -120,9 +120,9 @@ func inTable(name string, err error) error {
 	return err
 }
 
-// The fields of a table map's optional metadata that say what a table must
-// agree with. Which of them there are is binlog_row_metadata's doing; signedness
-// is there even when that is MINIMAL (MySQL), none when it is NO_LOG (MariaDB).
+// The fields of a table map's optional metadata that are compared with the schema.
+// binlog_row_metadata decides which fields a server writes. MySQL always writes the signs;
+// MariaDB's NO_LOG writes nothing.
 const (
 	metaSignedness     = 1
 	metaDefaultCharset = 2
@@ -133,9 +133,8 @@ const (
 	metaPrimaryKey     = 8
 )
 
-// verifyMetadata compares a table with the optional metadata of a table map.
-// The column count was compared before; tables with columns that are never
-// logged are compared by what is counted alike.
+// verifyMetadata compares a schema with the optional metadata of a table map. The number of columns
+// was compared before. A table with more columns than are logged is not compared.
 func (m *tableMaps) verifyMetadata(t *binlog.Table, types, meta, fields []byte) error {
 	if len(types) != len(t.Columns) {
 		return nil
@@ -147,8 +146,8 @@ func (m *tableMaps) verifyMetadata(t *binlog.Table, types, meta, fields []byte) 
 	c := cursor{b: fields}
 	for len(c.b) > 0 {
 		field := c.byte()
-		value := cursor{b: c.take(c.packed())}
-		if c.bad {
+		value := cursor{b: c.bytes(c.lengthEncodedInt())}
+		if c.truncated {
 			return errTruncated
 		}
 		var err error
@@ -175,7 +174,8 @@ func (m *tableMaps) verifyMetadata(t *binlog.Table, types, meta, fields []byte) 
 	return nil
 }
 
-// verifySigns reads a bit per numeric column, from the highest of a byte down.
+// verifySigns compares the signs of numeric columns: one bit per column, from each byte's highest
+// bit down.
 func verifySigns(t *binlog.Table, wires []binlog.WireType, c cursor) error {
 	n := 0
 	for i, w := range wires {
@@ -187,9 +187,10 @@ func verifySigns(t *binlog.Table, wires []binlog.WireType, c cursor) error {
 		}
 		unsigned := c.b[n/8]&(0x80>>(n%8)) != 0
 		n++
-		// A YEAR has no other sign; schemas need not call it unsigned.
+		// YEAR is always unsigned, whether or not the schema marks it so.
 		if col := &t.Columns[i]; col.Unsigned != unsigned && !w.IsYear() {
-			return fmt.Errorf("column %s is %s now and had another sign then", col.Name, col.SQLType)
+			return fmt.Errorf("column %s is %s now and had the other sign then", col.Name,
+				col.SQLType)
 		}
 	}
 	return nil
@@ -197,31 +198,34 @@ func verifySigns(t *binlog.Table, wires []binlog.WireType, c cursor) error {
 
 func verifyNames(t *binlog.Table, c cursor) error {
 	for i := range t.Columns {
-		name := c.take(c.packed())
-		if c.bad {
+		name := c.bytes(c.lengthEncodedInt())
+		if c.truncated {
 			return errTruncated
 		}
 		if col := &t.Columns[i]; !strings.EqualFold(col.Name, string(name)) {
-			return fmt.Errorf("column %d is named %s now and was %s then", i+1, col.Name, clip(name))
+			return fmt.Errorf("column %d is named %s now and was %s then", i+1, col.Name,
+				binlog.Clip(name, maxQuoted))
 		}
 	}
 	return nil
 }
 
-// verifyValues compares the members of ENUM or SET columns. The binlog has them
-// in the column's own character set; what is not ASCII is compared only where
-// that is UTF-8 as ours.
-func verifyValues(t *binlog.Table, wires []binlog.WireType, is func(binlog.WireType) bool, c cursor) error {
+// verifyValues compares the labels of ENUM or SET columns. The binlog holds them in the column's
+// character set, the schema in UTF-8: labels outside ASCII are compared only if that character set
+// is UTF-8, too.
+func verifyValues(
+	t *binlog.Table, wires []binlog.WireType, is func(binlog.WireType) bool, c cursor,
+) error {
 	for i, w := range wires {
 		if !is(w) {
 			continue
 		}
 		col := &t.Columns[i]
-		count := c.packed()
+		count := c.lengthEncodedInt()
 		same := count == uint64(len(col.Values))
 		for j := uint64(0); j < count; j++ {
-			v := c.take(c.packed())
-			if c.bad {
+			v := c.bytes(c.lengthEncodedInt())
+			if c.truncated {
 				return errTruncated
 			}
 			comparable := strings.HasPrefix(col.Charset, "utf8") || isASCII(v)
@@ -229,11 +233,12 @@ func verifyValues(t *binlog.Table, wires []binlog.WireType, is func(binlog.WireT
 				same = false
 			}
 		}
-		if c.bad {
+		if c.truncated {
 			return errTruncated
 		}
 		if !same {
-			return fmt.Errorf("column %s is %s now and had other members then", col.Name, col.SQLType)
+			return fmt.Errorf("column %s is %s now and had other members then", col.Name,
+				col.SQLType)
 		}
 	}
 	return nil
@@ -248,51 +253,55 @@ func isASCII(b []byte) bool {
 	return true
 }
 
-// verifyCharsets compares the character sets of columns. Their collations stand
-// one by one, or as a default and the columns that differ, counted among those
-// that have one.
-func (m *tableMaps) verifyCharsets(t *binlog.Table, wires []binlog.WireType, c cursor, byDefault bool) error {
-	var usual, nextAt, next uint64
+// verifyCharsets compares the character sets of columns. The metadata hold one collation per
+// column, or (byDefault) a default collation and pairs of a column and its collation. Columns are
+// counted among those with a collation.
+func (m *tableMaps) verifyCharsets(
+	t *binlog.Table, wires []binlog.WireType, c cursor, byDefault bool,
+) error {
+	var defaultCollation, nextAt, next uint64
 	if byDefault {
-		usual, nextAt, next = c.packed(), c.packedOr(math.MaxUint64), c.packedOr(0)
+		defaultCollation, nextAt, next = c.lengthEncodedInt(), c.lengthEncodedIntOr(math.MaxUint64),
+			c.lengthEncodedIntOr(0)
 	}
 	n := uint64(0)
 	for i, w := range wires {
-		if !w.HasCollation(m.maria) {
+		if !w.HasCollation(m.mariaDB) {
 			continue
 		}
-		collation := usual
+		collation := defaultCollation
 		switch {
 		case !byDefault:
-			collation = c.packed()
+			collation = c.lengthEncodedInt()
 		case n == nextAt:
 			collation = next
-			nextAt, next = c.packedOr(math.MaxUint64), c.packedOr(0)
+			nextAt, next = c.lengthEncodedIntOr(math.MaxUint64), c.lengthEncodedIntOr(0)
 		}
 		n++
-		if c.bad {
+		if c.truncated {
 			return errTruncated
 		}
 		col := &t.Columns[i]
 		now, then := col.LoggedCharset(), charsetOf(collation)
 		if now != "" && then != "" && now != then {
-			return fmt.Errorf("column %s is of character set %s now and was of %s then", col.Name, now, then)
+			return fmt.Errorf("column %s is of character set %s now and was of %s then", col.Name,
+				now, then)
 		}
 	}
 	return nil
 }
 
-// verifyPrimary compares the primary key. A server has one in the binlog also
-// where the table has none but a unique key without NULLs, and then what it has
-// of that is not ours to compare; one with a prefix of a column is no key to us.
+// verifyPrimary compares the primary key. For a table without one, servers write the first unique
+// key without NULLs, which is not compared. A primary key with a prefix of a column is not in
+// Table.Primary.
 func verifyPrimary(t *binlog.Table, c cursor) error {
 	if len(t.Primary) == 0 {
 		return nil
 	}
 	n := 0
 	for ; len(c.b) > 0; n++ {
-		column := c.packed()
-		if c.bad {
+		column := c.lengthEncodedInt()
+		if c.truncated {
 			return errTruncated
 		}
 		if n >= len(t.Primary) || uint64(t.Primary[n]) != column {

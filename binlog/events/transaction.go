@@ -9,32 +9,33 @@ import (
 	"rowfall/binlog"
 )
 
-// state says where in a transaction the parser stands; doc.go has the sketch.
+// state is the state of the current transaction; doc.go has the sketch of the transitions.
 type state uint8
 
 const (
-	stateIdle  state = iota // between transactions
-	stateNamed              // its GTID was read, nothing else
-	stateOpen               // in it
+	stateIdle state = iota // between transactions
+	stateGTID              // only its GTID event was read
+	stateOpen              // it has begun
 )
 
-// transaction is what is known of the one that is being read.
+// transaction holds what the events so far have shown of the current transaction.
 type transaction struct {
 	state state
-	// time is when it committed on its first server, microseconds since 1970;
-	// 0 where the GTID event does not say.
+	// time is the commit time on the transaction's original server, in microseconds since 1970; 0
+	// where the GTID event does not hold it.
 	time int64
-	// mapped says that rows of a mapped table were yielded: from then on only
-	// a commit can end it.
-	mapped bool
-	// passed says that the data hold it already: nothing of it is yielded.
-	passed bool
-	// start is the offset of its first event, length what the GTID event says of it, original its
-	// original commit timestamp; 0 where the server does not send them.
+	// hasMappedRows is set when rows of a mapped table were yielded. From then on only a commit can
+	// end the transaction.
+	hasMappedRows bool
+	// discard is set when the data include the transaction already: none of it is yielded.
+	discard bool
+	// start is the offset of the first event. length is the length in bytes and original the
+	// original commit timestamp in the GTID event; 0 where the server does not send them.
 	start, length uint64
 	original      int64
 
-	// Its GTID, MySQL's or MariaDB's; sequence 0 is none.
+	// The GTID, MySQL's (uuid, tag, sequence) or MariaDB's (domain, server, sequence). A sequence
+	// of 0 means that there is none.
 	uuid           [16]byte
 	tag            string
 	domain, server uint32
@@ -42,53 +43,62 @@ type transaction struct {
 }
 
 var (
-	errMidTransaction  = refuse("the position is in the middle of a transaction; take one that the server or Rowfall gave")
-	errBrokenOff       = errors.New("the binlog breaks off within a transaction, as after a crash of the server; start again with --from snapshot")
-	errStatementFormat = refuse("set binlog_format=ROW on the server, for all sessions, and start again with --from snapshot")
+	errMidTransaction = reject("the position is in the middle of a transaction; " +
+		"take one that the server or Rowfall gave")
+	errBrokenOff = errors.New("the binlog breaks off within a transaction, " +
+		"as after a crash of the server; " +
+		"start again with --from snapshot")
+	errStatementFormat = reject("set binlog_format=ROW on the server, for all sessions, " +
+		"and start again with --from snapshot")
 )
 
-// begin opens a transaction; the GTID event before it, if any, named it.
-func (p *Parser) begin() error {
+// beginTransaction opens a transaction. Its GTID event, if there is one, was read before.
+func (p *Parser) beginTransaction() error {
 	if p.transaction.state == stateOpen {
 		return errBrokenOff
 	}
 	if p.transaction.state == stateIdle {
-		p.transaction = p.started(transaction{})
+		p.transaction = p.newTransaction(transaction{})
 	}
 	p.transaction.state = stateOpen
 	return nil
 }
 
-// name begins a transaction with its GTID; the fields of it are the caller's.
-func (p *Parser) name(t transaction) error {
+// startTransaction begins a transaction at its GTID event. The caller sets the GTID and the times.
+func (p *Parser) startTransaction(t transaction) error {
 	if p.transaction.state != stateIdle {
 		return errBrokenOff
 	}
-	t.state = stateNamed
-	p.transaction = p.started(t)
+	t.state = stateGTID
+	p.transaction = p.newTransaction(t)
 	return p.checkNew()
 }
 
-// commit ends the transaction: only now does its GTID count.
+// commit ends the transaction and returns its Commit.
 func (p *Parser) commit(h header) *binlog.Event {
+	p.endTransaction()
+	return p.emit(p.history.visibleKind(binlog.Commit, &p.transaction), p.time(h))
+}
+
+// endTransaction ends the transaction: its GTID and its end become part of the position.
+func (p *Parser) endTransaction() {
 	t := &p.transaction
 	set := &p.position.GTID
-	if p.skipTo > 0 {
-		set = &p.executed
+	if p.skip.active() {
+		set = &p.skip.executed
 	} else {
 		p.position.File, p.position.Offset = p.file, p.offset
-		p.unplaced = false
+		p.fileUnknown = false
 		p.recordLast()
 	}
-	if t.sequence != 0 && p.gtids {
-		if p.maria {
+	if t.sequence != 0 && p.trackGTIDs {
+		if p.mariaDB {
 			set.AddMariaDB(t.domain, t.server, t.sequence)
 		} else {
 			set.Add(t.uuid, t.tag, t.sequence)
 		}
 	}
 	t.state = stateIdle
-	return p.emit(p.history.yielded(binlog.Commit, t), p.time(h))
 }
 
 func (p *Parser) time(h header) int64 {
@@ -98,25 +108,25 @@ func (p *Parser) time(h header) int64 {
 	return int64(h.time) * 1e6
 }
 
-// gtid handles GTID and ANONYMOUS_GTID. The times of commits stand behind the
-// logical clock; servers before 8.0 end it there, or before the clock.
+// gtid handles GTID_LOG_EVENT and ANONYMOUS_GTID_LOG_EVENT. The commit timestamps follow the
+// logical clock. Servers before 8.0 end the event after the logical clock, or before it.
 func (p *Parser) gtid(h header, body []byte) error {
 	var t transaction
 	c := cursor{b: body}
 	c.byte() // flags
-	copy(t.uuid[:], c.take(16))
+	copy(t.uuid[:], c.bytes(16))
 	t.sequence = c.uint64()
-	if c.bad {
+	if c.truncated {
 		return errTruncated
 	}
-	if h.kind == kindAnonymousGTID {
+	if h.typ == anonymousGTIDLogEvent {
 		t.sequence = 0
 	} else if t.sequence == 0 {
 		return errors.New("the event is damaged: its sequence number is 0")
 	}
 	const logicalClock, hasOriginal = 2, 1 << 55
 	if len(c.b) >= 17+7 && c.byte() == logicalClock {
-		c.take(16)
+		c.bytes(16)
 		immediate := c.uint(7)
 		t.time = int64(immediate)
 		t.original = t.time
@@ -128,32 +138,32 @@ func (p *Parser) gtid(h header, body []byte) error {
 			}
 		}
 		if len(c.b) > 0 {
-			t.length = c.packed()
+			t.length = c.lengthEncodedInt()
 		}
 	}
-	if c.bad {
+	if c.truncated {
 		return errTruncated
 	}
-	return p.name(t)
+	return p.startTransaction(t)
 }
 
-// taggedGTID handles GTID_TAGGED. It is a message of the server's
-// serialization library: version, size, the last field that must be
-// understood, then fields, each behind its number; absent ones have their
-// defaults. Numbers have as many bytes as the low 1 bits of the first say.
+// taggedGTID handles GTID_TAGGED_LOG_EVENT, a message of MySQL's mysql::serialization library:
+// version, size, and the last field that a reader must support; then fields, each with its number
+// before it. Absent fields have their default values. The numbers are cursor.varint's.
 func (p *Parser) taggedGTID(_ header, body []byte) error {
 	var t transaction
 	var immediate, original uint64
 	hasOriginal := false
 	c := cursor{b: body}
-	if version := c.varint(); version != 1 && !c.bad {
-		return refuse("version %d of this event is unknown; please report it", version)
+	if version := c.varint(); version != 1 && !c.truncated {
+		return reject("version %d of this event is not supported; please report it", version)
 	}
 	c.varint() // size
-	if last := c.varint(); last > 11 && !c.bad {
-		return refuse("field %d of this event must be understood and is unknown; please report it", last)
+	if last := c.varint(); last > 11 && !c.truncated {
+		return reject("field %d of this event is required and not supported; "+
+			"please report it", last)
 	}
-	for len(c.b) > 0 && !c.bad {
+	for len(c.b) > 0 && !c.truncated {
 		switch field := c.varint(); field {
 		case 0: // flags
 			c.varint()
@@ -164,10 +174,10 @@ func (p *Parser) taggedGTID(_ header, body []byte) error {
 		case 2: // a signed number: its sign is the lowest bit
 			t.sequence = c.varint() >> 1
 		case 3:
-			if tag := c.take(c.varint()); string(tag) != p.tag {
-				p.tag = string(tag)
+			if tag := c.bytes(c.varint()); string(tag) != p.lastTag {
+				p.lastTag = string(tag)
 			}
-			t.tag = p.tag
+			t.tag = p.lastTag
 		case 4, 5, 9, 10, 11: // logical clock, server versions, ticket
 			c.varint()
 		case 6:
@@ -177,11 +187,11 @@ func (p *Parser) taggedGTID(_ header, body []byte) error {
 		case 8:
 			t.length = c.varint()
 		default:
-			// Later fields tell nothing that we need.
+			// Later fields are optional.
 			c.b = nil
 		}
 	}
-	if c.bad || t.sequence == 0 {
+	if c.truncated || t.sequence == 0 {
 		return errTruncated
 	}
 	t.time = int64(original)
@@ -191,51 +201,34 @@ func (p *Parser) taggedGTID(_ header, body []byte) error {
 	if t.original = int64(original); !hasOriginal {
 		t.original = int64(immediate)
 	}
-	return p.name(t)
+	return p.startTransaction(t)
 }
 
-// mariaGTID handles MariaDB's GTID, which also begins the transaction, unless
-// that is a single statement.
+// mariaGTID handles MariaDB's GTID_EVENT, which also begins the transaction, except for a statement
+// that stands alone.
 func (p *Parser) mariaGTID(h header, body []byte) error {
 	c := cursor{b: body}
 	t := transaction{server: h.server}
 	t.sequence = c.uint64()
 	t.domain = c.uint32()
 	flags := c.byte()
-	if c.bad {
+	if c.truncated {
 		return errTruncated
 	}
-	if err := p.name(t); err != nil {
+	if err := p.startTransaction(t); err != nil {
 		return err
 	}
 	const standalone = 1
 	if flags&standalone == 0 {
-		return p.begin()
+		return p.beginTransaction()
 	}
 	return nil
 }
 
-// previousGTIDs learns, at the beginning of a file, what was executed before
-// it, where the set is being gathered.
-func (p *Parser) previousGTIDs(body []byte) (*binlog.Event, error) {
-	if p.learn {
-		p.learn = false
-		text, err := previousGTIDsText(body)
-		if err != nil {
-			return nil, err
-		}
-		if p.executed, err = binlog.ParseGTIDSet(text); err != nil {
-			return nil, err
-		}
-	}
-	return p.progress(header{}), nil
-}
-
-// previousGTIDsText returns the text form of a set as PREVIOUS_GTIDS holds it:
-// the number of sources, and for each a uuid, (in the tagged format) a tag, the
-// number of intervals and these, half open. The highest byte of the first number
-// says which format it is; in the tagged one the lowest does, too, and the number
-// of sources stands between the two.
+// previousGTIDsText returns the text form of the GTID set in a PREVIOUS_GTIDS_LOG_EVENT. It holds
+// the number of sources and, for each source, a uuid, a tag (only in the tagged format), the number
+// of intervals, and the half-open intervals. In the tagged format the lowest and the highest byte
+// of the first number are 1, and the number of sources stands between them.
 func previousGTIDsText(body []byte) (string, error) {
 	c := cursor{b: body}
 	sources := c.uint64()
@@ -244,100 +237,106 @@ func previousGTIDsText(body []byte) (string, error) {
 		sources = sources << 8 >> 16
 	}
 	var text []byte
-	for ; sources > 0 && !c.bad; sources-- {
+	for ; sources > 0 && !c.truncated; sources-- {
 		var u [16]byte
-		copy(u[:], c.take(16))
+		copy(u[:], c.bytes(16))
 		text = fmt.Appendf(text, "%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 		if tagged {
-			if tag := c.take(c.varint()); len(tag) > 0 {
+			if tag := c.bytes(c.varint()); len(tag) > 0 {
 				text = append(append(text, ':'), tag...)
 			}
 		}
-		for n := c.uint64(); n > 0 && !c.bad; n-- {
+		for n := c.uint64(); n > 0 && !c.truncated; n-- {
 			first, end := c.uint64(), c.uint64()
 			text = fmt.Appendf(text, ":%d-%d", first, end-1)
 		}
 		text = append(text, ',')
 	}
-	if c.bad {
+	if c.truncated {
 		return "", errTruncated
 	}
 	return strings.TrimSuffix(string(text), ","), nil
 }
 
-// xaPrepare ends the first half of a two-phase transaction, or all of one that
-// was committed in one phase.
+// xaPrepare handles XA_PREPARE_LOG_EVENT, which ends the first phase of an XA transaction, or all
+// of one that was committed in one phase.
 func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 	c := cursor{b: body}
 	onePhase := c.byte() != 0
 	format, global, branch := c.uint32(), c.uint32(), c.uint32()
-	g, b := c.take(uint64(global)), c.take(uint64(branch))
-	if c.bad {
+	g, b := c.bytes(uint64(global)), c.bytes(uint64(branch))
+	if c.truncated {
 		return nil, errTruncated
 	}
 	if p.transaction.state == stateIdle {
 		return nil, errMidTransaction
 	}
-	if onePhase || p.skipTo > 0 {
+	if onePhase || p.skip.active() {
 		return p.commit(h), nil
 	}
-	if p.transaction.mapped {
-		return nil, refuse("an XA transaction with rows of mapped tables was prepared apart from its commit, which Rowfall cannot follow; " +
-			"commit it in one phase, or take its tables out of the mapping, and start again with --from snapshot")
+	if p.transaction.hasMappedRows {
+		return nil, reject("an XA transaction with rows of mapped tables was committed in two phases, " +
+			"which Rowfall does not support; commit it in one phase, " +
+			"or take its tables out of the mapping, and start again with --from snapshot")
 	}
-	p.prepared.prepare(fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format)))
+	p.xaTransactions.prepare(fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format)))
 	return p.commit(h), nil
 }
 
-// xaCommit handles XA COMMIT of what was prepared before. That it has no rows of
-// mapped tables is known only if we saw it being prepared.
+// xaCommit handles the XA COMMIT of a prepared transaction. It has no rows of mapped tables if its
+// XA PREPARE was seen; otherwise its rows are unknown.
 func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
-	if p.skipTo == 0 && p.transaction.state != stateOpen || p.maria {
+	if !p.skip.active() && p.transaction.state != stateOpen || p.mariaDB {
 		xid := xidOf(query, "commit")
-		if !p.prepared.finish(xid) && !p.passing() {
-			return nil, refuse("XA transaction %s was prepared before the position that we started from, so its rows are not known; "+
-				"start from an earlier position or with --from snapshot", strconv.Quote(clip([]byte(xid))))
+		if !p.xaTransactions.finish(xid) && !p.discarding() {
+			return nil, reject("XA transaction %s was prepared before the starting position, "+
+				"so its rows are unknown; "+
+				"start from an earlier position or with --from snapshot",
+				strconv.Quote(binlog.Clip(xid, maxQuoted)))
 		}
 	}
 	return p.commit(h), nil
 }
 
-// xidOf returns the xid of XA COMMIT or XA ROLLBACK, as servers log it.
+// xidOf returns the xid of an XA COMMIT or XA ROLLBACK statement, in the form in which servers log
+// it.
 func xidOf(query []byte, verb string) string {
 	_, xid, _ := strings.Cut(strings.ToLower(string(query)), verb)
 	return strings.ReplaceAll(strings.ReplaceAll(xid, " ", ""), "x'", "X'")
 }
 
-// Prepared remembers the XA transactions without rows of mapped tables, between
-// their two halves and a while longer: a connection that is lost may have shown
-// more than was applied, and the next one shows it again. It is for one parser at
-// a time.
-type Prepared struct{ open, done, older map[string]struct{} }
+// XATransactions holds the XA transactions that were prepared without rows of mapped tables. A
+// finished transaction is kept for a while, because a connection may have read more than was
+// applied, and the next connection reads it again. One parser at a time may use it. The zero value
+// is empty.
+type XATransactions struct{ prepared, finished, finishedBefore map[string]struct{} }
 
-func (s *Prepared) prepare(xid string) {
-	const most = 10_000
-	if s.open == nil || len(s.open) >= most {
-		s.open = make(map[string]struct{})
+// maxXATransactions bounds each of the maps of XATransactions.
+const maxXATransactions = 10_000
+
+// prepare adds a transaction whose XA PREPARE was seen.
+func (s *XATransactions) prepare(xid string) {
+	if s.prepared == nil || len(s.prepared) >= maxXATransactions {
+		s.prepared = make(map[string]struct{})
 	}
-	s.open[xid] = struct{}{}
+	s.prepared[xid] = struct{}{}
 }
 
-// finish reports whether a transaction was prepared that ends here.
-func (s *Prepared) finish(xid string) bool {
-	for _, m := range []map[string]struct{}{s.done, s.older} {
+// finish ends a transaction and reports whether its XA PREPARE was seen.
+func (s *XATransactions) finish(xid string) bool {
+	for _, m := range []map[string]struct{}{s.finished, s.finishedBefore} {
 		if _, ok := m[xid]; ok {
-			delete(s.open, xid)
+			delete(s.prepared, xid)
 			return true
 		}
 	}
-	if _, ok := s.open[xid]; !ok {
+	if _, ok := s.prepared[xid]; !ok {
 		return false
 	}
-	const most = 10_000
-	if s.done == nil || len(s.done) >= most {
-		s.older, s.done = s.done, make(map[string]struct{})
+	if s.finished == nil || len(s.finished) >= maxXATransactions {
+		s.finishedBefore, s.finished = s.finished, make(map[string]struct{})
 	}
-	delete(s.open, xid)
-	s.done[xid] = struct{}{}
+	delete(s.prepared, xid)
+	s.finished[xid] = struct{}{}
 	return true
 }

@@ -20,7 +20,7 @@ const (
 	maxResult = 64 << 20
 	maxColumn = 1 << 16
 
-	quitPatience = 100 * time.Millisecond
+	quitTimeout = 100 * time.Millisecond
 )
 
 // errBroken says that an earlier call ended in the middle of a response.
@@ -33,7 +33,7 @@ type Conn struct {
 	addr    string
 	net     net.Conn
 	timed   *timedConn // net, as packets reads and writes it
-	packets *packets
+	packets *packetConn
 	closed  atomic.Bool
 	broken  bool
 	buf     []byte
@@ -46,7 +46,7 @@ func newConn(addr string, raw net.Conn, silence time.Duration) *Conn {
 		silence = defaultSilence
 	}
 	timed := &timedConn{Conn: raw, limit: silence}
-	return &Conn{addr: addr, net: raw, timed: timed, packets: newPackets(timed)}
+	return &Conn{addr: addr, net: raw, timed: timed, packets: newPacketConn(timed)}
 }
 
 // Cell is one value of a text result; nil is NULL.
@@ -123,24 +123,24 @@ func (c *Conn) run(ctx context.Context, sql string, columns *[]string, row func(
 		return fmt.Errorf("query mysql at %s: %w", c.addr, errBroken)
 	}
 	stop := closeOnDone(ctx, socket(c.net))
-	c.timed.begin()
-	mine, err := c.exchange(sql, columns, row)
+	c.timed.startStatement()
+	fromRow, err := c.roundTrip(sql, columns, row)
 	if err == nil && c.warnings > 0 {
-		err = c.lockTimeout()
+		err = c.lockTimeoutWarning()
 	}
-	c.timed.end()
+	c.timed.endStatement()
 	stop()
 	if err == nil {
 		return nil
 	}
 	var se *ServerError
-	if !mine && errors.As(err, &se) {
-		return fmt.Errorf("query mysql at %s: %w", c.addr, explain(err))
+	if !fromRow && errors.As(err, &se) {
+		return fmt.Errorf("query mysql at %s: %w", c.addr, withRemedy(err))
 	}
 	c.broken = true
 	_ = c.Close()
 	switch {
-	case mine:
+	case fromRow:
 		return err
 	case ctx.Err() != nil:
 		return fmt.Errorf("query mysql at %s: %w", c.addr, context.Cause(ctx))
@@ -153,9 +153,9 @@ func (c *Conn) run(ctx context.Context, sql string, columns *[]string, row func(
 // lockTimeout returns the error of a lock that the last statement waited for in vain. Of
 // information_schema servers leave out the tables that are locked, and add a warning: such a
 // result must not be taken for a whole one.
-func (c *Conn) lockTimeout() error {
+func (c *Conn) lockTimeoutWarning() error {
 	var found error
-	_, err := c.exchange("SHOW WARNINGS", nil, func(cells [][]byte) error {
+	_, err := c.roundTrip("SHOW WARNINGS", nil, func(cells [][]byte) error {
 		if len(cells) == 3 && string(cells[1]) == strconv.Itoa(CodeLockTimeout) {
 			found = &ServerError{Code: CodeLockTimeout, State: "HY000", Message: string(cells[2])}
 		}
@@ -167,9 +167,9 @@ func (c *Conn) lockTimeout() error {
 	return found
 }
 
-// exchange sends a query and reads its response; mine says that the error is
+// exchange sends a query and reads its response; fromRow says that the error is
 // row's.
-func (c *Conn) exchange(sql string, columns *[]string, row func([][]byte) error) (mine bool, err error) {
+func (c *Conn) roundTrip(sql string, columns *[]string, row func([][]byte) error) (fromRow bool, err error) {
 	p := c.packets
 	c.warnings = 0
 	if err := p.command(comQuery, []byte(sql)); err != nil {
@@ -197,7 +197,7 @@ func (c *Conn) exchange(sql string, columns *[]string, row func([][]byte) error)
 			if len(b) >= 3 {
 				c.warnings = binary.LittleEndian.Uint16(b[1:])
 			}
-			return false, endOfResult(b)
+			return false, checkLastResult(b)
 		}
 		if err := splitRow(b, cells); err != nil {
 			return false, err
@@ -259,8 +259,8 @@ func (c *Conn) readHeader(columns *[]string) (int, error) {
 // more, whose length starts with the same byte.
 func isEOF(b []byte) bool { return len(b) > 0 && len(b) < 9 && b[0] == 0xfe }
 
-// endOfResult refuses a second result, which no statement of ours has.
-func endOfResult(b []byte) error {
+// checkLastResult refuses a second result, which no statement of ours has.
+func checkLastResult(b []byte) error {
 	const moreResults = 8
 	if len(b) >= 5 && binary.LittleEndian.Uint16(b[3:])&moreResults != 0 {
 		return fmt.Errorf("%w: more than one result", errMalformed)
@@ -297,7 +297,7 @@ func (c *Conn) Close() error {
 	// Without a COM_QUIT the server's log complains of an aborted connection.
 	// It is written as one packet of its own, so that it cannot become part
 	// of another; whether it arrives does not matter.
-	if c.net.SetWriteDeadline(time.Now().Add(quitPatience)) == nil {
+	if c.net.SetWriteDeadline(time.Now().Add(quitTimeout)) == nil {
 		_, _ = c.net.Write([]byte{1, 0, 0, 0, comQuit})
 	}
 	return c.net.Close()

@@ -181,8 +181,8 @@ func testErrors(t *testing.T, addr string) {
 	if err := c.Exec(t.Context(), "SELECT 1"); err != nil {
 		t.Errorf("connection is out of step after a server's error: %v", err)
 	}
-	mine := errors.New("mine")
-	if err := c.Stream(t.Context(), "SELECT 1 UNION SELECT 2", func([][]byte) error { return mine }); !errors.Is(err, mine) {
+	rowErr := errors.New("row")
+	if err := c.Stream(t.Context(), "SELECT 1 UNION SELECT 2", func([][]byte) error { return rowErr }); !errors.Is(err, rowErr) {
 		t.Errorf("row's error is %v", err)
 	}
 	if err := c.Exec(t.Context(), "SELECT 1"); err == nil {
@@ -235,7 +235,7 @@ func testLarge(t *testing.T, addr string) {
 		t.Fatal(err)
 	}
 	c = dial(t, mysql.Config{Addresses: []string{addr}})
-	// Packets of exactly one full piece, which an empty one ends (the command
+	// Packets of exactly one full part, which an empty one ends (the command
 	// has 13 bytes more than the value, the row 6), and of three pieces.
 	for _, n := range []int{1<<24 - 14, 1<<24 - 7, 1<<25 + 7} {
 		rows := 0

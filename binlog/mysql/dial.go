@@ -29,7 +29,7 @@ func Dial(ctx context.Context, c Config) (*Conn, error) {
 		if err == nil {
 			return conn, nil
 		}
-		err = fmt.Errorf("connect to mysql at %s: %w", address, explain(err))
+		err = fmt.Errorf("connect to mysql at %s: %w", address, withRemedy(err))
 		if failed == nil {
 			failed = err
 		} else {
@@ -105,9 +105,9 @@ func handshake(ctx context.Context, c Config, address string) (_ net.Conn, err e
 			err = context.Cause(ctx)
 		}
 	}()
-	gc, err := client.ConnectWithDialer(ctx, network, address, c.User, c.Password, "", watched, session(c.TLS, t, &greeted))
+	gc, err := client.ConnectWithDialer(ctx, network, address, c.User, c.Password, "", watched, negotiate(c.TLS, t, &greeted))
 	if err != nil {
-		return nil, translate(err)
+		return nil, fromGoMySQL(err)
 	}
 	if gc.Conn.Conn == net.Conn(greeted) {
 		return greeted.Conn, nil
@@ -117,7 +117,7 @@ func handshake(ctx context.Context, c Config, address string) (_ net.Conn, err e
 }
 
 // session asks for what the connection is to be, once the greeting is known.
-func session(want TLS, t *tls.Config, greeted **greetedConn) client.Option {
+func negotiate(want TLS, t *tls.Config, greeted **greetedConn) client.Option {
 	return func(gc *client.Conn) error {
 		// Without these the protocol is the same on every server, and what
 		// follows is plain COM_QUERY; compression is off unless asked for.
@@ -136,7 +136,7 @@ func session(want TLS, t *tls.Config, greeted **greetedConn) client.Option {
 }
 
 // translate turns go-mysql's error into ours.
-func translate(err error) error {
+func fromGoMySQL(err error) error {
 	var me *gomysql.MyError
 	if errors.As(err, &me) {
 		return &ServerError{Code: me.Code, State: me.State, Message: me.Message}

@@ -10,7 +10,6 @@ import (
 const (
 	CodeBadDatabase    = 1049
 	CodeNoSuchTable    = 1146
-	CodeSyntax         = 1064
 	CodeLockTimeout    = 1205
 	CodeWhileExecuting = 1220
 	CodeNoPrivilege    = 1227
@@ -75,7 +74,7 @@ var remedies = map[uint16]string{
 }
 
 // explain adds the remedy to a server's error, where we know one.
-func explain(err error) error {
+func withRemedy(err error) error {
 	var e *ServerError
 	if errors.As(err, &e) {
 		if r := remedies[e.Code]; r != "" {

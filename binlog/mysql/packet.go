@@ -10,9 +10,9 @@ import (
 )
 
 // Limits of the wire. A server can be asked for packets of up to 1 GiB
-// (max_allowed_packet), which arrive in pieces of at most maxPiece bytes.
+// (max_allowed_packet), which arrive in pieces of at most maxPart bytes.
 const (
-	maxPiece   = 1<<24 - 1
+	maxPart    = 1<<24 - 1
 	maxPacket  = 1<<30 + 64
 	bufferSize = 64 << 10
 )
@@ -21,20 +21,20 @@ var errMalformed = errors.New("malformed packet")
 
 // packets frames MySQL packets on a connection: 3 bytes of length, 1 of
 // sequence number, which counts on within one command and its response.
-type packets struct {
+type packetConn struct {
 	r        *bufio.Reader
 	w        io.Writer
 	sequence uint8
 	out      []byte
 }
 
-func newPackets(c io.ReadWriter) *packets {
-	return &packets{r: bufio.NewReaderSize(c, bufferSize), w: c}
+func newPacketConn(c io.ReadWriter) *packetConn {
+	return &packetConn{r: bufio.NewReaderSize(c, bufferSize), w: c}
 }
 
 // command starts a new exchange. Bytes still unread mean that we are out of
 // step with the server; answering them would take one response for another.
-func (p *packets) command(cmd byte, payload ...[]byte) error {
+func (p *packetConn) command(cmd byte, payload ...[]byte) error {
 	if n := p.r.Buffered(); n != 0 {
 		return fmt.Errorf("%w: %d bytes that nobody asked for", errMalformed, n)
 	}
@@ -47,9 +47,9 @@ func (p *packets) command(cmd byte, payload ...[]byte) error {
 	for _, b := range payload {
 		out = append(out, b...)
 	}
-	// Each further piece needs 4 bytes of header in front of it: the payload
+	// Each further part needs 4 bytes of header in front of it: the payload
 	// is long then, so a second buffer is what the copy costs anyway.
-	if size < maxPiece {
+	if size < maxPart {
 		p.header(out, size)
 		_, err := p.w.Write(out)
 		if cap(out) <= bufferSize {
@@ -58,44 +58,44 @@ func (p *packets) command(cmd byte, payload ...[]byte) error {
 		return err
 	}
 	body := out[4:]
-	var piece []byte
+	var part []byte
 	for {
-		n := min(len(body), maxPiece)
-		piece = append(piece[:0], 0, 0, 0, 0)
-		piece = append(piece, body[:n]...)
-		p.header(piece, n)
-		if _, err := p.w.Write(piece); err != nil {
+		n := min(len(body), maxPart)
+		part = append(part[:0], 0, 0, 0, 0)
+		part = append(part, body[:n]...)
+		p.header(part, n)
+		if _, err := p.w.Write(part); err != nil {
 			return err
 		}
 		body = body[n:]
-		if n < maxPiece {
+		if n < maxPart {
 			return nil
 		}
 	}
 }
 
-func (p *packets) header(b []byte, n int) {
+func (p *packetConn) header(b []byte, n int) {
 	b[0], b[1], b[2], b[3] = byte(n), byte(n>>8), byte(n>>16), p.sequence
 	p.sequence++
 }
 
 // read appends the payload of the next packet to dst, joined where it came in pieces. Memory
 // grows with the bytes that arrive, not with what is announced.
-func (p *packets) read(dst []byte) ([]byte, error) {
+func (p *packetConn) read(dst []byte) ([]byte, error) {
 	// Full pieces are joined once, when the length is known: growing one buffer would copy each
 	// byte several times and leave as much garbage.
 	var full [][]byte
 	size := 0
 	for {
-		n, err := p.pieceHeader(size)
+		n, err := p.partHeader(size)
 		if err != nil {
 			return dst, err
 		}
-		if dst, err = p.piece(dst, n); err != nil {
+		if dst, err = p.readPart(dst, n); err != nil {
 			return dst, err
 		}
 		size += n
-		if n < maxPiece {
+		if n < maxPart {
 			break
 		}
 		full, dst = append(full, dst), nil
@@ -106,9 +106,9 @@ func (p *packets) read(dst []byte) ([]byte, error) {
 	return slices.Concat(append(full, dst)...), nil
 }
 
-// pieceHeader reads the header of a piece, with size bytes of the packet before it, and returns
-// the piece's length.
-func (p *packets) pieceHeader(size int) (int, error) {
+// partHeader reads the header of a part, with size bytes of the packet before it, and returns
+// the part's length.
+func (p *packetConn) partHeader(size int) (int, error) {
 	var h [4]byte
 	if _, err := io.ReadFull(p.r, h[:]); err != nil {
 		return 0, err
@@ -124,8 +124,8 @@ func (p *packets) pieceHeader(size int) (int, error) {
 	return n, nil
 }
 
-// piece appends n bytes to dst.
-func (p *packets) piece(dst []byte, n int) ([]byte, error) {
+// part appends n bytes to dst.
+func (p *packetConn) readPart(dst []byte, n int) ([]byte, error) {
 	const step = 1 << 20
 	end := len(dst) + n
 	for len(dst) < end {

@@ -36,7 +36,7 @@ func FuzzPackets(f *testing.F) {
 	f.Add([]byte("\x01\x00\x00\x00a\x00\x00\x00\x01"), uint8(0))
 	f.Add([]byte("\xff\xff\xff\x07a"), uint8(7))
 	f.Fuzz(func(t *testing.T, b []byte, sequence uint8) {
-		p := newPackets(bytes.NewBuffer(bytes.Clone(b)))
+		p := newPacketConn(bytes.NewBuffer(bytes.Clone(b)))
 		p.sequence = sequence
 		for size := 0; ; {
 			payload, err := p.read(nil)
@@ -51,9 +51,9 @@ func FuzzPackets(f *testing.F) {
 }
 
 func TestPiecedPackets(t *testing.T) {
-	for _, n := range []int{0, 1, maxPiece - 2, maxPiece - 1, maxPiece, 2*maxPiece - 1, 2*maxPiece + 5} {
+	for _, n := range []int{0, 1, maxPart - 2, maxPart - 1, maxPart, 2*maxPart - 1, 2*maxPart + 5} {
 		var wire bytes.Buffer
-		p := newPackets(&wire)
+		p := newPacketConn(&wire)
 		payload := bytes.Repeat([]byte{'z'}, n)
 		if err := p.command(7, payload); err != nil {
 			t.Fatal(err)

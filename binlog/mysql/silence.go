@@ -33,9 +33,9 @@ func (e *SilentError) Error() string {
 type timedConn struct {
 	net.Conn
 	limit time.Duration
-	// heard is when a byte last arrived, or when the running statement was sent, in nanoseconds
+	// lastByte is when a byte last arrived, or when the running statement was sent, in nanoseconds
 	// since 1970; 0 while no statement runs.
-	heard atomic.Int64
+	lastByte atomic.Int64
 }
 
 func (c *timedConn) Read(b []byte) (int, error) {
@@ -43,8 +43,8 @@ func (c *timedConn) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	n, err := c.Conn.Read(b)
-	if n > 0 && c.heard.Load() != 0 {
-		c.heard.Store(time.Now().UnixNano())
+	if n > 0 && c.lastByte.Load() != 0 {
+		c.lastByte.Store(time.Now().UnixNano())
 	}
 	return n, err
 }
@@ -62,13 +62,13 @@ func (c *timedConn) Write(b []byte) (int, error) {
 }
 
 // begin notes that a statement is about to be sent; end that its response is over.
-func (c *timedConn) begin() { c.heard.Store(time.Now().UnixNano()) }
-func (c *timedConn) end()   { c.heard.Store(0) }
+func (c *timedConn) startStatement() { c.lastByte.Store(time.Now().UnixNano()) }
+func (c *timedConn) endStatement()   { c.lastByte.Store(0) }
 
 // SilentSince returns since when the server has sent nothing although a statement runs; it is zero
 // while none runs. Any goroutine may call it.
 func (c *Conn) SilentSince() time.Time {
-	at := c.timed.heard.Load()
+	at := c.timed.lastByte.Load()
 	if at == 0 {
 		return time.Time{}
 	}

@@ -77,7 +77,7 @@ func TestSilenceOfReader(t *testing.T) {
 		defer c.SetSilence(20 * time.Second)()
 		began := time.Now()
 		err := c.Exec(context.Background(), "SELECT 1")
-		if !errors.As(err, new(*SilentError)) || time.Since(began) != 20*time.Second+quitPatience {
+		if !errors.As(err, new(*SilentError)) || time.Since(began) != 20*time.Second+quitTimeout {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
 	})

@@ -26,7 +26,7 @@ const codeDenied = mysql.CodeNoPrivilege
 // itself. Settings are the global ones; a session may still choose its own, which
 // the stream sees.
 func Check(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Problem, error) {
-	problems := settings(c.Server())
+	problems := checkSettings(c.Server())
 	for _, probe := range []func(context.Context, *mysql.Conn) ([]Problem, error){checkStatus, checkDump, checkReplica} {
 		found, err := probe(ctx, c)
 		if err != nil {
@@ -43,7 +43,7 @@ func Check(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Problem, e
 }
 
 // settings judges the server's variables.
-func settings(s mysql.Server) []Problem {
+func checkSettings(s mysql.Server) []Problem {
 	var p []Problem
 	if !s.LogBin {
 		p = append(p, Problem{"log_bin is OFF, so there is nothing to follow", "start the server with --log-bin"})
@@ -124,14 +124,14 @@ func checkDump(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	if slices.ContainsFunc(grants, mayDump) {
+	if slices.ContainsFunc(grants, mayFollow) {
 		return nil, nil
 	}
 	return missing, nil
 }
 
-// mayDump reports whether a grant allows to follow the binlog.
-func mayDump(g grant) bool {
+// mayFollow reports whether a grant allows to follow the binlog.
+func mayFollow(g grant) bool {
 	return !g.revoked && g.database == "*" && g.has("REPLICATION SLAVE")
 }
 

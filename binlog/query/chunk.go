@@ -66,15 +66,6 @@ type ChunkResult struct {
 	Fence binlog.Position
 }
 
-// ServerChangedError is returned by Read when the connection leads to another
-// server than the one the stream comes from.
-type ServerChangedError struct{ Want, Got string }
-
-// Error says which server was asked for and which one answers.
-func (e *ServerChangedError) Error() string {
-	return fmt.Sprintf("rows would be read from server %s, but the binlog comes from %s: give the address of one server, not of several behind a proxy", e.Got, e.Want)
-}
-
 // Read reads one chunk: it waits (30 s at most) until everything up to applied
 // is visible, selects, calls row for each row (valid during the call) and
 // takes the fence. applied is a position of the stream's server, zero where
@@ -128,34 +119,30 @@ func (r *reader) wrap(err error) error {
 // readVisible is the bracket of a MySQL with GTIDs: gtid_executed grows after
 // the engine commit, so when it contains applied, a plain SELECT sees it all.
 func (r *reader) readVisible(ctx context.Context, applied binlog.Position) error {
-	waited := "0"
-	if !applied.GTID.IsZero() {
-		waited = fmt.Sprintf("WAIT_FOR_EXECUTED_GTID_SET('%s', %d)", applied.GTID.String(), int(visibleWait.Seconds()))
-	}
 	restore := r.conn.SetSilence(max(r.conn.Silence(), visibleSilence))
-	answer, err := r.conn.Query(ctx, "SELECT "+waited+" waited, @@server_uuid uuid")
+	executed, server, err := WaitExecuted(ctx, r.conn, applied.GTID, visibleWait)
 	restore()
 	if err != nil {
 		return r.wrap(err)
 	}
-	// A proxy may have answered from elsewhere than at the beginning.
-	if err := r.checkServer(strings.ToLower(answer.Text(0, "uuid"))); err != nil {
+	// Behind a proxy, another server may answer than at the beginning of the connection.
+	if err := r.checkServer(server); err != nil {
 		return err
 	}
-	if answer.Text(0, "waited") != "0" {
+	if !executed {
 		return r.wrap(fmt.Errorf("the server has not executed %s within %v, although its binlog holds it", applied.GTID.String(), visibleWait))
 	}
 	if err := r.stream(ctx, ""); err != nil {
 		return err
 	}
-	return r.fence(ctx)
+	return r.readFence(ctx)
 }
 
 // readLocked is the bracket of a MySQL without GTIDs: a transaction that is in
 // the binlog but not yet visible still holds its row locks, so a shared lock
 // waits for it. READ COMMITTED locks rows and no gaps between them.
 func (r *reader) readLocked(ctx context.Context) error {
-	uuid, err := one(ctx, r.conn, "SELECT @@server_uuid")
+	uuid, err := queryValue(ctx, r.conn, "SELECT @@server_uuid")
 	if err != nil {
 		return r.wrap(err)
 	}
@@ -173,7 +160,7 @@ func (r *reader) readLocked(ctx context.Context) error {
 	if err := r.stream(ctx, lock); err != nil {
 		return err
 	}
-	return r.fence(ctx)
+	return r.readFence(ctx)
 }
 
 // readSnapshot is MariaDB's bracket: the snapshot knows its own place in the
@@ -188,7 +175,7 @@ func (r *reader) readSnapshot(ctx context.Context, applied binlog.Position) erro
 		if err := r.conn.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
 			return r.wrap(err)
 		}
-		ready, err := r.placeSnapshot(ctx, applied)
+		ready, err := r.readSnapshotPosition(ctx, applied)
 		if err == nil && ready {
 			err = r.stream(ctx, "")
 		}
@@ -211,9 +198,9 @@ func (r *reader) readSnapshot(ctx context.Context, applied binlog.Position) erro
 	}
 }
 
-// placeSnapshot takes the open snapshot's place as the fence and reports
+// readSnapshotPosition takes the open snapshot's place as the fence and reports
 // whether applied is visible in it.
-func (r *reader) placeSnapshot(ctx context.Context, applied binlog.Position) (bool, error) {
+func (r *reader) readSnapshotPosition(ctx context.Context, applied binlog.Position) (bool, error) {
 	status, err := r.conn.Query(ctx, "SHOW STATUS LIKE 'Binlog_snapshot_%'")
 	if err != nil {
 		return false, r.wrap(err)
@@ -239,16 +226,17 @@ func (r *reader) placeSnapshot(ctx context.Context, applied binlog.Position) (bo
 	if applied.GTID.IsZero() {
 		return false, nil
 	}
-	have, err := gtidsAt(ctx, r.conn, at)
+	executed, _, err := GTIDsAt(ctx, r.conn, at)
 	if err != nil {
 		return false, r.wrap(err)
 	}
-	return have.Contains(applied.GTID), nil
+	return executed.Contains(applied.GTID), nil
 }
 
 func (r *reader) checkServer(uuid string) error {
 	if want := strings.ToLower(r.request.Server); want != "" && want != uuid {
-		return &ServerChangedError{Want: want, Got: uuid}
+		return fmt.Errorf("rows would be read from server %s, but the binlog comes from %s: "+
+			"give the address of one server, not of several behind a proxy", uuid, want)
 	}
 	return nil
 }
@@ -260,7 +248,7 @@ func (r *reader) stream(ctx context.Context, lock string) error {
 	n := len(t.Columns)
 	last := make([][]byte, len(r.request.key()))
 	var view binlog.Row
-	var mine error
+	var rowErr error
 	if r.request.Silence > 0 {
 		defer r.conn.SetSilence(r.request.Silence)()
 	}
@@ -270,11 +258,11 @@ func (r *reader) stream(ctx context.Context, lock string) error {
 		}
 		r.result.Rows++
 		view.SetText(layout, cells[:n])
-		mine = r.row(&view)
-		return mine
+		rowErr = r.row(&view)
+		return rowErr
 	})
-	if mine != nil {
-		return mine
+	if rowErr != nil {
+		return rowErr
 	}
 	if err != nil {
 		return r.wrap(err)
@@ -293,7 +281,7 @@ func (r *reader) stream(ctx context.Context, lock string) error {
 }
 
 // fence takes the end of the binlog, after the rows.
-func (r *reader) fence(ctx context.Context) error {
+func (r *reader) readFence(ctx context.Context) error {
 	at, _, err := endOfLog(ctx, r.conn)
 	r.result.Fence = at
 	return r.wrap(err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
+	"time"
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
@@ -31,7 +33,7 @@ func End(ctx context.Context, c *mysql.Conn) (binlog.Position, error) {
 // position, so that they are of one moment; on a busy server the server works
 // the GTIDs out from file and offset.
 func endMariaDB(ctx context.Context, c *mysql.Conn) (p binlog.Position, err error) {
-	before, err := one(ctx, c, "SELECT @@gtid_binlog_pos")
+	before, err := queryValue(ctx, c, "SELECT @@gtid_binlog_pos")
 	if err != nil {
 		return p, err
 	}
@@ -39,7 +41,7 @@ func endMariaDB(ctx context.Context, c *mysql.Conn) (p binlog.Position, err erro
 		if p, _, err = endOfLog(ctx, c); err != nil {
 			return p, err
 		}
-		after, err := one(ctx, c, "SELECT @@gtid_binlog_pos")
+		after, err := queryValue(ctx, c, "SELECT @@gtid_binlog_pos")
 		if err != nil {
 			return p, err
 		}
@@ -49,19 +51,48 @@ func endMariaDB(ctx context.Context, c *mysql.Conn) (p binlog.Position, err erro
 		}
 		before = after
 	}
-	p.GTID, err = gtidsAt(ctx, c, p)
+	p.GTID, _, err = GTIDsAt(ctx, c, p)
 	return p, err
 }
 
-// gtidsAt asks a MariaDB for the GTIDs up to a place in its binlog; it reads
-// that file to find out.
-func gtidsAt(ctx context.Context, c *mysql.Conn, p binlog.Position) (binlog.GTIDSet, error) {
+// GTIDsAt returns the GTIDs of all transactions before a file and offset in a MariaDB's binlog. The
+// server reads the file up to that offset, which may take minutes. found is false if the server
+// has no such file or offset.
+func GTIDsAt(
+	ctx context.Context, c *mysql.Conn, p binlog.Position,
+) (set binlog.GTIDSet, found bool, err error) {
 	defer c.SetSilence(mysql.ScanSilence)()
-	s, err := one(ctx, c, fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d)", text(p.File), p.Offset))
-	if err != nil {
-		return binlog.GTIDSet{}, err
+	r, err := c.Query(ctx, fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d)", stringLiteral(p.File), p.Offset))
+	if err == nil && len(r.Rows) == 1 && r.Rows[0][0] != nil {
+		found = true
+		set, err = binlog.ParseGTIDSet(string(r.Rows[0][0]))
 	}
-	return binlog.ParseGTIDSet(s)
+	if err != nil {
+		return set, false, fmt.Errorf("read the GTIDs before %s:%d: %w", p.File, p.Offset, err)
+	}
+	return set, found, nil
+}
+
+// WaitExecuted waits at most timeout, in whole seconds, until a MySQL has executed all
+// transactions of a set, and reports whether it has. A transaction is in the binlog before it is
+// executed. server is the UUID of the server that answered: behind a proxy it may be another one
+// than Conn.Server returns. The empty set is not waited for.
+func WaitExecuted(
+	ctx context.Context, c *mysql.Conn, set binlog.GTIDSet, timeout time.Duration,
+) (executed bool, server string, err error) {
+	wait := "0"
+	if !set.IsZero() {
+		wait = fmt.Sprintf(
+			"WAIT_FOR_EXECUTED_GTID_SET('%s', %d)", set.String(), int(timeout.Seconds()))
+	}
+	r, err := c.Query(ctx, "SELECT "+wait+" waited, @@server_uuid uuid")
+	if err != nil {
+		return false, "", err
+	}
+	if len(r.Rows) != 1 {
+		return false, "", fmt.Errorf("WAIT_FOR_EXECUTED_GTID_SET answered %d rows", len(r.Rows))
+	}
+	return r.Text(0, "waited") == "0", strings.ToLower(r.Text(0, "uuid")), nil
 }
 
 // EndOfLog returns the end of the server's binlog as file and offset, without GTIDs.
@@ -72,7 +103,7 @@ func EndOfLog(ctx context.Context, c *mysql.Conn) (binlog.Position, error) {
 
 // Now returns the server's clock, in microseconds since 1970.
 func Now(ctx context.Context, c *mysql.Conn) (int64, error) {
-	s, err := one(ctx, c, "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
+	s, err := queryValue(ctx, c, "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)")
 	if err != nil {
 		return 0, fmt.Errorf("read the server's clock: %w", err)
 	}
@@ -104,7 +135,7 @@ func endOfLog(ctx context.Context, c *mysql.Conn) (p binlog.Position, gtids stri
 }
 
 // one runs a query for a single value; NULL is "".
-func one(ctx context.Context, c *mysql.Conn, sql string) (string, error) {
+func queryValue(ctx context.Context, c *mysql.Conn, sql string) (string, error) {
 	r, err := c.Query(ctx, sql)
 	if err != nil {
 		return "", err

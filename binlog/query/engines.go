@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/sqltext"
 )
@@ -64,21 +65,54 @@ func (t *listedTable) notFollowed() string {
 	return enginesNotFollowed[strings.ToUpper(t.engine)]
 }
 
-// listTables returns all tables that the user may see, of system schemas none.
-func listTables(ctx context.Context, c *mysql.Conn) ([]listedTable, error) {
-	const kinds = `'BASE TABLE','SEQUENCE','SYSTEM VERSIONED','VIEW'`
-	r, err := c.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE`+
-		` FROM information_schema.TABLES WHERE TABLE_TYPE IN (`+kinds+`)`+
-		` AND TABLE_SCHEMA NOT IN (`+systemSchemas+`)`)
+// listTables returns all tables, sequences and views that the user may see, without those of system
+// schemas unless system is set.
+func listTables(ctx context.Context, c *mysql.Conn, system bool) ([]listedTable, error) {
+	sql := `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE` +
+		` FROM information_schema.TABLES` +
+		` WHERE TABLE_TYPE IN ('BASE TABLE','SEQUENCE','SYSTEM VERSIONED','VIEW')`
+	if !system {
+		sql += ` AND TABLE_SCHEMA NOT IN (` + systemSchemas + `)`
+	}
+	var tables []listedTable
+	err := c.Stream(ctx, sql, func(cells [][]byte) error {
+		tables = append(tables, listedTable{
+			database: string(cells[0]), name: string(cells[1]),
+			kind: string(cells[2]), engine: string(cells[3]),
+		})
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list tables: %w", err)
 	}
-	tables := make([]listedTable, len(r.Rows))
-	for i, row := range r.Rows {
-		tables[i] = listedTable{
-			database: string(row[0]), name: string(row[1]),
-			kind: string(row[2]), engine: string(row[3]),
+	return tables, nil
+}
+
+// Names returns all tables, sequences and views that the user may see, system schemas included,
+// in no order. Base tables have their columns' names. All other fields are left empty.
+func Names(ctx context.Context, c *mysql.Conn) ([]*binlog.Table, error) {
+	listed, err := listTables(ctx, c, true)
+	if err != nil {
+		return nil, err
+	}
+	tables := make([]*binlog.Table, len(listed))
+	type name struct{ database, table string }
+	base := make(map[name]*binlog.Table)
+	for i, t := range listed {
+		tables[i] = &binlog.Table{Database: t.database, Name: t.name}
+		if t.kind == "BASE TABLE" {
+			base[name{t.database, t.name}] = tables[i]
 		}
+	}
+	const sql = "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS"
+	err = c.Stream(ctx, sql, func(cells [][]byte) error {
+		if t := base[name{string(cells[0]), string(cells[1])}]; t != nil {
+			t.Columns = append(t.Columns, binlog.Column{Name: string(cells[2])})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list columns: %w", err)
 	}
 	return tables, nil
 }
@@ -115,7 +149,7 @@ func mergeUnions(
 		if !strings.EqualFold(t.engine, "MRG_MYISAM") {
 			continue
 		}
-		r, err := c.Query(ctx, "SHOW CREATE TABLE "+identifier(t.database)+"."+identifier(t.name))
+		r, err := c.Query(ctx, "SHOW CREATE TABLE "+sqltext.QuoteName(t.database)+"."+sqltext.QuoteName(t.name))
 		if IsNoTable(err) || CannotOpen(err) {
 			continue // nobody writes through it as it is
 		}

@@ -52,7 +52,7 @@ func referentialConstraints(
 ) ([]ForeignKey, error) {
 	r, err := c.Query(ctx, `SELECT CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE`+
 		` FROM information_schema.REFERENTIAL_CONSTRAINTS`+
-		` WHERE CONSTRAINT_SCHEMA=`+text(t.Database)+` AND TABLE_NAME=`+text(t.Name)+
+		` WHERE CONSTRAINT_SCHEMA=`+stringLiteral(t.Database)+` AND TABLE_NAME=`+stringLiteral(t.Name)+
 		` ORDER BY CONSTRAINT_NAME`)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func referentialConstraints(
 // createdForeignKeys reads SHOW CREATE TABLE: a MariaDB shows the constraints in
 // information_schema to nobody who has SELECT alone.
 func createdForeignKeys(ctx context.Context, c *mysql.Conn, t *binlog.Table) ([]ForeignKey, error) {
-	r, err := c.Query(ctx, "SHOW CREATE TABLE "+identifier(t.Database)+"."+identifier(t.Name))
+	r, err := c.Query(ctx, "SHOW CREATE TABLE "+sqltext.QuoteName(t.Database)+"."+sqltext.QuoteName(t.Name))
 	if IsNoTable(err) {
 		return nil, nil
 	}

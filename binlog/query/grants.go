@@ -124,7 +124,7 @@ func matches(re, text string) bool {
 }
 
 // readable reports whether the grants give SELECT on every table of a pattern.
-func readable(grants []grant, database, table string) bool {
+func mayRead(grants []grant, database, table string) bool {
 	covered := false
 	for _, g := range grants {
 		if !g.has("SELECT") {
@@ -163,7 +163,7 @@ func CheckSelect(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Prob
 		at = len(account)
 		account += "@%"
 	}
-	user := identifier(account[:at]) + "@" + identifier(account[at+1:])
+	user := sqltext.QuoteName(account[:at]) + "@" + sqltext.QuoteName(account[at+1:])
 	var problems []Problem
 	fold := c.Server().LowerCaseNames != 0
 	for _, pattern := range patterns {
@@ -175,16 +175,16 @@ func CheckSelect(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Prob
 		if fold {
 			database, table = strings.ToLower(database), strings.ToLower(table)
 		}
-		if readable(grants, database, table) {
+		if mayRead(grants, database, table) {
 			continue
 		}
 		on := "*.*"
 		switch {
 		case parsed.Database.IsWildcard():
 		case parsed.Table.IsWildcard():
-			on = identifier(database) + ".*"
+			on = sqltext.QuoteName(database) + ".*"
 		default:
-			on = identifier(database) + "." + identifier(table)
+			on = sqltext.QuoteName(database) + "." + sqltext.QuoteName(table)
 		}
 		problems = append(problems, Problem{"the user may not read all of " + pattern, "GRANT SELECT ON " + on + " TO " + user})
 	}

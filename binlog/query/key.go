@@ -7,13 +7,11 @@ import (
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/sqltext"
 )
 
 // text returns s as a string literal that no quoting rule can change.
-func text(s string) string { return "_utf8mb4 X'" + hex.EncodeToString([]byte(s)) + "'" }
-
-// identifier returns s quoted as a name.
-func identifier(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
+func stringLiteral(s string) string { return "_utf8mb4 X'" + hex.EncodeToString([]byte(s)) + "'" }
 
 // keyExpr returns the expression that selects a key column so that keyLiteral
 // can name the same value again: strings as the bytes stored, in the column's
@@ -49,13 +47,13 @@ func comparedExpr(c *binlog.Column, quoted string) string {
 func keyLiteral(c *binlog.Column, v []byte) (string, error) {
 	switch c.Key() {
 	case binlog.KeyNumber, binlog.KeyOrdinal:
-		return plain(v, "", "-.")
+		return allowedLiteral(v, "", "-.")
 	case binlog.KeyTemporal:
-		return plain(v, "'", "-.: ")
+		return allowedLiteral(v, "'", "-.: ")
 	case binlog.KeyAddress:
-		return plain(v, "'", "-.:abcdefABCDEF")
+		return allowedLiteral(v, "'", "-.:abcdefABCDEF")
 	case binlog.KeyText:
-		if _, err := plain([]byte(c.Charset), "", "abcdefghijklmnopqrstuvwxyz_"); err != nil {
+		if _, err := allowedLiteral([]byte(c.Charset), "", "abcdefghijklmnopqrstuvwxyz_"); err != nil {
 			return "", fmt.Errorf("character set %q", c.Charset)
 		}
 		return "_" + c.Charset + " X'" + hex.EncodeToString(v) + "'", nil
@@ -71,7 +69,7 @@ func keyLiteral(c *binlog.Column, v []byte) (string, error) {
 func bytesLiteral(v []byte) string { return "_binary X'" + hex.EncodeToString(v) + "'" }
 
 // plain returns v in quotes if it is made of digits and the other bytes.
-func plain(v []byte, quote, other string) (string, error) {
+func allowedLiteral(v []byte, quote, other string) (string, error) {
 	if len(v) == 0 || len(v) > 100 {
 		return "", fmt.Errorf("value %q is not one of the type", v)
 	}
@@ -121,11 +119,11 @@ func selectChunk(ch ChunkRequest) (string, error) {
 	exprs := make([]string, 0, len(t.Columns)+len(key))
 	for i := range t.Columns {
 		c := &t.Columns[i]
-		exprs = append(exprs, binlog.SelectExpr(c, "r."+identifier(c.Name)))
+		exprs = append(exprs, binlog.SelectExpr(c, "r."+sqltext.QuoteName(c.Name)))
 	}
 	for i, k := range key {
 		c := &t.Columns[k]
-		column := "r." + identifier(c.Name)
+		column := "r." + sqltext.QuoteName(c.Name)
 		exprs = append(exprs, keyExpr(c, column))
 		ordered[i], compared[i] = column, comparedExpr(c, column)
 		if len(t.Key()) == 0 {
@@ -148,7 +146,7 @@ func selectChunk(ch ChunkRequest) (string, error) {
 		}
 		conds = append(conds, bound.cond(compared, literals))
 	}
-	sql := "SELECT " + strings.Join(exprs, ", ") + " FROM " + identifier(t.Database) + "." + identifier(t.Name) + " AS r"
+	sql := "SELECT " + strings.Join(exprs, ", ") + " FROM " + sqltext.QuoteName(t.Database) + "." + sqltext.QuoteName(t.Name) + " AS r"
 	if len(t.Primary) > 0 {
 		// Without it an optimizer with old statistics may sort the table.
 		sql += " FORCE INDEX (PRIMARY)"
@@ -159,10 +157,10 @@ func selectChunk(ch ChunkRequest) (string, error) {
 	return sql + " ORDER BY " + strings.Join(ordered, ", ") + fmt.Sprintf(" LIMIT %d", ch.Limit), nil
 }
 
-// sortedLength is the longest text, of up to four bytes a character, that a server
+// maxSortedLength is the longest text, of up to four bytes a character, that a server
 // without an index sorts by as a whole: the rest of max_sort_length's 1024 bytes it
 // would not look at.
-const sortedLength = 255
+const maxSortedLength = 255
 
 // CheckKey reports why the rows of a table cannot be read in the order of columns, so
 // that no read is begun that cannot be gone on with.
@@ -180,7 +178,7 @@ func CheckKey(t *binlog.Table, key []int) error {
 			switch loose := len(t.Key()) == 0; {
 			case c.Nullable:
 				err = errors.New("it may be NULL, and rows are read in the order of their key: declare it NOT NULL, or leave the table out of the mapping")
-			case loose && (c.Type == binlog.TypeText || c.Type == binlog.TypeBlob || c.Length > sortedLength):
+			case loose && (c.Type == binlog.TypeText || c.Type == binlog.TypeBlob || c.Length > maxSortedLength):
 				err = fmt.Errorf("a %s without a key is too long to be sorted by exactly: give the table a key, or leave it out of the mapping", c.SQLType)
 			}
 		}

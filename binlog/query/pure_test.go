@@ -7,6 +7,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
+	"rowfall/binlog/sqltext"
 )
 
 func TestParseColumnType(t *testing.T) {
@@ -79,7 +80,7 @@ func FuzzGrant(f *testing.F) {
 		if database == "" || table == "" {
 			return
 		}
-		on := identifier(database) + "." + identifier(table)
+		on := sqltext.QuoteName(database) + "." + sqltext.QuoteName(table)
 		for _, rights := range []string{"SELECT", "INSERT (`a`, `b``c`), SELECT, UPDATE", "ALL PRIVILEGES"} {
 			g, ok := parseGrant("GRANT " + rights + " ON " + on + " TO `u`@`%`")
 			if database == "*" || table == "*" {
@@ -94,10 +95,10 @@ func FuzzGrant(f *testing.F) {
 		}
 		for _, line := range []string{
 			"GRANT INSERT, SELECT (`a`) ON " + on + " TO `u`@`%`",
-			"GRANT SELECT (" + identifier(database) + ", " + identifier(table) + ") ON *.* TO `u`@`%`",
-			"GRANT " + identifier(database) + "@" + identifier(table) + " TO `u`@`%`",
+			"GRANT SELECT (" + sqltext.QuoteName(database) + ", " + sqltext.QuoteName(table) + ") ON *.* TO `u`@`%`",
+			"GRANT " + sqltext.QuoteName(database) + "@" + sqltext.QuoteName(table) + " TO `u`@`%`",
 		} {
-			if g, ok := parseGrant(line); ok && (g.has("SELECT") || mayDump(g)) {
+			if g, ok := parseGrant(line); ok && (g.has("SELECT") || mayFollow(g)) {
 				t.Errorf("%s is read as %+v", line, g)
 			}
 		}
@@ -231,7 +232,7 @@ func TestSelectChunkRefuses(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	good := mysql.Server{LogBin: true, RowFormat: "ROW", RowImage: "FULL", RowMetadata: "NO_LOG", ServerID: 1}
-	if p := settings(good); len(p) != 0 {
+	if p := checkSettings(good); len(p) != 0 {
 		t.Errorf("a good server has %v", p)
 	}
 	for want, change := range map[string]func(*mysql.Server){
@@ -243,7 +244,7 @@ func TestSettings(t *testing.T) {
 	} {
 		s := good
 		change(&s)
-		if p := settings(s); len(p) != 1 || !strings.Contains(p[0].String(), want) {
+		if p := checkSettings(s); len(p) != 1 || !strings.Contains(p[0].String(), want) {
 			t.Errorf("%s: %v", want, p)
 		}
 	}
@@ -262,7 +263,7 @@ func TestReplicationSlaveGrant(t *testing.T) {
 		"GRANT EXECUTE ON PROCEDURE `shop`.`p` TO `low`@`%`":                     false,
 		"GRANT PROXY ON ''@'%' TO 'root'@'localhost' WITH GRANT OPTION":          false,
 	} {
-		if g, ok := parseGrant(s); (ok && mayDump(g)) != want {
+		if g, ok := parseGrant(s); (ok && mayFollow(g)) != want {
 			t.Errorf("%s: %+v", s, g)
 		}
 	}
@@ -303,7 +304,7 @@ func TestReadable(t *testing.T) {
 			}
 		}
 		database, table, _ := strings.Cut(test.pattern, ".")
-		if got := readable(grants, database, table); got != test.want {
+		if got := mayRead(grants, database, table); got != test.want {
 			t.Errorf("%s: %s is readable: %t, want %t", test.grants, test.pattern, got, test.want)
 		}
 	}

@@ -12,15 +12,11 @@ import (
 	"rowfall/binlog/mysql"
 )
 
-// ErrNoTable is returned when a table does not exist, is no base table, or
-// cannot be seen with our grants.
-var ErrNoTable = errors.New("no such table")
-
 // errChanged says that a table was altered between two looks at it.
 var errChanged = errors.New("the table is being altered")
 
-// attempts is how often a table that changes under our eyes is read again.
-const attempts = 5
+// maxDescribeAttempts is how often a table that changes under our eyes is read again.
+const maxDescribeAttempts = 5
 
 const systemSchemas = `'mysql','sys','information_schema','performance_schema'`
 
@@ -30,7 +26,7 @@ const systemSchemas = `'mysql','sys','information_schema','performance_schema'`
 // UNION of a MERGE table and one of the MEMORY engine have both. It fails on a matching table with
 // a column whose type is not supported, naming both.
 func Tables(ctx context.Context, c *mysql.Conn, match func(database, table string) bool) ([]*binlog.Table, error) {
-	listed, err := listTables(ctx, c)
+	listed, err := listTables(ctx, c, false)
 	if err != nil {
 		return nil, err
 	}
@@ -82,51 +78,21 @@ func Tables(ctx context.Context, c *mysql.Conn, match func(database, table strin
 	return tables, nil
 }
 
-// Table returns one base table as it is now; ErrNoTable says there is none. On
-// a server with lower_case_table_names the names compare without case.
-func Table(ctx context.Context, c *mysql.Conn, database, name string) (*binlog.Table, error) {
-	r, err := c.Query(ctx, `SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES`+
-		` WHERE TABLE_SCHEMA=`+text(database)+` AND TABLE_NAME=`+text(name))
-	if err != nil {
-		return nil, fmt.Errorf("find table %s.%s: %w", database, name, err)
-	}
-	same := func(a []byte, b string) bool { return string(a) == b }
-	if c.Server().LowerCaseNames != 0 {
-		same = func(a []byte, b string) bool { return strings.EqualFold(string(a), b) }
-	}
-	for _, row := range r.Rows {
-		if !same(row[0], database) || !same(row[1], name) {
-			continue
-		}
-		if kind := string(row[2]); kind != "BASE TABLE" {
-			return nil, fmt.Errorf("table %s.%s is a %s, not a base table: %w", database, name, strings.ToLower(kind), ErrNoTable)
-		}
-		tables, err := describe(ctx, c, string(row[0]), []string{string(row[1])})
-		if err != nil {
-			return nil, err
-		}
-		if len(tables) == 1 {
-			return tables[0], nil
-		}
-	}
-	return nil, fmt.Errorf("table %s.%s: %w", database, name, ErrNoTable)
-}
-
 // describe reads columns and keys of tables of one database. Tables that are
 // gone meanwhile are left out.
 func describe(ctx context.Context, c *mysql.Conn, database string, names []string) ([]*binlog.Table, error) {
 	for try := 1; ; try++ {
 		tables, err := describeOnce(ctx, c, database, names)
-		if err == nil || !errors.Is(err, errChanged) || try == attempts {
+		if err == nil || !errors.Is(err, errChanged) || try == maxDescribeAttempts {
 			return tables, err
 		}
 	}
 }
 
 func describeOnce(ctx context.Context, c *mysql.Conn, database string, names []string) ([]*binlog.Table, error) {
-	where := ` WHERE TABLE_SCHEMA=` + text(database)
+	where := ` WHERE TABLE_SCHEMA=` + stringLiteral(database)
 	if len(names) == 1 {
-		where += ` AND TABLE_NAME=` + text(names[0])
+		where += ` AND TABLE_NAME=` + stringLiteral(names[0])
 	}
 	tables := make(map[string]*binlog.Table, len(names))
 	for _, name := range names {
@@ -235,7 +201,7 @@ func readKeys(ctx context.Context, c *mysql.Conn, where string, tables map[strin
 // index may be: its rows have a hash of it in a hidden column. A MEMORY table has
 // hashes and no such column.
 func longUnique(ctx context.Context, c *mysql.Conn, t *binlog.Table, key string) error {
-	engine, err := one(ctx, c, `SELECT MAX(ENGINE) FROM information_schema.TABLES WHERE TABLE_SCHEMA=`+text(t.Database)+` AND TABLE_NAME=`+text(t.Name))
+	engine, err := queryValue(ctx, c, `SELECT MAX(ENGINE) FROM information_schema.TABLES WHERE TABLE_SCHEMA=`+stringLiteral(t.Database)+` AND TABLE_NAME=`+stringLiteral(t.Name))
 	if err != nil {
 		return fmt.Errorf("read keys: %w", err)
 	}
@@ -277,7 +243,7 @@ func equalRows(a, b [][]mysql.Cell) bool {
 func EstimateRows(ctx context.Context, c *mysql.Conn, tables []*binlog.Table) ([]int64, error) {
 	estimates := make([]int64, len(tables))
 	for i, t := range tables {
-		n, err := one(ctx, c, "SELECT MAX(TABLE_ROWS) FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(t.Database)+" AND TABLE_NAME="+text(t.Name))
+		n, err := queryValue(ctx, c, "SELECT MAX(TABLE_ROWS) FROM information_schema.TABLES WHERE TABLE_SCHEMA="+stringLiteral(t.Database)+" AND TABLE_NAME="+stringLiteral(t.Name))
 		if err != nil {
 			return nil, fmt.Errorf("estimate rows of %s: %w", t.FullName(), err)
 		}

@@ -19,6 +19,8 @@ func TestSplit(t *testing.T) {
 		"`unfinished":                           "<unfinished>",
 		"/* unfinished":                         "",
 		"é_$1":                                  "é_$1",
+		"a--\x01b\nc --":                        "a c",
+		"5--3":                                  "5 - - 3",
 	} {
 		var got []string
 		for _, w := range sqltext.Split(sql) {
@@ -33,21 +35,47 @@ func TestSplit(t *testing.T) {
 		}
 	}
 	if w := (sqltext.Word{Text: "on"}); !w.Is("ON") || !w.IsName() {
-		t.Error("a keyword is compared by its case")
+		t.Error("a keyword is compared with its case")
 	}
 	if w := (sqltext.Word{Text: "ON", Quoted: true}); w.Is("ON") || !w.IsName() {
-		t.Error("a quoted name is a keyword")
+		t.Error("a quoted name is taken for a keyword")
 	}
 	if w := (sqltext.Word{Text: ","}); !w.Is(",") || w.IsName() {
-		t.Error("a comma is a name")
+		t.Error("a comma is taken for a name")
 	}
 }
 
-// A name in backquotes is one word, whatever it holds.
+// Tokens keep their quotes, are parts of the text, and cost no allocation.
+func TestScanner(t *testing.T) {
+	sql := []byte("a /*!80000 `b``c`*/ 'it\\'s';x")
+	var got []string
+	s := sqltext.NewScanner(sql)
+	for token, ok := s.Next(); ok; token, ok = s.Next() {
+		got = append(got, string(token.Text))
+		if quoted := strings.ContainsAny(string(token.Text), "`'"); token.Quoted != quoted {
+			t.Errorf("%s: quoted is %t", token.Text, token.Quoted)
+		}
+		if token.Quoted && len(got) == 3 && string(s.Rest()) != ";x" {
+			t.Errorf("after %s the rest is %q", token.Text, s.Rest())
+		}
+	}
+	if want := []string{"a", "`b``c`", "'it\\'s'", ";", "x"}; !slices.Equal(got, want) {
+		t.Errorf("tokens are %q, want %q", got, want)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		s := sqltext.NewScanner(sql)
+		for _, ok := s.Next(); ok; _, ok = s.Next() {
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// A name in backquotes is one word, whatever characters it holds.
 func FuzzSplit(f *testing.F) {
 	f.Add("a`b", "it's \"c\" -- /* #")
 	f.Fuzz(func(t *testing.T, a, b string) {
-		quote := func(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
+		quote := sqltext.QuoteName
 		want := []sqltext.Word{{Text: "ON"}, {Text: a, Quoted: true}, {Text: "."}, {Text: b, Quoted: true}}
 		if got := sqltext.Split("ON " + quote(a) + "." + quote(b)); !slices.Equal(got, want) {
 			t.Errorf("%v", got)

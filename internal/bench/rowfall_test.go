@@ -140,7 +140,16 @@ func (s schemas) Table(database, name string) (*binlog.Table, error) {
 	if database != s.database {
 		return nil, nil
 	}
-	return query.Table(context.Background(), s.conn, database, name)
+	tables, err := query.Tables(context.Background(), s.conn, func(d, n string) bool {
+		return d == database && n == name
+	})
+	if err == nil && len(tables) != 1 {
+		err = fmt.Errorf("%d tables are named %s.%s, want 1", len(tables), database, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return tables[0], nil
 }
 
 // runDrain is the contender that only reads the binlog. It is an upper bound of the speed of all

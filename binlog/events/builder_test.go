@@ -9,20 +9,20 @@ import (
 	"rowfall/binlog"
 )
 
-// maker makes the events of a binlog file by hand.
-type maker struct {
+// eventBuilder builds the events of a binlog file.
+type eventBuilder struct {
 	checksum bool
-	// jump is added to the next event's place, as if others had been skipped.
+	// offset is the end of the last event in the file.
 	offset uint64
 	events [][]byte
 }
 
-func (m *maker) add(k kind, flags uint16, body ...[]byte) {
+func (m *eventBuilder) add(k eventType, flags uint16, body ...[]byte) {
 	b := m.raw(k, flags, m.checksum, body...)
 	m.events = append(m.events, b)
 }
 
-func (m *maker) raw(k kind, flags uint16, checksum bool, body ...[]byte) []byte {
+func (m *eventBuilder) raw(k eventType, flags uint16, checksum bool, body ...[]byte) []byte {
 	b := make([]byte, HeaderSize)
 	b = append(b, bytes.Join(body, nil)...)
 	size := len(b)
@@ -44,36 +44,36 @@ func (m *maker) raw(k kind, flags uint16, checksum bool, body ...[]byte) []byte 
 	return b
 }
 
-// head begins a file at an offset.
-func (m *maker) head(offset uint64) {
+// head adds the first events of a file that is sent from an offset.
+func (m *eventBuilder) head(offset uint64) {
 	m.offset = offset
-	m.add(kindRotate, flagArtificial, binary.LittleEndian.AppendUint64(nil, offset), []byte("binlog.000007"))
+	m.add(rotateEvent, flagArtificial, binary.LittleEndian.AppendUint64(nil, offset), []byte("binlog.000007"))
 	body := make([]byte, 2+50+4)
 	binary.LittleEndian.PutUint16(body, 4)
 	lengths := bytes.Repeat([]byte{8}, 42)
-	lengths[kindQuery-1] = 13
-	lengths[kindWriteRows-1], lengths[kindUpdateRows-1], lengths[kindDeleteRows-1] = 10, 10, 10
+	lengths[queryEvent-1] = 13
+	lengths[writeRowsEvent-1], lengths[updateRowsEvent-1], lengths[deleteRowsEvent-1] = 10, 10, 10
 	algorithm := byte(0)
 	if m.checksum {
 		algorithm = 1
 	}
-	raw := m.raw(kindFormatDescription, flagArtificial, true, body, []byte{HeaderSize}, lengths, []byte{algorithm})
+	raw := m.raw(formatDescriptionEvent, flagArtificial, true, body, []byte{HeaderSize}, lengths, []byte{algorithm})
 	m.events = append(m.events, raw)
 }
 
-// transaction adds one as MySQL writes it.
-func (m *maker) transaction(sequence uint64, rows int) {
-	m.add(kindGTID, 0, gtidBody(sequence))
-	m.add(kindQuery, 0, queryBody("BEGIN"))
-	m.add(kindTableMap, 0, mapBody(byte(sequence), "t"))
-	m.add(kindWriteRows, 0, rowsBody(byte(sequence), rows))
-	m.add(kindXID, 0, make([]byte, 8))
+// transaction adds a transaction of one table in the form in which MySQL writes it.
+func (m *eventBuilder) transaction(sequence uint64, rows int) {
+	m.add(gtidLogEvent, 0, gtidBody(sequence))
+	m.add(queryEvent, 0, queryBody("BEGIN"))
+	m.add(tableMapEvent, 0, mapBody(byte(sequence), "t"))
+	m.add(writeRowsEvent, 0, rowsBody(byte(sequence), rows))
+	m.add(xidEvent, 0, make([]byte, 8))
 }
 
-// renumber gives the transactions new sequence numbers, each higher by n.
-func (m *maker) renumber(n uint64) {
+// renumber raises the sequence number of every transaction by n.
+func (m *eventBuilder) renumber(n uint64) {
 	for _, raw := range m.events {
-		if kind(raw[4]) != kindGTID {
+		if eventType(raw[4]) != gtidLogEvent {
 			continue
 		}
 		sequence := raw[HeaderSize+1+16:]
@@ -100,7 +100,7 @@ func queryBody(sql string) []byte {
 	return append(append(b, "shop\x00"...), sql...)
 }
 
-// clientBody is a statement of a client whose character set has a collation.
+// clientBody is the body of a statement of a client whose character set has the collation.
 func clientBody(collation uint16, sql string) []byte {
 	vars := append([]byte{0, 1, 2, 3, 4, 1, 1, 2, 3, 4, 5, 6, 7, 8, 6, 3}, "std\x04"...)
 	vars = append(binary.LittleEndian.AppendUint16(vars, collation), 8, 0, 8, 0)
@@ -117,7 +117,7 @@ func mapBody(id byte, name string) []byte {
 	return append(b, metaSignedness, 1, 0x80)
 }
 
-// rowsBody holds n rows.
+// rowsBody is the body of a rows event with n rows.
 func rowsBody(id byte, n int) []byte {
 	b := []byte{id, 0, 0, 0, 0, 0, 1, 0, 2, 0, 2, 3}
 	for i := range n {
@@ -127,33 +127,33 @@ func rowsBody(id byte, n int) []byte {
 	return b
 }
 
-type one struct {
-	table *binlog.Table
-	asked int
+type oneTable struct {
+	table   *binlog.Table
+	lookups int
 }
 
-func (o *one) Table(_, name string) (*binlog.Table, error) {
-	o.asked++
+func (o *oneTable) Table(_, name string) (*binlog.Table, error) {
+	o.lookups++
 	if name != o.table.Name {
 		return nil, nil
 	}
 	return o.table, nil
 }
 
-func newOne() *one {
-	return &one{table: &binlog.Table{Database: "shop", Name: "t", Primary: []int{0}, Columns: []binlog.Column{
+func newOneTable() *oneTable {
+	return &oneTable{table: &binlog.Table{Database: "shop", Name: "t", Primary: []int{0}, Columns: []binlog.Column{
 		{Name: "id", SQLType: "int unsigned", Type: binlog.TypeInt, Unsigned: true},
 		{Name: "v", SQLType: "varchar(75)", Type: binlog.TypeVarchar, Length: 75, Charset: "utf8mb4"},
 	}}}
 }
 
-func newParser(o *one) *Parser {
+func newParser(o *oneTable) *Parser {
 	p := NewParser(Options{GTIDs: true, Tables: o})
 	p.Start(binlog.Position{})
 	return p
 }
 
-// feed runs events through a parser and calls f for what comes of them.
+// feed parses events and calls f for every event that the parser yields.
 func feed(p *Parser, events [][]byte, f func(*binlog.Event)) error {
 	for _, raw := range events {
 		for ev, err := p.Next(raw); ; ev, err = p.Pending() {

@@ -10,26 +10,26 @@ import (
 	"time"
 )
 
-// SetSilence makes a stream give its server up earlier.
-func (s *Stream) SetSilence(d time.Duration) { s.silence, s.due = d, time.Time{} }
+// SetSilence changes how long the server may be silent.
+func (s *Stream) SetSilence(d time.Duration) { s.silence, s.readDeadline = d, time.Time{} }
 
-// Packets are found however they arrive.
+// Packets are found in whatever portions they arrive.
 func TestPackets(t *testing.T) {
-	sizes := []int{0, 1, 5, 1 << 20, 3, fullPart - 1, fullPart, fullPart + 1, 2*fullPart + 7, 9, 20}
+	sizes := []int{0, 1, 5, 1 << 20, 3, maxPart - 1, maxPart, maxPart + 1, 2*maxPart + 7, 9, 20}
 	var wire []byte
 	for i, n := range sizes {
 		rest := bytes.Repeat([]byte{byte(i)}, n)
 		for {
-			part := rest[:min(len(rest), fullPart)]
+			part := rest[:min(len(rest), maxPart)]
 			wire = append(wire, byte(len(part)), byte(len(part)>>8), byte(len(part)>>16), 0)
 			wire = append(wire, part...)
-			if rest = rest[len(part):]; len(part) < fullPart {
+			if rest = rest[len(part):]; len(part) < maxPart {
 				break
 			}
 		}
 	}
 	for _, step := range []int{100_003, 1 << 30} {
-		var p packets
+		var p packetBuffer
 		r := &stepReader{bytes.NewReader(wire), step}
 		for i, n := range sizes {
 			var got []byte
@@ -51,7 +51,7 @@ func TestPackets(t *testing.T) {
 	}
 }
 
-// A huge event takes a buffer of its size, and gives it back before the packets behind it are
+// A huge event gets a buffer of its size, which is released before the packets behind it are
 // handled, however they arrived.
 func TestHugePacket(t *testing.T) {
 	for _, size := range []int{5 << 20, 70 << 20} {
@@ -60,12 +60,12 @@ func TestHugePacket(t *testing.T) {
 		var wire []byte
 		for _, payload := range [][]byte{{0, 1, 2}, event, {0, 3, 4}, {0, 5, 6}} {
 			for first := true; first || len(payload) > 0; first = false {
-				part := payload[:min(len(payload), fullPart)]
+				part := payload[:min(len(payload), maxPart)]
 				wire = append(wire, byte(len(part)), byte(len(part)>>8), byte(len(part)>>16), 0)
 				wire, payload = append(wire, part...), payload[len(part):]
 			}
 		}
-		var p packets
+		var p packetBuffer
 		r := &stepReader{bytes.NewReader(wire), 1 << 20}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -106,9 +106,9 @@ type stepReader struct {
 
 func (r *stepReader) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(len(p), r.step)]) }
 
-// FuzzPackets splits any bytes, behind some full parts that are joined with what
-// follows: the packets are those that a plain reading finds, and the buffer grows
-// with what has come, not with what is claimed.
+// FuzzPackets splits arbitrary bytes behind some full parts, which are joined with the bytes that
+// follow. The packets must be those of a simple reader, and the buffer must grow with the bytes
+// that have come, not with lengths in headers.
 func FuzzPackets(f *testing.F) {
 	f.Add(uint8(0), uint16(3), []byte("\x01\x00\x00\x00a\x00\x00\x00\x01\x02\x00\x00\x02bc"))
 	f.Add(uint8(1), uint16(60000), []byte("\x00\x00\x00\x01\x01\x00\x00\x02a"))
@@ -120,12 +120,12 @@ func FuzzPackets(f *testing.F) {
 		var wire []byte
 		for i := range full {
 			wire = append(wire, 0xff, 0xff, 0xff, i)
-			wire = append(wire, bytes.Repeat([]byte{'x' + i}, fullPart)...)
+			wire = append(wire, bytes.Repeat([]byte{'x' + i}, maxPart)...)
 		}
 		wire = append(wire, tail...)
 		want := plainPackets(wire)
 		r := &stepReader{bytes.NewReader(wire), int(step) + 1 + int(full)<<16}
-		var p packets
+		var p packetBuffer
 		for n := 0; ; {
 			for b, ok := p.next(); ok; b, ok = p.next() {
 				if n == len(want) || !bytes.Equal(b, want[n]) {
@@ -149,16 +149,16 @@ func FuzzPackets(f *testing.F) {
 	})
 }
 
-// plainPackets returns the whole packets in b.
+// plainPackets returns the complete packets in b.
 func plainPackets(b []byte) (all [][]byte) {
 	payload := []byte{}
-	for len(b) >= partHeader {
+	for len(b) >= partHeaderSize {
 		n := int(b[0]) | int(b[1])<<8 | int(b[2])<<16
-		if b = b[partHeader:]; n > len(b) {
+		if b = b[partHeaderSize:]; n > len(b) {
 			break
 		}
 		payload, b = append(payload, b[:n]...), b[n:]
-		if n < fullPart {
+		if n < maxPart {
 			all, payload = append(all, payload), []byte{}
 		}
 	}
