@@ -1,46 +1,49 @@
 // Package transform turns changes of rows into Redis commands.
 //
-// A Mapping is what a pipeline file says; Compile makes a Plan of it for one
-// version of one table; a Plan appends the commands of a change to a Unit. The
-// package does no I/O, reads no clock and starts no goroutine: the same change
-// always becomes the same bytes. Its callers are pipelines (which reads the
-// file and runs the loop), and the checkers that compare MySQL with replicas.
+// A Mapping is the tables section of a pipeline file. Compile combines it with one version of a
+// table's schema into a Plan. Plan.Append then appends the commands of a change to Commands. The
+// package does no I/O, reads no clock and starts no goroutine: the same change always becomes the
+// same bytes. Appending does not allocate, except in a few functions of expressions.
 //
-// Start with mapping.go (what a user can say) and rule.go (which entry holds for a table), then
-// validate.go and compile.go (what is refused, without a table and with one), plan.go and output.go
-// (what a change becomes). transform/template and transform/expression are the two small languages
-// of a mapping, transform/decimal the exact numbers of the latter.
+// Its caller is pipelines, which reads the file, runs the stream and loads tables. Plan.Expect
+// serves comparison: it returns what the sink must hold for a row.
 //
-// What a Plan promises:
+// # Reading order
 //
-//   - Commands of a unit never meet a key of another kind that the same mapping
-//     wrote (no WRONGTYPE), provided Conflicts accepted its plans.
-//   - Applying every change of a table from its creation, or a snapshot of its
-//     rows and every change since, gives the same keys and values.
-//   - In mode FullRow a row's commands depend on its two images only, so applying
-//     them again, or onto a row that is partly there, mends it; applying a
-//     stretch of history again onto later data ends at the later data.
-//   - A row that gives an error adds nothing to the unit.
+//   - mapping.go, rule.go: what a user can configure, and which settings a table gets.
+//   - validate.go, compile.go, compile_output.go: what is rejected, without and with a schema.
+//   - conflicts.go: what is rejected because two outputs could write the same key.
+//   - plan.go, output.go, fields.go, commands.go: from a change to bytes. Each calls the next.
 //
-// What was chosen where there was a choice:
+// The sub-packages are the two small languages of a mapping, template and expression, the exact
+// numbers of the latter, decimal, and suggest, which finds the name meant by a misspelt one.
 //
-//   - include chooses fields only: a column left out by it may still be part of
-//     keys and expressions. exclude is privacy: such a column may decide in
-//     where, and may be named nowhere else.
-//   - exclude, include and rename of a pattern pass over columns that a table
-//     does not have (see UnknownNames); an entry for one table must name columns.
-//   - An entry is more specific than another when it matches a true part of its
-//     tables; two of which neither does are an error.
-//   - Several set, sorted_set or field outputs, of one table or several, may
-//     share keys when their members or fields cannot be equal. All else that
-//     could write one key twice is a conflict.
-//   - A condition as an added field prints 1 or 0, as MySQL prints it, and true
-//     or false in JSON. A score that is NULL, or a date with a zero year, month
-//     or day, follows when_null.
+// The package has one file more than most. Each file is short and holds what its name states.
 //
-// The package is a little longer than most here, since what is refused when a mapping
-// is compiled is what the plan then relies on.
+// # What a Plan guarantees
 //
-// What it leaves out yet: ttl, mask, shared members, nested documents, lists and
-// streams.
+//   - No command meets a key of another type that the same mapping wrote (WRONGTYPE), if Conflicts
+//     accepted the plans of all tables.
+//   - The keys and values depend on the rows alone: all changes since a table was created give the
+//     same result as a snapshot of its rows and the changes after the snapshot.
+//   - In mode FullRow the commands of a change depend on its two images only. Applied twice, or to
+//     a row that is incomplete, they give the complete row. After a stretch of history is applied
+//     to newer data, the result is the newer data again.
+//   - A change that fails leaves Commands as it was.
+//
+// # Decisions
+//
+//   - include chooses fields only: keys and expressions may use a column that is not included.
+//     exclude is for privacy: only where may use an excluded column.
+//   - Names in exclude, include and rename of a wildcard may be missing in some of its tables (see
+//     UnknownNames). An entry for one table must name columns that exist.
+//   - An entry is more specific than another if it matches only a part of the other's tables. If
+//     two entries match a table and neither is more specific, that is an error.
+//   - Outputs of kind set, sorted_set, or hash with a field may share keys with outputs of the same
+//     kind, of the same or another table, if their members or fields cannot be equal. Any other two
+//     outputs that could write the same key are a conflict.
+//   - A condition as a computed field is 1 or 0, as MySQL prints it, and true or false in JSON.
+//   - A score that is NULL, or a date with a zero year, month or day, follows when_null.
+//
+// Not implemented yet: ttl, mask, members shared by rows, nested documents, lists and streams.
 package transform

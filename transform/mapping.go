@@ -14,8 +14,8 @@ type Mapping struct {
 
 // TableRule is one entry of the tables section.
 type TableRule struct {
-	// Pattern is database.table, in the syntax of binlog.ParseTablePattern: in either part, * stands
-	// for any number of characters and ? for one. Text in backquotes is literal.
+	// Pattern is database.table, in the syntax of binlog.ParseTablePattern: in either part, *
+	// stands for any number of characters and ? for one. Text in backquotes is literal.
 	Pattern string
 	// Path and Line are the YAML path and the line of the entry: tables."shop.*".
 	Path string
@@ -110,8 +110,8 @@ type Output struct {
 	Key string
 	// Field is the template of a field in a hash that rows share; empty gives each row a hash.
 	Field string
-	// Value is the template of the value of a string, or of a field in a shared hash. For the latter
-	// empty means the row as JSON.
+	// Value is the template of the value of a string, or of a field in a shared hash. For the
+	// latter, empty means the row as JSON.
 	Value string
 	// Member is the template of a set's or sorted set's member.
 	Member string

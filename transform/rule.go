@@ -163,8 +163,10 @@ func (m *Mapping) UnknownNames(tables []*binlog.Table) (missing, columns []*Mapp
 		case !slices.ContainsFunc(tables, func(t *binlog.Table) bool {
 			return p.Matches(t.Database, t.Name)
 		}):
-			missing = append(missing, &MappingError{Path: r.Path, Line: r.Line, Message: fmt.Sprintf(
-				"the server has no table %s%s", r.Pattern, r.didYouMean(tables))})
+			missing = append(missing, &MappingError{
+				Path: r.Path, Line: r.Line, Message: fmt.Sprintf(
+					"the server has no table %s%s", r.Pattern, r.didYouMean(tables)),
+			})
 		}
 	}
 	return missing, columns

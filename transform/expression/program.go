@@ -14,30 +14,31 @@ import (
 	"rowfall/binlog"
 )
 
-// Limits of an expression's text: bytes and nodes.
 const (
-	maxSource = 16 << 10
-	maxNodes  = 2000
+	maxSource = 16 << 10 // longest text of an expression, in bytes
+	maxNodes  = 2000     // largest number of nodes in its syntax tree
 )
 
-// CompileError is a fault in an expression's text.
+// CompileError is a fault in the text of an expression: in its syntax, its names or its types.
 type CompileError struct {
-	// Line and Column count from 1, Column in characters.
+	// Line and Column are the place in the text, both counted from 1, Column in characters.
 	Line, Column int
-	Message      string
+	// Message is one sentence: the fault, then the remedy if there is a usual one.
+	Message string
 }
 
-// Error returns the message with the place, without the line for the first.
+// Error returns the message and the place. A place in the first line is given without the line.
 func (e *CompileError) Error() string {
 	if e.Line > 1 {
-		return fmt.Sprintf("%s (at line %d, character %d of the expression)", e.Message, e.Line, e.Column)
+		return fmt.Sprintf("%s (at line %d, character %d of the expression)",
+			e.Message, e.Line, e.Column)
 	}
 	return fmt.Sprintf("%s (at character %d of the expression)", e.Message, e.Column)
 }
 
-// EvalError is an expression that has no value for a row. Column is the index
-// of the column at fault, or -1.
+// EvalError is returned if an expression has no value for a row: an integer overflows, for example.
 type EvalError struct {
+	// Column is the index of the column whose value is the fault, -1 if no single column is.
 	Column int
 	Err    error
 }
@@ -48,14 +49,13 @@ func (e *EvalError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *EvalError) Unwrap() error { return e.Err }
 
-// Program is a compiled expression.
+// Program is a compiled expression. It is immutable and safe for concurrent use.
 type Program struct {
 	root    node
 	columns []int
 }
 
-// Compile checks the expression against the table's columns. It fails with an
-// *CompileError.
+// Compile compiles an expression over the columns of a table. An error is a *CompileError.
 func Compile(source string, t *binlog.Table) (*Program, error) {
 	tree, fault := parse(source, t)
 	if fault != nil {
@@ -73,13 +73,16 @@ func Compile(source string, t *binlog.Table) (*Program, error) {
 	return &Program{root: root, columns: slices.Compact(c.columns)}, nil
 }
 
-// parse reads an expression; t may be nil, and serves messages alone.
+// parse parses an expression. The table is used for messages only, and may be nil.
 func parse(source string, t *binlog.Table) (*parser.Tree, *CompileError) {
+	fail := func(message string) (*parser.Tree, *CompileError) {
+		return nil, &CompileError{Line: 1, Column: 1, Message: message}
+	}
 	if len(source) > maxSource {
-		return nil, &CompileError{Line: 1, Column: 1, Message: fmt.Sprintf("the expression is longer than %d bytes", maxSource)}
+		return fail(fmt.Sprintf("the expression is longer than %d bytes", maxSource))
 	}
 	if !utf8.ValidString(source) {
-		return nil, &CompileError{Line: 1, Column: 1, Message: "the expression is not UTF-8"}
+		return fail("the expression is not UTF-8")
 	}
 	config := conf.CreateNew()
 	config.MaxNodes = maxNodes
@@ -91,11 +94,12 @@ func parse(source string, t *binlog.Table) (*parser.Tree, *CompileError) {
 		return nil, parseError(err)
 	}
 	if tree == nil || tree.Node == nil {
-		return nil, &CompileError{Line: 1, Column: 1, Message: "the expression is empty"}
+		return fail("the expression is empty")
 	}
 	return tree, nil
 }
 
+// parseError turns an error of the parser into a CompileError. The parser counts columns from 0.
 func parseError(err error) *CompileError {
 	var f *file.Error
 	if errors.As(err, &f) {
@@ -104,17 +108,18 @@ func parseError(err error) *CompileError {
 	return &CompileError{Line: 1, Column: 1, Message: err.Error()}
 }
 
-// Kind returns the expression's type.
+// Kind returns the type of the expression's value.
 func (p *Program) Kind() Kind { return p.root.kind }
 
-// Nullable reports whether the expression may be nil.
+// Nullable reports whether the value may be nil for some row.
 func (p *Program) Nullable() bool { return p.root.nullable }
 
-// Columns returns the indexes of the columns that are read, ascending.
+// Columns returns the indexes of the columns that the expression reads, in ascending order. The
+// caller must not change them.
 func (p *Program) Columns() []int { return p.columns }
 
 func (p *Program) eval(s *Scratch, r *binlog.Row) (value, error) {
-	s.begin(r)
+	s.reset(r)
 	v := p.root.eval(s)
 	if s.err != nil {
 		return value{}, &EvalError{Column: s.column, Err: s.err}
@@ -122,16 +127,19 @@ func (p *Program) eval(s *Scratch, r *binlog.Row) (value, error) {
 	return v, nil
 }
 
-// Bool evaluates a condition (Kind Bool, not Nullable) for a row of the table it
-// was compiled for. It fails, as the Append methods do, with an *EvalError.
+// Bool returns the value of a condition for a row of the table that the program was compiled for.
+// Kind must be Bool, and Nullable false. An error of Bool and of the Append methods is an
+// *EvalError.
 func (p *Program) Bool(s *Scratch, r *binlog.Row) (bool, error) {
 	v, err := p.eval(s, r)
 	return v.i != 0, err
 }
 
-// AppendText appends the value as a hash field holds it. A nil appends nothing
-// and reports null.
-func (p *Program) AppendText(dst []byte, s *Scratch, r *binlog.Row) (out []byte, null bool, err error) {
+// AppendText appends the value as the field of a hash holds it: a condition is 1 or 0. For nil it
+// appends nothing and returns null.
+func (p *Program) AppendText(
+	dst []byte, s *Scratch, r *binlog.Row,
+) (out []byte, null bool, err error) {
 	v, err := p.eval(s, r)
 	if err != nil || v.null {
 		return dst, v.null, err
@@ -139,7 +147,7 @@ func (p *Program) AppendText(dst []byte, s *Scratch, r *binlog.Row) (out []byte,
 	return p.append(dst, v, false)
 }
 
-// AppendJSON appends the value as JSON: nil is null, a Bool true or false.
+// AppendJSON appends the value as JSON: nil is null, a condition is true or false.
 func (p *Program) AppendJSON(dst []byte, s *Scratch, r *binlog.Row) ([]byte, error) {
 	v, err := p.eval(s, r)
 	if err != nil {
@@ -152,12 +160,16 @@ func (p *Program) AppendJSON(dst []byte, s *Scratch, r *binlog.Row) ([]byte, err
 	return dst, err
 }
 
-// ErrNoScore is returned when a date stands at no place in time.
+// ErrNoScore is the cause of the error that AppendScore returns for a date with a zero year, month
+// or day, which MySQL allows and which has no place in time.
 var ErrNoScore = errNoMoment
 
-// AppendScore appends a number as it is and a Moment as its seconds since 1970;
-// see Scores.
-func (p *Program) AppendScore(dst []byte, s *Scratch, r *binlog.Row) (out []byte, null bool, err error) {
+// AppendScore appends the value as the score of a sorted set: a number as AppendText does, a date
+// as the seconds since 1970 with its fraction. For nil it appends nothing and returns null. Scores
+// must be true.
+func (p *Program) AppendScore(
+	dst []byte, s *Scratch, r *binlog.Row,
+) (out []byte, null bool, err error) {
 	v, err := p.eval(s, r)
 	if err != nil || v.null {
 		return dst, v.null, err
@@ -172,9 +184,12 @@ func (p *Program) AppendScore(dst []byte, s *Scratch, r *binlog.Row) (out []byte
 	return d.Append(dst), false, nil
 }
 
-// Scores reports whether the expression's kind can be a score.
+// Scores reports whether the value can be a score: it is a number or a date.
 func (p *Program) Scores() bool { return p.root.kind.numeric() || p.root.kind == Moment }
 
+var errNotFinite = errors.New("the result is no finite number (a division by zero?)")
+
+// append appends a value that is not nil.
 func (p *Program) append(dst []byte, v value, json bool) ([]byte, bool, error) {
 	switch p.root.kind {
 	case Bool:
@@ -189,7 +204,7 @@ func (p *Program) append(dst []byte, v value, json bool) ([]byte, bool, error) {
 	case Float:
 		out, err := binlog.AppendFloat(dst, v.f, 64)
 		if err != nil {
-			return dst, false, &EvalError{Column: -1, Err: errors.New("the result is no finite number (a division by zero?)")}
+			return dst, false, &EvalError{Column: -1, Err: errNotFinite}
 		}
 		return out, false, nil
 	}

@@ -12,30 +12,30 @@ import (
 // Kind is the static type of an expression.
 type Kind uint8
 
-// The kinds. Null is the literal nil alone.
+// The kinds.
 const (
-	Null Kind = iota
-	Bool
-	Integer
-	Exact
+	Null    Kind = iota // the literal nil, or an expression that is nil for every row
+	Bool                // a condition
+	Integer             // 64 bits, signed
+	Exact               // a decimal number of any precision
 	Float
 	Text
-	// Moment is a DATE, DATETIME or TIMESTAMP, Clock a TIME; both are held as
-	// the text MySQL prints.
-	Moment
-	Clock
+	Moment // a DATE, DATETIME or TIMESTAMP, held as the text that MySQL prints
+	Clock  // a TIME, held as the text that MySQL prints
 )
 
-var kindNames = [...]string{"nil", "a condition", "an integer", "an exact number", "a float", "text", "a date", "a time"}
+var kindNames = [...]string{
+	"nil", "a condition", "an integer", "an exact number", "a float", "text", "a date", "a time",
+}
 
 // String returns the kind's name with its article, for messages.
 func (k Kind) String() string { return kindNames[k] }
 
 func (k Kind) numeric() bool { return k == Integer || k == Exact || k == Float }
 
-// value is what a node yields; the static kind says which part holds it.
+// value is the value of a node. The kind of the node decides which field is used.
 type value struct {
-	null bool
+	null bool  // the value is nil
 	i    int64 // Integer; Bool as 0 or 1
 	f    float64
 	t    []byte // Text, Moment, Clock
@@ -49,31 +49,33 @@ func boolean(b bool) value {
 	return value{}
 }
 
-// Scratch holds what one evaluation needs; keep one per goroutine. The zero
-// value is ready.
+// Scratch holds the buffers of one evaluation at a time. Each goroutine has its own. The zero value
+// is ready for use.
 type Scratch struct {
 	row *binlog.Row
-	buf []byte
-	// err is the first error; values computed after it mean nothing.
+	buf []byte // texts that are computed
+	// err is the first error of the evaluation. Values that are computed after it are undefined.
 	err    error
-	column int
+	column int // see EvalError
 }
 
-func (s *Scratch) begin(r *binlog.Row) {
+// reset prepares the evaluation for row r.
+func (s *Scratch) reset(r *binlog.Row) {
 	s.row, s.buf, s.err, s.column = r, s.buf[:0], nil, -1
 }
 
-// Release lets go of the row and of a buffer that is larger than most.
-func (s *Scratch) Release(most int) {
+// Release drops the reference to the last row, and the buffer if it is larger than maxKept bytes.
+func (s *Scratch) Release(maxKept int) {
 	s.row = nil
-	if cap(s.buf) > most {
+	if cap(s.buf) > maxKept {
 		s.buf = nil
 	}
 }
 
-// Kept returns the size of the buffer that is kept.
+// Kept returns the size of the buffer in bytes.
 func (s *Scratch) Kept() int { return cap(s.buf) }
 
+// fail records an error that no single column causes, unless there is an error already.
 func (s *Scratch) fail(err error) value {
 	if s.err == nil {
 		s.err = err
@@ -81,8 +83,8 @@ func (s *Scratch) fail(err error) value {
 	return value{}
 }
 
-// text renders a column; the result stays valid through this evaluation even
-// when buf grows, because it then keeps the old array.
+// text returns the text of a column. The text is valid until the end of the evaluation: if buf
+// grows, earlier texts keep the old array.
 func (s *Scratch) text(column int) []byte {
 	start := len(s.buf)
 	b, err := s.row.AppendText(s.buf, column)
@@ -94,6 +96,7 @@ func (s *Scratch) text(column int) []byte {
 	return b[start:len(b):len(b)]
 }
 
+// failColumn records an error that a column causes, unless there is an error already.
 func (s *Scratch) failColumn(column int, err error) value {
 	if s.err == nil {
 		s.err, s.column = err, column
@@ -101,11 +104,12 @@ func (s *Scratch) failColumn(column int, err error) value {
 	return value{}
 }
 
-var errOverflow = errors.New("integer overflow: the result does not fit 64 bits; write decimal(x) around an operand")
+var errOverflow = errors.New("integer overflow: the result does not fit 64 bits; " +
+	"write decimal(x) around an operand")
 
 var errNotInteger = errors.New("is not a 64-bit integer")
 
-// parseInteger reads an optional minus sign and digits.
+// parseInteger parses an optional minus sign and at most 19 digits.
 func parseInteger(b []byte) (int64, error) {
 	d := b
 	negative := len(d) > 0 && d[0] == '-'
@@ -131,10 +135,10 @@ func parseInteger(b []byte) (int64, error) {
 	return int64(u), nil
 }
 
+// midnight is the longest text of a date. Its end completes a date that is shorter.
 const midnight = "0000-00-00 00:00:00.000000"
 
-// compareMoments compares two dates as MySQL does: what a shorter one leaves out
-// is midnight.
+// compareMoments compares two dates as MySQL does: a date without time is at midnight.
 func compareMoments(a, b []byte) int {
 	for i := range max(len(a), len(b)) {
 		if c := cmp.Compare(momentByte(a, i), momentByte(b, i)); c != 0 {
@@ -144,6 +148,7 @@ func compareMoments(a, b []byte) int {
 	return 0
 }
 
+// momentByte returns byte i of the text of a date that is completed by midnight.
 func momentByte(t []byte, i int) byte {
 	switch {
 	case i < len(t):
@@ -154,7 +159,8 @@ func momentByte(t []byte, i int) byte {
 	return '0'
 }
 
-// number reads up to width digits and returns what follows them.
+// number parses up to width digits and returns the rest of the text. ok is false if there is no
+// digit.
 func number(b []byte, width int) (n int64, rest []byte, ok bool) {
 	i := 0
 	for i < len(b) && i < width && '0' <= b[i] && b[i] <= '9' {
@@ -164,7 +170,7 @@ func number(b []byte, width int) (n int64, rest []byte, ok bool) {
 	return n, b[i:], i > 0
 }
 
-// clockMicros reads "-838:59:59.000000" as microseconds.
+// clockMicros parses the text of a TIME, such as -838:59:59.000000, and returns microseconds.
 func clockMicros(b []byte) (int64, error) {
 	text := b
 	negative := len(b) > 0 && b[0] == '-'
@@ -213,8 +219,8 @@ func notMoment(b []byte) error {
 
 var errNoMoment = errors.New("is a date without a place in time (a zero year, month or day)")
 
-// unixSeconds reads MySQL's text of a date in UTC as seconds since 1970 with the
-// fraction it was written with.
+// unixSeconds parses the text of a date in UTC, and returns the seconds since 1970 with as many
+// decimal places as the text has.
 func unixSeconds(t []byte) (decimal.Number, error) {
 	if !momentShaped(t) {
 		return decimal.Number{}, notMoment(t)
@@ -241,8 +247,8 @@ func unixSeconds(t []byte) (decimal.Number, error) {
 	return decimal.New(seconds, 0).Add(decimal.New(at(20, digits), digits)), nil
 }
 
-// momentShaped reports whether t is a prefix of 0000-00-00 00:00:00.000000 that
-// ends after a day, a second or a fraction.
+// momentShaped reports whether t has the form of 0000-00-00 00:00:00.000000, up to the day, the
+// second or any digit of the fraction.
 func momentShaped(t []byte) bool {
 	if n := len(t); n != 10 && n != 19 && (n < 21 || n > 26) {
 		return false
@@ -255,8 +261,8 @@ func momentShaped(t []byte) bool {
 	return true
 }
 
-// daysSince1970 counts in the proleptic Gregorian calendar, as MySQL does. Years
-// begin in March so that the leap day is the last.
+// daysSince1970 counts days in the proleptic Gregorian calendar, as MySQL does. It lets years begin
+// in March, so that the leap day is the last day of a year.
 func daysSince1970(y, m, d int64) int64 {
 	if m <= 2 {
 		y--
