@@ -15,8 +15,8 @@ const usersTable = "shop.users: id int unsigned pk; email varchar(80) u0; name v
 	" balance decimal(10,2); ratio double; big bigint unsigned null; a varchar(9) u1; b varchar(9) u1;" +
 	" born date null; at time; flags set('x','y'); blob1 blob; small tinyint; first varchar(9)"
 
-// TestBadMappings: every rule of the mapping has a line here with a part of
-// what the message must say.
+// TestBadMappings has a line for each rule of the mapping, with a part of the message that a breach
+// of the rule must cause.
 func TestBadMappings(t *testing.T) {
 	for _, c := range []struct{ name, mapping, path, message string }{
 		{"unknown column in a key", `{write: [{hash: "u:{idd}"}]}`, "write[0]", `no column "idd" for the template "u:{idd}"; did you mean "id"?`},
@@ -75,8 +75,8 @@ func TestBadMappings(t *testing.T) {
 	}
 }
 
-// One run shows every fault of an entry, but not those that follow from another: without a key
-// {pk...} means nothing.
+// Compile reports every fault of an entry at once, but not those that follow from another fault: if
+// key_columns is wrong, {pk...} cannot be checked.
 func TestEveryFaultOfAnEntry(t *testing.T) {
 	for _, c := range []struct {
 		mapping string
@@ -104,7 +104,7 @@ func TestEveryFaultOfAnEntry(t *testing.T) {
 	}
 }
 
-// What needs no table is found before anything is opened, each fault with its place.
+// Faults that show without a schema are found by Validate, each with its place.
 func TestValidate(t *testing.T) {
 	for _, c := range []struct {
 		mapping string
@@ -136,8 +136,9 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// A table that a wildcard passes over by its name looked as if it were mapped.
-func TestPassedOver(t *testing.T) {
+// A wildcard skips helper tables of a schema change, and SkipReason reports why. Users took such a
+// table for mapped.
+func TestSkipReason(t *testing.T) {
 	m := parseMapping(t, `
 "shop.*": {}
 shop._x_new: {}
@@ -156,7 +157,7 @@ shop._y_new: {ignore: true}
 		}
 		rule, err := m.Rule(database, name)
 		if err != nil || want != "" && rule != nil {
-			t.Errorf("%s is mapped, and passed over (%v)", table, err)
+			t.Errorf("%s is mapped and has a reason to be skipped (%v)", table, err)
 		}
 	}
 }
@@ -197,8 +198,8 @@ func TestTablesWithoutKey(t *testing.T) {
 	}
 }
 
-// A wildcard passes by what can never be followed, a sequence; an entry for it is
-// an error.
+// A wildcard skips a table whose rows cannot be followed, such as a sequence. An entry for one such
+// table is an error.
 func TestTablesNotFollowed(t *testing.T) {
 	sequence := parseTable(t, "shop.seq: next_not_cached_value bigint pk")
 	sequence.NotFollowed = "it is a sequence"
@@ -247,7 +248,7 @@ func TestConflicts(t *testing.T) {
 	}
 }
 
-// Every output that collides is named, once.
+// Conflicts reports each output that collides with an earlier one, once.
 func TestEveryConflict(t *testing.T) {
 	m := parseMapping(t, `shop.users: {write: [{hash: "a:{id}"}, {json: "a:{id}"}, {json: "b:{id}"}, {string: "b:{id}", value: x}, {string: "b:{id}", value: y}]}`)
 	p, err := transform.Compile(m, parseTable(t, "shop.users: id int pk"))
@@ -308,7 +309,7 @@ mysql.user: {}
 	}
 }
 
-// The hint for a database with a dot was the text that had failed.
+// A hint about a name with a dot has backquotes. The hint used to repeat the text that had failed.
 func TestDottedNames(t *testing.T) {
 	m := parseMapping(t, "{\"`bb.dot`.*\": {}, \"`bb.`*.*\": {columns: {exclude: [x]}}, \"`bb.dot`.u*\": {}, \"*.?s\": {}}")
 	r, err := m.Rule("bb.dot", "t")
@@ -335,7 +336,7 @@ func TestDottedNames(t *testing.T) {
 	}
 }
 
-func TestUnused(t *testing.T) {
+func TestUnknownNames(t *testing.T) {
 	m := parseMapping(t, `
 "shop.*": {columns: {exclude: [emial, id], rename: {nme: n}}}
 shop.usrs: {}

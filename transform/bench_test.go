@@ -7,8 +7,9 @@ import (
 	"rowfall/transform"
 )
 
-const benchTable = "shop.orders: id int unsigned pk; customer_id int unsigned; status varchar(20); total decimal(10,2);" +
-	" currency char(3); note varchar(200) null; created_at datetime; updated_at datetime"
+const benchTable = "shop.orders: id int unsigned pk; customer_id int unsigned; " +
+	"status varchar(20); total decimal(10,2); currency char(3); note varchar(200) null; " +
+	"created_at datetime; updated_at datetime"
 
 func imageLayout(b testing.TB, table *binlog.Table) *binlog.Layout {
 	l, err := binlog.NewImageLayout(table,
@@ -36,7 +37,9 @@ func benchPlan(b *testing.B, mapping string) (*transform.Plan, *binlog.Change) {
 		b.Fatal(err)
 	}
 	layout := imageLayout(b, table)
-	c := &binlog.Change{Table: table, Op: binlog.Update, Before: new(binlog.Row), After: new(binlog.Row)}
+	c := &binlog.Change{
+		Table: table, Op: binlog.Update, Before: new(binlog.Row), After: new(binlog.Row),
+	}
 	if _, err := c.Before.DecodeImage(layout, []byte{0xff}, image(200, 7, "paid")); err != nil {
 		b.Fatal(err)
 	}
@@ -53,11 +56,18 @@ func BenchmarkAppend(b *testing.B) {
 		insert        bool
 	}{
 		{"HashInsert", `"*.*": {}`, transform.FullRow, true},
-		{"HashUpdateWhole", `"*.*": {}`, transform.FullRow, false},
+		{"HashUpdateFullRow", `"*.*": {}`, transform.FullRow, false},
 		{"HashUpdateDelta", `"*.*": {}`, transform.Delta, false},
 		{"JSON", `"*.*": {write: [{json: "o:{id}"}]}`, transform.FullRow, true},
-		{"SortedSet", `"*.*": {write: [{sorted_set: o, member: "{id}", score: created_at}]}`, transform.FullRow, true},
-		{"WhereAndAdd", `"*.*": {where: 'status != "deleted" and total > 5', columns: {add: {gross: total * 1.19}}}`, transform.FullRow, true},
+		{
+			"SortedSet", `"*.*": {write: [{sorted_set: o, member: "{id}", score: created_at}]}`,
+			transform.FullRow, true,
+		},
+		{
+			"WhereAndAdd", `"*.*": {
+				where: 'status != "deleted" and total > 5', columns: {add: {gross: total * 1.19}}}`,
+			transform.FullRow, true,
+		},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			p, c := benchPlan(b, bench.mapping)
@@ -76,7 +86,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// TestNoAllocation holds the hot path to no allocation a row.
+// TestNoAllocation checks that appending a row does not allocate.
 func TestNoAllocation(t *testing.T) {
 	table := parseTable(t, benchTable)
 	layout := imageLayout(t, table)
@@ -84,7 +94,9 @@ func TestNoAllocation(t *testing.T) {
 	old, now := image(200, 7, "paid"), image(200, 7, "shipped")
 	for _, mapping := range []string{
 		`"*.*": {}`,
-		`"*.*": {where: 'status != "deleted" and total > 5', write: [{json: "o:{id}"}, {set: "c:{customer_id|hex}", member: "{id}"}]}`,
+		`"*.*": {
+			where: 'status != "deleted" and total > 5',
+			write: [{json: "o:{id}"}, {set: "c:{customer_id|hex}", member: "{id}"}]}`,
 	} {
 		p, err := transform.Compile(parseMapping(t, mapping), table)
 		if err != nil {

@@ -7,10 +7,13 @@ import (
 	"rowfall/transform"
 )
 
-// FuzzTemplate: any template is compiled or refused with a message; what
-// compiles renders every row, and two rows with different keys never share one.
+// FuzzTemplate checks that every template compiles or is rejected with a message. A template that
+// compiles must print each row, and must not print the same key for two rows.
 func FuzzTemplate(f *testing.F) {
-	for _, s := range []string{"u:{id}", "{a}:{b}", "{{x}}{pk...}", "{a|hex|upper}-{b|urlencode}", "{name|lower}{id}", "{", "}", "{|}"} {
+	for _, s := range []string{
+		"u:{id}", "{a}:{b}", "{{x}}{pk...}", "{a|hex|upper}-{b|urlencode}", "{name|lower}{id}",
+		"{", "}", "{|}",
+	} {
 		f.Add(s, "x", "y", "z:%")
 	}
 	f.Fuzz(func(t *testing.T, template, a, b, c string) {
@@ -26,7 +29,11 @@ func FuzzTemplate(f *testing.F) {
 			return
 		}
 		keys := map[string]string{}
-		for _, cells := range [][][]byte{{[]byte("1"), []byte(a), []byte(b), nil}, {[]byte("2"), []byte(b), []byte(c), []byte(a)}, {[]byte("3"), []byte(a + ":"), []byte(c), []byte(b)}} {
+		for _, cells := range [][][]byte{
+			{[]byte("1"), []byte(a), []byte(b), nil},
+			{[]byte("2"), []byte(b), []byte(c), []byte(a)},
+			{[]byte("3"), []byte(a + ":"), []byte(c), []byte(b)},
+		} {
 			row := textRow(table, cells)
 			id, _ := p.AppendRowKey(nil, row)
 			err := p.Expect(row, func(e transform.Expectation) error {

@@ -13,8 +13,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files in testdata")
 
-// TestGolden runs the scripts of testdata: a table, a mapping and changes, and
-// the commands that they become in the two modes.
+// TestGolden runs the scripts of testdata. Each holds a table, a mapping, changes, and the commands
+// that the changes must become in the two modes.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -49,12 +49,13 @@ func runScript(t *testing.T, script string) string {
 	var out strings.Builder
 	for _, line := range strings.Split(strings.TrimSpace(changes), "\n") {
 		out.WriteString(line + "\n")
-		whole, delta := runChange(t, p, line, transform.FullRow), runChange(t, p, line, transform.Delta)
-		if whole == delta {
-			out.WriteString(indent("both", whole))
+		full := runChange(t, p, line, transform.FullRow)
+		delta := runChange(t, p, line, transform.Delta)
+		if full == delta {
+			out.WriteString(indent("both", full))
 			continue
 		}
-		out.WriteString(indent("whole", whole) + indent("delta", delta))
+		out.WriteString(indent("full row", full) + indent("delta", delta))
 	}
 	return out.String()
 }
@@ -63,7 +64,8 @@ func indent(mode, commands string) string {
 	if commands == "" {
 		return "  " + mode + ": nothing\n"
 	}
-	return "  " + mode + ":\n    " + strings.ReplaceAll(strings.TrimSpace(commands), "\n", "\n    ") + "\n"
+	lines := strings.ReplaceAll(strings.TrimSpace(commands), "\n", "\n    ")
+	return "  " + mode + ":\n    " + lines + "\n"
 }
 
 func runChange(t *testing.T, p *transform.Plan, line string, m transform.Mode) string {
@@ -72,7 +74,7 @@ func runChange(t *testing.T, p *transform.Plan, line string, m transform.Mode) s
 	var re *transform.RowError
 	if errors.As(err, &re) {
 		if len(u.Bytes) != 0 || u.Count != 0 || u.Rows != 0 {
-			t.Errorf("an error left commands in the unit")
+			t.Errorf("an error left %d commands in the buffer", u.Count)
 		}
 		return "error: " + err.Error() + "\n"
 	}

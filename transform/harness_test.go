@@ -23,9 +23,8 @@ var sqlTypes = map[string]binlog.Type{
 	"set": binlog.TypeSet, "json": binlog.TypeJSON,
 }
 
-// parseTable reads "shop.users: id int unsigned pk, name varchar(80) null".
-// Words after the type: unsigned, null, invisible, pk, and uN for a column of
-// unique key N.
+// parseTable parses "shop.users: id int unsigned pk; name varchar(80) null". The words after a type
+// are unsigned, null, invisible, pk, and uN for a column of unique key N.
 func parseTable(t testing.TB, text string) *binlog.Table {
 	t.Helper()
 	full, columns, ok := strings.Cut(text, ":")
@@ -41,7 +40,7 @@ func parseTable(t testing.TB, text string) *binlog.Table {
 		if c.Type == binlog.TypeInvalid {
 			t.Fatalf("type %q", words[1])
 		}
-		// Whatever of the two there is.
+		// Both numbers are optional.
 		_, _ = fmt.Sscanf(length, "%d,%d", &c.Length, &c.Decimals)
 		if c.Type == binlog.TypeSet || c.Type == binlog.TypeEnum {
 			c.Values = strings.Split(strings.NewReplacer("'", "", ")", "").Replace(length), ",")
@@ -77,8 +76,7 @@ var outputKinds = map[string]transform.OutputKind{
 	"hash": transform.Hash, "json": transform.JSON, "string": transform.String, "set": transform.Set, "sorted_set": transform.SortedSet,
 }
 
-// parseMapping reads the tables section of a pipeline file, as far as this
-// package knows it.
+// parseMapping parses the tables section of a pipeline file. Entry i is at line i+1.
 func parseMapping(t testing.TB, text string) *transform.Mapping {
 	t.Helper()
 	var document yaml.Node
@@ -116,10 +114,10 @@ func parseMapping(t testing.TB, text string) *transform.Mapping {
 	return m
 }
 
-// pair is an entry of a mapping, whose order counts here.
+// pair is an entry of a YAML mapping. A list of pairs keeps the order of the entries.
 type pair struct{ Key, Value any }
 
-// ordered turns a node into pairs, lists and plain values.
+// ordered converts a YAML node into []pair, []any and scalar values.
 func ordered(t testing.TB, n *yaml.Node) any {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -199,14 +197,14 @@ func parseOutput(t testing.TB, o *transform.Output, key string, value any) {
 	}
 }
 
-// textRow makes a row of cells; nil is NULL.
+// textRow returns a row with the given texts; nil is NULL.
 func textRow(table *binlog.Table, cells [][]byte) *binlog.Row {
 	r := new(binlog.Row)
 	r.SetText(binlog.NewTextLayout(table), cells)
 	return r
 }
 
-// parseCells reads words: NULL, bare or quoted as in Go.
+// parseCells parses the texts of a row: words, strings quoted as in Go, and NULL.
 func parseCells(t testing.TB, table *binlog.Table, text string) [][]byte {
 	t.Helper()
 	var cells [][]byte
@@ -235,7 +233,7 @@ func parseCells(t testing.TB, table *binlog.Table, text string) [][]byte {
 	return cells
 }
 
-// parseChange reads "insert CELLS", "update CELLS -> CELLS" or "delete CELLS".
+// parseChange parses "insert CELLS", "update CELLS -> CELLS" or "delete CELLS".
 func parseChange(t testing.TB, table *binlog.Table, line string) *binlog.Change {
 	t.Helper()
 	op, rest, _ := strings.Cut(line, " ")
@@ -245,17 +243,17 @@ func parseChange(t testing.TB, table *binlog.Table, line string) *binlog.Change 
 	case "delete":
 		return &binlog.Change{Table: table, Op: binlog.Delete, Before: textRow(table, parseCells(t, table, rest))}
 	case "update":
-		was, is, _ := strings.Cut(rest, " -> ")
+		before, after, _ := strings.Cut(rest, " -> ")
 		return &binlog.Change{
 			Table: table, Op: binlog.Update,
-			Before: textRow(table, parseCells(t, table, was)), After: textRow(table, parseCells(t, table, is)),
+			Before: textRow(table, parseCells(t, table, before)), After: textRow(table, parseCells(t, table, after)),
 		}
 	}
 	t.Fatalf("change %q", line)
 	return nil
 }
 
-// commands cuts RESP into commands.
+// commands parses RESP into commands.
 func commands(t testing.TB, b []byte) (out [][]string) {
 	t.Helper()
 	for len(b) > 0 {
@@ -272,7 +270,7 @@ func commands(t testing.TB, b []byte) (out [][]string) {
 	return out
 }
 
-// readable prints a command with quotes where they are needed.
+// readable returns a command as one line, with quotes where a word needs them.
 func readable(command []string) string {
 	words := slices.Clone(command)
 	for i, w := range words {

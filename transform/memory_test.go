@@ -8,8 +8,8 @@ import (
 	"rowfall/binlog"
 )
 
-// A huge row takes the memory of its commands once, and leaves nothing of it in the plan or in a
-// unit that is used again.
+// The commands of a huge row take their memory once. Afterwards neither the plan nor Commands that
+// are reset keep that memory.
 func TestHugeRow(t *testing.T) {
 	table := &binlog.Table{Database: "shop", Name: "t", Primary: []int{0}, Columns: []binlog.Column{
 		{Name: "id", SQLType: "varchar(10)", Type: binlog.TypeVarchar, Length: 10, Charset: "utf8mb4"},
@@ -19,7 +19,9 @@ func TestHugeRow(t *testing.T) {
 		Pattern: "shop.t",
 		Columns: Columns{Add: []Addition{{"twice", "v + v"}}},
 		Write: []Output{
-			{Kind: Hash, Key: "t:{id}"}, {Kind: String, Key: "s:{id}", Value: "{v}"}, {Kind: Set, Key: "m:{id}", Member: "{v}"},
+			{Kind: Hash, Key: "t:{id}"},
+			{Kind: String, Key: "s:{id}", Value: "{v}"},
+			{Kind: Set, Key: "m:{id}", Member: "{v}"},
 		},
 	}}}
 	plan, err := Compile(mapping, table)
@@ -47,7 +49,7 @@ func TestHugeRow(t *testing.T) {
 			}
 			u.Reset()
 			if n := cap(u.Bytes); n > maxKeptCommands {
-				t.Errorf("%v, %v: the unit keeps %d bytes", c.Op, mode, n)
+				t.Errorf("%v, %v: Commands keep %d bytes", c.Op, mode, n)
 			}
 		}
 	}
@@ -56,14 +58,15 @@ func TestHugeRow(t *testing.T) {
 		t.Errorf("after Expect the plan keeps %d bytes, %v", n, err)
 	}
 
-	// One output: its bytes, and next to nothing besides.
+	// With one output, little more than the bytes of its command is allocated.
 	mapping.Tables[0].Columns.Add, mapping.Tables[0].Write = nil, mapping.Tables[0].Write[:1]
 	if plan, err = Compile(mapping, table); err != nil {
 		t.Fatal(err)
 	}
 	var from, to runtime.MemStats
 	runtime.ReadMemStats(&from)
-	if err := plan.Append(&u, &binlog.Change{Table: table, Op: binlog.Insert, After: &after}, FullRow); err != nil {
+	insert := &binlog.Change{Table: table, Op: binlog.Insert, After: &after}
+	if err := plan.Append(&u, insert, FullRow); err != nil {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&to)

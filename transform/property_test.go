@@ -24,7 +24,9 @@ type entry struct {
 // run applies a command as Redis would, WRONGTYPE included.
 func (m model) run(command []string) error {
 	verb, key, args := command[0], command[1], command[2:]
-	kinds := map[string]string{"HSET": "hash", "HDEL": "hash", "SADD": "set", "SREM": "set", "ZADD": "zset", "ZREM": "zset"}
+	kinds := map[string]string{
+		"HSET": "hash", "HDEL": "hash", "SADD": "set", "SREM": "set", "ZADD": "zset", "ZREM": "zset",
+	}
 	e := m[key]
 	if want, ok := kinds[verb]; ok && e != nil && e.kind != want {
 		return fmt.Errorf("WRONGTYPE: %q on a %s", command, e.kind)
@@ -142,7 +144,8 @@ type script struct {
 }
 
 func (s *script) word() []byte {
-	return []byte([]string{"", "a", "b", ":", "%", "a:b", "%3A", strings.Repeat("x", 120)}[s.rng.IntN(8)])
+	words := []string{"", "a", "b", ":", "%", "a:b", "%3A", strings.Repeat("x", 120)}
+	return []byte(words[s.rng.IntN(len(words))])
 }
 
 func (s *script) cells() [][]byte {
@@ -185,9 +188,9 @@ func (s *script) step() (before, after [][]byte) {
 	return before, after
 }
 
-// TestHistory: applying the commands of a random history gives what the final
-// rows ask for, in both modes, and in mode FullRow also when a stretch of the
-// history is applied again onto later data, as after a rewind.
+// TestHistory applies the commands of a random history, in both modes, and compares the result with
+// what Expect returns for the final rows. In mode FullRow it then applies the end of the history a
+// second time, as a pipeline does after a rewind.
 func TestHistory(t *testing.T) {
 	table := parseTable(t, "shop.t: a int pk; b varchar(200) pk; x int null; note varchar(200) null; word text")
 	layout := binlog.NewTextLayout(table)
@@ -198,7 +201,7 @@ func TestHistory(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := &script{rng: rand.New(rand.NewPCG(seed, uint64(i))), rows: map[string][][]byte{}}
-			whole, delta := model{}, model{}
+			full, delta := model{}, model{}
 			var history []*binlog.Change
 			for range 80 {
 				before, after := s.step()
@@ -215,20 +218,20 @@ func TestHistory(t *testing.T) {
 					continue
 				}
 				history = append(history, c)
-				play(t, p, whole, c, transform.FullRow)
+				play(t, p, full, c, transform.FullRow)
 				play(t, p, delta, c, transform.Delta)
 			}
 			want := expected(t, p, s.rows).String()
-			if got := whole.String(); got != want {
-				t.Fatalf("mapping %d seed %d, whole:\n%s\nwant:\n%s", i, seed, got, want)
+			if got := full.String(); got != want {
+				t.Fatalf("mapping %d seed %d, full row:\n%s\nwant:\n%s", i, seed, got, want)
 			}
 			if got := delta.String(); got != want {
 				t.Fatalf("mapping %d seed %d, delta:\n%s\nwant:\n%s", i, seed, got, want)
 			}
 			for _, c := range history[s.rng.IntN(len(history)):] {
-				play(t, p, whole, c, transform.FullRow)
+				play(t, p, full, c, transform.FullRow)
 			}
-			if got := whole.String(); got != want {
+			if got := full.String(); got != want {
 				t.Fatalf("mapping %d seed %d, replayed:\n%s\nwant:\n%s", i, seed, got, want)
 			}
 		}
@@ -248,19 +251,20 @@ func play(t *testing.T, p *transform.Plan, m model, c *binlog.Change, mode trans
 	}
 }
 
-// TestRowKey: two rows have one row key exactly when their keys are equal.
+// TestRowKey checks that two rows have the same row key exactly if their keys are equal.
 func TestRowKey(t *testing.T) {
 	p := compile(t, `"*.*": {}`, "shop.t: a varchar(9) pk; b varchar(9) pk; c int")
 	seen := map[string]string{}
 	words := []string{"", "a", "ab", "b", "\x00", "\x01\x00\x00\x00\x01", ":"}
 	for _, a := range words {
 		for _, b := range words {
-			key, err := p.AppendRowKey(nil, textRow(p.Table(), [][]byte{[]byte(a), []byte(b), []byte("1")}))
+			row := textRow(p.Table(), [][]byte{[]byte(a), []byte(b), []byte("1")})
+			key, err := p.AppendRowKey(nil, row)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if other, ok := seen[string(key)]; ok {
-				t.Errorf("%q/%q and %s have one key", a, b, other)
+				t.Errorf("%q/%q and %s have the same key", a, b, other)
 			}
 			seen[string(key)] = fmt.Sprintf("%q/%q", a, b)
 		}

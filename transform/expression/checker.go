@@ -13,27 +13,29 @@ import (
 	"rowfall/transform/suggest"
 )
 
-// node is a checked expression.
+// node is a compiled part of an expression.
 type node struct {
 	kind     Kind
 	nullable bool
-	// literal marks an exact number written in the text: it becomes a float
-	// beside a float, as 0.5 * ratio should.
+	// literal is set for an exact number that is written in the text. As an operand beside a float,
+	// such as in 0.5 * ratio, it becomes a float.
 	literal bool
-	// constant marks a node without columns; text is what a text literal says.
+	// constant is set for a node that reads no column.
 	constant bool
-	text     string
+	text     string // of a text literal
 	eval     func(*Scratch) value
 }
 
-// checker types a tree and turns it into closures; the first error sticks.
+// checker checks the types in a syntax tree and compiles the tree into closures. It keeps the first
+// error.
 type checker struct {
 	source  []rune
 	table   *binlog.Table
-	columns []int
+	columns []int // indexes of the columns that were read so far
 	err     *CompileError
 }
 
+// fail records a fault at a node of the tree, unless there is a fault already.
 func (c *checker) fail(n ast.Node, format string, args ...any) node {
 	if c.err == nil {
 		e := &CompileError{Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
@@ -45,7 +47,7 @@ func (c *checker) fail(n ast.Node, format string, args ...any) node {
 		}
 		c.err = e
 	}
-	// A node that fits anywhere: what is wrong was said already.
+	// The kind of this node fits everywhere, so it causes no second fault.
 	return node{eval: func(*Scratch) value { return value{null: true} }}
 }
 
@@ -53,10 +55,12 @@ func literal(k Kind, v value) node {
 	return node{kind: k, constant: true, eval: func(*Scratch) value { return v }}
 }
 
+// check compiles a node of the tree.
 func (c *checker) check(n ast.Node) node {
 	switch n := n.(type) {
 	case *ast.NilNode:
-		return node{nullable: true, constant: true, eval: func(*Scratch) value { return value{null: true} }}
+		null := func(*Scratch) value { return value{null: true} }
+		return node{nullable: true, constant: true, eval: null}
 	case *ast.BoolNode:
 		return literal(Bool, boolean(n.Value))
 	case *ast.IntegerNode:
@@ -96,7 +100,8 @@ func (c *checker) check(n ast.Node) node {
 	return c.fail(n, "this form is not available in expressions")
 }
 
-// fraction reads a literal like 9.99 from its text, so that it is exact.
+// fraction compiles a literal like 9.99 from its text, so that the number is exact. The parser has
+// rounded it to a float.
 func (c *checker) fraction(n *ast.FloatNode) node {
 	at := n.Location()
 	if at.From >= 0 && at.From < at.To && at.To <= len(c.source) {
@@ -109,11 +114,12 @@ func (c *checker) fraction(n *ast.FloatNode) node {
 	return literal(Float, value{f: n.Value})
 }
 
-// column reads a column as its type's kind.
+// column compiles the reading of a column.
 func (c *checker) column(n ast.Node, name string) node {
 	i := c.table.Column(name)
 	if i < 0 {
-		return c.fail(n, "%s has no column %q%s", c.table.FullName(), name, suggest.DidYouMean(name, c.table.ColumnNames()))
+		return c.fail(n, "%s has no column %q%s",
+			c.table.FullName(), name, suggest.DidYouMean(name, c.table.ColumnNames()))
 	}
 	c.columns = append(c.columns, i)
 	col := &c.table.Columns[i]
@@ -131,7 +137,7 @@ func (c *checker) column(n ast.Node, name string) node {
 	return out
 }
 
-// kindOfValue maps what a column holds to the kind that expressions compute with.
+// kindOfValue maps the values of a column to the kind with which expressions compute.
 var kindOfValue = map[binlog.ValueKind]Kind{
 	binlog.ValueInteger:  Integer,
 	binlog.ValueExact:    Exact,
@@ -143,6 +149,7 @@ var kindOfValue = map[binlog.ValueKind]Kind{
 
 func columnKind(col *binlog.Column) Kind { return kindOfValue[col.Value()] }
 
+// columnReader returns a function that reads column i, which is not NULL, as a value of kind k.
 func columnReader(i int, k Kind) func(*Scratch) value {
 	switch k {
 	case Integer:
@@ -173,16 +180,17 @@ func columnReader(i int, k Kind) func(*Scratch) value {
 	return func(s *Scratch) value { return value{t: s.text(i)} }
 }
 
-// strict refuses an operand that may be nil.
+// strict compiles an operand that must not be nil. of is the operator or function, for messages.
 func (c *checker) strict(n ast.Node, of string) node {
 	v := c.check(n)
 	if v.nullable && c.err == nil {
-		return c.fail(n, "%s may be NULL and %s needs a value: only ==, != and ?? take a NULL, so give it a default, as in (x ?? 0)", c.text(n), of)
+		return c.fail(n, "%s may be NULL and %s needs a value: only ==, != and ?? take a NULL, "+
+			"so give it a default, as in (x ?? 0)", c.text(n), of)
 	}
 	return v
 }
 
-// text names an operand in a message.
+// text returns the text of an operand, for messages.
 func (c *checker) text(n ast.Node) string {
 	if id, ok := n.(*ast.IdentifierNode); ok {
 		return id.Value
@@ -190,6 +198,8 @@ func (c *checker) text(n ast.Node) string {
 	return n.String()
 }
 
+// want compiles an operand that must be of kind k and not nil. of is the operator or function, for
+// messages.
 func (c *checker) want(n ast.Node, k Kind, of string) node {
 	v := c.strict(n, of)
 	if c.err == nil && v.kind != k {
@@ -198,7 +208,7 @@ func (c *checker) want(n ast.Node, k Kind, of string) node {
 	return v
 }
 
-// remedy is what to write where a kind is not the wanted one.
+// remedy returns the end of a message: how to turn an operand of kind got into one of kind want.
 func remedy(want, got Kind) string {
 	switch {
 	case want == Bool && got == Integer:
@@ -255,7 +265,8 @@ func (c *checker) conditional(n *ast.ConditionalNode) node {
 	}}
 }
 
-// unify brings two nodes to one kind; nil fits any.
+// unify converts two operands to the same kind and returns that kind. nil fits every kind, integers
+// become exact numbers or floats, and text literals become dates or times.
 func (c *checker) unify(n ast.Node, l, r node) (node, node, Kind) {
 	switch {
 	case c.err != nil:
@@ -271,7 +282,8 @@ func (c *checker) unify(n ast.Node, l, r node) (node, node, Kind) {
 					return fl, fr, Float
 				}
 			}
-			c.fail(n, "an exact number and a float do not mix exactly: write float(x) around the exact one")
+			c.fail(n, "an exact number and a float do not mix exactly: "+
+				"write float(x) around the exact one")
 			return l, r, Null
 		}
 		return toExact(l), toExact(r), Exact
@@ -291,7 +303,7 @@ func (c *checker) unify(n ast.Node, l, r node) (node, node, Kind) {
 	return l, r, Null
 }
 
-// moment reads a text literal as a date or time.
+// moment converts a text literal to a date or a time (kind k).
 func (c *checker) moment(n ast.Node, l node, k Kind) node {
 	if k == Clock {
 		if _, err := clockMicros([]byte(l.text)); err != nil {
@@ -304,6 +316,7 @@ func (c *checker) moment(n ast.Node, l node, k Kind) node {
 	return l
 }
 
+// toExact converts an integer to an exact number.
 func toExact(n node) node {
 	if n.kind == Integer {
 		e := n.eval
@@ -315,7 +328,8 @@ func toExact(n node) node {
 	return n
 }
 
-// toFloat converts what may become a float without being asked to.
+// toFloat converts an operand to a float where that needs no float(x): integers and exact literals.
+// ok is false for any other kind.
 func toFloat(n node) (node, bool) {
 	e := n.eval
 	switch {
@@ -333,7 +347,7 @@ func toFloat(n node) (node, bool) {
 	return n, true
 }
 
-// pattern compiles the right side of matches.
+// pattern compiles the right side of matches, a literal regular expression in Go's syntax.
 func (c *checker) pattern(n ast.Node) *regexp.Regexp {
 	s, ok := n.(*ast.StringNode)
 	if !ok {

@@ -253,7 +253,7 @@ func TestBadExpressions(t *testing.T) {
 	}
 }
 
-// The spelling is checked without a table, before anything is opened; columns are not.
+// CheckSyntax checks the syntax without a table, so it accepts any name of a column.
 func TestCheckSyntax(t *testing.T) {
 	for source, want := range map[string]string{
 		`a = 1`: "write == (not =)", `a == 1 AND b == 2`: "write and (not AND)", `a ==`: "unexpected", ``: "",
@@ -291,8 +291,8 @@ func TestEvalErrors(t *testing.T) {
 	}
 }
 
-// A computed text and a column's are one text in JSON: a backspace was \u0008 in the
-// one and \b in the other.
+// A computed text is encoded as JSON in the same way as the text of a column. A backspace used to be
+// \u0008 in one and \b in the other.
 func TestJSONIsThatOfColumns(t *testing.T) {
 	texts := &binlog.Table{Database: "d", Name: "t", Columns: []binlog.Column{{Name: "s", Type: binlog.TypeVarchar, Charset: "utf8mb4"}, {Name: "f", Type: binlog.TypeDouble}}}
 	r := new(binlog.Row)
@@ -313,8 +313,8 @@ func TestJSONIsThatOfColumns(t *testing.T) {
 	}
 }
 
-// FuzzCompile: any text compiles or is refused with a message, and what
-// compiles evaluates without a panic.
+// FuzzCompile checks that every text compiles or is rejected with a message. An expression that
+// compiles must evaluate without a panic.
 func FuzzCompile(f *testing.F) {
 	for _, s := range []string{`i + 1 > 2`, `ns ?? "x"`, `s in ["a"]`, `unix(at) * 2.5`, `max(i, d)`, `-10 < i < 0`, `"x" in flags`, `a ? b : c`, `if i > 1 {2} else {3}`} {
 		f.Add(s)

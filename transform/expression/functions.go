@@ -16,12 +16,17 @@ import (
 	"rowfall/transform/suggest"
 )
 
-// function is one callable: it checks its arguments and builds the node.
+// function is a function of the language.
 type function struct {
-	least, most int
-	build       func(c *checker, call ast.Node, name string, args []ast.Node) node
+	minArgs, maxArgs int
+	build            builder
 }
 
+// builder checks the arguments of a call and compiles the call. The number of arguments is right.
+type builder func(c *checker, call ast.Node, name string, args []ast.Node) node
+
+// functions are all functions by name. They are set in init, because a builder refers to the table
+// by way of checker.call.
 var functions map[string]function
 
 func init() {
@@ -51,29 +56,37 @@ func init() {
 	}
 }
 
+// call compiles the call of a function.
 func (c *checker) call(n ast.Node, name string, args []ast.Node) node {
 	f, ok := functions[name]
 	switch {
 	case !ok && (name == "now" || name == "date" || name == "duration" || name == "timezone"):
-		return c.fail(n, "%s() is not available: the same row must always give the same value, so expressions have no clock; compare a date column with a literal like \"2024-05-01\"", name)
+		return c.fail(n, "%s() is not available: the same row must always give the same value, "+
+			"so expressions have no clock; "+
+			"compare a date column with a literal like \"2024-05-01\"", name)
 	case !ok:
-		return c.fail(n, "there is no function %s() in expressions%s", name, suggest.DidYouMean(name, slices.Sorted(maps.Keys(functions))))
-	case len(args) < f.least || len(args) > f.most:
-		return c.fail(n, "%s() takes %s", name, counts(f.least, f.most))
+		names := slices.Sorted(maps.Keys(functions))
+		return c.fail(n, "there is no function %s() in expressions%s",
+			name, suggest.DidYouMean(name, names))
+	case len(args) < f.minArgs || len(args) > f.maxArgs:
+		return c.fail(n, "%s() takes %s", name, argumentCount(f.minArgs, f.maxArgs))
 	}
 	return f.build(c, n, name, args)
 }
 
-func counts(least, most int) string {
+// argumentCount prints the number of arguments that a function takes, for messages.
+func argumentCount(minArgs, maxArgs int) string {
 	switch {
-	case least == most && most == 1:
+	case minArgs == maxArgs && maxArgs == 1:
 		return "1 argument"
-	case least == most:
-		return fmt.Sprintf("%d arguments", most)
+	case minArgs == maxArgs:
+		return fmt.Sprintf("%d arguments", maxArgs)
 	}
-	return fmt.Sprintf("%d to %d arguments", least, most)
+	return fmt.Sprintf("%d to %d arguments", minArgs, maxArgs)
 }
 
+// number compiles an operand that must be a number and not nil. of is the operator or function, for
+// messages.
 func (c *checker) number(n ast.Node, of string) node {
 	v := c.strict(n, of)
 	if c.err == nil && !v.kind.numeric() {
@@ -108,14 +121,17 @@ func buildAbs(c *checker, _ ast.Node, name string, args []ast.Node) node {
 	return v
 }
 
-func bitwise(op func(a, b int64) int64) func(*checker, ast.Node, string, []ast.Node) node {
+func bitwise(op func(a, b int64) int64) builder {
 	return func(c *checker, _ ast.Node, name string, args []ast.Node) node {
 		l, r := c.want(args[0], Integer, name+"()"), c.want(args[1], Integer, name+"()")
-		return node{kind: Integer, eval: func(s *Scratch) value { return value{i: op(l.eval(s).i, r.eval(s).i)} }}
+		return node{kind: Integer, eval: func(s *Scratch) value {
+			return value{i: op(l.eval(s).i, r.eval(s).i)}
+		}}
 	}
 }
 
-func rounder(r decimal.Rounding, f func(float64) float64) func(*checker, ast.Node, string, []ast.Node) node {
+// rounder builds a function that rounds exact numbers by r and floats by f. Integers stay the same.
+func rounder(r decimal.Rounding, f func(float64) float64) builder {
 	return func(c *checker, _ ast.Node, name string, args []ast.Node) node {
 		v := c.number(args[0], name+"()")
 		e := v.eval
@@ -129,6 +145,8 @@ func rounder(r decimal.Rounding, f func(float64) float64) func(*checker, ast.Nod
 	}
 }
 
+// buildDecimal builds the conversion to an exact number. An exact literal becomes an ordinary exact
+// number, which a float no longer converts.
 func buildDecimal(c *checker, n ast.Node, name string, args []ast.Node) node {
 	v := c.strict(args[0], name+"()")
 	e := v.eval
@@ -159,6 +177,7 @@ func buildDecimal(c *checker, n ast.Node, name string, args []ast.Node) node {
 	return c.fail(n, "decimal() takes an integer, an exact number or text, not %s", v.kind)
 }
 
+// parseFloat parses a finite number.
 func parseFloat(b []byte) (float64, error) {
 	f, err := strconv.ParseFloat(string(b), 64)
 	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
@@ -230,6 +249,7 @@ func buildInt(c *checker, n ast.Node, name string, args []ast.Node) node {
 	return out
 }
 
+// buildString builds the conversion to text, which is the same as in the field of a hash.
 func buildString(c *checker, _ ast.Node, name string, args []ast.Node) node {
 	v := c.strict(args[0], name+"()")
 	p := Program{root: v}
@@ -250,17 +270,22 @@ func buildString(c *checker, _ ast.Node, name string, args []ast.Node) node {
 
 func buildLen(c *checker, _ ast.Node, name string, args []ast.Node) node {
 	v := c.want(args[0], Text, name+"()")
-	return node{kind: Integer, eval: func(s *Scratch) value { return value{i: int64(utf8.RuneCount(v.eval(s).t))} }}
+	return node{kind: Integer, eval: func(s *Scratch) value {
+		return value{i: int64(utf8.RuneCount(v.eval(s).t))}
+	}}
 }
 
-func textTest(f func(a, b []byte) bool) func(*checker, ast.Node, string, []ast.Node) node {
+func textTest(f func(a, b []byte) bool) builder {
 	return func(c *checker, _ ast.Node, name string, args []ast.Node) node {
 		l, r := c.want(args[0], Text, name+"()"), c.want(args[1], Text, name+"()")
-		return node{kind: Bool, eval: func(s *Scratch) value { return boolean(f(l.eval(s).t, r.eval(s).t)) }}
+		return node{kind: Bool, eval: func(s *Scratch) value {
+			return boolean(f(l.eval(s).t, r.eval(s).t))
+		}}
 	}
 }
 
-func mapped(f func(rune) rune) func(*checker, ast.Node, string, []ast.Node) node {
+// mapped builds a function that replaces each character of a text.
+func mapped(f func(rune) rune) builder {
 	return func(c *checker, _ ast.Node, name string, args []ast.Node) node {
 		v := c.want(args[0], Text, name+"()")
 		return node{kind: Text, eval: func(s *Scratch) value {
@@ -272,8 +297,8 @@ func mapped(f func(rune) rune) func(*checker, ast.Node, string, []ast.Node) node
 	}
 }
 
-// AppendMapped appends text with every character replaced; bytes that are not
-// UTF-8 stay as they are.
+// AppendMapped appends text to dst with each character replaced by f. Bytes that are not UTF-8 stay
+// the same. text may be a part of dst.
 func AppendMapped(dst, text []byte, f func(rune) rune) []byte {
 	for i := 0; i < len(text); {
 		r, n := utf8.DecodeRune(text[i:])
@@ -287,7 +312,8 @@ func AppendMapped(dst, text []byte, f func(rune) rune) []byte {
 	return dst
 }
 
-func extreme(sign int) func(*checker, ast.Node, string, []ast.Node) node {
+// extreme builds max (sign 1) or min (sign -1).
+func extreme(sign int) builder {
 	return func(c *checker, call ast.Node, name string, args []ast.Node) node {
 		out := c.strict(args[0], name+"()")
 		for _, a := range args[1:] {
@@ -333,7 +359,9 @@ func buildReplace(c *checker, _ ast.Node, name string, args []ast.Node) node {
 func buildTrim(c *checker, _ ast.Node, name string, args []ast.Node) node {
 	v := c.want(args[0], Text, name+"()")
 	if len(args) == 1 {
-		return node{kind: Text, eval: func(s *Scratch) value { return value{t: bytes.TrimSpace(v.eval(s).t)} }}
+		return node{kind: Text, eval: func(s *Scratch) value {
+			return value{t: bytes.TrimSpace(v.eval(s).t)}
+		}}
 	}
 	set := c.want(args[1], Text, name+"()")
 	return node{kind: Text, eval: func(s *Scratch) value {
@@ -342,7 +370,8 @@ func buildTrim(c *checker, _ ast.Node, name string, args []ast.Node) node {
 	}}
 }
 
-func cut(f func(a, b []byte) []byte) func(*checker, ast.Node, string, []ast.Node) node {
+// cut builds a function that removes a part of a text.
+func cut(f func(a, b []byte) []byte) builder {
 	return func(c *checker, _ ast.Node, name string, args []ast.Node) node {
 		v, part := c.want(args[0], Text, name+"()"), c.want(args[1], Text, name+"()")
 		return node{kind: Text, eval: func(s *Scratch) value {

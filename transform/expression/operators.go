@@ -13,6 +13,7 @@ import (
 	"rowfall/transform/decimal"
 )
 
+// binary compiles an operator with two operands.
 func (c *checker) binary(n *ast.BinaryNode) node {
 	switch n.Operator {
 	case "==", "!=":
@@ -37,7 +38,8 @@ func (c *checker) binary(n *ast.BinaryNode) node {
 	return c.fail(n, "the operator %s is not available in expressions", n.Operator)
 }
 
-// comparison returns how two values of a kind compare: negative, 0, positive.
+// comparison returns the function that compares two values of a kind, neither of which is nil. Its
+// result is negative, 0 or positive.
 func comparison(k Kind) func(s *Scratch, a, b value) int {
 	switch k {
 	case Bool, Integer:
@@ -64,6 +66,7 @@ func comparison(k Kind) func(s *Scratch, a, b value) int {
 	return func(_ *Scratch, a, b value) int { return bytes.Compare(a.t, b.t) }
 }
 
+// equality compiles == and !=. nil equals nil only.
 func (c *checker) equality(n *ast.BinaryNode) node {
 	l, r, k := c.unify(n, c.check(n.Left), c.check(n.Right))
 	if c.err != nil {
@@ -80,6 +83,7 @@ func (c *checker) equality(n *ast.BinaryNode) node {
 	}}
 }
 
+// order compiles <, <=, > and >=.
 func (c *checker) order(n *ast.BinaryNode) node {
 	l, r, k := c.unify(n, c.strict(n.Left, n.Operator), c.strict(n.Right, n.Operator))
 	if c.err == nil && k == Bool {
@@ -97,13 +101,15 @@ func (c *checker) order(n *ast.BinaryNode) node {
 	default:
 		holds = func(x int) bool { return x >= 0 }
 	}
-	return node{kind: Bool, eval: func(s *Scratch) value { return boolean(holds(compare(s, l.eval(s), r.eval(s)))) }}
+	return node{kind: Bool, eval: func(s *Scratch) value {
+		return boolean(holds(compare(s, l.eval(s), r.eval(s))))
+	}}
 }
 
+// logic compiles and and or. The right side is evaluated only if the left side does not decide.
 func (c *checker) logic(n *ast.BinaryNode) node {
 	l, r := c.want(n.Left, Bool, n.Operator), c.want(n.Right, Bool, n.Operator)
-	// and stops at a false, or at a true.
-	stop := int64(0)
+	stop := int64(0) // the left side that decides: false for and, true for or
 	if n.Operator == "or" || n.Operator == "||" {
 		stop = 1
 	}
@@ -115,6 +121,7 @@ func (c *checker) logic(n *ast.BinaryNode) node {
 	}}
 }
 
+// arithmetic compiles +, - and * of numbers, and + of texts.
 func (c *checker) arithmetic(n *ast.BinaryNode) node {
 	l, r, k := c.unify(n, c.strict(n.Left, n.Operator), c.strict(n.Right, n.Operator))
 	if c.err != nil {
@@ -135,7 +142,9 @@ func (c *checker) arithmetic(n *ast.BinaryNode) node {
 			return value{i: v}
 		}
 	case k == Exact:
-		f := map[string]func(a, b decimal.Number) decimal.Number{"+": decimal.Number.Add, "-": decimal.Number.Sub, "*": decimal.Number.Mul}[op]
+		f := map[string]func(a, b decimal.Number) decimal.Number{
+			"+": decimal.Number.Add, "-": decimal.Number.Sub, "*": decimal.Number.Mul,
+		}[op]
 		out.eval = func(s *Scratch) value { return value{d: f(le(s).d, re(s).d)} }
 	case k == Float:
 		f := map[string]func(a, b float64) float64{
@@ -150,8 +159,8 @@ func (c *checker) arithmetic(n *ast.BinaryNode) node {
 	return out
 }
 
-// integerOp computes and reports whether the result fits.
-func integerOp(op string, a, b int64) (int64, bool) {
+// integerOp computes a op b. ok is false if the result does not fit 64 bits.
+func integerOp(op string, a, b int64) (result int64, ok bool) {
 	switch op {
 	case "+":
 		r := a + b
@@ -164,7 +173,7 @@ func integerOp(op string, a, b int64) (int64, bool) {
 	return r, a == 0 || r/a == b && (a != -1 || b != math.MinInt64)
 }
 
-// concat joins into the scratch buffer.
+// concat joins texts in the scratch buffer.
 func (s *Scratch) concat(parts ...[]byte) value {
 	start := len(s.buf)
 	for _, p := range parts {
@@ -173,21 +182,28 @@ func (s *Scratch) concat(parts ...[]byte) value {
 	return value{t: s.buf[start:len(s.buf):len(s.buf)]}
 }
 
+// floats compiles / and **, whose result is a float.
 func (c *checker) floats(n *ast.BinaryNode) node {
 	l, r := c.strict(n.Left, n.Operator), c.strict(n.Right, n.Operator)
 	fl, ok := toFloat(l)
 	fr, ok2 := toFloat(r)
 	if c.err == nil && (!ok || !ok2) {
-		return c.fail(n, "%s gives a float and takes integers and floats, not %s and %s: write float(x) around an exact number", n.Operator, l.kind, r.kind)
+		return c.fail(n, "%s gives a float and takes integers and floats, not %s and %s: "+
+			"write float(x) around an exact number", n.Operator, l.kind, r.kind)
 	}
 	if n.Operator == "/" {
-		return node{kind: Float, eval: func(s *Scratch) value { return value{f: fl.eval(s).f / fr.eval(s).f} }}
+		return node{kind: Float, eval: func(s *Scratch) value {
+			return value{f: fl.eval(s).f / fr.eval(s).f}
+		}}
 	}
-	return node{kind: Float, eval: func(s *Scratch) value { return value{f: math.Pow(fl.eval(s).f, fr.eval(s).f)} }}
+	return node{kind: Float, eval: func(s *Scratch) value {
+		return value{f: math.Pow(fl.eval(s).f, fr.eval(s).f)}
+	}}
 }
 
 var errDivision = errors.New("division by zero")
 
+// modulo compiles % of integers. The result has the sign of the left side, as in MySQL.
 func (c *checker) modulo(n *ast.BinaryNode) node {
 	l, r := c.want(n.Left, Integer, "%"), c.want(n.Right, Integer, "%")
 	return node{kind: Integer, eval: func(s *Scratch) value {
@@ -195,26 +211,32 @@ func (c *checker) modulo(n *ast.BinaryNode) node {
 		switch b {
 		case 0:
 			return s.fail(errDivision)
-		case -1:
+		case -1: // the lowest integer divided by -1 would overflow
 			return value{}
 		}
 		return value{i: a % b}
 	}}
 }
 
+// search compiles contains, startsWith, endsWith and matches.
 func (c *checker) search(n *ast.BinaryNode) node {
 	l := c.want(n.Left, Text, n.Operator)
 	if n.Operator == "matches" {
 		re := c.pattern(n.Right)
-		return node{kind: Bool, eval: func(s *Scratch) value { return boolean(re.Match(l.eval(s).t)) }}
+		return node{kind: Bool, eval: func(s *Scratch) value {
+			return boolean(re.Match(l.eval(s).t))
+		}}
 	}
 	r := c.want(n.Right, Text, n.Operator)
 	f := map[string]func(a, b []byte) bool{
 		"contains": bytes.Contains, "startsWith": bytes.HasPrefix, "endsWith": bytes.HasSuffix,
 	}[n.Operator]
-	return node{kind: Bool, eval: func(s *Scratch) value { return boolean(f(l.eval(s).t, r.eval(s).t)) }}
+	return node{kind: Bool, eval: func(s *Scratch) value {
+		return boolean(f(l.eval(s).t, r.eval(s).t))
+	}}
 }
 
+// coalesce compiles ??.
 func (c *checker) coalesce(n *ast.BinaryNode) node {
 	l, r, k := c.unify(n, c.check(n.Left), c.check(n.Right))
 	return node{kind: k, nullable: l.nullable && r.nullable, eval: func(s *Scratch) value {
@@ -225,7 +247,7 @@ func (c *checker) coalesce(n *ast.BinaryNode) node {
 	}}
 }
 
-// in takes a list, a range of integers, or a SET column on its right.
+// in compiles in, whose right side is a list, a range of integers or a SET column.
 func (c *checker) in(n *ast.BinaryNode) node {
 	switch right := n.Right.(type) {
 	case *ast.ArrayNode:
@@ -242,13 +264,16 @@ func (c *checker) in(n *ast.BinaryNode) node {
 	case *ast.IdentifierNode:
 		if i := c.table.Column(right.Value); i >= 0 && c.table.Columns[i].Type == binlog.TypeSet {
 			x, set := c.want(n.Left, Text, "in"), c.strict(right, "in")
-			return node{kind: Bool, eval: func(s *Scratch) value { return boolean(memberOf(x.eval(s).t, set.eval(s).t)) }}
+			return node{kind: Bool, eval: func(s *Scratch) value {
+				return boolean(memberOf(x.eval(s).t, set.eval(s).t))
+			}}
 		}
 	}
-	return c.fail(n.Right, "in needs a list like [1, 2], a range like 1..5 or a SET column on its right")
+	return c.fail(n.Right,
+		"in needs a list like [1, 2], a range like 1..5 or a SET column on its right")
 }
 
-// memberOf looks for x among the members of a SET's text.
+// memberOf reports whether x is a member in the text of a SET, such as "a,b".
 func memberOf(x, set []byte) bool {
 	if bytes.IndexByte(x, ',') >= 0 {
 		return false
@@ -263,6 +288,7 @@ func memberOf(x, set []byte) bool {
 	return false
 }
 
+// inList compiles in with a list. A list of text literals becomes a map.
 func (c *checker) inList(n *ast.BinaryNode, list *ast.ArrayNode) node {
 	left := c.strict(n.Left, "in")
 	type pair struct {

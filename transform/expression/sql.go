@@ -24,9 +24,9 @@ var sqlFunctions = map[string]string{
 	"LENGTH": "len(x)", "CHAR_LENGTH": "len(x)",
 }
 
-// sqlSpelling looks for SQL in an expression that does not compile, and returns an error that names
-// each spelling with the accepted one; nil where there is none. t may be nil: then any word may be
-// a word of SQL, otherwise the table's columns are not.
+// sqlSpelling looks for SQL in an expression that does not compile. It returns an error that names
+// each word of SQL with the spelling that expressions accept, or nil if it finds none. The names of
+// the table's columns are not words of SQL; t may be nil.
 func sqlSpelling(source string, t *binlog.Table) *CompileError {
 	var found []string
 	var at token
@@ -49,7 +49,7 @@ func sqlSpelling(source string, t *binlog.Table) *CompileError {
 		upper := strings.ToUpper(tok.text)
 		switch {
 		case tok.text == "let":
-			return nil // its = is no comparison
+			return nil // the = of let is not a comparison
 		case tok.text == "=" || tok.text == "<=>":
 			add(tok, tok.text, "==")
 		case tok.text == "<>":
@@ -66,7 +66,7 @@ func sqlSpelling(source string, t *binlog.Table) *CompileError {
 				add(tok, "in (...)", "in [...]")
 			}
 		case slices.Contains([]string{"and", "or", "not", "true", "false"}, tok.text):
-			// accepted as they are
+			// Expressions accept these words in lower case.
 		case sqlWords[upper] != "":
 			add(tok, tok.text, sqlWords[upper])
 		}
@@ -78,7 +78,8 @@ func sqlSpelling(source string, t *binlog.Table) *CompileError {
 	return &CompileError{Line: at.line, Column: at.column, Message: message}
 }
 
-// isSpelling reads IS, IS NULL, IS NOT and IS NOT NULL, and returns how many words that is.
+// isSpelling parses IS, IS NULL, IS NOT or IS NOT NULL at the beginning of tokens, and returns the
+// accepted spelling and the number of words.
 func isSpelling(tokens []token) (sql, accepted string, words int) {
 	sql, accepted, words = tokens[0].text, "==", 1
 	if words < len(tokens) && strings.EqualFold(tokens[words].text, "NOT") {
@@ -90,7 +91,8 @@ func isSpelling(tokens []token) (sql, accepted string, words int) {
 	return sql, accepted, words
 }
 
-// listAhead reports whether parentheses that open here hold a comma of their own.
+// listAhead reports whether the parentheses that open at the beginning of tokens contain a comma,
+// apart from commas in nested parentheses: they enclose a list.
 func listAhead(tokens []token) bool {
 	depth := 0
 	for _, t := range tokens {
@@ -110,18 +112,19 @@ func listAhead(tokens []token) bool {
 	return false
 }
 
-// token is a word, or one operator or mark of an expression. Literals of text are none.
+// token is a word, an operator or a punctuation mark of an expression.
 type token struct {
 	text         string
 	word         bool
-	line, column int // from 1, as in CompileError
+	line, column int // as in CompileError
 }
 
-// tokenize cuts an expression as far as sqlSpelling needs it. It accepts any text.
+// tokenize splits an expression into tokens, as far as sqlSpelling needs them. Text literals are
+// left out. Every source is accepted.
 func tokenize(source string) []token {
 	var tokens []token
 	runes := []rune(source)
-	line, start := 1, 0 // of the current line
+	line, start := 1, 0 // number and offset of the current line
 	isWord := func(r rune) bool {
 		return r == '_' || r == '$' || unicode.IsLetter(r) || unicode.IsDigit(r)
 	}
@@ -157,12 +160,4 @@ func tokenize(source string) []token {
 		tokens = append(tokens, token{string(runes[from:i]), isWord(r), line, from - start + 1})
 	}
 	return tokens
-}
-
-// CheckSyntax returns what is wrong with an expression whatever the table: a *CompileError, or nil.
-func CheckSyntax(source string) error {
-	if _, err := parse(source, nil); err != nil {
-		return err // a nil *CompileError is no nil error
-	}
-	return nil
 }
