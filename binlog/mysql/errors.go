@@ -14,6 +14,7 @@ const (
 	CodeWhileExecuting = 1220
 	CodeNoPrivilege    = 1227
 	CodeBinlogMissing  = 1236
+	CodeRoleNotGranted = 3530
 )
 
 // ServerError is an error that the server answered with.
