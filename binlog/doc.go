@@ -50,5 +50,5 @@
 // schema and table map, row.go is what callers see of a row, value.go and json.go
 // render single values. gtid.go, gtidset.go, position.go and evidence.go stand apart:
 // they hold positions in a server's history and the proof that two histories are the
-// same.
+// same. pattern.go selects tables by name.
 package binlog

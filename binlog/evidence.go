@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// GTID is the identifier of one transaction, of a MySQL (UUID, Tag, Sequence) or of a MariaDB
-// (Domain, Server, Sequence). The zero value is no GTID. Two GTIDs are equal if == says so.
+// GTID identifies one transaction, of a MySQL (UUID, Tag, Sequence) or of a MariaDB (Domain,
+// Server, Sequence). The zero value is no GTID. GTIDs can be compared with ==.
 type GTID struct {
 	MariaDB        bool
 	UUID           [16]byte
 	Tag            string
 	Domain, Server uint32
-	// Sequence begins at 1 on both servers.
+	// Sequence is 1 or more, on both servers.
 	Sequence uint64
 }
 
-// ParseGTID reads the text form of one GTID. Empty text is the zero GTID.
+// ParseGTID parses the text form of one GTID. Empty text is the zero GTID.
 func ParseGTID(s string) (GTID, error) {
 	set, err := ParseGTIDSet(s)
 	if err != nil || set.IsZero() {
@@ -38,7 +38,8 @@ func ParseGTID(s string) (GTID, error) {
 			return GTID{UUID: g.uuid, Tag: g.tag, Sequence: v.first}, nil
 		}
 	}
-	return GTID{}, fmt.Errorf("parse GTID %q: it holds more than one transaction", Clip(s, maxQuoted))
+	return GTID{}, fmt.Errorf("parse GTID %q: it holds more than one transaction",
+		Clip(s, maxQuoted))
 }
 
 // IsZero reports whether g is no GTID.
@@ -64,11 +65,11 @@ func (g *GTID) AppendText(dst []byte) []byte {
 // String returns "uuid:5", "uuid:tag:5" or "domain-server-5"; "" for the zero GTID.
 func (g GTID) String() string { return string(g.AppendText(nil)) }
 
-// Evidence identifies one transaction in a server's binlog. Servers that were reset or restored
-// give the same GTIDs and offsets to other transactions; the other fields tell these apart. Every
-// field may be zero, where the server does not send the value: a zero proves nothing.
+// Evidence identifies one transaction in a server's binlog. A server that was reset or restored
+// gives the same GTIDs and offsets to other transactions; the other fields tell these apart. A
+// field is zero where the server does not send its value, and a zero proves nothing.
 type Evidence struct {
-	// GTID is zero on a MySQL that keeps none.
+	// GTID is zero on a MySQL without GTIDs.
 	GTID GTID
 	// Previous is the GTID before this one in the same MariaDB domain. It is zero for the first
 	// transaction of a domain, and on MySQL.
@@ -80,24 +81,24 @@ type Evidence struct {
 	// later).
 	Length uint64
 
-	// Server is the server that sent the transaction. The fields below are its own: another server
-	// of the same history has other values.
+	// Server identifies the server that sent the transaction (mysql.Server.UUID). The fields below
+	// belong to that server: another server of the same history has other values.
 	Server string
 	// File is the binlog file, Start and End are the transaction's offsets in it.
 	File       string
 	Start, End uint64
-	// FileTime is the time in the header of the file's format description event, in seconds since
-	// 1970: when the server began the file.
+	// FileTime is the time at which the server began the file, in seconds since 1970, from the
+	// header of the file's FORMAT_DESCRIPTION_EVENT.
 	FileTime uint32
 }
 
 // IsZero reports whether e identifies no transaction.
 func (e *Evidence) IsZero() bool { return e.GTID.IsZero() && e.File == "" }
 
-// Compare compares the evidence of a transaction with what a server shows under the same GTID, or
-// at the same place. On the same server all fields must be equal, on another one only GTID and
-// Time. It returns the name of the first field that differs, "" if none does. proved reports
-// whether a value was compared that another history cannot have by chance.
+// Compare compares e with the evidence of the transaction that a server has under the same GTID, or
+// at the same offset. On one server all fields must be equal, on another only GTID and Time.
+// differs is the name of the first field that differs, "" if none does. proved reports whether a
+// value was compared that cannot be equal in another history by chance.
 func (e *Evidence) Compare(found *Evidence) (differs string, proved bool) {
 	same := e.Server != "" && e.Server == found.Server
 	switch {
@@ -174,8 +175,7 @@ type storedEvidence struct {
 	FileTime uint32 `json:"file_time"`
 }
 
-// AppendJSON appends the JSON form, which ParseEvidence reads. It allocates nothing but what dst
-// needs to grow.
+// AppendJSON appends the JSON form, which ParseEvidence reads. It allocates only to grow dst.
 func (e *Evidence) AppendJSON(dst []byte) []byte {
 	dst = append(dst, '{')
 	first := len(dst)
@@ -215,12 +215,12 @@ func (e *Evidence) AppendJSON(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// appendJSONString appends a string that hardly ever needs an escape.
+// appendJSONString appends s as JSON. Most strings need no escapes and are copied.
 func appendJSONString(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
 			text, err := json.Marshal(s)
-			if err != nil { // a string has a JSON form always
+			if err != nil { // cannot happen: every string has a JSON form
 				return append(dst, '"', '"')
 			}
 			return append(dst, text...)
@@ -229,7 +229,7 @@ func appendJSONString(dst []byte, s string) []byte {
 	return append(append(append(dst, '"'), s...), '"')
 }
 
-// ParseEvidence reads what AppendJSON wrote. Empty text is the zero Evidence.
+// ParseEvidence parses the JSON form that AppendJSON appends. Empty text is the zero Evidence.
 func ParseEvidence(text []byte) (Evidence, error) {
 	if len(text) == 0 {
 		return Evidence{}, nil
@@ -252,18 +252,18 @@ func ParseEvidence(text []byte) (Evidence, error) {
 	return e, nil
 }
 
-// HistoryError reports that a server's binlog is not the history that a position belongs to: the
-// server was reset, restored from a copy, or lost the end of its binlog, and has used the same
-// numbers again. Trying again cannot help.
+// HistoryError is returned when a server's binlog is not the history that a position belongs to:
+// the server was reset, restored from a copy, or lost the end of its binlog, and has reused the
+// same numbers. A retry fails in the same way.
 type HistoryError struct {
-	// Held is the transaction that the position includes, Found what the server has in its place;
-	// either may be zero.
+	// Held is the transaction that the position includes, Found the server's transaction in its
+	// place. Either may be zero.
 	Held, Found Evidence
-	// Reason says in a few words how the two differ.
+	// Reason describes the difference in a few words.
 	Reason string
 }
 
-// Error names both sides and the remedy.
+// Error returns a text that names both transactions and the remedy.
 func (e *HistoryError) Error() string {
 	var b strings.Builder
 	b.WriteString("compare histories: ")

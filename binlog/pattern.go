@@ -6,20 +6,20 @@ import (
 	"unicode/utf8"
 )
 
-// TablePattern names tables as "database.table", where * stands for any run of characters and ? for
-// one, in either part. Text in backquotes is literal, dots and wildcards included, and two
-// backquotes in it stand for one: "`bb.dot`.t". The first dot outside of backquotes ends the
-// database.
+// TablePattern selects tables by a text "database.table", in which * stands for any run of
+// characters and ? for one, in both parts. Text in backquotes is literal, dots and wildcards
+// included; two backquotes in it stand for one: "`bb.dot`.t". The first dot outside of backquotes
+// ends the database.
 type TablePattern struct {
 	Database, Table NamePattern
 }
 
-// NamePattern is one part of a TablePattern. A wildcard is a byte that no valid UTF-8 text holds,
-// so a literal * and the wildcard * differ.
+// NamePattern is one part of a TablePattern. A wildcard is stored as a byte that valid UTF-8 never
+// contains, so a literal * and the wildcard * differ.
 type NamePattern string
 
 const (
-	anyRun byte = 0xff // any run of bytes, also none
+	anyRun byte = 0xff // any run of bytes, which may be empty
 	anyOne byte = 0xfe // exactly one byte
 )
 
@@ -30,7 +30,8 @@ var (
 	errPatternBytes = errors.New("is not UTF-8")
 )
 
-// ParseTablePattern reads a pattern. Its errors continue a sentence that begins with the pattern.
+// ParseTablePattern parses a pattern. The text of its errors continues a sentence that begins with
+// the pattern.
 func ParseTablePattern(s string) (TablePattern, error) {
 	if !utf8.ValidString(s) {
 		return TablePattern{}, errPatternBytes
@@ -39,7 +40,7 @@ func ParseTablePattern(s string) (TablePattern, error) {
 	if err != nil {
 		return TablePattern{}, err
 	}
-	// A dot in the second part is part of the table's name: names without a database do not occur.
+	// A dot in the second part belongs to the table's name, because every pattern has a database.
 	table, _, err := parseName(rest, 0)
 	if err != nil {
 		return TablePattern{}, err
@@ -50,8 +51,8 @@ func ParseTablePattern(s string) (TablePattern, error) {
 	return TablePattern{Database: database, Table: table}, nil
 }
 
-// parseName reads one part of a pattern up to the byte end, and returns the text after that byte.
-// 0 reads to the end of the text.
+// parseName parses one part of a pattern, up to the byte end, and returns the text after that byte.
+// With end 0 it parses up to the end of the text.
 func parseName(s string, end byte) (name NamePattern, rest string, err error) {
 	out := make([]byte, 0, len(s))
 	quoted := false
@@ -86,32 +87,32 @@ func PatternOf(database, table string) TablePattern {
 	return TablePattern{Database: NamePattern(database), Table: NamePattern(table)}
 }
 
-// Matches reports whether the pattern names the table.
+// Matches reports whether the pattern selects the table.
 func (p TablePattern) Matches(database, table string) bool {
 	return p.Database.Matches(database) && p.Table.Matches(table)
 }
 
-// Covers reports whether every table that o names is named by p too.
+// Covers reports whether p selects every table that o selects.
 func (p TablePattern) Covers(o TablePattern) bool {
 	return p.Database.Matches(string(o.Database)) && p.Table.Matches(string(o.Table))
 }
 
-// IsWildcard reports whether the pattern may name several tables.
+// IsWildcard reports whether the pattern can select several tables.
 func (p TablePattern) IsWildcard() bool { return p.Database.IsWildcard() || p.Table.IsWildcard() }
 
-// String returns the shortest text that ParseTablePattern reads as the same pattern: backquotes
+// String returns the shortest text that ParseTablePattern parses to the same pattern: backquotes
 // stand only where they are needed.
 func (p TablePattern) String() string {
 	return p.Database.text(".*?`") + "." + p.Table.text("*?`")
 }
 
-// IsWildcard reports whether the part may stand for several names.
+// IsWildcard reports whether the part can match several names.
 func (n NamePattern) IsWildcard() bool {
 	return strings.IndexByte(string(n), anyRun) >= 0 || strings.IndexByte(string(n), anyOne) >= 0
 }
 
-// Plain returns the part with its wildcards as * and ?, and without backquotes. Literal * and ? can
-// no longer be told from wildcards in it.
+// Plain returns the part with its wildcards as * and ?, without backquotes. The result does not
+// distinguish them from a literal * or ?.
 func (n NamePattern) Plain() string {
 	out := []byte(n)
 	for i, c := range out {
@@ -125,10 +126,11 @@ func (n NamePattern) Plain() string {
 	return string(out)
 }
 
-// Matches reports whether a name fits. It also tells whether the part covers another one, given as
-// text: a run there fits only a run, and a single wildcard fits either wildcard.
+// Matches reports whether the part matches a name. Given the text of another part, it reports
+// whether n covers that part: a run in the text matches only a run, a single wildcard matches
+// either wildcard.
 func (n NamePattern) Matches(name string) bool {
-	run, mark := -1, 0 // where the last run stands in n, and what of name it has taken
+	run, mark := -1, 0 // the index of the last run in n, and the end of its match in name
 	i := 0
 	for j := 0; j < len(name); {
 		switch {
@@ -151,7 +153,7 @@ func (n NamePattern) Matches(name string) bool {
 	return i == len(n)
 }
 
-// text prints the part; runs of literal text that hold one of the special bytes are quoted.
+// text returns the part as text. Literal text is quoted if it holds one of the special bytes.
 func (n NamePattern) text(special string) string {
 	var out strings.Builder
 	for i := 0; i < len(n); {

@@ -25,7 +25,7 @@ func (r *Rows) Reset(l *Layout, op Op, before, after, images []byte) {
 	r.change = Change{Table: l.table, Op: op}
 }
 
-// Release lets go of the event's bytes.
+// Release drops the references to the event's bytes.
 func (r *Rows) Release() {
 	r.rest, r.presentBefore, r.presentAfter = nil, nil, nil
 	r.before.image, r.after.image = nil, nil

@@ -126,7 +126,7 @@ func (l *loop) refuse(s parsedStatement, sql string) error {
 // pipeline: later changes must not be applied before the statement's effect is known.
 func (l *loop) visible(ctx context.Context, n tableName) error {
 	return l.waits.awaitLock(ctx, n.String(), true, func() error {
-		_, err := l.conn.Query(ctx, "SELECT 1 FROM "+sqltext.QuoteName(n.database)+"."+sqltext.QuoteName(n.table)+" LIMIT 0")
+		_, err := l.conn.Query(ctx, "SELECT 1 FROM "+sqltext.QuoteTable(n.database, n.table)+" LIMIT 0")
 		if err == nil || query.IsNoTable(err) || query.CannotOpen(err) {
 			return nil
 		}

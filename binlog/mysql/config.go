@@ -11,15 +11,14 @@ import (
 	"time"
 )
 
-// Config says where the server is and who we are there.
+// Config holds the addresses of a server and the credentials for it.
 type Config struct {
-	// Addresses are host:port or the absolute path of a Unix socket, tried in
-	// order.
+	// Addresses are host:port or absolute paths of Unix sockets. Dial tries them in order.
 	Addresses []string
 	User      string
 	Password  string
 	TLS       TLS
-	// Timeout bounds connecting and authenticating at one address; 0 is 10 s.
+	// Timeout bounds connecting to and authenticating at one address; 0 is 10 s.
 	Timeout time.Duration
 	// Silence bounds how long the server may send nothing while a statement runs; 0 is one
 	// minute. Past it the statement fails with a SilentError and the connection is closed.
@@ -38,33 +37,34 @@ func (c Config) lockWait() time.Duration {
 	return c.LockWait
 }
 
-// Mode says how much TLS is asked for; the names are MySQL's own.
+// Mode is how TLS is used. The names are MySQL's own (--ssl-mode).
 type Mode string
 
 // The TLS modes.
 const (
 	// Disabled never encrypts.
 	Disabled Mode = "disabled"
-	// Preferred encrypts where the server can, verifying nothing; the default.
-	// A Unix socket is not encrypted.
+	// Preferred encrypts if the server supports TLS, and verifies nothing; it is the default. A
+	// Unix socket is not encrypted.
 	Preferred Mode = "preferred"
 	// Required encrypts or fails, verifying nothing.
 	Required Mode = "required"
-	// VerifyCA is Required, and the certificate must come from the CA.
+	// VerifyCA is Required, and the certificate must be signed by the CA.
 	VerifyCA Mode = "verify-ca"
 	// VerifyIdentity is VerifyCA, and the certificate must name the host.
 	VerifyIdentity Mode = "verify-identity"
 )
 
-// TLS says how the connection is protected. Files are PEM.
+// TLS configures the encryption of a connection. Files are PEM.
 type TLS struct {
 	// Mode empty is Preferred.
 	Mode Mode
-	// CA empty is the system's roots. Cert and Key are ours, both or neither.
+	// CA is a file of root certificates; empty means the system's. Cert and Key are the client's
+	// certificate, both or neither.
 	CA, Cert, Key string
 }
 
-// config returns what crypto/tls needs for an address; nil for no TLS.
+// config returns the configuration for an address; nil means no TLS.
 func (t TLS) config(address string) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if host, _, err := net.SplitHostPort(address); err == nil {
@@ -76,8 +76,8 @@ func (t TLS) config(address string) (*tls.Config, error) {
 	case Preferred, "", Required:
 		c.InsecureSkipVerify = true
 	case VerifyCA:
-		// crypto/tls verifies chain and name together; here it is told to
-		// verify nothing and the chain alone is verified after the handshake.
+		// crypto/tls verifies chain and name together. Here its verification is switched off, and
+		// the chain alone is verified after the handshake.
 		c.InsecureSkipVerify = true
 		c.VerifyConnection = func(s tls.ConnectionState) error { return verifyChain(s, c.RootCAs) }
 	case VerifyIdentity:
@@ -85,7 +85,8 @@ func (t TLS) config(address string) (*tls.Config, error) {
 			return nil, errors.New("tls mode verify-identity needs a host name, not a socket")
 		}
 	default:
-		return nil, fmt.Errorf("tls mode %q: use disabled, preferred, required, verify-ca or verify-identity", t.Mode)
+		return nil, fmt.Errorf("tls mode %q: use disabled, preferred, required, "+
+			"verify-ca or verify-identity", t.Mode)
 	}
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)
@@ -110,13 +111,13 @@ func (t TLS) config(address string) (*tls.Config, error) {
 	return c, nil
 }
 
-// CheckFiles loads the files and returns what is wrong with them. A connection loads them again.
+// CheckFiles loads the files and returns the first error. Each connection loads them again.
 func (t TLS) CheckFiles() error {
 	_, err := t.config("host:3306") // a host, so that verify-identity has a name
 	return err
 }
 
-// optional reports whether a server without TLS will do.
+// optional reports whether a server without TLS is accepted.
 func (t TLS) optional() bool { return t.Mode == "" || t.Mode == Preferred }
 
 func verifyChain(s tls.ConnectionState, roots *x509.CertPool) error {

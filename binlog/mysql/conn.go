@@ -23,21 +23,21 @@ const (
 	quitTimeout = 100 * time.Millisecond
 )
 
-// errBroken says that an earlier call ended in the middle of a response.
+// errBroken is returned after a call that ended in the middle of a response.
 var errBroken = errors.New("the connection was given up after an earlier error")
 
-// Conn is one connection to a server. Only Close may be called from another
-// goroutine than the one that uses it.
+// Conn is a connection to a server. One goroutine at a time may use it; Close and SilentSince may
+// be called from any.
 type Conn struct {
 	server  Server
 	addr    string
 	net     net.Conn
-	timed   *timedConn // net, as packets reads and writes it
+	timed   *timedConn // net with the deadlines of Config.Silence
 	packets *packetConn
 	closed  atomic.Bool
 	broken  bool
 	buf     []byte
-	// warnings counts those that the last statement's result ended with.
+	// warnings is the number of warnings of the last statement's result.
 	warnings uint16
 }
 
@@ -52,14 +52,14 @@ func newConn(addr string, raw net.Conn, silence time.Duration) *Conn {
 // Cell is one value of a text result; nil is NULL.
 type Cell = []byte
 
-// Result is a small result held in memory.
+// Result is a small result, held in memory.
 type Result struct {
 	Columns []string
 	Rows    [][]Cell
 }
 
-// Text returns a cell of a row by its column's name, in capitals or not, as text; NULL, and a
-// column that is not there, is "".
+// Text returns a cell as text, by its row's index and its column's name, whose case is ignored.
+// NULL and an unknown column are "".
 func (r *Result) Text(row int, column string) string {
 	for i, name := range r.Columns {
 		if strings.EqualFold(name, column) {
@@ -69,15 +69,14 @@ func (r *Result) Text(row int, column string) string {
 	return ""
 }
 
-// Server returns what the server said about itself when the connection began.
+// Server returns the server's version and variables at the time of the connection.
 func (c *Conn) Server() Server { return c.server }
 
 // Addr returns the address that the connection was made to.
 func (c *Conn) Addr() string { return c.addr }
 
-// Query runs one statement and returns its whole result, which must be small
-// (at most 64 MiB). An error that the server answers with is a *ServerError,
-// and the connection lives on; any other error ends it.
+// Query runs one statement and returns its whole result, at most 64 MiB. A *ServerError leaves the
+// connection usable; any other error closes it, a *SilentError included.
 func (c *Conn) Query(ctx context.Context, sql string) (*Result, error) {
 	res, size := &Result{}, 0
 	err := c.run(ctx, sql, &res.Columns, func(cells [][]byte) error {
@@ -100,22 +99,23 @@ func (c *Conn) Query(ctx context.Context, sql string) (*Result, error) {
 	return res, nil
 }
 
-// Stream runs one statement and calls row for each row of its result as it
-// arrives. cells and what they point to are valid during the call. An error
-// from row is returned as it is and closes the connection.
+// Stream runs one statement and calls row for each row of its result as the row arrives. cells and
+// their bytes are valid during the call. An error of row is returned unchanged and closes the
+// connection. Other errors are as those of Query.
 func (c *Conn) Stream(ctx context.Context, sql string, row func(cells [][]byte) error) error {
 	return c.run(ctx, sql, nil, row)
 }
 
-// Exec runs one statement and ignores the rows it returns, if any. Errors are as
-// those of Query.
+// Exec runs one statement and ignores its rows, if any. Errors are as those of Query.
 func (c *Conn) Exec(ctx context.Context, sql string) error {
 	return c.run(ctx, sql, nil, func([][]byte) error { return nil })
 }
 
-// run does one COM_QUERY under ctx. Errors of the server leave the connection
-// in step; all others end it.
-func (c *Conn) run(ctx context.Context, sql string, columns *[]string, row func([][]byte) error) error {
+// run performs one COM_QUERY. After a server's error the connection can be used again; other errors
+// close it.
+func (c *Conn) run(
+	ctx context.Context, sql string, columns *[]string, row func([][]byte) error,
+) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("query mysql at %s: %w", c.addr, err)
 	}
@@ -150,9 +150,8 @@ func (c *Conn) run(ctx context.Context, sql string, columns *[]string, row func(
 	return fmt.Errorf("query mysql at %s: %w", c.addr, err)
 }
 
-// lockTimeout returns the error of a lock that the last statement waited for in vain. Of
-// information_schema servers leave out the tables that are locked, and add a warning: such a
-// result must not be taken for a whole one.
+// lockTimeoutWarning returns an error if the last statement waited in vain for a lock. Servers
+// leave locked tables out of information_schema and add a warning; such a result is incomplete.
 func (c *Conn) lockTimeoutWarning() error {
 	var found error
 	_, err := c.roundTrip("SHOW WARNINGS", nil, func(cells [][]byte) error {
@@ -167,9 +166,10 @@ func (c *Conn) lockTimeoutWarning() error {
 	return found
 }
 
-// exchange sends a query and reads its response; fromRow says that the error is
-// row's.
-func (c *Conn) roundTrip(sql string, columns *[]string, row func([][]byte) error) (fromRow bool, err error) {
+// roundTrip sends a query and reads its response. fromRow is set if the error is one of row.
+func (c *Conn) roundTrip(
+	sql string, columns *[]string, row func([][]byte) error,
+) (fromRow bool, err error) {
 	p := c.packets
 	c.warnings = 0
 	if err := p.command(comQuery, []byte(sql)); err != nil {
@@ -208,8 +208,8 @@ func (c *Conn) roundTrip(sql string, columns *[]string, row func([][]byte) error
 	}
 }
 
-// readHeader reads a response up to its rows and returns the number of
-// columns, 0 for a statement without a result.
+// readHeader reads a response up to its rows. It returns the number of columns, 0 for a statement
+// without a result.
 func (c *Conn) readHeader(columns *[]string) (int, error) {
 	p := c.packets
 	b, err := p.read(nil)
@@ -217,7 +217,7 @@ func (c *Conn) readHeader(columns *[]string) (int, error) {
 		return 0, err
 	}
 	switch {
-	case len(b) == 0 || b[0] == 0xfb || b[0] == 0xfe: // a request for a local file is refused
+	case len(b) == 0 || b[0] == 0xfb || b[0] == 0xfe: // 0xfb requests a local file
 		return 0, errMalformed
 	case b[0] == 0xff:
 		return 0, ParseError(b)
@@ -255,11 +255,11 @@ func (c *Conn) readHeader(columns *[]string) (int, error) {
 	return int(n), nil
 }
 
-// isEOF tells an EOF packet from a row that begins with a value of 16 MiB or
-// more, whose length starts with the same byte.
+// isEOF reports whether b is an EOF packet. A row that begins with a value of 16 MiB or more starts
+// with the same byte, but is longer.
 func isEOF(b []byte) bool { return len(b) > 0 && len(b) < 9 && b[0] == 0xfe }
 
-// checkLastResult refuses a second result, which no statement of ours has.
+// checkLastResult rejects a second result, which no statement of this program has.
 func checkLastResult(b []byte) error {
 	const moreResults = 8
 	if len(b) >= 5 && binary.LittleEndian.Uint16(b[3:])&moreResults != 0 {
@@ -268,9 +268,8 @@ func checkLastResult(b []byte) error {
 	return nil
 }
 
-// Command writes one command packet (sequence 0). The response is the
-// caller's to read from NetConn: nothing of it is ever buffered here. An error
-// is the socket's.
+// Command writes one command packet (sequence number 0). The caller reads the response from
+// NetConn; the Conn has buffered nothing of it. An error closes the connection.
 func (c *Conn) Command(cmd byte, payload []byte) error {
 	if c.broken || c.closed.Load() {
 		return fmt.Errorf("send command to mysql at %s: %w", c.addr, errBroken)
@@ -280,30 +279,29 @@ func (c *Conn) Command(cmd byte, payload []byte) error {
 		_ = c.Close()
 		return fmt.Errorf("send command to mysql at %s: %w", c.addr, err)
 	}
-	_ = c.net.SetReadDeadline(time.Time{}) // of the last query; the caller sets its own
+	_ = c.net.SetReadDeadline(time.Time{}) // clears the last query's; the caller sets its own
 	return nil
 }
 
-// NetConn returns the socket, or the TLS connection over it. After Command the
-// caller owns its read side and calls none of Query, Stream and Exec again.
+// NetConn returns the socket, or the TLS connection over it. After Command the caller owns its read
+// side and must not call Query, Stream or Exec again.
 func (c *Conn) NetConn() net.Conn { return c.net }
 
-// Close closes the connection. It may be called more than once, and while
-// another goroutine uses the connection, whose call then fails.
+// Close closes the connection. It may be called more than once and from any goroutine. A call that
+// is running then fails.
 func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return nil
 	}
-	// Without a COM_QUIT the server's log complains of an aborted connection.
-	// It is written as one packet of its own, so that it cannot become part
-	// of another; whether it arrives does not matter.
+	// Without COM_QUIT the server logs an aborted connection. It is sent in one write, so that it
+	// cannot become part of another packet. An error is ignored.
 	if c.net.SetWriteDeadline(time.Now().Add(quitTimeout)) == nil {
 		_, _ = c.net.Write([]byte{1, 0, 0, 0, comQuit})
 	}
 	return c.net.Close()
 }
 
-// socket returns what lies under TLS, which closes without a farewell.
+// socket returns the connection under TLS, which closes without sending a TLS alert.
 func socket(c net.Conn) net.Conn {
 	if t, ok := c.(*tls.Conn); ok {
 		return t.NetConn()

@@ -236,7 +236,7 @@ func testLarge(t *testing.T, addr string) {
 	}
 	c = dial(t, mysql.Config{Addresses: []string{addr}})
 	// Packets of exactly one full part, which an empty one ends (the command
-	// has 13 bytes more than the value, the row 6), and of three pieces.
+	// has 13 bytes more than the value, the row 6), and of three parts.
 	for _, n := range []int{1<<24 - 14, 1<<24 - 7, 1<<25 + 7} {
 		rows := 0
 		sql := "SELECT '" + strings.Repeat("y", n) + "', 7"

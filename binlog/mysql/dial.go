@@ -15,10 +15,10 @@ import (
 
 const defaultTimeout = 10 * time.Second
 
-// Dial connects to the first of the addresses that works and prepares the
-// session: utf8mb4, time_zone '+00:00', an empty sql_mode, autocommit, an hour of
-// patience with a slow reader, a bounded wait for metadata locks, and the variables of
-// resultVariables. The error names every address that was tried and, where known, the remedy.
+// Dial connects to the first of the addresses that accepts, and prepares the session: utf8mb4,
+// time_zone '+00:00', an empty sql_mode, autocommit, a timeout of an hour for a slow reader, a
+// bounded wait for metadata locks, and the variables of resultVariables. The error names every
+// address that was tried and, where known, the remedy.
 func Dial(ctx context.Context, c Config) (*Conn, error) {
 	if len(c.Addresses) == 0 {
 		return nil, errors.New("connect to mysql: no address is given")
@@ -47,7 +47,8 @@ func dialOne(ctx context.Context, c Config, address string) (*Conn, error) {
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %v: check address and firewall", timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout,
+		fmt.Errorf("no answer within %v: check address and firewall", timeout))
 	defer cancel()
 	raw, err := handshake(ctx, c, address)
 	if err != nil {
@@ -61,7 +62,7 @@ func dialOne(ctx context.Context, c Config, address string) (*Conn, error) {
 	return conn, nil
 }
 
-// handshake returns an authenticated connection on which nothing is pending.
+// handshake returns an authenticated connection from which no bytes are left to read.
 func handshake(ctx context.Context, c Config, address string) (_ net.Conn, err error) {
 	t, err := c.TLS.config(address)
 	if err != nil {
@@ -75,9 +76,8 @@ func handshake(ctx context.Context, c Config, address string) (_ net.Conn, err e
 		network = "unix"
 	}
 	var greeted *greetedConn
-	// go-mysql trusts the server's packets in a few places (the public key of
-	// an account's plugin, the authentication data) and indexes past their
-	// end. A server must not be able to end the process.
+	// In a few places (the public key of an account's plugin, the authentication data) go-mysql
+	// indexes past the end of a malformed packet. A server must not be able to end the process.
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the server's handshake is malformed: %v", p)
@@ -86,8 +86,8 @@ func handshake(ctx context.Context, c Config, address string) (_ net.Conn, err e
 			_ = greeted.Close()
 		}
 	}()
-	// The socket is closed when ctx ends; stop must run before the result is
-	// looked at, so that a connection handed out is one nobody closes.
+	// The socket is closed when ctx ends. stop must run before the connection is returned, so
+	// that the end of ctx cannot close it later.
 	dial := dialer(&greeted)
 	var stop func()
 	watched := func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -105,7 +105,8 @@ func handshake(ctx context.Context, c Config, address string) (_ net.Conn, err e
 			err = context.Cause(ctx)
 		}
 	}()
-	gc, err := client.ConnectWithDialer(ctx, network, address, c.User, c.Password, "", watched, negotiate(c.TLS, t, &greeted))
+	gc, err := client.ConnectWithDialer(
+		ctx, network, address, c.User, c.Password, "", watched, negotiate(c.TLS, t, &greeted))
 	if err != nil {
 		return nil, fromGoMySQL(err)
 	}
@@ -116,11 +117,11 @@ func handshake(ctx context.Context, c Config, address string) (_ net.Conn, err e
 	return gc.Conn.Conn, nil
 }
 
-// session asks for what the connection is to be, once the greeting is known.
+// negotiate returns the option that sets the capabilities of the connection, after the greeting.
 func negotiate(want TLS, t *tls.Config, greeted **greetedConn) client.Option {
 	return func(gc *client.Conn) error {
-		// Without these the protocol is the same on every server, and what
-		// follows is plain COM_QUERY; compression is off unless asked for.
+		// Without these capabilities the protocol is the same on every server. Compression is off
+		// by default.
 		gc.UnsetCapability(gomysql.CLIENT_DEPRECATE_EOF)
 		gc.UnsetCapability(gomysql.CLIENT_QUERY_ATTRIBUTES)
 		gc.SetAttributes(map[string]string{"program_name": "rowfall"})
@@ -129,13 +130,14 @@ func negotiate(want TLS, t *tls.Config, greeted **greetedConn) client.Option {
 		case (*greeted).ssl:
 			gc.SetTLSConfig(t)
 		case !want.optional():
-			return fmt.Errorf("tls mode %s, but the server has no TLS: set it up there, or set tls mode to preferred", want.Mode)
+			return fmt.Errorf("tls mode %s, but the server has no TLS: set it up there, "+
+				"or set tls mode to preferred", want.Mode)
 		}
 		return nil
 	}
 }
 
-// translate turns go-mysql's error into ours.
+// fromGoMySQL turns go-mysql's error into a *ServerError.
 func fromGoMySQL(err error) error {
 	var me *gomysql.MyError
 	if errors.As(err, &me) {
@@ -144,12 +146,12 @@ func fromGoMySQL(err error) error {
 	return err
 }
 
-// prepare learns what the server is and sets the session up.
+// prepare reads the server's version and variables and sets up the session.
 func (c *Conn) prepare(ctx context.Context, lockWait time.Duration) error {
 	if err := c.Exec(ctx, "SET NAMES utf8mb4"); err != nil {
 		return err
 	}
-	// Both may cut or refuse what is read next. DEFAULT would be the global value.
+	// Both may shorten or reject the next results. DEFAULT would be the global value.
 	const unlimited = "SET SESSION sql_select_limit=18446744073709551615, SESSION sql_big_selects=1"
 	if err := c.Exec(ctx, unlimited); err != nil {
 		return err
@@ -161,23 +163,23 @@ func (c *Conn) prepare(ctx context.Context, lockWait time.Duration) error {
 	if c.server, err = parseServer(r); err != nil {
 		return err
 	}
-	// A slow reader (back-pressure from the sink) must not lose its result:
-	// the server gives up on a blocked write after net_write_timeout seconds.
+	// Back-pressure from the sink makes a slow reader: the server closes the connection if a write
+	// is blocked for net_write_timeout seconds.
 	set := []string{
 		"time_zone='+00:00'", "sql_mode=''", "autocommit=1",
 		"net_write_timeout=3600", "net_read_timeout=3600", "wait_timeout=28800",
 		"group_concat_max_len=4294967295",
-		// The default waits a year (MariaDB: a day) for a metadata lock, without a word.
+		// The default is to wait a year (MariaDB: a day) for a metadata lock.
 		fmt.Sprintf("lock_wait_timeout=%d", int(max(lockWait, time.Second).Seconds())),
 	}
 	if c.server.Flavor == MySQL {
 		set = append(set, "max_execution_time=0")
 		if c.server.AtLeast(8, 0, 30) {
-			// Generated invisible primary keys are columns like others to us.
+			// Generated invisible primary keys are read as other columns are.
 			set = append(set, "show_gipk_in_create_table_and_information_schema=ON")
 		}
 	} else {
-		// lockTimeout looks for a warning among all of a result.
+		// lockTimeoutWarning needs all warnings of a result.
 		set = append(set, "max_statement_time=0", "max_error_count=65535")
 	}
 	if err := c.Exec(ctx, "SET SESSION "+strings.Join(set, ", SESSION ")); err != nil {

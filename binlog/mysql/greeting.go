@@ -10,19 +10,18 @@ import (
 	"net"
 )
 
-// handshakeBudget bounds what a server may send before it has let us in: a
-// greeting, a key, an answer.
+// handshakeBudget bounds the bytes that a server may send before the client is authenticated.
 const handshakeBudget = 256 << 10
 
 const capabilitySSL = 0x0800
 
-// greetedConn is a connection whose greeting has been read, checked and put
-// back: go-mysql indexes the packet without looking at its length, and whether
-// the server can encrypt must be known before it is asked to.
+// greetedConn is a connection whose greeting was read and checked, and is read again by go-mysql.
+// go-mysql indexes the packet without checking its length, and TLS must be decided before go-mysql
+// connects.
 type greetedConn struct {
 	net.Conn
 	pending []byte
-	budget  int // bytes still to come; no limit when negative
+	budget  int // bytes that may still be read; negative: no limit
 	ssl     bool
 }
 
@@ -33,7 +32,7 @@ func (c *greetedConn) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	if c.budget == 0 {
-		return 0, errors.New("the server sends too much before it has let us in")
+		return 0, errors.New("the server sends too much before authentication is complete")
 	}
 	if c.budget > 0 && len(b) > c.budget {
 		b = b[:c.budget]
@@ -45,10 +44,10 @@ func (c *greetedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// NetConn returns the socket, as that of a TLS connection does.
+// NetConn returns the socket, as the NetConn of a TLS connection does.
 func (c *greetedConn) NetConn() net.Conn { return c.Conn }
 
-// greet reads the greeting that a server sends first.
+// greet reads the greeting, the server's first packet.
 func greet(conn net.Conn) (*greetedConn, error) {
 	var h [4]byte
 	if _, err := io.ReadFull(conn, h[:]); err != nil {
@@ -56,7 +55,7 @@ func greet(conn net.Conn) (*greetedConn, error) {
 	}
 	n := int(h[0]) | int(h[1])<<8 | int(h[2])<<16
 	if n == 0 || n > 64<<10 || h[3] != 0 {
-		return nil, errors.New("this is no MySQL server: it does not greet like one")
+		return nil, errors.New("this is not a MySQL server: it sent no greeting")
 	}
 	pending := make([]byte, 4+n)
 	copy(pending, h[:])
@@ -70,19 +69,20 @@ func greet(conn net.Conn) (*greetedConn, error) {
 	return &greetedConn{Conn: conn, pending: pending, budget: handshakeBudget, ssl: ssl}, nil
 }
 
-// parseGreeting checks an initial handshake packet (protocol version 10) to
-// its end and reports whether the server offers TLS.
+// parseGreeting checks an initial handshake packet (protocol version 10) up to its end, and reports
+// whether the server offers TLS.
 func parseGreeting(b []byte) (ssl bool, err error) {
-	bad := errors.New("this is no MySQL server: its greeting is malformed")
+	bad := errors.New("this is not a MySQL server: its greeting is malformed")
 	switch {
 	case len(b) == 0:
 		return false, bad
 	case b[0] == 0xff:
 		return false, ParseError(b)
 	case b[0] == 0x0b:
-		return false, errors.New("this port speaks MySQL's X protocol: use the classic one, usually 3306")
+		return false, errors.New("this port serves MySQL's X protocol; " +
+			"use the port of the classic protocol, usually 3306")
 	case b[0] != 10:
-		return false, fmt.Errorf("protocol version %d is not understood, only 10", b[0])
+		return false, fmt.Errorf("protocol version %d is not supported, only 10", b[0])
 	}
 	end := bytes.IndexByte(b, 0)
 	if end < 0 {
@@ -95,10 +95,11 @@ func parseGreeting(b []byte) (ssl bool, err error) {
 	if len(b) < fixed || b[12] != 0 {
 		return false, bad
 	}
-	capabilities := uint32(binary.LittleEndian.Uint16(b[13:])) | uint32(binary.LittleEndian.Uint16(b[18:]))<<16
+	capabilities := uint32(binary.LittleEndian.Uint16(b[13:])) |
+		uint32(binary.LittleEndian.Uint16(b[18:]))<<16
 	const protocol41, secureConnection, pluginAuth = 0x200, 0x8000, 0x80000
 	if capabilities&protocol41 == 0 || capabilities&secureConnection == 0 {
-		return false, errors.New("this server is older than MySQL 5.7 and cannot be followed")
+		return false, errors.New("this server is older than MySQL 5.7, which is not supported")
 	}
 	scramble := max(int(b[20])-8, 13)
 	rest := b[fixed:]
@@ -111,7 +112,8 @@ func parseGreeting(b []byte) (ssl bool, err error) {
 	return capabilities&capabilitySSL != 0, nil
 }
 
-// dialer connects and reads the greeting; *last is the connection it made.
+// dialer returns a function that connects and reads the greeting, and stores the connection in
+// *last.
 func dialer(last **greetedConn) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		var d net.Dialer
@@ -134,8 +136,8 @@ func dialer(last **greetedConn) func(context.Context, string, string) (net.Conn,
 	}
 }
 
-// closeOnDone closes conn when ctx ends. stop ends the watch and returns when
-// nothing of it runs any more.
+// closeOnDone closes conn when ctx ends. stop ends the watch, and returns when a close that has
+// begun is over.
 func closeOnDone(ctx context.Context, conn io.Closer) (stop func()) {
 	if ctx.Done() == nil {
 		return func() {}

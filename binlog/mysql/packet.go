@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// Limits of the wire. A server can be asked for packets of up to 1 GiB
-// (max_allowed_packet), which arrive in pieces of at most maxPart bytes.
+// Limits of the protocol. A server sends packets of up to 1 GiB (max_allowed_packet) in parts of at
+// most maxPart bytes.
 const (
 	maxPart    = 1<<24 - 1
 	maxPacket  = 1<<30 + 64
@@ -19,8 +19,8 @@ const (
 
 var errMalformed = errors.New("malformed packet")
 
-// packets frames MySQL packets on a connection: 3 bytes of length, 1 of
-// sequence number, which counts on within one command and its response.
+// packetConn reads and writes MySQL packets on a connection. A packet has a header of 3 bytes of
+// length and 1 byte of sequence number, which counts the packets of a command and its response.
 type packetConn struct {
 	r        *bufio.Reader
 	w        io.Writer
@@ -32,11 +32,11 @@ func newPacketConn(c io.ReadWriter) *packetConn {
 	return &packetConn{r: bufio.NewReaderSize(c, bufferSize), w: c}
 }
 
-// command starts a new exchange. Bytes still unread mean that we are out of
-// step with the server; answering them would take one response for another.
+// command sends a command. Unread bytes of an earlier response are an error, because they would be
+// taken for the new response.
 func (p *packetConn) command(cmd byte, payload ...[]byte) error {
 	if n := p.r.Buffered(); n != 0 {
-		return fmt.Errorf("%w: %d bytes that nobody asked for", errMalformed, n)
+		return fmt.Errorf("%w: %d unexpected bytes after a response", errMalformed, n)
 	}
 	p.sequence = 0
 	size := 1
@@ -47,8 +47,8 @@ func (p *packetConn) command(cmd byte, payload ...[]byte) error {
 	for _, b := range payload {
 		out = append(out, b...)
 	}
-	// Each further part needs 4 bytes of header in front of it: the payload
-	// is long then, so a second buffer is what the copy costs anyway.
+	// Each part needs a header of 4 bytes in front of it, so the parts of a long payload are
+	// copied to a second buffer.
 	if size < maxPart {
 		p.header(out, size)
 		_, err := p.w.Write(out)
@@ -79,11 +79,11 @@ func (p *packetConn) header(b []byte, n int) {
 	p.sequence++
 }
 
-// read appends the payload of the next packet to dst, joined where it came in pieces. Memory
-// grows with the bytes that arrive, not with what is announced.
+// read appends the payload of the next packet to dst, joined from its parts. Memory grows with the
+// bytes that arrive, not with the length in a header.
 func (p *packetConn) read(dst []byte) ([]byte, error) {
-	// Full pieces are joined once, when the length is known: growing one buffer would copy each
-	// byte several times and leave as much garbage.
+	// Full parts are joined once, when the length is known: a growing buffer would copy each byte
+	// several times.
 	var full [][]byte
 	size := 0
 	for {
@@ -106,8 +106,8 @@ func (p *packetConn) read(dst []byte) ([]byte, error) {
 	return slices.Concat(append(full, dst)...), nil
 }
 
-// partHeader reads the header of a part, with size bytes of the packet before it, and returns
-// the part's length.
+// partHeader reads the header of a part, behind size bytes of the same packet, and returns the
+// part's length.
 func (p *packetConn) partHeader(size int) (int, error) {
 	var h [4]byte
 	if _, err := io.ReadFull(p.r, h[:]); err != nil {
@@ -124,7 +124,7 @@ func (p *packetConn) partHeader(size int) (int, error) {
 	return n, nil
 }
 
-// part appends n bytes to dst.
+// readPart appends n bytes to dst.
 func (p *packetConn) readPart(dst []byte, n int) ([]byte, error) {
 	const step = 1 << 20
 	end := len(dst) + n
@@ -142,8 +142,8 @@ func (p *packetConn) readPart(dst []byte, n int) ([]byte, error) {
 	return dst, nil
 }
 
-// lengthInt reads a length-encoded integer from the start of b. The first
-// byte 0xfb is NULL and 0xff is no integer: the caller has looked at it.
+// lengthInt reads a length-encoded integer from the start of b. A first byte of 0xfb (NULL) or 0xff
+// is an error.
 func lengthInt(b []byte) (v uint64, n int, err error) {
 	if len(b) == 0 {
 		return 0, 0, errMalformed
@@ -169,8 +169,7 @@ func lengthInt(b []byte) (v uint64, n int, err error) {
 	return binary.LittleEndian.Uint64(full[:]), 1 + size, nil
 }
 
-// lengthBytes reads a length-encoded string from the start of b; the result
-// is a part of b.
+// lengthBytes reads a length-encoded string from the start of b. s is a part of b.
 func lengthBytes(b []byte) (s, rest []byte, err error) {
 	v, n, err := lengthInt(b)
 	if err != nil {
@@ -183,8 +182,8 @@ func lengthBytes(b []byte) (s, rest []byte, err error) {
 	return b[:v:v], b[v:], nil
 }
 
-// splitRow fills cells with the columns of a text row; nil is NULL. The cells
-// are parts of b, and never nil where the value is an empty string.
+// splitRow sets cells to the columns of a text row. A nil cell is NULL; an empty string is not nil.
+// The cells are parts of b.
 func splitRow(b []byte, cells [][]byte) error {
 	for i := range cells {
 		if len(b) > 0 && b[0] == 0xfb {
@@ -203,7 +202,7 @@ func splitRow(b []byte, cells [][]byte) error {
 	return nil
 }
 
-// columnName reads the name from a column definition.
+// columnName returns the name in a column definition.
 func columnName(b []byte) (string, error) {
 	var s []byte
 	var err error

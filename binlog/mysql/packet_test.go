@@ -50,7 +50,7 @@ func FuzzPackets(f *testing.F) {
 	})
 }
 
-func TestPiecedPackets(t *testing.T) {
+func TestPacketsInParts(t *testing.T) {
 	for _, n := range []int{0, 1, maxPart - 2, maxPart - 1, maxPart, 2*maxPart - 1, 2*maxPart + 5} {
 		var wire bytes.Buffer
 		p := newPacketConn(&wire)

@@ -24,31 +24,33 @@ func (f Flavor) String() string {
 	return "MySQL"
 }
 
-// Server is what a server says about itself when a connection begins: a list of
-// variables, as long as there are things to ask for.
+// Server holds a server's version and variables at the time of the connection. Its fields are the
+// variables that this program uses.
 type Server struct {
 	Flavor Flavor
 	// Version is @@version: "9.7.0", "10.11.6-MariaDB-log".
 	Version string
 	// Major, Minor and Patch are the numbers at the start of Version.
 	Major, Minor, Patch int
-	ServerID            uint32
-	// UUID is @@server_uuid; MariaDB has none and gets what mariaDBIdentity
-	// makes.
+	// ServerID is @@server_id; 0 means that the server serves no replicas.
+	ServerID uint32
+	// UUID is @@server_uuid in lower case. MariaDB has none; mariaDBIdentity computes one.
 	UUID string
-	// GTIDMode says that every transaction in the binlog has a GTID: gtid_mode
-	// is ON (under ON_PERMISSIVE anonymous ones may still arrive, which a GTID
-	// position would miss), or the server is a MariaDB.
+	// GTIDMode is set if every transaction in the binlog has a GTID: gtid_mode is ON, or the server
+	// is a MariaDB. With ON_PERMISSIVE, transactions without a GTID may still come, which a GTID
+	// position would miss.
 	GTIDMode bool
-	LogBin   bool
+	// LogBin is set if the server writes a binlog (@@log_bin).
+	LogBin bool
 	// RowFormat, RowImage and RowMetadata are @@binlog_format ("ROW"),
 	// @@binlog_row_image ("FULL") and @@binlog_row_metadata ("MINIMAL",
 	// "NO_LOG"), in capitals; empty where the server has no such variable.
 	RowFormat, RowImage, RowMetadata string
-	// PartialJSON says that updates of JSON columns may be logged as patches.
+	// PartialJSON is set if updates of JSON columns may be logged as patches (PARTIAL_JSON in
+	// @@binlog_row_value_options).
 	PartialJSON bool
-	// LogReplicaUpdates says that what this server replicates gets into its
-	// own binlog.
+	// LogReplicaUpdates is set if the server logs the changes that it replicates to its own binlog
+	// (@@log_replica_updates).
 	LogReplicaUpdates bool
 	// Checksum is @@binlog_checksum: "CRC32" or "NONE".
 	Checksum string
@@ -67,11 +69,15 @@ func (s Server) AtLeast(major, minor, patch int) bool {
 	return s.Patch >= patch
 }
 
-// serverQuery asks by name so that a variable which a server does not have is
-// absent from the answer and no error.
-const serverQuery = `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version','version_comment','server_id','server_uuid','gtid_mode','log_bin','binlog_format','binlog_row_image','binlog_row_metadata','binlog_row_value_options','log_replica_updates','log_slave_updates','binlog_checksum','lower_case_table_names','server_uid','hostname','port','datadir')`
+// serverQuery reads variables by name. A variable that the server does not have is then absent from
+// the result instead of an error.
+const serverQuery = `SHOW GLOBAL VARIABLES WHERE Variable_name IN (` +
+	`'version','version_comment','server_id','server_uuid','gtid_mode','log_bin',` +
+	`'binlog_format','binlog_row_image','binlog_row_metadata','binlog_row_value_options',` +
+	`'log_replica_updates','log_slave_updates','binlog_checksum','lower_case_table_names',` +
+	`'server_uid','hostname','port','datadir')`
 
-// parseServer reads the answer to serverQuery.
+// parseServer reads the result of serverQuery.
 func parseServer(r *Result) (Server, error) {
 	v := make(map[string]string, len(r.Rows))
 	for _, row := range r.Rows {
@@ -80,14 +86,15 @@ func parseServer(r *Result) (Server, error) {
 		}
 	}
 	s := Server{
-		Flavor:            MySQL,
-		Version:           v["version"],
-		UUID:              strings.ToLower(v["server_uuid"]),
-		LogBin:            on(v["log_bin"]),
-		RowFormat:         strings.ToUpper(v["binlog_format"]),
-		RowImage:          strings.ToUpper(v["binlog_row_image"]),
-		RowMetadata:       strings.ToUpper(v["binlog_row_metadata"]),
-		PartialJSON:       strings.Contains(strings.ToUpper(v["binlog_row_value_options"]), "PARTIAL_JSON"),
+		Flavor:      MySQL,
+		Version:     v["version"],
+		UUID:        strings.ToLower(v["server_uuid"]),
+		LogBin:      on(v["log_bin"]),
+		RowFormat:   strings.ToUpper(v["binlog_format"]),
+		RowImage:    strings.ToUpper(v["binlog_row_image"]),
+		RowMetadata: strings.ToUpper(v["binlog_row_metadata"]),
+		PartialJSON: strings.Contains(
+			strings.ToUpper(v["binlog_row_value_options"]), "PARTIAL_JSON"),
 		LogReplicaUpdates: on(v["log_replica_updates"]) || on(v["log_slave_updates"]),
 		Checksum:          strings.ToUpper(v["binlog_checksum"]),
 	}
@@ -104,7 +111,8 @@ func parseServer(r *Result) (Server, error) {
 	}
 	s.ServerID = uint32(id)
 	if s.LowerCaseNames, err = strconv.Atoi(v["lower_case_table_names"]); err != nil {
-		return Server{}, fmt.Errorf("read lower_case_table_names %q: %w", v["lower_case_table_names"], err)
+		return Server{}, fmt.Errorf("read lower_case_table_names %q: %w",
+			v["lower_case_table_names"], err)
 	}
 	if s.Flavor == MariaDB {
 		s.UUID = mariaDBIdentity(s.ServerID, v)
@@ -115,12 +123,11 @@ func parseServer(r *Result) (Server, error) {
 	return s, nil
 }
 
-// mariaDBIdentity tells a MariaDB from others, of which some have the same server
-// id (the nodes of a Galera cluster): by its variables, the more the better. Its
-// server_uid alone will not do, which is a hash of hardware address and port, and
-// containers may have both in common. What counts as another server by mistake (it
-// got another host name) is followed by GTID; the other mistake would have its
-// binlog read at a place that is not the data's.
+// mariaDBIdentity returns an identity for a MariaDB, from several of its variables. The server id
+// alone may be shared (by the nodes of a Galera cluster), and so may server_uid, a hash of hardware
+// address and port (by containers). If a server wrongly counts as another one (its host name
+// changed), it is followed by GTID. If another server wrongly counted as the same one, its binlog
+// would be read at the first server's file and offset.
 func mariaDBIdentity(id uint32, variables map[string]string) string {
 	h := sha256.New()
 	for _, name := range []string{"server_uid", "hostname", "port", "datadir"} {
@@ -131,8 +138,8 @@ func mariaDBIdentity(id uint32, variables map[string]string) string {
 
 func on(v string) bool { return strings.EqualFold(v, "ON") || v == "1" }
 
-// parseVersion reads the two or three numbers that a version begins with.
-// "5.5.5-" in front is what MariaDB tells old replicas.
+// parseVersion reads the two or three numbers at the start of a version. MariaDB puts "5.5.5-" in
+// front for old replicas.
 func parseVersion(version string) (major, minor, patch int, err error) {
 	s := version
 	if rest, found := strings.CutPrefix(s, "5.5.5-"); found && strings.Contains(s, "MariaDB") {
@@ -155,10 +162,10 @@ func parseVersion(version string) (major, minor, patch int, err error) {
 	return n[0], n[1], n[2], nil
 }
 
-// mariaDBPrefix begins the identity of every MariaDB.
+// mariaDBPrefix is the start of every MariaDB's identity.
 const mariaDBPrefix = "mariadb-"
 
-// FlavorOf returns the flavor of the server that a Server.UUID belongs to.
+// FlavorOf returns the flavor of the server with a Server.UUID.
 func FlavorOf(uuid string) Flavor {
 	if strings.HasPrefix(uuid, mariaDBPrefix) {
 		return MariaDB

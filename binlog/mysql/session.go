@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// sessionVariable is a variable whose global value, which a session inherits, must not decide
-// what a query of ours returns.
+// sessionVariable is a variable that changes the results of this program's queries. A session
+// inherits its global value, which must not decide.
 type sessionVariable struct{ name, value string }
 
-// resultVariables are the session variables that the readers of results rely on. prepare sets
-// the others, which every server has and whose values depend on nothing.
+// resultVariables returns the session variables on which the readers of results rely. prepare sets
+// others, which every server has and whose values are the same on all.
 func resultVariables(s Server) []sessionVariable {
 	variables := []sessionVariable{
 		// SHOW GRANTS and SHOW CREATE TABLE quote every name. A name without quotes can
@@ -19,32 +19,32 @@ func resultVariables(s Server) []sessionVariable {
 		{"sql_quote_show_create", "ON"},
 		// Messages in English.
 		{"lc_messages", "en_US"},
-		// binlog/query reads tables in the order of keys that are up to so long.
+		// binlog/query reads tables in the order of keys of up to this many bytes.
 		{"max_sort_length", "1024"},
-		// COMMIT ends the transaction, and neither begins another nor ends the connection.
+		// COMMIT only ends the transaction: it begins no other and keeps the connection.
 		{"completion_type", "NO_CHAIN"},
-		// "column IS NULL" finds NULL and not the last inserted row.
+		// "column IS NULL" finds NULLs, not the last inserted row.
 		{"sql_auto_is_null", "OFF"},
-		// Statistics of now, not of up to a day ago.
+		// Current statistics instead of cached ones, which may be a day old.
 		{"information_schema_stats_expiry", "0"},
-		// The type of a temporal column is printed without a comment about its format.
+		// The type of a temporal column has no comment about its format.
 		{"show_old_temporals", "OFF"},
-		// Rows come from the engine that the binlog is about, not from a copy or a cache.
+		// Rows come from the table's own engine, not from a secondary engine or a cache.
 		{"use_secondary_engine", "OFF"},
 		{"query_cache_type", "OFF"},
 	}
 	if s.Flavor == MariaDB {
 		mode := ""
 		if s.AtLeast(10, 6, 1) {
-			mode = "UTF8_IS_UTF8MB3" // as in versions that cannot be told
+			mode = "UTF8_IS_UTF8MB3" // the behaviour of versions before 10.6.1
 		}
 		variables = append(variables, sessionVariable{"old_mode", mode})
 	}
 	return variables
 }
 
-// setResultVariables sets those of the variables that the server has and that have another
-// value. To set one to the value that it has already may still take a privilege.
+// setResultVariables sets those of the variables that the server has with another value. Setting a
+// variable can need a privilege even if its value does not change.
 func (c *Conn) setResultVariables(ctx context.Context) error {
 	want := resultVariables(c.server)
 	names := make([]string, len(want))
@@ -70,7 +70,8 @@ func (c *Conn) setResultVariables(ctx context.Context) error {
 			literal = "'" + literal + "'"
 		}
 		if err := c.Exec(ctx, "SET SESSION "+v.name+"="+literal); err != nil {
-			return fmt.Errorf("set session variable %s from %q to %q: %w", v.name, value, v.value, err)
+			return fmt.Errorf("set session variable %s from %q to %q: %w",
+				v.name, value, v.value, err)
 		}
 	}
 	return nil

@@ -7,16 +7,17 @@ import (
 	"time"
 )
 
-// defaultSilence is Config.Silence where that is 0.
+// defaultSilence is the value of Config.Silence if that is 0.
 const defaultSilence = time.Minute
 
-// ScanSilence is the silence of statements for which the server reads a whole binlog file
+// ScanSilence is the silence to allow for statements for which the server reads a whole binlog file
 // (BINLOG_GTID_POS); see Conn.SetSilence.
 const ScanSilence = 10 * time.Minute
 
-// SilentError is returned when the server sent nothing for too long while a statement ran. The
-// connection is closed then. Either the connection is dead although nobody closed it (a firewall or
-// a proxy dropped it), or the statement needs more time: a retry with a higher limit serves both.
+// SilentError is returned when the server sent nothing for too long while a statement ran, and the
+// connection was closed. Either the connection is dead without having been closed (a firewall or a
+// proxy dropped it), or the statement takes longer. A retry with a higher limit helps in both
+// cases.
 type SilentError struct {
 	Addr  string
 	Limit time.Duration
@@ -24,17 +25,18 @@ type SilentError struct {
 
 // Error names the server and the limit.
 func (e *SilentError) Error() string {
-	return fmt.Sprintf("mysql at %s has sent nothing for %v: the connection is dead, or the statement takes longer; "+
+	return fmt.Sprintf("mysql at %s has sent nothing for %v: the connection is dead, "+
+		"or the statement takes longer; "+
 		"check the network and SHOW PROCESSLIST on the server", e.Addr, e.Limit)
 }
 
-// timedConn bounds how long each read and write may wait. It measures silence, not duration: a
-// result that keeps arriving may take any time.
+// timedConn bounds the duration of each read and write. It measures silence: a result that keeps
+// arriving may take any time.
 type timedConn struct {
 	net.Conn
 	limit time.Duration
-	// lastByte is when a byte last arrived, or when the running statement was sent, in nanoseconds
-	// since 1970; 0 while no statement runs.
+	// lastByte is the time in nanoseconds since 1970 at which the last byte arrived, or the running
+	// statement was sent; 0 while no statement runs.
 	lastByte atomic.Int64
 }
 
@@ -55,18 +57,18 @@ func (c *timedConn) Write(b []byte) (int, error) {
 	}
 	n, err := c.Conn.Write(b)
 	if err == nil {
-		// TLS may write while it reads, long after this.
+		// TLS may write while it reads, long after this deadline.
 		err = c.SetWriteDeadline(time.Time{})
 	}
 	return n, err
 }
 
-// begin notes that a statement is about to be sent; end that its response is over.
+// startStatement and endStatement mark the time in which a statement runs.
 func (c *timedConn) startStatement() { c.lastByte.Store(time.Now().UnixNano()) }
 func (c *timedConn) endStatement()   { c.lastByte.Store(0) }
 
-// SilentSince returns since when the server has sent nothing although a statement runs; it is zero
-// while none runs. Any goroutine may call it.
+// SilentSince returns the time since which the server has sent nothing while a statement runs. It
+// is zero while none runs. Any goroutine may call it.
 func (c *Conn) SilentSince() time.Time {
 	at := c.timed.lastByte.Load()
 	if at == 0 {
@@ -76,7 +78,7 @@ func (c *Conn) SilentSince() time.Time {
 }
 
 // SetSilence changes how long the server may send nothing while a statement runs, until restore is
-// called. It is for statements of which a longer silence is known to be normal.
+// called. Use it for statements that keep the server silent for long.
 func (c *Conn) SetSilence(limit time.Duration) (restore func()) {
 	was := c.timed.limit
 	c.timed.limit = limit

@@ -10,25 +10,27 @@ import (
 
 // Problem is a reason why a server cannot be followed.
 type Problem struct {
-	// What is wrong, and the Remedy: one sentence each, without a full stop.
+	// What describes the problem, Remedy what to do: one sentence each, without a full stop.
 	What, Remedy string
 }
 
 // String returns both sentences as one.
 func (p Problem) String() string { return p.What + ": " + p.Remedy }
 
-// codeDenied is the error code of a statement that lacks a privilege.
+// codeDenied is the error number of a statement that lacks a privilege.
 const codeDenied = mysql.CodeNoPrivilege
 
-// Check returns what stands in the way of following the server: its binlog
-// settings, our grants, and SELECT on all tables of the given patterns, which
-// binlog.ParseTablePattern reads. The error is about the connection
-// itself. Settings are the global ones; a session may still choose its own, which
-// the stream sees.
+// Check returns the Problems that prevent following the server: its binlog settings, the user's
+// privileges, and SELECT on all tables of the patterns, which binlog.ParseTablePattern reads. The
+// error is about the connection, or about a pattern. Settings are the global ones; a session may
+// override them, which the stream notices.
 func Check(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Problem, error) {
 	problems := checkSettings(c.Server())
-	for _, probe := range []func(context.Context, *mysql.Conn) ([]Problem, error){checkStatus, checkDump, checkReplica} {
-		found, err := probe(ctx, c)
+	checks := []func(context.Context, *mysql.Conn) ([]Problem, error){
+		checkStatus, checkDump, checkReplica,
+	}
+	for _, check := range checks {
+		found, err := check(ctx, c)
 		if err != nil {
 			return nil, fmt.Errorf("check server: %w", err)
 		}
@@ -42,38 +44,47 @@ func Check(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Problem, e
 	return problems, nil
 }
 
-// settings judges the server's variables.
+// checkSettings checks the server's variables.
 func checkSettings(s mysql.Server) []Problem {
 	var p []Problem
 	if !s.LogBin {
-		p = append(p, Problem{"log_bin is OFF, so there is nothing to follow", "start the server with --log-bin"})
+		p = append(p, Problem{
+			"log_bin is OFF, so there is nothing to follow", "start the server with --log-bin",
+		})
 	}
 	if s.RowFormat != "" && s.RowFormat != "ROW" {
 		p = append(p, Problem{
 			"binlog_format is " + s.RowFormat + ", so changes are logged as SQL texts",
-			"SET GLOBAL binlog_format = ROW, put it into the server's configuration, and let open sessions reconnect",
+			"SET GLOBAL binlog_format = ROW, put it into the server's configuration, " +
+				"and let open sessions reconnect",
 		})
 	}
 	if s.RowImage != "" && s.RowImage != "FULL" {
 		p = append(p, Problem{
 			"binlog_row_image is " + s.RowImage + ", so changes lack columns",
-			"SET GLOBAL binlog_row_image = FULL, put it into the server's configuration, and let open sessions reconnect",
+			"SET GLOBAL binlog_row_image = FULL, put it into the server's configuration, " +
+				"and let open sessions reconnect",
 		})
 	}
 	if s.PartialJSON {
 		p = append(p, Problem{
-			"binlog_row_value_options has PARTIAL_JSON, so updates of JSON columns are logged as patches",
-			"SET GLOBAL binlog_row_value_options = '', put it into the server's configuration, and let open sessions reconnect",
+			"binlog_row_value_options has PARTIAL_JSON, " +
+				"so updates of JSON columns are logged as patches",
+			"SET GLOBAL binlog_row_value_options = '', put it into the server's configuration, " +
+				"and let open sessions reconnect",
 		})
 	}
 	if s.ServerID == 0 {
-		p = append(p, Problem{"server_id is 0, and such a server serves no replica", "SET GLOBAL server_id = 1 (any number of its own)"})
+		p = append(p, Problem{
+			"server_id is 0, and such a server serves no replica",
+			"SET GLOBAL server_id = 1 (any number of its own)",
+		})
 	}
 	return p
 }
 
-// checkStatus tries the statement that reads the binlog's end; its answer also
-// tells of databases left out of the binlog.
+// checkStatus runs the statement that reads the binlog's end. Its result also lists databases that
+// are left out of the binlog.
 func checkStatus(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 	s := c.Server()
 	if !s.LogBin {
@@ -89,25 +100,37 @@ func checkStatus(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 		if s.Flavor == mysql.MariaDB && s.AtLeast(10, 5, 2) {
 			privilege = "BINLOG MONITOR"
 		}
-		return []Problem{{"the user may not read the binlog's position", "GRANT " + privilege + " ON *.* TO the user"}}, nil
+		return []Problem{{
+			"the user may not read the binlog's position",
+			"GRANT " + privilege + " ON *.* TO the user",
+		}}, nil
 	}
 	if err != nil || len(r.Rows) == 0 {
 		return nil, err
 	}
 	var p []Problem
 	if v := r.Text(0, "Binlog_Do_DB"); v != "" {
-		p = append(p, Problem{"binlog_do_db keeps all databases but " + v + " out of the binlog", "remove it from the server's configuration"})
+		p = append(p, Problem{
+			"binlog_do_db keeps all databases but " + v + " out of the binlog",
+			"remove it from the server's configuration",
+		})
 	}
 	if v := r.Text(0, "Binlog_Ignore_DB"); v != "" {
-		p = append(p, Problem{"binlog_ignore_db keeps the databases " + v + " out of the binlog", "remove it from the server's configuration"})
+		p = append(p, Problem{
+			"binlog_ignore_db keeps the databases " + v + " out of the binlog",
+			"remove it from the server's configuration",
+		})
 	}
 	return p, nil
 }
 
-// checkDump asks whether we may follow the binlog. On MySQL a statement that
-// needs the same privilege tells, roles included; MariaDB has none.
+// checkDump checks the privilege to follow the binlog. On MySQL it runs a statement that needs the
+// same privilege, which also takes roles into account. MariaDB has no such statement, so its grants
+// are read.
 func checkDump(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
-	missing := []Problem{{"the user may not follow the binlog", "GRANT REPLICATION SLAVE ON *.* TO the user"}}
+	missing := []Problem{{
+		"the user may not follow the binlog", "GRANT REPLICATION SLAVE ON *.* TO the user",
+	}}
 	s := c.Server()
 	if s.Flavor == mysql.MySQL {
 		sql := "SHOW SLAVE HOSTS"
@@ -130,13 +153,13 @@ func checkDump(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 	return missing, nil
 }
 
-// mayFollow reports whether a grant allows to follow the binlog.
+// mayFollow reports whether a grant allows following the binlog.
 func mayFollow(g grant) bool {
 	return !g.revoked && g.database == "*" && g.has("REPLICATION SLAVE")
 }
 
-// checkReplica finds a replica that keeps what it replicates out of its own
-// binlog. A user who may not ask is not told.
+// checkReplica detects a replica whose own binlog lacks what it replicates. Without the privilege
+// to read the replica's status, nothing is reported.
 func checkReplica(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 	s := c.Server()
 	if s.LogReplicaUpdates || !s.LogBin {
@@ -155,6 +178,7 @@ func checkReplica(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 	}
 	return []Problem{{
 		"log_replica_updates is OFF, so this replica's binlog lacks what it replicates",
-		"start the server with --log-replica-updates (--log-slave-updates on MariaDB), or follow its source",
+		"start the server with --log-replica-updates (--log-slave-updates on MariaDB), " +
+			"or follow its source",
 	}}, nil
 }

@@ -12,34 +12,33 @@ import (
 	"rowfall/binlog/mysql"
 )
 
-// visibleWait is how long what the stream has applied may take to become
-// visible: it is committing at that moment.
+// visibleWait is how long Read waits until the changes that the stream has applied are visible.
+// Their transactions are committing at that moment.
 const visibleWait = 30 * time.Second
 
-// visibleSilence is how long a server that waits for visibleWait may take to answer.
+// visibleSilence is how long a server that waits for visibleWait may send nothing.
 const visibleSilence = visibleWait + 15*time.Second
 
-// ChunkRequest names a range of a table: the rows after a key, in key order.
+// ChunkRequest describes a chunk: the rows of a table after a key, in the order of the key.
 type ChunkRequest struct {
 	Table *binlog.Table
-	// Key are the columns by which the rows of a table without a key are told apart;
-	// nil is Table.Key. No two rows may be equal in them, byte for byte. Unless
-	// an index begins with them, each chunk costs a scan of the table.
+	// Key are the columns that identify a row in a table without a key; nil means Table.Key. No two
+	// rows may be equal in them, byte by byte. Unless an index begins with these columns, each
+	// chunk costs a scan of the table.
 	Key []int
-	// After is the Last of the chunk before; nil reads from the start.
+	// After is ChunkResult.Last of the chunk before; nil reads from the start.
 	After [][]byte
-	// Until is the Last of a chunk that is read again: rows after it are not
-	// read. nil reads on to Limit.
+	// Until is ChunkResult.Last of a chunk that is read again: no rows after it are read. nil reads
+	// up to Limit rows.
 	Until [][]byte
-	// Limit is how many rows to read at most, 1 or more.
+	// Limit is the largest number of rows to read, 1 or more.
 	Limit int
-	// Server is the UUID of the server that the stream comes from
-	// (mysql.Server.UUID); reading from another one is an error. Empty is not
-	// checked.
+	// Server is the UUID (mysql.Server.UUID) of the server that the stream comes from. Reading from
+	// another server is an error. Empty means any server.
 	Server string
-	// Silence bounds how long the server may send nothing of the rows, see mysql.Config.Silence;
-	// 0 is the connection's own limit. A server sends its first row when it has found and, without
-	// an index, sorted them.
+	// Silence bounds how long the server may send nothing while it runs the SELECT, see
+	// mysql.Config.Silence; 0 is the connection's own limit. A server sends the first row when it
+	// has found the rows and, without an index, sorted them.
 	Silence time.Duration
 }
 
@@ -50,28 +49,30 @@ func (ch *ChunkRequest) key() []int {
 	return ch.Key
 }
 
-// ChunkResult tells of a chunk that was read.
+// ChunkResult describes a chunk that was read.
 type ChunkResult struct {
 	Rows int
-	// Last is the key of the last row: opaque bytes, for After of the next
-	// request on any connection to the same table. It is Until where all rows up
-	// to there were read, else After where there was no row.
+	// Last is the key of the last row, as opaque bytes: pass it as After of the next request for
+	// the same table, on any connection. It is Until if all rows up to there were read, and After
+	// if there were no rows.
 	Last [][]byte
-	// Done says that the table has no rows after the chunk. It is not known of
-	// one that has Until.
+	// Done is set if the table has no rows after the chunk. It stays unset with Until.
 	Done bool
-	// Fence is file and offset (no GTIDs) of a place in the binlog: the rows
-	// hold nothing from beyond it. They are applied, less those touched since
-	// applied, when the stream has passed it.
+	// Fence is a file and offset (without GTIDs) in the binlog: the rows hold nothing from beyond
+	// it. When the stream has passed the fence, the rows may be applied, except those that the
+	// stream has changed after the applied position.
 	Fence binlog.Position
 }
 
-// Read reads one chunk: it waits (30 s at most) until everything up to applied
-// is visible, selects, calls row for each row (valid during the call) and
-// takes the fence. applied is a position of the stream's server, zero where
-// nothing is applied yet. An error from row is returned as it is; like a
-// cancellation it ends the connection.
-func Read(ctx context.Context, c *mysql.Conn, ch ChunkRequest, applied binlog.Position, row func(*binlog.Row) error) (ChunkResult, error) {
+// Read reads one chunk: it waits at most 30 s until everything up to applied is visible, selects
+// the rows, calls row for each of them, and reads the fence. applied is a position of the stream's
+// server, zero if nothing has been applied yet. The Row is valid during the call.
+//
+// Read returns an error of row unchanged. Such an error, and the end of ctx, close the connection.
+func Read(
+	ctx context.Context, c *mysql.Conn, ch ChunkRequest, applied binlog.Position,
+	row func(*binlog.Row) error,
+) (ChunkResult, error) {
 	r := reader{conn: c, request: ch, row: row, server: c.Server()}
 	var err error
 	if r.sql, err = selectChunk(ch); err != nil {
@@ -98,7 +99,7 @@ type reader struct {
 	result  ChunkResult
 }
 
-// read reads the chunk by the bracket that fits the server.
+// read reads the chunk in the way that fits the server.
 func (r *reader) read(ctx context.Context, applied binlog.Position) error {
 	switch {
 	case r.server.Flavor == mysql.MariaDB:
@@ -116,8 +117,8 @@ func (r *reader) wrap(err error) error {
 	return fmt.Errorf("read rows of %s: %w", r.request.Table.FullName(), err)
 }
 
-// readVisible is the bracket of a MySQL with GTIDs: gtid_executed grows after
-// the engine commit, so when it contains applied, a plain SELECT sees it all.
+// readVisible reads from a MySQL with GTIDs. gtid_executed grows after the engine commit, so once
+// it contains applied, a plain SELECT sees all of that.
 func (r *reader) readVisible(ctx context.Context, applied binlog.Position) error {
 	restore := r.conn.SetSilence(max(r.conn.Silence(), visibleSilence))
 	executed, server, err := WaitExecuted(ctx, r.conn, applied.GTID, visibleWait)
@@ -130,7 +131,8 @@ func (r *reader) readVisible(ctx context.Context, applied binlog.Position) error
 		return err
 	}
 	if !executed {
-		return r.wrap(fmt.Errorf("the server has not executed %s within %v, although its binlog holds it", applied.GTID.String(), visibleWait))
+		return r.wrap(fmt.Errorf("the server has not executed %s within %v, "+
+			"although its binlog holds it", applied.GTID.String(), visibleWait))
 	}
 	if err := r.stream(ctx, ""); err != nil {
 		return err
@@ -138,9 +140,9 @@ func (r *reader) readVisible(ctx context.Context, applied binlog.Position) error
 	return r.readFence(ctx)
 }
 
-// readLocked is the bracket of a MySQL without GTIDs: a transaction that is in
-// the binlog but not yet visible still holds its row locks, so a shared lock
-// waits for it. READ COMMITTED locks rows and no gaps between them.
+// readLocked reads from a MySQL without GTIDs. A transaction that is in the binlog but not yet
+// visible still holds its row locks, so a shared lock waits for it. READ COMMITTED locks rows,
+// without the gaps between them.
 func (r *reader) readLocked(ctx context.Context) error {
 	uuid, err := queryValue(ctx, r.conn, "SELECT @@server_uuid")
 	if err != nil {
@@ -153,7 +155,7 @@ func (r *reader) readLocked(ctx context.Context) error {
 		return r.wrap(err)
 	}
 	lock := " FOR SHARE"
-	// From 8.0.22 on FOR SHARE needs no more than SELECT.
+	// From 8.0.22 on, FOR SHARE needs only the privilege SELECT.
 	if !r.server.AtLeast(8, 0, 22) {
 		lock = " LOCK IN SHARE MODE"
 	}
@@ -163,8 +165,8 @@ func (r *reader) readLocked(ctx context.Context) error {
 	return r.readFence(ctx)
 }
 
-// readSnapshot is MariaDB's bracket: the snapshot knows its own place in the
-// binlog. It is taken again until that place is not before applied.
+// readSnapshot reads from a MariaDB: a consistent snapshot has a position in the binlog. A snapshot
+// whose position is before applied is replaced by a new one.
 func (r *reader) readSnapshot(ctx context.Context, applied binlog.Position) error {
 	if err := r.checkServer(r.server.UUID); err != nil {
 		return err
@@ -172,15 +174,15 @@ func (r *reader) readSnapshot(ctx context.Context, applied binlog.Position) erro
 	deadline := time.NewTimer(visibleWait)
 	defer deadline.Stop()
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
-		if err := r.conn.Exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"); err != nil {
+		const begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+		if err := r.conn.Exec(ctx, begin); err != nil {
 			return r.wrap(err)
 		}
 		ready, err := r.readSnapshotPosition(ctx, applied)
 		if err == nil && ready {
 			err = r.stream(ctx, "")
 		}
-		// The row's own error has ended the connection and the transaction
-		// with it; it is what the caller is waiting for.
+		// An error of row has ended the connection, and with it the transaction.
 		if end := r.conn.Exec(ctx, "COMMIT"); err == nil {
 			err = r.wrap(end)
 		}
@@ -191,15 +193,17 @@ func (r *reader) readSnapshot(ctx context.Context, applied binlog.Position) erro
 		case <-ctx.Done():
 			return r.wrap(context.Cause(ctx))
 		case <-deadline.C:
-			return r.wrap(fmt.Errorf("the server's snapshots stand at %s:%d and have not reached %s:%d within %v, although its binlog holds it",
-				r.result.Fence.File, r.result.Fence.Offset, applied.File, applied.Offset, visibleWait))
+			return r.wrap(fmt.Errorf("the server's snapshots are at %s:%d "+
+				"and have not reached %s:%d within %v, although its binlog holds it",
+				r.result.Fence.File, r.result.Fence.Offset, applied.File, applied.Offset,
+				visibleWait))
 		case <-time.After(pause):
 		}
 	}
 }
 
-// readSnapshotPosition takes the open snapshot's place as the fence and reports
-// whether applied is visible in it.
+// readSnapshotPosition stores the open snapshot's position as the fence, and reports whether
+// applied is visible in the snapshot.
 func (r *reader) readSnapshotPosition(ctx context.Context, applied binlog.Position) (bool, error) {
 	status, err := r.conn.Query(ctx, "SHOW STATUS LIKE 'Binlog_snapshot_%'")
 	if err != nil {
@@ -215,14 +219,15 @@ func (r *reader) readSnapshotPosition(ctx context.Context, applied binlog.Positi
 		}
 	}
 	if err != nil || at.File == "" {
-		return false, r.wrap(errors.New("the server does not tell its snapshot's place in the binlog: start it with log_bin"))
+		return false, r.wrap(errors.New("the server does not report its snapshot's position " +
+			"in the binlog; start it with log_bin"))
 	}
 	r.result.Fence = at
-	if applied.File == "" && applied.GTID.IsZero() || applied.File != "" && at.CompareFile(applied) >= 0 {
+	if applied.IsZero() || applied.File != "" && at.CompareFile(applied) >= 0 {
 		return true, nil
 	}
-	// Before applied by offset; but events that are no transactions (a binlog
-	// checkpoint) move a stream and no snapshot.
+	// The snapshot's offset is before applied's. Events outside transactions (a binlog
+	// checkpoint) advance a stream and not a snapshot, so the GTIDs decide.
 	if applied.GTID.IsZero() {
 		return false, nil
 	}
@@ -267,10 +272,10 @@ func (r *reader) stream(ctx context.Context, lock string) error {
 	if err != nil {
 		return r.wrap(err)
 	}
-	all := r.result.Rows < r.request.Limit
-	r.result.Done = all && r.request.Until == nil
+	reachedEnd := r.result.Rows < r.request.Limit
+	r.result.Done = reachedEnd && r.request.Until == nil
 	switch {
-	case all && r.request.Until != nil:
+	case reachedEnd && r.request.Until != nil:
 		r.result.Last = r.request.Until
 	case r.result.Rows > 0:
 		r.result.Last = last
@@ -280,7 +285,7 @@ func (r *reader) stream(ctx context.Context, lock string) error {
 	return nil
 }
 
-// fence takes the end of the binlog, after the rows.
+// readFence reads the end of the binlog, after the rows.
 func (r *reader) readFence(ctx context.Context) error {
 	at, _, err := endOfLog(ctx, r.conn)
 	r.result.Fence = at

@@ -8,8 +8,8 @@ import (
 	"rowfall/binlog"
 )
 
-// columnType is a COLUMN_TYPE taken apart: "decimal(10,2) unsigned",
-// "enum('a','it”s')", "varchar(100) /*M!100301 COMPRESSED*/".
+// columnType holds the parts of a COLUMN_TYPE: "decimal(10,2) unsigned", "enum('a','it”s')",
+// "varchar(100) /*M!100301 COMPRESSED*/".
 type columnType struct {
 	base     string
 	args     []int
@@ -36,7 +36,7 @@ func parseColumnType(s string) (columnType, error) {
 			return t, fmt.Errorf("column type %q: %w", s, err)
 		}
 	}
-	// Comments (MariaDB's attributes) and further words follow.
+	// Further words and comments (MariaDB's attributes) follow.
 	for word := range strings.FieldsSeq(rest) {
 		if strings.HasPrefix(word, "/*") {
 			break
@@ -48,8 +48,8 @@ func parseColumnType(s string) (columnType, error) {
 	return t, nil
 }
 
-// parseList reads numbers or quoted strings up to the closing parenthesis and
-// returns what follows it.
+// parseList reads numbers or quoted strings up to the closing parenthesis, and returns the text
+// behind it.
 func (t *columnType) parseList(s string) (string, error) {
 	for {
 		if strings.HasPrefix(s, "'") {
@@ -82,8 +82,8 @@ func (t *columnType) parseList(s string) (string, error) {
 	}
 }
 
-// unquote reads a string up to its closing quote. Servers double quotes and
-// write NUL, newline, carriage return and backslash with a backslash.
+// unquote reads a string up to its closing quote. Servers double quotes, and write NUL, newline,
+// carriage return and backslash with a backslash.
 func unquote(s string) (value, rest string, err error) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -121,15 +121,17 @@ func unescape(c byte) byte {
 	return c
 }
 
-// setType fills what a column's type says.
+// setType sets the fields of a column that follow from its COLUMN_TYPE.
 func setType(c *binlog.Column, sqlType, charset string) error {
 	t, err := parseColumnType(sqlType)
 	if err != nil {
 		return err
 	}
-	c.SQLType, c.Type, c.Unsigned, c.Values = sqlType, binlog.TypeByName(t.base), t.unsigned, t.values
+	c.SQLType, c.Type = sqlType, binlog.TypeByName(t.base)
+	c.Unsigned, c.Values = t.unsigned, t.values
 	if c.Type == binlog.TypeInvalid {
-		return fmt.Errorf("type %s is not supported: leave the table out of the mapping (ignore: true)", sqlType)
+		return fmt.Errorf("type %s is not supported: "+
+			"leave the table out of the mapping (ignore: true)", sqlType)
 	}
 	c.SetArguments(t.args, charset)
 	if c.HasLabels() {
@@ -138,9 +140,8 @@ func setType(c *binlog.Column, sqlType, charset string) error {
 	return nil
 }
 
-// checkMembers refuses members that the server does not tell: its schema texts
-// are utf8mb3, and a character beyond (an emoji) is shown as "?". The binlog
-// holds only the member's number.
+// checkMembers rejects labels that the server cannot show: its schema texts are utf8mb3, in which a
+// character beyond (an emoji) is "?". The binlog holds only the label's number.
 func checkMembers(c *binlog.Column) error {
 	if len(c.Values) == 0 {
 		return fmt.Errorf("type %s has no members", c.SQLType)
@@ -152,7 +153,9 @@ func checkMembers(c *binlog.Column) error {
 	}
 	for _, v := range c.Values {
 		if strings.Contains(v, "?") {
-			return fmt.Errorf("member '%s' of %s may stand for a character that the server does not show: rename the member or convert the column to utf8mb3", v, c.SQLType)
+			return fmt.Errorf("member '%s' of %s may stand for a character "+
+				"that the server does not show: rename the member or convert the column to utf8mb3",
+				v, c.SQLType)
 		}
 	}
 	return nil

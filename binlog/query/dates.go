@@ -9,8 +9,8 @@ import (
 	"rowfall/binlog/mysql"
 )
 
-// hasInvalidDate reports whether a bound of the chunk holds a date that is in no calendar, as
-// sessions with ALLOW_INVALID_DATES may store it.
+// hasInvalidDate reports whether a bound of the chunk holds a date that is in no calendar. Sessions
+// with ALLOW_INVALID_DATES can store such dates.
 func (ch *ChunkRequest) hasInvalidDate() bool {
 	for i, k := range ch.key() {
 		switch ch.Table.Columns[k].Type {
@@ -25,8 +25,8 @@ func (ch *ChunkRequest) hasInvalidDate() bool {
 	return false
 }
 
-// isInvalidDate reports whether the day of "2021-02-30 ..." is past the end of its month. A
-// month or a day of zero is no part of a calendar either, but every session accepts it.
+// isInvalidDate reports whether the day of "2021-02-30 ..." is past the end of its month. Every
+// session accepts a month or a day of zero, so these are valid here.
 func isInvalidDate(text []byte) bool {
 	const form = "2021-02-30"
 	if len(text) < len(form) {
@@ -40,22 +40,22 @@ func isInvalidDate(text []byte) bool {
 	}
 	days := [...]int{31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
 	last := days[month-1]
-	// To a MySQL the year 0 is no leap year.
+	// In MySQL the year 0 is not a leap year.
 	if month == 2 && year%4 == 0 && (year%100 != 0 || year%400 == 0 && year != 0) {
 		last = 29
 	}
 	return day > last
 }
 
-// withInvalidDates calls read in a session that accepts invalid dates in a condition. MySQL
-// refuses them there otherwise (error 1525), although it stores them; MariaDB accepts them.
+// withInvalidDates calls read in a session that accepts invalid dates in a condition. MySQL stores
+// such dates, but rejects them in conditions of other sessions (error 1525). MariaDB accepts them.
 func withInvalidDates(ctx context.Context, c *mysql.Conn, read func() error) error {
 	if err := c.Exec(ctx, "SET SESSION sql_mode='ALLOW_INVALID_DATES'"); err != nil {
 		return fmt.Errorf("allow invalid dates: %w", err)
 	}
 	err := read()
-	// The session's own mode again. After an error that has ended the connection nothing
-	// depends on it.
+	// The session gets its own mode back. If read's error ended the connection, this error is
+	// ignored.
 	if end := c.Exec(ctx, "SET SESSION sql_mode=''"); err == nil && end != nil {
 		err = fmt.Errorf("disallow invalid dates: %w", end)
 	}

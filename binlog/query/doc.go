@@ -1,17 +1,15 @@
-// Package query asks a server with SELECT and SHOW: which tables there are and
-// how they are made, where the binlog ends, whether it is set up for us, and
-// the rows of a table in chunks by key.
+// Package query reads from a server with SELECT and SHOW: schemas, foreign keys, grants and
+// settings, the end of the binlog, and the rows of a table in chunks, in the order of a key.
 //
-// Read is the reading half of reconciliation. MySQL writes a transaction to
-// the binlog before its engine commit makes it visible, so a plain SELECT can
-// miss what the stream has long applied. Read makes sure that what the stream
-// had applied is visible in the rows, and returns a fence: the rows hold nothing
-// that lies after it in the binlog. How, depends on the server: by waiting for
-// the GTIDs (MySQL with them), by shared locks (MySQL without), by a consistent
-// snapshot that knows its place in the binlog (MariaDB).
+// Read is the reading half of reconciliation. MySQL writes a transaction to the binlog before its
+// engine commit makes it visible, so a plain SELECT can miss changes that the stream has applied
+// long ago. Read makes sure that the rows include all that the stream had applied, and returns a
+// fence: a position such that the rows hold nothing that lies after it in the binlog. It waits for
+// the GTIDs (MySQL with GTIDs), takes shared locks (MySQL without), or opens a consistent snapshot
+// whose position the server knows (MariaDB).
 //
-// Tables says of each table whether its rows in the binlog are those that it holds (engines.go).
-// A user sees only the tables that a privilege is given on: the UNION of a MERGE table that the
-// user may not see is not known. Answers of SHOW GRANTS and SHOW CREATE TABLE are read under the
-// session variables that binlog/mysql sets, above all sql_quote_show_create.
+// Tables sets Table.NotFollowed where the rows in the binlog are not the rows that the table holds
+// (engines.go). A user sees only the tables on which a privilege is granted, so the UNION of a
+// MERGE table that the user cannot see is unknown. The results of SHOW GRANTS and SHOW CREATE TABLE
+// depend on the session variables that binlog/mysql sets, above all sql_quote_show_create.
 package query

@@ -12,9 +12,9 @@ import (
 	"rowfall/binlog/mysql"
 )
 
-// End returns the end of the server's binlog (file and offset) and the GTIDs
-// executed so far. On MySQL the GTIDs may lag behind file and offset: a
-// transaction is written before it is executed.
+// End returns the end of the server's binlog (file and offset) and the GTIDs executed so far. On
+// MySQL the GTIDs may lag behind file and offset, because a transaction is written before it is
+// executed.
 func End(ctx context.Context, c *mysql.Conn) (binlog.Position, error) {
 	if c.Server().Flavor == mysql.MariaDB {
 		return endMariaDB(ctx, c)
@@ -29,9 +29,9 @@ func End(ctx context.Context, c *mysql.Conn) (binlog.Position, error) {
 	return p, nil
 }
 
-// endMariaDB reads file:offset between two equal readings of the GTID
-// position, so that they are of one moment; on a busy server the server works
-// the GTIDs out from file and offset.
+// endMariaDB reads file and offset between two readings of the GTID position. If these are equal,
+// all belong to one moment. On a busy server it lets the server compute the GTIDs from file and
+// offset instead.
 func endMariaDB(ctx context.Context, c *mysql.Conn) (p binlog.Position, err error) {
 	before, err := queryValue(ctx, c, "SELECT @@gtid_binlog_pos")
 	if err != nil {
@@ -62,7 +62,8 @@ func GTIDsAt(
 	ctx context.Context, c *mysql.Conn, p binlog.Position,
 ) (set binlog.GTIDSet, found bool, err error) {
 	defer c.SetSilence(mysql.ScanSilence)()
-	r, err := c.Query(ctx, fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d)", stringLiteral(p.File), p.Offset))
+	sql := fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d)", stringLiteral(p.File), p.Offset)
+	r, err := c.Query(ctx, sql)
 	if err == nil && len(r.Rows) == 1 && r.Rows[0][0] != nil {
 		found = true
 		set, err = binlog.ParseGTIDSet(string(r.Rows[0][0]))
@@ -125,16 +126,18 @@ func endOfLog(ctx context.Context, c *mysql.Conn) (p binlog.Position, gtids stri
 		return p, "", fmt.Errorf("read end of binlog: %w", err)
 	}
 	if len(r.Rows) == 0 {
-		return p, "", errors.New("read end of binlog: the server keeps none: start it with log_bin")
+		return p, "", errors.New("read end of binlog: the server has no binlog; " +
+			"start it with log_bin")
 	}
 	p.File = r.Text(0, "File")
-	if p.Offset, err = strconv.ParseUint(r.Text(0, "Position"), 10, 64); err != nil || p.File == "" {
+	p.Offset, err = strconv.ParseUint(r.Text(0, "Position"), 10, 64)
+	if err != nil || p.File == "" {
 		return p, "", fmt.Errorf("read end of binlog: %s answered %q", sql, r.Rows[0])
 	}
 	return p, r.Text(0, "Executed_Gtid_Set"), nil
 }
 
-// one runs a query for a single value; NULL is "".
+// queryValue runs a query for a single value. NULL is "".
 func queryValue(ctx context.Context, c *mysql.Conn, sql string) (string, error) {
 	r, err := c.Query(ctx, sql)
 	if err != nil {

@@ -12,14 +12,15 @@ import (
 	"rowfall/binlog/sqltext"
 )
 
-// LostAtRestart is the reason why tables of the MEMORY engine are not followed.
+// LostAtRestart is the NotFollowed of tables of the MEMORY engine.
 const LostAtRestart = "its engine MEMORY loses all rows when the server restarts, " +
 	"which is in the binlog only when the table is next used"
 
-// enginesNotFollowed are the engines whose tables hold rows that are not in the binlog, or have
-// rows in the binlog that they do not hold, in capitals.
+// enginesNotFollowed holds, by name in capitals, the engines whose tables hold rows that are not in
+// the binlog, or have rows in the binlog that they do not hold.
 var enginesNotFollowed = map[string]string{
-	"MRG_MYISAM":         "its engine MERGE shows the rows of other tables, logged under their names",
+	"MRG_MYISAM": "its engine MERGE shows the rows of other tables, " +
+		"logged under their names",
 	"BLACKHOLE":          "its engine BLACKHOLE holds none of the rows that are logged for it",
 	"EXAMPLE":            "its engine EXAMPLE holds no rows",
 	"MEMORY":             LostAtRestart,
@@ -41,7 +42,7 @@ func elsewhere(engine string) string {
 		"where they change without being logged"
 }
 
-// kindsNotFollowed are the kinds of tables, as information_schema names them, that are never
+// kindsNotFollowed holds the values of information_schema.TABLES.TABLE_TYPE that are never
 // followed.
 var kindsNotFollowed = map[string]string{
 	"SEQUENCE":         "it is a sequence",
@@ -49,7 +50,7 @@ var kindsNotFollowed = map[string]string{
 	"VIEW":             "it is a view: changes are logged under the names of its tables",
 }
 
-// listedTable is a line of information_schema.TABLES.
+// listedTable is a row of information_schema.TABLES.
 type listedTable struct {
 	database, name, kind string
 	engine               string // empty for a view
@@ -57,7 +58,7 @@ type listedTable struct {
 
 func (t *listedTable) fullName() string { return t.database + "." + t.name }
 
-// notFollowed returns the reason why the table is not followed, empty where it is.
+// notFollowed returns the reason why the table cannot be followed, empty if it can.
 func (t *listedTable) notFollowed() string {
 	if why := kindsNotFollowed[t.kind]; why != "" {
 		return why
@@ -117,8 +118,7 @@ func Names(ctx context.Context, c *mysql.Conn) ([]*binlog.Table, error) {
 	return tables, nil
 }
 
-// codesCannotOpen are the answers of a server about a table that is there and that its engine
-// cannot open.
+// codesCannotOpen are the error numbers for a table that exists and that its engine cannot open.
 var codesCannotOpen = []uint16{
 	1016, 1017, 1030, // a file is missing, or an engine's own error
 	1033, 1034, 1035, 1194, 1195, 1877, // a file is damaged
@@ -130,16 +130,16 @@ var codesCannotOpen = []uint16{
 	1812, 1814, 1932, // InnoDB lacks the table's file
 }
 
-// CannotOpen reports whether err is a server's answer that a table is there and its engine
-// cannot open it. The server has had the table's metadata lock to find that out.
+// CannotOpen reports whether err is a server's error for a table that exists and that its engine
+// cannot open. To find that out, the server has acquired the table's metadata lock.
 func CannotOpen(err error) bool {
 	var answer *mysql.ServerError
 	return errors.As(err, &answer) && slices.Contains(codesCannotOpen, answer.Code)
 }
 
-// mergeUnions returns the tables that stand in the UNION of a MERGE table, each with the
-// MERGE table's name. Rows that are written through the MERGE table are logged under its name,
-// and so the tables that hold them lack them.
+// mergeUnions returns the tables in the UNION of a MERGE table, each with the MERGE table's name.
+// Rows that are written through the MERGE table are logged under its name, so the binlog lacks them
+// for the tables that hold them.
 func mergeUnions(
 	ctx context.Context, c *mysql.Conn, tables []listedTable,
 ) (map[string]string, error) {
@@ -149,9 +149,9 @@ func mergeUnions(
 		if !strings.EqualFold(t.engine, "MRG_MYISAM") {
 			continue
 		}
-		r, err := c.Query(ctx, "SHOW CREATE TABLE "+sqltext.QuoteName(t.database)+"."+sqltext.QuoteName(t.name))
+		r, err := c.Query(ctx, "SHOW CREATE TABLE "+sqltext.QuoteTable(t.database, t.name))
 		if IsNoTable(err) || CannotOpen(err) {
-			continue // nobody writes through it as it is
+			continue // in this state no session can write through it
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read the UNION of MERGE table %s: %w", t.fullName(), err)
@@ -166,8 +166,8 @@ func mergeUnions(
 	return unions, nil
 }
 
-// parseUnion reads UNION=(`a`,`db`.`b`) of the answer to SHOW CREATE TABLE of a MERGE table. A
-// name without a database is of the MERGE table's own.
+// parseUnion reads UNION=(`a`,`db`.`b`) from the SHOW CREATE TABLE of a MERGE table. A name without
+// a database is in the MERGE table's database.
 func parseUnion(create, database string) []string {
 	words := sqltext.Split(create)
 	depth := 0

@@ -13,8 +13,8 @@ import (
 	"rowfall/internal/servers"
 )
 
-// testEngines lists tables whose rows in the binlog are not those that they hold. Each of them
-// was followed.
+// testEngines lists tables whose rows in the binlog are not the rows that they hold. All of them
+// were once followed.
 func testEngines(t *testing.T, s server) {
 	c := s.dial(t)
 	exec(t, c, "CREATE DATABASE engines", "CREATE DATABASE `o``n`", "USE engines",
@@ -58,15 +58,15 @@ func testEngines(t *testing.T, s server) {
 	if len(want) > 0 {
 		t.Errorf("not listed: %v", want)
 	}
-	// A MERGE table outside of the mapping counts, too.
+	// The UNION of a MERGE table outside of the mapping counts, too.
 	tables, err = query.Tables(t.Context(), c, func(database, _ string) bool { return database == "o`n" })
 	if err != nil || len(tables) != 1 || !strings.Contains(tables[0].NotFollowed, "engines.whole") {
 		t.Errorf("%+v, %v", tables, err)
 	}
 }
 
-// testForeignKeys reads foreign keys as a user with few privileges, on a server that leaves out
-// the quotes where it can.
+// testForeignKeys reads foreign keys as a user with few privileges, on a server that omits quotes
+// where it can.
 func testForeignKeys(t *testing.T, s server) {
 	root := s.dial(t)
 	exec(t, root, "CREATE DATABASE `f``k`", "USE `f``k`", "CREATE USER keyser@'%'", "GRANT SELECT ON `f``k`.* TO keyser@'%'",
@@ -94,7 +94,7 @@ func testForeignKeys(t *testing.T, s server) {
 			t.Errorf("%s: %+v, %v", name, keys, err)
 		}
 	}
-	// The grants are read under the same setting. They were unreadable.
+	// Grants must be readable under the same setting, too.
 	problems, err := query.CheckSelect(t.Context(), c, "`f``k`.*")
 	if err != nil || len(problems) > 0 {
 		t.Errorf("problems are %v, %v", problems, err)

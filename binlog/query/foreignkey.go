@@ -10,16 +10,16 @@ import (
 	"rowfall/binlog/sqltext"
 )
 
-// ForeignKey is a foreign key of a table, with what it does to the table's rows when a row
-// that they refer to is deleted or updated.
+// ForeignKey is a foreign key of a table, with its actions on the table's rows when a row that they
+// refer to is deleted or updated.
 type ForeignKey struct {
 	Name string
 	// OnDelete and OnUpdate are CASCADE, SET NULL, SET DEFAULT, RESTRICT or NO ACTION.
 	OnDelete, OnUpdate string
 }
 
-// Cascades returns the actions that change rows, as SQL has them ("ON DELETE CASCADE"); empty
-// where there is none.
+// Cascades returns the actions that change rows, in SQL ("ON DELETE CASCADE"). It is empty if there
+// are none.
 func (k *ForeignKey) Cascades() string {
 	var actions []string
 	for _, action := range []string{"ON DELETE " + k.OnDelete, "ON UPDATE " + k.OnUpdate} {
@@ -30,7 +30,7 @@ func (k *ForeignKey) Cascades() string {
 	return strings.Join(actions, " ")
 }
 
-// ForeignKeys returns the foreign keys of a table, none where the table does not exist.
+// ForeignKeys returns the foreign keys of a table, or none if the table does not exist.
 func ForeignKeys(ctx context.Context, c *mysql.Conn, t *binlog.Table) ([]ForeignKey, error) {
 	var (
 		keys []ForeignKey
@@ -52,7 +52,8 @@ func referentialConstraints(
 ) ([]ForeignKey, error) {
 	r, err := c.Query(ctx, `SELECT CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE`+
 		` FROM information_schema.REFERENTIAL_CONSTRAINTS`+
-		` WHERE CONSTRAINT_SCHEMA=`+stringLiteral(t.Database)+` AND TABLE_NAME=`+stringLiteral(t.Name)+
+		` WHERE CONSTRAINT_SCHEMA=`+stringLiteral(t.Database)+
+		` AND TABLE_NAME=`+stringLiteral(t.Name)+
 		` ORDER BY CONSTRAINT_NAME`)
 	if err != nil {
 		return nil, err
@@ -66,10 +67,10 @@ func referentialConstraints(
 	return keys, nil
 }
 
-// createdForeignKeys reads SHOW CREATE TABLE: a MariaDB shows the constraints in
-// information_schema to nobody who has SELECT alone.
+// createdForeignKeys reads SHOW CREATE TABLE. MariaDB hides the constraints in information_schema
+// from users that have only SELECT.
 func createdForeignKeys(ctx context.Context, c *mysql.Conn, t *binlog.Table) ([]ForeignKey, error) {
-	r, err := c.Query(ctx, "SHOW CREATE TABLE "+sqltext.QuoteName(t.Database)+"."+sqltext.QuoteName(t.Name))
+	r, err := c.Query(ctx, "SHOW CREATE TABLE "+sqltext.QuoteTable(t.Database, t.Name))
 	if IsNoTable(err) {
 		return nil, nil
 	}
@@ -82,17 +83,17 @@ func createdForeignKeys(ctx context.Context, c *mysql.Conn, t *binlog.Table) ([]
 	return parseForeignKeys(r.Text(0, "Create Table"))
 }
 
-// parseForeignKeys finds the foreign keys in the answer to SHOW CREATE TABLE, which has a line
-// for each column, key and constraint. A line that it does not understand is an error.
+// parseForeignKeys reads the foreign keys from the result of SHOW CREATE TABLE, which has a line
+// for each column, key and constraint. A constraint in an unknown form is an error.
 //
-// The text cannot be cut into words from its beginning: the names in a foreign key are printed
-// by InnoDB, and a MariaDB does not double the backquotes in them. So a line is read from its
-// ends: it begins with CONSTRAINT, and what the key does stands behind the last "`)".
+// The text cannot be cut into words from its beginning: InnoDB prints the names in a foreign key,
+// and in MariaDB without doubling their backquotes. So a line is read from both ends: it begins
+// with CONSTRAINT, and the key's actions stand behind the last "`)".
 func parseForeignKeys(create string) ([]ForeignKey, error) {
 	var keys []ForeignKey
 	for line := range strings.Lines(create) {
 		line = strings.Trim(line, " \r\n")
-		// A line of a column or a key begins with the name in backquotes, or another word.
+		// The lines of columns and keys begin otherwise.
 		rest, found := strings.CutPrefix(line, "CONSTRAINT `")
 		if !found {
 			continue
@@ -123,8 +124,8 @@ func unreadableConstraint(line string) error {
 		"give the constraint and its columns other names, or report it", most, line)
 }
 
-// parseActions reads ON DELETE and ON UPDATE, each with its action, and the comma before the
-// next line. It reports whether there was nothing else.
+// parseActions reads ON DELETE and ON UPDATE with their actions, and the comma before the next
+// line. It reports whether nothing else was there.
 func (k *ForeignKey) parseActions(words []sqltext.Word) bool {
 	accept := func(keywords ...string) bool {
 		if len(words) < len(keywords) {
@@ -165,9 +166,9 @@ func (k *ForeignKey) parseActions(words []sqltext.Word) bool {
 	}
 }
 
-// IsNoTable reports whether err is a server's answer that a table, or its database, does not
-// exist. No other error means that: a table whose SELECT was revoked is still there, and a
-// query that was killed found out nothing.
+// IsNoTable reports whether err is a server's error for a table, or its database, that does not
+// exist. No other error proves that: a table whose SELECT was revoked still exists, and a query
+// that was killed found nothing out.
 func IsNoTable(err error) bool {
 	return mysql.IsCode(err, mysql.CodeNoSuchTable) || mysql.IsCode(err, mysql.CodeBadDatabase)
 }

@@ -12,23 +12,24 @@ import (
 	"rowfall/binlog/sqltext"
 )
 
-// grant is a line of SHOW GRANTS that gives privileges on tables, or takes them (MySQL's
-// partial revokes).
+// grant is a line of SHOW GRANTS that grants privileges on tables, or revokes them (MySQL's partial
+// revokes).
 type grant struct {
 	revoked bool
-	// privileges are those on whole tables, in capitals: "SELECT", "REPLICATION SLAVE". What
-	// is given on columns, SELECT (`a`), is left out.
+	// privileges are the privileges on whole tables, in capitals: "SELECT", "REPLICATION SLAVE".
+	// Privileges on columns, SELECT (`a`), are left out.
 	privileges []string
-	// database and table are as the line has them: * or a name without quotes.
+	// database and table are * or a name without quotes. A database may hold the wildcards % and _.
 	database, table string
 }
 
 // has reports whether the grant is about a privilege.
 func (g *grant) has(privilege string) bool {
-	return slices.Contains(g.privileges, privilege) || slices.Contains(g.privileges, "ALL PRIVILEGES")
+	return slices.Contains(g.privileges, privilege) ||
+		slices.Contains(g.privileges, "ALL PRIVILEGES")
 }
 
-// parseGrant reads a line of SHOW GRANTS; it reports false for one that is not about tables.
+// parseGrant reads a line of SHOW GRANTS. It returns false for a line that is not about tables.
 //
 //	GRANT SELECT, INSERT (`a`, `b`) ON `shop`.* TO `u`@`%` WITH GRANT OPTION
 func parseGrant(line string) (grant, bool) {
@@ -47,7 +48,7 @@ func parseGrant(line string) (grant, bool) {
 		rest = rest[1:]
 	}
 	if len(rest) < 4 || !rest[1].Is(".") || !rest[3].Is("TO") && !rest[3].Is("FROM") {
-		return g, false // on a procedure, a proxy's user, or nothing: a role
+		return g, false // a grant on a procedure, of a proxy user, or of a role
 	}
 	for _, name := range []sqltext.Word{rest[0], rest[2]} {
 		if name.Quoted == (name.Text == "*") {
@@ -58,8 +59,8 @@ func parseGrant(line string) (grant, bool) {
 	return g, true
 }
 
-// parsePrivileges reads the privileges up to ON and returns the words behind it. The names of
-// columns, which stand in parentheses, are quoted, and so are those of roles.
+// parsePrivileges reads the privileges up to ON and returns the words behind it. Column names,
+// which stand in parentheses, and role names are quoted.
 func (g *grant) parsePrivileges(words []sqltext.Word) (rest []sqltext.Word) {
 	depth, ofColumns := 0, false
 	var privilege []string
@@ -86,8 +87,8 @@ func (g *grant) parsePrivileges(words []sqltext.Word) (rest []sqltext.Word) {
 	return nil
 }
 
-// covers reports whether the grant reaches every table of a pattern, in which * and
-// ? stand for any text and any letter.
+// covers reports whether the grant covers every table of a pattern, in which * stands for any text
+// and ? for any character.
 func (g *grant) covers(database, table string) bool {
 	switch {
 	case g.database == "*":
@@ -98,8 +99,8 @@ func (g *grant) covers(database, table string) bool {
 	return g.database == database && g.table == table
 }
 
-// like matches a database of a grant, where % and _ are wildcards and \ makes
-// them letters, against a pattern of ours: what % stands for may hold a * of it.
+// like matches the database of a grant against a pattern of ours. In a grant, % and _ are wildcards
+// and a backslash escapes them. A % also matches the pattern's *.
 func like(granted, pattern string) bool {
 	var re strings.Builder
 	for i := 0; i < len(granted); i++ {
@@ -123,7 +124,7 @@ func matches(re, text string) bool {
 	return err == nil && ok
 }
 
-// readable reports whether the grants give SELECT on every table of a pattern.
+// mayRead reports whether the grants allow SELECT on every table of a pattern.
 func mayRead(grants []grant, database, table string) bool {
 	covered := false
 	for _, g := range grants {
@@ -142,9 +143,9 @@ func mayRead(grants []grant, database, table string) bool {
 	return covered
 }
 
-// CheckSelect returns what the user may not read of the tables that patterns name, as Check
-// does. A table without SELECT looks as if it did not exist, so the grants decide: of a
-// wildcard, a user who sees some tables must be allowed to see all.
+// CheckSelect returns a Problem for each pattern, as binlog.ParseTablePattern reads it, whose
+// tables the user may not all read. A table without any privilege is invisible, so only the grants
+// can show this. The error is about the connection, or about a pattern.
 func CheckSelect(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Problem, error) {
 	if len(patterns) == 0 {
 		return nil, nil
@@ -184,14 +185,16 @@ func CheckSelect(ctx context.Context, c *mysql.Conn, patterns ...string) ([]Prob
 		case parsed.Table.IsWildcard():
 			on = sqltext.QuoteName(database) + ".*"
 		default:
-			on = sqltext.QuoteName(database) + "." + sqltext.QuoteName(table)
+			on = sqltext.QuoteTable(database, table)
 		}
-		problems = append(problems, Problem{"the user may not read all of " + pattern, "GRANT SELECT ON " + on + " TO " + user})
+		problems = append(problems, Problem{
+			"the user may not read all of " + pattern, "GRANT SELECT ON " + on + " TO " + user,
+		})
 	}
 	return problems, nil
 }
 
-// readGrants reads SHOW GRANTS, the roles in use included.
+// readGrants reads SHOW GRANTS, with the grants of the active roles.
 func readGrants(ctx context.Context, c *mysql.Conn) ([]grant, error) {
 	s := c.Server()
 	r, err := showGrants(ctx, c)
@@ -213,7 +216,7 @@ func readGrants(ctx context.Context, c *mysql.Conn) ([]grant, error) {
 }
 
 func showGrants(ctx context.Context, c *mysql.Conn) (*mysql.Result, error) {
-	// MariaDB includes the roles in use by itself.
+	// MariaDB includes the active roles by itself.
 	if s := c.Server(); s.Flavor == mysql.MySQL && s.AtLeast(8, 0, 0) {
 		r, err := c.Query(ctx, "SELECT CURRENT_ROLE()")
 		if err != nil {
@@ -221,11 +224,10 @@ func showGrants(ctx context.Context, c *mysql.Conn) (*mysql.Result, error) {
 		}
 		if roles := string(r.Rows[0][0]); roles != "NONE" {
 			r, err = c.Query(ctx, "SHOW GRANTS FOR CURRENT_USER() USING "+roles)
-			const notGranted = 3530
-			if !mysql.IsCode(err, notGranted) {
+			if !mysql.IsCode(err, mysql.CodeRoleNotGranted) {
 				return r, err
 			}
-			// The role was revoked since the session began: it gives nothing any more.
+			// The role was revoked after the session began, so it grants nothing.
 		}
 	}
 	return c.Query(ctx, "SHOW GRANTS")

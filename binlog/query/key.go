@@ -10,13 +10,12 @@ import (
 	"rowfall/binlog/sqltext"
 )
 
-// text returns s as a string literal that no quoting rule can change.
+// stringLiteral returns s as a string literal that no quoting rule can change.
 func stringLiteral(s string) string { return "_utf8mb4 X'" + hex.EncodeToString([]byte(s)) + "'" }
 
-// keyExpr returns the expression that selects a key column so that keyLiteral
-// can name the same value again: strings as the bytes stored, in the column's
-// own character set, because not every one survives a conversion to Unicode
-// and back; ENUM, SET and BIT as the number that the server orders them by.
+// keyExpr returns the expression that selects a key column in a form from which keyLiteral can name
+// the same value: strings as their stored bytes, because some do not survive a conversion to
+// Unicode and back; ENUM, SET and BIT as the number by which the server orders them.
 func keyExpr(c *binlog.Column, quoted string) string {
 	switch c.Key() {
 	case binlog.KeyText:
@@ -31,19 +30,19 @@ func keyExpr(c *binlog.Column, quoted string) string {
 	return quoted
 }
 
-// comparedExpr returns the expression that keyLiteral's literal is compared with. A server
-// compares a SET with a number as floating point numbers, which are exact up to 53 members.
+// comparedExpr returns the expression to compare with keyLiteral's literal. A server compares a SET
+// with a number as floating-point numbers, which are exact for up to 53 labels.
 func comparedExpr(c *binlog.Column, quoted string) string {
 	const exact = 53
 	if c.Type == binlog.TypeSet && len(c.Values) > exact {
-		return keyExpr(c, quoted) // without an index
+		return keyExpr(c, quoted) // the server cannot use an index for it
 	}
 	return quoted
 }
 
-// keyLiteral returns the literal that compares with a key column as the value
-// does whose keyExpr gave v. A literal has no say in the collation: the
-// column's is used, and so its index.
+// keyLiteral returns the literal that equals the value of a key column, which keyExpr selected as
+// v. A literal never decides the collation of a comparison, so the column's collation, and its
+// index, are used.
 func keyLiteral(c *binlog.Column, v []byte) (string, error) {
 	switch c.Key() {
 	case binlog.KeyNumber, binlog.KeyOrdinal:
@@ -53,22 +52,24 @@ func keyLiteral(c *binlog.Column, v []byte) (string, error) {
 	case binlog.KeyAddress:
 		return allowedLiteral(v, "'", "-.:abcdefABCDEF")
 	case binlog.KeyText:
-		if _, err := allowedLiteral([]byte(c.Charset), "", "abcdefghijklmnopqrstuvwxyz_"); err != nil {
+		const allowed = "abcdefghijklmnopqrstuvwxyz_"
+		if _, err := allowedLiteral([]byte(c.Charset), "", allowed); err != nil {
 			return "", fmt.Errorf("character set %q", c.Charset)
 		}
 		return "_" + c.Charset + " X'" + hex.EncodeToString(v) + "'", nil
 	case binlog.KeyBytes:
 		return bytesLiteral(v), nil
 	case binlog.KeyInexact:
-		return "", fmt.Errorf("a %s cannot be compared exactly: give the table another key, or leave it out of the mapping", c.SQLType)
+		return "", fmt.Errorf("a %s cannot be compared exactly: give the table another key, "+
+			"or leave it out of the mapping", c.SQLType)
 	}
 	return "", fmt.Errorf("a %s cannot be part of a key that is read in order", c.SQLType)
 }
 
-// bytesLiteral returns v as a literal that compares byte for byte.
+// bytesLiteral returns v as a literal that is compared byte by byte.
 func bytesLiteral(v []byte) string { return "_binary X'" + hex.EncodeToString(v) + "'" }
 
-// plain returns v in quotes if it is made of digits and the other bytes.
+// allowedLiteral returns v in quotes if it consists of digits and the other bytes.
 func allowedLiteral(v []byte, quote, other string) (string, error) {
 	if len(v) == 0 || len(v) > 100 {
 		return "", fmt.Errorf("value %q is not one of the type", v)
@@ -81,22 +82,23 @@ func allowedLiteral(v []byte, quote, other string) (string, error) {
 	return quote + string(v) + quote, nil
 }
 
-// keyAfter returns the condition for the rows after a key. It is not written
-// as a comparison of tuples, for which MySQL uses no index; the first term
-// repeats what follows from the others, to give the range a start.
+// keyAfter returns the condition for the rows after a key. MySQL uses no index for a comparison of
+// tuples, so the condition compares columns. Its first term follows from the others and gives the
+// range scan a start.
 //
 //	k1 >= 1 AND (k1 > 1 OR (k1 = 1 AND (k2 > 2 OR (k2 = 2 AND k3 > 3))))
 func keyAfter(columns, literals []string) string { return keyBeyond(columns, literals, ">", ">") }
 
-// keyUntil is its counterpart: the rows up to a key, that of the key included.
+// keyUntil returns the condition for the rows up to and including a key.
 func keyUntil(columns, literals []string) string { return keyBeyond(columns, literals, "<", "<=") }
 
-// keyBeyond compares by the operator than, the last column by last.
+// keyBeyond compares by the operator than, and the last column by the operator last.
 func keyBeyond(columns, literals []string, than, last string) string {
 	n := len(columns) - 1
 	cond := columns[n] + " " + last + " " + literals[n]
 	for i := n - 1; i >= 0; i-- {
-		cond = columns[i] + " " + than + " " + literals[i] + " OR (" + columns[i] + " = " + literals[i] + " AND (" + cond + "))"
+		cond = columns[i] + " " + than + " " + literals[i] +
+			" OR (" + columns[i] + " = " + literals[i] + " AND (" + cond + "))"
 	}
 	if n == 0 {
 		return cond
@@ -104,8 +106,8 @@ func keyBeyond(columns, literals []string, than, last string) string {
 	return columns[0] + " " + than + "= " + literals[0] + " AND (" + cond + ")"
 }
 
-// selectChunk returns the query for a chunk: the table's columns, then those
-// of its key. The caller appends a lock clause if it wants one.
+// selectChunk returns the query for a chunk: the table's columns, then those of its key. The caller
+// may append a locking clause.
 func selectChunk(ch ChunkRequest) (string, error) {
 	t := ch.Table
 	key := ch.key()
@@ -127,7 +129,7 @@ func selectChunk(ch ChunkRequest) (string, error) {
 		exprs = append(exprs, keyExpr(c, column))
 		ordered[i], compared[i] = column, comparedExpr(c, column)
 		if len(t.Key()) == 0 {
-			// No key promises that texts differ which the collation takes for equal.
+			// Without a key, texts may differ that are equal in the collation.
 			ordered[i] = keyExpr(c, column)
 			compared[i] = ordered[i]
 		}
@@ -146,27 +148,29 @@ func selectChunk(ch ChunkRequest) (string, error) {
 		}
 		conds = append(conds, bound.cond(compared, literals))
 	}
-	sql := "SELECT " + strings.Join(exprs, ", ") + " FROM " + sqltext.QuoteName(t.Database) + "." + sqltext.QuoteName(t.Name) + " AS r"
+	sql := "SELECT " + strings.Join(exprs, ", ") +
+		" FROM " + sqltext.QuoteTable(t.Database, t.Name) + " AS r"
 	if len(t.Primary) > 0 {
-		// Without it an optimizer with old statistics may sort the table.
+		// An optimizer with old statistics may sort the whole table otherwise.
 		sql += " FORCE INDEX (PRIMARY)"
 	}
 	if len(conds) > 0 {
 		sql += " WHERE " + strings.Join(conds, " AND ")
 	}
-	return sql + " ORDER BY " + strings.Join(ordered, ", ") + fmt.Sprintf(" LIMIT %d", ch.Limit), nil
+	sql += " ORDER BY " + strings.Join(ordered, ", ")
+	return sql + fmt.Sprintf(" LIMIT %d", ch.Limit), nil
 }
 
-// maxSortedLength is the longest text, of up to four bytes a character, that a server
-// without an index sorts by as a whole: the rest of max_sort_length's 1024 bytes it
-// would not look at.
+// maxSortedLength is the length in characters up to which a server without an index sorts by whole
+// texts: it ignores what exceeds the 1024 bytes of max_sort_length, and a character has up to four.
 const maxSortedLength = 255
 
-// CheckKey reports why the rows of a table cannot be read in the order of columns, so
-// that no read is begun that cannot be gone on with.
+// CheckKey returns an error if the rows of a table cannot be read in the order of the key columns,
+// so that a load is rejected at the start if it could not be resumed after its first chunk.
 func CheckKey(t *binlog.Table, key []int) error {
 	if len(key) == 0 {
-		return fmt.Errorf("table %s has no key to read it by: give it a primary key, or leave it out of the mapping", t.FullName())
+		return fmt.Errorf("table %s has no key to read it by: give it a primary key, "+
+			"or leave it out of the mapping", t.FullName())
 	}
 	for _, k := range key {
 		c := &t.Columns[k]
@@ -177,9 +181,12 @@ func CheckKey(t *binlog.Table, key []int) error {
 		default:
 			switch loose := len(t.Key()) == 0; {
 			case c.Nullable:
-				err = errors.New("it may be NULL, and rows are read in the order of their key: declare it NOT NULL, or leave the table out of the mapping")
-			case loose && (c.Type == binlog.TypeText || c.Type == binlog.TypeBlob || c.Length > maxSortedLength):
-				err = fmt.Errorf("a %s without a key is too long to be sorted by exactly: give the table a key, or leave it out of the mapping", c.SQLType)
+				err = errors.New("it may be NULL, and rows are read in the order of their key: " +
+					"declare it NOT NULL, or leave the table out of the mapping")
+			case loose && (c.Type == binlog.TypeText || c.Type == binlog.TypeBlob ||
+				c.Length > maxSortedLength):
+				err = fmt.Errorf("a %s without a key is too long to be sorted by exactly: "+
+					"give the table a key, or leave it out of the mapping", c.SQLType)
 			}
 		}
 		if err != nil {
@@ -189,11 +196,13 @@ func CheckKey(t *binlog.Table, key []int) error {
 	return nil
 }
 
-// literals returns the literals of a key, by bytes where the rows are read by them.
+// literals returns the literals of a key. Texts of a table without a key are compared by their
+// bytes.
 func (ch *ChunkRequest) literals(key [][]byte) ([]string, error) {
 	t, columns := ch.Table, ch.key()
 	if len(key) != len(columns) {
-		return nil, fmt.Errorf("key of %d columns for table %s, whose key has %d", len(key), t.FullName(), len(columns))
+		return nil, fmt.Errorf("key of %d columns for table %s, whose key has %d",
+			len(key), t.FullName(), len(columns))
 	}
 	literals := make([]string, len(key))
 	for i, k := range columns {

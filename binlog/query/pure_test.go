@@ -57,7 +57,7 @@ func FuzzColumnType(f *testing.F) {
 	})
 }
 
-// Members quoted as a server quotes them come back as they were.
+// Labels in a server's quotes are read back unchanged.
 func FuzzMembers(f *testing.F) {
 	f.Add("it's", "b\\s\n\x00")
 	f.Fuzz(func(t *testing.T, a, b string) {
@@ -69,8 +69,8 @@ func FuzzMembers(f *testing.F) {
 	})
 }
 
-// A grant names what it was given on, however that is called. The name of a database
-// could hold what looked like a grant of SELECT on everything.
+// A grant is read correctly whatever the names of databases and tables are. The name of a database
+// could once imitate a grant of SELECT on everything.
 func FuzzGrant(f *testing.F) {
 	f.Add("shop", "users")
 	f.Add("it`s", "a`.`b")
@@ -106,8 +106,7 @@ func FuzzGrant(f *testing.F) {
 	})
 }
 
-// A foreign key is found whatever it is called. One whose name holds a backquote was
-// overlooked.
+// A foreign key is found whatever its name is. A name with a backquote once hid it.
 func TestParseForeignKeys(t *testing.T) {
 	// As a MySQL prints it, and as a MariaDB, which does not double backquotes in line 7.
 	create := "CREATE TABLE `ch` (\n  `id` int NOT NULL COMMENT 'CONSTRAINT `c` FOREIGN KEY (`a`) REFERENCES `b` (`c`) ON DELETE CASCADE',\n" +

@@ -25,16 +25,15 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// setups are the servers that read in three different ways.
+// setups are the three kinds of servers that Read handles differently.
 var setups = []struct {
 	name string
 	kind servers.Kind
 	gtid bool
 	args []string
 }{
-	// The delay lies between the moment at which a transaction is in the
-	// binlog for all to see and its engine commit: the gap that the bracket
-	// is about. With sync_binlog=0 the binlog's end does not wait for it.
+	// The delay lies between the write to the binlog, which every reader sees, and the engine
+	// commit: the gap that Read must handle. With sync_binlog=0 the binlog's end does not wait.
 	{"mysql-gtid", servers.MySQL, true, []string{"--sync-binlog=0", "--binlog-group-commit-sync-delay=20000", "--federated"}},
 	{"mysql", servers.MySQL, false, []string{"--sync-binlog=0", "--binlog-group-commit-sync-delay=20000"}},
 	{"mariadb", servers.MariaDB, false, nil},
@@ -188,7 +187,7 @@ func testTables(t *testing.T, s server) {
 	testFlavorTables(t, s, c)
 }
 
-// testFlavorTables looks at what only one of the flavors has.
+// testFlavorTables reads tables that only one of the flavors has.
 func testFlavorTables(t *testing.T, s server, c *mysql.Conn) {
 	if s.kind == servers.MariaDB {
 		exec(t, c, "CREATE TABLE tables.m (u uuid PRIMARY KEY, i4 inet4, i6 inet6)",
@@ -199,8 +198,8 @@ func testFlavorTables(t *testing.T, s server, c *mysql.Conn) {
 		}
 		exec(t, c, "CREATE TABLE tables.lu (id int PRIMARY KEY, v text, UNIQUE lk (v))",
 			"CREATE TABLE tables.arc (id int AUTO_INCREMENT PRIMARY KEY, v int) ENGINE=Aria")
-		// A wildcard passes them by, so it must hear of them: rows of a table that
-		// nothing was known of stopped the pipeline.
+		// Tables must return them with NotFollowed, so that a wildcard can leave them out: rows of
+		// an unlisted table once stopped the pipeline.
 		all, err := query.Tables(t.Context(), c, func(database, _ string) bool { return database == "tables" })
 		if err != nil {
 			t.Fatal(err)
@@ -229,8 +228,8 @@ func testFlavorTables(t *testing.T, s server, c *mysql.Conn) {
 	}
 }
 
-// testChunks reads tables with all kinds of keys in chunks of three rows and
-// sees every row once.
+// testChunks reads tables with all kinds of keys in chunks, and requires that every row is read
+// once.
 func testChunks(t *testing.T, s server) {
 	c := s.dial(t)
 	cases := map[string]struct{ columns, key, values string }{
@@ -250,7 +249,7 @@ func testChunks(t *testing.T, s server) {
 		"nopad":    {"a varchar(10) COLLATE utf8mb4_bin", "a", "('a'),('A'),('a!'),('ab'),('b'),('a\\t'),('a\\tb')"},
 		"unique":   {"a int NOT NULL, b varchar(9) NOT NULL", "", "(1,'x'),(2,'a'),(3,'c'),(4,'b'),(5,'')"},
 		"loose":    {"a varchar(9) NOT NULL COLLATE utf8mb4_general_ci, b int NOT NULL, c enum('z','a') NOT NULL", "none", "('a',1,'z'),('A',1,'z'),('ä',1,'z'),('a ',1,'z'),('a',1,'a'),('a',0,'a'),('b',1,'a'),('Ä',1,'z'),('',1,'z')"},
-		// No calendar has these dates, but a table may. The read never ended at one of them.
+		// No calendar has these dates, but a table may. The read once never ended at such a date.
 		"invalid": {"a date, b datetime(3)", "a, b", "('2021-02-30','2021-02-30 10:00:00.5'),('2021-02-30','2021-02-31 10:00:00.123'),('2021-02-31','2021-04-31')," +
 			"('2021-02-30','2021-03-00'),('2021-03-00','2021-00-00'),('2021-00-31','2021-00-00'),('0000-02-29','0000-00-31'),('0000-01-01','0000-02-30'),('0000-00-00','0000-00-00'),('1900-02-29','9999-12-31'),('2000-02-29','9999-12-31 23:59:59.999')"},
 		"year":   {"a year", "a", "('0000'),(1901),(1999),(2000),(2001),(2155)"},

@@ -12,20 +12,24 @@ import (
 	"rowfall/binlog/mysql"
 )
 
-// errChanged says that a table was altered between two looks at it.
+// errChanged is returned when a table was altered while its schema was read.
 var errChanged = errors.New("the table is being altered")
 
-// maxDescribeAttempts is how often a table that changes under our eyes is read again.
+// maxDescribeAttempts is how often a schema is read that is being altered.
 const maxDescribeAttempts = 5
 
 const systemSchemas = `'mysql','sys','information_schema','performance_schema'`
 
-// Tables returns the tables that match, system schemas aside, ordered by
-// database and name. Those that are never followed (views, sequences, tables of engines that
-// log other rows than they hold) have no columns, and NotFollowed says why. A table in the
-// UNION of a MERGE table and one of the MEMORY engine have both. It fails on a matching table with
-// a column whose type is not supported, naming both.
-func Tables(ctx context.Context, c *mysql.Conn, match func(database, table string) bool) ([]*binlog.Table, error) {
+// Tables returns the schemas of the tables that match, ordered by database and name. System schemas
+// are left out. Tables that can never be followed (views, sequences, tables of engines that log
+// other rows than they hold) have NotFollowed and no columns; tables in the UNION of a MERGE table
+// and tables of the MEMORY engine have both.
+//
+// A matching table with a column of an unsupported type is a *binlog.RefusedError that names both.
+// While another session holds a metadata lock, the error has mysql.CodeLockTimeout.
+func Tables(
+	ctx context.Context, c *mysql.Conn, match func(database, table string) bool,
+) ([]*binlog.Table, error) {
 	listed, err := listTables(ctx, c, false)
 	if err != nil {
 		return nil, err
@@ -43,7 +47,9 @@ func Tables(ctx context.Context, c *mysql.Conn, match func(database, table strin
 			continue
 		}
 		if why := t.notFollowed(); why != "" && why != LostAtRestart {
-			tables = append(tables, &binlog.Table{Database: t.database, Name: t.name, NotFollowed: why})
+			tables = append(tables, &binlog.Table{
+				Database: t.database, Name: t.name, NotFollowed: why,
+			})
 			continue
 		}
 		names[t.database] = append(names[t.database], t.name)
@@ -78,9 +84,11 @@ func Tables(ctx context.Context, c *mysql.Conn, match func(database, table strin
 	return tables, nil
 }
 
-// describe reads columns and keys of tables of one database. Tables that are
-// gone meanwhile are left out.
-func describe(ctx context.Context, c *mysql.Conn, database string, names []string) ([]*binlog.Table, error) {
+// describe reads columns and keys of tables of one database. Tables that were dropped meanwhile are
+// left out.
+func describe(
+	ctx context.Context, c *mysql.Conn, database string, names []string,
+) ([]*binlog.Table, error) {
 	for try := 1; ; try++ {
 		tables, err := describeOnce(ctx, c, database, names)
 		if err == nil || !errors.Is(err, errChanged) || try == maxDescribeAttempts {
@@ -89,17 +97,19 @@ func describe(ctx context.Context, c *mysql.Conn, database string, names []strin
 	}
 }
 
-func describeOnce(ctx context.Context, c *mysql.Conn, database string, names []string) ([]*binlog.Table, error) {
+func describeOnce(
+	ctx context.Context, c *mysql.Conn, database string, names []string,
+) ([]*binlog.Table, error) {
 	where := ` WHERE TABLE_SCHEMA=` + stringLiteral(database)
 	if len(names) == 1 {
-		where += ` AND TABLE_NAME=` + stringLiteral(names[0])
+		where = whereTable(database, names[0])
 	}
 	tables := make(map[string]*binlog.Table, len(names))
 	for _, name := range names {
 		tables[name] = &binlog.Table{Database: database, Name: name}
 	}
-	// Two looks that are not one: a table whose columns differ afterwards has
-	// keys that may belong to another version.
+	// Columns and keys are read in two queries. If the columns differ afterwards, the keys may
+	// belong to another version of the table.
 	before, err := readColumns(ctx, c, where, tables)
 	if err != nil {
 		return nil, err
@@ -124,14 +134,18 @@ func describeOnce(ctx context.Context, c *mysql.Conn, database string, names []s
 }
 
 const (
-	columnsQuery = `SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, CHARACTER_SET_NAME, IS_NULLABLE, EXTRA FROM information_schema.COLUMNS`
+	columnsQuery = `SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, COLUMN_TYPE,` +
+		` CHARACTER_SET_NAME, IS_NULLABLE, EXTRA FROM information_schema.COLUMNS`
 	columnsOrder = ` ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION`
-	keysQuery    = `SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART, INDEX_TYPE FROM information_schema.STATISTICS`
-	// A hash finds rows but does not order them: such keys come last.
+	keysQuery    = `SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART,` +
+		` INDEX_TYPE FROM information_schema.STATISTICS`
+	// A hash index does not order the rows: such keys come last.
 	keysOrder = ` ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_TYPE='HASH', INDEX_NAME, SEQ_IN_INDEX`
 )
 
-func readColumns(ctx context.Context, c *mysql.Conn, where string, tables map[string]*binlog.Table) ([][]mysql.Cell, error) {
+func readColumns(
+	ctx context.Context, c *mysql.Conn, where string, tables map[string]*binlog.Table,
+) ([][]mysql.Cell, error) {
 	r, err := c.Query(ctx, columnsQuery+where+columnsOrder)
 	if err != nil {
 		return nil, fmt.Errorf("read columns: %w", err)
@@ -146,11 +160,16 @@ func readColumns(ctx context.Context, c *mysql.Conn, where string, tables map[st
 			Name:      string(row[2]),
 			Nullable:  string(row[5]) == "YES",
 			Invisible: slices.Contains(strings.FieldsFunc(extra, notLetter), "INVISIBLE"),
-			// DEFAULT_GENERATED is a column with an expression as default.
-			Generated: strings.Contains(extra, "VIRTUAL GENERATED") || strings.Contains(extra, "STORED GENERATED") || strings.Contains(extra, "PERSISTENT"),
+			// DEFAULT_GENERATED marks a column with an expression as its default.
+			Generated: strings.Contains(extra, "VIRTUAL GENERATED") ||
+				strings.Contains(extra, "STORED GENERATED") ||
+				strings.Contains(extra, "PERSISTENT"),
 		}
 		if err := setType(&col, string(row[3]), string(row[4])); err != nil {
-			return nil, &binlog.RefusedError{Table: t.FullName(), Err: fmt.Errorf("read column %s.%s: %w", t.FullName(), col.Name, err)}
+			return nil, &binlog.RefusedError{
+				Table: t.FullName(),
+				Err:   fmt.Errorf("read column %s.%s: %w", t.FullName(), col.Name, err),
+			}
 		}
 		t.Columns = append(t.Columns, col)
 	}
@@ -159,9 +178,11 @@ func readColumns(ctx context.Context, c *mysql.Conn, where string, tables map[st
 
 func notLetter(r rune) bool { return r < 'A' || r > 'Z' }
 
-// readKeys fills the primary keys and the unique ones that name a row: all
-// columns NOT NULL, whole (no prefix), none an expression.
-func readKeys(ctx context.Context, c *mysql.Conn, where string, tables map[string]*binlog.Table) error {
+// readKeys sets the primary key and the unique keys that identify a row: all columns NOT NULL,
+// without prefixes or expressions.
+func readKeys(
+	ctx context.Context, c *mysql.Conn, where string, tables map[string]*binlog.Table,
+) error {
 	r, err := c.Query(ctx, keysQuery+where+` AND NON_UNIQUE=0`+keysOrder)
 	if err != nil {
 		return fmt.Errorf("read keys: %w", err)
@@ -169,7 +190,7 @@ func readKeys(ctx context.Context, c *mysql.Conn, where string, tables map[strin
 	for at := 0; at < len(r.Rows); {
 		first := r.Rows[at]
 		end := at + 1
-		for end < len(r.Rows) && equalRows([][]mysql.Cell{first[:3]}, [][]mysql.Cell{r.Rows[end][:3]}) {
+		for end < len(r.Rows) && equalCells(first[:3], r.Rows[end][:3]) {
 			end++
 		}
 		parts := r.Rows[at:end]
@@ -197,21 +218,23 @@ func readKeys(ctx context.Context, c *mysql.Conn, where string, tables map[strin
 	return nil
 }
 
-// longUnique marks a table with a unique key of MariaDB's that is longer than an
-// index may be: its rows have a hash of it in a hidden column. A MEMORY table has
-// hashes and no such column.
+// longUnique marks a table with a MariaDB unique key that is too long for an index: its rows hold a
+// hash of the key in a hidden column. Tables of the MEMORY engine have hash indexes and no such
+// column.
 func longUnique(ctx context.Context, c *mysql.Conn, t *binlog.Table, key string) error {
-	engine, err := queryValue(ctx, c, `SELECT MAX(ENGINE) FROM information_schema.TABLES WHERE TABLE_SCHEMA=`+stringLiteral(t.Database)+` AND TABLE_NAME=`+stringLiteral(t.Name))
+	engine, err := queryValue(ctx, c,
+		`SELECT MAX(ENGINE) FROM information_schema.TABLES`+whereTable(t.Database, t.Name))
 	if err != nil {
 		return fmt.Errorf("read keys: %w", err)
 	}
 	if !strings.EqualFold(engine, "MEMORY") {
-		t.NotFollowed = "its UNIQUE key " + key + " is a hash in a hidden column, which is not supported yet"
+		t.NotFollowed = "its UNIQUE key " + key + " is a hash in a hidden column, " +
+			"which is not supported yet"
 	}
 	return nil
 }
 
-// keyOf returns the columns of a key, nil for one that does not name a row.
+// keyOf returns the columns of a key, or nil for a key that does not identify a row.
 func keyOf(t *binlog.Table, parts [][]mysql.Cell) ([]int, error) {
 	key := make([]int, 0, len(parts))
 	for _, p := range parts {
@@ -230,24 +253,30 @@ func keyOf(t *binlog.Table, parts [][]mysql.Cell) ([]int, error) {
 	return key, nil
 }
 
-func equalRows(a, b [][]mysql.Cell) bool {
-	return slices.EqualFunc(a, b, func(x, y []mysql.Cell) bool {
-		return slices.EqualFunc(x, y, func(p, q mysql.Cell) bool {
-			return (p == nil) == (q == nil) && string(p) == string(q)
-		})
+func equalRows(a, b [][]mysql.Cell) bool { return slices.EqualFunc(a, b, equalCells) }
+
+func equalCells(a, b []mysql.Cell) bool {
+	return slices.EqualFunc(a, b, func(x, y mysql.Cell) bool {
+		return (x == nil) == (y == nil) && string(x) == string(y)
 	})
 }
 
-// EstimateRows returns about how many rows tables have, each in its place: the server
-// goes by samples, and may be off by half.
+// whereTable returns the condition for one table in information_schema.
+func whereTable(database, name string) string {
+	return ` WHERE TABLE_SCHEMA=` + stringLiteral(database) +
+		` AND TABLE_NAME=` + stringLiteral(name)
+}
+
+// EstimateRows returns the server's estimates of the tables' row counts, in the order of tables.
+// They come from samples and may be wrong by half. An unknown or missing table has 0.
 func EstimateRows(ctx context.Context, c *mysql.Conn, tables []*binlog.Table) ([]int64, error) {
 	estimates := make([]int64, len(tables))
 	for i, t := range tables {
-		n, err := queryValue(ctx, c, "SELECT MAX(TABLE_ROWS) FROM information_schema.TABLES WHERE TABLE_SCHEMA="+stringLiteral(t.Database)+" AND TABLE_NAME="+stringLiteral(t.Name))
+		n, err := queryValue(ctx, c,
+			`SELECT MAX(TABLE_ROWS) FROM information_schema.TABLES`+whereTable(t.Database, t.Name))
 		if err != nil {
 			return nil, fmt.Errorf("estimate rows of %s: %w", t.FullName(), err)
 		}
-		// NULL where it is gone, or not known.
 		if estimates[i], err = strconv.ParseInt(n, 10, 64); err != nil {
 			estimates[i] = 0
 		}

@@ -58,3 +58,8 @@ func unquote(b []byte) string {
 
 // QuoteName returns a name in backquotes, as SQL text.
 func QuoteName(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
+
+// QuoteTable returns a table's full name in backquotes, as SQL text.
+func QuoteTable(database, table string) string {
+	return QuoteName(database) + "." + QuoteName(table)
+}
