@@ -456,12 +456,9 @@ func (s *session) attended(ctx context.Context, run func(ctx context.Context)) {
 func (s *session) faulty(name []byte, args [][]byte) bool {
 	c, ours := commands[string(name)]
 	_, owners := s.n.c.Commands[string(name)]
-	keys := s.n.Keyspace()
-	read, takes := keys.IsRead(args)
-	write := false
-	if !read {
-		write, takes = keys.IsWrite(args)
-	}
+	kind, arity := keyspace.LookUp(string(name))
+	read, write := kind == keyspace.ReadCommand, kind == keyspace.WriteCommand
+	takes := command{args: arity}.takes(len(args))
 	switch {
 	case ours && !c.takes(len(args)), !ours && !owners && (read || write) && !takes:
 		s.wrongArgs(name)

@@ -221,14 +221,14 @@ func TestLoader(t *testing.T) {
 	}
 }
 
-func TestIsWrite(t *testing.T) {
-	k := keyspace.New(keyspace.Options{})
-	for name, want := range map[string]bool{
-		"set": true, "INCR": true, "LPUSH": true, "xadd": true, "flushall": true, "ExPire": true,
-		"get": false, "PING": false, "multi": false, "EXEC": false, "select": false, "": false, strings.Repeat("x", 99): false,
+func TestLookUp(t *testing.T) {
+	for name, want := range map[string]keyspace.CommandKind{
+		"SET": keyspace.WriteCommand, "INCR": keyspace.WriteCommand, "LPUSH": keyspace.WriteCommand,
+		"XADD": keyspace.WriteCommand, "FLUSHALL": keyspace.WriteCommand, "EXPIRE": keyspace.WriteCommand,
+		"GET": keyspace.ReadCommand, "PING": 0, "MULTI": 0, "EXEC": 0, "SELECT": 0, "": 0,
 	} {
-		if got, _ := k.IsWrite([][]byte{[]byte(name)}); got != want {
-			t.Errorf("IsWrite(%s) = %v", name, got)
+		if got, _ := keyspace.LookUp(name); got != want {
+			t.Errorf("LookUp(%s) = %v, want %v", name, got, want)
 		}
 	}
 }

@@ -138,3 +138,21 @@ func parseOddHeader(b []byte, pos int, kind byte, limit int) (value, next int, e
 	}
 	return value, pos + 1 + end + 1, nil
 }
+
+// MaxName bounds the length of the names that Upper converts.
+const MaxName = 32
+
+// Upper writes name in upper case into room and returns that part of room. It returns nil for a
+// name longer than MaxName, which no command has.
+func Upper(room *[MaxName]byte, name []byte) []byte {
+	if len(name) > MaxName {
+		return nil
+	}
+	for i, c := range name {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		room[i] = c
+	}
+	return room[:len(name)]
+}
