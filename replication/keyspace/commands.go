@@ -1,6 +1,7 @@
 package keyspace
 
 import (
+	"iter"
 	"slices"
 	"strings"
 )
@@ -97,28 +98,39 @@ func Commands() []Command {
 	return all
 }
 
-// CommandKind is the kind of a command's name.
-type CommandKind uint8
+// Row is the table row of one command.
+type Row struct {
+	read  *reader
+	write *writer
+}
 
-// The kinds of names.
-const (
-	UnknownCommand CommandKind = iota // the keyspace has no such command
-	ReadCommand                       // Execute answers it
-	WriteCommand                      // Redis writes keys for it, whether or not a unit may contain it
-)
-
-// LookUp returns the kind of the command with a name in upper case, and its arity as Command has
-// it. The arity of a write command that units must not contain is unknown; LookUp returns -1.
-func LookUp(name string) (kind CommandKind, arity int) {
-	if r := readers[name]; r != nil {
-		return ReadCommand, r.arity
+// All yields the names, in upper case, and the rows of all read commands, and of all commands with
+// which Redis writes keys. Some of the latter are refused in units.
+func All() iter.Seq2[string, Row] {
+	return func(yield func(string, Row) bool) {
+		for name, r := range readers {
+			if !yield(name, Row{read: r}) {
+				return
+			}
+		}
+		for name, w := range writers {
+			if !w.flags.has(noWrite) && !yield(name, Row{write: w}) {
+				return
+			}
+		}
 	}
-	w := writers[name]
+}
+
+// IsRead reports whether the row is that of a read command.
+func (r Row) IsRead() bool { return r.read != nil }
+
+// Arity is Command.Arity. That of write commands that are refused in units is unknown: -1.
+func (r Row) Arity() int {
 	switch {
-	case w == nil, w.flags.has(noWrite):
-		return UnknownCommand, 0
-	case w.flags.has(refused):
-		return WriteCommand, -1
+	case r.read != nil:
+		return r.read.arity
+	case r.write.flags.has(refused):
+		return -1
 	}
-	return WriteCommand, w.arity
+	return r.write.arity
 }

@@ -2,6 +2,7 @@ package keyspace_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -221,14 +222,21 @@ func TestLoader(t *testing.T) {
 	}
 }
 
-func TestLookUp(t *testing.T) {
-	for name, want := range map[string]keyspace.CommandKind{
-		"SET": keyspace.WriteCommand, "INCR": keyspace.WriteCommand, "LPUSH": keyspace.WriteCommand,
-		"XADD": keyspace.WriteCommand, "FLUSHALL": keyspace.WriteCommand, "EXPIRE": keyspace.WriteCommand,
-		"GET": keyspace.ReadCommand, "PING": 0, "MULTI": 0, "EXEC": 0, "SELECT": 0, "": 0,
-	} {
-		if got, _ := keyspace.LookUp(name); got != want {
-			t.Errorf("LookUp(%s) = %v, want %v", name, got, want)
+func TestAll(t *testing.T) {
+	rows := maps.Collect(keyspace.All())
+	for _, name := range []string{"SET", "INCR", "LPUSH", "XADD", "FLUSHALL", "EXPIRE"} {
+		if r, ok := rows[name]; !ok || r.IsRead() {
+			t.Errorf("%s is not a write command", name)
+		}
+	}
+	for _, name := range []string{"GET", "SCAN"} {
+		if !rows[name].IsRead() {
+			t.Errorf("%s is not a read command", name)
+		}
+	}
+	for _, name := range []string{"PING", "MULTI", "EXEC", "SELECT", ""} {
+		if _, ok := rows[name]; ok {
+			t.Errorf("%q is a command of the keyspace", name)
 		}
 	}
 }

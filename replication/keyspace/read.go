@@ -49,22 +49,27 @@ var stringReaders = map[string]*reader{
 	"SUBSTR":   {arity: 4, run: getrange},
 }
 
-// Execute renders the reply of a read command, an error reply where Redis would give one. It
-// returns false, and renders nothing, if args is not a read command of the keyspace. What stays in
-// the writer shares no memory with the keyspace; what the writer sends may. A reply that is sent
-// slowly keeps replaced data in memory until Execute returns.
+// Execute renders the reply of a read command. It returns false, and renders nothing, if args is
+// not a read command of the keyspace. See Run.
 func (k *Keyspace) Execute(w *resp.Writer, args [][]byte) (handled bool) {
 	r := readCommand(args)
 	if r == nil {
 		return false
 	}
-	if !arityOK(r.arity, len(args)) {
+	k.Run(w, Row{read: r}, args)
+	return true
+}
+
+// Run renders the reply of the read command of row r: an error reply where Redis would send one.
+// What stays in the writer shares no memory with the keyspace; what the writer sends may. Until Run
+// returns, replaced data that a reply may still need stay in memory.
+func (k *Keyspace) Run(w *resp.Writer, r Row, args [][]byte) {
+	if !arityOK(r.read.arity, len(args)) {
 		w.Error(arityError(args[0]))
-		return true
+		return
 	}
 	defer k.pin().unpin()
-	r.run(k, w, args)
-	return true
+	r.read.run(k, w, args)
 }
 
 func readCommand(args [][]byte) *reader {

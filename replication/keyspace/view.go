@@ -87,6 +87,9 @@ func (v *View) Execute(w *resp.Writer, args [][]byte) (handled bool) {
 	return v.frozen.Execute(w, args)
 }
 
+// Run is Keyspace.Run at the view's moment, for the commands it was made for.
+func (v *View) Run(w *resp.Writer, r Row, args [][]byte) { v.frozen.Run(w, r, args) }
+
 // Close lets go of what the view holds. It is called once.
 func (v *View) Close() {
 	for _, s := range v.shards {
