@@ -63,7 +63,7 @@ func (n *Node) ExpireMost(bytes int) { n.appender.expireMost = bytes }
 func (n *Node) Drop(ctx context.Context, t Term) error { return n.upstream.dropDataset(ctx, t) }
 
 // ClientMemory is what the connections of clients hold beyond their own buffers.
-func (n *Node) ClientMemory() int64 { return n.clients.held.Load() }
+func (n *Node) ClientMemory() int64 { return n.clients.memory.Load() }
 
 // SlowReplies sets how long a reply may be sent, and keep so many bytes of replaced data, before
 // its client is cut off. The node does not run yet.

@@ -24,7 +24,7 @@ func alone() (*session, *inMemory) {
 	n := &Node{}
 	n.settings.apply(Config{}.withDefaults())
 	n.keys.Store(keyspace.New(keyspace.Options{}))
-	n.clients = &clients{n: n, all: map[int64]*session{}}
+	n.clients = newClients(n)
 	conn := &inMemory{}
 	return newSession(n, conn), conn
 }
@@ -36,7 +36,7 @@ func TestQueueIsChargedForItsArguments(t *testing.T) {
 	s.multi = queue{open: true, bytes: maxQueued - queuedCommand - 3*queuedArg}
 	args := make([][]byte, 4)
 	args[0] = []byte("MGET")
-	s.enqueue(args, true)
+	s.enqueue(s.resolve(args[0]), args)
 	if got := string(s.out); got != "-ERR transaction is too large\r\n" || !s.multi.broken {
 		t.Errorf("got %q", got)
 	}
@@ -46,7 +46,7 @@ func TestQueueIsChargedForItsArguments(t *testing.T) {
 // slowly has it anew for each piece.
 func TestFlushGoesByProgress(t *testing.T) {
 	s, conn := alone()
-	want := bytes.Repeat([]byte("0123456789abcdef"), replyPiece/4)
+	want := bytes.Repeat([]byte("0123456789abcdef"), replyChunk/4)
 	s.out = bytes.Clone(want)
 	if err := s.flush(); err != nil {
 		t.Fatal(err)

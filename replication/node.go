@@ -40,7 +40,7 @@ type Node struct {
 	log      *replog.Log
 	keys     atomic.Pointer[keyspace.Keyspace]
 
-	refusal atomic.Pointer[string] // error reply to commands that need the data; nil: they are executed
+	readGate readGate // whether commands that need the data are executed
 
 	// identityMu is held while the identity file is changed: by the appender, by SetComplete and at
 	// the stop.
@@ -58,7 +58,6 @@ type Node struct {
 	settings   settings
 	quorum     *quorum
 	stalls     writeStalls
-	judging    sync.Mutex
 
 	life struct {
 		sync.Mutex
@@ -121,7 +120,7 @@ func Open(c Config) (*Node, error) {
 	n.state.changed = make(chan struct{})
 	n.life.done = make(chan struct{})
 	n.snaps = newSnapshots(n)
-	n.clients = &clients{n: n, all: map[int64]*session{}, slowAfter: slowReplyAfter}
+	n.clients = newClients(n)
 	n.replicas = newReplicas(n)
 	n.governor = governor.New(c.MaxFullSyncs, c.FullSyncRate)
 	n.forms = newForms(n)
@@ -151,7 +150,7 @@ func (n *Node) load() error {
 	if err := n.failover.recover(); err != nil { // needs the recovered identity
 		return errors.Join(err, n.markClean())
 	}
-	n.judge()
+	n.updateReadGate()
 	return nil
 }
 

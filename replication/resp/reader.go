@@ -43,7 +43,7 @@ const restSize = 1 << 20
 // argSize is what an argument takes beside its bytes: a span, and a slice once the command is whole.
 const argSize = 8 + 24
 
-// keptArgs is for how many arguments room is kept between commands; with SetHold it is less.
+// keptArgs is for how many arguments room is kept between commands; with SetAccount it is less.
 const (
 	keptArgs     = 1 << 12
 	keptArgsHeld = 1 << 8
@@ -66,10 +66,10 @@ func (r *Reader) SetLimits(args, bulk int) {
 	r.maxArgs, r.maxBulk = min(args, MaxStreamArgs), min(bulk, MaxBulk)
 }
 
-// SetHold has hold called with the number of bytes that the Reader holds beyond those that it holds
+// SetAccount has hold called with the number of bytes that the Reader holds beyond those that it holds
 // at rest: before the number grows, and when it has shrunk. Between commands it is 0. An error of
 // hold ends the reading and is returned as it is.
-func (r *Reader) SetHold(hold func(bytes int) error) {
+func (r *Reader) SetAccount(hold func(bytes int) error) {
 	r.hold, r.rest, r.restArgs = hold, r.size, keptArgsHeld
 }
 

@@ -342,7 +342,7 @@ func TestReaderCountsWhatItHolds(t *testing.T) {
 	wire := []byte(fmt.Sprintf("*%d\r\n", count) + strings.Repeat("$0\r\n\r\n", count) + "*1\r\n$4\r\nPING\r\n")
 	most, now := 0, 0
 	r := resp.NewReader(bytes.NewReader(wire), 512)
-	r.SetHold(func(held int) error {
+	r.SetAccount(func(held int) error {
 		most, now = max(most, held), held
 		return nil
 	})
@@ -361,7 +361,7 @@ func TestReaderCountsWhatItHolds(t *testing.T) {
 
 	full := errors.New("full")
 	r = resp.NewReader(bytes.NewReader(wire), 512)
-	r.SetHold(func(held int) error {
+	r.SetAccount(func(held int) error {
 		if held > 1<<20 {
 			return full
 		}
