@@ -38,7 +38,7 @@ func (s *session) client(_ context.Context, args [][]byte) {
 	case (sub == "NO-EVICT" || sub == "NO-TOUCH") && len(rest) == 1:
 		s.ok() // no key is evicted, and no access time is stored
 	default:
-		s.fail("ERR unknown subcommand or wrong number of arguments for '%.128s'. Try CLIENT HELP.", args[1])
+		s.unknownSubcommand("CLIENT", args[1])
 	}
 }
 
@@ -104,12 +104,13 @@ func (s *session) describe() client {
 }
 
 // clientLine is a line of CLIENT LIST.
-const clientLine = "id=%d addr=%s laddr=%s name=%s age=%d idle=%d flags=%s db=0 sub=0 psub=0 ssub=0 multi=-1 " +
-	"cmd=%s user=%s resp=%d lib-name=%s lib-ver=%s\n"
+const clientLine = "id=%d addr=%s laddr=%s name=%s age=%d idle=%d flags=%s " +
+	"db=0 sub=0 psub=0 ssub=0 multi=-1 cmd=%s user=%s resp=%d lib-name=%s lib-ver=%s\n"
 
 // line returns the upstream link's line in CLIENT LIST.
 func (c client) line() string {
-	return fmt.Sprintf(clientLine, c.id, c.addr, c.laddr, "", seconds(c.opened), 0, "M", "NULL", "", 2, "", "")
+	return fmt.Sprintf(clientLine,
+		c.id, c.addr, c.laddr, "", seconds(c.opened), 0, "M", "NULL", "", 2, "", "")
 }
 
 // line returns the session's line in CLIENT LIST.
@@ -124,8 +125,9 @@ func (s *session) line() string {
 	if !s.info.lastAt.IsZero() {
 		idle = seconds(s.info.lastAt)
 	}
-	return fmt.Sprintf(clientLine, s.id, s.conn.RemoteAddr(), s.conn.LocalAddr(), s.info.name, seconds(s.opened),
-		idle, flags, s.info.lastCommand, "default", s.info.proto, s.info.lib, s.info.libVersion)
+	return fmt.Sprintf(clientLine, s.id, s.conn.RemoteAddr(), s.conn.LocalAddr(), s.info.name,
+		seconds(s.opened), idle, flags, s.info.lastCommand, "default", s.info.proto,
+		s.info.lib, s.info.libVersion)
 }
 
 // seconds returns the whole seconds since t.
@@ -190,7 +192,8 @@ func (s *session) clientKill(args [][]byte) {
 	s.int(int64(killed))
 }
 
-// clientIDs returns a filter that matches any of the ids. If one is invalid, fault is the error reply.
+// clientIDs returns a filter that matches any of the ids. If one is invalid, fault is the error
+// reply.
 func clientIDs(args [][]byte) (match func(client) bool, fault string) {
 	ids := map[int64]bool{}
 	for _, a := range args {
@@ -241,9 +244,11 @@ func clientFilter(args [][]byte, self *session) (match func(client) bool, fault 
 			if err != nil || age < 1 {
 				return nil, "ERR maxage is not an integer or out of range"
 			}
-			all = append(all, func(c client) bool { return int64(time.Since(c.opened).Seconds()) >= age })
-		case is(args[i], "SKIPME") && (strings.EqualFold(value, "yes") || strings.EqualFold(value, "no")):
-			skipSelf = strings.EqualFold(value, "yes")
+			all = append(all, func(c client) bool { return int64(seconds(c.opened)) >= age })
+		case is(args[i], "SKIPME") && is(args[i+1], "yes"):
+			skipSelf = true
+		case is(args[i], "SKIPME") && is(args[i+1], "no"):
+			skipSelf = false
 		default:
 			return nil, "ERR syntax error"
 		}

@@ -22,8 +22,8 @@ const (
 const (
 	maxClientArgs       = 64 << 20  // bytes of one command; see resp.Reader.SetAccount
 	defaultClientMemory = 256 << 20 // maxmemory-clients, bytes
-	// returnMemoryAt is the number of bytes by which the sessions' memory falls before freed memory is
-	// returned to the system at once.
+	// returnMemoryAt is the number of bytes by which the sessions' memory falls before freed memory
+	// is returned to the system at once.
 	returnMemoryAt = 32 << 20
 )
 
@@ -52,7 +52,8 @@ func (s *session) account(part, bytes int) error {
 // accountArgs accounts for the memory of the session's Reader.
 func (s *session) accountArgs(bytes int) error {
 	if bytes > maxClientArgs {
-		return &memoryLimitError{fmt.Sprintf("command is too large: its arguments take more than %d bytes", maxClientArgs)}
+		return &memoryLimitError{fmt.Sprintf(
+			"command is too large: its arguments take more than %d bytes", maxClientArgs)}
 	}
 	return s.account(memoryArgs, bytes)
 }
@@ -73,7 +74,8 @@ func (cs *clients) raisePeak(total int64) {
 	}
 }
 
-// freedMuch reports whether the sessions' memory is far below its peak, and if so starts a new peak.
+// freedMuch reports whether the sessions' memory is far below its peak, and if so starts a new
+// peak.
 func (cs *clients) freedMuch() bool {
 	peak, total := cs.peak.Load(), cs.memory.Load()
 	if peak-total < returnMemoryAt || total > peak/2 {
@@ -116,13 +118,14 @@ func (cs *clients) evict(self *session, limit int64) error {
 		total -= bytes
 		cs.n.logger.Warn().Stringer("client", largest.conn.RemoteAddr()).Int64("bytes", bytes).
 			Int64("maxmemory_clients", limit).
-			Msg("clients use more memory than maxmemory-clients: the connection of the largest is closed")
+			Msg("clients use more memory than maxmemory-clients: the largest is disconnected")
 		if largest != self {
 			largest.cut()
 		}
 	}
 	if self.evicted {
-		return &memoryLimitError{"the clients of this node use more memory than maxmemory-clients, and this one the most"}
+		return &memoryLimitError{"the clients of this node use more memory than " +
+			"maxmemory-clients, and this one the most"}
 	}
 	return nil
 }
@@ -186,11 +189,15 @@ func (cs *clients) dropSlow(now time.Time) {
 	defer cs.Unlock()
 	for _, s := range cs.all {
 		r := s.reply.Load()
-		if r == nil || now.Sub(r.since) < cs.slowAfter || r.keys == current && pinned-r.base <= limit {
+		if r == nil || now.Sub(r.since) < cs.slowAfter {
+			continue
+		}
+		if r.keys == current && pinned-r.base <= limit {
 			continue
 		}
 		cs.n.logger.Warn().Stringer("client", s.conn.RemoteAddr()).Dur("since", now.Sub(r.since)).
-			Msg("a client reads its reply too slowly, which keeps replaced data in memory: its connection is closed")
+			Msg("a client reads its reply so slowly that replaced data stay in memory: " +
+				"it is disconnected")
 		s.cut()
 	}
 }

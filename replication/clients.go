@@ -31,7 +31,8 @@ type clients struct {
 
 func newClients(n *Node) *clients {
 	return &clients{
-		n: n, commands: commandTable(n.c.Commands), all: map[int64]*session{}, slowAfter: slowReplyAfter,
+		n: n, commands: commandTable(n.c.Commands), all: map[int64]*session{},
+		slowAfter: slowReplyAfter,
 	}
 }
 

@@ -25,7 +25,8 @@ var keyspaceCommands = sync.OnceValue(func() map[string]listedCommand {
 		flags, summary := []string{"readonly"}, "As in Redis."
 		if c.Write {
 			flags = []string{"write"}
-			summary = "As in Redis, in the units of the node's writer. Clients are answered READONLY."
+			summary = "As in Redis, in the units of the node's writer. " +
+				"Clients are answered READONLY."
 		}
 		if c.MovableKeys {
 			flags = append(flags, "movablekeys")
@@ -41,13 +42,15 @@ func (n *Node) listedCommands() map[string]listedCommand {
 	all := maps.Clone(keyspaceCommands())
 	for _, c := range n.clients.commands {
 		l := listedCommand{
-			Command: keyspace.Command{Name: c.name, Group: "server", Arity: c.arity}, summary: "As in Redis.",
+			Command: keyspace.Command{Name: c.name, Group: "server", Arity: c.arity},
+			summary: "As in Redis.",
 		}
 		switch c.kind {
 		case nodeCommand:
 			l.flags = c.flags.names()
 		case ownerCommand:
-			l.flags, l.summary = []string{"loading", "stale"}, "A command of the program that runs this node."
+			l.flags = []string{"loading", "stale"}
+			l.summary = "A command of the program that runs this node."
 		default:
 			continue
 		}
@@ -86,7 +89,7 @@ func (s *session) command(_ context.Context, args [][]byte) {
 	case is(args[1], "LIST"):
 		s.commandList(all, args[2:])
 	default:
-		s.fail("ERR unknown subcommand or wrong number of arguments for '%.128s'. Try COMMAND HELP.", args[1])
+		s.unknownSubcommand("COMMAND", args[1])
 	}
 }
 

@@ -76,7 +76,9 @@ func always([][]byte) bool { return true }
 // subcommands returns the admin function of a command of which some subcommands change the node.
 func subcommands(names ...string) func(args [][]byte) bool {
 	return func(args [][]byte) bool {
-		return len(args) > 1 && slices.ContainsFunc(names, func(n string) bool { return is(args[1], n) })
+		return len(args) > 1 && slices.ContainsFunc(names, func(name string) bool {
+			return is(args[1], name)
+		})
 	}
 }
 
@@ -98,7 +100,10 @@ func nodeCommands() []command {
 		{name: "asking", arity: 1, run: (*session).noop},
 		{name: "client", arity: -2, admin: subcommands("KILL"), run: (*session).client},
 		{name: "command", arity: -1, run: (*session).command},
-		{name: "config", arity: -2, admin: subcommands("SET", "REWRITE", "RESETSTAT"), run: (*session).config},
+		{
+			name: "config", arity: -2, admin: subcommands("SET", "REWRITE", "RESETSTAT"),
+			run: (*session).config,
+		},
 		{name: "info", arity: -1, run: (*session).infoCommand},
 		{name: "role", arity: 1, run: (*session).role},
 		{name: "wait", arity: 3, flags: needsData, run: (*session).wait},
@@ -109,7 +114,10 @@ func nodeCommands() []command {
 		{name: "bgsave", arity: -1, flags: needsData, run: (*session).bgSave},
 		{name: "replicaof", arity: 3, admin: always, run: (*session).replicaOf},
 		{name: "slaveof", arity: 3, admin: always, run: (*session).replicaOf},
-		{name: "failover", arity: -1, flags: noMulti, admin: always, run: (*session).failoverCommand},
+		{
+			name: "failover", arity: -1, flags: noMulti, admin: always,
+			run: (*session).failoverCommand,
+		},
 		{name: "replconf", arity: -1, flags: noMulti, run: (*session).replConf},
 		{name: "psync", arity: -3, flags: noMulti, admin: isTakeover, run: (*session).psync},
 		{name: "sync", arity: 1, flags: noMulti, run: (*session).sync},
@@ -133,7 +141,9 @@ func commandTable(owner map[string]Handler) map[string]*command {
 		}
 	}
 	for name, handler := range owner {
-		table[name] = &command{name: strings.ToLower(name), kind: ownerCommand, arity: -1, handler: handler}
+		table[name] = &command{
+			name: strings.ToLower(name), kind: ownerCommand, arity: -1, handler: handler,
+		}
 	}
 	for _, c := range nodeCommands() {
 		c.kind = nodeCommand
@@ -143,7 +153,9 @@ func commandTable(owner map[string]Handler) map[string]*command {
 }
 
 // is reports whether b is word in any case.
-func is(b []byte, word string) bool { return len(b) == len(word) && bytes.EqualFold(b, []byte(word)) }
+func is(b []byte, word string) bool {
+	return len(b) == len(word) && bytes.EqualFold(b, []byte(word))
+}
 
 // noop answers commands that have no effect here, such as READONLY.
 func (s *session) noop(context.Context, [][]byte) { s.ok() }
@@ -185,8 +197,8 @@ func (s *session) auth(_ context.Context, args [][]byte) {
 	case len(args) > 3:
 		s.fail("ERR syntax error")
 	case s.n.c.Password == "" && len(args) == 2:
-		s.error("ERR AUTH <password> called without any password configured for the default user. " +
-			"Are you sure your configuration is correct?")
+		s.error("ERR AUTH <password> called without any password configured for the default " +
+			"user. Are you sure your configuration is correct?")
 	case s.authenticate(args[1:]):
 		s.ok()
 	}
@@ -195,7 +207,8 @@ func (s *session) auth(_ context.Context, args [][]byte) {
 // authenticate checks a password, or user and password, and appends an error if they are wrong.
 func (s *session) authenticate(cred [][]byte) bool {
 	password := cred[len(cred)-1]
-	right := s.n.c.Password == "" || subtle.ConstantTimeCompare(password, []byte(s.n.c.Password)) == 1
+	right := s.n.c.Password == "" ||
+		subtle.ConstantTimeCompare(password, []byte(s.n.c.Password)) == 1
 	if !right || len(cred) == 2 && string(cred[0]) != "default" {
 		s.fail("WRONGPASS invalid username-password pair or user is disabled.")
 		return false
@@ -237,9 +250,9 @@ func (s *session) hello(_ context.Context, args [][]byte) {
 		}
 	}
 	if !s.authed {
-		s.error("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> " +
-			"AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol " +
-			"version at the same time")
+		s.error("NOAUTH HELLO must be called with the client already authenticated, otherwise " +
+			"the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client " +
+			"and select the RESP protocol version at the same time")
 		return
 	}
 	if name != nil && !s.setName(name) {
@@ -296,7 +309,9 @@ func (s *session) role(context.Context, [][]byte) {
 	s.array(3)
 	s.bulk("master")
 	s.int(int64(st.Offset))
-	online := slices.DeleteFunc(st.Replicas, func(r ReplicaStatus) bool { return r.State != ReplicaOnline })
+	online := slices.DeleteFunc(st.Replicas, func(r ReplicaStatus) bool {
+		return r.State != ReplicaOnline
+	})
 	s.array(len(online))
 	for _, r := range online {
 		host, port, _ := net.SplitHostPort(r.Addr)

@@ -22,7 +22,8 @@ type stats struct {
 
 func (s *stats) reset() {
 	for _, c := range []*atomic.Int64{
-		&s.connections, &s.rejected, &s.commands, &s.expired, &s.fullSyncs, &s.partialOK, &s.partialErr,
+		&s.connections, &s.rejected, &s.commands, &s.expired,
+		&s.fullSyncs, &s.partialOK, &s.partialErr,
 	} {
 		c.Store(0)
 	}
@@ -44,9 +45,9 @@ func (n *Node) Status() Status {
 	return st
 }
 
-// replicationStatus returns the part of Status that is consistent. A full resync and a change of role
-// change id and offsets under n.state. While n.state is locked, the log only grows at its end and
-// loses its beginning, so offsets that are read earlier are never beyond those read later.
+// replicationStatus returns the part of Status that is consistent. A full resync and a change of
+// role change id and offsets under n.state. While n.state is locked, the log only grows at its end
+// and loses its beginning, so offsets that are read earlier are never beyond those read later.
 func (n *Node) replicationStatus() Status {
 	n.state.Lock()
 	defer n.state.Unlock()

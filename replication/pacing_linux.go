@@ -7,9 +7,9 @@ import (
 )
 
 // unpace turns the kernel's pacing off for a connection within this host. The congestion control
-// bbr delays every few packets by a timer, which doubles the CPU time of sending. reno does not pace
-// and is part of every kernel. Where the process may not choose it, the connection stays as it is.
-// Connections to other hosts keep the congestion control that the administrator chose.
+// bbr delays every few packets by a timer, which doubles the CPU time of sending. reno does not
+// pace and is part of every kernel. Where the process may not choose it, the connection stays as it
+// is. Connections to other hosts keep the congestion control that the administrator chose.
 func unpace(conn *net.TCPConn) {
 	if !withinHost(conn.LocalAddr(), conn.RemoteAddr()) {
 		return

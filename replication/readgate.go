@@ -7,13 +7,14 @@ import (
 
 const (
 	loadingError    = "LOADING Redis is loading the dataset in memory"
-	masterDownError = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+	masterDownError = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data " +
+		"is set to 'no'."
 )
 
 // readGate decides whether the node executes commands that need the data.
 type readGate struct {
 	mu     sync.Mutex             // serializes updateReadGate
-	reason atomic.Pointer[string] // the error reply to commands that need the data; nil: they execute
+	reason atomic.Pointer[string] // the error reply to these commands; nil: they execute
 }
 
 // error returns the error reply to commands that need the data, or "" if they execute.

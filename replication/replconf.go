@@ -26,11 +26,13 @@ func (s *session) replConf(_ context.Context, args [][]byte) {
 			s.repl.port = int(port)
 		case is(args[i], "ip-address"):
 			if len(value) > 255 {
-				s.fail("ERR REPLCONF ip-address provided by replica instance is too long: %d bytes", len(value))
+				s.fail("ERR REPLCONF ip-address provided by replica instance is too long: %d bytes",
+					len(value))
 				return
 			}
 			// The address appears in INFO, and after a FAILOVER the node connects to it.
-			if err := CheckAddr(net.JoinHostPort(string(value), "1")); len(value) > 0 && err != nil {
+			err := CheckAddr(net.JoinHostPort(string(value), "1"))
+			if len(value) > 0 && err != nil {
 				s.fail("ERR REPLCONF ip-address %q: want a host", value)
 				return
 			}
@@ -75,7 +77,9 @@ func (s *session) psync(ctx context.Context, args [][]byte) {
 		s.fail("ERR value is not an integer or out of range")
 		return
 	case len(args) == 4:
-		_, err := s.n.appender.submit(ctx, 0, nil, func() error { return s.n.appender.takeOver(string(args[1])) })
+		_, err := s.n.appender.submit(ctx, 0, nil, func() error {
+			return s.n.appender.takeOver(string(args[1]))
+		})
 		switch {
 		case errors.As(err, new(*refusedError)):
 			s.fail("ERR %v", err)

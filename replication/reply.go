@@ -46,3 +46,9 @@ func (s *session) unknown(args [][]byte) {
 	}
 	s.fail("ERR unknown command '%.128s', with args beginning with: %s", args[0], shown.String())
 }
+
+// unknownSubcommand appends the error for a subcommand that a command does not have.
+func (s *session) unknownSubcommand(command string, sub []byte) {
+	s.fail("ERR unknown subcommand or wrong number of arguments for '%.128s'. Try %s HELP.",
+		sub, command)
+}

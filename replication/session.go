@@ -16,7 +16,7 @@ import (
 
 const (
 	sessionBuffer = 16 << 10  // bytes of input, and of replies, that each session may hold at rest
-	flushAt       = 64 << 10  // bytes of replies that are sent before the reply or the pipeline ends
+	flushAt       = 64 << 10  // bytes of replies that are sent before the pipeline ends
 	flushCrowded  = 16 << 10  // the same, while the clients together hold much memory
 	keepReply     = 128 << 10 // a reply buffer above this size is released after the flush
 	replyChunk    = 256 << 10 // bytes of a reply that a client must take within the time-out
@@ -41,7 +41,7 @@ type session struct {
 	proto  int // RESP version of the replies, 2 or 3
 	authed bool
 	out    []byte       // replies that are not sent yet
-	w      *resp.Writer // renders replies from the keyspace behind out, and sends long ones in chunks
+	w      *resp.Writer // appends replies from the keyspace to out, and sends long ones in chunks
 	err    error        // why no more replies can be sent
 	closed bool         // close the connection after the replies so far
 	follow *psync       // set by PSYNC and SYNC: the session is to become a replica's
@@ -54,7 +54,7 @@ type session struct {
 	memoryTotal atomic.Int64     // their sum
 	evicted     bool             // guarded by the lock of clients
 	reply       atomic.Pointer[slowReply]
-	pinned      *keyspace.Keyspace // that the current reply reads; only the session's goroutine uses it
+	pinned      *keyspace.Keyspace // what the current reply reads; as memory
 
 	info clientInfo
 }
@@ -87,7 +87,8 @@ func (s *session) serve(ctx context.Context) {
 	defer cancel()
 	defer s.releaseMemory()
 	if err := s.handshake(ctx); err != nil {
-		s.n.logger.Debug().Err(err).Stringer("client", s.conn.RemoteAddr()).Msg("TLS handshake failed")
+		s.n.logger.Debug().Err(err).Stringer("client", s.conn.RemoteAddr()).
+			Msg("TLS handshake failed")
 		return
 	}
 	for !s.closed {

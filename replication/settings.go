@@ -45,7 +45,7 @@ type settings struct {
 	masterAuth   atomicString
 
 	mu      sync.Mutex
-	changed map[string]string // values set by CONFIG SET in this run or an earlier one, by setting.key
+	changed map[string]string // by CONFIG SET in this run or an earlier one; by setting.key
 }
 
 // atomicString is a string that goroutines may load and store concurrently.
@@ -93,8 +93,8 @@ type setting struct {
 	name string
 	of   string // the newer spelling, under which changes are stored; empty: name is the newest
 	get  func(n *Node) string
-	// parse returns a function that sets the value, or why the value is invalid. nil: CONFIG SET cannot
-	// change the setting.
+	// parse returns a function that sets the value, or why the value is invalid. nil: CONFIG SET
+	// cannot change the setting.
 	parse func(n *Node, value string) (apply func(), fault string)
 }
 
@@ -103,8 +103,8 @@ func fixed(name, value string) setting {
 	return setting{name: name, get: func(*Node) string { return value }}
 }
 
-// number is an integer setting from lo to hi. The stored value is in units of 1/unit: with unit 1000,
-// seconds are stored as milliseconds.
+// number is an integer setting from lo to hi. The stored value is in units of 1/unit: with unit
+// 1000, seconds are stored as milliseconds.
 func number(name string, at func(*settings) *atomic.Int64, unit, lo, hi int64) setting {
 	return setting{
 		name: name,
@@ -145,7 +145,10 @@ func memory(name string, at func(*settings) *atomic.Int64, lo int64) setting {
 var memoryUnits = []struct {
 	name  string
 	bytes int64
-}{{"kb", 1 << 10}, {"mb", 1 << 20}, {"gb", 1 << 30}, {"k", 1e3}, {"m", 1e6}, {"g", 1e9}, {"b", 1}, {"", 1}}
+}{
+	{"kb", 1 << 10}, {"mb", 1 << 20}, {"gb", 1 << 30},
+	{"k", 1e3}, {"m", 1e6}, {"g", 1e9}, {"b", 1}, {"", 1},
+}
 
 func parseMemory(value string) (bytes int64, ok bool) {
 	value = strings.ToLower(value)
@@ -171,7 +174,7 @@ func backlogSize() setting {
 		}
 		return func() {
 			store()
-			if n.log != nil { // nil while settings are loaded: the log is opened with the value later
+			if n.log != nil { // nil while settings are loaded, before the log is opened
 				n.log.SetKeep(n.settings.keep.Load())
 			}
 		}, fault
@@ -246,7 +249,9 @@ func allSettings() []setting {
 	}}
 	return []setting{
 		fixed("appendonly", "no"),
-		{name: "assume-replicas", get: func(n *Node) string { return cmp.Or(n.c.AssumeReplicas, "6.2") }},
+		{name: "assume-replicas", get: func(n *Node) string {
+			return cmp.Or(n.c.AssumeReplicas, "6.2")
+		}},
 		{name: "bind", get: func(n *Node) string {
 			host, _, _ := net.SplitHostPort(n.Addr())
 			return host
@@ -258,17 +263,22 @@ func allSettings() []setting {
 		words("masteruser", func(s *settings) *atomicString { return &s.masterUser }),
 		number("maxclients",
 			func(s *settings) *atomic.Int64 { return &s.maxClients }, 1, 1, math.MaxInt32),
-		{name: "full-sync-rate", get: func(n *Node) string { return strconv.FormatInt(n.c.FullSyncRate, 10) }},
+		{name: "full-sync-rate", get: func(n *Node) string {
+			return strconv.FormatInt(n.c.FullSyncRate, 10)
+		}},
 		memory("full-sync-min-rate", func(s *settings) *atomic.Int64 { return &s.minRate }, 1),
 		number("full-sync-slack",
 			func(s *settings) *atomic.Int64 { return &s.slackMS }, 1000, 1, math.MaxInt32),
 		memory("full-sync-log", func(s *settings) *atomic.Int64 { return &s.syncLog }, 0),
-		{name: "max-full-syncs", get: func(n *Node) string { return strconv.Itoa(n.c.MaxFullSyncs) }},
+		{name: "max-full-syncs", get: func(n *Node) string {
+			return strconv.Itoa(n.c.MaxFullSyncs)
+		}},
 		fixed("maxmemory", "0"),
 		number("maxmemory-clients",
 			func(s *settings) *atomic.Int64 { return &s.clientMemory }, 1, 0, math.MaxInt64),
 		fixed("maxmemory-policy", "noeviction"),
-		minLag, minReplicas, alias("min-slaves-max-lag", minLag), alias("min-slaves-to-write", minReplicas),
+		minLag, minReplicas,
+		alias("min-slaves-max-lag", minLag), alias("min-slaves-to-write", minReplicas),
 		{name: "port", get: func(n *Node) string {
 			_, port, _ := net.SplitHostPort(n.Addr())
 			return port
@@ -307,12 +317,12 @@ func (s *session) config(_ context.Context, args [][]byte) {
 		}
 		s.ok()
 	default:
-		s.fail("ERR unknown subcommand or wrong number of arguments for '%.128s'. Try CONFIG HELP.", args[1])
+		s.unknownSubcommand("CONFIG", args[1])
 	}
 }
 
-// configGet answers CONFIG GET. The password of the upstream is hidden from clients on other hosts that
-// sent no password.
+// configGet answers CONFIG GET. The password of the upstream is hidden from clients on other hosts
+// that sent no password.
 func (s *session) configGet(patterns [][]byte) {
 	var found []setting
 	for _, c := range settingTable {
@@ -371,7 +381,8 @@ func (s *session) configSet(pairs [][]byte) {
 }
 
 // saveSettings writes what CONFIG SET changed into the directory, for the next start. Without a
-// change it writes nothing: Sentinel calls CONFIG REWRITE after REPLICAOF, which is durable already.
+// change it writes nothing: Sentinel calls CONFIG REWRITE after REPLICAOF, which is durable
+// already.
 func (n *Node) saveSettings() error {
 	n.settings.mu.Lock()
 	defer n.settings.mu.Unlock()
@@ -415,7 +426,9 @@ func (n *Node) readSettings(text string) error {
 	for line := range strings.Lines(text) {
 		key, quoted, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		value, err := strconv.Unquote(quoted)
-		at := slices.IndexFunc(settingTable, func(c setting) bool { return c.name == key && c.parse != nil })
+		at := slices.IndexFunc(settingTable, func(c setting) bool {
+			return c.name == key && c.parse != nil
+		})
 		if err != nil || at < 0 {
 			return fmt.Errorf("the line %q is not a setting and its value; %s", line, remedy)
 		}

@@ -90,7 +90,7 @@ func (s *session) exec(ctx context.Context, _ [][]byte) {
 	case !q.open:
 		s.fail("ERR EXEC without MULTI")
 		return
-	case unreadable != "" && q.needsData: // the data became unreadable after the commands were queued
+	case unreadable != "" && q.needsData: // the data became unreadable after MULTI
 		s.fail("EXECABORT Transaction discarded because of: %s", unreadable)
 		return
 	case q.broken:

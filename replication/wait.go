@@ -22,9 +22,9 @@ func (s *session) wait(ctx context.Context, args [][]byte) {
 		return
 	}
 	if role, _ := s.n.Role(); role == Replica {
-		s.error("ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if " +
-			"a replica is configured to be writable (which is not the default) writes to replicas are just " +
-			"local and are not propagated.")
+		s.error("ERR WAIT cannot be used with replica instances. Please also note that " +
+			"since Redis 4.0 if a replica is configured to be writable (which is not the " +
+			"default) writes to replicas are just local and are not propagated.")
 		return
 	}
 	s.block(ctx, args[2], func(ctx context.Context) {
@@ -32,8 +32,9 @@ func (s *session) wait(ctx context.Context, args [][]byte) {
 	})
 }
 
-// waitAOF answers WAITAOF numlocal numreplicas timeout. It blocks as WAIT does, but until the writes
-// are durable: here in the replication log, which takes the place of the AOF, and on replicas.
+// waitAOF answers WAITAOF numlocal numreplicas timeout. It blocks as WAIT does, but until the
+// writes are durable: here in the replication log, which takes the place of the AOF, and on
+// replicas.
 func (s *session) waitAOF(ctx context.Context, args [][]byte) {
 	local, err := strconv.Atoi(string(args[1]))
 	if err != nil || local < 0 || local > 1 {
@@ -46,8 +47,8 @@ func (s *session) waitAOF(ctx context.Context, args [][]byte) {
 		return
 	}
 	if role, _ := s.n.Role(); role == Replica {
-		s.error("ERR WAITAOF cannot be used with replica instances. Please also note that writes to " +
-			"replicas are just local and are not propagated.")
+		s.error("ERR WAITAOF cannot be used with replica instances. Please also note that " +
+			"writes to replicas are just local and are not propagated.")
 		return
 	}
 	s.block(ctx, args[3], func(ctx context.Context) {
@@ -112,7 +113,8 @@ func (s *session) untilDemoted(ctx context.Context, run func(ctx context.Context
 	cancel()
 	if <-demoted || role == Replica {
 		s.out = s.out[:began]
-		s.error("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)")
+		s.error("UNBLOCKED force unblock from blocking operation, " +
+			"instance state changed (master -> replica?)")
 		s.closed = true
 	}
 }
@@ -140,8 +142,8 @@ func (n *Node) waitAcked(ctx context.Context, want int) int {
 	}
 }
 
-// waitDurable waits like waitAcked, but until everything written so far is durable in the log (local
-// is 1) and on want replicas. It returns 1 or 0 for the log, and the number of replicas.
+// waitDurable waits like waitAcked, but until everything written so far is durable in the log
+// (local is 1) and on want replicas. It returns 1 or 0 for the log, and the number of replicas.
 func (n *Node) waitDurable(ctx context.Context, local, want int) (here, there int) {
 	at := replog.Offset(n.appender.written.Load())
 	check := func() (bool, <-chan struct{}) {
