@@ -6,11 +6,11 @@ import (
 	"net"
 	"time"
 
-	"rowfall/replication/governor"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
 	"rowfall/replication/replog"
+	"rowfall/replication/syncthrottle"
 )
 
 // BeforeSnapshots has f called before each snapshot is written, when its offset
@@ -75,5 +75,5 @@ func (n *Node) SlowReplies(after time.Duration, limit int64) {
 // told otherwise.
 func DefaultLoadTime(size int64) time.Duration {
 	c := Config{}.withDefaults()
-	return governor.LoadTime(size, c.FullSyncMinRate, c.FullSyncSlack)
+	return syncthrottle.LoadTime(size, c.FullSyncMinRate, c.FullSyncSlack)
 }

@@ -12,11 +12,11 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"rowfall/replication/governor"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/replog"
 	"rowfall/replication/snapshots"
+	"rowfall/replication/syncthrottle"
 )
 
 // ErrDemoted is returned by Apply for a unit with a term other than the current one, and while the
@@ -50,7 +50,7 @@ type Node struct {
 	snaps      *snapshots.Store
 	clients    *clients
 	replicas   *replicas
-	governor   *governor.Governor
+	throttle   *syncthrottle.Throttle
 	forms      *forms
 	upstream   *follower
 	failover   *failover
@@ -122,7 +122,7 @@ func Open(c Config) (*Node, error) {
 	n.snaps = newSnapshots(n)
 	n.clients = newClients(n)
 	n.replicas = newReplicas(n)
-	n.governor = governor.New(c.MaxFullSyncs, c.FullSyncRate)
+	n.throttle = syncthrottle.New(c.MaxFullSyncs, c.FullSyncRate)
 	n.forms = newForms(n)
 	n.upstream = &follower{n: n}
 	n.failover = &failover{n: n, requests: make(chan handOver, 1), state: failoverNone}
