@@ -118,7 +118,7 @@ func (cs *clients) evict(self *session, limit int64) error {
 		total -= bytes
 		cs.n.logger.Warn().Stringer("client", largest.conn.RemoteAddr()).Int64("bytes", bytes).
 			Int64("maxmemory_clients", limit).
-			Msg("clients use more memory than maxmemory-clients: the largest is disconnected")
+			Msg("clients use more than maxmemory-clients: the connection of the largest is closed")
 		if largest != self {
 			largest.cut()
 		}
@@ -196,8 +196,8 @@ func (cs *clients) dropSlow(now time.Time) {
 			continue
 		}
 		cs.n.logger.Warn().Stringer("client", s.conn.RemoteAddr()).Dur("since", now.Sub(r.since)).
-			Msg("a client reads its reply so slowly that replaced data stay in memory: " +
-				"it is disconnected")
+			Msg("a client reads its reply too slowly, which keeps replaced data in memory: " +
+				"its connection is closed")
 		s.cut()
 	}
 }

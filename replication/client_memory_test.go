@@ -114,7 +114,7 @@ func TestArgumentsOfAllClientsAreBounded(t *testing.T) {
 			t.Logf("client %d: %v", i, err)
 		}
 	}
-	eventually(t, "clients are cut off", func() bool { return log.count("the connection of the one that holds most is closed") >= 10 })
+	eventually(t, "clients are cut off", func() bool { return log.count("the connection of the largest is closed") >= 10 })
 	eventually(t, "the rest is within the limit", func() bool { return n.ClientMemory() <= limit })
 	if got := dialRaw(t, n.Addr()).do("EXISTS", "k"); got != ":1" {
 		t.Errorf("another client gets %q", got)
@@ -177,7 +177,7 @@ func TestSlowReplyThatKeepsMuchIsGivenUp(t *testing.T) {
 	if _, err := slow.r.ReadByte(); err != nil {
 		t.Fatal(err)
 	}
-	cut := func() bool { return log.count("takes its reply too slowly") == 1 }
+	cut := func() bool { return log.count("reads its reply too slowly") == 1 }
 	for i := 0; i < 40; i++ {
 		apply(t, n, unit("SET", fmt.Sprint("k", i%10), value))
 	}

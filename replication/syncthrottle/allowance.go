@@ -12,8 +12,8 @@ type Allowance struct {
 	left time.Duration
 }
 
-// NewAllowance returns an allowance of full, for a receiver that must take rate bytes per second (at
-// least 1).
+// NewAllowance returns an allowance of full, for a receiver that must take rate bytes per second
+// (at least 1).
 func NewAllowance(rate int64, full time.Duration) Allowance {
 	rate = max(rate, 1)
 	return Allowance{rate: rate, full: full, left: full}

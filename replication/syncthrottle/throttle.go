@@ -37,7 +37,8 @@ type attempts struct {
 // second for all of them together (0: unlimited).
 func New(slots int, rate int64) *Throttle {
 	return &Throttle{
-		slots: make(chan struct{}, max(slots, 1)), rate: max(rate, 0), attempts: map[string]attempts{},
+		slots: make(chan struct{}, max(slots, 1)), rate: max(rate, 0),
+		attempts: map[string]attempts{},
 	}
 }
 
