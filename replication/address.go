@@ -8,20 +8,23 @@ import (
 	"unicode"
 )
 
-// CheckAddr says what is wrong with an upstream's address. It goes into the
-// identity file, a line of text that a restart must be able to read.
+// CheckAddr returns an error if addr cannot be an upstream's address: host:port with a port from 1
+// to 65535. The identity file stores the address in a line of text, so white space and control
+// characters are errors, too.
 func CheckAddr(addr string) error {
 	host, port, err := net.SplitHostPort(addr)
-	number, bad := strconv.ParseUint(port, 10, 16)
-	odd := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == unicode.ReplacementChar }
-	if err != nil || bad != nil || number == 0 || host == "" || len(host) > 255 || strings.ContainsFunc(host, odd) {
+	number, portErr := strconv.ParseUint(port, 10, 16)
+	invalid := func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || r == unicode.ReplacementChar
+	}
+	if err != nil || portErr != nil || number == 0 || host == "" || len(host) > 255 ||
+		strings.ContainsFunc(host, invalid) {
 		return fmt.Errorf("%q: want host:port", addr)
 	}
 	return nil
 }
 
-// CheckUpstream returns what is wrong with the address of an upstream for a node that listens where
-// it says.
+// CheckUpstream returns an error if addr cannot be the upstream of a node that listens on listen.
 func CheckUpstream(listen, addr string) error {
 	if err := CheckAddr(addr); err != nil {
 		return err
@@ -32,8 +35,8 @@ func CheckUpstream(listen, addr string) error {
 	return nil
 }
 
-// CheckHostPort returns what is wrong with host:port, as far as its text shows: the host
-// may be empty, the port may be 0 or the name of a service.
+// CheckHostPort returns an error if addr is not the text of a host:port. The host may be empty; the
+// port may be 0 or the name of a service. No name is resolved.
 func CheckHostPort(addr string) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil || port == "" {
@@ -45,8 +48,8 @@ func CheckHostPort(addr string) error {
 	return nil
 }
 
-// isOwn says whether addr is where a node listens, as far as literal addresses and
-// localhost tell: what a name means is known when it is dialled.
+// isOwn reports whether addr is an address on which the node listens. It compares literal addresses
+// and localhost only: other names are resolved when the node connects.
 func isOwn(listen, addr string) bool {
 	here, port, _ := net.SplitHostPort(listen)
 	host, own, _ := net.SplitHostPort(addr)
@@ -57,5 +60,9 @@ func isOwn(listen, addr string) bool {
 		host = "127.0.0.1"
 	}
 	ip, local := net.ParseIP(host), net.ParseIP(here)
-	return host == here || ip != nil && (ip.Equal(local) || ip.IsLoopback() && (here == "" || local.IsUnspecified()))
+	if ip == nil {
+		return host == here
+	}
+	everywhere := here == "" || local.IsUnspecified()
+	return host == here || ip.Equal(local) || ip.IsLoopback() && everywhere
 }

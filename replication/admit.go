@@ -112,7 +112,7 @@ func (n *Node) admitAsReplica(p *psync) (refusal string) {
 // isForeign reports whether a full resync would replace data that did not come from this
 // node. A server that never followed anything requests byte 1 or less.
 func (n *Node) isForeign(p *psync) bool {
-	return p.answer == identity.Full && p.offset > 1 && !n.state.id.History.Knows(p.id)
+	return p.answer == identity.Full && p.offset > 1 && !n.state.id.History.Contains(p.id)
 }
 
 // adviseLost logs and shows in Status.Advice, once per replica and offset, that the directory

@@ -6,25 +6,23 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"rowfall/replication/resp"
 )
 
-// client is CLIENT and its subcommands.
+// client answers CLIENT and its subcommands.
 func (s *session) client(_ context.Context, args [][]byte) {
 	sub, rest := strings.ToUpper(string(args[1][:min(len(args[1]), 32)])), args[2:]
 	switch {
 	case sub == "ID" && len(rest) == 0:
-		s.out = resp.AppendInt(s.out, s.id)
+		s.int(s.id)
 	case sub == "GETNAME" && len(rest) == 0:
-		s.about.Lock()
-		name := s.about.name
-		s.about.Unlock()
+		s.info.Lock()
+		name := s.info.name
+		s.info.Unlock()
 		if name == "" {
-			s.out = resp.AppendNull(s.out, s.proto)
+			s.null()
 			return
 		}
-		s.out = resp.AppendBulkString(s.out, name)
+		s.bulk(name)
 	case sub == "SETNAME" && len(rest) == 1:
 		if s.setName(rest[0]) {
 			s.ok()
@@ -32,18 +30,19 @@ func (s *session) client(_ context.Context, args [][]byte) {
 	case sub == "SETINFO" && len(rest) == 2:
 		s.setInfo(rest[0], rest[1])
 	case sub == "INFO" && len(rest) == 0:
-		s.out = resp.AppendVerbatim(s.out, s.proto, s.line())
+		s.verbatim(s.line())
 	case sub == "LIST":
 		s.clientList(rest)
 	case sub == "KILL" && len(rest) > 0:
 		s.clientKill(rest)
 	case (sub == "NO-EVICT" || sub == "NO-TOUCH") && len(rest) == 1:
-		s.ok() // nothing is evicted and no access time is kept
+		s.ok() // no key is evicted, and no access time is stored
 	default:
-		s.fail("ERR unknown subcommand or wrong number of arguments for '%.128s'. Try CLIENT HELP.", args[1])
+		s.unknownSubcommand("CLIENT", args[1])
 	}
 }
 
+// printable reports whether b has only characters that may stand in CLIENT LIST.
 func printable(b []byte) bool {
 	for _, c := range b {
 		if c < '!' || c > '~' {
@@ -58,9 +57,9 @@ func (s *session) setName(name []byte) bool {
 		s.fail("ERR Client names cannot contain spaces, newlines or special characters.")
 		return false
 	}
-	s.about.Lock()
-	s.about.name = string(name)
-	s.about.Unlock()
+	s.info.Lock()
+	s.info.name = string(name)
+	s.info.Unlock()
 	return true
 }
 
@@ -69,13 +68,13 @@ func (s *session) setInfo(option, value []byte) {
 		s.fail("ERR %.32s cannot contain spaces, newlines or special characters.", option)
 		return
 	}
-	s.about.Lock()
-	defer s.about.Unlock()
+	s.info.Lock()
+	defer s.info.Unlock()
 	switch {
 	case is(option, "LIB-NAME"):
-		s.about.lib = string(value)
+		s.info.lib = string(value)
 	case is(option, "LIB-VER"):
-		s.about.libVersion = string(value)
+		s.info.libVersion = string(value)
 	default:
 		s.fail("ERR Unrecognized option '%.128s'", option)
 		return
@@ -83,48 +82,58 @@ func (s *session) setInfo(option, value []byte) {
 	s.ok()
 }
 
-// client is a connection as the filters of CLIENT LIST and CLIENT KILL see it.
+// client is a connection as the filters of CLIENT LIST and CLIENT KILL match it.
 type client struct {
-	s           *session // nil: the link to the upstream, which the node opened itself
+	s           *session // nil: the link to the upstream
 	id          int64
 	kind        string // normal, replica or master
 	addr, laddr string
 	opened      time.Time
 }
 
-// describe returns the session as CLIENT shows it.
+// describe returns what filters match of a session.
 func (s *session) describe() client {
-	c := client{s: s, id: s.id, kind: "normal", addr: s.conn.RemoteAddr().String(), laddr: s.conn.LocalAddr().String(), opened: s.opened}
+	c := client{
+		s: s, id: s.id, kind: "normal", addr: s.conn.RemoteAddr().String(),
+		laddr: s.conn.LocalAddr().String(), opened: s.opened,
+	}
 	if s.replica.Load() != nil {
 		c.kind = "replica"
 	}
 	return c
 }
 
-// line is the upstream link's line in CLIENT LIST.
+// clientLine is a line of CLIENT LIST.
+const clientLine = "id=%d addr=%s laddr=%s name=%s age=%d idle=%d flags=%s " +
+	"db=0 sub=0 psub=0 ssub=0 multi=-1 cmd=%s user=%s resp=%d lib-name=%s lib-ver=%s\n"
+
+// line returns the upstream link's line in CLIENT LIST.
 func (c client) line() string {
-	return fmt.Sprintf("id=%d addr=%s laddr=%s name= age=%d idle=0 flags=M db=0 sub=0 psub=0 ssub=0 multi=-1 cmd=NULL user= resp=2 lib-name= lib-ver=\n",
-		c.id, c.addr, c.laddr, int(time.Since(c.opened).Seconds()))
+	return fmt.Sprintf(clientLine,
+		c.id, c.addr, c.laddr, "", seconds(c.opened), 0, "M", "NULL", "", 2, "", "")
 }
 
-// line is the session's line in CLIENT LIST.
+// line returns the session's line in CLIENT LIST.
 func (s *session) line() string {
-	s.about.Lock()
-	defer s.about.Unlock()
+	s.info.Lock()
+	defer s.info.Unlock()
 	flags := "N"
 	if s.replica.Load() != nil {
 		flags = "S"
 	}
-	idle := time.Duration(0)
-	if !s.about.lastAt.IsZero() {
-		idle = time.Since(s.about.lastAt)
+	idle := 0
+	if !s.info.lastAt.IsZero() {
+		idle = seconds(s.info.lastAt)
 	}
-	return fmt.Sprintf("id=%d addr=%s laddr=%s name=%s age=%d idle=%d flags=%s db=0 sub=0 psub=0 ssub=0 multi=-1 cmd=%s user=default resp=%d lib-name=%s lib-ver=%s\n",
-		s.id, s.conn.RemoteAddr(), s.conn.LocalAddr(), s.about.name, int(time.Since(s.opened).Seconds()), int(idle.Seconds()),
-		flags, s.about.lastCommand, s.about.proto, s.about.lib, s.about.libVersion)
+	return fmt.Sprintf(clientLine, s.id, s.conn.RemoteAddr(), s.conn.LocalAddr(), s.info.name,
+		seconds(s.opened), idle, flags, s.info.lastCommand, "default", s.info.proto,
+		s.info.lib, s.info.libVersion)
 }
 
-// clientList is CLIENT LIST [TYPE type | ID id...].
+// seconds returns the whole seconds since t.
+func seconds(t time.Time) int { return int(time.Since(t).Seconds()) }
+
+// clientList answers CLIENT LIST [TYPE type | ID id...].
 func (s *session) clientList(args [][]byte) {
 	match, err := clientFilter(args, s)
 	if len(args) > 1 && is(args[0], "ID") {
@@ -143,10 +152,10 @@ func (s *session) clientList(args [][]byte) {
 	if c, ok := s.n.upstream.linkClient(); ok && match(c) {
 		b.WriteString(c.line())
 	}
-	s.out = resp.AppendVerbatim(s.out, s.proto, b.String())
+	s.verbatim(b.String())
 }
 
-// clientKill is CLIENT KILL addr, or CLIENT KILL filter value ...
+// clientKill answers CLIENT KILL addr and CLIENT KILL filter value ...
 func (s *session) clientKill(args [][]byte) {
 	if len(args) == 1 {
 		addr := string(args[0])
@@ -168,7 +177,7 @@ func (s *session) clientKill(args [][]byte) {
 		if !match(c.describe()) {
 			return false
 		}
-		if c == s { // after the reply
+		if c == s { // its connection is closed after the reply
 			s.closed = true
 			return false
 		}
@@ -180,10 +189,11 @@ func (s *session) clientKill(args [][]byte) {
 	if s.n.upstream.cut(match) {
 		killed++
 	}
-	s.out = resp.AppendInt(s.out, int64(killed))
+	s.int(int64(killed))
 }
 
-// clientIDs matches any of some ids.
+// clientIDs returns a filter that matches any of the ids. If one is invalid, fault is the error
+// reply.
 func clientIDs(args [][]byte) (match func(client) bool, fault string) {
 	ids := map[int64]bool{}
 	for _, a := range args {
@@ -196,7 +206,8 @@ func clientIDs(args [][]byte) (match func(client) bool, fault string) {
 	return func(c client) bool { return ids[c.id] }, ""
 }
 
-// clientFilter compiles filter-value pairs; they must all match.
+// clientFilter compiles pairs of filter and value into one filter, which matches if all of them do.
+// If a pair is invalid, fault is the error reply.
 func clientFilter(args [][]byte, self *session) (match func(client) bool, fault string) {
 	if len(args)%2 != 0 {
 		return nil, "ERR syntax error"
@@ -233,9 +244,11 @@ func clientFilter(args [][]byte, self *session) (match func(client) bool, fault 
 			if err != nil || age < 1 {
 				return nil, "ERR maxage is not an integer or out of range"
 			}
-			all = append(all, func(c client) bool { return int64(time.Since(c.opened).Seconds()) >= age })
-		case is(args[i], "SKIPME") && (strings.EqualFold(value, "yes") || strings.EqualFold(value, "no")):
-			skipSelf = strings.EqualFold(value, "yes")
+			all = append(all, func(c client) bool { return int64(seconds(c.opened)) >= age })
+		case is(args[i], "SKIPME") && is(args[i+1], "yes"):
+			skipSelf = true
+		case is(args[i], "SKIPME") && is(args[i+1], "no"):
+			skipSelf = false
 		default:
 			return nil, "ERR syntax error"
 		}

@@ -9,21 +9,22 @@ import (
 	"rowfall/replication/keyspace"
 )
 
-// Each connection holds up to 16 KiB of input and 16 KiB of replies of its own. Beyond that it
-// holds, by part, arguments that arrive, commands between MULTI and EXEC, and replies on their way.
-// That is counted, for each client and for all of them. The link to the upstream is no client.
+// Each session has up to 16 KiB of input and 16 KiB of replies at rest. The memory beyond that is
+// accounted for by part, and summed for each session and for all of them. The link to the upstream
+// has no session.
 const (
-	heldArgs = iota
-	heldQueue
-	heldReply
-	heldParts
+	memoryArgs  = iota // arguments of the command that is arriving
+	memoryQueue        // commands between MULTI and EXEC
+	memoryReply        // replies that are not sent yet
+	memoryParts
 )
 
 const (
-	maxClientArgs       = 64 << 20  // of one command, with what each argument takes beside its bytes
-	defaultClientMemory = 256 << 20 // maxmemory-clients
-	// releaseAtOnce is by how much the held bytes must fall before the system gets memory back.
-	releaseAtOnce = 32 << 20
+	maxClientArgs       = 64 << 20  // bytes of one command; see resp.Reader.SetAccount
+	defaultClientMemory = 256 << 20 // maxmemory-clients, bytes
+	// returnMemoryAt is the number of bytes by which the sessions' memory falls before freed memory
+	// is returned to the system at once.
+	returnMemoryAt = 32 << 20
 )
 
 // memoryLimitError ends a client's connection.
@@ -31,16 +32,16 @@ type memoryLimitError struct{ text string }
 
 func (e *memoryLimitError) Error() string { return e.text }
 
-// hold notes that a part of what the session holds has so many bytes now. The error says that the
+// account sets the bytes that a part of the session's memory has now. An error means that the
 // session must end.
-func (s *session) hold(part, bytes int) error {
-	delta := int64(bytes - s.held[part])
+func (s *session) account(part, bytes int) error {
+	delta := int64(bytes - s.memory[part])
 	if delta == 0 {
 		return nil
 	}
-	s.held[part] = bytes
-	s.heldAll.Add(delta)
-	total := s.n.clients.held.Add(delta)
+	s.memory[part] = bytes
+	s.memoryTotal.Add(delta)
+	total := s.n.clients.memory.Add(delta)
 	s.n.clients.raisePeak(total)
 	if limit := s.n.settings.clientMemory.Load(); delta > 0 && limit > 0 && total > limit {
 		return s.n.clients.evict(s, limit)
@@ -48,108 +49,109 @@ func (s *session) hold(part, bytes int) error {
 	return nil
 }
 
-// holdArgs is hold for what the session's Reader holds.
-func (s *session) holdArgs(bytes int) error {
+// accountArgs accounts for the memory of the session's Reader.
+func (s *session) accountArgs(bytes int) error {
 	if bytes > maxClientArgs {
 		return &memoryLimitError{fmt.Sprintf(
 			"command is too large: its arguments take more than %d bytes", maxClientArgs)}
 	}
-	return s.hold(heldArgs, bytes)
+	return s.account(memoryArgs, bytes)
 }
 
-// raisePeak notes that the clients hold so many bytes.
-func (cs *clients) raisePeak(held int64) {
-	for peak := cs.peak.Load(); held > peak; peak = cs.peak.Load() {
-		if cs.peak.CompareAndSwap(peak, held) {
+// releaseMemory accounts for the end of a session.
+func (s *session) releaseMemory() {
+	for part := range s.memory {
+		_ = s.account(part, 0) // less memory cannot exceed a limit
+	}
+}
+
+// raisePeak raises the peak to total, if total is higher.
+func (cs *clients) raisePeak(total int64) {
+	for peak := cs.peak.Load(); total > peak; peak = cs.peak.Load() {
+		if cs.peak.CompareAndSwap(peak, total) {
 			return
 		}
 	}
 }
 
-// releasedMuch reports whether the clients hold much less than they did, and if so begins anew.
-func (cs *clients) releasedMuch() bool {
-	peak, held := cs.peak.Load(), cs.held.Load()
-	if peak-held < releaseAtOnce || held > peak/2 {
+// freedMuch reports whether the sessions' memory is far below its peak, and if so starts a new
+// peak.
+func (cs *clients) freedMuch() bool {
+	peak, total := cs.peak.Load(), cs.memory.Load()
+	if peak-total < returnMemoryAt || total > peak/2 {
 		return false
 	}
-	cs.peak.Store(held)
+	cs.peak.Store(total)
 	return true
 }
 
-// release ends the counting for a session that is over.
-func (s *session) release() {
-	for part := range s.held {
-		_ = s.hold(part, 0) // what shrinks cannot exceed anything
-	}
-}
-
-// crowded reports whether the clients hold so much that each of them should hold little.
+// crowded reports whether the sessions have used half of maxmemory-clients, so that each of them
+// should use little.
 func (cs *clients) crowded() bool {
 	limit := cs.n.settings.clientMemory.Load()
-	return limit > 0 && cs.held.Load() > limit/2
+	return limit > 0 && cs.memory.Load() > limit/2
 }
 
-// evict closes the connections of the clients that hold most, until the others hold less than
-// limit. The error is for a session that is one of them.
+// evict closes the connections of the sessions with the most memory, until the others are below
+// limit together. The error is for self, if self is one of the evicted sessions.
 func (cs *clients) evict(self *session, limit int64) error {
 	cs.Lock()
 	defer cs.Unlock()
 	total := int64(0)
 	for _, s := range cs.all {
 		if !s.evicted {
-			total += s.heldAll.Load()
+			total += s.memoryTotal.Load()
 		}
 	}
 	for total > limit {
 		var largest *session
 		for _, s := range cs.all {
-			if !s.evicted && (largest == nil || s.heldAll.Load() > largest.heldAll.Load()) {
+			if !s.evicted && (largest == nil || s.memoryTotal.Load() > largest.memoryTotal.Load()) {
 				largest = s
 			}
 		}
 		if largest == nil {
 			break
 		}
-		held := largest.heldAll.Load()
+		bytes := largest.memoryTotal.Load()
 		largest.evicted = true
-		total -= held
-		cs.n.logger.Warn().Stringer("client", largest.conn.RemoteAddr()).
-			Int64("bytes", held).Int64("maxmemory_clients", limit).
-			Msg("the clients hold more than maxmemory-clients: " +
-				"the connection of the one that holds most is closed")
+		total -= bytes
+		cs.n.logger.Warn().Stringer("client", largest.conn.RemoteAddr()).Int64("bytes", bytes).
+			Int64("maxmemory_clients", limit).
+			Msg("clients use more than maxmemory-clients: the connection of the largest is closed")
 		if largest != self {
 			largest.cut()
 		}
 	}
 	if self.evicted {
-		return &memoryLimitError{
-			"the clients of this node hold more than maxmemory-clients, and this one holds most",
-		}
+		return &memoryLimitError{"the clients of this node use more memory than " +
+			"maxmemory-clients, and this one the most"}
 	}
 	return nil
 }
 
-// A reply that is sent piece by piece keeps what the writer replaces meanwhile, and after a full
+// A reply that is sent in chunks pins the data that the writer replaces meanwhile, and after a full
 // resync all of the old data.
 const (
 	slowReplyAfter = 10 * time.Second
-	slowReplyLeast = 256 << 20 // bytes of replaced data that slow replies may keep
-	slowReplyShare = 8         // or one part in so many of the data, if that is more
+	slowReplyLeast = 256 << 20 // bytes of replaced data that slow replies may always pin
+	slowReplyShare = 8         // they may pin 1/slowReplyShare of the data, if that is more
 )
 
-// slowReply is a reply that is being sent.
+// slowReply is a reply of which a part has been sent.
 type slowReply struct {
 	keys  *keyspace.Keyspace
 	since time.Time
-	base  int64 // bytes of replaced data at its beginning
+	base  int64 // bytes of replaced data when the reply began
 }
 
+// replaced returns the bytes of replaced data that are still in memory, and those of live data.
 func replaced(k *keyspace.Keyspace) (replaced, live int64) {
 	m := k.Memory()
 	return m.Garbage + m.Retired, m.Live
 }
 
-// beginReply notes that a reply from keys is sent before it is whole.
+// beginReply records that a reply from keys is sent before all of it is rendered.
 func (s *session) beginReply(keys *keyspace.Keyspace) {
 	if keys != nil && s.reply.Load() == nil {
 		base, _ := replaced(keys)
@@ -157,16 +159,16 @@ func (s *session) beginReply(keys *keyspace.Keyspace) {
 	}
 }
 
-// watch looks after the memory of clients once a second, until ctx ends.
-func (cs *clients) watch(ctx context.Context) {
+// watchMemory bounds what slow replies pin, and returns freed memory, once a second until ctx ends.
+func (cs *clients) watchMemory(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
 			cs.dropSlow(now)
-			if cs.releasedMuch() {
-				debug.FreeOSMemory() // Go returns freed memory only after minutes
+			if cs.freedMuch() {
+				debug.FreeOSMemory() // Go itself returns freed memory only after minutes
 			}
 		case <-ctx.Done():
 			return
@@ -174,11 +176,11 @@ func (cs *clients) watch(ctx context.Context) {
 	}
 }
 
-// dropSlow closes the connections of clients that take a reply so slowly that it keeps much of what
-// was replaced since.
+// dropSlow closes the connections of clients that read a reply so slowly that it pins much of the
+// data replaced since.
 func (cs *clients) dropSlow(now time.Time) {
 	current := cs.n.Keyspace()
-	kept, live := replaced(current)
+	pinned, live := replaced(current)
 	limit := max(slowReplyLeast, live/slowReplyShare)
 	if cs.slowLimit > 0 {
 		limit = cs.slowLimit
@@ -190,11 +192,11 @@ func (cs *clients) dropSlow(now time.Time) {
 		if r == nil || now.Sub(r.since) < cs.slowAfter {
 			continue
 		}
-		if r.keys == current && kept-r.base <= limit {
+		if r.keys == current && pinned-r.base <= limit {
 			continue
 		}
 		cs.n.logger.Warn().Stringer("client", s.conn.RemoteAddr()).Dur("since", now.Sub(r.since)).
-			Msg("a client takes its reply too slowly, and replaced data stay in memory for it: " +
+			Msg("a client reads its reply too slowly, which keeps replaced data in memory: " +
 				"its connection is closed")
 		s.cut()
 	}

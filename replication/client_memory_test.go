@@ -14,7 +14,7 @@ import (
 	"rowfall/replication/resp"
 )
 
-// allocated is all the memory that was ever asked for.
+// allocated returns the bytes of all allocations so far.
 func allocated() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -23,7 +23,7 @@ func allocated() uint64 {
 
 const wide = 4 << 20 // bytes of a value
 
-// withWide starts a node that holds one large value.
+// withWide starts a node with one large value.
 func withWide(t *testing.T) *replication.Node {
 	t.Helper()
 	n, _ := start(t, config(t))
@@ -31,8 +31,8 @@ func withWide(t *testing.T) *replication.Node {
 	return n
 }
 
-// A reply took as much memory as what was asked for, or more: one MGET of 100 keys of 10 MB took
-// 4 GB. However large, and however the client asks, a reply leaves in pieces.
+// Every reply is sent in chunks, whatever its size and the command. A reply once took at least its size
+// in memory: an MGET of 100 keys of 10 MB took 4 GB.
 func TestLargeRepliesTakeLittleMemory(t *testing.T) {
 	n := withWide(t)
 	mget := []string{"MGET"}
@@ -75,7 +75,7 @@ func TestLargeRepliesTakeLittleMemory(t *testing.T) {
 	}
 }
 
-// A client that left was rendered for until its reply was whole.
+// Rendering ends when the client leaves. It once continued to the end of the reply.
 func TestNothingIsRenderedForWhoLeft(t *testing.T) {
 	n := withWide(t)
 	mget := []string{"MGET"}
@@ -95,9 +95,9 @@ func TestNothingIsRenderedForWhoLeft(t *testing.T) {
 	}
 }
 
-// Arguments of one byte took fifty each, for as long as the client liked: 20 clients with 900,000 of
-// them took 900 MB. All clients together hold no more than maxmemory-clients: past it the
-// connection of the one that holds most is closed. The others are answered.
+// All clients together use at most maxmemory-clients; above that the connection of the largest is
+// closed, and the others are served. Before the limit, 20 clients with 900,000 arguments of one byte
+// took 900 MB, without a time limit.
 func TestArgumentsOfAllClientsAreBounded(t *testing.T) {
 	const limit = 24 << 20
 	c, log := config(t), &memoryLog{}
@@ -114,7 +114,7 @@ func TestArgumentsOfAllClientsAreBounded(t *testing.T) {
 			t.Logf("client %d: %v", i, err)
 		}
 	}
-	eventually(t, "clients are cut off", func() bool { return log.count("the connection of the one that holds most is closed") >= 10 })
+	eventually(t, "clients are cut off", func() bool { return log.count("the connection of the largest is closed") >= 10 })
 	eventually(t, "the rest is within the limit", func() bool { return n.ClientMemory() <= limit })
 	if got := dialRaw(t, n.Addr()).do("EXISTS", "k"); got != ":1" {
 		t.Errorf("another client gets %q", got)
@@ -124,7 +124,7 @@ func TestArgumentsOfAllClientsAreBounded(t *testing.T) {
 	}
 }
 
-// One client is bounded, too, whatever the others hold.
+// The memory of one client is bounded, too, whatever the others use.
 func TestArgumentsOfOneClientAreBounded(t *testing.T) {
 	n, _ := start(t, config(t))
 	r := dialRaw(t, n.Addr())
@@ -137,7 +137,7 @@ func TestArgumentsOfOneClientAreBounded(t *testing.T) {
 	eventually(t, "nothing is held", func() bool { return n.ClientMemory() == 0 && n.Status().Clients == 0 })
 }
 
-// What is queued for EXEC counts, and is released by EXEC, DISCARD, RESET and the end.
+// Queued commands are accounted for until EXEC, DISCARD, RESET or the end of the session.
 func TestQueuedCommandsAreCounted(t *testing.T) {
 	n, _ := start(t, config(t))
 	text := strings.Repeat("x", 1<<20)
@@ -157,8 +157,8 @@ func TestQueuedCommandsAreCounted(t *testing.T) {
 	}
 }
 
-// A reply that is taken slowly keeps what the writer replaces meanwhile. A client for which that is
-// too much is cut off.
+// A reply that is read slowly pins the data that are replaced meanwhile. When the pinned data are too
+// large, the connection is closed.
 func TestSlowReplyThatKeepsMuchIsGivenUp(t *testing.T) {
 	c, log := config(t), &memoryLog{}
 	c.Logger = zerolog.New(log)
@@ -177,7 +177,7 @@ func TestSlowReplyThatKeepsMuchIsGivenUp(t *testing.T) {
 	if _, err := slow.r.ReadByte(); err != nil {
 		t.Fatal(err)
 	}
-	cut := func() bool { return log.count("takes its reply too slowly") == 1 }
+	cut := func() bool { return log.count("reads its reply too slowly") == 1 }
 	for i := 0; i < 40; i++ {
 		apply(t, n, unit("SET", fmt.Sprint("k", i%10), value))
 	}
@@ -188,8 +188,8 @@ func TestSlowReplyThatKeepsMuchIsGivenUp(t *testing.T) {
 	}
 }
 
-// Memory that large commands took goes back to the system within seconds. Left to itself, Go kept
-// it for minutes.
+// The memory of large commands is returned to the system within seconds. Go itself keeps it for
+// minutes.
 func TestMemoryOfLargeCommandsGoesBack(t *testing.T) {
 	n, _ := start(t, config(t))
 	heap := func() uint64 {

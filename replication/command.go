@@ -1,66 +1,80 @@
 package replication
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"path"
 	"slices"
-	"strings"
 	"sync"
 
 	"rowfall/replication/keyspace"
-	"rowfall/replication/resp"
 )
 
-// listedCommand is one command as COMMAND shows it.
+// listedCommand is a command as COMMAND describes it.
 type listedCommand struct {
 	keyspace.Command
 	flags   []string
 	summary string
 }
 
-// listed are the session's commands and the keyspace's, by name.
-var listed = sync.OnceValue(func() map[string]listedCommand {
+// keyspaceCommands are the keyspace's commands, by name.
+var keyspaceCommands = sync.OnceValue(func() map[string]listedCommand {
 	all := map[string]listedCommand{}
 	for _, c := range keyspace.Commands() {
 		flags, summary := []string{"readonly"}, "As in Redis."
 		if c.Write {
-			flags, summary = []string{"write"}, "As in Redis, in the units of the node's writer. Clients are answered READONLY."
+			flags = []string{"write"}
+			summary = "As in Redis, in the units of the node's writer. " +
+				"Clients are answered READONLY."
 		}
 		if c.MovableKeys {
 			flags = append(flags, "movablekeys")
 		}
 		all[c.Name] = listedCommand{c, flags, summary}
 	}
-	for _, c := range commands {
-		l := listedCommand{Command: keyspace.Command{Name: c.name, Group: "server", Arity: c.args}, summary: "As in Redis."}
-		for _, f := range []struct {
-			name string
-			set  bool
-		}{{"loading", !c.needsData}, {"stale", !c.needsData}, {"no_auth", c.anyone}, {"no_multi", c.noMulti}} {
-			if f.set {
-				l.flags = append(l.flags, f.name)
-			}
+	return all
+})
+
+// listedCommands returns all commands that COMMAND describes, by name. Write commands that units
+// must not contain are not among them.
+func (n *Node) listedCommands() map[string]listedCommand {
+	all := maps.Clone(keyspaceCommands())
+	for _, c := range n.clients.commands {
+		l := listedCommand{
+			Command: keyspace.Command{Name: c.name, Group: "server", Arity: c.arity},
+			summary: "As in Redis.",
+		}
+		switch c.kind {
+		case nodeCommand:
+			l.flags = c.flags.names()
+		case ownerCommand:
+			l.flags = []string{"loading", "stale"}
+			l.summary = "A command of the program that runs this node."
+		default:
+			continue
 		}
 		all[c.name] = l
 	}
 	return all
-})
-
-// listedCommands are all commands of the node, the owner's included.
-func (n *Node) listedCommands() map[string]listedCommand {
-	all := maps.Clone(listed())
-	for name := range n.c.Commands {
-		name = strings.ToLower(name)
-		all[name] = listedCommand{
-			Command: keyspace.Command{Name: name, Group: "server", Arity: -1}, flags: []string{"loading", "stale"},
-			summary: "A command of the program that runs this node.",
-		}
-	}
-	return all
 }
 
-// command is COMMAND [COUNT | DOCS [name...] | LIST [FILTERBY kind value] | INFO [name...]].
+// names returns the flags as COMMAND INFO names them.
+func (f commandFlags) names() []string {
+	var names []string
+	if !f.has(needsData) {
+		names = append(names, "loading", "stale")
+	}
+	if f.has(noAuth) {
+		names = append(names, "no_auth")
+	}
+	if f.has(noMulti) {
+		names = append(names, "no_multi")
+	}
+	return names
+}
+
+// command answers COMMAND [COUNT | DOCS [name...] | LIST [FILTERBY kind value] | INFO [name...]].
 func (s *session) command(_ context.Context, args [][]byte) {
 	all := s.n.listedCommands()
 	switch {
@@ -69,47 +83,48 @@ func (s *session) command(_ context.Context, args [][]byte) {
 	case is(args[1], "INFO"):
 		s.commandInfo(all, args[2:])
 	case is(args[1], "COUNT") && len(args) == 2:
-		s.out = resp.AppendInt(s.out, int64(len(all)))
+		s.int(int64(len(all)))
 	case is(args[1], "DOCS"):
 		s.commandDocs(all, args[2:])
 	case is(args[1], "LIST"):
 		s.commandList(all, args[2:])
 	default:
-		s.fail("ERR unknown subcommand or wrong number of arguments for '%.128s'. Try COMMAND HELP.", args[1])
+		s.unknownSubcommand("COMMAND", args[1])
 	}
 }
 
-// commandInfo answers for the named commands, null for those that do not exist, and for
-// all without names.
+// commandInfo describes the named commands, or all commands without names. A name that no command
+// has gets null.
 func (s *session) commandInfo(all map[string]listedCommand, names [][]byte) {
 	if len(names) == 0 {
 		names = allNames(all)
 	}
-	s.out = resp.AppendArray(s.out, len(names))
+	s.array(len(names))
 	for _, name := range names {
-		c, ok := all[lower(name)]
+		c, ok := all[lowerName(name)]
 		if !ok {
-			s.out = resp.AppendNullArray(s.out, s.proto)
+			s.nullArray()
 			continue
 		}
-		s.out = resp.AppendBulkString(resp.AppendArray(s.out, 10), c.Name)
-		s.out = resp.AppendInt(s.out, int64(c.Arity))
-		s.out = resp.AppendSet(s.out, s.proto, len(c.flags))
+		s.array(10)
+		s.bulk(c.Name)
+		s.int(int64(c.Arity))
+		s.setOf(len(c.flags))
 		for _, f := range c.flags {
-			s.out = resp.AppendSimple(s.out, f)
+			s.simple(f)
 		}
 		for _, at := range []int{c.First, c.Last, c.Step} {
-			s.out = resp.AppendInt(s.out, int64(at))
+			s.int(int64(at))
 		}
-		s.out = resp.AppendSet(s.out, s.proto, 1)
-		s.out = resp.AppendSimple(s.out, "@"+c.category())
+		s.setOf(1)
+		s.simple("@" + c.category())
 		for range 3 { // tips, key specifications, subcommands
-			s.out = resp.AppendArray(s.out, 0)
+			s.array(0)
 		}
 	}
 }
 
-// category is the command's category of access rights, without the @.
+// category returns the command's ACL category, without the @.
 func (c listedCommand) category() string {
 	switch {
 	case c.Write:
@@ -120,23 +135,25 @@ func (c listedCommand) category() string {
 	return "connection"
 }
 
-// commandDocs answers for the named commands that exist, and for all without names.
+// commandDocs documents the named commands that exist, or all commands without names.
 func (s *session) commandDocs(all map[string]listedCommand, names [][]byte) {
 	if len(names) == 0 {
 		names = allNames(all)
 	}
-	names = slices.DeleteFunc(slices.Clone(names), func(name []byte) bool { _, ok := all[lower(name)]; return !ok })
-	s.out = resp.AppendMap(s.out, s.proto, len(names))
+	names = slices.DeleteFunc(slices.Clone(names), func(name []byte) bool {
+		_, ok := all[lowerName(name)]
+		return !ok
+	})
+	s.mapOf(len(names))
 	for _, name := range names {
-		c := all[lower(name)]
-		s.out = resp.AppendMap(resp.AppendBulkString(s.out, c.Name), s.proto, 2)
-		for _, text := range []string{"summary", c.summary, "group", c.Group} {
-			s.out = resp.AppendBulkString(s.out, text)
-		}
+		c := all[lowerName(name)]
+		s.bulk(c.Name)
+		s.mapOf(2)
+		s.bulks("summary", c.summary, "group", c.Group)
 	}
 }
 
-// commandList is COMMAND LIST, with or without FILTERBY MODULE | ACLCAT | PATTERN.
+// commandList answers COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern].
 func (s *session) commandList(all map[string]listedCommand, filter [][]byte) {
 	fits := func(listedCommand) bool { return true }
 	switch {
@@ -150,7 +167,7 @@ func (s *session) commandList(all map[string]listedCommand, filter [][]byte) {
 		fits = func(c listedCommand) bool { return is(filter[2], c.category()) }
 	case is(filter[1], "PATTERN"):
 		fits = func(c listedCommand) bool {
-			ok, err := path.Match(lower(filter[2]), c.Name)
+			ok, err := path.Match(lowerName(filter[2]), c.Name)
 			return ok && err == nil
 		}
 	default:
@@ -163,12 +180,22 @@ func (s *session) commandList(all map[string]listedCommand, filter [][]byte) {
 			names = append(names, name)
 		}
 	}
-	s.out = resp.AppendArray(s.out, len(names))
-	for _, name := range names {
-		s.out = resp.AppendBulkString(s.out, name)
-	}
+	s.array(len(names))
+	s.bulks(names...)
 }
 
+// lowerName returns a name with its ASCII letters in lower case.
+func lowerName(name []byte) string {
+	lower := bytes.Clone(name)
+	for i, c := range lower {
+		if 'A' <= c && c <= 'Z' {
+			lower[i] = c + 'a' - 'A'
+		}
+	}
+	return string(lower)
+}
+
+// allNames returns the names of all commands, sorted.
 func allNames(all map[string]listedCommand) [][]byte {
 	var names [][]byte
 	for _, name := range slices.Sorted(maps.Keys(all)) {

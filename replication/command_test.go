@@ -14,7 +14,7 @@ import (
 	"rowfall/replication"
 )
 
-// COMMAND knew the commands of a connection, and none of those that read and write keys.
+// COMMAND lists the commands that read and write keys. It once listed only those of the connection.
 func TestCommandListsTheKeyspace(t *testing.T) {
 	c := config(t)
 	c.Commands = map[string]replication.Handler{"ROWFALL": func(_ context.Context, dst []byte, _ int, _ [][]byte) []byte { return dst }}
@@ -46,8 +46,8 @@ func TestCommandListsTheKeyspace(t *testing.T) {
 	}
 }
 
-// Clients route by what COMMAND says: which arguments are keys, and what writes. It is
-// what Redis says of the commands that it has.
+// Clients route by the reply to COMMAND: which arguments are keys, and which commands write. The reply
+// agrees with that of Redis.
 func TestCommandInfoIsThatOfRedis(t *testing.T) {
 	servertest.Need(t, servers.Redis)
 	srv := client(t, servertest.Cache(t, servers.Redis, servers.CacheOptions{}).Addr())
@@ -66,7 +66,7 @@ func TestCommandInfoIsThatOfRedis(t *testing.T) {
 	compared := 0
 	for name, c := range ours {
 		their := theirs[name]
-		// Redis gives the keys of these two by subcommand.
+		// Redis has key positions of these two only by subcommand.
 		if their == nil || name == "object" || name == "xinfo" || !slices.Contains(c.Flags, "readonly") && !slices.Contains(c.Flags, "write") {
 			continue
 		}
@@ -80,8 +80,8 @@ func TestCommandInfoIsThatOfRedis(t *testing.T) {
 	}
 }
 
-// The link to the upstream is a client of type master for CLIENT's filters, as in Redis. It
-// was closed only if TYPE master was the one filter.
+// For the filters of CLIENT the link to the upstream is a client of type master, as in Redis. CLIENT
+// KILL once closed the link only if TYPE master was the only filter.
 func TestClientKillMaster(t *testing.T) {
 	a, _ := complete(t, config(t))
 	n, _ := follow(t, a.Addr())

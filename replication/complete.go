@@ -48,7 +48,7 @@ func (n *Node) setCompleteVolatile(complete bool) {
 		n.state.advice = ""
 	}
 	n.state.Unlock()
-	n.judge()
+	n.updateReadGate()
 	if was != complete {
 		n.logger.Info().Bool("complete", complete).Stringer("offset", n.Offset()).Msg("completeness changed")
 	}

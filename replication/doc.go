@@ -32,6 +32,9 @@
 // read, pressure.go when the next is due), room.go (a nearly full volume), replica.go
 // (those who follow us; replica_limits.go is what they may cost), follow.go (whom we
 // follow), failover.go, quorum.go (what Apply waits for), repair.go; and the
-// clients' side, which only asks the former: session.go, commands.go, wait.go,
-// client.go (CLIENT), command.go (COMMAND), settings.go (CONFIG), info.go, stale.go.
+// clients' side, which only calls the former: clients.go (accepts connections), session.go (one
+// connection), dispatch.go (which part answers a command), commands.go (the table of commands),
+// transaction.go (MULTI), replconf.go (REPLCONF, PSYNC), wait.go, client.go (CLIENT), command.go
+// (COMMAND), settings.go (CONFIG), info.go, reply.go, client_memory.go, readgate.go (when reads
+// are rejected).
 package replication

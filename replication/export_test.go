@@ -6,11 +6,11 @@ import (
 	"net"
 	"time"
 
-	"rowfall/replication/governor"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
 	"rowfall/replication/replog"
+	"rowfall/replication/syncthrottle"
 )
 
 // BeforeSnapshots has f called before each snapshot is written, when its offset
@@ -63,7 +63,7 @@ func (n *Node) ExpireMost(bytes int) { n.appender.expireMost = bytes }
 func (n *Node) Drop(ctx context.Context, t Term) error { return n.upstream.dropDataset(ctx, t) }
 
 // ClientMemory is what the connections of clients hold beyond their own buffers.
-func (n *Node) ClientMemory() int64 { return n.clients.held.Load() }
+func (n *Node) ClientMemory() int64 { return n.clients.memory.Load() }
 
 // SlowReplies sets how long a reply may be sent, and keep so many bytes of replaced data, before
 // its client is cut off. The node does not run yet.
@@ -75,5 +75,5 @@ func (n *Node) SlowReplies(after time.Duration, limit int64) {
 // told otherwise.
 func DefaultLoadTime(size int64) time.Duration {
 	c := Config{}.withDefaults()
-	return governor.LoadTime(size, c.FullSyncMinRate, c.FullSyncSlack)
+	return syncthrottle.LoadTime(size, c.FullSyncMinRate, c.FullSyncSlack)
 }

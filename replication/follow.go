@@ -108,7 +108,7 @@ func resyncPause(failed int) time.Duration {
 }
 
 func (f *follower) setState(s LinkState, err error) {
-	defer f.n.judge()
+	defer f.n.updateReadGate()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.now != s {

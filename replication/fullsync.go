@@ -9,11 +9,11 @@ import (
 	"os"
 	"time"
 
-	"rowfall/replication/governor"
 	"rowfall/replication/identity"
 	"rowfall/replication/rdb"
 	"rowfall/replication/replog"
 	"rowfall/replication/snapshots"
+	"rowfall/replication/syncthrottle"
 )
 
 // fullSync sends a snapshot and returns the offset at which the stream goes on,
@@ -29,7 +29,7 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 	if !p.legacy && p.id != "?" {
 		n.stats.partialErr.Add(1)
 	}
-	if delay := n.governor.Delay(r.addr, time.Now()); delay > 0 {
+	if delay := n.throttle.Delay(r.addr, time.Now()); delay > 0 {
 		n.logger.Warn().Str("replica", r.addr).Dur("delay", delay).Msg("replica asks for one full resync after another")
 		if err := r.keepAliveWhile(ctx, func(ctx context.Context) error { return sleep(ctx, delay) }); err != nil {
 			return 0, false, err
@@ -37,7 +37,7 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 	}
 	leave := func() {}
 	err = r.keepAliveWhile(ctx, func(ctx context.Context) (err error) {
-		leave, err = n.governor.Enter(ctx)
+		leave, err = n.throttle.Acquire(ctx)
 		return err
 	})
 	if leave != nil {
@@ -68,7 +68,7 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 	}
 	r.form = chosen
 	t := &transfer{ctx: ctx, r: r, p: p, l: l, plain: chosen.plain}
-	t.allowance = governor.NewAllowance(n.settings.minRate.Load(), n.slack())
+	t.allowance = syncthrottle.NewAllowance(n.settings.minRate.Load(), n.slack())
 	began := time.Now()
 	if err := t.run(); err != nil {
 		var damaged *snapshots.FileError
@@ -118,7 +118,7 @@ type transfer struct {
 	size    int64  // that length
 	sent    int64
 
-	allowance governor.Allowance // the time that the replica may still take for what it is sent
+	allowance syncthrottle.Allowance // the time that the replica may still take for what it is sent
 }
 
 func (t *transfer) run() error {
@@ -194,7 +194,7 @@ func (t *transfer) copyFile() error {
 		if err != nil || ready == 0 {
 			return err
 		}
-		piece := t.r.s.n.governor.Piece(min(ready, sendChunk))
+		piece := t.r.s.n.throttle.ChunkSize(min(ready, sendChunk))
 		if err := t.throttle(piece); err != nil {
 			return err
 		}
@@ -213,7 +213,7 @@ func (t *transfer) copyPlain() error { return t.l.Transcode(t.ctx, t) }
 func (t *transfer) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
-		piece := t.r.s.n.governor.Piece(min(int64(len(p)-done), sendChunk))
+		piece := t.r.s.n.throttle.ChunkSize(min(int64(len(p)-done), sendChunk))
 		if err := t.throttle(piece); err != nil {
 			return done, err
 		}
@@ -231,7 +231,7 @@ func (t *transfer) Write(p []byte) (int, error) {
 
 // pay waits until the next n bytes may be sent.
 func (t *transfer) throttle(n int64) error {
-	if wait := t.r.s.n.governor.Pay(n, time.Now()); wait > 0 {
+	if wait := t.r.s.n.throttle.Reserve(n, time.Now()); wait > 0 {
 		if err := sleep(t.ctx, wait); err != nil {
 			return err
 		}

@@ -9,7 +9,7 @@ import (
 	"rowfall/replication/keyspace"
 )
 
-// inMemory is a client's connection that counts what is done to it.
+// inMemory is a client's connection that counts deadlines and writes.
 type inMemory struct {
 	net.Conn
 	deadlines, writes int
@@ -24,29 +24,28 @@ func alone() (*session, *inMemory) {
 	n := &Node{}
 	n.settings.apply(Config{}.withDefaults())
 	n.keys.Store(keyspace.New(keyspace.Options{}))
-	n.clients = &clients{n: n, all: map[int64]*session{}}
+	n.clients = newClients(n)
 	conn := &inMemory{}
 	return newSession(n, conn), conn
 }
 
-// What waits for EXEC is counted by the memory that it takes: arguments without a
-// byte were free, and a client could hold gigabytes by them.
+// The limit of queued commands applies to their memory. Empty arguments once counted as nothing, so that
+// a client could queue gigabytes of them.
 func TestQueueIsChargedForItsArguments(t *testing.T) {
 	s, _ := alone()
 	s.multi = queue{open: true, bytes: maxQueued - queuedCommand - 3*queuedArg}
 	args := make([][]byte, 4)
 	args[0] = []byte("MGET")
-	s.enqueue(args, true)
+	s.enqueue(s.resolve(args[0]), args)
 	if got := string(s.out); got != "-ERR transaction is too large\r\n" || !s.multi.broken {
 		t.Errorf("got %q", got)
 	}
 }
 
-// The time-out is for a client that takes nothing. One that takes a large reply
-// slowly has it anew for each piece.
+// The time-out applies to each chunk of a reply, so that a client may take a large reply slowly.
 func TestFlushGoesByProgress(t *testing.T) {
 	s, conn := alone()
-	want := bytes.Repeat([]byte("0123456789abcdef"), replyPiece/4)
+	want := bytes.Repeat([]byte("0123456789abcdef"), replyChunk/4)
 	s.out = bytes.Clone(want)
 	if err := s.flush(); err != nil {
 		t.Fatal(err)

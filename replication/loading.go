@@ -10,10 +10,10 @@ import (
 	"rowfall/replication/resp"
 )
 
-// answerLoading answers LOADING to everybody who connects, and hangs up, until stop is
-// called: the node has its port before it has its data, and a client that is kept
-// waiting would not go elsewhere. With TLS it only hangs up: a word would take a
-// handshake. stop returns when nobody uses the listener any more.
+// answerLoading replies LOADING to every connection and closes it, until stop is called. The node
+// listens before its data are loaded, and a client that had to wait would not try another node. With
+// TLS it sends no reply, because that would need a handshake. The listener is unused when stop
+// returns.
 func answerLoading(l *net.TCPListener, tls bool) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
@@ -23,7 +23,7 @@ func answerLoading(l *net.TCPListener, tls bool) (stop func()) {
 			switch {
 			case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
 				return
-			case err != nil: // out of file descriptors, mostly: it can pass
+			case err != nil: // mostly too many open files, which can pass
 				select {
 				case <-time.After(100 * time.Millisecond):
 				case <-done:
@@ -39,7 +39,7 @@ func answerLoading(l *net.TCPListener, tls bool) (stop func()) {
 	})
 	return func() {
 		close(done)
-		_ = l.SetDeadline(time.Unix(1, 0)) // ends Accept; it fails only where that has ended
+		_ = l.SetDeadline(time.Unix(1, 0)) // ends Accept; an error means that Accept has ended
 		wg.Wait()
 		_ = l.SetDeadline(time.Time{})
 	}

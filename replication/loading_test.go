@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A node has its port before it has its data. Who connects meanwhile is told so, and
-// not kept waiting; afterwards the listener serves as if nothing had been.
+// A node listens before its data are loaded. Clients that connect meanwhile get LOADING at once.
+// Afterwards the listener serves as usual.
 func TestAnswerLoading(t *testing.T) {
 	for name, tls := range map[string]bool{"plain": false, "TLS": true} {
 		t.Run(name, func(t *testing.T) {

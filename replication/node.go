@@ -12,11 +12,11 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"rowfall/replication/governor"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/replog"
 	"rowfall/replication/snapshots"
+	"rowfall/replication/syncthrottle"
 )
 
 // ErrDemoted is returned by Apply for a unit with a term other than the current one, and while the
@@ -40,7 +40,7 @@ type Node struct {
 	log      *replog.Log
 	keys     atomic.Pointer[keyspace.Keyspace]
 
-	refusal atomic.Pointer[string] // error reply to commands that need the data; nil: they are executed
+	readGate readGate // whether commands that need the data are executed
 
 	// identityMu is held while the identity file is changed: by the appender, by SetComplete and at
 	// the stop.
@@ -50,7 +50,7 @@ type Node struct {
 	snaps      *snapshots.Store
 	clients    *clients
 	replicas   *replicas
-	governor   *governor.Governor
+	throttle   *syncthrottle.Throttle
 	forms      *forms
 	upstream   *follower
 	failover   *failover
@@ -58,7 +58,6 @@ type Node struct {
 	settings   settings
 	quorum     *quorum
 	stalls     writeStalls
-	judging    sync.Mutex
 
 	life struct {
 		sync.Mutex
@@ -121,9 +120,9 @@ func Open(c Config) (*Node, error) {
 	n.state.changed = make(chan struct{})
 	n.life.done = make(chan struct{})
 	n.snaps = newSnapshots(n)
-	n.clients = &clients{n: n, all: map[int64]*session{}, slowAfter: slowReplyAfter}
+	n.clients = newClients(n)
 	n.replicas = newReplicas(n)
-	n.governor = governor.New(c.MaxFullSyncs, c.FullSyncRate)
+	n.throttle = syncthrottle.New(c.MaxFullSyncs, c.FullSyncRate)
 	n.forms = newForms(n)
 	n.upstream = &follower{n: n}
 	n.failover = &failover{n: n, requests: make(chan handOver, 1), state: failoverNone}
@@ -151,7 +150,7 @@ func (n *Node) load() error {
 	if err := n.failover.recover(); err != nil { // needs the recovered identity
 		return errors.Join(err, n.markClean())
 	}
-	n.judge()
+	n.updateReadGate()
 	return nil
 }
 

@@ -6,11 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unpace takes the kernel's pacing off a connection that does not leave this
-// host. Where the system's congestion control is bbr, a timer holds back every
-// few packets, and sending costs twice the CPU. reno does not pace and is in
-// every kernel; where a process may not choose it, the connection stays as it
-// is. What goes over a network is paced as its administrator wants.
+// unpace turns the kernel's pacing off for a connection within this host. The congestion control
+// bbr delays every few packets by a timer, which doubles the CPU time of sending. reno does not
+// pace and is part of every kernel. Where the process may not choose it, the connection stays as it
+// is. Connections to other hosts keep the congestion control that the administrator chose.
 func unpace(conn *net.TCPConn) {
 	if !withinHost(conn.LocalAddr(), conn.RemoteAddr()) {
 		return
@@ -24,6 +23,7 @@ func unpace(conn *net.TCPConn) {
 	})
 }
 
+// withinHost reports whether both ends of a TCP connection are on this host.
 func withinHost(local, peer net.Addr) bool {
 	l, ok := local.(*net.TCPAddr)
 	p, ok2 := peer.(*net.TCPAddr)

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Nothing but what stays on this host loses the pacing that the system chose.
+// Only connections within this host lose the congestion control that the system chose.
 func TestUnpace(t *testing.T) {
 	addr := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1} }
 	for _, c := range []struct {
@@ -26,14 +26,14 @@ func TestUnpace(t *testing.T) {
 		}
 	}
 	if pipe, _ := net.Pipe(); withinHost(pipe.LocalAddr(), pipe.RemoteAddr()) {
-		t.Error("a pipe is no TCP connection")
+		t.Error("a pipe counts as a TCP connection within the host")
 	}
 	if got := congestionControl(t); got != "reno" {
-		t.Errorf("a connection on loopback is left with %q", got)
+		t.Errorf("after unpace, a loopback connection has congestion control %q", got)
 	}
 }
 
-// congestionControl is what a connection on loopback has after unpace.
+// congestionControl returns the congestion control of a loopback connection after unpace.
 func congestionControl(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

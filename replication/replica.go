@@ -109,7 +109,7 @@ func (s *session) serveReplica(ctx context.Context, p *psync) (ok bool) {
 	r.keepLog()
 	last := r.progress.Status()
 	if p.answer != identity.Continue {
-		s.n.governor.Ended(r.addr, time.Now()) // an unfinished load delays the replica's next full resync
+		s.n.throttle.Ended(r.addr, time.Now()) // an unfinished load delays the replica's next full resync
 		s.n.forms.ended(r.addr, r.form, last.State == ReplicaOnline)
 	}
 	s.n.logger.Info().Err(err).Str("replica", r.addr).Int64("sent", int64(last.Sent)).
@@ -193,7 +193,7 @@ func (r *replica) cameOnline(acked replog.Offset) {
 		r.unpin() // sendLog, which else unpins, may wait for the next record for long
 	}
 	close(r.loaded)
-	n.governor.Forgive(r.addr)
+	n.throttle.Reset(r.addr)
 	n.logger.Info().Str("replica", r.addr).Int64("acked", int64(acked)).Msg("replica online")
 }
 

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"rowfall/replication/governor"
 	"rowfall/replication/replog"
+	"rowfall/replication/syncthrottle"
 )
 
 // leastSyncLog is the smallest bound that the node chooses for the log of one full resync: it is
@@ -73,7 +73,7 @@ func (r *replica) overTime(now time.Time) string {
 	if p.State != ReplicaLoading {
 		return ""
 	}
-	most := governor.LoadTime(p.SnapshotSent, n.settings.minRate.Load(), n.slack())
+	most := syncthrottle.LoadTime(p.SnapshotSent, n.settings.minRate.Load(), n.slack())
 	if took := now.Sub(p.LoadingSince); took > most {
 		return fmt.Sprintf("it did not acknowledge a snapshot of %d bytes within %v; if it loads so "+
 			"slowly, lower full-sync-min-rate or raise full-sync-slack",

@@ -54,7 +54,7 @@ func (a *appender) setIdentity(id identity.State) error {
 		return err
 	}
 	id = a.n.identity()
-	a.n.judge()
+	a.n.updateReadGate()
 	a.n.logger.Info().Stringer("role", a.role).Uint64("term", id.Term).
 		Str("upstream", id.Upstream).Stringer("offset", a.log.End()).
 		Str("replid", string(id.History.ID())).Str("was_replid", string(was.History.ID())).

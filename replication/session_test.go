@@ -19,7 +19,7 @@ import (
 	"rowfall/replication/resp"
 )
 
-// Each line is a command and the reply's first line.
+// Each line is a command and the first line of its reply.
 func TestConnectionCommands(t *testing.T) {
 	n, _ := start(t, config(t))
 	apply(t, n, unit("SET", "k", "v"))
@@ -78,12 +78,12 @@ func TestAuthentication(t *testing.T) {
 			t.Errorf("%q gets %q, want %q", step[0], got, step[1])
 		}
 	}
-	// Who has not said the password cannot make us hold much.
+	// Before authentication a client cannot make the node allocate much memory.
 	r = dialRaw(t, n.Addr())
 	if got := r.do("AUTH", strings.Repeat("x", 20_000)); !strings.HasPrefix(got, "-ERR Protocol error") {
 		t.Errorf("got %q", got)
 	}
-	// A replica node, and go-redis in both protocols.
+	// With the password, a replica node connects, and go-redis in both protocols.
 	n.SetComplete(true)
 	rc := config(t)
 	rc.ReplicaOf, rc.MasterPassword, rc.MasterUser = n.Addr(), "secret", "default"
@@ -98,7 +98,7 @@ func TestAuthentication(t *testing.T) {
 	}
 }
 
-// A pipeline is answered in order, also when a later command is broken.
+// The replies of a pipeline come in order, also when a later command is not RESP.
 func TestPipelineAndBrokenInput(t *testing.T) {
 	n, _ := start(t, config(t))
 	apply(t, n, unit("SET", "k", "v"))
@@ -216,8 +216,8 @@ func TestClientsAreLimitedListedAndKilled(t *testing.T) {
 	}
 }
 
-// The owner's commands and sections; a command that blocks is not waited for by
-// the replies before it, and ends with the node.
+// The owner can add commands and INFO sections. Earlier replies do not wait for a command that blocks.
+// The command ends with the node.
 func TestOwnersCommands(t *testing.T) {
 	c := config(t)
 	blocked, ended := make(chan struct{}), make(chan struct{})
@@ -250,8 +250,8 @@ func TestOwnersCommands(t *testing.T) {
 	<-ended
 }
 
-// A web page can make a browser send this to a node on the same host, and what
-// follows once was executed.
+// A web page can make a browser send HTTP to a node on the same host. The node once executed commands
+// in the body of such a request.
 func TestHTTPIsNotSpoken(t *testing.T) {
 	n, _ := start(t, config(t))
 	for _, request := range []string{"POST / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"} {
@@ -266,7 +266,7 @@ func TestHTTPIsNotSpoken(t *testing.T) {
 	}
 }
 
-// from is one end of a connection in memory, whose client has an address.
+// from is one end of a connection in memory, with an address for the client.
 type from struct {
 	net.Conn
 	ip net.IP
@@ -274,7 +274,7 @@ type from struct {
 
 func (f from) RemoteAddr() net.Addr { return &net.TCPAddr{IP: f.ip, Port: 1} }
 
-// serve begins a session for a client at an address; its end ends with the test.
+// serve starts a session for a client at this address. The session ends with the test.
 func serve(t testing.TB, n *replication.Node, ip net.IP) (client net.Conn, ended <-chan struct{}) {
 	ours, theirs := net.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -291,7 +291,7 @@ func serve(t testing.TB, n *replication.Node, ip net.IP) (client net.Conn, ended
 	return theirs, done
 }
 
-// Without a password a client of another host reads and follows, and changes nothing.
+// On a node without a password, a client of another host can read and follow, but change nothing.
 func TestStrangersAdministrateNothing(t *testing.T) {
 	open, _ := complete(t, config(t))
 	c := config(t)
@@ -332,16 +332,15 @@ func TestStrangersAdministrateNothing(t *testing.T) {
 	}
 }
 
-// heap is the largest that the heap has been, all but for stacks.
+// heap returns the bytes that Go has mapped, without stacks.
 func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapSys)
 }
 
-// FuzzSession sends a client's bytes to a session: whatever they are, it ends with
-// the connection, the node lives on, and what they say of their own length costs no
-// memory.
+// FuzzSession sends arbitrary bytes to a session. The session ends with the connection, the node keeps
+// running, and announced lengths allocate no memory.
 func FuzzSession(f *testing.F) {
 	for _, s := range []string{
 		"REPLCONF listening-port 1 ip-address x capa eof capa psync2 version 8.0.0\r\nPSYNC ? -1\r\nREPLCONF ACK 5\r\n",

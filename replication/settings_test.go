@@ -6,9 +6,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Whatever is in the file: it is refused, or the next start has the same settings. A
-// change by an older spelling was kept beside that by the newer one, and at the next
-// start the older one won, however long ago it was made.
+// For every content of the file, it is rejected, or the next start has the same settings. Changes under
+// an old and a new spelling were once stored separately, and at the next start the old spelling won,
+// even where its change was older.
 func FuzzSettings(f *testing.F) {
 	for _, text := range []string{
 		"repl-timeout \"5\"\nmaxclients \"10\"\nreplica-serve-stale-data \"no\"\n", "masterauth \"a\\nb\\x00 \\\"c\"\nmasteruser `x`\n",
@@ -29,7 +29,7 @@ func FuzzSettings(f *testing.F) {
 		kept := string(n.settings.appendText(nil))
 		again, err := read(kept)
 		if err != nil || string(again.settings.appendText(nil)) != kept {
-			t.Fatalf("%q is kept as %q and read as %q, %v", text, kept, again.settings.appendText(nil), err)
+			t.Fatalf("%q is written as %q and read as %q, %v", text, kept, again.settings.appendText(nil), err)
 		}
 		for _, c := range settingTable {
 			if c.parse != nil && c.get(n) != c.get(again) {

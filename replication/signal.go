@@ -5,11 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// signal is a wake-up that costs one load while nobody waits.
+// signal wakes any number of waiters. A wake without waiters costs one atomic load.
 type signal struct {
-	asked atomic.Bool
-	mu    sync.Mutex
-	ch    chan struct{}
+	waited atomic.Bool // ch may have waiters
+	mu     sync.Mutex
+	ch     chan struct{}
 }
 
 // wait returns a channel that the next wake closes.
@@ -19,17 +19,18 @@ func (s *signal) wait() <-chan struct{} {
 	if s.ch == nil {
 		s.ch = make(chan struct{})
 	}
-	s.asked.Store(true)
+	s.waited.Store(true)
 	return s.ch
 }
 
+// wake closes the channel that wait has returned since the last wake.
 func (s *signal) wake() {
-	if !s.asked.Load() {
+	if !s.waited.Load() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked.Store(false)
+	s.waited.Store(false)
 	if s.ch != nil {
 		close(s.ch)
 		s.ch = nil

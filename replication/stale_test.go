@@ -21,10 +21,9 @@ import (
 	"rowfall/replication"
 )
 
-// A replica that is told not to serve old data says MASTERDOWN without its
-// upstream; what an operator needs is answered all the same. What no data would
-// make right is told as it always is, in the order of Redis: all of that got
-// MASTERDOWN once.
+// With replica-serve-stale-data no, a replica without its upstream replies MASTERDOWN. Commands that an
+// operator needs are executed. Errors that do not depend on the data come first, as in Redis; such
+// commands once got MASTERDOWN, too.
 func TestStaleDataIsRefused(t *testing.T) {
 	a, stop := complete(t, config(t))
 	apply(t, a, unit("SET", "k", "v"))
@@ -69,8 +68,8 @@ func TestStaleDataIsRefused(t *testing.T) {
 	}
 }
 
-// A transaction whose commands were queued while the link was up is refused once it
-// is down, word for word as by Redis: EXEC answered with what was old by then.
+// EXEC of commands that were queued before the link broke fails with the error of Redis. It once read
+// the stale data.
 func TestTransactionOutlivesItsLink(t *testing.T) {
 	servertest.Need(t, servers.Redis)
 	a, stop := complete(t, config(t))
@@ -114,8 +113,8 @@ func TestTransactionOutlivesItsLink(t *testing.T) {
 	}
 }
 
-// During its first load a replica says LOADING. During a later one the old data
-// serve, unless they are to be dropped.
+// During its first full resync a replica replies LOADING. During a later one it serves the old data,
+// unless drop-before-resync is set.
 func TestAnswersDuringFullResync(t *testing.T) {
 	for name, drop := range map[string]bool{"old data serve": false, "old data dropped": true} {
 		t.Run(name, func(t *testing.T) {
@@ -152,7 +151,7 @@ func TestAnswersDuringFullResync(t *testing.T) {
 				if _, err := n.Snapshot(t.Context()); err == nil {
 					t.Error("a snapshot of nothing")
 				}
-				// The directory has them still.
+				// The directory still has the old data.
 				up.forget()
 				stop()
 				n, _ = start(t, c)
@@ -170,9 +169,8 @@ func TestAnswersDuringFullResync(t *testing.T) {
 	}
 }
 
-// Promoted in the middle of a full resync, a node goes on with the data that it
-// had. Those below it were not dropped for what had not come yet, and nobody needs
-// more than a partial resync, its former upstream included.
+// A node that is promoted during a full resync continues with its old data. Its replicas keep theirs,
+// and a partial resync is enough for all nodes, including the former upstream.
 func TestPromotedDuringFullResync(t *testing.T) {
 	a, _ := complete(t, config(t))
 	fill(t, a, "a", 20)
@@ -230,7 +228,7 @@ func slowUpstream(t *testing.T) *slow {
 	return &slow{t: t, l: l, addr: l.Addr().String()}
 }
 
-// begin takes a connection through the handshake and sends half a snapshot.
+// begin accepts a connection, performs the handshake and sends half a snapshot.
 func (s *slow) begin() {
 	s.t.Helper()
 	source, stop := complete(s.t, config(s.t))
@@ -273,10 +271,10 @@ func (s *slow) finish() {
 	}
 }
 
-// forget cuts the link.
+// forget closes the connection.
 func (s *slow) forget() { s.conn.Close() }
 
-// TLS on both sides: a node follows a node, and clients read.
+// With TLS on both sides a node follows a node, and clients read.
 func TestTLS(t *testing.T) {
 	server := httptest.NewTLSServer(nil) // its certificate is for 127.0.0.1
 	defer server.Close()
@@ -300,16 +298,15 @@ func TestTLS(t *testing.T) {
 	if got := cl.Wait(t.Context(), 1, patience).Val(); got != 1 {
 		t.Errorf("WAIT counts %d", got)
 	}
-	// Who does not trust us does not follow us.
+	// A node that does not trust the certificate does not follow.
 	rc = config(t)
 	rc.ReplicaOf, rc.UpstreamTLS = a.Addr(), &tls.Config{RootCAs: x509.NewCertPool()}
 	d, _ := start(t, rc)
 	eventually(t, "it says why", func() bool { return strings.Contains(d.Status().Upstream.Err, "certificate") })
 }
 
-// A peer that connects and says nothing, where TLS wants a handshake first, is
-// nobody else's matter: not below the limit of connections, not above it, where
-// it once kept everybody waiting, and not for the stop.
+// A peer that connects and does not start the TLS handshake blocks no other client, below or above the
+// limit of connections, and does not block the stop. Above the limit it once blocked the accept loop.
 func TestSilentPeerOfTLS(t *testing.T) {
 	server := httptest.NewTLSServer(nil)
 	defer server.Close()
@@ -354,8 +351,8 @@ func TestSilentPeerOfTLS(t *testing.T) {
 	}
 }
 
-// The old data were dropped for a full resync that did not come through. The next
-// one, which could not begin, made the node answer from the empty keyspace.
+// After the old data were dropped for a full resync that failed, the node keeps replying LOADING. Once,
+// when the next full resync could not start, the node served the empty keyspace.
 func TestDroppedDataStayDropped(t *testing.T) {
 	up := script(t, func(link int, _ string) string {
 		if link == 1 {

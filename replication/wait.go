@@ -6,16 +6,15 @@ import (
 	"time"
 
 	"rowfall/replication/replog"
-	"rowfall/replication/resp"
 )
 
 const (
 	maxWait   = 365 * 24 * time.Hour
-	syncCheck = 10 * time.Millisecond // how often WAITAOF looks whether the log is durable
+	syncCheck = 10 * time.Millisecond // interval at which WAITAOF checks whether the log is durable
 )
 
-// wait is WAIT numreplicas timeout-ms: it blocks until so many replicas have
-// acknowledged everything that was written before it.
+// wait answers WAIT numreplicas timeout: it blocks until that many replicas have acknowledged
+// everything that was written before the command, or for timeout milliseconds.
 func (s *session) wait(ctx context.Context, args [][]byte) {
 	want, err := strconv.Atoi(string(args[1]))
 	if err != nil || want < 0 {
@@ -23,16 +22,19 @@ func (s *session) wait(ctx context.Context, args [][]byte) {
 		return
 	}
 	if role, _ := s.n.Role(); role == Replica {
-		s.fail("ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.")
+		s.error("ERR WAIT cannot be used with replica instances. Please also note that " +
+			"since Redis 4.0 if a replica is configured to be writable (which is not the " +
+			"default) writes to replicas are just local and are not propagated.")
 		return
 	}
 	s.block(ctx, args[2], func(ctx context.Context) {
-		s.out = resp.AppendInt(s.out, int64(s.n.waitAcked(ctx, want)))
+		s.int(int64(s.n.waitAcked(ctx, want)))
 	})
 }
 
-// waitAOF is WAITAOF numlocal numreplicas timeout-ms: as WAIT, for what is on
-// disk, here and there. Our log stands for the AOF.
+// waitAOF answers WAITAOF numlocal numreplicas timeout. It blocks as WAIT does, but until the
+// writes are durable: here in the replication log, which takes the place of the AOF, and on
+// replicas.
 func (s *session) waitAOF(ctx context.Context, args [][]byte) {
 	local, err := strconv.Atoi(string(args[1]))
 	if err != nil || local < 0 || local > 1 {
@@ -45,18 +47,20 @@ func (s *session) waitAOF(ctx context.Context, args [][]byte) {
 		return
 	}
 	if role, _ := s.n.Role(); role == Replica {
-		s.fail("ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.")
+		s.error("ERR WAITAOF cannot be used with replica instances. Please also note that " +
+			"writes to replicas are just local and are not propagated.")
 		return
 	}
 	s.block(ctx, args[3], func(ctx context.Context) {
 		here, there := s.n.waitDurable(ctx, local, want)
-		s.out = resp.AppendArray(s.out, 2)
-		s.out = resp.AppendInt(resp.AppendInt(s.out, int64(here)), int64(there))
+		s.array(2)
+		s.int(int64(here))
+		s.int(int64(there))
 	})
 }
 
-// block runs a command that waits until timeout (ms, 0: for ever) or until its
-// client leaves. Inside EXEC nothing waits.
+// block runs a command that may block. The context of run ends after timeout (in ms; 0: never), and
+// when the client leaves. Inside EXEC it has ended already, so that run does not block.
 func (s *session) block(ctx context.Context, timeout []byte, run func(ctx context.Context)) {
 	ms, err := strconv.ParseInt(string(timeout), 10, 64)
 	switch {
@@ -71,7 +75,7 @@ func (s *session) block(ctx context.Context, timeout []byte, run func(ctx contex
 		cancel()
 		run(ctx)
 		return
-	case s.flush() != nil: // what was answered before it must not wait for it
+	case s.flush() != nil: // the replies to earlier commands must not wait for this one
 		s.closed = true
 		return
 	}
@@ -85,9 +89,9 @@ func (s *session) block(ctx context.Context, timeout []byte, run func(ctx contex
 	s.untilDemoted(ctx, run)
 }
 
-// untilDemoted runs a command that waits for replicas. When the node becomes
-// another's replica they may acknowledge what was never written here, so it ends
-// as in Redis: with an error, and the connection with it.
+// untilDemoted runs a command that waits for replicas. If the node becomes a replica meanwhile, its
+// former replicas may acknowledge data that were never written here. The command then ends as in
+// Redis: with an error, after which the connection is closed.
 func (s *session) untilDemoted(ctx context.Context, run func(ctx context.Context)) {
 	changed := s.n.RoleChanged()
 	began := len(s.out)
@@ -104,17 +108,19 @@ func (s *session) untilDemoted(ctx context.Context, run func(ctx context.Context
 	}()
 	role, _ := s.n.Role()
 	if role == Master {
-		s.attended(ctx, run)
+		s.runBlocking(ctx, run)
 	}
 	cancel()
 	if <-demoted || role == Replica {
-		s.out = resp.AppendError(s.out[:began], "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)")
+		s.out = s.out[:began]
+		s.error("UNBLOCKED force unblock from blocking operation, " +
+			"instance state changed (master -> replica?)")
 		s.closed = true
 	}
 }
 
-// waitAcked waits until want replicas have acknowledged everything written so
-// far or ctx ends, and returns how many have.
+// waitAcked waits until want replicas have acknowledged everything written so far, or until ctx
+// ends. It returns the number of replicas that have.
 func (n *Node) waitAcked(ctx context.Context, want int) int {
 	at := replog.Offset(n.appender.written.Load())
 	count, more := n.replicas.reached(at)
@@ -136,10 +142,11 @@ func (n *Node) waitAcked(ctx context.Context, want int) int {
 	}
 }
 
-// waitDurable is waitAcked for what the log and the replicas have on disk.
+// waitDurable waits like waitAcked, but until everything written so far is durable in the log
+// (local is 1) and on want replicas. It returns 1 or 0 for the log, and the number of replicas.
 func (n *Node) waitDurable(ctx context.Context, local, want int) (here, there int) {
 	at := replog.Offset(n.appender.written.Load())
-	look := func() (bool, <-chan struct{}) {
+	check := func() (bool, <-chan struct{}) {
 		if here = 0; n.log.Synced() >= at {
 			here = 1
 		}
@@ -147,7 +154,7 @@ func (n *Node) waitDurable(ctx context.Context, local, want int) (here, there in
 		there, more = n.replicas.durable(at)
 		return here >= local && there >= want || ctx.Err() != nil, more
 	}
-	done, more := look()
+	done, more := check()
 	if !done && there < want {
 		if _, err := n.appender.submit(ctx, 0, nil, n.appender.getAck); err != nil {
 			return here, there
@@ -161,7 +168,7 @@ func (n *Node) waitDurable(ctx context.Context, local, want int) (here, there in
 		case <-tick.C:
 		case <-ctx.Done():
 		}
-		done, more = look()
+		done, more = check()
 	}
 	return here, there
 }

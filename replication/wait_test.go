@@ -20,7 +20,7 @@ import (
 	"rowfall/replication/resp"
 )
 
-// WAITAOF tells what is on disk: in our log, and in the replicas' AOFs.
+// WAITAOF counts what is durable: in the node's log, and in the replicas' AOFs.
 func TestWaitAOF(t *testing.T) {
 	c := config(t)
 	c.Log.Fsync = replog.Always
@@ -51,7 +51,7 @@ func TestWaitAOF(t *testing.T) {
 	}
 }
 
-// A real server with an AOF is counted when it has the data on disk.
+// WAITAOF counts a real server with an AOF when its data are durable.
 func TestWaitAOFOfRealServer(t *testing.T) {
 	servertest.Need(t, servers.Redis)
 	n, _ := complete(t, config(t))
@@ -67,7 +67,7 @@ func TestWaitAOFOfRealServer(t *testing.T) {
 	}
 }
 
-// Who waits and leaves is not waited for.
+// A blocked command ends when its client leaves.
 func TestBlockedClientLeaves(t *testing.T) {
 	c := config(t)
 	blocked, ended := make(chan struct{}), make(chan struct{})
@@ -93,7 +93,7 @@ func TestBlockedClientLeaves(t *testing.T) {
 	eventually(t, "they are gone", func() bool { return n.Status().Clients == 0 })
 }
 
-// What a blocked client sends meanwhile is answered afterwards.
+// Commands that arrive while the client is blocked are executed afterwards.
 func TestPipelineBehindWait(t *testing.T) {
 	n, _ := complete(t, config(t))
 	r := dialRaw(t, n.Addr())
@@ -105,7 +105,7 @@ func TestPipelineBehindWait(t *testing.T) {
 	}
 }
 
-// EXEC reads one moment, however many units come.
+// All commands of an EXEC read the data of one moment, however many units are applied meanwhile.
 func TestTransactionReadsOneMoment(t *testing.T) {
 	n, _ := start(t, config(t))
 	apply(t, n, atomically(unit("SET", "a", "0"), unit("HSET", "b", "n", "0")))
@@ -142,9 +142,8 @@ func TestTransactionReadsOneMoment(t *testing.T) {
 	writer.Wait()
 }
 
-// EXEC keeps no unit waiting: one of its own commands can write, and those behind
-// it still read the moment of the first. It once held the appender for as long as
-// its commands took.
+// EXEC does not block the appender: one of its own commands can write, and the commands after it still
+// read the data from before. EXEC once blocked the appender until its last command.
 func TestTransactionHoldsNobody(t *testing.T) {
 	c := config(t)
 	var n *replication.Node
@@ -165,7 +164,7 @@ func TestTransactionHoldsNobody(t *testing.T) {
 	r.expect("*4\r\n$3\r\nold\r\n+PUT\r\n$3\r\nold\r\n*1\r\n$1\r\nk\r\n")
 }
 
-// With MinReplicas, Apply waits for replicas that keep up, and goes on by itself.
+// With MinReplicas, Apply waits until enough replicas keep up, and then continues by itself.
 func TestMinReplicasHoldsApplyBack(t *testing.T) {
 	c := config(t)
 	c.MinReplicas, c.MinReplicasMaxLag = 1, 200*time.Millisecond
@@ -195,7 +194,7 @@ func TestMinReplicasHoldsApplyBack(t *testing.T) {
 			return false
 		}
 	})
-	// It acknowledges on and on, but not what was written.
+	// The replica keeps acknowledging, but not the last write.
 	stop := make(chan struct{})
 	var acks sync.WaitGroup
 	acks.Go(func() {
@@ -219,7 +218,7 @@ func TestMinReplicasHoldsApplyBack(t *testing.T) {
 	if info := client(t, n.Addr()).Info(t.Context(), "replication").Val(); !strings.Contains(info, "min_slaves_good_slaves:0\r\n") {
 		t.Errorf("INFO says %s", info)
 	}
-	// Whoever waits is told of a demotion.
+	// A waiting Apply returns an error at a demotion.
 	go func() {
 		_, err := n.Apply(context.Background(), term, unit("SET", "k", "4"))
 		done <- err
@@ -233,10 +232,9 @@ func TestMinReplicasHoldsApplyBack(t *testing.T) {
 	}
 }
 
-// MinReplicas holds for who becomes the master by FAILOVER as well: it writes when
-// the former master, its only replica now, has followed. A failover that ends
-// leaves what holds Apply back beside it: that was forgotten, and Apply waited
-// without saying why.
+// MinReplicas applies to a node that becomes the master by FAILOVER, too: it writes when the former
+// master, now its only replica, follows. When a failover ends, other reasons for a write stall remain.
+// They were once lost, and Apply waited without a reason in Status.
 func TestMinReplicasAndFailover(t *testing.T) {
 	c := config(t)
 	c.MinReplicas, c.MinReplicasMaxLag = 1, 200*time.Millisecond
@@ -279,7 +277,7 @@ func TestMinReplicasAndFailover(t *testing.T) {
 		t.Errorf("%d full resyncs", full)
 	}
 
-	// One that falls silent takes b's place: both reasons hold Apply back.
+	// A silent replica replaces b: Apply stalls for both reasons.
 	stopB()
 	r := dialRaw(t, a.Addr())
 	psync(r, a.Status().ID, strconv.FormatInt(int64(a.Offset())+1, 10))
@@ -318,7 +316,7 @@ func TestMinReplicasAndFailover(t *testing.T) {
 	}
 }
 
-// CONFIG SET takes all or nothing, and REWRITE keeps it over a restart.
+// CONFIG SET sets all values or none, and REWRITE keeps them over a restart.
 func TestSettingsAreKept(t *testing.T) {
 	c := config(t)
 	n, stop := start(t, c)
@@ -357,9 +355,8 @@ func TestSettingsAreKept(t *testing.T) {
 	}
 }
 
-// A full resync to a lower offset takes away what the old stream left in the node's
-// head: once promoted, Apply waited for replicas to reach the old offset, for ever,
-// and WAIT asked nobody.
+// A full resync to a lower offset resets the offsets of the old stream. Once, after a promotion, Apply
+// waited without end for replicas to reach the old offset, and WAIT sent no GETACK.
 func TestWaitsAfterLowerOffset(t *testing.T) {
 	c := config(t)
 	c.MinReplicas, c.MinReplicasMaxLag = 1, 100*time.Millisecond
@@ -390,8 +387,8 @@ func TestWaitsAfterLowerOffset(t *testing.T) {
 	}
 }
 
-// acking attaches a replica that acknowledges at all the time, at first what its full
-// resync gave it, until it leaves.
+// acking attaches a replica that keeps acknowledging at, which starts as the offset of its full resync,
+// until the replica leaves.
 func acking(t *testing.T, n *replication.Node) (at *atomic.Int64, leave func()) {
 	t.Helper()
 	r, at, left := dialRaw(t, n.Addr()), &atomic.Int64{}, make(chan struct{})
@@ -411,8 +408,8 @@ func acking(t *testing.T, n *replication.Node) (at *atomic.Int64, leave func()) 
 	return at, sync.OnceFunc(func() { close(left); acks.Wait() })
 }
 
-// The last unit before a pause counts as every other: a replica that lacks it is
-// not near enough when the allowed lag is over.
+// The last unit before a pause counts like every other: a replica that lacks the unit is lagging when
+// the allowed lag is over.
 func TestMinReplicasCountsTheLastUnit(t *testing.T) {
 	c := config(t)
 	c.MinReplicas, c.MinReplicasMaxLag = 1, 50*time.Millisecond
@@ -426,8 +423,8 @@ func TestMinReplicasCountsTheLastUnit(t *testing.T) {
 	eventually(t, "it does not any more", func() bool { return n.Status().GoodReplicas == 0 })
 }
 
-// A unit after a pause does not make what was written before the pause count as new:
-// replicas that lack that were near enough again for as long as the allowed lag.
+// A unit after a pause does not restart the allowed lag for units before the pause. Once, replicas that
+// lacked those units counted as good again for that time.
 func TestMinReplicasAfterPause(t *testing.T) {
 	c := config(t)
 	c.MinReplicas, c.MinReplicasMaxLag = 1, 500*time.Millisecond
@@ -449,8 +446,8 @@ func TestMinReplicasAfterPause(t *testing.T) {
 	}
 }
 
-// Who waits for replicas when the node becomes another's is told so, and not that
-// replicas of the new history have what was written in the old one.
+// WAIT ends with an error when the node becomes a replica. It must not count replicas that acknowledge
+// offsets of the new history.
 func TestWaitAcrossDemotion(t *testing.T) {
 	n, _ := complete(t, config(t))
 	apply(t, n, unit("SET", "mine", "x"))
@@ -473,8 +470,8 @@ func TestWaitAcrossDemotion(t *testing.T) {
 	}
 }
 
-// Inside EXEC nothing waits, the owner's commands included: what all of them read
-// is kept in memory until the last one's end.
+// No command blocks inside EXEC, not even the owner's: the data that an EXEC reads stay in memory until
+// its last command ends.
 func TestNothingWaitsInTransaction(t *testing.T) {
 	c := config(t)
 	c.Commands = map[string]replication.Handler{"BLOCK": func(ctx context.Context, dst []byte, _ int, _ [][]byte) []byte {

@@ -16,14 +16,14 @@ import (
 // LockName is the lock file's name inside the directory.
 const LockName = "lock"
 
-// Lock is the ownership of a directory. The kernel frees it when the process
-// ends, however it ends.
+// Lock is an exclusive lock on a directory. The kernel releases it when the process ends in any
+// way.
 type Lock struct{ f *os.File }
 
-// LockDir takes the directory, creating it if absent: for its owner alone, as it
-// will hold the data, and durably, or what is durable inside it would go with it.
-// The error says which process holds it. The lock is the kernel's and no file
-// system's matter, so it is always taken in the operating system's.
+// LockDir locks the directory for this process. It creates the directory if absent: accessible by
+// its owner only, because it will hold the data, and durably, because a power cut would otherwise
+// remove it with everything durable inside. If another process holds the lock, the error names its
+// id. The lock file is always in the system's file system, since the kernel holds the lock.
 func LockDir(fsys disk.FS, dir string) (*Lock, error) {
 	if err := disk.MkdirAll(fsys, dir); err != nil {
 		return nil, fmt.Errorf("create directory: %w", err)
@@ -40,21 +40,21 @@ func LockDir(fsys disk.FS, dir string) (*Lock, error) {
 		}
 		owner := make([]byte, 20)
 		n, _ := f.ReadAt(owner, 0)
-		return nil, fmt.Errorf("lock directory %s: process %s owns it; stop that process or choose another directory",
-			dir, strings.TrimSpace(string(owner[:n])))
+		return nil, fmt.Errorf("lock directory %s: process %s owns it; "+
+			"stop that process or choose another directory", dir, strings.TrimSpace(string(owner[:n])))
 	}
-	// The process id serves the message above only; the lock is the flock.
+	// The process id is only for the error above; the lock itself is the flock.
 	if err := f.Truncate(0); err == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return &Lock{f}, nil
 }
 
-// Release gives the directory up.
+// Release unlocks the directory.
 func (l *Lock) Release() error { return l.f.Close() }
 
-// BootID names the machine's current boot, empty where the system has no such
-// thing: then every unclean stop counts as one that may have lost bytes.
+// BootID identifies the machine's current boot. It is empty on systems without boot ids, where
+// every unclean stop counts as one that may have lost bytes.
 func BootID() string {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"rowfall/replication/identity"
 )
 
-// Snapshots hold all data, and lay readable by every user of the machine.
+// Snapshots contain all data, so no other user may read the directory.
 func TestPrivate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "node")
 	lock, err := identity.LockDir(disk.SystemFS{}, dir)

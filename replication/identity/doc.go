@@ -1,11 +1,10 @@
-// Package identity says who a node's directory is: its replication ids, its role
-// and term, and whether it stopped cleanly; and it locks the directory against a
-// second owner.
+// Package identity holds what identifies a node's directory: its replication ids, its role and
+// term, and whether the last stop was clean. It also locks the directory against a second process.
 //
-// It decides the two questions on which a wrong answer loses data silently: what
-// to answer a PSYNC (History.Answer) and whether bytes that replicas hold may
-// have been lost over a restart (State.Lost). Both are pure. It does not know
-// the log or the snapshots beyond their offsets. The node is its only user.
+// It answers the two questions for which a wrong answer silently loses data: what to reply to a
+// PSYNC (History.Answer), and whether a restart may have lost bytes that replicas hold
+// (State.Lost). Both are pure functions. Of the log and the snapshots the package uses only
+// offsets. Its only user is package replication.
 //
-// The file's format is in ../DESIGN.md.
+// ../DESIGN.md describes the file's format.
 package identity

@@ -32,33 +32,32 @@ func ParseID(s string) (ID, error) {
 	return ID(strings.ToLower(s)), nil
 }
 
-// An era is a past id and the last offset up to which our bytes are its bytes.
+// era is a past replication id, and the last offset up to which the log has the bytes of that id.
 type era struct {
 	id ID
 	to replog.Offset
 }
 
-// keepEras bounds the history. Redis keeps one past id; more of them cost a line
-// each and save the replicas that slept through several promotions. A server that
-// never saves comes back, after a kill, with the id under which it joined, which
-// may be years ago.
+// keepEras bounds the history. Redis keeps one past id. More past ids allow partial resyncs to
+// replicas that missed several promotions, at the cost of a line each. A server without persistence
+// returns after a kill with the id under which it joined, perhaps years ago.
 const keepEras = 256
 
-// History is the replication id and the past ones, each with the offset up to
-// which it is still right. It is a value: changes return a new one.
+// History is the current replication id and the past ones, each with the last offset up to which it
+// is valid. A History never changes; Begin returns a new one.
 type History struct {
 	id   ID
 	past []era // newest first; offsets never increase from one to the next
 }
 
-// NewHistory returns a history that begins with id.
+// NewHistory returns a history without past ids.
 func NewHistory(id ID) History { return History{id: id} }
 
 // ID returns the current replication id.
 func (h History) ID() ID { return h.id }
 
-// Previous returns the id before the current one and the last offset that it is
-// good for; ok is false if there is none.
+// Previous returns the newest past id and the last offset up to which it is valid; ok is false if
+// there is no past id.
 func (h History) Previous() (id ID, to replog.Offset, ok bool) {
 	if len(h.past) == 0 {
 		return "", 0, false
@@ -66,8 +65,8 @@ func (h History) Previous() (id ID, to replog.Offset, ok bool) {
 	return h.past[0].id, h.past[0].to, true
 }
 
-// Begin returns the history after a change of id at offset end: the current id
-// is good up to end, and no past one is good beyond it.
+// Begin returns the history after a change to id at offset end. The current id becomes a past one
+// that is valid up to end, and no past id stays valid beyond end.
 func (h History) Begin(id ID, end replog.Offset) History {
 	if id == h.id {
 		return h
@@ -82,14 +81,15 @@ func (h History) Begin(id ID, end replog.Offset) History {
 	return History{id: id, past: past}
 }
 
-// Knows says whether id is the current or a past one.
-func (h History) Knows(id string) bool {
+// Contains reports whether id, in any case, is the current id or a past one.
+func (h History) Contains(id string) bool {
 	return strings.EqualFold(id, string(h.id)) ||
 		slices.ContainsFunc(h.past, func(e era) bool { return strings.EqualFold(id, string(e.id)) })
 }
 
-// Holds says whether the bytes of id up to offset at are ours: whether data that say they are
-// of there belong to this history. Of an id that was too old to be kept nobody knows.
+// Holds reports whether data of replication id id up to offset at can be part of this history.
+// While the history is full, id may be one that was dropped as too old: any other id is then
+// accepted up to the oldest offset in the history.
 func (h History) Holds(id string, at replog.Offset) bool {
 	if strings.EqualFold(id, string(h.id)) {
 		return true
@@ -102,25 +102,24 @@ func (h History) Holds(id string, at replog.Offset) bool {
 	return id != "" && len(h.past) == keepEras && at <= h.past[keepEras-1].to
 }
 
-// Answer is what a PSYNC gets.
+// Answer is the reply to a PSYNC.
 type Answer uint8
 
-// The answers to PSYNC.
+// The replies to PSYNC.
 const (
-	Full     Answer = iota // +FULLRESYNC: we do not have these bytes, or not under that id
-	Continue               // +CONTINUE and the bytes from the one asked for
-	Ahead                  // it has bytes of the current id that we do not have (yet)
+	Full     Answer = iota // +FULLRESYNC: the log does not have the requested bytes under that id
+	Continue               // +CONTINUE, and the stream from the requested byte
+	Ahead                  // the replica has bytes of the current id that the log does not have yet
 )
 
-// Answer decides a PSYNC for id and offset, the number of the first byte wanted
-// (the first byte of a stream is number 1). The log holds the bytes after start,
-// up to and including end. So the first byte it can give is start+1, and a
-// replica that has everything asks for end+1.
+// Answer decides the reply to PSYNC id offset. offset is the number of the first requested byte;
+// the first byte of a stream is number 1. The log holds the bytes after start, up to and including
+// end. The first byte it can send is start+1, and a replica that has everything requests end+1.
 //
-// "?" is never continued: a replica that asked so has no state to continue, and
-// some crash on it.
+// The id "?" never gets Continue: a replica that sends it has no data to continue from, and some
+// servers crash at +CONTINUE then.
 func (h History) Answer(id string, offset int64, start, end replog.Offset) Answer {
-	have := replog.Offset(offset - 1) // what the replica has, up to and including
+	have := replog.Offset(offset - 1) // the last byte that the replica has
 	if offset < 1 {
 		return Full
 	}

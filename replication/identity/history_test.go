@@ -17,8 +17,7 @@ const (
 	x = "0123456789012345678901234567890123456789"
 )
 
-// The log holds bytes 101 to 1000. a was good up to 300, b up to 600, c is
-// current.
+// The log holds bytes 101 to 1000. Id a is valid up to 300, b up to 600, and c is the current id.
 func TestAnswer(t *testing.T) {
 	h := identity.NewHistory(a).Begin(b, 300).Begin(c, 600)
 	for _, tc := range []struct {
@@ -28,7 +27,7 @@ func TestAnswer(t *testing.T) {
 		want   identity.Answer
 	}{
 		{"has everything", c, 1001, identity.Continue},
-		{"has a byte that we do not have", c, 1002, identity.Ahead},
+		{"has a byte that the log does not have", c, 1002, identity.Ahead},
 		{"lacks the last byte", c, 1000, identity.Continue},
 		{"wants the first byte", c, 101, identity.Continue},
 		{"wants the byte before the first", c, 100, identity.Full},
@@ -53,8 +52,8 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// Data say of themselves under which id and offset they stand. What a past id had
-// beyond its end is not ours; of one too old to be kept nobody knows.
+// Data of a past id belong to the history up to the id's last valid offset. An id that is not in a
+// full history may be one that was dropped.
 func TestHolds(t *testing.T) {
 	h := identity.NewHistory(a).Begin(b, 300).Begin(c, 600)
 	for _, tc := range []struct {
@@ -70,11 +69,11 @@ func TestHolds(t *testing.T) {
 		h = h.Begin(identity.NewID(), at)
 	}
 	if !h.Holds(a, 300) || h.Holds(a, 800) || h.Holds("", 300) {
-		t.Error("a history that is full knows what it does not keep")
+		t.Error("a full history accepts an unknown id beyond its oldest offset, or rejects it before")
 	}
 }
 
-// A fresh master at offset 0: a replica that has nothing under its id is up to date.
+// A replica at offset 0 of a new master is up to date.
 func TestAnswerEmpty(t *testing.T) {
 	h := identity.NewHistory(a)
 	if got := h.Answer(a, 1, 0, 0); got != identity.Continue {
@@ -85,12 +84,12 @@ func TestAnswerEmpty(t *testing.T) {
 	}
 }
 
-// What a crash lost is good under no id any more, not under the older ones either.
+// Bytes that a crash lost are valid under no id any more, and under no past id either.
 func TestBeginClamps(t *testing.T) {
 	h := identity.NewHistory(a).Begin(b, 300).Begin(c, 200)
 	for id, last := range map[string]int64{a: 201, b: 201} {
 		if h.Answer(id, last, 0, 1000) != identity.Continue || h.Answer(id, last+1, 0, 1000) != identity.Full {
-			t.Errorf("%s is not good up to 200 exactly", id)
+			t.Errorf("%s is not valid up to exactly 200", id)
 		}
 	}
 	if again := h.Begin(c, 900); again.ID() != c {
@@ -122,8 +121,8 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// A replica may come back with the id of long ago, of which only the newest 16 were
-// once kept. All that are kept fit into the file.
+// A replica may return with an id of long ago; a history of 16 ids was once too short for that. A
+// full history fits into the file.
 func TestLongHistory(t *testing.T) {
 	h := identity.NewHistory(a)
 	for i := range 200 {
@@ -143,6 +142,6 @@ func TestLongHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := identity.Load(disk.SystemFS{}, dir); err != nil || !reflect.DeepEqual(got.History, h) {
-		t.Errorf("it is not read as it was written: %v", err)
+		t.Errorf("the history read differs from that written: %v", err)
 	}
 }

@@ -15,9 +15,8 @@ import (
 	"rowfall/replication/identity"
 )
 
-// Wherever the power fails while the identity is saved, or one step of it: the
-// file is the old or the new one, whole; after a full disk the old one, with nothing
-// left beside it.
+// After a power cut or an error at any step of Save, the file is completely the old or completely
+// the new one. After an error of a full disk it is the old one. No temporary file is left.
 func TestSaveAtEveryStep(t *testing.T) {
 	was, is := identity.State{History: identity.NewHistory(a), Term: 1}, sample()
 	for step := 1; ; step++ {
@@ -32,7 +31,7 @@ func TestSaveAtEveryStep(t *testing.T) {
 			t.Helper()
 			got, err := identity.Load(volume, "node")
 			if err != nil || !slices.ContainsFunc(allowed, func(s identity.State) bool { return reflect.DeepEqual(s, got) }) {
-				t.Errorf("step %d, %s: it says %+v, %v", step, what, got, err)
+				t.Errorf("step %d, %s: the file has %+v, %v", step, what, got, err)
 			}
 		}
 		volume := base.Copy()
@@ -40,7 +39,7 @@ func TestSaveAtEveryStep(t *testing.T) {
 		if err := is.Save(volume, "node"); err == nil {
 			volume.FailAt(0, nil)
 			for seed := range uint64(8) {
-				check("power cut behind it", volume.PowerCut(rand.New(rand.NewPCG(0, seed))), is)
+				check("power cut after Save", volume.PowerCut(rand.New(rand.NewPCG(0, seed))), is)
 			}
 			if step < 7 {
 				t.Errorf("it took %d steps", step-1)
@@ -73,8 +72,8 @@ func TestSaveAtEveryStep(t *testing.T) {
 	}
 }
 
-// A new directory was not durable in the one above it: what a power cut left of a
-// node was nothing, though everything in it was on disk.
+// The entry of a new directory is durable in its parent. It once was not, and a power cut removed
+// the directory with the durable files in it.
 func TestNewDirectoryIsDurable(t *testing.T) {
 	volume, dir := memfs.New(), filepath.Join(t.TempDir(), "above", "node")
 	if err := disk.MkdirAll(volume, filepath.Dir(filepath.Dir(dir))); err != nil {
@@ -93,7 +92,7 @@ func TestNewDirectoryIsDurable(t *testing.T) {
 	}
 	for seed := range uint64(8) {
 		if _, err := identity.Load(volume.PowerCut(rand.New(rand.NewPCG(1, seed))), dir); errors.Is(err, fs.ErrNotExist) {
-			t.Fatalf("the power cut took the directory: %v", err)
+			t.Fatalf("the directory is gone after the power cut: %v", err)
 		}
 	}
 }

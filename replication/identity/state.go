@@ -27,55 +27,55 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// State is everything the identity file says.
+// State is the content of the identity file.
 type State struct {
 	History  History
 	Upstream string // host:port; empty: the node is a master
-	Term     uint64 // grows with every change of role
-	Boot     string // the machine's boot under which bytes were last written
+	Term     uint64 // increases with every change of role
+	Boot     string // BootID when bytes were last written
 
-	// Complete says that the data were whole at CompleteAt, and what came later
-	// keeps them so. A restart that lost bytes from before it does not count on it.
+	// Complete means that the data were complete at CompleteAt, and that later units keep them
+	// complete. After a restart that lost bytes before CompleteAt it does not apply.
 	Complete   bool
 	CompleteAt replog.Offset
 
-	// Durable says that since this was written every byte was on disk before
-	// anybody saw it: fsync was always.
+	// Durable means that since the file was written every byte was on disk before a reader or a
+	// replica got it: fsync is always.
 	Durable bool
 
-	// Clean is set by a stop that had everything on disk, up to and including
-	// CleanEnd. It is gone from the file before the first new byte is written.
+	// Clean is set by a stop after which everything up to and including CleanEnd is on disk. The
+	// next start removes it from the file before it writes the first byte.
 	Clean    bool
 	CleanEnd replog.Offset
 
-	// Pending is set while a full resync takes the old data's place: the snapshot
-	// file of offset PendingAt is complete on disk, and the log is to start there.
+	// Pending is set while a full resync replaces the old data: the snapshot file of offset
+	// PendingAt is complete on disk, and the log must start there.
 	Pending   bool
 	PendingAt replog.Offset
 
-	// Log names the log whose bytes the history is about.
+	// Log identifies the log that holds the bytes of the history.
 	Log LogName
 
-	// Copied says that the file was not written in its present place: the directory
-	// is a copy, and the one it was copied from may have gone on. Load finds it out.
+	// Copied means that the file is not the one that was written: the directory is a copy, and its
+	// original may have continued. Only Load sets it.
 	Copied bool
 
-	file string // as the file calls itself
+	file string // id of the file, as stored in itself
 }
 
-// LogName tells a directory's replication log from any other log that is put in its
-// place. The zero value is not known: older versions did not write it.
+// LogName distinguishes a directory's replication log from every other log that could be put in its
+// place. The zero value means unknown: older versions did not write it.
 type LogName struct {
 	Generation uint64
-	File       string // inode and time of birth of the log's mark file; empty: not known
+	File       string // inode and birth time of the log's mark file; empty: unknown
 }
 
-// IsZero reports whether the name is not known.
+// IsZero reports whether the name is unknown.
 func (l LogName) IsZero() bool { return l == LogName{} }
 
-// HasLog reports whether the log that is named now, and ends at end, is the one that
-// s was saved with. In a copied directory the log's file is another one, too. A log
-// that was moved to another file system is recognised by its end after a clean stop.
+// HasLog reports whether the log with this name and end is the log with which s was saved. In a
+// copied directory the log's file differs, too. After a clean stop, a log that was moved to another
+// file system is recognized by its end.
 func (s State) HasLog(now LogName, end replog.Offset) bool {
 	switch {
 	case s.Log.IsZero():
@@ -83,13 +83,14 @@ func (s State) HasLog(now LogName, end replog.Offset) bool {
 	case s.Log.Generation != now.Generation:
 		return false
 	}
-	return s.Copied || s.Log.File == now.File || s.Log.File == "" || now.File == "" || s.Clean && s.CleanEnd == end
+	sameFile := s.Log.File == now.File || s.Log.File == "" || now.File == ""
+	return s.Copied || sameFile || s.Clean && s.CleanEnd == end
 }
 
-// Lost says whether bytes that a replica may hold can be missing from the log,
-// which was recovered up to end. Under the same boot they cannot: they were in
-// the page cache before any replica saw them. Of a copy nobody knows. A replica
-// gets the same bytes again from its upstream, so there it does not matter.
+// Lost reports whether the log, which was recovered up to end, may lack bytes that replicas hold.
+// Within one boot it does not, because bytes are in the page cache before a replica gets them. For
+// a copied directory it is unknown, so Lost returns true. A node with an upstream gets the same
+// bytes from there again, so Lost returns false.
 func (s State) Lost(boot string, end replog.Offset) bool {
 	switch {
 	case s.Upstream != "":
@@ -104,8 +105,8 @@ func (s State) Lost(boot string, end replog.Offset) bool {
 	return boot == "" || s.Boot != boot
 }
 
-// Load reads the directory's identity. The error is fs.ErrNotExist for a fresh
-// directory.
+// Load reads the directory's identity file. IsFresh reports whether its error means that there is
+// no file yet.
 func Load(fsys disk.FS, dir string) (State, error) {
 	path := filepath.Join(dir, FileName)
 	f, err := fsys.Open(path, os.O_RDONLY)
@@ -119,7 +120,8 @@ func Load(fsys disk.FS, dir string) (State, error) {
 	}
 	s, err := Parse(b)
 	if err != nil {
-		return State{}, fmt.Errorf("read identity %s: %w; restore the file, or delete it: the node then gets a new replication id and its replicas resync fully", path, err)
+		return State{}, fmt.Errorf("read identity %s: %w; restore the file, or delete it: "+
+			"the node then gets a new replication id and its replicas resync fully", path, err)
 	}
 	now := disk.ID(f)
 	s.Copied = s.file != "" && now != "" && s.file != now
@@ -127,8 +129,8 @@ func Load(fsys disk.FS, dir string) (State, error) {
 	return s, nil
 }
 
-// Save puts s on disk in one step: after a crash the file is the old or the new
-// one. It says of itself which file it is, by which Load knows a copy.
+// Save writes the identity file atomically and durably: after a crash the file is the old or the
+// new one. The file contains its own id, by which Load recognizes a copy.
 func (s State) Save(fsys disk.FS, dir string) error {
 	return disk.WriteFile(fsys, filepath.Join(dir, FileName), func(f disk.File) error {
 		s.file = disk.ID(f)
@@ -137,7 +139,7 @@ func (s State) Save(fsys disk.FS, dir string) error {
 	})
 }
 
-// Append appends the file's text.
+// Append appends the text of the file.
 func (s State) Append(dst []byte) []byte {
 	at := len(dst)
 	dst = append(dst, magic+"\n"...)
@@ -157,7 +159,7 @@ func (s State) Append(dst []byte) []byte {
 	return fmt.Appendf(dst, "crc32c %08x\n", crc32.Checksum(dst[at:], castagnoli))
 }
 
-// String returns the name as the identity file spells it.
+// String returns the name in the form of the identity file.
 func (l LogName) String() string {
 	if l.IsZero() {
 		return noValue
@@ -186,7 +188,7 @@ func offsetOrNone(set bool, o replog.Offset) string {
 	return strconv.FormatInt(int64(o), 10)
 }
 
-// Parse reads a file's text, strictly.
+// Parse parses the text of the file. Every deviation from the format is an error.
 func Parse(b []byte) (State, error) {
 	if len(b) > maxFile {
 		return State{}, errors.New("it is too long")
@@ -203,7 +205,7 @@ func Parse(b []byte) (State, error) {
 	return p.state()
 }
 
-// parser reads "name value" lines in their fixed order; the first fault stays.
+// parser reads "name value" lines in their fixed order. err is the first error.
 type parser struct {
 	lines []string
 	err   error
@@ -242,6 +244,7 @@ func (p *parser) state() (State, error) {
 	return s, p.err
 }
 
+// fail records the first error.
 func (p *parser) fail(err error) {
 	if p.err == nil {
 		p.err = err
@@ -258,6 +261,7 @@ func (p *parser) next() string {
 	return line
 }
 
+// value returns the value of the next line, which must have this name.
 func (p *parser) value(name string) string {
 	line := p.next()
 	v, ok := strings.CutPrefix(line, name+" ")
@@ -267,6 +271,7 @@ func (p *parser) value(name string) string {
 	return v
 }
 
+// text returns a value that may be absent.
 func (p *parser) text(name string) string {
 	v := p.value(name)
 	if v == noValue {
@@ -275,7 +280,7 @@ func (p *parser) text(name string) string {
 	return v
 }
 
-// optional is text for a line that older files do not have.
+// optional returns the text of a line that files of older versions lack, or "".
 func (p *parser) optional(name string) string {
 	if len(p.lines) == 0 || !strings.HasPrefix(p.lines[0], name+" ") {
 		return ""
@@ -312,5 +317,5 @@ func (p *parser) offset(v string) replog.Offset {
 	return replog.Offset(n)
 }
 
-// IsFresh says whether err is Load's for a directory without an identity.
+// IsFresh reports whether err is that of Load for a directory without an identity file.
 func IsFresh(err error) bool { return errors.Is(err, fs.ErrNotExist) }

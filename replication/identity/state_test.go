@@ -42,8 +42,8 @@ func TestStateRoundTrip(t *testing.T) {
 	}
 }
 
-// The file knows when it is not the one that was saved, wherever the copy lies;
-// a file of before it had a name is taken for what it says.
+// Load recognizes a copied file in any place. A file of a version without file ids never counts as
+// a copy.
 func TestStateKnowsACopy(t *testing.T) {
 	dir := t.TempDir()
 	if err := sample().Save(disk.SystemFS{}, dir); err != nil {
@@ -72,9 +72,9 @@ func TestStateKnowsACopy(t *testing.T) {
 	}
 	dir += "-moved"
 	if s, err := identity.Load(disk.SystemFS{}, dir); err != nil || s.Copied {
-		t.Errorf("a directory that got another name is taken for a copy: %v", err)
+		t.Errorf("a renamed directory counts as a copy: %v", err)
 	}
-	if err := sample().Save(disk.SystemFS{}, dir); err != nil { // it goes on, and then the copy is put back over it
+	if err := sample().Save(disk.SystemFS{}, dir); err != nil { // the original continues, and then the copy replaces it
 		t.Fatal(err)
 	}
 	if !put(dir, b).Copied {
@@ -85,8 +85,8 @@ func TestStateKnowsACopy(t *testing.T) {
 	}
 }
 
-// A log that was put in the place of the directory's own is recognised, and its own log is, also after the ways in which a
-// directory may be moved.
+// A log that was put in the place of the directory's own is recognized. The directory's own log is
+// recognized after every way of moving a directory.
 func TestHasLog(t *testing.T) {
 	own := identity.LogName{Generation: 0x1deadbeef, File: "12:34.5"}
 	for _, tc := range []struct {
@@ -111,7 +111,7 @@ func TestHasLog(t *testing.T) {
 	}
 }
 
-// Any single changed, missing or added byte is noticed.
+// Every changed, missing or added byte is an error.
 func TestStateDamage(t *testing.T) {
 	good := sample().Append(nil)
 	for i := range good {

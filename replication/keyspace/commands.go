@@ -1,7 +1,7 @@
 package keyspace
 
 import (
-	"maps"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -15,7 +15,7 @@ type Command struct {
 	// The first and the last argument that is a key, and the distance between two;
 	// a negative Last counts from the end. All are 0 where no argument is a key.
 	First, Last, Step int
-	// MovableKeys says that which arguments are keys depends on the arguments.
+	// MovableKeys is set if the arguments decide which of them are keys.
 	MovableKeys bool
 }
 
@@ -34,46 +34,103 @@ var groups = []struct {
 	{"stream", streamReaders, streamWriters},
 }
 
-// keyArguments are the positions of keys where the first argument is not the only one:
-// first, last and step.
-var keyArguments = map[string][3]int{
-	"SCAN": {}, "KEYS": {}, "DBSIZE": {}, "RANDOMKEY": {}, "FLUSHALL": {}, "FLUSHDB": {}, "XREAD": {}, "MSETEX": {},
-	"EXISTS": {1, -1, 1}, "TOUCH": {1, -1, 1}, "MGET": {1, -1, 1}, "DEL": {1, -1, 1}, "UNLINK": {1, -1, 1},
-	"SUNIONSTORE": {1, -1, 1}, "SINTERSTORE": {1, -1, 1}, "SDIFFSTORE": {1, -1, 1},
-	"OBJECT": {2, 2, 1}, "XINFO": {2, 2, 1},
-	"RENAME": {1, 2, 1}, "RENAMENX": {1, 2, 1}, "COPY": {1, 2, 1}, "LMOVE": {1, 2, 1}, "RPOPLPUSH": {1, 2, 1},
-	"SMOVE": {1, 2, 1}, "ZRANGESTORE": {1, 2, 1},
-	"MSET": {1, -1, 2}, "MSETNX": {1, -1, 2}, "BITOP": {2, -1, 1},
+// commandFlags are properties of a command that its row declares.
+type commandFlags uint8
+
+const (
+	// keyless: no argument at a fixed position is a key.
+	keyless commandFlags = 1 << iota
+	// movableKeys: which arguments are keys depends on other arguments.
+	movableKeys
+	// readsOthers: a read command that reads keys that are not among its arguments. A View
+	// must then hold all keys.
+	readsOthers
+	// noWrite: a command that units may contain, but that writes no key.
+	noWrite
+	// refused: a write command that a unit must not contain.
+	refused
+	// relative: a refused command whose time to live is relative to its execution. Servers
+	// before Redis 7.0 replicate such commands as clients send them.
+	relative
+)
+
+func (f commandFlags) has(flag commandFlags) bool { return f&flag != 0 }
+
+// keyRange is the first and the last argument that is a key, and the distance between two
+// keys. A negative last counts from the end. The zero value means argument 1 only.
+type keyRange struct{ first, last, step int }
+
+var everyArg = keyRange{1, -1, 1}
+
+// keyPositions returns the key range that COMMAND INFO shows.
+func keyPositions(keys keyRange, flags commandFlags) keyRange {
+	switch {
+	case flags.has(keyless):
+		return keyRange{}
+	case keys == keyRange{}:
+		return keyRange{1, 1, 1}
+	}
+	return keys
 }
 
-// movableKeys are the commands whose number of keys is an argument, or that name keys
-// behind a word.
-const movableKeys = "XREAD MSETEX ZUNIONSTORE ZINTERSTORE ZDIFFSTORE"
-
-// Commands returns the commands that Execute answers and those that a unit may hold,
-// by name. Clients that send one of the latter to a node are answered READONLY.
+// Commands returns the commands that Execute answers and the write commands that a unit may
+// contain, sorted by name.
 func Commands() []Command {
 	var all []Command
-	add := func(name, group string, arity int, write bool) {
-		at, ok := keyArguments[name]
-		if !ok {
-			at = [3]int{1, 1, 1}
-		}
+	add := func(name, group string, arity int, keys keyRange, flags commandFlags, write bool) {
+		at := keyPositions(keys, flags)
 		all = append(all, Command{
 			Name: strings.ToLower(name), Group: group, Arity: arity, Write: write,
-			First: at[0], Last: at[1], Step: at[2], MovableKeys: slices.Contains(strings.Fields(movableKeys), name),
+			First: at.first, Last: at.last, Step: at.step, MovableKeys: flags.has(movableKeys),
 		})
 	}
 	for _, g := range groups {
-		for name, r := range maps.All(g.readers) {
-			add(name, g.name, r.arity, false)
+		for name, r := range g.readers {
+			add(name, g.name, r.arity, r.keys, r.flags, false)
 		}
-		for name, w := range maps.All(g.writers) {
-			if writeNames[name] {
-				add(name, g.name, w.arity, true)
+		for name, w := range g.writers {
+			if !w.flags.has(noWrite) {
+				add(name, g.name, w.arity, w.keys, w.flags, true)
 			}
 		}
 	}
 	slices.SortFunc(all, func(a, b Command) int { return strings.Compare(a.Name, b.Name) })
 	return all
+}
+
+// Row is the table row of one command.
+type Row struct {
+	read  *reader
+	write *writer
+}
+
+// All yields the names, in upper case, and the rows of all read commands, and of all commands with
+// which Redis writes keys. Some of the latter are refused in units.
+func All() iter.Seq2[string, Row] {
+	return func(yield func(string, Row) bool) {
+		for name, r := range readers {
+			if !yield(name, Row{read: r}) {
+				return
+			}
+		}
+		for name, w := range writers {
+			if !w.flags.has(noWrite) && !yield(name, Row{write: w}) {
+				return
+			}
+		}
+	}
+}
+
+// IsRead reports whether the row is that of a read command.
+func (r Row) IsRead() bool { return r.read != nil }
+
+// Arity is Command.Arity. That of write commands that are refused in units is unknown: -1.
+func (r Row) Arity() int {
+	switch {
+	case r.read != nil:
+		return r.read.arity
+	case r.write.flags.has(refused):
+		return -1
+	}
+	return r.write.arity
 }

@@ -61,3 +61,9 @@ func Reply(e executor, dst []byte, proto int, args [][]byte) (out []byte, handle
 	handled = e.Execute(&w, args)
 	return w.Bytes(), handled
 }
+
+// ReadsOthers reports whether the read command of that name, in any case, is declared to read keys
+// that are not among its arguments.
+func ReadsOthers(name string) bool {
+	return readCommand([][]byte{[]byte(name)}).flags.has(readsOthers)
+}

@@ -2,6 +2,7 @@ package keyspace_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -221,14 +222,21 @@ func TestLoader(t *testing.T) {
 	}
 }
 
-func TestIsWrite(t *testing.T) {
-	k := keyspace.New(keyspace.Options{})
-	for name, want := range map[string]bool{
-		"set": true, "INCR": true, "LPUSH": true, "xadd": true, "flushall": true, "ExPire": true,
-		"get": false, "PING": false, "multi": false, "EXEC": false, "select": false, "": false, strings.Repeat("x", 99): false,
-	} {
-		if got, _ := k.IsWrite([][]byte{[]byte(name)}); got != want {
-			t.Errorf("IsWrite(%s) = %v", name, got)
+func TestAll(t *testing.T) {
+	rows := maps.Collect(keyspace.All())
+	for _, name := range []string{"SET", "INCR", "LPUSH", "XADD", "FLUSHALL", "EXPIRE"} {
+		if r, ok := rows[name]; !ok || r.IsRead() {
+			t.Errorf("%s is not a write command", name)
+		}
+	}
+	for _, name := range []string{"GET", "SCAN"} {
+		if !rows[name].IsRead() {
+			t.Errorf("%s is not a read command", name)
+		}
+	}
+	for _, name := range []string{"PING", "MULTI", "EXEC", "SELECT", ""} {
+		if _, ok := rows[name]; ok {
+			t.Errorf("%q is a command of the keyspace", name)
 		}
 	}
 }

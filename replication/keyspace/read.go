@@ -7,63 +7,69 @@ import (
 	"rowfall/replication/resp"
 )
 
-// reader is one read command. run renders the reply; args has its name first.
+// reader is the row of a read command. run renders the reply; args starts with the name.
 type reader struct {
-	arity int
+	arity int // as Command.Arity
+	keys  keyRange
+	flags commandFlags
 	run   func(k *Keyspace, w *resp.Writer, args [][]byte)
 }
 
 // readers are the commands that Execute answers.
-var readers = joined(keyReaders, stringReaders, hashReaders, setReaders, sortedSetReaders, listReaders, streamReaders)
+var readers map[string]*reader
+
+// init fills readers: without it, the readers would refer to themselves, since SCAN opens a View.
+func init() {
+	readers = joined(keyReaders, stringReaders, hashReaders, setReaders, sortedSetReaders,
+		listReaders, streamReaders)
+}
 
 // keyReaders are the commands of keys of any kind.
 var keyReaders = map[string]*reader{
-	"EXISTS":      {-2, exists},
-	"TOUCH":       {-2, exists},
-	"TYPE":        {2, typeOf},
-	"TTL":         {2, timeLeft(1000, true)},
-	"PTTL":        {2, timeLeft(1, true)},
-	"EXPIRETIME":  {2, timeLeft(1000, false)},
-	"PEXPIRETIME": {2, timeLeft(1, false)},
-	"OBJECT":      {-2, object},
-	"SCAN":        {-2, scan},
-	"KEYS":        {2, keys},
-	"DBSIZE":      {1, dbsize},
-	"RANDOMKEY":   {1, randomkey},
+	"EXISTS":      {arity: -2, keys: everyArg, run: exists},
+	"TOUCH":       {arity: -2, keys: everyArg, run: exists},
+	"TYPE":        {arity: 2, run: typeOf},
+	"TTL":         {arity: 2, run: timeLeft(1000, true)},
+	"PTTL":        {arity: 2, run: timeLeft(1, true)},
+	"EXPIRETIME":  {arity: 2, run: timeLeft(1000, false)},
+	"PEXPIRETIME": {arity: 2, run: timeLeft(1, false)},
+	"OBJECT":      {arity: -2, keys: keyRange{2, 2, 1}, run: object},
+	"SCAN":        {arity: -2, flags: keyless | readsOthers, run: scan},
+	"KEYS":        {arity: 2, flags: keyless | readsOthers, run: keys},
+	"DBSIZE":      {arity: 1, flags: keyless, run: dbsize},
+	"RANDOMKEY":   {arity: 1, flags: keyless | readsOthers, run: randomkey},
 }
 
 // stringReaders are the commands of strings.
 var stringReaders = map[string]*reader{
-	"GET":      {2, get},
-	"MGET":     {-2, mget},
-	"STRLEN":   {2, strlen},
-	"GETRANGE": {4, getrange},
-	"SUBSTR":   {4, getrange},
+	"GET":      {arity: 2, run: get},
+	"MGET":     {arity: -2, keys: everyArg, run: mget},
+	"STRLEN":   {arity: 2, run: strlen},
+	"GETRANGE": {arity: 4, run: getrange},
+	"SUBSTR":   {arity: 4, run: getrange},
 }
 
-// Execute renders the reply of a read command, an error reply where Redis would give one. It
-// returns false, and renders nothing, if args is not a read command of the keyspace. What stays in
-// the writer shares no memory with the keyspace; what the writer sends may. A reply that is sent
-// slowly keeps replaced data in memory until Execute returns.
+// Execute renders the reply of a read command. It returns false, and renders nothing, if args is
+// not a read command of the keyspace. See Run.
 func (k *Keyspace) Execute(w *resp.Writer, args [][]byte) (handled bool) {
 	r := readCommand(args)
 	if r == nil {
 		return false
 	}
-	if !arityOK(r.arity, len(args)) {
-		w.Error(arityError(args[0]))
-		return true
-	}
-	defer k.pin().unpin()
-	r.run(k, w, args)
+	k.Run(w, Row{read: r}, args)
 	return true
 }
 
-// IsRead reports whether args are a read command of the keyspace, and whether it
-// takes so many arguments; Execute answers that they are too few or too many.
-func (k *Keyspace) IsRead(args [][]byte) (read, takes bool) {
-	r := readCommand(args)
-	return r != nil, r != nil && arityOK(r.arity, len(args))
+// Run renders the reply of the read command of row r: an error reply where Redis would send one.
+// What stays in the writer shares no memory with the keyspace; what the writer sends may. Until Run
+// returns, replaced data that a reply may still need stay in memory.
+func (k *Keyspace) Run(w *resp.Writer, r Row, args [][]byte) {
+	if !arityOK(r.read.arity, len(args)) {
+		w.Error(arityError(args[0]))
+		return
+	}
+	defer k.pin().unpin()
+	r.read.run(k, w, args)
 }
 
 func readCommand(args [][]byte) *reader {
@@ -73,8 +79,8 @@ func readCommand(args [][]byte) *reader {
 	if r := readers[text(args[0])]; r != nil {
 		return r
 	}
-	var room [maxName]byte
-	return readers[string(upper(&room, args[0]))]
+	var room [resp.MaxName]byte
+	return readers[string(resp.Upper(&room, args[0]))]
 }
 
 // fetch returns the value of a key that must be absent or of one kind; if it is

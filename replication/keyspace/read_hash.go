@@ -4,15 +4,15 @@ import "rowfall/replication/resp"
 
 // hashReaders are the commands of hashes.
 var hashReaders = map[string]*reader{
-	"HGET":    {3, hget},
-	"HMGET":   {-3, hmget},
-	"HGETALL": {2, hgetall},
-	"HKEYS":   {2, hkeys},
-	"HVALS":   {2, hvals},
-	"HLEN":    {2, length(Hash)},
-	"HEXISTS": {3, hexists},
-	"HSTRLEN": {3, hstrlen},
-	"HSCAN":   {-3, collectionScan(Hash)},
+	"HGET":    {arity: 3, run: hget},
+	"HMGET":   {arity: -3, run: hmget},
+	"HGETALL": {arity: 2, run: hgetall},
+	"HKEYS":   {arity: 2, run: hkeys},
+	"HVALS":   {arity: 2, run: hvals},
+	"HLEN":    {arity: 2, run: length(Hash)},
+	"HEXISTS": {arity: 3, run: hexists},
+	"HSTRLEN": {arity: 3, run: hstrlen},
+	"HSCAN":   {arity: -3, run: collectionScan(Hash)},
 }
 
 func hget(k *Keyspace, w *resp.Writer, args [][]byte) {

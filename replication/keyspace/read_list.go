@@ -10,10 +10,10 @@ import (
 
 // listReaders are the commands of lists.
 var listReaders = map[string]*reader{
-	"LRANGE": {4, lrange},
-	"LLEN":   {2, length(List)},
-	"LINDEX": {3, lindex},
-	"LPOS":   {-3, lpos},
+	"LRANGE": {arity: 4, run: lrange},
+	"LLEN":   {arity: 2, run: length(List)},
+	"LINDEX": {arity: 3, run: lindex},
+	"LPOS":   {arity: -3, run: lpos},
 }
 
 func lrange(k *Keyspace, w *resp.Writer, args [][]byte) {

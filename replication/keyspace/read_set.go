@@ -8,12 +8,12 @@ import (
 
 // setReaders are the commands of sets.
 var setReaders = map[string]*reader{
-	"SMEMBERS":    {2, smembers},
-	"SISMEMBER":   {3, sismember},
-	"SMISMEMBER":  {-3, smismember},
-	"SCARD":       {2, length(Set)},
-	"SRANDMEMBER": {-2, srandmember},
-	"SSCAN":       {-3, collectionScan(Set)},
+	"SMEMBERS":    {arity: 2, run: smembers},
+	"SISMEMBER":   {arity: 3, run: sismember},
+	"SMISMEMBER":  {arity: -3, run: smismember},
+	"SCARD":       {arity: 2, run: length(Set)},
+	"SRANDMEMBER": {arity: -2, run: srandmember},
+	"SSCAN":       {arity: -3, run: collectionScan(Set)},
 }
 
 func smembers(k *Keyspace, w *resp.Writer, args [][]byte) {

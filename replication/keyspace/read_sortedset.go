@@ -8,20 +8,20 @@ import (
 
 // sortedSetReaders are the commands of sorted sets.
 var sortedSetReaders = map[string]*reader{
-	"ZRANGE":           {-4, zrange(zquery{by: 'r'}, true)},
-	"ZREVRANGE":        {-4, zrange(zquery{by: 'r', reverse: true}, false)},
-	"ZRANGEBYSCORE":    {-4, zrange(zquery{by: 's'}, false)},
-	"ZREVRANGEBYSCORE": {-4, zrange(zquery{by: 's', reverse: true}, false)},
-	"ZRANGEBYLEX":      {-4, zrange(zquery{by: 'l'}, false)},
-	"ZREVRANGEBYLEX":   {-4, zrange(zquery{by: 'l', reverse: true}, false)},
-	"ZSCORE":           {3, zscore},
-	"ZMSCORE":          {-3, zmscore},
-	"ZCARD":            {2, length(SortedSet)},
-	"ZRANK":            {-3, zrank(false)},
-	"ZREVRANK":         {-3, zrank(true)},
-	"ZCOUNT":           {4, zcount},
-	"ZLEXCOUNT":        {4, zlexcount},
-	"ZSCAN":            {-3, collectionScan(SortedSet)},
+	"ZRANGE":           {arity: -4, run: zrange(zquery{by: 'r'}, true)},
+	"ZREVRANGE":        {arity: -4, run: zrange(zquery{by: 'r', reverse: true}, false)},
+	"ZRANGEBYSCORE":    {arity: -4, run: zrange(zquery{by: 's'}, false)},
+	"ZREVRANGEBYSCORE": {arity: -4, run: zrange(zquery{by: 's', reverse: true}, false)},
+	"ZRANGEBYLEX":      {arity: -4, run: zrange(zquery{by: 'l'}, false)},
+	"ZREVRANGEBYLEX":   {arity: -4, run: zrange(zquery{by: 'l', reverse: true}, false)},
+	"ZSCORE":           {arity: 3, run: zscore},
+	"ZMSCORE":          {arity: -3, run: zmscore},
+	"ZCARD":            {arity: 2, run: length(SortedSet)},
+	"ZRANK":            {arity: -3, run: zrank(false)},
+	"ZREVRANK":         {arity: -3, run: zrank(true)},
+	"ZCOUNT":           {arity: 4, run: zcount},
+	"ZLEXCOUNT":        {arity: 4, run: zlexcount},
+	"ZSCAN":            {arity: -3, run: collectionScan(SortedSet)},
 }
 
 func zscore(k *Keyspace, w *resp.Writer, args [][]byte) {

@@ -10,11 +10,11 @@ import (
 
 // streamReaders are the commands of streams.
 var streamReaders = map[string]*reader{
-	"XRANGE":    {-4, xrange(false)},
-	"XREVRANGE": {-4, xrange(true)},
-	"XLEN":      {2, length(Stream)},
-	"XREAD":     {-4, xread},
-	"XINFO":     {-2, xinfo},
+	"XRANGE":    {arity: -4, run: xrange(false)},
+	"XREVRANGE": {arity: -4, run: xrange(true)},
+	"XLEN":      {arity: 2, run: length(Stream)},
+	"XREAD":     {arity: -4, flags: keyless | movableKeys, run: xread},
+	"XINFO":     {arity: -2, keys: keyRange{2, 2, 1}, run: xinfo},
 }
 
 func renderEntry(w *resp.Writer, e StreamEntry) {

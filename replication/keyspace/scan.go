@@ -149,7 +149,7 @@ func scan(k *Keyspace, w *resp.Writer, args [][]byte) {
 		return !k.isHidden(key) && !expired(rec.expireAt(), now) && o.matches(view(key)) && (o.kind == "" || o.kind == rec.kind().String())
 	}
 	if o.count > scanAtOnce {
-		v := k.View([][][]byte{args})
+		v := k.viewAll()
 		defer v.Close()
 		n := 0
 		next := v.frozen.scan(cursor, cursorShift, o.count, func(rec record) bool {
@@ -249,7 +249,7 @@ func keys(k *Keyspace, w *resp.Writer, args [][]byte) {
 		key := rec.key()
 		return (all || match(args[1], view(key))) && !k.isHidden(key) && !expired(rec.expireAt(), now)
 	}
-	v := k.View([][][]byte{args})
+	v := k.viewAll()
 	defer v.Close()
 	n := 0
 	v.frozen.scan(0, cursorShift, math.MaxInt, func(rec record) bool {

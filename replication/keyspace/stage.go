@@ -317,8 +317,8 @@ func (k *Keyspace) execute(unit []byte) error {
 		pos += n
 		c := writeCommand(args[0])
 		switch {
-		case c == nil:
-			err = unsupported(args[0])
+		case c == nil || c.flags.has(refused):
+			err = unsupported(c)
 		case !arityOK(c.arity, len(args)):
 			err = errors.New(arityError(args[0]))
 		case c.multi != 0:

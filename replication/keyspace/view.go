@@ -22,23 +22,23 @@ type found struct {
 	big *value.Big
 }
 
-// View fixes what the commands can read. Every argument is taken for a key: that
-// costs less than to know better. Where there are many, or a command walks all keys,
-// it takes all shards, which are one for some thousand keys.
+// View pins what the commands can read. It takes every argument for a key, because looking up
+// too many keys is cheaper than parsing the commands. For many arguments, or a command that is
+// declared readsOthers, it pins all shards; a shard holds some thousand keys.
 func (k *Keyspace) View(commands [][][]byte) *View {
-	args, whole := 0, false
+	args, all := 0, false
 	for _, c := range commands {
 		args += len(c)
-		whole = whole || readsAll(c[0])
+		r := readCommand(c)
+		all = all || r != nil && r.flags.has(readsOthers)
 	}
-	v := &View{of: k, pinned: k.pin(), frozen: &Keyspace{hidden: k.hidden, now: k.now, arena: k.arena, trees: k.trees, shapes: k.shapes}}
+	if all || args > maxLookups {
+		return k.viewAll()
+	}
+	v := k.newView()
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	v.frozen.published = k.published
-	if whole || args > maxLookups {
-		v.takeLocked()
-		return v
-	}
 	v.frozen.fixed = make(map[string]found, args)
 	for _, c := range commands {
 		for _, key := range c[1:] {
@@ -48,6 +48,21 @@ func (k *Keyspace) View(commands [][][]byte) *View {
 		}
 	}
 	return v
+}
+
+// viewAll pins all shards.
+func (k *Keyspace) viewAll() *View {
+	v := k.newView()
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	v.frozen.published = k.published
+	v.takeLocked()
+	return v
+}
+
+func (k *Keyspace) newView() *View {
+	frozen := &Keyspace{hidden: k.hidden, now: k.now, arena: k.arena, trees: k.trees, shapes: k.shapes}
+	return &View{of: k, pinned: k.pin(), frozen: frozen}
 }
 
 // takeLocked pins all shards, in a directory of its own.
@@ -67,20 +82,13 @@ func (v *View) takeLocked() {
 	v.frozen.table.dir.Store(own)
 }
 
-// readsAll says whether a command reads other keys than its arguments.
-func readsAll(name []byte) bool {
-	var room [maxName]byte
-	switch string(upper(&room, name)) {
-	case "KEYS", "SCAN", "RANDOMKEY":
-		return true
-	}
-	return false
-}
-
 // Execute is Keyspace.Execute at the view's moment, for the commands it was made for.
 func (v *View) Execute(w *resp.Writer, args [][]byte) (handled bool) {
 	return v.frozen.Execute(w, args)
 }
+
+// Run is Keyspace.Run at the view's moment, for the commands it was made for.
+func (v *View) Run(w *resp.Writer, r Row, args [][]byte) { v.frozen.Run(w, r, args) }
 
 // Close lets go of what the view holds. It is called once.
 func (v *View) Close() {

@@ -4,23 +4,25 @@ import (
 	"errors"
 	"maps"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
 	"rowfall/replication/keyspace/value"
+	"rowfall/replication/resp"
 )
 
-// writer is one write command as it stands in a unit.
+// writer is the row of a command that a replication stream may contain. A nil run has no effect.
 type writer struct {
-	arity int // of the command with its name; negative: at least that many
+	arity int // as Command.Arity
+	keys  keyRange
+	flags commandFlags
 	multi int // 1 opens, -1 closes an atomic group
 	run   func(k *Keyspace, args [][]byte) error
 }
 
-// writers are the commands that can be staged, as servers send them to their
-// replicas.
-var writers = joined(keyWriters, stringWriters, hashWriters, setWriters, sortedSetWriters, listWriters, streamWriters)
+// writers are the write commands of Redis, as servers send them to their replicas.
+var writers = joined(keyWriters, stringWriters, hashWriters, setWriters, sortedSetWriters,
+	listWriters, streamWriters, refusedWriters)
 
 func joined[T any](tables ...map[string]*T) map[string]*T {
 	all := map[string]*T{}
@@ -30,102 +32,94 @@ func joined[T any](tables ...map[string]*T) map[string]*T {
 	return all
 }
 
-// keyWriters are the commands of keys of any kind. A nil run does nothing: the
-// stream carries such commands between units, or for clients that listen.
+// keyWriters are the commands for keys of any kind, and the commands without effect that servers
+// send to replicas between writes.
 var keyWriters = map[string]*writer{
-	"DEL":       {arity: -2, run: (*Keyspace).del},
-	"UNLINK":    {arity: -2, run: (*Keyspace).del},
+	"DEL":       {arity: -2, keys: everyArg, run: (*Keyspace).del},
+	"UNLINK":    {arity: -2, keys: everyArg, run: (*Keyspace).del},
 	"PEXPIREAT": {arity: -3, run: (*Keyspace).pexpireat},
 	"EXPIREAT":  {arity: -3, run: (*Keyspace).expireat},
 	"PERSIST":   {arity: 2, run: (*Keyspace).persist},
-	"RENAME":    {arity: 3, run: (*Keyspace).rename},
-	"RENAMENX":  {arity: 3, run: (*Keyspace).renamenx},
-	"COPY":      {arity: -3, run: (*Keyspace).copy},
-	"FLUSHALL":  {arity: -1, run: (*Keyspace).flush},
-	"FLUSHDB":   {arity: -1, run: (*Keyspace).flush},
-	"MULTI":     {arity: 1, multi: 1},
-	"EXEC":      {arity: 1, multi: -1},
-	"SELECT":    {arity: 2, run: (*Keyspace).selectDB},
-	"PING":      {arity: -1},
-	"REPLCONF":  {arity: -1},
-	"PUBLISH":   {arity: 3},
-	"SPUBLISH":  {arity: 3},
+	"RENAME":    {arity: 3, keys: keyRange{1, 2, 1}, run: (*Keyspace).rename},
+	"RENAMENX":  {arity: 3, keys: keyRange{1, 2, 1}, run: (*Keyspace).renamenx},
+	"COPY":      {arity: -3, keys: keyRange{1, 2, 1}, run: (*Keyspace).copy},
+	"FLUSHALL":  {arity: -1, flags: keyless, run: (*Keyspace).flush},
+	"FLUSHDB":   {arity: -1, flags: keyless, run: (*Keyspace).flush},
+	"MULTI":     {arity: 1, flags: keyless | noWrite, multi: 1},
+	"EXEC":      {arity: 1, flags: keyless | noWrite, multi: -1},
+	"SELECT":    {arity: 2, flags: keyless | noWrite, run: (*Keyspace).selectDB},
+	"PING":      {arity: -1, flags: keyless | noWrite},
+	"REPLCONF":  {arity: -1, flags: keyless | noWrite},
+	"PUBLISH":   {arity: 3, flags: keyless | noWrite},
+	"SPUBLISH":  {arity: 3, flags: keyless | noWrite},
 }
 
-// refused are write commands of Redis that a unit cannot hold; a client that
-// sends one is told READONLY all the same.
-const refused = `BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN DELEX
-	DELIFEQ EXPIRE GEOADD GEORADIUS GEORADIUSBYMEMBER GEOSEARCHSTORE GETDEL GETEX GETSET
-	HEXPIRE HEXPIREAT HGETEX HINCRBYFLOAT HPERSIST HPEXPIRE HPEXPIREAT INCRBYFLOAT LMPOP
-	MIGRATE MOVE PEXPIRE PFADD PFMERGE PSETEX RESTORE RESTORE-ASKING SETEX SORT SPOP SWAPDB
-	XACK XACKDEL XAUTOCLAIM XCLAIM XDELEX XGROUP XREADGROUP ZMPOP`
+// refusedWriters are the write commands of Redis that a unit must not contain. A client that sends
+// one to a node gets READONLY, as for every write command.
+var refusedWriters = map[string]*writer{
+	"BLMOVE":            {flags: refused},
+	"BLMPOP":            {flags: refused},
+	"BLPOP":             {flags: refused},
+	"BRPOP":             {flags: refused},
+	"BRPOPLPUSH":        {flags: refused},
+	"BZMPOP":            {flags: refused},
+	"BZPOPMAX":          {flags: refused},
+	"BZPOPMIN":          {flags: refused},
+	"DELEX":             {flags: refused},
+	"DELIFEQ":           {flags: refused},
+	"EXPIRE":            {flags: refused | relative},
+	"GEOADD":            {flags: refused},
+	"GEORADIUS":         {flags: refused},
+	"GEORADIUSBYMEMBER": {flags: refused},
+	"GEOSEARCHSTORE":    {flags: refused},
+	"GETDEL":            {flags: refused},
+	"GETEX":             {flags: refused},
+	"GETSET":            {flags: refused},
+	"HEXPIRE":           {flags: refused},
+	"HEXPIREAT":         {flags: refused},
+	"HGETEX":            {flags: refused},
+	"HINCRBYFLOAT":      {flags: refused},
+	"HPERSIST":          {flags: refused},
+	"HPEXPIRE":          {flags: refused},
+	"HPEXPIREAT":        {flags: refused},
+	"INCRBYFLOAT":       {flags: refused},
+	"LMPOP":             {flags: refused},
+	"MIGRATE":           {flags: refused},
+	"MOVE":              {flags: refused},
+	"PEXPIRE":           {flags: refused | relative},
+	"PFADD":             {flags: refused},
+	"PFMERGE":           {flags: refused},
+	"PSETEX":            {flags: refused | relative},
+	"RESTORE":           {flags: refused},
+	"RESTORE-ASKING":    {flags: refused},
+	"SETEX":             {flags: refused | relative},
+	"SORT":              {flags: refused},
+	"SPOP":              {flags: refused},
+	"SWAPDB":            {flags: refused},
+	"XACK":              {flags: refused},
+	"XACKDEL":           {flags: refused},
+	"XAUTOCLAIM":        {flags: refused},
+	"XCLAIM":            {flags: refused},
+	"XDELEX":            {flags: refused},
+	"XGROUP":            {flags: refused},
+	"XREADGROUP":        {flags: refused},
+	"ZMPOP":             {flags: refused},
+}
 
-// relative are those of them that Redis 6.2 sends where later ones send another.
-const relative = "EXPIRE PEXPIRE SETEX PSETEX"
-
-// unsupported says why a command cannot be staged.
-func unsupported(name []byte) error {
-	var room [maxName]byte
-	if slices.Contains(strings.Fields(relative), string(upper(&room, name))) {
+// unsupported returns why a command cannot be staged. w is nil if the command is unknown.
+func unsupported(w *writer) error {
+	if w != nil && w.flags.has(relative) {
 		return errRelative
 	}
 	return errors.New("ERR unknown or unsupported write command")
-}
-
-// notWrites are the staged commands that change no key by themselves.
-const notWrites = "MULTI EXEC SELECT PING REPLCONF PUBLISH SPUBLISH"
-
-var writeNames = func() map[string]bool {
-	names := map[string]bool{}
-	for name := range writers {
-		names[name] = true
-	}
-	for _, name := range strings.Fields(refused) {
-		names[name] = true
-	}
-	for _, name := range strings.Fields(notWrites) {
-		delete(names, name)
-	}
-	return names
-}()
-
-// maxName bounds the names of commands that are looked up.
-const maxName = 24
-
-// upper writes a command's name in upper case into room.
-func upper(room *[maxName]byte, name []byte) []byte {
-	if len(name) > maxName {
-		return nil
-	}
-	for i, c := range name {
-		if c >= 'a' && c <= 'z' {
-			c -= 'a' - 'A'
-		}
-		room[i] = c
-	}
-	return room[:len(name)]
 }
 
 func writeCommand(name []byte) *writer {
 	if w := writers[string(name)]; w != nil {
 		return w
 	}
-	var room [maxName]byte
-	return writers[string(upper(&room, name))]
-}
-
-// IsWrite reports whether args name, in any case, a command of Redis that writes
-// keys, whether it can be staged or not, and whether it takes so many arguments.
-// A client that sends one to a node gets READONLY. Of those that cannot be staged
-// it is not known what they take.
-func (k *Keyspace) IsWrite(args [][]byte) (write, takes bool) {
-	var room [maxName]byte
-	name := upper(&room, args[0])
-	if !writeNames[string(name)] {
-		return false, false
-	}
-	w := writers[string(name)]
-	return true, w == nil || arityOK(w.arity, len(args))
+	var room [resp.MaxName]byte
+	return writers[string(resp.Upper(&room, name))]
 }
 
 func arityOK(arity, n int) bool { return n == arity || arity < 0 && n >= -arity }

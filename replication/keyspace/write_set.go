@@ -6,10 +6,10 @@ import "rowfall/replication/keyspace/value"
 var setWriters = map[string]*writer{
 	"SADD":        {arity: -3, run: (*Keyspace).sadd},
 	"SREM":        {arity: -3, run: (*Keyspace).srem},
-	"SMOVE":       {arity: 4, run: (*Keyspace).smove},
-	"SUNIONSTORE": {arity: -3, run: (*Keyspace).sunionstore},
-	"SINTERSTORE": {arity: -3, run: (*Keyspace).sinterstore},
-	"SDIFFSTORE":  {arity: -3, run: (*Keyspace).sdiffstore},
+	"SMOVE":       {arity: 4, keys: keyRange{1, 2, 1}, run: (*Keyspace).smove},
+	"SUNIONSTORE": {arity: -3, keys: everyArg, run: (*Keyspace).sunionstore},
+	"SINTERSTORE": {arity: -3, keys: everyArg, run: (*Keyspace).sinterstore},
+	"SDIFFSTORE":  {arity: -3, keys: everyArg, run: (*Keyspace).sdiffstore},
 }
 
 func (k *Keyspace) smove(args [][]byte) error {

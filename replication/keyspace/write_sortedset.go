@@ -20,10 +20,10 @@ var sortedSetWriters = map[string]*writer{
 	"ZREMRANGEBYRANK":  {arity: 4, run: zremrange('r')},
 	"ZREMRANGEBYSCORE": {arity: 4, run: zremrange('s')},
 	"ZREMRANGEBYLEX":   {arity: 4, run: zremrange('l')},
-	"ZRANGESTORE":      {arity: -5, run: (*Keyspace).zrangestore},
-	"ZUNIONSTORE":      {arity: -4, run: (*Keyspace).zunionstore},
-	"ZINTERSTORE":      {arity: -4, run: (*Keyspace).zinterstore},
-	"ZDIFFSTORE":       {arity: -4, run: (*Keyspace).zdiffstore},
+	"ZRANGESTORE":      {arity: -5, keys: keyRange{1, 2, 1}, run: (*Keyspace).zrangestore},
+	"ZUNIONSTORE":      {arity: -4, flags: movableKeys, run: (*Keyspace).zunionstore},
+	"ZINTERSTORE":      {arity: -4, flags: movableKeys, run: (*Keyspace).zinterstore},
+	"ZDIFFSTORE":       {arity: -4, flags: movableKeys, run: (*Keyspace).zdiffstore},
 }
 
 // zaddOptions are the words between the key and the scores of ZADD.

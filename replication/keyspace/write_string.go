@@ -15,9 +15,9 @@ import (
 var stringWriters = map[string]*writer{
 	"SET":      {arity: -3, run: (*Keyspace).set},
 	"SETNX":    {arity: 3, run: (*Keyspace).setnx},
-	"MSET":     {arity: -3, run: (*Keyspace).mset},
-	"MSETNX":   {arity: -3, run: (*Keyspace).msetnx},
-	"MSETEX":   {arity: -4, run: (*Keyspace).msetex},
+	"MSET":     {arity: -3, keys: keyRange{1, -1, 2}, run: (*Keyspace).mset},
+	"MSETNX":   {arity: -3, keys: keyRange{1, -1, 2}, run: (*Keyspace).msetnx},
+	"MSETEX":   {arity: -4, flags: keyless | movableKeys, run: (*Keyspace).msetex},
 	"INCR":     {arity: 2, run: (*Keyspace).incr},
 	"DECR":     {arity: 2, run: (*Keyspace).decr},
 	"INCRBY":   {arity: 3, run: (*Keyspace).incrby},
@@ -25,7 +25,7 @@ var stringWriters = map[string]*writer{
 	"APPEND":   {arity: 3, run: (*Keyspace).appendTo},
 	"SETRANGE": {arity: 4, run: (*Keyspace).setrange},
 	"SETBIT":   {arity: 4, run: (*Keyspace).setbit},
-	"BITOP":    {arity: -4, run: (*Keyspace).bitop},
+	"BITOP":    {arity: -4, keys: keyRange{2, -1, 1}, run: (*Keyspace).bitop},
 	"BITFIELD": {arity: -2, run: (*Keyspace).bitfield},
 }
 

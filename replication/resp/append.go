@@ -18,8 +18,7 @@ func appendHeader(dst []byte, kind byte, n int64) []byte {
 // AppendArray appends the header of an array of n elements.
 func AppendArray(dst []byte, n int) []byte { return appendHeader(dst, '*', int64(n)) }
 
-// AppendMap appends the header of a map of n pairs; protocol 2 has an array of
-// 2n elements instead.
+// AppendMap appends the header of a map of n pairs, or in protocol 2 of an array of 2n elements.
 func AppendMap(dst []byte, proto, n int) []byte {
 	if proto >= 3 {
 		return appendHeader(dst, '%', int64(n))
@@ -27,8 +26,7 @@ func AppendMap(dst []byte, proto, n int) []byte {
 	return appendHeader(dst, '*', 2*int64(n))
 }
 
-// AppendSet appends the header of a set of n elements; protocol 2 has an array
-// instead.
+// AppendSet appends the header of a set of n elements, or in protocol 2 of an array.
 func AppendSet(dst []byte, proto, n int) []byte {
 	if proto >= 3 {
 		return appendHeader(dst, '~', int64(n))
@@ -36,8 +34,7 @@ func AppendSet(dst []byte, proto, n int) []byte {
 	return appendHeader(dst, '*', int64(n))
 }
 
-// AppendPush appends the header of an out-of-band push of n elements; protocol
-// 2 has an array instead.
+// AppendPush appends the header of an out-of-band push of n elements, or in protocol 2 of an array.
 func AppendPush(dst []byte, proto, n int) []byte {
 	if proto >= 3 {
 		return appendHeader(dst, '>', int64(n))
@@ -59,8 +56,8 @@ func AppendBulkString(dst []byte, s string) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// AppendVerbatim appends text as a verbatim string of format txt, which
-// protocol 2 knows as a bulk string. INFO answers so.
+// AppendVerbatim appends text as a verbatim string of format txt, or in protocol 2 as a bulk
+// string. It is the form of the reply to INFO.
 func AppendVerbatim(dst []byte, proto int, text string) []byte {
 	if proto < 3 {
 		return AppendBulkString(dst, text)
@@ -94,7 +91,7 @@ func appendLine(dst []byte, kind byte, s string) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// AppendNull appends the absence of a value.
+// AppendNull appends a null: in protocol 2, a null bulk string.
 func AppendNull(dst []byte, proto int) []byte {
 	if proto >= 3 {
 		return append(dst, "_\r\n"...)
@@ -102,8 +99,7 @@ func AppendNull(dst []byte, proto int) []byte {
 	return append(dst, "$-1\r\n"...)
 }
 
-// AppendNullArray appends the absence of an array, which protocol 2 tells from
-// the absence of a value.
+// AppendNullArray appends a null: in protocol 2, a null array.
 func AppendNullArray(dst []byte, proto int) []byte {
 	if proto >= 3 {
 		return append(dst, "_\r\n"...)
@@ -111,7 +107,7 @@ func AppendNullArray(dst []byte, proto int) []byte {
 	return append(dst, "*-1\r\n"...)
 }
 
-// AppendBool appends a boolean; protocol 2 has 1 and 0.
+// AppendBool appends a boolean, or in protocol 2 the integer 1 or 0.
 func AppendBool(dst []byte, proto int, b bool) []byte {
 	switch {
 	case proto >= 3 && b:
@@ -124,7 +120,7 @@ func AppendBool(dst []byte, proto int, b bool) []byte {
 	return append(dst, ":0\r\n"...)
 }
 
-// AppendDouble appends a floating-point number; protocol 2 has a bulk string.
+// AppendDouble appends a floating-point number, or in protocol 2 a bulk string.
 func AppendDouble(dst []byte, proto int, f float64) []byte {
 	if proto >= 3 {
 		return append(AppendFloat(append(dst, ','), f), '\r', '\n')
@@ -133,11 +129,10 @@ func AppendDouble(dst []byte, proto int, f float64) []byte {
 	return AppendBulk(dst, AppendFloat(text[:0], f))
 }
 
-// AppendFloat appends the text that Redis (7.0 and later) prints for a double:
-// the shortest digits that read back the same number; whole numbers of up to 62
-// bits in full; inf, -inf, nan.
+// AppendFloat appends the text that Redis 7.0 and later print for a double: the shortest digits
+// that parse to the same number; integers of up to 62 bits without an exponent; inf, -inf and nan.
 func AppendFloat(dst []byte, f float64) []byte {
-	const whole = 1 << 62
+	const maxInteger = 1 << 62
 	switch {
 	case math.IsNaN(f):
 		return append(dst, "nan"...)
@@ -150,15 +145,15 @@ func AppendFloat(dst []byte, f float64) []byte {
 			return append(dst, "-0"...)
 		}
 		return append(dst, '0')
-	case f >= -whole && f <= whole && f == math.Trunc(f):
+	case f >= -maxInteger && f <= maxInteger && f == math.Trunc(f):
 		return strconv.AppendInt(dst, int64(f), 10)
 	}
 	return appendShortest(dst, f)
 }
 
-// appendShortest lays out the shortest digits as Redis's fpconv does: with
-// digits d and power k (value = d * 10^k), in full if the zeros are few, else
-// d.ddde+x, the exponent without padding.
+// appendShortest formats the shortest digits as fpconv in Redis does. For digits d and power k (the
+// value is d * 10^k) it appends all digits if few zeros are needed, else d.ddde+x without padding
+// of the exponent.
 func appendShortest(dst []byte, f float64) []byte {
 	var text [32]byte
 	e := strconv.AppendFloat(text[:0], f, 'e', -1, 64)
@@ -200,8 +195,8 @@ func appendShortest(dst []byte, f float64) []byte {
 	return strconv.AppendInt(append(dst, 'e', sign), int64(size), 10)
 }
 
-// appendDecimal writes the digits with the point after the first `point` of
-// them; point may be zero or negative.
+// appendDecimal appends the digits with the decimal point after the first point of them. point may
+// be zero or negative.
 func appendDecimal(dst, digits []byte, point int) []byte {
 	if point > 0 {
 		dst = append(append(dst, digits[:point]...), '.')
@@ -214,8 +209,7 @@ func appendDecimal(dst, digits []byte, point int) []byte {
 	return append(dst, digits...)
 }
 
-// AppendCommand appends a command as an array of bulk strings. It serves cold
-// paths and tests.
+// AppendCommand appends a command as an array of bulk strings.
 func AppendCommand(dst []byte, args ...string) []byte {
 	dst = AppendArray(dst, len(args))
 	for _, a := range args {

@@ -1,11 +1,10 @@
-// Package resp is the one reader and the one writer of the Redis serialization
-// protocol: commands in, replies out, with the wire limits of Redis. It knows
-// no command, opens no connection and starts no goroutine.
+// Package resp parses and writes RESP, the Redis serialization protocol: it parses commands and
+// writes replies and commands, within the limits that Redis has on the wire. It has no table of
+// commands, opens no connection and starts no goroutine.
 //
-// ParseCommand cuts commands out of bytes at hand (replication units). Reader
-// does the same over a stream, keeps what it has parsed when a read fails or
-// times out, and holds no more than about twice the bytes it has received and some
-// 32 for each argument among them, whatever lengths a peer announces; SetHold bounds
-// that further. The Append functions write replies for protocol 2 or 3 and commands into
-// a caller's buffer; a Writer sends replies of any length in pieces.
+// ParseCommand parses a command from bytes in memory, such as a replication unit. A Reader parses
+// commands from a stream, and can continue after a time-out. Its memory is at most about twice the
+// bytes received, and 32 bytes for each argument, whatever lengths a peer announces; SetAccount
+// allows to bound that memory further. The Append functions append replies, in protocol 2 or 3, and
+// commands to a buffer of the caller. A Writer sends replies of any length in chunks.
 package resp

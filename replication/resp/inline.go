@@ -1,9 +1,8 @@
 package resp
 
-// splitInline cuts a line into words as redis-cli and Redis do: separated by
-// white space; "..." with escapes (\n \r \t \b \a \" \\ \xHH) and '...' with \'
-// only; a closing quote must be followed by white space or the end. A line
-// without a word gives nil.
+// splitInline splits a line into words as redis-cli and Redis do. White space separates words. In
+// "..." the escapes are \n \r \t \b \a \" \\ \xHH, in '...' only \'. White space or the end of the
+// line must follow a closing quote. The result is nil for a line without words.
 func splitInline(line []byte) ([][]byte, error) {
 	var args [][]byte
 	i := 0
@@ -33,8 +32,8 @@ func splitInline(line []byte) ([][]byte, error) {
 	}
 }
 
-// unquote reads one quoted text at the start of s and returns the bytes it took
-// with both quotes, or 0 if it does not end.
+// unquote parses the quoted text at the start of s. n is its length with both quotes, or 0 if the
+// closing quote is missing.
 func unquote(s []byte) (n int, text []byte) {
 	quote := s[0]
 	for i := 1; i < len(s); i++ {

@@ -6,47 +6,46 @@ import (
 	"fmt"
 )
 
-// Wire limits. A peer that exceeds one is answered with a ProtocolError.
+// Limits of the protocol. Exceeding one is a *ProtocolError.
 const (
 	// MaxBulk is the longest bulk string, in bytes.
 	MaxBulk = 512 << 20
 	// MaxArgs is the largest number of arguments of a client's command.
 	MaxArgs = 1 << 20
-	// MaxStreamArgs is that of a command in a master's stream, where MaxCommand
-	// comes first: a server takes as much from its clients.
+	// MaxStreamArgs is the largest number of arguments of a command in a replication stream. There
+	// MaxCommand is the effective limit, as for the clients of servers.
 	MaxStreamArgs = 1<<31 - 1
-	// MaxInline is the longest line, in bytes: an inline command or a status
-	// reply.
+	// MaxInline is the longest line, in bytes: of an inline command or a status reply.
 	MaxInline = 64 << 10
-	// MaxCommand is the longest command with its framing, in bytes.
+	// MaxCommand is the longest command, in bytes on the wire.
 	MaxCommand = 1 << 30
 )
 
-// ErrIncomplete is returned when the bytes end before the command does; more
-// bytes may complete it.
+// ErrIncomplete is returned when the bytes end before the command does. With more bytes the command
+// may be valid.
 var ErrIncomplete = errors.New("incomplete command")
 
-// ProtocolError says why bytes are no RESP. The stream cannot be read any
-// further: what follows has no known beginning.
+// ProtocolError is the reason why bytes are not RESP. The rest of the stream cannot be parsed,
+// because the start of the next command is unknown.
 type ProtocolError struct {
-	// Reason is one phrase, in Redis's words where it has some: "invalid bulk
-	// length".
+	// Reason is one phrase, such as "invalid bulk length"; the wording is that of Redis, if Redis
+	// has the error.
 	Reason string
 }
 
-// Error returns Redis's wording, without the "ERR" code.
+// Error returns the text of Redis without the code "ERR".
 func (e *ProtocolError) Error() string { return "Protocol error: " + e.Reason }
 
-// The reasons in Redis's words.
+// Reasons in the wording of Redis.
 const (
 	badMultibulk = "invalid multibulk length"
 	badBulk      = "invalid bulk length"
 )
 
-// ParseCommand reads one array of bulk strings from the start of b. The
-// arguments are sub-slices of b, appended to args[:0], at most MaxStreamArgs; n is
-// the number of bytes they took. It returns ErrIncomplete if b ends early and a
-// *ProtocolError for anything else than a non-empty array of bulk strings.
+// ParseCommand parses one array of bulk strings at the start of b. The arguments, at most
+// MaxStreamArgs, are sub-slices of b in args[:0]; n is the length of the command. The error is
+// ErrIncomplete if b ends early, and a *ProtocolError for everything but a non-empty array of bulk
+// strings.
 func ParseCommand(b []byte, args [][]byte) (out [][]byte, n int, err error) {
 	out = args[:0]
 	count, pos, err := parseHeader(b, 0, '*', MaxStreamArgs)
@@ -74,12 +73,11 @@ func ParseCommand(b []byte, args [][]byte) (out [][]byte, n int, err error) {
 	return out, pos, nil
 }
 
-// maxHeader bounds a header line: a type byte, a sign, 20 digits and CRLF.
+// maxHeader is the longest header line, in bytes: type, sign, 20 digits and CRLF.
 const maxHeader = 24
 
-// parseHeader reads "<kind><number>\r\n" at b[pos:] and returns the number and
-// the position after it. A negative number is only allowed for an array, and
-// comes back as it is.
+// parseHeader parses "<kind><number>\r\n" at b[pos:]. It returns the number, and the position after
+// the header. Only the number of an array may be negative.
 func parseHeader(b []byte, pos int, kind byte, limit int) (value, next int, err error) {
 	if pos >= len(b) {
 		return 0, 0, ErrIncomplete
@@ -87,7 +85,7 @@ func parseHeader(b []byte, pos int, kind byte, limit int) (value, next int, err 
 	if b[pos] != kind {
 		return 0, 0, &ProtocolError{fmt.Sprintf("expected '%c', got %q", kind, b[pos])}
 	}
-	// Two digits at most make up nearly every header of a row.
+	// Fast path: most headers have at most two digits.
 	i := pos + 1
 	for i < len(b) && b[i]-'0' <= 9 && i-pos <= 10 {
 		value = value*10 + int(b[i]-'0')
@@ -96,12 +94,12 @@ func parseHeader(b []byte, pos int, kind byte, limit int) (value, next int, err 
 	if i > pos+1 && i+1 < len(b) && b[i] == '\r' && b[i+1] == '\n' && value <= limit {
 		return value, i + 2, nil
 	}
-	return parseOddHeader(b, pos, kind, limit)
+	return parseUnusualHeader(b, pos, kind, limit)
 }
 
-// parseOddHeader sorts out what parseHeader does not take at once: incomplete
-// lines, signs, leading zeros and every error.
-func parseOddHeader(b []byte, pos int, kind byte, limit int) (value, next int, err error) {
+// parseUnusualHeader is the slow path of parseHeader: incomplete lines, signs, leading zeros and
+// all errors.
+func parseUnusualHeader(b []byte, pos int, kind byte, limit int) (value, next int, err error) {
 	reason := badBulk
 	if kind == '*' {
 		reason = badMultibulk
@@ -137,4 +135,22 @@ func parseOddHeader(b []byte, pos int, kind byte, limit int) (value, next int, e
 		value = -value
 	}
 	return value, pos + 1 + end + 1, nil
+}
+
+// MaxName bounds the length of the names that Upper converts.
+const MaxName = 32
+
+// Upper writes name in upper case into room and returns that part of room. It returns nil for a
+// name longer than MaxName, which no command has.
+func Upper(room *[MaxName]byte, name []byte) []byte {
+	if len(name) > MaxName {
+		return nil
+	}
+	for i, c := range name {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		room[i] = c
+	}
+	return room[:len(name)]
 }

@@ -7,93 +7,97 @@ import (
 	"slices"
 )
 
-// Reader reads commands, lines and raw bytes from one stream. It is not safe
-// for concurrent use. After a *ProtocolError the stream is out of step and must
-// be closed; after any other error of the underlying reader, a time-out for
-// instance, the same call may be made again and goes on where it stopped.
+// Reader reads commands, lines and raw bytes from one stream. It is not safe for concurrent use.
+// After a *ProtocolError the stream must be closed. After an error of the underlying reader, such
+// as a time-out, the caller may repeat the call, which continues where it stopped.
 type Reader struct {
 	r    io.Reader
-	size int // the buffer's size at rest
+	size int // of the buffer between commands
 	err  error
 
-	// buf[pos:end] is what was received and not yet handed out.
+	// buf[pos:end] has been received and not returned.
 	buf      []byte
 	pos, end int
 
-	maxArgs, maxBulk int
-	rest, restArgs   int                   // bytes of buffer, and arguments, for which room is kept between commands
-	hold             func(bytes int) error // nil: nobody counts
-	held             int                   // what hold was told last
+	maxArgs, maxBulk   int
+	keepSize, keepArgs int                   // of buf and args: the largest kept between commands
+	account            func(bytes int) error // may be nil; see SetAccount
+	accounted          int                   // argument of the last call of account
 
-	// The command being parsed. Offsets are relative to pos, since the buffer
-	// moves while a command arrives.
-	announced int    // arguments; 0 before the header was read
+	// The command that is being parsed. Offsets are relative to pos, because the buffer moves while
+	// a command arrives.
+	announced int    // number of arguments; 0 before the header
 	parsed    int    // bytes parsed
-	bulk      int    // length of the bulk whose header has been parsed, or -1
+	bulk      int    // length of the bulk string whose header has been parsed, or -1
 	spans     []span // the arguments
 	args      [][]byte
 }
 
-// span is where an argument lies. No command is longer than MaxCommand.
+// span is the position of an argument. MaxCommand fits into 32 bits.
 type span struct{ start, end uint32 }
 
-// restSize is what a buffer may keep between commands.
-const restSize = 1 << 20
+// defaultKeepSize is the largest buffer kept between commands without SetAccount, in bytes.
+const defaultKeepSize = 1 << 20
 
-// argSize is what an argument takes beside its bytes: a span, and a slice once the command is whole.
+// argSize is the memory of an argument besides its content: a span, and a slice when the command is
+// complete.
 const argSize = 8 + 24
 
-// keptArgs is for how many arguments room is kept between commands; with SetHold it is less.
+// Arguments for which a Reader keeps memory between commands, without and with SetAccount.
 const (
-	keptArgs     = 1 << 12
-	keptArgsHeld = 1 << 8
+	defaultKeepArgs   = 1 << 12
+	accountedKeepArgs = 1 << 8
 )
 
-// holdStep is the number of arguments after which their memory is counted again.
-const holdStep = 1 << 10
+// accountStep is the number of arguments after which their memory is accounted for again.
+const accountStep = 1 << 10
 
-// NewReader returns a Reader on r with a buffer of size bytes (at least 512),
-// which grows while a longer command arrives.
+// NewReader returns a Reader on r with a buffer of size bytes (at least 512). The buffer grows
+// while a longer command arrives.
 func NewReader(r io.Reader, size int) *Reader {
 	size = max(size, 512)
-	return &Reader{r: r, size: size, buf: make([]byte, size), maxArgs: MaxArgs, maxBulk: MaxBulk, rest: max(size, restSize), restArgs: keptArgs, bulk: -1}
+	return &Reader{
+		r: r, size: size, buf: make([]byte, size), maxArgs: MaxArgs, maxBulk: MaxBulk,
+		keepSize: max(size, defaultKeepSize), keepArgs: defaultKeepArgs, bulk: -1,
+	}
 }
 
-// SetLimits sets the largest number of arguments and the longest argument that
-// are accepted from now on, MaxArgs and MaxBulk until then. Redis allows 10 and
-// 16384 before authentication.
+// SetLimits sets the largest number of arguments and the longest argument, in bytes, of commands
+// from now on. The defaults are MaxArgs and MaxBulk. Redis allows 10 and 16384 before
+// authentication.
 func (r *Reader) SetLimits(args, bulk int) {
 	r.maxArgs, r.maxBulk = min(args, MaxStreamArgs), min(bulk, MaxBulk)
 }
 
-// SetHold has hold called with the number of bytes that the Reader holds beyond those that it holds
-// at rest: before the number grows, and when it has shrunk. Between commands it is 0. An error of
-// hold ends the reading and is returned as it is.
-func (r *Reader) SetHold(hold func(bytes int) error) {
-	r.hold, r.rest, r.restArgs = hold, r.size, keptArgsHeld
+// SetAccount makes the Reader call account with the bytes of memory that it holds beyond its buffer
+// of the initial size: before the number grows, and after it has shrunk. Between commands it is 0.
+// An error of account ends the read, which returns it unchanged.
+func (r *Reader) SetAccount(account func(bytes int) error) {
+	r.account, r.keepSize, r.keepArgs = account, r.size, accountedKeepArgs
 }
 
-// count calls hold for a buffer of size bytes and the arguments of the command so far.
-func (r *Reader) count(size int) error {
-	if r.hold == nil {
+// updateAccount accounts for a buffer of size bytes and the arguments of the command so far.
+func (r *Reader) updateAccount(size int) error {
+	if r.account == nil {
 		return nil
 	}
-	held := size - r.size + argSize*max(len(r.spans)-r.restArgs, cap(r.args)-r.restArgs, 0)
-	if held == r.held {
+	args := max(len(r.spans)-r.keepArgs, cap(r.args)-r.keepArgs, 0)
+	bytes := size - r.size + argSize*args
+	if bytes == r.accounted {
 		return nil
 	}
-	r.held = held
-	return r.hold(held)
+	r.accounted = bytes
+	return r.account(bytes)
 }
 
-// Buffered returns the number of bytes received and not yet handed out.
+// Buffered returns the number of bytes that have been received and not returned.
 func (r *Reader) Buffered() int { return r.end - r.pos }
 
-// ReadCommand reads one command: an array of bulk strings, or an inline line.
-// raw holds its exact bytes on the wire. Both are valid until the next call of
-// any method. An empty line or an empty array gives args == nil without an
-// error; replicas take such a line as a sign of life. The error is io.EOF only
-// between commands, io.ErrUnexpectedEOF inside one.
+// ReadCommand reads one command: an array of bulk strings, or an inline command. raw is the
+// command's bytes on the wire. args and raw are valid until the next call of any method. For an
+// empty line or array args is nil and err is nil; masters send empty lines to keep a connection
+// alive. The error at the end of the stream is io.EOF between commands and io.ErrUnexpectedEOF
+// within one.
 func (r *Reader) ReadCommand() (args [][]byte, raw []byte, err error) {
 	for {
 		if r.pos < r.end {
@@ -112,7 +116,7 @@ func (r *Reader) ReadCommand() (args [][]byte, raw []byte, err error) {
 	}
 }
 
-// ReadLine reads one line ended by LF or CRLF and returns it without its end,
+// ReadLine reads one line that ends with LF or CRLF, and returns it without that end. The line is
 // valid until the next call of any method.
 func (r *Reader) ReadLine() ([]byte, error) {
 	scanned := 0
@@ -132,8 +136,7 @@ func (r *Reader) ReadLine() ([]byte, error) {
 	}
 }
 
-// Read hands out the bytes that follow what was parsed, the payload of a full
-// resync for instance.
+// Read reads the bytes after the last command or line, such as the payload of a full resync.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.pos < r.end {
 		n := copy(p, r.buf[r.pos:r.end])
@@ -148,9 +151,9 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return r.r.Read(p)
 }
 
-// Ahead reads on until the stream ends or fails, which it returns, or until the
-// buffer is full. The last command stays valid. A command that blocks learns by it
-// that its client left; until it returns no other method may be called.
+// Ahead reads from the stream into the buffer, until the buffer is full or a read fails, and
+// returns the error of that read. The last command stays valid. While a command blocks, Ahead
+// detects that the client has left. No other method may be called before Ahead returns.
 func (r *Reader) Ahead() error {
 	for r.err == nil && r.end < len(r.buf) {
 		n, err := r.r.Read(r.buf[r.end:])
@@ -162,7 +165,7 @@ func (r *Reader) Ahead() error {
 	return r.err
 }
 
-// parseArray goes on with the array of bulk strings at buf[pos:end].
+// parseArray continues to parse the array of bulk strings at buf[pos:end].
 func (r *Reader) parseArray() ([][]byte, []byte, error) {
 	b := r.buf[r.pos:r.end]
 	if r.announced == 0 {
@@ -177,8 +180,8 @@ func (r *Reader) parseArray() ([][]byte, []byte, error) {
 		r.announced, r.parsed, r.bulk, r.spans = count, next, -1, r.spans[:0]
 	}
 	for len(r.spans) < r.announced {
-		if len(r.spans)%holdStep == holdStep-1 && r.bulk < 0 {
-			if err := r.count(len(r.buf)); err != nil {
+		if len(r.spans)%accountStep == accountStep-1 && r.bulk < 0 {
+			if err := r.updateAccount(len(r.buf)); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -212,7 +215,7 @@ func (r *Reader) parseArray() ([][]byte, []byte, error) {
 	return r.args, raw, nil
 }
 
-// parseInline reads a command typed as a line of words.
+// parseInline parses a command that is a line of words.
 func (r *Reader) parseInline() ([][]byte, []byte, error) {
 	b := r.buf[r.pos:r.end]
 	end := bytes.IndexByte(b[:min(len(b), MaxInline+1)], '\n')
@@ -231,9 +234,9 @@ func (r *Reader) parseInline() ([][]byte, []byte, error) {
 	return args, raw, nil
 }
 
-// fill reads more bytes behind buf[end], making room first: by moving what is
-// left to the front, and by doubling only when the buffer is full of received
-// bytes, so that an announced length alone never costs memory.
+// fill reads more bytes to buf[end:]. To make room it moves buf[pos:end] to the front, and doubles
+// the buffer only if the buffer is full of received bytes: an announced length alone allocates
+// nothing.
 func (r *Reader) fill() error {
 	if r.err != nil {
 		err := r.err
@@ -243,16 +246,16 @@ func (r *Reader) fill() error {
 	switch {
 	case r.pos == r.end:
 		r.pos, r.end = 0, 0
-		if len(r.buf) > r.rest {
+		if len(r.buf) > r.keepSize {
 			r.buf = make([]byte, r.size)
-			clear(r.args[:cap(r.args)]) // they lie in the old buffer
+			clear(r.args[:cap(r.args)]) // they point into the old buffer
 		}
-		if cap(r.args) > r.restArgs {
+		if cap(r.args) > r.keepArgs {
 			r.args, r.spans = nil, nil
 		}
 		r.args, r.spans = r.args[:0], r.spans[:0]
-		if r.held > 0 {
-			if err := r.count(len(r.buf)); err != nil {
+		if r.accounted > 0 {
+			if err := r.updateAccount(len(r.buf)); err != nil {
 				return err
 			}
 		}
@@ -261,7 +264,7 @@ func (r *Reader) fill() error {
 		r.pos = 0
 	}
 	if r.end == len(r.buf) {
-		if err := r.count(2 * len(r.buf)); err != nil {
+		if err := r.updateAccount(2 * len(r.buf)); err != nil {
 			return err
 		}
 		grown := make([]byte, 2*len(r.buf))
@@ -282,7 +285,7 @@ func (r *Reader) fill() error {
 	return io.ErrNoProgress
 }
 
-// ended turns an end of file inside a command into io.ErrUnexpectedEOF.
+// ended converts io.EOF within a command to io.ErrUnexpectedEOF.
 func (r *Reader) ended(err error) error {
 	if errors.Is(err, io.EOF) && r.pos < r.end {
 		return io.ErrUnexpectedEOF

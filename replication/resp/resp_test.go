@@ -103,8 +103,8 @@ func TestReaderCommands(t *testing.T) {
 	}
 }
 
-// A command far larger than the buffer, after which the buffer shrinks again;
-// and an end inside a command.
+// A command may be far larger than the buffer, which then shrinks again. The end of the stream
+// within a command is io.ErrUnexpectedEOF.
 func TestReaderLargeAndCut(t *testing.T) {
 	big := strings.Repeat("x", 3<<20)
 	wire := resp.AppendCommand(nil, "SET", "k", big)
@@ -118,7 +118,7 @@ func TestReaderLargeAndCut(t *testing.T) {
 	}
 }
 
-// A read that times out loses nothing: the same call goes on.
+// After a time-out the same call continues without loss.
 func TestReaderResumesAfterTimeout(t *testing.T) {
 	wire := resp.AppendCommand(nil, "SET", "key", "value")
 	var parts []io.Reader
@@ -209,7 +209,7 @@ func TestReaderRefuses(t *testing.T) {
 	}
 }
 
-// What redis-server 7.0 and 8.0 print for ZSCORE.
+// The texts are those of redis-server 7.0 and 8.0 for ZSCORE.
 func TestAppendFloat(t *testing.T) {
 	for _, c := range []struct {
 		f    float64
@@ -300,7 +300,7 @@ func FuzzParseCommand(f *testing.F) {
 	})
 }
 
-// However the bytes are cut, the same commands come out, then the same error.
+// The boundaries of the reads change neither the commands nor the error after them.
 func FuzzReader(f *testing.F) {
 	f.Add([]byte(mixed), uint8(3))
 	f.Add([]byte("*1\r\n$536870912\r\nabc"), uint8(0))
@@ -335,14 +335,14 @@ func BenchmarkParseCommand(b *testing.B) {
 	}
 }
 
-// What a reader holds is counted before it grows, arguments without bytes included, and is released
-// between commands.
-func TestReaderCountsWhatItHolds(t *testing.T) {
+// The reader accounts for its memory before it grows, including that of empty arguments, and
+// releases it between commands.
+func TestReaderAccountsForItsMemory(t *testing.T) {
 	const count = 100_000
 	wire := []byte(fmt.Sprintf("*%d\r\n", count) + strings.Repeat("$0\r\n\r\n", count) + "*1\r\n$4\r\nPING\r\n")
 	most, now := 0, 0
 	r := resp.NewReader(bytes.NewReader(wire), 512)
-	r.SetHold(func(held int) error {
+	r.SetAccount(func(held int) error {
 		most, now = max(most, held), held
 		return nil
 	})
@@ -361,7 +361,7 @@ func TestReaderCountsWhatItHolds(t *testing.T) {
 
 	full := errors.New("full")
 	r = resp.NewReader(bytes.NewReader(wire), 512)
-	r.SetHold(func(held int) error {
+	r.SetAccount(func(held int) error {
 		if held > 1<<20 {
 			return full
 		}

@@ -1,41 +1,41 @@
 package resp
 
-// Writer renders replies into a buffer. When the buffer is full it is sent, and a long string is
-// sent from where it lies, so that a reply of any length takes a bounded amount of memory. A Writer
-// without a send function keeps everything. It is not safe for concurrent use.
+// Writer renders replies into a buffer, and sends the buffer when it is full. It sends long strings
+// without a copy, so that a reply of any length takes a bounded amount of memory. Without a send
+// function everything stays in the buffer. A Writer is not safe for concurrent use.
 type Writer struct {
 	proto int
 	buf   []byte
-	size  int // of the buffer, from which on it is sent
+	size  int // bytes in the buffer at which it is sent
 	send  func(p []byte) error
 	err   error
 }
 
-// NewWriter returns a Writer that calls send with pieces of the replies, once size bytes have
-// gathered. A piece is valid during the call. nil: everything stays in the buffer.
+// NewWriter returns a Writer for protocol 2 that calls send with chunks of the replies when the
+// buffer has size bytes. A chunk is valid during the call. send may be nil.
 func NewWriter(size int, send func(p []byte) error) *Writer {
 	return &Writer{proto: 2, size: size, send: send}
 }
 
-// Reset begins anew behind the bytes of buf, in protocol 2 or 3, and forgets an error.
+// Reset makes the Writer append to buf, in protocol 2 or 3, and clears its error.
 func (w *Writer) Reset(buf []byte, proto int) { w.buf, w.proto, w.err = buf, proto, nil }
 
-// SetSize changes from how many bytes on the buffer is sent.
+// SetSize sets the number of bytes in the buffer at which it is sent.
 func (w *Writer) SetSize(size int) { w.size = size }
 
-// Bytes returns what was not sent.
+// Bytes returns the bytes that have not been sent.
 func (w *Writer) Bytes() []byte { return w.buf }
 
 // Proto returns the protocol version.
 func (w *Writer) Proto() int { return w.proto }
 
-// Err returns the first error of send. After it nothing is rendered or sent.
+// Err returns the first error of send. After an error the Writer sends nothing.
 func (w *Writer) Err() error { return w.err }
 
-// OK reports whether rendering makes sense: loops over many elements end when it turns false.
+// OK reports whether send has not failed. Loops over many elements end when it is false.
 func (w *Writer) OK() bool { return w.err == nil }
 
-// Flush sends what has gathered. Without a send function it does nothing.
+// Flush sends the buffer. Without a send function it does nothing.
 func (w *Writer) Flush() {
 	if w.send == nil || len(w.buf) == 0 {
 		return
@@ -46,7 +46,7 @@ func (w *Writer) Flush() {
 	w.buf = w.buf[:0]
 }
 
-// full sends the buffer if it is full.
+// full calls Flush if the buffer is full.
 func (w *Writer) full() {
 	if w.send != nil && len(w.buf) >= w.size {
 		w.Flush()
@@ -71,10 +71,10 @@ func (w *Writer) Simple(s string) { w.buf = AppendSimple(w.buf, s); w.full() }
 // Error renders an error, whose text begins with its code.
 func (w *Writer) Error(s string) { w.buf = AppendError(w.buf, s); w.full() }
 
-// Null renders the absence of a value.
+// Null renders a null.
 func (w *Writer) Null() { w.buf = AppendNull(w.buf, w.proto); w.full() }
 
-// NullArray renders the absence of an array.
+// NullArray renders a null array.
 func (w *Writer) NullArray() { w.buf = AppendNullArray(w.buf, w.proto); w.full() }
 
 // Double renders a floating-point number.
@@ -95,15 +95,15 @@ func (w *Writer) Bulk(b []byte) {
 // BulkString renders a bulk string.
 func (w *Writer) BulkString(s string) {
 	if len(s) >= w.size && w.send != nil {
-		w.Bulk([]byte(s)) // a copy, but only of such a long one
+		w.Bulk([]byte(s)) // only long strings are copied
 		return
 	}
 	w.buf = AppendBulkString(w.buf, s)
 	w.full()
 }
 
-// long renders a bulk string that fills the buffer. The header never goes alone, nor does the end;
-// what lies between full buffers is sent without a copy.
+// long renders a bulk string that does not fit into the buffer. It sends the header together with
+// the first bytes, then whole multiples of size without a copy, and keeps the rest in the buffer.
 func (w *Writer) long(b []byte) {
 	w.buf = appendHeader(w.buf, '$', int64(len(b)))
 	n := min(max(w.size-len(w.buf), 0), len(b))

@@ -25,8 +25,8 @@ func FuzzParseSync(f *testing.F) {
 	})
 }
 
-// However the connection cuts it, a snapshot ends where its frame does, and what
-// follows is left to the stream.
+// Whatever the boundaries of the reads, a snapshot ends where its framing ends, and the bytes after
+// it belong to the stream.
 func FuzzPayload(f *testing.F) {
 	f.Add([]byte("$5\r\nhello*1\r\n$4\r\nPING\r\n"))
 	f.Add([]byte("\n\n$0\r\n"))
@@ -56,15 +56,15 @@ func FuzzPayload(f *testing.F) {
 	})
 }
 
-// allocated is all the memory that was ever asked for.
+// allocated returns the bytes of all allocations so far.
 func allocated() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.TotalAlloc
 }
 
-// Whatever comes, the records are its beginning, byte for byte, each of whole
-// commands, and the same however the connection cuts it.
+// For every input, the records are its first bytes, and each record is of complete commands. The
+// boundaries of the reads have no influence.
 func FuzzNext(f *testing.F) {
 	ping, set := "*1\r\n$4\r\nping\r\n", string(resp.AppendCommand(nil, "SET", "k", "v"))
 	multi, exec := string(resp.AppendCommand(nil, "MULTI")), string(resp.AppendCommand(nil, "EXEC"))

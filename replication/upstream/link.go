@@ -20,36 +20,36 @@ import (
 
 const readBuffer = 256 << 10
 
-// Config says whom to connect to and how.
+// Config is the address of an upstream, and how to connect.
 type Config struct {
 	Addr       string        // host:port
 	User       string        // empty: the default user
 	Password   string        // empty: no AUTH
-	ListenPort int           // what we announce; 0: nothing
-	AnnounceIP string        // where others reach us, if not where we come from
-	Timeout    time.Duration // for connecting, and for each read and each write
+	ListenPort int           // announced as the port of this node; 0: not announced
+	AnnounceIP string        // announced as the host of this node; empty: the peer's address
+	Timeout    time.Duration // of the connect, and of each read and write; positive
 	TLS        *tls.Config   // nil: plain; without a ServerName the host of Addr is verified
 }
 
-// Link is one connection to an upstream. Ack, KeepAlive, LastIO and Close may be
-// called by any goroutine, everything else by one.
+// Link is one connection to an upstream. Any goroutine may call Ack, KeepAlive, LastIO and Close.
+// One goroutine at a time may call the other methods.
 type Link struct {
 	c      Config
 	conn   net.Conn
 	r      *resp.Reader
 	lastIO atomic.Int64 // unix nanoseconds
-	fault  error        // of the stream, found behind records that were whole
+	fault  error        // found after the records of a batch; the next Next returns it
 
-	write sync.Mutex // one message at a time on conn
+	write sync.Mutex // serializes messages on conn
 }
 
-// ReplyError is an error reply of the upstream.
+// ReplyError is an error reply of the upstream. Text is the reply with its leading "-".
 type ReplyError struct{ Text string }
 
 func (e *ReplyError) Error() string { return "upstream answered " + e.Text }
 
-// ContentError is a fault of what the upstream sends, not of the connection. Who
-// asks again from the same place gets the same.
+// ContentError is a fault of the data that the upstream sends, not of the connection. A new request
+// from the same offset gets the same data.
 type ContentError struct{ err error }
 
 func (e *ContentError) Error() string { return e.err.Error() }
@@ -57,8 +57,8 @@ func (e *ContentError) Unwrap() error { return e.err }
 
 func contentf(format string, a ...any) error { return &ContentError{fmt.Errorf(format, a...)} }
 
-// Dial connects and shakes hands as a replica, up to PSYNC. The link is closed
-// when ctx ends.
+// Dial connects and performs the handshake of a replica up to, but without, PSYNC. The link closes
+// when ctx ends. An error reply of the upstream is a *ReplyError.
 func Dial(ctx context.Context, c Config) (*Link, error) {
 	d := net.Dialer{Timeout: c.Timeout, KeepAlive: 15 * time.Second}
 	conn, err := d.DialContext(ctx, "tcp", c.Addr)
@@ -67,7 +67,7 @@ func Dial(ctx context.Context, c Config) (*Link, error) {
 	}
 	if c.TLS != nil {
 		if conn, err = encrypt(ctx, conn, c); err != nil {
-			return nil, fmt.Errorf("shake TLS hands with upstream %s: %w", c.Addr, err)
+			return nil, fmt.Errorf("TLS handshake with upstream %s: %w", c.Addr, err)
 		}
 	}
 	l := &Link{c: c, conn: conn}
@@ -76,21 +76,21 @@ func Dial(ctx context.Context, c Config) (*Link, error) {
 	if err := l.handshake(); err != nil {
 		stop()
 		conn.Close()
-		return nil, fmt.Errorf("shake hands with upstream %s: %w", c.Addr, err)
+		return nil, fmt.Errorf("handshake with upstream %s: %w", c.Addr, err)
 	}
 	return l, nil
 }
 
-// newReader takes what an upstream's clients could send it: servers let a command
-// have as many arguments as its length allows.
+// newReader returns a Reader for a replication stream. Servers limit the number of arguments of
+// their clients' commands only by the length of the command.
 func newReader(r io.Reader) *resp.Reader {
 	reader := resp.NewReader(r, readBuffer)
 	reader.SetLimits(resp.MaxStreamArgs, resp.MaxBulk)
 	return reader
 }
 
-// encrypt shakes hands at once: left to the first write, its reads would have no
-// deadline. It closes conn if that fails.
+// encrypt performs the TLS handshake under a deadline. The first write would perform it, too, but
+// its reads would have no deadline. encrypt closes conn if the handshake fails.
 func encrypt(ctx context.Context, conn net.Conn, c Config) (net.Conn, error) {
 	t := tls.Client(conn, forHost(c.TLS, c.Addr))
 	err := conn.SetDeadline(time.Now().Add(c.Timeout))
@@ -104,7 +104,7 @@ func encrypt(ctx context.Context, conn net.Conn, c Config) (net.Conn, error) {
 	return t, nil
 }
 
-// forHost is config with the name to verify, unless it says one itself.
+// forHost returns config with the host of addr as the name to verify, unless config has a name.
 func forHost(config *tls.Config, addr string) *tls.Config {
 	if config.ServerName != "" {
 		return config
@@ -114,8 +114,8 @@ func forHost(config *tls.Config, addr string) *tls.Config {
 	return config
 }
 
-// timedConn gives every read the link's timeout, so that a silent upstream is
-// noticed: masters send a PING every 10 s.
+// timedConn applies the link's time-out to every read. Masters send a PING every 10 s by default,
+// so a longer silence means that the upstream is gone.
 type timedConn struct{ l *Link }
 
 func (t *timedConn) Read(p []byte) (int, error) {
@@ -129,20 +129,21 @@ func (t *timedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// LastIO is when bytes last came from the upstream.
+// LastIO returns the time at which bytes were last received.
 func (l *Link) LastIO() time.Time { return time.Unix(0, l.lastIO.Load()) }
 
-// RemoteAddr is the upstream's end of the connection.
+// RemoteAddr returns the upstream's address.
 func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }
 
-// LocalAddr is our end of the connection.
+// LocalAddr returns this node's address on the connection.
 func (l *Link) LocalAddr() net.Addr { return l.conn.LocalAddr() }
 
-// Close ends the connection; a blocked read returns.
+// Close closes the connection. A blocked read or write returns with an error.
 func (l *Link) Close() error { return l.conn.Close() }
 
+// handshake authenticates and announces this node. It ends before PSYNC.
 func (l *Link) handshake() error {
-	if err := l.ask("PING"); err != nil && !isTolerated(err) {
+	if err := l.call("PING"); err != nil && !isTolerated(err) {
 		return err
 	}
 	if l.c.Password != "" {
@@ -150,26 +151,24 @@ func (l *Link) handshake() error {
 		if l.c.User != "" {
 			args = []string{"AUTH", l.c.User, l.c.Password}
 		}
-		if err := l.ask(args...); err != nil {
+		if err := l.call(args...); err != nil {
 			return fmt.Errorf("authenticate: %w", err)
 		}
 	}
+	var options [][]string
 	if l.c.ListenPort != 0 {
-		// An upstream that does not know an option still serves PSYNC.
-		if err := l.ask("REPLCONF", "listening-port", strconv.Itoa(l.c.ListenPort)); err != nil && !isReply(err) {
-			return err
-		}
+		options = append(options, []string{"listening-port", strconv.Itoa(l.c.ListenPort)})
 	}
 	if l.c.AnnounceIP != "" {
-		if err := l.ask("REPLCONF", "ip-address", l.c.AnnounceIP); err != nil && !isReply(err) {
+		options = append(options, []string{"ip-address", l.c.AnnounceIP})
+	}
+	options = append(options, []string{"version", announcedVersion},
+		[]string{"capa", "eof", "capa", "psync2", "capa", "rdb-listpack"})
+	for _, option := range options {
+		// An upstream that rejects an option may still serve PSYNC.
+		if err := l.call(append([]string{"REPLCONF"}, option...)...); err != nil && !isReply(err) {
 			return err
 		}
-	}
-	if err := l.ask("REPLCONF", "version", announcedVersion); err != nil && !isReply(err) {
-		return err
-	}
-	if err := l.ask("REPLCONF", "capa", "eof", "capa", "psync2", "capa", "rdb-listpack"); err != nil && !isReply(err) {
-		return err
 	}
 	return nil
 }
@@ -181,21 +180,20 @@ func (l *Link) handshake() error {
 // key by name. Redis and older Valkey servers ignore the version.
 const announcedVersion = "9.1.0"
 
-// isTolerated says whether a refused PING still lets the handshake go on: AUTH
-// comes next.
+// isTolerated reports whether the handshake can continue after this error reply to PING: the
+// upstream requires authentication, and AUTH follows.
 func isTolerated(err error) bool {
 	var re *ReplyError
-	return errors.As(err, &re) && (strings.HasPrefix(re.Text, "-NOAUTH") || strings.HasPrefix(re.Text, "-NOPERM") ||
+	return errors.As(err, &re) && (strings.HasPrefix(re.Text, "-NOAUTH") ||
+		strings.HasPrefix(re.Text, "-NOPERM") ||
 		strings.HasPrefix(re.Text, "-ERR operation not permitted"))
 }
 
-func isReply(err error) bool {
-	var re *ReplyError
-	return errors.As(err, &re)
-}
+// isReply reports whether err is an error reply, and not a fault of the connection.
+func isReply(err error) bool { return errors.As(err, new(*ReplyError)) }
 
-// ask sends one command and reads its one-line answer.
-func (l *Link) ask(args ...string) error {
+// call sends one command and reads its reply of one line.
+func (l *Link) call(args ...string) error {
 	if err := l.send(resp.AppendCommand(nil, args...)); err != nil {
 		return err
 	}
@@ -203,7 +201,7 @@ func (l *Link) ask(args ...string) error {
 	return err
 }
 
-// reply reads one line, passing the empty ones that keep the link alive.
+// reply reads one line. It skips empty lines, which masters send to keep the connection alive.
 func (l *Link) reply() (string, error) {
 	for {
 		line, err := l.r.ReadLine()
@@ -232,36 +230,36 @@ func (l *Link) send(b []byte) error {
 	return nil
 }
 
-// Sync is the upstream's answer to PSYNC.
+// Sync is the upstream's reply to PSYNC.
 type Sync struct {
 	Full   bool
 	ID     string        // the replication id from here on; empty: unchanged
-	Offset replog.Offset // of a full resync: what its snapshot contains
+	Offset replog.Offset // of a full resync: the last byte that the snapshot contains
 }
 
-// PSync asks for the stream under id after offset have. An empty id asks for a
-// full resync. With failover the upstream, a replica of ours until now, is to
-// become the master first.
+// PSync requests the replication stream of replication id id after offset have. An empty id
+// requests a full resync. failover sends PSYNC with FAILOVER, which makes the upstream the master
+// first: the upstream was a replica of this node until now.
 func (l *Link) PSync(id string, have replog.Offset, failover bool) (Sync, error) {
 	first := strconv.FormatInt(int64(have)+1, 10)
 	if id == "" {
 		id, first = "?", "-1"
 	}
-	ask := []string{"PSYNC", id, first}
+	args := []string{"PSYNC", id, first}
 	if failover {
-		ask = append(ask, "FAILOVER")
+		args = append(args, "FAILOVER")
 	}
-	if err := l.send(resp.AppendCommand(nil, ask...)); err != nil {
+	if err := l.send(resp.AppendCommand(nil, args...)); err != nil {
 		return Sync{}, err
 	}
 	line, err := l.reply()
 	if err != nil {
-		return Sync{}, fmt.Errorf("ask for a resync: %w", err)
+		return Sync{}, fmt.Errorf("request resync: %w", err)
 	}
 	return parseSync(line)
 }
 
-// parseSync reads the answer to PSYNC.
+// parseSync parses the reply to PSYNC.
 func parseSync(line string) (Sync, error) {
 	word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 	f := strings.Fields(rest)
@@ -273,30 +271,32 @@ func parseSync(line string) (Sync, error) {
 	case word == "+FULLRESYNC" && len(f) == 2:
 		at, err := replog.ParseOffset(f[1])
 		if err != nil {
-			return Sync{}, fmt.Errorf("ask for a resync: upstream answered %q: %w", line, err)
+			return Sync{}, fmt.Errorf("request resync: upstream answered %q: %w", line, err)
 		}
 		return Sync{Full: true, ID: f[0], Offset: at}, nil
 	}
-	return Sync{}, fmt.Errorf("ask for a resync: upstream answered %q", line)
+	return Sync{}, fmt.Errorf("request resync: upstream answered %q", line)
 }
 
-// Ack tells the upstream what has been applied and what of it is on disk, which
-// WAITAOF asks for. Servers before 7.2 stop reading before FACK.
+// Ack acknowledges what has been applied, and, for WAITAOF on the upstream, what is durable.
+// Servers before 7.2 ignore FACK.
 func (l *Link) Ack(applied, synced replog.Offset) error {
-	return l.send(resp.AppendCommand(nil, "REPLCONF", "ACK", applied.String(), "FACK", min(applied, synced).String()))
+	durable := min(applied, synced)
+	return l.send(resp.AppendCommand(nil,
+		"REPLCONF", "ACK", applied.String(), "FACK", durable.String()))
 }
 
-// KeepAlive tells an upstream that waits for us to load that we live: an empty line,
-// which masters take from a replica for no more than that. It is meant for the time
-// from the snapshot's beginning to the first Ack.
+// KeepAlive sends an empty line, which resets the time-out of a master that waits for its replica.
+// It is for the time between the start of a snapshot and the first Ack.
 func (l *Link) KeepAlive() error { return l.send([]byte("\n")) }
 
-// Payload reads the header of the snapshot that follows a full resync.
+// Payload reads the header of the snapshot that follows +FULLRESYNC. Other bytes are a
+// *ContentError.
 func (l *Link) Payload() (*Payload, error) {
 	line, err := l.reply()
 	if errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read snapshot header: the upstream granted a full resync and closed the connection instead of sending its snapshot; "+
-			"its own log holds the reason: %w", err)
+		return nil, fmt.Errorf("read snapshot header: the upstream granted a full resync and "+
+			"closed the connection instead of sending its snapshot; its own log holds the reason: %w", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read snapshot header: %w", err)
@@ -311,32 +311,33 @@ func (l *Link) Payload() (*Payload, error) {
 	return newSized(l.r, n), nil
 }
 
-// Batch is a run of whole records of the stream, exactly as received.
+// Batch is a sequence of complete records of the stream, byte for byte as received.
 type Batch struct {
 	buf   []byte
-	start int    // of the first record in buf
-	recs  []span // of all, in order
-	room  []span // what recs is a part of
+	start int    // offset of the first record in buf
+	recs  []span // all records, in order
+	room  []span // the whole array of which recs is a part
 }
 
+// span is one record of a batch.
 type span struct {
 	kind replog.Kind
-	end  int
+	end  int // offset in buf
 }
 
-// Len is the number of records.
+// Len returns the number of records.
 func (b *Batch) Len() int { return len(b.recs) }
 
-// Kind is the kind of record i.
+// Kind returns the kind of record i, from 0.
 func (b *Batch) Kind(i int) replog.Kind { return b.recs[i].kind }
 
-// First returns the bytes of the first n records.
+// First returns the bytes of the first n records, at least 1. They are valid until the next Next.
 func (b *Batch) First(n int) []byte {
 	end := b.recs[n-1].end
 	return b.buf[b.start:end:end]
 }
 
-// Drop takes the first n records away.
+// Drop removes the first n records, at least 1.
 func (b *Batch) Drop(n int) {
 	b.start = b.recs[n-1].end
 	b.recs = b.recs[n:]
@@ -344,12 +345,12 @@ func (b *Batch) Drop(n int) {
 
 const (
 	batchSize = 256 << 10
-	keepBatch = 4 << 20 // a larger buffer is not kept for the next batch
+	keepBatch = 4 << 20 // a larger buffer is released before the next batch
 )
 
-// Next replaces b's content by the records that have come, at least one. It
-// blocks for that one only, and to complete a record whose beginning has come.
-// A batch ends after a GETACK, so that the caller can answer at once.
+// Next replaces the records of b by those that have been received, at least one. It blocks only for
+// the first record, and for the rest of a record whose beginning has been received. A batch ends
+// after a GETACK, so that the caller can reply at once.
 func (l *Link) Next(b *Batch) error {
 	if l.fault != nil {
 		return l.fault
@@ -360,11 +361,11 @@ func (l *Link) Next(b *Batch) error {
 	b.buf, b.start, b.recs = b.buf[:0], 0, b.room[:0]
 	defer func() { b.room = b.recs }()
 	for {
-		whole := len(b.buf)
+		complete := len(b.buf)
 		kind, err := l.record(b)
 		if err != nil && len(b.recs) > 0 {
-			// What came before the fault counts; the next call returns it.
-			b.buf = b.buf[:whole]
+			// The records before the fault are valid. The next call returns the fault.
+			b.buf = b.buf[:complete]
 			l.fault = err
 			return nil
 		}
@@ -378,7 +379,7 @@ func (l *Link) Next(b *Batch) error {
 	}
 }
 
-// record reads one record: a command, or all from MULTI to EXEC.
+// record appends one record to b: a command, or all commands from MULTI to EXEC.
 func (l *Link) record(b *Batch) (replog.Kind, error) {
 	start, open := len(b.buf), false
 	for {
@@ -391,11 +392,14 @@ func (l *Link) record(b *Batch) (replog.Kind, error) {
 			return 0, fmt.Errorf("read upstream's stream: %w", err)
 		}
 		if len(raw) == 0 || raw[0] != '*' || len(args) == 0 {
-			// Its length in the stream is not known for certain, so no offset after it would be.
-			return 0, contentf("read upstream's stream: it holds an inline command or an empty line: %.64q", raw)
+			// Its length in the upstream's offsets is uncertain, and so would be every later
+			// offset.
+			return 0, contentf("read upstream's stream: inline command or empty line: %.64q", raw)
 		}
 		if len(b.buf)-start+len(raw) > replog.MaxPayload {
-			return 0, contentf("read upstream's stream: a command or transaction is longer than %d bytes", replog.MaxPayload)
+			return 0, contentf(
+				"read upstream's stream: a command or transaction is longer than %d bytes",
+				replog.MaxPayload)
 		}
 		b.buf = append(b.buf, raw...)
 		switch {
@@ -410,6 +414,7 @@ func (l *Link) record(b *Batch) (replog.Kind, error) {
 	}
 }
 
+// kindOf returns the record kind of a single command.
 func kindOf(args [][]byte) replog.Kind {
 	switch {
 	case is(args[0], "PING"):
@@ -422,4 +427,7 @@ func kindOf(args [][]byte) replog.Kind {
 	return replog.Unit
 }
 
-func is(b []byte, word string) bool { return len(b) == len(word) && bytes.EqualFold(b, []byte(word)) }
+// is reports whether b is word in any case.
+func is(b []byte, word string) bool {
+	return len(b) == len(word) && bytes.EqualFold(b, []byte(word))
+}

@@ -23,8 +23,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve plays a master: it answers each line of script ("command > reply") in
-// order, then sends rest and keeps the connection until the test ends.
+// serve starts a master that replies to the lines of script ("command > reply") in order. It then
+// sends rest, and keeps the connection open until the test ends.
 func serve(t *testing.T, script []string, rest string) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -44,7 +44,7 @@ func serve(t *testing.T, script []string, rest string) (addr string) {
 			want, reply, _ := strings.Cut(step, " > ")
 			args, _, err := r.ReadCommand()
 			if err != nil {
-				t.Errorf("master: %v where %q belongs", err, want)
+				t.Errorf("master: got %v, want %q", err, want)
 				return
 			}
 			var got []string
@@ -103,7 +103,7 @@ func TestPSync(t *testing.T) {
 		{id, "-NOMASTERLINK wait", id + " 101", upstream.Sync{}, "NOMASTERLINK"},
 		{id, "+FULLRESYNC " + other + " -1", id + " 101", upstream.Sync{}, "FULLRESYNC"},
 		{id, "+PONG", id + " 101", upstream.Sync{}, "PONG"},
-		{id, "  ", id + " 101", upstream.Sync{}, `answered "  "`}, // brought the process down
+		{id, "  ", id + " 101", upstream.Sync{}, `answered "  "`}, // once a panic
 	} {
 		l := dial(t, serve(t, append(handshake[:len(handshake):len(handshake)], "PSYNC "+tc.asked+" > "+tc.reply), ""))
 		got, err := l.PSync(tc.id, 100, false)
@@ -119,7 +119,7 @@ func TestPSync(t *testing.T) {
 	}
 }
 
-// Records are the stream's own bytes, and one is all from MULTI to EXEC.
+// Records are bytes of the stream. All commands from MULTI to EXEC are one record.
 func TestNext(t *testing.T) {
 	set := string(resp.AppendCommand(nil, "SET", "k", "v"))
 	multi := string(resp.AppendCommand(nil, "multi")) + set + "*1\r\n$4\r\nping\r\n" + string(resp.AppendCommand(nil, "EXEC"))
@@ -143,7 +143,7 @@ func TestNext(t *testing.T) {
 		}
 		for last := replog.Kind(0); b.Len() > 0; b.Drop(1) {
 			if last == replog.GetAck {
-				t.Error("a batch goes on behind a GETACK")
+				t.Error("a batch continues after a GETACK")
 			}
 			last = b.Kind(0)
 			got = append(got, record{last, string(b.First(1))})
@@ -153,7 +153,7 @@ func TestNext(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	if err := l.Next(&b); err == nil {
-		t.Error("an empty line inside the stream is taken")
+		t.Error("an empty line inside the stream is no error")
 	}
 }
 
@@ -185,8 +185,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// A server takes as many arguments as a command's length allows; at more than a
-// client of ours may send, the link used to end and be made again for ever.
+// Servers limit the arguments of a command only by its length. The limit for this node's clients
+// once applied to the stream, too, and the link failed again after every reconnect.
 func TestCommandOfManyArguments(t *testing.T) {
 	many := resp.AppendArray(nil, resp.MaxArgs+10)
 	many = append(many, strings.Repeat("$1\r\nx\r\n", resp.MaxArgs+10)...)
@@ -200,7 +200,7 @@ func TestCommandOfManyArguments(t *testing.T) {
 	}
 }
 
-// What a link cannot read is told from a link that was cut.
+// Invalid data is distinguished from a broken connection.
 func TestContentError(t *testing.T) {
 	var content *upstream.ContentError
 	for sent, want := range map[string]bool{"PING\r\n": true, "*1\r\n$999999999999\r\n": true, "*x\r\n": true, "": false} {
@@ -214,10 +214,10 @@ func TestContentError(t *testing.T) {
 	}
 }
 
-// TLS shook hands at the first write, without a deadline: a server that accepts and
-// never answers held the node until it was restarted.
+// The TLS handshake once happened at the first write, without a deadline: a server that accepted
+// connections and never replied blocked the node until a restart.
 func TestSilentServer(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // its backlog accepts, nobody answers
+	l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts; no process replies
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,18 +8,18 @@ import (
 	"sync/atomic"
 )
 
-const markLen = 40
+const markLen = 40 // bytes
 
-// Payload is the snapshot inside its framing: a length before it, or a mark of
-// 40 random bytes behind it.
+// Payload is a snapshot without its framing. The framing is a length before the snapshot, or a mark
+// of 40 random bytes after it.
 type Payload struct {
 	r    io.Reader
 	wire *wire
-	size int64
+	size int64 // -1: unknown
 }
 
-// wire remembers the connection's own fault, so that a cut link can be told
-// from a snapshot that is wrong.
+// wire stores the first error of the connection, which distinguishes a broken connection from a
+// corrupt snapshot.
 type wire struct {
 	r   io.Reader
 	err error
@@ -42,20 +42,21 @@ func newSized(r io.Reader, n int64) *Payload {
 
 func newMarked(r io.Reader, mark []byte) *Payload {
 	w := &wire{r: r}
-	return &Payload{r: &markedReader{r: w, mark: mark, buf: make([]byte, 64<<10)}, wire: w, size: -1}
+	marked := &markedReader{r: w, mark: mark, buf: make([]byte, 64<<10)}
+	return &Payload{r: marked, wire: w, size: -1}
 }
 
-// Read reads the snapshot's bytes; io.EOF at its framed end.
+// Read reads bytes of the snapshot. It returns io.EOF where the framing ends the snapshot.
 func (p *Payload) Read(b []byte) (int, error) { return p.r.Read(b) }
 
-// Progress says how many bytes have come and how many there are, -1 if the
-// framing does not tell. Any goroutine may ask.
+// Progress returns the bytes received, and the size of the snapshot: -1 if the framing is a mark.
+// Any goroutine may call it.
 func (p *Payload) Progress() (received, total int64) { return p.wire.n.Load(), p.size }
 
-// WireErr is the fault of the connection, if reading failed by one.
+// WireErr returns the first error of the connection, or nil.
 func (p *Payload) WireErr() error { return p.wire.err }
 
-// End checks that the framing ends where the snapshot's reader stopped.
+// End reads to the end of the framing. It returns an error if bytes of the snapshot are left.
 func (p *Payload) End() error {
 	n, err := io.Copy(io.Discard, p)
 	if err != nil {
@@ -65,26 +66,25 @@ func (p *Payload) End() error {
 		return fmt.Errorf("read snapshot's end: %w", p.wire.err)
 	}
 	if n > 0 {
-		return fmt.Errorf("read snapshot's end: %d bytes follow it inside its frame", n)
+		return fmt.Errorf("read snapshot's end: %d bytes follow the snapshot inside its framing", n)
 	}
 	return nil
 }
 
-// markedReader ends where the mark is the last thing that has come. A master
-// sends nothing behind the mark until it is acknowledged, so nothing of the
-// stream is ever taken for snapshot.
+// markedReader ends where the received bytes end with the mark. A master sends nothing after the
+// mark before the replica's first acknowledgement, so no byte of the stream is taken for snapshot.
 type markedReader struct {
 	r    io.Reader
 	mark []byte
 	buf  []byte
-	at   int // buf[at:n] has been read and not delivered
+	at   int // buf[at:n] has been received and not returned
 	n    int
 	done bool
 }
 
 func (m *markedReader) Read(p []byte) (int, error) {
 	for {
-		// The last markLen bytes may be the mark: they are held back.
+		// The last markLen bytes may be the mark, so they are not returned yet.
 		if free := m.n - m.at - markLen; free > 0 {
 			c := copy(p, m.buf[m.at:m.at+free])
 			m.at += c
@@ -99,6 +99,7 @@ func (m *markedReader) Read(p []byte) (int, error) {
 	}
 }
 
+// fill receives more bytes and sets done at the mark.
 func (m *markedReader) fill() error {
 	copy(m.buf, m.buf[m.at:m.n])
 	m.n, m.at = m.n-m.at, 0

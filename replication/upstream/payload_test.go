@@ -23,13 +23,13 @@ func TestMarkedPayload(t *testing.T) {
 				t.Errorf("%s, %d bytes: got %d, %v", name, size, len(got), err)
 			}
 			if p.WireErr() != nil {
-				t.Errorf("%s, %d bytes: the connection is blamed: %v", name, size, p.WireErr())
+				t.Errorf("%s, %d bytes: the error is the connection's: %v", name, size, p.WireErr())
 			}
 		}
 	}
 }
 
-// A link that is cut is told from a snapshot that is wrong.
+// A broken connection is distinguished from a corrupt snapshot.
 func TestCutPayload(t *testing.T) {
 	p := newMarked(strings.NewReader("some bytes"+string(mark[:39])), mark)
 	if _, err := io.ReadAll(p); !errors.Is(err, io.ErrUnexpectedEOF) || p.WireErr() == nil {
@@ -51,7 +51,7 @@ func TestPayloadEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.End(); err == nil || !strings.Contains(err.Error(), "2 bytes") {
-		t.Errorf("bytes behind the snapshot give %v", err)
+		t.Errorf("bytes after the snapshot: %v", err)
 	}
 	s = newSized(strings.NewReader("some bytes"), 10)
 	if _, err := io.ReadFull(s, make([]byte, 10)); err != nil {

@@ -1,22 +1,22 @@
-package governor_test
+package syncthrottle_test
 
 import (
 	"testing"
 	"time"
 
-	"rowfall/replication/governor"
+	"rowfall/replication/syncthrottle"
 )
 
-// A receiver must keep to the rate on average: short stalls are forgiven, a rate below the bound
-// ends after the allowance, however regularly pieces are taken.
+// A receiver must reach the rate on average. Short stalls are allowed. A receiver below the rate is
+// over its time when the allowance is spent, however regularly it takes chunks.
 func TestAllowance(t *testing.T) {
-	const piece = 1 << 20
+	const chunk = 1 << 20
 	for _, tc := range []struct {
 		name  string
-		rate  int64 // that the receiver keeps to, bytes a second
+		rate  int64 // of the receiver, bytes per second
 		stall time.Duration
-		every int           // pieces between two stalls
-		lasts time.Duration // until the receiver is over its time; 0: it never is
+		every int           // chunks between two stalls
+		lasts time.Duration // until the receiver is over its time; 0: never
 	}{
 		{name: "fast", rate: 100 << 20},
 		{name: "twice the rate with stalls of 4 minutes", rate: 2 << 20, stall: 4 * time.Minute, every: 1000},
@@ -24,17 +24,17 @@ func TestAllowance(t *testing.T) {
 		{name: "half the rate", rate: 512 << 10, lasts: 10 * time.Minute},
 		{name: "stalls of 6 minutes", rate: 100 << 20, stall: 6 * time.Minute, every: 1000, lasts: 6 * time.Minute},
 	} {
-		a := governor.NewAllowance(1<<20, 5*time.Minute)
+		a := syncthrottle.NewAllowance(1<<20, 5*time.Minute)
 		took := time.Duration(0)
 		over := false
 		for i := 1; i <= 5000 && !over; i++ {
-			d := time.Duration(float64(piece) / float64(tc.rate) * float64(time.Second))
+			d := time.Duration(float64(chunk) / float64(tc.rate) * float64(time.Second))
 			if tc.every > 0 && i%tc.every == 0 {
 				d += tc.stall
 			}
-			over = d > a.For(piece)
+			over = d > a.For(chunk)
 			took += d
-			a.Spend(piece, d)
+			a.Spend(chunk, d)
 		}
 		if over != (tc.lasts > 0) || over && (took < tc.lasts || took > tc.lasts+2*time.Minute) {
 			t.Errorf("%s: over its time: %v, after %v", tc.name, over, took)
@@ -52,8 +52,8 @@ func TestLoadTime(t *testing.T) {
 		{100 << 30, 1 << 20, 102400*time.Second + time.Minute},
 		{1 << 62, 1, 100*365*24*time.Hour + time.Minute},
 	} {
-		if got := governor.LoadTime(tc.size, tc.rate, time.Minute); got != tc.want {
-			t.Errorf("%d bytes at %d bytes a second: %v, want %v", tc.size, tc.rate, got, tc.want)
+		if got := syncthrottle.LoadTime(tc.size, tc.rate, time.Minute); got != tc.want {
+			t.Errorf("%d bytes at %d bytes per second: %v, want %v", tc.size, tc.rate, got, tc.want)
 		}
 	}
 }

@@ -1,0 +1,116 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+)
+
+// replConf answers REPLCONF, by which a replica announces itself before PSYNC: pairs of option and
+// value. Unknown capabilities have no effect.
+func (s *session) replConf(_ context.Context, args [][]byte) {
+	if len(args)%2 == 0 {
+		s.fail("ERR syntax error")
+		return
+	}
+	for i := 1; i < len(args); i += 2 {
+		value := args[i+1]
+		switch {
+		case is(args[i], "listening-port"):
+			port, err := strconv.ParseUint(string(value), 10, 16)
+			if err != nil {
+				s.fail("ERR value is not an integer or out of range")
+				return
+			}
+			s.repl.port = int(port)
+		case is(args[i], "ip-address"):
+			if len(value) > 255 {
+				s.fail("ERR REPLCONF ip-address provided by replica instance is too long: %d bytes",
+					len(value))
+				return
+			}
+			// The address appears in INFO, and after a FAILOVER the node connects to it.
+			err := CheckAddr(net.JoinHostPort(string(value), "1"))
+			if len(value) > 0 && err != nil {
+				s.fail("ERR REPLCONF ip-address %q: want a host", value)
+				return
+			}
+			s.repl.ip = string(value)
+		case is(args[i], "capa"):
+			s.repl.psync2 = s.repl.psync2 || is(value, "psync2")
+			s.repl.eof = s.repl.eof || is(value, "eof")
+			s.repl.packed = s.repl.packed || is(value, "rdb-channel-repl") || is(value, packedCapa)
+		case is(args[i], "version"):
+			s.repl.version = string(value[:min(len(value), 32)])
+			packed, err := atLeast7(s.repl.version)
+			s.repl.packed = s.repl.packed || packed && err == nil
+		case is(args[i], "rdb-only"):
+			s.repl.rdbOnly = string(value) == "1"
+		case is(args[i], "rdb-filter-only"):
+			if err := s.repl.filter(string(value)); err != nil {
+				s.fail("ERR %v", err)
+				return
+			}
+		case is(args[i], "ack"), is(args[i], "fack"), is(args[i], "getack"):
+			// Redis sends no reply to these. A replica's own are read by replica.readAcks.
+			return
+		default:
+			s.fail("ERR Unrecognized REPLCONF option: %.128s", args[i])
+			return
+		}
+	}
+	s.ok()
+}
+
+const idLength = 40 // bytes of a replication id
+
+// psync answers PSYNC id offset [FAILOVER]. With FAILOVER the upstream, which sends it, hands the
+// role of master over to this node.
+func (s *session) psync(ctx context.Context, args [][]byte) {
+	offset, err := strconv.ParseInt(string(args[2]), 10, 64)
+	switch {
+	case len(args) > 4 || len(args) == 4 && !is(args[3], "FAILOVER"):
+		s.fail("ERR syntax error")
+		return
+	case err != nil:
+		s.fail("ERR value is not an integer or out of range")
+		return
+	case len(args) == 4:
+		_, err := s.n.appender.submit(ctx, 0, nil, func() error {
+			return s.n.appender.takeOver(string(args[1]))
+		})
+		switch {
+		case errors.As(err, new(*refusedError)):
+			s.fail("ERR %v", err)
+			return
+		case err != nil:
+			// The identity file may already name this node the master, which only the next start
+			// finds out. NOMASTERLINK makes the sender repeat its request until then.
+			s.fail("NOMASTERLINK %v", err)
+			return
+		}
+	}
+	if s.canFilter() {
+		// The id is logged, so a long one is cut; with one byte too many it matches no id.
+		id := string(args[1][:min(len(args[1]), idLength+1)])
+		s.follow = &psync{id: id, offset: offset}
+	}
+}
+
+// sync answers SYNC, the full resync from before PSYNC. redis-cli --rdb and --replica may use it.
+func (s *session) sync(context.Context, [][]byte) {
+	if s.canFilter() {
+		s.follow = &psync{id: "?", offset: -1, legacy: true}
+	}
+}
+
+// canFilter reports whether a requested filter of the snapshot is possible; if not, it appends the
+// error of Redis.
+func (s *session) canFilter() bool {
+	if s.repl.rdbEmpty && !s.repl.eof {
+		s.fail("ERR Filtered replica requires EOF capability")
+		return false
+	}
+	return true
+}
