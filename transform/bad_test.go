@@ -11,64 +11,151 @@ import (
 	"rowfall/transform"
 )
 
-const usersTable = "shop.users: id int unsigned pk; email varchar(80) u0; name varchar(80) null; age int null;" +
-	" balance decimal(10,2); ratio double; big bigint unsigned null; a varchar(9) u1; b varchar(9) u1;" +
+const usersTable = "shop.users: id int unsigned pk; email varchar(80) u0; " +
+	"name varchar(80) null; age int null; balance decimal(10,2); ratio double; " +
+	"big bigint unsigned null; a varchar(9) u1; b varchar(9) u1;" +
 	" born date null; at time; flags set('x','y'); blob1 blob; small tinyint; first varchar(9)"
+
+// compileUsers compiles an entry for usersTable.
+func compileUsers(t *testing.T, entry string) (*transform.Plan, error) {
+	t.Helper()
+	return transform.Compile(parseMapping(t, "shop.users: "+entry), parseTable(t, usersTable))
+}
 
 // TestBadMappings has a line for each rule of the mapping, with a part of the message that a breach
 // of the rule must cause.
 func TestBadMappings(t *testing.T) {
 	for _, c := range []struct{ name, mapping, path, message string }{
-		{"unknown column in a key", `{write: [{hash: "u:{idd}"}]}`, "write[0]", `no column "idd" for the template "u:{idd}"; did you mean "id"?`},
+		{
+			"unknown column in a key", `{write: [{hash: "u:{idd}"}]}`, "write[0]",
+			`no column "idd" for the template "u:{idd}"; did you mean "id"?`,
+		},
 		{"unknown filter", `{write: [{hash: "u:{id|hexx}"}]}`, "write[0]", `did you mean "hex"?`},
-		{"filter on a name", `{write: [{hash: "{table|hex}:{id}"}]}`, "write[0]", "takes no filter"},
+		{
+			"filter on a name", `{write: [{hash: "{table|hex}:{id}"}]}`, "write[0]",
+			"takes no filter",
+		},
 		{"open brace", `{write: [{hash: "u:{id"}]}`, "write[0]", "{ without its }"},
 		{"closing brace", `{write: [{hash: "u:{id}}"}]}`, "write[0]", "} without its {"},
-		{"no unique key", `{write: [{hash: "u:{name}"}]}`, "write[0]", `must contain a primary or unique NOT NULL key of shop.users, so that no two rows share one: (id) and (email) and (a, b); add it to the key, or let the row be a field`},
-		{"no unique key: shared", `{write: [{set: names, member: "{name}"}]}`, "write[0]", "shared: outputs of several rows are not available in this version"},
+		{
+			"no unique key", `{write: [{hash: "u:{name}"}]}`, "write[0]",
+			`must contain a primary or unique NOT NULL key of shop.users, so that no two rows share one: (id) and (email) and (a, b); add it to the key, or let the row be a field`,
+		},
+		{
+			"no unique key: shared", `{write: [{set: names, member: "{name}"}]}`, "write[0]",
+			"shared: outputs of several rows are not available in this version",
+		},
 		{"half a unique key", `{write: [{hash: "u:{a}"}]}`, "write[0]", "(a, b)"},
-		{"parts run together", `{write: [{hash: "u:{a}{b}"}]}`, "write[0]", "the parts {a} and {b} could run into each other"},
-		{"parts run together by a dash", `{write: [{hash: "u:{a}-{b}"}]}`, "write[0]", "put a : between them"},
-		{"lower loses uniqueness", `{write: [{hash: "u:{email|lower}"}]}`, "write[0]", "a filter makes different keys"},
+		{
+			"parts run together", `{write: [{hash: "u:{a}{b}"}]}`, "write[0]",
+			"the parts {a} and {b} could run into each other",
+		},
+		{
+			"parts run together by a dash", `{write: [{hash: "u:{a}-{b}"}]}`, "write[0]",
+			"put a : between them",
+		},
+		{
+			"lower loses uniqueness", `{write: [{hash: "u:{email|lower}"}]}`, "write[0]",
+			"a filter makes different keys",
+		},
 		{"reserved key", `{write: [{hash: "rowfall:{id}"}]}`, "write[0]", "is Rowfall's own"},
-		{"uuid of text", `{write: [{hash: "u:{email|uuid}"}]}`, "write[0]", "takes 16 bytes of BINARY"},
+		{
+			"uuid of text", `{write: [{hash: "u:{email|uuid}"}]}`, "write[0]",
+			"takes 16 bytes of BINARY",
+		},
 		{"no kind", `{write: [{member: "{id}"}]}`, "write[0]", "names no kind"},
 		{"set without member", `{write: [{set: x}]}`, "write[0]", "a set output needs member"},
-		{"sorted set without score", `{write: [{sorted_set: x, member: "{id}"}]}`, "write[0]", "needs score"},
+		{
+			"sorted set without score", `{write: [{sorted_set: x, member: "{id}"}]}`, "write[0]",
+			"needs score",
+		},
 		{"string without value", `{write: [{string: "x:{id}"}]}`, "write[0]", "needs value"},
-		{"hash with member", `{write: [{hash: "x:{id}", member: x}]}`, "write[0]", "a hash output has no member"},
-		{"value without field", `{write: [{hash: "x:{id}", value: x}]}`, "write[0]", "value belongs to a hash with a field"},
-		{"score of text", `{write: [{sorted_set: x, member: "{id}", score: email}]}`, "write[0]", "a score needs a number or a date"},
-		{"score of a time", `{write: [{sorted_set: x, member: "{id}", score: at}]}`, "write[0]", "a score needs a number or a date"},
+		{
+			"hash with member", `{write: [{hash: "x:{id}", member: x}]}`, "write[0]",
+			"a hash output has no member",
+		},
+		{
+			"value without field", `{write: [{hash: "x:{id}", value: x}]}`, "write[0]",
+			"value belongs to a hash with a field",
+		},
+		{
+			"score of text", `{write: [{sorted_set: x, member: "{id}", score: email}]}`, "write[0]",
+			"a score needs a number or a date",
+		},
+		{
+			"score of a time", `{write: [{sorted_set: x, member: "{id}", score: at}]}`, "write[0]",
+			"a score needs a number or a date",
+		},
 		{"exclude", `{columns: {exclude: [emial]}}`, "columns.exclude", `did you mean "email"?`},
 		{"include", `{columns: {include: [nme]}}`, "columns.include", `did you mean "name"?`},
 		{"rename", `{columns: {rename: {nme: n}}}`, "columns.rename", `did you mean "name"?`},
-		{"rename onto another", `{columns: {rename: {name: email}}}`, "columns.rename", `would both be the field "email"`},
-		{"rename to nothing", `{columns: {rename: {name: ""}}}`, "columns.rename.name", "the new name of name is empty"},
-		{"add onto a column", `{columns: {add: {name: "email"}}}`, "columns.add.name", "already has a field"},
-		{"nothing left", `{columns: {include: [name], exclude: [name]}}`, "columns", "no column of shop.users is left"},
-		{"excluded in a key", `{columns: {exclude: [email]}, write: [{hash: "u:{email}"}]}`, "write[0]", "is excluded and must not leave"},
-		{"excluded in add", `{columns: {exclude: [email], add: {x: upper(email)}}}`, "columns.add.x", "is excluded and must not leave"},
-		{"excluded score", `{columns: {exclude: [small]}, write: [{sorted_set: x, member: "{id}", score: small}]}`, "write[0]", "is excluded and must not leave"},
+		{
+			"rename onto another", `{columns: {rename: {name: email}}}`, "columns.rename",
+			`would both be the field "email"`,
+		},
+		{
+			"rename to nothing", `{columns: {rename: {name: ""}}}`, "columns.rename.name",
+			"the new name of name is empty",
+		},
+		{
+			"add onto a column", `{columns: {add: {name: "email"}}}`, "columns.add.name",
+			"already has a field",
+		},
+		{
+			"nothing left", `{columns: {include: [name], exclude: [name]}}`, "columns",
+			"no column of shop.users is left",
+		},
+		{
+			"excluded in a key", `{columns: {exclude: [email]}, write: [{hash: "u:{email}"}]}`,
+			"write[0]", "is excluded and must not leave",
+		},
+		{
+			"excluded in add", `{columns: {exclude: [email], add: {x: upper(email)}}}`,
+			"columns.add.x", "is excluded and must not leave",
+		},
+		{
+			"excluded score",
+			`{columns: {exclude: [small]}, write: [{sorted_set: x, member: "{id}", score: small}]}`,
+			"write[0]", "is excluded and must not leave",
+		},
 		{"key_columns unknown", `{key_columns: [idd]}`, "key_columns", `did you mean "id"?`},
-		{"key_columns not unique", `{key_columns: [name]}`, "key_columns", "contains no primary or unique NOT NULL key of shop.users; its keys are (id)"},
+		{
+			"key_columns not unique", `{key_columns: [name]}`, "key_columns",
+			"contains no primary or unique NOT NULL key of shop.users; its keys are (id)",
+		},
 		{"key_columns twice", `{key_columns: [id, id]}`, "key_columns", "stands twice"},
 		{"where is no condition", `{where: small}`, "where", "where needs a condition"},
-		{"where may be nil", `{where: 'name == nil ? nil : true'}`, "where", "where needs a condition"},
-		{"where syntax", `{where: 'id = 1'}`, "where", `in "id = 1": this is SQL; in an expression write == (not =) (at character 4 of the expression)`},
-		{"where with a word of SQL", `{where: 'id == 1 AND name IS NULL'}`, "where", "write and (not AND), == nil (not IS NULL)"},
+		{
+			"where may be nil", `{where: 'name == nil ? nil : true'}`, "where",
+			"where needs a condition",
+		},
+		{
+			"where syntax", `{where: 'id = 1'}`, "where",
+			`in "id = 1": this is SQL; in an expression write == (not =) (at character 4 of the expression)`,
+		},
+		{
+			"where with a word of SQL", `{where: 'id == 1 AND name IS NULL'}`, "where",
+			"write and (not AND), == nil (not IS NULL)",
+		},
 		{"add syntax", `{columns: {add: {x: "id <> 1"}}}`, "columns.add.x", "write != (not <>)"},
-		{"where unknown column", `{where: 'id > 1 and naem != "x"'}`, "where", `did you mean "name"? (at character 12 of the expression)`},
-		{"long template", `{write: [{hash: "u:{id}` + strings.Repeat("x", 1024) + `"}]}`, "write[0]", "is longer than 1024 bytes"},
+		{
+			"where unknown column", `{where: 'id > 1 and naem != "x"'}`, "where",
+			`did you mean "name"? (at character 12 of the expression)`,
+		},
+		{
+			"long template", `{write: [{hash: "u:{id}` + strings.Repeat("x", 1024) + `"}]}`,
+			"write[0]", "is longer than 1024 bytes",
+		},
 		{"add always nil", `{columns: {add: {x: nil}}}`, "columns.add.x", "always nil"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := transform.Compile(parseMapping(t, "shop.users: "+c.mapping), parseTable(t, usersTable))
+			_, err := compileUsers(t, c.mapping)
 			var e *transform.MappingError
 			if !errors.As(err, &e) {
 				t.Fatalf("got %v", err)
 			}
-			if !strings.Contains(e.Message, c.message) || e.Path != `tables."shop.users".`+c.path || e.Line != 1 {
+			path := `tables."shop.users".` + c.path
+			if !strings.Contains(e.Message, c.message) || e.Path != path || e.Line != 1 {
 				t.Errorf("got line %d, path %s:\n%s\nwant %s", e.Line, e.Path, e.Message, c.message)
 			}
 		})
@@ -88,9 +175,12 @@ func TestEveryFaultOfAnEntry(t *testing.T) {
 		},
 		{`{key_columns: [idd], write: [{hash: "{pk...}"}]}`, []string{`"idd"`}},
 		{`{columns: {include: [nme]}}`, []string{`"nme"`}},
-		{`{columns: {include: [name], exclude: [name]}, where: small}`, []string{"no column of shop.users is left", "where needs a condition"}},
+		{
+			`{columns: {include: [name], exclude: [name]}, where: small}`,
+			[]string{"no column of shop.users is left", "where needs a condition"},
+		},
 	} {
-		_, err := transform.Compile(parseMapping(t, "shop.users: "+c.mapping), parseTable(t, usersTable))
+		_, err := compileUsers(t, c.mapping)
 		faults := transform.MappingErrors(fmt.Errorf("wrapped: %w", err))
 		if len(faults) != len(c.want) {
 			t.Errorf("%s: %d faults, want %d:\n%v", c.mapping, len(faults), len(c.want), err)
@@ -110,18 +200,33 @@ func TestValidate(t *testing.T) {
 		mapping string
 		want    []string
 	}{
-		{`shop: {}`, []string{`line 1: tables."shop": the entry "shop" names no table; write database.table, where * stands for any name`}},
+		{
+			`shop: {}`,
+			[]string{`line 1: tables."shop": the entry "shop" names no table; write database.table, where * stands for any name`},
+		},
 		{`"shop.": {}`, []string{"names no table"}},
-		{"\"`shop.t\": {}", []string{"has a backquote without its end; close it, or write `` in backquotes for one backquote"}},
-		{`MySQL.user: {}`, []string{"MySQL is a schema of the server itself and is never mapped; remove the entry"}},
-		{"{shop.t: {}, \"`shop`.`t`\": {}}", []string{"line 2: tables.\"`shop`.`t`\": the entry \"`shop`.`t`\" stands twice (also at line 1); merge them"}},
+		{
+			"\"`shop.t\": {}",
+			[]string{"has a backquote without its end; close it, or write `` in backquotes for one backquote"},
+		},
+		{
+			`MySQL.user: {}`,
+			[]string{"MySQL is a schema of the server itself and is never mapped; remove the entry"},
+		},
+		{
+			"{shop.t: {}, \"`shop`.`t`\": {}}",
+			[]string{"line 2: tables.\"`shop`.`t`\": the entry \"`shop`.`t`\" stands twice (also at line 1); merge them"},
+		},
 		{`shop.t: {where: "a = 1", columns: {add: {x: "b AND c"}}, write: [{hash: "u:{id"}, {set: s}, {string: "x:{id|hexx}", value: "}"}]}`, []string{
 			`tables."shop.t".where: in "a = 1": this is SQL`, `tables."shop.t".columns.add.x: in "b AND c": this is SQL`,
 			`tables."shop.t".write[0]: the template "u:{id" has a { without its }`, `tables."shop.t".write[1]: a set output needs member`,
 			`tables."shop.t".write[2]: the template "x:{id|hexx}" has no filter "hexx"; did you mean "hex"?`, `tables."shop.t".write[2]: the template "}" has a } without its {`,
 		}},
 		{`{a: {}, b: {}}`, []string{`"a" names no table`, `"b" names no table`}},
-		{"{shop.t: {ignore: true, where: '='}, \"`bb.dot`.t\": {where: nope == 1, write: [{sorted_set: s, member: x, score: two words}]}}", nil},
+		{
+			"{shop.t: {ignore: true, where: '='}, \"`bb.dot`.t\": {where: nope == 1, write: [{sorted_set: s, member: x, score: two words}]}}",
+			nil,
+		},
 	} {
 		faults := parseMapping(t, c.mapping).Validate()
 		if len(faults) != len(c.want) {
@@ -177,7 +282,7 @@ func TestGoodMappings(t *testing.T) {
 		`{key_columns: [email], write: [{hash: "{pk...}"}]}`,
 		`{where: '"x" in flags and small in 1..3 and first in ["a", "b"]'}`,
 	} {
-		if p, err := transform.Compile(parseMapping(t, "shop.users: "+mapping), parseTable(t, usersTable)); err != nil || p == nil {
+		if p, err := compileUsers(t, mapping); err != nil || p == nil {
 			t.Errorf("%s: %v", mapping, err)
 		}
 	}
@@ -186,14 +291,18 @@ func TestGoodMappings(t *testing.T) {
 func TestTablesWithoutKey(t *testing.T) {
 	keyless := parseTable(t, "shop.log: at datetime; text varchar(9) null")
 	var nm *transform.NotMappedError
-	if p, err := transform.Compile(parseMapping(t, `"shop.*": {}`), keyless); p != nil || !errors.As(err, &nm) || nm.Table != "shop.log" {
+	p, err := transform.Compile(parseMapping(t, `"shop.*": {}`), keyless)
+	if p != nil || !errors.As(err, &nm) || nm.Table != "shop.log" {
 		t.Errorf("wildcard: %v, %v", p, err)
 	}
 	var e *transform.MappingError
-	if _, err := transform.Compile(parseMapping(t, `shop.log: {}`), keyless); !errors.As(err, &e) || !strings.Contains(e.Message, "name the columns that identify a row in key_columns") {
+	const want = "name the columns that identify a row in key_columns"
+	_, err = transform.Compile(parseMapping(t, `shop.log: {}`), keyless)
+	if !errors.As(err, &e) || !strings.Contains(e.Message, want) {
 		t.Errorf("entry: %v", err)
 	}
-	if _, err := transform.Compile(parseMapping(t, `shop.log: {key_columns: [at]}`), keyless); err != nil {
+	_, err = transform.Compile(parseMapping(t, `shop.log: {key_columns: [at]}`), keyless)
+	if err != nil {
 		t.Errorf("key_columns: %v", err)
 	}
 }
@@ -204,29 +313,71 @@ func TestTablesNotFollowed(t *testing.T) {
 	sequence := parseTable(t, "shop.seq: next_not_cached_value bigint pk")
 	sequence.NotFollowed = "it is a sequence"
 	var nm *transform.NotMappedError
-	if p, err := transform.Compile(parseMapping(t, `"shop.*": {}`), sequence); p != nil || !errors.As(err, &nm) || nm.Reason != sequence.NotFollowed {
+	p, err := transform.Compile(parseMapping(t, `"shop.*": {}`), sequence)
+	if p != nil || !errors.As(err, &nm) || nm.Reason != sequence.NotFollowed {
 		t.Errorf("wildcard: %v, %v", p, err)
 	}
 	var e *transform.MappingError
-	if _, err := transform.Compile(parseMapping(t, `shop.seq: {}`), sequence); !errors.As(err, &e) || !strings.Contains(e.Message, "it is a sequence") {
+	_, err = transform.Compile(parseMapping(t, `shop.seq: {}`), sequence)
+	if !errors.As(err, &e) || !strings.Contains(e.Message, "it is a sequence") {
 		t.Errorf("entry: %v", err)
 	}
 }
 
 func TestConflicts(t *testing.T) {
-	const users, orders = "shop.users: id int pk; name varchar(9) u0", "shop.orders: id int pk; code varchar(9) u0"
+	const (
+		users  = "shop.users: id int pk; name varchar(9) u0"
+		orders = "shop.orders: id int pk; code varchar(9) u0"
+	)
 	for _, c := range []struct{ name, mapping, other, message string }{
 		{"defaults", `"*.*": {}`, orders, ""},
-		{"equal names in two databases", `"*.*": {}`, "test.users: id int pk", "put {database} into the key"},
-		{"databases in the key", `"*.*": {write: [{hash: "{database}:{table}:{pk...}"}]}`, "test.users: id int pk", ""},
-		{"one prefix", `"*.*": {write: [{hash: "x:{id}"}]}`, orders, "give one of them its own prefix"},
-		{"text may be anything", `{shop.users: {write: [{hash: "user:{name}"}]}, shop.orders: {write: [{hash: "user:orders:{id}"}]}}`, orders, `the key "user:orders:{id}" of shop.orders could equal the key "user:{name}" of shop.users`},
-		{"a number is digits", `{shop.users: {write: [{hash: "user:{id}"}]}, shop.orders: {write: [{hash: "user:orders:{id}"}]}}`, orders, ""},
-		{"one table", `shop.users: {write: [{hash: "user:{id}"}, {json: "user:{id}"}]}`, orders, "could equal"},
-		{"one set", `{shop.users: {write: [{set: all, member: "u{id}"}]}, shop.orders: {write: [{set: all, member: "o{id}"}]}}`, orders, ""},
-		{"one set, equal members", `{shop.users: {write: [{set: all, member: "{id}"}]}, shop.orders: {write: [{set: all, member: "{id}"}]}}`, orders, `could equal "{id}" in it`},
-		{"two kinds", `{shop.users: {write: [{set: all, member: "u{id}"}]}, shop.orders: {write: [{sorted_set: all, member: "o{id}", score: id}]}}`, orders, "could equal the key"},
-		{"a hash and its field", `{shop.users: {write: [{hash: "u:{id}"}]}, shop.orders: {write: [{hash: "u:{id}", field: "{code}"}]}}`, orders, "could equal the key"},
+		{
+			"equal names in two databases", `"*.*": {}`, "test.users: id int pk",
+			"put {database} into the key",
+		},
+		{
+			"databases in the key", `"*.*": {write: [{hash: "{database}:{table}:{pk...}"}]}`,
+			"test.users: id int pk", "",
+		},
+		{
+			"one prefix", `"*.*": {write: [{hash: "x:{id}"}]}`, orders,
+			"give one of them its own prefix",
+		},
+		{
+			"text may be anything",
+			`{shop.users: {write: [{hash: "user:{name}"}]}, shop.orders: {write: [{hash: "user:orders:{id}"}]}}`,
+			orders,
+			`the key "user:orders:{id}" of shop.orders could equal the key "user:{name}" of shop.users`,
+		},
+		{
+			"a number is digits",
+			`{shop.users: {write: [{hash: "user:{id}"}]}, shop.orders: {write: [{hash: "user:orders:{id}"}]}}`,
+			orders, "",
+		},
+		{
+			"one table", `shop.users: {write: [{hash: "user:{id}"}, {json: "user:{id}"}]}`, orders,
+			"could equal",
+		},
+		{
+			"one set",
+			`{shop.users: {write: [{set: all, member: "u{id}"}]}, shop.orders: {write: [{set: all, member: "o{id}"}]}}`,
+			orders, "",
+		},
+		{
+			"one set, equal members",
+			`{shop.users: {write: [{set: all, member: "{id}"}]}, shop.orders: {write: [{set: all, member: "{id}"}]}}`,
+			orders, `could equal "{id}" in it`,
+		},
+		{
+			"two kinds",
+			`{shop.users: {write: [{set: all, member: "u{id}"}]}, shop.orders: {write: [{sorted_set: all, member: "o{id}", score: id}]}}`,
+			orders, "could equal the key",
+		},
+		{
+			"a hash and its field",
+			`{shop.users: {write: [{hash: "u:{id}"}]}, shop.orders: {write: [{hash: "u:{id}", field: "{code}"}]}}`,
+			orders, "could equal the key",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := parseMapping(t, c.mapping)
@@ -241,7 +392,8 @@ func TestConflicts(t *testing.T) {
 				}
 			}
 			err := transform.Conflicts(plans)
-			if c.message == "" && err != nil || c.message != "" && (err == nil || !strings.Contains(err.Error(), c.message)) {
+			if c.message == "" && err != nil ||
+				c.message != "" && (err == nil || !strings.Contains(err.Error(), c.message)) {
 				t.Errorf("got %v, want %q", err, c.message)
 			}
 		})
@@ -250,12 +402,15 @@ func TestConflicts(t *testing.T) {
 
 // Conflicts reports each output that collides with an earlier one, once.
 func TestEveryConflict(t *testing.T) {
-	m := parseMapping(t, `shop.users: {write: [{hash: "a:{id}"}, {json: "a:{id}"}, {json: "b:{id}"}, {string: "b:{id}", value: x}, {string: "b:{id}", value: y}]}`)
+	m := parseMapping(t, `shop.users: {write: [
+		{hash: "a:{id}"}, {json: "a:{id}"}, {json: "b:{id}"},
+		{string: "b:{id}", value: x}, {string: "b:{id}", value: y}]}`)
 	p, err := transform.Compile(m, parseTable(t, "shop.users: id int pk"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if faults := transform.MappingErrors(transform.Conflicts([]*transform.Plan{p})); len(faults) != 3 || !strings.HasSuffix(faults[2].Path, "write[4]") {
+	faults := transform.MappingErrors(transform.Conflicts([]*transform.Plan{p}))
+	if len(faults) != 3 || !strings.HasSuffix(faults[2].Path, "write[4]") {
 		t.Errorf("got %v", faults)
 	}
 }
@@ -285,7 +440,10 @@ mysql.user: {}
 		{"mysql.user", "", "", ""},
 		{"information_schema.tables", "", "", ""},
 		{"sys.x", "", "", ""},
-		{"blog.abz", "", "", `matches "blog.a*" and "blog.*z" (line 8) and neither is more specific; add an entry "blog.abz"`},
+		{
+			"blog.abz", "", "",
+			`matches "blog.a*" and "blog.*z" (line 8) and neither is more specific; add an entry "blog.abz"`,
+		},
 	} {
 		database, name, _ := strings.Cut(c.table, ".")
 		r, err := m.Rule(database, name)
@@ -313,7 +471,8 @@ mysql.user: {}
 func TestDottedNames(t *testing.T) {
 	m := parseMapping(t, "{\"`bb.dot`.*\": {}, \"`bb.`*.*\": {columns: {exclude: [x]}}, \"`bb.dot`.u*\": {}, \"*.?s\": {}}")
 	r, err := m.Rule("bb.dot", "t")
-	if err != nil || r == nil || r.Pattern != "`bb.dot`.*" || !r.Wildcard || !slices.Equal(r.Columns.Exclude, []string{"x"}) {
+	if err != nil || r == nil || r.Pattern != "`bb.dot`.*" || !r.Wildcard ||
+		!slices.Equal(r.Columns.Exclude, []string{"x"}) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	if r, err := m.Rule("bb", "dot.t"); r != nil || err != nil {
@@ -323,14 +482,18 @@ func TestDottedNames(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "add an entry \"`bb.dot`.us\"") {
 		t.Errorf("got %v", err)
 	}
-	tables := []*binlog.Table{{Database: "bb.dot", Name: "t"}, {Database: "bb.dot", Name: "users"}, {Database: "bb", Name: "dott"}, {Database: "a*", Name: "t"}}
+	tables := []*binlog.Table{
+		{Database: "bb.dot", Name: "t"}, {Database: "bb.dot", Name: "users"},
+		{Database: "bb", Name: "dott"}, {Database: "a*", Name: "t"},
+	}
 	for pattern, want := range map[string]string{
 		"bb.dot.t":       "the server has no table bb.dot.t; did you mean \"`bb.dot`.t\"?",
 		"bb.dot.usrs":    "did you mean \"`bb.dot`.users\"?",
 		"\"`bb.dot`.t\"": "", "\"`a*`.t\"": "",
 	} {
 		missing, _ := parseMapping(t, pattern+": {}").UnknownNames(tables)
-		if (len(missing) == 0) != (want == "") || len(missing) > 0 && !strings.Contains(missing[0].Message, want) {
+		if (len(missing) == 0) != (want == "") ||
+			len(missing) > 0 && !strings.Contains(missing[0].Message, want) {
 			t.Errorf("%s: got %v, want %s", pattern, missing, want)
 		}
 	}

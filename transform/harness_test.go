@@ -15,12 +15,28 @@ import (
 )
 
 var sqlTypes = map[string]binlog.Type{
-	"tinyint": binlog.TypeTinyInt, "smallint": binlog.TypeSmallInt, "int": binlog.TypeInt, "bigint": binlog.TypeBigInt,
-	"decimal": binlog.TypeDecimal, "float": binlog.TypeFloat, "double": binlog.TypeDouble, "bit": binlog.TypeBit,
-	"year": binlog.TypeYear, "date": binlog.TypeDate, "time": binlog.TypeTime, "datetime": binlog.TypeDatetime,
-	"timestamp": binlog.TypeTimestamp, "char": binlog.TypeChar, "varchar": binlog.TypeVarchar, "text": binlog.TypeText,
-	"binary": binlog.TypeBinary, "varbinary": binlog.TypeVarbinary, "blob": binlog.TypeBlob, "enum": binlog.TypeEnum,
-	"set": binlog.TypeSet, "json": binlog.TypeJSON,
+	"tinyint":   binlog.TypeTinyInt,
+	"smallint":  binlog.TypeSmallInt,
+	"int":       binlog.TypeInt,
+	"bigint":    binlog.TypeBigInt,
+	"decimal":   binlog.TypeDecimal,
+	"float":     binlog.TypeFloat,
+	"double":    binlog.TypeDouble,
+	"bit":       binlog.TypeBit,
+	"year":      binlog.TypeYear,
+	"date":      binlog.TypeDate,
+	"time":      binlog.TypeTime,
+	"datetime":  binlog.TypeDatetime,
+	"timestamp": binlog.TypeTimestamp,
+	"char":      binlog.TypeChar,
+	"varchar":   binlog.TypeVarchar,
+	"text":      binlog.TypeText,
+	"binary":    binlog.TypeBinary,
+	"varbinary": binlog.TypeVarbinary,
+	"blob":      binlog.TypeBlob,
+	"enum":      binlog.TypeEnum,
+	"set":       binlog.TypeSet,
+	"json":      binlog.TypeJSON,
 }
 
 // parseTable parses "shop.users: id int unsigned pk; name varchar(80) null". The words after a type
@@ -73,7 +89,11 @@ func parseTable(t testing.TB, text string) *binlog.Table {
 }
 
 var outputKinds = map[string]transform.OutputKind{
-	"hash": transform.Hash, "json": transform.JSON, "string": transform.String, "set": transform.Set, "sorted_set": transform.SortedSet,
+	"hash":       transform.Hash,
+	"json":       transform.JSON,
+	"string":     transform.String,
+	"set":        transform.Set,
+	"sorted_set": transform.SortedSet,
 }
 
 // parseMapping parses the tables section of a pipeline file. Entry i is at line i+1.
@@ -86,7 +106,10 @@ func parseMapping(t testing.TB, text string) *transform.Mapping {
 	tables := slice(ordered(t, document.Content[0]))
 	m := &transform.Mapping{}
 	for _, entry := range tables {
-		r := transform.TableRule{Pattern: entry.Key.(string), Path: fmt.Sprintf("tables.%q", entry.Key), Line: len(m.Tables) + 1}
+		r := transform.TableRule{
+			Pattern: entry.Key.(string),
+			Path:    fmt.Sprintf("tables.%q", entry.Key), Line: len(m.Tables) + 1,
+		}
 		for _, kv := range slice(entry.Value) {
 			switch kv.Key {
 			case "ignore":
@@ -166,7 +189,8 @@ func parseColumns(t testing.TB, c *transform.Columns, kvs []pair) {
 			}
 		case "add":
 			for _, a := range slice(kv.Value) {
-				c.Add = append(c.Add, transform.Addition{Name: a.Key.(string), Expr: a.Value.(string)})
+				add := transform.Addition{Name: a.Key.(string), Expr: a.Value.(string)}
+				c.Add = append(c.Add, add)
 			}
 		default:
 			t.Fatalf("key %v", kv.Key)
@@ -236,17 +260,17 @@ func parseCells(t testing.TB, table *binlog.Table, text string) [][]byte {
 // parseChange parses "insert CELLS", "update CELLS -> CELLS" or "delete CELLS".
 func parseChange(t testing.TB, table *binlog.Table, line string) *binlog.Change {
 	t.Helper()
+	row := func(text string) *binlog.Row { return textRow(table, parseCells(t, table, text)) }
 	op, rest, _ := strings.Cut(line, " ")
 	switch op {
 	case "insert":
-		return &binlog.Change{Table: table, Op: binlog.Insert, After: textRow(table, parseCells(t, table, rest))}
+		return &binlog.Change{Table: table, Op: binlog.Insert, After: row(rest)}
 	case "delete":
-		return &binlog.Change{Table: table, Op: binlog.Delete, Before: textRow(table, parseCells(t, table, rest))}
+		return &binlog.Change{Table: table, Op: binlog.Delete, Before: row(rest)}
 	case "update":
 		before, after, _ := strings.Cut(rest, " -> ")
 		return &binlog.Change{
-			Table: table, Op: binlog.Update,
-			Before: textRow(table, parseCells(t, table, before)), After: textRow(table, parseCells(t, table, after)),
+			Table: table, Op: binlog.Update, Before: row(before), After: row(after),
 		}
 	}
 	t.Fatalf("change %q", line)

@@ -223,7 +223,7 @@ const (
 	Truncate Rounding = iota // toward zero
 	Floor                    // toward negative infinity
 	Ceil                     // toward positive infinity
-	HalfAway                 // to the nearest integer, halves away from zero, as MySQL rounds DECIMAL
+	HalfAway                 // to the nearest integer, halves away from zero, as MySQL does
 )
 
 // Round returns d rounded to an integer, with scale 0.

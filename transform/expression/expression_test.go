@@ -180,7 +180,11 @@ func TestBadExpressions(t *testing.T) {
 		source, message string
 		column          int
 	}{
-		{`ns + "x"`, "ns may be NULL and + needs a value: only ==, != and ?? take a NULL, so give it a default, as in (x ?? 0)", 1},
+		{
+			`ns + "x"`,
+			"ns may be NULL and + needs a value: only ==, != and ?? take a NULL, so give it a default, as in (x ?? 0)",
+			1,
+		},
 		{`i > 1 and ni > 1`, "ni may be NULL", 11},
 		{`ns < "x"`, "may be NULL", 1},
 		{`ns in ["a"]`, "may be NULL", 1},
@@ -221,7 +225,10 @@ func TestBadExpressions(t *testing.T) {
 		{``, "", 1},
 		{`i ==`, "", 0},
 		{`i = 1`, "this is SQL; in an expression write == (not =)", 3},
-		{`i = 1 AND s <> "x" OR ns IS NULL`, "write == (not =), and (not AND), != (not <>), or (not OR), == nil (not IS NULL)", 3},
+		{
+			`i = 1 AND s <> "x" OR ns IS NULL`,
+			"write == (not =), and (not AND), != (not <>), or (not OR), == nil (not IS NULL)", 3,
+		},
 		{`s == "a = b" and NOT (i == 1)`, "write not (not NOT)", 18},
 		{`ns is not null`, "write != nil (not is not null)", 4},
 		{`ns == NULL`, "write nil (not NULL)", 7},
@@ -285,16 +292,20 @@ func TestEvalErrors(t *testing.T) {
 			continue
 		}
 		var s expression.Scratch
-		if got, _, err := p.AppendText(nil, &s, row()); err == nil || !strings.Contains(err.Error(), c.message) {
+		got, _, err := p.AppendText(nil, &s, row())
+		if err == nil || !strings.Contains(err.Error(), c.message) {
 			t.Errorf("%s: got %s, %v, want %s", c.source, got, err, c.message)
 		}
 	}
 }
 
-// A computed text is encoded as JSON in the same way as the text of a column. A backspace used to be
-// \u0008 in one and \b in the other.
+// A computed text is encoded as JSON in the same way as the text of a column. A backspace used to
+// be \u0008 in one and \b in the other.
 func TestJSONIsThatOfColumns(t *testing.T) {
-	texts := &binlog.Table{Database: "d", Name: "t", Columns: []binlog.Column{{Name: "s", Type: binlog.TypeVarchar, Charset: "utf8mb4"}, {Name: "f", Type: binlog.TypeDouble}}}
+	texts := &binlog.Table{Database: "d", Name: "t", Columns: []binlog.Column{
+		{Name: "s", Type: binlog.TypeVarchar, Charset: "utf8mb4"},
+		{Name: "f", Type: binlog.TypeDouble},
+	}}
 	r := new(binlog.Row)
 	var s expression.Scratch
 	for _, text := range []string{"a\b\f\n\r\t\x01\x7f\"\\/\u2028é\xff", ""} {
@@ -316,7 +327,10 @@ func TestJSONIsThatOfColumns(t *testing.T) {
 // FuzzCompile checks that every text compiles or is rejected with a message. An expression that
 // compiles must evaluate without a panic.
 func FuzzCompile(f *testing.F) {
-	for _, s := range []string{`i + 1 > 2`, `ns ?? "x"`, `s in ["a"]`, `unix(at) * 2.5`, `max(i, d)`, `-10 < i < 0`, `"x" in flags`, `a ? b : c`, `if i > 1 {2} else {3}`} {
+	for _, s := range []string{
+		`i + 1 > 2`, `ns ?? "x"`, `s in ["a"]`, `unix(at) * 2.5`, `max(i, d)`, `-10 < i < 0`,
+		`"x" in flags`, `a ? b : c`, `if i > 1 {2} else {3}`,
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, source string) {
