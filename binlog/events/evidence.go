@@ -27,8 +27,10 @@ func (p *Parser) StartVerifying() { p.history.verifying = true }
 // of discardBefore are not yielded either. A position without a file discards none.
 func (p *Parser) StopVerifying(discardBefore binlog.Position) {
 	p.history.verifying = false
-	p.history.discardBefore = binlog.Position{File: discardBefore.File,
-		Offset: discardBefore.Offset}
+	p.history.discardBefore = binlog.Position{
+		File:   discardBefore.File,
+		Offset: discardBefore.Offset,
+	}
 }
 
 // Last returns the evidence of the last transaction that was read to its end, zero before the

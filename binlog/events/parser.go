@@ -190,8 +190,10 @@ func (p *Parser) locate(k eventType, offset uint64, err error) error {
 	err = fmt.Errorf("read %s event after %s:%d: %w", k, p.file, offset, err)
 	var r *binlog.RefusedError
 	if errors.As(err, &r) {
-		return &binlog.RefusedError{After: binlog.Position{File: p.file, Offset: offset},
-			Table: r.Table, Err: err}
+		return &binlog.RefusedError{
+			After: binlog.Position{File: p.file, Offset: offset},
+			Table: r.Table, Err: err,
+		}
 	}
 	return err
 }

@@ -295,7 +295,9 @@ func TestInTransaction(t *testing.T) {
 	}
 	want := []step{
 		{binlog.Statement, false},
-		{binlog.Statement, true}, {binlog.Changes, true}, {binlog.Commit, false},
+		{binlog.Statement, true},
+		{binlog.Changes, true},
+		{binlog.Commit, false},
 		{binlog.Statement, false},
 	}
 	var got []step
