@@ -31,8 +31,8 @@ func withWide(t *testing.T) *replication.Node {
 	return n
 }
 
-// Every reply is sent in chunks, whatever its size and the command. A reply once took at least its size
-// in memory: an MGET of 100 keys of 10 MB took 4 GB.
+// Every reply is sent in chunks, whatever its size and the command. A reply once took at least its
+// size in memory: an MGET of 100 keys of 10 MB took 4 GB.
 func TestLargeRepliesTakeLittleMemory(t *testing.T) {
 	n := withWide(t)
 	mget := []string{"MGET"}
@@ -96,8 +96,8 @@ func TestNothingIsRenderedForWhoLeft(t *testing.T) {
 }
 
 // All clients together use at most maxmemory-clients; above that the connection of the largest is
-// closed, and the others are served. Before the limit, 20 clients with 900,000 arguments of one byte
-// took 900 MB, without a time limit.
+// closed, and the others are served. Before the limit, 20 clients with 900,000 arguments of one
+// byte took 900 MB, without a time limit.
 func TestArgumentsOfAllClientsAreBounded(t *testing.T) {
 	const limit = 24 << 20
 	c, log := config(t), &memoryLog{}
@@ -157,8 +157,8 @@ func TestQueuedCommandsAreCounted(t *testing.T) {
 	}
 }
 
-// A reply that is read slowly pins the data that are replaced meanwhile. When the pinned data are too
-// large, the connection is closed.
+// A reply that is read slowly pins the data that are replaced meanwhile. When the pinned data are
+// too large, the connection is closed.
 func TestSlowReplyThatKeepsMuchIsGivenUp(t *testing.T) {
 	c, log := config(t), &memoryLog{}
 	c.Logger = zerolog.New(log)

@@ -46,8 +46,8 @@ func TestCommandListsTheKeyspace(t *testing.T) {
 	}
 }
 
-// Clients route by the reply to COMMAND: which arguments are keys, and which commands write. The reply
-// agrees with that of Redis.
+// Clients route by the reply to COMMAND: which arguments are keys, and which commands write. The
+// reply agrees with that of Redis.
 func TestCommandInfoIsThatOfRedis(t *testing.T) {
 	servertest.Need(t, servers.Redis)
 	srv := client(t, servertest.Cache(t, servers.Redis, servers.CacheOptions{}).Addr())
@@ -80,8 +80,8 @@ func TestCommandInfoIsThatOfRedis(t *testing.T) {
 	}
 }
 
-// For the filters of CLIENT the link to the upstream is a client of type master, as in Redis. CLIENT
-// KILL once closed the link only if TYPE master was the only filter.
+// For the filters of CLIENT the link to the upstream is a client of type master, as in Redis.
+// CLIENT KILL once closed the link only if TYPE master was the only filter.
 func TestClientKillMaster(t *testing.T) {
 	a, _ := complete(t, config(t))
 	n, _ := follow(t, a.Addr())

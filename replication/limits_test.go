@@ -29,8 +29,8 @@ func alone() (*session, *inMemory) {
 	return newSession(n, conn), conn
 }
 
-// The limit of queued commands applies to their memory. Empty arguments once counted as nothing, so that
-// a client could queue gigabytes of them.
+// The limit of queued commands applies to their memory. Empty arguments once counted as nothing, so
+// that a client could queue gigabytes of them.
 func TestQueueIsChargedForItsArguments(t *testing.T) {
 	s, _ := alone()
 	s.multi = queue{open: true, bytes: maxQueued - queuedCommand - 3*queuedArg}

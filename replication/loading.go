@@ -11,8 +11,8 @@ import (
 )
 
 // answerLoading replies LOADING to every connection and closes it, until stop is called. The node
-// listens before its data are loaded, and a client that had to wait would not try another node. With
-// TLS it sends no reply, because that would need a handshake. The listener is unused when stop
+// listens before its data are loaded, and a client that had to wait would not try another node.
+// With TLS it sends no reply, because that would need a handshake. The listener is unused when stop
 // returns.
 func answerLoading(l *net.TCPListener, tls bool) (stop func()) {
 	done := make(chan struct{})

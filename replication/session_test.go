@@ -216,8 +216,8 @@ func TestClientsAreLimitedListedAndKilled(t *testing.T) {
 	}
 }
 
-// The owner can add commands and INFO sections. Earlier replies do not wait for a command that blocks.
-// The command ends with the node.
+// The owner can add commands and INFO sections. Earlier replies do not wait for a command that
+// blocks. The command ends with the node.
 func TestOwnersCommands(t *testing.T) {
 	c := config(t)
 	blocked, ended := make(chan struct{}), make(chan struct{})
@@ -250,8 +250,8 @@ func TestOwnersCommands(t *testing.T) {
 	<-ended
 }
 
-// A web page can make a browser send HTTP to a node on the same host. The node once executed commands
-// in the body of such a request.
+// A web page can make a browser send HTTP to a node on the same host. The node once executed
+// commands in the body of such a request.
 func TestHTTPIsNotSpoken(t *testing.T) {
 	n, _ := start(t, config(t))
 	for _, request := range []string{"POST / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"} {
@@ -339,8 +339,8 @@ func heap() int64 {
 	return int64(m.HeapSys)
 }
 
-// FuzzSession sends arbitrary bytes to a session. The session ends with the connection, the node keeps
-// running, and announced lengths allocate no memory.
+// FuzzSession sends arbitrary bytes to a session. The session ends with the connection, the node
+// keeps running, and announced lengths allocate no memory.
 func FuzzSession(f *testing.F) {
 	for _, s := range []string{
 		"REPLCONF listening-port 1 ip-address x capa eof capa psync2 version 8.0.0\r\nPSYNC ? -1\r\nREPLCONF ACK 5\r\n",

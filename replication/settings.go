@@ -146,8 +146,14 @@ var memoryUnits = []struct {
 	name  string
 	bytes int64
 }{
-	{"kb", 1 << 10}, {"mb", 1 << 20}, {"gb", 1 << 30},
-	{"k", 1e3}, {"m", 1e6}, {"g", 1e9}, {"b", 1}, {"", 1},
+	{"kb", 1 << 10},
+	{"mb", 1 << 20},
+	{"gb", 1 << 30},
+	{"k", 1e3},
+	{"m", 1e6},
+	{"g", 1e9},
+	{"b", 1},
+	{"", 1},
 }
 
 func parseMemory(value string) (bytes int64, ok bool) {

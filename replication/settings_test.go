@@ -6,9 +6,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// For every content of the file, it is rejected, or the next start has the same settings. Changes under
-// an old and a new spelling were once stored separately, and at the next start the old spelling won,
-// even where its change was older.
+// For every content of the file, it is rejected, or the next start has the same settings. Changes
+// under an old and a new spelling were once stored separately, and at the next start the old
+// spelling won, even where its change was older.
 func FuzzSettings(f *testing.F) {
 	for _, text := range []string{
 		"repl-timeout \"5\"\nmaxclients \"10\"\nreplica-serve-stale-data \"no\"\n", "masterauth \"a\\nb\\x00 \\\"c\"\nmasteruser `x`\n",

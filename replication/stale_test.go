@@ -21,9 +21,9 @@ import (
 	"rowfall/replication"
 )
 
-// With replica-serve-stale-data no, a replica without its upstream replies MASTERDOWN. Commands that an
-// operator needs are executed. Errors that do not depend on the data come first, as in Redis; such
-// commands once got MASTERDOWN, too.
+// With replica-serve-stale-data no, a replica without its upstream replies MASTERDOWN. Commands
+// that an operator needs are executed. Errors that do not depend on the data come first, as in
+// Redis; such commands once got MASTERDOWN, too.
 func TestStaleDataIsRefused(t *testing.T) {
 	a, stop := complete(t, config(t))
 	apply(t, a, unit("SET", "k", "v"))
@@ -68,8 +68,8 @@ func TestStaleDataIsRefused(t *testing.T) {
 	}
 }
 
-// EXEC of commands that were queued before the link broke fails with the error of Redis. It once read
-// the stale data.
+// EXEC of commands that were queued before the link broke fails with the error of Redis. It once
+// read the stale data.
 func TestTransactionOutlivesItsLink(t *testing.T) {
 	servertest.Need(t, servers.Redis)
 	a, stop := complete(t, config(t))
@@ -113,8 +113,8 @@ func TestTransactionOutlivesItsLink(t *testing.T) {
 	}
 }
 
-// During its first full resync a replica replies LOADING. During a later one it serves the old data,
-// unless drop-before-resync is set.
+// During its first full resync a replica replies LOADING. During a later one it serves the old
+// data, unless drop-before-resync is set.
 func TestAnswersDuringFullResync(t *testing.T) {
 	for name, drop := range map[string]bool{"old data serve": false, "old data dropped": true} {
 		t.Run(name, func(t *testing.T) {
@@ -169,8 +169,8 @@ func TestAnswersDuringFullResync(t *testing.T) {
 	}
 }
 
-// A node that is promoted during a full resync continues with its old data. Its replicas keep theirs,
-// and a partial resync is enough for all nodes, including the former upstream.
+// A node that is promoted during a full resync continues with its old data. Its replicas keep
+// theirs, and a partial resync is enough for all nodes, including the former upstream.
 func TestPromotedDuringFullResync(t *testing.T) {
 	a, _ := complete(t, config(t))
 	fill(t, a, "a", 20)
@@ -305,8 +305,9 @@ func TestTLS(t *testing.T) {
 	eventually(t, "it says why", func() bool { return strings.Contains(d.Status().Upstream.Err, "certificate") })
 }
 
-// A peer that connects and does not start the TLS handshake blocks no other client, below or above the
-// limit of connections, and does not block the stop. Above the limit it once blocked the accept loop.
+// A peer that connects and does not start the TLS handshake blocks no other client, below or above
+// the limit of connections, and does not block the stop. Above the limit it once blocked the accept
+// loop.
 func TestSilentPeerOfTLS(t *testing.T) {
 	server := httptest.NewTLSServer(nil)
 	defer server.Close()
@@ -351,8 +352,8 @@ func TestSilentPeerOfTLS(t *testing.T) {
 	}
 }
 
-// After the old data were dropped for a full resync that failed, the node keeps replying LOADING. Once,
-// when the next full resync could not start, the node served the empty keyspace.
+// After the old data were dropped for a full resync that failed, the node keeps replying LOADING.
+// Once, when the next full resync could not start, the node served the empty keyspace.
 func TestDroppedDataStayDropped(t *testing.T) {
 	up := script(t, func(link int, _ string) string {
 		if link == 1 {

@@ -142,8 +142,8 @@ func TestTransactionReadsOneMoment(t *testing.T) {
 	writer.Wait()
 }
 
-// EXEC does not block the appender: one of its own commands can write, and the commands after it still
-// read the data from before. EXEC once blocked the appender until its last command.
+// EXEC does not block the appender: one of its own commands can write, and the commands after it
+// still read the data from before. EXEC once blocked the appender until its last command.
 func TestTransactionHoldsNobody(t *testing.T) {
 	c := config(t)
 	var n *replication.Node
@@ -233,8 +233,8 @@ func TestMinReplicasHoldsApplyBack(t *testing.T) {
 }
 
 // MinReplicas applies to a node that becomes the master by FAILOVER, too: it writes when the former
-// master, now its only replica, follows. When a failover ends, other reasons for a write stall remain.
-// They were once lost, and Apply waited without a reason in Status.
+// master, now its only replica, follows. When a failover ends, other reasons for a write stall
+// remain. They were once lost, and Apply waited without a reason in Status.
 func TestMinReplicasAndFailover(t *testing.T) {
 	c := config(t)
 	c.MinReplicas, c.MinReplicasMaxLag = 1, 200*time.Millisecond
@@ -355,8 +355,8 @@ func TestSettingsAreKept(t *testing.T) {
 	}
 }
 
-// A full resync to a lower offset resets the offsets of the old stream. Once, after a promotion, Apply
-// waited without end for replicas to reach the old offset, and WAIT sent no GETACK.
+// A full resync to a lower offset resets the offsets of the old stream. Once, after a promotion,
+// Apply waited without end for replicas to reach the old offset, and WAIT sent no GETACK.
 func TestWaitsAfterLowerOffset(t *testing.T) {
 	c := config(t)
 	c.MinReplicas, c.MinReplicasMaxLag = 1, 100*time.Millisecond
@@ -387,8 +387,8 @@ func TestWaitsAfterLowerOffset(t *testing.T) {
 	}
 }
 
-// acking attaches a replica that keeps acknowledging at, which starts as the offset of its full resync,
-// until the replica leaves.
+// acking attaches a replica that keeps acknowledging at, which starts as the offset of its full
+// resync, until the replica leaves.
 func acking(t *testing.T, n *replication.Node) (at *atomic.Int64, leave func()) {
 	t.Helper()
 	r, at, left := dialRaw(t, n.Addr()), &atomic.Int64{}, make(chan struct{})
@@ -408,8 +408,8 @@ func acking(t *testing.T, n *replication.Node) (at *atomic.Int64, leave func()) 
 	return at, sync.OnceFunc(func() { close(left); acks.Wait() })
 }
 
-// The last unit before a pause counts like every other: a replica that lacks the unit is lagging when
-// the allowed lag is over.
+// The last unit before a pause counts like every other: a replica that lacks the unit is lagging
+// when the allowed lag is over.
 func TestMinReplicasCountsTheLastUnit(t *testing.T) {
 	c := config(t)
 	c.MinReplicas, c.MinReplicasMaxLag = 1, 50*time.Millisecond
@@ -423,8 +423,8 @@ func TestMinReplicasCountsTheLastUnit(t *testing.T) {
 	eventually(t, "it does not any more", func() bool { return n.Status().GoodReplicas == 0 })
 }
 
-// A unit after a pause does not restart the allowed lag for units before the pause. Once, replicas that
-// lacked those units counted as good again for that time.
+// A unit after a pause does not restart the allowed lag for units before the pause. Once, replicas
+// that lacked those units counted as good again for that time.
 func TestMinReplicasAfterPause(t *testing.T) {
 	c := config(t)
 	c.MinReplicas, c.MinReplicasMaxLag = 1, 500*time.Millisecond
@@ -446,8 +446,8 @@ func TestMinReplicasAfterPause(t *testing.T) {
 	}
 }
 
-// WAIT ends with an error when the node becomes a replica. It must not count replicas that acknowledge
-// offsets of the new history.
+// WAIT ends with an error when the node becomes a replica. It must not count replicas that
+// acknowledge offsets of the new history.
 func TestWaitAcrossDemotion(t *testing.T) {
 	n, _ := complete(t, config(t))
 	apply(t, n, unit("SET", "mine", "x"))
@@ -470,8 +470,8 @@ func TestWaitAcrossDemotion(t *testing.T) {
 	}
 }
 
-// No command blocks inside EXEC, not even the owner's: the data that an EXEC reads stay in memory until
-// its last command ends.
+// No command blocks inside EXEC, not even the owner's: the data that an EXEC reads stay in memory
+// until its last command ends.
 func TestNothingWaitsInTransaction(t *testing.T) {
 	c := config(t)
 	c.Commands = map[string]replication.Handler{"BLOCK": func(ctx context.Context, dst []byte, _ int, _ [][]byte) []byte {
