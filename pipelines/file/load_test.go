@@ -98,7 +98,7 @@ func TestParseShipped(t *testing.T) {
 	}
 }
 
-// Each fault says the line, the path, and what to do.
+// Each fault has its line, its path and a remedy.
 func TestParseFaults(t *testing.T) {
 	for _, test := range []struct{ name, old, replacement, want string }{
 		{"syntax", "tables:", "tables: [", ": not YAML: did not find expected"},
@@ -178,7 +178,7 @@ func TestParseFaults(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			text := strings.Replace(minimal, test.old, test.replacement, 1)
 			if text == minimal {
-				t.Fatal("the test changes nothing")
+				t.Fatal("the replacement changes nothing")
 			}
 			_, err := file.Parse("x.yaml", []byte(text), environment)
 			if err == nil {
@@ -186,7 +186,7 @@ func TestParseFaults(t *testing.T) {
 			}
 			var fault *file.Error
 			if !errors.As(err, &fault) {
-				t.Errorf("%T is no Error", err)
+				t.Errorf("%T is not an Error", err)
 			}
 			if !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error\n%v\nlacks %q", err, test.want)
@@ -195,8 +195,8 @@ func TestParseFaults(t *testing.T) {
 	}
 }
 
-// What one mistake is must not hide what another is: "want exactly one of" was dropped behind any
-// other fault, and of the mapping's faults the first alone was told.
+// No fault hides another. "want exactly one of" was left out after any other fault, and only the
+// first fault of the mapping was reported.
 func TestEveryFault(t *testing.T) {
 	const text = `pipeline: shop
 source:
@@ -228,8 +228,8 @@ sink:
 	}
 }
 
-// Files with certificates are checked before anything is opened, each fault with its line. Those of
-// the upstream and of MySQL were not.
+// Files with certificates are checked before anything is opened, and each fault has its line. The
+// files of master_tls and of source.mysql.tls were not checked.
 func TestLoadChecksFiles(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.yaml")
@@ -254,7 +254,7 @@ func TestLoadChecksFiles(t *testing.T) {
 	}
 }
 
-// A fault found while running has the same form as one found in the file.
+// A fault that is found at run time has the same form as a fault of the file.
 func TestLocate(t *testing.T) {
 	c, err := file.Parse("x.yaml", []byte(minimal), environment)
 	if err != nil {
@@ -278,7 +278,7 @@ func TestLocate(t *testing.T) {
 	}
 }
 
-// The parser names neither the place in the file nor the quotes that are missing.
+// The YAML library's errors contain neither the path nor the missing quotes. Rowfall adds them.
 func TestUnquoted(t *testing.T) {
 	const text = "pipeline: x\ntables:\n  # all: of them\n  shop.*: {}\n  NAME: {where: VALUE}\n"
 	for _, test := range []struct{ name, value, want string }{

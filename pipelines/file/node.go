@@ -56,7 +56,7 @@ var NodeSettings = []NodeSetting{
 	{
 		"replicaof", "replicaof", "",
 		"upstream to follow, host:port (first start of a directory)",
-		func(n *NodeConfig) Value { return plainText{&n.ReplicaOf} }, // Validate checks it
+		func(n *NodeConfig) Value { return address{plainText{&n.ReplicaOf}} },
 	},
 	{
 		"master_user", "master-user", "", "user name at the upstream",
