@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -57,12 +58,12 @@ func newNode(logging *logFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "node --listen ADDR --dir DIR",
 		Short: "Run a node without a pipeline: a cascaded replica, or a stand-by",
-		Long: "Run a node without a pipeline. It follows --replicaof, keeps the received data in --dir, " +
-			"and serves reads and replicas of its own.\n" +
+		Long: "Run a node without a pipeline. It follows --replicaof, keeps the received data " +
+			"in --dir, and serves reads and replicas of its own.\n" +
 			"A role that was set at run time (REPLICAOF) is kept in the directory and overrides " +
 			"--replicaof.\n" +
-			"Passwords come from files, or from the environment: ROWFALL_PASSWORD (clients of this " +
-			"node), ROWFALL_MASTER_PASSWORD (its upstream).",
+			"Passwords come from files, or from the environment: ROWFALL_PASSWORD (clients of " +
+			"this node), ROWFALL_MASTER_PASSWORD (its upstream).",
 		Args: exactly(0),
 	}
 	f := newNodeFlags(cmd)
@@ -125,10 +126,23 @@ func (f *nodeFlags) config() (file.NodeConfig, error) {
 		_, faults = n.Load()
 	}
 	errs := []error{passwordErr, masterErr}
-	for _, e := range file.MergeFaults(f.faults, faults) {
+	for _, e := range mergeFaults(f.faults, faults) {
 		errs = append(errs, flagError(e))
 	}
 	return n, errors.Join(errs...)
+}
+
+// mergeFaults returns the faults of rejected texts, and the found faults of other settings. A
+// setting whose text was rejected has its default, which Validate may report as well.
+func mergeFaults(rejected, found []*file.SettingError) []*file.SettingError {
+	merged := slices.Clone(rejected)
+	for _, e := range found {
+		sameKey := func(r *file.SettingError) bool { return r.Key == e.Key }
+		if !slices.ContainsFunc(rejected, sameKey) {
+			merged = append(merged, e)
+		}
+	}
+	return merged
 }
 
 func runNode(ctx context.Context, logging *logFlags, f *nodeFlags) error {
@@ -175,8 +189,9 @@ func updateCompleteness(
 				node.SetComplete(false)
 			}
 			if !node.Status().Complete {
-				log.Warn().Msg("the node is a master without complete data, and replies LOADING to " +
-					"replicas; load data with REPLICAOF host port, then promote it with REPLICAOF NO ONE")
+				log.Warn().Msg("the node is a master without complete data, and replies LOADING " +
+					"to replicas; load data with REPLICAOF host port, then promote it with " +
+					"REPLICAOF NO ONE")
 			}
 		}
 		select {

@@ -24,8 +24,8 @@ func newRun(logging *logFlags) *cobra.Command {
 		Use:   "run FILE...",
 		Short: "Run one pipeline per file, many in one process",
 		Long: "Run one pipeline per file, each with a node of its own.\n" +
-			"A pipeline resumes at the position of its data. Without data it starts with an initial " +
-			"load (see source.mysql.start).",
+			"A pipeline resumes at the position of its data. Without data it starts with an " +
+			"initial load (see source.mysql.start).",
 		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if from != "" && from != "snapshot" && from != "now" {
@@ -113,7 +113,7 @@ func runPipelines(
 		for _, warning := range c.Warnings {
 			log.Warn().Msg(warning.Error())
 		}
-		openers = append(openers, pipelines.Opener{Log: log, Open: func() (*pipelines.Member, error) {
+		open := func() (*pipelines.Member, error) {
 			m, err := pipelines.Open(*c, from, log)
 			if err == nil {
 				bars.add(c.Name, m.Pipeline.Stats)
@@ -121,7 +121,8 @@ func runPipelines(
 					Str("dir", c.Sink.Node.Dir).Msg("node is open")
 			}
 			return m, err
-		}})
+		}
+		openers = append(openers, pipelines.Opener{Open: open, Log: log})
 	}
 	return pipelines.RunAll(ctx, openers...)
 }

@@ -3,7 +3,6 @@ package file
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"rowfall/replication"
@@ -196,14 +195,6 @@ func (e *SettingError) Error() string { return e.Key + ": " + e.Err.Error() }
 
 // Unwrap returns Err.
 func (e *SettingError) Unwrap() error { return e.Err }
-
-// MergeFaults returns the faults of texts that Set rejected, and those of Validate or Load for other
-// settings. A setting whose text was rejected has its default, and Validate may report that as well.
-func MergeFaults(rejected, found []*SettingError) []*SettingError {
-	return append(slices.Clone(rejected), slices.DeleteFunc(found, func(e *SettingError) bool {
-		return slices.ContainsFunc(rejected, func(r *SettingError) bool { return r.Key == e.Key })
-	})...)
-}
 
 // Validate checks which settings are required, and which settings fit together. It opens no files.
 func (n NodeConfig) Validate() []*SettingError {

@@ -64,9 +64,10 @@ func TestNodeSettingBounds(t *testing.T) {
 			case test.want == "" && err == nil:
 				t.Errorf("%s: %q is accepted as %q", s.Key, test.text, v.String())
 			case test.want == "" && v.String() != before:
-				t.Errorf("%s: %q is rejected, but changes the value to %q", s.Key, test.text, v.String())
+				t.Errorf("%s: rejected %q changes the value to %q", s.Key, test.text, v.String())
 			case test.want != "" && (err != nil || v.String() != test.want):
-				t.Errorf("%s: %q makes %q, %v, want %q", s.Key, test.text, v.String(), err, test.want)
+				t.Errorf("%s: %q makes %q, %v; want %q",
+					s.Key, test.text, v.String(), err, test.want)
 			}
 		}
 	}
