@@ -201,7 +201,7 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 			return l.rowError(err)
 		}
 		l.openRows++
-		if l.openRows >= l.config.Node.MaxAtomicRows || l.unit.Size() >= l.config.Node.MaxAtomicBytes {
+		if l.openRows >= l.config.Limits.MaxAtomicRows || l.unit.Size() >= l.config.Limits.MaxAtomicBytes {
 			if err := l.split(ctx); err != nil {
 				return err
 			}

@@ -419,7 +419,7 @@ func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
 			inUnit++
 		}
 		from, key = row.commandsEnd, row.keyEnd
-		if inUnit >= reconcileUnitRows || l.unit.Size() >= l.config.Node.MaxAtomicBytes {
+		if inUnit >= reconcileUnitRows || l.unit.Size() >= l.config.Limits.MaxAtomicBytes {
 			if err := l.apply(ctx); err != nil {
 				return err
 			}

@@ -106,7 +106,7 @@ func TestLoadGetsOn(t *testing.T) {
 	r.config.Source.Backfill = file.BackfillConfig{ChunkRows: 100, Parallel: 1}
 	taken := new(sinkOf)
 	l := &loop{pipeline: new(Pipeline), config: r.config, sink: taken}
-	l.config.Node.MaxAtomicBytes = 1 << 20
+	l.config.Limits.MaxAtomicBytes = 1 << 20
 	// read is what a worker does, with a stream that touches far too much, and row 20.
 	read := func(ids ...int) *chunk {
 		t.Helper()

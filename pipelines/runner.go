@@ -34,27 +34,10 @@ type Member struct {
 // address listened on. from is as in New. Close it if Run is never called.
 func Open(c file.Config, from string, log zerolog.Logger) (*Member, error) {
 	log = log.With().Str("pipeline", c.Name).Logger()
-	var node *replication.Node
-	commands := NewCommands(func() *replication.Node { return node })
-	tlsConfig, err := c.Node.TLS.Config()
-	if err != nil {
-		return nil, c.Fault("sink.node.tls", "%v", err)
+	if err := c.CheckFiles(); err != nil {
+		return nil, err
 	}
-	masterTLS, err := c.Node.MasterTLS.Config()
-	if err != nil {
-		return nil, c.Fault("sink.node.master_tls", "%v", err)
-	}
-	node, err = replication.Open(replication.Config{
-		Listen: c.Node.Listen, Dir: c.Node.Dir, Password: c.Node.Password,
-		ReplicaOf: c.Node.ReplicaOf, MasterUser: c.Node.MasterUser, MasterPassword: c.Node.MasterPassword,
-		TLS: tlsConfig, UpstreamTLS: masterTLS, Log: c.Node.Log, HiddenPrefix: sink.HiddenPrefix,
-		MinReplicas: c.Node.MinReplicas, MinReplicasMaxLag: c.Node.MinReplicasMaxLag,
-		AssumeReplicas: c.Node.AssumeReplicas, MaxFullSyncs: c.Node.MaxFullSyncs, FullSyncRate: c.Node.FullSyncRate,
-		FullSyncMinRate: c.Node.FullSyncMinRate, FullSyncSlack: c.Node.FullSyncSlack, FullSyncLog: c.Node.FullSyncLog,
-		SnapshotMemory: c.Node.SnapshotMemory,
-		Commands:       commands.Handlers(), Info: commands.Info,
-		Logger: log,
-	})
+	node, commands, err := OpenNode(c.Sink.Node, log)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Path, err)
 	}
@@ -160,22 +143,28 @@ func (m *Member) runWhile(ctx context.Context, changed <-chan struct{}) error {
 	return err
 }
 
-// RunAll opens several pipelines and runs them side by side until ctx ends. One
-// that fails stops alone; one that cannot be opened (its port or its directory may
-// still be held) is tried again, unless there is no other to wait for. It returns
-// the failures of all, joined, when every member has ended.
-func RunAll(ctx context.Context, log zerolog.Logger, open ...func() (*Member, error)) error {
-	errs := make([]error, len(open))
+// Opener opens a pipeline for RunAll. Open may be called several times, until it succeeds.
+type Opener struct {
+	Open func() (*Member, error)
+	Log  zerolog.Logger // for failures of Open, since a pipeline that is not open has no logger
+}
+
+// RunAll opens several pipelines and runs them side by side until ctx ends. A pipeline that fails
+// does not affect the others. If there are others, a pipeline that cannot be opened is retried, as
+// its port or its directory may still be in use. RunAll returns the errors of all pipelines,
+// joined, when every pipeline has ended.
+func RunAll(ctx context.Context, openers ...Opener) error {
+	errs := make([]error, len(openers))
 	var wg sync.WaitGroup
-	for i := range open {
+	for i, o := range openers {
 		wg.Go(func() {
-			m, err := open[i]()
-			for backoff := backoffFirst; err != nil && len(open) > 1; backoff = min(2*backoff, backoffMost) {
-				log.Error().Err(err).Dur("retry_in", backoff).Msg("cannot open a pipeline's node; trying again")
+			m, err := o.Open()
+			for backoff := backoffFirst; err != nil && len(openers) > 1; backoff = min(2*backoff, backoffMost) {
+				o.Log.Error().Err(err).Dur("retry_in", backoff).Msg("cannot open a pipeline's node; trying again")
 				if pause(ctx, nil, backoff); ctx.Err() != nil {
 					break
 				}
-				m, err = open[i]()
+				m, err = o.Open()
 			}
 			if err != nil {
 				errs[i] = err

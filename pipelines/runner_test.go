@@ -153,7 +153,7 @@ func testPromotion(t *testing.T, d *database) {
 	first := runMember(t, d.config())
 	first.wait(d)
 	c := d.config()
-	c.Node.ReplicaOf = first.Node.Addr()
+	c.Sink.Node.ReplicaOf = first.Node.Addr()
 	second := runMember(t, c)
 	second.wait(d)
 	if s := second.Pipeline.Stats(); s.Units > 0 {
@@ -173,7 +173,7 @@ func testPromotion(t *testing.T, d *database) {
 
 	// The first comes back as a replica of the second, then the roles change.
 	c = first.Config
-	c.Node.ReplicaOf = ""
+	c.Sink.Node.ReplicaOf = ""
 	first = runMember(t, c)
 	host, port, _ := strings.Cut(second.Node.Addr(), ":")
 	if err := first.client.Do(t.Context(), "REPLICAOF", host, port).Err(); err != nil {
@@ -223,7 +223,7 @@ func testPromotionOfOthers(t *testing.T, d *database) {
 		{"pipeline: test", "pipeline: other", "none of them says where pipeline other stands"},
 	} {
 		c := d.config(test.old, test.new)
-		c.Node.ReplicaOf = first.Node.Addr()
+		c.Sink.Node.ReplicaOf = first.Node.Addr()
 		m := runMember(t, c)
 		m.wait(d)
 		if err := m.client.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err(); err != nil {
@@ -261,7 +261,7 @@ func TestMembersAreIndependent(t *testing.T) {
 		d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	}
 	log := zerolog.New(zerolog.NewTestWriter(t))
-	var members []func() (*pipelines.Member, error)
+	var openers []pipelines.Opener
 	var clients []*member
 	var tries int // by the one goroutine that opens two
 	for _, d := range []*database{one, two} {
@@ -269,7 +269,7 @@ func TestMembersAreIndependent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		members = append(members, func() (*pipelines.Member, error) {
+		openers = append(openers, pipelines.Opener{Log: log, Open: func() (*pipelines.Member, error) {
 			// The second's port is still held by somebody.
 			if d == two {
 				if tries++; tries < 2 {
@@ -277,12 +277,12 @@ func TestMembersAreIndependent(t *testing.T) {
 				}
 			}
 			return m, nil
-		})
+		}})
 		clients = append(clients, &member{Member: m, t: t, client: redis.NewClient(&redis.Options{Addr: m.Node.Addr(), MaxRetries: -1})})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- pipelines.RunAll(ctx, log, members...) }()
+	go func() { ended <- pipelines.RunAll(ctx, openers...) }()
 	defer func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -332,7 +332,7 @@ func TestServesWithoutMySQL(t *testing.T) {
 		return err == nil && strings.Contains(text, "rowfall_test:state=retrying,") && strings.Contains(text, "phase=streaming")
 	})
 	c = d.config()
-	c.Node.ReplicaOf = m.Node.Addr()
+	c.Sink.Node.ReplicaOf = m.Node.Addr()
 	replica := runMember(t, c)
 	waitFor(t, "the replica has the row", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

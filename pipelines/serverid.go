@@ -17,7 +17,7 @@ func serverID(c *file.Config) uint32 {
 	if c.Source.ServerID != 0 {
 		return c.Source.ServerID
 	}
-	return deriveServerID(c.Name, c.Node.Dir, hostIdentity())
+	return deriveServerID(c.Name, c.Sink.Node.Dir, hostIdentity())
 }
 
 func deriveServerID(pipeline, dir, host string) uint32 {

@@ -18,6 +18,7 @@ import (
 	"rowfall/binlog/mysql"
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
+	"rowfall/tlsfiles"
 )
 
 func TestMain(m *testing.M) {
@@ -258,8 +259,8 @@ func testLarge(t *testing.T, addr string) {
 
 // testCommand reads the response of a COM_PING from the bare socket.
 func testCommand(t *testing.T, addr string) {
-	for _, mode := range []mysql.Mode{mysql.Disabled, mysql.Preferred} {
-		c := dial(t, mysql.Config{Addresses: []string{addr}, TLS: mysql.TLS{Mode: mode}})
+	for _, mode := range []tlsfiles.Mode{tlsfiles.Disabled, tlsfiles.Preferred} {
+		c := dial(t, mysql.Config{Addresses: []string{addr}, TLS: tlsfiles.Client{Mode: mode}})
 		if err := c.Command(14, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -281,12 +282,12 @@ func testTLS(t *testing.T, addr string, kind servers.Kind) {
 		}
 		return r.Text(0, "Value")
 	}
-	if got := cipher(dial(t, mysql.Config{Addresses: []string{addr}, TLS: mysql.TLS{Mode: mysql.Disabled}})); got != "" {
+	if got := cipher(dial(t, mysql.Config{Addresses: []string{addr}, TLS: tlsfiles.Client{Mode: tlsfiles.Disabled}})); got != "" {
 		t.Errorf("disabled uses %s", got)
 	}
 	preferred := cipher(dial(t, mysql.Config{Addresses: []string{addr}}))
 	t.Logf("preferred uses %q", preferred)
-	_, err := mysql.Dial(t.Context(), mysql.Config{Addresses: []string{addr}, User: "root", TLS: mysql.TLS{Mode: mysql.Required}})
+	_, err := mysql.Dial(t.Context(), mysql.Config{Addresses: []string{addr}, User: "root", TLS: tlsfiles.Client{Mode: tlsfiles.Required}})
 	if preferred == "" {
 		if err == nil || !strings.Contains(err.Error(), "no TLS") {
 			t.Errorf("required without TLS gives %v", err)
@@ -298,14 +299,14 @@ func testTLS(t *testing.T, addr string, kind servers.Kind) {
 	}
 	// Who looks for the socket under the layers, to have the kernel watch it,
 	// must get there.
-	c := dial(t, mysql.Config{Addresses: []string{addr}, TLS: mysql.TLS{Mode: mysql.Required}}).NetConn()
+	c := dial(t, mysql.Config{Addresses: []string{addr}, TLS: tlsfiles.Client{Mode: tlsfiles.Required}}).NetConn()
 	for layer, ok := c.(interface{ NetConn() net.Conn }); ok; layer, ok = c.(interface{ NetConn() net.Conn }) {
 		c = layer.NetConn()
 	}
 	if _, ok := c.(*net.TCPConn); !ok {
 		t.Errorf("under TLS lies a %T", c)
 	}
-	if _, err = mysql.Dial(t.Context(), mysql.Config{Addresses: []string{addr}, User: "root", TLS: mysql.TLS{Mode: mysql.VerifyCA}}); err == nil {
+	if _, err = mysql.Dial(t.Context(), mysql.Config{Addresses: []string{addr}, User: "root", TLS: tlsfiles.Client{Mode: tlsfiles.VerifyCA}}); err == nil {
 		t.Error("a self-made certificate verifies against the system's roots")
 	}
 	if kind != servers.MySQL {
@@ -322,8 +323,8 @@ func testTLS(t *testing.T, addr string, kind servers.Kind) {
 	if err := os.WriteFile(ca, r.Rows[0][0], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dial(t, mysql.Config{Addresses: []string{addr}, TLS: mysql.TLS{Mode: mysql.VerifyCA, CA: ca}})
-	_, err = mysql.Dial(t.Context(), mysql.Config{Addresses: []string{addr}, User: "root", TLS: mysql.TLS{Mode: mysql.VerifyIdentity, CA: ca}})
+	dial(t, mysql.Config{Addresses: []string{addr}, TLS: tlsfiles.Client{Mode: tlsfiles.VerifyCA, CA: ca}})
+	_, err = mysql.Dial(t.Context(), mysql.Config{Addresses: []string{addr}, User: "root", TLS: tlsfiles.Client{Mode: tlsfiles.VerifyIdentity, CA: ca}})
 	if err == nil {
 		t.Error("the server's certificate names 127.0.0.1?")
 	}
@@ -337,8 +338,8 @@ func testAccounts(t *testing.T, addr string, kind servers.Kind) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		for _, mode := range []mysql.Mode{mysql.Disabled, mysql.Preferred} {
-			dial(t, mysql.Config{Addresses: []string{addr}, User: "reader", Password: "se cret", TLS: mysql.TLS{Mode: mode}})
+		for _, mode := range []tlsfiles.Mode{tlsfiles.Disabled, tlsfiles.Preferred} {
+			dial(t, mysql.Config{Addresses: []string{addr}, User: "reader", Password: "se cret", TLS: tlsfiles.Client{Mode: mode}})
 		}
 		if kind == servers.MySQL {
 			if err := root.Exec(t.Context(), "FLUSH PRIVILEGES"); err != nil {
@@ -398,7 +399,7 @@ func TestHostileGreeting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := mysql.Dial(t.Context(), mysql.Config{
 				Addresses: []string{serve(t, answer)}, User: "u", Password: "p",
-				TLS: mysql.TLS{Mode: mysql.Disabled}, Timeout: 500 * time.Millisecond,
+				TLS: tlsfiles.Client{Mode: tlsfiles.Disabled}, Timeout: 500 * time.Millisecond,
 			})
 			if err == nil {
 				t.Fatal("connected")
@@ -420,13 +421,13 @@ func TestSilentServer(t *testing.T) {
 
 func TestConfigFaults(t *testing.T) {
 	for want, c := range map[string]mysql.Config{
-		"no address":              {},
-		"tls mode \"on\"":         {Addresses: []string{"127.0.0.1:1"}, TLS: mysql.TLS{Mode: "on"}},
-		"both or neither":         {Addresses: []string{"127.0.0.1:1"}, TLS: mysql.TLS{Cert: "x"}},
-		"read tls ca":             {Addresses: []string{"127.0.0.1:1"}, TLS: mysql.TLS{CA: "/does/not/exist"}},
-		"needs a host name":       {Addresses: []string{"/tmp/x.sock"}, TLS: mysql.TLS{Mode: mysql.VerifyIdentity}},
-		"127.0.0.1:1: dial tcp":   {Addresses: []string{"127.0.0.1:1"}},
-		"/does/not/exist.sock: d": {Addresses: []string{"/does/not/exist.sock"}},
+		"no address":                 {},
+		"tls mode \"on\"":            {Addresses: []string{"127.0.0.1:1"}, TLS: tlsfiles.Client{Mode: "on"}},
+		"both or neither":            {Addresses: []string{"127.0.0.1:1"}, TLS: tlsfiles.Client{Cert: "x"}},
+		"load certificate authority": {Addresses: []string{"127.0.0.1:1"}, TLS: tlsfiles.Client{CA: "/does/not/exist"}},
+		"needs a host name":          {Addresses: []string{"/tmp/x.sock"}, TLS: tlsfiles.Client{Mode: tlsfiles.VerifyIdentity}},
+		"127.0.0.1:1: dial tcp":      {Addresses: []string{"127.0.0.1:1"}},
+		"/does/not/exist.sock: d":    {Addresses: []string{"/does/not/exist.sock"}},
 	} {
 		if _, err := mysql.Dial(t.Context(), c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)

@@ -64,12 +64,9 @@ func dialOne(ctx context.Context, c Config, address string) (*Conn, error) {
 
 // handshake returns an authenticated connection from which no bytes are left to read.
 func handshake(ctx context.Context, c Config, address string) (_ net.Conn, err error) {
-	t, err := c.TLS.config(address)
+	t, err := c.tlsConfig(address)
 	if err != nil {
 		return nil, err
-	}
-	if c.TLS.optional() && isSocket(address) {
-		t = nil
 	}
 	network := "tcp"
 	if isSocket(address) {
@@ -106,7 +103,7 @@ func handshake(ctx context.Context, c Config, address string) (_ net.Conn, err e
 		}
 	}()
 	gc, err := client.ConnectWithDialer(
-		ctx, network, address, c.User, c.Password, "", watched, negotiate(c.TLS, t, &greeted))
+		ctx, network, address, c.User, c.Password, "", watched, negotiate(c, t, &greeted))
 	if err != nil {
 		return nil, fromGoMySQL(err)
 	}
@@ -118,7 +115,8 @@ func handshake(ctx context.Context, c Config, address string) (_ net.Conn, err e
 }
 
 // negotiate returns the option that sets the capabilities of the connection, after the greeting.
-func negotiate(want TLS, t *tls.Config, greeted **greetedConn) client.Option {
+// t nil means no TLS.
+func negotiate(c Config, t *tls.Config, greeted **greetedConn) client.Option {
 	return func(gc *client.Conn) error {
 		// Without these capabilities the protocol is the same on every server. Compression is off
 		// by default.
@@ -129,9 +127,9 @@ func negotiate(want TLS, t *tls.Config, greeted **greetedConn) client.Option {
 		case t == nil:
 		case (*greeted).ssl:
 			gc.SetTLSConfig(t)
-		case !want.optional():
+		case !c.tlsOptional():
 			return fmt.Errorf("tls mode %s, but the server has no TLS: set it up there, "+
-				"or set tls mode to preferred", want.Mode)
+				"or set tls mode to preferred", c.TLS.Mode)
 		}
 		return nil
 	}

@@ -241,8 +241,8 @@ func (d *demo) startPipeline(ctx context.Context) error {
 		return err
 	}
 	config.Source.MySQL = d.source
-	config.Node.Listen = "127.0.0.1:0"
-	config.Node.Dir = filepath.Join(d.dir, "shop")
+	config.Sink.Node.Listen = "127.0.0.1:0"
+	config.Sink.Node.Dir = filepath.Join(d.dir, "shop")
 	d.config = config
 	d.member, err = pipelines.Open(*config, "", d.log)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -12,18 +13,18 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
 
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 	"rowfall/pipelines"
 	"rowfall/pipelines/file"
-	"rowfall/replication"
 	"rowfall/replication/resp"
 	"rowfall/sink"
 )
 
-// The worst night: the upstream is gone for good, and the node below it was
-// killed and starts without it. Promoted, it hands on what it has.
+// The upstream is lost, and the node that followed it was killed and starts without it. After its
+// promotion, a replica copies the node's data.
 func TestNodePromotedAfterAKill(t *testing.T) {
 	servertest.Need(t, servers.RedisStable)
 	upstream := servertest.Cache(t, servers.RedisStable, servers.CacheOptions{})
@@ -51,60 +52,86 @@ func has(ctx context.Context, c *redis.Client) (bool, error) {
 	return v == "v", err
 }
 
-// A flag that would be ignored, or a secret that is not there, is an error that names it.
+// parseNodeFlags returns the flags of a node in a directory of its own, at a free port, and args.
+func parseNodeFlags(t *testing.T, args ...string) *nodeFlags {
+	t.Helper()
+	cmd := new(cobra.Command)
+	f := newNodeFlags(cmd)
+	base := []string{"--listen", "127.0.0.1:0", "--dir", filepath.Join(t.TempDir(), "node")}
+	must(t, cmd.ParseFlags(append(base, args...)))
+	return f
+}
+
+// A flag that would be ignored, or a password file that does not exist, is an error with the name
+// of the flag.
 func TestNodeFlags(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty")
 	must(t, os.WriteFile(empty, []byte("\n"), 0o600))
 	good := filepath.Join(dir, "good")
 	must(t, os.WriteFile(good, []byte("secret\n"), 0o600))
-	base := nodeFlags{
-		listen: "127.0.0.1:0", dir: filepath.Join(dir, "node"), fsync: "no", logMemory: 1, logKeep: 1, maxFullSyncs: 1, assumeReplicas: "6.2",
-		fullSyncMinRate: 1, fullSyncSlack: time.Second,
-	}
-	for want, edit := range map[string]func(f *nodeFlags){
-		`--log-fsync`:                                func(f *nodeFlags) { f.fsync = "sometimes" },
-		`--tls-cert`:                                 func(f *nodeFlags) { f.tls = file.ServerTLS{CA: good} },
-		`--master-tls-ca`:                            func(f *nodeFlags) { f.masterCA = good },
-		`--password-file`:                            func(f *nodeFlags) { f.passwordFile = empty },
-		`--master-password-file`:                     func(f *nodeFlags) { f.masterPasswordFile = filepath.Join(dir, "none") },
-		`needs --listen host:port and --dir`:         func(f *nodeFlags) { f.dir = "" },
-		`--listen "foo": want host:port`:             func(f *nodeFlags) { f.listen = "foo" },
-		`--listen "[::1]:65536": want host:port`:     func(f *nodeFlags) { f.listen = "[::1]:65536" },
-		`--replicaof "foo": want host:port`:          func(f *nodeFlags) { f.replicaOf = "foo" },
-		`--replicaof "127.0.0.1:1" is this node`:     func(f *nodeFlags) { f.listen, f.replicaOf = "127.0.0.1:1", "127.0.0.1:1" },
-		`--log-memory -1: want at least 1 byte`:      func(f *nodeFlags) { f.logMemory = -1 },
-		`--log-keep 0: want at least 1 byte`:         func(f *nodeFlags) { f.logKeep = 0 },
-		`--log-keep-age -1s: want a time`:            func(f *nodeFlags) { f.keepAge = -time.Second },
-		`--snapshot-memory -1: want bytes`:           func(f *nodeFlags) { f.snapshotMemory = -1 },
-		`--max-full-syncs 0: want at least 1`:        func(f *nodeFlags) { f.maxFullSyncs = 0 },
-		`--full-sync-rate -1: want bytes a second`:   func(f *nodeFlags) { f.fullSyncRate = -1 },
-		`--full-sync-min-rate 0: want at least 1`:    func(f *nodeFlags) { f.fullSyncMinRate = 0 },
-		`--full-sync-slack 1ms: want at least 1s`:    func(f *nodeFlags) { f.fullSyncSlack = time.Millisecond },
-		`--full-sync-log -1: want bytes`:             func(f *nodeFlags) { f.fullSyncLog = -1 },
-		`--assume-replicas six: want a version such`: func(f *nodeFlags) { f.assumeReplicas = "six" },
+	for want, args := range map[string][]string{
+		`--log-fsync: "sometimes": want always`:        {"--log-fsync", "sometimes"},
+		`--tls-cert: is required`:                      {"--tls-ca", good},
+		`--tls-key: is required`:                       {"--tls-cert", good},
+		`--tls-cert: load certificate`:                 {"--tls-cert", good, "--tls-key", good},
+		`--master-tls-ca: load certificate authority`:  {"--master-tls-ca", good},
+		`--password-file`:                              {"--password-file", empty},
+		`--master-password-file`:                       {"--master-password-file", filepath.Join(dir, "none")},
+		`--dir: is required: the directory`:            {"--dir", ""},
+		`--listen: is required: host:port`:             {"--listen", ""},
+		`--listen: "foo": want host:port`:              {"--listen", "foo"},
+		`--listen: "[::1]:65536": want host:port`:      {"--listen", "[::1]:65536"},
+		`--replicaof: "foo": want host:port`:           {"--replicaof", "foo"},
+		`--replicaof: "127.0.0.1:1" is this node`:      {"--listen", "127.0.0.1:1", "--replicaof", "127.0.0.1:1"},
+		`--log-memory: "-1": want a size`:              {"--log-memory", "-1"},
+		`--log-memory: "0": want a size above 0`:       {"--log-memory", "0"},
+		`--log-keep: "0": want a size above 0, or -1`:  {"--log-keep", "0"},
+		`--log-keep: "-2": want a size`:                {"--log-keep", "-2"},
+		`--log-keep-age: "-1s": want a time`:           {"--log-keep-age", "-1s"},
+		`--snapshot-memory: "-1": want a size`:         {"--snapshot-memory", "-1"},
+		`--max-full-syncs: "0": want a whole number`:   {"--max-full-syncs", "0"},
+		`--full-sync-rate: "-1": want a size`:          {"--full-sync-rate", "-1"},
+		`--full-sync-min-rate: "0": want a size above`: {"--full-sync-min-rate", "0"},
+		`--full-sync-slack: "1ms": want at least 1s`:   {"--full-sync-slack", "1ms"},
+		`--full-sync-log: "-1": want a size`:           {"--full-sync-log", "-1"},
+		`--assume-replicas: "six": want a version`:     {"--assume-replicas", "six"},
+		`--assume-replicas: "6.0": want a version`:     {"--assume-replicas", "6.0"},
 	} {
-		f := base
-		edit(&f)
-		if _, err := f.config(); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%+v: %v, want %s", f, err, want)
+		_, err := parseNodeFlags(t, args...).config()
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v, want %s", args, err, want)
 		}
 	}
-	f := base
-	f.passwordFile, f.keepAge, f.maxFullSyncs, f.fullSyncRate, f.masterTLS = good, time.Hour, 3, 5, true
-	f.fullSyncMinRate, f.fullSyncSlack, f.fullSyncLog = 6, time.Second, 7
-	c, err := f.config()
-	if err != nil || c.Password != "secret" || c.Log.KeepAge != time.Hour || c.MaxFullSyncs != 3 || c.FullSyncRate != 5 ||
-		c.FullSyncMinRate != 6 || c.FullSyncSlack != time.Second || c.FullSyncLog != 7 || c.UpstreamTLS == nil || c.TLS != nil {
-		t.Errorf("got %+v, %v", c, err)
+	f := parseNodeFlags(t, "--password-file", good, "--log-keep-age", "1h", "--log-keep", "-1",
+		"--log-memory", "1048576", "--max-full-syncs", "3", "--full-sync-rate", "5", "--master-tls",
+		"--full-sync-min-rate", "6", "--full-sync-slack", "1s", "--full-sync-log", "7KiB")
+	n, err := f.config()
+	must(t, err)
+	c, faults := n.Load()
+	if len(faults) > 0 || c.Password != "secret" || c.Log.KeepAge != time.Hour || c.Log.Keep != -1 ||
+		c.Log.Memory != 1<<20 || c.MaxFullSyncs != 3 || c.FullSyncRate != 5 || c.FullSyncMinRate != 6 ||
+		c.FullSyncSlack != time.Second || c.FullSyncLog != 7<<10 || c.UpstreamTLS == nil || c.TLS != nil {
+		t.Errorf("got %+v, %v", c, faults)
 	}
-	f.listen, f.logKeep = "foo", 0
-	if _, err := f.config(); err == nil || strings.Count(err.Error(), "\n") != 1 {
-		t.Errorf("two bad flags: %v", err)
+	_, err = parseNodeFlags(t, "--listen", "foo", "--log-keep", "0").config()
+	if err == nil || strings.Count(err.Error(), "\n") != 1 {
+		t.Errorf("two wrong flags: %v", err)
 	}
 }
 
-// Wrong usage leaves nothing behind: the directory of a node with a bad address stayed.
+// Flags and pipeline files have the same defaults.
+func TestNodeFlagDefaults(t *testing.T) {
+	n, err := parseNodeFlags(t).config()
+	must(t, err)
+	want := file.Defaults().Sink.Node
+	want.Listen, want.Dir = n.Listen, n.Dir
+	if !reflect.DeepEqual(n, want) {
+		t.Errorf("got %+v, want %+v", n, want)
+	}
+}
+
+// Wrong usage creates no directories and no files.
 func TestWrongUsageCreatesNothing(t *testing.T) {
 	t.Chdir(t.TempDir())
 	pipeline := func(name, sink string) string {
@@ -133,14 +160,12 @@ func TestWrongUsageCreatesNothing(t *testing.T) {
 	}
 }
 
-// The first load of a pipeline was interrupted when it had written nothing but its state, which
-// is hidden: the node took itself for one that holds nothing, and kept what it said before.
+// An initial load that was interrupted early has written only its state, whose keys are hidden. The
+// node counted no keys, and kept its former completeness.
 func TestHiddenKeysAreNotComplete(t *testing.T) {
-	var node *replication.Node
-	commands := pipelines.NewCommands(func() *replication.Node { return node })
-	node, err := replication.Open(replication.Config{
-		Listen: "127.0.0.1:0", Dir: t.TempDir(), HiddenPrefix: sink.HiddenPrefix, Logger: zerolog.Nop(),
-	})
+	config := file.Defaults().Sink.Node
+	config.Listen, config.Dir = "127.0.0.1:0", t.TempDir()
+	node, commands, err := pipelines.OpenNode(config, zerolog.Nop())
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -155,6 +180,6 @@ func TestHiddenKeysAreNotComplete(t *testing.T) {
 	_, err = node.Apply(ctx, term, resp.AppendCommand(nil, "SET", sink.HiddenPrefix+"shop:mapping", "1"))
 	must(t, err)
 	node.SetComplete(true)
-	running.Go(func() { judgeData(ctx, node, commands, zerolog.Nop()) })
+	running.Go(func() { updateCompleteness(ctx, node, commands, zerolog.Nop()) })
 	waitFor(t, "the node is not complete", func(context.Context) (bool, error) { return !node.Status().Complete, nil })
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"rowfall/binlog"
@@ -25,19 +24,21 @@ func newRun(logging *logFlags) *cobra.Command {
 		Use:   "run FILE...",
 		Short: "Run one pipeline per file, many in one process",
 		Long: "Run one pipeline per file, each with a node of its own.\n" +
-			"A pipeline goes on where its data stands; without data it begins with a snapshot (source.mysql.start).",
+			"A pipeline resumes at the position of its data. Without data it starts with an " +
+			"initial load (see source.mysql.start).",
 		Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if from != "" && from != "snapshot" && from != "now" {
 				if _, err := binlog.ParsePosition(from); err != nil {
-					return usageError{fmt.Errorf("--from %q: %w; want snapshot, now, gtid:SET or FILE:OFFSET", from, err)}
+					return usageError{fmt.Errorf(
+						"--from %q: %w; want snapshot, now, gtid:SET or FILE:OFFSET", from, err)}
 				}
 			}
 			configs, err := loadAll(files)
 			if err != nil {
 				return usageError{err}
 			}
-			// The flags are checked before confirm asks.
+			// Check the flags before the user is asked to confirm.
 			if _, err := logging.logger("", "info"); err != nil {
 				return err
 			}
@@ -50,22 +51,23 @@ func newRun(logging *logFlags) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "rewind or skip: start at this POSITION "+
-		"(snapshot, now, gtid:SET or FILE:OFFSET) instead of where the data stand; "+
+		"(snapshot, now, gtid:SET or FILE:OFFSET) instead of the position of the data; "+
 		"asks first on a terminal, elsewhere it needs --yes")
 	cmd.Flags().BoolVar(&yes, "yes", false, "start --from without asking")
 	return cmd
 }
 
-// confirm asks on the terminal before the position is moved.
+// confirm asks the user on the terminal before --from moves the position. It returns an error if
+// the answer is not yes, or if there is no terminal.
 func confirm(from string) error {
-	what := "moves the position of live data"
+	effect := "moves the position of live data"
 	if from == "snapshot" {
-		what = "removes the data of the node, and of its replicas, and reads everything again"
+		effect = "removes the data of the node, and of its replicas, and reads everything again"
 	}
 	if !isTerminal(os.Stdin) {
-		return usageError{fmt.Errorf("--from %s %s; add --yes to say that you mean it", from, what)}
+		return usageError{fmt.Errorf("--from %s %s; add --yes to confirm", from, effect)}
 	}
-	fmt.Fprintf(os.Stderr, "--from %s %s. Go on? [y/N] ", from, what)
+	fmt.Fprintf(os.Stderr, "--from %s %s. Continue? [y/N] ", from, effect)
 	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
 	if err != nil {
 		return fmt.Errorf("read answer: %w", err)
@@ -76,7 +78,7 @@ func confirm(from string) error {
 	return nil
 }
 
-// loadAll reads the pipeline files and returns the faults of all of them.
+// loadAll loads the pipeline files. The error has the faults of all files.
 func loadAll(files []string) ([]*file.Config, error) {
 	configs := make([]*file.Config, 0, len(files))
 	var faults []error
@@ -92,31 +94,35 @@ func loadAll(files []string) ([]*file.Config, error) {
 	return configs, errors.Join(faults...)
 }
 
+// runPipelines runs the pipelines until ctx ends. Each pipeline has the logger of its file.
 func runPipelines(
 	ctx context.Context, logging *logFlags, configs []*file.Config, from string,
 ) error {
-	var log zerolog.Logger
 	var bars *progress
 	if isTerminal(os.Stderr) {
 		bars = newProgress(os.Stderr)
 		logging = &logFlags{format: logging.format, level: logging.level, out: bars}
 		defer bars.start()()
 	}
-	open := make([]func() (*pipelines.Member, error), 0, len(configs))
+	openers := make([]pipelines.Opener, 0, len(configs))
 	for _, c := range configs {
-		own, err := logging.logger(c.Log.Format, c.Log.Level)
+		log, err := logging.logger(c.Log.Format, c.Log.Level)
 		if err != nil {
 			return err
 		}
-		log = own
-		open = append(open, func() (*pipelines.Member, error) {
-			m, err := pipelines.Open(*c, from, own)
+		for _, warning := range c.Warnings {
+			log.Warn().Msg(warning.Error())
+		}
+		open := func() (*pipelines.Member, error) {
+			m, err := pipelines.Open(*c, from, log)
 			if err == nil {
 				bars.add(c.Name, m.Pipeline.Stats)
-				own.Info().Str("pipeline", c.Name).Str("listen", m.Node.Addr()).Str("dir", c.Node.Dir).Msg("node is open")
+				log.Info().Str("pipeline", c.Name).Str("listen", m.Node.Addr()).
+					Str("dir", c.Sink.Node.Dir).Msg("node is open")
 			}
 			return m, err
-		})
+		}
+		openers = append(openers, pipelines.Opener{Open: open, Log: log})
 	}
-	return pipelines.RunAll(ctx, log, open...)
+	return pipelines.RunAll(ctx, openers...)
 }

@@ -15,6 +15,7 @@ import (
 	"rowfall/binlog/query"
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
+	"rowfall/tlsfiles"
 )
 
 // The marker is the last row of a stream. A contender has reached the end when the marker's key
@@ -132,7 +133,7 @@ const insertPeople = `INSERT INTO census.people
 
 // sourceConfig returns the configuration of a connection to the MySQL server.
 func sourceConfig(addr string) mysql.Config {
-	return mysql.Config{Addresses: []string{addr}, User: "root", TLS: mysql.TLS{Mode: mysql.Disabled}}
+	return mysql.Config{Addresses: []string{addr}, User: "root", TLS: tlsfiles.Client{Mode: tlsfiles.Disabled}}
 }
 
 // source is the MySQL server and the sessions that write to it.

@@ -1,8 +1,10 @@
-// Package file reads pipeline files: YAML into a Config, strictly, so that whatever
-// is not understood is a fault with its line, its path and the nearest right name.
-// It opens nothing but the files it is told of.
+// Package file reads pipeline files: it parses YAML into a Config, strictly. A fault has its line,
+// its path and the nearest correct name. The package opens the pipeline file and the files that the
+// pipeline file names, and no others.
 //
-// document.go and syntax.go know YAML and no key of a pipeline file, load.go knows the keys,
-// config.go is what they become. locate.go names the place of a fault that is found later, files.go
-// checks the files that a pipeline file names.
+// document.go and syntax.go read YAML without knowledge of a pipeline file's keys. load.go and
+// mapping.go read the keys into the types of config.go, and node.go has the settings of a node as a
+// table, which the flags of `rowfall node` share. values.go has the types of scalar settings, each
+// with its check. locate.go adds the place in the file to faults that are found later, files.go
+// checks the files that a pipeline file names, and together.go checks several pipeline files.
 package file

@@ -9,17 +9,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"rowfall/transform/suggest"
 )
 
-// Error is a fault of a pipeline file: where it is and how to mend it.
+// Error is a fault of a pipeline file: its place and how to correct it.
 type Error struct {
 	File string
-	Line int // from 1; 0 where the fault has no line
+	Line int // from 1; 0 if the fault has no line
 	// Path is the place in the document: sink.node.listen, tables."shop.*".
 	Path    string
 	Message string
@@ -40,23 +39,29 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// document reads a YAML file strictly: what no reader asked for is a fault, and
-// so is every feature of YAML that nobody means to use in a pipeline file.
-// Readers go on after a fault, so that one run shows all of them.
+// document reads a YAML file strictly. Unknown keys are faults, and so are anchors, aliases, tags
+// and merges, which are accidents in a pipeline file. Reading continues after a fault, so that one
+// run reports all faults.
 type document struct {
-	file   string
-	lookup func(string) (string, bool)
-	text   []string       // its lines
-	lines  map[string]int // where each path that was read stands
-	faults []*Error
+	file     string
+	lookup   func(name string) (string, bool) // returns variables of the environment
+	text     []string                         // the lines of the file
+	lines    map[string]int                   // the line of each path that was read
+	faults   []*Error
+	warnings []*Error
 }
 
-func (d *document) fault(n *yaml.Node, path, format string, args ...any) {
+// errorf records a fault at the node n, or without a line if n is nil.
+func (d *document) errorf(n *yaml.Node, path, format string, args ...any) {
+	d.faults = append(d.faults, d.newError(n, path, format, args...))
+}
+
+func (d *document) newError(n *yaml.Node, path, format string, args ...any) *Error {
 	line := 0
 	if n != nil {
 		line = n.Line
 	}
-	d.faults = append(d.faults, &Error{d.file, line, path, fmt.Sprintf(format, args...)})
+	return &Error{d.file, line, path, fmt.Sprintf(format, args...)}
 }
 
 // err returns the faults in the order of their lines.
@@ -69,7 +74,7 @@ func (d *document) err() error {
 	return errors.Join(faults...)
 }
 
-// parse returns the document's top mapping, or nil after a fault.
+// parse parses the text of the file and returns its top mapping, or nil after a fault.
 func (d *document) parse(text []byte) *section {
 	d.text = strings.Split(string(text), "\n")
 	var docs []*yaml.Node
@@ -86,25 +91,27 @@ func (d *document) parse(text []byte) *section {
 		docs = append(docs, n)
 	}
 	if len(docs) != 1 || len(docs[0].Content) != 1 {
-		d.fault(nil, "", "want one YAML document with a pipeline, found %d", len(docs))
+		d.errorf(nil, "", "want one YAML document with a pipeline, found %d", len(docs))
 		return nil
 	}
 	return d.section(docs[0].Content[0], "")
 }
 
-// section is a mapping of the document; done reports the keys nobody asked for.
+// section is a mapping of the document. Its reader calls get for each key that exists, and
+// rejectUnknown at the end.
 type section struct {
 	doc     *document
-	node    *yaml.Node
+	node    *yaml.Node // nil if the section is absent
 	path    string
 	entries []entry
-	keys    []string
-	asked   []string
+	keys    []string // of the entries
+	known   []string // keys that get was called with
 }
 
 type entry struct{ key, value *yaml.Node }
 
-// section reads a mapping, or notes a fault and returns an empty one.
+// section reads a mapping. If n is another kind of node, section records a fault and returns an
+// empty section.
 func (d *document) section(n *yaml.Node, path string) *section {
 	s := &section{doc: d, node: n, path: path}
 	switch {
@@ -114,21 +121,21 @@ func (d *document) section(n *yaml.Node, path string) *section {
 		}
 	case isNull(n):
 	default:
-		d.fault(n, path, "want a mapping (name: value), found %s", kindOf(n))
+		d.errorf(n, path, "want a mapping (name: value), found %s", kindOf(n))
 	}
-	s.mendCommas()
+	s.rejoinCommas()
 	for _, e := range s.entries {
 		key := e.key.Value
 		if !plain(e.key) || e.key.Tag == "!!merge" {
-			// *.* unquoted is an alias, !x a tag, <<: a merge.
-			said := e.key.Value
+			// Without quotes *.* is an alias, !x is a tag, and <<: is a merge.
+			written := e.key.Value
 			if e.key.Anchor != "" {
-				said = "&" + e.key.Anchor + said
+				written = "&" + e.key.Anchor + written
 			}
-			d.fault(e.key, path, "key %q is not plain text to YAML; quote it", said)
+			d.errorf(e.key, path, "key %q is not plain text to YAML; quote it", written)
 		}
 		if slices.Contains(s.keys, key) {
-			d.fault(e.key, join(path, key), "is given twice")
+			d.errorf(e.key, join(path, key), "is given twice")
 		}
 		s.keys = append(s.keys, key)
 	}
@@ -137,11 +144,12 @@ func (d *document) section(n *yaml.Node, path string) *section {
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
-// plain reports whether a node is a scalar without an anchor or a tag of its own.
+// plain reports whether a node is a scalar without an anchor and without an explicit tag.
 func plain(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && n.Anchor == "" && n.Style&yaml.TaggedStyle == 0
 }
 
+// join appends a key to a path. A key that could be mistaken for several is quoted.
 func join(path, key string) string {
 	if strings.ContainsAny(key, ".* \"") {
 		key = strconv.Quote(key)
@@ -152,60 +160,71 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// value is the value of a key; node is nil where the key is absent.
+// value is the value of a key, or an item of a list.
 type value struct {
-	doc  *document
-	node *yaml.Node
-	path string
-	at   int // the line of its key; 0 for an item of a list
-	// column is how this value names a column of the table, as in {id}; empty where it names none.
-	column string
+	doc     *document
+	node    *yaml.Node // nil if the key is absent
+	path    string
+	keyLine int // 0 for an item of a list
+	// columnForm is the format of a column's name in this value, such as "{%s}" in a template. It
+	// is "" if the value cannot name a column.
+	columnForm string
 }
 
-// naming returns v as a value that names columns in the given way, for messages.
-func (v value) naming(column string) value {
-	v.column = column
+// withColumns returns v as a value in which columns are named in the given form. A message about
+// ${id} then explains how to write the column id.
+func (v value) withColumns(form string) value {
+	v.columnForm = form
 	return v
 }
 
+// get returns the value of a key, and makes the key known.
 func (s *section) get(key string) value {
-	s.asked = append(s.asked, key)
+	s.known = append(s.known, key)
 	v := value{doc: s.doc, path: join(s.path, key)}
 	for i, k := range s.keys {
 		if k == key {
-			v.node, v.at = s.entries[i].value, s.entries[i].key.Line
-			s.doc.lines[v.path] = v.at
+			v.node, v.keyLine = s.entries[i].value, s.entries[i].key.Line
+			s.doc.lines[v.path] = v.keyLine
 		}
 	}
 	return v
 }
 
-// later refuses keys of a pipeline file that a later version is to know: whoever has
-// read of them hears that, not that they are misspelt.
-func (s *section) later(keys ...string) {
+// notYet rejects keys that are documented but not implemented, instead of calling them unknown.
+func (s *section) notYet(keys ...string) {
 	for _, key := range keys {
 		if v := s.get(key); v.node != nil {
-			s.doc.fault(v.node, v.path, "is not available in this version yet; remove it")
+			s.doc.errorf(v.node, v.path, "is not available in this version yet; remove it")
 		}
 	}
 }
 
-// done reports the keys that nobody asked for, with the nearest one that exists.
-func (s *section) done() {
+// rejectUnknown records a fault for each key that get was not called with, with the nearest known
+// key.
+func (s *section) rejectUnknown() {
 	for i, key := range s.keys {
-		if slices.Contains(s.asked, key) {
+		if slices.Contains(s.known, key) {
 			continue
 		}
 		hint := ""
-		if near := suggest.Nearest(key, s.asked); near != "" {
+		if near := suggest.Nearest(key, s.known); near != "" {
 			hint = fmt.Sprintf("; did you mean %s?", near)
 		}
-		s.doc.fault(s.entries[i].key, join(s.path, key), "is not a key here%s", hint)
+		s.doc.errorf(s.entries[i].key, join(s.path, key), "is not a key here%s", hint)
 	}
 }
 
-func (v value) fault(format string, args ...any) { v.doc.fault(v.node, v.path, format, args...) }
+func (v value) errorf(format string, args ...any) {
+	v.doc.errorf(v.node, v.path, format, args...)
+}
 
+// warnf records a warning, which does not reject the file.
+func (v value) warnf(format string, args ...any) {
+	v.doc.warnings = append(v.doc.warnings, v.doc.newError(v.node, v.path, format, args...))
+}
+
+// section returns the value as a mapping, which is empty if the key is absent.
 func (v value) section() *section {
 	if v.node == nil {
 		return &section{doc: v.doc, path: v.path}
@@ -213,51 +232,53 @@ func (v value) section() *section {
 	return v.doc.section(v.node, v.path)
 }
 
-// text reads a scalar as text, with ${VAR} and ${file:PATH} put in.
-func (v value) text(standard string) string {
+// read parses the scalar into x. If the key is absent, x keeps its value, which is the default.
+func (v value) read(x Value) {
 	if v.node == nil {
-		return standard
+		return
 	}
-	raw, ok := v.raw()
-	if !ok {
-		return standard
+	faults := len(v.doc.faults)
+	text := v.text()
+	if len(v.doc.faults) > faults {
+		return
 	}
-	return v.expand(raw)
+	if err := x.Set(text); err != nil {
+		v.errorf("%v", err)
+	}
 }
 
-// said reads the text of a key whose absence means something else than any text:
-// given with nothing behind it, or with an empty variable, it is a fault.
-func (v value) said() string {
+// text returns a scalar as text, with ${VAR} and ${file:PATH} expanded. It returns "" if the key is
+// absent and after a fault.
+func (v value) text() string {
+	if v.node == nil {
+		return ""
+	}
+	return v.expand(v.scalarText())
+}
+
+// nonEmptyText is text for a key that may be absent but not empty.
+func (v value) nonEmptyText() string {
 	faults := len(v.doc.faults)
-	s := v.text("")
+	s := v.text()
 	if v.node != nil && strings.TrimSpace(s) == "" && len(v.doc.faults) == faults {
-		v.fault("is empty; write its value, or remove the key")
+		v.errorf("is empty; write its value, or remove the key")
 	}
 	return s
 }
 
-// scalar reads the text of a number, a size or a time.
-func (v value) scalar() (string, bool) {
-	if v.node == nil {
-		return "", false
-	}
-	faults := len(v.doc.faults)
-	s := v.text("")
-	return s, len(v.doc.faults) == faults
-}
-
-func (v value) raw() (string, bool) {
+// scalarText returns a scalar as it is written. Other nodes are faults.
+func (v value) scalarText() string {
 	if !plain(v.node) {
-		v.fault("want text, found %s", kindOf(v.node))
-		return "", false
+		v.errorf("want text, found %s", kindOf(v.node))
+		return ""
 	}
 	if isNull(v.node) {
-		return "", true
+		return ""
 	}
-	return v.node.Value, true
+	return v.node.Value
 }
 
-// kindOf names a node as its author would want to hear of it.
+// kindOf describes a node for a message, with a remedy if the node is probably an accident.
 func kindOf(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.AliasNode:
@@ -276,8 +297,8 @@ func kindOf(n *yaml.Node) string {
 	return "text"
 }
 
-// expand puts in ${VAR} and ${file:PATH}. It works on the parsed text, so that
-// what is put in may hold any character.
+// expand replaces ${VAR} by a variable of the environment and ${file:PATH} by the contents of a
+// file. The YAML is parsed before, so that the replacement may contain any character.
 func (v value) expand(text string) string {
 	var b strings.Builder
 	for {
@@ -288,108 +309,55 @@ func (v value) expand(text string) string {
 		}
 		name, after, ok := strings.Cut(rest, "}")
 		if !ok {
-			v.fault("${ without }; close it")
+			v.errorf("${ without }; close it")
 			return text
 		}
 		if path, ok := strings.CutPrefix(name, "file:"); ok {
 			secret, err := os.ReadFile(path)
 			if err != nil {
-				v.fault("read ${file:%s}: %v", path, err)
+				v.errorf("read ${file:%s}: %v", path, err)
 			}
 			b.WriteString(strings.TrimRight(string(secret), "\r\n"))
 		} else if s, ok := v.doc.lookup(name); ok {
 			b.WriteString(s)
 		} else {
 			hint := ""
-			if v.column != "" {
-				spelled := fmt.Sprintf(v.column, name)
+			if v.columnForm != "" {
+				spelled := fmt.Sprintf(v.columnForm, name)
 				hint = fmt.Sprintf("; for the column %s write %s, without the $", name, spelled)
 			}
-			v.fault("the environment has no %s; set it, or write the value here%s", name, hint)
+			v.errorf("the environment has no %s; set it, or write the value here%s", name, hint)
 		}
 		text = after
 	}
 }
 
-func (v value) oneOf(standard string, words ...string) string {
-	s := v.text(standard)
-	if v.node != nil && !slices.Contains(words, s) {
-		v.fault("%q: want %s", s, strings.Join(words, ", "))
-		return standard
-	}
+// oneOf reads one of a few words. The first word is the default.
+func (v value) oneOf(words ...string) string {
+	s := words[0]
+	v.read(word{&s, words})
 	return s
 }
 
-func (v value) flag(standard bool) bool {
+// boolean reads true or false; absent means false.
+func (v value) boolean() bool {
 	if v.node == nil {
-		return standard
+		return false
 	}
 	if plain(v.node) && v.node.Tag == "!!bool" {
 		return v.node.Value[0] == 't' || v.node.Value[0] == 'T'
 	}
-	v.fault("want true or false")
-	return standard
+	v.errorf("want true or false")
+	return false
 }
 
-func (v value) number(standard, least, most int) int {
-	s, ok := v.scalar()
-	if !ok {
-		return standard
-	}
-	n, err := strconv.Atoi(strings.ReplaceAll(s, "_", ""))
-	if err != nil || n < least || n > most {
-		v.fault("%q: want a whole number from %d to %d", s, least, most)
-		return standard
-	}
-	return n
-}
-
-// size reads bytes: 512, 64KiB, 64MiB, 10GiB. 0 is a size only where it is the
-// standard.
-func (v value) size(standard int64) int64 {
-	s, ok := v.scalar()
-	if !ok {
-		return standard
-	}
-	number, unit := s, int64(1)
-	for suffix, factor := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40} {
-		if n, ok := strings.CutSuffix(s, suffix); ok {
-			number, unit = n, factor
-		}
-	}
-	n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
-	if err != nil || n < 0 || n == 0 && standard != 0 || n > 1<<62/unit {
-		v.fault("%q: want a size such as 64MiB or 10GiB", s)
-		return standard
-	}
-	return n * unit
-}
-
-// duration reads 500ms, 10s, 5m, 2h or 30d.
-func (v value) duration(standard time.Duration) time.Duration {
-	s, ok := v.scalar()
-	if !ok {
-		return standard
-	}
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if n, err := strconv.Atoi(days); err == nil && n >= 0 && n < 100_000 {
-			return time.Duration(n) * 24 * time.Hour
-		}
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 {
-		v.fault("%q: want a time such as 500ms, 10s, 5m, 2h or 30d", s)
-		return standard
-	}
-	return d
-}
-
+// list returns the items of a list, which is empty if the key is absent.
 func (v value) list() []value {
 	if v.node == nil {
 		return nil
 	}
 	if v.node.Kind != yaml.SequenceNode {
-		v.fault("want a list ([a, b]), found %s", kindOf(v.node))
+		v.errorf("want a list ([a, b]), found %s", kindOf(v.node))
 		return nil
 	}
 	items := make([]value, len(v.node.Content))
@@ -400,23 +368,24 @@ func (v value) list() []value {
 	return items
 }
 
-// item returns an item of a list that was read.
+// item returns an item of a list. list must have returned it before.
 func (v value) item(i int) value {
 	return value{doc: v.doc, node: v.node.Content[i], path: fmt.Sprintf("%s[%d]", v.path, i)}
 }
 
+// texts returns a list of texts.
 func (v value) texts() []string {
 	var out []string
 	for _, item := range v.list() {
-		out = append(out, item.text(""))
+		out = append(out, item.text())
 	}
 	return out
 }
 
-// line is where a key stands, or an item of a list.
+// line returns the line of the key or of the list's item; 0 if the key is absent.
 func (v value) line() int {
-	if v.node == nil || v.at > 0 {
-		return v.at
+	if v.node == nil || v.keyLine > 0 {
+		return v.keyLine
 	}
 	return v.node.Line
 }

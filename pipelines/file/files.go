@@ -3,19 +3,21 @@ package file
 import "errors"
 
 // CheckFiles loads every file with keys or certificates that the pipeline file names, so that a
-// file which cannot be used shows before anything is opened. Every fault is a *Error; several come
-// joined.
+// file that cannot be used is reported before anything is opened. Every fault is an *Error; several
+// are joined.
 func (c *Config) CheckFiles() error {
 	var faults []error
-	check := func(path string, err error) {
-		if err != nil {
-			faults = append(faults, c.Fault(path, "%v", err))
-		}
+	if err := c.Source.MySQL.CheckFiles(); err != nil {
+		faults = append(faults, c.Fault("source.mysql.tls", "%v", err))
 	}
-	check("source.mysql.tls", c.Source.MySQL.TLS.CheckFiles())
-	_, err := c.Node.TLS.Config()
-	check("sink.node.tls", err)
-	_, err = c.Node.MasterTLS.Config()
-	check("sink.node.master_tls", err)
+	_, settings := c.Sink.Node.Load()
+	for _, e := range settings {
+		faults = append(faults, c.settingFault(e))
+	}
 	return errors.Join(faults...)
+}
+
+// settingFault returns a fault of a setting of the node with its place in the file.
+func (c *Config) settingFault(e *SettingError) *Error {
+	return c.Fault("sink.node."+e.Key, "%v", e.Err)
 }

@@ -8,15 +8,15 @@ import (
 	"rowfall/transform"
 )
 
-// Fault returns a fault at a place in the file, in the one form that such faults have wherever they
-// are found: "FILE:LINE: path: what; remedy". A path that the file does not have stands at the line
-// of the nearest part around it.
+// Fault returns a fault of the setting at path, which may be found while the pipeline runs. Its
+// text has the same form as the faults that Parse returns: "FILE:LINE: path: fault; remedy". If the
+// file does not contain path, the line is that of the innermost section around it.
 func (c *Config) Fault(path, format string, args ...any) *Error {
 	message := fmt.Sprintf(format, args...)
 	return &Error{File: c.Path, Line: c.line(path), Path: path, Message: message}
 }
 
-// line returns where a path stands, 0 if not even a part around it does.
+// line returns the line of a path, or of the innermost section around it, or 0.
 func (c *Config) line(path string) int {
 	for path != "" {
 		if line, ok := c.lines[path]; ok {
@@ -27,8 +27,8 @@ func (c *Config) line(path string) int {
 	return 0
 }
 
-// Locate returns the faults of the mapping within err, each as an *Error that names this file; nil
-// where err has none.
+// Locate returns the faults of the mapping within err, each as an *Error that names this file. It
+// returns nil if err contains no such fault.
 func (c *Config) Locate(err error) error {
 	var located []error
 	for _, e := range transform.MappingErrors(err) {

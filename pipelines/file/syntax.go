@@ -9,9 +9,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// syntaxError turns the YAML library's "yaml: line 3: ..." into an Error, with the path that the
-// indentation shows and with the mistake that the library's words hide: a tab that indents, a value
-// inside { } that needs quotes, or text that begins with a mark of YAML.
+// syntaxError converts an error of the YAML library, "yaml: line 3: ...", to an Error. It derives
+// the path from the indentation. It explains the usual mistakes, which the library's message hides:
+// a tab as indentation, a value inside { } that needs quotes, text that begins with * & ! @ ` or %.
 func (d *document) syntaxError(err error) *Error {
 	fault := &Error{File: d.file}
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
@@ -25,7 +25,7 @@ func (d *document) syntaxError(err error) *Error {
 	fault.Message = "not YAML: " + message
 	marked := ""
 	switch {
-	case strings.HasPrefix(message, "unknown anchor '"): // it names no line
+	case strings.HasPrefix(message, "unknown anchor '"): // this message has no line
 		name, _, _ := strings.Cut(strings.TrimPrefix(message, "unknown anchor '"), "'")
 		marked = "*" + name
 		fault.Line = 1 + slices.IndexFunc(d.text, func(l string) bool {
@@ -33,13 +33,13 @@ func (d *document) syntaxError(err error) *Error {
 		})
 	case strings.Contains(message, "expected ',' or '}'"),
 		strings.Contains(message, "expected ',' or ']'"):
-		fault.Line++ // here the library counts lines from 0, and means the line of the bracket
+		fault.Line++ // in this message the library counts from 0, and names the bracket's line
 		fault.Message += "; inside { } and [ ] a value ends at a comma, at a bracket and at " +
 			"a closing quote: put the whole value in quotes"
 		fault.Path = d.pathAt(fault.Line)
 		return fault
 	}
-	if line := d.tabbed(max(fault.Line, 1), message); line > 0 {
+	if line := d.tabLine(max(fault.Line, 1), message); line > 0 {
 		fault.Line, fault.Path = line, d.pathAt(line)
 		fault.Message = "a tab indents this line, and YAML takes spaces only; write spaces"
 		return fault
@@ -60,7 +60,8 @@ func (d *document) syntaxError(err error) *Error {
 	return fault
 }
 
-// keyEnd returns where the key of a line ends: at the first colon that a space or nothing follows.
+// keyEnd returns the length of the key at the start of a line. The key ends at the first colon that
+// is followed by a space or by the end of the line.
 func keyEnd(line string) int {
 	if i := strings.Index(line, ": "); i >= 0 {
 		return i
@@ -68,9 +69,9 @@ func keyEnd(line string) int {
 	return len(strings.TrimSuffix(line, ":"))
 }
 
-// tabbed returns the first line, from the one that the library names on, that is indented by a tab,
-// or 0. Where the library does not mention a tab, only the line it names counts.
-func (d *document) tabbed(from int, message string) int {
+// tabLine returns the first line at or after from that is indented by a tab, or 0. from is the line
+// in the library's message. If the message does not mention a tab, only this line is checked.
+func (d *document) tabLine(from int, message string) int {
 	last := from
 	switch {
 	case strings.Contains(message, "tab character"):
@@ -87,7 +88,7 @@ func (d *document) tabbed(from int, message string) int {
 	return 0
 }
 
-// pathAt returns the path of the section that a line stands in. A tab counts as eight spaces.
+// pathAt returns the path of the section that contains a line. A tab counts as eight spaces.
 func (d *document) pathAt(line int) string {
 	if line < 1 || line > len(d.text) {
 		return ""
@@ -112,10 +113,10 @@ func (d *document) pathAt(line int) string {
 	return path
 }
 
-// mendCommas finds values inside { } that a comma cut in two: the rest of such a value is a key
-// without a colon. It notes the fault and puts the value together again, so that nothing follows
-// from the fault.
-func (s *section) mendCommas() {
+// rejoinCommas finds values inside { } that YAML split at a comma: the rest of such a value became
+// a key without a colon. rejoinCommas records a fault and rejoins the value, so that the rest is
+// not reported as an unknown key.
+func (s *section) rejoinCommas() {
 	if s.node.Style&yaml.FlowStyle == 0 {
 		return
 	}
@@ -127,18 +128,18 @@ func (s *section) mendCommas() {
 		}
 		before := &kept[len(kept)-1]
 		path := join(s.path, before.key.Value)
-		s.doc.fault(e.key, path, "a comma ends a value inside { }; put the whole value in quotes")
+		s.doc.errorf(e.key, path, "a comma ends a value inside { }; put the whole value in quotes")
 		if before.value.Kind == yaml.ScalarNode {
-			whole := *before.value
-			whole.Value += ", " + e.key.Value
-			whole.Tag = "!!str"
-			before.value = &whole
+			joined := *before.value
+			joined.Value += ", " + e.key.Value
+			joined.Tag = "!!str"
+			before.value = &joined
 		}
 	}
 	s.entries = kept
 }
 
-// withoutColon reports whether an entry inside { } is a plain key that no colon follows.
+// withoutColon reports whether an entry inside { } is a plain key without a colon after it.
 func (d *document) withoutColon(e entry) bool {
 	if !isNull(e.value) || e.value.Value != "" || e.key.Style != 0 {
 		return false

@@ -1,0 +1,326 @@
+package file_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"rowfall/pipelines/file"
+)
+
+// Each fault has its line, its path and a remedy.
+func TestParseFaults(t *testing.T) {
+	for _, test := range []struct{ name, old, replacement, want string }{
+		{"syntax", "tables:", "tables: [", ": not YAML: did not find expected"},
+		{"empty", minimal, "", "want one YAML document"},
+		{
+			"two documents", minimal, minimal + "---\n" + minimal,
+			"want one YAML document with a pipeline, found 2",
+		},
+		{
+			"unknown key", "pipeline: shop", "pipeline: shop\nsinks: 1",
+			"x.yaml:2: sinks: is not a key here; did you mean sink?",
+		},
+		{
+			"unknown nested key", "user: rowfall", "usr: rowfall",
+			"source.mysql.usr: is not a key here; did you mean user?",
+		},
+		{"no name", "pipeline: shop\n", "", "pipeline: is required"},
+		{"bad name", "pipeline: shop", "pipeline: Shop!", "lower-case letters, digits and hyphens"},
+		{"key given twice", "pipeline: shop", "pipeline: shop\npipeline: other", "x.yaml:2"},
+		{"no environment", "${PW}", "${NOPE}", "the environment has no NOPE"},
+		{"no end of variable", "${PW}", "${PW", "${ without }"},
+		{"no such secret", "${PW}", "${file:no-such-file}", "no-such-file"},
+		{
+			"no addresses", "addresses: [127.0.0.1:3306], ", "",
+			"source.mysql.addresses: is required",
+		},
+		{"bad address", "127.0.0.1:3306", "127.0.0.1", "want host:port"},
+		{"address is no list", "[127.0.0.1:3306]", "127.0.0.1:3306", "want a list"},
+		{"no user", "user: rowfall, ", "", "source.mysql.user: is required"},
+		{
+			"bad start", "user: rowfall", "user: rowfall, start: yesterday",
+			"want snapshot, now, gtid:SET or FILE:OFFSET",
+		},
+		{
+			"bad TLS mode", "user: rowfall", "user: rowfall, tls: {mode: yes}",
+			"want disabled, preferred, required, verify-ca, verify-identity",
+		},
+		{
+			"no source",
+			"source:\n  mysql: {addresses: [127.0.0.1:3306], user: rowfall, password: \"${PW}\"}\n",
+			"", "source.mysql: is required",
+		},
+		{"no tables", "tables:\n  \"shop.*\": {}\n", "", "tables: is required"},
+		{"alias by accident", `"shop.*": {}`, `*.*: {}`, "x.yaml:5"},
+		{"tag by accident", `"shop.*": {}`, "\"shop.*\":\n    where: !deleted", "! begins one"},
+		{
+			"mapping by accident", `"shop.*": {}`, `"shop.*": {write: [{set: s, member: {id}}]}`,
+			"put the value in quotes",
+		},
+		{
+			"two kinds", `"shop.*": {}`, `"shop.*": {write: [{set: s, hash: h}]}`,
+			"exactly one of hash, json",
+		},
+		{
+			"no kind", `"shop.*": {}`, `"shop.*": {write: [{member: s}]}`,
+			"exactly one of hash, json",
+		},
+		{
+			"member of a hash", `"shop.*": {}`, `"shop.*": {write: [{hash: h, member: m}]}`,
+			"write[0].member: is not a key here",
+		},
+		{
+			"later output", `"shop.*": {}`, `"shop.*": {write: [{list: l}]}`,
+			"write[0].list: is not available in this version",
+		},
+		{
+			"later option", `"shop.*": {}`, `"shop.*": {write: [{hash: h, ttl: 3d}]}`,
+			"ttl: is not available in this version",
+		},
+		{
+			"mask", `"shop.*": {}`, `"shop.*": {columns: {mask: {a: redact}}}`,
+			"mask: is not available in this version",
+		},
+		{"later policy", `"shop.*": {}`, `"shop.*": {on_truncate: delete}`, "want stop"},
+		{
+			"later cascades", `"shop.*": {}`, `"shop.*": {cascades: reconcile}`,
+			"cascades: reconcile is not available in this version yet; want stop or ignore",
+		},
+		{
+			"where with nothing", `"shop.*": {}`, "\"shop.*\":\n    where:",
+			"x.yaml:6: tables.\"shop.*\".where: is empty",
+		},
+		{
+			"where with an empty variable", `"shop.*": {}`, `"shop.*": {where: "${EMPTY}"}`,
+			"where: is empty",
+		},
+		{
+			"key with nothing", `"shop.*": {}`, `"shop.*": {write: [{hash: }]}`,
+			"write[0].hash: is empty",
+		},
+		{
+			"member with nothing", `"shop.*": {}`, `"shop.*": {write: [{set: s, member: ""}]}`,
+			"write[0].member: is empty",
+		},
+		{
+			"new name with nothing", `"shop.*": {}`, `"shop.*": {columns: {rename: {a: }}}`,
+			"columns.rename.a: is empty",
+		},
+		{
+			"bad when_null", `"shop.*": {}`, `"shop.*": {write: [{hash: h, when_null: maybe}]}`,
+			"want error, skip",
+		},
+		{
+			"no node", "sink:\n  node: {listen: 127.0.0.1:6400, dir: data/shop}\n", "",
+			"sink.node: is required",
+		},
+		{
+			"other sink", "dir: data/shop}", "dir: data/shop}\n  redis: {addresses: [a]}",
+			"sink.redis: is not available in this version",
+		},
+		{"no dir", ", dir: data/shop", "", "sink.node.dir: is required"},
+		{"no listen", "listen: 127.0.0.1:6400, ", "", "sink.node.listen: is required"},
+		{
+			"bad size", "dir: data/shop", "dir: data/shop, log: {memory: lots}",
+			"want a size such as 64MiB",
+		},
+		{
+			"bad fsync", "dir: data/shop", "dir: data/shop, log: {fsync: sometimes}",
+			"want always, everysec, no",
+		},
+		{
+			"bad number", "dir: data/shop", "dir: data/shop, max_atomic_rows: 0",
+			"want a whole number from 1",
+		},
+		{"pattern without a table", `"shop.*": {}`, `shop: {}`, "x.yaml:5: tables.shop: "},
+		{
+			"TLS without a key", "dir: data/shop", "dir: data/shop, tls: {cert: a.pem}",
+			"sink.node.tls.key: is required with a certificate",
+		},
+		{
+			"bad TLS mode of the master", "dir: data/shop",
+			"dir: data/shop, master_tls: {mode: preferred}",
+			"master_tls.mode: \"preferred\": want disabled, required, verify-ca, verify-identity",
+		},
+		{
+			"half a certificate for the master", "dir: data/shop",
+			"dir: data/shop, master_tls: {cert: a.pem}",
+			"x.yaml:7: sink.node.master_tls.key: is required with a certificate",
+		},
+		{
+			"bad upstream", "dir: data/shop", "dir: data/shop, replicaof: localhost",
+			"sink.node.replicaof: \"localhost\": want host:port",
+		},
+		{
+			"bad version", "dir: data/shop", "dir: data/shop, assume_replicas: 5.0",
+			`assume_replicas: "5.0": want a version such as 6.2 or 7.0, and at least 6.2`,
+		},
+		{
+			"no slack", "dir: data/shop", "dir: data/shop, full_sync_slack: 10ms",
+			`sink.node.full_sync_slack: "10ms": want at least 1s`,
+		},
+		{
+			"bad lag", "dir: data/shop", "dir: data/shop, min_replicas_max_lag: soon",
+			"want a time such as 500ms",
+		},
+		{"shards", "dir: data/shop", "dir: data/shop, shards: 4", "more than one shard"},
+		{
+			"listen without a port", "127.0.0.1:6400", "foo",
+			`x.yaml:7: sink.node.listen: "foo": want host:port`,
+		},
+		{
+			"listen at no port", "127.0.0.1:6400", "127.0.0.1:66400",
+			`sink.node.listen: "127.0.0.1:66400": want host:port, with a port from 0 to 65535`,
+		},
+		{
+			"MySQL at no port", "[127.0.0.1:3306]", "[a:3306, b:x/y]",
+			`x.yaml:3: source.mysql.addresses[1]: "b:x/y": want host:port, with a port from 0 ` +
+				`to 65535, or the path of a socket`,
+		},
+		{
+			"its own upstream", "dir: data/shop", "dir: data/shop, replicaof: 127.0.0.1:6400",
+			`sink.node.replicaof: "127.0.0.1:6400" is this node itself; give the address of ` +
+				`another`,
+		},
+		{
+			"pattern with half a quote", `"shop.*"`, "\"`shop.*\"",
+			"x.yaml:5: tables.\"`shop.*\": the entry \"`shop.*\" has a backquote without its end",
+		},
+		{
+			"pattern unquoted to YAML", `"shop.*"`, "`a.b`.t",
+			"x.yaml:5: tables: not YAML: found character that cannot start any token; quote " +
+				"it: \"`a.b`.t\"",
+		},
+		{
+			"template", `"shop.*": {}`, `"shop.*": {write: [{hash: "a:{id"}]}`,
+			`x.yaml:5: tables."shop.*".write[0]: the template "a:{id" has a { without its }`,
+		},
+		{
+			"SQL in where", `"shop.*": {}`, "\"shop.*\":\n    where: a = 1 AND b <> 2",
+			`x.yaml:6: tables."shop.*".where: in "a = 1 AND b <> 2": this is SQL; in an ` +
+				`expression write == (not =), and (not AND), != (not <>)`,
+		},
+		{
+			"NULL in add", `"shop.*": {}`,
+			"\"shop.*\":\n    columns:\n      add:\n        x: a is not null",
+			`x.yaml:8: tables."shop.*".columns.add.x: in "a is not null": this is SQL; in an ` +
+				`expression write != nil (not is not null)`,
+		},
+		{
+			"set without member", `"shop.*": {}`, `"shop.*": {write: [{set: s}]}`,
+			`write[0]: a set output needs member`,
+		},
+		{
+			"$ in a template", `"shop.*": {}`, "\"shop.*\":\n    write:\n      - hash: user:${id}",
+			`x.yaml:7: tables."shop.*".write[0].hash: the environment has no id; set it, or ` +
+				`write the value here; for the column id write {id}, without the $`,
+		},
+		{
+			"$ in a member", `"shop.*": {}`, `"shop.*": {write: [{set: s, member: "${id}"}]}`,
+			`write[0].member: the environment has no id; set it, or write the value here; for ` +
+				`the column id write {id}, without the $`,
+		},
+		{
+			"$ in a condition", `"shop.*": {}`, `"shop.*": {where: "${id} == 1"}`,
+			`for the column id write id, without the $`,
+		},
+		{
+			"tab", "  \"shop.*\": {}", "\t\"shop.*\": {}",
+			"x.yaml:5: tables: a tab indents this line, and YAML takes spaces only; write spaces",
+		},
+		{
+			"tab after spaces", `{}`, "\n  \twhere: a == b",
+			`x.yaml:6: tables."shop.*": a tab indents this line`,
+		},
+		{
+			"tab further down", `{}`, "\n    where: a == b\n\tcascades: stop",
+			`x.yaml:7: tables."shop.*".where: a tab indents this line`,
+		},
+		{
+			"comma in a condition", `"shop.*": {}`,
+			`"shop.*": {where: max(a, b) > 1, ignore: false}`,
+			`x.yaml:5: tables."shop.*".where: a comma ends a value inside { }; put the whole ` +
+				`value in quotes`,
+		},
+		{
+			"comma in a password", `"${PW}"`, `p,w`,
+			`x.yaml:3: source.mysql.password: a comma ends a value inside { }; put the whole ` +
+				`value in quotes`,
+		},
+		{
+			"list in a condition", `"shop.*": {}`, `"shop.*": {where: a in [1, 2]}`,
+			`x.yaml:5: tables: not YAML: did not find expected ',' or '}'; inside { } and [ ] ` +
+				`a value ends at a comma, at a bracket and at a closing quote: put the whole ` +
+				`value ` +
+				`in quotes`,
+		},
+		{
+			"template in braces", `"shop.*": {}`, `"shop.*": {write: [{hash: user:{id}}]}`,
+			`x.yaml:5: tables: not YAML: did not find expected ',' or '}'; inside { } and [ ] ` +
+				`a value ends`,
+		},
+		{
+			"bad level", "pipeline: shop", "pipeline: shop\nlog: {level: loud}",
+			"want trace, debug, info, warn, error",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			text := strings.Replace(minimal, test.old, test.replacement, 1)
+			if text == minimal {
+				t.Fatal("the replacement changes nothing")
+			}
+			_, err := file.Parse("x.yaml", []byte(text), environment)
+			if err == nil {
+				t.Fatalf("no error for:\n%s", text)
+			}
+			var fault *file.Error
+			if !errors.As(err, &fault) {
+				t.Errorf("%T is not an Error", err)
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error\n%v\nlacks %q", err, test.want)
+			}
+		})
+	}
+}
+
+// No fault hides another. "want exactly one of" was left out after any other fault, and only the
+// first fault of the mapping was reported.
+func TestEveryFault(t *testing.T) {
+	const text = `pipeline: shop
+source:
+  mysql: {addresses: [nowhere], user: rowfall}
+tables:
+  "shop.*": {write: [{member: s}, {hash: h, set: s}, text, {list: l}]}
+  shop.t: {where: a = 1, write: [{hash: "a:{id"}, {set: s, member: ""}]}
+  crm: {columns: {add: {x: max(a, b)}}}
+sink:
+  node: {listen: foo, dir: data/shop}
+`
+	_, err := file.Parse("x.yaml", []byte(text), environment)
+	want := []string{
+		`x.yaml:3: source.mysql.addresses[0]: "nowhere": want host:port, or the path of a socket`,
+		`x.yaml:5: tables."shop.*".write[0]: want exactly one of hash, json, ` +
+			`string, set, sorted_set`,
+		`x.yaml:5: tables."shop.*".write[0].member: is not a key here`,
+		`x.yaml:5: tables."shop.*".write[1]: want exactly one of hash, json, ` +
+			`string, set, sorted_set`,
+		`x.yaml:5: tables."shop.*".write[2]: want a mapping (name: value), found text`,
+		`x.yaml:5: tables."shop.*".write[3].list: is not available in this version yet; remove it`,
+		`x.yaml:6: tables."shop.t".write[1].member: is empty; write its value, or remove the key`,
+		`x.yaml:6: tables."shop.t".where: in "a = 1": this is SQL; in an expression ` +
+			`write == (not =) (at character 3 of the expression)`,
+		`x.yaml:6: tables."shop.t".write[0]: the template "a:{id" has a { without its }; ` +
+			`write {{ for a brace`,
+		`x.yaml:7: tables.crm.columns.add.x: a comma ends a value inside { }; ` +
+			`put the whole value in quotes`,
+		`x.yaml:7: tables.crm: the entry "crm" names no table; write database.table, ` +
+			`where * stands for any name`,
+		`x.yaml:9: sink.node.listen: "foo": want host:port`,
+	}
+	if got := strings.Split(err.Error(), "\n"); !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", err, strings.Join(want, "\n"))
+	}
+}

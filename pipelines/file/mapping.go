@@ -1,0 +1,141 @@
+package file
+
+import (
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"rowfall/transform"
+)
+
+func (c *Config) readTables(v value) {
+	tables := v.section()
+	if len(tables.keys) == 0 {
+		tables.doc.errorf(v.node, "tables",
+			`is required: "database.table" or "database.*" and what to make of its rows`)
+	}
+	for _, pattern := range tables.keys {
+		entry := tables.get(pattern)
+		c.Mapping.Tables = append(c.Mapping.Tables, readRule(entry, pattern))
+	}
+}
+
+// readRule reads the rule of the tables that pattern matches.
+func readRule(v value, pattern string) transform.TableRule {
+	s := v.section()
+	r := transform.TableRule{
+		Pattern: pattern, Path: v.path, Line: v.line(), Lines: make(map[string]int),
+	}
+	// withLine records the line of a part of the rule, for faults that are found later.
+	withLine := func(part string, v value) value {
+		if v.node != nil {
+			r.Lines[part] = v.line()
+		}
+		return v
+	}
+	r.Ignore = s.get("ignore").boolean()
+	r.KeyColumns = withLine("key_columns", s.get("key_columns")).texts()
+	r.Where = withLine("where", s.get("where")).withColumns(inExpression).nonEmptyText()
+	columns := withLine("columns", s.get("columns")).section()
+	r.Columns.Include = withLine("columns.include", columns.get("include")).texts()
+	r.Columns.Exclude = withLine("columns.exclude", columns.get("exclude")).texts()
+	rename := withLine("columns.rename", columns.get("rename")).section()
+	for _, from := range rename.keys {
+		if r.Columns.Rename == nil {
+			r.Columns.Rename = make(map[string]string)
+		}
+		r.Columns.Rename[from] = withLine("columns.rename."+from, rename.get(from)).nonEmptyText()
+	}
+	add := withLine("columns.add", columns.get("add")).section()
+	for _, name := range add.keys {
+		expr := withLine("columns.add."+name, add.get(name)).withColumns(inExpression)
+		r.Columns.Add = append(r.Columns.Add, transform.Addition{
+			Name: name, Expr: expr.nonEmptyText(),
+		})
+	}
+	columns.notYet("mask")
+	columns.rejectUnknown()
+	for _, item := range s.get("write").list() {
+		r.Write = append(r.Write, readOutput(item))
+	}
+	// stop is the only policy so far. It is not the documented default of each of these keys.
+	s.get("on_error").oneOf("stop")
+	s.get("on_truncate").oneOf("stop")
+	s.get("on_drop").oneOf("stop")
+	s.get("on_alter").oneOf("stop")
+	switch cascades := s.get("cascades"); {
+	case cascades.node != nil && cascades.node.Value == "reconcile":
+		cascades.errorf("reconcile is not available in this version yet; want stop or ignore")
+	default:
+		r.IgnoreCascades = cascades.oneOf("stop", "ignore") == "ignore"
+	}
+	s.rejectUnknown()
+	return r
+}
+
+// The forms in which templates and expressions name a column.
+const (
+	inTemplate   = "{%s}"
+	inExpression = "%s"
+)
+
+// outputKinds are the keys that select the kind of an output. Their values are the Redis keys.
+var outputKinds = []struct {
+	key  string
+	kind transform.OutputKind
+}{
+	{"hash", transform.Hash},
+	{"json", transform.JSON},
+	{"string", transform.String},
+	{"set", transform.Set},
+	{"sorted_set", transform.SortedSet},
+}
+
+// readOutput reads one item of write.
+func readOutput(v value) transform.Output {
+	faults := len(v.doc.faults)
+	s := v.section()
+	o := transform.Output{Path: v.path, Line: v.line()}
+	kinds := 0
+	for _, k := range outputKinds {
+		if key := s.get(k.key); key.node != nil {
+			kinds++
+			o.Kind, o.Key = k.kind, key.withColumns(inTemplate).nonEmptyText()
+		}
+	}
+	notYetKind := slices.Contains(s.keys, "list") || slices.Contains(s.keys, "stream")
+	s.notYet("list", "stream", "ttl", "expire_at", "shared", "nest", "lookup", "json_native",
+		"max_len", "push", "snapshot")
+	// Kinds that are not implemented, and values that are not mappings, were reported above.
+	if kinds != 1 && (kinds > 1 || !notYetKind) && v.node.Kind == yaml.MappingNode {
+		v.errorf("want exactly one of hash, json, string, set, sorted_set")
+	}
+	allowed := map[string]*string{}
+	switch o.Kind {
+	case transform.Hash:
+		allowed["field"], allowed["value"] = &o.Field, &o.Value
+	case transform.String:
+		allowed["value"] = &o.Value
+	case transform.Set:
+		allowed["member"] = &o.Member
+	case transform.SortedSet:
+		allowed["member"], allowed["score"] = &o.Member, &o.Score
+	}
+	for _, name := range []string{"field", "value", "member", "score"} {
+		if dst, ok := allowed[name]; ok {
+			form := inTemplate
+			if name == "score" {
+				form = inExpression
+			}
+			*dst = s.get(name).withColumns(form).nonEmptyText()
+		}
+	}
+	if s.get("when_null").oneOf("error", "skip") == "skip" {
+		o.WhenNull = transform.NullSkip
+	}
+	s.rejectUnknown()
+	if len(v.doc.faults) > faults {
+		o.Kind = 0 // the mapping is not validated further: more faults would be consequences
+	}
+	return o
+}
