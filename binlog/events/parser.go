@@ -125,8 +125,8 @@ func (p *Parser) Pending() (*binlog.Event, error) {
 		}
 		if raw == nil {
 			if p.transaction.state != stateIdle {
-				return nil, p.locate(transactionPayloadEvent, p.offset, errors.New("the event is "+
-					"damaged: its transaction has no end"))
+				return nil, p.locate(transactionPayloadEvent, p.offset,
+					errors.New("the event is damaged: its transaction has no end"))
 			}
 			return nil, nil
 		}
@@ -156,8 +156,8 @@ func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 	p.inflater.release()
 	h := parseHeader(raw)
 	if uint64(h.size) != uint64(len(raw)) {
-		return nil, p.locate(h.typ, p.offset, fmt.Errorf("the event is damaged: it claims %d "+
-			"bytes and has %d", h.size, len(raw)))
+		err := fmt.Errorf("the event is damaged: it claims %d bytes and has %d", h.size, len(raw))
+		return nil, p.locate(h.typ, p.offset, err)
 	}
 	start := p.offset
 	body, err := p.body(h, raw)
@@ -229,8 +229,8 @@ func (p *Parser) body(h header, raw []byte) ([]byte, error) {
 	return body[:len(body)-checksumSize], nil
 }
 
-var errChecksum = errors.New("the event is damaged: its checksum is wrong; check the server's " +
-	"disk and network")
+var errChecksum = errors.New("the event is damaged: its checksum is wrong; " +
+	"check the server's disk and network")
 
 // checksumMatches reports whether an event's last four bytes are the CRC32 of the others.
 func checksumMatches(raw []byte) bool {
@@ -270,7 +270,7 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 		if err := p.skip.previousGTIDs(body); err != nil {
 			return nil, err
 		}
-		return p.progress(h), nil
+		return p.progress(header{}), nil // the event's time is the file's, so it is left out
 	case heartbeatLogEvent, heartbeatLogEventV2:
 		return p.heartbeat(h, body)
 	case gtidLogEvent, anonymousGTIDLogEvent:
@@ -314,8 +314,8 @@ func (p *Parser) dispatchInner(h header, body []byte) (*binlog.Event, error) {
 	case tableMapEvent:
 		p.recordTime(h)
 		return nil, p.tableMap(body)
-	case writeRowsEvent, updateRowsEvent, deleteRowsEvent, writeRowsEventV1, updateRowsEventV1,
-		deleteRowsEventV1,
+	case writeRowsEvent, updateRowsEvent, deleteRowsEvent,
+		writeRowsEventV1, updateRowsEventV1, deleteRowsEventV1,
 		writeRowsCompressedEvent, updateRowsCompressedEvent, deleteRowsCompressedEvent,
 		writeRowsCompressedEventV1, updateRowsCompressedEventV1, deleteRowsCompressedEventV1,
 		partialUpdateRowsEvent:

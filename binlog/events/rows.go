@@ -47,8 +47,8 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 		return nil, nil
 	}
 	if err := p.resetRows(h.typ, v, c); err != nil {
-		return nil, withTable(v.database+"."+v.name, fmt.Errorf("rows of %s.%s: %w", v.database,
-			v.name, err))
+		table := v.database + "." + v.name
+		return nil, withTable(table, fmt.Errorf("rows of %s: %w", table, err))
 	}
 	p.transaction.hasMappedRows = true
 	ev := p.emit(binlog.Changes, p.time(h))
@@ -137,8 +137,8 @@ func (p *Parser) resetRows(k eventType, v *tableVersion, c cursor) error {
 		return err
 	}
 	if columns != uint64(v.columns) {
-		return fmt.Errorf("the event is damaged: it has %d columns and its table map %d", columns,
-			v.columns)
+		return fmt.Errorf("the event is damaged: it has %d columns and its table map %d",
+			columns, v.columns)
 	}
 	before, after := present, present
 	if f.op == binlog.Update {

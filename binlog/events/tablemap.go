@@ -189,8 +189,8 @@ func verifySigns(t *binlog.Table, wires []binlog.WireType, c cursor) error {
 		n++
 		// YEAR is always unsigned, whether or not the schema marks it so.
 		if col := &t.Columns[i]; col.Unsigned != unsigned && !w.IsYear() {
-			return fmt.Errorf("column %s is %s now and had the other sign then", col.Name,
-				col.SQLType)
+			return fmt.Errorf("column %s is %s now and had the other sign then",
+				col.Name, col.SQLType)
 		}
 	}
 	return nil
@@ -203,8 +203,8 @@ func verifyNames(t *binlog.Table, c cursor) error {
 			return errTruncated
 		}
 		if col := &t.Columns[i]; !strings.EqualFold(col.Name, string(name)) {
-			return fmt.Errorf("column %d is named %s now and was %s then", i+1, col.Name,
-				binlog.Clip(name, maxQuoted))
+			return fmt.Errorf("column %d is named %s now and was %s then",
+				i+1, col.Name, binlog.Clip(name, maxQuoted))
 		}
 	}
 	return nil
@@ -237,8 +237,8 @@ func verifyValues(
 			return errTruncated
 		}
 		if !same {
-			return fmt.Errorf("column %s is %s now and had other members then", col.Name,
-				col.SQLType)
+			return fmt.Errorf("column %s is %s now and had other members then",
+				col.Name, col.SQLType)
 		}
 	}
 	return nil
@@ -261,8 +261,8 @@ func (m *tableMaps) verifyCharsets(
 ) error {
 	var defaultCollation, nextAt, next uint64
 	if byDefault {
-		defaultCollation, nextAt, next = c.lengthEncodedInt(), c.lengthEncodedIntOr(math.MaxUint64),
-			c.lengthEncodedIntOr(0)
+		defaultCollation = c.lengthEncodedInt()
+		nextAt, next = c.lengthEncodedIntOr(math.MaxUint64), c.lengthEncodedIntOr(0)
 	}
 	n := uint64(0)
 	for i, w := range wires {
@@ -284,8 +284,8 @@ func (m *tableMaps) verifyCharsets(
 		col := &t.Columns[i]
 		now, then := col.LoggedCharset(), charsetOf(collation)
 		if now != "" && then != "" && now != then {
-			return fmt.Errorf("column %s is of character set %s now and was of %s then", col.Name,
-				now, then)
+			return fmt.Errorf("column %s is of character set %s now and was of %s then",
+				col.Name, now, then)
 		}
 	}
 	return nil
