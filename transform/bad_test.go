@@ -483,8 +483,10 @@ func TestDottedNames(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	tables := []*binlog.Table{
-		{Database: "bb.dot", Name: "t"}, {Database: "bb.dot", Name: "users"},
-		{Database: "bb", Name: "dott"}, {Database: "a*", Name: "t"},
+		{Database: "bb.dot", Name: "t"},
+		{Database: "bb.dot", Name: "users"},
+		{Database: "bb", Name: "dott"},
+		{Database: "a*", Name: "t"},
 	}
 	for pattern, want := range map[string]string{
 		"bb.dot.t":       "the server has no table bb.dot.t; did you mean \"`bb.dot`.t\"?",
