@@ -67,7 +67,7 @@ func (p *statementParser) alter() parsedStatement {
 	var s parsedStatement
 	for {
 		if p.accept("IGNORE") {
-			s.verb = verbAlter // it removes rows that a new key refuses
+			s.verb = verbChangesRows // it removes rows that a new key refuses
 		} else if !p.accept("ONLINE") {
 			break
 		}
@@ -83,7 +83,7 @@ func (p *statementParser) alter() parsedStatement {
 		p.accept("NOWAIT")
 	}
 	for p.at < len(p.words) {
-		if verb := p.clause(&s); verb != verbOther && s.verb != verbRename {
+		if verb := p.clause(&s); verb != verbHarmless && s.verb != verbRename {
 			s.verb = verb
 		}
 		for p.at < len(p.words) && !p.accept(",") {
@@ -101,26 +101,26 @@ func (p *statementParser) clause(s *parsedStatement) statementVerb {
 			p.at++
 		}
 		s.tables = p.name(s.tables)
-		return verbPartition
+		return verbRemovesRows
 	case p.accept("CONVERT", "TABLE"): // MariaDB: it becomes a partition
 		s.tables = p.name(s.tables)
-		return verbPartition
+		return verbRemovesRows
 	case p.accept("CONVERT", "PARTITION"):
 		for p.at < len(p.words) && !p.accept("TO", "TABLE") {
 			p.at++
 		}
 		to := p.name(nil)
 		s.tables, s.targets = append(s.tables, to...), append(s.targets, to...)
-		return verbPartition
+		return verbRemovesRows
 	case p.accept("TRUNCATE", "PARTITION"), p.accept("DROP", "PARTITION"), p.accept("DISCARD"), p.accept("IMPORT"):
-		return verbPartition
+		return verbRemovesRows
 	case p.accept("RENAME", "COLUMN"):
-		return verbAlter
+		return verbChangesRows
 	case p.acceptAny(harmlessClauses):
-		return verbOther
+		return verbHarmless
 	case p.acceptAny(harmlessPartitions):
 		p.at = len(p.words)
-		return verbOther
+		return verbHarmless
 	case p.accept("RENAME"):
 		if !p.accept("TO") && !p.accept("AS") {
 			p.accept("=")
@@ -138,7 +138,7 @@ func (p *statementParser) clause(s *parsedStatement) statementVerb {
 	case p.at < len(p.words) && !p.words[p.at].Quoted && slices.Contains(harmlessOptions, strings.ToUpper(p.words[p.at].Text)):
 		return p.options()
 	}
-	return verbAlter
+	return verbChangesRows
 }
 
 func (p *statementParser) acceptAny(beginnings [][]string) bool {
@@ -150,20 +150,20 @@ func (p *statementParser) constraint() statementVerb {
 	p.accept("IF", "NOT", "EXISTS")
 	for range 2 { // the name may be missing
 		if p.accept("FOREIGN", "KEY") || p.accept("CHECK") || p.accept("UNIQUE") {
-			return verbOther
+			return verbHarmless
 		}
 		p.at++
 	}
-	return verbAlter
+	return verbChangesRows
 }
 
 // dropKey reads the name of an index that goes. The primary key can be named too.
 func (p *statementParser) dropKey(s *parsedStatement) statementVerb {
 	s.dropsKey = true
 	if p.at < len(p.words) && strings.EqualFold(p.words[p.at].Text, "PRIMARY") {
-		return verbAlter
+		return verbChangesRows
 	}
-	return verbOther
+	return verbHarmless
 }
 
 // standard reads ALTER [COLUMN] c; of its forms the default alone touches no row.
@@ -172,9 +172,9 @@ func (p *statementParser) standard() statementVerb {
 	p.accept("IF", "EXISTS")
 	p.at++
 	if p.accept("SET", "DEFAULT") || p.accept("DROP", "DEFAULT") {
-		return verbOther
+		return verbHarmless
 	}
-	return verbAlter
+	return verbChangesRows
 }
 
 // options reads a run of table options, the first of which is harmless.
@@ -184,15 +184,15 @@ func (p *statementParser) options() statementVerb {
 		case p.accept("ENGINE"):
 			p.accept("=")
 			if p.at >= len(p.words) || !slices.Contains(engines, strings.ToUpper(p.words[p.at].Text)) {
-				return verbAlter
+				return verbChangesRows
 			}
 		case p.accept("UNION"): // the tables that a MERGE table shows
-			return verbAlter
+			return verbChangesRows
 		default:
 			p.skip()
 		}
 	}
-	return verbOther
+	return verbHarmless
 }
 
 // skip passes over a word, or over all that stands in parentheses.

@@ -179,7 +179,7 @@ func loadLate(t *testing.T, d *database, variable string, gtid bool) {
 	loads := make([]*memory, 0, 2)
 	if gtid {
 		// Once with no room for what is touched: chunks are read twice.
-		restore := pipelines.SetTouchedBytes(1)
+		restore := pipelines.SetDirtyKeyBytes(1)
 		m, r := load()
 		r.kill()
 		restore()

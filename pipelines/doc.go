@@ -8,7 +8,7 @@
 // the same loop and shares its order. Statements that are logged as text are
 // judged in statement.go. What a pipeline waits for although nothing has failed (a
 // lock in MySQL, a query without an answer, its sink) is gathered in holds.go and
-// shown by ROWFALL STATUS (status.go). A Member (runner.go) is a pipeline with a node of its
+// shown by ROWFALL STATUS (status.go). A Instance (runner.go) is a pipeline with a node of its
 // own; it follows the node's role and retries what can pass.
 //
 // The package is larger than others: beginning, loop, statements and first load share

@@ -10,11 +10,11 @@ func SetChunkBytes(n int) (restore func()) {
 	return func() { chunkBytes = was }
 }
 
-// SetTouchedBytes does the same for the keys that are noted while a chunk is read.
-func SetTouchedBytes(n int) (restore func()) {
-	was := touchedBytes
-	touchedBytes = n
-	return func() { touchedBytes = was }
+// SetDirtyKeyBytes does the same for the keys that are noted while a chunk is read.
+func SetDirtyKeyBytes(n int) (restore func()) {
+	was := dirtyKeyBytes
+	dirtyKeyBytes = n
+	return func() { dirtyKeyBytes = was }
 }
 
 // SetLockWait does the same for how long a statement waits for a metadata lock before it is

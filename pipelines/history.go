@@ -23,10 +23,10 @@ const (
 )
 
 const (
-	// resetCheckLimit bounds how long a stream's end is looked into.
-	resetCheckLimit = time.Minute
-	// resetCheckEvery is how often a source that is idle is asked whether it was reset.
-	resetCheckEvery = 10 * time.Second
+	// resetCheckTimeout bounds how long a stream's end is looked into.
+	resetCheckTimeout = time.Minute
+	// resetCheckInterval is how often a source that is idle is asked whether it was reset.
+	resetCheckInterval = 10 * time.Second
 )
 
 // history is the evidence of one run.
@@ -68,10 +68,10 @@ func (l *loop) forgetEvidence() {
 	l.unit.DropState(l.config.Name, partialState)
 }
 
-// followEvidence takes over the last transaction that the stream has passed, along with its
+// advanceEvidence takes over the last transaction that the stream has passed, along with its
 // position. A stream that has passed none, or one of which nothing proves the history, leaves what
 // there is.
-func (l *loop) followEvidence() {
+func (l *loop) advanceEvidence() {
 	if last := l.stream.Last(); !last.IsZero() {
 		l.history.last = last
 	}
@@ -107,9 +107,9 @@ func (l *loop) dropPartial() {
 	}
 }
 
-// provePartial compares the transaction that the stream brings with the one whose first units the
+// verifyPartial compares the transaction that the stream brings with the one whose first units the
 // sink holds. Another one in its place would lose as many rows as are passed over.
-func (l *loop) provePartial() error {
+func (l *loop) verifyPartial() error {
 	held := &l.history.partial
 	if held.IsZero() {
 		return nil // an older version wrote this state; the rows are counted all the same
@@ -129,7 +129,7 @@ func (l *loop) provePartial() error {
 func (l *loop) reportProof() {
 	l.history.checked = time.Now()
 	reason := l.stream.Unproved()
-	m := &l.pipeline.meter
+	m := &l.pipeline.stats
 	if reason == "" || l.history.first {
 		m.unproved.Store(nil)
 		return
@@ -143,8 +143,8 @@ func (l *loop) reportProof() {
 			"continuing, since it has the position")
 }
 
-// sameFlavor rejects data from a MySQL where the server is a MariaDB, and the reverse.
-func (l *loop) sameFlavor() error {
+// checkFlavor rejects data from a MySQL where the server is a MariaDB, and the reverse.
+func (l *loop) checkFlavor() error {
 	is, was := l.conn.Server().Flavor, mysql.FlavorOf(l.progress.Server)
 	if is == was {
 		return nil
@@ -162,7 +162,7 @@ var errNotExecuted = errors.New("has not executed all transactions")
 // executed checks that the server has all transactions of the position. Of those that are missing,
 // some may still be on their way to a server that was promoted: that passes. Transactions that the
 // server committed itself and no longer has do not come back: that is a *binlog.HistoryError.
-func (l *loop) executed(ctx context.Context) error {
+func (l *loop) checkExecuted(ctx context.Context) error {
 	missing, err := l.missing(ctx)
 	if err != nil || missing.IsZero() {
 		return err
@@ -179,9 +179,9 @@ func (l *loop) executed(ctx context.Context) error {
 	return l.notExecuted(&missing)
 }
 
-// mustBeExecuted is executed for a position that somebody has just chosen: what
+// requireExecuted is executed for a position that somebody has just chosen: what
 // the server has not got it will not get.
-func (l *loop) mustBeExecuted(ctx context.Context) error {
+func (l *loop) requireExecuted(ctx context.Context) error {
 	missing, err := l.missing(ctx)
 	if err != nil || missing.IsZero() {
 		return err
@@ -267,12 +267,12 @@ func (l *loop) gtidSet(ctx context.Context, expression string) (binlog.GTIDSet, 
 // read from it. A server that was reset sends heartbeats as before, until its new binlog has
 // outgrown the old one.
 func (l *loop) checkReset(ctx context.Context) error {
-	if time.Since(l.history.checked) < resetCheckEvery {
+	if time.Since(l.history.checked) < resetCheckInterval {
 		return nil
 	}
 	l.history.checked = time.Now()
 	l.history.server = l.progress.Server
-	err := l.executed(ctx)
+	err := l.checkExecuted(ctx)
 	if err == nil && !l.conn.Server().GTIDMode {
 		var end binlog.Position
 		end, err = query.End(ctx, l.conn)
@@ -299,11 +299,11 @@ func (l *loop) explainReset(ctx context.Context, err error) error {
 	if !ended || ctx.Err() != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, resetCheckLimit)
+	ctx, cancel := context.WithTimeout(ctx, resetCheckTimeout)
 	defer cancel()
 	// Does the server still have what the stream has read from it?
 	l.history.server = l.progress.Server
-	check := l.executed(ctx)
+	check := l.checkExecuted(ctx)
 	if check == nil && !l.history.last.IsZero() {
 		var again *dump.Stream
 		if again, check = dump.Open(ctx, l.dumpConfig(), l.progress.Position); check == nil {

@@ -275,14 +275,14 @@ func testHistoryPurged(t *testing.T, s *source) {
 func testHistoryStatus(t *testing.T, s *source) {
 	s.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 	c := s.config()
-	m := runMember(t, c)
+	m := runInstance(t, c)
 	m.wait(s.database)
 	s.insert(1, 3)
 	m.wait(s.database)
 	m.stop()
 	s.exec("FLUSH BINARY LOGS")
 	s.purge()
-	m = runMember(t, c)
+	m = runInstance(t, c)
 	for _, want := range []string{`unproved="the server has purged the last applied transaction`, "unproved=,"} {
 		waitFor(t, "STATUS and INFO say "+want, func() bool {
 			status, err := m.client.Do(t.Context(), "ROWFALL", "STATUS").Text()
@@ -294,7 +294,7 @@ func testHistoryStatus(t *testing.T, s *source) {
 		s.exec("INSERT INTO t (id) SELECT MAX(id) + 1 FROM t")
 		m.wait(s.database)
 		m.stop()
-		m = runMember(t, c)
+		m = runInstance(t, c)
 	}
 }
 

@@ -26,22 +26,22 @@ func (h Hold) String() string {
 	return h.Reason + ", since " + h.Since.UTC().Format(time.RFC3339)
 }
 
-// heldAfter is how long a wait lasts before it counts as a hold.
-const heldAfter = time.Second
+// holdThreshold is how long a wait lasts before it counts as a hold.
+const holdThreshold = time.Second
 
 // holds gathers everything that may hold a pipeline: its sink, its locks, its queries. Any
 // goroutine may use it.
 type holds struct {
 	mu      sync.Mutex
-	sources map[*waits]struct{}
+	sources map[*queryWait]struct{}
 }
 
 // add makes w one of the sources until remove is called.
-func (h *holds) add(w *waits) (remove func()) {
+func (h *holds) add(w *queryWait) (remove func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.sources == nil {
-		h.sources = make(map[*waits]struct{})
+		h.sources = make(map[*queryWait]struct{})
 	}
 	h.sources[w] = struct{}{}
 	return func() {
@@ -62,7 +62,7 @@ func (h *holds) now(sink Sink) []Hold {
 	}
 	h.mu.Unlock()
 	for _, c := range candidates {
-		if !c.Since.IsZero() && time.Since(c.Since) >= heldAfter {
+		if !c.Since.IsZero() && time.Since(c.Since) >= holdThreshold {
 			found = append(found, c)
 		}
 	}
@@ -76,7 +76,7 @@ func (h *holds) now(sink Sink) []Hold {
 }
 
 // waits shows what the statements of one connection wait for.
-type waits struct {
+type queryWait struct {
 	conn *mysql.Conn
 	// what the statements are, for messages: "rows of shop.users".
 	what string
@@ -85,12 +85,12 @@ type waits struct {
 	known atomic.Pointer[Hold]
 }
 
-func newWaits(conn *mysql.Conn, what string, log zerolog.Logger) *waits {
-	return &waits{conn: conn, what: what, log: log}
+func newQueryWait(conn *mysql.Conn, what string, log zerolog.Logger) *queryWait {
+	return &queryWait{conn: conn, what: what, log: log}
 }
 
 // hold returns what the connection waits for; Since is zero while it waits for nothing.
-func (w *waits) hold() Hold {
+func (w *queryWait) hold() Hold {
 	if h := w.known.Load(); h != nil {
 		return *h
 	}
@@ -98,17 +98,17 @@ func (w *waits) hold() Hold {
 }
 
 const (
-	// lockPause is how long a statement waits before it tries again to get a lock. The server has
+	// lockRetryDelay is how long a statement waits before it tries again to get a lock. The server has
 	// waited for the lock itself before that (mysql.Config.LockWait).
-	lockPause = 100 * time.Millisecond
-	// lockLogEvery is how often a wait for a lock is logged while it lasts.
-	lockLogEvery = time.Minute
+	lockRetryDelay = 100 * time.Millisecond
+	// lockLogInterval is how often a wait for a lock is logged while it lasts.
+	lockLogInterval = time.Minute
 )
 
-// awaitLock runs query until it fails by something else than a lock of the table that is held
+// retryWhileLocked runs query until it fails by something else than a lock of the table that is held
 // elsewhere, or succeeds. So the wait has no end, as long as ctx has none, but it shows: in the log
 // and as a hold. likely makes it a hold from the beginning, since query waits for nothing else.
-func (w *waits) awaitLock(ctx context.Context, table string, likely bool, query func() error) error {
+func (w *queryWait) retryWhileLocked(ctx context.Context, table string, likely bool, query func() error) error {
 	began := time.Now()
 	wait := &Hold{"waiting for a metadata lock on " + table, began}
 	if likely {
@@ -125,7 +125,7 @@ func (w *waits) awaitLock(ctx context.Context, table string, likely bool, query 
 			return err
 		}
 		w.known.Store(wait)
-		if time.Since(logged) >= lockLogEvery {
+		if time.Since(logged) >= lockLogInterval {
 			logged = time.Now()
 			w.log.Warn().Str("table", table).Time("since", began).
 				Msg("the pipeline waits for a lock that another session holds; SHOW PROCESSLIST on the server shows the sessions")
@@ -133,7 +133,7 @@ func (w *waits) awaitLock(ctx context.Context, table string, likely bool, query 
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(lockPause):
+		case <-time.After(lockRetryDelay):
 		}
 	}
 }

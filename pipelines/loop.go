@@ -22,17 +22,17 @@ import (
 
 // Times that no setting changes yet.
 const (
-	// positionEvery bounds how old the position may be while only transactions
+	// positionInterval bounds how old the position may be while only transactions
 	// pass that touch nothing mapped.
-	positionEvery = 500 * time.Millisecond
+	positionInterval = 500 * time.Millisecond
 	// unitBytes and unitAge bound how long waiting transactions gather in one
 	// unit.
 	unitBytes = 64 << 10
 	unitAge   = time.Millisecond
 	// hugeUnit is the size of rows and units whose memory is returned to the system, at most
-	// once in freeEvery.
-	hugeUnit  = 16 << 20
-	freeEvery = 10 * time.Second
+	// once in freeInterval.
+	hugeUnit     = 16 << 20
+	freeInterval = 10 * time.Second
 )
 
 // loop is one run of a pipeline, from what the sink holds to the error that ends
@@ -42,7 +42,7 @@ type loop struct {
 	config     *file.Config
 	sink       Sink
 	conn       *mysql.Conn // reads schemas; never the rows
-	waits      *waits      // of conn
+	wait       *queryWait  // of conn
 	stream     *dump.Stream
 	tables     *tableSet
 	schemas    schemaCheck
@@ -50,7 +50,7 @@ type loop struct {
 	log        zerolog.Logger
 	// origin begins the data, or moves its position, as begin decided; nil goes
 	// on where the data stands.
-	origin func(ctx context.Context) error
+	initialUnit func(ctx context.Context) error
 
 	// progress is where the data stands once everything in unit is applied. It
 	// shares nothing with the stream, whose position lives.
@@ -66,11 +66,11 @@ type loop struct {
 
 	// whole says how much of unit are whole transactions that wait for more;
 	// opened is since when, zero if there are none.
-	whole    mark
-	opened   time.Time
-	patience patience
-	written  time.Time // when the position was last written
-	dirty    bool      // progress has moved since then
+	committed       mark
+	committedSince  time.Time
+	linger          lingerTimer
+	positionWritten time.Time // when the position was last written
+	positionDirty   bool      // progress has moved since then
 
 	huge  bool      // a huge row or unit has passed since freed
 	freed time.Time // when memory was returned last
@@ -81,19 +81,19 @@ type mark struct{ bytes, commands, rows int }
 
 // run reads, transforms and applies until something fails.
 func (l *loop) run(ctx context.Context) error {
-	defer l.patience.stop()
-	l.written = time.Now()
+	defer l.linger.close()
+	l.positionWritten = time.Now()
 	// The first event shows that the server has what was asked for. Before it
 	// nothing is written: a wrong --from must not cost the data's position.
 	ev, err := l.next(ctx)
 	if err != nil {
 		return err
 	}
-	if l.origin != nil {
+	if l.initialUnit != nil {
 		if ev.Kind == binlog.Progress {
 			l.progress.Position = l.stream.Position().Clone()
 		}
-		if err := l.origin(ctx); err != nil {
+		if err := l.initialUnit(ctx); err != nil {
 			return err
 		}
 		l.pipeline.from = ""
@@ -115,7 +115,7 @@ func (l *loop) run(ctx context.Context) error {
 
 func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
 	if l.skip > 0 && ev.Kind != binlog.Progress {
-		if err := l.provePartial(); err != nil {
+		if err := l.verifyPartial(); err != nil {
 			return err
 		}
 	}
@@ -136,7 +136,7 @@ func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
 // than unitAge, be it that the next transaction comes in slowly.
 func (l *loop) next(ctx context.Context) (*binlog.Event, error) {
 	for {
-		wait := l.patience.within(ctx)
+		wait := l.linger.context(ctx)
 		ev, err := l.stream.Next(wait)
 		if err == nil {
 			return ev, nil
@@ -144,7 +144,7 @@ func (l *loop) next(ctx context.Context) (*binlog.Event, error) {
 		if ctx.Err() != nil || wait.Err() == nil {
 			return nil, fmt.Errorf("read binlog after %s: %w", l.progress.Position, err)
 		}
-		if err := l.flushWhole(ctx); err != nil {
+		if err := l.flushCommitted(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -152,16 +152,16 @@ func (l *loop) next(ctx context.Context) (*binlog.Event, error) {
 
 // flushWhole applies the whole transactions of the unit and leaves in it what has
 // been read of the next.
-func (l *loop) flushWhole(ctx context.Context) error {
-	if l.opened.IsZero() {
-		l.patience.end() // it ended late: what had waited is applied
+func (l *loop) flushCommitted(ctx context.Context) error {
+	if l.committedSince.IsZero() {
+		l.linger.stop() // it ended late: what had waited is applied
 		return nil
 	}
-	c, w := &l.unit.Commands, l.whole
+	c, w := &l.unit.Commands, l.committed
 	tail := bytes.Clone(c.Bytes[w.bytes:])
 	rest := mark{0, c.Count - w.commands, c.Rows - w.rows}
 	c.Bytes, c.Count, c.Rows = c.Bytes[:w.bytes], w.commands, w.rows
-	if err := l.apply(ctx); err != nil {
+	if err := l.flush(ctx); err != nil {
 		return err
 	}
 	if len(tail) > cap(c.Bytes) {
@@ -188,7 +188,7 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 		// Also what the sink already holds: a chunk may have been read before
 		// it became visible.
 		if t.chunk != nil {
-			if err := t.chunk.touch(c); err != nil {
+			if err := t.chunk.markDirty(c); err != nil {
 				return l.rowError(err)
 			}
 		}
@@ -202,7 +202,7 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 		}
 		l.openRows++
 		if l.openRows >= l.config.Node.MaxAtomicRows || l.unit.Size() >= l.config.Node.MaxAtomicBytes {
-			if err := l.split(ctx); err != nil {
+			if err := l.flushPartial(ctx); err != nil {
 				return err
 			}
 		}
@@ -227,28 +227,28 @@ func (l *loop) rowError(err error) error {
 
 // split applies what is read of a transaction that is too large for one unit.
 // The position stays before it; partial and row say how much of it is there.
-func (l *loop) split(ctx context.Context) error {
+func (l *loop) flushPartial(ctx context.Context) error {
 	l.progress.Partial++
 	l.progress.Row = l.rows
 	if l.progress.Partial == 1 {
-		l.pipeline.meter.splits.Add(1)
+		l.pipeline.stats.splits.Add(1)
 		l.log.Warn().Stringer("after", l.progress.Position).Int("rows", l.rows).Int("bytes", l.unit.Size()).
 			Msg("transaction is larger than one unit; splitting it")
 	}
 	l.savePartial()
 	l.openRows = 0
-	return l.apply(ctx)
+	return l.flush(ctx)
 }
 
 // moved takes over the stream's position between transactions; at is the commit
 // time, 0 where there is none.
-func (l *loop) moved(at int64) {
+func (l *loop) advancePosition(at int64) {
 	l.progress.Position = l.stream.Position().Clone()
-	l.followEvidence()
+	l.advanceEvidence()
 	if at > 0 {
 		l.progress.Time = at
 	}
-	l.dirty = true
+	l.positionDirty = true
 	if l.progress.Phase == sink.Replaying && includes(&l.progress.Position, &l.head) {
 		l.progress.Phase = sink.Streaming
 		l.unit.DropState(l.config.Name, headState)
@@ -267,40 +267,40 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 		l.dropPartial()
 	}
 	l.progress.Partial, l.progress.Row = 0, 0
-	l.moved(ev.Time)
-	m := &l.pipeline.meter
+	l.advancePosition(ev.Time)
+	m := &l.pipeline.stats
 	m.rows.Add(uint64(l.rows - l.skip))
 	m.transactions.Add(1)
 	l.rows, l.skip, l.openRows = 0, 0, 0
-	if err := l.settle(ctx, wasSplit); err != nil {
+	if err := l.maybeFlush(ctx, wasSplit); err != nil {
 		return err
 	}
-	return l.boundary(ctx)
+	return l.betweenTransactions(ctx)
 }
 
 // settle applies the unit, unless more transactions may share it; now asks for
 // it at once.
-func (l *loop) settle(ctx context.Context, now bool) error {
+func (l *loop) maybeFlush(ctx context.Context, now bool) error {
 	switch {
 	case now:
 	case l.unit.IsEmpty():
 		// Only the position moves.
-		if time.Since(l.written) < positionEvery {
+		if time.Since(l.positionWritten) < positionInterval {
 			return nil
 		}
 	case l.unit.Size() >= unitBytes, !l.stream.Buffered():
-	case l.opened.IsZero():
-		l.opened = time.Now()
-		l.patience.begin()
+	case l.committedSince.IsZero():
+		l.committedSince = time.Now()
+		l.linger.start()
 		fallthrough
 	default:
 		c := &l.unit.Commands
-		l.whole = mark{len(c.Bytes), c.Count, c.Rows}
-		if time.Since(l.opened) < unitAge {
+		l.committed = mark{len(c.Bytes), c.Count, c.Rows}
+		if time.Since(l.committedSince) < unitAge {
 			return nil
 		}
 	}
-	return l.apply(ctx)
+	return l.flush(ctx)
 }
 
 // idle is called when the source has nothing to say, or has moved on without a
@@ -308,14 +308,14 @@ func (l *loop) settle(ctx context.Context, now bool) error {
 func (l *loop) idle(ctx context.Context) error {
 	// A stream that was opened at a GTID set knows no file at first.
 	if l.stream.Position().CompareFile(l.progress.Position) > 0 {
-		l.moved(0)
+		l.advancePosition(0)
 	}
-	if !l.unit.IsEmpty() || l.dirty && time.Since(l.written) >= positionEvery {
-		if err := l.apply(ctx); err != nil {
+	if !l.unit.IsEmpty() || l.positionDirty && time.Since(l.positionWritten) >= positionInterval {
+		if err := l.flush(ctx); err != nil {
 			return err
 		}
 	}
-	if l.huge && time.Since(l.freed) >= freeEvery {
+	if l.huge && time.Since(l.freed) >= freeInterval {
 		// Go would keep the memory for minutes, in case that more such rows come.
 		debug.FreeOSMemory()
 		l.huge, l.freed = false, time.Now()
@@ -323,12 +323,12 @@ func (l *loop) idle(ctx context.Context) error {
 	if err := l.checkReset(ctx); err != nil {
 		return err
 	}
-	return l.boundary(ctx)
+	return l.betweenTransactions(ctx)
 }
 
 // boundary is called between transactions: the place where rows that were read
 // by SELECT may enter the order, and where schemas can be compared.
-func (l *loop) boundary(ctx context.Context) error {
+func (l *loop) betweenTransactions(ctx context.Context) error {
 	if err := l.checkSchemas(ctx); err != nil {
 		return err
 	}
@@ -342,7 +342,7 @@ func (l *loop) boundary(ctx context.Context) error {
 	l.reconciler.Close()
 	l.reconciler = nil
 	l.progress.Phase = sink.Streaming
-	if err := l.apply(ctx); err != nil {
+	if err := l.flush(ctx); err != nil {
 		return err
 	}
 	l.sink.SetComplete(true)
@@ -351,7 +351,7 @@ func (l *loop) boundary(ctx context.Context) error {
 }
 
 // apply hands the unit to the sink and begins a new one.
-func (l *loop) apply(ctx context.Context) error {
+func (l *loop) flush(ctx context.Context) error {
 	l.unit.Progress = l.progress
 	l.saveEvidence()
 	size := l.unit.Size()
@@ -361,25 +361,25 @@ func (l *loop) apply(ctx context.Context) error {
 		l.huge = true
 	}
 	if err := l.sink.Apply(ctx, &l.unit); err != nil {
-		return l.applyError(ctx, err)
+		return l.flushError(ctx, err)
 	}
-	m := &l.pipeline.meter
+	m := &l.pipeline.stats
 	m.units.Add(1)
 	m.commands.Add(uint64(l.unit.Commands.Count))
 	m.bytes.Add(uint64(size))
 	m.time.Store(l.progress.Time)
 	m.phase.Store(uint32(l.progress.Phase))
 	l.unit.Reset()
-	l.patience.end()
-	l.opened = time.Time{}
-	l.written = time.Now()
-	l.dirty = false
+	l.linger.stop()
+	l.committedSince = time.Time{}
+	l.positionWritten = time.Now()
+	l.positionDirty = false
 	return nil
 }
 
 // applyError tells a sink that is no longer ours, which passes, from a unit that
 // does not fit what the sink holds, which does not.
-func (l *loop) applyError(ctx context.Context, err error) error {
+func (l *loop) flushError(ctx context.Context, err error) error {
 	if errors.Is(err, sink.ErrDemoted) {
 		return err
 	}

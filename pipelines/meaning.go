@@ -44,7 +44,7 @@ func meaning(m *transform.Mapping) ([]byte, error) {
 	if err := json.Unmarshal(text, &full); err != nil {
 		return nil, fmt.Errorf("write mapping: %w", err)
 	}
-	if text, err = json.Marshal(withoutZeros(full)); err != nil {
+	if text, err = json.Marshal(dropZeroes(full)); err != nil {
 		return nil, fmt.Errorf("write mapping: %w", err)
 	}
 	return text, nil
@@ -57,12 +57,12 @@ func fingerprint(meaning []byte) []byte {
 	return []byte("v1:" + hex.EncodeToString(sum[:]))
 }
 
-// withoutZeros drops the fields of objects that have their zero values, at any depth.
-func withoutZeros(v any) any {
+// dropZeroes drops the fields of objects that have their zero values, at any depth.
+func dropZeroes(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for name, field := range v {
-			switch field = withoutZeros(field); f := field.(type) {
+			switch field = dropZeroes(field); f := field.(type) {
 			case nil:
 				delete(v, name)
 			case map[string]any:
@@ -81,7 +81,7 @@ func withoutZeros(v any) any {
 		}
 	case []any:
 		for i := range v {
-			v[i] = withoutZeros(v[i])
+			v[i] = dropZeroes(v[i])
 		}
 	}
 	return v
@@ -232,7 +232,7 @@ func (c *comparison) value(path, name string, was, is any) {
 		for i := range max(len(x), len(y)) {
 			c.output(fmt.Sprintf("%s[%d]", path, i), at(x, i), at(y, i))
 		}
-	case !agree(was, is) || (was == nil) != (is == nil):
+	case !equalOnCommonFields(was, is) || (was == nil) != (is == nil):
 		c.add(path, was, is)
 	}
 }

@@ -63,7 +63,7 @@ type Pipeline struct {
 	// It grows while runs fail by it.
 	silence time.Duration
 
-	meter meter
+	stats stats
 	holds holds
 }
 
@@ -77,8 +77,8 @@ func New(c file.Config, s Sink, from string, log zerolog.Logger) *Pipeline {
 // of no use, sink.ErrDemoted when the sink is no longer this pipeline's to write.
 // It may be called again after it returned, not at the same time.
 func (p *Pipeline) Run(ctx context.Context) error {
-	p.meter.stopped.Store(nil)
-	defer p.meter.streaming.Store(false)
+	p.stats.stopped.Store(nil)
+	defer p.stats.streaming.Store(false)
 	began := time.Now()
 	err := p.run(ctx)
 	p.adaptSilence(err, time.Since(began))
@@ -86,14 +86,14 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		err = &StopError{located}
 	}
 	if err != nil && ctx.Err() == nil && !errors.Is(err, sink.ErrDemoted) {
-		p.meter.tell(err)
+		p.stats.recordFailure(err)
 	}
 	return err
 }
 
-// mostSilence is how far the limit of a server's silence grows. Where even that is too short,
+// maxSilence is how far the limit of a server's silence grows. Where even that is too short,
 // nothing but a hint in the log helps.
-const mostSilence = 32 * time.Minute
+const maxSilence = 32 * time.Minute
 
 // adaptSilence doubles the time for which MySQL may be silent where a run failed by it, since the
 // statement may need longer; a run that had long worked begins with the least again.
@@ -106,11 +106,11 @@ func (p *Pipeline) adaptSilence(err error, lasted time.Duration) {
 		p.silence = p.config.Source.MySQL.Silence
 		return
 	}
-	p.silence = min(2*silent.Limit, mostSilence)
+	p.silence = min(2*silent.Limit, maxSilence)
 }
 
 // mysql returns how to connect to the source.
-func (p *Pipeline) mysql() mysql.Config {
+func (p *Pipeline) mysqlConfig() mysql.Config {
 	c := p.config.Source.MySQL
 	if p.silence > 0 {
 		c.Silence = p.silence
@@ -139,34 +139,34 @@ func (p *Pipeline) run(ctx context.Context) error {
 	case sink.Snapshot:
 		p.sink.SetComplete(false)
 	}
-	conn, err := mysql.Dial(ctx, p.mysql())
+	conn, err := mysql.Dial(ctx, p.mysqlConfig())
 	if err != nil {
 		return fmt.Errorf("connect to MySQL: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
-	waits := newWaits(conn, "a question about settings, schemas or positions", p.log)
-	defer p.holds.add(waits)()
+	wait := newQueryWait(conn, "a question about settings, schemas or positions", p.log)
+	defer p.holds.add(wait)()
 	// Everything the loop owns ends with it.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
-	l := &loop{pipeline: p, config: &p.config, sink: p.sink, conn: conn, waits: waits, log: p.log}
+	l := &loop{pipeline: p, config: &p.config, sink: p.sink, conn: conn, wait: wait, log: p.log}
 	// It waits for DDL, maybe for days.
 	if err := conn.Exec(ctx, "SET SESSION wait_timeout = 2147483"); err != nil {
 		return fmt.Errorf("prepare connection: %w", err)
 	}
-	if err := l.begin(ctx, state); err != nil {
+	if err := l.decideStart(ctx, state); err != nil {
 		return err
 	}
-	if err := l.unused(ctx); err != nil {
+	if err := l.checkNames(ctx); err != nil {
 		return err
 	}
-	if err := l.cascades(ctx); err != nil {
+	if err := l.checkForeignKeys(ctx); err != nil {
 		return err
 	}
 	l.stream, err = dump.Open(ctx, l.dumpConfig(), l.progress.Position)
 	if err != nil {
-		return final(fmt.Errorf("follow binlog from %s: %w", l.progress.Position, err))
+		return markFinal(fmt.Errorf("follow binlog from %s: %w", l.progress.Position, err))
 	}
 	defer func() { _ = l.stream.Close() }()
 	if got := l.stream.Server().UUID; got != conn.Server().UUID {
@@ -174,13 +174,13 @@ func (p *Pipeline) run(ctx context.Context) error {
 	}
 	// It wakes the stream, so it ends first.
 	defer func() { l.reconciler.Close() }()
-	return final(l.explainReset(ctx, l.run(ctx)))
+	return markFinal(l.explainReset(ctx, l.run(ctx)))
 }
 
 // dumpConfig says how to follow the source from where the data stand.
 func (l *loop) dumpConfig() dump.Config {
 	return dump.Config{
-		MySQL:          l.pipeline.mysql(),
+		MySQL:          l.pipeline.mysqlConfig(),
 		ServerID:       serverID(l.config),
 		Tables:         l.tables,
 		XATransactions: &l.pipeline.prepared,
@@ -189,21 +189,21 @@ func (l *loop) dumpConfig() dump.Config {
 	}
 }
 
-// standBy is called while the sink is not the pipeline's to write. A move of the
+// rejectFromOnReplica is called while the sink is not the pipeline's to write. A move of the
 // position that waits for a promotion would come when nobody thinks of it.
-func (p *Pipeline) standBy() error {
+func (p *Pipeline) rejectFromOnReplica() error {
 	if p.from == "" {
 		return nil
 	}
 	from := p.from
 	p.from = ""
 	err := stop("--from %s: the node is a replica and its position is its upstream's; promote it first, then start with --from", from)
-	p.meter.tell(err)
+	p.stats.recordFailure(err)
 	return err
 }
 
 // final makes an error of the source a StopError if no later try can go better.
-func final(err error) error {
+func markFinal(err error) error {
 	if errors.As(err, new(*binlog.RefusedError)) || errors.As(err, new(*binlog.HistoryError)) {
 		return &StopError{err}
 	}

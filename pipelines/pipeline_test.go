@@ -424,7 +424,7 @@ func testManyTouched(t *testing.T, d *database) {
 	const rows = 40
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 	insertRows(d, rows)
-	defer pipelines.SetTouchedBytes(1000)()
+	defer pipelines.SetDirtyKeyBytes(1000)()
 	lock := d.dial()
 	if err := lock.Exec(t.Context(), "USE `"+d.name+"`"); err != nil {
 		t.Fatal(err)

@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	// reconcileUnitRows bounds the rows of one unit of a chunk, so that the
+	// chunkUnitRows bounds the rows of one unit of a chunk, so that the
 	// stream's own rows never wait long.
-	reconcileUnitRows = 500
+	chunkUnitRows = 500
 	// firstChunkRows is how many rows tell how large a table's rows are.
-	firstChunkRows = 1000
-	loadLogEvery   = 10 * time.Second
+	firstChunkRows  = 1000
+	loadLogInterval = 10 * time.Second
 )
 
 // chunkBytes is what the chunks that are read at once should hold in memory
@@ -45,7 +45,7 @@ type Reconciler struct {
 	config   *file.Config
 	mysql    mysql.Config
 	log      zerolog.Logger
-	meter    *meter
+	stats    *stats
 	holds    *holds
 	server   string // whose rows they must be
 	requests chan *chunk
@@ -53,28 +53,28 @@ type Reconciler struct {
 	pending  []*chunk // read, waiting for the stream to pass their fence
 	waiting  []*mappedTable
 	active   int
-	again    int // chunks that had to be read again
-	pace     pace
+	repeated int // chunks that had to be read again
+	limiter  rateLimiter
 	logged   time.Time
 
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-	alarm  *time.Timer // wakes the loop when the pace allows the next chunk
+	cancel    context.CancelFunc
+	done      sync.WaitGroup
+	wakeTimer *time.Timer // wakes the loop when the pace allows the next chunk
 }
 
 // chunk is a range of a table on its way from MySQL to the sink.
 type chunk struct {
-	table *mappedTable
-	plan  *transform.Plan // the worker's own: plans are not shared
-	after [][]byte
-	until [][]byte // nil: as far as limit
-	limit int
-	asked int             // the limit that the pace was asked for
-	bytes int             // its share of chunkBytes
-	from  binlog.Position // F
+	table    *mappedTable
+	plan     *transform.Plan // the worker's own: plans are not shared
+	after    [][]byte
+	until    [][]byte // nil: as far as limit
+	limit    int
+	reserved int             // the limit that the pace was asked for
+	bytes    int             // its share of chunkBytes
+	from     binlog.Position // F
 
-	touched touched
-	key     []byte
+	dirty dirtyKeys
+	key   []byte
 
 	// read says that the worker is done with the chunk: what follows is the loop's.
 	read   atomic.Bool
@@ -92,13 +92,13 @@ func newReconciler(l *loop) *Reconciler {
 	r := &Reconciler{
 		config:   l.config,
 		log:      l.log,
-		mysql:    l.pipeline.mysql(),
-		meter:    &l.pipeline.meter,
+		mysql:    l.pipeline.mysqlConfig(),
+		stats:    &l.pipeline.stats,
 		holds:    &l.pipeline.holds,
 		server:   l.conn.Server().UUID,
 		requests: make(chan *chunk, l.config.Source.Backfill.Parallel),
 		results:  make(chan *chunk, l.config.Source.Backfill.Parallel),
-		pace:     pace{perSecond: l.config.Source.Backfill.RowsPerSecond},
+		limiter:  rateLimiter{perSecond: l.config.Source.Backfill.RowsPerSecond},
 		logged:   time.Now(),
 	}
 	for _, name := range l.tables.names() {
@@ -126,8 +126,8 @@ func (r *Reconciler) estimate(ctx context.Context, l *loop) {
 	for _, t := range l.tables.all {
 		loaded, expected = loaded+t.backfill.Rows, expected+t.expected()
 	}
-	r.meter.loaded.Store(loaded)
-	r.meter.expected.Store(expected)
+	r.stats.loaded.Store(loaded)
+	r.stats.expected.Store(expected)
 }
 
 // Close ends the workers and waits for them. It may be called on nil.
@@ -136,8 +136,8 @@ func (r *Reconciler) Close() {
 		return
 	}
 	r.cancel()
-	if r.alarm != nil {
-		r.alarm.Stop() // a wake that is under way finds a closed stream at worst
+	if r.wakeTimer != nil {
+		r.wakeTimer.Stop() // a wake that is under way finds a closed stream at worst
 	}
 	r.done.Wait()
 	r.cancel = nil
@@ -192,7 +192,7 @@ func (r *Reconciler) read(ctx context.Context, conn *mysql.Conn, c *chunk) (*mys
 			// Rows left unread cost the connection. Those before them fit.
 			c.limit = max(1, len(c.rows))
 		case errors.As(err, &silent) && ctx.Err() == nil:
-			silence = min(2*silent.Limit, mostSilence)
+			silence = min(2*silent.Limit, maxSilence)
 			r.log.Warn().Err(err).Dur("next_limit", silence).Msg("a chunk is read again over a new connection")
 		default:
 			return conn, err
@@ -218,9 +218,9 @@ var errChunkFull = errors.New("chunk is full")
 // and no more: the stream goes on.
 func (r *Reconciler) fill(ctx context.Context, conn *mysql.Conn, c *chunk, silence time.Duration) error {
 	name := c.table.schema.FullName()
-	w := newWaits(conn, "a SELECT of rows of "+name, r.log)
+	w := newQueryWait(conn, "a SELECT of rows of "+name, r.log)
 	defer r.holds.add(w)()
-	return w.awaitLock(ctx, name, false, func() (err error) {
+	return w.retryWhileLocked(ctx, name, false, func() (err error) {
 		c.rows, c.keys = c.rows[:0], c.keys[:0]
 		c.unit.Reset()
 		request := query.ChunkRequest{
@@ -254,8 +254,8 @@ func (c *chunk) add(row *binlog.Row) error {
 
 // touch notes the rows of a change, so that the chunk does not bring them back
 // as they were. The table's own plan is the loop's to use, the chunk's is not.
-func (c *chunk) touch(change *binlog.Change) error {
-	if c.touched.lost {
+func (c *chunk) markDirty(change *binlog.Change) error {
+	if c.dirty.overflowed {
 		return nil
 	}
 	plan := c.table.plan
@@ -268,15 +268,15 @@ func (c *chunk) touch(change *binlog.Change) error {
 			return err
 		}
 		c.key = key
-		c.touched.note(key)
+		c.dirty.add(key)
 	}
-	if c.touched.size <= touchedBytes {
+	if c.dirty.size <= dirtyKeyBytes {
 		return nil
 	}
 	if c.read.Load() {
-		c.touched.narrow(c.eachKey)
+		c.dirty.restrictTo(c.eachKey)
 	} else {
-		c.touched.lose()
+		c.dirty.overflow()
 	}
 	return nil
 }
@@ -303,7 +303,7 @@ func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
 			if c.err != nil {
 				return false, c.err
 			}
-			r.pace.giveBack(c.asked - c.result.Rows)
+			r.limiter.release(c.reserved - c.result.Rows)
 			r.pending = append(r.pending, c)
 			continue
 		default:
@@ -312,8 +312,8 @@ func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
 	}
 	keep := r.pending[:0]
 	for _, c := range r.pending {
-		if c.touched.lost && len(c.rows) > 0 {
-			r.repeat(c)
+		if c.dirty.overflowed && len(c.rows) > 0 {
+			r.readAgain(c)
 			continue
 		}
 		// The stream's live position, not the data's: it moves past what is not
@@ -322,17 +322,17 @@ func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
 			keep = append(keep, c)
 			continue
 		}
-		if err := r.write(ctx, l, c); err != nil {
+		if err := r.writeChunk(ctx, l, c); err != nil {
 			return false, err
 		}
 	}
 	clear(r.pending[len(keep):]) // so that the rows of those that were written can be freed
 	r.pending = keep
-	if wait := r.ask(l.stream.Position(), time.Now()); wait > 0 {
-		if r.alarm == nil {
-			r.alarm = time.AfterFunc(wait, l.stream.Wake)
+	if wait := r.requestChunks(l.stream.Position(), time.Now()); wait > 0 {
+		if r.wakeTimer == nil {
+			r.wakeTimer = time.AfterFunc(wait, l.stream.Wake)
 		}
-		r.alarm.Reset(wait)
+		r.wakeTimer.Reset(wait)
 	}
 	r.report()
 	return len(r.waiting) == 0 && r.active == 0, nil
@@ -341,23 +341,23 @@ func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
 // ask starts as many chunks as there are workers free, from where the stream is
 // at. What the pace does not allow yet is not begun, so that no chunk gathers
 // touched rows while it waits; ask returns how long that is.
-func (r *Reconciler) ask(at *binlog.Position, now time.Time) time.Duration {
+func (r *Reconciler) requestChunks(at *binlog.Position, now time.Time) time.Duration {
 	b := r.config.Source.Backfill
 	for r.active < b.Parallel && len(r.waiting) > 0 {
-		if wait := r.pace.wait(now); wait > 0 {
+		if wait := r.limiter.delay(now); wait > 0 {
 			return wait
 		}
 		t := r.waiting[0]
-		c := t.again
+		c := t.repeat
 		if c == nil {
 			c = &chunk{table: t, after: t.backfill.After, limit: min(firstChunkRows, b.ChunkRows)}
 			if t.nextRows > 0 {
 				c.limit = t.nextRows
 			}
 		}
-		c.plan, c.asked, c.bytes, c.from = t.plan.Clone(), c.limit, chunkBytes/b.Parallel, at.Clone()
-		r.pace.take(now, c.limit)
-		t.chunk, t.again = c, nil
+		c.plan, c.reserved, c.bytes, c.from = t.plan.Clone(), c.limit, chunkBytes/b.Parallel, at.Clone()
+		r.limiter.acquire(now, c.limit)
+		t.chunk, t.repeat = c, nil
 		r.waiting = r.waiting[1:]
 		r.active++
 		r.requests <- c // never blocks: one place per worker
@@ -366,7 +366,7 @@ func (r *Reconciler) ask(at *binlog.Position, now time.Time) time.Duration {
 }
 
 // release ends a table's chunk; rows is how many its next one may have.
-func (r *Reconciler) release(t *mappedTable, rows int) {
+func (r *Reconciler) finishChunk(t *mappedTable, rows int) {
 	r.active--
 	t.chunk, t.nextRows = nil, rows
 	if !t.backfill.Done {
@@ -380,17 +380,17 @@ func (r *Reconciler) release(t *mappedTable, rows int) {
 //
 // A row that is there only now was written after F. So the stream has brought it,
 // or will before H, and it counts as touched.
-func (r *Reconciler) repeat(c *chunk) {
-	r.again++
+func (r *Reconciler) readAgain(c *chunk) {
+	r.repeated++
 	again := &chunk{table: c.table, after: c.after, until: c.result.Last, limit: len(c.rows)}
-	again.touched.narrow(c.eachKey)
-	r.release(c.table, 0)
-	c.table.again = again
+	again.dirty.restrictTo(c.eachKey)
+	r.finishChunk(c.table, 0)
+	c.table.repeat = again
 }
 
 // next returns how many rows the chunk after this one may have: no more than twice
 // as many, since there may be a reason why these were few.
-func (c *chunk) next(most int) int {
+func (c *chunk) nextLimit(most int) int {
 	if len(c.rows) == 0 {
 		return min(firstChunkRows, most)
 	}
@@ -400,15 +400,15 @@ func (c *chunk) next(most int) int {
 
 // write puts the untouched rows of a chunk into units, the last of which carries
 // the finished range.
-func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
+func (r *Reconciler) writeChunk(ctx context.Context, l *loop, c *chunk) error {
 	if !l.unit.IsEmpty() {
-		if err := l.apply(ctx); err != nil {
+		if err := l.flush(ctx); err != nil {
 			return err
 		}
 	}
 	from, key, inUnit := 0, 0, 0
 	for i, row := range c.rows {
-		if !c.touched.has(c.keys[key:row.keyEnd]) {
+		if !c.dirty.contains(c.keys[key:row.keyEnd]) {
 			commands := c.unit.Bytes[from:row.commandsEnd]
 			if u := &l.unit.Commands; len(commands) > hugeUnit && i == len(c.rows)-1 && len(u.Bytes) == 0 {
 				u.Bytes = commands // as it is: nothing else needs the chunk's buffer any more
@@ -419,8 +419,8 @@ func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
 			inUnit++
 		}
 		from, key = row.commandsEnd, row.keyEnd
-		if inUnit >= reconcileUnitRows || l.unit.Size() >= l.config.Node.MaxAtomicBytes {
-			if err := l.apply(ctx); err != nil {
+		if inUnit >= chunkUnitRows || l.unit.Size() >= l.config.Node.MaxAtomicBytes {
+			if err := l.flush(ctx); err != nil {
 				return err
 			}
 			inUnit = 0
@@ -431,15 +431,15 @@ func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
 	t.backfill.Rows += int64(len(c.rows))
 	t.backfill.After = c.result.Last
 	t.backfill.Done = c.result.Done
-	r.meter.loaded.Add(int64(len(c.rows)))
-	r.meter.expected.Add(t.expected() - expected)
+	r.stats.loaded.Add(int64(len(c.rows)))
+	r.stats.expected.Add(t.expected() - expected)
 	if err := t.saveProgress(&l.unit, l.config.Name); err != nil {
 		return err
 	}
-	if err := l.apply(ctx); err != nil {
+	if err := l.flush(ctx); err != nil {
 		return err
 	}
-	r.release(t, c.next(r.config.Source.Backfill.ChunkRows))
+	r.finishChunk(t, c.nextLimit(r.config.Source.Backfill.ChunkRows))
 	if t.backfill.Done {
 		r.log.Info().Str("table", t.schema.FullName()).Int64("rows", t.backfill.Rows).Msg("table loaded")
 	}
@@ -447,9 +447,9 @@ func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
 }
 
 func (r *Reconciler) report() {
-	if time.Since(r.logged) < loadLogEvery {
+	if time.Since(r.logged) < loadLogInterval {
 		return
 	}
 	r.logged = time.Now()
-	r.log.Info().Int64("rows", r.meter.loaded.Load()).Int64("of_about", r.meter.expected.Load()).Int("tables_left", len(r.waiting)+r.active).Int("chunks_read_again", r.again).Msg("loading tables")
+	r.log.Info().Int64("rows", r.stats.loaded.Load()).Int64("of_about", r.stats.expected.Load()).Int("tables_left", len(r.waiting)+r.active).Int("chunks_read_again", r.repeated).Msg("loading tables")
 }

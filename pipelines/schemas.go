@@ -56,10 +56,10 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 			return nil
 		}
 	}
-	if err := l.tables.followed(c.now); err != nil {
+	if err := l.tables.checkFollowable(c.now); err != nil {
 		return err
 	}
-	name, how := l.tables.difference(c.now)
+	name, how := l.tables.firstDifference(c.now)
 	if name == "" {
 		l.warnLostAtRestart(c.now)
 		l.schemas = schemaCheck{done: true}
@@ -75,7 +75,7 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 	}
 	// A statement may be under way that is not logged yet. It holds the table's lock.
 	t := l.tables.all[name].schema
-	if err := l.visible(ctx, tableName{t.Database, t.Name}); err != nil {
+	if err := l.awaitMetadataLock(ctx, tableName{t.Database, t.Name}); err != nil {
 		return err
 	}
 	c.again = true
@@ -84,7 +84,7 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 
 // followed stops where a mapped table is one that cannot be followed: an older version mapped
 // it, or what it lacked has come since, a MERGE table over it for one.
-func (s *tableSet) followed(now map[string]*binlog.Table) error {
+func (s *tableSet) checkFollowable(now map[string]*binlog.Table) error {
 	for _, name := range s.names() {
 		if t := now[name]; t != nil && t.NotFollowed != "" && t.NotFollowed != query.LostAtRestart {
 			return stop("mapped table %s cannot be followed: %s; end that, or leave the table out "+
@@ -96,7 +96,7 @@ func (s *tableSet) followed(now map[string]*binlog.Table) error {
 
 // difference returns a mapped table that is not as the data know it, and how it differs, as a
 // predicate; empty where there is none.
-func (s *tableSet) difference(now map[string]*binlog.Table) (name, how string) {
+func (s *tableSet) firstDifference(now map[string]*binlog.Table) (name, how string) {
 	for _, name := range s.names() {
 		t := now[name]
 		if t == nil {
@@ -104,7 +104,7 @@ func (s *tableSet) difference(now map[string]*binlog.Table) (name, how string) {
 		}
 		bare := *t
 		bare.NotFollowed = ""
-		if !s.all[name].unchanged(&bare) {
+		if !s.all[name].matchesStored(&bare) {
 			return name, "has other columns or keys than the data know"
 		}
 	}

@@ -18,30 +18,30 @@ import (
 type statementVerb uint8
 
 const (
-	// verbOther changes no table's rows or columns, as far as its words tell;
+	// verbHarmless changes no table's rows or columns, as far as its words tell;
 	// the schemas are compared all the same.
-	verbOther statementVerb = iota
+	verbHarmless statementVerb = iota
 	// verbTemporary concerns temporary tables, which the binlog never carries
 	// rows of.
 	verbTemporary
 	verbTruncate
 	verbDrop
 	verbRename
-	// verbPartition is an ALTER that takes rows away, or exchanges them, without
-	// logging them; verbAlter one that is not known to leave rows and columns as
+	// verbRemovesRows is an ALTER that takes rows away, or exchanges them, without
+	// logging them; verbChangesRows one that is not known to leave rows and columns as
 	// they are.
-	verbPartition
-	verbAlter
+	verbRemovesRows
+	verbChangesRows
 	verbDropDatabase
-	// verbReplace is CREATE OR REPLACE TABLE, verbCreate the plain one.
-	verbReplace
+	// verbCreateOrReplace is CREATE OR REPLACE TABLE, verbCreate the plain one.
+	verbCreateOrReplace
 	verbCreate
 )
 
 var verbText = map[statementVerb]string{
 	verbTruncate: "a TRUNCATE", verbDrop: "a DROP TABLE", verbRename: "a RENAME",
-	verbPartition: "an ALTER that removes or exchanges rows", verbAlter: "an ALTER that may change rows or columns",
-	verbDropDatabase: "a DROP DATABASE", verbReplace: "a CREATE OR REPLACE TABLE",
+	verbRemovesRows: "an ALTER that removes or exchanges rows", verbChangesRows: "an ALTER that may change rows or columns",
+	verbDropDatabase: "a DROP DATABASE", verbCreateOrReplace: "a CREATE OR REPLACE TABLE",
 }
 
 // parsedStatement is what is understood of a statement.
@@ -64,38 +64,38 @@ func (n tableName) String() string { return n.database + "." + n.table }
 // a mapped table without logging them, or changes its columns, stops the
 // pipeline: what the sink holds would silently differ.
 func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
-	l.pipeline.meter.statements.Add(1)
+	l.pipeline.stats.statements.Add(1)
 	s := parseStatement(ev.SQL, ev.Database)
 	// Within a transaction (CREATE TABLE ... SELECT) the position has not moved;
 	// what was read of it before stays where it is.
 	within := l.rows > 0
 	if s.verb != verbTemporary {
 		if !within && !l.unit.IsEmpty() {
-			if err := l.apply(ctx); err != nil {
+			if err := l.flush(ctx); err != nil {
 				return err
 			}
 		}
-		if err := l.refuse(s, ev.SQL); err != nil {
+		if err := l.rejectUnsafeDDL(s, ev.SQL); err != nil {
 			return err
 		}
-		l.notePassed(s, l.conn.Server().LowerCaseNames == 1)
-		l.free(s)
-		if err := l.schemaChange(ctx, s, ev.SQL); err != nil {
+		l.trackPassedOver(s, l.conn.Server().LowerCaseNames == 1)
+		l.forgetDropped(s)
+		if err := l.applySchemaChange(ctx, s, ev.SQL); err != nil {
 			return err
 		}
 	}
 	if within {
 		return nil
 	}
-	l.moved(max(l.progress.Time, ev.Time)) // statements have whole seconds
-	if err := l.settle(ctx, s.verb != verbTemporary); err != nil {
+	l.advancePosition(max(l.progress.Time, ev.Time)) // statements have whole seconds
+	if err := l.maybeFlush(ctx, s.verb != verbTemporary); err != nil {
 		return err
 	}
-	return l.boundary(ctx)
+	return l.betweenTransactions(ctx)
 }
 
-func (l *loop) refuse(s parsedStatement, sql string) error {
-	if s.verb == verbCreate || s.verb == verbOther && !s.dropsKey {
+func (l *loop) rejectUnsafeDDL(s parsedStatement, sql string) error {
+	if s.verb == verbCreate || s.verb == verbHarmless && !s.dropsKey {
 		return nil
 	}
 	for _, name := range l.tables.names() {
@@ -105,7 +105,7 @@ func (l *loop) refuse(s parsedStatement, sql string) error {
 		switch s.verb {
 		case verbDropDatabase:
 			hit = strings.EqualFold(t.Database, s.database)
-		case verbOther:
+		case verbHarmless:
 			// While it was away, rows may have been equal in what is their key here.
 			hit = hit && len(t.Primary) == 0
 			what = "an ALTER that drops an index, maybe the key,"
@@ -124,8 +124,8 @@ func (l *loop) refuse(s parsedStatement, sql string) error {
 // engine cannot open it, was given under that lock; any other error proves nothing,
 // unless the table is one whose rows do not matter. A lock that stays holds the
 // pipeline: later changes must not be applied before the statement's effect is known.
-func (l *loop) visible(ctx context.Context, n tableName) error {
-	return l.waits.awaitLock(ctx, n.String(), true, func() error {
+func (l *loop) awaitMetadataLock(ctx context.Context, n tableName) error {
+	return l.wait.retryWhileLocked(ctx, n.String(), true, func() error {
 		_, err := l.conn.Query(ctx, "SELECT 1 FROM "+sqltext.QuoteTable(n.database, n.table)+" LIMIT 0")
 		if err == nil || query.IsNoTable(err) || query.CannotOpen(err) {
 			return nil
@@ -140,7 +140,7 @@ func (l *loop) visible(ctx context.Context, n tableName) error {
 // readSchemas reads the tables that the mapping wants as they are now. A MariaDB
 // cannot show the columns of a table that is locked exclusively.
 func (l *loop) readSchemas(ctx context.Context) (schemas map[string]*binlog.Table, err error) {
-	err = l.waits.awaitLock(ctx, "a mapped table", false, func() error {
+	err = l.wait.retryWhileLocked(ctx, "a mapped table", false, func() error {
 		schemas, err = readSchemas(ctx, l.conn, &l.config.Mapping)
 		return err
 	})
@@ -148,7 +148,7 @@ func (l *loop) readSchemas(ctx context.Context) (schemas map[string]*binlog.Tabl
 }
 
 // mappable returns those tables that the mapping wants.
-func (l *loop) mappable(names []tableName) ([]tableName, error) {
+func (l *loop) filterMapped(names []tableName) ([]tableName, error) {
 	var out []tableName
 	for _, n := range names {
 		if l.conn.Server().LowerCaseNames == 1 {
@@ -166,58 +166,58 @@ func (l *loop) mappable(names []tableName) ([]tableName, error) {
 }
 
 // schemaChange compares the schemas with the server's after a statement, and
-// takes in the tables that it brought.
-func (l *loop) schemaChange(ctx context.Context, s parsedStatement, sql string) error {
-	named, err := l.mappable(s.tables)
+// takes in the tables that it added.
+func (l *loop) applySchemaChange(ctx context.Context, s parsedStatement, sql string) error {
+	changed, err := l.filterMapped(s.tables)
 	if err != nil {
 		return err
 	}
-	for _, n := range named {
-		if err := l.visible(ctx, n); err != nil {
+	for _, n := range changed {
+		if err := l.awaitMetadataLock(ctx, n); err != nil {
 			return err
 		}
 	}
-	brought, err := l.mappable(s.targets)
+	added, err := l.filterMapped(s.targets)
 	if err != nil {
 		return err
 	}
-	now, err := l.schemasAfter(ctx, brought, sql)
+	now, err := l.schemasAfter(ctx, added, sql)
 	if err != nil {
 		return err
 	}
-	for _, n := range brought {
-		if err := l.bring(n.String(), now, s.verb, sql); err != nil {
+	for _, n := range added {
+		if err := l.adoptTable(n.String(), now, s.verb, sql); err != nil {
 			return err
 		}
 	}
-	if len(brought) > 0 {
-		l.pipeline.meter.take(l.tables)
+	if len(added) > 0 {
+		l.pipeline.stats.recordTables(l.tables)
 		l.stream.Forget()
 		if err := l.tables.conflicts(); err != nil {
 			return err
 		}
 	}
-	if len(named) == 0 {
+	if len(changed) == 0 {
 		return nil
 	}
-	return l.cascades(ctx) // it may be the one that adds a foreign key
+	return l.checkForeignKeys(ctx) // it may be the one that adds a foreign key
 }
 
-// schemasAfter reads the server's schemas after a statement that gave the tables brought their
+// schemasAfter reads the server's schemas after a statement that gave the tables added their
 // names. It stops where a mapped table is not as the data know it, unless the stream is behind:
 // then a later statement may be the cause, and the comparison waits for the binlog's end.
 func (l *loop) schemasAfter(
-	ctx context.Context, brought []tableName, sql string,
+	ctx context.Context, added []tableName, sql string,
 ) (map[string]*binlog.Table, error) {
 	now, err := l.readSchemas(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.tables.followed(now); err != nil {
+	if err := l.tables.checkFollowable(now); err != nil {
 		return nil, err
 	}
-	name, how := l.tables.difference(now)
-	missing := slices.ContainsFunc(brought, func(n tableName) bool { return now[n.String()] == nil })
+	name, how := l.tables.firstDifference(now)
+	missing := slices.ContainsFunc(added, func(n tableName) bool { return now[n.String()] == nil })
 	if name != "" || missing {
 		// A table that cannot be read looks the same. If it can, it is looked at again.
 		if err := l.checkGrants(ctx); err != nil {
@@ -226,7 +226,7 @@ func (l *loop) schemasAfter(
 		if now, err = l.readSchemas(ctx); err != nil {
 			return nil, err
 		}
-		name, how = l.tables.difference(now)
+		name, how = l.tables.firstDifference(now)
 	}
 	if err := l.scheduleSchemaCheck(ctx); err != nil {
 		return nil, err
@@ -244,7 +244,7 @@ func (l *loop) schemasAfter(
 // bring takes in a table that a statement created or gave its name to. What is
 // created under a name that was free begins empty, and complete; anything else
 // brings rows that were never logged under this name.
-func (l *loop) bring(name string, now map[string]*binlog.Table, verb statementVerb, sql string) error {
+func (l *loop) adoptTable(name string, now map[string]*binlog.Table, verb statementVerb, sql string) error {
 	if l.tables.all[name] != nil {
 		return nil // CREATE TABLE IF NOT EXISTS
 	}
@@ -259,7 +259,7 @@ func (l *loop) bring(name string, now map[string]*binlog.Table, verb statementVe
 	} else if t != nil {
 		// CREATE TABLE IF NOT EXISTS of one that was left out and has got a key
 		// since creates nothing.
-		if verb != verbReplace && (verb != verbCreate || known) {
+		if verb != verbCreateOrReplace && (verb != verbCreate || known) {
 			return stop("a statement after position %s brings a table with its rows into the mapping as %s: %s; "+
 				"leave it out (ignore: true), or build the data again with --from snapshot", l.progress.Position, name, shorten(sql))
 		}
@@ -275,7 +275,7 @@ func (l *loop) bring(name string, now map[string]*binlog.Table, verb statementVe
 
 // free forgets the tables that were left out and are gone: whatever is created
 // under their names is new.
-func (l *loop) free(s parsedStatement) {
+func (l *loop) forgetDropped(s parsedStatement) {
 	for _, name := range slices.Sorted(maps.Keys(l.tables.unmapped)) {
 		database, _, _ := strings.Cut(name, ".")
 		gone := s.verb == verbDropDatabase && strings.EqualFold(database, s.database) ||
@@ -285,7 +285,7 @@ func (l *loop) free(s parsedStatement) {
 			l.unit.DropState(l.config.Name, unmappedState+name)
 		}
 	}
-	l.pipeline.meter.take(l.tables)
+	l.pipeline.stats.recordTables(l.tables)
 }
 
 func shorten(sql string) string {
@@ -345,7 +345,7 @@ func (p *statementParser) parse() parsedStatement {
 		return p.rename()
 	case p.accept("CREATE", "OR", "REPLACE", "TABLE"):
 		name := p.name(nil)
-		return parsedStatement{verb: verbReplace, tables: name, targets: name}
+		return parsedStatement{verb: verbCreateOrReplace, tables: name, targets: name}
 	case p.accept("DROP", "SEQUENCE"), p.accept("DROP", "VIEW"):
 		p.accept("IF", "EXISTS")
 		return parsedStatement{verb: verbDrop, tables: p.names()}

@@ -79,7 +79,7 @@ func visibleState(phase string, s *Stats, role replication.Role) string {
 }
 
 // appendUnmapped appends a line for each table that is not mapped, with the reason.
-func appendUnmapped(dst []byte, pipeline string, tables []LeftOut) []byte {
+func appendUnmapped(dst []byte, pipeline string, tables []UnmappedTable) []byte {
 	const most = 100 // INFO is read every second
 	for i, t := range tables[:min(len(tables), most)] {
 		dst = fmt.Appendf(dst, "\r\nrowfall_%s_unmapped%d:", pipeline, i)

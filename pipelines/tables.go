@@ -29,9 +29,9 @@ const (
 
 // mappedTable is what a pipeline knows of one mapped table.
 type mappedTable struct {
-	schema *binlog.Table
-	stored []byte // schema's form in the data; an older version may have written it
-	plan   *transform.Plan
+	schema     *binlog.Table
+	storedJSON []byte // schema's form in the data; an older version may have written it
+	plan       *transform.Plan
 	// backfill is how far the first load is; estimate is about how many rows it
 	// will have.
 	backfill backfillProgress
@@ -39,7 +39,7 @@ type mappedTable struct {
 	// chunk is the range being read now, nil when none is. again is to be read
 	// next, nil where that is the one after what is loaded; it may have nextRows.
 	chunk    *chunk
-	again    *chunk
+	repeat   *chunk
 	nextRows int
 }
 
@@ -74,20 +74,20 @@ func (t *mappedTable) expected() int64 {
 // tableSet holds the tables of one run of a pipeline; it answers the stream's
 // question which tables are wanted.
 type tableSet struct {
-	mapping  *transform.Mapping
-	all      map[string]*mappedTable // by database.table
-	byTable  map[*binlog.Table]*mappedTable
-	unmapped map[string]string    // tables left out, and why
-	passed   map[tableName]string // tables that wildcards pass over by their names, and why
+	mapping    *transform.Mapping
+	all        map[string]*mappedTable // by database.table
+	byTable    map[*binlog.Table]*mappedTable
+	unmapped   map[string]string    // tables left out, and why
+	passedOver map[tableName]string // tables that wildcards pass over by their names, and why
 }
 
 func newTableSet(m *transform.Mapping) *tableSet {
 	return &tableSet{
-		mapping:  m,
-		all:      make(map[string]*mappedTable),
-		byTable:  make(map[*binlog.Table]*mappedTable),
-		unmapped: make(map[string]string),
-		passed:   make(map[tableName]string),
+		mapping:    m,
+		all:        make(map[string]*mappedTable),
+		byTable:    make(map[*binlog.Table]*mappedTable),
+		unmapped:   make(map[string]string),
+		passedOver: make(map[tableName]string),
 	}
 }
 
@@ -115,8 +115,8 @@ func (s *tableSet) add(t *binlog.Table) (*mappedTable, error) {
 	return m, nil
 }
 
-// leaveOut takes back that a table is mapped.
-func (s *tableSet) leaveOut(t *mappedTable, reason string) {
+// unmap takes back that a table is mapped.
+func (s *tableSet) unmap(t *mappedTable, reason string) {
 	delete(s.all, t.schema.FullName())
 	delete(s.byTable, t.schema)
 	s.unmapped[t.schema.FullName()] = reason
@@ -183,7 +183,7 @@ func (s *tableSet) load(state map[string][]byte) error {
 		if m == nil {
 			return stop("table %s was mapped when the data was built and cannot be mapped any more (%s); start again with --from snapshot", full, s.unmapped[full])
 		}
-		m.stored = text
+		m.storedJSON = text
 		progress, ok := state[backfillState+full]
 		if !ok {
 			return stop("read load progress of %s from the data: it is missing; start again with --from snapshot", full)
@@ -214,7 +214,7 @@ func (t *mappedTable) save(u *sink.Unit, pipeline string) error {
 	if err != nil {
 		return fmt.Errorf("write schema of %s: %w", t.schema.FullName(), err)
 	}
-	t.stored = text
+	t.storedJSON = text
 	u.SetState(pipeline, tableState+t.schema.FullName(), text)
 	return t.saveProgress(u, pipeline)
 }
@@ -259,32 +259,32 @@ func readSchemas(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (m
 // unchanged reports whether the table is as the data knows it, as far as that goes: what the
 // version that wrote it did not know yet is no change, nor is what this one does
 // not know any more.
-func (t *mappedTable) unchanged(now *binlog.Table) bool {
+func (t *mappedTable) matchesStored(now *binlog.Table) bool {
 	text, err := json.Marshal(now)
 	if err != nil {
 		return false
 	}
 	var was, is any
-	if json.Unmarshal(t.stored, &was) != nil || json.Unmarshal(text, &is) != nil {
+	if json.Unmarshal(t.storedJSON, &was) != nil || json.Unmarshal(text, &is) != nil {
 		return false
 	}
-	return agree(was, is)
+	return equalOnCommonFields(was, is)
 }
 
-// agree compares two JSON values by the fields that both have.
-func agree(a, b any) bool {
+// equalOnCommonFields compares two JSON values by the fields that both have.
+func equalOnCommonFields(a, b any) bool {
 	switch x := a.(type) {
 	case map[string]any:
 		y, ok := b.(map[string]any)
 		for name, field := range x {
-			if other, both := y[name]; both && !agree(plain(name, field), plain(name, other)) {
+			if other, both := y[name]; both && !equalOnCommonFields(normalizeField(name, field), normalizeField(name, other)) {
 				return false
 			}
 		}
 		return ok
 	case []any:
 		y, ok := b.([]any)
-		return (ok || b == nil) && slices.EqualFunc(x, y, agree)
+		return (ok || b == nil) && slices.EqualFunc(x, y, equalOnCommonFields)
 	case nil: // a list may be none, or empty
 		y, ok := b.([]any)
 		return b == nil || ok && len(y) == 0
@@ -294,7 +294,7 @@ func agree(a, b any) bool {
 
 // plain returns a field of a schema without what another version of a server prints of the
 // same column: the display width of an integer, another name of a character set or a type.
-func plain(name string, field any) any {
+func normalizeField(name string, field any) any {
 	text, ok := field.(string)
 	if !ok {
 		return field

@@ -38,8 +38,8 @@ func TestStoredTable(t *testing.T) {
 				t.Fatal(err)
 			}
 			m := s.all["shop.t"]
-			if !m.unchanged(now()) || !m.backfill.Done || m.backfill.Rows != 3 {
-				t.Errorf("it looks changed: %s; %+v", m.stored, m.backfill)
+			if !m.matchesStored(now()) || !m.backfill.Done || m.backfill.Rows != 3 {
+				t.Errorf("it looks changed: %s; %+v", m.storedJSON, m.backfill)
 			}
 			for what, change := range map[string]func(*binlog.Table){
 				"type":     func(t *binlog.Table) { t.Columns[0].SQLType = "bigint" },
@@ -52,7 +52,7 @@ func TestStoredTable(t *testing.T) {
 			} {
 				changed := now()
 				change(changed)
-				if m.unchanged(changed) {
+				if m.matchesStored(changed) {
 					t.Errorf("a change is not seen: %s", what)
 				}
 			}

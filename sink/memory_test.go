@@ -30,10 +30,10 @@ func TestEncodeInPlace(t *testing.T) {
 // A unit that was huge once keeps no more than others do.
 func TestUnitForgetsHugeBuffers(t *testing.T) {
 	var u Unit
-	u.SetState("shop", "table:a", make([]byte, 2*keptState))
+	u.SetState("shop", "table:a", make([]byte, 2*maxKeptState))
 	u.Commands.Bytes = make([]byte, 20<<20)
 	u.Reset()
-	if n := cap(u.state) + cap(u.Commands.Bytes); n > keptState+8<<20 {
+	if n := cap(u.state) + cap(u.Commands.Bytes); n > maxKeptState+8<<20 {
 		t.Errorf("an empty unit keeps %d bytes", n)
 	}
 }

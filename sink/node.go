@@ -17,7 +17,7 @@ var ErrDemoted = errors.New("sink: demoted")
 type State struct {
 	Progress
 	// Keys are the pieces of state by name.
-	Keys map[string][]byte
+	Pieces map[string][]byte
 	// Foreign says that the sink holds keys, but no position of the pipeline:
 	// they are somebody else's.
 	Foreign bool
@@ -32,9 +32,9 @@ type Node struct {
 	buffer   []byte
 }
 
-// keptBuffer is the largest unit that is encoded in a buffer of its own, which is kept. Larger ones
+// maxKeptBuffer is the largest unit that is encoded in a buffer of its own, which is kept. Larger ones
 // are encoded where they are.
-const keptBuffer = 1 << 20
+const maxKeptBuffer = 1 << 20
 
 // NewNode returns the sink of a pipeline on a node.
 func NewNode(node *replication.Node, pipeline string) *Node {
@@ -59,7 +59,7 @@ func (n *Node) Load(context.Context) (State, error) {
 // unit is applied. The unit's commands may be lost by it.
 func (n *Node) Apply(ctx context.Context, u *Unit) error {
 	var b []byte
-	if u.Size() > keptBuffer {
+	if u.Size() > maxKeptBuffer {
 		n.buffer = nil
 		b = n.encoder.EncodeInPlace(u)
 	} else {
@@ -67,7 +67,7 @@ func (n *Node) Apply(ctx context.Context, u *Unit) error {
 		b = n.buffer
 	}
 	if _, err := n.node.Apply(ctx, n.term, b); err != nil {
-		n.encoder.Forget()
+		n.encoder.Reset()
 		if errors.Is(err, replication.ErrDemoted) {
 			return ErrDemoted
 		}

@@ -14,9 +14,9 @@ import (
 // Formats of a pipeline's state, as the registry names them. A format says how the hash of
 // the pieces is to be read.
 const (
-	// formatPlain is the format of versions before checksums. Such a version leaves the
+	// formatUnchecked is the format of versions before checksums. Such a version leaves the
 	// checksums that it finds as they are, so in this format they prove nothing.
-	formatPlain = "v1"
+	formatUnchecked = "v1"
 	// formatChecked has a checksum for every piece.
 	formatChecked = "v2"
 )
@@ -79,10 +79,10 @@ func readPieces(
 	switch {
 	case len(fields) == 0:
 		return map[string][]byte{}, false, nil
-	case format != formatPlain && format != formatChecked:
+	case format != formatUnchecked && format != formatChecked:
 		return nil, false, &CorruptStateError{Key: StateKey(pipeline), Fault: fmt.Sprintf(
 			"its format is %q, and this version reads %s and %s: "+
-				"a newer version wrote it, or it is corrupt", format, formatPlain, formatChecked)}
+				"a newer version wrote it, or it is corrupt", format, formatUnchecked, formatChecked)}
 	}
 	pieces = make(map[string][]byte, len(fields)/2)
 	for name, value := range fields {
@@ -90,7 +90,7 @@ func readPieces(
 			pieces[name] = []byte(value)
 		}
 	}
-	if format == formatPlain {
+	if format == formatUnchecked {
 		return pieces, true, nil
 	}
 	return pieces, false, verifyPieces(StateKey(pipeline), fields)

@@ -36,7 +36,7 @@ func run(t *testing.T, ks *keyspace.Keyspace, command []byte) {
 func mustHold(t *testing.T, s sink.State, want map[string]string) {
 	t.Helper()
 	got := make(map[string]string)
-	for name, value := range s.Keys {
+	for name, value := range s.Pieces {
 		got[name] = string(value)
 	}
 	if !maps.Equal(got, want) {

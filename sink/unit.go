@@ -23,14 +23,14 @@ type Unit struct {
 	state []byte
 }
 
-// keptState is the largest buffer of state that a unit keeps for the next.
-const keptState = 1 << 20
+// maxKeptState is the largest buffer of state that a unit keeps for the next.
+const maxKeptState = 1 << 20
 
 // Reset empties the unit. It keeps its progress, and its buffers unless they are far larger than
 // usual.
 func (u *Unit) Reset() {
 	u.Commands.Reset()
-	if cap(u.state) > keptState {
+	if cap(u.state) > maxKeptState {
 		u.state = nil
 	}
 	u.state = u.state[:0]
@@ -63,22 +63,22 @@ const (
 // hash is most of a small unit, so only the fields that changed since the last unit are written; one encoder
 // must therefore see every unit of its pipeline.
 type Encoder struct {
-	key  string
-	name string
-	last Progress
-	full bool // the next unit writes every field
+	key      string
+	name     string
+	last     Progress
+	writeAll bool // the next unit writes every field
 	// plain holds the pieces that an older version wrote without checksums. The next unit
 	// writes them anew; nil where there are none.
-	plain map[string][]byte
-	gtid  []byte
-	text  []byte
+	unchecked map[string][]byte
+	gtid      []byte
+	text      []byte
 }
 
 // Load reads what a keyspace holds of the pipeline. It must be called again after a unit
 // could not be applied. A position or a piece of state that cannot be read is an error, along
 // with a State that is Foreign.
 func (e *Encoder) Load(ks *keyspace.Keyspace) (State, error) {
-	e.full, e.plain = true, nil
+	e.writeAll, e.unchecked = true, nil
 	var s State
 	if fields, ok := ks.HashFields(e.key); ok {
 		p, err := ParseProgress(fields)
@@ -91,8 +91,8 @@ func (e *Encoder) Load(ks *keyspace.Keyspace) (State, error) {
 	if err != nil {
 		return State{Foreign: true}, err
 	}
-	if s.Keys = pieces; plain {
-		e.plain = pieces
+	if s.Pieces = pieces; plain {
+		e.unchecked = pieces
 	}
 	if s.Phase == Empty {
 		keys, _, _ := ks.Counts()
@@ -104,22 +104,22 @@ func (e *Encoder) Load(ks *keyspace.Keyspace) (State, error) {
 // NewEncoder returns an encoder for a pipeline, whose first unit writes every
 // field of the position.
 func NewEncoder(pipeline string) *Encoder {
-	return &Encoder{key: PositionKey(pipeline), name: pipeline, full: true}
+	return &Encoder{key: PositionKey(pipeline), name: pipeline, writeAll: true}
 }
 
 // Encode appends the unit's bytes, MULTI to EXEC, to dst.
 func (e *Encoder) Encode(dst []byte, u *Unit) []byte {
-	dst = e.head(dst, u)
+	dst = e.appendHead(dst, u)
 	dst = append(dst, u.Commands.Bytes...)
-	return e.tail(dst, u)
+	return e.appendTail(dst, u)
 }
 
 // EncodeInPlace returns the unit's bytes in the buffer of its commands, which are lost by it. So a
 // huge unit is not held twice.
 func (e *Encoder) EncodeInPlace(u *Unit) []byte {
 	var small [len(multi) + len(flushAll)]byte
-	head := e.head(small[:0], u)
-	tail := e.tail(nil, u)
+	head := e.appendHead(small[:0], u)
+	tail := e.appendTail(nil, u)
 	n := len(u.Commands.Bytes)
 	b := u.Commands.Bytes
 	u.Commands.Bytes = nil
@@ -137,31 +137,31 @@ func (e *Encoder) EncodeInPlace(u *Unit) []byte {
 }
 
 // head appends what stands before the unit's commands.
-func (e *Encoder) head(dst []byte, u *Unit) []byte {
+func (e *Encoder) appendHead(dst []byte, u *Unit) []byte {
 	dst = append(dst, multi...)
 	if u.Flush {
 		dst = append(dst, flushAll...)
-		e.full = true
+		e.writeAll = true
 	}
 	return dst
 }
 
 // tail appends what stands behind the unit's commands.
-func (e *Encoder) tail(dst []byte, u *Unit) []byte {
-	if e.plain != nil && !u.Flush {
+func (e *Encoder) appendTail(dst []byte, u *Unit) []byte {
+	if e.unchecked != nil && !u.Flush {
 		// Before the unit's own pieces, which are newer.
-		dst = appendUpgrade(dst, e.name, e.plain)
+		dst = appendUpgrade(dst, e.name, e.unchecked)
 	}
-	e.plain = nil
+	e.unchecked = nil
 	dst = append(dst, u.state...)
-	dst = e.position(dst, &u.Progress)
+	dst = e.appendPosition(dst, &u.Progress)
 	return append(dst, exec...)
 }
 
 // Forget makes the next unit write every field: the sink may hold others.
-func (e *Encoder) Forget() { e.full = true }
+func (e *Encoder) Reset() { e.writeAll = true }
 
-func (e *Encoder) position(dst []byte, p *Progress) []byte {
+func (e *Encoder) appendPosition(dst []byte, p *Progress) []byte {
 	var (
 		fields [8]field
 		stale  []string
@@ -171,17 +171,17 @@ func (e *Encoder) position(dst []byte, p *Progress) []byte {
 	sameGTID := string(gtid) == string(e.gtid)
 	l := &e.last
 	out := fields[:0]
-	if p.Partial == 0 && (e.full || l.Partial > 0) {
+	if p.Partial == 0 && (e.writeAll || l.Partial > 0) {
 		stale = []string{"partial", "row"}
 	}
-	if e.full {
+	if e.writeAll {
 		dst = resp.AppendCommand(dst, "HSET", registryKey, e.name, formatChecked)
 		out = p.fields(out)
 	} else {
-		out = e.changed(out, p)
+		out = e.changedFields(out, p)
 	}
 	n := len(out)
-	withGTID := !e.full && !sameGTID
+	withGTID := !e.writeAll && !sameGTID
 	if withGTID {
 		n++
 	}
@@ -202,14 +202,14 @@ func (e *Encoder) position(dst []byte, p *Progress) []byte {
 		dst = resp.AppendCommand(dst, append([]string{"HDEL", e.key}, stale...)...)
 	}
 	e.gtid = append(e.gtid[:0], gtid...)
-	e.full = false
+	e.writeAll = false
 	// The set is compared by its text; the rest is plain values.
 	*l = *p
 	l.Position.GTID = binlog.GTIDSet{}
 	return dst
 }
 
-func (e *Encoder) changed(out []field, p *Progress) []field {
+func (e *Encoder) changedFields(out []field, p *Progress) []field {
 	l := &e.last
 	if p.Position.File != l.Position.File {
 		out = append(out, field{"file", p.Position.File})

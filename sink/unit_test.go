@@ -53,7 +53,7 @@ func TestEncoderLeavesWholePosition(t *testing.T) {
 		if i == 4 {
 			// A new run begins within a split transaction: every field is
 			// written again, and none of them lost.
-			e.Forget()
+			e.Reset()
 		}
 		if err := ks.Stage(e.Encode(nil, &u)); err != nil {
 			t.Fatal(err)

@@ -106,7 +106,7 @@ type demo struct {
 	source    mysql.Config
 	database  string // the version of the source, for the dashboard
 	config    *file.Config
-	member    *pipelines.Member
+	member    *pipelines.Instance
 	instances []*demoInstance
 }
 

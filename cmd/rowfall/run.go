@@ -102,14 +102,14 @@ func runPipelines(
 		logging = &logFlags{format: logging.format, level: logging.level, out: bars}
 		defer bars.start()()
 	}
-	open := make([]func() (*pipelines.Member, error), 0, len(configs))
+	open := make([]func() (*pipelines.Instance, error), 0, len(configs))
 	for _, c := range configs {
 		own, err := logging.logger(c.Log.Format, c.Log.Level)
 		if err != nil {
 			return err
 		}
 		log = own
-		open = append(open, func() (*pipelines.Member, error) {
+		open = append(open, func() (*pipelines.Instance, error) {
 			m, err := pipelines.Open(*c, from, own)
 			if err == nil {
 				bars.add(c.Name, m.Pipeline.Stats)

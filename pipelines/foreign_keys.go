@@ -12,7 +12,7 @@ import (
 // binlog's back. InnoDB follows cascades below the layer that logs; only a MySQL
 // that handles foreign keys above it (9.6 and later, unless it is told otherwise)
 // logs the rows of the child.
-func (l *loop) cascades(ctx context.Context) error {
+func (l *loop) checkForeignKeys(ctx context.Context) error {
 	native, err := l.conn.Query(ctx, "SHOW GLOBAL VARIABLES LIKE 'innodb_native_foreign_keys'")
 	if err != nil {
 		return fmt.Errorf("ask how foreign keys are handled: %w", err)

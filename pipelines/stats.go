@@ -11,7 +11,7 @@ import (
 )
 
 // meter counts what a pipeline does; the loop adds, anyone reads.
-type meter struct {
+type stats struct {
 	rows, transactions, units, commands, bytes, splits, statements atomic.Uint64
 
 	loaded   atomic.Int64  // rows of the finished ranges
@@ -24,10 +24,10 @@ type meter struct {
 	// the position, to the run's end.
 	streaming atomic.Bool
 
-	stopped  atomic.Pointer[string]    // why the last run stopped for good; nil while it runs or tries again
-	retrying atomic.Pointer[string]    // why the last run failed, until one streams again
-	unmapped atomic.Pointer[[]LeftOut] // tables that are left out
-	unproved atomic.Pointer[string]    // why the source's history is not proved; nil if it is
+	stopped  atomic.Pointer[string]          // why the last run stopped for good; nil while it runs or tries again
+	retrying atomic.Pointer[string]          // why the last run failed, until one streams again
+	unmapped atomic.Pointer[[]UnmappedTable] // tables that are left out
+	unproved atomic.Pointer[string]          // why the source's history is not proved; nil if it is
 }
 
 // Stats is what a pipeline has done since it was made, and where it is.
@@ -62,15 +62,15 @@ type Stats struct {
 	Held []Hold
 	// Unmapped are the tables that the mapping names and that are not mapped, by
 	// name.
-	Unmapped []LeftOut
+	Unmapped []UnmappedTable
 }
 
-// LeftOut is a table that is not mapped, and the reason.
-type LeftOut struct{ Table, Reason string }
+// UnmappedTable is a table that is not mapped, and the reason.
+type UnmappedTable struct{ Table, Reason string }
 
 // Stats may be called by anyone at any time.
 func (p *Pipeline) Stats() Stats {
-	m := &p.meter
+	m := &p.stats
 	s := Stats{
 		Rows: m.rows.Load(), Transactions: m.transactions.Load(), Units: m.units.Load(),
 		Commands: m.commands.Load(), Bytes: m.bytes.Load(), Splits: m.splits.Load(),
@@ -96,7 +96,7 @@ func (p *Pipeline) Stats() Stats {
 }
 
 // tell takes over how a run ended.
-func (m *meter) tell(err error) {
+func (m *stats) recordFailure(err error) {
 	text := err.Error()
 	if errors.As(err, new(*StopError)) {
 		m.stopped.Store(&text)
@@ -107,12 +107,12 @@ func (m *meter) tell(err error) {
 }
 
 // take counts the tables.
-func (m *meter) take(s *tableSet) {
+func (m *stats) recordTables(s *tableSet) {
 	m.tables.Store(int64(len(s.all)))
-	reasons := s.leftOut()
-	tables := make([]LeftOut, 0, len(reasons))
+	reasons := s.unmappedTables()
+	tables := make([]UnmappedTable, 0, len(reasons))
 	for _, name := range slices.Sorted(maps.Keys(reasons)) {
-		tables = append(tables, LeftOut{name, reasons[name]})
+		tables = append(tables, UnmappedTable{name, reasons[name]})
 	}
 	m.unmapped.Store(&tables)
 }

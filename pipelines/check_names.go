@@ -12,9 +12,9 @@ import (
 // a name is misspelt, and what it should keep back would leave. A table may be
 // created in a minute, so it is tried again; a column is no such thing. It also
 // notes the tables that wildcards pass over.
-func (l *loop) unused(ctx context.Context) error {
+func (l *loop) checkNames(ctx context.Context) error {
 	var tables []*binlog.Table
-	err := l.waits.awaitLock(ctx, "a table of the server", false, func() (err error) {
+	err := l.wait.retryWhileLocked(ctx, "a table of the server", false, func() (err error) {
 		tables, err = query.Names(ctx, l.conn)
 		return err
 	})
@@ -22,7 +22,7 @@ func (l *loop) unused(ctx context.Context) error {
 		return err
 	}
 	for _, t := range tables {
-		l.tables.passOver(&l.config.Mapping, tableName{t.Database, t.Name})
+		l.tables.recordPassedOver(&l.config.Mapping, tableName{t.Database, t.Name})
 	}
 	missing, columns := l.config.Mapping.UnknownNames(tables)
 	var faults []error
@@ -33,7 +33,7 @@ func (l *loop) unused(ctx context.Context) error {
 		return &StopError{l.config.Locate(errors.Join(faults...))}
 	}
 	for _, e := range missing {
-		if !l.knows(e.Path) { // else the stream will tell what became of it
+		if !l.hasEntryTable(e.Path) { // else the stream will tell what became of it
 			faults = append(faults, e)
 		}
 	}
@@ -42,7 +42,7 @@ func (l *loop) unused(ctx context.Context) error {
 }
 
 // knows reports whether the data has the table of an entry.
-func (l *loop) knows(path string) bool {
+func (l *loop) hasEntryTable(path string) bool {
 	for i := range l.config.Mapping.Tables {
 		if r := &l.config.Mapping.Tables[i]; r.Path == path {
 			return l.tables.exact(r.Pattern) != nil
@@ -52,7 +52,7 @@ func (l *loop) knows(path string) bool {
 }
 
 // entry returns the path of the entry that maps a table, for messages.
-func (l *loop) entry(t *binlog.Table) string {
+func (l *loop) entryPath(t *binlog.Table) string {
 	if rule, err := l.config.Mapping.Rule(t.Database, t.Name); err == nil && rule != nil {
 		return rule.Path
 	}

@@ -16,14 +16,14 @@ import (
 
 // Back-off between the tries of a pipeline whose failure can pass.
 const (
-	backoffFirst = 500 * time.Millisecond
-	backoffMost  = 30 * time.Second
-	// healthyAfter is how long a run must last for the back-off to begin anew.
-	healthyAfter = time.Minute
+	backoffMin = 500 * time.Millisecond
+	backoffMax = 30 * time.Second
+	// backoffResetAfter is how long a run must last for the back-off to begin anew.
+	backoffResetAfter = time.Minute
 )
 
-// Member is a pipeline with the node it owns.
-type Member struct {
+// Instance is a pipeline with the node it owns.
+type Instance struct {
 	Config   file.Config
 	Pipeline *Pipeline
 	Node     *replication.Node
@@ -32,7 +32,7 @@ type Member struct {
 
 // Open opens a pipeline's node: its directory is locked, recovered, and its
 // address listened on. from is as in New. Close it if Run is never called.
-func Open(c file.Config, from string, log zerolog.Logger) (*Member, error) {
+func Open(c file.Config, from string, log zerolog.Logger) (*Instance, error) {
 	log = log.With().Str("pipeline", c.Name).Logger()
 	var node *replication.Node
 	commands := NewCommands(func() *replication.Node { return node })
@@ -60,77 +60,77 @@ func Open(c file.Config, from string, log zerolog.Logger) (*Member, error) {
 	}
 	p := New(c, sink.NewNode(node, c.Name), from, log)
 	commands.pipeline = p
-	return &Member{Config: c, Pipeline: p, Node: node, log: log}, nil
+	return &Instance{Config: c, Pipeline: p, Node: node, log: log}, nil
 }
 
 // Close frees what Open took; after Run it does nothing.
-func (m *Member) Close() error { return m.Node.Close() }
+func (i *Instance) Close() error { return i.Node.Close() }
 
 // Run serves the node and runs the pipeline whenever the node is a master, until
 // ctx ends (nil) or the node fails. A pipeline that stops for good is logged and
 // its error returned at the end; its node goes on serving reads until then.
-func (m *Member) Run(ctx context.Context) error {
+func (i *Instance) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
 		wg      sync.WaitGroup
 		stopped error
 	)
-	wg.Go(func() { stopped = m.pump(ctx) })
-	err := m.Node.Run(ctx)
+	wg.Go(func() { stopped = i.supervise(ctx) })
+	err := i.Node.Run(ctx)
 	cancel()
 	wg.Wait()
 	if err != nil {
-		return fmt.Errorf("node of pipeline %s: %w", m.Config.Name, err)
+		return fmt.Errorf("node of pipeline %s: %w", i.Config.Name, err)
 	}
 	if stopped != nil {
-		return fmt.Errorf("pipeline %s: %w", m.Config.Name, stopped)
+		return fmt.Errorf("pipeline %s: %w", i.Config.Name, stopped)
 	}
 	return nil
 }
 
-// pump runs the pipeline whenever the node is a master. It returns when ctx ends,
+// supervise runs the pipeline whenever the node is a master. It returns when ctx ends,
 // with the error of the last run if that was one that no retry mends.
-func (m *Member) pump(ctx context.Context) error {
+func (i *Instance) supervise(ctx context.Context) error {
 	var stopped error
-	backoff := backoffFirst
+	backoff := backoffMin
 	for ctx.Err() == nil {
-		changed := m.Node.RoleChanged()
-		role, _ := m.Node.Role()
+		changed := i.Node.RoleChanged()
+		role, _ := i.Node.Role()
 		wait := time.Duration(0)
 		if role == replication.Master {
 			began := time.Now()
-			err := m.runWhile(ctx, changed)
+			err := i.runUntilRoleChange(ctx, changed)
 			stopped = nil
 			switch {
 			case ctx.Err() != nil && !errors.As(err, new(*StopError)), errors.Is(err, replication.ErrClosed):
 				return nil // but why it had stopped just before is told
 			case errors.Is(err, sink.ErrDemoted):
-				m.log.Warn().Msg("the node's role changed; the pipeline ends its run")
+				i.log.Warn().Msg("the node's role changed; the pipeline ends its run")
 				continue
 			case errors.As(err, new(*StopError)):
-				m.log.Error().Err(err).Msg("the pipeline stops; its node goes on serving reads")
+				i.log.Error().Err(err).Msg("the pipeline stops; its node goes on serving reads")
 				stopped = err
 			default:
-				if time.Since(began) > healthyAfter {
-					backoff = backoffFirst
+				if time.Since(began) > backoffResetAfter {
+					backoff = backoffMin
 				}
-				wait, backoff = backoff, min(2*backoff, backoffMost)
-				m.log.Error().Err(err).Dur("retry_in", wait).Msg("the pipeline failed; trying again")
+				wait, backoff = backoff, min(2*backoff, backoffMax)
+				i.log.Error().Err(err).Dur("retry_in", wait).Msg("the pipeline failed; trying again")
 			}
-		} else if stopped = m.Pipeline.standBy(); stopped != nil {
-			m.log.Error().Err(stopped).Msg("the pipeline does not start")
+		} else if stopped = i.Pipeline.rejectFromOnReplica(); stopped != nil {
+			i.log.Error().Err(stopped).Msg("the pipeline does not start")
 		} else {
-			m.log.Info().Msg("the node is a replica; the pipeline waits")
+			i.log.Info().Msg("the node is a replica; the pipeline waits")
 		}
-		pause(ctx, changed, wait)
+		waitForRetry(ctx, changed, wait)
 	}
 	return stopped
 }
 
 // pause waits for the end of ctx, a change of role, and, where it is not 0, for
 // a time to pass.
-func pause(ctx context.Context, changed <-chan struct{}, wait time.Duration) {
+func waitForRetry(ctx context.Context, changed <-chan struct{}, wait time.Duration) {
 	var over <-chan time.Time
 	if wait > 0 {
 		t := time.NewTimer(wait)
@@ -144,13 +144,13 @@ func pause(ctx context.Context, changed <-chan struct{}, wait time.Duration) {
 	}
 }
 
-// runWhile runs the pipeline until it fails or the role changes, which it takes
+// runUntilRoleChange runs the pipeline until it fails or the role changes, which it takes
 // for a demotion: a quiet source would not show it.
-func (m *Member) runWhile(ctx context.Context, changed <-chan struct{}) error {
+func (i *Instance) runUntilRoleChange(ctx context.Context, changed <-chan struct{}) error {
 	run, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { pause(run, changed, 0); cancel() })
-	err := m.Pipeline.Run(run)
+	wg.Go(func() { waitForRetry(run, changed, 0); cancel() })
+	err := i.Pipeline.Run(run)
 	ended := run.Err() != nil
 	cancel()
 	wg.Wait()
@@ -164,15 +164,15 @@ func (m *Member) runWhile(ctx context.Context, changed <-chan struct{}) error {
 // that fails stops alone; one that cannot be opened (its port or its directory may
 // still be held) is tried again, unless there is no other to wait for. It returns
 // the failures of all, joined, when every member has ended.
-func RunAll(ctx context.Context, log zerolog.Logger, open ...func() (*Member, error)) error {
+func RunAll(ctx context.Context, log zerolog.Logger, open ...func() (*Instance, error)) error {
 	errs := make([]error, len(open))
 	var wg sync.WaitGroup
 	for i := range open {
 		wg.Go(func() {
 			m, err := open[i]()
-			for backoff := backoffFirst; err != nil && len(open) > 1; backoff = min(2*backoff, backoffMost) {
+			for backoff := backoffMin; err != nil && len(open) > 1; backoff = min(2*backoff, backoffMax) {
 				log.Error().Err(err).Dur("retry_in", backoff).Msg("cannot open a pipeline's node; trying again")
-				if pause(ctx, nil, backoff); ctx.Err() != nil {
+				if waitForRetry(ctx, nil, backoff); ctx.Err() != nil {
 					break
 				}
 				m, err = open[i]()

@@ -9,20 +9,20 @@ import (
 	"rowfall/transform"
 )
 
-// passOver notes a table that wildcards pass over by its name, and reports whether it is one. Such
+// recordPassedOver notes a table that wildcards pass over by its name, and reports whether it is one. Such
 // a table is none of the data's, so it is no part of the state: it is found again at every start.
-func (s *tableSet) passOver(m *transform.Mapping, n tableName) bool {
+func (s *tableSet) recordPassedOver(m *transform.Mapping, n tableName) bool {
 	reason := m.SkipReason(n.database, n.table)
 	if reason != "" {
-		s.passed[n] = reason
+		s.passedOver[n] = reason
 	}
 	return reason != ""
 }
 
 // leftOut returns the tables that the mapping names and that are not mapped, with the reasons.
-func (s *tableSet) leftOut() map[string]string {
+func (s *tableSet) unmappedTables() map[string]string {
 	all := maps.Clone(s.unmapped)
-	for n, reason := range s.passed {
+	for n, reason := range s.passedOver {
 		all[n.String()] = reason
 	}
 	return all
@@ -42,12 +42,12 @@ func (s *tableSet) exact(pattern string) *mappedTable {
 	return nil
 }
 
-// notePassed follows the helper tables of a schema change as they come and go.
+// trackPassedOver follows the helper tables of a schema change as they come and go.
 // lowerCase is set where the server stores the names of tables so.
-func (l *loop) notePassed(s parsedStatement, lowerCase bool) {
+func (l *loop) trackPassedOver(s parsedStatement, lowerCase bool) {
 	switch s.verb {
 	case verbDrop, verbRename, verbDropDatabase:
-		maps.DeleteFunc(l.tables.passed, func(n tableName, _ string) bool {
+		maps.DeleteFunc(l.tables.passedOver, func(n tableName, _ string) bool {
 			return s.verb == verbDropDatabase && strings.EqualFold(n.database, s.database) ||
 				slices.ContainsFunc(s.tables, func(o tableName) bool {
 					return strings.EqualFold(o.String(), n.String())
@@ -58,8 +58,8 @@ func (l *loop) notePassed(s parsedStatement, lowerCase bool) {
 		if lowerCase {
 			n = tableName{strings.ToLower(n.database), strings.ToLower(n.table)}
 		}
-		if l.tables.passOver(&l.config.Mapping, n) {
-			l.log.Info().Stringer("table", n).Str("reason", l.tables.passed[n]).
+		if l.tables.recordPassedOver(&l.config.Mapping, n) {
+			l.log.Info().Stringer("table", n).Str("reason", l.tables.passedOver[n]).
 				Msg("new table is not mapped")
 		}
 	}

@@ -16,8 +16,8 @@ import (
 
 // begin decides where the run starts: where the data says, or at a beginning
 // when there is no data, or where the user said. It writes nothing: what must be
-// written is l.origin, due once the server has shown that it serves the place.
-func (l *loop) begin(ctx context.Context, state sink.State) error {
+// written is l.initialUnit, due once the server has shown that it serves the place.
+func (l *loop) decideStart(ctx context.Context, state sink.State) error {
 	problems, err := query.Check(ctx, l.conn, wantedPatterns(&l.config.Mapping)...)
 	if err != nil {
 		return fmt.Errorf("check MySQL's settings: %w", err)
@@ -47,28 +47,28 @@ func (l *loop) begin(ctx context.Context, state sink.State) error {
 	if err := l.resume(state); err != nil {
 		return err
 	}
-	if err := l.loadEvidence(state.Keys); err != nil {
+	if err := l.loadEvidence(state.Pieces); err != nil {
 		return err
 	}
-	return l.executed(ctx) // a server that was promoted may still catch up: no StopError
+	return l.checkExecuted(ctx) // a server that was promoted may still catch up: no StopError
 }
 
 // resume goes on where the data stands.
 func (l *loop) resume(state sink.State) error {
 	l.progress, l.history.server = state.Progress, state.Server
-	err := checkMapping(l.config, state.Keys)
+	err := checkMapping(l.config, state.Pieces)
 	if err != nil {
 		return err
 	}
-	if len(state.Keys[meaningState]) == 0 { // an older version built the data
+	if len(state.Pieces[meaningState]) == 0 { // an older version built the data
 		if err := saveMapping(&l.unit, l.config.Name, &l.config.Mapping); err != nil {
 			return err
 		}
 	}
-	if err := l.sameHistory(); err != nil {
+	if err := l.checkServer(); err != nil {
 		return err
 	}
-	if err = l.tables.load(state.Keys); err != nil {
+	if err = l.tables.load(state.Pieces); err != nil {
 		return err
 	}
 	if err = l.tables.conflicts(); err != nil {
@@ -76,7 +76,7 @@ func (l *loop) resume(state sink.State) error {
 	}
 	l.skip = l.progress.Row
 	if l.progress.Phase == sink.Replaying {
-		if l.head, err = decodePosition(state.Keys[headState]); err != nil {
+		if l.head, err = decodePosition(state.Pieces[headState]); err != nil {
 			return stop("read the head to replay to: %w; start again with --from snapshot", err)
 		}
 	}
@@ -85,9 +85,9 @@ func (l *loop) resume(state sink.State) error {
 
 // sameHistory checks that the data's position means something on this server.
 // File and offset are the old server's own.
-func (l *loop) sameHistory() error {
+func (l *loop) checkServer() error {
 	p, server := &l.progress, l.conn.Server()
-	if err := l.sameFlavor(); err != nil {
+	if err := l.checkFlavor(); err != nil {
 		return err
 	}
 	if p.Server == server.UUID {
@@ -109,11 +109,11 @@ func (l *loop) sameHistory() error {
 // ready starts the first load where one is wanted.
 func (l *loop) ready(ctx context.Context) {
 	p := l.pipeline
-	p.meter.take(l.tables)
-	p.meter.retrying.Store(nil)
-	p.meter.streaming.Store(true)
-	p.meter.phase.Store(uint32(l.progress.Phase))
-	leftOut := l.tables.leftOut()
+	p.stats.recordTables(l.tables)
+	p.stats.retrying.Store(nil)
+	p.stats.streaming.Store(true)
+	p.stats.phase.Store(uint32(l.progress.Phase))
+	leftOut := l.tables.unmappedTables()
 	for _, name := range slices.Sorted(maps.Keys(leftOut)) {
 		l.log.Warn().Str("table", name).Str("reason", leftOut[name]).Msg("table is not mapped")
 	}
@@ -155,7 +155,7 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 			continue
 		}
 		if load {
-			if err := l.loadable(t); err != nil {
+			if err := l.checkLoadable(t); err != nil {
 				return err
 			}
 		}
@@ -168,7 +168,7 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 		return err
 	}
 	if len(l.tables.all) == 0 {
-		if err := l.unused(ctx); err != nil {
+		if err := l.checkNames(ctx); err != nil {
 			return err
 		}
 		// It may be created in a minute.
@@ -184,10 +184,10 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 			return err
 		}
 	}
-	if err := l.mustBeExecuted(ctx); err != nil {
+	if err := l.requireExecuted(ctx); err != nil {
 		return err
 	}
-	l.origin = func(ctx context.Context) error {
+	l.initialUnit = func(ctx context.Context) error {
 		l.unit.Flush = replace
 		if err := saveMapping(&l.unit, l.config.Name, &l.config.Mapping); err != nil {
 			return err
@@ -198,14 +198,14 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 		if load {
 			l.sink.SetComplete(false)
 		}
-		return l.apply(ctx)
+		return l.flush(ctx)
 	}
 	return nil
 }
 
 // loadable checks that the first load can read a table in the order of its key. A
 // table that only a wildcard maps is left out if not, as one without a key is.
-func (l *loop) loadable(t *mappedTable) error {
+func (l *loop) checkLoadable(t *mappedTable) error {
 	fault := query.CheckKey(t.schema, t.order())
 	if fault == nil {
 		return nil
@@ -215,10 +215,10 @@ func (l *loop) loadable(t *mappedTable) error {
 		return &StopError{err}
 	}
 	if rule != nil && rule.Wildcard {
-		l.tables.leaveOut(t, fault.Error())
+		l.tables.unmap(t, fault.Error())
 		return nil
 	}
-	return &StopError{l.config.Fault(l.entry(t.schema), "%v", fault)}
+	return &StopError{l.config.Fault(l.entryPath(t.schema), "%v", fault)}
 }
 
 // bracketSchemas reads the schemas and a position at which they held: the same
@@ -241,7 +241,7 @@ func (l *loop) bracketSchemas(ctx context.Context) (binlog.Position, map[string]
 				if t.NotFollowed != "" {
 					continue
 				}
-				if err := l.visible(ctx, tableName{t.Database, t.Name}); err != nil {
+				if err := l.awaitMetadataLock(ctx, tableName{t.Database, t.Name}); err != nil {
 					return binlog.Position{}, nil, err
 				}
 			}
@@ -280,17 +280,17 @@ func (l *loop) rewind(ctx context.Context, from string, state sink.State) error 
 	if err != nil {
 		return err
 	}
-	if err := l.mustBeExecuted(ctx); err != nil {
+	if err := l.requireExecuted(ctx); err != nil {
 		return err
 	}
-	l.origin = func(ctx context.Context) error { return l.move(ctx, &old, &head) }
+	l.initialUnit = func(ctx context.Context) error { return l.applyRewind(ctx, &old, &head) }
 	return nil
 }
 
 // move makes the stream's position the data's. Rows up to head are written whole,
 // as they may be later ones already; where something is passed over, no row can
 // be taken for granted ever again.
-func (l *loop) move(ctx context.Context, old, head *binlog.Position) error {
+func (l *loop) applyRewind(ctx context.Context, old, head *binlog.Position) error {
 	at := &l.progress.Position
 	l.forgetEvidence()
 	passes, repeats := !includes(old, at), !includes(at, old)
@@ -320,7 +320,7 @@ func (l *loop) move(ctx context.Context, old, head *binlog.Position) error {
 		l.unit.DropState(l.config.Name, headState)
 	}
 	l.log.Warn().Stringer("from", at).Stringer("was", old).Stringer("head", head).Msg("moving the position as asked")
-	return l.apply(ctx)
+	return l.flush(ctx)
 }
 
 // parseStart reads a POSITION that is a place. A MariaDB is followed by file and
