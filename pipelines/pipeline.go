@@ -2,7 +2,6 @@ package pipelines
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"strings"
@@ -17,11 +16,6 @@ import (
 	"rowfall/pipelines/file"
 	"rowfall/sink"
 )
-
-// Shop is the example that `rowfall demo` runs: pipelines/shop.yaml.
-//
-//go:embed shop.yaml
-var Shop []byte
 
 // Sink is where a pipeline's units go; sink.Node is the one there is.
 type Sink interface {

@@ -323,7 +323,7 @@ two.yaml:7: sink.node.listen: "127.0.0.1:6400" stands in one.yaml, too; each pip
 
 func FuzzParse(f *testing.F) {
 	f.Add(minimal)
-	shop, err := os.ReadFile("../shop.yaml")
+	shop, err := os.ReadFile("../shop/shop.yaml")
 	if err != nil {
 		f.Fatal(err)
 	}
