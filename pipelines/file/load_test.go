@@ -83,7 +83,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseShipped(t *testing.T) {
-	files, err := filepath.Glob("../*.yaml")
+	files, err := filepath.Glob("../shop/*.yaml")
 	if err != nil || len(files) < 2 {
 		t.Fatalf("found %q, %v", files, err)
 	}
