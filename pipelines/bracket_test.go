@@ -183,7 +183,7 @@ func loadLate(t *testing.T, d *database, variable string, gtid bool) {
 		m, r := load()
 		r.kill()
 		restore()
-		t.Logf("%d rows loaded, in %d units", r.pipeline.Stats().Loaded, len(m.taken(0)))
+		t.Logf("%d rows loaded, in %d units", r.pipeline.Stats().Loaded, len(m.Units(0)))
 		start(t, c, m, "")
 		loads = append(loads, m)
 		c = d.config("chunk_rows: 1000", "chunk_rows: 40, parallel: 1") // another server_id
@@ -198,7 +198,7 @@ func loadLate(t *testing.T, d *database, variable string, gtid bool) {
 		mustBeEqual(t, m.rows("t"), d.rows("t"))
 		mustBeEqual(t, m.rows("n"), d.rows("n"))
 	}
-	t.Logf("%d rows loaded, %d acknowledgements, %d units", r.pipeline.Stats().Loaded, replica.acks.Load(), len(m.taken(0)))
+	t.Logf("%d rows loaded, %d acknowledgements, %d units", r.pipeline.Stats().Loaded, replica.acks.Load(), len(m.Units(0)))
 }
 
 // writeBehind changes, moves, removes and brings back rows, just ahead of where

@@ -5,19 +5,15 @@ import (
 	"errors"
 
 	"rowfall/binlog"
-	"rowfall/binlog/query"
 )
 
-// unused fails where the mapping names what the server does not have: most likely
-// a name is misspelt, and what it should keep back would leave. A table may be
-// created in a minute, so it is tried again; a column is no such thing. It also
-// notes the tables that wildcards pass over.
+// checkNames returns an error if the mapping names a table or column that the server does not
+// have. Such a name is most likely misspelled, and an exclusion by it would have no effect. A
+// missing column is a StopError. A missing table is not, since the table may be created soon.
+//
+// It also records the tables that wildcards pass over by name.
 func (l *loop) checkNames(ctx context.Context) error {
-	var tables []*binlog.Table
-	err := l.wait.retryWhileLocked(ctx, "a table of the server", false, func() (err error) {
-		tables, err = query.Names(ctx, l.conn)
-		return err
-	})
+	tables, err := l.schemas.AllTables(ctx)
 	if err != nil {
 		return err
 	}
@@ -33,16 +29,17 @@ func (l *loop) checkNames(ctx context.Context) error {
 		return &StopError{l.config.Locate(errors.Join(faults...))}
 	}
 	for _, e := range missing {
-		if !l.hasEntryTable(e.Path) { // else the stream will tell what became of it
+		// If the data have the table, a statement further on in the stream dropped it.
+		if !l.hasTableOf(e.Path) {
 			faults = append(faults, e)
 		}
 	}
-	// Located here, since Run takes a fault of the mapping for one that no retry mends.
+	// Located here, because Pipeline.Run makes a StopError of every fault that is not located.
 	return l.config.Locate(errors.Join(faults...))
 }
 
-// knows reports whether the data has the table of an entry.
-func (l *loop) hasEntryTable(path string) bool {
+// hasTableOf reports whether the data have the table that the entry at path names.
+func (l *loop) hasTableOf(path string) bool {
 	for i := range l.config.Mapping.Tables {
 		if r := &l.config.Mapping.Tables[i]; r.Path == path {
 			return l.tables.exact(r.Pattern) != nil
@@ -51,7 +48,7 @@ func (l *loop) hasEntryTable(path string) bool {
 	return false
 }
 
-// entry returns the path of the entry that maps a table, for messages.
+// entryPath returns the path of the entry that maps a table, for messages.
 func (l *loop) entryPath(t *binlog.Table) string {
 	if rule, err := l.config.Mapping.Rule(t.Database, t.Name); err == nil && rule != nil {
 		return rule.Path

@@ -2,25 +2,25 @@ package pipelines
 
 import "iter"
 
-// dirtyKeyBytes bounds the memory of a touched: one statement may change every row
-// of a table while a chunk of it is read. A variable for tests.
+// dirtyKeyBytes limits the memory of a dirtyKeys: one statement may change every row of a table
+// while a chunk of the table is read. A variable for tests.
 var dirtyKeyBytes = 8 << 20
 
-// dirtyKeyCost is about what a key takes in a map besides its bytes.
+// dirtyKeyCost estimates the memory of a key in a map, besides the key's bytes.
 const dirtyKeyCost = 64
 
-// touched tells which rows of a chunk the stream has changed since F. While the
-// chunk is read nobody knows its rows, so every key of the table is noted. When
-// that gets too much, only the rows of the chunk count if they are known by then;
-// else the chunk is lost, and read again with its rows known from the start.
+// dirtyKeys records the row keys that the stream changes between a chunk's start and its fence.
+// Rows with these keys are discarded from the chunk.
+//
+// While the SELECT runs, the chunk's rows are unknown, so every changed key of the table is
+// recorded. When the keys exceed dirtyKeyBytes, they are restricted to the chunk's own rows if
+// those are known by then. Otherwise the set overflows, and the chunk must be read again.
 type dirtyKeys struct {
-	seen map[string]struct{} // keys that were changed
-	size int                 // of noted
-	// left, once not nil, takes the place of noted: the keys of the chunk's rows
-	// that were not changed.
+	seen map[string]struct{} // changed keys
+	size int                 // estimated memory of seen
+	// clean replaces seen once it is not nil: the keys of the chunk's rows that did not change.
 	clean map[string]struct{}
-	// lost says that a chunk with rows must be read again: what was changed is not
-	// known.
+	// overflowed means that the changed keys are unknown.
 	overflowed bool
 }
 
@@ -39,7 +39,7 @@ func (d *dirtyKeys) add(key []byte) {
 	d.size += len(key) + dirtyKeyCost
 }
 
-// narrow forgets all but the rows of the chunk.
+// restrictTo discards all keys but those of the chunk's rows.
 func (d *dirtyKeys) restrictTo(rows iter.Seq[[]byte]) {
 	clean := make(map[string]struct{})
 	for key := range rows {
@@ -50,9 +50,10 @@ func (d *dirtyKeys) restrictTo(rows iter.Seq[[]byte]) {
 	*d = dirtyKeys{clean: clean}
 }
 
+// overflow discards all keys.
 func (d *dirtyKeys) overflow() { *d = dirtyKeys{overflowed: true} }
 
-// has reports whether a row of the chunk was changed.
+// contains reports whether a row of the chunk was changed.
 func (d *dirtyKeys) contains(key []byte) bool {
 	if d.clean != nil {
 		_, ok := d.clean[string(key)]

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,8 +21,8 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/pipelines"
 	"rowfall/pipelines/file"
-	"rowfall/replication/keyspace"
 	"rowfall/sink"
+	"rowfall/sink/sinktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -151,92 +150,26 @@ sink:
 	return *c
 }
 
-// memory is a sink without a node: a keyspace, and every unit that it took.
-type memory struct {
-	// before and after are called around each Apply; an error of theirs is what
-	// a crash at that instant would leave: the unit not applied, or applied.
-	before, after func(u *sink.Unit) error
+// memory is the sink in memory of the pipeline "test".
+type memory struct{ *sinktest.Memory }
 
-	mu       sync.Mutex
-	keys     *keyspace.Keyspace
-	encoder  *sink.Encoder
-	units    []appliedUnit
-	complete []bool
-}
+func newMemory() *memory { return &memory{sinktest.NewMemory("test")} }
 
-type appliedUnit struct {
-	commands string
-	progress sink.Progress
-}
-
-func newMemory() *memory {
-	return &memory{keys: keyspace.New(keyspace.Options{HiddenPrefix: sink.HiddenPrefix}), encoder: sink.NewEncoder("test")}
-}
-
-func (m *memory) Load(context.Context) (sink.State, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.encoder.Load(m.keys)
-}
-
-func (m *memory) Apply(_ context.Context, u *sink.Unit) error {
-	if m.before != nil {
-		if err := m.before(u); err != nil {
-			return err
-		}
-	}
-	m.mu.Lock()
-	err := m.keys.Stage(m.encoder.Encode(nil, u))
-	if err == nil {
-		m.keys.Publish()
-		p := u.Progress
-		p.Position = p.Position.Clone()
-		m.units = append(m.units, appliedUnit{string(u.Commands.Bytes), p})
-	}
-	m.mu.Unlock()
-	if err == nil && m.after != nil {
-		err = m.after(u)
-	}
-	return err
-}
-
-func (m *memory) SetComplete(c bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.complete = append(m.complete, c)
-}
-
-func (m *memory) Held() (string, time.Time) { return "", time.Time{} }
-
-// set writes a key behind the pipeline's back.
+// set executes a command that the pipeline has not sent.
 func (m *memory) set(t *testing.T, command []byte) {
 	t.Helper()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.keys.Stage(command); err != nil {
+	if err := m.Execute(command); err != nil {
 		t.Fatal(err)
 	}
-	m.keys.Publish()
 }
 
 func (m *memory) progress(t *testing.T) sink.Progress {
 	t.Helper()
-	fields, ok := m.keys.HashFields(sink.PositionKey("test"))
-	if !ok {
-		return sink.Progress{}
-	}
-	p, err := sink.ParseProgress(fields)
+	p, err := m.Progress("test")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
-}
-
-// taken returns the units since the n-th.
-func (m *memory) taken(n int) []appliedUnit {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.units[n:])
 }
 
 // waitAt waits until the data streams and is at p or beyond.
@@ -257,8 +190,8 @@ func (m *memory) waitAt(t *testing.T, p binlog.Position) {
 // rows returns the keys "table:id" as id and v.
 func (m *memory) rows(table string) map[string]string {
 	rows := make(map[string]string)
-	m.keys.Each(table+":", func(key string) {
-		fields, _ := m.keys.HashFields(key)
+	m.Keys.Each(table+":", func(key string) {
+		fields, _ := m.Keys.HashFields(key)
 		rows[strings.TrimPrefix(key, table+":")] = fields["v"]
 	})
 	return rows

@@ -112,11 +112,11 @@ func (s *source) reconnect() {
 // mustRefuse starts the pipeline and requires that it stops and leaves the data alone.
 func (s *source) mustRefuse(m *memory, want ...string) {
 	s.t.Helper()
-	rows, units := m.rows("t"), len(m.taken(0))
+	rows, units := m.rows("t"), len(m.Units(0))
 	r := start(s.t, s.config(), m, "")
 	r.mustStop(append(want, "compare histories", "--from snapshot")...)
 	mustBeEqual(s.t, m.rows("t"), rows)
-	if n := len(m.taken(0)); n != units {
+	if n := len(m.Units(0)); n != units {
 		s.t.Errorf("%d units were written before the stop", n-units)
 	}
 	if stopped := r.pipeline.Stats().Stopped; !strings.Contains(stopped, "compare histories") {
@@ -216,7 +216,7 @@ func testHistorySplit(t *testing.T, s *source) {
 	m, r := s.followed()
 	r.kill()
 	restore := s.copyDirectory()
-	m.before = func(u *sink.Unit) error {
+	m.Before = func(u *sink.Unit) error {
 		if u.Progress.Partial == 2 {
 			return errCrash
 		}
@@ -228,7 +228,7 @@ func testHistorySplit(t *testing.T, s *source) {
 	s.insert(21, 50)
 	s.exec("COMMIT")
 	waitFor(t, "it crashes", r.over)
-	m.before = nil
+	m.Before = nil
 	if p := m.progress(t); p.Partial != 1 || p.Row != 10 {
 		t.Fatalf("the data are at %d units, %d rows of the transaction", p.Partial, p.Row)
 	}

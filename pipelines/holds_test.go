@@ -294,7 +294,7 @@ func testTimeOfLoad(t *testing.T, d *database) {
 	// When a position of the past was the newest is not known.
 	m := newMemory()
 	var first sink.Progress
-	m.before = func(u *sink.Unit) error {
+	m.Before = func(u *sink.Unit) error {
 		if first.Phase == sink.Empty {
 			first = u.Progress
 		}

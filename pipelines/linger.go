@@ -5,33 +5,34 @@ import (
 	"time"
 )
 
-// patience bounds how long a read of the stream may hold back transactions that
-// wait in the unit: the context it gives out ends unitAge after begin.
+// lingerTimer limits how long committed transactions wait in the unit for the next event. The
+// context that it gives to the stream's Next ends unitAge after start.
 type lingerTimer struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	timer  *time.Timer
 }
 
-// within returns the context to read with. It may have ended already: then a read
-// that would wait fails at once, and others do not notice.
-func (t *lingerTimer) context(ctx context.Context) context.Context {
+// context returns the context for the next read. It may have ended already: then only a read that
+// would have to wait fails.
+func (t *lingerTimer) context(parent context.Context) context.Context {
 	if t.ctx == nil {
-		t.ctx, t.cancel = context.WithCancel(ctx)
+		t.ctx, t.cancel = context.WithCancel(parent)
 		t.timer = time.AfterFunc(time.Hour, t.cancel)
 		t.timer.Stop()
 	}
 	return t.ctx
 }
 
-// begin starts the time that may be waited.
+// start begins the wait of a first committed transaction.
 func (t *lingerTimer) start() {
 	if t.timer != nil {
 		t.timer.Reset(unitAge)
 	}
 }
 
-// end says that nothing waits any more.
+// stop ends the wait, because the unit was flushed. If the timer fired just before, the next call
+// of context makes a new one.
 func (t *lingerTimer) stop() {
 	if t.timer == nil {
 		return
@@ -42,7 +43,7 @@ func (t *lingerTimer) stop() {
 	}
 }
 
-// stop frees what within took.
+// close releases the timer and its context.
 func (t *lingerTimer) close() {
 	if t.timer != nil {
 		t.timer.Stop()

@@ -9,8 +9,8 @@ import (
 	"rowfall/transform"
 )
 
-// recordPassedOver notes a table that wildcards pass over by its name, and reports whether it is one. Such
-// a table is none of the data's, so it is no part of the state: it is found again at every start.
+// recordPassedOver records a table if wildcards pass it over by its name, such as a helper table
+// of an online schema change, and reports whether they do.
 func (s *tableSet) recordPassedOver(m *transform.Mapping, n tableName) bool {
 	reason := m.SkipReason(n.database, n.table)
 	if reason != "" {
@@ -19,7 +19,7 @@ func (s *tableSet) recordPassedOver(m *transform.Mapping, n tableName) bool {
 	return reason != ""
 }
 
-// leftOut returns the tables that the mapping names and that are not mapped, with the reasons.
+// unmappedTables returns the tables that match the mapping but are not mapped, with the reasons.
 func (s *tableSet) unmappedTables() map[string]string {
 	all := maps.Clone(s.unmapped)
 	for n, reason := range s.passedOver {
@@ -28,7 +28,7 @@ func (s *tableSet) unmappedTables() map[string]string {
 	return all
 }
 
-// exact returns the mapped table that a pattern names alone, or nil.
+// exact returns the mapped table that a pattern without wildcards names, or nil.
 func (s *tableSet) exact(pattern string) *mappedTable {
 	p, err := binlog.ParseTablePattern(pattern)
 	if err != nil || p.IsWildcard() {
@@ -42,25 +42,29 @@ func (s *tableSet) exact(pattern string) *mappedTable {
 	return nil
 }
 
-// trackPassedOver follows the helper tables of a schema change as they come and go.
-// lowerCase is set where the server stores the names of tables so.
-func (l *loop) trackPassedOver(s parsedStatement, lowerCase bool) {
-	switch s.verb {
-	case verbDrop, verbRename, verbDropDatabase:
-		maps.DeleteFunc(l.tables.passedOver, func(n tableName, _ string) bool {
-			return s.verb == verbDropDatabase && strings.EqualFold(n.database, s.database) ||
-				slices.ContainsFunc(s.tables, func(o tableName) bool {
-					return strings.EqualFold(o.String(), n.String())
-				})
-		})
-	}
+// trackPassedOver updates the tables that are passed over after a statement that created, renamed
+// or dropped some.
+func (l *loop) trackPassedOver(s *parsedStatement) {
+	maps.DeleteFunc(l.tables.passedOver, func(n tableName, _ string) bool { return s.freesName(n) })
 	for _, n := range s.targets {
-		if lowerCase {
-			n = tableName{strings.ToLower(n.database), strings.ToLower(n.table)}
-		}
+		n = l.schemas.StoredName(n)
 		if l.tables.recordPassedOver(&l.config.Mapping, n) {
 			l.log.Info().Stringer("table", n).Str("reason", l.tables.passedOver[n]).
 				Msg("new table is not mapped")
 		}
 	}
+}
+
+// freesName reports whether the statement drops or renames a table, so that another table can get
+// its name.
+func (s *parsedStatement) freesName(n tableName) bool {
+	switch s.verb {
+	case verbDropDatabase:
+		return strings.EqualFold(n.database, s.database)
+	case verbDrop, verbRename:
+		return slices.ContainsFunc(s.tables, func(o tableName) bool {
+			return strings.EqualFold(o.String(), n.String())
+		})
+	}
+	return false
 }

@@ -97,7 +97,7 @@ func testSplit(t *testing.T, d *database) {
 			m.waitAt(t, d.end())
 			r.kill()
 
-			begin, calls := len(m.taken(0)), 0
+			begin, calls := len(m.Units(0)), 0
 			hook := func(*sink.Unit) error {
 				if calls++; calls == crash+1 {
 					return errCrash
@@ -105,9 +105,9 @@ func testSplit(t *testing.T, d *database) {
 				return nil
 			}
 			if applied {
-				m.after = hook
+				m.After = hook
 			} else {
-				m.before = hook
+				m.Before = hook
 			}
 			insertRows(d, rows)
 			end := d.end()
@@ -118,14 +118,14 @@ func testSplit(t *testing.T, d *database) {
 					return r.over() || at.Position.GTID.Contains(end.GTID)
 				})
 				r.kill()
-				m.before, m.after = nil, nil
+				m.Before, m.After = nil, nil
 			}
 			mustBeEqual(t, m.rows("t"), d.rows("t"))
 			var all strings.Builder
 			parts := 0
-			for _, u := range m.taken(begin) {
-				all.WriteString(u.commands)
-				if u.progress.Partial > 0 {
+			for _, u := range m.Units(begin) {
+				all.WriteString(u.Commands)
+				if u.Progress.Partial > 0 {
 					parts++
 				}
 			}
@@ -264,9 +264,9 @@ func testRewind(t *testing.T, d *database) {
 	m.waitAt(t, d.end())
 	r.kill()
 	for _, from := range []string{"gtid:" + early.GTID.String(), fmt.Sprintf("%s:%d", early.File, early.Offset)} {
-		n := len(m.taken(0))
+		n := len(m.Units(0))
 		// It is killed on the way, and started again, and moved again.
-		m.before = func(u *sink.Unit) error {
+		m.Before = func(u *sink.Unit) error {
 			if u.Commands.Count > 0 {
 				return errCrash
 			}
@@ -274,7 +274,7 @@ func testRewind(t *testing.T, d *database) {
 		}
 		r = start(t, c, m, from)
 		waitFor(t, "it crashes", r.over)
-		m.before = nil
+		m.Before = nil
 		if p := m.progress(t); p.Phase != sink.Replaying || !p.Position.GTID.Equal(early.GTID) {
 			t.Errorf("--from %s: the data says %v at %s", from, p.Phase, p.Position)
 		}
@@ -286,17 +286,17 @@ func testRewind(t *testing.T, d *database) {
 		r.kill()
 		mustBeEqual(t, m.rows("t"), d.rows("t"))
 		replayed := false
-		for _, u := range m.taken(n) {
-			replayed = replayed || u.progress.Phase == sink.Replaying
+		for _, u := range m.Units(n) {
+			replayed = replayed || u.Progress.Phase == sink.Replaying
 		}
 		if !replayed {
 			t.Errorf("--from %s: nothing was replayed", from)
 		}
 	}
 	// To where it is: nothing changes.
-	n := len(m.taken(0))
+	n := len(m.Units(0))
 	r = start(t, c, m, "gtid:"+m.progress(t).Position.GTID.String())
-	waitFor(t, "the position is written", func() bool { return len(m.taken(n)) > 0 })
+	waitFor(t, "the position is written", func() bool { return len(m.Units(n)) > 0 })
 	r.kill()
 	if p := m.progress(t); p.Phase != sink.Streaming {
 		t.Errorf("moved to where it is, the data is %v", p.Phase)
@@ -310,7 +310,7 @@ func testRewind(t *testing.T, d *database) {
 	}
 	d.exec("ALTER TABLE t COMMENT 'x'", "UPDATE t SET v = 80 WHERE id = 8")
 	m.waitAt(t, d.end())
-	if fields, _ := m.keys.HashFields("t:8"); fields["id"] != "8" || fields["v"] != "80" {
+	if fields, _ := m.Keys.HashFields("t:8"); fields["id"] != "8" || fields["v"] != "80" {
 		t.Errorf("after a skip a row is written as a change only: %v", fields)
 	}
 }
@@ -350,14 +350,14 @@ func testOtherData(t *testing.T, d *database) {
 	r.kill()
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 
-	units := len(m.taken(0))
+	units := len(m.Units(0))
 	other := d.config(".*\": {}", ".*\": {columns: {rename: {v: value}}}")
 	start(t, other, m, "").mustStop("test.yaml:6: tables.\""+d.name+".*\".columns.rename.v: the data was built with another mapping than this file's, which does not have this", "--from snapshot")
 	m.set(t, resp.AppendCommand(nil, "HSET", sink.PositionKey("test"), "server", "another", "partial", "1", "row", "10"))
 	start(t, d.config(), m, "").mustStop("within a large transaction of server another")
 	m.set(t, resp.AppendCommand(nil, "HSET", sink.PositionKey("test"), "gtid", ""))
 	start(t, d.config(), m, "").mustStop("of server another", "without GTIDs the two binlogs cannot be compared")
-	if n := len(m.taken(units)); n > 0 {
+	if n := len(m.Units(units)); n > 0 {
 		t.Errorf("%d units were written into data that is not the pipeline's", n)
 	}
 }
@@ -384,7 +384,7 @@ func testCloseWhileReading(t *testing.T, d *database) {
 	c := d.config("chunk_rows: 1000", "chunk_rows: 3")
 	for range 4 {
 		locked := false
-		m.after = func(*sink.Unit) error {
+		m.After = func(*sink.Unit) error {
 			if locked {
 				return nil
 			}
@@ -398,7 +398,7 @@ func testCloseWhileReading(t *testing.T, d *database) {
 			t.Fatal(err)
 		}
 	}
-	m.after = nil
+	m.After = nil
 	start(t, c, m, "")
 	m.waitAt(t, d.end())
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
@@ -431,7 +431,7 @@ func testManyTouched(t *testing.T, d *database) {
 	}
 	m := newMemory()
 	locked := false
-	m.after = func(*sink.Unit) error {
+	m.After = func(*sink.Unit) error {
 		if locked {
 			return nil
 		}
@@ -529,7 +529,7 @@ func testCascades(t *testing.T, d *database) {
 	d.exec("SET GLOBAL sql_quote_show_create=OFF")
 	defer d.exec("SET GLOBAL sql_quote_show_create=ON")
 	start(t, d.config("user: root", "user: reader"), m, "").mustStop("the foreign key u`p of mapped table "+d.name+".c is ON DELETE SET NULL", "drop the cascade", "cascades: ignore")
-	if n := len(m.taken(0)); n > 0 {
+	if n := len(m.Units(0)); n > 0 {
 		t.Errorf("%d units were written before the stop", n)
 	}
 	ignoring := d.config(`.*": {}`, `.*": {cascades: ignore}`)
@@ -563,7 +563,7 @@ func testMisspelt(t *testing.T, d *database) {
 	d.exec("UPDATE tt SET v = 5")
 	m.waitAt(t, d.end())
 	for key, want := range map[string]map[string]string{"t:1": {"id": "1", "v": "1"}, "tt:1": {"id": "1", "v": "5", "double": "10"}} {
-		if got, _ := m.keys.HashFields(key); !maps.Equal(got, want) {
+		if got, _ := m.Keys.HashFields(key); !maps.Equal(got, want) {
 			t.Errorf("%s holds %v, want %v", key, got, want)
 		}
 	}

@@ -2,14 +2,15 @@ package pipelines
 
 import "time"
 
-// pace keeps to rows_per_second for all who read: a chunk takes the time of its
-// rows before it is read, and gives back what it did not need.
+// rateLimiter enforces rows_per_second for all workers together. Before a chunk is read it
+// acquires time for the chunk's limit of rows; afterwards it releases the time of rows that the
+// chunk did not have.
 type rateLimiter struct {
 	perSecond int       // 0: no limit
-	nextFree  time.Time // when the time that was taken is over
+	nextFree  time.Time // when all acquired time has passed
 }
 
-// wait returns how long nothing more may be taken.
+// delay returns how long the caller must wait before it may acquire.
 func (l *rateLimiter) delay(now time.Time) time.Duration { return max(0, l.nextFree.Sub(now)) }
 
 func (l *rateLimiter) acquire(now time.Time, rows int) {
@@ -21,6 +22,7 @@ func (l *rateLimiter) acquire(now time.Time, rows int) {
 
 func (l *rateLimiter) release(rows int) { l.nextFree = l.nextFree.Add(-l.duration(rows)) }
 
+// duration returns the time that a number of rows takes at the limit.
 func (l *rateLimiter) duration(rows int) time.Duration {
 	if l.perSecond == 0 {
 		return 0

@@ -93,7 +93,7 @@ func newReconciler(l *loop) *Reconciler {
 		config:   l.config,
 		log:      l.log,
 		mysql:    l.pipeline.mysqlConfig(),
-		stats:    &l.pipeline.stats,
+		stats:    l.stats,
 		holds:    &l.pipeline.holds,
 		server:   l.conn.Server().UUID,
 		requests: make(chan *chunk, l.config.Source.Backfill.Parallel),
@@ -433,7 +433,7 @@ func (r *Reconciler) writeChunk(ctx context.Context, l *loop, c *chunk) error {
 	t.backfill.Done = c.result.Done
 	r.stats.loaded.Add(int64(len(c.rows)))
 	r.stats.expected.Add(t.expected() - expected)
-	if err := t.saveProgress(&l.unit, l.config.Name); err != nil {
+	if err := t.saveBackfill(&l.unit, l.config.Name); err != nil {
 		return err
 	}
 	if err := l.flush(ctx); err != nil {

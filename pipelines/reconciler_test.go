@@ -89,7 +89,8 @@ func TestTouchedIsBounded(t *testing.T) {
 type sinkOf struct{ commands []byte }
 
 func (*sinkOf) Load(context.Context) (sink.State, error) { return sink.State{}, nil }
-func (*sinkOf) SetComplete(bool)                         {}
+func (*sinkOf) Capabilities() sink.Capabilities          { return sink.Capabilities{} }
+func (*sinkOf) Writable() (bool, <-chan struct{})        { return true, nil }
 func (*sinkOf) Held() (string, time.Time)                { return "", time.Time{} }
 
 func (s *sinkOf) Apply(_ context.Context, u *sink.Unit) error {
@@ -105,7 +106,7 @@ func TestLoadGetsOn(t *testing.T) {
 	r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 1), waiting: []*mappedTable{table}, stats: new(stats)}
 	r.config.Source.Backfill = file.BackfillConfig{ChunkRows: 100, Parallel: 1}
 	taken := new(sinkOf)
-	l := &loop{pipeline: new(Pipeline), config: r.config, sink: taken}
+	l := &loop{config: r.config, stats: r.stats, sink: taken}
 	l.config.Node.MaxAtomicBytes = 1 << 20
 	// read is what a worker does, with a stream that touches far too much, and row 20.
 	read := func(ids ...int) *chunk {

@@ -161,7 +161,7 @@ func testCorruptState(t *testing.T, d *database) {
 	m.waitAt(t, d.end())
 	r.kill()
 	key, piece := sink.StateKey("test"), "table:"+d.name+".t"
-	fields, _ := m.keys.HashFields(key)
+	fields, _ := m.Keys.HashFields(key)
 	changed := strings.ReplaceAll(fields[piece], "apple", "ample")
 	m.set(t, resp.AppendCommand(nil, "HSET", key, piece, changed))
 	d.exec("INSERT INTO t VALUES (2, 'apple')")
@@ -184,7 +184,7 @@ func testCorruptState(t *testing.T, d *database) {
 	m.waitAt(t, d.end())
 	r.kill()
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
-	if now, _ := m.keys.HashFields(key); now["crc32c:"+piece] != fields["crc32c:"+piece] {
+	if now, _ := m.Keys.HashFields(key); now["crc32c:"+piece] != fields["crc32c:"+piece] {
 		t.Errorf("the checksum of %s is %q, want %q", piece, now["crc32c:"+piece], fields["crc32c:"+piece])
 	}
 

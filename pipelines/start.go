@@ -2,7 +2,6 @@ package pipelines
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,12 +10,13 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 )
 
-// begin decides where the run starts: where the data says, or at a beginning
-// when there is no data, or where the user said. It writes nothing: what must be
-// written is l.initialUnit, due once the server has shown that it serves the place.
+// decideStart decides where the run starts: at the data's position, at the start of new data, or
+// where --from points. It writes nothing. What must be written becomes l.initialUnit, which is
+// applied once the server has shown that it can serve the position.
 func (l *loop) decideStart(ctx context.Context, state sink.State) error {
 	problems, err := query.Check(ctx, l.conn, wantedPatterns(&l.config.Mapping)...)
 	if err != nil {
@@ -26,21 +26,27 @@ func (l *loop) decideStart(ctx context.Context, state sink.State) error {
 		for _, p := range problems[1:] {
 			l.log.Error().Msg(p.String())
 		}
-		// Whoever mends it on the server need not start us again.
+		// Not a StopError: once the server is set up, the next retry succeeds.
 		return fmt.Errorf("%s", problems[0])
 	}
 	l.tables = newTableSet(&l.config.Mapping)
-	from := l.pipeline.from
+	from := l.from
 	switch {
+	// Shall everything that the sink holds be replaced?
 	case from == "snapshot":
 		return l.startAt(ctx, from, true)
+	// Does the sink hold keys, but no position of this pipeline?
 	case state.Foreign:
-		return stop("%s: the node holds keys, but none of them says where pipeline %s stands, so they are not this pipeline's to change; "+
-			"empty its directory, or replace all of it with --from snapshot", l.config.Path, l.config.Name)
+		return stop("%s: the node holds keys, but none of them says where pipeline %s stands, "+
+			"so they are not this pipeline's to change; "+
+			"empty its directory, or replace all of it with --from snapshot",
+			l.config.Path, l.config.Name)
+	// Is the sink empty?
 	case state.Phase == sink.Empty && from == "":
 		return l.startAt(ctx, l.config.Source.Start, false)
 	case state.Phase == sink.Empty:
 		return l.startAt(ctx, from, false)
+	// Shall the position of existing data be moved?
 	case from != "":
 		return l.rewind(ctx, from, state)
 	}
@@ -50,41 +56,43 @@ func (l *loop) decideStart(ctx context.Context, state sink.State) error {
 	if err := l.loadEvidence(state.Pieces); err != nil {
 		return err
 	}
-	return l.checkExecuted(ctx) // a server that was promoted may still catch up: no StopError
+	// A promoted server may still have to catch up, so missing transactions are no StopError.
+	return l.checkExecuted(ctx)
 }
 
-// resume goes on where the data stands.
+// resume continues at the data's position.
 func (l *loop) resume(state sink.State) error {
 	l.progress, l.history.server = state.Progress, state.Server
-	err := checkMapping(l.config, state.Pieces)
-	if err != nil {
+	if err := checkMapping(l.config, state.Pieces); err != nil {
 		return err
 	}
-	if len(state.Pieces[meaningState]) == 0 { // an older version built the data
+	if len(state.Pieces[tablestate.MeaningPiece]) == 0 { // an older version built the data
 		if err := saveMapping(&l.unit, l.config.Name, &l.config.Mapping); err != nil {
 			return err
 		}
 	}
-	if err := l.checkServer(); err != nil {
+	err := l.checkServer()
+	if err != nil {
 		return err
 	}
 	if err = l.tables.load(state.Pieces); err != nil {
 		return err
 	}
-	if err = l.tables.conflicts(); err != nil {
+	if err = l.tables.checkConflicts(); err != nil {
 		return err
 	}
 	l.skip = l.progress.Row
 	if l.progress.Phase == sink.Replaying {
-		if l.head, err = decodePosition(state.Pieces[headState]); err != nil {
+		l.head, err = tablestate.DecodePosition(state.Pieces[tablestate.HeadPiece])
+		if err != nil {
 			return stop("read the head to replay to: %w; start again with --from snapshot", err)
 		}
 	}
 	return nil
 }
 
-// sameHistory checks that the data's position means something on this server.
-// File and offset are the old server's own.
+// checkServer checks that the data's position is valid on this server. On another server than the
+// one it was written for, only its GTIDs are: file and offset are dropped.
 func (l *loop) checkServer() error {
 	p, server := &l.progress, l.conn.Server()
 	if err := l.checkFlavor(); err != nil {
@@ -94,42 +102,46 @@ func (l *loop) checkServer() error {
 		return nil
 	}
 	if p.Position.GTID.IsZero() || !server.GTIDMode {
-		return stop("the data stands at %s of server %s, but this is server %s and without GTIDs the two binlogs cannot be compared; "+
-			"connect to the old server, or build the data again with --from snapshot", p.Position, p.Server, server.UUID)
+		return stop("the data stands at %s of server %s, but this is server %s "+
+			"and without GTIDs the two binlogs cannot be compared; "+
+			"connect to the old server, or build the data again with --from snapshot",
+			p.Position, p.Server, server.UUID)
 	}
 	if p.Partial > 0 {
-		return stop("the data stands within a large transaction of server %s, after %s, and this is server %s: whether it has that transaction is not known; "+
-			"connect to the old server until the transaction is whole, or build the data again with --from snapshot", p.Server, p.Position, server.UUID)
+		return stop("the data stands within a large transaction of server %s, after %s, "+
+			"and this is server %s: whether it has that transaction is not known; "+
+			"connect to the old server until the transaction is complete, "+
+			"or build the data again with --from snapshot", p.Server, p.Position, server.UUID)
 	}
 	p.Server = server.UUID
 	p.Position.File, p.Position.Offset = "", 0
 	return nil
 }
 
-// ready starts the first load where one is wanted.
+// ready is called once the stream works. It starts the initial load if tables must be loaded.
 func (l *loop) ready(ctx context.Context) {
-	p := l.pipeline
-	p.stats.recordTables(l.tables)
-	p.stats.retrying.Store(nil)
-	p.stats.streaming.Store(true)
-	p.stats.phase.Store(uint32(l.progress.Phase))
-	leftOut := l.tables.unmappedTables()
-	for _, name := range slices.Sorted(maps.Keys(leftOut)) {
-		l.log.Warn().Str("table", name).Str("reason", leftOut[name]).Msg("table is not mapped")
+	l.stats.recordTables(l.tables)
+	l.stats.retrying.Store(nil)
+	l.stats.streaming.Store(true)
+	l.stats.phase.Store(uint32(l.progress.Phase))
+	unmapped := l.tables.unmappedTables()
+	for _, name := range slices.Sorted(maps.Keys(unmapped)) {
+		l.log.Warn().Str("table", name).Str("reason", unmapped[name]).Msg("table is not mapped")
 	}
 	if l.progress.Phase == sink.Snapshot {
 		l.reconciler = newReconciler(l)
 		l.reconciler.estimate(ctx, l)
 	}
-	l.sink.SetComplete(l.progress.Phase != sink.Snapshot)
-	l.log.Info().Stringer("position", l.progress.Position).Stringer("state", l.progress.Phase).
-		Str("server", l.progress.Server).Int("tables", len(l.tables.all)).Msg("streaming")
+	l.log.Info().Stringer("position", l.progress.Position).
+		Stringer("state", l.progress.Phase).Str("server", l.progress.Server).
+		Int("tables", len(l.tables.all)).Msg("streaming")
 }
 
-// startAt builds the data from nothing, beginning at a POSITION; replace first
-// removes all that the sink holds.
+// startAt builds new data, beginning at a POSITION. replace first removes everything that the sink
+// holds.
 func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
-	// Before the position is read: the data hold all that committed up to then.
+	// The clock is read before the position: then the data hold everything that had committed at
+	// this time.
 	now, err := query.Now(ctx, l.conn)
 	if err != nil {
 		return err
@@ -138,13 +150,53 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	if err != nil {
 		return err
 	}
-	// A SELECT that was revoked meanwhile hides tables, which would be left out for good.
-	if err := l.checkGrants(ctx); err != nil {
+	// A SELECT that was revoked meanwhile would hide tables, and they would never be mapped.
+	if err := l.schemas.CheckGrants(ctx); err != nil {
 		return err
 	}
 	load := start == "snapshot"
-	var faults []error
 	l.history.first = true
+	if err := l.addTables(schemas, load); err != nil {
+		return err
+	}
+	if len(l.tables.all) == 0 {
+		if err := l.checkNames(ctx); err != nil {
+			return err
+		}
+		// Not a StopError: a matching table may be created soon.
+		return l.config.Fault("tables",
+			"no table of the server matches the mapping; create one, or correct the patterns")
+	}
+	l.progress = sink.Progress{
+		Position: position, Server: l.conn.Server().UUID, Time: now, Phase: sink.Streaming,
+	}
+	if load {
+		l.progress.Phase = sink.Snapshot
+	} else if start != "now" {
+		l.progress.Time = 0 // when a position of the past was the newest is unknown
+		if l.progress.Position, err = l.parseStart(ctx, start); err != nil {
+			return err
+		}
+	}
+	if err := l.requireExecuted(ctx); err != nil {
+		return err
+	}
+	l.initialUnit = func(ctx context.Context) error {
+		l.unit.Flush = replace
+		if err := saveMapping(&l.unit, l.config.Name, &l.config.Mapping); err != nil {
+			return err
+		}
+		if err := l.tables.save(&l.unit, l.config.Name); err != nil {
+			return err
+		}
+		return l.flush(ctx)
+	}
+	return nil
+}
+
+// addTables maps the tables of new data. load tells whether their rows will be loaded.
+func (l *loop) addTables(schemas map[string]*binlog.Table, load bool) error {
+	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(schemas)) {
 		t, err := l.tables.add(schemas[name])
 		if err != nil {
@@ -164,47 +216,11 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}
-	if err := l.tables.conflicts(); err != nil {
-		return err
-	}
-	if len(l.tables.all) == 0 {
-		if err := l.checkNames(ctx); err != nil {
-			return err
-		}
-		// It may be created in a minute.
-		return l.config.Fault("tables",
-			"no table of the server matches the mapping; create one, or correct the patterns")
-	}
-	l.progress = sink.Progress{Position: position, Server: l.conn.Server().UUID, Time: now, Phase: sink.Streaming}
-	if load {
-		l.progress.Phase = sink.Snapshot
-	} else if start != "now" {
-		l.progress.Time = 0 // nobody knows when that position was the newest
-		if l.progress.Position, err = l.parseStart(ctx, start); err != nil {
-			return err
-		}
-	}
-	if err := l.requireExecuted(ctx); err != nil {
-		return err
-	}
-	l.initialUnit = func(ctx context.Context) error {
-		l.unit.Flush = replace
-		if err := saveMapping(&l.unit, l.config.Name, &l.config.Mapping); err != nil {
-			return err
-		}
-		if err := l.tables.save(&l.unit, l.config.Name); err != nil {
-			return err
-		}
-		if load {
-			l.sink.SetComplete(false)
-		}
-		return l.flush(ctx)
-	}
-	return nil
+	return l.tables.checkConflicts()
 }
 
-// loadable checks that the first load can read a table in the order of its key. A
-// table that only a wildcard maps is left out if not, as one without a key is.
+// checkLoadable checks that the initial load can read a table in the order of its key. If it
+// cannot, a table that only a wildcard maps becomes unmapped; otherwise that is a StopError.
 func (l *loop) checkLoadable(t *mappedTable) error {
 	fault := query.CheckKey(t.schema, t.order())
 	if fault == nil {
@@ -221,47 +237,59 @@ func (l *loop) checkLoadable(t *mappedTable) error {
 	return &StopError{l.config.Fault(l.entryPath(t.schema), "%v", fault)}
 }
 
-// bracketSchemas reads the schemas and a position at which they held: the same
+// bracketSchemas returns schemas and a position at which they were valid: they were the same
 // before and after the position was read.
-func (l *loop) bracketSchemas(ctx context.Context) (binlog.Position, map[string]*binlog.Table, error) {
-	before, err := l.readSchemas(ctx)
+func (l *loop) bracketSchemas(
+	ctx context.Context,
+) (position binlog.Position, schemas map[string]*binlog.Table, err error) {
+	before, err := l.schemas.Schemas(ctx)
 	if err != nil {
-		return binlog.Position{}, nil, err
+		return position, nil, err
 	}
 	const tries = 10
 	for range tries {
-		position, err := query.End(ctx, l.conn)
+		if position, err = query.End(ctx, l.conn); err != nil {
+			return position, nil, fmt.Errorf("read the binlog's end: %w", err)
+		}
+		if err := l.awaitLoggedDDL(ctx, before); err != nil {
+			return position, nil, err
+		}
+		after, err := l.schemas.Schemas(ctx)
 		if err != nil {
-			return binlog.Position{}, nil, fmt.Errorf("read the binlog's end: %w", err)
+			return position, nil, err
 		}
-		// With GTIDs the stream begins at what has been executed. Without, it
-		// begins at what has been logged, which may be a moment ahead.
-		if server := l.conn.Server(); server.Flavor == mysql.MariaDB || !server.GTIDMode {
-			for _, t := range before {
-				if t.NotFollowed != "" {
-					continue
-				}
-				if err := l.awaitMetadataLock(ctx, tableName{t.Database, t.Name}); err != nil {
-					return binlog.Position{}, nil, err
-				}
-			}
-		}
-		after, err := l.readSchemas(ctx)
-		if err != nil {
-			return binlog.Position{}, nil, err
-		}
-		if sameSchemas(before, after) {
+		if tablestate.SameSchemas(before, after) {
 			return position, after, nil
 		}
 		before = after
 	}
-	return binlog.Position{}, nil, fmt.Errorf("read schemas: they changed %d times while they were read; try again when the migration is over", tries)
+	return position, nil, fmt.Errorf("read schemas: they changed %d times while they were read; "+
+		"try again when the migration is over", tries)
 }
 
-// rewind goes back (or forth) to a position on live data.
+// awaitLoggedDDL waits until every statement before the binlog's end has taken effect. A MySQL
+// with GTIDs does not need this: its position is a set of executed transactions. Elsewhere the
+// position is the end of the log, where a statement may be logged but not executed yet.
+func (l *loop) awaitLoggedDDL(ctx context.Context, tables map[string]*binlog.Table) error {
+	if server := l.conn.Server(); server.Flavor != mysql.MariaDB && server.GTIDMode {
+		return nil
+	}
+	for _, t := range tables {
+		if t.NotFollowed != "" {
+			continue
+		}
+		if err := l.schemas.AwaitDDL(ctx, tableName{t.Database, t.Name}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rewind moves the position of existing data, back or forward.
 func (l *loop) rewind(ctx context.Context, from string, state sink.State) error {
 	if state.Phase == sink.Snapshot {
-		return stop("--from %s: the first load is not finished; let it finish, or start again with --from snapshot", from)
+		return stop("--from %s: the first load is not finished; let it finish, "+
+			"or start again with --from snapshot", from)
 	}
 	if err := l.resume(state); err != nil {
 		return err
@@ -269,7 +297,7 @@ func (l *loop) rewind(ctx context.Context, from string, state sink.State) error 
 	l.history.reason = "--from has moved the position"
 	old, head := l.progress.Position, l.progress.Position
 	if l.progress.Phase == sink.Replaying {
-		head = l.head // the rows are as of there, wherever the replay is
+		head = l.head // the rows are as of the old head, wherever the replay is
 	}
 	var err error
 	if from == "now" {
@@ -287,21 +315,21 @@ func (l *loop) rewind(ctx context.Context, from string, state sink.State) error 
 	return nil
 }
 
-// move makes the stream's position the data's. Rows up to head are written whole,
-// as they may be later ones already; where something is passed over, no row can
-// be taken for granted ever again.
+// applyRewind writes the stream's position into the data. Up to head, rows are then written in
+// full, because the sink may hold newer versions of them. If the move skips transactions, no
+// stored row is known to be current any more, so all later rows are written in full.
 func (l *loop) applyRewind(ctx context.Context, old, head *binlog.Position) error {
 	at := &l.progress.Position
 	l.forgetEvidence()
-	passes, repeats := !includes(old, at), !includes(at, old)
-	if passes || repeats {
+	skips, repeats := !includes(old, at), !includes(at, old)
+	if skips || repeats {
 		l.progress.Partial, l.progress.Row, l.skip = 0, 0, 0
 	}
-	if passes {
+	if skips {
 		for _, name := range l.tables.names() {
 			t := l.tables.all[name]
-			t.backfill = backfillProgress{Skipped: true}
-			if err := t.saveProgress(&l.unit, l.config.Name); err != nil {
+			t.backfill = tablestate.Backfill{Skipped: true}
+			if err := t.saveBackfill(&l.unit, l.config.Name); err != nil {
 				return err
 			}
 		}
@@ -310,29 +338,32 @@ func (l *loop) applyRewind(ctx context.Context, old, head *binlog.Position) erro
 	case replay:
 		l.head = head.Clone()
 		l.progress.Phase = sink.Replaying
-		text, err := encodePosition(&l.head)
+		text, err := tablestate.EncodePosition(&l.head)
 		if err != nil {
 			return err
 		}
-		l.unit.SetState(l.config.Name, headState, text)
+		l.unit.SetState(l.config.Name, tablestate.HeadPiece, text)
 	case l.progress.Phase == sink.Replaying:
 		l.progress.Phase = sink.Streaming
-		l.unit.DropState(l.config.Name, headState)
+		l.unit.DropState(l.config.Name, tablestate.HeadPiece)
 	}
-	l.log.Warn().Stringer("from", at).Stringer("was", old).Stringer("head", head).Msg("moving the position as asked")
+	l.log.Warn().Stringer("from", at).Stringer("was", old).Stringer("head", head).
+		Msg("moving the position as requested")
 	return l.flush(ctx)
 }
 
-// parseStart reads a POSITION that is a place. A MariaDB is followed by file and
-// offset, but does not say which GTIDs lie before them unless it is asked.
+// parseStart parses a POSITION that is a GTID set or FILE:OFFSET. For FILE:OFFSET on a MariaDB it
+// reads the GTIDs before that offset, because MariaDB's dump does not send them.
 func (l *loop) parseStart(ctx context.Context, text string) (binlog.Position, error) {
 	p, err := binlog.ParsePosition(text)
 	if err != nil {
 		return p, stop("position %q: %w; want snapshot, now, gtid:SET or FILE:OFFSET", text, err)
 	}
-	isMariaDB := l.conn.Server().Flavor == mysql.MariaDB
+	flavor := l.conn.Server().Flavor
+	isMariaDB := flavor == mysql.MariaDB
 	if isMariaDB && p.GTID.IsMySQL() || !isMariaDB && p.GTID.IsMariaDB() {
-		return p, stop("position %q: the server at %s is a %s, which has GTIDs of another form", text, l.conn.Addr(), l.conn.Server().Flavor)
+		return p, stop("position %q: the server at %s is a %s, which has GTIDs of another form",
+			text, l.conn.Addr(), flavor)
 	}
 	if p.File == "" || !isMariaDB {
 		return p, nil
@@ -342,35 +373,9 @@ func (l *loop) parseStart(ctx context.Context, text string) (binlog.Position, er
 		return p, err
 	}
 	if !found {
-		return p, stop("position %q: the server has no such place in its binlog; SHOW BINARY LOGS lists its files", text)
+		return p, stop("position %q: the server has no such place in its binlog; "+
+			"SHOW BINARY LOGS lists its files", text)
 	}
 	p.GTID = set
 	return p, nil
-}
-
-// storedPosition is a position as a piece of state.
-type storedPosition struct {
-	GTID   string `json:"gtid,omitempty"`
-	File   string `json:"file,omitempty"`
-	Offset uint64 `json:"offset,omitempty"`
-}
-
-func encodePosition(p *binlog.Position) ([]byte, error) {
-	text, err := json.Marshal(storedPosition{p.GTID.String(), p.File, p.Offset})
-	if err != nil {
-		return nil, fmt.Errorf("write position: %w", err)
-	}
-	return text, nil
-}
-
-func decodePosition(text []byte) (binlog.Position, error) {
-	var s storedPosition
-	if err := json.Unmarshal(text, &s); err != nil {
-		return binlog.Position{}, fmt.Errorf("parse position: %w", err)
-	}
-	set, err := binlog.ParseGTIDSet(s.GTID)
-	if err != nil {
-		return binlog.Position{}, err
-	}
-	return binlog.Position{GTID: set, File: s.File, Offset: s.Offset}, nil
 }

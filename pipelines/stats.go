@@ -10,84 +10,78 @@ import (
 	"rowfall/sink"
 )
 
-// meter counts what a pipeline does; the loop adds, anyone reads.
+// stats counts what a pipeline does. The loop writes it; any goroutine may read it.
 type stats struct {
 	rows, transactions, units, commands, bytes, splits, statements atomic.Uint64
 
-	loaded   atomic.Int64  // rows of the finished ranges
-	expected atomic.Int64  // what loaded will be in the end, about
+	loaded   atomic.Int64  // rows of finished chunks
+	expected atomic.Int64  // estimate of loaded at the end of the load
 	tables   atomic.Int64  // mapped tables
-	time     atomic.Int64  // commit time of the last applied transaction, µs
+	time     atomic.Int64  // commit time of the last applied transaction, µs since 1970
 	phase    atomic.Uint32 // sink.Phase
 
-	// streaming is set while a run follows the binlog: from when the server has shown that it has
-	// the position, to the run's end.
+	// streaming is true from the source's first event to the end of the run.
 	streaming atomic.Bool
 
-	stopped  atomic.Pointer[string]          // why the last run stopped for good; nil while it runs or tries again
-	retrying atomic.Pointer[string]          // why the last run failed, until one streams again
-	unmapped atomic.Pointer[[]UnmappedTable] // tables that are left out
-	unproved atomic.Pointer[string]          // why the source's history is not proved; nil if it is
+	stopped  atomic.Pointer[string]          // see Stats.Stopped; nil if empty
+	retrying atomic.Pointer[string]          // see Stats.Retrying; nil if empty
+	unproved atomic.Pointer[string]          // see Stats.Unproved; nil if empty
+	unmapped atomic.Pointer[[]UnmappedTable] // see Stats.Unmapped
 }
 
-// Stats is what a pipeline has done since it was made, and where it is.
+// Stats is what a pipeline has done since New, and its present state.
 type Stats struct {
-	// Rows are the changed rows of mapped tables that were applied;
-	// Transactions also counts those that touched nothing mapped.
-	Rows, Transactions, Units, Commands, Bytes uint64
+	// Rows counts the applied row changes of mapped tables. Transactions counts all transactions,
+	// including those without changes of mapped tables.
+	Rows, Transactions uint64
+	// Units, Commands and Bytes count what the sink has applied. Bytes are those of the commands
+	// and state as RESP, without MULTI, EXEC and the position.
+	Units, Commands, Bytes uint64
 	// Splits counts transactions that were too large for one unit.
 	Splits uint64
-	// Statements counts the statements that were logged as text.
+	// Statements counts statements that were logged as text.
 	Statements uint64
-	// Loaded are the rows that the first load has done with, each counted once;
-	// Expected is about what they will be in the end, by MySQL's own estimate.
+	// Loaded counts the rows that the initial load has finished, each once. Expected estimates
+	// Loaded at the end of the load, from the server's table statistics.
 	Loaded, Expected int64
-	Tables           int64
-	// Time is when the last applied transaction committed; zero before it.
+	// Tables is the number of mapped tables.
+	Tables int64
+	// Time is when the last applied transaction committed; zero before the first one.
 	Time  time.Time
 	Phase sink.Phase
-	// Stopped says why the last run ended, if trying again is of no use.
+	// Stopped is the error of the last run, if a retry cannot succeed; else empty.
 	Stopped string
-	// Retrying says why the last run ended, if another is due or under way.
+	// Retrying is the error of the last run, if a retry is due or under way; else empty.
 	Retrying string
-	// Unproved says why it could not be proved that the source still has the history that the data
-	// were built from; empty once it was proved.
+	// Unproved is why the source's history could not be compared with the data's; empty once it
+	// was compared.
 	Unproved string
-	// Streaming says that a run follows the binlog. A pipeline that is neither
-	// streaming nor stopped is connecting, waits for its next try, or its node is
-	// a replica.
+	// Streaming is true while a run follows the binlog. A pipeline that is neither streaming nor
+	// stopped is connecting or waiting for its next retry, or its node is a replica.
 	Streaming bool
-	// Held is what keeps the pipeline from making progress although nothing has
-	// failed, the oldest first: its sink, a lock in MySQL, a query without an answer.
+	// Held lists what keeps the pipeline from making progress although nothing has failed, the
+	// oldest first: its sink, a lock in MySQL, a query without an answer.
 	Held []Hold
-	// Unmapped are the tables that the mapping names and that are not mapped, by
-	// name.
+	// Unmapped lists the tables that match the mapping but are not mapped, sorted by name.
 	Unmapped []UnmappedTable
 }
 
-// UnmappedTable is a table that is not mapped, and the reason.
+// UnmappedTable is a table that matches the mapping but is not mapped, and the reason.
 type UnmappedTable struct{ Table, Reason string }
 
-// Stats may be called by anyone at any time.
+// Stats returns a snapshot. Any goroutine may call it at any time.
 func (p *Pipeline) Stats() Stats {
 	m := &p.stats
 	s := Stats{
 		Rows: m.rows.Load(), Transactions: m.transactions.Load(), Units: m.units.Load(),
 		Commands: m.commands.Load(), Bytes: m.bytes.Load(), Splits: m.splits.Load(),
-		Statements: m.statements.Load(), Loaded: m.loaded.Load(), Expected: m.expected.Load(), Tables: m.tables.Load(),
-		Phase: sink.Phase(m.phase.Load()), Streaming: m.streaming.Load(), Held: p.holds.now(p.sink),
+		Statements: m.statements.Load(), Loaded: m.loaded.Load(), Expected: m.expected.Load(),
+		Tables: m.tables.Load(), Phase: sink.Phase(m.phase.Load()),
+		Streaming: m.streaming.Load(), Held: p.holds.now(p.sink),
+		Stopped: textOf(&m.stopped), Retrying: textOf(&m.retrying), Unproved: textOf(&m.unproved),
 	}
 	if t := m.time.Load(); t > 0 {
 		s.Time = time.UnixMicro(t)
-	}
-	if text := m.stopped.Load(); text != nil {
-		s.Stopped = *text
-	}
-	if text := m.retrying.Load(); text != nil {
-		s.Retrying = *text
-	}
-	if text := m.unproved.Load(); text != nil {
-		s.Unproved = *text
 	}
 	if tables := m.unmapped.Load(); tables != nil {
 		s.Unmapped = *tables
@@ -95,7 +89,14 @@ func (p *Pipeline) Stats() Stats {
 	return s
 }
 
-// tell takes over how a run ended.
+func textOf(p *atomic.Pointer[string]) string {
+	if text := p.Load(); text != nil {
+		return *text
+	}
+	return ""
+}
+
+// recordFailure records the error that ended a run.
 func (m *stats) recordFailure(err error) {
 	text := err.Error()
 	if errors.As(err, new(*StopError)) {
@@ -106,7 +107,7 @@ func (m *stats) recordFailure(err error) {
 	}
 }
 
-// take counts the tables.
+// recordTables records which tables are mapped and which are not.
 func (m *stats) recordTables(s *tableSet) {
 	m.tables.Store(int64(len(s.all)))
 	reasons := s.unmappedTables()

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"rowfall/binlog"
+	"rowfall/pipelines/tablestate"
 	"rowfall/transform"
 )
 
@@ -33,7 +34,7 @@ func TestStoredTable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTableSet(&transform.Mapping{Tables: []transform.TableRule{{Pattern: "shop.*"}}})
-			state := map[string][]byte{tableState + "shop.t": []byte(edit.Replace(storedTable)), backfillState + "shop.t": []byte(`{"done":true,"rows":3,"more":1}`)}
+			state := map[string][]byte{tablestate.SchemaPrefix + "shop.t": []byte(edit.Replace(storedTable)), tablestate.BackfillPrefix + "shop.t": []byte(`{"done":true,"rows":3,"more":1}`)}
 			if err := s.load(state); err != nil {
 				t.Fatal(err)
 			}

@@ -8,8 +8,7 @@ import (
 	"rowfall/replication/keyspace"
 )
 
-// HiddenPrefix begins the keys that nodes hide from SCAN, KEYS, RANDOMKEY and
-// DBSIZE.
+// HiddenPrefix begins the keys that nodes hide from SCAN, KEYS, RANDOMKEY and DBSIZE.
 const HiddenPrefix = "rowfall:state:"
 
 // PositionPrefix begins the key of every pipeline's position.
@@ -18,14 +17,13 @@ const PositionPrefix = "rowfall:position:"
 // PositionKey returns the key of a pipeline's position hash.
 func PositionKey(pipeline string) string { return PositionPrefix + pipeline }
 
-// registryKey is a hash with a field for every pipeline whose data the sink
-// holds, so that nobody has to search the keyspace for positions. The field's value is the
-// format of the pipeline's state. No pipeline's own keys begin like it, since names are not
-// empty.
+// registryKey is a hash with a field for every pipeline whose data the sink holds, so that positions
+// are found without a scan. The field's value is the format of the pipeline's state. The key cannot
+// collide with a StateKey, since names of pipelines are not empty.
 const registryKey = HiddenPrefix + ":pipelines"
 
-// StateKey returns the key of the hash that holds a pipeline's state: a field for each piece
-// that Unit.SetState names, and a field for the checksum of each piece.
+// StateKey returns the key of the hash that holds a pipeline's state: one field for each piece that
+// was given to Unit.SetState, and one for each piece's checksum.
 func StateKey(pipeline string) string { return HiddenPrefix + pipeline + ":pieces" }
 
 // Positions returns the position hashes that a keyspace holds, by pipeline.
@@ -40,17 +38,20 @@ func Positions(ks *keyspace.Keyspace) map[string]map[string]string {
 	return positions
 }
 
-// Phase is how far a pipeline's data is; its text is the position's `state`.
+// Phase is the stage of a pipeline's data. Its text is the field `state` of the position hash.
 //
 //	"" --first unit--> snapshot --every table complete--> streaming
 //	streaming --rewind--> replaying --old head passed--> streaming
 type Phase uint8
 
-// The phases. Empty means that the sink holds no position of the pipeline.
 const (
+	// Empty means that the sink holds no position of the pipeline.
 	Empty Phase = iota
+	// Snapshot means that the initial load is not finished.
 	Snapshot
+	// Streaming means that the data are complete and follow the source.
 	Streaming
+	// Replaying means that transactions are applied again, because --from moved the position back.
 	Replaying
 )
 
@@ -74,7 +75,7 @@ func ParsePhase(s string) (Phase, error) {
 	return Empty, fmt.Errorf("parse state %q: want snapshot, streaming or replaying", s)
 }
 
-// Progress says where the data stands. It travels with every unit as the
+// Progress is the position of a pipeline's data and their phase. Every unit writes it to the
 // position hash, which any client may read.
 type Progress struct {
 	// Position is up to and including; inside a split transaction it is the
@@ -93,7 +94,7 @@ type Progress struct {
 	Partial, Row int
 }
 
-// fields returns the position hash's fields in their fixed order, as text.
+// fields appends all fields of the position hash, in their fixed order.
 func (p *Progress) fields(dst []field) []field {
 	dst = append(dst, field{"gtid", string(p.Position.GTID.AppendText(nil))},
 		field{"file", p.Position.File},
@@ -109,8 +110,7 @@ func (p *Progress) fields(dst []field) []field {
 
 type field struct{ name, value string }
 
-// ParseProgress reads a position hash. A hash that no Rowfall wrote is an error
-// naming the field.
+// ParseProgress parses the fields of a position hash. An error names the field.
 func ParseProgress(fields map[string]string) (Progress, error) {
 	var (
 		p   Progress
