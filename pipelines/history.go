@@ -111,8 +111,8 @@ func (l *loop) verifyPartial() error {
 	if differs, _ := held.Compare(&found); differs != "" {
 		return &StopError{&binlog.HistoryError{
 			Held: *held, Found: found,
-			Reason: "the data hold a part of a transaction, and the server has another one in its place: " +
-				"the " + differs + " differs",
+			Reason: "the data hold a part of a transaction, and the server has another one " +
+				"in its place: the " + differs + " differs",
 		}}
 	}
 	return nil
@@ -151,9 +151,9 @@ func (l *loop) checkFlavor() error {
 // errNotExecuted is returned if the server lacks transactions of a position.
 var errNotExecuted = errors.New("has not executed all transactions")
 
-// executed checks that the server has all transactions of the position. Of those that are missing,
-// some may still be on their way to a server that was promoted: that passes. Transactions that the
-// server committed itself and no longer has do not come back: that is a *binlog.HistoryError.
+// checkExecuted checks that the server has all transactions of the position. Missing transactions
+// may still be on their way to a server that was promoted: then a retry can succeed. If the server
+// lacks transactions that it committed itself, it was reset: that is a *binlog.HistoryError.
 func (l *loop) checkExecuted(ctx context.Context) error {
 	missing, err := l.missing(ctx)
 	if err != nil || missing.IsZero() {
@@ -171,8 +171,8 @@ func (l *loop) checkExecuted(ctx context.Context) error {
 	return l.notExecuted(&missing)
 }
 
-// requireExecuted is executed for a position that somebody has just chosen: what
-// the server has not got it will not get.
+// requireExecuted is checkExecuted for a position that the user has chosen. Missing transactions
+// are a StopError.
 func (l *loop) requireExecuted(ctx context.Context) error {
 	missing, err := l.missing(ctx)
 	if err != nil || missing.IsZero() {
@@ -200,9 +200,9 @@ func (l *loop) missing(ctx context.Context) (missing binlog.GTIDSet, err error) 
 	return missing, nil
 }
 
-// checkReset checks, every resetCheckInterval while the source is idle, whether the source still has
-// what was read from it. A server that was reset continues to send heartbeats until its new binlog
-// is longer than the old one.
+// checkReset checks, every resetCheckInterval while the source is idle, whether the source still
+// has what was read from it. A server that was reset continues to send heartbeats until its new
+// binlog is longer than the old one.
 func (l *loop) checkReset(ctx context.Context) error {
 	if time.Since(l.history.checked) < resetCheckInterval {
 		return nil

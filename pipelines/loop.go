@@ -217,10 +217,11 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	return nil
 }
 
-// recordSize records whether a huge row passes, so that its memory is returned. The size of the unit
-// does not show this: the commands of a DELETE, or of an excluded row, are short.
+// recordSize records whether a huge row passes, so that its memory is returned. The size of the
+// unit does not show this: the commands of a DELETE, or of an excluded row, are short.
 func (l *loop) recordSize(c *binlog.Change) {
-	if c.Before != nil && c.Before.Size() > hugeUnit || c.After != nil && c.After.Size() > hugeUnit {
+	if c.Before != nil && c.Before.Size() > hugeUnit ||
+		c.After != nil && c.After.Size() > hugeUnit {
 		l.huge = true
 	}
 }

@@ -86,7 +86,8 @@ func (s *tableSet) checkFollowable(current map[string]*binlog.Table) error {
 		t := current[name]
 		if t != nil && t.NotFollowed != "" && t.NotFollowed != query.LostAtRestart {
 			return stop("mapped table %s cannot be followed: %s; end that, or leave the table out "+
-				"(ignore: true), and build the data again with --from snapshot", name, t.NotFollowed)
+				"(ignore: true), and build the data again with --from snapshot",
+				name, t.NotFollowed)
 		}
 	}
 	return nil

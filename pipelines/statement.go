@@ -36,7 +36,8 @@ const (
 
 var verbText = map[statementVerb]string{
 	verbTruncate: "a TRUNCATE", verbDrop: "a DROP TABLE", verbRename: "a RENAME",
-	verbRemovesRows: "an ALTER that removes or exchanges rows", verbChangesRows: "an ALTER that may change rows or columns",
+	verbRemovesRows:  "an ALTER that removes or exchanges rows",
+	verbChangesRows:  "an ALTER that may change rows or columns",
 	verbDropDatabase: "a DROP DATABASE", verbCreateOrReplace: "a CREATE OR REPLACE TABLE",
 }
 
@@ -107,7 +108,8 @@ func (l *loop) rejectUnsafeDDL(s *parsedStatement, sql string) error {
 		case verbDropDatabase:
 			affected = strings.EqualFold(t.Database, s.database)
 		case verbHarmless:
-			// While an index is missing, rows may become equal in the columns that are the key here.
+			// While an index is missing, rows may become equal in the columns that are the key
+			// here.
 			affected = affected && len(t.Primary) == 0
 			what = "an ALTER that drops an index, maybe the key,"
 		}
@@ -398,8 +400,8 @@ func (p *statementParser) view() []tableName {
 	return nil
 }
 
-// index reads up to ON and returns the table of an index, or of another object on a table, such as a
-// trigger.
+// index reads up to ON and returns the table of an index, or of another object on a table, such as
+// a trigger.
 func (p *statementParser) index() parsedStatement {
 	for p.at < len(p.words) {
 		if p.accept("ON") {

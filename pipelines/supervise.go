@@ -30,7 +30,8 @@ func (p *Pipeline) supervise(ctx context.Context) error {
 			err := p.runUntilRoleChange(ctx, changed)
 			stopped = nil
 			switch {
-			case ctx.Err() != nil && !errors.As(err, new(*StopError)), errors.Is(err, sink.ErrClosed):
+			case ctx.Err() != nil && !errors.As(err, new(*StopError)),
+				errors.Is(err, sink.ErrClosed):
 				return nil
 			case errors.Is(err, sink.ErrDemoted):
 				p.log.Warn().Msg("the node's role changed; the pipeline ends its run")
@@ -43,7 +44,8 @@ func (p *Pipeline) supervise(ctx context.Context) error {
 					backoff = backoffMin
 				}
 				wait, backoff = backoff, min(2*backoff, backoffMax)
-				p.log.Error().Err(err).Dur("retry_in", wait).Msg("the pipeline failed; it will retry")
+				p.log.Error().Err(err).Dur("retry_in", wait).
+					Msg("the pipeline failed; it will retry")
 			}
 		} else if stopped = p.rejectFromOnReplica(); stopped != nil {
 			p.log.Error().Err(stopped).Msg("the pipeline does not start")

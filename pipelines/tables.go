@@ -137,8 +137,8 @@ func (s *tableSet) Table(database, name string) (*binlog.Table, error) {
 	if rule == nil {
 		return nil, nil
 	}
-	return nil, stop("table %s has rows in the binlog, but no CREATE TABLE of it was seen since the "+
-		"data was built; exclude it in the mapping (ignore: true) "+
+	return nil, stop("table %s has rows in the binlog, but no CREATE TABLE of it was seen since "+
+		"the data was built; exclude it in the mapping (ignore: true) "+
 		"or build the data again with --from snapshot", full)
 }
 
@@ -165,8 +165,8 @@ func (s *tableSet) load(pieces map[string][]byte) error {
 			continue
 		}
 		if m == nil {
-			return stop("table %s was mapped when the data was built and cannot be mapped any more "+
-				"(%s); start again with --from snapshot", full, s.unmapped[full])
+			return stop("table %s was mapped when the data was built and cannot be mapped "+
+				"any more (%s); start again with --from snapshot", full, s.unmapped[full])
 		}
 		m.storedJSON = pieces[name]
 		progress, ok := pieces[tablestate.BackfillPrefix+full]

@@ -81,7 +81,8 @@ func readPieces(
 	case format != formatUnchecked && format != formatChecked:
 		return nil, false, &CorruptStateError{Key: StateKey(pipeline), Fault: fmt.Sprintf(
 			"its format is %q, and this version reads %s and %s: "+
-				"a newer version wrote it, or it is corrupt", format, formatUnchecked, formatChecked)}
+				"a newer version wrote it, or it is corrupt",
+			format, formatUnchecked, formatChecked)}
 	}
 	pieces = make(map[string][]byte, len(fields)/2)
 	for name, value := range fields {
@@ -95,8 +96,8 @@ func readPieces(
 	return pieces, false, verifyPieces(StateKey(pipeline), fields)
 }
 
-// verifyPieces compares each piece with its checksum. A checksum without a piece is corrupt too: the
-// piece was lost, or its name was changed.
+// verifyPieces compares each piece with its checksum. A checksum without a piece is corrupt too:
+// the piece was lost, or its name was changed.
 func verifyPieces(key string, fields map[string]string) error {
 	for _, field := range slices.Sorted(maps.Keys(fields)) {
 		name, isChecksum := strings.CutPrefix(field, checksumPrefix)

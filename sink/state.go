@@ -17,9 +17,9 @@ const PositionPrefix = "rowfall:position:"
 // PositionKey returns the key of a pipeline's position hash.
 func PositionKey(pipeline string) string { return PositionPrefix + pipeline }
 
-// registryKey is a hash with a field for every pipeline whose data the sink holds, so that positions
-// are found without a scan. The field's value is the format of the pipeline's state. The key cannot
-// collide with a StateKey, since names of pipelines are not empty.
+// registryKey is a hash with a field for every pipeline whose data the sink holds, so that
+// positions are found without a scan. The field's value is the format of the pipeline's state. The
+// key cannot collide with a StateKey, since names of pipelines are not empty.
 const registryKey = HiddenPrefix + ":pipelines"
 
 // StateKey returns the key of the hash that holds a pipeline's state: one field for each piece that
@@ -78,20 +78,20 @@ func ParsePhase(s string) (Phase, error) {
 // Progress is the position of a pipeline's data and their phase. Every unit writes it to the
 // position hash, which any client may read.
 type Progress struct {
-	// Position is up to and including; inside a split transaction it is the
-	// position before that transaction.
+	// Position is the end of the last applied transaction. Within a split transaction it is the end
+	// of the transaction before.
 	Position binlog.Position
-	// Server is the server_uuid that File and Offset belong to.
+	// Server is the UUID of the server that the position's file and offset belong to.
 	Server string
-	// Time is the commit time of the last transaction, in microseconds since
-	// 1970; 0 before the first.
+	// Time is the commit time of the last applied transaction, in microseconds since 1970; 0 before
+	// the first transaction.
 	Time  int64
 	Phase Phase
-	// Partial counts the units of a split transaction that are applied, from 1;
-	// 0 outside of one. Row counts the changes of mapped tables' rows in it that
-	// are applied: a reader of the same mapping passes over as many and goes on.
-	// Rows of other tables do not count, as nobody decodes them.
-	Partial, Row int
+	// Partial counts the applied units of a split transaction, from 1; 0 outside of one.
+	Partial int
+	// Row counts the applied row changes of mapped tables in the split transaction. A resume with
+	// the same mapping skips the same number. Rows of other tables are not decoded or counted.
+	Row int
 }
 
 // fields appends all fields of the position hash, in their fixed order.
@@ -103,7 +103,8 @@ func (p *Progress) fields(dst []field) []field {
 		field{"time", strconv.FormatInt(p.Time, 10)},
 		field{"state", p.Phase.String()})
 	if p.Partial > 0 {
-		dst = append(dst, field{"partial", strconv.Itoa(p.Partial)}, field{"row", strconv.Itoa(p.Row)})
+		dst = append(dst,
+			field{"partial", strconv.Itoa(p.Partial)}, field{"row", strconv.Itoa(p.Row)})
 	}
 	return dst
 }

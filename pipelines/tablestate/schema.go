@@ -43,7 +43,8 @@ func equalOnCommonFields(a, b any) bool {
 		y, ok := b.(map[string]any)
 		for name, field := range x {
 			other, both := y[name]
-			if both && !equalOnCommonFields(normalizeField(name, field), normalizeField(name, other)) {
+			field, other = normalizeField(name, field), normalizeField(name, other)
+			if both && !equalOnCommonFields(field, other) {
 				return false
 			}
 		}
