@@ -27,10 +27,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// waitLimit bounds every wait; it is no expectation of speed.
+// waitLimit bounds every wait. It is generous, since the machine may be loaded.
 const waitLimit = 40 * time.Second
 
-// waitFor waits until done holds.
+// waitFor waits until done returns true.
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
@@ -46,7 +46,7 @@ func waitFor(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// database is a schema of its own on a running server.
+// database is a schema on a running server, for one test.
 type database struct {
 	t    *testing.T
 	addr string
@@ -54,7 +54,7 @@ type database struct {
 	conn *mysql.Conn
 }
 
-// newDatabase makes an empty schema named after the test.
+// newDatabase creates an empty schema named after the test.
 func newDatabase(t *testing.T, db *servers.Database) *database {
 	t.Helper()
 	d := &database{t: t, addr: db.Addr()}
@@ -84,7 +84,7 @@ func (d *database) exec(statements ...string) {
 	}
 }
 
-// waitForLock waits until a statement waits for LOCK TABLES.
+// waitForLock waits until a statement waits for a metadata lock.
 func (d *database) waitForLock() {
 	d.t.Helper()
 	waitFor(d.t, "a SELECT waits for the lock", func() bool {
@@ -110,7 +110,7 @@ func (d *database) end() binlog.Position {
 	return p
 }
 
-// rows returns `id, v` of a table, as text.
+// rows returns the columns id and v of a table, as text.
 func (d *database) rows(table string) map[string]string {
 	d.t.Helper()
 	r, err := d.conn.Query(d.t.Context(), "SELECT id, v FROM "+table)
@@ -124,8 +124,8 @@ func (d *database) rows(table string) map[string]string {
 	return rows
 }
 
-// config makes a pipeline of all tables of the database; edits are replaced in
-// its text, old and new in turn.
+// config returns a pipeline of all tables of the database. edits are pairs of an old and a new
+// text, which are replaced in the file.
 func (d *database) config(edits ...string) file.Config {
 	d.t.Helper()
 	text := fmt.Sprintf(`pipeline: test
@@ -172,7 +172,7 @@ func (m *memory) progress(t *testing.T) sink.Progress {
 	return p
 }
 
-// waitAt waits until the data streams and is at p or beyond.
+// waitAt waits until the data are streaming and have reached p.
 func (m *memory) waitAt(t *testing.T, p binlog.Position) {
 	t.Helper()
 	waitFor(t, "the data is at "+p.String(), func() bool {
@@ -187,7 +187,7 @@ func (m *memory) waitAt(t *testing.T, p binlog.Position) {
 	})
 }
 
-// rows returns the keys "table:id" as id and v.
+// rows returns the field v of the keys "table:id", by id.
 func (m *memory) rows(table string) map[string]string {
 	rows := make(map[string]string)
 	m.Keys.Each(table+":", func(key string) {
@@ -212,7 +212,7 @@ func mustBeEqual(t *testing.T, got, want map[string]string) {
 	t.Errorf("%d rows, want %d; they differ", len(got), len(want))
 }
 
-// running is a pipeline on its way.
+// running is a pipeline that was started.
 type running struct {
 	t        *testing.T
 	cancel   context.CancelFunc
@@ -246,7 +246,7 @@ func (r *running) over() bool {
 // kill ends the run as a crash would: nothing more is written.
 func (r *running) kill() { r.cancel(); <-r.ended }
 
-// mustStop waits for the run to end by itself with a StopError that says want.
+// mustStop waits until the run ends by itself, with a StopError that contains every text of want.
 func (r *running) mustStop(want ...string) {
 	r.t.Helper()
 	select {

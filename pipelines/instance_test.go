@@ -18,7 +18,7 @@ import (
 	"rowfall/replication"
 )
 
-// member is a pipeline with its node, as `rowfall run` has it.
+// runningInstance is a pipeline with its node, as `rowfall run` runs it.
 type runningInstance struct {
 	*pipelines.Instance
 	t      *testing.T
@@ -50,7 +50,7 @@ func (m *runningInstance) stop() {
 	_ = m.client.Close()
 }
 
-// wait is ROWFALL WAIT for what the database has executed.
+// wait uses ROWFALL WAIT for everything that the database has executed.
 func (m *runningInstance) wait(d *database) {
 	m.t.Helper()
 	set := d.end().GTID
@@ -146,8 +146,8 @@ func testCommands(t *testing.T, d *database) {
 	}
 }
 
-// A stand-by has the pipeline ready, and begins where the data stands when it is
-// promoted: nothing is loaded again. Demoted, it ends its reading.
+// A stand-by resumes at the data's position when it is promoted, without a load. A demoted
+// instance ends its reading.
 func testPromotion(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	first := runInstance(t, d.config())
@@ -212,8 +212,8 @@ func testPromotion(t *testing.T, d *database) {
 	}
 }
 
-// A promoted node whose data another mapping built is left as it is, and serves
-// reads; the end of the process says so.
+// A promoted node whose data another mapping built is not changed and serves reads. The error is
+// returned at the end of the process.
 func testPromotionOfOthers(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	first := runInstance(t, d.config())
@@ -251,8 +251,8 @@ func testPromotionOfOthers(t *testing.T, d *database) {
 	}
 }
 
-// Of two pipelines in a process, one loses its MySQL; the other goes on, and the
-// first recovers by itself. Its replicas may attach meanwhile.
+// If one of two pipelines in a process loses its MySQL, the other continues, and the first
+// recovers by itself.
 func TestInstancesAreIndependent(t *testing.T) {
 	good := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})
 	bad := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})
@@ -315,7 +315,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// What a node holds may be handed to replicas although MySQL is not there.
+// Replicas may copy what a node holds although MySQL is away.
 func TestServesWithoutMySQL(t *testing.T) {
 	db := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})
 	d := newDatabase(t, db)
@@ -342,7 +342,7 @@ func TestServesWithoutMySQL(t *testing.T) {
 	})
 }
 
-// What the node waits for holds its pipeline, which showed nowhere.
+// A write stall of the node shows as a hold of its pipeline.
 func testHeld(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	m := runInstance(t, d.config("max_atomic_rows: 10000", "max_atomic_rows: 10000, min_replicas: 1"))

@@ -10,7 +10,7 @@ import (
 	"rowfall/pipelines/tablestate"
 )
 
-// A mapping that differs was only called another one, whose text nobody had any more.
+// The error about another mapping names the places that differ.
 func TestOtherMapping(t *testing.T) {
 	const text = `pipeline: shop
 source:

@@ -28,7 +28,7 @@ func heapResident() int64 {
 	return int64(m.HeapSys - m.HeapReleased)
 }
 
-// watchHeap samples the heap, garbage included, until stop is called, which returns the most.
+// watchHeap samples the heap with its garbage. stop ends this and returns the largest sample.
 func watchHeap(ctx context.Context) (stop func() int64) {
 	ctx, cancel := context.WithCancel(ctx)
 	most := make(chan int64, 1)

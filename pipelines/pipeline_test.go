@@ -27,7 +27,7 @@ type part struct {
 	run  func(t *testing.T, d *database)
 }
 
-// TestPipeline shares one server of a kind; each part has a schema of its own.
+// TestPipeline shares one server of each kind. Each part has its own schema.
 func TestPipeline(t *testing.T) {
 	// What depends on how a server logs and counts.
 	parts := []part{
@@ -61,7 +61,7 @@ func TestPipeline(t *testing.T) {
 			part{"Quiet", testQuiet},
 			part{"CloseWhileReading", testCloseWhileReading},
 			part{"LargeRows", testLargeRows},
-			part{"ManyTouched", testManyTouched},
+			part{"ManyDirtyKeys", testManyDirtyKeys},
 			part{"Unmapped", testUnmapped},
 			part{"PassedOver", testPassedOver},
 			part{"DottedDatabase", testDottedDatabase},
@@ -83,8 +83,8 @@ func runParts(t *testing.T, kind servers.Kind, parts []part) {
 	}
 }
 
-// A transaction that is larger than a unit is split; whenever the process ends
-// between the parts, each row is applied exactly once.
+// A transaction that is larger than a unit is split. Wherever the process ends between the parts,
+// each row is applied exactly once.
 func testSplit(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1000, 0)")
 	c := d.config("max_atomic_rows: 10000", "max_atomic_rows: 10")
@@ -157,8 +157,8 @@ func insertRows(d *database, n int) {
 	d.exec("COMMIT")
 }
 
-// Statements that change rows without logging them, or a mapped table's columns,
-// stop the pipeline, and a restart stops again.
+// Statements that change rows without logging them, or a mapped table's columns, stop the
+// pipeline. A restart stops again.
 func testRefused(t *testing.T, d *database) {
 	d.exec("CREATE DATABASE refused_other", "CREATE TABLE refused_other.brought (id INT PRIMARY KEY, v INT)", "INSERT INTO refused_other.brought VALUES (1, 1)")
 	for _, test := range []struct{ sql, want string }{
@@ -212,7 +212,7 @@ func testRefused(t *testing.T, d *database) {
 	r.mustStop("logged as a statement instead of rows")
 }
 
-// Statements that change nothing of what is mapped pass, and new tables come in.
+// Statements that change nothing mapped pass, and new tables are mapped.
 func testFollowed(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	m := newMemory()
@@ -249,8 +249,8 @@ func testFollowed(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("n4"), d.rows("n4"))
 }
 
-// Going back repeats what was, whole, and ends where MySQL is; `state` says so
-// meanwhile. Going forth passes rows over, and none is taken for granted later.
+// A move back applies all transactions again, with rows in full, and ends at the same data; the
+// phase is replaying meanwhile. After a move forward, rows are written in full.
 func testRewind(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	c := d.config()
@@ -315,7 +315,7 @@ func testRewind(t *testing.T, d *database) {
 	}
 }
 
-// A place that the server cannot serve costs nothing: the data stays where it is.
+// A position that the server cannot serve does not change the data.
 func testBadRewind(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	m := newMemory()
@@ -339,7 +339,7 @@ func testBadRewind(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 }
 
-// Data that is not this pipeline's as the file has it is never changed.
+// Data that this pipeline's file did not build are never changed.
 func testOtherData(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	m := newMemory()
@@ -362,8 +362,7 @@ func testOtherData(t *testing.T, d *database) {
 	}
 }
 
-// One transaction that touches nothing mapped moves the position soon, though
-// nothing comes after it.
+// A transaction without mapped rows moves the position soon, even if nothing follows.
 func testQuiet(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE no_key (v INT)", "INSERT INTO t VALUES (1, 1)")
 	m := newMemory()
@@ -373,7 +372,7 @@ func testQuiet(t *testing.T, d *database) {
 	m.waitAt(t, d.end())
 }
 
-// A run that ends while rows are read ends at once, whatever it is doing.
+// A run that ends while rows are read ends at once, whatever the workers do.
 func testCloseWhileReading(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(40))")
 	for i := range 20 {
@@ -404,7 +403,7 @@ func testCloseWhileReading(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 }
 
-// A chunk of rows that are larger than was thought is cut short.
+// A chunk whose rows are larger than expected is cut short.
 func testLargeRows(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v LONGTEXT)")
 	for i := range 50 {
@@ -417,10 +416,9 @@ func testLargeRows(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 }
 
-// A statement that changes more rows than can be noted, while a chunk is read, has
-// the chunk read again: nobody knows any more which of its rows are old. Its rows
-// were counted each time.
-func testManyTouched(t *testing.T, d *database) {
+// If a statement changes more rows than fit into the dirty keys, the chunk is read again, and each
+// row is counted once.
+func testManyDirtyKeys(t *testing.T, d *database) {
 	const rows = 40
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 	insertRows(d, rows)
@@ -454,8 +452,8 @@ func testManyTouched(t *testing.T, d *database) {
 	}
 }
 
-// A table without any key is read by its key_columns, where ids are other rows that
-// the collation takes for equal. It was refused, whatever key_columns said.
+// A table without a key is read in the order of its key_columns, even if its collation equates
+// different values.
 func testNoKey(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id VARCHAR(10) NOT NULL COLLATE utf8mb4_general_ci, v INT)",
 		"INSERT INTO t VALUES ('a', 1), ('A', 2), ('ä', 3), ('b', 4), ('B', 5), ('', 6), ('c', NULL)")
@@ -472,7 +470,7 @@ func testNoKey(t *testing.T, d *database) {
 	start(t, d.config(keyed...), newMemory(), "").mustStop("test.yaml:6: tables.", d.name+".n.id", "may be NULL", "declare it NOT NULL")
 }
 
-// What is not mapped is known after a restart too.
+// Unmapped tables are still known after a restart.
 func testUnmapped(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE no_key (v INT)")
 	m := newMemory()
@@ -485,9 +483,8 @@ func testUnmapped(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 }
 
-// A table that was left out for want of a key holds rows; that it has got a key
-// since, and a CREATE TABLE IF NOT EXISTS names it, does not make it empty. One
-// that is dropped and created is new.
+// A table that was unmapped for want of a key has rows. If it gets a key, a CREATE TABLE IF NOT
+// EXISTS does not make it a new table. A DROP and CREATE does.
 func testCreateOfKnown(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE a (id INT NOT NULL, v INT)", "CREATE TABLE b (id INT NOT NULL, v INT)",
 		"INSERT INTO a VALUES (1, 1)", "INSERT INTO b VALUES (1, 1)")
@@ -501,8 +498,8 @@ func testCreateOfKnown(t *testing.T, d *database) {
 	r.mustStop("brings a table with its rows into the mapping", d.name+".b")
 }
 
-// MariaDB logs what it is told before a statement; and an ALTER IGNORE removes
-// the rows that are equal in a new key, without logging them.
+// MariaDB logs the settings before a statement (SET STATEMENT). Its ALTER IGNORE removes rows
+// without logging them.
 func testMariaStatements(t *testing.T, d *database) {
 	for _, test := range []struct{ sql, want string }{
 		{"SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE TABLE t", "a TRUNCATE of mapped table"},
@@ -517,8 +514,8 @@ func testMariaStatements(t *testing.T, d *database) {
 	}
 }
 
-// MariaDB logs no row that a cascade changes: a mapped child stops the pipeline,
-// unless its entry says that this may be.
+// MariaDB does not log rows that a cascade changes. A mapped child table stops the pipeline,
+// unless its entry says `cascades: ignore`.
 func testCascades(t *testing.T, d *database) {
 	d.exec("CREATE TABLE p (id INT PRIMARY KEY, v INT)", "CREATE TABLE c (id INT PRIMARY KEY, v INT, CONSTRAINT `u``p` FOREIGN KEY (v) REFERENCES p (id) ON DELETE SET NULL)",
 		"CREATE TABLE plain (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id))", "INSERT INTO p VALUES (1, 1)",
@@ -544,8 +541,8 @@ func testCascades(t *testing.T, d *database) {
 	r.mustStop("the foreign key again of mapped table", "ON UPDATE CASCADE")
 }
 
-// A name that the server does not have would let leave what it should keep back.
-// A column stops; a table may be created yet. What is right is taken as it is.
+// A misspelled name would leave data unprotected. A missing column stops the pipeline; a missing
+// table is retried. Correct names pass.
 func testMisspelt(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT NOT NULL, v INT NOT NULL, secret INT, PRIMARY KEY (id))", "INSERT INTO t VALUES (1, 1, 5)")
 	m := newMemory()
@@ -569,7 +566,7 @@ func testMisspelt(t *testing.T, d *database) {
 	}
 }
 
-// This MySQL logs what cascades change.
+// This MySQL logs the rows that cascades change.
 func testCascadesLogged(t *testing.T, d *database) {
 	d.exec("CREATE TABLE p (id INT PRIMARY KEY, v INT)", "CREATE TABLE c (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id) ON DELETE CASCADE)",
 		"INSERT INTO p VALUES (1, 1), (2, 2)", "INSERT INTO c VALUES (10, 1), (20, 2)")
@@ -589,8 +586,8 @@ func testCascadesLogged(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("c"), d.rows("c"))
 }
 
-// A connection that is lost while the position is compared with the server's is
-// no answer: another try may go better.
+// A connection that is lost while the position is compared with the server's proves nothing: a
+// retry may succeed.
 func testLostWhileBeginning(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -637,7 +634,7 @@ func testLostWhileBeginning(t *testing.T, d *database) {
 	}
 }
 
-// A unit that is written because a statement follows does not include it.
+// A unit that is flushed because a statement follows does not include that statement.
 func testPositionOfDDL(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 	m := newMemory()

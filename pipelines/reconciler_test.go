@@ -25,14 +25,14 @@ func numbered(t *testing.T) *mappedTable {
 	return &mappedTable{schema: table, plan: plan}
 }
 
-// row is the row with that id.
+// row returns the row with that id.
 func (t *mappedTable) row(id int) *binlog.Row {
 	r := new(binlog.Row)
 	r.SetText(binlog.NewTextLayout(t.schema), [][]byte{[]byte(strconv.Itoa(id))})
 	return r
 }
 
-// chunkOf is a chunk whose rows are 1 to n.
+// chunkOf returns a chunk with rows 1 to n.
 func chunkOf(t *testing.T, table *mappedTable, n int) *chunk {
 	t.Helper()
 	c := &chunk{table: table, plan: table.plan.Clone(), limit: n, bytes: chunkBytes}
@@ -54,10 +54,9 @@ func (c *chunk) kept() int {
 	return n
 }
 
-// One statement may change every row of a table while a chunk is read. Each of its
-// keys was kept; now a chunk that is read already keeps only those of its rows, and
-// one that is not gives up.
-func TestTouchedIsBounded(t *testing.T) {
+// One statement may change every row of a table while a chunk is read. If the chunk has been read,
+// only the keys of its rows are kept; otherwise the keys overflow.
+func TestDirtyKeysAreBounded(t *testing.T) {
 	const changed = 1000
 	defer SetDirtyKeyBytes(64 * dirtyKeyCost)()
 	for _, read := range []bool{false, true} {
@@ -85,7 +84,7 @@ func TestTouchedIsBounded(t *testing.T) {
 	}
 }
 
-// sinkOf takes units and keeps their commands.
+// sinkOf records the commands of units.
 type sinkOf struct{ commands []byte }
 
 func (*sinkOf) Load(context.Context) (sink.State, error) { return sink.State{}, nil }
@@ -98,9 +97,9 @@ func (s *sinkOf) Apply(_ context.Context, u *sink.Unit) error {
 	return nil
 }
 
-// A table that is written to all the time, more than can be noted during any of its
-// SELECTs, was read again for ever, and its rows were counted each time.
-func TestLoadGetsOn(t *testing.T) {
+// A table that is written to all the time, with more dirty keys than fit during each SELECT, is
+// loaded nevertheless, and each row is counted once.
+func TestLoadProgresses(t *testing.T) {
 	defer SetDirtyKeyBytes(64 * dirtyKeyCost)()
 	table := numbered(t)
 	r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 1), waiting: []*mappedTable{table}, stats: new(stats)}
@@ -155,7 +154,7 @@ func TestLoadGetsOn(t *testing.T) {
 	}
 }
 
-// Each worker could fill what was meant for all.
+// All chunks in flight share chunkBytes.
 func TestChunksShareMemory(t *testing.T) {
 	defer SetChunkBytes(8000)()
 	r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 8)}
@@ -181,8 +180,8 @@ func TestChunksShareMemory(t *testing.T) {
 	}
 }
 
-// The worker of the last table waited for those that had nothing to do, so that
-// rows_per_second was parted by `parallel`. Time here is what ask says it wants.
+// rows_per_second is reached with any number of tables and workers. The clock is what
+// requestChunks returns.
 func TestRowsPerSecond(t *testing.T) {
 	for _, tables := range []int{1, 2, 3} {
 		r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 4), limiter: rateLimiter{perSecond: 1000}}

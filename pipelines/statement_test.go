@@ -60,8 +60,8 @@ func TestParseStatement(t *testing.T) {
 	}
 }
 
-// An ALTER passes by what it says, not by how the table looks afterwards: a column
-// that was dropped and added, or narrowed and widened again, compares equal.
+// An ALTER passes because of its text, not because the columns compare equal afterwards: they also
+// do after a column was dropped and added, or narrowed and widened.
 func TestParseStatementAlter(t *testing.T) {
 	for _, sql := range []string{
 		"ADD INDEX (v)",

@@ -9,14 +9,13 @@ import (
 	"rowfall/transform"
 )
 
-// storedTable is what the first version wrote.
+// storedTable is a schema as the first version stored it.
 const storedTable = `{"Database":"shop","Name":"t","Columns":[` +
 	`{"Name":"id","SQLType":"int","Type":4,"Unsigned":false,"Nullable":false,"Invisible":false,"Generated":false,"Charset":"","Values":null,"Length":0,"Decimals":0},` +
 	`{"Name":"e","SQLType":"enum('a')","Type":21,"Unsigned":false,"Nullable":true,"Invisible":false,"Generated":false,"Charset":"utf8mb4","Values":["a"],"Length":0,"Decimals":0}],` +
 	`"Primary":[0],"Unique":null,"NotFollowed":""}`
 
-// Another version knows more of a column, or less. Compared byte for byte, each
-// table looked changed by the next statement that came by, and the pipeline stopped.
+// Another version knows more fields of a column, or fewer. Its schema must not look changed.
 func TestStoredTable(t *testing.T) {
 	now := func() *binlog.Table {
 		return &binlog.Table{
@@ -61,8 +60,7 @@ func TestStoredTable(t *testing.T) {
 	}
 }
 
-// `bb.dot`.t and bb.`dot.t` have one full name: the rows of the one must not be read as the
-// other's.
+// `bb.dot`.t and bb.`dot.t` have one full name. Rows of one must not be read as the other's.
 func TestOneFullName(t *testing.T) {
 	s := newTableSet(&transform.Mapping{Tables: []transform.TableRule{{Pattern: "`bb.dot`.*"}}})
 	table := &binlog.Table{Database: "bb.dot", Name: "t", Primary: []int{0}, Columns: []binlog.Column{{Name: "id", SQLType: "int", Type: binlog.TypeInt}}}

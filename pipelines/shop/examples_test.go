@@ -11,7 +11,7 @@ import (
 	"rowfall/pipelines/file"
 )
 
-// The examples are what a newcomer copies; they must not rot.
+// Newcomers copy the examples, so the examples must stay valid.
 func TestExamples(t *testing.T) {
 	read := func(path string) string {
 		t.Helper()
@@ -44,7 +44,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestCompose reads compose.yaml as strictly as it can be without Docker.
+// TestCompose checks compose.yaml as far as that works without Docker.
 func TestCompose(t *testing.T) {
 	text, err := os.Open("../../compose.yaml")
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"rowfall/pipelines/tablestate"
 )
 
-// What builds the same data is the same mapping: else a comment costs a rebuild. What
-// does not must not pass for it: the data would be of two mappings.
+// Mappings that build the same data have one fingerprint, so that a comment does not cost a
+// rebuild. Mappings that do not have different ones.
 func TestFingerprint(t *testing.T) {
 	const text = `pipeline: shop
 source:
