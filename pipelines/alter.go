@@ -5,13 +5,12 @@ import (
 	"strings"
 )
 
-// What an ALTER TABLE may do to a mapped table is a list of what is known to
-// leave every row and column as it is; all else stops the pipeline. That the
-// columns compare equal afterwards proves nothing: they may have been dropped and
-// added, narrowed and widened, or moved there and back since.
+// This file lists the clauses of ALTER TABLE that keep every row and column as it is. Any other
+// clause stops the pipeline. Equal columns afterwards are no proof that an ALTER was harmless: a
+// column may have been dropped and added again, or narrowed and widened again.
 
-// harmlessClauses are the beginnings of clauses that pass. Each word is reserved,
-// or is followed by one that is: no column can be meant.
+// harmlessClauses are the first words of harmless clauses. Every clause begins with reserved words,
+// so it cannot be an ADD or DROP of a column that has this name.
 var harmlessClauses = [][]string{
 	{"ADD", "INDEX"},
 	{"ADD", "KEY"},
@@ -40,8 +39,8 @@ var harmlessClauses = [][]string{
 	{"COALESCE", "PARTITION"},
 }
 
-// harmlessPartitions stand alone in their ALTER, with a list of partitions. A
-// reorganization that would leave a row without a partition fails.
+// harmlessPartitions are clauses with a list of partitions; MySQL allows no other clause beside
+// them. A reorganization that would leave a row without a partition fails.
 var harmlessPartitions = [][]string{
 	{"REORGANIZE", "PARTITION"},
 	{"REBUILD", "PARTITION"},
@@ -50,16 +49,18 @@ var harmlessPartitions = [][]string{
 	{"CHECK", "PARTITION"},
 }
 
-// harmlessOptions are table options, which stand side by side without commas.
-// DEFAULT and the character set are what columns to come will have.
+// harmlessOptions are table options, which need no commas between them. DEFAULT and the character
+// set apply to columns that are added later.
 var harmlessOptions = []string{
-	"ALGORITHM", "LOCK", "FORCE", "AUTO_INCREMENT", "AUTOEXTEND_SIZE", "AVG_ROW_LENGTH", "CHECKSUM", "COMMENT", "COMPRESSION",
-	"DEFAULT", "CHARACTER", "CHARSET", "COLLATE", "DELAY_KEY_WRITE", "ENCRYPTION", "ENCRYPTED", "ENGINE", "ENGINE_ATTRIBUTE",
-	"KEY_BLOCK_SIZE", "MAX_ROWS", "MIN_ROWS", "PACK_KEYS", "PAGE_CHECKSUM", "PAGE_COMPRESSED", "PAGE_COMPRESSION_LEVEL", "ROW_FORMAT",
-	"SECONDARY_ENGINE", "SECONDARY_ENGINE_ATTRIBUTE", "STATS_AUTO_RECALC", "STATS_PERSISTENT", "STATS_SAMPLE_PAGES", "TABLESPACE", "TRANSACTIONAL",
+	"ALGORITHM", "LOCK", "FORCE", "AUTO_INCREMENT", "AUTOEXTEND_SIZE", "AVG_ROW_LENGTH",
+	"CHECKSUM", "COMMENT", "COMPRESSION", "DEFAULT", "CHARACTER", "CHARSET", "COLLATE",
+	"DELAY_KEY_WRITE", "ENCRYPTION", "ENCRYPTED", "ENGINE", "ENGINE_ATTRIBUTE",
+	"KEY_BLOCK_SIZE", "MAX_ROWS", "MIN_ROWS", "PACK_KEYS", "PAGE_CHECKSUM", "PAGE_COMPRESSED",
+	"PAGE_COMPRESSION_LEVEL", "ROW_FORMAT", "SECONDARY_ENGINE", "SECONDARY_ENGINE_ATTRIBUTE",
+	"STATS_AUTO_RECALC", "STATS_PERSISTENT", "STATS_SAMPLE_PAGES", "TABLESPACE", "TRANSACTIONAL",
 }
 
-// engines keep the rows of a table that is given to them; BLACKHOLE does not.
+// engines are those that keep the rows of a table that is converted to them; BLACKHOLE does not.
 var engines = []string{"INNODB", "MYISAM", "ARIA", "ROCKSDB", "TOKUDB"}
 
 // alter reads ALTER TABLE, clause by clause.
@@ -67,7 +68,7 @@ func (p *statementParser) alter() parsedStatement {
 	var s parsedStatement
 	for {
 		if p.accept("IGNORE") {
-			s.verb = verbAlter // it removes rows that a new key refuses
+			s.verb = verbChangesRows // it removes rows that violate a new key
 		} else if !p.accept("ONLINE") {
 			break
 		}
@@ -83,7 +84,7 @@ func (p *statementParser) alter() parsedStatement {
 		p.accept("NOWAIT")
 	}
 	for p.at < len(p.words) {
-		if verb := p.clause(&s); verb != verbOther && s.verb != verbRename {
+		if verb := p.clause(&s); verb != verbHarmless && s.verb != verbRename {
 			s.verb = verb
 		}
 		for p.at < len(p.words) && !p.accept(",") {
@@ -93,7 +94,7 @@ func (p *statementParser) alter() parsedStatement {
 	return s
 }
 
-// clause reads the beginning of a clause and returns what it does.
+// clause reads the beginning of a clause and returns its effect.
 func (p *statementParser) clause(s *parsedStatement) statementVerb {
 	switch {
 	case p.accept("EXCHANGE", "PARTITION"):
@@ -101,26 +102,27 @@ func (p *statementParser) clause(s *parsedStatement) statementVerb {
 			p.at++
 		}
 		s.tables = p.name(s.tables)
-		return verbPartition
-	case p.accept("CONVERT", "TABLE"): // MariaDB: it becomes a partition
+		return verbRemovesRows
+	case p.accept("CONVERT", "TABLE"): // MariaDB: the table becomes a partition
 		s.tables = p.name(s.tables)
-		return verbPartition
+		return verbRemovesRows
 	case p.accept("CONVERT", "PARTITION"):
 		for p.at < len(p.words) && !p.accept("TO", "TABLE") {
 			p.at++
 		}
 		to := p.name(nil)
 		s.tables, s.targets = append(s.tables, to...), append(s.targets, to...)
-		return verbPartition
-	case p.accept("TRUNCATE", "PARTITION"), p.accept("DROP", "PARTITION"), p.accept("DISCARD"), p.accept("IMPORT"):
-		return verbPartition
+		return verbRemovesRows
+	case p.accept("TRUNCATE", "PARTITION"), p.accept("DROP", "PARTITION"),
+		p.accept("DISCARD"), p.accept("IMPORT"):
+		return verbRemovesRows
 	case p.accept("RENAME", "COLUMN"):
-		return verbAlter
+		return verbChangesRows
 	case p.acceptAny(harmlessClauses):
-		return verbOther
+		return verbHarmless
 	case p.acceptAny(harmlessPartitions):
 		p.at = len(p.words)
-		return verbOther
+		return verbHarmless
 	case p.accept("RENAME"):
 		if !p.accept("TO") && !p.accept("AS") {
 			p.accept("=")
@@ -134,13 +136,15 @@ func (p *statementParser) clause(s *parsedStatement) statementVerb {
 		p.accept("IF", "EXISTS")
 		return p.dropKey(s)
 	case p.accept("ALTER"):
-		return p.standard()
-	case p.at < len(p.words) && !p.words[p.at].Quoted && slices.Contains(harmlessOptions, strings.ToUpper(p.words[p.at].Text)):
+		return p.alterColumn()
+	case p.at < len(p.words) && !p.words[p.at].Quoted &&
+		slices.Contains(harmlessOptions, strings.ToUpper(p.words[p.at].Text)):
 		return p.options()
 	}
-	return verbAlter
+	return verbChangesRows
 }
 
+// acceptAny skips the first of the given beginnings that matches.
 func (p *statementParser) acceptAny(beginnings [][]string) bool {
 	return slices.ContainsFunc(beginnings, func(b []string) bool { return p.accept(b...) })
 }
@@ -150,52 +154,53 @@ func (p *statementParser) constraint() statementVerb {
 	p.accept("IF", "NOT", "EXISTS")
 	for range 2 { // the name may be missing
 		if p.accept("FOREIGN", "KEY") || p.accept("CHECK") || p.accept("UNIQUE") {
-			return verbOther
+			return verbHarmless
 		}
 		p.at++
 	}
-	return verbAlter
+	return verbChangesRows
 }
 
-// dropKey reads the name of an index that goes. The primary key can be named too.
+// dropKey reads the name of an index that is dropped. It may be the primary key's.
 func (p *statementParser) dropKey(s *parsedStatement) statementVerb {
 	s.dropsKey = true
 	if p.at < len(p.words) && strings.EqualFold(p.words[p.at].Text, "PRIMARY") {
-		return verbAlter
+		return verbChangesRows
 	}
-	return verbOther
+	return verbHarmless
 }
 
-// standard reads ALTER [COLUMN] c; of its forms the default alone touches no row.
-func (p *statementParser) standard() statementVerb {
+// alterColumn reads ALTER [COLUMN] c. Only a change of the default keeps all rows.
+func (p *statementParser) alterColumn() statementVerb {
 	p.accept("COLUMN")
 	p.accept("IF", "EXISTS")
 	p.at++
 	if p.accept("SET", "DEFAULT") || p.accept("DROP", "DEFAULT") {
-		return verbOther
+		return verbHarmless
 	}
-	return verbAlter
+	return verbChangesRows
 }
 
-// options reads a run of table options, the first of which is harmless.
+// options reads a sequence of table options, of which the first is harmless.
 func (p *statementParser) options() statementVerb {
 	for p.at < len(p.words) && !p.words[p.at].Is(",") {
 		switch {
 		case p.accept("ENGINE"):
 			p.accept("=")
-			if p.at >= len(p.words) || !slices.Contains(engines, strings.ToUpper(p.words[p.at].Text)) {
-				return verbAlter
+			if p.at >= len(p.words) ||
+				!slices.Contains(engines, strings.ToUpper(p.words[p.at].Text)) {
+				return verbChangesRows
 			}
 		case p.accept("UNION"): // the tables that a MERGE table shows
-			return verbAlter
+			return verbChangesRows
 		default:
 			p.skip()
 		}
 	}
-	return verbOther
+	return verbHarmless
 }
 
-// skip passes over a word, or over all that stands in parentheses.
+// skip skips a word, or a group in parentheses.
 func (p *statementParser) skip() {
 	depth := 0
 	for p.at < len(p.words) {

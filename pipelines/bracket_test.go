@@ -20,9 +20,9 @@ import (
 	"rowfall/sink"
 )
 
-// lateReplica is a replica that asks for semi-synchronous replication and
-// acknowledges late. With the wait point AFTER_SYNC a transaction is in the binlog,
-// where everybody streams it, until the acknowledgement lets it become visible.
+// lateReplica is a semi-synchronous replica that acknowledges late. With the wait point
+// AFTER_SYNC, a transaction is in the binlog, where every replica receives it, before the
+// acknowledgement makes it visible.
 type lateReplica struct {
 	delay time.Duration
 	acks  atomic.Int64
@@ -30,7 +30,7 @@ type lateReplica struct {
 	conn  *mysql.Conn
 }
 
-// startLateReplica follows d's server from its end on, until the test ends.
+// startLateReplica starts a replica at the end of d's binlog. It ends with the test.
 func startLateReplica(t *testing.T, d *database, delay time.Duration) *lateReplica {
 	t.Helper()
 	r := &lateReplica{delay: delay, conn: d.dial()}
@@ -56,8 +56,7 @@ func startLateReplica(t *testing.T, d *database, delay time.Duration) *lateRepli
 	return r
 }
 
-// stop ends the replica; transactions that wait for it go on when the server
-// notices.
+// stop ends the replica. Transactions that wait for it continue when the server notices.
 func (r *lateReplica) stop() {
 	_ = r.conn.Close()
 	r.done.Wait()
@@ -103,8 +102,8 @@ func (r *lateReplica) follow(file string) {
 	}
 }
 
-// semiSync are the options for a server that can wait for acknowledgements between
-// its binlog and its engine; the test is skipped where that cannot be had.
+// semiSync returns the options of a server that waits for acknowledgements between writing the
+// binlog and committing in the engine. The test is skipped if the server lacks this.
 func semiSync(t *testing.T, kind servers.Kind) []string {
 	t.Helper()
 	path := servertest.Need(t, kind).Path(kind)
@@ -121,9 +120,9 @@ func semiSync(t *testing.T, kind servers.Kind) []string {
 	}
 }
 
-// TestFirstLoadWithLateCommits loads a table while every transaction can be read
-// from the binlog long before it can be seen. Without the wait for what was
-// applied (F), chunks bring back rows as they were; the test then fails.
+// TestFirstLoadWithLateCommits loads a table while every transaction is in the binlog long before
+// it is visible. Without the wait for F, chunks overwrite rows with older versions, and the test
+// fails.
 func TestFirstLoadWithLateCommits(t *testing.T) {
 	for _, set := range []struct {
 		name string
@@ -179,11 +178,11 @@ func loadLate(t *testing.T, d *database, variable string, gtid bool) {
 	loads := make([]*memory, 0, 2)
 	if gtid {
 		// Once with no room for what is touched: chunks are read twice.
-		restore := pipelines.SetTouchedBytes(1)
+		restore := pipelines.SetDirtyKeyBytes(1)
 		m, r := load()
 		r.kill()
 		restore()
-		t.Logf("%d rows loaded, in %d units", r.pipeline.Stats().Loaded, len(m.taken(0)))
+		t.Logf("%d rows loaded, in %d units", r.pipeline.Stats().Loaded, len(m.Units(0)))
 		start(t, c, m, "")
 		loads = append(loads, m)
 		c = d.config("chunk_rows: 1000", "chunk_rows: 40, parallel: 1") // another server_id
@@ -198,11 +197,11 @@ func loadLate(t *testing.T, d *database, variable string, gtid bool) {
 		mustBeEqual(t, m.rows("t"), d.rows("t"))
 		mustBeEqual(t, m.rows("n"), d.rows("n"))
 	}
-	t.Logf("%d rows loaded, %d acknowledgements, %d units", r.pipeline.Stats().Loaded, replica.acks.Load(), len(m.taken(0)))
+	t.Logf("%d rows loaded, %d acknowledgements, %d units", r.pipeline.Stats().Loaded, replica.acks.Load(), len(m.Units(0)))
 }
 
-// writeBehind changes, moves, removes and brings back rows, just ahead of where
-// the load is and all over, each row rarely: what goes wrong must stay to be seen.
+// writeBehind changes, moves, removes and restores rows, just ahead of the load and everywhere
+// else. It changes each row rarely, so that a wrong row stays visible.
 func writeBehind(t *testing.T, stopping *atomic.Bool, conn *mysql.Conn, name string, w int) {
 	rng := rand.New(rand.NewPCG(uint64(w), 5))
 	if err := conn.Exec(t.Context(), "USE `"+name+"`"); err != nil {

@@ -15,16 +15,15 @@ import (
 	"rowfall/sink"
 )
 
-// Commands answers ROWFALL on a node, by the data: it works the same on the node
-// that a pipeline feeds and on a node that follows it. Of a pipeline in this
-// process, STATUS and INFO also tell how it fares.
+// Commands implements the command ROWFALL and the INFO section of a node. It reads the node's data,
+// so it works on replicas too. For a pipeline of this process, STATUS and INFO add its Stats.
 type Commands struct {
 	node     func() *replication.Node
-	pipeline *Pipeline // nil where there is none; set before the node serves
+	pipeline *Pipeline // nil if there is none; set before the node runs
 }
 
-// NewCommands returns the commands of a node, which is asked for at each use so
-// that the node may be opened with them.
+// NewCommands returns the commands of the node that node returns. node is called at each use,
+// because the commands are needed to open the node.
 func NewCommands(node func() *replication.Node) *Commands { return &Commands{node: node} }
 
 // Handlers returns the commands by name, for replication.Config.
@@ -32,6 +31,7 @@ func (c *Commands) Handlers() map[string]replication.Handler {
 	return map[string]replication.Handler{"ROWFALL": c.rowfall}
 }
 
+// rowfall appends the reply to a ROWFALL command.
 func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]byte) []byte {
 	if len(args) < 2 {
 		return resp.AppendError(dst, "ERR wrong number of arguments for 'rowfall' command")
@@ -46,7 +46,8 @@ func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]
 	case "HELP":
 		help := []string{
 			"ROWFALL POSITION [pipeline] -- where the data of this node stands",
-			"ROWFALL WAIT gtid timeout-ms [table] -- wait until this node holds a GTID set: 1, or 0 when the time is over",
+			"ROWFALL WAIT gtid timeout-ms [table] -- wait until this node holds a GTID set: " +
+				"1, or 0 when the time is over",
 			"ROWFALL STATUS -- the pipelines of this node and how they fare, as text",
 		}
 		dst = resp.AppendArray(dst, len(help))
@@ -55,18 +56,22 @@ func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]
 		}
 		return dst
 	default:
-		return resp.AppendError(dst, fmt.Sprintf("ERR unknown subcommand '%.64s'. Try ROWFALL HELP.", args[1]))
+		return resp.AppendError(dst,
+			fmt.Sprintf("ERR unknown subcommand '%.64s'. Try ROWFALL HELP.", args[1]))
 	}
 }
 
-// positions returns the position hashes that the node holds, by pipeline.
+// positions returns the names of the pipelines whose data the node holds, and their position
+// hashes.
 func (c *Commands) positions() (names []string, fields map[string]map[string]string) {
 	fields = sink.Positions(c.node().Keyspace())
 	return slices.Sorted(maps.Keys(fields)), fields
 }
 
-// positionFields is the order in which a position is shown.
-var positionFields = []string{"gtid", "file", "offset", "server", "time", "state", "rebuilding", "partial", "row"}
+// positionFields are the fields of a position hash, in the order of replies.
+var positionFields = []string{
+	"gtid", "file", "offset", "server", "time", "state", "rebuilding", "partial", "row",
+}
 
 func (c *Commands) position(dst []byte, proto int, args [][]byte) []byte {
 	names, all := c.positions()
@@ -76,7 +81,8 @@ func (c *Commands) position(dst []byte, proto int, args [][]byte) []byte {
 	if len(args) == 1 {
 		f, ok := all[string(args[0])]
 		if !ok {
-			return resp.AppendError(dst, fmt.Sprintf("ERR this node holds no pipeline '%.64s'", args[0]))
+			return resp.AppendError(dst,
+				fmt.Sprintf("ERR this node holds no pipeline '%.64s'", args[0]))
 		}
 		return appendPosition(dst, proto, f)
 	}
@@ -105,12 +111,11 @@ func appendPosition(dst []byte, proto int, f map[string]string) []byte {
 	return dst
 }
 
-// maxWait bounds ROWFALL WAIT, so that no session waits for ever.
+// maxWait is the longest time of ROWFALL WAIT.
 const maxWait = 24 * time.Hour
 
-// wait answers 1 once a pipeline on this node is streaming and holds the GTID
-// set, 0 when the time is over. Within a rebuild, a table that is named must be
-// complete too.
+// wait implements ROWFALL WAIT. It replies 1 once a pipeline's data on this node are streaming and
+// include the GTID set, and 0 after the timeout. If a table is given, it must not be under rebuild.
 func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 	if len(args) < 2 || len(args) > 3 {
 		return resp.AppendError(dst, "ERR wrong number of arguments for 'rowfall|wait' command")
@@ -135,7 +140,7 @@ func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 	defer cancel()
 	for {
 		published := c.node().Published()
-		if c.holds(&set, table) {
+		if c.includes(&set, table) {
 			return resp.AppendInt(dst, 1)
 		}
 		select {
@@ -146,7 +151,8 @@ func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 	}
 }
 
-func (c *Commands) holds(set *binlog.GTIDSet, table string) bool {
+// includes reports whether a pipeline's data are streaming and include the GTID set.
+func (c *Commands) includes(set *binlog.GTIDSet, table string) bool {
 	_, all := c.positions()
 	for _, f := range all {
 		p, err := sink.ParseProgress(f)
@@ -163,8 +169,7 @@ func (c *Commands) holds(set *binlog.GTIDSet, table string) bool {
 	return false
 }
 
-// Complete reports whether the node holds data, and no pipeline's first load in
-// it is unfinished.
+// Complete reports whether the node holds data without an unfinished initial load.
 func (c *Commands) Complete() bool {
 	_, all := c.positions()
 	for _, f := range all {

@@ -15,8 +15,8 @@ import (
 	"rowfall/sink"
 )
 
-// While a first load or a replay runs the position is one thing and the rows are
-// another: whoever waits for a transaction must not be sent to read them.
+// During an initial load or a replay the rows are older or newer than the position, so WAIT must
+// not answer 1.
 func TestWaitMeansComplete(t *testing.T) {
 	var node *replication.Node
 	commands := pipelines.NewCommands(func() *replication.Node { return node })

@@ -15,16 +15,16 @@ import (
 	"rowfall/transform"
 )
 
-// Dataset is what a mapping makes of the rows that MySQL holds: every key that a
-// replica at that position must hold, and no other. It is held in memory whole.
+// Dataset is what a mapping makes of the rows in MySQL: exactly the keys that a replica at that
+// position must hold. All of it is in memory.
 type Dataset struct {
 	// Rows counts the rows read from MySQL.
 	Rows int
 	keys map[string]sink.RemoteValue
 }
 
-// ReadDataset reads every mapped table by SELECT. The result is one moment's only
-// while nothing writes to the tables.
+// ReadDataset reads every mapped table with SELECT. The result is consistent only if nothing writes
+// to the tables meanwhile.
 func ReadDataset(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (*Dataset, error) {
 	schemas, err := readSchemas(ctx, conn, m)
 	if err != nil {
@@ -51,7 +51,10 @@ func ReadDataset(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (*
 	return d, nil
 }
 
-func (d *Dataset) readTable(ctx context.Context, conn *mysql.Conn, t *mappedTable, end binlog.Position) error {
+// readTable adds the keys of one table. The rows include everything up to end.
+func (d *Dataset) readTable(
+	ctx context.Context, conn *mysql.Conn, t *mappedTable, end binlog.Position,
+) error {
 	request := query.ChunkRequest{Table: t.schema, Key: t.order(), Limit: 10000}
 	for {
 		result, err := query.Read(ctx, conn, request, end, func(row *binlog.Row) error {
@@ -71,6 +74,7 @@ func (d *Dataset) readTable(ctx context.Context, conn *mysql.Conn, t *mappedTabl
 	}
 }
 
+// add adds what one output makes of a row.
 func (d *Dataset) add(e transform.Expectation) {
 	key := string(e.Key)
 	v := d.keys[key]
@@ -99,12 +103,11 @@ func (d *Dataset) add(e transform.Expectation) {
 	d.keys[key] = v
 }
 
-// Keys returns how many keys a replica must hold, Rowfall's own aside.
+// Keys returns the number of keys that a replica must hold, besides keys of Rowfall itself.
 func (d *Dataset) Keys() int { return len(d.keys) }
 
-// Compare reads all of a replica and returns the differences, one sentence each,
-// at most limit of them; none means the replica equals MySQL. Keys with the
-// prefix rowfall: are not looked at.
+// Compare reads all keys of a replica and returns at most limit differences, one sentence each. No
+// differences mean that the replica equals MySQL. Keys that begin with "rowfall:" are ignored.
 func (d *Dataset) Compare(ctx context.Context, r *sink.Remote, limit int) ([]string, error) {
 	var diffs []string
 	report := func(format string, args ...any) {
@@ -119,7 +122,7 @@ func (d *Dataset) Compare(ctx context.Context, r *sink.Remote, limit int) ([]str
 		}
 		want, ok := d.keys[key]
 		if !ok {
-			report("%s (%s) is there, and no row makes it", key, got.Type)
+			report("%s (%s) exists, and no row makes it", key, got.Type)
 			return nil
 		}
 		seen[key] = true
@@ -139,6 +142,7 @@ func (d *Dataset) Compare(ctx context.Context, r *sink.Remote, limit int) ([]str
 	return diffs, nil
 }
 
+// compareValues returns the difference as a predicate; empty if there is none.
 func compareValues(want, got sink.RemoteValue) string {
 	if want.Type != got.Type {
 		return fmt.Sprintf("is a %s, not a %s", got.Type, want.Type)
@@ -162,6 +166,7 @@ func compareValues(want, got sink.RemoteValue) string {
 	return ""
 }
 
+// compareMaps returns the first difference as a predicate; empty if there is none.
 func compareMaps[V comparable](want, got map[string]V) string {
 	for _, k := range slices.Sorted(maps.Keys(want)) {
 		v, ok := got[k]

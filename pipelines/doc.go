@@ -1,69 +1,80 @@
-// Package pipelines runs pipelines: it opens source, mapping and sink, and moves
-// transactions from one to the other. Their files are read in pipelines/file.
+// Package pipelines runs pipelines: it reads a source, transforms its changes with a mapping, and
+// applies them to a sink. Pipeline files are parsed in pipelines/file.
 //
-// A Pipeline (pipeline.go) is one loop (loop.go): ask the sink where the data
-// stands and decide where to begin (begin.go), open the source there, then read,
-// transform, apply. Data flows one way and only return values go back. Rows that
-// must be read again (the first load) go through the Reconciler, which lives in
-// the same loop and shares its order. Statements that are logged as text are
-// judged in statement.go. What a pipeline waits for although nothing has failed (a
-// lock in MySQL, a query without an answer, its sink) is gathered in holds.go and
-// shown by ROWFALL STATUS (status.go). A Member (runner.go) is a pipeline with a node of its
-// own; it follows the node's role and retries what can pass.
+// # Where to look
 //
-// The package is larger than others: beginning, loop, statements and first load share
-// the tables and the place in the stream, and a border between them would be as wide
-// as they are.
+//   - pipeline.go, supervise.go: one run of a pipeline, and the retries around runs
+//   - instance.go: a pipeline together with the replication node that it writes to
+//   - source.go, sink.go: what the loop needs of a source and of a sink
+//   - start.go: where a run starts; history.go: whether the source still has the data's history
+//   - loop.go: the loop: read an event, transform, apply; linger.go: how long units are batched
+//   - statement.go, alter.go: statements that were logged as text, such as DDL
+//   - schemas.go, mysql_schemas.go: comparison of the data's schemas with the server's
+//   - check_names.go, foreign_keys.go, passed_over.go: checks of the mapping against the server
+//   - tables.go, mapping_state.go: the tables of a run, and their state in the sink; the forms of
+//     that state are in tablestate
+//   - reconciler.go, dirty_keys.go, rate_limiter.go: the initial load, in chunks beside the stream
+//   - stats.go, holds.go, status.go, commands.go: what users see: Stats, INFO, ROWFALL
+//   - dataset.go: what a replica must hold, for verification
+//   - serverid.go: the id under which a pipeline connects to MySQL
+//   - shop: the example files
 //
-// What it promises: a row is never lost and never applied out of order; a crash
-// between any two instructions keeps this true, since the position is part of
-// the unit that carries the rows. It is no second place for state: everything it
-// knows after a restart it read from the sink.
+// A run is one loop in one goroutine. It loads the sink's state, decides where to start, opens the
+// source there, then reads, transforms and applies. Data flow one way, and only return values flow
+// back. The position is part of the unit that carries the rows, so a crash between any two
+// instructions neither loses a row nor applies rows out of order. The sink holds all state: a
+// restart knows only what it loads from there.
 //
-// What was chosen where the contract is silent:
+// The package is larger than others because start, loop, statements and initial load share the
+// tables and the position. What does not need those is in packages of its own: file, tablestate,
+// shop, and MySQL's SQL in binlog/query.
 //
-//   - At every connect the last applied transaction is read again and compared
-//     (history.go). Another one in its place stops the pipeline. Where the server no
-//     longer has it, or the state does not describe it, the pipeline continues if the
-//     server has the position, and Stats.Unproved says why until the next comparison.
-//     A first start has nothing to compare and reports nothing.
-//   - A source that is idle is asked every 10 s whether it still has the position: a
-//     MySQL or MariaDB that was reset goes on sending heartbeats.
-//   - Nothing is written before the server has sent its first event, so that a
-//     position it cannot serve costs nothing.
-//   - A split transaction is gone on with under the same mapping and the same
-//     tables, which are state too. On another server than the one that was read,
-//     whether the transaction is there cannot be told: the pipeline stops.
-//   - After a move forth (--from) rows are written whole for ever, since what was
-//     passed over may be missing. After a move back they are until the old head.
-//   - An ALTER of a mapped table passes if each of its clauses is known to leave
-//     rows and columns alone (alter.go), and the columns compare equal too. So the
-//     schema that the data knows is the one of every row that is read.
-//   - The schema that the data know is compared with each table map, as it comes, and with
-//     the server's own where the stream has reached the end of the binlog: once per run,
-//     and after each statement. A difference that no statement tells of stops the
-//     pipeline. A SELECT that was revoked is no difference; the run is retried until it
-//     is granted again.
-//   - A table that is created begins empty. One that is renamed into the mapping
-//     stops the pipeline; one that is gone again when its CREATE comes by is left
-//     out. A table that a wildcard leaves out for want of a key stays out.
-//   - The state holds the meaning of the mapping that built the data (meaning.go) beside its
-//     fingerprint, so that another mapping is named by the places that differ.
-//   - A node that holds keys, but no position of the pipeline, is left alone; so
-//     is data that another mapping built. --from snapshot replaces both.
-//   - A table whose key cannot be compared exactly (DOUBLE) cannot be loaded. Under
-//     a wildcard the first load leaves it out; where nothing is loaded (start: now,
-//     a table that is created later) it is mapped.
-//   - The position's time after a load is the server's clock before the position was
-//     read, so that the data are at least as new as that.
-//   - A table without any key is loaded in the order of its key_columns, byte for
-//     byte, and they must be NOT NULL. Each chunk costs a scan of the table, unless
-//     an index begins with them.
-//   - --from is for a master: on a replica it is refused, and forgotten.
+// # Behaviour that the contract leaves open
 //
-// Where it departs from the contract:
+// History:
 //
-//   - `row` of a split transaction counts the row images of mapped tables only, not
-//     of all: rows of other tables are passed over without being decoded, so
-//     nobody knows their number. A resume passes over as many as it says.
+//   - At every connect, the last applied transaction is requested again and compared. If the server
+//     has another one in its place, the pipeline stops. If the server has purged it, or the state
+//     does not describe it, the pipeline continues as long as the server has the position, and
+//     Stats.Unproved shows why. A first start has nothing to compare.
+//   - An idle source is checked every 10 s for whether it still has the position, because a server
+//     that was reset continues to send heartbeats.
+//   - Nothing is written before the server has sent its first event. A position that the server
+//     cannot serve therefore changes nothing.
+//   - A split transaction is resumed with the same mapping and the same tables. On another server,
+//     it is unknown whether the transaction exists, so the pipeline stops.
+//   - After a move forward (--from), rows are always written in full, since the skipped rows may be
+//     missing. After a move back, rows are written in full up to the old head.
+//   - On a replica, --from is rejected and forgotten.
+//
+// Schemas:
+//
+//   - An ALTER of a mapped table passes if every clause is known to keep rows and columns
+//     (alter.go), and if the columns compare equal afterwards.
+//   - The data's schema is compared with each table map of the stream. It is compared with the
+//     server's own schema when the stream has reached the end of the binlog: once per run, and
+//     after each statement. A difference that no statement explains stops the pipeline.
+//   - A revoked SELECT is not a difference: the run is retried until SELECT is granted again.
+//   - A created table is empty, and mapped. A table that is renamed into the mapping stops the
+//     pipeline. A table that no longer exists when its CREATE arrives is not mapped.
+//   - A table that a wildcard leaves out because it has no key stays unmapped.
+//
+// Data:
+//
+//   - The state holds the canonical form of the mapping that built the data, so that an error about
+//     another mapping can name the places that differ.
+//   - A node that holds keys but no position of the pipeline is not changed. Neither is data that
+//     another mapping built. --from snapshot replaces both.
+//   - A table whose key cannot be compared exactly (DOUBLE) cannot be loaded. Under a wildcard the
+//     initial load leaves it unmapped. Without a load (start: now, or a table that is created
+//     later) it is mapped.
+//   - After a load, the position's time is the server's clock before the position was read. The
+//     data are at least as new as this time.
+//   - A table without a key is loaded in the order of its key_columns, byte for byte, and these must
+//     be NOT NULL. Each chunk costs a scan of the table, unless an index begins with them.
+//
+// # Departure from the contract
+//
+//   - `row` of a split transaction counts only the row changes of mapped tables, because rows of
+//     other tables are not decoded. A resume skips the same number.
 package pipelines

@@ -2,23 +2,23 @@ package pipelines
 
 import "time"
 
-// SetChunkBytes changes what a chunk may hold until the returned function is
-// called. No pipeline may run at either moment.
+// SetChunkBytes sets the memory of all chunks in flight, until restore is called. No pipeline may
+// run at either moment.
 func SetChunkBytes(n int) (restore func()) {
 	was := chunkBytes
 	chunkBytes = n
 	return func() { chunkBytes = was }
 }
 
-// SetTouchedBytes does the same for the keys that are noted while a chunk is read.
-func SetTouchedBytes(n int) (restore func()) {
-	was := touchedBytes
-	touchedBytes = n
-	return func() { touchedBytes = was }
+// SetDirtyKeyBytes sets the memory of a chunk's dirty keys in the same way.
+func SetDirtyKeyBytes(n int) (restore func()) {
+	was := dirtyKeyBytes
+	dirtyKeyBytes = n
+	return func() { dirtyKeyBytes = was }
 }
 
-// SetLockWait does the same for how long a statement waits for a metadata lock before it is
-// tried again.
+// SetLockWait sets how long a statement waits for a metadata lock before it is retried, in the
+// same way.
 func SetLockWait(d time.Duration) (restore func()) {
 	was := lockWait
 	lockWait = d

@@ -4,54 +4,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"rowfall/binlog"
 	"rowfall/binlog/dump"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
-)
-
-// Pieces of state that identify transactions, as JSON of binlog.Evidence. They prove, at every
-// connect, that the source still has the history that the data were built from.
-const (
-	// evidenceState is the last transaction that the position includes.
-	evidenceState = "last"
-	// partialState is the transaction that is split, while some of its units are applied.
-	partialState = "partial"
+	"rowfall/pipelines/tablestate"
 )
 
 const (
-	// resetCheckLimit bounds how long a stream's end is looked into.
-	resetCheckLimit = time.Minute
-	// resetCheckEvery is how often a source that is idle is asked whether it was reset.
-	resetCheckEvery = 10 * time.Second
+	// resetCheckTimeout limits how long the cause of a stream's end is investigated.
+	resetCheckTimeout = time.Minute
+	// resetCheckInterval is how often an idle source is checked for a reset.
+	resetCheckInterval = 10 * time.Second
 )
 
-// history is the evidence of one run.
+// history proves, at every connect, that the source still has the history that the data were built
+// from. Its evidence identifies transactions, and is stored with the position.
 type history struct {
-	// last is the last transaction that progress includes, saved what the sink holds of it.
+	// last is the last transaction that progress includes. saved is what the sink holds of it.
 	last, saved binlog.Evidence
-	// partial is the split transaction that the sink holds in part.
+	// partial is the split transaction of which the sink holds a part.
 	partial binlog.Evidence
-	// first says that there were no data before this run, reason why there is no evidence of them.
-	first  bool
+	// first means that there were no data before this run.
+	first bool
+	// reason is why there is no evidence, if this run has dropped it.
 	reason string
-	// server is the server that the data's position was written for.
+	// server is the UUID of the server that the data's position was written for.
 	server string
-	// checked is when the source was last asked whether it was reset.
+	// checked is when the source was last checked for a reset.
 	checked time.Time
-	// text is the buffer that pieces of state are written into.
+	// text is the buffer in which pieces of state are encoded.
 	text []byte
 }
 
-// loadEvidence reads what the sink holds.
-func (l *loop) loadEvidence(state map[string][]byte) error {
+// loadEvidence reads the evidence that the sink holds.
+func (l *loop) loadEvidence(pieces map[string][]byte) error {
 	var err error
 	h := &l.history
-	if h.last, err = binlog.ParseEvidence(state[evidenceState]); err == nil {
-		h.partial, err = binlog.ParseEvidence(state[partialState])
+	if h.last, err = binlog.ParseEvidence(pieces[tablestate.LastPiece]); err == nil {
+		h.partial, err = binlog.ParseEvidence(pieces[tablestate.PartialPiece])
 	}
 	if err != nil {
 		return stop("read the evidence of the source's history: %w; "+
@@ -62,33 +55,32 @@ func (l *loop) loadEvidence(state map[string][]byte) error {
 	return nil
 }
 
-// forgetEvidence removes what the sink holds, because the position is moved by hand.
+// forgetEvidence removes the evidence from the sink, because --from moves the position.
 func (l *loop) forgetEvidence() {
-	l.unit.DropState(l.config.Name, evidenceState)
-	l.unit.DropState(l.config.Name, partialState)
+	l.unit.DropState(l.config.Name, tablestate.LastPiece)
+	l.unit.DropState(l.config.Name, tablestate.PartialPiece)
 }
 
-// followEvidence takes over the last transaction that the stream has passed, along with its
-// position. A stream that has passed none, or one of which nothing proves the history, leaves what
-// there is.
-func (l *loop) followEvidence() {
+// advanceEvidence copies the evidence of the stream's last transaction, along with its position. If
+// the stream has none yet, the evidence stays.
+func (l *loop) advanceEvidence() {
 	if last := l.stream.Last(); !last.IsZero() {
 		l.history.last = last
 	}
 }
 
-// saveEvidence writes the evidence along with the position, if it has changed.
+// saveEvidence adds the evidence to the unit, if it has changed.
 func (l *loop) saveEvidence() {
 	h := &l.history
 	if h.last == h.saved {
 		return
 	}
 	h.text = h.last.AppendJSON(h.text[:0])
-	l.unit.SetState(l.config.Name, evidenceState, h.text)
+	l.unit.SetState(l.config.Name, tablestate.LastPiece, h.text)
 	h.saved = h.last
 }
 
-// savePartial writes which transaction is being split.
+// savePartial adds the evidence of the transaction that is being split to the unit.
 func (l *loop) savePartial() {
 	h := &l.history
 	t := l.stream.Transaction()
@@ -97,39 +89,40 @@ func (l *loop) savePartial() {
 	}
 	h.partial = t
 	h.text = t.AppendJSON(h.text[:0])
-	l.unit.SetState(l.config.Name, partialState, h.text)
+	l.unit.SetState(l.config.Name, tablestate.PartialPiece, h.text)
 }
 
+// dropPartial removes that evidence at the end of the split transaction.
 func (l *loop) dropPartial() {
 	if !l.history.partial.IsZero() {
 		l.history.partial = binlog.Evidence{}
-		l.unit.DropState(l.config.Name, partialState)
+		l.unit.DropState(l.config.Name, tablestate.PartialPiece)
 	}
 }
 
-// provePartial compares the transaction that the stream brings with the one whose first units the
-// sink holds. Another one in its place would lose as many rows as are passed over.
-func (l *loop) provePartial() error {
+// verifyPartial compares the transaction that the stream sends with the one of which the sink holds
+// a part. With another transaction in its place, the skipped rows would be lost.
+func (l *loop) verifyPartial() error {
 	held := &l.history.partial
 	if held.IsZero() {
-		return nil // an older version wrote this state; the rows are counted all the same
+		return nil // an older version wrote this state; commit still compares the number of rows
 	}
 	found := l.stream.Transaction()
 	if differs, _ := held.Compare(&found); differs != "" {
 		return &StopError{&binlog.HistoryError{
 			Held: *held, Found: found,
-			Reason: "the data hold a part of a transaction, and the server has another one in its place: " +
-				"the " + differs + " differs",
+			Reason: "the data hold a part of a transaction, and the server has another one " +
+				"in its place: the " + differs + " differs",
 		}}
 	}
 	return nil
 }
 
-// reportProof says in status and log whether the source's history is proved.
+// reportProof records in stats and log whether the source's history was compared.
 func (l *loop) reportProof() {
 	l.history.checked = time.Now()
 	reason := l.stream.Unproved()
-	m := &l.pipeline.meter
+	m := l.stats
 	if reason == "" || l.history.first {
 		m.unproved.Store(nil)
 		return
@@ -143,26 +136,25 @@ func (l *loop) reportProof() {
 			"continuing, since it has the position")
 }
 
-// sameFlavor rejects data from a MySQL where the server is a MariaDB, and the reverse.
-func (l *loop) sameFlavor() error {
-	is, was := l.conn.Server().Flavor, mysql.FlavorOf(l.progress.Server)
-	if is == was {
+// checkFlavor rejects data from a MySQL where the server is a MariaDB, and the reverse.
+func (l *loop) checkFlavor() error {
+	current, old := l.conn.Server().Flavor, mysql.FlavorOf(l.progress.Server)
+	if current == old {
 		return nil
 	}
 	return stop("the data were built from a %s, but the server at %s is a %s, "+
 		"which cannot continue at a %s's position; give the address of a %s of the old history, "+
 		"or build the data again with --from snapshot",
-		was, l.conn.Addr(), is, was, was)
+		old, l.conn.Addr(), current, old, old)
 }
 
-// errNotExecuted is returned when the server answers that it lacks transactions of
-// a position.
+// errNotExecuted is returned if the server lacks transactions of a position.
 var errNotExecuted = errors.New("has not executed all transactions")
 
-// executed checks that the server has all transactions of the position. Of those that are missing,
-// some may still be on their way to a server that was promoted: that passes. Transactions that the
-// server committed itself and no longer has do not come back: that is a *binlog.HistoryError.
-func (l *loop) executed(ctx context.Context) error {
+// checkExecuted checks that the server has all transactions of the position. Missing transactions
+// may still be on their way to a server that was promoted: then a retry can succeed. If the server
+// lacks transactions that it committed itself, it was reset: that is a *binlog.HistoryError.
+func (l *loop) checkExecuted(ctx context.Context) error {
 	missing, err := l.missing(ctx)
 	if err != nil || missing.IsZero() {
 		return err
@@ -179,9 +171,9 @@ func (l *loop) executed(ctx context.Context) error {
 	return l.notExecuted(&missing)
 }
 
-// mustBeExecuted is executed for a position that somebody has just chosen: what
-// the server has not got it will not get.
-func (l *loop) mustBeExecuted(ctx context.Context) error {
+// requireExecuted is checkExecuted for a position that the user has chosen. Missing transactions
+// are a StopError.
+func (l *loop) requireExecuted(ctx context.Context) error {
 	missing, err := l.missing(ctx)
 	if err != nil || missing.IsZero() {
 		return err
@@ -196,83 +188,28 @@ func (l *loop) notExecuted(missing *binlog.GTIDSet) error {
 		l.conn.Server().UUID, errNotExecuted, l.progress.Position, missing)
 }
 
-// missing returns the transactions of the position that the server does not have. A MySQL does not
-// check that itself for those of other servers, and a MariaDB not for domains that are absent from
-// its binlog: they would send all that they have.
+// missing returns the transactions of the position that the server does not have.
 func (l *loop) missing(ctx context.Context) (missing binlog.GTIDSet, err error) {
-	set, server := &l.progress.Position.GTID, l.conn.Server()
-	switch {
-	case set.IsZero() || !server.GTIDMode:
+	set := &l.progress.Position.GTID
+	if set.IsZero() || !l.conn.Server().GTIDMode {
 		return missing, nil
-	case server.Flavor == mysql.MariaDB:
-		missing, err = l.missingMariaDB(ctx, set)
-	default:
-		missing, err = l.missingMySQL(ctx, set)
 	}
-	if err != nil {
+	if missing, err = query.MissingGTIDs(ctx, l.conn, set); err != nil {
 		return missing, fmt.Errorf("compare the position with the server's: %w", err)
 	}
 	return missing, nil
 }
 
-// missingMySQL waits a moment for what is in the binlog and not committed yet. A commit that waits
-// for semi-synchronous replicas takes longer: its GTID is owned meanwhile, and counts as executed.
-func (l *loop) missingMySQL(ctx context.Context, set *binlog.GTIDSet) (binlog.GTIDSet, error) {
-	executed, _, err := query.WaitExecuted(ctx, l.conn, *set, time.Second)
-	if err != nil || executed {
-		return binlog.GTIDSet{}, err
-	}
-	has, err := l.gtidSet(ctx,
-		"CONCAT_WS(',', NULLIF(@@GLOBAL.gtid_owned, ''), NULLIF(@@GLOBAL.gtid_executed, ''))")
-	return set.Subtract(&has), err
-}
-
-// missingMariaDB takes what the server has logged and what it has replicated. A domain that is
-// absent from both is missing only if the server committed in it itself; others are for the server
-// to accept.
-func (l *loop) missingMariaDB(ctx context.Context, set *binlog.GTIDSet) (binlog.GTIDSet, error) {
-	logged, err := l.gtidSet(ctx, "@@GLOBAL.gtid_binlog_pos")
-	if err != nil {
-		return binlog.GTIDSet{}, err
-	}
-	replicated, err := l.gtidSet(ctx, "@@GLOBAL.gtid_slave_pos")
-	if err != nil {
-		return binlog.GTIDSet{}, err
-	}
-	missing := set.Subtract(&logged)
-	missing = missing.Subtract(&replicated)
-	id := l.conn.Server().ServerID
-	return missing.Filter(func(g binlog.GTID) bool {
-		l, r := logged.LastOf(g.Domain), replicated.LastOf(g.Domain)
-		return g.Server == id || !l.IsZero() || !r.IsZero()
-	}), nil
-}
-
-// owners are the threads in the text of gtid_owned: "uuid:5#31#32:7#33".
-var owners = regexp.MustCompile(`#[0-9]+`)
-
-// gtidSet reads a GTID set that an expression gives.
-func (l *loop) gtidSet(ctx context.Context, expression string) (binlog.GTIDSet, error) {
-	r, err := l.conn.Query(ctx, "SELECT "+expression)
-	if err != nil {
-		return binlog.GTIDSet{}, err
-	}
-	if len(r.Rows) != 1 || len(r.Rows[0]) != 1 {
-		return binlog.GTIDSet{}, fmt.Errorf("SELECT %s answered %d rows", expression, len(r.Rows))
-	}
-	return binlog.ParseGTIDSet(owners.ReplaceAllString(string(r.Rows[0][0]), ""))
-}
-
-// checkReset looks, now and then while the source has nothing to say, whether it still has what was
-// read from it. A server that was reset sends heartbeats as before, until its new binlog has
-// outgrown the old one.
+// checkReset checks, every resetCheckInterval while the source is idle, whether the source still
+// has what was read from it. A server that was reset continues to send heartbeats until its new
+// binlog is longer than the old one.
 func (l *loop) checkReset(ctx context.Context) error {
-	if time.Since(l.history.checked) < resetCheckEvery {
+	if time.Since(l.history.checked) < resetCheckInterval {
 		return nil
 	}
 	l.history.checked = time.Now()
 	l.history.server = l.progress.Server
-	err := l.executed(ctx)
+	err := l.checkExecuted(ctx)
 	if err == nil && !l.conn.Server().GTIDMode {
 		var end binlog.Position
 		end, err = query.End(ctx, l.conn)
@@ -284,7 +221,7 @@ func (l *loop) checkReset(ctx context.Context) error {
 	return whileFollowed(err)
 }
 
-// whileFollowed adds to a HistoryError that the stream was on its way.
+// whileFollowed makes a StopError of a HistoryError that occurred during streaming.
 func whileFollowed(err error) error {
 	if different := new(binlog.HistoryError); errors.As(err, &different) {
 		return stop("the source was reset while it was followed: %w", different)
@@ -292,18 +229,19 @@ func whileFollowed(err error) error {
 	return err
 }
 
-// explainReset tells a reset of the source from other errors of the stream. A server whose binlog
-// is reset ends the dumps of it as if a file could not be read, or without a reason.
+// explainReset replaces err if the source was reset, and returns other errors of the stream as they
+// are. A server that resets its binlog ends a dump as if a file could not be read, or without a
+// reason.
 func (l *loop) explainReset(ctx context.Context, err error) error {
 	ended := mysql.IsCode(err, mysql.CodeBinlogMissing) || errors.Is(err, dump.ErrEnded)
 	if !ended || ctx.Err() != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, resetCheckLimit)
+	ctx, cancel := context.WithTimeout(ctx, resetCheckTimeout)
 	defer cancel()
 	// Does the server still have what the stream has read from it?
 	l.history.server = l.progress.Server
-	check := l.executed(ctx)
+	check := l.checkExecuted(ctx)
 	if check == nil && !l.history.last.IsZero() {
 		var again *dump.Stream
 		if again, check = dump.Open(ctx, l.dumpConfig(), l.progress.Position); check == nil {
@@ -314,5 +252,5 @@ func (l *loop) explainReset(ctx context.Context, err error) error {
 		l.log.Error().Err(err).Msg("the stream of a source that was reset has ended")
 		return whileFollowed(check)
 	}
-	return err // what it is, a retry or the reader of the error finds out
+	return err
 }

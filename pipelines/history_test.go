@@ -21,8 +21,8 @@ type source struct {
 	dir string
 }
 
-// TestHistory gives the numbers of a source's history to other transactions, in every way that
-// users have done it. The pipeline went on, and its data were those of neither history.
+// TestHistory gives the GTIDs and offsets of a source's transactions to other transactions, in
+// every way that users have done this. The pipeline must stop.
 func TestHistory(t *testing.T) {
 	for _, kind := range []struct {
 		name string
@@ -51,7 +51,7 @@ var historyRuns = map[string]func(*testing.T, *source){
 	"Status": testHistoryStatus,
 }
 
-// followed returns data that are at the end of the source's binlog, and hold 20 rows.
+// followed returns data that are at the end of the source's binlog and hold 20 rows.
 func (s *source) followed() (*memory, *running) {
 	s.t.Helper()
 	s.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
@@ -71,7 +71,7 @@ func (s *source) insert(first, last int) {
 	}
 }
 
-// reset begins the server's history anew, not within the same second.
+// reset starts a new history of the server, in another second than before.
 func (s *source) reset() {
 	s.t.Helper()
 	s.nextSecond()
@@ -82,7 +82,8 @@ func (s *source) reset() {
 	}
 }
 
-// nextSecond waits until the server's clock shows another second: MariaDB's times have no more.
+// nextSecond waits until the server's clock shows another second, because MariaDB's commit times
+// have whole seconds only.
 func (s *source) nextSecond() {
 	s.t.Helper()
 	now := func() string {
@@ -96,7 +97,7 @@ func (s *source) nextSecond() {
 	waitFor(s.t, "the server's clock moves", func() bool { return now() != began })
 }
 
-// shutdown ends the server. It would wait for the connection.
+// shutdown closes the connection, for which the server would wait, and stops the server.
 func (s *source) shutdown() {
 	s.t.Helper()
 	_ = s.conn.Close()
@@ -112,11 +113,11 @@ func (s *source) reconnect() {
 // mustRefuse starts the pipeline and requires that it stops and leaves the data alone.
 func (s *source) mustRefuse(m *memory, want ...string) {
 	s.t.Helper()
-	rows, units := m.rows("t"), len(m.taken(0))
+	rows, units := m.rows("t"), len(m.Units(0))
 	r := start(s.t, s.config(), m, "")
 	r.mustStop(append(want, "compare histories", "--from snapshot")...)
 	mustBeEqual(s.t, m.rows("t"), rows)
-	if n := len(m.taken(0)); n != units {
+	if n := len(m.Units(0)); n != units {
 		s.t.Errorf("%d units were written before the stop", n-units)
 	}
 	if stopped := r.pipeline.Stats().Stopped; !strings.Contains(stopped, "compare histories") {
@@ -124,8 +125,7 @@ func (s *source) mustRefuse(m *memory, want ...string) {
 	}
 }
 
-// The server has made more new transactions than the data knew of: each GTID and offset is there
-// again.
+// The reset server has made more transactions than before: each GTID and offset exists again.
 func testHistoryReset(t *testing.T, s *source) {
 	m, r := s.followed()
 	r.kill()
@@ -152,7 +152,7 @@ func testHistoryReset(t *testing.T, s *source) {
 	}
 }
 
-// The server has made fewer transactions than before: it will not catch up with itself.
+// The reset server has made fewer transactions than before. A retry cannot succeed.
 func testHistoryResetEarlier(t *testing.T, s *source) {
 	m, r := s.followed()
 	r.kill()
@@ -162,7 +162,7 @@ func testHistoryResetEarlier(t *testing.T, s *source) {
 	s.mustRefuse(m, "no longer has transactions that it committed itself")
 }
 
-// The dump that was cut off is not an I/O error.
+// A dump that a reset cuts off is reported as a reset, not as an I/O error.
 func testHistoryResetStreaming(t *testing.T, s *source) {
 	_, r := s.followed()
 	s.reset()
@@ -175,7 +175,7 @@ func testHistoryResetStreaming(t *testing.T, s *source) {
 	r.mustStop("reset while it was followed", "compare histories", "--from snapshot")
 }
 
-// copyDirectory returns a function that puts the server's files of this moment back.
+// copyDirectory copies the server's files and returns a function that restores them.
 func (s *source) copyDirectory() (restore func()) {
 	s.t.Helper()
 	s.shutdown()
@@ -194,7 +194,7 @@ func (s *source) copyDirectory() (restore func()) {
 	}
 }
 
-// A copy of the data directory takes the place of what was made since, and is written to.
+// The server is restored from an older copy of its files, and written to.
 func testHistoryRestored(t *testing.T, s *source) {
 	m, r := s.followed()
 	r.kill()
@@ -210,13 +210,13 @@ func testHistoryRestored(t *testing.T, s *source) {
 	s.mustRefuse(m)
 }
 
-// A large transaction of which the data hold a part was lost, and another has its number. What
-// comes before it is proved.
+// A split transaction was lost after a part of it was applied, and another transaction has its
+// GTID. The history before it is the same.
 func testHistorySplit(t *testing.T, s *source) {
 	m, r := s.followed()
 	r.kill()
 	restore := s.copyDirectory()
-	m.before = func(u *sink.Unit) error {
+	m.Before = func(u *sink.Unit) error {
 		if u.Progress.Partial == 2 {
 			return errCrash
 		}
@@ -228,7 +228,7 @@ func testHistorySplit(t *testing.T, s *source) {
 	s.insert(21, 50)
 	s.exec("COMMIT")
 	waitFor(t, "it crashes", r.over)
-	m.before = nil
+	m.Before = nil
 	if p := m.progress(t); p.Partial != 1 || p.Row != 10 {
 		t.Fatalf("the data are at %d units, %d rows of the transaction", p.Partial, p.Row)
 	}
@@ -243,7 +243,8 @@ func testHistorySplit(t *testing.T, s *source) {
 	}
 }
 
-// Without the last transaction in the binlog nothing is proved: status says so until it is.
+// If the server has purged the last transaction, the history is unproved until the next one is
+// compared.
 func testHistoryPurged(t *testing.T, s *source) {
 	m, r := s.followed()
 	if why := r.pipeline.Stats().Unproved; why != "" {
@@ -271,18 +272,18 @@ func testHistoryPurged(t *testing.T, s *source) {
 	}
 }
 
-// testHistoryStatus shows what was not proved to whoever asks the node.
+// STATUS and INFO show an unproved history.
 func testHistoryStatus(t *testing.T, s *source) {
 	s.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 	c := s.config()
-	m := runMember(t, c)
+	m := runInstance(t, c)
 	m.wait(s.database)
 	s.insert(1, 3)
 	m.wait(s.database)
 	m.stop()
 	s.exec("FLUSH BINARY LOGS")
 	s.purge()
-	m = runMember(t, c)
+	m = runInstance(t, c)
 	for _, want := range []string{`unproved="the server has purged the last applied transaction`, "unproved=,"} {
 		waitFor(t, "STATUS and INFO say "+want, func() bool {
 			status, err := m.client.Do(t.Context(), "ROWFALL", "STATUS").Text()
@@ -294,11 +295,12 @@ func testHistoryStatus(t *testing.T, s *source) {
 		s.exec("INSERT INTO t (id) SELECT MAX(id) + 1 FROM t")
 		m.wait(s.database)
 		m.stop()
-		m = runMember(t, c)
+		m = runInstance(t, c)
 	}
 }
 
-// purge leaves only the last binlog file. A server skips files that it believes are being read.
+// purge removes all binlog files but the last. The server skips files that are still being read,
+// so purge repeats the statement.
 func (s *source) purge() {
 	s.t.Helper()
 	waitFor(s.t, "old binlog files are gone", func() bool {
@@ -311,8 +313,8 @@ func (s *source) purge() {
 	})
 }
 
-// State of an older version has no evidence, and a position that was chosen has none either. What
-// cannot be read is no evidence, but an error.
+// State of an older version has no evidence, and neither has a chosen position. Evidence that
+// cannot be parsed is an error.
 func testHistoryNoEvidence(t *testing.T, s *source) {
 	m, r := s.followed()
 	r.kill()
@@ -344,7 +346,7 @@ func testHistoryNoEvidence(t *testing.T, s *source) {
 	m.waitAt(t, s.end())
 }
 
-// setPiece replaces the evidence that the sink holds, or drops it.
+// setPiece replaces the evidence in the sink; an empty value removes it.
 func (s *source) setPiece(m *memory, value string) {
 	s.t.Helper()
 	u := sink.Unit{Progress: m.progress(s.t)}
@@ -356,8 +358,8 @@ func (s *source) setPiece(m *memory, value string) {
 	must(s.t, m.Apply(s.t.Context(), &u))
 }
 
-// TestHistoryFailover goes on at a replica, which has the same transactions at other places, and
-// some of its own before them.
+// TestHistoryFailover continues at a replica, which has the same transactions at other offsets,
+// and some of its own before them.
 func TestHistoryFailover(t *testing.T) {
 	for _, kind := range []servers.Kind{servers.MySQL, servers.MariaDB} {
 		t.Run(string(kind), func(t *testing.T) {
@@ -432,7 +434,7 @@ func TestHistoryFailover(t *testing.T) {
 	}
 }
 
-// follow makes a server the replica of another.
+// follow makes the server a replica of another.
 func (d *database) follow(of *database) {
 	d.t.Helper()
 	host, port, err := net.SplitHostPort(of.addr)
@@ -445,7 +447,7 @@ func (d *database) follow(of *database) {
 	d.waitFor(of)
 }
 
-// waitFor waits until the server holds what another has.
+// waitFor waits until the server holds everything that the other one has.
 func (d *database) waitFor(other *database) {
 	d.t.Helper()
 	want := other.end().GTID
@@ -455,7 +457,7 @@ func (d *database) waitFor(other *database) {
 	})
 }
 
-// TestHistoryFlavor gives the data of one kind of server to the other.
+// TestHistoryFlavor resumes data of a MySQL at a MariaDB and the reverse.
 func TestHistoryFlavor(t *testing.T) {
 	my := newDatabase(t, servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true}))
 	maria := newDatabase(t, servertest.Database(t, servers.MariaDB, servers.DatabaseOptions{}))

@@ -14,9 +14,9 @@ import (
 	"rowfall/binlog/mysql"
 )
 
-// Hold is something that keeps a pipeline from making progress although nothing has failed.
+// Hold is a cause that keeps a pipeline from making progress although nothing has failed.
 type Hold struct {
-	// Reason names what the pipeline waits for.
+	// Reason names what the pipeline waits for, and Since is when the wait began.
 	Reason string
 	Since  time.Time
 }
@@ -26,22 +26,22 @@ func (h Hold) String() string {
 	return h.Reason + ", since " + h.Since.UTC().Format(time.RFC3339)
 }
 
-// heldAfter is how long a wait lasts before it counts as a hold.
-const heldAfter = time.Second
+// holdThreshold is how long a wait lasts before it counts as a hold.
+const holdThreshold = time.Second
 
-// holds gathers everything that may hold a pipeline: its sink, its locks, its queries. Any
-// goroutine may use it.
+// holds collects what may hold a pipeline: its sink, table locks, and queries without an answer.
+// Any goroutine may use it.
 type holds struct {
 	mu      sync.Mutex
-	sources map[*waits]struct{}
+	sources map[*queryWait]struct{}
 }
 
-// add makes w one of the sources until remove is called.
-func (h *holds) add(w *waits) (remove func()) {
+// add adds a source, until remove is called.
+func (h *holds) add(w *queryWait) (remove func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.sources == nil {
-		h.sources = make(map[*waits]struct{})
+		h.sources = make(map[*queryWait]struct{})
 	}
 	h.sources[w] = struct{}{}
 	return func() {
@@ -51,7 +51,7 @@ func (h *holds) add(w *waits) (remove func()) {
 	}
 }
 
-// now returns the holds of this moment, the oldest first; sink is asked besides the sources.
+// now returns the present holds of sink and of the sources, the oldest first.
 func (h *holds) now(sink Sink) []Hold {
 	var found []Hold
 	reason, since := sink.Held()
@@ -62,7 +62,7 @@ func (h *holds) now(sink Sink) []Hold {
 	}
 	h.mu.Unlock()
 	for _, c := range candidates {
-		if !c.Since.IsZero() && time.Since(c.Since) >= heldAfter {
+		if !c.Since.IsZero() && time.Since(c.Since) >= holdThreshold {
 			found = append(found, c)
 		}
 	}
@@ -75,40 +75,43 @@ func (h *holds) now(sink Sink) []Hold {
 	return found
 }
 
-// waits shows what the statements of one connection wait for.
-type waits struct {
+// queryWait is the wait of the statements of one connection.
+type queryWait struct {
 	conn *mysql.Conn
-	// what the statements are, for messages: "rows of shop.users".
+	// what describes the statements, for messages: "rows of shop.users".
 	what string
 	log  zerolog.Logger
-	// known is set while the cause of a wait is known better than by the server's silence.
+	// known is the wait's cause, if more is known than that the server is silent.
 	known atomic.Pointer[Hold]
 }
 
-func newWaits(conn *mysql.Conn, what string, log zerolog.Logger) *waits {
-	return &waits{conn: conn, what: what, log: log}
+func newQueryWait(conn *mysql.Conn, what string, log zerolog.Logger) *queryWait {
+	return &queryWait{conn: conn, what: what, log: log}
 }
 
-// hold returns what the connection waits for; Since is zero while it waits for nothing.
-func (w *waits) hold() Hold {
+// hold returns what the connection waits for. Since is zero if it does not wait.
+func (w *queryWait) hold() Hold {
 	if h := w.known.Load(); h != nil {
 		return *h
 	}
-	return Hold{fmt.Sprintf("waiting for MySQL at %s to answer %s", w.conn.Addr(), w.what), w.conn.SilentSince()}
+	reason := fmt.Sprintf("waiting for MySQL at %s to answer %s", w.conn.Addr(), w.what)
+	return Hold{reason, w.conn.SilentSince()}
 }
 
 const (
-	// lockPause is how long a statement waits before it tries again to get a lock. The server has
-	// waited for the lock itself before that (mysql.Config.LockWait).
-	lockPause = 100 * time.Millisecond
-	// lockLogEvery is how often a wait for a lock is logged while it lasts.
-	lockLogEvery = time.Minute
+	// lockRetryDelay is the pause between two tries of a statement that needs a lock. In each try
+	// the server itself waits for mysql.Config.LockWait.
+	lockRetryDelay = 100 * time.Millisecond
+	// lockLogInterval is how often a lasting wait for a lock is logged.
+	lockLogInterval = time.Minute
 )
 
-// awaitLock runs query until it fails by something else than a lock of the table that is held
-// elsewhere, or succeeds. So the wait has no end, as long as ctx has none, but it shows: in the log
-// and as a hold. likely makes it a hold from the beginning, since query waits for nothing else.
-func (w *waits) awaitLock(ctx context.Context, table string, likely bool, query func() error) error {
+// retryWhileLocked runs query again as long as it fails because another session holds a lock of the
+// table. The wait has no limit but ctx; the log and Stats.Held show it. likely means that query
+// waits for nothing but the lock, so that the hold begins at once.
+func (w *queryWait) retryWhileLocked(
+	ctx context.Context, table string, likely bool, query func() error,
+) error {
 	began := time.Now()
 	wait := &Hold{"waiting for a metadata lock on " + table, began}
 	if likely {
@@ -120,20 +123,22 @@ func (w *waits) awaitLock(ctx context.Context, table string, likely bool, query 
 		err := query()
 		if !mysql.IsCode(err, mysql.CodeLockTimeout) {
 			if !logged.IsZero() && err == nil {
-				w.log.Info().Str("table", table).Dur("after", time.Since(began)).Msg("the lock is free; the pipeline goes on")
+				w.log.Info().Str("table", table).Dur("after", time.Since(began)).
+					Msg("the lock is free; the pipeline continues")
 			}
 			return err
 		}
 		w.known.Store(wait)
-		if time.Since(logged) >= lockLogEvery {
+		if time.Since(logged) >= lockLogInterval {
 			logged = time.Now()
 			w.log.Warn().Str("table", table).Time("since", began).
-				Msg("the pipeline waits for a lock that another session holds; SHOW PROCESSLIST on the server shows the sessions")
+				Msg("the pipeline waits for a lock that another session holds; " +
+					"SHOW PROCESSLIST on the server shows the sessions")
 		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(lockPause):
+		case <-time.After(lockRetryDelay):
 		}
 	}
 }

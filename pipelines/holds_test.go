@@ -29,8 +29,8 @@ func held(p *pipelines.Pipeline, texts ...string) bool {
 	return false
 }
 
-// A statement whose table stays locked was waited for in silence, for up to a year. The wait
-// shows, it can be ended, and nothing is lost by it.
+// While a statement's table stays locked, the pipeline waits. The wait is visible, it can be
+// ended, and no change is lost.
 func testMetadataLock(t *testing.T, d *database) {
 	defer pipelines.SetLockWait(time.Second)()
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE u (id INT PRIMARY KEY, v INT)", "INSERT INTO u VALUES (1, 1)")
@@ -70,8 +70,8 @@ func testMetadataLock(t *testing.T, d *database) {
 	waitFor(t, "no hold shows", func() bool { return len(r.pipeline.Stats().Held) == 0 })
 }
 
-// A table that is locked while it is loaded delays its own rows only. (Where the position is
-// not a set of executed GTIDs, the beginning waits for the lock already.)
+// A table that is locked during its load delays only its own rows. (Where the position is not a
+// set of executed GTIDs, already the start waits for the lock.)
 func testLockedChunk(t *testing.T, d *database) {
 	defer pipelines.SetLockWait(time.Second)()
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)", "CREATE TABLE u (id INT PRIMARY KEY, v INT)")
@@ -96,8 +96,8 @@ func testLockedChunk(t *testing.T, d *database) {
 	}
 }
 
-// blackHole is a link whose connections can go dead without being closed, as behind a firewall
-// that has dropped its state: those that send a marker.
+// blackHole is a proxy whose connections can go dead without being closed, as behind a firewall
+// that has lost its state. A connection goes dead when it sends a marker.
 type blackHole struct {
 	listener net.Listener
 	target   string
@@ -149,7 +149,7 @@ func (b *blackHole) accept() {
 	}
 }
 
-// pass copies until one end closes; a dead connection's bytes are dropped.
+// pass copies until one end closes. The bytes of a dead connection are dropped.
 func (b *blackHole) pass(dst, src net.Conn, dead chan struct{}, watch bool) {
 	chunk := make([]byte, 1<<16)
 	for {
@@ -189,7 +189,7 @@ func (b *blackHole) matches(sent []byte) bool {
 	return true
 }
 
-// swallow makes the next connection dead that sends the marker.
+// swallow makes the next connection that sends the marker go dead.
 func (b *blackHole) swallow(marker string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -202,13 +202,13 @@ func (b *blackHole) count() int {
 	return b.swallowed
 }
 
-// through makes a configuration that reaches the database by the link.
+// through returns the edits of a configuration that connects through the proxy.
 func (b *blackHole) through(d *database) []string {
 	return []string{fmt.Sprintf("addresses: [%q]", d.addr), fmt.Sprintf("addresses: [%q], tls: {mode: disabled}", b.listener.Addr())}
 }
 
-// A query connection that goes dead while the stream lives stopped everything without a word.
-// It shows as a hold, is given up, and the next run goes on at the same place.
+// A query connection that goes dead while the stream lives shows as a hold. Then the run fails,
+// and the next run continues at the same position.
 func testSilentQuery(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 	link := newBlackHole(t, d.addr)
@@ -236,7 +236,8 @@ func testSilentQuery(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 }
 
-// A chunk whose connection goes dead is read again by another one; the stream goes on meanwhile.
+// A chunk whose connection goes dead is read again over another connection, while the stream
+// continues.
 func testSilentChunk(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	link := newBlackHole(t, d.addr)
@@ -253,8 +254,8 @@ func testSilentChunk(t *testing.T, d *database) {
 	}
 }
 
-// A table whose key cannot be compared exactly cannot be read in order. Under a wildcard it is
-// left out, as one without a key is; it stopped the first load.
+// A table whose key cannot be compared exactly cannot be read in order. Under a wildcard the load
+// leaves it unmapped, like a table without a key.
 func testDoubleKey(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)",
 		"CREATE TABLE approximate (id DOUBLE PRIMARY KEY, v INT)", "INSERT INTO approximate VALUES (1.5, 1)")
@@ -277,7 +278,7 @@ func testDoubleKey(t *testing.T, d *database) {
 	start(t, d.config(edits...), newMemory(), "").mustStop("test.yaml", d.name+".approximate.id", "cannot be compared exactly")
 }
 
-// The position had no time until the first transaction after the load.
+// The position has a time before the first transaction after the load.
 func testTimeOfLoad(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	for _, from := range []string{"snapshot", "now"} {
@@ -294,7 +295,7 @@ func testTimeOfLoad(t *testing.T, d *database) {
 	// When a position of the past was the newest is not known.
 	m := newMemory()
 	var first sink.Progress
-	m.before = func(u *sink.Unit) error {
+	m.Before = func(u *sink.Unit) error {
 		if first.Phase == sink.Empty {
 			first = u.Progress
 		}

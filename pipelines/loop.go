@@ -12,68 +12,73 @@ import (
 	"github.com/rs/zerolog"
 
 	"rowfall/binlog"
-	"rowfall/binlog/dump"
 	"rowfall/binlog/mysql"
 	"rowfall/pipelines/file"
-	"rowfall/replication"
+	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/transform"
 )
 
-// Times that no setting changes yet.
+// Limits that are not settings yet.
 const (
-	// positionEvery bounds how old the position may be while only transactions
-	// pass that touch nothing mapped.
-	positionEvery = 500 * time.Millisecond
-	// unitBytes and unitAge bound how long waiting transactions gather in one
-	// unit.
+	// positionInterval limits the age of the stored position while only transactions without
+	// changes of mapped tables pass.
+	positionInterval = 500 * time.Millisecond
+	// unitBytes and unitAge limit how long committed transactions are batched in one unit.
 	unitBytes = 64 << 10
 	unitAge   = time.Millisecond
-	// hugeUnit is the size of rows and units whose memory is returned to the system, at most
-	// once in freeEvery.
-	hugeUnit  = 16 << 20
-	freeEvery = 10 * time.Second
+	// hugeUnit is the size from which the memory of a row or a unit is returned to the system, at
+	// most once per freeInterval.
+	hugeUnit     = 16 << 20
+	freeInterval = 10 * time.Second
 )
 
-// loop is one run of a pipeline, from what the sink holds to the error that ends
-// it. One goroutine owns all of it.
+// loop is one run of a pipeline. One goroutine owns all of it.
 type loop struct {
 	pipeline   *Pipeline
 	config     *file.Config
-	sink       Sink
-	conn       *mysql.Conn // reads schemas; never the rows
-	waits      *waits      // of conn
-	stream     *dump.Stream
-	tables     *tableSet
-	schemas    schemaCheck
-	reconciler *Reconciler
+	stats      *stats
 	log        zerolog.Logger
-	// origin begins the data, or moves its position, as begin decided; nil goes
-	// on where the data stands.
-	origin func(ctx context.Context) error
+	sink       Sink
+	deltas     bool // the sink accepts transform.Delta
+	stream     eventStream
+	schemas    schemaReader
+	conn       *mysql.Conn // for start.go, history.go and the estimates of a load
+	tables     *tableSet
+	check      schemaCheck
+	reconciler *Reconciler // nil unless tables are being loaded
+	history    history
 
-	// progress is where the data stands once everything in unit is applied. It
-	// shares nothing with the stream, whose position lives.
+	// from is the POSITION that replaces the data's own position; empty keeps that.
+	from string
+	// initialUnit writes the first position of new data, or a position that --from has moved. nil
+	// continues at the data's position. run calls it after the stream's first event.
+	initialUnit func(ctx context.Context) error
+	// started is set once initialUnit has been applied.
+	started bool
+
+	// progress is the state of the data after unit is applied. It shares no memory with the
+	// stream, whose position changes with each Next.
 	progress sink.Progress
-	head     binlog.Position // while replaying
+	head     binlog.Position // during a replay: the position to reach
 	unit     sink.Unit
-	history  history
 
-	// The transaction being read. Rows are changes of mapped tables.
-	rows     int // seen in it
-	skip     int // of it that the sink already holds
-	openRows int // of it in unit
+	// The transaction that is being read. Its rows are row changes of mapped tables.
+	rows     int // rows read
+	skip     int // rows at its beginning that the sink already holds
+	openRows int // rows in unit
 
-	// whole says how much of unit are whole transactions that wait for more;
-	// opened is since when, zero if there are none.
-	whole    mark
-	opened   time.Time
-	patience patience
-	written  time.Time // when the position was last written
-	dirty    bool      // progress has moved since then
+	// committed marks the end of the committed transactions in unit. committedSince is when the
+	// first of them committed; zero if there are none.
+	committed      mark
+	committedSince time.Time
+	linger         lingerTimer
+
+	positionWritten time.Time // when the position was last applied
+	positionDirty   bool      // progress has changed since then
 
 	huge  bool      // a huge row or unit has passed since freed
-	freed time.Time // when memory was returned last
+	freed time.Time // when memory was last returned to the system
 }
 
 // mark is a place in a unit's commands.
@@ -81,22 +86,22 @@ type mark struct{ bytes, commands, rows int }
 
 // run reads, transforms and applies until something fails.
 func (l *loop) run(ctx context.Context) error {
-	defer l.patience.stop()
-	l.written = time.Now()
-	// The first event shows that the server has what was asked for. Before it
-	// nothing is written: a wrong --from must not cost the data's position.
+	defer l.linger.close()
+	l.positionWritten = time.Now()
+	// The first event proves that the server can serve the position. Nothing is written before
+	// it, so that a wrong --from does not cost the data their position.
 	ev, err := l.next(ctx)
 	if err != nil {
 		return err
 	}
-	if l.origin != nil {
+	if l.initialUnit != nil {
 		if ev.Kind == binlog.Progress {
 			l.progress.Position = l.stream.Position().Clone()
 		}
-		if err := l.origin(ctx); err != nil {
+		if err := l.initialUnit(ctx); err != nil {
 			return err
 		}
-		l.pipeline.from = ""
+		l.started = true
 	}
 	l.reportProof()
 	l.ready(ctx)
@@ -115,7 +120,7 @@ func (l *loop) run(ctx context.Context) error {
 
 func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
 	if l.skip > 0 && ev.Kind != binlog.Progress {
-		if err := l.provePartial(); err != nil {
+		if err := l.verifyPartial(); err != nil {
 			return err
 		}
 	}
@@ -132,11 +137,11 @@ func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
 	return nil
 }
 
-// next reads an event. Whole transactions in the unit do not wait for it longer
-// than unitAge, be it that the next transaction comes in slowly.
+// next reads an event. Committed transactions in the unit wait at most unitAge for it, even if
+// the next transaction arrives slowly.
 func (l *loop) next(ctx context.Context) (*binlog.Event, error) {
 	for {
-		wait := l.patience.within(ctx)
+		wait := l.linger.context(ctx)
 		ev, err := l.stream.Next(wait)
 		if err == nil {
 			return ev, nil
@@ -144,24 +149,24 @@ func (l *loop) next(ctx context.Context) (*binlog.Event, error) {
 		if ctx.Err() != nil || wait.Err() == nil {
 			return nil, fmt.Errorf("read binlog after %s: %w", l.progress.Position, err)
 		}
-		if err := l.flushWhole(ctx); err != nil {
+		if err := l.flushCommitted(ctx); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// flushWhole applies the whole transactions of the unit and leaves in it what has
-// been read of the next.
-func (l *loop) flushWhole(ctx context.Context) error {
-	if l.opened.IsZero() {
-		l.patience.end() // it ended late: what had waited is applied
+// flushCommitted applies the committed transactions of the unit. What was read of the next
+// transaction stays in the unit.
+func (l *loop) flushCommitted(ctx context.Context) error {
+	if l.committedSince.IsZero() {
+		l.linger.stop() // the timer fired just after a flush
 		return nil
 	}
-	c, w := &l.unit.Commands, l.whole
-	tail := bytes.Clone(c.Bytes[w.bytes:])
-	rest := mark{0, c.Count - w.commands, c.Rows - w.rows}
-	c.Bytes, c.Count, c.Rows = c.Bytes[:w.bytes], w.commands, w.rows
-	if err := l.apply(ctx); err != nil {
+	c, end := &l.unit.Commands, l.committed
+	tail := bytes.Clone(c.Bytes[end.bytes:])
+	rest := mark{0, c.Count - end.commands, c.Rows - end.rows}
+	c.Bytes, c.Count, c.Rows = c.Bytes[:end.bytes], end.commands, end.rows
+	if err := l.flush(ctx); err != nil {
 		return err
 	}
 	if len(tail) > cap(c.Bytes) {
@@ -173,26 +178,24 @@ func (l *loop) flushWhole(ctx context.Context) error {
 	return nil
 }
 
-// changes appends the commands of one rows event.
+// changes appends the commands of one rows event to the unit.
 func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	t := l.tables.byTable[ev.Rows.Table()]
 	if t == nil {
-		return stop("rows of %s came that no plan is known for, after %s", ev.Rows.Table().FullName(), l.progress.Position)
+		return stop("rows of %s came without a plan, after %s",
+			ev.Rows.Table().FullName(), l.progress.Position)
 	}
-	mode := transform.FullRow
-	if t.backfill.Done && l.progress.Phase == sink.Streaming {
-		mode = transform.Delta
-	}
+	mode := l.writeMode(t)
 	for ev.Rows.Next() {
 		c := ev.Rows.Change()
-		// Also what the sink already holds: a chunk may have been read before
-		// it became visible.
+		// Rows that the sink already holds are marked too: the chunk may have been read before
+		// they became visible.
 		if t.chunk != nil {
-			if err := t.chunk.touch(c); err != nil {
+			if err := t.chunk.markDirty(c); err != nil {
 				return l.rowError(err)
 			}
 		}
-		l.noteSize(c)
+		l.recordSize(c)
 		l.rows++
 		if l.rows <= l.skip {
 			continue
@@ -201,8 +204,9 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 			return l.rowError(err)
 		}
 		l.openRows++
-		if l.openRows >= l.config.Limits.MaxAtomicRows || l.unit.Size() >= l.config.Limits.MaxAtomicBytes {
-			if err := l.split(ctx); err != nil {
+		if l.openRows >= l.config.Limits.MaxAtomicRows ||
+			l.unit.Size() >= l.config.Limits.MaxAtomicBytes {
+			if err := l.flushPartial(ctx); err != nil {
 				return err
 			}
 		}
@@ -213,53 +217,65 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	return nil
 }
 
-// noteSize notes a huge row, whose memory is to be returned. The size of its unit does not show it:
-// the commands of a DELETE, and of a row that is left out, are short.
-func (l *loop) noteSize(c *binlog.Change) {
-	if c.Before != nil && c.Before.Size() > hugeUnit || c.After != nil && c.After.Size() > hugeUnit {
+// recordSize records whether a huge row passes, so that its memory is returned. The size of the
+// unit does not show this: the commands of a DELETE, or of an excluded row, are short.
+func (l *loop) recordSize(c *binlog.Change) {
+	if c.Before != nil && c.Before.Size() > hugeUnit ||
+		c.After != nil && c.After.Size() > hugeUnit {
 		l.huge = true
 	}
+}
+
+// writeMode returns how a table's rows are written. Does the sink certainly hold the row as it
+// was before the change? Only then may the commands contain the changed fields alone.
+func (l *loop) writeMode(t *mappedTable) transform.Mode {
+	if l.deltas && t.backfill.Done && l.progress.Phase == sink.Streaming {
+		return transform.Delta
+	}
+	return transform.FullRow
 }
 
 func (l *loop) rowError(err error) error {
 	return stop("transaction after %s: %w", l.progress.Position, err)
 }
 
-// split applies what is read of a transaction that is too large for one unit.
-// The position stays before it; partial and row say how much of it is there.
-func (l *loop) split(ctx context.Context) error {
+// flushPartial applies a part of a transaction that is too large for one unit. The position stays
+// before the transaction; Partial and Row count what the sink holds of it.
+func (l *loop) flushPartial(ctx context.Context) error {
 	l.progress.Partial++
 	l.progress.Row = l.rows
 	if l.progress.Partial == 1 {
-		l.pipeline.meter.splits.Add(1)
-		l.log.Warn().Stringer("after", l.progress.Position).Int("rows", l.rows).Int("bytes", l.unit.Size()).
+		l.stats.splits.Add(1)
+		l.log.Warn().Stringer("after", l.progress.Position).
+			Int("rows", l.rows).Int("bytes", l.unit.Size()).
 			Msg("transaction is larger than one unit; splitting it")
 	}
 	l.savePartial()
 	l.openRows = 0
-	return l.apply(ctx)
+	return l.flush(ctx)
 }
 
-// moved takes over the stream's position between transactions; at is the commit
-// time, 0 where there is none.
-func (l *loop) moved(at int64) {
+// advancePosition copies the stream's position into progress, between transactions. at is the
+// commit time in microseconds since 1970; 0 keeps the last one.
+func (l *loop) advancePosition(at int64) {
 	l.progress.Position = l.stream.Position().Clone()
-	l.followEvidence()
+	l.advanceEvidence()
 	if at > 0 {
 		l.progress.Time = at
 	}
-	l.dirty = true
+	l.positionDirty = true
 	if l.progress.Phase == sink.Replaying && includes(&l.progress.Position, &l.head) {
 		l.progress.Phase = sink.Streaming
-		l.unit.DropState(l.config.Name, headState)
+		l.unit.DropState(l.config.Name, tablestate.HeadPiece)
 		l.log.Info().Stringer("position", l.progress.Position).Msg("replay reached the old head")
 	}
 }
 
-// commit ends the transaction and decides whether its unit waits for more.
+// commit ends a transaction.
 func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	if l.rows < l.skip {
-		return stop("the data holds %d rows of the transaction after %s, but it has only %d: the binlog is not the one that the data was built from; "+
+		return stop("the data holds %d rows of the transaction after %s, but it has only %d: "+
+			"the binlog is not the one that the data was built from; "+
 			"build the data again with --from snapshot", l.skip, l.progress.Position, l.rows)
 	}
 	wasSplit := l.progress.Partial > 0
@@ -267,68 +283,68 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 		l.dropPartial()
 	}
 	l.progress.Partial, l.progress.Row = 0, 0
-	l.moved(ev.Time)
-	m := &l.pipeline.meter
-	m.rows.Add(uint64(l.rows - l.skip))
-	m.transactions.Add(1)
+	l.advancePosition(ev.Time)
+	l.stats.rows.Add(uint64(l.rows - l.skip))
+	l.stats.transactions.Add(1)
 	l.rows, l.skip, l.openRows = 0, 0, 0
-	if err := l.settle(ctx, wasSplit); err != nil {
+	if err := l.maybeFlush(ctx, wasSplit); err != nil {
 		return err
 	}
-	return l.boundary(ctx)
+	return l.betweenTransactions(ctx)
 }
 
-// settle applies the unit, unless more transactions may share it; now asks for
-// it at once.
-func (l *loop) settle(ctx context.Context, now bool) error {
+// maybeFlush applies the unit at a transaction's end, unless further transactions may join it.
+// now forces a flush.
+func (l *loop) maybeFlush(ctx context.Context, now bool) error {
 	switch {
 	case now:
 	case l.unit.IsEmpty():
-		// Only the position moves.
-		if time.Since(l.written) < positionEvery {
+		// Only the position has changed.
+		if time.Since(l.positionWritten) < positionInterval {
 			return nil
 		}
 	case l.unit.Size() >= unitBytes, !l.stream.Buffered():
-	case l.opened.IsZero():
-		l.opened = time.Now()
-		l.patience.begin()
+	case l.committedSince.IsZero():
+		l.committedSince = time.Now()
+		l.linger.start()
 		fallthrough
 	default:
 		c := &l.unit.Commands
-		l.whole = mark{len(c.Bytes), c.Count, c.Rows}
-		if time.Since(l.opened) < unitAge {
+		l.committed = mark{len(c.Bytes), c.Count, c.Rows}
+		if time.Since(l.committedSince) < unitAge {
 			return nil
 		}
 	}
-	return l.apply(ctx)
+	return l.flush(ctx)
 }
 
-// idle is called when the source has nothing to say, or has moved on without a
-// transaction; never within one.
+// idle handles a Progress event: the source has nothing to send, or the position has moved without
+// a transaction. It never comes within a transaction.
 func (l *loop) idle(ctx context.Context) error {
-	// A stream that was opened at a GTID set knows no file at first.
+	// A stream that was opened at a GTID set has no file at first.
 	if l.stream.Position().CompareFile(l.progress.Position) > 0 {
-		l.moved(0)
+		l.advancePosition(0)
 	}
-	if !l.unit.IsEmpty() || l.dirty && time.Since(l.written) >= positionEvery {
-		if err := l.apply(ctx); err != nil {
+	positionDue := l.positionDirty && time.Since(l.positionWritten) >= positionInterval
+	if !l.unit.IsEmpty() || positionDue {
+		if err := l.flush(ctx); err != nil {
 			return err
 		}
 	}
-	if l.huge && time.Since(l.freed) >= freeEvery {
-		// Go would keep the memory for minutes, in case that more such rows come.
+	if l.huge && time.Since(l.freed) >= freeInterval {
+		// Go would keep the memory for minutes, in case more such rows come.
 		debug.FreeOSMemory()
 		l.huge, l.freed = false, time.Now()
 	}
 	if err := l.checkReset(ctx); err != nil {
 		return err
 	}
-	return l.boundary(ctx)
+	return l.betweenTransactions(ctx)
 }
 
-// boundary is called between transactions: the place where rows that were read
-// by SELECT may enter the order, and where schemas can be compared.
-func (l *loop) boundary(ctx context.Context) error {
+// betweenTransactions does what must not happen within a transaction: it compares schemas, and
+// writes the chunks that the reconciler has read.
+func (l *loop) betweenTransactions(ctx context.Context) error {
 	if err := l.checkSchemas(ctx); err != nil {
 		return err
 	}
@@ -342,56 +358,56 @@ func (l *loop) boundary(ctx context.Context) error {
 	l.reconciler.Close()
 	l.reconciler = nil
 	l.progress.Phase = sink.Streaming
-	if err := l.apply(ctx); err != nil {
+	if err := l.flush(ctx); err != nil {
 		return err
 	}
-	l.sink.SetComplete(true)
 	l.log.Info().Stringer("position", l.progress.Position).Msg("every table is complete")
 	return nil
 }
 
-// apply hands the unit to the sink and begins a new one.
-func (l *loop) apply(ctx context.Context) error {
+// flush applies the unit and begins a new one.
+func (l *loop) flush(ctx context.Context) error {
 	l.unit.Progress = l.progress
 	l.saveEvidence()
 	size := l.unit.Size()
 	if size > hugeUnit {
-		// What reading it has left behind is as large, and would stay until the heap doubles.
+		// Reading the unit left garbage of the same size, which would stay until the heap doubles.
 		runtime.GC()
 		l.huge = true
 	}
 	if err := l.sink.Apply(ctx, &l.unit); err != nil {
-		return l.applyError(ctx, err)
+		return l.flushError(ctx, err)
 	}
-	m := &l.pipeline.meter
+	m := l.stats
 	m.units.Add(1)
 	m.commands.Add(uint64(l.unit.Commands.Count))
 	m.bytes.Add(uint64(size))
 	m.time.Store(l.progress.Time)
 	m.phase.Store(uint32(l.progress.Phase))
 	l.unit.Reset()
-	l.patience.end()
-	l.opened = time.Time{}
-	l.written = time.Now()
-	l.dirty = false
+	l.linger.stop()
+	l.committedSince = time.Time{}
+	l.positionWritten = time.Now()
+	l.positionDirty = false
 	return nil
 }
 
-// applyError tells a sink that is no longer ours, which passes, from a unit that
-// does not fit what the sink holds, which does not.
-func (l *loop) applyError(ctx context.Context, err error) error {
+// flushError returns the error of an Apply. Can a retry succeed? It can if the sink was demoted or
+// closed, or ctx ended. Otherwise the unit does not fit the sink's data: that is a StopError.
+func (l *loop) flushError(ctx context.Context, err error) error {
 	if errors.Is(err, sink.ErrDemoted) {
 		return err
 	}
 	err = fmt.Errorf("write the unit up to %s: %w", l.progress.Position, err)
-	if errors.Is(err, replication.ErrClosed) || ctx.Err() != nil {
+	if errors.Is(err, sink.ErrClosed) || ctx.Err() != nil {
 		return err
 	}
-	return stop("%w; if the data does not fit the mapping any more, build it again with --from snapshot", err)
+	return stop("%w; if the data does not fit the mapping any more, "+
+		"build it again with --from snapshot", err)
 }
 
-// includes reports whether everything up to p is within at. Without GTIDs on
-// both sides it goes by file and offset.
+// includes reports whether position at includes everything up to p. It compares GTIDs if both have
+// them, else file and offset.
 func includes(at, p *binlog.Position) bool {
 	if !p.GTID.IsZero() && !at.GTID.IsZero() {
 		return at.GTID.Contains(p.GTID)

@@ -8,7 +8,7 @@ import (
 )
 
 // The memory of a huge row is returned whatever becomes of the row: the unit of a DELETE is small.
-func TestHugeRowIsNoted(t *testing.T) {
+func TestHugeRowIsRecorded(t *testing.T) {
 	table := &binlog.Table{Database: "shop", Name: "t", Columns: []binlog.Column{
 		{Name: "v", SQLType: "longtext", Type: binlog.TypeText, Charset: "utf8mb4"},
 	}}
@@ -27,7 +27,7 @@ func TestHugeRowIsNoted(t *testing.T) {
 		{binlog.Change{Op: binlog.Delete, Before: row(hugeUnit + 1)}, true},
 	} {
 		var l loop
-		if l.noteSize(&test.change); l.huge != test.huge {
+		if l.recordSize(&test.change); l.huge != test.huge {
 			t.Errorf("%v: huge is %v, want %v", test.change.Op, l.huge, test.huge)
 		}
 	}

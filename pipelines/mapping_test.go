@@ -8,7 +8,7 @@ import (
 	"rowfall/sink"
 )
 
-// A table that a wildcard passes over by its name was neither mapped nor listed.
+// A table that a wildcard passes over by its name is listed as unmapped.
 func testPassedOver(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE _t_new (id INT PRIMARY KEY, v INT)", "CREATE TABLE no_key (v INT)")
 	m := newMemory()
@@ -37,8 +37,8 @@ func testPassedOver(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("_t_gho"), nil)
 }
 
-// A database whose name has a dot could not be named: the hint was the text that had failed. A user
-// with the fewest grants follows it.
+// A database whose name contains a dot can be named, and the hint shows how. A user with the
+// fewest grants can follow it.
 func testDottedDatabase(t *testing.T, d *database) {
 	d.exec("CREATE DATABASE `bb.dot`", "CREATE TABLE `bb.dot`.t (id INT PRIMARY KEY, v INT)", "INSERT INTO `bb.dot`.t VALUES (1, 1)",
 		"CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (5, 5)",
@@ -57,7 +57,8 @@ func testDottedDatabase(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("`bb.dot`.t"))
 }
 
-// Data of a version that stored no more than the mapping's fingerprint goes on, and gets the rest.
+// Data of a version that stored only the mapping's fingerprint are resumed, and get the canonical
+// form.
 func testOlderState(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	m := newMemory()
@@ -75,7 +76,7 @@ func testOlderState(t *testing.T, d *database) {
 	start(t, other, m, "").mustStop("test.yaml:6: tables.\"" + d.name + ".*\".where: the data was built with another mapping than this file's, which does not have this")
 }
 
-// What shows only beside the tables is shown for all of them in one run.
+// Faults that only the tables' columns reveal are reported for all tables in one run.
 func testEveryFault(t *testing.T, d *database) {
 	d.exec("CREATE TABLE a (id INT PRIMARY KEY, v INT)", "CREATE TABLE b (id INT PRIMARY KEY, v INT)")
 	start(t, d.config("  \""+d.name+".*\": {}", "  "+d.name+".a: {where: w == 1, columns: {exclude: [x]}}\n  "+d.name+".b: {where: id}"), newMemory(), "").mustStop(

@@ -28,7 +28,7 @@ func heapResident() int64 {
 	return int64(m.HeapSys - m.HeapReleased)
 }
 
-// watchHeap samples the heap, garbage included, until stop is called, which returns the most.
+// watchHeap samples the heap with its garbage. stop ends this and returns the largest sample.
 func watchHeap(ctx context.Context) (stop func() int64) {
 	ctx, cancel := context.WithCancel(ctx)
 	most := make(chan int64, 1)
@@ -78,7 +78,7 @@ func testHugeValues(t *testing.T, d *database, write string, most float64) {
 	const huge = hugeValue
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v LONGTEXT)", fmt.Sprintf("INSERT INTO t VALUES (1, REPEAT('x', %d))", huge))
 	floor := heapReachable()
-	var m *member
+	var m *runningInstance
 	check := func(what string, bytes int64, most float64) {
 		t.Helper()
 		if keyspaceOnHeap {
@@ -92,7 +92,7 @@ func testHugeValues(t *testing.T, d *database, write string, most float64) {
 		}
 	}
 	watch := watchHeap(t.Context())
-	m = runMember(t, d.config(`.*": {}`, `.t": {write: `+write+`}`, "max_atomic_rows: 10000", "max_atomic_rows: 10000, log: {memory: 1MiB}"))
+	m = runInstance(t, d.config(`.*": {}`, `.t": {write: `+write+`}`, "max_atomic_rows: 10000", "max_atomic_rows: 10000, log: {memory: 1MiB}"))
 	m.wait(d)
 	check("the load", watch(), most)
 	check("what the load leaves", heapReachable(), 0.5)

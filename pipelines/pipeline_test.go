@@ -27,7 +27,7 @@ type part struct {
 	run  func(t *testing.T, d *database)
 }
 
-// TestPipeline shares one server of a kind; each part has a schema of its own.
+// TestPipeline shares one server of each kind. Each part has its own schema.
 func TestPipeline(t *testing.T) {
 	// What depends on how a server logs and counts.
 	parts := []part{
@@ -61,7 +61,7 @@ func TestPipeline(t *testing.T) {
 			part{"Quiet", testQuiet},
 			part{"CloseWhileReading", testCloseWhileReading},
 			part{"LargeRows", testLargeRows},
-			part{"ManyTouched", testManyTouched},
+			part{"ManyDirtyKeys", testManyDirtyKeys},
 			part{"Unmapped", testUnmapped},
 			part{"PassedOver", testPassedOver},
 			part{"DottedDatabase", testDottedDatabase},
@@ -83,8 +83,8 @@ func runParts(t *testing.T, kind servers.Kind, parts []part) {
 	}
 }
 
-// A transaction that is larger than a unit is split; whenever the process ends
-// between the parts, each row is applied exactly once.
+// A transaction that is larger than a unit is split. Wherever the process ends between the parts,
+// each row is applied exactly once.
 func testSplit(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1000, 0)")
 	c := d.config("max_atomic_rows: 10000", "max_atomic_rows: 10")
@@ -97,7 +97,7 @@ func testSplit(t *testing.T, d *database) {
 			m.waitAt(t, d.end())
 			r.kill()
 
-			begin, calls := len(m.taken(0)), 0
+			begin, calls := len(m.Units(0)), 0
 			hook := func(*sink.Unit) error {
 				if calls++; calls == crash+1 {
 					return errCrash
@@ -105,9 +105,9 @@ func testSplit(t *testing.T, d *database) {
 				return nil
 			}
 			if applied {
-				m.after = hook
+				m.After = hook
 			} else {
-				m.before = hook
+				m.Before = hook
 			}
 			insertRows(d, rows)
 			end := d.end()
@@ -118,14 +118,14 @@ func testSplit(t *testing.T, d *database) {
 					return r.over() || at.Position.GTID.Contains(end.GTID)
 				})
 				r.kill()
-				m.before, m.after = nil, nil
+				m.Before, m.After = nil, nil
 			}
 			mustBeEqual(t, m.rows("t"), d.rows("t"))
 			var all strings.Builder
 			parts := 0
-			for _, u := range m.taken(begin) {
-				all.WriteString(u.commands)
-				if u.progress.Partial > 0 {
+			for _, u := range m.Units(begin) {
+				all.WriteString(u.Commands)
+				if u.Progress.Partial > 0 {
 					parts++
 				}
 			}
@@ -157,8 +157,8 @@ func insertRows(d *database, n int) {
 	d.exec("COMMIT")
 }
 
-// Statements that change rows without logging them, or a mapped table's columns,
-// stop the pipeline, and a restart stops again.
+// Statements that change rows without logging them, or a mapped table's columns, stop the
+// pipeline. A restart stops again.
 func testRefused(t *testing.T, d *database) {
 	d.exec("CREATE DATABASE refused_other", "CREATE TABLE refused_other.brought (id INT PRIMARY KEY, v INT)", "INSERT INTO refused_other.brought VALUES (1, 1)")
 	for _, test := range []struct{ sql, want string }{
@@ -212,7 +212,7 @@ func testRefused(t *testing.T, d *database) {
 	r.mustStop("logged as a statement instead of rows")
 }
 
-// Statements that change nothing of what is mapped pass, and new tables come in.
+// Statements that change nothing mapped pass, and new tables are mapped.
 func testFollowed(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	m := newMemory()
@@ -249,8 +249,8 @@ func testFollowed(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("n4"), d.rows("n4"))
 }
 
-// Going back repeats what was, whole, and ends where MySQL is; `state` says so
-// meanwhile. Going forth passes rows over, and none is taken for granted later.
+// A move back applies all transactions again, with rows in full, and ends at the same data; the
+// phase is replaying meanwhile. After a move forward, rows are written in full.
 func testRewind(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	c := d.config()
@@ -264,9 +264,9 @@ func testRewind(t *testing.T, d *database) {
 	m.waitAt(t, d.end())
 	r.kill()
 	for _, from := range []string{"gtid:" + early.GTID.String(), fmt.Sprintf("%s:%d", early.File, early.Offset)} {
-		n := len(m.taken(0))
+		n := len(m.Units(0))
 		// It is killed on the way, and started again, and moved again.
-		m.before = func(u *sink.Unit) error {
+		m.Before = func(u *sink.Unit) error {
 			if u.Commands.Count > 0 {
 				return errCrash
 			}
@@ -274,7 +274,7 @@ func testRewind(t *testing.T, d *database) {
 		}
 		r = start(t, c, m, from)
 		waitFor(t, "it crashes", r.over)
-		m.before = nil
+		m.Before = nil
 		if p := m.progress(t); p.Phase != sink.Replaying || !p.Position.GTID.Equal(early.GTID) {
 			t.Errorf("--from %s: the data says %v at %s", from, p.Phase, p.Position)
 		}
@@ -286,17 +286,17 @@ func testRewind(t *testing.T, d *database) {
 		r.kill()
 		mustBeEqual(t, m.rows("t"), d.rows("t"))
 		replayed := false
-		for _, u := range m.taken(n) {
-			replayed = replayed || u.progress.Phase == sink.Replaying
+		for _, u := range m.Units(n) {
+			replayed = replayed || u.Progress.Phase == sink.Replaying
 		}
 		if !replayed {
 			t.Errorf("--from %s: nothing was replayed", from)
 		}
 	}
 	// To where it is: nothing changes.
-	n := len(m.taken(0))
+	n := len(m.Units(0))
 	r = start(t, c, m, "gtid:"+m.progress(t).Position.GTID.String())
-	waitFor(t, "the position is written", func() bool { return len(m.taken(n)) > 0 })
+	waitFor(t, "the position is written", func() bool { return len(m.Units(n)) > 0 })
 	r.kill()
 	if p := m.progress(t); p.Phase != sink.Streaming {
 		t.Errorf("moved to where it is, the data is %v", p.Phase)
@@ -310,12 +310,12 @@ func testRewind(t *testing.T, d *database) {
 	}
 	d.exec("ALTER TABLE t COMMENT 'x'", "UPDATE t SET v = 80 WHERE id = 8")
 	m.waitAt(t, d.end())
-	if fields, _ := m.keys.HashFields("t:8"); fields["id"] != "8" || fields["v"] != "80" {
+	if fields, _ := m.Keys.HashFields("t:8"); fields["id"] != "8" || fields["v"] != "80" {
 		t.Errorf("after a skip a row is written as a change only: %v", fields)
 	}
 }
 
-// A place that the server cannot serve costs nothing: the data stays where it is.
+// A position that the server cannot serve does not change the data.
 func testBadRewind(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	m := newMemory()
@@ -339,7 +339,7 @@ func testBadRewind(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 }
 
-// Data that is not this pipeline's as the file has it is never changed.
+// Data that this pipeline's file did not build are never changed.
 func testOtherData(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	m := newMemory()
@@ -350,20 +350,19 @@ func testOtherData(t *testing.T, d *database) {
 	r.kill()
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 
-	units := len(m.taken(0))
+	units := len(m.Units(0))
 	other := d.config(".*\": {}", ".*\": {columns: {rename: {v: value}}}")
 	start(t, other, m, "").mustStop("test.yaml:6: tables.\""+d.name+".*\".columns.rename.v: the data was built with another mapping than this file's, which does not have this", "--from snapshot")
 	m.set(t, resp.AppendCommand(nil, "HSET", sink.PositionKey("test"), "server", "another", "partial", "1", "row", "10"))
 	start(t, d.config(), m, "").mustStop("within a large transaction of server another")
 	m.set(t, resp.AppendCommand(nil, "HSET", sink.PositionKey("test"), "gtid", ""))
 	start(t, d.config(), m, "").mustStop("of server another", "without GTIDs the two binlogs cannot be compared")
-	if n := len(m.taken(units)); n > 0 {
+	if n := len(m.Units(units)); n > 0 {
 		t.Errorf("%d units were written into data that is not the pipeline's", n)
 	}
 }
 
-// One transaction that touches nothing mapped moves the position soon, though
-// nothing comes after it.
+// A transaction without mapped rows moves the position soon, even if nothing follows.
 func testQuiet(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE no_key (v INT)", "INSERT INTO t VALUES (1, 1)")
 	m := newMemory()
@@ -373,7 +372,7 @@ func testQuiet(t *testing.T, d *database) {
 	m.waitAt(t, d.end())
 }
 
-// A run that ends while rows are read ends at once, whatever it is doing.
+// A run that ends while rows are read ends at once, whatever the workers do.
 func testCloseWhileReading(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(40))")
 	for i := range 20 {
@@ -384,7 +383,7 @@ func testCloseWhileReading(t *testing.T, d *database) {
 	c := d.config("chunk_rows: 1000", "chunk_rows: 3")
 	for range 4 {
 		locked := false
-		m.after = func(*sink.Unit) error {
+		m.After = func(*sink.Unit) error {
 			if locked {
 				return nil
 			}
@@ -398,13 +397,13 @@ func testCloseWhileReading(t *testing.T, d *database) {
 			t.Fatal(err)
 		}
 	}
-	m.after = nil
+	m.After = nil
 	start(t, c, m, "")
 	m.waitAt(t, d.end())
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 }
 
-// A chunk of rows that are larger than was thought is cut short.
+// A chunk whose rows are larger than expected is cut short.
 func testLargeRows(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v LONGTEXT)")
 	for i := range 50 {
@@ -417,21 +416,20 @@ func testLargeRows(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 }
 
-// A statement that changes more rows than can be noted, while a chunk is read, has
-// the chunk read again: nobody knows any more which of its rows are old. Its rows
-// were counted each time.
-func testManyTouched(t *testing.T, d *database) {
+// If a statement changes more rows than fit into the dirty keys, the chunk is read again, and each
+// row is counted once.
+func testManyDirtyKeys(t *testing.T, d *database) {
 	const rows = 40
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 	insertRows(d, rows)
-	defer pipelines.SetTouchedBytes(1000)()
+	defer pipelines.SetDirtyKeyBytes(1000)()
 	lock := d.dial()
 	if err := lock.Exec(t.Context(), "USE `"+d.name+"`"); err != nil {
 		t.Fatal(err)
 	}
 	m := newMemory()
 	locked := false
-	m.after = func(*sink.Unit) error {
+	m.After = func(*sink.Unit) error {
 		if locked {
 			return nil
 		}
@@ -454,8 +452,8 @@ func testManyTouched(t *testing.T, d *database) {
 	}
 }
 
-// A table without any key is read by its key_columns, where ids are other rows that
-// the collation takes for equal. It was refused, whatever key_columns said.
+// A table without a key is read in the order of its key_columns, even if its collation equates
+// different values.
 func testNoKey(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id VARCHAR(10) NOT NULL COLLATE utf8mb4_general_ci, v INT)",
 		"INSERT INTO t VALUES ('a', 1), ('A', 2), ('ä', 3), ('b', 4), ('B', 5), ('', 6), ('c', NULL)")
@@ -472,7 +470,7 @@ func testNoKey(t *testing.T, d *database) {
 	start(t, d.config(keyed...), newMemory(), "").mustStop("test.yaml:6: tables.", d.name+".n.id", "may be NULL", "declare it NOT NULL")
 }
 
-// What is not mapped is known after a restart too.
+// Unmapped tables are still known after a restart.
 func testUnmapped(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE no_key (v INT)")
 	m := newMemory()
@@ -485,9 +483,8 @@ func testUnmapped(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 }
 
-// A table that was left out for want of a key holds rows; that it has got a key
-// since, and a CREATE TABLE IF NOT EXISTS names it, does not make it empty. One
-// that is dropped and created is new.
+// A table that was unmapped for want of a key has rows. If it gets a key, a CREATE TABLE IF NOT
+// EXISTS does not make it a new table. A DROP and CREATE does.
 func testCreateOfKnown(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE a (id INT NOT NULL, v INT)", "CREATE TABLE b (id INT NOT NULL, v INT)",
 		"INSERT INTO a VALUES (1, 1)", "INSERT INTO b VALUES (1, 1)")
@@ -501,8 +498,8 @@ func testCreateOfKnown(t *testing.T, d *database) {
 	r.mustStop("brings a table with its rows into the mapping", d.name+".b")
 }
 
-// MariaDB logs what it is told before a statement; and an ALTER IGNORE removes
-// the rows that are equal in a new key, without logging them.
+// MariaDB logs the settings before a statement (SET STATEMENT). Its ALTER IGNORE removes rows
+// without logging them.
 func testMariaStatements(t *testing.T, d *database) {
 	for _, test := range []struct{ sql, want string }{
 		{"SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE TABLE t", "a TRUNCATE of mapped table"},
@@ -517,8 +514,8 @@ func testMariaStatements(t *testing.T, d *database) {
 	}
 }
 
-// MariaDB logs no row that a cascade changes: a mapped child stops the pipeline,
-// unless its entry says that this may be.
+// MariaDB does not log rows that a cascade changes. A mapped child table stops the pipeline,
+// unless its entry says `cascades: ignore`.
 func testCascades(t *testing.T, d *database) {
 	d.exec("CREATE TABLE p (id INT PRIMARY KEY, v INT)", "CREATE TABLE c (id INT PRIMARY KEY, v INT, CONSTRAINT `u``p` FOREIGN KEY (v) REFERENCES p (id) ON DELETE SET NULL)",
 		"CREATE TABLE plain (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id))", "INSERT INTO p VALUES (1, 1)",
@@ -529,7 +526,7 @@ func testCascades(t *testing.T, d *database) {
 	d.exec("SET GLOBAL sql_quote_show_create=OFF")
 	defer d.exec("SET GLOBAL sql_quote_show_create=ON")
 	start(t, d.config("user: root", "user: reader"), m, "").mustStop("the foreign key u`p of mapped table "+d.name+".c is ON DELETE SET NULL", "drop the cascade", "cascades: ignore")
-	if n := len(m.taken(0)); n > 0 {
+	if n := len(m.Units(0)); n > 0 {
 		t.Errorf("%d units were written before the stop", n)
 	}
 	ignoring := d.config(`.*": {}`, `.*": {cascades: ignore}`)
@@ -544,8 +541,8 @@ func testCascades(t *testing.T, d *database) {
 	r.mustStop("the foreign key again of mapped table", "ON UPDATE CASCADE")
 }
 
-// A name that the server does not have would let leave what it should keep back.
-// A column stops; a table may be created yet. What is right is taken as it is.
+// A misspelled name would leave data unprotected. A missing column stops the pipeline; a missing
+// table is retried. Correct names pass.
 func testMisspelt(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT NOT NULL, v INT NOT NULL, secret INT, PRIMARY KEY (id))", "INSERT INTO t VALUES (1, 1, 5)")
 	m := newMemory()
@@ -563,13 +560,13 @@ func testMisspelt(t *testing.T, d *database) {
 	d.exec("UPDATE tt SET v = 5")
 	m.waitAt(t, d.end())
 	for key, want := range map[string]map[string]string{"t:1": {"id": "1", "v": "1"}, "tt:1": {"id": "1", "v": "5", "double": "10"}} {
-		if got, _ := m.keys.HashFields(key); !maps.Equal(got, want) {
+		if got, _ := m.Keys.HashFields(key); !maps.Equal(got, want) {
 			t.Errorf("%s holds %v, want %v", key, got, want)
 		}
 	}
 }
 
-// This MySQL logs what cascades change.
+// This MySQL logs the rows that cascades change.
 func testCascadesLogged(t *testing.T, d *database) {
 	d.exec("CREATE TABLE p (id INT PRIMARY KEY, v INT)", "CREATE TABLE c (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id) ON DELETE CASCADE)",
 		"INSERT INTO p VALUES (1, 1), (2, 2)", "INSERT INTO c VALUES (10, 1), (20, 2)")
@@ -589,8 +586,8 @@ func testCascadesLogged(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("c"), d.rows("c"))
 }
 
-// A connection that is lost while the position is compared with the server's is
-// no answer: another try may go better.
+// A connection that is lost while the position is compared with the server's proves nothing: a
+// retry may succeed.
 func testLostWhileBeginning(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -637,7 +634,7 @@ func testLostWhileBeginning(t *testing.T, d *database) {
 	}
 }
 
-// A unit that is written because a statement follows does not include it.
+// A unit that is flushed because a statement follows does not include that statement.
 func testPositionOfDDL(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 	m := newMemory()

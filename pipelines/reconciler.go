@@ -18,87 +18,90 @@ import (
 )
 
 const (
-	// reconcileUnitRows bounds the rows of one unit of a chunk, so that the
-	// stream's own rows never wait long.
-	reconcileUnitRows = 500
-	// firstChunkRows is how many rows tell how large a table's rows are.
-	firstChunkRows = 1000
-	loadLogEvery   = 10 * time.Second
+	// chunkUnitRows limits the rows of one unit of a chunk, so that rows of the stream do not wait
+	// long.
+	chunkUnitRows = 500
+	// firstChunkRows limits a table's first chunk, which shows how large the rows are.
+	firstChunkRows  = 1000
+	loadLogInterval = 10 * time.Second
 )
 
-// chunkBytes is what the chunks that are read at once should hold in memory
-// together: the rows of one are chosen by the size of the last one's, and it is cut
-// short at twice its share. A variable for tests.
+// chunkBytes is the memory that all chunks in flight should use together. A chunk's limit of rows
+// follows from the size of the last chunk's rows. A chunk that exceeds twice its share is cut
+// short. A variable for tests.
 var chunkBytes = 32 << 20
 
-// Reconciler reads tables again, a chunk at a time, while the stream goes on. Its
-// correctness rests on a bracket. F is where the stream stood when the chunk was asked
-// for: the SELECT waits until all up to there is visible, since a server sends a
-// transaction before its commit shows. H is the binlog's end after the SELECT: the
-// rows hold nothing from beyond. Those that the stream touches between F and H are
-// dropped from the chunk; the others are as of H, and are written when the stream
-// passes H.
+// Reconciler loads tables in chunks, while the stream continues. Its correctness rests on a bracket
+// of two positions, F and H:
 //
-// Its methods are called by the loop; the SELECTs run in workers of its own,
-// which end with Close.
+//   - F is the stream's position when the chunk is requested. The SELECT waits until everything up
+//     to F is visible, because a server sends a transaction before the commit is visible.
+//   - H, the chunk's fence, is the binlog's end after the SELECT. The rows hold nothing after H.
+//
+// Rows whose keys the stream changes between F and H are discarded from the chunk. The other rows
+// are as of H, and are written when the stream passes H.
+//
+// The loop calls the methods. The SELECTs run in workers, which end with Close.
 type Reconciler struct {
 	config   *file.Config
 	mysql    mysql.Config
 	log      zerolog.Logger
-	meter    *meter
+	stats    *stats
 	holds    *holds
-	server   string // whose rows they must be
+	server   string // UUID of the server that the stream comes from
 	requests chan *chunk
 	results  chan *chunk
-	pending  []*chunk // read, waiting for the stream to pass their fence
-	waiting  []*mappedTable
-	active   int
-	again    int // chunks that had to be read again
-	pace     pace
+	pending  []*chunk       // read; they wait for the stream to pass their fence
+	waiting  []*mappedTable // tables without a chunk in flight
+	active   int            // chunks in flight
+	repeated int            // chunks that overflowed and were read again
+	limiter  rateLimiter
 	logged   time.Time
 
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-	alarm  *time.Timer // wakes the loop when the pace allows the next chunk
+	cancel    context.CancelFunc
+	done      sync.WaitGroup
+	wakeTimer *time.Timer // wakes the loop when the limiter allows the next chunk
 }
 
-// chunk is a range of a table on its way from MySQL to the sink.
+// chunk is a range of a table, from the SELECT to the sink. The worker owns result, err, rows, keys
+// and unit until read is set.
 type chunk struct {
-	table *mappedTable
-	plan  *transform.Plan // the worker's own: plans are not shared
-	after [][]byte
-	until [][]byte // nil: as far as limit
-	limit int
-	asked int             // the limit that the pace was asked for
-	bytes int             // its share of chunkBytes
-	from  binlog.Position // F
+	table    *mappedTable
+	plan     *transform.Plan // a clone for the worker: two goroutines cannot share a plan
+	after    [][]byte
+	until    [][]byte // nil: up to limit
+	limit    int
+	reserved int             // rows that the limiter has granted
+	bytes    int             // the chunk's share of chunkBytes
+	from     binlog.Position // F
 
-	touched touched
-	key     []byte
+	dirty dirtyKeys
+	key   []byte
 
-	// read says that the worker is done with the chunk: what follows is the loop's.
+	// read is set when the worker has finished: the loop owns the following fields from then on.
 	read   atomic.Bool
 	result query.ChunkResult
 	err    error
 	rows   []loadedRow
 	keys   []byte
-	unit   transform.Commands // the commands of all rows, one after the other
+	unit   transform.Commands // the commands of all rows, in order
 }
 
-// loadedRow is a row of a chunk: where its key and its commands end.
+// loadedRow is a row of a chunk: the ends of its key in chunk.keys and of its commands in
+// chunk.unit, and the number of its commands.
 type loadedRow struct{ keyEnd, commandsEnd, commands int }
 
 func newReconciler(l *loop) *Reconciler {
 	r := &Reconciler{
 		config:   l.config,
 		log:      l.log,
-		mysql:    l.pipeline.mysql(),
-		meter:    &l.pipeline.meter,
+		mysql:    l.pipeline.mysqlConfig(),
+		stats:    l.stats,
 		holds:    &l.pipeline.holds,
 		server:   l.conn.Server().UUID,
 		requests: make(chan *chunk, l.config.Source.Backfill.Parallel),
 		results:  make(chan *chunk, l.config.Source.Backfill.Parallel),
-		pace:     pace{perSecond: l.config.Source.Backfill.RowsPerSecond},
+		limiter:  rateLimiter{perSecond: l.config.Source.Backfill.RowsPerSecond},
 		logged:   time.Now(),
 	}
 	for _, name := range l.tables.names() {
@@ -109,7 +112,7 @@ func newReconciler(l *loop) *Reconciler {
 	return r
 }
 
-// estimate begins the count of rows, at those that were loaded before.
+// estimate sets the counters of the load, from the rows loaded before and the server's estimates.
 func (r *Reconciler) estimate(ctx context.Context, l *loop) {
 	schemas := make([]*binlog.Table, len(r.waiting))
 	for i, t := range r.waiting {
@@ -117,7 +120,7 @@ func (r *Reconciler) estimate(ctx context.Context, l *loop) {
 	}
 	estimates, err := query.EstimateRows(ctx, l.conn, schemas)
 	if err != nil {
-		r.log.Warn().Err(err).Msg("how many rows there are to load is not known")
+		r.log.Warn().Err(err).Msg("the number of rows to load is unknown")
 	}
 	for i, n := range estimates {
 		r.waiting[i].estimate = n
@@ -126,24 +129,24 @@ func (r *Reconciler) estimate(ctx context.Context, l *loop) {
 	for _, t := range l.tables.all {
 		loaded, expected = loaded+t.backfill.Rows, expected+t.expected()
 	}
-	r.meter.loaded.Store(loaded)
-	r.meter.expected.Store(expected)
+	r.stats.loaded.Store(loaded)
+	r.stats.expected.Store(expected)
 }
 
-// Close ends the workers and waits for them. It may be called on nil.
+// Close ends the workers and waits for them. r may be nil.
 func (r *Reconciler) Close() {
 	if r == nil || r.cancel == nil {
 		return
 	}
 	r.cancel()
-	if r.alarm != nil {
-		r.alarm.Stop() // a wake that is under way finds a closed stream at worst
+	if r.wakeTimer != nil {
+		r.wakeTimer.Stop() // a wake under way meets a closed stream at worst
 	}
 	r.done.Wait()
 	r.cancel = nil
 }
 
-// start begins the workers; wake tells the loop that a result is there.
+// start starts the workers. They call wake after each result.
 func (r *Reconciler) start(ctx context.Context, wake func()) {
 	ctx, r.cancel = context.WithCancel(ctx)
 	for range r.config.Source.Backfill.Parallel {
@@ -151,8 +154,7 @@ func (r *Reconciler) start(ctx context.Context, wake func()) {
 	}
 }
 
-// work reads chunks until ctx ends. A connection that fails is the chunk's
-// failure, and the loop's.
+// work is a worker: it reads chunks until ctx ends. An error becomes the chunk's, and ends the run.
 func (r *Reconciler) work(ctx context.Context, wake func()) {
 	var conn *mysql.Conn
 	defer func() { closeConn(conn) }()
@@ -165,16 +167,16 @@ func (r *Reconciler) work(ctx context.Context, wake func()) {
 		}
 		conn, c.err = r.read(ctx, conn, c)
 		c.read.Store(true)
-		r.results <- c // never blocks: one place per worker
+		r.results <- c // never blocks: the channel has a slot for each worker
 		wake()
 	}
 }
 
-// read fills a chunk over conn, or over a new connection, and returns the one to
-// go on with. A server that falls silent is asked again over a new connection, and
-// given more time, since a statement that finds its rows slowly looks the same.
+// read fills a chunk over conn, or over a new connection if conn is nil, and returns the connection
+// for the next chunk. If the server falls silent, the chunk is read over a new connection with a
+// longer limit, because a slow statement looks the same as a dead connection.
 func (r *Reconciler) read(ctx context.Context, conn *mysql.Conn, c *chunk) (*mysql.Conn, error) {
-	var silence time.Duration // the connection's own
+	var silence time.Duration // 0: the connection's own limit
 	if len(c.table.schema.Key()) == 0 {
 		silence = sortSilence
 	}
@@ -189,11 +191,12 @@ func (r *Reconciler) read(ctx context.Context, conn *mysql.Conn, c *chunk) (*mys
 		var silent *mysql.SilentError
 		switch {
 		case errors.Is(err, errChunkFull):
-			// Rows left unread cost the connection. Those before them fit.
+			// The unread rows make the connection unusable. The rows before them fit.
 			c.limit = max(1, len(c.rows))
 		case errors.As(err, &silent) && ctx.Err() == nil:
-			silence = min(2*silent.Limit, mostSilence)
-			r.log.Warn().Err(err).Dur("next_limit", silence).Msg("a chunk is read again over a new connection")
+			silence = min(2*silent.Limit, maxSilence)
+			r.log.Warn().Err(err).Dur("next_limit", silence).
+				Msg("a chunk is read again over a new connection")
 		default:
 			return conn, err
 		}
@@ -202,7 +205,7 @@ func (r *Reconciler) read(ctx context.Context, conn *mysql.Conn, c *chunk) (*mys
 	}
 }
 
-// sortSilence is how long the server may take to sort a table that has no key.
+// sortSilence is how long the server may be silent while it sorts a table without a key.
 const sortSilence = 30 * time.Minute
 
 func closeConn(c *mysql.Conn) {
@@ -211,16 +214,18 @@ func closeConn(c *mysql.Conn) {
 	}
 }
 
-// errChunkFull ends the reading of a chunk whose rows are too large for memory.
+// errChunkFull ends the SELECT of a chunk whose rows exceed the chunk's share of memory.
 var errChunkFull = errors.New("chunk is full")
 
-// fill reads the chunk by one bracketed SELECT. A lock that is held elsewhere delays it
-// and no more: the stream goes on.
-func (r *Reconciler) fill(ctx context.Context, conn *mysql.Conn, c *chunk, silence time.Duration) error {
+// fill reads the chunk with one bracketed SELECT. A table lock that another session holds delays
+// only the chunk: the stream continues.
+func (r *Reconciler) fill(
+	ctx context.Context, conn *mysql.Conn, c *chunk, silence time.Duration,
+) error {
 	name := c.table.schema.FullName()
-	w := newWaits(conn, "a SELECT of rows of "+name, r.log)
+	w := newQueryWait(conn, "a SELECT of rows of "+name, r.log)
 	defer r.holds.add(w)()
-	return w.awaitLock(ctx, name, false, func() (err error) {
+	return w.retryWhileLocked(ctx, name, false, func() (err error) {
 		c.rows, c.keys = c.rows[:0], c.keys[:0]
 		c.unit.Reset()
 		request := query.ChunkRequest{
@@ -234,7 +239,7 @@ func (r *Reconciler) fill(ctx context.Context, conn *mysql.Conn, c *chunk, silen
 	})
 }
 
-// add takes a row over, unless the chunk is full.
+// add appends a row, or returns errChunkFull.
 func (c *chunk) add(row *binlog.Row) error {
 	if len(c.rows) > 0 && len(c.unit.Bytes)+len(c.keys) > 2*c.bytes {
 		return errChunkFull
@@ -252,10 +257,10 @@ func (c *chunk) add(row *binlog.Row) error {
 	return nil
 }
 
-// touch notes the rows of a change, so that the chunk does not bring them back
-// as they were. The table's own plan is the loop's to use, the chunk's is not.
-func (c *chunk) touch(change *binlog.Change) error {
-	if c.touched.lost {
+// markDirty records the keys of a change, so that the chunk does not overwrite its rows with older
+// versions. It uses the table's plan; the chunk's plan belongs to the worker.
+func (c *chunk) markDirty(change *binlog.Change) error {
+	if c.dirty.overflowed {
 		return nil
 	}
 	plan := c.table.plan
@@ -268,20 +273,20 @@ func (c *chunk) touch(change *binlog.Change) error {
 			return err
 		}
 		c.key = key
-		c.touched.note(key)
+		c.dirty.add(key)
 	}
-	if c.touched.size <= touchedBytes {
+	if c.dirty.size <= dirtyKeyBytes {
 		return nil
 	}
 	if c.read.Load() {
-		c.touched.narrow(c.eachKey)
+		c.dirty.restrictTo(c.eachKey)
 	} else {
-		c.touched.lose()
+		c.dirty.overflow()
 	}
 	return nil
 }
 
-// eachKey calls yield with the keys of the rows.
+// eachKey iterates over the keys of the chunk's rows.
 func (c *chunk) eachKey(yield func(key []byte) bool) {
 	from := 0
 	for _, row := range c.rows {
@@ -292,7 +297,8 @@ func (c *chunk) eachKey(yield func(key []byte) bool) {
 	}
 }
 
-// step is called between transactions. It reports whether every table is done.
+// step is called between transactions. It receives results, writes the chunks whose fence the
+// stream has passed, and requests further chunks. It reports whether every table is loaded.
 func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
 	if r.cancel == nil {
 		r.start(ctx, l.stream.Wake)
@@ -303,7 +309,7 @@ func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
 			if c.err != nil {
 				return false, c.err
 			}
-			r.pace.giveBack(c.asked - c.result.Rows)
+			r.limiter.release(c.reserved - c.result.Rows)
 			r.pending = append(r.pending, c)
 			continue
 		default:
@@ -312,61 +318,62 @@ func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
 	}
 	keep := r.pending[:0]
 	for _, c := range r.pending {
-		if c.touched.lost && len(c.rows) > 0 {
-			r.repeat(c)
+		if c.dirty.overflowed && len(c.rows) > 0 {
+			r.readAgain(c)
 			continue
 		}
-		// The stream's live position, not the data's: it moves past what is not
-		// a transaction, and the fence may lie there.
+		// The stream's position, not the data's: the fence may lie after events that are no
+		// transaction, and only the stream's position includes them.
 		if l.stream.Position().CompareFile(c.result.Fence) < 0 {
 			keep = append(keep, c)
 			continue
 		}
-		if err := r.write(ctx, l, c); err != nil {
+		if err := r.writeChunk(ctx, l, c); err != nil {
 			return false, err
 		}
 	}
-	clear(r.pending[len(keep):]) // so that the rows of those that were written can be freed
+	clear(r.pending[len(keep):]) // so that written chunks can be collected
 	r.pending = keep
-	if wait := r.ask(l.stream.Position(), time.Now()); wait > 0 {
-		if r.alarm == nil {
-			r.alarm = time.AfterFunc(wait, l.stream.Wake)
+	if wait := r.requestChunks(l.stream.Position(), time.Now()); wait > 0 {
+		if r.wakeTimer == nil {
+			r.wakeTimer = time.AfterFunc(wait, l.stream.Wake)
 		}
-		r.alarm.Reset(wait)
+		r.wakeTimer.Reset(wait)
 	}
 	r.report()
 	return len(r.waiting) == 0 && r.active == 0, nil
 }
 
-// ask starts as many chunks as there are workers free, from where the stream is
-// at. What the pace does not allow yet is not begun, so that no chunk gathers
-// touched rows while it waits; ask returns how long that is.
-func (r *Reconciler) ask(at *binlog.Position, now time.Time) time.Duration {
+// requestChunks requests a chunk for each free worker, with position at as F. A chunk that the
+// limiter does not allow yet is not requested, so that it does not collect dirty keys while it
+// waits. requestChunks returns how long to wait before the next call; 0 if no table waits for time.
+func (r *Reconciler) requestChunks(at *binlog.Position, now time.Time) time.Duration {
 	b := r.config.Source.Backfill
 	for r.active < b.Parallel && len(r.waiting) > 0 {
-		if wait := r.pace.wait(now); wait > 0 {
+		if wait := r.limiter.delay(now); wait > 0 {
 			return wait
 		}
 		t := r.waiting[0]
-		c := t.again
+		c := t.repeat
 		if c == nil {
 			c = &chunk{table: t, after: t.backfill.After, limit: min(firstChunkRows, b.ChunkRows)}
 			if t.nextRows > 0 {
 				c.limit = t.nextRows
 			}
 		}
-		c.plan, c.asked, c.bytes, c.from = t.plan.Clone(), c.limit, chunkBytes/b.Parallel, at.Clone()
-		r.pace.take(now, c.limit)
-		t.chunk, t.again = c, nil
+		c.plan, c.from = t.plan.Clone(), at.Clone()
+		c.reserved, c.bytes = c.limit, chunkBytes/b.Parallel
+		r.limiter.acquire(now, c.limit)
+		t.chunk, t.repeat = c, nil
 		r.waiting = r.waiting[1:]
 		r.active++
-		r.requests <- c // never blocks: one place per worker
+		r.requests <- c // never blocks: the channel has a slot for each worker
 	}
 	return 0
 }
 
-// release ends a table's chunk; rows is how many its next one may have.
-func (r *Reconciler) release(t *mappedTable, rows int) {
+// finishChunk removes a table's chunk. rows is the limit of the table's next chunk.
+func (r *Reconciler) finishChunk(t *mappedTable, rows int) {
 	r.active--
 	t.chunk, t.nextRows = nil, rows
 	if !t.backfill.Done {
@@ -374,23 +381,23 @@ func (r *Reconciler) release(t *mappedTable, rows int) {
 	}
 }
 
-// repeat has a lost chunk read again, between the same bounds. This time its rows
-// are known beforehand, so that what the stream may touch meanwhile is bounded by
-// them: it cannot be lost twice, and the load gets on however much is written.
+// readAgain schedules a chunk whose dirty keys overflowed to be read again, between the same
+// bounds. This time the rows are known beforehand, and only their keys are recorded. So the chunk
+// cannot overflow twice, and the load progresses however much is written.
 //
-// A row that is there only now was written after F. So the stream has brought it,
-// or will before H, and it counts as touched.
-func (r *Reconciler) repeat(c *chunk) {
-	r.again++
+// A row that is in the chunk only now was written after F. The stream has sent that row, or will
+// before H, so it counts as dirty.
+func (r *Reconciler) readAgain(c *chunk) {
+	r.repeated++
 	again := &chunk{table: c.table, after: c.after, until: c.result.Last, limit: len(c.rows)}
-	again.touched.narrow(c.eachKey)
-	r.release(c.table, 0)
-	c.table.again = again
+	again.dirty.restrictTo(c.eachKey)
+	r.finishChunk(c.table, 0)
+	c.table.repeat = again
 }
 
-// next returns how many rows the chunk after this one may have: no more than twice
-// as many, since there may be a reason why these were few.
-func (c *chunk) next(most int) int {
+// nextLimit returns the limit of the chunk after this one: at most twice this chunk's limit, since
+// larger rows may follow.
+func (c *chunk) nextLimit(most int) int {
 	if len(c.rows) == 0 {
 		return min(firstChunkRows, most)
 	}
@@ -398,20 +405,20 @@ func (c *chunk) next(most int) int {
 	return max(1, min(most, c.bytes/size, 2*c.limit))
 }
 
-// write puts the untouched rows of a chunk into units, the last of which carries
-// the finished range.
-func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
+// writeChunk applies the clean rows of a chunk in units. The last unit carries the finished range.
+func (r *Reconciler) writeChunk(ctx context.Context, l *loop, c *chunk) error {
 	if !l.unit.IsEmpty() {
-		if err := l.apply(ctx); err != nil {
+		if err := l.flush(ctx); err != nil {
 			return err
 		}
 	}
 	from, key, inUnit := 0, 0, 0
 	for i, row := range c.rows {
-		if !c.touched.has(c.keys[key:row.keyEnd]) {
+		if !c.dirty.contains(c.keys[key:row.keyEnd]) {
 			commands := c.unit.Bytes[from:row.commandsEnd]
-			if u := &l.unit.Commands; len(commands) > hugeUnit && i == len(c.rows)-1 && len(u.Bytes) == 0 {
-				u.Bytes = commands // as it is: nothing else needs the chunk's buffer any more
+			isLast := i == len(c.rows)-1
+			if u := &l.unit.Commands; len(commands) > hugeUnit && isLast && len(u.Bytes) == 0 {
+				u.Bytes = commands // not copied: the chunk's buffer is not needed any more
 			} else {
 				u.Bytes = append(u.Bytes, commands...)
 			}
@@ -419,8 +426,8 @@ func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
 			inUnit++
 		}
 		from, key = row.commandsEnd, row.keyEnd
-		if inUnit >= reconcileUnitRows || l.unit.Size() >= l.config.Limits.MaxAtomicBytes {
-			if err := l.apply(ctx); err != nil {
+		if inUnit >= chunkUnitRows || l.unit.Size() >= l.config.Limits.MaxAtomicBytes {
+			if err := l.flush(ctx); err != nil {
 				return err
 			}
 			inUnit = 0
@@ -431,25 +438,30 @@ func (r *Reconciler) write(ctx context.Context, l *loop, c *chunk) error {
 	t.backfill.Rows += int64(len(c.rows))
 	t.backfill.After = c.result.Last
 	t.backfill.Done = c.result.Done
-	r.meter.loaded.Add(int64(len(c.rows)))
-	r.meter.expected.Add(t.expected() - expected)
-	if err := t.saveProgress(&l.unit, l.config.Name); err != nil {
+	r.stats.loaded.Add(int64(len(c.rows)))
+	r.stats.expected.Add(t.expected() - expected)
+	if err := t.saveBackfill(&l.unit, l.config.Name); err != nil {
 		return err
 	}
-	if err := l.apply(ctx); err != nil {
+	if err := l.flush(ctx); err != nil {
 		return err
 	}
-	r.release(t, c.next(r.config.Source.Backfill.ChunkRows))
+	r.finishChunk(t, c.nextLimit(r.config.Source.Backfill.ChunkRows))
 	if t.backfill.Done {
-		r.log.Info().Str("table", t.schema.FullName()).Int64("rows", t.backfill.Rows).Msg("table loaded")
+		r.log.Info().Str("table", t.schema.FullName()).Int64("rows", t.backfill.Rows).
+			Msg("table loaded")
 	}
 	return nil
 }
 
+// report logs the progress of the load every loadLogInterval.
 func (r *Reconciler) report() {
-	if time.Since(r.logged) < loadLogEvery {
+	if time.Since(r.logged) < loadLogInterval {
 		return
 	}
 	r.logged = time.Now()
-	r.log.Info().Int64("rows", r.meter.loaded.Load()).Int64("of_about", r.meter.expected.Load()).Int("tables_left", len(r.waiting)+r.active).Int("chunks_read_again", r.again).Msg("loading tables")
+	r.log.Info().Int64("rows", r.stats.loaded.Load()).
+		Int64("of_about", r.stats.expected.Load()).
+		Int("tables_left", len(r.waiting)+r.active).
+		Int("chunks_read_again", r.repeated).Msg("loading tables")
 }

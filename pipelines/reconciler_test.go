@@ -25,14 +25,14 @@ func numbered(t *testing.T) *mappedTable {
 	return &mappedTable{schema: table, plan: plan}
 }
 
-// row is the row with that id.
+// row returns the row with that id.
 func (t *mappedTable) row(id int) *binlog.Row {
 	r := new(binlog.Row)
 	r.SetText(binlog.NewTextLayout(t.schema), [][]byte{[]byte(strconv.Itoa(id))})
 	return r
 }
 
-// chunkOf is a chunk whose rows are 1 to n.
+// chunkOf returns a chunk with rows 1 to n.
 func chunkOf(t *testing.T, table *mappedTable, n int) *chunk {
 	t.Helper()
 	c := &chunk{table: table, plan: table.plan.Clone(), limit: n, bytes: chunkBytes}
@@ -47,37 +47,36 @@ func chunkOf(t *testing.T, table *mappedTable, n int) *chunk {
 func (c *chunk) kept() int {
 	n := 0
 	for key := range c.eachKey {
-		if !c.touched.has(key) {
+		if !c.dirty.contains(key) {
 			n++
 		}
 	}
 	return n
 }
 
-// One statement may change every row of a table while a chunk is read. Each of its
-// keys was kept; now a chunk that is read already keeps only those of its rows, and
-// one that is not gives up.
-func TestTouchedIsBounded(t *testing.T) {
+// One statement may change every row of a table while a chunk is read. If the chunk has been read,
+// only the keys of its rows are kept; otherwise the keys overflow.
+func TestDirtyKeysAreBounded(t *testing.T) {
 	const changed = 1000
-	defer SetTouchedBytes(64 * touchedCost)()
+	defer SetDirtyKeyBytes(64 * dirtyKeyCost)()
 	for _, read := range []bool{false, true} {
 		c := chunkOf(t, numbered(t), 10)
 		c.read.Store(read)
 		for n := range changed {
 			// The first is a row of the chunk, the others lie behind it.
 			row := c.table.row(5 + 100*n)
-			if err := c.touch(&binlog.Change{Op: binlog.Update, Before: row, After: row}); err != nil {
+			if err := c.markDirty(&binlog.Change{Op: binlog.Update, Before: row, After: row}); err != nil {
 				t.Fatal(err)
 			}
-			if held := len(c.touched.noted) + len(c.touched.left); held > 64 {
+			if held := len(c.dirty.seen) + len(c.dirty.clean); held > 64 {
 				t.Fatalf("after %d changes %d keys are held", n+1, held)
 			}
 		}
-		if err := c.touch(&binlog.Change{Op: binlog.Update, Before: c.table.row(1), After: c.table.row(10)}); err != nil {
+		if err := c.markDirty(&binlog.Change{Op: binlog.Update, Before: c.table.row(1), After: c.table.row(10)}); err != nil {
 			t.Fatal(err)
 		}
-		if c.touched.lost == read {
-			t.Errorf("read %v: lost is %v", read, c.touched.lost)
+		if c.dirty.overflowed == read {
+			t.Errorf("read %v: lost is %v", read, c.dirty.overflowed)
 		}
 		if n := c.kept(); read && n != 7 {
 			t.Errorf("%d rows of 10 count as unchanged, want 7", n)
@@ -85,11 +84,12 @@ func TestTouchedIsBounded(t *testing.T) {
 	}
 }
 
-// sinkOf takes units and keeps their commands.
+// sinkOf records the commands of units.
 type sinkOf struct{ commands []byte }
 
 func (*sinkOf) Load(context.Context) (sink.State, error) { return sink.State{}, nil }
-func (*sinkOf) SetComplete(bool)                         {}
+func (*sinkOf) Capabilities() sink.Capabilities          { return sink.Capabilities{} }
+func (*sinkOf) Writable() (bool, <-chan struct{})        { return true, nil }
 func (*sinkOf) Held() (string, time.Time)                { return "", time.Time{} }
 
 func (s *sinkOf) Apply(_ context.Context, u *sink.Unit) error {
@@ -97,24 +97,24 @@ func (s *sinkOf) Apply(_ context.Context, u *sink.Unit) error {
 	return nil
 }
 
-// A table that is written to all the time, more than can be noted during any of its
-// SELECTs, was read again for ever, and its rows were counted each time.
-func TestLoadGetsOn(t *testing.T) {
-	defer SetTouchedBytes(64 * touchedCost)()
+// A table that is written to all the time, with more dirty keys than fit during each SELECT, is
+// loaded nevertheless, and each row is counted once.
+func TestLoadProgresses(t *testing.T) {
+	defer SetDirtyKeyBytes(64 * dirtyKeyCost)()
 	table := numbered(t)
-	r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 1), waiting: []*mappedTable{table}, meter: new(meter)}
+	r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 1), waiting: []*mappedTable{table}, stats: new(stats)}
 	r.config.Source.Backfill = file.BackfillConfig{ChunkRows: 100, Parallel: 1}
 	taken := new(sinkOf)
-	l := &loop{pipeline: new(Pipeline), config: r.config, sink: taken}
+	l := &loop{config: r.config, stats: r.stats, sink: taken}
 	l.config.Limits.MaxAtomicBytes = 1 << 20
 	// read is what a worker does, with a stream that touches far too much, and row 20.
 	read := func(ids ...int) *chunk {
 		t.Helper()
-		r.ask(new(binlog.Position), time.Time{})
+		r.requestChunks(new(binlog.Position), time.Time{})
 		c := <-r.requests
 		for n := range 1000 {
 			row := table.row(20 + 1000*n)
-			if err := c.touch(&binlog.Change{Op: binlog.Update, Before: row, After: row}); err != nil {
+			if err := c.markDirty(&binlog.Change{Op: binlog.Update, Before: row, After: row}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -128,16 +128,16 @@ func TestLoadGetsOn(t *testing.T) {
 		return c
 	}
 	first := read(10, 20, 30, 40)
-	if !first.touched.lost {
+	if !first.dirty.overflowed {
 		t.Fatal("the test loses no chunk")
 	}
-	r.repeat(first)
+	r.readAgain(first)
 	// Since then 30 has gone, and 35 has come.
 	second := read(10, 20, 35, 40)
-	if second.touched.lost || string(second.until[0]) != "40" || second.limit != 4 {
-		t.Fatalf("lost: %v; read until %q, at most %d rows", second.touched.lost, second.until, second.limit)
+	if second.dirty.overflowed || string(second.until[0]) != "40" || second.limit != 4 {
+		t.Fatalf("lost: %v; read until %q, at most %d rows", second.dirty.overflowed, second.until, second.limit)
 	}
-	if err := r.write(t.Context(), l, second); err != nil {
+	if err := r.writeChunk(t.Context(), l, second); err != nil {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]bool{"10": true, "20": false, "30": false, "35": false, "40": true} {
@@ -145,7 +145,7 @@ func TestLoadGetsOn(t *testing.T) {
 			t.Errorf("row %s is written: %v, want %v", id, got, want)
 		}
 	}
-	if n := r.meter.loaded.Load(); n != 4 {
+	if n := r.stats.loaded.Load(); n != 4 {
 		t.Errorf("%d rows count as loaded, want 4", n)
 	}
 	third := read(50)
@@ -154,7 +154,7 @@ func TestLoadGetsOn(t *testing.T) {
 	}
 }
 
-// Each worker could fill what was meant for all.
+// All chunks in flight share chunkBytes.
 func TestChunksShareMemory(t *testing.T) {
 	defer SetChunkBytes(8000)()
 	r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 8)}
@@ -162,7 +162,7 @@ func TestChunksShareMemory(t *testing.T) {
 	for range 8 {
 		r.waiting = append(r.waiting, numbered(t))
 	}
-	r.ask(new(binlog.Position), time.Time{})
+	r.requestChunks(new(binlog.Position), time.Time{})
 	total := 0
 	for range 8 {
 		c := <-r.requests
@@ -180,11 +180,11 @@ func TestChunksShareMemory(t *testing.T) {
 	}
 }
 
-// The worker of the last table waited for those that had nothing to do, so that
-// rows_per_second was parted by `parallel`. Time here is what ask says it wants.
+// rows_per_second is reached with any number of tables and workers. The clock is what
+// requestChunks returns.
 func TestRowsPerSecond(t *testing.T) {
 	for _, tables := range []int{1, 2, 3} {
-		r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 4), pace: pace{perSecond: 1000}}
+		r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 4), limiter: rateLimiter{perSecond: 1000}}
 		r.config.Source.Backfill = file.BackfillConfig{ChunkRows: 100, Parallel: 4, RowsPerSecond: 1000}
 		for range tables {
 			r.waiting = append(r.waiting, numbered(t))
@@ -192,7 +192,7 @@ func TestRowsPerSecond(t *testing.T) {
 		begin := time.Unix(0, 0)
 		now, rows, chunks := begin, 0, 0
 		for now.Sub(begin) < time.Minute {
-			wait := r.ask(new(binlog.Position), now)
+			wait := r.requestChunks(new(binlog.Position), now)
 			if n := len(r.requests); n > 1 {
 				t.Fatalf("%d chunks are read at once, and the limit allows one", n)
 			}
@@ -201,8 +201,8 @@ func TestRowsPerSecond(t *testing.T) {
 				c := <-r.requests
 				n := c.limit >> (chunks % 2)
 				rows, chunks = rows+n, chunks+1
-				r.pace.giveBack(c.asked - n)
-				r.release(c.table, 100)
+				r.limiter.release(c.reserved - n)
+				r.finishChunk(c.table, 100)
 				continue
 			}
 			now = now.Add(wait)

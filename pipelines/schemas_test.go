@@ -11,7 +11,7 @@ import (
 	"rowfall/sink"
 )
 
-// mustFail waits for the run to end by itself with an error that a retry may mend.
+// mustFail waits until the run ends by itself, with an error that a retry may mend.
 func (r *running) mustFail(want ...string) {
 	r.t.Helper()
 	waitFor(r.t, "the run fails", r.over)
@@ -26,7 +26,7 @@ func (r *running) mustFail(want ...string) {
 	}
 }
 
-// Tables that log other rows than they hold were followed.
+// Tables that log other rows than they hold are not followed.
 func testNotFollowed(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE part (id INT PRIMARY KEY, v INT) ENGINE=MyISAM",
 		"CREATE TABLE my (id INT PRIMARY KEY, v INT) ENGINE=MyISAM",
@@ -59,8 +59,8 @@ func testNotFollowed(t *testing.T, d *database) {
 	r.mustStop("mapped table "+d.name+".my cannot be followed", "UNION of the MERGE table "+d.name+".more")
 }
 
-// A table whose SELECT was revoked looked as if it had been dropped, and a retry did not mend
-// it.
+// A table whose SELECT was revoked looks as if it had been dropped. The run fails, and a retry
+// succeeds once SELECT is granted again.
 func testRevoked(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE u (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)",
 		"DROP USER IF EXISTS revoked", "CREATE USER revoked", "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO revoked")
@@ -90,8 +90,8 @@ func testRevoked(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 }
 
-// A query that waits for a statement's effect and is killed found out nothing. It counted as an
-// answer, and a table that was being created could be left out for good.
+// A query that waits for a statement's effect and is killed proves nothing: the table that is
+// being created must not be left unmapped.
 func testKilledWhileWaiting(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 	m := newMemory()
@@ -117,8 +117,8 @@ func testKilledWhileWaiting(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("n"), d.rows("n"))
 }
 
-// A stream that is behind is not judged by the schemas that the server has now, and one that has
-// reached the end of the binlog is. A change that is in no binlog was never noticed.
+// The server's schemas are compared with the data only when the stream has reached the end of the
+// binlog. Then even a change that was not logged is detected.
 func testSchemasOfTheServer(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v ENUM('a', 'b'))", "INSERT INTO t VALUES (1, 'a')")
 	m := newMemory()
@@ -161,7 +161,7 @@ func testCorruptState(t *testing.T, d *database) {
 	m.waitAt(t, d.end())
 	r.kill()
 	key, piece := sink.StateKey("test"), "table:"+d.name+".t"
-	fields, _ := m.keys.HashFields(key)
+	fields, _ := m.Keys.HashFields(key)
 	changed := strings.ReplaceAll(fields[piece], "apple", "ample")
 	m.set(t, resp.AppendCommand(nil, "HSET", key, piece, changed))
 	d.exec("INSERT INTO t VALUES (2, 'apple')")
@@ -184,7 +184,7 @@ func testCorruptState(t *testing.T, d *database) {
 	m.waitAt(t, d.end())
 	r.kill()
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
-	if now, _ := m.keys.HashFields(key); now["crc32c:"+piece] != fields["crc32c:"+piece] {
+	if now, _ := m.Keys.HashFields(key); now["crc32c:"+piece] != fields["crc32c:"+piece] {
 		t.Errorf("the checksum of %s is %q, want %q", piece, now["crc32c:"+piece], fields["crc32c:"+piece])
 	}
 

@@ -7,7 +7,8 @@ import (
 	"rowfall/pipelines/file"
 )
 
-// Two nodes with one file on two hosts had one id, and evicted each other from the source for ever.
+// Two nodes with the same file on two hosts have different ids: MySQL would end the older
+// connection of one id.
 func TestServerID(t *testing.T) {
 	id := deriveServerID("shop", "data/shop", "one")
 	for what, other := range map[string]uint32{

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// slowLink passes on what a server sends only as far as it is allowed to, and
-// then in one piece.
+// slowLink is a proxy that forwards what a server sends only up to an allowed number of bytes, and
+// then in one write.
 type slowLink struct {
 	listener net.Listener
 	target   string
@@ -56,7 +56,7 @@ func (s *slowLink) accept() {
 	}
 }
 
-// pass gathers what comes from src and hands it on when that is allowed.
+// pass collects what src sends and forwards it when that is allowed.
 func (s *slowLink) pass(dst, src net.Conn) {
 	var held []byte
 	over := false
@@ -95,7 +95,7 @@ func (s *slowLink) pass(dst, src net.Conn) {
 	}
 }
 
-// set opens the link, or lets so many bytes pass.
+// set opens the proxy, or allows a number of bytes.
 func (s *slowLink) set(open bool, allowed int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,8 +115,8 @@ func (s *slowLink) close() {
 	s.done.Wait()
 }
 
-// A transaction that is there does not wait for one behind it that comes in
-// slowly, and takes nothing of it along.
+// A committed transaction does not wait for the next one that arrives slowly, and its unit
+// contains nothing of that one.
 func testSlowTransaction(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(2000))", "INSERT INTO t VALUES (0, 'x')")
 	link := newSlowLink(t, d.addr)

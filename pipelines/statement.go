@@ -2,55 +2,53 @@ package pipelines
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"rowfall/binlog"
-	"rowfall/binlog/mysql"
-	"rowfall/binlog/query"
 	"rowfall/binlog/sqltext"
+	"rowfall/pipelines/tablestate"
 )
 
-// statementVerb is what a logged statement does to tables.
+// statementVerb is the effect of a logged statement on tables.
 type statementVerb uint8
 
 const (
-	// verbOther changes no table's rows or columns, as far as its words tell;
-	// the schemas are compared all the same.
-	verbOther statementVerb = iota
-	// verbTemporary concerns temporary tables, which the binlog never carries
-	// rows of.
+	// verbHarmless is a statement that changes no rows or columns, judging by its text. The
+	// schemas are compared nevertheless.
+	verbHarmless statementVerb = iota
+	// verbTemporary is a statement about temporary tables, whose rows are never logged.
 	verbTemporary
 	verbTruncate
 	verbDrop
 	verbRename
-	// verbPartition is an ALTER that takes rows away, or exchanges them, without
-	// logging them; verbAlter one that is not known to leave rows and columns as
-	// they are.
-	verbPartition
-	verbAlter
+	// verbRemovesRows is an ALTER that removes or exchanges rows without logging them.
+	verbRemovesRows
+	// verbChangesRows is any other ALTER that is not known to keep all rows and columns.
+	verbChangesRows
 	verbDropDatabase
-	// verbReplace is CREATE OR REPLACE TABLE, verbCreate the plain one.
-	verbReplace
+	// verbCreateOrReplace is CREATE OR REPLACE TABLE.
+	verbCreateOrReplace
 	verbCreate
 )
 
 var verbText = map[statementVerb]string{
 	verbTruncate: "a TRUNCATE", verbDrop: "a DROP TABLE", verbRename: "a RENAME",
-	verbPartition: "an ALTER that removes or exchanges rows", verbAlter: "an ALTER that may change rows or columns",
-	verbDropDatabase: "a DROP DATABASE", verbReplace: "a CREATE OR REPLACE TABLE",
+	verbRemovesRows:  "an ALTER that removes or exchanges rows",
+	verbChangesRows:  "an ALTER that may change rows or columns",
+	verbDropDatabase: "a DROP DATABASE", verbCreateOrReplace: "a CREATE OR REPLACE TABLE",
 }
 
-// parsedStatement is what is understood of a statement.
+// parsedStatement is what the parser understands of a statement.
 type parsedStatement struct {
 	verb statementVerb
-	// tables are all those it names, targets those that it gives to tables.
+	// tables are all tables that the statement names. targets are those names among them that a
+	// table has only after the statement.
 	tables, targets []tableName
 	database        string // of DROP DATABASE
-	// dropsKey says that an index goes, which may be the one that tells rows apart.
+	// dropsKey means that the statement drops an index, which may be the table's key.
 	dropsKey bool
 }
 
@@ -60,100 +58,75 @@ type tableName struct{ database, table string }
 // String returns database.table.
 func (n tableName) String() string { return n.database + "." + n.table }
 
-// statement handles a statement that was logged as text. One that removes rows of
-// a mapped table without logging them, or changes its columns, stops the
-// pipeline: what the sink holds would silently differ.
+// statement handles a statement that was logged as text. It returns a StopError if the statement
+// removes rows of a mapped table without logging them, or changes the table's columns: the sink
+// would silently differ from MySQL.
 func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
-	l.pipeline.meter.statements.Add(1)
+	l.stats.statements.Add(1)
 	s := parseStatement(ev.SQL, ev.Database)
-	// Within a transaction (CREATE TABLE ... SELECT) the position has not moved;
-	// what was read of it before stays where it is.
+	// Have rows of the transaction that the statement belongs to been read? Then the position
+	// does not move, and the rows stay in the unit.
 	within := l.rows > 0
 	if s.verb != verbTemporary {
 		if !within && !l.unit.IsEmpty() {
-			if err := l.apply(ctx); err != nil {
+			if err := l.flush(ctx); err != nil {
 				return err
 			}
 		}
-		if err := l.refuse(s, ev.SQL); err != nil {
+		if err := l.rejectUnsafeDDL(&s, ev.SQL); err != nil {
 			return err
 		}
-		l.notePassed(s, l.conn.Server().LowerCaseNames == 1)
-		l.free(s)
-		if err := l.schemaChange(ctx, s, ev.SQL); err != nil {
+		l.trackPassedOver(&s)
+		l.forgetDropped(&s)
+		if err := l.applySchemaChange(ctx, &s, ev.SQL); err != nil {
 			return err
 		}
 	}
 	if within {
 		return nil
 	}
-	l.moved(max(l.progress.Time, ev.Time)) // statements have whole seconds
-	if err := l.settle(ctx, s.verb != verbTemporary); err != nil {
+	l.advancePosition(max(l.progress.Time, ev.Time)) // a statement's time has whole seconds only
+	if err := l.maybeFlush(ctx, s.verb != verbTemporary); err != nil {
 		return err
 	}
-	return l.boundary(ctx)
+	return l.betweenTransactions(ctx)
 }
 
-func (l *loop) refuse(s parsedStatement, sql string) error {
-	if s.verb == verbCreate || s.verb == verbOther && !s.dropsKey {
+// rejectUnsafeDDL returns a StopError if the statement may change rows or columns of a mapped
+// table without logging rows.
+func (l *loop) rejectUnsafeDDL(s *parsedStatement, sql string) error {
+	if s.verb == verbCreate || s.verb == verbHarmless && !s.dropsKey {
 		return nil
 	}
 	for _, name := range l.tables.names() {
 		t := l.tables.all[name].schema
-		hit := slices.ContainsFunc(s.tables, func(n tableName) bool { return strings.EqualFold(n.String(), name) })
+		affected := slices.ContainsFunc(s.tables, func(n tableName) bool {
+			return strings.EqualFold(n.String(), name)
+		})
 		what := verbText[s.verb]
 		switch s.verb {
 		case verbDropDatabase:
-			hit = strings.EqualFold(t.Database, s.database)
-		case verbOther:
-			// While it was away, rows may have been equal in what is their key here.
-			hit = hit && len(t.Primary) == 0
+			affected = strings.EqualFold(t.Database, s.database)
+		case verbHarmless:
+			// While an index is missing, rows may become equal in the columns that are the key
+			// here.
+			affected = affected && len(t.Primary) == 0
 			what = "an ALTER that drops an index, maybe the key,"
 		}
-		if hit {
+		if affected {
 			return stop("%s of mapped table %s follows position %s, and it logs no rows: %s; "+
-				"build the data again with --from snapshot", what, name, l.progress.Position, shorten(sql))
+				"build the data again with --from snapshot",
+				what, name, l.progress.Position, shorten(sql))
 		}
 	}
 	return nil
 }
 
-// visible waits until what a statement did to a table can be seen. MySQL logs a
-// statement before it takes effect, but holds the table's metadata lock until
-// then, and a SELECT waits for that. An answer that the table is gone, or that its
-// engine cannot open it, was given under that lock; any other error proves nothing,
-// unless the table is one whose rows do not matter. A lock that stays holds the
-// pipeline: later changes must not be applied before the statement's effect is known.
-func (l *loop) visible(ctx context.Context, n tableName) error {
-	return l.waits.awaitLock(ctx, n.String(), true, func() error {
-		_, err := l.conn.Query(ctx, "SELECT 1 FROM "+sqltext.QuoteTable(n.database, n.table)+" LIMIT 0")
-		if err == nil || query.IsNoTable(err) || query.CannotOpen(err) {
-			return nil
-		}
-		if errors.As(err, new(*mysql.ServerError)) && l.notFollowed(ctx, n) {
-			return nil
-		}
-		return fmt.Errorf("wait for the metadata lock of %s: %w", n, l.explainDenied(ctx, err))
-	})
-}
-
-// readSchemas reads the tables that the mapping wants as they are now. A MariaDB
-// cannot show the columns of a table that is locked exclusively.
-func (l *loop) readSchemas(ctx context.Context) (schemas map[string]*binlog.Table, err error) {
-	err = l.waits.awaitLock(ctx, "a mapped table", false, func() error {
-		schemas, err = readSchemas(ctx, l.conn, &l.config.Mapping)
-		return err
-	})
-	return schemas, err
-}
-
-// mappable returns those tables that the mapping wants.
-func (l *loop) mappable(names []tableName) ([]tableName, error) {
+// filterMapped returns those tables that the mapping matches, with their stored names.
+func (l *loop) filterMapped(names []tableName) ([]tableName, error) {
 	var out []tableName
 	for _, n := range names {
-		if l.conn.Server().LowerCaseNames == 1 {
-			n = tableName{strings.ToLower(n.database), strings.ToLower(n.table)}
-		}
+		n = l.schemas.StoredName(n)
 		rule, err := l.config.Mapping.Rule(n.database, n.table)
 		if err != nil {
 			return nil, &StopError{err}
@@ -165,147 +138,155 @@ func (l *loop) mappable(names []tableName) ([]tableName, error) {
 	return out, nil
 }
 
-// schemaChange compares the schemas with the server's after a statement, and
-// takes in the tables that it brought.
-func (l *loop) schemaChange(ctx context.Context, s parsedStatement, sql string) error {
-	named, err := l.mappable(s.tables)
+// applySchemaChange compares the data's schemas with the server's after a statement, and maps the
+// tables that the statement created or gave a name to.
+func (l *loop) applySchemaChange(ctx context.Context, s *parsedStatement, sql string) error {
+	changed, err := l.filterMapped(s.tables)
 	if err != nil {
 		return err
 	}
-	for _, n := range named {
-		if err := l.visible(ctx, n); err != nil {
+	for _, n := range changed {
+		if err := l.schemas.AwaitDDL(ctx, n); err != nil {
 			return err
 		}
 	}
-	brought, err := l.mappable(s.targets)
+	added, err := l.filterMapped(s.targets)
 	if err != nil {
 		return err
 	}
-	now, err := l.schemasAfter(ctx, brought, sql)
+	current, err := l.schemasAfter(ctx, added, sql)
 	if err != nil {
 		return err
 	}
-	for _, n := range brought {
-		if err := l.bring(n.String(), now, s.verb, sql); err != nil {
+	for _, n := range added {
+		if err := l.adoptTable(n.String(), current, s.verb, sql); err != nil {
 			return err
 		}
 	}
-	if len(brought) > 0 {
-		l.pipeline.meter.take(l.tables)
+	if len(added) > 0 {
+		l.stats.recordTables(l.tables)
 		l.stream.Forget()
-		if err := l.tables.conflicts(); err != nil {
+		if err := l.tables.checkConflicts(); err != nil {
 			return err
 		}
 	}
-	if len(named) == 0 {
+	if len(changed) == 0 {
 		return nil
 	}
-	return l.cascades(ctx) // it may be the one that adds a foreign key
+	return l.checkForeignKeys(ctx) // the statement may have added one
 }
 
-// schemasAfter reads the server's schemas after a statement that gave the tables brought their
-// names. It stops where a mapped table is not as the data know it, unless the stream is behind:
-// then a later statement may be the cause, and the comparison waits for the binlog's end.
+// schemasAfter returns the server's schemas after a statement that added tables. Does a mapped
+// table differ from its stored schema? That is a StopError, unless the stream is behind the end of
+// the binlog: then a later statement may be the cause, and the comparison is scheduled for then.
 func (l *loop) schemasAfter(
-	ctx context.Context, brought []tableName, sql string,
+	ctx context.Context, added []tableName, sql string,
 ) (map[string]*binlog.Table, error) {
-	now, err := l.readSchemas(ctx)
+	current, err := l.schemas.Schemas(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.tables.followed(now); err != nil {
+	if err := l.tables.checkFollowable(current); err != nil {
 		return nil, err
 	}
-	name, how := l.tables.difference(now)
-	missing := slices.ContainsFunc(brought, func(n tableName) bool { return now[n.String()] == nil })
+	name, how := l.tables.firstDifference(current)
+	missing := slices.ContainsFunc(added, func(n tableName) bool {
+		return current[n.String()] == nil
+	})
 	if name != "" || missing {
-		// A table that cannot be read looks the same. If it can, it is looked at again.
-		if err := l.checkGrants(ctx); err != nil {
+		// A table that may not be read looks the same. If all may be read, read them once more.
+		if err := l.schemas.CheckGrants(ctx); err != nil {
 			return nil, err
 		}
-		if now, err = l.readSchemas(ctx); err != nil {
+		if current, err = l.schemas.Schemas(ctx); err != nil {
 			return nil, err
 		}
-		name, how = l.tables.difference(now)
+		name, how = l.tables.firstDifference(current)
 	}
 	if err := l.scheduleSchemaCheck(ctx); err != nil {
 		return nil, err
 	}
-	switch behind := l.stream.Position().CompareFile(l.schemas.due) < 0; {
+	switch behind := l.stream.Position().CompareFile(l.check.due) < 0; {
 	case name == "" && !behind:
-		l.schemas.done = true
+		l.check.done = true
 	case name != "" && !behind:
 		return nil, stop("after a statement that follows position %s, mapped table %s %s: %s; "+
-			"build the data again with --from snapshot", l.progress.Position, name, how, shorten(sql))
+			"build the data again with --from snapshot",
+			l.progress.Position, name, how, shorten(sql))
 	}
-	return now, nil
+	return current, nil
 }
 
-// bring takes in a table that a statement created or gave its name to. What is
-// created under a name that was free begins empty, and complete; anything else
-// brings rows that were never logged under this name.
-func (l *loop) bring(name string, now map[string]*binlog.Table, verb statementVerb, sql string) error {
+// adoptTable maps a table that a statement created or gave a name to. A table that was created
+// under a free name is empty, and therefore completely loaded. Any other table has rows that were
+// never logged under this name: that is a StopError.
+func (l *loop) adoptTable(
+	name string, current map[string]*binlog.Table, verb statementVerb, sql string,
+) error {
 	if l.tables.all[name] != nil {
 		return nil // CREATE TABLE IF NOT EXISTS
 	}
 	_, known := l.tables.unmapped[name]
 	delete(l.tables.unmapped, name)
-	schema, ok := now[name]
+	schema, ok := current[name]
 	if !ok {
-		// A later statement drops it, or gives it another name and is judged then.
+		// A later statement drops or renames the table.
 		l.tables.unmapped[name] = "it is gone from the server"
 	} else if t, err := l.tables.add(schema); err != nil {
 		return err
 	} else if t != nil {
-		// CREATE TABLE IF NOT EXISTS of one that was left out and has got a key
-		// since creates nothing.
-		if verb != verbReplace && (verb != verbCreate || known) {
-			return stop("a statement after position %s brings a table with its rows into the mapping as %s: %s; "+
-				"leave it out (ignore: true), or build the data again with --from snapshot", l.progress.Position, name, shorten(sql))
+		// Was the table known to exist? Then CREATE TABLE IF NOT EXISTS created nothing.
+		if verb != verbCreateOrReplace && (verb != verbCreate || known) {
+			return stop("a statement after position %s brings a table with its rows into the "+
+				"mapping as %s: %s; leave it out (ignore: true), "+
+				"or build the data again with --from snapshot",
+				l.progress.Position, name, shorten(sql))
 		}
 		l.log.Info().Str("table", name).Msg("new table is mapped")
-		l.unit.DropState(l.config.Name, unmappedState+name)
-		t.backfill = backfillProgress{Done: true}
+		l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+name)
+		t.backfill = tablestate.Backfill{Done: true}
 		return t.save(&l.unit, l.config.Name)
 	}
-	l.log.Warn().Str("table", name).Str("reason", l.tables.unmapped[name]).Msg("new table is not mapped")
-	l.unit.SetState(l.config.Name, unmappedState+name, []byte(l.tables.unmapped[name]))
+	reason := l.tables.unmapped[name]
+	l.log.Warn().Str("table", name).Str("reason", reason).Msg("new table is not mapped")
+	l.unit.SetState(l.config.Name, tablestate.UnmappedPrefix+name, []byte(reason))
 	return nil
 }
 
-// free forgets the tables that were left out and are gone: whatever is created
-// under their names is new.
-func (l *loop) free(s parsedStatement) {
+// forgetDropped removes unmapped tables whose names the statement frees. A table that is created
+// under such a name later is new, and empty.
+func (l *loop) forgetDropped(s *parsedStatement) {
 	for _, name := range slices.Sorted(maps.Keys(l.tables.unmapped)) {
-		database, _, _ := strings.Cut(name, ".")
-		gone := s.verb == verbDropDatabase && strings.EqualFold(database, s.database) ||
-			(s.verb == verbDrop || s.verb == verbRename) && slices.ContainsFunc(s.tables, func(n tableName) bool { return strings.EqualFold(n.String(), name) })
-		if gone {
+		database, table, _ := strings.Cut(name, ".")
+		if s.freesName(tableName{database, table}) {
 			delete(l.tables.unmapped, name)
-			l.unit.DropState(l.config.Name, unmappedState+name)
+			l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+name)
 		}
 	}
-	l.pipeline.meter.take(l.tables)
+	l.stats.recordTables(l.tables)
 }
 
+// shorten returns a statement on one line, in quotes, cut to 120 bytes.
 func shorten(sql string) string {
 	sql = strings.Join(strings.Fields(sql), " ")
 	return fmt.Sprintf("%q", binlog.Clip(sql, 120))
 }
 
-// parseStatement finds the verb and the tables of a statement by its first words.
-// It understands no expressions and needs none.
+// parseStatement returns the verb and the tables of a statement. database is the default database.
+// It reads the words that lead to table names and skips the rest, such as expressions.
 func parseStatement(sql, database string) parsedStatement {
 	p := statementParser{words: sqltext.Split(sql), database: database}
 	return p.parse()
 }
 
+// statementParser is a parser at word number at.
 type statementParser struct {
 	words    []sqltext.Word
 	at       int
 	database string
 }
 
+// accept skips the keywords and returns true if they are the next words.
 func (p *statementParser) accept(keywords ...string) bool {
 	if p.at+len(keywords) > len(p.words) {
 		return false
@@ -319,6 +300,7 @@ func (p *statementParser) accept(keywords ...string) bool {
 	return true
 }
 
+// parse reads the statement.
 func (p *statementParser) parse() parsedStatement {
 	// MariaDB: SET STATEMENT lock_wait_timeout = 5 FOR TRUNCATE TABLE t.
 	for p.accept("SET", "STATEMENT") {
@@ -330,7 +312,8 @@ func (p *statementParser) parse() parsedStatement {
 	case p.accept("TRUNCATE"):
 		p.accept("TABLE")
 		return parsedStatement{verb: verbTruncate, tables: p.names()}
-	case p.accept("DROP", "TEMPORARY"), p.accept("CREATE", "TEMPORARY"), p.accept("CREATE", "OR", "REPLACE", "TEMPORARY"):
+	case p.accept("DROP", "TEMPORARY"), p.accept("CREATE", "TEMPORARY"),
+		p.accept("CREATE", "OR", "REPLACE", "TEMPORARY"):
 		return parsedStatement{verb: verbTemporary}
 	case p.accept("DROP", "TABLE"), p.accept("DROP", "TABLES"):
 		p.accept("IF", "EXISTS")
@@ -345,11 +328,12 @@ func (p *statementParser) parse() parsedStatement {
 		return p.rename()
 	case p.accept("CREATE", "OR", "REPLACE", "TABLE"):
 		name := p.name(nil)
-		return parsedStatement{verb: verbReplace, tables: name, targets: name}
+		return parsedStatement{verb: verbCreateOrReplace, tables: name, targets: name}
 	case p.accept("DROP", "SEQUENCE"), p.accept("DROP", "VIEW"):
 		p.accept("IF", "EXISTS")
 		return parsedStatement{verb: verbDrop, tables: p.names()}
-	case p.accept("CREATE", "TABLE"), p.accept("CREATE", "SEQUENCE"), p.accept("CREATE", "OR", "REPLACE", "SEQUENCE"):
+	case p.accept("CREATE", "TABLE"), p.accept("CREATE", "SEQUENCE"),
+		p.accept("CREATE", "OR", "REPLACE", "SEQUENCE"):
 		p.accept("IF", "NOT", "EXISTS")
 		name := p.name(nil)
 		return parsedStatement{verb: verbCreate, tables: name, targets: name}
@@ -370,7 +354,7 @@ func (p *statementParser) parse() parsedStatement {
 	return parsedStatement{}
 }
 
-// rename reads the pairs of RENAME TABLE.
+// rename reads the pairs of names of RENAME TABLE.
 func (p *statementParser) rename() parsedStatement {
 	s := parsedStatement{verb: verbRename}
 	for p.at < len(p.words) {
@@ -394,9 +378,9 @@ var viewOptions = []string{
 	"DEFINER", "CURRENT_USER", "SQL", "SECURITY", "INVOKER",
 }
 
-// view reads the name of CREATE [OR REPLACE] [ALGORITHM = ...] [DEFINER = ...] [SQL SECURITY ...]
-// VIEW; nil where something else is created, and then nothing is read. A view has no rows in the
-// binlog, so the name counts only as one that is taken.
+// view reads CREATE [OR REPLACE] [ALGORITHM = ...] [DEFINER = ...] [SQL SECURITY ...] VIEW and
+// returns the view's name. If another kind of object is created, it returns nil and reads nothing.
+// A view's name matters because no table can have it.
 func (p *statementParser) view() []tableName {
 	start := p.at
 	for ; p.at < len(p.words); p.at++ {
@@ -416,8 +400,8 @@ func (p *statementParser) view() []tableName {
 	return nil
 }
 
-// index reads the table of an index. Other things that are created
-// on a table (triggers) do no harm.
+// index reads up to ON and returns the table of an index, or of another object on a table, such as
+// a trigger.
 func (p *statementParser) index() parsedStatement {
 	for p.at < len(p.words) {
 		if p.accept("ON") {
@@ -428,8 +412,8 @@ func (p *statementParser) index() parsedStatement {
 	return parsedStatement{}
 }
 
-// names reads the table names of a list; words between them (CASCADE, WAIT 5)
-// cannot be mistaken for mapped tables but by a table of that very name.
+// names reads a list of table names. Words between them (CASCADE, WAIT 5) count as names, which is
+// harmless unless a mapped table has that name.
 func (p *statementParser) names() []tableName {
 	var names []tableName
 	for p.at < len(p.words) {
@@ -438,7 +422,7 @@ func (p *statementParser) names() []tableName {
 	return names
 }
 
-// name reads one table name, qualified or not.
+// name reads one table name, qualified or not, and appends it to names.
 func (p *statementParser) name(names []tableName) []tableName {
 	if p.at >= len(p.words) {
 		return names

@@ -9,12 +9,12 @@ import (
 	"rowfall/replication"
 )
 
-// Info appends INFO's section about pipelines: a line for each, whose fields are name=value,
-// separated by commas. See appendValue for values that hold a comma themselves.
+// Info appends the section Rowfall of INFO: a line for each pipeline, with fields name=value
+// separated by commas. appendValue quotes values that contain a comma.
 func (c *Commands) Info(dst []byte) []byte {
 	names, all := c.positions()
 	if c.pipeline != nil && !slices.Contains(names, c.pipeline.config.Name) {
-		names = append(names, c.pipeline.config.Name) // it has written nothing yet
+		names = append(names, c.pipeline.config.Name) // the pipeline has written nothing yet
 	}
 	dst = append(dst, "# Rowfall\r\n"...)
 	dst = fmt.Appendf(dst, "rowfall_pipelines:%d\r\n", len(names))
@@ -39,6 +39,7 @@ func (c *Commands) Info(dst []byte) []byte {
 	return dst
 }
 
+// appendStats appends the fields that only the process of the pipeline knows.
 func appendStats(dst []byte, s *Stats, phase string) []byte {
 	held := make([]string, len(s.Held))
 	for i, h := range s.Held {
@@ -57,13 +58,13 @@ func appendStats(dst []byte, s *Stats, phase string) []byte {
 	return appendValue(dst, "held", strings.Join(held, "; "))
 }
 
-// visibleState says how a pipeline fares: the state of its data, unless something keeps the
-// pipeline from working. Data that were streaming when MySQL went away are as fresh as their
-// position says, but nothing streams.
+// visibleState returns the field state of a pipeline's line: the phase of its data, unless
+// something keeps the pipeline from streaming. The phase alone would still be "streaming" while
+// MySQL is gone.
 func visibleState(phase string, s *Stats, role replication.Role) string {
 	switch {
 	case s == nil:
-		return phase // the data's own is all that is known here
+		return phase // nothing else is known of a pipeline of another process
 	case s.Stopped != "":
 		return "stopped"
 	case role == replication.Replica:
@@ -79,18 +80,19 @@ func visibleState(phase string, s *Stats, role replication.Role) string {
 }
 
 // appendUnmapped appends a line for each table that is not mapped, with the reason.
-func appendUnmapped(dst []byte, pipeline string, tables []LeftOut) []byte {
-	const most = 100 // INFO is read every second
+func appendUnmapped(dst []byte, pipeline string, tables []UnmappedTable) []byte {
+	const most = 100 // INFO must stay short: monitoring reads it every second
 	for i, t := range tables[:min(len(tables), most)] {
 		dst = fmt.Appendf(dst, "\r\nrowfall_%s_unmapped%d:", pipeline, i)
-		dst = append(dst, appendValue(appendValue(nil, "table", t.Table), "reason", t.Reason)[1:]...)
+		fields := appendValue(appendValue(nil, "table", t.Table), "reason", t.Reason)
+		dst = append(dst, fields[1:]...)
 	}
 	return dst
 }
 
-// appendValue appends ",name=value". A value with a comma, a quote, a backslash or a control
-// character is a JSON string, so that a reader finds its end and gets the very bytes: a GTID set
-// of two servers, an error's text.
+// appendValue appends ",name=value". A value that contains a comma, a quote, a backslash or a
+// control character, such as a GTID set of two servers, is written as a JSON string, so that it
+// can be parsed and has no line breaks.
 func appendValue(dst []byte, name, value string) []byte {
 	dst = append(append(append(dst, ','), name...), '=')
 	special := func(r rune) bool { return r < ' ' || r == ',' || r == '"' || r == '\\' }
@@ -100,6 +102,6 @@ func appendValue(dst []byte, name, value string) []byte {
 	var text strings.Builder
 	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(value) // a string never fails
+	_ = e.Encode(value) // encoding a string cannot fail
 	return append(dst, strings.TrimSuffix(text.String(), "\n")...)
 }

@@ -33,7 +33,7 @@ func statusFields(t *testing.T, line string) map[string]string {
 	return fields
 }
 
-// Commas became semicolons, so that a GTID set of two servers could not be copied.
+// Values with commas, such as a GTID set of two servers, can be parsed from STATUS.
 func TestStatusValues(t *testing.T) {
 	const set = "7a5a5545-e919-11f1-b04d-02fc00000001:1-9,7a5a5545-e919-11f1-b04d-02fc00000002:1-3:5"
 	values := map[string]string{
@@ -56,7 +56,7 @@ func TestStatusValues(t *testing.T) {
 	}
 }
 
-// The state of the data stays streaming while MySQL is away; what is shown must not.
+// The phase of the data stays streaming while MySQL is away, but the shown state does not.
 func TestVisibleState(t *testing.T) {
 	hold := []Hold{{"the disk is full", time.Now()}}
 	for _, test := range []struct {

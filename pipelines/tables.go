@@ -1,8 +1,6 @@
 package pipelines
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,51 +9,31 @@ import (
 	"strings"
 
 	"rowfall/binlog"
-	"rowfall/binlog/mysql"
-	"rowfall/binlog/query"
+	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/transform"
 )
 
-// Names of the pieces of state that travel with the data.
-const (
-	mappingState  = "mapping"   // fingerprint of the mapping that built the data
-	meaningState  = "meaning"   // the text that the fingerprint is of; older versions wrote none
-	headState     = "head"      // while replaying: the position to reach again
-	tableState    = "table:"    // + database.table: its schema, as JSON
-	backfillState = "backfill:" // + database.table: a backfillProgress, as JSON
-	unmappedState = "unmapped:" // + database.table that the mapping names but cannot map: why
-)
-
-// mappedTable is what a pipeline knows of one mapped table.
+// mappedTable is a mapped table in a run.
 type mappedTable struct {
 	schema *binlog.Table
-	stored []byte // schema's form in the data; an older version may have written it
-	plan   *transform.Plan
-	// backfill is how far the first load is; estimate is about how many rows it
-	// will have.
-	backfill backfillProgress
+	// storedJSON is schema in the form that the data hold. An older version may have written it.
+	storedJSON []byte
+	plan       *transform.Plan
+	// backfill is the progress of the initial load.
+	backfill tablestate.Backfill
+	// estimate is the server's estimate of the table's rows.
 	estimate int64
-	// chunk is the range being read now, nil when none is. again is to be read
-	// next, nil where that is the one after what is loaded; it may have nextRows.
+
+	// The rest belongs to the Reconciler. chunk is the chunk that is being read or that waits for
+	// its fence; nil if there is none. repeat is a chunk that must be read again; nil continues
+	// after the last loaded row, with nextRows as the chunk's limit unless that is 0.
 	chunk    *chunk
-	again    *chunk
+	repeat   *chunk
 	nextRows int
 }
 
-// backfillProgress is the state of a table's first load.
-type backfillProgress struct {
-	// Done means every row up to the position is in the sink.
-	Done bool `json:"done"`
-	// Skipped means there will be no load: the user started without one.
-	Skipped bool `json:"skipped,omitempty"`
-	// After is the key of the last row loaded, nil before the first chunk.
-	After [][]byte `json:"after,omitempty"`
-	// Rows counts the rows read so far.
-	Rows int64 `json:"rows"`
-}
-
-// order returns the columns by which the table is read: its key, else key_columns.
+// order returns the columns by which the table is read: its key, else the mapping's key_columns.
 func (t *mappedTable) order() []int {
 	if key := t.schema.Key(); len(key) > 0 {
 		return key
@@ -63,7 +41,7 @@ func (t *mappedTable) order() []int {
 	return t.plan.Key()
 }
 
-// expected is how many rows the table's first load will have, as far as is known.
+// expected estimates how many rows the table's initial load will have in the end.
 func (t *mappedTable) expected() int64 {
 	if t.backfill.Done {
 		return t.backfill.Rows
@@ -71,28 +49,32 @@ func (t *mappedTable) expected() int64 {
 	return max(t.backfill.Rows, t.estimate)
 }
 
-// tableSet holds the tables of one run of a pipeline; it answers the stream's
-// question which tables are wanted.
+// tableSet holds the tables of one run. It implements events.Tables: the stream looks up in it
+// which tables are mapped.
 type tableSet struct {
-	mapping  *transform.Mapping
-	all      map[string]*mappedTable // by database.table
-	byTable  map[*binlog.Table]*mappedTable
-	unmapped map[string]string    // tables left out, and why
-	passed   map[tableName]string // tables that wildcards pass over by their names, and why
+	mapping *transform.Mapping
+	all     map[string]*mappedTable // by database.table
+	byTable map[*binlog.Table]*mappedTable
+	// unmapped holds the tables that match the mapping but cannot be mapped, with the reasons. It
+	// is stored with the data.
+	unmapped map[string]string
+	// passedOver holds the tables that wildcards pass over by name, with the reasons. It is not
+	// stored: every start finds these tables again.
+	passedOver map[tableName]string
 }
 
 func newTableSet(m *transform.Mapping) *tableSet {
 	return &tableSet{
-		mapping:  m,
-		all:      make(map[string]*mappedTable),
-		byTable:  make(map[*binlog.Table]*mappedTable),
-		unmapped: make(map[string]string),
-		passed:   make(map[tableName]string),
+		mapping:    m,
+		all:        make(map[string]*mappedTable),
+		byTable:    make(map[*binlog.Table]*mappedTable),
+		unmapped:   make(map[string]string),
+		passedOver: make(map[tableName]string),
 	}
 }
 
-// add compiles the plan of a table; a table that only a wildcard maps and that
-// has no usable key is noted as not mapped.
+// add compiles the plan of a table. It returns nil if the table is not mapped. A table without a
+// usable key that only a wildcard matches is recorded as unmapped.
 func (s *tableSet) add(t *binlog.Table) (*mappedTable, error) {
 	plan, err := transform.Compile(s.mapping, t)
 	var notMapped *transform.NotMappedError
@@ -115,15 +97,15 @@ func (s *tableSet) add(t *binlog.Table) (*mappedTable, error) {
 	return m, nil
 }
 
-// leaveOut takes back that a table is mapped.
-func (s *tableSet) leaveOut(t *mappedTable, reason string) {
+// unmap turns a mapped table into an unmapped one.
+func (s *tableSet) unmap(t *mappedTable, reason string) {
 	delete(s.all, t.schema.FullName())
 	delete(s.byTable, t.schema)
 	s.unmapped[t.schema.FullName()] = reason
 }
 
-// conflicts reports outputs that could write one key.
-func (s *tableSet) conflicts() error {
+// checkConflicts returns a StopError if two outputs could write one key.
+func (s *tableSet) checkConflicts() error {
 	plans := make([]*transform.Plan, 0, len(s.all))
 	for _, name := range s.names() {
 		plans = append(plans, s.all[name].plan)
@@ -136,8 +118,9 @@ func (s *tableSet) conflicts() error {
 
 func (s *tableSet) names() []string { return slices.Sorted(maps.Keys(s.all)) }
 
-// Table answers the stream. A table that the mapping wants but that no schema is
-// known of is an error: its CREATE never came by, so its columns cannot be told.
+// Table returns the schema of a mapped table, and nil for a table that is not mapped. If the
+// mapping matches a table whose CREATE TABLE the stream never showed, its columns are unknown,
+// and Table returns a StopError.
 func (s *tableSet) Table(database, name string) (*binlog.Table, error) {
 	full := database + "." + name
 	// `a.b`.c and a.`b.c` have one full name.
@@ -154,26 +137,27 @@ func (s *tableSet) Table(database, name string) (*binlog.Table, error) {
 	if rule == nil {
 		return nil, nil
 	}
-	return nil, stop("table %s has rows in the binlog, but no CREATE TABLE of it was seen since the data was built; "+
-		"exclude it in the mapping (ignore: true) or build the data again with --from snapshot", full)
+	return nil, stop("table %s has rows in the binlog, but no CREATE TABLE of it was seen since "+
+		"the data was built; exclude it in the mapping (ignore: true) "+
+		"or build the data again with --from snapshot", full)
 }
 
-// load takes the tables as the data knows them.
-func (s *tableSet) load(state map[string][]byte) error {
+// load adds the tables that the pieces of state describe.
+func (s *tableSet) load(pieces map[string][]byte) error {
 	var faults []error
-	for _, name := range slices.Sorted(maps.Keys(state)) {
-		text := state[name]
-		if full, ok := strings.CutPrefix(name, unmappedState); ok {
-			s.unmapped[full] = string(text)
+	for _, name := range slices.Sorted(maps.Keys(pieces)) {
+		if full, ok := strings.CutPrefix(name, tablestate.UnmappedPrefix); ok {
+			s.unmapped[full] = string(pieces[name])
 			continue
 		}
-		full, ok := strings.CutPrefix(name, tableState)
+		full, ok := strings.CutPrefix(name, tablestate.SchemaPrefix)
 		if !ok {
 			continue
 		}
 		t := new(binlog.Table)
-		if err := json.Unmarshal(text, t); err != nil {
-			return stop("read schema of %s from the data: %w; start again with --from snapshot", full, err)
+		if err := json.Unmarshal(pieces[name], t); err != nil {
+			return stop("read schema of %s from the data: %w; start again with --from snapshot",
+				full, err)
 		}
 		m, err := s.add(t)
 		if err != nil {
@@ -181,21 +165,24 @@ func (s *tableSet) load(state map[string][]byte) error {
 			continue
 		}
 		if m == nil {
-			return stop("table %s was mapped when the data was built and cannot be mapped any more (%s); start again with --from snapshot", full, s.unmapped[full])
+			return stop("table %s was mapped when the data was built and cannot be mapped "+
+				"any more (%s); start again with --from snapshot", full, s.unmapped[full])
 		}
-		m.stored = text
-		progress, ok := state[backfillState+full]
+		m.storedJSON = pieces[name]
+		progress, ok := pieces[tablestate.BackfillPrefix+full]
 		if !ok {
-			return stop("read load progress of %s from the data: it is missing; start again with --from snapshot", full)
+			return stop("read load progress of %s from the data: it is missing; "+
+				"start again with --from snapshot", full)
 		}
 		if err := json.Unmarshal(progress, &m.backfill); err != nil {
-			return stop("read load progress of %s from the data: %w; start again with --from snapshot", full, err)
+			return stop("read load progress of %s from the data: %w; "+
+				"start again with --from snapshot", full, err)
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// save puts all that is known of the tables into a unit.
+// save puts the state of all tables into a unit.
 func (s *tableSet) save(u *sink.Unit, pipeline string) error {
 	for _, name := range s.names() {
 		if err := s.all[name].save(u, pipeline); err != nil {
@@ -203,128 +190,33 @@ func (s *tableSet) save(u *sink.Unit, pipeline string) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.unmapped)) {
-		u.SetState(pipeline, unmappedState+name, []byte(s.unmapped[name]))
+		u.SetState(pipeline, tablestate.UnmappedPrefix+name, []byte(s.unmapped[name]))
 	}
 	return nil
 }
 
 // save puts a table's schema and load progress into a unit.
 func (t *mappedTable) save(u *sink.Unit, pipeline string) error {
-	text, err := json.Marshal(t.schema)
+	text, err := tablestate.EncodeSchema(t.schema)
 	if err != nil {
-		return fmt.Errorf("write schema of %s: %w", t.schema.FullName(), err)
+		return err
 	}
-	t.stored = text
-	u.SetState(pipeline, tableState+t.schema.FullName(), text)
-	return t.saveProgress(u, pipeline)
+	t.storedJSON = text
+	u.SetState(pipeline, tablestate.SchemaPrefix+t.schema.FullName(), text)
+	return t.saveBackfill(u, pipeline)
 }
 
-func (t *mappedTable) saveProgress(u *sink.Unit, pipeline string) error {
+// saveBackfill puts a table's load progress into a unit.
+func (t *mappedTable) saveBackfill(u *sink.Unit, pipeline string) error {
 	text, err := json.Marshal(t.backfill)
 	if err != nil {
-		return fmt.Errorf("write load progress of %s: %w", t.schema.FullName(), err)
+		return fmt.Errorf("encode load progress of %s: %w", t.schema.FullName(), err)
 	}
-	u.SetState(pipeline, backfillState+t.schema.FullName(), text)
+	u.SetState(pipeline, tablestate.BackfillPrefix+t.schema.FullName(), text)
 	return nil
 }
 
-// readSchemas reads the tables that the mapping wants as they are now.
-func readSchemas(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (map[string]*binlog.Table, error) {
-	var failed error
-	tables, err := query.Tables(ctx, conn, func(database, table string) bool {
-		rule, err := m.Rule(database, table)
-		if err != nil && failed == nil {
-			failed = err
-		}
-		return rule != nil
-	})
-	if failed != nil {
-		return nil, &StopError{failed}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read schemas: %w", err)
-	}
-	byName := make(map[string]*binlog.Table, len(tables))
-	for _, t := range tables {
-		if other := byName[t.FullName()]; other != nil {
-			return nil, stop("tables `%s`.%s and `%s`.%s have one name in the state; "+
-				"leave one of them out of the mapping (ignore: true)",
-				other.Database, other.Name, t.Database, t.Name)
-		}
-		byName[t.FullName()] = t
-	}
-	return byName, nil
-}
-
-// unchanged reports whether the table is as the data knows it, as far as that goes: what the
-// version that wrote it did not know yet is no change, nor is what this one does
-// not know any more.
-func (t *mappedTable) unchanged(now *binlog.Table) bool {
-	text, err := json.Marshal(now)
-	if err != nil {
-		return false
-	}
-	var was, is any
-	if json.Unmarshal(t.stored, &was) != nil || json.Unmarshal(text, &is) != nil {
-		return false
-	}
-	return agree(was, is)
-}
-
-// agree compares two JSON values by the fields that both have.
-func agree(a, b any) bool {
-	switch x := a.(type) {
-	case map[string]any:
-		y, ok := b.(map[string]any)
-		for name, field := range x {
-			if other, both := y[name]; both && !agree(plain(name, field), plain(name, other)) {
-				return false
-			}
-		}
-		return ok
-	case []any:
-		y, ok := b.([]any)
-		return (ok || b == nil) && slices.EqualFunc(x, y, agree)
-	case nil: // a list may be none, or empty
-		y, ok := b.([]any)
-		return b == nil || ok && len(y) == 0
-	}
-	return a == b
-}
-
-// plain returns a field of a schema without what another version of a server prints of the
-// same column: the display width of an integer, another name of a character set or a type.
-func plain(name string, field any) any {
-	text, ok := field.(string)
-	if !ok {
-		return field
-	}
-	switch name {
-	case "SQLType":
-		base, rest, _ := strings.Cut(text, "(")
-		switch base {
-		case "tinyint", "smallint", "mediumint", "int", "bigint", "year":
-			if _, after, found := strings.Cut(rest, ")"); found {
-				return base + after
-			}
-		case "geometrycollection":
-			return "geomcollection"
-		}
-	case "Charset":
-		if text == "utf8" {
-			return "utf8mb3"
-		}
-	}
-	return text
-}
-
-// sameSchema compares two schemas that this process has read.
-func sameSchema(a, b *binlog.Table) bool {
-	x, errX := json.Marshal(a)
-	y, errY := json.Marshal(b)
-	return errX == nil && errY == nil && bytes.Equal(x, y)
-}
-
-func sameSchemas(a, b map[string]*binlog.Table) bool {
-	return maps.EqualFunc(a, b, sameSchema)
+// matchesStored reports whether a table of the server still has the schema that the data hold.
+func (t *mappedTable) matchesStored(now *binlog.Table) bool {
+	return tablestate.MatchesStored(t.storedJSON, now)
 }

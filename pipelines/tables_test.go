@@ -5,17 +5,17 @@ import (
 	"testing"
 
 	"rowfall/binlog"
+	"rowfall/pipelines/tablestate"
 	"rowfall/transform"
 )
 
-// storedTable is what the first version wrote.
+// storedTable is a schema as the first version stored it.
 const storedTable = `{"Database":"shop","Name":"t","Columns":[` +
 	`{"Name":"id","SQLType":"int","Type":4,"Unsigned":false,"Nullable":false,"Invisible":false,"Generated":false,"Charset":"","Values":null,"Length":0,"Decimals":0},` +
 	`{"Name":"e","SQLType":"enum('a')","Type":21,"Unsigned":false,"Nullable":true,"Invisible":false,"Generated":false,"Charset":"utf8mb4","Values":["a"],"Length":0,"Decimals":0}],` +
 	`"Primary":[0],"Unique":null,"NotFollowed":""}`
 
-// Another version knows more of a column, or less. Compared byte for byte, each
-// table looked changed by the next statement that came by, and the pipeline stopped.
+// Another version knows more fields of a column, or fewer. Its schema must not look changed.
 func TestStoredTable(t *testing.T) {
 	now := func() *binlog.Table {
 		return &binlog.Table{
@@ -33,13 +33,13 @@ func TestStoredTable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTableSet(&transform.Mapping{Tables: []transform.TableRule{{Pattern: "shop.*"}}})
-			state := map[string][]byte{tableState + "shop.t": []byte(edit.Replace(storedTable)), backfillState + "shop.t": []byte(`{"done":true,"rows":3,"more":1}`)}
+			state := map[string][]byte{tablestate.SchemaPrefix + "shop.t": []byte(edit.Replace(storedTable)), tablestate.BackfillPrefix + "shop.t": []byte(`{"done":true,"rows":3,"more":1}`)}
 			if err := s.load(state); err != nil {
 				t.Fatal(err)
 			}
 			m := s.all["shop.t"]
-			if !m.unchanged(now()) || !m.backfill.Done || m.backfill.Rows != 3 {
-				t.Errorf("it looks changed: %s; %+v", m.stored, m.backfill)
+			if !m.matchesStored(now()) || !m.backfill.Done || m.backfill.Rows != 3 {
+				t.Errorf("it looks changed: %s; %+v", m.storedJSON, m.backfill)
 			}
 			for what, change := range map[string]func(*binlog.Table){
 				"type":     func(t *binlog.Table) { t.Columns[0].SQLType = "bigint" },
@@ -52,7 +52,7 @@ func TestStoredTable(t *testing.T) {
 			} {
 				changed := now()
 				change(changed)
-				if m.unchanged(changed) {
+				if m.matchesStored(changed) {
 					t.Errorf("a change is not seen: %s", what)
 				}
 			}
@@ -60,8 +60,7 @@ func TestStoredTable(t *testing.T) {
 	}
 }
 
-// `bb.dot`.t and bb.`dot.t` have one full name: the rows of the one must not be read as the
-// other's.
+// `bb.dot`.t and bb.`dot.t` have one full name. Rows of one must not be read as the other's.
 func TestOneFullName(t *testing.T) {
 	s := newTableSet(&transform.Mapping{Tables: []transform.TableRule{{Pattern: "`bb.dot`.*"}}})
 	table := &binlog.Table{Database: "bb.dot", Name: "t", Primary: []int{0}, Columns: []binlog.Column{{Name: "id", SQLType: "int", Type: binlog.TypeInt}}}

@@ -1,11 +1,16 @@
-// Package sink puts units of commands where they go: a replication node today.
+// Package sink applies units of commands to the place where the data live: a replication node.
 //
-// A unit is made atomic here: Unit.Encode wraps its commands in MULTI and EXEC
-// together with the pipeline's position, so that rows and position can never
-// part. All state of a pipeline is such ordinary keys; Load reads it back, and
-// there is no second place to look. Each piece of it has a checksum (pieces.go), which
-// Encoder.Load verifies.
+//   - sink.go: what every sink has in common: its errors, its capabilities, the loaded State
+//   - node.go: the replication node as a sink
+//   - unit.go: Unit, and the Encoder that turns units into RESP
+//   - state.go: keys and form of a pipeline's position, and its Phase
+//   - pieces.go: the other pieces of a pipeline's state and their checksums
+//   - remote.go: a reader of any Redis-protocol server, for verification and tests
+//   - sinktest: a sink in memory, for tests
 //
-// Its caller is the pipeline loop, one goroutine per pipeline. Nothing here
-// decides what a row becomes (transform) or when a unit ends (pipelines).
+// A pipeline (package pipelines) declares the interface that it needs, pipelines.Sink. A new kind
+// of sink is one more file here that implements it. A unit carries the pipeline's position, so that
+// rows and position cannot diverge. All state of a pipeline is stored as ordinary keys.
+//
+// Package transform decides the commands of a row, and package pipelines where a unit ends.
 package sink

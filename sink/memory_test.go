@@ -7,7 +7,7 @@ import (
 	"rowfall/binlog"
 )
 
-// A huge unit is encoded where its commands are; the bytes are those of any other unit.
+// EncodeInPlace returns the same bytes as Encode.
 func TestEncodeInPlace(t *testing.T) {
 	for _, room := range []int{0, 10, 1000} {
 		one, other := NewEncoder("shop"), NewEncoder("shop")
@@ -27,13 +27,13 @@ func TestEncodeInPlace(t *testing.T) {
 	}
 }
 
-// A unit that was huge once keeps no more than others do.
+// After a Reset, a unit that was huge keeps no more memory than other units.
 func TestUnitForgetsHugeBuffers(t *testing.T) {
 	var u Unit
-	u.SetState("shop", "table:a", make([]byte, 2*keptState))
+	u.SetState("shop", "table:a", make([]byte, 2*maxKeptState))
 	u.Commands.Bytes = make([]byte, 20<<20)
 	u.Reset()
-	if n := cap(u.state) + cap(u.Commands.Bytes); n > keptState+8<<20 {
+	if n := cap(u.state) + cap(u.Commands.Bytes); n > maxKeptState+8<<20 {
 		t.Errorf("an empty unit keeps %d bytes", n)
 	}
 }

@@ -9,75 +9,96 @@ import (
 	"rowfall/replication"
 )
 
-// ErrDemoted is returned when the sink no longer takes units from this term:
-// its node became a replica, or was promoted anew.
-var ErrDemoted = errors.New("sink: demoted")
-
-// State is what a sink holds of a pipeline.
-type State struct {
-	Progress
-	// Keys are the pieces of state by name.
-	Keys map[string][]byte
-	// Foreign says that the sink holds keys, but no position of the pipeline:
-	// they are somebody else's.
-	Foreign bool
-}
-
-// Node is a replication node as a sink of one pipeline.
+// Node is a replication node as the sink of one pipeline. Load and Apply are for one goroutine.
 type Node struct {
 	node     *replication.Node
 	pipeline string
-	term     replication.Term
+	term     replication.Term // of the last Load
 	encoder  *Encoder
 	buffer   []byte
+	// complete is the last value given to the node's SetComplete since Load; nil if none was.
+	complete *bool
 }
 
-// keptBuffer is the largest unit that is encoded in a buffer of its own, which is kept. Larger ones
-// are encoded where they are.
-const keptBuffer = 1 << 20
+// maxKeptBuffer is the size up to which units are encoded in a buffer that is kept. The buffer of
+// a larger unit's commands is used itself, so that they are not copied.
+const maxKeptBuffer = 1 << 20
 
 // NewNode returns the sink of a pipeline on a node.
 func NewNode(node *replication.Node, pipeline string) *Node {
 	return &Node{node: node, pipeline: pipeline, encoder: NewEncoder(pipeline)}
 }
 
-// Load reads what the node holds of the pipeline and takes up its present term:
-// units applied from now on are refused with ErrDemoted once the role changes.
-// A node that is a replica gives ErrDemoted at once. A position or a piece of state that
-// cannot be read is another error, along with a State that is Foreign.
+// Capabilities returns all: a node applies each unit as one MULTI, and takes no other writes.
+func (n *Node) Capabilities() Capabilities { return Capabilities{Atomic: true, Deltas: true} }
+
+// Writable reports whether the node is a master. changed is closed at the next change of role or
+// term.
+func (n *Node) Writable() (writable bool, changed <-chan struct{}) {
+	changed = n.node.RoleChanged() // before Role, so that no change is missed
+	role, _ := n.node.Role()
+	return role == replication.Master, changed
+}
+
+// Load returns what the node holds of the pipeline. Units applied from now on are rejected with
+// ErrDemoted once the role or the term changes. If the node is a replica, Load returns ErrDemoted.
+// If a position or a piece of state cannot be read, it returns another error and a Foreign State.
 func (n *Node) Load(context.Context) (State, error) {
 	role, term := n.node.Role()
 	if role != replication.Master {
 		return State{}, ErrDemoted
 	}
-	n.term = term
-	return n.encoder.Load(n.node.Keyspace())
+	n.term, n.complete = term, nil
+	state, err := n.encoder.Load(n.node.Keyspace())
+	if err == nil && state.Phase != Empty {
+		// Replicas may copy existing data whether or not the source is there.
+		n.setComplete(state.Phase != Snapshot)
+	}
+	return state, err
 }
 
-// Apply makes the unit durable as the node's settings say and visible, whole.
-// It blocks while the node holds the pipeline back. On an error nothing of the
-// unit is applied. The unit's commands may be lost by it.
+// Apply makes the unit durable, as the node's settings require, and visible. It blocks during a
+// write stall of the node. If it returns an error, nothing of the unit is applied. In either case
+// the unit's commands may be gone.
+//
+// Replicas may not copy the data while the unit's phase is Snapshot.
 func (n *Node) Apply(ctx context.Context, u *Unit) error {
-	var b []byte
-	if u.Size() > keptBuffer {
-		n.buffer = nil
-		b = n.encoder.EncodeInPlace(u)
-	} else {
-		n.buffer = n.encoder.Encode(n.buffer[:0], u)
-		b = n.buffer
+	isSnapshot := u.Progress.Phase == Snapshot
+	if isSnapshot {
+		n.setComplete(false)
 	}
-	if _, err := n.node.Apply(ctx, n.term, b); err != nil {
-		n.encoder.Forget()
-		if errors.Is(err, replication.ErrDemoted) {
+	if _, err := n.node.Apply(ctx, n.term, n.encode(u)); err != nil {
+		n.encoder.Reset()
+		switch {
+		case errors.Is(err, replication.ErrDemoted):
 			return ErrDemoted
+		case errors.Is(err, replication.ErrClosed):
+			return fmt.Errorf("apply unit: %w: %w", ErrClosed, err)
 		}
 		return fmt.Errorf("apply unit: %w", err)
+	}
+	if !isSnapshot {
+		n.setComplete(true)
 	}
 	return nil
 }
 
-// SetComplete says whether the pipeline's data may be handed to replicas.
-func (n *Node) SetComplete(complete bool) { n.node.SetComplete(complete) }
+func (n *Node) encode(u *Unit) []byte {
+	if u.Size() > maxKeptBuffer {
+		n.buffer = nil
+		return n.encoder.EncodeInPlace(u)
+	}
+	n.buffer = n.encoder.Encode(n.buffer[:0], u)
+	return n.buffer
+}
 
-// Held returns why Apply waits or is slowed, and since when; both are zero while it is not.
+// setComplete tells the node whether replicas may copy the data, if that has changed since Load.
+func (n *Node) setComplete(complete bool) {
+	if n.complete == nil || *n.complete != complete {
+		n.node.SetComplete(complete)
+		n.complete = &complete
+	}
+}
+
+// Held returns why Apply waits or is slowed, and since when; both are zero if it does not.
 func (n *Node) Held() (reason string, since time.Time) { return n.node.Held() }

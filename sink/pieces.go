@@ -11,13 +11,12 @@ import (
 	"rowfall/replication/resp"
 )
 
-// Formats of a pipeline's state, as the registry names them. A format says how the hash of
-// the pieces is to be read.
+// Formats of the hash that holds a pipeline's pieces of state, as registryKey records them.
 const (
-	// formatPlain is the format of versions before checksums. Such a version leaves the
-	// checksums that it finds as they are, so in this format they prove nothing.
-	formatPlain = "v1"
-	// formatChecked has a checksum for every piece.
+	// formatUnchecked is the format of versions without checksums. Such a version does not update
+	// checksums that it finds, so in this format they are ignored.
+	formatUnchecked = "v1"
+	// formatChecked means that every piece has a checksum.
 	formatChecked = "v2"
 )
 
@@ -32,12 +31,12 @@ func checksum(value []byte) string {
 	return fmt.Sprintf("%08x", crc32.Checksum(value, castagnoli))
 }
 
-// CorruptStateError is returned when a piece of a pipeline's state is not what was written.
+// CorruptStateError is returned if a piece of a pipeline's state differs from what was written.
 type CorruptStateError struct {
-	// Key is the hash that holds the piece, Piece the piece's name; empty where the fault is
-	// the state's format.
+	// Key is the hash that holds the piece. Piece is the piece's name; empty if the format of the
+	// state is the fault.
 	Key, Piece string
-	// Fault says how the piece was found to be corrupt.
+	// Fault describes the corruption.
 	Fault string
 }
 
@@ -68,21 +67,22 @@ func appendDropPiece(dst []byte, pipeline, name string) []byte {
 	return resp.AppendCommand(dst, "HDEL", StateKey(pipeline), name, checksumPrefix+name)
 }
 
-// readPieces returns the pieces of a pipeline's state by name, and whether they are without
-// valid checksums because an older version wrote them.
+// readPieces returns the pieces of a pipeline's state by name. unchecked means that an older
+// version wrote them without checksums.
 func readPieces(
 	ks *keyspace.Keyspace, pipeline string,
-) (pieces map[string][]byte, plain bool, err error) {
+) (pieces map[string][]byte, unchecked bool, err error) {
 	fields, _ := ks.HashFields(StateKey(pipeline))
 	registry, _ := ks.HashFields(registryKey)
 	format := registry[pipeline]
 	switch {
 	case len(fields) == 0:
 		return map[string][]byte{}, false, nil
-	case format != formatPlain && format != formatChecked:
+	case format != formatUnchecked && format != formatChecked:
 		return nil, false, &CorruptStateError{Key: StateKey(pipeline), Fault: fmt.Sprintf(
 			"its format is %q, and this version reads %s and %s: "+
-				"a newer version wrote it, or it is corrupt", format, formatPlain, formatChecked)}
+				"a newer version wrote it, or it is corrupt",
+			format, formatUnchecked, formatChecked)}
 	}
 	pieces = make(map[string][]byte, len(fields)/2)
 	for name, value := range fields {
@@ -90,14 +90,14 @@ func readPieces(
 			pieces[name] = []byte(value)
 		}
 	}
-	if format == formatPlain {
+	if format == formatUnchecked {
 		return pieces, true, nil
 	}
 	return pieces, false, verifyPieces(StateKey(pipeline), fields)
 }
 
-// verifyPieces compares each piece with its checksum. A checksum without a piece counts, too:
-// the piece was lost, or another name took the place of its name.
+// verifyPieces compares each piece with its checksum. A checksum without a piece is corrupt too:
+// the piece was lost, or its name was changed.
 func verifyPieces(key string, fields map[string]string) error {
 	for _, field := range slices.Sorted(maps.Keys(fields)) {
 		name, isChecksum := strings.CutPrefix(field, checksumPrefix)
@@ -119,8 +119,8 @@ func verifyPieces(key string, fields map[string]string) error {
 	return nil
 }
 
-// appendUpgrade appends the commands that write all pieces anew, now with checksums. The hash
-// is removed first, because it may hold checksums of pieces that are gone.
+// appendUpgrade appends the commands that write all pieces again, with checksums. The hash is
+// removed first, because it may hold checksums of dropped pieces.
 func appendUpgrade(dst []byte, pipeline string, pieces map[string][]byte) []byte {
 	dst = resp.AppendCommand(dst, "DEL", StateKey(pipeline))
 	for _, name := range slices.Sorted(maps.Keys(pieces)) {

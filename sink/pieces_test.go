@@ -13,7 +13,7 @@ import (
 
 const registry = sink.HiddenPrefix + ":pipelines"
 
-// written returns a keyspace that holds pieces, written in one unit, and its encoder.
+// written returns a keyspace that holds pieces, written in one unit, and the encoder of that unit.
 func written(t *testing.T, pieces map[string]string) (*keyspace.Keyspace, *sink.Encoder) {
 	t.Helper()
 	ks, e := keyspace.New(keyspace.Options{HiddenPrefix: sink.HiddenPrefix}), sink.NewEncoder("shop")
@@ -36,7 +36,7 @@ func run(t *testing.T, ks *keyspace.Keyspace, command []byte) {
 func mustHold(t *testing.T, s sink.State, want map[string]string) {
 	t.Helper()
 	got := make(map[string]string)
-	for name, value := range s.Keys {
+	for name, value := range s.Pieces {
 		got[name] = string(value)
 	}
 	if !maps.Equal(got, want) {
@@ -48,7 +48,7 @@ var somePieces = map[string]string{
 	"mapping": "v1:0a0b", "table:shop.t": `{"Database":"shop"}`, "unmapped:shop.u": "it has no key", "empty": "", "head": "crc32c:",
 }
 
-// One changed byte in the stored schema of a table was believed: rows were read with it.
+// Every changed byte in a stored piece is detected.
 func TestChangedByteInState(t *testing.T) {
 	ks, _ := written(t, somePieces)
 	fields, _ := ks.HashFields(sink.StateKey("shop"))
@@ -107,8 +107,8 @@ func TestUnknownFormatOfState(t *testing.T) {
 	}
 }
 
-// Data of the version before, which wrote no checksums, are read, and have checksums from the
-// next unit on. From then on a piece without one is corrupt.
+// Data of a version without checksums are read, and get checksums with the next unit. From then
+// on, a piece without a checksum is corrupt.
 func TestStateWithoutChecksums(t *testing.T) {
 	ks, e := written(t, nil)
 	run(t, ks, resp.AppendCommand(nil, "HSET", registry, "shop", "v1"))
@@ -140,7 +140,7 @@ func TestStateWithoutChecksums(t *testing.T) {
 	}
 }
 
-// A unit that empties the sink leaves nothing of what was there.
+// A unit that empties the sink leaves nothing of the old state.
 func TestFlushOfStateWithoutChecksums(t *testing.T) {
 	ks, e := written(t, nil)
 	run(t, ks, resp.AppendCommand(nil, "HSET", registry, "shop", "v1"))

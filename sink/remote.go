@@ -9,16 +9,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Remote is a Redis-protocol server read from outside, as any application would:
-// a replica, or a node in another process. Its methods may be called by many
-// goroutines.
+// Remote reads from a Redis-protocol server as an application would, such as a replica or a node in
+// another process. Any goroutine may call its methods.
 type Remote struct {
 	addr   string
 	client *redis.Client
 }
 
-// RemoteValue is what a key of a remote server holds; the field that Type names
-// is filled.
+// RemoteValue is the value of a key. Only the field for its Type is set.
 type RemoteValue struct {
 	Type   string // string, hash, set, zset
 	String string
@@ -27,22 +25,22 @@ type RemoteValue struct {
 	ZSet   map[string]float64
 }
 
-// OpenRemote returns a reader of the server at host:port; nothing is connected
-// before the first call. Close it.
+// OpenRemote returns a reader of the server at host:port. It connects at the first call; Close it.
 func OpenRemote(addr, password string) *Remote {
 	return &Remote{addr: addr, client: redis.NewClient(&redis.Options{
-		Addr: addr, Password: password, MaxRetries: 1, DialTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		Addr: addr, Password: password, MaxRetries: 1,
+		DialTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 	})}
 }
 
 // Addr returns the server's host:port.
 func (r *Remote) Addr() string { return r.addr }
 
-// Close ends the connections.
+// Close closes the connections.
 func (r *Remote) Close() error { return r.client.Close() }
 
-// Progress returns where the server's data of a pipeline stands; Phase is Empty
-// where it holds none.
+// Progress returns the position of a pipeline's data on the server. Phase is Empty if the server
+// holds no position of the pipeline.
 func (r *Remote) Progress(ctx context.Context, pipeline string) (Progress, error) {
 	fields, err := r.client.HGetAll(ctx, PositionKey(pipeline)).Result()
 	if err != nil {
@@ -54,7 +52,7 @@ func (r *Remote) Progress(ctx context.Context, pipeline string) (Progress, error
 	return ParseProgress(fields)
 }
 
-// Field returns one field of a hash, and whether it is there.
+// Field returns one field of a hash, and whether the field exists.
 func (r *Remote) Field(ctx context.Context, key, field string) (string, bool, error) {
 	v, err := r.client.HGet(ctx, key, field).Result()
 	if errors.Is(err, redis.Nil) {
@@ -75,11 +73,11 @@ func (r *Remote) Info(ctx context.Context, section string) (string, error) {
 	return text, nil
 }
 
-// scanBatch is how many keys are asked for in one round trip.
+// scanBatch is the number of keys that one SCAN requests.
 const scanBatch = 1000
 
-// Each visits every key once, with what it holds, in no order. Keys that come or
-// go meanwhile may be seen or not.
+// Each calls visit once for every key with its value, in no order. Keys that are created or removed
+// meanwhile may be missing. An error of visit ends Each.
 func (r *Remote) Each(ctx context.Context, visit func(key string, v RemoteValue) error) error {
 	seen := make(map[string]struct{})
 	var cursor uint64
@@ -104,7 +102,10 @@ func (r *Remote) Each(ctx context.Context, visit func(key string, v RemoteValue)
 	}
 }
 
-func (r *Remote) read(ctx context.Context, keys []string, visit func(string, RemoteValue) error) error {
+// read calls visit for keys, with two round trips.
+func (r *Remote) read(
+	ctx context.Context, keys []string, visit func(string, RemoteValue) error,
+) error {
 	if len(keys) == 0 {
 		return nil
 	}

@@ -8,8 +8,7 @@ import (
 	"rowfall/replication/keyspace"
 )
 
-// HiddenPrefix begins the keys that nodes hide from SCAN, KEYS, RANDOMKEY and
-// DBSIZE.
+// HiddenPrefix begins the keys that nodes hide from SCAN, KEYS, RANDOMKEY and DBSIZE.
 const HiddenPrefix = "rowfall:state:"
 
 // PositionPrefix begins the key of every pipeline's position.
@@ -18,14 +17,13 @@ const PositionPrefix = "rowfall:position:"
 // PositionKey returns the key of a pipeline's position hash.
 func PositionKey(pipeline string) string { return PositionPrefix + pipeline }
 
-// registryKey is a hash with a field for every pipeline whose data the sink
-// holds, so that nobody has to search the keyspace for positions. The field's value is the
-// format of the pipeline's state. No pipeline's own keys begin like it, since names are not
-// empty.
+// registryKey is a hash with a field for every pipeline whose data the sink holds, so that
+// positions are found without a scan. The field's value is the format of the pipeline's state. The
+// key cannot collide with a StateKey, since names of pipelines are not empty.
 const registryKey = HiddenPrefix + ":pipelines"
 
-// StateKey returns the key of the hash that holds a pipeline's state: a field for each piece
-// that Unit.SetState names, and a field for the checksum of each piece.
+// StateKey returns the key of the hash that holds a pipeline's state: one field for each piece that
+// was given to Unit.SetState, and one for each piece's checksum.
 func StateKey(pipeline string) string { return HiddenPrefix + pipeline + ":pieces" }
 
 // Positions returns the position hashes that a keyspace holds, by pipeline.
@@ -40,17 +38,20 @@ func Positions(ks *keyspace.Keyspace) map[string]map[string]string {
 	return positions
 }
 
-// Phase is how far a pipeline's data is; its text is the position's `state`.
+// Phase is the stage of a pipeline's data. Its text is the field `state` of the position hash.
 //
 //	"" --first unit--> snapshot --every table complete--> streaming
 //	streaming --rewind--> replaying --old head passed--> streaming
 type Phase uint8
 
-// The phases. Empty means that the sink holds no position of the pipeline.
 const (
+	// Empty means that the sink holds no position of the pipeline.
 	Empty Phase = iota
+	// Snapshot means that the initial load is not finished.
 	Snapshot
+	// Streaming means that the data are complete and follow the source.
 	Streaming
+	// Replaying means that transactions are applied again, because --from moved the position back.
 	Replaying
 )
 
@@ -74,26 +75,26 @@ func ParsePhase(s string) (Phase, error) {
 	return Empty, fmt.Errorf("parse state %q: want snapshot, streaming or replaying", s)
 }
 
-// Progress says where the data stands. It travels with every unit as the
+// Progress is the position of a pipeline's data and their phase. Every unit writes it to the
 // position hash, which any client may read.
 type Progress struct {
-	// Position is up to and including; inside a split transaction it is the
-	// position before that transaction.
+	// Position is the end of the last applied transaction. Within a split transaction it is the end
+	// of the transaction before.
 	Position binlog.Position
-	// Server is the server_uuid that File and Offset belong to.
+	// Server is the UUID of the server that the position's file and offset belong to.
 	Server string
-	// Time is the commit time of the last transaction, in microseconds since
-	// 1970; 0 before the first.
+	// Time is the commit time of the last applied transaction, in microseconds since 1970; 0 before
+	// the first transaction.
 	Time  int64
 	Phase Phase
-	// Partial counts the units of a split transaction that are applied, from 1;
-	// 0 outside of one. Row counts the changes of mapped tables' rows in it that
-	// are applied: a reader of the same mapping passes over as many and goes on.
-	// Rows of other tables do not count, as nobody decodes them.
-	Partial, Row int
+	// Partial counts the applied units of a split transaction, from 1; 0 outside of one.
+	Partial int
+	// Row counts the applied row changes of mapped tables in the split transaction. A resume with
+	// the same mapping skips the same number. Rows of other tables are not decoded or counted.
+	Row int
 }
 
-// fields returns the position hash's fields in their fixed order, as text.
+// fields appends all fields of the position hash, in their fixed order.
 func (p *Progress) fields(dst []field) []field {
 	dst = append(dst, field{"gtid", string(p.Position.GTID.AppendText(nil))},
 		field{"file", p.Position.File},
@@ -102,15 +103,15 @@ func (p *Progress) fields(dst []field) []field {
 		field{"time", strconv.FormatInt(p.Time, 10)},
 		field{"state", p.Phase.String()})
 	if p.Partial > 0 {
-		dst = append(dst, field{"partial", strconv.Itoa(p.Partial)}, field{"row", strconv.Itoa(p.Row)})
+		dst = append(dst,
+			field{"partial", strconv.Itoa(p.Partial)}, field{"row", strconv.Itoa(p.Row)})
 	}
 	return dst
 }
 
 type field struct{ name, value string }
 
-// ParseProgress reads a position hash. A hash that no Rowfall wrote is an error
-// naming the field.
+// ParseProgress parses the fields of a position hash. An error names the field.
 func ParseProgress(fields map[string]string) (Progress, error) {
 	var (
 		p   Progress

@@ -10,37 +10,38 @@ import (
 	"rowfall/transform"
 )
 
-// Unit is an atomic group of commands with the position they bring the data to.
-// Fill Commands by a plan and the state by SetState and DropState, then Apply
-// it; Reset makes it ready for the next.
+// Unit is a group of commands that are applied together, with the position of the data after them.
+// Fill Commands with a plan and the state with SetState and DropState, set Progress, then call a
+// sink's Apply and Reset.
 type Unit struct {
+	// Commands are the row changes.
 	Commands transform.Commands
-	// Progress is where the data stands once the unit is applied.
+	// Progress is the position of the data after the unit. A sink that feeds replicas derives from
+	// Progress.Phase whether the data are complete.
 	Progress Progress
-	// Flush makes the unit begin by removing every key of the sink.
+	// Flush makes the unit remove every key of the sink first.
 	Flush bool
 
-	state []byte
+	state []byte // commands that write pieces of state
 }
 
-// keptState is the largest buffer of state that a unit keeps for the next.
-const keptState = 1 << 20
+// maxKeptState is the largest buffer of state that Reset keeps.
+const maxKeptState = 1 << 20
 
-// Reset empties the unit. It keeps its progress, and its buffers unless they are far larger than
-// usual.
+// Reset empties the unit. It keeps Progress, and buffers of a usual size.
 func (u *Unit) Reset() {
 	u.Commands.Reset()
-	if cap(u.state) > keptState {
+	if cap(u.state) > maxKeptState {
 		u.state = nil
 	}
 	u.state = u.state[:0]
 	u.Flush = false
 }
 
-// Size returns the bytes of commands and state gathered so far.
+// Size returns the number of bytes of commands and state.
 func (u *Unit) Size() int { return len(u.Commands.Bytes) + len(u.state) }
 
-// IsEmpty reports whether applying the unit would move nothing but the position.
+// IsEmpty reports whether the unit changes nothing but the position.
 func (u *Unit) IsEmpty() bool { return u.Size() == 0 && !u.Flush }
 
 // SetState makes the unit write a piece of the pipeline's state, with its checksum.
@@ -59,31 +60,33 @@ const (
 	flushAll = "*1\r\n$8\r\nFLUSHALL\r\n"
 )
 
-// Encoder reads what a sink holds of a pipeline, and makes the bytes of units. The position
-// hash is most of a small unit, so only the fields that changed since the last unit are written; one encoder
-// must therefore see every unit of its pipeline.
+// Encoder encodes the units of a pipeline as RESP, and loads the pipeline's state. The position is
+// most of a small unit, so only its fields that changed since the last unit are written. Therefore
+// one encoder must encode every unit of its pipeline.
 type Encoder struct {
-	key  string
-	name string
-	last Progress
-	full bool // the next unit writes every field
-	// plain holds the pieces that an older version wrote without checksums. The next unit
-	// writes them anew; nil where there are none.
-	plain map[string][]byte
-	gtid  []byte
-	text  []byte
+	key  string // of the position hash
+	name string // of the pipeline
+
+	last     Progress // of the last unit, without its GTID set
+	gtid     []byte   // text of that GTID set
+	text     []byte   // buffer
+	writeAll bool     // the next unit writes every field
+	// unchecked holds the pieces that an older version wrote without checksums; nil if there are
+	// none. The next unit writes them again, with checksums.
+	unchecked map[string][]byte
 }
 
-// Load reads what a keyspace holds of the pipeline. It must be called again after a unit
-// could not be applied. A position or a piece of state that cannot be read is an error, along
-// with a State that is Foreign.
+// Load returns what a keyspace holds of the pipeline. Call it again after a unit could not be
+// applied. If a position or a piece of state cannot be read, it returns an error and a Foreign
+// State.
 func (e *Encoder) Load(ks *keyspace.Keyspace) (State, error) {
-	e.full, e.plain = true, nil
+	e.writeAll, e.unchecked = true, nil
 	var s State
 	if fields, ok := ks.HashFields(e.key); ok {
 		p, err := ParseProgress(fields)
 		if err != nil {
-			return State{Foreign: true}, fmt.Errorf("read %s: %w; this key is Rowfall's own: start again with --from snapshot", e.key, err)
+			return State{Foreign: true}, fmt.Errorf("read %s: %w; this key is Rowfall's own: "+
+				"start again with --from snapshot", e.key, err)
 		}
 		s.Progress = p
 	}
@@ -91,8 +94,8 @@ func (e *Encoder) Load(ks *keyspace.Keyspace) (State, error) {
 	if err != nil {
 		return State{Foreign: true}, err
 	}
-	if s.Keys = pieces; plain {
-		e.plain = pieces
+	if s.Pieces = pieces; plain {
+		e.unchecked = pieces
 	}
 	if s.Phase == Empty {
 		keys, _, _ := ks.Counts()
@@ -101,25 +104,24 @@ func (e *Encoder) Load(ks *keyspace.Keyspace) (State, error) {
 	return s, nil
 }
 
-// NewEncoder returns an encoder for a pipeline, whose first unit writes every
-// field of the position.
+// NewEncoder returns an encoder for a pipeline. Its first unit writes every field of the position.
 func NewEncoder(pipeline string) *Encoder {
-	return &Encoder{key: PositionKey(pipeline), name: pipeline, full: true}
+	return &Encoder{key: PositionKey(pipeline), name: pipeline, writeAll: true}
 }
 
-// Encode appends the unit's bytes, MULTI to EXEC, to dst.
+// Encode appends the unit as RESP to dst, from MULTI to EXEC.
 func (e *Encoder) Encode(dst []byte, u *Unit) []byte {
-	dst = e.head(dst, u)
+	dst = e.appendHead(dst, u)
 	dst = append(dst, u.Commands.Bytes...)
-	return e.tail(dst, u)
+	return e.appendTail(dst, u)
 }
 
-// EncodeInPlace returns the unit's bytes in the buffer of its commands, which are lost by it. So a
-// huge unit is not held twice.
+// EncodeInPlace returns the unit as RESP in the buffer of its commands, so that a huge unit is not
+// held twice. It takes the commands out of the unit.
 func (e *Encoder) EncodeInPlace(u *Unit) []byte {
 	var small [len(multi) + len(flushAll)]byte
-	head := e.head(small[:0], u)
-	tail := e.tail(nil, u)
+	head := e.appendHead(small[:0], u)
+	tail := e.appendTail(nil, u)
 	n := len(u.Commands.Bytes)
 	b := u.Commands.Bytes
 	u.Commands.Bytes = nil
@@ -136,32 +138,34 @@ func (e *Encoder) EncodeInPlace(u *Unit) []byte {
 	return b
 }
 
-// head appends what stands before the unit's commands.
-func (e *Encoder) head(dst []byte, u *Unit) []byte {
+// appendHead appends what precedes the unit's commands.
+func (e *Encoder) appendHead(dst []byte, u *Unit) []byte {
 	dst = append(dst, multi...)
 	if u.Flush {
 		dst = append(dst, flushAll...)
-		e.full = true
+		e.writeAll = true
 	}
 	return dst
 }
 
-// tail appends what stands behind the unit's commands.
-func (e *Encoder) tail(dst []byte, u *Unit) []byte {
-	if e.plain != nil && !u.Flush {
-		// Before the unit's own pieces, which are newer.
-		dst = appendUpgrade(dst, e.name, e.plain)
+// appendTail appends what follows the unit's commands.
+func (e *Encoder) appendTail(dst []byte, u *Unit) []byte {
+	if e.unchecked != nil && !u.Flush {
+		// These precede the unit's own pieces, which are newer.
+		dst = appendUpgrade(dst, e.name, e.unchecked)
 	}
-	e.plain = nil
+	e.unchecked = nil
 	dst = append(dst, u.state...)
-	dst = e.position(dst, &u.Progress)
+	dst = e.appendPosition(dst, &u.Progress)
 	return append(dst, exec...)
 }
 
-// Forget makes the next unit write every field: the sink may hold others.
-func (e *Encoder) Forget() { e.full = true }
+// Reset makes the next unit write every field of the position, because the sink may hold another
+// position than the last encoded one.
+func (e *Encoder) Reset() { e.writeAll = true }
 
-func (e *Encoder) position(dst []byte, p *Progress) []byte {
+// appendPosition appends the commands that write the position.
+func (e *Encoder) appendPosition(dst []byte, p *Progress) []byte {
 	var (
 		fields [8]field
 		stale  []string
@@ -171,17 +175,17 @@ func (e *Encoder) position(dst []byte, p *Progress) []byte {
 	sameGTID := string(gtid) == string(e.gtid)
 	l := &e.last
 	out := fields[:0]
-	if p.Partial == 0 && (e.full || l.Partial > 0) {
+	if p.Partial == 0 && (e.writeAll || l.Partial > 0) {
 		stale = []string{"partial", "row"}
 	}
-	if e.full {
+	if e.writeAll {
 		dst = resp.AppendCommand(dst, "HSET", registryKey, e.name, formatChecked)
 		out = p.fields(out)
 	} else {
-		out = e.changed(out, p)
+		out = e.changedFields(out, p)
 	}
 	n := len(out)
-	withGTID := !e.full && !sameGTID
+	withGTID := !e.writeAll && !sameGTID
 	if withGTID {
 		n++
 	}
@@ -202,14 +206,15 @@ func (e *Encoder) position(dst []byte, p *Progress) []byte {
 		dst = resp.AppendCommand(dst, append([]string{"HDEL", e.key}, stale...)...)
 	}
 	e.gtid = append(e.gtid[:0], gtid...)
-	e.full = false
-	// The set is compared by its text; the rest is plain values.
+	e.writeAll = false
+	// The GTID set is compared by its text.
 	*l = *p
 	l.Position.GTID = binlog.GTIDSet{}
 	return dst
 }
 
-func (e *Encoder) changed(out []field, p *Progress) []field {
+// changedFields appends the fields of p that differ from the last unit's, without gtid.
+func (e *Encoder) changedFields(out []field, p *Progress) []field {
 	l := &e.last
 	if p.Position.File != l.Position.File {
 		out = append(out, field{"file", p.Position.File})
@@ -227,7 +232,8 @@ func (e *Encoder) changed(out []field, p *Progress) []field {
 		out = append(out, field{"state", p.Phase.String()})
 	}
 	if p.Partial > 0 {
-		out = append(out, field{"partial", strconv.Itoa(p.Partial)}, field{"row", strconv.Itoa(p.Row)})
+		out = append(out,
+			field{"partial", strconv.Itoa(p.Partial)}, field{"row", strconv.Itoa(p.Row)})
 	}
 	return out
 }

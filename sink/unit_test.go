@@ -25,9 +25,8 @@ func progress(t *testing.T, set, file string, offset uint64) sink.Progress {
 
 const uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 
-// Whatever fields a unit leaves out because they did not change, the hash that
-// results is the whole position.
-func TestEncoderLeavesWholePosition(t *testing.T) {
+// Whatever unchanged fields a unit leaves out, the position hash is complete afterwards.
+func TestEncoderLeavesCompletePosition(t *testing.T) {
 	partial := progress(t, uuid+":1-6", "binlog.000002", 400)
 	partial.Partial, partial.Row = 2, 20000
 	again := partial
@@ -53,7 +52,7 @@ func TestEncoderLeavesWholePosition(t *testing.T) {
 		if i == 4 {
 			// A new run begins within a split transaction: every field is
 			// written again, and none of them lost.
-			e.Forget()
+			e.Reset()
 		}
 		if err := ks.Stage(e.Encode(nil, &u)); err != nil {
 			t.Fatal(err)
@@ -91,7 +90,7 @@ func TestParseProgressRefuses(t *testing.T) {
 	}
 }
 
-// A position that is read is written again as it was, whatever it says.
+// A position that was parsed is written with the same values.
 func FuzzParseProgress(f *testing.F) {
 	f.Add(uuid+":1-5", "binlog.000001", "250", "s", "1", "streaming", "2", "20000")
 	f.Add("0-1-5", "", "0", "", "-1", "snapshot", "0", "7")

@@ -30,6 +30,21 @@ func (k *ForeignKey) Cascades() string {
 	return strings.Join(actions, " ")
 }
 
+// LogsCascades reports whether the server logs the rows that a foreign key's cascade changes.
+// InnoDB executes cascades below the layer that logs. MySQL 9.6 and later execute them above that
+// layer, unless innodb_native_foreign_keys is ON.
+func LogsCascades(ctx context.Context, c *mysql.Conn) (bool, error) {
+	r, err := c.Query(ctx, "SHOW GLOBAL VARIABLES LIKE 'innodb_native_foreign_keys'")
+	if err != nil {
+		return false, fmt.Errorf("read how foreign keys are handled: %w", err)
+	}
+	if len(r.Rows) != 1 {
+		return false, nil
+	}
+	value := string(r.Rows[0][1])
+	return value == "OFF" || value == "0", nil
+}
+
 // ForeignKeys returns the foreign keys of a table, or none if the table does not exist.
 func ForeignKeys(ctx context.Context, c *mysql.Conn, t *binlog.Table) ([]ForeignKey, error) {
 	var (

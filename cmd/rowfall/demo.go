@@ -16,6 +16,7 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/pipelines"
 	"rowfall/pipelines/file"
+	shopfiles "rowfall/pipelines/shop"
 	"rowfall/sink"
 )
 
@@ -32,7 +33,7 @@ func newDemo(logging *logFlags) *cobra.Command {
 		Use:   "demo",
 		Short: "A real MySQL, a sample shop, a pipeline and a cascade of replicas",
 		Long: "Run everything once: a real MySQL with a sample shop, the pipeline of\n" +
-			"pipelines/shop.yaml, a node that replicates from the pipeline's node, a real\n" +
+			"pipelines/shop/shop.yaml, a node that replicates from the pipeline's node, a real\n" +
 			"redis-server and a real valkey-server that replicate from that node, and a generator\n" +
 			"that keeps writing to MySQL. The servers are fetched once into a cache folder of the\n" +
 			"user; nothing is installed. Ctrl-C stops everything.",
@@ -106,7 +107,7 @@ type demo struct {
 	source    mysql.Config
 	database  string // the version of the source, for the dashboard
 	config    *file.Config
-	member    *pipelines.Member
+	member    *pipelines.Instance
 	instances []*demoInstance
 }
 
@@ -231,11 +232,11 @@ func (d *demo) startSource(ctx context.Context) (*servers.Installation, error) {
 	return installed, nil
 }
 
-// startPipeline runs pipelines/shop.yaml in this process and waits until the initial load is
+// startPipeline runs pipelines/shop/shop.yaml in this process and waits until the initial load is
 // complete.
 func (d *demo) startPipeline(ctx context.Context) error {
 	config, err := file.Parse(
-		"pipelines/shop.yaml", pipelines.Shop, func(string) (string, bool) { return "", true },
+		shopfiles.Path, shopfiles.File, func(string) (string, bool) { return "", true },
 	)
 	if err != nil {
 		return err

@@ -113,7 +113,7 @@ func runPipelines(
 		for _, warning := range c.Warnings {
 			log.Warn().Msg(warning.Error())
 		}
-		open := func() (*pipelines.Member, error) {
+		open := func() (*pipelines.Instance, error) {
 			m, err := pipelines.Open(*c, from, log)
 			if err == nil {
 				bars.add(c.Name, m.Pipeline.Stats)

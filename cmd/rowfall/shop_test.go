@@ -30,12 +30,12 @@ func TestShop(t *testing.T) {
 			if err != nil {
 				servertest.SkipOrFail(t, err) // a server of the system, without a client beside it
 			}
-			client.Stdin, err = os.Open("../../pipelines/shop.sql")
+			client.Stdin, err = os.Open("../../pipelines/shop/shop.sql")
 			must(t, err)
 			if out, err := client.CombinedOutput(); err != nil {
-				t.Fatalf("mysql < pipelines/shop.sql: %v\n%s", err, out)
+				t.Fatalf("mysql < pipelines/shop/shop.sql: %v\n%s", err, out)
 			}
-			text, err := os.ReadFile("../../pipelines/shop.yaml")
+			text, err := os.ReadFile("../../pipelines/shop/shop.yaml")
 			must(t, err)
 			addr, dir := testAddr(t), t.TempDir()
 			path := filepath.Join(dir, "shop.yaml")

@@ -102,7 +102,7 @@ func runRowfall(ctx context.Context, j job, l *testPipe) error {
 // catchUp waits for the first row and for the marker, and returns the process's usage at both
 // times.
 func catchUp(
-	ctx context.Context, member *pipelines.Member, ended <-chan error,
+	ctx context.Context, member *pipelines.Instance, ended <-chan error,
 ) (first, last usage, err error) {
 	rows := func() uint64 { return member.Pipeline.Stats().Rows }
 	if err := poll(ctx, ended, func() bool { return rows() > 0 }); err != nil {

@@ -98,7 +98,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseShipped(t *testing.T) {
-	files, err := filepath.Glob("../*.yaml")
+	files, err := filepath.Glob("../shop/*.yaml")
 	if err != nil || len(files) < 2 {
 		t.Fatalf("found %q, %v", files, err)
 	}
@@ -234,7 +234,7 @@ two.yaml:7: sink.node.listen: "127.0.0.1:6400" stands in one.yaml, too; each pip
 
 func FuzzParse(f *testing.F) {
 	f.Add(minimal)
-	shop, err := os.ReadFile("../shop.yaml")
+	shop, err := os.ReadFile("../shop/shop.yaml")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,16 +21,16 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/pipelines"
 	"rowfall/pipelines/file"
-	"rowfall/replication/keyspace"
 	"rowfall/sink"
+	"rowfall/sink/sinktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// waitLimit bounds every wait; it is no expectation of speed.
+// waitLimit bounds every wait. It is generous, since the machine may be loaded.
 const waitLimit = 40 * time.Second
 
-// waitFor waits until done holds.
+// waitFor waits until done returns true.
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
@@ -47,7 +46,7 @@ func waitFor(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// database is a schema of its own on a running server.
+// database is a schema on a running server, for one test.
 type database struct {
 	t    *testing.T
 	addr string
@@ -55,7 +54,7 @@ type database struct {
 	conn *mysql.Conn
 }
 
-// newDatabase makes an empty schema named after the test.
+// newDatabase creates an empty schema named after the test.
 func newDatabase(t *testing.T, db *servers.Database) *database {
 	t.Helper()
 	d := &database{t: t, addr: db.Addr()}
@@ -85,7 +84,7 @@ func (d *database) exec(statements ...string) {
 	}
 }
 
-// waitForLock waits until a statement waits for LOCK TABLES.
+// waitForLock waits until a statement waits for a metadata lock.
 func (d *database) waitForLock() {
 	d.t.Helper()
 	waitFor(d.t, "a SELECT waits for the lock", func() bool {
@@ -111,7 +110,7 @@ func (d *database) end() binlog.Position {
 	return p
 }
 
-// rows returns `id, v` of a table, as text.
+// rows returns the columns id and v of a table, as text.
 func (d *database) rows(table string) map[string]string {
 	d.t.Helper()
 	r, err := d.conn.Query(d.t.Context(), "SELECT id, v FROM "+table)
@@ -125,8 +124,8 @@ func (d *database) rows(table string) map[string]string {
 	return rows
 }
 
-// config makes a pipeline of all tables of the database; edits are replaced in
-// its text, old and new in turn.
+// config returns a pipeline of all tables of the database. edits are pairs of an old and a new
+// text, which are replaced in the file.
 func (d *database) config(edits ...string) file.Config {
 	d.t.Helper()
 	text := fmt.Sprintf(`pipeline: test
@@ -151,95 +150,29 @@ sink:
 	return *c
 }
 
-// memory is a sink without a node: a keyspace, and every unit that it took.
-type memory struct {
-	// before and after are called around each Apply; an error of theirs is what
-	// a crash at that instant would leave: the unit not applied, or applied.
-	before, after func(u *sink.Unit) error
+// memory is the sink in memory of the pipeline "test".
+type memory struct{ *sinktest.Memory }
 
-	mu       sync.Mutex
-	keys     *keyspace.Keyspace
-	encoder  *sink.Encoder
-	units    []appliedUnit
-	complete []bool
-}
+func newMemory() *memory { return &memory{sinktest.NewMemory("test")} }
 
-type appliedUnit struct {
-	commands string
-	progress sink.Progress
-}
-
-func newMemory() *memory {
-	return &memory{keys: keyspace.New(keyspace.Options{HiddenPrefix: sink.HiddenPrefix}), encoder: sink.NewEncoder("test")}
-}
-
-func (m *memory) Load(context.Context) (sink.State, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.encoder.Load(m.keys)
-}
-
-func (m *memory) Apply(_ context.Context, u *sink.Unit) error {
-	if m.before != nil {
-		if err := m.before(u); err != nil {
-			return err
-		}
-	}
-	m.mu.Lock()
-	err := m.keys.Stage(m.encoder.Encode(nil, u))
-	if err == nil {
-		m.keys.Publish()
-		p := u.Progress
-		p.Position = p.Position.Clone()
-		m.units = append(m.units, appliedUnit{string(u.Commands.Bytes), p})
-	}
-	m.mu.Unlock()
-	if err == nil && m.after != nil {
-		err = m.after(u)
-	}
-	return err
-}
-
-func (m *memory) SetComplete(c bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.complete = append(m.complete, c)
-}
-
-func (m *memory) Held() (string, time.Time) { return "", time.Time{} }
-
-// set writes a key behind the pipeline's back.
+// set executes a command that the pipeline has not sent.
 func (m *memory) set(t *testing.T, command []byte) {
 	t.Helper()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.keys.Stage(command); err != nil {
+	if err := m.Execute(command); err != nil {
 		t.Fatal(err)
 	}
-	m.keys.Publish()
 }
 
 func (m *memory) progress(t *testing.T) sink.Progress {
 	t.Helper()
-	fields, ok := m.keys.HashFields(sink.PositionKey("test"))
-	if !ok {
-		return sink.Progress{}
-	}
-	p, err := sink.ParseProgress(fields)
+	p, err := m.Progress("test")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-// taken returns the units since the n-th.
-func (m *memory) taken(n int) []appliedUnit {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.units[n:])
-}
-
-// waitAt waits until the data streams and is at p or beyond.
+// waitAt waits until the data are streaming and have reached p.
 func (m *memory) waitAt(t *testing.T, p binlog.Position) {
 	t.Helper()
 	waitFor(t, "the data is at "+p.String(), func() bool {
@@ -254,11 +187,11 @@ func (m *memory) waitAt(t *testing.T, p binlog.Position) {
 	})
 }
 
-// rows returns the keys "table:id" as id and v.
+// rows returns the field v of the keys "table:id", by id.
 func (m *memory) rows(table string) map[string]string {
 	rows := make(map[string]string)
-	m.keys.Each(table+":", func(key string) {
-		fields, _ := m.keys.HashFields(key)
+	m.Keys.Each(table+":", func(key string) {
+		fields, _ := m.Keys.HashFields(key)
 		rows[strings.TrimPrefix(key, table+":")] = fields["v"]
 	})
 	return rows
@@ -279,7 +212,7 @@ func mustBeEqual(t *testing.T, got, want map[string]string) {
 	t.Errorf("%d rows, want %d; they differ", len(got), len(want))
 }
 
-// running is a pipeline on its way.
+// running is a pipeline that was started.
 type running struct {
 	t        *testing.T
 	cancel   context.CancelFunc
@@ -313,7 +246,7 @@ func (r *running) over() bool {
 // kill ends the run as a crash would: nothing more is written.
 func (r *running) kill() { r.cancel(); <-r.ended }
 
-// mustStop waits for the run to end by itself with a StopError that says want.
+// mustStop waits until the run ends by itself, with a StopError that contains every text of want.
 func (r *running) mustStop(want ...string) {
 	r.t.Helper()
 	select {

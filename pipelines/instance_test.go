@@ -18,9 +18,9 @@ import (
 	"rowfall/replication"
 )
 
-// member is a pipeline with its node, as `rowfall run` has it.
-type member struct {
-	*pipelines.Member
+// runningInstance is a pipeline with its node, as `rowfall run` runs it.
+type runningInstance struct {
+	*pipelines.Instance
 	t      *testing.T
 	client *redis.Client
 	cancel context.CancelFunc
@@ -28,14 +28,14 @@ type member struct {
 	err    error
 }
 
-func runMember(t *testing.T, c file.Config) *member {
+func runInstance(t *testing.T, c file.Config) *runningInstance {
 	t.Helper()
 	opened, err := pipelines.Open(c, "", zerolog.New(zerolog.NewTestWriter(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	m := &member{Member: opened, t: t, cancel: cancel, ended: make(chan struct{}), client: redis.NewClient(&redis.Options{Addr: opened.Node.Addr(), MaxRetries: -1})}
+	m := &runningInstance{Instance: opened, t: t, cancel: cancel, ended: make(chan struct{}), client: redis.NewClient(&redis.Options{Addr: opened.Node.Addr(), MaxRetries: -1})}
 	go func() {
 		defer close(m.ended)
 		m.err = m.Run(ctx)
@@ -44,14 +44,14 @@ func runMember(t *testing.T, c file.Config) *member {
 	return m
 }
 
-func (m *member) stop() {
+func (m *runningInstance) stop() {
 	m.cancel()
 	<-m.ended
 	_ = m.client.Close()
 }
 
-// wait is ROWFALL WAIT for what the database has executed.
-func (m *member) wait(d *database) {
+// wait uses ROWFALL WAIT for everything that the database has executed.
+func (m *runningInstance) wait(d *database) {
 	m.t.Helper()
 	set := d.end().GTID
 	waitFor(m.t, "ROWFALL WAIT "+set.String(), func() bool {
@@ -60,15 +60,15 @@ func (m *member) wait(d *database) {
 	})
 }
 
-func (m *member) mustHold(key, field, want string) {
+func (m *runningInstance) mustHold(key, field, want string) {
 	m.t.Helper()
 	if v, err := m.client.HGet(m.t.Context(), key, field).Result(); err != nil || v != want {
 		m.t.Errorf("%s of %s is %q (%v), want %q", field, key, v, err, want)
 	}
 }
 
-// TestMembers shares one MySQL.
-func TestMembers(t *testing.T) {
+// TestInstances shares one MySQL.
+func TestInstances(t *testing.T) {
 	db := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})
 	for _, part := range []struct {
 		name string
@@ -80,7 +80,7 @@ func TestMembers(t *testing.T) {
 
 func testCommands(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)", "CREATE TABLE no_key (v INT)", "CREATE TABLE no_key_too (v INT)", "CREATE TABLE _t_old (id INT PRIMARY KEY)")
-	m := runMember(t, d.config())
+	m := runInstance(t, d.config())
 	m.wait(d)
 	ctx := t.Context()
 
@@ -146,15 +146,15 @@ func testCommands(t *testing.T, d *database) {
 	}
 }
 
-// A stand-by has the pipeline ready, and begins where the data stands when it is
-// promoted: nothing is loaded again. Demoted, it ends its reading.
+// A stand-by resumes at the data's position when it is promoted, without a load. A demoted
+// instance ends its reading.
 func testPromotion(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
-	first := runMember(t, d.config())
+	first := runInstance(t, d.config())
 	first.wait(d)
 	c := d.config()
 	c.Sink.Node.ReplicaOf = first.Node.Addr()
-	second := runMember(t, c)
+	second := runInstance(t, c)
 	second.wait(d)
 	if s := second.Pipeline.Stats(); s.Units > 0 {
 		t.Errorf("a replica's pipeline wrote %d units", s.Units)
@@ -174,7 +174,7 @@ func testPromotion(t *testing.T, d *database) {
 	// The first comes back as a replica of the second, then the roles change.
 	c = first.Config
 	c.Sink.Node.ReplicaOf = ""
-	first = runMember(t, c)
+	first = runInstance(t, c)
 	host, port, _ := strings.Cut(second.Node.Addr(), ":")
 	if err := first.client.Do(t.Context(), "REPLICAOF", host, port).Err(); err != nil {
 		t.Fatal(err)
@@ -205,18 +205,18 @@ func testPromotion(t *testing.T, d *database) {
 	first.wait(d)
 	second.wait(d)
 	second.mustHold("t:3", "v", "3")
-	for _, m := range []*member{first, second} {
+	for _, m := range []*runningInstance{first, second} {
 		if role, _ := m.Node.Role(); (role == replication.Master) != (m == first) {
 			t.Errorf("%s is a %v", m.Node.Addr(), role)
 		}
 	}
 }
 
-// A promoted node whose data another mapping built is left as it is, and serves
-// reads; the end of the process says so.
+// A promoted node whose data another mapping built is not changed and serves reads. The error is
+// returned at the end of the process.
 func testPromotionOfOthers(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
-	first := runMember(t, d.config())
+	first := runInstance(t, d.config())
 	first.wait(d)
 	for _, test := range []struct{ old, new, want string }{
 		{`.*": {}`, `.*": {columns: {rename: {v: w}}}`, "another mapping"},
@@ -224,7 +224,7 @@ func testPromotionOfOthers(t *testing.T, d *database) {
 	} {
 		c := d.config(test.old, test.new)
 		c.Sink.Node.ReplicaOf = first.Node.Addr()
-		m := runMember(t, c)
+		m := runInstance(t, c)
 		m.wait(d)
 		if err := m.client.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err(); err != nil {
 			t.Fatal(err)
@@ -251,9 +251,9 @@ func testPromotionOfOthers(t *testing.T, d *database) {
 	}
 }
 
-// Of two pipelines in a process, one loses its MySQL; the other goes on, and the
-// first recovers by itself. Its replicas may attach meanwhile.
-func TestMembersAreIndependent(t *testing.T) {
+// If one of two pipelines in a process loses its MySQL, the other continues, and the first
+// recovers by itself.
+func TestInstancesAreIndependent(t *testing.T) {
 	good := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})
 	bad := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})
 	one, two := newDatabase(t, good), newDatabase(t, bad)
@@ -261,15 +261,15 @@ func TestMembersAreIndependent(t *testing.T) {
 		d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	}
 	log := zerolog.New(zerolog.NewTestWriter(t))
-	var openers []pipelines.Opener
-	var clients []*member
+	var members []func() (*pipelines.Instance, error)
+	var clients []*runningInstance
 	var tries int // by the one goroutine that opens two
 	for _, d := range []*database{one, two} {
 		m, err := pipelines.Open(d.config(), "", log)
 		if err != nil {
 			t.Fatal(err)
 		}
-		openers = append(openers, pipelines.Opener{Log: log, Open: func() (*pipelines.Member, error) {
+		members = append(members, func() (*pipelines.Instance, error) {
 			// The second's port is still held by somebody.
 			if d == two {
 				if tries++; tries < 2 {
@@ -277,8 +277,8 @@ func TestMembersAreIndependent(t *testing.T) {
 				}
 			}
 			return m, nil
-		}})
-		clients = append(clients, &member{Member: m, t: t, client: redis.NewClient(&redis.Options{Addr: m.Node.Addr(), MaxRetries: -1})})
+		})
+		clients = append(clients, &runningInstance{Instance: m, t: t, client: redis.NewClient(&redis.Options{Addr: m.Node.Addr(), MaxRetries: -1})})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -315,17 +315,17 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// What a node holds may be handed to replicas although MySQL is not there.
+// Replicas may copy what a node holds although MySQL is away.
 func TestServesWithoutMySQL(t *testing.T) {
 	db := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})
 	d := newDatabase(t, db)
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	c := d.config()
-	m := runMember(t, c)
+	m := runInstance(t, c)
 	m.wait(d)
 	m.stop()
 	must(t, db.Kill())
-	m = runMember(t, c)
+	m = runInstance(t, c)
 	// Its state says "streaming" in the data, but nothing streams.
 	waitFor(t, "STATUS shows the retry", func() bool {
 		text, err := m.client.Do(t.Context(), "ROWFALL", "STATUS").Text()
@@ -333,7 +333,7 @@ func TestServesWithoutMySQL(t *testing.T) {
 	})
 	c = d.config()
 	c.Sink.Node.ReplicaOf = m.Node.Addr()
-	replica := runMember(t, c)
+	replica := runInstance(t, c)
 	waitFor(t, "the replica has the row", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -342,10 +342,10 @@ func TestServesWithoutMySQL(t *testing.T) {
 	})
 }
 
-// What the node waits for holds its pipeline, which showed nowhere.
+// A write stall of the node shows as a hold of its pipeline.
 func testHeld(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
-	m := runMember(t, d.config("max_atomic_rows: 10000", "max_atomic_rows: 10000, min_replicas: 1"))
+	m := runInstance(t, d.config("max_atomic_rows: 10000", "max_atomic_rows: 10000, min_replicas: 1"))
 	waitFor(t, "the load is over", func() bool { return m.Node.Status().Complete })
 	d.exec("INSERT INTO t VALUES (2, 2)")
 	status := func() string {

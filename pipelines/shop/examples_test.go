@@ -1,4 +1,4 @@
-package pipelines_test
+package shop_test
 
 import (
 	"os"
@@ -11,7 +11,7 @@ import (
 	"rowfall/pipelines/file"
 )
 
-// The examples are what a newcomer copies; they must not rot.
+// Newcomers copy the examples, so the examples must stay valid.
 func TestExamples(t *testing.T) {
 	read := func(path string) string {
 		t.Helper()
@@ -21,7 +21,7 @@ func TestExamples(t *testing.T) {
 		}
 		return string(text)
 	}
-	_, readme, ok := strings.Cut(read("../README.md"), "```yaml\n")
+	_, readme, ok := strings.Cut(read("../../README.md"), "```yaml\n")
 	readme, _, closed := strings.Cut(readme, "```")
 	if !ok || !closed {
 		t.Fatal("README.md has no mapping")
@@ -44,9 +44,9 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestCompose reads compose.yaml as strictly as it can be without Docker.
+// TestCompose checks compose.yaml as far as that works without Docker.
 func TestCompose(t *testing.T) {
-	text, err := os.Open("../compose.yaml")
+	text, err := os.Open("../../compose.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestCompose(t *testing.T) {
 			if _, named := file.Volumes[from]; named {
 				continue
 			}
-			if _, err := os.Stat(filepath.Join("..", from)); err != nil {
+			if _, err := os.Stat(filepath.Join("../..", from)); err != nil {
 				t.Errorf("service %s mounts what is not there: %v", name, err)
 			}
 		}
@@ -91,7 +91,7 @@ func TestCompose(t *testing.T) {
 			}
 		}
 	}
-	if _, err := os.Stat("../Dockerfile"); err != nil {
+	if _, err := os.Stat("../../Dockerfile"); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,0 +1,75 @@
+package query
+
+import (
+	"context"
+	"regexp"
+	"time"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+)
+
+// MissingGTIDs returns the transactions of a set that the server does not have. The server must
+// have GTIDs (mysql.Server.GTIDMode).
+//
+// Neither server rejects such a position in all cases. MySQL does not check transactions of other
+// servers, and MariaDB does not check domains that are absent from its binlog: both would send
+// everything that they have.
+func MissingGTIDs(
+	ctx context.Context, c *mysql.Conn, set *binlog.GTIDSet,
+) (missing binlog.GTIDSet, err error) {
+	if c.Server().Flavor == mysql.MariaDB {
+		return missingFromMariaDB(ctx, c, set)
+	}
+	return missingFromMySQL(ctx, c, set)
+}
+
+// missingFromMySQL waits up to a second for transactions that are in the binlog but not committed
+// yet. A commit that waits for a semi-synchronous replica takes longer. Its GTID is in gtid_owned
+// meanwhile, and counts as executed.
+func missingFromMySQL(
+	ctx context.Context, c *mysql.Conn, set *binlog.GTIDSet,
+) (binlog.GTIDSet, error) {
+	executed, _, err := WaitExecuted(ctx, c, *set, time.Second)
+	if err != nil || executed {
+		return binlog.GTIDSet{}, err
+	}
+	has, err := gtidSet(ctx, c,
+		"CONCAT_WS(',', NULLIF(@@GLOBAL.gtid_owned, ''), NULLIF(@@GLOBAL.gtid_executed, ''))")
+	return set.Subtract(&has), err
+}
+
+// missingFromMariaDB subtracts what the server has logged and what it has replicated. In a domain
+// that is absent from both, only the server's own transactions count as missing. The server
+// itself decides about the others when the dump starts.
+func missingFromMariaDB(
+	ctx context.Context, c *mysql.Conn, set *binlog.GTIDSet,
+) (binlog.GTIDSet, error) {
+	logged, err := gtidSet(ctx, c, "@@GLOBAL.gtid_binlog_pos")
+	if err != nil {
+		return binlog.GTIDSet{}, err
+	}
+	replicated, err := gtidSet(ctx, c, "@@GLOBAL.gtid_slave_pos")
+	if err != nil {
+		return binlog.GTIDSet{}, err
+	}
+	missing := set.Subtract(&logged)
+	missing = missing.Subtract(&replicated)
+	id := c.Server().ServerID
+	return missing.Filter(func(g binlog.GTID) bool {
+		l, r := logged.LastOf(g.Domain), replicated.LastOf(g.Domain)
+		return g.Server == id || !l.IsZero() || !r.IsZero()
+	}), nil
+}
+
+// ownerThreads matches the thread ids in gtid_owned: "uuid:5#31#32:7#33".
+var ownerThreads = regexp.MustCompile(`#[0-9]+`)
+
+// gtidSet reads the GTID set that an SQL expression returns.
+func gtidSet(ctx context.Context, c *mysql.Conn, expression string) (binlog.GTIDSet, error) {
+	s, err := queryValue(ctx, c, "SELECT "+expression)
+	if err != nil {
+		return binlog.GTIDSet{}, err
+	}
+	return binlog.ParseGTIDSet(ownerThreads.ReplaceAllString(s, ""))
+}

@@ -1,0 +1,167 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
+	"rowfall/transform"
+)
+
+// mysqlSchemas reads table definitions over a connection of its own, never rows.
+type mysqlSchemas struct {
+	conn    *mysql.Conn
+	wait    *queryWait // of conn
+	mapping *transform.Mapping
+}
+
+var _ schemaReader = (*mysqlSchemas)(nil)
+
+// Schemas retries while a table is locked: MariaDB cannot show the columns of a table whose
+// metadata lock is held exclusively.
+func (m *mysqlSchemas) Schemas(ctx context.Context) (schemas map[string]*binlog.Table, err error) {
+	err = m.wait.retryWhileLocked(ctx, "a mapped table", false, func() error {
+		schemas, err = readSchemas(ctx, m.conn, m.mapping)
+		return err
+	})
+	return schemas, err
+}
+
+// AllTables retries while a table is locked.
+func (m *mysqlSchemas) AllTables(ctx context.Context) (tables []*binlog.Table, err error) {
+	err = m.wait.retryWhileLocked(ctx, "a table of the server", false, func() error {
+		tables, err = query.Names(ctx, m.conn)
+		return err
+	})
+	return tables, err
+}
+
+// AwaitDDL waits for the table's metadata lock, without a limit: later changes must not be applied
+// before the effect of the statement is known. The wait shows as a hold of the pipeline.
+func (m *mysqlSchemas) AwaitDDL(ctx context.Context, t tableName) error {
+	return m.wait.retryWhileLocked(ctx, t.String(), true, func() error {
+		err := query.AwaitMetadataLock(ctx, m.conn, t.database, t.table)
+		// Are rows of this table never followed? Then its lock does not matter.
+		if err == nil || errors.As(err, new(*mysql.ServerError)) && m.isNotFollowed(ctx, t) {
+			return nil
+		}
+		return fmt.Errorf("wait for the metadata lock of %s: %w", t, m.explainDenied(ctx, err))
+	})
+}
+
+// isNotFollowed reports whether the server lists a table as one that is never followed, such as a
+// view.
+func (m *mysqlSchemas) isNotFollowed(ctx context.Context, t tableName) bool {
+	tables, err := query.Tables(ctx, m.conn, func(database, table string) bool {
+		return database == t.database && table == t.table
+	})
+	return err == nil && len(tables) == 1 && tables[0].NotFollowed != ""
+}
+
+// CheckGrants exists because a table whose SELECT was revoked looks as if it had been dropped, or
+// had lost columns. Its error is not a StopError, since the privilege may be granted again.
+func (m *mysqlSchemas) CheckGrants(ctx context.Context) error {
+	problems, err := query.CheckSelect(ctx, m.conn, wantedPatterns(m.mapping)...)
+	if err != nil {
+		return err
+	}
+	if len(problems) > 0 {
+		return errors.New(problems[0].String())
+	}
+	return nil
+}
+
+// explainDenied adds the missing GRANT to an error of a denied SELECT.
+func (m *mysqlSchemas) explainDenied(ctx context.Context, err error) error {
+	var answer *mysql.ServerError
+	denied := []uint16{1044, 1142, 1143} // on the database, the table, a column
+	if !errors.As(err, &answer) || !slices.Contains(denied, answer.Code) {
+		return err
+	}
+	if missing := m.CheckGrants(ctx); missing != nil {
+		return fmt.Errorf("%w (%w)", missing, err)
+	}
+	return err
+}
+
+// UnloggedCascades returns nothing if the server logs the rows that cascades change.
+func (m *mysqlSchemas) UnloggedCascades(
+	ctx context.Context, tables []*binlog.Table,
+) ([]unloggedCascade, error) {
+	logged, err := query.LogsCascades(ctx, m.conn)
+	if err != nil || logged {
+		return nil, err
+	}
+	var found []unloggedCascade
+	for _, t := range tables {
+		keys, err := query.ForeignKeys(ctx, m.conn, t)
+		if err != nil {
+			return nil, m.explainDenied(ctx, err)
+		}
+		for _, key := range keys {
+			if key.Cascades() != "" {
+				found = append(found, unloggedCascade{t, key})
+			}
+		}
+	}
+	return found, nil
+}
+
+// EndOfLog returns the end of the server's binlog.
+func (m *mysqlSchemas) EndOfLog(ctx context.Context) (binlog.Position, error) {
+	return query.EndOfLog(ctx, m.conn)
+}
+
+// StoredName lower-cases the name if lower_case_table_names is 1.
+func (m *mysqlSchemas) StoredName(t tableName) tableName {
+	if m.conn.Server().LowerCaseNames == 1 {
+		return tableName{strings.ToLower(t.database), strings.ToLower(t.table)}
+	}
+	return t
+}
+
+// wantedPatterns returns the patterns of the tables that a mapping reads.
+func wantedPatterns(m *transform.Mapping) []string {
+	var patterns []string
+	for i := range m.Tables {
+		if t := &m.Tables[i]; !t.Ignore {
+			patterns = append(patterns, t.Pattern)
+		}
+	}
+	return patterns
+}
+
+// readSchemas returns the tables that a mapping matches, by database.table.
+func readSchemas(
+	ctx context.Context, conn *mysql.Conn, m *transform.Mapping,
+) (map[string]*binlog.Table, error) {
+	var failed error
+	tables, err := query.Tables(ctx, conn, func(database, table string) bool {
+		rule, err := m.Rule(database, table)
+		if err != nil && failed == nil {
+			failed = err
+		}
+		return rule != nil
+	})
+	if failed != nil {
+		return nil, &StopError{failed}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read schemas: %w", err)
+	}
+	byName := make(map[string]*binlog.Table, len(tables))
+	for _, t := range tables {
+		if other := byName[t.FullName()]; other != nil {
+			return nil, stop("tables `%s`.%s and `%s`.%s have one name in the state; "+
+				"leave one of them out of the mapping (ignore: true)",
+				other.Database, other.Name, t.Database, t.Name)
+		}
+		byName[t.FullName()] = t
+	}
+	return byName, nil
+}

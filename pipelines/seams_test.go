@@ -1,0 +1,189 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/binlog"
+	"rowfall/pipelines/file"
+	"rowfall/pipelines/tablestate"
+	"rowfall/sink"
+	"rowfall/sink/sinktest"
+	"rowfall/transform"
+)
+
+// scriptedPipeline returns a pipeline without a server, and the loop of a run that has all rows of
+// the source's tables and is about to read the script.
+func scriptedPipeline(
+	t *testing.T, to *sinktest.Memory, source *scriptedSource,
+) (*Pipeline, *loop) {
+	t.Helper()
+	config := file.Defaults()
+	config.Path, config.Name = "test.yaml", "test"
+	config.Mapping = transform.Mapping{Tables: []transform.TableRule{{Pattern: "shop.*"}}}
+	p := New(config, to, "", zerolog.New(zerolog.NewTestWriter(t)))
+	state, err := to.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := p.newLoop(nil, nil)
+	l.stream, l.schemas, l.progress = source, source, state.Progress
+	l.progress.Phase = sink.Streaming
+	l.tables = newTableSet(&p.config.Mapping)
+	for _, table := range source.tables {
+		m, err := l.tables.add(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.backfill = tablestate.Backfill{Done: true}
+		if err := m.save(&l.unit, "test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source.position.File = "log"
+	return p, l
+}
+
+// The loop needs no MySQL: another source and another sink take the places of both.
+func TestLoopWithoutMySQL(t *testing.T) {
+	for _, can := range []sink.Capabilities{{Atomic: true, Deltas: true}, {Atomic: true}, {Deltas: true}} {
+		table := intTable()
+		source := &scriptedSource{tables: []*binlog.Table{table}, script: []*binlog.Event{
+			rowsEvent(t, table, binlog.Insert, [2]uint32{1, 10}, [2]uint32{2, 20}),
+			{Kind: binlog.Commit, Time: 1000},
+			rowsEvent(t, table, binlog.Update, [2]uint32{1, 10}, [2]uint32{1, 11}),
+			{Kind: binlog.Commit, Time: 2000},
+			rowsEvent(t, table, binlog.Delete, [2]uint32{2, 20}),
+			{Kind: binlog.Commit, Time: 3000},
+		}}
+		to := sinktest.NewMemory("test")
+		to.Can = can
+		p, l := scriptedPipeline(t, to, source)
+		if err := l.run(t.Context()); !errors.Is(err, errEndOfScript) {
+			t.Fatal(err)
+		}
+		row, _ := to.Keys.HashFields("t:1")
+		if _, found := to.Keys.HashFields("t:2"); found || !maps.Equal(row, map[string]string{"id": "1", "v": "11"}) {
+			t.Errorf("%+v: t:1 is %v, t:2 is there: %v", can, row, found)
+		}
+		units := to.Units(0)
+		if len(units) != 3 {
+			t.Fatalf("%+v: %d units, want 3", can, len(units))
+		}
+		// Only a sink that is atomic and accepts deltas gets the changed field alone.
+		if full := strings.Contains(units[1].Commands, "\r\nid\r\n"); full == (can.Atomic && can.Deltas) {
+			t.Errorf("%+v: the update is written as %q", can, units[1].Commands)
+		}
+		at, err := to.Progress("test")
+		if err != nil || at.Position.Offset != 6 || at.Time != 3000 {
+			t.Errorf("%+v: the position is %+v, %v", can, at, err)
+		}
+		if s := p.Stats(); s.Rows != 4 || s.Transactions != 3 || s.Units != 3 {
+			t.Errorf("%+v: stats are %+v", can, s)
+		}
+	}
+}
+
+// A transaction that is larger than a unit is split, and resumed after its first part.
+func TestSplitWithoutMySQL(t *testing.T) {
+	table := intTable()
+	var images [][2]uint32
+	for id := range uint32(25) {
+		images = append(images, [2]uint32{id, id})
+	}
+	to := sinktest.NewMemory("test")
+	to.Before = func(u *sink.Unit) error {
+		if u.Progress.Partial == 2 {
+			return errors.New("crash")
+		}
+		return nil
+	}
+	run := func() error {
+		source := &scriptedSource{tables: []*binlog.Table{table}, script: []*binlog.Event{
+			rowsEvent(t, table, binlog.Insert, images...), {Kind: binlog.Commit, Time: 1000},
+		}}
+		_, l := scriptedPipeline(t, to, source)
+		l.config.Limits.MaxAtomicRows = 10
+		l.skip = l.progress.Row
+		return l.run(t.Context())
+	}
+	if err := run(); err == nil || !strings.Contains(err.Error(), "crash") {
+		t.Fatal(err)
+	}
+	if at, _ := to.Progress("test"); at.Partial != 1 || at.Row != 10 {
+		t.Errorf("after the crash the position is %+v", at)
+	}
+	to.Before = nil
+	if err := run(); !errors.Is(err, errEndOfScript) {
+		t.Fatal(err)
+	}
+	written := 0
+	for _, u := range to.Units(0) {
+		written += strings.Count(u.Commands, "\r\nid\r\n")
+	}
+	if at, _ := to.Progress("test"); written != len(images) || at.Partial != 0 || at.Row != 0 {
+		t.Errorf("%d rows were written, want each once; the position is %+v", written, at)
+	}
+}
+
+// A statement that removes rows without logging them stops a run with any source.
+func TestStatementWithoutMySQL(t *testing.T) {
+	source := &scriptedSource{tables: []*binlog.Table{intTable()}, script: []*binlog.Event{
+		{Kind: binlog.Statement, SQL: "TRUNCATE TABLE t", Database: "shop"},
+	}}
+	_, l := scriptedPipeline(t, sinktest.NewMemory("test"), source)
+	err := l.run(t.Context())
+	if !errors.As(err, new(*StopError)) || !strings.Contains(err.Error(), "a TRUNCATE of mapped table shop.t") {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// A sink that was demoted or closed is no fault of the data: the run ends without a StopError.
+func TestLostSink(t *testing.T) {
+	for want, lose := range map[error]func(*sinktest.Memory){
+		sink.ErrDemoted: func(m *sinktest.Memory) { m.SetWritable(false) },
+		sink.ErrClosed:  (*sinktest.Memory).Close,
+	} {
+		table := intTable()
+		source := &scriptedSource{tables: []*binlog.Table{table}, script: []*binlog.Event{
+			rowsEvent(t, table, binlog.Insert, [2]uint32{1, 10}), {Kind: binlog.Commit},
+		}}
+		to := sinktest.NewMemory("test")
+		_, l := scriptedPipeline(t, to, source)
+		lose(to)
+		if err := l.run(t.Context()); !errors.Is(err, want) || errors.As(err, new(*StopError)) {
+			t.Errorf("ended with %v, want %v", err, want)
+		}
+	}
+}
+
+// While its sink is not writable, a pipeline does not run, and a --from is rejected.
+func TestSuperviseReadOnlySink(t *testing.T) {
+	to := sinktest.NewMemory("test")
+	to.SetWritable(false)
+	p := New(file.Defaults(), to, "now", zerolog.Nop())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ended := make(chan error)
+	go func() { ended <- p.supervise(ctx) }()
+	for p.Stats().Stopped == "" && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Millisecond):
+		}
+	}
+	cancel()
+	err := <-ended
+	if !errors.As(err, new(*StopError)) || !strings.Contains(err.Error(), "--from now: the node is a replica") {
+		t.Errorf("ended with %v", err)
+	}
+	if n := len(to.Units(0)); n > 0 {
+		t.Errorf("%d units were written", n)
+	}
+}

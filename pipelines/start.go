@@ -1,0 +1,381 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
+	"rowfall/pipelines/tablestate"
+	"rowfall/sink"
+)
+
+// decideStart decides where the run starts: at the data's position, at the start of new data, or
+// where --from points. It writes nothing. What must be written becomes l.initialUnit, which is
+// applied once the server has shown that it can serve the position.
+func (l *loop) decideStart(ctx context.Context, state sink.State) error {
+	problems, err := query.Check(ctx, l.conn, wantedPatterns(&l.config.Mapping)...)
+	if err != nil {
+		return fmt.Errorf("check MySQL's settings: %w", err)
+	}
+	if len(problems) > 0 {
+		for _, p := range problems[1:] {
+			l.log.Error().Msg(p.String())
+		}
+		// Not a StopError: once the server is set up, the next retry succeeds.
+		return fmt.Errorf("%s", problems[0])
+	}
+	l.tables = newTableSet(&l.config.Mapping)
+	from := l.from
+	switch {
+	// Shall everything that the sink holds be replaced?
+	case from == "snapshot":
+		return l.startAt(ctx, from, true)
+	// Does the sink hold keys, but no position of this pipeline?
+	case state.Foreign:
+		return stop("%s: the node holds keys, but none of them says where pipeline %s stands, "+
+			"so they are not this pipeline's to change; "+
+			"empty its directory, or replace all of it with --from snapshot",
+			l.config.Path, l.config.Name)
+	// Is the sink empty?
+	case state.Phase == sink.Empty && from == "":
+		return l.startAt(ctx, l.config.Source.Start, false)
+	case state.Phase == sink.Empty:
+		return l.startAt(ctx, from, false)
+	// Shall the position of existing data be moved?
+	case from != "":
+		return l.rewind(ctx, from, state)
+	}
+	if err := l.resume(state); err != nil {
+		return err
+	}
+	if err := l.loadEvidence(state.Pieces); err != nil {
+		return err
+	}
+	// A promoted server may still have to catch up, so missing transactions are no StopError.
+	return l.checkExecuted(ctx)
+}
+
+// resume continues at the data's position.
+func (l *loop) resume(state sink.State) error {
+	l.progress, l.history.server = state.Progress, state.Server
+	if err := checkMapping(l.config, state.Pieces); err != nil {
+		return err
+	}
+	if len(state.Pieces[tablestate.MeaningPiece]) == 0 { // an older version built the data
+		if err := saveMapping(&l.unit, l.config.Name, &l.config.Mapping); err != nil {
+			return err
+		}
+	}
+	err := l.checkServer()
+	if err != nil {
+		return err
+	}
+	if err = l.tables.load(state.Pieces); err != nil {
+		return err
+	}
+	if err = l.tables.checkConflicts(); err != nil {
+		return err
+	}
+	l.skip = l.progress.Row
+	if l.progress.Phase == sink.Replaying {
+		l.head, err = tablestate.DecodePosition(state.Pieces[tablestate.HeadPiece])
+		if err != nil {
+			return stop("read the head to replay to: %w; start again with --from snapshot", err)
+		}
+	}
+	return nil
+}
+
+// checkServer checks that the data's position is valid on this server. On another server than the
+// one it was written for, only its GTIDs are: file and offset are dropped.
+func (l *loop) checkServer() error {
+	p, server := &l.progress, l.conn.Server()
+	if err := l.checkFlavor(); err != nil {
+		return err
+	}
+	if p.Server == server.UUID {
+		return nil
+	}
+	if p.Position.GTID.IsZero() || !server.GTIDMode {
+		return stop("the data stands at %s of server %s, but this is server %s "+
+			"and without GTIDs the two binlogs cannot be compared; "+
+			"connect to the old server, or build the data again with --from snapshot",
+			p.Position, p.Server, server.UUID)
+	}
+	if p.Partial > 0 {
+		return stop("the data stands within a large transaction of server %s, after %s, "+
+			"and this is server %s: whether it has that transaction is not known; "+
+			"connect to the old server until the transaction is complete, "+
+			"or build the data again with --from snapshot", p.Server, p.Position, server.UUID)
+	}
+	p.Server = server.UUID
+	p.Position.File, p.Position.Offset = "", 0
+	return nil
+}
+
+// ready is called once the stream works. It starts the initial load if tables must be loaded.
+func (l *loop) ready(ctx context.Context) {
+	l.stats.recordTables(l.tables)
+	l.stats.retrying.Store(nil)
+	l.stats.streaming.Store(true)
+	l.stats.phase.Store(uint32(l.progress.Phase))
+	unmapped := l.tables.unmappedTables()
+	for _, name := range slices.Sorted(maps.Keys(unmapped)) {
+		l.log.Warn().Str("table", name).Str("reason", unmapped[name]).Msg("table is not mapped")
+	}
+	if l.progress.Phase == sink.Snapshot {
+		l.reconciler = newReconciler(l)
+		l.reconciler.estimate(ctx, l)
+	}
+	l.log.Info().Stringer("position", l.progress.Position).
+		Stringer("state", l.progress.Phase).Str("server", l.progress.Server).
+		Int("tables", len(l.tables.all)).Msg("streaming")
+}
+
+// startAt builds new data, beginning at a POSITION. replace first removes everything that the sink
+// holds.
+func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
+	// The clock is read before the position: then the data hold everything that had committed at
+	// this time.
+	now, err := query.Now(ctx, l.conn)
+	if err != nil {
+		return err
+	}
+	position, schemas, err := l.bracketSchemas(ctx)
+	if err != nil {
+		return err
+	}
+	// A SELECT that was revoked meanwhile would hide tables, and they would never be mapped.
+	if err := l.schemas.CheckGrants(ctx); err != nil {
+		return err
+	}
+	load := start == "snapshot"
+	l.history.first = true
+	if err := l.addTables(schemas, load); err != nil {
+		return err
+	}
+	if len(l.tables.all) == 0 {
+		if err := l.checkNames(ctx); err != nil {
+			return err
+		}
+		// Not a StopError: a matching table may be created soon.
+		return l.config.Fault("tables",
+			"no table of the server matches the mapping; create one, or correct the patterns")
+	}
+	l.progress = sink.Progress{
+		Position: position, Server: l.conn.Server().UUID, Time: now, Phase: sink.Streaming,
+	}
+	if load {
+		l.progress.Phase = sink.Snapshot
+	} else if start != "now" {
+		l.progress.Time = 0 // when a position of the past was the newest is unknown
+		if l.progress.Position, err = l.parseStart(ctx, start); err != nil {
+			return err
+		}
+	}
+	if err := l.requireExecuted(ctx); err != nil {
+		return err
+	}
+	l.initialUnit = func(ctx context.Context) error {
+		l.unit.Flush = replace
+		if err := saveMapping(&l.unit, l.config.Name, &l.config.Mapping); err != nil {
+			return err
+		}
+		if err := l.tables.save(&l.unit, l.config.Name); err != nil {
+			return err
+		}
+		return l.flush(ctx)
+	}
+	return nil
+}
+
+// addTables maps the tables of new data. load tells whether their rows will be loaded.
+func (l *loop) addTables(schemas map[string]*binlog.Table, load bool) error {
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(schemas)) {
+		t, err := l.tables.add(schemas[name])
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		if t == nil {
+			continue
+		}
+		if load {
+			if err := l.checkLoadable(t); err != nil {
+				return err
+			}
+		}
+		t.backfill.Skipped = !load
+	}
+	if err := errors.Join(faults...); err != nil {
+		return err
+	}
+	return l.tables.checkConflicts()
+}
+
+// checkLoadable checks that the initial load can read a table in the order of its key. If it
+// cannot, a table that only a wildcard maps becomes unmapped; otherwise that is a StopError.
+func (l *loop) checkLoadable(t *mappedTable) error {
+	fault := query.CheckKey(t.schema, t.order())
+	if fault == nil {
+		return nil
+	}
+	rule, err := l.config.Mapping.Rule(t.schema.Database, t.schema.Name)
+	if err != nil {
+		return &StopError{err}
+	}
+	if rule != nil && rule.Wildcard {
+		l.tables.unmap(t, fault.Error())
+		return nil
+	}
+	return &StopError{l.config.Fault(l.entryPath(t.schema), "%v", fault)}
+}
+
+// bracketSchemas returns schemas and a position at which they were valid: they were the same
+// before and after the position was read.
+func (l *loop) bracketSchemas(
+	ctx context.Context,
+) (position binlog.Position, schemas map[string]*binlog.Table, err error) {
+	before, err := l.schemas.Schemas(ctx)
+	if err != nil {
+		return position, nil, err
+	}
+	const tries = 10
+	for range tries {
+		if position, err = query.End(ctx, l.conn); err != nil {
+			return position, nil, fmt.Errorf("read the binlog's end: %w", err)
+		}
+		if err := l.awaitLoggedDDL(ctx, before); err != nil {
+			return position, nil, err
+		}
+		after, err := l.schemas.Schemas(ctx)
+		if err != nil {
+			return position, nil, err
+		}
+		if tablestate.SameSchemas(before, after) {
+			return position, after, nil
+		}
+		before = after
+	}
+	return position, nil, fmt.Errorf("read schemas: they changed %d times while they were read; "+
+		"try again when the migration is over", tries)
+}
+
+// awaitLoggedDDL waits until every statement before the binlog's end has taken effect. A MySQL
+// with GTIDs does not need this: its position is a set of executed transactions. Elsewhere the
+// position is the end of the log, where a statement may be logged but not executed yet.
+func (l *loop) awaitLoggedDDL(ctx context.Context, tables map[string]*binlog.Table) error {
+	if server := l.conn.Server(); server.Flavor != mysql.MariaDB && server.GTIDMode {
+		return nil
+	}
+	for _, t := range tables {
+		if t.NotFollowed != "" {
+			continue
+		}
+		if err := l.schemas.AwaitDDL(ctx, tableName{t.Database, t.Name}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rewind moves the position of existing data, back or forward.
+func (l *loop) rewind(ctx context.Context, from string, state sink.State) error {
+	if state.Phase == sink.Snapshot {
+		return stop("--from %s: the first load is not finished; let it finish, "+
+			"or start again with --from snapshot", from)
+	}
+	if err := l.resume(state); err != nil {
+		return err
+	}
+	l.history.reason = "--from has moved the position"
+	old, head := l.progress.Position, l.progress.Position
+	if l.progress.Phase == sink.Replaying {
+		head = l.head // the rows are as of the old head, wherever the replay is
+	}
+	var err error
+	if from == "now" {
+		l.progress.Position, err = query.End(ctx, l.conn)
+	} else {
+		l.progress.Position, err = l.parseStart(ctx, from)
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.requireExecuted(ctx); err != nil {
+		return err
+	}
+	l.initialUnit = func(ctx context.Context) error { return l.applyRewind(ctx, &old, &head) }
+	return nil
+}
+
+// applyRewind writes the stream's position into the data. Up to head, rows are then written in
+// full, because the sink may hold newer versions of them. If the move skips transactions, no
+// stored row is known to be current any more, so all later rows are written in full.
+func (l *loop) applyRewind(ctx context.Context, old, head *binlog.Position) error {
+	at := &l.progress.Position
+	l.forgetEvidence()
+	skips, repeats := !includes(old, at), !includes(at, old)
+	if skips || repeats {
+		l.progress.Partial, l.progress.Row, l.skip = 0, 0, 0
+	}
+	if skips {
+		for _, name := range l.tables.names() {
+			t := l.tables.all[name]
+			t.backfill = tablestate.Backfill{Skipped: true}
+			if err := t.saveBackfill(&l.unit, l.config.Name); err != nil {
+				return err
+			}
+		}
+	}
+	switch replay := !includes(at, head); {
+	case replay:
+		l.head = head.Clone()
+		l.progress.Phase = sink.Replaying
+		text, err := tablestate.EncodePosition(&l.head)
+		if err != nil {
+			return err
+		}
+		l.unit.SetState(l.config.Name, tablestate.HeadPiece, text)
+	case l.progress.Phase == sink.Replaying:
+		l.progress.Phase = sink.Streaming
+		l.unit.DropState(l.config.Name, tablestate.HeadPiece)
+	}
+	l.log.Warn().Stringer("from", at).Stringer("was", old).Stringer("head", head).
+		Msg("moving the position as requested")
+	return l.flush(ctx)
+}
+
+// parseStart parses a POSITION that is a GTID set or FILE:OFFSET. For FILE:OFFSET on a MariaDB it
+// reads the GTIDs before that offset, because MariaDB's dump does not send them.
+func (l *loop) parseStart(ctx context.Context, text string) (binlog.Position, error) {
+	p, err := binlog.ParsePosition(text)
+	if err != nil {
+		return p, stop("position %q: %w; want snapshot, now, gtid:SET or FILE:OFFSET", text, err)
+	}
+	flavor := l.conn.Server().Flavor
+	isMariaDB := flavor == mysql.MariaDB
+	if isMariaDB && p.GTID.IsMySQL() || !isMariaDB && p.GTID.IsMariaDB() {
+		return p, stop("position %q: the server at %s is a %s, which has GTIDs of another form",
+			text, l.conn.Addr(), flavor)
+	}
+	if p.File == "" || !isMariaDB {
+		return p, nil
+	}
+	set, found, err := query.GTIDsAt(ctx, l.conn, p)
+	if err != nil {
+		return p, err
+	}
+	if !found {
+		return p, stop("position %q: the server has no such place in its binlog; "+
+			"SHOW BINARY LOGS lists its files", text)
+	}
+	p.GTID = set
+	return p, nil
+}

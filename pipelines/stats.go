@@ -1,0 +1,119 @@
+package pipelines
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"rowfall/sink"
+)
+
+// stats counts what a pipeline does. The loop writes it; any goroutine may read it.
+type stats struct {
+	rows, transactions, units, commands, bytes, splits, statements atomic.Uint64
+
+	loaded   atomic.Int64  // rows of finished chunks
+	expected atomic.Int64  // estimate of loaded at the end of the load
+	tables   atomic.Int64  // mapped tables
+	time     atomic.Int64  // commit time of the last applied transaction, µs since 1970
+	phase    atomic.Uint32 // sink.Phase
+
+	// streaming is true from the source's first event to the end of the run.
+	streaming atomic.Bool
+
+	stopped  atomic.Pointer[string]          // see Stats.Stopped; nil if empty
+	retrying atomic.Pointer[string]          // see Stats.Retrying; nil if empty
+	unproved atomic.Pointer[string]          // see Stats.Unproved; nil if empty
+	unmapped atomic.Pointer[[]UnmappedTable] // see Stats.Unmapped
+}
+
+// Stats is what a pipeline has done since New, and its present state.
+type Stats struct {
+	// Rows counts the applied row changes of mapped tables. Transactions counts all transactions,
+	// including those without changes of mapped tables.
+	Rows, Transactions uint64
+	// Units, Commands and Bytes count what the sink has applied. Bytes are those of the commands
+	// and state as RESP, without MULTI, EXEC and the position.
+	Units, Commands, Bytes uint64
+	// Splits counts transactions that were too large for one unit.
+	Splits uint64
+	// Statements counts statements that were logged as text.
+	Statements uint64
+	// Loaded counts the rows that the initial load has finished, each once. Expected estimates
+	// Loaded at the end of the load, from the server's table statistics.
+	Loaded, Expected int64
+	// Tables is the number of mapped tables.
+	Tables int64
+	// Time is when the last applied transaction committed; zero before the first one.
+	Time  time.Time
+	Phase sink.Phase
+	// Stopped is the error of the last run, if a retry cannot succeed; else empty.
+	Stopped string
+	// Retrying is the error of the last run, if a retry is due or under way; else empty.
+	Retrying string
+	// Unproved is why the source's history could not be compared with the data's; empty once it
+	// was compared.
+	Unproved string
+	// Streaming is true while a run follows the binlog. A pipeline that is neither streaming nor
+	// stopped is connecting or waiting for its next retry, or its node is a replica.
+	Streaming bool
+	// Held lists what keeps the pipeline from making progress although nothing has failed, the
+	// oldest first: its sink, a lock in MySQL, a query without an answer.
+	Held []Hold
+	// Unmapped lists the tables that match the mapping but are not mapped, sorted by name.
+	Unmapped []UnmappedTable
+}
+
+// UnmappedTable is a table that matches the mapping but is not mapped, and the reason.
+type UnmappedTable struct{ Table, Reason string }
+
+// Stats returns a snapshot. Any goroutine may call it at any time.
+func (p *Pipeline) Stats() Stats {
+	m := &p.stats
+	s := Stats{
+		Rows: m.rows.Load(), Transactions: m.transactions.Load(), Units: m.units.Load(),
+		Commands: m.commands.Load(), Bytes: m.bytes.Load(), Splits: m.splits.Load(),
+		Statements: m.statements.Load(), Loaded: m.loaded.Load(), Expected: m.expected.Load(),
+		Tables: m.tables.Load(), Phase: sink.Phase(m.phase.Load()),
+		Streaming: m.streaming.Load(), Held: p.holds.now(p.sink),
+		Stopped: textOf(&m.stopped), Retrying: textOf(&m.retrying), Unproved: textOf(&m.unproved),
+	}
+	if t := m.time.Load(); t > 0 {
+		s.Time = time.UnixMicro(t)
+	}
+	if tables := m.unmapped.Load(); tables != nil {
+		s.Unmapped = *tables
+	}
+	return s
+}
+
+func textOf(p *atomic.Pointer[string]) string {
+	if text := p.Load(); text != nil {
+		return *text
+	}
+	return ""
+}
+
+// recordFailure records the error that ended a run.
+func (m *stats) recordFailure(err error) {
+	text := err.Error()
+	if errors.As(err, new(*StopError)) {
+		m.stopped.Store(&text)
+		m.retrying.Store(nil)
+	} else {
+		m.retrying.Store(&text)
+	}
+}
+
+// recordTables records which tables are mapped and which are not.
+func (m *stats) recordTables(s *tableSet) {
+	m.tables.Store(int64(len(s.all)))
+	reasons := s.unmappedTables()
+	tables := make([]UnmappedTable, 0, len(reasons))
+	for _, name := range slices.Sorted(maps.Keys(reasons)) {
+		tables = append(tables, UnmappedTable{name, reasons[name]})
+	}
+	m.unmapped.Store(&tables)
+}

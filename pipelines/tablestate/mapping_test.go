@@ -1,0 +1,86 @@
+package tablestate_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"rowfall/pipelines/file"
+	"rowfall/pipelines/tablestate"
+)
+
+// Mappings that build the same data have one fingerprint, so that a comment does not cost a
+// rebuild. Mappings that do not have different ones.
+func TestFingerprint(t *testing.T) {
+	const text = `pipeline: shop
+source:
+  mysql: {addresses: [127.0.0.1:3306], user: rowfall}
+tables:
+  "shop.*": {}
+  shop.users:
+    where: status != "deleted"
+    columns: {exclude: [secret], rename: {a: b, c: d}, add: {name: first + last}}
+    write:
+      - hash: user:{id}
+      - set: by:{country}
+        member: "{id}"
+sink:
+  node: {listen: 127.0.0.1:6400, dir: data/shop}
+`
+	of := func(text string) string {
+		t.Helper()
+		c, err := file.Parse("x.yaml", []byte(text), os.LookupEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := tablestate.Canonical(&c.Mapping)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(tablestate.Fingerprint(m))
+	}
+	want := of(text)
+	// What this version's data know the mapping by: another one must come to it too.
+	if want != "v1:703645d26bd10c87f075e211c736c5ae53127f9ae9b6e5e45b2c26d4cb559235" {
+		t.Errorf("the mapping is %s", want)
+	}
+	for _, test := range []struct {
+		what, old, replacement string
+		same                   bool
+	}{
+		{"a comment and empty lines", "tables:\n", "\n# All of the shop.\ntables:   # these\n\n", true},
+		{"order of entries", "  \"shop.*\": {}\n  shop.users:", "  shop.users:", true}, // and back below
+		{"order of keys", "{exclude: [secret], rename: {a: b, c: d}", "{rename: {c: d, a: b}, exclude: [secret]", true},
+		{"quotes that change nothing", "shop.users:", "\"`shop`.`users`\":", true},
+		{"quotes that make a name literal", "\"shop.*\"", "\"shop.`*`\"", false},
+		{"style", "columns: {exclude: [secret]", "columns: {\"exclude\": ['secret']", true},
+		{"order of an output", "set: by:{country}\n        member: \"{id}\"", "member: '{id}'\n        set: by:{country}", true},
+		{"a default that is said", "member: \"{id}\"", "member: \"{id}\"\n        when_null: error", true},
+		{"the source", "user: rowfall", "user: other", true},
+		{"the sink", "6400", "6401", true},
+		{"the name", "pipeline: shop", "pipeline: other", true}, // its data are under other keys
+		{"cascades", "where:", "cascades: ignore\n    where:", true},
+		{"a condition", "deleted", "gone", false},
+		{"an excluded column", "[secret]", "[secret, other]", false},
+		{"a new name", "c: d", "c: e", false},
+		{"an expression", "first + last", "last + first", false},
+		{"a key", "user:{id}", "users:{id}", false},
+		{"a kind", "hash: user", "json: user", false},
+		{"a NULL's policy", "member: \"{id}\"", "member: \"{id}\"\n        when_null: skip", false},
+		{"the key columns", "where:", "key_columns: [id]\n    where:", false},
+		{"order of outputs", "- hash: user:{id}\n      - set: by:{country}\n        member: \"{id}\"", "- set: by:{country}\n        member: \"{id}\"\n      - hash: user:{id}", false},
+		{"an entry more", "tables:\n", "tables:\n  shop.log: {ignore: true}\n", false},
+		{"an entry less", "  \"shop.*\": {}\n", "", false},
+	} {
+		edited := strings.Replace(text, test.old, test.replacement, 1)
+		if test.what == "order of entries" {
+			edited = strings.Replace(edited, "sink:", "  \"shop.*\": {}\nsink:", 1)
+		}
+		if edited == text {
+			t.Fatalf("%s: the test changes nothing", test.what)
+		}
+		if got := of(edited); (got == want) != test.same {
+			t.Errorf("%s: another mapping: %v, want %v", test.what, got != want, !test.same)
+		}
+	}
+}
