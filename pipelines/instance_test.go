@@ -261,7 +261,7 @@ func TestInstancesAreIndependent(t *testing.T) {
 		d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	}
 	log := zerolog.New(zerolog.NewTestWriter(t))
-	var members []func() (*pipelines.Instance, error)
+	var openers []pipelines.Opener
 	var clients []*runningInstance
 	var tries int // by the one goroutine that opens two
 	for _, d := range []*database{one, two} {
@@ -269,15 +269,16 @@ func TestInstancesAreIndependent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		members = append(members, func() (*pipelines.Instance, error) {
-			// The second's port is still held by somebody.
+		open := func() (*pipelines.Instance, error) {
+			// Another process still has the second one's port at the first try.
 			if d == two {
 				if tries++; tries < 2 {
 					return nil, errCrash
 				}
 			}
 			return m, nil
-		})
+		}
+		openers = append(openers, pipelines.Opener{Open: open, Log: log})
 		clients = append(clients, &runningInstance{Instance: m, t: t, client: redis.NewClient(&redis.Options{Addr: m.Node.Addr(), MaxRetries: -1})})
 	}
 	ctx, cancel := context.WithCancel(t.Context())

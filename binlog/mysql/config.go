@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"rowfall/tlsfiles"
+	"rowfall/binlog/tlsfiles"
 )
 
 // Config is the address of a MySQL or MariaDB server, and how to log in there.

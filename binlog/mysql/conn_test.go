@@ -18,7 +18,7 @@ import (
 	"rowfall/binlog/mysql"
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
-	"rowfall/tlsfiles"
+	"rowfall/binlog/tlsfiles"
 )
 
 func TestMain(m *testing.M) {

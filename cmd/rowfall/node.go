@@ -16,7 +16,7 @@ import (
 	"rowfall/pipelines"
 	"rowfall/pipelines/file"
 	"rowfall/replication"
-	"rowfall/tlsfiles"
+	"rowfall/binlog/tlsfiles"
 )
 
 // nodeFlags are the flags of `rowfall node`. Those of file.NodeSettings are stored in node.

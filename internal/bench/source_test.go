@@ -15,7 +15,7 @@ import (
 	"rowfall/binlog/query"
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
-	"rowfall/tlsfiles"
+	"rowfall/binlog/tlsfiles"
 )
 
 // The marker is the last row of a stream. A contender has reached the end when the marker's key

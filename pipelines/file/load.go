@@ -12,7 +12,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/replication"
-	"rowfall/tlsfiles"
+	"rowfall/binlog/tlsfiles"
 )
 
 // Load reads a pipeline file strictly, and checks the files that it names. Every fault is an

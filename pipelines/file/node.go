@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"rowfall/replication"
-	"rowfall/tlsfiles"
+	"rowfall/binlog/tlsfiles"
 )
 
 // NodeConfig configures a node: the embedded node of a pipeline, or that of `rowfall node`.

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"rowfall/tlsfiles"
+	"rowfall/binlog/tlsfiles"
 )
 
 // TestClientModes dials a server whose certificate is for 127.0.0.1 and example.com.
