@@ -16,9 +16,9 @@ import (
 	"go.uber.org/goleak"
 
 	"rowfall/binlog/mysql"
+	"rowfall/binlog/tlsfiles"
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
-	"rowfall/binlog/tlsfiles"
 )
 
 func TestMain(m *testing.M) {

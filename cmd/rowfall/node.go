@@ -13,10 +13,10 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"rowfall/binlog/tlsfiles"
 	"rowfall/pipelines"
 	"rowfall/pipelines/file"
 	"rowfall/replication"
-	"rowfall/binlog/tlsfiles"
 )
 
 // nodeFlags are the flags of `rowfall node`. Those of file.NodeSettings are stored in node.

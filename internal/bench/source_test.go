@@ -13,9 +13,9 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/binlog/tlsfiles"
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
-	"rowfall/binlog/tlsfiles"
 )
 
 // The marker is the last row of a stream. A contender has reached the end when the marker's key

@@ -11,8 +11,8 @@ import (
 	"strings"
 
 	"rowfall/binlog"
-	"rowfall/replication"
 	"rowfall/binlog/tlsfiles"
+	"rowfall/replication"
 )
 
 // Load reads a pipeline file strictly, and checks the files that it names. Every fault is an

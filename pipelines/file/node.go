@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"rowfall/replication"
 	"rowfall/binlog/tlsfiles"
+	"rowfall/replication"
 )
 
 // NodeConfig configures a node: the embedded node of a pipeline, or that of `rowfall node`.
