@@ -297,8 +297,7 @@ func testTLS(t *testing.T, addr string, kind servers.Kind) {
 	if err != nil {
 		t.Errorf("required gives %v", err)
 	}
-	// Who looks for the socket under the layers, to have the kernel watch it,
-	// must get there.
+	// NetConn leads through all layers to the TCP connection, on which dump sets keep-alive.
 	c := dial(t, mysql.Config{Addresses: []string{addr}, TLS: tlsfiles.Client{Mode: tlsfiles.Required}}).NetConn()
 	for layer, ok := c.(interface{ NetConn() net.Conn }); ok; layer, ok = c.(interface{ NetConn() net.Conn }) {
 		c = layer.NetConn()

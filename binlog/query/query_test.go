@@ -608,7 +608,7 @@ func testCheck(t *testing.T, s server) {
 	}
 	check(s.dialAs(t, "poor", "p"), "GRANT "+status, "GRANT REPLICATION SLAVE", "all of shop.unseen: GRANT SELECT ON `shop`.`unseen` TO `poor`@`%`")
 	exec(t, root, "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO poor@'%'")
-	// Who saw one table of a wildcard was told that all were complete.
+	// A user who may read one table of a wildcard was once reported to read all of them.
 	patterns = []string{"shop.*", "shop.seen"}
 	check(s.dialAs(t, "poor", "p"), "all of shop.*: GRANT SELECT ON `shop`.* TO `poor`@`%`")
 	// Some columns of a table are not the table.
