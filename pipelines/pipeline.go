@@ -37,8 +37,8 @@ type Pipeline struct {
 	// from is a POSITION that replaces the data's own position once; empty after that.
 	from string
 
-	// prepared carries open XA transactions from one connection to the next.
-	prepared events.XATransactions
+	// xaTransactions carries open XA transactions from one connection to the next.
+	xaTransactions events.XATransactions
 	// silence is how long MySQL may send nothing while a statement runs; 0 is the default of
 	// mysql.Config. It grows while runs fail because of it.
 	silence time.Duration
@@ -173,7 +173,7 @@ func (l *loop) dumpConfig() dump.Config {
 		MySQL:          l.pipeline.mysqlConfig(),
 		ServerID:       serverID(l.config),
 		Tables:         l.tables,
-		XATransactions: &l.pipeline.prepared,
+		XATransactions: &l.pipeline.xaTransactions,
 		Last:           l.history.last,
 		Logger:         l.log,
 	}
