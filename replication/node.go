@@ -290,7 +290,7 @@ func (n *Node) identity() identity.State {
 	return n.state.id
 }
 
-// Apply writes one unit: the RESP bytes of one command, or of MULTI to EXEC, 1 byte to 512 MiB. It
+// Apply writes one unit: the RESP bytes of one command, or of MULTI to EXEC, 1 byte to 1 GiB. It
 // returns the offset at which the unit ends, after the unit is in the log and visible to readers. A
 // unit that cannot be applied returns an error and changes nothing. A term other than the current
 // one returns ErrDemoted.
