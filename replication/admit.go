@@ -44,7 +44,9 @@ func (n *Node) admit(p *psync, r *replica) {
 		p.refusal = n.admitAsReplica(p)
 	}
 	n.logger.Info().Str("replica", r.addr).Str("asked_replid", p.id).Int64("asked_offset", p.offset).Str("replid", string(p.with)).
-		Stringer("first", start+1).Stringer("end", end).Bool("partial", p.answer == identity.Continue).Str("refused", p.refusal).Msg("resync asked for")
+		Stringer("first", start+1).Stringer("end", end).
+		Bool("partial", p.answer == identity.Continue).Str("refused", p.refusal).
+		Msg("resync asked for")
 	if p.refusal == "" {
 		n.replicas.add(r)
 	}

@@ -35,14 +35,16 @@ type appender struct {
 	err     error         // why the log failed; read after stopped is closed
 
 	// Only the loop's goroutine uses these.
-	keys       *keyspace.Keyspace
-	role       Role
-	term       Term
-	paused     chan struct{} // a failover forbids writes until it is closed; nil: writes are allowed
-	dropped    error         // why the keyspace lacks the data of the log, until a full resync; nil: it has them
-	needSelect bool          // the next record must be SELECT
-	moreDue    bool          // expired keys are left
-	expireMost int           // bytes of key names that one record deletes
+	keys *keyspace.Keyspace
+	role Role
+	term Term
+	// a failover forbids writes until it is closed; nil: writes are allowed
+	paused chan struct{}
+	// why the keyspace lacks the data of the log, until a full resync; nil: it has them
+	dropped    error
+	needSelect bool // the next record must be SELECT
+	moreDue    bool // expired keys are left
+	expireMost int  // bytes of key names that one record deletes
 	lastPing   time.Time
 	scratch    []byte
 	room       room

@@ -31,13 +31,16 @@ type Config struct {
 	UpstreamTLS *tls.Config
 
 	Log replog.Config // the log's memory, retention and fsync policy
-	FS  disk.FS       // file system of Dir, for tests; nil: the operating system's. It is also Log.FS unless that is set
+	// file system of Dir, for tests; nil: the operating system's. It is also Log.FS unless that is
+	// set
+	FS disk.FS
 
 	HiddenPrefix string // prefix of keys that SCAN, KEYS, RANDOMKEY and DBSIZE leave out
 
 	PingPeriod time.Duration // between PINGs in the stream; 0: 10 s
-	Timeout    time.Duration // silence after which a replica, upstream or blocked peer is disconnected; 0: 60 s
-	MaxClients int           // connections, replicas included; 0: 10,000
+	// silence after which a replica, upstream or blocked peer is disconnected; 0: 60 s
+	Timeout    time.Duration
+	MaxClients int // connections, replicas included; 0: 10,000
 
 	// MinReplicas makes Apply wait while fewer replicas have acknowledged what is older than
 	// MinReplicasMaxLag; 0: it does not wait.

@@ -82,14 +82,17 @@ func (f *failover) setState(state string) {
 func (n *Node) Failover(to string, force bool, timeout time.Duration) error {
 	f := n.failover
 	if role, _ := n.Role(); role == Replica {
-		return errors.New("FAILOVER is not valid when server is a replica.") //nolint:staticcheck // Redis's own words
+		// Redis's own words
+		return errors.New("FAILOVER is not valid when server is a replica.") //nolint:staticcheck
 	}
 	all := n.replicas.status()
 	switch {
 	case len(all) == 0:
-		return errors.New("FAILOVER requires connected replicas.") //nolint:staticcheck // Redis's own words
+		// Redis's own words
+		return errors.New("FAILOVER requires connected replicas.") //nolint:staticcheck
 	case force && (to == "" || timeout <= 0):
-		return errors.New("FAILOVER with force option requires both a timeout and target HOST and IP.") //nolint:staticcheck // Redis's own words
+		// Redis's own words
+		return errors.New("FAILOVER with force option requires both a timeout and target HOST and IP.") //nolint:staticcheck
 	case to != "":
 		known, online := false, false
 		for _, r := range all {
@@ -97,10 +100,12 @@ func (n *Node) Failover(to string, force bool, timeout time.Duration) error {
 			online = online || r.Addr == to && r.State == ReplicaOnline
 		}
 		if !known {
-			return errors.New("FAILOVER target HOST and PORT is not a replica.") //nolint:staticcheck // Redis's own words
+			// Redis's own words
+			return errors.New("FAILOVER target HOST and PORT is not a replica.") //nolint:staticcheck
 		}
 		if !online {
-			return errors.New("FAILOVER target replica is not online.") //nolint:staticcheck // Redis's own words
+			// Redis's own words
+			return errors.New("FAILOVER target replica is not online.") //nolint:staticcheck
 		}
 	}
 	f.mu.Lock()
@@ -166,7 +171,8 @@ func (f *failover) handOver(ctx context.Context, h handOver) {
 		f.setState(failoverNone)
 		// On an error the appender has stopped, and no unit waits.
 		_, _ = a.submit(context.Background(), 0, nil, func() error { a.resume(); return nil })
-		f.n.logger.Warn().Err(err).Str("target", h.to).Msg("failover given up: node stays the master")
+		f.n.logger.Warn().Err(err).Str("target", h.to).
+			Msg("failover given up: node stays the master")
 	}
 }
 
@@ -411,9 +417,11 @@ func (e *refusedError) Unwrap() error { return e.err }
 func (a *appender) takeOver(id string) (err error) {
 	switch {
 	case a.role == Master:
-		err = errors.New("PSYNC FAILOVER can't be sent to a master.") //nolint:staticcheck // Redis's own words
+		// Redis's own words
+		err = errors.New("PSYNC FAILOVER can't be sent to a master.") //nolint:staticcheck
 	case !strings.EqualFold(id, string(a.n.identity().History.ID())):
-		err = errors.New("PSYNC FAILOVER replid must match my replid.") //nolint:staticcheck // Redis's own words
+		// Redis's own words
+		err = errors.New("PSYNC FAILOVER replid must match my replid.") //nolint:staticcheck
 	case !a.n.isComplete():
 		err = errors.New("PSYNC FAILOVER to a node whose data are not complete")
 	default:

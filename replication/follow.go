@@ -43,7 +43,8 @@ type follower struct {
 	lastIO    time.Time // of the last link
 	dropped   bool      // a full resync freed the old data and has not brought the new ones yet
 	forceFull bool      // what we have is not what the upstream has: ask for everything
-	stopped   error     // why the node stopped following for good; nil: it did not, or a link is up again
+	// why the node stopped following for good; nil: it did not, or a link is up again
+	stopped error
 
 	progressed bool // the last link brought bytes that were applied; run's goroutine only
 
@@ -90,7 +91,8 @@ func (f *follower) run(ctx context.Context) {
 		}
 		pause = max(pause, resyncPause(f.failedLoads))
 		if disk.IsFull(err) {
-			pause = max(pause, fullDiskPause) // a snapshot that does not fit is not requested every second
+			// a snapshot that does not fit is not requested every second
+			pause = max(pause, fullDiskPause)
 		}
 		f.setState(LinkIdle, err)
 		f.n.logger.Warn().Err(err).Str("upstream", id.Upstream).
@@ -145,7 +147,8 @@ func (f *follower) stopFollowing(err error) {
 
 // state returns the state of the link, and why the node stopped following and has had no link
 // since; nil: it did not stop.
-func (f *follower) state() (s LinkState, stopped error) { // why the node stopped following; nil: it did not, or a link was up since
+// why the node stopped following; nil: it did not, or a link was up since
+func (f *follower) state() (s LinkState, stopped error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.now, f.stopped
@@ -172,7 +175,8 @@ func (f *follower) linkClient() (c client, ok bool) {
 
 // linkState returns the state of the link, and whether the old data were dropped for a full resync
 // that is not complete.
-func (f *follower) linkState() (s LinkState, dropped bool) { // old data freed for a full resync that is not complete
+// old data freed for a full resync that is not complete
+func (f *follower) linkState() (s LinkState, dropped bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.now, f.dropped
@@ -436,7 +440,8 @@ func (f *follower) dropDataset(ctx context.Context, term Term) error {
 
 // receive reads the snapshot. A snapshot with wrong contents would come again, so the node stops
 // following. A snapshot that was cut off is retried.
-func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error) { // the snapshot that is being received; nil: none
+// the snapshot that is being received; nil: none
+func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error) {
 	keys := f.n.newKeyspace()
 	aux, err := rdb.Read(bufio.NewReaderSize(payload, 256<<10), keys.Loader())
 	if err == nil {

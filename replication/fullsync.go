@@ -23,7 +23,9 @@ import (
 // The reply +FULLRESYNC waits for the snapshot's offset. An empty line each second keeps the
 // connection alive. Redis accepts empty lines before that reply, and between it and the line that
 // begins with "$". Later they would count as bytes of the log.
-func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, marked bool, err error) {
+func (r *replica) fullSync(
+	ctx context.Context, p *psync,
+) (at replog.Offset, marked bool, err error) {
 	n := r.s.n
 	n.stats.fullSyncs.Add(1)
 	if !p.legacy && p.id != "?" {
@@ -50,7 +52,8 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 	}
 	var chosen form
 	err = r.keepAliveWhile(ctx, func(ctx context.Context) error {
-		chosen = n.forms.choose(ctx, r, p) // while the slot is held, which bounds the number of probes
+		// while the slot is held, which bounds the number of probes
+		chosen = n.forms.choose(ctx, r, p)
 		return ctx.Err()
 	})
 	if err != nil {
@@ -158,7 +161,8 @@ func (t *transfer) run() error {
 		return err
 	}
 	if t.eofMark == nil {
-		t.r.progress.Heard(time.Now()) // the replica was not expected to send anything during the transfer
+		// the replica was not expected to send anything during the transfer
+		t.r.progress.Heard(time.Now())
 		return nil
 	}
 	t.r.progress.BecomeLoading(t.l.At, time.Now())

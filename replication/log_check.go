@@ -99,7 +99,8 @@ func (n *Node) startFromBackup(b *startState) error {
 			"a replica gets everything from its upstream")
 	}
 	if !b.fresh && n.snaps.Newest().At.IsZero() {
-		b.Complete, b.CompleteAt = false, 0 // an empty node must not replace the data of its replicas
+		// an empty node must not replace the data of its replicas
+		b.Complete, b.CompleteAt = false, 0
 	}
 	if err := n.markUnclean(b.State); err != nil {
 		return err
@@ -152,7 +153,8 @@ func (n *Node) checkLog(b *startState, keys *keyspace.Keyspace) error {
 	}
 	begunByRepair := b.repaired && n.log.Recovery().Began
 	all, _, _ := keys.Counts()
-	alone := all == 0 && n.snaps.Newest().At.IsZero() && n.log.Start().IsZero() // all data come from the log
+	// all data come from the log
+	alone := all == 0 && n.snaps.Newest().At.IsZero() && n.log.Start().IsZero()
 	switch {
 	case b.fresh, !begunByRepair && b.HasLog(name, n.log.End()):
 		return nil

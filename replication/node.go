@@ -40,7 +40,8 @@ type Node struct {
 	log      *replog.Log
 	keys     atomic.Pointer[keyspace.Keyspace]
 
-	readGate readGate // whether commands that need the data are executed
+	// error reply to commands that need the data; nil: they are executed
+	refusal atomic.Pointer[string]
 
 	// identityMu is held while the identity file is changed: by the appender, by SetComplete and at
 	// the stop.
@@ -72,14 +73,17 @@ type Node struct {
 // changes complete.
 type state struct {
 	sync.Mutex
-	id       identity.State // as in the identity file
-	complete bool           // false also while data are dropped for a full resync or were not loaded
-	unusable error          // why a replica started without the data of its directory; nil: it has data
+	id identity.State // as in the identity file
+	// false also while data are dropped for a full resync or were not loaded
+	complete bool
+	// why a replica started without the data of its directory; nil: it has data
+	unusable error
 	// identityFrozen forbids changes of the identity file: it holds the clean mark, or a failed
 	// save left its contents unknown.
 	identityFrozen bool
-	advice         string        // what an operator must do about a directory that seems lost; empty: nothing
-	changed        chan struct{} // closed and replaced when role or term changes
+	// what an operator must do about a directory that seems lost; empty: nothing
+	advice  string
+	changed chan struct{} // closed and replaced when role or term changes
 }
 
 // Open locks the directory against a second owner, recovers the data in it and listens. Clients are
@@ -142,7 +146,8 @@ func (n *Node) load() error {
 	if err := n.loadSettings(); err != nil {
 		return err
 	}
-	n.c.Log.Keep = n.settings.keep.Load() // a setting saved by CONFIG REWRITE wins over the configuration
+	// a setting saved by CONFIG REWRITE wins over the configuration
+	n.c.Log.Keep = n.settings.keep.Load()
 	if err := n.recover(); err != nil {
 		return err
 	}
@@ -220,8 +225,9 @@ func (n *Node) logStart() {
 		Str("replid", string(n.identity().History.ID())).Stringer("offset", n.Offset()).
 		Int("keys", n.Keyspace().Len()).Bool("complete", n.isComplete()).Msg("node started")
 	if host, _, _ := net.SplitHostPort(n.Addr()); n.c.Password == "" && !net.ParseIP(host).IsLoopback() {
-		n.logger.Warn().Msg("no password is set: any client that reaches this address can read and replicate all data; " +
-			"administration is limited to clients of this host")
+		n.logger.Warn().
+			Msg("no password is set: any client that reaches this address can read and replicate all data; " +
+				"administration is limited to clients of this host")
 	}
 }
 
@@ -236,7 +242,8 @@ func (n *Node) stopCleanly() error {
 		return nil
 	}
 	if err := n.snaps.WriteLast(func() snapshots.Point { return n.pointOf(n.Keyspace()) }); err != nil {
-		n.logger.Warn().Err(err).Msg("no snapshot at the stop: the next start replays the log instead")
+		n.logger.Warn().Err(err).
+			Msg("no snapshot at the stop: the next start replays the log instead")
 	}
 	return nil
 }
@@ -322,7 +329,9 @@ const (
 
 // applyWithRetry retries a unit whose first attempt returned err, while the disk is full or a
 // failover pauses the writer.
-func (n *Node) applyWithRetry(ctx context.Context, t Term, unit []byte, err error) (end replog.Offset, _ error) {
+func (n *Node) applyWithRetry(
+	ctx context.Context, t Term, unit []byte, err error,
+) (end replog.Offset, _ error) {
 	release := func() {}
 	defer func() { release() }()
 	full := false
@@ -382,7 +391,8 @@ func (n *Node) ReplicaOf(ctx context.Context, addr string) error {
 	}
 	_, err := n.appender.submit(ctx, 0, nil, func() error {
 		if n.failover.now() != failoverNone {
-			return errors.New("REPLICAOF not allowed while failing over.") //nolint:staticcheck // Redis's own words
+			// Redis's own words
+			return errors.New("REPLICAOF not allowed while failing over.") //nolint:staticcheck
 		}
 		return n.appender.replicaOf(addr)
 	})

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	quorumValidFor = 10 * time.Millisecond  // a quorum that was found is not checked again for so long
+	// a quorum that was found is not checked again for so long
+	quorumValidFor = 10 * time.Millisecond
 	quorumTick     = 100 * time.Millisecond // time between two checks without an acknowledgement
 	quorumSamples  = 32                     // marks within the allowed lag
 )

@@ -40,7 +40,8 @@ const packedCapa = "rdb-listpack"
 func (a *announced) filter(words string) error {
 	for _, w := range strings.Fields(words) {
 		if !strings.EqualFold(w, "functions") {
-			return fmt.Errorf("Unsupported rdb-filter-only option: %.64s", w) //nolint:staticcheck // Redis's own text, a reply
+			// Redis's own text, a reply
+			return fmt.Errorf("Unsupported rdb-filter-only option: %.64s", w) //nolint:staticcheck
 		}
 	}
 	a.rdbEmpty = true
@@ -109,7 +110,8 @@ func (s *session) serveReplica(ctx context.Context, p *psync) (ok bool) {
 	r.keepLog()
 	last := r.progress.Status()
 	if p.answer != identity.Continue {
-		s.n.throttle.Ended(r.addr, time.Now()) // an unfinished load delays the replica's next full resync
+		// an unfinished load delays the replica's next full resync
+		s.n.throttle.Ended(r.addr, time.Now())
 		s.n.forms.ended(r.addr, r.form, last.State == ReplicaOnline)
 	}
 	s.n.logger.Info().Err(err).Str("replica", r.addr).Int64("sent", int64(last.Sent)).

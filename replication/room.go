@@ -80,8 +80,9 @@ func (m *room) makeRoom() (again bool) {
 		m.spareReleased = true
 		m.n.log.SetSpare(0)
 		m.n.logger.Warn().Int64("snapshot", f.Next).Int64("log", f.Logged).Int64("free", f.Free).
-			Bool("failed", f.Failed).Msg("the volume is nearly full, and a snapshot does not help: " +
-			"the log takes the room that was kept for one; free some space")
+			Bool("failed", f.Failed).
+			Msg("the volume is nearly full, and a snapshot does not help: " +
+				"the log takes the room that was kept for one; free some space")
 		return true
 	case gains && !f.Hopeless():
 		m.n.snaps.RequestForRoom()

@@ -58,7 +58,8 @@ func (n *Node) stall(reason string) (release func()) {
 		n.stalls.reasons = slices.DeleteFunc(n.stalls.reasons, func(o *writeStall) bool { return o == h })
 		n.stalls.mu.Unlock()
 		if log {
-			n.logger.Info().Str("why", reason).Dur("after", time.Since(h.since)).Msg("writing goes on")
+			n.logger.Info().Str("why", reason).Dur("after", time.Since(h.since)).
+				Msg("writing goes on")
 		}
 	}
 }

@@ -11,11 +11,12 @@ import (
 // Status describes a node, for INFO and metrics. Role, ids, offsets, upstream and replicas are of
 // one moment; counters and sizes may be newer.
 type Status struct {
-	Addr       string // host:port on which the node listens
-	Role       Role
-	Term       Term
-	Complete   bool          // the data are complete, so PSYNC is served
-	Advice     string        // what an operator must do about a directory that seems lost; empty: nothing
+	Addr     string // host:port on which the node listens
+	Role     Role
+	Term     Term
+	Complete bool // the data are complete, so PSYNC is served
+	// what an operator must do about a directory that seems lost; empty: nothing
+	Advice     string
 	ID         string        // the replication id, 40 hex digits
 	PreviousID string        // the id before it, empty: none
 	PreviousTo replog.Offset // the last offset up to which PreviousID is valid
@@ -89,7 +90,8 @@ const (
 	LinkHandshake                   // handshake up to the reply to PSYNC
 	LinkTransfer                    // receiving and loading a snapshot
 	LinkConnected                   // streaming
-	LinkStopped                     // the upstream sent what the node cannot apply; an operator must act
+	// the upstream sent what the node cannot apply; an operator must act
+	LinkStopped
 )
 
 // String returns the state in lower case.

@@ -36,7 +36,9 @@ type memoryLimit struct {
 }
 
 // newMemoryLimit is called at the snapshot's point, between two units.
-func newMemoryLimit(n Node, limit int64, keys *keyspace.Keyspace, abort context.CancelCauseFunc) *memoryLimit {
+func newMemoryLimit(
+	n Node, limit int64, keys *keyspace.Keyspace, abort context.CancelCauseFunc,
+) *memoryLimit {
 	m := keys.Memory()
 	if limit == 0 {
 		limit = max(leastLimit, m.Live/limitShare)
