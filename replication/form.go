@@ -128,7 +128,6 @@ func (f *forms) warn(addr string, got form, streams int) {
 func probe(
 	ctx context.Context, encrypted bool, s *session, asked string,
 ) (map[string]string, error) {
-
 	peer, ok := s.conn.RemoteAddr().(*net.TCPAddr)
 	switch {
 	case !ok:

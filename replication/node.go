@@ -40,8 +40,7 @@ type Node struct {
 	log      *replog.Log
 	keys     atomic.Pointer[keyspace.Keyspace]
 
-	// error reply to commands that need the data; nil: they are executed
-	refusal atomic.Pointer[string]
+	readGate readGate // whether commands that need the data are executed
 
 	// identityMu is held while the identity file is changed: by the appender, by SetComplete and at
 	// the stop.

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// signal wakes all waiters. Without waiters, wake costs one atomic load.
+// signal wakes any number of waiters. A wake without waiters costs one atomic load.
 type signal struct {
 	waited atomic.Bool // ch may have waiters
 	mu     sync.Mutex

@@ -21,7 +21,8 @@ func TestStates(t *testing.T) {
 		want  []progress.State
 	}{
 		{
-			"full resync", []func(*progress.Replica){
+			"full resync",
+			[]func(*progress.Replica){
 				(*progress.Replica).BecomeSending,
 				func(r *progress.Replica) { r.SendSnapshot(10) },
 				func(r *progress.Replica) { r.BecomeLoading(100, start) },
@@ -30,20 +31,23 @@ func TestStates(t *testing.T) {
 			[]progress.State{progress.Sending, progress.Sending, progress.Loading, progress.Online},
 		},
 		{
-			"empty snapshot", []func(*progress.Replica){
+			"empty snapshot",
+			[]func(*progress.Replica){
 				func(r *progress.Replica) { r.BecomeLoading(100, start) },
 				func(r *progress.Replica) { r.Ack(100, 0, start) },
 			},
 			[]progress.State{progress.Loading, progress.Online},
 		},
 		{
-			"partial resync", []func(*progress.Replica){
+			"partial resync",
+			[]func(*progress.Replica){
 				func(r *progress.Replica) { r.ContinueFrom(7, start) },
 			},
 			[]progress.State{progress.Online},
 		},
 		{
-			"SYNC without an acknowledgement", []func(*progress.Replica){
+			"SYNC without an acknowledgement",
+			[]func(*progress.Replica){
 				(*progress.Replica).BecomeSending,
 				func(r *progress.Replica) { r.BecomeLoading(100, start) },
 				(*progress.Replica).BecomeOnline,
@@ -51,7 +55,8 @@ func TestStates(t *testing.T) {
 			[]progress.State{progress.Sending, progress.Loading, progress.Online},
 		},
 		{
-			"an acknowledgement before the snapshot's end changes no state", []func(*progress.Replica){
+			"an acknowledgement before the snapshot's end changes no state",
+			[]func(*progress.Replica){
 				func(r *progress.Replica) { r.Ack(100, 100, start) },
 				(*progress.Replica).BecomeSending,
 				func(r *progress.Replica) { r.Ack(100, 100, start) },
@@ -59,7 +64,8 @@ func TestStates(t *testing.T) {
 			[]progress.State{progress.Waiting, progress.Sending, progress.Sending},
 		},
 		{
-			"no step leads back", []func(*progress.Replica){
+			"no step leads back",
+			[]func(*progress.Replica){
 				func(r *progress.Replica) { r.ContinueFrom(7, start) },
 				(*progress.Replica).BecomeSending,
 				func(r *progress.Replica) { r.BecomeLoading(100, start) },
