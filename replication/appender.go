@@ -71,7 +71,8 @@ var (
 func newAppender(n *Node) *appender {
 	a := &appender{
 		n: n, log: n.log, keys: n.Keyspace(), ops: make(chan *op), stop: make(chan struct{}),
-		stopped: make(chan struct{}), needSelect: true, lastPing: time.Now(), expireMost: expireBytes,
+		stopped: make(chan struct{}), needSelect: true, lastPing: time.Now(),
+		expireMost: expireBytes,
 	}
 	a.pool.New = func() any { return &op{done: make(chan struct{}, 1)} }
 	a.role, a.term = n.Role()
@@ -334,7 +335,8 @@ type badCommandError struct {
 
 func (e *badCommandError) Error() string {
 	return fmt.Sprintf("command at offset %d of the upstream's stream cannot be applied: %v; "+
-		"mend the upstream's data, then send REPLICAOF with the same address for a full resync", e.at, e.err)
+		"mend the upstream's data, then send REPLICAOF with the same address for a full resync",
+		e.at, e.err)
 }
 
 func (e *badCommandError) Unwrap() error { return e.err }

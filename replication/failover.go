@@ -268,7 +268,9 @@ func (f *failover) resolveForeignID(
 		return sync, fmt.Errorf("%w; and without FAILOVER: %w", refused, err)
 	case sync.Full:
 		return sync, &stopError{fmt.Errorf("%w; it offers the data of id %s in the place of ours, "+
-			"so whether it took over first is not known: send FAILOVER ABORT to make this node the master again, and REPLICAOF after it if there is another master", refused, sync.ID)}
+			"so whether it took over first is not known: send FAILOVER ABORT to "+
+			"make this node the master again, and REPLICAOF after it if there is another master",
+			refused, sync.ID)}
 	case sync.ID == "" || strings.EqualFold(sync.ID, q.id):
 		return sync, refused
 	}
@@ -299,7 +301,8 @@ func (f *failover) finish(how string) {
 	f.setState(failoverNone)
 	if err := f.removeFile(); err != nil {
 		f.n.logger.Warn().Err(err).
-			Msg("the mark of a failover stays until it can be removed: a restart before that asks once more")
+			Msg("the mark of a failover stays until it can be removed: " +
+				"a restart before that asks once more")
 	}
 	f.n.logger.Info().Str("how", how).Msg("failover ended")
 }
@@ -343,7 +346,9 @@ func (f *failover) recover() error {
 	}
 	f.fileWritten = true
 	id, mark := f.n.identity(), strings.Fields(string(b))
-	if len(mark) > 0 && mark[0] == id.Upstream && (len(mark) == 1 || mark[1] == string(id.History.ID())) {
+	// Does the file name the current upstream, and, if it names an id, the current id?
+	sameID := len(mark) == 1 || len(mark) > 1 && mark[1] == string(id.History.ID())
+	if len(mark) > 0 && mark[0] == id.Upstream && sameID {
 		f.setState(failoverAsking)
 		return nil
 	}

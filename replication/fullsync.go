@@ -129,7 +129,8 @@ type transfer struct {
 
 func (t *transfer) run() error {
 	if !t.p.legacy {
-		if err := t.r.write(fmt.Appendf(nil, "+FULLRESYNC %s %d\r\n", t.p.with, t.l.At)); err != nil {
+		reply := fmt.Appendf(nil, "+FULLRESYNC %s %d\r\n", t.p.with, t.l.At)
+		if err := t.r.write(reply); err != nil {
 			return err
 		}
 	}

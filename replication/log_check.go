@@ -95,7 +95,8 @@ func (n *Node) checkOffsets() error {
 func (n *Node) startFromBackup(b *startState) error {
 	b.restored = true
 	if !b.fresh && (n.snapshotIsForeign(b) || n.snaps.Newest().IsZero()) {
-		n.rebaseWithWarning(b, "the log is gone, and no snapshot is of what this directory held: a new replication id begins; "+
+		n.rebaseWithWarning(b, "the log is gone, and no snapshot is of what this directory held: "+
+			"a new replication id begins; "+
 			"a replica gets everything from its upstream")
 	}
 	if !b.fresh && n.snaps.Newest().At.IsZero() {
@@ -125,7 +126,8 @@ func (n *Node) checkHistory(b *startState) error {
 	dir := filepath.Join(n.c.Dir, logDir)
 	return fmt.Errorf("open log: %s %s, and at its offset the log in %s, of replication id %s, "+
 		"does not hold the same; "+
-		"put a snapshot-OFFSET.rdb of this node in its place, or remove %s to go on from this one: "+
+		"put a snapshot-OFFSET.rdb of this node in its place, or remove %s to go on from this "+
+		"one: "+
 		"replicas, and this node if it is one, then resync fully; "+
 		"or, if the two are known to belong together, remove %s: log and data stay, "+
 		"and the node begins as a new master",
@@ -165,11 +167,13 @@ func (n *Node) checkLog(b *startState, keys *keyspace.Keyspace) error {
 	case begunByRepair:
 		return nil
 	case alone && b.Upstream == "":
-		n.rebaseWithWarning(b, "the log is not the one that this directory wrote: a new replication id begins")
+		n.rebaseWithWarning(b,
+			"the log is not the one that this directory wrote: a new replication id begins")
 		return nil
 	}
 	dir := filepath.Join(n.c.Dir, logDir)
-	err = fmt.Errorf("open log: the log in %s is not the one that this directory wrote; put that one back, "+
+	err = fmt.Errorf("open log: the log in %s is not the one that this directory wrote; "+
+		"put that one back, "+
 		"or remove %s to go on from the newest snapshot under a new replication id; "+
 		"or, if log and snapshot are known to belong together, remove %s: log and data stay, "+
 		"and the node begins as a new master",

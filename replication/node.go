@@ -223,10 +223,11 @@ func (n *Node) logStart() {
 		Stringer("role", role).Uint64("term", uint64(term)).
 		Str("replid", string(n.identity().History.ID())).Stringer("offset", n.Offset()).
 		Int("keys", n.Keyspace().Len()).Bool("complete", n.isComplete()).Msg("node started")
-	if host, _, _ := net.SplitHostPort(n.Addr()); n.c.Password == "" && !net.ParseIP(host).IsLoopback() {
+	host, _, _ := net.SplitHostPort(n.Addr())
+	if n.c.Password == "" && !net.ParseIP(host).IsLoopback() {
 		n.logger.Warn().
-			Msg("no password is set: any client that reaches this address can read and replicate all data; " +
-				"administration is limited to clients of this host")
+			Msg("no password is set: any client that reaches this address can read and replicate " +
+				"all data; administration is limited to clients of this host")
 	}
 }
 
@@ -240,7 +241,8 @@ func (n *Node) stopCleanly() error {
 	if n.appender.dropped != nil {
 		return nil
 	}
-	if err := n.snaps.WriteLast(func() snapshots.Point { return n.pointOf(n.Keyspace()) }); err != nil {
+	point := func() snapshots.Point { return n.pointOf(n.Keyspace()) }
+	if err := n.snaps.WriteLast(point); err != nil {
 		n.logger.Warn().Err(err).
 			Msg("no snapshot at the stop: the next start replays the log instead")
 	}
@@ -358,7 +360,8 @@ func (n *Node) applyWithRetry(
 			return 0, fmt.Errorf("%w; %w", ctx.Err(), err)
 		}
 		why := err
-		if end, err = n.appender.submit(ctx, t, unit, nil); err != nil && errors.Is(err, ctx.Err()) {
+		end, err = n.appender.submit(ctx, t, unit, nil)
+		if err != nil && errors.Is(err, ctx.Err()) {
 			return 0, fmt.Errorf("%w; %w", err, why)
 		}
 	}

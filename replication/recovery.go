@@ -29,7 +29,8 @@ func (n *Node) recover() error {
 	id, err := identity.Load(n.c.FS, n.c.Dir)
 	fresh := identity.IsFresh(err)
 	if fresh {
-		id, err = identity.State{History: identity.NewHistory(identity.NewID()), Upstream: n.c.ReplicaOf}, nil
+		history := identity.NewHistory(identity.NewID())
+		id, err = identity.State{History: history, Upstream: n.c.ReplicaOf}, nil
 	}
 	if err != nil {
 		return err
@@ -66,7 +67,8 @@ func (n *Node) removeUnfinished() error {
 	names := append(snapshots.UnfinishedNames(), disk.Temporary(identity.FileName),
 		disk.Temporary(settingsFile), disk.Temporary(failoverFile))
 	for _, name := range names {
-		if err := n.c.FS.Remove(filepath.Join(n.c.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := n.c.FS.Remove(filepath.Join(n.c.Dir, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove unfinished file: %w", err)
 		}
 	}
@@ -118,8 +120,8 @@ func (n *Node) restore(b *startState) (*keyspace.Keyspace, error) {
 	}
 	snapshot := n.snaps.Newest().At
 	if snapshot.IsZero() && b.Upstream == "" && n.snaps.Newest().IsZero() {
-		return nil, fmt.Errorf("%w, or, since there is no snapshot to start from, make this node a "+
-			"replica of the one that has most data (empty %s and start it with that one as its "+
+		return nil, fmt.Errorf("%w, or, since there is no snapshot to start from, make this node "+
+			"a replica of the one that has most data (empty %s and start it with that one as its "+
 			"upstream) and promote it when it has everything", err, n.c.Dir)
 	}
 	if err := n.markUnclean(b.State); err != nil {

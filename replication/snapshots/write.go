@@ -93,7 +93,9 @@ type encodeFunc func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error
 func (s *Store) encoder(
 	encode encodeFunc, keys *keyspace.Snapshot, id identity.ID, at replog.Offset,
 ) func(io.Writer) error {
-	aux := rdb.Aux{ReplID: string(id), Offset: int64(at), CTime: time.Now().Unix(), Version: s.c.Version}
+	aux := rdb.Aux{
+		ReplID: string(id), Offset: int64(at), CTime: time.Now().Unix(), Version: s.c.Version,
+	}
 	return func(w io.Writer) error { return encode(w, aux, keys) }
 }
 
