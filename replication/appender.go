@@ -141,7 +141,7 @@ func (a *appender) loop() error {
 		case <-tick.C:
 			a.tick()
 		case <-a.log.Failed():
-			a.fail(a.log.Err()) //nolint:errcheck
+			a.fail(a.log.Err()) //nolint:errcheck // the loop ends by it
 		case <-a.stop:
 			return nil
 		}

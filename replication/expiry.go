@@ -10,10 +10,10 @@ import (
 
 const (
 	expireAtOnce = 256 // keys that one record deletes
-	// bytes of their names in one record; a longer name has a record of its own
+	// expireBytes bounds the names in one record; a longer name has a record of its own.
 	expireBytes    = 64 << 20
 	snapshotSweeps = 64      // records of deletions before a snapshot
-	scratchSize    = 1 << 20 // the largest buffer that is kept for the next record
+	scratchSize    = 1 << 20 // bytes; a larger buffer is not reused
 )
 
 // expire deletes expired keys by a DEL in the log, because replicas delete no key on their own. It

@@ -35,15 +35,15 @@ type follower struct {
 	mu        sync.Mutex
 	link      *upstream.Link    // nil: none
 	client    client            // the link as CLIENT shows it
-	payload   *upstream.Payload // what is being received; nil: nothing
-	down      time.Time         // when the link was last lost
+	payload   *upstream.Payload // the snapshot that is being received; nil: none
+	down      time.Time         // when the last connected link ended
 	now       LinkState
 	since     time.Time
 	err       error
 	lastIO    time.Time // of the last link
-	dropped   bool      // a full resync freed the old data and has not brought the new ones yet
-	forceFull bool      // what we have is not what the upstream has: ask for everything
-	// why the node stopped following for good; nil: it did not, or a link is up again
+	dropped   bool      // old data freed for a full resync that is not complete
+	forceFull bool      // the data differ from the upstream's: the next resync is a full one
+	// Why the node stopped following; nil: it did not, or a link was up since.
 	stopped error
 
 	progressed bool // the last link brought bytes that were applied; run's goroutine only
@@ -147,7 +147,6 @@ func (f *follower) stopFollowing(err error) {
 
 // state returns the state of the link, and why the node stopped following and has had no link
 // since; nil: it did not stop.
-// why the node stopped following; nil: it did not, or a link was up since
 func (f *follower) state() (s LinkState, stopped error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -175,7 +174,6 @@ func (f *follower) linkClient() (c client, ok bool) {
 
 // linkState returns the state of the link, and whether the old data were dropped for a full resync
 // that is not complete.
-// old data freed for a full resync that is not complete
 func (f *follower) linkState() (s LinkState, dropped bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -440,7 +438,6 @@ func (f *follower) dropDataset(ctx context.Context, term Term) error {
 
 // receive reads the snapshot. A snapshot with wrong contents would come again, so the node stops
 // following. A snapshot that was cut off is retried.
-// the snapshot that is being received; nil: none
 func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error) {
 	keys := f.n.newKeyspace()
 	aux, err := rdb.Read(bufio.NewReaderSize(payload, 256<<10), keys.Loader())

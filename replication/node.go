@@ -393,8 +393,7 @@ func (n *Node) ReplicaOf(ctx context.Context, addr string) error {
 	}
 	_, err := n.appender.submit(ctx, 0, nil, func() error {
 		if n.failover.now() != failoverNone {
-			// Redis's own words
-			return errors.New("REPLICAOF not allowed while failing over.") //nolint:staticcheck
+			return errors.New("REPLICAOF not allowed while failing over.") //nolint:staticcheck // Redis's own words
 		}
 		return n.appender.replicaOf(addr)
 	})

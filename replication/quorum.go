@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// a quorum that was found is not checked again for so long
+	// quorumValidFor is how long a quorum that was found is not checked again.
 	quorumValidFor = 10 * time.Millisecond
 	quorumTick     = 100 * time.Millisecond // time between two checks without an acknowledgement
 	quorumSamples  = 32                     // marks within the allowed lag

@@ -25,8 +25,8 @@ type room struct {
 	spareReleased bool // a snapshot does not help: units may use the spare room, too
 	tooSmall      bool // the volume has no room for another snapshot
 
-	dropped  int64     // bytes of log since told
-	reported time.Time // when it was logged last that log was dropped
+	dropped  int64     // bytes of log since reported
+	reported time.Time // when dropped log was last logged
 }
 
 // update sets the spare room to what the next snapshot needs now.

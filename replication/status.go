@@ -90,7 +90,7 @@ const (
 	LinkHandshake                   // handshake up to the reply to PSYNC
 	LinkTransfer                    // receiving and loading a snapshot
 	LinkConnected                   // streaming
-	// the upstream sent what the node cannot apply; an operator must act
+	// LinkStopped: the upstream sent what the node cannot apply; an operator must act.
 	LinkStopped
 )
 
