@@ -111,8 +111,8 @@ func resyncPause(failed int) time.Duration {
 	return min(resyncPauseFirst<<min(failed-1, 16), resyncPauseMost)
 }
 
-// setState records the state of the link. judge runs after f.mu is
-// unlocked: deferred calls run in reverse order.
+// setState records the state of the link. updateReadGate runs after f.mu is unlocked, because
+// deferred calls run in reverse order.
 func (f *follower) setState(s LinkState, err error) {
 	defer f.n.updateReadGate()
 	f.mu.Lock()
