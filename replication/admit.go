@@ -22,7 +22,8 @@ type psync struct {
 // The refusals of PSYNC. A replica that gets NOMASTERLINK or LOADING tries again after a
 // second; at any other error it would fall back to SYNC.
 const (
-	refuseForeign = "NOMASTERLINK this node holds nothing and never wrote what you hold; its log says what to do"
+	refuseForeign = "NOMASTERLINK this node holds nothing and never wrote what you hold; " +
+		"its log says what to do"
 	refuseLoading = "LOADING Rowfall is loading the dataset: it is not complete yet"
 	refuseFailing = "NOMASTERLINK Can't SYNC while failing over"
 	refuseStopped = "NOMASTERLINK this node stopped following its upstream: %v"
@@ -43,8 +44,11 @@ func (n *Node) admit(p *psync, r *replica) {
 	} else {
 		p.refusal = n.admitAsReplica(p)
 	}
-	n.logger.Info().Str("replica", r.addr).Str("asked_replid", p.id).Int64("asked_offset", p.offset).Str("replid", string(p.with)).
-		Stringer("first", start+1).Stringer("end", end).Bool("partial", p.answer == identity.Continue).Str("refused", p.refusal).Msg("resync asked for")
+	n.logger.Info().Str("replica", r.addr).
+		Str("asked_replid", p.id).Int64("asked_offset", p.offset).Str("replid", string(p.with)).
+		Stringer("first", start+1).Stringer("end", end).
+		Bool("partial", p.answer == identity.Continue).Str("refused", p.refusal).
+		Msg("resync asked for")
 	if p.refusal == "" {
 		n.replicas.add(r)
 	}
@@ -119,8 +123,10 @@ func (n *Node) isForeign(p *psync) bool {
 // was probably lost, and how to get the data back. The caller holds n.state.
 func (n *Node) adviseLost(addr string, p *psync) {
 	host, port, _ := net.SplitHostPort(addr)
-	advice := fmt.Sprintf("replica %s holds %d bytes of a stream that this node, which holds %d, knows nothing of: if the directory %s was lost, "+
-		"take the state back from the replica that is furthest: send it REPLICAOF NO ONE, send REPLICAOF %s %s here, when that link is up REPLICAOF NO ONE here, "+
+	advice := fmt.Sprintf("replica %s holds %d bytes of a stream that this node, which holds %d, "+
+		"knows nothing of: if the directory %s was lost, take the state back from the replica "+
+		"that is furthest: send it REPLICAOF NO ONE, send REPLICAOF %s %s here, when that link is "+
+		"up REPLICAOF NO ONE here, "+
 		"and have the replica follow this node again; "+
 		"if that replica's data may go, restart it without its dump file and attach it again",
 		addr, p.offset-1, n.log.End(), n.c.Dir, host, port)

@@ -18,10 +18,9 @@ import (
 	"rowfall/replication/upstream"
 )
 
-// appender is the node's single writer: it alone appends to the log, stages and
-// publishes, changes role and term, and fixes the points of snapshots. Others
-// hand it work and wait. Its fields are many because it alone may touch the last
-// group, which is therefore in no other type.
+// appender is the node's single writer. It alone appends to the log, stages and publishes units,
+// changes role and term, and fixes the points of snapshots. Other goroutines submit work and wait.
+// The last group of fields is large because only the loop's goroutine may touch these fields.
 type appender struct {
 	n         *Node
 	log       *replog.Log
@@ -31,26 +30,28 @@ type appender struct {
 	written   atomic.Int64 // offset after the newest unit or expiry
 	asked     atomic.Int64 // offset after the newest GETACK
 
-	stop    chan struct{} // closed by the node: end the loop
-	stopped chan struct{} // closed by the loop: nothing is taken any more
-	err     error         // why the log failed; read after stopped
+	stop    chan struct{} // closed by the node to end the loop
+	stopped chan struct{} // closed by the loop: no work is accepted any more
+	err     error         // why the log failed; read after stopped is closed
 
 	// Only the loop's goroutine uses these.
-	keys       *keyspace.Keyspace
-	role       Role
-	term       Term
-	paused     chan struct{} // a failover lets nothing be written; nil: it may be
-	dropped    error         // why the keyspace does not hold what the log says: a full resync is due; nil: it does
-	needSelect bool          // a stream that begins here has selected no database yet
-	moreDue    bool          // keys are left whose time has passed
-	expireMost int           // bytes of names that one record deletes
+	keys *keyspace.Keyspace
+	role Role
+	term Term
+	// a failover forbids writes until it is closed; nil: writes are allowed
+	paused chan struct{}
+	// why the keyspace lacks the data of the log, until a full resync; nil: it has them
+	dropped    error
+	needSelect bool // the next record must be SELECT
+	moreDue    bool // expired keys are left
+	expireMost int  // bytes of key names that one record deletes
 	lastPing   time.Time
 	scratch    []byte
 	room       room
-	checkedAt  replog.Offset // where the log ended when it was last looked whether a snapshot is due
+	checkedAt  replog.Offset // end of the log at the last checkSnapshotDue
 }
 
-// op is one piece of work: a unit, or anything else that must happen between units.
+// op is one piece of work: a unit, or a function that must run between two units.
 type op struct {
 	term Term
 	unit []byte
@@ -70,7 +71,8 @@ var (
 func newAppender(n *Node) *appender {
 	a := &appender{
 		n: n, log: n.log, keys: n.Keyspace(), ops: make(chan *op), stop: make(chan struct{}),
-		stopped: make(chan struct{}), needSelect: true, lastPing: time.Now(), expireMost: expireBytes,
+		stopped: make(chan struct{}), needSelect: true, lastPing: time.Now(),
+		expireMost: expireBytes,
 	}
 	a.pool.New = func() any { return &op{done: make(chan struct{}, 1)} }
 	a.role, a.term = n.Role()
@@ -80,8 +82,11 @@ func newAppender(n *Node) *appender {
 	return a
 }
 
-// submit hands over a unit, or run if it is not nil, and waits for the outcome.
-func (a *appender) submit(ctx context.Context, t Term, unit []byte, run func() error) (replog.Offset, error) {
+// submit hands over a unit, or run if it is not nil, and waits for the outcome. A ctx that ends
+// after the appender accepted the work does not cancel the work.
+func (a *appender) submit(
+	ctx context.Context, t Term, unit []byte, run func() error,
+) (replog.Offset, error) {
 	o := a.pool.Get().(*op)
 	o.term, o.unit, o.run = t, unit, run
 	select {
@@ -91,13 +96,14 @@ func (a *appender) submit(ctx context.Context, t Term, unit []byte, run func() e
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	<-o.done // whoever took it answers
+	<-o.done // the loop answers everything that it accepted
 	end, err := o.end, o.err
 	o.unit, o.run, o.err = nil, nil, nil
 	a.pool.Put(o)
 	return end, err
 }
 
+// closedErr is the error of work that comes after stopped is closed.
 func (a *appender) closedErr() error {
 	if a.err != nil {
 		return a.err
@@ -105,7 +111,7 @@ func (a *appender) closedErr() error {
 	return ErrClosed
 }
 
-// loop works until stop, or until the log fails, which it returns.
+// loop works until stop is closed, or until the log fails, which it returns.
 func (a *appender) loop() error {
 	defer close(a.stopped)
 	a.room.update()
@@ -115,14 +121,15 @@ func (a *appender) loop() error {
 	close(always)
 	for a.err == nil {
 		var due <-chan struct{}
-		if a.moreDue { // they take turns with what others want
+		// Expiry takes turns with submitted work.
+		if a.moreDue {
 			due = always
 		}
 		select {
 		case <-due:
 			a.moreDue = false
 			if a.role == Master && a.paused == nil {
-				_ = a.expire(a.n.c.Now()) // a full disk leaves it to the next tick
+				_ = a.expire(a.n.c.Now()) // on a full disk the next tick tries again
 			}
 		case o := <-a.ops:
 			if o.run != nil {
@@ -142,8 +149,8 @@ func (a *appender) loop() error {
 	return a.err
 }
 
-// fail makes a fault of the disk final: what is on it is not known any more. The loop
-// ends by it, and Run returns it.
+// fail makes a disk error final, because the contents of the disk are unknown after it. The loop
+// ends, and Run returns the error.
 func (a *appender) fail(err error) error {
 	if a.err == nil {
 		a.err = fmt.Errorf("the node stops at offset %d: %w", a.log.End(), err)
@@ -151,8 +158,8 @@ func (a *appender) fail(err error) error {
 	return err
 }
 
-// failUnlessFull is fail for an append: without room nothing happened, and the
-// same can be tried again.
+// failUnlessFull is fail for an append, except for a full disk: then nothing was written, and the
+// append may be tried again.
 func (a *appender) failUnlessFull(err error) error {
 	if isFull(err) {
 		return err
@@ -160,11 +167,11 @@ func (a *appender) failUnlessFull(err error) error {
 	return a.fail(err)
 }
 
-// tick does what time asks for.
+// tick does the periodic work: expiry, PING, release of memory, limits and snapshots.
 func (a *appender) tick() {
 	now := time.Now()
 	if a.role == Master && a.paused == nil {
-		// A full disk refuses some of it, and PING last of all.
+		// On a full disk expiry fails before PING does, which has a reserve in the log.
 		if a.expire(a.n.c.Now()) != nil && a.err != nil {
 			return
 		}
@@ -176,15 +183,15 @@ func (a *appender) tick() {
 		}
 	}
 	if a.n.failover.now() == failoverNone {
-		_ = a.n.failover.removeFile() // the mark stays until the next tick
+		_ = a.n.failover.removeFile() // on an error the next tick tries again
 	}
 	a.keys.Tidy()
 	a.n.replicas.enforceLimits(now)
 	a.checkSnapshotDue()
 }
 
-// logRecord appends a record. Where the volume has no room for it, log that is not needed any more,
-// or only by replicas, is dropped before the record is refused.
+// logRecord appends a record. On a full volume it drops log that nothing needs, or only replicas,
+// before it returns the error.
 func (a *appender) logRecord(k replog.Kind, payload []byte) (replog.Offset, error) {
 	end, err := a.log.Append(k, payload)
 	if isFull(err) {
@@ -200,8 +207,8 @@ func (a *appender) logRecord(k replog.Kind, payload []byte) (replog.Offset, erro
 	return end, err
 }
 
-// checkEvery is the log after which the node looks whether a snapshot is due, if that is before the
-// next second.
+// checkEvery is the number of log bytes after which the appender checks whether a snapshot is due,
+// without waiting for the next tick.
 func checkEvery(keep int64) replog.Offset {
 	const most = 16 << 20
 	if keep < 0 {
@@ -210,18 +217,17 @@ func checkEvery(keep int64) replog.Offset {
 	return replog.Offset(max(min(keep/4, most), snapshots.LeastBetween))
 }
 
-// look begins a snapshot if one is due, and leaves room for the next one.
+// checkSnapshotDue requests a snapshot if one is due, and sets the room to leave for the next.
 func (a *appender) checkSnapshotDue() {
 	a.checkedAt = a.log.End()
 	if a.dropped == nil {
 		a.n.snaps.RequestIfDue()
 	}
-	a.room.update() // which says that there is no room only where no attempt shows that
+	a.room.update() // after the request, so that an attempt shows a lack of room first
 }
 
-// append logs one record of a master. Everything after a snapshot's offset, a
-// start or a promotion begins with SELECT, because a replica that joins there
-// has no database selected.
+// append logs one record of a master. The first record after a start, a promotion or a snapshot's
+// offset is SELECT, because a replica that joins there has no database selected.
 func (a *appender) append(k replog.Kind, payload []byte) error {
 	if a.needSelect {
 		if _, err := a.logRecord(replog.Select, selectRecord); err != nil {
@@ -242,8 +248,8 @@ func (a *appender) append(k replog.Kind, payload []byte) error {
 	return nil
 }
 
-// apply stages, logs, publishes and wakes. Nothing is logged that does not
-// stage, nothing is published that is not logged.
+// apply stages, logs and publishes a unit. A unit that cannot be staged is not logged, and a unit
+// that cannot be logged is not published.
 func (a *appender) apply(t Term, unit []byte) (replog.Offset, error) {
 	if a.role != Master || t != a.term {
 		return 0, ErrDemoted
@@ -252,7 +258,8 @@ func (a *appender) apply(t Term, unit []byte) (replog.Offset, error) {
 		return 0, &pausedError{a.paused}
 	}
 	if len(unit) == 0 || len(unit) > replog.MaxPayload {
-		return 0, fmt.Errorf("apply unit: it has %d bytes; 1 to %d are allowed", len(unit), replog.MaxPayload)
+		return 0, fmt.Errorf("apply unit: it has %d bytes; 1 to %d are allowed",
+			len(unit), replog.MaxPayload)
 	}
 	now := a.n.c.Now()
 	if err := a.expireBefore(unit, now); err != nil {
@@ -270,15 +277,15 @@ func (a *appender) apply(t Term, unit []byte) (replog.Offset, error) {
 	return a.log.End(), nil
 }
 
-// publish makes the staged unit visible and tells those who wait for it.
+// publish makes the staged unit visible and wakes its waiters.
 func (a *appender) publish() {
 	a.keys.Publish()
 	a.n.snaps.CheckMemory(a.keys)
 	a.published.wake()
 }
 
-// getAck asks every replica for its offset, unless it has been asked since the
-// newest unit.
+// getAck requests an acknowledgement from every replica, unless that was done since the newest
+// unit.
 func (a *appender) getAck() error {
 	if a.role != Master || a.paused != nil || a.asked.Load() > a.written.Load() {
 		return nil
@@ -286,6 +293,8 @@ func (a *appender) getAck() error {
 	return a.append(replog.GetAck, getAckRecord)
 }
 
+// snapshotPoint fixes the contents of a snapshot. It deletes expired keys first, as far as the disk
+// has room.
 func (a *appender) snapshotPoint() (snapshots.Point, error) {
 	if a.dropped != nil {
 		return snapshots.Point{}, a.dropped
@@ -294,8 +303,8 @@ func (a *appender) snapshotPoint() (snapshots.Point, error) {
 		if a.role != Master || a.paused != nil {
 			break
 		}
-		// A full disk must not keep the snapshot from being taken that lets the log go: what ran
-		// out is in it, then.
+		// A full disk must not prevent the snapshot that lets log go. The snapshot contains
+		// the expired keys then.
 		if err := a.expire(a.n.c.Now()); isFull(err) {
 			break
 		} else if err != nil {
@@ -312,13 +321,13 @@ func (a *appender) snapshotPoint() (snapshots.Point, error) {
 	return a.n.pointOf(a.keys), nil
 }
 
-// errDropped is why a node that freed its data for a full resync does nothing else.
+// errDropped is why a node that freed its data for a full resync rejects promotions and snapshots.
 var errDropped = errors.New("the old data were dropped for a full resync that is not complete yet; " +
 
 	"let it complete, or restart the node to have them again")
 
-// badCommandError says which command of the upstream was not understood. The
-// node must not go on: it would not hold what its upstream holds.
+// badCommandError is a command of the upstream that the node cannot apply. The node stops
+// following, because its data would differ from the upstream's.
 type badCommandError struct {
 	at  replog.Offset
 	err error
@@ -326,14 +335,15 @@ type badCommandError struct {
 
 func (e *badCommandError) Error() string {
 	return fmt.Sprintf("command at offset %d of the upstream's stream cannot be applied: %v; "+
-		"mend the upstream's data, then send REPLICAOF with the same address for a full resync", e.at, e.err)
+		"mend the upstream's data, then send REPLICAOF with the same address for a full resync",
+		e.at, e.err)
 }
 
 func (e *badCommandError) Unwrap() error { return e.err }
 
-// follow logs and publishes what came from the upstream, byte for byte, and takes
-// it out of b. What came at once goes into one record, except that a GETACK at
-// the batch's end has its own: asked is the offset before it, -1 without one.
+// follow logs and publishes a batch from the upstream, byte for byte, and removes what it did from
+// b. The commands of a batch become one record, except that a GETACK has its own. A GETACK ends the
+// call: asked is the offset before it, else -1.
 func (a *appender) follow(t Term, b *upstream.Batch) (asked replog.Offset, err error) {
 	for b.Len() > 0 {
 		if a.role != Replica || t != a.term {
@@ -343,7 +353,7 @@ func (a *appender) follow(t Term, b *upstream.Batch) (asked replog.Offset, err e
 		err := a.followGroup(kind, b.First(n))
 		var bad *badCommandError
 		if errors.As(err, &bad) && n > 1 {
-			// Those before the bad one count, and its own offset is told.
+			// The commands before the bad one are applied, so that the error has its offset.
 			if n = before(b, n, bad.err); n == 1 {
 				kind = b.Kind(0)
 			}
@@ -360,8 +370,8 @@ func (a *appender) follow(t Term, b *upstream.Batch) (asked replog.Offset, err e
 	return -1, nil
 }
 
-// before is how many of the batch's first n records end before the command that is
-// to blame, and 1 if it is in the first, or if none is.
+// before returns how many of the batch's first n commands end before the one at fault. It returns 1
+// if that is the first, or if blame names none.
 func before(b *upstream.Batch, n int, blame error) int {
 	var e *keyspace.StageError
 	if !errors.As(blame, &e) {
@@ -370,20 +380,21 @@ func before(b *upstream.Batch, n int, blame error) int {
 	return max(sort.Search(n, func(i int) bool { return len(b.First(i+1)) > e.At }), 1)
 }
 
-// group is how many records at the batch's start are logged as one, and as what.
+// group returns how many commands at the batch's start become one record, and its kind.
 func group(b *upstream.Batch) (n int, k replog.Kind) {
 	k = b.Kind(0)
 	if k == replog.GetAck {
 		return 1, k
 	}
-	for n = 1; n < b.Len() && b.Kind(n) != replog.GetAck && len(b.First(n+1)) <= replog.MaxPayload; n++ {
+	fits := func(n int) bool { return len(b.First(n+1)) <= replog.MaxPayload }
+	for n = 1; n < b.Len() && b.Kind(n) != replog.GetAck && fits(n); n++ {
 		k = replog.Unit
 	}
 	return n, k
 }
 
-// followGroup does it for one record to be. As a replica the node deletes nothing
-// on its own: a key that ran out is there until the upstream's DEL.
+// followGroup logs and publishes one record. A replica deletes no expired key on its own: it waits
+// for the DEL of its upstream.
 func (a *appender) followGroup(k replog.Kind, payload []byte) error {
 	staged := k == replog.Unit || k == replog.Select
 	if staged {
@@ -405,10 +416,12 @@ func (a *appender) followGroup(k replog.Kind, payload []byte) error {
 	return nil
 }
 
-// installDataset puts a full resync's data in the place of the old. Every step can be
-// repeated: a crash leaves the old data, or Pending, from which recovery goes on.
-// Removing the old takes long, and nobody else waits for it.
-func (a *appender) installDataset(t Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset) error {
+// installDataset replaces the data by those of a full resync. Every step can be repeated: a crash
+// leaves the old data, or Pending in the identity file, from which the next start continues. The
+// removal of the old files takes long, and only the link to the upstream waits for it.
+func (a *appender) installDataset(
+	t Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset,
+) error {
 	if a.role != Replica || t != a.term {
 		return ErrDemoted
 	}
@@ -422,14 +435,15 @@ func (a *appender) installDataset(t Term, keys *keyspace.Keyspace, newID identit
 	id.Boot = identity.BootID()
 	err := id.Save(a.n.c.FS, a.n.c.Dir)
 	if disk.IsFull(err) {
-		return err // nothing is changed
+		return err // the old file is still there
 	}
 	var sweep func() error
 	if err == nil {
 		sweep, err = a.swapDataset(id, keys, at)
 	}
 	if err == nil {
-		// Before Pending goes: a start would take the old snapshot for the newest if its offset is higher.
+		// While the identity has Pending: else a start could load the old snapshot, if its
+		// offset is the higher one.
 		err = errors.Join(a.n.snaps.RemoveOthers(at), sweep())
 	}
 	if err == nil {
@@ -437,19 +451,21 @@ func (a *appender) installDataset(t Term, keys *keyspace.Keyspace, newID identit
 	}
 	if err != nil {
 		a.n.state.Lock()
-		a.n.state.identityFrozen = true // the file may say Pending, and a start goes by that
+		a.n.state.identityFrozen = true // the file may hold Pending, which the next start obeys
 		a.n.state.Unlock()
 		return a.fail(err)
 	}
 	return nil
 }
 
-// swapDataset does it for everybody who looks. Sweep removes the old log.
-func (a *appender) swapDataset(id identity.State, keys *keyspace.Keyspace, at replog.Offset) (sweep func() error, err error) {
+// swapDataset installs keys, log offset and identity in one step under n.state, so that PSYNC never
+// sees new bytes under the old id. The returned sweep deletes the old log files.
+func (a *appender) swapDataset(
+	id identity.State, keys *keyspace.Keyspace, at replog.Offset,
+) (sweep func() error, err error) {
 	if err := a.n.snaps.InstallResync(at, keys.Memory().Live); err != nil {
 		return nil, err
 	}
-	// PSYNC is decided under this lock, so nobody gets new bytes for an old id or the other way round.
 	a.n.state.Lock()
 	defer a.n.state.Unlock()
 	a.n.replicas.dropAll("the upstream sent a full resync")
@@ -473,8 +489,8 @@ func (a *appender) swapDataset(id identity.State, keys *keyspace.Keyspace, at re
 	return sweep, nil
 }
 
-// drop frees the data before a full resync brings others. The directory still
-// has them, and until the new are complete a restart begins with them.
+// dropDataset frees the data before a full resync loads others. The directory keeps the old data: a
+// restart before the end of the resync loads them.
 func (a *appender) dropDataset(t Term) error {
 	if a.role != Replica || t != a.term {
 		return ErrDemoted
@@ -486,7 +502,7 @@ func (a *appender) dropDataset(t Term) error {
 	return nil
 }
 
-// isFull says whether err is a full disk, which left no trace and passes.
+// isFull reports whether err is a full disk: nothing was written, and a retry may succeed.
 func isFull(err error) bool {
 	var full *replog.FullError
 	return errors.As(err, &full)

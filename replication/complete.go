@@ -50,6 +50,7 @@ func (n *Node) setCompleteVolatile(complete bool) {
 	n.state.Unlock()
 	n.updateReadGate()
 	if was != complete {
-		n.logger.Info().Bool("complete", complete).Stringer("offset", n.Offset()).Msg("completeness changed")
+		n.logger.Info().Bool("complete", complete).Stringer("offset", n.Offset()).
+			Msg("completeness changed")
 	}
 }

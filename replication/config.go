@@ -12,69 +12,86 @@ import (
 	"rowfall/replication/replog"
 )
 
-// Config is everything a node is told. Dir and Listen are required; zero values
-// of the others mean the defaults given with each. It is one flat struct, however
-// long, since each field is one setting of whoever runs a node.
+// Config configures a node. Dir and Listen are required; the zero value of any other field means
+// its default. The struct is long and flat, because each field is one setting of the operator.
 type Config struct {
 	Listen   string // host:port; port 0 chooses a free one
 	Dir      string // snapshots, log and identity; created if absent
 	Password string // what AUTH must give; empty: no AUTH needed
 
-	ReplicaOf      string // host:port of an upstream, used at the first start of a directory; then the role kept there wins
+	// ReplicaOf is the host:port of an upstream. It is used at the first start of a directory;
+	// later the saved role wins.
+	ReplicaOf      string
 	MasterUser     string // user name for the upstream, empty: the default user
 	MasterPassword string // password for the upstream, empty: none
 
-	TLS         *tls.Config // for those who connect to us; nil: plain
-	UpstreamTLS *tls.Config // for the upstream; nil: plain; without a ServerName the upstream's host is verified
+	TLS *tls.Config // for connections to the node; nil: plain TCP
+	// UpstreamTLS is for the link to the upstream; nil: plain TCP. Without a ServerName the
+	// upstream's host is verified.
+	UpstreamTLS *tls.Config
 
 	Log replog.Config // the log's memory, retention and fsync policy
-	FS  disk.FS       // what Dir is on, for tests; nil: the operating system's. Log has it, too, unless it names another
+	// file system of Dir, for tests; nil: the operating system's. It is also Log.FS unless that is
+	// set
+	FS disk.FS
 
-	HiddenPrefix string // keys that SCAN, KEYS, RANDOMKEY and DBSIZE do not show
+	HiddenPrefix string // prefix of keys that SCAN, KEYS, RANDOMKEY and DBSIZE leave out
 
 	PingPeriod time.Duration // between PINGs in the stream; 0: 10 s
-	Timeout    time.Duration // a silent replica or upstream, or a peer that takes nothing, is cut off after it; 0: 60 s
-	MaxClients int           // connections at once, replicas included; 0: 10,000
+	// silence after which a replica, upstream or blocked peer is disconnected; 0: 60 s
+	Timeout    time.Duration
+	MaxClients int // connections, replicas included; 0: 10,000
 
-	MinReplicas       int           // Apply blocks while fewer replicas have acknowledged what is older than MinReplicasMaxLag; 0: it does not
+	// MinReplicas makes Apply wait while fewer replicas have acknowledged what is older than
+	// MinReplicasMaxLag; 0: it does not wait.
+	MinReplicas       int
 	MinReplicasMaxLag time.Duration // 0: 10 s
 
-	RefuseStaleData  bool // as a replica without its upstream: answer MASTERDOWN instead of what it has
-	DropBeforeResync bool // at a full resync free the old data first: half the memory, but no answers until the new are loaded
+	RefuseStaleData bool // as a replica without its upstream: reply MASTERDOWN instead of old data
+	// DropBeforeResync frees the old data before a full resync from the upstream. It halves the
+	// memory, but reads get LOADING until the new data are loaded.
+	DropBeforeResync bool
 
-	// SnapshotEvery is the bytes of log after which a new snapshot is taken (or the last one's
-	// size, if that is more). One is also taken when the log reaches Log.Keep, and when the volume
-	// gets full. 0: 256 MiB.
+	// SnapshotEvery is the bytes of log after which a new snapshot is taken, or the last snapshot's
+	// size, if that is larger. A snapshot is also taken when the log reaches Log.Keep, and when the
+	// volume gets full. 0: 256 MiB.
 	SnapshotEvery int64
-	// SnapshotMemory is how many bytes of replaced data a snapshot that is being
-	// written may keep. Past it Apply is slowed, to 10 ms a unit at most, and past
-	// twice as much the snapshot is given up, to be tried again. 0: 1 GiB or a
-	// quarter of the data, whichever is more.
+	// SnapshotMemory is how many bytes of replaced data a snapshot that is being written may keep
+	// in memory. Beyond it Apply is slowed, by at most 10 ms a unit. Beyond twice as much the
+	// snapshot is aborted and retried later. 0: 1 GiB or a quarter of the data, whichever is more.
 	SnapshotMemory int64
-	SnapshotReuse  int64 // a snapshot serves late joiners while the log since it is shorter (bytes); 0: its own size, but 64 MiB to 2 GiB, about a minute of replay
+	// SnapshotReuse is the bytes of log since a snapshot up to which it serves further replicas. 0:
+	// the snapshot's size, at least 64 MiB and at most 2 GiB, which a replica replays in about a
+	// minute.
+	SnapshotReuse int64
 
-	MaxFullSyncs int           // full resyncs at once, the others wait; 0: 16
-	FullSyncRate int64         // bytes a second that all full resyncs may take together; 0: no limit
-	SyncDelay    time.Duration // how long a new snapshot waits for more replicas to join; 0: not at all, since late ones join it anyway
-	// A replica that a full resync does not bring online is given up: one that takes the snapshot
-	// at less than FullSyncMinRate bytes a second, on average over FullSyncSlack, and one that has
-	// not loaded it after the time that its size takes at that rate and FullSyncSlack more. 0: 1
+	MaxFullSyncs int   // full resyncs at once, others wait; 0: 16
+	FullSyncRate int64 // bytes a second for all full resyncs together; 0: no limit
+	// SyncDelay is how long a new snapshot waits for more replicas to join; 0: not at all, since
+	// late replicas join the running one anyway.
+	SyncDelay time.Duration
+	// FullSyncMinRate is the least rate of a full resync in bytes a second, on average over
+	// FullSyncSlack. A replica that reads the snapshot more slowly is disconnected. So is one that
+	// has not loaded the snapshot after its size divided by this rate, and FullSyncSlack more. 0: 1
 	// MiB a second, 5 minutes.
 	FullSyncMinRate int64
 	FullSyncSlack   time.Duration
-	// FullSyncLog is how many bytes of log may stay beyond Log.Keep for one replica that does a
-	// full resync; a replica that needs more is given up. 0: Log.Keep, twice the data in memory, or
-	// 64 MiB, whichever is most.
-	FullSyncLog    int64
-	AssumeReplicas string // lowest version of the replicas whose version the node cannot find out, such as "7.0"; empty: 6.2, which needs a slower form of snapshots
+	// FullSyncLog is how many bytes of log one full resync may keep beyond Log.Keep; a replica that
+	// needs more is disconnected. 0: Log.Keep, twice the data in memory, or 64 MiB, whichever is
+	// most.
+	FullSyncLog int64
+	// AssumeReplicas is the lowest version of replicas whose version the node cannot find out, such
+	// as "7.0". Empty: 6.2, which needs a slower encoding of snapshots.
+	AssumeReplicas string
 
-	Commands map[string]Handler      // extra commands by upper-case name
-	Info     func(dst []byte) []byte // appends extra INFO sections, each "# Name\r\n" and "field:value\r\n" lines
-	Logger   zerolog.Logger          // one event per state change
-	Now      func() int64            // milliseconds since 1970; nil: the wall clock
+	Commands map[string]Handler // extra commands by upper-case name
+	// Info appends extra INFO sections, each of "# Name\r\n" and "field:value\r\n" lines.
+	Info   func(dst []byte) []byte
+	Logger zerolog.Logger // one event per state change
+	Now    func() int64   // milliseconds since 1970; nil: the wall clock
 }
 
-// withDefaults returns c with its zero values replaced.
+// withDefaults returns c with its zero values replaced by the defaults.
 func (c Config) withDefaults() Config {
 	c.PingPeriod = cmp.Or(c.PingPeriod, 10*time.Second)
 	c.Timeout = cmp.Or(c.Timeout, 60*time.Second)
@@ -97,8 +114,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Handler answers one extra command. It appends the reply to dst in the given
-// protocol (2 or 3) and returns it. args[0] is the command's name as sent; args
-// are valid during the call only. ctx ends with the session and with the node;
-// inside EXEC it has ended before, so that a command that waits answers at once.
+// Handler executes one extra command. It appends the reply to dst in protocol 2 or 3 and returns
+// it. args[0] is the command's name as sent; args are valid during the call only. ctx ends with the
+// session and with the node. Inside EXEC it has ended before the call, so that a command that waits
+// replies at once.
 type Handler func(ctx context.Context, dst []byte, proto int, args [][]byte) []byte

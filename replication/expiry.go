@@ -9,24 +9,24 @@ import (
 )
 
 const (
-	expireAtOnce   = 256      // keys that one record deletes
-	expireBytes    = 64 << 20 // or fewer, if their names are so long together; a longer one goes alone
-	snapshotSweeps = 64       // records of them before a snapshot
-	scratchSize    = 1 << 20  // the largest buffer that is kept for the next record
+	expireAtOnce = 256 // keys that one record deletes
+	// expireBytes bounds the names in one record; a longer name has a record of its own.
+	expireBytes    = 64 << 20
+	snapshotSweeps = 64      // records of deletions before a snapshot
+	scratchSize    = 1 << 20 // bytes; a larger buffer is not reused
 )
 
-// expire deletes keys that are due, as a command of the stream: replicas never
-// delete on their own. It is one record at a time, so that a million of them,
-// each with its fsync, keep neither units nor PINGs waiting; moreDue says that
-// some are left.
+// expire deletes expired keys by a DEL in the log, because replicas delete no key on their own. It
+// writes one record, so that a million expired keys, each record with an fsync, delay neither units
+// nor PINGs. moreDue reports that some are left.
 func (a *appender) expire(now int64) error {
 	var due [][]byte
 	due, a.moreDue = a.keys.Expired(now, expireAtOnce, a.expireMost)
 	return a.logDeletion(due)
 }
 
-// expireBefore deletes what must be gone before a unit: what is due, and of what
-// is left of that all that the unit could touch.
+// expireBefore deletes the keys that must be gone before a unit: one record of expired keys, and
+// then every expired key that the unit names.
 func (a *appender) expireBefore(unit []byte, now int64) error {
 	if err := a.expire(now); err != nil || !a.moreDue {
 		return err
@@ -36,7 +36,7 @@ func (a *appender) expireBefore(unit []byte, now int64) error {
 		var n int
 		var err error
 		if args, n, err = resp.ParseCommand(unit, args[:0]); err != nil {
-			return nil // staging says what is wrong with it
+			return nil // Stage returns the error
 		}
 		unit = unit[n:]
 		for _, key := range args {
@@ -59,7 +59,7 @@ func (a *appender) expireBefore(unit []byte, now int64) error {
 	return nil
 }
 
-// remove deletes keys that are due, in one record.
+// logDeletion deletes expired keys in one record.
 func (a *appender) logDeletion(due [][]byte) error {
 	if len(due) == 0 {
 		return nil
@@ -70,11 +70,11 @@ func (a *appender) logDeletion(due [][]byte) error {
 		b = resp.AppendBulk(b, key)
 	}
 	if a.scratch = b; cap(b) > scratchSize {
-		a.scratch = nil // a name can be as long as any value
+		a.scratch = nil // a key name can be as long as any value
 	}
 	if err := a.keys.Stage(b); err != nil {
 		err = fmt.Errorf("expire keys: %w", err)
-		if keyspace.IsFull(err) { // it may pass; a unit is refused for it, too
+		if keyspace.IsFull(err) { // it may pass, and rejects units, too
 			a.moreDue = false
 			return err
 		}

@@ -16,8 +16,9 @@ import (
 	"rowfall/replication/upstream"
 )
 
-// failoverFile names the target of a hand-over that was begun and not answered, and the id that is handed over,
-// so that a restart goes on with it: otherwise each of the two would follow the other.
+// failoverFile is the file that names the target of an open hand-over and the replication id that
+// is handed over. A restart continues the hand-over by it. Without it each of the two nodes could
+// follow the other.
 const failoverFile = "failover"
 
 // The states of a hand-over, as INFO spells them.
@@ -27,37 +28,37 @@ const (
 	failoverAsking  = "failover-in-progress"
 )
 
-// failover hands the master's role over to a replica that has everything: writes
-// pause, the replica acknowledges the last byte, the node becomes its replica and
-// asks it by PSYNC ... FAILOVER to be the master.
+// failover hands the master's role over to a replica that has all data: writes are paused, the
+// replica acknowledges the last byte, and the node becomes its replica and sends it PSYNC ...
+// FAILOVER, by which the replica becomes the master.
 type failover struct {
 	n        *Node
-	requests chan handOver // one at most
+	requests chan handOver // capacity 1
 
 	mu    sync.Mutex
 	state string // asking begins and ends on the appender only
 	abort func()
 
-	fileWritten bool // failoverFile may be on disk; the appender's
+	fileWritten bool // failoverFile may exist; appender goroutine only
 }
 
-// handOver is one FAILOVER.
+// handOver is one FAILOVER command.
 type handOver struct {
-	to      string // empty: whoever has everything first
-	force   bool   // at the time-out go on although to lacks something
+	to      string // empty: the first replica that has all data
+	force   bool   // after timeout hand over although the target lacks data
 	timeout time.Duration
-	ctx     context.Context // ends by ABORT
+	ctx     context.Context // ended by ABORT
 }
 
 // errNoFailover is returned when there is no hand-over to end or to take back.
 var errNoFailover = errors.New("No failover in progress.") //nolint:staticcheck // Redis's own words
 
-// pausedError is what a unit gets during the pause; resumed is closed at its end.
+// pausedError is returned for a unit during the pause; resumed is closed at the end of the pause.
 type pausedError struct{ resumed <-chan struct{} }
 
 func (e *pausedError) Error() string { return "writing is paused for a failover" }
 
-// now is the state.
+// now returns the state.
 func (f *failover) now() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -70,12 +71,14 @@ func (f *failover) setState(state string) {
 	f.state = state
 }
 
-// Failover hands the master's role over to the replica at to, as it announces
-// itself, or with an empty address to the first that has everything. It returns
-// when that has begun; Status says how it goes. A timeout ends the wait for the
-// replica: without force the node stays the master, with force, which needs both to
-// and a timeout, the role goes to a replica that lacks what it did not get. 0 waits
-// for ever.
+// Failover hands the master's role over to the replica at to, host:port as announced, or with an
+// empty address to the first replica that has all data. It returns when the hand-over has begun;
+// Status.Failover shows its state. After timeout, the node stays the master without force. With
+// force, which needs to and a timeout, the role goes to a replica that lacks the newest writes. A
+// timeout of 0 waits without limit.
+//
+// Errors are Redis's texts: on a replica, without replicas, for an unknown or not online target,
+// and during another failover.
 func (n *Node) Failover(to string, force bool, timeout time.Duration) error {
 	f := n.failover
 	if role, _ := n.Role(); role == Replica {
@@ -111,16 +114,15 @@ func (n *Node) Failover(to string, force bool, timeout time.Duration) error {
 	return nil
 }
 
-// AbortFailover takes a hand-over back. If the replica has been asked already the
-// node becomes the master again under a new replication id, for the replica may
-// have become one, too.
+// AbortFailover cancels a hand-over. If the replica was already asked to take over, the node
+// becomes the master again under a new replication id, because the replica may be a master, too.
 func (n *Node) AbortFailover(ctx context.Context) error {
 	_, err := n.appender.submit(ctx, 0, nil, n.appender.abortFailover)
 	return err
 }
 
-// abortFailover is AbortFailover, on the appender: so the role is either not given
-// away yet, and will not be, or is taken back.
+// abortFailover is AbortFailover on the appender, where the role either has not been given away,
+// and will not be, or is taken back.
 func (a *appender) abortFailover() error {
 	f := a.n.failover
 	f.mu.Lock()
@@ -148,7 +150,7 @@ func (f *failover) run(ctx context.Context) {
 	}
 }
 
-// handOver pauses, waits, and gives the role away.
+// handOver pauses writes, waits for the replica and gives the role away.
 func (f *failover) handOver(ctx context.Context, h handOver) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -162,12 +164,14 @@ func (f *failover) handOver(ctx context.Context, h handOver) {
 	}
 	if err != nil {
 		f.setState(failoverNone)
-		_, _ = a.submit(context.Background(), 0, nil, func() error { a.resume(); return nil }) // it fails when nobody waits any more
-		f.n.logger.Warn().Err(err).Str("target", h.to).Msg("failover given up: node stays the master")
+		// On an error the appender has stopped, and no unit waits.
+		_, _ = a.submit(context.Background(), 0, nil, func() error { a.resume(); return nil })
+		f.n.logger.Warn().Err(err).Str("target", h.to).
+			Msg("failover given up: node stays the master")
 	}
 }
 
-// reach pauses the writer and waits for a replica that has everything.
+// reach pauses writes and waits for a replica that has all data. It returns its address.
 func (f *failover) reach(ctx context.Context, h handOver) (to string, err error) {
 	var end replog.Offset
 	_, err = f.n.appender.submit(ctx, 0, nil, func() error {
@@ -209,12 +213,15 @@ func (f *failover) reach(ctx context.Context, h handOver) (to string, err error)
 	}
 }
 
-// asking says whether the upstream is to be asked to become the master.
+// asking reports whether PSYNC must ask the upstream to take over.
 func (f *failover) asking() bool { return f.now() == failoverAsking }
 
-// answered ends the hand-over as the upstream's answer says, and returns the one by
-// which it is followed now. Without any it is asked again.
-func (f *failover) handleReply(ctx context.Context, q psyncRequest, sync upstream.Sync, err error) (upstream.Sync, error) {
+// handleReply ends the hand-over according to the upstream's reply to PSYNC ... FAILOVER, and
+// returns the reply by which the node follows. If the upstream cannot decide yet, the hand-over
+// stays open, and the next link asks again.
+func (f *failover) handleReply(
+	ctx context.Context, q psyncRequest, sync upstream.Sync, err error,
+) (upstream.Sync, error) {
 	var refused *upstream.ReplyError
 	switch {
 	case err == nil:
@@ -229,43 +236,51 @@ func (f *failover) handleReply(ctx context.Context, q psyncRequest, sync upstrea
 	case strings.Contains(refused.Text, "must match my replid"):
 		return f.resolveForeignID(ctx, q, err)
 	}
-	if fault := f.onAppender(ctx, q, func(a *appender) error { return a.cancelHandOver(refused.Text) }); fault != nil {
+	cancel := func(a *appender) error { return a.cancelHandOver(refused.Text) }
+	if fault := f.onAppender(ctx, q, cancel); fault != nil {
 		return sync, fmt.Errorf("%w; %w", err, fault)
 	}
 	return sync, err
 }
 
-// isLater says whether an upstream only cannot answer yet.
+// isLater reports whether a refusal may pass with time.
 func isLater(r *upstream.ReplyError) bool {
-	return strings.HasPrefix(r.Text, "-NOMASTERLINK") || strings.HasPrefix(r.Text, "-LOADING") || strings.HasPrefix(r.Text, "-MASTERDOWN")
+	return strings.HasPrefix(r.Text, "-NOMASTERLINK") || strings.HasPrefix(r.Text, "-LOADING") ||
+		strings.HasPrefix(r.Text, "-MASTERDOWN")
 }
 
-// resolveForeignID finds out what became of a replica that is under another id now. It may
-// have taken over, unheard by us, and handed the role on: then there is a master, and
-// its stream goes on from ours. Where it does not, the replica may as well have been
-// given to a foreign master before it heard of us, and nothing is done: to be the
-// master again may make two, and to follow may replace the only copy of the data.
-func (f *failover) resolveForeignID(ctx context.Context, q psyncRequest, refused error) (upstream.Sync, error) {
+// resolveForeignID handles a replica that has another replication id now. The replica may have
+// taken over without a reply, and handed the role on: then a master exists, whose log continues
+// this node's. If PSYNC without FAILOVER does not show that, the replica may have been given to a
+// foreign master, and the node does nothing: as a master it could be the second one, and as a
+// replica it could replace the only copy of the data.
+func (f *failover) resolveForeignID(
+	ctx context.Context, q psyncRequest, refused error,
+) (upstream.Sync, error) {
 	sync, err := q.send(false)
 	switch {
 	case err != nil:
 		return sync, fmt.Errorf("%w; and without FAILOVER: %w", refused, err)
 	case sync.Full:
-		return sync, &stopError{fmt.Errorf("%w; it offers the data of id %s in the place of ours, so whether it took over first is not known: "+
-			"send FAILOVER ABORT to make this node the master again, and REPLICAOF after it if there is another master", refused, sync.ID)}
+		return sync, &stopError{fmt.Errorf("%w; it offers the data of id %s in the place of ours, "+
+			"so whether it took over first is not known: send FAILOVER ABORT to "+
+			"make this node the master again, and REPLICAOF after it if there is another master",
+			refused, sync.ID)}
 	case sync.ID == "" || strings.EqualFold(sync.ID, q.id):
 		return sync, refused
 	}
 	return sync, f.finishIfAsking(ctx, q, "the replica took over, and follows another by now")
 }
 
-// end is finish, as an answer says.
+// finishIfAsking ends the hand-over on the appender unless ABORT or a newer term came first.
 func (f *failover) finishIfAsking(ctx context.Context, q psyncRequest, how string) error {
 	return f.onAppender(ctx, q, func(*appender) error { f.finish(how); return nil })
 }
 
-// onAppender does what an answer says, unless ABORT came first.
-func (f *failover) onAppender(ctx context.Context, q psyncRequest, do func(a *appender) error) error {
+// onAppender runs do on the appender unless ABORT or a newer term came first.
+func (f *failover) onAppender(
+	ctx context.Context, q psyncRequest, do func(a *appender) error,
+) error {
 	a := f.n.appender
 	_, err := a.submit(ctx, 0, nil, func() error {
 		if !f.asking() || q.term != a.term {
@@ -276,16 +291,18 @@ func (f *failover) onAppender(ctx context.Context, q psyncRequest, do func(a *ap
 	return err
 }
 
-// finish ends the hand-over. It, unmark and cancelHandOver are the appender's.
+// finish ends the hand-over. Appender goroutine only.
 func (f *failover) finish(how string) {
 	f.setState(failoverNone)
 	if err := f.removeFile(); err != nil {
-		f.n.logger.Warn().Err(err).Msg("the mark of a failover stays until it can be removed: a restart before that asks once more")
+		f.n.logger.Warn().Err(err).
+			Msg("the mark of a failover stays until it can be removed: " +
+				"a restart before that asks once more")
 	}
 	f.n.logger.Info().Str("how", how).Msg("failover ended")
 }
 
-// unmark removes failoverFile, if it may be there.
+// removeFile removes failoverFile if it may exist. Appender goroutine only.
 func (f *failover) removeFile() error {
 	if !f.fileWritten {
 		return nil
@@ -301,9 +318,9 @@ func (f *failover) removeFile() error {
 	return nil
 }
 
-// cancelHandOver makes the node the master again. The hand-over ends only when it is: a
-// node that follows the one it asked and does not know any more that it did would
-// wait for it for ever, and it for the node.
+// cancelHandOver makes the node the master again. The hand-over ends only if that succeeds: a node
+// that follows its former replica without an open hand-over would wait for it for ever, and the
+// replica for the node.
 func (a *appender) cancelHandOver(why string) error {
 	if err := a.replicaOf(""); err != nil {
 		return fmt.Errorf("take failover back: %w", err)
@@ -312,8 +329,8 @@ func (a *appender) cancelHandOver(why string) error {
 	return nil
 }
 
-// recover goes on with a hand-over that a restart interrupted. A mark that could not be
-// removed when it was over, and is of the id before that, means nothing.
+// recover continues a hand-over that a restart interrupted. A file of an earlier id is left from a
+// hand-over that has ended, and is removed.
 func (f *failover) recover() error {
 	b, err := disk.ReadFile(f.n.c.FS, filepath.Join(f.n.c.Dir, failoverFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -324,14 +341,16 @@ func (f *failover) recover() error {
 	}
 	f.fileWritten = true
 	id, mark := f.n.identity(), strings.Fields(string(b))
-	if len(mark) > 0 && mark[0] == id.Upstream && (len(mark) == 1 || mark[1] == string(id.History.ID())) {
+	// Does the file name the current upstream, and, if it names an id, the current id?
+	sameID := len(mark) == 1 || len(mark) > 1 && mark[1] == string(id.History.ID())
+	if len(mark) > 0 && mark[0] == id.Upstream && sameID {
 		f.setState(failoverAsking)
 		return nil
 	}
 	return f.removeFile()
 }
 
-// pause refuses units, and keeps expiry and PING away, until resume.
+// pause stops units, expiry and PING until resume.
 func (a *appender) pause() {
 	if a.paused == nil {
 		a.paused = make(chan struct{})
@@ -345,12 +364,12 @@ func (a *appender) resume() {
 	}
 }
 
-// demoteTo makes the node a replica of the one that is to take over, unless ctx has
-// ended. Not a byte is written between the pause and this.
+// demoteTo makes the node a replica of its target, unless ctx has ended. No byte is written between
+// pause and demoteTo.
 func (a *appender) demoteTo(ctx context.Context, addr string) (err error) {
 	f := a.n.failover
 	switch {
-	case ctx.Err() != nil: // ABORT said that it would not happen
+	case ctx.Err() != nil: // ABORT was answered OK
 		return ctx.Err()
 	case a.role != Master:
 		return ErrDemoted
@@ -358,17 +377,21 @@ func (a *appender) demoteTo(ctx context.Context, addr string) (err error) {
 	defer a.resume()
 	was := f.now()
 	defer func() {
-		if err == nil || a.err != nil { // what is on disk the next start judges
+		if err == nil || a.err != nil { // after a disk error the next start decides
 			return
 		}
 		f.setState(was)
-		if fault := f.removeFile(); fault != nil { // while we are the master it means nothing, and replicaOf comes by here
-			a.n.logger.Warn().Err(fault).Msg("the mark of a failover that was given up stays until it can be removed")
+		// A master ignores the file, and replicaOf removes it before the role changes.
+		if fault := f.removeFile(); fault != nil {
+			a.n.logger.Warn().Err(fault).
+				Msg("the mark of a failover that was given up stays until it can be removed")
 		}
 	}()
 	f.fileWritten = true
-	err = disk.WriteFile(a.n.c.FS, filepath.Join(a.n.c.Dir, failoverFile), func(f disk.File) error {
-		_, err := f.WriteAt([]byte(addr+"\n"+string(a.n.identity().History.ID())+"\n"), 0)
+	path := filepath.Join(a.n.c.Dir, failoverFile)
+	text := addr + "\n" + string(a.n.identity().History.ID()) + "\n"
+	err = disk.WriteFile(a.n.c.FS, path, func(f disk.File) error {
+		_, err := f.WriteAt([]byte(text), 0)
 		return err
 	})
 	if err != nil {
@@ -381,15 +404,16 @@ func (a *appender) demoteTo(ctx context.Context, addr string) (err error) {
 	return a.setIdentity(id)
 }
 
-// refusedError says that a node does not take over and has not: who asked is the
-// master again.
+// refusedError reports that a node did not take over, so that the node that asked is the master
+// again.
 type refusedError struct{ err error }
 
 func (e *refusedError) Error() string { return e.err.Error() }
 
 func (e *refusedError) Unwrap() error { return e.err }
 
-// takeOver is the other side: the upstream, whose id we follow, hands over to us.
+// takeOver is the other side of a hand-over: the upstream, whose replication id this node follows,
+// asks it to be the master.
 func (a *appender) takeOver(id string) (err error) {
 	switch {
 	case a.role == Master:

@@ -24,35 +24,36 @@ const (
 	ackPeriod      = time.Second
 	fullDiskPause  = 10 * time.Second
 
-	resyncPauseFirst = time.Second // after a full resync that failed
+	resyncPauseFirst = time.Second // after one failed full resync
 	resyncPauseMost  = time.Minute
 )
 
-// follower keeps a replica's link to its upstream.
+// follower maintains a replica's link to its upstream.
 type follower struct {
 	n *Node
 
 	mu        sync.Mutex
 	link      *upstream.Link    // nil: none
 	client    client            // the link as CLIENT shows it
-	payload   *upstream.Payload // what is being received; nil: nothing
-	down      time.Time         // when the link was last lost
+	payload   *upstream.Payload // the snapshot that is being received; nil: none
+	down      time.Time         // when the last connected link ended
 	now       LinkState
 	since     time.Time
 	err       error
 	lastIO    time.Time // of the last link
-	dropped   bool      // a full resync freed the old data and has not brought the new ones yet
-	forceFull bool      // what we have is not what the upstream has: ask for everything
-	stopped   error     // why the node stopped following for good; nil: it did not, or a link is up again
+	dropped   bool      // old data freed for a full resync that is not complete
+	forceFull bool      // the data differ from the upstream's: the next resync is a full one
+	// Why the node stopped following; nil: it did not, or a link was up since.
+	stopped error
 
 	progressed bool // the last link brought bytes that were applied; run's goroutine only
 
-	// failedLoads counts the full resyncs that the upstream granted and that failed, since the node
-	// last streamed; run's goroutine only.
+	// failedLoads counts the full resyncs that the upstream granted and that failed since the node
+	// last streamed. Only the goroutine of run uses it.
 	failedLoads int
 }
 
-// stopError is a fault that connecting again would only repeat.
+// stopError is an error that would occur again on a new link, so the node stops following.
 type stopError struct{ err error }
 
 func (e *stopError) Error() string { return e.err.Error() }
@@ -78,28 +79,31 @@ func (f *follower) run(ctx context.Context) {
 			pause, f.failedLoads = reconnectFirst, 0
 			continue
 		case errors.As(err, &stop):
-			f.n.logger.Error().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Msg("node stopped following its upstream")
+			f.n.logger.Error().Err(err).Str("upstream", id.Upstream).
+				Stringer("offset", f.n.Offset()).Msg("node stopped following its upstream")
 			f.stopFollowing(err)
 			waitFor(ctx, changed, nil)
 			pause, f.failedLoads = reconnectFirst, 0
 			continue
 		}
 		if f.progressed {
-			pause = reconnectFirst // a link that only connects may be the tenth in a second
+			pause = reconnectFirst // not after a mere connect, which can fail many times a second
 		}
 		pause = max(pause, resyncPause(f.failedLoads))
 		if disk.IsFull(err) {
-			pause = max(pause, fullDiskPause) // a snapshot is not asked for again and again
+			// a snapshot that does not fit is not requested every second
+			pause = max(pause, fullDiskPause)
 		}
 		f.setState(LinkIdle, err)
-		f.n.logger.Warn().Err(err).Str("upstream", id.Upstream).Stringer("offset", f.n.Offset()).Dur("retry_in", pause).Msg("upstream link ended")
+		f.n.logger.Warn().Err(err).Str("upstream", id.Upstream).
+			Stringer("offset", f.n.Offset()).Dur("retry_in", pause).Msg("upstream link ended")
 		waitFor(ctx, changed, time.After(pause))
 		pause = min(2*pause, reconnectMost)
 	}
 }
 
-// resyncPause is how long the node waits after so many failed full resyncs. Each of them makes the
-// upstream fork and write all of its data.
+// resyncPause is the pause after a number of failed full resyncs. Each of them makes the upstream
+// fork and write all of its data.
 func resyncPause(failed int) time.Duration {
 	if failed == 0 {
 		return 0
@@ -107,6 +111,8 @@ func resyncPause(failed int) time.Duration {
 	return min(resyncPauseFirst<<min(failed-1, 16), resyncPauseMost)
 }
 
+// setState records the state of the link. updateReadGate runs after f.mu is unlocked, because
+// deferred calls run in reverse order.
 func (f *follower) setState(s LinkState, err error) {
 	defer f.n.updateReadGate()
 	f.mu.Lock()
@@ -125,11 +131,11 @@ func (f *follower) setState(s LinkState, err error) {
 	}
 }
 
-// stop notes that the node does not follow any more until it is told to, and drops its
-// replicas: they would go on as if they were up to date. Until a link is up again
-// they are answered NOMASTERLINK with the reason.
+// stopFollowing records that the node does not follow until an operator acts, and drops its
+// replicas, which would look up to date and fall behind. Until a link is up again their PSYNC gets
+// NOMASTERLINK with the reason.
 func (f *follower) stopFollowing(err error) {
-	// PSYNC is decided under this lock, so that no replica is admitted after the others were dropped.
+	// admit holds n.state, so that no replica is admitted after the others were dropped.
 	f.n.state.Lock()
 	f.mu.Lock()
 	f.stopped = err
@@ -139,16 +145,16 @@ func (f *follower) stopFollowing(err error) {
 	f.setState(LinkStopped, err)
 }
 
-// state is the state of the link, and why the node stopped following for good and has
-// had no link since.
+// state returns the state of the link, and why the node stopped following and has had no link
+// since; nil: it did not stop.
 func (f *follower) state() (s LinkState, stopped error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.now, f.stopped
 }
 
-// cut closes the link if there is one that matches, and returns whether there is; the
-// node connects again at once.
+// cut closes the link if there is one and it matches, and reports whether it did. The node
+// reconnects at once.
 func (f *follower) cut(match func(client) bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -159,22 +165,23 @@ func (f *follower) cut(match func(client) bool) bool {
 	return true
 }
 
-// linkClient is the link as CLIENT shows it; ok is false without any.
+// linkClient returns the link as CLIENT shows it. ok is false without a link.
 func (f *follower) linkClient() (c client, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.client, f.link != nil
 }
 
-// linkState is the state, and whether the old data were dropped for new ones.
+// linkState returns the state of the link, and whether the old data were dropped for a full resync
+// that is not complete.
 func (f *follower) linkState() (s LinkState, dropped bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.now, f.dropped
 }
 
-// requestFullIfStopped says whether only an operator's word makes the node follow
-// again, and notes that it was given: the next resync is a full one.
+// requestFullIfStopped reports whether the node stopped following. If so, the next resync is a full
+// one, because a REPLICAOF with the same address is the operator's order to begin again.
 func (f *follower) requestFullIfStopped() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -184,7 +191,7 @@ func (f *follower) requestFullIfStopped() bool {
 	return f.now == LinkStopped
 }
 
-// promoted forgets that: what the node has is right now, whoever it follows next.
+// promoted clears forceFull: as a master the node's data are authoritative.
 func (f *follower) promoted() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -210,8 +217,7 @@ func (f *follower) status() UpstreamStatus {
 	return st
 }
 
-// attempt is one link, from dialling to its end. It ends early when the role
-// changes.
+// runLink is one link, from its dial to its end. A change of role or term ends it.
 func (f *follower) runLink(ctx context.Context, id identity.State, changed <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var watch sync.WaitGroup
@@ -229,8 +235,9 @@ func (f *follower) runLink(ctx context.Context, id identity.State, changed <-cha
 		listen = announced
 	}
 	link, err := upstream.Dial(ctx, upstream.Config{
-		Addr: id.Upstream, User: f.n.settings.masterUser.Load(), Password: f.n.settings.masterAuth.Load(),
-		ListenPort: listen, AnnounceIP: f.n.settings.announceIP.Load(), Timeout: f.n.timeout(), TLS: f.n.c.UpstreamTLS,
+		Addr: id.Upstream, TLS: f.n.c.UpstreamTLS, Timeout: f.n.timeout(),
+		User: f.n.settings.masterUser.Load(), Password: f.n.settings.masterAuth.Load(),
+		ListenPort: listen, AnnounceIP: f.n.settings.announceIP.Load(),
 	})
 	if err != nil {
 		return err
@@ -242,7 +249,8 @@ func (f *follower) runLink(ctx context.Context, id identity.State, changed <-cha
 	f.mu.Lock()
 	f.link = link
 	f.client = client{
-		id: number, kind: "master", addr: link.RemoteAddr().String(), laddr: link.LocalAddr().String(), opened: time.Now(),
+		id: number, kind: "master", opened: time.Now(),
+		addr: link.RemoteAddr().String(), laddr: link.LocalAddr().String(),
 	}
 	force := f.forceFull
 	f.mu.Unlock()
@@ -254,20 +262,23 @@ func (f *follower) runLink(ctx context.Context, id identity.State, changed <-cha
 	return f.resync(ctx, link, id, force)
 }
 
-// question is a PSYNC.
+// psyncRequest is a PSYNC to send to the upstream.
 type psyncRequest struct {
 	link *upstream.Link
-	id   string // empty: for everything
+	id   string // empty: a full resync
 	have replog.Offset
-	term Term // in which it is asked
+	term Term // current when it was made
 }
 
 func (q psyncRequest) send(failover bool) (upstream.Sync, error) {
 	return q.link.PSync(q.id, q.have, failover)
 }
 
-// resync asks to go on where we are and then follows the stream.
-func (f *follower) resync(ctx context.Context, link *upstream.Link, id identity.State, force bool) error {
+// resync sends PSYNC, loads a snapshot if the upstream grants a full resync, and then follows the
+// log.
+func (f *follower) resync(
+	ctx context.Context, link *upstream.Link, id identity.State, force bool,
+) error {
 	f.setState(LinkHandshake, nil)
 	_, term := roleOf(id)
 	q := psyncRequest{link, string(id.History.ID()), f.n.Offset(), term}
@@ -282,7 +293,8 @@ func (f *follower) resync(ctx context.Context, link *upstream.Link, id identity.
 	if err != nil {
 		return err
 	}
-	f.n.logger.Info().Str("upstream", id.Upstream).Bool("full", sync.Full).Str("asked_replid", q.id).Stringer("asked_after", q.have).
+	f.n.logger.Info().Str("upstream", id.Upstream).Bool("full", sync.Full).
+		Str("asked_replid", q.id).Stringer("asked_after", q.have).
 		Str("replid", sync.ID).Stringer("offset", sync.Offset).Msg("upstream answered the resync")
 	if sync.Full {
 		f.failedLoads++
@@ -301,8 +313,10 @@ func (f *follower) resync(ctx context.Context, link *upstream.Link, id identity.
 	return err
 }
 
-// continuePartial takes the id of a partial resync.
-func (f *follower) continuePartial(ctx context.Context, term Term, sync upstream.Sync, force bool) error {
+// continuePartial adopts the replication id that a partial resync names.
+func (f *follower) continuePartial(
+	ctx context.Context, term Term, sync upstream.Sync, force bool,
+) error {
 	if force {
 		return errors.New("upstream continued a resync that named no id")
 	}
@@ -313,26 +327,31 @@ func (f *follower) continuePartial(ctx context.Context, term Term, sync upstream
 	if err != nil {
 		return fmt.Errorf("read upstream's id: %w", err)
 	}
-	_, err = f.n.appender.submit(ctx, 0, nil, func() error { return f.n.appender.adoptReplID(term, newID) })
+	a := f.n.appender
+	_, err = a.submit(ctx, 0, nil, func() error { return a.adoptReplID(term, newID) })
 	return err
 }
 
-// load receives a snapshot into a keyspace of its own while the old one serves,
-// puts it on disk, and only then puts it in the place of the old.
-func (f *follower) fullResync(ctx context.Context, link *upstream.Link, term Term, sync upstream.Sync) error {
+// fullResync receives a snapshot into a keyspace of its own while the old one serves, writes it to
+// disk, and only then replaces the old data.
+func (f *follower) fullResync(
+	ctx context.Context, link *upstream.Link, term Term, sync upstream.Sync,
+) error {
 	f.setState(LinkTransfer, nil)
 	newID, err := identity.ParseID(sync.ID)
 	if err != nil {
 		return fmt.Errorf("read upstream's id: %w", err)
 	}
 	if sync.Offset > replog.MaxBegin {
-		return &stopError{fmt.Errorf("the upstream's stream is at offset %d, which is more than %d and not to be believed; "+
-			"see what answers there, then send REPLICAOF with the same address", sync.Offset, replog.MaxBegin)}
+		return &stopError{fmt.Errorf("the upstream's stream is at offset %d, which is more than %d and "+
+			"not to be believed; see what answers there, then send REPLICAOF with the same address",
+			sync.Offset, replog.MaxBegin)}
 	}
 	began := time.Now()
 	payload, err := link.Payload()
 	if isContentError(err) {
-		return &stopError{fmt.Errorf("%w; see what answers there, then send REPLICAOF with the same address", err)}
+		return &stopError{fmt.Errorf(
+			"%w; see what answers there, then send REPLICAOF with the same address", err)}
 	}
 	if err != nil {
 		return err
@@ -362,15 +381,18 @@ func (f *follower) fullResync(ctx context.Context, link *upstream.Link, term Ter
 	f.mu.Lock()
 	f.forceFull, f.dropped = false, false
 	f.mu.Unlock()
-	f.n.logger.Info().Str("replid", sync.ID).Stringer("offset", sync.Offset).Int("keys", keys.Len()).Dur("took", time.Since(began)).Msg("full resync loaded")
+	f.n.logger.Info().Str("replid", sync.ID).Stringer("offset", sync.Offset).
+		Int("keys", keys.Len()).Dur("took", time.Since(began)).Msg("full resync loaded")
 	stop()
 	return link.Ack(sync.Offset, f.n.log.Synced())
 }
 
-// take puts a received snapshot on disk and in the place of the old data. If that
-// has not begun when it fails, the file goes again. Once it has, a fault ends the
-// node, and the next start may go by that file: it is not touched again.
-func (f *follower) installSnapshot(ctx context.Context, term Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset) error {
+// installSnapshot writes a received snapshot to disk and replaces the old data. Before the
+// replacement begins, a fault removes the file. After that a fault ends the node, and the file
+// stays, because the next start may load it.
+func (f *follower) installSnapshot(
+	ctx context.Context, term Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset,
+) error {
 	if isClosed(f.n.appender.stopped) {
 		return f.n.appender.closedErr()
 	}
@@ -396,13 +418,14 @@ func (f *follower) installSnapshot(ctx context.Context, term Term, keys *keyspac
 	return fmt.Errorf("take upstream's snapshot: %w", err)
 }
 
-// drop frees the old data. From then on only a full resync will do.
+// dropDataset frees the old data. From then on only a full resync can give the node data.
 func (f *follower) dropDataset(ctx context.Context, term Term) error {
 	f.mu.Lock()
-	was := f.dropped // by an earlier link
+	was := f.dropped // already dropped by an earlier link
 	f.dropped = true
 	f.mu.Unlock()
-	_, err := f.n.appender.submit(ctx, 0, nil, func() error { return f.n.appender.dropDataset(term) })
+	a := f.n.appender
+	_, err := a.submit(ctx, 0, nil, func() error { return a.dropDataset(term) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil {
@@ -413,8 +436,8 @@ func (f *follower) dropDataset(ctx context.Context, term Term) error {
 	return nil
 }
 
-// receive reads the snapshot. A snapshot that is wrong, other than one that was
-// cut off, would come again and again: the node stops following.
+// receive reads the snapshot. A snapshot with wrong contents would come again, so the node stops
+// following. A snapshot that was cut off is retried.
 func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error) {
 	keys := f.n.newKeyspace()
 	aux, err := rdb.Read(bufio.NewReaderSize(payload, 256<<10), keys.Loader())
@@ -428,24 +451,29 @@ func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error
 		err = fmt.Errorf("its stream is in database %d; only database 0 is supported", aux.StreamDB)
 	}
 	if err != nil {
-		return nil, &stopError{fmt.Errorf("load upstream's snapshot: %w; mend the upstream's data, then send REPLICAOF with the same address", err)}
+		return nil, &stopError{fmt.Errorf("load upstream's snapshot: %w; mend the upstream's data, "+
+			"then send REPLICAOF with the same address", err)}
 	}
 	if aux.Empty > 0 {
-		f.n.logger.Warn().Int("keys", aux.Empty).Msg("the upstream's snapshot has collections without elements; they are left out")
+		f.n.logger.Warn().Int("keys", aux.Empty).
+			Msg("the upstream's snapshot has collections without elements; they are left out")
 	}
 	return keys, nil
 }
 
-// stream follows the upstream until the link ends. The upstream hears every
-// second, and at once when it asks, what we have applied.
+// stream follows the upstream's log until the link ends. The applied offset is acknowledged every
+// second, and at once after a GETACK.
 func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) error {
-	stop := every(ackPeriod, func() error { return link.Ack(f.n.Offset(), f.n.log.Synced()) })
+	stop := every(ackPeriod, func() error {
+		return link.Ack(f.n.Offset(), f.n.log.Synced())
+	})
 	defer stop()
 	var b upstream.Batch
 	for {
 		err := link.Next(&b)
 		if isContentError(err) {
-			return &stopError{fmt.Errorf("offset %d: %w; mend what writes it there, then send REPLICAOF with the same address for a full resync", f.n.Offset(), err)}
+			return &stopError{fmt.Errorf("offset %d: %w; mend what writes it there, then send REPLICAOF "+
+				"with the same address for a full resync", f.n.Offset(), err)}
 		}
 		if err != nil {
 			return err
@@ -459,7 +487,7 @@ func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) e
 			return err
 		}
 		if asked >= 0 {
-			// Without the question's own bytes: a master compares with what it had written before it.
+			// The offset before the GETACK itself, with which a master compares.
 			if err := link.Ack(asked, f.n.log.Synced()); err != nil {
 				return err
 			}
@@ -467,9 +495,11 @@ func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) e
 	}
 }
 
-// follow has the appender take a batch, and waits while the disk is full or a
-// snapshot needs too much memory. The upstream goes on hearing what we have.
-func (f *follower) follow(ctx context.Context, term Term, b *upstream.Batch) (asked replog.Offset, err error) {
+// follow submits a batch to the appender. It waits while the disk is full or a snapshot keeps too
+// much memory. Acknowledgements continue meanwhile.
+func (f *follower) follow(
+	ctx context.Context, term Term, b *upstream.Batch,
+) (asked replog.Offset, err error) {
 	if err := f.n.snaps.Throttle(ctx); err != nil {
 		return -1, err
 	}
@@ -490,7 +520,7 @@ func (f *follower) follow(ctx context.Context, term Term, b *upstream.Batch) (as
 	}
 }
 
-// isContentError says whether err is a fault of what the upstream sends.
+// isContentError reports whether err is a fault of the bytes that the upstream sends.
 func isContentError(err error) bool {
 	var content *upstream.ContentError
 	return errors.As(err, &content)

@@ -213,8 +213,8 @@ func readInfo(r *resp.Reader, fields map[string]string) error {
 	return nil
 }
 
-// atLeast7 says whether a version such as "7.0" is 7 or higher; such servers
-// load listpacks. The empty one is not.
+// atLeast7 reports whether a version such as "7.0" is 7 or higher; such servers load listpacks. An
+// empty version is not.
 func atLeast7(version string) (bool, error) {
 	if version == "" {
 		return false, nil

@@ -16,22 +16,26 @@ import (
 	"rowfall/replication/syncthrottle"
 )
 
-// fullSync sends a snapshot and returns the offset at which the stream goes on,
-// and whether a mark was its end: then nothing may follow before the replica has
-// acknowledged.
+// fullSync sends a snapshot. It returns the snapshot's offset, from which the log follows, and
+// whether a mark ended the snapshot: the log may follow only after the replica's acknowledgement
+// then.
 //
-// The answer waits until an offset is fixed; an empty line each second tells the
-// replica to be patient. They are legal before the answer and between it and the
-// line that begins with "$", and nowhere else: in the stream they would be counted.
-func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, marked bool, err error) {
+// The reply +FULLRESYNC waits for the snapshot's offset. An empty line each second keeps the
+// connection alive. Redis accepts empty lines before that reply, and between it and the line that
+// begins with "$". Later they would count as bytes of the log.
+func (r *replica) fullSync(
+	ctx context.Context, p *psync,
+) (at replog.Offset, marked bool, err error) {
 	n := r.s.n
 	n.stats.fullSyncs.Add(1)
 	if !p.legacy && p.id != "?" {
 		n.stats.partialErr.Add(1)
 	}
 	if delay := n.throttle.Delay(r.addr, time.Now()); delay > 0 {
-		n.logger.Warn().Str("replica", r.addr).Dur("delay", delay).Msg("replica asks for one full resync after another")
-		if err := r.keepAliveWhile(ctx, func(ctx context.Context) error { return sleep(ctx, delay) }); err != nil {
+		n.logger.Warn().Str("replica", r.addr).Dur("delay", delay).
+			Msg("replica asks for one full resync after another")
+		err := r.keepAliveWhile(ctx, func(ctx context.Context) error { return sleep(ctx, delay) })
+		if err != nil {
 			return 0, false, err
 		}
 	}
@@ -48,7 +52,8 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 	}
 	var chosen form
 	err = r.keepAliveWhile(ctx, func(ctx context.Context) error {
-		chosen = n.forms.choose(ctx, r, p) // while the slot is held: so there are few at once
+		// while the slot is held, which bounds the number of probes
+		chosen = n.forms.choose(ctx, r, p)
 		return ctx.Err()
 	})
 	if err != nil {
@@ -77,13 +82,14 @@ func (r *replica) fullSync(ctx context.Context, p *psync) (at replog.Offset, mar
 		}
 		return 0, false, fmt.Errorf("send snapshot: %w", err)
 	}
-	n.logger.Info().Str("replica", r.addr).Stringer("offset", l.At).Int64("bytes", t.sent).Dur("took", time.Since(began)).
+	n.logger.Info().Str("replica", r.addr).Stringer("offset", l.At).
+		Int64("bytes", t.sent).Dur("took", time.Since(began)).
 		Bool("eof", t.eofMark != nil).Bool("plain", t.plain).Msg("snapshot sent")
 	n.forms.warn(r.addr, chosen, l.Lossy)
 	return l.At, t.eofMark != nil, nil
 }
 
-// keepAliveWhile calls wait and sends an empty line each second until it returns.
+// keepAliveWhile calls wait and sends an empty line each second until wait returns.
 func (r *replica) keepAliveWhile(ctx context.Context, wait func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -105,25 +111,26 @@ func (r *replica) keepAliveWhile(ctx context.Context, wait func(ctx context.Cont
 	}
 }
 
-// transfer is one snapshot on its way to one replica. What comes before the "$"
-// says how its end is found: by a length where that is known, so that the stream
-// may follow at once; else by 40 random bytes, which are sent again at the end.
+// transfer sends one snapshot to one replica. The line that begins with "$" announces how the
+// snapshot ends: with a length, after which the log may follow at once, or with a mark of 40 random
+// bytes, which is sent again at the end, where the length is not known.
 type transfer struct {
 	ctx     context.Context
 	r       *replica
 	p       *psync
 	l       *snapshots.Reader
 	plain   bool   // in a form that Redis 6.2 loads
-	eofMark []byte // of the end; nil: a length was sent
-	size    int64  // that length
+	eofMark []byte // ends the snapshot; nil: a length was sent
+	size    int64  // the announced length
 	sent    int64
 
-	allowance syncthrottle.Allowance // the time that the replica may still take for what it is sent
+	allowance syncthrottle.Allowance // time that the replica may still take
 }
 
 func (t *transfer) run() error {
 	if !t.p.legacy {
-		if err := t.r.write(fmt.Appendf(nil, "+FULLRESYNC %s %d\r\n", t.p.with, t.l.At)); err != nil {
+		reply := fmt.Appendf(nil, "+FULLRESYNC %s %d\r\n", t.p.with, t.l.At)
+		if err := t.r.write(reply); err != nil {
 			return err
 		}
 	}
@@ -136,7 +143,8 @@ func (t *transfer) run() error {
 		body = t.copyPlain
 	}
 	var head []byte
-	// Who came by SYNC may never acknowledge, and after a mark that is waited for.
+	// A SYNC client may never send an ACK, for which the node waits after an EOF mark: it gets
+	// a length.
 	if repl.eof && (!t.p.legacy || repl.rdbOnly) && (t.plain || !t.l.Complete()) {
 		t.eofMark = []byte(identity.NewID())
 		head = append(append([]byte("$EOF:"), t.eofMark...), "\r\n"...)
@@ -154,14 +162,15 @@ func (t *transfer) run() error {
 		return err
 	}
 	if t.eofMark == nil {
-		t.r.progress.Heard(time.Now()) // until now it was not expected to speak
+		// the replica was not expected to send anything during the transfer
+		t.r.progress.Heard(time.Now())
 		return nil
 	}
 	t.r.progress.BecomeLoading(t.l.At, time.Now())
 	return t.r.write(t.eofMark)
 }
 
-// measure waits until the length of what is to be sent is known.
+// measure waits until the length of the snapshot is known.
 func (t *transfer) measure() error {
 	return t.r.keepAliveWhile(t.ctx, func(ctx context.Context) error {
 		if !t.plain {
@@ -186,7 +195,7 @@ func (c *counter) Write(p []byte) (int, error) {
 
 const sendChunk = 1 << 20
 
-// copyFile sends the file as it is on disk, from file to socket without a copy.
+// copyFile sends the file as it is on disk. The kernel copies it from file to socket.
 func (t *transfer) copyFile() error {
 	file := t.l.Sequential()
 	for {
@@ -194,11 +203,13 @@ func (t *transfer) copyFile() error {
 		if err != nil || ready == 0 {
 			return err
 		}
-		piece := t.r.s.n.throttle.ChunkSize(min(ready, sendChunk))
-		if err := t.throttle(piece); err != nil {
+		chunk := t.r.s.n.throttle.ChunkSize(min(ready, sendChunk))
+		if err := t.throttle(chunk); err != nil {
 			return err
 		}
-		n, err := t.send(piece, func() (int64, error) { return io.CopyN(t.r.s.conn, file, piece) })
+		n, err := t.send(chunk, func() (int64, error) {
+			return io.CopyN(t.r.s.conn, file, chunk)
+		})
 		t.l.Advance(n)
 		if err != nil {
 			return errors.Join(t.l.CheckReadable(), err)
@@ -206,19 +217,19 @@ func (t *transfer) copyFile() error {
 	}
 }
 
-// copyPlain sends the file in the form for Redis 6.2.
+// copyPlain sends the file in the encoding that Redis 6.2 loads.
 func (t *transfer) copyPlain() error { return t.l.Transcode(t.ctx, t) }
 
-// Write sends in pieces, so that a replica that takes nothing for the time-out is noticed.
+// Write sends p in chunks, so that a replica that reads nothing for the time-out is noticed.
 func (t *transfer) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
-		piece := t.r.s.n.throttle.ChunkSize(min(int64(len(p)-done), sendChunk))
-		if err := t.throttle(piece); err != nil {
+		chunk := t.r.s.n.throttle.ChunkSize(min(int64(len(p)-done), sendChunk))
+		if err := t.throttle(chunk); err != nil {
 			return done, err
 		}
-		n, err := t.send(piece, func() (int64, error) {
-			n, err := t.r.s.conn.Write(p[done : done+int(piece)])
+		n, err := t.send(chunk, func() (int64, error) {
+			n, err := t.r.s.conn.Write(p[done : done+int(chunk)])
 			return int64(n), err
 		})
 		done += int(n)
@@ -229,7 +240,8 @@ func (t *transfer) Write(p []byte) (int, error) {
 	return done, nil
 }
 
-// pay waits until the next n bytes may be sent.
+// throttle waits until n more bytes are within Config.FullSyncRate. It records them as sent, and
+// before the last bytes that the replica is loading.
 func (t *transfer) throttle(n int64) error {
 	if wait := t.r.s.n.throttle.Reserve(n, time.Now()); wait > 0 {
 		if err := sleep(t.ctx, wait); err != nil {
@@ -243,11 +255,10 @@ func (t *transfer) throttle(n int64) error {
 	return nil
 }
 
-// send gives the replica the next piece by write. It must take the piece within the time-out, and
-// all pieces so far at the least rate on average. Only the time in which the replica is waited for
-// counts.
-func (t *transfer) send(piece int64, write func() (int64, error)) (int64, error) {
-	most, began := t.allowance.For(piece), time.Now()
+// send writes the next chunk. The replica must read the chunk within the time-out, and all chunks
+// so far at Config.FullSyncMinRate on average. Only the time of the writes counts.
+func (t *transfer) send(chunk int64, write func() (int64, error)) (int64, error) {
+	most, began := t.allowance.For(chunk), time.Now()
 	if err := t.r.s.conn.SetWriteDeadline(began.Add(min(most, t.r.s.n.timeout()))); err != nil {
 		return 0, err
 	}
@@ -264,12 +275,14 @@ func (t *transfer) send(piece int64, write func() (int64, error)) (int64, error)
 	return n, err
 }
 
-// sendEmpty answers who wants only what we never have, such as functions.
+// sendEmpty sends an empty snapshot to a client that wants only data that the node never has, such
+// as functions.
 func (t *transfer) sendEmpty() error {
 	var b bytes.Buffer
 	snapshot := t.r.s.n.newKeyspace().Snapshot()
 	defer snapshot.Close()
-	if err := rdb.Write(&b, rdb.Aux{Version: redisVersion, CTime: time.Now().Unix()}, snapshot); err != nil {
+	aux := rdb.Aux{Version: redisVersion, CTime: time.Now().Unix()}
+	if err := rdb.Write(&b, aux, snapshot); err != nil {
 		return err
 	}
 	t.r.progress.BecomeLoading(t.l.At, time.Now())

@@ -10,14 +10,14 @@ import (
 	"rowfall/replication/replog"
 )
 
-// snapshotIsForeign says whether the newest snapshot holds other bytes than those that
-// the directory's id stands for. One that names no id may be anything.
+// snapshotIsForeign reports whether the newest snapshot holds other bytes than the directory's
+// replication id stands for. A snapshot that names no id may hold anything.
 func (n *Node) snapshotIsForeign(b *startState) bool {
 	file := n.snaps.Newest()
 	return !file.IsZero() && !b.History.Holds(string(file.ID), file.At)
 }
 
-// rebaseWithWarning is rebaseOnSnapshot for a directory that had another history, with a warning.
+// rebaseWithWarning is rebaseOnSnapshot for a directory that had another history.
 func (n *Node) rebaseWithWarning(b *startState, why string) {
 	was := b.History.ID()
 	n.rebaseOnSnapshot(b)
@@ -26,9 +26,9 @@ func (n *Node) rebaseWithWarning(b *startState, why string) {
 		Stringer("role", roleName(b.State)).Msg(why)
 }
 
-// rebaseOnSnapshot makes it a new id's beginning that the data are of the newest snapshot.
-// All that is kept is the role. A snapshot that names its id is right for that up to
-// its offset, which the next start looks for.
+// rebaseOnSnapshot gives the directory a new replication id that starts at the newest snapshot's
+// offset. Only role and term are kept. If the snapshot names an id, that becomes the previous id,
+// valid up to the snapshot's offset.
 func (n *Node) rebaseOnSnapshot(b *startState) {
 	history, file := identity.NewHistory(identity.NewID()), n.snaps.Newest()
 	if file.ID != "" {
@@ -37,11 +37,13 @@ func (n *Node) rebaseOnSnapshot(b *startState) {
 	b.State, b.fresh = identity.State{History: history, Upstream: b.Upstream, Term: b.Term}, true
 }
 
-// checkLogMeetsSnapshot checks that the log meets the newest snapshot, in place and in history.
-// A snapshot without any log is a backup put back, of this node or another.
+// checkLogMeetsSnapshot checks that the log meets the newest snapshot, in offset and in history. A
+// snapshot without a log is a restored backup, of this node or another.
 func (n *Node) checkLogMeetsSnapshot(b *startState, keys *keyspace.Keyspace) error {
-	at, start, end, began := n.snaps.Newest().At, n.log.Start(), n.log.End(), n.log.Recovery().Began
-	// One of offset 0 that names no id, as redis-server writes it, fits the log that began with it.
+	at, start, end := n.snaps.Newest().At, n.log.Start(), n.log.End()
+	began := n.log.Recovery().Began
+	// A snapshot of offset 0 without an id, as redis-server writes it, belongs to the log that
+	// began with it.
 	known := !began && at.IsZero() && n.snaps.Newest().ID == ""
 	gone := began && !b.fresh && !b.repaired
 	if gone || end.IsZero() && (!at.IsZero() || n.snapshotIsForeign(b) && !known) {
@@ -65,8 +67,7 @@ func (n *Node) checkLogMeetsSnapshot(b *startState, keys *keyspace.Keyspace) err
 	return nil
 }
 
-// checkOffsets checks that the log reaches from the newest snapshot, or one before it,
-// to that snapshot or beyond.
+// checkOffsets checks log start <= snapshot <= log end.
 func (n *Node) checkOffsets() error {
 	dir, at := filepath.Join(n.c.Dir, logDir), n.snaps.Newest().At
 	start, end := n.log.Start(), n.log.End()
@@ -75,28 +76,32 @@ func (n *Node) checkOffsets() error {
 		if !n.snaps.Newest().IsZero() {
 			have = fmt.Sprintf("%s ends at offset %d", n.snaps.Path(at), at)
 		}
-		return fmt.Errorf("open log: %s but the log in %s begins after offset %d; put a snapshot-OFFSET.rdb of this node between %d and %d back, or empty %s to begin anew",
+		return fmt.Errorf("open log: %s but the log in %s begins after offset %d; put a "+
+			"snapshot-OFFSET.rdb of this node between %d and %d back, or empty %s to begin anew",
 			have, dir, start, start, end, n.c.Dir)
 	}
 	if at > end {
-		return fmt.Errorf("open log: %s is of offset %d but the log in %s ends at offset %d; put the missing log segments back, or remove %s: replicas then resync fully",
+		return fmt.Errorf("open log: %s is of offset %d but the log in %s ends at offset %d; "+
+			"put the missing log segments back, or remove %s: replicas then resync fully",
 			n.snaps.Path(at), at, dir, end, dir)
 	}
 	return nil
 }
 
-// startFromBackup begins the log at a snapshot that has none, or at 0 where there is no
-// snapshot either. Data from elsewhere must not go on under the directory's id: a
-// replica asked its upstream for what follows an offset at which that had other
-// bytes, and got it. Of the directory's own history only the data are older.
+// startFromBackup begins the log at a snapshot that has none, or at 0 without a snapshot. Foreign
+// data get a new replication id here: under the old id a replica would request what follows an
+// offset at which its upstream had other bytes. Data of the directory's own history are merely
+// older, and decideReplID handles them as lost bytes.
 func (n *Node) startFromBackup(b *startState) error {
 	b.restored = true
 	if !b.fresh && (n.snapshotIsForeign(b) || n.snaps.Newest().IsZero()) {
-		n.rebaseWithWarning(b, "the log is gone, and no snapshot is of what this directory held: a new replication id begins; "+
+		n.rebaseWithWarning(b, "the log is gone, and no snapshot is of what this directory held: "+
+			"a new replication id begins; "+
 			"a replica gets everything from its upstream")
 	}
 	if !b.fresh && n.snaps.Newest().At.IsZero() {
-		b.Complete, b.CompleteAt = false, 0 // an empty node must not replace what its replicas hold
+		// an empty node must not replace the data of its replicas
+		b.Complete, b.CompleteAt = false, 0
 	}
 	if err := n.markUnclean(b.State); err != nil {
 		return err
@@ -107,8 +112,8 @@ func (n *Node) startFromBackup(b *startState) error {
 	return nil
 }
 
-// checkHistory refuses a snapshot from elsewhere where a log is there, for one of the
-// two must go. A snapshot that names no id is known by the log that began with it.
+// checkHistory rejects a foreign snapshot beside a log, because one of the two must be removed. A
+// snapshot that names no id belongs to a log that begins at its offset.
 func (n *Node) checkHistory(b *startState) error {
 	file := n.snaps.Newest()
 	if !n.snapshotIsForeign(b) || file.ID == "" && (n.log == nil || n.log.Start() == file.At) {
@@ -119,13 +124,18 @@ func (n *Node) checkHistory(b *startState) error {
 		whose = "is of replication id " + string(file.ID)
 	}
 	dir := filepath.Join(n.c.Dir, logDir)
-	return fmt.Errorf("open log: %s %s, and at its offset the log in %s, of replication id %s, does not hold the same; "+
-		"put a snapshot-OFFSET.rdb of this node in its place, or remove %s to go on from this one: replicas, and this node if it is one, then resync fully; "+
-		"or, if the two are known to belong together, remove %s: log and data stay, and the node begins as a new master",
-		n.snaps.Path(file.At), whose, dir, b.History.ID(), dir, filepath.Join(n.c.Dir, identity.FileName))
+	return fmt.Errorf("open log: %s %s, and at its offset the log in %s, of replication id %s, "+
+		"does not hold the same; "+
+		"put a snapshot-OFFSET.rdb of this node in its place, or remove %s to go on from this "+
+		"one: "+
+		"replicas, and this node if it is one, then resync fully; "+
+		"or, if the two are known to belong together, remove %s: log and data stay, "+
+		"and the node begins as a new master",
+		n.snaps.Path(file.At), whose, dir, b.History.ID(), dir,
+		filepath.Join(n.c.Dir, identity.FileName))
 }
 
-// logName names the log that is open, for the identity file.
+// logName identifies the open log in the identity file.
 func (n *Node) logName() (identity.LogName, error) {
 	file, err := disk.IDAt(n.c.FS, filepath.Join(n.c.Dir, logDir, replog.MarkName))
 	if err != nil {
@@ -134,10 +144,10 @@ func (n *Node) logName() (identity.LogName, error) {
 	return identity.LogName{Generation: n.log.Generation(), File: file}, nil
 }
 
-// checkLog checks that the log is the one that the directory wrote. The bytes of any
-// other log, an older copy of its own included, are not what replicas hold under the
-// directory's id. If the data come from such a log alone, they begin a new history.
-// Mixed with a snapshot of the directory they would be nobody's data.
+// checkLog checks that the log is the one that the identity file names. Replicas hold other bytes
+// under the directory's id than any other log has, an older copy of the same log included. If the
+// data come from another log alone, they begin a new history. Mixed with a snapshot of this
+// directory they would be nobody's data, so the start fails.
 func (n *Node) checkLog(b *startState, keys *keyspace.Keyspace) error {
 	name, err := n.logName()
 	if err != nil {
@@ -145,23 +155,28 @@ func (n *Node) checkLog(b *startState, keys *keyspace.Keyspace) error {
 	}
 	begunByRepair := b.repaired && n.log.Recovery().Began
 	all, _, _ := keys.Counts()
-	alone := all == 0 && n.snaps.Newest().At.IsZero() && n.log.Start().IsZero() // the log holds all data
+	// all data come from the log
+	alone := all == 0 && n.snaps.Newest().At.IsZero() && n.log.Start().IsZero()
 	switch {
 	case b.fresh, !begunByRepair && b.HasLog(name, n.log.End()):
 		return nil
 	case begunByRepair && n.snaps.Newest().IsZero():
-		n.rebaseWithWarning(b, "nothing of the damaged log survived: a new replication id begins; a replica gets everything from its upstream")
+		n.rebaseWithWarning(b, "nothing of the damaged log survived: a new replication id begins; "+
+			"a replica gets everything from its upstream")
 		return nil
 	case begunByRepair:
 		return nil
 	case alone && b.Upstream == "":
-		n.rebaseWithWarning(b, "the log is not the one that this directory wrote: a new replication id begins")
+		n.rebaseWithWarning(b,
+			"the log is not the one that this directory wrote: a new replication id begins")
 		return nil
 	}
 	dir := filepath.Join(n.c.Dir, logDir)
-	err = fmt.Errorf("open log: the log in %s is not the one that this directory wrote; put that one back, "+
+	err = fmt.Errorf("open log: the log in %s is not the one that this directory wrote; "+
+		"put that one back, "+
 		"or remove %s to go on from the newest snapshot under a new replication id; "+
-		"or, if log and snapshot are known to belong together, remove %s: log and data stay, and the node begins as a new master",
+		"or, if log and snapshot are known to belong together, remove %s: log and data stay, "+
+		"and the node begins as a new master",
 		dir, dir, filepath.Join(n.c.Dir, identity.FileName))
 	if b.Upstream != "" {
 		return &unusableError{err, n.snaps.Newest().At}

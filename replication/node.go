@@ -72,14 +72,17 @@ type Node struct {
 // changes complete.
 type state struct {
 	sync.Mutex
-	id       identity.State // as in the identity file
-	complete bool           // false also while data are dropped for a full resync or were not loaded
-	unusable error          // why a replica started without the data of its directory; nil: it has data
+	id identity.State // as in the identity file
+	// false also while data are dropped for a full resync or were not loaded
+	complete bool
+	// why a replica started without the data of its directory; nil: it has data
+	unusable error
 	// identityFrozen forbids changes of the identity file: it holds the clean mark, or a failed
 	// save left its contents unknown.
 	identityFrozen bool
-	advice         string        // what an operator must do about a directory that seems lost; empty: nothing
-	changed        chan struct{} // closed and replaced when role or term changes
+	// what an operator must do about a directory that seems lost; empty: nothing
+	advice  string
+	changed chan struct{} // closed and replaced when role or term changes
 }
 
 // Open locks the directory against a second owner, recovers the data in it and listens. Clients are
@@ -142,7 +145,8 @@ func (n *Node) load() error {
 	if err := n.loadSettings(); err != nil {
 		return err
 	}
-	n.c.Log.Keep = n.settings.keep.Load() // a setting saved by CONFIG REWRITE wins over the configuration
+	// a setting saved by CONFIG REWRITE wins over the configuration
+	n.c.Log.Keep = n.settings.keep.Load()
 	if err := n.recover(); err != nil {
 		return err
 	}
@@ -219,9 +223,11 @@ func (n *Node) logStart() {
 		Stringer("role", role).Uint64("term", uint64(term)).
 		Str("replid", string(n.identity().History.ID())).Stringer("offset", n.Offset()).
 		Int("keys", n.Keyspace().Len()).Bool("complete", n.isComplete()).Msg("node started")
-	if host, _, _ := net.SplitHostPort(n.Addr()); n.c.Password == "" && !net.ParseIP(host).IsLoopback() {
-		n.logger.Warn().Msg("no password is set: any client that reaches this address can read and replicate all data; " +
-			"administration is limited to clients of this host")
+	host, _, _ := net.SplitHostPort(n.Addr())
+	if n.c.Password == "" && !net.ParseIP(host).IsLoopback() {
+		n.logger.Warn().
+			Msg("no password is set: any client that reaches this address can read and replicate " +
+				"all data; administration is limited to clients of this host")
 	}
 }
 
@@ -235,8 +241,10 @@ func (n *Node) stopCleanly() error {
 	if n.appender.dropped != nil {
 		return nil
 	}
-	if err := n.snaps.WriteLast(func() snapshots.Point { return n.pointOf(n.Keyspace()) }); err != nil {
-		n.logger.Warn().Err(err).Msg("no snapshot at the stop: the next start replays the log instead")
+	point := func() snapshots.Point { return n.pointOf(n.Keyspace()) }
+	if err := n.snaps.WriteLast(point); err != nil {
+		n.logger.Warn().Err(err).
+			Msg("no snapshot at the stop: the next start replays the log instead")
 	}
 	return nil
 }
@@ -290,7 +298,7 @@ func (n *Node) identity() identity.State {
 	return n.state.id
 }
 
-// Apply writes one unit: the RESP bytes of one command, or of MULTI to EXEC, 1 byte to 512 MiB. It
+// Apply writes one unit: the RESP bytes of one command, or of MULTI to EXEC, 1 byte to 1 GiB. It
 // returns the offset at which the unit ends, after the unit is in the log and visible to readers. A
 // unit that cannot be applied returns an error and changes nothing. A term other than the current
 // one returns ErrDemoted.
@@ -322,7 +330,9 @@ const (
 
 // applyWithRetry retries a unit whose first attempt returned err, while the disk is full or a
 // failover pauses the writer.
-func (n *Node) applyWithRetry(ctx context.Context, t Term, unit []byte, err error) (end replog.Offset, _ error) {
+func (n *Node) applyWithRetry(
+	ctx context.Context, t Term, unit []byte, err error,
+) (end replog.Offset, _ error) {
 	release := func() {}
 	defer func() { release() }()
 	full := false
@@ -350,7 +360,8 @@ func (n *Node) applyWithRetry(ctx context.Context, t Term, unit []byte, err erro
 			return 0, fmt.Errorf("%w; %w", ctx.Err(), err)
 		}
 		why := err
-		if end, err = n.appender.submit(ctx, t, unit, nil); err != nil && errors.Is(err, ctx.Err()) {
+		end, err = n.appender.submit(ctx, t, unit, nil)
+		if err != nil && errors.Is(err, ctx.Err()) {
 			return 0, fmt.Errorf("%w; %w", err, why)
 		}
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	quorumValidFor = 10 * time.Millisecond  // a quorum that was found is not checked again for so long
+	// quorumValidFor is how long a quorum that was found is not checked again.
+	quorumValidFor = 10 * time.Millisecond
 	quorumTick     = 100 * time.Millisecond // time between two checks without an acknowledgement
 	quorumSamples  = 32                     // marks within the allowed lag
 )
@@ -46,7 +47,8 @@ func (q *quorum) record(end replog.Offset) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.newest = offsetSample{now, end}
-	if last := len(q.samples) - 1; last < 0 || now.Sub(q.samples[last].at) >= q.lag()/quorumSamples {
+	last := len(q.samples) - 1
+	if last < 0 || now.Sub(q.samples[last].at) >= q.lag()/quorumSamples {
 		q.samples = append(q.samples, offsetSample{now, end})
 		q.dueOffsetLocked(now)
 	}
@@ -104,7 +106,8 @@ func (q *quorum) await(ctx context.Context, t Term) error {
 		if tick == nil {
 			tick = time.NewTicker(quorumTick)
 			defer tick.Stop()
-			defer q.n.stall(fmt.Sprintf("%d of %d replicas have the data within %v", count, want, q.lag()))()
+			defer q.n.stall(fmt.Sprintf("%d of %d replicas have the data within %v",
+				count, want, q.lag()))()
 		}
 		changed := q.n.RoleChanged()
 		if role, term := q.n.Role(); role != Master || term != t {

@@ -15,29 +15,30 @@ import (
 
 const logDir = "log"
 
-// startState is the identity that a start goes by.
+// startState is the identity that a start works with, and what the start has found.
 type startState struct {
 	identity.State
-	fresh    bool // nobody holds bytes under its id yet
-	restored bool // there is no log behind the snapshot: it is a backup put back, or the log was removed
-	repaired bool // what was damaged in the log was removed
+	fresh    bool // no other server holds bytes under its id
+	restored bool // a snapshot without a log: a restored backup, or the log was removed
+	repaired bool // the damaged part of the log was removed
 }
 
-// recover brings the directory's data into memory: the newest snapshot, then the
-// log after it. Then, before a byte is appended or a PSYNC answered, it decides
-// under which replication id the node goes on.
+// recover loads the newest snapshot and replays the log after it. Then, before the first append or
+// PSYNC, it decides under which replication id the node continues.
 func (n *Node) recover() error {
 	id, err := identity.Load(n.c.FS, n.c.Dir)
 	fresh := identity.IsFresh(err)
 	if fresh {
-		id, err = identity.State{History: identity.NewHistory(identity.NewID()), Upstream: n.c.ReplicaOf}, nil
+		history := identity.NewHistory(identity.NewID())
+		id, err = identity.State{History: history, Upstream: n.c.ReplicaOf}, nil
 	}
 	if err != nil {
 		return err
 	}
 	if asked := n.c.ReplicaOf; asked != "" && asked != id.Upstream {
 		n.logger.Warn().Str("configured_upstream", asked).Str("upstream", id.Upstream).
-			Msg("the role kept in the directory wins over the configured upstream: send REPLICAOF host port to follow another, or start with an empty directory")
+			Msg("the role kept in the directory wins over the configured upstream: " +
+				"send REPLICAOF host port to follow another, or start with an empty directory")
 	}
 	if id.Pending {
 		if id, err = n.finishResync(id); err != nil {
@@ -60,19 +61,21 @@ func (n *Node) recover() error {
 	return n.decideReplID(b)
 }
 
-// removeUnfinished removes what a run that was interrupted left. What a resync was
-// to take over has its place by now.
+// removeUnfinished removes files that an interrupted run left. A pending resync was finished
+// before.
 func (n *Node) removeUnfinished() error {
-	for _, name := range append(snapshots.UnfinishedNames(),
-		disk.Temporary(identity.FileName), disk.Temporary(settingsFile), disk.Temporary(failoverFile)) {
-		if err := n.c.FS.Remove(filepath.Join(n.c.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	names := append(snapshots.UnfinishedNames(), disk.Temporary(identity.FileName),
+		disk.Temporary(settingsFile), disk.Temporary(failoverFile))
+	for _, name := range names {
+		err := n.c.FS.Remove(filepath.Join(n.c.Dir, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove unfinished file: %w", err)
 		}
 	}
 	return nil
 }
 
-// finishResync completes a replacement of the data that a crash interrupted.
+// finishResync completes an installDataset that a crash interrupted.
 func (n *Node) finishResync(id identity.State) (identity.State, error) {
 	if err := n.snaps.InstallResync(id.PendingAt, 0); err != nil {
 		return id, fmt.Errorf("finish interrupted resync: %w", err)
@@ -91,15 +94,15 @@ func (n *Node) finishResync(id identity.State) (identity.State, error) {
 	return id, id.Save(n.c.FS, n.c.Dir)
 }
 
-// restore loads the newest snapshot and the log behind it. If the log is damaged
-// where it had been whole, it goes on with what is whole before the damage, once:
+// restore loads the newest snapshot and the log after it. If the log is damaged where it was
+// complete before, restore keeps what comes before the damage:
 //
-//   - As a replica: the upstream sends the rest again, under the same id.
-//   - As a master: a new id begins, the old one right up to what survived. Where
-//     the data stand is in the data, so whoever writes reads its source again from
-//     there; replicas that are ahead resync fully.
+//   - A replica gets the rest again from its upstream, under the same id.
+//   - A master begins a new id; the old id stays valid up to what survived. The position of
+//     the source is a key in the data, so the writer reads its source again from there.
+//     Replicas that are ahead resync fully.
 //
-// Where nothing survived at all, a human decides.
+// If nothing survived, it returns an error, and an operator must decide.
 func (n *Node) restore(b *startState) (*keyspace.Keyspace, error) {
 	keys, err := n.loadWith(b, replog.Open)
 	var bad *replog.CorruptError
@@ -117,24 +120,32 @@ func (n *Node) restore(b *startState) (*keyspace.Keyspace, error) {
 	}
 	snapshot := n.snaps.Newest().At
 	if snapshot.IsZero() && b.Upstream == "" && n.snaps.Newest().IsZero() {
-		return nil, fmt.Errorf("%w, or, since there is no snapshot to go on from, make this node a replica of the one that has most "+
-			"(empty %s and start it with that one as its upstream) and promote it when it has everything", err, n.c.Dir)
+		return nil, fmt.Errorf("%w, or, since there is no snapshot to start from, make this node "+
+			"a replica of the one that has most data (empty %s and start it with that one as its "+
+			"upstream) and promote it when it has everything", err, n.c.Dir)
 	}
 	if err := n.markUnclean(b.State); err != nil {
 		return nil, err
 	}
 	b.repaired = true
-	keys, err = n.loadWith(b, func(dir string, c replog.Config) (*replog.Log, error) { return replog.Repair(dir, snapshot, c) })
+	keys, err = n.loadWith(b, func(dir string, c replog.Config) (*replog.Log, error) {
+		return replog.Repair(dir, snapshot, c)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%w; repairing the log gives: %w", bad, err)
 	}
-	n.logger.Error().Err(bad).Stringer("snapshot", snapshot).Stringer("survived_to", n.log.End()).Stringer("role", roleName(b.State)).
-		Msg("the log was damaged: what was behind the damage is gone here; a replica gets it again from its upstream, a master's writer must read its source again from the position in the data")
+	n.logger.Error().Err(bad).Stringer("snapshot", snapshot).
+		Stringer("survived_to", n.log.End()).Stringer("role", roleName(b.State)).
+		Msg("the log was damaged, and the bytes after the damage are lost here: a replica gets " +
+			"them again from its upstream; a master's writer must read its source again from the " +
+			"position in the data")
 	return keys, nil
 }
 
-// loadWith loads the newest snapshot, opens the log and replays it.
-func (n *Node) loadWith(b *startState, open func(dir string, c replog.Config) (*replog.Log, error)) (*keyspace.Keyspace, error) {
+// loadWith loads the newest snapshot, opens the log with open and replays it.
+func (n *Node) loadWith(
+	b *startState, open func(dir string, c replog.Config) (*replog.Log, error),
+) (*keyspace.Keyspace, error) {
 	keys, err := n.loadSnapshot()
 	if err != nil {
 		return nil, err
@@ -162,11 +173,12 @@ func (n *Node) loadSnapshot() (*keyspace.Keyspace, error) {
 	return keys, err
 }
 
-// tidyEvery is after how many units of a replay the keyspace gives back memory, as it does with time otherwise.
+// tidyEvery is the number of replayed units after which the keyspace releases memory, as it does
+// once a second when the node runs.
 const tidyEvery = 1024
 
-// replay applies the log after the snapshot. The keys that ran out meanwhile are
-// still there for their DEL: the log says when they went.
+// replay applies the log after the snapshot. Keys that expired meanwhile stay until their DEL in
+// the log.
 func (n *Node) replay(keys *keyspace.Keyspace) error {
 	units := 0
 	err := n.log.Replay(n.snaps.Newest().At, func(r replog.Record) error {
@@ -188,21 +200,26 @@ func (n *Node) replay(keys *keyspace.Keyspace) error {
 	return nil
 }
 
-// decideReplID begins a new id if replicas may hold bytes that are lost, and
-// takes the mark of a clean stop away.
+// decideReplID begins a new replication id if replicas may hold bytes that this directory lost, and
+// removes the clean mark.
 func (n *Node) decideReplID(b startState) error {
 	id, boot, end := b.State, identity.BootID(), n.log.End()
 	lost := b.restored || n.log.Recovery().Lost || id.Lost(boot, end)
 	if lost && !b.fresh && id.Upstream == "" {
 		was := id.History.ID()
 		id.History = id.History.Begin(identity.NewID(), end)
-		n.logger.Warn().Stringer("offset", end).Str("was_replid", string(was)).Str("replid", string(id.History.ID())).Bool("copied", id.Copied).
-			Msg("written bytes may be lost by the last stop, or this is a copy of the directory: a new replication id begins")
+		n.logger.Warn().Stringer("offset", end).Str("was_replid", string(was)).
+			Str("replid", string(id.History.ID())).Bool("copied", id.Copied).
+			Msg("written bytes may be lost by the last stop, or this is a copy of the directory: " +
+				"a new replication id begins")
 	}
-	// What was written before this under another policy is on disk: opening the log saw to that.
-	id.Clean, id.CleanEnd, id.Copied, id.Boot, id.Durable = false, 0, false, boot, n.c.Log.Fsync == replog.Always
-	if n.state.unusable == nil { // otherwise the next start judges by what is repaired until then
-		if id.CompleteAt > end { // what completed them is lost
+	// The open of the log synced all bytes of the last run, whatever its fsync policy was.
+	id.Clean, id.CleanEnd, id.Copied = false, 0, false
+	id.Boot, id.Durable = boot, n.c.Log.Fsync == replog.Always
+	// A replica without data keeps the names of its log and snapshot, so that the next start
+	// can load them if they were repaired.
+	if n.state.unusable == nil {
+		if id.CompleteAt > end { // the bytes that completed the data are lost
 			id.Complete, id.CompleteAt = false, 0
 		}
 		var err error
@@ -217,8 +234,8 @@ func (n *Node) decideReplID(b startState) error {
 	return nil
 }
 
-// markUnclean has every start from now on find that bytes were lost, until one has
-// settled the identity: what comes next removes some of the log.
+// markUnclean clears the boot id and the clean mark in the identity file. If the process dies
+// during the following truncation of the log, the next start then begins a new id.
 func (n *Node) markUnclean(id identity.State) error {
 	id.Boot, id.Durable, id.Clean, id.CleanEnd, id.Log = "", false, false, 0, identity.LogName{}
 	return id.Save(n.c.FS, n.c.Dir)

@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -109,7 +108,8 @@ func (s *session) serveReplica(ctx context.Context, p *psync) (ok bool) {
 	r.keepLog()
 	last := r.progress.Status()
 	if p.answer != identity.Continue {
-		s.n.throttle.Ended(r.addr, time.Now()) // an unfinished load delays the replica's next full resync
+		// an unfinished load delays the replica's next full resync
+		s.n.throttle.Ended(r.addr, time.Now())
 		s.n.forms.ended(r.addr, r.form, last.State == ReplicaOnline)
 	}
 	s.n.logger.Info().Err(err).Str("replica", r.addr).Int64("sent", int64(last.Sent)).
@@ -168,14 +168,14 @@ func (r *replica) readAcks() {
 
 // parseAck parses REPLCONF ACK offset [FACK offset]. synced is 0 if it is absent or malformed.
 func parseAck(args [][]byte) (applied, synced replog.Offset, ok bool) {
-	if len(args) < 3 || !bytes.EqualFold(args[0], []byte("REPLCONF")) || !bytes.EqualFold(args[1], []byte("ACK")) {
+	if len(args) < 3 || !is(args[0], "REPLCONF") || !is(args[1], "ACK") {
 		return 0, 0, false
 	}
 	applied, err := replog.ParseOffset(string(args[2]))
 	if err != nil {
 		return 0, 0, false
 	}
-	if len(args) >= 5 && bytes.EqualFold(args[3], []byte("FACK")) {
+	if len(args) >= 5 && is(args[3], "FACK") {
 		if synced, err = replog.ParseOffset(string(args[4])); err != nil {
 			synced = 0
 		}
@@ -278,7 +278,8 @@ func (n *Node) dropDamagedLog(err error) {
 	}
 	start, fault := n.log.Condemn(damage)
 	n.logger.Error().Err(errors.Join(err, fault)).Stringer("log_start", start).
-		Msg("the log is damaged: a new snapshot is taken, and replicas that need what is lost get a full resync")
+		Msg("the log is damaged: a new snapshot is taken, and replicas that need what is lost " +
+			"get a full resync")
 	n.snaps.Request()
 }
 

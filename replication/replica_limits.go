@@ -10,13 +10,13 @@ import (
 	"rowfall/replication/syncthrottle"
 )
 
-// leastSyncLog is the smallest bound that the node chooses for the log of one full resync: it is
-// replayed in seconds.
+// leastSyncLog is the least default, in bytes, for the log of one full resync: it is replayed in
+// seconds.
 const leastSyncLog = 64 << 20
 
-// syncLogLimit is how many bytes of log may be kept for one replica's full resync, and false where
-// there is no bound. The bound is the one that is set, else as much as is kept anyway (keep,
-// negative: all), or as the data are likely to change while a snapshot of them is sent and loaded.
+// syncLogLimit returns how many bytes of log one full resync may keep; bounded is false without a
+// bound. The bound is the setting, else the most of keep (negative: no bound), twice the data, and
+// leastSyncLog: as much as the data may change while a snapshot is sent and loaded.
 func syncLogLimit(set, keep, data int64) (limit int64, bounded bool) {
 	switch {
 	case set > 0:
@@ -27,7 +27,7 @@ func syncLogLimit(set, keep, data int64) (limit int64, bounded bool) {
 	return max(keep, 2*data, leastSyncLog), true
 }
 
-// syncLogLimit is the bound of this moment.
+// syncLogLimit returns the current bound.
 func (n *Node) syncLogLimit() (limit int64, bounded bool) {
 	data := n.Keyspace().Memory().Live
 	return syncLogLimit(n.settings.syncLog.Load(), n.settings.keep.Load(), data)
@@ -38,8 +38,7 @@ func (n *Node) slack() time.Duration {
 	return time.Duration(n.settings.slackMS.Load()) * time.Millisecond
 }
 
-// enforceLimits ends the links of replicas that cost more than they may. It is called once a
-// second.
+// enforceLimits disconnects replicas that exceed a limit. The appender calls it once a second.
 func (rs *replicas) enforceLimits(now time.Time) {
 	limit, bounded := rs.n.syncLogLimit()
 	end := rs.n.log.End()
@@ -58,9 +57,9 @@ func (rs *replicas) enforceLimits(now time.Time) {
 	}
 }
 
-// overTime says why a replica's link must end by now, empty: it need not. While a snapshot is on
-// its way the replica is not expected to speak; while it loads, its empty lines show that it is
-// alive but not that it gets on, so the time for that is limited by the snapshot's size.
+// overTime returns why a replica must be disconnected now; empty: it need not. While a snapshot is
+// sent, the replica is not expected to send anything. While it loads, its empty lines show that it
+// lives but not that it progresses, so its time is limited by the snapshot's size.
 func (r *replica) overTime(now time.Time) string {
 	n, p := r.s.n, r.progress.Status()
 	if r.legacy || p.State == ReplicaWaiting || p.State == ReplicaSending {
@@ -82,8 +81,8 @@ func (r *replica) overTime(now time.Time) string {
 	return ""
 }
 
-// drop ends the replica's link and gives back the log that was kept for it. Its goroutines see the
-// end.
+// drop closes the replica's connection and releases the log that was kept for it. Its goroutines
+// then end.
 func (r *replica) drop(why string) {
 	r.unpin()
 	if r.dropped.Swap(true) {
@@ -95,8 +94,8 @@ func (r *replica) drop(why string) {
 	r.cancel()
 }
 
-// keepFor keeps the log of a replica whose link has ended for a time: a server that has the whole
-// snapshot finishes its load and comes back for what follows.
+// keepFor keeps the pinned log of a replica whose connection has ended for d: a server that has the
+// whole snapshot finishes its load and returns for what follows.
 func (rs *replicas) keepFor(r *replica, d time.Duration) {
 	if r.pin.Load() == nil {
 		return
@@ -112,8 +111,8 @@ func (rs *replicas) keepFor(r *replica, d time.Duration) {
 	})
 }
 
-// needs is the offset from which a replica needs the log: that of its pin, else as far as its link
-// has read.
+// needs returns the offset from which the replica needs the log: that of its pin, else the end of
+// what was sent.
 func (r *replica) needs() replog.Offset {
 	if p := r.pin.Load(); p != nil {
 		return p.Offset()
@@ -121,7 +120,7 @@ func (r *replica) needs() replog.Offset {
 	return r.progress.Status().Sent
 }
 
-// pinningLocked are the replicas for which log is kept beyond log.keep.
+// pinningLocked returns the replicas for which log is kept beyond Log.Keep.
 func (rs *replicas) pinningLocked() (list []*replica) {
 	for _, set := range []map[*replica]struct{}{rs.all, rs.left} {
 		for r := range set {
@@ -133,8 +132,8 @@ func (rs *replicas) pinningLocked() (list []*replica) {
 	return list
 }
 
-// dropBefore ends the links of all replicas that need the log from before an offset, the furthest
-// behind first, and gives back what was kept for those that have left.
+// dropBefore disconnects all replicas that need log from before an offset, the furthest behind
+// first, and releases the log kept for those that have left.
 func (rs *replicas) dropBefore(end replog.Offset, why string) {
 	rs.Lock()
 	defer rs.Unlock()

@@ -87,7 +87,9 @@ func (rs *replicas) keepingUp(at replog.Offset, since time.Time) (count int, mor
 	return rs.countIf(func(_ *replica, p progress.Status) bool { return p.KeepsUp(at, since) })
 }
 
-func (rs *replicas) countIf(counts func(*replica, progress.Status) bool) (count int, more <-chan struct{}) {
+func (rs *replicas) countIf(
+	counts func(*replica, progress.Status) bool,
+) (count int, more <-chan struct{}) {
 	rs.Lock()
 	defer rs.Unlock()
 	for r := range rs.all {

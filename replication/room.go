@@ -8,32 +8,32 @@ import (
 )
 
 const (
-	// logRoom is the part of the spare room that a new segment and records other than units may
-	// take.
+	// logRoom is the part of the spare room, in bytes, for a new segment and for records other than
+	// units.
 	logRoom = 2 << 20
-	// leastGain is the least log that a snapshot for the room's sake must let go.
+	// leastGain is the least log, in bytes, that a snapshot taken for room must let go.
 	leastGain = 64 << 10
 	// reportEvery is the least time between two warnings of the same kind.
 	reportEvery = 10 * time.Second
 )
 
-// room keeps the volume from filling up for good. Only a snapshot lets the log go that a restart
-// needs, and a snapshot needs room itself: so units leave room for one. Before a unit is refused,
-// log that only replicas need is dropped. Only the appender's goroutine uses it.
+// room keeps the volume from filling up. Only a snapshot lets the log go that a restart needs, and
+// a snapshot needs room itself: so units leave room for one. Before a unit is rejected, log that
+// only replicas need is dropped. Only the appender's goroutine uses it.
 type room struct {
 	n             *Node
-	spareReleased bool // a snapshot does not help: units may take the spare room, too
+	spareReleased bool // a snapshot does not help: units may use the spare room, too
 	tooSmall      bool // the volume has no room for another snapshot
 
-	dropped  int64     // bytes of log since told
-	reported time.Time // when it was logged last that log was dropped
+	dropped  int64     // bytes of log since reported
+	reported time.Time // when dropped log was last logged
 }
 
-// update makes the spare room what the next snapshot needs by now.
+// update sets the spare room to what the next snapshot needs now.
 func (m *room) update() {
 	f, ok := m.n.snaps.Forecast()
 	if !ok {
-		return // somebody holds the snapshots' lock; the next second comes soon
+		return // the store is busy; the next tick tries again
 	}
 	spare := f.Spare(f.Running, f.Written, logRoom)
 	useless := f.Failed || spare == 0 || f.Logged < leastGain
@@ -46,8 +46,8 @@ func (m *room) update() {
 	}
 }
 
-// tell makes it known when the volume becomes too small for another snapshot, and when that is
-// over.
+// reportTooSmall reports when the volume becomes too small for another snapshot, and when that
+// ends.
 func (m *room) reportTooSmall(f snapshots.Forecast, tooSmall bool) {
 	if tooSmall == m.tooSmall {
 		return
@@ -64,8 +64,8 @@ func (m *room) reportTooSmall(f snapshots.Forecast, tooSmall bool) {
 	m.n.snaps.SetTooSmall(why)
 }
 
-// makeRoom is called when the log lacks room for a record. It reports whether to try again at once;
-// else a snapshot may be under way that makes room.
+// makeRoom is called when the log lacks room for a record. It reports whether to try again at once.
+// Otherwise a running snapshot may make room later.
 func (m *room) makeRoom() (again bool) {
 	if m.dropOldest() {
 		return true
@@ -80,8 +80,9 @@ func (m *room) makeRoom() (again bool) {
 		m.spareReleased = true
 		m.n.log.SetSpare(0)
 		m.n.logger.Warn().Int64("snapshot", f.Next).Int64("log", f.Logged).Int64("free", f.Free).
-			Bool("failed", f.Failed).Msg("the volume is nearly full, and a snapshot does not help: " +
-			"the log takes the room that was kept for one; free some space")
+			Bool("failed", f.Failed).
+			Msg("the volume is nearly full, and a snapshot does not help: " +
+				"the log takes the room that was kept for one; free some space")
 		return true
 	case gains && !f.Hopeless():
 		m.n.snaps.RequestForRoom()
@@ -89,9 +90,9 @@ func (m *room) makeRoom() (again bool) {
 	return false
 }
 
-// prepare is called when a snapshot's point is fixed. Where the volume is nearly full, the snapshot
-// gets the room of log that is not needed, and the log up to its offset can be dropped once it is
-// complete.
+// prepare is called when a snapshot's point is fixed. On a nearly full volume it gives the snapshot
+// the room of log that is not needed, and completes the log's newest segment, so that the log up to
+// the point can be dropped after the snapshot.
 func (m *room) prepare() error {
 	for {
 		f, ok := m.n.snaps.Forecast()
@@ -107,14 +108,13 @@ func (m *room) prepare() error {
 	}
 }
 
-// dropOldest drops the log's oldest segment, if a restart does not need it. Replicas that still
-// need it are disconnected: they resync fully, while without it the writer would stand still for
-// all.
+// dropOldest drops the log's oldest segment if a restart does not need it. Replicas that still need
+// it are disconnected and resync fully; otherwise writes would stop for all.
 func (m *room) dropOldest() bool {
 	log := m.n.log
 	end, ok, err := log.Droppable()
 	if err != nil || !ok {
-		return false // the next append tells of a failed log
+		return false // the next append returns the error of a failed log
 	}
 	before := log.Size()
 	m.n.replicas.dropBefore(end, fmt.Sprintf("the volume is full: the log up to offset %d, which "+

@@ -14,7 +14,9 @@ type snapshotSource struct{ n *Node }
 var _ snapshots.Node = snapshotSource{}
 
 // Point fixes a snapshot between two units, on the appender.
-func (s snapshotSource) Point(ctx context.Context, fixed func(*keyspace.Keyspace)) (p snapshots.Point, err error) {
+func (s snapshotSource) Point(
+	ctx context.Context, fixed func(*keyspace.Keyspace),
+) (p snapshots.Point, err error) {
 	a := s.n.appender
 	_, err = a.submit(ctx, 0, nil, func() (err error) {
 		if p, err = a.snapshotPoint(); err == nil {

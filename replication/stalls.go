@@ -55,10 +55,12 @@ func (n *Node) stall(reason string) (release func()) {
 	event().Str("why", reason).Stringer("offset", n.Offset()).Msg("writing is held back")
 	return func() {
 		n.stalls.mu.Lock()
-		n.stalls.reasons = slices.DeleteFunc(n.stalls.reasons, func(o *writeStall) bool { return o == h })
+		n.stalls.reasons = slices.DeleteFunc(n.stalls.reasons,
+			func(o *writeStall) bool { return o == h })
 		n.stalls.mu.Unlock()
 		if log {
-			n.logger.Info().Str("why", reason).Dur("after", time.Since(h.since)).Msg("writing goes on")
+			n.logger.Info().Str("why", reason).Dur("after", time.Since(h.since)).
+				Msg("writing goes on")
 		}
 	}
 }

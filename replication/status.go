@@ -8,86 +8,90 @@ import (
 	"rowfall/replication/snapshots"
 )
 
-// Status is a node at one moment: flat, as INFO and a metric each read one of them. Role,
-// ids, offsets, upstream and replicas are of one moment; counters and sizes may be later.
+// Status describes a node, for INFO and metrics. Role, ids, offsets, upstream and replicas are of
+// one moment; counters and sizes may be newer.
 type Status struct {
-	Addr       string // where it listens
-	Role       Role
-	Term       Term
-	Complete   bool          // PSYNC is answered
-	Advice     string        // what to do about a directory that seems lost, since replicas hold what it never wrote; empty: it does not
+	Addr     string // host:port on which the node listens
+	Role     Role
+	Term     Term
+	Complete bool // the data are complete, so PSYNC is served
+	// what an operator must do about a directory that seems lost; empty: nothing
+	Advice     string
 	ID         string        // the replication id, 40 hex digits
 	PreviousID string        // the id before it, empty: none
-	PreviousTo replog.Offset // the last offset that PreviousID is good for
-	Offset     replog.Offset // bytes of stream so far
-	LogStart   replog.Offset // bytes of stream before the first one that a partial resync can get
+	PreviousTo replog.Offset // the last offset up to which PreviousID is valid
+	Offset     replog.Offset // end of the replication log
+	LogStart   replog.Offset // a partial resync needs an offset at or after it
 	Keys       int           // as DBSIZE counts them
-	HiddenKeys int           // those with Config.HiddenPrefix, not in Keys
+	HiddenKeys int           // keys with Config.HiddenPrefix, not included in Keys
 	Clients    int           // connections, replicas included
 	Memory     MemoryStatus
 	Snapshot   SnapshotStatus
 	Upstream   *UpstreamStatus // nil on a master
 	Replicas   []ReplicaStatus
 
-	Held         string // why Apply waits or is slowed, empty: it does not
+	Held         string // why Apply waits or is slowed; empty: it does not
 	Failover     string // no-failover, waiting-for-sync or failover-in-progress
-	GoodReplicas int    // those near enough for Config.MinReplicas
+	GoodReplicas int    // replicas that keep up, as Config.MinReplicas counts them
 
-	FullSyncs       int64 // answered with a full resync
-	PartialSyncs    int64 // answered with a partial resync
-	PartialsRefused int64 // asked for a partial resync and got a full one
+	FullSyncs       int64 // requests answered with a full resync
+	PartialSyncs    int64 // requests answered with a partial resync
+	PartialsRefused int64 // requests for a partial resync answered with a full one
 }
 
-// MemoryStatus is what keys and values take, in bytes, as of the last unit. The
-// index, some 11 bytes a key, is not in it.
+// MemoryStatus is the memory of keys and values in bytes, as of the last unit. The index, about 11
+// bytes a key, is not included.
 type MemoryStatus struct {
 	Live    int64 // in use
-	Garbage int64 // replaced, but kept: to be used again or for readers and a snapshot
-	Mapped  int64 // all that was taken from the system for them
+	Garbage int64 // replaced, and kept for reuse or for readers and a snapshot
+	Mapped  int64 // mapped from the system for keys and values
 }
 
 // SnapshotStatus describes the newest snapshot file and the one being written.
 type SnapshotStatus = snapshots.Status
 
-// UpstreamStatus is the link to the node's upstream.
+// UpstreamStatus describes the link to the node's upstream.
 type UpstreamStatus struct {
 	Addr   string
 	State  LinkState
-	LastIO time.Time // when bytes last came; zero: never
+	LastIO time.Time // when bytes last arrived; zero: never
 	Since  time.Time // when State began
-	Down   time.Time // when the link was last lost; zero: never
+	Down   time.Time // when the link last went down; zero: never
 
 	Received int64 // bytes of the snapshot that is being received
-	Total    int64 // its size; -1: not told
+	Total    int64 // its size; -1: not announced
 
-	Err     string // why the last link ended or the node stopped following, empty: it did not
-	Stopped string // why it stopped following for good; replicas get it as NOMASTERLINK until a link is up again; empty: it did not
+	Err string // why the last link ended or the node stopped following; empty: neither
+	// Stopped is why the node stopped following, which replicas get as NOMASTERLINK until a link is
+	// up again; empty: it follows.
+	Stopped string
 }
 
-// ReplicaStatus is one replica that follows the node.
+// ReplicaStatus describes one replica of the node.
 type ReplicaStatus struct {
-	Addr    string // as it announces itself, else its peer's host and listening port
+	Addr    string // as announced, else the peer's host and listening port
 	State   ReplicaState
-	Sent    replog.Offset // bytes of stream given to its socket, those on their way included; never less than Acked
-	Acked   replog.Offset // the last offset it said it has applied
-	Lag     time.Duration // since its last acknowledgement
-	Version string        // as announced, empty if it did not
+	Sent    replog.Offset // log bytes written to its socket or being written; never less than Acked
+	Acked   replog.Offset // the offset that the replica reported as applied
+	Lag     time.Duration // since its last acknowledgement; 0 before the first
+	Version string        // as announced; empty: it announced none
 }
 
-// LinkState is where the link to the upstream stands.
+// LinkState is the state of the link to the upstream.
 //
 //	Idle -> Connecting -> Handshake -> (Transfer ->) Connected
-//	any of them -> Idle (wait, try again) or Stopped (an operator must act)
+//	any of them -> Idle (retry after a pause) or Stopped (an operator must act)
 type LinkState uint8
 
 // The states of the upstream link.
 const (
 	LinkIdle       LinkState = iota // waiting to connect
 	LinkConnecting                  // dialling
-	LinkHandshake                   // talking up to the answer to PSYNC
+	LinkHandshake                   // handshake up to the reply to PSYNC
 	LinkTransfer                    // receiving and loading a snapshot
 	LinkConnected                   // streaming
-	LinkStopped                     // what the upstream sent was not understood; the node follows again when told to
+	// LinkStopped: the upstream sent what the node cannot apply; an operator must act.
+	LinkStopped
 )
 
 // String returns the state in lower case.

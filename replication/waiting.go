@@ -6,6 +6,7 @@ import (
 	"time"
 )
 
+// sleep waits for d, or returns the error of ctx when that ends first.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -17,6 +18,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// waitFor waits until one of the three fires. A nil channel never does.
 func waitFor(ctx context.Context, changed <-chan struct{}, timer <-chan time.Time) {
 	select {
 	case <-ctx.Done():
@@ -34,8 +36,8 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// every calls fn in a goroutine until it fails or stop is called; stop waits for
-// its end and may be called again.
+// every calls fn once a period in a goroutine, until fn fails or stop is called. stop waits for the
+// goroutine and may be called again.
 func every(period time.Duration, fn func() error) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup

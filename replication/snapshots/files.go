@@ -104,7 +104,8 @@ func (s *Store) Load(newKeyspace func() *keyspace.Keyspace) (*keyspace.Keyspace,
 	if len(faults) == 0 {
 		return newKeyspace(), nil
 	}
-	err = fmt.Errorf("%w; restore the file, or empty %s to begin anew", errors.Join(faults...), s.c.Dir)
+	err = fmt.Errorf("%w; restore the file, or empty %s to begin anew",
+		errors.Join(faults...), s.c.Dir)
 	if damaged {
 		err = &UnreadableError{Newest: files[0], err: err}
 	}
@@ -115,7 +116,9 @@ func (s *Store) Load(newKeyspace func() *keyspace.Keyspace) (*keyspace.Keyspace,
 func (s *Store) load(at replog.Offset, keys *keyspace.Keyspace) (file File, err error) {
 	path := s.Path(at)
 	if at > replog.MaxBegin {
-		return file, &FileError{fmt.Errorf("load snapshot %s: its offset is more than %d, where no log can begin", path, replog.MaxBegin)}
+		return file, &FileError{fmt.Errorf(
+			"load snapshot %s: its offset is more than %d, where no log can begin",
+			path, replog.MaxBegin)}
 	}
 	f, err := s.c.FS.Open(path, os.O_RDONLY)
 	if err != nil {
@@ -131,7 +134,8 @@ func (s *Store) load(at replog.Offset, keys *keyspace.Keyspace) (file File, err 
 		return file, &FileError{fmt.Errorf("load snapshot %s: %w", path, err)}
 	}
 	if aux.ReplID != "" && aux.Offset != int64(at) {
-		return file, &FileError{fmt.Errorf("load snapshot %s: it says inside that it is of offset %d", path, aux.Offset)}
+		return file, &FileError{fmt.Errorf(
+			"load snapshot %s: it says inside that it is of offset %d", path, aux.Offset)}
 	}
 	if aux.Empty > 0 {
 		s.c.Logger.Warn().Int("keys", aux.Empty).Str("file", path).
@@ -172,7 +176,8 @@ func (s *Store) InstallResync(at replog.Offset, live int64) error {
 // its name already, it stays there.
 func (s *Store) move(name string, at replog.Offset) (File, error) {
 	path := s.Path(at)
-	if err := s.c.FS.Rename(filepath.Join(s.c.Dir, name), path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := s.c.FS.Rename(filepath.Join(s.c.Dir, name), path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return File{}, fmt.Errorf("install snapshot: %w", err)
 	}
 	f, err := s.c.FS.Open(path, os.O_RDONLY)
@@ -218,7 +223,8 @@ func (s *Store) list() ([]replog.Offset, error) {
 		}
 		at, err := replog.ParseOffset(number)
 		if err != nil || Name(at) != name {
-			return nil, fmt.Errorf("list snapshots: %s is not named by an offset; move it away", filepath.Join(s.c.Dir, name))
+			return nil, fmt.Errorf("list snapshots: %s is not named by an offset; move it away",
+				filepath.Join(s.c.Dir, name))
 		}
 		list = append(list, at)
 	}

@@ -36,12 +36,16 @@ type memoryLimit struct {
 }
 
 // newMemoryLimit is called at the snapshot's point, between two units.
-func newMemoryLimit(n Node, limit int64, keys *keyspace.Keyspace, abort context.CancelCauseFunc) *memoryLimit {
+func newMemoryLimit(
+	n Node, limit int64, keys *keyspace.Keyspace, abort context.CancelCauseFunc,
+) *memoryLimit {
 	m := keys.Memory()
 	if limit == 0 {
 		limit = max(leastLimit, m.Live/limitShare)
 	}
-	return &memoryLimit{node: n, keys: keys, base: m.Garbage + m.Retired, limit: limit, abort: abort}
+	return &memoryLimit{
+		node: n, keys: keys, base: m.Garbage + m.Retired, limit: limit, abort: abort,
+	}
 }
 
 // CheckMemory applies Config.Memory to the snapshot that is being written. The appender calls
@@ -59,15 +63,15 @@ func (l *memoryLimit) check(keys *keyspace.Keyspace) {
 		return
 	}
 	if over > l.limit {
-		l.abort(fmt.Errorf("it was given up because data replaced since it began take more than twice the %d bytes of snapshot_memory; "+
-			"raise that, or use a faster disk", l.limit))
+		l.abort(fmt.Errorf("it was given up because data replaced since it began take more than "+
+			"twice the %d bytes of snapshot_memory; raise that, or use a faster disk", l.limit))
 	}
 	l.pause.Store(max(int64(float64(maxPause)*min(float64(over)/float64(l.limit), 1)), 1))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.release == nil && !l.ended {
-		l.release = l.node.Stall(fmt.Sprintf("a snapshot is being written, and data replaced since it began take more than "+
-			"the %d bytes of snapshot_memory: writing is slowed", l.limit))
+		l.release = l.node.Stall(fmt.Sprintf("a snapshot is being written, and data replaced since "+
+			"it began take more than the %d bytes of snapshot_memory: writing is slowed", l.limit))
 	}
 }
 

@@ -16,7 +16,8 @@ const (
 
 // Pressure is what decides when the next snapshot is due. All sizes are in bytes.
 type Pressure struct {
-	Logged    int64 // log since the newest snapshot: a restart replays it, and only another snapshot lets it go
+	// log since the newest snapshot: a restart replays it, and only another snapshot lets it go
+	Logged    int64
 	Last      int64 // size of the newest snapshot; 0: there is none
 	Next      int64 // expected size of the next one
 	Known     bool  // Next is derived from the newest one's size, else it is a guess from the data

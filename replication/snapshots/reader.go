@@ -223,7 +223,8 @@ func (s *Store) openLocked(serves func(replog.Offset) bool) (*Reader, error) {
 
 // lacksResources reports whether a file could not be opened for a reason that may pass.
 func lacksResources(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+		errors.Is(err, syscall.ENOMEM)
 }
 
 // MarkUnreadable stops the use of a file that could not be read, and requests another
@@ -238,7 +239,8 @@ func (s *Store) MarkUnreadable(r *Reader, why error) {
 // that was opened while its file was being written has no time and is assumed to be of the
 // newest; at worst one extra snapshot is taken.
 func (s *Store) markUnreadableLocked(r *Reader, why error) {
-	if s.unreadable != nil || r.At != s.newest.At || !r.made.IsZero() && !r.made.Equal(s.newest.Time) {
+	older := r.At != s.newest.At || !r.made.IsZero() && !r.made.Equal(s.newest.Time)
+	if s.unreadable != nil || older {
 		return
 	}
 	s.unreadable = fmt.Errorf("%s cannot be read: %w", s.Path(r.At), why)

@@ -53,11 +53,14 @@ type Config struct {
 	Dir     string       // the node's directory
 	Version string       // Redis version to name inside the files
 	Keep    func() int64 // current log.keep in bytes; negative: all
-	Every   int64        // bytes of log after which a snapshot is due, unless the last one was larger
-	Reuse   int64        // bytes of log since a snapshot up to which it serves replicas; 0: its own size, within bounds
-	Memory  int64        // bytes of replaced data that a snapshot may keep; 0: 1 GiB or a quarter of the data
-	Delay   time.Duration
-	Logger  zerolog.Logger
+	// bytes of log after which a snapshot is due, unless the last one was larger
+	Every int64
+	// bytes of log since a snapshot up to which it serves replicas; 0: its own size, within bounds
+	Reuse int64
+	// bytes of replaced data that a snapshot may keep; 0: 1 GiB or a quarter of the data
+	Memory int64
+	Delay  time.Duration
+	Logger zerolog.Logger
 }
 
 // Store keeps the newest snapshot file, and writes one at a time. Requests that arrive while a
@@ -74,9 +77,10 @@ type Store struct {
 
 	replacing sync.Mutex // held while a file takes another's place, until the other is removed
 
-	mu         sync.Mutex
-	newest     File
-	unreadable error   // why newest cannot be read; the log from its offset stays until another file replaces it
+	mu     sync.Mutex
+	newest File
+	// why newest cannot be read; the log from its offset stays until another file replaces it
+	unreadable error
 	current    *writer // the file being written; nil: none
 	pending    *job    // requested or running
 	next       *job    // requested after pending had fixed its point
@@ -292,7 +296,8 @@ type Status struct {
 	Time    time.Time     // when the newest file was completed
 	Running bool          // a snapshot is being written
 	Written int64         // snapshots completed since the start
-	Err     string        // why the last attempt failed, or the newest file cannot be read; empty: neither
+	// why the last attempt failed, or the newest file cannot be read; empty: neither
+	Err string
 }
 
 // Status returns the store's status.

@@ -90,14 +90,20 @@ func (s *Store) discard(path string, p Point, err error) error {
 
 type encodeFunc func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error
 
-func (s *Store) encoder(encode encodeFunc, keys *keyspace.Snapshot, id identity.ID, at replog.Offset) func(io.Writer) error {
-	aux := rdb.Aux{ReplID: string(id), Offset: int64(at), CTime: time.Now().Unix(), Version: s.c.Version}
+func (s *Store) encoder(
+	encode encodeFunc, keys *keyspace.Snapshot, id identity.ID, at replog.Offset,
+) func(io.Writer) error {
+	aux := rdb.Aux{
+		ReplID: string(id), Offset: int64(at), CTime: time.Now().Unix(), Version: s.c.Version,
+	}
 	return func(w io.Writer) error { return encode(w, aux, keys) }
 }
 
 // WriteResync writes the data of a full resync from the upstream to a file of its own, which
 // InstallResync or RemoveResync ends. id and at are those of the upstream.
-func (s *Store) WriteResync(ctx context.Context, keys *keyspace.Snapshot, id identity.ID, at replog.Offset) error {
+func (s *Store) WriteResync(
+	ctx context.Context, keys *keyspace.Snapshot, id identity.ID, at replog.Offset,
+) error {
 	w, err := newWriter(s.c.FS, filepath.Join(s.c.Dir, newResync), Point{At: at, ID: id})
 	if err != nil {
 		return err
