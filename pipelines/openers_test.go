@@ -24,7 +24,7 @@ func TestOpenFailuresGoToTheirLogger(t *testing.T) {
 	for i, name := range []string{"first.yaml", "second.yaml"} {
 		openers = append(openers, pipelines.Opener{
 			Log: zerolog.New(&logs[i]),
-			Open: func() (*pipelines.Member, error) {
+			Open: func() (*pipelines.Instance, error) {
 				if tries.Add(1) >= 2 {
 					cancel()
 				}
