@@ -70,8 +70,8 @@
 //     later) it is mapped.
 //   - After a load, the position's time is the server's clock before the position was read. The
 //     data are at least as new as this time.
-//   - A table without a key is loaded in the order of its key_columns, byte for byte, and these must
-//     be NOT NULL. Each chunk costs a scan of the table, unless an index begins with them.
+//   - A table without a key is loaded in the order of its key_columns, byte for byte, and these
+//     must be NOT NULL. Each chunk costs a scan of the table, unless an index begins with them.
 //
 // # Departure from the contract
 //
