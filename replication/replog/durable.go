@@ -17,20 +17,20 @@ func (l *Log) Synced() Offset {
 func (l *Log) Sync() error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	return l.syncHeld(l.End(), true) // the end is asked for here, since Restart may have lowered it meanwhile
+	return l.syncLocked(l.End(), true) // the end is asked for here, since Restart may have lowered it meanwhile
 }
 
 // sync makes everything up to target durable: the full segments and, if asked, the newest one.
 func (l *Log) sync(target Offset, newest bool) error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	return l.syncHeld(target, newest)
+	return l.syncLocked(target, newest)
 }
 
-// syncHeld is sync for callers that hold syncMu.
-func (l *Log) syncHeld(target Offset, newest bool) error {
+// syncLocked is sync for callers that hold syncMu.
+func (l *Log) syncLocked(target Offset, newest bool) error {
 	l.mu.Lock()
-	err, files, rolled, dirChanged, generation := l.usableLocked(), slices.Clone(l.rolled), len(l.rolled), l.dirChanged, l.generation
+	err, files, rolled, dirChanged, generation := l.writableLocked(), slices.Clone(l.rolled), len(l.rolled), l.dirChanged, l.generation
 	if newest {
 		files = append(files, l.file)
 	} else {
@@ -62,36 +62,36 @@ func (l *Log) syncHeld(target Offset, newest bool) error {
 			return l.fail(fmt.Errorf("close segment: %w", err))
 		}
 	}
-	if err := l.writeMark(m); err != nil {
+	if err := l.writeSyncedMark(m); err != nil {
 		return l.fail(err)
 	}
 	return nil
 }
 
-// keep is the log's one goroutine: it syncs, and drops what Keep no longer holds.
-func (l *Log) keep() {
-	var second <-chan time.Time
+// runBackground is the log's one goroutine: it syncs, and drops what Keep no longer holds.
+func (l *Log) runBackground() {
+	var everySecond <-chan time.Time
 	if l.config.Fsync == EverySecond {
 		t := time.NewTicker(time.Second)
 		defer t.Stop()
-		second = t.C
+		everySecond = t.C
 	}
-	var aged <-chan time.Time
+	var ageCheck <-chan time.Time
 	if l.config.KeepAge > 0 {
 		t := time.NewTicker(min(max(l.config.KeepAge/16, time.Second), time.Minute))
 		defer t.Stop()
-		aged = t.C
+		ageCheck = t.C
 	}
 	for {
 		var err error
 		select {
 		case <-l.stop:
 			return
-		case <-aged:
+		case <-ageCheck:
 			err = l.drop(maxStart, l.keepBytes.Load())
-		case <-second:
+		case <-everySecond:
 			err = l.Sync()
-		case <-l.kick:
+		case <-l.wakeBackground:
 			if err = l.sync(0, false); err == nil {
 				err = l.drop(maxStart, l.keepBytes.Load())
 			}

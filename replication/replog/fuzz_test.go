@@ -86,7 +86,7 @@ func FuzzOldSegment(f *testing.F) {
 		if err := l.Replay(0, func(replog.Record) error { return nil }); !errors.As(err, &damage) {
 			t.Errorf("replayed although it cannot be read: %v", err)
 		}
-		start, err := l.Condemn(damage)
+		start, err := l.DropDamaged(damage)
 		if err != nil || start <= at {
 			t.Fatalf("read to %v, and after the damage it begins at %v, %v", at, start, err)
 		}

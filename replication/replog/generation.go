@@ -39,7 +39,7 @@ func (l *Log) Reset(start Offset) error {
 
 // Restart is Reset for who does not want to wait for files to be removed: they stay until sweep, which is to be called before the
 // next Restart. Where the process ends before it, Open does it.
-func (l *Log) Restart(start Offset) (sweep func() error, err error) {
+func (l *Log) Restart(start Offset) (removeOld func() error, err error) {
 	if start < 0 || start > MaxBegin {
 		return nil, fmt.Errorf("reset log: offset %d is out of range", start)
 	}
@@ -48,12 +48,12 @@ func (l *Log) Restart(start Offset) (sweep func() error, err error) {
 	l.dropMu.Lock()
 	defer l.dropMu.Unlock()
 	l.mu.Lock()
-	old, generation, err := append(slices.Clone(l.rolled), l.file), l.generation, l.usableLocked()
+	old, generation, err := append(slices.Clone(l.rolled), l.file), l.generation, l.writableLocked()
 	l.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	if err := l.begin(nextGeneration(generation), start); err != nil {
+	if err := l.startGeneration(nextGeneration(generation), start); err != nil {
 		if errors.As(err, new(*FullError)) {
 			return nil, fmt.Errorf("reset log: %w", err)
 		}
@@ -67,15 +67,15 @@ func (l *Log) Restart(start Offset) (sweep func() error, err error) {
 		_ = f.Close() // their bytes no longer matter
 	}
 	return func() error {
-		if err := l.sweep(); err != nil {
+		if err := l.removeOldGenerations(); err != nil {
 			return l.fail(err)
 		}
 		return nil
 	}, nil
 }
 
-// begin makes a first segment durable. Every older generation is left to sweep.
-func (l *Log) begin(generation uint64, start Offset) error {
+// startGeneration makes a first segment durable. Every older generation is left to sweep.
+func (l *Log) startGeneration(generation uint64, start Offset) error {
 	if start < 0 || start > MaxBegin {
 		return fmt.Errorf("begin log: offset %d is out of range", start)
 	}
@@ -83,11 +83,11 @@ func (l *Log) begin(generation uint64, start Offset) error {
 	if err != nil {
 		return err
 	}
-	l.checked = 0
+	l.spareCheckedSize = 0
 	l.mu.Lock()
 	l.file, l.segments, l.rolled = file, []*segment{s}, nil
 	l.generation, l.end, l.synced, l.retain = generation, start, start, start
-	l.dirChanged, l.floor = false, 0
+	l.dirChanged, l.readableFrom = false, 0
 	l.mu.Unlock()
 	if err := file.Sync(); err != nil {
 		return fmt.Errorf("sync segment: %w", err)
@@ -98,20 +98,20 @@ func (l *Log) begin(generation uint64, start Offset) error {
 	if err := l.openMarker(); err != nil {
 		return err
 	}
-	return l.writeMark(syncedMark{generation, start})
+	return l.writeSyncedMark(syncedMark{generation, start})
 }
 
-// noteBegun records in the file "synced" which segment is the newest, so that Open notices if that segment is missing.
-func (l *Log) noteBegun(m begunMark) error {
+// writeNewestMark records in the file "synced" which segment is the newest, so that Open notices if that segment is missing.
+func (l *Log) writeNewestMark(m newestSegmentMark) error {
 	if _, err := l.marker.WriteAt(m.marshal(), syncedSize); err != nil && !disk.IsFull(err) {
 		return fmt.Errorf("write sync mark: %w", err)
 	}
 	return nil
 }
 
-// sweep removes every generation but the present one.
-func (l *Log) sweep() error {
-	f, err := find(l.config.FS, l.dir)
+// removeOldGenerations removes every generation but the present one.
+func (l *Log) removeOldGenerations() error {
+	f, err := scanDir(l.config.FS, l.dir)
 	if err != nil {
 		return err
 	}
@@ -123,8 +123,8 @@ func (l *Log) sweep() error {
 	return f.removeStale()
 }
 
-// writeMark notes what is durable. Without room for that the mark before it, or none, is left, which claims less.
-func (l *Log) writeMark(m syncedMark) error {
+// writeSyncedMark notes what is durable. Without room for that the mark before it, or none, is left, which claims less.
+func (l *Log) writeSyncedMark(m syncedMark) error {
 	if _, err := l.marker.WriteAt(m.marshal(), 0); err != nil && !disk.IsFull(err) {
 		return fmt.Errorf("write sync mark: %w", err)
 	}

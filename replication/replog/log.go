@@ -60,11 +60,11 @@ type Log struct {
 	// The writer's own: only Append, Reset, Restart and Droppable touch them, and of config only
 	// Reserve changes.
 	scratch   []byte
-	allocated int64 // the size up to which the newest segment has room on the disk; less than its size: not known
-	checked   int64 // the size up to which the newest segment may grow without touching the spare room
+	allocatedSize int64 // the size up to which the newest segment has room on the disk; less than its size: not known
+	spareCheckedSize   int64 // the size up to which the newest segment may grow without touching the spare room
 
 	keepBytes atomic.Int64 // Config.Keep, or what SetKeep made of it
-	spare     atomic.Int64 // room on the volume that units leave alone
+	spareRoom     atomic.Int64 // room on the volume that units leave alone
 
 	// syncMu is held while something is made durable, or files are closed. It is taken before mu.
 	syncMu sync.Mutex
@@ -83,19 +83,19 @@ type Log struct {
 	end        Offset // what readers may see
 	synced     Offset
 	retain     Offset
-	floor      Offset // what lies before it is condemned
+	readableFrom      Offset // what lies before it is condemned
 	pins       map[*Pin]struct{}
 	wake       chan struct{} // closed and replaced when there is something new for waiting readers
 	waiting    int           // readers that wait on wake
-	woken      time.Time     // when it was closed last
-	later      *time.Timer   // closes it when wakePause is over; nil: nothing new yet
+	lastWake      time.Time     // when it was closed last
+	wakeTimer      *time.Timer   // closes it when wakePause is over; nil: nothing new yet
 	err        error         // why the log failed
 	closed     bool
 
 	failed chan struct{}
-	kick   chan struct{} // tells the keeper of a new segment
+	wakeBackground   chan struct{} // tells the keeper of a new segment
 	stop   chan struct{}
-	keeper sync.WaitGroup
+	background sync.WaitGroup
 
 	closing  sync.Once
 	closeErr error
@@ -109,20 +109,20 @@ func Open(dir string, c Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	ok, start, err := f.recover()
+	ok, start, err := f.selectGeneration()
 	if err != nil {
 		return nil, err
 	}
 	l.recovery = f.result
 	if ok {
-		if err = l.adopt(f); err == nil {
+		if err = l.useSegments(f); err == nil {
 			err = l.Sync()
 		}
-	} else if err = l.begin(nextGeneration(f.last), start); err == nil {
+	} else if err = l.startGeneration(nextGeneration(f.lastGeneration), start); err == nil {
 		l.recovery.Began = true
-		err = l.sweep()
+		err = l.removeOldGenerations()
 	}
-	return l.started(err)
+	return l.finishOpen(err)
 }
 
 // Create begins a log at an offset, in place of whatever the directory holds.
@@ -131,31 +131,31 @@ func Create(dir string, start Offset, c Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = l.begin(nextGeneration(f.last), start); err == nil {
-		err = l.sweep()
+	if err = l.startGeneration(nextGeneration(f.lastGeneration), start); err == nil {
+		err = l.removeOldGenerations()
 	}
-	return l.started(err)
+	return l.finishOpen(err)
 }
 
 // prepare makes the directory and lists it.
-func prepare(dir string, c Config) (*Log, *found, error) {
+func prepare(dir string, c Config) (*Log, *dirScan, error) {
 	l := &Log{
 		dir: dir, config: c.withDefaults(), opened: time.Now(), pins: make(map[*Pin]struct{}),
-		wake: make(chan struct{}), failed: make(chan struct{}), kick: make(chan struct{}, 1), stop: make(chan struct{}),
+		wake: make(chan struct{}), failed: make(chan struct{}), wakeBackground: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	l.keepBytes.Store(l.config.Keep)
 	if err := disk.MkdirAll(l.config.FS, dir); err != nil {
 		return nil, nil, fmt.Errorf("make log folder: %w", err)
 	}
-	f, err := find(l.config.FS, dir)
+	f, err := scanDir(l.config.FS, dir)
 	return l, f, err
 }
 
-// started starts the keeper, or after an error closes what was opened.
-func (l *Log) started(err error) (*Log, error) {
+// finishOpen starts the keeper, or after an error closes what was opened.
+func (l *Log) finishOpen(err error) (*Log, error) {
 	if err == nil {
 		l.window = newWindow(l.config.Memory, l.end)
-		l.keeper.Go(l.keep)
+		l.background.Go(l.runBackground)
 		return l, nil
 	}
 	for _, f := range []disk.File{l.file, l.marker} {
@@ -166,8 +166,8 @@ func (l *Log) started(err error) (*Log, error) {
 	return nil, err
 }
 
-// adopt takes over what was found on disk.
-func (l *Log) adopt(f *found) error {
+// useSegments takes over what was found on disk.
+func (l *Log) useSegments(f *dirScan) error {
 	newest := f.segments[len(f.segments)-1]
 	file, err := l.config.FS.Open(newest.path, os.O_RDWR)
 	if err != nil {
@@ -185,9 +185,9 @@ func (l *Log) adopt(f *found) error {
 	if err := l.openMarker(); err != nil {
 		return err
 	}
-	if f.begun.generation == l.generation && f.begun.start > newest.start {
+	if f.newestMark.generation == l.generation && f.newestMark.start > newest.start {
 		// Otherwise the next Open reports what is missing, or was cut by this one, as a loss again.
-		return l.noteBegun(begunMark{l.generation, newest.start})
+		return l.writeNewestMark(newestSegmentMark{l.generation, newest.start})
 	}
 	return nil
 }
@@ -207,7 +207,7 @@ func (l *Log) openMarker() error {
 func (l *Log) newSegment(h segmentHeader) (disk.File, *segment, error) {
 	s := &segment{
 		path: filepath.Join(l.dir, segmentName(h.generation, h.start)), start: h.start, previous: h.previous, begun: h.begun,
-		size: segmentHeaderSize, end: h.start, marks: []mark{{h.start, segmentHeaderSize}},
+		size: segmentHeaderSize, end: h.start, index: []recordPos{{h.start, segmentHeaderSize}},
 	}
 	need := segmentHeaderSize + l.config.Reserve
 	file, err := l.config.FS.Open(s.path, os.O_RDWR|os.O_CREATE|os.O_EXCL)
@@ -217,7 +217,7 @@ func (l *Log) newSegment(h segmentHeader) (disk.File, *segment, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("create segment: %w", err)
 	}
-	was := l.allocated
+	was := l.allocatedSize
 	if _, err = file.WriteAt(h.marshal(), 0); err != nil {
 		err = fmt.Errorf("write segment: %w", err)
 	} else if l.config.Reserve > 0 {
@@ -232,7 +232,7 @@ func (l *Log) newSegment(h segmentHeader) (disk.File, *segment, error) {
 	if !disk.IsFull(err) {
 		return nil, nil, err
 	}
-	l.allocated = was
+	l.allocatedSize = was
 	if e := l.config.FS.Remove(s.path); e != nil {
 		return nil, nil, fmt.Errorf("remove segment: %w", e)
 	}
@@ -242,8 +242,8 @@ func (l *Log) newSegment(h segmentHeader) (disk.File, *segment, error) {
 // Recovery says what Open or Repair had to cut.
 func (l *Log) Recovery() Recovery { return l.recovery }
 
-// usableLocked is why nothing may be written.
-func (l *Log) usableLocked() error {
+// writableLocked is why nothing may be written.
+func (l *Log) writableLocked() error {
 	if l.closed {
 		return ErrClosed
 	}
@@ -265,17 +265,17 @@ func (l *Log) fail(err error) error {
 // wakePause is the least time between two wake-ups of many readers. Each costs every reader a turn and its replica a packet.
 const wakePause = time.Millisecond
 
-// announceLocked tells waiting readers of a new record: at once, unless many were told of another just before.
-func (l *Log) announceLocked() {
+// notifyLocked tells waiting readers of a new record: at once, unless many were told of another just before.
+func (l *Log) notifyLocked() {
 	if l.waiting < 4 {
 		l.wakeLocked()
 		return
 	}
-	if l.later != nil {
+	if l.wakeTimer != nil {
 		return
 	}
-	if pause := wakePause - time.Since(l.woken); pause > 0 {
-		l.later = time.AfterFunc(pause, func() {
+	if pause := wakePause - time.Since(l.lastWake); pause > 0 {
+		l.wakeTimer = time.AfterFunc(pause, func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.wakeLocked()
@@ -287,13 +287,13 @@ func (l *Log) announceLocked() {
 
 // wakeLocked lets waiting readers look again.
 func (l *Log) wakeLocked() {
-	if l.later != nil {
-		l.later.Stop()
-		l.later = nil
+	if l.wakeTimer != nil {
+		l.wakeTimer.Stop()
+		l.wakeTimer = nil
 	}
 	if l.waiting > 0 {
 		close(l.wake)
-		l.wake, l.waiting, l.woken = make(chan struct{}), 0, time.Now()
+		l.wake, l.waiting, l.lastWake = make(chan struct{}), 0, time.Now()
 	}
 }
 
@@ -306,7 +306,7 @@ func (l *Log) Append(k Kind, payload []byte) (Offset, error) {
 		return 0, fmt.Errorf("append record: %v of %d bytes is not allowed", k, len(payload))
 	}
 	l.mu.Lock()
-	err, start := l.usableLocked(), l.end
+	err, start := l.writableLocked(), l.end
 	s := l.segments[len(l.segments)-1]
 	l.mu.Unlock()
 	if err != nil {
@@ -317,24 +317,24 @@ func (l *Log) Append(k Kind, payload []byte) (Offset, error) {
 		return 0, fmt.Errorf("append record: offset %d is out of range", end)
 	}
 	size := int64(recordHeaderSize + len(payload))
-	if s, err = l.place(k, s, size); err != nil {
+	if s, err = l.segmentFor(k, s, size); err != nil {
 		return 0, err
 	}
 	if err := l.write(k, start, payload, s.size); err != nil {
-		return 0, l.refuse(s, size, err)
+		return 0, l.undoAppend(s, size, err)
 	}
 	if l.config.Fsync == Always {
 		if err := l.sync(end, true); err != nil {
 			return 0, err
 		}
 	}
-	l.remember(payload)
+	l.addToWindow(payload)
 
 	l.mu.Lock()
-	s.note(mark{start, s.size})
+	s.addToIndex(recordPos{start, s.size})
 	s.size += size
 	s.end, l.end = end, end
-	l.announceLocked()
+	l.notifyLocked()
 	l.mu.Unlock()
 	return end, nil
 }
@@ -357,8 +357,8 @@ func (l *Log) write(k Kind, start Offset, payload []byte, pos int64) error {
 	return err
 }
 
-// remember copies the payload to the memory window.
-func (l *Log) remember(payload []byte) {
+// addToWindow copies the payload to the memory window.
+func (l *Log) addToWindow(payload []byte) {
 	for len(payload) > 0 {
 		room := l.window.room()
 		if len(room) == 0 {
@@ -368,7 +368,7 @@ func (l *Log) remember(payload []byte) {
 			continue
 		}
 		n := copy(room, payload)
-		l.window.wrote(n)
+		l.window.advanceEnd(n)
 		payload = payload[n:]
 	}
 }
@@ -383,13 +383,13 @@ func (l *Log) roll(s *segment) (*segment, error) {
 			return nil, err
 		}
 	}
-	had := l.allocated
+	had := l.allocatedSize
 	file, next, err := l.newSegment(segmentHeader{l.generation, s.end, s.start, time.Now()})
 	if errors.As(err, new(*FullError)) {
 		return nil, err
 	}
 	if err == nil && l.config.Fsync != Always { // there the syncedMark is exact
-		if err = l.noteBegun(begunMark{l.generation, s.end}); err != nil {
+		if err = l.writeNewestMark(newestSegmentMark{l.generation, s.end}); err != nil {
 			_ = file.Close()
 		}
 	}
@@ -402,14 +402,14 @@ func (l *Log) roll(s *segment) (*segment, error) {
 			return nil, l.fail(fmt.Errorf("cut segment: %w", err))
 		}
 	}
-	l.checked = 0
+	l.spareCheckedSize = 0
 	l.mu.Lock()
 	l.rolled = append(l.rolled, l.file)
 	l.file, l.dirChanged = file, true
 	l.segments = append(l.segments, next)
 	l.mu.Unlock()
 	select {
-	case l.kick <- struct{}{}:
+	case l.wakeBackground <- struct{}{}:
 	default:
 	}
 	return next, nil
@@ -443,7 +443,7 @@ func (l *Log) Err() error {
 func (l *Log) Close() error {
 	l.closing.Do(func() {
 		close(l.stop)
-		l.keeper.Wait()
+		l.background.Wait()
 		l.closeErr = l.close()
 	})
 	return l.closeErr
@@ -452,7 +452,7 @@ func (l *Log) Close() error {
 func (l *Log) close() error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	err := l.syncHeld(l.End(), true)
+	err := l.syncLocked(l.End(), true)
 	l.mu.Lock()
 	l.closed = true
 	l.wakeLocked()

@@ -15,8 +15,8 @@ import (
 const (
 	// defaultNext is what Next returns at most where the caller sets no limit.
 	defaultNext = 64 << 10
-	// bigRecord is the size from which a record on disk is not held in memory as a whole to check it.
-	bigRecord = 1 << 20
+	// largeRecord is the size from which a record on disk is not held in memory as a whole to check it.
+	largeRecord = 1 << 20
 )
 
 // Reader hands out the stream's bytes from some offset on, without end. It is for one goroutine at a time; readers do
@@ -24,7 +24,7 @@ const (
 type Reader struct {
 	log        *Log
 	generation uint64
-	off        Offset // before the byte that Next returns next
+	offset        Offset // before the byte that Next returns next
 	closed     bool
 
 	chunk *chunk // that the last slice was in
@@ -33,10 +33,10 @@ type Reader struct {
 	path    string
 	file    disk.File
 	scan    *scanner
-	out     []byte
-	pending []byte // of out
-	bigPos  int64
-	bigLeft int64
+	buf     []byte
+	unread []byte // of out
+	largePos  int64
+	largeLeft int64
 }
 
 // NewReader returns a reader of the bytes after an offset, which need not be a record's edge. ErrTrimmed: the log no longer
@@ -44,18 +44,18 @@ type Reader struct {
 func (l *Log) NewReader(after Offset) (*Reader, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.holdsLocked(after); err != nil {
+	if err := l.checkOffsetLocked(after); err != nil {
 		return nil, err
 	}
-	return &Reader{log: l, generation: l.generation, off: after}, nil
+	return &Reader{log: l, generation: l.generation, offset: after}, nil
 }
 
-// holdsLocked says whether the bytes after off can be read.
-func (l *Log) holdsLocked(off Offset) error {
+// checkOffsetLocked says whether the bytes after off can be read.
+func (l *Log) checkOffsetLocked(off Offset) error {
 	switch {
 	case l.closed:
 		return ErrClosed
-	case off < l.segments[0].start || off < l.floor && off < l.window.start:
+	case off < l.segments[0].start || off < l.readableFrom && off < l.window.start:
 		return ErrTrimmed
 	case off > l.end:
 		return ErrBeyond
@@ -64,7 +64,7 @@ func (l *Log) holdsLocked(off Offset) error {
 }
 
 // Offset is the number of stream bytes before the byte that Next returns next.
-func (r *Reader) Offset() Offset { return r.off }
+func (r *Reader) Offset() Offset { return r.offset }
 
 // Next returns the bytes that follow, at most limit of them (0: 64 KiB), and blocks until there are some. The bytes are
 // payloads only, are shared with other readers, must not be changed, and are valid until the next call of Next or Close.
@@ -91,7 +91,7 @@ func (r *Reader) Next(ctx context.Context, limit int) ([]byte, error) {
 				return nil, err
 			}
 		}
-		r.off += Offset(len(b))
+		r.offset += Offset(len(b))
 		return b, nil
 	}
 }
@@ -108,19 +108,19 @@ func (r *Reader) fromMemory(limit int) ([]byte, <-chan struct{}, error) {
 		return nil, nil, ErrClosed
 	case r.generation != l.generation:
 		return nil, nil, ErrTrimmed
-	case len(r.pending) > 0 || r.bigLeft > 0:
+	case len(r.unread) > 0 || r.largeLeft > 0:
 		return nil, nil, nil
-	case r.off == l.end && l.err != nil:
+	case r.offset == l.end && l.err != nil:
 		return nil, nil, l.err
-	case r.off == l.end:
+	case r.offset == l.end:
 		l.waiting++
 		return nil, l.wake, nil
-	case r.off < l.window.start:
+	case r.offset < l.window.start:
 		return nil, nil, nil
 	}
 	r.closeFile()
-	r.out = nil
-	b, c := l.window.view(r.off, l.end, limit)
+	r.buf = nil
+	b, c := l.window.read(r.offset, l.end, limit)
 	r.chunk = c
 	return b, nil, nil
 }
@@ -146,35 +146,35 @@ func (r *Reader) Close() error {
 	defer r.log.mu.Unlock()
 	r.releaseLocked()
 	r.closeFile()
-	r.closed, r.pending, r.out, r.bigLeft = true, nil, nil, 0
+	r.closed, r.unread, r.buf, r.largeLeft = true, nil, nil, 0
 	return nil
 }
 
 // fromDisk returns bytes of the segments, where there are some.
 func (r *Reader) fromDisk(limit int) ([]byte, error) {
-	if len(r.pending) == 0 && r.bigLeft == 0 {
+	if len(r.unread) == 0 && r.largeLeft == 0 {
 		if err := r.fill(); err != nil {
-			return nil, r.judge(err)
+			return nil, r.asCorrupt(err)
 		}
 	}
-	if len(r.pending) == 0 {
-		n := int(min(int64(limit), r.bigLeft, scanBlock))
-		r.out = slices.Grow(r.out[:0], n)[:n]
-		if _, err := readFull(r.file, r.out, r.bigPos); errors.Is(err, errUnreadable) {
-			return nil, &CorruptError{r.path, r.bigPos, err}
+	if len(r.unread) == 0 {
+		n := int(min(int64(limit), r.largeLeft, scanBlock))
+		r.buf = slices.Grow(r.buf[:0], n)[:n]
+		if _, err := readFull(r.file, r.buf, r.largePos); errors.Is(err, errUnreadable) {
+			return nil, &CorruptError{r.path, r.largePos, err}
 		} else if err != nil {
 			return nil, err
 		}
-		r.bigPos, r.bigLeft = r.bigPos+int64(n), r.bigLeft-int64(n)
-		return r.out, nil
+		r.largePos, r.largeLeft = r.largePos+int64(n), r.largeLeft-int64(n)
+		return r.buf, nil
 	}
-	b := r.pending[:min(limit, len(r.pending))]
-	r.pending = r.pending[len(b):]
+	b := r.unread[:min(limit, len(r.unread))]
+	r.unread = r.unread[len(b):]
 	return b, nil
 }
 
-// judge tells damage from bytes that could not be read now.
-func (r *Reader) judge(err error) error {
+// asCorrupt tells damage from bytes that could not be read now.
+func (r *Reader) asCorrupt(err error) error {
 	if r.scan == nil || errors.Is(err, ErrTrimmed) || errors.As(err, new(*readError)) {
 		return err
 	}
@@ -188,22 +188,22 @@ func (r *Reader) fill() error {
 			return err
 		}
 	}
-	r.out = r.out[:0]
-	at := r.off
-	for r.scan.at.pos < r.scan.limit && len(r.out) < defaultNext {
+	r.buf = r.buf[:0]
+	at := r.offset
+	for r.scan.at.pos < r.scan.limit && len(r.buf) < defaultNext {
 		h, err := r.scan.header()
 		if err != nil {
 			return err
 		}
 		skip := at - h.start // into the first record only
-		if h.length > bigRecord {
-			if len(r.out) > 0 {
+		if h.length > largeRecord {
+			if len(r.buf) > 0 {
 				break
 			}
 			if err := r.scan.verify(h); err != nil {
 				return err
 			}
-			r.bigPos, r.bigLeft = r.scan.at.pos+recordHeaderSize+int64(skip), int64(h.length)-int64(skip)
+			r.largePos, r.largeLeft = r.scan.at.pos+recordHeaderSize+int64(skip), int64(h.length)-int64(skip)
 			r.scan.skip(h)
 			return nil
 		}
@@ -211,10 +211,10 @@ func (r *Reader) fill() error {
 		if err != nil {
 			return err
 		}
-		r.out = append(r.out, rec.Payload[skip:]...)
+		r.buf = append(r.buf, rec.Payload[skip:]...)
 		at = h.end()
 	}
-	r.pending = r.out
+	r.unread = r.buf
 	return nil
 }
 
@@ -222,16 +222,16 @@ func (r *Reader) fill() error {
 func (r *Reader) locate() error {
 	l := r.log
 	l.mu.Lock()
-	if r.generation != l.generation || r.off < l.startLocked() {
+	if r.generation != l.generation || r.offset < l.startLocked() {
 		l.mu.Unlock()
 		return ErrTrimmed
 	}
-	s := l.segmentLocked(r.off)
-	path, limit, from := s.path, s.size, s.nearest(r.off)
+	s := l.segmentLocked(r.offset)
+	path, limit, from := s.path, s.size, s.lookup(r.offset)
 	l.mu.Unlock()
 	if path == r.path {
 		if limit == r.scan.limit {
-			return fmt.Errorf("it ends before offset %d", r.off)
+			return fmt.Errorf("it ends before offset %d", r.offset)
 		}
 		r.scan.limit = limit
 		return nil
@@ -245,11 +245,11 @@ func (r *Reader) locate() error {
 		return &readError{err}
 	}
 	r.path, r.file, r.scan = path, file, newScanner(file, from, limit)
-	if err := r.scan.seek(r.off); err != nil {
+	if err := r.scan.seek(r.offset); err != nil {
 		return err
 	}
 	if r.scan.at.pos == limit {
-		return fmt.Errorf("it ends before offset %d", r.off)
+		return fmt.Errorf("it ends before offset %d", r.offset)
 	}
 	return nil
 }
@@ -266,7 +266,7 @@ func (l *Log) segmentLocked(off Offset) *segment {
 func (l *Log) Replay(after Offset, fn func(Record) error) error {
 	defer l.Pin(after).Release()
 	l.mu.Lock()
-	err := l.holdsLocked(after)
+	err := l.checkOffsetLocked(after)
 	var segments []segment
 	for _, s := range l.segments {
 		if s.end > after {
@@ -292,7 +292,7 @@ func (l *Log) replay(s *segment, after Offset, fn func(Record) error) error {
 		return fmt.Errorf("open segment: %w", err)
 	}
 	defer func() { _ = file.Close() }()
-	sc := newScanner(file, s.nearest(after), s.size)
+	sc := newScanner(file, s.lookup(after), s.size)
 	damage := func(err error) error {
 		if errors.As(err, new(*readError)) {
 			return err

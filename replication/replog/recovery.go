@@ -49,13 +49,13 @@ func (m *syncedMark) unmarshal(b []byte) {
 	m.offset = Offset(binary.LittleEndian.Uint64(b[16:]))
 }
 
-// begunMark follows the syncedMark in its file: the newest segment that was begun. A log without that segment lost it.
-type begunMark struct {
+// newestSegmentMark follows the syncedMark in its file: the newest segment that was begun. A log without that segment lost it.
+type newestSegmentMark struct {
 	generation uint64
 	start      Offset
 }
 
-func (m begunMark) marshal() []byte {
+func (m newestSegmentMark) marshal() []byte {
 	b := make([]byte, 0, begunSize)
 	b = binary.LittleEndian.AppendUint64(b, m.generation)
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.start))
@@ -63,7 +63,7 @@ func (m begunMark) marshal() []byte {
 }
 
 // unmarshal leaves the zero mark, which claims nothing, where b holds none.
-func (m *begunMark) unmarshal(b []byte) {
+func (m *newestSegmentMark) unmarshal(b []byte) {
 	if len(b) < begunSize || binary.LittleEndian.Uint32(b[16:]) != crc32.Checksum(b[:16], castagnoli) {
 		return
 	}
@@ -72,7 +72,7 @@ func (m *begunMark) unmarshal(b []byte) {
 }
 
 // missing reports whether the segment that m names, and every later one, is gone. headers are sorted.
-func (m begunMark) missing(headers []segmentHeader) bool {
+func (m newestSegmentMark) missing(headers []segmentHeader) bool {
 	if m.generation == 0 || len(headers) == 0 {
 		return false
 	}
@@ -80,32 +80,32 @@ func (m begunMark) missing(headers []segmentHeader) bool {
 	return newest.generation == m.generation && newest.start < m.start
 }
 
-// found is what a directory holds.
-type found struct {
+// dirScan is what a directory holds.
+type dirScan struct {
 	fs       disk.FS
 	dir      string
-	stored   syncedMark      // as read
-	begun    begunMark       // as read
-	unread   error           // why it cannot be: then nobody knows what had been durable
+	storedMark   syncedMark      // as read
+	newestMark    newestSegmentMark       // as read
+	markErr   error           // why it cannot be: then nobody knows what had been durable
 	mark     syncedMark      // stored, if it is of the generation that counts
 	headers  []segmentHeader // by name, sorted
-	last     uint64          // the highest generation seen, whether it counts or not
+	lastGeneration     uint64          // the highest generation seen, whether it counts or not
 	segments []*segment      // of the generation that counts
 	result   Recovery
 	// stale are files of generations that do not count.
 	stale []string
-	// repair says that damage after from is to be cut, whether it had been durable or not.
-	repair bool
-	from   Offset
+	// repairing says that damage after from is to be cut, whether it had been durable or not.
+	repairing bool
+	repairFrom   Offset
 }
 
-// find lists a directory without judging what it holds.
-func find(fsys disk.FS, dir string) (*found, error) {
+// scanDir lists a directory without judging what it holds.
+func scanDir(fsys disk.FS, dir string) (*dirScan, error) {
 	names, err := fsys.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read log folder: %w", err)
 	}
-	f := &found{fs: fsys, dir: dir}
+	f := &dirScan{fs: fsys, dir: dir}
 	for _, name := range names {
 		if h, ok := parseSegmentName(name); ok {
 			f.headers = append(f.headers, h)
@@ -118,7 +118,7 @@ func find(fsys disk.FS, dir string) (*found, error) {
 		return int(min(max(a.start-b.start, -1), 1))
 	})
 	if n := len(f.headers); n > 0 {
-		f.last = f.headers[n-1].generation
+		f.lastGeneration = f.headers[n-1].generation
 	}
 	file, err := fsys.Open(filepath.Join(dir, MarkName), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -133,42 +133,42 @@ func find(fsys disk.FS, dir string) (*found, error) {
 		err = e
 	}
 	if errors.Is(err, errUnreadable) {
-		f.unread = &CorruptError{filepath.Join(dir, MarkName), int64(n), err}
+		f.markErr = &CorruptError{filepath.Join(dir, MarkName), int64(n), err}
 		return f, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read sync mark: %w", err)
 	}
-	f.stored.unmarshal(b[:min(n, syncedSize)])
-	f.begun.unmarshal(b[min(n, syncedSize):n])
-	f.last = max(f.last, f.stored.generation)
+	f.storedMark.unmarshal(b[:min(n, syncedSize)])
+	f.newestMark.unmarshal(b[min(n, syncedSize):n])
+	f.lastGeneration = max(f.lastGeneration, f.storedMark.generation)
 	return f, nil
 }
 
 // path is the file of a segment.
-func (f *found) path(h segmentHeader) string {
+func (f *dirScan) path(h segmentHeader) string {
 	return filepath.Join(f.dir, segmentName(h.generation, h.start))
 }
 
-// recover chooses the generation and mends its end. It returns false where no log is left, and then the offset at which one
+// selectGeneration chooses the generation and mends its end. It returns false where no log is left, and then the offset at which one
 // is to begin.
-func (f *found) recover() (ok bool, start Offset, err error) {
-	if f.unread != nil && !f.repair {
-		return false, 0, f.unread
+func (f *dirScan) selectGeneration() (ok bool, start Offset, err error) {
+	if f.markErr != nil && !f.repairing {
+		return false, 0, f.markErr
 	}
 	for len(f.headers) > 0 {
 		newest := f.headers[len(f.headers)-1]
 		i := slices.IndexFunc(f.headers, func(h segmentHeader) bool { return h.generation == newest.generation })
-		if f.mark = f.stored; f.mark.generation != newest.generation {
+		if f.mark = f.storedMark; f.mark.generation != newest.generation {
 			f.mark = syncedMark{}
 		}
-		if err := f.open(f.headers[i:]); err != nil {
+		if err := f.openGeneration(f.headers[i:]); err != nil {
 			return false, 0, err
 		}
 		if len(f.segments) == 0 {
 			// Its first segment was never written whole, so Reset did not get so far as to drop the one before.
 			start, f.headers = newest.start, f.headers[:i]
-			if f.repair { // or it was damaged, and then the one before it is of other data
+			if f.repairing { // or it was damaged, and then the one before it is of other data
 				break
 			}
 			continue
@@ -176,18 +176,18 @@ func (f *found) recover() (ok bool, start Offset, err error) {
 		for _, h := range f.headers[:i] {
 			f.stale = append(f.stale, f.path(h))
 		}
-		f.link()
-		f.result.Lost = f.result.Lost || f.begun.missing(f.headers)
-		return true, 0, f.mend()
+		f.chainSegments()
+		f.result.Lost = f.result.Lost || f.newestMark.missing(f.headers)
+		return true, 0, f.recoverTail()
 	}
-	if f.stored.offset > 0 && !f.repair {
+	if f.storedMark.offset > 0 && !f.repairing {
 		return false, 0, &CorruptError{f.dir, 0, errors.New("its segments are gone")}
 	}
 	return false, start, nil
 }
 
-// open reads the headers of one generation's segments. A header that is none ends the log, unless what follows it was durable.
-func (f *found) open(headers []segmentHeader) error {
+// openGeneration reads the headers of one generation's segments. A header that is none ends the log, unless what follows it was durable.
+func (f *dirScan) openGeneration(headers []segmentHeader) error {
 	f.segments = nil
 	var bad error
 	for i, want := range headers {
@@ -202,23 +202,23 @@ func (f *found) open(headers []segmentHeader) error {
 		if err != nil && bad == nil {
 			// The first header was durable before any record was written, all but the last two segments before the last was begun.
 			begun := f.mark.generation != 0 || size > segmentHeaderSize || len(headers) > 1
-			if i < len(headers)-1 && f.needless(headers[i+1]) {
+			if i < len(headers)-1 && f.skippable(headers[i+1]) {
 				f.stale = append(f.stale, path) // the next Open would find it again
 				continue
 			}
-			if !f.repair && (errors.Is(err, errUnreadable) || want.start < f.mark.offset || i == 0 && begun || i < len(headers)-2) {
+			if !f.repairing && (errors.Is(err, errUnreadable) || want.start < f.mark.offset || i == 0 && begun || i < len(headers)-2) {
 				return &CorruptError{path, 0, err}
 			}
 			bad = err
-			f.result.Lost = size > segmentHeaderSize || i < len(headers)-1 || f.repair
+			f.result.Lost = size > segmentHeaderSize || i < len(headers)-1 || f.repairing
 		}
 		if bad != nil {
 			f.stale = append(f.stale, path)
 			f.result.Cut += size
 			continue
 		}
-		first := mark{want.start, segmentHeaderSize}
-		f.segments = append(f.segments, &segment{path: path, start: want.start, previous: got.previous, begun: got.begun, size: size, end: want.start, marks: []mark{first}})
+		first := recordPos{want.start, segmentHeaderSize}
+		f.segments = append(f.segments, &segment{path: path, start: want.start, previous: got.previous, begun: got.begun, size: size, end: want.start, index: []recordPos{first}})
 	}
 	return nil
 }
@@ -240,8 +240,8 @@ func readSegmentHeader(fsys disk.FS, path string) (h segmentHeader, size int64, 
 	return h, size, h.unmarshal(b)
 }
 
-// link finds the chain of segments that reaches the end. What lies before a gap was being dropped when the machine stopped.
-func (f *found) link() {
+// chainSegments finds the chain of segments that reaches the end. What lies before a gap was being dropped when the machine stopped.
+func (f *dirScan) chainSegments() {
 	from := 0
 	for i := 1; i < len(f.segments); i++ {
 		s, before := f.segments[i], f.segments[i-1]
@@ -256,15 +256,15 @@ func (f *found) link() {
 	f.segments = f.segments[from:]
 }
 
-// mend checks every record of the last two segments, cuts what was not written whole, and makes the rest durable. Older
+// recoverTail checks every record of the last two segments, cuts what was not written whole, and makes the rest durable. Older
 // segments were durable before the last one was begun; they are checked when they are read.
-func (f *found) mend() error {
-	if f.repair {
-		return f.mendAll()
+func (f *dirScan) recoverTail() error {
+	if f.repairing {
+		return f.repairTail()
 	}
 	n := len(f.segments)
 	for i := max(0, n-2); i < n; i++ {
-		err := f.check(f.segments[i], i < n-1)
+		err := f.scanSegment(f.segments[i], i < n-1)
 		if err == nil {
 			continue
 		}
@@ -273,11 +273,11 @@ func (f *found) mend() error {
 			return fmt.Errorf("check log segment %s: %w", f.segments[i].path, err)
 		}
 		s := f.segments[i]
-		if bad.at.offset < f.mark.offset || errors.Is(bad.err, errUnreadable) {
-			return &CorruptError{s.path, bad.at.pos, bad.err}
+		if bad.end.offset < f.mark.offset || errors.Is(bad.err, errUnreadable) {
+			return &CorruptError{s.path, bad.end.pos, bad.err}
 		}
 		f.result.Lost = f.result.Lost || i < n-1 || !errors.Is(bad.err, errTorn)
-		return f.cutFrom(i, bad)
+		return f.truncateFrom(i, bad)
 	}
 	if s := f.segments[n-1]; s.end < f.mark.offset {
 		return &CorruptError{s.path, s.size, fmt.Errorf("it ends at offset %d, but was durable up to %d", s.end, f.mark.offset)}
@@ -285,31 +285,31 @@ func (f *found) mend() error {
 	return f.removeStale()
 }
 
-// cutFrom ends the log in its i-th segment.
-func (f *found) cutFrom(i int, bad *badRecord) error {
+// truncateFrom ends the log in its i-th segment.
+func (f *dirScan) truncateFrom(i int, bad *badRecord) error {
 	for _, later := range f.segments[i+1:] {
 		f.stale = append(f.stale, later.path)
 		f.result.Cut += later.size
 	}
 	s := f.segments[i]
-	f.result.Cut += s.size - bad.at.pos
+	f.result.Cut += s.size - bad.end.pos
 	f.segments = f.segments[:i+1]
 	if err := f.removeStale(); err != nil { // newest first, then this: what is left is always a prefix
 		return err
 	}
-	return f.cut(s, bad.at)
+	return f.truncateSegment(s, bad.end)
 }
 
 // badRecord says where the whole records of a segment end.
 type badRecord struct {
-	at  mark
+	end  recordPos
 	err error
 }
 
 func (e *badRecord) Error() string { return e.err.Error() }
 
-// check scans a segment. If it is not the newest, it must be durable and end where the next begins.
-func (f *found) check(s *segment, full bool) (err error) {
+// scanSegment scans a segment. If it is not the newest, it must be durable and end where the next begins.
+func (f *dirScan) scanSegment(s *segment, full bool) (err error) {
 	flag := os.O_RDONLY
 	if full {
 		flag = os.O_RDWR // a sync may need it
@@ -323,12 +323,12 @@ func (f *found) check(s *segment, full bool) (err error) {
 			err = e
 		}
 	}()
-	sc := newScanner(file, s.marks[0], s.size)
+	sc := newScanner(file, s.index[0], s.size)
 	for {
 		if _, err = sc.next(); err != nil {
 			break
 		}
-		s.note(sc.at)
+		s.addToIndex(sc.at)
 	}
 	if re := (*readError)(nil); errors.As(err, &re) {
 		return err
@@ -349,8 +349,8 @@ func (f *found) check(s *segment, full bool) (err error) {
 	return nil
 }
 
-// cut ends a segment at an edge.
-func (f *found) cut(s *segment, at mark) (err error) {
+// truncateSegment ends a segment at an edge.
+func (f *dirScan) truncateSegment(s *segment, at recordPos) (err error) {
 	file, err := f.fs.Open(s.path, os.O_RDWR)
 	if err != nil {
 		return fmt.Errorf("open segment: %w", err)
@@ -371,7 +371,7 @@ func (f *found) cut(s *segment, at mark) (err error) {
 }
 
 // removeStale removes the files that do not count: of the same generation the newest first.
-func (f *found) removeStale() error {
+func (f *dirScan) removeStale() error {
 	if len(f.stale) == 0 {
 		return nil
 	}

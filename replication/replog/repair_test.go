@@ -40,7 +40,7 @@ func TestCondemn(t *testing.T) {
 	if !errors.As(err, &at) || at.Offset == 0 {
 		t.Fatal(err)
 	}
-	start, err := l.Condemn(at)
+	start, err := l.DropDamaged(at)
 	if err != nil || start != l.Start() || start == 0 || start > end {
 		t.Fatalf("begins at %v: %v", start, err)
 	}
@@ -58,7 +58,7 @@ func TestCondemn(t *testing.T) {
 	if _, err := os.Stat(at.File); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%s is still there: %v", at.File, err)
 	}
-	if again, err := l.Condemn(at); err != nil || again != start {
+	if again, err := l.DropDamaged(at); err != nil || again != start {
 		t.Errorf("condemned again: %v, %v", again, err)
 	}
 	readTo(t, l, start, fill(t, l, 20), 0)
@@ -78,7 +78,7 @@ func TestCondemnNewest(t *testing.T) {
 	if !errors.As(err, &at) || at.File != name {
 		t.Fatal(err)
 	}
-	start, err := l.Condemn(at)
+	start, err := l.DropDamaged(at)
 	if err != nil || start != l.End() {
 		t.Fatalf("begins at %v: %v", start, err)
 	}

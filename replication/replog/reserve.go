@@ -35,15 +35,15 @@ var errSpare = fmt.Errorf("%w but what is kept for the next snapshot", syscall.E
 // SetSpare says how many bytes of the volume units must leave free, for files that are not the
 // log's. Records of other kinds, and a new segment's header and reserve, may use them. 0, as at
 // Open, means none.
-func (l *Log) SetSpare(bytes int64) { l.spare.Store(bytes) }
+func (l *Log) SetSpare(bytes int64) { l.spareRoom.Store(bytes) }
 
 // Spare is what SetSpare said.
-func (l *Log) Spare() int64 { return l.spare.Load() }
+func (l *Log) Spare() int64 { return l.spareRoom.Load() }
 
 // leavesSpare reports whether the log may take n more bytes of the volume without touching the
 // spare room. Where the free room is not known, it may.
 func (l *Log) leavesSpare(n int64) bool {
-	spare := l.spare.Load()
+	spare := l.spareRoom.Load()
 	if spare <= 0 {
 		return true
 	}
@@ -51,10 +51,10 @@ func (l *Log) leavesSpare(n int64) bool {
 	return err != nil || free-n >= spare
 }
 
-// place returns the segment that a record of size bytes goes to, with room for it there. Units
+// segmentFor returns the segment that a record of size bytes goes to, with room for it there. Units
 // leave the reserve and the spare room alone; the other kinds may use them up, and then stay in the
 // segment they are in.
-func (l *Log) place(k Kind, s *segment, size int64) (*segment, error) {
+func (l *Log) segmentFor(k Kind, s *segment, size int64) (*segment, error) {
 	limit := l.segmentLimit()
 	if s.size > segmentHeaderSize && s.size+size > limit {
 		next, err := l.roll(s)
@@ -66,16 +66,16 @@ func (l *Log) place(k Kind, s *segment, size int64) (*segment, error) {
 		}
 	}
 	least := s.size + size + l.config.Reserve
-	if l.allocated >= least || l.config.Reserve == 0 && l.checked >= least {
+	if l.allocatedSize >= least || l.config.Reserve == 0 && l.spareCheckedSize >= least {
 		return s, nil
 	}
 	ample := max(min(s.size+size+allocateStep, limit), s.size+size) + l.config.Reserve
-	if have := max(s.size, l.allocated); k == Unit && !l.leavesSpare(ample-have) {
+	if have := max(s.size, l.allocatedSize); k == Unit && !l.leavesSpare(ample-have) {
 		if ample = least; !l.leavesSpare(ample - have) {
 			return nil, &FullError{s.path, size + l.config.Reserve, errSpare}
 		}
 	}
-	if l.checked = ample; l.config.Reserve == 0 {
+	if l.spareCheckedSize = ample; l.config.Reserve == 0 {
 		return s, nil
 	}
 	err := l.allocate(l.file, s, ample)
@@ -96,20 +96,20 @@ func (l *Log) allocate(f disk.File, s *segment, size int64) error {
 	err := f.Allocate(s.size, size-s.size)
 	switch {
 	case err == nil:
-		l.allocated = size
+		l.allocatedSize = size
 	case errors.Is(err, errors.ErrUnsupported):
-		l.config.Reserve, l.allocated, err = 0, 0, nil
+		l.config.Reserve, l.allocatedSize, err = 0, 0, nil
 	}
 	return err
 }
 
-// refuse ends an Append whose write failed. If only room was lacking, what was written is cut off again: the rest of a
+// undoAppend ends an Append whose write failed. If only room was lacking, what was written is cut off again: the rest of a
 // longer record behind a shorter one would be taken for damage.
-func (l *Log) refuse(s *segment, size int64, err error) error {
+func (l *Log) undoAppend(s *segment, size int64, err error) error {
 	if !disk.IsFull(err) {
 		return l.fail(fmt.Errorf("write segment: %w", err))
 	}
-	l.allocated, l.checked = 0, 0
+	l.allocatedSize, l.spareCheckedSize = 0, 0
 	if e := l.file.Truncate(s.size); e != nil {
 		return l.fail(fmt.Errorf("cut segment: %w", e))
 	}

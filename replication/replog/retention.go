@@ -52,7 +52,7 @@ func (l *Log) SetKeep(bytes int64) {
 	}
 	l.keepBytes.Store(bytes)
 	select {
-	case l.kick <- struct{}{}:
+	case l.wakeBackground <- struct{}{}:
 	default:
 	}
 }
@@ -85,7 +85,7 @@ func (l *Log) Size() int64 {
 // volume without the room changes nothing. Only the goroutine that calls Append may call it.
 func (l *Log) Complete() error {
 	l.mu.Lock()
-	newest, err := l.segments[len(l.segments)-1], l.usableLocked()
+	newest, err := l.segments[len(l.segments)-1], l.writableLocked()
 	l.mu.Unlock()
 	if err != nil || newest.size <= 2*(segmentHeaderSize+l.config.Reserve) {
 		return err
@@ -116,7 +116,7 @@ func (l *Log) Droppable() (end Offset, ok bool, err error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return end, len(l.segments) > 1, l.usableLocked()
+	return end, len(l.segments) > 1, l.writableLocked()
 }
 
 // Retain says that a restart needs the log from off on: the newest durable snapshot's offset.
@@ -135,9 +135,9 @@ func (l *Log) Trim(keepFrom Offset) error {
 	return l.drop(keepFrom, 0)
 }
 
-// oldLocked reports whether the i-th segment, which is not the newest, is past KeepAge. One whose
+// expiredLocked reports whether the i-th segment, which is not the newest, is past KeepAge. One whose
 // age is not known counts from Open.
-func (l *Log) oldLocked(i int, now time.Time) bool {
+func (l *Log) expiredLocked(i int, now time.Time) bool {
 	completed := l.segments[i+1].begun
 	if completed.IsZero() {
 		completed = l.opened
@@ -152,7 +152,7 @@ func (l *Log) drop(limit Offset, keep int64) error {
 	defer l.dropMu.Unlock()
 	now := time.Now()
 	l.mu.Lock()
-	if err := l.usableLocked(); err != nil {
+	if err := l.writableLocked(); err != nil {
 		l.mu.Unlock()
 		return err
 	}
@@ -168,7 +168,7 @@ func (l *Log) drop(limit Offset, keep int64) error {
 	n := 0
 	for ; n < len(l.segments)-1-len(l.rolled) && l.segments[n].end <= limit; n++ {
 		large := keep >= 0 && size > keep
-		if !large && !l.oldLocked(n, now) && l.segments[n].end > l.floor {
+		if !large && !l.expiredLocked(n, now) && l.segments[n].end > l.readableFrom {
 			break
 		}
 		size -= l.segments[n].size

@@ -20,8 +20,8 @@ const (
 	segmentMagic      = "RFSEG001"
 	segmentHeaderSize = 40
 	segmentSuffix     = ".seg"
-	// markEvery is the bytes of segment file between two marks; a reader scans at most so much to find its offset.
-	markEvery = 1 << 20
+	// indexEvery is the bytes of segment file between two marks; a reader scans at most so much to find its offset.
+	indexEvery = 1 << 20
 )
 
 // segmentHeader begins every segment file.
@@ -65,8 +65,8 @@ func (h *segmentHeader) unmarshal(b []byte) error {
 	return nil
 }
 
-// mark is a record's edge: its offset in the stream and its place in the file.
-type mark struct {
+// recordPos is a record's edge: its offset in the stream and its place in the file.
+type recordPos struct {
 	offset Offset
 	pos    int64
 }
@@ -81,8 +81,8 @@ type segment struct {
 	size int64
 	// end is the offset after the last record.
 	end Offset
-	// marks are edges about every markEvery bytes, in order; a segment that was not scanned has only its first.
-	marks []mark
+	// index are edges about every markEvery bytes, in order; a segment that was not scanned has only its first.
+	index []recordPos
 }
 
 // segmentName has 8 digits for the generations of program versions that counted from 1.
@@ -113,17 +113,17 @@ func parseSegmentName(name string) (h segmentHeader, ok bool) {
 	return h, name == segmentName(h.generation, h.start)
 }
 
-// note adds a mark for an edge if the last one is far enough back.
-func (s *segment) note(m mark) {
-	if m.pos-s.marks[len(s.marks)-1].pos >= markEvery {
-		s.marks = append(s.marks, m)
+// addToIndex adds a mark for an edge if the last one is far enough back.
+func (s *segment) addToIndex(m recordPos) {
+	if m.pos-s.index[len(s.index)-1].pos >= indexEvery {
+		s.index = append(s.index, m)
 	}
 }
 
-// nearest is the last mark that is not after off.
-func (s *segment) nearest(off Offset) mark {
-	i := sort.Search(len(s.marks), func(i int) bool { return s.marks[i].offset > off })
-	return s.marks[i-1]
+// lookup is the last mark that is not after off.
+func (s *segment) lookup(off Offset) recordPos {
+	i := sort.Search(len(s.index), func(i int) bool { return s.index[i].offset > off })
+	return s.index[i-1]
 }
 
 // errTorn says that the file ends inside a record.
@@ -136,13 +136,13 @@ const scanBlock = 256 << 10
 type scanner struct {
 	file disk.File
 	// at is the edge of the record that next reads, limit the file's end.
-	at    mark
+	at    recordPos
 	limit int64
 	buf   []byte // file bytes from bufPos
 	pos   int64  // of buf[0]
 }
 
-func newScanner(f disk.File, from mark, limit int64) *scanner {
+func newScanner(f disk.File, from recordPos, limit int64) *scanner {
 	return &scanner{file: f, at: from, limit: limit, pos: from.pos}
 }
 
@@ -164,7 +164,7 @@ func (s *scanner) next() (Record, error) {
 	if crc32.Checksum(b[4:], castagnoli) != h.sum {
 		return Record{}, fmt.Errorf("record at offset %d: %w", h.start, errChecksum)
 	}
-	s.at = mark{h.end(), s.at.pos + int64(len(b))}
+	s.at = recordPos{h.end(), s.at.pos + int64(len(b))}
 	return Record{h.kind, h.start, b[recordHeaderSize:]}, nil
 }
 
@@ -186,7 +186,7 @@ func (s *scanner) header() (recordHeader, error) {
 
 // skip moves behind the record at s.at, whose header is h, without looking at its payload.
 func (s *scanner) skip(h recordHeader) {
-	s.at = mark{h.end(), s.at.pos + recordHeaderSize + int64(h.length)}
+	s.at = recordPos{h.end(), s.at.pos + recordHeaderSize + int64(h.length)}
 }
 
 // seek moves to the record that holds the byte after off, or to the segment's end.
@@ -253,8 +253,8 @@ func (s *scanner) peek(n int64) ([]byte, error) {
 	return s.buf[:n], nil
 }
 
-// readTries is how often a place is read in vain before it counts as damaged.
-const readTries = 3
+// maxReadTries is how often a place is read in vain before it counts as damaged.
+const maxReadTries = 3
 
 // errUnreadable says that the disk does not give what it had taken, a bad sector perhaps. That is damage, and never the trace of
 // an interrupted write.
@@ -277,7 +277,7 @@ func readFull(f disk.File, b []byte, pos int64) (n int, err error) {
 		switch {
 		case !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.EIO):
 			return n, &readError{err}
-		case try == readTries:
+		case try == maxReadTries:
 			return n, fmt.Errorf("%w: %w, %d times", errUnreadable, err, try)
 		}
 	}

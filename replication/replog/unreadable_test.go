@@ -74,7 +74,7 @@ func TestUnreadable(t *testing.T) {
 			_ = r.Close()
 			ce := (*replog.CorruptError)(nil)
 			errors.As(err, &ce)
-			start, err := l.Condemn(ce)
+			start, err := l.DropDamaged(ce)
 			if err != nil {
 				t.Fatal(err)
 			}

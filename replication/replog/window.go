@@ -37,8 +37,8 @@ func (w *window) room() []byte {
 	return nil
 }
 
-// wrote says that n bytes of room were filled. For the writer, without Log.mu.
-func (w *window) wrote(n int) {
+// advanceEnd says that n bytes of room were filled. For the writer, without Log.mu.
+func (w *window) advanceEnd(n int) {
 	w.chunks[len(w.chunks)-1].used += n
 	w.end += Offset(n)
 }
@@ -46,7 +46,7 @@ func (w *window) wrote(n int) {
 // grow adds a chunk, and drops the oldest if there are too many.
 func (w *window) grow() {
 	if len(w.chunks) == w.maxChunks {
-		w.drop()
+		w.dropOldest()
 	}
 	var c *chunk
 	if n := len(w.free); n > 0 {
@@ -59,8 +59,8 @@ func (w *window) grow() {
 	w.chunks = append(w.chunks, c)
 }
 
-// drop forgets the oldest chunk.
-func (w *window) drop() {
+// dropOldest forgets the oldest chunk.
+func (w *window) dropOldest() {
 	c := w.chunks[0]
 	copy(w.chunks, w.chunks[1:])
 	w.chunks = w.chunks[:len(w.chunks)-1]
@@ -76,9 +76,9 @@ func (w *window) recycle(c *chunk) {
 	}
 }
 
-// view returns the bytes after off, at most limit and none after end, and the chunk they are in, which the caller must give back.
+// read returns the bytes after off, at most limit and none after end, and the chunk they are in, which the caller must give back.
 // off must be in [w.start, end).
-func (w *window) view(off, end Offset, limit int) ([]byte, *chunk) {
+func (w *window) read(off, end Offset, limit int) ([]byte, *chunk) {
 	// All chunks but the last hold chunkSize bytes, so the chunk's index is a division.
 	c := w.chunks[int(off-w.start)/w.chunkSize]
 	from := int(off - c.start)
@@ -96,7 +96,7 @@ func (w *window) release(c *chunk) {
 // reset forgets everything and continues at start.
 func (w *window) reset(start Offset) {
 	for len(w.chunks) > 0 {
-		w.drop()
+		w.dropOldest()
 	}
 	w.start, w.end = start, start
 }
