@@ -7,28 +7,32 @@ import (
 	"rowfall/replication/disk"
 )
 
-// Config is what a log is opened with. Every zero means the default.
+// Config holds the settings of a log. Zero values select the defaults.
 type Config struct {
-	// Memory is the size of the window of newest bytes that readers get without touching the disk. Default 64 MiB.
+	// Memory is the size in bytes of the window of newest bytes, which readers get without disk
+	// access. Default 64 MiB.
 	Memory int64
-	// Keep is how many bytes of segment files to keep. 0 means DefaultKeep; negative: all. What
-	// Retain or a pin needs stays beyond it. SetKeep changes it while the log is open.
+	// Keep is how many bytes of segment files to keep. 0 means DefaultKeep; a negative number keeps
+	// everything. Segments that Retain or a pin needs are kept in addition. SetKeep changes the
+	// limit while the log is open.
 	Keep int64
-	// KeepAge is how long to keep a segment after it was completed; 0: as long as Keep allows. Retain and pins go before it.
+	// KeepAge is how long to keep a segment after it was completed; 0 means no limit by age.
+	// Segments that Retain or a pin needs are kept longer.
 	KeepAge time.Duration
-	// Reserve is the room that the newest segment has set aside on the disk for records other than units, so that these go on
-	// for long when the disk is full. Default 1 MiB; negative: none, as where the file system cannot do it.
+	// Reserve is the room in bytes that is allocated behind the newest segment for records other
+	// than units, so that these can still be written for a long time when the disk is full. Default
+	// 1 MiB. A negative number, or a file system that cannot allocate, means no reserve.
 	Reserve int64
-	// SegmentSize is the size of a segment file; one larger record still is one segment. Default 64
-	// MiB. With a small Keep segments are smaller, a quarter of Keep down to 1 MiB: the log is
-	// dropped by whole segments, and never the newest.
+	// SegmentSize is the size in bytes at which a segment file is completed. A record that is
+	// larger gets a segment of its own. Default 64 MiB. With a small Keep the limit is a quarter of
+	// Keep, but at least 1 MiB, because only whole segments are removed, and never the newest.
 	SegmentSize int64
 	Fsync       Fsync
-	// FS is the file system; nil is the operating system's. For tests.
+	// FS is the file system; nil means the operating system's. Tests set it.
 	FS disk.FS
 }
 
-// DefaultKeep is how many bytes of log are kept unless Config.Keep says otherwise.
+// DefaultKeep is how many bytes of log are kept if Config.Keep is 0.
 const DefaultKeep = 10 << 30
 
 const (
@@ -56,7 +60,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Fsync says when appended records are made durable.
+// Fsync is the policy for making appended records durable.
 type Fsync uint8
 
 // The policies. The zero value is EverySecond.
@@ -65,21 +69,22 @@ const (
 	EverySecond Fsync = iota
 	// Always syncs in Append, before readers see the record.
 	Always
-	// Never leaves the newest segment to the operating system; a full segment is still synced, in the background.
+	// Never leaves syncing the newest segment to the operating system. A completed segment is still
+	// synced in the background.
 	Never
 )
 
-// ParseFsync reads "always", "everysec" or "no".
+// ParseFsync parses "always", "everysec" or "no".
 func ParseFsync(s string) (Fsync, error) {
 	for _, f := range []Fsync{EverySecond, Always, Never} {
 		if s == f.String() {
 			return f, nil
 		}
 	}
-	return 0, fmt.Errorf("parse fsync: %q is none of always, everysec, no", s)
+	return 0, fmt.Errorf("parse fsync: %q is not always, everysec or no", s)
 }
 
-// String returns the policy's word in a pipeline file.
+// String returns the word that pipeline files and appendfsync use for the policy.
 func (f Fsync) String() string {
 	switch f {
 	case Always:

@@ -1,45 +1,54 @@
-// Package replog is the replication log: the bytes that replicas are sent, as records on disk and as a window of the newest
-// bytes in memory. It knows offsets and checksums, nothing of what the bytes mean.
+// Package replog is the replication log: the bytes that replicas receive, stored as records in
+// segment files on disk, with the newest bytes also in a memory window (the backlog). It handles
+// offsets and checksums. It does not interpret the bytes.
 //
 // One writer appends records; a record is applied as a whole or not at all. Any number of readers
-// follow, each at its own pace and from any byte: from memory while they keep up, from disk when
-// they fell behind. A reader that waits costs the writer nothing, one that is slow keeps nothing:
-// what Keep allows to be dropped is dropped, unless it is pinned, and Retain names what a restart
-// needs. On a full volume Droppable and Trim go below Keep; SetSpare has units leave room there for
-// others.
+// follow, each at its own speed and starting at any byte. They read from memory while they keep up,
+// and from disk when they fell behind. A waiting reader costs the writer nothing. A slow reader
+// holds no log back unless it has a Pin: segments beyond Config.Keep are removed. Retain protects
+// what a restart needs. On a full volume, Droppable and Trim remove more than Keep requires, and
+// SetSpare makes units leave room there for other files.
 //
-// # Promises
+// # Guarantees
 //
-//   - What a reader has seen is in the file, so the end of the process loses none of it; with Fsync Always it is durable too.
-//   - Open cuts at the last whole record. Where more than one interrupted record had to be cut (the machine stopped before a sync), Recovery
-//     says so: readers of the last run may hold bytes that are gone.
-//   - Damage in what was durable is a CorruptError, never a cut. So is damage met while reading; no byte of a record is handed
-//     out from disk before its checksum was right. A place that the disk does not give (EIO) at three tries is damage, also at the
-//     end, which is then not cut; that a file cannot be opened says nothing of it.
-//   - A failed write or sync is final: a second sync after a failed one proves nothing. Only a disk without room is not: a FullError
-//     leaves the log as it was, and a reserve lets all but units go on.
-//   - Reset leaves the old log or the new one, whenever the machine stops.
+//   - Bytes that a reader received are in the file, so a crash of the process loses none of them.
+//     With Fsync Always they are durable too.
+//   - Open cuts the log after its last complete record. Recovery.Lost is set if more than one
+//     interrupted record had to be cut, which only happens when the machine stopped before a sync.
+//     Readers of the last run may then hold bytes that the log has lost.
+//   - Damage in durable bytes is a CorruptError and is never cut silently, neither by Open nor by a
+//     reader. Bytes are read from disk only after the record's checksum has been verified. A
+//     location that returns EIO three times counts as damage, also at the end of the log. A file
+//     that cannot be opened does not.
+//   - A failed write or sync is final, because a second sync after a failed one proves nothing. A
+//     full disk is the exception: a FullError leaves the log as it was, and the reserve lets all
+//     records except units go on.
+//   - After a crash during Reset, the directory holds either the old log or the new one.
 //
-// It does not lock its directory, and does not look for other writers.
+// The package neither locks its directory nor detects other writers.
 //
 // # Damage
 //
-// Whoever meets a CorruptError while the log is in use calls Condemn, so that nobody is sent there again. Where Open or Replay meets
-// it and what the log held can be had again from elsewhere, Repair goes on from the newest snapshot with what is whole after it; the
-// caller must then treat the end as Recovery.Lost says. Where it cannot be had again, the error is for a human.
+// A caller that gets a CorruptError while the log is in use calls DropDamaged, so that no reader
+// starts before the damage again. If Open or Replay returns the error, and the lost records can be
+// produced again, Repair continues from the newest snapshot with the undamaged records after it.
+// The caller must then treat the end of the log as Recovery.Lost describes. If the records cannot
+// be produced again, an operator has to restore the file.
 //
 // # On disk
 //
-// All numbers are little-endian; checksums are CRC-32C. The directory holds segments, named
-// GENERATION-START.seg (16 hexadecimal and 20 decimal digits), and the file "synced". The generation grows with every Create or
-// Reset, and only the highest whose first segment is whole counts. Its upper half is a counter, its lower half is random, so that it
-// identifies the log. (Older versions counted from 1 and wrote 8 digits.) A segment is a header and records without gaps:
+// All numbers are little-endian; checksums are CRC-32C. The directory holds the segments, named
+// GENERATION-START.seg (16 hexadecimal and 20 decimal digits), and the file "synced". Every Create
+// and Reset starts a higher generation. Only the highest generation whose first segment is complete
+// is used. The upper half of the number is a counter and the lower half is random, so that it
+// identifies the log. (Older versions counted from 1 and wrote 8 digits.) A segment is a header
+// followed by records without gaps:
 //
 //	header   0  8  "RFSEG001"
 //	         8  8  generation
 //	        16  8  start: stream bytes before the segment
-//	        24  8  start of the segment before it; its own in the first of a generation
-//	        32  4  when it was begun, in seconds since 1970; 0: not known
+//	        24  8  start of the previous segment; of a generation's first segment, its own start
+//	        32  4  creation time, in seconds since 1970; 0: unknown
 //	        36  4  checksum of bytes 0 to 35
 //
 //	record   0  4  checksum of the rest of the record
@@ -54,14 +63,17 @@
 //	        24  4  0
 //	        28  4  checksum of bytes 0 to 27
 //	        32  8  generation
-//	        40  8  start of the newest segment that was begun
+//	        40  8  start of the newest segment
 //	        48  4  checksum of bytes 32 to 47
 //
-// Two segments at most are not durable: a third is begun after the first has been synced. So Open scans the last two, and the
-// older ones are checked when they are read. "synced" is written after each sync without a sync of its own; what lies
-// before its offset is not cut, whatever it looks like. Its second part, missing until a second segment is begun and with Always, is
-// written when a segment is begun: a log whose newest segment begins earlier has lost segments.
+// At most two segments are not durable, because a third is created only after the first was synced.
+// So Open scans the last two segments; older ones are checked when they are read. "synced" is
+// written after each sync, without a sync of its own. Bytes before its offset are never cut,
+// whatever they look like. Its second part is written when a segment is created, except for the
+// first segment and with Fsync Always. If the newest segment on disk starts before the one named
+// there, the log has lost segments.
 //
-// The package is longer than most here, since writer, readers and recovery must agree on every byte above and on what is durable
-// when: record.go and segment.go are that format, window.go the memory, fs.go what is asked of the disk.
+// The package is longer than most here, because writer, readers and recovery must agree on every
+// byte above and on what is durable at each moment. record.go and segment.go hold the format,
+// window.go the memory window.
 package replog

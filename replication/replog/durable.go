@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Synced is the offset up to which the log is known to be durable.
+// Synced returns the offset up to which the log is known to be durable.
 func (l *Log) Synced() Offset {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -17,10 +17,11 @@ func (l *Log) Synced() Offset {
 func (l *Log) Sync() error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	return l.syncLocked(l.End(), true) // the end is asked for here, since Restart may have lowered it meanwhile
+	return l.syncLocked(l.End(), true) // End under syncMu, because Restart may lower it
 }
 
-// sync makes everything up to target durable: the full segments and, if asked, the newest one.
+// sync makes everything up to target durable: the completed segments and, if newest is set, the
+// newest one.
 func (l *Log) sync(target Offset, newest bool) error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
@@ -30,7 +31,8 @@ func (l *Log) sync(target Offset, newest bool) error {
 // syncLocked is sync for callers that hold syncMu.
 func (l *Log) syncLocked(target Offset, newest bool) error {
 	l.mu.Lock()
-	err, files, rolled, dirChanged, generation := l.writableLocked(), slices.Clone(l.rolled), len(l.rolled), l.dirChanged, l.generation
+	err, files, rolled := l.writableLocked(), slices.Clone(l.rolled), len(l.rolled)
+	dirChanged, generation := l.dirChanged, l.generation
 	if newest {
 		files = append(files, l.file)
 	} else {
@@ -68,7 +70,8 @@ func (l *Log) syncLocked(target Offset, newest bool) error {
 	return nil
 }
 
-// runBackground is the log's one goroutine: it syncs, and drops what Keep no longer holds.
+// runBackground is the log's one goroutine. It syncs, and removes segments that Keep and KeepAge no
+// longer allow, until stop is closed or an error ends the log.
 func (l *Log) runBackground() {
 	var everySecond <-chan time.Time
 	if l.config.Fsync == EverySecond {
@@ -97,7 +100,7 @@ func (l *Log) runBackground() {
 			}
 		}
 		if err != nil {
-			return // it is final, and Failed and Append tell
+			return // err is final; Failed and Append report it
 		}
 	}
 }

@@ -11,24 +11,27 @@ import (
 	"rowfall/replication/disk"
 )
 
-// nextGeneration returns a number above last, the highest that the directory holds. Its low half is random, so that the number
-// also identifies the log: a log that was begun after another one was removed has a different number.
+// nextGeneration returns a number above last, the highest in the directory. Its low half is random,
+// so that the number also identifies the log: a log created after another was removed has a
+// different number.
 func nextGeneration(last uint64) uint64 {
 	var random [4]byte
 	rand.Read(random[:]) //nolint:errcheck // never fails: crypto/rand ends the process instead
 	return (last>>32+1)<<32 | uint64(binary.LittleEndian.Uint32(random[:]))
 }
 
-// Generation counts the log's beginnings: it grows with every Reset or Create and stays the same otherwise. Two logs that were
-// begun independently have different generations, except for logs of program versions that counted from 1.
+// Generation returns the log's generation, which grows with every Reset and Create. Two logs that
+// were created independently have different generations, except for logs of program versions that
+// counted from 1.
 func (l *Log) Generation() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.generation
 }
 
-// Reset drops everything and begins anew at an offset. A crash leaves either the old log or the new one. Readers get ErrTrimmed;
-// Retain's offset becomes start. After an error of the offset or a *FullError the old log goes on; every other error is final, as with Append.
+// Reset removes all records and starts a new log at offset start. A crash leaves either the old log
+// or the new one. Readers get ErrTrimmed. Retain's offset becomes start. After an out-of-range
+// offset or a *FullError the old log continues; every other error is final, as with Append.
 func (l *Log) Reset(start Offset) error {
 	sweep, err := l.Restart(start)
 	if err != nil {
@@ -37,8 +40,8 @@ func (l *Log) Reset(start Offset) error {
 	return sweep()
 }
 
-// Restart is Reset for who does not want to wait for files to be removed: they stay until sweep, which is to be called before the
-// next Restart. Where the process ends before it, Open does it.
+// Restart is Reset without the wait for files to be removed. The old files stay until removeOld,
+// which must be called before the next Restart. If the process ends first, Open removes them.
 func (l *Log) Restart(start Offset) (removeOld func() error, err error) {
 	if start < 0 || start > MaxBegin {
 		return nil, fmt.Errorf("reset log: offset %d is out of range", start)
@@ -64,7 +67,7 @@ func (l *Log) Restart(start Offset) (removeOld func() error, err error) {
 	l.wakeLocked()
 	l.mu.Unlock()
 	for _, f := range old {
-		_ = f.Close() // their bytes no longer matter
+		_ = f.Close() // an error is harmless: the old log's bytes are no longer needed
 	}
 	return func() error {
 		if err := l.removeOldGenerations(); err != nil {
@@ -74,10 +77,11 @@ func (l *Log) Restart(start Offset) (removeOld func() error, err error) {
 	}, nil
 }
 
-// startGeneration makes a first segment durable. Every older generation is left to sweep.
+// startGeneration creates a first segment and makes it durable. Older generations are left to
+// removeOldGenerations.
 func (l *Log) startGeneration(generation uint64, start Offset) error {
 	if start < 0 || start > MaxBegin {
-		return fmt.Errorf("begin log: offset %d is out of range", start)
+		return fmt.Errorf("start log: offset %d is out of range", start)
 	}
 	file, s, err := l.newSegment(segmentHeader{generation, start, start, time.Now()})
 	if err != nil {
@@ -101,7 +105,8 @@ func (l *Log) startGeneration(generation uint64, start Offset) error {
 	return l.writeSyncedMark(syncedMark{generation, start})
 }
 
-// writeNewestMark records in the file "synced" which segment is the newest, so that Open notices if that segment is missing.
+// writeNewestMark records in the file "synced" which segment is the newest, so that Open notices if
+// that segment is missing. A full disk is ignored.
 func (l *Log) writeNewestMark(m newestSegmentMark) error {
 	if _, err := l.marker.WriteAt(m.marshal(), syncedSize); err != nil && !disk.IsFull(err) {
 		return fmt.Errorf("write sync mark: %w", err)
@@ -109,7 +114,7 @@ func (l *Log) writeNewestMark(m newestSegmentMark) error {
 	return nil
 }
 
-// removeOldGenerations removes every generation but the present one.
+// removeOldGenerations removes the files of every generation except the current one.
 func (l *Log) removeOldGenerations() error {
 	f, err := scanDir(l.config.FS, l.dir)
 	if err != nil {
@@ -123,7 +128,8 @@ func (l *Log) removeOldGenerations() error {
 	return f.removeStale()
 }
 
-// writeSyncedMark notes what is durable. Without room for that the mark before it, or none, is left, which claims less.
+// writeSyncedMark records what is durable. A full disk is ignored: the previous mark, or none,
+// claims less.
 func (l *Log) writeSyncedMark(m syncedMark) error {
 	if _, err := l.marker.WriteAt(m.marshal(), 0); err != nil && !disk.IsFull(err) {
 		return fmt.Errorf("write sync mark: %w", err)

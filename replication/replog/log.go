@@ -14,96 +14,106 @@ import (
 )
 
 var (
-	// ErrTrimmed is returned when the bytes asked for are no longer in the log.
+	// ErrTrimmed is returned when the requested bytes are no longer in the log.
 	ErrTrimmed = errors.New("the log no longer holds this offset")
-	// ErrBeyond is returned when a reader is to begin after the log's end.
+	// ErrBeyond is returned when a reader asks to start after the log's end.
 	ErrBeyond = errors.New("the log does not reach this offset yet")
-	// ErrClosed is returned when the log has been closed.
+	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("the log is closed")
 )
 
-// CorruptError is returned when the log on disk is damaged where it had been durable. Nothing is changed on disk then.
+// CorruptError reports damage in bytes of the log that had been durable. The operation that returns
+// it has changed nothing on disk.
 type CorruptError struct {
-	// File is the segment's path, Offset the damage's place in that file (bytes).
+	// File is the segment's path; Offset is the damage's position in that file, in bytes.
 	File   string
 	Offset int64
 	Err    error
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("log segment %s is damaged at byte %d: %v; put the file back from a copy", e.File, e.Offset, e.Err)
+	return fmt.Sprintf("log segment %s is damaged at byte %d: %v; put the file back from a copy",
+		e.File, e.Offset, e.Err)
 }
 
 func (e *CorruptError) Unwrap() error { return e.Err }
 
-// Recovery is what Open or Repair had to do.
+// Recovery describes what Open or Repair had to do.
 type Recovery struct {
-	// Cut is how many bytes of segment files were cut off or removed at the end of the log.
+	// Cut is the number of bytes of segment files that were cut off or removed at the end of the
+	// log.
 	Cut int64
-	// Lost says that more was cut than one record whose writing had been interrupted, so that readers of the last run
-	// may hold bytes that the log has no longer. It never happens by the end of the process alone.
+	// Lost is set if more was cut than one interrupted record, so that readers of the last run may
+	// hold bytes that the log has lost. A crash of the process alone never causes it.
 	Lost bool
-	// Began says that there was no log, or none that Repair could use, and one was begun.
+	// Began is set if a new log was created, because the directory held none or none that Repair
+	// could use.
 	Began bool
 }
 
-// Log is the replication log of one directory. One goroutine at a time may call Append, Reset,
-// Restart and Droppable; everything else may be called by any. Appending, making durable, dropping
-// and waiting share the segments and the end, so they are one type; its fields stand in groups by
-// the lock that guards them.
+// Log is the replication log of one directory. Append, Reset, Restart, Complete and Droppable are
+// for one goroutine at a time; all other methods may be called concurrently. Appending, syncing,
+// removing and waiting share the segments and the end, so they are one type. Its fields are grouped
+// by the lock that guards them. Locks are taken in the order syncMu, dropMu, mu.
 type Log struct {
 	dir      string
 	config   Config
 	recovery Recovery
 	opened   time.Time
 
-	// The writer's own: only Append, Reset, Restart and Droppable touch them, and of config only
-	// Reserve changes.
-	scratch   []byte
-	allocatedSize int64 // the size up to which the newest segment has room on the disk; less than its size: not known
-	spareCheckedSize   int64 // the size up to which the newest segment may grow without touching the spare room
+	// Fields of the writer: only Append, Reset, Restart, Complete and Droppable use them. Of config
+	// only Reserve changes.
+	scratch []byte
+	// allocatedSize is the size up to which the newest segment's file has room on the disk; a value
+	// below the segment's size means unknown.
+	allocatedSize int64
+	// spareCheckedSize is the size up to which the newest segment may grow without using the spare
+	// room.
+	spareCheckedSize int64
 
-	keepBytes atomic.Int64 // Config.Keep, or what SetKeep made of it
-	spareRoom     atomic.Int64 // room on the volume that units leave alone
+	keepBytes atomic.Int64 // Config.Keep, or the argument of the last SetKeep
+	spareRoom atomic.Int64 // bytes of the volume that units must leave free
 
-	// syncMu is held while something is made durable, or files are closed. It is taken before mu.
+	// syncMu is held while records are made durable or files are closed. It is taken before mu.
 	syncMu sync.Mutex
 	marker disk.File // the file "synced"
 
-	// dropMu is held while old segments are removed, so that they go in order. It is taken before mu.
+	// dropMu is held while old segments are removed, so that they are removed in order. It is taken
+	// before mu.
 	dropMu sync.Mutex
 
-	mu         sync.Mutex
-	generation uint64
-	file       disk.File   // of the newest segment
-	rolled     []disk.File // full segments that are not durable yet
-	dirChanged bool        // the directory's entries are not durable yet
-	segments   []*segment
-	window     *window
-	end        Offset // what readers may see
-	synced     Offset
-	retain     Offset
-	readableFrom      Offset // what lies before it is condemned
-	pins       map[*Pin]struct{}
-	wake       chan struct{} // closed and replaced when there is something new for waiting readers
-	waiting    int           // readers that wait on wake
-	lastWake      time.Time     // when it was closed last
-	wakeTimer      *time.Timer   // closes it when wakePause is over; nil: nothing new yet
-	err        error         // why the log failed
-	closed     bool
+	mu           sync.Mutex
+	generation   uint64
+	file         disk.File   // the newest segment's file
+	rolled       []disk.File // completed segments that are not durable yet
+	dirChanged   bool        // the directory's entries are not durable yet
+	segments     []*segment
+	window       *window
+	end          Offset // the offset up to which readers may read
+	synced       Offset
+	retain       Offset
+	readableFrom Offset // bytes before this offset may not be readable from disk (DropDamaged)
+	pins         map[*Pin]struct{}
+	wake         chan struct{} // closed and replaced to wake waiting readers
+	waiting      int           // number of readers that wait on wake
+	lastWake     time.Time     // time at which wake was last closed
+	wakeTimer    *time.Timer   // closes wake when wakePause is over; nil if no wake-up is pending
+	err          error         // why the log failed; nil while it works
+	closed       bool
 
-	failed chan struct{}
-	wakeBackground   chan struct{} // tells the keeper of a new segment
-	stop   chan struct{}
-	background sync.WaitGroup
+	failed         chan struct{}
+	wakeBackground chan struct{} // signals a new segment or a new limit to runBackground
+	stop           chan struct{}
+	background     sync.WaitGroup
 
 	closing  sync.Once
 	closeErr error
 }
 
-// Open recovers the log of a directory. A directory without one, which is made where missing, gives an empty log at offset 0.
-// A record whose writing was interrupted is cut; damage in what was durable is a *CorruptError. What is left is durable before anybody
-// sees it, whatever the last run left to the operating system.
+// Open recovers the log of a directory. A missing directory is created, and an empty one gets an
+// empty log at offset 0. An interrupted record at the end is cut; damage in durable bytes is a
+// *CorruptError. The log is durable before Open returns, whatever the last run left to the
+// operating system.
 func Open(dir string, c Config) (*Log, error) {
 	l, f, err := prepare(dir, c)
 	if err != nil {
@@ -125,7 +135,7 @@ func Open(dir string, c Config) (*Log, error) {
 	return l.finishOpen(err)
 }
 
-// Create begins a log at an offset, in place of whatever the directory holds.
+// Create starts a new log at offset start, in place of the log that the directory holds.
 func Create(dir string, start Offset, c Config) (*Log, error) {
 	l, f, err := prepare(dir, c)
 	if err != nil {
@@ -137,11 +147,12 @@ func Create(dir string, start Offset, c Config) (*Log, error) {
 	return l.finishOpen(err)
 }
 
-// prepare makes the directory and lists it.
+// prepare creates the directory if needed and lists it.
 func prepare(dir string, c Config) (*Log, *dirScan, error) {
 	l := &Log{
 		dir: dir, config: c.withDefaults(), opened: time.Now(), pins: make(map[*Pin]struct{}),
-		wake: make(chan struct{}), failed: make(chan struct{}), wakeBackground: make(chan struct{}, 1), stop: make(chan struct{}),
+		wake: make(chan struct{}), failed: make(chan struct{}),
+		wakeBackground: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	l.keepBytes.Store(l.config.Keep)
 	if err := disk.MkdirAll(l.config.FS, dir); err != nil {
@@ -151,7 +162,7 @@ func prepare(dir string, c Config) (*Log, *dirScan, error) {
 	return l, f, err
 }
 
-// finishOpen starts the keeper, or after an error closes what was opened.
+// finishOpen starts the background goroutine, or closes the open files after an error.
 func (l *Log) finishOpen(err error) (*Log, error) {
 	if err == nil {
 		l.window = newWindow(l.config.Memory, l.end)
@@ -166,7 +177,7 @@ func (l *Log) finishOpen(err error) (*Log, error) {
 	return nil, err
 }
 
-// useSegments takes over what was found on disk.
+// useSegments continues the log that was found on disk.
 func (l *Log) useSegments(f *dirScan) error {
 	newest := f.segments[len(f.segments)-1]
 	file, err := l.config.FS.Open(newest.path, os.O_RDWR)
@@ -177,8 +188,9 @@ func (l *Log) useSegments(f *dirScan) error {
 	l.generation, l.end = f.headers[len(f.headers)-1].generation, newest.end
 	l.retain, l.synced = l.segments[0].start, max(f.mark.offset, newest.start)
 	if l.config.Reserve > 0 {
-		// A disk that is full already is noticed by the next record.
-		if err := l.allocate(file, newest, newest.size+l.config.Reserve); err != nil && !disk.IsFull(err) {
+		// A full disk is not an error here: the next record reports it.
+		err := l.allocate(file, newest, newest.size+l.config.Reserve)
+		if err != nil && !disk.IsFull(err) {
 			return fmt.Errorf("reserve room for segment: %w", err)
 		}
 	}
@@ -186,7 +198,7 @@ func (l *Log) useSegments(f *dirScan) error {
 		return err
 	}
 	if f.newestMark.generation == l.generation && f.newestMark.start > newest.start {
-		// Otherwise the next Open reports what is missing, or was cut by this one, as a loss again.
+		// Without this, the next Open would report the missing segments as lost again.
 		return l.writeNewestMark(newestSegmentMark{l.generation, newest.start})
 	}
 	return nil
@@ -196,17 +208,20 @@ func (l *Log) openMarker() error {
 	if l.marker != nil {
 		return nil
 	}
-	var err error
-	if l.marker, err = l.config.FS.Open(filepath.Join(l.dir, MarkName), os.O_RDWR|os.O_CREATE); err != nil {
+	file, err := l.config.FS.Open(filepath.Join(l.dir, MarkName), os.O_RDWR|os.O_CREATE)
+	if err != nil {
 		return fmt.Errorf("open sync mark: %w", err)
 	}
+	l.marker = file
 	return nil
 }
 
-// newSegment creates a segment file with its header and the reserve. After a *FullError there is none.
+// newSegment creates a segment file with its header and its reserve. After a *FullError no file is
+// left.
 func (l *Log) newSegment(h segmentHeader) (disk.File, *segment, error) {
 	s := &segment{
-		path: filepath.Join(l.dir, segmentName(h.generation, h.start)), start: h.start, previous: h.previous, begun: h.begun,
+		path:  filepath.Join(l.dir, segmentName(h.generation, h.start)),
+		start: h.start, previous: h.previous, begun: h.begun,
 		size: segmentHeaderSize, end: h.start, index: []recordPos{{h.start, segmentHeaderSize}},
 	}
 	need := segmentHeaderSize + l.config.Reserve
@@ -242,7 +257,8 @@ func (l *Log) newSegment(h segmentHeader) (disk.File, *segment, error) {
 // Recovery says what Open or Repair had to cut.
 func (l *Log) Recovery() Recovery { return l.recovery }
 
-// writableLocked is why nothing may be written.
+// writableLocked returns ErrClosed or the error that ended the log, or nil if the log can be
+// written.
 func (l *Log) writableLocked() error {
 	if l.closed {
 		return ErrClosed
@@ -250,7 +266,8 @@ func (l *Log) writableLocked() error {
 	return l.err
 }
 
-// fail makes the first error final.
+// fail records err as the final error, unless an earlier one was recorded, and returns the final
+// error.
 func (l *Log) fail(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -262,12 +279,17 @@ func (l *Log) fail(err error) error {
 	return l.err
 }
 
-// wakePause is the least time between two wake-ups of many readers. Each costs every reader a turn and its replica a packet.
+// wakePause is the least time between two wake-ups of many readers. Each wake-up costs a turn of
+// every reader and a network packet to its replica.
 const wakePause = time.Millisecond
 
-// notifyLocked tells waiting readers of a new record: at once, unless many were told of another just before.
+// manyReaders is the number of waiting readers from which wake-ups are at least wakePause apart.
+const manyReaders = 4
+
+// notifyLocked wakes waiting readers for a new record. If many readers wait and they were woken
+// less than wakePause ago, they are woken when the pause is over.
 func (l *Log) notifyLocked() {
-	if l.waiting < 4 {
+	if l.waiting < manyReaders {
 		l.wakeLocked()
 		return
 	}
@@ -285,7 +307,7 @@ func (l *Log) notifyLocked() {
 	l.wakeLocked()
 }
 
-// wakeLocked lets waiting readers look again.
+// wakeLocked wakes all waiting readers.
 func (l *Log) wakeLocked() {
 	if l.wakeTimer != nil {
 		l.wakeTimer.Stop()
@@ -297,10 +319,13 @@ func (l *Log) wakeLocked() {
 	}
 }
 
-// Append adds one record and returns the log's new end. The payload is copied. It is in the file (and durable, with
-// Always) before readers see it. A write or sync that fails is final: this and every later call return that error.
-// Not final are the refusal of a payload that is empty or longer than MaxPayload, and a *FullError: without room for a unit
-// and the reserve after it, or of another record without the reserve, nothing is appended.
+// Append adds one record and returns the log's new end. It copies the payload. The record is in the
+// file (and durable, with Always) before readers see it. A failed write or sync is final: this and
+// every later call return its error.
+//
+// Two errors are not final and append nothing. A payload that is empty or longer than MaxPayload is
+// rejected. A *FullError means that the disk lacks room: for a unit and the reserve after it, or
+// for another record even with the reserve.
 func (l *Log) Append(k Kind, payload []byte) (Offset, error) {
 	if !k.valid() || len(payload) == 0 || len(payload) > MaxPayload {
 		return 0, fmt.Errorf("append record: %v of %d bytes is not allowed", k, len(payload))
@@ -339,10 +364,11 @@ func (l *Log) Append(k Kind, payload []byte) (Offset, error) {
 	return end, nil
 }
 
-// scratchSize is the most payload that is copied to be written together with its header.
+// scratchSize is the largest payload that is copied so that one write holds it and its header.
 const scratchSize = 1 << 20
 
-// write puts a record into the newest segment's file: with one write, unless it is so large that copying it would cost more.
+// write writes a record to the newest segment's file, in one write unless the payload exceeds
+// scratchSize.
 func (l *Log) write(k Kind, start Offset, payload []byte, pos int64) error {
 	b := appendRecordHeader(l.scratch[:0], k, start, payload)
 	rest := payload
@@ -373,7 +399,8 @@ func (l *Log) addToWindow(payload []byte) {
 	}
 }
 
-// roll begins the segment after s. At most two segments are ever not durable, so that recovery has to check no more.
+// roll completes segment s and creates the next one. It first syncs an older completed segment, so
+// that at most two segments are not durable, which is what recovery scans.
 func (l *Log) roll(s *segment) (*segment, error) {
 	l.mu.Lock()
 	behind := len(l.rolled) > 0
@@ -388,7 +415,7 @@ func (l *Log) roll(s *segment) (*segment, error) {
 	if errors.As(err, new(*FullError)) {
 		return nil, err
 	}
-	if err == nil && l.config.Fsync != Always { // there the syncedMark is exact
+	if err == nil && l.config.Fsync != Always { // with Always the syncedMark is exact
 		if err = l.writeNewestMark(newestSegmentMark{l.generation, s.end}); err != nil {
 			_ = file.Close()
 		}
@@ -396,10 +423,10 @@ func (l *Log) roll(s *segment) (*segment, error) {
 	if err != nil {
 		return nil, l.fail(err)
 	}
-	if had > s.size { // what it has set aside and not used is given back
+	if had > s.size { // release room that was allocated and not used
 		if err := l.file.Truncate(s.size); err != nil {
 			_ = file.Close()
-			return nil, l.fail(fmt.Errorf("cut segment: %w", err))
+			return nil, l.fail(fmt.Errorf("truncate segment: %w", err))
 		}
 	}
 	l.spareCheckedSize = 0
@@ -415,31 +442,34 @@ func (l *Log) roll(s *segment) (*segment, error) {
 	return next, nil
 }
 
-// Start is the number of stream bytes before the oldest that the log holds.
+// Start returns the offset of the oldest byte that can be read: the number of stream bytes before
+// it.
 func (l *Log) Start() Offset {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.startLocked()
 }
 
-// End is the number of stream bytes up to the newest record.
+// End returns the offset after the newest record.
 func (l *Log) End() Offset {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.end
 }
 
-// Failed is closed when the log has failed for good, also in the background; Err says why.
+// Failed returns a channel that is closed when the log has failed, also if the fault was in the
+// background. Err returns the cause.
 func (l *Log) Failed() <-chan struct{} { return l.failed }
 
-// Err is the error that ended the log, nil while it works.
+// Err returns the error that ended the log, or nil while the log works.
 func (l *Log) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
 }
 
-// Close syncs, ends the background work and wakes waiting readers. It may be called again.
+// Close syncs the log, stops the background goroutine and wakes waiting readers. Later calls return
+// the result of the first.
 func (l *Log) Close() error {
 	l.closing.Do(func() {
 		close(l.stop)

@@ -2,5 +2,5 @@
 
 package replog
 
-// newChunk returns a chunk of size bytes.
+// newChunk returns a chunk of size bytes on the heap.
 func newChunk(size int) *chunk { return &chunk{buf: make([]byte, size)} }

@@ -7,20 +7,22 @@ import (
 	"syscall"
 )
 
-// mapFrom is the size in bytes of chunks that are worth pages of their own.
+// mapFrom is the chunk size in bytes from which a chunk gets memory pages of its own.
 const mapFrom = 256 << 10
 
-// newChunk returns a chunk of size bytes. Large ones lie outside the heap: the
-// window is most of what a quiet process holds, and the collector lets the heap
-// grow by as much again before it looks for garbage. A reader holds the chunk,
-// not only its bytes, so the pages go back when nobody can look at them.
+// newChunk returns a chunk of size bytes. Large chunks lie outside the Go heap. The window is most
+// of the memory of an idle process, and the garbage collector lets the heap grow by as much again
+// before it collects. A reader references the chunk, not only its bytes, so the pages are unmapped
+// only after the last reader released it.
 func newChunk(size int) *chunk {
 	if size < mapFrom {
 		return &chunk{buf: make([]byte, size)}
 	}
-	pages, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	pages, err := syscall.Mmap(-1, 0, size,
+		syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
-		return &chunk{buf: make([]byte, size)} // too many mappings: the heap has larger ones
+		// The process has too many mappings. The heap uses fewer and larger ones.
+		return &chunk{buf: make([]byte, size)}
 	}
 	c := &chunk{buf: pages}
 	runtime.AddCleanup(c, unmap, pages)
@@ -29,7 +31,7 @@ func newChunk(size int) *chunk {
 
 func unmap(pages []byte) {
 	if syscall.Munmap(pages) != nil {
-		// With too many mappings only the addresses stay in use.
+		// Munmap fails with too many mappings; then at least the memory is returned.
 		_ = syscall.Madvise(pages, syscall.MADV_DONTNEED)
 	}
 }

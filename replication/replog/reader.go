@@ -13,34 +13,37 @@ import (
 )
 
 const (
-	// defaultNext is what Next returns at most where the caller sets no limit.
+	// defaultNext is the most bytes that Next returns if the caller sets no limit.
 	defaultNext = 64 << 10
-	// largeRecord is the size from which a record on disk is not held in memory as a whole to check it.
+	// largeRecord is the payload size from which a record on disk is checked in blocks instead of
+	// being held in memory as a whole.
 	largeRecord = 1 << 20
 )
 
-// Reader hands out the stream's bytes from some offset on, without end. It is for one goroutine at a time; readers do
-// not disturb each other nor the writer.
+// Reader returns the stream's bytes from an offset on, without end. It is for one goroutine at a
+// time. Readers disturb neither each other nor the writer.
 type Reader struct {
 	log        *Log
 	generation uint64
-	offset        Offset // before the byte that Next returns next
+	offset     Offset // number of stream bytes before the next byte that Next returns
 	closed     bool
 
-	chunk *chunk // that the last slice was in
+	chunk *chunk // chunk of the memory window that holds the last returned slice
 
-	// On disk: the open segment, what was read and checked but not handed out, and the rest of a big record.
-	path    string
-	file    disk.File
-	scan    *scanner
-	buf     []byte
-	unread []byte // of out
+	// While reading from disk: the open segment, the bytes that were read and checked but not
+	// returned, and the rest of a large record.
+	path      string
+	file      disk.File
+	scan      *scanner
+	buf       []byte
+	unread    []byte // part of buf not yet returned
 	largePos  int64
 	largeLeft int64
 }
 
-// NewReader returns a reader of the bytes after an offset, which need not be a record's edge. ErrTrimmed: the log no longer
-// reaches back so far; ErrBeyond: it has not come so far.
+// NewReader returns a reader of the bytes after an offset, which need not be a record boundary.
+// ErrTrimmed means that the log no longer reaches back to that offset, ErrBeyond that its end is
+// before it.
 func (l *Log) NewReader(after Offset) (*Reader, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -50,7 +53,8 @@ func (l *Log) NewReader(after Offset) (*Reader, error) {
 	return &Reader{log: l, generation: l.generation, offset: after}, nil
 }
 
-// checkOffsetLocked says whether the bytes after off can be read.
+// checkOffsetLocked returns nil if the bytes after off can be read, and otherwise NewReader's
+// error.
 func (l *Log) checkOffsetLocked(off Offset) error {
 	switch {
 	case l.closed:
@@ -63,13 +67,16 @@ func (l *Log) checkOffsetLocked(off Offset) error {
 	return nil
 }
 
-// Offset is the number of stream bytes before the byte that Next returns next.
+// Offset returns the number of stream bytes before the next byte that Next returns.
 func (r *Reader) Offset() Offset { return r.offset }
 
-// Next returns the bytes that follow, at most limit of them (0: 64 KiB), and blocks until there are some. The bytes are
-// payloads only, are shared with other readers, must not be changed, and are valid until the next call of Next or Close.
-// After a reader fell behind what the log keeps, or after Reset, the error is ErrTrimmed; after the log's Close, ErrClosed;
-// a failed log gives its error once everything before it was read; damage on disk is a *CorruptError.
+// Next returns the bytes that follow, at most limit of them (0 means 64 KiB), and blocks until
+// there are some. The bytes are payloads only. They are shared with other readers, must not be
+// changed, and are valid until the next call of Next or Close.
+//
+// The error is ErrTrimmed if the reader fell behind what the log keeps, or after Reset, and
+// ErrClosed after the log's Close. A failed log returns its error once everything before the
+// failure was read. Damage on disk is a *CorruptError.
 func (r *Reader) Next(ctx context.Context, limit int) ([]byte, error) {
 	if limit <= 0 {
 		limit = defaultNext
@@ -96,8 +103,8 @@ func (r *Reader) Next(ctx context.Context, limit int) ([]byte, error) {
 	}
 }
 
-// fromMemory returns bytes of the memory window, or a channel to wait on where the reader has all there is. Neither
-// means that the bytes are on disk.
+// fromMemory returns bytes of the memory window, or a channel to wait on if the reader is at the
+// log's end. If both are nil, the bytes must be read from disk.
 func (r *Reader) fromMemory(limit int) ([]byte, <-chan struct{}, error) {
 	l := r.log
 	l.mu.Lock()
@@ -132,7 +139,7 @@ func (r *Reader) releaseLocked() {
 	}
 }
 
-// closeFile forgets the open segment. It was only read, so closing cannot lose anything.
+// closeFile closes the open segment. The error is ignored, because the file was only read.
 func (r *Reader) closeFile() {
 	if r.file != nil {
 		_ = r.file.Close()
@@ -140,7 +147,8 @@ func (r *Reader) closeFile() {
 	}
 }
 
-// Close gives back what the reader holds. A reader that is dropped without Close costs memory until it is collected.
+// Close releases the reader's window chunk and file. A reader that is dropped without Close holds
+// memory until it is garbage-collected.
 func (r *Reader) Close() error {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
@@ -150,7 +158,7 @@ func (r *Reader) Close() error {
 	return nil
 }
 
-// fromDisk returns bytes of the segments, where there are some.
+// fromDisk returns bytes from the segment files.
 func (r *Reader) fromDisk(limit int) ([]byte, error) {
 	if len(r.unread) == 0 && r.largeLeft == 0 {
 		if err := r.fill(); err != nil {
@@ -173,7 +181,8 @@ func (r *Reader) fromDisk(limit int) ([]byte, error) {
 	return b, nil
 }
 
-// asCorrupt tells damage from bytes that could not be read now.
+// asCorrupt wraps err in a *CorruptError, unless it is ErrTrimmed or a *readError, which do not
+// mean damage.
 func (r *Reader) asCorrupt(err error) error {
 	if r.scan == nil || errors.Is(err, ErrTrimmed) || errors.As(err, new(*readError)) {
 		return err
@@ -181,7 +190,8 @@ func (r *Reader) asCorrupt(err error) error {
 	return &CorruptError{r.path, r.scan.at.pos, err}
 }
 
-// fill reads whole records from disk, checks them, and leaves their payloads from r.off on in pending or, of a big one, its place.
+// fill reads complete records from disk and checks them. It leaves their payloads, from r.offset
+// on, in unread; of a large record it leaves the position in largePos.
 func (r *Reader) fill() error {
 	if r.scan == nil || r.scan.at.pos == r.scan.limit {
 		if err := r.locate(); err != nil {
@@ -203,7 +213,8 @@ func (r *Reader) fill() error {
 			if err := r.scan.verify(h); err != nil {
 				return err
 			}
-			r.largePos, r.largeLeft = r.scan.at.pos+recordHeaderSize+int64(skip), int64(h.length)-int64(skip)
+			r.largePos = r.scan.at.pos + recordHeaderSize + int64(skip)
+			r.largeLeft = int64(h.length) - int64(skip)
 			r.scan.skip(h)
 			return nil
 		}
@@ -218,7 +229,8 @@ func (r *Reader) fill() error {
 	return nil
 }
 
-// locate opens the segment that holds the byte after r.off, or looks how far the open one has grown.
+// locate opens the segment that holds the byte after r.offset. If that segment is open already,
+// locate updates its size.
 func (r *Reader) locate() error {
 	l := r.log
 	l.mu.Lock()
@@ -239,7 +251,7 @@ func (r *Reader) locate() error {
 	r.closeFile()
 	file, err := l.config.FS.Open(path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
-		return ErrTrimmed // dropped since
+		return ErrTrimmed // removed meanwhile
 	}
 	if err != nil {
 		return &readError{err}
@@ -254,15 +266,16 @@ func (r *Reader) locate() error {
 	return nil
 }
 
-// segmentLocked is the segment that holds the byte after off, which the log must hold.
+// segmentLocked returns the segment that holds the byte after off, which must be in the log.
 func (l *Log) segmentLocked(off Offset) *segment {
 	i := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].start > off })
 	return l.segments[i-1]
 }
 
-// Replay calls fn for every record from after, which must be a record's edge, to the end that the log has at the call.
-// Payloads are read from disk, checked, and valid during the call. An error of fn ends it and is returned as it is.
-// The other errors are those of NewReader, a *CorruptError, and what the disk says where it cannot be read.
+// Replay calls fn for every record from after, which must be a record boundary, to the end of the
+// log at the time of the call. Payloads are read from disk, checked, and valid during the call of
+// fn. An error of fn ends the replay and is returned as it is. The other errors are those of
+// NewReader, a *CorruptError, and errors of the file system.
 func (l *Log) Replay(after Offset, fn func(Record) error) error {
 	defer l.Pin(after).Release()
 	l.mu.Lock()
@@ -285,7 +298,7 @@ func (l *Log) Replay(after Offset, fn func(Record) error) error {
 	return nil
 }
 
-// replay is Replay for one segment.
+// replay replays one segment.
 func (l *Log) replay(s *segment, after Offset, fn func(Record) error) error {
 	file, err := l.config.FS.Open(s.path, os.O_RDONLY)
 	if err != nil {
@@ -303,7 +316,8 @@ func (l *Log) replay(s *segment, after Offset, fn func(Record) error) error {
 		return damage(err)
 	}
 	if sc.at.offset < after {
-		return fmt.Errorf("replay log: offset %d is inside the record that begins at %d", after, sc.at.offset)
+		return fmt.Errorf("replay log: offset %d is inside the record that begins at %d",
+			after, sc.at.offset)
 	}
 	for sc.at.pos < sc.limit {
 		rec, err := sc.next()
@@ -315,7 +329,8 @@ func (l *Log) replay(s *segment, after Offset, fn func(Record) error) error {
 		}
 	}
 	if sc.at.offset != s.end {
-		return &CorruptError{s.path, sc.at.pos, fmt.Errorf("it ends at offset %d, want %d", sc.at.offset, s.end)}
+		err := fmt.Errorf("it ends at offset %d, want %d", sc.at.offset, s.end)
+		return &CorruptError{s.path, sc.at.pos, err}
 	}
 	return nil
 }

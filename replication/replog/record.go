@@ -8,11 +8,11 @@ import (
 	"strconv"
 )
 
-// Offset counts the bytes of the replication stream. As a position it is the number of bytes before that point, so the
-// byte that PSYNC calls n (it counts from 1) lies just after Offset n-1.
+// Offset counts the bytes of the replication stream. As a position it is the number of bytes before
+// that point, so the byte that PSYNC calls n (PSYNC counts from 1) lies just after Offset n-1.
 type Offset int64
 
-// ParseOffset reads a decimal offset that is not negative.
+// ParseOffset parses a decimal offset that is not negative.
 func ParseOffset(s string) (Offset, error) {
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err != nil {
@@ -24,17 +24,17 @@ func ParseOffset(s string) (Offset, error) {
 // String returns the offset in decimal.
 func (o Offset) String() string { return strconv.FormatInt(int64(o), 10) }
 
-// IsZero reports whether o is the beginning of the stream.
+// IsZero reports whether o is the start of the stream.
 func (o Offset) IsZero() bool { return o == 0 }
 
-// Kind says what a record's bytes are for. The log does not look into them.
+// Kind is the purpose of a record's bytes. The log stores it without interpreting it.
 type Kind uint8
 
-// The kinds of records. The numbers are on disk.
+// The kinds of records. The numbers are stored on disk.
 const (
 	// Unit holds the commands of one atomic unit.
 	Unit Kind = 1
-	// Expiry holds the DELs of keys that ran out.
+	// Expiry holds the DELs of keys that expired.
 	Expiry Kind = 2
 	// Ping holds one keep-alive PING.
 	Ping Kind = 3
@@ -44,7 +44,7 @@ const (
 	Select Kind = 5
 )
 
-// String names the kind.
+// String returns the kind's name in lower case.
 func (k Kind) String() string {
 	switch k {
 	case Unit:
@@ -72,20 +72,21 @@ type Record struct {
 	Payload []byte
 }
 
-// End is the number of stream bytes up to and including the record.
+// End returns the number of stream bytes up to and including the record.
 func (r Record) End() Offset { return r.Start + Offset(len(r.Payload)) }
 
-// valid reports whether k may be in the log.
+// valid reports whether records of kind k may be in the log.
 func (k Kind) valid() bool { return k >= Unit && k <= Select }
 
-// recordHeaderSize is the bytes before each payload on disk; doc.go has the layout.
+// recordHeaderSize is the number of bytes before each payload on disk; doc.go has the layout.
 const recordHeaderSize = 16
 
 // maxStart is the highest start that a record's 56 bits can hold.
 const maxStart = Offset(1)<<56 - 1
 
-// MaxBegin is the highest offset at which a log may begin. From there it has 32 PiB to go, which nobody writes: so that only who is
-// told a wrong offset meets the end of what a record can hold, and before anything is changed.
+// MaxBegin is the highest offset at which a log may start. It leaves 32 PiB below maxStart, more
+// than any log ever writes. So an offset that is too large, for example from a faulty master, is
+// rejected before anything changes.
 const MaxBegin = Offset(1) << 55
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -98,7 +99,7 @@ type recordHeader struct {
 	start  Offset
 }
 
-// appendRecordHeader adds the header of a record that is to be written.
+// appendRecordHeader appends the header of a record with the given payload.
 func appendRecordHeader(dst []byte, k Kind, start Offset, payload []byte) []byte {
 	from := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
@@ -109,7 +110,7 @@ func appendRecordHeader(dst []byte, k Kind, start Offset, payload []byte) []byte
 	return dst
 }
 
-// parseRecordHeader reads the first recordHeaderSize bytes of b.
+// parseRecordHeader parses the first recordHeaderSize bytes of b.
 func parseRecordHeader(b []byte) recordHeader {
 	at := binary.LittleEndian.Uint64(b[8:])
 	return recordHeader{
@@ -120,7 +121,8 @@ func parseRecordHeader(b []byte) recordHeader {
 	}
 }
 
-// validate checks what can be said without the payload: that this is the record that begins at start, and has a length.
+// validate checks the header without the payload: the record must start at start and have a valid
+// kind and length.
 func (h recordHeader) validate(start Offset) error {
 	switch {
 	case h.start != start:
@@ -133,7 +135,7 @@ func (h recordHeader) validate(start Offset) error {
 	return nil
 }
 
-// end is the offset after the record.
+// end returns the offset after the record.
 func (h recordHeader) end() Offset { return h.start + Offset(h.length) }
 
 var errChecksum = errors.New("checksum differs")

@@ -1,6 +1,7 @@
 package replog
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,8 +15,8 @@ import (
 	"rowfall/replication/disk"
 )
 
-// MarkName is the name of the file in the log's folder that says what is durable. The file is made with the log's first segment
-// and then only written in place.
+// MarkName is the name of the file in the log's directory that records what is durable. It is
+// created with the log's first segment, and after that it is only written in place.
 const MarkName = "synced"
 
 const (
@@ -24,8 +25,9 @@ const (
 	begunSize   = 20
 )
 
-// syncedMark is the content of the file "synced": everything of a generation up to offset is durable. It is written after
-// the sync it tells of and need not be durable itself: an older mark claims less.
+// syncedMark is the durable watermark, stored in the file "synced": every byte of the generation up
+// to offset is durable. It is written after the sync that it records. It need not be durable
+// itself, because an older mark claims less.
 type syncedMark struct {
 	generation uint64
 	offset     Offset
@@ -40,16 +42,18 @@ func (m syncedMark) marshal() []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// unmarshal leaves the zero mark, which claims nothing, where b is none.
+// unmarshal leaves the zero mark, which claims nothing, if b is not a valid mark.
 func (m *syncedMark) unmarshal(b []byte) {
-	if len(b) < syncedSize || string(b[:8]) != syncedMagic || binary.LittleEndian.Uint32(b[28:]) != crc32.Checksum(b[:28], castagnoli) {
+	if len(b) < syncedSize || string(b[:8]) != syncedMagic ||
+		binary.LittleEndian.Uint32(b[28:]) != crc32.Checksum(b[:28], castagnoli) {
 		return
 	}
 	m.generation = binary.LittleEndian.Uint64(b[8:])
 	m.offset = Offset(binary.LittleEndian.Uint64(b[16:]))
 }
 
-// newestSegmentMark follows the syncedMark in its file: the newest segment that was begun. A log without that segment lost it.
+// newestSegmentMark follows the syncedMark in its file and names the newest segment that was
+// created. If that segment is missing, the log has lost it.
 type newestSegmentMark struct {
 	generation uint64
 	start      Offset
@@ -62,16 +66,18 @@ func (m newestSegmentMark) marshal() []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// unmarshal leaves the zero mark, which claims nothing, where b holds none.
+// unmarshal leaves the zero mark, which claims nothing, if b is not a valid mark.
 func (m *newestSegmentMark) unmarshal(b []byte) {
-	if len(b) < begunSize || binary.LittleEndian.Uint32(b[16:]) != crc32.Checksum(b[:16], castagnoli) {
+	if len(b) < begunSize ||
+		binary.LittleEndian.Uint32(b[16:]) != crc32.Checksum(b[:16], castagnoli) {
 		return
 	}
 	m.generation = binary.LittleEndian.Uint64(b)
 	m.start = Offset(binary.LittleEndian.Uint64(b[8:]))
 }
 
-// missing reports whether the segment that m names, and every later one, is gone. headers are sorted.
+// missing reports whether the segment that m names and all later ones are missing from headers,
+// which are sorted.
 func (m newestSegmentMark) missing(headers []segmentHeader) bool {
 	if m.generation == 0 || len(headers) == 0 {
 		return false
@@ -80,26 +86,29 @@ func (m newestSegmentMark) missing(headers []segmentHeader) bool {
 	return newest.generation == m.generation && newest.start < m.start
 }
 
-// dirScan is what a directory holds.
+// dirScan is what recovery found in a log's directory, and what it decided.
 type dirScan struct {
-	fs       disk.FS
-	dir      string
-	storedMark   syncedMark      // as read
-	newestMark    newestSegmentMark       // as read
-	markErr   error           // why it cannot be: then nobody knows what had been durable
-	mark     syncedMark      // stored, if it is of the generation that counts
-	headers  []segmentHeader // by name, sorted
-	lastGeneration     uint64          // the highest generation seen, whether it counts or not
-	segments []*segment      // of the generation that counts
-	result   Recovery
-	// stale are files of generations that do not count.
+	fs  disk.FS
+	dir string
+	// storedMark and newestMark are the marks as read from the file "synced".
+	storedMark syncedMark
+	newestMark newestSegmentMark
+	// markErr is why the file "synced" is unreadable. Without it nobody can tell which bytes had
+	// been durable.
+	markErr        error
+	mark           syncedMark      // storedMark if it belongs to the selected generation
+	headers        []segmentHeader // generation and start from the file names, sorted
+	lastGeneration uint64          // the highest generation in the directory, selected or not
+	segments       []*segment      // the segments of the selected generation
+	result         Recovery
+	// stale lists the files to remove: those of other generations, and those after a cut.
 	stale []string
-	// repairing says that damage after from is to be cut, whether it had been durable or not.
-	repairing bool
-	repairFrom   Offset
+	// repairing makes recovery cut damage after repairFrom even if those bytes had been durable.
+	repairing  bool
+	repairFrom Offset
 }
 
-// scanDir lists a directory without judging what it holds.
+// scanDir lists a directory and reads its marks, without checking the segments.
 func scanDir(fsys disk.FS, dir string) (*dirScan, error) {
 	names, err := fsys.ReadDir(dir)
 	if err != nil {
@@ -113,9 +122,9 @@ func scanDir(fsys disk.FS, dir string) (*dirScan, error) {
 	}
 	slices.SortFunc(f.headers, func(a, b segmentHeader) int {
 		if a.generation != b.generation {
-			return int(min(max(int64(a.generation)-int64(b.generation), -1), 1))
+			return cmp.Compare(a.generation, b.generation)
 		}
-		return int(min(max(a.start-b.start, -1), 1))
+		return cmp.Compare(a.start, b.start)
 	})
 	if n := len(f.headers); n > 0 {
 		f.lastGeneration = f.headers[n-1].generation
@@ -145,20 +154,22 @@ func scanDir(fsys disk.FS, dir string) (*dirScan, error) {
 	return f, nil
 }
 
-// path is the file of a segment.
+// path returns the path of a segment's file.
 func (f *dirScan) path(h segmentHeader) string {
 	return filepath.Join(f.dir, segmentName(h.generation, h.start))
 }
 
-// selectGeneration chooses the generation and mends its end. It returns false where no log is left, and then the offset at which one
-// is to begin.
+// selectGeneration selects the generation to continue and recovers its tail. If no log is left, it
+// returns false and the offset at which a new one must start.
 func (f *dirScan) selectGeneration() (ok bool, start Offset, err error) {
 	if f.markErr != nil && !f.repairing {
 		return false, 0, f.markErr
 	}
 	for len(f.headers) > 0 {
 		newest := f.headers[len(f.headers)-1]
-		i := slices.IndexFunc(f.headers, func(h segmentHeader) bool { return h.generation == newest.generation })
+		i := slices.IndexFunc(f.headers, func(h segmentHeader) bool {
+			return h.generation == newest.generation
+		})
 		if f.mark = f.storedMark; f.mark.generation != newest.generation {
 			f.mark = syncedMark{}
 		}
@@ -166,9 +177,10 @@ func (f *dirScan) selectGeneration() (ok bool, start Offset, err error) {
 			return false, 0, err
 		}
 		if len(f.segments) == 0 {
-			// Its first segment was never written whole, so Reset did not get so far as to drop the one before.
+			// The first segment was never completely written, so Reset stopped before it removed
+			// the previous generation.
 			start, f.headers = newest.start, f.headers[:i]
-			if f.repairing { // or it was damaged, and then the one before it is of other data
+			if f.repairing { // or it was damaged: the previous generation is then of other data
 				break
 			}
 			continue
@@ -181,12 +193,13 @@ func (f *dirScan) selectGeneration() (ok bool, start Offset, err error) {
 		return true, 0, f.recoverTail()
 	}
 	if f.storedMark.offset > 0 && !f.repairing {
-		return false, 0, &CorruptError{f.dir, 0, errors.New("its segments are gone")}
+		return false, 0, &CorruptError{f.dir, 0, errors.New("its segments are missing")}
 	}
 	return false, start, nil
 }
 
-// openGeneration reads the headers of one generation's segments. A header that is none ends the log, unless what follows it was durable.
+// openGeneration reads the headers of one generation's segments. An invalid header ends the log,
+// unless the bytes after it had been durable: then it is a *CorruptError.
 func (f *dirScan) openGeneration(headers []segmentHeader) error {
 	f.segments = nil
 	var bad error
@@ -200,13 +213,15 @@ func (f *dirScan) openGeneration(headers []segmentHeader) error {
 			err = fmt.Errorf("its header is of generation %d, offset %d", got.generation, got.start)
 		}
 		if err != nil && bad == nil {
-			// The first header was durable before any record was written, all but the last two segments before the last was begun.
+			// The first header was durable before any record was written. All but the last two
+			// segments were durable before the last one was created.
 			begun := f.mark.generation != 0 || size > segmentHeaderSize || len(headers) > 1
 			if i < len(headers)-1 && f.skippable(headers[i+1]) {
-				f.stale = append(f.stale, path) // the next Open would find it again
+				f.stale = append(f.stale, path) // else the next Open finds the damage again
 				continue
 			}
-			if !f.repairing && (errors.Is(err, errUnreadable) || want.start < f.mark.offset || i == 0 && begun || i < len(headers)-2) {
+			wasDurable := want.start < f.mark.offset || i == 0 && begun || i < len(headers)-2
+			if !f.repairing && (wasDurable || errors.Is(err, errUnreadable)) {
 				return &CorruptError{path, 0, err}
 			}
 			bad = err
@@ -218,12 +233,15 @@ func (f *dirScan) openGeneration(headers []segmentHeader) error {
 			continue
 		}
 		first := recordPos{want.start, segmentHeaderSize}
-		f.segments = append(f.segments, &segment{path: path, start: want.start, previous: got.previous, begun: got.begun, size: size, end: want.start, index: []recordPos{first}})
+		f.segments = append(f.segments, &segment{
+			path: path, start: want.start, previous: got.previous, begun: got.begun,
+			size: size, end: want.start, index: []recordPos{first},
+		})
 	}
 	return nil
 }
 
-// readSegmentHeader returns a *readError where the file cannot be read now.
+// readSegmentHeader returns a *readError if the file cannot be read now.
 func readSegmentHeader(fsys disk.FS, path string) (h segmentHeader, size int64, err error) {
 	file, err := fsys.Open(path, os.O_RDONLY)
 	if err != nil {
@@ -240,7 +258,8 @@ func readSegmentHeader(fsys disk.FS, path string) (h segmentHeader, size int64, 
 	return h, size, h.unmarshal(b)
 }
 
-// chainSegments finds the chain of segments that reaches the end. What lies before a gap was being dropped when the machine stopped.
+// chainSegments keeps the segments that form an unbroken chain to the end. Segments before a gap
+// are stale: they were being removed when the machine stopped.
 func (f *dirScan) chainSegments() {
 	from := 0
 	for i := 1; i < len(f.segments); i++ {
@@ -256,8 +275,9 @@ func (f *dirScan) chainSegments() {
 	f.segments = f.segments[from:]
 }
 
-// recoverTail checks every record of the last two segments, cuts what was not written whole, and makes the rest durable. Older
-// segments were durable before the last one was begun; they are checked when they are read.
+// recoverTail checks every record of the last two segments, cuts the torn tail, and makes the rest
+// durable. Older segments were durable before the last one was created; they are checked when they
+// are read.
 func (f *dirScan) recoverTail() error {
 	if f.repairing {
 		return f.repairTail()
@@ -280,12 +300,13 @@ func (f *dirScan) recoverTail() error {
 		return f.truncateFrom(i, bad)
 	}
 	if s := f.segments[n-1]; s.end < f.mark.offset {
-		return &CorruptError{s.path, s.size, fmt.Errorf("it ends at offset %d, but was durable up to %d", s.end, f.mark.offset)}
+		err := fmt.Errorf("it ends at offset %d, but was durable up to %d", s.end, f.mark.offset)
+		return &CorruptError{s.path, s.size, err}
 	}
 	return f.removeStale()
 }
 
-// truncateFrom ends the log in its i-th segment.
+// truncateFrom makes bad.end, in the i-th segment, the end of the log.
 func (f *dirScan) truncateFrom(i int, bad *badRecord) error {
 	for _, later := range f.segments[i+1:] {
 		f.stale = append(f.stale, later.path)
@@ -294,25 +315,26 @@ func (f *dirScan) truncateFrom(i int, bad *badRecord) error {
 	s := f.segments[i]
 	f.result.Cut += s.size - bad.end.pos
 	f.segments = f.segments[:i+1]
-	if err := f.removeStale(); err != nil { // newest first, then this: what is left is always a prefix
+	if err := f.removeStale(); err != nil { // before the truncation: a crash leaves a prefix
 		return err
 	}
 	return f.truncateSegment(s, bad.end)
 }
 
-// badRecord says where the whole records of a segment end.
+// badRecord reports where the valid records of a segment end.
 type badRecord struct {
-	end  recordPos
+	end recordPos
 	err error
 }
 
 func (e *badRecord) Error() string { return e.err.Error() }
 
-// scanSegment scans a segment. If it is not the newest, it must be durable and end where the next begins.
+// scanSegment checks all records of a segment. A complete segment (one that is not the newest) is
+// also synced, and must end where the next one starts.
 func (f *dirScan) scanSegment(s *segment, full bool) (err error) {
 	flag := os.O_RDONLY
 	if full {
-		flag = os.O_RDWR // a sync may need it
+		flag = os.O_RDWR // some systems sync only files open for writing
 	}
 	file, err := f.fs.Open(s.path, flag)
 	if err != nil {
@@ -341,7 +363,8 @@ func (f *dirScan) scanSegment(s *segment, full bool) (err error) {
 		return nil
 	}
 	if sc.at.offset != s.end {
-		return &badRecord{sc.at, fmt.Errorf("it ends at offset %d, but the next one begins at %d", sc.at.offset, s.end)}
+		err := fmt.Errorf("it ends at offset %d, but the next one begins at %d", sc.at.offset, s.end)
+		return &badRecord{sc.at, err}
 	}
 	if s.end > f.mark.offset {
 		return file.Sync()
@@ -349,7 +372,7 @@ func (f *dirScan) scanSegment(s *segment, full bool) (err error) {
 	return nil
 }
 
-// truncateSegment ends a segment at an edge.
+// truncateSegment truncates the file of s at a record boundary and syncs it.
 func (f *dirScan) truncateSegment(s *segment, at recordPos) (err error) {
 	file, err := f.fs.Open(s.path, os.O_RDWR)
 	if err != nil {
@@ -361,7 +384,7 @@ func (f *dirScan) truncateSegment(s *segment, at recordPos) (err error) {
 		}
 	}()
 	if err := file.Truncate(at.pos); err != nil {
-		return fmt.Errorf("cut segment: %w", err)
+		return fmt.Errorf("truncate segment: %w", err)
 	}
 	if err := file.Sync(); err != nil {
 		return fmt.Errorf("sync segment: %w", err)
@@ -370,7 +393,8 @@ func (f *dirScan) truncateSegment(s *segment, at recordPos) (err error) {
 	return nil
 }
 
-// removeStale removes the files that do not count: of the same generation the newest first.
+// removeStale removes the stale files. Of one generation the newest is removed first, so that a
+// crash in between leaves a prefix.
 func (f *dirScan) removeStale() error {
 	if len(f.stale) == 0 {
 		return nil

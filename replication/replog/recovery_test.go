@@ -19,8 +19,10 @@ import (
 
 // The layout that doc.go gives, spelled out again so that a change of it does not go unnoticed.
 const (
+	// segmentHeader is the header of every segment file; doc.go has the layout.
 	segmentHeader = 40
-	recordHeader  = 16
+	// recordHeader is the fixed part of a record.
+	recordHeader = 16
 )
 
 // build writes a log of ten records of ten bytes in two segments of five, and says whether it was stopped cleanly.

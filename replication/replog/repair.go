@@ -5,10 +5,11 @@ import (
 	"fmt"
 )
 
-// Repair opens a log in which Open or Replay found damage that a caller needs not: it can make the lost records again. The
-// log ends before the first damage after from, which is the offset of the snapshot that the caller goes on from; where it does
-// not reach from that way, it begins anew there. So Replay succeeds from that offset, and Recovery says whether anything is lost. Only files of
-// the log are removed, and only damaged ones and those after them.
+// Repair opens a log in which Open or Replay found damage, for a caller that can produce the lost
+// records again. from is the offset of the snapshot that the caller continues from. The log ends
+// before the first damage after from. If the log then does not cover from, a new log starts there.
+// So Replay succeeds from that offset, and Recovery reports what was lost. Only damaged files of
+// the log and the files after them are removed.
 func Repair(dir string, from Offset, c Config) (*Log, error) {
 	l, f, err := prepare(dir, c)
 	if err != nil {
@@ -33,19 +34,26 @@ func Repair(dir string, from Offset, c Config) (*Log, error) {
 	return l.finishOpen(err)
 }
 
-// skippable reports whether a repair need not look at a segment: the one after it begins at or before the offset to go on from.
-func (f *dirScan) skippable(next segmentHeader) bool { return f.repairing && next.start <= f.repairFrom }
+// skippable reports whether a repair can ignore a segment, because next, the segment after it,
+// starts at or before repairFrom.
+func (f *dirScan) skippable(next segmentHeader) bool {
+	return f.repairing && next.start <= f.repairFrom
+}
 
-// DropDamaged says what a reader met: nothing up to the end of that segment can be read any more. From now on the log begins after it, so that
-// a replica that needs it is told ErrTrimmed and resyncs fully, once, where it would fail at the damage again and again. What lies
-// before is dropped as soon as Retain and the pins allow. It returns the new Start. If that is after Retain's offset, a
-// restart would fail at the damage: take a snapshot now. Damage that the log does not hold any more changes nothing.
+// DropDamaged excludes a damaged segment, and everything before it, from reading. e is the error
+// that a reader returned. From then on the log starts after that segment. So a replica that needs
+// it gets ErrTrimmed and resyncs fully once, instead of failing at the damage again and again. The
+// excluded segments are removed as soon as Retain and the pins allow.
+//
+// It returns the new Start. If that is after Retain's offset, a restart would fail at the damage,
+// so the caller must take a snapshot at once. Damage in a segment that the log no longer holds
+// changes nothing.
 func (l *Log) DropDamaged(e *CorruptError) (Offset, error) {
 	l.mu.Lock()
 	for _, s := range l.segments {
 		if s.path == e.File {
 			l.readableFrom = max(l.readableFrom, s.end)
-			// Reading goes on behind the damage although the segment does.
+			// Readers may continue right after the damage, even if this segment still grows.
 			if last := s.index[len(s.index)-1]; last.pos < s.size {
 				s.index = append(s.index, recordPos{s.end, s.size})
 			}
@@ -59,10 +67,10 @@ func (l *Log) DropDamaged(e *CorruptError) (Offset, error) {
 	return start, nil
 }
 
-// startLocked is the offset after which everything can be read, on disk.
+// startLocked returns the offset after which every byte on disk can be read.
 func (l *Log) startLocked() Offset { return max(l.segments[0].start, l.readableFrom) }
 
-// repairTail checks every record after f.from and cuts at the first damage.
+// repairTail checks every record after repairFrom and cuts at the first damage.
 func (f *dirScan) repairTail() error {
 	f.result.Lost = f.result.Lost || f.markErr != nil
 	n := len(f.segments)

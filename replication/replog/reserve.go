@@ -8,40 +8,42 @@ import (
 	"rowfall/replication/disk"
 )
 
-// FullError is returned when the disk, or a quota on it, has no room for a record. Nothing was appended and the log is
-// as it was: the same call succeeds once there is room.
+// FullError reports that the disk, or a quota on it, has no room for a record. Nothing was appended
+// and the log is as it was. The same call succeeds once there is room.
 type FullError struct {
-	// File is the segment that could not grow, or be made; Need is how many bytes of room it takes.
+	// File is the segment that could not grow or be created; Need is how many bytes it needs.
 	File string
 	Need int64
 	Err  error
 }
 
 func (e *FullError) Error() string {
-	return fmt.Sprintf("log segment %s needs %d bytes of room: %v; free some space there, writing then goes on by itself", e.File, e.Need, e.Err)
+	return fmt.Sprintf("log segment %s needs %d bytes of room: %v; free some space there, "+
+		"writing then goes on by itself", e.File, e.Need, e.Err)
 }
 
 func (e *FullError) Unwrap() error { return e.Err }
 
 const (
 	defaultReserve = 1 << 20
-	// allocateStep is the most that is set aside beyond the reserve at once, so that it is asked for rarely.
+	// allocateStep is the most that is allocated beyond the reserve at once, so that allocations
+	// are rare.
 	allocateStep = 4 << 20
 )
 
-// errSpare is the cause of a FullError where the volume has room, but only the spare room.
+// errSpare is the cause of a FullError if the volume has no room except the spare room.
 var errSpare = fmt.Errorf("%w but what is kept for the next snapshot", syscall.ENOSPC)
 
-// SetSpare says how many bytes of the volume units must leave free, for files that are not the
-// log's. Records of other kinds, and a new segment's header and reserve, may use them. 0, as at
-// Open, means none.
+// SetSpare sets how many bytes of the volume units must leave free for files that are not the
+// log's. Records of other kinds, and a new segment's header and reserve, may use them. The default
+// is 0.
 func (l *Log) SetSpare(bytes int64) { l.spareRoom.Store(bytes) }
 
-// Spare is what SetSpare said.
+// Spare returns the number of bytes set with SetSpare.
 func (l *Log) Spare() int64 { return l.spareRoom.Load() }
 
-// leavesSpare reports whether the log may take n more bytes of the volume without touching the
-// spare room. Where the free room is not known, it may.
+// leavesSpare reports whether the log may take n more bytes of the volume without using the spare
+// room. It returns true if the free room is unknown.
 func (l *Log) leavesSpare(n int64) bool {
 	spare := l.spareRoom.Load()
 	if spare <= 0 {
@@ -51,9 +53,9 @@ func (l *Log) leavesSpare(n int64) bool {
 	return err != nil || free-n >= spare
 }
 
-// segmentFor returns the segment that a record of size bytes goes to, with room for it there. Units
-// leave the reserve and the spare room alone; the other kinds may use them up, and then stay in the
-// segment they are in.
+// segmentFor returns the segment for a record of size bytes, after making sure that it has room.
+// Units leave the reserve and the spare room unused. The other kinds may use them up, and then stay
+// in their segment even if it is over its limit.
 func (l *Log) segmentFor(k Kind, s *segment, size int64) (*segment, error) {
 	limit := l.segmentLimit()
 	if s.size > segmentHeaderSize && s.size+size > limit {
@@ -91,7 +93,8 @@ func (l *Log) segmentFor(k Kind, s *segment, size int64) (*segment, error) {
 	return nil, l.fail(fmt.Errorf("reserve room for segment: %w", err))
 }
 
-// allocate sets room aside for the file of s up to a size. Where the file system cannot do that, there is no reserve.
+// allocate allocates room for the file of s up to size bytes. If the file system does not support
+// that, the reserve is turned off.
 func (l *Log) allocate(f disk.File, s *segment, size int64) error {
 	err := f.Allocate(s.size, size-s.size)
 	switch {
@@ -103,15 +106,15 @@ func (l *Log) allocate(f disk.File, s *segment, size int64) error {
 	return err
 }
 
-// undoAppend ends an Append whose write failed. If only room was lacking, what was written is cut off again: the rest of a
-// longer record behind a shorter one would be taken for damage.
+// undoAppend handles the error of Append's write. If the disk was only full, it truncates what was
+// written: the rest of a longer record behind a shorter one would look like damage.
 func (l *Log) undoAppend(s *segment, size int64, err error) error {
 	if !disk.IsFull(err) {
 		return l.fail(fmt.Errorf("write segment: %w", err))
 	}
 	l.allocatedSize, l.spareCheckedSize = 0, 0
 	if e := l.file.Truncate(s.size); e != nil {
-		return l.fail(fmt.Errorf("cut segment: %w", e))
+		return l.fail(fmt.Errorf("truncate segment: %w", e))
 	}
 	return &FullError{s.path, size, err}
 }

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Pin keeps the log from an offset on, whatever Keep and Trim allow, until it is released.
+// Pin keeps the log from an offset on until it is released, whatever Keep and Trim allow.
 type Pin struct {
 	log *Log
 	off Offset // guarded by log.mu
 }
 
-// Pin keeps everything after off, where the log still has it, until the pin is released.
+// Pin keeps every byte after off that the log still holds, until the pin is released.
 func (l *Log) Pin(off Offset) *Pin {
 	p := &Pin{l, off}
 	l.mu.Lock()
@@ -22,30 +22,30 @@ func (l *Log) Pin(off Offset) *Pin {
 	return p
 }
 
-// Offset is where the log that the pin keeps begins.
+// Offset returns the offset after which the pin keeps the log.
 func (p *Pin) Offset() Offset {
 	p.log.mu.Lock()
 	defer p.log.mu.Unlock()
 	return p.off
 }
 
-// Advance gives back what lies before off. An offset that the pin has passed already changes
-// nothing.
+// Advance moves the pin forward to off, so that older bytes may be removed. An offset that the pin
+// has already passed changes nothing.
 func (p *Pin) Advance(off Offset) {
 	p.log.mu.Lock()
 	defer p.log.mu.Unlock()
 	p.off = max(p.off, off)
 }
 
-// Release ends the pin. It may be called again.
+// Release removes the pin. Later calls change nothing.
 func (p *Pin) Release() {
 	p.log.mu.Lock()
 	defer p.log.mu.Unlock()
 	delete(p.log.pins, p)
 }
 
-// SetKeep changes how many bytes of segment files are kept, with the meaning of Config.Keep. What
-// the new bound does not allow is dropped soon after, in the background.
+// SetKeep changes how many bytes of segment files are kept, with the meaning of Config.Keep.
+// Segments over the new limit are removed soon after, in the background.
 func (l *Log) SetKeep(bytes int64) {
 	if bytes == 0 {
 		bytes = DefaultKeep
@@ -57,10 +57,11 @@ func (l *Log) SetKeep(bytes int64) {
 	}
 }
 
-// smallestSegment bounds how much a small Keep shrinks segments: each costs a sync.
+// smallestSegment is the least size to which a small Keep reduces segments, because each segment
+// costs a sync.
 const smallestSegment = 1 << 20
 
-// segmentLimit is the size at which a segment is complete.
+// segmentLimit returns the size in bytes at which a segment is completed.
 func (l *Log) segmentLimit() int64 {
 	keep := l.keepBytes.Load()
 	if keep < 0 {
@@ -69,7 +70,7 @@ func (l *Log) segmentLimit() int64 {
 	return min(l.config.SegmentSize, max(keep/4, smallestSegment))
 }
 
-// Size is how many bytes the segment files hold.
+// Size returns how many bytes the segment files hold.
 func (l *Log) Size() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,9 +81,10 @@ func (l *Log) Size() int64 {
 	return size
 }
 
-// Complete ends the newest segment, if that holds more than a new one would take of the volume. The
-// log up to here can then be dropped as soon as nothing needs it, whatever is appended meanwhile. A
-// volume without the room changes nothing. Only the goroutine that calls Append may call it.
+// Complete ends the newest segment, unless it holds less than the next one would take of the
+// volume. The log up to here can then be removed once nothing needs it, whatever is appended
+// meanwhile. If the volume lacks the room for a new segment, nothing changes. Only the goroutine
+// that calls Append may call it.
 func (l *Log) Complete() error {
 	l.mu.Lock()
 	newest, err := l.segments[len(l.segments)-1], l.writableLocked()
@@ -96,9 +98,9 @@ func (l *Log) Complete() error {
 	return err
 }
 
-// Droppable is the end of the oldest segment, and whether that could be dropped now, however much
-// Keep allows, if no pin kept it. The newest segment is completed for that if there is no other.
-// Only the goroutine that calls Append may call it.
+// Droppable returns the end of the oldest segment, and whether that segment could be removed now,
+// regardless of Keep, if no pin held it. If the log has only one segment, Droppable completes it
+// first. Only the goroutine that calls Append may call it.
 func (l *Log) Droppable() (end Offset, ok bool, err error) {
 	l.mu.Lock()
 	end, retain, single := l.segments[0].end, l.retain, len(l.segments) == 1
@@ -111,7 +113,7 @@ func (l *Log) Droppable() (end Offset, ok bool, err error) {
 			return 0, false, err
 		}
 	}
-	if err := l.sync(0, false); err != nil { // what is not durable is not dropped
+	if err := l.sync(0, false); err != nil { // only durable segments can be removed
 		return 0, false, err
 	}
 	l.mu.Lock()
@@ -119,9 +121,9 @@ func (l *Log) Droppable() (end Offset, ok bool, err error) {
 	return end, len(l.segments) > 1, l.writableLocked()
 }
 
-// Retain says that a restart needs the log from off on: the newest durable snapshot's offset.
-// Neither Keep nor Trim drops anything after it. Until the first call it is what Start was at Open,
-// so nothing is dropped at all. It may be lowered, too.
+// Retain sets the offset from which a restart needs the log: that of the newest durable snapshot.
+// Neither Keep nor Trim removes anything after it. Before the first call it is the log's Start at
+// Open, so nothing is removed. The offset may also be lowered.
 func (l *Log) Retain(off Offset) error {
 	l.mu.Lock()
 	l.retain = off
@@ -129,14 +131,14 @@ func (l *Log) Retain(off Offset) error {
 	return l.drop(maxStart, l.keepBytes.Load())
 }
 
-// Trim drops the segments that lie wholly before keepFrom, Retain's offset and every pin, whatever
-// Keep allows.
+// Trim removes the segments that end at or before keepFrom, Retain's offset and every pin,
+// regardless of Keep.
 func (l *Log) Trim(keepFrom Offset) error {
 	return l.drop(keepFrom, 0)
 }
 
-// expiredLocked reports whether the i-th segment, which is not the newest, is past KeepAge. One whose
-// age is not known counts from Open.
+// expiredLocked reports whether the i-th segment, which must not be the newest, is past KeepAge.
+// The age of a segment without a known time counts from Open.
 func (l *Log) expiredLocked(i int, now time.Time) bool {
 	completed := l.segments[i+1].begun
 	if completed.IsZero() {
@@ -145,8 +147,8 @@ func (l *Log) expiredLocked(i int, now time.Time) bool {
 	return l.config.KeepAge > 0 && now.Sub(completed) > l.config.KeepAge
 }
 
-// drop removes the oldest segments, as long as there is more than keep bytes (negative: any number)
-// or they are too old or condemned, up to limit, Retain's offset and the pins.
+// drop removes the oldest segments while the log is larger than keep bytes (a negative keep is no
+// limit), or they are past KeepAge or unreadable. It stops at limit, Retain's offset and the pins.
 func (l *Log) drop(limit Offset, keep int64) error {
 	l.dropMu.Lock()
 	defer l.dropMu.Unlock()
@@ -164,7 +166,7 @@ func (l *Log) drop(limit Offset, keep int64) error {
 	for _, s := range l.segments {
 		size += s.size
 	}
-	// What is not durable stays: its file is still open, and recovery counts on the last two.
+	// Segments that are not durable stay: their files are open, and recovery scans the last two.
 	n := 0
 	for ; n < len(l.segments)-1-len(l.rolled) && l.segments[n].end <= limit; n++ {
 		large := keep >= 0 && size > keep

@@ -20,17 +20,20 @@ const (
 	segmentMagic      = "RFSEG001"
 	segmentHeaderSize = 40
 	segmentSuffix     = ".seg"
-	// indexEvery is the bytes of segment file between two marks; a reader scans at most so much to find its offset.
+	// indexEvery is the distance in bytes of segment file between two index entries, and so the
+	// most that a reader scans to find its offset.
 	indexEvery = 1 << 20
 )
 
-// segmentHeader begins every segment file.
+// segmentHeader is the header of every segment file; doc.go has the layout.
 type segmentHeader struct {
 	generation uint64
 	start      Offset
-	// previous is the start of the segment before it in this generation; of the first, its own.
+	// previous is the start of the previous segment of this generation. The first segment has its
+	// own start.
 	previous Offset
-	// begun is when the segment was, to the second, and so when the one before it was completed; zero: not known.
+	// begun is when the segment was created, in whole seconds, and so when the previous one was
+	// completed. The zero time means unknown.
 	begun time.Time
 }
 
@@ -51,7 +54,8 @@ func (h *segmentHeader) unmarshal(b []byte) error {
 	case string(b[:len(segmentMagic)-3]) != segmentMagic[:len(segmentMagic)-3]:
 		return errors.New("not a log segment")
 	case string(b[:len(segmentMagic)]) != segmentMagic:
-		return fmt.Errorf("segment version %q is not known, this program writes %q", b[5:8], segmentMagic[5:])
+		return fmt.Errorf("segment version %q is unknown, this program writes %q",
+			b[5:8], segmentMagic[5:])
 	case binary.LittleEndian.Uint32(b[36:]) != crc32.Checksum(b[:36], castagnoli):
 		return fmt.Errorf("header: %w", errChecksum)
 	}
@@ -65,27 +69,29 @@ func (h *segmentHeader) unmarshal(b []byte) error {
 	return nil
 }
 
-// recordPos is a record's edge: its offset in the stream and its place in the file.
+// recordPos is the boundary before a record: its offset in the stream and its position in the file.
 type recordPos struct {
 	offset Offset
 	pos    int64
 }
 
-// segment is one file of the log. Only the newest is written to; its fields are guarded by Log.mu.
+// segment is one file of the log. Only the newest is written. Its fields are guarded by Log.mu.
 type segment struct {
 	path     string
 	start    Offset
 	previous Offset    // as in the header
 	begun    time.Time // as in the header
-	// size is the length of the file in bytes, counting whole records only.
+	// size is the length of the file in bytes, up to the last complete record.
 	size int64
 	// end is the offset after the last record.
 	end Offset
-	// index are edges about every markEvery bytes, in order; a segment that was not scanned has only its first.
+	// index holds record boundaries about every indexEvery bytes, in order. A segment that was not
+	// scanned has only the first.
 	index []recordPos
 }
 
-// segmentName has 8 digits for the generations of program versions that counted from 1.
+// segmentName returns the file name of a segment. Generations of program versions that counted from
+// 1 have 8 digits.
 func segmentName(generation uint64, start Offset) string {
 	digits := 16
 	if generation <= math.MaxUint32 {
@@ -94,7 +100,7 @@ func segmentName(generation uint64, start Offset) string {
 	return fmt.Sprintf("%0*x-%020d%s", digits, generation, start, segmentSuffix)
 }
 
-// parseSegmentName reports whether name is a segment's.
+// parseSegmentName parses a segment's file name. ok is false if name is not one.
 func parseSegmentName(name string) (h segmentHeader, ok bool) {
 	base, ok := strings.CutSuffix(name, segmentSuffix)
 	generation, start, dashed := strings.Cut(base, "-")
@@ -113,42 +119,43 @@ func parseSegmentName(name string) (h segmentHeader, ok bool) {
 	return h, name == segmentName(h.generation, h.start)
 }
 
-// addToIndex adds a mark for an edge if the last one is far enough back.
+// addToIndex adds a record boundary if the last entry is at least indexEvery bytes before it.
 func (s *segment) addToIndex(m recordPos) {
 	if m.pos-s.index[len(s.index)-1].pos >= indexEvery {
 		s.index = append(s.index, m)
 	}
 }
 
-// lookup is the last mark that is not after off.
+// lookup returns the last indexed boundary at or before off.
 func (s *segment) lookup(off Offset) recordPos {
 	i := sort.Search(len(s.index), func(i int) bool { return s.index[i].offset > off })
 	return s.index[i-1]
 }
 
-// errTorn says that the file ends inside a record.
+// errTorn reports that the file ends inside a record (a torn tail).
 var errTorn = errors.New("record is cut short")
 
-// scanBlock is how much of a file is read at once.
+// scanBlock is how many bytes of a file are read at once.
 const scanBlock = 256 << 10
 
-// scanner reads the records of one segment file one after another. It never allocates more than the file holds.
+// scanner reads the records of one segment file in order. It never allocates more than the file
+// holds.
 type scanner struct {
 	file disk.File
-	// at is the edge of the record that next reads, limit the file's end.
+	// at is the boundary before the next record; limit is the end of the file.
 	at    recordPos
 	limit int64
-	buf   []byte // file bytes from bufPos
-	pos   int64  // of buf[0]
+	buf   []byte // file bytes from position pos
+	pos   int64  // file position of buf[0]
 }
 
 func newScanner(f disk.File, from recordPos, limit int64) *scanner {
 	return &scanner{file: f, at: from, limit: limit, pos: from.pos}
 }
 
-// next returns the record at s.at and moves behind it. The payload is valid until the next call. io.EOF: the file ends
-// here; errTorn: it ends inside the record; any other error: the bytes are no record or cannot be read. After an error s.at
-// stays where it was.
+// next returns the record at s.at and advances past it. The payload is valid until the next call.
+// io.EOF means that the file ends here, and errTorn that it ends inside the record. Any other error
+// means that the bytes are not a record or cannot be read. After an error s.at is unchanged.
 func (s *scanner) next() (Record, error) {
 	if s.at.pos == s.limit {
 		return Record{}, io.EOF
@@ -168,7 +175,8 @@ func (s *scanner) next() (Record, error) {
 	return Record{h.kind, h.start, b[recordHeaderSize:]}, nil
 }
 
-// header returns the header of the record at s.at, which is known to lie wholly in the file.
+// header returns the header of the record at s.at, after checking that the file holds the whole
+// record.
 func (s *scanner) header() (recordHeader, error) {
 	b, err := s.peek(recordHeaderSize)
 	if err != nil {
@@ -184,12 +192,12 @@ func (s *scanner) header() (recordHeader, error) {
 	return h, nil
 }
 
-// skip moves behind the record at s.at, whose header is h, without looking at its payload.
+// skip advances past the record at s.at, whose header is h, without reading its payload.
 func (s *scanner) skip(h recordHeader) {
 	s.at = recordPos{h.end(), s.at.pos + recordHeaderSize + int64(h.length)}
 }
 
-// seek moves to the record that holds the byte after off, or to the segment's end.
+// seek advances to the record that holds the byte after off, or to the segment's end.
 func (s *scanner) seek(off Offset) error {
 	for s.at.pos < s.limit {
 		h, err := s.header()
@@ -204,7 +212,8 @@ func (s *scanner) seek(off Offset) error {
 	return nil
 }
 
-// verify checks the payload of the record at s.at, whose header is h, without holding all of it.
+// verify checks the payload of the record at s.at, whose header is h, in blocks, so that a large
+// payload is never held in memory as a whole.
 func (s *scanner) verify(h recordHeader) error {
 	head, err := s.peek(recordHeaderSize)
 	if err != nil {
@@ -228,7 +237,7 @@ func (s *scanner) verify(h recordHeader) error {
 	return nil
 }
 
-// peek returns the n bytes at s.at.
+// peek returns the n bytes at s.at without advancing.
 func (s *scanner) peek(n int64) ([]byte, error) {
 	if n > s.limit-s.at.pos {
 		return nil, errTorn
@@ -248,20 +257,21 @@ func (s *scanner) peek(n int64) ([]byte, error) {
 	s.buf, s.pos = s.buf[:want], s.at.pos
 	got, err := readFull(s.file, s.buf[have:], s.pos+have)
 	if s.buf = s.buf[:have+int64(got)]; int64(len(s.buf)) < n {
-		return nil, err // a fault behind the n bytes is met when they are wanted
+		return nil, err // a fault after the n bytes is reported when those bytes are needed
 	}
 	return s.buf[:n], nil
 }
 
-// maxReadTries is how often a place is read in vain before it counts as damaged.
+// maxReadTries is how often a position is read in vain before it counts as damaged.
 const maxReadTries = 3
 
-// errUnreadable says that the disk does not give what it had taken, a bad sector perhaps. That is damage, and never the trace of
-// an interrupted write.
+// errUnreadable reports that the disk does not return bytes that it had accepted, as with a bad
+// sector. That is damage; an interrupted write never causes it.
 var errUnreadable = errors.New("it cannot be read")
 
-// readFull reads all of b from a place in a file, and says how much it got. A place that fails with EIO, or is not in the file, at each
-// of a few tries is errUnreadable; any other fault is a *readError.
+// readFull reads len(b) bytes at position pos and returns how many it read. A position that fails
+// with EIO, or lies beyond the end of the file, maxReadTries times in a row gives errUnreadable.
+// Any other fault is a *readError.
 func readFull(f disk.File, b []byte, pos int64) (n int, err error) {
 	for try := 1; ; try++ {
 		more, err := f.ReadAt(b[n:], pos+int64(n))
@@ -272,7 +282,7 @@ func readFull(f disk.File, b []byte, pos int64) (n int, err error) {
 			err = io.ErrUnexpectedEOF
 		}
 		if more > 0 {
-			try = 1 // at another place
+			try = 1 // the next read is at another position
 		}
 		switch {
 		case !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, syscall.EIO):
@@ -283,7 +293,8 @@ func readFull(f disk.File, b []byte, pos int64) (n int, err error) {
 	}
 }
 
-// readError says that bytes could not be read now, which tells nothing about what they are: the file could not be opened, say.
+// readError reports that bytes cannot be read now, for example because the file could not be
+// opened. It does not mean that the bytes are damaged.
 type readError struct{ err error }
 
 func (e *readError) Error() string { return "read segment: " + e.err.Error() }
