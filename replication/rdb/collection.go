@@ -38,12 +38,13 @@ func (d *decoder) members(kind byte) (err error) {
 		if d.elements.buf, err = d.text(d.elements.buf); err != nil {
 			return err
 		}
-		d.elements.end()
+		d.elements.endElement()
 	}
 	return nil
 }
 
-// nodes reads the elements of a list in nodes: ziplists, or listpacks (form 2) and single large elements (form 1).
+// nodes reads the nodes of a list: ziplists, or listpacks (form 2) and single large elements (form
+// 1).
 func (d *decoder) nodes(kind byte) error {
 	n, err := d.count()
 	if err != nil {
@@ -80,16 +81,16 @@ func (d *decoder) nodes(kind byte) error {
 	return nil
 }
 
-// unpackNode adds what is in a node of a list or stream.
+// unpackNode adds the elements of a node of a list or stream.
 func (d *decoder) unpackNode(unpack func(b []byte, e *elements) error) error {
-	if d.grown {
-		d.elements.bound(maxPacked / 2) // an element takes two bytes at least
-		defer d.elements.bound(0)
+	if d.inflated {
+		d.elements.setLimit(maxPacked / 2) // an element takes two bytes at least
+		defer d.elements.setLimit(0)
 	}
 	if err := unpack(d.blob, &d.elements); err != nil {
 		return err
 	}
-	if d.elements.over {
+	if d.elements.exceeded {
 		return fmt.Errorf("compressed node of %d bytes with more than %d elements", len(d.blob), maxPacked/2)
 	}
 	return nil
@@ -105,7 +106,7 @@ func (d *decoder) scored(kind byte) error {
 		if d.elements.buf, err = d.text(d.elements.buf); err != nil {
 			return err
 		}
-		d.elements.end()
+		d.elements.endElement()
 		s, err := d.score(kind)
 		if err != nil {
 			return err
@@ -129,7 +130,7 @@ func (d *decoder) score(kind byte) (float64, error) {
 	}
 	switch c {
 	case 253:
-		return math.NaN(), nil // the loader refuses it
+		return math.NaN(), nil // the loader rejects it
 	case 254:
 		return math.Inf(1), nil
 	case 255:
@@ -142,7 +143,7 @@ func (d *decoder) score(kind byte) (float64, error) {
 	return parseScore(b)
 }
 
-// loadList gives the collection in list and scores to the keyspace.
+// loadList loads the collection in list and scores into the keyspace.
 func (d *decoder) loadList(kind byte, expireAt int64) error {
 	switch kind {
 	case typeList, typeListZiplist, typeListZiplists, typeListPacks:
@@ -159,7 +160,7 @@ func (d *decoder) loadList(kind byte, expireAt int64) error {
 	return d.load.SortedSet(d.key, d.list, d.scores, expireAt)
 }
 
-// splitScores takes every second element for the score of the one before it.
+// splitScores moves every second element of list to scores.
 func (d *decoder) splitScores() error {
 	if len(d.list)%2 != 0 {
 		return errors.New("a member has no score")
@@ -178,7 +179,7 @@ func (d *decoder) splitScores() error {
 
 func parseScore(b []byte) (float64, error) {
 	s, err := strconv.ParseFloat(string(b[:min(len(b), 512)]), 64)
-	// Out of range is what strtod makes an infinity of, too.
+	// A score out of range becomes an infinity, as with strtod.
 	if err != nil && !errors.Is(err, strconv.ErrRange) || math.IsNaN(s) || len(b) > 512 {
 		return 0, fmt.Errorf("score %.64q is not a number", b)
 	}

@@ -2,10 +2,12 @@ package rdb
 
 import "encoding/binary"
 
-// jones is the reflected form of the polynomial 0xad93d23594c935a9 that RDB files are checked with. Start value and final xor are 0.
+// jones is the reflected form of the polynomial 0xad93d23594c935a9 of the checksum in RDB files.
+// Start value and final xor are 0.
 const jones = 0x95ac9329ac4bc9b5
 
-// crcTables[k][b] is the checksum of byte b followed by k zero bytes, so that eight bytes are done in one step.
+// crcTables[k][b] is the checksum of byte b followed by k zero bytes, so that one step handles
+// eight bytes.
 var crcTables = func() (t [8][256]uint64) {
 	for i := range t[0] {
 		c := uint64(i)
@@ -23,7 +25,7 @@ var crcTables = func() (t [8][256]uint64) {
 	return t
 }()
 
-// updateCRC returns the checksum of what has the checksum crc followed by p.
+// updateCRC returns the checksum of bytes that have the checksum crc, followed by p.
 func updateCRC(crc uint64, p []byte) uint64 {
 	t := &crcTables
 	for ; len(p) >= 8; p = p[8:] {

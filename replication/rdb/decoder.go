@@ -12,23 +12,27 @@ import (
 	"rowfall/replication/keyspace"
 )
 
-// maxString is the longest string that is taken, as on the wire.
+// maxString is the longest string that is accepted, as in commands.
 const maxString = 512 << 20
 
-// maxPacked is the longest packed collection that is taken: far beyond what a server packs. Compressed, its elements may take
-// some thousand times the bytes that are really there.
+// maxPacked is the longest packed collection that is accepted, far more than a server packs. In
+// compressed form its elements can need some thousand times the memory of the bytes in the file.
 const maxPacked = 64 << 20
 
-// maxNode is the longest node of a list or stream: it holds one element or entry at least, and that may be as long as a
-// command, 1 GiB, whoever wrote it. One that is longer than maxPacked only when it is decompressed may not have more elements
-// than one of that length could: so few bytes may not make that many.
+// maxNode is the longest node of a list or stream. A node holds at least one element or entry,
+// which may be as long as a command, 1 GiB. A compressed node that decompresses to more than
+// maxPacked may not have more elements than a node of maxPacked could, so that a few bytes cannot
+// expand to more.
 const maxNode = 1<<30 + 1<<20
 
-// Read fills a keyspace from an RDB file of any version, of a Redis or a Valkey, with strings, hashes, lists, sets, sorted sets and
-// streams without consumer groups, in database 0.
-// Anything else in it is an error that names it: nothing is left out, except collections without elements, which are counted, and
-// a server's notes on idle times and frequencies. The checksum is checked unless the file has none. Read may read further than the file's end from r.
-// Memory beside the keyspace is bounded by the largest value in the file, whatever lengths the file claims.
+// Read fills a keyspace from an RDB file of any version of Redis or Valkey. The file may hold
+// strings, hashes, lists, sets, sorted sets and streams without consumer groups, in database 0.
+// Anything else is an error that names it. Nothing is left out, except collections without
+// elements, which are counted, and a server's metadata on idle times and access frequencies. The
+// checksum is verified unless the file has none.
+//
+// Read may read beyond the file's end from r. Memory beside the keyspace is bounded by the largest
+// value in the file, whatever lengths the file claims.
 func Read(r io.Reader, l *keyspace.Loader) (Aux, error) {
 	d := &decoder{r: r, load: l, buf: make([]byte, 0, readSize)}
 	if err := d.file(); err != nil {
@@ -40,7 +44,7 @@ func Read(r io.Reader, l *keyspace.Loader) (Aux, error) {
 	return d.aux, nil
 }
 
-// readSize is how much is read at once.
+// readSize is how many bytes are read at once.
 const readSize = 64 << 10
 
 type decoder struct {
@@ -48,20 +52,22 @@ type decoder struct {
 	load *keyspace.Loader
 	aux  Aux
 
-	buf  []byte // what was read; at is the next byte, base the place of buf[0] in the file
+	// buf holds bytes of the file. at is the next byte in buf, and base the position of buf[0] in
+	// the file.
+	buf  []byte
 	at   int
 	base int64
 	sum  uint64 // checksum of everything before base
 
 	key, blob, packed []byte
-	grown             bool // blob was compressed, and is longer than maxPacked
+	inflated          bool // blob was compressed and is longer than maxPacked
 	elements          elements
 	list              [][]byte
 	scores            []float64
 }
 
-// more moves on to the next bytes of the file; all of buf must have been used.
-func (d *decoder) more() error {
+// nextBlock reads the next bytes of the file; all of buf must have been used.
+func (d *decoder) nextBlock() error {
 	d.sum = updateCRC(d.sum, d.buf)
 	d.base += int64(len(d.buf))
 	d.buf, d.at = d.buf[:cap(d.buf)], 0
@@ -72,7 +78,7 @@ func (d *decoder) more() error {
 
 func (d *decoder) byte() (byte, error) {
 	if d.at == len(d.buf) {
-		if err := d.more(); err != nil {
+		if err := d.nextBlock(); err != nil {
 			return 0, err
 		}
 	}
@@ -80,11 +86,12 @@ func (d *decoder) byte() (byte, error) {
 	return d.buf[d.at-1], nil
 }
 
-// appendBytes appends the next n bytes of the file to dst, which grows only with what is really there.
+// appendBytes appends the next n bytes of the file to dst, which grows only with bytes that were
+// read.
 func (d *decoder) appendBytes(dst []byte, n uint64) ([]byte, error) {
 	for n > 0 {
 		if d.at == len(d.buf) {
-			if err := d.more(); err != nil {
+			if err := d.nextBlock(); err != nil {
 				return dst, err
 			}
 		}
@@ -95,7 +102,7 @@ func (d *decoder) appendBytes(dst []byte, n uint64) ([]byte, error) {
 	return dst, nil
 }
 
-// fixed reads up to 9 bytes; they are valid until the next read.
+// fixed reads n bytes, at most 9. They are valid until the next read.
 func (d *decoder) fixed(n uint64) ([]byte, error) {
 	if uint64(len(d.buf)-d.at) >= n {
 		b := d.buf[d.at : d.at+int(n)]
@@ -105,7 +112,7 @@ func (d *decoder) fixed(n uint64) ([]byte, error) {
 	return d.appendBytes(make([]byte, 0, 9), n)
 }
 
-// file reads everything.
+// file reads the whole file.
 func (d *decoder) file() error {
 	checked, err := d.header()
 	if err != nil {
@@ -129,11 +136,11 @@ func (d *decoder) file() error {
 			expireAt, err = d.expiry(op)
 		default:
 			if op >= opSlotInfo {
-				err = d.note(op)
+				err = d.readMetadata(op)
 				break
 			}
 			if db != 0 {
-				return fmt.Errorf("it has keys in database %d; only database 0 is kept", db)
+				return fmt.Errorf("it has keys in database %d; only database 0 is supported", db)
 			}
 			err = d.entry(op, int64(expireAt))
 			expireAt = 0
@@ -144,7 +151,7 @@ func (d *decoder) file() error {
 	}
 }
 
-// header reads magic and version, and says whether a checksum ends the file.
+// header reads magic and version, and reports whether the file ends with a checksum.
 func (d *decoder) header() (checked bool, err error) {
 	b, err := d.fixed(9)
 	if err != nil {
@@ -155,18 +162,19 @@ func (d *decoder) header() (checked bool, err error) {
 		if n, err := strconv.ParseUint(v, 10, 16); err == nil && n >= 80 {
 			return true, nil
 		}
-		return false, fmt.Errorf("%q is no version of Valkey's files", s)
+		return false, fmt.Errorf("%q is not a version of Valkey's files", s)
 	}
 	v, ok := strings.CutPrefix(s, "REDIS")
 	n, err := strconv.ParseUint(v, 10, 16)
 	if !ok || err != nil || n == 0 {
 		return false, fmt.Errorf("it begins with %q: not an RDB file", s)
 	}
-	// A version that we have not heard of has new types and opcodes (242 and 243 so far), which fail by their numbers.
+	// Files of newer versions are accepted: new types and opcodes (242 and 243 so far) are rejected
+	// where they occur.
 	return n >= 5, nil
 }
 
-// checksum compares the trailer; all zeros say that the writer did not compute one.
+// checksum verifies the trailer. A trailer of zeros means that the writer computed no checksum.
 func (d *decoder) checksum() error {
 	sum := updateCRC(d.sum, d.buf[:d.at])
 	b, err := d.fixed(8)
@@ -179,7 +187,8 @@ func (d *decoder) checksum() error {
 	return nil
 }
 
-// expiry reads the time at which the next key expires, in ms. As 0 would mean never, it becomes 1.
+// expiry reads the time at which the next key expires, in milliseconds. 0 would mean never, so it
+// becomes 1.
 func (d *decoder) expiry(op byte) (uint64, error) {
 	size, unit := uint64(8), uint64(1)
 	if op == opExpire {
@@ -199,8 +208,9 @@ func (d *decoder) expiry(op byte) (uint64, error) {
 	return max(at*unit, 1), nil
 }
 
-// note reads what stands between keys and is neither a key nor about the next one only.
-func (d *decoder) note(op byte) error {
+// readMetadata reads an opcode that stands between keys and loads no data: auxiliary fields, sizes,
+// idle times and frequencies.
+func (d *decoder) readMetadata(op byte) error {
 	skip := 0
 	switch op {
 	case opAux:
@@ -215,7 +225,8 @@ func (d *decoder) note(op byte) error {
 	case opSlotInfo:
 		skip = 3
 	case opFunction, opFunction2:
-		return errors.New("it has function libraries, which are not supported: delete them on its writer with FUNCTION FLUSH")
+		return errors.New("it has function libraries, which are not supported: " +
+			"delete them on its writer with FUNCTION FLUSH")
 	case opModuleAux:
 		return errors.New("it has the data of a module, which is not supported")
 	}
@@ -299,7 +310,7 @@ func (d *decoder) entry(kind byte, expireAt int64) (err error) {
 	}
 	switch {
 	case err == nil && len(d.elements.ends) == 0:
-		// Some servers have saved such keys by mistake. Redis leaves them out, too.
+		// Some servers have saved such keys by mistake. Redis skips them, too.
 		d.aux.Empty++
 	case err == nil:
 		d.list = d.elements.list(d.list)
@@ -312,7 +323,7 @@ func (d *decoder) entry(kind byte, expireAt int64) (err error) {
 	return nil
 }
 
-// shrink lets go of what one huge value needed.
+// shrink releases large buffers that one huge value needed.
 func (d *decoder) shrink() {
 	if cap(d.blob) > 1<<20 {
 		d.blob = nil
@@ -325,7 +336,7 @@ func (d *decoder) shrink() {
 	}
 }
 
-// count reads a length that is not a string's special form.
+// count reads a length that must not be a special form of string.
 func (d *decoder) count() (uint64, error) {
 	n, special, err := d.length()
 	if err == nil && special {
@@ -364,12 +375,12 @@ func (d *decoder) length() (n uint64, special bool, err error) {
 	return 0, false, fmt.Errorf("length of unknown form %#x", c)
 }
 
-// text appends the next string to dst.
+// text reads the next string and appends it to dst.
 func (d *decoder) text(dst []byte) ([]byte, error) { return d.textUpTo(dst, maxString) }
 
 func (d *decoder) textUpTo(dst []byte, limit uint64) ([]byte, error) {
 	n, special, err := d.length()
-	d.grown = false
+	d.inflated = false
 	if err != nil {
 		return dst, err
 	}
@@ -404,13 +415,13 @@ func (d *decoder) compressed(dst []byte, limit uint64) ([]byte, error) {
 	if size > limit {
 		return dst, fmt.Errorf("string of %d bytes; %d are allowed", size, limit)
 	}
-	// Three bytes make 264 at most.
+	// Three compressed bytes expand to 264 bytes at most.
 	if packed > limit || size > packed*88 {
 		return dst, fmt.Errorf("string of %d bytes compressed to %d", size, packed)
 	}
 	if d.packed, err = d.appendBytes(d.packed[:0], packed); err != nil {
 		return dst, err
 	}
-	d.grown = size > maxPacked
+	d.inflated = size > maxPacked
 	return decompress(dst, d.packed, int(size))
 }

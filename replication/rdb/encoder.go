@@ -11,12 +11,13 @@ import (
 	"rowfall/replication/keyspace"
 )
 
-// flushSize is how many bytes are gathered before they are checksummed and written.
+// flushSize is how many bytes are collected before they are checksummed and written.
 const flushSize = 64 << 10
 
-// Write writes a snapshot as an RDB file that every Redis since 7.0 and every Valkey loads. All keys are written, those
-// that have expired but are not deleted yet too: the stream from a.Offset on deletes them. The caller buffers nothing and
-// closes the snapshot.
+// Write writes a snapshot as an RDB file that every Redis since 7.0 and every Valkey loads. All
+// keys are written, also those that have expired but are not deleted yet: the replication stream
+// from a.Offset on deletes them. Write passes bytes to w in blocks of about 64 KiB; longer strings
+// are passed unsplit. The caller closes the snapshot.
 func Write(w io.Writer, a Aux, s *keyspace.Snapshot) error {
 	e := &encoder{w: w, buf: make([]byte, 0, flushSize+4<<10)}
 	e.buf = append(e.buf, magic...)
@@ -37,7 +38,7 @@ func Write(w io.Writer, a Aux, s *keyspace.Snapshot) error {
 	return nil
 }
 
-// finish writes the end of the file.
+// finish writes the end of the file and its checksum.
 func (e *encoder) finish() error {
 	e.buf = append(e.buf, opEOF)
 	if err := e.flush(); err != nil {
@@ -50,14 +51,14 @@ func (e *encoder) finish() error {
 type encoder struct {
 	w    io.Writer
 	buf  []byte
-	sum  uint64 // of what was flushed
-	err  error  // of the writer; iterations of a value end by it
+	sum  uint64 // checksum of the bytes flushed so far
+	err  error  // first error of w; iterations over a value stop at it
 	pack []byte
 	ints []int64
 	node nodeBuilder
 }
 
-// flush writes what was gathered.
+// flush writes the collected bytes.
 func (e *encoder) flush() error {
 	if e.err == nil && len(e.buf) > 0 {
 		e.sum = updateCRC(e.sum, e.buf)
@@ -84,7 +85,7 @@ func (e *encoder) aux(a Aux) {
 		field("used-mem", strconv.FormatInt(a.UsedMem, 10))
 	}
 	if a.ReplID != "" {
-		// A server that is restarted with the file asks us for a partial resync only if it finds all three.
+		// A server that restarts with the file requests a partial resync only if all three are set.
 		field("repl-stream-db", strconv.Itoa(a.StreamDB))
 		field("repl-id", a.ReplID)
 		field("repl-offset", strconv.FormatInt(a.Offset, 10))
@@ -152,11 +153,11 @@ func (e *encoder) hash(n keyspace.Entry) {
 	})
 }
 
-// packed writes a key with the listpack in e.pack.
+// packed writes a key whose value is the listpack in e.pack.
 func (e *encoder) packed(kind byte, key []byte, elements int) {
 	e.pack = endPack(e.pack, elements)
 	e.key(kind, key)
-	e.raw(e.pack)
+	e.rawString(e.pack)
 }
 
 func (e *encoder) set(n keyspace.Entry) {
@@ -171,7 +172,8 @@ func (e *encoder) set(n keyspace.Entry) {
 	})
 }
 
-// intset writes a small set of integers. Other small sets have a packed type only since Redis 7.2.
+// intset writes a small set of integers as an intset and returns true, or returns false. Other
+// small sets have a packed type only since Redis 7.2.
 func (e *encoder) intset(n keyspace.Entry) bool {
 	if n.Value.Len() > maxPackInts {
 		return false
@@ -205,11 +207,12 @@ func (e *encoder) intset(n keyspace.Entry) bool {
 	}
 	e.pack = b
 	e.key(typeSetInts, n.Key)
-	e.raw(b)
+	e.rawString(b)
 	return true
 }
 
-// sortedSet relies on Scores being in order of score and member, as a listpack has to be.
+// sortedSet writes a sorted set. It relies on Scores being in order of score and member, as a
+// listpack must be.
 func (e *encoder) sortedSet(n keyspace.Entry) {
 	if n.Value.Len() <= maxPackEntries {
 		e.pack = beginPack(e.pack[:0])
@@ -235,7 +238,8 @@ func (e *encoder) sortedSet(n keyspace.Entry) {
 	})
 }
 
-// list writes the items one by one: that packs no worse into the nodes that servers make of them.
+// list writes the items one by one. Servers pack those into their own nodes as tightly as a packed
+// form.
 func (e *encoder) list(n keyspace.Entry) {
 	e.key(typeList, n.Key)
 	e.length(uint64(n.Value.Len()))
@@ -246,18 +250,19 @@ func (e *encoder) list(n keyspace.Entry) {
 }
 
 func (e *encoder) score(score float64) {
-	e.room()
+	e.maybeFlush()
 	e.buf = binary.LittleEndian.AppendUint64(e.buf, math.Float64bits(score))
 }
 
-// room keeps collections of numbers, which are written one by one, from gathering in memory. The error stays in e.err.
-func (e *encoder) room() {
+// maybeFlush flushes if enough bytes were collected, so that collections of numbers, which are
+// written one by one, do not grow in memory. The error stays in e.err.
+func (e *encoder) maybeFlush() {
 	if len(e.buf) >= flushSize {
 		_ = e.flush()
 	}
 }
 
-// appendScore adds a score as text that strtod reads back exactly.
+// appendScore appends a score as text that strtod reads back exactly.
 func appendScore(dst []byte, score float64) []byte {
 	switch {
 	case math.IsInf(score, 1):
@@ -284,7 +289,7 @@ func (e *encoder) length(n uint64) {
 	}
 }
 
-// text writes a string; a small integer's text is written as that integer, which takes less.
+// text writes a string. The text of a small integer is written as that integer, which is shorter.
 func (e *encoder) text(b []byte) {
 	if len(b) <= 11 {
 		if n, ok := keyspace.ParseInt(b); ok && n >= math.MinInt32 && n <= math.MaxInt32 {
@@ -292,12 +297,12 @@ func (e *encoder) text(b []byte) {
 			return
 		}
 	}
-	e.raw(b)
+	e.rawString(b)
 }
 
 // number writes the text of an integer.
 func (e *encoder) number(n int64) {
-	e.room()
+	e.maybeFlush()
 	switch {
 	case n >= math.MinInt8 && n <= math.MaxInt8:
 		e.buf = append(e.buf, lenSpecial|specialInt8, byte(n))
@@ -307,12 +312,12 @@ func (e *encoder) number(n int64) {
 		e.buf = binary.LittleEndian.AppendUint32(append(e.buf, lenSpecial|specialInt32), uint32(n))
 	default:
 		var text [20]byte
-		e.raw(strconv.AppendInt(text[:0], n, 10))
+		e.rawString(strconv.AppendInt(text[:0], n, 10))
 	}
 }
 
-// raw writes a string as it is. A long one is not copied.
-func (e *encoder) raw(b []byte) {
+// rawString writes a string without trying the integer form. A long string is not copied.
+func (e *encoder) rawString(b []byte) {
 	e.length(uint64(len(b)))
 	if len(e.buf)+len(b) > flushSize {
 		_ = e.flush() // the error stays in e.err

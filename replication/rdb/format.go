@@ -2,26 +2,28 @@ package rdb
 
 import "fmt"
 
-// Aux is what a snapshot says about itself.
+// Aux holds the auxiliary fields of a snapshot.
 type Aux struct {
-	// ReplID is the 40-character replication id; empty if the file names none.
+	// ReplID is the 40-character replication id, or empty if the file has none.
 	ReplID string
-	// Offset is the number of stream bytes that the snapshot contains, and StreamDB the database that the stream has
-	// selected there; both count only with a ReplID.
+	// Offset is the number of stream bytes that the snapshot contains, and StreamDB the database
+	// that the stream has selected there. Both are valid only with a ReplID.
 	Offset   int64
 	StreamDB int
 	// Version is the writer's version ("redis-ver" or "valkey-ver").
 	Version string
-	// CTime is when the file was made, in seconds since 1970; UsedMem is the writer's memory in bytes. 0: not said.
+	// CTime is when the file was made, in seconds since 1970; UsedMem is the writer's memory in
+	// bytes. 0 means unknown.
 	CTime, UsedMem int64
-	// Empty is how many collections without an element Read has found, and left out. Write does not look at it.
+	// Empty is how many collections without elements Read found and left out. Write ignores it.
 	Empty int
 }
 
-// magic begins what Write writes: every Redis since 5.0 and every Valkey takes version 9, whatever types are in it that it knows.
+// magic is the header that Write writes. Every Redis since 5.0 and every Valkey accepts version 9,
+// with all types that the server itself knows.
 const magic = "REDIS0009"
 
-// Opcodes stand where the type of a key may stand.
+// Opcodes stand in the place of a key's type.
 const (
 	opSlotInfo  = 244
 	opFunction2 = 245
@@ -37,8 +39,8 @@ const (
 	opEOF       = 255
 )
 
-// Types of values. Those that Write uses: typeString, typeList, typeSet, typeHash, typeSortedSet2, typeSetInts, typeHashPack,
-// typeSortedSetPack, typeStream2.
+// Types of values. Write uses typeString, typeList, typeSet, typeHash, typeSortedSet2, typeSetInts,
+// typeHashPack, typeSortedSetPack and typeStream2.
 const (
 	typeString           = 0
 	typeList             = 1
@@ -50,17 +52,17 @@ const (
 	typeSetInts          = 11
 	typeSortedSetZiplist = 12
 	typeHashZiplist      = 13
-	typeListZiplists     = 14 // several
+	typeListZiplists     = 14 // a quicklist of ziplists
 	typeStream           = 15
 	typeHashPack         = 16
 	typeSortedSetPack    = 17
 	typeListPacks        = 18
-	typeStream2          = 19 // knows what it had before
+	typeStream2          = 19 // with first id, greatest deleted id and entries-added
 	typeSetPack          = 20
-	typeStream3          = 21 // when a consumer was active
+	typeStream3          = 21 // with the active time of consumers
 )
 
-// supported reports whether Read takes a type.
+// supported reports whether Read accepts a type.
 func supported(t byte) bool {
 	switch t {
 	case typeString, typeSet, typeSortedSet, typeHash, typeSortedSet2, typeSetInts, typeSortedSetZiplist, typeHashZiplist,
@@ -71,11 +73,13 @@ func supported(t byte) bool {
 	return false
 }
 
-// typeName names a type that Read does not take.
+// typeName names a type that Read does not accept.
 func typeName(t byte) string {
 	names := map[byte]string{
-		6: "module value", 7: "module value", 9: "hash as zipmap", 22: "hash with field expiry", 23: "hash with field expiry", 24: "hash with field expiry",
-		25: "hash with field expiry", 26: "stream", 27: "stream",
+		6: "module value", 7: "module value", 9: "hash as zipmap",
+		22: "hash with field expiry", 23: "hash with field expiry",
+		24: "hash with field expiry", 25: "hash with field expiry",
+		26: "stream", 27: "stream",
 	}
 	if n, ok := names[t]; ok {
 		return fmt.Sprintf("%s (type %d)", n, t)
@@ -83,7 +87,8 @@ func typeName(t byte) string {
 	return fmt.Sprintf("unknown type %d", t)
 }
 
-// The forms of a length, in its first byte's two top bits; the longer ones take the whole byte.
+// The forms of a length, in the two top bits of its first byte. The longer forms use the whole
+// byte.
 const (
 	len14      = 0x40
 	len32      = 0x80
@@ -91,7 +96,7 @@ const (
 	lenSpecial = 0xc0 // a string that is an integer or compressed
 )
 
-// Special strings.
+// Special forms of strings.
 const (
 	specialInt8  = 0
 	specialInt16 = 1
@@ -99,8 +104,9 @@ const (
 	specialLZF   = 3
 )
 
-// The bounds within which a collection is written as one packed blob. They are those that a stock server itself packs up to, so
-// it takes the blob over as it is, where it would otherwise have to convert it.
+// The limits up to which a collection is written as one packed string. They are a server's own
+// default limits, so a replica keeps the packed form as it is. Beyond them it would have to convert
+// the value.
 const (
 	maxPackEntries = 128 // fields or members
 	maxPackBytes   = 64  // of each field, value or member

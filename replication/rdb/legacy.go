@@ -11,8 +11,9 @@ var (
 	errLZF     = errors.New("compressed string is damaged")
 )
 
-// unzip adds the elements of a ziplist to e: u32 bytes, u32 offset of the last element, u16 elements, elements, 0xff. An element is the size of
-// the one before it (1 byte, or 0xfe and u32), an encoding, and data.
+// unzip adds the elements of a ziplist to e. A ziplist is u32 bytes, u32 offset of the last
+// element, u16 elements, the elements, 0xff. An element is the size of the previous element (1
+// byte, or 0xfe and u32), an encoding, and data.
 func unzip(b []byte, e *elements) error {
 	const header = 10
 	if len(b) < header+1 || uint64(binary.LittleEndian.Uint32(b)) != uint64(len(b)) || b[len(b)-1] != 0xff {
@@ -42,7 +43,7 @@ func unzip(b []byte, e *elements) error {
 	return nil
 }
 
-// unzipOne adds the element at the start of b, which is not empty, and returns its size.
+// unzipOne adds the element at the start of b, which must not be empty, and returns its size.
 func unzipOne(b []byte, e *elements) (int, error) {
 	c := b[0]
 	head, n := 0, uint64(0)
@@ -73,7 +74,8 @@ func unzipOne(b []byte, e *elements) (int, error) {
 	return 1 + size, nil
 }
 
-// unpackInts adds the members of an intset to e: u32 bytes an integer, u32 members, members.
+// unpackInts adds the members of an intset to e. An intset is u32 bytes per integer, u32 members,
+// the members.
 func unpackInts(b []byte, e *elements) error {
 	if len(b) < 8 {
 		return errIntset
@@ -88,8 +90,9 @@ func unpackInts(b []byte, e *elements) error {
 	return nil
 }
 
-// decompress appends to dst what an LZF string of known size stands for: literal runs (000lllll: l+1 bytes follow) and copies of what was written
-// before (llloooooo oooooooo: l+2 bytes from o+1 bytes back; l of 7 adds a byte).
+// decompress appends the decompressed form of an LZF string, size bytes, to dst. LZF is a sequence
+// of literal runs (000lllll: l+1 bytes follow) and copies of earlier output (llloooooo oooooooo:
+// l+2 bytes from o+1 bytes back; an l of 7 adds the value of another byte).
 func decompress(dst, src []byte, size int) ([]byte, error) {
 	from := len(dst)
 	for len(src) > 0 {
@@ -115,7 +118,7 @@ func decompress(dst, src []byte, size int) ([]byte, error) {
 		if at < from || len(dst)-from+n+2 > size {
 			return dst, errLZF
 		}
-		for range n + 2 { // the copy may overlap what it makes
+		for range n + 2 { // byte by byte, because the copy may overlap its own output
 			dst = append(dst, dst[at])
 			at++
 		}

@@ -10,8 +10,9 @@ import (
 	"rowfall/replication/keyspace"
 )
 
-// A listpack is u32 bytes, u16 elements (0xffff: count them), elements, 0xff. An element is an encoding with its data and then their
-// length, written so that it can be read backwards. The encodings, by their first byte:
+// A listpack is u32 bytes, u16 elements (0xffff: unknown, count them), the elements, 0xff. An
+// element is an encoding with its data, and then the length of both, in a form that is read
+// backwards. The encodings, by their first byte:
 //
 //	0xxxxxxx                  integer 0..127
 //	10llllll                  string of up to 63 bytes
@@ -26,7 +27,7 @@ const (
 
 var errPack = errors.New("listpack is damaged")
 
-// beginPack begins a listpack in dst, which must be empty; endPack finishes it.
+// beginPack starts a listpack in dst, which must be empty; endPack finishes it.
 func beginPack(dst []byte) []byte { return append(dst, make([]byte, packHeader)...) }
 
 func endPack(b []byte, elements int) []byte {
@@ -36,7 +37,7 @@ func endPack(b []byte, elements int) []byte {
 	return b
 }
 
-// packedLen is the number of elements that a listpack says it has, if it is none 0.
+// packedLen returns the element count in a listpack's header, or 0 if b is too short for one.
 func packedLen(b []byte) int {
 	if len(b) < packHeader {
 		return 0
@@ -44,7 +45,7 @@ func packedLen(b []byte) int {
 	return int(binary.LittleEndian.Uint16(b[4:]))
 }
 
-// appendPack adds an element; text that is an integer becomes one, as servers want it.
+// appendPack appends an element. Text that is an integer becomes one, as servers require.
 func appendPack(b, element []byte) []byte {
 	from := len(b)
 	n, isInt := keyspace.ParseInt(element)
@@ -77,16 +78,18 @@ func appendPackInt(b []byte, n int64) []byte {
 	return binary.LittleEndian.AppendUint64(append(b, 0xf4), uint64(n))
 }
 
-// appendPackNumber adds an element that is an integer.
+// appendPackNumber appends an integer element.
 func appendPackNumber(b []byte, n int64) []byte {
 	from := len(b)
 	b = appendPackInt(b, n)
 	return appendPackLen(b, len(b)-from)
 }
 
-// appendPackLen adds the length of an element, most significant 7 bits first; all but the first byte have the top bit set. The
-// greatest length of so many bytes takes one byte more in every Redis and Valkey up to their releases of 2026, and none more
-// in later ones; neither reads the other's. We write what the older do; of what we pack, only texts in streams are so long.
+// appendPackLen appends the length of an element, most significant 7 bits first; all except the
+// first byte have the top bit set. For the greatest length that fits into a number of bytes, every
+// Redis and Valkey up to their releases of 2026 uses one byte more than later releases do, and
+// neither reads the other's form. The older form is written here. Of the packed values, only
+// strings in streams are that long.
 func appendPackLen(b []byte, n int) []byte {
 	size := packLenSize(n)
 	for i := size - 1; i >= 0; i-- {
@@ -113,11 +116,12 @@ func packLenSize(n int) int {
 	return 5
 }
 
-// packLenAt returns what the length of an element takes that ends at b[n], in either form.
+// packLenAt returns how many bytes the length of the element that ends at b[n] takes, in either
+// form.
 func packLenAt(b []byte, n int) int {
 	size := packLenSize(n)
 	if n>>(7*(size-1)) == 0 && n < len(b) && b[n] != 0 {
-		return max(size-1, 1) // the older form begins with 0 there
+		return max(size-1, 1) // the newer form; the older one has a 0 byte at b[n]
 	}
 	return size
 }
@@ -133,7 +137,7 @@ func unpack(b []byte, e *elements) error {
 	})
 }
 
-// eachPacked calls do with every element of a listpack: a string, or if that is nil an integer.
+// eachPacked calls do with every element of a listpack: the string s, or the integer n if s is nil.
 func eachPacked(b []byte, do func(s []byte, n int64)) error {
 	if len(b) < packHeader+1 || uint64(binary.LittleEndian.Uint32(b)) != uint64(len(b)) || b[len(b)-1] != packEnd {
 		return errPack
@@ -154,7 +158,8 @@ func eachPacked(b []byte, do func(s []byte, n int64)) error {
 	return nil
 }
 
-// unpackOne returns the first element of b and the size of its encoding and data, 0 if that is damaged.
+// unpackOne returns the first element of b and the size of its encoding and data. The size is 0 if
+// the element is damaged.
 func unpackOne(b []byte) (s []byte, n int64, size int) {
 	c := b[0]
 	head, long := 0, uint64(0)
@@ -191,31 +196,32 @@ func littleInt(b []byte) int64 {
 	return int64(n<<shift) >> shift
 }
 
-// elements collects the strings of one value in one buffer that is used again for the next.
+// elements collects the strings of one value in one buffer, which is reused for the next value.
 type elements struct {
-	buf  []byte
-	ends []int
-	most int  // of ends; 0: any
-	over bool // there were more, which are not kept
+	buf      []byte
+	ends     []int
+	limit    int  // greatest allowed number of elements; 0 means unlimited
+	exceeded bool // more elements were added than limit; those are not kept
 }
 
 func (e *elements) reset() {
 	if cap(e.buf) > 1<<20 || cap(e.ends) > 1<<16 {
-		*e = elements{} // one huge value must not be paid for to the end of the file
+		*e = elements{} // release the memory of one huge value
 	}
-	e.buf, e.ends, e.most, e.over = e.buf[:0], e.ends[:0], 0, false
+	e.buf, e.ends, e.limit, e.exceeded = e.buf[:0], e.ends[:0], 0, false
 }
 
-// bound allows so many elements more; what is added after those is only noted. 0: any number.
-func (e *elements) bound(more int) {
-	if e.most = 0; more > 0 {
-		e.most = len(e.ends) + more
+// setLimit allows that many more elements. Later ones are not kept, but set exceeded. 0 removes the
+// limit.
+func (e *elements) setLimit(more int) {
+	if e.limit = 0; more > 0 {
+		e.limit = len(e.ends) + more
 	}
 }
 
 func (e *elements) full() bool {
-	full := e.most > 0 && len(e.ends) == e.most
-	e.over = e.over || full
+	full := e.limit > 0 && len(e.ends) == e.limit
+	e.exceeded = e.exceeded || full
 	return full
 }
 
@@ -224,7 +230,7 @@ func (e *elements) add(b []byte) {
 		return
 	}
 	e.buf = append(e.buf, b...)
-	e.end()
+	e.endElement()
 }
 
 func (e *elements) addInt(n int64) {
@@ -232,11 +238,11 @@ func (e *elements) addInt(n int64) {
 		return
 	}
 	e.buf = strconv.AppendInt(e.buf, n, 10)
-	e.end()
+	e.endElement()
 }
 
-// end makes the bytes added to buf since the last element one.
-func (e *elements) end() { e.ends = append(e.ends, len(e.buf)) }
+// endElement makes the bytes added to buf since the last element the next element.
+func (e *elements) endElement() { e.ends = append(e.ends, len(e.buf)) }
 
 // list appends the elements to dst; they are valid until the next reset.
 func (e *elements) list(dst [][]byte) [][]byte {

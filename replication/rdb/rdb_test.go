@@ -222,7 +222,7 @@ func TestRefused(t *testing.T) {
 		"stream of too many nodes":  {"REDIS0009\x0f\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff", "EOF"},
 		"node without a key":        {file("REDIS0009", "\x0f\x01k\x01\x01v"), "node of a stream is damaged"},
 		"consumer group":            {file("REDIS0009", "\x0f\x01k\x00\x00\x05\x06\x01\x02gr"), `consumer group "gr"`},
-		"stream of other length":    {file("REDIS0009", "\x0f\x01k\x00\x01\x05\x06\x00"), "0 entries and says 1"},
+		"stream of other length":    {file("REDIS0009", "\x0f\x01k\x00\x01\x05\x06\x00"), "0 entries, but its length is 1"},
 		"field expiry":              {file("REDIS0012", "\x19\x01k\x01v"), "hash with field expiry (type 25)"},
 		"type from the future":      {file("REDIS0012", "\x63\x01k\x01v"), "unknown type 99"},
 		"functions":                 {file("REDIS0011", "\xf5\x01f"), "function libraries"},
@@ -289,7 +289,8 @@ func TestWriteFails(t *testing.T) {
 	}
 }
 
-// TestWriteGathersLittle: collections of numbers go out in pieces, too. They were once encoded in memory as a whole.
+// TestWriteGathersLittle: collections of numbers are written in blocks, too, and not first encoded
+// in memory as a whole.
 func TestWriteGathersLittle(t *testing.T) {
 	const n = 100_000
 	k := keyspace.New(keyspace.Options{})

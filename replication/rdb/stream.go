@@ -9,23 +9,24 @@ import (
 	"rowfall/replication/keyspace"
 )
 
-// A stream is the length and pairs of a node's key and its listpack; then the lengths, as of strings, below; then its
-// consumer groups, of which there must be none.
+// A stream is the number of its nodes, and for each node a key and a listpack. The lengths below
+// follow, and then the number of consumer groups, which must be 0.
 //
 //	entries, ms and seq of the last id                                      all types
 //	ms and seq of the first id, ms and seq of the greatest deleted, added   types 19 and 21
 //
-// A node's key is the id of its first entry, that its others are relative to: ms and seq, u64 big-endian. The elements of its
-// listpack are the counts of entries and of deleted ones, the count and names of the first entry's fields, and 0. Each entry has
-// flags, ms and seq less those of the key, its fields, and the number of all these elements. With nodeSameFields the
-// fields are only the values, else their count and then field and value in turn.
+// A node's key is the id of its first entry: ms and seq, u64 big-endian. The elements of its
+// listpack are the counts of live and deleted entries, the count and names of the first entry's
+// fields, and 0. The entries follow. Each has flags, ms and seq relative to the key, its fields, and
+// the number of all these elements. With nodeSameFields the fields are only the values; otherwise
+// they are their count and then each field and value.
 const (
 	nodeDeleted    = 1
 	nodeSameFields = 2
 )
 
-// The bounds of a node, as stock servers have them.
 const (
+	// maxNodeEntries and maxNodeBytes limit a node, with the defaults of Redis and Valkey.
 	maxNodeEntries = 100
 	maxNodeBytes   = 4096
 )
@@ -34,7 +35,7 @@ var errNode = errors.New("node of a stream is damaged")
 
 // stream reads one stream and loads it.
 func (d *decoder) stream(kind byte, expireAt int64) error {
-	return d.load.Stream(d.key, expireAt, func(add func(keyspace.StreamID, [][]byte) error) (keyspace.StreamInfo, error) {
+	read := func(add func(keyspace.StreamID, [][]byte) error) (keyspace.StreamInfo, error) {
 		entries := uint64(0)
 		nodes, err := d.count()
 		if err != nil {
@@ -49,21 +50,24 @@ func (d *decoder) stream(kind byte, expireAt int64) error {
 		}
 		info, length, err := d.streamInfo(kind)
 		if err == nil && length != entries {
-			err = fmt.Errorf("it has %d entries and says %d", entries, length)
+			err = fmt.Errorf("it has %d entries, but its length is %d", entries, length)
 		}
 		if err == nil {
 			err = d.noGroups()
 		}
 		return info, err
-	})
+	}
+	return d.load.Stream(d.key, expireAt, read)
 }
 
-// streamInfo reads what stands behind the nodes. Older files do not say how many entries there were before.
+// streamInfo reads the numbers after the nodes. Type 15 does not record entries-added, so the
+// length is used.
 func (d *decoder) streamInfo(kind byte) (info keyspace.StreamInfo, length uint64, err error) {
 	numbers := []*uint64{&length, &info.Last.Ms, &info.Last.Seq}
 	if kind != typeStream {
 		var first keyspace.StreamID
-		numbers = append(numbers, &first.Ms, &first.Seq, &info.MaxDeleted.Ms, &info.MaxDeleted.Seq, &info.Added)
+		numbers = append(numbers, &first.Ms, &first.Seq,
+			&info.MaxDeleted.Ms, &info.MaxDeleted.Seq, &info.Added)
 	}
 	for _, n := range numbers {
 		if *n, err = d.count(); err != nil {
@@ -76,7 +80,8 @@ func (d *decoder) streamInfo(kind byte) (info keyspace.StreamInfo, length uint64
 	return info, length, nil
 }
 
-// noGroups refuses consumer groups: even an idle one has a place in the stream, and nobody would move it.
+// noGroups rejects consumer groups. Even an idle group has a position in the stream, which nothing
+// would advance.
 func (d *decoder) noGroups() error {
 	n, err := d.count()
 	if err != nil || n == 0 {
@@ -86,10 +91,11 @@ func (d *decoder) noGroups() error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("it has the consumer group %.64q, and groups are not supported: remove it with XGROUP DESTROY", name)
+	return fmt.Errorf("it has the consumer group %.64q, and groups are not supported: "+
+		"remove it with XGROUP DESTROY", name)
 }
 
-// node reads one node and adds its entries, which it counts.
+// node reads one node, adds its entries, and returns how many it added.
 func (d *decoder) node(add func(keyspace.StreamID, [][]byte) error) (entries uint64, err error) {
 	if d.blob, err = d.text(d.blob[:0]); err != nil {
 		return 0, err
@@ -97,7 +103,9 @@ func (d *decoder) node(add func(keyspace.StreamID, [][]byte) error) (entries uin
 	if len(d.blob) != 16 {
 		return 0, errNode
 	}
-	base := keyspace.StreamID{Ms: binary.BigEndian.Uint64(d.blob), Seq: binary.BigEndian.Uint64(d.blob[8:])}
+	base := keyspace.StreamID{
+		Ms: binary.BigEndian.Uint64(d.blob), Seq: binary.BigEndian.Uint64(d.blob[8:]),
+	}
 	if d.blob, err = d.textUpTo(d.blob[:0], maxNode); err != nil {
 		return 0, err
 	}
@@ -131,7 +139,8 @@ func (d *decoder) node(add func(keyspace.StreamID, [][]byte) error) (entries uin
 	return entries, nil
 }
 
-// nodeCursor takes the elements of a node one after another. Once one is missing or wrong, it has failed.
+// nodeCursor reads the elements of a node in order. failed is set once an element is missing or
+// invalid.
 type nodeCursor struct {
 	rest   [][]byte
 	pairs  [][]byte
@@ -157,8 +166,10 @@ func (c *nodeCursor) int() int64 {
 	return n
 }
 
-// entry takes one entry; pairs are valid until the next.
-func (c *nodeCursor) entry(base keyspace.StreamID, names [][]byte) (id keyspace.StreamID, pairs [][]byte, flags int64) {
+// entry reads one entry. pairs are valid until the next call.
+func (c *nodeCursor) entry(base keyspace.StreamID, names [][]byte) (
+	id keyspace.StreamID, pairs [][]byte, flags int64,
+) {
 	before := len(c.rest)
 	flags = c.int()
 	id = keyspace.StreamID{Ms: base.Ms + uint64(c.int()), Seq: base.Seq + uint64(c.int())}
@@ -180,7 +191,7 @@ func (c *nodeCursor) entry(base keyspace.StreamID, names [][]byte) (id keyspace.
 
 // stream writes one stream.
 func (e *encoder) stream(n keyspace.Entry) {
-	// Their number stands before them, so they are made twice.
+	// The number of nodes is written before them, so the nodes are packed twice.
 	nodes, first := uint64(0), keyspace.StreamID{}
 	e.eachNode(n.Value, func(base keyspace.StreamID) {
 		if nodes == 0 {
@@ -192,18 +203,21 @@ func (e *encoder) stream(n keyspace.Entry) {
 	e.length(nodes)
 	e.eachNode(n.Value, func(base keyspace.StreamID) {
 		e.length(16)
-		e.buf = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(e.buf, base.Ms), base.Seq)
-		e.raw(e.node.pack)
+		e.buf = binary.BigEndian.AppendUint64(e.buf, base.Ms)
+		e.buf = binary.BigEndian.AppendUint64(e.buf, base.Seq)
+		e.rawString(e.node.pack)
 	})
 	info := n.Value.Stream()
 	for _, v := range []uint64{
-		uint64(n.Value.Len()), info.Last.Ms, info.Last.Seq, first.Ms, first.Seq, info.MaxDeleted.Ms, info.MaxDeleted.Seq, info.Added, 0,
+		uint64(n.Value.Len()), info.Last.Ms, info.Last.Seq, first.Ms, first.Seq,
+		info.MaxDeleted.Ms, info.MaxDeleted.Seq, info.Added, 0,
 	} {
 		e.length(v)
 	}
 }
 
-// eachNode packs the entries of a stream into nodes, one after another into e.node.pack, and calls do with each one's first id.
+// eachNode packs the entries of a stream into nodes. For each node it calls do with the node's
+// first id while e.node.pack holds the node.
 func (e *encoder) eachNode(v keyspace.Value, do func(base keyspace.StreamID)) {
 	b := &e.node
 	v.Entries(func(s keyspace.StreamEntry) bool {
@@ -223,12 +237,13 @@ func (e *encoder) eachNode(v keyspace.Value, do func(base keyspace.StreamID)) {
 	}
 }
 
-// nodeBuilder packs entries into a node: the entries first, as the node begins with their count.
+// nodeBuilder packs entries into a node. The entries are packed separately, because the node starts
+// with their number.
 type nodeBuilder struct {
 	base        keyspace.StreamID
 	names       [][]byte
 	entries     int
-	elements    int // in entriesPack
+	elements    int // number of elements in entriesPack
 	entriesPack []byte
 	pack        []byte // the finished node
 }
@@ -269,7 +284,7 @@ func (b *nodeBuilder) add(s keyspace.StreamEntry) {
 
 func (b *nodeBuilder) int(n int64) { b.entriesPack = appendPackNumber(b.entriesPack, n) }
 
-// finish makes pack the node of what was added, and begins the next.
+// finish stores the node of the entries added so far in pack, and starts the next node.
 func (b *nodeBuilder) finish() {
 	b.pack = beginPack(b.pack[:0])
 	for _, n := range []int64{int64(b.entries), 0, int64(len(b.names))} {

@@ -6,10 +6,12 @@ import (
 	"io"
 )
 
-// Transcode copies a file that Write made for servers before Redis 7.0, which do not know all its types: packed hashes and
-// sorted sets become single fields and members, and streams lose what only newer servers know of them. The rest goes through as it is.
-// It checks the checksum and makes a new one, holds one packed value at most, and writes the last bytes only if all was right.
-// lossy is the number of streams whose entries-added or max-deleted-entry-id a newer server would not compute from the copy.
+// Transcode copies a file that Write made, for servers before Redis 7.0. Packed hashes and sorted
+// sets become single fields and members, and streams lose the numbers that only newer servers
+// store. Everything else is copied unchanged. Transcode verifies the checksum and computes a new
+// one, holds at most one packed value in memory, and writes the last bytes only if no error
+// occurred. lossy is the number of streams whose entries-added or max-deleted-entry-id a newer
+// server would not compute from the copy.
 func Transcode(w io.Writer, r io.Reader) (lossy int, err error) {
 	t := &transcoder{
 		d: decoder{r: r, buf: make([]byte, 0, readSize)},
@@ -31,9 +33,9 @@ func Transcode(w io.Writer, r io.Reader) (lossy int, err error) {
 type transcoder struct {
 	d   decoder
 	e   encoder
-	err error // a score that is none
+	err error // a score that is not a number
 
-	lossy int // streams so far
+	lossy int // number of lossy streams so far
 }
 
 // file copies everything up to the checksum.
@@ -55,26 +57,26 @@ func (t *transcoder) file() error {
 		case opEOF:
 			return t.d.checksum()
 		case opAux:
-			err = t.copy(op, 2, 0)
+			err = t.copyFields(op, 2, 0)
 		case opExpireMs:
 			t.e.buf = append(t.e.buf, op)
-			err = t.bytes(8)
+			err = t.copyBytes(8)
 		case opSelect:
-			err = t.copy(op, 0, 1)
+			err = t.copyFields(op, 0, 1)
 		case opResize:
-			err = t.copy(op, 0, 2)
+			err = t.copyFields(op, 0, 2)
 		case typeString, typeSetInts:
-			err = t.copy(op, 2, 0)
+			err = t.copyFields(op, 2, 0)
 		case typeList, typeSet:
-			err = t.collection(op, 1, 0)
+			err = t.copyCollection(op, 1, 0)
 		case typeHash:
-			err = t.collection(op, 2, 0)
+			err = t.copyCollection(op, 2, 0)
 		case typeSortedSet2:
-			err = t.collection(op, 1, 8)
+			err = t.copyCollection(op, 1, 8)
 		case typeHashPack, typeSortedSetPack:
-			err = t.packed(op)
+			err = t.expandPacked(op)
 		case typeStream2:
-			err = t.stream()
+			err = t.copyStream()
 		default:
 			err = fmt.Errorf("it has type %d, which Write does not write", op)
 		}
@@ -87,46 +89,46 @@ func (t *transcoder) file() error {
 	}
 }
 
-// copy copies texts and then lengths, behind op.
-func (t *transcoder) copy(op byte, texts, lengths int) error {
+// copyFields copies op, then a number of strings, then a number of lengths.
+func (t *transcoder) copyFields(op byte, texts, lengths int) error {
 	t.e.buf = append(t.e.buf, op)
 	for range texts {
-		if err := t.text(); err != nil {
+		if err := t.copyString(); err != nil {
 			return err
 		}
 	}
 	for range lengths {
-		if _, err := t.length(); err != nil {
+		if _, err := t.copyLength(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// collection copies a key and its elements, each of them some texts and some bytes.
-func (t *transcoder) collection(kind byte, texts int, size uint64) error {
-	if err := t.copy(kind, 1, 0); err != nil {
+// copyCollection copies a key and its elements. Each element is texts strings and size bytes.
+func (t *transcoder) copyCollection(kind byte, texts int, size uint64) error {
+	if err := t.copyFields(kind, 1, 0); err != nil {
 		return err
 	}
-	n, err := t.length()
+	n, err := t.copyLength()
 	if err != nil {
 		return err
 	}
 	for range n {
 		for range texts {
-			if err := t.text(); err != nil {
+			if err := t.copyString(); err != nil {
 				return err
 			}
 		}
-		if err := t.bytes(size); err != nil {
+		if err := t.copyBytes(size); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// length copies a length.
-func (t *transcoder) length() (uint64, error) {
+// copyLength copies a length.
+func (t *transcoder) copyLength() (uint64, error) {
 	n, err := t.d.count()
 	if err == nil {
 		t.e.length(n)
@@ -134,8 +136,8 @@ func (t *transcoder) length() (uint64, error) {
 	return n, err
 }
 
-// text copies a string in the form that it has.
-func (t *transcoder) text() error {
+// copyString copies a string without changing its form.
+func (t *transcoder) copyString() error {
 	n, special, err := t.d.length()
 	if err != nil {
 		return err
@@ -145,17 +147,17 @@ func (t *transcoder) text() error {
 	}
 	if special {
 		t.e.buf = append(t.e.buf, lenSpecial|byte(n))
-		return t.bytes(1 << n)
+		return t.copyBytes(1 << n)
 	}
 	t.e.length(n)
-	return t.bytes(n)
+	return t.copyBytes(n)
 }
 
-// bytes copies n bytes.
-func (t *transcoder) bytes(n uint64) error {
+// copyBytes copies n bytes.
+func (t *transcoder) copyBytes(n uint64) error {
 	for n > 0 {
 		if t.d.at == len(t.d.buf) {
-			if err := t.d.more(); err != nil {
+			if err := t.d.nextBlock(); err != nil {
 				return err
 			}
 		}
@@ -171,13 +173,13 @@ func (t *transcoder) bytes(n uint64) error {
 	return nil
 }
 
-// packed writes the elements of a listpack one by one.
-func (t *transcoder) packed(kind byte) (err error) {
+// expandPacked writes the elements of a listpack one by one.
+func (t *transcoder) expandPacked(kind byte) (err error) {
 	d, e := &t.d, &t.e
 	if kind == typeHashPack {
-		err = t.copy(typeHash, 1, 0)
+		err = t.copyFields(typeHash, 1, 0)
 	} else {
-		err = t.copy(typeSortedSet2, 1, 0)
+		err = t.copyFields(typeSortedSet2, 1, 0)
 	}
 	if err != nil {
 		return err
@@ -193,7 +195,7 @@ func (t *transcoder) packed(kind byte) (err error) {
 		case kind == typeSortedSetPack && count%2 == 0:
 			t.score(s, n)
 		case s != nil:
-			e.raw(s)
+			e.rawString(s)
 		default:
 			e.number(n)
 		}
@@ -214,7 +216,7 @@ func (t *transcoder) packed(kind byte) (err error) {
 	return nil
 }
 
-// score writes the score that a listpack holds.
+// score writes a score that the listpack holds as a string, or as the integer n if s is nil.
 func (t *transcoder) score(s []byte, n int64) {
 	f := float64(n)
 	if s != nil {
@@ -226,42 +228,43 @@ func (t *transcoder) score(s []byte, n int64) {
 	t.e.score(f)
 }
 
-// stream copies a stream without what type 15 has no place for.
-func (t *transcoder) stream() error {
-	if err := t.copy(typeStream, 1, 0); err != nil {
+// copyStream copies a stream as type 15, without the numbers that only type 19 has.
+func (t *transcoder) copyStream() error {
+	if err := t.copyFields(typeStream, 1, 0); err != nil {
 		return err
 	}
-	nodes, err := t.length()
+	nodes, err := t.copyLength()
 	if err != nil {
 		return err
 	}
 	for range nodes {
 		for range 2 { // its key and its listpack
-			if err := t.text(); err != nil {
+			if err := t.copyString(); err != nil {
 				return err
 			}
 		}
 	}
-	entries, err := t.length()
+	entries, err := t.copyLength()
 	if err != nil {
 		return err
 	}
 	for range 2 { // last id
-		if _, err := t.length(); err != nil {
+		if _, err := t.copyLength(); err != nil {
 			return err
 		}
 	}
-	var left [5]uint64 // first id, greatest deleted id, added
-	for i := range left {
-		if left[i], err = t.d.count(); err != nil {
+	var dropped [5]uint64 // first id, greatest deleted id, added
+	for i := range dropped {
+		if dropped[i], err = t.d.count(); err != nil {
 			return err
 		}
 	}
-	// Servers take the number of entries for entries-added, and 0-0 for the greatest deleted id.
-	if left[2] != 0 || left[3] != 0 || left[4] != entries {
+	// From type 15, servers set entries-added to the number of entries, and max-deleted-entry-id
+	// to 0-0.
+	if dropped[2] != 0 || dropped[3] != 0 || dropped[4] != entries {
 		t.lossy++
 	}
-	groups, err := t.length()
+	groups, err := t.copyLength()
 	if err == nil && groups != 0 {
 		err = errors.New("it has a stream with consumer groups, which Write does not write")
 	}
