@@ -35,7 +35,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkNext reads a log of 256-byte records to its end, again and again.
+// BenchmarkNext reads a log of 256-byte records to its end, repeatedly.
 func BenchmarkNext(b *testing.B) {
 	for name, memory := range map[string]int64{"memory": 64 << 20, "disk": 1 << 10} {
 		b.Run(name, func(b *testing.B) {
@@ -65,8 +65,8 @@ func BenchmarkNext(b *testing.B) {
 	}
 }
 
-// BenchmarkFollowed appends small records at a rate while 20 readers follow over TCP, as replicas do. What counts is cpu-ns/op:
-// that of a unit with all that its 20 readers do for it.
+// BenchmarkFollowed appends small records at a rate while 20 readers follow over TCP, as replicas
+// do. The result is cpu-ns/op: the CPU time of one unit, including all its 20 readers.
 func BenchmarkFollowed(b *testing.B) {
 	for _, followers := range []int{1, 3, 20} {
 		for _, every := range []time.Duration{50 * time.Microsecond, 200 * time.Microsecond, 2 * time.Millisecond} {

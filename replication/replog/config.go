@@ -84,7 +84,7 @@ func ParseFsync(s string) (Fsync, error) {
 	return 0, fmt.Errorf("parse fsync: %q is not always, everysec or no", s)
 }
 
-// String returns the word that pipeline files and appendfsync use for the policy.
+// String returns the policy's word in pipeline files.
 func (f Fsync) String() string {
 	switch f {
 	case Always:

@@ -16,8 +16,9 @@ import (
 	"rowfall/replication/replog"
 )
 
-// FuzzOldSegment opens a log one of whose older segments, which are checked when they are read, is anything. Not a byte of it is
-// handed out that was not written; where the log is damaged it says so, and behind the damage it goes on.
+// FuzzOldSegment opens a log in which an older segment, which is checked only when it is read,
+// holds arbitrary bytes. Readers return no byte that was not written. They report the damage, and
+// reading continues after it.
 func FuzzOldSegment(f *testing.F) {
 	dir := f.TempDir()
 	c := replog.Config{SegmentSize: segmentHeader + 5*(recordHeader+10), Keep: -1}
@@ -96,7 +97,7 @@ func FuzzOldSegment(f *testing.F) {
 	})
 }
 
-// readUntil reads from one offset to another, or to an error, and returns how far it came.
+// readUntil reads from one offset to another, or to an error, and returns the offset reached.
 func readUntil(t *testing.T, l *replog.Log, from, to replog.Offset) (replog.Offset, error) {
 	t.Helper()
 	r, err := l.NewReader(from)
@@ -117,7 +118,8 @@ func readUntil(t *testing.T, l *replog.Log, from, to replog.Offset) (replog.Offs
 	return to, nil
 }
 
-// renumbered gives a log that build wrote the generation 1, with which program versions before the random generations began.
+// renumbered gives a log that build wrote generation 1, the first number of program versions before
+// random generations.
 func renumbered(t testing.TB, dir string) string {
 	t.Helper()
 	table := crc32.MakeTable(crc32.Castagnoli)
@@ -147,7 +149,8 @@ func fileExists(t testing.TB, name string) bool {
 	return err == nil
 }
 
-// FuzzRecovery opens a log whose newest segment is anything: it is refused unchanged, or it is usable and stays as it is.
+// FuzzRecovery opens a log whose newest segment holds arbitrary bytes. Open either rejects it
+// without a change, or returns a usable log that stays unchanged at the next Open.
 func FuzzRecovery(f *testing.F) {
 	last := segments(f, renumbered(f, build(f, false)))[1]
 	b, err := os.ReadFile(last)

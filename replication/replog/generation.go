@@ -33,11 +33,11 @@ func (l *Log) Generation() uint64 {
 // or the new one. Readers get ErrTrimmed. Retain's offset becomes start. After an out-of-range
 // offset or a *FullError the old log continues; every other error is final, as with Append.
 func (l *Log) Reset(start Offset) error {
-	sweep, err := l.Restart(start)
+	removeOld, err := l.Restart(start)
 	if err != nil {
 		return err
 	}
-	return sweep()
+	return removeOld()
 }
 
 // Restart is Reset without the wait for files to be removed. The old files stay until removeOld,

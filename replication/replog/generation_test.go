@@ -8,7 +8,8 @@ import (
 	"rowfall/replication/replog"
 )
 
-// Two logs that begin at the same offset are told apart by their generation, so that a node notices that its log was removed.
+// Two logs that start at the same offset have different generations, so that a node notices that
+// its log was removed.
 func TestGenerationIdentifiesTheLog(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir, small())
@@ -42,7 +43,8 @@ func TestGenerationIdentifiesTheLog(t *testing.T) {
 	}
 }
 
-// A log of a program version that counted generations from 1 is read, and a Reset moves to the new numbers.
+// A log of a program version that counted generations from 1 can be read, and Reset changes to the
+// new numbers.
 func TestNumberedGeneration(t *testing.T) {
 	l := open(t, renumbered(t, build(t, true)), small())
 	if l.Generation() != 1 || l.End() != 100 {
@@ -58,8 +60,8 @@ func TestNumberedGeneration(t *testing.T) {
 	}
 }
 
-// The newest segment was removed before anything of it was known to be durable: the log ends at a whole record, as after a stop
-// that lost nothing, and replicas may hold more.
+// The newest segment was removed before any of it was known to be durable. The log ends after a
+// complete record, as after a stop that lost nothing, but replicas may hold more.
 func TestMissingNewestSegments(t *testing.T) {
 	for missing := range 3 {
 		dir := t.TempDir()
@@ -85,7 +87,7 @@ func TestMissingNewestSegments(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// The first part of the mark claims what is durable, which here is the first segment at most.
+		// The first part of the mark claims what is durable: at most the first segment.
 		copy(mark[:32], make([]byte, 32))
 		if err := os.WriteFile(filepath.Join(crashed, replog.MarkName), mark, 0o600); err != nil {
 			t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// small is a configuration whose segments and window are so small that a few records pass them.
+// small is a configuration with segments and a window so small that a few records exceed them.
 func small() replog.Config {
 	return replog.Config{Memory: 1 << 10, SegmentSize: 400, Keep: -1, Fsync: replog.Never}
 }
@@ -34,7 +34,7 @@ func open(t testing.TB, dir string, c replog.Config) *replog.Log {
 	return l
 }
 
-// fill appends n records of 1 to 60 bytes, each with the bytes that follow in the stream, and returns its end.
+// fill appends n records of 1 to 60 bytes of the test stream, and returns the new end.
 func fill(t testing.TB, l *replog.Log, n int) replog.Offset {
 	t.Helper()
 	for i := range n {
@@ -45,7 +45,7 @@ func fill(t testing.TB, l *replog.Log, n int) replog.Offset {
 	return l.End()
 }
 
-// content is n bytes of the stream that the tests write: a byte's value depends on its offset only.
+// content returns n bytes of the test stream. The value of a byte depends only on its offset.
 func content(after replog.Offset, n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -55,7 +55,7 @@ func content(after replog.Offset, n int) []byte {
 	return b
 }
 
-// readTo reads from an offset to another and compares.
+// readTo reads from one offset to another and compares the bytes with the test stream.
 func readTo(t testing.TB, l *replog.Log, from, to replog.Offset, limit int) {
 	t.Helper()
 	r, err := l.NewReader(from)

@@ -154,7 +154,8 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// TestTailing lets readers of different paces and starts follow a writer that also trims. Run it with -race.
+// TestTailing runs readers of different speeds and start offsets beside a writer that also trims.
+// Run it with -race.
 func TestTailing(t *testing.T) {
 	c := small()
 	c.SegmentSize, c.Memory = 4<<10, 8<<10
@@ -229,7 +230,8 @@ func TestCloseWakesReaders(t *testing.T) {
 	}
 }
 
-// TestWakeUps: many waiting readers are woken once for the records of a millisecond, and miss none. Few are woken for each.
+// TestWakeUps: many waiting readers are woken once for all records of a millisecond and miss none.
+// A few readers are woken for each record.
 func TestWakeUps(t *testing.T) {
 	for _, c := range []struct{ readers, wakeUps int }{{2, 2 * 50}, {20, 20 * 11}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -270,7 +272,7 @@ func TestWakeUps(t *testing.T) {
 			if n := int(wakeUps.Load()); n < c.wakeUps-c.readers || n > c.wakeUps+c.readers {
 				t.Errorf("%d readers were woken %d times, want about %d", c.readers, n, c.wakeUps)
 			}
-			// A last record is not waited for by Close.
+			// Close does not wait for a last record.
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}

@@ -17,7 +17,7 @@ import (
 	"rowfall/replication/replog"
 )
 
-// The layout that doc.go gives, spelled out again so that a change of it does not go unnoticed.
+// The layout of doc.go, repeated here so that a change of it fails a test.
 const (
 	// segmentHeader is the header of every segment file; doc.go has the layout.
 	segmentHeader = 40
@@ -25,7 +25,8 @@ const (
 	recordHeader = 16
 )
 
-// build writes a log of ten records of ten bytes in two segments of five, and says whether it was stopped cleanly.
+// build writes a log of ten records of ten bytes in two segments of five. clean selects a clean
+// stop.
 func build(t testing.TB, clean bool) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -61,7 +62,8 @@ func edit(t testing.TB, name string, change func([]byte) []byte) {
 	}
 }
 
-// TestCorruption damages a log and says how many of its ten records must survive, or that it must be refused.
+// TestCorruption damages a log. The table gives how many of its ten records must survive, or that
+// Open must reject it.
 func TestCorruption(t *testing.T) {
 	cut := func(n int) func([]byte) []byte { return func(b []byte) []byte { return b[:len(b)-n] } }
 	flip := func(at int) func([]byte) []byte {
@@ -148,7 +150,7 @@ func TestCorruption(t *testing.T) {
 	}
 }
 
-// files lists names and checksums.
+// files returns names and checksums of a directory's files.
 func files(t testing.TB, dir string) (all []string) {
 	t.Helper()
 	for _, name := range listed(t, dir) {
@@ -170,7 +172,8 @@ func listed(t testing.TB, dir string) []string {
 	return names
 }
 
-// TestCorruptionInOldSegment damages a segment that recovery does not look into: it is found when it is read.
+// TestCorruptionInOldSegment damages a segment that recovery does not scan: the damage is found
+// when the segment is read.
 func TestCorruptionInOldSegment(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir, small())
@@ -201,7 +204,7 @@ func TestCorruptionInOldSegment(t *testing.T) {
 		t.Errorf("Next: %v", err)
 	}
 	readTo(t, l, 600, end, 0)
-	// Cut at a record's edge, the segment ends too early.
+	// Truncated at a record boundary, the segment ends too early.
 	edit(t, second, func(b []byte) []byte { return b[:segmentHeader] })
 	l2 := open(t, dir, small())
 	if err := l2.Replay(0, func(replog.Record) error { return nil }); !errors.As(err, &ce) {
@@ -209,7 +212,7 @@ func TestCorruptionInOldSegment(t *testing.T) {
 	}
 }
 
-// TestGap: what lies before a missing segment was being dropped.
+// TestGap: segments before a missing one were being removed when the machine stopped.
 func TestGap(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir, small())
@@ -228,7 +231,7 @@ func TestGap(t *testing.T) {
 	readTo(t, l, l.Start(), end, 0)
 }
 
-// TestInterruptedReset: a crash leaves the old log, or the new one.
+// TestInterruptedReset: a crash leaves either the old log or the new one.
 func TestInterruptedReset(t *testing.T) {
 	for n := 1; ; n++ {
 		fs := memfs.New()
@@ -272,8 +275,8 @@ func TestInterruptedReset(t *testing.T) {
 	}
 }
 
-// workout appends, syncs, retains and trims until something fails. It returns the offsets that were acknowledged
-// as appended and as durable.
+// workout appends, syncs, retains and trims until an operation fails. It returns the offsets that
+// were acknowledged as appended and as durable.
 func workout(fs *memfs.FS, policy replog.Fsync) (appended, durable replog.Offset, err error) {
 	c := small()
 	c.FS, c.Fsync, c.Keep = fs, policy, 1500
@@ -309,7 +312,8 @@ func workout(fs *memfs.FS, policy replog.Fsync) (appended, durable replog.Offset
 	return appended, durable, nil
 }
 
-// reopened checks a log after a crash: it holds all from retained or before to at least want, rightly, and goes on.
+// reopened checks a log after a crash. It must hold the right bytes from retained, or earlier, up
+// to at least want, and accept new records.
 func reopened(t *testing.T, fs *memfs.FS, retained, want replog.Offset) *replog.Log {
 	t.Helper()
 	c := small()
@@ -338,8 +342,9 @@ func reopened(t *testing.T, fs *memfs.FS, retained, want replog.Offset) *replog.
 	return l
 }
 
-// TestFailingOperation fails the n-th operation on the file system and all after it, for every n. What Append acknowledged is
-// found by the next process, and what was acknowledged as durable also after the power failed.
+// TestFailingOperation fails the n-th operation on the file system and all later ones, for every n.
+// The next process finds everything that Append acknowledged. After a power failure it finds
+// everything that was acknowledged as durable.
 func TestFailingOperation(t *testing.T) {
 	for _, policy := range []replog.Fsync{replog.Never, replog.Always} {
 		t.Run(policy.String(), func(t *testing.T) {
@@ -365,7 +370,7 @@ func TestFailingOperation(t *testing.T) {
 	}
 }
 
-// TestPowerCut cuts the power at the end of a run that nothing disturbed, many times over.
+// TestPowerCut cuts the power at the end of an undisturbed run, many times.
 func TestPowerCut(t *testing.T) {
 	fs := memfs.New()
 	c := small()
@@ -378,15 +383,15 @@ func TestPowerCut(t *testing.T) {
 	for range 40 {
 		fill(t, l, 7)
 		for i := range 10 {
-			// What is durable may grow meanwhile, so it is asked before.
+			// Read Synced before the power cut, because it may grow in the meantime.
 			durable := l.Synced()
 			reopened(t, fs.PowerCut(rand.New(rand.NewPCG(uint64(l.End()), uint64(i)))), 0, durable)
 		}
 	}
 }
 
-// With Always the process may end between write and sync. The next one finds the
-// record, and nobody may see it before it is on disk: a power cut would take it back.
+// With Always the process may end between write and sync. The next process finds the record. No
+// reader may see it before it is on disk, because a power cut would remove it again.
 func TestOpenSyncsWhatItShows(t *testing.T) {
 	for _, policy := range []replog.Fsync{replog.Always, replog.EverySecond} {
 		fs := memfs.New()
@@ -412,7 +417,7 @@ func TestOpenSyncsWhatItShows(t *testing.T) {
 	}
 }
 
-// TestFailingRead: a read that fails in recovery is an error, never a reason to cut.
+// TestFailingRead: a failed read during recovery is an error, never a reason to truncate.
 func TestFailingRead(t *testing.T) {
 	base := memfs.New()
 	c := small()

@@ -13,7 +13,8 @@ import (
 	"rowfall/replication/replog"
 )
 
-// damaged builds a log with damage in the middle of a segment that Open does not look into, and says where the log ends.
+// damaged builds a log with damage in the middle of a segment that Open does not scan, and returns
+// where the log ends.
 func damaged(t *testing.T) (dir string, end replog.Offset) {
 	t.Helper()
 	dir = t.TempDir()
@@ -26,7 +27,7 @@ func damaged(t *testing.T) (dir string, end replog.Offset) {
 	return dir, end
 }
 
-func TestCondemn(t *testing.T) {
+func TestDropDamaged(t *testing.T) {
 	dir, end := damaged(t)
 	l := open(t, dir, small())
 	r, err := l.NewReader(10)
@@ -48,7 +49,7 @@ func TestCondemn(t *testing.T) {
 		t.Errorf("a reader before it: %v", err)
 	}
 	readTo(t, l, start, end, 0)
-	// The files stay, as a restart needs them: it will find the damage, and repair.
+	// The files stay because a restart needs them: it will find the damage, and repair the log.
 	if n := len(segments(t, dir)); !strings.HasSuffix(segments(t, dir)[0], "-00000000000000000000.seg") {
 		t.Errorf("%d segments left", n)
 	}
@@ -59,13 +60,13 @@ func TestCondemn(t *testing.T) {
 		t.Errorf("%s is still there: %v", at.File, err)
 	}
 	if again, err := l.DropDamaged(at); err != nil || again != start {
-		t.Errorf("condemned again: %v, %v", again, err)
+		t.Errorf("dropped again: %v, %v", again, err)
 	}
 	readTo(t, l, start, fill(t, l, 20), 0)
 }
 
-// TestCondemnNewest: damage in the segment that is being written does not end the log either.
-func TestCondemnNewest(t *testing.T) {
+// TestDropDamagedNewest: damage in the segment that is being written does not end the log either.
+func TestDropDamagedNewest(t *testing.T) {
 	dir := t.TempDir()
 	c := small()
 	c.SegmentSize = 1 << 20
@@ -82,7 +83,7 @@ func TestCondemnNewest(t *testing.T) {
 	if err != nil || start != l.End() {
 		t.Fatalf("begins at %v: %v", start, err)
 	}
-	// Memory still has what a replica that lost its link needs.
+	// The memory window still holds the bytes for a replica that lost its connection.
 	readTo(t, l, start-500, start, 0)
 	end := fill(t, l, 100)
 	readTo(t, l, start, end, 0)
@@ -92,7 +93,7 @@ func TestCondemnNewest(t *testing.T) {
 	}
 }
 
-// TestRepair goes on from a snapshot at any record, before, in or after the damage.
+// TestRepair continues from a snapshot at any record before, in or after the damage.
 func TestRepair(t *testing.T) {
 	dir, end := damaged(t)
 	var edges []replog.Offset
@@ -142,7 +143,8 @@ func TestRepair(t *testing.T) {
 	}
 }
 
-// TestRepairRefused repairs what Open refuses: every entry of the table of corruptions after a clean stop, and what is missing altogether.
+// TestRepairRefused repairs what Open rejects: every entry of the table of corruptions after a
+// clean stop, and missing files.
 func TestRepairRefused(t *testing.T) {
 	for name, damage := range map[string]func(dir string) error{
 		"first segment's header": func(dir string) error { return os.Truncate(segments(t, dir)[0], 20) },
@@ -170,7 +172,7 @@ func TestRepairRefused(t *testing.T) {
 	}
 }
 
-// memCopy copies a folder into memory, as the folder "log".
+// memCopy copies a directory into memory, as the directory "log".
 func memCopy(t *testing.T, dir string) *memfs.FS {
 	t.Helper()
 	fs := memfs.New()

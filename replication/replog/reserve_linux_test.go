@@ -12,7 +12,7 @@ import (
 	"rowfall/replication/replog"
 )
 
-// TestDiskFullForReal does it on a small tmpfs, if one can be mounted.
+// TestDiskFullForReal fills a small tmpfs, if one can be mounted.
 func TestDiskFullForReal(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
@@ -36,7 +36,7 @@ func TestDiskFullForReal(t *testing.T) {
 	if l.End() < 5<<20 {
 		t.Errorf("full at %v", l.End())
 	}
-	// Others take what is left.
+	// Other files take the rest of the volume.
 	if err := os.WriteFile(filepath.Join(dir, "other"), make([]byte, 8<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"rowfall/replication/replog"
 )
 
-// fillUp appends units until the disk has no room for one more, which it must say with why.
+// fillUp appends units until the disk has no room for another one, and checks the error.
 func fillUp(t *testing.T, l *replog.Log, why error) {
 	t.Helper()
 	var err error
@@ -25,7 +25,7 @@ func fillUp(t *testing.T, l *replog.Log, why error) {
 	}
 }
 
-// wantFull checks that an error says that the disk is full, and of what.
+// wantFull checks that an error reports a full disk and names the file and the room needed.
 func wantFull(t *testing.T, err error) {
 	t.Helper()
 	full := (*replog.FullError)(nil)
@@ -34,8 +34,9 @@ func wantFull(t *testing.T, err error) {
 	}
 }
 
-// TestDiskFull fills the disk at every point of a segment. Units are refused, pings go on out of the reserve, and once there
-// is room the log goes on by itself; at no point does the next process miss anything that was appended.
+// TestDiskFull fills the disk at every point of a segment. Units are rejected and pings use the
+// reserve. Once there is room, the log continues by itself. At no point does the next process miss
+// a record that was appended.
 func TestDiskFull(t *testing.T) {
 	const reserve = 3000
 	for free := int64(0); free < 1000; free += 9 {
@@ -59,7 +60,7 @@ func TestDiskFull(t *testing.T) {
 			}
 			pings++
 		}
-		// What a unit took in vain is left for them.
+		// The room that the failed unit had allocated is left for pings.
 		if pings < 90 {
 			t.Fatalf("free %d: %d pings, then %v", free, pings, err)
 		}
@@ -92,7 +93,8 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// TestDiskFullUnreserved is the same where no room can be set aside: the write itself fails, half done.
+// TestDiskFullUnreserved fills a disk that cannot allocate a reserve: the write itself fails
+// halfway.
 func TestDiskFullUnreserved(t *testing.T) {
 	for free := int64(0); free < 300; free += 2 {
 		fs := memfs.New()
@@ -123,7 +125,7 @@ func TestDiskFullUnreserved(t *testing.T) {
 	}
 }
 
-// TestDiskFullOfNames lets no file be made: the log stays in the segment it is in.
+// TestDiskFullOfNames allows no new file: the log stays in its current segment.
 func TestDiskFullOfNames(t *testing.T) {
 	fs := memfs.New()
 	c := small()
@@ -150,7 +152,7 @@ func TestDiskFullOfNames(t *testing.T) {
 	}
 }
 
-// TestDiskFullAtOpen: a log opens on a full disk, and what it had set aside is still there.
+// TestDiskFullAtOpen: a log opens on a full disk, and its reserve is still allocated.
 func TestDiskFullAtOpen(t *testing.T) {
 	fs := memfs.New()
 	c := small()
@@ -169,7 +171,7 @@ func TestDiskFullAtOpen(t *testing.T) {
 	if _, err := l.Append(replog.Ping, content(l.End(), 14)); err != nil {
 		t.Error(err)
 	}
-	// A sync that finds the disk full is final, as every failed sync.
+	// A sync that finds the disk full is final, like every failed sync.
 	fs.FailAt(1, nil)
 	if err := l.Sync(); err == nil || l.Err() == nil {
 		t.Errorf("sync: %v", err)
@@ -210,7 +212,7 @@ func TestKeepAge(t *testing.T) {
 		if s := l.Start(); s < first-400 || s > first {
 			t.Fatalf("starts at %v, want one before %v: what is older than an hour goes by itself", s, first)
 		}
-		// The age of a segment outlives the process; a failed clock makes nothing older.
+		// The age of a segment survives a restart. A failed clock makes no segment older.
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}

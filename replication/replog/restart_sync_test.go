@@ -13,7 +13,7 @@ import (
 	"rowfall/replication/replog"
 )
 
-// heldFS holds the creation of the second generation's first segment.
+// heldFS blocks the creation of the second generation's first segment.
 type heldFS struct {
 	*memfs.FS
 	armed          atomic.Bool
@@ -28,9 +28,9 @@ func (h *heldFS) Open(name string, flag int) (disk.File, error) {
 	return h.FS.Open(name, flag)
 }
 
-// A Sync that was asked for at an offset of the old generation, and comes to its turn
-// when Restart has begun another at a lower one, says nothing of bytes that are not
-// there: no later Sync would have synced anything until the stream had come that far.
+// A Sync was called at an offset of the old generation, and gets the lock after Restart has started
+// a generation at a lower offset. It must not record bytes as durable that do not exist. Otherwise
+// later calls of Sync would do nothing until the stream reached that offset.
 func TestSyncAcrossRestart(t *testing.T) {
 	h := &heldFS{FS: memfs.New(), reached: make(chan struct{}), leave: make(chan struct{})}
 	l, err := replog.Open("log", replog.Config{Fsync: replog.Never, FS: h})
@@ -43,9 +43,9 @@ func TestSyncAcrossRestart(t *testing.T) {
 	h.armed.Store(true)
 	restarted, synced := make(chan error, 1), make(chan error, 1)
 	go func() {
-		sweep, err := l.Restart(10)
+		removeOld, err := l.Restart(10)
 		if err == nil {
-			err = sweep()
+			err = removeOld()
 		}
 		restarted <- err
 	}()

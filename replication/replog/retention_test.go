@@ -10,7 +10,7 @@ import (
 	"rowfall/replication/replog"
 )
 
-// A pin moves on with its replica, and never back.
+// A pin moves forward with its replica, and never back.
 func TestPinAdvances(t *testing.T) {
 	c := small()
 	c.Keep, c.FS = 1, memfs.New()
@@ -32,8 +32,8 @@ func TestPinAdvances(t *testing.T) {
 	pin.Release()
 }
 
-// Keep may change while the log is open: what is too much goes in the background. Segments are then
-// small enough for the new bound.
+// Keep can change while the log is open. Segments beyond the new limit are removed in the
+// background, and new segments are small enough for it.
 func TestSetKeep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const mb = 1 << 20
@@ -77,8 +77,8 @@ func TestSetKeep(t *testing.T) {
 	})
 }
 
-// Units leave the spare room of the volume alone, and say so. What is set aside for the log's other
-// records, and a new segment, may use it.
+// Units leave the spare room of the volume unused and report that as the cause. The reserve for
+// other records, and a new segment, may use it.
 func TestSpareRoom(t *testing.T) {
 	for _, reserve := range []int64{3000, -1} {
 		fs := memfs.New()
@@ -104,7 +104,7 @@ func TestSpareRoom(t *testing.T) {
 	}
 }
 
-// Where the volume's room is not known, the log goes by what its writes say.
+// If the volume's free room is unknown, only failed writes and allocations limit the log.
 func TestSpareRoomNotKnown(t *testing.T) {
 	c := small()
 	c.FS = &unknown{memfs.New()}
@@ -117,8 +117,8 @@ type unknown struct{ *memfs.FS }
 
 func (*unknown) Free(string) (int64, error) { return 0, errors.ErrUnsupported }
 
-// The newest segment can be completed, so that the log up to a snapshot's offset can be dropped
-// although more is appended.
+// The newest segment can be completed, so that the log up to a snapshot's offset can be removed
+// although more records are appended.
 func TestComplete(t *testing.T) {
 	c := small()
 	c.FS, c.SegmentSize, c.Reserve = memfs.New(), 1<<20, 100

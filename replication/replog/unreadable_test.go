@@ -12,7 +12,8 @@ import (
 	"rowfall/replication/replog"
 )
 
-// inMemory is a log of records and segments on a disk that can have bad sectors. It was killed: nothing says what is durable.
+// inMemory builds a log with records and segments on a disk that can have bad sectors. The process
+// was killed, so no file records what is durable.
 func inMemory(t *testing.T, records int) (volume *memfs.FS, c replog.Config, names []string, end replog.Offset) {
 	t.Helper()
 	volume, c = memfs.New(), small()
@@ -32,7 +33,7 @@ func inMemory(t *testing.T, records int) (volume *memfs.FS, c replog.Config, nam
 	return volume, c, names, end
 }
 
-// wantDamage checks that an error is of a file, not behind a place in it.
+// wantDamage checks that an error reports damage in a file, at or before a position.
 func wantDamage(t *testing.T, err error, file string, at int64) {
 	t.Helper()
 	ce := (*replog.CorruptError)(nil)
@@ -41,8 +42,8 @@ func wantDamage(t *testing.T, err error, file string, at int64) {
 	}
 }
 
-// A bad sector in an old segment was asked for again and again, by each replica that came back for what lies there. Twice is nothing;
-// the third time it is damage, and what lies before it was handed out.
+// A bad sector in an old segment must not be read again and again by each replica that returns for
+// it. Two failed reads are retried; the third is damage. The bytes before it were returned.
 func TestUnreadable(t *testing.T) {
 	for at := int64(segmentHeader); at < 400; at += 7 {
 		for _, tries := range []int{2, -1} {
@@ -113,8 +114,9 @@ func TestUnreadableInBigRecord(t *testing.T) {
 	}
 }
 
-// A start that cannot read a place of the log never takes that for a torn end: nothing is cut, and the error names the place. A
-// repair, whose caller has the rest from elsewhere, keeps what is whole before it.
+// A start that cannot read a position of the log never treats that as a torn tail: nothing is cut,
+// and the error names the position. A repair keeps the undamaged records before it, because its
+// caller can produce the rest again.
 func TestUnreadableAtOpen(t *testing.T) {
 	_, _, names, _ := inMemory(t, 60)
 	for _, name := range append(names[len(names)-2:], "log/synced") {
@@ -167,7 +169,8 @@ func TestUnreadableAtOpen(t *testing.T) {
 	}
 }
 
-// What cannot be opened, for want of descriptors say, is no damage, however often.
+// A file that cannot be opened, for example for want of descriptors, is not damage, however often
+// that happens.
 func TestUnopenableIsNoDamage(t *testing.T) {
 	volume, c, _, end := inMemory(t, 60)
 	l := open(t, "log", c)
