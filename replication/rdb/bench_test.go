@@ -54,7 +54,8 @@ func BenchmarkRead(b *testing.B) {
 	report(b)
 }
 
-// BenchmarkSend compares sending a file over loopback TCP as it is with transcoding it on the way, and both without the network.
+// BenchmarkSend compares sending a file over loopback TCP unchanged with transcoding it while
+// sending, and both without the network.
 func BenchmarkSend(b *testing.B) {
 	file := write(b, rows(b), aux)
 	plain := func(w io.Writer) error {

@@ -91,7 +91,8 @@ func (d *decoder) unpackNode(unpack func(b []byte, e *elements) error) error {
 		return err
 	}
 	if d.elements.exceeded {
-		return fmt.Errorf("compressed node of %d bytes with more than %d elements", len(d.blob), maxPacked/2)
+		return fmt.Errorf("compressed node of %d bytes with more than %d elements",
+			len(d.blob), maxPacked/2)
 	}
 	return nil
 }

@@ -18,7 +18,8 @@
 //
 //	file     "REDIS0009", aux*, [0xfe database, 0xfb keys expires], key*, 0xff, CRC-64 of all
 //	         bytes before it (little-endian)
-//	aux      0xfa name value       redis-ver redis-bits ctime used-mem repl-stream-db repl-id repl-offset
+//	aux      0xfa name value       (redis-ver redis-bits ctime used-mem repl-stream-db repl-id
+//	                                repl-offset)
 //	key      [0xfc ms u64] type key value
 //	length   00llllll | 01llllll l | 0x80 u32 | 0x81 u64 (big-endian)
 //	string   length bytes | 0xc0 i8 | 0xc1 i16 | 0xc2 i32 (little-endian) | 0xc3 packed size LZF

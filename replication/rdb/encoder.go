@@ -269,7 +269,8 @@ func appendScore(dst []byte, score float64) []byte {
 		return append(dst, "inf"...)
 	case math.IsInf(score, -1):
 		return append(dst, "-inf"...)
-	case score == math.Trunc(score) && math.Abs(score) < 1<<53 && (score != 0 || !math.Signbit(score)):
+	case score == math.Trunc(score) && math.Abs(score) < 1<<53 &&
+		(score != 0 || !math.Signbit(score)):
 		return strconv.AppendInt(dst, int64(score), 10)
 	}
 	return strconv.AppendFloat(dst, score, 'g', -1, 64)

@@ -65,8 +65,10 @@ const (
 // supported reports whether Read accepts a type.
 func supported(t byte) bool {
 	switch t {
-	case typeString, typeSet, typeSortedSet, typeHash, typeSortedSet2, typeSetInts, typeSortedSetZiplist, typeHashZiplist,
-		typeHashPack, typeSortedSetPack, typeSetPack, typeList, typeListZiplist, typeListZiplists, typeListPacks,
+	case typeString, typeHash, typeHashZiplist, typeHashPack,
+		typeSet, typeSetInts, typeSetPack,
+		typeSortedSet, typeSortedSet2, typeSortedSetZiplist, typeSortedSetPack,
+		typeList, typeListZiplist, typeListZiplists, typeListPacks,
 		typeStream, typeStream2, typeStream3:
 		return true
 	}

@@ -13,8 +13,8 @@ import (
 
 const large = 65 << 20 // more than a packed collection may be
 
-// What a unit can hold a snapshot can, too: a stream's entry stands in one node, however
-// long it is. The node's own file could not be read at the next start.
+// A snapshot can hold everything that a unit can: an entry of a stream is in one node, however long
+// it is. A node must be able to read its own file at the next start.
 func TestLargeEntry(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
 	must(t, k.Loader().Stream([]byte("s"), 0, func(add func(keyspace.StreamID, [][]byte) error) (keyspace.StreamInfo, error) {
@@ -32,8 +32,8 @@ func TestLargeEntry(t *testing.T) {
 	}
 }
 
-// An element of a list that is longer than the fill limit stands in a packed node of its
-// own, as servers up to Redis 7.0 write it.
+// A list element longer than the fill limit is in a packed node of its own, as servers up to Redis
+// 7.0 write it.
 func TestLargeElement(t *testing.T) {
 	pack := []byte{0, 0, 0, 0, 1, 0, 0xf0}
 	pack = binary.LittleEndian.AppendUint32(pack, large)
@@ -56,7 +56,7 @@ func TestLargeElement(t *testing.T) {
 	}
 }
 
-// A compressed node may be long because an element is, and not because there are many.
+// A compressed node may be long because of a long element, but not because of many elements.
 func TestCrowdedNode(t *testing.T) {
 	const size = 6 + 2 + 260_000*264 + 1
 	pack := binary.LittleEndian.AppendUint32(nil, size)

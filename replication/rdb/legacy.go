@@ -16,7 +16,8 @@ var (
 // byte, or 0xfe and u32), an encoding, and data.
 func unzip(b []byte, e *elements) error {
 	const header = 10
-	if len(b) < header+1 || uint64(binary.LittleEndian.Uint32(b)) != uint64(len(b)) || b[len(b)-1] != 0xff {
+	if len(b) < header+1 || uint64(binary.LittleEndian.Uint32(b)) != uint64(len(b)) ||
+		b[len(b)-1] != 0xff {
 		return errZiplist
 	}
 	want, n := int(binary.LittleEndian.Uint16(b[8:])), 0

@@ -139,7 +139,8 @@ func unpack(b []byte, e *elements) error {
 
 // eachPacked calls do with every element of a listpack: the string s, or the integer n if s is nil.
 func eachPacked(b []byte, do func(s []byte, n int64)) error {
-	if len(b) < packHeader+1 || uint64(binary.LittleEndian.Uint32(b)) != uint64(len(b)) || b[len(b)-1] != packEnd {
+	if len(b) < packHeader+1 || uint64(binary.LittleEndian.Uint32(b)) != uint64(len(b)) ||
+		b[len(b)-1] != packEnd {
 		return errPack
 	}
 	want, have := int(binary.LittleEndian.Uint16(b[4:])), 0

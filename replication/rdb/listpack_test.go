@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// The greatest lengths of two and three bytes are written in two ways; both are read. Those of Redis were taken for damage.
+// The greatest lengths of two and three bytes are written in two ways. Read accepts both, also that
+// of new Redis versions.
 func TestPackLenOfBothForms(t *testing.T) {
 	for size, forms := range map[int][]string{
 		1<<14 - 2: {"\x7f\xfe"},

@@ -137,10 +137,10 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// file puts a body between a header and a trailer that says "not checked".
+// file puts a body between a header and a trailer without a checksum.
 func file(version, body string) string { return version + body + "\xff" + strings.Repeat("\x00", 8) }
 
-// TestReadEncodings reads what Write does not write.
+// TestReadEncodings reads encodings that Write does not write.
 func TestReadEncodings(t *testing.T) {
 	unhex := func(s string) string {
 		b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
@@ -183,8 +183,8 @@ func TestReadEncodings(t *testing.T) {
 	}
 }
 
-// TestEmptyCollections: they are left out and counted, with their expiry, as Redis does since 6.2. A link to a server that had
-// saved one ended for good.
+// TestEmptyCollections: empty collections are left out and counted, with their expiry, as Redis
+// does since 6.2. They must not end the link to a server that has saved one.
 func TestEmptyCollections(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
 	body := "\xfc\x05\x00\x00\x00\x00\x00\x00\x00" + "\x01\x01a\x00" + "\x02\x01b\x00" + "\x04\x01c\x00" + "\x05\x01d\x00" + "\x12\x01e\x00" +
@@ -196,7 +196,7 @@ func TestEmptyCollections(t *testing.T) {
 	}
 }
 
-// TestRefused says what is refused, and a fragment of what the error must say.
+// TestRefused lists files that Read rejects, with a fragment of the error text.
 func TestRefused(t *testing.T) {
 	whole := write(t, sample(t), aux)
 	damaged := bytes.Clone(whole)
@@ -253,7 +253,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestHostileLengths: claims cost nothing.
+// TestHostileLengths: lengths that a file only claims allocate nothing.
 func TestHostileLengths(t *testing.T) {
 	for name, body := range map[string]string{
 		"string": "\x00\x01k\x80\x1f\xff\xff\xff", "LZF": "\x00\x01k\xc3\x80\x1f\xff\xff\xff\x80\x1f\xff\xff\xff",
@@ -314,7 +314,7 @@ func TestWriteGathersLittle(t *testing.T) {
 	}
 }
 
-// largest is the longest write.
+// largest is a writer that records the length of the longest write.
 type largest int
 
 func (l *largest) Write(p []byte) (int, error) {
@@ -332,19 +332,19 @@ func (l *limited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// allocated is all the memory that was ever asked for.
+// allocated returns the total number of bytes allocated so far.
 func allocated() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.TotalAlloc
 }
 
-// bound is what reading b may take, whatever lengths it claims: LZF makes up to 88
-// bytes of one, and the smallest element has a slice of its own.
+// bound is the memory that reading b may take, whatever lengths b claims. LZF expands one byte to
+// at most 88, and the smallest element has a slice of its own.
 func bound(b []byte) uint64 { return 16<<20 + 1024*uint64(len(b)) }
 
-// FuzzRead: whatever comes, it costs no more memory than it is worth, and what is
-// read can be written and read again.
+// FuzzRead: for any input, the memory used is bounded by the input's length, and an accepted file
+// can be written and read again.
 func FuzzRead(f *testing.F) {
 	k := keyspace.New(keyspace.Options{})
 	l := k.Loader()

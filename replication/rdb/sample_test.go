@@ -16,7 +16,7 @@ import (
 
 var aux = rdb.Aux{ReplID: "0123456789abcdef0123456789abcdef01234567", Offset: 98765432109, Version: "7.4.1", CTime: 1700000000, UsedMem: 1 << 20}
 
-// dump lists what a keyspace holds: key to kind, expiry and content.
+// dump returns the contents of a keyspace: key to kind, expiry and elements.
 func dump(t testing.TB, k *keyspace.Keyspace) map[string]string {
 	t.Helper()
 	s := k.Snapshot()
@@ -86,10 +86,12 @@ func byteSlices(s ...string) (b [][]byte) {
 	return b
 }
 
-// packBoundary is the length of a text whose element in a listpack takes 16383 bytes. Servers differ in how such a one goes on.
+// packBoundary is the length of a string whose element in a listpack takes 16383 bytes. Servers
+// write the length after such an element in different ways.
 const packBoundary = 16378
 
-// texts are the values that encodings tell apart: integers of every width and their neighbours, what only looks like one, and lengths around limits.
+// texts are strings that encodings treat differently: integers of every width and their neighbours,
+// strings that only look like integers, and lengths around limits.
 func texts() []string {
 	all := []string{"", "-", "-0", "+1", "01", " 1", "1.0", "x", "9223372036854775808", "-9223372036854775809", "18446744073709551616", "\x00\xff"}
 	for bits := range 64 {
@@ -152,7 +154,7 @@ func sample(t testing.TB) *keyspace.Keyspace {
 	return k
 }
 
-// addStream adds a stream of one entry, 1-2, or of none.
+// addStream adds a stream with one entry, 1-2, or with none.
 func addStream(l *keyspace.Loader, key string, at int64, i keyspace.StreamInfo, pairs ...string) error {
 	return l.Stream([]byte(key), at, func(add func(keyspace.StreamID, [][]byte) error) (keyspace.StreamInfo, error) {
 		if len(pairs) == 0 {
@@ -162,7 +164,8 @@ func addStream(l *keyspace.Loader, key string, at int64, i keyspace.StreamInfo, 
 	})
 }
 
-// addEntries adds a stream whose entries have the same fields, others, and one of them twice; and ids that turn over.
+// addEntries adds a stream with equal and different field names in its entries, one name twice, and
+// ids that wrap around.
 func addEntries(l *keyspace.Loader, key string, n int) error {
 	return l.Stream([]byte(key), 0, func(add func(keyspace.StreamID, [][]byte) error) (i keyspace.StreamInfo, err error) {
 		i.Last = keyspace.StreamID{Ms: 1000, Seq: math.MaxUint64 - 3}

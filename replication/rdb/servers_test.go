@@ -24,7 +24,7 @@ import (
 
 var caches = []servers.Kind{servers.RedisOldest, servers.RedisStable, servers.Redis, servers.Valkey, servers.ValkeyStable}
 
-// dumpServer lists what a server holds, in the form of dump.
+// dumpServer returns the contents of a server, in the form of dump.
 func dumpServer(t *testing.T, c *redis.Client) map[string]string {
 	t.Helper()
 	ctx := t.Context()
@@ -86,7 +86,7 @@ func dumpServer(t *testing.T, c *redis.Client) map[string]string {
 	return all
 }
 
-// dumpStream reads replies as they are: a map would hide fields that stand there twice.
+// dumpStream reads raw replies, because a map would hide fields that occur twice.
 func dumpStream(t *testing.T, c *redis.Client, key string) (parts []string) {
 	t.Helper()
 	entries, err := c.Do(t.Context(), "XRANGE", key, "-", "+").Slice()
@@ -137,7 +137,7 @@ func compare(t *testing.T, got, want map[string]string) {
 	}
 }
 
-// TestServersLoad lets each server load our file, checking every packed value in full.
+// TestServersLoad loads our file in each server, which validates every packed value.
 func TestServersLoad(t *testing.T) {
 	k := sample(t)
 	b := write(t, k, aux)
@@ -152,7 +152,8 @@ func TestServersLoad(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, "ours.rdb"), b, 0o600))
 			s := servertest.Cache(t, kind, servers.CacheOptions{Dir: dir, Args: []string{
 				"--dbfilename", "ours.rdb", "--sanitize-dump-payload", "yes",
-				// So that the file is known to hold what a stock server packs itself, not more. Every version knows these names.
+				// Checks that the file holds only what a stock server packs itself. Every version
+				// reports these encodings.
 				"--hash-max-ziplist-entries", "128", "--zset-max-ziplist-entries", "128",
 			}})
 			c := connect(t, s)
@@ -170,8 +171,9 @@ func TestServersLoad(t *testing.T) {
 	}
 }
 
-// TestServersLoadBoundary: an element of just 16383 bytes, at the end of a stream's node and inside of one. Only a stream has to
-// pack it. Once we wrote it as only Valkey 9.1 does, and Redis ended on it.
+// TestServersLoadBoundary: an element of exactly 16383 bytes, at the end and in the middle of a
+// stream's node. Only streams must pack such an element. In the form of Valkey 9.1 it crashes
+// Redis.
 func TestServersLoadBoundary(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
 	long := strings.Repeat("v", packBoundary)
@@ -200,7 +202,7 @@ func TestServersLoadBoundary(t *testing.T) {
 	}
 }
 
-// TestServersCheck gives our file to the checker that comes with each server.
+// TestServersCheck runs each server's own checker on our file.
 func TestServersCheck(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "ours.rdb")
 	b := write(t, sample(t), aux)
@@ -224,7 +226,7 @@ func TestServersCheck(t *testing.T) {
 	}
 }
 
-// TestServersSave reads what each server saves, with and without compression.
+// TestServersSave reads the file that each server saves, with and without compression.
 func TestServersSave(t *testing.T) {
 	for _, kind := range caches {
 		t.Run(string(kind), func(t *testing.T) {

@@ -20,10 +20,10 @@ import (
 	"rowfall/replication/rdb"
 )
 
-// history is what an old type does not tell of a stream.
+// history matches the numbers of a stream that an old type does not store.
 var history = regexp.MustCompile(` deleted [0-9-]+ added \d+`)
 
-// plain is a dump as it is to be after Transcode.
+// plain returns the dump that is expected after Transcode.
 func plain(all map[string]string) map[string]string {
 	for key, s := range all {
 		if strings.HasPrefix(s, "stream ") {
@@ -46,8 +46,8 @@ func copyPlain(w io.Writer, r io.Reader) error {
 	return err
 }
 
-// A plain copy has no place for what a server cannot compute of a stream. The number of such
-// streams is returned, so that the loss can be told.
+// A plain copy cannot store the numbers of a stream that a server cannot compute. Transcode returns
+// the number of such streams, so that the loss can be reported.
 func TestTranscodeCountsLossyStreams(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
 	id := keyspace.StreamID{Ms: 1, Seq: 1}
@@ -93,7 +93,7 @@ func TestTranscode(t *testing.T) {
 	}
 }
 
-// TestTranscodeGolden pins what becomes of the types that Redis 6.2 does not know.
+// TestTranscodeGolden pins the copies of the types that Redis 6.2 does not know.
 func TestTranscodeGolden(t *testing.T) {
 	for name, c := range map[string]struct {
 		load func(l *keyspace.Loader) error
@@ -127,7 +127,7 @@ func TestTranscodeGolden(t *testing.T) {
 	}
 }
 
-// TestTranscodeRefused: what is wrong ends it before the checksum is written.
+// TestTranscodeRefused: an error ends the copy before the checksum is written.
 func TestTranscodeRefused(t *testing.T) {
 	b := write(t, sample(t), aux)
 	damaged := bytes.Clone(b)
@@ -156,7 +156,7 @@ func TestTranscodeRefused(t *testing.T) {
 	}
 }
 
-// TestTranscodeMemory: one large value goes through without being held.
+// TestTranscodeMemory: one large value is copied without being held in memory.
 func TestTranscodeMemory(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
 	must(t, k.Loader().String([]byte("k"), make([]byte, 64<<20), 0))
@@ -171,7 +171,7 @@ func TestTranscodeMemory(t *testing.T) {
 	}
 }
 
-// TestTranscodedLoads lets servers load the copy.
+// TestTranscodedLoads loads the copy in old servers.
 func TestTranscodedLoads(t *testing.T) {
 	k := sample(t)
 	b := transcode(t, write(t, k, aux))
@@ -186,7 +186,8 @@ func TestTranscodedLoads(t *testing.T) {
 	}
 }
 
-// FuzzTranscode: whatever comes, it ends, and a copy holds what its original does.
+// FuzzTranscode: for any input Transcode ends, and a finished copy holds the same data as its
+// original.
 func FuzzTranscode(f *testing.F) {
 	k := keyspace.New(keyspace.Options{})
 	l := k.Loader()
