@@ -12,20 +12,20 @@ const (
 	// One Publish looks at compactStep bytes or more, or at none, and at
 	// compactMost if it has not written much itself: some 2,500 rows, which
 	// take 150 to 300 microseconds.
-	compactStep = 16 << 10
-	compactMost = 256 << 10
-	// movesAtOnce is how many slots change in one hold of the write lock.
-	movesAtOnce = 64
+	minCompact = 16 << 10
+	maxCompact = 256 << 10
+	// movesPerLock is how many slots change in one hold of the write lock.
+	movesPerLock = 64
 )
 
-// mover is the state of compaction.
-type mover struct {
-	owed int // bytes to look at
-	list []moving
+// compaction is the state of compaction.
+type compaction struct {
+	debt  int // bytes to look at
+	moved []movedRecord
 }
 
-// moving is a record with a copy at another address.
-type moving struct {
+// movedRecord is a record with a copy at another address.
+type movedRecord struct {
 	hash     uint64
 	slot     int
 	from, to arena.Addr
@@ -34,38 +34,38 @@ type moving struct {
 // compact takes records out of chunks with much garbage, in proportion to what
 // a unit has written.
 func (k *Keyspace) compact(written int) {
-	m := &k.moves
+	m := &k.compaction
 	excess := k.arena.ExcessGarbage(garbageShare)
 	if excess <= 0 {
-		m.owed = 0
+		m.debt = 0
 		return
 	}
-	effort, most := compactEffort, compactMost
+	effort, most := compactEffort, maxCompact
 	if k.arena.ExcessGarbage(garbageShare/2) > 0 {
 		effort, most = 2*compactEffort, max(most, 4*written)
 	}
-	if m.owed += effort * written; m.owed < compactStep {
+	if m.debt += effort * written; m.debt < minCompact {
 		return
 	}
-	for budget := min(m.owed, most); budget > 0; {
+	for budget := min(m.debt, most); budget > 0; {
 		if !k.arena.SelectVictim(2 * garbageShare) {
-			m.owed = 0
+			m.debt = 0
 			return
 		}
-		n := k.moveSome(budget)
+		n := k.moveRecords(budget)
 		budget -= n
-		m.owed -= n
+		m.debt -= n
 	}
-	m.owed = min(m.owed, most)
+	m.debt = min(m.debt, most)
 }
 
-// moveSome looks at about so many bytes of the chunk being compacted, and
+// moveRecords looks at about so many bytes of the chunk being compacted, and
 // returns how many it were.
-func (k *Keyspace) moveSome(budget int) (looked int) {
-	m := &k.moves
-	m.list = m.list[:0]
+func (k *Keyspace) moveRecords(budget int) (looked int) {
+	m := &k.compaction
+	m.moved = m.moved[:0]
 	dir := k.table.dir.Load()
-	for len(m.list) < movesAtOnce && looked < budget {
+	for len(m.moved) < movesPerLock && looked < budget {
 		from, b, size, ok := k.arena.NextRecord()
 		if !ok {
 			break
@@ -74,8 +74,8 @@ func (k *Keyspace) moveSome(budget int) (looked int) {
 		if b == nil {
 			continue
 		}
-		rec := record(text(b))
-		hash := hashOf(view(rec.key()))
+		rec := record(stringOf(b))
+		hash := hashOf(bytesOf(rec.key()))
 		i, used := dir.shard(hash).locateAt(hash, from)
 		if !used {
 			continue
@@ -84,16 +84,16 @@ func (k *Keyspace) moveSome(budget int) (looked int) {
 		if err != nil {
 			break // it stays where it is
 		}
-		m.list = append(m.list, moving{hash, i, from, to})
+		m.moved = append(m.moved, movedRecord{hash, i, from, to})
 	}
-	if len(m.list) > 0 {
+	if len(m.moved) > 0 {
 		k.mu.Lock()
-		for _, e := range m.list {
+		for _, e := range m.moved {
 			k.table.move(e.hash, e.slot, e.to)
 		}
 		k.mu.Unlock()
 	}
-	for _, e := range m.list {
+	for _, e := range m.moved {
 		k.arena.Free(e.from)
 	}
 	return max(looked, 1)

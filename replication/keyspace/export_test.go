@@ -27,7 +27,7 @@ func (k *Keyspace) Shapes() int { return k.shapes.Len() }
 func (k *Keyspace) Stray() error {
 	for k.nodes.Reap(1 << 20) {
 	}
-	want := k.due.Size()
+	want := k.expiryIndex.Size()
 	k.table.dir.Load().each(func(s *shard) bool {
 		for _, big := range s.bigs {
 			want += big.Size()
@@ -44,10 +44,10 @@ func (k *Keyspace) Stray() error {
 func (k *Keyspace) Trees() arena.Stats { return k.trees.Stats() }
 
 // Moved returns how often sparse chunks of the arena of trees have been emptied.
-func (k *Keyspace) Moved() int { return k.settler.rounds }
+func (k *Keyspace) Moved() int { return k.defrag.rounds }
 
 // Settling says whether nodes of trees are being moved.
-func (k *Keyspace) Settling() bool { return k.settler.active }
+func (k *Keyspace) Settling() bool { return k.defrag.active }
 
 // executor is a Keyspace or a View.
 type executor interface {

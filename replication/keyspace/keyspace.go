@@ -51,36 +51,36 @@ type Options struct {
 // and Loader belong to one goroutine, the writer; all other methods may be called
 // from any.
 type Keyspace struct {
-	hidden string
-	now    func() int64
+	hiddenPrefix string
+	now          func() int64
 
 	// What readers see. The writer reads it without the lock, since nobody
 	// else changes it, and changes it under the lock.
 	mu sync.RWMutex
 	published
 
-	fixed map[string]found // of a view: all that its commands can find; nil: they look into the table
+	frozenKeys map[string]frozenRecord // of a view: all that its commands can find; nil: they look into the table
 
 	arena  *arena.Arena // records
 	trees  *arena.Arena // nodes of trees
 	nodes  *btree.Nodes
 	shapes *value.Shapes
 
-	// due orders the keys that expire: time u64 BE, key. Only the writer looks.
-	due btree.Tree
+	// expiryIndex orders the keys that expire: time u64 BE, key. Only the writer looks.
+	expiryIndex btree.Tree
 
-	stage   stage
-	moves   mover
-	settler settler
+	stage      stage
+	compaction compaction
+	defrag     defragmenter
 }
 
 // published is the state that mu guards.
 type published struct {
-	table   *table
-	keys    int
-	expires int // keys with an expiry
-	secret  int // keys with the hidden prefix
-	memory  arena.Stats
+	table      *table
+	keys       int
+	expires    int // keys with an expiry
+	hiddenKeys int // keys with the hidden prefix
+	memory     arena.Stats
 }
 
 // seed orders the keys of this process. It is one for all keyspaces, so that
@@ -93,7 +93,7 @@ func hashOf(key []byte) uint64 { return maphash.Bytes(seed, key) }
 func New(o Options) *Keyspace { return newKeyspace(o, arena.Options{}, arena.Options{}) }
 
 func newKeyspace(o Options, records, trees arena.Options) *Keyspace {
-	k := &Keyspace{hidden: o.HiddenPrefix, now: o.Now}
+	k := &Keyspace{hiddenPrefix: o.HiddenPrefix, now: o.Now}
 	if k.now == nil {
 		k.now = func() int64 { return time.Now().UnixMilli() }
 	}
@@ -102,7 +102,7 @@ func newKeyspace(o Options, records, trees arena.Options) *Keyspace {
 	k.trees = arena.New(trees)
 	k.nodes = btree.NewNodes(k.trees)
 	k.stage.edit.Shapes, k.stage.edit.Nodes = k.shapes, k.nodes
-	k.due = k.nodes.Tree()
+	k.expiryIndex = k.nodes.Tree()
 	k.table = newTable(k.arena)
 	// Whoever uses bytes of an arena holds the keyspace: see pin.
 	runtime.AddCleanup(k, (*arena.Arena).Close, k.arena)
@@ -141,24 +141,24 @@ func (k *Keyspace) Publish() {
 	}
 	k.memory = k.stats()
 	k.mu.Unlock()
-	k.due = st.due
+	k.expiryIndex = st.expiryIndex
 	written := 0
 	for i := range st.changes {
 		written += len(st.changes[i].rec)
 	}
 	made, bytes := k.nodes.Created()
-	k.settle()
+	k.releaseReplaced()
 	st.reset()
 	k.compact(written)
 	k.arena.Advance()
-	k.nodes.Reap(max(reapAtOnce, 2*made)) // what is made in the long run is freed, too
-	k.settleTrees(made, bytes)
+	k.nodes.Reap(max(minReap, 2*made)) // what is made in the long run is freed, too
+	k.defragTrees(made, bytes)
 	k.trees.Advance()
 }
 
-// reapAtOnce is how many nodes of dropped trees one Publish frees at least: some ten
+// minReap is how many nodes of dropped trees one Publish frees at least: some ten
 // microseconds.
-const reapAtOnce = 256
+const minReap = 256
 
 // stats is what both arenas need.
 func (k *Keyspace) stats() arena.Stats {
@@ -169,11 +169,11 @@ func (k *Keyspace) stats() arena.Stats {
 	}
 }
 
-// settle tells the arenas what the published unit has replaced.
-func (k *Keyspace) settle() {
+// releaseReplaced tells the arenas what the published unit has replaced.
+func (k *Keyspace) releaseReplaced() {
 	st := &k.stage
 	if st.flushed {
-		k.endSettle()
+		k.endDefrag()
 		k.arena.FreeAll()
 		k.nodes.CommitReplacingAll()
 	} else {
@@ -200,7 +200,7 @@ func (k *Keyspace) settle() {
 func (k *Keyspace) publishLocked(c *change) {
 	if c.deleted {
 		if c.old != "" {
-			k.table.remove(c.hash, view(c.old.key()))
+			k.table.remove(c.hash, bytesOf(c.old.key()))
 			k.count(c.old, -1)
 		}
 		return
@@ -219,17 +219,17 @@ func (k *Keyspace) count(r record, by int) {
 		k.expires += by
 	}
 	if k.isHidden(r.key()) {
-		k.secret += by
+		k.hiddenKeys += by
 	}
 }
 
 // Discard drops the staged unit; nothing of it remains. Without one it does
 // nothing.
-func (k *Keyspace) Discard() { k.drop() }
+func (k *Keyspace) Discard() { k.discardStaged() }
 
-// tidyAtOnce bounds what one Tidy frees, in steps of some megabytes: to unmap
+// tidySteps bounds what one Tidy frees, in steps of some megabytes: to unmap
 // them all takes some milliseconds.
-const tidyAtOnce = 64
+const tidySteps = 64
 
 // tidyNodes is how many nodes of dropped trees it frees: some 2 milliseconds.
 const tidyNodes = 16 << 10
@@ -242,8 +242,8 @@ func (k *Keyspace) Tidy() {
 		return
 	}
 	k.nodes.Reap(tidyNodes)
-	k.settleTrees(tidyNodes, 0)
-	for range tidyAtOnce {
+	k.defragTrees(tidyNodes, 0)
+	for range tidySteps {
 		records, trees := k.arena.Advance(), k.trees.Advance()
 		if !records && !trees {
 			break
@@ -256,7 +256,7 @@ func (k *Keyspace) Tidy() {
 	}
 }
 
-func (k *Keyspace) dueKey(at int64, key string) []byte {
+func (k *Keyspace) expiryKey(at int64, key string) []byte {
 	k.stage.scratch = binary.BigEndian.AppendUint64(k.stage.scratch[:0], uint64(at))
 	k.stage.scratch = append(k.stage.scratch, key...)
 	return k.stage.scratch
@@ -267,7 +267,7 @@ func (k *Keyspace) dueKey(at int64, key string) []byte {
 // but one in any case. more says that it did not look at all of them. The caller has
 // them deleted by a unit of DEL.
 func (k *Keyspace) Expired(now int64, limit, size int) (keys [][]byte, more bool) {
-	k.due.Ascend(0, limit, func(due, _ []byte) bool {
+	k.expiryIndex.Ascend(0, limit, func(due, _ []byte) bool {
 		if !expired(int64(binary.BigEndian.Uint64(due)), now) {
 			return false
 		}
@@ -293,18 +293,18 @@ func (k *Keyspace) IsDue(key []byte, now int64) bool {
 // read returns the value of a key that has not expired, or the zero Value. The
 // caller has the arena pinned.
 func (k *Keyspace) read(key []byte) (v Value, expireAt int64) {
-	if k.fixed != nil {
-		f := k.fixed[string(key)]
-		return k.live(f.rec, f.big)
+	if k.frozenKeys != nil {
+		f := k.frozenKeys[string(key)]
+		return k.liveValue(f.rec, f.big)
 	}
 	hash := hashOf(key)
 	k.mu.RLock()
 	rec, _, big := k.table.find(hash, key)
 	k.mu.RUnlock()
-	return k.live(rec, big)
+	return k.liveValue(rec, big)
 }
 
-func (k *Keyspace) live(rec record, big *value.Big) (v Value, expireAt int64) {
+func (k *Keyspace) liveValue(rec record, big *value.Big) (v Value, expireAt int64) {
 	if expireAt = rec.expireAt(); expireAt != 0 && expired(expireAt, k.now()) {
 		return Value{}, 0
 	}
@@ -318,7 +318,7 @@ const maxLookups = 512
 // readAll calls visit with the value of every key, all as of one moment, until visit returns false.
 // That of many keys is a snapshot, which costs the writer less than waiting for them all.
 func (k *Keyspace) readAll(keys [][]byte, visit func(v Value) bool) {
-	if k.fixed != nil {
+	if k.frozenKeys != nil {
 		for _, key := range keys {
 			if v, _ := k.read(key); !visit(v) {
 				return
@@ -333,7 +333,7 @@ func (k *Keyspace) readAll(keys [][]byte, visit func(v Value) bool) {
 		for _, key := range keys {
 			hash := hashOf(key)
 			rec, _, big := k.table.findIn(shardOf(hash), hash, key)
-			if v, _ := k.live(rec, big); !visit(v) {
+			if v, _ := k.liveValue(rec, big); !visit(v) {
 				return
 			}
 		}
@@ -354,7 +354,7 @@ func (k *Keyspace) readAll(keys [][]byte, visit func(v Value) bool) {
 	}
 	k.mu.RUnlock()
 	for _, f := range all {
-		if v, _ := k.live(f.rec, f.big); !visit(v) {
+		if v, _ := k.liveValue(f.rec, f.big); !visit(v) {
 			return
 		}
 	}
@@ -365,7 +365,7 @@ func (k *Keyspace) readAll(keys [][]byte, visit func(v Value) bool) {
 func (k *Keyspace) Len() int {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	return k.keys - k.secret
+	return k.keys - k.hiddenKeys
 }
 
 // Counts returns the number of all keys, of those with an expiry, and of those
@@ -373,7 +373,7 @@ func (k *Keyspace) Len() int {
 func (k *Keyspace) Counts() (keys, expires, hidden int) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	return k.keys, k.expires, k.secret
+	return k.keys, k.expires, k.hiddenKeys
 }
 
 // Memory returns what records and trees need as of the last unit or Tidy, in bytes.
@@ -387,7 +387,7 @@ func (k *Keyspace) Memory() arena.Stats {
 // Get returns a copy of a string; false if the key is absent or no string.
 func (k *Keyspace) Get(key string) ([]byte, bool) {
 	defer k.pin().unpin()
-	v, _ := k.read(view(key))
+	v, _ := k.read(bytesOf(key))
 	if v.Kind() != String {
 		return nil, false
 	}
@@ -397,7 +397,7 @@ func (k *Keyspace) Get(key string) ([]byte, bool) {
 // HashFields returns a copy of a hash; false if the key is absent or no hash.
 func (k *Keyspace) HashFields(key string) (map[string]string, bool) {
 	defer k.pin().unpin()
-	v, _ := k.read(view(key))
+	v, _ := k.read(bytesOf(key))
 	if v.Kind() != Hash {
 		return nil, false
 	}

@@ -116,7 +116,7 @@ func (l *Loader) add(kind Kind, key []byte, expireAt int64, fill func(e *value.E
 	if rec, _, _ := k.table.find(hash, key); rec != "" {
 		return fmt.Errorf("load key %.64q: duplicate key", key)
 	}
-	k.begin()
+	k.beginUnit()
 	rec, at, err := l.make(kind, key, expireAt, fill)
 	if err != nil {
 		k.nodes.Rollback()
@@ -144,15 +144,15 @@ func (l *Loader) make(kind Kind, key []byte, expireAt int64, fill func(e *value.
 	if err := fill(e); err != nil {
 		return "", 0, err
 	}
-	due := k.due
+	due := k.expiryIndex
 	if expireAt != 0 {
-		due.Set(k.dueKey(expireAt, text(key)), nil)
+		due.Set(k.expiryKey(expireAt, stringOf(key)), nil)
 	}
 	rec, at = k.store()
 	if err := k.stage.fault; err != nil {
 		k.stage.fault = nil
 		return "", 0, err
 	}
-	k.due = due
+	k.expiryIndex = due
 	return rec, at, nil
 }

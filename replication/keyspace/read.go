@@ -76,7 +76,7 @@ func readCommand(args [][]byte) *reader {
 	if len(args) == 0 {
 		return nil
 	}
-	if r := readers[text(args[0])]; r != nil {
+	if r := readers[stringOf(args[0])]; r != nil {
 		return r
 	}
 	var room [resp.MaxName]byte

@@ -40,18 +40,18 @@ func appendRecordHead(dst []byte, kind value.Kind, key []byte, expireAt int64) [
 	return dst
 }
 
-// view returns the bytes of s without copying them. They are read-only.
-func view(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+// bytesOf returns the bytes of s without copying them. They are read-only.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
-// text returns b as a string without copying it, for the time of a call.
-func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+// stringOf returns b as a string without copying it, for the time of a call.
+func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // keySpan returns where the key starts and ends.
 func (r record) keySpan() (start, end int) {
 	if r[1] < 0x80 {
 		return 2, 2 + int(r[1])
 	}
-	n, w := binary.Uvarint(view(string(r[1:min(len(r), 1+binary.MaxVarintLen64)])))
+	n, w := binary.Uvarint(bytesOf(string(r[1:min(len(r), 1+binary.MaxVarintLen64)])))
 	return 1 + w, 1 + w + int(n)
 }
 
@@ -75,7 +75,7 @@ func (r record) expireAt() int64 {
 		return 0
 	}
 	_, end := r.keySpan()
-	return int64(binary.LittleEndian.Uint64(view(string(r[end : end+8]))))
+	return int64(binary.LittleEndian.Uint64(bytesOf(string(r[end : end+8]))))
 }
 
 // packed returns the packed value.
@@ -84,7 +84,7 @@ func (r record) packed() []byte {
 	if r[0]&flagExpires != 0 {
 		end += 8
 	}
-	return view(string(r[end:]))
+	return bytesOf(string(r[end:]))
 }
 
 // valueOf returns the value of a record whose trees, if any, are big.

@@ -85,7 +85,7 @@ func collectionScan(kind Kind) func(*Keyspace, *resp.Writer, [][]byte) {
 		case !ok:
 			return
 		case v.Kind() == value.None:
-			beginScanned(w, 0, 0) // Redis looks at no option then
+			startScanReply(w, 0, 0) // Redis looks at no option then
 			return
 		}
 		o, message := parseScan(args[3:], kind)
@@ -103,7 +103,7 @@ func collectionScan(kind Kind) func(*Keyspace, *resp.Writer, [][]byte) {
 			}
 			return true
 		})
-		beginScanned(w, next, n)
+		startScanReply(w, next, n)
 		v.Scan(cursor, o.count, func(name, val []byte) bool {
 			if !o.matches(name) {
 				return true
@@ -121,16 +121,16 @@ func collectionScan(kind Kind) func(*Keyspace, *resp.Writer, [][]byte) {
 	}
 }
 
-// beginScanned renders the cursor and the number of elements that follow.
-func beginScanned(w *resp.Writer, next uint64, n int) {
+// startScanReply renders the cursor and the number of elements that follow.
+func startScanReply(w *resp.Writer, next uint64, n int) {
 	w.Array(2)
 	w.BulkString(strconv.FormatUint(next, 10))
 	w.Array(n)
 }
 
-// scanAtOnce is up to which COUNT a SCAN remembers the keys that it finds, 16 bytes each. With a
+// maxRememberedScan is up to which COUNT a SCAN remembers the keys that it finds, 16 bytes each. With a
 // larger one it goes through a view twice.
-const scanAtOnce = 4096
+const maxRememberedScan = 4096
 
 func scan(k *Keyspace, w *resp.Writer, args [][]byte) {
 	cursor, message := parseCursor(args[1])
@@ -146,18 +146,18 @@ func scan(k *Keyspace, w *resp.Writer, args [][]byte) {
 	now := k.now()
 	shown := func(rec record) bool {
 		key := rec.key()
-		return !k.isHidden(key) && !expired(rec.expireAt(), now) && o.matches(view(key)) && (o.kind == "" || o.kind == rec.kind().String())
+		return !k.isHidden(key) && !expired(rec.expireAt(), now) && o.matches(bytesOf(key)) && (o.kind == "" || o.kind == rec.kind().String())
 	}
-	if o.count > scanAtOnce {
+	if o.count > maxRememberedScan {
 		v := k.viewAll()
 		defer v.Close()
 		n := 0
-		next := v.frozen.scan(cursor, cursorShift, o.count, func(rec record) bool {
+		next := v.state.scan(cursor, cursorShift, o.count, func(rec record) bool {
 			n += int(flag(shown(rec)))
 			return true
 		})
-		beginScanned(w, next, n)
-		v.frozen.scan(cursor, cursorShift, o.count, func(rec record) bool {
+		startScanReply(w, next, n)
+		v.state.scan(cursor, cursorShift, o.count, func(rec record) bool {
 			if shown(rec) {
 				w.BulkString(rec.key())
 			}
@@ -172,7 +172,7 @@ func scan(k *Keyspace, w *resp.Writer, args [][]byte) {
 		}
 		return true
 	})
-	beginScanned(w, next, len(found))
+	startScanReply(w, next, len(found))
 	for _, key := range found {
 		if w.BulkString(key); !w.OK() {
 			return
@@ -204,7 +204,7 @@ func (k *Keyspace) scan(cursor uint64, shift uint, count int, visit func(rec rec
 		after := s.after(hash)
 		k.mu.RUnlock()
 		for _, rec := range found {
-			place := hashOf(view(rec.key())) >> shift
+			place := hashOf(bytesOf(rec.key())) >> shift
 			if n >= count && place != last {
 				return last + 1
 			}
@@ -216,7 +216,7 @@ func (k *Keyspace) scan(cursor uint64, shift uint, count int, visit func(rec rec
 		switch {
 		case len(found) > 0 && n > count:
 			// Keys that share the last place may go on.
-			hash = hashOf(view(found[len(found)-1].key())) + 1
+			hash = hashOf(bytesOf(found[len(found)-1].key())) + 1
 		case after == 0:
 			return 0
 		default:
@@ -238,7 +238,7 @@ func (s *shard) after(hash uint64) uint64 {
 }
 
 func (k *Keyspace) isHidden(key string) bool {
-	return k.hidden != "" && strings.HasPrefix(key, k.hidden)
+	return k.hiddenPrefix != "" && strings.HasPrefix(key, k.hiddenPrefix)
 }
 
 // keys goes through a view twice, as the number of keys stands before them.
@@ -247,17 +247,17 @@ func keys(k *Keyspace, w *resp.Writer, args [][]byte) {
 	all := string(args[1]) == "*"
 	shown := func(rec record) bool {
 		key := rec.key()
-		return (all || match(args[1], view(key))) && !k.isHidden(key) && !expired(rec.expireAt(), now)
+		return (all || match(args[1], bytesOf(key))) && !k.isHidden(key) && !expired(rec.expireAt(), now)
 	}
 	v := k.viewAll()
 	defer v.Close()
 	n := 0
-	v.frozen.scan(0, cursorShift, math.MaxInt, func(rec record) bool {
+	v.state.scan(0, cursorShift, math.MaxInt, func(rec record) bool {
 		n += int(flag(shown(rec)))
 		return true
 	})
 	w.Array(n)
-	v.frozen.scan(0, cursorShift, math.MaxInt, func(rec record) bool {
+	v.state.scan(0, cursorShift, math.MaxInt, func(rec record) bool {
 		if shown(rec) {
 			w.BulkString(rec.key())
 		}

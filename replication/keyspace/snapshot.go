@@ -56,7 +56,7 @@ func (s *Snapshot) Len() (keys, expires int) { return s.keys, s.expires }
 // once; a second Each is an error.
 func (s *Snapshot) Each(visit func(e Entry) error) error {
 	return s.records(func(rec record, big *value.Big) error {
-		return visit(Entry{Key: view(rec.key()), ExpireAt: rec.expireAt(), Value: s.k.valueOf(rec, big)})
+		return visit(Entry{Key: bytesOf(rec.key()), ExpireAt: rec.expireAt(), Value: s.k.valueOf(rec, big)})
 	})
 }
 
@@ -70,7 +70,7 @@ func (s *Snapshot) records(visit func(rec record, big *value.Big) error) error {
 			if sh.slots[j] == 0 {
 				continue
 			}
-			rec := record(text(s.k.arena.At(sh.slots[j].at())))
+			rec := record(stringOf(s.k.arena.At(sh.slots[j].at())))
 			var big *value.Big
 			if rec.isBig() {
 				big = sh.bigs[rec.key()]

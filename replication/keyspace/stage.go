@@ -20,14 +20,14 @@ type stage struct {
 	// numbers of changes, counted from 1.
 	index []int32
 
-	unit    uint64 // its number
-	edit    value.Editor
-	due     btree.Tree // what Keyspace.due becomes
-	fault   error      // the arena could not take a record
-	args    [][]byte
-	scores  []float64
-	members [][]byte
-	scratch []byte
+	unit        uint64 // its number
+	edit        value.Editor
+	expiryIndex btree.Tree // what Keyspace.due becomes
+	fault       error      // the arena could not take a record
+	args        [][]byte
+	scores      []float64
+	members     [][]byte
+	scratch     []byte
 }
 
 // change is one key of the overlay.
@@ -44,8 +44,8 @@ type change struct {
 // scanChanges is how many changes are searched without an index.
 const scanChanges = 8
 
-// restSize is what scratch space may keep from one unit to the next, in bytes.
-const restSize = 1 << 20
+// maxScratch is what scratch space may keep from one unit to the next, in bytes.
+const maxScratch = 1 << 20
 
 func (st *stage) reset() {
 	st.active, st.flushed, st.fault = false, false, nil
@@ -58,15 +58,15 @@ func (st *stage) reset() {
 	}
 	clear(st.changes)
 	st.changes = st.changes[:0]
-	if cap(st.changes) > restSize/64 {
+	if cap(st.changes) > maxScratch/64 {
 		st.changes, st.index = nil, nil
 	}
-	if cap(st.edit.Buf) > restSize {
+	if cap(st.edit.Buf) > maxScratch {
 		st.edit.Buf = nil
 	}
 	st.edit.Reset()
 	st.args, st.members = value.ResetScratch(st.args), value.ResetScratch(st.members)
-	if cap(st.scores) > restSize/64 {
+	if cap(st.scores) > maxScratch/64 {
 		st.scores = nil
 	}
 }
@@ -104,15 +104,15 @@ func (st *stage) add(c change) {
 		}
 		st.index = make([]int32, size)
 	case n > scanChanges+1:
-		st.enter(n - 1)
+		st.addToIndex(n - 1)
 		return
 	}
 	for i := range st.changes {
-		st.enter(i)
+		st.addToIndex(i)
 	}
 }
 
-func (st *stage) enter(i int) {
+func (st *stage) addToIndex(i int) {
 	mask := uint64(len(st.index) - 1)
 	at := st.changes[i].hash & mask
 	for st.index[at] != 0 {
@@ -121,8 +121,8 @@ func (st *stage) enter(i int) {
 	st.index[at] = int32(i + 1)
 }
 
-// drop gives back the records of a unit that is not to be published.
-func (k *Keyspace) drop() {
+// discardStaged gives back the records of a unit that is not to be published.
+func (k *Keyspace) discardStaged() {
 	for i := len(k.stage.changes) - 1; i >= 0; i-- {
 		if at := k.stage.changes[i].at; at != 0 {
 			k.arena.FreeUnpublished(at)
@@ -147,7 +147,7 @@ func (k *Keyspace) store() (record, arena.Addr) {
 		k.stage.fault = err
 		return record(e.Buf), 0
 	}
-	return record(text(b)), at
+	return record(stringOf(b)), at
 }
 
 // target is a key that a command is about to change.
@@ -243,16 +243,16 @@ func (k *Keyspace) Stage(unit []byte) error {
 		return errors.New("stage unit: another unit is staged")
 	}
 	k.stage.active = true
-	k.begin()
+	k.beginUnit()
 	if err := k.stageAll(unit); err != nil {
-		k.drop()
+		k.discardStaged()
 		return err
 	}
 	return nil
 }
 
-// begin begins a unit.
-func (k *Keyspace) begin() { k.stage.unit = k.nodes.Begin() }
+// beginUnit begins a unit.
+func (k *Keyspace) beginUnit() { k.stage.unit = k.nodes.Begin() }
 
 func (k *Keyspace) stageAll(unit []byte) (err error) {
 	defer recoverFull(&err)
@@ -260,7 +260,7 @@ func (k *Keyspace) stageAll(unit []byte) (err error) {
 		return err
 	}
 	k.stage.edit.Discard()
-	k.stageDue()
+	k.stageExpiryIndex()
 	return nil
 }
 
@@ -282,11 +282,11 @@ func recoverFull(err *error) {
 	}
 }
 
-// stageDue makes the order of expiry what it will be.
-func (k *Keyspace) stageDue() {
+// stageExpiryIndex makes the order of expiry what it will be.
+func (k *Keyspace) stageExpiryIndex() {
 	st := &k.stage
-	if st.due = k.due; st.flushed {
-		st.due = k.nodes.Tree()
+	if st.expiryIndex = k.expiryIndex; st.flushed {
+		st.expiryIndex = k.nodes.Tree()
 	}
 	for i := range st.changes {
 		c := &st.changes[i]
@@ -298,10 +298,10 @@ func (k *Keyspace) stageDue() {
 			continue
 		}
 		if was != 0 {
-			st.due.Delete(k.dueKey(was, c.old.key()))
+			st.expiryIndex.Delete(k.expiryKey(was, c.old.key()))
 		}
 		if is != 0 {
-			st.due.Set(k.dueKey(is, c.rec.key()), nil)
+			st.expiryIndex.Set(k.expiryKey(is, c.rec.key()), nil)
 		}
 	}
 }

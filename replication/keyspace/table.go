@@ -106,10 +106,10 @@ func (d *directory) each(yield func(s *shard) bool) {
 }
 
 // record returns the record at an address.
-func (t *table) record(at arena.Addr) record { return record(text(t.arena.At(at))) }
+func (t *table) record(at arena.Addr) record { return record(stringOf(t.arena.At(at))) }
 
 // hashAt returns the hash of the key at an address.
-func (t *table) hashAt(at arena.Addr) uint64 { return hashOf(view(t.record(at).key())) }
+func (t *table) hashAt(at arena.Addr) uint64 { return hashOf(bytesOf(t.record(at).key())) }
 
 // find returns the record of a key, with its address and trees, or "".
 func (t *table) find(hash uint64, key []byte) (record, arena.Addr, *value.Big) {
@@ -141,7 +141,7 @@ func (t *table) locate(s *shard, hash uint64, key []byte) (int, record) {
 		if rec.key() == string(key) {
 			return i, rec
 		}
-		if hashOf(view(rec.key())) > hash {
+		if hashOf(bytesOf(rec.key())) > hash {
 			break
 		}
 	}
@@ -165,7 +165,7 @@ func (s *shard) locateAt(hash uint64, at arena.Addr) (int, bool) {
 // It needs the write lock.
 func (t *table) put(hash uint64, rec record, at arena.Addr, big *value.Big) {
 	s := t.unpinned(hash)
-	key := view(rec.key())
+	key := bytesOf(rec.key())
 	i, old := t.locate(s, hash, key)
 	switch {
 	case old != "":
@@ -404,7 +404,7 @@ func (t *table) halves(s *shard) (low, high *shard) {
 	low, high = half(s.slots[:cut], n), half(s.slots[cut:], s.count-n)
 	for key, big := range s.bigs {
 		h := low
-		if hashOf(view(key))<<s.depth>>63 == 1 {
+		if hashOf(bytesOf(key))<<s.depth>>63 == 1 {
 			h = high
 		}
 		if h.bigs == nil {

@@ -10,14 +10,14 @@ import (
 // View is the published state of one moment, as far as some commands can read it.
 // It holds no lock: the writer goes on, and what it replaces stays until Close.
 type View struct {
-	of     *Keyspace
-	frozen *Keyspace // for the readers, which know no other type; nobody writes to it
+	source *Keyspace
+	state  *Keyspace // for the readers, which know no other type; nobody writes to it
 	pinned pinned
 	shards []*shard // pinned
 }
 
-// found is what a key had at the moment of a view.
-type found struct {
+// frozenRecord is what a key had at the moment of a view.
+type frozenRecord struct {
 	rec record
 	big *value.Big
 }
@@ -38,12 +38,12 @@ func (k *Keyspace) View(commands [][][]byte) *View {
 	v := k.newView()
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	v.frozen.published = k.published
-	v.frozen.fixed = make(map[string]found, args)
+	v.state.published = k.published
+	v.state.frozenKeys = make(map[string]frozenRecord, args)
 	for _, c := range commands {
 		for _, key := range c[1:] {
 			if rec, _, big := k.table.find(hashOf(key), key); rec != "" {
-				v.frozen.fixed[rec.key()] = found{rec, big}
+				v.state.frozenKeys[rec.key()] = frozenRecord{rec, big}
 			}
 		}
 	}
@@ -55,19 +55,19 @@ func (k *Keyspace) viewAll() *View {
 	v := k.newView()
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	v.frozen.published = k.published
-	v.takeLocked()
+	v.state.published = k.published
+	v.pinAllLocked()
 	return v
 }
 
 func (k *Keyspace) newView() *View {
-	frozen := &Keyspace{hidden: k.hidden, now: k.now, arena: k.arena, trees: k.trees, shapes: k.shapes}
-	return &View{of: k, pinned: k.pin(), frozen: frozen}
+	frozen := &Keyspace{hiddenPrefix: k.hiddenPrefix, now: k.now, arena: k.arena, trees: k.trees, shapes: k.shapes}
+	return &View{source: k, pinned: k.pin(), state: frozen}
 }
 
-// takeLocked pins all shards, in a directory of its own.
-func (v *View) takeLocked() {
-	d := v.of.table.dir.Load()
+// pinAllLocked pins all shards, in a directory of its own.
+func (v *View) pinAllLocked() {
+	d := v.source.table.dir.Load()
 	own := &directory{depth: d.depth, shards: make([]atomic.Pointer[shard], len(d.shards))}
 	i := 0
 	d.each(func(s *shard) bool {
@@ -78,17 +78,17 @@ func (v *View) takeLocked() {
 		}
 		return true
 	})
-	v.frozen.table = &table{arena: v.of.arena}
-	v.frozen.table.dir.Store(own)
+	v.state.table = &table{arena: v.source.arena}
+	v.state.table.dir.Store(own)
 }
 
 // Execute is Keyspace.Execute at the view's moment, for the commands it was made for.
 func (v *View) Execute(w *resp.Writer, args [][]byte) (handled bool) {
-	return v.frozen.Execute(w, args)
+	return v.state.Execute(w, args)
 }
 
 // Run is Keyspace.Run at the view's moment, for the commands it was made for.
-func (v *View) Run(w *resp.Writer, r Row, args [][]byte) { v.frozen.Run(w, r, args) }
+func (v *View) Run(w *resp.Writer, r Row, args [][]byte) { v.state.Run(w, r, args) }
 
 // Close lets go of what the view holds. It is called once.
 func (v *View) Close() {

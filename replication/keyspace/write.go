@@ -136,10 +136,10 @@ const (
 	notFloat    = "ERR value is not a valid float"
 )
 
-// refusal is an error in Redis's own words, full stop included.
-type refusal string
+// redisError is an error in Redis's own words, full stop included.
+type redisError string
 
-func (r refusal) Error() string { return string(r) }
+func (r redisError) Error() string { return string(r) }
 
 var (
 	errWrongType  = errors.New(wrongType)
@@ -149,8 +149,8 @@ var (
 	errNoKey      = errors.New("ERR no such key")
 )
 
-// typed looks a key up that must be absent or of one kind.
-func (k *Keyspace) typed(key []byte, kind Kind) (target, error) {
+// targetOfKind looks a key up that must be absent or of one kind.
+func (k *Keyspace) targetOfKind(key []byte, kind Kind) (target, error) {
 	t := k.target(key)
 	if t.rec != "" && t.rec.kind() != kind {
 		return t, errWrongType
@@ -162,7 +162,7 @@ func (k *Keyspace) hset(args [][]byte) error {
 	if len(args)%2 != 0 {
 		return errors.New(arityError(args[0]))
 	}
-	t, err := k.typed(args[1], Hash)
+	t, err := k.targetOfKind(args[1], Hash)
 	if err != nil {
 		return err
 	}
@@ -172,18 +172,18 @@ func (k *Keyspace) hset(args [][]byte) error {
 }
 
 func (k *Keyspace) hdel(args [][]byte) error {
-	t, err := k.typed(args[1], Hash)
+	t, err := k.targetOfKind(args[1], Hash)
 	if err != nil || t.rec == "" {
 		return err
 	}
 	e := k.edit(&t, Hash, t.rec.expireAt())
-	k.shrunk(&t, e.DeleteFields(t.value(), args[2:]))
+	k.saveShrunk(&t, e.DeleteFields(t.value(), args[2:]))
 	return nil
 }
 
-// shrunk stages the collection that is left after removals; an empty one is no
+// saveShrunk stages the collection that is left after removals; an empty one is no
 // key.
-func (k *Keyspace) shrunk(t *target, removed int) {
+func (k *Keyspace) saveShrunk(t *target, removed int) {
 	switch {
 	case removed == 0:
 	case k.stage.edit.Len() == 0:
@@ -195,7 +195,7 @@ func (k *Keyspace) shrunk(t *target, removed int) {
 }
 
 func (k *Keyspace) sadd(args [][]byte) error {
-	t, err := k.typed(args[1], Set)
+	t, err := k.targetOfKind(args[1], Set)
 	if err != nil {
 		return err
 	}
@@ -210,12 +210,12 @@ func (k *Keyspace) srem(args [][]byte) error { return k.removeMembers(args, Set)
 func (k *Keyspace) zrem(args [][]byte) error { return k.removeMembers(args, SortedSet) }
 
 func (k *Keyspace) removeMembers(args [][]byte, kind Kind) error {
-	t, err := k.typed(args[1], kind)
+	t, err := k.targetOfKind(args[1], kind)
 	if err != nil || t.rec == "" {
 		return err
 	}
 	e := k.edit(&t, kind, t.rec.expireAt())
-	k.shrunk(&t, e.DeleteMembers(t.value(), args[2:]))
+	k.saveShrunk(&t, e.DeleteMembers(t.value(), args[2:]))
 	return nil
 }
 
@@ -248,7 +248,7 @@ func (k *Keyspace) expire(args [][]byte, unit int64) error {
 	if ok, err := mayExpire(args[3:], t.rec.expireAt(), at); !ok {
 		return err
 	}
-	k.rewrite(&t, at)
+	k.changeExpiry(&t, at)
 	return nil
 }
 
@@ -275,12 +275,12 @@ func mayExpire(words [][]byte, was, at int64) (ok bool, err error) {
 
 func (k *Keyspace) persist(args [][]byte) error {
 	t := k.target(args[1])
-	k.rewrite(&t, 0)
+	k.changeExpiry(&t, 0)
 	return nil
 }
 
-// rewrite stages a key with another expiry, if the key is there.
-func (k *Keyspace) rewrite(t *target, expireAt int64) {
+// changeExpiry stages a key with another expiry, if the key is there.
+func (k *Keyspace) changeExpiry(t *target, expireAt int64) {
 	if t.rec != "" && t.rec.expireAt() != expireAt {
 		k.moveTo(t, t.rec, t.big, expireAt)
 	}
@@ -361,8 +361,8 @@ func (k *Keyspace) flush(args [][]byte) error {
 			return errSyntax
 		}
 	}
-	k.drop()
-	k.begin()
+	k.discardStaged()
+	k.beginUnit()
 	k.stage.active, k.stage.flushed = true, true
 	return nil
 }
@@ -421,7 +421,7 @@ func parseScore(b []byte) (float64, bool) {
 			return 0, false // Go takes it inside hexadecimal numbers
 		}
 	}
-	f, err := strconv.ParseFloat(text(b), 64)
+	f, err := strconv.ParseFloat(stringOf(b), 64)
 	if err != nil && hexadecimal(b) {
 		f, err = strconv.ParseFloat(string(b)+"p0", 64) // Go wants the exponent
 	}

@@ -26,7 +26,7 @@ func (k *Keyspace) setbit(args [][]byte) error {
 	if !ok || bit&^1 != 0 {
 		return errors.New("ERR bit is not an integer or out of range")
 	}
-	t, err := k.typed(args[1], String)
+	t, err := k.targetOfKind(args[1], String)
 	if err != nil {
 		return err
 	}
@@ -45,13 +45,13 @@ func (k *Keyspace) bitop(args [][]byte) error {
 	op := strings.ToUpper(string(args[1][:min(len(args[1]), 8)]))
 	switch {
 	case op == "NOT" && len(args) != 4:
-		return refusal("ERR BITOP NOT must be called with a single source key.")
+		return redisError("ERR BITOP NOT must be called with a single source key.")
 	case op != "AND" && op != "OR" && op != "XOR" && op != "NOT":
 		return errors.New("ERR operation " + op + " of BITOP is not supported")
 	}
 	var result []byte
 	for i, key := range args[3:] {
-		t, err := k.typed(key, String)
+		t, err := k.targetOfKind(key, String)
 		if err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func parseBitField(kind, offset []byte) (f bitField, err error) {
 		}
 	}
 	if f.bits == 0 {
-		return f, refusal("ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.")
+		return f, redisError("ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.")
 	}
 	times := int64(1)
 	if len(offset) > 0 && offset[0] == '#' {
@@ -232,7 +232,7 @@ func (k *Keyspace) bitfield(args [][]byte) error {
 	if err != nil {
 		return err
 	}
-	t, err := k.typed(args[1], String)
+	t, err := k.targetOfKind(args[1], String)
 	if err != nil || len(ops) == 0 {
 		return err
 	}

@@ -25,7 +25,7 @@ func (k *Keyspace) setFields(t *target, pairs ...[]byte) {
 }
 
 func (k *Keyspace) hsetnx(args [][]byte) error {
-	t, err := k.typed(args[1], Hash)
+	t, err := k.targetOfKind(args[1], Hash)
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (k *Keyspace) hincrby(args [][]byte) error {
 	if !ok {
 		return errNotInteger
 	}
-	t, err := k.typed(args[1], Hash)
+	t, err := k.targetOfKind(args[1], Hash)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (k *Keyspace) hsetex(args [][]byte) error {
 	if err != nil {
 		return err
 	}
-	t, err := k.typed(args[1], Hash)
+	t, err := k.targetOfKind(args[1], Hash)
 	if err != nil || newKey && t.rec != "" || oldKey && t.rec == "" {
 		return err
 	}
@@ -110,11 +110,11 @@ func (k *Keyspace) hgetdel(args [][]byte) error {
 	if err != nil {
 		return err
 	}
-	t, err := k.typed(args[1], Hash)
+	t, err := k.targetOfKind(args[1], Hash)
 	if err != nil || t.rec == "" {
 		return err
 	}
 	e := k.edit(&t, Hash, t.rec.expireAt())
-	k.shrunk(&t, e.DeleteFields(t.value(), fields))
+	k.saveShrunk(&t, e.DeleteFields(t.value(), fields))
 	return nil
 }

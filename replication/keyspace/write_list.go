@@ -26,7 +26,7 @@ var listWriters = map[string]*writer{
 
 func pushTo(head, onlyOld bool) func(*Keyspace, [][]byte) error {
 	return func(k *Keyspace, args [][]byte) error {
-		t, err := k.typed(args[1], List)
+		t, err := k.targetOfKind(args[1], List)
 		if err != nil || onlyOld && t.rec == "" {
 			return err
 		}
@@ -52,7 +52,7 @@ func popFrom(head bool) func(*Keyspace, [][]byte) error {
 				return errors.New("ERR value is out of range, must be positive")
 			}
 		}
-		t, err := k.typed(args[1], List)
+		t, err := k.targetOfKind(args[1], List)
 		if err != nil || t.rec == "" {
 			return err
 		}
@@ -102,11 +102,11 @@ func (k *Keyspace) rpoplpush(args [][]byte) error {
 }
 
 func (k *Keyspace) move(from, to []byte, fromHead, toHead bool) error {
-	t, err := k.typed(from, List)
+	t, err := k.targetOfKind(from, List)
 	if err != nil || t.rec == "" {
 		return err
 	}
-	if _, err := k.typed(to, List); err != nil {
+	if _, err := k.targetOfKind(to, List); err != nil {
 		return err
 	}
 	v, at := t.value(), 0
@@ -134,7 +134,7 @@ func (k *Keyspace) linsert(args [][]byte) error {
 	default:
 		return errSyntax
 	}
-	t, err := k.typed(args[1], List)
+	t, err := k.targetOfKind(args[1], List)
 	if err != nil || t.rec == "" {
 		return err
 	}
@@ -164,7 +164,7 @@ func (k *Keyspace) lset(args [][]byte) error {
 	if !ok {
 		return errNotInteger
 	}
-	t, err := k.typed(args[1], List)
+	t, err := k.targetOfKind(args[1], List)
 	if err != nil {
 		return err
 	}
@@ -186,12 +186,12 @@ func (k *Keyspace) lrem(args [][]byte) error {
 	if !ok {
 		return errNotInteger
 	}
-	t, err := k.typed(args[1], List)
+	t, err := k.targetOfKind(args[1], List)
 	if err != nil || t.rec == "" {
 		return err
 	}
 	e := k.edit(&t, List, t.rec.expireAt())
-	k.shrunk(&t, e.RemoveItems(t.value(), clampInt(n), args[3]))
+	k.saveShrunk(&t, e.RemoveItems(t.value(), clampInt(n), args[3]))
 	return nil
 }
 
@@ -201,7 +201,7 @@ func (k *Keyspace) ltrim(args [][]byte) error {
 	if !ok1 || !ok2 {
 		return errNotInteger
 	}
-	t, err := k.typed(args[1], List)
+	t, err := k.targetOfKind(args[1], List)
 	if err != nil || t.rec == "" {
 		return err
 	}

@@ -13,16 +13,16 @@ var setWriters = map[string]*writer{
 }
 
 func (k *Keyspace) smove(args [][]byte) error {
-	from, err := k.typed(args[1], Set)
+	from, err := k.targetOfKind(args[1], Set)
 	if err != nil || from.rec == "" {
 		return err
 	}
-	to, err := k.typed(args[2], Set)
+	to, err := k.targetOfKind(args[2], Set)
 	if err != nil || string(args[1]) == string(args[2]) || !from.value().HasMember(args[3]) {
 		return err
 	}
 	member := args[3:4]
-	k.shrunk(&from, k.edit(&from, Set, from.rec.expireAt()).DeleteMembers(from.value(), member))
+	k.saveShrunk(&from, k.edit(&from, Set, from.rec.expireAt()).DeleteMembers(from.value(), member))
 	if k.edit(&to, Set, to.rec.expireAt()).AddMembers(to.value(), member) > 0 {
 		k.save(&to)
 	}

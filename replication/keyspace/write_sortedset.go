@@ -98,7 +98,7 @@ func (k *Keyspace) addScores(key []byte, pairs [][]byte, o zaddOptions) error {
 		st.scores = append(st.scores, score)
 		st.members = append(st.members, pairs[i+1])
 	}
-	t, err := k.typed(key, SortedSet)
+	t, err := k.targetOfKind(key, SortedSet)
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (k *Keyspace) zpop(args [][]byte, highest bool) error {
 			return errors.New("ERR value is out of range, must be positive")
 		}
 	}
-	t, err := k.typed(args[1], SortedSet)
+	t, err := k.targetOfKind(args[1], SortedSet)
 	if err != nil || t.rec == "" {
 		return err
 	}
@@ -197,7 +197,7 @@ func (k *Keyspace) removeRanks(t *target, lo, hi int) {
 		members[i], start = room[start:end], end
 	}
 	e := k.edit(t, SortedSet, t.rec.expireAt())
-	k.shrunk(t, e.DeleteMembers(v, members))
+	k.saveShrunk(t, e.DeleteMembers(v, members))
 }
 
 // oneScore refuses to go by members where they do not all have one score: which
@@ -223,7 +223,7 @@ func zremrange(by byte) func(*Keyspace, [][]byte) error {
 		if message := q.bounds(args[2], args[3]); message != "" {
 			return errors.New(message)
 		}
-		t, err := k.typed(args[1], SortedSet)
+		t, err := k.targetOfKind(args[1], SortedSet)
 		if err != nil || t.rec == "" {
 			return err
 		}
@@ -248,7 +248,7 @@ func (k *Keyspace) zrangestore(args [][]byte) error {
 	if message != "" {
 		return errors.New(message)
 	}
-	from, err := k.typed(args[2], SortedSet)
+	from, err := k.targetOfKind(args[2], SortedSet)
 	if err != nil {
 		return err
 	}

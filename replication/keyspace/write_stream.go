@@ -45,8 +45,8 @@ func parseUnsigned(s string) (uint64, error) {
 	return strconv.ParseUint(strings.TrimPrefix(strings.TrimLeft(s, spaces), "+"), 10, 64)
 }
 
-// xtrimming is what XADD and XTRIM say about the entries to keep.
-type xtrimming struct {
+// trimOptions is what XADD and XTRIM say about the entries to keep.
+type trimOptions struct {
 	by     byte // 0 nothing, 'n' the number of entries, 'i' ids
 	keep   int64
 	first  StreamID
@@ -55,7 +55,7 @@ type xtrimming struct {
 
 // read reads the words from args[0] on and returns how many there are. XADD ends
 // them with an id.
-func (x *xtrimming) read(args [][]byte, xadd bool) (n int, err error) {
+func (x *trimOptions) read(args [][]byte, xadd bool) (n int, err error) {
 	for x.create = true; n < len(args); n++ {
 		word := strings.ToUpper(string(args[n][:min(len(args[n]), 12)]))
 		switch {
@@ -86,7 +86,7 @@ func (x *xtrimming) read(args [][]byte, xadd bool) (n int, err error) {
 	return n, nil
 }
 
-func (x *xtrimming) limit(word string, arg []byte) error {
+func (x *trimOptions) limit(word string, arg []byte) error {
 	var ok bool
 	if word == "MINID" {
 		x.by = 'i'
@@ -100,13 +100,13 @@ func (x *xtrimming) limit(word string, arg []byte) error {
 		return errNotInteger
 	}
 	if x.keep < 0 {
-		return refusal("ERR The MAXLEN argument must be >= 0.")
+		return redisError("ERR The MAXLEN argument must be >= 0.")
 	}
 	return nil
 }
 
 // apply trims a stream and returns how many entries went.
-func (x *xtrimming) apply(s *value.StreamEditor) (n int) {
+func (x *trimOptions) apply(s *value.StreamEditor) (n int) {
 	switch x.by {
 	case 'n':
 		n = int(max(int64(s.Len())-x.keep, 0))
@@ -120,7 +120,7 @@ func (x *xtrimming) apply(s *value.StreamEditor) (n int) {
 }
 
 func (k *Keyspace) xadd(args [][]byte) error {
-	var x xtrimming
+	var x trimOptions
 	n, err := x.read(args[2:], true)
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func (k *Keyspace) xadd(args [][]byte) error {
 	case id.IsZero():
 		return errors.New("ERR The ID specified in XADD must be greater than 0-0")
 	}
-	t, err := k.typed(args[1], Stream)
+	t, err := k.targetOfKind(args[1], Stream)
 	if err != nil || t.rec == "" && !x.create {
 		return err
 	}
@@ -162,7 +162,7 @@ func (k *Keyspace) xdel(args [][]byte) error {
 			return errStreamID
 		}
 	}
-	t, err := k.typed(args[1], Stream)
+	t, err := k.targetOfKind(args[1], Stream)
 	if err != nil || t.rec == "" {
 		return err
 	}
@@ -181,14 +181,14 @@ func (k *Keyspace) xdel(args [][]byte) error {
 }
 
 func (k *Keyspace) xtrim(args [][]byte) error {
-	var x xtrimming
+	var x trimOptions
 	if _, err := x.read(args[2:], false); err != nil {
 		return err
 	}
 	if x.by == 0 {
 		return errSyntax
 	}
-	t, err := k.typed(args[1], Stream)
+	t, err := k.targetOfKind(args[1], Stream)
 	if err != nil || t.rec == "" {
 		return err
 	}
@@ -229,7 +229,7 @@ func (k *Keyspace) xsetid(args [][]byte) error {
 			return errSyntax
 		}
 	}
-	t, err := k.typed(args[1], Stream)
+	t, err := k.targetOfKind(args[1], Stream)
 	if err != nil {
 		return err
 	}

@@ -217,7 +217,7 @@ func sum(a, b int64) (int64, bool) {
 }
 
 func (k *Keyspace) addInt(key []byte, by int64) error {
-	t, err := k.typed(key, String)
+	t, err := k.targetOfKind(key, String)
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (k *Keyspace) addInt(key []byte, by int64) error {
 }
 
 func (k *Keyspace) appendTo(args [][]byte) error {
-	t, err := k.typed(args[1], String)
+	t, err := k.targetOfKind(args[1], String)
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func (k *Keyspace) setrange(args [][]byte) error {
 	if offset < 0 {
 		return errors.New("ERR offset is out of range")
 	}
-	t, err := k.typed(args[1], String)
+	t, err := k.targetOfKind(args[1], String)
 	if err != nil || len(args[3]) == 0 {
 		return err
 	}
