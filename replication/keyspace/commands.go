@@ -9,17 +9,17 @@ import (
 // Command describes one command of the keyspace in the terms of Redis's COMMAND INFO.
 type Command struct {
 	Name  string // in lower case
-	Group string // as COMMAND DOCS names it
-	Arity int    // number of arguments with the name; negative: at least that many
+	Group string // as in COMMAND DOCS
+	Arity int    // number of arguments including the name; negative: at least that many
 	Write bool
-	// The first and the last argument that is a key, and the distance between two;
-	// a negative Last counts from the end. All are 0 where no argument is a key.
+	// First and Last are the first and last argument that is a key, and Step the distance between
+	// two keys. A negative Last counts from the end. All are 0 if no argument is a key.
 	First, Last, Step int
 	// MovableKeys is set if the arguments decide which of them are keys.
 	MovableKeys bool
 }
 
-// groups are the commands by kind of value.
+// groups lists the commands by kind of value.
 var groups = []struct {
 	name    string
 	readers map[string]*reader

@@ -3,24 +3,22 @@ package keyspace
 import "rowfall/replication/keyspace/arena"
 
 const (
-	// garbageShare is the part of all records that may be garbage before
-	// compaction begins: one in so many.
+	// Compaction starts if more than 1/garbageShare of all records' memory is garbage.
 	garbageShare = 12
-	// compactEffort is how many bytes are looked at for each byte written.
-	// With one part in 12 garbage, evenly spread, some 6 are needed.
+	// compactEffort is how many bytes are examined for each byte written. With 1/12 garbage, evenly
+	// spread, about 6 are needed.
 	compactEffort = 8
-	// One Publish looks at compactStep bytes or more, or at none, and at
-	// compactMost if it has not written much itself: some 2,500 rows, which
-	// take 150 to 300 microseconds.
+	// One Publish examines at least minCompact bytes or none, and at most maxCompact unless the
+	// unit was larger. maxCompact is about 2,500 rows, which takes 150 to 300 microseconds.
 	minCompact = 16 << 10
 	maxCompact = 256 << 10
-	// movesPerLock is how many slots change in one hold of the write lock.
+	// movesPerLock is how many slots change during one hold of the write lock.
 	movesPerLock = 64
 )
 
-// compaction is the state of compaction.
+// compaction is the state of compacting the records' arena.
 type compaction struct {
-	debt  int // bytes to look at
+	debt  int // bytes still to examine
 	moved []movedRecord
 }
 
@@ -31,8 +29,8 @@ type movedRecord struct {
 	from, to arena.Addr
 }
 
-// compact takes records out of chunks with much garbage, in proportion to what
-// a unit has written.
+// compact moves records out of chunks with much garbage, in proportion to the bytes that a unit has
+// written.
 func (k *Keyspace) compact(written int) {
 	m := &k.compaction
 	excess := k.arena.ExcessGarbage(garbageShare)
@@ -59,8 +57,8 @@ func (k *Keyspace) compact(written int) {
 	m.debt = min(m.debt, most)
 }
 
-// moveRecords looks at about so many bytes of the chunk being compacted, and
-// returns how many it were.
+// moveRecords examines about budget bytes of the chunk being compacted, moves the records in use,
+// and returns the number of bytes examined.
 func (k *Keyspace) moveRecords(budget int) (looked int) {
 	m := &k.compaction
 	m.moved = m.moved[:0]
@@ -82,7 +80,7 @@ func (k *Keyspace) moveRecords(budget int) (looked int) {
 		}
 		to, err := k.arena.Move(b)
 		if err != nil {
-			break // it stays where it is
+			break // the arena is full: the record stays where it is
 		}
 		m.moved = append(m.moved, movedRecord{hash, i, from, to})
 	}

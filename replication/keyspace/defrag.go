@@ -1,37 +1,38 @@
 package keyspace
 
 const (
-	// treeGarbage is the part of all nodes of trees that may be garbage before some are
-	// moved, thinGarbage of those in a chunk: one in so many.
+	// Defragmentation starts if more than 1/treeGarbage of the tree nodes' memory is garbage. It
+	// empties the chunks of which more than 1/sparseGarbage is garbage.
 	treeGarbage   = 4
 	sparseGarbage = 4
-	// defragEffort is how many nodes are looked at for each one that a unit has made,
-	// settleStep how many at least and settleMost at most: some hundred microseconds.
+	// defragEffort is how many nodes are examined for each node that a unit has created, within
+	// minDefrag and maxDefrag. maxDefrag takes some hundred microseconds.
 	defragEffort = 8
 	minDefrag    = 64
 	maxDefrag    = 2 << 10
-	// retryShare is what garbage must change by before a second try where nothing could be
-	// done: one part in so many of what is in use.
+	// After an attempt that could do nothing, the next one waits until garbage has changed by
+	// 1/retryShare of the memory in use.
 	retryShare = 64
-	// maxRetired is how many bytes of emptied chunks may wait for their end before others
-	// are emptied, or a quarter of what is in use.
+	// maxRetired is how many bytes of emptied chunks may wait for readers before no further chunks
+	// are emptied. A quarter of the memory in use is allowed in any case.
 	maxRetired = 8 << 20
 )
 
-// defragmenter moves nodes of trees out of chunks that hold little else than garbage: it goes
-// through all trees once, and then those chunks are empty.
+// defragmenter moves tree nodes out of chunks that hold much garbage (sparse chunks). It walks over
+// all trees once, after which those chunks are empty.
 type defragmenter struct {
-	active        bool
-	nextHash      uint64   // where in the order of hashes the shards begin that are still to come
-	allListed     bool     // none are
-	keys          []string // of the large collections of the shard before that are still to come
-	rank          int      // where to go on in the last of these; or, after all, in the order of expiry
-	rounds        int      // that have been gone
-	failedGarbage int64    // what garbage there was when nothing could be done, in bytes
+	active    bool
+	nextHash  uint64   // start of the next shard to list, in hash order
+	allListed bool     // all shards have been listed
+	keys      []string // large collections of the last listed shard still to do
+	// rank is where to continue in the last of keys or, after all collections, in the expiry index.
+	rank          int
+	rounds        int   // number of finished or aborted rounds
+	failedGarbage int64 // garbage in bytes when the last attempt could do nothing
 }
 
-// defragTrees does so in proportion to the nodes that a unit has made. What the unit has
-// replaced is not garbage that matters: the next one like it takes those places.
+// defragTrees moves nodes in proportion to made, the number of nodes that a unit has created.
+// Garbage up to bytes, the size of those nodes, is ignored: the next similar unit reuses that room.
 func (k *Keyspace) defragTrees(made int, bytes int64) {
 	s := &k.defrag
 	if s.active && k.trees.DefragHeld() {
@@ -56,7 +57,8 @@ func (k *Keyspace) defragTrees(made int, bytes int64) {
 	}
 }
 
-// defragStep looks at some nodes of one tree, or for the next one, and returns how many.
+// defragStep examines some nodes of one tree, or lists the next shard, and returns the number of
+// nodes examined.
 func (k *Keyspace) defragStep() (looked int) {
 	s := &k.defrag
 	switch n := len(s.keys); {
@@ -75,7 +77,7 @@ func (k *Keyspace) defragStep() (looked int) {
 		for key := range sh.bigs {
 			s.keys = append(s.keys, key)
 		}
-		looked = len(s.keys) / 8                                        // to list them is quicker than to look at a node
+		looked = len(s.keys) / 8                                        // listing a key is quicker than examining a node
 		s.nextHash = (s.nextHash>>(64-sh.depth) + 1) << (64 - sh.depth) // of depth 0: 0
 		s.allListed = s.nextHash == 0
 	default:
@@ -93,30 +95,30 @@ func (k *Keyspace) defragStep() (looked int) {
 	return looked
 }
 
-// defragKey moves some nodes of a large collection, if the key still is one, and returns
-// the rank to go on with, 0 at the end.
+// defragKey moves some nodes of a large collection. next is the rank to continue with, or 0 at the
+// end or if key is not a large collection any more.
 func (k *Keyspace) defragKey(key string, rank int) (next, looked int, ok bool) {
 	hash := hashOf(bytesOf(key))
 	_, _, big := k.table.find(hash, bytesOf(key))
 	if big == nil {
 		return 0, 0, true
 	}
-	settled := big
-	if !k.changeTrees(func() { settled, next, looked = big.Defrag(rank) }) {
+	moved := big
+	if !k.changeTrees(func() { moved, next, looked = big.Defrag(rank) }) {
 		return 0, 0, false
 	}
-	if settled != big {
+	if moved != big {
 		k.table.reserve(hash, 0, 0)
 		k.mu.Lock()
-		k.table.unpinned(hash).bigs[key] = settled
+		k.table.unpinned(hash).bigs[key] = moved
 		k.mu.Unlock()
 	}
 	k.nodes.Commit()
 	return next, looked, true
 }
 
-// changeTrees runs a change of trees that is no unit of the log. Without memory for it there
-// is none, and all stays as it is.
+// changeTrees runs a change of trees that does not belong to a unit. If the arena is full, it
+// undoes the change and returns false.
 func (k *Keyspace) changeTrees(change func()) (ok bool) {
 	k.nodes.Begin()
 	var err error
@@ -130,11 +132,13 @@ func (k *Keyspace) changeTrees(change func()) (ok bool) {
 	return err == nil
 }
 
+// abortDefrag ends the round and remembers how much garbage there was, so that the next one waits.
 func (k *Keyspace) abortDefrag() {
 	k.endDefrag()
 	k.defrag.failedGarbage = k.trees.Stats().Garbage
 }
 
+// endDefrag ends the round.
 func (k *Keyspace) endDefrag() {
 	k.defrag = defragmenter{rounds: k.defrag.rounds + 1}
 	k.trees.EndDefrag()

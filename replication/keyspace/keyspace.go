@@ -32,7 +32,7 @@ const (
 type (
 	// StreamID is the id of an entry of a stream.
 	StreamID = value.StreamID
-	// StreamInfo is what a stream knows besides its entries.
+	// StreamInfo is the metadata of a stream besides its entries.
 	StreamInfo = value.StreamInfo
 	// StreamEntry is one entry of a stream.
 	StreamEntry = value.StreamEntry
@@ -40,33 +40,35 @@ type (
 
 // Options configures a Keyspace.
 type Options struct {
-	// HiddenPrefix marks keys that SCAN, KEYS, RANDOMKEY and DBSIZE leave out;
-	// empty: none. Every other command sees them.
+	// HiddenPrefix marks keys that SCAN, KEYS, RANDOMKEY and DBSIZE leave out; empty hides no keys.
+	// All other commands see hidden keys.
 	HiddenPrefix string
-	// Now returns milliseconds since 1970 for readers; nil: the wall clock.
+	// Now returns milliseconds since 1970 for readers; nil means the wall clock.
 	Now func() int64
 }
 
-// Keyspace is one database. Stage, Publish, Discard, Tidy, Expired, IsDue, Snapshot
-// and Loader belong to one goroutine, the writer; all other methods may be called
-// from any.
+// Keyspace is one database. Stage, Publish, Discard, Tidy, Expired, IsDue, Snapshot and Loader are
+// for one goroutine, the writer. All other methods may be called from any goroutine.
 type Keyspace struct {
 	hiddenPrefix string
 	now          func() int64
 
-	// What readers see. The writer reads it without the lock, since nobody
-	// else changes it, and changes it under the lock.
+	// mu guards the state that readers see. The writer reads it without the lock, because only the
+	// writer changes it, and changes it under the lock.
 	mu sync.RWMutex
 	published
 
-	frozenKeys map[string]frozenRecord // of a view: all that its commands can find; nil: they look into the table
+	// frozenKeys is set in a view of few keys: all records that its commands can find, by key. nil
+	// means that keys are looked up in the table.
+	frozenKeys map[string]frozenRecord
 
 	arena  *arena.Arena // records
-	trees  *arena.Arena // nodes of trees
+	trees  *arena.Arena // nodes of trees and of the expiry index
 	nodes  *btree.Nodes
 	shapes *value.Shapes
 
-	// expiryIndex orders the keys that expire: time u64 BE, key. Only the writer looks.
+	// expiryIndex orders the keys that expire, by time (u64 big-endian) and key. Only the writer
+	// uses it.
 	expiryIndex btree.Tree
 
 	stage      stage
@@ -83,8 +85,8 @@ type published struct {
 	memory     arena.Stats
 }
 
-// seed orders the keys of this process. It is one for all keyspaces, so that
-// the cursors of SCAN stay good when a full resync replaces a keyspace.
+// seed is the seed of all key hashes in this process. All keyspaces share it, so that SCAN cursors
+// stay valid when a full resync replaces a keyspace.
 var seed = maphash.MakeSeed()
 
 func hashOf(key []byte) uint64 { return maphash.Bytes(seed, key) }
@@ -104,19 +106,19 @@ func newKeyspace(o Options, records, trees arena.Options) *Keyspace {
 	k.stage.edit.Shapes, k.stage.edit.Nodes = k.shapes, k.nodes
 	k.expiryIndex = k.nodes.Tree()
 	k.table = newTable(k.arena)
-	// Whoever uses bytes of an arena holds the keyspace: see pin.
+	// Every user of an arena's bytes keeps the keyspace reachable: see pin.
 	runtime.AddCleanup(k, (*arena.Arena).Close, k.arena)
 	runtime.AddCleanup(k, (*arena.Arena).Close, k.trees)
 	return k
 }
 
-// pinned is what keeps the arenas' bytes for a reader.
+// pinned holds the arena epochs that a reader has pinned.
 type pinned struct {
 	k              *Keyspace
 	records, trees *arena.Epoch
 }
 
-// pin keeps every record and tree that is found from now on as it is, until unpin.
+// pin keeps every record and tree that is found from now on unchanged in memory, until unpin.
 func (k *Keyspace) pin() pinned { return pinned{k, k.arena.Pin(), k.trees.Pin()} }
 
 func (p pinned) unpin() {
@@ -125,8 +127,7 @@ func (p pinned) unpin() {
 	runtime.KeepAlive(p.k)
 }
 
-// Publish makes the staged unit visible, all of it at once. Without one it does
-// nothing.
+// Publish makes the whole staged unit visible at once. If no unit is staged, it does nothing.
 func (k *Keyspace) Publish() {
 	st := &k.stage
 	if !st.active {
@@ -151,16 +152,16 @@ func (k *Keyspace) Publish() {
 	st.reset()
 	k.compact(written)
 	k.arena.Advance()
-	k.nodes.Reap(max(minReap, 2*made)) // what is made in the long run is freed, too
+	k.nodes.Reap(max(minReap, 2*made)) // free faster than units create nodes
 	k.defragTrees(made, bytes)
 	k.trees.Advance()
 }
 
-// minReap is how many nodes of dropped trees one Publish frees at least: some ten
-// microseconds.
+// minReap is the least number of nodes of dropped trees that one Publish frees, which takes about
+// ten microseconds.
 const minReap = 256
 
-// stats is what both arenas need.
+// stats returns the memory of both arenas together.
 func (k *Keyspace) stats() arena.Stats {
 	s, t := k.arena.Stats(), k.trees.Stats()
 	return arena.Stats{
@@ -169,7 +170,7 @@ func (k *Keyspace) stats() arena.Stats {
 	}
 }
 
-// releaseReplaced tells the arenas what the published unit has replaced.
+// releaseReplaced frees the records and nodes that the published unit has replaced.
 func (k *Keyspace) releaseReplaced() {
 	st := &k.stage
 	if st.flushed {
@@ -212,7 +213,7 @@ func (k *Keyspace) publishLocked(c *change) {
 	k.count(c.rec, 1)
 }
 
-// count adds a record to the counters, or with -1 takes it out.
+// count adds a record to the counters (by 1), or removes it (by -1).
 func (k *Keyspace) count(r record, by int) {
 	k.keys += by
 	if r[0]&flagExpires != 0 {
@@ -223,20 +224,19 @@ func (k *Keyspace) count(r record, by int) {
 	}
 }
 
-// Discard drops the staged unit; nothing of it remains. Without one it does
-// nothing.
+// Discard drops the staged unit without a trace. If no unit is staged, it does nothing.
 func (k *Keyspace) Discard() { k.discardStaged() }
 
-// tidySteps bounds what one Tidy frees, in steps of some megabytes: to unmap
-// them all takes some milliseconds.
+// tidySteps limits how much one Tidy unmaps, in steps of some megabytes. All steps together take
+// some milliseconds.
 const tidySteps = 64
 
-// tidyNodes is how many nodes of dropped trees it frees: some 2 milliseconds.
+// tidyNodes is how many nodes of dropped trees one Tidy frees, which takes about 2 milliseconds.
 const tidyNodes = 16 << 10
 
-// Tidy gives back memory that nobody looks at any more. Publish does that, too,
-// a little at a time: the writer calls Tidy now and then for those times when
-// there is nothing to publish.
+// Tidy releases memory that no reader uses any more. Publish does the same, a little at a time. The
+// writer calls Tidy from time to time for periods without units. While a unit is staged, it does
+// nothing.
 func (k *Keyspace) Tidy() {
 	if k.stage.active {
 		return
@@ -256,16 +256,18 @@ func (k *Keyspace) Tidy() {
 	}
 }
 
+// expiryKey returns the key of the expiry index for a key that expires at `at`. It is valid until
+// the next call.
 func (k *Keyspace) expiryKey(at int64, key string) []byte {
 	k.stage.scratch = binary.BigEndian.AppendUint64(k.stage.scratch[:0], uint64(at))
 	k.stage.scratch = append(k.stage.scratch, key...)
 	return k.stage.scratch
 }
 
-// Expired returns published keys whose time has passed at now (ms since 1970),
-// those due longest first: at most limit, and no more than have size bytes together,
-// but one in any case. more says that it did not look at all of them. The caller has
-// them deleted by a unit of DEL.
+// Expired returns published keys whose expiry has passed at now (milliseconds since 1970), earliest
+// expiry first. It returns at most limit keys, and at most size bytes of keys, but always one if
+// there is one. more is set if some expired keys may be missing. The caller deletes the keys with a
+// unit of DEL.
 func (k *Keyspace) Expired(now int64, limit, size int) (keys [][]byte, more bool) {
 	k.expiryIndex.Ascend(0, limit, func(due, _ []byte) bool {
 		if !expired(int64(binary.BigEndian.Uint64(due)), now) {
@@ -283,15 +285,15 @@ func (k *Keyspace) Expired(now int64, limit, size int) (keys [][]byte, more bool
 	return keys, more
 }
 
-// IsDue says whether a published key's time has passed at now (ms since 1970).
+// IsDue reports whether a published key's expiry has passed at now (milliseconds since 1970).
 func (k *Keyspace) IsDue(key []byte, now int64) bool {
 	rec, _, _ := k.table.find(hashOf(key), key)
 	at := rec.expireAt()
 	return at != 0 && expired(at, now)
 }
 
-// read returns the value of a key that has not expired, or the zero Value. The
-// caller has the arena pinned.
+// read returns the value of a key that has not expired, or the zero Value. The caller must have
+// pinned the arenas.
 func (k *Keyspace) read(key []byte) (v Value, expireAt int64) {
 	if k.frozenKeys != nil {
 		f := k.frozenKeys[string(key)]
@@ -304,6 +306,7 @@ func (k *Keyspace) read(key []byte) (v Value, expireAt int64) {
 	return k.liveValue(rec, big)
 }
 
+// liveValue returns the value of a record that has not expired, or the zero Value.
 func (k *Keyspace) liveValue(rec record, big *value.Big) (v Value, expireAt int64) {
 	if expireAt = rec.expireAt(); expireAt != 0 && expired(expireAt, k.now()) {
 		return Value{}, 0
@@ -311,12 +314,13 @@ func (k *Keyspace) liveValue(rec record, big *value.Big) (v Value, expireAt int6
 	return k.valueOf(rec, big), expireAt
 }
 
-// maxLookups is how many keys are looked up in one hold of the read lock: some
+// maxLookups is how many keys are looked up during one hold of the read lock, which takes about a
 // hundred microseconds.
 const maxLookups = 512
 
 // readAll calls visit with the value of every key, all as of one moment, until visit returns false.
-// That of many keys is a snapshot, which costs the writer less than waiting for them all.
+// For more than maxLookups keys it takes a snapshot, so that the writer does not wait for all
+// lookups.
 func (k *Keyspace) readAll(keys [][]byte, visit func(v Value) bool) {
 	if k.frozenKeys != nil {
 		for _, key := range keys {
@@ -360,8 +364,8 @@ func (k *Keyspace) readAll(keys [][]byte, visit func(v Value) bool) {
 	}
 }
 
-// Len returns the number of keys that are not hidden, as DBSIZE does: expired
-// ones count until they are deleted.
+// Len returns the number of keys that are not hidden, as DBSIZE does. Expired keys count until they
+// are deleted.
 func (k *Keyspace) Len() int {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -394,7 +398,7 @@ func (k *Keyspace) Get(key string) ([]byte, bool) {
 	return append([]byte{}, v.Bytes()...), true
 }
 
-// HashFields returns a copy of a hash; false if the key is absent or no hash.
+// HashFields returns a copy of a hash. The result is false if the key is absent or not a hash.
 func (k *Keyspace) HashFields(key string) (map[string]string, bool) {
 	defer k.pin().unpin()
 	v, _ := k.read(bytesOf(key))
@@ -409,13 +413,13 @@ func (k *Keyspace) HashFields(key string) (map[string]string, bool) {
 	return fields, true
 }
 
-// Each calls visit with every key of one moment that begins with prefix and has
-// not expired, hidden ones included.
+// Each calls visit with every key that starts with prefix and has not expired, hidden keys
+// included, all as of one moment.
 func (k *Keyspace) Each(prefix string, visit func(key string)) {
 	now := k.now()
 	s := k.snapshot()
 	defer s.Close()
-	_ = s.records(func(rec record, _ *value.Big) error { // no error but the visitor's
+	_ = s.records(func(rec record, _ *value.Big) error { // returns only the visitor's errors
 		if key := rec.key(); strings.HasPrefix(key, prefix) && !expired(rec.expireAt(), now) {
 			visit(strings.Clone(key))
 		}

@@ -8,16 +8,15 @@ import (
 	"rowfall/replication/keyspace/value"
 )
 
-// Loader fills a keyspace that nobody else uses yet. Keys, values and members
-// are copied. A key, field or member that is there already is an error, as is
-// an empty collection (but a stream may be empty).
+// Loader fills a keyspace that no other goroutine uses yet. Keys, values and members are copied. A
+// duplicate key, field or member is an error, and so is an empty collection, except an empty
+// stream.
 type Loader struct{ k *Keyspace }
 
-// Loader returns a loader. It must not be used any more once the keyspace is
-// shared.
+// Loader returns a loader. It must not be used after the keyspace has been shared.
 func (k *Keyspace) Loader() *Loader { return &Loader{k} }
 
-// String adds a string. expireAt is in ms since 1970, 0 for never.
+// String adds a string. expireAt is in milliseconds since 1970, or 0 for no expiry.
 func (l *Loader) String(key, val []byte, expireAt int64) error {
 	return l.add(String, key, expireAt, func(e *value.Editor) error {
 		e.Buf = append(e.Buf, val...)
@@ -80,11 +79,14 @@ func (l *Loader) List(key []byte, items [][]byte, expireAt int64) error {
 	})
 }
 
-// Stream adds a stream. fill calls add with every entry, by rising ids, and
-// fields and values in turn; then it returns what the stream knows besides. An
-// error that add returns is to be returned by fill. A keyspace knows no consumer
-// groups: who finds some in a snapshot must refuse it.
-func (l *Loader) Stream(key []byte, expireAt int64, fill func(add func(id StreamID, pairs [][]byte) error) (StreamInfo, error)) error {
+// Stream adds a stream. fill calls add with every entry, in the order of rising ids, with fields
+// and values alternating, and then returns the stream's metadata. If add returns an error, fill
+// must return it. Keyspaces do not support consumer groups: a caller that finds one in a snapshot
+// must reject the snapshot.
+func (l *Loader) Stream(
+	key []byte, expireAt int64,
+	fill func(add func(id StreamID, pairs [][]byte) error) (StreamInfo, error),
+) error {
 	return l.add(Stream, key, expireAt, func(e *value.Editor) error {
 		s := e.EditStream(Value{})
 		info, err := fill(func(id StreamID, pairs [][]byte) error {
@@ -101,7 +103,7 @@ func (l *Loader) Stream(key []byte, expireAt int64, fill func(add func(id Stream
 			return err
 		}
 		if info.Last.Compare(s.Info.Last) < 0 || info.Added < uint64(s.Len()) {
-			return fmt.Errorf("stream of %d entries up to %s says that it has had %d up to %s",
+			return fmt.Errorf("stream has %d entries up to %s, but its metadata counts %d up to %s",
 				s.Len(), s.Info.Last, info.Added, info.Last)
 		}
 		s.Info = info
@@ -110,7 +112,9 @@ func (l *Loader) Stream(key []byte, expireAt int64, fill func(add func(id Stream
 	})
 }
 
-func (l *Loader) add(kind Kind, key []byte, expireAt int64, fill func(e *value.Editor) error) error {
+func (l *Loader) add(
+	kind Kind, key []byte, expireAt int64, fill func(e *value.Editor) error,
+) error {
 	k := l.k
 	hash := hashOf(key)
 	if rec, _, _ := k.table.find(hash, key); rec != "" {
@@ -134,8 +138,10 @@ func (l *Loader) add(kind Kind, key []byte, expireAt int64, fill func(e *value.E
 	return nil
 }
 
-// make makes the record of a key, and enters its expiry.
-func (l *Loader) make(kind Kind, key []byte, expireAt int64, fill func(e *value.Editor) error) (rec record, at arena.Addr, err error) {
+// make creates the record of a key and adds its expiry to the index.
+func (l *Loader) make(
+	kind Kind, key []byte, expireAt int64, fill func(e *value.Editor) error,
+) (rec record, at arena.Addr, err error) {
 	k := l.k
 	defer recoverFull(&err)
 	e := &k.stage.edit

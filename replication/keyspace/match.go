@@ -1,11 +1,11 @@
 package keyspace
 
-// match reports whether s as a whole fits a glob pattern of Redis: * any bytes,
-// ? one byte, [a-c^] one of a class, \ takes the next byte literally. Time is at
-// most the product of the lengths, whatever the pattern.
+// match reports whether all of s matches a Redis glob pattern: * any bytes, ? one byte, [a-c^] one
+// of a class, \ the next byte literally. It takes at most time proportional to the product of the
+// lengths, whatever the pattern.
 func match(pattern, s []byte) bool {
 	p, i := 0, 0
-	star, retry := -1, 0 // behind the last *, and where it tries next
+	star, retry := -1, 0 // position after the last *, and where s is tried next
 	for {
 		switch {
 		case p < len(pattern) && pattern[p] == '*':
@@ -29,8 +29,8 @@ func match(pattern, s []byte) bool {
 	}
 }
 
-// matchByte matches c with the first element of a pattern, which is no *, and
-// returns the length of that element.
+// matchByte matches c with the first element of a pattern, which must not be *, and returns the
+// length of that element.
 func matchByte(pattern []byte, c byte) (n int, ok bool) {
 	switch {
 	case pattern[0] == '?':
@@ -43,8 +43,7 @@ func matchByte(pattern []byte, c byte) (n int, ok bool) {
 	return 1, pattern[0] == c
 }
 
-// matchClass matches a class; one without its closing bracket ends with the
-// pattern.
+// matchClass matches a class. A class without a closing bracket extends to the end of the pattern.
 func matchClass(pattern []byte, c byte) (n int, ok bool) {
 	i := 1
 	not := i < len(pattern) && pattern[i] == '^'

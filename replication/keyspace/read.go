@@ -24,7 +24,7 @@ func init() {
 		listReaders, streamReaders)
 }
 
-// keyReaders are the commands of keys of any kind.
+// keyReaders are the commands for keys of any kind.
 var keyReaders = map[string]*reader{
 	"EXISTS":      {arity: -2, keys: everyArg, run: exists},
 	"TOUCH":       {arity: -2, keys: everyArg, run: exists},
@@ -83,8 +83,8 @@ func readCommand(args [][]byte) *reader {
 	return readers[string(resp.Upper(&room, args[0]))]
 }
 
-// fetch returns the value of a key that must be absent or of one kind; if it is
-// of another, the error is rendered.
+// fetch returns the value of a key that must be absent or of one kind. Otherwise it renders a
+// WRONGTYPE error and returns false.
 func (k *Keyspace) fetch(w *resp.Writer, key []byte, kind Kind) (v Value, ok bool) {
 	v, _ = k.read(key)
 	if v.Kind() != kind && v.Kind() != 0 {
@@ -177,8 +177,9 @@ func typeOf(k *Keyspace, w *resp.Writer, args [][]byte) {
 	w.Simple(v.Kind().String())
 }
 
-// timeLeft answers TTL and its kin: in units of so many ms, rounded, from now
-// or since 1970; -2 for no key and -1 for no expiry.
+// timeLeft answers TTL, PTTL, EXPIRETIME and PEXPIRETIME, in rounded units of the given
+// milliseconds, from now or since 1970. The reply is -2 for an absent key and -1 for a key without
+// expiry.
 func timeLeft(unit int64, fromNow bool) func(*Keyspace, *resp.Writer, [][]byte) {
 	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
 		v, at := k.read(args[1])
@@ -221,7 +222,7 @@ func object(k *Keyspace, w *resp.Writer, args [][]byte) {
 	w.Int(flag(sub == "REFCOUNT"))
 }
 
-// encoding names what Redis would use for such a value.
+// encoding returns the encoding that Redis would use for such a value.
 func encoding(v Value) string {
 	switch {
 	case v.Kind() == String:
@@ -255,5 +256,5 @@ func length(kind Kind) func(*Keyspace, *resp.Writer, [][]byte) {
 	}
 }
 
-// clampInt narrows a 64-bit number to what indexes members.
+// clampInt narrows a 64-bit number to the range used for member indexes.
 func clampInt(n int64) int { return int(max(min(n, math.MaxInt32*256), -math.MaxInt32*256)) }

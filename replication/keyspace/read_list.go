@@ -41,7 +41,7 @@ func lindex(k *Keyspace, w *resp.Writer, args [][]byte) {
 		return
 	}
 	if v.Kind() == 0 {
-		w.Null() // Redis does not look at the index then
+		w.Null() // Redis ignores the index of an absent key
 		return
 	}
 	n, ok := ParseInt(args[2])
@@ -56,10 +56,10 @@ func lindex(k *Keyspace, w *resp.Writer, args [][]byte) {
 	w.Null()
 }
 
-// lposOptions are the words behind LPOS.
+// lposOptions are the options of LPOS.
 type lposOptions struct {
 	rank   int64
-	count  int64 // -1: one, and no array
+	count  int64 // -1: one match, and no array
 	maxLen int64 // 0: all
 }
 
@@ -125,7 +125,7 @@ func lpos(k *Keyspace, w *resp.Writer, args [][]byte) {
 	o.find(v, args[2], func(i int) bool { w.Int(int64(i)); return wanted() && w.OK() })
 }
 
-// find yields the indexes of equal items in the order it meets them.
+// find yields the indexes of equal items in the order of the search.
 func (o *lposOptions) find(v Value, wanted []byte, yield func(i int) bool) {
 	n := v.Len()
 	lo, hi, backward := 0, n, o.rank < 0

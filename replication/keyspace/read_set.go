@@ -47,7 +47,7 @@ func smismember(k *Keyspace, w *resp.Writer, args [][]byte) {
 	}
 }
 
-// maxRandom bounds how many members SRANDMEMBER repeats for a negative count.
+// maxRandom is the most members that SRANDMEMBER returns for a negative count.
 const maxRandom = 1 << 20
 
 func srandmember(k *Keyspace, w *resp.Writer, args [][]byte) {
@@ -92,7 +92,7 @@ func srandmember(k *Keyspace, w *resp.Writer, args [][]byte) {
 	sample(w, v, int(min(count, int64(n))))
 }
 
-// sample renders so many different members of a set.
+// sample renders count different members of a set.
 func sample(w *resp.Writer, v Value, count int) {
 	w.Array(count)
 	left, want := v.Len(), count

@@ -37,8 +37,8 @@ type entryRun struct {
 	reverse bool
 }
 
-// runOf returns the entries with ids from first to last, at most limit of them from where reading
-// begins, or all with a limit below 0.
+// runOf returns the entries with ids from first to last: at most limit of them in reading order, or
+// all if limit is negative.
 func runOf(v Value, first, last StreamID, reverse bool, limit int64) entryRun {
 	r := entryRun{v: v, reverse: reverse}
 	r.lo, r.hi = v.EntryRanks(first, last)
@@ -62,7 +62,7 @@ func (r entryRun) render(w *resp.Writer) {
 	})
 }
 
-// streamBound reads one end of XRANGE. It returns an error text or "".
+// streamBound parses one end of XRANGE. message is an error text or "".
 func streamBound(b []byte, lowest bool) (id StreamID, message string) {
 	switch {
 	case string(b) == "-":
@@ -136,7 +136,7 @@ func xrange(reverse bool) func(*Keyspace, *resp.Writer, [][]byte) {
 	}
 }
 
-// xread answers at once, BLOCK or not: as Redis does inside of MULTI.
+// xread answers at once even with BLOCK, as Redis does inside MULTI.
 func xread(k *Keyspace, w *resp.Writer, args [][]byte) {
 	limit, at := int64(-1), 0
 	for i := 1; i < len(args) && at == 0; i++ {
@@ -220,8 +220,8 @@ func (k *Keyspace) readStreams(w *resp.Writer, keys, after [][]byte, limit int64
 	}
 }
 
-// runAfter returns the entries behind an id; with "+" the last one, with "$"
-// what comes from now on, which is nothing.
+// runAfter returns the entries after an id; "+" selects the last entry, and "$" selects later
+// entries only, so none.
 func runAfter(v Value, word []byte, limit int64) (run entryRun, message string) {
 	if v.Kind() != 0 && v.Kind() != Stream {
 		return run, wrongType
@@ -242,7 +242,8 @@ func runAfter(v Value, word []byte, limit int64) (run entryRun, message string) 
 	return runOf(v, id.Next(), maxStreamID, false, limit), ""
 }
 
-// xinfo answers XINFO STREAM without FULL, and that there are no groups.
+// xinfo answers XINFO STREAM without FULL, and XINFO GROUPS and CONSUMERS as for a stream without
+// groups.
 func xinfo(k *Keyspace, w *resp.Writer, args [][]byte) {
 	sub := strings.ToUpper(string(args[1][:min(len(args[1]), 128)]))
 	switch {
@@ -298,7 +299,7 @@ func renderStreamInfo(w *resp.Writer, v Value) {
 		}
 	}
 	number("length", uint64(v.Len()))
-	// How Redis's own radix tree would look: one node of a hundred entries each.
+	// The numbers of Redis's own radix tree, with a hundred entries in each node.
 	nodes := uint64(v.Len()+99) / 100
 	number("radix-tree-keys", nodes)
 	number("radix-tree-nodes", nodes+1)

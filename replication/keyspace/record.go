@@ -7,16 +7,16 @@ import (
 	"rowfall/replication/keyspace/value"
 )
 
-// A record is one key with its expiry and value, as immutable bytes of the
-// arena, good for as long as the arena keeps them (see Keyspace.pin):
+// A record is one key with its expiry and value, as immutable bytes of the arena. It is valid for
+// as long as the arena is pinned (see Keyspace.pin):
 //
 //	flags  u8       bits 0-3 the kind, flagExpires, flagBig
 //	size   uvarint  length of the key
 //	key
 //	expiry u64      ms since 1970, only with flagExpires
-//	packed value    (nothing with flagBig: the trees lie beside the record)
+//	packed value    (absent with flagBig: the trees are kept beside the record)
 //
-// The empty record means that there is no such key.
+// The empty record means that the key is absent.
 type record string
 
 const (
@@ -25,7 +25,7 @@ const (
 	flagBig     = 0x80
 )
 
-// appendRecordHead appends all of a record but its value.
+// appendRecordHead appends a record without its value.
 func appendRecordHead(dst []byte, kind value.Kind, key []byte, expireAt int64) []byte {
 	flags := byte(kind)
 	if expireAt != 0 {
@@ -40,10 +40,10 @@ func appendRecordHead(dst []byte, kind value.Kind, key []byte, expireAt int64) [
 	return dst
 }
 
-// bytesOf returns the bytes of s without copying them. They are read-only.
+// bytesOf returns the bytes of s without copying them. They must not be changed.
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
-// stringOf returns b as a string without copying it, for the time of a call.
+// stringOf returns b as a string without copying it. The string is valid while b is unchanged.
 func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // keySpan returns where the key starts and ends.
@@ -69,7 +69,7 @@ func (r record) kind() value.Kind {
 
 func (r record) isBig() bool { return r != "" && r[0]&flagBig != 0 }
 
-// expireAt returns the expiry in ms, 0 for none.
+// expireAt returns the expiry in milliseconds since 1970, or 0 if the key does not expire.
 func (r record) expireAt() int64 {
 	if r == "" || r[0]&flagExpires == 0 {
 		return 0
@@ -87,7 +87,7 @@ func (r record) packed() []byte {
 	return bytesOf(string(r[end:]))
 }
 
-// valueOf returns the value of a record whose trees, if any, are big.
+// valueOf returns the value of a record; big holds its trees, if it has any.
 func (k *Keyspace) valueOf(r record, big *value.Big) value.Value {
 	if r == "" {
 		return value.Value{}
@@ -95,6 +95,6 @@ func (k *Keyspace) valueOf(r record, big *value.Big) value.Value {
 	return k.shapes.Of(r.kind(), r.packed(), big)
 }
 
-// expired asks whether a time has passed: as in Redis, the millisecond itself
-// still belongs to the key's life.
+// expired reports whether an expiry has passed. As in Redis, the key still exists in the
+// millisecond itself.
 func expired(expireAt, now int64) bool { return expireAt != 0 && now > expireAt }

@@ -10,13 +10,13 @@ import (
 	"rowfall/replication/resp"
 )
 
-// cursorShift makes a cursor of SCAN the top 48 bits of a hash, so that it is
-// exact even in clients that keep numbers as doubles.
+// cursorShift makes SCAN cursors the top 48 bits of a hash, so that they stay exact in clients that
+// store numbers as doubles.
 const cursorShift = 16
 
-// scanOptions are those of SCAN, HSCAN, SSCAN and ZSCAN.
+// scanOptions are the options of SCAN, HSCAN, SSCAN and ZSCAN.
 type scanOptions struct {
-	pattern  []byte // nil: everything
+	pattern  []byte // nil: all names
 	count    int
 	kind     string
 	noValues bool
@@ -30,8 +30,8 @@ func parseCursor(arg []byte) (cursor uint64, message string) {
 	return cursor, ""
 }
 
-// parseScan reads the options of a scan by a command of the given kind, None
-// for SCAN itself.
+// parseScan parses the options of a scan. command is the kind of value that is scanned, or None for
+// SCAN itself.
 func parseScan(args [][]byte, command Kind) (o scanOptions, message string) {
 	o.count = 10
 	for i := 0; i < len(args); i++ {
@@ -71,8 +71,8 @@ func (o *scanOptions) matches(name []byte) bool {
 	return o.pattern == nil || match(o.pattern, name)
 }
 
-// collectionScan answers HSCAN, SSCAN and ZSCAN. Their number stands before the elements, so it
-// goes through them twice.
+// collectionScan answers HSCAN, SSCAN and ZSCAN. The reply starts with the number of elements, so
+// it walks over them twice.
 func collectionScan(kind Kind) func(*Keyspace, *resp.Writer, [][]byte) {
 	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
 		cursor, message := parseCursor(args[2])
@@ -85,7 +85,7 @@ func collectionScan(kind Kind) func(*Keyspace, *resp.Writer, [][]byte) {
 		case !ok:
 			return
 		case v.Kind() == value.None:
-			startScanReply(w, 0, 0) // Redis looks at no option then
+			startScanReply(w, 0, 0) // Redis ignores the options of an absent key
 			return
 		}
 		o, message := parseScan(args[3:], kind)
@@ -114,7 +114,8 @@ func collectionScan(kind Kind) func(*Keyspace, *resp.Writer, [][]byte) {
 				w.Bulk(val)
 			case kind == SortedSet:
 				var room [32]byte
-				w.Bulk(resp.AppendFloat(room[:0], value.DecodeScore(val))) // in protocol 3, too
+				// A bulk string also in protocol 3.
+				w.Bulk(resp.AppendFloat(room[:0], value.DecodeScore(val)))
 			}
 			return w.OK()
 		})
@@ -128,8 +129,8 @@ func startScanReply(w *resp.Writer, next uint64, n int) {
 	w.Array(n)
 }
 
-// maxRememberedScan is up to which COUNT a SCAN remembers the keys that it finds, 16 bytes each. With a
-// larger one it goes through a view twice.
+// maxRememberedScan is the largest COUNT for which SCAN keeps the keys that it finds in memory, 16
+// bytes each. With a larger COUNT it walks over a view twice.
 const maxRememberedScan = 4096
 
 func scan(k *Keyspace, w *resp.Writer, args [][]byte) {
@@ -146,7 +147,8 @@ func scan(k *Keyspace, w *resp.Writer, args [][]byte) {
 	now := k.now()
 	shown := func(rec record) bool {
 		key := rec.key()
-		return !k.isHidden(key) && !expired(rec.expireAt(), now) && o.matches(bytesOf(key)) && (o.kind == "" || o.kind == rec.kind().String())
+		return !k.isHidden(key) && !expired(rec.expireAt(), now) && o.matches(bytesOf(key)) &&
+			(o.kind == "" || o.kind == rec.kind().String())
 	}
 	if o.count > maxRememberedScan {
 		v := k.viewAll()
@@ -180,13 +182,14 @@ func scan(k *Keyspace, w *resp.Writer, args [][]byte) {
 	}
 }
 
-// scan visits about count keys in the order of their hashes, from the place of
-// a cursor on, and returns the cursor of the place after them, 0 at the end. A
-// place is a hash without its last bits, shift of them; keys that share one are
-// never divided. The lock is held for one shard at a time, so a large count does
-// not hold writers up. It returns 0, too, when visit returns false. The caller has the
-// arena pinned.
-func (k *Keyspace) scan(cursor uint64, shift uint, count int, visit func(rec record) bool) (next uint64) {
+// scan visits about count keys in the order of their hashes, starting at the cursor's position. It
+// returns the cursor of the position after them, or 0 at the end or if visit returned false. A
+// position is a hash without its last shift bits; keys that share a position are never separated.
+// The lock is held for one shard at a time, so a large count does not delay writers. The caller
+// must have pinned the arenas.
+func (k *Keyspace) scan(
+	cursor uint64, shift uint, count int, visit func(rec record) bool,
+) (next uint64) {
 	if cursor >= 1<<(64-shift) {
 		return 0
 	}
@@ -215,7 +218,7 @@ func (k *Keyspace) scan(cursor uint64, shift uint, count int, visit func(rec rec
 		}
 		switch {
 		case len(found) > 0 && n > count:
-			// Keys that share the last place may go on.
+			// More keys may share the last position.
 			hash = hashOf(bytesOf(found[len(found)-1].key())) + 1
 		case after == 0:
 			return 0
@@ -228,8 +231,8 @@ func (k *Keyspace) scan(cursor uint64, shift uint, count int, visit func(rec rec
 	}
 }
 
-// after returns the first hash behind the shard that the given one belongs to,
-// 0 if that is the last shard.
+// after returns the first hash after the shard that the given hash belongs to, or 0 if that is the
+// last shard.
 func (s *shard) after(hash uint64) uint64 {
 	if s.depth == 0 {
 		return 0
@@ -241,13 +244,14 @@ func (k *Keyspace) isHidden(key string) bool {
 	return k.hiddenPrefix != "" && strings.HasPrefix(key, k.hiddenPrefix)
 }
 
-// keys goes through a view twice, as the number of keys stands before them.
+// keys answers KEYS. It walks over a view twice, because the reply starts with the number of keys.
 func keys(k *Keyspace, w *resp.Writer, args [][]byte) {
 	now := k.now()
 	all := string(args[1]) == "*"
 	shown := func(rec record) bool {
 		key := rec.key()
-		return (all || match(args[1], bytesOf(key))) && !k.isHidden(key) && !expired(rec.expireAt(), now)
+		return (all || match(args[1], bytesOf(key))) && !k.isHidden(key) &&
+			!expired(rec.expireAt(), now)
 	}
 	v := k.viewAll()
 	defer v.Close()
@@ -269,8 +273,8 @@ func dbsize(k *Keyspace, w *resp.Writer, _ [][]byte) {
 	w.Int(int64(k.Len()))
 }
 
-// randomkey takes the first key behind a random place that may be shown, going
-// round once.
+// randomkey answers RANDOMKEY with the first visible key after a random position, wrapping around
+// once.
 func randomkey(k *Keyspace, w *resp.Writer, _ [][]byte) {
 	now := k.now()
 	start := rand.Uint64() >> cursorShift

@@ -7,11 +7,10 @@ import (
 	"rowfall/replication/keyspace/value"
 )
 
-// Snapshot is the published state of one moment. Taking it pins the shards and
-// holds the arenas' chunks; records and trees never change anyway. Of a pinned
-// shard the writer copies the slots before it changes them. Each lets go of a
-// shard as soon as it has read it, of the chunks at its end, Close of the rest.
-// Until then the memory of records that have been replaced is not used again.
+// Snapshot is the published state of one moment. Taking it pins the shards and holds the arenas'
+// chunks; records and trees never change. The writer copies the slots of a pinned shard before it
+// changes them. Each releases a shard as soon as it has read it, and the chunks at its end; Close
+// releases the rest. Until then the memory of replaced records is not reused.
 type Snapshot struct {
 	k             *Keyspace
 	hold          *arena.Hold
@@ -21,17 +20,17 @@ type Snapshot struct {
 	read          bool
 }
 
-// Entry is one key of a snapshot. It is good during the visit only, and so is
-// every byte slice that its value hands out; they are read-only.
+// Entry is one key of a snapshot. It is valid only during the visit, as are all byte slices that
+// its value returns. They must not be changed.
 type Entry struct {
 	Key      []byte
 	ExpireAt int64 // ms since 1970, 0: never
 	Value    Value
 }
 
-// Snapshot fixes the published state, in time proportional to the number of
-// shards (one for some thousand keys). A staged unit is not in it. The writer
-// calls it between units; what it returns may go to another goroutine.
+// Snapshot captures the published state, in time proportional to the number of shards (one for some
+// thousand keys). A staged unit is not included. The writer calls it between units; the result may
+// be used by another goroutine.
 func (k *Keyspace) Snapshot() *Snapshot { return k.snapshot() }
 
 func (k *Keyspace) snapshot() *Snapshot {
@@ -48,15 +47,17 @@ func (k *Keyspace) snapshot() *Snapshot {
 	return s
 }
 
-// Len returns the number of keys and of those that have an expiry.
+// Len returns the number of keys and the number of those with an expiry.
 func (s *Snapshot) Len() (keys, expires int) { return s.keys, s.expires }
 
-// Each visits every key once, in no useful order, expired ones that nobody has
-// deleted included. It ends with the first error of visit. A snapshot is read
-// once; a second Each is an error.
+// Each visits every key once, in an unspecified order, including expired keys that are not deleted
+// yet. It stops at the first error of visit. A snapshot can be read only once; a second Each is an
+// error.
 func (s *Snapshot) Each(visit func(e Entry) error) error {
 	return s.records(func(rec record, big *value.Big) error {
-		return visit(Entry{Key: bytesOf(rec.key()), ExpireAt: rec.expireAt(), Value: s.k.valueOf(rec, big)})
+		return visit(Entry{
+			Key: bytesOf(rec.key()), ExpireAt: rec.expireAt(), Value: s.k.valueOf(rec, big),
+		})
 	})
 }
 
@@ -91,15 +92,14 @@ func (s *Snapshot) release() {
 	s.k.trees.ReleaseHold(s.trees)
 }
 
-// directory returns what finds the shard of a hash. It is good until Each or
-// Close.
+// directory returns a function that finds the shard of a hash. It is valid until Each or Close.
 func (s *Snapshot) directory() (shardOf func(hash uint64) *shard) {
 	depth := uint(0)
 	for _, sh := range s.shards {
 		depth = max(depth, sh.depth)
 	}
 	entries := make([]*shard, 0, 1<<depth)
-	for _, sh := range s.shards { // they are in the order of hashes
+	for _, sh := range s.shards { // in the order of hashes
 		for range 1 << (depth - sh.depth) {
 			entries = append(entries, sh)
 		}
@@ -107,8 +107,8 @@ func (s *Snapshot) directory() (shardOf func(hash uint64) *shard) {
 	return func(hash uint64) *shard { return entries[hash>>(64-depth)] }
 }
 
-// Close lets go of what Each has not read. It must not run beside Each, and may
-// be called again.
+// Close releases what Each has not read. It must not run concurrently with Each. Later calls change
+// nothing.
 func (s *Snapshot) Close() {
 	for _, sh := range s.shards {
 		if sh != nil {

@@ -10,20 +10,20 @@ import (
 	"rowfall/replication/resp"
 )
 
-// stage is the overlay of one unit: what each key it touched has become.
+// stage is the overlay of one unit: the new state of each key that the unit changes.
 type stage struct {
-	active  bool // a unit is staged, Publish or Discard is due
-	flushed bool // the unit flushed all keys; changes came after that
+	active  bool // a unit is staged; Publish or Discard must follow
+	flushed bool // the unit flushed all keys; changes are those after that
 	changes []change
 
-	// index finds a change by hash when there are many: open addressing over
-	// numbers of changes, counted from 1.
+	// index finds a change by hash if there are many. It is an open-addressing table of positions
+	// in changes, counted from 1.
 	index []int32
 
-	unit        uint64 // its number
+	unit        uint64 // number of the unit
 	edit        value.Editor
-	expiryIndex btree.Tree // what Keyspace.due becomes
-	fault       error      // the arena could not take a record
+	expiryIndex btree.Tree // what Keyspace.expiryIndex becomes
+	fault       error      // why the arena could not store a record
 	args        [][]byte
 	scores      []float64
 	members     [][]byte
@@ -32,19 +32,20 @@ type stage struct {
 
 // change is one key of the overlay.
 type change struct {
-	hash    uint64
-	rec     record     // what it becomes; if deleted, its last record
-	at      arena.Addr // of the record staged, rec's but if nothing was: 0
+	hash uint64
+	rec  record // the new record; if deleted, the last record
+	// address of rec; 0 if this change staged no new record (a delete of a published key)
+	at      arena.Addr
 	big     *value.Big // the trees of rec
-	old     record     // what is published, "" if nothing or flushed
+	old     record     // the published record; "" if there is none or after a flush
 	oldAt   arena.Addr
 	deleted bool
 }
 
-// scanChanges is how many changes are searched without an index.
+// scanChanges is up to how many changes are searched without the index.
 const scanChanges = 8
 
-// maxScratch is what scratch space may keep from one unit to the next, in bytes.
+// maxScratch is how many bytes of scratch space may be kept from one unit to the next.
 const maxScratch = 1 << 20
 
 func (st *stage) reset() {
@@ -71,7 +72,7 @@ func (st *stage) reset() {
 	}
 }
 
-// find returns the number of a key's change, or -1.
+// find returns the position of a key's change, or -1.
 func (st *stage) find(hash uint64, key []byte) int {
 	if len(st.changes) <= scanChanges {
 		for i := range st.changes {
@@ -121,7 +122,7 @@ func (st *stage) addToIndex(i int) {
 	st.index[at] = int32(i + 1)
 }
 
-// discardStaged gives back the records of a unit that is not to be published.
+// discardStaged frees the records and nodes of a unit that will not be published.
 func (k *Keyspace) discardStaged() {
 	for i := len(k.stage.changes) - 1; i >= 0; i-- {
 		if at := k.stage.changes[i].at; at != 0 {
@@ -130,13 +131,13 @@ func (k *Keyspace) discardStaged() {
 	}
 	k.nodes.Rollback()
 	k.stage.reset()
-	// Units may be refused again and again, a full disk's for one.
+	// The same unit may be rejected again and again, for example while the disk is full.
 	for k.arena.Advance() || k.trees.Advance() {
 	}
 }
 
-// store puts what the editor made into the arena as a record. If the arena
-// cannot take it, the unit will be refused.
+// store stores the editor's buffer in the arena as a record. If the arena is full, it sets
+// stage.fault, and the unit is rejected.
 func (k *Keyspace) store() (record, arena.Addr) {
 	e := &k.stage.edit
 	if e.Big != nil {
@@ -154,10 +155,10 @@ func (k *Keyspace) store() (record, arena.Addr) {
 type target struct {
 	hash   uint64
 	key    []byte
-	change int    // its number in the overlay, -1: not there
-	base   record // what is published, if change is -1
+	change int    // position in the overlay, or -1
+	base   record // the published record, if change is -1
 	baseAt arena.Addr
-	rec    record // what the command sees; "" if absent
+	rec    record // the record that the command sees; "" if absent
 	big    *value.Big
 	k      *Keyspace
 }
@@ -180,7 +181,7 @@ func (k *Keyspace) target(key []byte) target {
 	return t
 }
 
-// put stages a record for a target.
+// put stages a new record for a target.
 func (k *Keyspace) put(t *target, rec record, at arena.Addr, big *value.Big) {
 	if t.change >= 0 {
 		c := &k.stage.changes[t.change]
@@ -194,7 +195,7 @@ func (k *Keyspace) put(t *target, rec record, at arena.Addr, big *value.Big) {
 	k.stage.add(change{hash: t.hash, rec: rec, at: at, big: big, old: t.base, oldAt: t.baseAt})
 }
 
-// remove stages that a target which is there goes away.
+// remove stages the deletion of a target, which must exist.
 func (k *Keyspace) remove(t *target) {
 	k.stage.edit.FreeBig(t.big)
 	if t.change >= 0 {
@@ -206,7 +207,7 @@ func (k *Keyspace) remove(t *target) {
 	k.stage.add(change{hash: t.hash, rec: t.base, old: t.base, oldAt: t.baseAt, deleted: true})
 }
 
-// prepare does the slow part of publishing a target while readers go on.
+// prepare does the slow part of publishing a target without the write lock.
 func (k *Keyspace) prepare(t *target) {
 	if k.stage.flushed {
 		return
@@ -218,7 +219,7 @@ func (k *Keyspace) prepare(t *target) {
 	k.table.reserve(t.hash, adds, k.stage.unit)
 }
 
-// edit begins a record for a target, with the expiry it is to have.
+// edit starts a record for a target, with its new expiry.
 func (k *Keyspace) edit(t *target, kind Kind, expireAt int64) *value.Editor {
 	e := &k.stage.edit
 	e.Discard()
@@ -226,18 +227,18 @@ func (k *Keyspace) edit(t *target, kind Kind, expireAt int64) *value.Editor {
 	return e
 }
 
-// save stages what the editor made for a target.
+// save stages the editor's record for a target.
 func (k *Keyspace) save(t *target) {
 	rec, at := k.store()
 	k.put(t, rec, at, k.stage.edit.TakeBig(t.big))
 }
 
-// Stage executes a unit: RESP commands one after the other, where MULTI and
-// EXEC may stand around some of them. What is staged is the same at every replay:
-// no command counts from now, and those that would are refused. Nothing is visible
-// before Publish. Any error means that the unit was refused as a whole, and that
-// nothing is staged. A unit that is staged already is an error, too, and stays.
-// The bytes are not retained.
+// Stage executes a unit: a sequence of RESP commands, some of which may be enclosed in MULTI and
+// EXEC. The staged result is the same at every replay. Commands with an expiry relative to the
+// current time are rejected for that reason. Nothing is visible before Publish.
+//
+// After an error the whole unit is rejected and nothing is staged. If a unit is staged already,
+// Stage returns an error and that unit stays. Stage does not retain unit.
 func (k *Keyspace) Stage(unit []byte) error {
 	if k.stage.active {
 		return errors.New("stage unit: another unit is staged")
@@ -251,7 +252,7 @@ func (k *Keyspace) Stage(unit []byte) error {
 	return nil
 }
 
-// beginUnit begins a unit.
+// beginUnit starts a unit.
 func (k *Keyspace) beginUnit() { k.stage.unit = k.nodes.Begin() }
 
 func (k *Keyspace) stageAll(unit []byte) (err error) {
@@ -264,14 +265,14 @@ func (k *Keyspace) stageAll(unit []byte) (err error) {
 	return nil
 }
 
-// IsFull says whether Stage failed for want of memory. Nothing is staged then, and the
-// same unit may pass later.
+// IsFull reports whether err means that Stage ran out of memory. Nothing is staged then, and the
+// same unit may succeed later.
 func IsFull(err error) bool {
 	var full btree.FullError
 	return errors.As(err, &full) || errors.Is(err, arena.ErrFull)
 }
 
-// recoverFull makes an error of what a tree panics with when its arena is full.
+// recoverFull turns the panic of a tree whose arena is full into an error.
 func recoverFull(err *error) {
 	switch r := recover().(type) {
 	case nil:
@@ -282,7 +283,7 @@ func recoverFull(err *error) {
 	}
 }
 
-// stageExpiryIndex makes the order of expiry what it will be.
+// stageExpiryIndex computes the expiry index that Publish installs.
 func (k *Keyspace) stageExpiryIndex() {
 	st := &k.stage
 	if st.expiryIndex = k.expiryIndex; st.flushed {
@@ -342,11 +343,16 @@ func (k *Keyspace) execute(unit []byte) error {
 	return nil
 }
 
-var multiErrors = map[bool]string{true: "ERR MULTI calls can not be nested", false: "ERR EXEC without MULTI"}
+// multiErrors are the errors of MULTI (true) and EXEC (false) in the wrong order.
+var multiErrors = map[bool]string{
+	true:  "ERR MULTI calls can not be nested",
+	false: "ERR EXEC without MULTI",
+}
 
-// StageError says which command of a unit cannot be staged. Those before it can.
+// StageError identifies the command of a unit that cannot be staged. The commands before it can be
+// staged.
 type StageError struct {
-	At  int // bytes of the unit before the command
+	At  int // byte offset of the command in the unit
 	err error
 }
 

@@ -10,60 +10,57 @@ import (
 	"rowfall/replication/keyspace/value"
 )
 
-// maxShardKeys is the number of keys at which a shard is split. A shard of this
-// size is copied in some 20 microseconds.
+// maxShardKeys is the number of keys at which a shard is split. A shard of this size is copied in
+// about 20 microseconds.
 const maxShardKeys = 3500
 
 // minShardSize is the size of an empty shard, in slots.
 const minShardSize = 8
 
-// table maps keys to records: a directory over the top bits of a key's hash to
-// shards (extendible hashing). Splitting, growing and copying a shard change no
-// content, so the writer does them while readers read; put, move and remove need
-// the write lock.
+// table maps keys to records. It is a directory from the top bits of a key's hash to shards
+// (extendible hashing). Splitting, growing and copying a shard change no content, so the writer
+// does that while readers read. put, move and remove need the write lock.
 type table struct {
 	dir   atomic.Pointer[directory]
 	arena *arena.Arena
 }
 
-// directory has 2^depth entries. A shard of depth d stands in 2^(depth-d)
-// neighbouring entries, all those whose index begins with its prefix.
+// directory has 2^depth entries. A shard of depth d occupies 2^(depth-d) adjacent entries: all
+// those whose index starts with its prefix.
 type directory struct {
 	depth  uint
 	shards []atomic.Pointer[shard]
 }
 
-// shard holds the keys whose hash begins with one prefix of depth bits.
+// shard holds the keys whose hashes start with one prefix of depth bits.
 type shard struct {
 	depth uint
 	base  uint // bits of the hash before the tag; base <= depth <= base+maxLag
-	size  int  // slots that a hash may map to; the slice has some more behind them
+	size  int  // number of slots that a hash may map to; the slice has some more after them
 	count int
-	// slots are in the order of their keys' hashes, all 64 bits of them. A key
-	// lies at home(tag) or behind it with no empty slot between; the last slot
-	// is always empty.
+	// slots are sorted by the 64-bit hashes of their keys. A key is stored at home(tag), or after
+	// it with no empty slot in between. The last slot is always empty.
 	slots []slot
 	bigs  map[string]*value.Big // the trees of records with flagBig
 
-	// pins counts the snapshots that still have to read this shard. While it
-	// is not zero, the shard must not change any more. Only under the read or
-	// write lock can it rise, and only for a shard in the directory.
+	// pins counts the snapshots that still have to read this shard. While it is not zero, the shard
+	// must not change. It rises only under the read or write lock, and only for a shard in the
+	// directory.
 	pins atomic.Int32
 
-	// The writer expects `reserved` more keys from the unit being staged, if
-	// that is unit reservedFor.
+	// reserved is how many more keys the writer expects from the unit being staged, if that is unit
+	// reservedFor.
 	reserved    int
 	reservedFor uint64
 }
 
-// slot is the tag, 24 bits of the hash, over the address of the record; 0 is an
-// empty one.
+// slot holds the tag, 24 bits of the hash, above the record's address. 0 is an empty slot.
 type slot uint64
 
 const (
 	tagBits = 64 - arena.AddrBits
-	// maxLag is how many bits of a shard's prefix its tags may repeat. Making
-	// tags anew means to hash all keys, so it is done once in so many splits.
+	// maxLag is how many bits of a shard's prefix its tags may repeat. New tags need the hashes of
+	// all keys, so they are computed only once in maxLag splits.
 	maxLag = 8
 )
 
@@ -89,12 +86,12 @@ func (d *directory) index(hash uint64) int { return int(hash >> (64 - d.depth)) 
 
 func (d *directory) shard(hash uint64) *shard { return d.shards[d.index(hash)].Load() }
 
-// span is the number of entries that a shard takes.
+// span returns the number of entries that a shard occupies.
 func (d *directory) span(s *shard) int { return 1 << (d.depth - s.depth) }
 
-// each yields every shard once, in the order of hashes. Without the write lock
-// held by anyone it is right even while the writer splits shards: the upper
-// half is entered first, so who sees a lower half sees the upper one too.
+// each yields every shard once, in the order of hashes. It needs no lock, even while the writer
+// splits shards: a split stores the upper half first, so a reader that sees the lower half also
+// sees the upper one.
 func (d *directory) each(yield func(s *shard) bool) {
 	for i := 0; i < len(d.shards); {
 		s := d.shards[i].Load()
@@ -116,7 +113,7 @@ func (t *table) find(hash uint64, key []byte) (record, arena.Addr, *value.Big) {
 	return t.findIn(t.dir.Load().shard(hash), hash, key)
 }
 
-// findIn does that in the shard of the hash.
+// findIn is find in a given shard, which must be that of the hash.
 func (t *table) findIn(s *shard, hash uint64, key []byte) (record, arena.Addr, *value.Big) {
 	i, rec := t.locate(s, hash, key)
 	switch {
@@ -128,8 +125,7 @@ func (t *table) findIn(s *shard, hash uint64, key []byte) (record, arena.Addr, *
 	return rec, s.slots[i].at(), nil
 }
 
-// locate returns the slot of a key with its record, or the one it would be
-// inserted at with "".
+// locate returns the slot of a key and its record, or the slot to insert it at and "".
 func (t *table) locate(s *shard, hash uint64, key []byte) (int, record) {
 	tag := s.tagOf(hash)
 	i := s.home(tag)
@@ -148,8 +144,7 @@ func (t *table) locate(s *shard, hash uint64, key []byte) (int, record) {
 	return i, ""
 }
 
-// locateAt returns the slot that has an address, which is one of a key with
-// this hash.
+// locateAt returns the slot that holds an address, given the hash of its key.
 func (s *shard) locateAt(hash uint64, at arena.Addr) (int, bool) {
 	e := slotOf(s.tagOf(hash), at)
 	i := s.home(e.tag())
@@ -161,8 +156,8 @@ func (s *shard) locateAt(hash uint64, at arena.Addr) (int, bool) {
 	return i, false
 }
 
-// put stores a record in place of the one with the same key, if there is one.
-// It needs the write lock.
+// put stores a record, in place of the one with the same key if there is one. It needs the write
+// lock.
 func (t *table) put(hash uint64, rec record, at arena.Addr, big *value.Big) {
 	s := t.unpinned(hash)
 	key := bytesOf(rec.key())
@@ -198,7 +193,7 @@ func (t *table) move(hash uint64, i int, to arena.Addr) {
 	s.slots[i] = slotOf(s.slots[i].tag(), to)
 }
 
-// remove deletes a key that is there. It needs the write lock.
+// remove deletes a key that must be present. It needs the write lock.
 func (t *table) remove(hash uint64, key []byte) {
 	s := t.unpinned(hash)
 	i, old := t.locate(s, hash, key)
@@ -208,8 +203,8 @@ func (t *table) remove(hash uint64, key []byte) {
 	s.remove(i)
 }
 
-// unpinned returns the shard of a hash after copying it for the snapshots that
-// hold it. Stage has done that nearly always, by reserve.
+// unpinned returns the shard of a hash, after copying it if a snapshot holds it. Usually Stage has
+// done that already, in reserve.
 func (t *table) unpinned(hash uint64) *shard {
 	s := t.dir.Load().shard(hash)
 	if s.pins.Load() > 0 {
@@ -220,9 +215,9 @@ func (t *table) unpinned(hash uint64) *shard {
 	return s
 }
 
-// reserve makes the shard of a hash ready for one change that adds so many new
-// keys: not held by a snapshot, and with room. What one unit (not 0) reserves
-// adds up until another one comes. Content stays as it is, so no lock is needed.
+// reserve prepares the shard of a hash for one change that adds the given number of keys: no
+// snapshot holds it, and it has room. The reservations of one unit (not 0) add up until the next
+// unit. The content does not change, so no lock is needed.
 func (t *table) reserve(hash uint64, adds int, unit uint64) *shard {
 	for {
 		s := t.dir.Load().shard(hash)
@@ -250,7 +245,7 @@ func (t *table) reserve(hash uint64, adds int, unit uint64) *shard {
 	}
 }
 
-// replace puts a shard of equal content in the place of old.
+// replace replaces a shard by another one of equal content.
 func (t *table) replace(hash uint64, old, with *shard) {
 	d := t.dir.Load()
 	span := d.span(old)
@@ -261,13 +256,14 @@ func (t *table) replace(hash uint64, old, with *shard) {
 	}
 }
 
-// split divides a shard in two by the next bit of its hashes, and with it the
-// keys that are still expected: hashes are as good as random. Where one half gets
-// more of them than that, put makes room.
+// split divides a shard in two by the next bit of its hashes. It also halves the reservation,
+// because hashes are evenly distributed. If one half gets more keys than that, put makes room.
 func (t *table) split(hash uint64, s *shard) {
 	d := t.dir.Load()
 	if s.depth == d.depth {
-		wide := &directory{depth: d.depth + 1, shards: make([]atomic.Pointer[shard], 2*len(d.shards))}
+		wide := &directory{
+			depth: d.depth + 1, shards: make([]atomic.Pointer[shard], 2*len(d.shards)),
+		}
 		for i := range wide.shards {
 			wide.shards[i].Store(d.shards[i/2].Load())
 		}
@@ -288,7 +284,7 @@ func (t *table) split(hash uint64, s *shard) {
 	}
 }
 
-// tagOf returns what a slot keeps of a hash.
+// tagOf returns the part of a hash that a slot stores.
 func (s *shard) tagOf(hash uint64) uint32 { return uint32(hash << s.base >> arena.AddrBits) }
 
 // home returns the slot that a tag maps to; it rises with the tag.
@@ -297,8 +293,8 @@ func (s *shard) home(tag uint32) int {
 	return int(hi)
 }
 
-// seek returns the first used slot whose key's hash is at least the given one,
-// which must belong to this shard, or len(slots).
+// seek returns the first used slot whose key has at least the given hash, which must belong to this
+// shard. It returns len(slots) if there is none.
 func (t *table) seek(s *shard, hash uint64) int {
 	tag := s.tagOf(hash)
 	i := s.home(tag)
@@ -312,7 +308,7 @@ func (t *table) seek(s *shard, hash uint64) int {
 	return i
 }
 
-// full asks whether a slot cannot be inserted at i without using the last one.
+// full reports whether a slot cannot be inserted at i without using the last one.
 func (s *shard) full(i int) bool {
 	for ; i < len(s.slots)-1; i++ {
 		if s.slots[i] == 0 {
@@ -322,7 +318,7 @@ func (s *shard) full(i int) bool {
 	return true
 }
 
-// insert puts a slot at i, moving those behind it; false if there is no room.
+// insert inserts a slot at i, moving later ones. It returns false if there is no room.
 func (s *shard) insert(i int, e slot) bool {
 	j := i
 	for s.slots[j] != 0 {
@@ -337,7 +333,7 @@ func (s *shard) insert(i int, e slot) bool {
 	return true
 }
 
-// remove empties slot i and moves those back that stand behind their home.
+// remove empties slot i and moves back the slots after it that are past their home.
 func (s *shard) remove(i int) {
 	j := i + 1
 	for s.slots[j] != 0 && s.home(s.slots[j].tag()) < j {
@@ -350,7 +346,9 @@ func (s *shard) remove(i int) {
 
 // clone copies a shard.
 func (s *shard) clone() *shard {
-	c := &shard{depth: s.depth, base: s.base, size: s.size, count: s.count, bigs: maps.Clone(s.bigs)}
+	c := &shard{
+		depth: s.depth, base: s.base, size: s.size, count: s.count, bigs: maps.Clone(s.bigs),
+	}
 	c.slots = append(make([]slot, 0, len(s.slots)), s.slots...)
 	return c
 }
@@ -362,8 +360,8 @@ func (t *table) resized(s *shard, size int) *shard {
 	return c
 }
 
-// placed builds a shard out of slots in order, whose tags begin at base, larger
-// than size if need be.
+// placed builds a shard from sorted slots whose tags start at bit base. The shard is larger than
+// size if necessary.
 func (t *table) placed(slots []slot, base, depth uint, size int) *shard {
 	s := newShard(depth, base, size)
 	if depth-base > maxLag {

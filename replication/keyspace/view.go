@@ -7,16 +7,16 @@ import (
 	"rowfall/replication/resp"
 )
 
-// View is the published state of one moment, as far as some commands can read it.
-// It holds no lock: the writer goes on, and what it replaces stays until Close.
+// View is the published state of one moment, as far as its commands can read it. It holds no lock:
+// the writer continues, and the data that it replaces stays in memory until Close.
 type View struct {
 	source *Keyspace
 	state  *Keyspace // for the readers, which know no other type; nobody writes to it
 	pinned pinned
-	shards []*shard // pinned
+	shards []*shard // the shards that are pinned
 }
 
-// frozenRecord is what a key had at the moment of a view.
+// frozenRecord is a key's record at the moment of a view.
 type frozenRecord struct {
 	rec record
 	big *value.Big
@@ -65,7 +65,7 @@ func (k *Keyspace) newView() *View {
 	return &View{source: k, pinned: k.pin(), state: frozen}
 }
 
-// pinAllLocked pins all shards, in a directory of its own.
+// pinAllLocked pins all shards and gives the view a directory of its own.
 func (v *View) pinAllLocked() {
 	d := v.source.table.dir.Load()
 	own := &directory{depth: d.depth, shards: make([]atomic.Pointer[shard], len(d.shards))}
@@ -82,7 +82,7 @@ func (v *View) pinAllLocked() {
 	v.state.table.dir.Store(own)
 }
 
-// Execute is Keyspace.Execute at the view's moment, for the commands it was made for.
+// Execute is Keyspace.Execute at the view's moment, for the commands that the view was made for.
 func (v *View) Execute(w *resp.Writer, args [][]byte) (handled bool) {
 	return v.state.Execute(w, args)
 }
@@ -90,7 +90,7 @@ func (v *View) Execute(w *resp.Writer, args [][]byte) (handled bool) {
 // Run is Keyspace.Run at the view's moment, for the commands it was made for.
 func (v *View) Run(w *resp.Writer, r Row, args [][]byte) { v.state.Run(w, r, args) }
 
-// Close lets go of what the view holds. It is called once.
+// Close releases the data that the view holds. It must be called exactly once.
 func (v *View) Close() {
 	for _, s := range v.shards {
 		s.pins.Add(-1)

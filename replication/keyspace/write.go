@@ -136,7 +136,7 @@ const (
 	notFloat    = "ERR value is not a valid float"
 )
 
-// redisError is an error in Redis's own words, full stop included.
+// redisError is an error in Redis's own words, including its full stop.
 type redisError string
 
 func (r redisError) Error() string { return string(r) }
@@ -149,7 +149,7 @@ var (
 	errNoKey      = errors.New("ERR no such key")
 )
 
-// targetOfKind looks a key up that must be absent or of one kind.
+// targetOfKind looks up a key that must be absent or of one kind.
 func (k *Keyspace) targetOfKind(key []byte, kind Kind) (target, error) {
 	t := k.target(key)
 	if t.rec != "" && t.rec.kind() != kind {
@@ -181,13 +181,12 @@ func (k *Keyspace) hdel(args [][]byte) error {
 	return nil
 }
 
-// saveShrunk stages the collection that is left after removals; an empty one is no
-// key.
+// saveShrunk stages a collection after removals. An empty collection deletes its key.
 func (k *Keyspace) saveShrunk(t *target, removed int) {
 	switch {
 	case removed == 0:
 	case k.stage.edit.Len() == 0:
-		t.big = nil // its nodes have gone one by one
+		t.big = nil // all its nodes were freed one by one
 		k.remove(t)
 	default:
 		k.save(t)
@@ -232,8 +231,8 @@ func (k *Keyspace) pexpireat(args [][]byte) error { return k.expire(args, 1) }
 
 func (k *Keyspace) expireat(args [][]byte) error { return k.expire(args, 1000) }
 
-// expire sets an absolute expiry. One in the past is kept, too, and falls to
-// the next expiry sweep: replicas that get the same bytes do the same.
+// expire sets an absolute expiry. A time in the past is stored too, and the next expiry sweep
+// deletes the key. Replicas that get the same bytes do the same.
 func (k *Keyspace) expire(args [][]byte, unit int64) error {
 	n, ok := ParseInt(args[2])
 	if !ok {
@@ -242,7 +241,7 @@ func (k *Keyspace) expire(args [][]byte, unit int64) error {
 	if n > math.MaxInt64/unit || n < math.MinInt64/unit {
 		return errors.New("ERR invalid expire time in '" + strings.ToLower(string(args[0])) + "' command")
 	}
-	// 0 would mean none, and a time before 1970 is as past as 1 ms after it.
+	// 0 would mean no expiry; any time up to 1970 has passed, so 1 ms stands for it.
 	at := max(n*unit, 1)
 	t := k.target(args[1])
 	if ok, err := mayExpire(args[3:], t.rec.expireAt(), at); !ok {
@@ -252,8 +251,8 @@ func (k *Keyspace) expire(args [][]byte, unit int64) error {
 	return nil
 }
 
-// mayExpire reads the conditions behind PEXPIREAT. No expiry at all (was is 0)
-// is later than any.
+// mayExpire evaluates the conditions of PEXPIREAT. was is the current expiry; 0 (no expiry) counts
+// as later than any time.
 func mayExpire(words [][]byte, was, at int64) (ok bool, err error) {
 	ok = true
 	for _, word := range words {
@@ -279,15 +278,15 @@ func (k *Keyspace) persist(args [][]byte) error {
 	return nil
 }
 
-// changeExpiry stages a key with another expiry, if the key is there.
+// changeExpiry stages a key with another expiry, if the key exists.
 func (k *Keyspace) changeExpiry(t *target, expireAt int64) {
 	if t.rec != "" && t.rec.expireAt() != expireAt {
 		k.moveTo(t, t.rec, t.big, expireAt)
 	}
 }
 
-// moveTo stages the value of a record for a target. The record it comes from
-// goes away or is replaced: trees have one owner, see copy.
+// moveTo stages the value of a record for a target. The source record must be deleted or replaced,
+// because trees have only one owner (see copy).
 func (k *Keyspace) moveTo(t *target, rec record, big *value.Big, expireAt int64) {
 	e := k.edit(t, rec.kind(), expireAt)
 	e.Buf = append(e.Buf, rec.packed()...)
@@ -320,7 +319,7 @@ func (k *Keyspace) renamenx(args [][]byte) error {
 	return k.rename(args)
 }
 
-// copy stages the value of one key, and its expiry, under another one.
+// copy stages the value and expiry of one key under another key.
 func (k *Keyspace) copy(args [][]byte) error {
 	replace := false
 	for i := 3; i < len(args); i++ {
@@ -350,8 +349,7 @@ func (k *Keyspace) copy(args [][]byte) error {
 	return nil
 }
 
-// flush drops everything staged and hides everything published from the rest
-// of the unit.
+// flush drops all staged changes, and hides all published keys from the rest of the unit.
 func (k *Keyspace) flush(args [][]byte) error {
 	if len(args) > 2 {
 		return errSyntax
@@ -374,8 +372,8 @@ func (k *Keyspace) selectDB(args [][]byte) error {
 	return nil
 }
 
-// ParseInt reads the canonical decimal text of a 64-bit integer, what printing it
-// gives back: Redis takes nothing else for one.
+// ParseInt parses the canonical decimal text of a 64-bit integer: the text that printing the number
+// gives. Redis accepts no other text as an integer.
 func ParseInt(b []byte) (int64, bool) {
 	if len(b) == 0 || len(b) > 20 {
 		return 0, false
@@ -404,7 +402,7 @@ func ParseInt(b []byte) (int64, bool) {
 	return 0, false
 }
 
-// parseScore reads a score: any number that strtod takes, but NaN.
+// parseScore parses a score: any number that strtod accepts, except NaN.
 func parseScore(b []byte) (float64, bool) {
 	if len(b) > 0 && len(b) <= 15 {
 		n := int64(0)
@@ -418,12 +416,12 @@ func parseScore(b []byte) (float64, bool) {
 	}
 	for _, c := range b {
 		if c == '_' {
-			return 0, false // Go takes it inside hexadecimal numbers
+			return 0, false // Go accepts it inside hexadecimal numbers
 		}
 	}
 	f, err := strconv.ParseFloat(stringOf(b), 64)
 	if err != nil && hexadecimal(b) {
-		f, err = strconv.ParseFloat(string(b)+"p0", 64) // Go wants the exponent
+		f, err = strconv.ParseFloat(string(b)+"p0", 64) // Go requires the exponent
 	}
 	if err != nil || math.IsNaN(f) {
 		return 0, false

@@ -11,7 +11,7 @@ import (
 
 var errBitOffset = errors.New("ERR bit offset is not an integer or out of range")
 
-// bitOffset reads the place of a bit in a string of the longest size.
+// bitOffset parses the offset of a bit in a string of the greatest allowed size.
 func bitOffset(b []byte) (int64, bool) {
 	n, ok := ParseInt(b)
 	return n, ok && n >= 0 && n < 8*resp.MaxBulk
@@ -40,7 +40,7 @@ func (k *Keyspace) setbit(args [][]byte) error {
 	return nil
 }
 
-// bitop combines strings of bits; shorter ones go on with zeros.
+// bitop combines strings bit by bit; shorter strings are padded with zeros.
 func (k *Keyspace) bitop(args [][]byte) error {
 	op := strings.ToUpper(string(args[1][:min(len(args[1]), 8)]))
 	switch {
@@ -105,7 +105,7 @@ type bitfieldOp struct {
 	overflow byte // 'W' wrap, 'S' saturate, 'F' do nothing
 }
 
-// bitField is an integer of so many bits at a place in a string.
+// bitField is an integer of a number of bits at an offset in a string.
 type bitField struct {
 	signed bool
 	bits   int
@@ -135,7 +135,7 @@ func parseBitField(kind, offset []byte) (f bitField, err error) {
 	return f, nil
 }
 
-// get reads the field out of a string that is long enough.
+// get reads the field from a string, which must be long enough.
 func (f bitField) get(text []byte) (u uint64) {
 	for i := f.offset; i < f.offset+int64(f.bits); i++ {
 		u = u<<1 | uint64(text[i/8]>>(7-i%8)&1)
@@ -157,13 +157,13 @@ func (f bitField) put(text []byte, u uint64) {
 	}
 }
 
-// overflow reports whether value plus incr leaves the field, and the limit that OVERFLOW SAT stores
-// then. SET passes its argument as value and 0 as incr.
+// overflow reports whether value plus incr is outside the field's range, and the limit that
+// OVERFLOW SAT stores then. SET passes its argument as value and 0 as incr.
 //
-// Does the result match what Redis and Valkey store? They compare incr with the distances from value
-// to both limits, in 64 bits that wrap around. Far outside of the field the distance to the upper
-// limit wraps to a negative number, so that a value far below the lower limit saturates at the
-// upper one. Replicas execute the same command and must come to the same bytes.
+// Does the result match what Redis and Valkey store? They compare incr with the distances from
+// value to both limits, in 64 bits that wrap around. Far outside the field the distance to the
+// upper limit wraps to a negative number, so that a value far below the lower limit saturates at
+// the upper one. Replicas execute the same command and must produce the same bytes.
 func (f bitField) overflow(value uint64, incr int64) (limit uint64, yes bool) {
 	if !f.signed {
 		greatest := uint64(1)<<f.bits - 1
@@ -178,7 +178,7 @@ func (f bitField) overflow(value uint64, incr int64) (limit uint64, yes bool) {
 	n := int64(value)
 	greatest := int64(1)<<(f.bits-1) - 1
 	least := -greatest - 1
-	toGreatest, toLeast := greatest-n, least-n // Go defines that these wrap around
+	toGreatest, toLeast := greatest-n, least-n // signed overflow wraps around in Go
 	narrow := f.bits != 64
 	switch {
 	case n > greatest, (narrow || n >= 0 && incr > 0) && incr > toGreatest:

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// hashWriters are the commands of hashes. Servers send HINCRBYFLOAT as HSET, or
-// as HSETEX that keeps the expiry; expiry of fields is not supported.
+// hashWriters are the commands of hashes. Servers send HINCRBYFLOAT as HSET, or as HSETEX that
+// keeps the expiry. Expiry of fields is not supported.
 var hashWriters = map[string]*writer{
 	"HSET":    {arity: -4, run: (*Keyspace).hset},
 	"HMSET":   {arity: -4, run: (*Keyspace).hset},
@@ -57,8 +57,8 @@ func (k *Keyspace) hincrby(args [][]byte) error {
 	return nil
 }
 
-// fieldList returns what stands behind the word FIELDS at args[at]: a count and
-// so many groups of size arguments.
+// fieldList returns the arguments after the word FIELDS at args[at]: a count, and that many groups
+// of size arguments.
 func fieldList(args [][]byte, at, size int) ([][]byte, error) {
 	if at+2 > len(args) || !bytes.EqualFold(args[at], []byte("FIELDS")) {
 		return nil, errSyntax
@@ -76,7 +76,7 @@ func (k *Keyspace) hsetex(args [][]byte) error {
 	for ; at < len(args) && !bytes.EqualFold(args[at], []byte("FIELDS")); at++ {
 		switch option := strings.ToUpper(string(args[at][:min(len(args[at]), 8)])); option {
 		case "KEEPTTL":
-		case "NX": // Valkey sends it on if the client wrote it in lower case
+		case "NX": // Valkey forwards it if the client wrote it in lower case
 			newKey = true
 		case "XX":
 			oldKey = true

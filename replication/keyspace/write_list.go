@@ -70,7 +70,7 @@ func (k *Keyspace) pop(t *target, count int, head bool) {
 	}
 }
 
-// trim stages a list of the items at index lo up to but not including hi.
+// trim stages a list with the items from index lo up to but not including hi.
 func (k *Keyspace) trim(t *target, lo, hi int) {
 	n := t.value().Len()
 	switch {
@@ -114,10 +114,10 @@ func (k *Keyspace) move(from, to []byte, fromHead, toHead bool) error {
 		at = v.Len() - 1
 	}
 	it, _ := v.Item(at)
-	// Taking it out may change the node that it lies in.
+	// Removing the item may change the node that holds it.
 	it = bytes.Clone(it)
 	if string(from) == string(to) && v.Len() == 1 {
-		return nil // the key with its expiry stays
+		return nil // the key stays, with its expiry
 	}
 	k.pop(&t, 1, fromHead)
 	t = k.target(to)
@@ -150,8 +150,8 @@ func (k *Keyspace) linsert(args [][]byte) error {
 	return nil
 }
 
-// listIndex turns an index as commands give it, negative from the tail, into one
-// from the head, which may lie outside of the list.
+// listIndex converts a command's index, where negative ones count from the tail, to one from the
+// head. The result may be outside the list.
 func listIndex(n int64, length int) int {
 	if n < 0 {
 		n += int64(length)
@@ -171,7 +171,7 @@ func (k *Keyspace) lset(args [][]byte) error {
 	if t.rec == "" {
 		return errNoKey
 	}
-	// Valkey and Redis 8 (7.0 does not) take the index as a C int: they set item 0 for 1<<32.
+	// Valkey and Redis 8, unlike 7.0, convert the index to a C int: 1<<32 becomes item 0.
 	at := listIndex(int64(int32(n)), t.value().Len())
 	if at < 0 || at >= t.value().Len() {
 		return errors.New("ERR index out of range")

@@ -29,8 +29,7 @@ func (k *Keyspace) smove(args [][]byte) error {
 	return nil
 }
 
-// sources looks up the keys that a command combines, each absent or of one of
-// the kinds.
+// sources looks up the keys that a command combines. Each must be absent or of one of the kinds.
 func (k *Keyspace) sources(keys [][]byte, kinds ...Kind) ([]Value, error) {
 	values := make([]Value, len(keys))
 	for i, key := range keys {
@@ -107,8 +106,8 @@ func appendMembers(dst [][]byte, set Value, keep func(m []byte) bool) [][]byte {
 	return dst
 }
 
-// storeSet puts a set of these members in the place of whatever a key was; none
-// means no key.
+// storeSet replaces whatever key held by a set of these members. Without members it deletes the
+// key.
 func (k *Keyspace) storeSet(key []byte, members [][]byte) {
 	t := k.target(key)
 	if len(members) > 0 {

@@ -9,8 +9,8 @@ import (
 	"rowfall/replication/keyspace/value"
 )
 
-// sortedSetWriters are the commands of sorted sets. Servers send ZMPOP and the
-// blocking commands as ZPOPMIN or ZPOPMAX, GEOADD as ZADD.
+// sortedSetWriters are the commands of sorted sets. Servers send ZMPOP and the blocking commands as
+// ZPOPMIN or ZPOPMAX, and GEOADD as ZADD.
 var sortedSetWriters = map[string]*writer{
 	"ZADD":             {arity: -4, run: (*Keyspace).zadd},
 	"ZINCRBY":          {arity: 4, run: (*Keyspace).zincrby},
@@ -26,14 +26,14 @@ var sortedSetWriters = map[string]*writer{
 	"ZDIFFSTORE":       {arity: -4, flags: movableKeys, run: (*Keyspace).zdiffstore},
 }
 
-// zaddOptions are the words between the key and the scores of ZADD.
+// zaddOptions are the options of ZADD between the key and the scores.
 type zaddOptions struct {
 	onlyNew, onlyOld bool
 	greater, less    bool
 	incr             bool
 }
 
-// read reads the words and returns how many there are.
+// read parses the options and returns how many arguments they take.
 func (o *zaddOptions) read(args [][]byte) (n int, err error) {
 	for _, arg := range args {
 		switch strings.ToUpper(string(arg[:min(len(arg), 8)])) {
@@ -86,7 +86,7 @@ func (k *Keyspace) zincrby(args [][]byte) error {
 	return k.addScores(args[1], args[2:], zaddOptions{incr: true})
 }
 
-// addScores adds pairs of score and member under conditions.
+// addScores adds pairs of score and member, subject to the options' conditions.
 func (k *Keyspace) addScores(key []byte, pairs [][]byte, o zaddOptions) error {
 	st := &k.stage
 	st.scores, st.members = st.scores[:0], st.members[:0]
@@ -114,10 +114,10 @@ func (k *Keyspace) addScores(key []byte, pairs [][]byte, o zaddOptions) error {
 	return nil
 }
 
-// chooseScores leaves of st.members and st.scores what the conditions allow, one
-// after the other, and turns increments into scores.
+// chooseScores removes from st.members and st.scores the pairs that the conditions exclude, in
+// order, and replaces increments by scores.
 func (st *stage) chooseScores(old Value, o zaddOptions) error {
-	set := map[string]float64{} // by pairs before
+	set := map[string]float64{} // scores set by earlier pairs
 	n := 0
 	for i, m := range st.members {
 		score := st.scores[i]
@@ -172,8 +172,7 @@ func (k *Keyspace) zpop(args [][]byte, highest bool) error {
 	return nil
 }
 
-// removeRanks stages the removal of members by rank, from lo up to but not
-// including hi.
+// removeRanks stages the removal of members by rank, from lo up to but not including hi.
 func (k *Keyspace) removeRanks(t *target, lo, hi int) {
 	v := t.value()
 	switch {
@@ -183,7 +182,7 @@ func (k *Keyspace) removeRanks(t *target, lo, hi int) {
 		k.remove(t)
 		return
 	}
-	// The members are copied, for the edit may change the nodes they lie in.
+	// The members are copied, because the edit may change the nodes that hold them.
 	var room []byte
 	ends := make([]int, 0, hi-lo)
 	v.ScoreRange(lo, hi, false, func(m []byte, _ float64) bool {
@@ -200,8 +199,8 @@ func (k *Keyspace) removeRanks(t *target, lo, hi int) {
 	k.saveShrunk(t, e.DeleteMembers(v, members))
 }
 
-// oneScore refuses to go by members where they do not all have one score: which
-// members Redis then finds is not defined.
+// oneScore rejects a range by members of a sorted set with different scores, because Redis does not
+// define which members that selects.
 func (q *zquery) oneScore(v Value) error {
 	if q.by != 'l' || v.Len() < 2 || q.lowest.end < 0 && q.upmost.end > 0 {
 		return nil
@@ -262,7 +261,7 @@ func (k *Keyspace) zrangestore(args [][]byte) error {
 	return nil
 }
 
-// scoredMembers are the members of a sorted set to be made.
+// scoredMembers are the members and scores of a sorted set to be stored.
 type scoredMembers struct {
 	members [][]byte
 	scores  []float64
@@ -274,8 +273,7 @@ func (s *scoredMembers) add(member []byte, score float64) bool {
 	return true
 }
 
-// storeScores puts a sorted set in the place of whatever a key was; one without
-// members means no key.
+// storeScores replaces whatever key held by a sorted set. Without members it deletes the key.
 func (k *Keyspace) storeScores(key []byte, all *scoredMembers) {
 	t := k.target(key)
 	if len(all.members) > 0 {
@@ -286,8 +284,7 @@ func (k *Keyspace) storeScores(key []byte, all *scoredMembers) {
 	}
 }
 
-// zsource is a set or sorted set that is combined with others. Members of a set
-// score 1.
+// zsource is a set or sorted set that is combined with others. Members of a set have score 1.
 type zsource struct {
 	v      Value
 	weight float64
@@ -308,13 +305,13 @@ func (s zsource) score(m []byte) (float64, bool) {
 	return 1, s.v.HasMember(m)
 }
 
-// zcombination is what ZUNIONSTORE, ZINTERSTORE and ZDIFFSTORE are told.
+// zcombination holds the arguments of ZUNIONSTORE, ZINTERSTORE and ZDIFFSTORE.
 type zcombination struct {
 	sources   []zsource
 	aggregate string
 }
 
-// zcombination reads the command from the number of keys on.
+// zcombination parses the command from the number of keys on.
 func (k *Keyspace) zcombination(args [][]byte, weighted bool) (*zcombination, error) {
 	n, ok := ParseInt(args[2])
 	if !ok {
@@ -362,7 +359,7 @@ func (c *zcombination) options(words [][]byte, weighted bool) error {
 	return nil
 }
 
-// add combines two scores as Redis does: inf and -inf make 0.
+// add combines two scores as Redis does: inf plus -inf is 0.
 func (c *zcombination) add(a, b float64) float64 {
 	switch c.aggregate {
 	case "MIN":
@@ -381,7 +378,7 @@ func (c *zcombination) add(a, b float64) float64 {
 	return a
 }
 
-// bySize orders the sources as Redis does: sums of floats depend on the order.
+// bySize orders the sources as Redis does, because sums of floats depend on the order.
 func (c *zcombination) bySize() {
 	slices.SortStableFunc(c.sources, func(a, b zsource) int { return a.v.Len() - b.v.Len() })
 }
@@ -456,7 +453,7 @@ func (k *Keyspace) zdiffstore(args [][]byte) error {
 	return nil
 }
 
-// hexadecimal reports a number in base 16, which strtod reads.
+// hexadecimal reports whether b is a number in base 16, which strtod accepts.
 func hexadecimal(b []byte) bool {
 	if len(b) > 0 && (b[0] == '+' || b[0] == '-') {
 		b = b[1:]

@@ -9,9 +9,9 @@ import (
 	"rowfall/replication/keyspace/value"
 )
 
-// streamWriters are the commands of streams. Servers send XADD and XTRIM with
-// the very id and limit that they came to. Consumer groups are not supported:
-// XGROUP, XREADGROUP, XACK, XCLAIM and their kin are refused.
+// streamWriters are the commands of streams. Servers send XADD and XTRIM with the resulting id and
+// limit. Consumer groups are not supported: XGROUP, XREADGROUP, XACK, XCLAIM and similar commands
+// are rejected.
 var streamWriters = map[string]*writer{
 	"XADD":   {arity: -5, run: (*Keyspace).xadd},
 	"XDEL":   {arity: -3, run: (*Keyspace).xdel},
@@ -23,8 +23,7 @@ const invalidStreamID = "ERR Invalid stream ID specified as stream command argum
 
 var errStreamID = errors.New(invalidStreamID)
 
-// parseStreamID reads an id; seq is the number of one that gives only its
-// milliseconds.
+// parseStreamID parses an id. seq is the sequence number of an id that gives only its milliseconds.
 func parseStreamID(b []byte, seq uint64) (id StreamID, ok bool) {
 	if len(b) > 41 {
 		return id, false
@@ -39,22 +38,22 @@ func parseStreamID(b []byte, seq uint64) (id StreamID, ok bool) {
 	return id, err1 == nil && err2 == nil
 }
 
-// parseUnsigned accepts what the servers' strtoull does: spaces and a plus sign may precede the
-// digits. Such ids reach replicas as the client wrote them.
+// parseUnsigned accepts the same texts as the servers' strtoull: spaces and a plus sign may precede
+// the digits. Such ids reach replicas as the client wrote them.
 func parseUnsigned(s string) (uint64, error) {
 	return strconv.ParseUint(strings.TrimPrefix(strings.TrimLeft(s, spaces), "+"), 10, 64)
 }
 
-// trimOptions is what XADD and XTRIM say about the entries to keep.
+// trimOptions are the options of XADD and XTRIM that select the entries to keep.
 type trimOptions struct {
-	by     byte // 0 nothing, 'n' the number of entries, 'i' ids
+	by     byte // 0 keeps all, 'n' by number of entries, 'i' by id
 	keep   int64
 	first  StreamID
 	create bool
 }
 
-// read reads the words from args[0] on and returns how many there are. XADD ends
-// them with an id.
+// read parses the options from args[0] on and returns how many arguments they take. In XADD an id
+// follows them.
 func (x *trimOptions) read(args [][]byte, xadd bool) (n int, err error) {
 	for x.create = true; n < len(args); n++ {
 		word := strings.ToUpper(string(args[n][:min(len(args[n]), 12)]))
@@ -62,9 +61,9 @@ func (x *trimOptions) read(args [][]byte, xadd bool) (n int, err error) {
 		case xadd && word == "NOMKSTREAM":
 			x.create = false
 		case word == "KEEPREF" || word == "DELREF":
-			// They say what consumer groups are to do, of which there are none.
+			// These options concern consumer groups, which are not supported.
 		case word == "LIMIT" && n+1 < len(args):
-			n++ // it bound how far the server trimmed; the result is given as "="
+			n++ // LIMIT applied on the master, which sends the result with "="
 		case (word == "MAXLEN" || word == "MINID") && x.by == 0 && n+1 < len(args):
 			if string(args[n+1]) == "~" {
 				return n, errors.New("ERR " + word + " ~ leaves open what is trimmed")
@@ -105,7 +104,7 @@ func (x *trimOptions) limit(word string, arg []byte) error {
 	return nil
 }
 
-// apply trims a stream and returns how many entries went.
+// apply trims a stream and returns how many entries it removed.
 func (x *trimOptions) apply(s *value.StreamEditor) (n int) {
 	switch x.by {
 	case 'n':
@@ -257,5 +256,5 @@ func (k *Keyspace) xsetid(args [][]byte) error {
 	return nil
 }
 
-// maxStreamID is greater than the id of any entry but itself.
+// maxStreamID is the greatest possible id.
 var maxStreamID = StreamID{Ms: math.MaxUint64, Seq: math.MaxUint64}

@@ -34,19 +34,21 @@ var (
 	errTooLong  = errors.New("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
 )
 
-// setOptions are the words behind SET and MSETEX.
+// setOptions are the options of SET and MSETEX.
 type setOptions struct {
 	onlyNew, onlyOld bool
 	get              bool
-	equal            []byte // IFEQ: only if this is what is there
-	keep             bool   // the expiry of before
+	equal            []byte // IFEQ: only if the current value equals this
+	keep             bool   // keep the current expiry
 	expireAt         int64
 }
 
-// errRelative refuses what every replay of the log would count from another moment.
-var errRelative = errors.New("ERR a time to live counts from the moment it is executed; send the time itself (PEXPIREAT, EXAT, PXAT), as servers since Redis 7.0 do")
+// errRelative rejects a time to live, which every replay of the log would count from another
+// moment.
+var errRelative = errors.New("ERR a time to live counts from the moment it is executed; " +
+	"send the time itself (PEXPIREAT, EXAT, PXAT), as servers since Redis 7.0 do")
 
-// read reads the words; name is the command's, for error texts.
+// read parses the options; name is the command's name, for error texts.
 func (o *setOptions) read(args [][]byte, name string) error {
 	for i := 0; i < len(args); i++ {
 		option := strings.ToUpper(string(args[i][:min(len(args[i]), 8)]))
@@ -154,7 +156,7 @@ func (k *Keyspace) msetnx(args [][]byte) error {
 	return nil
 }
 
-// setAll sets pairs of keys and values, all of them or none.
+// setAll sets pairs of keys and values, all or none.
 func (k *Keyspace) setAll(pairs [][]byte, o setOptions) {
 	for i := 0; (o.onlyNew || o.onlyOld) && i < len(pairs); i += 2 {
 		if t := k.target(pairs[i]); o.onlyNew == (t.rec != "") {
@@ -210,7 +212,7 @@ func (k *Keyspace) decrby(args [][]byte) error {
 	return k.addInt(args[1], -n)
 }
 
-// sum adds two integers; false if that overflows.
+// sum adds two integers; the result is false on overflow.
 func sum(a, b int64) (int64, bool) {
 	c := a + b
 	return c, (c > a) == (b > 0)
@@ -273,8 +275,8 @@ func (k *Keyspace) setrange(args [][]byte) error {
 	return nil
 }
 
-// resize begins the record of a string that is at least so long, with zeros
-// behind what was there, and returns its bytes to be changed before save.
+// resize starts the record of a string of at least the given size, padded with zeros. It returns
+// the string's bytes, which may be changed before save.
 func (k *Keyspace) resize(t *target, size int) []byte {
 	old := t.value().Bytes()
 	e := k.edit(t, String, t.rec.expireAt())

@@ -7,8 +7,8 @@ import (
 	"rowfall/replication/resp"
 )
 
-// zquery is a ZRANGE of any spelling. Each kind of bound comes down to a run of
-// ranks [lo, hi), counted from the lowest score.
+// zquery is a range query of the ZRANGE family. Every kind of bound is reduced to a run of ranks
+// [lo, hi), counted from the lowest score.
 type zquery struct {
 	by             byte // 'r' rank, 's' score, 'l' member
 	reverse        bool
@@ -27,8 +27,8 @@ type zbound struct {
 	exclusive bool
 }
 
-// zrange answers the commands of the family: ZRANGE, which is told by words what
-// to go by, and the older ones, to which q is given.
+// zrange answers the ZRANGE family. With told set, as for ZRANGE itself, options select the kind of
+// bound; the older commands fix it in q.
 func zrange(q zquery, told bool) func(*Keyspace, *resp.Writer, [][]byte) {
 	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
 		q := q
@@ -40,7 +40,7 @@ func zrange(q zquery, told bool) func(*Keyspace, *resp.Writer, [][]byte) {
 	}
 }
 
-// options reads the words behind the bounds. It returns an error text or "".
+// options parses the options after the bounds. It returns an error text or "".
 func (q *zquery) options(args [][]byte, told bool) string {
 	q.count = -1
 	for i := 0; i < len(args); i++ {
@@ -66,7 +66,7 @@ func (q *zquery) options(args [][]byte, told bool) string {
 			return syntaxError
 		}
 	}
-	if q.by == 'r' && q.count != -1 { // as in Redis, -1 passes for no limit
+	if q.by == 'r' && q.count != -1 { // as in Redis, -1 means no limit
 		return "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
 	}
 	if q.withScores && q.by == 'l' {
@@ -75,8 +75,7 @@ func (q *zquery) options(args [][]byte, told bool) string {
 	return ""
 }
 
-// find returns the sorted set that args name and the ranks that they take of it, or
-// renders an error.
+// find returns the sorted set of a query and the ranks that the query selects, or renders an error.
 func (q *zquery) find(k *Keyspace, w *resp.Writer, args [][]byte) (v Value, lo, hi int, ok bool) {
 	if message := q.bounds(args[2], args[3]); message != "" {
 		w.Error(message)
@@ -111,9 +110,8 @@ func (k *Keyspace) zquery(w *resp.Writer, args [][]byte, q zquery) {
 	})
 }
 
-// bounds reads the two ends as the command gives them, the first one being the
-// upper one of a reversed range of scores or members. It returns an error text
-// or "".
+// bounds parses the two ends in the order of the command. The first is the upper end in a reversed
+// range of scores or members. It returns an error text or "".
 func (q *zquery) bounds(first, second []byte) string {
 	if q.by == 'r' {
 		var ok1, ok2 bool
@@ -140,7 +138,7 @@ func (q *zquery) bounds(first, second []byte) string {
 	return ""
 }
 
-// spaces are what C's functions skip in front of a number.
+// spaces are the characters that C's number parsers skip before a number.
 const spaces = " \t\n\v\f\r"
 
 func scoreBound(b []byte) (z zbound, ok bool) {
@@ -148,7 +146,7 @@ func scoreBound(b []byte) (z zbound, ok bool) {
 		z.exclusive = true
 		b = b[1:]
 	}
-	// As for the servers' strtod, spaces may precede a number, and no text at all is 0.
+	// As with the servers' strtod, spaces may precede a number, and an empty text is 0.
 	if b = bytes.TrimLeft(b, spaces); len(b) == 0 {
 		return z, true
 	}
@@ -171,7 +169,7 @@ func memberBound(b []byte) (z zbound, ok bool) {
 	return z, true
 }
 
-// ranks returns the run of ranks that the query asks for; empty if hi <= lo.
+// ranks returns the run of ranks that the query selects; it is empty if hi <= lo.
 func (q *zquery) ranks(v Value) (lo, hi int) {
 	n := v.Len()
 	switch q.by {
@@ -213,8 +211,8 @@ func (z zbound) membersBelow(v Value, orEqual bool) int {
 	return v.MembersBelow(z.member, orEqual)
 }
 
-// rankRun turns ranks as commands give them (negative: from the end; the last
-// included) into a run of n members.
+// rankRun converts a command's ranks (negative: from the end; the last included) to a run of ranks
+// in a sorted set of n members.
 func rankRun(from, to, n int, reverse bool) (lo, hi int) {
 	if from < 0 {
 		from = max(from+n, 0)
