@@ -13,11 +13,11 @@ import (
 	"rowfall/replication/resp"
 )
 
-// cacheKinds are the servers whose arithmetic must be that of the keyspace.
+// cacheKinds are the servers whose arithmetic the keyspace must match.
 var cacheKinds = []servers.Kind{servers.Redis, servers.RedisStable, servers.Valkey, servers.ValkeyStable}
 
-// A value of SET far below the least one of the field saturates at the greatest one, because the
-// distance that Redis and Valkey compute wraps around. The keyspace stored the least one.
+// A SET value far below a field's least value saturates at the greatest value, because the distance
+// that Redis and Valkey compute wraps around.
 func TestBitfieldSaturatesAsRedis(t *testing.T) {
 	for _, c := range []struct{ kind, value, want string }{
 		{"i8", "-9223372036854775808", "\x7f"},
@@ -50,7 +50,7 @@ func edgesOf(signed bool, bits int) (edges []int64) {
 	seen := map[int64]bool{}
 	for _, around := range []int64{0, least, greatest, math.MinInt64, math.MinInt64 + greatest, math.MaxInt64, math.MaxInt64 + least} {
 		for d := range int64(3) {
-			if v := around + d - 1; !seen[v] { // it wraps around at both ends
+			if v := around + d - 1; !seen[v] { // wraps around at both ends
 				seen[v] = true
 				edges = append(edges, v)
 			}
@@ -59,8 +59,8 @@ func edgesOf(signed bool, bits int) (edges []int64) {
 	return edges
 }
 
-// BITFIELD makes the same bytes here and on real servers, for each width, sign and way to
-// overflow, from values and by increments at all limits.
+// BITFIELD stores the same bytes here and on real servers, for each width, sign and overflow mode,
+// with values and increments at all limits.
 func TestBitfieldEqualsServers(t *testing.T) {
 	for _, kind := range cacheKinds {
 		t.Run(string(kind), func(t *testing.T) {
@@ -76,8 +76,8 @@ func TestBitfieldEqualsServers(t *testing.T) {
 	}
 }
 
-// compareField compares one type of field. Each value and increment has a field of its own, so that
-// one command covers them all.
+// compareField compares one type of field. Each pair of value and increment has a field of its own,
+// so that one command covers all pairs.
 func compareField(t *testing.T, c *connection, kind string, edges []int64) {
 	t.Helper()
 	for _, mode := range []string{"WRAP", "SAT", "FAIL"} {
@@ -112,7 +112,7 @@ func compareField(t *testing.T, c *connection, kind string, edges []int64) {
 	}
 }
 
-// firstDifference names the first operation after which the servers disagree.
+// firstDifference returns the first operation after which the servers disagree.
 func firstDifference(words []string, c *connection, kind string) string {
 	k := keyspace.New(keyspace.Options{})
 	c.call("DEL", "k")
@@ -138,8 +138,8 @@ func firstDifference(words []string, c *connection, kind string) string {
 	return "only together, " + kind
 }
 
-// Other commands take integers and places, too. What a real server accepts at the limits of 64 bits
-// and of its own types gives the same value here.
+// Other commands take integers and offsets, too. A command with limits of 64 bits, or of the
+// server's own types, that a real server accepts gives the same value here.
 func TestArithmeticEqualsServers(t *testing.T) {
 	edges := []string{
 		"-9223372036854775809", "-9223372036854775808", "-9223372036854775807", "-4294967297", "-4294967296", "-2147483649", "-6", "-1",
@@ -181,8 +181,8 @@ func TestArithmeticEqualsServers(t *testing.T) {
 	}
 }
 
-// eachFilled puts all edges, and all pairs of them, in the places that templates leave. Words are
-// separated by "~", as an edge may have a space.
+// eachFilled puts all limits, and all pairs of limits, into the placeholders of the templates.
+// Words are separated by "~", because a limit may contain a space.
 func eachFilled(templates, edges []string, do func(line string)) {
 	for _, template := range templates {
 		template = strings.ReplaceAll(template, " ", "~")
@@ -214,7 +214,7 @@ func compareWrite(t *testing.T, c *connection, k *keyspace.Keyspace, line string
 	k.Publish()
 }
 
-// compareRead compares the replies to a command after some others, unless the server rejects it.
+// compareRead compares the replies to a command after setup commands, unless the server rejects it.
 func compareRead(t *testing.T, c *connection, k *keyspace.Keyspace, line, after string) {
 	t.Helper()
 	words := strings.Split(line, "~")

@@ -9,7 +9,7 @@ import (
 	"rowfall/replication/resp"
 )
 
-// row is a HSET of a whole row: eight fields, some 110 bytes of payload.
+// row is a HSET of a complete row: eight fields, about 110 bytes of payload.
 func row(dst []byte, id, version int) []byte {
 	return resp.AppendCommand(dst, "HSET", fmt.Sprintf("users:%010d", id),
 		"id", fmt.Sprint(id), "name", fmt.Sprintf("name-%d", version), "email", "someone@example.com",
@@ -31,7 +31,7 @@ func mustApply(b testing.TB, k *keyspace.Keyspace, unit []byte) {
 	k.Publish()
 }
 
-// applyAll applies units again and again, in an order that the caches do not know.
+// applyAll applies units repeatedly, in an order that CPU caches cannot predict.
 func applyAll(b *testing.B, k *keyspace.Keyspace, all [][]byte) {
 	b.ReportAllocs()
 	start := cpuTime()
@@ -43,7 +43,7 @@ func applyAll(b *testing.B, k *keyspace.Keyspace, all [][]byte) {
 	b.ReportMetric(float64(cpuTime()-start)/float64(b.N), "cpu-ns/op")
 }
 
-// A unit is one HSET of a whole row into a key that is there.
+// A unit is one HSET of a complete row into an existing key.
 func BenchmarkStageHSET(b *testing.B) {
 	const n = 100_000
 	k := keyspace.New(keyspace.Options{})
@@ -54,7 +54,7 @@ func BenchmarkStageHSET(b *testing.B) {
 	applyAll(b, k, all)
 }
 
-// A unit is one HSET of a row that is new.
+// A unit is one HSET of a row under a new key.
 func BenchmarkStageHSETFresh(b *testing.B) {
 	const n = 200_000
 	all := units(n, 1)
@@ -70,7 +70,7 @@ func BenchmarkStageHSETFresh(b *testing.B) {
 	}
 }
 
-// A unit is MULTI, four rows and a position, EXEC; figures are per unit.
+// A unit is MULTI, four rows and a position, EXEC; results are per unit.
 func BenchmarkStageUnit(b *testing.B) {
 	const n = 20_000
 	k := keyspace.New(keyspace.Options{HiddenPrefix: "rowfall:state:"})
@@ -180,7 +180,7 @@ func BenchmarkExecute(b *testing.B) {
 	}
 }
 
-// A million rows: bytes a row, and what a snapshot costs.
+// A million rows: bytes per row, and the cost of a snapshot.
 func BenchmarkSnapshot(b *testing.B) {
 	const n = 1_000_000
 	var before, after runtime.MemStats

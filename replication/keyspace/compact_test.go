@@ -14,17 +14,16 @@ import (
 	"rowfall/replication/resp"
 )
 
-// small makes chunks come and go all the time, and freed memory unreadable.
+// small makes the arena allocate and free chunks often, and makes freed memory unreadable.
 var small = arena.Options{ChunkSize: 4 << 10, Poison: true}
 
-// versioned is a row of which every field tells its key and version.
+// versioned is a row in which every field contains its key and version.
 func versioned(dst []byte, id, version int) []byte {
 	v := fmt.Sprintf("%d:%d:%s", id, version, strings.Repeat("x", (version+7)%7*5))
 	return resp.AppendCommand(dst, "HSET", fmt.Sprint("row:", id), "a", v, "b", v, "c", v)
 }
 
-// Rows are replaced, deleted, flushed and compacted while readers and snapshots
-// look at them.
+// Rows are replaced, deleted, flushed and compacted while readers and snapshots read them.
 func TestCompaction(t *testing.T) {
 	const rows = 400
 	k := keyspace.NewWith(keyspace.Options{}, small)
@@ -121,8 +120,8 @@ func checkRows(t *testing.T, s *keyspace.Snapshot) {
 	}
 }
 
-// What compaction does to memory, without readers: garbage stays near the part
-// that is allowed, through growth, updates of everything and deletion.
+// Compaction keeps garbage near the allowed share, without readers, through growth, updates of all
+// keys, and deletion.
 func TestGarbage(t *testing.T) {
 	const rows = 20_000
 	k := keyspace.NewWith(keyspace.Options{}, arena.Options{ChunkSize: 64 << 10, Poison: true})
@@ -153,7 +152,7 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// A unit that finds no room is refused as a whole, and deleting makes room.
+// A unit that finds no room is rejected as a whole, and deleting keys makes room.
 func TestArenaFull(t *testing.T) {
 	k := keyspace.NewWith(keyspace.Options{}, arena.Options{ChunkSize: 1 << 10, MaxChunks: 20, Poison: true})
 	key := func(n int) string { return fmt.Sprint("key:", n) }
@@ -183,8 +182,8 @@ func TestArenaFull(t *testing.T) {
 	mustApply(t, k, resp.AppendCommand(nil, "SET", key(n), "x"))
 }
 
-// Rows take a shape on the second sight of their names; hashes that are all
-// different take none, and there is an end to shapes.
+// A row gets a shape when its field names occur for the second time. Hashes with only unique names
+// get none, and the number of shapes is limited.
 func TestShapes(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
 	for id := range 100 {

@@ -52,8 +52,8 @@ func elements(t testing.TB, reply string) (all []string) {
 	}
 }
 
-// Every unit gives all keys of a group, and the members of two large
-// collections, the same version. No reader and no snapshot may see two.
+// Every unit sets all keys of a group, and the members of two large collections, to the same
+// version. Neither a reader nor a snapshot may see two versions.
 func TestReadersSeeWholeUnits(t *testing.T) {
 	const group, crowd = 8, 200
 	k := keyspace.New(keyspace.Options{})
@@ -118,7 +118,7 @@ func TestReadersSeeWholeUnits(t *testing.T) {
 	wg.Wait()
 }
 
-// readGroups asks for each key of the group so many times.
+// readGroups reads each key of the group that many times in one command.
 func readGroups(t *testing.T, k *keyspace.Keyspace, done *atomic.Bool, group, times int) {
 	words := []string{"MGET"}
 	for i := range group * times {
@@ -175,8 +175,8 @@ func checkVersions(t *testing.T, s *keyspace.Snapshot, group int) {
 	}
 }
 
-// Keys that are there all the time come out of every full scan, while others
-// come and go and shards split and shrink.
+// Every full scan returns the keys that exist all the time, while other keys are added and deleted,
+// and shards split and shrink.
 func TestScanGuarantee(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	k := keyspace.New(keyspace.Options{HiddenPrefix: "hidden:"})
@@ -242,7 +242,7 @@ func TestScanGuarantee(t *testing.T) {
 	}
 }
 
-// Growing to tens of thousands of keys and back takes shards through every size.
+// Growing to tens of thousands of keys and shrinking again takes shards through every size.
 func TestGrowAndShrink(t *testing.T) {
 	const n = 60_000
 	k := keyspace.New(keyspace.Options{})

@@ -15,8 +15,8 @@ import (
 	"rowfall/replication/resp"
 )
 
-// inStep makes units in which some sorted sets each get the next of a number of members, in the
-// same random order, and from the middle on lose one, too.
+// inStep makes units in which several sorted sets each get the next of a number of members, in the
+// same random order. From the middle on each unit also removes one member.
 func inStep(sets, members int) func(i int) (unit []byte) {
 	order := rand.New(rand.NewPCG(1, 1)).Perm(members)
 	var unit []byte
@@ -33,8 +33,8 @@ func inStep(sets, members int) func(i int) (unit []byte) {
 	}
 }
 
-// Sorted sets that grow in step leave the places that their nodes had before half used everywhere: one
-// of a million members took twice the memory of its nodes. So nodes are moved together.
+// Sorted sets that grow together leave half-used chunks behind: without defragmentation, one of a
+// million members takes twice the memory of its nodes.
 func TestNodesAreMovedTogether(t *testing.T) {
 	const sets, members = 40, 1500
 	k := keyspace.NewWith(keyspace.Options{}, arena.Options{ChunkSize: 64 << 10})
@@ -56,7 +56,7 @@ func TestNodesAreMovedTogether(t *testing.T) {
 	}
 }
 
-// A reader and a snapshot look at nodes that are being moved.
+// A reader and a snapshot read nodes while they are moved.
 func TestReadersOfMovedNodes(t *testing.T) {
 	const sets, members = 10, 900
 	k := keyspace.NewWith(keyspace.Options{}, arena.Options{ChunkSize: 16 << 10, Poison: true})
@@ -109,8 +109,8 @@ func TestReadersOfMovedNodes(t *testing.T) {
 	}
 }
 
-// Units that change much of a tree replace as much of it: that is taken by the next one, and no reason to
-// move nodes. It was, with every unit, and chunks that had been emptied waited for their end in hundreds of megabytes.
+// Units that change much of a tree replace as much of it. The next unit reuses that garbage, so it
+// must not start a defragmentation with every unit.
 func TestWideUnitsMoveNothing(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
 	r := rand.New(rand.NewPCG(1, 1))
@@ -130,7 +130,7 @@ func TestWideUnitsMoveNothing(t *testing.T) {
 	}
 }
 
-// Where there is no memory to move nodes all stays as it is. It ended the process.
+// If there is no memory to move nodes, nothing changes, and the process continues.
 func TestNoRoomToMoveNodes(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	refused, moved := 0, 0
@@ -162,7 +162,7 @@ func TestNoRoomToMoveNodes(t *testing.T) {
 	}
 }
 
-// What loading a key with an expiry replaces in their order is used again: 300,000 of them took 767 MB.
+// Loading keys with an expiry replaces nodes of the expiry index, and their memory is reused.
 func TestLoadingExpiriesTakesNoMore(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
 	l := k.Loader()
@@ -175,7 +175,7 @@ func TestLoadingExpiriesTakesNoMore(t *testing.T) {
 	if s := k.Trees(); s.Mapped > 3*s.Live+4<<20 {
 		t.Errorf("%+v", s)
 	}
-	// A key that cannot be loaded leaves nothing behind either.
+	// A key that cannot be loaded leaves no memory allocated either.
 	members := make([][]byte, 1000)
 	for i := range members {
 		members[i] = fmt.Appendf(nil, "m%d", i)
@@ -195,8 +195,8 @@ func TestLoadingExpiriesTakesNoMore(t *testing.T) {
 	}
 }
 
-// A snapshot that begins while nodes are being moved ends that until it is over: to move
-// out of a chunk that it holds frees nothing, and counted as what writing keeps in memory.
+// A snapshot that starts while nodes are being moved suspends the moving until it is closed. Moving
+// nodes out of a chunk that the snapshot holds would free nothing.
 func TestSnapshotEndsMoving(t *testing.T) {
 	k := keyspace.NewWith(keyspace.Options{}, arena.Options{ChunkSize: 64 << 10})
 	r := rand.New(rand.NewPCG(1, 2))
@@ -206,7 +206,7 @@ func TestSnapshotEndsMoving(t *testing.T) {
 	}
 	untilMoving := func() {
 		t.Helper()
-		for n := 0; !k.Settling(); n++ {
+		for n := 0; !k.Defragmenting(); n++ {
 			if n == sets*members {
 				t.Fatal("nothing is moved")
 			}

@@ -7,14 +7,15 @@ import (
 	"rowfall/replication/resp"
 )
 
-// NewWith returns a keyspace with arenas of its own making; that of trees is not limited.
+// NewWith returns a keyspace whose arena of records has the given options. The arena of trees is
+// not limited.
 func NewWith(o Options, a arena.Options) *Keyspace {
 	trees := a
 	trees.MaxChunks = 0
 	return newKeyspace(o, a, trees)
 }
 
-// NewWithTrees returns a keyspace whose trees lie in such an arena.
+// NewWithTrees returns a keyspace whose arena of trees has the given options.
 func NewWithTrees(trees arena.Options) *Keyspace {
 	return newKeyspace(Options{}, arena.Options{}, trees)
 }
@@ -22,8 +23,8 @@ func NewWithTrees(trees arena.Options) *Keyspace {
 // Shapes returns the number of shapes.
 func (k *Keyspace) Shapes() int { return k.shapes.Len() }
 
-// Stray compares the trees of all keys with what their arena holds: a node that no tree has is lost
-// memory, and one of a tree that is not held a place that is used again under it.
+// Stray compares the trees of all keys with the contents of their arena. A node without a tree is
+// lost memory. A tree's node that is not allocated would be overwritten.
 func (k *Keyspace) Stray() error {
 	for k.nodes.Reap(1 << 20) {
 	}
@@ -40,14 +41,14 @@ func (k *Keyspace) Stray() error {
 	return nil
 }
 
-// Trees returns what the arena of trees needs.
+// Trees returns the memory of the arena of trees.
 func (k *Keyspace) Trees() arena.Stats { return k.trees.Stats() }
 
-// Moved returns how often sparse chunks of the arena of trees have been emptied.
+// Moved returns the number of defragmentation rounds.
 func (k *Keyspace) Moved() int { return k.defrag.rounds }
 
-// Settling says whether nodes of trees are being moved.
-func (k *Keyspace) Settling() bool { return k.defrag.active }
+// Defragmenting reports whether nodes of trees are being moved.
+func (k *Keyspace) Defragmenting() bool { return k.defrag.active }
 
 // executor is a Keyspace or a View.
 type executor interface {

@@ -19,19 +19,19 @@ import (
 	"rowfall/replication/resp"
 )
 
-// replica is a keyspace that follows a real server: it stages what the server
-// sends to its replicas.
+// replica is a keyspace that follows a real server: it stages the commands that the server sends to
+// its replicas.
 type replica struct {
 	t    testing.TB
 	k    *keyspace.Keyspace
 	r    *resp.Reader
 	seen map[string]int // commands by name
-	last []string       // what came last, for messages
+	last []string       // the most recent commands, for messages
 
-	asked map[bool]int // questions by whether the answer was no error
+	asked map[bool]int // number of questions, by whether the reply was not an error
 }
 
-// follow attaches to an empty server as a replica does.
+// follow connects to an empty server as a replica does.
 func follow(t testing.TB, addr string) *replica {
 	t.Helper()
 	c := dial(t, addr)
@@ -97,15 +97,15 @@ func (f *replica) until(mark string) {
 	}
 }
 
-// followed is what a server must have sent, mostly, by the end of TestFollowRedis.
+// followed are the commands of which the server must have sent most by the end of TestFollowRedis.
 var followed = strings.Fields(`APPEND BITFIELD BITOP COPY DECR DECRBY DEL EXEC FLUSHALL FLUSHDB HDEL HINCRBY HMSET HSET HSETNX
 	INCR INCRBY LINSERT LMOVE LPOP LPUSH LPUSHX LREM LSET LTRIM MSET MSETNX MULTI PERSIST PEXPIREAT PUBLISH
 	RENAME RENAMENX RPOP RPOPLPUSH RPUSH RPUSHX SADD SDIFFSTORE SELECT SET SETBIT SETNX SETRANGE SINTERSTORE SMOVE
 	SREM SUNIONSTORE UNLINK XADD XDEL XSETID XTRIM ZADD ZDIFFSTORE ZINCRBY ZINTERSTORE ZPOPMAX ZPOPMIN
 	ZRANGESTORE ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZUNIONSTORE`)
 
-// What a real server sends to its replicas while clients do everything at
-// random makes the same keys here.
+// The commands that a real server sends to its replicas, while clients run random commands, produce
+// the same keys here.
 func TestFollowRedis(t *testing.T) {
 	rounds := 40
 	if os.Getenv("ROWFALL_LONG") != "" {
@@ -132,7 +132,7 @@ func TestFollowRedis(t *testing.T) {
 					if difference == "" {
 						break
 					}
-					// A key may have run out between the two questions.
+					// A key may have expired between the two questions.
 					if attempt == 3 {
 						t.Fatalf("round %d: %s\nafter\n%s", round, difference, strings.Join(f.last, "\n"))
 					}
@@ -156,7 +156,7 @@ func TestFollowRedis(t *testing.T) {
 	}
 }
 
-// do lets a client do something: a command, a transaction or a script.
+// do runs a client's command, transaction or script.
 func (c *traffic) do(client *connection) {
 	switch c.r.IntN(12) {
 	case 0:
@@ -176,8 +176,8 @@ func (c *traffic) do(client *connection) {
 	}
 }
 
-// scores writes members and scores in one way: versions print them differently,
-// and -0 is 0 in small sorted sets of Redis.
+// scores prints members and scores in one form, because versions print them differently, and -0 is
+// 0 in small sorted sets of Redis.
 func scores(t testing.TB, reply string) string {
 	all := elements(t, reply)
 	for i := 1; i < len(all); i += 2 {
@@ -190,11 +190,11 @@ func scores(t testing.TB, reply string) string {
 	return fmt.Sprintf("%q", all)
 }
 
-// radix finds what tells of the server's own radix trees.
+// radix matches the parts of a reply about the server's own radix trees.
 var radix = regexp.MustCompile(`(radix-tree-\w+\r\n):\d+`)
 
-// compare asks the server and the keyspace about every key, and returns the
-// first difference.
+// compare sends questions about every key to the server and the keyspace, and returns the first
+// difference.
 func (f *replica) compare(client *connection) string {
 	f.t.Helper()
 	ask := func(size int, words ...string) (got, want string) {
@@ -231,7 +231,7 @@ func (f *replica) compare(client *connection) string {
 	return ""
 }
 
-// questions asks for everything about a list or a stream, or wrongly.
+// questions returns reads of everything in a list or a stream, and invalid reads.
 func (c *traffic) questions() [][]string {
 	l, x := c.key("l"), c.key("x")
 	id := func() string {
@@ -259,7 +259,7 @@ func (c *traffic) questions() [][]string {
 	}
 }
 
-// interrogate compares replies byte for byte, in protocol 2 and 3.
+// interrogate compares replies byte for byte, in protocols 2 and 3.
 func (f *replica) interrogate(c *traffic, client2, client3 *connection) {
 	f.t.Helper()
 	for range 6 {

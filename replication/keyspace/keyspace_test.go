@@ -11,7 +11,7 @@ import (
 	"rowfall/replication/resp"
 )
 
-// unit writes commands given as lines of words.
+// unit encodes commands that are given as lines of words.
 func unit(lines ...string) (u []byte) {
 	for _, l := range lines {
 		u = resp.AppendCommand(u, strings.Fields(l)...)
@@ -43,7 +43,7 @@ func TestStageRefuses(t *testing.T) {
 		{unit("SET a 1 EXAT 9223372036854775807"), "ERR invalid expire time in 'set' command"},
 		{unit("SET a 1 EXAT 1 PXAT 1"), "ERR syntax error"},
 		{unit("SET a 1 EXAT"), "ERR syntax error"},
-		// A restart counted them again from its own moment: a key lived longer with each.
+		// A replay would count the time from another moment, so that the key would live longer.
 		{unit("SET a 1 EX 10"), "send the time itself (PEXPIREAT, EXAT, PXAT), as servers since Redis 7.0 do"},
 		{unit("SET a 1 PX 10"), "send the time itself"},
 		{unit("MSETEX 1 a 1 PX 10"), "send the time itself"},
@@ -252,8 +252,8 @@ func TestParseInt(t *testing.T) {
 	}
 }
 
-// Whatever the bytes: no panic, a refused unit leaves no trace, and what is
-// published is what a fresh keyspace makes of the same bytes.
+// For arbitrary bytes: no panic, a rejected unit changes nothing, and the published keys equal
+// those of a fresh keyspace that stages the same bytes.
 func FuzzStage(f *testing.F) {
 	for _, l := range []string{
 		"SET a 1 PXAT 5", "HSET h f v f w g x", "HDEL h f g", "SADD s a b c", "SREM s a", "ZADD z 1 a -inf b", "ZREM z a",
@@ -300,7 +300,7 @@ func dump(t *testing.T, k *keyspace.Keyspace) string {
 	return strings.Join(lines, "\n")
 }
 
-// Any arguments of any read command: a single reply, no panic.
+// For arbitrary arguments of any read command: a single reply, no panic.
 func FuzzExecute(f *testing.F) {
 	for _, l := range []string{
 		"GET s", "SCAN 5 MATCH [a-\\ COUNT 3 TYPE hash", "ZRANGE z 0 -1 REV LIMIT 1 2", "ZRANGE z (1 +inf BYSCORE WITHSCORES",
@@ -331,8 +331,8 @@ func FuzzExecute(f *testing.F) {
 	})
 }
 
-// A copy and what it is a copy of go their own ways, also in the unit that
-// copies and has changed the original before.
+// A copy and its original change independently, also in the unit that copies, and if that unit
+// changed the original before.
 func TestCopy(t *testing.T) {
 	many := func(name string, each func(i int) string) string {
 		var b strings.Builder

@@ -42,7 +42,7 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// A backtracking matcher would not come back from this pattern.
+// A backtracking matcher would not finish with this pattern.
 func TestMatchTakesNoAges(t *testing.T) {
 	if match([]byte(strings.Repeat("a*", 500)+"b"), []byte(strings.Repeat("a", 5000))) {
 		t.Error("it matches")
@@ -61,7 +61,7 @@ func FuzzMatch(f *testing.F) {
 	})
 }
 
-// slow is match by trying everything.
+// slow is match by exhaustive search.
 func slow(p, s []byte) bool {
 	if len(p) == 0 {
 		return len(s) == 0

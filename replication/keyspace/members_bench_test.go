@@ -19,9 +19,9 @@ import (
 	"rowfall/replication/resp"
 )
 
-// collection is one large value: how its n-th member is put in, and a change that
-// keeps its size. A change of a set takes a random member out, and the next one
-// puts a new one in; a change of a sorted set moves a member to another score.
+// collection is one large value: how to insert its n-th member, and a change that keeps its size. A
+// change of a set removes a random member, and the next one adds a new member. A change of a sorted
+// set gives a member another score.
 type collection struct {
 	name   string
 	add    func(dst []byte, i int) []byte
@@ -55,12 +55,10 @@ func collections(n int) []collection {
 	}
 }
 
-// Bytes of a member of 16 bytes in a set and in a sorted set of MEMBERS (1
-// million), in this process and in a redis-server that gets the same commands:
-// after writing each once, and after CHANGES (as many) random changes. Of this
-// process the resident memory counts, once as it comes, with whatever the
-// collector has not yet taken, and once collected; of the server the resident
-// memory and what it says that it uses.
+// Bytes per member of 16 bytes in a set and in a sorted set of MEMBERS (1 million), in this process
+// and in a redis-server that gets the same commands: after writing each member once, and after
+// CHANGES (as many) random changes. For this process the result is resident memory, before and
+// after a garbage collection. For the server it is resident memory and used_memory.
 func BenchmarkMemoryPerMember(b *testing.B) {
 	n := size(b, "MEMBERS", 1_000_000)
 	changes := size(b, "CHANGES", n)
@@ -103,8 +101,8 @@ func BenchmarkMemoryPerMember(b *testing.B) {
 	}
 }
 
-// serverMemory is by how many bytes a server grew: resident after writing and
-// after changes, and what it accounted for then.
+// serverMemory returns by how many bytes a server grew: resident memory after writing and after
+// changes, and used_memory after the changes.
 type serverMemory struct{ fresh, changed, used float64 }
 
 func memoryOfServer(b *testing.B, server *servers.Cache, n, changes int, c collection) (m serverMemory) {
@@ -123,7 +121,7 @@ func memoryOfServer(b *testing.B, server *servers.Cache, n, changes int, c colle
 	return m
 }
 
-// usedMemory is what a redis-server says that it has allocated.
+// usedMemory returns the used_memory of a redis-server.
 func usedMemory(b *testing.B, conn net.Conn) float64 {
 	b.Helper()
 	if _, err := conn.Write(resp.AppendCommand(nil, "INFO", "memory")); err != nil {

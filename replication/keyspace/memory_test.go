@@ -21,7 +21,7 @@ import (
 	"rowfall/replication/keyspace"
 )
 
-// size returns a number from the environment.
+// size returns a number from an environment variable.
 func size(b *testing.B, name string, otherwise int) int {
 	text := os.Getenv(name)
 	if text == "" {
@@ -53,7 +53,7 @@ func resident(b *testing.B, pid string) float64 {
 	return 0
 }
 
-// rowMemory is by how much a server grows for rows, in resident bytes: after writing each
+// rowMemory returns by how much a server grows for rows, in resident bytes: after writing each
 // once, and after random updates.
 func rowMemory(b *testing.B, kind servers.Kind, rows, updates int) (fresh, updated float64) {
 	b.Helper()
@@ -124,8 +124,8 @@ func BenchmarkMemoryPerRow(b *testing.B) {
 	b.ReportMetric(float64(spent.Nanoseconds())/float64(updates), "cpu-ns/update")
 }
 
-// feed sends so many commands to a server and waits for its replies, all of
-// them integers of one digit.
+// feed sends n commands to a server and waits for its replies, which must all be integers of one
+// digit.
 func feed(b *testing.B, conn net.Conn, n int, command func(dst []byte, i int) []byte) {
 	const batch, reply = 500, len(":0\r\n")
 	out, in := []byte{}, make([]byte, batch*reply)
@@ -163,10 +163,9 @@ func BenchmarkGC(b *testing.B) {
 	reportGC(b, k, rows, rate, seconds, "row", func(dst []byte, i int) []byte { return row(dst, r.IntN(rows), i) })
 }
 
-// reportGC applies commands at a steady rate, so many a second, for so many
-// seconds, to a keyspace that holds n things of a kind. The runtime counts the
-// collector's time by the clock: on a machine with other load it is too high, even
-// above all CPU that the process used.
+// reportGC applies commands at a steady rate for some seconds to a keyspace that holds n things of
+// a kind. The runtime measures the collector's time by the wall clock: on a loaded machine the
+// result is too high, even higher than all CPU time of the process.
 func reportGC(b *testing.B, k *keyspace.Keyspace, n, rate, seconds int, kind string, command func(dst []byte, i int) []byte) {
 	b.Helper()
 	var u []byte
@@ -212,8 +211,8 @@ func reportGC(b *testing.B, k *keyspace.Keyspace, n, rate, seconds int, kind str
 	runtime.KeepAlive(k)
 }
 
-// How long a unit of one row takes, with and without a snapshot of ROWS keys
-// (1 million) being read beside it.
+// How long a unit of one row takes, with and without a concurrent read of a snapshot of ROWS keys
+// (1 million).
 func BenchmarkWriterBesideSnapshot(b *testing.B) {
 	rows := size(b, "ROWS", 1_000_000)
 	k := keyspace.New(keyspace.Options{})
@@ -231,7 +230,7 @@ func BenchmarkWriterBesideSnapshot(b *testing.B) {
 			mustApply(b, k, u)
 			steps = append(steps, time.Since(at))
 			if n%50 == 49 {
-				<-time.After(500 * time.Microsecond) // some 50,000 rows a second
+				<-time.After(500 * time.Microsecond) // about 50,000 rows a second
 			}
 		}
 		slices.Sort(steps)

@@ -14,7 +14,7 @@ import (
 	"rowfall/replication/resp"
 )
 
-// model is the keyspace as plainly as it can be written.
+// model is a keyspace in its simplest possible form.
 type model map[string]*modelKey
 
 type modelKey struct {
@@ -39,7 +39,7 @@ func (m model) clone() model {
 	return c
 }
 
-// canonical is a key's whole state as text.
+// canonical returns a key's complete state as text.
 func (v *modelKey) canonical() string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%v %d %q %q %v %v", v.kind, v.expireAt, v.text, v.items, v.ids, v.info)
@@ -96,7 +96,7 @@ func canonicalEntry(t *testing.T, e keyspace.Entry) string {
 	return v.canonical()
 }
 
-// sameAs compares a snapshot with the model it was taken at.
+// sameAs compares a snapshot with the model of the same moment.
 func sameAs(t *testing.T, s *keyspace.Snapshot, m model) {
 	t.Helper()
 	keys, expires := s.Len()
@@ -123,12 +123,12 @@ func sameAs(t *testing.T, s *keyspace.Snapshot, m model) {
 	}
 }
 
-// life makes random commands and does to a model what they should do.
+// life makes random commands and applies their expected effects to a model.
 type life struct {
 	r     *rand.Rand
 	m     model
 	space int
-	wide  int   // members of a collection
+	wide  int   // number of different members in a collection
 	later int64 // added to every expiry
 	ids   uint64
 }
@@ -144,7 +144,7 @@ func (l *life) some() int {
 	return 1 + l.r.IntN(6)
 }
 
-// at returns the key if it is absent or of a kind; ok says so.
+// at returns the key, and whether it is absent or of a kind.
 func (l *life) at(key string, kind keyspace.Kind) (v *modelKey, ok bool) {
 	if v = l.m[key]; v != nil && v.kind == kind {
 		return v, true
@@ -160,7 +160,7 @@ func (l *life) keep(key string, v *modelKey) {
 	}
 }
 
-// command appends one command; ok is false if it must be refused.
+// command appends one command; ok is false if the command must be rejected.
 func (l *life) command(unit []byte) (_ []byte, ok bool) {
 	key := l.key()
 	switch n := l.r.IntN(100); {
@@ -297,7 +297,7 @@ func (l *life) sortedSet(unit []byte, key string) ([]byte, bool) {
 	return resp.AppendCommand(unit, args...), ok
 }
 
-// list does one thing or another to a list.
+// list makes a random change of a list.
 func (l *life) list(unit []byte, key string) ([]byte, bool) {
 	v, ok := l.at(key, keyspace.List)
 	n := len(v.items)
@@ -370,8 +370,8 @@ func (l *life) stream(unit []byte, key string) ([]byte, bool) {
 	return resp.AppendCommand(unit, args...), ok
 }
 
-// Random units, some refused, some discarded, against the model; snapshots
-// taken on the way are read much later.
+// Compares random units with the model. Some units are rejected and some discarded; snapshots taken
+// in between are read much later.
 func TestModel(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -421,7 +421,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// randomUnit makes a unit; one that must be refused ends there.
+// randomUnit makes a unit; a command that must be rejected ends it.
 func randomUnit(l *life) (unit []byte, refused bool) {
 	multi := l.r.IntN(2) == 0
 	if multi {

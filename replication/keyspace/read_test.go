@@ -7,8 +7,8 @@ import (
 	"rowfall/replication/resp"
 )
 
-// Many keys are looked up in a snapshot, few under the lock: the replies are the
-// same, whatever shards there are, and the snapshot is let go.
+// Many keys are looked up in a snapshot, and few under the lock. The replies are the same for any
+// shards, and the snapshot is released.
 func TestManyKeysAtOnce(t *testing.T) {
 	for _, n := range []int{0, 1, 5_000, 20_000} {
 		k := New(Options{})

@@ -17,7 +17,7 @@ import (
 	"rowfall/replication/resp"
 )
 
-// connection speaks to a real server.
+// connection is a connection to a real server.
 type connection struct {
 	t    testing.TB
 	conn net.Conn
@@ -72,13 +72,13 @@ func readReply(t testing.TB, r *bufio.Reader) string {
 	return b.String()
 }
 
-// anyKey tells whether a reply names a key that a server has.
+// anyKey reports whether a reply contains a key that a server has.
 func anyKey(reply string, c *connection) string {
 	name := strings.Split(reply, "\r\n")
 	return name[0][:1] + c.call("EXISTS", name[len(name)-2])
 }
 
-// roughly leaves the hours of a time in milliseconds.
+// roughly removes the part below an hour of a time in milliseconds.
 func roughly(reply string) string {
 	ms, err := strconv.ParseInt(strings.TrimSpace(reply[1:]), 10, 64)
 	if err != nil || ms < 0 {
@@ -87,17 +87,16 @@ func roughly(reply string) string {
 	return fmt.Sprint((ms + 1_800_000) / 3_600_000)
 }
 
-// scanned begins the reply of a scan that is over.
+// scanned is the start of a reply of a completed scan.
 const scanned = "*2\r\n$1\r\n0\r\n"
 
-// unordered brings the elements of a reply into an order, in runs of `size`
-// that belong together.
+// unordered sorts the elements of a reply, in groups of size elements that belong together.
 func unordered(t testing.TB, reply string, size int) string {
 	t.Helper()
 	r := bufio.NewReader(strings.NewReader(reply))
 	head, _ := r.ReadString('\n')
 	if strings.HasPrefix(reply, scanned) {
-		r.Discard(len(scanned) - len(head)) //nolint:errcheck // it is there
+		r.Discard(len(scanned) - len(head)) //nolint:errcheck // the bytes were read above
 		line, _ := r.ReadString('\n')
 		head = scanned + line
 	}
@@ -113,7 +112,7 @@ func unordered(t testing.TB, reply string, size int) string {
 	return head + strings.Join(all, "")
 }
 
-// questions asks for everything about one key, with bounds picked at random.
+// questions returns reads of everything in one key, with random bounds.
 func questions(r *rand.Rand, key string, wide int) [][]string {
 	m := func() string { return fmt.Sprintf("member-%d", r.IntN(wide)) }
 	rank := func() string { return fmt.Sprint(r.IntN(20) - 10) }
@@ -124,7 +123,7 @@ func questions(r *rand.Rand, key string, wide int) [][]string {
 	lex := func() string {
 		return []string{"-", "+", "[" + m(), "(" + m(), "[", "(", m()}[r.IntN(7)]
 	}
-	// No negative offset: what Redis makes of that depends on encoding and version.
+	// No negative offset, because Redis treats it differently by encoding and version.
 	limit := []string{"LIMIT", fmt.Sprint(r.IntN(6)), fmt.Sprint(r.IntN(6) - 1)}
 	with := func(words ...string) []string {
 		if r.IntN(2) == 0 {
@@ -183,7 +182,7 @@ func questions(r *rand.Rand, key string, wide int) [][]string {
 		{"SCAN", "0", "COUNT", "x"},
 		{"ZSCAN", key, "0", "MATCH"},
 		{"RANDOMKEY"},
-		// With such a count a scan is over at once.
+		// With such a count a scan ends after one call.
 		{"SCAN", "0", "COUNT", "100000"},
 		{"SCAN", "0", "COUNT", "100000", "TYPE", "hash"},
 		{"SCAN", "0", "MATCH", "k:[1-3]*", "COUNT", "100000"},
@@ -224,8 +223,8 @@ func questions(r *rand.Rand, key string, wide int) [][]string {
 	}
 }
 
-// The same units on a real server give the same replies to every read command,
-// byte for byte where Redis has an order, in protocol 2 and 3.
+// After the same units, a real server gives the same reply to every read command, byte for byte
+// where Redis defines an order, in protocols 2 and 3.
 func TestRepliesEqualRedis(t *testing.T) {
 	for _, kind := range []servers.Kind{servers.Redis, servers.RedisStable, servers.Valkey} {
 		t.Run(string(kind), func(t *testing.T) {
@@ -271,7 +270,7 @@ func compareLife(t *testing.T, l *life, c2, c3 *connection) {
 			size := map[string]int{"HGETALL": 2, "HKEYS": 1, "HVALS": 1, "SMEMBERS": 1, "KEYS": 1, "SCAN": 1, "HSCAN": 2, "SSCAN": 1, "ZSCAN": 2}[q[0]]
 			for proto, c := range map[int]*connection{2: c2, 3: c3} {
 				want, got := c.call(q...), call(k, proto, q...)
-				for n := 0; n < 10 && q[0] == "TTL" && got != want; n++ { // a second may have begun between the two
+				for n := 0; n < 10 && q[0] == "TTL" && got != want; n++ { // the second may have changed between the two
 					want, got = c.call(q...), call(k, proto, q...)
 				}
 				switch {

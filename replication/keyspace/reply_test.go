@@ -10,7 +10,7 @@ import (
 	"rowfall/replication/resp"
 )
 
-// replies are commands, most of whose replies are much longer than a piece of the writer below.
+// replies are commands with replies that are mostly much longer than a block of the writer below.
 var replies = []string{
 	"GET text", "MGET text text text none h", "GETRANGE text 1 -2",
 	"LRANGE l 0 -1", "LRANGE big:l 0 -1", "LINDEX long 0", "LPOS big:l x COUNT 0",
@@ -47,8 +47,8 @@ func withReplies(t *testing.T) *keyspace.Keyspace {
 	return k
 }
 
-// A reply was rendered as a whole: a command took as much memory as what it asked for. It leaves in
-// pieces now, byte for byte the same, and nothing is rendered any more once one could not be sent.
+// A reply is sent in blocks, with the same bytes, so that a command does not need as much memory as
+// its reply. Rendering stops once a block could not be sent.
 func TestRepliesLeaveInPieces(t *testing.T) {
 	const size = 512
 	k := withReplies(t)

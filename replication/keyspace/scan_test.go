@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// Keys that share the place at which COUNT is reached are visited, too, and those
-// behind them later. A scan once ended there, with cursor 0: places of 48 bits
-// are shared by nobody but large keyspaces, so these are of a few.
+// A scan also visits the keys that share the position at which COUNT is reached, and the keys after
+// them. Only large keyspaces have two keys with the same 48-bit position, so these positions have
+// few bits.
 func TestScanOfSharedPlaces(t *testing.T) {
 	const n = 9_000 // a few shards
 	k := New(Options{})

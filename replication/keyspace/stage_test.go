@@ -7,8 +7,8 @@ import (
 	"rowfall/replication/resp"
 )
 
-// After one wide command a unit of one SET took many times as long, for ever: the
-// scratch space stayed as wide, and every unit cleared all of it.
+// A unit of one SET after a very wide command takes as long as before, because scratch space does
+// not stay wide.
 func TestWideCommandsAreForgotten(t *testing.T) {
 	k := New(Options{})
 	words := func(command ...string) []string {

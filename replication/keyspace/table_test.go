@@ -22,7 +22,7 @@ func (k *Keyspace) mustStage(t *testing.T, unit []byte) {
 	}
 }
 
-// checkTable asks for all keys below n, and for a directory that suits them.
+// checkTable looks up all keys below n, and checks that the directory has a suitable size.
 func (k *Keyspace) checkTable(t *testing.T, n int) {
 	t.Helper()
 	for i := range n {
@@ -32,16 +32,15 @@ func (k *Keyspace) checkTable(t *testing.T, n int) {
 	}
 	shards := 0
 	k.table.dir.Load().each(func(*shard) bool { shards++; return true })
-	// Shards are half full after a split; and where those of one size fill up
-	// together, some are split before the others.
+	// Shards are half full after a split. If shards of equal size fill up together, some are split
+	// before others.
 	if most, entries := 4*n/maxShardKeys+2, len(k.table.dir.Load().shards); k.Len() != n || shards > most || entries > 4*most {
 		t.Errorf("%d keys of %d in %d shards, a directory of %d", k.Len(), n, shards, entries)
 	}
 }
 
-// What a unit still adds to a shard is divided when the shard is. Both halves
-// once expected all of it: a unit that added some 3500 keys to one shard had it
-// split for ever, and the directory doubled until there was no memory left.
+// A shard's reservation is divided when the shard is split. If both halves kept all of it, a unit
+// that adds 3500 keys to one shard would split it endlessly, until the directory used all memory.
 func TestSplitDividesWhatIsExpected(t *testing.T) {
 	table := New(Options{}).table
 	s := table.dir.Load().shard(0)
@@ -94,8 +93,8 @@ func TestSplitDividesWhatIsExpected(t *testing.T) {
 	}
 }
 
-// A follower stages all that one read of its link brought as one unit: 256 KiB of
-// small commands are the first unit of a node that begins empty.
+// A follower stages everything that one read of its link returned as one unit: 256 KiB of small
+// commands are the first unit of an empty node.
 func TestReadOfAFollowerOnEmpty(t *testing.T) {
 	n, unit := 0, []byte{}
 	for ; len(unit) < 256<<10; n++ {

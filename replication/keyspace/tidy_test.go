@@ -9,9 +9,8 @@ import (
 	"rowfall/replication/resp"
 )
 
-// A unit that is refused or discarded gives all of its memory back at once. It
-// once waited for the next Publish, so a node with a full disk grew with every
-// attempt of a pipeline.
+// A unit that is rejected or discarded releases all its memory at once. Otherwise a node with a
+// full disk would grow with every attempt of a pipeline.
 func TestDiscardKeepsNothing(t *testing.T) {
 	var many []byte
 	for i := range 2_000 {
@@ -45,9 +44,9 @@ func TestDiscardKeepsNothing(t *testing.T) {
 	}
 }
 
-// Without any unit more, what FLUSHALL and the end of a snapshot leave goes back,
-// and a loader's keys are counted. Only Publish did that once: an idle node kept
-// it all, and one that had just loaded said that it had no data.
+// Tidy releases memory after FLUSHALL and after the end of a snapshot, and counts a loader's keys,
+// without another unit. Otherwise an idle node would keep the memory, and report no data after a
+// load.
 func TestTidy(t *testing.T) {
 	const n = 4_000
 	k := newKeyspace(Options{}, arena.Options{ChunkSize: 64 << 10, Poison: true}, arena.Options{})

@@ -9,13 +9,13 @@ import (
 // traffic makes random commands of a client.
 type traffic struct {
 	r      *rand.Rand
-	wide   int // members and items to choose from
+	wide   int // number of different members and items
 	stream int // the ids of streams so far
 }
 
 func (c *traffic) n(n int) string { return fmt.Sprint(c.r.IntN(n)) }
 
-// key returns one of few keys of a kind (h, l, s, t, x, z), seldom of another.
+// key returns one of a few keys of a kind (h, l, s, t, x, z), and seldom one of another kind.
 func (c *traffic) key(kind string) string {
 	if c.r.IntN(200) == 0 {
 		kind = c.one("h", "l", "s", "t", "x", "z")
@@ -138,7 +138,7 @@ func (c *traffic) strings() []string {
 	)
 }
 
-// field is the type of an integer for BITFIELD.
+// field returns a random integer type for BITFIELD.
 func (c *traffic) field() string {
 	return c.one("i8", "u8", "i64", "u63", "i1", "u1", fmt.Sprint("i", 1+c.r.IntN(64)), fmt.Sprint("u", 1+c.r.IntN(63)))
 }
@@ -243,7 +243,7 @@ func (c *traffic) keys() []string {
 	)
 }
 
-// command returns a random command; it may well fail.
+// command returns a random command, which may fail.
 func (c *traffic) command() []string {
 	kinds := []func() []string{c.strings, c.hashes, c.sets, c.sortedSets, c.lists, c.streams}
 	if i := c.r.IntN(2*len(kinds) + 1); i < 2*len(kinds) {
@@ -252,7 +252,7 @@ func (c *traffic) command() []string {
 	return c.keys()
 }
 
-// script turns commands into one EVAL; those that fail do not end it.
+// script turns commands into one EVAL; failing commands do not end the script.
 func script(commands [][]string) []string {
 	var b strings.Builder
 	words := []string{"EVAL", "", "0"}

@@ -8,10 +8,10 @@ import (
 	"rowfall/replication/keyspace"
 )
 
-// A view answers as of its moment whatever is published after it, by looking up
-// its keys as by holding everything.
+// A view replies with the state of its moment whatever is published later, both if it looked up its
+// keys and if it holds all shards.
 func TestView(t *testing.T) {
-	for _, more := range []int{0, 2000} { // arguments, which make it hold everything
+	for _, more := range []int{0, 2000} { // more arguments, which make the view hold all shards
 		k := keyspace.New(keyspace.Options{HiddenPrefix: "hidden:"})
 		for i := range 5000 {
 			mustApply(t, k, unit(fmt.Sprintf("SET k:%d old", i)))
