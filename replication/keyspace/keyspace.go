@@ -5,7 +5,6 @@ import (
 	"hash/maphash"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"rowfall/replication/keyspace/arena"
@@ -50,22 +49,8 @@ type Options struct {
 // Keyspace is one database. Stage, Publish, Discard, Tidy, Expired, IsDue, Snapshot and Loader are
 // for one goroutine, the writer. All other methods may be called from any goroutine.
 type Keyspace struct {
-	hiddenPrefix string
-	now          func() int64
-
-	// mu guards the state that readers see. The writer reads it without the lock, because only the
-	// writer changes it, and changes it under the lock.
-	mu sync.RWMutex
-	published
-
-	// frozenKeys is set in a view of few keys: all records that its commands can find, by key. nil
-	// means that keys are looked up in the table.
-	frozenKeys map[string]frozenRecord
-
-	arena  *arena.Arena // records
-	trees  *arena.Arena // nodes of trees and of the expiry index
-	nodes  *btree.Nodes
-	shapes *value.Shapes
+	readState
+	nodes *btree.Nodes
 
 	// expiryIndex orders the keys that expire, by time (u64 big-endian) and key. Only the writer
 	// uses it.
@@ -74,15 +59,6 @@ type Keyspace struct {
 	stage      stage
 	compaction compaction
 	defrag     defragmenter
-}
-
-// published is the state that mu guards.
-type published struct {
-	table      *table
-	keys       int
-	expires    int // keys with an expiry
-	hiddenKeys int // keys with the hidden prefix
-	memory     arena.Stats
 }
 
 // seed is the seed of all key hashes in this process. All keyspaces share it, so that SCAN cursors
@@ -95,7 +71,8 @@ func hashOf(key []byte) uint64 { return maphash.Bytes(seed, key) }
 func New(o Options) *Keyspace { return newKeyspace(o, arena.Options{}, arena.Options{}) }
 
 func newKeyspace(o Options, records, trees arena.Options) *Keyspace {
-	k := &Keyspace{hiddenPrefix: o.HiddenPrefix, now: o.Now}
+	k := &Keyspace{}
+	k.hiddenPrefix, k.now = o.HiddenPrefix, o.Now
 	if k.now == nil {
 		k.now = func() int64 { return time.Now().UnixMilli() }
 	}
@@ -110,21 +87,6 @@ func newKeyspace(o Options, records, trees arena.Options) *Keyspace {
 	runtime.AddCleanup(k, (*arena.Arena).Close, k.arena)
 	runtime.AddCleanup(k, (*arena.Arena).Close, k.trees)
 	return k
-}
-
-// pinned holds the arena epochs that a reader has pinned.
-type pinned struct {
-	k              *Keyspace
-	records, trees *arena.Epoch
-}
-
-// pin keeps every record and tree that is found from now on unchanged in memory, until unpin.
-func (k *Keyspace) pin() pinned { return pinned{k, k.arena.Pin(), k.trees.Pin()} }
-
-func (p pinned) unpin() {
-	p.records.Unpin()
-	p.trees.Unpin()
-	runtime.KeepAlive(p.k)
 }
 
 // Publish makes the whole staged unit visible at once. If no unit is staged, it does nothing.
@@ -292,103 +254,27 @@ func (k *Keyspace) IsDue(key []byte, now int64) bool {
 	return at != 0 && expired(at, now)
 }
 
-// read returns the value of a key that has not expired, or the zero Value. The caller must have
-// pinned the arenas.
-func (k *Keyspace) read(key []byte) (v Value, expireAt int64) {
-	if k.frozenKeys != nil {
-		f := k.frozenKeys[string(key)]
-		return k.liveValue(f.rec, f.big)
-	}
-	hash := hashOf(key)
-	k.mu.RLock()
-	rec, _, big := k.table.find(hash, key)
-	k.mu.RUnlock()
-	return k.liveValue(rec, big)
-}
-
-// liveValue returns the value of a record that has not expired, or the zero Value.
-func (k *Keyspace) liveValue(rec record, big *value.Big) (v Value, expireAt int64) {
-	if expireAt = rec.expireAt(); expireAt != 0 && expired(expireAt, k.now()) {
-		return Value{}, 0
-	}
-	return k.valueOf(rec, big), expireAt
-}
-
-// maxLookups is how many keys are looked up during one hold of the read lock, which takes about a
-// hundred microseconds.
-const maxLookups = 512
-
-// readAll calls visit with the value of every key, all as of one moment, until visit returns false.
-// For more than maxLookups keys it takes a snapshot, so that the writer does not wait for all
-// lookups.
-func (k *Keyspace) readAll(keys [][]byte, visit func(v Value) bool) {
-	if k.frozenKeys != nil {
-		for _, key := range keys {
-			if v, _ := k.read(key); !visit(v) {
-				return
-			}
-		}
-		return
-	}
-	if len(keys) > maxLookups {
-		s := k.snapshot()
-		defer s.Close()
-		shardOf := s.directory()
-		for _, key := range keys {
-			hash := hashOf(key)
-			rec, _, big := k.table.findIn(shardOf(hash), hash, key)
-			if v, _ := k.liveValue(rec, big); !visit(v) {
-				return
-			}
-		}
-		return
-	}
-	type found struct {
-		hash uint64
-		rec  record
-		big  *value.Big
-	}
-	all := make([]found, len(keys))
-	for i, key := range keys {
-		all[i].hash = hashOf(key)
-	}
-	k.mu.RLock()
-	for i, key := range keys {
-		all[i].rec, _, all[i].big = k.table.find(all[i].hash, key)
-	}
-	k.mu.RUnlock()
-	for _, f := range all {
-		if v, _ := k.liveValue(f.rec, f.big); !visit(v) {
-			return
-		}
-	}
-}
-
 // Len returns the number of keys that are not hidden, as DBSIZE does. Expired keys count until they
 // are deleted.
-func (k *Keyspace) Len() int {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	return k.keys - k.hiddenKeys
-}
+func (k *Keyspace) Len() int { return k.visibleKeys() }
 
-// Counts returns the number of all keys, of those with an expiry, and of those
-// with the hidden prefix.
+// Counts returns the number of all keys, of the keys with an expiry, and of the keys with the hidden
+// prefix.
 func (k *Keyspace) Counts() (keys, expires, hidden int) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.keys, k.expires, k.hiddenKeys
 }
 
-// Memory returns what records and trees need as of the last unit or Tidy, in bytes.
-// Slots (some 11 bytes a key) are not in it.
+// Memory returns the memory of records and trees in bytes, as of the last unit or Tidy. Slots, about
+// 11 bytes per key, are not included.
 func (k *Keyspace) Memory() arena.Stats {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.memory
 }
 
-// Get returns a copy of a string; false if the key is absent or no string.
+// Get returns a copy of a string. The result is false if the key is absent or not a string.
 func (k *Keyspace) Get(key string) ([]byte, bool) {
 	defer k.pin().unpin()
 	v, _ := k.read(bytesOf(key))

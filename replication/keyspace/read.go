@@ -12,7 +12,7 @@ type reader struct {
 	arity int // as Command.Arity
 	keys  keyRange
 	flags commandFlags
-	run   func(k *Keyspace, w *resp.Writer, args [][]byte)
+	run   func(k *readState, w *resp.Writer, args [][]byte)
 }
 
 // readers are the commands that Execute answers.
@@ -52,24 +52,32 @@ var stringReaders = map[string]*reader{
 // Execute renders the reply of a read command. It returns false, and renders nothing, if args is
 // not a read command of the keyspace. See Run.
 func (k *Keyspace) Execute(w *resp.Writer, args [][]byte) (handled bool) {
+	return k.reply(w, args)
+}
+
+// reply is Keyspace.Execute and View.Execute.
+func (k *readState) reply(w *resp.Writer, args [][]byte) (handled bool) {
 	r := readCommand(args)
 	if r == nil {
 		return false
 	}
-	k.Run(w, Row{read: r}, args)
+	k.run(w, r, args)
 	return true
 }
 
 // Run renders the reply of the read command of row r: an error reply where Redis would send one.
 // What stays in the writer shares no memory with the keyspace; what the writer sends may. Until Run
 // returns, replaced data that a reply may still need stay in memory.
-func (k *Keyspace) Run(w *resp.Writer, r Row, args [][]byte) {
-	if !arityOK(r.read.arity, len(args)) {
+func (k *Keyspace) Run(w *resp.Writer, r Row, args [][]byte) { k.run(w, r.read, args) }
+
+// run is Keyspace.Run and View.Run.
+func (k *readState) run(w *resp.Writer, r *reader, args [][]byte) {
+	if !arityOK(r.arity, len(args)) {
 		w.Error(arityError(args[0]))
 		return
 	}
 	defer k.pin().unpin()
-	r.read.run(k, w, args)
+	r.run(k, w, args)
 }
 
 func readCommand(args [][]byte) *reader {
@@ -85,7 +93,7 @@ func readCommand(args [][]byte) *reader {
 
 // fetch returns the value of a key that must be absent or of one kind. Otherwise it renders a
 // WRONGTYPE error and returns false.
-func (k *Keyspace) fetch(w *resp.Writer, key []byte, kind Kind) (v Value, ok bool) {
+func (k *readState) fetch(w *resp.Writer, key []byte, kind Kind) (v Value, ok bool) {
 	v, _ = k.read(key)
 	if v.Kind() != kind && v.Kind() != 0 {
 		w.Error(wrongType)
@@ -101,7 +109,7 @@ func flag(b bool) int64 {
 	return 0
 }
 
-func get(k *Keyspace, w *resp.Writer, args [][]byte) {
+func get(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], String)
 	switch {
 	case !ok:
@@ -113,7 +121,7 @@ func get(k *Keyspace, w *resp.Writer, args [][]byte) {
 	w.Bulk(v.Bytes())
 }
 
-func mget(k *Keyspace, w *resp.Writer, args [][]byte) {
+func mget(k *readState, w *resp.Writer, args [][]byte) {
 	w.Array(len(args) - 1)
 	k.readAll(args[1:], func(v Value) bool {
 		if v.Kind() == String {
@@ -125,7 +133,7 @@ func mget(k *Keyspace, w *resp.Writer, args [][]byte) {
 	})
 }
 
-func strlen(k *Keyspace, w *resp.Writer, args [][]byte) {
+func strlen(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], String)
 	if !ok {
 		return
@@ -133,7 +141,7 @@ func strlen(k *Keyspace, w *resp.Writer, args [][]byte) {
 	w.Int(int64(v.Len()))
 }
 
-func getrange(k *Keyspace, w *resp.Writer, args [][]byte) {
+func getrange(k *readState, w *resp.Writer, args [][]byte) {
 	start, ok1 := ParseInt(args[2])
 	end, ok2 := ParseInt(args[3])
 	if !ok1 || !ok2 {
@@ -163,7 +171,7 @@ func getrange(k *Keyspace, w *resp.Writer, args [][]byte) {
 	w.Bulk(b[start : end+1])
 }
 
-func exists(k *Keyspace, w *resp.Writer, args [][]byte) {
+func exists(k *readState, w *resp.Writer, args [][]byte) {
 	n := int64(0)
 	k.readAll(args[1:], func(v Value) bool {
 		n += flag(v.Kind() != 0)
@@ -172,7 +180,7 @@ func exists(k *Keyspace, w *resp.Writer, args [][]byte) {
 	w.Int(n)
 }
 
-func typeOf(k *Keyspace, w *resp.Writer, args [][]byte) {
+func typeOf(k *readState, w *resp.Writer, args [][]byte) {
 	v, _ := k.read(args[1])
 	w.Simple(v.Kind().String())
 }
@@ -180,8 +188,8 @@ func typeOf(k *Keyspace, w *resp.Writer, args [][]byte) {
 // timeLeft answers TTL, PTTL, EXPIRETIME and PEXPIRETIME, in rounded units of the given
 // milliseconds, from now or since 1970. The reply is -2 for an absent key and -1 for a key without
 // expiry.
-func timeLeft(unit int64, fromNow bool) func(*Keyspace, *resp.Writer, [][]byte) {
-	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
+func timeLeft(unit int64, fromNow bool) func(*readState, *resp.Writer, [][]byte) {
+	return func(k *readState, w *resp.Writer, args [][]byte) {
 		v, at := k.read(args[1])
 		switch {
 		case v.Kind() == 0:
@@ -198,7 +206,7 @@ func timeLeft(unit int64, fromNow bool) func(*Keyspace, *resp.Writer, [][]byte) 
 	}
 }
 
-func object(k *Keyspace, w *resp.Writer, args [][]byte) {
+func object(k *readState, w *resp.Writer, args [][]byte) {
 	sub := strings.ToUpper(string(args[1][:min(len(args[1]), 128)]))
 	switch sub {
 	case "ENCODING", "REFCOUNT", "IDLETIME":
@@ -246,8 +254,8 @@ func encoding(v Value) string {
 }
 
 // length answers HLEN, SCARD, ZCARD, LLEN and XLEN.
-func length(kind Kind) func(*Keyspace, *resp.Writer, [][]byte) {
-	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
+func length(kind Kind) func(*readState, *resp.Writer, [][]byte) {
+	return func(k *readState, w *resp.Writer, args [][]byte) {
 		v, ok := k.fetch(w, args[1], kind)
 		if !ok {
 			return

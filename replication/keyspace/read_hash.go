@@ -15,7 +15,7 @@ var hashReaders = map[string]*reader{
 	"HSCAN":   {arity: -3, run: collectionScan(Hash)},
 }
 
-func hget(k *Keyspace, w *resp.Writer, args [][]byte) {
+func hget(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], Hash)
 	if !ok {
 		return
@@ -27,7 +27,7 @@ func hget(k *Keyspace, w *resp.Writer, args [][]byte) {
 	w.Null()
 }
 
-func hmget(k *Keyspace, w *resp.Writer, args [][]byte) {
+func hmget(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], Hash)
 	if !ok {
 		return
@@ -45,7 +45,7 @@ func hmget(k *Keyspace, w *resp.Writer, args [][]byte) {
 	}
 }
 
-func hgetall(k *Keyspace, w *resp.Writer, args [][]byte) {
+func hgetall(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], Hash)
 	if !ok {
 		return
@@ -58,7 +58,7 @@ func hgetall(k *Keyspace, w *resp.Writer, args [][]byte) {
 	})
 }
 
-func hkeys(k *Keyspace, w *resp.Writer, args [][]byte) {
+func hkeys(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], Hash)
 	if !ok {
 		return
@@ -70,7 +70,7 @@ func hkeys(k *Keyspace, w *resp.Writer, args [][]byte) {
 	})
 }
 
-func hvals(k *Keyspace, w *resp.Writer, args [][]byte) {
+func hvals(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], Hash)
 	if !ok {
 		return
@@ -82,7 +82,7 @@ func hvals(k *Keyspace, w *resp.Writer, args [][]byte) {
 	})
 }
 
-func hexists(k *Keyspace, w *resp.Writer, args [][]byte) {
+func hexists(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], Hash)
 	if !ok {
 		return
@@ -91,7 +91,7 @@ func hexists(k *Keyspace, w *resp.Writer, args [][]byte) {
 	w.Int(flag(ok))
 }
 
-func hstrlen(k *Keyspace, w *resp.Writer, args [][]byte) {
+func hstrlen(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], Hash)
 	if !ok {
 		return

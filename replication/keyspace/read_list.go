@@ -16,7 +16,7 @@ var listReaders = map[string]*reader{
 	"LPOS":   {arity: -3, run: lpos},
 }
 
-func lrange(k *Keyspace, w *resp.Writer, args [][]byte) {
+func lrange(k *readState, w *resp.Writer, args [][]byte) {
 	from, ok1 := ParseInt(args[2])
 	to, ok2 := ParseInt(args[3])
 	if !ok1 || !ok2 {
@@ -35,7 +35,7 @@ func lrange(k *Keyspace, w *resp.Writer, args [][]byte) {
 	})
 }
 
-func lindex(k *Keyspace, w *resp.Writer, args [][]byte) {
+func lindex(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], List)
 	if !ok {
 		return
@@ -98,7 +98,7 @@ func (o *lposOptions) read(words [][]byte) string {
 	return ""
 }
 
-func lpos(k *Keyspace, w *resp.Writer, args [][]byte) {
+func lpos(k *readState, w *resp.Writer, args [][]byte) {
 	var o lposOptions
 	if message := o.read(args[3:]); message != "" {
 		w.Error(message)

@@ -16,7 +16,7 @@ var setReaders = map[string]*reader{
 	"SSCAN":       {arity: -3, run: collectionScan(Set)},
 }
 
-func smembers(k *Keyspace, w *resp.Writer, args [][]byte) {
+func smembers(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], Set)
 	if !ok {
 		return
@@ -28,7 +28,7 @@ func smembers(k *Keyspace, w *resp.Writer, args [][]byte) {
 	})
 }
 
-func sismember(k *Keyspace, w *resp.Writer, args [][]byte) {
+func sismember(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], Set)
 	if !ok {
 		return
@@ -36,7 +36,7 @@ func sismember(k *Keyspace, w *resp.Writer, args [][]byte) {
 	w.Int(flag(v.HasMember(args[2])))
 }
 
-func smismember(k *Keyspace, w *resp.Writer, args [][]byte) {
+func smismember(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], Set)
 	if !ok {
 		return
@@ -50,7 +50,7 @@ func smismember(k *Keyspace, w *resp.Writer, args [][]byte) {
 // maxRandom is the most members that SRANDMEMBER returns for a negative count.
 const maxRandom = 1 << 20
 
-func srandmember(k *Keyspace, w *resp.Writer, args [][]byte) {
+func srandmember(k *readState, w *resp.Writer, args [][]byte) {
 	if len(args) > 3 {
 		w.Error(syntaxError)
 		return

@@ -24,7 +24,7 @@ var sortedSetReaders = map[string]*reader{
 	"ZSCAN":            {arity: -3, run: collectionScan(SortedSet)},
 }
 
-func zscore(k *Keyspace, w *resp.Writer, args [][]byte) {
+func zscore(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], SortedSet)
 	if !ok {
 		return
@@ -36,7 +36,7 @@ func zscore(k *Keyspace, w *resp.Writer, args [][]byte) {
 	w.Null()
 }
 
-func zmscore(k *Keyspace, w *resp.Writer, args [][]byte) {
+func zmscore(k *readState, w *resp.Writer, args [][]byte) {
 	v, ok := k.fetch(w, args[1], SortedSet)
 	if !ok {
 		return
@@ -51,8 +51,8 @@ func zmscore(k *Keyspace, w *resp.Writer, args [][]byte) {
 	}
 }
 
-func zrank(reverse bool) func(*Keyspace, *resp.Writer, [][]byte) {
-	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
+func zrank(reverse bool) func(*readState, *resp.Writer, [][]byte) {
+	return func(k *readState, w *resp.Writer, args [][]byte) {
 		if len(args) > 4 {
 			w.Error(arityError(args[0]))
 			return

@@ -95,8 +95,8 @@ func streamBound(b []byte, lowest bool) (id StreamID, message string) {
 }
 
 // xrange answers XRANGE and XREVRANGE.
-func xrange(reverse bool) func(*Keyspace, *resp.Writer, [][]byte) {
-	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
+func xrange(reverse bool) func(*readState, *resp.Writer, [][]byte) {
+	return func(k *readState, w *resp.Writer, args [][]byte) {
 		lowest, greatest := args[2], args[3]
 		if reverse {
 			lowest, greatest = greatest, lowest
@@ -137,7 +137,7 @@ func xrange(reverse bool) func(*Keyspace, *resp.Writer, [][]byte) {
 }
 
 // xread answers at once even with BLOCK, as Redis does inside MULTI.
-func xread(k *Keyspace, w *resp.Writer, args [][]byte) {
+func xread(k *readState, w *resp.Writer, args [][]byte) {
 	limit, at := int64(-1), 0
 	for i := 1; i < len(args) && at == 0; i++ {
 		switch word := strings.ToUpper(string(args[i][:min(len(args[i]), 8)])); {
@@ -181,7 +181,7 @@ func xread(k *Keyspace, w *resp.Writer, args [][]byte) {
 	k.readStreams(w, keys[:len(keys)/2], keys[len(keys)/2:], limit)
 }
 
-func (k *Keyspace) readStreams(w *resp.Writer, keys, after [][]byte, limit int64) {
+func (k *readState) readStreams(w *resp.Writer, keys, after [][]byte, limit int64) {
 	type found struct {
 		key []byte
 		run entryRun
@@ -244,7 +244,7 @@ func runAfter(v Value, word []byte, limit int64) (run entryRun, message string) 
 
 // xinfo answers XINFO STREAM without FULL, and XINFO GROUPS and CONSUMERS as for a stream without
 // groups.
-func xinfo(k *Keyspace, w *resp.Writer, args [][]byte) {
+func xinfo(k *readState, w *resp.Writer, args [][]byte) {
 	sub := strings.ToUpper(string(args[1][:min(len(args[1]), 128)]))
 	switch {
 	case sub != "STREAM" && sub != "GROUPS" && sub != "CONSUMERS":

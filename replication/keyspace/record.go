@@ -88,7 +88,7 @@ func (r record) packed() []byte {
 }
 
 // valueOf returns the value of a record; big holds its trees, if it has any.
-func (k *Keyspace) valueOf(r record, big *value.Big) value.Value {
+func (k *readState) valueOf(r record, big *value.Big) value.Value {
 	if r == "" {
 		return value.Value{}
 	}

@@ -73,8 +73,8 @@ func (o *scanOptions) matches(name []byte) bool {
 
 // collectionScan answers HSCAN, SSCAN and ZSCAN. The reply starts with the number of elements, so
 // it walks over them twice.
-func collectionScan(kind Kind) func(*Keyspace, *resp.Writer, [][]byte) {
-	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
+func collectionScan(kind Kind) func(*readState, *resp.Writer, [][]byte) {
+	return func(k *readState, w *resp.Writer, args [][]byte) {
 		cursor, message := parseCursor(args[2])
 		if message != "" {
 			w.Error(message)
@@ -133,7 +133,7 @@ func startScanReply(w *resp.Writer, next uint64, n int) {
 // bytes each. With a larger COUNT it walks over a view twice.
 const maxRememberedScan = 4096
 
-func scan(k *Keyspace, w *resp.Writer, args [][]byte) {
+func scan(k *readState, w *resp.Writer, args [][]byte) {
 	cursor, message := parseCursor(args[1])
 	if message != "" {
 		w.Error(message)
@@ -187,7 +187,7 @@ func scan(k *Keyspace, w *resp.Writer, args [][]byte) {
 // position is a hash without its last shift bits; keys that share a position are never separated.
 // The lock is held for one shard at a time, so a large count does not delay writers. The caller
 // must have pinned the arenas.
-func (k *Keyspace) scan(
+func (k *readState) scan(
 	cursor uint64, shift uint, count int, visit func(rec record) bool,
 ) (next uint64) {
 	if cursor >= 1<<(64-shift) {
@@ -240,12 +240,12 @@ func (s *shard) after(hash uint64) uint64 {
 	return (hash>>(64-s.depth) + 1) << (64 - s.depth)
 }
 
-func (k *Keyspace) isHidden(key string) bool {
+func (k *readState) isHidden(key string) bool {
 	return k.hiddenPrefix != "" && strings.HasPrefix(key, k.hiddenPrefix)
 }
 
 // keys answers KEYS. It walks over a view twice, because the reply starts with the number of keys.
-func keys(k *Keyspace, w *resp.Writer, args [][]byte) {
+func keys(k *readState, w *resp.Writer, args [][]byte) {
 	now := k.now()
 	all := string(args[1]) == "*"
 	shown := func(rec record) bool {
@@ -269,13 +269,13 @@ func keys(k *Keyspace, w *resp.Writer, args [][]byte) {
 	})
 }
 
-func dbsize(k *Keyspace, w *resp.Writer, _ [][]byte) {
-	w.Int(int64(k.Len()))
+func dbsize(k *readState, w *resp.Writer, _ [][]byte) {
+	w.Int(int64(k.visibleKeys()))
 }
 
 // randomkey answers RANDOMKEY with the first visible key after a random position, wrapping around
 // once.
-func randomkey(k *Keyspace, w *resp.Writer, _ [][]byte) {
+func randomkey(k *readState, w *resp.Writer, _ [][]byte) {
 	now := k.now()
 	start := rand.Uint64() >> cursorShift
 	for cursor, wrapped := start, false; ; {

@@ -12,7 +12,7 @@ import (
 // changes them. Each releases a shard as soon as it has read it, and the chunks at its end; Close
 // releases the rest. Until then the memory of replaced records is not reused.
 type Snapshot struct {
-	k             *Keyspace
+	k             *readState
 	hold          *arena.Hold
 	trees         *arena.Hold
 	shards        []*shard
@@ -33,7 +33,7 @@ type Entry struct {
 // be used by another goroutine.
 func (k *Keyspace) Snapshot() *Snapshot { return k.snapshot() }
 
-func (k *Keyspace) snapshot() *Snapshot {
+func (k *readState) snapshot() *Snapshot {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	d := k.table.dir.Load()

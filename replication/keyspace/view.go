@@ -10,8 +10,8 @@ import (
 // View is the published state of one moment, as far as its commands can read it. It holds no lock:
 // the writer continues, and the data that it replaces stays in memory until Close.
 type View struct {
-	source *Keyspace
-	state  *Keyspace // for the readers, which know no other type; nobody writes to it
+	source *readState // of the keyspace
+	state  *readState // of the view's moment
 	pinned pinned
 	shards []*shard // the shards that are pinned
 }
@@ -51,7 +51,7 @@ func (k *Keyspace) View(commands [][][]byte) *View {
 }
 
 // viewAll pins all shards.
-func (k *Keyspace) viewAll() *View {
+func (k *readState) viewAll() *View {
 	v := k.newView()
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -60,9 +60,10 @@ func (k *Keyspace) viewAll() *View {
 	return v
 }
 
-func (k *Keyspace) newView() *View {
-	frozen := &Keyspace{hiddenPrefix: k.hiddenPrefix, now: k.now, arena: k.arena, trees: k.trees, shapes: k.shapes}
-	return &View{source: k, pinned: k.pin(), state: frozen}
+func (k *readState) newView() *View {
+	return &View{source: k, pinned: k.pin(), state: &readState{
+		hiddenPrefix: k.hiddenPrefix, now: k.now, arena: k.arena, trees: k.trees, shapes: k.shapes,
+	}}
 }
 
 // pinAllLocked pins all shards and gives the view a directory of its own.
@@ -84,11 +85,11 @@ func (v *View) pinAllLocked() {
 
 // Execute is Keyspace.Execute at the view's moment, for the commands that the view was made for.
 func (v *View) Execute(w *resp.Writer, args [][]byte) (handled bool) {
-	return v.state.Execute(w, args)
+	return v.state.reply(w, args)
 }
 
 // Run is Keyspace.Run at the view's moment, for the commands it was made for.
-func (v *View) Run(w *resp.Writer, r Row, args [][]byte) { v.state.Run(w, r, args) }
+func (v *View) Run(w *resp.Writer, r Row, args [][]byte) { v.state.run(w, r.read, args) }
 
 // Close releases the data that the view holds. It must be called exactly once.
 func (v *View) Close() {

@@ -29,8 +29,8 @@ type zbound struct {
 
 // zrange answers the ZRANGE family. With told set, as for ZRANGE itself, options select the kind of
 // bound; the older commands fix it in q.
-func zrange(q zquery, told bool) func(*Keyspace, *resp.Writer, [][]byte) {
-	return func(k *Keyspace, w *resp.Writer, args [][]byte) {
+func zrange(q zquery, told bool) func(*readState, *resp.Writer, [][]byte) {
+	return func(k *readState, w *resp.Writer, args [][]byte) {
 		q := q
 		if message := q.options(args[4:], told); message != "" {
 			w.Error(message)
@@ -76,7 +76,7 @@ func (q *zquery) options(args [][]byte, told bool) string {
 }
 
 // find returns the sorted set of a query and the ranks that the query selects, or renders an error.
-func (q *zquery) find(k *Keyspace, w *resp.Writer, args [][]byte) (v Value, lo, hi int, ok bool) {
+func (q *zquery) find(k *readState, w *resp.Writer, args [][]byte) (v Value, lo, hi int, ok bool) {
 	if message := q.bounds(args[2], args[3]); message != "" {
 		w.Error(message)
 		return v, 0, 0, false
@@ -87,7 +87,7 @@ func (q *zquery) find(k *Keyspace, w *resp.Writer, args [][]byte) (v Value, lo, 
 	return v, lo, hi, ok
 }
 
-func (k *Keyspace) zquery(w *resp.Writer, args [][]byte, q zquery) {
+func (k *readState) zquery(w *resp.Writer, args [][]byte, q zquery) {
 	v, lo, hi, ok := q.find(k, w, args)
 	if !ok {
 		return
@@ -230,15 +230,15 @@ func rankRun(from, to, n int, reverse bool) (lo, hi int) {
 	return from, to + 1
 }
 
-func zcount(k *Keyspace, w *resp.Writer, args [][]byte) {
+func zcount(k *readState, w *resp.Writer, args [][]byte) {
 	k.countRange(w, args, zquery{by: 's'})
 }
 
-func zlexcount(k *Keyspace, w *resp.Writer, args [][]byte) {
+func zlexcount(k *readState, w *resp.Writer, args [][]byte) {
 	k.countRange(w, args, zquery{by: 'l'})
 }
 
-func (k *Keyspace) countRange(w *resp.Writer, args [][]byte, q zquery) {
+func (k *readState) countRange(w *resp.Writer, args [][]byte, q zquery) {
 	_, lo, hi, ok := q.find(k, w, args)
 	if !ok {
 		return
