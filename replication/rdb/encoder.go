@@ -16,8 +16,8 @@ const flushSize = 64 << 10
 
 // Write writes a snapshot as an RDB file that every Redis since 7.0 and every Valkey loads. All
 // keys are written, also those that have expired but are not deleted yet: the replication stream
-// from a.Offset on deletes them. Write passes bytes to w in blocks of about 64 KiB; longer strings
-// are passed unsplit. The caller closes the snapshot.
+// from a.Offset on deletes them. Write passes bytes to w in blocks of up to about 64 KiB; longer
+// strings are passed unsplit. The caller closes the snapshot.
 func Write(w io.Writer, a Aux, s *keyspace.Snapshot) error {
 	e := &encoder{w: w, buf: make([]byte, 0, flushSize+4<<10)}
 	e.buf = append(e.buf, magic...)

@@ -93,7 +93,7 @@ type dirScan struct {
 	// storedMark and newestMark are the marks as read from the file "synced".
 	storedMark syncedMark
 	newestMark newestSegmentMark
-	// markErr is why the file "synced" is unreadable. Without it nobody can tell which bytes had
+	// markErr is why the file "synced" is unreadable. Without the file it is unknown which bytes had
 	// been durable.
 	markErr        error
 	mark           syncedMark      // storedMark if it belongs to the selected generation
