@@ -65,7 +65,8 @@ func (g *GTID) AppendText(dst []byte) []byte {
 // String returns "uuid:5", "uuid:tag:5" or "domain-server-5"; "" for the zero GTID.
 func (g GTID) String() string { return string(g.AppendText(nil)) }
 
-// Evidence identifies one transaction in a server's binlog. A server that was reset or restored
+// Evidence identifies one transaction in a server's binlog, or a position before any transaction was
+// applied (IsPosition). A server that was reset or restored
 // gives the same GTIDs and offsets to other transactions; the other fields tell these apart. A
 // field is zero where the server does not send its value, and a zero proves nothing.
 type Evidence struct {
@@ -94,6 +95,12 @@ type Evidence struct {
 
 // IsZero reports whether e identifies no transaction.
 func (e *Evidence) IsZero() bool { return e.GTID.IsZero() && e.File == "" }
+
+// IsPosition reports whether e identifies a position instead of a transaction: only Server, File, End
+// and FileTime are set. The data have such evidence until their first transaction is applied.
+func (e *Evidence) IsPosition() bool {
+	return e.GTID.IsZero() && e.Start == 0 && e.File != "" && e.FileTime != 0
+}
 
 // Compare compares e with the evidence of the transaction that a server has under the same GTID, or
 // at the same offset. On one server all fields must be equal, on another only GTID and Time.
@@ -131,14 +138,19 @@ func (e Evidence) String() string {
 		return "no transaction"
 	}
 	var b strings.Builder
-	b.WriteString("transaction")
-	if !e.GTID.IsZero() {
-		b.WriteString(" " + e.GTID.String())
-	}
-	if e.File != "" {
-		fmt.Fprintf(&b, " at %s:%d", e.File, e.Start)
-		if e.End != 0 {
-			fmt.Fprintf(&b, "-%d", e.End)
+	switch {
+	case e.IsPosition():
+		fmt.Fprintf(&b, "the position %s:%d", e.File, e.End)
+	default:
+		b.WriteString("transaction")
+		if !e.GTID.IsZero() {
+			b.WriteString(" " + e.GTID.String())
+		}
+		if e.File != "" {
+			fmt.Fprintf(&b, " at %s:%d", e.File, e.Start)
+			if e.End != 0 {
+				fmt.Fprintf(&b, "-%d", e.End)
+			}
 		}
 	}
 	if e.Server != "" {

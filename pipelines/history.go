@@ -69,9 +69,13 @@ func (l *loop) advanceEvidence() {
 	}
 }
 
-// saveEvidence adds the evidence to the unit, if it has changed.
+// saveEvidence adds the evidence to the unit, if it has changed. Before the first transaction the
+// evidence is the binlog file in which the data begin.
 func (l *loop) saveEvidence() {
 	h := &l.history
+	if h.last.IsZero() {
+		h.last = l.stream.PositionEvidence(l.progress.Position)
+	}
 	if h.last == h.saved {
 		return
 	}

@@ -39,7 +39,10 @@ func (s *scriptedSource) Wake()                        {}
 func (s *scriptedSource) Forget()                      {}
 func (s *scriptedSource) Last() binlog.Evidence        { return binlog.Evidence{} }
 func (s *scriptedSource) Transaction() binlog.Evidence { return binlog.Evidence{} }
-func (s *scriptedSource) Unproved() string             { return "" }
+func (s *scriptedSource) PositionEvidence(binlog.Position) binlog.Evidence {
+	return binlog.Evidence{}
+}
+func (s *scriptedSource) Unproved() string { return "" }
 
 func (s *scriptedSource) Schemas(context.Context) (map[string]*binlog.Table, error) {
 	byName := make(map[string]*binlog.Table)

@@ -36,6 +36,9 @@ type eventStream interface {
 type historyEvidence interface {
 	// Last identifies the last transaction that Position includes; zero if there is none.
 	Last() binlog.Evidence
+	// PositionEvidence identifies a position at which data begin, before the first transaction;
+	// zero if the source cannot.
+	PositionEvidence(at binlog.Position) binlog.Evidence
 	// Transaction identifies the transaction that is being read.
 	Transaction() binlog.Evidence
 	// Unproved returns why the source's history could not be compared with the data's; empty if

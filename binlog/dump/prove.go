@@ -73,6 +73,12 @@ func positionBefore(
 	if l.IsZero() {
 		return at, "no evidence of the last applied transaction is stored"
 	}
+	if l.IsPosition() {
+		if l.Server != server.UUID {
+			return at, "no transaction was applied yet, and the position is that of another server"
+		}
+		return binlog.Position{File: l.File, Offset: firstEvent}, ""
+	}
 	if hasGTIDs(server) && !from.GTID.IsZero() && !l.GTID.IsZero() {
 		before, ok := from.GTID.Before(l)
 		if !ok {
@@ -98,9 +104,14 @@ func (s *Stream) prove(
 	if err != nil {
 		return 0, err
 	}
-	if at.File == "" {
+	switch {
+	case at.File == "":
 		err = s.requestGTID(ctx, c, s.conn.Server(), at)
-	} else {
+	case l.IsPosition():
+		if err = s.compareFileTime(ctx, c); err == nil {
+			return notProved, nil
+		}
+	default:
 		// Does the server still have the transaction's file?
 		var purged bool
 		if purged, err = s.checkFile(ctx, l); err != nil {
@@ -121,6 +132,51 @@ func (s *Stream) prove(
 		}
 	}
 	return s.classifyError(err, l, at)
+}
+
+// compareFileTime compares the position before the first transaction with the server's binlog: the
+// file must reach to the position and must have been begun at the same time. A server that was
+// reset since has another file under that name.
+func (s *Stream) compareFileTime(ctx context.Context, c Config) error {
+	l := &c.Last
+	purged, err := s.checkFile(ctx, l)
+	if err != nil {
+		return err
+	}
+	if purged {
+		s.unproved = fmt.Sprintf("the server has purged %s, in which the data begin", l.File)
+		return nil
+	}
+	server := s.conn.Server()
+	s.parser.Start(binlog.Position{File: l.File, Offset: firstEvent})
+	request := dumpRequest(dumpFlags(server), firstEvent, c.ServerID, l.File)
+	if err := s.conn.Command(comBinlogDump, request); err != nil {
+		return err
+	}
+	s.parser.StartVerifying()
+	for {
+		if file, begun := s.parser.FileTime(); begun != 0 && file == l.File {
+			if begun != l.FileTime {
+				found := binlog.Evidence{Server: server.UUID, File: file, End: l.End, FileTime: begun}
+				return &binlog.HistoryError{
+					Held: *l, Found: found,
+					Reason: "the time at which the file was begun differs",
+				}
+			}
+			s.unproved = "no transaction was applied yet: only the binlog file was compared"
+			return nil
+		}
+		packet, ok := s.packets.next()
+		if !ok {
+			if _, err := s.wait(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := s.packet(packet); err != nil {
+			return err
+		}
+	}
 }
 
 // proved ends the comparison: from then on the stream yields the events that it reads.
@@ -275,6 +331,18 @@ func (s *Stream) withServer(err error) error {
 // Last returns the evidence of the last transaction that the stream has read to its end; after Open
 // that is the transaction that proved the history. It is zero before any.
 func (s *Stream) Last() binlog.Evidence { return s.withServerUUID(*s.parser.Last()) }
+
+// PositionEvidence returns the evidence of a position behind which no transaction was read yet. It is
+// zero where the stream has not read the beginning of the position's file.
+func (s *Stream) PositionEvidence(at binlog.Position) binlog.Evidence {
+	file, begun := s.parser.FileTime()
+	if begun == 0 || file != at.File {
+		return binlog.Evidence{}
+	}
+	return binlog.Evidence{
+		Server: s.conn.Server().UUID, File: at.File, End: at.Offset, FileTime: begun,
+	}
+}
 
 // Transaction returns the evidence of the transaction whose changes Next has just returned.
 func (s *Stream) Transaction() binlog.Evidence { return s.withServerUUID(s.parser.Transaction()) }
