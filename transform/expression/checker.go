@@ -184,8 +184,12 @@ func columnReader(i int, k Kind) func(*Scratch) value {
 func (c *checker) strict(n ast.Node, of string) node {
 	v := c.check(n)
 	if v.nullable && c.err == nil {
+		fallback := "0"
+		if v.kind == Text {
+			fallback = `""`
+		}
 		return c.fail(n, "%s may be NULL and %s needs a value: only ==, != and ?? take a NULL, "+
-			"so give it a default, as in (x ?? 0)", c.text(n), of)
+			"so give it a default, as in (%s ?? %s)", c.text(n), of, c.text(n), fallback)
 	}
 	return v
 }

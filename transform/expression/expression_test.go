@@ -182,7 +182,7 @@ func TestBadExpressions(t *testing.T) {
 	}{
 		{
 			`ns + "x"`,
-			"ns may be NULL and + needs a value: only ==, != and ?? take a NULL, so give it a default, as in (x ?? 0)",
+			"ns may be NULL and + needs a value: only ==, != and ?? take a NULL, so give it a default, as in (ns ?? \"\")",
 			1,
 		},
 		{`i > 1 and ni > 1`, "ni may be NULL", 11},
