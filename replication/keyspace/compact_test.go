@@ -80,16 +80,23 @@ func TestCompaction(t *testing.T) {
 	done.Store(true)
 	close(snapshots)
 	wg.Wait()
-	mustApply(t, k, resp.AppendCommand(nil, "SET", "last", "x"))
-	mustApply(t, k, resp.AppendCommand(nil, "SET", "last", "x"))
+	// The last snapshot held chunks back until it was closed. The units that follow compact them,
+	// each as much as it writes.
 	m := k.Memory()
+	for n := 0; n < 5*rows && (m.Retired != 0 || m.Garbage > m.Live); n++ {
+		mustApply(t, k, versioned(nil, n%rows, n))
+		m = k.Memory()
+	}
 	if m.Retired != 0 || m.Garbage > m.Live {
 		t.Errorf("compaction leaves %+v", m)
 	}
 	mustApply(t, k, resp.AppendCommand(nil, "FLUSHALL"))
-	mustApply(t, k, resp.AppendCommand(nil, "SET", "last", "x"))
-	mustApply(t, k, resp.AppendCommand(nil, "SET", "last", "x"))
-	if m := k.Memory(); m.Retired != 0 || m.Chunks > 2 || m.Live > 100 {
+	m = k.Memory()
+	for n := 0; n < 5*rows && (m.Retired != 0 || m.Chunks > 2); n++ {
+		mustApply(t, k, resp.AppendCommand(nil, "SET", "last", "x"))
+		m = k.Memory()
+	}
+	if m.Retired != 0 || m.Chunks > 2 || m.Live > 100 {
 		t.Errorf("a flush leaves %+v", m)
 	}
 }
