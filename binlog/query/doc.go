@@ -12,4 +12,7 @@
 // (engines.go). A user sees only the tables on which a privilege is granted, so the UNION of a
 // MERGE table that the user cannot see is unknown. The results of SHOW GRANTS and SHOW CREATE TABLE
 // depend on the session variables that binlog/mysql sets, above all sql_quote_show_create.
+//
+// The package has more files than others, because each kind of question that is put to a server has
+// a file of its own: tables, engines, foreign keys, grants, keys, chunks, the binlog's end.
 package query
