@@ -105,7 +105,7 @@ func TestLoadProgresses(t *testing.T) {
 	r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 1), waiting: []*mappedTable{table}, stats: new(stats)}
 	r.config.Source.Backfill = file.BackfillConfig{ChunkRows: 100, Parallel: 1}
 	taken := new(sinkOf)
-	l := &loop{config: r.config, stats: r.stats, sink: taken}
+	l := &loop{config: r.config, stats: r.stats, sink: taken, stream: new(scriptedSource)}
 	l.config.Limits.MaxAtomicBytes = 1 << 20
 	// read is what a worker does, with a stream that touches far too much, and row 20.
 	read := func(ids ...int) *chunk {
