@@ -555,7 +555,7 @@ func replicaReceives(w *world) {
 
 func replicaWrites(w *world) {
 	goOn := w.transfer(w.node)
-	d := w.node.dam("resync.new.tmp")
+	d := w.node.dam("resync.new")
 	goOn()
 	d.held()
 	w.node.kill()
