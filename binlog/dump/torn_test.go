@@ -35,6 +35,18 @@ func TestTornTail(t *testing.T) {
 			f.exec("INSERT INTO shop.a VALUES (3, 2001, 'v', 'x')")
 			s := f.open(from)
 			if c.want == "" {
+				// Did the engine store the GTID of the lost transaction before the crash? Then the server
+				// holds the transaction but not its events, and must not pass over it.
+				purged, err := f.conn.Query(t.Context(), "SELECT @@GLOBAL.gtid_purged")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(purged.Rows[0][0]) > 0 {
+					if err := firstError(t, s); !strings.Contains(err.Error(), "purged") {
+						t.Errorf("error is %v", err)
+					}
+					return
+				}
 				check(t, take(t, s, 1), []string{"insert a 3 2001 v x|"})
 				return
 			}
