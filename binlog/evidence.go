@@ -65,10 +65,10 @@ func (g *GTID) AppendText(dst []byte) []byte {
 // String returns "uuid:5", "uuid:tag:5" or "domain-server-5"; "" for the zero GTID.
 func (g GTID) String() string { return string(g.AppendText(nil)) }
 
-// Evidence identifies one transaction in a server's binlog, or a position before any transaction was
-// applied (IsPosition). A server that was reset or restored
-// gives the same GTIDs and offsets to other transactions; the other fields tell these apart. A
-// field is zero where the server does not send its value, and a zero proves nothing.
+// Evidence identifies one transaction in a server's binlog, or, before any transaction was applied,
+// the position at which the data begin (IsPosition). A server that was reset or restored gives the
+// same GTIDs and offsets to other transactions; the other fields tell these apart. A field is zero
+// where the server does not send its value, and a zero proves nothing.
 type Evidence struct {
 	// GTID is zero on a MySQL without GTIDs.
 	GTID GTID
@@ -96,8 +96,8 @@ type Evidence struct {
 // IsZero reports whether e identifies no transaction.
 func (e *Evidence) IsZero() bool { return e.GTID.IsZero() && e.File == "" }
 
-// IsPosition reports whether e identifies a position instead of a transaction: only Server, File, End
-// and FileTime are set. The data have such evidence until their first transaction is applied.
+// IsPosition reports whether e identifies a position instead of a transaction: only Server, File,
+// End and FileTime are set. The data have such evidence until their first transaction is applied.
 func (e *Evidence) IsPosition() bool {
 	return e.GTID.IsZero() && e.Start == 0 && e.File != "" && e.FileTime != 0
 }

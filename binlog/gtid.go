@@ -69,7 +69,8 @@ func ParseGTIDSet(s string) (GTIDSet, error) {
 		}
 	}
 	if len(set.sources) > 0 && len(set.domains) > 0 {
-		return GTIDSet{}, fmt.Errorf("parse GTID set %q: it mixes GTIDs of MySQL and MariaDB", Clip(s, maxQuoted))
+		return GTIDSet{}, fmt.Errorf("parse GTID set %q: it mixes GTIDs of MySQL and MariaDB",
+			Clip(s, maxQuoted))
 	}
 	return set, nil
 }

@@ -36,11 +36,13 @@ func ParsePosition(s string) (Position, error) {
 	}
 	i := strings.LastIndexByte(s, ':')
 	if i <= 0 {
-		return Position{}, fmt.Errorf("parse position %q: expected gtid:SET or FILE:OFFSET", Clip(s, maxQuoted))
+		return Position{}, fmt.Errorf("parse position %q: expected gtid:SET or FILE:OFFSET",
+			Clip(s, maxQuoted))
 	}
 	offset, err := strconv.ParseUint(s[i+1:], 10, 64)
 	if err != nil || offset < firstEvent {
-		return Position{}, fmt.Errorf("parse position %q: the offset must be a number of %d or more", Clip(s, maxQuoted), firstEvent)
+		return Position{}, fmt.Errorf("parse position %q: the offset must be a number of %d or more",
+			Clip(s, maxQuoted), firstEvent)
 	}
 	return Position{File: s[:i], Offset: offset}, nil
 }

@@ -185,7 +185,8 @@ func (k *columnLayout) appendText(dst, raw []byte, c *Column) ([]byte, error) {
 		return appendBit(dst, raw), nil
 	case encodingYear:
 		return appendPadded(dst, yearOf(raw), 4), nil
-	case encodingDate, encodingTime, encodingDatetime, encodingTimestamp, encodingOldTime, encodingOldDatetime, encodingOldTimestamp:
+	case encodingDate, encodingTime, encodingDatetime, encodingTimestamp,
+		encodingOldTime, encodingOldDatetime, encodingOldTimestamp:
 		return k.appendTemporal(dst, raw)
 	case encodingBinary:
 		dst = append(dst, raw...)

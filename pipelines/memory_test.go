@@ -55,9 +55,6 @@ func watchHeap(ctx context.Context) (stop func() int64) {
 // they leave behind. The buffers of plan, unit, sink and stream never shrank, and each of them was
 // grown by copying.
 func TestHugeValues(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a GB of memory")
-	}
 	db := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true, Args: []string{"--max-allowed-packet=1G"}})
 	for _, test := range []struct {
 		name, write string

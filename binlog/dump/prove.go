@@ -157,7 +157,9 @@ func (s *Stream) compareFileTime(ctx context.Context, c Config) error {
 	for {
 		if file, begun := s.parser.FileTime(); begun != 0 && file == l.File {
 			if begun != l.FileTime {
-				found := binlog.Evidence{Server: server.UUID, File: file, End: l.End, FileTime: begun}
+				found := binlog.Evidence{
+					Server: server.UUID, File: file, End: l.End, FileTime: begun,
+				}
 				return &binlog.HistoryError{
 					Held: *l, Found: found,
 					Reason: "the time at which the file was begun differs",
@@ -332,8 +334,8 @@ func (s *Stream) withServer(err error) error {
 // that is the transaction that proved the history. It is zero before any.
 func (s *Stream) Last() binlog.Evidence { return s.withServerUUID(*s.parser.Last()) }
 
-// PositionEvidence returns the evidence of a position behind which no transaction was read yet. It is
-// zero where the stream has not read the beginning of the position's file.
+// PositionEvidence returns the evidence of a position after which the stream has read no
+// transaction yet. It is zero until the stream has read the beginning of the position's file.
 func (s *Stream) PositionEvidence(at binlog.Position) binlog.Evidence {
 	file, begun := s.parser.FileTime()
 	if begun == 0 || file != at.File {

@@ -38,8 +38,8 @@ func (p *Parser) StopVerifying(discardBefore binlog.Position) {
 // caller adds the server.
 func (p *Parser) Last() *binlog.Evidence { return &p.history.last }
 
-// FileTime returns the file that is being read and the time at which the server began it, in seconds
-// since 1970; 0 before its FORMAT_DESCRIPTION_EVENT was read.
+// FileTime returns the file that is being read, and the time at which the server began the file, in
+// seconds since 1970. The time is 0 until the file's FORMAT_DESCRIPTION_EVENT was read.
 func (p *Parser) FileTime() (file string, begun uint32) { return p.file, p.fileTime }
 
 // Transaction returns the evidence of the transaction whose rows are being yielded, without its
