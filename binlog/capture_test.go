@@ -103,7 +103,8 @@ func TestRowsOfRealServers(t *testing.T) {
 				for _, r := range ct.Rows {
 					image := unhex(t, r.Image)
 					var a, b binlog.Row
-					if n, err := a.DecodeImage(images, all(len(ct.Columns)), image); err != nil || n != len(image) {
+					if n, err := a.DecodeImage(images, all(len(ct.Columns)), image); err != nil ||
+						n != len(image) {
 						t.Fatalf("image %s: read %d of %d bytes: %v", r.Image, n, len(image), err)
 					}
 					cells := make([][]byte, len(r.Cells))
@@ -157,9 +158,10 @@ func compareCell(t *testing.T, image, text *binlog.Row, i int, plain []byte) {
 	uy, okUY := text.Uint64(i)
 	fx, okFX := image.Float64(i)
 	fy, okFY := text.Float64(i)
-	if ix != iy && okX || okX != okY || ux != uy && okUX || okUX != okUY || fx != fy || okFX != okFY {
-		t.Errorf("%s %s = %q: image %d %t, %d %t, %v %t; SELECT %d %t, %d %t, %v %t", c.Name, c.SQLType, x,
-			ix, okX, ux, okUX, fx, okFX, iy, okY, uy, okUY, fy, okFY)
+	if ix != iy && okX || okX != okY || ux != uy && okUX || okUX != okUY || fx != fy ||
+		okFX != okFY {
+		t.Errorf("%s %s = %q: image %d %t, %d %t, %v %t; SELECT %d %t, %d %t, %v %t", c.Name,
+			c.SQLType, x, ix, okX, ux, okUX, fx, okFX, iy, okY, uy, okUY, fy, okFY)
 	}
 }
 
@@ -185,7 +187,8 @@ func TestLayoutRefusesOtherSchemas(t *testing.T) {
 			}
 			short := ct
 			short.Columns = ct.Columns[1:]
-			if _, err := binlog.NewImageLayout(short.table(), types, meta); err == nil || !strings.Contains(err.Error(), "columns") {
+			if _, err := binlog.NewImageLayout(short.table(), types, meta); err == nil ||
+				!strings.Contains(err.Error(), "columns") {
 				t.Errorf("%s without a column: %v", ct.Name, err)
 			}
 			if len(meta) > 0 {

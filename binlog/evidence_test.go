@@ -98,7 +98,9 @@ func TestEvidenceJSON(t *testing.T) {
 }
 
 func FuzzParseEvidence(f *testing.F) {
-	f.Add([]byte(`{"gtid":"` + uuidA + `:5","time":1700000000123456,"server":"s","file":"b.1","start":4,"end":9,"file_time":7}`))
+	f.Add(
+		[]byte(`{"gtid":"` + uuidA + `:5","time":1700000000123456,"server":"s","file":"b.1","start":4,"end":9,"file_time":7}`),
+	)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		e, err := binlog.ParseEvidence(text)
 		if err != nil {
@@ -144,7 +146,9 @@ func TestGTIDSetBefore(t *testing.T) {
 		{"0-1-5", "1-1-1", "", "no"},
 	} {
 		before := set(t, c.set)
-		got, ok := before.Before(&binlog.Evidence{GTID: gtid(t, c.last), Previous: gtid(t, c.previous)})
+		got, ok := before.Before(
+			&binlog.Evidence{GTID: gtid(t, c.last), Previous: gtid(t, c.previous)},
+		)
 		if text := got.String(); ok != (c.want != "no") || ok && text != c.want {
 			t.Errorf("%s before %s is %q, %v; want %q", c.set, c.last, text, ok, c.want)
 		}

@@ -81,7 +81,8 @@ func FuzzTableMap(f *testing.F) {
 
 // FuzzJSON renders whatever bytes as binary JSON.
 func FuzzJSON(f *testing.F) {
-	l, err := binlog.NewImageLayout(one(binlog.Column{Type: binlog.TypeJSON}), []byte{0xf5}, []byte{4})
+	l, err := binlog.NewImageLayout(one(binlog.Column{Type: binlog.TypeJSON}), []byte{0xf5},
+		[]byte{4})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -94,7 +95,9 @@ func FuzzJSON(f *testing.F) {
 			}
 		}
 	}
-	f.Add([]byte("\x02\x02\x00\x0a\x00\x02\x00\x00\x02\x00\x00")) // an array that holds itself twice
+	f.Add(
+		[]byte("\x02\x02\x00\x0a\x00\x02\x00\x00\x02\x00\x00"),
+	) // an array that holds itself twice
 	f.Fuzz(func(t *testing.T, b []byte) {
 		image := []byte{0, byte(len(b)), byte(len(b) >> 8), byte(len(b) >> 16), 0}
 		var r binlog.Row

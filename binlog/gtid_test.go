@@ -118,7 +118,8 @@ func TestGTIDSetAdd(t *testing.T) {
 				want.Add(uuids[k[0]], []string{"", "tag"}[k[1]], n)
 			}
 		}
-		if parsed := set(t, g.String()); !parsed.Equal(g) || !want.Equal(g) || want.String() != g.String() {
+		if parsed := set(t, g.String()); !parsed.Equal(g) || !want.Equal(g) ||
+			want.String() != g.String() {
 			t.Fatalf("added %q, parsed %q, want %q", g, parsed, want)
 		}
 	}
@@ -204,7 +205,8 @@ func FuzzGTIDSet(f *testing.F) {
 		}
 		text := g.AppendText(nil)
 		again, err := binlog.ParseGTIDSet(string(text))
-		if err != nil || !again.Equal(g) || !g.Contains(again) || !bytes.Equal(again.AppendText(nil), text) {
+		if err != nil || !again.Equal(g) || !g.Contains(again) ||
+			!bytes.Equal(again.AppendText(nil), text) {
 			t.Errorf("%q reads back as %q, %v", text, again, err)
 		}
 		g.AppendBinary(nil)
@@ -228,7 +230,8 @@ func FuzzPosition(f *testing.F) {
 		if err != nil || again.String() != p.String() || again.CompareFile(p) != 0 || p.IsZero() {
 			t.Errorf("%q reads back as %q, %v", p, again, err)
 		}
-		if o, err := binlog.ParsePosition(other); err == nil && p.CompareFile(o) != -o.CompareFile(p) {
+		if o, err := binlog.ParsePosition(other); err == nil &&
+			p.CompareFile(o) != -o.CompareFile(p) {
 			t.Errorf("%q and %q have no order", p, o)
 		}
 	})

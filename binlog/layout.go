@@ -93,11 +93,17 @@ func NewImageLayout(t *Table, types, meta []byte) (*Layout, error) {
 		switch {
 		case ok:
 		case w.isCompressed():
-			return nil, fmt.Errorf("lay out %s.%s: the column is COMPRESSED, which is not supported yet: "+
-				"ALTER the column or leave the table out of the mapping", t.FullName(), c.Name)
+			return nil, fmt.Errorf(
+				"lay out %s.%s: the column is COMPRESSED, which is not supported yet: "+
+					"ALTER the column or leave the table out of the mapping",
+				t.FullName(),
+				c.Name,
+			)
 		default:
-			return nil, fmt.Errorf("lay out %s.%s: the column is %s in the binlog but %s in the schema: %s",
-				t.FullName(), c.Name, w, describe(c), remedySchema)
+			return nil, fmt.Errorf(
+				"lay out %s.%s: the column is %s in the binlog but %s in the schema: %s",
+				t.FullName(), c.Name, w, describe(c), remedySchema,
+			)
 		}
 		if !column.setCharset(c) {
 			return nil, fmt.Errorf("lay out %s.%s: character set %s is not supported yet: "+

@@ -49,7 +49,8 @@ func TestTablePattern(t *testing.T) {
 		}
 	}
 	for pattern, want := range map[string]string{"": "names no table", "shop": "names no table", "shop.": "names no table", ".t": "names no table", "``.t": "names no table", "`shop.t": "without its end", "a\xff.t": "not UTF-8"} {
-		if _, err := binlog.ParseTablePattern(pattern); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := binlog.ParseTablePattern(pattern); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", pattern, err, want)
 		}
 	}
@@ -78,7 +79,8 @@ func TestTablePatternCovers(t *testing.T) {
 		wide, err1 := binlog.ParseTablePattern(c.wide)
 		narrow, err2 := binlog.ParseTablePattern(c.narrow)
 		if err1 != nil || err2 != nil || wide.Covers(narrow) != c.want {
-			t.Errorf("%s covers %s: %t, want %t (%v, %v)", c.wide, c.narrow, !c.want, c.want, err1, err2)
+			t.Errorf("%s covers %s: %t, want %t (%v, %v)", c.wide, c.narrow, !c.want, c.want, err1,
+				err2)
 		}
 	}
 }

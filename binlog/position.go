@@ -41,8 +41,10 @@ func ParsePosition(s string) (Position, error) {
 	}
 	offset, err := strconv.ParseUint(s[i+1:], 10, 64)
 	if err != nil || offset < firstEvent {
-		return Position{}, fmt.Errorf("parse position %q: the offset must be a number of %d or more",
-			Clip(s, maxQuoted), firstEvent)
+		return Position{}, fmt.Errorf(
+			"parse position %q: the offset must be a number of %d or more", Clip(s, maxQuoted),
+			firstEvent,
+		)
 	}
 	return Position{File: s[:i], Offset: offset}, nil
 }

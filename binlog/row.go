@@ -36,7 +36,8 @@ var nullSpan = span{start: math.MaxUint32, end: math.MaxUint32}
 func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 	n := len(l.columns)
 	if uint64(len(image)) >= math.MaxUint32 {
-		return 0, fmt.Errorf("decode row of %s: the image of %d bytes is too long", l.table.FullName(), len(image))
+		return 0, fmt.Errorf("decode row of %s: the image of %d bytes is too long",
+			l.table.FullName(), len(image))
 	}
 	if err := l.checkPresent(present); err != nil {
 		return 0, err
@@ -64,8 +65,10 @@ func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 			size = int(littleEndian(image[pos : pos+p]))
 			pos += p
 			if size > c.size {
-				return 0, fmt.Errorf("decode row of %s: column %s has %d bytes, at most %d fit its type: %s",
-					l.table.FullName(), l.table.Columns[i].Name, size, c.size, remedySchema)
+				return 0, fmt.Errorf(
+					"decode row of %s: column %s has %d bytes, at most %d fit its type: %s",
+					l.table.FullName(), l.table.Columns[i].Name, size, c.size, remedySchema,
+				)
 			}
 		}
 		if size > len(image)-pos {
@@ -83,15 +86,18 @@ func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 func (l *Layout) checkPresent(present []byte) error {
 	n := len(l.columns)
 	if len(present) != (n+7)/8 {
-		return fmt.Errorf("decode row of %s: the event has a bitmap of %d bytes for %d columns", l.table.FullName(), len(present), n)
+		return fmt.Errorf("decode row of %s: the event has a bitmap of %d bytes for %d columns",
+			l.table.FullName(), len(present), n)
 	}
 	for i, b := range present {
 		if left := n - 8*i; left < 8 {
 			b |= 0xff << left
 		}
 		if missing := bits.TrailingZeros8(^b); missing < 8 {
-			return fmt.Errorf("decode row of %s: column %s is not in the row image: set binlog_row_image=FULL on the server, and in sessions that set it otherwise",
-				l.table.FullName(), l.table.Columns[8*i+missing].Name)
+			return fmt.Errorf(
+				"decode row of %s: column %s is not in the row image: set binlog_row_image=FULL on the server, and in sessions that set it otherwise",
+				l.table.FullName(), l.table.Columns[8*i+missing].Name,
+			)
 		}
 	}
 	return nil
@@ -238,7 +244,8 @@ func (k *columnLayout) appendTemporal(dst, raw []byte) ([]byte, error) {
 	case encodingDatetime:
 		return appendDatetime2(dst, raw, k.scale)
 	case encodingTimestamp:
-		return appendUnix(dst, bigEndian(raw[:4]), bigEndian(raw[4:])*fractionUnit[len(raw)-4], k.scale)
+		return appendUnix(dst, bigEndian(raw[:4]), bigEndian(raw[4:])*fractionUnit[len(raw)-4],
+			k.scale)
 	case encodingOldTime:
 		return appendOldTime(dst, raw)
 	case encodingOldDatetime:

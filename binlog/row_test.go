@@ -26,19 +26,115 @@ func TestOldAndRareForms(t *testing.T) {
 		image      string
 		text, json string
 	}{
-		{"old datetime", binlog.Column{Type: binlog.TypeDatetime}, "\x0c", "", "\x00\x80\xc5\xaa\x8b\x68\x12\x00\x00", "2024-02-29 12:34:56", `"2024-02-29 12:34:56"`},
-		{"old datetime zero", binlog.Column{Type: binlog.TypeDatetime}, "\x0c", "", "\x00\x00\x00\x00\x00\x00\x00\x00\x00", "0000-00-00 00:00:00", `"0000-00-00 00:00:00"`},
-		{"old timestamp", binlog.Column{Type: binlog.TypeTimestamp}, "\x07", "", "\x00\xff\xff\xff\x7f", "2038-01-19 03:14:07", `"2038-01-19 03:14:07"`},
-		{"old timestamp zero", binlog.Column{Type: binlog.TypeTimestamp}, "\x07", "", "\x00\x00\x00\x00\x00", "0000-00-00 00:00:00", `"0000-00-00 00:00:00"`},
-		{"old time", binlog.Column{Type: binlog.TypeTime}, "\x0b", "", "\x00\x40\xe2\x01", "12:34:56", `"12:34:56"`},
-		{"old negative time", binlog.Column{Type: binlog.TypeTime}, "\x0b", "", "\x00\xff\xff\xff", "-00:00:01", `"-00:00:01"`},
-		{"timestamp past 2038", binlog.Column{Type: binlog.TypeTimestamp}, "\x11", "\x00", "\x00\xff\xff\xff\xff", "2106-02-07 06:28:15", `"2106-02-07 06:28:15"`},
-		{"empty JSON", binlog.Column{Type: binlog.TypeJSON}, "\xf5", "\x04", "\x00\x00\x00\x00\x00", "null", `null`},
-		{"JSON as text", binlog.Column{Type: binlog.TypeJSON}, "\xfc", "\x04", "\x00\x02\x00\x00\x00{}", "{}", `{}`},
+		{
+			"old datetime",
+			binlog.Column{Type: binlog.TypeDatetime},
+			"\x0c",
+			"",
+			"\x00\x80\xc5\xaa\x8b\x68\x12\x00\x00",
+			"2024-02-29 12:34:56",
+			`"2024-02-29 12:34:56"`,
+		},
+		{
+			"old datetime zero",
+			binlog.Column{Type: binlog.TypeDatetime},
+			"\x0c",
+			"",
+			"\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+			"0000-00-00 00:00:00",
+			`"0000-00-00 00:00:00"`,
+		},
+		{
+			"old timestamp",
+			binlog.Column{Type: binlog.TypeTimestamp},
+			"\x07",
+			"",
+			"\x00\xff\xff\xff\x7f",
+			"2038-01-19 03:14:07",
+			`"2038-01-19 03:14:07"`,
+		},
+		{
+			"old timestamp zero",
+			binlog.Column{Type: binlog.TypeTimestamp},
+			"\x07",
+			"",
+			"\x00\x00\x00\x00\x00",
+			"0000-00-00 00:00:00",
+			`"0000-00-00 00:00:00"`,
+		},
+		{
+			"old time",
+			binlog.Column{Type: binlog.TypeTime},
+			"\x0b",
+			"",
+			"\x00\x40\xe2\x01",
+			"12:34:56",
+			`"12:34:56"`,
+		},
+		{
+			"old negative time",
+			binlog.Column{Type: binlog.TypeTime},
+			"\x0b",
+			"",
+			"\x00\xff\xff\xff",
+			"-00:00:01",
+			`"-00:00:01"`,
+		},
+		{
+			"timestamp past 2038",
+			binlog.Column{Type: binlog.TypeTimestamp},
+			"\x11",
+			"\x00",
+			"\x00\xff\xff\xff\xff",
+			"2106-02-07 06:28:15",
+			`"2106-02-07 06:28:15"`,
+		},
+		{
+			"empty JSON",
+			binlog.Column{Type: binlog.TypeJSON},
+			"\xf5",
+			"\x04",
+			"\x00\x00\x00\x00\x00",
+			"null",
+			`null`,
+		},
+		{
+			"JSON as text",
+			binlog.Column{Type: binlog.TypeJSON},
+			"\xfc",
+			"\x04",
+			"\x00\x02\x00\x00\x00{}",
+			"{}",
+			`{}`,
+		},
 		{"year 0", binlog.Column{Type: binlog.TypeYear}, "\x0d", "", "\x00\x00", "0000", `0`},
-		{"long CHAR", binlog.Column{Type: binlog.TypeChar, Length: 255, Charset: "utf8mb4"}, "\xfe", "\xce\xfc", "\x00\x03\x00a  ", "a", `"a"`},
-		{"BINARY padding", binlog.Column{Type: binlog.TypeBinary, Length: 4}, "\xfe", "\xfe\x04", "\x00\x01a", "a\x00\x00\x00", `"YQAAAA=="`},
-		{"vector in a varchar", binlog.Column{Type: binlog.TypeVector, Length: 1}, "\x0f", "\x04\x00", "\x00\x04\x00\x00\xc0\x3f", "[1.5]", `"[1.5]"`},
+		{
+			"long CHAR",
+			binlog.Column{Type: binlog.TypeChar, Length: 255, Charset: "utf8mb4"},
+			"\xfe",
+			"\xce\xfc",
+			"\x00\x03\x00a  ",
+			"a",
+			`"a"`,
+		},
+		{
+			"BINARY padding",
+			binlog.Column{Type: binlog.TypeBinary, Length: 4},
+			"\xfe",
+			"\xfe\x04",
+			"\x00\x01a",
+			"a\x00\x00\x00",
+			`"YQAAAA=="`,
+		},
+		{
+			"vector in a varchar",
+			binlog.Column{Type: binlog.TypeVector, Length: 1},
+			"\x0f",
+			"\x04\x00",
+			"\x00\x04\x00\x00\xc0\x3f",
+			"[1.5]",
+			`"[1.5]"`,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -68,16 +164,77 @@ func TestLayoutErrors(t *testing.T) {
 		meta   string
 		want   []string
 	}{
-		{"charset", binlog.Column{Type: binlog.TypeVarchar, Length: 10, Charset: "gbk"}, "\x0f", "\x14\x00", []string{"d.t.c", "gbk", "utf8mb4"}},
-		{"varchar length", binlog.Column{Type: binlog.TypeVarchar, Length: 10, Charset: "utf8mb4", SQLType: "varchar(10)"}, "\x0f", "\x50\x00", []string{"d.t.c", "VARCHAR of 80 bytes", "varchar(10)", "binlog_row_metadata=FULL"}},
-		{"decimal scale", binlog.Column{Type: binlog.TypeDecimal, Length: 10, Decimals: 2, SQLType: "decimal(10,2)"}, "\xf6", "\x0a\x03", []string{"DECIMAL(10,3)", "decimal(10,2)"}},
-		{"fraction", binlog.Column{Type: binlog.TypeDatetime, Decimals: 3, SQLType: "datetime(3)"}, "\x12", "\x06", []string{"DATETIME(6)", "datetime(3)"}},
-		{"old fraction", binlog.Column{Type: binlog.TypeDatetime, Decimals: 3, SQLType: "datetime(3)"}, "\x0c", "", []string{"old format", "datetime(3)"}},
-		{"enum members", binlog.Column{Type: binlog.TypeEnum, Values: []string{"a"}, SQLType: "enum('a')"}, "\xfe", "\xf7\x02", []string{"ENUM of 2 bytes"}},
-		{"blob size", binlog.Column{Type: binlog.TypeBlob, SQLType: "mediumblob"}, "\xfc", "\x02", []string{"with 2 length bytes", "mediumblob"}},
-		{"compressed", binlog.Column{Type: binlog.TypeText, SQLType: "text"}, "\x8c", "\x02", []string{"COMPRESSED"}},
-		{"system versioning", binlog.Column{Type: binlog.TypeInt, SQLType: "int"}, "\x03\x11\x11", "\x06\x06", []string{"d.t", "SYSTEM VERSIONING"}},
-		{"unknown", binlog.Column{Type: binlog.TypeText, SQLType: "text"}, "\x99", "", []string{"unknown type (153)"}},
+		{
+			"charset",
+			binlog.Column{Type: binlog.TypeVarchar, Length: 10, Charset: "gbk"},
+			"\x0f",
+			"\x14\x00",
+			[]string{"d.t.c", "gbk", "utf8mb4"},
+		},
+		{
+			"varchar length",
+			binlog.Column{
+				Type: binlog.TypeVarchar, Length: 10, Charset: "utf8mb4",
+				SQLType: "varchar(10)",
+			},
+			"\x0f",
+			"\x50\x00",
+			[]string{"d.t.c", "VARCHAR of 80 bytes", "varchar(10)", "binlog_row_metadata=FULL"},
+		},
+		{
+			"decimal scale",
+			binlog.Column{
+				Type: binlog.TypeDecimal, Length: 10, Decimals: 2,
+				SQLType: "decimal(10,2)",
+			},
+			"\xf6",
+			"\x0a\x03",
+			[]string{"DECIMAL(10,3)", "decimal(10,2)"},
+		},
+		{
+			"fraction",
+			binlog.Column{Type: binlog.TypeDatetime, Decimals: 3, SQLType: "datetime(3)"},
+			"\x12", "\x06",
+			[]string{"DATETIME(6)", "datetime(3)"},
+		},
+		{
+			"old fraction",
+			binlog.Column{Type: binlog.TypeDatetime, Decimals: 3, SQLType: "datetime(3)"},
+			"\x0c",
+			"",
+			[]string{"old format", "datetime(3)"},
+		},
+		{
+			"enum members",
+			binlog.Column{Type: binlog.TypeEnum, Values: []string{"a"}, SQLType: "enum('a')"},
+			"\xfe", "\xf7\x02",
+			[]string{"ENUM of 2 bytes"},
+		},
+		{
+			"blob size",
+			binlog.Column{Type: binlog.TypeBlob, SQLType: "mediumblob"},
+			"\xfc", "\x02",
+			[]string{"with 2 length bytes", "mediumblob"},
+		},
+		{
+			"compressed",
+			binlog.Column{Type: binlog.TypeText, SQLType: "text"},
+			"\x8c", "\x02",
+			[]string{"COMPRESSED"},
+		},
+		{
+			"system versioning",
+			binlog.Column{Type: binlog.TypeInt, SQLType: "int"},
+			"\x03\x11\x11",
+			"\x06\x06",
+			[]string{"d.t", "SYSTEM VERSIONING"},
+		},
+		{
+			"unknown",
+			binlog.Column{Type: binlog.TypeText, SQLType: "text"},
+			"\x99", "",
+			[]string{"unknown type (153)"},
+		},
 	}
 	for _, test := range tests {
 		_, err := binlog.NewImageLayout(one(test.column), []byte(test.types), []byte(test.meta))
@@ -108,7 +265,8 @@ func TestCheckReadable(t *testing.T) {
 			t.Errorf("%s: %v", test.column.SQLType, err)
 		}
 		var refused *binlog.RefusedError
-		if test.want != "" && (!errors.As(err, &refused) || refused.Table != "d.t" || !strings.Contains(err.Error(), test.want)) {
+		if test.want != "" &&
+			(!errors.As(err, &refused) || refused.Table != "d.t" || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: %v, want %q", test.column.SQLType, err, test.want)
 		}
 	}
@@ -122,10 +280,30 @@ func TestBadValues(t *testing.T) {
 		meta   string
 		image  string
 	}{
-		{"enum", binlog.Column{Type: binlog.TypeEnum, Values: []string{"a"}}, "\xfe", "\xf7\x01", "\x00\x02"},
-		{"set", binlog.Column{Type: binlog.TypeSet, Values: []string{"a"}}, "\xfe", "\xf8\x01", "\x00\x02"},
-		{"decimal", binlog.Column{Type: binlog.TypeDecimal, Length: 9}, "\xf6", "\x09\x00", "\x00\xff\xff\xff\xff"},
-		{"datetime", binlog.Column{Type: binlog.TypeDatetime}, "\x12", "\x00", "\x00\xff\xff\xff\xff\xff"},
+		{
+			"enum",
+			binlog.Column{Type: binlog.TypeEnum, Values: []string{"a"}},
+			"\xfe", "\xf7\x01",
+			"\x00\x02",
+		},
+		{
+			"set",
+			binlog.Column{Type: binlog.TypeSet, Values: []string{"a"}},
+			"\xfe", "\xf8\x01",
+			"\x00\x02",
+		},
+		{
+			"decimal",
+			binlog.Column{Type: binlog.TypeDecimal, Length: 9},
+			"\xf6", "\x09\x00",
+			"\x00\xff\xff\xff\xff",
+		},
+		{
+			"datetime",
+			binlog.Column{Type: binlog.TypeDatetime},
+			"\x12", "\x00",
+			"\x00\xff\xff\xff\xff\xff",
+		},
 		{"NaN", binlog.Column{Type: binlog.TypeFloat}, "\x04", "\x04", "\x00\xff\xff\xff\xff"},
 		{"JSON", binlog.Column{Type: binlog.TypeJSON}, "\xf5", "\x04", "\x00\x01\x00\x00\x00\x00"},
 	}
@@ -149,10 +327,18 @@ func TestBadValues(t *testing.T) {
 }
 
 func shop() *binlog.Table {
-	return &binlog.Table{Database: "shop", Name: "users", Primary: []int{0}, Columns: []binlog.Column{
-		{Name: "id", Type: binlog.TypeInt},
-		{Name: "name", Type: binlog.TypeVarchar, Length: 20, Charset: "utf8mb4", Nullable: true},
-	}}
+	return &binlog.Table{
+		Database: "shop",
+		Name:     "users",
+		Primary:  []int{0},
+		Columns: []binlog.Column{
+			{Name: "id", Type: binlog.TypeInt},
+			{
+				Name: "name", Type: binlog.TypeVarchar, Length: 20, Charset: "utf8mb4",
+				Nullable: true,
+			},
+		},
+	}
 }
 
 func TestRows(t *testing.T) {
@@ -200,8 +386,10 @@ func TestRows(t *testing.T) {
 		{binlog.Insert, 0xfd, a, "", "column name is not in the row image: set binlog_row_image=FULL"},
 	} {
 		got, err := run(test.op, test.bitmap, test.images)
-		if strings.Join(got, " ") != test.want || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
-			t.Errorf("%v %q: %q, %v; want %q, %q", test.op, test.images, got, err, test.want, test.err)
+		if strings.Join(got, " ") != test.want || (err == nil) != (test.err == "") ||
+			err != nil && !strings.Contains(err.Error(), test.err) {
+			t.Errorf("%v %q: %q, %v; want %q, %q", test.op, test.images, got, err, test.want,
+				test.err)
 		}
 	}
 }
@@ -219,7 +407,8 @@ func TestRaw(t *testing.T) {
 		if _, err := r.DecodeImage(l, []byte{3}, []byte(test.image)); err != nil {
 			t.Fatal(err)
 		}
-		if got := r.Raw(1); !bytes.Equal(got, test.want) || (got == nil) != (test.want == nil) || r.IsNull(1) != (got == nil) {
+		if got := r.Raw(1); !bytes.Equal(got, test.want) || (got == nil) != (test.want == nil) ||
+			r.IsNull(1) != (got == nil) {
 			t.Errorf("%q: %q, want %q", test.image, got, test.want)
 		}
 	}

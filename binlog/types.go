@@ -232,19 +232,25 @@ var columnTypes = [typeCount]typeRow{
 	// digits and, unlike a sum, keeps the sign of -0.
 	TypeFloat: {
 		names: []string{"float"}, args: argsIgnored, charset: charsetNone,
-		wires: []wireForm{{wireFloat, encodingFloat, 4}}, text: encodingFloatText, selectSuffix: "*1e0",
+		wires: []wireForm{
+			{wireFloat, encodingFloat, 4},
+		}, text: encodingFloatText, selectSuffix: "*1e0",
 		json: asNumber, key: KeyInexact, value: ValueFloat,
 		alphabet: alphabet{all: "-.e+" + digitBytes, tail: "-.e+" + digitBytes}, typicalLength: 1,
 	},
 	TypeDouble: {
 		names: []string{"double"}, args: argsIgnored, charset: charsetNone,
-		wires: []wireForm{{wireDouble, encodingDouble, 8}}, text: encodingText, selectSuffix: "*1e0",
+		wires: []wireForm{
+			{wireDouble, encodingDouble, 8},
+		}, text: encodingText, selectSuffix: "*1e0",
 		json: asNumber, key: KeyInexact, value: ValueFloat,
 		alphabet: alphabet{all: "-.e+" + digitBytes, tail: "-.e+" + digitBytes}, typicalLength: 1,
 	},
 	TypeBit: {
 		names: []string{"bit"}, args: argsLength, charset: charsetNone,
-		wires: []wireForm{{wireBit, encodingBit, 0}}, fit: fitBit, text: encodingText, selectSuffix: "+0",
+		wires: []wireForm{
+			{wireBit, encodingBit, 0},
+		}, fit: fitBit, text: encodingText, selectSuffix: "+0",
 		json: asNumber, key: KeyOrdinal, value: ValueInteger, alphabet: digitAlphabet, typicalLength: 1,
 	},
 	TypeYear: {
@@ -261,11 +267,12 @@ var columnTypes = [typeCount]typeRow{
 	TypeTime: temporalRow("time", ValueDuration,
 		wireForm{wireTime2, encodingTime, 3}, wireForm{wireTime, encodingOldTime, 3},
 		alphabet{all: "-:." + digitBytes, tail: ":." + digitBytes}, 1),
-	TypeDatetime: temporalRow("datetime", ValueMoment,
-		wireForm{wireDatetime2, encodingDatetime, 5}, wireForm{wireDatetime, encodingOldDatetime, 8},
+	TypeDatetime: temporalRow("datetime", ValueMoment, wireForm{wireDatetime2, encodingDatetime, 5},
+		wireForm{wireDatetime, encodingOldDatetime, 8},
 		alphabet{all: "- :." + digitBytes, tail: "- :." + digitBytes}, 19),
 	TypeTimestamp: temporalRow("timestamp", ValueMoment,
-		wireForm{wireTimestamp2, encodingTimestamp, 4}, wireForm{wireTimestamp, encodingOldTimestamp, 4},
+		wireForm{wireTimestamp2, encodingTimestamp, 4},
+		wireForm{wireTimestamp, encodingOldTimestamp, 4},
 		alphabet{all: "- :." + digitBytes, tail: "- :." + digitBytes}, 19),
 	TypeChar: {
 		names: []string{"char"}, args: argsLength, charset: charsetColumn,
@@ -275,7 +282,10 @@ var columnTypes = [typeCount]typeRow{
 	},
 	TypeVarchar: {
 		names: []string{"varchar"}, args: argsLength, charset: charsetColumn,
-		wires: []wireForm{{wireVarchar, encodingText, 0}, {wireVarString, encodingText, 0}}, fit: fitText,
+		wires: []wireForm{
+			{wireVarchar, encodingText, 0},
+			{wireVarString, encodingText, 0},
+		}, fit: fitText,
 		text: encodingText, json: asString, key: KeyText, value: ValueText,
 		alphabet: anyAlphabet, typicalLength: lengthAtMost99,
 	},

@@ -12,12 +12,14 @@ func TestColumnTypes(t *testing.T) {
 	for typ := TypeInvalid + 1; typ < typeCount; typ++ {
 		r := typ.row()
 		if len(r.names) == 0 || r.args == 0 || r.charset == 0 || len(r.wires) == 0 || r.json == 0 || r.key == 0 ||
-			r.value == 0 || r.typicalLength == 0 {
+			r.value == 0 ||
+			r.typicalLength == 0 {
 			t.Errorf("type %d: a part of its row is missing: %+v", typ, *r)
 		}
 		for _, name := range r.names {
 			if other, taken := seen[name]; taken || name != strings.ToLower(name) {
-				t.Errorf("type %d: the name %q is not lower case or is type %d's, too", typ, name, other)
+				t.Errorf("type %d: the name %q is not lower case or is type %d's, too", typ, name,
+					other)
 			}
 			seen[name] = typ
 			if TypeByName(name) != typ {
@@ -29,7 +31,8 @@ func TestColumnTypes(t *testing.T) {
 				t.Errorf("type %d: wire type %d has no row", typ, w.kind)
 			}
 			if w.size == 0 && r.fit == nil {
-				t.Errorf("type %d: nothing says how many bytes a value of wire type %d has", typ, w.kind)
+				t.Errorf("type %d: nothing says how many bytes a value of wire type %d has", typ,
+					w.kind)
 			}
 		}
 		if (r.alphabet.all == "") != (r.alphabet.tail == "") {

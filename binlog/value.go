@@ -75,7 +75,8 @@ var errDecimal = errors.New("the packed decimal is corrupt")
 // incomplete group first, then those after it, the incomplete group last. The
 // first bit is set for a positive number; a negative one has all bits inverted.
 func appendDecimal(dst, b []byte, precision, scale uint8) ([]byte, error) {
-	if precision > maxPrecision || scale > precision || precision == 0 || len(b) != decimalSize(precision, scale) {
+	if precision > maxPrecision || scale > precision || precision == 0 ||
+		len(b) != decimalSize(precision, scale) {
 		return dst, errDecimal
 	}
 	var invert uint32
@@ -323,7 +324,8 @@ func appendVector(dst, b []byte) ([]byte, error) {
 			dst = append(dst, ',')
 		}
 		var err error
-		dst, err = AppendFloat(dst, float64(math.Float32frombits(binary.LittleEndian.Uint32(b[i:]))), 32)
+		dst, err = AppendFloat(dst,
+			float64(math.Float32frombits(binary.LittleEndian.Uint32(b[i:]))), 32)
 		if err != nil {
 			return dst, err
 		}

@@ -84,7 +84,9 @@ func (r *lateReplica) follow(file string) {
 			if i := bytes.IndexByte(name, 0); i >= 0 {
 				name = name[:i]
 			}
-			file = string(name[:min(len(name), len(file))]) // less the checksum: names are of one length here
+			file = string(
+				name[:min(len(name), len(file))],
+			) // less the checksum: names are of one length here
 			continue
 		}
 		if packet[2] == 0 {
@@ -108,11 +110,15 @@ func semiSync(t *testing.T, kind servers.Kind) []string {
 	t.Helper()
 	path := servertest.Need(t, kind).Path(kind)
 	if kind == servers.MariaDB {
-		return []string{"--rpl-semi-sync-master-wait-point=AFTER_SYNC", "--rpl-semi-sync-master-timeout=60000"}
+		return []string{
+			"--rpl-semi-sync-master-wait-point=AFTER_SYNC",
+			"--rpl-semi-sync-master-timeout=60000",
+		}
 	}
 	plugins := filepath.Join(filepath.Dir(path), "..", "lib", "mysql", "plugin")
 	if _, err := os.Stat(filepath.Join(plugins, "semisync_source.so")); err != nil {
-		servertest.SkipOrFail(t, fmt.Errorf("this MySQL comes without its semi-synchronous plugin: %w", err))
+		servertest.SkipOrFail(t,
+			fmt.Errorf("this MySQL comes without its semi-synchronous plugin: %w", err))
 	}
 	return []string{
 		"--plugin-dir=" + plugins, "--plugin-load-add=semisync_source.so",
@@ -135,7 +141,8 @@ func TestFirstLoadWithLateCommits(t *testing.T) {
 	} {
 		t.Run(set.name, func(t *testing.T) {
 			args := semiSync(t, set.kind)
-			db := servertest.Database(t, set.kind, servers.DatabaseOptions{GTID: set.gtid, Args: args})
+			db := servertest.Database(t, set.kind,
+				servers.DatabaseOptions{GTID: set.gtid, Args: args})
 			variable := "rpl_semi_sync_source_enabled"
 			if set.kind == servers.MariaDB {
 				variable = "rpl_semi_sync_master_enabled"
@@ -172,7 +179,8 @@ func loadLate(t *testing.T, d *database, variable string, gtid bool) {
 	load := func() (*memory, *running) {
 		m := newMemory()
 		r := start(t, c, m, "")
-		waitFor(t, "the table is loaded", func() bool { return m.progress(t).Phase == sink.Streaming })
+		waitFor(t, "the table is loaded",
+			func() bool { return m.progress(t).Phase == sink.Streaming })
 		return m, r
 	}
 	loads := make([]*memory, 0, 2)
@@ -197,7 +205,8 @@ func loadLate(t *testing.T, d *database, variable string, gtid bool) {
 		mustBeEqual(t, m.rows("t"), d.rows("t"))
 		mustBeEqual(t, m.rows("n"), d.rows("n"))
 	}
-	t.Logf("%d rows loaded, %d acknowledgements, %d units", r.pipeline.Stats().Loaded, replica.acks.Load(), len(m.Units(0)))
+	t.Logf("%d rows loaded, %d acknowledgements, %d units", r.pipeline.Stats().Loaded,
+		replica.acks.Load(), len(m.Units(0)))
 }
 
 // writeBehind changes, moves, removes and restores rows, just ahead of the load and everywhere
@@ -209,14 +218,18 @@ func writeBehind(t *testing.T, stopping *atomic.Bool, conn *mysql.Conn, name str
 	}
 	for n := 0; !stopping.Load(); n++ {
 		id := rng.IntN(lateRows/6)*6 + w // a writer's own rows: no deadlocks
-		sql := fmt.Sprintf("UPDATE t SET v = 'new %d %d' WHERE id BETWEEN %d AND %d AND id %% 6 = %d", w, n, id, id+60, w)
+		sql := fmt.Sprintf(
+			"UPDATE t SET v = 'new %d %d' WHERE id BETWEEN %d AND %d AND id %% 6 = %d", w, n, id,
+			id+60, w,
+		)
 		switch rng.IntN(6) {
 		case 0:
 			sql = fmt.Sprintf("DELETE FROM t WHERE id = %d", id)
 		case 1:
 			sql = fmt.Sprintf("REPLACE INTO t VALUES (%d, 'back %d')", id, n)
 		case 2:
-			sql = fmt.Sprintf("UPDATE IGNORE t SET id = %d WHERE id = %d", rng.IntN(lateRows/6)*6+w, id)
+			sql = fmt.Sprintf("UPDATE IGNORE t SET id = %d WHERE id = %d", rng.IntN(lateRows/6)*6+w,
+				id)
 		}
 		if err := conn.Exec(t.Context(), sql); err != nil {
 			t.Errorf("%s: %v", sql, err)

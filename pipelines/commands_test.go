@@ -29,7 +29,9 @@ func TestWaitMeansComplete(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- node.Run(ctx) }()
 	defer func() { cancel(); must(t, <-ended) }()
-	client := redis.NewClient(&redis.Options{Addr: node.Addr(), MaxRetries: -1, ReadTimeout: waitLimit})
+	client := redis.NewClient(
+		&redis.Options{Addr: node.Addr(), MaxRetries: -1, ReadTimeout: waitLimit},
+	)
 	defer client.Close()
 
 	const set = "7a5a5545-e919-11f1-b04d-02fc00000001:1-9"

@@ -67,7 +67,8 @@ func newDatabase(t *testing.T, db *servers.Database) *database {
 
 func (d *database) dial() *mysql.Conn {
 	d.t.Helper()
-	c, err := mysql.Dial(d.t.Context(), mysql.Config{Addresses: []string{d.addr}, User: "root", Silence: 10 * time.Minute})
+	c, err := mysql.Dial(d.t.Context(),
+		mysql.Config{Addresses: []string{d.addr}, User: "root", Silence: 10 * time.Minute})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -224,7 +225,10 @@ type running struct {
 func start(t *testing.T, c file.Config, s pipelines.Sink, from string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &running{t: t, cancel: cancel, ended: make(chan struct{}), pipeline: pipelines.New(c, s, from, zerolog.New(zerolog.NewTestWriter(t)))}
+	r := &running{
+		t: t, cancel: cancel, ended: make(chan struct{}),
+		pipeline: pipelines.New(c, s, from, zerolog.New(zerolog.NewTestWriter(t))),
+	}
 	go func() {
 		defer close(r.ended)
 		r.err = r.pipeline.Run(ctx)

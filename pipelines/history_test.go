@@ -37,9 +37,13 @@ func TestHistory(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
 			dir := filepath.Join(t.TempDir(), "server")
-			db := servertest.Database(t, kind.kind, servers.DatabaseOptions{Dir: dir, GTID: kind.gtid})
+			db := servertest.Database(t, kind.kind,
+				servers.DatabaseOptions{Dir: dir, GTID: kind.gtid})
 			for _, name := range kind.runs {
-				t.Run(name, func(t *testing.T) { historyRuns[name](t, &source{newDatabase(t, db), db, dir}) })
+				t.Run(
+					name,
+					func(t *testing.T) { historyRuns[name](t, &source{newDatabase(t, db), db, dir}) },
+				)
 			}
 		})
 	}
@@ -400,7 +404,8 @@ func TestHistoryFailover(t *testing.T) {
 			if kind == servers.MariaDB {
 				args = []string{"--log-slave-updates"}
 			}
-			primary := newDatabase(t, servertest.Database(t, kind, servers.DatabaseOptions{GTID: true, Args: args}))
+			primary := newDatabase(t,
+				servertest.Database(t, kind, servers.DatabaseOptions{GTID: true, Args: args}))
 			second := servertest.Database(t, kind, servers.DatabaseOptions{GTID: true, Args: args})
 			replica := &database{t: t, addr: second.Addr(), name: primary.name}
 			replica.conn = replica.dial()
@@ -429,7 +434,10 @@ func TestHistoryFailover(t *testing.T) {
 				r.kill()
 				replica.waitFor(primary)
 				r = start(t, replica.config(), m, "")
-				waitFor(t, "it goes on or ends", func() bool { return r.over() || m.progress(t).Server == replica.conn.Server().UUID })
+				waitFor(
+					t, "it goes on or ends",
+					func() bool { return r.over() || m.progress(t).Server == replica.conn.Server().UUID },
+				)
 				if r.over() {
 					t.Fatalf("after %d: %v", n, r.err)
 				}
@@ -472,7 +480,13 @@ func (d *database) follow(of *database) {
 	host, port, err := net.SplitHostPort(of.addr)
 	must(d.t, err)
 	if d.conn.Server().Flavor == mysql.MariaDB {
-		d.exec(fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=%s, MASTER_USER='root', MASTER_USE_GTID=slave_pos", host, port), "START SLAVE")
+		d.exec(
+			fmt.Sprintf(
+				"CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=%s, MASTER_USER='root', MASTER_USE_GTID=slave_pos",
+				host, port,
+			),
+			"START SLAVE",
+		)
 	} else {
 		d.exec(fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST='%s', SOURCE_PORT=%s, SOURCE_USER='root', SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1", host, port), "START REPLICA")
 	}
@@ -506,7 +520,10 @@ func TestHistoryFlavor(t *testing.T) {
 		m.waitAt(t, d.end())
 		r.kill()
 		c := other.config()
-		start(t, c, m, "").mustStop("the data were built from a "+was+", but the server at "+other.addr+" is a "+is, "--from snapshot")
-		start(t, c, newMemory(), "gtid:"+d.end().GTID.String()).mustStop("is a "+is, "GTIDs of another form")
+		start(
+			t, c, m, "",
+		).mustStop("the data were built from a "+was+", but the server at "+other.addr+" is a "+is, "--from snapshot")
+		start(t, c, newMemory(),
+			"gtid:"+d.end().GTID.String()).mustStop("is a "+is, "GTIDs of another form")
 	}
 }

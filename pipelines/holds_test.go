@@ -33,7 +33,8 @@ func held(p *pipelines.Pipeline, texts ...string) bool {
 // ended, and no change is lost.
 func testMetadataLock(t *testing.T, d *database) {
 	defer pipelines.SetLockWait(time.Second)()
-	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE u (id INT PRIMARY KEY, v INT)", "INSERT INTO u VALUES (1, 1)")
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)",
+		"CREATE TABLE u (id INT PRIMARY KEY, v INT)", "INSERT INTO u VALUES (1, 1)")
 	m := newMemory()
 	r := start(t, d.config(), m, "")
 	m.waitAt(t, d.end())
@@ -51,7 +52,8 @@ func testMetadataLock(t *testing.T, d *database) {
 	reason := "metadata lock on " + d.name + ".t"
 	// Several waits of the server itself pass.
 	began := time.Now()
-	waitFor(t, "the lock shows as a hold", func() bool { return held(r.pipeline, reason) && time.Since(began) > 3*time.Second })
+	waitFor(t, "the lock shows as a hold",
+		func() bool { return held(r.pipeline, reason) && time.Since(began) > 3*time.Second })
 	if r.over() || r.pipeline.Stats().Retrying != "" {
 		t.Errorf("the run ended while it waited for the lock: %v", r.err)
 	}
@@ -74,7 +76,8 @@ func testMetadataLock(t *testing.T, d *database) {
 // set of executed GTIDs, already the start waits for the lock.)
 func testLockedChunk(t *testing.T, d *database) {
 	defer pipelines.SetLockWait(time.Second)()
-	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)", "CREATE TABLE u (id INT PRIMARY KEY, v INT)")
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)",
+		"CREATE TABLE u (id INT PRIMARY KEY, v INT)")
 	locker := d.dial()
 	for _, sql := range []string{"USE `" + d.name + "`", "LOCK TABLES t WRITE"} {
 		if err := locker.Exec(t.Context(), sql); err != nil {
@@ -83,7 +86,8 @@ func testLockedChunk(t *testing.T, d *database) {
 	}
 	m := newMemory()
 	r := start(t, d.config(), m, "")
-	waitFor(t, "the lock shows as a hold", func() bool { return held(r.pipeline, "metadata lock on "+d.name+".t") })
+	waitFor(t, "the lock shows as a hold",
+		func() bool { return held(r.pipeline, "metadata lock on "+d.name+".t") })
 	d.exec("INSERT INTO u VALUES (1, 1)")
 	waitFor(t, "the stream goes on", func() bool { return len(m.rows("u")) == 1 })
 	if err := locker.Exec(t.Context(), "UNLOCK TABLES"); err != nil {
@@ -204,7 +208,10 @@ func (b *blackHole) count() int {
 
 // through returns the edits of a configuration that connects through the proxy.
 func (b *blackHole) through(d *database) []string {
-	return []string{fmt.Sprintf("addresses: [%q]", d.addr), fmt.Sprintf("addresses: [%q], tls: {mode: disabled}", b.listener.Addr())}
+	return []string{
+		fmt.Sprintf("addresses: [%q]", d.addr),
+		fmt.Sprintf("addresses: [%q], tls: {mode: disabled}", b.listener.Addr()),
+	}
 }
 
 // A query connection that goes dead while the stream lives shows as a hold. Then the run fails,
@@ -220,12 +227,16 @@ func testSilentQuery(t *testing.T, d *database) {
 
 	link.swallow("information_schema")
 	d.exec("ALTER TABLE t COMMENT 'x'", "INSERT INTO t VALUES (1, 1)")
-	waitFor(t, "the silence shows as a hold", func() bool { return held(r.pipeline, "waiting for MySQL at "+link.listener.Addr().String()) })
+	waitFor(
+		t, "the silence shows as a hold",
+		func() bool { return held(r.pipeline, "waiting for MySQL at "+link.listener.Addr().String()) },
+	)
 	waitFor(t, "the run ends", r.over)
 	if !errors.As(r.err, new(*mysql.SilentError)) {
 		t.Errorf("ended with %v, want a SilentError", r.err)
 	}
-	if s := r.pipeline.Stats(); s.Streaming || !strings.Contains(s.Retrying, "has sent nothing for 3s") {
+	if s := r.pipeline.Stats(); s.Streaming ||
+		!strings.Contains(s.Retrying, "has sent nothing for 3s") {
 		t.Errorf("after the run: streaming %v, retrying %q", s.Streaming, s.Retrying)
 	}
 	if n := link.count(); n != 1 {
@@ -246,7 +257,8 @@ func testSilentChunk(t *testing.T, d *database) {
 	link.swallow("`t` AS r")
 	m := newMemory()
 	r := start(t, c, m, "")
-	waitFor(t, "the silence shows as a hold", func() bool { return held(r.pipeline, "rows of "+d.name+".t") })
+	waitFor(t, "the silence shows as a hold",
+		func() bool { return held(r.pipeline, "rows of "+d.name+".t") })
 	m.waitAt(t, d.end())
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 	if n := link.count(); n != 1 || r.over() {
@@ -258,24 +270,28 @@ func testSilentChunk(t *testing.T, d *database) {
 // leaves it unmapped, like a table without a key.
 func testDoubleKey(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)",
-		"CREATE TABLE approximate (id DOUBLE PRIMARY KEY, v INT)", "INSERT INTO approximate VALUES (1.5, 1)")
+		"CREATE TABLE approximate (id DOUBLE PRIMARY KEY, v INT)",
+		"INSERT INTO approximate VALUES (1.5, 1)")
 	m := newMemory()
 	for range 2 { // what is left out is known after a restart
 		r := start(t, d.config(), m, "")
-		d.exec("INSERT INTO approximate SELECT MAX(id) + 1, 1 FROM approximate", "UPDATE t SET v = v + 1")
+		d.exec("INSERT INTO approximate SELECT MAX(id) + 1, 1 FROM approximate",
+			"UPDATE t SET v = v + 1")
 		m.waitAt(t, d.end())
 		mustBeEqual(t, m.rows("t"), d.rows("t"))
 		if rows := m.rows("approximate"); len(rows) > 0 {
 			t.Errorf("%d rows of a table that is not mapped", len(rows))
 		}
 		s := r.pipeline.Stats()
-		if len(s.Unmapped) != 1 || s.Unmapped[0].Table != d.name+".approximate" || !strings.Contains(s.Unmapped[0].Reason, "double cannot be compared exactly") {
+		if len(s.Unmapped) != 1 || s.Unmapped[0].Table != d.name+".approximate" ||
+			!strings.Contains(s.Unmapped[0].Reason, "double cannot be compared exactly") {
 			t.Errorf("not mapped: %q", s.Unmapped)
 		}
 		r.kill()
 	}
 	edits := []string{`.*": {}`, fmt.Sprintf(".*\": {}\n  \"%s.approximate\": {}", d.name)}
-	start(t, d.config(edits...), newMemory(), "").mustStop("test.yaml", d.name+".approximate.id", "cannot be compared exactly")
+	start(t, d.config(edits...), newMemory(),
+		"").mustStop("test.yaml", d.name+".approximate.id", "cannot be compared exactly")
 }
 
 // The position has a time before the first transaction after the load.

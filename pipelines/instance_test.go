@@ -35,7 +35,11 @@ func runInstance(t *testing.T, c file.Config) *runningInstance {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	m := &runningInstance{Instance: opened, t: t, cancel: cancel, ended: make(chan struct{}), client: redis.NewClient(&redis.Options{Addr: opened.Node.Addr(), MaxRetries: -1})}
+	m := &runningInstance{
+		Instance: opened, t: t, cancel: cancel,
+		ended:  make(chan struct{}),
+		client: redis.NewClient(&redis.Options{Addr: opened.Node.Addr(), MaxRetries: -1}),
+	}
 	go func() {
 		defer close(m.ended)
 		m.err = m.Run(ctx)
@@ -79,7 +83,9 @@ func TestInstances(t *testing.T) {
 }
 
 func testCommands(t *testing.T, d *database) {
-	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)", "CREATE TABLE no_key (v INT)", "CREATE TABLE no_key_too (v INT)", "CREATE TABLE _t_old (id INT PRIMARY KEY)")
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)",
+		"CREATE TABLE no_key (v INT)", "CREATE TABLE no_key_too (v INT)",
+		"CREATE TABLE _t_old (id INT PRIMARY KEY)")
 	m := runInstance(t, d.config())
 	m.wait(d)
 	ctx := t.Context()
@@ -117,7 +123,8 @@ func testCommands(t *testing.T, d *database) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text := fmt.Sprint(reply); !strings.Contains(text, d.end().GTID.String()) || !strings.Contains(text, "state:streaming") {
+		if text := fmt.Sprint(reply); !strings.Contains(text, d.end().GTID.String()) ||
+			!strings.Contains(text, "state:streaming") {
 			t.Errorf("%v answers %v", args, reply)
 		}
 	}
@@ -125,18 +132,28 @@ func testCommands(t *testing.T, d *database) {
 		t.Errorf("WAIT for what is there: %d, %v", n, err)
 	}
 	for _, section := range []string{"everything", "rowfall"} {
-		if text, err := m.client.Info(ctx, section).Result(); err != nil || !strings.Contains(text, "rowfall_test:state=streaming") {
+		if text, err := m.client.Info(ctx, section).Result(); err != nil ||
+			!strings.Contains(text, "rowfall_test:state=streaming") {
 			t.Errorf("INFO %s: %v\n%s", section, err, text)
 		}
 	}
-	if text, err := m.client.Do(ctx, "ROWFALL", "STATUS").Text(); err != nil || !strings.Contains(text, "rowfall_pipelines:1") ||
-		!strings.Contains(text, ",unmapped="+d.name+"._t_old;"+d.name+".no_key;"+d.name+".no_key_too,") ||
-		!strings.Contains(text, "\r\nrowfall_test_unmapped0:table="+d.name+"._t_old,reason=\"its name fits _*_old, as ") ||
-		!strings.Contains(text, "\r\nrowfall_test_unmapped2:table="+d.name+".no_key_too,reason=\"it has no primary key") {
+	if text, err := m.client.Do(ctx, "ROWFALL", "STATUS").Text(); err != nil ||
+		!strings.Contains(text, "rowfall_pipelines:1") ||
+		!strings.Contains(text,
+			",unmapped="+d.name+"._t_old;"+d.name+".no_key;"+d.name+".no_key_too,") ||
+		!strings.Contains(
+			text,
+			"\r\nrowfall_test_unmapped0:table="+d.name+"._t_old,reason=\"its name fits _*_old, as ",
+		) ||
+		!strings.Contains(
+			text,
+			"\r\nrowfall_test_unmapped2:table="+d.name+".no_key_too,reason=\"it has no primary key",
+		) {
 		t.Errorf("STATUS: %q, %v", text, err)
 	}
 	for _, args := range [][]any{{"ROWFALL"}, {"ROWFALL", "NO"}, {"ROWFALL", "POSITION", "other"}, {"ROWFALL", "WAIT", "x", 1}, {"ROWFALL", "WAIT", "", 1}, {"ROWFALL", "WAIT", next, -1}} {
-		if err := m.client.Do(ctx, args...).Err(); err == nil || !strings.HasPrefix(err.Error(), "ERR ") {
+		if err := m.client.Do(ctx, args...).Err(); err == nil ||
+			!strings.HasPrefix(err.Error(), "ERR ") {
 			t.Errorf("%v: %v, want an error", args, err)
 		}
 	}
@@ -234,11 +251,14 @@ func testPromotionOfOthers(t *testing.T, d *database) {
 		first.wait(d)
 		m.mustHold("t:1", "v", "1")
 		// What it ends with was found out before; wait for that.
-		waitFor(t, "the pipeline has stopped", func() bool { return m.Pipeline.Stats().Stopped != "" })
+		waitFor(t, "the pipeline has stopped",
+			func() bool { return m.Pipeline.Stats().Stopped != "" })
 		if at := m.Node.Offset(); at != offset {
 			t.Errorf("%d bytes were written", at-offset)
 		}
-		if text, err := m.client.Do(t.Context(), "ROWFALL", "STATUS").Text(); err != nil || !strings.Contains(text, test.want) || !strings.Contains(text, ",stopped=") {
+		if text, err := m.client.Do(t.Context(), "ROWFALL", "STATUS").Text(); err != nil ||
+			!strings.Contains(text, test.want) ||
+			!strings.Contains(text, ",stopped=") {
 			t.Errorf("STATUS after the stop: %q, %v", text, err)
 		}
 		m.stop()
@@ -279,7 +299,13 @@ func TestInstancesAreIndependent(t *testing.T) {
 			return m, nil
 		}
 		openers = append(openers, pipelines.Opener{Open: open, Log: log})
-		clients = append(clients, &runningInstance{Instance: m, t: t, client: redis.NewClient(&redis.Options{Addr: m.Node.Addr(), MaxRetries: -1})})
+		clients = append(
+			clients,
+			&runningInstance{
+				Instance: m, t: t,
+				client: redis.NewClient(&redis.Options{Addr: m.Node.Addr(), MaxRetries: -1}),
+			},
+		)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -330,7 +356,8 @@ func TestServesWithoutMySQL(t *testing.T) {
 	// Its state says "streaming" in the data, but nothing streams.
 	waitFor(t, "STATUS shows the retry", func() bool {
 		text, err := m.client.Do(t.Context(), "ROWFALL", "STATUS").Text()
-		return err == nil && strings.Contains(text, "rowfall_test:state=retrying,") && strings.Contains(text, "phase=streaming")
+		return err == nil && strings.Contains(text, "rowfall_test:state=retrying,") &&
+			strings.Contains(text, "phase=streaming")
 	})
 	c = d.config()
 	c.Sink.Node.ReplicaOf = m.Node.Addr()
@@ -346,7 +373,8 @@ func TestServesWithoutMySQL(t *testing.T) {
 // A write stall of the node shows as a hold of its pipeline.
 func testHeld(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
-	m := runInstance(t, d.config("max_atomic_rows: 10000", "max_atomic_rows: 10000, min_replicas: 1"))
+	m := runInstance(t,
+		d.config("max_atomic_rows: 10000", "max_atomic_rows: 10000, min_replicas: 1"))
 	waitFor(t, "the load is over", func() bool { return m.Node.Status().Complete })
 	d.exec("INSERT INTO t VALUES (2, 2)")
 	status := func() string {
@@ -357,10 +385,12 @@ func testHeld(t *testing.T, d *database) {
 		return text
 	}
 	waitFor(t, "the missing replica shows as a hold", func() bool {
-		return strings.Contains(status(), "rowfall_test:state=held,") && strings.Contains(status(), ",held=\"0 of 1 replicas have the data within 10s, since ")
+		return strings.Contains(status(), "rowfall_test:state=held,") &&
+			strings.Contains(status(), ",held=\"0 of 1 replicas have the data within 10s, since ")
 	})
 	// The state of the data is another thing, and stays.
-	if state, err := m.client.HGet(t.Context(), "rowfall:position:test", "state").Result(); err != nil || state != "streaming" {
+	if state, err := m.client.HGet(t.Context(), "rowfall:position:test", "state").Result(); err != nil ||
+		state != "streaming" {
 		t.Errorf("the position's state is %q, %v", state, err)
 	}
 	if text := status(); !strings.Contains(text, ",phase=streaming,") {
@@ -371,6 +401,7 @@ func testHeld(t *testing.T, d *database) {
 	}
 	m.wait(d)
 	waitFor(t, "no hold shows", func() bool {
-		return strings.Contains(status(), "rowfall_test:state=streaming,") && strings.Contains(status(), ",held=\r\n")
+		return strings.Contains(status(), "rowfall_test:state=streaming,") &&
+			strings.Contains(status(), ",held=\r\n")
 	})
 }

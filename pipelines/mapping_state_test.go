@@ -39,7 +39,10 @@ sink:
 	if err != nil {
 		t.Fatal(err)
 	}
-	state := map[string][]byte{tablestate.MappingPiece: tablestate.Fingerprint(now), tablestate.MeaningPiece: now}
+	state := map[string][]byte{
+		tablestate.MappingPiece: tablestate.Fingerprint(now),
+		tablestate.MeaningPiece: now,
+	}
 	if err := checkMapping(parse(text), state); err != nil {
 		t.Errorf("the same mapping: %v", err)
 	}
@@ -63,12 +66,15 @@ sink:
 			t.Fatalf("%s: the test changes nothing", c.old)
 		}
 		err := checkMapping(parse(edited), state)
-		if err == nil || !strings.Contains(err.Error(), c.want) || !errors.As(err, new(*StopError)) {
+		if err == nil || !strings.Contains(err.Error(), c.want) ||
+			!errors.As(err, new(*StopError)) {
 			t.Errorf("%s: got\n%v, want\n%s", c.old, err, c.want)
 		}
 		// What the first versions wrote has no meaning beside the fingerprint.
-		err = checkMapping(parse(edited), map[string][]byte{tablestate.MappingPiece: state[tablestate.MappingPiece]})
-		if err == nil || err.Error() != "x.yaml: the data was built with another mapping than this file's; put the old mapping back, or build the data again with --from snapshot" {
+		err = checkMapping(parse(edited),
+			map[string][]byte{tablestate.MappingPiece: state[tablestate.MappingPiece]})
+		if err == nil ||
+			err.Error() != "x.yaml: the data was built with another mapping than this file's; put the old mapping back, or build the data again with --from snapshot" {
 			t.Errorf("%s: got %v", c.old, err)
 		}
 	}

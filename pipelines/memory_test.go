@@ -55,7 +55,8 @@ func watchHeap(ctx context.Context) (stop func() int64) {
 // they leave behind. The buffers of plan, unit, sink and stream never shrank, and each of them was
 // grown by copying.
 func TestHugeValues(t *testing.T) {
-	db := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true, Args: []string{"--max-allowed-packet=1G"}})
+	db := servertest.Database(t, servers.MySQL,
+		servers.DatabaseOptions{GTID: true, Args: []string{"--max-allowed-packet=1G"}})
 	for _, test := range []struct {
 		name, write string
 		most        float64
@@ -67,13 +68,15 @@ func TestHugeValues(t *testing.T) {
 		if keyspaceOnHeap && test.name != "OneOutput" && os.Getenv("ROWFALL_LONG") == "" {
 			continue // a minute under the race detector
 		}
-		t.Run(test.name, func(t *testing.T) { testHugeValues(t, newDatabase(t, db), test.write, test.most) })
+		t.Run(test.name,
+			func(t *testing.T) { testHugeValues(t, newDatabase(t, db), test.write, test.most) })
 	}
 }
 
 func testHugeValues(t *testing.T, d *database, write string, most float64) {
 	const huge = hugeValue
-	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v LONGTEXT)", fmt.Sprintf("INSERT INTO t VALUES (1, REPEAT('x', %d))", huge))
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v LONGTEXT)",
+		fmt.Sprintf("INSERT INTO t VALUES (1, REPEAT('x', %d))", huge))
 	floor := heapReachable()
 	var m *runningInstance
 	check := func(what string, bytes int64, most float64) {
@@ -89,7 +92,15 @@ func testHugeValues(t *testing.T, d *database, write string, most float64) {
 		}
 	}
 	watch := watchHeap(t.Context())
-	m = runInstance(t, d.config(`.*": {}`, `.t": {write: `+write+`}`, "max_atomic_rows: 10000", "max_atomic_rows: 10000, log: {memory: 1MiB}"))
+	m = runInstance(
+		t,
+		d.config(
+			`.*": {}`,
+			`.t": {write: `+write+`}`,
+			"max_atomic_rows: 10000",
+			"max_atomic_rows: 10000, log: {memory: 1MiB}",
+		),
+	)
 	m.wait(d)
 	check("the load", watch(), most)
 	check("what the load leaves", heapReachable(), 0.5)
@@ -105,11 +116,13 @@ func testHugeValues(t *testing.T, d *database, write string, most float64) {
 	}
 	if !keyspaceOnHeap {
 		// Apart from the DELETE, which must be noticed by itself: its unit is small.
-		waitFor(t, "the memory of the UPDATE is returned", func() bool { return heapResident()-floor < huge })
+		waitFor(t, "the memory of the UPDATE is returned",
+			func() bool { return heapResident()-floor < huge })
 	}
 	d.exec("DELETE FROM t")
 	m.wait(d)
-	waitFor(t, "the memory of the deleted values is returned", func() bool { return m.Node.Status().Memory.Mapped < huge })
+	waitFor(t, "the memory of the deleted values is returned",
+		func() bool { return m.Node.Status().Memory.Mapped < huge })
 	if !keyspaceOnHeap {
 		var resident int64
 		defer func() { t.Logf("%d MiB of the heap are resident, %d were in use before", resident>>20, floor>>20) }()

@@ -44,7 +44,10 @@ func TestPipeline(t *testing.T) {
 		{"TimeOfLoad", testTimeOfLoad},
 	}
 	t.Run("MariaDB", func(t *testing.T) {
-		runParts(t, servers.MariaDB, append(slices.Clone(parts), part{"Statements", testMariaStatements}, part{"Cascades", testCascades}))
+		runParts(
+			t, servers.MariaDB, append(slices.Clone(parts), part{"Statements", testMariaStatements},
+				part{"Cascades", testCascades}),
+		)
 	})
 	t.Run("MySQL", func(t *testing.T) {
 		runParts(t, servers.MySQL, append(
@@ -131,7 +134,8 @@ func testSplit(t *testing.T, d *database) {
 			}
 			for id := 1; id <= rows; id++ {
 				if n := strings.Count(all.String(), fmt.Sprintf("\r\nt:%d\r\n", id)); n != 1 {
-					t.Errorf("crash %d (applied: %v): row %d was written %d times", crash, applied, id, n)
+					t.Errorf("crash %d (applied: %v): row %d was written %d times", crash, applied,
+						id, n)
 				}
 			}
 			if parts != 3 {
@@ -160,7 +164,9 @@ func insertRows(d *database, n int) {
 // Statements that change rows without logging them, or a mapped table's columns, stop the
 // pipeline. A restart stops again.
 func testRefused(t *testing.T, d *database) {
-	d.exec("CREATE DATABASE refused_other", "CREATE TABLE refused_other.brought (id INT PRIMARY KEY, v INT)", "INSERT INTO refused_other.brought VALUES (1, 1)")
+	d.exec("CREATE DATABASE refused_other",
+		"CREATE TABLE refused_other.brought (id INT PRIMARY KEY, v INT)",
+		"INSERT INTO refused_other.brought VALUES (1, 1)")
 	for _, test := range []struct{ sql, want string }{
 		{"TRUNCATE TABLE t", "a TRUNCATE of mapped table"},
 		{"DROP TABLE t", "a DROP TABLE of mapped table"},
@@ -170,9 +176,15 @@ func testRefused(t *testing.T, d *database) {
 		{"ALTER TABLE t TRUNCATE PARTITION p0", "ALTER that removes or exchanges rows of mapped table"},
 		{"RENAME TABLE refused_other.brought TO brought", "brings a table with its rows into the mapping"},
 	} {
-		d.exec("DROP TABLE IF EXISTS t, u", "CREATE TABLE t (id INT PRIMARY KEY, v INT) PARTITION BY HASH (id) PARTITIONS 1", "INSERT INTO t VALUES (1, 1)")
+		d.exec("DROP TABLE IF EXISTS t, u",
+			"CREATE TABLE t (id INT PRIMARY KEY, v INT) PARTITION BY HASH (id) PARTITIONS 1",
+			"INSERT INTO t VALUES (1, 1)")
 		if strings.Contains(test.sql, "PARTITION") {
-			d.exec("DROP TABLE t", "CREATE TABLE t (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN MAXVALUE)", "INSERT INTO t VALUES (1, 1)")
+			d.exec(
+				"DROP TABLE t",
+				"CREATE TABLE t (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN MAXVALUE)",
+				"INSERT INTO t VALUES (1, 1)",
+			)
 		}
 		m := newMemory()
 		r := start(t, d.config(), m, "")
@@ -185,7 +197,8 @@ func testRefused(t *testing.T, d *database) {
 		r.mustStop(test.want, "build the data again with --from snapshot", before.String())
 		start(t, d.config(), m, "").mustStop(test.want)
 		if p := m.progress(t); !before.GTID.Contains(p.Position.GTID) {
-			t.Errorf("%s: the position %s is behind the statement, which came after %s", test.sql, p.Position, before)
+			t.Errorf("%s: the position %s is behind the statement, which came after %s", test.sql,
+				p.Position, before)
 		}
 		if got := m.rows("t"); got["1"] != "1" {
 			t.Errorf("%s: the data lost rows: %v", test.sql, got)
@@ -195,12 +208,14 @@ func testRefused(t *testing.T, d *database) {
 
 	// Narrowed and widened again while nobody was looking: the columns compare
 	// equal, the rows do not.
-	d.exec("DROP TABLE IF EXISTS t, u", "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9))", "INSERT INTO t VALUES (1, '1000')")
+	d.exec("DROP TABLE IF EXISTS t, u", "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9))",
+		"INSERT INTO t VALUES (1, '1000')")
 	m := newMemory()
 	r := start(t, d.config(), m, "")
 	m.waitAt(t, d.end())
 	r.kill()
-	d.exec("SET SESSION sql_mode = ''", "ALTER TABLE t MODIFY v VARCHAR(2)", "ALTER TABLE t MODIFY v VARCHAR(9)")
+	d.exec("SET SESSION sql_mode = ''", "ALTER TABLE t MODIFY v VARCHAR(2)",
+		"ALTER TABLE t MODIFY v VARCHAR(9)")
 	start(t, d.config(), m, "").mustStop("an ALTER that may change rows or columns of mapped table")
 
 	// What the binlog does not tell as rows is the same however often it is read.
@@ -208,7 +223,8 @@ func testRefused(t *testing.T, d *database) {
 	m = newMemory()
 	r = start(t, d.config(), m, "")
 	m.waitAt(t, d.end())
-	d.exec("SET SESSION binlog_format = 'STATEMENT'", "INSERT INTO t VALUES (1, 1)", "SET SESSION binlog_format = 'ROW'")
+	d.exec("SET SESSION binlog_format = 'STATEMENT'", "INSERT INTO t VALUES (1, 1)",
+		"SET SESSION binlog_format = 'ROW'")
 	r.mustStop("logged as a statement instead of rows")
 }
 
@@ -219,14 +235,18 @@ func testFollowed(t *testing.T, d *database) {
 	c := d.config("backfill: {chunk_rows: 1000}", "backfill: {chunk_rows: 1}")
 	r := start(t, c, m, "")
 	m.waitAt(t, d.end())
-	d.exec("ALTER TABLE t ADD INDEX (v)", "CREATE INDEX w ON t (v, id)", "DROP INDEX w ON t", "ANALYZE TABLE t", "OPTIMIZE TABLE t",
-		"CREATE TABLE n1 (id INT PRIMARY KEY, v INT)", "INSERT INTO n1 VALUES (1, 5), (2, 6)", "UPDATE n1 SET v = NULL WHERE id = 2",
+	d.exec(
+		"ALTER TABLE t ADD INDEX (v)", "CREATE INDEX w ON t (v, id)", "DROP INDEX w ON t",
+		"ANALYZE TABLE t", "OPTIMIZE TABLE t", "CREATE TABLE n1 (id INT PRIMARY KEY, v INT)",
+		"INSERT INTO n1 VALUES (1, 5), (2, 6)", "UPDATE n1 SET v = NULL WHERE id = 2",
 		"CREATE TABLE n2 SELECT id, v FROM n1 WHERE FALSE", // it has no key
 		"INSERT INTO n2 VALUES (9, 9)",
 		"CREATE TABLE n3 (id INT PRIMARY KEY, v INT) SELECT id, v FROM n1",
 		"CREATE TABLE IF NOT EXISTS n1 (other INT)",
-		"CREATE TABLE n4 LIKE t", "INSERT INTO n4 VALUES (4, 4)",
-		"INSERT INTO t VALUES (2, 2)")
+		"CREATE TABLE n4 LIKE t",
+		"INSERT INTO n4 VALUES (4, 4)",
+		"INSERT INTO t VALUES (2, 2)",
+	)
 	m.waitAt(t, d.end())
 	for range 2 {
 		for _, table := range []string{"t", "n1", "n3", "n4"} {
@@ -238,12 +258,14 @@ func testFollowed(t *testing.T, d *database) {
 		// Again, now from what the data says of the tables.
 		r.kill()
 		r = start(t, c, m, "")
-		d.exec("INSERT INTO n2 VALUES (10, 10)", "UPDATE n1 SET v = 7", "REPLACE INTO n4 VALUES (5, 5)")
+		d.exec("INSERT INTO n2 VALUES (10, 10)", "UPDATE n1 SET v = 7",
+			"REPLACE INTO n4 VALUES (5, 5)")
 		m.waitAt(t, d.end())
 	}
 	// A table that came and went while nobody was looking holds nothing up.
 	r.kill()
-	d.exec("CREATE TABLE gone (id INT PRIMARY KEY, v INT)", "INSERT INTO gone VALUES (1, 1)", "DROP TABLE gone", "DELETE FROM n4 WHERE id = 5")
+	d.exec("CREATE TABLE gone (id INT PRIMARY KEY, v INT)", "INSERT INTO gone VALUES (1, 1)",
+		"DROP TABLE gone", "DELETE FROM n4 WHERE id = 5")
 	start(t, c, m, "")
 	m.waitAt(t, d.end())
 	mustBeEqual(t, m.rows("n4"), d.rows("n4"))
@@ -258,7 +280,9 @@ func testRewind(t *testing.T, d *database) {
 	r := start(t, c, m, "")
 	early := d.end()
 	m.waitAt(t, early)
-	d.exec("INSERT INTO t VALUES (2, 2)", "UPDATE t SET v = NULL WHERE id = 1", "UPDATE t SET id = 3 WHERE id = 2", "INSERT INTO t VALUES (2, 4)", "DELETE FROM t WHERE id = 3")
+	d.exec("INSERT INTO t VALUES (2, 2)", "UPDATE t SET v = NULL WHERE id = 1",
+		"UPDATE t SET id = 3 WHERE id = 2", "INSERT INTO t VALUES (2, 4)",
+		"DELETE FROM t WHERE id = 3")
 	middle := d.end()
 	d.exec("INSERT INTO t VALUES (7, 7)", "UPDATE t SET v = 10 WHERE id = 1")
 	m.waitAt(t, d.end())
@@ -328,7 +352,8 @@ func testBadRewind(t *testing.T, d *database) {
 		"gtid:00000000-0000-0000-0000-000000000001:1-5": "has not executed",
 	} {
 		start(t, d.config(), m, from).mustStop(want)
-		if p := m.progress(t); p.Position.String() != was.Position.String() || p.Phase != sink.Streaming {
+		if p := m.progress(t); p.Position.String() != was.Position.String() ||
+			p.Phase != sink.Streaming {
 			t.Errorf("--from %s moved the data to %v at %s", from, p.Phase, p.Position)
 		}
 	}
@@ -344,7 +369,8 @@ func testOtherData(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
 	m := newMemory()
 	m.set(t, resp.AppendCommand(nil, "SET", "t:1", "mine"))
-	start(t, d.config(), m, "").mustStop("none of them says where pipeline test stands", "--from snapshot")
+	start(t, d.config(), m,
+		"").mustStop("none of them says where pipeline test stands", "--from snapshot")
 	r := start(t, d.config(), m, "snapshot")
 	m.waitAt(t, d.end())
 	r.kill()
@@ -352,11 +378,17 @@ func testOtherData(t *testing.T, d *database) {
 
 	units := len(m.Units(0))
 	other := d.config(".*\": {}", ".*\": {columns: {rename: {v: value}}}")
-	start(t, other, m, "").mustStop("test.yaml:6: tables.\""+d.name+".*\".columns.rename.v: the data was built with another mapping than this file's, which does not have this", "--from snapshot")
-	m.set(t, resp.AppendCommand(nil, "HSET", sink.PositionKey("test"), "server", "another", "partial", "1", "row", "10"))
+	start(
+		t, other, m, "",
+	).mustStop("test.yaml:6: tables.\""+d.name+".*\".columns.rename.v: the data was built with another mapping than this file's, which does not have this", "--from snapshot")
+	m.set(
+		t, resp.AppendCommand(nil, "HSET", sink.PositionKey("test"), "server", "another", "partial",
+			"1", "row", "10"),
+	)
 	start(t, d.config(), m, "").mustStop("within a large transaction of server another")
 	m.set(t, resp.AppendCommand(nil, "HSET", sink.PositionKey("test"), "gtid", ""))
-	start(t, d.config(), m, "").mustStop("of server another", "without GTIDs the two binlogs cannot be compared")
+	start(t, d.config(), m,
+		"").mustStop("of server another", "without GTIDs the two binlogs cannot be compared")
 	if n := len(m.Units(units)); n > 0 {
 		t.Errorf("%d units were written into data that is not the pipeline's", n)
 	}
@@ -364,7 +396,8 @@ func testOtherData(t *testing.T, d *database) {
 
 // A transaction without mapped rows moves the position soon, even if nothing follows.
 func testQuiet(t *testing.T, d *database) {
-	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE no_key (v INT)", "INSERT INTO t VALUES (1, 1)")
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE no_key (v INT)",
+		"INSERT INTO t VALUES (1, 1)")
 	m := newMemory()
 	start(t, d.config(), m, "")
 	m.waitAt(t, d.end())
@@ -455,8 +488,10 @@ func testManyDirtyKeys(t *testing.T, d *database) {
 // A table without a key is read in the order of its key_columns, even if its collation equates
 // different values.
 func testNoKey(t *testing.T, d *database) {
-	d.exec("CREATE TABLE t (id VARCHAR(10) NOT NULL COLLATE utf8mb4_general_ci, v INT)",
-		"INSERT INTO t VALUES ('a', 1), ('A', 2), ('ä', 3), ('b', 4), ('B', 5), ('', 6), ('c', NULL)")
+	d.exec(
+		"CREATE TABLE t (id VARCHAR(10) NOT NULL COLLATE utf8mb4_general_ci, v INT)",
+		"INSERT INTO t VALUES ('a', 1), ('A', 2), ('ä', 3), ('b', 4), ('B', 5), ('', 6), ('c', NULL)",
+	)
 	keyed := []string{"chunk_rows: 1000", "chunk_rows: 2", `.*": {}`, `.t": {key_columns: [id]}`}
 	m := newMemory()
 	start(t, d.config(keyed...), m, "")
@@ -467,7 +502,8 @@ func testNoKey(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 	d.exec("CREATE TABLE n (id INT, v INT)")
 	keyed[3] = `.n": {key_columns: [id]}`
-	start(t, d.config(keyed...), newMemory(), "").mustStop("test.yaml:6: tables.", d.name+".n.id", "may be NULL", "declare it NOT NULL")
+	start(t, d.config(keyed...), newMemory(),
+		"").mustStop("test.yaml:6: tables.", d.name+".n.id", "may be NULL", "declare it NOT NULL")
 }
 
 // Unmapped tables are still known after a restart.
@@ -476,7 +512,8 @@ func testUnmapped(t *testing.T, d *database) {
 	m := newMemory()
 	for i := range 3 {
 		r := start(t, d.config(), m, "")
-		d.exec(fmt.Sprintf("INSERT INTO no_key VALUES (%d)", i), fmt.Sprintf("INSERT INTO t VALUES (%d, 1)", i))
+		d.exec(fmt.Sprintf("INSERT INTO no_key VALUES (%d)", i),
+			fmt.Sprintf("INSERT INTO t VALUES (%d, 1)", i))
 		m.waitAt(t, d.end())
 		r.kill()
 	}
@@ -486,15 +523,18 @@ func testUnmapped(t *testing.T, d *database) {
 // A table that was unmapped for want of a key has rows. If it gets a key, a CREATE TABLE IF NOT
 // EXISTS does not make it a new table. A DROP and CREATE does.
 func testCreateOfKnown(t *testing.T, d *database) {
-	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE a (id INT NOT NULL, v INT)", "CREATE TABLE b (id INT NOT NULL, v INT)",
-		"INSERT INTO a VALUES (1, 1)", "INSERT INTO b VALUES (1, 1)")
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE a (id INT NOT NULL, v INT)",
+		"CREATE TABLE b (id INT NOT NULL, v INT)", "INSERT INTO a VALUES (1, 1)",
+		"INSERT INTO b VALUES (1, 1)")
 	m := newMemory()
 	r := start(t, d.config(), m, "")
 	m.waitAt(t, d.end())
-	d.exec("DROP TABLE a", "CREATE TABLE IF NOT EXISTS a (id INT PRIMARY KEY, v INT)", "INSERT INTO a VALUES (2, 2)")
+	d.exec("DROP TABLE a", "CREATE TABLE IF NOT EXISTS a (id INT PRIMARY KEY, v INT)",
+		"INSERT INTO a VALUES (2, 2)")
 	m.waitAt(t, d.end())
 	mustBeEqual(t, m.rows("a"), d.rows("a"))
-	d.exec("ALTER TABLE b ADD PRIMARY KEY (id)", "CREATE TABLE IF NOT EXISTS b (id INT PRIMARY KEY, v INT)")
+	d.exec("ALTER TABLE b ADD PRIMARY KEY (id)",
+		"CREATE TABLE IF NOT EXISTS b (id INT PRIMARY KEY, v INT)")
 	r.mustStop("brings a table with its rows into the mapping", d.name+".b")
 }
 
@@ -505,7 +545,8 @@ func testMariaStatements(t *testing.T, d *database) {
 		{"SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE TABLE t", "a TRUNCATE of mapped table"},
 		{"ALTER IGNORE TABLE t ADD UNIQUE (v)", "an ALTER that may change rows or columns of mapped table"},
 	} {
-		d.exec("DROP TABLE IF EXISTS t", "CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1), (2, 1)")
+		d.exec("DROP TABLE IF EXISTS t", "CREATE TABLE t (id INT PRIMARY KEY, v INT)",
+			"INSERT INTO t VALUES (1, 1), (2, 1)")
 		m := newMemory()
 		r := start(t, d.config(), m, "")
 		m.waitAt(t, d.end())
@@ -517,15 +558,22 @@ func testMariaStatements(t *testing.T, d *database) {
 // MariaDB does not log rows that a cascade changes. A mapped child table stops the pipeline,
 // unless its entry says `cascades: ignore`.
 func testCascades(t *testing.T, d *database) {
-	d.exec("CREATE TABLE p (id INT PRIMARY KEY, v INT)", "CREATE TABLE c (id INT PRIMARY KEY, v INT, CONSTRAINT `u``p` FOREIGN KEY (v) REFERENCES p (id) ON DELETE SET NULL)",
-		"CREATE TABLE plain (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id))", "INSERT INTO p VALUES (1, 1)",
-		"CREATE USER IF NOT EXISTS reader", "GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO reader")
+	d.exec(
+		"CREATE TABLE p (id INT PRIMARY KEY, v INT)",
+		"CREATE TABLE c (id INT PRIMARY KEY, v INT, CONSTRAINT `u``p` FOREIGN KEY (v) REFERENCES p (id) ON DELETE SET NULL)",
+		"CREATE TABLE plain (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id))",
+		"INSERT INTO p VALUES (1, 1)",
+		"CREATE USER IF NOT EXISTS reader",
+		"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO reader",
+	)
 	m := newMemory()
 	// A user who may do no more than read is told of foreign keys too, also where the server
 	// leaves out the quotes, and whatever the key is called.
 	d.exec("SET GLOBAL sql_quote_show_create=OFF")
 	defer d.exec("SET GLOBAL sql_quote_show_create=ON")
-	start(t, d.config("user: root", "user: reader"), m, "").mustStop("the foreign key u`p of mapped table "+d.name+".c is ON DELETE SET NULL", "drop the cascade", "cascades: ignore")
+	start(
+		t, d.config("user: root", "user: reader"), m, "",
+	).mustStop("the foreign key u`p of mapped table "+d.name+".c is ON DELETE SET NULL", "drop the cascade", "cascades: ignore")
 	if n := len(m.Units(0)); n > 0 {
 		t.Errorf("%d units were written before the stop", n)
 	}
@@ -544,14 +592,19 @@ func testCascades(t *testing.T, d *database) {
 // A misspelled name would leave data unprotected. A missing column stops the pipeline; a missing
 // table is retried. Correct names pass.
 func testMisspelt(t *testing.T, d *database) {
-	d.exec("CREATE TABLE t (id INT NOT NULL, v INT NOT NULL, secret INT, PRIMARY KEY (id))", "INSERT INTO t VALUES (1, 1, 5)")
+	d.exec("CREATE TABLE t (id INT NOT NULL, v INT NOT NULL, secret INT, PRIMARY KEY (id))",
+		"INSERT INTO t VALUES (1, 1, 5)")
 	m := newMemory()
 	start(t, d.config(`.*": {}`, `.*": {columns: {exclude: [secrt]}}`), m, "").
 		mustStop("test.yaml:6: tables.", `.columns.exclude: no table that matches`, `has a column "secrt"; did you mean "secret"?`)
-	c := d.config(`.*": {}`, `.*": {columns: {exclude: [secret]}}`+"\n  "+d.name+`.tt: {key_columns: [id], columns: {include: [id, v], add: {double: v * 2}}}`)
+	c := d.config(
+		`.*": {}`,
+		`.*": {columns: {exclude: [secret]}}`+"\n  "+d.name+`.tt: {key_columns: [id], columns: {include: [id, v], add: {double: v * 2}}}`,
+	)
 	r := start(t, c, m, "")
 	waitFor(t, "it fails", r.over)
-	if errors.As(r.err, new(*pipelines.StopError)) || !strings.Contains(r.err.Error(), `no table `+d.name+`.tt; did you mean "`+d.name+`.t"?`) {
+	if errors.As(r.err, new(*pipelines.StopError)) ||
+		!strings.Contains(r.err.Error(), `no table `+d.name+`.tt; did you mean "`+d.name+`.t"?`) {
 		t.Errorf("ended with %v", r.err)
 	}
 	d.exec("CREATE TABLE tt LIKE t", "INSERT INTO tt VALUES (1, 4, 6)")
@@ -568,8 +621,11 @@ func testMisspelt(t *testing.T, d *database) {
 
 // This MySQL logs the rows that cascades change.
 func testCascadesLogged(t *testing.T, d *database) {
-	d.exec("CREATE TABLE p (id INT PRIMARY KEY, v INT)", "CREATE TABLE c (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id) ON DELETE CASCADE)",
-		"INSERT INTO p VALUES (1, 1), (2, 2)", "INSERT INTO c VALUES (10, 1), (20, 2)")
+	d.exec(
+		"CREATE TABLE p (id INT PRIMARY KEY, v INT)",
+		"CREATE TABLE c (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id) ON DELETE CASCADE)",
+		"INSERT INTO p VALUES (1, 1), (2, 2)", "INSERT INTO c VALUES (10, 1), (20, 2)",
+	)
 	m := newMemory()
 	r := start(t, d.config(), m, "")
 	if r, err := d.conn.Query(t.Context(), "SHOW VARIABLES LIKE 'innodb_native_foreign_keys'"); err != nil {
@@ -626,10 +682,12 @@ func testLostWhileBeginning(t *testing.T, d *database) {
 	})
 	m := newMemory()
 	from := "gtid:" + d.end().GTID.String()
-	c := d.config(fmt.Sprintf("addresses: [%q]", d.addr), fmt.Sprintf("addresses: [%q], tls: {mode: disabled}", l.Addr()))
+	c := d.config(fmt.Sprintf("addresses: [%q]", d.addr),
+		fmt.Sprintf("addresses: [%q], tls: {mode: disabled}", l.Addr()))
 	r := start(t, c, m, from)
 	waitFor(t, "it fails", r.over)
-	if errors.As(r.err, new(*pipelines.StopError)) || !strings.Contains(r.err.Error(), "compare the position") {
+	if errors.As(r.err, new(*pipelines.StopError)) ||
+		!strings.Contains(r.err.Error(), "compare the position") {
 		t.Errorf("ended with %v, want what a retry may mend", r.err)
 	}
 }

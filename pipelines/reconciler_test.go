@@ -17,8 +17,13 @@ import (
 
 func numbered(t *testing.T) *mappedTable {
 	t.Helper()
-	table := &binlog.Table{Database: "db", Name: "t", Primary: []int{0}, Columns: []binlog.Column{{Name: "id", SQLType: "int", Type: binlog.TypeInt}}}
-	plan, err := transform.Compile(&transform.Mapping{Tables: []transform.TableRule{{Pattern: "db.t"}}}, table)
+	table := &binlog.Table{
+		Database: "db", Name: "t", Primary: []int{0},
+		Columns: []binlog.Column{{Name: "id", SQLType: "int", Type: binlog.TypeInt}},
+	}
+	plan, err := transform.Compile(
+		&transform.Mapping{Tables: []transform.TableRule{{Pattern: "db.t"}}}, table,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +107,10 @@ func (s *sinkOf) Apply(_ context.Context, u *sink.Unit) error {
 func TestLoadProgresses(t *testing.T) {
 	defer SetDirtyKeyBytes(64 * dirtyKeyCost)()
 	table := numbered(t)
-	r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 1), waiting: []*mappedTable{table}, stats: new(stats)}
+	r := &Reconciler{
+		config: &file.Config{}, requests: make(chan *chunk, 1),
+		waiting: []*mappedTable{table}, stats: new(stats),
+	}
 	r.config.Source.Backfill = file.BackfillConfig{ChunkRows: 100, Parallel: 1}
 	taken := new(sinkOf)
 	l := &loop{config: r.config, stats: r.stats, sink: taken, stream: new(scriptedSource)}
@@ -123,7 +131,10 @@ func TestLoadProgresses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		c.result = query.ChunkResult{Rows: len(ids), Last: [][]byte{[]byte(strconv.Itoa(ids[len(ids)-1]))}}
+		c.result = query.ChunkResult{
+			Rows: len(ids),
+			Last: [][]byte{[]byte(strconv.Itoa(ids[len(ids)-1]))},
+		}
 		c.read.Store(true)
 		return c
 	}
@@ -135,7 +146,8 @@ func TestLoadProgresses(t *testing.T) {
 	// Since then 30 has gone, and 35 has come.
 	second := read(10, 20, 35, 40)
 	if second.dirty.overflowed || string(second.until[0]) != "40" || second.limit != 4 {
-		t.Fatalf("lost: %v; read until %q, at most %d rows", second.dirty.overflowed, second.until, second.limit)
+		t.Fatalf("lost: %v; read until %q, at most %d rows", second.dirty.overflowed, second.until,
+			second.limit)
 	}
 	if err := r.writeChunk(t.Context(), l, second); err != nil {
 		t.Fatal(err)
@@ -184,8 +196,14 @@ func TestChunksShareMemory(t *testing.T) {
 // requestChunks returns.
 func TestRowsPerSecond(t *testing.T) {
 	for _, tables := range []int{1, 2, 3} {
-		r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 4), limiter: rateLimiter{perSecond: 1000}}
-		r.config.Source.Backfill = file.BackfillConfig{ChunkRows: 100, Parallel: 4, RowsPerSecond: 1000}
+		r := &Reconciler{
+			config: &file.Config{}, requests: make(chan *chunk, 4),
+			limiter: rateLimiter{perSecond: 1000},
+		}
+		r.config.Source.Backfill = file.BackfillConfig{
+			ChunkRows: 100, Parallel: 4,
+			RowsPerSecond: 1000,
+		}
 		for range tables {
 			r.waiting = append(r.waiting, numbered(t))
 		}

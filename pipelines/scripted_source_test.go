@@ -52,11 +52,16 @@ func (s *scriptedSource) Schemas(context.Context) (map[string]*binlog.Table, err
 	return byName, nil
 }
 
-func (s *scriptedSource) AllTables(context.Context) ([]*binlog.Table, error) { return s.tables, nil }
-func (s *scriptedSource) AwaitDDL(context.Context, tableName) error          { return nil }
-func (s *scriptedSource) CheckGrants(context.Context) error                  { return nil }
-func (s *scriptedSource) EndOfLog(context.Context) (binlog.Position, error)  { return s.position, nil }
-func (s *scriptedSource) StoredName(t tableName) tableName                   { return t }
+func (s *scriptedSource) AllTables(context.Context) ([]*binlog.Table, error) {
+	return s.tables, nil
+}
+func (s *scriptedSource) AwaitDDL(context.Context, tableName) error { return nil }
+func (s *scriptedSource) CheckGrants(context.Context) error         { return nil }
+
+func (s *scriptedSource) EndOfLog(context.Context) (binlog.Position, error) {
+	return s.position, nil
+}
+func (s *scriptedSource) StoredName(t tableName) tableName { return t }
 
 func (s *scriptedSource) UnloggedCascades(
 	context.Context, []*binlog.Table,

@@ -69,7 +69,8 @@ func TestLoopWithoutMySQL(t *testing.T) {
 			t.Fatal(err)
 		}
 		row, _ := to.Keys.HashFields("t:1")
-		if _, found := to.Keys.HashFields("t:2"); found || !maps.Equal(row, map[string]string{"id": "1", "v": "11"}) {
+		if _, found := to.Keys.HashFields("t:2"); found ||
+			!maps.Equal(row, map[string]string{"id": "1", "v": "11"}) {
 			t.Errorf("%+v: t:1 is %v, t:2 is there: %v", can, row, found)
 		}
 		units := to.Units(0)
@@ -139,7 +140,8 @@ func TestStatementWithoutMySQL(t *testing.T) {
 	}}
 	_, l := scriptedPipeline(t, sinktest.NewMemory("test"), source)
 	err := l.run(t.Context())
-	if !errors.As(err, new(*StopError)) || !strings.Contains(err.Error(), "a TRUNCATE of mapped table shop.t") {
+	if !errors.As(err, new(*StopError)) ||
+		!strings.Contains(err.Error(), "a TRUNCATE of mapped table shop.t") {
 		t.Errorf("ended with %v", err)
 	}
 }
@@ -180,7 +182,8 @@ func TestSuperviseReadOnlySink(t *testing.T) {
 	}
 	cancel()
 	err := <-ended
-	if !errors.As(err, new(*StopError)) || !strings.Contains(err.Error(), "--from now: the node is a replica") {
+	if !errors.As(err, new(*StopError)) ||
+		!strings.Contains(err.Error(), "--from now: the node is a replica") {
 		t.Errorf("ended with %v", err)
 	}
 	if n := len(to.Units(0)); n > 0 {

@@ -121,7 +121,12 @@ func testSlowTransaction(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(2000))", "INSERT INTO t VALUES (0, 'x')")
 	link := newSlowLink(t, d.addr)
 	m := newMemory()
-	start(t, d.config(fmt.Sprintf("addresses: [%q]", d.addr), fmt.Sprintf("addresses: [%q], tls: {mode: disabled}", link.listener.Addr())), m, "")
+	start(
+		t, d.config(fmt.Sprintf("addresses: [%q]", d.addr),
+			fmt.Sprintf("addresses: [%q], tls: {mode: disabled}", link.listener.Addr())),
+		m,
+		"",
+	)
 	m.waitAt(t, d.end())
 
 	link.set(false, 0)

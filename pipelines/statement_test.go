@@ -51,11 +51,14 @@ func TestParseStatement(t *testing.T) {
 		{"/* unfinished", verbHarmless, nil, nil},
 	} {
 		got := parseStatement(test.sql, "db")
-		if got.verb != test.verb || !slices.Equal(names(got.tables), test.tables) || !slices.Equal(names(got.targets), test.targets) {
-			t.Errorf("%q: verb %d tables %q targets %q, want %d %q %q", test.sql, got.verb, got.tables, got.targets, test.verb, test.tables, test.targets)
+		if got.verb != test.verb || !slices.Equal(names(got.tables), test.tables) ||
+			!slices.Equal(names(got.targets), test.targets) {
+			t.Errorf("%q: verb %d tables %q targets %q, want %d %q %q", test.sql, got.verb,
+				got.tables, got.targets, test.verb, test.tables, test.targets)
 		}
 	}
-	if got := parseStatement("DROP DATABASE IF EXISTS `shop`", "db"); got.verb != verbDropDatabase || got.database != "shop" {
+	if got := parseStatement("DROP DATABASE IF EXISTS `shop`", "db"); got.verb != verbDropDatabase ||
+		got.database != "shop" {
 		t.Errorf("DROP DATABASE read as %+v", got)
 	}
 }

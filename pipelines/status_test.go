@@ -45,7 +45,8 @@ func TestStatusValues(t *testing.T) {
 		line = appendValue(line, name, values[name])
 	}
 	text := strings.TrimPrefix(string(line), ",")
-	if strings.ContainsAny(text, "\r\n") || !strings.Contains(text, set) || !strings.Contains(text, "plain="+values["plain"]+",") {
+	if strings.ContainsAny(text, "\r\n") || !strings.Contains(text, set) ||
+		!strings.Contains(text, "plain="+values["plain"]+",") {
 		t.Errorf("the line is %q", text)
 	}
 	got := statusFields(t, text)

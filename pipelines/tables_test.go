@@ -22,7 +22,10 @@ func TestStoredTable(t *testing.T) {
 			Database: "shop", Name: "t", Primary: []int{0}, Unique: [][]int{},
 			Columns: []binlog.Column{
 				{Name: "id", SQLType: "int", Type: binlog.TypeInt},
-				{Name: "e", SQLType: "enum('a')", Type: binlog.TypeEnum, Nullable: true, Charset: "utf8mb4", Values: []string{"a"}},
+				{
+					Name: "e", SQLType: "enum('a')", Type: binlog.TypeEnum, Nullable: true,
+					Charset: "utf8mb4", Values: []string{"a"},
+				},
 			},
 		}
 	}
@@ -33,7 +36,10 @@ func TestStoredTable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTableSet(&transform.Mapping{Tables: []transform.TableRule{{Pattern: "shop.*"}}})
-			state := map[string][]byte{tablestate.SchemaPrefix + "shop.t": []byte(edit.Replace(storedTable)), tablestate.BackfillPrefix + "shop.t": []byte(`{"done":true,"rows":3,"more":1}`)}
+			state := map[string][]byte{
+				tablestate.SchemaPrefix + "shop.t":   []byte(edit.Replace(storedTable)),
+				tablestate.BackfillPrefix + "shop.t": []byte(`{"done":true,"rows":3,"more":1}`),
+			}
 			if err := s.load(state); err != nil {
 				t.Fatal(err)
 			}
@@ -63,7 +69,10 @@ func TestStoredTable(t *testing.T) {
 // `bb.dot`.t and bb.`dot.t` have one full name. Rows of one must not be read as the other's.
 func TestOneFullName(t *testing.T) {
 	s := newTableSet(&transform.Mapping{Tables: []transform.TableRule{{Pattern: "`bb.dot`.*"}}})
-	table := &binlog.Table{Database: "bb.dot", Name: "t", Primary: []int{0}, Columns: []binlog.Column{{Name: "id", SQLType: "int", Type: binlog.TypeInt}}}
+	table := &binlog.Table{
+		Database: "bb.dot", Name: "t", Primary: []int{0},
+		Columns: []binlog.Column{{Name: "id", SQLType: "int", Type: binlog.TypeInt}},
+	}
 	if _, err := s.add(table); err != nil {
 		t.Fatal(err)
 	}

@@ -322,9 +322,11 @@ func (a *appender) snapshotPoint() (snapshots.Point, error) {
 }
 
 // errDropped is why a node that freed its data for a full resync rejects promotions and snapshots.
-var errDropped = errors.New("the old data were dropped for a full resync that is not complete yet; " +
+var errDropped = errors.New(
+	"the old data were dropped for a full resync that is not complete yet; " +
 
-	"let it complete, or restart the node to have them again")
+		"let it complete, or restart the node to have them again",
+)
 
 // badCommandError is a command of the upstream that the node cannot apply. The node stops
 // following, because its data would differ from the upstream's.

@@ -75,7 +75,9 @@ func TestBackupOfAnotherHistoryOnReplica(t *testing.T) {
 	startFromBackup(t, c.Dir, name, data)
 	for range 2 {
 		_, err := replication.Open(c)
-		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), foreignID) || !strings.Contains(err.Error(), "remove") {
+		if err == nil || !strings.Contains(err.Error(), name) ||
+			!strings.Contains(err.Error(), foreignID) ||
+			!strings.Contains(err.Error(), "remove") {
 			t.Fatalf("with a log of other bytes: %v", err)
 		}
 	}
@@ -106,7 +108,9 @@ func TestBackupOfAnotherNodeOnMaster(t *testing.T) {
 	startFromBackup(t, c.Dir, name, data)
 	n, stop = start(t, c)
 	st := n.Status()
-	if !has(n, "theirs") || has(n, "mine") || st.Complete || st.ID == was || st.PreviousID != b.Status().ID || st.PreviousTo != st.Offset {
+	if !has(n, "theirs") || has(n, "mine") || st.Complete || st.ID == was ||
+		st.PreviousID != b.Status().ID ||
+		st.PreviousTo != st.Offset {
 		t.Errorf("after %s it is %+v", was, st)
 	}
 	n.SetComplete(true)

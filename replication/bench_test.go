@@ -13,7 +13,12 @@ import (
 
 // BenchmarkApply is one caller that writes row-sized units, each waited for.
 func BenchmarkApply(b *testing.B) {
-	n, err := replication.Open(replication.Config{Listen: "127.0.0.1:0", Dir: b.TempDir(), Log: replog.Config{Keep: 256 << 20}, Logger: zerolog.Nop()})
+	n, err := replication.Open(
+		replication.Config{
+			Listen: "127.0.0.1:0", Dir: b.TempDir(),
+			Log: replog.Config{Keep: 256 << 20}, Logger: zerolog.Nop(),
+		},
+	)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -23,7 +28,11 @@ func BenchmarkApply(b *testing.B) {
 	size := 0
 	for i := range units {
 		id := strconv.Itoa(i)
-		units[i] = atomically(unit("HSET", "user:"+id, "id", id, "name", "user number "+id, "email", id+"@example.com", "country", "DE", "created", "2024-01-01 00:00:00", "status", "active"))
+		units[i] = atomically(
+			unit("HSET", "user:"+id, "id", id, "name", "user number "+id, "email",
+				id+"@example.com", "country", "DE", "created", "2024-01-01 00:00:00", "status",
+				"active"),
+		)
 		size += len(units[i])
 	}
 	b.SetBytes(int64(size / len(units)))

@@ -107,14 +107,17 @@ func TestArgumentsOfAllClientsAreBounded(t *testing.T) {
 	if got := dialRaw(t, n.Addr()).do("CONFIG", "SET", "maxmemory-clients", fmt.Sprint(limit)); got != "+OK" {
 		t.Fatal(got)
 	}
-	part := []byte("*900001\r\n$4\r\nMGET\r\n" + strings.Repeat("$1\r\nk\r\n", 150_000)) // some 6 MB of memory
+	part := []byte(
+		"*900001\r\n$4\r\nMGET\r\n" + strings.Repeat("$1\r\nk\r\n", 150_000),
+	) // some 6 MB of memory
 	for i := range 20 {
 		r := dialRaw(t, n.Addr())
 		if _, err := r.Write(part); err != nil {
 			t.Logf("client %d: %v", i, err)
 		}
 	}
-	eventually(t, "clients are cut off", func() bool { return log.count("the connection of the largest is closed") >= 10 })
+	eventually(t, "clients are cut off",
+		func() bool { return log.count("the connection of the largest is closed") >= 10 })
 	eventually(t, "the rest is within the limit", func() bool { return n.ClientMemory() <= limit })
 	if got := dialRaw(t, n.Addr()).do("EXISTS", "k"); got != ":1" {
 		t.Errorf("another client gets %q", got)
@@ -134,7 +137,8 @@ func TestArgumentsOfOneClientAreBounded(t *testing.T) {
 	if got := r.line(); !strings.HasPrefix(got, "-ERR command is too large") {
 		t.Errorf("got %.100q", got)
 	}
-	eventually(t, "nothing is held", func() bool { return n.ClientMemory() == 0 && n.Status().Clients == 0 })
+	eventually(t, "nothing is held",
+		func() bool { return n.ClientMemory() == 0 && n.Status().Clients == 0 })
 }
 
 // Queued commands are accounted for until EXEC, DISCARD, RESET or the end of the session.

@@ -17,7 +17,9 @@ import (
 // COMMAND lists the commands that read and write keys. It once listed only those of the connection.
 func TestCommandListsTheKeyspace(t *testing.T) {
 	c := config(t)
-	c.Commands = map[string]replication.Handler{"ROWFALL": func(_ context.Context, dst []byte, _ int, _ [][]byte) []byte { return dst }}
+	c.Commands = map[string]replication.Handler{
+		"ROWFALL": func(_ context.Context, dst []byte, _ int, _ [][]byte) []byte { return dst },
+	}
 	n, _ := start(t, c)
 	cl := client(t, n.Addr())
 	all, err := cl.Command(t.Context()).Result()
@@ -26,12 +28,17 @@ func TestCommandListsTheKeyspace(t *testing.T) {
 	}
 	names := cl.CommandList(t.Context(), nil).Val()
 	docs := cl.Do(t.Context(), "COMMAND", "DOCS").Val().(map[any]any)
-	if count := cl.Do(t.Context(), "COMMAND", "COUNT").Val(); count != int64(len(all)) || len(names) != len(all) || len(docs) != len(all) {
-		t.Errorf("COUNT says %v, INFO has %d, LIST %d, DOCS %d", count, len(all), len(names), len(docs))
+	if count := cl.Do(t.Context(), "COMMAND", "COUNT").Val(); count != int64(len(all)) ||
+		len(names) != len(all) ||
+		len(docs) != len(all) {
+		t.Errorf("COUNT says %v, INFO has %d, LIST %d, DOCS %d", count, len(all), len(names),
+			len(docs))
 	}
 	for name, readOnly := range map[string]bool{"get": true, "hgetall": true, "zrange": true, "xrange": true, "set": false, "hset": false, "xadd": false} {
 		got := all[name]
-		if got == nil || got.ReadOnly != readOnly || got.FirstKeyPos != 1 || !slices.Contains(names, name) || docs[name] == nil {
+		if got == nil || got.ReadOnly != readOnly || got.FirstKeyPos != 1 ||
+			!slices.Contains(names, name) ||
+			docs[name] == nil {
 			t.Errorf("%s is %+v, docs %v", name, got, docs[name])
 		}
 	}
@@ -61,13 +68,15 @@ func TestCommandInfoIsThatOfRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	describe := func(c *redis.CommandInfo) string {
-		return fmt.Sprint(c.FirstKeyPos, c.LastKeyPos, c.StepCount, slices.Contains(c.Flags, "write"), slices.Contains(c.Flags, "movablekeys"))
+		return fmt.Sprint(c.FirstKeyPos, c.LastKeyPos, c.StepCount,
+			slices.Contains(c.Flags, "write"), slices.Contains(c.Flags, "movablekeys"))
 	}
 	compared := 0
 	for name, c := range ours {
 		their := theirs[name]
 		// Redis has key positions of these two only by subcommand.
-		if their == nil || name == "object" || name == "xinfo" || !slices.Contains(c.Flags, "readonly") && !slices.Contains(c.Flags, "write") {
+		if their == nil || name == "object" || name == "xinfo" ||
+			!slices.Contains(c.Flags, "readonly") && !slices.Contains(c.Flags, "write") {
 			continue
 		}
 		compared++
@@ -105,14 +114,16 @@ func TestClientKillMaster(t *testing.T) {
 		{"TYPE pubsub SKIPME no", ":0"},
 	} {
 		before := a.Status().PartialSyncs
-		if got := line(); !strings.Contains(got, "addr="+a.Addr()) || !strings.Contains(got, "flags=M") {
+		if got := line(); !strings.Contains(got, "addr="+a.Addr()) ||
+			!strings.Contains(got, "flags=M") {
 			t.Errorf("CLIENT LIST TYPE master is %q", got)
 		}
 		if got := r.do(strings.Fields("CLIENT KILL " + tc.kill)...); got != tc.killed {
 			t.Errorf("CLIENT KILL %s gets %q", tc.kill, got)
 		}
 		if tc.killed != ":0" {
-			eventually(t, "the link is another one", func() bool { return a.Status().PartialSyncs > before })
+			eventually(t, "the link is another one",
+				func() bool { return a.Status().PartialSyncs > before })
 			online(t, n)
 		}
 	}

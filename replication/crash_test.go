@@ -24,7 +24,12 @@ const followersEnv = "ROWFALL_TEST_FOLLOWERS"
 func child() {
 	go endWithParent()
 	f := strings.Fields(os.Getenv(childEnv))
-	n, err := replication.Open(replication.Config{Dir: f[0], Listen: f[1], SnapshotEvery: 256 << 10, Log: replog.Config{SegmentSize: 64 << 10, Keep: 1 << 30}})
+	n, err := replication.Open(
+		replication.Config{
+			Dir: f[0], Listen: f[1], SnapshotEvery: 256 << 10,
+			Log: replog.Config{SegmentSize: 64 << 10, Keep: 1 << 30},
+		},
+	)
 	if err != nil {
 		fmt.Println("fault", err)
 		os.Exit(1)
@@ -39,7 +44,11 @@ func child() {
 	}
 	fmt.Println("ready", n.Addr(), n.Status().ID, n.Offset(), first-1)
 	for i := first; ; i++ {
-		u := atomically(unit("SET", "last", strconv.Itoa(i)), unit("HSET", "row:"+strconv.Itoa(i%1000), "n", strconv.Itoa(i), "pad", strings.Repeat("x", i%300)))
+		u := atomically(
+			unit("SET", "last", strconv.Itoa(i)),
+			unit("HSET", "row:"+strconv.Itoa(i%1000), "n", strconv.Itoa(i), "pad",
+				strings.Repeat("x", i%300)),
+		)
 		at, err := n.Apply(context.Background(), term, u)
 		if err != nil {
 			fmt.Println("fault", err)
@@ -133,10 +142,12 @@ func TestKillNine(t *testing.T) {
 		c.kill()
 		again := startChild(t, dir, listen)
 		if again.last < reached || again.offset < at {
-			t.Errorf("round %d: unit %d at %d was applied, but after the kill there is %d at %d", round, reached, at, again.last, again.offset)
+			t.Errorf("round %d: unit %d at %d was applied, but after the kill there is %d at %d",
+				round, reached, at, again.last, again.offset)
 		}
 		eventually(t, "the replica goes on", func() bool { return rep.Offset() > again.offset })
-		if !strings.Contains(client(t, again.addr).Info(t.Context(), "stats").Val(), "sync_full:0\r\n") {
+		if !strings.Contains(client(t, again.addr).Info(t.Context(), "stats").Val(),
+			"sync_full:0\r\n") {
 			t.Errorf("round %d: the replica resynced fully", round)
 		}
 		again.kill()

@@ -79,10 +79,12 @@ func TestLostDirectoryWipesNobody(t *testing.T) {
 		if got := r.do("PSYNC", unknownID, "5001"); !strings.HasPrefix(got, "-NOMASTERLINK ") {
 			t.Errorf("complete %v: got %q", done, got)
 		}
-		if got := n.Status().Advice; !strings.Contains(got, "127.0.0.1:7777 holds 5000 bytes") || !strings.Contains(got, "REPLICAOF 127.0.0.1 7777") {
+		if got := n.Status().Advice; !strings.Contains(got, "127.0.0.1:7777 holds 5000 bytes") ||
+			!strings.Contains(got, "REPLICAOF 127.0.0.1 7777") {
 			t.Errorf("it says %q", got)
 		}
-		if got := client(t, n.Addr()).Info(t.Context(), "replication").Val(); !strings.Contains(got, "rowfall_advice:replica 127.0.0.1:7777") {
+		if got := client(t, n.Addr()).Info(t.Context(), "replication").Val(); !strings.Contains(got,
+			"rowfall_advice:replica 127.0.0.1:7777") {
 			t.Errorf("INFO says %q", got)
 		}
 	}
@@ -103,7 +105,8 @@ func TestPartialResyncAroundSegments(t *testing.T) {
 	n, _ := complete(t, c)
 	want := string(unit("SELECT", "0"))
 	for i := range 60 {
-		u := atomically(unit("SET", "k", strconv.Itoa(i)), unit("HSET", "h", "f", strings.Repeat("x", i)))
+		u := atomically(unit("SET", "k", strconv.Itoa(i)),
+			unit("HSET", "h", "f", strings.Repeat("x", i)))
 		want += string(u)
 		apply(t, n, u)
 	}

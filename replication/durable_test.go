@@ -34,7 +34,10 @@ type onDisk struct {
 func diskConfig(dir string, volume *memfs.FS) replication.Config {
 	return replication.Config{
 		Listen: "127.0.0.1:0", Dir: dir, FS: volume, Logger: zerolog.Nop(),
-		Log: replog.Config{Memory: 64 << 10, SegmentSize: 16 << 10, Fsync: replog.Never, Reserve: -1},
+		Log: replog.Config{
+			Memory: 64 << 10, SegmentSize: 16 << 10, Fsync: replog.Never,
+			Reserve: -1,
+		},
 	}
 }
 
@@ -59,7 +62,8 @@ func (d *onDisk) write(t *testing.T, units int) {
 	t.Helper()
 	for range units {
 		i := strconv.Itoa(d.last(t) + 1)
-		apply(t, d.Node, atomically(unit("SET", "row:"+i, i+strings.Repeat("x", 100)), unit("SET", "last", i)))
+		apply(t, d.Node,
+			atomically(unit("SET", "row:"+i, i+strings.Repeat("x", 100)), unit("SET", "last", i)))
 	}
 }
 
@@ -69,7 +73,8 @@ func (d *onDisk) last(t *testing.T) int {
 	v, _ := d.Keyspace().Get("last")
 	last, _ := strconv.Atoi(string(v))
 	for i := range last {
-		if v, ok := d.Keyspace().Get("row:" + strconv.Itoa(i+1)); !ok || !strings.HasPrefix(string(v), strconv.Itoa(i+1)+"x") {
+		if v, ok := d.Keyspace().Get("row:" + strconv.Itoa(i+1)); !ok ||
+			!strings.HasPrefix(string(v), strconv.Itoa(i+1)+"x") {
 			t.Fatalf("row %d of %d is %q", i+1, last, v)
 		}
 	}
@@ -153,12 +158,15 @@ var diskCases = []struct {
 		is: func(t *testing.T, n *onDisk) bool {
 			st := n.Status()
 			if st.ID != string(otherID) {
-				if n.last(t) != rowsBefore || n.Offset() >= newOffset || st.Snapshot.Offset > n.Offset() {
+				if n.last(t) != rowsBefore || n.Offset() >= newOffset ||
+					st.Snapshot.Offset > n.Offset() {
 					t.Errorf("%d rows at %d: %+v", n.last(t), n.Offset(), st.Snapshot)
 				}
 				return false
 			}
-			if v, _ := n.Keyspace().Get("other"); string(v) != "data" || n.Keyspace().Len() != 1 || n.Offset() != newOffset || st.Snapshot.Offset != newOffset {
+			if v, _ := n.Keyspace().Get("other"); string(v) != "data" || n.Keyspace().Len() != 1 ||
+				n.Offset() != newOffset ||
+				st.Snapshot.Offset != newOffset {
 				t.Errorf("other is %q at %d: %+v", v, n.Offset(), st.Snapshot)
 			}
 			return true
@@ -176,7 +184,8 @@ var diskCases = []struct {
 		is: func(t *testing.T, n *onDisk) bool {
 			got, err := n.ask("CONFIG", "GET", "masterauth", "repl-timeout")
 			secret := strings.Contains(got, "a secret")
-			if err != nil || n.last(t) != rowsBefore || secret != strings.Contains(got, "repl-timeout:77") {
+			if err != nil || n.last(t) != rowsBefore ||
+				secret != strings.Contains(got, "repl-timeout:77") {
 				t.Errorf("%d rows, %q, %v", n.last(t), got, err)
 			}
 			return secret
@@ -189,7 +198,9 @@ var diskCases = []struct {
 func gaveRoleAway(t *testing.T, n *onDisk) bool {
 	role, _ := n.Role()
 	info, err := n.ask("INFO", "replication")
-	if asks := strings.Contains(info, "master_failover_state:failover-in-progress"); err != nil || n.last(t) != rowsBefore || asks != (role == replication.Replica) {
+	if asks := strings.Contains(info, "master_failover_state:failover-in-progress"); err != nil ||
+		n.last(t) != rowsBefore ||
+		asks != (role == replication.Replica) {
 		t.Errorf("%d rows, a %v: %s, %v", n.last(t), role, info, err)
 	}
 	return role == replication.Replica
@@ -389,7 +400,9 @@ func TestStartAtEveryStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id.History, id.Clean, id.CleanEnd, id.Pending, id.PendingAt = identity.NewHistory(otherID), false, 0, true, newOffset
+	id.History, id.Clean, id.CleanEnd, id.Pending, id.PendingAt = identity.NewHistory(
+		otherID,
+	), false, 0, true, newOffset
 	if err := id.Save(pending, dir); err != nil {
 		t.Fatal(err)
 	}
@@ -463,7 +476,8 @@ func TestStartAtEveryStep(t *testing.T) {
 				}
 				left := volume.Copy()
 				for seed := range uint64(3) {
-					next(fmt.Sprintf("power cut at step %d", step), powerCut(t, volume, dir, step, seed), true)
+					next(fmt.Sprintf("power cut at step %d", step),
+						powerCut(t, volume, dir, step, seed), true)
 				}
 				next(fmt.Sprintf("killed at step %d", step), left, false)
 				for _, fault := range []error{syscall.EIO, syscall.ENOSPC} {

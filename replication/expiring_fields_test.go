@@ -16,7 +16,8 @@ func TestFieldsThatExpireAreRejectedByName(t *testing.T) {
 	for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			srv := servertest.Cache(t, kind, servers.CacheOptions{Args: []string{"--repl-diskless-sync-delay", "0"}})
+			srv := servertest.Cache(t, kind,
+				servers.CacheOptions{Args: []string{"--repl-diskless-sync-delay", "0"}})
 			up := client(t, srv.Addr())
 			for _, words := range [][]any{{"HSET", "h:fields", "f", "v", "g", "w"}, {"HPEXPIRE", "h:fields", "1000000", "FIELDS", "1", "f"}} {
 				if err := up.Do(t.Context(), words...).Err(); err != nil {
@@ -26,7 +27,8 @@ func TestFieldsThatExpireAreRejectedByName(t *testing.T) {
 			c := config(t)
 			c.ReplicaOf = srv.Addr()
 			n, _ := start(t, c)
-			eventually(t, "the node stops following", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
+			eventually(t, "the node stops following",
+				func() bool { return n.Status().Upstream.State == replication.LinkStopped })
 			got := n.Status().Upstream.Err
 			for _, want := range []string{"h:fields", "hash with field expiry", "REPLICAOF"} {
 				if !strings.Contains(got, want) {

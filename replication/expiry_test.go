@@ -36,20 +36,26 @@ func TestOnlyTheMasterDeletes(t *testing.T) {
 	below, _ := follow(t, rep.Addr())
 	addrs := []string{rep.Addr(), below.Addr()}
 	for _, kind := range kinds {
-		addrs = append(addrs, servertest.Cache(t, kind, servers.CacheOptions{Args: replicaOf(rep.Addr())}).Addr())
+		addrs = append(addrs,
+			servertest.Cache(t, kind, servers.CacheOptions{Args: replicaOf(rep.Addr())}).Addr())
 	}
 	for _, addr := range addrs {
 		caughtUp(t, n, addr)
 	}
-	at := apply(t, n, atomically(unit("SET", "k", "v"), unit("PEXPIREAT", "k", now.in(300))), unit("SET", "stays", "v"))
+	at := apply(t, n, atomically(unit("SET", "k", "v"), unit("PEXPIREAT", "k", now.in(300))),
+		unit("SET", "stays", "v"))
 	for _, addr := range addrs {
 		r := client(t, addr)
-		eventually(t, addr+" shows it as gone", func() bool { return r.Exists(t.Context(), "stays").Val() == 1 && r.Exists(t.Context(), "k").Val() == 0 })
+		eventually(
+			t, addr+" shows it as gone",
+			func() bool { return r.Exists(t.Context(), "stays").Val() == 1 && r.Exists(t.Context(), "k").Val() == 0 },
+		)
 		if got := r.DBSize(t.Context()).Val(); got != 2 {
 			t.Errorf("%s deleted it by itself: %d keys", addr, got)
 		}
 	}
-	if got := client(t, n.Addr()).Exists(t.Context(), "k").Val(); got != 1 || n.Offset() != at || below.Offset() != at {
+	if got := client(t, n.Addr()).Exists(t.Context(), "k").Val(); got != 1 || n.Offset() != at ||
+		below.Offset() != at {
 		t.Errorf("the master's time has not come, and it says %d", got)
 	}
 	now.Add(301)
@@ -69,15 +75,17 @@ func TestDueKeysGoFirst(t *testing.T) {
 	n, _ := complete(t, c)
 	r := dialRaw(t, n.Addr())
 	psync(r, "?", "-1")
-	apply(t, n, unit("SELECT", "0"), unit("SET", "a", "1"), unit("PEXPIREAT", "a", now.in(10)), unit("SET", "b", "1"), unit("PEXPIREAT", "b", now.in(20)),
-		unit("SET", "c", "1"), unit("PEXPIREAT", "c", now.in(30)))
+	apply(t, n, unit("SELECT", "0"), unit("SET", "a", "1"), unit("PEXPIREAT", "a", now.in(10)),
+		unit("SET", "b", "1"), unit("PEXPIREAT", "b", now.in(20)), unit("SET", "c", "1"),
+		unit("PEXPIREAT", "c", now.in(30)))
 	r.expect(string(unit("SELECT", "0")) + string(unit("SELECT", "0")))
 	for _, key := range []string{"a", "b", "c"} {
 		r.expect(string(unit("SET", key, "1")))
 		at, _ := strconv.Atoi(now.in(0))
 		r.expect(string(unit("PEXPIREAT", key, strconv.Itoa(at+10*int(1+key[0]-'a')))))
 	}
-	eventually(t, "the first snapshot is written", func() bool { return !n.Status().Snapshot.Running })
+	eventually(t, "the first snapshot is written",
+		func() bool { return !n.Status().Snapshot.Running })
 	now.Add(11)
 	apply(t, n, unit("SET", "a", "2")) // not the old a with its end
 	r.expect(string(unit("DEL", "a")) + string(unit("SET", "a", "2")))
@@ -125,7 +133,8 @@ func TestPromotionSweepsFirst(t *testing.T) {
 	below.send("PSYNC", a.Status().ID, (at + 1).String())
 	below.line()
 	below.expect(string(unit("SELECT", "0")) + string(unit("DEL", "k")))
-	if role, _ := b.Role(); role != replication.Master || b.Offset() != at+replog.Offset(len(unit("SELECT", "0"))+len(unit("DEL", "k"))) {
+	if role, _ := b.Role(); role != replication.Master ||
+		b.Offset() != at+replog.Offset(len(unit("SELECT", "0"))+len(unit("DEL", "k"))) {
 		t.Errorf("it is %s at %d", role, b.Offset())
 	}
 }
@@ -173,9 +182,14 @@ func TestDueKeysWithLongNames(t *testing.T) {
 	}
 	at := apply(t, n, atomically(all...))
 	now.Add(6)
-	again := atomically(unit("SET", keys[2], "6"), unit("SET", keys[3], "6"), unit("SET", keys[4], "6"))
+	again := atomically(unit("SET", keys[2], "6"), unit("SET", keys[3], "6"),
+		unit("SET", keys[4], "6"))
 	apply(t, n, again)
 	r := dialRaw(t, n.Addr())
 	ask(r, n.Status().ID, (at + 1).String())
-	r.expect(string(unit("DEL", keys[0], keys[1])) + string(unit("DEL", keys[2], keys[3])) + string(unit("DEL", keys[4])) + string(again))
+	r.expect(
+		string(unit("DEL", keys[0], keys[1])) + string(unit("DEL", keys[2], keys[3])) + string(
+			unit("DEL", keys[4]),
+		) + string(again),
+	)
 }

@@ -40,7 +40,9 @@ func (n *Node) SnapshotEvery(bytes int64) {
 }
 
 // TakeResync does what a full resync does when it has received everything.
-func (n *Node) TakeResync(ctx context.Context, keys *keyspace.Keyspace, id identity.ID, at replog.Offset) error {
+func (n *Node) TakeResync(ctx context.Context, keys *keyspace.Keyspace, id identity.ID,
+	at replog.Offset,
+) error {
 	_, term := n.Role()
 	return n.upstream.installSnapshot(ctx, term, keys, id, at)
 }
@@ -52,7 +54,8 @@ func (n *Node) SnapshotDue() {
 
 // HandOver does what FAILOVER does when the replica has everything.
 func (n *Node) HandOver(ctx context.Context, to string) error {
-	_, err := n.appender.submit(context.Background(), 0, nil, func() error { return n.appender.demoteTo(ctx, to) })
+	_, err := n.appender.submit(context.Background(), 0, nil,
+		func() error { return n.appender.demoteTo(ctx, to) })
 	return err
 }
 

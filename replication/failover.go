@@ -82,14 +82,20 @@ func (f *failover) setState(state string) {
 func (n *Node) Failover(to string, force bool, timeout time.Duration) error {
 	f := n.failover
 	if role, _ := n.Role(); role == Replica {
-		return errors.New("FAILOVER is not valid when server is a replica.") //nolint:staticcheck // Redis's own words
+		return errors.New(
+			"FAILOVER is not valid when server is a replica.",
+		) //nolint:staticcheck // Redis's own words
 	}
 	all := n.replicas.status()
 	switch {
 	case len(all) == 0:
-		return errors.New("FAILOVER requires connected replicas.") //nolint:staticcheck // Redis's own words
+		return errors.New(
+			"FAILOVER requires connected replicas.",
+		) //nolint:staticcheck // Redis's own words
 	case force && (to == "" || timeout <= 0):
-		return errors.New("FAILOVER with force option requires both a timeout and target HOST and IP.") //nolint:staticcheck // Redis's own words
+		return errors.New(
+			"FAILOVER with force option requires both a timeout and target HOST and IP.",
+		) //nolint:staticcheck // Redis's own words
 	case to != "":
 		known, online := false, false
 		for _, r := range all {
@@ -97,10 +103,14 @@ func (n *Node) Failover(to string, force bool, timeout time.Duration) error {
 			online = online || r.Addr == to && r.State == ReplicaOnline
 		}
 		if !known {
-			return errors.New("FAILOVER target HOST and PORT is not a replica.") //nolint:staticcheck // Redis's own words
+			return errors.New(
+				"FAILOVER target HOST and PORT is not a replica.",
+			) //nolint:staticcheck // Redis's own words
 		}
 		if !online {
-			return errors.New("FAILOVER target replica is not online.") //nolint:staticcheck // Redis's own words
+			return errors.New(
+				"FAILOVER target replica is not online.",
+			) //nolint:staticcheck // Redis's own words
 		}
 	}
 	f.mu.Lock()
@@ -417,9 +427,13 @@ func (e *refusedError) Unwrap() error { return e.err }
 func (a *appender) takeOver(id string) (err error) {
 	switch {
 	case a.role == Master:
-		err = errors.New("PSYNC FAILOVER can't be sent to a master.") //nolint:staticcheck // Redis's own words
+		err = errors.New(
+			"PSYNC FAILOVER can't be sent to a master.",
+		) //nolint:staticcheck // Redis's own words
 	case !strings.EqualFold(id, string(a.n.identity().History.ID())):
-		err = errors.New("PSYNC FAILOVER replid must match my replid.") //nolint:staticcheck // Redis's own words
+		err = errors.New(
+			"PSYNC FAILOVER replid must match my replid.",
+		) //nolint:staticcheck // Redis's own words
 	case !a.n.isComplete():
 		err = errors.New("PSYNC FAILOVER to a node whose data are not complete")
 	default:

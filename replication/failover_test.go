@@ -59,7 +59,8 @@ func TestFailoverBetweenNodes(t *testing.T) {
 		demoted := make(chan int)
 		go func() {
 			for i := 0; ; i++ {
-				_, err := from.Apply(context.Background(), term, unit("SET", "n", strconv.Itoa(total+i)))
+				_, err := from.Apply(context.Background(), term,
+					unit("SET", "n", strconv.Itoa(total+i)))
 				if errors.Is(err, replication.ErrDemoted) {
 					demoted <- i
 					return
@@ -84,7 +85,8 @@ func TestFailoverBetweenNodes(t *testing.T) {
 	}
 	apply(t, from, unit("SET", "end", "1"))
 	for _, n := range []*replication.Node{to, c} {
-		eventually(t, "all have everything", func() bool { return n.Offset() == from.Offset() && n.Status().ID == from.Status().ID })
+		eventually(t, "all have everything",
+			func() bool { return n.Offset() == from.Offset() && n.Status().ID == from.Status().ID })
 	}
 	if full := a.Status().FullSyncs + b.Status().FullSyncs + c.Status().FullSyncs; full != 2 {
 		t.Errorf("%d full resyncs", full)
@@ -107,20 +109,27 @@ func TestFailoverWithRealServer(t *testing.T) {
 			s := client(t, srv.Addr())
 			refuses := func(why string) { // by these words we go
 				t.Helper()
-				if err := s.Do(t.Context(), "PSYNC", foreignID, "1", "FAILOVER").Err(); err == nil || !strings.Contains(err.Error(), why) {
+				if err := s.Do(t.Context(), "PSYNC", foreignID, "1", "FAILOVER").Err(); err == nil ||
+					!strings.Contains(err.Error(), why) {
 					t.Errorf("it refuses a role by %v, want %q", err, why)
 				}
 			}
-			eventually(t, "the server is the master", func() bool { return field(s, "replication", "role") == "master" })
+			eventually(t, "the server is the master",
+				func() bool { return field(s, "replication", "role") == "master" })
 			refuses("can't be sent to a master")
 			if err := s.Set(t.Context(), "there", "1", 0).Err(); err != nil {
 				t.Fatal(err)
 			}
 			equal(t, srv.Addr(), below.Addr())
-			eventually(t, "we are its replica", func() bool { return field(s, "replication", "connected_slaves") == "1" })
-			eventually(t, "it has heard us", func() bool { return strings.Contains(field(s, "replication", "slave0"), "state=online") })
+			eventually(t, "we are its replica",
+				func() bool { return field(s, "replication", "connected_slaves") == "1" })
+			eventually(
+				t, "it has heard us",
+				func() bool { return strings.Contains(field(s, "replication", "slave0"), "state=online") },
+			)
 			failoverTo(t, srv.Addr(), n.Addr())
-			eventually(t, "we are the master", func() bool { role, _ := n.Role(); return role == replication.Master })
+			eventually(t, "we are the master",
+				func() bool { role, _ := n.Role(); return role == replication.Master })
 			apply(t, n, unit("SET", "back", "1"))
 			equal(t, n.Addr(), srv.Addr())
 			equal(t, n.Addr(), below.Addr())
@@ -160,7 +169,8 @@ func TestFailoverGivenUp(t *testing.T) {
 	})
 	apply(t, n, unit("SET", "k", "1"))
 	// By the Go API force was taken without a target: at the time-out the role went to nobody, and writing ended.
-	if err := n.Failover("", true, time.Millisecond); err == nil || !strings.Contains(err.Error(), "requires both") {
+	if err := n.Failover("", true, time.Millisecond); err == nil ||
+		!strings.Contains(err.Error(), "requires both") {
 		t.Errorf("force without a target gives %v", err)
 	}
 	for _, step := range [][2]string{
@@ -181,7 +191,8 @@ func TestFailoverGivenUp(t *testing.T) {
 			t.Errorf("%s gives %q, want %q", step[0], got, step[1])
 		}
 	}
-	if !strings.Contains(c.Info(t.Context(), "replication").Val(), "master_failover_state:waiting-for-sync\r\n") {
+	if !strings.Contains(c.Info(t.Context(), "replication").Val(),
+		"master_failover_state:waiting-for-sync\r\n") {
 		t.Error("INFO does not say so")
 	}
 	_, term := n.Role()
@@ -274,7 +285,8 @@ func TestFailoverRefused(t *testing.T) {
 		conn.Write([]byte(answer)) //nolint:errcheck // the test sees what follows
 	}
 	ask("-NOMASTERLINK not now\r\n")
-	if role, _ := n.Role(); role != replication.Replica || n.Status().Failover != "failover-in-progress" {
+	if role, _ := n.Role(); role != replication.Replica ||
+		n.Status().Failover != "failover-in-progress" {
 		t.Errorf("while it asks: %+v", n.Status())
 	}
 	stop()
@@ -283,8 +295,10 @@ func TestFailoverRefused(t *testing.T) {
 	}
 	n, _ = start(t, c)
 	ask("-ERR no\r\n")
-	eventually(t, "it is the master again", func() bool { role, now := n.Role(); return role == replication.Master && now == term+2 })
-	if st := n.Status(); st.ID == id || st.PreviousID != id || st.PreviousTo != at || st.Failover != "no-failover" {
+	eventually(t, "it is the master again",
+		func() bool { role, now := n.Role(); return role == replication.Master && now == term+2 })
+	if st := n.Status(); st.ID == id || st.PreviousID != id || st.PreviousTo != at ||
+		st.Failover != "no-failover" {
 		t.Errorf("got %+v", st)
 	}
 }
@@ -345,7 +359,8 @@ func TestFailoverAbortedWhileAsking(t *testing.T) {
 	failoverTo(t, n.Addr(), target.Addr().String())
 	conn := target.asked()
 	defer conn.Close()
-	if role, _ := n.Role(); role != replication.Replica || n.Status().Failover != "failover-in-progress" {
+	if role, _ := n.Role(); role != replication.Replica ||
+		n.Status().Failover != "failover-in-progress" {
 		t.Errorf("while it asks: %+v", n.Status())
 	}
 	client := dialRaw(t, n.Addr())
@@ -356,7 +371,10 @@ func TestFailoverAbortedWhileAsking(t *testing.T) {
 		t.Errorf("a second one gets %q", got)
 	}
 	role, now := n.Role()
-	if st := n.Status(); role != replication.Master || now != term+2 || st.ID == id || st.PreviousID != id || st.PreviousTo != at || st.Failover != "no-failover" {
+	if st := n.Status(); role != replication.Master || now != term+2 || st.ID == id ||
+		st.PreviousID != id ||
+		st.PreviousTo != at ||
+		st.Failover != "no-failover" {
 		t.Errorf("it is %s in term %d: %+v", role, now, st)
 	}
 	if v, _ := n.Keyspace().Get("k"); string(v) != "1" {
@@ -465,7 +483,8 @@ func TestFailoverUnheardThenHandedOn(t *testing.T) {
 	a, _ = start(t, ca)
 	apply(t, c, unit("SET", "after", "1"))
 	equal(t, c.Addr(), a.Addr())
-	if role, _ := a.Role(); role != replication.Replica || a.Status().Failover != "no-failover" || a.Status().ID != c.Status().ID {
+	if role, _ := a.Role(); role != replication.Replica || a.Status().Failover != "no-failover" ||
+		a.Status().ID != c.Status().ID {
 		t.Errorf("the first master: %+v", a.Status())
 	}
 	if full := b.Status().FullSyncs + c.Status().FullSyncs; full != 0 {
@@ -484,7 +503,9 @@ func TestFailoverWhoseReplicaMovedOn(t *testing.T) {
 	failoverTo(t, n.Addr(), target.Addr().String())
 	for _, answer := range []string{"", "-NOMASTERLINK no\r\n", "-MASTERDOWN no\r\n", "+FULLRESYNC " + foreignID + " 5\r\n"} {
 		conn := target.asked()
-		conn.Write([]byte("-ERR PSYNC FAILOVER replid must match my replid.\r\n")) //nolint:errcheck // the test sees what follows
+		conn.Write(
+			[]byte("-ERR PSYNC FAILOVER replid must match my replid.\r\n"),
+		) //nolint:errcheck // the test sees what follows
 		want := []string{"PSYNC", target.id, strconv.Itoa(int(target.at) + 1)}
 		if got := conn.command(); !slices.Equal(got, want) {
 			t.Errorf("then it is asked %q, want %q", got, want)
@@ -492,8 +513,10 @@ func TestFailoverWhoseReplicaMovedOn(t *testing.T) {
 		conn.Write([]byte(answer)) //nolint:errcheck // the test sees what follows
 		conn.Close()
 	}
-	eventually(t, "it stopped", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
-	if st := n.Status(); st.Failover != "failover-in-progress" || !strings.Contains(st.Upstream.Err, "send FAILOVER ABORT") {
+	eventually(t, "it stopped",
+		func() bool { return n.Status().Upstream.State == replication.LinkStopped })
+	if st := n.Status(); st.Failover != "failover-in-progress" ||
+		!strings.Contains(st.Upstream.Err, "send FAILOVER ABORT") {
 		t.Errorf("got %+v", st)
 	}
 	if err := n.AbortFailover(t.Context()); err != nil {
@@ -527,14 +550,17 @@ func TestFailoverRefusedOnAFullDisk(t *testing.T) {
 	if err := n.Failover("", false, 0); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "its new role is on disk", func() bool { role, _ := n.Role(); return role == replication.Replica })
+	eventually(t, "its new role is on disk",
+		func() bool { role, _ := n.Role(); return role == replication.Replica })
 	volume.Leave(0)
 	refuse()
-	eventually(t, "it cannot", func() bool { return strings.Contains(n.Status().Upstream.Err, "take failover back") })
+	eventually(t, "it cannot",
+		func() bool { return strings.Contains(n.Status().Upstream.Err, "take failover back") })
 	if err := n.AbortFailover(t.Context()); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("ABORT gives %v", err)
 	}
-	if role, _ := n.Role(); role != replication.Replica || n.Status().Failover != "failover-in-progress" {
+	if role, _ := n.Role(); role != replication.Replica ||
+		n.Status().Failover != "failover-in-progress" {
 		t.Errorf("it is a %s: %+v", role, n.Status())
 	}
 	volume.Leave(-1)
@@ -568,11 +594,13 @@ func TestFailedHandOverIsForgotten(t *testing.T) {
 			err := n.HandOver(context.Background(), nowhere)
 			done = !volume.Failed()
 			volume.FailAt(0, nil)
-			if role, _ := n.Role(); err != nil && role == replication.Master && n.ReplicaOf(t.Context(), nowhere) == nil {
+			if role, _ := n.Role(); err != nil && role == replication.Master &&
+				n.ReplicaOf(t.Context(), nowhere) == nil {
 				n.stop()
 				n = restarted(t, c, volume)
 				if got := n.Status().Failover; got != "no-failover" {
-					t.Errorf("step %d, once %v: after REPLICAOF and a restart its state is %s", step, once, got)
+					t.Errorf("step %d, once %v: after REPLICAOF and a restart its state is %s",
+						step, once, got)
 				}
 			}
 			n.stop()
@@ -635,7 +663,8 @@ func TestTakeOverWithAFaultIsNoRefusal(t *testing.T) {
 		r.send("PSYNC", n.Status().ID, (n.Offset() + 1).String(), "FAILOVER")
 		answer, _ := r.r.ReadString('\n') // or none: the node stops
 		done = !volume.Failed()
-		if done && !strings.HasPrefix(answer, "+CONTINUE") || !done && answer != "" && !strings.HasPrefix(answer, "-NOMASTERLINK") {
+		if done && !strings.HasPrefix(answer, "+CONTINUE") ||
+			!done && answer != "" && !strings.HasPrefix(answer, "-NOMASTERLINK") {
 			t.Errorf("step %d: the answer is %q", step, answer)
 		}
 		n.stop()

@@ -37,8 +37,9 @@ func benchRows() int {
 // row is one row of eight fields and about 110 bytes under a key of 16.
 func row(i int) []byte {
 	id := strconv.Itoa(i)
-	return unit("HSET", fmt.Sprintf("customer:%07d", i), "id", id, "name", "customer number "+id, "email", id+"@example.com", "country", "DE",
-		"created", "2024-01-01 00:00:00", "status", "active", "balance", "1234.56", "visits", strconv.Itoa(i%1000))
+	return unit("HSET", fmt.Sprintf("customer:%07d", i), "id", id, "name", "customer number "+id,
+		"email", id+"@example.com", "country", "DE", "created", "2024-01-01 00:00:00", "status",
+		"active", "balance", "1234.56", "visits", strconv.Itoa(i%1000))
 }
 
 func benchNode(b *testing.B, c replication.Config) *replication.Node {
@@ -135,12 +136,14 @@ func joinTime(b *testing.B, kind servers.Kind, master string, args ...string) ti
 func BenchmarkFullResync(b *testing.B) {
 	servertest.Need(b, servers.Redis, servers.RedisStable, servers.Valkey)
 	rows := benchRows()
-	packed, plain := benchNode(b, replication.Config{AssumeReplicas: "7.0"}), benchNode(b, replication.Config{})
+	packed, plain := benchNode(b, replication.Config{AssumeReplicas: "7.0"}), benchNode(b,
+		replication.Config{})
 	applyRows(b, packed, 0, rows)
 	applyRows(b, plain, 0, rows)
 	masters := map[servers.Kind]string{}
 	for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
-		srv := servertest.Cache(b, kind, servers.CacheOptions{Args: []string{"--repl-diskless-sync-delay", "0"}})
+		srv := servertest.Cache(b, kind,
+			servers.CacheOptions{Args: []string{"--repl-diskless-sync-delay", "0"}})
 		load(b, srv.Addr(), rows, row)
 		masters[kind] = srv.Addr()
 	}
@@ -155,9 +158,12 @@ func BenchmarkFullResync(b *testing.B) {
 		valkey := joinTime(b, servers.Valkey, masters[servers.Valkey])
 		stable := joinTime(b, servers.RedisStable, packed.Addr())
 		stablePlain := joinTime(b, servers.RedisStable, plain.Addr())
-		b.Logf("%d rows to redis 8: new file %v, file there %v, there and diskless load %v; from redis 8 %v, diskless load %v",
-			rows, fresh, there, diskless, redis, redisDiskless)
-		b.Logf("to valkey 9: file there %v, from valkey 9 %v; to redis 7.0: packed %v, plain %v", toValkey, valkey, stable, stablePlain)
+		b.Logf(
+			"%d rows to redis 8: new file %v, file there %v, there and diskless load %v; from redis 8 %v, diskless load %v",
+			rows, fresh, there, diskless, redis, redisDiskless,
+		)
+		b.Logf("to valkey 9: file there %v, from valkey 9 %v; to redis 7.0: packed %v, plain %v",
+			toValkey, valkey, stable, stablePlain)
 		b.ReportMetric(redis.Seconds()/fresh.Seconds(), "x-redis/new-file")
 		b.ReportMetric(redis.Seconds()/there.Seconds(), "x-redis/file-there")
 		b.ReportMetric(redisDiskless.Seconds()/diskless.Seconds(), "x-redis/diskless")
@@ -328,7 +334,8 @@ func BenchmarkJoins(b *testing.B) {
 				used[i], kernel[i] = joinCPU(b, rows, count)
 				all[i] += used[i]
 			}
-			b.Logf("%d rows: one join %v (of it in the kernel %v), ten %v (%v)", rows, used[0], kernel[0], used[1], kernel[1])
+			b.Logf("%d rows: one join %v (of it in the kernel %v), ten %v (%v)", rows, used[0],
+				kernel[0], used[1], kernel[1])
 		}
 		b.ReportMetric(all[1].Seconds()/all[0].Seconds(), "x-cpu-of-ten")
 	}
@@ -387,7 +394,8 @@ func BenchmarkFollowers(b *testing.B) {
 			stop()
 			n.Close()
 		}
-		b.Logf("%d rows/s for %d s: no follower %v, one %v, twenty %v", rate, seconds, used[0], used[1], used[2])
+		b.Logf("%d rows/s for %d s: no follower %v, one %v, twenty %v", rate, seconds, used[0],
+			used[1], used[2])
 		b.ReportMetric(used[2].Seconds()/used[1].Seconds(), "x-cpu-of-20")
 	}
 }
@@ -414,7 +422,8 @@ func BenchmarkStreamToReplica(b *testing.B) {
 			servertest.Need(b, kind)
 			for b.Loop() {
 				live, direct := streamFromNode(b, kind, rows), streamFromFile(b, kind, file)
-				b.Logf("%d rows: from the log in %v, from a file by a bare socket in %v", rows, live, direct)
+				b.Logf("%d rows: from the log in %v, from a file by a bare socket in %v", rows,
+					live, direct)
 				b.ReportMetric(float64(rows)/live.Seconds(), "rows/s")
 				b.ReportMetric(live.Seconds()/direct.Seconds(), "x-file")
 			}
@@ -474,7 +483,8 @@ func serveFile(l net.Listener, file []byte, ready chan<- time.Time) {
 		}
 		switch strings.ToUpper(string(args[0])) {
 		case "PSYNC":
-			_, _ = fmt.Fprintf(conn, "+FULLRESYNC %s 0\r\n$%d\r\n%s", unknownID, len(emptyRDB), emptyRDB)
+			_, _ = fmt.Fprintf(conn, "+FULLRESYNC %s 0\r\n$%d\r\n%s", unknownID, len(emptyRDB),
+				emptyRDB)
 		case "PING":
 			_, _ = conn.Write([]byte("+PONG\r\n"))
 		case "REPLCONF":

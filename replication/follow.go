@@ -343,9 +343,11 @@ func (f *follower) fullResync(
 		return fmt.Errorf("read upstream's id: %w", err)
 	}
 	if sync.Offset > replog.MaxBegin {
-		return &stopError{fmt.Errorf("the upstream's stream is at offset %d, which is more than %d and "+
-			"not to be believed; see what answers there, then send REPLICAOF with the same address",
-			sync.Offset, replog.MaxBegin)}
+		return &stopError{
+			fmt.Errorf("the upstream's stream is at offset %d, which is more than %d and "+
+				"not to be believed; see what answers there, then send REPLICAOF with the same address",
+				sync.Offset, replog.MaxBegin),
+		}
 	}
 	began := time.Now()
 	payload, err := link.Payload()
@@ -451,8 +453,10 @@ func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error
 		err = fmt.Errorf("its stream is in database %d; only database 0 is supported", aux.StreamDB)
 	}
 	if err != nil {
-		return nil, &stopError{fmt.Errorf("load upstream's snapshot: %w; mend the upstream's data, "+
-			"then send REPLICAOF with the same address", err)}
+		return nil, &stopError{
+			fmt.Errorf("load upstream's snapshot: %w; mend the upstream's data, "+
+				"then send REPLICAOF with the same address", err),
+		}
 	}
 	if aux.Empty > 0 {
 		f.n.logger.Warn().Int("keys", aux.Empty).
@@ -472,8 +476,10 @@ func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) e
 	for {
 		err := link.Next(&b)
 		if isContentError(err) {
-			return &stopError{fmt.Errorf("offset %d: %w; mend what writes it there, then send REPLICAOF "+
-				"with the same address for a full resync", f.n.Offset(), err)}
+			return &stopError{
+				fmt.Errorf("offset %d: %w; mend what writes it there, then send REPLICAOF "+
+					"with the same address for a full resync", f.n.Offset(), err),
+			}
 		}
 		if err != nil {
 			return err

@@ -23,7 +23,8 @@ func BenchmarkFollow(b *testing.B) {
 	}
 	defer l.Close()
 	// The snapshot of an empty node, and a chunk of the stream.
-	empty, stopEmpty := complete(&testing.T{}, replication.Config{Listen: "127.0.0.1:0", Dir: b.TempDir(), Logger: zerolog.Nop()})
+	empty, stopEmpty := complete(&testing.T{},
+		replication.Config{Listen: "127.0.0.1:0", Dir: b.TempDir(), Logger: zerolog.Nop()})
 	r := dialRaw(&testing.T{}, empty.Addr())
 	r.send("PSYNC", "?", "-1")
 	r.reply()
@@ -40,9 +41,18 @@ func BenchmarkFollow(b *testing.B) {
 	var chunk []byte
 	for i := range rows {
 		id := strconv.Itoa(i)
-		chunk = append(chunk, unit("HSET", "user:"+id, "id", id, "name", "user number "+id, "email", id+"@example.com", "country", "DE", "created", "2024-01-01 00:00:00", "status", "active")...)
+		chunk = append(
+			chunk, unit("HSET", "user:"+id, "id", id, "name", "user number "+id, "email",
+				id+"@example.com", "country", "DE", "created", "2024-01-01 00:00:00", "status",
+				"active")...)
 	}
-	n, err := replication.Open(replication.Config{Listen: "127.0.0.1:0", Dir: b.TempDir(), ReplicaOf: l.Addr().String(), Log: replog.Config{Keep: 256 << 20}, Logger: zerolog.Nop()})
+	n, err := replication.Open(
+		replication.Config{
+			Listen: "127.0.0.1:0", Dir: b.TempDir(),
+			ReplicaOf: l.Addr().String(), Log: replog.Config{Keep: 256 << 20},
+			Logger: zerolog.Nop(),
+		},
+	)
 	if err != nil {
 		b.Fatal(err)
 	}

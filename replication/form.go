@@ -222,7 +222,8 @@ func atLeast7(version string) (bool, error) {
 	major, _, _ := strings.Cut(version, ".")
 	n, err := strconv.Atoi(major)
 	if err != nil || n < 1 || n > 1000 {
-		return false, fmt.Errorf("the replicas' version is %.32q; it must be like 6.2 or 7.0", version)
+		return false, fmt.Errorf("the replicas' version is %.32q; it must be like 6.2 or 7.0",
+			version)
 	}
 	return n >= 7, nil
 }

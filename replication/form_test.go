@@ -50,7 +50,8 @@ func withStream(t *testing.T) (*replication.Node, *memoryLog) {
 	c, log := config(t), &memoryLog{}
 	c.Logger = zerolog.New(log)
 	n, _ := complete(t, c)
-	apply(t, n, unit("XADD", "s", "1-1", "f", "v"), unit("XADD", "s", "2-1", "f", "v"), unit("XDEL", "s", "2-1"))
+	apply(t, n, unit("XADD", "s", "1-1", "f", "v"), unit("XADD", "s", "2-1", "f", "v"),
+		unit("XDEL", "s", "2-1"))
 	return n, log
 }
 
@@ -87,7 +88,12 @@ func TestRedis62LosesNothing(t *testing.T) {
 // loss is logged once.
 func TestLossOfStreamsIsLoggedOnce(t *testing.T) {
 	n, log := withStream(t)
-	srv := servertest.Cache(t, servers.RedisStable, servers.CacheOptions{Args: append([]string{"--requirepass", "secret"}, replicaOf(n.Addr())...)})
+	srv := servertest.Cache(
+		t, servers.RedisStable,
+		servers.CacheOptions{
+			Args: append([]string{"--requirepass", "secret"}, replicaOf(n.Addr())...),
+		},
+	)
 	c := client(t, srv.Addr())
 	if err := c.Do(t.Context(), "AUTH", "secret").Err(); err != nil {
 		t.Fatal(err)
@@ -108,7 +114,8 @@ func TestLossOfStreamsIsLoggedOnce(t *testing.T) {
 	}
 	eventually(t, "another full resync is over", func() bool {
 		st := n.Status()
-		return st.FullSyncs > first && len(st.Replicas) == 1 && st.Replicas[0].State == replication.ReplicaOnline
+		return st.FullSyncs > first && len(st.Replicas) == 1 &&
+			st.Replicas[0].State == replication.ReplicaOnline
 	})
 	if got := log.count(lost); got != 1 {
 		t.Errorf("the loss is logged %d times", got)
@@ -201,7 +208,8 @@ func TestReplicaIsAskedWithCare(t *testing.T) {
 			}
 			ask(r, c.id, "7", "eof", "psync2")
 			payload(r)
-			eventually(t, "the snapshot is sent", func() bool { return log.count("snapshot sent", port) == 1 })
+			eventually(t, "the snapshot is sent",
+				func() bool { return log.count("snapshot sent", port) == 1 })
 			if plain := log.count("snapshot sent", `"plain":true`) > before; plain != c.plain {
 				t.Errorf("the form for Redis 6.2: %v, want %v", plain, c.plain)
 			}
@@ -215,17 +223,25 @@ func TestReplicaIsAskedWithCare(t *testing.T) {
 // A replica that twice got the packed form by its answer, and did not come online, gets the other.
 func TestFailedProbeIsNotBelievedForEver(t *testing.T) {
 	n, log := withStream(t)
-	port, _ := other(t, string(resp.AppendBulkString(nil, "redis_version:7.2.4\r\nrun_id:abc\r\nrole:slave\r\nmaster_link_status:down\r\n")))
+	port, _ := other(
+		t,
+		string(
+			resp.AppendBulkString(nil,
+				"redis_version:7.2.4\r\nrun_id:abc\r\nrole:slave\r\nmaster_link_status:down\r\n"),
+		),
+	)
 	for i := range 3 {
 		r := dialRaw(t, n.Addr())
 		r.do("REPLCONF", "listening-port", port)
 		ask(r, "?", "-1", "eof", "psync2")
 		payload(r)
-		eventually(t, "the snapshot is sent", func() bool { return log.count("snapshot sent", port) == i+1 })
+		eventually(t, "the snapshot is sent",
+			func() bool { return log.count("snapshot sent", port) == i+1 })
 		r.Close()
 		eventually(t, "the replica has left", func() bool { return len(n.Status().Replicas) == 0 })
 	}
-	if packed, plain := log.count("snapshot sent", `"plain":false`), log.count("snapshot sent", `"plain":true`); packed != 2 || plain != 1 {
+	if packed, plain := log.count("snapshot sent", `"plain":false`), log.count("snapshot sent", `"plain":true`); packed != 2 ||
+		plain != 1 {
 		t.Errorf("it got the packed form %d times and the plain one %d times", packed, plain)
 	}
 }

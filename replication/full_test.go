@@ -104,7 +104,8 @@ func TestFullDiskOfMaster(t *testing.T) {
 		_, err := n.Apply(context.Background(), term, big)
 		done <- err
 	}()
-	eventually(t, "it says so", func() bool { return strings.Contains(n.Status().Held, "free some space") })
+	eventually(t, "it says so",
+		func() bool { return strings.Contains(n.Status().Held, "free some space") })
 	at := n.Offset()
 	eventually(t, "PINGs go on", func() bool { return n.Offset() > at+100 })
 	if got := client(t, n.Addr()).Get(t.Context(), "k").Val(); got != "v" {
@@ -132,7 +133,8 @@ func TestFullDiskOfReplica(t *testing.T) {
 	for i := range 40 {
 		apply(t, a, unit("SET", "k", strings.Repeat("x", 30<<10+i)))
 	}
-	eventually(t, "it says so", func() bool { return strings.Contains(b.Status().Held, "free some space") })
+	eventually(t, "it says so",
+		func() bool { return strings.Contains(b.Status().Held, "free some space") })
 	link := b.Status().Upstream
 	eventually(t, "it goes on being heard", func() bool {
 		st := a.Status().Replicas
@@ -167,7 +169,10 @@ func TestFullDiskOfSnapshot(t *testing.T) {
 		was := n.Status().Snapshot
 		full(volume, true)
 		n.SnapshotDue()
-		eventually(t, name+": it says so", func() bool { return strings.Contains(n.Status().Snapshot.Err, "free some space there") })
+		eventually(
+			t, name+": it says so",
+			func() bool { return strings.Contains(n.Status().Snapshot.Err, "free some space there") },
+		)
 		n.write(t, 1)
 		st := n.Status()
 		if st.Snapshot.Offset != was.Offset || st.Snapshot.Written != 0 || len(n.done) > 0 {
@@ -176,7 +181,8 @@ func TestFullDiskOfSnapshot(t *testing.T) {
 		wantNothingUnfinished(t, volume, dir)
 		full(volume, false)
 		n.SnapshotDue()
-		eventually(t, name+": it is taken", func() bool { st := n.Status().Snapshot; return st.Written == 1 && st.Err == "" })
+		eventually(t, name+": it is taken",
+			func() bool { st := n.Status().Snapshot; return st.Written == 1 && st.Err == "" })
 		n.stop()
 		n = restarted(t, c, volume)
 		if st := n.Status(); n.last(t) != rowsBefore+101 || st.Snapshot.Offset <= was.Offset {
@@ -200,7 +206,9 @@ func TestFullDiskOfIdentity(t *testing.T) {
 		}} {
 			full(true)
 			_, err := n.ask("REPLICAOF", "NO", "ONE")
-			if role, _ := n.Role(); err == nil || !strings.Contains(err.Error(), "free some space there") || role != replication.Replica {
+			if role, _ := n.Role(); err == nil ||
+				!strings.Contains(err.Error(), "free some space there") ||
+				role != replication.Replica {
 				t.Errorf("it is a %v: %v", role, err)
 			}
 			full(false)

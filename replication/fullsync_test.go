@@ -139,7 +139,8 @@ func TestHundredJoinsOneSnapshot(t *testing.T) {
 	}
 	eventually(t, "the file is in its place", func() bool { return !n.Status().Snapshot.Running })
 	if st := n.Status(); st.Snapshot.Written != 1 || st.FullSyncs != 110 || len(begun) != 0 {
-		t.Errorf("%d snapshots for %d full resyncs, %d more begun", st.Snapshot.Written, st.FullSyncs, len(begun))
+		t.Errorf("%d snapshots for %d full resyncs, %d more begun", st.Snapshot.Written,
+			st.FullSyncs, len(begun))
 	}
 }
 
@@ -190,9 +191,13 @@ func TestPipelinedHandshake(t *testing.T) {
 	fill(t, n, "a", 10)
 	r := dialRaw(t, n.Addr())
 	b := bytes.Join([][]byte{
-		unit("PING"), unit("AUTH", "default", "secret"), unit("REPLCONF", "listening-port", "7777"), unit("REPLCONF", "ip-address", "replica.example"),
-		unit("REPLCONF", "capa", "eof", "capa", "psync2", "capa", "rdb-channel-repl", "capa", "dual-channel", "capa", "skip-rdb-checksum"),
-		unit("REPLCONF", "version", "9.1.2"), unit("REPLCONF", "set-cluster-node-id", "x"), unit("PSYNC", unknownID, "1"),
+		unit(
+			"PING",
+		), unit("AUTH", "default", "secret"), unit("REPLCONF", "listening-port", "7777"), unit("REPLCONF", "ip-address", "replica.example"),
+		unit("REPLCONF", "capa", "eof", "capa", "psync2", "capa", "rdb-channel-repl", "capa",
+			"dual-channel", "capa", "skip-rdb-checksum"),
+		unit("REPLCONF", "version",
+			"9.1.2"), unit("REPLCONF", "set-cluster-node-id", "x"), unit("PSYNC", unknownID, "1"),
 	}, nil)
 	if _, err := r.Write(b); err != nil {
 		t.Fatal(err)
@@ -202,7 +207,8 @@ func TestPipelinedHandshake(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	payload(r)
-	if st := n.Status().Replicas; len(st) != 1 || st[0].Addr != "replica.example:7777" || st[0].Version != "9.1.2" {
+	if st := n.Status().Replicas; len(st) != 1 || st[0].Addr != "replica.example:7777" ||
+		st[0].Version != "9.1.2" {
 		t.Errorf("got %+v", st)
 	}
 }
@@ -338,8 +344,9 @@ func TestLongLoadIsNotCut(t *testing.T) {
 	gone, id, from := loading("7777")
 	gone.Close()
 	r, _, _ := loading("7778")
-	defer every(c.Timeout/50, func() { r.Write([]byte("\n")) })() //nolint:errcheck // the test sees the end
-	big(t, n, 40)                                                 // more than sockets hold
+	defer every(c.Timeout/50,
+		func() { r.Write([]byte("\n")) })() //nolint:errcheck // the test sees the end
+	big(t, n, 40) // more than sockets hold
 	if _, err := n.Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -385,6 +392,7 @@ func TestFirstLoadTakesSnapshots(t *testing.T) {
 	stop()
 	n, _ = start(t, c)
 	if n.Keyspace().Len() != want || n.Offset() != at || n.Status().Complete {
-		t.Errorf("after a restart: %d keys at %d, want %d at %d", n.Keyspace().Len(), n.Offset(), want, at)
+		t.Errorf("after a restart: %d keys at %d, want %d at %d", n.Keyspace().Len(), n.Offset(),
+			want, at)
 	}
 }

@@ -33,7 +33,8 @@ func (g gates) open(stage string) {
 
 func (g gates) held(t *testing.T, stage string) {
 	t.Helper()
-	eventually(t, "it is held at "+stage, func() bool { return exists(filepath.Join(string(g), stage+".held")) })
+	eventually(t, "it is held at "+stage,
+		func() bool { return exists(filepath.Join(string(g), stage+".held")) })
 }
 
 // pass is the process's side.

@@ -51,6 +51,7 @@ func TestFlushGoesByProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(conn.got.Bytes(), want) || conn.deadlines != 4 || conn.writes != 4 {
-		t.Errorf("%d bytes with %d deadlines in %d writes", conn.got.Len(), conn.deadlines, conn.writes)
+		t.Errorf("%d bytes with %d deadlines in %d writes", conn.got.Len(), conn.deadlines,
+			conn.writes)
 	}
 }

@@ -160,7 +160,8 @@ func (l *losses) charge(p *place) {
 		l.upTo[p] = l.at[p]
 		return
 	}
-	l.t.Logf("%s has to take all: it is at %d, and %s goes up to %d", p.name(), l.at[p], p.up.name(), upTo)
+	l.t.Logf("%s has to take all: it is at %d, and %s goes up to %d", p.name(), l.at[p],
+		p.up.name(), upTo)
 	l.want++
 }
 

@@ -61,8 +61,9 @@ func config(t *testing.T) replication.Config {
 	}
 	return replication.Config{
 		Listen: "127.0.0.1:0", Dir: t.TempDir(),
-		Log:    replog.Config{Memory: 1 << 20, SegmentSize: 1 << 20},
-		Logger: zerolog.New(zerolog.ConsoleWriter{Out: zerolog.NewTestWriter(t), NoColor: true}).Level(level),
+		Log: replog.Config{Memory: 1 << 20, SegmentSize: 1 << 20},
+		Logger: zerolog.New(zerolog.ConsoleWriter{Out: zerolog.NewTestWriter(t), NoColor: true}).
+			Level(level),
 	}
 }
 
@@ -131,7 +132,8 @@ func fill(t *testing.T, n *replication.Node, prefix string, rows int) {
 	for i := range rows {
 		id := fmt.Sprintf("%s:%d", prefix, i)
 		apply(t, n, atomically(
-			unit("HSET", id, "id", fmt.Sprint(i), "name", "row "+id, "empty", "", "bin", "\x00\r\n\xff"),
+			unit("HSET", id, "id", fmt.Sprint(i), "name", "row "+id, "empty", "", "bin",
+				"\x00\r\n\xff"),
 			unit("SET", "string:"+id, strings.Repeat("v", i%200)),
 			unit("SADD", "set:"+prefix, id),
 			unit("ZADD", "zset:"+prefix, fmt.Sprint(float64(i)/3), id),
@@ -176,7 +178,9 @@ func contents(ctx context.Context, c *redis.Client) (map[string]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w", kind, key, err)
 		}
-		at, err := servertest.ExpireTime(func(args ...any) (int64, error) { return c.Do(ctx, args...).Int64() }, key)
+		at, err := servertest.ExpireTime(
+			func(args ...any) (int64, error) { return c.Do(ctx, args...).Int64() }, key,
+		)
 		if err != nil {
 			return nil, err
 		}

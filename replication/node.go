@@ -393,7 +393,9 @@ func (n *Node) ReplicaOf(ctx context.Context, addr string) error {
 	}
 	_, err := n.appender.submit(ctx, 0, nil, func() error {
 		if n.failover.now() != failoverNone {
-			return errors.New("REPLICAOF not allowed while failing over.") //nolint:staticcheck // Redis's own words
+			return errors.New(
+				"REPLICAOF not allowed while failing over.",
+			) //nolint:staticcheck // Redis's own words
 		}
 		return n.appender.replicaOf(addr)
 	})

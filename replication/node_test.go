@@ -29,10 +29,12 @@ func TestApplyAndRead(t *testing.T) {
 	if got := c.HGetAll(ctx, "u:1").Val(); len(got) != 2 || got["b"] != "2" {
 		t.Errorf("got %v", got)
 	}
-	if err := c.Set(ctx, "x", "y", 0).Err(); err == nil || err.Error() != "READONLY You can't write against a read only replica." {
+	if err := c.Set(ctx, "x", "y", 0).Err(); err == nil ||
+		err.Error() != "READONLY You can't write against a read only replica." {
 		t.Errorf("a write gets %v", err)
 	}
-	if err := c.Do(ctx, "NOSUCH", "a").Err(); err == nil || err.Error() != "ERR unknown command 'NOSUCH', with args beginning with: 'a' " {
+	if err := c.Do(ctx, "NOSUCH", "a").Err(); err == nil ||
+		err.Error() != "ERR unknown command 'NOSUCH', with args beginning with: 'a' " {
 		t.Errorf("an unknown command gets %q", err)
 	}
 }
@@ -46,7 +48,8 @@ func TestBadUnitLeavesNoTrace(t *testing.T) {
 		atomically(unit("SET", "other", "v"), unit("HSET", "k", "f", "v")),
 		unit("SPOP", "k"), []byte("SET k w\r\n"), nil, unit("MULTI"),
 	} {
-		if _, err := n.Apply(t.Context(), term, bad); err == nil || errors.Is(err, replication.ErrDemoted) {
+		if _, err := n.Apply(t.Context(), term, bad); err == nil ||
+			errors.Is(err, replication.ErrDemoted) {
 			t.Errorf("%q gives %v", bad, err)
 		}
 	}
@@ -65,7 +68,8 @@ func TestTerms(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-changed
-	if _, err := n.Apply(t.Context(), term, unit("SET", "k", "w")); !errors.Is(err, replication.ErrDemoted) {
+	if _, err := n.Apply(t.Context(), term, unit("SET", "k", "w")); !errors.Is(err,
+		replication.ErrDemoted) {
 		t.Errorf("a replica takes a unit: %v", err)
 	}
 	if st := n.Status(); st.ID != was || st.Role != replication.Replica {
@@ -74,10 +78,12 @@ func TestTerms(t *testing.T) {
 	if err := n.ReplicaOf(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.Apply(t.Context(), term, unit("SET", "k", "w")); !errors.Is(err, replication.ErrDemoted) {
+	if _, err := n.Apply(t.Context(), term, unit("SET", "k", "w")); !errors.Is(err,
+		replication.ErrDemoted) {
 		t.Errorf("an old term is taken: %v", err)
 	}
-	if st := n.Status(); st.ID == was || st.PreviousID != was || st.PreviousTo != n.Offset() || st.Role != replication.Master {
+	if st := n.Status(); st.ID == was || st.PreviousID != was || st.PreviousTo != n.Offset() ||
+		st.Role != replication.Master {
 		t.Errorf("after the promotion: %+v", st)
 	}
 	apply(t, n, unit("SET", "k", "w"))
@@ -126,8 +132,11 @@ func TestCleanRestart(t *testing.T) {
 					t.Fatalf("%s was %q and is %q", k, v, got[k])
 				}
 			}
-			if after := n.Status(); len(got) != len(want) || after.Offset != before.Offset || after.ID != before.ID || after.Complete {
-				t.Errorf("%d keys became %d; before %+v, after %+v", len(want), len(got), before, after)
+			if after := n.Status(); len(got) != len(want) || after.Offset != before.Offset ||
+				after.ID != before.ID ||
+				after.Complete {
+				t.Errorf("%d keys became %d; before %+v, after %+v", len(want), len(got), before,
+					after)
 			}
 		})
 	}
@@ -168,7 +177,8 @@ func TestGapBetweenSnapshotAndLog(t *testing.T) {
 	if err := os.WriteFile(name, bad, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "restore") {
+	if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), name) ||
+		!strings.Contains(err.Error(), "restore") {
 		t.Errorf("got %v", err)
 	}
 	// A backup: the snapshot alone, without a log. It goes on under a new id.
@@ -179,7 +189,9 @@ func TestGapBetweenSnapshotAndLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	n, _ = start(t, c)
-	if after := n.Status(); after.ID == "" || after.Offset != st.Offset || after.PreviousTo != st.Offset || after.PreviousID == "" {
+	if after := n.Status(); after.ID == "" || after.Offset != st.Offset ||
+		after.PreviousTo != st.Offset ||
+		after.PreviousID == "" {
 		t.Errorf("got %+v", after)
 	}
 	apply(t, n, unit("SET", "k", "v"))
@@ -222,7 +234,8 @@ func TestNewIDAfterChangeOfPolicy(t *testing.T) {
 	otherBoot(t, crashed)
 	c.Dir, c.Log.Fsync = crashed, replog.Always
 	n, stop = complete(t, c)
-	if after := n.Status(); after.ID == before.ID || after.PreviousID != before.ID || after.PreviousTo != after.Offset {
+	if after := n.Status(); after.ID == before.ID || after.PreviousID != before.ID ||
+		after.PreviousTo != after.Offset {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
 	id := n.Status().ID
@@ -266,7 +279,8 @@ func TestExpiry(t *testing.T) {
 	now.Store(time.Now().UnixMilli())
 	c.Now = now.Load
 	n, _ := complete(t, c)
-	apply(t, n, unit("SET", "k", "v"), unit("PEXPIREAT", "k", strconv.FormatInt(now.Load()+1000, 10)), unit("SET", "other", "v"))
+	apply(t, n, unit("SET", "k", "v"),
+		unit("PEXPIREAT", "k", strconv.FormatInt(now.Load()+1000, 10)), unit("SET", "other", "v"))
 	r := dialRaw(t, n.Addr())
 	at := psync(r, "?", "-1")
 	now.Add(1000) // as in Redis, the millisecond itself still counts
@@ -295,7 +309,8 @@ func TestSnapshotsBoundTheLog(t *testing.T) {
 	}
 	eventually(t, "the log is trimmed", func() bool {
 		st := n.Status()
-		return st.LogStart > 0 && st.Snapshot.Offset > 0 && !st.Snapshot.Running && len(snapshotsIn(t, c.Dir)) == 1
+		return st.LogStart > 0 && st.Snapshot.Offset > 0 && !st.Snapshot.Running &&
+			len(snapshotsIn(t, c.Dir)) == 1
 	})
 	st := n.Status()
 	if st.LogStart > st.Snapshot.Offset {
@@ -322,7 +337,8 @@ func TestCloseWithoutRun(t *testing.T) {
 	if err := n.Run(context.Background()); !errors.Is(err, replication.ErrClosed) {
 		t.Errorf("run after close: %v", err)
 	}
-	if _, err := n.Apply(context.Background(), 0, unit("SET", "k", "v")); !errors.Is(err, replication.ErrClosed) {
+	if _, err := n.Apply(context.Background(), 0, unit("SET", "k", "v")); !errors.Is(err,
+		replication.ErrClosed) {
 		t.Errorf("apply after close: %v", err)
 	}
 }

@@ -49,7 +49,8 @@ func TestFailedStartChangesNothing(t *testing.T) {
 			stop()
 			spoiled := c
 			tc.spoil(t, &spoiled)
-			if n, err := replication.Open(spoiled); err == nil || !strings.Contains(err.Error(), tc.says) {
+			if n, err := replication.Open(spoiled); err == nil ||
+				!strings.Contains(err.Error(), tc.says) {
 				t.Fatalf("it starts: %v, %v", n, err)
 			}
 			id, err := identity.Load(disk.SystemFS{}, c.Dir)

@@ -39,9 +39,11 @@ func TestPingsBeyondAPromotion(t *testing.T) {
 	online(t, below)
 	p.limit.Store(0)
 	p.cut()
-	eventually(t, "the link is gone", func() bool { return b.Status().Upstream.State != replication.LinkConnected })
+	eventually(t, "the link is gone",
+		func() bool { return b.Status().Upstream.State != replication.LinkConnected })
 	old, split := a.Status().ID, b.Offset()
-	eventually(t, "PINGs are written that nobody sees", func() bool { return a.Offset() > split+200 })
+	eventually(t, "PINGs are written that nobody sees",
+		func() bool { return a.Offset() > split+200 })
 	beyond := a.Offset()
 	if err := b.ReplicaOf(t.Context(), ""); err != nil {
 		t.Fatal(err)
@@ -95,7 +97,8 @@ func TestPingsBeyondAPromotion(t *testing.T) {
 // followed a real master and goes on under a real replica of it is treated so.
 func TestPingsBeyondAPromotionOfServers(t *testing.T) {
 	servertest.Need(t, servers.Redis)
-	a := servertest.Cache(t, servers.Redis, servers.CacheOptions{Args: []string{"--repl-ping-replica-period", "1"}})
+	a := servertest.Cache(t, servers.Redis,
+		servers.CacheOptions{Args: []string{"--repl-ping-replica-period", "1"}})
 	ac := client(t, a.Addr())
 	ac.Set(t.Context(), "k", "v", 0)
 	p := newProxy(t, a.Addr(), 0)
@@ -106,9 +109,11 @@ func TestPingsBeyondAPromotionOfServers(t *testing.T) {
 	online(t, n)
 	p.limit.Store(0)
 	p.cut()
-	eventually(t, "the link is gone", func() bool { return field(bc, "replication", "master_link_status") == "down" })
+	eventually(t, "the link is gone",
+		func() bool { return field(bc, "replication", "master_link_status") == "down" })
 	split, _ := strconv.Atoi(field(bc, "replication", "slave_repl_offset"))
-	eventually(t, "a PING is written that it does not see", func() bool { return int(n.Offset()) > split })
+	eventually(t, "a PING is written that it does not see",
+		func() bool { return int(n.Offset()) > split })
 	if err := bc.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err(); err != nil {
 		t.Fatal(err)
 	}

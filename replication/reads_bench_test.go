@@ -59,7 +59,9 @@ func textUnit(i int) []byte { return unit("SET", textKey(i), text(i)) }
 func readsChild() {
 	f := strings.Fields(os.Getenv(readsEnv))
 	rows, _ := strconv.Atoi(f[1])
-	n, err := replication.Open(replication.Config{Dir: f[0], Listen: "127.0.0.1:0", Logger: zerolog.Nop()})
+	n, err := replication.Open(
+		replication.Config{Dir: f[0], Listen: "127.0.0.1:0", Logger: zerolog.Nop()},
+	)
 	if err != nil {
 		fmt.Println("fault", err)
 		os.Exit(1)
@@ -165,20 +167,27 @@ func questions(command string, rows int) []question {
 		}
 		key := fmt.Sprintf("customer:%07d", i)
 		u := row(i)
-		all[i] = question{unit("HGETALL", key), len("*16\r\n") + len(u) - len(unit("HSET", key)) - len("*18\r\n") + len("*2\r\n")}
+		all[i] = question{
+			unit("HGETALL", key),
+			len("*16\r\n") + len(u) - len(unit("HSET", key)) - len("*18\r\n") + len("*2\r\n"),
+		}
 	}
 	return all
 }
 
 // ask has connections ask random questions, so many at once, for a while, and
 // returns how many were answered each second and the CPU that each took.
-func (s *readsServer) ask(b *testing.B, all []question, connections, pipeline int, d time.Duration) (rate float64, each time.Duration) {
+func (s *readsServer) ask(b *testing.B, all []question, connections, pipeline int,
+	d time.Duration,
+) (rate float64, each time.Duration) {
 	b.Helper()
 	counts, errs := make([]int, connections), make([]error, connections)
 	before, began := s.used(b), time.Now()
 	var wg sync.WaitGroup
 	for c := range connections {
-		wg.Go(func() { counts[c], errs[c] = askOne(s.addr, all, pipeline, began.Add(d), uint64(c)) })
+		wg.Go(
+			func() { counts[c], errs[c] = askOne(s.addr, all, pipeline, began.Add(d), uint64(c)) },
+		)
 	}
 	wg.Wait()
 	took, used := time.Since(began), s.used(b)-before
@@ -246,11 +255,14 @@ func BenchmarkReads(b *testing.B) {
 		all := questions(command, rows)
 		for _, pipeline := range []int{1, 16} {
 			for _, connections := range []int{1, 4} {
-				b.Run(fmt.Sprintf("%s/pipeline=%d/connections=%d", command, pipeline, connections), func(b *testing.B) {
-					for b.Loop() {
-						compareReads(b, asked, all, connections, pipeline)
-					}
-				})
+				b.Run(
+					fmt.Sprintf("%s/pipeline=%d/connections=%d", command, pipeline, connections),
+					func(b *testing.B) {
+						for b.Loop() {
+							compareReads(b, asked, all, connections, pipeline)
+						}
+					},
+				)
 			}
 		}
 	}

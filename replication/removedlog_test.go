@@ -58,10 +58,22 @@ var lostLogs = []struct {
 	lose     func(t *testing.T, dir, other, older string)
 	refused  bool // a master does not start: the error says what to do
 }{
-	{"removed, no snapshot", "none", func(t *testing.T, dir, _, _ string) { removeLog(t, dir) }, false},
-	{"removed, snapshot at 0", "at 0", func(t *testing.T, dir, _, _ string) { removeLog(t, dir) }, false},
-	{"removed, later snapshot", "late", func(t *testing.T, dir, _, _ string) { removeLog(t, dir) }, false},
-	{"all but the identity removed", "late", func(t *testing.T, dir, _, _ string) { removeAllBut(t, dir, "identity") }, false},
+	{
+		"removed, no snapshot", "none", func(t *testing.T, dir, _, _ string) { removeLog(t, dir) },
+		false,
+	},
+	{
+		"removed, snapshot at 0", "at 0", func(t *testing.T, dir, _, _ string) { removeLog(t, dir) },
+		false,
+	},
+	{
+		"removed, later snapshot", "late", func(t *testing.T, dir, _, _ string) { removeLog(t, dir) },
+		false,
+	},
+	{
+		"all but the identity removed", "late",
+		func(t *testing.T, dir, _, _ string) { removeAllBut(t, dir, "identity") }, false,
+	},
 	{"segments removed", "none", func(t *testing.T, dir, _, _ string) {
 		for _, name := range segmentsOf(t, dir) {
 			if err := os.Remove(name); err != nil {
@@ -78,10 +90,22 @@ var lostLogs = []struct {
 			t.Fatal(err)
 		}
 	}, false},
-	{"another's, no snapshot", "none", func(t *testing.T, dir, other, _ string) { replaceLog(t, dir, other) }, false},
-	{"another's, later snapshot", "late", func(t *testing.T, dir, other, _ string) { replaceLog(t, dir, other) }, true},
-	{"an older copy, no snapshot", "none", func(t *testing.T, dir, _, older string) { replaceLog(t, dir, older) }, false},
-	{"an older copy, later snapshot", "late", func(t *testing.T, dir, _, older string) { replaceLog(t, dir, older) }, true},
+	{
+		"another's, no snapshot", "none",
+		func(t *testing.T, dir, other, _ string) { replaceLog(t, dir, other) }, false,
+	},
+	{
+		"another's, later snapshot", "late",
+		func(t *testing.T, dir, other, _ string) { replaceLog(t, dir, other) }, true,
+	},
+	{
+		"an older copy, no snapshot", "none",
+		func(t *testing.T, dir, _, older string) { replaceLog(t, dir, older) }, false,
+	},
+	{
+		"an older copy, later snapshot", "late",
+		func(t *testing.T, dir, _, older string) { replaceLog(t, dir, older) }, true,
+	},
 	{"the oldest segment removed", "none", func(t *testing.T, dir, _, _ string) {
 		if err := os.Remove(segmentsOf(t, dir)[0]); err != nil {
 			t.Fatal(err)
@@ -131,7 +155,8 @@ func TestMasterWithoutItsLogBeginsANewID(t *testing.T) {
 				if got := ask(dialRaw(t, n.Addr()), "?", "-1"); got[0] != "+FULLRESYNC" {
 					t.Fatalf("got %q", got)
 				}
-				eventually(t, "the snapshot is there", func() bool { return len(snapshotsIn(t, c.Dir)) == 1 })
+				eventually(t, "the snapshot is there",
+					func() bool { return len(snapshotsIn(t, c.Dir)) == 1 })
 			}
 			for range 30 {
 				apply(t, n, unit("SET", "k", pad("x")))
@@ -154,7 +179,8 @@ func TestMasterWithoutItsLogBeginsANewID(t *testing.T) {
 			}
 			if tc.refused {
 				for range 2 { // it changes nothing
-					if n, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), filepath.Join(c.Dir, "log")) {
+					if n, err := replication.Open(c); err == nil ||
+						!strings.Contains(err.Error(), filepath.Join(c.Dir, "log")) {
 						t.Fatalf("it starts: %v, %v", n, err)
 					}
 				}
@@ -167,7 +193,8 @@ func TestMasterWithoutItsLogBeginsANewID(t *testing.T) {
 			}
 			// An empty node must not replace what its replicas hold.
 			if n.Keyspace().Len() == 0 {
-				if got := ask(dialRaw(t, n.Addr()), before.ID, (before.Offset + 1).String())[0]; got != "-LOADING" && got != "-NOMASTERLINK" {
+				if got := ask(dialRaw(t, n.Addr()), before.ID, (before.Offset + 1).String())[0]; got != "-LOADING" &&
+					got != "-NOMASTERLINK" {
 					t.Errorf("a replica that has everything gets %s of nothing", got)
 				}
 			}
@@ -182,7 +209,8 @@ func TestMasterWithoutItsLogBeginsANewID(t *testing.T) {
 			stop()
 			killed(t, c.Dir)
 			n, _ = start(t, c)
-			if again := n.Status(); again.ID != now.ID || again.Offset != now.Offset || !again.Complete {
+			if again := n.Status(); again.ID != now.ID || again.Offset != now.Offset ||
+				!again.Complete {
 				t.Errorf("the next start is not a plain one: %+v, then %+v", now, again)
 			}
 		})

@@ -43,7 +43,10 @@ func written(t *testing.T, n *replication.Node) {
 	t.Helper()
 	put := func(from, to int) {
 		for i := from; i < to; i++ {
-			apply(t, n, atomically(unit("SET", "last", strconv.Itoa(i)), unit("SET", "pad", strings.Repeat("x", 500))))
+			apply(
+				t, n, atomically(unit("SET", "last", strconv.Itoa(i)),
+					unit("SET", "pad", strings.Repeat("x", 500))),
+			)
 		}
 	}
 	put(0, 100)
@@ -74,7 +77,8 @@ func TestDamagedLogOfMaster(t *testing.T) {
 	if got := last(n); got < 99 || got >= 399 {
 		t.Errorf("the last unit is %d", got)
 	}
-	if after.ID == before.ID || after.PreviousID != before.ID || after.PreviousTo != after.Offset || after.Offset >= before.Offset {
+	if after.ID == before.ID || after.PreviousID != before.ID || after.PreviousTo != after.Offset ||
+		after.Offset >= before.Offset {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
 	at := apply(t, n, unit("SET", "k", "v"))
@@ -126,7 +130,8 @@ func TestDamagedLogWithoutSnapshot(t *testing.T) {
 	stop()
 	name := damage(t, c.Dir, 40<<10)
 	for range 2 { // it changes nothing
-		if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "promote") ||
+		if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), name) ||
+			!strings.Contains(err.Error(), "promote") ||
 			strings.Contains(err.Error(), "remove the log") { // which loses what it holds
 			t.Fatalf("got %v", err)
 		}

@@ -39,7 +39,8 @@ const packedCapa = "rdb-listpack"
 func (a *announced) filter(words string) error {
 	for _, w := range strings.Fields(words) {
 		if !strings.EqualFold(w, "functions") {
-			return fmt.Errorf("Unsupported rdb-filter-only option: %.64s", w) //nolint:staticcheck // Redis's own text, a reply
+			return fmt.Errorf("Unsupported rdb-filter-only option: %.64s",
+				w) //nolint:staticcheck // Redis's own text, a reply
 		}
 	}
 	a.rdbEmpty = true

@@ -74,9 +74,12 @@ func (r *replica) overTime(now time.Time) string {
 	}
 	most := syncthrottle.LoadTime(p.SnapshotSent, n.settings.minRate.Load(), n.slack())
 	if took := now.Sub(p.LoadingSince); took > most {
-		return fmt.Sprintf("it did not acknowledge a snapshot of %d bytes within %v; if it loads so "+
-			"slowly, lower full-sync-min-rate or raise full-sync-slack",
-			p.SnapshotSent, most.Round(time.Millisecond))
+		return fmt.Sprintf(
+			"it did not acknowledge a snapshot of %d bytes within %v; if it loads so "+
+				"slowly, lower full-sync-min-rate or raise full-sync-slack",
+			p.SnapshotSent,
+			most.Round(time.Millisecond),
+		)
 	}
 	return ""
 }

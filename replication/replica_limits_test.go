@@ -37,7 +37,8 @@ func loading(t *testing.T, n *replication.Node) (r *raw, from replog.Offset, sto
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, from, every(20*time.Millisecond, func() { r.Write([]byte("\n")) }) //nolint:errcheck // the test sees the end
+	return r, from, every(20*time.Millisecond,
+		func() { r.Write([]byte("\n")) }) //nolint:errcheck // the test sees the end
 }
 
 // letsGo waits until the log that a replica needed is dropped.
@@ -56,14 +57,18 @@ func letsGo(t *testing.T, n *replication.Node, from replog.Offset) {
 // log for ever. The time for that is limited by the snapshot's size; what is sent to others does
 // not depend on it.
 func TestLoadTimeIsLimited(t *testing.T) {
-	n, text := limited(t, func(c *replication.Config) { c.FullSyncMinRate, c.FullSyncSlack = 1<<40, 300*time.Millisecond })
+	n, text := limited(
+		t,
+		func(c *replication.Config) { c.FullSyncMinRate, c.FullSyncSlack = 1<<40, 300*time.Millisecond },
+	)
 	_, from, stop := loading(t, n)
 	defer stop()
 	eventually(t, "it is disconnected", func() bool { return len(n.Status().Replicas) == 0 })
 	if !text.has("it did not acknowledge a snapshot of") {
 		t.Errorf("the reason is not logged: %s", text.b.String())
 	}
-	letsGo(t, n, from) // not after repl-timeout alone, which is for replicas that left by themselves
+	letsGo(t, n,
+		from) // not after repl-timeout alone, which is for replicas that left by themselves
 }
 
 // By the defaults a replica may load for a time that depends on what it has to load, as long as it
@@ -97,7 +102,8 @@ func TestLogOfAFullSyncIsLimited(t *testing.T) {
 				t.Fatal("it is disconnected too early")
 			}
 			letsGo(t, n, from)
-			eventually(t, "it is disconnected", func() bool { return len(n.Status().Replicas) == 0 })
+			eventually(t, "it is disconnected",
+				func() bool { return len(n.Status().Replicas) == 0 })
 			if !text.has("its full resync needs") {
 				t.Errorf("the reason is not logged: %s", text.b.String())
 			}

@@ -57,9 +57,13 @@ func (m *room) reportTooSmall(f snapshots.Forecast, tooSmall bool) {
 		m.n.snaps.SetTooSmall("")
 		return
 	}
-	why := fmt.Sprintf("write next snapshot: it needs about %d bytes of room and %s has %d, so the "+
-		"log cannot be shortened; free some space there, or enlarge the volume",
-		f.Next, m.n.c.Dir, f.Free+f.Droppable)
+	why := fmt.Sprintf(
+		"write next snapshot: it needs about %d bytes of room and %s has %d, so the "+
+			"log cannot be shortened; free some space there, or enlarge the volume",
+		f.Next,
+		m.n.c.Dir,
+		f.Free+f.Droppable,
+	)
 	m.n.logger.Warn().Str("why", why).Msg("the volume is too small for another snapshot")
 	m.n.snaps.SetTooSmall(why)
 }

@@ -42,7 +42,8 @@ func overwrite(t *testing.T, n *replication.Node, megabytes int) {
 	_, term := n.Role()
 	for i := range megabytes * 16 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		_, err := n.Apply(ctx, term, unit("SET", "k"+strconv.Itoa(i%16), strings.Repeat(strconv.Itoa(i%10), 64<<10)))
+		_, err := n.Apply(ctx, term,
+			unit("SET", "k"+strconv.Itoa(i%16), strings.Repeat(strconv.Itoa(i%10), 64<<10)))
 		cancel()
 		if err != nil {
 			t.Fatalf("after %d MB of log from %d on: %v", i/16, n.Status().LogStart, err)
@@ -87,7 +88,8 @@ func TestSmallVolume(t *testing.T) {
 				}
 			}
 			if tc.most > 0 {
-				eventually(t, "the log is as short as log.keep", func() bool { return logBytes(volume, c.Dir) < tc.most })
+				eventually(t, "the log is as short as log.keep",
+					func() bool { return logBytes(volume, c.Dir) < tc.most })
 			}
 			if st := n.Status(); st.Snapshot.Err != "" || st.Snapshot.Written > 60 {
 				t.Errorf("snapshots: %+v", st.Snapshot)
@@ -96,7 +98,8 @@ func TestSmallVolume(t *testing.T) {
 			stop()
 			n, _ = start(t, c)
 			if n.Offset() != at || n.Keyspace().Len() != 16 {
-				t.Errorf("after a restart it holds %d keys at %d, want 16 at %d", n.Keyspace().Len(), n.Offset(), at)
+				t.Errorf("after a restart it holds %d keys at %d, want 16 at %d",
+					n.Keyspace().Len(), n.Offset(), at)
 			}
 		})
 	}
@@ -115,14 +118,17 @@ func TestFullVolumeDropsReplicasBeforeTheWriter(t *testing.T) {
 	r := dialRaw(t, n.Addr())
 	ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
 	payload(r)
-	defer every(50*time.Millisecond, func() { r.Write([]byte("\n")) })() //nolint:errcheck // the test sees the end
+	defer every(50*time.Millisecond,
+		func() { r.Write([]byte("\n")) })() //nolint:errcheck // the test sees the end
 	eventually(t, "it loads", func() bool { return len(n.Status().Replicas) == 2 })
 	volume.Leave(16 << 20)
 	for range 20 {
 		overwrite(t, n, 3)
-		eventually(t, "the healthy replica has everything", func() bool { return healthy.Offset() == n.Offset() })
+		eventually(t, "the healthy replica has everything",
+			func() bool { return healthy.Offset() == n.Offset() })
 	}
-	if st := n.Status(); len(st.Replicas) != 1 || st.FullSyncs != 2 || st.Replicas[0].State != replication.ReplicaOnline {
+	if st := n.Status(); len(st.Replicas) != 1 || st.FullSyncs != 2 ||
+		st.Replicas[0].State != replication.ReplicaOnline {
 		t.Errorf("replicas: %+v, %d full resyncs", st.Replicas, st.FullSyncs)
 	}
 	if !text.has("the volume is full: the log up to offset") {
@@ -146,14 +152,16 @@ func TestKeepIsChangedAtRunTime(t *testing.T) {
 	cl := client(t, n.Addr())
 	for value, want := range map[string]string{"0": "", "-2": "", "x": "", "1.5mb": "", "20gb": "21474836480", "-1": "-1", "3mb": "3145728"} {
 		err := cl.ConfigSet(t.Context(), "repl-backlog-size", value).Err()
-		if got := cl.ConfigGet(t.Context(), "repl-backlog-size").Val()["repl-backlog-size"]; (err == nil) != (want != "") || err == nil && got != want {
+		if got := cl.ConfigGet(t.Context(), "repl-backlog-size").Val()["repl-backlog-size"]; (err == nil) != (want != "") ||
+			err == nil && got != want {
 			t.Errorf("%s: %v, and it is %s", value, err, got)
 		}
 	}
 	if err := cl.ConfigSet(t.Context(), "repl-backlog-size", "3mb").Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the log is shortened", func() bool { st := n.Status(); return st.Offset-st.LogStart <= 3<<20 })
+	eventually(t, "the log is shortened",
+		func() bool { st := n.Status(); return st.Offset-st.LogStart <= 3<<20 })
 	if err := cl.ConfigRewrite(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -163,5 +171,6 @@ func TestKeepIsChangedAtRunTime(t *testing.T) {
 		t.Errorf("after a restart it is %s", got)
 	}
 	overwrite(t, n, 12)
-	eventually(t, "the log is short again", func() bool { st := n.Status(); return st.Offset-st.LogStart <= 4<<20 })
+	eventually(t, "the log is short again",
+		func() bool { st := n.Status(); return st.Offset-st.LogStart <= 4<<20 })
 }

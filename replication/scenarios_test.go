@@ -66,7 +66,12 @@ func TestSnapshotForServersThatDoNotTell(t *testing.T) {
 		c.AssumeReplicas = assume
 		n, _ := complete(t, c)
 		fill(t, n, "a", 500)
-		srv := servertest.Cache(t, servers.RedisStable, servers.CacheOptions{Args: append(replicaOf(n.Addr()), "--sanitize-dump-payload", "yes")})
+		srv := servertest.Cache(
+			t, servers.RedisStable,
+			servers.CacheOptions{
+				Args: append(replicaOf(n.Addr()), "--sanitize-dump-payload", "yes"),
+			},
+		)
 		caughtUp(t, n, srv.Addr())
 		equal(t, n.Addr(), srv.Addr())
 	}
@@ -98,7 +103,8 @@ func TestServersTools(t *testing.T) {
 		if out, err := tool(kind, kind.Tool("cli"), "-p", port, "--rdb", file).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", kind, err, out)
 		}
-		eventually(t, "the snapshot is complete", func() bool { return n.Status().Snapshot.Written == 1 })
+		eventually(t, "the snapshot is complete",
+			func() bool { return n.Status().Snapshot.Written == 1 })
 		files := []string{file}
 		if kind != servers.RedisOldest { // it cannot load ours as it lies there, but what it was sent
 			files = append(files, snapshotsIn(t, dir)[0])
@@ -166,7 +172,8 @@ func TestReplicaThatWasAway(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%s, load %s", kind, load), func(t *testing.T) {
 				t.Parallel()
-				srv := servertest.Cache(t, kind, servers.CacheOptions{Args: []string{"--repl-diskless-load", load}})
+				srv := servertest.Cache(t, kind,
+					servers.CacheOptions{Args: []string{"--repl-diskless-load", load}})
 				for _, a := range absences {
 					t.Run(a.name, func(t *testing.T) { wasAway(t, srv, a) })
 				}
@@ -211,14 +218,16 @@ func wasAway(t *testing.T, srv *servers.Cache, a absence) {
 			return n.Status().LogStart > at
 		})
 	}
-	eventually(t, "the writers go on", func() bool { return n.Offset() > at+replog.Offset(a.written)<<10+10_000 })
+	eventually(t, "the writers go on",
+		func() bool { return n.Offset() > at+replog.Offset(a.written)<<10+10_000 })
 	if a.cut {
 		if err := srv.Signal(syscall.SIGCONT); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "it is back, under load", func() bool {
 			st := n.Status()
-			return st.PartialSyncs+st.FullSyncs > 1 && len(st.Replicas) == 1 && st.Replicas[0].State == replication.ReplicaOnline
+			return st.PartialSyncs+st.FullSyncs > 1 && len(st.Replicas) == 1 &&
+				st.Replicas[0].State == replication.ReplicaOnline
 		})
 	}
 	stop()

@@ -16,11 +16,17 @@ import (
 )
 
 // kinds are the servers that may follow a node.
-var kinds = []servers.Kind{servers.Redis, servers.RedisStable, servers.RedisOldest, servers.Valkey, servers.ValkeyStable}
+var kinds = []servers.Kind{
+	servers.Redis, servers.RedisStable, servers.RedisOldest, servers.Valkey,
+	servers.ValkeyStable,
+}
 
 // upstreams are those that a node may follow: Redis 6.2 says when a key runs out as a
 // time from now.
-var upstreams = []servers.Kind{servers.Redis, servers.RedisStable, servers.Valkey, servers.ValkeyStable}
+var upstreams = []servers.Kind{
+	servers.Redis, servers.RedisStable, servers.Valkey,
+	servers.ValkeyStable,
+}
 
 // loadsPacked reports whether a server loads listpacks. It announces that, or the node asks it.
 func loadsPacked(kind servers.Kind) bool { return kind != servers.RedisOldest }
@@ -28,7 +34,8 @@ func loadsPacked(kind servers.Kind) bool { return kind != servers.RedisOldest }
 // attach starts a real server that keeps what it loads over a kill.
 func attach(t *testing.T, kind servers.Kind, addr string) *servers.Cache {
 	t.Helper()
-	return servertest.Cache(t, kind, servers.CacheOptions{Args: append([]string{"--save", "3600", "1"}, replicaOf(addr)...)})
+	return servertest.Cache(t, kind,
+		servers.CacheOptions{Args: append([]string{"--save", "3600", "1"}, replicaOf(addr)...)})
 }
 
 func replicaOf(addr string) []string {
@@ -58,7 +65,8 @@ func caughtUp(t *testing.T, n *replication.Node, addr string) {
 	t.Helper()
 	c := client(t, addr)
 	eventually(t, addr+" has everything", func() bool {
-		return field(c, "replication", "master_link_status") == "up" && field(c, "replication", "slave_repl_offset") == n.Offset().String() &&
+		return field(c, "replication", "master_link_status") == "up" &&
+			field(c, "replication", "slave_repl_offset") == n.Offset().String() &&
 			field(c, "replication", "master_replid") == n.Status().ID
 	})
 }
@@ -75,7 +83,9 @@ func TestRealReplica(t *testing.T) {
 			fill(t, n, "a", 500)
 			fill(t, n, "big", 1)
 			for i := range 2000 { // too large for any compact encoding
-				apply(t, n, unit("HSET", "wide", fmt.Sprint("f", i), strings.Repeat("x", i%100)), unit("SADD", "ints", fmt.Sprint(i)), unit("ZADD", "scores", fmt.Sprint(i), fmt.Sprint("m", i)))
+				apply(t, n, unit("HSET", "wide", fmt.Sprint("f", i), strings.Repeat("x", i%100)),
+					unit("SADD", "ints", fmt.Sprint(i)),
+					unit("ZADD", "scores", fmt.Sprint(i), fmt.Sprint("m", i)))
 			}
 			srv := attach(t, kind, n.Addr())
 			caughtUp(t, n, srv.Addr())
@@ -170,7 +180,13 @@ func TestNodeFollowsRealServer(t *testing.T) {
 						p.ZAdd(ctx, "z:"+prefix, redis.Z{Score: float64(i) / 7, Member: id})
 						p.HSet(ctx, "wide:"+prefix, id, i)
 						p.RPush(ctx, "list:"+prefix, id, strings.Repeat("long ", i))
-						p.XAdd(ctx, &redis.XAddArgs{Stream: "stream:" + prefix, MaxLen: 100, Values: []string{"id", id, "n", fmt.Sprint(i)}})
+						p.XAdd(
+							ctx,
+							&redis.XAddArgs{
+								Stream: "stream:" + prefix, MaxLen: 100,
+								Values: []string{"id", id, "n", fmt.Sprint(i)},
+							},
+						)
 						p.Incr(ctx, "count:"+prefix)
 						p.HIncrBy(ctx, "counts:"+prefix, fmt.Sprint("f", i%7), int64(i))
 					}
@@ -211,7 +227,8 @@ func TestNodeFollowsRealServer(t *testing.T) {
 			equal(t, first.Addr(), n.Addr())
 			equal(t, first.Addr(), below.Addr())
 			s := client(t, second.Addr())
-			if full, ok := field(s, "stats", "sync_full"), field(s, "stats", "sync_partial_ok"); full != "1" || ok != "2" {
+			if full, ok := field(s, "stats", "sync_full"), field(s, "stats", "sync_partial_ok"); full != "1" ||
+				ok != "2" {
 				t.Errorf("%s full and %s partial resyncs", full, ok)
 			}
 			if n.Status().ID != field(w, "replication", "master_replid") {
@@ -231,8 +248,10 @@ func TestNodeStopsAtWhatItDoesNotKnow(t *testing.T) {
 	online(t, n)
 	equal(t, srv.Addr(), n.Addr())
 	w.XGroupCreateMkStream(t.Context(), "x", "group", "$")
-	eventually(t, "it stops", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
-	if msg := n.Status().Upstream.Err; !strings.Contains(strings.ToUpper(msg), "XGROUP") || !strings.Contains(msg, "offset") {
+	eventually(t, "it stops",
+		func() bool { return n.Status().Upstream.State == replication.LinkStopped })
+	if msg := n.Status().Upstream.Err; !strings.Contains(strings.ToUpper(msg), "XGROUP") ||
+		!strings.Contains(msg, "offset") {
 		t.Errorf("it says %q", msg)
 	}
 	if _, ok := n.Keyspace().Get("k"); !ok {
@@ -261,8 +280,10 @@ func TestNodeFollowsOldestRedis(t *testing.T) {
 	w.XAdd(t.Context(), &redis.XAddArgs{Stream: "s", Values: []string{"f", "v"}})
 	equal(t, srv.Addr(), n.Addr())
 	w.Expire(t.Context(), "k", time.Hour)
-	eventually(t, "it stops", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
-	if msg := n.Status().Upstream.Err; !strings.Contains(msg, "since Redis 7.0") || !strings.Contains(msg, "offset") {
+	eventually(t, "it stops",
+		func() bool { return n.Status().Upstream.State == replication.LinkStopped })
+	if msg := n.Status().Upstream.Err; !strings.Contains(msg, "since Redis 7.0") ||
+		!strings.Contains(msg, "offset") {
 		t.Errorf("it says %q", msg)
 	}
 	if n.Keyspace().Len() != 5 {
@@ -288,7 +309,8 @@ func TestStateTakenBackFromAReplica(t *testing.T) {
 	host, port, _ := strings.Cut(srv.Addr(), ":")
 	eventually(t, "it says what to do", func() bool {
 		advice := n.Status().Advice
-		return strings.Contains(advice, "send it REPLICAOF NO ONE, send REPLICAOF "+host+" "+port+" here")
+		return strings.Contains(advice,
+			"send it REPLICAOF NO ONE, send REPLICAOF "+host+" "+port+" here")
 	})
 	s, here := client(t, srv.Addr()), client(t, n.Addr())
 	do := func(c *redis.Client, args ...any) {
@@ -299,7 +321,10 @@ func TestStateTakenBackFromAReplica(t *testing.T) {
 	}
 	do(s, "REPLICAOF", "NO", "ONE")
 	do(here, "REPLICAOF", host, port)
-	eventually(t, "the state is here", func() bool { return n.Keyspace().Len() > 0 && field(here, "replication", "master_link_status") == "up" })
+	eventually(
+		t, "the state is here",
+		func() bool { return n.Keyspace().Len() > 0 && field(here, "replication", "master_link_status") == "up" },
+	)
 	do(here, "REPLICAOF", "NO", "ONE")
 	apply(t, n, unit("SET", "after", "1"))
 	host, port, _ = strings.Cut(n.Addr(), ":")
@@ -328,7 +353,10 @@ func TestServersLoadSlowly(t *testing.T) {
 			if _, err := n.Snapshot(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			args := []string{"--repl-diskless-load", "disabled", "--key-load-delay", "1500", "--loading-process-events-interval-bytes", "1024"}
+			args := []string{
+				"--repl-diskless-load", "disabled", "--key-load-delay", "1500",
+				"--loading-process-events-interval-bytes", "1024",
+			}
 			srv := servertest.Cache(t, kind, servers.CacheOptions{Args: args})
 			replicaFrom(t, srv, n.Addr())
 			replicaOnline(t, n, srv.Addr())

@@ -80,7 +80,8 @@ func TestAuthentication(t *testing.T) {
 	}
 	// Before authentication a client cannot make the node allocate much memory.
 	r = dialRaw(t, n.Addr())
-	if got := r.do("AUTH", strings.Repeat("x", 20_000)); !strings.HasPrefix(got, "-ERR Protocol error") {
+	if got := r.do("AUTH", strings.Repeat("x", 20_000)); !strings.HasPrefix(got,
+		"-ERR Protocol error") {
 		t.Errorf("got %q", got)
 	}
 	// With the password, a replica node connects, and go-redis in both protocols.
@@ -153,7 +154,11 @@ func TestInfoRoleConfig(t *testing.T) {
 	if got := fmt.Sprint(c.Do(ctx, "ROLE").Val()); got != fmt.Sprintf("[master %d []]", at) {
 		t.Errorf("ROLE is %s", got)
 	}
-	if got := c.ConfigGet(ctx, "max*").Val(); got["maxmemory"] != "0" || got["maxclients"] != "10000" || got["max-full-syncs"] != "16" || got["maxmemory-clients"] != "268435456" || len(got) != 5 {
+	if got := c.ConfigGet(ctx, "max*").Val(); got["maxmemory"] != "0" ||
+		got["maxclients"] != "10000" ||
+		got["max-full-syncs"] != "16" ||
+		got["maxmemory-clients"] != "268435456" ||
+		len(got) != 5 {
 		t.Errorf("CONFIG GET is %v", got)
 	}
 	if got := len(c.ConfigGet(ctx, "*").Val()); got < 15 {
@@ -178,7 +183,8 @@ func TestClientsAreLimitedListedAndKilled(t *testing.T) {
 	a.send("CLIENT", "LIST")
 	a.line()
 	for _, name := range []string{" name=a ", " name=b "} {
-		if got := a.line(); !strings.Contains(got, name) || !strings.Contains(got, "addr=127.0.0.1:") {
+		if got := a.line(); !strings.Contains(got, name) ||
+			!strings.Contains(got, "addr=127.0.0.1:") {
 			t.Errorf("got %q", got)
 		}
 	}
@@ -259,7 +265,8 @@ func TestHTTPIsNotSpoken(t *testing.T) {
 		if _, err := r.Write([]byte(request + "\r\nREPLICAOF 127.0.0.1 1\r\n")); err != nil {
 			t.Fatal(err)
 		}
-		io.Copy(io.Discard, r.r) //nolint:errcheck // it ends with the connection, one way or another
+		io.Copy(io.Discard,
+			r.r) //nolint:errcheck // it ends with the connection, one way or another
 		if role, _ := n.Role(); role != replication.Master {
 			t.Errorf("after %q it is a %s", request, role)
 		}
@@ -317,7 +324,8 @@ func TestStrangersAdministrateNothing(t *testing.T) {
 			"REPLICAOF NO ONE", "slaveof no one", "FAILOVER ABORT", "config set maxclients 9", "CONFIG RESETSTAT", "CONFIG REWRITE",
 			"CLIENT KILL ID 99", "PSYNC " + unknownID + " 1 FAILOVER",
 		} {
-			if got := r.do(strings.Fields(command)...); strings.HasPrefix(got, "-DENIED ") != tc.denied {
+			if got := r.do(strings.Fields(command)...); strings.HasPrefix(got,
+				"-DENIED ") != tc.denied {
 				t.Errorf("%s: %s gets %q", tc.ip, command, got)
 			}
 		}
@@ -353,7 +361,9 @@ func FuzzSession(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	n, err := replication.Open(replication.Config{Listen: "127.0.0.1:0", Dir: f.TempDir(), Timeout: time.Second})
+	n, err := replication.Open(
+		replication.Config{Listen: "127.0.0.1:0", Dir: f.TempDir(), Timeout: time.Second},
+	)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -366,19 +376,25 @@ func FuzzSession(f *testing.F) {
 	})
 	n.SetComplete(true)
 	_, term := n.Role()
-	some := atomically(unit("SET", "k", "v"), unit("SADD", "s", "a", "b"), unit("ZADD", "z", "1", "a"), unit("HSET", "h", "f", "v"))
+	some := atomically(unit("SET", "k", "v"), unit("SADD", "s", "a", "b"),
+		unit("ZADD", "z", "1", "a"), unit("HSET", "h", "f", "v"))
 	if _, err := n.Apply(context.Background(), term, some); err != nil {
 		f.Fatal(err)
 	}
 	before := heap()
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if upper := bytes.ToUpper(b); len(b) > 64<<10 || bytes.Contains(upper, []byte("REPLICAOF")) || bytes.Contains(upper, []byte("SLAVEOF")) || bytes.Contains(upper, []byte("FAILOVER")) {
+		if upper := bytes.ToUpper(b); len(b) > 64<<10 ||
+			bytes.Contains(upper, []byte("REPLICAOF")) ||
+			bytes.Contains(upper, []byte("SLAVEOF")) ||
+			bytes.Contains(upper, []byte("FAILOVER")) {
 			return // it would call an address that nobody chose
 		}
 		conn, _ := serve(t, n, net.IPv4(127, 0, 0, 1))
 		var reader sync.WaitGroup
-		reader.Go(func() { io.Copy(io.Discard, conn) }) //nolint:errcheck // it ends with the connection
-		conn.Write(b)                                   //nolint:errcheck // it may be closed already
+		reader.Go(
+			func() { io.Copy(io.Discard, conn) },
+		) //nolint:errcheck // it ends with the connection
+		conn.Write(b) //nolint:errcheck // it may be closed already
 		conn.Close()
 		reader.Wait()
 		if grown := heap() - before; grown > 256<<20 {

@@ -29,7 +29,8 @@ func FuzzSettings(f *testing.F) {
 		kept := string(n.settings.appendText(nil))
 		again, err := read(kept)
 		if err != nil || string(again.settings.appendText(nil)) != kept {
-			t.Fatalf("%q is written as %q and read as %q, %v", text, kept, again.settings.appendText(nil), err)
+			t.Fatalf("%q is written as %q and read as %q, %v", text, kept,
+				again.settings.appendText(nil), err)
 		}
 		for _, c := range settingTable {
 			if c.parse != nil && c.get(n) != c.get(again) {

@@ -109,7 +109,8 @@ func TestSnapshotMemoryIsBounded(t *testing.T) {
 	if err := <-done; err == nil || !strings.Contains(err.Error(), "given up") {
 		t.Errorf("the snapshot ended with %v", err)
 	}
-	if st := n.Status(); !strings.Contains(st.Snapshot.Err, "given up") || st.Held != "" || st.Snapshot.Written != 0 {
+	if st := n.Status(); !strings.Contains(st.Snapshot.Err, "given up") || st.Held != "" ||
+		st.Snapshot.Written != 0 {
 		t.Errorf("after it: %+v", st)
 	}
 	gate <- struct{}{}
@@ -157,7 +158,8 @@ func TestLateJoinersOfTheFirstSnapshot(t *testing.T) {
 	for _, r := range replicas {
 		go io.Copy(io.Discard, r.r) //nolint:errcheck // until the test ends it
 	}
-	eventually(t, "it is written", func() bool { return n.Status().Snapshot.Written == 1 && !n.Status().Snapshot.Running })
+	eventually(t, "it is written",
+		func() bool { return n.Status().Snapshot.Written == 1 && !n.Status().Snapshot.Running })
 	replicas = append(replicas, join())
 	if got := len(begun); got > 0 {
 		t.Errorf("%d snapshots more were begun for %d replicas", got, len(replicas))
@@ -272,12 +274,14 @@ func TestFullResyncEndsSnapshot(t *testing.T) {
 	if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it has the new data", func() bool { return n.Offset() == 5 && n.Keyspace().Len() == 0 })
+	eventually(t, "it has the new data",
+		func() bool { return n.Offset() == 5 && n.Keyspace().Len() == 0 })
 	if got := n.Status().Held; got != "" {
 		t.Errorf("it is still slowed by %q", got)
 	}
 	gate <- struct{}{}
-	if err := <-done; err == nil || !strings.Contains(err.Error(), "a full resync replaced the data") {
+	if err := <-done; err == nil ||
+		!strings.Contains(err.Error(), "a full resync replaced the data") {
 		t.Errorf("the snapshot ended with %v", err)
 	}
 }
@@ -322,11 +326,15 @@ func TestSnapshotThatCannotBeRead(t *testing.T) {
 			}
 			<-begun // another is written without anybody's asking
 			now := n.Status()
-			if got := now.Snapshot.Err; !strings.Contains(got, st.Offset.String()+".rdb cannot be read") || now.LogStart > st.Offset {
+			if got := now.Snapshot.Err; !strings.Contains(got,
+				st.Offset.String()+".rdb cannot be read") ||
+				now.LogStart > st.Offset {
 				t.Errorf("it says %q, and the log begins at %s", got, now.LogStart)
 			}
 			info := client(t, n.Addr())
-			if got := field(info, "persistence", "rdb_last_bgsave_status") + field(info, "persistence", "rowfall_snapshot_error"); !strings.HasPrefix(got, "err"+c.Dir) {
+			if got := field(info, "persistence", "rdb_last_bgsave_status") + field(info, "persistence", "rowfall_snapshot_error"); !strings.HasPrefix(
+				got, "err"+c.Dir,
+			) {
 				t.Errorf("INFO says %q", got)
 			}
 			gate <- struct{}{}
@@ -337,7 +345,8 @@ func TestSnapshotThatCannotBeRead(t *testing.T) {
 			if file, _ := payload(r); answer[0] != "+FULLRESYNC" || count(t, file) != 2 {
 				t.Errorf("the next gets %q and %d keys", answer, count(t, file))
 			}
-			eventually(t, "it is in its place", func() bool { return n.Status().Snapshot.Offset > st.Offset })
+			eventually(t, "it is in its place",
+				func() bool { return n.Status().Snapshot.Offset > st.Offset })
 			if got := n.Status().Snapshot.Err; got != "" {
 				t.Errorf("then it says %q", got)
 			}

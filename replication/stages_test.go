@@ -40,8 +40,14 @@ var stages = []stage{
 	{"master, while it writes a snapshot", snapshotBeingWritten, 0, false},
 	{"master, while it sends a snapshot that it writes", snapshotBeingSent, 2, false},
 	{"master, with a snapshot on disk that has no name yet", snapshotOnDisk, 0, false},
-	{"master, with a new snapshot beside the old one", func(w *world) { snapshotInPlace(w, true) }, 0, false},
-	{"master, with a new snapshot and the log that it makes needless", func(w *world) { snapshotInPlace(w, false) }, 0, false},
+	{
+		"master, with a new snapshot beside the old one", func(w *world) { snapshotInPlace(w, true) },
+		0, false,
+	},
+	{
+		"master, with a new snapshot and the log that it makes needless",
+		func(w *world) { snapshotInPlace(w, false) }, 0, false,
+	},
 
 	{"master, while it starts", func(w *world) { starting(w, w.master) }, 0, false},
 	{"replica, while it starts", func(w *world) { starting(w, w.node) }, 0, false},
@@ -52,18 +58,36 @@ var stages = []stage{
 
 	{"master, while FAILOVER waits for the replica", masterWaitsForReplica, 0, false},
 	{"replica, while FAILOVER waits for it", replicaWaitedFor, 0, false},
-	{"master, before FAILOVER is on disk", func(w *world) { handingOver(w, "failover.tmp") }, 0, false},
-	{"master, before its new role is on disk", func(w *world) { handingOver(w, identityFile) }, 0, false},
+	{
+		"master, before FAILOVER is on disk", func(w *world) { handingOver(w, "failover.tmp") }, 0,
+		false,
+	},
+	{
+		"master, before its new role is on disk", func(w *world) { handingOver(w, identityFile) }, 0,
+		false,
+	},
 	{"master, while it asks a replica that does not answer", masterAsks, 0, true},
-	{"master, after the replica took over and before it heard so", func(w *world) { tookOver(w, w.master) }, 0, true},
+	{
+		"master, after the replica took over and before it heard so",
+		func(w *world) { tookOver(w, w.master) }, 0, true,
+	},
 	{"replica, before it took over", replicaTakesOver, 0, true},
-	{"replica, after it took over and before it said so", func(w *world) { tookOver(w, w.node) }, 0, true},
+	{
+		"replica, after it took over and before it said so", func(w *world) { tookOver(w, w.node) }, 0,
+		true,
+	},
 
 	{"replica, while it streams", func(w *world) { w.underLoad(w.node) }, 0, false},
 	{"replica, while it receives a snapshot", replicaReceives, 2, false},
 	{"replica, while it writes what it received", replicaWrites, 2, false},
-	{"replica, before it says that this is its data", func(w *world) { replicaTakes(w, identityFile) }, 2, false},
-	{"replica, when it has said so, before its log begins anew", func(w *world) { replicaTakes(w, "create") }, 1, false},
+	{
+		"replica, before it says that this is its data",
+		func(w *world) { replicaTakes(w, identityFile) }, 2, false,
+	},
+	{
+		"replica, when it has said so, before its log begins anew",
+		func(w *world) { replicaTakes(w, "create") }, 1, false,
+	},
 	{"replica, the same, and again while its start goes on with it", replicaTakesTwice, 1, false},
 	{"replica, before the old log goes", func(w *world) { replicaTakes(w, "remove") }, 1, false},
 
@@ -150,7 +174,9 @@ func (w *world) stage(t *testing.T, s stage) {
 	}
 	for _, p := range []*place{w.master, w.node} {
 		for _, name := range []string{"snapshot.new", "resync.new", "resync.new.tmp", "failover", "failover.tmp", identityFile} {
-			eventually(t, name+" is gone", func() bool { return !exists(filepath.Join(p.dir, name)) }) // a snapshot may be under way
+			eventually(
+				t, name+" is gone", func() bool { return !exists(filepath.Join(p.dir, name)) },
+			) // a snapshot may be under way
 		}
 	}
 }
@@ -166,7 +192,9 @@ func (w *world) settle() {
 	eventually(w.t, "all are at one offset under one id", func() bool {
 		at = field(w.master.c, "replication", "master_repl_offset")
 		for _, p := range []*place{w.node, w.server} {
-			if field(p.c, "replication", "master_link_status") != "up" || field(p.c, "replication", "slave_repl_offset") != at || field(p.c, "replication", "master_replid") != w.id() {
+			if field(p.c, "replication", "master_link_status") != "up" ||
+				field(p.c, "replication", "slave_repl_offset") != at ||
+				field(p.c, "replication", "master_replid") != w.id() {
 				return false
 			}
 		}
@@ -193,7 +221,8 @@ func (w *world) swap() {
 
 func (w *world) isMaster(p *place) {
 	w.t.Helper()
-	eventually(w.t, p.name()+" is a master", func() bool { return field(p.c, "replication", "role") == "master" })
+	eventually(w.t, p.name()+" is a master",
+		func() bool { return field(p.c, "replication", "role") == "master" })
 }
 
 // cutOff makes what a replica has another's than the master's: only a full resync
@@ -285,7 +314,8 @@ func snapshotBeingWritten(w *world) {
 	w.master.gate.shut(w.t, "snapshot")
 	w.master.must("BGSAVE")
 	w.master.gate.held(w.t, "snapshot")
-	if info, err := os.Stat(filepath.Join(w.master.dir, "snapshot.new")); err != nil || info.Size() == 0 {
+	if info, err := os.Stat(filepath.Join(w.master.dir, "snapshot.new")); err != nil ||
+		info.Size() == 0 {
 		w.t.Errorf("nothing is written: %v", err)
 	}
 	w.master.kill()
@@ -302,7 +332,8 @@ func snapshotBeingSent(w *world) {
 	w.sending(n.Addr())
 	w.master.kill()
 	w.master.gate.open("snapshot")
-	eventually(w.t, "it knows", func() bool { return n.Status().Upstream.State == replication.LinkIdle })
+	eventually(w.t, "it knows",
+		func() bool { return n.Status().Upstream.State == replication.LinkIdle })
 	if n.Keyspace().Len() > 0 || n.Status().Complete {
 		w.t.Errorf("it took half a snapshot: %+v", n.Status())
 	}
@@ -347,12 +378,14 @@ func snapshotOnDisk(w *world) {
 // Both: the older snapshot is put back, as a kill a moment before its removal leaves it.
 func snapshotInPlace(w *world, both bool) {
 	w.master.must("BGSAVE") // so that there is one
-	eventually(w.t, "there is a snapshot", func() bool { return len(snapshotsIn(w.t, w.master.dir)) == 1 })
+	eventually(w.t, "there is a snapshot",
+		func() bool { return len(snapshotsIn(w.t, w.master.dir)) == 1 })
 	for range 100 {
 		w.master.must("PUT", "pad", strings.Repeat("x", 4<<10))
 	}
 	w.settle()
-	eventually(w.t, "no snapshot is under way", func() bool { return field(w.master.c, "persistence", "rdb_bgsave_in_progress") == "0" })
+	eventually(w.t, "no snapshot is under way",
+		func() bool { return field(w.master.c, "persistence", "rdb_bgsave_in_progress") == "0" })
 	w.put()
 	old := snapshotsIn(w.t, w.master.dir)[0]
 	aside := filepath.Join(w.t.TempDir(), "old")
@@ -420,7 +453,8 @@ func (w *world) failover(addr string) {
 
 func (w *world) failoverIs(state string) {
 	w.t.Helper()
-	eventually(w.t, "the failover's state is "+state, func() bool { return field(w.master.c, "replication", "master_failover_state") == state })
+	eventually(w.t, "the failover's state is "+state,
+		func() bool { return field(w.master.c, "replication", "master_failover_state") == state })
 }
 
 func masterWaitsForReplica(w *world) {
@@ -434,7 +468,9 @@ func masterWaitsForReplica(w *world) {
 	w.isMaster(w.master)
 }
 
-func hang(p *place, s syscall.Signal) { p.cmd.Process.Signal(s) } //nolint:errcheck // it runs, or the test finds out
+func hang(p *place, s syscall.Signal) {
+	p.cmd.Process.Signal(s)
+} //nolint:errcheck // it runs, or the test finds out
 
 // Nobody follows while it waits: it is told to give up.
 func replicaWaitedFor(w *world) {
@@ -472,7 +508,8 @@ func (w *world) by() *proxy {
 	w.node.must("CONFIG", "SET", "replica-announce-port", port)
 	w.node.must("CLIENT", "KILL", "TYPE", "master")
 	eventually(w.t, "the node is online by another address", func() bool {
-		return strings.Contains(w.master.c.Info(w.t.Context(), "replication").Val(), ",port="+port+",state=online,")
+		return strings.Contains(w.master.c.Info(w.t.Context(), "replication").Val(),
+			",port="+port+",state=online,")
 	})
 	return p
 }
@@ -490,7 +527,8 @@ func masterAsks(w *world) {
 	p := w.by()
 	p.limit.Store(0)
 	w.failover(p.addr())
-	eventually(w.t, "its new role is on disk", func() bool { return field(w.master.c, "replication", "role") == "slave" })
+	eventually(w.t, "its new role is on disk",
+		func() bool { return field(w.master.c, "replication", "role") == "slave" })
 	w.master.kill()
 	w.master.start()
 	w.failoverIs("failover-in-progress")
@@ -618,9 +656,11 @@ func serverReceives(w *world) {
 
 func serverLoads(w *world) {
 	w.cutOff(w.server)
-	w.server.must("CONFIG", "SET", "key-load-delay", "500000", "loading-process-events-interval-bytes", "1024")
+	w.server.must("CONFIG", "SET", "key-load-delay", "500000",
+		"loading-process-events-interval-bytes", "1024")
 	w.server.follow(w.master)
-	eventually(w.t, "it loads", func() bool { return field(w.server.c, "persistence", "loading") == "1" })
+	eventually(w.t, "it loads",
+		func() bool { return field(w.server.c, "persistence", "loading") == "1" })
 	w.server.kill()
 	w.server.start()
 }

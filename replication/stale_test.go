@@ -37,7 +37,8 @@ func TestStaleDataIsRefused(t *testing.T) {
 	}
 	stop()
 	const down = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
-	eventually(t, "it knows", func() bool { return n.Status().Upstream.State != replication.LinkConnected })
+	eventually(t, "it knows",
+		func() bool { return n.Status().Upstream.State != replication.LinkConnected })
 	for _, step := range [][2]string{
 		{"EXISTS k", down},
 		{"PING", down},
@@ -77,7 +78,8 @@ func TestTransactionOutlivesItsLink(t *testing.T) {
 	c := config(t)
 	c.ReplicaOf, c.RefuseStaleData = a.Addr(), true
 	n, _ := start(t, c)
-	srv := servertest.Cache(t, servers.Redis, servers.CacheOptions{Args: append(replicaOf(a.Addr()), "--replica-serve-stale-data", "no")})
+	srv := servertest.Cache(t, servers.Redis,
+		servers.CacheOptions{Args: append(replicaOf(a.Addr()), "--replica-serve-stale-data", "no")})
 	equal(t, a.Addr(), n.Addr())
 	equal(t, a.Addr(), srv.Addr())
 	scripts := []struct{ before, after []string }{
@@ -103,12 +105,14 @@ func TestTransactionOutlivesItsLink(t *testing.T) {
 	stop()
 	sc := client(t, srv.Addr())
 	eventually(t, "both know", func() bool {
-		return n.Status().Upstream.State != replication.LinkConnected && field(sc, "replication", "master_link_status") == "down"
+		return n.Status().Upstream.State != replication.LinkConnected &&
+			field(sc, "replication", "master_link_status") == "down"
 	})
 	for i, s := range scripts {
 		got, want := run(ours[i], s.after), run(theirs[i], s.after)
 		if !slices.Equal(got, want) {
-			t.Errorf("%q, and without the link %q: got %q, Redis says %q", s.before, s.after, got, want)
+			t.Errorf("%q, and without the link %q: got %q, Redis says %q", s.before, s.after, got,
+				want)
 		}
 	}
 }
@@ -125,11 +129,15 @@ func TestAnswersDuringFullResync(t *testing.T) {
 			up.begin()
 			r := dialRaw(t, n.Addr())
 			const loading = "-LOADING Redis is loading the dataset in memory"
-			eventually(t, "the load began", func() bool { return n.Status().Upstream.State == replication.LinkTransfer })
+			eventually(t, "the load began",
+				func() bool { return n.Status().Upstream.State == replication.LinkTransfer })
 			if got := r.do("EXISTS", "k"); got != loading {
 				t.Errorf("in the first load: %q", got)
 			}
-			if info := client(t, n.Addr()).Info(t.Context(), "replication").Val(); !strings.Contains(info, "master_sync_total_bytes:") || !strings.Contains(info, "master_sync_in_progress:1") {
+			if info := client(t, n.Addr()).Info(t.Context(), "replication").Val(); !strings.Contains(
+				info, "master_sync_total_bytes:",
+			) ||
+				!strings.Contains(info, "master_sync_in_progress:1") {
 				t.Errorf("INFO says %s", info)
 			}
 			up.finish()
@@ -139,13 +147,16 @@ func TestAnswersDuringFullResync(t *testing.T) {
 			}
 			up.forget()
 			up.begin()
-			eventually(t, "the second load began", func() bool { return n.Status().Upstream.State == replication.LinkTransfer })
+			eventually(t, "the second load began",
+				func() bool { return n.Status().Upstream.State == replication.LinkTransfer })
 			if drop {
-				eventually(t, "the old data are gone", func() bool { return n.Keyspace().Len() == 0 })
+				eventually(t, "the old data are gone",
+					func() bool { return n.Keyspace().Len() == 0 })
 				if got := r.do("EXISTS", "k"); got != loading {
 					t.Errorf("in the second load: %q", got)
 				}
-				if err := n.ReplicaOf(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "dropped") {
+				if err := n.ReplicaOf(t.Context(), ""); err == nil ||
+					!strings.Contains(err.Error(), "dropped") {
 					t.Errorf("an empty node is promoted: %v", err)
 				}
 				if _, err := n.Snapshot(t.Context()); err == nil {
@@ -189,7 +200,9 @@ func TestPromotedDuringFullResync(t *testing.T) {
 		st := n.Status().Upstream
 		return st.State == replication.LinkTransfer && st.Received > 0
 	})
-	if st := n.Status(); len(st.Replicas) != 1 || st.Replicas[0].State != replication.ReplicaOnline || st.PartialSyncs != 0 {
+	if st := n.Status(); len(st.Replicas) != 1 ||
+		st.Replicas[0].State != replication.ReplicaOnline ||
+		st.PartialSyncs != 0 {
 		t.Errorf("who is below was dropped: %+v", st)
 	}
 	if err := n.ReplicaOf(t.Context(), ""); err != nil {
@@ -201,7 +214,8 @@ func TestPromotedDuringFullResync(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, n.Addr(), a.Addr())
-	if st := n.Status(); st.FullSyncs != 1 || st.PartialSyncs != 2 || st.PreviousID == "" || !st.Complete {
+	if st := n.Status(); st.FullSyncs != 1 || st.PartialSyncs != 2 || st.PreviousID == "" ||
+		!st.Complete {
 		t.Errorf("got %+v", st)
 	}
 	if _, err := os.Stat(filepath.Join(c.Dir, "resync.new")); !errors.Is(err, os.ErrNotExist) {
@@ -289,7 +303,8 @@ func TestTLS(t *testing.T) {
 	b, _ := start(t, rc)
 	online(t, b)
 	apply(t, a, unit("SET", "k", "w"))
-	eventually(t, "it follows", func() bool { v, _ := b.Keyspace().Get("k"); return string(v) == "w" })
+	eventually(t, "it follows",
+		func() bool { v, _ := b.Keyspace().Get("k"); return string(v) == "w" })
 	cl := redis.NewClient(&redis.Options{Addr: a.Addr(), TLSConfig: &tls.Config{RootCAs: roots}})
 	defer cl.Close()
 	if got := cl.Get(t.Context(), "k").Val(); got != "w" {
@@ -302,7 +317,8 @@ func TestTLS(t *testing.T) {
 	rc = config(t)
 	rc.ReplicaOf, rc.UpstreamTLS = a.Addr(), &tls.Config{RootCAs: x509.NewCertPool()}
 	d, _ := start(t, rc)
-	eventually(t, "it says why", func() bool { return strings.Contains(d.Status().Upstream.Err, "certificate") })
+	eventually(t, "it says why",
+		func() bool { return strings.Contains(d.Status().Upstream.Err, "certificate") })
 }
 
 // A peer that connects and does not start the TLS handshake blocks no other client, below or above
@@ -314,7 +330,8 @@ func TestSilentPeerOfTLS(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
 	ask := func(addr string) (*tls.Conn, error) {
-		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", addr, &tls.Config{RootCAs: roots})
+		conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", addr,
+			&tls.Config{RootCAs: roots})
 		if err != nil {
 			return nil, err
 		}
@@ -339,7 +356,8 @@ func TestSilentPeerOfTLS(t *testing.T) {
 		t.Errorf("who is one too many is told %q, %v", b, err)
 	}
 	second.Close()
-	eventually(t, "the next one is served", func() bool { _, err := ask(n.Addr()); return err == nil })
+	eventually(t, "the next one is served",
+		func() bool { _, err := ask(n.Addr()); return err == nil })
 	stop()
 
 	c = config(t)
@@ -369,7 +387,8 @@ func TestDroppedDataStayDropped(t *testing.T) {
 		if err := n.Drop(t.Context(), term+replication.Term(i)); !errors.Is(err, want) {
 			t.Fatalf("drop %d: %v", i+1, err)
 		}
-		r.do("CONFIG", "SET", "replica-serve-stale-data", "yes") // whether reads are answered is decided anew
+		r.do("CONFIG", "SET", "replica-serve-stale-data",
+			"yes") // whether reads are answered is decided anew
 		if got := r.do("GET", "k"); !strings.HasPrefix(got, "-LOADING") {
 			t.Errorf("after drop %d a read gets %q", i+1, got)
 		}

@@ -60,7 +60,8 @@ func TestStatusIsOfOneMoment(t *testing.T) {
 		resyncs.Go(func() {
 			for !over() {
 				if st := n.Status(); st.Offset != offsets[st.ID] || st.LogStart > st.Offset {
-					t.Errorf("id %s goes with offset %d, and its log begins at %d", st.ID, st.Offset, st.LogStart)
+					t.Errorf("id %s goes with offset %d, and its log begins at %d", st.ID,
+						st.Offset, st.LogStart)
 				}
 			}
 		})
@@ -108,7 +109,8 @@ func TestInfoStopsNobody(t *testing.T) {
 	for _, name := range []string{"used_memory", "used_memory_rss"} {
 		_, rest, _ := strings.Cut(info(), name+":")
 		value, _, _ := strings.Cut(rest, "\r\n")
-		if v, err := strconv.ParseInt(value, 10, 64); err != nil || v < 1<<16 || v > math.MaxInt64/2 {
+		if v, err := strconv.ParseInt(value, 10, 64); err != nil || v < 1<<16 ||
+			v > math.MaxInt64/2 {
 			t.Errorf("%s is %q", name, value)
 		}
 	}
@@ -190,7 +192,8 @@ func TestFaultOfTheDiskIsReturned(t *testing.T) {
 	if _, err := n.Apply(t.Context(), term, unit("SET", "k", "v")); !errors.Is(err, syscall.EIO) {
 		t.Errorf("Apply gives %v", err)
 	}
-	if err := <-n.done; !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "stops at offset") {
+	if err := <-n.done; !errors.Is(err, syscall.EIO) ||
+		!strings.Contains(err.Error(), "stops at offset") {
 		t.Errorf("Run gives %v", err)
 	}
 	if got := log.count(syscall.EIO.Error()); got != 0 {

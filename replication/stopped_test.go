@@ -40,7 +40,8 @@ func TestStoppedNodeDropsItsReplicas(t *testing.T) {
 	if got := dialRaw(t, n.Addr()).do("CLIENT", "KILL", "TYPE", "master"); got != ":1" {
 		t.Fatalf("got %q", got)
 	}
-	eventually(t, "it stops", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
+	eventually(t, "it stops",
+		func() bool { return n.Status().Upstream.State == replication.LinkStopped })
 	for { // its connection ends
 		if _, err := dropped.r.ReadByte(); err != nil {
 			break
@@ -54,14 +55,18 @@ func TestStoppedNodeDropsItsReplicas(t *testing.T) {
 		t.Helper()
 		for _, asked := range [][2]string{{foreignID, (n.Offset() + 1).String()}, {"?", "-1"}} {
 			got := dialRaw(t, n.Addr()).do("PSYNC", asked[0], asked[1])
-			if !strings.HasPrefix(got, "-NOMASTERLINK ") || !strings.Contains(got, "stopped following") || !strings.Contains(got, "RENAME") {
+			if !strings.HasPrefix(got, "-NOMASTERLINK ") ||
+				!strings.Contains(got, "stopped following") ||
+				!strings.Contains(got, "RENAME") {
 				t.Errorf("%s PSYNC %s gets %q", when, asked[0], got)
 			}
 		}
 		if got := n.Status().Upstream.Stopped; !strings.Contains(got, "RENAME") {
 			t.Errorf("%s the status says %q", when, got)
 		}
-		if got := field(client(t, n.Addr()), "replication", "rowfall_upstream_stopped"); !strings.Contains(got, "RENAME") {
+		if got := field(client(t, n.Addr()), "replication", "rowfall_upstream_stopped"); !strings.Contains(
+			got, "RENAME",
+		) {
 			t.Errorf("%s INFO says %q", when, got)
 		}
 	}
@@ -77,7 +82,8 @@ func TestStoppedNodeDropsItsReplicas(t *testing.T) {
 	release()
 	online(t, n)
 	eventually(t, "the one below follows again", func() bool {
-		return below.Status().Upstream.State == replication.LinkConnected && below.Offset() == n.Offset()
+		return below.Status().Upstream.State == replication.LinkConnected &&
+			below.Offset() == n.Offset()
 	})
 	if st := n.Status(); st.Upstream.Stopped != "" || st.Offset != replog.Offset(5+len(set)) {
 		t.Errorf("got %+v", st)
@@ -86,9 +92,13 @@ func TestStoppedNodeDropsItsReplicas(t *testing.T) {
 
 // A promotion ends it, too: the node's data are what counts then.
 func TestStoppedNodeIsPromoted(t *testing.T) {
-	up := script(t, func(int, string) string { return fullResync(5, string(unit("RENAME", "nosuch", "other"))) })
+	up := script(
+		t,
+		func(int, string) string { return fullResync(5, string(unit("RENAME", "nosuch", "other"))) },
+	)
 	n, _ := follow(t, up.addr)
-	eventually(t, "it stops", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
+	eventually(t, "it stops",
+		func() bool { return n.Status().Upstream.State == replication.LinkStopped })
 	if err := n.ReplicaOf(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,8 @@ func TestSyncLogLimit(t *testing.T) {
 		{set: mb, keep: -1, want: mb},
 		{keep: -1, unbounded: true},
 	} {
-		if got, bounded := syncLogLimit(tc.set, tc.keep, tc.data); got != tc.want || bounded == tc.unbounded {
+		if got, bounded := syncLogLimit(tc.set, tc.keep, tc.data); got != tc.want ||
+			bounded == tc.unbounded {
 			t.Errorf("%+v: %d, bounded %v", tc, got, bounded)
 		}
 	}

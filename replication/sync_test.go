@@ -55,7 +55,11 @@ func TestPartialResyncAtEveryByte(t *testing.T) {
 	if from != n.Offset() {
 		t.Fatalf("the snapshot is of %d, the stream ends at %d", from, n.Offset())
 	}
-	units := []string{string(unit("SET", "a", "1")), string(atomically(unit("SET", "b", "\r\n"), unit("DEL", "a"))), string(unit("SET", "c", "3"))}
+	units := []string{
+		string(unit("SET", "a", "1")),
+		string(atomically(unit("SET", "b", "\r\n"), unit("DEL", "a"))),
+		string(unit("SET", "c", "3")),
+	}
 	for _, u := range units {
 		apply(t, n, []byte(u))
 	}
@@ -98,7 +102,8 @@ func TestAcknowledgementsAndWait(t *testing.T) {
 	n, _ := complete(t, config(t))
 	r := dialRaw(t, n.Addr())
 	from := psync(r, "?", "-1")
-	if st := n.Status().Replicas; len(st) != 1 || st[0].State == replication.ReplicaOnline || st[0].Addr != "127.0.0.1:7777" {
+	if st := n.Status().Replicas; len(st) != 1 || st[0].State == replication.ReplicaOnline ||
+		st[0].Addr != "127.0.0.1:7777" {
 		t.Errorf("got %+v", st)
 	}
 	c := client(t, n.Addr())
@@ -106,7 +111,8 @@ func TestAcknowledgementsAndWait(t *testing.T) {
 		t.Errorf("WAIT counts %d", got)
 	}
 	r.send("REPLCONF", "ACK", from.String(), "FACK", from.String())
-	eventually(t, "the replica is online", func() bool { return n.Status().Replicas[0].State == replication.ReplicaOnline })
+	eventually(t, "the replica is online",
+		func() bool { return n.Status().Replicas[0].State == replication.ReplicaOnline })
 	at := apply(t, n, unit("SET", "k", "v"))
 	got := make(chan int64, 1)
 	go func() { got <- c.Wait(t.Context(), 1, 0).Val() }()
@@ -119,9 +125,12 @@ func TestAcknowledgementsAndWait(t *testing.T) {
 	}
 	r.send("REPLCONF", "ACK", "1")
 	r.send("REPLCONF", "ACK", at.String())
-	eventually(t, "the acknowledgement is seen", func() bool { return n.Status().Replicas[0].Acked == n.Offset() })
+	eventually(t, "the acknowledgement is seen",
+		func() bool { return n.Status().Replicas[0].Acked == n.Offset() })
 	info := c.Info(t.Context(), "replication").Val()
-	if want := fmt.Sprintf("slave0:ip=127.0.0.1,port=7777,state=online,offset=%d,lag=0\r\n", n.Offset()); !strings.Contains(info, want) {
+	if want := fmt.Sprintf("slave0:ip=127.0.0.1,port=7777,state=online,offset=%d,lag=0\r\n", n.Offset()); !strings.Contains(
+		info, want,
+	) {
 		t.Errorf("INFO says %s", info)
 	}
 }
@@ -200,7 +209,8 @@ func follow(t *testing.T, addr string) (*replication.Node, func()) {
 
 func online(t *testing.T, n *replication.Node) {
 	t.Helper()
-	eventually(t, "the link is up", func() bool { return n.Status().Upstream.State == replication.LinkConnected })
+	eventually(t, "the link is up",
+		func() bool { return n.Status().Upstream.State == replication.LinkConnected })
 }
 
 // node -> node -> node: equal data at equal offsets under one id; a promotion in
@@ -218,9 +228,11 @@ func TestCascadeOfNodes(t *testing.T) {
 		t.Errorf("%d links to the upstream were cut", got)
 	}
 	eventually(t, "c is back", func() bool {
-		return c.Status().Upstream.Since != since && c.Status().Upstream.State == replication.LinkConnected
+		return c.Status().Upstream.Since != since &&
+			c.Status().Upstream.State == replication.LinkConnected
 	})
-	eventually(t, "offsets are equal", func() bool { return a.Offset() == c.Offset() && b.Offset() == c.Offset() })
+	eventually(t, "offsets are equal",
+		func() bool { return a.Offset() == c.Offset() && b.Offset() == c.Offset() })
 	if a.Status().ID != c.Status().ID {
 		t.Errorf("ids are %s and %s", a.Status().ID, c.Status().ID)
 	}
@@ -237,7 +249,8 @@ func TestCascadeOfNodes(t *testing.T) {
 		t.Fatal(got)
 	}
 	apply(t, b, unit("SET", "after", "promotion"))
-	eventually(t, "c follows the promoted", func() bool { return c.Status().ID == b.Status().ID && c.Offset() == b.Offset() })
+	eventually(t, "c follows the promoted",
+		func() bool { return c.Status().ID == b.Status().ID && c.Offset() == b.Offset() })
 	if st := c.Status(); st.PreviousID != old || b.Status().ID == old {
 		t.Errorf("c is %+v", st)
 	}

@@ -207,10 +207,12 @@ func TestReplicasAtOnce(t *testing.T) {
 				if kind.Tool("server") == "valkey-server" {
 					args = append(args, "--dual-channel-replication-enabled", "yes")
 				}
-				replicas = append(replicas, servertest.Cache(t, kind, servers.CacheOptions{Args: args}))
+				replicas = append(replicas,
+					servertest.Cache(t, kind, servers.CacheOptions{Args: args}))
 			}
 			for _, growing := range []bool{false, true} {
-				t.Run(map[bool]string{false: "disk", true: "diskless"}[growing], func(t *testing.T) { allAtOnce(t, replicas, growing) })
+				t.Run(map[bool]string{false: "disk", true: "diskless"}[growing],
+					func(t *testing.T) { allAtOnce(t, replicas, growing) })
 			}
 		})
 	}
@@ -250,15 +252,18 @@ func allAtOnce(t *testing.T, replicas []*servers.Cache, growing bool) {
 	}
 	for _, srv := range replicas {
 		c := client(t, srv.Addr())
-		eventually(t, "the link is up", func() bool { return field(c, "replication", "master_link_status") == "up" })
+		eventually(t, "the link is up",
+			func() bool { return field(c, "replication", "master_link_status") == "up" })
 	}
 	stop()
 	for _, srv := range replicas {
 		caughtUp(t, n, srv.Addr())
 		equal(t, n.Addr(), srv.Addr())
 	}
-	if st := n.Status(); st.FullSyncs != int64(len(replicas)) || st.PartialSyncs != 0 || st.Snapshot.Written != 1 {
-		t.Errorf("%d full and %d partial resyncs from %d snapshots", st.FullSyncs, st.PartialSyncs, st.Snapshot.Written)
+	if st := n.Status(); st.FullSyncs != int64(len(replicas)) || st.PartialSyncs != 0 ||
+		st.Snapshot.Written != 1 {
+		t.Errorf("%d full and %d partial resyncs from %d snapshots", st.FullSyncs, st.PartialSyncs,
+			st.Snapshot.Written)
 	}
 }
 
@@ -270,7 +275,8 @@ func TestDroppedInMidTransfer(t *testing.T) {
 	n, gate := throttled(t)
 	stop := writing(t, n)
 	p := newProxy(t, n.Addr(), 1<<20)
-	dropped := servertest.Cache(t, servers.Redis, servers.CacheOptions{Args: []string{"--repl-diskless-load", "swapdb"}})
+	dropped := servertest.Cache(t, servers.Redis,
+		servers.CacheOptions{Args: []string{"--repl-diskless-load", "swapdb"}})
 	stays := servertest.Cache(t, servers.Valkey, servers.CacheOptions{})
 	replicaFrom(t, dropped, p.addr())
 	replicaFrom(t, stays, n.Addr())
@@ -284,14 +290,16 @@ func TestDroppedInMidTransfer(t *testing.T) {
 	close(gate)
 	for _, addr := range []string{ours.Addr(), stays.Addr(), dropped.Addr()} {
 		c := client(t, addr)
-		eventually(t, "the link is up", func() bool { return field(c, "replication", "master_link_status") == "up" })
+		eventually(t, "the link is up",
+			func() bool { return field(c, "replication", "master_link_status") == "up" })
 	}
 	stop()
 	for _, addr := range []string{ours.Addr(), stays.Addr(), dropped.Addr()} {
 		equal(t, n.Addr(), addr)
 	}
 	if st := n.Status(); st.FullSyncs != 4 || st.PartialSyncs != 0 || st.Snapshot.Written != 1 {
-		t.Errorf("%d full and %d partial resyncs from %d snapshots", st.FullSyncs, st.PartialSyncs, st.Snapshot.Written)
+		t.Errorf("%d full and %d partial resyncs from %d snapshots", st.FullSyncs, st.PartialSyncs,
+			st.Snapshot.Written)
 	}
 }
 
@@ -305,7 +313,8 @@ func TestSnapshotFailsUnderReaders(t *testing.T) {
 	fill(t, old, "old", 20)
 	p := newProxy(t, n.Addr(), 0)
 	ours, _ := follow(t, old.Addr())
-	swaps := servertest.Cache(t, servers.Redis, servers.CacheOptions{Args: append(replicaOf(old.Addr()), "--repl-diskless-load", "swapdb")})
+	swaps := servertest.Cache(t, servers.Redis,
+		servers.CacheOptions{Args: append(replicaOf(old.Addr()), "--repl-diskless-load", "swapdb")})
 	loads := servertest.Cache(t, servers.Valkey, servers.CacheOptions{Args: replicaOf(old.Addr())})
 	readers := []string{ours.Addr(), swaps.Addr(), loads.Addr()}
 	for _, addr := range readers {
@@ -324,7 +333,8 @@ func TestSnapshotFailsUnderReaders(t *testing.T) {
 	for _, addr := range readers {
 		equal(t, old.Addr(), addr)
 	}
-	if st := n.Status().Snapshot; st.Written != 0 || !strings.Contains(st.Err, "this disk is broken") {
+	if st := n.Status().Snapshot; st.Written != 0 ||
+		!strings.Contains(st.Err, "this disk is broken") {
 		t.Errorf("the snapshot is %+v", st)
 	}
 	close(gate)
@@ -381,7 +391,8 @@ func TestFullResyncCutAnywhere(t *testing.T) {
 				}
 				eventually(t, "it is sent or cut", func() bool {
 					st := a.Status().Replicas
-					return len(st) == 1 && st[0].State >= replication.ReplicaSending || p.passed.Load() > 0
+					return len(st) == 1 && st[0].State >= replication.ReplicaSending ||
+						p.passed.Load() > 0
 				})
 			}
 			whole, stop := follow(t, old.Addr())
@@ -393,7 +404,8 @@ func TestFullResyncCutAnywhere(t *testing.T) {
 			}
 			stop()
 			size := a.Status().Snapshot.Size // the file begins behind the handshake: up to here its end is missing
-			eventually(t, "the connection is counted", func() bool { return p.passed.Load() > size })
+			eventually(t, "the connection is counted",
+				func() bool { return p.passed.Load() > size })
 			total := p.passed.Load()
 			step := total / 12
 			if long {
@@ -409,7 +421,8 @@ func TestFullResyncCutAnywhere(t *testing.T) {
 				if cut <= size {
 					cuts++
 					if keys := b.Keyspace().Len(); keys != old.Keyspace().Len() {
-						t.Fatalf("after a cut at byte %d it holds %d keys: %+v", cut, keys, b.Status())
+						t.Fatalf("after a cut at byte %d it holds %d keys: %+v", cut, keys,
+							b.Status())
 					}
 				}
 				p.limit.Store(1 << 40)
@@ -439,11 +452,14 @@ func TestServersFullResyncCutAnywhere(t *testing.T) {
 				old, _ := complete(t, config(t))
 				fill(t, old, "old", 20)
 				p := newProxy(t, n.Addr(), 0)
-				srv := servertest.Cache(t, kind, servers.CacheOptions{Args: []string{"--repl-diskless-load", load}})
+				srv := servertest.Cache(t, kind,
+					servers.CacheOptions{Args: []string{"--repl-diskless-load", load}})
 				for _, cut := range cuts {
 					replicaFrom(t, srv, old.Addr())
 					equal(t, old.Addr(), srv.Addr())
-					replicaOnline(t, old, srv.Addr()) // else it looks as if it could not load what it got, and waits the next time
+					replicaOnline(
+						t, old, srv.Addr(),
+					) // else it looks as if it could not load what it got, and waits the next time
 					p.limit.Store(cut)
 					p.passed.Store(0)
 					replicaFrom(t, srv, p.addr())

@@ -49,7 +49,9 @@ func member() {
 	}
 	n, err := replication.Open(replication.Config{
 		Dir: f[0], Listen: f[1], PingPeriod: time.Hour, Commands: map[string]replication.Handler{"PUT": put, "COMPLETE": complete},
-		FS: &gatedFiles{gates: g}, SnapshotEvery: 64 << 10, Log: replog.Config{SegmentSize: 64 << 10, Keep: keep, FS: &gatedDisk{gates: g}},
+		FS: &gatedFiles{
+			gates: g,
+		}, SnapshotEvery: 64 << 10, Log: replog.Config{SegmentSize: 64 << 10, Keep: keep, FS: &gatedDisk{gates: g}},
 	})
 	if err != nil {
 		fmt.Println("fault", err)
@@ -98,7 +100,12 @@ func newServer(t *testing.T, kind servers.Kind, up *place) *place {
 	t.Helper()
 	p := &place{t: t, up: up, conf: filepath.Join(t.TempDir(), "upstream.conf")}
 	p.nameUpstream()
-	p.srv = servertest.Cache(t, kind, servers.CacheOptions{Args: []string{"--save", "3600 1", "--repl-backlog-size", "16mb", "--include", p.conf}})
+	p.srv = servertest.Cache(
+		t, kind,
+		servers.CacheOptions{
+			Args: []string{"--save", "3600 1", "--repl-backlog-size", "16mb", "--include", p.conf},
+		},
+	)
 	p.addr = p.srv.Addr()
 	p.c = client(t, p.addr)
 	return p
@@ -159,7 +166,8 @@ func (p *place) start() {
 func (p *place) spawn() (out io.Reader) {
 	p.t.Helper()
 	p.cmd = exec.Command(os.Args[0])
-	p.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", memberEnv, p.dir, p.addr, p.keep), gatesEnv+"="+string(p.gate))
+	p.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", memberEnv, p.dir, p.addr, p.keep),
+		gatesEnv+"="+string(p.gate))
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
@@ -262,7 +270,8 @@ func (tr *tree) write(done <-chan struct{}) {
 		tr.load.RLock()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		top := tr.top()
-		err := top.c.Do(ctx, top.writes(), fmt.Sprint("k", i%300), fmt.Sprint(i, strings.Repeat("x", i%200))).Err()
+		err := top.c.Do(ctx, top.writes(), fmt.Sprint("k", i%300), fmt.Sprint(i, strings.Repeat("x", i%200))).
+			Err()
 		cancel()
 		tr.load.RUnlock()
 		if err != nil { // killed, or no master now
@@ -289,7 +298,9 @@ func (tr *tree) settle() (release func()) {
 	eventually(tr.t, "all are at the same offset", func() bool {
 		at = tr.offset(tr.top())
 		for _, p := range tr.all {
-			if tr.offset(p) != at || field(p.c, "replication", "master_replid") != field(tr.top().c, "replication", "master_replid") {
+			if tr.offset(p) != at ||
+				field(p.c, "replication", "master_replid") != field(tr.top().c, "replication",
+					"master_replid") {
 				return false
 			}
 		}
@@ -336,7 +347,8 @@ func (tr *tree) step() {
 		old := tr.top()
 		failoverTo(tr.t, old.addr, p.addr)
 		eventually(tr.t, "the role changed", func() bool {
-			return field(p.c, "replication", "role") == "master" && field(old.c, "replication", "master_failover_state") == "no-failover"
+			return field(p.c, "replication", "role") == "master" &&
+				field(old.c, "replication", "master_failover_state") == "no-failover"
 		})
 		p.up, old.up = nil, p
 		tr.mu.Lock()
@@ -353,7 +365,8 @@ func (tr *tree) step() {
 			if p == tr.top() {
 				break
 			}
-			eventually(tr.t, "the others go on", func() bool { return tr.offset(tr.top()) != before })
+			eventually(tr.t, "the others go on",
+				func() bool { return tr.offset(tr.top()) != before })
 		}
 		p.start()
 	}
@@ -393,8 +406,14 @@ func TestTreesNeverResyncFully(t *testing.T) {
 			tr.settle()()
 			for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
 				up := tr.all[tr.rnd.IntN(3)]
-				srv := servertest.Cache(t, kind, servers.CacheOptions{Args: append([]string{"--save", "3600 1"}, replicaOf(up.addr)...)})
-				tr.all = append(tr.all, &place{t: t, srv: srv, addr: srv.Addr(), up: up, c: client(t, srv.Addr())})
+				srv := servertest.Cache(
+					t, kind,
+					servers.CacheOptions{
+						Args: append([]string{"--save", "3600 1"}, replicaOf(up.addr)...),
+					},
+				)
+				tr.all = append(tr.all,
+					&place{t: t, srv: srv, addr: srv.Addr(), up: up, c: client(t, srv.Addr())})
 			}
 			done := make(chan struct{})
 			var writer sync.WaitGroup

@@ -70,7 +70,8 @@ func TestReplicaWithDamagedSnapshot(t *testing.T) {
 						t.Errorf("%s gets %q", step[0], got)
 					}
 				}
-				if st := n.Status(); st.Complete || !strings.Contains(st.Advice, c.Dir) || !strings.Contains(st.Advice, "full resync") {
+				if st := n.Status(); st.Complete || !strings.Contains(st.Advice, c.Dir) ||
+					!strings.Contains(st.Advice, "full resync") {
 					t.Errorf("complete %v, advice %q", st.Complete, st.Advice)
 				}
 				stop()
@@ -78,7 +79,10 @@ func TestReplicaWithDamagedSnapshot(t *testing.T) {
 			// The directory is as it was: with its snapshot it has its data again.
 			put(whole)
 			n, stop = start(t, c)
-			if st := n.Status(); !has(n, "later") || st.ID != before.ID || st.Offset != before.Offset || !st.Complete || st.Advice != "" {
+			if st := n.Status(); !has(n, "later") || st.ID != before.ID ||
+				st.Offset != before.Offset ||
+				!st.Complete ||
+				st.Advice != "" {
 				t.Errorf("with its snapshot again: before %+v, after %+v", before, st)
 			}
 			stop()
@@ -143,7 +147,8 @@ func TestMasterWithDamagedSnapshot(t *testing.T) {
 			if _, err := n.Snapshot(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the log does not reach back", func() bool { return n.Status().LogStart > 0 })
+			eventually(t, "the log does not reach back",
+				func() bool { return n.Status().LogStart > 0 })
 			stop()
 			file := snapshotsIn(t, c.Dir)[0]
 			whole, err := os.ReadFile(file)
@@ -159,7 +164,9 @@ func TestMasterWithDamagedSnapshot(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 {
-				if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), c.Dir) || !strings.Contains(err.Error(), "empty") {
+				if _, err := replication.Open(c); err == nil ||
+					!strings.Contains(err.Error(), c.Dir) ||
+					!strings.Contains(err.Error(), "empty") {
 					t.Fatalf("it starts: %v", err)
 				}
 			}

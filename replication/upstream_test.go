@@ -28,7 +28,8 @@ const (
 
 // fullResync is the answer to PSYNC with nothing in the snapshot, and what follows it.
 func fullResync(offset int64, stream string) string {
-	return fmt.Sprintf("+FULLRESYNC %s %d\r\n$%d\r\n%s%s", foreignID, offset, len(emptySnapshot), emptySnapshot, stream)
+	return fmt.Sprintf("+FULLRESYNC %s %d\r\n$%d\r\n%s%s", foreignID, offset, len(emptySnapshot),
+		emptySnapshot, stream)
 }
 
 // scripted is an upstream that shakes hands and answers PSYNC as it is told.
@@ -137,11 +138,17 @@ func (s *scripted) count() int {
 func TestGarbledStreamStopsTheLink(t *testing.T) {
 	faults := []struct{ sent, said string }{
 		{fullResync(1000, "PING\r\n"), "offset 1000: read upstream's stream: inline command"},
-		{fullResync(1000, string(unit("PING"))+"\r\n"), "offset 1014: read upstream's stream: inline command or empty line"},
+		{
+			fullResync(1000, string(unit("PING"))+"\r\n"),
+			"offset 1014: read upstream's stream: inline command or empty line",
+		},
 		{fullResync(1000, "*3000000000\r\n"), "Protocol error: invalid multibulk length"},
 		{fullResync(1000, "*1\r\n$600000000\r\n"), "Protocol error: invalid bulk length"},
 		{fullResync(1000, "*1\r\n:1\r\n"), "Protocol error: expected '$'"},
-		{"+FULLRESYNC " + foreignID + " 1000\r\n:5\r\n", `read snapshot header: upstream sent ":5"`},
+		{
+			"+FULLRESYNC " + foreignID + " 1000\r\n:5\r\n",
+			`read snapshot header: upstream sent ":5"`,
+		},
 		{fullResync(1000, ""), ""},
 	}
 	up := script(t, func(link int, _ string) string { return faults[link-1].sent })
@@ -153,10 +160,13 @@ func TestGarbledStreamStopsTheLink(t *testing.T) {
 		eventually(t, "it stops", func() bool { // in this order: the link before has stopped, too
 			return up.count() == i+1 && n.Status().Upstream.State == replication.LinkStopped
 		})
-		if got := n.Status().Upstream.Err; !strings.Contains(got, fault.said) || !strings.Contains(got, "REPLICAOF") {
+		if got := n.Status().Upstream.Err; !strings.Contains(got, fault.said) ||
+			!strings.Contains(got, "REPLICAOF") {
 			t.Errorf("%q: it says %q", fault.sent, got)
 		}
-		if got := field(client(t, n.Addr()), "replication", "rowfall_upstream_error"); !strings.Contains(got, fault.said) {
+		if got := field(client(t, n.Addr()), "replication", "rowfall_upstream_error"); !strings.Contains(
+			got, fault.said,
+		) {
 			t.Errorf("INFO says %q", got)
 		}
 		if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
@@ -182,7 +192,8 @@ func TestPromotionEndsTheAskForAFullResync(t *testing.T) {
 		return hangUp
 	})
 	n, _ := follow(t, up.addr)
-	eventually(t, "it stops", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
+	eventually(t, "it stops",
+		func() bool { return n.Status().Upstream.State == replication.LinkStopped })
 	if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +201,8 @@ func TestPromotionEndsTheAskForAFullResync(t *testing.T) {
 	if err := n.ReplicaOf(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Drop(t.Context(), 0); !errors.Is(err, replication.ErrDemoted) { // of the resync that was under way, perhaps
+	if err := n.Drop(t.Context(), 0); !errors.Is(err,
+		replication.ErrDemoted) { // of the resync that was under way, perhaps
 		t.Errorf("a master drops its data: %v", err)
 	}
 	next := script(t, func(int, string) string { return hangUp })
@@ -339,7 +351,8 @@ func TestOffsetNotToBeBelieved(t *testing.T) {
 		}
 		eventually(t, "the link stops by it", func() bool {
 			st := n.Status().Upstream
-			return st.State == replication.LinkStopped && strings.Contains(st.Err, fmt.Sprint(offset))
+			return st.State == replication.LinkStopped &&
+				strings.Contains(st.Err, fmt.Sprint(offset))
 		})
 		if n.Offset() != at || !has(n, "k") {
 			t.Errorf("it is at %s after %s, the data are there: %v", n.Offset(), at, has(n, "k"))
@@ -352,8 +365,10 @@ func TestOffsetNotToBeBelieved(t *testing.T) {
 	}
 	// Nor is a file believed.
 	c = config(t)
-	startFromBackup(t, c.Dir, "snapshot-"+(replog.MaxBegin+1).String()+".rdb", []byte(emptySnapshot))
-	if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), replog.MaxBegin.String()) {
+	startFromBackup(t, c.Dir, "snapshot-"+(replog.MaxBegin+1).String()+".rdb",
+		[]byte(emptySnapshot))
+	if _, err := replication.Open(c); err == nil ||
+		!strings.Contains(err.Error(), replog.MaxBegin.String()) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -376,7 +391,8 @@ func TestSilentUpstream(t *testing.T) {
 	c.ReplicaOf, c.Timeout = up.addr, 500*time.Millisecond
 	n, _ := start(t, c)
 	eventually(t, "it asks to go on", func() bool { return slices.Contains(up.psyncs(), at) })
-	eventually(t, "it says why", func() bool { return strings.Contains(n.Status().Upstream.Err, "i/o timeout") })
+	eventually(t, "it says why",
+		func() bool { return strings.Contains(n.Status().Upstream.Err, "i/o timeout") })
 	if v, _ := n.Keyspace().Get("k"); string(v) != "v" {
 		t.Errorf("k is %q", v)
 	}
@@ -385,18 +401,21 @@ func TestSilentUpstream(t *testing.T) {
 // A node tells what it has on disk as well, as a server with an append-only file
 // does: without, WAITAOF on its master never counted it.
 func TestReplicaTellsWhatIsOnDisk(t *testing.T) {
-	up := script(t, func(int, string) string { return fullResync(1000, string(unit("SET", "k", "v"))) })
+	up := script(t,
+		func(int, string) string { return fullResync(1000, string(unit("SET", "k", "v"))) })
 	c := config(t)
 	c.ReplicaOf, c.Log.Fsync = up.addr, replog.Always
 	start(t, c)
-	eventually(t, "all is on disk", func() bool { return slices.Contains(up.acks(), "1027 FACK 1027") })
+	eventually(t, "all is on disk",
+		func() bool { return slices.Contains(up.acks(), "1027 FACK 1027") })
 	a, _ := complete(t, config(t))
 	c = config(t)
 	c.ReplicaOf, c.Log.Fsync = a.Addr(), replog.Always
 	start(t, c)
 	eventually(t, "it follows", func() bool { return len(a.Status().Replicas) == 1 })
 	apply(t, a, unit("SET", "k", "v"))
-	if got, err := client(t, a.Addr()).Do(t.Context(), "WAITAOF", 0, 1, patience.Milliseconds()).Int64Slice(); err != nil || got[1] != 1 {
+	if got, err := client(t, a.Addr()).Do(t.Context(), "WAITAOF", 0, 1, patience.Milliseconds()).Int64Slice(); err != nil ||
+		got[1] != 1 {
 		t.Errorf("WAITAOF counts %v, %v", got, err)
 	}
 }
@@ -426,7 +445,8 @@ func TestUpstreamAddressIsChecked(t *testing.T) {
 	c = config(t)
 	for _, addr := range []string{"localhost", "a b:6379", ":6379", "a:0", "a:\n"} {
 		c.ReplicaOf = addr
-		if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), "want host:port") {
+		if _, err := replication.Open(c); err == nil ||
+			!strings.Contains(err.Error(), "want host:port") {
 			t.Errorf("%q: %v", addr, err)
 		}
 	}
@@ -482,12 +502,14 @@ func (f *countedFile) WriteAt(b []byte, off int64) (int, error) {
 func TestCommandsBeforeTheBadOne(t *testing.T) {
 	const commands = 2000
 	good := strings.Repeat(string(unit("SET", "k", "v")), commands)
-	up := script(t, func(int, string) string { return fullResync(5, good+string(unit("PFADD", "k", "v"))) })
+	up := script(t,
+		func(int, string) string { return fullResync(5, good+string(unit("PFADD", "k", "v"))) })
 	volume := &countingFS{FS: disk.SystemFS{}}
 	c := config(t)
 	c.ReplicaOf, c.FS = up.addr, volume
 	n, _ := start(t, c)
-	eventually(t, "it stops", func() bool { return n.Status().Upstream.State == replication.LinkStopped })
+	eventually(t, "it stops",
+		func() bool { return n.Status().Upstream.State == replication.LinkStopped })
 	if n.Offset() != replog.Offset(5+len(good)) {
 		t.Errorf("it is at %v, not right before the bad command", n.Offset())
 	}

@@ -28,9 +28,12 @@ func TestWaitAOF(t *testing.T) {
 	r := dialRaw(t, n.Addr())
 	from := psync(r, "?", "-1")
 	r.send("REPLCONF", "ACK", from.String())
-	eventually(t, "the replica is online", func() bool { return n.Status().Replicas[0].State == replication.ReplicaOnline })
+	eventually(t, "the replica is online",
+		func() bool { return n.Status().Replicas[0].State == replication.ReplicaOnline })
 	at := apply(t, n, unit("SET", "k", "v"))
-	r.expect(string(unit("SELECT", "0")) + string(unit("SET", "k", "v"))) // what was not sent cannot be acknowledged
+	r.expect(
+		string(unit("SELECT", "0")) + string(unit("SET", "k", "v")),
+	) // what was not sent cannot be acknowledged
 	ask := dialRaw(t, n.Addr())
 	ask.send("WAITAOF", "1", "0", "0")
 	ask.expect("*2\r\n:1\r\n:0\r\n")
@@ -55,13 +58,16 @@ func TestWaitAOF(t *testing.T) {
 func TestWaitAOFOfRealServer(t *testing.T) {
 	servertest.Need(t, servers.Redis)
 	n, _ := complete(t, config(t))
-	servertest.Cache(t, servers.Redis, servers.CacheOptions{Args: append([]string{"--appendonly", "yes"}, replicaOf(n.Addr())...)})
+	servertest.Cache(t, servers.Redis,
+		servers.CacheOptions{Args: append([]string{"--appendonly", "yes"}, replicaOf(n.Addr())...)})
 	eventually(t, "it is online", func() bool {
 		st := n.Status().Replicas
 		return len(st) == 1 && st[0].State == replication.ReplicaOnline
 	})
 	apply(t, n, unit("SET", "k", "v"))
-	got, err := client(t, n.Addr()).Do(t.Context(), "WAITAOF", 1, 1, int(patience/time.Millisecond)).Int64Slice()
+	got, err := client(t,
+		n.Addr()).Do(t.Context(), "WAITAOF", 1, 1, int(patience/time.Millisecond)).
+		Int64Slice()
 	if err != nil || len(got) != 2 || got[0] != 1 || got[1] != 1 {
 		t.Errorf("got %v, %v", got, err)
 	}
@@ -71,12 +77,14 @@ func TestWaitAOFOfRealServer(t *testing.T) {
 func TestBlockedClientLeaves(t *testing.T) {
 	c := config(t)
 	blocked, ended := make(chan struct{}), make(chan struct{})
-	c.Commands = map[string]replication.Handler{"BLOCK": func(ctx context.Context, dst []byte, _ int, _ [][]byte) []byte {
-		close(blocked)
-		<-ctx.Done()
-		close(ended)
-		return dst
-	}}
+	c.Commands = map[string]replication.Handler{
+		"BLOCK": func(ctx context.Context, dst []byte, _ int, _ [][]byte) []byte {
+			close(blocked)
+			<-ctx.Done()
+			close(ended)
+			return dst
+		},
+	}
 	n, _ := complete(t, c)
 	w := dialRaw(t, n.Addr())
 	w.send("WAIT", "1", "0")
@@ -147,13 +155,15 @@ func TestTransactionReadsOneMoment(t *testing.T) {
 func TestTransactionHoldsNobody(t *testing.T) {
 	c := config(t)
 	var n *replication.Node
-	c.Commands = map[string]replication.Handler{"PUT": func(_ context.Context, dst []byte, _ int, _ [][]byte) []byte {
-		_, term := n.Role()
-		if _, err := n.Apply(context.Background(), term, unit("SET", "k", "new")); err != nil {
-			return resp.AppendError(dst, "ERR "+err.Error())
-		}
-		return resp.AppendSimple(dst, "PUT")
-	}}
+	c.Commands = map[string]replication.Handler{
+		"PUT": func(_ context.Context, dst []byte, _ int, _ [][]byte) []byte {
+			_, term := n.Role()
+			if _, err := n.Apply(context.Background(), term, unit("SET", "k", "new")); err != nil {
+				return resp.AppendError(dst, "ERR "+err.Error())
+			}
+			return resp.AppendSimple(dst, "PUT")
+		},
+	}
 	n, _ = start(t, c)
 	apply(t, n, unit("SET", "k", "old"))
 	r := dialRaw(t, n.Addr())
@@ -174,7 +184,8 @@ func TestMinReplicasHoldsApplyBack(t *testing.T) {
 	_, term := n.Role()
 	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := n.Apply(soon, term, unit("SET", "k", "1")); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := n.Apply(soon, term, unit("SET", "k", "1")); !errors.Is(err,
+		context.DeadlineExceeded) {
 		t.Errorf("without replicas: %v", err)
 	}
 	done := make(chan error, 1)
@@ -182,7 +193,8 @@ func TestMinReplicasHoldsApplyBack(t *testing.T) {
 		_, err := n.Apply(context.Background(), term, unit("SET", "k", "2"))
 		done <- err
 	}()
-	eventually(t, "it says so", func() bool { return strings.Contains(n.Status().Held, "0 of 1 replicas") })
+	eventually(t, "it says so",
+		func() bool { return strings.Contains(n.Status().Held, "0 of 1 replicas") })
 	r := dialRaw(t, n.Addr())
 	from := psync(r, "?", "-1")
 	eventually(t, "Apply goes on", func() bool {
@@ -203,7 +215,9 @@ func TestMinReplicasHoldsApplyBack(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(20 * time.Millisecond):
-				r.Write(unit("REPLCONF", "ACK", from.String())) //nolint:errcheck // it ends with the test
+				r.Write(
+					unit("REPLCONF", "ACK", from.String()),
+				) //nolint:errcheck // it ends with the test
 			}
 		}
 	})
@@ -215,7 +229,8 @@ func TestMinReplicasHoldsApplyBack(t *testing.T) {
 	})
 	close(stop)
 	acks.Wait()
-	if info := client(t, n.Addr()).Info(t.Context(), "replication").Val(); !strings.Contains(info, "min_slaves_good_slaves:0\r\n") {
+	if info := client(t, n.Addr()).Info(t.Context(), "replication").Val(); !strings.Contains(info,
+		"min_slaves_good_slaves:0\r\n") {
 		t.Errorf("INFO says %s", info)
 	}
 	// A waiting Apply returns an error at a demotion.
@@ -261,7 +276,8 @@ func TestMinReplicasAndFailover(t *testing.T) {
 	if err := <-demoted; !errors.Is(err, replication.ErrDemoted) {
 		t.Errorf("the writer gets %v", err)
 	}
-	eventually(t, "the role changed", func() bool { role, _ := b.Role(); return role == replication.Master })
+	eventually(t, "the role changed",
+		func() bool { role, _ := b.Role(); return role == replication.Master })
 	if v, _ := b.Keyspace().Get("k"); string(v) != strconv.Itoa(written) {
 		t.Errorf("the new master has unit %s of %d", v, written)
 	}
@@ -292,12 +308,14 @@ func TestMinReplicasAndFailover(t *testing.T) {
 	const lacking = "0 of 1 replicas"
 	eventually(t, "it says so", func() bool { return strings.HasPrefix(a.Status().Held, lacking) })
 	failoverTo(t, a.Addr(), "127.0.0.1:7777")
-	eventually(t, "it says that, too", func() bool { return strings.Contains(a.Status().Held, "failover") })
+	eventually(t, "it says that, too",
+		func() bool { return strings.Contains(a.Status().Held, "failover") })
 	if err := a.AbortFailover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "it is over", func() bool {
-		return a.Status().Failover == "no-failover" && !strings.Contains(a.Status().Held, "failover")
+		return a.Status().Failover == "no-failover" &&
+			!strings.Contains(a.Status().Held, "failover")
 	})
 	if held := a.Status().Held; !strings.HasPrefix(held, lacking) {
 		t.Errorf("Apply waits, and says %q", held)
@@ -396,7 +414,9 @@ func acking(t *testing.T, n *replication.Node) (at *atomic.Int64, leave func()) 
 	var acks sync.WaitGroup
 	acks.Go(func() {
 		for {
-			r.Write(unit("REPLCONF", "ACK", replog.Offset(at.Load()).String())) //nolint:errcheck // it ends with the test
+			r.Write(
+				unit("REPLCONF", "ACK", replog.Offset(at.Load()).String()),
+			) //nolint:errcheck // it ends with the test
 			select {
 			case <-left:
 				r.Close()
@@ -442,7 +462,10 @@ func TestMinReplicasAfterPause(t *testing.T) {
 	leave()
 	eventually(t, "it is gone", func() bool { return len(n.Status().Replicas) == 1 })
 	if good := n.Status().GoodReplicas; good != 0 {
-		t.Errorf("%d replicas count, though the one that is left lacks what was written before the pause", good)
+		t.Errorf(
+			"%d replicas count, though the one that is left lacks what was written before the pause",
+			good,
+		)
 	}
 }
 
@@ -455,7 +478,8 @@ func TestWaitAcrossDemotion(t *testing.T) {
 	waiting[0].send("WAIT", "1", "0")
 	waiting[1].send("WAITAOF", "0", "1", "0")
 	eventually(t, "they wait", func() bool {
-		return strings.Contains(client(t, n.Addr()).Info(t.Context(), "clients").Val(), "blocked_clients:2\r\n")
+		return strings.Contains(client(t, n.Addr()).Info(t.Context(), "clients").Val(),
+			"blocked_clients:2\r\n")
 	})
 	if err := n.ReplicaOf(t.Context(), "127.0.0.1:1"); err != nil {
 		t.Fatal(err)
@@ -474,10 +498,12 @@ func TestWaitAcrossDemotion(t *testing.T) {
 // until its last command ends.
 func TestNothingWaitsInTransaction(t *testing.T) {
 	c := config(t)
-	c.Commands = map[string]replication.Handler{"BLOCK": func(ctx context.Context, dst []byte, _ int, _ [][]byte) []byte {
-		<-ctx.Done()
-		return resp.AppendSimple(dst, "ENDED")
-	}}
+	c.Commands = map[string]replication.Handler{
+		"BLOCK": func(ctx context.Context, dst []byte, _ int, _ [][]byte) []byte {
+			<-ctx.Done()
+			return resp.AppendSimple(dst, "ENDED")
+		},
+	}
 	n, _ := complete(t, c)
 	r := dialRaw(t, n.Addr())
 	for _, step := range []string{"MULTI", "WAIT 1 0", "BLOCK"} {

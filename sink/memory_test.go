@@ -13,7 +13,14 @@ func TestEncodeInPlace(t *testing.T) {
 		one, other := NewEncoder("shop"), NewEncoder("shop")
 		for i := range 4 {
 			commands := bytes.Repeat([]byte("*1\r\n$4\r\nPING\r\n"), 10*i)
-			u := Unit{Flush: i == 2, Progress: Progress{Position: binlog.Position{File: "binlog.000001", Offset: uint64(i)}, Phase: Streaming, Partial: i % 2}}
+			u := Unit{
+				Flush: i == 2,
+				Progress: Progress{
+					Position: binlog.Position{File: "binlog.000001", Offset: uint64(i)},
+					Phase:    Streaming,
+					Partial:  i % 2,
+				},
+			}
 			u.SetState("shop", "mapping", []byte("m"))
 			u.Commands.Bytes = append(make([]byte, 0, len(commands)+room), commands...)
 			want := one.Encode(nil, &u)

@@ -16,7 +16,9 @@ const registry = sink.HiddenPrefix + ":pipelines"
 // written returns a keyspace that holds pieces, written in one unit, and the encoder of that unit.
 func written(t *testing.T, pieces map[string]string) (*keyspace.Keyspace, *sink.Encoder) {
 	t.Helper()
-	ks, e := keyspace.New(keyspace.Options{HiddenPrefix: sink.HiddenPrefix}), sink.NewEncoder("shop")
+	ks, e := keyspace.New(keyspace.Options{HiddenPrefix: sink.HiddenPrefix}), sink.NewEncoder(
+		"shop",
+	)
 	u := sink.Unit{Progress: progress(t, uuid+":1-5", "binlog.000001", 100)}
 	for name, value := range pieces {
 		u.SetState("shop", name, []byte(value))
@@ -73,7 +75,9 @@ func TestChangedByteInState(t *testing.T) {
 	mustHold(t, s, somePieces)
 	flip := func(s string, i int) string { return s[:i] + string([]byte{s[i] ^ 1}) + s[i+1:] }
 	for name, value := range fields {
-		edits := map[string]func(map[string]string){"field removed": func(f map[string]string) { delete(f, name) }}
+		edits := map[string]func(map[string]string){
+			"field removed": func(f map[string]string) { delete(f, name) },
+		}
 		edits["value is longer"] = func(f map[string]string) { f[name] = value + "x" }
 		for i := range value {
 			edits["value changed at "+value[:i]] = func(f map[string]string) { f[name] = flip(value, i) }
@@ -84,7 +88,9 @@ func TestChangedByteInState(t *testing.T) {
 		for what, edit := range edits {
 			_, err := load(edit)
 			var corrupt *sink.CorruptStateError
-			if !errors.As(err, &corrupt) || corrupt.Piece == "" || !strings.Contains(err.Error(), corrupt.Piece) || !strings.Contains(err.Error(), "--from snapshot") {
+			if !errors.As(err, &corrupt) || corrupt.Piece == "" ||
+				!strings.Contains(err.Error(), corrupt.Piece) ||
+				!strings.Contains(err.Error(), "--from snapshot") {
 				t.Errorf("field %q, %s: %v", name, what, err)
 			}
 		}
@@ -96,7 +102,8 @@ func TestUnknownFormatOfState(t *testing.T) {
 		ks, e := written(t, somePieces)
 		run(t, ks, resp.AppendCommand(nil, "HSET", registry, "shop", format))
 		var corrupt *sink.CorruptStateError
-		if _, err := e.Load(ks); !errors.As(err, &corrupt) || !strings.Contains(err.Error(), "its format is") {
+		if _, err := e.Load(ks); !errors.As(err, &corrupt) ||
+			!strings.Contains(err.Error(), "its format is") {
 			t.Errorf("format %q: %v", format, err)
 		}
 	}
@@ -113,8 +120,11 @@ func TestStateWithoutChecksums(t *testing.T) {
 	ks, e := written(t, nil)
 	run(t, ks, resp.AppendCommand(nil, "HSET", registry, "shop", "v1"))
 	// That version took over from a newer one: it wrote "mapping", and removed "gone".
-	run(t, ks, resp.AppendCommand(nil, "HSET", sink.StateKey("shop"), "mapping", "m", "table:shop.t", "{}", "head", "h",
-		"crc32c:mapping", "00000000", "crc32c:gone", "00000000"))
+	run(
+		t, ks,
+		resp.AppendCommand(nil, "HSET", sink.StateKey("shop"), "mapping", "m", "table:shop.t", "{}",
+			"head", "h", "crc32c:mapping", "00000000", "crc32c:gone", "00000000"),
+	)
 	for range 2 { // nothing was written in between
 		s, err := e.Load(ks)
 		if err != nil {

@@ -64,10 +64,13 @@ func TestEncoderLeavesCompletePosition(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got.Position.String() != want.Position.String() || got.Position.CompareFile(want.Position) != 0 ||
-			got.Server != want.Server || got.Time != want.Time || got.Phase != want.Phase || got.Partial != want.Partial || got.Row != want.Row {
+			got.Server != want.Server || got.Time != want.Time || got.Phase != want.Phase ||
+			got.Partial != want.Partial ||
+			got.Row != want.Row {
 			t.Errorf("step %d: the hash says %+v, want %+v", i, got, want)
 		}
-		if known := sink.Positions(ks); len(known) != 1 || known["shop"]["offset"] != fields["offset"] {
+		if known := sink.Positions(ks); len(known) != 1 ||
+			known["shop"]["offset"] != fields["offset"] {
 			t.Errorf("step %d: the keyspace shows positions %v", i, known)
 		}
 		if pieces, _ := ks.HashFields(sink.StateKey("shop")); pieces["mapping"] != "m" {
@@ -77,7 +80,10 @@ func TestEncoderLeavesCompletePosition(t *testing.T) {
 }
 
 func TestParseProgressRefuses(t *testing.T) {
-	good := map[string]string{"gtid": uuid + ":1-5", "file": "b.1", "offset": "4", "server": "s", "time": "1", "state": "streaming"}
+	good := map[string]string{
+		"gtid": uuid + ":1-5", "file": "b.1", "offset": "4",
+		"server": "s", "time": "1", "state": "streaming",
+	}
 	if _, err := sink.ParseProgress(good); err != nil {
 		t.Fatal(err)
 	}

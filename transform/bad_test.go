@@ -462,14 +462,18 @@ mysql.user: {}
 			t.Errorf("%s: got %+v, want %s excluding %s", c.table, r, c.pattern, c.exclude)
 		}
 	}
-	if faults := m.Validate(); len(faults) != 1 || !strings.Contains(faults[0].Message, "is never mapped") {
+	if faults := m.Validate(); len(faults) != 1 ||
+		!strings.Contains(faults[0].Message, "is never mapped") {
 		t.Errorf("validate: %v", faults)
 	}
 }
 
 // A hint about a name with a dot has backquotes. The hint used to repeat the text that had failed.
 func TestDottedNames(t *testing.T) {
-	m := parseMapping(t, "{\"`bb.dot`.*\": {}, \"`bb.`*.*\": {columns: {exclude: [x]}}, \"`bb.dot`.u*\": {}, \"*.?s\": {}}")
+	m := parseMapping(
+		t,
+		"{\"`bb.dot`.*\": {}, \"`bb.`*.*\": {columns: {exclude: [x]}}, \"`bb.dot`.u*\": {}, \"*.?s\": {}}",
+	)
 	r, err := m.Rule("bb.dot", "t")
 	if err != nil || r == nil || r.Pattern != "`bb.dot`.*" || !r.Wildcard ||
 		!slices.Equal(r.Columns.Exclude, []string{"x"}) {

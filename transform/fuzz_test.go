@@ -17,7 +17,8 @@ func FuzzTemplate(f *testing.F) {
 		f.Add(s, "x", "y", "z:%")
 	}
 	f.Fuzz(func(t *testing.T, template, a, b, c string) {
-		table := parseTable(t, "shop.t: id int; a varchar(99) pk; b varchar(99) pk; name varchar(9) null")
+		table := parseTable(t,
+			"shop.t: id int; a varchar(99) pk; b varchar(99) pk; name varchar(9) null")
 		p, err := transform.Compile(&transform.Mapping{Tables: []transform.TableRule{{
 			Pattern: "shop.t", Write: []transform.Output{{Kind: transform.Hash, Key: template}},
 		}}}, table)

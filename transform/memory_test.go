@@ -12,7 +12,10 @@ import (
 // are reset keep that memory.
 func TestHugeRow(t *testing.T) {
 	table := &binlog.Table{Database: "shop", Name: "t", Primary: []int{0}, Columns: []binlog.Column{
-		{Name: "id", SQLType: "varchar(10)", Type: binlog.TypeVarchar, Length: 10, Charset: "utf8mb4"},
+		{
+			Name: "id", SQLType: "varchar(10)", Type: binlog.TypeVarchar, Length: 10,
+			Charset: "utf8mb4",
+		},
 		{Name: "v", SQLType: "longtext", Type: binlog.TypeText, Charset: "utf8mb4"},
 	}}
 	mapping := &Mapping{Tables: []TableRule{{

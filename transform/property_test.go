@@ -173,7 +173,8 @@ func (s *script) step() (before, after [][]byte) {
 	}
 	_, taken := s.rows[keyOf(next)]
 	switch {
-	case before != nil && s.rng.IntN(4) == 0, before != nil && taken && keyOf(before) != keyOf(next):
+	case before != nil && s.rng.IntN(4) == 0,
+		before != nil && taken && keyOf(before) != keyOf(next):
 	case before == nil && taken:
 		return nil, nil
 	default:
@@ -192,7 +193,8 @@ func (s *script) step() (before, after [][]byte) {
 // what Expect returns for the final rows. In mode FullRow it then applies the end of the history a
 // second time, as a pipeline does after a rewind.
 func TestHistory(t *testing.T) {
-	table := parseTable(t, "shop.t: a int pk; b varchar(200) pk; x int null; note varchar(200) null; word text")
+	table := parseTable(t,
+		"shop.t: a int pk; b varchar(200) pk; x int null; note varchar(200) null; word text")
 	layout := binlog.NewTextLayout(table)
 	for i, mapping := range propertyMappings {
 		for seed := range uint64(60) {

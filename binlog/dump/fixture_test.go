@@ -26,8 +26,14 @@ type setup struct {
 var setups = []setup{
 	{"mysql-gtid", servers.MySQL, true, nil},
 	{"mysql-plain", servers.MySQL, false, nil},
-	{"mysql-full-compressed", servers.MySQL, true, []string{"--binlog-row-metadata=FULL", "--binlog-transaction-compression=ON"}},
-	{"mysql-no-checksum", servers.MySQL, false, []string{"--binlog-checksum=NONE", "--binlog-row-metadata=FULL"}},
+	{
+		"mysql-full-compressed", servers.MySQL, true,
+		[]string{"--binlog-row-metadata=FULL", "--binlog-transaction-compression=ON"},
+	},
+	{
+		"mysql-no-checksum", servers.MySQL, false,
+		[]string{"--binlog-checksum=NONE", "--binlog-row-metadata=FULL"},
+	},
 	{"mariadb", servers.MariaDB, false, []string{"--binlog-format=ROW"}},
 	{"mariadb-full-compressed", servers.MariaDB, false, []string{
 		"--binlog-format=ROW", "--binlog-row-metadata=FULL", "--log-bin-compress=ON",
@@ -72,8 +78,14 @@ func tableOf(name string) *binlog.Table {
 		Columns: []binlog.Column{
 			{Name: "id", SQLType: "int unsigned", Type: binlog.TypeInt, Unsigned: true},
 			{Name: "y", SQLType: "year", Type: binlog.TypeYear, Unsigned: true, Nullable: true},
-			{Name: "v", SQLType: "varchar(200)", Type: binlog.TypeVarchar, Length: 200, Charset: "utf8mb4", Nullable: true},
-			{Name: "kind", SQLType: "enum('x','y')", Type: binlog.TypeEnum, Values: []string{"x", "y"}, Charset: "utf8mb4", Nullable: true},
+			{
+				Name: "v", SQLType: "varchar(200)", Type: binlog.TypeVarchar, Length: 200,
+				Charset: "utf8mb4", Nullable: true,
+			},
+			{
+				Name: "kind", SQLType: "enum('x','y')", Type: binlog.TypeEnum,
+				Values: []string{"x", "y"}, Charset: "utf8mb4", Nullable: true,
+			},
 		},
 	}
 }
@@ -122,7 +134,14 @@ func (f *fixture) end() binlog.Position {
 
 func (f *fixture) open(from binlog.Position) *dump.Stream {
 	f.t.Helper()
-	s, err := dump.Open(f.t.Context(), dump.Config{MySQL: f.config(), ServerID: 4711 + rand.Uint32N(1e6), Heartbeat: 100 * time.Millisecond, Tables: f.tables}, from)
+	s, err := dump.Open(
+		f.t.Context(),
+		dump.Config{
+			MySQL: f.config(), ServerID: 4711 + rand.Uint32N(1e6),
+			Heartbeat: 100 * time.Millisecond, Tables: f.tables,
+		},
+		from,
+	)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -145,14 +164,19 @@ func (f *fixture) write(rnd *rand.Rand, n, firstID int) []string {
 			switch {
 			case len(ids) > 3 && rnd.IntN(3) == 0:
 				i := ids[rnd.IntN(len(ids))]
-				f.exec(fmt.Sprintf("UPDATE shop.%s SET v = '%s', kind = 'y', y = 1999 WHERE id = %d", table, v+"~", i))
+				f.exec(
+					fmt.Sprintf("UPDATE shop.%s SET v = '%s', kind = 'y', y = 1999 WHERE id = %d",
+						table, v+"~", i),
+				)
 				live[table] = slices.DeleteFunc(ids, func(o int) bool { return o == i })
 				fmt.Fprintf(&rows, "update %s %d 1999 %s y|", table, i, v+"~")
 			case len(ids) > 3 && rnd.IntN(3) == 0:
 				f.exec(fmt.Sprintf("INSERT INTO shop.other VALUES (%d, '%s')", id, v))
 				id++
 			default:
-				f.exec(fmt.Sprintf("INSERT INTO shop.%s VALUES (%d, 2024, '%s', 'x')", table, id, v))
+				f.exec(
+					fmt.Sprintf("INSERT INTO shop.%s VALUES (%d, 2024, '%s', 'x')", table, id, v),
+				)
 				live[table] = append(ids, id)
 				fmt.Fprintf(&rows, "insert %s %d 2024 %s x|", table, id, v)
 				id++
@@ -260,7 +284,8 @@ func (f *fixture) reachesEnd(s *dump.Stream, end binlog.Position) {
 	for s.Position().CompareFile(end) < 0 {
 		ev, err := s.Next(ctx)
 		if err != nil {
-			f.t.Fatalf("at %s:%d, on the way to %s:%d: %v", s.Position().File, s.Position().Offset, end.File, end.Offset, err)
+			f.t.Fatalf("at %s:%d, on the way to %s:%d: %v", s.Position().File, s.Position().Offset,
+				end.File, end.Offset, err)
 		}
 		if ev.Kind != binlog.Progress {
 			f.t.Fatalf("there was another event: %v", ev)

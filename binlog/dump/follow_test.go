@@ -33,7 +33,8 @@ func TestServers(t *testing.T) {
 			if su.kind == servers.MySQL {
 				args = append(args, "--performance-schema=OFF")
 			}
-			db := servertest.Database(t, su.kind, servers.DatabaseOptions{GTID: su.gtid, Args: args})
+			db := servertest.Database(t, su.kind,
+				servers.DatabaseOptions{GTID: su.gtid, Args: args})
 			for _, test := range []struct {
 				name string
 				run  func(t *testing.T, f *fixture)
@@ -81,8 +82,10 @@ func testFollowAndResume(t *testing.T, f *fixture) {
 		s := f.open(got[i].position)
 		rest := take(t, s, len(want)-i-1)
 		check(t, rest, want[i+1:])
-		if p := rest[len(rest)-1].position; p.File != last.File || p.Offset != last.Offset || !p.GTID.Equal(last.GTID) {
-			t.Fatalf("resumed from %d we end at %v %s:%d instead of %v %s:%d", i, p, p.File, p.Offset, last, last.File, last.Offset)
+		if p := rest[len(rest)-1].position; p.File != last.File || p.Offset != last.Offset ||
+			!p.GTID.Equal(last.GTID) {
+			t.Fatalf("resumed from %d we end at %v %s:%d instead of %v %s:%d", i, p, p.File,
+				p.Offset, last, last.File, last.Offset)
 		}
 		_ = s.Close()
 	}
@@ -99,7 +102,8 @@ func testFollowAndResume(t *testing.T, f *fixture) {
 	f.reachesEnd(f.open(last), end)
 	if !last.GTID.IsZero() {
 		i := len(got) / 2
-		check(t, take(t, f.open(binlog.Position{GTID: got[i].position.GTID}), len(want)-i-1), want[i+1:])
+		check(t, take(t, f.open(binlog.Position{GTID: got[i].position.GTID}), len(want)-i-1),
+			want[i+1:])
 	}
 }
 
@@ -142,7 +146,8 @@ func testStatements(t *testing.T, f *fixture) {
 		run("SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE shop.`mü`", "TRUNCATE shop.`mü`")
 	}
 	run("GRANT SELECT ON shop.* TO root@'%'", "\x01")
-	run("INSERT INTO shop.b SELECT 7, 2001, REPEAT('z', 200), 'y'", "insert b 7 2001 "+strings.Repeat("z", 200)+" y|")
+	run("INSERT INTO shop.b SELECT 7, 2001, REPEAT('z', 200), 'y'",
+		"insert b 7 2001 "+strings.Repeat("z", 200)+" y|")
 
 	run("CREATE TABLE shop.c SELECT * FROM shop.b", "\x01") // the rows come after it
 	want = append(want, "\x00")
@@ -169,7 +174,8 @@ func testStatements(t *testing.T, f *fixture) {
 	}
 	last := got[len(got)-1].position
 	f.reachesEnd(f.open(last), f.end())
-	if s := f.conn.Server(); s.Flavor == mysql.MySQL && s.GTIDMode && !last.GTID.Equal(f.end().GTID) {
+	if s := f.conn.Server(); s.Flavor == mysql.MySQL && s.GTIDMode &&
+		!last.GTID.Equal(f.end().GTID) {
 		t.Errorf("GTID set is %s, the server's %s", last.GTID, f.end().GTID)
 	}
 }
@@ -177,10 +183,18 @@ func testStatements(t *testing.T, f *fixture) {
 // A packet over 16 MiB comes in parts.
 func testLargeRow(t *testing.T, f *fixture) {
 	f.exec("CREATE TABLE shop.big (id INT UNSIGNED NOT NULL PRIMARY KEY, v LONGBLOB)")
-	f.tables["shop.big"] = &binlog.Table{Database: "shop", Name: "big", Primary: []int{0}, Columns: []binlog.Column{
-		{Name: "id", SQLType: "int unsigned", Type: binlog.TypeInt, Unsigned: true},
-		{Name: "v", SQLType: "longblob", Type: binlog.TypeBlob, Nullable: true, Charset: "binary"},
-	}}
+	f.tables["shop.big"] = &binlog.Table{
+		Database: "shop",
+		Name:     "big",
+		Primary:  []int{0},
+		Columns: []binlog.Column{
+			{Name: "id", SQLType: "int unsigned", Type: binlog.TypeInt, Unsigned: true},
+			{
+				Name: "v", SQLType: "longblob", Type: binlog.TypeBlob, Nullable: true,
+				Charset: "binary",
+			},
+		},
+	}
 	from := f.end()
 	sizes := []int{16<<20 - 100, 16 << 20, 40 << 20, 10, 3 << 20}
 	for i, n := range sizes {
@@ -209,14 +223,16 @@ func testKilled(t *testing.T, f *fixture) {
 	for i := range 5 {
 		f.exec(fmt.Sprintf("INSERT INTO shop.a VALUES (%d, 2001, 'v', 'x')", i))
 		check(t, take(t, s, 1), []string{fmt.Sprintf("insert a %d 2001 v x|", i)})
-		r, err := f.conn.Query(t.Context(), "SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'")
+		r, err := f.conn.Query(t.Context(),
+			"SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'")
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, row := range r.Rows {
 			// Those of streams closed before may be ending by themselves.
 			const noThread = 1094
-			if err := f.conn.Exec(t.Context(), "KILL "+string(row[0])); err != nil && !mysql.IsCode(err, noThread) {
+			if err := f.conn.Exec(t.Context(), "KILL "+string(row[0])); err != nil &&
+				!mysql.IsCode(err, noThread) {
 				t.Fatal(err)
 			}
 		}

@@ -17,7 +17,8 @@ func TestOneServerID(t *testing.T) {
 	var fixtures []*fixture
 	var at binlog.Position
 	for i := range 2 {
-		f := newFixture(t, su, servertest.Database(t, su.kind, servers.DatabaseOptions{Args: su.args}))
+		f := newFixture(t, su,
+			servertest.Database(t, su.kind, servers.DatabaseOptions{Args: su.args}))
 		fixtures = append(fixtures, f)
 		for id := 10; id < 35; id++ {
 			// The second server began its second file five transactions later.

@@ -36,7 +36,8 @@ func testKeys(t *testing.T, f *fixture) {
 	f.exec("INSERT INTO shop.u VALUES (1, 2)")
 	f.exec("INSERT INTO shop.p VALUES ('abcdefgh', 2)")
 	f.exec("INSERT INTO shop.n VALUES (3, 4)")
-	check(t, take(t, f.open(from), 3), []string{"insert u 1 2|", "insert p abcdefgh 2|", "insert n 3 4|"})
+	check(t, take(t, f.open(from), 3),
+		[]string{"insert u 1 2|", "insert p abcdefgh 2|", "insert n 3 4|"})
 }
 
 // A column whose character set was changed differs only in the metadata, and was once read in the
@@ -54,7 +55,8 @@ func testCharsets(t *testing.T, f *fixture) {
 		f.exec("INSERT INTO shop.c (id) VALUES (1)")
 		err := firstError(t, f.open(from))
 		var refused *binlog.RefusedError
-		if !errors.As(err, &refused) || refused.Table != "shop.c" || !strings.Contains(err.Error(), c.want) {
+		if !errors.As(err, &refused) || refused.Table != "shop.c" ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s as %s: %v", c.column, c.then, err)
 		}
 		f.exec("DROP TABLE shop.c")

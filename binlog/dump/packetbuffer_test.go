@@ -87,7 +87,9 @@ func TestHugePacket(t *testing.T) {
 		if most := size + size/100 + 2*bufferSize; len(p.buf) > most {
 			t.Errorf("the buffer of %d bytes has %d, want at most %d", size, len(p.buf), most)
 		}
-		if took := after.TotalAlloc - before.TotalAlloc; took > uint64(size)+(2+2*growth)*bufferSize {
+		if took := after.TotalAlloc - before.TotalAlloc; took > uint64(
+			size,
+		)+(2+2*growth)*bufferSize {
 			t.Errorf("%d bytes were allocated for %d", took, size)
 		}
 		if b := read(); !bytes.Equal(b, []byte{0, 3, 4}) || len(p.buf) != bufferSize {

@@ -60,7 +60,9 @@ func (f *fixture) mustDiffer(last binlog.Evidence, from binlog.Position, want ..
 }
 
 // proofWritten writes n transactions and returns what a stream yields, with the evidence of each.
-func (f *fixture) proofWritten(n int) (from binlog.Position, want []string, got []seen, evidence []binlog.Evidence) {
+func (f *fixture) proofWritten(
+	n int,
+) (from binlog.Position, want []string, got []seen, evidence []binlog.Evidence) {
 	f.t.Helper()
 	from = f.end()
 	if f.setup.kind == servers.MariaDB {
@@ -88,8 +90,10 @@ func testProof(t *testing.T, f *fixture) {
 		if withGTID := server.GTIDMode; e.GTID.IsZero() == withGTID {
 			t.Fatalf("the evidence of transaction %d is %+v", i, e)
 		}
-		if mysql := server.Flavor == mysql.MySQL; mysql && e.Length != e.End-e.Start || !mysql && e.Length != 0 {
-			t.Fatalf("the evidence of transaction %d is %+v: its length is not %d", i, e, e.End-e.Start)
+		if mysql := server.Flavor == mysql.MySQL; mysql && e.Length != e.End-e.Start ||
+			!mysql && e.Length != 0 {
+			t.Fatalf("the evidence of transaction %d is %+v: its length is not %d", i, e,
+				e.End-e.Start)
 		}
 		if i > 0 && server.Flavor == mysql.MariaDB && e.Previous != evidence[i-1].GTID {
 			t.Fatalf("before %s came %s, not %s", e.GTID, evidence[i-1].GTID, e.Previous)
@@ -102,8 +106,10 @@ func testProof(t *testing.T, f *fixture) {
 		}
 		rest := take(t, s, len(want)-i-1)
 		check(t, rest, want[i+1:])
-		if a, b := rest[len(rest)-1].position, got[len(got)-1].position; !a.GTID.Equal(b.GTID) || a.CompareFile(b) != 0 {
-			t.Fatalf("resumed from %d we end at %s %s:%d, not at %s %s:%d", i, a, a.File, a.Offset, b, b.File, b.Offset)
+		if a, b := rest[len(rest)-1].position, got[len(got)-1].position; !a.GTID.Equal(b.GTID) ||
+			a.CompareFile(b) != 0 {
+			t.Fatalf("resumed from %d we end at %s %s:%d, not at %s %s:%d", i, a, a.File, a.Offset,
+				b, b.File, b.Offset)
 		}
 		_ = s.Close()
 	}
@@ -193,7 +199,8 @@ func testProofPurged(t *testing.T, f *fixture) {
 func TestReset(t *testing.T) {
 	for _, su := range []setup{setups[0], setups[1], setups[4]} {
 		t.Run(su.name, func(t *testing.T) {
-			db := servertest.Database(t, su.kind, servers.DatabaseOptions{GTID: su.gtid, Args: su.args})
+			db := servertest.Database(t, su.kind,
+				servers.DatabaseOptions{GTID: su.gtid, Args: su.args})
 			f := newFixture(t, su, db)
 			reset := "RESET BINARY LOGS AND GTIDS"
 			if su.kind == servers.MariaDB {

@@ -17,7 +17,9 @@ import (
 
 // compareReference decodes the rows that were inserted into shop.types with go-mysql, from the
 // server's file behind from, and compares them with ours.
-func (f *fixture) compareReference(table *binlog.Table, from binlog.Position, ours map[int]printed) {
+func (f *fixture) compareReference(table *binlog.Table, from binlog.Position,
+	ours map[int]printed,
+) {
 	f.t.Helper()
 	r, err := f.conn.Query(f.t.Context(), "SELECT @@log_bin_basename")
 	if err != nil {
@@ -31,29 +33,33 @@ func (f *fixture) compareReference(table *binlog.Table, from binlog.Position, ou
 		p.SetFlavor("mariadb")
 	}
 	rows, faults := 0, 0
-	err = p.ParseFile(filepath.Join(filepath.Dir(string(r.Rows[0][0])), from.File), int64(from.Offset), func(e *replication.BinlogEvent) error {
-		ev, ok := e.Event.(*replication.RowsEvent)
-		if !ok || string(ev.Table.Table) != "types" || !slices.Contains([]replication.EventType{
-			replication.WRITE_ROWS_EVENTv1, replication.WRITE_ROWS_EVENTv2,
-		}, e.Header.EventType) {
-			return nil
-		}
-		for _, row := range ev.Rows {
-			id, err := strconv.Atoi(fmt.Sprint(row[0]))
-			if err != nil {
-				return err
+	err = p.ParseFile(
+		filepath.Join(filepath.Dir(string(r.Rows[0][0])), from.File), int64(from.Offset),
+		func(e *replication.BinlogEvent) error {
+			ev, ok := e.Event.(*replication.RowsEvent)
+			if !ok || string(ev.Table.Table) != "types" || !slices.Contains([]replication.EventType{
+				replication.WRITE_ROWS_EVENTv1, replication.WRITE_ROWS_EVENTv2,
+			}, e.Header.EventType) {
+				return nil
 			}
-			rows++
-			for i := range table.Columns {
-				c := &table.Columns[i]
-				if got := ours[id].texts[i]; !sameAsReference(c, got, row[i]) && faults < 30 {
-					faults++
-					f.t.Errorf("row %d, %s %s: we have %.200q, go-mysql %.200q", id, c.Name, c.SQLType, got, fmt.Sprintf("%T %[1]v", row[i]))
+			for _, row := range ev.Rows {
+				id, err := strconv.Atoi(fmt.Sprint(row[0]))
+				if err != nil {
+					return err
+				}
+				rows++
+				for i := range table.Columns {
+					c := &table.Columns[i]
+					if got := ours[id].texts[i]; !sameAsReference(c, got, row[i]) && faults < 30 {
+						faults++
+						f.t.Errorf("row %d, %s %s: we have %.200q, go-mysql %.200q", id, c.Name,
+							c.SQLType, got, fmt.Sprintf("%T %[1]v", row[i]))
+					}
 				}
 			}
-		}
-		return nil
-	})
+			return nil
+		},
+	)
 	if err != nil || rows != len(ours) {
 		f.t.Errorf("go-mysql found %d of %d rows, %v", rows, len(ours), err)
 	}
@@ -74,7 +80,12 @@ func sameAsReference(c *binlog.Column, ours string, v any) bool {
 	switch c.Type {
 	case binlog.TypeJSON, binlog.TypeVector, binlog.TypeUUID, binlog.TypeInet4, binlog.TypeInet6:
 		return true
-	case binlog.TypeTinyInt, binlog.TypeSmallInt, binlog.TypeMediumInt, binlog.TypeInt, binlog.TypeBigInt, binlog.TypeBit:
+	case binlog.TypeTinyInt,
+		binlog.TypeSmallInt,
+		binlog.TypeMediumInt,
+		binlog.TypeInt,
+		binlog.TypeBigInt,
+		binlog.TypeBit:
 		n, _ := strconv.ParseInt(text, 10, 64)
 		bits := map[binlog.Type]int{binlog.TypeTinyInt: 8, binlog.TypeSmallInt: 16, binlog.TypeMediumInt: 24, binlog.TypeInt: 32}[c.Type]
 		if (c.Unsigned || c.Type == binlog.TypeBit) && n < 0 {

@@ -17,10 +17,15 @@ import (
 // Events that are not supported end the stream with an error that names the remedy.
 func testRefusals(t *testing.T, f *fixture) {
 	f.exec("CREATE TABLE shop.docs (id INT UNSIGNED NOT NULL PRIMARY KEY, v JSON)")
-	f.tables["shop.docs"] = &binlog.Table{Database: "shop", Name: "docs", Primary: []int{0}, Columns: []binlog.Column{
-		{Name: "id", SQLType: "int unsigned", Type: binlog.TypeInt, Unsigned: true},
-		{Name: "v", SQLType: "json", Type: binlog.TypeJSON, Nullable: true},
-	}}
+	f.tables["shop.docs"] = &binlog.Table{
+		Database: "shop",
+		Name:     "docs",
+		Primary:  []int{0},
+		Columns: []binlog.Column{
+			{Name: "id", SQLType: "int unsigned", Type: binlog.TypeInt, Unsigned: true},
+			{Name: "v", SQLType: "json", Type: binlog.TypeJSON, Nullable: true},
+		},
+	}
 	f.exec(`INSERT INTO shop.docs VALUES (1, '{"a": "a long enough value", "b": "another one that is not touched at all"}')`)
 	cases := []struct {
 		name string
@@ -30,7 +35,11 @@ func testRefusals(t *testing.T, f *fixture) {
 	}{
 		{
 			"statement",
-			[]string{"SET SESSION binlog_format='STATEMENT'", "INSERT INTO shop.a VALUES (100, 2001, 'v', 'x')", "SET SESSION binlog_format='ROW'"},
+			[]string{
+				"SET SESSION binlog_format='STATEMENT'",
+				"INSERT INTO shop.a VALUES (100, 2001, 'v', 'x')",
+				"SET SESSION binlog_format='ROW'",
+			},
 			[]string{"binlog_format=ROW", "INSERT INTO shop.a"},
 			0,
 		},
@@ -45,31 +54,49 @@ func testRefusals(t *testing.T, f *fixture) {
 		},
 		{
 			"analyze",
-			[]string{"SET SESSION binlog_format='STATEMENT'", "ANALYZE UPDATE shop.a SET v = 'w' WHERE id = 110", "SET SESSION binlog_format='ROW'"},
+			[]string{
+				"SET SESSION binlog_format='STATEMENT'",
+				"ANALYZE UPDATE shop.a SET v = 'w' WHERE id = 110",
+				"SET SESSION binlog_format='ROW'",
+			},
 			[]string{"binlog_format=ROW", "ANALYZE UPDATE shop.a"},
 			mysql.MariaDB,
 		},
 		{
 			"charset",
-			[]string{"CREATE TABLE shop.`я` (id INT)", "SET NAMES cp1251", "TRUNCATE shop.`\xff`", "SET NAMES utf8mb4"},
+			[]string{
+				"CREATE TABLE shop.`я` (id INT)",
+				"SET NAMES cp1251",
+				"TRUNCATE shop.`\xff`",
+				"SET NAMES utf8mb4",
+			},
 			[]string{"cp1251", "utf8mb4"},
 			0,
 		},
 		{
 			"json",
-			[]string{"SET SESSION binlog_row_value_options='PARTIAL_JSON'", `UPDATE shop.docs SET v = JSON_SET(v, '$.a', 'short')`},
+			[]string{
+				"SET SESSION binlog_row_value_options='PARTIAL_JSON'",
+				`UPDATE shop.docs SET v = JSON_SET(v, '$.a', 'short')`,
+			},
 			[]string{"binlog_row_value_options=''", "shop.docs"},
 			mysql.MySQL,
 		},
 		{
 			"xa",
-			[]string{"XA START 'x'", "INSERT INTO shop.a VALUES (101, 2001, 'v', 'x')", "XA END 'x'", "XA PREPARE 'x'", "XA COMMIT 'x'"},
+			[]string{
+				"XA START 'x'", "INSERT INTO shop.a VALUES (101, 2001, 'v', 'x')",
+				"XA END 'x'", "XA PREPARE 'x'", "XA COMMIT 'x'",
+			},
 			[]string{"XA", "one phase"},
 			0,
 		},
 		{
 			"columns",
-			[]string{"ALTER TABLE shop.b ADD COLUMN extra INT", "INSERT INTO shop.b VALUES (102, 2001, 'v', 'x', 1)"},
+			[]string{
+				"ALTER TABLE shop.b ADD COLUMN extra INT",
+				"INSERT INTO shop.b VALUES (102, 2001, 'v', 'x', 1)",
+			},
 			[]string{"shop.b"},
 			0,
 		},
@@ -106,7 +133,8 @@ func firstError(t *testing.T, s *dump.Stream) error {
 		ev, err := s.Next(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
-				t.Fatalf("no error came, but %v at %s:%d", err, s.Position().File, s.Position().Offset)
+				t.Fatalf("no error came, but %v at %s:%d", err, s.Position().File,
+					s.Position().Offset)
 			}
 			return err
 		}
@@ -147,7 +175,8 @@ func testBadPositions(t *testing.T, f *fixture) {
 	beyond.GTID = binlog.GTIDSet{}
 	var refused *binlog.RefusedError
 	// Unless the file is read from its beginning, the server itself rejects the offset.
-	if err := f.openError(beyond); !errors.As(err, &refused) && !mysql.IsCode(err, mysql.CodeBinlogMissing) {
+	if err := f.openError(beyond); !errors.As(err, &refused) &&
+		!mysql.IsCode(err, mysql.CodeBinlogMissing) {
 		t.Errorf("beyond the file's end: %v", err)
 	}
 	f.exec("FLUSH BINARY LOGS")
@@ -158,7 +187,8 @@ func testBadPositions(t *testing.T, f *fixture) {
 	for _, p := range []binlog.Position{from, purge} {
 		err := f.openError(p)
 		var se *mysql.ServerError
-		if !errors.As(err, &se) || se.Code != mysql.CodeBinlogMissing || !strings.Contains(err.Error(), "--from snapshot") {
+		if !errors.As(err, &se) || se.Code != mysql.CodeBinlogMissing ||
+			!strings.Contains(err.Error(), "--from snapshot") {
 			t.Errorf("purged: %v", err)
 		}
 	}
@@ -166,7 +196,14 @@ func testBadPositions(t *testing.T, f *fixture) {
 
 // openError returns the error that a stream from a position ends with.
 func (f *fixture) openError(p binlog.Position) error {
-	s, err := dump.Open(f.t.Context(), dump.Config{MySQL: f.config(), ServerID: 4711, Heartbeat: 100 * time.Millisecond, Tables: f.tables}, p)
+	s, err := dump.Open(
+		f.t.Context(),
+		dump.Config{
+			MySQL: f.config(), ServerID: 4711, Heartbeat: 100 * time.Millisecond,
+			Tables: f.tables,
+		},
+		p,
+	)
 	if err != nil {
 		return err
 	}

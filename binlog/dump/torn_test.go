@@ -26,7 +26,8 @@ func TestTornTail(t *testing.T) {
 		{setup{"mariadb-event", servers.MariaDB, false, []string{"--binlog-format=ROW"}}, true, "the server crashed while it wrote this"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			db := servertest.Database(t, c.kind, servers.DatabaseOptions{GTID: c.gtid, Args: c.args})
+			db := servertest.Database(t, c.kind,
+				servers.DatabaseOptions{GTID: c.gtid, Args: c.args})
 			f := newFixture(t, c.setup, db)
 			f.exec("INSERT INTO shop.a VALUES (1, 2001, 'v', 'x')")
 			from := f.end()
@@ -51,10 +52,13 @@ func TestTornTail(t *testing.T) {
 				return
 			}
 			err := firstError(t, s)
-			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "--from snapshot") {
+			if err == nil || !strings.Contains(err.Error(), c.want) ||
+				!strings.Contains(err.Error(), "--from snapshot") {
 				t.Errorf("error is %v", err)
 			}
-			if got := s.Position(); got.CompareFile(binlog.Position{File: from.File, Offset: from.Offset}) != 0 {
+			if got := s.Position(); got.CompareFile(
+				binlog.Position{File: from.File, Offset: from.Offset},
+			) != 0 {
 				t.Errorf("the position moved from %s to %s", from, got)
 			}
 		})

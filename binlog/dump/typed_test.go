@@ -27,10 +27,14 @@ func integer(bits int, unsigned bool) func(*rand.Rand) string {
 	return func(r *rand.Rand) string {
 		if unsigned {
 			most := uint64(math.MaxUint64) >> (64 - bits)
-			return strconv.FormatUint([]uint64{0, 1, most, most - 1, most/2 + 1, r.Uint64() & most}[r.IntN(6)], 10)
+			return strconv.FormatUint(
+				[]uint64{0, 1, most, most - 1, most/2 + 1, r.Uint64() & most}[r.IntN(6)], 10,
+			)
 		}
 		most := int64(math.MaxInt64) >> (64 - bits)
-		return strconv.FormatInt([]int64{0, -1, most, -most - 1, int64(r.Uint64()) >> (64 - bits)}[r.IntN(5)], 10)
+		return strconv.FormatInt(
+			[]int64{0, -1, most, -most - 1, int64(r.Uint64()) >> (64 - bits)}[r.IntN(5)], 10,
+		)
 	}
 }
 
@@ -72,7 +76,8 @@ func float(bits int) func(*rand.Rand) string {
 			if bits == 32 {
 				f = float64(math.Float32frombits(r.Uint32()))
 			}
-			if math.IsNaN(f) || math.IsInf(f, 0) || math.Abs(f) > 1.7976931348623e308 || f != 0 && math.Abs(f) < 2.2250738585073e-308 {
+			if math.IsNaN(f) || math.IsInf(f, 0) || math.Abs(f) > 1.7976931348623e308 ||
+				f != 0 && math.Abs(f) < 2.2250738585073e-308 {
 				f = 0.5
 			}
 			if bits == 32 && f != 0 && (math.Abs(f) < 1.1754944e-38 || math.Abs(f) > 3.4028234e38) {
@@ -115,10 +120,14 @@ func moment(date, clock bool, digits int, odd ...string) func(*rand.Rand) string
 		}
 		var s []string
 		if date {
-			s = append(s, fmt.Sprintf("%04d-%02d-%02d", 1970+r.IntN(68), 1+r.IntN(12), 1+r.IntN(28)))
+			s = append(s,
+				fmt.Sprintf("%04d-%02d-%02d", 1970+r.IntN(68), 1+r.IntN(12), 1+r.IntN(28)))
 		}
 		if clock {
-			s = append(s, fmt.Sprintf("%02d:%02d:%02d.%0*d", r.IntN(24), r.IntN(60), r.IntN(60), max(digits, 1), r.IntN(int(math.Pow10(digits)))))
+			s = append(
+				s, fmt.Sprintf("%02d:%02d:%02d.%0*d", r.IntN(24), r.IntN(60), r.IntN(60),
+					max(digits, 1), r.IntN(int(math.Pow10(digits)))),
+			)
 		}
 		return "'" + strings.Join(s, " ") + "'"
 	}
@@ -155,10 +164,22 @@ func subset(members []string) func(*rand.Rand) string {
 
 // numbersAndTimes are columns that both servers have.
 func numbersAndTimes() []typed {
-	zeroDates := []string{"0000-00-00", "2024-00-00", "2024-02-00", "1000-01-01", "9999-12-31", "0001-01-01"}
-	zeroTimes := []string{"0000-00-00 00:00:00", "2024-00-10 10:00:00", "1000-01-01 00:00:00", "9999-12-31 23:59:59", "2024-02-00 00:00:00.5"}
-	stamps := []string{"0000-00-00 00:00:00", "1970-01-01 00:00:01", "2038-01-19 03:14:07", "2001-09-09 01:46:40"}
-	clocks := []string{"-838:59:59", "838:59:59", "-00:00:01", "00:00:00", "-00:00:00.000001", "-00:00:00.9", "-12:34:56.654321", "-00:01:00", "800:00:00.999"}
+	zeroDates := []string{
+		"0000-00-00", "2024-00-00", "2024-02-00", "1000-01-01", "9999-12-31",
+		"0001-01-01",
+	}
+	zeroTimes := []string{
+		"0000-00-00 00:00:00", "2024-00-10 10:00:00", "1000-01-01 00:00:00",
+		"9999-12-31 23:59:59", "2024-02-00 00:00:00.5",
+	}
+	stamps := []string{
+		"0000-00-00 00:00:00", "1970-01-01 00:00:01", "2038-01-19 03:14:07",
+		"2001-09-09 01:46:40",
+	}
+	clocks := []string{
+		"-838:59:59", "838:59:59", "-00:00:01", "00:00:00", "-00:00:00.000001",
+		"-00:00:00.9", "-12:34:56.654321", "-00:01:00", "800:00:00.999",
+	}
 	columns := []typed{
 		{"DECIMAL(65,30)", decimal(65, 30, false)},
 		{"DECIMAL(10,0) UNSIGNED", decimal(10, 0, true)},
@@ -177,7 +198,8 @@ func numbersAndTimes() []typed {
 		sql  string
 		bits int
 	}{{"TINYINT", 8}, {"SMALLINT", 16}, {"MEDIUMINT", 24}, {"INT", 32}, {"BIGINT", 64}} {
-		columns = append(columns, typed{c.sql, integer(c.bits, false)}, typed{c.sql + " UNSIGNED", integer(c.bits, true)})
+		columns = append(columns, typed{c.sql, integer(c.bits, false)},
+			typed{c.sql + " UNSIGNED", integer(c.bits, true)})
 	}
 	for digits := range 7 {
 		columns = append(columns,
@@ -216,7 +238,11 @@ func textsAndBytes() []typed {
 		{"ENUM(" + strings.Join(many, ",") + ")", oneOf(many...)},
 		{"SET('x','yy','ü')", oneOf("''", "'x'", "'yy,x'", "'ü,x,yy'")},
 		{"SET(" + strings.Join(many[:64], ",") + ")", subset(many[:64])},
-		{"GEOMETRY", oneOf("ST_GeomFromText('POINT(1 -2.5)')", "ST_GeomFromText('LINESTRING(0 0, 1 1, 2 0)', 4326)")},
+		{
+			"GEOMETRY",
+			oneOf("ST_GeomFromText('POINT(1 -2.5)')",
+				"ST_GeomFromText('LINESTRING(0 0, 1 1, 2 0)', 4326)"),
+		},
 		{"POINT", oneOf("ST_GeomFromText('POINT(0 0)')")},
 		{"JSON", document},
 	}
@@ -237,24 +263,46 @@ func document(r *rand.Rand) string {
 		// Beyond 64 KiB offsets are wider.
 		return fmt.Sprintf("CONCAT('[', REPEAT('\"0123456789\",', %d), '{\"k\": [1]}]')", 6000+r.IntN(10))
 	}
-	return oneOf("JSON_OBJECT('d', CAST('2024-02-29' AS DATE), 't', CAST('-12:00:00.5' AS TIME(6)), 'at', CAST('2024-02-29 01:02:03.000004' AS DATETIME(6)))",
+	return oneOf(
+		"JSON_OBJECT('d', CAST('2024-02-29' AS DATE), 't', CAST('-12:00:00.5' AS TIME(6)), 'at', CAST('2024-02-29 01:02:03.000004' AS DATETIME(6)))",
 		"JSON_ARRAY(CAST('-1.10' AS DECIMAL(10,2)), CAST('12345678901234567890.123456789' AS DECIMAL(40,9)), 1.0, 1e0)",
-		"JSON_ARRAY(TRUE, FALSE, NULL, 'x', 12, -12)")(r)
+		"JSON_ARRAY(TRUE, FALSE, NULL, 'x', 12, -12)",
+	)(r)
 }
 
 // typesOf returns the columns that a server can have.
 func typesOf(s mysql.Server) []typed {
 	columns := append(numbersAndTimes(), textsAndBytes()...)
 	if s.Flavor == mysql.MySQL {
-		columns = append(columns, typed{"JSON", oneOf("JSON_ARRAY(x'00ff', b'101', CAST('2024-01-01' AS DATETIME), POINT(1, 2), YEAR('2024-01-01'))")})
+		columns = append(
+			columns,
+			typed{
+				"JSON",
+				oneOf("JSON_ARRAY(x'00ff', b'101', CAST('2024-01-01' AS DATETIME), POINT(1, 2), YEAR('2024-01-01'))"),
+			},
+		)
 		if s.AtLeast(9, 0, 0) {
-			columns = append(columns, typed{"VECTOR(3)", oneOf("STRING_TO_VECTOR('[1.5,-2,3e10]')", "STRING_TO_VECTOR('[0,0.1,1e-20]')")})
+			columns = append(
+				columns,
+				typed{
+					"VECTOR(3)",
+					oneOf("STRING_TO_VECTOR('[1.5,-2,3e10]')", "STRING_TO_VECTOR('[0,0.1,1e-20]')"),
+				},
+			)
 		}
 		return columns
 	}
-	columns = append(columns, typed{"INET6", oneOf("'::1'", "'::ffff:1.2.3.4'", "'2001:db8::ff00:42:8329'", "'::'")})
+	columns = append(columns,
+		typed{"INET6", oneOf("'::1'", "'::ffff:1.2.3.4'", "'2001:db8::ff00:42:8329'", "'::'")})
 	if s.AtLeast(10, 7, 0) {
-		columns = append(columns, typed{"UUID", oneOf("'00000000-0000-0000-0000-000000000000'", "'123e4567-e89b-12d3-a456-426655440000'")})
+		columns = append(
+			columns,
+			typed{
+				"UUID",
+				oneOf("'00000000-0000-0000-0000-000000000000'",
+					"'123e4567-e89b-12d3-a456-426655440000'"),
+			},
+		)
 	}
 	if s.AtLeast(10, 10, 0) {
 		columns = append(columns, typed{"INET4", oneOf("'0.0.0.0'", "'255.254.1.0'")})

@@ -57,7 +57,8 @@ func TestTypes(t *testing.T) {
 		{"mariadb", servers.MariaDB, false, []string{"--binlog-format=ROW", "--binlog-row-metadata=FULL"}},
 	} {
 		t.Run(su.name, func(t *testing.T) {
-			db := servertest.Database(t, su.kind, servers.DatabaseOptions{GTID: su.gtid, Args: su.args})
+			db := servertest.Database(t, su.kind,
+				servers.DatabaseOptions{GTID: su.gtid, Args: su.args})
 			f := newFixture(t, su, db)
 			f.exec("SET sql_mode = '', time_zone = '+00:00'")
 			rows := 300
@@ -70,30 +71,40 @@ func TestTypes(t *testing.T) {
 			f.exec("UPDATE shop.types SET version = 1")
 			before, after := f.followTypes(s, rows)
 			read := f.readTypes(table)
-			if len(inserted) != rows || len(before) != rows || len(after) != rows || len(read) != rows {
-				t.Fatalf("%d inserted, %d and %d updated, %d read of %d", len(inserted), len(before), len(after), len(read), rows)
+			if len(inserted) != rows || len(before) != rows || len(after) != rows ||
+				len(read) != rows {
+				t.Fatalf("%d inserted, %d and %d updated, %d read of %d", len(inserted),
+					len(before), len(after), len(read), rows)
 			}
 			plain := f.printTypes(table)
 			faults := 0
 			for id := range rows {
 				for i := range table.Columns {
 					c := &table.Columns[i]
-					faulty := before[id].texts[i] != inserted[id].texts[i] || before[id].jsons[i] != inserted[id].jsons[i]
+					faulty := before[id].texts[i] != inserted[id].texts[i] ||
+						before[id].jsons[i] != inserted[id].jsons[i]
 					if c.Name != "version" && c.Name != "next" {
-						faulty = faulty || after[id].texts[i] != before[id].texts[i] || after[id].jsons[i] != before[id].jsons[i]
+						faulty = faulty || after[id].texts[i] != before[id].texts[i] ||
+							after[id].jsons[i] != before[id].jsons[i]
 					}
 					if faulty {
-						t.Errorf("row %d, %s %s: inserted %.200q, updated from %.200q to %.200q", id, c.Name, c.SQLType,
-							inserted[id].texts[i], before[id].texts[i], after[id].texts[i])
+						t.Errorf("row %d, %s %s: inserted %.200q, updated from %.200q to %.200q",
+							id, c.Name, c.SQLType, inserted[id].texts[i], before[id].texts[i],
+							after[id].texts[i])
 					}
-					if after[id].texts[i] != read[id].texts[i] || after[id].jsons[i] != read[id].jsons[i] {
+					if after[id].texts[i] != read[id].texts[i] ||
+						after[id].jsons[i] != read[id].jsons[i] {
 						faulty = true
-						t.Errorf("row %d, %s %s: the stream has %.200q, JSON %.200q; reading %.200q, JSON %.200q", id, c.Name, c.SQLType,
-							after[id].texts[i], after[id].jsons[i], read[id].texts[i], read[id].jsons[i])
+						t.Errorf(
+							"row %d, %s %s: the stream has %.200q, JSON %.200q; reading %.200q, JSON %.200q",
+							id, c.Name, c.SQLType, after[id].texts[i], after[id].jsons[i],
+							read[id].texts[i], read[id].jsons[i],
+						)
 					}
 					if !samePrint(c, after[id].texts[i], plain[id][i]) {
 						faulty = true
-						t.Errorf("row %d, %s %s: the stream has %.200q, the server prints %.200q", id, c.Name, c.SQLType, after[id].texts[i], plain[id][i])
+						t.Errorf("row %d, %s %s: the stream has %.200q, the server prints %.200q",
+							id, c.Name, c.SQLType, after[id].texts[i], plain[id][i])
 					}
 					if faulty {
 						faults++
@@ -110,8 +121,10 @@ func TestTypes(t *testing.T) {
 // createTypes makes the table shop.types and returns its schema.
 func (f *fixture) createTypes(columns []typed) *binlog.Table {
 	f.t.Helper()
-	b := []byte("CREATE TABLE shop.types (id INT UNSIGNED NOT NULL PRIMARY KEY, version INT NOT NULL DEFAULT 0," +
-		" next BIGINT GENERATED ALWAYS AS (version + 1) STORED, twice BIGINT GENERATED ALWAYS AS (id * 2) VIRTUAL")
+	b := []byte(
+		"CREATE TABLE shop.types (id INT UNSIGNED NOT NULL PRIMARY KEY, version INT NOT NULL DEFAULT 0," +
+			" next BIGINT GENERATED ALWAYS AS (version + 1) STORED, twice BIGINT GENERATED ALWAYS AS (id * 2) VIRTUAL",
+	)
 	for i, c := range columns {
 		b = fmt.Appendf(b, ", c%d %s", i, c.sql)
 	}
@@ -187,11 +200,14 @@ func (f *fixture) readTypes(table *binlog.Table) map[int]printed {
 	out := make(map[int]printed)
 	request := query.ChunkRequest{Table: table, Limit: 70}
 	for {
-		result, err := query.Read(f.t.Context(), conn, request, binlog.Position{}, func(r *binlog.Row) error {
-			id, p := printRow(f.t, r)
-			out[id] = p
-			return nil
-		})
+		result, err := query.Read(
+			f.t.Context(), conn, request, binlog.Position{},
+			func(r *binlog.Row) error {
+				id, p := printRow(f.t, r)
+				out[id] = p
+				return nil
+			},
+		)
 		if err != nil {
 			f.t.Fatal(err)
 		}
@@ -218,7 +234,8 @@ func (f *fixture) printTypes(table *binlog.Table) [][]mysql.Cell {
 			list = append(list, c.Name)
 		}
 	}
-	r, err := f.conn.Query(f.t.Context(), "SELECT "+strings.Join(list, ", ")+" FROM shop.types ORDER BY id")
+	r, err := f.conn.Query(f.t.Context(),
+		"SELECT "+strings.Join(list, ", ")+" FROM shop.types ORDER BY id")
 	if err != nil {
 		f.t.Fatal(err)
 	}

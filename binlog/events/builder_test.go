@@ -47,7 +47,8 @@ func (m *eventBuilder) raw(k eventType, flags uint16, checksum bool, body ...[]b
 // head adds the first events of a file that is sent from an offset.
 func (m *eventBuilder) head(offset uint64) {
 	m.offset = offset
-	m.add(rotateEvent, flagArtificial, binary.LittleEndian.AppendUint64(nil, offset), []byte("binlog.000007"))
+	m.add(rotateEvent, flagArtificial, binary.LittleEndian.AppendUint64(nil, offset),
+		[]byte("binlog.000007"))
 	body := make([]byte, 2+50+4)
 	binary.LittleEndian.PutUint16(body, 4)
 	lengths := bytes.Repeat([]byte{8}, 42)
@@ -57,7 +58,8 @@ func (m *eventBuilder) head(offset uint64) {
 	if m.checksum {
 		algorithm = 1
 	}
-	raw := m.raw(formatDescriptionEvent, flagArtificial, true, body, []byte{HeaderSize}, lengths, []byte{algorithm})
+	raw := m.raw(formatDescriptionEvent, flagArtificial, true, body, []byte{HeaderSize}, lengths,
+		[]byte{algorithm})
 	m.events = append(m.events, raw)
 }
 
@@ -141,10 +143,20 @@ func (o *oneTable) Table(_, name string) (*binlog.Table, error) {
 }
 
 func newOneTable() *oneTable {
-	return &oneTable{table: &binlog.Table{Database: "shop", Name: "t", Primary: []int{0}, Columns: []binlog.Column{
-		{Name: "id", SQLType: "int unsigned", Type: binlog.TypeInt, Unsigned: true},
-		{Name: "v", SQLType: "varchar(75)", Type: binlog.TypeVarchar, Length: 75, Charset: "utf8mb4"},
-	}}}
+	return &oneTable{
+		table: &binlog.Table{
+			Database: "shop",
+			Name:     "t",
+			Primary:  []int{0},
+			Columns: []binlog.Column{
+				{Name: "id", SQLType: "int unsigned", Type: binlog.TypeInt, Unsigned: true},
+				{
+					Name: "v", SQLType: "varchar(75)", Type: binlog.TypeVarchar, Length: 75,
+					Charset: "utf8mb4",
+				},
+			},
+		},
+	}
 }
 
 func newParser(o *oneTable) *Parser {

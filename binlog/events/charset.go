@@ -107,13 +107,21 @@ func utf8Text(text, vars []byte) ([]byte, error) {
 	}
 	collation := clientCollation(vars)
 	switch charset := charsetOf(collation); {
-	case collation == 0, charset == "utf8mb4", charset == "utf8mb3", charset == "binary", charset == "ascii":
+	case collation == 0,
+		charset == "utf8mb4",
+		charset == "utf8mb3",
+		charset == "binary",
+		charset == "ascii":
 		return text, nil
 	case charset == "latin1":
 		return binlog.AppendLatin1(nil, text), nil
 	case charset == "":
-		return nil, reject("statement %q is written with collation %d, which is not known to Rowfall; "+
-			"please report it", binlog.Clip(text, maxQuoted), collation)
+		return nil, reject(
+			"statement %q is written with collation %d, which is not known to Rowfall; "+
+				"please report it",
+			binlog.Clip(text, maxQuoted),
+			collation,
+		)
 	default:
 		return nil, reject("statement %q is written in character set %s, which is not supported, "+
 			"so the table names in it cannot be read; "+

@@ -86,7 +86,8 @@ func TestEvidenceOfStatement(t *testing.T) {
 	if err := feed(p, m.events, func(*binlog.Event) {}); err != nil {
 		t.Fatal(err)
 	}
-	if got := p.Last(); !got.GTID.IsZero() || got.Start != start || got.End != m.offset || got.FileTime == 0 {
+	if got := p.Last(); !got.GTID.IsZero() || got.Start != start || got.End != m.offset ||
+		got.FileTime == 0 {
 		t.Errorf("evidence is %+v", got)
 	}
 }
@@ -103,7 +104,8 @@ func TestEvidenceOfMariaDB(t *testing.T) {
 	var starts []uint64
 	for i := range 2 {
 		starts = append(starts, m.offset)
-		m.add(mariaGTIDEvent, 0, binary.LittleEndian.AppendUint64(nil, uint64(11+i)), make([]byte, 5))
+		m.add(mariaGTIDEvent, 0, binary.LittleEndian.AppendUint64(nil, uint64(11+i)),
+			make([]byte, 5))
 		at(900)
 		m.add(tableMapEvent, 0, mapBody(1, "t"))
 		at(500 + uint32(i))
@@ -181,7 +183,8 @@ func TestVerify(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if len(kinds) != 2 || kinds[0] != binlog.Changes || kinds[1] != binlog.Commit || p.Last().GTID.Sequence != 5 {
+	if len(kinds) != 2 || kinds[0] != binlog.Changes || kinds[1] != binlog.Commit ||
+		p.Last().GTID.Sequence != 5 {
 		t.Errorf("yielded are %v, last is %+v", kinds, p.Last())
 	}
 	if got := p.Position().GTID.String(); got != "abababab-abab-abab-abab-abababababab:1-5" {
@@ -213,7 +216,8 @@ func TestHistoryGoesBack(t *testing.T) {
 			c.make(m)
 			err := feed(newParser(newOneTable()), m.events, func(*binlog.Event) {})
 			var different *binlog.HistoryError
-			if errors.As(err, &different) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			if errors.As(err, &different) != (c.want != "") ||
+				err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error is %v, want %q", err, c.want)
 			}
 		})

@@ -17,7 +17,8 @@ func corpus() []byte {
 	m.head(4)
 	m.transaction(1, 3)
 	m.add(queryEvent, 0, queryBody("CREATE TABLE x (id INT)"))
-	m.add(heartbeatLogEventV2, flagArtificial, []byte{1, 13}, []byte("binlog.000007"), []byte{2, 3, 253, 0, 1, 0, 0})
+	m.add(heartbeatLogEventV2, flagArtificial, []byte{1, 13}, []byte("binlog.000007"),
+		[]byte{2, 3, 253, 0, 1, 0, 0})
 	m.add(heartbeatLogEvent, 0, []byte("binlog.000007"))
 	m.add(previousGTIDsLogEvent, 0, make([]byte, 8))
 	m.add(gtidListEvent, 0, make([]byte, 4))
@@ -29,7 +30,8 @@ func corpus() []byte {
 	inner.add(writeRowsEvent, 0, rowsBody(1, 4))
 	inner.add(xidEvent, 0, make([]byte, 8))
 	m.add(anonymousGTIDLogEvent, 0, gtidBody(0))
-	m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
+	m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0},
+		encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
 	return bytes.Join(m.events, nil)
 }
 
@@ -38,7 +40,11 @@ func corpus() []byte {
 func taggedAndMariaDB() (tagged, maria []byte) {
 	m := &eventBuilder{}
 	m.head(4)
-	m.add(gtidTaggedLogEvent, 0, append(append([]byte{0x02, 0x76, 0x00, 0x00, 0x02, 0x02}, make([]byte, 16)...), 0x04, 24, 0x06, 6, 't', 'a', 'g', 0x0c, 4))
+	m.add(
+		gtidTaggedLogEvent, 0,
+		append(append([]byte{0x02, 0x76, 0x00, 0x00, 0x02, 0x02}, make([]byte, 16)...), 0x04, 24,
+			0x06, 6, 't', 'a', 'g', 0x0c, 4),
+	)
 	m.add(queryEvent, 0, queryBody("BEGIN"))
 	m.add(tableMapEvent, 0, mapBody(1, "t"))
 	m.add(partialUpdateRowsEvent, 0, rowsBody(1, 1))

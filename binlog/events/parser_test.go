@@ -37,7 +37,8 @@ func TestOffsetBeyond32Bits(t *testing.T) {
 		t.Fatal(err)
 	}
 	if p.position.Offset != m.offset || commits != 10 || p.position.File != "binlog.000007" {
-		t.Errorf("we are at %s:%d after %d transactions, not at %d", p.position.File, p.position.Offset, commits, m.offset)
+		t.Errorf("we are at %s:%d after %d transactions, not at %d", p.position.File,
+			p.position.Offset, commits, m.offset)
 	}
 	if got := p.position.GTID.String(); got != "abababab-abab-abab-abab-abababababab:1-10" {
 		t.Errorf("GTID set is %s", got)
@@ -61,7 +62,8 @@ func TestGTIDSetHasNoFileYet(t *testing.T) {
 			t.Fatal(err)
 		}
 		if p.position.File != "" || p.position.Offset != 0 || !p.position.GTID.Equal(set) {
-			t.Errorf("before anything came we are at %v %s:%d", &p.position, p.position.File, p.position.Offset)
+			t.Errorf("before anything came we are at %v %s:%d", &p.position, p.position.File,
+				p.position.Offset)
 		}
 		m.events = nil
 		if heartbeat {
@@ -188,12 +190,14 @@ func TestErrors(t *testing.T) {
 			m.head(4)
 			c.make(m)
 			err := feed(newParser(newOneTable()), m.events, func(*binlog.Event) {})
-			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "binlog.000007:") {
+			if err == nil || !strings.Contains(err.Error(), c.want) ||
+				!strings.Contains(err.Error(), "binlog.000007:") {
 				t.Errorf("error is %v", err)
 			}
 			var refused *binlog.RefusedError
 			passing := slices.Contains([]string{"checksum", "length", "broken off"}, c.name)
-			if errors.As(err, &refused) == passing || !passing && refused.After.File != "binlog.000007" {
+			if errors.As(err, &refused) == passing ||
+				!passing && refused.After.File != "binlog.000007" {
 				t.Errorf("refused is %+v", refused)
 			}
 			if c.name == "sign" && refused.Table != "shop.t" {
@@ -228,7 +232,8 @@ func TestTableIDOfAllOnes(t *testing.T) {
 	m.add(writeRowsEvent, 0, rows)
 	m.add(xidEvent, 0, make([]byte, 8))
 	var got []binlog.Kind
-	err := feed(newParser(newOneTable()), m.events, func(ev *binlog.Event) { got = append(got, ev.Kind) })
+	err := feed(newParser(newOneTable()), m.events,
+		func(ev *binlog.Event) { got = append(got, ev.Kind) })
 	if err != nil || !slices.Contains(got, binlog.Changes) {
 		t.Errorf("events are %v, %v", got, err)
 	}
@@ -270,7 +275,8 @@ func TestStatementText(t *testing.T) {
 				got = append(got, ev.SQL)
 			}
 		}); err != nil || len(got) != 1 || got[0] != c.want {
-			t.Errorf("%q of a client with collation %d becomes %q, %v", c.sql, c.collation, got, err)
+			t.Errorf("%q of a client with collation %d becomes %q, %v", c.sql, c.collation, got,
+				err)
 		}
 	}
 }
@@ -344,7 +350,9 @@ func TestXATransactionsOutliveTheConnection(t *testing.T) {
 		}
 	}
 	var refused *binlog.RefusedError
-	if err := feed(newParser(newOneTable()), slices.Concat(m.events[:2], m.events[first:]), func(*binlog.Event) {}); !errors.As(err, &refused) {
+	if err := feed(newParser(newOneTable()), slices.Concat(m.events[:2], m.events[first:]), func(*binlog.Event) {}); !errors.As(
+		err, &refused,
+	) {
 		t.Errorf("without its first half: %v", err)
 	}
 }
@@ -363,7 +371,8 @@ func TestBeyondTheEnd(t *testing.T) {
 	m.events = nil
 	m.add(heartbeatLogEvent, flagArtificial, []byte("binlog.000007"))
 	var refused *binlog.RefusedError
-	if err := feed(p, m.events, func(*binlog.Event) {}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "beyond the end") {
+	if err := feed(p, m.events, func(*binlog.Event) {}); !errors.As(err, &refused) ||
+		!strings.Contains(err.Error(), "beyond the end") {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -383,7 +392,8 @@ func TestPayload(t *testing.T) {
 		m.head(4)
 		for i := range 3 {
 			m.add(gtidLogEvent, 0, gtidBody(uint64(i+1)))
-			m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
+			m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0},
+				encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
 		}
 		p := newParser(newOneTable())
 		var changes, commits int
@@ -398,7 +408,8 @@ func TestPayload(t *testing.T) {
 			t.Fatal(err)
 		}
 		if changes != 3*events || commits != 3 || p.position.Offset != m.offset {
-			t.Errorf("%d changes, %d commits, at %d of %d", changes, commits, p.position.Offset, m.offset)
+			t.Errorf("%d changes, %d commits, at %d of %d", changes, commits, p.position.Offset,
+				m.offset)
 		}
 	}
 }
@@ -426,7 +437,8 @@ func BenchmarkTransactions(b *testing.B) {
 			inner.add(writeRowsEvent, 0, rowsBody(1, c.rows))
 			inner.add(xidEvent, 0, make([]byte, 8))
 			m.add(gtidLogEvent, 0, gtidBody(uint64(i+1)))
-			m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0}, encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
+			m.add(transactionPayloadEvent, 0, []byte{2, 1, 0, 0},
+				encoder.EncodeAll(bytes.Join(inner.events, nil), nil))
 		}
 		b.Run(c.name, func(b *testing.B) {
 			p := newParser(newOneTable())
@@ -482,7 +494,8 @@ func TestSignOfYear(t *testing.T) {
 	if err := verifySigns(table, wires, cursor{b: []byte{0x80}}); err != nil {
 		t.Error(err)
 	}
-	if err := verifySigns(table, wires, cursor{b: []byte{0xc0}}); err == nil || !strings.Contains(err.Error(), "column n") {
+	if err := verifySigns(table, wires, cursor{b: []byte{0xc0}}); err == nil ||
+		!strings.Contains(err.Error(), "column n") {
 		t.Errorf("error is %v", err)
 	}
 }

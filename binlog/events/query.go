@@ -182,8 +182,10 @@ func (p *Parser) rowStatement(q queryEventBody) (*binlog.Event, error) {
 	if _, ok := nextWord(&s); !ok || p.discarding() {
 		return nil, nil
 	}
-	return nil, reject("changes were logged as a statement instead of rows (in database %s: %q): %w",
-		binlog.Clip(q.database, maxQuoted), binlog.Clip(q.text, maxQuoted), errStatementFormat)
+	return nil, reject(
+		"changes were logged as a statement instead of rows (in database %s: %q): %w",
+		binlog.Clip(q.database, maxQuoted), binlog.Clip(q.text, maxQuoted), errStatementFormat,
+	)
 }
 
 // class is a group of statements that the parser handles alike.

@@ -275,9 +275,11 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 		return p.commit(h), nil
 	}
 	if p.transaction.hasMappedRows {
-		return nil, reject("an XA transaction with rows of mapped tables was committed in two phases, " +
-			"which Rowfall does not support; commit it in one phase, " +
-			"or take its tables out of the mapping, and start again with --from snapshot")
+		return nil, reject(
+			"an XA transaction with rows of mapped tables was committed in two phases, " +
+				"which Rowfall does not support; commit it in one phase, " +
+				"or take its tables out of the mapping, and start again with --from snapshot",
+		)
 	}
 	p.xaTransactions.prepare(fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format)))
 	return p.commit(h), nil

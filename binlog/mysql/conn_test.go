@@ -73,14 +73,22 @@ func testFacts(t *testing.T, addr string, kind servers.Kind) {
 	if (s.Flavor == mysql.MariaDB) != (kind == servers.MariaDB) {
 		t.Errorf("flavor %v of a %s", s.Flavor, kind)
 	}
-	if !s.LogBin || !s.GTIDMode || s.ServerID == 0 || s.UUID == "" || s.Major < 5 || s.RowImage != "FULL" || s.Checksum == "" {
+	if !s.LogBin || !s.GTIDMode || s.ServerID == 0 || s.UUID == "" || s.Major < 5 ||
+		s.RowImage != "FULL" ||
+		s.Checksum == "" {
 		t.Errorf("facts are missing: %+v", s)
 	}
-	r, err := c.Query(t.Context(), "SELECT @@time_zone z, @@sql_mode m, @@collation_connection c, @@autocommit a, @@net_write_timeout w, @@lock_wait_timeout l")
+	r, err := c.Query(
+		t.Context(),
+		"SELECT @@time_zone z, @@sql_mode m, @@collation_connection c, @@autocommit a, @@net_write_timeout w, @@lock_wait_timeout l",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Text(0, "z") != "+00:00" || r.Text(0, "m") != "" || r.Text(0, "a") != "1" || r.Text(0, "w") != "3600" || r.Text(0, "l") != "10" || !strings.HasPrefix(r.Text(0, "c"), "utf8mb4") {
+	if r.Text(0, "z") != "+00:00" || r.Text(0, "m") != "" || r.Text(0, "a") != "1" ||
+		r.Text(0, "w") != "3600" ||
+		r.Text(0, "l") != "10" ||
+		!strings.HasPrefix(r.Text(0, "c"), "utf8mb4") {
 		t.Errorf("session is %q", r.Rows)
 	}
 }
@@ -146,7 +154,10 @@ func testSession(t *testing.T, addr string) {
 
 func testValues(t *testing.T, addr string) {
 	c := dial(t, mysql.Config{Addresses: []string{addr}})
-	r, err := c.Query(t.Context(), "SELECT NULL a, '' b, 'x' c, 18446744073709551615 d, 1.10 e, _utf8mb4 X'F09F9880' f UNION ALL SELECT 1,2,3,4,5,6")
+	r, err := c.Query(
+		t.Context(),
+		"SELECT NULL a, '' b, 'x' c, 18446744073709551615 d, 1.10 e, _utf8mb4 X'F09F9880' f UNION ALL SELECT 1,2,3,4,5,6",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,10 +168,12 @@ func testValues(t *testing.T, addr string) {
 	if row[0] != nil || row[1] == nil || len(row[1]) != 0 {
 		t.Errorf("NULL is %v, the empty string is %v", row[0], row[1])
 	}
-	if r.Text(0, "d") != "18446744073709551615" || r.Text(0, "e") != "1.10" || r.Text(0, "f") != "😀" {
+	if r.Text(0, "d") != "18446744073709551615" || r.Text(0, "e") != "1.10" ||
+		r.Text(0, "f") != "😀" {
 		t.Errorf("row is %q", row)
 	}
-	if r, err = c.Query(t.Context(), "DO 1"); err != nil || len(r.Rows) != 0 || len(r.Columns) != 0 {
+	if r, err = c.Query(t.Context(), "DO 1"); err != nil || len(r.Rows) != 0 ||
+		len(r.Columns) != 0 {
 		t.Errorf("no result is %v, %v", r, err)
 	}
 }
@@ -176,14 +189,18 @@ func testErrors(t *testing.T, addr string) {
 		t.Errorf("connection is out of step after a server's error: %v", err)
 	}
 	// An error in the middle of a result.
-	if _, err = c.Query(t.Context(), "SELECT 1 UNION SELECT (SELECT 1 UNION SELECT 2)"); !errors.As(err, &se) {
+	if _, err = c.Query(t.Context(), "SELECT 1 UNION SELECT (SELECT 1 UNION SELECT 2)"); !errors.As(
+		err, &se,
+	) {
 		t.Errorf("error is %v", err)
 	}
 	if err := c.Exec(t.Context(), "SELECT 1"); err != nil {
 		t.Errorf("connection is out of step after a server's error: %v", err)
 	}
 	rowErr := errors.New("row")
-	if err := c.Stream(t.Context(), "SELECT 1 UNION SELECT 2", func([][]byte) error { return rowErr }); !errors.Is(err, rowErr) {
+	if err := c.Stream(t.Context(), "SELECT 1 UNION SELECT 2", func([][]byte) error { return rowErr }); !errors.Is(
+		err, rowErr,
+	) {
 		t.Errorf("row's error is %v", err)
 	}
 	if err := c.Exec(t.Context(), "SELECT 1"); err == nil {
@@ -192,8 +209,10 @@ func testErrors(t *testing.T, addr string) {
 	if err := c.Command(14, nil); err == nil {
 		t.Error("command on a broken connection")
 	}
-	_, err = mysql.Dial(t.Context(), mysql.Config{Addresses: []string{addr, "127.0.0.1:1"}, User: "nobody", Password: "x"})
-	if !mysql.IsCode(err, 1045) || !strings.Contains(err.Error(), "check user and password") || !strings.Contains(err.Error(), "127.0.0.1:1:") {
+	_, err = mysql.Dial(t.Context(),
+		mysql.Config{Addresses: []string{addr, "127.0.0.1:1"}, User: "nobody", Password: "x"})
+	if !mysql.IsCode(err, 1045) || !strings.Contains(err.Error(), "check user and password") ||
+		!strings.Contains(err.Error(), "127.0.0.1:1:") {
 		t.Errorf("access denied says %v", err)
 	}
 }
@@ -222,7 +241,9 @@ func testCancel(t *testing.T, addr string) {
 	if err := c.Exec(t.Context(), "SELECT 1"); err == nil {
 		t.Error("connection lives on after a cancellation")
 	}
-	if _, err := mysql.Dial(ctx, mysql.Config{Addresses: []string{addr}, User: "root"}); !errors.Is(err, context.Canceled) {
+	if _, err := mysql.Dial(ctx, mysql.Config{Addresses: []string{addr}, User: "root"}); !errors.Is(
+		err, context.Canceled,
+	) {
 		t.Errorf("dial gives %v", err)
 	}
 }
@@ -252,7 +273,8 @@ func testLarge(t *testing.T, addr string) {
 			t.Fatalf("%d: %d rows, %v", n, rows, err)
 		}
 	}
-	if _, err := c.Query(t.Context(), endless); err == nil || !strings.Contains(err.Error(), "larger than") {
+	if _, err := c.Query(t.Context(), endless); err == nil ||
+		!strings.Contains(err.Error(), "larger than") {
 		t.Errorf("a gigabyte is a small result: %v", err)
 	}
 }
@@ -287,7 +309,13 @@ func testTLS(t *testing.T, addr string, kind servers.Kind) {
 	}
 	preferred := cipher(dial(t, mysql.Config{Addresses: []string{addr}}))
 	t.Logf("preferred uses %q", preferred)
-	_, err := mysql.Dial(t.Context(), mysql.Config{Addresses: []string{addr}, User: "root", TLS: tlsfiles.Client{Mode: tlsfiles.Required}})
+	_, err := mysql.Dial(
+		t.Context(),
+		mysql.Config{
+			Addresses: []string{addr}, User: "root",
+			TLS: tlsfiles.Client{Mode: tlsfiles.Required},
+		},
+	)
 	if preferred == "" {
 		if err == nil || !strings.Contains(err.Error(), "no TLS") {
 			t.Errorf("required without TLS gives %v", err)
@@ -298,7 +326,9 @@ func testTLS(t *testing.T, addr string, kind servers.Kind) {
 		t.Errorf("required gives %v", err)
 	}
 	// NetConn leads through all layers to the TCP connection, on which dump sets keep-alive.
-	c := dial(t, mysql.Config{Addresses: []string{addr}, TLS: tlsfiles.Client{Mode: tlsfiles.Required}}).NetConn()
+	c := dial(
+		t, mysql.Config{Addresses: []string{addr}, TLS: tlsfiles.Client{Mode: tlsfiles.Required}},
+	).NetConn()
 	for layer, ok := c.(interface{ NetConn() net.Conn }); ok; layer, ok = c.(interface{ NetConn() net.Conn }) {
 		c = layer.NetConn()
 	}
@@ -311,7 +341,9 @@ func testTLS(t *testing.T, addr string, kind servers.Kind) {
 	if kind != servers.MySQL {
 		return
 	}
-	r, err := dial(t, mysql.Config{Addresses: []string{addr}}).Query(t.Context(), "SELECT LOAD_FILE(CONCAT(@@datadir, 'ca.pem')) ca")
+	r, err := dial(
+		t, mysql.Config{Addresses: []string{addr}},
+	).Query(t.Context(), "SELECT LOAD_FILE(CONCAT(@@datadir, 'ca.pem')) ca")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,8 +354,20 @@ func testTLS(t *testing.T, addr string, kind servers.Kind) {
 	if err := os.WriteFile(ca, r.Rows[0][0], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	dial(t, mysql.Config{Addresses: []string{addr}, TLS: tlsfiles.Client{Mode: tlsfiles.VerifyCA, CA: ca}})
-	_, err = mysql.Dial(t.Context(), mysql.Config{Addresses: []string{addr}, User: "root", TLS: tlsfiles.Client{Mode: tlsfiles.VerifyIdentity, CA: ca}})
+	dial(
+		t,
+		mysql.Config{
+			Addresses: []string{addr},
+			TLS:       tlsfiles.Client{Mode: tlsfiles.VerifyCA, CA: ca},
+		},
+	)
+	_, err = mysql.Dial(
+		t.Context(),
+		mysql.Config{
+			Addresses: []string{addr}, User: "root",
+			TLS: tlsfiles.Client{Mode: tlsfiles.VerifyIdentity, CA: ca},
+		},
+	)
 	if err == nil {
 		t.Error("the server's certificate names 127.0.0.1?")
 	}
@@ -338,7 +382,13 @@ func testAccounts(t *testing.T, addr string, kind servers.Kind) {
 	}
 	for range 2 {
 		for _, mode := range []tlsfiles.Mode{tlsfiles.Disabled, tlsfiles.Preferred} {
-			dial(t, mysql.Config{Addresses: []string{addr}, User: "reader", Password: "se cret", TLS: tlsfiles.Client{Mode: mode}})
+			dial(
+				t,
+				mysql.Config{
+					Addresses: []string{addr}, User: "reader", Password: "se cret",
+					TLS: tlsfiles.Client{Mode: mode},
+				},
+			)
 		}
 		if kind == servers.MySQL {
 			if err := root.Exec(t.Context(), "FLUSH PRIVILEGES"); err != nil {
@@ -380,7 +430,9 @@ func packet(sequence byte, payload []byte) []byte {
 }
 
 func TestHostileGreeting(t *testing.T) {
-	greeting := append([]byte("\n9.7.0\x00\x01\x00\x00\x00saltsalt\x00\xff\xf7\xff\x02\x00\xff\xdf\x15"), make([]byte, 10)...)
+	greeting := append(
+		[]byte("\n9.7.0\x00\x01\x00\x00\x00saltsalt\x00\xff\xf7\xff\x02\x00\xff\xdf\x15"),
+		make([]byte, 10)...)
 	greeting = append(greeting, "saltsaltsalt\x00caching_sha2_password\x00"...)
 	for name, answer := range map[string][]byte{
 		"http":          []byte("HTTP/1.1 400 Bad Request\r\n\r\n"),
@@ -404,7 +456,8 @@ func TestHostileGreeting(t *testing.T) {
 				t.Fatal("connected")
 			}
 			t.Log(err)
-			if name == "too many" && (!mysql.IsCode(err, 1040) || !strings.Contains(err.Error(), "max_connections")) {
+			if name == "too many" &&
+				(!mysql.IsCode(err, 1040) || !strings.Contains(err.Error(), "max_connections")) {
 				t.Errorf("error is %v", err)
 			}
 		})
@@ -412,7 +465,8 @@ func TestHostileGreeting(t *testing.T) {
 }
 
 func TestSilentServer(t *testing.T) {
-	_, err := mysql.Dial(t.Context(), mysql.Config{Addresses: []string{serve(t, nil)}, Timeout: 20 * time.Millisecond})
+	_, err := mysql.Dial(t.Context(),
+		mysql.Config{Addresses: []string{serve(t, nil)}, Timeout: 20 * time.Millisecond})
 	if err == nil || !strings.Contains(err.Error(), "no answer within 20ms") {
 		t.Errorf("error is %v", err)
 	}
@@ -428,7 +482,8 @@ func TestConfigFaults(t *testing.T) {
 		"127.0.0.1:1: dial tcp":      {Addresses: []string{"127.0.0.1:1"}},
 		"/does/not/exist.sock: d":    {Addresses: []string{"/does/not/exist.sock"}},
 	} {
-		if _, err := mysql.Dial(t.Context(), c); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := mysql.Dial(t.Context(), c); err == nil ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}

@@ -60,7 +60,8 @@ func TestSilence(t *testing.T) {
 			t.Errorf("a connection without an answer fails with %v", err)
 		}
 		if took := time.Since(began); rows != 10 || took != 10*50*time.Second+defaultSilence {
-			t.Errorf("%d rows came in %v, want 10 rows and then a wait of %v", rows, took, defaultSilence)
+			t.Errorf("%d rows came in %v, want 10 rows and then a wait of %v", rows, took,
+				defaultSilence)
 		}
 		if err := c.Exec(context.Background(), "SELECT 1"); !errors.Is(err, errBroken) {
 			t.Errorf("the connection is used again: %v", err)

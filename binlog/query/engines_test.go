@@ -17,7 +17,10 @@ import (
 // were once followed.
 func testEngines(t *testing.T, s server) {
 	c := s.dial(t)
-	exec(t, c, "CREATE DATABASE engines", "CREATE DATABASE `o``n`", "USE engines",
+	exec(
+		t, c, "CREATE DATABASE engines",
+		"CREATE DATABASE `o``n`",
+		"USE engines",
 		"CREATE TABLE engines.part (id int PRIMARY KEY, v int) ENGINE=MyISAM",
 		"CREATE TABLE engines.alone (id int PRIMARY KEY, v int) ENGINE=MyISAM",
 		"CREATE TABLE `o``n`.`b``c` (id int PRIMARY KEY, v int) ENGINE=MyISAM",
@@ -27,7 +30,8 @@ func testEngines(t *testing.T, s server) {
 		"CREATE TABLE engines.mem (id int PRIMARY KEY) ENGINE=MEMORY",
 		"CREATE TABLE engines.good (id int PRIMARY KEY)",
 		"CREATE VIEW engines.vi AS SELECT * FROM engines.good",
-		"CREATE VIEW engines.gone AS SELECT * FROM engines.empty")
+		"CREATE VIEW engines.gone AS SELECT * FROM engines.empty",
+	)
 	want := map[string]string{
 		"engines.part": "in the UNION of the MERGE table engines.whole", "o`n.b`c": "in the UNION of the MERGE table engines.whole",
 		"engines.alone": "", "engines.good": "", "engines.whole": "MERGE", "engines.empty": "MERGE", "engines.broken": "MERGE",
@@ -38,16 +42,23 @@ func testEngines(t *testing.T, s server) {
 		want["engines.hole"] = "BLACKHOLE"
 	}
 	if s.gtid {
-		exec(t, c, "CREATE TABLE engines.far (id int PRIMARY KEY) ENGINE=FEDERATED CONNECTION='mysql://u@127.0.0.1:1/x/y'")
+		exec(
+			t, c,
+			"CREATE TABLE engines.far (id int PRIMARY KEY) ENGINE=FEDERATED CONNECTION='mysql://u@127.0.0.1:1/x/y'",
+		)
 		want["engines.far"] = "FEDERATED"
 	}
-	tables, err := query.Tables(t.Context(), c, func(database, _ string) bool { return database == "engines" || database == "o`n" })
+	tables, err := query.Tables(
+		t.Context(), c,
+		func(database, _ string) bool { return database == "engines" || database == "o`n" },
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, table := range tables {
 		why, found := want[table.FullName()]
-		if !found || (why == "") != (table.NotFollowed == "") || !strings.Contains(table.NotFollowed, why) {
+		if !found || (why == "") != (table.NotFollowed == "") ||
+			!strings.Contains(table.NotFollowed, why) {
 			t.Errorf("%s is not followed: %q, want %q", table.FullName(), table.NotFollowed, why)
 		}
 		if why == "" && len(table.Columns) == 0 {
@@ -59,7 +70,10 @@ func testEngines(t *testing.T, s server) {
 		t.Errorf("not listed: %v", want)
 	}
 	// The UNION of a MERGE table outside of the mapping counts, too.
-	tables, err = query.Tables(t.Context(), c, func(database, _ string) bool { return database == "o`n" })
+	tables, err = query.Tables(
+		t.Context(), c,
+		func(database, _ string) bool { return database == "o`n" },
+	)
 	if err != nil || len(tables) != 1 || !strings.Contains(tables[0].NotFollowed, "engines.whole") {
 		t.Errorf("%+v, %v", tables, err)
 	}
@@ -69,12 +83,18 @@ func testEngines(t *testing.T, s server) {
 // where it can.
 func testForeignKeys(t *testing.T, s server) {
 	root := s.dial(t)
-	exec(t, root, "CREATE DATABASE `f``k`", "USE `f``k`", "CREATE USER keyser@'%'", "GRANT SELECT ON `f``k`.* TO keyser@'%'",
+	exec(
+		t, root,
+		"CREATE DATABASE `f``k`",
+		"USE `f``k`",
+		"CREATE USER keyser@'%'",
+		"GRANT SELECT ON `f``k`.* TO keyser@'%'",
 		"CREATE TABLE `f``k`.p (id int PRIMARY KEY)",
 		"CREATE TABLE `f``k`.c (id int PRIMARY KEY, v int, `w``x` int, "+
 			"CONSTRAINT `my``fk` FOREIGN KEY (`w``x`) REFERENCES p (id) ON DELETE CASCADE ON UPDATE SET NULL, "+
 			"CONSTRAINT `x ON DELETE CASCADE` FOREIGN KEY (v) REFERENCES p (id), CONSTRAINT plain FOREIGN KEY (id) REFERENCES p (id) ON UPDATE CASCADE)",
-		"SET GLOBAL sql_quote_show_create=OFF")
+		"SET GLOBAL sql_quote_show_create=OFF",
+	)
 	defer exec(t, root, "SET GLOBAL sql_quote_show_create=ON")
 	c := s.dialAs(t, "keyser", "")
 	keys, err := query.ForeignKeys(t.Context(), c, &binlog.Table{Database: "f`k", Name: "c"})
@@ -86,11 +106,14 @@ func testForeignKeys(t *testing.T, s server) {
 		got = append(got, k.Name+": "+k.Cascades())
 	}
 	slices.Sort(got)
-	if want := []string{"my`fk: ON DELETE CASCADE ON UPDATE SET NULL", "plain: ON UPDATE CASCADE", "x ON DELETE CASCADE: "}; !slices.Equal(got, want) {
+	if want := []string{"my`fk: ON DELETE CASCADE ON UPDATE SET NULL", "plain: ON UPDATE CASCADE", "x ON DELETE CASCADE: "}; !slices.Equal(
+		got, want,
+	) {
 		t.Errorf("foreign keys are %q, want %q", got, want)
 	}
 	for _, name := range []string{"p", "missing"} {
-		if keys, err := query.ForeignKeys(t.Context(), c, &binlog.Table{Database: "f`k", Name: name}); err != nil || len(keys) > 0 {
+		if keys, err := query.ForeignKeys(t.Context(), c, &binlog.Table{Database: "f`k", Name: name}); err != nil ||
+			len(keys) > 0 {
 			t.Errorf("%s: %+v, %v", name, keys, err)
 		}
 	}
@@ -99,7 +122,8 @@ func testForeignKeys(t *testing.T, s server) {
 	if err != nil || len(problems) > 0 {
 		t.Errorf("problems are %v, %v", problems, err)
 	}
-	if problems, err = query.CheckSelect(t.Context(), c, "other.*"); err != nil || len(problems) != 1 {
+	if problems, err = query.CheckSelect(t.Context(), c, "other.*"); err != nil ||
+		len(problems) != 1 {
 		t.Errorf("problems are %v, %v", problems, err)
 	}
 }
@@ -112,7 +136,9 @@ func TestIsNoTable(t *testing.T) {
 			t.Errorf("error %d: %v", code, got)
 		}
 	}
-	if query.IsNoTable(nil) || query.IsNoTable(errors.New("EOF")) || query.CannotOpen(nil) || query.CannotOpen(of(1317)) || !query.CannotOpen(of(1168)) {
+	if query.IsNoTable(nil) || query.IsNoTable(errors.New("EOF")) || query.CannotOpen(nil) ||
+		query.CannotOpen(of(1317)) ||
+		!query.CannotOpen(of(1168)) {
 		t.Error("other errors")
 	}
 }

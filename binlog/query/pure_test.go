@@ -25,7 +25,9 @@ func TestParseColumnType(t *testing.T) {
 		"DOUBLE UNSIGNED":                      {base: "double", unsigned: true},
 	} {
 		got, err := parseColumnType(s)
-		if err != nil || got.base != want.base || got.unsigned != want.unsigned || !slices.Equal(got.args, want.args) || !slices.Equal(got.values, want.values) {
+		if err != nil || got.base != want.base || got.unsigned != want.unsigned ||
+			!slices.Equal(got.args, want.args) ||
+			!slices.Equal(got.values, want.values) {
 			t.Errorf("%s is %+v, %v", s, got, err)
 		}
 	}
@@ -61,7 +63,8 @@ func FuzzColumnType(f *testing.F) {
 func FuzzMembers(f *testing.F) {
 	f.Add("it's", "b\\s\n\x00")
 	f.Fuzz(func(t *testing.T, a, b string) {
-		quote := strings.NewReplacer("'", "''", "\\", "\\\\", "\n", "\\n", "\r", "\\r", "\x00", "\\0")
+		quote := strings.NewReplacer("'", "''", "\\", "\\\\", "\n", "\\n", "\r", "\\r", "\x00",
+			"\\0")
 		c, err := parseColumnType("set('" + quote.Replace(a) + "','" + quote.Replace(b) + "')")
 		if err != nil || !slices.Equal(c.values, []string{a, b}) {
 			t.Errorf("%q, %q come back as %q, %v", a, b, c.values, err)
@@ -120,7 +123,12 @@ func TestParseForeignKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"plain: ", "my`fk: ON DELETE CASCADE ON UPDATE SET NULL", "x ON DELETE CASCADE: ON UPDATE CASCADE", "def: ON UPDATE SET DEFAULT"}
+	want := []string{
+		"plain: ",
+		"my`fk: ON DELETE CASCADE ON UPDATE SET NULL",
+		"x ON DELETE CASCADE: ON UPDATE CASCADE",
+		"def: ON UPDATE SET DEFAULT",
+	}
 	got := make([]string, 0, len(keys))
 	for _, k := range keys {
 		got = append(got, k.Name+": "+k.Cascades())
@@ -136,7 +144,8 @@ func TestParseForeignKeys(t *testing.T) {
 		"CONSTRAINT `a` FOREIGN KEY (`v`) REFERENCES `p` (`id`) ON DELETE EXPLODE,",
 		"CONSTRAINT `a` FOREIGN KEY (`v`) REFERENCES `p` (`id`) MATCH FULL,",
 	} {
-		if keys, err := parseForeignKeys("CREATE TABLE `t` (\n  " + line + "\n) ENGINE=InnoDB"); err == nil || !strings.Contains(err.Error(), "is not understood") {
+		if keys, err := parseForeignKeys("CREATE TABLE `t` (\n  " + line + "\n) ENGINE=InnoDB"); err == nil ||
+			!strings.Contains(err.Error(), "is not understood") {
 			t.Errorf("%s is read as %+v, %v", line, keys, err)
 		}
 	}
@@ -150,7 +159,8 @@ func TestUnknownMembers(t *testing.T) {
 		}
 	}
 	var c binlog.Column
-	if err := setType(&c, "xmltype", ""); err == nil || !strings.Contains(err.Error(), "xmltype is not supported") {
+	if err := setType(&c, "xmltype", ""); err == nil ||
+		!strings.Contains(err.Error(), "xmltype is not supported") {
 		t.Errorf("unknown type: %v", err)
 	}
 }
@@ -206,9 +216,26 @@ func TestKeyLiteral(t *testing.T) {
 }
 
 func TestSelectChunkRefuses(t *testing.T) {
-	float := &binlog.Table{Database: "d", Name: "t", Columns: []binlog.Column{{Name: "f", Type: binlog.TypeFloat, SQLType: "float"}}, Primary: []int{0}}
-	good := &binlog.Table{Database: "d", Name: "t`x", Columns: []binlog.Column{{Name: "a`b", Type: binlog.TypeInt}}, Primary: []int{0}}
-	loose := &binlog.Table{Database: "d", Name: "t", Columns: []binlog.Column{{Name: "n", Type: binlog.TypeInt, Nullable: true}, {Name: "j", Type: binlog.TypeJSON, SQLType: "json"}, {Name: "v", Type: binlog.TypeVarchar, Length: 256, SQLType: "varchar(256)"}}}
+	float := &binlog.Table{
+		Database: "d", Name: "t",
+		Columns: []binlog.Column{{Name: "f", Type: binlog.TypeFloat, SQLType: "float"}},
+		Primary: []int{0},
+	}
+	good := &binlog.Table{
+		Database: "d",
+		Name:     "t`x",
+		Columns:  []binlog.Column{{Name: "a`b", Type: binlog.TypeInt}},
+		Primary:  []int{0},
+	}
+	loose := &binlog.Table{
+		Database: "d",
+		Name:     "t",
+		Columns: []binlog.Column{
+			{Name: "n", Type: binlog.TypeInt, Nullable: true},
+			{Name: "j", Type: binlog.TypeJSON, SQLType: "json"},
+			{Name: "v", Type: binlog.TypeVarchar, Length: 256, SQLType: "varchar(256)"},
+		},
+	}
 	for want, ch := range map[string]ChunkRequest{
 		"may be NULL":          {Table: loose, Limit: 1, Key: []int{0}},
 		"a json cannot be par": {Table: loose, Limit: 1, Key: []int{1}},
@@ -224,13 +251,17 @@ func TestSelectChunkRefuses(t *testing.T) {
 		}
 	}
 	sql, err := selectChunk(ChunkRequest{Table: good, Limit: 7, After: [][]byte{[]byte("5")}})
-	if want := "SELECT r.`a``b`, r.`a``b` FROM `d`.`t``x` AS r FORCE INDEX (PRIMARY) WHERE r.`a``b` > 5 ORDER BY r.`a``b` LIMIT 7"; err != nil || sql != want {
+	if want := "SELECT r.`a``b`, r.`a``b` FROM `d`.`t``x` AS r FORCE INDEX (PRIMARY) WHERE r.`a``b` > 5 ORDER BY r.`a``b` LIMIT 7"; err != nil ||
+		sql != want {
 		t.Errorf("%s, %v", sql, err)
 	}
 }
 
 func TestSettings(t *testing.T) {
-	good := mysql.Server{LogBin: true, RowFormat: "ROW", RowImage: "FULL", RowMetadata: "NO_LOG", ServerID: 1}
+	good := mysql.Server{
+		LogBin: true, RowFormat: "ROW", RowImage: "FULL",
+		RowMetadata: "NO_LOG", ServerID: 1,
+	}
 	if p := checkSettings(good); len(p) != 0 {
 		t.Errorf("a good server has %v", p)
 	}

@@ -34,8 +34,14 @@ var setups = []struct {
 }{
 	// The delay lies between the write to the binlog, which every reader sees, and the engine
 	// commit: the gap that Read must handle. With sync_binlog=0 the binlog's end does not wait.
-	{"mysql-gtid", servers.MySQL, true, []string{"--sync-binlog=0", "--binlog-group-commit-sync-delay=20000", "--federated"}},
-	{"mysql", servers.MySQL, false, []string{"--sync-binlog=0", "--binlog-group-commit-sync-delay=20000"}},
+	{
+		"mysql-gtid", servers.MySQL, true,
+		[]string{"--sync-binlog=0", "--binlog-group-commit-sync-delay=20000", "--federated"},
+	},
+	{
+		"mysql", servers.MySQL, false,
+		[]string{"--sync-binlog=0", "--binlog-group-commit-sync-delay=20000"},
+	},
 	{"mariadb", servers.MariaDB, false, nil},
 }
 
@@ -48,7 +54,8 @@ type server struct {
 func each(t *testing.T, f func(t *testing.T, s server)) {
 	for _, s := range setups {
 		t.Run(s.name, func(t *testing.T) {
-			db := servertest.Database(t, s.kind, servers.DatabaseOptions{GTID: s.gtid, Args: s.args})
+			db := servertest.Database(t, s.kind,
+				servers.DatabaseOptions{GTID: s.gtid, Args: s.args})
 			f(t, server{db.Addr(), s.kind, s.gtid})
 		})
 	}
@@ -58,7 +65,8 @@ func (s server) dial(t *testing.T) *mysql.Conn { return s.dialAs(t, "root", "") 
 
 func (s server) dialAs(t *testing.T, user, password string) *mysql.Conn {
 	t.Helper()
-	c, err := mysql.Dial(t.Context(), mysql.Config{Addresses: []string{s.addr}, User: user, Password: password})
+	c, err := mysql.Dial(t.Context(),
+		mysql.Config{Addresses: []string{s.addr}, User: user, Password: password})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +95,8 @@ func rows(t *testing.T, c *mysql.Conn, sql string) [][]mysql.Cell {
 // readTable returns one table as it is now.
 func readTable(t *testing.T, c *mysql.Conn, database, name string) (*binlog.Table, error) {
 	t.Helper()
-	tables, err := query.Tables(t.Context(), c, func(d, n string) bool { return d == database && n == name })
+	tables, err := query.Tables(t.Context(), c,
+		func(d, n string) bool { return d == database && n == name })
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +126,8 @@ func TestServers(t *testing.T) {
 
 func testTables(t *testing.T, s server) {
 	c := s.dial(t)
-	exec(t, c, "CREATE DATABASE tables CHARACTER SET utf8mb4",
+	exec(
+		t, c, "CREATE DATABASE tables CHARACTER SET utf8mb4",
 		`CREATE TABLE tables.a (
 			b int unsigned NOT NULL, a varchar(20) CHARACTER SET latin1 NOT NULL,
 			e enum('it''s','b\\s','n\nl','c,d)','') , s set('x','ü'), d decimal(10,2) unsigned, dt datetime(3), ts timestamp NULL,
@@ -127,8 +137,10 @@ func testTables(t *testing.T, s server) {
 			PRIMARY KEY (a, b))`,
 		"CREATE TABLE tables.uniq (n int, b varchar(30) NOT NULL, a int NOT NULL, UNIQUE z (a), UNIQUE y (n), UNIQUE x (b(3)), UNIQUE m (b, a))",
 		"CREATE TABLE tables.none (a int)",
-		"CREATE VIEW tables.view AS SELECT 1 one")
-	got, err := query.Tables(t.Context(), c, func(database, _ string) bool { return database == "tables" })
+		"CREATE VIEW tables.view AS SELECT 1 one",
+	)
+	got, err := query.Tables(t.Context(), c,
+		func(database, _ string) bool { return database == "tables" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +156,8 @@ func testTables(t *testing.T, s server) {
 	}
 	describe := func(name string) string {
 		c := a.Columns[a.Column(name)]
-		return fmt.Sprintf("%d %v %v %v %v %q %q %d %d", c.Type, c.Unsigned, c.Nullable, c.Invisible, c.Generated, c.Charset, c.Values, c.Length, c.Decimals)
+		return fmt.Sprintf("%d %v %v %v %v %q %q %d %d", c.Type, c.Unsigned, c.Nullable,
+			c.Invisible, c.Generated, c.Charset, c.Values, c.Length, c.Decimals)
 	}
 	jsonType, jsonCharset := binlog.TypeJSON, ""
 	if s.kind == servers.MariaDB {
@@ -177,7 +190,8 @@ func testTables(t *testing.T, s server) {
 		t.Errorf("a table without a key has %v", got[1].Key())
 	}
 	// Not y (nullable), not x (a prefix); m comes before z.
-	if u := got[2].Unique; len(u) != 2 || !slices.Equal(u[0], []int{1, 2}) || !slices.Equal(u[1], []int{2}) {
+	if u := got[2].Unique; len(u) != 2 || !slices.Equal(u[0], []int{1, 2}) ||
+		!slices.Equal(u[1], []int{2}) {
 		t.Errorf("unique keys are %v", u)
 	}
 	one, err := readTable(t, c, "tables", "a")
@@ -191,22 +205,30 @@ func testTables(t *testing.T, s server) {
 func testFlavorTables(t *testing.T, s server, c *mysql.Conn) {
 	if s.kind == servers.MariaDB {
 		exec(t, c, "CREATE TABLE tables.m (u uuid PRIMARY KEY, i4 inet4, i6 inet6)",
-			"CREATE SEQUENCE tables.seq", "CREATE TABLE tables.ver (a int PRIMARY KEY) WITH SYSTEM VERSIONING")
+			"CREATE SEQUENCE tables.seq",
+			"CREATE TABLE tables.ver (a int PRIMARY KEY) WITH SYSTEM VERSIONING")
 		m, err := readTable(t, c, "tables", "m")
-		if err != nil || m.Columns[0].Type != binlog.TypeUUID || m.Columns[1].Type != binlog.TypeInet4 || m.Columns[2].Type != binlog.TypeInet6 {
+		if err != nil || m.Columns[0].Type != binlog.TypeUUID ||
+			m.Columns[1].Type != binlog.TypeInet4 ||
+			m.Columns[2].Type != binlog.TypeInet6 {
 			t.Errorf("%+v, %v", m, err)
 		}
 		exec(t, c, "CREATE TABLE tables.lu (id int PRIMARY KEY, v text, UNIQUE lk (v))",
 			"CREATE TABLE tables.arc (id int AUTO_INCREMENT PRIMARY KEY, v int) ENGINE=Aria")
 		// Tables must return them with NotFollowed, so that a wildcard can leave them out: rows of
 		// an unlisted table once stopped the pipeline.
-		all, err := query.Tables(t.Context(), c, func(database, _ string) bool { return database == "tables" })
+		all, err := query.Tables(t.Context(), c,
+			func(database, _ string) bool { return database == "tables" })
 		if err != nil {
 			t.Fatal(err)
 		}
-		why := map[string]string{"view": "view", "seq": "sequence", "ver": "SYSTEM VERSIONING", "lu": "UNIQUE key lk"}
+		why := map[string]string{
+			"view": "view", "seq": "sequence", "ver": "SYSTEM VERSIONING",
+			"lu": "UNIQUE key lk",
+		}
 		for _, table := range all {
-			if want := why[table.Name]; (want == "") != (table.NotFollowed == "") || !strings.Contains(table.NotFollowed, want) {
+			if want := why[table.Name]; (want == "") != (table.NotFollowed == "") ||
+				!strings.Contains(table.NotFollowed, want) {
 				t.Errorf("%s is not followed: %q, want %q", table.Name, table.NotFollowed, want)
 			}
 			delete(why, table.Name)
@@ -216,14 +238,19 @@ func testFlavorTables(t *testing.T, s server, c *mysql.Conn) {
 		}
 		return
 	}
-	exec(t, c, "SET GLOBAL show_gipk_in_create_table_and_information_schema=OFF", "SET SESSION sql_generate_invisible_primary_key=ON",
+	exec(t, c, "SET GLOBAL show_gipk_in_create_table_and_information_schema=OFF",
+		"SET SESSION sql_generate_invisible_primary_key=ON",
 		"CREATE TABLE tables.g (v vector(3), n int NOT NULL, UNIQUE fk ((n+1)))")
 	g, err := readTable(t, s.dial(t), "tables", "g")
-	if err != nil || len(g.Columns) != 3 || !g.Columns[0].Invisible || !slices.Equal(g.Primary, []int{0}) || len(g.Unique) != 0 || g.Columns[1].Type != binlog.TypeVector {
+	if err != nil || len(g.Columns) != 3 || !g.Columns[0].Invisible ||
+		!slices.Equal(g.Primary, []int{0}) ||
+		len(g.Unique) != 0 ||
+		g.Columns[1].Type != binlog.TypeVector {
 		t.Errorf("%+v, %v", g, err)
 	}
 	exec(t, c, "CREATE TABLE tables.emoji (a int PRIMARY KEY, e enum('😀'))")
-	if _, err := readTable(t, c, "tables", "emoji"); err == nil || !strings.Contains(err.Error(), "tables.emoji.e") {
+	if _, err := readTable(t, c, "tables", "emoji"); err == nil ||
+		!strings.Contains(err.Error(), "tables.emoji.e") {
 		t.Errorf("a member that the server hides: %v", err)
 	}
 }
@@ -236,32 +263,90 @@ func testChunks(t *testing.T, s server) {
 		"composite": {"a varchar(20) COLLATE utf8mb4_general_ci, b int, c datetime(3)", "a, b, c", `
 			('a',1,'2024-01-01 00:00:00.001'),('A',1,'2024-01-01 00:00:00.002'),('ä',1,'2024-01-01'),('a',2,'2024-01-01'),('a',-3,'1000-01-01'),
 			('',0,'9999-12-31 23:59:59.999'),('b''\\',1,'2024-01-01'),('B',0,'0000-00-00'),('😀',1,'2024-01-01'),('z ',1,'2024-01-01')`},
-		"unsigned": {"a bigint unsigned", "a", "(0),(1),(18446744073709551615),(9223372036854775808),(7),(9)"},
-		"signed":   {"a bigint, b tinyint", "a, b", "(-9223372036854775808,1),(-1,-128),(-1,127),(0,0),(9223372036854775807,5)"},
-		"decimal":  {"a decimal(30,10)", "a", "(-1.5),(0),(12345678901234567890.0123456789),(12345678901234567890.0123456788),(-0.0000000001),(2)"},
-		"enum":     {"a enum('z','b','a','','it''s'), b set('q','r','s')", "a, b", "('z',''),('z','q,s'),('z','s'),('b','r'),('a','q'),('','q'),('it''s','q,r,s')"},
-		"bit":      {"a bit(64), b bit(3)", "a, b", "(0,0),(1,7),(1,5),(X'FFFFFFFFFFFFFFFF',1),(X'8000000000000000',1)"},
-		"latin1":   {"a char(10) CHARACTER SET latin1 COLLATE latin1_german1_ci", "a", "('ä'),('b'),('ß'),('zz'),(''),('a b'),('a''b'),('ÿ')"},
-		"binary":   {"a binary(4), b varbinary(10)", "a, b", "('',''),('a',''),('a',X'00'),('a',X'0000'),(X'00FF',X'FF27'),(X'FFFFFFFF','x')"},
-		"utf16":    {"a varchar(10) CHARACTER SET utf16", "a", "('a'),('ö'),('😀'),('zz'),('')"},
-		"gbk":      {"a varchar(10) CHARACTER SET gbk", "a", "('a'),('中'),('文'),('zz'),('')"},
-		"times":    {"a date, b time(2), c timestamp(6), d year", "a, b, c, d", "('2024-02-29','-838:59:59','2038-01-01 00:00:00.123456',2024),('2024-02-29','-838:59:58.99','2038-01-01',1901),('0000-00-00','00:00:00','1970-01-02',0),('0000-00-00','00:00:00','1970-01-02',2155),('0000-00-00','838:59:59','0000-00-00',2000),('9999-12-31','00:00:00.01','1970-01-02',1999)"},
-		"nopad":    {"a varchar(10) COLLATE utf8mb4_bin", "a", "('a'),('A'),('a!'),('ab'),('b'),('a\\t'),('a\\tb')"},
-		"unique":   {"a int NOT NULL, b varchar(9) NOT NULL", "", "(1,'x'),(2,'a'),(3,'c'),(4,'b'),(5,'')"},
-		"loose":    {"a varchar(9) NOT NULL COLLATE utf8mb4_general_ci, b int NOT NULL, c enum('z','a') NOT NULL", "none", "('a',1,'z'),('A',1,'z'),('ä',1,'z'),('a ',1,'z'),('a',1,'a'),('a',0,'a'),('b',1,'a'),('Ä',1,'z'),('',1,'z')"},
+		"unsigned": {
+			"a bigint unsigned", "a",
+			"(0),(1),(18446744073709551615),(9223372036854775808),(7),(9)",
+		},
+		"signed": {
+			"a bigint, b tinyint", "a, b",
+			"(-9223372036854775808,1),(-1,-128),(-1,127),(0,0),(9223372036854775807,5)",
+		},
+		"decimal": {
+			"a decimal(30,10)",
+			"a",
+			"(-1.5),(0),(12345678901234567890.0123456789),(12345678901234567890.0123456788),(-0.0000000001),(2)",
+		},
+		"enum": {
+			"a enum('z','b','a','','it''s'), b set('q','r','s')", "a, b",
+			"('z',''),('z','q,s'),('z','s'),('b','r'),('a','q'),('','q'),('it''s','q,r,s')",
+		},
+		"bit": {
+			"a bit(64), b bit(3)", "a, b",
+			"(0,0),(1,7),(1,5),(X'FFFFFFFFFFFFFFFF',1),(X'8000000000000000',1)",
+		},
+		"latin1": {
+			"a char(10) CHARACTER SET latin1 COLLATE latin1_german1_ci", "a",
+			"('ä'),('b'),('ß'),('zz'),(''),('a b'),('a''b'),('ÿ')",
+		},
+		"binary": {
+			"a binary(4), b varbinary(10)", "a, b",
+			"('',''),('a',''),('a',X'00'),('a',X'0000'),(X'00FF',X'FF27'),(X'FFFFFFFF','x')",
+		},
+		"utf16": {"a varchar(10) CHARACTER SET utf16", "a", "('a'),('ö'),('😀'),('zz'),('')"},
+		"gbk":   {"a varchar(10) CHARACTER SET gbk", "a", "('a'),('中'),('文'),('zz'),('')"},
+		"times": {
+			"a date, b time(2), c timestamp(6), d year",
+			"a, b, c, d",
+			"('2024-02-29','-838:59:59','2038-01-01 00:00:00.123456',2024),('2024-02-29','-838:59:58.99','2038-01-01',1901),('0000-00-00','00:00:00','1970-01-02',0),('0000-00-00','00:00:00','1970-01-02',2155),('0000-00-00','838:59:59','0000-00-00',2000),('9999-12-31','00:00:00.01','1970-01-02',1999)",
+		},
+		"nopad": {
+			"a varchar(10) COLLATE utf8mb4_bin", "a",
+			"('a'),('A'),('a!'),('ab'),('b'),('a\\t'),('a\\tb')",
+		},
+		"unique": {
+			"a int NOT NULL, b varchar(9) NOT NULL", "",
+			"(1,'x'),(2,'a'),(3,'c'),(4,'b'),(5,'')",
+		},
+		"loose": {
+			"a varchar(9) NOT NULL COLLATE utf8mb4_general_ci, b int NOT NULL, c enum('z','a') NOT NULL",
+			"none",
+			"('a',1,'z'),('A',1,'z'),('ä',1,'z'),('a ',1,'z'),('a',1,'a'),('a',0,'a'),('b',1,'a'),('Ä',1,'z'),('',1,'z')",
+		},
 		// No calendar has these dates, but a table may. The read once never ended at such a date.
-		"invalid": {"a date, b datetime(3)", "a, b", "('2021-02-30','2021-02-30 10:00:00.5'),('2021-02-30','2021-02-31 10:00:00.123'),('2021-02-31','2021-04-31')," +
-			"('2021-02-30','2021-03-00'),('2021-03-00','2021-00-00'),('2021-00-31','2021-00-00'),('0000-02-29','0000-00-31'),('0000-01-01','0000-02-30'),('0000-00-00','0000-00-00'),('1900-02-29','9999-12-31'),('2000-02-29','9999-12-31 23:59:59.999')"},
-		"year":   {"a year", "a", "('0000'),(1901),(1999),(2000),(2001),(2155)"},
-		"time":   {"a time(3)", "a", "('-838:59:59'),('838:59:59'),('-00:00:00.001'),('00:00:00'),('24:00:00'),('-00:00:01'),('99:00:00'),('100:00:00.5')"},
-		"stamp":  {"a timestamp", "a", "('0000-00-00'),('1970-01-01 00:00:01'),('2038-01-19 03:14:07'),('2021-02-28')"},
-		"zero":   {"a enum('z','a','') , b int", "a, b", "(0,1),(0,2),('z',1),('a',1),('',1),('',2)"},
-		"wide":   {"a set(" + members(64) + ")", "a", "(''),('m1'),('m1,m2'),('m63'),('m1,m63'),('m2,m63'),('m64'),('m1,m64'),('m2,m64'),('m63,m64')"},
-		"narrow": {"a set(" + members(53) + ")", "a", "(''),('m1'),('m53'),('m1,m53'),('m2,m53'),('m52,m53'),('m1,m52,m53')"},
-		"desc":   {"a int, b int", "a DESC, b", "(1,1),(1,2),(1,3),(2,1),(2,2),(3,9),(0,0)"},
+		"invalid": {
+			"a date, b datetime(3)",
+			"a, b",
+			"('2021-02-30','2021-02-30 10:00:00.5'),('2021-02-30','2021-02-31 10:00:00.123'),('2021-02-31','2021-04-31')," +
+				"('2021-02-30','2021-03-00'),('2021-03-00','2021-00-00'),('2021-00-31','2021-00-00'),('0000-02-29','0000-00-31'),('0000-01-01','0000-02-30'),('0000-00-00','0000-00-00'),('1900-02-29','9999-12-31'),('2000-02-29','9999-12-31 23:59:59.999')",
+		},
+		"year": {"a year", "a", "('0000'),(1901),(1999),(2000),(2001),(2155)"},
+		"time": {
+			"a time(3)",
+			"a",
+			"('-838:59:59'),('838:59:59'),('-00:00:00.001'),('00:00:00'),('24:00:00'),('-00:00:01'),('99:00:00'),('100:00:00.5')",
+		},
+		"stamp": {
+			"a timestamp", "a",
+			"('0000-00-00'),('1970-01-01 00:00:01'),('2038-01-19 03:14:07'),('2021-02-28')",
+		},
+		"zero": {"a enum('z','a','') , b int", "a, b", "(0,1),(0,2),('z',1),('a',1),('',1),('',2)"},
+		"wide": {
+			"a set(" + members(64) + ")",
+			"a",
+			"(''),('m1'),('m1,m2'),('m63'),('m1,m63'),('m2,m63'),('m64'),('m1,m64'),('m2,m64'),('m63,m64')",
+		},
+		"narrow": {
+			"a set(" + members(53) + ")", "a",
+			"(''),('m1'),('m53'),('m1,m53'),('m2,m53'),('m52,m53'),('m1,m52,m53')",
+		},
+		"desc": {"a int, b int", "a DESC, b", "(1,1),(1,2),(1,3),(2,1),(2,2),(3,9),(0,0)"},
 	}
 	if s.kind == servers.MariaDB {
-		cases["uuid"] = struct{ columns, key, values string }{"a uuid, b inet6, c inet4", "a, b, c", "('00000000-0000-0000-0000-000000000001','::1','1.2.3.4'),('10000000-0000-0000-0000-000000000000','::1','1.2.3.4'),('10000000-0000-0000-0000-000000000000','::ffff:1.2.3.4','255.2.3.4'),('10000000-0000-0000-0000-000000000000','::ffff:1.2.3.4','3.2.3.4'),('ffffffff-0000-0000-0000-000000000000','fe80::1','0.0.0.0')"}
+		cases["uuid"] = struct{ columns, key, values string }{
+			"a uuid, b inet6, c inet4",
+			"a, b, c",
+			"('00000000-0000-0000-0000-000000000001','::1','1.2.3.4'),('10000000-0000-0000-0000-000000000000','::1','1.2.3.4'),('10000000-0000-0000-0000-000000000000','::ffff:1.2.3.4','255.2.3.4'),('10000000-0000-0000-0000-000000000000','::ffff:1.2.3.4','3.2.3.4'),('ffffffff-0000-0000-0000-000000000000','fe80::1','0.0.0.0')",
+		}
 	}
 	for name, k := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -272,14 +357,23 @@ func testChunks(t *testing.T, s server) {
 			case "none": // what is equal for the collation is read too
 				keys = "KEY (a)"
 			}
-			exec(t, c, fmt.Sprintf("CREATE TABLE shop.chunk_%s (%s, id int NOT NULL AUTO_INCREMENT, KEY (id), %s)", name, k.columns, keys))
+			exec(
+				t, c,
+				fmt.Sprintf(
+					"CREATE TABLE shop.chunk_%s (%s, id int NOT NULL AUTO_INCREMENT, KEY (id), %s)",
+					name, k.columns, keys,
+				),
+			)
 			columns := make([]string, 0, 4)
 			for column := range strings.SplitSeq(k.columns, ", ") {
 				columns = append(columns, column[:1])
 			}
-			exec(t, c, "SET SESSION sql_mode='ALLOW_INVALID_DATES'",
-				fmt.Sprintf("INSERT INTO shop.chunk_%s (%s) VALUES %s", name, strings.Join(columns, ","), k.values),
-				"SET SESSION sql_mode=''")
+			exec(
+				t, c, "SET SESSION sql_mode='ALLOW_INVALID_DATES'",
+				fmt.Sprintf("INSERT INTO shop.chunk_%s (%s) VALUES %s", name,
+					strings.Join(columns, ","), k.values),
+				"SET SESSION sql_mode=''",
+			)
 			table, err := readTable(t, c, "shop", "chunk_"+name)
 			if err != nil {
 				t.Fatal(err)
@@ -289,7 +383,8 @@ func testChunks(t *testing.T, s server) {
 			for _, limit := range []int{1, 2, 3} { // each row is the last of a chunk
 				got := readAll(t, c, table, limit)
 				slices.Sort(got)
-				if fmt.Sprint(len(got)) != string(want[0][0]) || len(slices.Compact(got)) != len(got) {
+				if fmt.Sprint(len(got)) != string(want[0][0]) ||
+					len(slices.Compact(got)) != len(got) {
 					t.Errorf("read rows %v out of %s, %d at once", got, want[0][0], limit)
 				}
 			}
@@ -313,7 +408,10 @@ func members(n int) string {
 func readAll(t *testing.T, c *mysql.Conn, table *binlog.Table, limit int) []string {
 	t.Helper()
 	var got []string
-	ch := query.ChunkRequest{Table: table, Key: []int{0, 1, 2}, Limit: limit, Server: c.Server().UUID}
+	ch := query.ChunkRequest{
+		Table: table, Key: []int{0, 1, 2}, Limit: limit,
+		Server: c.Server().UUID,
+	}
 	for range 100 {
 		n := 0
 		res, err := query.Read(t.Context(), c, ch, binlog.Position{}, func(r *binlog.Row) error {
@@ -325,7 +423,8 @@ func readAll(t *testing.T, c *mysql.Conn, table *binlog.Table, limit int) []stri
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n != res.Rows || res.Fence.File == "" || res.Fence.Offset == 0 || res.Done != (n < limit) {
+		if n != res.Rows || res.Fence.File == "" || res.Fence.Offset == 0 ||
+			res.Done != (n < limit) {
 			t.Fatalf("%d rows: %+v", n, res)
 		}
 		if res.Done {
@@ -356,9 +455,13 @@ func readAgain(t *testing.T, c *mysql.Conn, table *binlog.Table) {
 	_, first := read(query.ChunkRequest{Table: table, Limit: 2})
 	want, second := read(query.ChunkRequest{Table: table, Limit: 2, After: first.Last})
 	for _, limit := range []int{2, 3} {
-		got, res := read(query.ChunkRequest{Table: table, Limit: limit, After: first.Last, Until: second.Last})
-		if !slices.Equal(got, want) || res.Done || !slices.EqualFunc(res.Last, second.Last, bytes.Equal) {
-			t.Errorf("limit %d: rows %v, want %v; %+v, want the end %q", limit, got, want, res, second.Last)
+		got, res := read(
+			query.ChunkRequest{Table: table, Limit: limit, After: first.Last, Until: second.Last},
+		)
+		if !slices.Equal(got, want) || res.Done ||
+			!slices.EqualFunc(res.Last, second.Last, bytes.Equal) {
+			t.Errorf("limit %d: rows %v, want %v; %+v, want the end %q", limit, got, want, res,
+				second.Last)
 		}
 	}
 }
@@ -377,23 +480,44 @@ func testIndex(t *testing.T, s server) {
 		t.Fatal(err)
 	}
 	exec(t, c, "FLUSH STATUS")
-	res, err := query.Read(t.Context(), c, query.ChunkRequest{Table: table, Limit: 10, After: [][]byte{[]byte("20"), []byte("205"), []byte("2055")}}, binlog.Position{}, func(*binlog.Row) error { return nil })
+	res, err := query.Read(
+		t.Context(), c,
+		query.ChunkRequest{
+			Table: table, Limit: 10,
+			After: [][]byte{[]byte("20"), []byte("205"), []byte("2055")},
+		},
+		binlog.Position{},
+		func(*binlog.Row) error { return nil },
+	)
 	if err != nil || res.Rows != 10 || string(res.Last[2]) != "2065" {
 		t.Fatalf("%+v, %v", res, err)
 	}
 	gone := &binlog.Table{Database: "shop", Name: "gone"}
-	if n, err := query.EstimateRows(t.Context(), c, []*binlog.Table{gone, table}); err != nil || n[0] != 0 || n[1] < 1000 || n[1] > 9000 {
+	if n, err := query.EstimateRows(t.Context(), c, []*binlog.Table{gone, table}); err != nil ||
+		n[0] != 0 ||
+		n[1] < 1000 ||
+		n[1] > 9000 {
 		t.Errorf("3000 rows are estimated as %d, %v", n, err)
 	}
 	mustReadFew(t, c)
 	// So does one that begins at a date that no calendar has.
-	exec(t, c, "CREATE TABLE shop.dates (d date, n int, PRIMARY KEY (d, n))", "SET SESSION sql_mode='ALLOW_INVALID_DATES'",
-		"INSERT INTO shop.dates SELECT '2021-02-30', c FROM shop.big", "SET SESSION sql_mode=''", "ANALYZE TABLE shop.dates")
+	exec(t, c, "CREATE TABLE shop.dates (d date, n int, PRIMARY KEY (d, n))",
+		"SET SESSION sql_mode='ALLOW_INVALID_DATES'",
+		"INSERT INTO shop.dates SELECT '2021-02-30', c FROM shop.big", "SET SESSION sql_mode=''",
+		"ANALYZE TABLE shop.dates")
 	if table, err = readTable(t, c, "shop", "dates"); err != nil {
 		t.Fatal(err)
 	}
 	exec(t, c, "FLUSH STATUS")
-	res, err = query.Read(t.Context(), c, query.ChunkRequest{Table: table, Limit: 10, After: [][]byte{[]byte("2021-02-30"), []byte("2055")}}, binlog.Position{}, func(*binlog.Row) error { return nil })
+	res, err = query.Read(
+		t.Context(), c,
+		query.ChunkRequest{
+			Table: table, Limit: 10,
+			After: [][]byte{[]byte("2021-02-30"), []byte("2055")},
+		},
+		binlog.Position{},
+		func(*binlog.Row) error { return nil },
+	)
 	if err != nil || res.Rows != 10 || string(res.Last[1]) != "2065" {
 		t.Fatalf("%+v, %v", res, err)
 	}
@@ -431,7 +555,8 @@ func logged(t *testing.T, c *mysql.Conn, at binlog.Position) (inserted int, gtid
 		if strings.HasPrefix(kind, "Write_rows") {
 			inserted++
 		}
-		if g, found := strings.CutPrefix(info, "SET @@SESSION.GTID_NEXT= '"); found && !strings.Contains(g, "ANONYMOUS") {
+		if g, found := strings.CutPrefix(info, "SET @@SESSION.GTID_NEXT= '"); found &&
+			!strings.Contains(g, "ANONYMOUS") {
 			list = append(list, strings.TrimSuffix(g, "'"))
 		}
 	}
@@ -492,7 +617,9 @@ func testBracket(t *testing.T, s server) {
 		if plain < in {
 			missed++
 		}
-		res, err := query.Read(t.Context(), c, query.ChunkRequest{Table: table, Limit: 1 << 20, Server: c.Server().UUID}, at, func(*binlog.Row) error { return nil })
+		res, err := query.Read(t.Context(), c,
+			query.ChunkRequest{Table: table, Limit: 1 << 20, Server: c.Server().UUID}, at,
+			func(*binlog.Row) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -521,13 +648,15 @@ func count(t *testing.T, c *mysql.Conn) int {
 
 func testCancel(t *testing.T, s server) {
 	c := s.dial(t)
-	exec(t, c, "CREATE TABLE shop.cancel (id int PRIMARY KEY)", "INSERT INTO shop.cancel VALUES (1),(2),(3)")
+	exec(t, c, "CREATE TABLE shop.cancel (id int PRIMARY KEY)",
+		"INSERT INTO shop.cancel VALUES (1),(2),(3)")
 	table, err := readTable(t, c, "shop", "cancel")
 	if err != nil {
 		t.Fatal(err)
 	}
 	rowErr := errors.New("row")
-	_, err = query.Read(t.Context(), c, query.ChunkRequest{Table: table, Limit: 9}, binlog.Position{}, func(*binlog.Row) error { return rowErr })
+	_, err = query.Read(t.Context(), c, query.ChunkRequest{Table: table, Limit: 9},
+		binlog.Position{}, func(*binlog.Row) error { return rowErr })
 	if !errors.Is(err, rowErr) {
 		t.Errorf("row's error is %v", err)
 	}
@@ -547,7 +676,8 @@ func testCancel(t *testing.T, s server) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	begin := time.Now()
-	_, err = query.Read(ctx, c, query.ChunkRequest{Table: table, Limit: 9}, applied, func(*binlog.Row) error { return nil })
+	_, err = query.Read(ctx, c, query.ChunkRequest{Table: table, Limit: 9}, applied,
+		func(*binlog.Row) error { return nil })
 	if !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > 10*time.Second {
 		t.Errorf("after %v: %v", time.Since(begin), err)
 	}
@@ -555,10 +685,17 @@ func testCancel(t *testing.T, s server) {
 
 func testWrongServer(t *testing.T, s server) {
 	c := s.dial(t)
-	table := &binlog.Table{Database: "shop", Name: "cancel", Columns: []binlog.Column{{Name: "id", Type: binlog.TypeInt}}, Primary: []int{0}}
+	table := &binlog.Table{
+		Database: "shop", Name: "cancel",
+		Columns: []binlog.Column{{Name: "id", Type: binlog.TypeInt}}, Primary: []int{0},
+	}
 	for _, applied := range []binlog.Position{{}, {File: "binlog.000001", Offset: 4}} {
-		_, err := query.Read(t.Context(), c, query.ChunkRequest{Table: table, Limit: 1, Server: "another"}, applied, func(*binlog.Row) error { return nil })
-		if err == nil || !strings.Contains(err.Error(), "from server "+c.Server().UUID+", but the binlog comes from another") {
+		_, err := query.Read(t.Context(), c,
+			query.ChunkRequest{Table: table, Limit: 1, Server: "another"}, applied,
+			func(*binlog.Row) error { return nil })
+		if err == nil ||
+			!strings.Contains(err.Error(),
+				"from server "+c.Server().UUID+", but the binlog comes from another") {
 			t.Errorf("reading from another server gives %v", err)
 		}
 	}
@@ -579,14 +716,16 @@ func testEnd(t *testing.T, s server) {
 	if after.CompareFile(before) <= 0 {
 		t.Errorf("end went from %v to %v", before, after)
 	}
-	if want := s.gtid || s.kind == servers.MariaDB; want != !after.GTID.IsZero() || want && (!after.GTID.Contains(before.GTID) || before.GTID.Contains(after.GTID)) {
+	if want := s.gtid || s.kind == servers.MariaDB; want != !after.GTID.IsZero() ||
+		want && (!after.GTID.Contains(before.GTID) || before.GTID.Contains(after.GTID)) {
 		t.Errorf("GTIDs went from %q to %q", before.GTID, after.GTID)
 	}
 }
 
 func testCheck(t *testing.T, s server) {
 	root := s.dial(t)
-	exec(t, root, "CREATE USER poor@'%' IDENTIFIED BY 'p'", "CREATE TABLE shop.seen (a int, b int)", "CREATE TABLE shop.unseen (a int)", "GRANT SELECT ON shop.seen TO poor@'%'")
+	exec(t, root, "CREATE USER poor@'%' IDENTIFIED BY 'p'", "CREATE TABLE shop.seen (a int, b int)",
+		"CREATE TABLE shop.unseen (a int)", "GRANT SELECT ON shop.seen TO poor@'%'")
 	patterns := []string{"shop.seen", "shop.unseen"}
 	check := func(c *mysql.Conn, want ...string) {
 		t.Helper()
@@ -606,18 +745,23 @@ func testCheck(t *testing.T, s server) {
 	if s.kind == servers.MariaDB {
 		status = "BINLOG MONITOR"
 	}
-	check(s.dialAs(t, "poor", "p"), "GRANT "+status, "GRANT REPLICATION SLAVE", "all of shop.unseen: GRANT SELECT ON `shop`.`unseen` TO `poor`@`%`")
+	check(
+		s.dialAs(t, "poor", "p"), "GRANT "+status, "GRANT REPLICATION SLAVE",
+		"all of shop.unseen: GRANT SELECT ON `shop`.`unseen` TO `poor`@`%`",
+	)
 	exec(t, root, "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO poor@'%'")
 	// A user who may read one table of a wildcard was once reported to read all of them.
 	patterns = []string{"shop.*", "shop.seen"}
 	check(s.dialAs(t, "poor", "p"), "all of shop.*: GRANT SELECT ON `shop`.* TO `poor`@`%`")
 	// Some columns of a table are not the table.
-	exec(t, root, "REVOKE SELECT ON shop.seen FROM poor@'%'", "GRANT SELECT (a) ON shop.seen TO poor@'%'")
+	exec(t, root, "REVOKE SELECT ON shop.seen FROM poor@'%'",
+		"GRANT SELECT (a) ON shop.seen TO poor@'%'")
 	patterns = []string{"shop.seen"}
 	check(s.dialAs(t, "poor", "p"), "all of shop.seen")
 	// A role counts when it is in use.
 	patterns = []string{"shop.*"}
-	exec(t, root, "CREATE ROLE reader", "GRANT SELECT ON shop.* TO reader", "GRANT reader TO poor@'%'")
+	exec(t, root, "CREATE ROLE reader", "GRANT SELECT ON shop.* TO reader",
+		"GRANT reader TO poor@'%'")
 	check(s.dialAs(t, "poor", "p"), "all of shop.*")
 	if s.kind == servers.MariaDB {
 		exec(t, root, "SET DEFAULT ROLE reader FOR poor@'%'")
@@ -637,7 +781,8 @@ func testCheck(t *testing.T, s server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := query.Read(t.Context(), poor, query.ChunkRequest{Table: table, Limit: 5}, applied, func(*binlog.Row) error { return nil })
+	res, err := query.Read(t.Context(), poor, query.ChunkRequest{Table: table, Limit: 5}, applied,
+		func(*binlog.Row) error { return nil })
 	if err != nil || res.Rows != 5 {
 		t.Errorf("reading with few grants: %+v, %v", res, err)
 	}

@@ -76,7 +76,12 @@ func FuzzSplit(f *testing.F) {
 	f.Add("a`b", "it's \"c\" -- /* #")
 	f.Fuzz(func(t *testing.T, a, b string) {
 		quote := sqltext.QuoteName
-		want := []sqltext.Word{{Text: "ON"}, {Text: a, Quoted: true}, {Text: "."}, {Text: b, Quoted: true}}
+		want := []sqltext.Word{
+			{Text: "ON"},
+			{Text: a, Quoted: true},
+			{Text: "."},
+			{Text: b, Quoted: true},
+		}
 		if got := sqltext.Split("ON " + quote(a) + "." + quote(b)); !slices.Equal(got, want) {
 			t.Errorf("%v", got)
 		}

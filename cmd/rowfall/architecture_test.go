@@ -16,7 +16,8 @@ func TestArchitecturePage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := regexp.MustCompile("`([a-z]+(?:/[a-z]+)*)\\.([A-Za-z]+)(?:\\.([A-Za-z]+))?`").FindAllStringSubmatch(string(page), -1)
+	names := regexp.MustCompile("`([a-z]+(?:/[a-z]+)*)\\.([A-Za-z]+)(?:\\.([A-Za-z]+))?`").
+		FindAllStringSubmatch(string(page), -1)
 	if len(names) < 40 {
 		t.Fatalf("only %d names of functions were found", len(names))
 	}

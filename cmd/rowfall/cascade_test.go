@@ -20,7 +20,9 @@ import (
 func TestCascade(t *testing.T) {
 	for _, source := range []servers.Kind{servers.MySQL, servers.MariaDB} {
 		for _, replica := range []servers.Kind{servers.RedisOldest, servers.RedisStable, servers.Redis, servers.Valkey, servers.ValkeyStable} {
-			if source == servers.MariaDB && (replica == servers.RedisOldest || replica == servers.ValkeyStable) && os.Getenv("ROWFALL_LONG") == "" {
+			if source == servers.MariaDB &&
+				(replica == servers.RedisOldest || replica == servers.ValkeyStable) &&
+				os.Getenv("ROWFALL_LONG") == "" {
 				continue // they were seen with the other source
 			}
 			t.Run(fmt.Sprintf("%s-%s", source, replica), func(t *testing.T) {
@@ -47,10 +49,17 @@ func cascade(t *testing.T, sourceKind, replicaKind servers.Kind) {
 
 	master := startProcess(t, masterAddr, "run", file)
 	toMaster := newLink(t, masterAddr)
-	node := startProcess(t, nodeAddr, "node", "--listen", nodeAddr, "--dir", filepath.Join(dir, "node"), "--replicaof", toMaster.addr())
+	node := startProcess(t, nodeAddr, "node", "--listen", nodeAddr, "--dir",
+		filepath.Join(dir, "node"), "--replicaof", toMaster.addr())
 	toNode := newLink(t, nodeAddr)
 	// first follows the master, second the first, third the cascaded node.
-	first := servertest.Cache(t, replicaKind, servers.CacheOptions{ReplicaOf: toMaster.addr(), Args: []string{"--repl-backlog-size", "256mb"}})
+	first := servertest.Cache(
+		t, replicaKind,
+		servers.CacheOptions{
+			ReplicaOf: toMaster.addr(),
+			Args:      []string{"--repl-backlog-size", "256mb"},
+		},
+	)
 	toFirst := newLink(t, first.Addr())
 	second := servertest.Cache(t, replicaKind, servers.CacheOptions{ReplicaOf: toFirst.addr()})
 	third := servertest.Cache(t, replicaKind, servers.CacheOptions{ReplicaOf: toNode.addr()})
@@ -172,7 +181,8 @@ func TestFirstLoadUnderFire(t *testing.T) {
 			file := s.pipelineFile(t, addr, filepath.Join(t.TempDir(), "master"))
 			text, err := os.ReadFile(file)
 			must(t, err)
-			slow := strings.Replace(string(text), "chunk_rows: 200", "chunk_rows: 20, rows_per_second: 100", 1)
+			slow := strings.Replace(string(text), "chunk_rows: 200",
+				"chunk_rows: 20, rows_per_second: 100", 1)
 			must(t, os.WriteFile(file, []byte(slow), 0o600))
 			writes := s.traffic(3)
 			defer writes.stop()

@@ -55,7 +55,9 @@ func newDemo(logging *logFlags) *cobra.Command {
 			case err == nil || cmd.Context().Err() == nil:
 				return err
 			case f.duration > 0:
-				return errors.New("stopped before the rows were compared; no process is left running")
+				return errors.New(
+					"stopped before the rows were compared; no process is left running",
+				)
 			}
 			fmt.Println("\nstopped; no process is left running")
 			return nil

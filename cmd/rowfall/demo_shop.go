@@ -117,9 +117,12 @@ func (s *shop) CheckReplaceable(ctx context.Context) error {
 		return fmt.Errorf("find database shop: %w", err)
 	}
 	if exists, ours := string(r.Rows[0][0]) != "0", string(r.Rows[0][1]) != "0"; exists && !ours {
-		return fmt.Errorf("find database shop: the server at %s has one that the demo did not create "+
-			"and would replace; use another server, or execute DROP DATABASE shop if that database is "+
-			"not needed", s.source.Addresses[0])
+		return fmt.Errorf(
+			"find database shop: the server at %s has one that the demo did not create "+
+				"and would replace; use another server, or execute DROP DATABASE shop if that database is "+
+				"not needed",
+			s.source.Addresses[0],
+		)
 	}
 	return nil
 }
@@ -165,19 +168,26 @@ func (s *shop) Load(ctx context.Context, customers int) error {
 		return nil
 	}
 	return errors.Join(
-		fill("products (name, price, stock, weight, tags, attributes)", shopProducts, func(i int) string {
-			return fmt.Sprintf(
-				"('Product %d', %d.%02d, %d, %g, '%s', '{\"colour\": \"c%d\", \"sizes\": [%d, %d.5]}')", i,
-				1+rng.IntN(200), rng.IntN(100), rng.IntN(1000), rng.Float64()*20,
-				[]string{"", "new", "sale,eco"}[rng.IntN(3)], i%7, i%50, i%40,
-			)
-		}),
+		fill(
+			"products (name, price, stock, weight, tags, attributes)", shopProducts,
+			func(i int) string {
+				return fmt.Sprintf(
+					"('Product %d', %d.%02d, %d, %g, '%s', '{\"colour\": \"c%d\", \"sizes\": [%d, %d.5]}')",
+					i, 1+rng.IntN(200), rng.IntN(100), rng.IntN(1000), rng.Float64()*20,
+					[]string{"", "new", "sale,eco"}[rng.IntN(3)], i%7, i%50, i%40,
+				)
+			},
+		),
 		fill("customers ("+customerColumns+")", customers, func(i int) string {
 			return customerRow(rng, i)
 		}),
 		fill("orders (customer_id, status, total)", customers, func(i int) string {
 			return fmt.Sprintf(
-				"(%d, '%s', %d.%02d)", i, statuses[rng.IntN(len(statuses))], rng.IntN(500), rng.IntN(100),
+				"(%d, '%s', %d.%02d)",
+				i,
+				statuses[rng.IntN(len(statuses))],
+				rng.IntN(500),
+				rng.IntN(100),
 			)
 		}),
 		fill("order_lines", 2*customers, func(i int) string {
@@ -229,7 +239,8 @@ func (s *shop) WriteTraffic(
 			(serverErr.Code == 1213 || serverErr.Code == 1205 || serverErr.Code == 1062):
 			// A deadlock, a lock wait timeout, or a duplicate id. Every application meets these errors
 			// and rolls back.
-			if err := conn.Exec(context.WithoutCancel(ctx), "ROLLBACK"); err != nil && ctx.Err() == nil {
+			if err := conn.Exec(context.WithoutCancel(ctx), "ROLLBACK"); err != nil &&
+				ctx.Err() == nil {
 				return err
 			}
 		case err != nil && ctx.Err() != nil:
@@ -261,8 +272,10 @@ func randomTransaction(rng *rand.Rand, customers int) []string {
 	case 0, 1, 2, 3:
 		return []string{
 			fmt.Sprintf(
-				"INSERT INTO shop.orders (customer_id, status, total) VALUES (%d, 'new', %d.%02d)", customer,
-				rng.IntN(400), rng.IntN(100),
+				"INSERT INTO shop.orders (customer_id, status, total) VALUES (%d, 'new', %d.%02d)",
+				customer,
+				rng.IntN(400),
+				rng.IntN(100),
 			),
 			fmt.Sprintf(
 				"INSERT INTO shop.order_lines VALUES (LAST_INSERT_ID(), 1, %d, %d, NULL)", product,
@@ -272,12 +285,14 @@ func randomTransaction(rng *rand.Rand, customers int) []string {
 				"INSERT INTO shop.order_lines VALUES (LAST_INSERT_ID(), 2, %d, 1, 'gift')",
 				1+rng.IntN(shopProducts),
 			),
-			fmt.Sprintf("UPDATE shop.products SET stock = stock - 1, tags = 'sale' WHERE id = %d", product),
+			fmt.Sprintf("UPDATE shop.products SET stock = stock - 1, tags = 'sale' WHERE id = %d",
+				product),
 		}
 	case 4, 5, 6:
 		return []string{
 			fmt.Sprintf(
-				"UPDATE shop.orders SET status = '%s' WHERE id = %d", statuses[rng.IntN(len(statuses))],
+				"UPDATE shop.orders SET status = '%s' WHERE id = %d",
+				statuses[rng.IntN(len(statuses))],
 				customer,
 			),
 			fmt.Sprintf(
@@ -300,7 +315,8 @@ func randomTransaction(rng *rand.Rand, customers int) []string {
 		}
 	case 8:
 		return []string{
-			"INSERT INTO shop.customers (" + customerColumns + ") VALUES " + customerRow(rng, customer),
+			"INSERT INTO shop.customers (" + customerColumns + ") VALUES " + customerRow(rng,
+				customer),
 		}
 	default:
 		return []string{

@@ -27,12 +27,16 @@ func TestDemo(t *testing.T) {
 		)
 	}
 	servertest.Need(t, servers.MySQL, servers.MariaDB, servers.Redis, servers.Valkey)
-	s := &source{t: t, db: servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})}
+	s := &source{
+		t:  t,
+		db: servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true}),
+	}
 	dsn := fmt.Sprintf("root:@tcp(%s)/", s.db.Addr())
 
 	t.Run("compares", func(t *testing.T) {
 		d := startDemo(t, "--server", "mariadb", "--rows", "20", "--for", "1s")
-		if code := d.wait(); code != exitDone || !strings.Contains(d.output(), "rows on 3 replicas") {
+		if code := d.wait(); code != exitDone ||
+			!strings.Contains(d.output(), "rows on 3 replicas") {
 			t.Errorf("exit status %d, output:\n%s", code, d.output())
 		}
 		d.wantGone()

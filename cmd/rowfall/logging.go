@@ -43,7 +43,9 @@ func (f *logFlags) logger(format, level string) (zerolog.Logger, error) {
 			NoColor: os.Getenv("NO_COLOR") != "" || !isTerminal(os.Stderr),
 		}
 	default:
-		return zerolog.Logger{}, usageError{fmt.Errorf("log format %q: want console or json", format)}
+		return zerolog.Logger{}, usageError{
+			fmt.Errorf("log format %q: want console or json", format),
+		}
 	}
 	zerolog.TimeFieldFormat = time.RFC3339Nano
 	return zerolog.New(out).Level(parsed).With().Timestamp().Logger(), nil

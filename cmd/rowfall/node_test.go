@@ -32,19 +32,23 @@ func TestNodePromotedAfterAKill(t *testing.T) {
 	defer up.Close()
 	must(t, up.Set(t.Context(), "k", "v", 0).Err())
 	addr := testAddr(t)
-	p := startProcess(t, addr, "node", "--listen", addr, "--dir", t.TempDir(), "--replicaof", upstream.Addr())
+	p := startProcess(t, addr, "node", "--listen", addr, "--dir", t.TempDir(), "--replicaof",
+		upstream.Addr())
 	node := redis.NewClient(&redis.Options{Addr: addr})
 	defer node.Close()
-	waitFor(t, "the node has the data", func(ctx context.Context) (bool, error) { return has(ctx, node) })
+	waitFor(t, "the node has the data",
+		func(ctx context.Context) (bool, error) { return has(ctx, node) })
 	must(t, upstream.Kill())
 	p.kill()
 	p.start()
 	must(t, node.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
 	host, port, _ := net.SplitHostPort(addr)
-	below := servertest.Cache(t, servers.RedisStable, servers.CacheOptions{Args: []string{"--replicaof", host, port}})
+	below := servertest.Cache(t, servers.RedisStable,
+		servers.CacheOptions{Args: []string{"--replicaof", host, port}})
 	c := redis.NewClient(&redis.Options{Addr: below.Addr()})
 	defer c.Close()
-	waitFor(t, "a replica of it has the data", func(ctx context.Context) (bool, error) { return has(ctx, c) })
+	waitFor(t, "a replica of it has the data",
+		func(ctx context.Context) (bool, error) { return has(ctx, c) })
 }
 
 func has(ctx context.Context, c *redis.Client) (bool, error) {
@@ -99,7 +103,8 @@ func TestNodeFlags(t *testing.T) {
 		`--assume-replicas: "6.0": want a version`:     {"--assume-replicas", "6.0"},
 	} {
 		_, err := parseNodeFlags(t, args...).config()
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		if err == nil || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want %s", args, err, want)
 		}
 	}
@@ -111,7 +116,9 @@ func TestNodeFlags(t *testing.T) {
 	c, faults := n.Load()
 	if len(faults) > 0 || c.Password != "secret" || c.Log.KeepAge != time.Hour || c.Log.Keep != -1 ||
 		c.Log.Memory != 1<<20 || c.MaxFullSyncs != 3 || c.FullSyncRate != 5 || c.FullSyncMinRate != 6 ||
-		c.FullSyncSlack != time.Second || c.FullSyncLog != 7<<10 || c.UpstreamTLS == nil || c.TLS != nil {
+		c.FullSyncSlack != time.Second || c.FullSyncLog != 7<<10 ||
+		c.UpstreamTLS == nil ||
+		c.TLS != nil {
 		t.Errorf("got %+v, %v", c, faults)
 	}
 	_, err = parseNodeFlags(t, "--listen", "foo", "--log-keep", "0").config()
@@ -139,7 +146,11 @@ func TestWrongUsageCreatesNothing(t *testing.T) {
 		must(t, os.WriteFile(name+".yaml", []byte(text), 0o600))
 		return name + ".yaml"
 	}
-	good, bad, other := pipeline("good", "listen: 127.0.0.1:0"), pipeline("bad", "listen: 127.0.0.1:0, master_tls: {ca: none.pem}"), pipeline("other", "listen: foo")
+	good, bad, other := pipeline("good", "listen: 127.0.0.1:0"), pipeline("bad",
+		"listen: 127.0.0.1:0, master_tls: {ca: none.pem}"), pipeline(
+		"other",
+		"listen: foo",
+	)
 	for _, args := range [][]string{
 		{"node", "--listen", "foo", "--dir", "data/node"},
 		{"node", "--listen", "127.0.0.1:0", "--dir", "data/node", "--max-full-syncs", "0"},
@@ -155,7 +166,8 @@ func TestWrongUsageCreatesNothing(t *testing.T) {
 		}
 	}
 	_, err := loadAll([]string{good, bad, other})
-	if err == nil || !strings.Contains(err.Error(), "bad.yaml:6: sink.node.master_tls: ") || !strings.Contains(err.Error(), "\nother.yaml:6: sink.node.listen: ") {
+	if err == nil || !strings.Contains(err.Error(), "bad.yaml:6: sink.node.master_tls: ") ||
+		!strings.Contains(err.Error(), "\nother.yaml:6: sink.node.listen: ") {
 		t.Errorf("the faults of all files: %v", err)
 	}
 }
@@ -177,9 +189,11 @@ func TestHiddenKeysAreNotComplete(t *testing.T) {
 		}
 	})
 	_, term := node.Role()
-	_, err = node.Apply(ctx, term, resp.AppendCommand(nil, "SET", sink.HiddenPrefix+"shop:mapping", "1"))
+	_, err = node.Apply(ctx, term,
+		resp.AppendCommand(nil, "SET", sink.HiddenPrefix+"shop:mapping", "1"))
 	must(t, err)
 	node.SetComplete(true)
 	running.Go(func() { updateCompleteness(ctx, node, commands, zerolog.Nop()) })
-	waitFor(t, "the node is not complete", func(context.Context) (bool, error) { return !node.Status().Complete, nil })
+	waitFor(t, "the node is not complete",
+		func(context.Context) (bool, error) { return !node.Status().Complete, nil })
 }

@@ -134,7 +134,8 @@ func (l *loadProgress) line(s pipelines.Stats, now time.Time) string {
 	text += fmt.Sprintf(", %.0f rows/s", rate)
 	if left > 0 {
 		text += fmt.Sprintf(
-			", about %v left", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second),
+			", about %v left",
+			time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second),
 		)
 	}
 	return text

@@ -26,7 +26,8 @@ func TestShop(t *testing.T) {
 			db := servertest.Database(t, kind, servers.DatabaseOptions{})
 			host, port, _ := net.SplitHostPort(db.Addr())
 			name := map[servers.Kind]string{servers.MySQL: "mysql", servers.MariaDB: "mariadb"}[kind]
-			client, err := servertest.Need(t, kind).Command(t.Context(), kind, name, "--no-defaults", "--protocol=tcp", "--host="+host, "--port="+port, "--user=root")
+			client, err := servertest.Need(t, kind).
+				Command(t.Context(), kind, name, "--no-defaults", "--protocol=tcp", "--host="+host, "--port="+port, "--user=root")
 			if err != nil {
 				servertest.SkipOrFail(t, err) // a server of the system, without a client beside it
 			}
@@ -40,7 +41,17 @@ func TestShop(t *testing.T) {
 			addr, dir := testAddr(t), t.TempDir()
 			path := filepath.Join(dir, "shop.yaml")
 			// The ports and the directory alone are the test's own.
-			must(t, os.WriteFile(path, []byte(strings.NewReplacer("127.0.0.1:3306", db.Addr(), "127.0.0.1:6400", addr, "data/shop", filepath.Join(dir, "data")).Replace(string(text))), 0o600))
+			must(
+				t,
+				os.WriteFile(
+					path,
+					[]byte(
+						strings.NewReplacer("127.0.0.1:3306", db.Addr(), "127.0.0.1:6400", addr, "data/shop", filepath.Join(dir, "data")).
+							Replace(string(text)),
+					),
+					0o600,
+				),
+			)
 			t.Setenv("MYSQL_PASSWORD", "rowfallsecret") // as shop.sql has it
 			startProcess(t, addr, "run", path)
 			config, err := file.Load(path)

@@ -54,7 +54,8 @@ func TestSecondInterruptEndsAtOnce(t *testing.T) {
 					return false, nil
 				}
 			})
-			if s := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !s.Signaled() || s.Signal() != syscall.SIGINT {
+			if s := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !s.Signaled() ||
+				s.Signal() != syscall.SIGINT {
 				t.Errorf("it ended with %v", p.cmd.ProcessState)
 			}
 			p.cmd = nil

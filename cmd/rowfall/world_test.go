@@ -294,8 +294,10 @@ tables:
 // pipelineFile writes a pipeline for the source.
 func (s *source) pipelineFile(t *testing.T, listen, dir string) string {
 	t.Helper()
-	text := fmt.Sprintf("pipeline: zoo\nsource:\n  mysql:\n    addresses: [%q]\n    user: root\n  backfill: {chunk_rows: 200}\n%s\nsink:\n  node:\n    listen: %q\n    dir: %q\n",
-		s.db.Addr(), zooMapping, listen, dir)
+	text := fmt.Sprintf(
+		"pipeline: zoo\nsource:\n  mysql:\n    addresses: [%q]\n    user: root\n  backfill: {chunk_rows: 200}\n%s\nsink:\n  node:\n    listen: %q\n    dir: %q\n",
+		s.db.Addr(), zooMapping, listen, dir,
+	)
 	path := filepath.Join(t.TempDir(), "zoo.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -357,7 +359,8 @@ func (s *source) write(ctx context.Context, seed uint64) {
 			// out after the rows were read for the comparison.
 			err = conn.Exec(s.t.Context(), sql)
 			var refused *mysql.ServerError
-			if errors.As(err, &refused) && (refused.Code == 1062 || refused.Code == 1213 || refused.Code == 1205) {
+			if errors.As(err, &refused) &&
+				(refused.Code == 1062 || refused.Code == 1213 || refused.Code == 1205) {
 				err = conn.Exec(s.t.Context(), "ROLLBACK")
 				break
 			}
@@ -392,14 +395,25 @@ func randomStatements(rng *rand.Rand) []string {
 		return s
 	}
 	text := func() string {
-		return fmt.Sprintf("'%s-%d'", []string{"ä", "b ", "日本", "", `\\n`}[rng.IntN(5)], rng.IntN(100))
+		return fmt.Sprintf(
+			"'%s-%d'",
+			[]string{"ä", "b ", "日本", "", `\\n`}[rng.IntN(5)],
+			rng.IntN(100),
+		)
 	}
 	plain := func() string {
 		return strings.Join([]string{
 			maybe(text()), maybe(fmt.Sprintf("%d.%04d", rng.IntN(2000)-1000, rng.IntN(10000))),
-			maybe(fmt.Sprintf("'20%02d-03-04 05:06:%02d.%03d'", rng.IntN(90), rng.IntN(60), rng.IntN(1000))),
-			maybe(fmt.Sprintf("%g", rng.NormFloat64()*1e6)), maybe("'y'"), maybe("'p,r'"), maybe("REPEAT('long ', 40)"),
-			maybe(fmt.Sprintf("%d", rng.Uint64())), maybe(fmt.Sprintf("X'%08x00'", rng.Uint32())), maybe(fmt.Sprintf(`'{"n": %d, "t": [1, 2.5, "x"]}'`, rng.IntN(9))),
+			maybe(
+				fmt.Sprintf("'20%02d-03-04 05:06:%02d.%03d'", rng.IntN(90), rng.IntN(60),
+					rng.IntN(1000)),
+			),
+			maybe(
+				fmt.Sprintf("%g", rng.NormFloat64()*1e6),
+			), maybe("'y'"), maybe("'p,r'"), maybe("REPEAT('long ', 40)"),
+			maybe(
+				fmt.Sprintf("%d", rng.Uint64()),
+			), maybe(fmt.Sprintf("X'%08x00'", rng.Uint32())), maybe(fmt.Sprintf(`'{"n": %d, "t": [1, 2.5, "x"]}'`, rng.IntN(9))),
 		}, ",")
 	}
 	var out []string
@@ -407,25 +421,50 @@ func randomStatements(rng *rand.Rand) []string {
 		id := 1 + rng.IntN(400)
 		switch rng.IntN(12) {
 		case 0, 1:
-			out = append(out, "INSERT INTO zoo.plain (a,b,c,d,e,f,g,h,i,j) VALUES ("+plain()+"),("+plain()+")")
+			out = append(out,
+				"INSERT INTO zoo.plain (a,b,c,d,e,f,g,h,i,j) VALUES ("+plain()+"),("+plain()+")")
 		case 2:
-			out = append(out, fmt.Sprintf("UPDATE zoo.plain SET a = %s, b = b + 1, g = IF(g IS NULL, 'new', NULL) WHERE id = %d", maybe(text()), id))
+			out = append(
+				out,
+				fmt.Sprintf(
+					"UPDATE zoo.plain SET a = %s, b = b + 1, g = IF(g IS NULL, 'new', NULL) WHERE id = %d",
+					maybe(text()), id,
+				),
+			)
 		case 3:
 			out = append(out, fmt.Sprintf("DELETE FROM zoo.plain WHERE id = %d", id))
 		case 4:
-			out = append(out, fmt.Sprintf("REPLACE INTO zoo.pairs VALUES (%s, %d, %s, '2026-01-02 03:04:05.%06d')", text(), rng.IntN(20), maybe("1.25"), rng.IntN(1e6)))
+			out = append(
+				out,
+				fmt.Sprintf(
+					"REPLACE INTO zoo.pairs VALUES (%s, %d, %s, '2026-01-02 03:04:05.%06d')",
+					text(), rng.IntN(20), maybe("1.25"), rng.IntN(1e6),
+				),
+			)
 		case 5:
 			out = append(out, fmt.Sprintf("DELETE FROM zoo.pairs WHERE k2 = %d", rng.IntN(20)))
 		case 6:
-			out = append(out, fmt.Sprintf("REPLACE INTO zoo.uniques VALUES ('c%d', %s)", id, maybe("7")))
+			out = append(out,
+				fmt.Sprintf("REPLACE INTO zoo.uniques VALUES ('c%d', %s)", id, maybe("7")))
 		case 7:
 			out = append(out, fmt.Sprintf("DELETE FROM zoo.uniques WHERE code = 'c%d'", id))
 		case 8:
-			out = append(out, fmt.Sprintf("INSERT IGNORE INTO zoo.movers VALUES (%d, %s)", id, text()))
+			out = append(out,
+				fmt.Sprintf("INSERT IGNORE INTO zoo.movers VALUES (%d, %s)", id, text()))
 		case 9:
-			out = append(out, fmt.Sprintf("UPDATE IGNORE zoo.movers SET id = %d, v = %s WHERE id = %d", 1+rng.IntN(400), text(), id))
+			out = append(
+				out, fmt.Sprintf("UPDATE IGNORE zoo.movers SET id = %d, v = %s WHERE id = %d",
+					1+rng.IntN(400), text(), id),
+			)
 		default:
-			out = append(out, fmt.Sprintf("REPLACE INTO zoo.people (id, country, score, status) VALUES (%d, %s, %d, '%s')", id, maybe([]string{"'DE'", "'FR'"}[rng.IntN(2)]), rng.IntN(1000), []string{"new", "old", "hidden"}[rng.IntN(3)]))
+			out = append(
+				out,
+				fmt.Sprintf(
+					"REPLACE INTO zoo.people (id, country, score, status) VALUES (%d, %s, %d, '%s')",
+					id, maybe([]string{"'DE'", "'FR'"}[rng.IntN(2)]), rng.IntN(1000),
+					[]string{"new", "old", "hidden"}[rng.IntN(3)],
+				),
+			)
 		}
 	}
 	return out
@@ -464,10 +503,13 @@ func (s *source) mustEqual(t *testing.T, path string, addrs ...string) {
 	}
 	for _, addr := range addrs {
 		r := sink.OpenRemote(addr, "")
-		waitFor(t, fmt.Sprintf("%s reaches %s", addr, end), func(ctx context.Context) (bool, error) {
-			p, err := r.Progress(ctx, "zoo")
-			return p.Phase == sink.Streaming && p.Position.CompareFile(end) >= 0, err
-		})
+		waitFor(
+			t, fmt.Sprintf("%s reaches %s", addr, end),
+			func(ctx context.Context) (bool, error) {
+				p, err := r.Progress(ctx, "zoo")
+				return p.Phase == sink.Streaming && p.Position.CompareFile(end) >= 0, err
+			},
+		)
 		diffs, err := data.Compare(t.Context(), r, 10)
 		if err != nil {
 			t.Fatal(err)

@@ -38,8 +38,13 @@ func TestBench(t *testing.T) {
 		profiles:  os.Getenv("ROWFALL_BENCH_PROFILE"),
 	}
 	b.report.addHeader(
-		"%d cores, %s %s/%s, %s, %s", runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH,
-		in.Version(servers.MySQL), in.Version(servers.Redis),
+		"%d cores, %s %s/%s, %s, %s",
+		runtime.NumCPU(),
+		runtime.Version(),
+		runtime.GOOS,
+		runtime.GOARCH,
+		in.Version(servers.MySQL),
+		in.Version(servers.Redis),
 	)
 	b.report.addHeader("Load average before: %s", loadAverage())
 	b.source = newSource(t)
@@ -101,8 +106,10 @@ func (b *bench) measureStream() {
 	st := b.source.generate(b.rows)
 	b.report.addHeader(
 		"The stream: %s rows in %s transactions, %s bytes of binlog, GTIDs on; medians of %d rounds",
-		thousands(float64(st.rows)), thousands(float64(st.transactions)),
-		thousands(float64(st.bytes)), b.rounds,
+		thousands(float64(st.rows)),
+		thousands(float64(st.transactions)),
+		thousands(float64(st.bytes)),
+		b.rounds,
 	)
 	b.Logf("the stream was written in %s", time.Since(began).Round(time.Millisecond))
 
@@ -110,8 +117,12 @@ func (b *bench) measureStream() {
 	for n := range b.rounds {
 		one := func(name string, r round) {
 			b.Logf(
-				"round %d: %-8s %16s, at the replica %16s, %s of CPU per row", n+1, name, rows(r.rate),
-				rows(r.replica), micros(r.cpu),
+				"round %d: %-8s %16s, at the replica %16s, %s of CPU per row",
+				n+1,
+				name,
+				rows(r.rate),
+				rows(r.replica),
+				micros(r.cpu),
 			)
 			rounds[name] = append(rounds[name], r)
 		}
@@ -146,7 +157,11 @@ func (b *bench) reportStreams(rounds map[string][]round) {
 			ratios = append(ratios, own[n]/other[n])
 		}
 		b.report.addRow(
-			figure, unit(median(own)), unit(median(other)), times(median(ratios)), goal(median(ratios)),
+			figure,
+			unit(median(own)),
+			unit(median(other)),
+			times(median(ratios)),
+			goal(median(ratios)),
 		)
 	}
 	none := func(float64) string { return "" }
@@ -167,7 +182,11 @@ func (b *bench) reportStreams(rounds map[string][]round) {
 func (b *bench) prepareNode() string {
 	dir := b.TempDir()
 	c := start(
-		b, job{Contender: "rowfall", MySQL: b.source.addr, Tables: "bench", Start: "snapshot", Dir: dir},
+		b,
+		job{
+			Contender: "rowfall", MySQL: b.source.addr, Tables: "bench",
+			Start: "snapshot", Dir: dir,
+		},
 	)
 	c.expect("ready")
 	c.send("go")
@@ -368,11 +387,18 @@ func (b *bench) reportLatency(rates []int, atNode, atReplica, atRival []liveResu
 			times(replica.p99.Seconds()/rival.p99.Seconds()), goal,
 		)
 		b.report.addRow(
-			name+", CPU per row", micros(replica.cpu), micros(rival.cpu), times(replica.cpu/rival.cpu), "",
+			name+", CPU per row",
+			micros(replica.cpu),
+			micros(rival.cpu),
+			times(replica.cpu/rival.cpu),
+			"",
 		)
 		for j, l := range []liveResult{node, replica, rival} {
-			b.report.addNote("Latency at %s, %s: load %s, %d commits timed, %d never visible, maximum %s.",
-				name, []string{"node", "replica", "canal"}[j], rows(l.rate), l.samples, l.missed, millis(l.max))
+			b.report.addNote(
+				"Latency at %s, %s: load %s, %d commits timed, %d never visible, maximum %s.", name,
+				[]string{"node", "replica", "canal"}[j], rows(l.rate), l.samples, l.missed,
+				millis(l.max),
+			)
 		}
 	}
 	b.report.addNote("The probe reads every %s, which is part of each latency.", pollInterval)
@@ -430,8 +456,11 @@ func (b *bench) measureTable() {
 	)
 	held -= float64(m.Window)
 	b.report.addRow(
-		fmt.Sprintf("the same without the log's window of %d MiB", m.Window>>20), bytesPerRow(held/n),
-		bytesPerRow(other/n), times(held/other), "",
+		fmt.Sprintf("the same without the log's window of %d MiB", m.Window>>20),
+		bytesPerRow(held/n),
+		bytesPerRow(other/n),
+		times(held/other),
+		"",
 	)
 }
 

@@ -133,7 +133,10 @@ const insertPeople = `INSERT INTO census.people
 
 // sourceConfig returns the configuration of a connection to the MySQL server.
 func sourceConfig(addr string) mysql.Config {
-	return mysql.Config{Addresses: []string{addr}, User: "root", TLS: tlsfiles.Client{Mode: tlsfiles.Disabled}}
+	return mysql.Config{
+		Addresses: []string{addr}, User: "root",
+		TLS: tlsfiles.Client{Mode: tlsfiles.Disabled},
+	}
 }
 
 // source is the MySQL server and the sessions that write to it.
@@ -185,7 +188,11 @@ func (s *source) session() *mysql.Conn {
 	s.exec(
 		conn,
 		fmt.Sprintf(
-			`SET @s_first = %d, @s_last = %d, @o_first = %d, @o_last = %d`, base+1, base, base+1, base,
+			`SET @s_first = %d, @s_last = %d, @o_first = %d, @o_last = %d`,
+			base+1,
+			base,
+			base+1,
+			base,
 		),
 	)
 	return conn
@@ -219,7 +226,10 @@ func (s *source) generate(rows int) binlogRange {
 	for i := range writers {
 		conns[i] = s.session()
 		wg.Go(func() {
-			errs[i] = conns[i].Exec(s.tb.Context(), fmt.Sprintf(`CALL bench.change_many(%d)`, rows/writers))
+			errs[i] = conns[i].Exec(
+				s.tb.Context(),
+				fmt.Sprintf(`CALL bench.change_many(%d)`, rows/writers),
+			)
 		})
 	}
 	wg.Wait()
@@ -233,7 +243,8 @@ func (s *source) generate(rows int) binlogRange {
 	end := s.end()
 	if end.File != st.start.File {
 		s.tb.Fatalf(
-			"the stream of %d rows does not fit into one binlog file; reduce ROWFALL_BENCH_ROWS", rows,
+			"the stream of %d rows does not fit into one binlog file; reduce ROWFALL_BENCH_ROWS",
+			rows,
 		)
 	}
 	st.bytes = end.Offset - st.start.Offset

@@ -131,7 +131,9 @@ func commonArgs(k Kind, p program, data string) []string {
 	for _, share := range shareDirs(k, p) {
 		if _, err := os.Stat(filepath.Join(share, "charsets")); err == nil {
 			args = append(
-				args, "--lc-messages-dir="+share, "--character-sets-dir="+filepath.Join(share, "charsets"),
+				args,
+				"--lc-messages-dir="+share,
+				"--character-sets-dir="+filepath.Join(share, "charsets"),
 			)
 			break
 		}

@@ -53,14 +53,20 @@ func (i *installer) installPackages(ctx context.Context, r role) (string, error)
 	for _, program := range []string{"apt-get", "apt-cache", "apt-config", "dpkg-deb"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return "", fmt.Errorf(
-				"%w: find %s: this machine cannot fetch packages; %s", ErrUnavailable, program, remedy,
+				"%w: find %s: this machine cannot fetch packages; %s",
+				ErrUnavailable,
+				program,
+				remedy,
 			)
 		}
 	}
 	machine, err := readMachine()
 	if err != nil {
 		return "", fmt.Errorf(
-			"%w: %w; add the distribution's mirror to apt's sources, or %s", ErrUnavailable, err, remedy,
+			"%w: %w; add the distribution's mirror to apt's sources, or %s",
+			ErrUnavailable,
+			err,
+			remedy,
 		)
 	}
 	suites := machine.suites(r)
@@ -87,7 +93,8 @@ func (i *installer) installPackages(ctx context.Context, r role) (string, error)
 			break
 		}
 	}
-	return "", fmt.Errorf("%w: %w; correct that, or %s", ErrUnavailable, errors.Join(errs...), remedy)
+	return "", fmt.Errorf("%w: %w; correct that, or %s", ErrUnavailable, errors.Join(errs...),
+		remedy)
 }
 
 // fetchPackages unpacks the packages of a role into dir. They come from the suite that source
@@ -110,7 +117,10 @@ func (i *installer) fetchPackages(
 	chosen := choosePackages(rolePackages[r], strings.Fields(names))
 	if len(chosen) == 0 {
 		return fmt.Errorf(
-			"%w: suite %s has none of %s", ErrUnavailable, suite, strings.Join(rolePackages[r], ", "),
+			"%w: suite %s has none of %s",
+			ErrUnavailable,
+			suite,
+			strings.Join(rolePackages[r], ", "),
 		)
 	}
 	args := append([]string{"--no-install-recommends", "--download-only", "install"}, chosen...)
@@ -262,12 +272,14 @@ func newApt(ctx context.Context, dir string, source sourcesFile) (*apt, error) {
 // run runs one of apt's programs with the private settings and returns its output.
 func (a *apt) run(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "APT_CONFIG="+a.conf, "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
+	cmd.Env = append(os.Environ(), "APT_CONFIG="+a.conf, "LC_ALL=C",
+		"DEBIAN_FRONTEND=noninteractive")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("run %s %s: %w: %s", name, args[0], err, strings.TrimSpace(stderr.String()))
+		return "", fmt.Errorf("run %s %s: %w: %s", name, args[0], err,
+			strings.TrimSpace(stderr.String()))
 	}
 	return string(out), nil
 }

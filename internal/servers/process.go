@@ -90,7 +90,8 @@ func (p *process) kill() error {
 // terminate sends SIGTERM and waits for the process. If that takes longer than timeout, it kills
 // the process and returns an error.
 func (p *process) terminate(timeout time.Duration) error {
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil &&
+		!errors.Is(err, os.ErrProcessDone) {
 		return errors.Join(fmt.Errorf("terminate: %w", err), p.kill())
 	}
 	timer := time.NewTimer(timeout)

@@ -176,7 +176,8 @@ func joinErrors(kinds []Kind, errs []error) error {
 	var all []error
 	for _, err := range errs {
 		if err != nil && affected[err.Error()] != nil {
-			all = append(all, fmt.Errorf("install %s: %w", strings.Join(affected[err.Error()], ", "), err))
+			all = append(all,
+				fmt.Errorf("install %s: %w", strings.Join(affected[err.Error()], ", "), err))
 			delete(affected, err.Error())
 		}
 	}
@@ -231,7 +232,9 @@ func (in *Installation) Command(
 		// name, so the name is passed as argv[0].
 		argv := p.argv(args...)
 		if len(p.loader) > 0 {
-			argv = append(append(append([]string(nil), p.loader...), "--argv0", name, p.path), args...)
+			argv = append(
+				append(append([]string(nil), p.loader...), "--argv0", name, p.path),
+				args...)
 		}
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 		if len(p.loader) == 0 {

@@ -45,7 +45,9 @@ func runParent() {
 		panic(err)
 	}
 	d, err := in.StartDatabase(
-		context.Background(), servers.MySQL, servers.DatabaseOptions{Dir: filepath.Join(dir, "mysql")},
+		context.Background(),
+		servers.MySQL,
+		servers.DatabaseOptions{Dir: filepath.Join(dir, "mysql")},
 	)
 	if err != nil {
 		panic(err)
@@ -190,16 +192,21 @@ func TestDatabase(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			in := servertest.Need(t, kind)
 			d := servertest.Database(
-				t, kind, servers.DatabaseOptions{GTID: true, Args: []string{"--max-connections=77"}},
+				t,
+				kind,
+				servers.DatabaseOptions{GTID: true, Args: []string{"--max-connections=77"}},
 			)
 			query(
-				t, in, d,
+				t,
+				in,
+				d,
 				"CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1)",
 			)
 			want := "1\tROW\t77\tON"
 			sql := "SELECT @@log_bin, @@binlog_format, @@max_connections, @@gtid_mode"
 			if kind == servers.MariaDB {
-				sql, want = strings.Replace(sql, "@@gtid_mode", "'-'", 1), strings.Replace(want, "ON", "-", 1)
+				sql, want = strings.Replace(sql, "@@gtid_mode", "'-'", 1), strings.Replace(want,
+					"ON", "-", 1)
 			}
 			if got := query(t, in, d, sql); got != want {
 				t.Errorf("got %q, want %q", got, want)
@@ -225,7 +232,8 @@ func TestDatabase(t *testing.T) {
 				t.Fatal(err)
 			}
 			restart(t, d)
-			if got := query(t, in, d, "SELECT COUNT(*) FROM shop.t"); got != "2" || d.Addr() != addr {
+			if got := query(t, in, d, "SELECT COUNT(*) FROM shop.t"); got != "2" ||
+				d.Addr() != addr {
 				t.Errorf("after restarts: %s rows at %s, want 2 at %s", got, d.Addr(), addr)
 			}
 			if err := d.Stop(); err != nil {
@@ -366,7 +374,8 @@ func TestBinaryOnPath(t *testing.T) {
 			both.Path(servers.RedisStable))
 	}
 	if both.Version(servers.Redis) != in.Version(servers.Redis) {
-		t.Errorf("redis is %s, but that binary is too old for the kind", both.Version(servers.Redis))
+		t.Errorf("redis is %s, but that binary is too old for the kind",
+			both.Version(servers.Redis))
 	}
 }
 

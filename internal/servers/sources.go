@@ -95,13 +95,15 @@ func findArchive(sources []aptSource, codename string) (aptSource, error) {
 	} {
 		for _, s := range sources {
 			for _, name := range names {
-				if name != "" && slices.Contains(s.suites, name) && slices.Contains(s.components, "main") {
+				if name != "" && slices.Contains(s.suites, name) &&
+					slices.Contains(s.components, "main") {
 					return s, nil
 				}
 			}
 		}
 	}
-	return aptSource{}, fmt.Errorf("find package mirror: apt's sources have no entry for %q", codename)
+	return aptSource{}, fmt.Errorf("find package mirror: apt's sources have no entry for %q",
+		codename)
 }
 
 // readSources returns the entries for binary packages of apt's sources under dir, in both formats.

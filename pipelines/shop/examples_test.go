@@ -71,7 +71,8 @@ func TestCompose(t *testing.T) {
 	for _, name := range []string{"mysql", "rowfall", "redis", "valkey", "redis-below", "valkey-below"} {
 		s, ok := file.Services[name]
 		if !ok || (s.Image == "") == (s.Build == "") {
-			t.Errorf("service %s: there %t, image %q, build %q; want one of the two", name, ok, s.Image, s.Build)
+			t.Errorf("service %s: there %t, image %q, build %q; want one of the two", name, ok,
+				s.Image, s.Build)
 		}
 		for _, v := range s.Volumes {
 			from, _, _ := strings.Cut(v, ":")

@@ -69,7 +69,9 @@ func TestHolds(t *testing.T) {
 		h = h.Begin(identity.NewID(), at)
 	}
 	if !h.Holds(a, 300) || h.Holds(a, 800) || h.Holds("", 300) {
-		t.Error("a full history accepts an unknown id beyond its oldest offset, or rejects it before")
+		t.Error(
+			"a full history accepts an unknown id beyond its oldest offset, or rejects it before",
+		)
 	}
 }
 
@@ -88,7 +90,8 @@ func TestAnswerEmpty(t *testing.T) {
 func TestBeginClamps(t *testing.T) {
 	h := identity.NewHistory(a).Begin(b, 300).Begin(c, 200)
 	for id, last := range map[string]int64{a: 201, b: 201} {
-		if h.Answer(id, last, 0, 1000) != identity.Continue || h.Answer(id, last+1, 0, 1000) != identity.Full {
+		if h.Answer(id, last, 0, 1000) != identity.Continue ||
+			h.Answer(id, last+1, 0, 1000) != identity.Full {
 			t.Errorf("%s is not valid up to exactly 200", id)
 		}
 	}
@@ -141,7 +144,8 @@ func TestLongHistory(t *testing.T) {
 	if err := (identity.State{History: h}).Save(disk.SystemFS{}, dir); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := identity.Load(disk.SystemFS{}, dir); err != nil || !reflect.DeepEqual(got.History, h) {
+	if got, err := identity.Load(disk.SystemFS{}, dir); err != nil ||
+		!reflect.DeepEqual(got.History, h) {
 		t.Errorf("the history read differs from that written: %v", err)
 	}
 }

@@ -30,7 +30,9 @@ func TestSaveAtEveryStep(t *testing.T) {
 		check := func(what string, volume *memfs.FS, allowed ...identity.State) {
 			t.Helper()
 			got, err := identity.Load(volume, "node")
-			if err != nil || !slices.ContainsFunc(allowed, func(s identity.State) bool { return reflect.DeepEqual(s, got) }) {
+			if err != nil ||
+				!slices.ContainsFunc(allowed,
+					func(s identity.State) bool { return reflect.DeepEqual(s, got) }) {
 				t.Errorf("step %d, %s: the file has %+v, %v", step, what, got, err)
 			}
 		}
@@ -91,7 +93,9 @@ func TestNewDirectoryIsDurable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for seed := range uint64(8) {
-		if _, err := identity.Load(volume.PowerCut(rand.New(rand.NewPCG(1, seed))), dir); errors.Is(err, fs.ErrNotExist) {
+		if _, err := identity.Load(volume.PowerCut(rand.New(rand.NewPCG(1, seed))), dir); errors.Is(
+			err, fs.ErrNotExist,
+		) {
 			t.Fatalf("the directory is gone after the power cut: %v", err)
 		}
 	}

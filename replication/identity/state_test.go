@@ -131,7 +131,8 @@ func TestStateDamage(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, identity.FileName), good[:30], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := identity.Load(disk.SystemFS{}, dir); err == nil || !strings.Contains(err.Error(), "delete it") {
+	if _, err := identity.Load(disk.SystemFS{}, dir); err == nil ||
+		!strings.Contains(err.Error(), "delete it") {
 		t.Errorf("the error names no remedy: %v", err)
 	}
 }
@@ -156,7 +157,8 @@ func TestLockDir(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := identity.LockDir(disk.SystemFS{}, dir); err == nil || !strings.Contains(err.Error(), "owns it") {
+	if _, err := identity.LockDir(disk.SystemFS{}, dir); err == nil ||
+		!strings.Contains(err.Error(), "owns it") {
 		t.Errorf("a second owner gets %v", err)
 	}
 	if err := l.Release(); err != nil {

@@ -14,7 +14,10 @@ import (
 )
 
 // cacheKinds are the servers whose arithmetic the keyspace must match.
-var cacheKinds = []servers.Kind{servers.Redis, servers.RedisStable, servers.Valkey, servers.ValkeyStable}
+var cacheKinds = []servers.Kind{
+	servers.Redis, servers.RedisStable, servers.Valkey,
+	servers.ValkeyStable,
+}
 
 // A SET value far below a field's least value saturates at the greatest value, because the distance
 // that Redis and Valkey compute wraps around.
@@ -29,7 +32,8 @@ func TestBitfieldSaturatesAsRedis(t *testing.T) {
 		{"u8", "-1", "\xff"},
 	} {
 		k := keyspace.New(keyspace.Options{})
-		unit := resp.AppendCommand(nil, "BITFIELD", "k", "OVERFLOW", "SAT", "SET", c.kind, "0", c.value)
+		unit := resp.AppendCommand(nil, "BITFIELD", "k", "OVERFLOW", "SAT", "SET", c.kind, "0",
+			c.value)
 		if err := k.Stage(unit); err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +127,10 @@ func firstDifference(words []string, c *connection, kind string) string {
 			i += 2
 			continue
 		}
-		one := []string{"BITFIELD", "k", "OVERFLOW", mode, words[i], words[i+1], words[i+2], words[i+3]}
+		one := []string{
+			"BITFIELD", "k", "OVERFLOW", mode, words[i], words[i+1], words[i+2],
+			words[i+3],
+		}
 		c.call(one...)
 		if err := k.Stage(resp.AppendCommand(nil, one...)); err != nil {
 			return err.Error()
@@ -131,7 +138,8 @@ func firstDifference(words []string, c *connection, kind string) string {
 		k.Publish()
 		got, want := call(k, 2, "GET", "k"), c.call("GET", "k")
 		if got != want {
-			return fmt.Sprintf("%q: it is %q, want %q", one, got[max(0, len(got)-40):], want[max(0, len(want)-40):])
+			return fmt.Sprintf("%q: it is %q, want %q", one, got[max(0, len(got)-40):],
+				want[max(0, len(want)-40):])
 		}
 		i += 4
 	}
@@ -160,7 +168,10 @@ func TestArithmeticEqualsServers(t *testing.T) {
 			t.Parallel()
 			c := dial(t, servertest.Cache(t, kind, servers.CacheOptions{}).Addr())
 			k := keyspace.New(keyspace.Options{})
-			prepared := strings.Split("DEL~n~h~l~z~s|SET~t~abcdef|RPUSH~l~a~b~c~b~d~b|ZADD~z~-1~a~1~b~3~c~4~d|XADD~s~1-1~f~v|XADD~s~2-1~f~v|XADD~s~3-1~f~v", "|")
+			prepared := strings.Split(
+				"DEL~n~h~l~z~s|SET~t~abcdef|RPUSH~l~a~b~c~b~d~b|ZADD~z~-1~a~1~b~3~c~4~d|XADD~s~1-1~f~v|XADD~s~2-1~f~v|XADD~s~3-1~f~v",
+				"|",
+			)
 			prepare := func() {
 				for _, line := range prepared {
 					compareWrite(t, c, k, line)

@@ -11,9 +11,9 @@ import (
 
 // row is a HSET of a complete row: eight fields, about 110 bytes of payload.
 func row(dst []byte, id, version int) []byte {
-	return resp.AppendCommand(dst, "HSET", fmt.Sprintf("users:%010d", id),
-		"id", fmt.Sprint(id), "name", fmt.Sprintf("name-%d", version), "email", "someone@example.com",
-		"country", "SE", "status", "active", "created", "2024-01-01 00:00:00", "age", "42", "score", "17")
+	return resp.AppendCommand(dst, "HSET", fmt.Sprintf("users:%010d", id), "id", fmt.Sprint(id),
+		"name", fmt.Sprintf("name-%d", version), "email", "someone@example.com", "country", "SE",
+		"status", "active", "created", "2024-01-01 00:00:00", "age", "42", "score", "17")
 }
 
 func units(n, versions int) [][]byte {
@@ -80,8 +80,9 @@ func BenchmarkStageUnit(b *testing.B) {
 		for j := range 4 {
 			u = row(u, 4*i+j, 1)
 		}
-		u = resp.AppendCommand(u, "HSET", "rowfall:position:shop", "gtid", fmt.Sprintf("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-%d", i),
-			"file", "binlog.000003", "offset", fmt.Sprint(154*i), "time", "1700000000000000", "state", "streaming")
+		u = resp.AppendCommand(u, "HSET", "rowfall:position:shop", "gtid",
+			fmt.Sprintf("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-%d", i), "file", "binlog.000003",
+			"offset", fmt.Sprint(154*i), "time", "1700000000000000", "state", "streaming")
 		all = append(all, resp.AppendCommand(u, "EXEC"))
 	}
 	applyAll(b, k, all)
@@ -93,7 +94,8 @@ func BenchmarkStageField(b *testing.B) {
 	var all [][]byte
 	for i, u := range units(n, 1) {
 		mustApply(b, k, u)
-		all = append(all, resp.AppendCommand(nil, "HSET", fmt.Sprintf("users:%010d", i), "score", "18"))
+		all = append(all,
+			resp.AppendCommand(nil, "HSET", fmt.Sprintf("users:%010d", i), "score", "18"))
 	}
 	applyAll(b, k, all)
 }

@@ -34,7 +34,8 @@ func TestCompaction(t *testing.T) {
 		wg.Go(func() {
 			for n := 0; !done.Load(); n++ {
 				got := elements(t, call(k, 2, "HGETALL", fmt.Sprint("row:", n%rows)))
-				if len(got) != 0 && (len(got) != 6 || got[1] != got[3] || got[1] != got[5] || !strings.HasPrefix(got[1], fmt.Sprintf("%d:", n%rows))) {
+				if len(got) != 0 &&
+					(len(got) != 6 || got[1] != got[3] || got[1] != got[5] || !strings.HasPrefix(got[1], fmt.Sprintf("%d:", n%rows))) {
 					t.Errorf("row %d reads %q", n%rows, got)
 					return
 				}
@@ -61,7 +62,8 @@ func TestCompaction(t *testing.T) {
 		case r.IntN(10) == 0:
 			u = resp.AppendCommand(versioned(nil, id, n), "DEL", fmt.Sprint("row:", id))
 		case r.IntN(10) == 0:
-			u = resp.AppendCommand(nil, "SET", fmt.Sprint("text:", r.IntN(20)), strings.Repeat("y", r.IntN(3000)))
+			u = resp.AppendCommand(nil, "SET", fmt.Sprint("text:", r.IntN(20)),
+				strings.Repeat("y", r.IntN(3000)))
 		default:
 			u = versioned(versioned(nil, id, n-1), id, n)
 		}
@@ -161,7 +163,8 @@ func TestGarbage(t *testing.T) {
 
 // A unit that finds no room is rejected as a whole, and deleting keys makes room.
 func TestArenaFull(t *testing.T) {
-	k := keyspace.NewWith(keyspace.Options{}, arena.Options{ChunkSize: 1 << 10, MaxChunks: 20, Poison: true})
+	k := keyspace.NewWith(keyspace.Options{},
+		arena.Options{ChunkSize: 1 << 10, MaxChunks: 20, Poison: true})
 	key := func(n int) string { return fmt.Sprint("key:", n) }
 	n, err := 0, error(nil)
 	for ; ; n++ {
@@ -195,14 +198,21 @@ func TestShapes(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
 	for id := range 100 {
 		mustApply(t, k, versioned(nil, id, 1))
-		mustApply(t, k, resp.AppendCommand(nil, "HSET", fmt.Sprint("own:", id), fmt.Sprint("f", id), "x", "g", "y"))
+		mustApply(
+			t, k,
+			resp.AppendCommand(nil, "HSET", fmt.Sprint("own:", id), fmt.Sprint("f", id), "x", "g",
+				"y"),
+		)
 	}
 	if n := k.Shapes(); n != 1 {
 		t.Errorf("%d shapes", n)
 	}
 	for n := range 10_000 {
 		for i := range 2 {
-			mustApply(t, k, resp.AppendCommand(nil, "HSET", fmt.Sprint("many:", n, i), fmt.Sprint("f", n), fmt.Sprint(n), "g", "y"))
+			mustApply(
+				t, k, resp.AppendCommand(nil, "HSET", fmt.Sprint("many:", n, i), fmt.Sprint("f", n),
+					fmt.Sprint(n), "g", "y"),
+			)
 		}
 	}
 	if n := k.Shapes(); n != 4096 {

@@ -214,7 +214,8 @@ func TestScanGuarantee(t *testing.T) {
 				seen := map[string]bool{}
 				cursor, rounds := "0", 0
 				for {
-					words := append(strings.Fields(command), cursor, "MATCH", "*:*", "COUNT", fmt.Sprint(count))
+					words := append(strings.Fields(command), cursor, "MATCH", "*:*", "COUNT",
+						fmt.Sprint(count))
 					got := elements(t, call(k, 2, words...))
 					for _, name := range got[1:] {
 						seen[name] = true

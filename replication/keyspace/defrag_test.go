@@ -24,9 +24,11 @@ func inStep(sets, members int) func(i int) (unit []byte) {
 		unit = unit[:0]
 		for set := range sets {
 			key := "set:" + strconv.Itoa(set)
-			unit = resp.AppendCommand(unit, "ZADD", key, strconv.Itoa(order[i]), fmt.Sprintf("m%08d", order[i]))
+			unit = resp.AppendCommand(unit, "ZADD", key, strconv.Itoa(order[i]),
+				fmt.Sprintf("m%08d", order[i]))
 			if i > members/2 {
-				unit = resp.AppendCommand(unit, "ZREM", key, fmt.Sprintf("m%08d", order[2*(i-members/2)]))
+				unit = resp.AppendCommand(unit, "ZREM", key,
+					fmt.Sprintf("m%08d", order[2*(i-members/2)]))
 			}
 		}
 		return unit
@@ -66,7 +68,13 @@ func TestReadersOfMovedNodes(t *testing.T) {
 	defer func() { done.Store(true); wg.Wait() }()
 	wg.Go(func() {
 		for n := 0; !done.Load(); n++ {
-			reply, _ := keyspace.Reply(k, nil, 2, [][]byte{[]byte("ZRANGE"), fmt.Appendf(nil, "set:%d", n%sets), []byte("0"), []byte("-1")})
+			reply, _ := keyspace.Reply(
+				k, nil, 2,
+				[][]byte{
+					[]byte("ZRANGE"), fmt.Appendf(nil, "set:%d", n%sets), []byte("0"),
+					[]byte("-1"),
+				},
+			)
 			last := ""
 			for line := range bytes.Lines(reply) {
 				s := string(line)
@@ -119,7 +127,8 @@ func TestWideUnitsMoveNothing(t *testing.T) {
 	for ; len(members) > 0; members = members[3000:] {
 		var unit []byte
 		for _, n := range members[:3000] {
-			unit = resp.AppendCommand(unit, "ZADD", "set", strconv.Itoa(r.IntN(1e6)), fmt.Sprintf("m%08d", n))
+			unit = resp.AppendCommand(unit, "ZADD", "set", strconv.Itoa(r.IntN(1e6)),
+				fmt.Sprintf("m%08d", n))
 		}
 		mustApply(t, k, unit)
 		most = max(most, k.Trees().Mapped)
@@ -139,14 +148,16 @@ func TestNoRoomToMoveNodes(t *testing.T) {
 		for i := range 3000 {
 			var unit []byte
 			for set := range 10 {
-				unit = resp.AppendCommand(unit, "ZADD", "set:"+strconv.Itoa(set), strconv.Itoa(r.IntN(100_000)), "m"+strconv.Itoa(i))
+				unit = resp.AppendCommand(unit, "ZADD", "set:"+strconv.Itoa(set),
+					strconv.Itoa(r.IntN(100_000)), "m"+strconv.Itoa(i))
 			}
 			if r.IntN(200) == 0 {
 				unit = resp.AppendCommand(unit[:0], "DEL", "set:"+strconv.Itoa(r.IntN(10)))
 			}
 			if err := k.Stage(unit); err != nil {
 				refused++
-				unit = resp.AppendCommand(unit[:0], "DEL", "set:"+strconv.Itoa(r.IntN(10)), "set:"+strconv.Itoa(r.IntN(10)))
+				unit = resp.AppendCommand(unit[:0], "DEL", "set:"+strconv.Itoa(r.IntN(10)),
+					"set:"+strconv.Itoa(r.IntN(10)))
 				mustApply(t, k, unit)
 				continue
 			}
@@ -202,7 +213,10 @@ func TestSnapshotEndsMoving(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	const sets, members = 20, 3000
 	for i := range sets * members {
-		mustApply(t, k, resp.AppendCommand(nil, "SADD", fmt.Sprint("set:", i%sets), fmt.Sprintf("member-%09d", i/sets)))
+		mustApply(
+			t, k, resp.AppendCommand(nil, "SADD", fmt.Sprint("set:", i%sets),
+				fmt.Sprintf("member-%09d", i/sets)),
+		)
 	}
 	untilMoving := func() {
 		t.Helper()
@@ -210,7 +224,10 @@ func TestSnapshotEndsMoving(t *testing.T) {
 			if n == sets*members {
 				t.Fatal("nothing is moved")
 			}
-			mustApply(t, k, resp.AppendCommand(nil, "SREM", fmt.Sprint("set:", r.IntN(sets)), fmt.Sprintf("member-%09d", r.IntN(members))))
+			mustApply(
+				t, k, resp.AppendCommand(nil, "SREM", fmt.Sprint("set:", r.IntN(sets)),
+					fmt.Sprintf("member-%09d", r.IntN(members))),
+			)
 		}
 	}
 	untilMoving()

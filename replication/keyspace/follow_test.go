@@ -53,7 +53,8 @@ func follow(t testing.TB, addr string) *replica {
 	}
 	return &replica{
 		t: t, k: keyspace.New(keyspace.Options{}),
-		r: resp.NewReader(bufio.NewReader(c.r), 1<<16), seen: map[string]int{}, asked: map[bool]int{},
+		r: resp.NewReader(bufio.NewReader(c.r),
+			1<<16), seen: map[string]int{}, asked: map[bool]int{},
 	}
 }
 
@@ -98,11 +99,13 @@ func (f *replica) until(mark string) {
 }
 
 // followed are the commands of which the server must have sent most by the end of TestFollowRedis.
-var followed = strings.Fields(`APPEND BITFIELD BITOP COPY DECR DECRBY DEL EXEC FLUSHALL FLUSHDB HDEL HINCRBY HMSET HSET HSETNX
+var followed = strings.Fields(
+	`APPEND BITFIELD BITOP COPY DECR DECRBY DEL EXEC FLUSHALL FLUSHDB HDEL HINCRBY HMSET HSET HSETNX
 	INCR INCRBY LINSERT LMOVE LPOP LPUSH LPUSHX LREM LSET LTRIM MSET MSETNX MULTI PERSIST PEXPIREAT PUBLISH
 	RENAME RENAMENX RPOP RPOPLPUSH RPUSH RPUSHX SADD SDIFFSTORE SELECT SET SETBIT SETNX SETRANGE SINTERSTORE SMOVE
 	SREM SUNIONSTORE UNLINK XADD XDEL XSETID XTRIM ZADD ZDIFFSTORE ZINCRBY ZINTERSTORE ZPOPMAX ZPOPMIN
-	ZRANGESTORE ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZUNIONSTORE`)
+	ZRANGESTORE ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZUNIONSTORE`,
+)
 
 // The commands that a real server sends to its replicas, while clients run random commands, produce
 // the same keys here.
@@ -117,10 +120,14 @@ func TestFollowRedis(t *testing.T) {
 			server := servertest.Cache(t, kind, servers.CacheOptions{Args: []string{
 				"--repl-diskless-sync-delay", "0", "--repl-timeout", "3600", "--hz", "500", "--stream-node-max-entries", "7",
 			}})
-			client, client3, f := dial(t, server.Addr()), dial(t, server.Addr()), follow(t, server.Addr())
+			client, client3, f := dial(t, server.Addr()), dial(t, server.Addr()), follow(t,
+				server.Addr())
 			client3.call("HELLO", "3")
 			for round := range rounds {
-				c := &traffic{r: rand.New(rand.NewPCG(uint64(round), 3)), wide: []int{10, 60, 300}[round%3], stream: round * 1_000_000}
+				c := &traffic{
+					r:    rand.New(rand.NewPCG(uint64(round), 3)),
+					wide: []int{10, 60, 300}[round%3], stream: round * 1_000_000,
+				}
 				for range 150 {
 					c.do(client)
 				}
@@ -134,7 +141,8 @@ func TestFollowRedis(t *testing.T) {
 					}
 					// A key may have expired between the two questions.
 					if attempt == 3 {
-						t.Fatalf("round %d: %s\nafter\n%s", round, difference, strings.Join(f.last, "\n"))
+						t.Fatalf("round %d: %s\nafter\n%s", round, difference,
+							strings.Join(f.last, "\n"))
 					}
 					mark = fmt.Sprint(round, "-", attempt)
 				}
@@ -235,26 +243,40 @@ func (f *replica) compare(client *connection) string {
 func (c *traffic) questions() [][]string {
 	l, x := c.key("l"), c.key("x")
 	id := func() string {
-		return c.one("-", "+", "(", "", c.one("", "(")+c.oldID(), c.oldID(), fmt.Sprint(5_000_000_000_000+c.stream-c.r.IntN(c.wide)),
-			"(-", "0-0", "(0-0", "18446744073709551615-18446744073709551615", "(18446744073709551615-18446744073709551615", "1-x", "x")
+		return c.one("-", "+", "(", "", c.one("", "(")+c.oldID(), c.oldID(),
+			fmt.Sprint(5_000_000_000_000+c.stream-c.r.IntN(c.wide)), "(-", "0-0", "(0-0",
+			"18446744073709551615-18446744073709551615",
+			"(18446744073709551615-18446744073709551615", "1-x", "x")
 	}
-	count := c.oneOf(nil, nil, line("COUNT", c.n(6)), line("COUNT", "-1"), line("COUNT", "x"), line("COUNT"), line("WHAT", "1"))
+	count := c.oneOf(nil, nil, line("COUNT", c.n(6)), line("COUNT", "-1"), line("COUNT", "x"),
+		line("COUNT"), line("WHAT", "1"))
 	since := func() string {
-		return c.one("0", "$", c.oldID(), c.oldID(), "x", "18446744073709551615-18446744073709551615")
+		return c.one("0", "$", c.oldID(), c.oldID(), "x",
+			"18446744073709551615-18446744073709551615")
 	}
 	return [][]string{
-		line("LRANGE", l, c.index(), c.index()), line("LRANGE", l, "x", "1"), line("LRANGE", l, "0", "-1"),
-		line("LLEN", l), line("LINDEX", l, c.index()), line("LINDEX", l, "x"), line("LINDEX", l, "0"),
-		line("LPOS", l, c.member(), c.maybe("RANK", fmt.Sprint(c.r.IntN(7)-3)), c.maybe("COUNT", c.n(4)), c.maybe("MAXLEN", c.n(c.wide))),
-		line("LPOS", l, c.member(), c.one("RANK", "COUNT", "MAXLEN", "WHAT"), c.one("x", "-1", "9223372036854775807")),
+		line("LRANGE", l, c.index(),
+			c.index()), line("LRANGE", l, "x", "1"), line("LRANGE", l, "0", "-1"),
+		line("LLEN",
+			l), line("LINDEX", l, c.index()), line("LINDEX", l, "x"), line("LINDEX", l, "0"),
+		line("LPOS", l, c.member(), c.maybe("RANK", fmt.Sprint(c.r.IntN(7)-3)),
+			c.maybe("COUNT", c.n(4)), c.maybe("MAXLEN", c.n(c.wide))),
+		line("LPOS", l, c.member(), c.one("RANK", "COUNT", "MAXLEN", "WHAT"),
+			c.one("x", "-1", "9223372036854775807")),
 		line("LPOS", l, c.member(), "RANK"),
 		line("XRANGE", x, id(), id(), count), line("XREVRANGE", x, id(), id(), count),
-		line("XRANGE", x, c.oldID(), c.oldID(), count), line("XREVRANGE", x, c.oldID(), c.oldID(), count),
-		line("XLEN", x), line("XINFO", "STREAM", x), line("XINFO", "GROUPS", x), line("XINFO", "CONSUMERS", x, "g"),
+		line("XRANGE", x, c.oldID(), c.oldID(),
+			count), line("XREVRANGE", x, c.oldID(), c.oldID(), count),
+		line(
+			"XLEN", x,
+		), line("XINFO", "STREAM", x), line("XINFO", "GROUPS", x), line("XINFO", "CONSUMERS", x, "g"),
 		line("XINFO", "STREAM"), line("XINFO", "WHAT", x), line("XINFO", "STREAM", x, "WHAT"),
-		line("XREAD", count, "STREAMS", x, since()), line("XREAD", "STREAMS", x, c.key("x"), since(), since()),
-		line("XREAD", "BLOCK", c.one("1", "-1", "x"), "STREAMS", x, c.one("$", "x")), line("XREAD", "STREAMS"), line("XREAD", "COUNT", "1", x, "0"),
-		line("XREAD", "GROUP", "g", "c", "STREAMS", x, ">"), line("XREAD", "NOACK", "STREAMS", x, "0"),
+		line("XREAD", count, "STREAMS", x,
+			since()), line("XREAD", "STREAMS", x, c.key("x"), since(), since()),
+		line("XREAD", "BLOCK", c.one("1", "-1", "x"), "STREAMS", x,
+			c.one("$", "x")), line("XREAD", "STREAMS"), line("XREAD", "COUNT", "1", x, "0"),
+		line("XREAD", "GROUP", "g", "c", "STREAMS", x,
+			">"), line("XREAD", "NOACK", "STREAMS", x, "0"),
 		line("TYPE", l), line("TYPE", x),
 	}
 }

@@ -97,8 +97,12 @@ func TestStageOnce(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	now := int64(1000)
 	k := keyspace.New(keyspace.Options{Now: func() int64 { return now }})
-	mustApply(t, k, unit("SET a 1 PXAT 501", "SET b 1 PXAT 1001", "SET c 1 PXAT 700", "SET d 1", "HSET h f v", "PEXPIREAT h 600",
-		"SET e 1", "EXPIREAT e -5", "MULTI", "PING", "SELECT 0", "REPLCONF GETACK *", "EXEC"))
+	mustApply(
+		t, k,
+		unit("SET a 1 PXAT 501", "SET b 1 PXAT 1001", "SET c 1 PXAT 700", "SET d 1", "HSET h f v",
+			"PEXPIREAT h 600", "SET e 1", "EXPIREAT e -5", "MULTI", "PING", "SELECT 0",
+			"REPLCONF GETACK *", "EXEC"),
+	)
 	for _, c := range []struct {
 		at   int64
 		live string
@@ -325,7 +329,8 @@ func FuzzExecute(f *testing.F) {
 			proto = 3
 		}
 		out, handled := keyspace.Reply(k, []byte("x"), proto, words)
-		if out[0] != 'x' || handled != (len(out) > 1) || handled && !strings.HasSuffix(string(out), "\r\n") {
+		if out[0] != 'x' || handled != (len(out) > 1) ||
+			handled && !strings.HasSuffix(string(out), "\r\n") {
 			t.Fatalf("%q: %q %v", words, out, handled)
 		}
 	})
@@ -371,11 +376,16 @@ func TestCopy(t *testing.T) {
 	} {
 		t.Run(kind, func(t *testing.T) {
 			on := func(key string, lines ...string) []byte {
-				return unit(strings.Split(strings.ReplaceAll(strings.Join(lines, "\n"), "KEY", key), "\n")...)
+				return unit(
+					strings.Split(strings.ReplaceAll(strings.Join(lines, "\n"), "KEY", key),
+						"\n")...)
 			}
 			k, plain := keyspace.New(keyspace.Options{}), keyspace.New(keyspace.Options{})
 			mustApply(t, k, on("a", c.fill...))
-			mustApply(t, k, slices.Concat(on("a", c.before), unit("COPY a b"), on("a", c.first), on("b", c.second)))
+			mustApply(
+				t, k, slices.Concat(on("a", c.before), unit("COPY a b"), on("a", c.first),
+					on("b", c.second)),
+			)
 			mustApply(t, k, slices.Concat(on("b", c.first), on("a", c.second)))
 			mustApply(t, plain, slices.Concat(on("a", c.fill...), on("b", c.fill...)))
 			mustApply(t, plain, slices.Concat(on("a", c.before), on("b", c.before)))

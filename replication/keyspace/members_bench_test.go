@@ -50,7 +50,8 @@ func collections(n int) []collection {
 		{"sorted-set", func(dst []byte, i int) []byte {
 			return resp.AppendCommand(dst, "ZADD", "big", strconv.Itoa(i*7919%n), member(i))
 		}, func(dst []byte, _ int) []byte {
-			return resp.AppendCommand(dst, "ZADD", "big", strconv.Itoa(r.IntN(n)), member(r.IntN(n)))
+			return resp.AppendCommand(dst, "ZADD", "big", strconv.Itoa(r.IntN(n)),
+				member(r.IntN(n)))
 		}},
 	}
 }
@@ -105,7 +106,9 @@ func BenchmarkMemoryPerMember(b *testing.B) {
 // changes, and used_memory after the changes.
 type serverMemory struct{ fresh, changed, used float64 }
 
-func memoryOfServer(b *testing.B, server *servers.Cache, n, changes int, c collection) (m serverMemory) {
+func memoryOfServer(b *testing.B, server *servers.Cache, n, changes int,
+	c collection,
+) (m serverMemory) {
 	b.Helper()
 	conn, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", server.Addr())
 	if err != nil {
@@ -156,7 +159,8 @@ func usedMemory(b *testing.B, conn net.Conn) float64 {
 // What the garbage collector costs while a set and a sorted set of MEMBERS (1
 // million) change at a steady rate: RATE a second (50,000), for SECONDS (5).
 func BenchmarkGCMembers(b *testing.B) {
-	n, rate, seconds := size(b, "MEMBERS", 1_000_000), size(b, "RATE", 50_000), size(b, "SECONDS", 5)
+	n, rate, seconds := size(b, "MEMBERS", 1_000_000), size(b, "RATE", 50_000), size(b, "SECONDS",
+		5)
 	for _, c := range collections(n) {
 		b.Run(c.name, func(b *testing.B) {
 			k := keyspace.New(keyspace.Options{})

@@ -152,7 +152,8 @@ func feed(b *testing.B, conn net.Conn, n int, command func(dst []byte, i int) []
 // What the garbage collector costs while rows are updated at a steady rate:
 // ROWS keys (2 million), RATE a second (50,000), for SECONDS (5).
 func BenchmarkGC(b *testing.B) {
-	rows, rate, seconds := size(b, "ROWS", 2_000_000), size(b, "RATE", 50_000), size(b, "SECONDS", 5)
+	rows, rate, seconds := size(b, "ROWS", 2_000_000), size(b, "RATE", 50_000), size(b, "SECONDS",
+		5)
 	k := keyspace.New(keyspace.Options{})
 	var u []byte
 	for i := range rows {
@@ -160,13 +161,16 @@ func BenchmarkGC(b *testing.B) {
 		mustApply(b, k, u)
 	}
 	r := rand.New(rand.NewPCG(1, 1))
-	reportGC(b, k, rows, rate, seconds, "row", func(dst []byte, i int) []byte { return row(dst, r.IntN(rows), i) })
+	reportGC(b, k, rows, rate, seconds, "row",
+		func(dst []byte, i int) []byte { return row(dst, r.IntN(rows), i) })
 }
 
 // reportGC applies commands at a steady rate for some seconds to a keyspace that holds n things of
 // a kind. The runtime measures the collector's time by the wall clock: on a loaded machine the
 // result is too high, even higher than all CPU time of the process.
-func reportGC(b *testing.B, k *keyspace.Keyspace, n, rate, seconds int, kind string, command func(dst []byte, i int) []byte) {
+func reportGC(b *testing.B, k *keyspace.Keyspace, n, rate, seconds int, kind string,
+	command func(dst []byte, i int) []byte,
+) {
 	b.Helper()
 	var u []byte
 	runtime.GC()
@@ -201,9 +205,11 @@ func reportGC(b *testing.B, k *keyspace.Keyspace, n, rate, seconds int, kind str
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(100*(samples[0].Value.Float64()-gc)/spent.Seconds(), "gc-%-of-cpu")
 	b.ReportMetric(100*(samples[0].Value.Float64()-gc)/passed.Seconds(), "gc-%-of-a-core")
-	b.ReportMetric(100*(samples[2].Value.Float64()-idle)/passed.Seconds(), "gc-idle-%-of-a-core") // of it, on a core that had nothing else to do
+	b.ReportMetric(100*(samples[2].Value.Float64()-idle)/passed.Seconds(),
+		"gc-idle-%-of-a-core") // of it, on a core that had nothing else to do
 	b.ReportMetric(float64(samples[1].Value.Uint64()-cycles), "cycles")
-	b.ReportMetric(float64(samples[3].Value.Uint64()-allocated)/float64(rate*seconds), "alloc-B/"+kind)
+	b.ReportMetric(float64(samples[3].Value.Uint64()-allocated)/float64(rate*seconds),
+		"alloc-B/"+kind)
 	b.ReportMetric(float64(full.Microseconds()), "full-gc-us")
 	b.ReportMetric(float64(rate*seconds)/passed.Seconds(), kind+"s/s")
 	b.ReportMetric(float64(steps[len(steps)*999/1000].Microseconds()), "p99.9-us")

@@ -59,7 +59,9 @@ func canonicalEntry(t *testing.T, e keyspace.Entry) string {
 	switch v.kind {
 	case keyspace.Hash:
 		v.fields = map[string]string{}
-		e.Value.Fields(func(f, val []byte) bool { n++; v.fields[string(f)] = string(val); return true })
+		e.Value.Fields(
+			func(f, val []byte) bool { n++; v.fields[string(f)] = string(val); return true },
+		)
 	case keyspace.Set:
 		v.fields = map[string]string{}
 		e.Value.Members(func(m []byte) bool { n++; v.fields[string(m)] = ""; return true })
@@ -75,7 +77,9 @@ func canonicalEntry(t *testing.T, e keyspace.Entry) string {
 			return true
 		})
 	case keyspace.List:
-		e.Value.Items(func(it []byte) bool { n++; v.items = append(v.items, string(it)); return true })
+		e.Value.Items(
+			func(it []byte) bool { n++; v.items = append(v.items, string(it)); return true },
+		)
 	case keyspace.Stream:
 		v.info = e.Value.Stream()
 		e.Value.Entries(func(e keyspace.StreamEntry) bool {
@@ -91,7 +95,8 @@ func canonicalEntry(t *testing.T, e keyspace.Entry) string {
 		n = len(v.text)
 	}
 	if n != e.Value.Len() || n != max(len(v.fields), len(v.scores), len(v.text), len(v.items)) {
-		t.Fatalf("%q: Len() = %d, %d yielded, %d different", e.Key, e.Value.Len(), n, max(len(v.fields), len(v.scores)))
+		t.Fatalf("%q: Len() = %d, %d yielded, %d different", e.Key, e.Value.Len(), n,
+			max(len(v.fields), len(v.scores)))
 	}
 	return v.canonical()
 }
@@ -104,7 +109,8 @@ func sameAs(t *testing.T, s *keyspace.Snapshot, m model) {
 	err := s.Each(func(e keyspace.Entry) error {
 		want, ok := m[string(e.Key)]
 		if !ok || seen[string(e.Key)] {
-			return fmt.Errorf("key %q is there, in the model: %v, seen before: %v", e.Key, ok, seen[string(e.Key)])
+			return fmt.Errorf("key %q is there, in the model: %v, seen before: %v", e.Key, ok,
+				seen[string(e.Key)])
 		}
 		seen[string(e.Key)] = true
 		if e.ExpireAt != 0 {
@@ -119,7 +125,8 @@ func sameAs(t *testing.T, s *keyspace.Snapshot, m model) {
 		t.Fatal(err)
 	}
 	if len(seen) != len(m) || keys != len(m) || expires != 0 {
-		t.Fatalf("%d keys seen, Len() = %d, the model has %d; %d expiries too many", len(seen), keys, len(m), expires)
+		t.Fatalf("%d keys seen, Len() = %d, the model has %d; %d expiries too many", len(seen),
+			keys, len(m), expires)
 	}
 }
 
@@ -155,7 +162,8 @@ func (l *life) at(key string, kind keyspace.Kind) (v *modelKey, ok bool) {
 
 func (l *life) keep(key string, v *modelKey) {
 	delete(l.m, key)
-	if len(v.fields)+len(v.scores)+len(v.items) > 0 || v.kind == keyspace.String || v.kind == keyspace.Stream {
+	if len(v.fields)+len(v.scores)+len(v.items) > 0 || v.kind == keyspace.String ||
+		v.kind == keyspace.Stream {
 		l.m[key] = v
 	}
 }
@@ -377,8 +385,12 @@ func TestModel(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 7))
-			k := keyspace.NewWith(keyspace.Options{Now: func() int64 { return 1 }}, arena.Options{ChunkSize: 16 << 10, Poison: true})
-			l := &life{r: r, m: model{}, space: 4 << (2 * (seed % 4)), wide: []int{5, 40, 400}[seed%3]}
+			k := keyspace.NewWith(keyspace.Options{Now: func() int64 { return 1 }},
+				arena.Options{ChunkSize: 16 << 10, Poison: true})
+			l := &life{
+				r: r, m: model{}, space: 4 << (2 * (seed % 4)),
+				wide: []int{5, 40, 400}[seed%3],
+			}
 			type kept struct {
 				s *keyspace.Snapshot
 				m model

@@ -211,7 +211,11 @@ func object(k *readState, w *resp.Writer, args [][]byte) {
 	switch sub {
 	case "ENCODING", "REFCOUNT", "IDLETIME":
 	default:
-		w.Error("ERR unknown subcommand '" + string(args[1][:min(len(args[1]), 128)]) + "'. Try OBJECT HELP.")
+		w.Error(
+			"ERR unknown subcommand '" + string(
+				args[1][:min(len(args[1]), 128)],
+			) + "'. Try OBJECT HELP.",
+		)
 		return
 	}
 	if len(args) != 3 {

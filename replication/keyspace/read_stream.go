@@ -248,7 +248,11 @@ func xinfo(k *readState, w *resp.Writer, args [][]byte) {
 	sub := strings.ToUpper(string(args[1][:min(len(args[1]), 128)]))
 	switch {
 	case sub != "STREAM" && sub != "GROUPS" && sub != "CONSUMERS":
-		w.Error("ERR unknown subcommand '" + string(args[1][:min(len(args[1]), 128)]) + "'. Try XINFO HELP.")
+		w.Error(
+			"ERR unknown subcommand '" + string(
+				args[1][:min(len(args[1]), 128)],
+			) + "'. Try XINFO HELP.",
+		)
 		return
 	case len(args) < 3, sub == "GROUPS" && len(args) != 3, sub == "CONSUMERS" && len(args) != 4:
 		w.Error(arityError([]byte("xinfo|" + sub)))
@@ -265,13 +269,21 @@ func xinfo(k *readState, w *resp.Writer, args [][]byte) {
 		w.Array(0)
 		return
 	case sub == "CONSUMERS":
-		w.Error("NOGROUP No such consumer group '" + string(args[3]) + "' for key name '" + string(args[2]) + "'")
+		w.Error(
+			"NOGROUP No such consumer group '" + string(args[3]) + "' for key name '" + string(
+				args[2],
+			) + "'",
+		)
 		return
 	case len(args) > 3 && bytes.EqualFold(args[3], []byte("FULL")):
 		w.Error("ERR XINFO STREAM FULL is not supported")
 		return
 	case len(args) > 3:
-		w.Error("ERR unknown subcommand or wrong number of arguments for '" + string(args[1]) + "'. Try XINFO HELP.")
+		w.Error(
+			"ERR unknown subcommand or wrong number of arguments for '" + string(
+				args[1],
+			) + "'. Try XINFO HELP.",
+		)
 		return
 	}
 	renderStreamInfo(w, v)
@@ -281,7 +293,8 @@ func renderStreamInfo(w *resp.Writer, v Value) {
 	info := v.Stream()
 	var first, last StreamEntry
 	v.EntryRange(0, 1, false, func(e StreamEntry) bool { first = e; return false })
-	v.EntryRange(max(v.Len()-1, 0), v.Len(), false, func(e StreamEntry) bool { last = e; return false })
+	v.EntryRange(max(v.Len()-1, 0), v.Len(), false,
+		func(e StreamEntry) bool { last = e; return false })
 	w.Map(10)
 	number := func(name string, n uint64) {
 		w.BulkString(name)

@@ -11,7 +11,9 @@ import (
 // could read a key that is not among its arguments.
 var readSamples = map[string][]string{
 	"exists": {"EXISTS s none h"}, "touch": {"TOUCH s none"}, "type": {"TYPE l"},
-	"ttl": {"TTL s"}, "pttl": {"PTTL s"}, "expiretime": {"EXPIRETIME s"}, "pexpiretime": {"PEXPIRETIME s"},
+	"ttl": {
+		"TTL s",
+	}, "pttl": {"PTTL s"}, "expiretime": {"EXPIRETIME s"}, "pexpiretime": {"PEXPIRETIME s"},
 	"object": {"OBJECT ENCODING h", "OBJECT REFCOUNT s", "OBJECT IDLETIME s"},
 	"scan":   {"SCAN 0", "SCAN 0 COUNT 100000", "SCAN 0 MATCH o* TYPE string"},
 	"keys":   {"KEYS *"}, "dbsize": {"DBSIZE"}, "randomkey": {"RANDOMKEY"},
@@ -19,20 +21,35 @@ var readSamples = map[string][]string{
 	"getrange": {"GETRANGE s 0 -1"}, "substr": {"SUBSTR s 0 -1"},
 	"getbit": {"GETBIT s 1"}, "bitcount": {"BITCOUNT s"}, "bitpos": {"BITPOS s 1"},
 	"bitfield_ro": {"BITFIELD_RO s GET u8 0"},
-	"hget":        {"HGET h f"}, "hmget": {"HMGET h f none"}, "hgetall": {"HGETALL h"}, "hkeys": {"HKEYS h"},
-	"hvals": {"HVALS h"}, "hlen": {"HLEN h"}, "hexists": {"HEXISTS h f"}, "hstrlen": {"HSTRLEN h f"},
-	"hscan":    {"HSCAN h 0 MATCH * COUNT 5", "HSCAN h 0 NOVALUES"},
-	"smembers": {"SMEMBERS set"}, "sismember": {"SISMEMBER set a"}, "smismember": {"SMISMEMBER set a b"},
-	"scard": {"SCARD set"}, "srandmember": {"SRANDMEMBER set", "SRANDMEMBER set 5"}, "sscan": {"SSCAN set 0"},
-	"zrange":    {"ZRANGE z 0 -1 WITHSCORES", "ZRANGE z 0 9 BYSCORE LIMIT 0 1", "ZRANGE z - + BYLEX REV"},
+	"hget": {
+		"HGET h f",
+	}, "hmget": {"HMGET h f none"}, "hgetall": {"HGETALL h"}, "hkeys": {"HKEYS h"},
+	"hvals": {
+		"HVALS h",
+	}, "hlen": {"HLEN h"}, "hexists": {"HEXISTS h f"}, "hstrlen": {"HSTRLEN h f"},
+	"hscan": {"HSCAN h 0 MATCH * COUNT 5", "HSCAN h 0 NOVALUES"},
+	"smembers": {
+		"SMEMBERS set",
+	}, "sismember": {"SISMEMBER set a"}, "smismember": {"SMISMEMBER set a b"},
+	"scard": {
+		"SCARD set",
+	}, "srandmember": {"SRANDMEMBER set", "SRANDMEMBER set 5"}, "sscan": {"SSCAN set 0"},
+	"zrange": {
+		"ZRANGE z 0 -1 WITHSCORES", "ZRANGE z 0 9 BYSCORE LIMIT 0 1",
+		"ZRANGE z - + BYLEX REV",
+	},
 	"zrevrange": {"ZREVRANGE z 0 -1"}, "zrangebyscore": {"ZRANGEBYSCORE z -inf +inf"},
 	"zrevrangebyscore": {"ZREVRANGEBYSCORE z +inf -inf"}, "zrangebylex": {"ZRANGEBYLEX z - +"},
-	"zrevrangebylex": {"ZREVRANGEBYLEX z + -"}, "zscore": {"ZSCORE z a"}, "zmscore": {"ZMSCORE z a b"},
+	"zrevrangebylex": {
+		"ZREVRANGEBYLEX z + -",
+	}, "zscore": {"ZSCORE z a"}, "zmscore": {"ZMSCORE z a b"},
 	"zcard": {"ZCARD z"}, "zrank": {"ZRANK z a WITHSCORE"}, "zrevrank": {"ZREVRANK z a"},
 	"zcount": {"ZCOUNT z 0 9"}, "zlexcount": {"ZLEXCOUNT z - +"}, "zscan": {"ZSCAN z 0"},
 	"lrange": {"LRANGE l 0 -1"}, "llen": {"LLEN l"}, "lindex": {"LINDEX l 0"}, "lpos": {"LPOS l a"},
 	"xrange": {"XRANGE x - +"}, "xrevrange": {"XREVRANGE x + -"}, "xlen": {"XLEN x"},
-	"xread": {"XREAD COUNT 2 BLOCK 0 STREAMS x y 0 0"}, "xinfo": {"XINFO STREAM x", "XINFO GROUPS x"},
+	"xread": {
+		"XREAD COUNT 2 BLOCK 0 STREAMS x y 0 0",
+	}, "xinfo": {"XINFO STREAM x", "XINFO GROUPS x"},
 }
 
 // The reply of a read command that is not declared as a reader of other keys depends only on the
@@ -45,7 +62,8 @@ func TestReadsOfOtherKeysAreDeclared(t *testing.T) {
 		}
 		samples := readSamples[c.Name]
 		if len(samples) == 0 {
-			t.Errorf("%s: no sample; add calls with every option that could name another key", c.Name)
+			t.Errorf("%s: no sample; add calls with every option that could name another key",
+				c.Name)
 		}
 		for _, sample := range samples {
 			was, is := repliesAroundChange(t, sample)
@@ -53,7 +71,8 @@ func TestReadsOfOtherKeysAreDeclared(t *testing.T) {
 				t.Errorf("%s: %q", sample, was)
 			}
 			if was != is {
-				t.Errorf("%s: the reply from a view is %q, after a change of all keys %q", sample, was, is)
+				t.Errorf("%s: the reply from a view is %q, after a change of all keys %q", sample,
+					was, is)
 			}
 		}
 	}
@@ -79,8 +98,10 @@ func repliesAroundChange(t *testing.T, command string) (before, after string) {
 	v := k.View([][][]byte{args})
 	defer v.Close()
 	// Not FLUSHALL: that begins a new table, so that a view would keep the old one.
-	mustApply(t, k, unit("SET s x", "HSET h f x", "SADD others x", "SET f x", "SET a x", "SET new x",
-		"DEL other set z l x y", "DEL s"))
+	mustApply(
+		t, k, unit("SET s x", "HSET h f x", "SADD others x", "SET f x", "SET a x", "SET new x",
+			"DEL other set z l x y", "DEL s"),
+	)
 	got, _ := keyspace.Reply(v, nil, 2, args)
 	return string(want), string(got)
 }

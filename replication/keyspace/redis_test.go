@@ -159,7 +159,8 @@ func questions(r *rand.Rand, key string, wide int) [][]string {
 		{"SMISMEMBER", key, m(), m(), m()},
 		{"SCARD", key},
 		with("ZRANGE", key, rank(), rank()), with("ZRANGE", key, rank(), rank(), "REV"),
-		with("ZRANGE", key, score(), score(), "BYSCORE"), with("ZRANGE", key, score(), score(), "BYSCORE", "REV"),
+		with("ZRANGE", key, score(), score(),
+			"BYSCORE"), with("ZRANGE", key, score(), score(), "BYSCORE", "REV"),
 		with("ZRANGE", key, lex(), lex(), "BYLEX", "LIMIT", "0"),
 		with("ZREVRANGE", key, rank(), rank()), with("ZRANGEBYSCORE", key, score(), score()),
 		with("ZREVRANGEBYSCORE", key, score(), score()),
@@ -235,7 +236,10 @@ func TestRepliesEqualRedis(t *testing.T) {
 			for round := range uint64(3) {
 				c2.call("FLUSHALL")
 				r := rand.New(rand.NewPCG(round, 11))
-				l := &life{r: r, m: model{}, space: 8, wide: []int{12, 60, 300}[round], later: 4_000_000_000_000}
+				l := &life{
+					r: r, m: model{}, space: 8, wide: []int{12, 60, 300}[round],
+					later: 4_000_000_000_000,
+				}
 				compareLife(t, l, c2, c3)
 			}
 		})

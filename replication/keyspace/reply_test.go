@@ -84,9 +84,12 @@ func TestRepliesLeaveInPieces(t *testing.T) {
 			left := errors.New("the client left")
 			w = resp.NewWriter(size, func([]byte) error { calls++; return left })
 			w.Reset(nil, proto)
-			if k.Execute(w, args); calls != 1 || !errors.Is(w.Err(), left) || len(w.Bytes()) > size {
-				t.Errorf("protocol %d, %s: after an error it was sent %d times, and has %d bytes: %v",
-					proto, line, calls, len(w.Bytes()), w.Err())
+			if k.Execute(w, args); calls != 1 || !errors.Is(w.Err(), left) ||
+				len(w.Bytes()) > size {
+				t.Errorf(
+					"protocol %d, %s: after an error it was sent %d times, and has %d bytes: %v",
+					proto, line, calls, len(w.Bytes()), w.Err(),
+				)
 			}
 		}
 	}

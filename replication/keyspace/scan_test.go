@@ -19,11 +19,13 @@ func TestScanOfSharedPlaces(t *testing.T) {
 			seen := map[string]int{}
 			cursor := uint64(0)
 			for first := true; first || cursor != 0; first = false {
-				cursor = k.scan(cursor, 64-bits, count, func(rec record) bool { seen[rec.key()]++; return true })
+				cursor = k.scan(cursor, 64-bits, count,
+					func(rec record) bool { seen[rec.key()]++; return true })
 			}
 			for i := range n {
 				if times := seen[fmt.Sprint("key:", i)]; times != 1 {
-					t.Fatalf("places of %d bits, COUNT %d: key %d was visited %d times", bits, count, i, times)
+					t.Fatalf("places of %d bits, COUNT %d: key %d was visited %d times", bits,
+						count, i, times)
 				}
 			}
 		}

@@ -34,7 +34,9 @@ func (k *Keyspace) checkTable(t *testing.T, n int) {
 	k.table.dir.Load().each(func(*shard) bool { shards++; return true })
 	// Shards are half full after a split. If shards of equal size fill up together, some are split
 	// before others.
-	if most, entries := 4*n/maxShardKeys+2, len(k.table.dir.Load().shards); k.Len() != n || shards > most || entries > 4*most {
+	if most, entries := 4*n/maxShardKeys+2, len(k.table.dir.Load().shards); k.Len() != n ||
+		shards > most ||
+		entries > 4*most {
 		t.Errorf("%d keys of %d in %d shards, a directory of %d", k.Len(), n, shards, entries)
 	}
 }
@@ -47,7 +49,9 @@ func TestSplitDividesWhatIsExpected(t *testing.T) {
 	s.reserved, s.reservedFor = maxShardKeys, 7
 	table.split(0, s)
 	low, high := table.dir.Load().shard(0), table.dir.Load().shard(1<<63)
-	if low.reserved+high.reserved != maxShardKeys || low.reserved != high.reserved || low.reservedFor != 7 || high.reservedFor != 7 {
+	if low.reserved+high.reserved != maxShardKeys || low.reserved != high.reserved ||
+		low.reservedFor != 7 ||
+		high.reservedFor != 7 {
 		t.Fatalf("%d and %d of %d keys are expected", low.reserved, high.reserved, maxShardKeys)
 	}
 
@@ -74,7 +78,8 @@ func TestSplitDividesWhatIsExpected(t *testing.T) {
 				held := k.Snapshot()
 				defer func() {
 					n := 0
-					if err := held.Each(func(Entry) error { n++; return nil }); err != nil || n != c.before {
+					if err := held.Each(func(Entry) error { n++; return nil }); err != nil ||
+						n != c.before {
 						t.Errorf("the snapshot has %d keys of %d, %v", n, c.before, err)
 					}
 				}()

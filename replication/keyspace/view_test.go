@@ -22,7 +22,8 @@ func TestView(t *testing.T) {
 			commands = append(commands, bytes.Fields([]byte(c)))
 		}
 		if more > 0 {
-			commands = append(commands, bytes.Fields([]byte("KEYS k:*")), bytes.Fields([]byte("SCAN 0 COUNT 100000")))
+			commands = append(commands, bytes.Fields([]byte("KEYS k:*")),
+				bytes.Fields([]byte("SCAN 0 COUNT 100000")))
 		}
 		for i := range max(more, 1) {
 			commands[0] = append(commands[0], fmt.Appendf(nil, "k:%d", i))
@@ -44,7 +45,8 @@ func TestView(t *testing.T) {
 		}
 		v.Close()
 		if !bytes.Equal(got, want) {
-			t.Errorf("with %d arguments more, it is not what was there: %d bytes, want %d", more, len(got), len(want))
+			t.Errorf("with %d arguments more, it is not what was there: %d bytes, want %d", more,
+				len(got), len(want))
 		}
 	}
 }

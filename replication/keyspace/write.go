@@ -125,7 +125,9 @@ func writeCommand(name []byte) *writer {
 func arityOK(arity, n int) bool { return n == arity || arity < 0 && n >= -arity }
 
 func arityError(name []byte) string {
-	return "ERR wrong number of arguments for '" + strings.ToLower(string(name[:min(len(name), 128)])) + "' command"
+	return "ERR wrong number of arguments for '" + strings.ToLower(
+		string(name[:min(len(name), 128)]),
+	) + "' command"
 }
 
 // Redis's own error texts.
@@ -239,7 +241,9 @@ func (k *Keyspace) expire(args [][]byte, unit int64) error {
 		return errNotInteger
 	}
 	if n > math.MaxInt64/unit || n < math.MinInt64/unit {
-		return errors.New("ERR invalid expire time in '" + strings.ToLower(string(args[0])) + "' command")
+		return errors.New(
+			"ERR invalid expire time in '" + strings.ToLower(string(args[0])) + "' command",
+		)
 	}
 	// 0 would mean no expiry; any time up to 1970 has passed, so 1 ms stands for it.
 	at := max(n*unit, 1)
@@ -355,7 +359,8 @@ func (k *Keyspace) flush(args [][]byte) error {
 		return errSyntax
 	}
 	if len(args) == 2 {
-		if mode := strings.ToUpper(string(args[1][:min(len(args[1]), 8)])); mode != "ASYNC" && mode != "SYNC" {
+		if mode := strings.ToUpper(string(args[1][:min(len(args[1]), 8)])); mode != "ASYNC" &&
+			mode != "SYNC" {
 			return errSyntax
 		}
 	}

@@ -64,7 +64,8 @@ func fieldList(args [][]byte, at, size int) ([][]byte, error) {
 		return nil, errSyntax
 	}
 	n, ok := ParseInt(args[at+1])
-	if rest := args[at+2:]; ok && n > 0 && n*int64(size) == int64(len(rest)) && n <= int64(len(rest)) {
+	if rest := args[at+2:]; ok && n > 0 && n*int64(size) == int64(len(rest)) &&
+		n <= int64(len(rest)) {
 		return rest, nil
 	}
 	return nil, errSyntax
@@ -85,7 +86,9 @@ func (k *Keyspace) hsetex(args [][]byte) error {
 		case "FXX":
 			onlyOld = true
 		default:
-			return errors.New("ERR option " + option + " of HSETEX is not supported: fields cannot expire")
+			return errors.New(
+				"ERR option " + option + " of HSETEX is not supported: fields cannot expire",
+			)
 		}
 	}
 	pairs, err := fieldList(args, at, 2)

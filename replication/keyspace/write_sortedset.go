@@ -107,7 +107,8 @@ func (k *Keyspace) addScores(key []byte, pairs [][]byte, o zaddOptions) error {
 			return err
 		}
 	}
-	added, changed := k.edit(&t, SortedSet, t.rec.expireAt()).SetScores(t.value(), st.members, st.scores)
+	added, changed := k.edit(&t, SortedSet, t.rec.expireAt()).
+		SetScores(t.value(), st.members, st.scores)
 	if added+changed > 0 {
 		k.save(&t)
 	}
@@ -208,7 +209,8 @@ func (q *zquery) oneScore(v Value) error {
 	var scores [2]float64
 	for i := range scores {
 		at := i * (v.Len() - 1)
-		v.ScoreRange(at, at+1, false, func(_ []byte, score float64) bool { scores[i] = score; return false })
+		v.ScoreRange(at, at+1, false,
+			func(_ []byte, score float64) bool { scores[i] = score; return false })
 	}
 	if scores[0] != scores[1] {
 		return errors.New("ERR a range by members is not defined where scores differ")
@@ -318,7 +320,11 @@ func (k *Keyspace) zcombination(args [][]byte, weighted bool) (*zcombination, er
 		return nil, errNotInteger
 	}
 	if n < 1 {
-		return nil, errors.New("ERR at least 1 input key is needed for '" + strings.ToLower(string(args[0])) + "' command")
+		return nil, errors.New(
+			"ERR at least 1 input key is needed for '" + strings.ToLower(
+				string(args[0]),
+			) + "' command",
+		)
 	}
 	if n > int64(len(args)-3) {
 		return nil, errSyntax

@@ -144,7 +144,9 @@ func (k *Keyspace) xadd(args [][]byte) error {
 	}
 	s := k.edit(&t, Stream, t.rec.expireAt()).EditStream(t.value())
 	if id.Compare(s.Info.Last) <= 0 {
-		return errors.New("ERR The ID specified in XADD is equal or smaller than the target stream top item")
+		return errors.New(
+			"ERR The ID specified in XADD is equal or smaller than the target stream top item",
+		)
 	}
 	s.Append(id, rest[1:])
 	x.apply(&s)
@@ -238,11 +240,17 @@ func (k *Keyspace) xsetid(args [][]byte) error {
 	s := k.edit(&t, Stream, t.rec.expireAt()).EditStream(t.value())
 	switch {
 	case id.Compare(s.Info.MaxDeleted) < 0:
-		return errors.New("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id")
+		return errors.New(
+			"ERR The ID specified in XSETID is smaller than current max_deleted_entry_id",
+		)
 	case s.Len() > 0 && id.Compare(s.MaxID()) < 0:
-		return errors.New("ERR The ID specified in XSETID is smaller than the target stream top item")
+		return errors.New(
+			"ERR The ID specified in XSETID is smaller than the target stream top item",
+		)
 	case s.Len() > 0 && added >= 0 && added < int64(s.Len()):
-		return errors.New("ERR The entries_added specified in XSETID is smaller than the target stream length")
+		return errors.New(
+			"ERR The entries_added specified in XSETID is smaller than the target stream length",
+		)
 	}
 	s.Info.Last = id
 	if added >= 0 {

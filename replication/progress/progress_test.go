@@ -141,7 +141,8 @@ func TestInvariants(t *testing.T) {
 			if s.Acked > s.Sent || s.Synced > s.Sent {
 				t.Fatalf("seed %d, step %d: more is acknowledged than sent: %+v", seed, step, s)
 			}
-			if s.State < before.State || s.Sent < before.Sent || s.Acked < before.Acked || s.Synced < before.Synced {
+			if s.State < before.State || s.Sent < before.Sent || s.Acked < before.Acked ||
+				s.Synced < before.Synced {
 				t.Fatalf("seed %d, step %d: %+v follows %+v", seed, step, s, before)
 			}
 			before = s

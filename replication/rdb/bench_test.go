@@ -20,9 +20,12 @@ func rows(b *testing.B) *keyspace.Keyspace {
 	k := keyspace.New(keyspace.Options{})
 	l := k.Loader()
 	for i := range benchRows {
-		must(b, l.Hash(fmt.Appendf(nil, "users:%d", i), byteSlices("id", fmt.Sprint(i), "name", fmt.Sprintf("name of user %d", i),
-			"email", fmt.Sprintf("user%d@example.com", i), "country", "CH", "status", "active", "score", "12.50", "visits", fmt.Sprint(i*7%1000),
-			"created_at", "2026-01-02 03:04:05"), 0))
+		must(
+			b, l.Hash(fmt.Appendf(nil, "users:%d", i), byteSlices("id", fmt.Sprint(i), "name",
+				fmt.Sprintf("name of user %d", i), "email", fmt.Sprintf("user%d@example.com", i),
+				"country", "CH", "status", "active", "score", "12.50", "visits",
+				fmt.Sprint(i*7%1000), "created_at", "2026-01-02 03:04:05"), 0),
+		)
 	}
 	return k
 }
@@ -59,7 +62,8 @@ func BenchmarkRead(b *testing.B) {
 func BenchmarkSend(b *testing.B) {
 	file := write(b, rows(b), aux)
 	plain := func(w io.Writer) error {
-		_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{bytes.NewReader(file)}, make([]byte, 256<<10))
+		_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{bytes.NewReader(file)},
+			make([]byte, 256<<10))
 		return err
 	}
 	transcoded := func(w io.Writer) error { return copyPlain(w, bytes.NewReader(file)) }

@@ -17,10 +17,17 @@ const large = 65 << 20 // more than a packed collection may be
 // it is. A node must be able to read its own file at the next start.
 func TestLargeEntry(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
-	must(t, k.Loader().Stream([]byte("s"), 0, func(add func(keyspace.StreamID, [][]byte) error) (keyspace.StreamInfo, error) {
-		id := keyspace.StreamID{Ms: 1}
-		return keyspace.StreamInfo{Last: id, Added: 1}, add(id, [][]byte{[]byte("f"), bytes.Repeat([]byte("x"), large)})
-	}))
+	must(
+		t,
+		k.Loader().
+			Stream([]byte("s"), 0, func(add func(keyspace.StreamID, [][]byte) error) (keyspace.StreamInfo, error) {
+				id := keyspace.StreamID{Ms: 1}
+				return keyspace.StreamInfo{
+					Last:  id,
+					Added: 1,
+				}, add(id, [][]byte{[]byte("f"), bytes.Repeat([]byte("x"), large)})
+			}),
+	)
 	snapshot := k.Snapshot()
 	defer snapshot.Close()
 	var file bytes.Buffer
@@ -39,7 +46,10 @@ func TestLargeElement(t *testing.T) {
 	pack = binary.LittleEndian.AppendUint32(pack, large)
 	pack = append(pack, bytes.Repeat([]byte("x"), large)...)
 	entry := uint64(5 + large) // its length again, backwards, seven bits at a time
-	back := []byte{byte(entry >> 28), byte(entry>>21) | 0x80, byte(entry>>14) | 0x80, byte(entry>>7) | 0x80, byte(entry) | 0x80}
+	back := []byte{
+		byte(entry >> 28), byte(entry>>21) | 0x80, byte(entry>>14) | 0x80,
+		byte(entry>>7) | 0x80, byte(entry) | 0x80,
+	}
 	for back[0] == 0 {
 		back = back[1:]
 	}
@@ -51,7 +61,8 @@ func TestLargeElement(t *testing.T) {
 	file = binary.BigEndian.AppendUint32(file, uint32(len(pack)))
 	file = append(append(file, pack...), 0xff, 0, 0, 0, 0, 0, 0, 0, 0)
 	k := keyspace.New(keyspace.Options{})
-	if _, err := rdb.Read(bytes.NewReader(file), k.Loader()); err != nil || k.Memory().Live < large {
+	if _, err := rdb.Read(bytes.NewReader(file), k.Loader()); err != nil ||
+		k.Memory().Live < large {
 		t.Errorf("%v, %d bytes", err, k.Memory().Live)
 	}
 }
@@ -60,7 +71,8 @@ func TestLargeElement(t *testing.T) {
 func TestCrowdedNode(t *testing.T) {
 	const size = 6 + 2 + 260_000*264 + 1
 	pack := binary.LittleEndian.AppendUint32(nil, size)
-	pack = append(pack, 0xff, 0xff, 1, 1) // of an unknown number of elements, all of them the number 1
+	pack = append(pack, 0xff, 0xff, 1,
+		1) // of an unknown number of elements, all of them the number 1
 	lzf := append([]byte{byte(len(pack) - 1)}, pack...)
 	lzf = append(append(lzf, bytes.Repeat([]byte{0xe0, 0xff, 0x01}, 260_000)...), 0, 0xff)
 
@@ -68,7 +80,8 @@ func TestCrowdedNode(t *testing.T) {
 	file = append(binary.BigEndian.AppendUint32(file, uint32(len(lzf))), 0x80)
 	file = append(binary.BigEndian.AppendUint32(file, size), lzf...)
 	file = append(file, 0xff, 0, 0, 0, 0, 0, 0, 0, 0)
-	if _, err := rdb.Read(bytes.NewReader(file), keyspace.New(keyspace.Options{}).Loader()); err == nil || !strings.Contains(err.Error(), "more than 33554432 elements") {
+	if _, err := rdb.Read(bytes.NewReader(file), keyspace.New(keyspace.Options{}).Loader()); err == nil ||
+		!strings.Contains(err.Error(), "more than 33554432 elements") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -22,14 +22,18 @@ func TestPackLenOfBothForms(t *testing.T) {
 			b = append(append(b, text...), form...)
 			b = endPack(appendPack(b, []byte("next")), 2)
 			if i == 0 {
-				if ours := endPack(appendPack(appendPack(beginPack(nil), text), []byte("next")), 2); !bytes.Equal(ours, b) {
+				if ours := endPack(appendPack(appendPack(beginPack(nil), text), []byte("next")), 2); !bytes.Equal(
+					ours, b,
+				) {
 					t.Errorf("an element of %d bytes is not written as the older servers do", size)
 				}
 			}
 			var all [][]byte
 			err := eachPacked(b, func(s []byte, _ int64) { all = append(all, s) })
-			if err != nil || len(all) != 2 || !bytes.Equal(all[0], text) || string(all[1]) != "next" {
-				t.Errorf("an element of %d bytes that ends with %x: %d elements, %v", size, form, len(all), err)
+			if err != nil || len(all) != 2 || !bytes.Equal(all[0], text) ||
+				string(all[1]) != "next" {
+				t.Errorf("an element of %d bytes that ends with %x: %d elements, %v", size, form,
+					len(all), err)
 			}
 		}
 	}

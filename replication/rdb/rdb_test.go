@@ -62,7 +62,8 @@ func TestEmpty(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	k := keyspace.New(keyspace.Options{})
-	if a, err := rdb.Read(bytes.NewReader(b), k.Loader()); a != (rdb.Aux{}) || err != nil || k.Len() != 0 {
+	if a, err := rdb.Read(bytes.NewReader(b), k.Loader()); a != (rdb.Aux{}) || err != nil ||
+		k.Len() != 0 {
 		t.Errorf("%+v, %v", a, err)
 	}
 }
@@ -138,7 +139,9 @@ func TestGolden(t *testing.T) {
 }
 
 // file puts a body between a header and a trailer without a checksum.
-func file(version, body string) string { return version + body + "\xff" + strings.Repeat("\x00", 8) }
+func file(version, body string) string {
+	return version + body + "\xff" + strings.Repeat("\x00", 8)
+}
 
 // TestReadEncodings reads encodings that Write does not write.
 func TestReadEncodings(t *testing.T) {
@@ -371,7 +374,8 @@ func FuzzRead(f *testing.F) {
 		began := allocated()
 		a, err := rdb.Read(bytes.NewReader(append(bytes.Clone(b), make([]byte, 8)...)), k.Loader())
 		if got := allocated() - began; got > bound(b) || k.Memory().Mapped > int64(bound(b)) {
-			t.Fatalf("%d bytes of input took %d of memory, and hold %d", len(b), got, k.Memory().Mapped)
+			t.Fatalf("%d bytes of input took %d of memory, and hold %d", len(b), got,
+				k.Memory().Mapped)
 		}
 		if err != nil {
 			return

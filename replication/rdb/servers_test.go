@@ -22,7 +22,10 @@ import (
 	"rowfall/replication/rdb"
 )
 
-var caches = []servers.Kind{servers.RedisOldest, servers.RedisStable, servers.Redis, servers.Valkey, servers.ValkeyStable}
+var caches = []servers.Kind{
+	servers.RedisOldest, servers.RedisStable, servers.Redis, servers.Valkey,
+	servers.ValkeyStable,
+}
 
 // dumpServer returns the contents of a server, in the form of dump.
 func dumpServer(t *testing.T, c *redis.Client) map[string]string {
@@ -34,7 +37,9 @@ func dumpServer(t *testing.T, c *redis.Client) map[string]string {
 	for _, key := range keys {
 		kind, err := c.Type(ctx, key).Result()
 		must(t, err)
-		ms, err := servertest.ExpireTime(func(args ...any) (int64, error) { return c.Do(ctx, args...).Int64() }, key)
+		ms, err := servertest.ExpireTime(
+			func(args ...any) (int64, error) { return c.Do(ctx, args...).Int64() }, key,
+		)
 		must(t, err)
 		ms = max(ms, 0)
 		var parts []string
@@ -105,7 +110,10 @@ func dumpStream(t *testing.T, c *redis.Client, key string) (parts []string) {
 	if i.MaxDeletedEntryID == "" { // Redis 6.2 does not know what was: see plain
 		i.MaxDeletedEntryID, i.EntriesAdded = "0-0", int64(len(entries))
 	}
-	return append(parts, fmt.Sprintf("last %s deleted %s added %d", i.LastGeneratedID, i.MaxDeletedEntryID, i.EntriesAdded))
+	return append(
+		parts, fmt.Sprintf("last %s deleted %s added %d", i.LastGeneratedID, i.MaxDeletedEntryID,
+			i.EntriesAdded),
+	)
 }
 
 func connect(t *testing.T, s *servers.Cache) *redis.Client {
@@ -177,16 +185,20 @@ func TestServersLoad(t *testing.T) {
 func TestServersLoadBoundary(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
 	long := strings.Repeat("v", packBoundary)
-	must(t, k.Loader().Stream([]byte("s"), 0, func(add func(keyspace.StreamID, [][]byte) error) (i keyspace.StreamInfo, err error) {
-		for _, pairs := range [][]string{{"f", "x"}, {"f", long}, {long, "x"}, {"f", "x", long, long}} {
-			i.Last.Ms++
-			i.Added++
-			if err := add(i.Last, byteSlices(pairs...)); err != nil {
-				return i, err
-			}
-		}
-		return i, nil
-	}))
+	must(
+		t,
+		k.Loader().
+			Stream([]byte("s"), 0, func(add func(keyspace.StreamID, [][]byte) error) (i keyspace.StreamInfo, err error) {
+				for _, pairs := range [][]string{{"f", "x"}, {"f", long}, {long, "x"}, {"f", "x", long, long}} {
+					i.Last.Ms++
+					i.Added++
+					if err := add(i.Last, byteSlices(pairs...)); err != nil {
+						return i, err
+					}
+				}
+				return i, nil
+			}),
+	)
 	b, want := write(t, k, aux), dump(t, k)
 	again := keyspace.New(keyspace.Options{})
 	_, err := rdb.Read(bytes.NewReader(b), again.Loader())
@@ -196,7 +208,13 @@ func TestServersLoadBoundary(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			dir := t.TempDir()
 			must(t, os.WriteFile(filepath.Join(dir, "ours.rdb"), b, 0o600))
-			s := servertest.Cache(t, kind, servers.CacheOptions{Dir: dir, Args: []string{"--dbfilename", "ours.rdb", "--sanitize-dump-payload", "yes"}})
+			s := servertest.Cache(
+				t, kind,
+				servers.CacheOptions{
+					Dir:  dir,
+					Args: []string{"--dbfilename", "ours.rdb", "--sanitize-dump-payload", "yes"},
+				},
+			)
 			compare(t, dumpServer(t, connect(t, s)), want)
 		})
 	}
@@ -219,7 +237,8 @@ func TestServersCheck(t *testing.T) {
 				servertest.SkipOrFail(t, fmt.Errorf("no %s: %w", program, err))
 			}
 			out, err := cmd.CombinedOutput()
-			if err != nil || !strings.Contains(string(out), "Checksum OK") || !strings.Contains(string(out), "looks OK") {
+			if err != nil || !strings.Contains(string(out), "Checksum OK") ||
+				!strings.Contains(string(out), "looks OK") {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
@@ -231,7 +250,8 @@ func TestServersSave(t *testing.T) {
 	for _, kind := range caches {
 		t.Run(string(kind), func(t *testing.T) {
 			dir := t.TempDir()
-			s := servertest.Cache(t, kind, servers.CacheOptions{Dir: dir, Args: []string{"--dbfilename", "theirs.rdb"}})
+			s := servertest.Cache(t, kind,
+				servers.CacheOptions{Dir: dir, Args: []string{"--dbfilename", "theirs.rdb"}})
 			c := connect(t, s)
 			fillServer(t, c)
 			want := dumpServer(t, c)
@@ -253,7 +273,8 @@ func TestServersSave(t *testing.T) {
 			f, err := os.Open(filepath.Join(dir, "theirs.rdb"))
 			must(t, err)
 			defer func() { _ = f.Close() }()
-			if _, err := rdb.Read(f, keyspace.New(keyspace.Options{}).Loader()); err == nil || !strings.Contains(err.Error(), `"a stream": it has the consumer group "readers"`) {
+			if _, err := rdb.Read(f, keyspace.New(keyspace.Options{}).Loader()); err == nil ||
+				!strings.Contains(err.Error(), `"a stream": it has the consumer group "readers"`) {
 				t.Errorf("a consumer group: %v", err)
 			}
 		})
@@ -276,7 +297,13 @@ func fillServer(t *testing.T, c *redis.Client) {
 		p.RPush(ctx, "item:"+n, s)
 		p.RPush(ctx, "items", s)
 		p.XAdd(ctx, &redis.XAddArgs{Stream: "entry:" + n, ID: "5-7", Values: []string{s, s}})
-		p.XAdd(ctx, &redis.XAddArgs{Stream: "entries", ID: fmt.Sprintf("%d-%d", i/5, i+1), Values: []string{"text", s}})
+		p.XAdd(
+			ctx,
+			&redis.XAddArgs{
+				Stream: "entries", ID: fmt.Sprintf("%d-%d", i/5, i+1),
+				Values: []string{"text", s},
+			},
+		)
 	}
 	for _, n := range []int{1, 100, 600, 3000} {
 		for i := range n {
@@ -289,7 +316,13 @@ func fillServer(t *testing.T, c *redis.Client) {
 			if i%10 == 7 {
 				fields = []string{"other", "1", "other", "2", "", ""}
 			}
-			p.XAdd(ctx, &redis.XAddArgs{Stream: fmt.Sprint("stream:", n), ID: fmt.Sprintf("%d-%d", i/9+1, i%9*i), Values: fields})
+			p.XAdd(
+				ctx,
+				&redis.XAddArgs{
+					Stream: fmt.Sprint("stream:", n),
+					ID:     fmt.Sprintf("%d-%d", i/9+1, i%9*i), Values: fields,
+				},
+			)
 			if i%4 == 2 {
 				p.XDel(ctx, fmt.Sprint("stream:", n), fmt.Sprintf("%d-%d", i/9+1, i%9*i))
 			}
@@ -301,9 +334,11 @@ func fillServer(t *testing.T, c *redis.Client) {
 	p.XDel(ctx, "empty stream", "7-8")
 	p.SAdd(ctx, "ints32", 1, 70000)
 	p.SAdd(ctx, "ints64", 1, 1<<40)
-	p.ZAdd(ctx, "extremes", redis.Z{Score: math.Inf(1), Member: "a"}, redis.Z{Score: math.Inf(-1), Member: "b"}, redis.Z{Score: 5e-324, Member: "c"})
+	p.ZAdd(ctx, "extremes", redis.Z{Score: math.Inf(1), Member: "a"},
+		redis.Z{Score: math.Inf(-1), Member: "b"}, redis.Z{Score: 5e-324, Member: "c"})
 	p.Set(ctx, "compressible", strings.Repeat("rowfall ", 10_000), 0)
-	p.HSet(ctx, "compressible hash", "f", strings.Repeat("rowfall ", 5), "g", strings.Repeat("a", 60))
+	p.HSet(ctx, "compressible hash", "f", strings.Repeat("rowfall ", 5), "g",
+		strings.Repeat("a", 60))
 	p.PExpireAt(ctx, "string:3", time.UnixMilli(4_000_000_000_123))
 	p.PExpireAt(ctx, "hash:100", time.UnixMilli(4_000_000_000_124))
 	_, err := p.Exec(ctx)

@@ -56,9 +56,13 @@ func TestTranscodeCountsLossyStreams(t *testing.T) {
 		"deleted": {Last: id, Added: 1, MaxDeleted: keyspace.StreamID{Ms: 1}},
 		"trimmed": {Last: id, Added: 2},
 	} {
-		must(t, k.Loader().Stream([]byte(key), 0, func(add func(keyspace.StreamID, [][]byte) error) (keyspace.StreamInfo, error) {
-			return info, add(id, [][]byte{[]byte("f"), []byte("v")})
-		}))
+		must(
+			t,
+			k.Loader().
+				Stream([]byte(key), 0, func(add func(keyspace.StreamID, [][]byte) error) (keyspace.StreamInfo, error) {
+					return info, add(id, [][]byte{[]byte("f"), []byte("v")})
+				}),
+		)
 	}
 	var file bytes.Buffer
 	s := k.Snapshot()
@@ -87,7 +91,8 @@ func TestTranscode(t *testing.T) {
 		}
 	}
 	for limit := 0; limit < len(to); limit += len(to)/10 + 1 {
-		if err := copyPlain(&limited{limit}, bytes.NewReader(b)); !errors.Is(err, io.ErrShortWrite) {
+		if err := copyPlain(&limited{limit}, bytes.NewReader(b)); !errors.Is(err,
+			io.ErrShortWrite) {
 			t.Errorf("after %d bytes: %v", limit, err)
 		}
 	}
@@ -121,7 +126,9 @@ func TestTranscodeGolden(t *testing.T) {
 		k := keyspace.New(keyspace.Options{})
 		must(t, c.load(k.Loader()))
 		got := transcode(t, write(t, k, rdb.Aux{}))
-		if want := "REDIS0009" + "\xfa\x0aredis-bits\xc0\x40" + c.want + "\xff"; string(got[:len(got)-8]) != want {
+		if want := "REDIS0009" + "\xfa\x0aredis-bits\xc0\x40" + c.want + "\xff"; string(
+			got[:len(got)-8],
+		) != want {
 			t.Errorf("%s:\n got %q\nwant %q", name, got[:len(got)-8], want)
 		}
 	}
@@ -180,7 +187,13 @@ func TestTranscodedLoads(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			dir := t.TempDir()
 			must(t, os.WriteFile(filepath.Join(dir, "ours.rdb"), b, 0o600))
-			s := servertest.Cache(t, kind, servers.CacheOptions{Dir: dir, Args: []string{"--dbfilename", "ours.rdb", "--sanitize-dump-payload", "yes"}})
+			s := servertest.Cache(
+				t, kind,
+				servers.CacheOptions{
+					Dir:  dir,
+					Args: []string{"--dbfilename", "ours.rdb", "--sanitize-dump-payload", "yes"},
+				},
+			)
 			compare(t, dumpServer(t, connect(t, s)), want)
 		})
 	}

@@ -70,7 +70,8 @@ func BenchmarkNext(b *testing.B) {
 func BenchmarkFollowed(b *testing.B) {
 	for _, followers := range []int{1, 3, 20} {
 		for _, every := range []time.Duration{50 * time.Microsecond, 200 * time.Microsecond, 2 * time.Millisecond} {
-			b.Run(fmt.Sprintf("%d/%v", followers, every), func(b *testing.B) { followed(b, followers, every) })
+			b.Run(fmt.Sprintf("%d/%v", followers, every),
+				func(b *testing.B) { followed(b, followers, every) })
 		}
 	}
 }

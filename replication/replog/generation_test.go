@@ -65,7 +65,10 @@ func TestNumberedGeneration(t *testing.T) {
 func TestMissingNewestSegments(t *testing.T) {
 	for missing := range 3 {
 		dir := t.TempDir()
-		c := replog.Config{SegmentSize: segmentHeader + 5*(recordHeader+10), Keep: -1, Fsync: replog.Never}
+		c := replog.Config{
+			SegmentSize: segmentHeader + 5*(recordHeader+10), Keep: -1,
+			Fsync: replog.Never,
+		}
 		l := open(t, dir, c)
 		for range 12 {
 			if _, err := l.Append(replog.Unit, content(l.End(), 10)); err != nil {

@@ -70,7 +70,8 @@ func readTo(t testing.TB, l *replog.Log, from, to replog.Offset, limit int) {
 			t.Fatalf("at %v: %v", at, err)
 		}
 		if len(b) == 0 || limit > 0 && len(b) > limit || r.Offset() != at+replog.Offset(len(b)) {
-			t.Fatalf("Next(%d) gave %d bytes at %v, then stands at %v", limit, len(b), at, r.Offset())
+			t.Fatalf("Next(%d) gave %d bytes at %v, then stands at %v", limit, len(b), at,
+				r.Offset())
 		}
 		if !bytes.Equal(b, content(at, len(b))) {
 			t.Fatalf("wrong bytes at %v", at)
@@ -257,7 +258,8 @@ func TestFsyncEverySecond(t *testing.T) {
 		time.Sleep(time.Second + 1) // of synctest's clock
 		synctest.Wait()
 		<-l.Failed()
-		if _, err := l.Append(replog.Unit, []byte("x")); !errors.Is(err, memfs.ErrInjected) || !errors.Is(l.Err(), memfs.ErrInjected) {
+		if _, err := l.Append(replog.Unit, []byte("x")); !errors.Is(err, memfs.ErrInjected) ||
+			!errors.Is(l.Err(), memfs.ErrInjected) {
 			t.Errorf("Append after a failed sync: %v", err)
 		}
 		fs.FailAt(0, nil)
@@ -279,7 +281,8 @@ func TestParse(t *testing.T) {
 	if _, err := replog.ParseFsync("sometimes"); err == nil {
 		t.Error("sometimes was taken")
 	}
-	if o, err := replog.ParseOffset("123"); o != 123 || err != nil || o.String() != "123" || o.IsZero() {
+	if o, err := replog.ParseOffset("123"); o != 123 || err != nil || o.String() != "123" ||
+		o.IsZero() {
 		t.Errorf("%v, %v", o, err)
 	}
 	for _, s := range []string{"", "-1", "x", "9223372036854775808"} {

@@ -130,7 +130,8 @@ func TestReplay(t *testing.T) {
 			t.Fatalf("record %d is %v, want %v", i, r.Kind, want)
 		}
 		n := 0
-		if err := l.Replay(r.Start, func(replog.Record) error { n++; return nil }); err != nil || n != len(all)-i {
+		if err := l.Replay(r.Start, func(replog.Record) error { n++; return nil }); err != nil ||
+			n != len(all)-i {
 			t.Fatalf("from record %d: %d records, %v", i, n, err)
 		}
 		if len(r.Payload) > 1 {

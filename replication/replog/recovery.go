@@ -363,7 +363,8 @@ func (f *dirScan) scanSegment(s *segment, full bool) (err error) {
 		return nil
 	}
 	if sc.at.offset != s.end {
-		err := fmt.Errorf("it ends at offset %d, but the next one begins at %d", sc.at.offset, s.end)
+		err := fmt.Errorf("it ends at offset %d, but the next one begins at %d", sc.at.offset,
+			s.end)
 		return &badRecord{sc.at, err}
 	}
 	if s.end > f.mark.offset {

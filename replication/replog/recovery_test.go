@@ -30,7 +30,10 @@ const (
 func build(t testing.TB, clean bool) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	c := replog.Config{SegmentSize: segmentHeader + 5*(recordHeader+10), Keep: -1, Fsync: replog.Never}
+	c := replog.Config{
+		SegmentSize: segmentHeader + 5*(recordHeader+10), Keep: -1,
+		Fsync: replog.Never,
+	}
 	l, err := replog.Open(dir, c)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +137,8 @@ func TestCorruption(t *testing.T) {
 				}
 				defer func() { _ = l.Close() }()
 				if r := l.Recovery(); l.End() != replog.Offset(want*10) || r.Lost != c.lost {
-					t.Fatalf("ends at %v with %+v, want %d and lost %v", l.End(), r, want*10, c.lost)
+					t.Fatalf("ends at %v with %+v, want %d and lost %v", l.End(), r, want*10,
+						c.lost)
 				}
 				end := fill(t, l, 20)
 				readTo(t, l, 0, end, 0)
@@ -185,7 +189,8 @@ func TestCorruptionInOldSegment(t *testing.T) {
 	edit(t, second, func(b []byte) []byte { b[len(b)-1] ^= 1; return b })
 	l = open(t, dir, small())
 	ce := (*replog.CorruptError)(nil)
-	if err := l.Replay(0, func(replog.Record) error { return nil }); !errors.As(err, &ce) || ce.File != second {
+	if err := l.Replay(0, func(replog.Record) error { return nil }); !errors.As(err, &ce) ||
+		ce.File != second {
 		t.Errorf("Replay: %v", err)
 	}
 	r, err := l.NewReader(0)
@@ -359,7 +364,8 @@ func TestFailingOperation(t *testing.T) {
 					t.Fatalf("%d: a process that failed lost records: %+v", n, l.Recovery())
 				}
 				for i := range 6 {
-					reopened(t, fs.PowerCut(rand.New(rand.NewPCG(uint64(n), uint64(i)))), max(appended-1000, 0), durable)
+					reopened(t, fs.PowerCut(rand.New(rand.NewPCG(uint64(n), uint64(i)))),
+						max(appended-1000, 0), durable)
 				}
 				if err == nil {
 					t.Logf("%d operations", n-1)
@@ -406,7 +412,8 @@ func TestOpenSyncsWhatItShows(t *testing.T) {
 		c.FS, c.Fsync = next, policy
 		again := open(t, "log", c)
 		if again.End() != 20 || again.Synced() != 20 {
-			t.Errorf("with %v the next process shows %v, and %v is on disk", policy, again.End(), again.Synced())
+			t.Errorf("with %v the next process shows %v, and %v is on disk", policy, again.End(),
+				again.Synced())
 		}
 		for seed := range uint64(8) {
 			c.FS = next.PowerCut(rand.New(rand.NewPCG(1, seed)))
@@ -467,16 +474,23 @@ func testLayout(t *testing.T) {
 	}
 	table := crc32.MakeTable(crc32.Castagnoli)
 	generation := binary.LittleEndian.AppendUint64(nil, l.Generation())
-	want := []byte("RFSEG001" + string(generation) + "\x02\x01\x00\x00\x00\x00\x00\x00" + "\x02\x01\x00\x00\x00\x00\x00\x00" + "\x80\x43\x6d\x38")
+	want := []byte(
+		"RFSEG001" + string(
+			generation,
+		) + "\x02\x01\x00\x00\x00\x00\x00\x00" + "\x02\x01\x00\x00\x00\x00\x00\x00" + "\x80\x43\x6d\x38",
+	)
 	want = binary.LittleEndian.AppendUint32(want, crc32.Checksum(want, table))
 	body := []byte("\x03\x00\x00\x00" + "\x03" + "\x02\x01\x00\x00\x00\x00\x00")
-	want = binary.LittleEndian.AppendUint32(want, crc32.Checksum(append(bytes.Clone(body), "abc"...), table))
+	want = binary.LittleEndian.AppendUint32(want,
+		crc32.Checksum(append(bytes.Clone(body), "abc"...), table))
 	want = append(append(want, body...), "abc"...)
 	got, err := os.ReadFile(segments(t, dir)[0])
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("segment: %v\n got %q\nwant %q", err, got, want)
 	}
-	want = []byte("RFSYN001" + string(generation) + "\x05\x01\x00\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00")
+	want = []byte(
+		"RFSYN001" + string(generation) + "\x05\x01\x00\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00",
+	)
 	want = binary.LittleEndian.AppendUint32(want, crc32.Checksum(want, table))
 	got, err = os.ReadFile(filepath.Join(dir, "synced"))
 	if err != nil || !bytes.Equal(got, want) {

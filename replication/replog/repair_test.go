@@ -50,7 +50,8 @@ func TestDropDamaged(t *testing.T) {
 	}
 	readTo(t, l, start, end, 0)
 	// The files stay because a restart needs them: it will find the damage, and repair the log.
-	if n := len(segments(t, dir)); !strings.HasSuffix(segments(t, dir)[0], "-00000000000000000000.seg") {
+	if n := len(segments(t, dir)); !strings.HasSuffix(segments(t, dir)[0],
+		"-00000000000000000000.seg") {
 		t.Errorf("%d segments left", n)
 	}
 	if err := l.Retain(end); err != nil {
@@ -88,7 +89,8 @@ func TestDropDamagedNewest(t *testing.T) {
 	end := fill(t, l, 100)
 	readTo(t, l, start, end, 0)
 	n := 0
-	if err := l.Replay(start, func(replog.Record) error { n++; return nil }); err != nil || n != 100 {
+	if err := l.Replay(start, func(replog.Record) error { n++; return nil }); err != nil ||
+		n != 100 {
 		t.Errorf("%d records: %v", n, err)
 	}
 }

@@ -37,7 +37,8 @@ func TestDiskFullForReal(t *testing.T) {
 		t.Errorf("full at %v", l.End())
 	}
 	// Other files take the rest of the volume.
-	if err := os.WriteFile(filepath.Join(dir, "other"), make([]byte, 8<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+	if err := os.WriteFile(filepath.Join(dir, "other"), make([]byte, 8<<20), 0o600); !errors.Is(err,
+		syscall.ENOSPC) {
 		t.Fatal(err)
 	}
 	for i := range 20_000 { // two days and more

@@ -29,7 +29,8 @@ func fillUp(t *testing.T, l *replog.Log, why error) {
 func wantFull(t *testing.T, err error) {
 	t.Helper()
 	full := (*replog.FullError)(nil)
-	if !errors.As(err, &full) || full.File == "" || full.Need <= 0 || !strings.Contains(err.Error(), full.File) {
+	if !errors.As(err, &full) || full.File == "" || full.Need <= 0 ||
+		!strings.Contains(err.Error(), full.File) {
 		t.Fatalf("got %v, want a FullError", err)
 	}
 }
@@ -64,7 +65,8 @@ func TestDiskFull(t *testing.T) {
 		if pings < 90 {
 			t.Fatalf("free %d: %d pings, then %v", free, pings, err)
 		}
-		if _, err := l.Append(replog.Unit, content(l.End(), 1)); !errors.As(err, new(*replog.FullError)) {
+		if _, err := l.Append(replog.Unit, content(l.End(), 1)); !errors.As(err,
+			new(*replog.FullError)) {
 			t.Fatalf("free %d: a unit of one byte: %v", free, err)
 		}
 		for err = nil; err == nil; {
@@ -210,7 +212,8 @@ func TestKeepAge(t *testing.T) {
 		pin.Release()
 		wait(5 * time.Minute)
 		if s := l.Start(); s < first-400 || s > first {
-			t.Fatalf("starts at %v, want one before %v: what is older than an hour goes by itself", s, first)
+			t.Fatalf("starts at %v, want one before %v: what is older than an hour goes by itself",
+				s, first)
 		}
 		// The age of a segment survives a restart. A failed clock makes no segment older.
 		if err := l.Close(); err != nil {

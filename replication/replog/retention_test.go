@@ -26,7 +26,8 @@ func TestPinAdvances(t *testing.T) {
 			t.Fatal(err)
 		}
 		if s := l.Start(); pin.Offset() != tc.want || s > tc.want || s < tc.want-400 {
-			t.Errorf("advanced to %v: it is at %v, and the log begins at %v", tc.to, pin.Offset(), s)
+			t.Errorf("advanced to %v: it is at %v, and the log begins at %v", tc.to, pin.Offset(),
+				s)
 		}
 	}
 	pin.Release()
@@ -37,7 +38,8 @@ func TestPinAdvances(t *testing.T) {
 func TestSetKeep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const mb = 1 << 20
-		l, err := replog.Open("log", replog.Config{FS: memfs.New(), Memory: 1 << 10, Fsync: replog.Never})
+		l, err := replog.Open("log",
+			replog.Config{FS: memfs.New(), Memory: 1 << 10, Fsync: replog.Never})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +101,8 @@ func TestSpareRoom(t *testing.T) {
 		end := l.End()
 		fillUp(t, l, syscall.ENOSPC)
 		if l.End() < end+30_000 {
-			t.Errorf("reserve %d: the log took only %d bytes of the spare room", reserve, l.End()-end)
+			t.Errorf("reserve %d: the log took only %d bytes of the spare room", reserve,
+				l.End()-end)
 		}
 	}
 }

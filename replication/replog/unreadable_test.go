@@ -14,7 +14,9 @@ import (
 
 // inMemory builds a log with records and segments on a disk that can have bad sectors. The process
 // was killed, so no file records what is durable.
-func inMemory(t *testing.T, records int) (volume *memfs.FS, c replog.Config, names []string, end replog.Offset) {
+func inMemory(t *testing.T,
+	records int,
+) (volume *memfs.FS, c replog.Config, names []string, end replog.Offset) {
 	t.Helper()
 	volume, c = memfs.New(), small()
 	c.FS = volume
@@ -149,7 +151,8 @@ func TestUnreadableAtOpen(t *testing.T) {
 					t.Fatal(err)
 				}
 				if l.Start() > from || l.End() < from || !l.Recovery().Lost && l.End() != end {
-					t.Fatalf("byte %d of %s, from %v: %v to %v, %+v", at, name, from, l.Start(), l.End(), l.Recovery())
+					t.Fatalf("byte %d of %s, from %v: %v to %v, %+v", at, name, from, l.Start(),
+						l.End(), l.Recovery())
 				}
 				repaired := fill(t, l, 3)
 				if err := l.Close(); err != nil {
@@ -180,7 +183,8 @@ func TestUnopenableIsNoDamage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err = r.Next(t.Context(), 0); !errors.Is(err, syscall.EMFILE) || errors.As(err, new(*replog.CorruptError)) {
+		if _, err = r.Next(t.Context(), 0); !errors.Is(err, syscall.EMFILE) ||
+			errors.As(err, new(*replog.CorruptError)) {
 			t.Fatal(err)
 		}
 		_ = r.Close()

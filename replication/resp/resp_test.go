@@ -52,11 +52,13 @@ func TestParseCommand(t *testing.T) {
 			if err != nil || !slices.Equal(words(args), c.args) {
 				t.Fatalf("got %q %v, want %q", args, err, c.args)
 			}
-			if again := resp.AppendCommand(nil, c.args...); c.name != "zeros in front" && !bytes.Equal(again, []byte(c.in[:n])) {
+			if again := resp.AppendCommand(nil, c.args...); c.name != "zeros in front" &&
+				!bytes.Equal(again, []byte(c.in[:n])) {
 				t.Fatalf("%d bytes taken, %q written again", n, again)
 			}
 			for cut := range n {
-				if _, _, err := resp.ParseCommand([]byte(c.in[:cut]), nil); !errors.Is(err, resp.ErrIncomplete) {
+				if _, _, err := resp.ParseCommand([]byte(c.in[:cut]), nil); !errors.Is(err,
+					resp.ErrIncomplete) {
 					t.Fatalf("cut at %d: %v", cut, err)
 				}
 			}
@@ -74,7 +76,14 @@ func words(args [][]byte) []string {
 
 const mixed = "*2\r\n$3\r\nGET\r\n$1\r\na\r\nPING\r\n\r\n*0\r\nset a \"x y\\x41\\n\" 'it\\'s'\n*-1\r\n*1\r\n$4\r\nECHO\r\n"
 
-var mixedCommands = [][]string{{"GET", "a"}, {"PING"}, nil, nil, {"set", "a", "x yA\n", "it's"}, nil, {"ECHO"}}
+var mixedCommands = [][]string{
+	{"GET", "a"},
+	{"PING"},
+	nil, nil,
+	{"set", "a", "x yA\n", "it's"},
+	nil,
+	{"ECHO"},
+}
 
 func TestReaderCommands(t *testing.T) {
 	for name, wrap := range map[string]func(io.Reader) io.Reader{
@@ -88,7 +97,8 @@ func TestReaderCommands(t *testing.T) {
 			var wire []byte
 			for i, want := range mixedCommands {
 				args, raw, err := r.ReadCommand()
-				if err != nil || !slices.Equal(words(args), want) || (args == nil) != (want == nil) {
+				if err != nil || !slices.Equal(words(args), want) ||
+					(args == nil) != (want == nil) {
 					t.Fatalf("command %d: %q %v, want %q", i, args, err, want)
 				}
 				wire = append(wire, raw...)
@@ -167,7 +177,12 @@ func (s *sequence) Read(p []byte) (int, error) {
 }
 
 func TestReaderLinesAndPayload(t *testing.T) {
-	r := resp.NewReader(iotest.OneByteReader(strings.NewReader("+FULLRESYNC x 1\r\n\n\n$5\r\nabcde*1\r\n$4\r\nPING\r\n")), 512)
+	r := resp.NewReader(
+		iotest.OneByteReader(
+			strings.NewReader("+FULLRESYNC x 1\r\n\n\n$5\r\nabcde*1\r\n$4\r\nPING\r\n"),
+		),
+		512,
+	)
 	for _, want := range []string{"+FULLRESYNC x 1", "", "", "$5"} {
 		if line, err := r.ReadLine(); err != nil || string(line) != want {
 			t.Fatalf("line %q %v, want %q", line, err, want)
@@ -200,7 +215,9 @@ func TestReaderRefuses(t *testing.T) {
 			t.Errorf("%.20q: %v, want %s", in, err, want)
 		}
 	}
-	if _, _, err := resp.NewReader(strings.NewReader("*1048577\r\n"), 512).ReadCommand(); errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, _, err := resp.NewReader(strings.NewReader("*1048577\r\n"), 512).ReadCommand(); errors.Is(
+		err, io.ErrUnexpectedEOF,
+	) {
 		t.Error("a client may send more than MaxArgs arguments")
 	}
 	r := resp.NewReader(strings.NewReader(strings.Repeat("x", resp.MaxInline*2)), 512)
@@ -326,8 +343,9 @@ func FuzzReader(f *testing.F) {
 }
 
 func BenchmarkParseCommand(b *testing.B) {
-	wire := resp.AppendCommand(nil, "HSET", "users:0000000001", "id", "1", "name", "name-1", "email",
-		"someone@example.com", "country", "SE", "status", "active", "created", "2024-01-01 00:00:00")
+	wire := resp.AppendCommand(nil, "HSET", "users:0000000001", "id", "1", "name", "name-1",
+		"email", "someone@example.com", "country", "SE", "status", "active", "created",
+		"2024-01-01 00:00:00")
 	var args [][]byte
 	b.SetBytes(int64(len(wire)))
 	for b.Loop() {
@@ -339,7 +357,10 @@ func BenchmarkParseCommand(b *testing.B) {
 // releases it between commands.
 func TestReaderAccountsForItsMemory(t *testing.T) {
 	const count = 100_000
-	wire := []byte(fmt.Sprintf("*%d\r\n", count) + strings.Repeat("$0\r\n\r\n", count) + "*1\r\n$4\r\nPING\r\n")
+	wire := []byte(
+		fmt.Sprintf("*%d\r\n", count) + strings.Repeat("$0\r\n\r\n",
+			count) + "*1\r\n$4\r\nPING\r\n",
+	)
 	most, now := 0, 0
 	r := resp.NewReader(bytes.NewReader(wire), 512)
 	r.SetAccount(func(held int) error {

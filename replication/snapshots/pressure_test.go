@@ -50,8 +50,10 @@ func TestSnapshotsForKeepDoNotStorm(t *testing.T) {
 			p := Pressure{Last: data, Next: data, Keep: keep, Every: 256 * mb, Free: -1}
 			for p.Logged = 0; !p.Due(); p.Logged += max(data/100, 1000) {
 			}
-			if data > 2*p.Logged+1000 || p.Logged > max(keep, data/2, mb, 1000)+max(data/100, 1000) {
-				t.Errorf("keep %d, snapshot %d: the next one after %d bytes of log", keep, data, p.Logged)
+			if data > 2*p.Logged+1000 ||
+				p.Logged > max(keep, data/2, mb, 1000)+max(data/100, 1000) {
+				t.Errorf("keep %d, snapshot %d: the next one after %d bytes of log", keep, data,
+					p.Logged)
 			}
 		}
 	}

@@ -77,11 +77,13 @@ func TestFaultOfFileOrSocket(t *testing.T) {
 		}
 		l := &Reader{file: f, size: int64(tc.size)}
 		var damaged *FileError
-		if err := l.Transcode(tc.ctx, tc.w); errors.As(err, &damaged) != tc.damaged || (err == nil) != (tc.name == "good") {
+		if err := l.Transcode(tc.ctx, tc.w); errors.As(err, &damaged) != tc.damaged ||
+			(err == nil) != (tc.name == "good") {
 			t.Errorf("%s: transcode ends with %v", tc.name, err)
 		}
 		l.off = 20
-		if err := l.CheckReadable(); errors.As(err, &damaged) != (tc.damaged && tc.name != "checksum") {
+		if err := l.CheckReadable(); errors.As(err,
+			&damaged) != (tc.damaged && tc.name != "checksum") {
 			t.Errorf("%s: byte 20 gives %v", tc.name, err)
 		}
 	}

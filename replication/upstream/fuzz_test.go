@@ -19,7 +19,8 @@ func FuzzParseSync(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		s, err := parseSync(line)
-		if err == nil && (s.Offset < 0 || s.Full && s.ID == "" || strings.ContainsAny(s.ID, " \t\r\n")) {
+		if err == nil &&
+			(s.Offset < 0 || s.Full && s.ID == "" || strings.ContainsAny(s.ID, " \t\r\n")) {
 			t.Errorf("%q gives %+v", line, s)
 		}
 	})
@@ -68,7 +69,13 @@ func allocated() uint64 {
 func FuzzNext(f *testing.F) {
 	ping, set := "*1\r\n$4\r\nping\r\n", string(resp.AppendCommand(nil, "SET", "k", "v"))
 	multi, exec := string(resp.AppendCommand(nil, "MULTI")), string(resp.AppendCommand(nil, "EXEC"))
-	f.Add([]byte(ping + multi + set + ping + exec + string(resp.AppendCommand(nil, "REPLCONF", "GETACK", "*")) + set))
+	f.Add(
+		[]byte(
+			ping + multi + set + ping + exec + string(
+				resp.AppendCommand(nil, "REPLCONF", "GETACK", "*"),
+			) + set,
+		),
+	)
 	f.Add([]byte(multi + multi + exec + exec))
 	f.Add([]byte(set + "PING\r\n" + set))
 	f.Add([]byte(ping + "\n"))
@@ -101,8 +108,11 @@ func FuzzNext(f *testing.F) {
 			t.Fatalf("%d bytes took %d of memory, whatever lengths they claim", len(sent), got)
 		}
 		cut, kindsCut, faultCut := read(iotest.OneByteReader(bytes.NewReader(sent)))
-		if !strings.HasPrefix(string(sent), whole) || whole != cut || !slices.Equal(kinds, kindsCut) || fault.Error() != faultCut.Error() {
-			t.Fatalf("%q\nwhole: %q %v, %v\n  cut: %q %v, %v", sent, whole, kinds, fault, cut, kindsCut, faultCut)
+		if !strings.HasPrefix(string(sent), whole) || whole != cut ||
+			!slices.Equal(kinds, kindsCut) ||
+			fault.Error() != faultCut.Error() {
+			t.Fatalf("%q\nwhole: %q %v, %v\n  cut: %q %v, %v", sent, whole, kinds, fault, cut,
+				kindsCut, faultCut)
 		}
 	})
 }

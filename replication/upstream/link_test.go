@@ -76,7 +76,13 @@ var handshake = []string{
 
 func dial(t *testing.T, addr string) *upstream.Link {
 	t.Helper()
-	l, err := upstream.Dial(context.Background(), upstream.Config{Addr: addr, User: "joe", Password: "secret", ListenPort: 7000, Timeout: 5 * time.Second})
+	l, err := upstream.Dial(
+		context.Background(),
+		upstream.Config{
+			Addr: addr, User: "joe", Password: "secret", ListenPort: 7000,
+			Timeout: 5 * time.Second,
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +111,11 @@ func TestPSync(t *testing.T) {
 		{id, "+PONG", id + " 101", upstream.Sync{}, "PONG"},
 		{id, "  ", id + " 101", upstream.Sync{}, `answered "  "`}, // once a panic
 	} {
-		l := dial(t, serve(t, append(handshake[:len(handshake):len(handshake)], "PSYNC "+tc.asked+" > "+tc.reply), ""))
+		l := dial(
+			t, serve(t,
+				append(handshake[:len(handshake):len(handshake)], "PSYNC "+tc.asked+" > "+tc.reply),
+				""),
+		)
 		got, err := l.PSync(tc.id, 100, false)
 		if tc.fault != "" {
 			if err == nil || !strings.Contains(err.Error(), tc.fault) {
@@ -122,14 +132,24 @@ func TestPSync(t *testing.T) {
 // Records are bytes of the stream. All commands from MULTI to EXEC are one record.
 func TestNext(t *testing.T) {
 	set := string(resp.AppendCommand(nil, "SET", "k", "v"))
-	multi := string(resp.AppendCommand(nil, "multi")) + set + "*1\r\n$4\r\nping\r\n" + string(resp.AppendCommand(nil, "EXEC"))
+	multi := string(resp.AppendCommand(nil, "multi")) + set + "*1\r\n$4\r\nping\r\n" + string(
+		resp.AppendCommand(nil, "EXEC"),
+	)
 	getAck := string(resp.AppendCommand(nil, "REPLCONF", "GETACK", "*"))
-	sel, ping := string(resp.AppendCommand(nil, "SELECT", "0")), string(resp.AppendCommand(nil, "PING"))
+	sel, ping := string(resp.AppendCommand(nil, "SELECT", "0")), string(
+		resp.AppendCommand(nil, "PING"),
+	)
 	type record struct {
 		kind replog.Kind
 		text string
 	}
-	want := []record{{replog.Select, sel}, {replog.Unit, multi}, {replog.Ping, ping}, {replog.GetAck, getAck}, {replog.Unit, set}}
+	want := []record{
+		{replog.Select, sel},
+		{replog.Unit, multi},
+		{replog.Ping, ping},
+		{replog.GetAck, getAck},
+		{replog.Unit, set},
+	}
 	sent := ""
 	for _, r := range want {
 		sent += r.text
@@ -159,7 +179,11 @@ func TestNext(t *testing.T) {
 
 func TestSnapshotThenStream(t *testing.T) {
 	ping := string(resp.AppendCommand(nil, "PING"))
-	l := dial(t, serve(t, append(handshake[:len(handshake):len(handshake)], "PSYNC ? -1 > +FULLRESYNC "+id+" 7"), "\n\n$5\r\nhello"+ping))
+	l := dial(
+		t, serve(t,
+			append(handshake[:len(handshake):len(handshake)], "PSYNC ? -1 > +FULLRESYNC "+id+" 7"),
+			"\n\n$5\r\nhello"+ping),
+	)
 	if _, err := l.PSync("", 0, false); err != nil {
 		t.Fatal(err)
 	}
@@ -179,8 +203,10 @@ func TestSnapshotThenStream(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	addr := serve(t, []string{"PING > +PONG", "AUTH joe secret > -WRONGPASS no"}, "")
-	_, err := upstream.Dial(context.Background(), upstream.Config{Addr: addr, User: "joe", Password: "secret", Timeout: 5 * time.Second})
-	if err == nil || !strings.Contains(err.Error(), addr) || !strings.Contains(err.Error(), "WRONGPASS") {
+	_, err := upstream.Dial(context.Background(),
+		upstream.Config{Addr: addr, User: "joe", Password: "secret", Timeout: 5 * time.Second})
+	if err == nil || !strings.Contains(err.Error(), addr) ||
+		!strings.Contains(err.Error(), "WRONGPASS") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -195,7 +221,8 @@ func TestCommandOfManyArguments(t *testing.T) {
 	if err := l.Next(&b); err != nil || b.Len() != 1 || len(b.First(1)) != len(many) {
 		t.Fatalf("%d records, %v", b.Len(), err)
 	}
-	if args, n, err := resp.ParseCommand(b.First(1), nil); err != nil || n != len(many) || len(args) != resp.MaxArgs+10 {
+	if args, n, err := resp.ParseCommand(b.First(1), nil); err != nil || n != len(many) ||
+		len(args) != resp.MaxArgs+10 {
 		t.Errorf("%d arguments in %d bytes, %v", len(args), n, err)
 	}
 }
@@ -225,7 +252,8 @@ func TestSilentServer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	for name, config := range map[string]*tls.Config{"plain": nil, "TLS": {ServerName: "x"}} {
-		_, err := upstream.Dial(ctx, upstream.Config{Addr: l.Addr().String(), Timeout: 50 * time.Millisecond, TLS: config})
+		_, err := upstream.Dial(ctx,
+			upstream.Config{Addr: l.Addr().String(), Timeout: 50 * time.Millisecond, TLS: config})
 		if !errors.Is(err, os.ErrDeadlineExceeded) || ctx.Err() != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -31,8 +31,12 @@ var table = &binlog.Table{Database: "shop", Name: "t", Columns: []binlog.Column{
 }}
 
 var cells = [][]byte{
-	[]byte("-7"), []byte("9223372036854775807"), []byte("18446744073709551615"), []byte("12.50"), []byte("0.1"), []byte("Ärger"), nil, nil,
-	[]byte("2024-05-01 10:00:00"), []byte("2024-05-01"), []byte("-12:30:00"), []byte("x,yy"), []byte("3"), []byte("1"), nil, []byte("0.1"),
+	[]byte(
+		"-7",
+	), []byte("9223372036854775807"), []byte("18446744073709551615"), []byte("12.50"), []byte("0.1"), []byte("Ärger"), nil, nil,
+	[]byte(
+		"2024-05-01 10:00:00",
+	), []byte("2024-05-01"), []byte("-12:30:00"), []byte("x,yy"), []byte("3"), []byte("1"), nil, []byte("0.1"),
 	[]byte("2024-05-01 10:00:00.050"), []byte("5"),
 }
 
@@ -255,7 +259,8 @@ func TestBadExpressions(t *testing.T) {
 			continue
 		}
 		if !strings.Contains(e.Message, c.message) || c.column > 0 && e.Column != c.column {
-			t.Errorf("%s: got column %d: %s, want %d: %s", c.source, e.Column, e.Message, c.column, c.message)
+			t.Errorf("%s: got column %d: %s, want %d: %s", c.source, e.Column, e.Message, c.column,
+				c.message)
 		}
 	}
 }
@@ -318,7 +323,8 @@ func TestJSONIsThatOfColumns(t *testing.T) {
 			got, err := p.AppendJSON(nil, &s, r)
 			want, err2 := r.AppendJSON(nil, i)
 			if err != nil || err2 != nil || string(got) != string(want) {
-				t.Errorf("%s of %q is %s, %v; the column is %s, %v", name, text, got, err, want, err2)
+				t.Errorf("%s of %q is %s, %v; the column is %s, %v", name, text, got, err, want,
+					err2)
 			}
 		}
 	}

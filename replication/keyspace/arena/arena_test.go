@@ -148,7 +148,8 @@ func TestArena(t *testing.T) {
 				}
 			}
 			o.check(t)
-			if s := o.a.Stats(); s.Garbage > s.Live/2+int64(2*min(chunk, 128<<10)) || s.Retired != 0 {
+			if s := o.a.Stats(); s.Garbage > s.Live/2+int64(2*min(chunk, 128<<10)) ||
+				s.Retired != 0 {
 				t.Fatalf("compaction leaves %+v", s)
 			}
 			for id := range o.at {
@@ -249,7 +250,9 @@ func TestArenaFull(t *testing.T) {
 // as the next chunk of its size. Before, a failed unmapping ended the process.
 func TestArenaUnmapFails(t *testing.T) {
 	refused := 0
-	o := newStore(arena.Options{ChunkSize: 256, Unmap: func([]byte) bool { refused++; return false }})
+	o := newStore(
+		arena.Options{ChunkSize: 256, Unmap: func([]byte) bool { refused++; return false }},
+	)
 	for n := range 50 {
 		for id := range 100 {
 			o.set(t, id, content(id, n, 30+n%2*200)) // ordinary chunks, and chunks of one record

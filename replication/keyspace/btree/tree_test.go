@@ -225,7 +225,8 @@ func TestTreeFull(t *testing.T) {
 				}
 			}()
 			for i := range 20 {
-				edited.Set(fmt.Appendf(nil, "%d-%d", r.IntN(1000), unit*20+i), make([]byte, r.IntN(1000)))
+				edited.Set(fmt.Appendf(nil, "%d-%d", r.IntN(1000), unit*20+i),
+					make([]byte, r.IntN(1000)))
 			}
 			return nil
 		}()
@@ -297,7 +298,8 @@ func TestTreeRanges(t *testing.T) {
 	for _, c := range [][2]int{{0, 1}, {-5, 3}, {63, 66}, {100, 1500}, {2990, 9999}, {5, 5}, {7, 2}} {
 		var up, down []string
 		tree.Ascend(c[0], c[1], func(k, _ []byte) bool { up = append(up, string(k)); return true })
-		tree.Descend(c[0], c[1], func(k, _ []byte) bool { down = append(down, string(k)); return true })
+		tree.Descend(c[0], c[1],
+			func(k, _ []byte) bool { down = append(down, string(k)); return true })
 		slices.Reverse(down)
 		if !slices.Equal(up, down) {
 			t.Fatalf("%v: %d up, %d down", c, len(up), len(down))

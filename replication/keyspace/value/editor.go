@@ -141,7 +141,9 @@ func (e *Editor) toBig(kind Kind, old Value) *Big {
 	case List:
 		v.Items(func(it []byte) bool { e.pushBig(it, false); return true })
 	case Stream:
-		v.Entries(func(s StreamEntry) bool { b.members.Set(s.ID.appendTo(nil), s.pairs); return true })
+		v.Entries(
+			func(s StreamEntry) bool { b.members.Set(s.ID.appendTo(nil), s.pairs); return true },
+		)
 	}
 	e.Buf = e.Buf[:e.base]
 	return b

@@ -138,7 +138,8 @@ func increment(key []byte) bool {
 func (v Value) MembersBelow(bound []byte, orEqual bool) (n int) {
 	if v.big != nil {
 		var first float64
-		v.ScoreRange(0, 1, false, func(_ []byte, score float64) bool { first = score; return false })
+		v.ScoreRange(0, 1, false,
+			func(_ []byte, score float64) bool { first = score; return false })
 		key := append(appendScoreKey(nil, first), bound...)
 		if orEqual {
 			key = append(key, 0)

@@ -65,7 +65,8 @@ func TestSortedSetRanks(t *testing.T) {
 			}
 			i := 0
 			v.Scores(func(m []byte, s float64) bool {
-				if string(m) != want[i].member || math.Float64bits(s) != math.Float64bits(want[i].score) {
+				if string(m) != want[i].member ||
+					math.Float64bits(s) != math.Float64bits(want[i].score) {
 					t.Fatalf("rank %d is %q %v, want %v", i, m, s, want[i])
 				}
 				if rank, score, ok := v.Rank(m); !ok || rank != i || score != s {
@@ -84,7 +85,8 @@ func TestSortedSetRanks(t *testing.T) {
 						most++
 					}
 				}
-				if a, b := v.ScoresBelow(bound, false), v.ScoresBelow(bound, true); a != less || b != most {
+				if a, b := v.ScoresBelow(bound, false), v.ScoresBelow(bound, true); a != less ||
+					b != most {
 					t.Fatalf("ScoresBelow(%v) = %d, %d, want %d, %d", bound, a, b, less, most)
 				}
 			}
