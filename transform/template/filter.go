@@ -10,27 +10,29 @@ import (
 )
 
 // filter changes the text of a column. run appends the changed form of dst[from:] to dst, and
-// leaves dst[from:] itself in place.
+// leaves dst[from:] itself in place. invert returns the text from which run makes the given one;
+// false if run cannot print that. It is used only where the chain of filters is injective.
 type filter struct {
-	name string
-	run  func(dst []byte, from int) ([]byte, error)
+	name   string
+	run    func(dst []byte, from int) ([]byte, error)
+	invert func(text []byte) ([]byte, bool)
 }
 
 var filters = []filter{
-	{"urlencode", urlencode},
+	{"urlencode", urlencode, decodeURL},
 	{"lower", func(dst []byte, from int) ([]byte, error) {
 		return expression.AppendMapped(dst, dst[from:], unicode.ToLower), nil
-	}},
+	}, unchanged},
 	{"upper", func(dst []byte, from int) ([]byte, error) {
 		return expression.AppendMapped(dst, dst[from:], unicode.ToUpper), nil
-	}},
+	}, unchanged},
 	{"hex", func(dst []byte, from int) ([]byte, error) {
 		return hex.AppendEncode(dst, dst[from:]), nil
-	}},
+	}, decodeHex},
 	{"base64", func(dst []byte, from int) ([]byte, error) {
 		return base64.StdEncoding.AppendEncode(dst, dst[from:]), nil
-	}},
-	{"uuid", uuid},
+	}, decodeBase64},
+	{"uuid", uuid, parseUUID},
 }
 
 // filterNames returns the names of all filters, in the order of the table.
