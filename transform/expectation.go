@@ -10,8 +10,10 @@ import (
 // Expectation is what the sink must hold for one output of a row. Its slices are valid until visit
 // returns.
 type Expectation struct {
-	Kind OutputKind
-	Key  []byte
+	// Output is the index of the output, less than Plan.Outputs.
+	Output int
+	Kind   OutputKind
+	Key    []byte
 	// Pairs is field, value, field, value... of a hash: the whole row, or the row's field of a hash
 	// that rows share.
 	Pairs [][]byte
@@ -19,6 +21,20 @@ type Expectation struct {
 	Value []byte
 	// Member is the row's member of a set or sorted set, Score the score of the latter as text.
 	Member, Score []byte
+	// hasField is set if Pairs is a field of a hash that rows share.
+	hasField bool
+}
+
+// HasField reports whether Pairs is one field of a hash that rows share, and not a whole hash.
+func (e *Expectation) HasField() bool { return e.hasField }
+
+// Location returns the place of the expected value.
+func (e *Expectation) Location() Location {
+	at := Location{Output: e.Output, Key: e.Key, Member: e.Member}
+	if e.hasField {
+		at.Member = e.Pairs[0]
+	}
+	return at
 }
 
 // Expect calls visit for each output that writes the row, with what Append writes for the output.
@@ -53,7 +69,7 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 			return fmt.Errorf("read back own command: %w", err)
 		}
 		p.scratch.args = args
-		if err := visit(o.expectation(args)); err != nil {
+		if err := visit(o.expectation(i, args)); err != nil {
 			return err
 		}
 	}
@@ -61,11 +77,11 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 }
 
 // expectation returns what the sink holds after the one command that an insert makes of o.
-func (o *output) expectation(args [][]byte) Expectation {
-	e := Expectation{Kind: o.kind, Key: args[1]}
+func (o *output) expectation(index int, args [][]byte) Expectation {
+	e := Expectation{Output: index, Kind: o.kind, Key: args[1]}
 	switch o.kind {
 	case Hash:
-		e.Pairs = args[2:]
+		e.Pairs, e.hasField = args[2:], o.member != nil
 	case Set:
 		e.Member = args[2]
 	case SortedSet:
