@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"rowfall/binlog"
@@ -90,4 +91,66 @@ func (o *output) expectation(index int, args [][]byte) Expectation {
 		e.Value = args[2]
 	}
 	return e
+}
+
+// AppendTo appends the expectation in a form that ParseExpectation reads, so that a chunk of rows
+// can be kept as bytes until it is compared.
+func (e *Expectation) AppendTo(dst []byte) []byte {
+	dst = append(dst, byte(e.Kind), 0)
+	if e.hasField {
+		dst[len(dst)-1] = 1
+	}
+	dst = binary.AppendUvarint(dst, uint64(e.Output))
+	dst = appendBytes(dst, e.Key)
+	switch e.Kind {
+	case Hash:
+		dst = binary.AppendUvarint(dst, uint64(len(e.Pairs)))
+		for _, b := range e.Pairs {
+			dst = appendBytes(dst, b)
+		}
+	case Set:
+		dst = appendBytes(dst, e.Member)
+	case SortedSet:
+		dst = appendBytes(appendBytes(dst, e.Member), e.Score)
+	default:
+		dst = appendBytes(dst, e.Value)
+	}
+	return dst
+}
+
+func appendBytes(dst, b []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+}
+
+// ParseExpectation reads what AppendTo appended in this process, from the start of b, into e. It
+// returns the bytes behind. The slices of e are parts of b; Pairs is reused.
+func ParseExpectation(e *Expectation, b []byte) (rest []byte) {
+	*e = Expectation{Kind: OutputKind(b[0]), hasField: b[1] == 1, Pairs: e.Pairs[:0]}
+	b = b[2:]
+	number := func() uint64 {
+		v, n := binary.Uvarint(b)
+		b = b[n:]
+		return v
+	}
+	text := func() []byte {
+		n := number()
+		t := b[:n:n]
+		b = b[n:]
+		return t
+	}
+	e.Output = int(number())
+	e.Key = text()
+	switch e.Kind {
+	case Hash:
+		for range number() {
+			e.Pairs = append(e.Pairs, text())
+		}
+	case Set:
+		e.Member = text()
+	case SortedSet:
+		e.Member, e.Score = text(), text()
+	default:
+		e.Value = text()
+	}
+	return b
 }
