@@ -3,6 +3,7 @@ package sink_test
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 
 	"rowfall/binlog"
@@ -11,7 +12,7 @@ import (
 	"rowfall/sink"
 )
 
-func progress(t *testing.T, set, file string, offset uint64) sink.Progress {
+func progress(t testing.TB, set, file string, offset uint64) sink.Progress {
 	t.Helper()
 	gtid, err := binlog.ParseGTIDSet(set)
 	if err != nil {
@@ -121,4 +122,57 @@ func FuzzParseProgress(f *testing.F) {
 			t.Errorf("%+v reads back as %+v, %v", p, again, err)
 		}
 	})
+}
+
+// words returns the words of RESP commands, a line each command.
+func words(commands []byte) string {
+	var text strings.Builder
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(commands), "\r\n"), "\r\n") {
+		switch {
+		case strings.HasPrefix(line, "*"):
+			text.WriteByte('\n')
+		case !strings.HasPrefix(line, "$"):
+			text.WriteString(line + " ")
+		}
+	}
+	return text.String()
+}
+
+// Each unit writes the changed fields of the position, always in the same order.
+func TestPositionOnTheWire(t *testing.T) {
+	const hset = "\nHSET rowfall:position:shop "
+	set := func(n int) string { return fmt.Sprintf("%s:1-%d", uuid, n) }
+	partial := progress(t, set(6), "binlog.000002", 400)
+	partial.Partial, partial.Row = 1, 10
+	replaying := progress(t, set(6), "binlog.000002", 400)
+	replaying.Phase, replaying.Server = sink.Replaying, "server-b"
+	e := sink.NewEncoder("shop")
+	for i, step := range []struct {
+		progress sink.Progress
+		flush    bool
+		want     string
+	}{
+		{progress(t, set(5), "binlog.000001", 100), false,
+			"\nHSET rowfall:state::pipelines shop v2 " + hset + "gtid " + set(5) +
+				" file binlog.000001 offset 100 server server-a time 100000 state streaming " +
+				"\nHDEL rowfall:position:shop partial row "},
+		{progress(t, set(5), "binlog.000001", 100), false, ""},
+		{progress(t, set(6), "binlog.000001", 200), false,
+			hset + "gtid " + set(6) + " offset 200 time 200000 "},
+		{progress(t, set(6), "binlog.000002", 400), false,
+			hset + "file binlog.000002 offset 400 time 400000 "},
+		{partial, false, hset + "partial 1 row 10 "},
+		{replaying, false, hset + "server server-b state replaying " +
+			"\nHDEL rowfall:position:shop partial row "},
+		{progress(t, "", "binlog.000002", 400), true,
+			"\nFLUSHALL \nHSET rowfall:state::pipelines shop v2 " + hset + "gtid " +
+				" file binlog.000002 offset 400 server server-a time 400000 state streaming " +
+				"\nHDEL rowfall:position:shop partial row "},
+	} {
+		u := sink.Unit{Progress: step.progress, Flush: step.flush}
+		want := "\nMULTI " + step.want + "\nEXEC "
+		if got := words(e.Encode(nil, &u)); got != want {
+			t.Errorf("unit %d is\n%s\nwant\n%s", i, got, want)
+		}
+	}
 }
