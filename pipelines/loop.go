@@ -59,7 +59,7 @@ type loop struct {
 
 	// progress is the state of the data after unit is applied. It shares no memory with the
 	// stream, whose position changes with each Next.
-	progress sink.Progress
+	progress progress
 	head     binlog.Position // during a replay: the position to reach
 	unit     sink.Unit
 
@@ -367,7 +367,7 @@ func (l *loop) betweenTransactions(ctx context.Context) error {
 
 // flush applies the unit and begins a new one.
 func (l *loop) flush(ctx context.Context) error {
-	l.unit.Progress = l.progress
+	l.progress.store(&l.unit.Progress)
 	l.saveEvidence()
 	size := l.unit.Size()
 	if size > hugeUnit {

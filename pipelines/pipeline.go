@@ -106,6 +106,10 @@ var lockWait time.Duration
 // run opens source and sink, decides where to start, and runs the loop.
 func (p *Pipeline) run(ctx context.Context) error {
 	state, err := p.sink.Load(ctx)
+	var stored progress
+	if err == nil {
+		stored, err = parseProgress(p.config.Name, &state.Progress)
+	}
 	switch {
 	case errors.Is(err, sink.ErrDemoted):
 		return err
@@ -128,7 +132,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 		return fmt.Errorf("prepare connection: %w", err)
 	}
 	l := p.newLoop(conn, wait)
-	if err := l.decideStart(ctx, state); err != nil {
+	if err := l.decideStart(ctx, state, stored); err != nil {
 		return err
 	}
 	if err := l.checkNames(ctx); err != nil {

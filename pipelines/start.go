@@ -15,9 +15,10 @@ import (
 )
 
 // decideStart decides where the run starts: at the data's position, at the start of new data, or
-// where --from points. It writes nothing. What must be written becomes l.initialUnit, which is
+// where --from points. stored is the progress of the data that state describes. decideStart writes
+// nothing. What must be written becomes l.initialUnit, which is
 // applied once the server has shown that it can serve the position.
-func (l *loop) decideStart(ctx context.Context, state sink.State) error {
+func (l *loop) decideStart(ctx context.Context, state sink.State, stored progress) error {
 	problems, err := query.Check(ctx, l.conn, wantedPatterns(&l.config.Mapping)...)
 	if err != nil {
 		return fmt.Errorf("check MySQL's settings: %w", err)
@@ -48,9 +49,9 @@ func (l *loop) decideStart(ctx context.Context, state sink.State) error {
 		return l.startAt(ctx, from, false)
 	// Shall the position of existing data be moved?
 	case from != "":
-		return l.rewind(ctx, from, state)
+		return l.rewind(ctx, from, state, stored)
 	}
-	if err := l.resume(state); err != nil {
+	if err := l.resume(state, stored); err != nil {
 		return err
 	}
 	if err := l.loadEvidence(state.Pieces); err != nil {
@@ -61,8 +62,8 @@ func (l *loop) decideStart(ctx context.Context, state sink.State) error {
 }
 
 // resume continues at the data's position.
-func (l *loop) resume(state sink.State) error {
-	l.progress, l.history.server = state.Progress, state.Server
+func (l *loop) resume(state sink.State, stored progress) error {
+	l.progress, l.history.server = stored, stored.Server
 	if err := checkMapping(l.config, state.Pieces); err != nil {
 		return err
 	}
@@ -167,7 +168,7 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 		return l.config.Fault("tables",
 			"no table of the server matches the mapping; create one, or correct the patterns")
 	}
-	l.progress = sink.Progress{
+	l.progress = progress{
 		Position: position, Server: l.conn.Server().UUID, Time: now, Phase: sink.Streaming,
 	}
 	if load {
@@ -286,12 +287,14 @@ func (l *loop) awaitLoggedDDL(ctx context.Context, tables map[string]*binlog.Tab
 }
 
 // rewind moves the position of existing data, back or forward.
-func (l *loop) rewind(ctx context.Context, from string, state sink.State) error {
+func (l *loop) rewind(
+	ctx context.Context, from string, state sink.State, stored progress,
+) error {
 	if state.Phase == sink.Snapshot {
 		return stop("--from %s: the first load is not finished; let it finish, "+
 			"or start again with --from snapshot", from)
 	}
-	if err := l.resume(state); err != nil {
+	if err := l.resume(state, stored); err != nil {
 		return err
 	}
 	l.history.reason = "--from has moved the position"
