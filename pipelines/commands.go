@@ -162,7 +162,8 @@ func (c *Commands) includes(set *binlog.GTIDSet, table string) bool {
 		if table != "" && slices.Contains(strings.Split(f["rebuilding"], ","), table) {
 			continue
 		}
-		if p.Position.GTID.Contains(*set) {
+		at, err := ParsePosition(p.Position)
+		if err == nil && at.GTID.Contains(*set) {
 			return true
 		}
 	}

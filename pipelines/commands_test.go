@@ -9,7 +9,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
-	"rowfall/binlog"
 	"rowfall/pipelines"
 	"rowfall/replication"
 	"rowfall/sink"
@@ -35,14 +34,14 @@ func TestWaitMeansComplete(t *testing.T) {
 	defer client.Close()
 
 	const set = "7a5a5545-e919-11f1-b04d-02fc00000001:1-9"
-	gtids, err := binlog.ParseGTIDSet(set)
-	must(t, err)
 	to := sink.NewNode(node, "test")
 	_, err = to.Load(ctx)
 	must(t, err)
 	apply := func(p sink.Progress) {
 		t.Helper()
-		p.Position = binlog.Position{GTID: gtids}
+		p.Position = sink.Position{
+			{Name: "gtid", Value: []byte(set)}, {Name: "offset", Value: []byte("0")},
+		}
 		must(t, to.Apply(ctx, &sink.Unit{Progress: p}))
 	}
 	wait := func(ms time.Duration) int {

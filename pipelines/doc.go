@@ -6,14 +6,18 @@
 //   - pipeline.go, supervise.go: one run of a pipeline, and the retries around runs
 //   - instance.go: a pipeline together with the replication node that it writes to
 //   - source.go, sink.go: what the loop needs of a source and of a sink
+//   - mysql_source.go, mysql_schemas.go, mysql_rows.go: MySQL as a source: the connection and the
+//     stream, the definitions of tables, the rows for a load
+//   - progress.go, mysql_position.go: the position of the data, parsed and as the sink stores it
 //   - start.go: where a run starts; history.go: whether the source still has the data's history
 //   - loop.go: the loop: read an event, transform, apply; linger.go: how long units are batched
 //   - statement.go, alter.go: statements that were logged as text, such as DDL
-//   - schemas.go, mysql_schemas.go: comparison of the data's schemas with the server's
+//   - schemas.go: comparison of the data's schemas with the server's
 //   - check_names.go, foreign_keys.go, passed_over.go: checks of the mapping against the server
 //   - tables.go, mapping_state.go: the tables of a run, and their state in the sink; the forms of
 //     that state are in tablestate
-//   - reconciler.go, dirty_keys.go, rate_limiter.go: the initial load, in chunks beside the stream
+//   - reconciler.go, dirty_keys.go, rate_limiter.go: the initial load, in chunks beside the stream;
+//     load.go: what the loop does for it
 //   - stats.go, holds.go, status.go, commands.go: what users see: Stats, INFO, ROWFALL
 //   - dataset.go: what a replica must hold, for verification
 //   - serverid.go: the id under which a pipeline connects to MySQL

@@ -164,13 +164,26 @@ func (m *memory) set(t *testing.T, command []byte) {
 	}
 }
 
-func (m *memory) progress(t *testing.T) sink.Progress {
+// stored is the progress that a sink holds, with its position parsed.
+type stored struct {
+	sink.Progress
+	Position binlog.Position
+}
+
+func (m *memory) progress(t *testing.T) stored {
 	t.Helper()
 	p, err := m.Progress("test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	if p.Phase == sink.Empty {
+		return stored{}
+	}
+	at, err := pipelines.ParsePosition(p.Position)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stored{p, at}
 }
 
 // waitAt waits until the data are streaming and have reached p.

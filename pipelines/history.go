@@ -7,9 +7,7 @@ import (
 	"time"
 
 	"rowfall/binlog"
-	"rowfall/binlog/dump"
 	"rowfall/binlog/mysql"
-	"rowfall/binlog/query"
 	"rowfall/pipelines/tablestate"
 )
 
@@ -142,14 +140,14 @@ func (l *loop) reportProof() {
 
 // checkFlavor rejects data from a MySQL where the server is a MariaDB, and the reverse.
 func (l *loop) checkFlavor() error {
-	current, old := l.conn.Server().Flavor, mysql.FlavorOf(l.progress.Server)
+	current, old := l.server.Identity().Flavor, mysql.FlavorOf(l.progress.Server)
 	if current == old {
 		return nil
 	}
 	return stop("the data were built from a %s, but the server at %s is a %s, "+
 		"which cannot continue at a %s's position; give the address of a %s of the old history, "+
 		"or build the data again with --from snapshot",
-		old, l.conn.Addr(), current, old, old)
+		old, l.server.Identity().Addr, current, old, old)
 }
 
 // errNotExecuted is returned if the server lacks transactions of a position.
@@ -163,7 +161,7 @@ func (l *loop) checkExecuted(ctx context.Context) error {
 	if err != nil || missing.IsZero() {
 		return err
 	}
-	server := l.conn.Server()
+	server := l.server.Identity()
 	own := missing.Of(server.UUID)
 	if server.Flavor == mysql.MariaDB && l.history.server == server.UUID {
 		own = missing.OfServerID(server.ServerID) // other servers may have the same id
@@ -189,16 +187,16 @@ func (l *loop) notExecuted(missing *binlog.GTIDSet) error {
 	return fmt.Errorf("server %s %w of position %s, it lacks %s: "+
 		"it is of another history, or has yet to catch up; "+
 		"connect to one that has them, or build the data again with --from snapshot",
-		l.conn.Server().UUID, errNotExecuted, l.progress.Position, missing)
+		l.server.Identity().UUID, errNotExecuted, l.progress.Position, missing)
 }
 
 // missing returns the transactions of the position that the server does not have.
 func (l *loop) missing(ctx context.Context) (missing binlog.GTIDSet, err error) {
 	set := &l.progress.Position.GTID
-	if set.IsZero() || !l.conn.Server().GTIDMode {
+	if set.IsZero() || !l.server.Identity().HasGTIDs {
 		return missing, nil
 	}
-	if missing, err = query.MissingGTIDs(ctx, l.conn, set); err != nil {
+	if missing, err = l.server.MissingGTIDs(ctx, set); err != nil {
 		return missing, fmt.Errorf("compare the position with the server's: %w", err)
 	}
 	return missing, nil
@@ -214,9 +212,9 @@ func (l *loop) checkReset(ctx context.Context) error {
 	l.history.checked = time.Now()
 	l.history.server = l.progress.Server
 	err := l.checkExecuted(ctx)
-	if err == nil && !l.conn.Server().GTIDMode {
+	if err == nil && !l.server.Identity().HasGTIDs {
 		var end binlog.Position
-		end, err = query.End(ctx, l.conn)
+		end, _, err = l.positions.End(ctx)
 		if err == nil && end.CompareFile(l.progress.Position) < 0 {
 			err = &StopError{&binlog.HistoryError{Held: l.history.last, Reason: fmt.Sprintf(
 				"the server's binlog ends at %s, before %s", end, l.progress.Position)}}
@@ -234,11 +232,9 @@ func whileFollowed(err error) error {
 }
 
 // explainReset replaces err if the source was reset, and returns other errors of the stream as they
-// are. A server that resets its binlog ends a dump as if a file could not be read, or without a
-// reason.
+// are.
 func (l *loop) explainReset(ctx context.Context, err error) error {
-	ended := mysql.IsCode(err, mysql.CodeBinlogMissing) || errors.Is(err, dump.ErrEnded)
-	if !ended || ctx.Err() != nil {
+	if !endedByReset(err) || ctx.Err() != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, resetCheckTimeout)
@@ -247,8 +243,8 @@ func (l *loop) explainReset(ctx context.Context, err error) error {
 	l.history.server = l.progress.Server
 	check := l.checkExecuted(ctx)
 	if check == nil && !l.history.last.IsZero() {
-		var again *dump.Stream
-		if again, check = dump.Open(ctx, l.dumpConfig(), l.progress.Position); check == nil {
+		var again eventStream
+		if again, check = l.server.OpenStream(ctx, l.streamStart()); check == nil {
 			_ = again.Close()
 		}
 	}

@@ -385,7 +385,7 @@ func testHistoryNoEvidence(t *testing.T, s *source) {
 // setPiece replaces the evidence in the sink; an empty value removes it.
 func (s *source) setPiece(m *memory, value string) {
 	s.t.Helper()
-	u := sink.Unit{Progress: m.progress(s.t)}
+	u := sink.Unit{Progress: m.progress(s.t).Progress}
 	if value == "" {
 		u.DropState("test", "last")
 	} else {

@@ -12,7 +12,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"rowfall/binlog"
-	"rowfall/binlog/mysql"
 	"rowfall/pipelines/file"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
@@ -35,18 +34,19 @@ const (
 
 // loop is one run of a pipeline. One goroutine owns all of it.
 type loop struct {
-	pipeline   *Pipeline
 	config     *file.Config
 	stats      *stats
 	log        zerolog.Logger
 	sink       Sink
 	deltas     bool // the sink accepts transform.Delta
-	stream     eventStream
+	server     sourceServer
+	positions  positionReader
 	schemas    schemaReader
-	conn       *mysql.Conn // for start.go, history.go and the estimates of a load
+	rowSource  rowSource
+	stream     eventStream
 	tables     *tableSet
 	check      schemaCheck
-	reconciler *Reconciler // nil unless tables are being loaded
+	reconciler *reconciler // nil unless tables are being loaded
 	history    history
 
 	// from is the POSITION that replaces the data's own position; empty keeps that.
@@ -59,7 +59,7 @@ type loop struct {
 
 	// progress is the state of the data after unit is applied. It shares no memory with the
 	// stream, whose position changes with each Next.
-	progress sink.Progress
+	progress progress
 	head     binlog.Position // during a replay: the position to reach
 	unit     sink.Unit
 
@@ -351,7 +351,7 @@ func (l *loop) betweenTransactions(ctx context.Context) error {
 	if l.reconciler == nil {
 		return nil
 	}
-	done, err := l.reconciler.step(ctx, l)
+	done, err := l.reconciler.step(ctx)
 	if err != nil || !done {
 		return err
 	}
@@ -367,7 +367,7 @@ func (l *loop) betweenTransactions(ctx context.Context) error {
 
 // flush applies the unit and begins a new one.
 func (l *loop) flush(ctx context.Context) error {
-	l.unit.Progress = l.progress
+	l.progress.store(&l.unit.Progress)
 	l.saveEvidence()
 	size := l.unit.Size()
 	if size > hugeUnit {

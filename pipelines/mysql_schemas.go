@@ -20,8 +20,6 @@ type mysqlSchemas struct {
 	mapping *transform.Mapping
 }
 
-var _ schemaReader = (*mysqlSchemas)(nil)
-
 // Schemas retries while a table is locked: MariaDB cannot show the columns of a table whose
 // metadata lock is held exclusively.
 func (m *mysqlSchemas) Schemas(ctx context.Context) (schemas map[string]*binlog.Table, err error) {

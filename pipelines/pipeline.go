@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
-	"rowfall/binlog"
-	"rowfall/binlog/dump"
 	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
 	"rowfall/pipelines/file"
@@ -71,9 +68,6 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	return err
 }
 
-// maxSilence is the upper bound of Pipeline.silence.
-const maxSilence = 32 * time.Minute
-
 // adaptSilence doubles the time for which MySQL may be silent, if a run failed because of it: the
 // statement may need longer. A run that worked for long resets that time.
 func (p *Pipeline) adaptSilence(err error, lasted time.Duration) {
@@ -106,29 +100,33 @@ var lockWait time.Duration
 // run opens source and sink, decides where to start, and runs the loop.
 func (p *Pipeline) run(ctx context.Context) error {
 	state, err := p.sink.Load(ctx)
+	var stored progress
+	if err == nil {
+		stored, err = parseProgress(p.config.Name, &state.Progress)
+	}
 	switch {
 	case errors.Is(err, sink.ErrDemoted):
 		return err
 	case err != nil && p.from != "snapshot":
 		return &StopError{err}
 	}
-	conn, err := mysql.Dial(ctx, p.mysqlConfig())
+	source, err := p.openMySQL(ctx)
 	if err != nil {
-		return fmt.Errorf("connect to MySQL: %w", err)
+		return err
 	}
-	defer func() { _ = conn.Close() }()
-	wait := newQueryWait(conn, "a question about settings, schemas or positions", p.log)
-	defer p.holds.add(wait)()
+	defer source.Close()
+	return p.runSource(ctx, source, state, stored)
+}
+
+// runSource is the part of run that follows when source and sink are open.
+func (p *Pipeline) runSource(
+	ctx context.Context, source source, state sink.State, stored progress,
+) error {
 	// The reconciler's workers end with this context.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-
-	// The connection is idle between statements of DDL, maybe for days.
-	if err := conn.Exec(ctx, "SET SESSION wait_timeout = 2147483"); err != nil {
-		return fmt.Errorf("prepare connection: %w", err)
-	}
-	l := p.newLoop(conn, wait)
-	if err := l.decideStart(ctx, state); err != nil {
+	l := p.newLoop(source)
+	if err := l.decideStart(ctx, state, stored); err != nil {
 		return err
 	}
 	if err := l.checkNames(ctx); err != nil {
@@ -137,16 +135,11 @@ func (p *Pipeline) run(ctx context.Context) error {
 	if err := l.checkForeignKeys(ctx); err != nil {
 		return err
 	}
-	stream, err := dump.Open(ctx, l.dumpConfig(), l.progress.Position)
+	stream, err := source.OpenStream(ctx, l.streamStart())
 	if err != nil {
-		return markFinal(fmt.Errorf("follow binlog from %s: %w", l.progress.Position, err))
+		return markFinal(err)
 	}
 	defer func() { _ = stream.Close() }()
-	if got := stream.Server().UUID; got != conn.Server().UUID {
-		return fmt.Errorf("follow binlog: the dump connection reached server %s, "+
-			"the reading one %s; give the address of one server, not of several behind a proxy",
-			got, conn.Server().UUID)
-	}
 	l.stream = stream
 	// The reconciler wakes the stream, so the reconciler is closed first.
 	defer func() { l.reconciler.Close() }()
@@ -158,25 +151,19 @@ func (p *Pipeline) run(ctx context.Context) error {
 }
 
 // newLoop returns the loop of one run, without a stream.
-func (p *Pipeline) newLoop(conn *mysql.Conn, wait *queryWait) *loop {
+func (p *Pipeline) newLoop(source source) *loop {
 	can := p.sink.Capabilities()
 	return &loop{
-		pipeline: p, config: &p.config, stats: &p.stats, from: p.from, log: p.log,
-		sink: p.sink, deltas: can.Atomic && can.Deltas, conn: conn,
-		schemas: &mysqlSchemas{conn: conn, wait: wait, mapping: &p.config.Mapping},
+		config: &p.config, stats: &p.stats, from: p.from, log: p.log,
+		sink: p.sink, deltas: can.Atomic && can.Deltas,
+		server: source, positions: source, schemas: source,
+		rowSource: source,
 	}
 }
 
-// dumpConfig returns how to follow the source from the data's position.
-func (l *loop) dumpConfig() dump.Config {
-	return dump.Config{
-		MySQL:          l.pipeline.mysqlConfig(),
-		ServerID:       serverID(l.config),
-		Tables:         l.tables,
-		XATransactions: &l.pipeline.xaTransactions,
-		Last:           l.history.last,
-		Logger:         l.log,
-	}
+// streamStart returns where the stream of the run starts: at the data's position.
+func (l *loop) streamStart() streamStart {
+	return streamStart{position: l.progress.Position, last: l.history.last, tables: l.tables}
 }
 
 // rejectFromOnReplica drops a pending --from while the sink is not writable, and returns an error
@@ -190,21 +177,5 @@ func (p *Pipeline) rejectFromOnReplica() error {
 	err := stop("--from %s: the node is a replica and its position is its upstream's; "+
 		"promote it first, then start with --from", from)
 	p.stats.recordFailure(err)
-	return err
-}
-
-// markFinal makes a StopError of an error of the source that no retry can mend.
-func markFinal(err error) error {
-	if errors.As(err, new(*binlog.RefusedError)) || errors.As(err, new(*binlog.HistoryError)) {
-		return &StopError{err}
-	}
-	var se *mysql.ServerError
-	if errors.As(err, &se) && se.Code == mysql.CodeBinlogMissing {
-		if strings.Contains(se.Message, "same server_") {
-			return fmt.Errorf("%w; if that is no old connection of this process, "+
-				"set source.mysql.server_id", err)
-		}
-		return &StopError{err}
-	}
 	return err
 }

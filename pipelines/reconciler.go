@@ -3,7 +3,7 @@ package pipelines
 import (
 	"context"
 	"errors"
-	"fmt"
+	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,7 +11,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"rowfall/binlog"
-	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/file"
 	"rowfall/transform"
@@ -31,7 +30,31 @@ const (
 // short. A variable for tests.
 var chunkBytes = 32 << 20
 
-// Reconciler loads tables in chunks, while the stream continues. Its correctness rests on a bracket
+// reconcilerLoop is what the reconciler needs of the loop that streams beside it; *loop implements
+// it. Only wake may be called from another goroutine than the loop's.
+type reconcilerLoop interface {
+	// streamPosition returns where the stream stands. It changes with the next event.
+	streamPosition() *binlog.Position
+	// wake makes the loop call step soon, even if the source is idle.
+	wake()
+	// writeRows writes full rows of a table, in units of at most chunkUnitRows rows. Rows of the
+	// last unit may wait until saveBackfill.
+	writeRows(ctx context.Context, rows iter.Seq[rowCommands]) error
+	// saveBackfill writes the load progress of a table, and all rows that wait.
+	saveBackfill(ctx context.Context, t *mappedTable) error
+	// reportLoad records how many rows are loaded, and how many are expected in the end.
+	reportLoad(loaded, expected int64)
+}
+
+// rowCommands is a row to write: its commands, and their number. last means that the caller does
+// not use the memory of bytes again, so that a huge row need not be copied.
+type rowCommands struct {
+	bytes []byte
+	count int
+	last  bool
+}
+
+// reconciler loads tables in chunks, while the stream continues. Its correctness rests on a bracket
 // of two positions, F and H:
 //
 //   - F is the stream's position when the chunk is requested. The SELECT waits until everything up
@@ -42,13 +65,11 @@ var chunkBytes = 32 << 20
 // are as of H, and are written when the stream passes H.
 //
 // The loop calls the methods. The SELECTs run in workers, which end with Close.
-type Reconciler struct {
-	config   *file.Config
-	mysql    mysql.Config
+type reconciler struct {
+	loop     reconcilerLoop
+	source   rowSource
+	backfill file.BackfillConfig
 	log      zerolog.Logger
-	stats    *stats
-	holds    *holds
-	server   string // UUID of the server that the stream comes from
 	requests chan *chunk
 	results  chan *chunk
 	pending  []*chunk       // read; they wait for the stream to pass their fence
@@ -57,6 +78,9 @@ type Reconciler struct {
 	repeated int            // chunks that overflowed and were read again
 	limiter  rateLimiter
 	logged   time.Time
+
+	// loaded counts the rows of finished chunks. expected estimates it at the end of the load.
+	loaded, expected int64
 
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
@@ -91,50 +115,52 @@ type chunk struct {
 // chunk.unit, and the number of its commands.
 type loadedRow struct{ keyEnd, commandsEnd, commands int }
 
-func newReconciler(l *loop) *Reconciler {
-	r := &Reconciler{
-		config:   l.config,
-		log:      l.log,
-		mysql:    l.pipeline.mysqlConfig(),
-		stats:    l.stats,
-		holds:    &l.pipeline.holds,
-		server:   l.conn.Server().UUID,
-		requests: make(chan *chunk, l.config.Source.Backfill.Parallel),
-		results:  make(chan *chunk, l.config.Source.Backfill.Parallel),
-		limiter:  rateLimiter{perSecond: l.config.Source.Backfill.RowsPerSecond},
+// newReconciler returns a reconciler of those tables that are not loaded yet. It has no workers
+// until the first step.
+func newReconciler(
+	loop reconcilerLoop, source rowSource, tables []*mappedTable, c file.BackfillConfig,
+	log zerolog.Logger,
+) *reconciler {
+	r := &reconciler{
+		loop:     loop,
+		source:   source,
+		backfill: c,
+		log:      log,
+		requests: make(chan *chunk, c.Parallel),
+		results:  make(chan *chunk, c.Parallel),
+		limiter:  rateLimiter{perSecond: c.RowsPerSecond},
 		logged:   time.Now(),
 	}
-	for _, name := range l.tables.names() {
-		if t := l.tables.all[name]; !t.backfill.Done && !t.backfill.Skipped {
+	for _, t := range tables {
+		if !t.backfill.Done && !t.backfill.Skipped {
 			r.waiting = append(r.waiting, t)
 		}
 	}
 	return r
 }
 
-// estimate sets the counters of the load, from the rows loaded before and the server's estimates.
-func (r *Reconciler) estimate(ctx context.Context, l *loop) {
+// estimate sets the counters of the load, from the rows of all tables that were loaded before and
+// the source's estimates.
+func (r *reconciler) estimate(ctx context.Context, tables []*mappedTable) {
 	schemas := make([]*binlog.Table, len(r.waiting))
 	for i, t := range r.waiting {
 		schemas[i] = t.schema
 	}
-	estimates, err := query.EstimateRows(ctx, l.conn, schemas)
+	estimates, err := r.source.EstimateRows(ctx, schemas)
 	if err != nil {
 		r.log.Warn().Err(err).Msg("the number of rows to load is unknown")
 	}
 	for i, n := range estimates {
 		r.waiting[i].estimate = n
 	}
-	var loaded, expected int64
-	for _, t := range l.tables.all {
-		loaded, expected = loaded+t.backfill.Rows, expected+t.expected()
+	for _, t := range tables {
+		r.loaded, r.expected = r.loaded+t.backfill.Rows, r.expected+t.expected()
 	}
-	r.stats.loaded.Store(loaded)
-	r.stats.expected.Store(expected)
+	r.loop.reportLoad(r.loaded, r.expected)
 }
 
 // Close ends the workers and waits for them. r may be nil.
-func (r *Reconciler) Close() {
+func (r *reconciler) Close() {
 	if r == nil || r.cancel == nil {
 		return
 	}
@@ -146,18 +172,18 @@ func (r *Reconciler) Close() {
 	r.cancel = nil
 }
 
-// start starts the workers. They call wake after each result.
-func (r *Reconciler) start(ctx context.Context, wake func()) {
+// start starts the workers. They wake the loop after each result.
+func (r *reconciler) start(ctx context.Context) {
 	ctx, r.cancel = context.WithCancel(ctx)
-	for range r.config.Source.Backfill.Parallel {
-		r.done.Go(func() { r.work(ctx, wake) })
+	for range r.backfill.Parallel {
+		r.done.Go(func() { r.work(ctx) })
 	}
 }
 
 // work is a worker: it reads chunks until ctx ends. An error becomes the chunk's, and ends the run.
-func (r *Reconciler) work(ctx context.Context, wake func()) {
-	var conn *mysql.Conn
-	defer func() { closeConn(conn) }()
+func (r *reconciler) work(ctx context.Context) {
+	rows := r.source.OpenRows()
+	defer rows.Close()
 	for {
 		var c *chunk
 		select {
@@ -165,78 +191,36 @@ func (r *Reconciler) work(ctx context.Context, wake func()) {
 			return
 		case c = <-r.requests:
 		}
-		conn, c.err = r.read(ctx, conn, c)
+		c.err = c.readFrom(ctx, rows)
 		c.read.Store(true)
 		r.results <- c // never blocks: the channel has a slot for each worker
-		wake()
-	}
-}
-
-// read fills a chunk over conn, or over a new connection if conn is nil, and returns the connection
-// for the next chunk. If the server falls silent, the chunk is read over a new connection with a
-// longer limit, because a slow statement looks the same as a dead connection.
-func (r *Reconciler) read(ctx context.Context, conn *mysql.Conn, c *chunk) (*mysql.Conn, error) {
-	var silence time.Duration // 0: the connection's own limit
-	if len(c.table.schema.Key()) == 0 {
-		silence = sortSilence
-	}
-	for {
-		var err error
-		if conn == nil {
-			if conn, err = mysql.Dial(ctx, r.mysql); err != nil {
-				return nil, fmt.Errorf("connect to read rows: %w", err)
-			}
-		}
-		err = r.fill(ctx, conn, c, silence)
-		var silent *mysql.SilentError
-		switch {
-		case errors.Is(err, errChunkFull):
-			// The unread rows make the connection unusable. The rows before them fit.
-			c.limit = max(1, len(c.rows))
-		case errors.As(err, &silent) && ctx.Err() == nil:
-			silence = min(2*silent.Limit, maxSilence)
-			r.log.Warn().Err(err).Dur("next_limit", silence).
-				Msg("a chunk is read again over a new connection")
-		default:
-			return conn, err
-		}
-		closeConn(conn)
-		conn = nil
-	}
-}
-
-// sortSilence is how long the server may be silent while it sorts a table without a key.
-const sortSilence = 30 * time.Minute
-
-func closeConn(c *mysql.Conn) {
-	if c != nil {
-		_ = c.Close()
+		r.loop.wake()
 	}
 }
 
 // errChunkFull ends the SELECT of a chunk whose rows exceed the chunk's share of memory.
 var errChunkFull = errors.New("chunk is full")
 
-// fill reads the chunk with one bracketed SELECT. A table lock that another session holds delays
-// only the chunk: the stream continues.
-func (r *Reconciler) fill(
-	ctx context.Context, conn *mysql.Conn, c *chunk, silence time.Duration,
-) error {
-	name := c.table.schema.FullName()
-	w := newQueryWait(conn, "a SELECT of rows of "+name, r.log)
-	defer r.holds.add(w)()
-	return w.retryWhileLocked(ctx, name, false, func() (err error) {
-		c.rows, c.keys = c.rows[:0], c.keys[:0]
-		c.unit.Reset()
+// readFrom fills the chunk. If the rows do not fit, it reads as many rows as fit.
+func (c *chunk) readFrom(ctx context.Context, rows rowReader) error {
+	for {
 		request := query.ChunkRequest{
 			Table: c.table.schema, Key: c.table.order(), After: c.after, Until: c.until,
-			Limit: c.limit, Server: r.server, Silence: silence,
+			Limit: c.limit,
 		}
-		if c.result, err = query.Read(ctx, conn, request, c.from, c.add); err != nil {
-			return fmt.Errorf("read rows of %s: %w", name, err)
+		var err error
+		c.result, err = rows.ReadRows(ctx, request, c.from, c)
+		if !errors.Is(err, errChunkFull) {
+			return err
 		}
-		return nil
-	})
+		c.limit = max(1, len(c.rows))
+	}
+}
+
+// reset removes all rows, before they are read once more.
+func (c *chunk) reset() {
+	c.rows, c.keys = c.rows[:0], c.keys[:0]
+	c.unit.Reset()
 }
 
 // add appends a row, or returns errChunkFull.
@@ -299,9 +283,9 @@ func (c *chunk) eachKey(yield func(key []byte) bool) {
 
 // step is called between transactions. It receives results, writes the chunks whose fence the
 // stream has passed, and requests further chunks. It reports whether every table is loaded.
-func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
+func (r *reconciler) step(ctx context.Context) (bool, error) {
 	if r.cancel == nil {
-		r.start(ctx, l.stream.Wake)
+		r.start(ctx)
 	}
 	for range cap(r.results) {
 		select {
@@ -324,19 +308,19 @@ func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
 		}
 		// The stream's position, not the data's: the fence may lie after events that are no
 		// transaction, and only the stream's position includes them.
-		if l.stream.Position().CompareFile(c.result.Fence) < 0 {
+		if r.loop.streamPosition().CompareFile(c.result.Fence) < 0 {
 			keep = append(keep, c)
 			continue
 		}
-		if err := r.writeChunk(ctx, l, c); err != nil {
+		if err := r.writeChunk(ctx, c); err != nil {
 			return false, err
 		}
 	}
 	clear(r.pending[len(keep):]) // so that written chunks can be collected
 	r.pending = keep
-	if wait := r.requestChunks(l.stream.Position(), time.Now()); wait > 0 {
+	if wait := r.requestChunks(r.loop.streamPosition(), time.Now()); wait > 0 {
 		if r.wakeTimer == nil {
-			r.wakeTimer = time.AfterFunc(wait, l.stream.Wake)
+			r.wakeTimer = time.AfterFunc(wait, r.loop.wake)
 		}
 		r.wakeTimer.Reset(wait)
 	}
@@ -347,8 +331,8 @@ func (r *Reconciler) step(ctx context.Context, l *loop) (bool, error) {
 // requestChunks requests a chunk for each free worker, with position at as F. A chunk that the
 // limiter does not allow yet is not requested, so that it does not collect dirty keys while it
 // waits. requestChunks returns how long to wait before the next call; 0 if no table waits for time.
-func (r *Reconciler) requestChunks(at *binlog.Position, now time.Time) time.Duration {
-	b := r.config.Source.Backfill
+func (r *reconciler) requestChunks(at *binlog.Position, now time.Time) time.Duration {
+	b := r.backfill
 	for r.active < b.Parallel && len(r.waiting) > 0 {
 		if wait := r.limiter.delay(now); wait > 0 {
 			return wait
@@ -373,7 +357,7 @@ func (r *Reconciler) requestChunks(at *binlog.Position, now time.Time) time.Dura
 }
 
 // finishChunk removes a table's chunk. rows is the limit of the table's next chunk.
-func (r *Reconciler) finishChunk(t *mappedTable, rows int) {
+func (r *reconciler) finishChunk(t *mappedTable, rows int) {
 	r.active--
 	t.chunk, t.nextRows = nil, rows
 	if !t.backfill.Done {
@@ -387,7 +371,7 @@ func (r *Reconciler) finishChunk(t *mappedTable, rows int) {
 //
 // A row that is in the chunk only now was written after F. The stream has sent that row, or will
 // before H, so it counts as dirty.
-func (r *Reconciler) readAgain(c *chunk) {
+func (r *reconciler) readAgain(c *chunk) {
 	r.repeated++
 	again := &chunk{table: c.table, after: c.after, until: c.result.Last, limit: len(c.rows)}
 	again.dirty.restrictTo(c.eachKey)
@@ -405,48 +389,36 @@ func (c *chunk) nextLimit(most int) int {
 	return max(1, min(most, c.bytes/size, 2*c.limit))
 }
 
-// writeChunk applies the clean rows of a chunk in units. The last unit carries the finished range.
-func (r *Reconciler) writeChunk(ctx context.Context, l *loop, c *chunk) error {
-	if !l.unit.IsEmpty() {
-		if err := l.flush(ctx); err != nil {
-			return err
-		}
-	}
-	from, key, inUnit := 0, 0, 0
+// cleanRows iterates over the rows that the stream has not changed.
+func (c *chunk) cleanRows(yield func(rowCommands) bool) {
+	from, key := 0, 0
 	for i, row := range c.rows {
-		if !c.dirty.contains(c.keys[key:row.keyEnd]) {
-			commands := c.unit.Bytes[from:row.commandsEnd]
-			isLast := i == len(c.rows)-1
-			if u := &l.unit.Commands; len(commands) > hugeUnit && isLast && len(u.Bytes) == 0 {
-				u.Bytes = commands // not copied: the chunk's buffer is not needed any more
-			} else {
-				u.Bytes = append(u.Bytes, commands...)
-			}
-			l.unit.Commands.Count += row.commands
-			inUnit++
+		commands := c.unit.Bytes[from:row.commandsEnd]
+		clean := !c.dirty.contains(c.keys[key:row.keyEnd])
+		if clean && !yield(rowCommands{commands, row.commands, i == len(c.rows)-1}) {
+			return
 		}
 		from, key = row.commandsEnd, row.keyEnd
-		if inUnit >= chunkUnitRows || l.unit.Size() >= l.config.Limits.MaxAtomicBytes {
-			if err := l.flush(ctx); err != nil {
-				return err
-			}
-			inUnit = 0
-		}
+	}
+}
+
+// writeChunk applies the clean rows of a chunk in units. The last unit carries the finished range.
+func (r *reconciler) writeChunk(ctx context.Context, c *chunk) error {
+	if err := r.loop.writeRows(ctx, c.cleanRows); err != nil {
+		return err
 	}
 	t := c.table
 	expected := t.expected()
 	t.backfill.Rows += int64(len(c.rows))
 	t.backfill.After = c.result.Last
 	t.backfill.Done = c.result.Done
-	r.stats.loaded.Add(int64(len(c.rows)))
-	r.stats.expected.Add(t.expected() - expected)
-	if err := t.saveBackfill(&l.unit, l.config.Name); err != nil {
+	r.loaded += int64(len(c.rows))
+	r.expected += t.expected() - expected
+	r.loop.reportLoad(r.loaded, r.expected)
+	if err := r.loop.saveBackfill(ctx, t); err != nil {
 		return err
 	}
-	if err := l.flush(ctx); err != nil {
-		return err
-	}
-	r.finishChunk(t, c.nextLimit(r.config.Source.Backfill.ChunkRows))
+	r.finishChunk(t, c.nextLimit(r.backfill.ChunkRows))
 	if t.backfill.Done {
 		r.log.Info().Str("table", t.schema.FullName()).Int64("rows", t.backfill.Rows).
 			Msg("table loaded")
@@ -455,13 +427,13 @@ func (r *Reconciler) writeChunk(ctx context.Context, l *loop, c *chunk) error {
 }
 
 // report logs the progress of the load every loadLogInterval.
-func (r *Reconciler) report() {
+func (r *reconciler) report() {
 	if time.Since(r.logged) < loadLogInterval {
 		return
 	}
 	r.logged = time.Now()
-	r.log.Info().Int64("rows", r.stats.loaded.Load()).
-		Int64("of_about", r.stats.expected.Load()).
+	r.log.Info().Int64("rows", r.loaded).
+		Int64("of_about", r.expected).
 		Int("tables_left", len(r.waiting)+r.active).
 		Int("chunks_read_again", r.repeated).Msg("loading tables")
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"rowfall/binlog"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/file"
@@ -107,14 +109,13 @@ func (s *sinkOf) Apply(_ context.Context, u *sink.Unit) error {
 func TestLoadProgresses(t *testing.T) {
 	defer SetDirtyKeyBytes(64 * dirtyKeyCost)()
 	table := numbered(t)
-	r := &Reconciler{
-		config: &file.Config{}, requests: make(chan *chunk, 1),
-		waiting: []*mappedTable{table}, stats: new(stats),
-	}
-	r.config.Source.Backfill = file.BackfillConfig{ChunkRows: 100, Parallel: 1}
 	taken := new(sinkOf)
-	l := &loop{config: r.config, stats: r.stats, sink: taken, stream: new(scriptedSource)}
+	l := &loop{
+		config: new(file.Config), stats: new(stats), sink: taken, stream: new(scriptedSource),
+	}
 	l.config.Limits.MaxAtomicBytes = 1 << 20
+	r := newReconciler(l, nil, []*mappedTable{table},
+		file.BackfillConfig{ChunkRows: 100, Parallel: 1}, zerolog.Nop())
 	// read is what a worker does, with a stream that touches far too much, and row 20.
 	read := func(ids ...int) *chunk {
 		t.Helper()
@@ -149,7 +150,7 @@ func TestLoadProgresses(t *testing.T) {
 		t.Fatalf("lost: %v; read until %q, at most %d rows", second.dirty.overflowed, second.until,
 			second.limit)
 	}
-	if err := r.writeChunk(t.Context(), l, second); err != nil {
+	if err := r.writeChunk(t.Context(), second); err != nil {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]bool{"10": true, "20": false, "30": false, "35": false, "40": true} {
@@ -157,7 +158,7 @@ func TestLoadProgresses(t *testing.T) {
 			t.Errorf("row %s is written: %v, want %v", id, got, want)
 		}
 	}
-	if n := r.stats.loaded.Load(); n != 4 {
+	if n := l.stats.loaded.Load(); n != 4 {
 		t.Errorf("%d rows count as loaded, want 4", n)
 	}
 	third := read(50)
@@ -169,11 +170,12 @@ func TestLoadProgresses(t *testing.T) {
 // All chunks in flight share chunkBytes.
 func TestChunksShareMemory(t *testing.T) {
 	defer SetChunkBytes(8000)()
-	r := &Reconciler{config: &file.Config{}, requests: make(chan *chunk, 8)}
-	r.config.Source.Backfill = file.BackfillConfig{ChunkRows: 1000, Parallel: 8}
+	var tables []*mappedTable
 	for range 8 {
-		r.waiting = append(r.waiting, numbered(t))
+		tables = append(tables, numbered(t))
 	}
+	r := newReconciler(nil, nil, tables, file.BackfillConfig{ChunkRows: 1000, Parallel: 8},
+		zerolog.Nop())
 	r.requestChunks(new(binlog.Position), time.Time{})
 	total := 0
 	for range 8 {
@@ -196,17 +198,12 @@ func TestChunksShareMemory(t *testing.T) {
 // requestChunks returns.
 func TestRowsPerSecond(t *testing.T) {
 	for _, tables := range []int{1, 2, 3} {
-		r := &Reconciler{
-			config: &file.Config{}, requests: make(chan *chunk, 4),
-			limiter: rateLimiter{perSecond: 1000},
-		}
-		r.config.Source.Backfill = file.BackfillConfig{
-			ChunkRows: 100, Parallel: 4,
-			RowsPerSecond: 1000,
-		}
+		var waiting []*mappedTable
 		for range tables {
-			r.waiting = append(r.waiting, numbered(t))
+			waiting = append(waiting, numbered(t))
 		}
+		r := newReconciler(nil, nil, waiting,
+			file.BackfillConfig{ChunkRows: 100, Parallel: 4, RowsPerSecond: 1000}, zerolog.Nop())
 		begin := time.Unix(0, 0)
 		now, rows, chunks := begin, 0, 0
 		for now.Sub(begin) < time.Minute {

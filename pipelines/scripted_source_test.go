@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"strconv"
 	"testing"
 
 	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
 )
 
 // errEndOfScript is returned by a scriptedSource after its last event.
@@ -15,19 +18,34 @@ var errEndOfScript = errors.New("end of the script")
 // scriptedSource is a source without a server: it sends the events of a script, and its tables
 // never change. Its position is the number of events sent.
 type scriptedSource struct {
-	tables   []*binlog.Table
-	script   []*binlog.Event
+	tables []*binlog.Table
+	script []*binlog.Event
+	// write returns the script once the run has loaded its tables; nil if script is set already.
+	write func(*binlog.Table) []*binlog.Event
+	// images are the rows of the first table, which is an intTable, for a load.
+	images   [][2]uint32
 	position binlog.Position
+	// woken makes Next return a Progress event after the last event of the script, each time that
+	// it receives something. If woken is nil, Next returns errEndOfScript.
+	woken chan struct{}
 }
 
 var (
-	_ eventStream  = (*scriptedSource)(nil)
-	_ schemaReader = (*scriptedSource)(nil)
+	_ eventStream = (*scriptedSource)(nil)
+	_ source      = (*scriptedSource)(nil)
 )
 
-func (s *scriptedSource) Next(context.Context) (*binlog.Event, error) {
+func (s *scriptedSource) Next(ctx context.Context) (*binlog.Event, error) {
 	if int(s.position.Offset) == len(s.script) {
-		return nil, errEndOfScript
+		if s.woken == nil {
+			return nil, errEndOfScript
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.woken:
+			return &binlog.Event{Kind: binlog.Progress}, nil
+		}
 	}
 	s.position.Offset++
 	return s.script[s.position.Offset-1], nil
@@ -35,7 +53,7 @@ func (s *scriptedSource) Next(context.Context) (*binlog.Event, error) {
 
 func (s *scriptedSource) Position() *binlog.Position   { return &s.position }
 func (s *scriptedSource) Buffered() bool               { return false }
-func (s *scriptedSource) Wake()                        {}
+func (s *scriptedSource) Close() error                 { return nil }
 func (s *scriptedSource) Forget()                      {}
 func (s *scriptedSource) Last() binlog.Evidence        { return binlog.Evidence{} }
 func (s *scriptedSource) Transaction() binlog.Evidence { return binlog.Evidence{} }
@@ -43,6 +61,93 @@ func (s *scriptedSource) PositionEvidence(binlog.Position) binlog.Evidence {
 	return binlog.Evidence{}
 }
 func (s *scriptedSource) Unproved() string { return "" }
+
+func (s *scriptedSource) Wake() {
+	select {
+	case s.woken <- struct{}{}:
+	default: // no script that waits, or woken already
+	}
+}
+
+func (s *scriptedSource) Now(context.Context) (int64, error) { return 1, nil }
+
+func (s *scriptedSource) End(context.Context) (binlog.Position, bool, error) {
+	return s.position, true, nil
+}
+
+func (s *scriptedSource) ResolvePosition(_ context.Context, p string) (binlog.Position, error) {
+	return binlog.ParsePosition(p)
+}
+
+func (s *scriptedSource) Identity() serverIdentity {
+	return serverIdentity{UUID: "scripted", Addr: "script", Flavor: mysql.MySQL}
+}
+
+func (s *scriptedSource) CheckSettings(context.Context) ([]query.Problem, error) {
+	return nil, nil
+}
+
+func (s *scriptedSource) MissingGTIDs(
+	context.Context, *binlog.GTIDSet,
+) (binlog.GTIDSet, error) {
+	return binlog.GTIDSet{}, nil
+}
+
+func (s *scriptedSource) OpenStream(_ context.Context, start streamStart) (eventStream, error) {
+	s.position = start.position
+	if s.write != nil {
+		table, err := start.tables.Table("shop", "t")
+		if err != nil {
+			return nil, err
+		}
+		s.script = s.write(table)
+	}
+	return s, nil
+}
+
+func (s *scriptedSource) EstimateRows(_ context.Context, t []*binlog.Table) ([]int64, error) {
+	return make([]int64, len(t)), nil
+}
+
+func (s *scriptedSource) OpenRows() rowReader { return scriptedRows(s.images) }
+
+// scriptedRows are the rows of an intTable, in the order of their ids. Their fence is the present
+// position of any stream.
+type scriptedRows [][2]uint32
+
+func (scriptedRows) Close() {}
+
+func (s scriptedRows) ReadRows(
+	_ context.Context, request query.ChunkRequest, from binlog.Position, to rowCollector,
+) (query.ChunkResult, error) {
+	to.reset()
+	result := query.ChunkResult{Fence: from, Last: request.After}
+	layout := binlog.NewTextLayout(request.Table)
+	for _, image := range s {
+		id, v := strconv.Itoa(int(image[0])), strconv.Itoa(int(image[1]))
+		if request.After != nil && !isAfter(image[0], request.After) {
+			continue
+		}
+		if result.Rows == request.Limit {
+			return result, nil
+		}
+		row := new(binlog.Row)
+		row.SetText(layout, [][]byte{[]byte(id), []byte(v)})
+		if err := to.add(row); err != nil {
+			return result, err
+		}
+		result.Rows++
+		result.Last = [][]byte{[]byte(id)}
+	}
+	result.Done = true
+	return result, nil
+}
+
+// isAfter reports whether a row follows the row with a key.
+func isAfter(id uint32, key [][]byte) bool {
+	last, err := strconv.ParseUint(string(key[0]), 10, 32)
+	return err == nil && uint64(id) > last
+}
 
 func (s *scriptedSource) Schemas(context.Context) (map[string]*binlog.Table, error) {
 	byName := make(map[string]*binlog.Table)

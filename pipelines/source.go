@@ -4,16 +4,90 @@ import (
 	"context"
 
 	"rowfall/binlog"
+	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 )
 
-// These two interfaces are what the loop needs of a source while it streams. A source of another
-// kind implements them. What only a MySQL has (where a first start begins, how two histories
-// compare) is in start.go and history.go, which use the connection itself.
+// The interfaces of this file are what a run needs of a source. A source of another kind implements
+// them. *mysqlSource implements source; *dump.Stream implements eventStream.
 
-// eventStream is a stream of changes; *dump.Stream implements it. Only Wake may be called from
-// another goroutine than Next. It has more than five methods because the three of
-// historyEvidence come from the same connection.
+// source is what a run is connected to. Each part of the loop needs one of the parts.
+type source interface {
+	schemaReader
+	positionReader
+	sourceServer
+	rowSource
+}
+
+// positionReader reads positions of a source, for a first start and for --from.
+type positionReader interface {
+	// Now returns the source's clock, in microseconds since 1970.
+	Now(ctx context.Context) (int64, error)
+	// End returns the position that includes every transaction so far. visible means that
+	// schemaReader shows the effects of everything up to there.
+	End(ctx context.Context) (p binlog.Position, visible bool, err error)
+	// ResolvePosition returns the place that the user means by a GTID set or FILE:OFFSET. It
+	// returns a StopError if the source has no such place.
+	ResolvePosition(ctx context.Context, text string) (binlog.Position, error)
+}
+
+// sourceServer is the server that a run is connected to.
+type sourceServer interface {
+	// Identity returns the server's identity, which never changes during a run.
+	Identity() serverIdentity
+	// CheckSettings returns what must change before the server can be followed.
+	CheckSettings(ctx context.Context) ([]query.Problem, error)
+	// MissingGTIDs returns the transactions of a set that the server does not have. It may wait
+	// for them for a moment.
+	MissingGTIDs(ctx context.Context, set *binlog.GTIDSet) (binlog.GTIDSet, error)
+	// OpenStream opens a stream. It returns a *binlog.HistoryError if the server has another
+	// history than the data.
+	OpenStream(ctx context.Context, start streamStart) (eventStream, error)
+}
+
+// rowSource reads the rows of tables, for a load.
+type rowSource interface {
+	// EstimateRows returns estimates of the numbers of rows of tables, in their order.
+	EstimateRows(ctx context.Context, tables []*binlog.Table) ([]int64, error)
+	// OpenRows returns a reader, which one goroutine uses. Several readers may read at a time.
+	OpenRows() rowReader
+}
+
+// rowReader reads rows of one table after the other. Close it.
+type rowReader interface {
+	// ReadRows reads a part of a table, in the order of its key. The rows include everything up to
+	// from. If an error of to.add ends the reading, ReadRows returns it.
+	ReadRows(ctx context.Context, request query.ChunkRequest, from binlog.Position,
+		to rowCollector) (query.ChunkResult, error)
+	Close()
+}
+
+// rowCollector receives rows. reset is called before the first row, and before rows are read again.
+type rowCollector interface {
+	reset()
+	// add adds a row, which is valid until add returns.
+	add(row *binlog.Row) error
+}
+
+// serverIdentity identifies a server.
+type serverIdentity struct {
+	UUID     string
+	ServerID uint32
+	Addr     string // host:port, for messages
+	Flavor   mysql.Flavor
+	HasGTIDs bool // every transaction has a GTID
+}
+
+// streamStart is where a stream starts. last is the evidence of the last transaction that position
+// includes; its zero value means that there is nothing to compare.
+type streamStart struct {
+	position binlog.Position
+	last     binlog.Evidence
+	tables   *tableSet // the mapped tables
+}
+
+// eventStream is a stream of changes. Only Wake may be called from another goroutine than Next. It
+// has more than five methods because those of historyEvidence come from the same connection.
 type eventStream interface {
 	// Next waits for the next event, which is valid until the following call. It returns a
 	// Progress event after Wake, and when the source is idle. If ctx ends, Next returns its error
@@ -27,6 +101,8 @@ type eventStream interface {
 	Wake()
 	// Forget makes the stream look up every table again, from the next statement on.
 	Forget()
+	// Close ends the stream.
+	Close() error
 
 	historyEvidence
 }
@@ -46,8 +122,9 @@ type historyEvidence interface {
 	Unproved() string
 }
 
-// schemaReader reads the definitions of tables as the source has them now; *mysqlSchemas
-// implements it. Every method may wait for a lock that another session holds.
+// schemaReader reads the definitions of tables as the source has them now. Every method may wait
+// for a lock that another session holds. It has more than five methods because they share this
+// wait, and a statement of DDL needs most of them.
 type schemaReader interface {
 	// Schemas returns the tables that the mapping matches, by database.table.
 	Schemas(ctx context.Context) (map[string]*binlog.Table, error)

@@ -8,17 +8,17 @@ import (
 	"slices"
 
 	"rowfall/binlog"
-	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 )
 
 // decideStart decides where the run starts: at the data's position, at the start of new data, or
-// where --from points. It writes nothing. What must be written becomes l.initialUnit, which is
+// where --from points. stored is the progress of the data that state describes. decideStart writes
+// nothing. What must be written becomes l.initialUnit, which is
 // applied once the server has shown that it can serve the position.
-func (l *loop) decideStart(ctx context.Context, state sink.State) error {
-	problems, err := query.Check(ctx, l.conn, wantedPatterns(&l.config.Mapping)...)
+func (l *loop) decideStart(ctx context.Context, state sink.State, stored progress) error {
+	problems, err := l.server.CheckSettings(ctx)
 	if err != nil {
 		return fmt.Errorf("check MySQL's settings: %w", err)
 	}
@@ -48,9 +48,9 @@ func (l *loop) decideStart(ctx context.Context, state sink.State) error {
 		return l.startAt(ctx, from, false)
 	// Shall the position of existing data be moved?
 	case from != "":
-		return l.rewind(ctx, from, state)
+		return l.rewind(ctx, from, state, stored)
 	}
-	if err := l.resume(state); err != nil {
+	if err := l.resume(state, stored); err != nil {
 		return err
 	}
 	if err := l.loadEvidence(state.Pieces); err != nil {
@@ -61,8 +61,8 @@ func (l *loop) decideStart(ctx context.Context, state sink.State) error {
 }
 
 // resume continues at the data's position.
-func (l *loop) resume(state sink.State) error {
-	l.progress, l.history.server = state.Progress, state.Server
+func (l *loop) resume(state sink.State, stored progress) error {
+	l.progress, l.history.server = stored, stored.Server
 	if err := checkMapping(l.config, state.Pieces); err != nil {
 		return err
 	}
@@ -94,14 +94,14 @@ func (l *loop) resume(state sink.State) error {
 // checkServer checks that the data's position is valid on this server. On another server than the
 // one it was written for, only its GTIDs are: file and offset are dropped.
 func (l *loop) checkServer() error {
-	p, server := &l.progress, l.conn.Server()
+	p, server := &l.progress, l.server.Identity()
 	if err := l.checkFlavor(); err != nil {
 		return err
 	}
 	if p.Server == server.UUID {
 		return nil
 	}
-	if p.Position.GTID.IsZero() || !server.GTIDMode {
+	if p.Position.GTID.IsZero() || !server.HasGTIDs {
 		return stop("the data stands at %s of server %s, but this is server %s "+
 			"and without GTIDs the two binlogs cannot be compared; "+
 			"connect to the old server, or build the data again with --from snapshot",
@@ -129,8 +129,7 @@ func (l *loop) ready(ctx context.Context) {
 		l.log.Warn().Str("table", name).Str("reason", unmapped[name]).Msg("table is not mapped")
 	}
 	if l.progress.Phase == sink.Snapshot {
-		l.reconciler = newReconciler(l)
-		l.reconciler.estimate(ctx, l)
+		l.startLoad(ctx)
 	}
 	l.log.Info().Stringer("position", l.progress.Position).
 		Stringer("state", l.progress.Phase).Str("server", l.progress.Server).
@@ -142,7 +141,7 @@ func (l *loop) ready(ctx context.Context) {
 func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	// The clock is read before the position: then the data hold everything that had committed at
 	// this time.
-	now, err := query.Now(ctx, l.conn)
+	now, err := l.positions.Now(ctx)
 	if err != nil {
 		return err
 	}
@@ -167,14 +166,14 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 		return l.config.Fault("tables",
 			"no table of the server matches the mapping; create one, or correct the patterns")
 	}
-	l.progress = sink.Progress{
-		Position: position, Server: l.conn.Server().UUID, Time: now, Phase: sink.Streaming,
+	l.progress = progress{
+		Position: position, Server: l.server.Identity().UUID, Time: now, Phase: sink.Streaming,
 	}
 	if load {
 		l.progress.Phase = sink.Snapshot
 	} else if start != "now" {
 		l.progress.Time = 0 // when a position of the past was the newest is unknown
-		if l.progress.Position, err = l.parseStart(ctx, start); err != nil {
+		if l.progress.Position, err = l.positions.ResolvePosition(ctx, start); err != nil {
 			return err
 		}
 	}
@@ -248,11 +247,14 @@ func (l *loop) bracketSchemas(
 	}
 	const tries = 10
 	for range tries {
-		if position, err = query.End(ctx, l.conn); err != nil {
+		var visible bool
+		if position, visible, err = l.positions.End(ctx); err != nil {
 			return position, nil, fmt.Errorf("read the binlog's end: %w", err)
 		}
-		if err := l.awaitLoggedDDL(ctx, before); err != nil {
-			return position, nil, err
+		if !visible {
+			if err := l.awaitLoggedDDL(ctx, before); err != nil {
+				return position, nil, err
+			}
 		}
 		after, err := l.schemas.Schemas(ctx)
 		if err != nil {
@@ -267,13 +269,8 @@ func (l *loop) bracketSchemas(
 		"try again when the migration is over", tries)
 }
 
-// awaitLoggedDDL waits until every statement before the binlog's end has taken effect. A MySQL
-// with GTIDs does not need this: its position is a set of executed transactions. Elsewhere the
-// position is the end of the log, where a statement may be logged but not executed yet.
+// awaitLoggedDDL waits until every statement before the binlog's end has taken effect.
 func (l *loop) awaitLoggedDDL(ctx context.Context, tables map[string]*binlog.Table) error {
-	if server := l.conn.Server(); server.Flavor != mysql.MariaDB && server.GTIDMode {
-		return nil
-	}
 	for _, t := range tables {
 		if t.NotFollowed != "" {
 			continue
@@ -286,12 +283,14 @@ func (l *loop) awaitLoggedDDL(ctx context.Context, tables map[string]*binlog.Tab
 }
 
 // rewind moves the position of existing data, back or forward.
-func (l *loop) rewind(ctx context.Context, from string, state sink.State) error {
+func (l *loop) rewind(
+	ctx context.Context, from string, state sink.State, stored progress,
+) error {
 	if state.Phase == sink.Snapshot {
 		return stop("--from %s: the first load is not finished; let it finish, "+
 			"or start again with --from snapshot", from)
 	}
-	if err := l.resume(state); err != nil {
+	if err := l.resume(state, stored); err != nil {
 		return err
 	}
 	l.history.reason = "--from has moved the position"
@@ -301,9 +300,9 @@ func (l *loop) rewind(ctx context.Context, from string, state sink.State) error 
 	}
 	var err error
 	if from == "now" {
-		l.progress.Position, err = query.End(ctx, l.conn)
+		l.progress.Position, _, err = l.positions.End(ctx)
 	} else {
-		l.progress.Position, err = l.parseStart(ctx, from)
+		l.progress.Position, err = l.positions.ResolvePosition(ctx, from)
 	}
 	if err != nil {
 		return err
@@ -350,32 +349,4 @@ func (l *loop) applyRewind(ctx context.Context, old, head *binlog.Position) erro
 	l.log.Warn().Stringer("from", at).Stringer("was", old).Stringer("head", head).
 		Msg("moving the position as requested")
 	return l.flush(ctx)
-}
-
-// parseStart parses a POSITION that is a GTID set or FILE:OFFSET. For FILE:OFFSET on a MariaDB it
-// reads the GTIDs before that offset, because MariaDB's dump does not send them.
-func (l *loop) parseStart(ctx context.Context, text string) (binlog.Position, error) {
-	p, err := binlog.ParsePosition(text)
-	if err != nil {
-		return p, stop("position %q: %w; want snapshot, now, gtid:SET or FILE:OFFSET", text, err)
-	}
-	flavor := l.conn.Server().Flavor
-	isMariaDB := flavor == mysql.MariaDB
-	if isMariaDB && p.GTID.IsMySQL() || !isMariaDB && p.GTID.IsMariaDB() {
-		return p, stop("position %q: the server at %s is a %s, which has GTIDs of another form",
-			text, l.conn.Addr(), flavor)
-	}
-	if p.File == "" || !isMariaDB {
-		return p, nil
-	}
-	set, found, err := query.GTIDsAt(ctx, l.conn, p)
-	if err != nil {
-		return p, err
-	}
-	if !found {
-		return p, stop("position %q: the server has no such place in its binlog; "+
-			"SHOW BINARY LOGS lists its files", text)
-	}
-	p.GTID = set
-	return p, nil
 }

@@ -25,7 +25,7 @@ type mappedTable struct {
 	// estimate is the server's estimate of the table's rows.
 	estimate int64
 
-	// The rest belongs to the Reconciler. chunk is the chunk that is being read or that waits for
+	// The rest belongs to the reconciler. chunk is the chunk that is being read or that waits for
 	// its fence; nil if there is none. repeat is a chunk that must be read again; nil continues
 	// after the last loaded row, with nextRows as the chunk's limit unless that is 0.
 	chunk    *chunk

@@ -3,7 +3,8 @@
 //   - sink.go: what every sink has in common: its errors, its capabilities, the loaded State
 //   - node.go: the replication node as a sink
 //   - unit.go: Unit, and the Encoder that turns units into RESP
-//   - state.go: keys and form of a pipeline's position, and its Phase
+//   - state.go: keys and form of a pipeline's position hash, and its Phase
+//   - position.go: Position, which only the source of a pipeline understands
 //   - pieces.go: the other pieces of a pipeline's state and their checksums
 //   - remote.go: a reader of any Redis-protocol server, for verification and tests
 //   - sinktest: a sink in memory, for tests

@@ -3,8 +3,6 @@ package sink
 import (
 	"bytes"
 	"testing"
-
-	"rowfall/binlog"
 )
 
 // EncodeInPlace returns the same bytes as Encode.
@@ -16,7 +14,7 @@ func TestEncodeInPlace(t *testing.T) {
 			u := Unit{
 				Flush: i == 2,
 				Progress: Progress{
-					Position: binlog.Position{File: "binlog.000001", Offset: uint64(i)},
+					Position: Position{{Name: "offset", Value: []byte{byte('0' + i)}}},
 					Phase:    Streaming,
 					Partial:  i % 2,
 				},

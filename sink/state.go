@@ -2,9 +2,10 @@ package sink
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
-	"rowfall/binlog"
 	"rowfall/replication/keyspace"
 )
 
@@ -80,7 +81,7 @@ func ParsePhase(s string) (Phase, error) {
 type Progress struct {
 	// Position is the end of the last applied transaction. Within a split transaction it is the end
 	// of the transaction before.
-	Position binlog.Position
+	Position Position
 	// Server is the UUID of the server that the position's file and offset belong to.
 	Server string
 	// Time is the commit time of the last applied transaction, in microseconds since 1970; 0 before
@@ -94,22 +95,8 @@ type Progress struct {
 	Row int
 }
 
-// fields appends all fields of the position hash, in their fixed order.
-func (p *Progress) fields(dst []field) []field {
-	dst = append(dst, field{"gtid", string(p.Position.GTID.AppendText(nil))},
-		field{"file", p.Position.File},
-		field{"offset", strconv.FormatUint(p.Position.Offset, 10)},
-		field{"server", p.Server},
-		field{"time", strconv.FormatInt(p.Time, 10)},
-		field{"state", p.Phase.String()})
-	if p.Partial > 0 {
-		dst = append(dst,
-			field{"partial", strconv.Itoa(p.Partial)}, field{"row", strconv.Itoa(p.Row)})
-	}
-	return dst
-}
-
-type field struct{ name, value string }
+// ownFields are the fields of a position hash besides those of its Position.
+var ownFields = []string{"server", "time", "state", "partial", "row"}
 
 // ParseProgress parses the fields of a position hash. An error names the field.
 func ParseProgress(fields map[string]string) (Progress, error) {
@@ -117,16 +104,14 @@ func ParseProgress(fields map[string]string) (Progress, error) {
 		p   Progress
 		err error
 	)
-	if p.Position.GTID, err = binlog.ParseGTIDSet(fields["gtid"]); err != nil {
-		return p, fmt.Errorf("parse gtid: %w", err)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if !slices.Contains(ownFields, name) {
+			p.Position = append(p.Position, PositionField{name, []byte(fields[name])})
+		}
 	}
-	p.Position.File = fields["file"]
 	p.Server = fields["server"]
 	if p.Phase, err = ParsePhase(fields["state"]); err != nil {
 		return p, err
-	}
-	if p.Position.Offset, err = strconv.ParseUint(fields["offset"], 10, 64); err != nil {
-		return p, fmt.Errorf("parse offset: %w", err)
 	}
 	if p.Time, err = strconv.ParseInt(fields["time"], 10, 64); err != nil {
 		return p, fmt.Errorf("parse time: %w", err)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"rowfall/binlog"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/resp"
 	"rowfall/transform"
@@ -17,7 +16,8 @@ type Unit struct {
 	// Commands are the row changes.
 	Commands transform.Commands
 	// Progress is the position of the data after the unit. A sink that feeds replicas derives from
-	// Progress.Phase whether the data are complete.
+	// Progress.Phase whether the data are complete. A sink does not keep Progress.Position after
+	// Apply, since the next unit may reuse its memory.
 	Progress Progress
 	// Flush makes the unit remove every key of the sink first.
 	Flush bool
@@ -67,9 +67,7 @@ type Encoder struct {
 	key  string // of the position hash
 	name string // of the pipeline
 
-	last     Progress // of the last unit, without its GTID set
-	gtid     []byte   // text of that GTID set
-	text     []byte   // buffer
+	last     Progress // of the last unit; its Position is the encoder's own copy
 	writeAll bool     // the next unit writes every field
 	// unchecked holds the pieces that an older version wrote without checksums; nil if there are
 	// none. The next unit writes them again, with checksums.
@@ -167,35 +165,31 @@ func (e *Encoder) Reset() { e.writeAll = true }
 // appendPosition appends the commands that write the position.
 func (e *Encoder) appendPosition(dst []byte, p *Progress) []byte {
 	var (
-		fields [8]field
+		fields [5]field
 		stale  []string
 	)
-	gtid := p.Position.GTID.AppendText(e.text[:0])
-	e.text = gtid
-	sameGTID := string(gtid) == string(e.gtid)
-	l := &e.last
-	out := fields[:0]
-	if p.Partial == 0 && (e.writeAll || l.Partial > 0) {
+	if p.Partial == 0 && (e.writeAll || e.last.Partial > 0) {
 		stale = []string{"partial", "row"}
 	}
 	if e.writeAll {
 		dst = resp.AppendCommand(dst, "HSET", registryKey, e.name, formatChecked)
-		out = p.fields(out)
-	} else {
-		out = e.changedFields(out, p)
 	}
+	out := e.changedFields(fields[:0], p)
 	n := len(out)
-	withGTID := !e.writeAll && !sameGTID
-	if withGTID {
-		n++
+	for i := range p.Position {
+		if e.writeAll || p.Position.changed(i, e.last.Position) {
+			n++
+		}
 	}
 	if n > 0 {
 		dst = resp.AppendArray(dst, 2+2*n)
 		dst = resp.AppendBulkString(dst, "HSET")
 		dst = resp.AppendBulkString(dst, e.key)
-		if withGTID {
-			dst = resp.AppendBulkString(dst, "gtid")
-			dst = resp.AppendBulk(dst, gtid)
+		for i := range p.Position {
+			if e.writeAll || p.Position.changed(i, e.last.Position) {
+				dst = resp.AppendBulkString(dst, p.Position[i].Name)
+				dst = resp.AppendBulk(dst, p.Position[i].Value)
+			}
 		}
 		for _, f := range out {
 			dst = resp.AppendBulkString(dst, f.name)
@@ -205,30 +199,26 @@ func (e *Encoder) appendPosition(dst []byte, p *Progress) []byte {
 	if len(stale) > 0 {
 		dst = resp.AppendCommand(dst, append([]string{"HDEL", e.key}, stale...)...)
 	}
-	e.gtid = append(e.gtid[:0], gtid...)
 	e.writeAll = false
-	// The GTID set is compared by its text.
-	*l = *p
-	l.Position.GTID = binlog.GTIDSet{}
+	position := p.Position.CopyTo(e.last.Position)
+	e.last = *p
+	e.last.Position = position
 	return dst
 }
 
-// changedFields appends the fields of p that differ from the last unit's, without gtid.
+type field struct{ name, value string }
+
+// changedFields appends the fields of p besides its Position that differ from the last unit's, in
+// their fixed order. It appends all of them if writeAll is set.
 func (e *Encoder) changedFields(out []field, p *Progress) []field {
 	l := &e.last
-	if p.Position.File != l.Position.File {
-		out = append(out, field{"file", p.Position.File})
-	}
-	if p.Position.Offset != l.Position.Offset {
-		out = append(out, field{"offset", strconv.FormatUint(p.Position.Offset, 10)})
-	}
-	if p.Server != l.Server {
+	if e.writeAll || p.Server != l.Server {
 		out = append(out, field{"server", p.Server})
 	}
-	if p.Time != l.Time {
+	if e.writeAll || p.Time != l.Time {
 		out = append(out, field{"time", strconv.FormatInt(p.Time, 10)})
 	}
-	if p.Phase != l.Phase {
+	if e.writeAll || p.Phase != l.Phase {
 		out = append(out, field{"state", p.Phase.String()})
 	}
 	if p.Partial > 0 {

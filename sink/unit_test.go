@@ -1,24 +1,31 @@
 package sink_test
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
+	"strconv"
+	"strings"
 	"testing"
 
-	"rowfall/binlog"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/resp"
 	"rowfall/sink"
 )
 
-func progress(t *testing.T, set, file string, offset uint64) sink.Progress {
-	t.Helper()
-	gtid, err := binlog.ParseGTIDSet(set)
-	if err != nil {
-		t.Fatal(err)
+// position returns a position as package pipelines writes those of MySQL.
+func position(set, file, offset string) sink.Position {
+	return sink.Position{
+		{Name: "gtid", Value: []byte(set)},
+		{Name: "file", Value: []byte(file)},
+		{Name: "offset", Value: []byte(offset)},
 	}
+}
+
+func progress(t testing.TB, set, file string, offset uint64) sink.Progress {
+	t.Helper()
 	return sink.Progress{
-		Position: binlog.Position{GTID: gtid, File: file, Offset: offset},
+		Position: position(set, file, strconv.FormatUint(offset, 10)),
 		Server:   "server-a", Time: int64(offset) * 1000, Phase: sink.Streaming,
 	}
 }
@@ -63,7 +70,12 @@ func TestEncoderLeavesCompletePosition(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Position.String() != want.Position.String() || got.Position.CompareFile(want.Position) != 0 ||
+		for _, f := range want.Position {
+			if !bytes.Equal(got.Position.Get(f.Name), f.Value) {
+				t.Errorf("step %d: the position is %s, want %s", i, got.Position, want.Position)
+			}
+		}
+		if len(got.Position) != len(want.Position) ||
 			got.Server != want.Server || got.Time != want.Time || got.Phase != want.Phase ||
 			got.Partial != want.Partial ||
 			got.Row != want.Row {
@@ -87,7 +99,9 @@ func TestParseProgressRefuses(t *testing.T) {
 	if _, err := sink.ParseProgress(good); err != nil {
 		t.Fatal(err)
 	}
-	for field, bad := range map[string]string{"gtid": "x", "offset": "-1", "time": "", "state": "done", "partial": "one", "row": "-1"} {
+	for field, bad := range map[string]string{
+		"time": "", "state": "done", "partial": "one", "row": "-1",
+	} {
 		broken := maps.Clone(good)
 		broken[field] = bad
 		if _, err := sink.ParseProgress(broken); err == nil {
@@ -102,7 +116,8 @@ func FuzzParseProgress(f *testing.F) {
 	f.Add("0-1-5", "", "0", "", "-1", "snapshot", "0", "7")
 	f.Fuzz(func(t *testing.T, gtid, file, offset, server, at, state, partial, row string) {
 		p, err := sink.ParseProgress(map[string]string{
-			"gtid": gtid, "file": file, "offset": offset, "server": server, "time": at, "state": state, "partial": partial, "row": row,
+			"gtid": gtid, "file": file, "offset": offset, "server": server, "time": at,
+			"state": state, "partial": partial, "row": row,
 		})
 		if err != nil {
 			return
@@ -121,4 +136,65 @@ func FuzzParseProgress(f *testing.F) {
 			t.Errorf("%+v reads back as %+v, %v", p, again, err)
 		}
 	})
+}
+
+// words returns the words of RESP commands, a line each command.
+func words(commands []byte) string {
+	var text strings.Builder
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(commands), "\r\n"), "\r\n") {
+		switch {
+		case strings.HasPrefix(line, "*"):
+			text.WriteByte('\n')
+		case !strings.HasPrefix(line, "$"):
+			text.WriteString(line + " ")
+		}
+	}
+	return text.String()
+}
+
+// Each unit writes the changed fields of the position, always in the same order.
+func TestPositionOnTheWire(t *testing.T) {
+	const hset = "\nHSET rowfall:position:shop "
+	set := func(n int) string { return fmt.Sprintf("%s:1-%d", uuid, n) }
+	partial := progress(t, set(6), "binlog.000002", 400)
+	partial.Partial, partial.Row = 1, 10
+	replaying := progress(t, set(6), "binlog.000002", 400)
+	replaying.Phase, replaying.Server = sink.Replaying, "server-b"
+	e := sink.NewEncoder("shop")
+	for i, step := range []struct {
+		progress sink.Progress
+		flush    bool
+		want     string
+	}{
+		{
+			progress(t, set(5), "binlog.000001", 100), false,
+			"\nHSET rowfall:state::pipelines shop v2 " + hset + "gtid " + set(5) +
+				" file binlog.000001 offset 100 server server-a time 100000 state streaming " +
+				"\nHDEL rowfall:position:shop partial row ",
+		},
+		{progress(t, set(5), "binlog.000001", 100), false, ""},
+		{
+			progress(t, set(6), "binlog.000001", 200), false,
+			hset + "gtid " + set(6) + " offset 200 time 200000 ",
+		},
+		{
+			progress(t, set(6), "binlog.000002", 400), false,
+			hset + "file binlog.000002 offset 400 time 400000 ",
+		},
+		{partial, false, hset + "partial 1 row 10 "},
+		{replaying, false, hset + "server server-b state replaying " +
+			"\nHDEL rowfall:position:shop partial row "},
+		{
+			progress(t, "", "binlog.000002", 400), true,
+			"\nFLUSHALL \nHSET rowfall:state::pipelines shop v2 " + hset + "gtid " +
+				" file binlog.000002 offset 400 server server-a time 400000 state streaming " +
+				"\nHDEL rowfall:position:shop partial row ",
+		},
+	} {
+		u := sink.Unit{Progress: step.progress, Flush: step.flush}
+		want := "\nMULTI " + step.want + "\nEXEC "
+		if got := words(e.Encode(nil, &u)); got != want {
+			t.Errorf("unit %d is\n%s\nwant\n%s", i, got, want)
+		}
+	}
 }

@@ -8,8 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"rowfall/binlog"
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
+	"rowfall/pipelines"
 	"rowfall/sink"
 )
 
@@ -140,6 +142,16 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// isAt reports whether a server streams and has reached a position.
+func isAt(ctx context.Context, r *sink.Remote, end binlog.Position) (bool, error) {
+	p, err := r.Progress(ctx, "zoo")
+	if err != nil || p.Phase != sink.Streaming {
+		return false, err
+	}
+	at, err := pipelines.ParsePosition(p.Position)
+	return at.CompareFile(end) >= 0, err
+}
+
 // reaches waits until a server streams and has what MySQL has now.
 func reaches(t *testing.T, s *source, addr string) {
 	t.Helper()
@@ -147,8 +159,7 @@ func reaches(t *testing.T, s *source, addr string) {
 	r := sink.OpenRemote(addr, "")
 	defer func() { _ = r.Close() }()
 	waitFor(t, fmt.Sprintf("%s reaches %s", addr, end), func(ctx context.Context) (bool, error) {
-		p, err := r.Progress(ctx, "zoo")
-		return p.Phase == sink.Streaming && p.Position.CompareFile(end) >= 0, err
+		return isAt(ctx, r, end)
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/pipelines"
+	"rowfall/sink"
 )
 
 const (
@@ -190,7 +191,11 @@ func (d *demo) verify(ctx context.Context) error {
 		what := fmt.Sprintf("%s to reach %s", r.name, end)
 		if err := d.waitUntil(ctx, what, func() (bool, int64, error) {
 			p, err := r.remote.Progress(ctx, d.config.Name)
-			return p.Position.CompareFile(end) >= 0, int64(p.Position.Offset), err
+			if err != nil || p.Phase == sink.Empty {
+				return false, 0, err
+			}
+			at, err := pipelines.ParsePosition(p.Position)
+			return at.CompareFile(end) >= 0, int64(at.Offset), err
 		}); err != nil {
 			return err
 		}

@@ -506,8 +506,7 @@ func (s *source) mustEqual(t *testing.T, path string, addrs ...string) {
 		waitFor(
 			t, fmt.Sprintf("%s reaches %s", addr, end),
 			func(ctx context.Context) (bool, error) {
-				p, err := r.Progress(ctx, "zoo")
-				return p.Phase == sink.Streaming && p.Position.CompareFile(end) >= 0, err
+				return isAt(ctx, r, end)
 			},
 		)
 		diffs, err := data.Compare(t.Context(), r, 10)

@@ -1,0 +1,166 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/binlog"
+	"rowfall/binlog/dump"
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
+)
+
+// mysqlSource is a MySQL or MariaDB as the source of one run. Its connection is for questions; the
+// stream and the readers of rows have connections of their own.
+type mysqlSource struct {
+	*mysqlSchemas
+	config mysql.Config
+	dump   dump.Config // without what OpenStream adds
+	holds  *holds
+	log    zerolog.Logger
+	// removeWait removes the connection's wait from holds.
+	removeWait func()
+}
+
+var _ source = (*mysqlSource)(nil)
+
+// openMySQL connects to the pipeline's source. Close the result.
+func (p *Pipeline) openMySQL(ctx context.Context) (*mysqlSource, error) {
+	config := p.mysqlConfig()
+	conn, err := mysql.Dial(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to MySQL: %w", err)
+	}
+	wait := newQueryWait(conn, "a question about settings, schemas or positions", p.log)
+	m := &mysqlSource{
+		mysqlSchemas: &mysqlSchemas{conn: conn, wait: wait, mapping: &p.config.Mapping},
+		config:       config,
+		dump: dump.Config{
+			MySQL: config, ServerID: serverID(&p.config),
+			XATransactions: &p.xaTransactions, Logger: p.log,
+		},
+		holds: &p.holds, log: p.log, removeWait: p.holds.add(wait),
+	}
+	// The connection is idle between statements of DDL, maybe for days.
+	if err := conn.Exec(ctx, "SET SESSION wait_timeout = 2147483"); err != nil {
+		m.Close()
+		return nil, fmt.Errorf("prepare connection: %w", err)
+	}
+	return m, nil
+}
+
+// Close closes the connection.
+func (m *mysqlSource) Close() {
+	m.removeWait()
+	_ = m.conn.Close()
+}
+
+// Identity returns what the connection has read at its start.
+func (m *mysqlSource) Identity() serverIdentity {
+	s := m.conn.Server()
+	return serverIdentity{
+		UUID: s.UUID, ServerID: s.ServerID, Addr: m.conn.Addr(), Flavor: s.Flavor,
+		HasGTIDs: s.GTIDMode,
+	}
+}
+
+// CheckSettings checks the server's variables and the user's privileges.
+func (m *mysqlSource) CheckSettings(ctx context.Context) ([]query.Problem, error) {
+	return query.Check(ctx, m.conn, wantedPatterns(m.mapping)...)
+}
+
+// MissingGTIDs compares the set with the server's executed transactions.
+func (m *mysqlSource) MissingGTIDs(
+	ctx context.Context, set *binlog.GTIDSet,
+) (binlog.GTIDSet, error) {
+	return query.MissingGTIDs(ctx, m.conn, set)
+}
+
+// EstimateRows returns what the server's table statistics tell.
+func (m *mysqlSource) EstimateRows(ctx context.Context, t []*binlog.Table) ([]int64, error) {
+	return query.EstimateRows(ctx, m.conn, t)
+}
+
+// OpenStream opens a dump. The address may be that of a proxy, so it checks that the dump comes
+// from the server that answers questions.
+func (m *mysqlSource) OpenStream(ctx context.Context, start streamStart) (eventStream, error) {
+	config := m.dump
+	config.Tables, config.Last = start.tables, start.last
+	stream, err := dump.Open(ctx, config, start.position)
+	if err != nil {
+		return nil, fmt.Errorf("follow binlog from %s: %w", start.position, err)
+	}
+	if got, want := stream.Server().UUID, m.conn.Server().UUID; got != want {
+		_ = stream.Close()
+		return nil, fmt.Errorf("follow binlog: the dump connection reached server %s, "+
+			"the reading one %s; give the address of one server, not of several behind a proxy",
+			got, want)
+	}
+	return stream, nil
+}
+
+// Now returns the server's clock.
+func (m *mysqlSource) Now(ctx context.Context) (int64, error) { return query.Now(ctx, m.conn) }
+
+// End returns the set of executed transactions of a MySQL with GTIDs, and everything in it is
+// visible. Elsewhere End returns the end of the log, where a statement may be logged but not
+// executed yet.
+func (m *mysqlSource) End(ctx context.Context) (p binlog.Position, visible bool, err error) {
+	p, err = query.End(ctx, m.conn)
+	server := m.conn.Server()
+	return p, server.Flavor != mysql.MariaDB && server.GTIDMode, err
+}
+
+// ResolvePosition reads the GTIDs before a FILE:OFFSET of a MariaDB from the server, because
+// MariaDB's dump does not send them.
+func (m *mysqlSource) ResolvePosition(ctx context.Context, text string) (binlog.Position, error) {
+	p, err := binlog.ParsePosition(text)
+	if err != nil {
+		return p, stop("position %q: %w; want snapshot, now, gtid:SET or FILE:OFFSET", text, err)
+	}
+	flavor := m.conn.Server().Flavor
+	isMariaDB := flavor == mysql.MariaDB
+	if isMariaDB && p.GTID.IsMySQL() || !isMariaDB && p.GTID.IsMariaDB() {
+		return p, stop("position %q: the server at %s is a %s, which has GTIDs of another form",
+			text, m.conn.Addr(), flavor)
+	}
+	if p.File == "" || !isMariaDB {
+		return p, nil
+	}
+	set, found, err := query.GTIDsAt(ctx, m.conn, p)
+	if err != nil {
+		return p, err
+	}
+	if !found {
+		return p, stop("position %q: the server has no such place in its binlog; "+
+			"SHOW BINARY LOGS lists its files", text)
+	}
+	p.GTID = set
+	return p, nil
+}
+
+// endedByReset reports whether a stream's error may mean that the server's binlog was reset. Such a
+// server ends a dump as if a file could not be read, or without a reason.
+func endedByReset(err error) bool {
+	return mysql.IsCode(err, mysql.CodeBinlogMissing) || errors.Is(err, dump.ErrEnded)
+}
+
+// markFinal makes a StopError of an error of the source that no retry can mend.
+func markFinal(err error) error {
+	if errors.As(err, new(*binlog.RefusedError)) || errors.As(err, new(*binlog.HistoryError)) {
+		return &StopError{err}
+	}
+	var se *mysql.ServerError
+	if errors.As(err, &se) && se.Code == mysql.CodeBinlogMissing {
+		if strings.Contains(se.Message, "same server_") {
+			return fmt.Errorf("%w; if that is no old connection of this process, "+
+				"set source.mysql.server_id", err)
+		}
+		return &StopError{err}
+	}
+	return err
+}
