@@ -13,7 +13,7 @@ import (
 	"rowfall/transform"
 )
 
-func words(text string) (out [][]byte) {
+func split(text string) (out [][]byte) {
 	for _, w := range strings.Fields(text) {
 		out = append(out, []byte(w))
 	}
@@ -35,7 +35,7 @@ func execute(t *testing.T, m *sinktest.Memory, commands string) {
 // Repair writes the difference and nothing else, whatever the sink holds, and then nothing.
 func TestRepair(t *testing.T) {
 	key := []byte("k")
-	row := transform.Expectation{Kind: transform.Hash, Key: key, Pairs: words("a 1 b 2")}
+	row := transform.Expectation{Kind: transform.Hash, Key: key, Pairs: split("a 1 b 2")}
 	text := transform.Expectation{Kind: transform.String, Key: key, Value: []byte("v")}
 	member := transform.Expectation{Kind: transform.Set, Key: key, Member: []byte("m")}
 	score := transform.Expectation{
