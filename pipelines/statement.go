@@ -272,7 +272,8 @@ func shorten(sql string) string {
 	return fmt.Sprintf("%q", binlog.Clip(sql, 120))
 }
 
-// parseStatement returns the verb and the tables of a statement. database is the default database.
+// parseStatement returns the verb and the tables of a statement, as binlog.Event has it: without
+// MariaDB's SET STATEMENT. database is the default database.
 // It reads the words that lead to table names and skips the rest, such as expressions.
 func parseStatement(sql, database string) parsedStatement {
 	p := statementParser{words: sqltext.Split(sql), database: database}
@@ -302,12 +303,6 @@ func (p *statementParser) accept(keywords ...string) bool {
 
 // parse reads the statement.
 func (p *statementParser) parse() parsedStatement {
-	// MariaDB: SET STATEMENT lock_wait_timeout = 5 FOR TRUNCATE TABLE t.
-	for p.accept("SET", "STATEMENT") {
-		for p.at < len(p.words) && !p.accept("FOR") {
-			p.skip()
-		}
-	}
 	switch {
 	case p.accept("TRUNCATE"):
 		p.accept("TABLE")

@@ -268,6 +268,7 @@ func TestStatementText(t *testing.T) {
 		{8, "CREATE TABLE `m\xfc` (a int)", "CREATE TABLE `mü` (a int)"},
 		{45, "SET STATEMENT sql_mode='a''FOR\\' FOR', x=`FOR` FOR TRUNCATE t", "TRUNCATE t"},
 		{45, "/*M!100101 SET STATEMENT a=1 FOR */SET STATEMENT b=2 FOR\nTRUNCATE t", "TRUNCATE t"},
+		{45, "SET STATEMENT a=SUBSTRING('x' FROM 1 FOR 1), b=2 FOR TRUNCATE t", "TRUNCATE t"},
 		{45, "SET STATEMENT a=1", "SET STATEMENT a=1"},
 		{45, "SET STATEMENT a='FOR TRUNCATE t", "SET STATEMENT a='FOR TRUNCATE t"},
 		{45, "ANALYZE TABLE t", "ANALYZE TABLE t"},

@@ -244,11 +244,18 @@ func trimSetStatement(sql []byte) []byte {
 }
 
 // skipPastFor skips the first word FOR and all before it, and reports whether there is such a
-// word. A user variable @for does not count.
+// word. A user variable @for does not count, nor does a word in parentheses, as in SUBSTRING('x'
+// FROM 1 FOR 1).
 func skipPastFor(s *sqltext.Scanner) bool {
-	afterAt := false
+	afterAt, depth := false, 0
 	for token, ok := s.Next(); ok; token, ok = s.Next() {
-		if !token.Quoted && !afterAt && bytes.EqualFold(token.Text, []byte("FOR")) {
+		switch {
+		case string(token.Text) == "(":
+			depth++
+		case string(token.Text) == ")":
+			depth--
+		case depth == 0 && !token.Quoted && !afterAt &&
+			bytes.EqualFold(token.Text, []byte("FOR")):
 			return true
 		}
 		afterAt = string(token.Text) == "@"
