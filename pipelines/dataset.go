@@ -9,8 +9,10 @@ import (
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/jobs"
 	"rowfall/sink"
 	"rowfall/transform"
 )
@@ -37,7 +39,7 @@ func ReadDataset(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (*
 	d := &Dataset{keys: make(map[string]sink.RemoteValue)}
 	tables := newTableSet(m)
 	for _, name := range slices.Sorted(maps.Keys(schemas)) {
-		t, err := tables.add(schemas[name])
+		t, err := tables.add(ddl.FromTable(schemas[name]))
 		if err != nil {
 			return nil, err
 		}
@@ -55,17 +57,19 @@ func ReadDataset(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (*
 func (d *Dataset) readTable(
 	ctx context.Context, conn *mysql.Conn, t *mappedTable, end binlog.Position,
 ) error {
-	request := query.ChunkRequest{Table: t.schema, Key: t.order(), Limit: 10000}
+	request := query.ChunkRequest{
+		Table: t.Schema, Key: jobs.Order(t.Schema, t.Plan), Limit: 10000,
+	}
 	for {
 		result, err := query.Read(ctx, conn, request, end, func(row *binlog.Row) error {
 			d.Rows++
-			return t.plan.Expect(row, func(e transform.Expectation) error {
+			return t.Plan.Expect(row, func(e transform.Expectation) error {
 				d.add(e)
 				return nil
 			})
 		})
 		if err != nil {
-			return fmt.Errorf("read rows of %s: %w", t.schema.FullName(), err)
+			return fmt.Errorf("read rows of %s: %w", t.FullName(), err)
 		}
 		if result.Done {
 			return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -11,6 +12,7 @@ import (
 	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
 	"rowfall/pipelines/file"
+	"rowfall/pipelines/jobs"
 	"rowfall/sink"
 )
 
@@ -42,12 +44,25 @@ type Pipeline struct {
 
 	stats stats
 	holds holds
+
+	// requests are what users ask of the running loop; wake makes the loop look at them.
+	requests chan request
+	wake     atomic.Pointer[func()]
 }
+
+// POSITIONs with a meaning of their own.
+const (
+	fromSnapshot = "snapshot"
+	// FromReplace builds all data anew, and removes everything that the sink holds first.
+	FromReplace = "snapshot --replace"
+)
 
 // New returns a pipeline that has opened nothing yet. from is empty, or a POSITION to start at
 // instead of the data's own position.
 func New(c file.Config, s Sink, from string, log zerolog.Logger) *Pipeline {
-	return &Pipeline{config: c, sink: s, from: from, log: log}
+	return &Pipeline{
+		config: c, sink: s, from: from, log: log, requests: make(chan request, maxRequests),
+	}
 }
 
 // Run streams until ctx ends or something fails. It returns a *StopError if a retry cannot
@@ -107,7 +122,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 	switch {
 	case errors.Is(err, sink.ErrDemoted):
 		return err
-	case err != nil && p.from != "snapshot":
+	case err != nil && p.from != FromReplace:
 		return &StopError{err}
 	}
 	source, err := p.openMySQL(ctx)
@@ -122,7 +137,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 func (p *Pipeline) runSource(
 	ctx context.Context, source source, state sink.State, stored progress,
 ) error {
-	// The reconciler's workers end with this context.
+	// The workers of jobs end with this context.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := p.newLoop(source)
@@ -132,7 +147,7 @@ func (p *Pipeline) runSource(
 	if err := l.checkNames(ctx); err != nil {
 		return err
 	}
-	if err := l.checkForeignKeys(ctx); err != nil {
+	if err := l.checkForeignKeys(ctx, nil); err != nil {
 		return err
 	}
 	stream, err := source.OpenStream(ctx, l.streamStart())
@@ -141,8 +156,11 @@ func (p *Pipeline) runSource(
 	}
 	defer func() { _ = stream.Close() }()
 	l.stream = stream
-	// The reconciler wakes the stream, so the reconciler is closed first.
-	defer func() { l.reconciler.Close() }()
+	wake := stream.Wake
+	p.wake.Store(&wake)
+	defer p.wake.Store(nil)
+	// Jobs wake the stream, so they are closed first.
+	defer func() { l.jobs.Close() }()
 	err = markFinal(l.explainReset(ctx, l.run(ctx)))
 	if l.started {
 		p.from = ""
@@ -153,12 +171,17 @@ func (p *Pipeline) runSource(
 // newLoop returns the loop of one run, without a stream.
 func (p *Pipeline) newLoop(source source) *loop {
 	can := p.sink.Capabilities()
-	return &loop{
+	l := &loop{
 		config: &p.config, stats: &p.stats, from: p.from, log: p.log,
 		sink: p.sink, deltas: can.Atomic && can.Deltas,
 		server: source, positions: source, schemas: source,
-		rowSource: source,
 	}
+	b := p.config.Source.Backfill
+	l.requests = p.requests
+	l.jobs = jobs.New(l, source, jobs.Config{
+		Parallel: b.Parallel, ChunkRows: b.ChunkRows, RowsPerSecond: b.RowsPerSecond,
+	}, p.log)
+	return l
 }
 
 // streamStart returns where the stream of the run starts: at the data's position.

@@ -15,6 +15,8 @@ type progress struct {
 	Time         int64
 	Phase        sink.Phase
 	Partial, Row int
+	// Rebuilding and Quarantined are set by tablesChanged.
+	Rebuilding, Quarantined, Gaps string
 }
 
 // parseProgress returns the progress of a pipeline's data.
@@ -29,7 +31,7 @@ func parseProgress(pipeline string, stored *sink.Progress) (progress, error) {
 	}
 	return progress{
 		Position: position, Server: stored.Server, Time: stored.Time, Phase: stored.Phase,
-		Partial: stored.Partial, Row: stored.Row,
+		Partial: stored.Partial, Row: stored.Row, Gaps: stored.Gaps,
 	}, nil
 }
 
@@ -38,5 +40,6 @@ func (p *progress) store(in *sink.Progress) {
 	*in = sink.Progress{
 		Position: formatPosition(in.Position, &p.Position), Server: p.Server, Time: p.Time,
 		Phase: p.Phase, Partial: p.Partial, Row: p.Row,
+		Rebuilding: p.Rebuilding, Quarantined: p.Quarantined, Gaps: p.Gaps,
 	}
 }

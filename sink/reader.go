@@ -52,17 +52,29 @@ func (n *Node) Read(_ context.Context, command ...[]byte) (resp.Reply, error) {
 	return ReadKeyspace(n.node.Keyspace(), &n.reply, command)
 }
 
-// ScanKeys calls visit for a part of the keys that begin with prefix, about count of them. cursor is
+// KeyFilter selects keys.
+type KeyFilter struct {
+	// Prefix is the text with which the keys begin.
+	Prefix string
+	// Kind is the output that has written the keys: keys of another type are left out. 0 is any.
+	Kind transform.OutputKind
+}
+
+// ScanKeys calls visit for a part of the keys that a filter selects, of about count keys. cursor is
 // 0 for the first call, and next of the call before; next is 0 after the last part. A key that
 // exists all the time is visited at least once. visit may not call r; key is valid until it returns.
 func ScanKeys(
-	ctx context.Context, r Reader, cursor, prefix string, count int, visit func(key []byte),
+	ctx context.Context, r Reader, cursor string, filter KeyFilter, count int,
+	visit func(key []byte),
 ) (next string, err error) {
 	command := [][]byte{
 		[]byte("SCAN"), []byte(cursor), []byte("COUNT"), strconv.AppendInt(nil, int64(count), 10),
 	}
-	if prefix != "" {
-		command = append(command, []byte("MATCH"), append(literalPattern(prefix), '*'))
+	if filter.Prefix != "" {
+		command = append(command, []byte("MATCH"), append(literalPattern(filter.Prefix), '*'))
+	}
+	if filter.Kind != 0 {
+		command = append(command, []byte("TYPE"), []byte(typeOf(filter.Kind)))
 	}
 	return scan(ctx, r, command, 1, visit)
 }

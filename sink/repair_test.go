@@ -127,7 +127,7 @@ func TestScan(t *testing.T) {
 	}
 	slices.Sort(want)
 	keys := scanAll(t, func(ctx context.Context, cursor string, visit func([]byte)) (string, error) {
-		return sink.ScanKeys(ctx, m, cursor, "a*:", 100, func(key []byte) { visit(key[3:]) })
+		return sink.ScanKeys(ctx, m, cursor, sink.KeyFilter{Prefix: "a*:"}, 100, func(key []byte) { visit(key[3:]) })
 	})
 	if !slices.Equal(keys, want) {
 		t.Errorf("%d keys begin with a*:, want %d", len(keys), len(want))

@@ -50,6 +50,20 @@ func (p *Plan) OwnsMember(output int, member []byte) bool {
 	return p.outputs[output].member.Match(member)
 }
 
+// LocationColumns returns for each output the columns that its locations determine.
+func (p *Plan) LocationColumns() [][]int {
+	all := make([][]int, len(p.outputs))
+	for i := range p.outputs {
+		o := &p.outputs[i]
+		all[i], _, _ = o.key.Determines()
+		if o.member != nil {
+			more, _, _ := o.member.Determines()
+			all[i] = append(all[i], more...)
+		}
+	}
+	return all
+}
+
 // SharesKeys reports whether an output of p could write members to the keys of an output of
 // another plan or of p itself. Both have members then.
 func (p *Plan) SharesKeys(output int, other *Plan, otherOutput int) bool {

@@ -136,6 +136,17 @@ func textLiteral(c *binlog.Column, text []byte) (string, error) {
 	return literal, nil
 }
 
+// CheckValues returns an error, which wraps ErrNoSuchValue, if a text is not one that a value of its
+// column prints: then no row of the table has it.
+func CheckValues(t *binlog.Table, columns []int, texts [][]byte) error {
+	for i, k := range columns {
+		if _, err := textLiteral(&t.Columns[k], texts[i]); errors.Is(err, ErrNoSuchValue) {
+			return fmt.Errorf("column %s.%s: %w", t.FullName(), t.Columns[k].Name, err)
+		}
+	}
+	return nil
+}
+
 // CheckMatch returns an error if rows cannot be matched by the columns.
 func CheckMatch(t *binlog.Table, columns []int) error {
 	for _, k := range columns {

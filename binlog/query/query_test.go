@@ -110,6 +110,7 @@ func TestServers(t *testing.T) {
 	each(t, func(t *testing.T, s server) {
 		exec(t, s.dial(t), "CREATE DATABASE shop CHARACTER SET utf8mb4")
 		t.Run("tables", func(t *testing.T) { testTables(t, s) })
+		t.Run("definitions", func(t *testing.T) { testDefinitions(t, s) })
 		t.Run("engines", func(t *testing.T) { testEngines(t, s) })
 		t.Run("foreign keys", func(t *testing.T) { testForeignKeys(t, s) })
 		t.Run("chunks", func(t *testing.T) { testChunks(t, s) })
