@@ -1,30 +1,13 @@
 package pipelines_test
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
-	"rowfall/pipelines"
 	"rowfall/replication/resp"
 	"rowfall/sink"
 )
-
-// mustFail waits until the run ends by itself, with an error that a retry may mend.
-func (r *running) mustFail(want ...string) {
-	r.t.Helper()
-	waitFor(r.t, "the run fails", r.over)
-	if r.err == nil || errors.As(r.err, new(*pipelines.StopError)) {
-		r.t.Errorf("ended with %v, want an error that a retry may mend", r.err)
-		return
-	}
-	for _, w := range want {
-		if !strings.Contains(r.err.Error(), w) {
-			r.t.Errorf("error %q lacks %q", r.err, w)
-		}
-	}
-}
 
 // Tables that log other rows than they hold are not followed.
 func testNotFollowed(t *testing.T, d *database) {
