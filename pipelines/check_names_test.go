@@ -16,10 +16,12 @@ func testMisspelt(t *testing.T, d *database) {
 		"INSERT INTO t VALUES (1, 1, 5)")
 	m := newMemory()
 	start(t, d.config(`.*": {}`, `.*": {columns: {exclude: [secrt]}}`), m, "").
-		mustStop("test.yaml:6: tables.", `.columns.exclude: no table that matches`, `has a column "secrt"; did you mean "secret"?`)
+		mustStop("test.yaml:6: tables.", `.columns.exclude: no table that matches`,
+			`has a column "secrt"; did you mean "secret"?`)
 	c := d.config(
 		`.*": {}`,
-		`.*": {columns: {exclude: [secret]}}`+"\n  "+d.name+`.tt: {key_columns: [id], columns: {include: [id, v], add: {double: v * 2}}}`,
+		`.*": {columns: {exclude: [secret]}}`+"\n  "+d.name+
+			`.tt: {key_columns: [id], columns: {include: [id, v], add: {double: v * 2}}}`,
 	)
 	r := start(t, c, m, "")
 	waitFor(t, "it fails", r.over)
@@ -32,7 +34,10 @@ func testMisspelt(t *testing.T, d *database) {
 	m.waitAt(t, d.end())
 	d.exec("UPDATE tt SET v = 5")
 	m.waitAt(t, d.end())
-	for key, want := range map[string]map[string]string{"t:1": {"id": "1", "v": "1"}, "tt:1": {"id": "1", "v": "5", "double": "10"}} {
+	for key, want := range map[string]map[string]string{
+		"t:1":  {"id": "1", "v": "1"},
+		"tt:1": {"id": "1", "v": "5", "double": "10"},
+	} {
 		if got, _ := m.Keys.HashFields(key); !maps.Equal(got, want) {
 			t.Errorf("%s holds %v, want %v", key, got, want)
 		}
@@ -56,7 +61,9 @@ func testDottedDatabase(t *testing.T, d *database) {
 	r := start(t, d.config("  \""+d.name+".*\": {}", "  \""+d.name+".*\": {}\n  bb.dot.t: {}"),
 		newMemory(), "")
 	waitFor(t, "it fails", r.over)
-	if want := "test.yaml:7: tables.\"bb.dot.t\": the server has no table bb.dot.t; did you mean \"`bb.dot`.t\"?"; r.err.Error() != want {
+	want := "test.yaml:7: tables.\"bb.dot.t\": the server has no table bb.dot.t; " +
+		"did you mean \"`bb.dot`.t\"?"
+	if r.err.Error() != want {
 		t.Errorf("ended with\n%v, want\n%s", r.err, want)
 	}
 	m := newMemory()
@@ -73,8 +80,12 @@ func testEveryFault(t *testing.T, d *database) {
 		"CREATE TABLE b (id INT PRIMARY KEY, v INT)")
 	start(
 		t,
-		d.config("  \""+d.name+".*\": {}", "  "+d.name+".a: {where: w == 1, columns: {exclude: [x]}}\n  "+d.name+".b: {where: id}"),
+		d.config("  \""+d.name+".*\": {}", "  "+d.name+
+			".a: {where: w == 1, columns: {exclude: [x]}}\n  "+d.name+".b: {where: id}"),
 		newMemory(), "",
 	).mustStop(
-		"test.yaml:6: tables.\""+d.name+".a\".columns.exclude: "+d.name+`.a has no column "x"`, "\ntest.yaml:6: tables.\""+d.name+".a\".where: ", "\ntest.yaml:7: tables.\""+d.name+".b\".where: ")
+		"test.yaml:6: tables.\""+d.name+".a\".columns.exclude: "+d.name+`.a has no column "x"`,
+		"\ntest.yaml:6: tables.\""+d.name+".a\".where: ",
+		"\ntest.yaml:7: tables.\""+d.name+".b\".where: ",
+	)
 }

@@ -12,7 +12,8 @@ import (
 func testCascades(t *testing.T, d *database) {
 	d.exec(
 		"CREATE TABLE p (id INT PRIMARY KEY, v INT)",
-		"CREATE TABLE c (id INT PRIMARY KEY, v INT, CONSTRAINT `u``p` FOREIGN KEY (v) REFERENCES p (id) ON DELETE SET NULL)",
+		"CREATE TABLE c (id INT PRIMARY KEY, v INT, CONSTRAINT `u``p` FOREIGN KEY (v) "+
+			"REFERENCES p (id) ON DELETE SET NULL)",
 		"CREATE TABLE plain (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id))",
 		"INSERT INTO p VALUES (1, 1)",
 		"CREATE USER IF NOT EXISTS reader",
@@ -25,7 +26,8 @@ func testCascades(t *testing.T, d *database) {
 	defer d.exec("SET GLOBAL sql_quote_show_create=ON")
 	start(
 		t, d.config("user: root", "user: reader"), m, "",
-	).mustStop("the foreign key u`p of mapped table "+d.name+".c is ON DELETE SET NULL", "drop the cascade", "cascades: ignore")
+	).mustStop("the foreign key u`p of mapped table "+d.name+".c is ON DELETE SET NULL",
+		"drop the cascade", "cascades: ignore")
 	if n := len(m.Units(0)); n > 0 {
 		t.Errorf("%d units were written before the stop", n)
 	}
@@ -45,14 +47,17 @@ func testCascades(t *testing.T, d *database) {
 func testCascadesLogged(t *testing.T, d *database) {
 	d.exec(
 		"CREATE TABLE p (id INT PRIMARY KEY, v INT)",
-		"CREATE TABLE c (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id) ON DELETE CASCADE)",
+		"CREATE TABLE c (id INT PRIMARY KEY, v INT, FOREIGN KEY (v) REFERENCES p (id) "+
+			"ON DELETE CASCADE)",
 		"INSERT INTO p VALUES (1, 1), (2, 2)", "INSERT INTO c VALUES (10, 1), (20, 2)",
 	)
 	m := newMemory()
 	r := start(t, d.config(), m, "")
-	if r, err := d.conn.Query(t.Context(), "SHOW VARIABLES LIKE 'innodb_native_foreign_keys'"); err != nil {
+	native, err := d.conn.Query(t.Context(), "SHOW VARIABLES LIKE 'innodb_native_foreign_keys'")
+	if err != nil {
 		t.Fatal(err)
-	} else if len(r.Rows) == 0 || string(r.Rows[0][1]) == "ON" {
+	}
+	if len(native.Rows) == 0 || string(native.Rows[0][1]) == "ON" {
 		servertest.SkipOrFail(t, errors.New("this MySQL does not log what cascades change"))
 	}
 	m.waitAt(t, d.end())

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +20,7 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/pipelines"
 	"rowfall/pipelines/file"
+	"rowfall/pipelines/file/filetest"
 	"rowfall/sink"
 	"rowfall/sink/sinktest"
 )
@@ -144,11 +144,7 @@ sink:
 		}
 		text = strings.Replace(text, edits[i], edits[i+1], 1)
 	}
-	c, err := file.Parse("test.yaml", []byte(text), os.LookupEnv)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return *c
+	return *filetest.Parse(d.t, "test.yaml", text)
 }
 
 // memory is the sink in memory of the pipeline "test".

@@ -38,7 +38,9 @@ func testMetadataLock(t *testing.T, d *database) {
 	}
 
 	locker := d.dial()
-	for _, sql := range []string{"USE `" + d.name + "`", "LOCK TABLES t WRITE", "ALTER TABLE t COMMENT 'locked'"} {
+	for _, sql := range []string{
+		"USE `" + d.name + "`", "LOCK TABLES t WRITE", "ALTER TABLE t COMMENT 'locked'",
+	} {
 		if err := locker.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +112,10 @@ func testSilentQuery(t *testing.T, d *database) {
 	d.exec("ALTER TABLE t COMMENT 'x'", "INSERT INTO t VALUES (1, 1)")
 	waitFor(
 		t, "the silence shows as a hold",
-		func() bool { return held(r.pipeline, "waiting for MySQL at "+link.listener.Addr().String()) },
+		func() bool {
+			return held(r.pipeline,
+				"waiting for MySQL at "+link.listener.Addr().String())
+		},
 	)
 	waitFor(t, "the run ends", r.over)
 	if !errors.As(r.err, new(*mysql.SilentError)) {

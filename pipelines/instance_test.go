@@ -79,7 +79,12 @@ func TestInstances(t *testing.T) {
 	for _, part := range []struct {
 		name string
 		run  func(t *testing.T, d *database)
-	}{{"Commands", testCommands}, {"Promotion", testPromotion}, {"PromotionOfOthers", testPromotionOfOthers}, {"Held", testHeld}} {
+	}{
+		{"Commands", testCommands},
+		{"Promotion", testPromotion},
+		{"PromotionOfOthers", testPromotionOfOthers},
+		{"Held", testHeld},
+	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, newDatabase(t, db)) })
 	}
 }
@@ -153,7 +158,14 @@ func testCommands(t *testing.T, d *database) {
 		) {
 		t.Errorf("STATUS: %q, %v", text, err)
 	}
-	for _, args := range [][]any{{"ROWFALL"}, {"ROWFALL", "NO"}, {"ROWFALL", "POSITION", "other"}, {"ROWFALL", "WAIT", "x", 1}, {"ROWFALL", "WAIT", "", 1}, {"ROWFALL", "WAIT", next, -1}} {
+	for _, args := range [][]any{
+		{"ROWFALL"},
+		{"ROWFALL", "NO"},
+		{"ROWFALL", "POSITION", "other"},
+		{"ROWFALL", "WAIT", "x", 1},
+		{"ROWFALL", "WAIT", "", 1},
+		{"ROWFALL", "WAIT", next, -1},
+	} {
 		if err := m.client.Do(ctx, args...).Err(); err == nil ||
 			!strings.HasPrefix(err.Error(), "ERR ") {
 			t.Errorf("%v: %v, want an error", args, err)
@@ -384,8 +396,8 @@ func testHeld(t *testing.T, d *database) {
 			strings.Contains(status(), ",held=\"0 of 1 replicas have the data within 10s, since ")
 	})
 	// The state of the data is another thing, and stays.
-	if state, err := m.client.HGet(t.Context(), "rowfall:position:test", "state").Result(); err != nil ||
-		state != "streaming" {
+	state, err := m.client.HGet(t.Context(), "rowfall:position:test", "state").Result()
+	if err != nil || state != "streaming" {
 		t.Errorf("the position's state is %q, %v", state, err)
 	}
 	if text := status(); !strings.Contains(text, ",phase=streaming,") {

@@ -28,7 +28,8 @@ func startLateReplica(t *testing.T, d *database, delay time.Duration) *lateRepli
 	r := &lateReplica{delay: delay, conn: d.dial()}
 	for _, sql := range []string{
 		"SET @rpl_semi_sync_replica = 1, @rpl_semi_sync_slave = 1",
-		"SET @source_binlog_checksum = @@global.binlog_checksum, @master_binlog_checksum = @@global.binlog_checksum",
+		"SET @source_binlog_checksum = @@global.binlog_checksum, @master_binlog_checksum = " +
+			"@@global.binlog_checksum",
 		"SET @mariadb_slave_capability = 4",
 	} {
 		if err := r.conn.Exec(t.Context(), sql); err != nil {

@@ -42,7 +42,11 @@ func TestHugeRowIsRecorded(t *testing.T) {
 
 // The loop needs no MySQL: another source and another sink take the places of both.
 func TestLoopWithoutMySQL(t *testing.T) {
-	for _, can := range []sink.Capabilities{{Atomic: true, Deltas: true}, {Atomic: true}, {Deltas: true}} {
+	for _, can := range []sink.Capabilities{
+		{Atomic: true, Deltas: true},
+		{Atomic: true},
+		{Deltas: true},
+	} {
 		table := intTable()
 		source := &scriptedSource{tables: []*binlog.Table{table}, script: []*binlog.Event{
 			rowsEvent(t, table, binlog.Insert, [2]uint32{1, 10}, [2]uint32{2, 20}),
@@ -68,7 +72,8 @@ func TestLoopWithoutMySQL(t *testing.T) {
 			t.Fatalf("%+v: %d units, want 3", can, len(units))
 		}
 		// Only a sink that is atomic and accepts deltas gets the changed field alone.
-		if full := strings.Contains(units[1].Commands, "\r\nid\r\n"); full == (can.Atomic && can.Deltas) {
+		full := strings.Contains(units[1].Commands, "\r\nid\r\n")
+		if full == (can.Atomic && can.Deltas) {
 			t.Errorf("%+v: the update is written as %q", can, units[1].Commands)
 		}
 		at, err := to.Progress("test")

@@ -19,7 +19,8 @@ func testOlderState(t *testing.T, d *database) {
 	other := d.config(".*\": {}", ".*\": {where: v > 0}")
 	start(
 		t, other, m, "",
-	).mustStop("test.yaml: the data was built with another mapping than this file's; put the old mapping back")
+	).mustStop("test.yaml: the data was built with another mapping than this file's; put the old " +
+		"mapping back")
 	r = start(t, d.config(), m, "")
 	d.exec("INSERT INTO t VALUES (2, 2)")
 	m.waitAt(t, d.end())
@@ -27,5 +28,6 @@ func testOlderState(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 	start(
 		t, other, m, "",
-	).mustStop("test.yaml:6: tables.\"" + d.name + ".*\".where: the data was built with another mapping than this file's, which does not have this")
+	).mustStop("test.yaml:6: tables.\"" + d.name + ".*\".where: the data was built with another " +
+		"mapping than this file's, which does not have this")
 }

@@ -93,7 +93,8 @@ func testManyDirtyKeys(t *testing.T, d *database) {
 func testNoKey(t *testing.T, d *database) {
 	d.exec(
 		"CREATE TABLE t (id VARCHAR(10) NOT NULL COLLATE utf8mb4_general_ci, v INT)",
-		"INSERT INTO t VALUES ('a', 1), ('A', 2), ('ä', 3), ('b', 4), ('B', 5), ('', 6), ('c', NULL)",
+		"INSERT INTO t VALUES ('a', 1), ('A', 2), ('ä', 3), ('b', 4), ('B', 5), ('', 6), "+
+			"('c', NULL)",
 	)
 	keyed := []string{"chunk_rows: 1000", "chunk_rows: 2", `.*": {}`, `.t": {key_columns: [id]}`}
 	m := newMemory()

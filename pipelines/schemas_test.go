@@ -15,7 +15,8 @@ func testNotFollowed(t *testing.T, d *database) {
 		"CREATE TABLE t (id INT PRIMARY KEY, v INT)",
 		"CREATE TABLE part (id INT PRIMARY KEY, v INT) ENGINE=MyISAM",
 		"CREATE TABLE my (id INT PRIMARY KEY, v INT) ENGINE=MyISAM",
-		"CREATE TABLE whole (id INT PRIMARY KEY, v INT) ENGINE=MERGE UNION=(part) INSERT_METHOD=LAST",
+		"CREATE TABLE whole (id INT PRIMARY KEY, v INT) ENGINE=MERGE UNION=(part) "+
+			"INSERT_METHOD=LAST",
 		"CREATE TABLE mem (id INT PRIMARY KEY, v INT) ENGINE=MEMORY",
 		"CREATE VIEW vi AS SELECT * FROM t",
 	)
@@ -23,7 +24,10 @@ func testNotFollowed(t *testing.T, d *database) {
 		merge = "its engine MERGE shows the rows of other tables"
 		union = "it stands in the UNION of the MERGE table"
 	)
-	for table, why := range map[string]string{"whole": merge, "part": union, "mem": "its engine MEMORY loses all rows", "vi": "it is a view"} {
+	for table, why := range map[string]string{
+		"whole": merge, "part": union,
+		"mem": "its engine MEMORY loses all rows", "vi": "it is a view",
+	} {
 		start(
 			t,
 			d.config(`.*": {}`, "."+table+`": {}`),
@@ -135,7 +139,8 @@ func testSchemasOfTheServer(t *testing.T, d *database) {
 	d.exec("ALTER TABLE t ADD COLUMN w INT")
 	start(
 		t, d.config(), m, "",
-	).mustStop("an ALTER that may change rows or columns of mapped table "+d.name+".t", before.String())
+	).mustStop("an ALTER that may change rows or columns of mapped table "+d.name+".t",
+		before.String())
 	mustBeEqual(t, m.rows("t"), want)
 	mustBeEqual(t, m.rows("other"), d.rows("other"))
 
@@ -159,7 +164,8 @@ func testSchemasOfTheServer(t *testing.T, d *database) {
 		"SET SESSION sql_log_bin=1")
 	start(
 		t, d.config(), m, "",
-	).mustStop("mapped table "+d.name+".t has other columns or keys than the data know", "sql_log_bin=0", "--from snapshot")
+	).mustStop("mapped table "+d.name+".t has other columns or keys than the data know",
+		"sql_log_bin=0", "--from snapshot")
 	d.exec("SET SESSION sql_log_bin=0", "DROP TABLE t", "SET SESSION sql_log_bin=1")
 	start(t, d.config(), m,
 		"").mustStop("mapped table "+d.name+".t is gone from the server", "sql_log_bin=0")

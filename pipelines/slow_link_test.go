@@ -74,7 +74,8 @@ func (s *slowLink) pass(dst, src net.Conn) {
 	})
 	for {
 		s.mu.Lock()
-		for (len(held) == 0 || !s.open && (s.allowed == 0 || len(held) < s.allowed)) && !over && !s.ended {
+		for !over && !s.ended &&
+			(len(held) == 0 || !s.open && (s.allowed == 0 || len(held) < s.allowed)) {
 			s.changed.Wait()
 		}
 		n := len(held)

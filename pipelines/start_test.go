@@ -32,7 +32,9 @@ func testRewind(t *testing.T, d *database) {
 	d.exec("INSERT INTO t VALUES (7, 7)", "UPDATE t SET v = 10 WHERE id = 1")
 	m.waitAt(t, d.end())
 	r.kill()
-	for _, from := range []string{"gtid:" + early.GTID.String(), fmt.Sprintf("%s:%d", early.File, early.Offset)} {
+	for _, from := range []string{
+		"gtid:" + early.GTID.String(), fmt.Sprintf("%s:%d", early.File, early.Offset),
+	} {
 		n := len(m.Units(0))
 		// It is killed on the way, and started again, and moved again.
 		m.Before = func(u *sink.Unit) error {
@@ -125,7 +127,8 @@ func testOtherData(t *testing.T, d *database) {
 	other := d.config(".*\": {}", ".*\": {columns: {rename: {v: value}}}")
 	start(
 		t, other, m, "",
-	).mustStop("test.yaml:6: tables.\""+d.name+".*\".columns.rename.v: the data was built with another mapping than this file's, which does not have this", "--from snapshot")
+	).mustStop("test.yaml:6: tables.\""+d.name+".*\".columns.rename.v: the data was built with "+
+		"another mapping than this file's, which does not have this", "--from snapshot")
 	m.set(
 		t, resp.AppendCommand(nil, "HSET", sink.PositionKey("test"), "server", "another", "partial",
 			"1", "row", "10"),

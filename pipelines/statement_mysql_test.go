@@ -18,10 +18,22 @@ func testRefused(t *testing.T, d *database) {
 		{"TRUNCATE TABLE t", "a TRUNCATE of mapped table"},
 		{"DROP TABLE t", "a DROP TABLE of mapped table"},
 		{"RENAME TABLE t TO u", "a RENAME of mapped table"},
-		{"ALTER TABLE t ADD COLUMN w INT", "an ALTER that may change rows or columns of mapped table"},
-		{"ALTER TABLE t DROP COLUMN v, ADD COLUMN v INT", "an ALTER that may change rows or columns of mapped table"},
-		{"ALTER TABLE t TRUNCATE PARTITION p0", "ALTER that removes or exchanges rows of mapped table"},
-		{"RENAME TABLE refused_other.brought TO brought", "brings a table with its rows into the mapping"},
+		{
+			"ALTER TABLE t ADD COLUMN w INT",
+			"an ALTER that may change rows or columns of mapped table",
+		},
+		{
+			"ALTER TABLE t DROP COLUMN v, ADD COLUMN v INT",
+			"an ALTER that may change rows or columns of mapped table",
+		},
+		{
+			"ALTER TABLE t TRUNCATE PARTITION p0",
+			"ALTER that removes or exchanges rows of mapped table",
+		},
+		{
+			"RENAME TABLE refused_other.brought TO brought",
+			"brings a table with its rows into the mapping",
+		},
 	} {
 		d.exec("DROP TABLE IF EXISTS t, u",
 			"CREATE TABLE t (id INT PRIMARY KEY, v INT) PARTITION BY HASH (id) PARTITIONS 1",
@@ -29,7 +41,8 @@ func testRefused(t *testing.T, d *database) {
 		if strings.Contains(test.sql, "PARTITION") {
 			d.exec(
 				"DROP TABLE t",
-				"CREATE TABLE t (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN MAXVALUE)",
+				"CREATE TABLE t (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION "+
+					"p0 VALUES LESS THAN MAXVALUE)",
 				"INSERT INTO t VALUES (1, 1)",
 			)
 		}
@@ -123,7 +136,10 @@ func testFollowed(t *testing.T, d *database) {
 func testMariaStatements(t *testing.T, d *database) {
 	for _, test := range []struct{ sql, want string }{
 		{"SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE TABLE t", "a TRUNCATE of mapped table"},
-		{"ALTER IGNORE TABLE t ADD UNIQUE (v)", "an ALTER that may change rows or columns of mapped table"},
+		{
+			"ALTER IGNORE TABLE t ADD UNIQUE (v)",
+			"an ALTER that may change rows or columns of mapped table",
+		},
 	} {
 		d.exec("DROP TABLE IF EXISTS t", "CREATE TABLE t (id INT PRIMARY KEY, v INT)",
 			"INSERT INTO t VALUES (1, 1), (2, 1)")
