@@ -20,8 +20,9 @@ func TestWaitMeansComplete(t *testing.T) {
 	var node *replication.Node
 	commands := pipelines.NewCommands(func() *replication.Node { return node })
 	node, err := replication.Open(replication.Config{
-		Listen: "127.0.0.1:0", Dir: filepath.Join(t.TempDir(), "node"), HiddenPrefix: sink.HiddenPrefix,
-		Commands: commands.Handlers(), Logger: zerolog.New(zerolog.NewTestWriter(t)),
+		Listen: "127.0.0.1:0", Dir: filepath.Join(t.TempDir(), "node"),
+		HiddenPrefix: sink.HiddenPrefix, Commands: commands.Handlers(),
+		Logger: zerolog.New(zerolog.NewTestWriter(t)),
 	})
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +20,7 @@ import (
 	"rowfall/internal/servers"
 	"rowfall/pipelines"
 	"rowfall/pipelines/file"
+	"rowfall/pipelines/file/filetest"
 	"rowfall/sink"
 	"rowfall/sink/sinktest"
 )
@@ -144,11 +144,7 @@ sink:
 		}
 		text = strings.Replace(text, edits[i], edits[i+1], 1)
 	}
-	c, err := file.Parse("test.yaml", []byte(text), os.LookupEnv)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return *c
+	return *filetest.Parse(d.t, "test.yaml", text)
 }
 
 // memory is the sink in memory of the pipeline "test".
@@ -279,5 +275,39 @@ func (r *running) mustStop(want ...string) {
 		if !strings.Contains(r.err.Error(), w) {
 			r.t.Errorf("error %q lacks %q", r.err, w)
 		}
+	}
+}
+
+var errCrash = errors.New("crash")
+
+// insertRows inserts rows 1 to n in one transaction of several statements.
+func insertRows(d *database, n int) {
+	d.t.Helper()
+	d.exec("BEGIN")
+	for id := 1; id <= n; id++ {
+		d.exec(fmt.Sprintf("INSERT INTO t VALUES (%d, %d)", id, id*id))
+	}
+	d.exec("COMMIT")
+}
+
+// mustFail waits until the run ends by itself, with an error that a retry may mend.
+func (r *running) mustFail(want ...string) {
+	r.t.Helper()
+	waitFor(r.t, "the run fails", r.over)
+	if r.err == nil || errors.As(r.err, new(*pipelines.StopError)) {
+		r.t.Errorf("ended with %v, want an error that a retry may mend", r.err)
+		return
+	}
+	for _, w := range want {
+		if !strings.Contains(r.err.Error(), w) {
+			r.t.Errorf("error %q lacks %q", r.err, w)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

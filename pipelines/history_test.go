@@ -30,9 +30,17 @@ func TestHistory(t *testing.T) {
 		gtid bool
 		runs []string
 	}{
-		{"MySQL", servers.MySQL, true, []string{"Reset", "ResetEarlier", "ResetStreaming", "ResetAfterLoad", "Restored", "Split", "Purged", "NoEvidence", "Status"}},
-		{"MySQLWithoutGTID", servers.MySQL, false, []string{"Reset", "ResetStreaming", "ResetAfterLoad", "Restored", "Purged", "NoEvidence"}},
-		{"MariaDB", servers.MariaDB, true, []string{"Reset", "ResetEarlier", "ResetStreaming", "ResetAfterLoad", "Restored", "Split", "Purged", "NoEvidence"}},
+		{"MySQL", servers.MySQL, true, []string{
+			"Reset", "ResetEarlier", "ResetStreaming", "ResetAfterLoad", "Restored", "Split",
+			"Purged", "NoEvidence", "Status",
+		}},
+		{"MySQLWithoutGTID", servers.MySQL, false, []string{
+			"Reset", "ResetStreaming", "ResetAfterLoad", "Restored", "Purged", "NoEvidence",
+		}},
+		{"MariaDB", servers.MariaDB, true, []string{
+			"Reset", "ResetEarlier", "ResetStreaming", "ResetAfterLoad", "Restored", "Split",
+			"Purged", "NoEvidence",
+		}},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
@@ -42,7 +50,9 @@ func TestHistory(t *testing.T) {
 			for _, name := range kind.runs {
 				t.Run(
 					name,
-					func(t *testing.T) { historyRuns[name](t, &source{newDatabase(t, db), db, dir}) },
+					func(t *testing.T) {
+						historyRuns[name](t, &source{newDatabase(t, db), db, dir})
+					},
 				)
 			}
 		})
@@ -50,9 +60,15 @@ func TestHistory(t *testing.T) {
 }
 
 var historyRuns = map[string]func(*testing.T, *source){
-	"Reset": testHistoryReset, "ResetEarlier": testHistoryResetEarlier, "ResetStreaming": testHistoryResetStreaming,
-	"Restored": testHistoryRestored, "Split": testHistorySplit, "Purged": testHistoryPurged, "NoEvidence": testHistoryNoEvidence,
-	"Status": testHistoryStatus, "ResetAfterLoad": testHistoryResetAfterLoad,
+	"Reset":          testHistoryReset,
+	"ResetEarlier":   testHistoryResetEarlier,
+	"ResetStreaming": testHistoryResetStreaming,
+	"ResetAfterLoad": testHistoryResetAfterLoad,
+	"Restored":       testHistoryRestored,
+	"Split":          testHistorySplit,
+	"Purged":         testHistoryPurged,
+	"NoEvidence":     testHistoryNoEvidence,
+	"Status":         testHistoryStatus,
 }
 
 // followed returns data that are at the end of the source's binlog and hold 20 rows.
@@ -320,7 +336,9 @@ func testHistoryStatus(t *testing.T, s *source) {
 	s.exec("FLUSH BINARY LOGS")
 	s.purge()
 	m = runInstance(t, c)
-	for _, want := range []string{`unproved="the server has purged the last applied transaction`, "unproved=,"} {
+	for _, want := range []string{
+		`unproved="the server has purged the last applied transaction`, "unproved=,",
+	} {
 		waitFor(t, "STATUS and INFO say "+want, func() bool {
 			status, err := m.client.Do(t.Context(), "ROWFALL", "STATUS").Text()
 			must(t, err)
@@ -418,11 +436,16 @@ func TestHistoryFailover(t *testing.T) {
 			primary.exec("INSERT INTO t VALUES (1, 1)")
 			p := &source{database: primary}
 			for n, last := range []func(){
-				func() { primary.exec("BEGIN", "INSERT INTO t VALUES (2, 2)"); p.nextSecond(); primary.exec("COMMIT") },
+				func() {
+					primary.exec("BEGIN", "INSERT INTO t VALUES (2, 2)")
+					p.nextSecond()
+					primary.exec("COMMIT")
+				},
 				func() { primary.exec("CREATE INDEX v ON t (v)") },
 				func() { primary.exec("CREATE DATABASE IF NOT EXISTS elsewhere") },
 				func() {
-					primary.exec("SET SESSION binlog_row_image = 'FULL'", "BEGIN", "INSERT INTO t VALUES (3, 3)")
+					primary.exec("SET SESSION binlog_row_image = 'FULL'", "BEGIN",
+						"INSERT INTO t VALUES (3, 3)")
 					p.nextSecond()
 					primary.exec("UPDATE t SET v = 4 WHERE id = 3", "DELETE FROM t WHERE id = 2")
 					p.nextSecond()
@@ -436,7 +459,9 @@ func TestHistoryFailover(t *testing.T) {
 				r = start(t, replica.config(), m, "")
 				waitFor(
 					t, "it goes on or ends",
-					func() bool { return r.over() || m.progress(t).Server == replica.conn.Server().UUID },
+					func() bool {
+						return r.over() || m.progress(t).Server == replica.conn.Server().UUID
+					},
 				)
 				if r.over() {
 					t.Fatalf("after %d: %v", n, r.err)
@@ -482,13 +507,16 @@ func (d *database) follow(of *database) {
 	if d.conn.Server().Flavor == mysql.MariaDB {
 		d.exec(
 			fmt.Sprintf(
-				"CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=%s, MASTER_USER='root', MASTER_USE_GTID=slave_pos",
+				"CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=%s, MASTER_USER='root', "+
+					"MASTER_USE_GTID=slave_pos",
 				host, port,
 			),
 			"START SLAVE",
 		)
 	} else {
-		d.exec(fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST='%s', SOURCE_PORT=%s, SOURCE_USER='root', SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1", host, port), "START REPLICA")
+		d.exec(fmt.Sprintf("CHANGE REPLICATION SOURCE TO SOURCE_HOST='%s', SOURCE_PORT=%s, "+
+			"SOURCE_USER='root', SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1", host, port),
+			"START REPLICA")
 	}
 	d.waitFor(of)
 }
@@ -522,7 +550,8 @@ func TestHistoryFlavor(t *testing.T) {
 		c := other.config()
 		start(
 			t, c, m, "",
-		).mustStop("the data were built from a "+was+", but the server at "+other.addr+" is a "+is, "--from snapshot")
+		).mustStop("the data were built from a "+was+", but the server at "+other.addr+
+			" is a "+is, "--from snapshot")
 		start(t, c, newMemory(),
 			"gtid:"+d.end().GTID.String()).mustStop("is a "+is, "GTIDs of another form")
 	}

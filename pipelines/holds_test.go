@@ -1,18 +1,13 @@
 package pipelines_test
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"rowfall/binlog/mysql"
 	"rowfall/pipelines"
-	"rowfall/sink"
 )
 
 // held reports whether the pipeline shows a hold whose reason has every text.
@@ -43,7 +38,9 @@ func testMetadataLock(t *testing.T, d *database) {
 	}
 
 	locker := d.dial()
-	for _, sql := range []string{"USE `" + d.name + "`", "LOCK TABLES t WRITE", "ALTER TABLE t COMMENT 'locked'"} {
+	for _, sql := range []string{
+		"USE `" + d.name + "`", "LOCK TABLES t WRITE", "ALTER TABLE t COMMENT 'locked'",
+	} {
 		if err := locker.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)
 		}
@@ -100,120 +97,6 @@ func testLockedChunk(t *testing.T, d *database) {
 	}
 }
 
-// blackHole is a proxy whose connections can go dead without being closed, as behind a firewall
-// that has lost its state. A connection goes dead when it sends a marker.
-type blackHole struct {
-	listener net.Listener
-	target   string
-	done     sync.WaitGroup
-
-	mu        sync.Mutex
-	marker    string
-	swallowed int // connections
-	conns     []net.Conn
-}
-
-func newBlackHole(t *testing.T, target string) *blackHole {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &blackHole{listener: l, target: target}
-	b.done.Go(b.accept)
-	t.Cleanup(func() {
-		_ = l.Close()
-		b.mu.Lock()
-		for _, c := range b.conns {
-			_ = c.Close()
-		}
-		b.mu.Unlock()
-		b.done.Wait()
-	})
-	return b
-}
-
-func (b *blackHole) accept() {
-	for {
-		in, err := b.listener.Accept()
-		if err != nil {
-			return
-		}
-		out, err := net.Dial("tcp", b.target)
-		if err != nil {
-			_ = in.Close()
-			continue
-		}
-		b.mu.Lock()
-		b.conns = append(b.conns, in, out)
-		b.mu.Unlock()
-		dead := make(chan struct{})
-		b.done.Go(func() { b.pass(out, in, dead, true) })
-		b.done.Go(func() { b.pass(in, out, dead, false) })
-	}
-}
-
-// pass copies until one end closes. The bytes of a dead connection are dropped.
-func (b *blackHole) pass(dst, src net.Conn, dead chan struct{}, watch bool) {
-	chunk := make([]byte, 1<<16)
-	for {
-		n, err := src.Read(chunk)
-		if err != nil {
-			break
-		}
-		if watch && b.matches(chunk[:n]) {
-			close(dead)
-			watch = false
-		}
-		select {
-		case <-dead:
-			continue
-		default:
-		}
-		if _, err := dst.Write(chunk[:n]); err != nil {
-			break
-		}
-	}
-	select {
-	case <-dead:
-		// The other end is not told. It is closed with the test.
-	default:
-		_ = dst.Close()
-	}
-}
-
-func (b *blackHole) matches(sent []byte) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.marker == "" || !bytes.Contains(sent, []byte(b.marker)) {
-		return false
-	}
-	b.marker = ""
-	b.swallowed++
-	return true
-}
-
-// swallow makes the next connection that sends the marker go dead.
-func (b *blackHole) swallow(marker string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.marker = marker
-}
-
-func (b *blackHole) count() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.swallowed
-}
-
-// through returns the edits of a configuration that connects through the proxy.
-func (b *blackHole) through(d *database) []string {
-	return []string{
-		fmt.Sprintf("addresses: [%q]", d.addr),
-		fmt.Sprintf("addresses: [%q], tls: {mode: disabled}", b.listener.Addr()),
-	}
-}
-
 // A query connection that goes dead while the stream lives shows as a hold. Then the run fails,
 // and the next run continues at the same position.
 func testSilentQuery(t *testing.T, d *database) {
@@ -229,7 +112,10 @@ func testSilentQuery(t *testing.T, d *database) {
 	d.exec("ALTER TABLE t COMMENT 'x'", "INSERT INTO t VALUES (1, 1)")
 	waitFor(
 		t, "the silence shows as a hold",
-		func() bool { return held(r.pipeline, "waiting for MySQL at "+link.listener.Addr().String()) },
+		func() bool {
+			return held(r.pipeline,
+				"waiting for MySQL at "+link.listener.Addr().String())
+		},
 	)
 	waitFor(t, "the run ends", r.over)
 	if !errors.As(r.err, new(*mysql.SilentError)) {
@@ -263,65 +149,5 @@ func testSilentChunk(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 	if n := link.count(); n != 1 || r.over() {
 		t.Errorf("%d connections went dead, want 1; the run is over: %v, %v", n, r.over(), r.err)
-	}
-}
-
-// A table whose key cannot be compared exactly cannot be read in order. Under a wildcard the load
-// leaves it unmapped, like a table without a key.
-func testDoubleKey(t *testing.T, d *database) {
-	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)",
-		"CREATE TABLE approximate (id DOUBLE PRIMARY KEY, v INT)",
-		"INSERT INTO approximate VALUES (1.5, 1)")
-	m := newMemory()
-	for range 2 { // what is left out is known after a restart
-		r := start(t, d.config(), m, "")
-		d.exec("INSERT INTO approximate SELECT MAX(id) + 1, 1 FROM approximate",
-			"UPDATE t SET v = v + 1")
-		m.waitAt(t, d.end())
-		mustBeEqual(t, m.rows("t"), d.rows("t"))
-		if rows := m.rows("approximate"); len(rows) > 0 {
-			t.Errorf("%d rows of a table that is not mapped", len(rows))
-		}
-		s := r.pipeline.Stats()
-		if len(s.Unmapped) != 1 || s.Unmapped[0].Table != d.name+".approximate" ||
-			!strings.Contains(s.Unmapped[0].Reason, "double cannot be compared exactly") {
-			t.Errorf("not mapped: %q", s.Unmapped)
-		}
-		r.kill()
-	}
-	edits := []string{`.*": {}`, fmt.Sprintf(".*\": {}\n  \"%s.approximate\": {}", d.name)}
-	start(t, d.config(edits...), newMemory(),
-		"").mustStop("test.yaml", d.name+".approximate.id", "cannot be compared exactly")
-}
-
-// The position has a time before the first transaction after the load.
-func testTimeOfLoad(t *testing.T, d *database) {
-	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
-	for _, from := range []string{"snapshot", "now"} {
-		began := time.Now().Add(-time.Minute)
-		m := newMemory()
-		r := start(t, d.config(), m, from)
-		m.waitAt(t, d.end())
-		p := m.progress(t)
-		if at := time.UnixMicro(p.Time); at.Before(began) || at.After(time.Now().Add(time.Minute)) {
-			t.Errorf("--from %s: the position's time is %v", from, at)
-		}
-		r.kill()
-	}
-	// When a position of the past was the newest is not known.
-	m := newMemory()
-	var first sink.Progress
-	m.Before = func(u *sink.Unit) error {
-		if first.Phase == sink.Empty {
-			first = u.Progress
-		}
-		return nil
-	}
-	at := d.end()
-	d.exec("INSERT INTO t VALUES (2, 2)")
-	start(t, d.config(), m, "gtid:"+at.GTID.String())
-	m.waitAt(t, d.end())
-	if first.Time != 0 {
-		t.Errorf("a start at a given position has the time %v", time.UnixMicro(first.Time))
 	}
 }

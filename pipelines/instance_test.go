@@ -1,10 +1,12 @@
 package pipelines_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,7 +79,12 @@ func TestInstances(t *testing.T) {
 	for _, part := range []struct {
 		name string
 		run  func(t *testing.T, d *database)
-	}{{"Commands", testCommands}, {"Promotion", testPromotion}, {"PromotionOfOthers", testPromotionOfOthers}, {"Held", testHeld}} {
+	}{
+		{"Commands", testCommands},
+		{"Promotion", testPromotion},
+		{"PromotionOfOthers", testPromotionOfOthers},
+		{"Held", testHeld},
+	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, newDatabase(t, db)) })
 	}
 }
@@ -151,7 +158,14 @@ func testCommands(t *testing.T, d *database) {
 		) {
 		t.Errorf("STATUS: %q, %v", text, err)
 	}
-	for _, args := range [][]any{{"ROWFALL"}, {"ROWFALL", "NO"}, {"ROWFALL", "POSITION", "other"}, {"ROWFALL", "WAIT", "x", 1}, {"ROWFALL", "WAIT", "", 1}, {"ROWFALL", "WAIT", next, -1}} {
+	for _, args := range [][]any{
+		{"ROWFALL"},
+		{"ROWFALL", "NO"},
+		{"ROWFALL", "POSITION", "other"},
+		{"ROWFALL", "WAIT", "x", 1},
+		{"ROWFALL", "WAIT", "", 1},
+		{"ROWFALL", "WAIT", next, -1},
+	} {
 		if err := m.client.Do(ctx, args...).Err(); err == nil ||
 			!strings.HasPrefix(err.Error(), "ERR ") {
 			t.Errorf("%v: %v, want an error", args, err)
@@ -335,13 +349,6 @@ func TestInstancesAreIndependent(t *testing.T) {
 	clients[0].mustHold("t:5", "v", "5")
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // Replicas may copy what a node holds although MySQL is away.
 func TestServesWithoutMySQL(t *testing.T) {
 	db := servertest.Database(t, servers.MySQL, servers.DatabaseOptions{GTID: true})
@@ -389,8 +396,8 @@ func testHeld(t *testing.T, d *database) {
 			strings.Contains(status(), ",held=\"0 of 1 replicas have the data within 10s, since ")
 	})
 	// The state of the data is another thing, and stays.
-	if state, err := m.client.HGet(t.Context(), "rowfall:position:test", "state").Result(); err != nil ||
-		state != "streaming" {
+	state, err := m.client.HGet(t.Context(), "rowfall:position:test", "state").Result()
+	if err != nil || state != "streaming" {
 		t.Errorf("the position's state is %q, %v", state, err)
 	}
 	if text := status(); !strings.Contains(text, ",phase=streaming,") {
@@ -404,4 +411,35 @@ func testHeld(t *testing.T, d *database) {
 		return strings.Contains(status(), "rowfall_test:state=streaming,") &&
 			strings.Contains(status(), ",held=\r\n")
 	})
+}
+
+// A pipeline that cannot be opened is reported by the logger of its own file. It was reported by
+// the logger of the last file, with that file's level and format.
+func TestOpenFailuresGoToTheirLogger(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var tries atomic.Int32
+	logs := make([]bytes.Buffer, 2)
+	var openers []pipelines.Opener
+	for i, name := range []string{"first.yaml", "second.yaml"} {
+		openers = append(openers, pipelines.Opener{
+			Log: zerolog.New(&logs[i]),
+			Open: func() (*pipelines.Instance, error) {
+				if tries.Add(1) >= 2 {
+					cancel()
+				}
+				return nil, errors.New(name)
+			},
+		})
+	}
+	if err := pipelines.RunAll(ctx, openers...); err == nil {
+		t.Error("no error")
+	}
+	first, second := logs[0].String(), logs[1].String()
+	if !strings.Contains(first, "first.yaml") || strings.Contains(first, "second.yaml") {
+		t.Errorf("the first log has\n%s", first)
+	}
+	if !strings.Contains(second, "second.yaml") || strings.Contains(second, "first.yaml") {
+		t.Errorf("the second log has\n%s", second)
+	}
 }

@@ -2,11 +2,11 @@ package pipelines
 
 import (
 	"errors"
-	"os"
 	"strings"
 	"testing"
 
 	"rowfall/pipelines/file"
+	"rowfall/pipelines/file/filetest"
 	"rowfall/pipelines/tablestate"
 )
 
@@ -29,11 +29,7 @@ sink:
 `
 	parse := func(text string) *file.Config {
 		t.Helper()
-		c, err := file.Parse("x.yaml", []byte(text), os.LookupEnv)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
+		return filetest.Parse(t, "x.yaml", text)
 	}
 	now, err := tablestate.Canonical(&parse(text).Mapping)
 	if err != nil {
@@ -46,39 +42,82 @@ sink:
 	if err := checkMapping(parse(text), state); err != nil {
 		t.Errorf("the same mapping: %v", err)
 	}
-	for _, c := range []struct{ old, replacement, want string }{
-		{`"deleted"`, `"gone"`, `x.yaml:7: tables."shop.users".where: the data was built with another mapping than this file's, which has "status != \"deleted\"" here; put the old mapping back, or build the data again with --from snapshot`},
-		{"    where: status != \"deleted\"\n", "", `x.yaml:6: tables."shop.users".where: the data was built with another mapping than this file's, which has "status != \"deleted\"" here`},
-		{"  \"shop.*\": {}\n", "", `x.yaml:4: tables."shop.*": the data was built with another mapping than this file's, which has this, too; put`},
-		{"  \"shop.*\": {}\n", "  \"shop.*\": {}\n  shop.log: {ignore: true}\n", `x.yaml:6: tables."shop.log": the data was built with another mapping than this file's, which does not have this; put`},
-		{"[secret]", "[secret, more]", `x.yaml:8: tables."shop.users".columns.exclude: the data was built with another mapping than this file's, which has ["secret"] here`},
-		{"{a: b, FirstName: d}", "{a: b, FirstName: e}", `tables."shop.users".columns.rename.FirstName: the data was built with another mapping than this file's, which has "d" here`},
-		{"rename: {a: b, FirstName: d}, ", "", `tables."shop.users".columns.rename.FirstName: the data was built with another mapping than this file's, which has "d" here; put the old mapping back, or build the data again with --from snapshot (other places that differ: tables."shop.users".columns.rename.a)`},
-		{"first + last", "last", `tables."shop.users".columns.add.name: the data was built with another mapping than this file's, which has "first + last" here`},
-		{"{name: first + last}", "{other: first + last}", `columns.add.name: the data was built with another mapping than this file's, which has "first + last" here; put the old mapping back, or build the data again with --from snapshot (other places that differ: tables."shop.users".columns.add.other)`},
-		{"hash: user:", "json: user:", `x.yaml:10: tables."shop.users".write[0]: the data was built with another mapping than this file's, which has "hash: user:{id}" here`},
-		{"hash: user:", "hash: users:", `x.yaml:10: tables."shop.users".write[0].hash: the data was built with another mapping than this file's, which has "user:{id}" here`},
-		{"member: \"{id}\"", "member: \"{id}\"\n        when_null: skip", `x.yaml:13: tables."shop.users".write[1].when_null: the data was built with another mapping than this file's, which does not have this`},
-		{"      - set: by:{country}\n        member: \"{id}\"\n", "", `x.yaml:9: tables."shop.users".write[1]: the data was built with another mapping than this file's, which has "set: by:{country}" here`},
+	const (
+		other = "the data was built with another mapping than this file's"
+		back  = "; put the old mapping back, or build the data again with --from snapshot"
+	)
+	for _, c := range []struct{ old, replacement, path, difference string }{
+		{
+			`"deleted"`, `"gone"`,
+			`x.yaml:7: tables."shop.users".where`, `has "status != \"deleted\"" here` + back,
+		},
+		{
+			"    where: status != \"deleted\"\n", "",
+			`x.yaml:6: tables."shop.users".where`, `has "status != \"deleted\"" here`,
+		},
+		{"  \"shop.*\": {}\n", "", `x.yaml:4: tables."shop.*"`, `has this, too; put`},
+		{
+			"  \"shop.*\": {}\n", "  \"shop.*\": {}\n  shop.log: {ignore: true}\n",
+			`x.yaml:6: tables."shop.log"`, `does not have this; put`,
+		},
+		{
+			"[secret]", "[secret, more]",
+			`x.yaml:8: tables."shop.users".columns.exclude`, `has ["secret"] here`,
+		},
+		{
+			"{a: b, FirstName: d}", "{a: b, FirstName: e}",
+			`tables."shop.users".columns.rename.FirstName`, `has "d" here`,
+		},
+		{
+			"rename: {a: b, FirstName: d}, ", "",
+			`tables."shop.users".columns.rename.FirstName`,
+			`has "d" here` + back +
+				` (other places that differ: tables."shop.users".columns.rename.a)`,
+		},
+		{"first + last", "last", `tables."shop.users".columns.add.name`, `has "first + last" here`},
+		{
+			"{name: first + last}", "{other: first + last}",
+			`columns.add.name`,
+			`has "first + last" here` + back +
+				` (other places that differ: tables."shop.users".columns.add.other)`,
+		},
+		{
+			"hash: user:", "json: user:",
+			`x.yaml:10: tables."shop.users".write[0]`, `has "hash: user:{id}" here`,
+		},
+		{
+			"hash: user:", "hash: users:",
+			`x.yaml:10: tables."shop.users".write[0].hash`, `has "user:{id}" here`,
+		},
+		{
+			"member: \"{id}\"", "member: \"{id}\"\n        when_null: skip",
+			`x.yaml:13: tables."shop.users".write[1].when_null`, `does not have this`,
+		},
+		{
+			"      - set: by:{country}\n        member: \"{id}\"\n", "",
+			`x.yaml:9: tables."shop.users".write[1]`, `has "set: by:{country}" here`,
+		},
 	} {
 		edited := strings.Replace(text, c.old, c.replacement, 1)
 		if edited == text {
 			t.Fatalf("%s: the test changes nothing", c.old)
 		}
 		err := checkMapping(parse(edited), state)
-		if err == nil || !strings.Contains(err.Error(), c.want) ||
+		want := c.path + ": " + other + ", which " + c.difference
+		if err == nil || !strings.Contains(err.Error(), want) ||
 			!errors.As(err, new(*StopError)) {
-			t.Errorf("%s: got\n%v, want\n%s", c.old, err, c.want)
+			t.Errorf("%s: got\n%v, want\n%s", c.old, err, want)
 		}
 		// What the first versions wrote has no meaning beside the fingerprint.
 		err = checkMapping(parse(edited),
 			map[string][]byte{tablestate.MappingPiece: state[tablestate.MappingPiece]})
 		if err == nil ||
-			err.Error() != "x.yaml: the data was built with another mapping than this file's; put the old mapping back, or build the data again with --from snapshot" {
+			err.Error() != "x.yaml: "+other+back {
 			t.Errorf("%s: got %v", c.old, err)
 		}
 	}
-	if err := checkMapping(parse(text), map[string][]byte{tablestate.MappingPiece: state[tablestate.MappingPiece]}); err != nil {
+	first := map[string][]byte{tablestate.MappingPiece: state[tablestate.MappingPiece]}
+	if err := checkMapping(parse(text), first); err != nil {
 		t.Errorf("data without the meaning: %v", err)
 	}
 }

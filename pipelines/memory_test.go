@@ -63,7 +63,11 @@ func TestHugeValues(t *testing.T) {
 	}{
 		// Measured: 3.2 to 4.1, and 5.0 to 7.1.
 		{"OneOutput", `[{hash: "t:{id}"}]`, 6},
-		{"ThreeOutputs", `[{hash: "t:{id}"}, {string: "v:{id}", value: "{v}"}, {json: "j:{id}"}]`, 9},
+		{
+			"ThreeOutputs",
+			`[{hash: "t:{id}"}, {string: "v:{id}", value: "{v}"}, {json: "j:{id}"}]`,
+			9,
+		},
 	} {
 		if keyspaceOnHeap && test.name != "OneOutput" && os.Getenv("ROWFALL_LONG") == "" {
 			continue // a minute under the race detector
@@ -125,7 +129,10 @@ func testHugeValues(t *testing.T, d *database, write string, most float64) {
 		func() bool { return m.Node.Status().Memory.Mapped < huge })
 	if !keyspaceOnHeap {
 		var resident int64
-		defer func() { t.Logf("%d MiB of the heap are resident, %d were in use before", resident>>20, floor>>20) }()
+		defer func() {
+			t.Logf("%d MiB of the heap are resident, %d were in use before",
+				resident>>20, floor>>20)
+		}()
 		waitFor(t, "the memory of the buffers is returned", func() bool {
 			resident = heapResident()
 			return resident-floor < huge

@@ -52,7 +52,10 @@ func BenchmarkEncodePosition(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	p := progress{Position: binlog.Position{GTID: set, File: "binlog.000001"}, Phase: sink.Streaming, Time: 1_700_000_000_000_000}
+	p := progress{
+		Position: binlog.Position{GTID: set, File: "binlog.000001"},
+		Phase:    sink.Streaming, Time: 1_700_000_000_000_000,
+	}
 	e := sink.NewEncoder("shop")
 	var (
 		u      sink.Unit

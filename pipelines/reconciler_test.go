@@ -72,14 +72,18 @@ func TestDirtyKeysAreBounded(t *testing.T) {
 		for n := range changed {
 			// The first is a row of the chunk, the others lie behind it.
 			row := c.table.row(5 + 100*n)
-			if err := c.markDirty(&binlog.Change{Op: binlog.Update, Before: row, After: row}); err != nil {
+			change := &binlog.Change{Op: binlog.Update, Before: row, After: row}
+			if err := c.markDirty(change); err != nil {
 				t.Fatal(err)
 			}
 			if held := len(c.dirty.seen) + len(c.dirty.clean); held > 64 {
 				t.Fatalf("after %d changes %d keys are held", n+1, held)
 			}
 		}
-		if err := c.markDirty(&binlog.Change{Op: binlog.Update, Before: c.table.row(1), After: c.table.row(10)}); err != nil {
+		change := &binlog.Change{
+			Op: binlog.Update, Before: c.table.row(1), After: c.table.row(10),
+		}
+		if err := c.markDirty(change); err != nil {
 			t.Fatal(err)
 		}
 		if c.dirty.overflowed == read {
@@ -123,7 +127,8 @@ func TestLoadProgresses(t *testing.T) {
 		c := <-r.requests
 		for n := range 1000 {
 			row := table.row(20 + 1000*n)
-			if err := c.markDirty(&binlog.Change{Op: binlog.Update, Before: row, After: row}); err != nil {
+			change := &binlog.Change{Op: binlog.Update, Before: row, After: row}
+			if err := c.markDirty(change); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -153,7 +158,9 @@ func TestLoadProgresses(t *testing.T) {
 	if err := r.writeChunk(t.Context(), second); err != nil {
 		t.Fatal(err)
 	}
-	for id, want := range map[string]bool{"10": true, "20": false, "30": false, "35": false, "40": true} {
+	for id, want := range map[string]bool{
+		"10": true, "20": false, "30": false, "35": false, "40": true,
+	} {
 		if got := bytes.Contains(taken.commands, []byte("t:"+id+"\r")); got != want {
 			t.Errorf("row %s is written: %v, want %v", id, got, want)
 		}

@@ -1,30 +1,13 @@
 package pipelines_test
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
-	"rowfall/pipelines"
 	"rowfall/replication/resp"
 	"rowfall/sink"
 )
-
-// mustFail waits until the run ends by itself, with an error that a retry may mend.
-func (r *running) mustFail(want ...string) {
-	r.t.Helper()
-	waitFor(r.t, "the run fails", r.over)
-	if r.err == nil || errors.As(r.err, new(*pipelines.StopError)) {
-		r.t.Errorf("ended with %v, want an error that a retry may mend", r.err)
-		return
-	}
-	for _, w := range want {
-		if !strings.Contains(r.err.Error(), w) {
-			r.t.Errorf("error %q lacks %q", r.err, w)
-		}
-	}
-}
 
 // Tables that log other rows than they hold are not followed.
 func testNotFollowed(t *testing.T, d *database) {
@@ -32,7 +15,8 @@ func testNotFollowed(t *testing.T, d *database) {
 		"CREATE TABLE t (id INT PRIMARY KEY, v INT)",
 		"CREATE TABLE part (id INT PRIMARY KEY, v INT) ENGINE=MyISAM",
 		"CREATE TABLE my (id INT PRIMARY KEY, v INT) ENGINE=MyISAM",
-		"CREATE TABLE whole (id INT PRIMARY KEY, v INT) ENGINE=MERGE UNION=(part) INSERT_METHOD=LAST",
+		"CREATE TABLE whole (id INT PRIMARY KEY, v INT) ENGINE=MERGE UNION=(part) "+
+			"INSERT_METHOD=LAST",
 		"CREATE TABLE mem (id INT PRIMARY KEY, v INT) ENGINE=MEMORY",
 		"CREATE VIEW vi AS SELECT * FROM t",
 	)
@@ -40,7 +24,10 @@ func testNotFollowed(t *testing.T, d *database) {
 		merge = "its engine MERGE shows the rows of other tables"
 		union = "it stands in the UNION of the MERGE table"
 	)
-	for table, why := range map[string]string{"whole": merge, "part": union, "mem": "its engine MEMORY loses all rows", "vi": "it is a view"} {
+	for table, why := range map[string]string{
+		"whole": merge, "part": union,
+		"mem": "its engine MEMORY loses all rows", "vi": "it is a view",
+	} {
 		start(
 			t,
 			d.config(`.*": {}`, "."+table+`": {}`),
@@ -152,7 +139,8 @@ func testSchemasOfTheServer(t *testing.T, d *database) {
 	d.exec("ALTER TABLE t ADD COLUMN w INT")
 	start(
 		t, d.config(), m, "",
-	).mustStop("an ALTER that may change rows or columns of mapped table "+d.name+".t", before.String())
+	).mustStop("an ALTER that may change rows or columns of mapped table "+d.name+".t",
+		before.String())
 	mustBeEqual(t, m.rows("t"), want)
 	mustBeEqual(t, m.rows("other"), d.rows("other"))
 
@@ -176,7 +164,8 @@ func testSchemasOfTheServer(t *testing.T, d *database) {
 		"SET SESSION sql_log_bin=1")
 	start(
 		t, d.config(), m, "",
-	).mustStop("mapped table "+d.name+".t has other columns or keys than the data know", "sql_log_bin=0", "--from snapshot")
+	).mustStop("mapped table "+d.name+".t has other columns or keys than the data know",
+		"sql_log_bin=0", "--from snapshot")
 	d.exec("SET SESSION sql_log_bin=0", "DROP TABLE t", "SET SESSION sql_log_bin=1")
 	start(t, d.config(), m,
 		"").mustStop("mapped table "+d.name+".t is gone from the server", "sql_log_bin=0")

@@ -7,9 +7,16 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/file"
+	"rowfall/pipelines/tablestate"
+	"rowfall/sink"
+	"rowfall/sink/sinktest"
+	"rowfall/transform"
 )
 
 // errEndOfScript is returned by a scriptedSource after its last event.
@@ -201,4 +208,39 @@ func rowsEvent(t *testing.T, table *binlog.Table, op binlog.Op, images ...[2]uin
 	both := []byte{0b11}
 	ev.Rows.Reset(layout, op, both, both, b)
 	return ev
+}
+
+// scriptedPipeline returns a pipeline without a server, and the loop of a run that has all rows of
+// the source's tables and is about to read the script.
+func scriptedPipeline(
+	t *testing.T, to *sinktest.Memory, source *scriptedSource,
+) (*Pipeline, *loop) {
+	t.Helper()
+	config := file.Defaults()
+	config.Path, config.Name = "test.yaml", "test"
+	config.Mapping = transform.Mapping{Tables: []transform.TableRule{{Pattern: "shop.*"}}}
+	p := New(config, to, "", zerolog.New(zerolog.NewTestWriter(t)))
+	state, err := to.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := p.newLoop(source)
+	l.stream = source
+	if l.progress, err = parseProgress("test", &state.Progress); err != nil {
+		t.Fatal(err)
+	}
+	l.progress.Phase = sink.Streaming
+	l.tables = newTableSet(&p.config.Mapping)
+	for _, table := range source.tables {
+		m, err := l.tables.add(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.backfill = tablestate.Backfill{Done: true}
+		if err := m.save(&l.unit, "test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source.position.File = "log"
+	return p, l
 }

@@ -12,7 +12,8 @@ import (
 func TestServerID(t *testing.T) {
 	id := deriveServerID("shop", "data/shop", "one")
 	for what, other := range map[string]uint32{
-		"host": deriveServerID("shop", "data/shop", "two"), "pipeline": deriveServerID("crm", "data/shop", "one"),
+		"host":      deriveServerID("shop", "data/shop", "two"),
+		"pipeline":  deriveServerID("crm", "data/shop", "one"),
 		"directory": deriveServerID("shop", "data/other", "one"),
 	} {
 		if other == id {

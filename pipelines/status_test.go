@@ -35,7 +35,8 @@ func statusFields(t *testing.T, line string) map[string]string {
 
 // Values with commas, such as a GTID set of two servers, can be parsed from STATUS.
 func TestStatusValues(t *testing.T) {
-	const set = "7a5a5545-e919-11f1-b04d-02fc00000001:1-9,7a5a5545-e919-11f1-b04d-02fc00000002:1-3:5"
+	const set = "7a5a5545-e919-11f1-b04d-02fc00000001:1-9," +
+		"7a5a5545-e919-11f1-b04d-02fc00000002:1-3:5"
 	values := map[string]string{
 		"gtid": set, "plain": "7a5a5545-e919-11f1-b04d-02fc00000001:1-9", "empty": "",
 		"stopped": "line one,\nline \"two\": a\\b <x> = ü", "last": "x=y",

@@ -11,8 +11,11 @@ import (
 
 // storedTable is a schema as the first version stored it.
 const storedTable = `{"Database":"shop","Name":"t","Columns":[` +
-	`{"Name":"id","SQLType":"int","Type":4,"Unsigned":false,"Nullable":false,"Invisible":false,"Generated":false,"Charset":"","Values":null,"Length":0,"Decimals":0},` +
-	`{"Name":"e","SQLType":"enum('a')","Type":21,"Unsigned":false,"Nullable":true,"Invisible":false,"Generated":false,"Charset":"utf8mb4","Values":["a"],"Length":0,"Decimals":0}],` +
+	`{"Name":"id","SQLType":"int","Type":4,"Unsigned":false,"Nullable":false,` +
+	`"Invisible":false,"Generated":false,"Charset":"","Values":null,"Length":0,"Decimals":0},` +
+	`{"Name":"e","SQLType":"enum('a')","Type":21,"Unsigned":false,"Nullable":true,` +
+	`"Invisible":false,"Generated":false,"Charset":"utf8mb4",` +
+	`"Values":["a"],"Length":0,"Decimals":0}],` +
 	`"Primary":[0],"Unique":null,"NotFollowed":""}`
 
 // Another version knows more fields of a column, or fewer. Its schema must not look changed.
@@ -31,8 +34,10 @@ func TestStoredTable(t *testing.T) {
 	}
 	for name, edit := range map[string]*strings.Replacer{
 		"this version's": strings.NewReplacer(),
-		"an older one's": strings.NewReplacer(`,"Decimals":0`, ``, `"Charset":"utf8mb4",`, ``, `,"NotFollowed":""`, ``),
-		"a newer one's":  strings.NewReplacer(`{"Name"`, `{"Collation":"utf8mb4_bin","Name"`, `"Primary"`, `"Engine":"InnoDB","Primary"`),
+		"an older one's": strings.NewReplacer(`,"Decimals":0`, ``, `"Charset":"utf8mb4",`, ``,
+			`,"NotFollowed":""`, ``),
+		"a newer one's": strings.NewReplacer(`{"Name"`, `{"Collation":"utf8mb4_bin","Name"`,
+			`"Primary"`, `"Engine":"InnoDB","Primary"`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTableSet(&transform.Mapping{Tables: []transform.TableRule{{Pattern: "shop.*"}}})

@@ -47,7 +47,8 @@ func mustHold(t *testing.T, s sink.State, want map[string]string) {
 }
 
 var somePieces = map[string]string{
-	"mapping": "v1:0a0b", "table:shop.t": `{"Database":"shop"}`, "unmapped:shop.u": "it has no key", "empty": "", "head": "crc32c:",
+	"mapping": "v1:0a0b", "table:shop.t": `{"Database":"shop"}`, "unmapped:shop.u": "it has no key",
+	"empty": "", "head": "crc32c:",
 }
 
 // Every changed byte in a stored piece is detected.
@@ -80,10 +81,15 @@ func TestChangedByteInState(t *testing.T) {
 		}
 		edits["value is longer"] = func(f map[string]string) { f[name] = value + "x" }
 		for i := range value {
-			edits["value changed at "+value[:i]] = func(f map[string]string) { f[name] = flip(value, i) }
+			edits["value changed at "+value[:i]] = func(f map[string]string) {
+				f[name] = flip(value, i)
+			}
 		}
 		for i := range name {
-			edits["name changed at "+name[:i]] = func(f map[string]string) { delete(f, name); f[flip(name, i)] = value }
+			edits["name changed at "+name[:i]] = func(f map[string]string) {
+				delete(f, name)
+				f[flip(name, i)] = value
+			}
 		}
 		for what, edit := range edits {
 			_, err := load(edit)

@@ -123,7 +123,8 @@ func FuzzParseProgress(f *testing.F) {
 			return
 		}
 		ks := keyspace.New(keyspace.Options{})
-		if err := ks.Stage(sink.NewEncoder("shop").Encode(nil, &sink.Unit{Progress: p})); err != nil {
+		command := sink.NewEncoder("shop").Encode(nil, &sink.Unit{Progress: p})
+		if err := ks.Stage(command); err != nil {
 			t.Fatal(err)
 		}
 		ks.Publish()

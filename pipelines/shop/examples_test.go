@@ -27,9 +27,11 @@ func TestExamples(t *testing.T) {
 		t.Fatal("README.md has no mapping")
 	}
 	for name, text := range map[string]string{
-		"README.md": readme, "shop.yaml": read("shop.yaml"), "shop.compose.yaml": read("shop.compose.yaml"),
+		"README.md": readme, "shop.yaml": read("shop.yaml"),
+		"shop.compose.yaml": read("shop.compose.yaml"),
 	} {
-		if _, err := file.Parse(name, []byte(text), func(string) (string, bool) { return "secret", true }); err != nil {
+		secret := func(string) (string, bool) { return "secret", true }
+		if _, err := file.Parse(name, []byte(text), secret); err != nil {
 			t.Error(err)
 		}
 	}
@@ -68,7 +70,9 @@ func TestCompose(t *testing.T) {
 	if err := decoder.Decode(&file); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"mysql", "rowfall", "redis", "valkey", "redis-below", "valkey-below"} {
+	for _, name := range []string{
+		"mysql", "rowfall", "redis", "valkey", "redis-below", "valkey-below",
+	} {
 		s, ok := file.Services[name]
 		if !ok || (s.Image == "") == (s.Build == "") {
 			t.Errorf("service %s: there %t, image %q, build %q; want one of the two", name, ok,

@@ -1,11 +1,10 @@
 package tablestate_test
 
 import (
-	"os"
 	"strings"
 	"testing"
 
-	"rowfall/pipelines/file"
+	"rowfall/pipelines/file/filetest"
 	"rowfall/pipelines/tablestate"
 )
 
@@ -29,11 +28,7 @@ sink:
 `
 	of := func(text string) string {
 		t.Helper()
-		c, err := file.Parse("x.yaml", []byte(text), os.LookupEnv)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := tablestate.Canonical(&c.Mapping)
+		m, err := tablestate.Canonical(&filetest.Parse(t, "x.yaml", text).Mapping)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,14 +43,26 @@ sink:
 		what, old, replacement string
 		same                   bool
 	}{
-		{"a comment and empty lines", "tables:\n", "\n# All of the shop.\ntables:   # these\n\n", true},
-		{"order of entries", "  \"shop.*\": {}\n  shop.users:", "  shop.users:", true}, // and back below
-		{"order of keys", "{exclude: [secret], rename: {a: b, c: d}", "{rename: {c: d, a: b}, exclude: [secret]", true},
+		{
+			"a comment and empty lines", "tables:\n", "\n# All of the shop.\ntables:   # these\n\n",
+			true,
+		},
+		{"order of entries", "  \"shop.*\": {}\n  shop.users:", "  shop.users:", true}, // (1)
+		{
+			"order of keys", "{exclude: [secret], rename: {a: b, c: d}",
+			"{rename: {c: d, a: b}, exclude: [secret]", true,
+		},
 		{"quotes that change nothing", "shop.users:", "\"`shop`.`users`\":", true},
 		{"quotes that make a name literal", "\"shop.*\"", "\"shop.`*`\"", false},
 		{"style", "columns: {exclude: [secret]", "columns: {\"exclude\": ['secret']", true},
-		{"order of an output", "set: by:{country}\n        member: \"{id}\"", "member: '{id}'\n        set: by:{country}", true},
-		{"a default that is said", "member: \"{id}\"", "member: \"{id}\"\n        when_null: error", true},
+		{
+			"order of an output", "set: by:{country}\n        member: \"{id}\"",
+			"member: '{id}'\n        set: by:{country}", true,
+		},
+		{
+			"a default that is said",
+			"member: \"{id}\"", "member: \"{id}\"\n        when_null: error", true,
+		},
 		{"the source", "user: rowfall", "user: other", true},
 		{"the sink", "6400", "6401", true},
 		{"the name", "pipeline: shop", "pipeline: other", true}, // its data are under other keys
@@ -68,12 +75,16 @@ sink:
 		{"a kind", "hash: user", "json: user", false},
 		{"a NULL's policy", "member: \"{id}\"", "member: \"{id}\"\n        when_null: skip", false},
 		{"the key columns", "where:", "key_columns: [id]\n    where:", false},
-		{"order of outputs", "- hash: user:{id}\n      - set: by:{country}\n        member: \"{id}\"", "- set: by:{country}\n        member: \"{id}\"\n      - hash: user:{id}", false},
+		{
+			"order of outputs",
+			"- hash: user:{id}\n      - set: by:{country}\n        member: \"{id}\"",
+			"- set: by:{country}\n        member: \"{id}\"\n      - hash: user:{id}", false,
+		},
 		{"an entry more", "tables:\n", "tables:\n  shop.log: {ignore: true}\n", false},
 		{"an entry less", "  \"shop.*\": {}\n", "", false},
 	} {
 		edited := strings.Replace(text, test.old, test.replacement, 1)
-		if test.what == "order of entries" {
+		if test.what == "order of entries" { // (1) adds the entry again, at the end
 			edited = strings.Replace(edited, "sink:", "  \"shop.*\": {}\nsink:", 1)
 		}
 		if edited == text {

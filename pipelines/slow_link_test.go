@@ -1,10 +1,8 @@
 package pipelines_test
 
 import (
-	"fmt"
 	"io"
 	"net"
-	"strings"
 	"sync"
 	"testing"
 )
@@ -76,7 +74,8 @@ func (s *slowLink) pass(dst, src net.Conn) {
 	})
 	for {
 		s.mu.Lock()
-		for (len(held) == 0 || !s.open && (s.allowed == 0 || len(held) < s.allowed)) && !over && !s.ended {
+		for !over && !s.ended &&
+			(len(held) == 0 || !s.open && (s.allowed == 0 || len(held) < s.allowed)) {
 			s.changed.Wait()
 		}
 		n := len(held)
@@ -113,36 +112,4 @@ func (s *slowLink) close() {
 	}
 	s.mu.Unlock()
 	s.done.Wait()
-}
-
-// A committed transaction does not wait for the next one that arrives slowly, and its unit
-// contains nothing of that one.
-func testSlowTransaction(t *testing.T, d *database) {
-	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(2000))", "INSERT INTO t VALUES (0, 'x')")
-	link := newSlowLink(t, d.addr)
-	m := newMemory()
-	start(
-		t, d.config(fmt.Sprintf("addresses: [%q]", d.addr),
-			fmt.Sprintf("addresses: [%q], tls: {mode: disabled}", link.listener.Addr())),
-		m,
-		"",
-	)
-	m.waitAt(t, d.end())
-
-	link.set(false, 0)
-	d.exec("INSERT INTO t VALUES (1, 'small')")
-	small := d.end()
-	d.exec("BEGIN")
-	for id := 2; id < 200; id++ {
-		d.exec(fmt.Sprintf("INSERT INTO t VALUES (%d, '%s')", id, strings.Repeat("large", 300)))
-	}
-	d.exec("COMMIT")
-	link.set(false, 100_000)
-	m.waitAt(t, small)
-	if got := m.rows("t"); got["1"] != "small" || len(got) != 2 {
-		t.Errorf("%d rows while the next transaction is under way, want 2", len(got))
-	}
-	link.set(true, 0)
-	m.waitAt(t, d.end())
-	mustBeEqual(t, m.rows("t"), d.rows("t"))
 }
