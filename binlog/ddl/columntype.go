@@ -29,7 +29,7 @@ var synonyms = map[string]string{
 	"int1": "tinyint", "int2": "smallint", "int3": "mediumint", "int4": "int", "int8": "bigint",
 	"middleint": "mediumint", "integer": "int", "dec": "decimal", "numeric": "decimal",
 	"fixed": "decimal", "float4": "float", "float8": "double", "character": "char",
-	"geomcollection": "geometrycollection", "varcharacter": "varchar",
+	"varcharacter": "varchar",
 }
 
 // dataType reads a type with its arguments and attributes. c receives its character set.
@@ -93,6 +93,9 @@ func (p *parser) typeName() dataType {
 			return dataType{base: "mariadb json"}
 		}
 	}
+	if word == "geometrycollection" || word == "geomcollection" {
+		return dataType{base: p.o.collectionType()}
+	}
 	if base := synonyms[word]; base != "" {
 		word = base
 	}
@@ -103,6 +106,14 @@ func (p *parser) typeName() dataType {
 		p.fail("type %q is not known", binlog.Clip(word, 60))
 	}
 	return dataType{base: word}
+}
+
+// collectionType returns the server's name of the type GEOMETRYCOLLECTION.
+func (o *Options) collectionType() string {
+	if o.MariaDB || o.mysqlBefore(80011) {
+		return "geometrycollection"
+	}
+	return "geomcollection"
 }
 
 // nationalType reads what follows NATIONAL or NCHAR; isChar tells whether CHAR was read.
@@ -239,9 +250,12 @@ func (o *Options) completeType(t *dataType) error {
 			t.args = nil
 		}
 	case binlog.TypeYear:
-		t.args = nil
-		if o.MariaDB || o.version() < 80019 {
+		switch {
+		case o.MariaDB && arg(0, 4) == 2:
+		case o.MariaDB, o.version() < 80019:
 			t.args = []int{4}
+		default:
+			t.args = nil
 		}
 	case binlog.TypeTinyInt, binlog.TypeSmallInt, binlog.TypeMediumInt, binlog.TypeInt,
 		binlog.TypeBigInt:
@@ -278,7 +292,7 @@ func (o *Options) completeInteger(t *dataType) {
 
 // resolveCharset replaces a type that depends on its character set, and returns the character set
 // of the column.
-func (t *dataType) resolveCharset(cs Charset) Charset {
+func (o *Options) resolveCharset(t *dataType, cs Charset) Charset {
 	switch binlog.TypeByName(t.base) {
 	case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeText:
 		if cs.Name == "binary" {
@@ -289,11 +303,17 @@ func (t *dataType) resolveCharset(cs Charset) Charset {
 			cs = Charset{}
 		}
 	case binlog.TypeEnum, binlog.TypeSet:
+		if cs.Name == "binary" && !o.MariaDB {
+			cs = Charset{} // MySQL shows none
+		}
 	default:
 		cs = Charset{}
 	}
 	width := max(widths[cs.Name], 1)
-	const maxVarchar = 65535
+	maxVarchar := 65535
+	if o.MariaDB {
+		maxVarchar -= 3
+	}
 	switch binlog.TypeByName(t.base) {
 	case binlog.TypeVarchar, binlog.TypeVarbinary:
 		if bytes := t.args[0] * width; bytes > maxVarchar {
