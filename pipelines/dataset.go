@@ -110,9 +110,17 @@ func (d *Dataset) add(e transform.Expectation) {
 // Keys returns the number of keys that a replica must hold, besides keys of Rowfall itself.
 func (d *Dataset) Keys() int { return len(d.keys) }
 
+// KeyReader reads all keys of a replica; *sink.Remote implements it.
+type KeyReader interface {
+	// Addr names the replica, for messages.
+	Addr() string
+	// Each calls visit once for every key with its value.
+	Each(ctx context.Context, visit func(key string, v sink.RemoteValue) error) error
+}
+
 // Compare reads all keys of a replica and returns at most limit differences, one sentence each. No
 // differences mean that the replica equals MySQL. Keys that begin with "rowfall:" are ignored.
-func (d *Dataset) Compare(ctx context.Context, r *sink.Remote, limit int) ([]string, error) {
+func (d *Dataset) Compare(ctx context.Context, r KeyReader, limit int) ([]string, error) {
 	var diffs []string
 	report := func(format string, args ...any) {
 		if len(diffs) < limit {

@@ -35,23 +35,23 @@ const (
 
 // loop is one run of a pipeline. One goroutine owns all of it.
 type loop struct {
-	config     *file.Config
-	stats      *stats
-	log        zerolog.Logger
-	sink       Sink
-	deltas     bool // the sink accepts transform.Delta
-	server     sourceServer
-	positions  positionReader
-	schemas    schemaReader
-	stream     eventStream
-	tables     *tableSet
-	check      schemaCheck
-	jobs       *jobs.Engine
-	lastJob    int // the number of the last job
+	config    *file.Config
+	stats     *stats
+	log       zerolog.Logger
+	sink      Sink
+	deltas    bool // the sink accepts transform.Delta
+	server    sourceServer
+	positions positionReader
+	schemas   schemaReader
+	stream    eventStream
+	tables    *tableSet
+	check     schemaCheck
+	jobs      *jobs.Engine
+	lastJob   int // the number of the last job
 	// jobsChanged is set when a table has a job that the engine may not know.
 	jobsChanged bool
-	history    history
-	requests   chan request // what users ask of the loop
+	history     history
+	requests    chan request // what users ask of the loop
 
 	// from is the POSITION that replaces the data's own position; empty keeps that.
 	from string
@@ -112,7 +112,9 @@ func (l *loop) run(ctx context.Context) error {
 		l.started = true
 	}
 	l.reportProof()
-	l.ready(ctx)
+	if err := l.ready(ctx); err != nil {
+		return err
+	}
 	if err := l.scheduleSchemaCheck(ctx); err != nil {
 		return err
 	}

@@ -109,6 +109,9 @@ func (p *Pipeline) mysqlConfig() mysql.Config {
 	return c
 }
 
+// chunkBytes and dirtyKeyBytes replace the defaults of jobs.Config. Variables for tests.
+var chunkBytes, dirtyKeyBytes int
+
 // lockWait replaces mysql.Config's default. A variable for tests.
 var lockWait time.Duration
 
@@ -180,6 +183,7 @@ func (p *Pipeline) newLoop(source source) *loop {
 	l.requests = p.requests
 	l.jobs = jobs.New(l, source, jobs.Config{
 		Parallel: b.Parallel, ChunkRows: b.ChunkRows, RowsPerSecond: b.RowsPerSecond,
+		ChunkBytes: chunkBytes, DirtyKeyBytes: dirtyKeyBytes,
 	}, p.log)
 	return l
 }

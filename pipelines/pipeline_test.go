@@ -19,6 +19,8 @@ func TestPipeline(t *testing.T) {
 	parts := []part{
 		{"Split", testSplit},
 		{"Followed", testFollowed},
+		{"SchemaChanges", testSchemaChanges},
+		{"LaggingSchemaChanges", testLaggingSchemaChanges},
 		{"Rewind", testRewind},
 		{"PositionOfDDL", testPositionOfDDL},
 		{"NoKey", testNoKey},

@@ -124,7 +124,7 @@ func (l *loop) checkServer() error {
 }
 
 // ready is called once the stream works. It starts the initial load if tables must be loaded.
-func (l *loop) ready(ctx context.Context) {
+func (l *loop) ready(ctx context.Context) error {
 	l.tablesChanged()
 	l.stats.retrying.Store(nil)
 	l.stats.streaming.Store(true)
@@ -133,11 +133,65 @@ func (l *loop) ready(ctx context.Context) {
 	for _, name := range slices.Sorted(maps.Keys(unmapped)) {
 		l.log.Warn().Str("table", name).Str("reason", unmapped[name]).Msg("table is not mapped")
 	}
+	if err := l.upgradeDefinitions(ctx); err != nil {
+		return err
+	}
 	l.jobsChanged = true
 	l.startJobs(ctx)
 	l.log.Info().Stringer("position", l.progress.Position).
 		Stringer("state", l.progress.Phase).Str("server", l.progress.Server).
 		Int("tables", len(l.tables.all)).Msg("streaming")
+	return nil
+}
+
+// upgradeDefinitions completes the definitions of data that a version without definitions built.
+// The server's present definition is taken if its columns and keys are those of the data.
+func (l *loop) upgradeDefinitions(ctx context.Context) error {
+	var partial []*mappedTable
+	var schemas []*binlog.Table
+	current, err := l.partialTables(ctx)
+	if err != nil || current == nil {
+		return err
+	}
+	for _, name := range l.tables.names() {
+		t := l.tables.all[name]
+		now := current[name]
+		if t.definition != nil && t.definition.Partial && now != nil && t.hasSchema(now) {
+			partial, schemas = append(partial, t), append(schemas, now)
+		}
+	}
+	definitions, err := l.schemas.Definitions(ctx, schemas)
+	if err != nil {
+		return err
+	}
+	for i, t := range partial {
+		if definitions[i].Partial {
+			continue
+		}
+		if err := l.redefine(t, definitions[i], t.Job); err != nil {
+			return err
+		}
+	}
+	if len(l.tables.databases) == 0 {
+		if l.tables.databases, err = l.schemas.Databases(ctx); err != nil {
+			return err
+		}
+		if err := l.tables.saveDatabases(&l.unit, l.config.Name); err != nil {
+			return err
+		}
+	}
+	return l.Flush(ctx)
+}
+
+// partialTables returns the server's present schemas if a definition of the data is Partial, else
+// nil.
+func (l *loop) partialTables(ctx context.Context) (map[string]*binlog.Table, error) {
+	for _, t := range l.tables.all {
+		if t.definition != nil && t.definition.Partial {
+			return l.schemas.Schemas(ctx)
+		}
+	}
+	return nil, nil
 }
 
 // startAt builds new data, beginning at a POSITION. replace first removes everything that the sink

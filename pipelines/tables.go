@@ -28,6 +28,9 @@ type mappedTable struct {
 	definition *ddl.Schema
 	// fault is why the table is in quarantine; nil if it is not.
 	fault *tablestate.Fault
+	// storedJSON is the schema as a version without definitions stored it; nil if definition was
+	// stored, or has changed since.
+	storedJSON []byte
 	// mismatched is the definition that the last table map did not fit.
 	mismatched *ddl.Schema
 	// openRows counts the row changes of the open transaction.
@@ -126,7 +129,7 @@ func (s *tableSet) define(
 	t *mappedTable, d *ddl.Schema, schema *binlog.Table, plan *transform.Plan,
 ) {
 	delete(s.byTable, t.Schema)
-	t.definition, t.Schema, t.Plan = d, schema, plan
+	t.definition, t.Schema, t.Plan, t.storedJSON = d, schema, plan, nil
 	if schema != nil {
 		s.byTable[schema] = t
 	}
@@ -264,6 +267,9 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 			"any more (%s); start again with --from snapshot", full, s.unmapped[full])
 	}
 	m.Job, m.fault = job, fault
+	if d.Partial {
+		m.storedJSON = pieces[tablestate.SchemaPrefix+full]
+	}
 	return nil
 }
 
@@ -365,6 +371,12 @@ func saveJSON(u *sink.Unit, pipeline, piece string, v any) error {
 // hasSchema reports whether a table of the server has the schema that the data know. Details that
 // differ between versions of a server are ignored.
 func (t *mappedTable) hasSchema(now *binlog.Table) bool {
-	text, err := json.Marshal(t.Schema)
-	return err == nil && tablestate.MatchesStored(text, now)
+	text := t.storedJSON
+	if text == nil {
+		var err error
+		if text, err = json.Marshal(t.Schema); err != nil {
+			return false
+		}
+	}
+	return tablestate.MatchesStored(text, now)
 }

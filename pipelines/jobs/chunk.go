@@ -14,11 +14,6 @@ import (
 // firstChunkRows limits a table's first chunk, which shows how large the rows are.
 const firstChunkRows = 1000
 
-// chunkBytes is the memory that all chunks in flight should use together. A chunk's limit of rows
-// follows from the size of the last chunk's rows. A chunk that exceeds twice its share is cut
-// short. A variable for tests.
-var chunkBytes = 32 << 20
-
 // chunk is a range of a table's rows, in the order of its key, from the SELECT to the sink.
 type chunk struct {
 	taskBase
@@ -28,7 +23,9 @@ type chunk struct {
 	after   [][]byte
 	until   [][]byte // nil: up to limit
 	limit   int
-	bytes   int // the chunk's share of chunkBytes
+	bytes   int // the chunk's share of Config.ChunkBytes
+	// dirtyBytes is Config.DirtyKeyBytes.
+	dirtyBytes int
 
 	dirty dirtyKeys
 	key   []byte
@@ -56,7 +53,8 @@ func (e *Engine) nextChunk(t *Table) *chunk {
 	}
 	t.repeat = nil
 	c.compare, c.plan = t.Job.Compare, t.Plan.Clone()
-	c.reserved, c.bytes = c.limit, chunkBytes/e.config.Parallel
+	c.reserved, c.bytes = c.limit, e.config.ChunkBytes/e.config.Parallel
+	c.dirtyBytes = e.config.DirtyKeyBytes
 	return c
 }
 
@@ -128,7 +126,7 @@ func (c *chunk) markDirty(change *binlog.Change) error {
 		c.key = key
 		c.dirty.add(key)
 	}
-	if c.dirty.size <= dirtyKeyBytes {
+	if c.dirty.size <= c.dirtyBytes {
 		return nil
 	}
 	if c.done.Load() {

@@ -25,6 +25,13 @@ type Config struct {
 	ChunkRows int
 	// RowsPerSecond limits the rows that all jobs read; 0 does not.
 	RowsPerSecond int
+	// ChunkBytes is the memory that all chunks in flight should use together; 0 is 32 MiB. A
+	// chunk's limit of rows follows from the size of the last chunk's rows. A chunk that exceeds
+	// twice its share is cut short.
+	ChunkBytes int
+	// DirtyKeyBytes limits the memory of the keys that one statement may change while a chunk of
+	// the table is read; 0 is 8 MiB.
+	DirtyKeyBytes int
 }
 
 // Engine runs the jobs of a pipeline's tables beside the stream. The goroutine of the loop calls
@@ -54,6 +61,12 @@ type Engine struct {
 
 // New returns an engine without jobs.
 func New(host Host, source RowSource, c Config, log zerolog.Logger) *Engine {
+	if c.ChunkBytes == 0 {
+		c.ChunkBytes = 32 << 20
+	}
+	if c.DirtyKeyBytes == 0 {
+		c.DirtyKeyBytes = 8 << 20
+	}
 	return &Engine{
 		host: host, source: source, config: c, log: log,
 		requests: make(chan task, c.Parallel), results: make(chan task, c.Parallel),
