@@ -27,6 +27,9 @@ type mysqlRows struct {
 	holds  *holds
 	log    zerolog.Logger
 	conn   *mysql.Conn // nil: not connected
+	// silence is how long the server may be silent; 0 is the connection's own limit. It grows
+	// until a reading succeeds.
+	silence time.Duration
 }
 
 // OpenRows returns a reader that is not connected yet.
@@ -50,16 +53,17 @@ func (m *mysqlRows) ReadRows(
 	ctx context.Context, request query.ChunkRequest, from binlog.Position, to rowCollector,
 ) (query.ChunkResult, error) {
 	request.Server = m.server
-	request.Silence = 0 // the connection's own limit
-	if len(request.Table.Key()) == 0 {
-		request.Silence = sortSilence
+	if m.silence == 0 && len(request.Table.Key()) == 0 {
+		m.silence = sortSilence
 	}
 	for {
 		if err := m.connect(ctx); err != nil {
 			return query.ChunkResult{}, err
 		}
+		request.Silence = m.silence
 		result, err := m.readOnce(ctx, request, from, to)
 		if err == nil {
+			m.silence = 0
 			return result, nil
 		}
 		m.Close() // rows that were not read make the connection unusable
@@ -67,8 +71,8 @@ func (m *mysqlRows) ReadRows(
 		if !errors.As(err, &silent) || ctx.Err() != nil {
 			return result, err
 		}
-		request.Silence = min(2*silent.Limit, maxSilence)
-		m.log.Warn().Err(err).Dur("next_limit", request.Silence).
+		m.silence = min(2*silent.Limit, maxSilence)
+		m.log.Warn().Err(err).Dur("next_limit", m.silence).
 			Msg("a chunk is read again over a new connection")
 	}
 }
