@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"rowfall/internal/faultfs"
 	"rowfall/internal/memfs"
 	"rowfall/replication/replog"
 )
@@ -405,7 +406,7 @@ func TestOpenSyncsWhatItShows(t *testing.T) {
 		c.FS, c.Fsync, c.Reserve = fs, replog.Always, -1
 		l := open(t, "log", c)
 		fs.FailAt(2, nil) // the write goes through, the sync does not
-		if _, err := l.Append(replog.Unit, content(0, 20)); !errors.Is(err, memfs.ErrInjected) {
+		if _, err := l.Append(replog.Unit, content(0, 20)); !errors.Is(err, faultfs.ErrInjected) {
 			t.Fatal(err)
 		}
 		next := fs.Copy()

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"rowfall/internal/faultfs"
 	"rowfall/internal/memfs"
 	"rowfall/replication/replog"
 )
@@ -110,15 +111,12 @@ func TestSpareRoom(t *testing.T) {
 // If the volume's free room is unknown, only failed writes and allocations limit the log.
 func TestSpareRoomNotKnown(t *testing.T) {
 	c := small()
-	c.FS = &unknown{memfs.New()}
+	c.FS = faultfs.Wrap(memfs.New(),
+		faultfs.If(faultfs.Kinds(faultfs.OpFree), faultfs.Fail(errors.ErrUnsupported)))
 	l := open(t, "log", c)
 	l.SetSpare(1 << 50)
 	fill(t, l, 50)
 }
-
-type unknown struct{ *memfs.FS }
-
-func (*unknown) Free(string) (int64, error) { return 0, errors.ErrUnsupported }
 
 // The newest segment can be completed, so that the log up to a snapshot's offset can be removed
 // although more records are appended.
