@@ -124,7 +124,7 @@ func TestRetention(t *testing.T) {
 		t.Fatal(err)
 	}
 	if l.Start() != 0 {
-		t.Fatal("something was dropped before Retain said what a restart needs")
+		t.Fatal("something was removed before Retain said what a restart needs")
 	}
 	if err := l.Trim(end); err != nil || l.Start() != 0 {
 		t.Fatalf("Trim passed Retain: start %v, %v", l.Start(), err)

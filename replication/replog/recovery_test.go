@@ -79,7 +79,10 @@ func TestCorruption(t *testing.T) {
 			return b
 		}
 	}
-	add := func(more ...byte) func([]byte) []byte { return func(b []byte) []byte { return append(b, more...) } }
+	rubbish := bytes.Repeat([]byte("rubbish"), 9)
+	add := func(more ...byte) func([]byte) []byte {
+		return func(b []byte) []byte { return append(b, more...) }
+	}
 	const record = recordHeader + 10
 	const refused = -1
 	for name, c := range map[string]struct {
@@ -96,7 +99,7 @@ func TestCorruption(t *testing.T) {
 		"more than a record gone":         {1, cut(record + 3), 8, refused, false},
 		"half a record added":             {1, add(1, 2, 3), 10, 10, false},
 		"zeros added":                     {1, add(make([]byte, 100)...), 10, 10, true},
-		"rubbish added":                   {1, add(bytes.Repeat([]byte("rubbish"), 9)...), 10, 10, true},
+		"rubbish added":                   {1, add(rubbish...), 10, 10, true},
 		"last checksum wrong":             {1, flip(-record), 9, refused, true},
 		"last length wrong":               {1, flip(-record + 4), 9, refused, false},
 		"last kind wrong":                 {1, flip(-record + 8), 9, refused, true},
@@ -478,7 +481,8 @@ func testLayout(t *testing.T) {
 	want := []byte(
 		"RFSEG001" + string(
 			generation,
-		) + "\x02\x01\x00\x00\x00\x00\x00\x00" + "\x02\x01\x00\x00\x00\x00\x00\x00" + "\x80\x43\x6d\x38",
+		) + "\x02\x01\x00\x00\x00\x00\x00\x00" + "\x02\x01\x00\x00\x00\x00\x00\x00" +
+			"\x80\x43\x6d\x38",
 	)
 	want = binary.LittleEndian.AppendUint32(want, crc32.Checksum(want, table))
 	body := []byte("\x03\x00\x00\x00" + "\x03" + "\x02\x01\x00\x00\x00\x00\x00")

@@ -13,10 +13,10 @@ import (
 	"rowfall/replication/replog"
 )
 
-// A Sync was called at an offset of the old generation, and gets the lock after Restart has started
-// a generation at a lower offset. It must not record bytes as durable that do not exist. Otherwise
-// later calls of Sync would do nothing until the stream reached that offset.
-func TestSyncAcrossRestart(t *testing.T) {
+// A Sync was called at an offset of the old generation, and gets the lock after BeginReset has
+// started a generation at a lower offset. It must not record bytes as durable that do not exist.
+// Otherwise later calls of Sync would do nothing until the stream reached that offset.
+func TestSyncAcrossReset(t *testing.T) {
 	fs, reached, leave := memfs.New(), make(chan struct{}), make(chan struct{})
 	newGeneration := func(op *faultfs.Op) bool {
 		return op.Creates() && strings.HasSuffix(op.Name, "-00000000000000000010.seg")
@@ -35,7 +35,7 @@ func TestSyncAcrossRestart(t *testing.T) {
 	}
 	restarted, synced := make(chan error, 1), make(chan error, 1)
 	go func() {
-		removeOld, err := l.Restart(10)
+		removeOld, err := l.BeginReset(10)
 		if err == nil {
 			err = removeOld()
 		}
@@ -43,7 +43,7 @@ func TestSyncAcrossRestart(t *testing.T) {
 	}()
 	<-reached
 	go func() { synced <- l.Sync() }()
-	// Wait until the goroutine is in Sync, where it waits for the lock that Restart holds.
+	// Wait until the goroutine is in Sync, where it waits for the lock that BeginReset holds.
 	stacks, call := make([]byte, 1<<20), []byte("(*Log).Sync(")
 	for !bytes.Contains(stacks[:runtime.Stack(stacks, true)], call) {
 		runtime.Gosched()

@@ -26,7 +26,7 @@ func TestSnapshotIsDue(t *testing.T) {
 		{"all of the log is kept", Pressure{Logged: 100 * mb, Last: 2 * mb, Keep: -1, Free: -1}, false},
 		{"room for the next is ample", Pressure{Logged: 30 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 75 * mb}, false},
 		{"room for the next is scarce", Pressure{Logged: 30 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 70 * mb}, true},
-		{"log can be dropped instead", Pressure{Logged: 30 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 70 * mb, Droppable: 30 * mb}, false},
+		{"log can be dropped instead", Pressure{Logged: 30 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 70 * mb, Trimmable: 30 * mb}, false},
 		{"too little log to gain", Pressure{Logged: 10 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 70 * mb}, false},
 		{"no room for the next", Pressure{Logged: 30 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 40 * mb}, false},
 		{"nearly room, and much log", Pressure{Logged: 300 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 40 * mb}, true},
@@ -63,7 +63,7 @@ func TestSpareRoom(t *testing.T) {
 	p := Pressure{Next: 160 * mb, Free: 500 * mb}
 	for _, tc := range []struct {
 		name            string
-		free, droppable int64
+		free, trimmable int64
 		running         bool
 		written         int64
 		want            int64
@@ -72,11 +72,11 @@ func TestSpareRoom(t *testing.T) {
 		{name: "not known", free: -1, want: 0},
 		{name: "just enough", free: 140 * mb, want: 172 * mb},
 		{name: "not to be had", free: 139 * mb, want: 0},
-		{name: "to be had by dropping log", free: 100 * mb, droppable: 40 * mb, want: 172 * mb},
+		{name: "to be had by dropping log", free: 100 * mb, trimmable: 40 * mb, want: 172 * mb},
 		{name: "half written", free: 80 * mb, running: true, written: 80 * mb, want: 92 * mb},
 		{name: "larger than expected", free: 80 * mb, running: true, written: 200 * mb, want: 0},
 	} {
-		p.Free, p.Droppable = tc.free, tc.droppable
+		p.Free, p.Trimmable = tc.free, tc.trimmable
 		if got := p.Spare(tc.running, tc.written, 2*mb); got != tc.want {
 			t.Errorf("%s: %d MB, want %d", tc.name, got/mb, tc.want/mb)
 		}

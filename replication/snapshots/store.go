@@ -198,7 +198,7 @@ func (s *Store) pressureLocked() Pressure {
 	from := start
 	if !s.newest.IsZero() {
 		from = s.newest.At
-		p.Droppable = max(int64(from-start), 0)
+		p.Trimmable = max(int64(from-start), 0)
 	}
 	p.Logged = int64(end - from)
 	if s.newest.live > 0 {

@@ -89,7 +89,7 @@ func FuzzNext(f *testing.F) {
 				if fault = l.Next(&b); fault != nil {
 					return all, kinds, fault
 				}
-				for ; b.Len() > 0; b.Drop(1) {
+				for ; b.Len() > 0; b.Discard(1) {
 					whole := b.First(1)
 					for rest := whole; len(rest) > 0; {
 						_, n, err := resp.ParseCommand(rest, nil)

@@ -161,7 +161,7 @@ func TestNext(t *testing.T) {
 		if err := l.Next(&b); err != nil {
 			t.Fatal(err)
 		}
-		for last := replog.Kind(0); b.Len() > 0; b.Drop(1) {
+		for last := replog.Kind(0); b.Len() > 0; b.Discard(1) {
 			if last == replog.GetAck {
 				t.Error("a batch continues after a GETACK")
 			}
