@@ -52,9 +52,9 @@ type Recovery struct {
 
 // Log is the replication log of one directory. Append, Reset, BeginReset, CompleteSegment and
 // Trimmable are for one goroutine at a time; all other methods may be called concurrently.
-// Appending, syncing, removing and waiting share the segments and the end, so they are one type. Its
-// fields are grouped by the lock that guards them. Locks are taken in the order syncMu, removeMu,
-// mu.
+// Appending, syncing, removing and waiting share the segments and the end, so they are one type.
+// Its fields are grouped by the lock that guards them. Locks are taken in the order syncMu,
+// removeMu, mu.
 type Log struct {
 	dir      string
 	config   Config

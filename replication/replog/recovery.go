@@ -15,9 +15,9 @@ import (
 	"rowfall/replication/disk"
 )
 
-// SyncedFile is the name of the file in the log's directory that records which bytes are durable and
-// which segment is the newest. It is created with the log's first segment, and after that it is only
-// written in place.
+// SyncedFile is the name of the file in the log's directory that records which bytes are durable
+// and which segment is the newest. It is created with the log's first segment, and after that it is
+// only written in place.
 const SyncedFile = "synced"
 
 const (

@@ -82,9 +82,9 @@ func (l *Log) Size() int64 {
 }
 
 // CompleteSegment ends the newest segment, so that the log up to here can be removed once nothing
-// needs it, whatever is appended meanwhile. Nothing changes if the segment holds less than a new one
-// would take of the volume, or if the volume lacks the room for a new one. Only the goroutine that
-// calls Append may call it.
+// needs it, whatever is appended meanwhile. Nothing changes if the segment holds less than a new
+// one would take of the volume, or if the volume lacks the room for a new one. Only the goroutine
+// that calls Append may call it.
 func (l *Log) CompleteSegment() error {
 	l.mu.Lock()
 	newest, err := l.segments[len(l.segments)-1], l.writableLocked()

@@ -27,13 +27,14 @@ func TestReaderStops(t *testing.T) {
 	}
 	defer f.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &growingReader{ctx: ctx, r: &Reader{file: f, size: 100}}
-	if _, err := io.ReadFull(r, make([]byte, 50)); err != nil {
-		t.Fatal(err)
+	r := &Reader{file: f, size: 100}
+	if n, waitErr, err := r.readNext(ctx, make([]byte, 50)); n != 50 || waitErr != nil || err != nil {
+		t.Fatal(n, waitErr, err)
 	}
 	cancel()
-	if n, err := r.Read(make([]byte, 50)); n != 0 || !errors.Is(err, context.Canceled) {
-		t.Errorf("after the end of its context it reads %d bytes: %v", n, err)
+	n, waitErr, err := r.readNext(ctx, make([]byte, 50))
+	if n != 0 || !errors.Is(waitErr, context.Canceled) || err != nil {
+		t.Errorf("after the end of its context it reads %d bytes: %v, %v", n, waitErr, err)
 	}
 }
 
