@@ -157,7 +157,7 @@ func TestBlock(t *testing.T) {
 		}()
 		<-reached
 		if exists() != after {
-			t.Errorf("the file exists: %v, although the hook runs after the Open: %v", exists(), after)
+			t.Errorf("the hook runs after Open: %v, but the file exists: %v", after, exists())
 		}
 		close(leave)
 		if err := <-done; err != nil {

@@ -29,7 +29,9 @@ func Kinds(kinds ...Kind) func(op *Op) bool {
 
 // Creates matches an Open that creates a file with one of the given names, without directories.
 func Creates(names ...string) func(op *Op) bool {
-	return func(op *Op) bool { return op.Creates() && slices.Contains(names, filepath.Base(op.Name)) }
+	return func(op *Op) bool {
+		return op.Creates() && slices.Contains(names, filepath.Base(op.Name))
+	}
 }
 
 // Before returns a hook that calls f before each operation. f may block.

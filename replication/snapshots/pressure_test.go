@@ -16,24 +16,109 @@ func TestSnapshotIsDue(t *testing.T) {
 		due  bool
 	}{
 		{"little log", Pressure{Logged: 255 * mb, Last: 100 * mb, Keep: 10 * gb, Free: -1}, false},
-		{"much log to replay", Pressure{Logged: 257 * mb, Last: 100 * mb, Keep: 10 * gb, Free: -1}, true},
-		{"less log than the snapshot", Pressure{Logged: 4 * gb, Last: 10 * gb, Keep: 10 * gb, Free: -1}, false},
-		{"log.keep is reached", Pressure{Logged: 20 * mb, Last: 2 * mb, Keep: 20 * mb, Free: -1}, true},
-		{"below log.keep", Pressure{Logged: 20*mb - 1, Last: 2 * mb, Keep: 20 * mb, Free: -1}, false},
-		{"log.keep is reached, but the last snapshot was large", Pressure{Logged: 49 * mb, Last: 100 * mb, Keep: 20 * mb, Free: -1}, false},
-		{"log.keep is passed by half the last snapshot", Pressure{Logged: 50 * mb, Last: 100 * mb, Keep: 20 * mb, Free: -1}, true},
+		{
+			"much log to replay",
+			Pressure{Logged: 257 * mb, Last: 100 * mb, Keep: 10 * gb, Free: -1},
+			true,
+		},
+		{
+			"less log than the snapshot",
+			Pressure{Logged: 4 * gb, Last: 10 * gb, Keep: 10 * gb, Free: -1},
+			false,
+		},
+		{
+			"log.keep is reached",
+			Pressure{Logged: 20 * mb, Last: 2 * mb, Keep: 20 * mb, Free: -1},
+			true,
+		},
+		{
+			"below log.keep",
+			Pressure{Logged: 20*mb - 1, Last: 2 * mb, Keep: 20 * mb, Free: -1},
+			false,
+		},
+		{
+			"log.keep is reached, but the last snapshot was large",
+			Pressure{Logged: 49 * mb, Last: 100 * mb, Keep: 20 * mb, Free: -1},
+			false,
+		},
+		{
+			"log.keep is passed by half the last snapshot",
+			Pressure{Logged: 50 * mb, Last: 100 * mb, Keep: 20 * mb, Free: -1},
+			true,
+		},
 		{"a tiny log.keep", Pressure{Logged: mb - 1, Last: 1000, Keep: 1, Free: -1}, false},
-		{"all of the log is kept", Pressure{Logged: 100 * mb, Last: 2 * mb, Keep: -1, Free: -1}, false},
-		{"room for the next is ample", Pressure{Logged: 30 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 75 * mb}, false},
-		{"room for the next is scarce", Pressure{Logged: 30 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 70 * mb}, true},
-		{"log can be dropped instead", Pressure{Logged: 30 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 70 * mb, Trimmable: 30 * mb}, false},
-		{"too little log to gain", Pressure{Logged: 10 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 70 * mb}, false},
-		{"no room for the next", Pressure{Logged: 30 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 40 * mb}, false},
-		{"nearly room, and much log", Pressure{Logged: 300 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 40 * mb}, true},
-		{"no room, and much log", Pressure{Logged: 300 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 20 * mb}, false},
-		{"a guess is no reason not to try", Pressure{Logged: 300 * mb, Next: 50 * mb, Keep: gb, Free: 20 * mb}, true},
-		{"but an attempt that failed is", Pressure{Logged: 300 * mb, Next: 50 * mb, Lacked: 20 * mb, Keep: gb, Free: 20 * mb}, false},
-		{"until there is more room", Pressure{Logged: 300 * mb, Next: 50 * mb, Lacked: 20 * mb, Keep: gb, Free: 21 * mb}, true},
+		{
+			"all of the log is kept",
+			Pressure{Logged: 100 * mb, Last: 2 * mb, Keep: -1, Free: -1},
+			false,
+		},
+		{
+			"room for the next is ample",
+			Pressure{
+				Logged: 30 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 75 * mb,
+			},
+			false,
+		},
+		{
+			"room for the next is scarce",
+			Pressure{
+				Logged: 30 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 70 * mb,
+			},
+			true,
+		},
+		{
+			"log can be dropped instead",
+			Pressure{
+				Logged: 30 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 70 * mb,
+				Trimmable: 30 * mb,
+			},
+			false,
+		},
+		{
+			"too little log to gain",
+			Pressure{
+				Logged: 10 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 70 * mb,
+			},
+			false,
+		},
+		{
+			"no room for the next",
+			Pressure{
+				Logged: 30 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb, Free: 40 * mb,
+			},
+			false,
+		},
+		{
+			"nearly room, and much log",
+			Pressure{
+				Logged: 300 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb,
+				Free: 40 * mb,
+			},
+			true,
+		},
+		{
+			"no room, and much log",
+			Pressure{
+				Logged: 300 * mb, Last: 50 * mb, Next: 50 * mb, Known: true, Keep: gb,
+				Free: 20 * mb,
+			},
+			false,
+		},
+		{
+			"a guess is no reason not to try",
+			Pressure{Logged: 300 * mb, Next: 50 * mb, Keep: gb, Free: 20 * mb},
+			true,
+		},
+		{
+			"but an attempt that failed is",
+			Pressure{Logged: 300 * mb, Next: 50 * mb, Lacked: 20 * mb, Keep: gb, Free: 20 * mb},
+			false,
+		},
+		{
+			"until there is more room",
+			Pressure{Logged: 300 * mb, Next: 50 * mb, Lacked: 20 * mb, Keep: gb, Free: 21 * mb},
+			true,
+		},
 	} {
 		tc.p.Every = every
 		if got := tc.p.Due(); got != tc.due {

@@ -295,7 +295,9 @@ func TestTreeRanges(t *testing.T) {
 	for i := range 3000 {
 		tree.Set(fmt.Appendf(nil, "%05d", 2*i), nil)
 	}
-	for _, c := range [][2]int{{0, 1}, {-5, 3}, {63, 66}, {100, 1500}, {2990, 9999}, {5, 5}, {7, 2}} {
+	for _, c := range [][2]int{
+		{0, 1}, {-5, 3}, {63, 66}, {100, 1500}, {2990, 9999}, {5, 5}, {7, 2},
+	} {
 		var up, down []string
 		tree.Ascend(c[0], c[1], func(k, _ []byte) bool { up = append(up, string(k)); return true })
 		tree.Descend(c[0], c[1],

@@ -29,8 +29,8 @@ type Editor struct {
 	Buf []byte
 	// Big is the result if that is a large collection.
 	Big *Big
-	// BigSource is the large collection that Big was made from and whose nodes it has taken over; nil
-	// if Big has only new nodes.
+	// BigSource is the large collection that Big was made from and whose nodes it has taken over;
+	// nil if Big has only new nodes.
 	BigSource *Big
 
 	// Shapes are the shapes of rows. nil stores every hash with its field names.
