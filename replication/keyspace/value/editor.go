@@ -21,7 +21,8 @@ const (
 
 // Editor makes new values from old ones. One goroutine uses it for one edit after another. The
 // result of an edit is in Big if that is not nil, else in Buf after what the caller had put there.
-// Every method that changes a tree panics with btree.FullError if the trees' arena is full.
+// If the trees' arena is full, Nodes.Err returns the error. From then on the trees that are changed
+// become empty, and the results of all methods mean nothing.
 type Editor struct {
 	// Nodes holds the trees of large collections. An edit belongs to their current unit.
 	Nodes *btree.Nodes
