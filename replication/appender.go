@@ -367,7 +367,7 @@ func (a *appender) follow(t Term, b *upstream.Batch) (asked replog.Offset, err e
 		if kind == replog.GetAck {
 			return a.log.End() - replog.Offset(len(b.First(n))), nil
 		}
-		b.Drop(n)
+		b.Discard(n)
 	}
 	return -1, nil
 }
@@ -471,7 +471,7 @@ func (a *appender) swapDataset(
 	a.n.state.Lock()
 	defer a.n.state.Unlock()
 	a.n.replicas.dropAll("the upstream sent a full resync")
-	if sweep, err = a.log.Restart(at); err != nil {
+	if sweep, err = a.log.BeginReset(at); err != nil {
 		return nil, err
 	}
 	if id.Log, err = a.n.logName(); err != nil {

@@ -16,16 +16,18 @@ import (
 // BeforeSnapshots has f called before each snapshot is written, when its offset
 // is fixed already. The node does not run yet.
 func (n *Node) BeforeSnapshots(f func()) {
-	n.snaps.Encode = func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error {
+	n.snaps.SetEncodeForTest(func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error {
 		f()
 		return rdb.Write(w, a, k)
-	}
+	})
 }
 
 // SnapshotsThrough has snapshots written through what wrap returns. The node does
 // not run yet.
 func (n *Node) SnapshotsThrough(wrap func(io.Writer) io.Writer) {
-	n.snaps.Encode = func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error { return rdb.Write(wrap(w), a, k) }
+	n.snaps.SetEncodeForTest(func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error {
+		return rdb.Write(wrap(w), a, k)
+	})
 }
 
 // Serve runs a session on a connection that the node did not accept.
@@ -36,7 +38,7 @@ func (n *Node) Serve(ctx context.Context, conn net.Conn) {
 
 // SnapshotEvery sets the bound after which one is due, for the stop alone to see.
 func (n *Node) SnapshotEvery(bytes int64) {
-	n.snaps.SetEvery(bytes, time.Hour)
+	n.snaps.SetEveryForTest(bytes, time.Hour)
 }
 
 // TakeResync does what a full resync does when it has received everything.
@@ -49,7 +51,7 @@ func (n *Node) TakeResync(ctx context.Context, keys *keyspace.Keyspace, id ident
 
 // SnapshotDue makes one due, with no pause after one that failed.
 func (n *Node) SnapshotDue() {
-	n.snaps.SetEvery(1, 0)
+	n.snaps.SetEveryForTest(1, 0)
 }
 
 // HandOver does what FAILOVER does when the replica has everything.

@@ -3,84 +3,32 @@ package replication_test
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
+	"rowfall/internal/faultfs"
 	"rowfall/internal/memfs"
 	"rowfall/replication"
 	"rowfall/replication/disk"
 )
 
-// disk is the system's files on a disk that can be full: then there is room only
-// where some was set aside.
+// volume is the system's files on a disk that can be full.
 type volume struct {
-	disk.SystemFS
-	full atomic.Bool
+	*faultfs.FS
+	full *faultfs.FullDisk
 }
 
-type diskFile struct {
-	*os.File
-	volume *volume
-	mu     sync.Mutex
-	room   int64 // of the file, set aside or written
-}
-
-func (d *volume) Open(name string, flag int) (disk.File, error) {
-	f, err := os.OpenFile(name, flag, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return &diskFile{File: f, volume: d, room: info.Size()}, nil
-}
-
-func (f *diskFile) grow(to int64) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if to > f.room && f.volume.full.Load() {
-		return syscall.ENOSPC
-	}
-	f.room = max(f.room, to)
-	return nil
-}
-
-func (f *diskFile) Allocate(off, n int64) error { return f.grow(off + n) }
-
-func (f *diskFile) WriteAt(b []byte, off int64) (int, error) {
-	if err := f.grow(off + int64(len(b))); err != nil {
-		return 0, err
-	}
-	return f.File.WriteAt(b, off)
-}
-
-func (f *diskFile) Truncate(size int64) error {
-	f.mu.Lock()
-	f.room = size
-	f.mu.Unlock()
-	return f.File.Truncate(size)
-}
-
-func (f *diskFile) Size() (int64, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
+func newVolume() volume {
+	full := &faultfs.FullDisk{}
+	return volume{faultfs.Wrap(disk.SystemFS{}, full.Hook), full}
 }
 
 // A full disk holds Apply back, says so, keeps the replicas' PINGs coming, and
 // passes by itself. Reads go on.
 func TestFullDiskOfMaster(t *testing.T) {
 	c := config(t)
-	d := &volume{}
+	d := newVolume()
 	c.Log.FS, c.PingPeriod = d, 20*time.Millisecond
 	c.Log.Reserve, c.Log.SegmentSize = 64<<10, 256<<10
 	n, _ := complete(t, c)
@@ -124,7 +72,7 @@ func TestFullDiskOfMaster(t *testing.T) {
 func TestFullDiskOfReplica(t *testing.T) {
 	a, _ := complete(t, config(t))
 	c := config(t)
-	d := &volume{}
+	d := newVolume()
 	c.Log.FS, c.ReplicaOf = d, a.Addr()
 	c.Log.Reserve, c.Log.SegmentSize = 64<<10, 256<<10
 	b, _ := start(t, c)

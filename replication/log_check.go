@@ -41,7 +41,7 @@ func (n *Node) rebaseOnSnapshot(b *startState) {
 // snapshot without a log is a restored backup, of this node or another.
 func (n *Node) checkLogMeetsSnapshot(b *startState, keys *keyspace.Keyspace) error {
 	at, start, end := n.snaps.Newest().At, n.log.Start(), n.log.End()
-	began := n.log.Recovery().Began
+	began := n.log.Recovery().Created
 	// A snapshot of offset 0 without an id, as redis-server writes it, belongs to the log that
 	// began with it.
 	known := !began && at.IsZero() && n.snaps.Newest().ID == ""
@@ -137,7 +137,7 @@ func (n *Node) checkHistory(b *startState) error {
 
 // logName identifies the open log in the identity file.
 func (n *Node) logName() (identity.LogName, error) {
-	file, err := disk.IDAt(n.c.FS, filepath.Join(n.c.Dir, logDir, replog.MarkName))
+	file, err := disk.IDAt(n.c.FS, filepath.Join(n.c.Dir, logDir, replog.SyncedFile))
 	if err != nil {
 		return identity.LogName{}, fmt.Errorf("identify log: %w", err)
 	}
@@ -153,7 +153,7 @@ func (n *Node) checkLog(b *startState, keys *keyspace.Keyspace) error {
 	if err != nil {
 		return err
 	}
-	begunByRepair := b.repaired && n.log.Recovery().Began
+	begunByRepair := b.repaired && n.log.Recovery().Created
 	all, _, _ := keys.Counts()
 	// all data come from the log
 	alone := all == 0 && n.snaps.Newest().At.IsZero() && n.log.Start().IsZero()

@@ -277,7 +277,7 @@ func (n *Node) dropDamagedLog(err error) {
 	if !errors.As(err, &damage) {
 		return
 	}
-	start, fault := n.log.DropDamaged(damage)
+	start, fault := n.log.ExcludeDamaged(damage)
 	n.logger.Error().Err(errors.Join(err, fault)).Stringer("log_start", start).
 		Msg("the log is damaged: a new snapshot is taken, and replicas that need what is lost " +
 			"get a full resync")

@@ -166,7 +166,7 @@ func TestSlowReadersDoNotKeepTheirPlaces(t *testing.T) {
 func TestSnapshotOnAFullDiskWithExpiredKeys(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(1_700_000_000_000)
-	c, d := config(t), &volume{}
+	c, d := config(t), newVolume()
 	c.Now, c.Log.FS = clock.Load, d
 	c.Log.Reserve, c.Log.SegmentSize = 4<<10, 64<<10
 	n, _ := complete(t, c)

@@ -62,7 +62,7 @@ func (m *room) reportTooSmall(f snapshots.Forecast, tooSmall bool) {
 			"log cannot be shortened; free some space there, or enlarge the volume",
 		f.Next,
 		m.n.c.Dir,
-		f.Free+f.Droppable,
+		f.Free+f.Trimmable,
 	)
 	m.n.logger.Warn().Str("why", why).Msg("the volume is too small for another snapshot")
 	m.n.snaps.SetTooSmall(why)
@@ -103,9 +103,9 @@ func (m *room) prepare() error {
 		switch {
 		case !ok || f.Free < 0:
 			return nil
-		case f.Free < f.Next && f.Free+f.Droppable >= f.Next && m.dropOldest():
+		case f.Free < f.Next && f.Free+f.Trimmable >= f.Next && m.dropOldest():
 		case f.Scarce():
-			return m.n.log.Complete()
+			return m.n.log.CompleteSegment()
 		default:
 			return nil
 		}
@@ -116,7 +116,7 @@ func (m *room) prepare() error {
 // it are disconnected and resync fully; otherwise writes would stop for all.
 func (m *room) dropOldest() bool {
 	log := m.n.log
-	end, ok, err := log.Droppable()
+	end, ok, err := log.Trimmable()
 	if err != nil || !ok {
 		return false // the next append returns the error of a failed log
 	}
