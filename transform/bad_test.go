@@ -123,7 +123,7 @@ func TestBadMappings(t *testing.T) {
 			"key_columns not unique", `{key_columns: [name]}`, "key_columns",
 			"contains no primary or unique NOT NULL key of shop.users; its keys are (id)",
 		},
-		{"key_columns twice", `{key_columns: [id, id]}`, "key_columns", "stands twice"},
+		{"key_columns twice", `{key_columns: [id, id]}`, "key_columns", "is listed twice"},
 		{"where is no condition", `{where: small}`, "where", "where needs a condition"},
 		{
 			"where may be nil", `{where: 'name == nil ? nil : true'}`, "where",
@@ -215,7 +215,7 @@ func TestValidate(t *testing.T) {
 		},
 		{
 			"{shop.t: {}, \"`shop`.`t`\": {}}",
-			[]string{"line 2: tables.\"`shop`.`t`\": the entry \"`shop`.`t`\" stands twice (also at line 1); merge them"},
+			[]string{"line 2: tables.\"`shop`.`t`\": the entry \"`shop`.`t`\" names the same tables as \"shop.t\" on line 1; merge the two"},
 		},
 		{`shop.t: {where: "a = 1", columns: {add: {x: "b AND c"}}, write: [{hash: "u:{id"}, {set: s}, {string: "x:{id|hexx}", value: "}"}]}`, []string{
 			`tables."shop.t".where: in "a = 1": this is SQL`, `tables."shop.t".columns.add.x: in "b AND c": this is SQL`,

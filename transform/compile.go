@@ -102,7 +102,7 @@ func (c *compiler) key() error {
 				return err
 			}
 			if slices.Contains(key[:i], k) {
-				return c.fail("key_columns", "the column %s stands twice", name)
+				return c.fail("key_columns", "the column %s is listed twice; list it once", name)
 			}
 			key[i] = k
 		}

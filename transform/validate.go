@@ -39,8 +39,8 @@ func (r *TableRule) validatePattern(before []TableRule) *MappingError {
 	}
 	for i := range before {
 		if o := &before[i]; o.tables() == p {
-			return fail("the entry %q stands twice (also at line %d); merge them",
-				r.Pattern, o.Line)
+			return fail("the entry %q names the same tables as %q on line %d; merge the two",
+				r.Pattern, o.Pattern, o.Line)
 		}
 	}
 	return nil
