@@ -37,7 +37,7 @@ func newDemo(logging *logFlags) *cobra.Command {
 			"redis-server and a real valkey-server that replicate from that node, and a generator\n" +
 			"that keeps writing to MySQL. The servers are fetched once into a cache folder of the\n" +
 			"user; nothing is installed. Ctrl-C stops everything.",
-		Args: exactly(0),
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := logging.logger("console", "warn")
 			if err != nil {

@@ -64,7 +64,7 @@ func newNode(logging *logFlags) *cobra.Command {
 			"--replicaof.\n" +
 			"Passwords come from files, or from the environment: ROWFALL_PASSWORD (clients of " +
 			"this node), ROWFALL_MASTER_PASSWORD (its upstream).",
-		Args: exactly(0),
+		Args: noArguments,
 	}
 	f := newNodeFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -156,6 +156,9 @@ func runNode(ctx context.Context, logging *logFlags, f *nodeFlags) error {
 	}
 	node, commands, err := pipelines.OpenNode(config, log)
 	if err != nil {
+		if key, remedy := openKey(err); key != "" {
+			return flagError(&file.SettingError{Key: key, Err: fmt.Errorf("%w; %s", err, remedy)})
+		}
 		return err
 	}
 	began := time.Now()
