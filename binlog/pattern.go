@@ -24,8 +24,8 @@ const (
 )
 
 var (
-	errNoTablePart = errors.New("names no table; write database.table, where * stands for any name")
-	errOpenQuote   = errors.New("has a backquote without its end; close it, " +
+	errNoTablePart = errors.New("names no table; write database.table, where * matches any name")
+	errOpenQuote   = errors.New("has no closing backquote; add it, " +
 		"or write `` in backquotes for one backquote")
 	errPatternBytes = errors.New("is not UTF-8")
 )

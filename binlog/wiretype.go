@@ -177,7 +177,7 @@ func ParseWireTypes(types, meta []byte) ([]WireType, error) {
 		}
 	}
 	if len(meta) > 0 {
-		return nil, fmt.Errorf("%d bytes of the table map's metadata are left over", len(meta))
+		return nil, fmt.Errorf("%d excess bytes in the table map's metadata", len(meta))
 	}
 	return parsed, nil
 }

@@ -35,11 +35,11 @@ func TestBadMappings(t *testing.T) {
 			"filter on a name", `{write: [{hash: "{table|hex}:{id}"}]}`, "write[0]",
 			"takes no filter",
 		},
-		{"open brace", `{write: [{hash: "u:{id"}]}`, "write[0]", "{ without its }"},
-		{"closing brace", `{write: [{hash: "u:{id}}"}]}`, "write[0]", "} without its {"},
+		{"open brace", `{write: [{hash: "u:{id"}]}`, "write[0]", "{ without a }"},
+		{"closing brace", `{write: [{hash: "u:{id}}"}]}`, "write[0]", "} without a {"},
 		{
 			"no unique key", `{write: [{hash: "u:{name}"}]}`, "write[0]",
-			`must contain a primary or unique NOT NULL key of shop.users, so that no two rows share one: (id) and (email) and (a, b); add it to the key, or let the row be a field`,
+			`must contain a primary or unique NOT NULL key of shop.users, so that each row has its own: (id) and (email) and (a, b); add it to the key, or let the row be a field`,
 		},
 		{
 			"no unique key: shared", `{write: [{set: names, member: "{name}"}]}`, "write[0]",
@@ -48,7 +48,7 @@ func TestBadMappings(t *testing.T) {
 		{"half a unique key", `{write: [{hash: "u:{a}"}]}`, "write[0]", "(a, b)"},
 		{
 			"parts run together", `{write: [{hash: "u:{a}{b}"}]}`, "write[0]",
-			"the parts {a} and {b} could run into each other",
+			"the parts {a} and {b} have no text between them",
 		},
 		{
 			"parts run together by a dash", `{write: [{hash: "u:{a}-{b}"}]}`, "write[0]",
@@ -58,7 +58,7 @@ func TestBadMappings(t *testing.T) {
 			"lower loses uniqueness", `{write: [{hash: "u:{email|lower}"}]}`, "write[0]",
 			"a filter makes different keys",
 		},
-		{"reserved key", `{write: [{hash: "rowfall:{id}"}]}`, "write[0]", "is Rowfall's own"},
+		{"reserved key", `{write: [{hash: "rowfall:{id}"}]}`, "write[0]", "is reserved for Rowfall"},
 		{
 			"uuid of text", `{write: [{hash: "u:{email|uuid}"}]}`, "write[0]",
 			"takes 16 bytes of BINARY",
@@ -107,16 +107,16 @@ func TestBadMappings(t *testing.T) {
 		},
 		{
 			"excluded in a key", `{columns: {exclude: [email]}, write: [{hash: "u:{email}"}]}`,
-			"write[0]", "is excluded and must not leave",
+			"write[0]", "is excluded and must not be published",
 		},
 		{
 			"excluded in add", `{columns: {exclude: [email], add: {x: upper(email)}}}`,
-			"columns.add.x", "is excluded and must not leave",
+			"columns.add.x", "is excluded and must not be published",
 		},
 		{
 			"excluded score",
 			`{columns: {exclude: [small]}, write: [{sorted_set: x, member: "{id}", score: small}]}`,
-			"write[0]", "is excluded and must not leave",
+			"write[0]", "is excluded and must not be published",
 		},
 		{"key_columns unknown", `{key_columns: [idd]}`, "key_columns", `did you mean "id"?`},
 		{
@@ -202,16 +202,16 @@ func TestValidate(t *testing.T) {
 	}{
 		{
 			`shop: {}`,
-			[]string{`line 1: tables."shop": the entry "shop" names no table; write database.table, where * stands for any name`},
+			[]string{`line 1: tables."shop": the entry "shop" names no table; write database.table, where * matches any name`},
 		},
 		{`"shop.": {}`, []string{"names no table"}},
 		{
 			"\"`shop.t\": {}",
-			[]string{"has a backquote without its end; close it, or write `` in backquotes for one backquote"},
+			[]string{"has no closing backquote; add it, or write `` in backquotes for one backquote"},
 		},
 		{
 			`MySQL.user: {}`,
-			[]string{"MySQL is a schema of the server itself and is never mapped; remove the entry"},
+			[]string{"MySQL is a system schema and is never mapped; remove the entry"},
 		},
 		{
 			"{shop.t: {}, \"`shop`.`t`\": {}}",
@@ -219,8 +219,8 @@ func TestValidate(t *testing.T) {
 		},
 		{`shop.t: {where: "a = 1", columns: {add: {x: "b AND c"}}, write: [{hash: "u:{id"}, {set: s}, {string: "x:{id|hexx}", value: "}"}]}`, []string{
 			`tables."shop.t".where: in "a = 1": this is SQL`, `tables."shop.t".columns.add.x: in "b AND c": this is SQL`,
-			`tables."shop.t".write[0]: the template "u:{id" has a { without its }`, `tables."shop.t".write[1]: a set output needs member`,
-			`tables."shop.t".write[2]: the template "x:{id|hexx}" has no filter "hexx"; did you mean "hex"?`, `tables."shop.t".write[2]: the template "}" has a } without its {`,
+			`tables."shop.t".write[0]: the template "u:{id" has a { without a }`, `tables."shop.t".write[1]: a set output needs member`,
+			`tables."shop.t".write[2]: the template "x:{id|hexx}" has no filter "hexx"; did you mean "hex"?`, `tables."shop.t".write[2]: the template "}" has a } without a {`,
 		}},
 		{`{a: {}, b: {}}`, []string{`"a" names no table`, `"b" names no table`}},
 		{
@@ -251,8 +251,8 @@ shop._y_new: {ignore: true}
 "*._z_new": {}
 `)
 	for table, want := range map[string]string{
-		"shop._users_new": "its name fits _*_new, as the helper tables of schema changes do", "shop._vt_HOLD_1": "its name fits _vt_*",
-		"shop._users_gho": "give it an entry of its own",
+		"shop._users_new": "its name matches _*_new, as the helper tables of schema changes do", "shop._vt_HOLD_1": "its name matches _vt_*",
+		"shop._users_gho": "add an entry for its full name",
 		"shop.users":      "", "shop._x_new": "", "shop._y_new": "", "shop._z_new": "", "other._users_new": "", "mysql._users_new": "",
 	} {
 		database, name, _ := strings.Cut(table, ".")

@@ -42,7 +42,7 @@ const (
 	verbZRem = "$4\r\nZREM\r\n"
 )
 
-var errTooLong = errors.New("is larger than the 512 MiB that Redis takes")
+var errTooLong = errors.New("is larger than 512 MiB, the most that Redis accepts")
 
 // startCommand appends the header of a command and its verb. n counts the arguments that belong to
 // the command, the verb included; the caller appends the other n-1 as bulk strings.

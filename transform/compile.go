@@ -123,7 +123,7 @@ func (c *compiler) key() error {
 		return &NotMappedError{
 			Table: c.table.FullName(),
 			Reason: "it has no primary key and no unique NOT NULL key; " +
-				"give it one, or an entry of its own with key_columns",
+				"add a key, or an entry for its full name with key_columns",
 		}
 	}
 	return c.fail("key_columns", "%s has no primary key and no unique NOT NULL key; "+
@@ -283,7 +283,7 @@ func (c *compiler) expression(part, source string, written bool) (*expression.Pr
 	if written {
 		for _, k := range p.Columns() {
 			if c.excluded[k] {
-				return nil, c.fail(part, "in %q: the column %s is excluded and must not leave; "+
+				return nil, c.fail(part, "in %q: the column %s is excluded and must not be published; "+
 					"take it out of exclude, or list the fields with include",
 					source, c.table.Columns[k].Name)
 			}

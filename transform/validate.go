@@ -34,7 +34,7 @@ func (r *TableRule) validatePattern(before []TableRule) *MappingError {
 		return fail("the entry %q %v", r.Pattern, err)
 	}
 	if database := p.Database.Plain(); isSystemSchema(database) {
-		return fail("%s is a schema of the server itself and is never mapped; remove the entry",
+		return fail("%s is a system schema and is never mapped; remove the entry",
 			database)
 	}
 	for i := range before {

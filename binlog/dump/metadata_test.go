@@ -44,9 +44,9 @@ func testKeys(t *testing.T, f *fixture) {
 // old character set.
 func testCharsets(t *testing.T, f *fixture) {
 	for _, c := range []struct{ column, then, want string }{
-		{"v", "VARCHAR(10) CHARACTER SET ascii", "column v is of character set latin1 now and was of ascii then"},
-		{"v", "VARBINARY(10)", "column v is of character set latin1 now and was of binary then"},
-		{"b", "CHAR(10) CHARACTER SET latin1", "column b is of character set binary now and was of latin1 then"},
+		{"v", "VARCHAR(10) CHARACTER SET ascii", "column v has character set latin1 in the schema and ascii in the binlog"},
+		{"v", "VARBINARY(10)", "column v has character set latin1 in the schema and binary in the binlog"},
+		{"b", "CHAR(10) CHARACTER SET latin1", "column b has character set binary in the schema and latin1 in the binlog"},
 	} {
 		f.exec("CREATE TABLE shop.c (id INT PRIMARY KEY, x TEXT, v VARCHAR(10) CHARACTER SET latin1, y TEXT, b BINARY(10))")
 		f.describe("c")

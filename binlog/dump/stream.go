@@ -178,7 +178,7 @@ func (s *Stream) packet(b []byte) (*binlog.Event, error) {
 	case len(b) > 0 && b[0] == 0xfe:
 		return nil, fmt.Errorf("read binlog of %s: %w", s.conn.Addr(), ErrEnded)
 	}
-	return nil, fmt.Errorf("read binlog of %s: a packet of %d bytes holds no event",
+	return nil, fmt.Errorf("read binlog of %s: a packet of %d bytes has no event",
 		s.conn.Addr(), len(b))
 }
 

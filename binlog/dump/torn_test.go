@@ -22,7 +22,7 @@ func TestTornTail(t *testing.T) {
 		want    string // in the error; "" if there must be none
 	}{
 		{setup{"mysql", servers.MySQL, true, []string{"--performance-schema=OFF"}}, false, ""},
-		{setup{"mariadb", servers.MariaDB, false, []string{"--binlog-format=ROW"}}, false, "breaks off within a transaction"},
+		{setup{"mariadb", servers.MariaDB, false, []string{"--binlog-format=ROW"}}, false, "ends within a transaction"},
 		{setup{"mariadb-event", servers.MariaDB, false, []string{"--binlog-format=ROW"}}, true, "the server crashed while it wrote this"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -153,7 +153,7 @@ func TestErrors(t *testing.T) {
 		{"commit outside", "middle of a transaction", func(m *eventBuilder) { m.add(xidEvent, 0, make([]byte, 8)) }},
 		{"unknown", "type 77", func(m *eventBuilder) { m.add(77, 0) }},
 		{"incident", "INCIDENT", func(m *eventBuilder) { m.add(incidentEvent, 0, []byte{1, 0, 0}) }},
-		{"broken off", "breaks off", func(m *eventBuilder) { m.transaction(1, 1); m.events = m.events[:len(m.events)-1]; m.head(m.offset) }},
+		{"broken off", "ends within", func(m *eventBuilder) { m.transaction(1, 1); m.events = m.events[:len(m.events)-1]; m.head(m.offset) }},
 		{"patch", "binlog_row_value_options", func(m *eventBuilder) {
 			m.add(queryEvent, 0, queryBody("BEGIN"))
 			m.add(tableMapEvent, 0, mapBody(1, "t"))

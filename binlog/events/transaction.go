@@ -45,7 +45,7 @@ type transaction struct {
 var (
 	errMidTransaction = reject("the position is in the middle of a transaction; " +
 		"take one that the server or Rowfall gave")
-	errBrokenOff = errors.New("the binlog breaks off within a transaction, " +
+	errBrokenOff = errors.New("the binlog ends within a transaction, " +
 		"as after a crash of the server; " +
 		"start again with --from snapshot")
 	errStatementFormat = reject("set binlog_format=ROW on the server, for all sessions, " +

@@ -135,8 +135,8 @@ func parseForeignKeys(create string) ([]ForeignKey, error) {
 
 func unreadableConstraint(line string) error {
 	const most = 200
-	return fmt.Errorf("the constraint %.*q of SHOW CREATE TABLE is not understood: "+
-		"give the constraint and its columns other names, or report it", most, line)
+	return fmt.Errorf("the constraint %.*q of SHOW CREATE TABLE cannot be parsed; "+
+		"rename the constraint and its columns, or report the problem", most, line)
 }
 
 // parseActions reads ON DELETE and ON UPDATE with their actions, and the comma before the next

@@ -71,8 +71,8 @@ func Tables(
 		case volatile[t.FullName()]:
 			t.NotFollowed = LostAtRestart
 		case merge != "" && t.NotFollowed == "":
-			t.NotFollowed = "it stands in the UNION of the MERGE table " + merge +
-				", and rows written through that are logged under its name"
+			t.NotFollowed = "it is in the UNION of the MERGE table " + merge +
+				", and rows written through the MERGE table are logged under that name"
 		}
 	}
 	slices.SortFunc(tables, func(a, b *binlog.Table) int {

@@ -45,7 +45,7 @@ func newDemo(logging *logFlags) *cobra.Command {
 			}
 			if f.mysql != "" && cmd.Flags().Changed("server") {
 				return usageError{errors.New("--server: --mysql names the server to use, " +
-					"so none is started; give one of the two")}
+					"so none is started; remove one of the two")}
 			}
 			if err := f.validate(); err != nil {
 				return usageError{err}

@@ -35,7 +35,7 @@ func parseSource(text string) (mysql.Config, error) {
 	}
 	at := strings.LastIndexByte(text, '@')
 	if at < 0 {
-		return usage("there is no @ between user and address")
+		return usage("the @ between user and address is missing")
 	}
 	user, password, _ := strings.Cut(text[:at], ":")
 	addr := text[at+1:]

@@ -217,7 +217,7 @@ func TestParseFaults(t *testing.T) {
 		},
 		{
 			"pattern with half a quote", `"shop.*"`, "\"`shop.*\"",
-			"x.yaml:5: tables.\"`shop.*\": the entry \"`shop.*\" has a backquote without its end",
+			"x.yaml:5: tables.\"`shop.*\": the entry \"`shop.*\" has no closing backquote",
 		},
 		{
 			"pattern unquoted to YAML", `"shop.*"`, "`a.b`.t",
@@ -226,7 +226,7 @@ func TestParseFaults(t *testing.T) {
 		},
 		{
 			"template", `"shop.*": {}`, `"shop.*": {write: [{hash: "a:{id"}]}`,
-			`x.yaml:5: tables."shop.*".write[0]: the template "a:{id" has a { without its }`,
+			`x.yaml:5: tables."shop.*".write[0]: the template "a:{id" has a { without a }`,
 		},
 		{
 			"SQL in where", `"shop.*": {}`, "\"shop.*\":\n    where: a = 1 AND b <> 2",
@@ -401,12 +401,12 @@ sink:
 		`x.yaml:6: tables."shop.t".write[1].member: is empty; write its value, or remove the key`,
 		`x.yaml:6: tables."shop.t".where: in "a = 1": this is SQL; in an expression ` +
 			`write == (not =) (at character 3 of the expression)`,
-		`x.yaml:6: tables."shop.t".write[0]: the template "a:{id" has a { without its }; ` +
+		`x.yaml:6: tables."shop.t".write[0]: the template "a:{id" has a { without a }; ` +
 			`write {{ for a brace`,
 		`x.yaml:7: tables.crm.columns.add.x: a comma ends a value inside { }; ` +
 			`put the whole value in quotes`,
 		`x.yaml:7: tables.crm: the entry "crm" names no table; write database.table, ` +
-			`where * stands for any name`,
+			`where * matches any name`,
 		`x.yaml:9: sink.node.listen: "foo": want host:port`,
 	}
 	if got := strings.Split(err.Error(), "\n"); !slices.Equal(got, want) {

@@ -200,7 +200,7 @@ func TestBadExpressions(t *testing.T) {
 		{`s startsWith ns`, "may be NULL", 14},
 		{`i == "x"`, "an integer and text do not fit together: write string(x)", 3},
 		{`s + 1`, "text and an integer do not fit", 3},
-		{`d * f`, "an exact number and a float do not mix exactly: write float(x)", 3},
+		{`d * f`, "an exact number and a float have no exact result: write float(x)", 3},
 		{`d / 2`, "write float(x) around an exact number", 3},
 		{`i and true`, "and needs a condition and i is an integer: compare it, as in x != 0", 1},
 		{`first == true`, "MySQL's true and false are 1 and 0", 7},
@@ -219,7 +219,7 @@ func TestBadExpressions(t *testing.T) {
 		{`max(1)`, "2 to 16 arguments", 1},
 		{`s.x`, "columns have no parts", 3},
 		{`s[0]`, "columns have no parts", 2},
-		{`[1, 2]`, "only stand on the right of in", 1},
+		{`[1, 2]`, "allowed only on the right of in", 1},
 		{`let x = 1; x`, "let is not available", 5},
 		{`i in s`, "in needs a list", 6},
 		{`s matches s`, "must be written out", 11},
@@ -285,11 +285,11 @@ func TestEvalErrors(t *testing.T) {
 		{`-big - 2`, "integer overflow"},
 		{`int(u)`, "integer overflow"},
 		{`i % (first - 1)`, "division by zero"},
-		{`i / (first - 1)`, "no finite number"},
+		{`i / (first - 1)`, "not a finite number"},
 		{`int(s)`, "not a 64-bit integer"},
 		{`float(s)`, "not a number"},
 		{`decimal(s)`, "not a decimal"},
-		{`string(1 / (first - 1))`, "no finite number"},
+		{`string(1 / (first - 1))`, "not a finite number"},
 	} {
 		p, err := expression.Compile(c.source, table)
 		if err != nil {

@@ -196,7 +196,7 @@ func (p *Program) AppendScore(
 // Scores reports whether the value can be a score: it is a number or a date.
 func (p *Program) Scores() bool { return p.root.kind.numeric() || p.root.kind == Moment }
 
-var errNotFinite = errors.New("the result is no finite number (a division by zero?)")
+var errNotFinite = errors.New("the result is not a finite number (a division by zero?)")
 
 // append appends a value that is not nil.
 func (p *Program) append(dst []byte, v value, json bool) ([]byte, bool, error) {

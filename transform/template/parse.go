@@ -82,11 +82,11 @@ func scan(
 			literal(rest[0])
 			rest = rest[2:]
 		case rest[0] == '}':
-			return fmt.Errorf("the template %q has a } without its {; write }} for a brace", source)
+			return fmt.Errorf("the template %q has a } without a {; write }} for a brace", source)
 		case rest[0] == '{':
 			inside, after, ok := strings.Cut(rest[1:], "}")
 			if !ok {
-				return fmt.Errorf("the template %q has a { without its }; "+
+				return fmt.Errorf("the template %q has a { without a }; "+
 					"write {{ for a brace", source)
 			}
 			rest = after
@@ -151,7 +151,7 @@ func (sc *Scope) resolve(name, source string) (string, []int, error) {
 func (sc *Scope) segment(column int, chain []filter) (segment, error) {
 	col := &sc.Table.Columns[column]
 	if sc.Excluded[column] {
-		return segment{}, fmt.Errorf("the column %s is excluded and must not leave, "+
+		return segment{}, fmt.Errorf("the column %s is excluded and must not be published, "+
 			"so a template cannot name it; take it out of exclude, or list the fields with include",
 			col.Name)
 	}
