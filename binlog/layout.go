@@ -137,7 +137,8 @@ func (t *Table) CheckReadable() error {
 		switch {
 		case c.Type.row().charset == charsetColumn:
 			if l := (columnLayout{encoding: encodingText}); !l.setCharset(c) {
-				why = "character set " + c.Charset + " is not supported yet: convert the column to utf8mb4"
+				why = "character set " + c.Charset + " is not supported yet: " +
+					"convert the column to utf8mb4"
 			}
 		case c.Type.row().args == argsFraction:
 			if c.Decimals > 0 && strings.Contains(c.SQLType, "mariadb-5.3") {
@@ -152,7 +153,8 @@ func (t *Table) CheckReadable() error {
 		if why != "" {
 			return &RefusedError{Table: t.FullName(), Err: fmt.Errorf(
 				"column %s.%s cannot be read from the binlog: %s, "+
-					"or exclude the table from the mapping (ignore: true)", t.FullName(), c.Name, why)}
+					"or exclude the table from the mapping (ignore: true)", t.FullName(), c.Name,
+				why)}
 		}
 	}
 	return nil

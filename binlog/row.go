@@ -95,7 +95,9 @@ func (l *Layout) checkPresent(present []byte) error {
 		}
 		if missing := bits.TrailingZeros8(^b); missing < 8 {
 			return fmt.Errorf(
-				"decode row of %s: column %s is not in the row image: set binlog_row_image=FULL on the server, and in sessions that set it otherwise",
+				"decode row of %s: column %s is not in the row image: "+
+					"set binlog_row_image=FULL on the server, "+
+					"and in sessions that set it otherwise",
 				l.table.FullName(), l.table.Columns[8*i+missing].Name,
 			)
 		}

@@ -251,12 +251,14 @@ var columnTypes = [typeCount]typeRow{
 		wires: []wireForm{
 			{wireBit, encodingBit, 0},
 		}, fit: fitBit, text: encodingText, selectSuffix: "+0",
-		json: asNumber, key: KeyOrdinal, value: ValueInteger, alphabet: digitAlphabet, typicalLength: 1,
+		json: asNumber, key: KeyOrdinal, value: ValueInteger, alphabet: digitAlphabet,
+		typicalLength: 1,
 	},
 	TypeYear: {
 		names: []string{"year"}, args: argsIgnored, charset: charsetNone,
 		wires: []wireForm{{wireYear, encodingYear, 1}}, text: encodingText,
-		json: asYear, key: KeyNumber, value: ValueInteger, alphabet: digitAlphabet, typicalLength: 1,
+		json: asYear, key: KeyNumber, value: ValueInteger, alphabet: digitAlphabet,
+		typicalLength: 1,
 	},
 	TypeDate: {
 		names: []string{"date"}, args: argsIgnored, charset: charsetNone,

@@ -11,7 +11,8 @@ func TestColumnTypes(t *testing.T) {
 	seen := make(map[string]Type)
 	for typ := TypeInvalid + 1; typ < typeCount; typ++ {
 		r := typ.row()
-		if len(r.names) == 0 || r.args == 0 || r.charset == 0 || len(r.wires) == 0 || r.json == 0 || r.key == 0 ||
+		if len(r.names) == 0 || r.args == 0 || r.charset == 0 || len(r.wires) == 0 || r.json == 0 ||
+			r.key == 0 ||
 			r.value == 0 ||
 			r.typicalLength == 0 {
 			t.Errorf("type %d: a part of its row is missing: %+v", typ, *r)

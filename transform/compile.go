@@ -283,8 +283,9 @@ func (c *compiler) expression(part, source string, written bool) (*expression.Pr
 	if written {
 		for _, k := range p.Columns() {
 			if c.excluded[k] {
-				return nil, c.fail(part, "in %q: the column %s is excluded and must not be published; "+
-					"take it out of exclude, or list the fields with include",
+				return nil, c.fail(part,
+					"in %q: the column %s is excluded and must not be published; "+
+						"take it out of exclude, or list the fields with include",
 					source, c.table.Columns[k].Name)
 			}
 		}

@@ -56,8 +56,10 @@ func newFixture(t *testing.T, su setup, db *servers.Database) *fixture {
 	f.conn = f.dial()
 	f.exec("DROP DATABASE IF EXISTS shop")
 	f.exec("CREATE DATABASE shop CHARACTER SET utf8mb4")
-	f.exec("CREATE TABLE shop.a (id INT UNSIGNED NOT NULL PRIMARY KEY, y YEAR, v VARCHAR(200), kind ENUM('x','y'))")
-	f.exec("CREATE TABLE shop.b (id INT UNSIGNED NOT NULL PRIMARY KEY, y YEAR, v VARCHAR(200), kind ENUM('x','y'))")
+	f.exec("CREATE TABLE shop.a (id INT UNSIGNED NOT NULL PRIMARY KEY, y YEAR, v VARCHAR(200), " +
+		"kind ENUM('x','y'))")
+	f.exec("CREATE TABLE shop.b (id INT UNSIGNED NOT NULL PRIMARY KEY, y YEAR, v VARCHAR(200), " +
+		"kind ENUM('x','y'))")
 	f.exec("CREATE TABLE shop.other (id INT UNSIGNED NOT NULL PRIMARY KEY, v VARCHAR(200))")
 	for _, name := range []string{"a", "b"} {
 		f.tables["shop."+name] = tableOf(name)

@@ -44,14 +44,17 @@ func TestServers(t *testing.T) {
 				{"proof", testProof, true},
 				{"proof purged", testProofPurged, true},
 				{"statements", testStatements, true},
-				{"large", testLargeRow, su.name == "mysql-gtid" || su.name == "mariadb"}, // one of each server is enough
+				// One server of each kind is enough for large rows.
+				{"large", testLargeRow, su.name == "mysql-gtid" || su.name == "mariadb"},
 				{"refusals", testRefusals, true},
 				{"killed", testKilled, true},
 				{"wait", testWait, true},
 				{"file", testFile, true},
 				{"positions", testBadPositions, true},
 				{"keys", testKeys, true},
-				{"charsets", testCharsets, su.kind == servers.MySQL || slices.Contains(su.args, "--binlog-row-metadata=FULL")}, // which log them
+				// These servers log the character sets.
+				{"charsets", testCharsets, su.kind == servers.MySQL ||
+					slices.Contains(su.args, "--binlog-row-metadata=FULL")},
 			} {
 				if !test.of {
 					continue
@@ -202,7 +205,8 @@ func testLargeRow(t *testing.T, f *fixture) {
 	}
 	got := take(t, f.open(from), len(sizes))
 	for i, n := range sizes {
-		if w := fmt.Sprintf("insert big %d %s|", i, strings.Repeat(string(rune('a'+i)), n)); got[i].rows != w {
+		if w := fmt.Sprintf("insert big %d %s|", i,
+			strings.Repeat(string(rune('a'+i)), n)); got[i].rows != w {
 			t.Errorf("row of %d bytes differs: %d bytes came", n, len(got[i].rows))
 		}
 	}

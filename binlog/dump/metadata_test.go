@@ -27,7 +27,8 @@ func (f *fixture) describe(name string) *binlog.Table {
 // as altered.
 func testKeys(t *testing.T, f *fixture) {
 	f.exec("CREATE TABLE shop.u (n INT, k INT NOT NULL, UNIQUE ku (k))")
-	f.exec("CREATE TABLE shop.p (v VARCHAR(40) NOT NULL, k INT NOT NULL, PRIMARY KEY (v(5)), UNIQUE ku (k))")
+	f.exec("CREATE TABLE shop.p (v VARCHAR(40) NOT NULL, k INT NOT NULL, PRIMARY KEY (v(5)), " +
+		"UNIQUE ku (k))")
 	f.exec("CREATE TABLE shop.n (k INT NOT NULL, n INT)")
 	for _, name := range []string{"u", "p", "n"} {
 		f.describe(name)
@@ -44,11 +45,19 @@ func testKeys(t *testing.T, f *fixture) {
 // old character set.
 func testCharsets(t *testing.T, f *fixture) {
 	for _, c := range []struct{ column, then, want string }{
-		{"v", "VARCHAR(10) CHARACTER SET ascii", "column v has character set latin1 in the schema and ascii in the binlog"},
-		{"v", "VARBINARY(10)", "column v has character set latin1 in the schema and binary in the binlog"},
-		{"b", "CHAR(10) CHARACTER SET latin1", "column b has character set binary in the schema and latin1 in the binlog"},
+		{
+			"v", "VARCHAR(10) CHARACTER SET ascii",
+			"column v has character set latin1 in the schema and ascii in the binlog",
+		},
+		{"v", "VARBINARY(10)", "column v has character set latin1 in the schema and binary in " +
+			"the binlog"},
+		{
+			"b", "CHAR(10) CHARACTER SET latin1",
+			"column b has character set binary in the schema and latin1 in the binlog",
+		},
 	} {
-		f.exec("CREATE TABLE shop.c (id INT PRIMARY KEY, x TEXT, v VARCHAR(10) CHARACTER SET latin1, y TEXT, b BINARY(10))")
+		f.exec("CREATE TABLE shop.c (id INT PRIMARY KEY, x TEXT, " +
+			"v VARCHAR(10) CHARACTER SET latin1, y TEXT, b BINARY(10))")
 		f.describe("c")
 		f.exec("ALTER TABLE shop.c MODIFY " + c.column + " " + c.then)
 		from := f.end()

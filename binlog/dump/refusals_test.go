@@ -26,7 +26,8 @@ func testRefusals(t *testing.T, f *fixture) {
 			{Name: "v", SQLType: "json", Type: binlog.TypeJSON, Nullable: true},
 		},
 	}
-	f.exec(`INSERT INTO shop.docs VALUES (1, '{"a": "a long enough value", "b": "another one that is not touched at all"}')`)
+	f.exec(`INSERT INTO shop.docs VALUES (1, '{"a": "a long enough value", ` +
+		`"b": "another one that is not touched at all"}')`)
 	cases := []struct {
 		name string
 		sql  []string
@@ -46,7 +47,9 @@ func testRefusals(t *testing.T, f *fixture) {
 		{
 			"set statement",
 			[]string{
-				"SET SESSION binlog_format='STATEMENT'", "SET STATEMENT max_statement_time=10 FOR INSERT INTO shop.a VALUES (110, 2001, 'v', 'x')",
+				"SET SESSION binlog_format='STATEMENT'",
+				"SET STATEMENT max_statement_time=10 FOR INSERT INTO shop.a VALUES (110, 2001, " +
+					"'v', 'x')",
 				"SET SESSION binlog_format='ROW'",
 			},
 			[]string{"binlog_format=ROW", "INSERT INTO shop.a"},

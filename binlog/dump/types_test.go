@@ -53,8 +53,14 @@ func printRow(t *testing.T, r *binlog.Row) (id int, p printed) {
 // file.
 func TestTypes(t *testing.T) {
 	for _, su := range []setup{
-		{"mysql", servers.MySQL, true, []string{"--binlog-row-metadata=FULL", "--performance-schema=OFF"}},
-		{"mariadb", servers.MariaDB, false, []string{"--binlog-format=ROW", "--binlog-row-metadata=FULL"}},
+		{
+			"mysql", servers.MySQL, true,
+			[]string{"--binlog-row-metadata=FULL", "--performance-schema=OFF"},
+		},
+		{
+			"mariadb", servers.MariaDB, false,
+			[]string{"--binlog-format=ROW", "--binlog-row-metadata=FULL"},
+		},
 	} {
 		t.Run(su.name, func(t *testing.T) {
 			db := servertest.Database(t, su.kind,
@@ -96,7 +102,8 @@ func TestTypes(t *testing.T) {
 						after[id].jsons[i] != read[id].jsons[i] {
 						faulty = true
 						t.Errorf(
-							"row %d, %s %s: the stream has %.200q, JSON %.200q; reading %.200q, JSON %.200q",
+							"row %d, %s %s: the stream has %.200q, JSON %.200q; reading %.200q, "+
+								"JSON %.200q",
 							id, c.Name, c.SQLType, after[id].texts[i], after[id].jsons[i],
 							read[id].texts[i], read[id].jsons[i],
 						)
@@ -122,8 +129,10 @@ func TestTypes(t *testing.T) {
 func (f *fixture) createTypes(columns []typed) *binlog.Table {
 	f.t.Helper()
 	b := []byte(
-		"CREATE TABLE shop.types (id INT UNSIGNED NOT NULL PRIMARY KEY, version INT NOT NULL DEFAULT 0," +
-			" next BIGINT GENERATED ALWAYS AS (version + 1) STORED, twice BIGINT GENERATED ALWAYS AS (id * 2) VIRTUAL",
+		"CREATE TABLE shop.types (id INT UNSIGNED NOT NULL PRIMARY KEY, " +
+			"version INT NOT NULL DEFAULT 0," +
+			" next BIGINT GENERATED ALWAYS AS (version + 1) STORED, " +
+			"twice BIGINT GENERATED ALWAYS AS (id * 2) VIRTUAL",
 	)
 	for i, c := range columns {
 		b = fmt.Appendf(b, ", c%d %s", i, c.sql)

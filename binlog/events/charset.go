@@ -125,7 +125,8 @@ func utf8Text(text, vars []byte) ([]byte, error) {
 	default:
 		return nil, reject("statement %q is written in character set %s, which is not supported, "+
 			"so the table names in it cannot be read; "+
-			"run such statements after SET NAMES utf8mb4, and start again with --from a later position, "+
+			"run such statements after SET NAMES utf8mb4, and start again with --from a later "+
+			"position, "+
 			"or with --from snapshot if it changes a mapped table",
 			binlog.Clip(text, maxQuoted), charset)
 	}

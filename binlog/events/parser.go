@@ -156,7 +156,8 @@ func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 	p.inflater.release()
 	h := parseHeader(raw)
 	if uint64(h.size) != uint64(len(raw)) {
-		err := fmt.Errorf("the event is damaged: its header gives %d bytes, and it has %d", h.size, len(raw))
+		err := fmt.Errorf("the event is damaged: its header gives %d bytes, and it has %d", h.size,
+			len(raw))
 		return nil, p.locate(h.typ, p.offset, err)
 	}
 	start := p.offset

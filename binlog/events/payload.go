@@ -114,7 +114,8 @@ func (p *payload) next() ([]byte, error) {
 	}
 	size := binary.LittleEndian.Uint32(p.buf[p.r+9:])
 	if size < HeaderSize || size > maxEvent {
-		return nil, fmt.Errorf("decompress transaction: the header of an event gives %d bytes", size)
+		return nil, fmt.Errorf("decompress transaction: the header of an event gives %d bytes",
+			size)
 	}
 	if err := p.fill(int(size)); err != nil {
 		return nil, fmt.Errorf("decompress transaction: %w", unexpectedEOF(err))

@@ -130,12 +130,15 @@ func testTables(t *testing.T, s server) {
 		t, c, "CREATE DATABASE tables CHARACTER SET utf8mb4",
 		`CREATE TABLE tables.a (
 			b int unsigned NOT NULL, a varchar(20) CHARACTER SET latin1 NOT NULL,
-			e enum('it''s','b\\s','n\nl','c,d)','') , s set('x','ü'), d decimal(10,2) unsigned, dt datetime(3), ts timestamp NULL,
+			e enum('it''s','b\\s','n\nl','c,d)','') , s set('x','ü'),
+			d decimal(10,2) unsigned, dt datetime(3), ts timestamp NULL,
 			bi bit(7), bn binary(16), tx mediumtext, bl longblob, y year, j json,
 			vg int GENERATED ALWAYS AS (b+1) VIRTUAL, sg int GENERATED ALWAYS AS (b+1) STORED,
-			df datetime DEFAULT CURRENT_TIMESTAMP, inv int INVISIBLE, f float, dbl double, t time(6), g geometry, c char(5) CHARACTER SET ucs2,
+			df datetime DEFAULT CURRENT_TIMESTAMP, inv int INVISIBLE,
+			f float, dbl double, t time(6), g geometry, c char(5) CHARACTER SET ucs2,
 			PRIMARY KEY (a, b))`,
-		"CREATE TABLE tables.uniq (n int, b varchar(30) NOT NULL, a int NOT NULL, UNIQUE z (a), UNIQUE y (n), UNIQUE x (b(3)), UNIQUE m (b, a))",
+		"CREATE TABLE tables.uniq (n int, b varchar(30) NOT NULL, a int NOT NULL, UNIQUE z (a), "+
+			"UNIQUE y (n), UNIQUE x (b(3)), UNIQUE m (b, a))",
 		"CREATE TABLE tables.none (a int)",
 		"CREATE VIEW tables.view AS SELECT 1 one",
 	)
@@ -164,10 +167,12 @@ func testTables(t *testing.T, s server) {
 		jsonType, jsonCharset = binlog.TypeText, "utf8mb4"
 	}
 	for name, want := range map[string]string{
-		"b":   fmt.Sprintf("%d true false false false \"\" [] 0 0", binlog.TypeInt),
-		"a":   fmt.Sprintf("%d false false false false \"latin1\" [] 20 0", binlog.TypeVarchar),
-		"e":   fmt.Sprintf("%d false true false false \"utf8mb4\" %q 0 0", binlog.TypeEnum, []string{"it's", "b\\s", "n\nl", "c,d)", ""}),
-		"s":   fmt.Sprintf("%d false true false false \"utf8mb4\" %q 0 0", binlog.TypeSet, []string{"x", "ü"}),
+		"b": fmt.Sprintf("%d true false false false \"\" [] 0 0", binlog.TypeInt),
+		"a": fmt.Sprintf("%d false false false false \"latin1\" [] 20 0", binlog.TypeVarchar),
+		"e": fmt.Sprintf("%d false true false false \"utf8mb4\" %q 0 0", binlog.TypeEnum,
+			[]string{"it's", "b\\s", "n\nl", "c,d)", ""}),
+		"s": fmt.Sprintf("%d false true false false \"utf8mb4\" %q 0 0", binlog.TypeSet,
+			[]string{"x", "ü"}),
 		"d":   fmt.Sprintf("%d true true false false \"\" [] 10 2", binlog.TypeDecimal),
 		"dt":  fmt.Sprintf("%d false true false false \"\" [] 0 3", binlog.TypeDatetime),
 		"bi":  fmt.Sprintf("%d false true false false \"\" [] 7 0", binlog.TypeBit),
@@ -261,8 +266,10 @@ func testChunks(t *testing.T, s server) {
 	c := s.dial(t)
 	cases := map[string]struct{ columns, key, values string }{
 		"composite": {"a varchar(20) COLLATE utf8mb4_general_ci, b int, c datetime(3)", "a, b, c", `
-			('a',1,'2024-01-01 00:00:00.001'),('A',1,'2024-01-01 00:00:00.002'),('ä',1,'2024-01-01'),('a',2,'2024-01-01'),('a',-3,'1000-01-01'),
-			('',0,'9999-12-31 23:59:59.999'),('b''\\',1,'2024-01-01'),('B',0,'0000-00-00'),('😀',1,'2024-01-01'),('z ',1,'2024-01-01')`},
+			('a',1,'2024-01-01 00:00:00.001'),('A',1,'2024-01-01 00:00:00.002'),
+			('ä',1,'2024-01-01'),('a',2,'2024-01-01'),('a',-3,'1000-01-01'),
+			('',0,'9999-12-31 23:59:59.999'),('b''\\',1,'2024-01-01'),
+			('B',0,'0000-00-00'),('😀',1,'2024-01-01'),('z ',1,'2024-01-01')`},
 		"unsigned": {
 			"a bigint unsigned", "a",
 			"(0),(1),(18446744073709551615),(9223372036854775808),(7),(9)",
@@ -274,7 +281,8 @@ func testChunks(t *testing.T, s server) {
 		"decimal": {
 			"a decimal(30,10)",
 			"a",
-			"(-1.5),(0),(12345678901234567890.0123456789),(12345678901234567890.0123456788),(-0.0000000001),(2)",
+			"(-1.5),(0),(12345678901234567890.0123456789),(12345678901234567890.0123456788)," +
+				"(-0.0000000001),(2)",
 		},
 		"enum": {
 			"a enum('z','b','a','','it''s'), b set('q','r','s')", "a, b",
@@ -297,7 +305,10 @@ func testChunks(t *testing.T, s server) {
 		"times": {
 			"a date, b time(2), c timestamp(6), d year",
 			"a, b, c, d",
-			"('2024-02-29','-838:59:59','2038-01-01 00:00:00.123456',2024),('2024-02-29','-838:59:58.99','2038-01-01',1901),('0000-00-00','00:00:00','1970-01-02',0),('0000-00-00','00:00:00','1970-01-02',2155),('0000-00-00','838:59:59','0000-00-00',2000),('9999-12-31','00:00:00.01','1970-01-02',1999)",
+			"('2024-02-29','-838:59:59','2038-01-01 00:00:00.123456',2024),('2024-02-29'," +
+				"'-838:59:58.99','2038-01-01',1901),('0000-00-00','00:00:00','1970-01-02',0)," +
+				"('0000-00-00','00:00:00','1970-01-02',2155),('0000-00-00','838:59:59'," +
+				"'0000-00-00',2000),('9999-12-31','00:00:00.01','1970-01-02',1999)",
 		},
 		"nopad": {
 			"a varchar(10) COLLATE utf8mb4_bin", "a",
@@ -308,22 +319,29 @@ func testChunks(t *testing.T, s server) {
 			"(1,'x'),(2,'a'),(3,'c'),(4,'b'),(5,'')",
 		},
 		"loose": {
-			"a varchar(9) NOT NULL COLLATE utf8mb4_general_ci, b int NOT NULL, c enum('z','a') NOT NULL",
+			"a varchar(9) NOT NULL COLLATE utf8mb4_general_ci, b int NOT NULL, c enum('z'," +
+				"'a') NOT NULL",
 			"none",
-			"('a',1,'z'),('A',1,'z'),('ä',1,'z'),('a ',1,'z'),('a',1,'a'),('a',0,'a'),('b',1,'a'),('Ä',1,'z'),('',1,'z')",
+			"('a',1,'z'),('A',1,'z'),('ä',1,'z'),('a ',1,'z'),('a',1,'a'),('a',0,'a'),('b',1," +
+				"'a'),('Ä',1,'z'),('',1,'z')",
 		},
 		// No calendar has these dates, but a table may. The read once never ended at such a date.
 		"invalid": {
 			"a date, b datetime(3)",
 			"a, b",
-			"('2021-02-30','2021-02-30 10:00:00.5'),('2021-02-30','2021-02-31 10:00:00.123'),('2021-02-31','2021-04-31')," +
-				"('2021-02-30','2021-03-00'),('2021-03-00','2021-00-00'),('2021-00-31','2021-00-00'),('0000-02-29','0000-00-31'),('0000-01-01','0000-02-30'),('0000-00-00','0000-00-00'),('1900-02-29','9999-12-31'),('2000-02-29','9999-12-31 23:59:59.999')",
+			"('2021-02-30','2021-02-30 10:00:00.5'),('2021-02-30','2021-02-31 10:00:00.123')," +
+				"('2021-02-31','2021-04-31')," +
+				"('2021-02-30','2021-03-00'),('2021-03-00','2021-00-00'),('2021-00-31'," +
+				"'2021-00-00'),('0000-02-29','0000-00-31'),('0000-01-01','0000-02-30')," +
+				"('0000-00-00','0000-00-00'),('1900-02-29','9999-12-31'),('2000-02-29'," +
+				"'9999-12-31 23:59:59.999')",
 		},
 		"year": {"a year", "a", "('0000'),(1901),(1999),(2000),(2001),(2155)"},
 		"time": {
 			"a time(3)",
 			"a",
-			"('-838:59:59'),('838:59:59'),('-00:00:00.001'),('00:00:00'),('24:00:00'),('-00:00:01'),('99:00:00'),('100:00:00.5')",
+			"('-838:59:59'),('838:59:59'),('-00:00:00.001'),('00:00:00'),('24:00:00')," +
+				"('-00:00:01'),('99:00:00'),('100:00:00.5')",
 		},
 		"stamp": {
 			"a timestamp", "a",
@@ -333,7 +351,8 @@ func testChunks(t *testing.T, s server) {
 		"wide": {
 			"a set(" + members(64) + ")",
 			"a",
-			"(''),('m1'),('m1,m2'),('m63'),('m1,m63'),('m2,m63'),('m64'),('m1,m64'),('m2,m64'),('m63,m64')",
+			"(''),('m1'),('m1,m2'),('m63'),('m1,m63'),('m2,m63'),('m64'),('m1,m64'),('m2,m64')," +
+				"('m63,m64')",
 		},
 		"narrow": {
 			"a set(" + members(53) + ")", "a",
@@ -345,7 +364,11 @@ func testChunks(t *testing.T, s server) {
 		cases["uuid"] = struct{ columns, key, values string }{
 			"a uuid, b inet6, c inet4",
 			"a, b, c",
-			"('00000000-0000-0000-0000-000000000001','::1','1.2.3.4'),('10000000-0000-0000-0000-000000000000','::1','1.2.3.4'),('10000000-0000-0000-0000-000000000000','::ffff:1.2.3.4','255.2.3.4'),('10000000-0000-0000-0000-000000000000','::ffff:1.2.3.4','3.2.3.4'),('ffffffff-0000-0000-0000-000000000000','fe80::1','0.0.0.0')",
+			"('00000000-0000-0000-0000-000000000001','::1','1.2.3.4')," +
+				"('10000000-0000-0000-0000-000000000000','::1','1.2.3.4')," +
+				"('10000000-0000-0000-0000-000000000000','::ffff:1.2.3.4','255.2.3.4')," +
+				"('10000000-0000-0000-0000-000000000000','::ffff:1.2.3.4','3.2.3.4')," +
+				"('ffffffff-0000-0000-0000-000000000000','fe80::1','0.0.0.0')",
 		}
 	}
 	for name, k := range cases {
@@ -582,7 +605,8 @@ func testBracket(t *testing.T, s server) {
 		w := s.dial(t)
 		writers.Go(func() {
 			for ctx.Err() == nil {
-				if err := w.Exec(t.Context(), "INSERT INTO shop.bracket (v) VALUES (1)"); err != nil {
+				if err := w.Exec(t.Context(),
+					"INSERT INTO shop.bracket (v) VALUES (1)"); err != nil {
 					t.Error(err)
 					return
 				}
@@ -606,7 +630,8 @@ func testBracket(t *testing.T, s server) {
 		at := binlog.Position{File: end.File, Offset: end.Offset}
 		in, gtids := logged(t, look, at)
 		if s.kind == servers.MariaDB {
-			gtids = string(rows(t, look, fmt.Sprintf("SELECT BINLOG_GTID_POS('%s', %d)", at.File, at.Offset))[0][0])
+			gtids = string(rows(t, look,
+				fmt.Sprintf("SELECT BINLOG_GTID_POS('%s', %d)", at.File, at.Offset))[0][0])
 		}
 		if at.GTID, err = binlog.ParseGTIDSet(gtids); err != nil {
 			t.Fatal(err)
@@ -668,7 +693,10 @@ func testCancel(t *testing.T, s server) {
 	// What will never be visible: a transaction from the future, or one that
 	// holds its lock.
 	applied.Offset += 1 << 30
-	if applied.GTID, err = binlog.ParseGTIDSet(map[bool]string{true: c.Server().UUID + ":1-999999", false: ""}[s.gtid]); err != nil {
+	if applied.GTID, err = binlog.ParseGTIDSet(map[bool]string{
+		true:  c.Server().UUID + ":1-999999",
+		false: "",
+	}[s.gtid]); err != nil {
 		t.Fatal(err)
 	}
 	holder := s.dial(t)

@@ -19,7 +19,10 @@ import (
 // only a replica that never held the data is sent all of it.
 func TestCascade(t *testing.T) {
 	for _, source := range []servers.Kind{servers.MySQL, servers.MariaDB} {
-		for _, replica := range []servers.Kind{servers.RedisOldest, servers.RedisStable, servers.Redis, servers.Valkey, servers.ValkeyStable} {
+		for _, replica := range []servers.Kind{
+			servers.RedisOldest, servers.RedisStable,
+			servers.Redis, servers.Valkey, servers.ValkeyStable,
+		} {
 			if source == servers.MariaDB &&
 				(replica == servers.RedisOldest || replica == servers.ValkeyStable) &&
 				os.Getenv("ROWFALL_LONG") == "" {

@@ -34,8 +34,10 @@ func newDemo(logging *logFlags) *cobra.Command {
 		Short: "A real MySQL, a sample shop, a pipeline and a cascade of replicas",
 		Long: "Run everything once: a real MySQL with a sample shop, the pipeline of\n" +
 			"pipelines/shop/shop.yaml, a node that replicates from the pipeline's node, a real\n" +
-			"redis-server and a real valkey-server that replicate from that node, and a generator\n" +
-			"that keeps writing to MySQL. The servers are fetched once into a cache folder of the\n" +
+			"redis-server and a real valkey-server that replicate from that node, " +
+			"and a generator\n" +
+			"that keeps writing to MySQL. The servers are fetched once into a cache folder of " +
+			"the\n" +
 			"user; nothing is installed. Ctrl-C stops everything.",
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -25,11 +25,13 @@ func TestOpenFault(t *testing.T) {
 	for _, test := range []struct{ name, listen, dir, path, flag string }{
 		{
 			"address in use", l.Addr().String(), dir,
-			"x.yaml:6: sink.node.listen: open node: listen tcp ", "--listen: open node: listen tcp ",
+			"x.yaml:6: sink.node.listen: open node: listen tcp ",
+			"--listen: open node: listen tcp ",
 		},
 		{
 			"no directory", "127.0.0.1:0", notDir,
-			"x.yaml:7: sink.node.dir: open node: lock directory", "--dir: open node: lock directory",
+			"x.yaml:7: sink.node.dir: open node: lock directory",
+			"--dir: open node: lock directory",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -260,12 +260,16 @@ func (s *source) end() binlog.Position {
 // a primary one, a key that the traffic changes, and none of its own in Redis.
 var fiveTables = []string{
 	"CREATE DATABASE zoo CHARACTER SET utf8mb4",
-	`CREATE TABLE zoo.plain (id INT AUTO_INCREMENT PRIMARY KEY, a VARCHAR(60), b DECIMAL(12,4), c DATETIME(3), d DOUBLE,
-		e ENUM('x','y','z'), f SET('p','q','r'), g TEXT, h BIGINT UNSIGNED, i VARBINARY(20), j JSON)`,
-	`CREATE TABLE zoo.pairs (k1 VARCHAR(20) NOT NULL, k2 INT NOT NULL, v FLOAT, w TIMESTAMP(6) NULL, PRIMARY KEY (k1, k2))`,
+	`CREATE TABLE zoo.plain (id INT AUTO_INCREMENT PRIMARY KEY, a VARCHAR(60), b DECIMAL(12,4),
+		c DATETIME(3), d DOUBLE,
+		e ENUM('x','y','z'), f SET('p','q','r'), g TEXT, h BIGINT UNSIGNED, i VARBINARY(20),
+		j JSON)`,
+	`CREATE TABLE zoo.pairs (k1 VARCHAR(20) NOT NULL, k2 INT NOT NULL, v FLOAT, ` +
+		`w TIMESTAMP(6) NULL, PRIMARY KEY (k1, k2))`,
 	`CREATE TABLE zoo.uniques (code CHAR(8) NOT NULL, v INT, UNIQUE KEY (code))`,
 	`CREATE TABLE zoo.movers (id INT PRIMARY KEY, v VARCHAR(30))`,
-	`CREATE TABLE zoo.people (id INT PRIMARY KEY, country CHAR(2), score INT NOT NULL, status VARCHAR(10) NOT NULL, secret VARCHAR(9) DEFAULT 'hush')`,
+	`CREATE TABLE zoo.people (id INT PRIMARY KEY, country CHAR(2), score INT NOT NULL, ` +
+		`status VARCHAR(10) NOT NULL, secret VARCHAR(9) DEFAULT 'hush')`,
 }
 
 const zooMapping = `
@@ -295,7 +299,8 @@ tables:
 func (s *source) pipelineFile(t *testing.T, listen, dir string) string {
 	t.Helper()
 	text := fmt.Sprintf(
-		"pipeline: zoo\nsource:\n  mysql:\n    addresses: [%q]\n    user: root\n  backfill: {chunk_rows: 200}\n%s\nsink:\n  node:\n    listen: %q\n    dir: %q\n",
+		"pipeline: zoo\nsource:\n  mysql:\n    addresses: [%q]\n    user: root\n  backfill: "+
+			"{chunk_rows: 200}\n%s\nsink:\n  node:\n    listen: %q\n    dir: %q\n",
 		s.db.Addr(), zooMapping, listen, dir,
 	)
 	path := filepath.Join(t.TempDir(), "zoo.yaml")
@@ -413,7 +418,8 @@ func randomStatements(rng *rand.Rand) []string {
 			), maybe("'y'"), maybe("'p,r'"), maybe("REPEAT('long ', 40)"),
 			maybe(
 				fmt.Sprintf("%d", rng.Uint64()),
-			), maybe(fmt.Sprintf("X'%08x00'", rng.Uint32())), maybe(fmt.Sprintf(`'{"n": %d, "t": [1, 2.5, "x"]}'`, rng.IntN(9))),
+			), maybe(fmt.Sprintf("X'%08x00'", rng.Uint32())),
+			maybe(fmt.Sprintf(`'{"n": %d, "t": [1, 2.5, "x"]}'`, rng.IntN(9))),
 		}, ",")
 	}
 	var out []string
@@ -427,7 +433,8 @@ func randomStatements(rng *rand.Rand) []string {
 			out = append(
 				out,
 				fmt.Sprintf(
-					"UPDATE zoo.plain SET a = %s, b = b + 1, g = IF(g IS NULL, 'new', NULL) WHERE id = %d",
+					"UPDATE zoo.plain SET a = %s, b = b + 1, g = IF(g IS NULL, 'new', "+
+						"NULL) WHERE id = %d",
 					maybe(text()), id,
 				),
 			)
@@ -460,7 +467,8 @@ func randomStatements(rng *rand.Rand) []string {
 			out = append(
 				out,
 				fmt.Sprintf(
-					"REPLACE INTO zoo.people (id, country, score, status) VALUES (%d, %s, %d, '%s')",
+					"REPLACE INTO zoo.people (id, country, score, status) VALUES (%d, %s, %d, "+
+						"'%s')",
 					id, maybe([]string{"'DE'", "'FR'"}[rng.IntN(2)]), rng.IntN(1000),
 					[]string{"new", "old", "hidden"}[rng.IntN(3)],
 				),

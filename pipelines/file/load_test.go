@@ -54,7 +54,8 @@ func TestParse(t *testing.T) {
 		"log: {memory: 1MiB, keep: 2GiB, fsync: always, keep_age: 2d}, "+
 		"max_atomic_rows: 7, max_atomic_bytes: \"${SIZE}\", "+
 		"min_replicas: 2, min_replicas_max_lag: \"${LAG}\", snapshot_memory: 0, "+
-		"full_sync_rate: 0, full_sync_min_rate: 2MiB, full_sync_slack: 90s, full_sync_log: 3GiB}", 1)
+		"full_sync_rate: 0, full_sync_min_rate: 2MiB, full_sync_slack: 90s, full_sync_log: 3GiB}",
+		1)
 	c, err := file.Parse("x.yaml", []byte(text), environment)
 	if err != nil {
 		t.Fatal(err)

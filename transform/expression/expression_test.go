@@ -33,10 +33,12 @@ var table = &binlog.Table{Database: "shop", Name: "t", Columns: []binlog.Column{
 var cells = [][]byte{
 	[]byte(
 		"-7",
-	), []byte("9223372036854775807"), []byte("18446744073709551615"), []byte("12.50"), []byte("0.1"), []byte("Ärger"), nil, nil,
+	), []byte("9223372036854775807"), []byte("18446744073709551615"), []byte("12.50"),
+	[]byte("0.1"), []byte("Ärger"), nil, nil,
 	[]byte(
 		"2024-05-01 10:00:00",
-	), []byte("2024-05-01"), []byte("-12:30:00"), []byte("x,yy"), []byte("3"), []byte("1"), nil, []byte("0.1"),
+	), []byte("2024-05-01"), []byte("-12:30:00"), []byte("x,yy"), []byte("3"), []byte("1"), nil,
+	[]byte("0.1"),
 	[]byte("2024-05-01 10:00:00.050"), []byte("5"),
 }
 
@@ -186,7 +188,8 @@ func TestBadExpressions(t *testing.T) {
 	}{
 		{
 			`ns + "x"`,
-			"ns may be NULL and + needs a value: only ==, != and ?? take a NULL, so give it a default, as in (ns ?? \"\")",
+			"ns may be NULL and + needs a value: only ==, != and ?? take a NULL, " +
+				"so give it a default, as in (ns ?? \"\")",
 			1,
 		},
 		{`i > 1 and ni > 1`, "ni may be NULL", 11},
@@ -268,7 +271,8 @@ func TestBadExpressions(t *testing.T) {
 // CheckSyntax checks the syntax without a table, so it accepts any name of a column.
 func TestCheckSyntax(t *testing.T) {
 	for source, want := range map[string]string{
-		`a = 1`: "write == (not =)", `a == 1 AND b == 2`: "write and (not AND)", `a ==`: "unexpected", ``: "",
+		`a = 1`: "write == (not =)", `a == 1 AND b == 2`: "write and (not AND)",
+		`a ==`: "unexpected", ``: "",
 		`nope == 1`: "ok", `a and not b`: "ok", `$env["two words"] > 1`: "ok",
 	} {
 		err := expression.CheckSyntax(source)
