@@ -152,7 +152,7 @@ func FuzzParseEvidence(f *testing.F) {
 	})
 }
 
-// Both sides stand in the text of a difference.
+// The text of a difference describes both sides.
 func TestHistoryError(t *testing.T) {
 	held, found := evidence(t), evidence(t)
 	found.Time++

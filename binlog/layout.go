@@ -252,7 +252,7 @@ func fitAddress(c *Column, w WireType, l *columnLayout) bool {
 }
 
 // setLengthPrefix sets the layout of a value whose greatest length is in the
-// metadata: the length stands in front, in one byte or in two.
+// metadata: the length comes first, in one byte or in two.
 func (l *columnLayout) setLengthPrefix(w WireType) {
 	l.prefix, l.size = 1, w.length
 	if w.length > 255 {

@@ -81,7 +81,7 @@ func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 	return pos, nil
 }
 
-// checkPresent validates a columns-present bitmap. Bits behind the last column have no
+// checkPresent validates a columns-present bitmap. Bits after the last column have no
 // meaning; MySQL sets them.
 func (l *Layout) checkPresent(present []byte) error {
 	n := len(l.columns)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Each column type is one complete row: a type that is added with a part left out
+// Each column type is one complete row: a type that is added without one of its parts
 // would fail at run time, in whichever package reads that part.
 func TestColumnTypes(t *testing.T) {
 	seen := make(map[string]Type)
@@ -50,7 +50,7 @@ func TestColumnTypes(t *testing.T) {
 	}
 }
 
-// Names and metadata of wire types stand in one row each.
+// Names and metadata of each wire type are in one row.
 func TestWireTypes(t *testing.T) {
 	for kind := range wireTypes {
 		r := &wireTypes[kind]

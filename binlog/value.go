@@ -425,7 +425,7 @@ func padded(b []byte) (p [16]byte) {
 func appendBit(dst, b []byte) []byte { return strconv.AppendUint(dst, bigEndian(b), 10) }
 
 // label returns an ENUM's label by its index; "" for 0, which MySQL stores for a value
-// that is none of the labels.
+// that is not one of the labels.
 func label(values []string, b []byte) (string, error) {
 	n := littleEndian(b)
 	if n > uint64(len(values)) {

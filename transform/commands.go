@@ -68,8 +68,8 @@ func (u *Commands) appendColumn(r *binlog.Row, column, digits int) error {
 	return nil
 }
 
-// lengthPlaceholder stands for the header of a bulk string while the length is unknown. It has room
-// for the nine digits of resp.MaxBulk.
+// lengthPlaceholder takes the place of the header of a bulk string while the length is unknown. It
+// has room for the nine digits of resp.MaxBulk.
 const lengthPlaceholder = "$000000000\r\n"
 
 // startBulk appends the header of a bulk string with room for a length of the given digits, and

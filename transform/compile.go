@@ -34,7 +34,7 @@ func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 }
 
 // compile runs every step, so that one call reports all faults. A step that needs the result of a
-// failed step is left out.
+// failed step is omitted.
 func (c *compiler) compile() (*Plan, error) {
 	keyErr := c.key()
 	if errors.As(keyErr, new(*NotMappedError)) {

@@ -44,7 +44,7 @@ type location struct {
 type image struct {
 	location
 	// present is set if the output writes the row at location. It is not set if there is no row, or
-	// if the output leaves the row out (when_null: skip).
+	// if the output skips the row (when_null: skip).
 	present bool
 }
 

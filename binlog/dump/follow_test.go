@@ -350,7 +350,7 @@ func testFile(t *testing.T, f *fixture) {
 	}
 }
 
-// parseFile parses a whole binlog file, behind its four magic bytes.
+// parseFile parses a whole binlog file, after its four magic bytes.
 func parseFile(b []byte, maria bool, tables events.Tables, f func(*binlog.Event)) error {
 	p := events.NewParser(events.Options{MariaDB: maria, GTIDs: true, Tables: tables})
 	p.Start(binlog.Position{File: "file", Offset: 4})

@@ -77,7 +77,7 @@ func charsetOf(collation uint64) string {
 
 // clientCollation returns the id of the client's collation (character_set_client) from the status
 // variables of a QUERY_EVENT, or 0 if it is absent. Servers write it near the front, so the
-// variables behind it are not read.
+// variables after it are not read.
 func clientCollation(vars []byte) uint64 {
 	c := cursor{b: vars}
 	for len(c.b) > 0 && !c.truncated {

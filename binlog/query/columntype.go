@@ -49,7 +49,7 @@ func parseColumnType(s string) (columnType, error) {
 }
 
 // parseList reads numbers or quoted strings up to the closing parenthesis, and returns the text
-// behind it.
+// after it.
 func (t *columnType) parseList(s string) (string, error) {
 	for {
 		if strings.HasPrefix(s, "'") {

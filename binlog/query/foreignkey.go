@@ -103,7 +103,7 @@ func createdForeignKeys(ctx context.Context, c *mysql.Conn, t *binlog.Table) ([]
 //
 // The text cannot be cut into words from its beginning: InnoDB prints the names in a foreign key,
 // and in MariaDB without doubling their backquotes. So a line is read from both ends: it begins
-// with CONSTRAINT, and the key's actions stand behind the last "`)".
+// with CONSTRAINT, and the key's actions follow the last "`)".
 func parseForeignKeys(create string) ([]ForeignKey, error) {
 	var keys []ForeignKey
 	for line := range strings.Lines(create) {
@@ -183,7 +183,7 @@ func (k *ForeignKey) parseActions(words []sqltext.Word) bool {
 
 // IsNoTable reports whether err is a server's error for a table, or its database, that does not
 // exist. No other error proves that: a table whose SELECT was revoked still exists, and a query
-// that was killed found nothing out.
+// that was killed proves nothing.
 func IsNoTable(err error) bool {
 	return mysql.IsCode(err, mysql.CodeNoSuchTable) || mysql.IsCode(err, mysql.CodeBadDatabase)
 }

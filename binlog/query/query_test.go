@@ -562,7 +562,7 @@ func mustReadFew(t *testing.T, c *mysql.Conn) {
 }
 
 // logged returns how many rows the binlog file holds up to an offset, and the
-// GTIDs of their transactions where the server says them.
+// GTIDs of their transactions if the server reports them.
 func logged(t *testing.T, c *mysql.Conn, at binlog.Position) (inserted int, gtids string) {
 	t.Helper()
 	var list []string

@@ -119,7 +119,7 @@ func cascade(t *testing.T, sourceKind, replicaKind servers.Kind) {
 		must(t, first.Restart(t.Context()))
 		node.start()
 		master.start()
-		// A stock server's backlog begins with its snapshot, and it knows nothing of
+		// A stock server's backlog begins with its snapshot, and it has no record of
 		// what it has not yet received again: so its replica comes after it.
 		reaches(t, s, first.Addr())
 		must(t, second.Restart(t.Context()))

@@ -57,7 +57,7 @@ func flagError(e *file.SettingError) error {
 func newNode(logging *logFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "node --listen ADDR --dir DIR",
-		Short: "Run a node without a pipeline: a cascaded replica, or a stand-by",
+		Short: "Run a node without a pipeline: a cascaded replica, or a standby",
 		Long: "Run a node without a pipeline. It follows --replicaof, keeps the received data " +
 			"in --dir, and serves reads and replicas of its own.\n" +
 			"A role that was set at run time (REPLICAOF) is kept in the directory and overrides " +

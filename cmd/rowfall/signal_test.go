@@ -50,7 +50,7 @@ func TestSecondInterruptEndsAtOnce(t *testing.T) {
 			ended := make(chan struct{})
 			go func() {
 				defer close(ended)
-				_ = p.cmd.Wait() // it was killed, and says so
+				_ = p.cmd.Wait() // the error is that it was killed
 			}()
 			waitFor(t, "Ctrl-C ends it", func(context.Context) (bool, error) {
 				select {

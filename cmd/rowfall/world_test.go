@@ -488,7 +488,7 @@ func (s *source) fill(transactions int) {
 	s.exec(statements...)
 }
 
-// mustEqual waits until every server stands where MySQL stands, then compares
+// mustEqual waits until every server has reached MySQL's position, then compares
 // each with a fresh SELECT of everything.
 func (s *source) mustEqual(t *testing.T, path string, addrs ...string) {
 	t.Helper()

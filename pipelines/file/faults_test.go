@@ -375,7 +375,7 @@ func TestEntryTwice(t *testing.T) {
 	}
 }
 
-// No fault hides another. "want exactly one of" was left out after any other fault, and only the
+// No fault hides another. "want exactly one of" was omitted after any other fault, and only the
 // first fault of the mapping was reported.
 func TestEveryFault(t *testing.T) {
 	const text = `pipeline: shop

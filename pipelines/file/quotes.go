@@ -89,7 +89,7 @@ func (s *quoteScanner) plainLen(rest string) int {
 	return len(rest)
 }
 
-// quoted reads the quoted value at the start of rest, and returns the text behind it.
+// quoted reads the quoted value at the start of rest, and returns the text after it.
 func (s *quoteScanner) quoted(rest string) string {
 	quote, begin := rest[0], s.line
 	rest = rest[1:]

@@ -170,7 +170,7 @@ func (p *Program) AppendJSON(dst []byte, s *Scratch, r *binlog.Row) ([]byte, err
 }
 
 // ErrNoScore is the cause of the error that AppendScore returns for a date with a zero year, month
-// or day, which MySQL allows and which has no place in time.
+// or day, which MySQL allows and which is no point in time.
 var ErrNoScore = errNoMoment
 
 // AppendScore appends the value as the score of a sorted set: a number as AppendText does, a date

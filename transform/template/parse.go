@@ -16,7 +16,7 @@ const maxSource = 1024
 // Scope holds what the templates of a table may refer to.
 type Scope struct {
 	Table *binlog.Table
-	// Key holds the indexes of the columns that {pk...} stands for.
+	// Key holds the indexes of the columns that {pk...} represents.
 	Key []int
 	// Excluded[i] is set if no template may name column i. It has an entry for each column.
 	Excluded []bool
@@ -124,7 +124,7 @@ func splitFilters(inside, source string) (string, []filter, error) {
 	return strings.TrimSpace(parts[0]), chain, nil
 }
 
-// resolve returns what a name in braces stands for: literal text or columns.
+// resolve returns what a name in braces represents: literal text or columns.
 func (sc *Scope) resolve(name, source string) (string, []int, error) {
 	switch name {
 	case "table":
