@@ -37,7 +37,7 @@ func TestServers(t *testing.T) {
 				servers.DatabaseOptions{GTID: su.gtid, Args: args})
 			for _, test := range []struct {
 				name string
-				run  func(t *testing.T, f *fixture)
+				run  func(t *testing.T, f *harness)
 				of   bool // this set-up
 			}{
 				{"follow", testFollowAndResume, true},
@@ -59,7 +59,7 @@ func TestServers(t *testing.T) {
 				if !test.of {
 					continue
 				}
-				t.Run(test.name, func(t *testing.T) { test.run(t, newFixture(t, su, db)) })
+				t.Run(test.name, func(t *testing.T) { test.run(t, newHarness(t, su, db)) })
 			}
 		})
 	}
@@ -67,7 +67,7 @@ func TestServers(t *testing.T) {
 
 // Every transaction is yielded once and in order. From every position that the stream returned,
 // exactly the remaining transactions follow.
-func testFollowAndResume(t *testing.T, f *fixture) {
+func testFollowAndResume(t *testing.T, f *harness) {
 	from := f.end()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	want := f.write(rnd, 60, 1)
@@ -111,7 +111,7 @@ func testFollowAndResume(t *testing.T, f *fixture) {
 }
 
 // Statements, unusual transactions and large packets keep their places in the order.
-func testStatements(t *testing.T, f *fixture) {
+func testStatements(t *testing.T, f *harness) {
 	from := f.end()
 	var want []string
 	run := func(sql, rows string) {
@@ -184,7 +184,7 @@ func testStatements(t *testing.T, f *fixture) {
 }
 
 // A packet over 16 MiB comes in parts.
-func testLargeRow(t *testing.T, f *fixture) {
+func testLargeRow(t *testing.T, f *harness) {
 	f.exec("CREATE TABLE shop.big (id INT UNSIGNED NOT NULL PRIMARY KEY, v LONGBLOB)")
 	f.tables["shop.big"] = &binlog.Table{
 		Database: "shop",
@@ -213,7 +213,7 @@ func testLargeRow(t *testing.T, f *fixture) {
 }
 
 // A killed connection is an error, and the next stream continues from the last position.
-func testKilled(t *testing.T, f *fixture) {
+func testKilled(t *testing.T, f *harness) {
 	hung := f.open(f.end())
 	hung.SetSilence(time.Second)
 	if err := f.db.Signal(syscall.SIGSTOP); err != nil {
@@ -252,7 +252,7 @@ func testKilled(t *testing.T, f *fixture) {
 }
 
 // Contexts, Wake and heartbeats interrupt the wait and lose nothing.
-func testWait(t *testing.T, f *fixture) {
+func testWait(t *testing.T, f *harness) {
 	s := f.open(f.end())
 	ctx, cancel := context.WithCancel(t.Context())
 	progress := 0
@@ -311,7 +311,7 @@ func testWait(t *testing.T, f *fixture) {
 }
 
 // A file of the binlog parses to what the server streamed of it.
-func testFile(t *testing.T, f *fixture) {
+func testFile(t *testing.T, f *harness) {
 	f.exec("FLUSH BINARY LOGS")
 	from := f.end()
 	want := f.write(rand.New(rand.NewPCG(3, 4)), 40, 1000)

@@ -10,7 +10,7 @@ import (
 )
 
 // describe maps a table as it is now, and returns its schema.
-func (f *fixture) describe(name string) *binlog.Table {
+func (f *harness) describe(name string) *binlog.Table {
 	f.t.Helper()
 	found, err := query.Tables(f.t.Context(), f.conn, func(database, table string) bool {
 		return database == "shop" && table == name
@@ -25,7 +25,7 @@ func (f *fixture) describe(name string) *binlog.Table {
 // A server that logs all metadata writes the first unique key of a table without a primary key as
 // the primary key, and marks the columns of a key that are prefixes. Such tables were once rejected
 // as altered.
-func testKeys(t *testing.T, f *fixture) {
+func testKeys(t *testing.T, f *harness) {
 	f.exec("CREATE TABLE shop.u (n INT, k INT NOT NULL, UNIQUE ku (k))")
 	f.exec("CREATE TABLE shop.p (v VARCHAR(40) NOT NULL, k INT NOT NULL, PRIMARY KEY (v(5)), " +
 		"UNIQUE ku (k))")
@@ -43,7 +43,7 @@ func testKeys(t *testing.T, f *fixture) {
 
 // A column whose character set was changed differs only in the metadata, and was once read in the
 // old character set.
-func testCharsets(t *testing.T, f *fixture) {
+func testCharsets(t *testing.T, f *harness) {
 	for _, c := range []struct{ column, then, want string }{
 		{
 			"v", "VARCHAR(10) CHARACTER SET ascii",

@@ -17,7 +17,7 @@ import (
 
 // compareReference decodes the rows that were inserted into shop.types with go-mysql, from the
 // server's file after from, and compares them with ours.
-func (f *fixture) compareReference(table *binlog.Table, from binlog.Position,
+func (f *harness) compareReference(table *binlog.Table, from binlog.Position,
 	ours map[int]printed,
 ) {
 	f.t.Helper()

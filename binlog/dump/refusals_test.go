@@ -15,7 +15,7 @@ import (
 )
 
 // Events that are not supported end the stream with an error that names the remedy.
-func testRefusals(t *testing.T, f *fixture) {
+func testRefusals(t *testing.T, f *harness) {
 	f.exec("CREATE TABLE shop.docs (id INT UNSIGNED NOT NULL PRIMARY KEY, v JSON)")
 	f.tables["shop.docs"] = &binlog.Table{
 		Database: "shop",
@@ -152,7 +152,7 @@ func firstError(t *testing.T, s *dump.Stream) error {
 }
 
 // A position that the server does not have, or at which no event begins, is an error.
-func testBadPositions(t *testing.T, f *fixture) {
+func testBadPositions(t *testing.T, f *harness) {
 	from := f.end()
 	f.exec("BEGIN")
 	f.exec("INSERT INTO shop.a VALUES (1, 2001, 'v', 'x'), (2, 2002, 'v', 'x')")
@@ -198,7 +198,7 @@ func testBadPositions(t *testing.T, f *fixture) {
 }
 
 // openError returns the error that a stream from a position ends with.
-func (f *fixture) openError(p binlog.Position) error {
+func (f *harness) openError(p binlog.Position) error {
 	s, err := dump.Open(
 		f.t.Context(),
 		dump.Config{
@@ -215,7 +215,7 @@ func (f *fixture) openError(p binlog.Position) error {
 
 // purge removes all binlog files but the last. A server keeps files that it believes are being
 // read, so purge retries.
-func (f *fixture) purge() {
+func (f *harness) purge() {
 	f.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
 		f.exec(fmt.Sprintf("PURGE BINARY LOGS TO '%s'", f.end().File))

@@ -36,7 +36,7 @@ func TestTornTail(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			db := servertest.Database(t, c.kind,
 				servers.DatabaseOptions{GTID: c.gtid, Args: c.args})
-			f := newFixture(t, c.setup, db)
+			f := newHarness(t, c.setup, db)
 			f.exec("INSERT INTO shop.a VALUES (1, 2001, 'v', 'x')")
 			from := f.end()
 			f.exec("INSERT INTO shop.a VALUES (2, 2001, 'v', 'x')")
@@ -75,7 +75,7 @@ func TestTornTail(t *testing.T) {
 
 // crash kills the server, cuts off the last event of a binlog file, or half of it, and starts the
 // server again.
-func (f *fixture) crash(file string, inEvent bool) {
+func (f *harness) crash(file string, inEvent bool) {
 	f.t.Helper()
 	list, err := f.conn.Query(f.t.Context(), "SHOW BINLOG EVENTS IN '"+file+"'")
 	if err != nil {

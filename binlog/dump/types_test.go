@@ -65,7 +65,7 @@ func TestTypes(t *testing.T) {
 		t.Run(su.name, func(t *testing.T) {
 			db := servertest.Database(t, su.kind,
 				servers.DatabaseOptions{GTID: su.gtid, Args: su.args})
-			f := newFixture(t, su, db)
+			f := newHarness(t, su, db)
 			f.exec("SET sql_mode = '', time_zone = '+00:00'")
 			rows := 300
 			table := f.createTypes(typesOf(f.conn.Server()))
@@ -126,7 +126,7 @@ func TestTypes(t *testing.T) {
 }
 
 // createTypes makes the table shop.types and returns its schema.
-func (f *fixture) createTypes(columns []typed) *binlog.Table {
+func (f *harness) createTypes(columns []typed) *binlog.Table {
 	f.t.Helper()
 	b := []byte(
 		"CREATE TABLE shop.types (id INT UNSIGNED NOT NULL PRIMARY KEY, " +
@@ -142,7 +142,7 @@ func (f *fixture) createTypes(columns []typed) *binlog.Table {
 }
 
 // fillTypes inserts rows; the first is all NULL.
-func (f *fixture) fillTypes(rows int, columns []typed) {
+func (f *harness) fillTypes(rows int, columns []typed) {
 	f.t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	f.t.Logf("seed %d", seed)
@@ -172,7 +172,7 @@ func (f *fixture) fillTypes(rows int, columns []typed) {
 }
 
 // followTypes prints the images of the next rows, by id.
-func (f *fixture) followTypes(s *dump.Stream, rows int) (first, last map[int]printed) {
+func (f *harness) followTypes(s *dump.Stream, rows int) (first, last map[int]printed) {
 	f.t.Helper()
 	first, last = make(map[int]printed), make(map[int]printed)
 	for len(first) < rows {
@@ -203,7 +203,7 @@ func (f *fixture) followTypes(s *dump.Stream, rows int) (first, last map[int]pri
 }
 
 // readTypes prints the rows that SELECTs read in chunks.
-func (f *fixture) readTypes(table *binlog.Table) map[int]printed {
+func (f *harness) readTypes(table *binlog.Table) map[int]printed {
 	f.t.Helper()
 	conn := f.dial()
 	out := make(map[int]printed)
@@ -229,7 +229,7 @@ func (f *fixture) readTypes(table *binlog.Table) map[int]printed {
 
 // printTypes returns the server's text of the rows, in order. Types whose text differs by design
 // are cast to one whose text does not.
-func (f *fixture) printTypes(table *binlog.Table) [][]mysql.Cell {
+func (f *harness) printTypes(table *binlog.Table) [][]mysql.Cell {
 	f.t.Helper()
 	var list []string
 	for i := range table.Columns {
