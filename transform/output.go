@@ -44,7 +44,7 @@ type location struct {
 type image struct {
 	location
 	// present is set if the output writes the row at location. It is not set if there is no row, or
-	// if the output leaves the row out (when_null: skip).
+	// if the output skips the row (when_null: skip).
 	present bool
 }
 
@@ -79,10 +79,10 @@ func (o *output) append(u *Commands, s *scratch, ch *rowChange) error {
 }
 
 var (
-	errNullKey = errors.New("is NULL and stands in a key, field or member; " +
-		"set when_null: skip to leave such rows out")
+	errNullKey = errors.New("is NULL, and a key, field or member needs it; " +
+		"set when_null: skip to omit such rows")
 	errNullScore = errors.New("the score is NULL or a date with a zero year, month or day; " +
-		"set when_null: skip to leave such rows out")
+		"set when_null: skip to omit such rows")
 )
 
 // locateNew fills in the image of the row after a change. If the output has a score, locateNew
@@ -98,8 +98,8 @@ func (o *output) locateNew(s *scratch, r *binlog.Row, i *image) error {
 		return err
 	}
 	if o.isReserved(i.key) {
-		return fmt.Errorf("the key %.80q begins with %s, which is Rowfall's own; "+
-			"put another prefix in front", i.key, reservedPrefix)
+		return fmt.Errorf("the key %.80q begins with %s, which is reserved for Rowfall; "+
+			"choose another prefix", i.key, reservedPrefix)
 	}
 	if o.score == nil {
 		i.present = true

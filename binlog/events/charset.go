@@ -77,7 +77,7 @@ func charsetOf(collation uint64) string {
 
 // clientCollation returns the id of the client's collation (character_set_client) from the status
 // variables of a QUERY_EVENT, or 0 if it is absent. Servers write it near the front, so the
-// variables behind it are not read.
+// variables after it are not read.
 func clientCollation(vars []byte) uint64 {
 	c := cursor{b: vars}
 	for len(c.b) > 0 && !c.truncated {
@@ -125,7 +125,8 @@ func utf8Text(text, vars []byte) ([]byte, error) {
 	default:
 		return nil, reject("statement %q is written in character set %s, which is not supported, "+
 			"so the table names in it cannot be read; "+
-			"run such statements after SET NAMES utf8mb4, and start again with --from a later position, "+
+			"run such statements after SET NAMES utf8mb4, and start again with --from a later "+
+			"position, "+
 			"or with --from snapshot if it changes a mapped table",
 			binlog.Clip(text, maxQuoted), charset)
 	}

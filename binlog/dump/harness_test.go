@@ -41,8 +41,8 @@ var setups = []setup{
 	}},
 }
 
-// fixture is a server with a schema and a connection to it.
-type fixture struct {
+// harness is a server with a schema and a connection to it.
+type harness struct {
 	t      *testing.T
 	setup  setup
 	db     *servers.Database
@@ -50,14 +50,16 @@ type fixture struct {
 	tables tables
 }
 
-func newFixture(t *testing.T, su setup, db *servers.Database) *fixture {
+func newHarness(t *testing.T, su setup, db *servers.Database) *harness {
 	t.Helper()
-	f := &fixture{t: t, setup: su, db: db, tables: tables{}}
+	f := &harness{t: t, setup: su, db: db, tables: tables{}}
 	f.conn = f.dial()
 	f.exec("DROP DATABASE IF EXISTS shop")
 	f.exec("CREATE DATABASE shop CHARACTER SET utf8mb4")
-	f.exec("CREATE TABLE shop.a (id INT UNSIGNED NOT NULL PRIMARY KEY, y YEAR, v VARCHAR(200), kind ENUM('x','y'))")
-	f.exec("CREATE TABLE shop.b (id INT UNSIGNED NOT NULL PRIMARY KEY, y YEAR, v VARCHAR(200), kind ENUM('x','y'))")
+	f.exec("CREATE TABLE shop.a (id INT UNSIGNED NOT NULL PRIMARY KEY, y YEAR, v VARCHAR(200), " +
+		"kind ENUM('x','y'))")
+	f.exec("CREATE TABLE shop.b (id INT UNSIGNED NOT NULL PRIMARY KEY, y YEAR, v VARCHAR(200), " +
+		"kind ENUM('x','y'))")
 	f.exec("CREATE TABLE shop.other (id INT UNSIGNED NOT NULL PRIMARY KEY, v VARCHAR(200))")
 	for _, name := range []string{"a", "b"} {
 		f.tables["shop."+name] = tableOf(name)
@@ -90,11 +92,11 @@ func tableOf(name string) *binlog.Table {
 	}
 }
 
-func (f *fixture) config() mysql.Config {
+func (f *harness) config() mysql.Config {
 	return mysql.Config{Addresses: []string{f.db.Addr()}, User: "root"}
 }
 
-func (f *fixture) dial() *mysql.Conn {
+func (f *harness) dial() *mysql.Conn {
 	f.t.Helper()
 	c, err := mysql.Dial(f.t.Context(), f.config())
 	if err != nil {
@@ -104,7 +106,7 @@ func (f *fixture) dial() *mysql.Conn {
 	return c
 }
 
-func (f *fixture) exec(sql string) {
+func (f *harness) exec(sql string) {
 	f.t.Helper()
 	if err := f.conn.Exec(f.t.Context(), sql); err != nil {
 		f.t.Fatalf("%s: %v", sql, err)
@@ -112,7 +114,7 @@ func (f *fixture) exec(sql string) {
 }
 
 // end returns the end of the binlog.
-func (f *fixture) end() binlog.Position {
+func (f *harness) end() binlog.Position {
 	f.t.Helper()
 	sql := "SHOW BINARY LOG STATUS"
 	if s := f.conn.Server(); s.Flavor == mysql.MariaDB || !s.AtLeast(8, 2, 0) {
@@ -132,7 +134,7 @@ func (f *fixture) end() binlog.Position {
 	return p
 }
 
-func (f *fixture) open(from binlog.Position) *dump.Stream {
+func (f *harness) open(from binlog.Position) *dump.Stream {
 	f.t.Helper()
 	s, err := dump.Open(
 		f.t.Context(),
@@ -150,7 +152,7 @@ func (f *fixture) open(from binlog.Position) *dump.Stream {
 }
 
 // write runs n random transactions and returns what a stream must yield.
-func (f *fixture) write(rnd *rand.Rand, n, firstID int) []string {
+func (f *harness) write(rnd *rand.Rand, n, firstID int) []string {
 	var want []string
 	id := firstID
 	live := map[string][]int{}
@@ -277,7 +279,7 @@ func check(t *testing.T, got []seen, want []string) {
 }
 
 // reachesEnd waits until the stream's file and offset are those of the server.
-func (f *fixture) reachesEnd(s *dump.Stream, end binlog.Position) {
+func (f *harness) reachesEnd(s *dump.Stream, end binlog.Position) {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), 10*time.Second)
 	defer cancel()
