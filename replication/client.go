@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"rowfall/replication/node"
 )
 
 // client answers CLIENT and its subcommands.
@@ -97,10 +99,22 @@ func (s *session) describe() client {
 		s: s, id: s.id, kind: "normal", addr: s.conn.RemoteAddr().String(),
 		laddr: s.conn.LocalAddr().String(), opened: s.opened,
 	}
-	if s.replica.Load() != nil {
+	if s.isReplica.Load() {
 		c.kind = "replica"
 	}
 	return c
+}
+
+// linkClient returns what filters match of the link to the upstream.
+func linkClient(link node.LinkInfo) client {
+	return client{
+		id: link.ID, kind: "master", addr: link.Addr, laddr: link.LocalAddr, opened: link.Opened,
+	}
+}
+
+// cutLink closes the link to the upstream if it matches, and reports whether it did.
+func (s *session) cutLink(match func(client) bool) bool {
+	return s.n.CutLink(func(link node.LinkInfo) bool { return match(linkClient(link)) })
 }
 
 // clientLine is a line of CLIENT LIST.
@@ -118,7 +132,7 @@ func (s *session) line() string {
 	s.info.Lock()
 	defer s.info.Unlock()
 	flags := "N"
-	if s.replica.Load() != nil {
+	if s.isReplica.Load() {
 		flags = "S"
 	}
 	idle := 0
@@ -149,8 +163,8 @@ func (s *session) clientList(args [][]byte) {
 			b.WriteString(c.line())
 		}
 	}
-	if c, ok := s.n.upstream.linkClient(); ok && match(c) {
-		b.WriteString(c.line())
+	if link, ok := s.n.Link(); ok && match(linkClient(link)) {
+		b.WriteString(linkClient(link).line())
 	}
 	s.verbatim(b.String())
 }
@@ -161,7 +175,7 @@ func (s *session) clientKill(args [][]byte) {
 		addr := string(args[0])
 		has := func(c client) bool { return c.addr == addr }
 		killed := s.n.clients.kill(func(c *session) bool { return has(c.describe()) })
-		if !s.n.upstream.cut(has) && killed == 0 {
+		if !s.cutLink(has) && killed == 0 {
 			s.fail("ERR No such client")
 			return
 		}
@@ -186,7 +200,7 @@ func (s *session) clientKill(args [][]byte) {
 	if s.closed {
 		killed++
 	}
-	if s.n.upstream.cut(match) {
+	if s.cutLink(match) {
 		killed++
 	}
 	s.int(int64(killed))

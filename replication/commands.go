@@ -11,12 +11,9 @@ import (
 	"time"
 
 	"rowfall/replication/keyspace"
+	"rowfall/replication/node"
 	"rowfall/replication/resp"
 )
-
-// redisVersion is the version that clients see: the oldest version of Redis that has the same
-// commands and replies.
-const redisVersion = "7.0.15"
 
 // commandKind is the part of the program that answers a command.
 type commandKind uint8
@@ -181,7 +178,7 @@ func (s *session) quit(context.Context, [][]byte) {
 // reset restores the state of a new connection.
 func (s *session) reset(context.Context, [][]byte) {
 	s.endQueue()
-	s.proto, s.repl = 2, announced{}
+	s.proto, s.repl = 2, node.Announced{}
 	if s.n.c.Password != "" {
 		s.authed = false
 		s.r.SetLimits(anonymousArgs, anonymousBulk)
@@ -261,7 +258,7 @@ func (s *session) hello(_ context.Context, args [][]byte) {
 	s.proto = proto
 	role, _ := s.n.Role()
 	s.mapOf(7)
-	s.bulks("server", "redis", "version", redisVersion)
+	s.bulks("server", "redis", "version", node.RedisVersion)
 	s.bulk("proto")
 	s.int(int64(proto))
 	s.bulk("id")
@@ -327,9 +324,9 @@ var roleLink = [...]string{
 }
 
 func (s *session) lastSave(context.Context, [][]byte) {
-	at := s.n.snaps.Status().Time
+	at := s.n.SnapshotStatus().Time
 	if at.IsZero() {
-		at = s.n.started
+		at = s.n.Started()
 	}
 	s.int(at.Unix())
 }
@@ -343,7 +340,7 @@ func (s *session) save(ctx context.Context, _ [][]byte) {
 }
 
 func (s *session) bgSave(context.Context, [][]byte) {
-	s.n.snaps.Request()
+	s.n.RequestSnapshot()
 	s.simple("Background saving started")
 }
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"rowfall/replication/keyspace"
+	"github.com/rs/zerolog"
 )
 
 // inMemory is a client's connection that counts deadlines and writes.
@@ -20,11 +20,17 @@ func (c *inMemory) SetWriteDeadline(time.Time) error { c.deadlines++; return nil
 
 func (c *inMemory) Write(b []byte) (int, error) { c.writes++; return c.got.Write(b) }
 
-func alone() (*session, *inMemory) {
-	n := &Node{}
-	n.settings.apply(Config{}.withDefaults())
-	n.keys.Store(keyspace.New(keyspace.Options{}))
-	n.clients = newClients(n)
+func alone(t *testing.T) (*session, *inMemory) {
+	t.Helper()
+	n, err := Open(Config{Listen: "127.0.0.1:0", Dir: t.TempDir(), Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	conn := &inMemory{}
 	return newSession(n, conn), conn
 }
@@ -32,7 +38,7 @@ func alone() (*session, *inMemory) {
 // The limit of queued commands applies to their memory. Empty arguments once counted as nothing, so
 // that a client could queue gigabytes of them.
 func TestQueueIsChargedForItsArguments(t *testing.T) {
-	s, _ := alone()
+	s, _ := alone(t)
 	s.multi = queue{open: true, bytes: maxQueued - queuedCommand - 3*queuedArg}
 	args := make([][]byte, 4)
 	args[0] = []byte("MGET")
@@ -44,7 +50,7 @@ func TestQueueIsChargedForItsArguments(t *testing.T) {
 
 // The time-out applies to each chunk of a reply, so that a client may take a large reply slowly.
 func TestFlushGoesByProgress(t *testing.T) {
-	s, conn := alone()
+	s, conn := alone(t)
 	want := bytes.Repeat([]byte("0123456789abcdef"), replyChunk/4)
 	s.out = bytes.Clone(want)
 	if err := s.flush(); err != nil {

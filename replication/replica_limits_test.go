@@ -71,16 +71,6 @@ func TestLoadTimeIsLimited(t *testing.T) {
 		from) // not after repl-timeout alone, which is for replicas that left by themselves
 }
 
-// By the defaults a replica may load for a time that depends on what it has to load, as long as it
-// shows that it is there.
-func TestLoadTimeByDefault(t *testing.T) {
-	for _, size := range []int64{0, 600 << 20, 100 << 30} {
-		if got, want := replication.DefaultLoadTime(size), 5*time.Minute+time.Duration(size>>20)*time.Second; got != want {
-			t.Errorf("%d bytes may take %v, want %v", size, got, want)
-		}
-	}
-}
-
 // The log that stays for a full resync is limited, too, whether the replica loads or is gone and
 // may come back.
 func TestLogOfAFullSyncIsLimited(t *testing.T) {
