@@ -265,8 +265,7 @@ func TestHTTPIsNotSpoken(t *testing.T) {
 		if _, err := r.Write([]byte(request + "\r\nREPLICAOF 127.0.0.1 1\r\n")); err != nil {
 			t.Fatal(err)
 		}
-		io.Copy(io.Discard,
-			r.r) //nolint:errcheck // it ends with the connection, one way or another
+		io.Copy(io.Discard, r.r) //nolint:errcheck // it ends with the connection
 		if role, _ := n.Role(); role != replication.Master {
 			t.Errorf("after %q it is a %s", request, role)
 		}
@@ -391,9 +390,9 @@ func FuzzSession(f *testing.F) {
 		}
 		conn, _ := serve(t, n, net.IPv4(127, 0, 0, 1))
 		var reader sync.WaitGroup
-		reader.Go(
-			func() { io.Copy(io.Discard, conn) },
-		) //nolint:errcheck // it ends with the connection
+		reader.Go(func() {
+			io.Copy(io.Discard, conn) //nolint:errcheck // it ends with the connection
+		})
 		conn.Write(b) //nolint:errcheck // it may be closed already
 		conn.Close()
 		reader.Wait()

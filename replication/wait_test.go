@@ -215,9 +215,8 @@ func TestMinReplicasHoldsApplyBack(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(20 * time.Millisecond):
-				r.Write(
-					unit("REPLCONF", "ACK", from.String()),
-				) //nolint:errcheck // it ends with the test
+				ack := unit("REPLCONF", "ACK", from.String())
+				r.Write(ack) //nolint:errcheck // it ends with the test
 			}
 		}
 	})
@@ -414,9 +413,8 @@ func acking(t *testing.T, n *replication.Node) (at *atomic.Int64, leave func()) 
 	var acks sync.WaitGroup
 	acks.Go(func() {
 		for {
-			r.Write(
-				unit("REPLCONF", "ACK", replog.Offset(at.Load()).String()),
-			) //nolint:errcheck // it ends with the test
+			ack := unit("REPLCONF", "ACK", replog.Offset(at.Load()).String())
+			r.Write(ack) //nolint:errcheck // it ends with the test
 			select {
 			case <-left:
 				r.Close()
