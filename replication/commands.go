@@ -64,7 +64,7 @@ func (c *command) isAdmin(args [][]byte) bool { return c.admin != nil && c.admin
 
 // isHTTP reports whether the name of an unknown command begins an HTTP request or its Host header.
 func (c *command) isHTTP(name []byte) bool {
-	return c.kind == unknownCommand && (is(name, "POST") || is(name, "HOST:"))
+	return c.kind == unknownCommand && (resp.IsWord(name, "POST") || resp.IsWord(name, "HOST:"))
 }
 
 // always is the admin function of commands all of whose calls change the node.
@@ -74,7 +74,7 @@ func always([][]byte) bool { return true }
 func subcommands(names ...string) func(args [][]byte) bool {
 	return func(args [][]byte) bool {
 		return len(args) > 1 && slices.ContainsFunc(names, func(name string) bool {
-			return is(args[1], name)
+			return resp.IsWord(args[1], name)
 		})
 	}
 }
@@ -233,12 +233,12 @@ func (s *session) hello(_ context.Context, args [][]byte) {
 	var name []byte
 	for i := 2; i < len(args); {
 		switch {
-		case is(args[i], "AUTH") && i+2 < len(args):
+		case resp.IsWord(args[i], "AUTH") && i+2 < len(args):
 			if !s.authenticate(args[i+1 : i+3]) {
 				return
 			}
 			i += 3
-		case is(args[i], "SETNAME") && i+1 < len(args):
+		case resp.IsWord(args[i], "SETNAME") && i+1 < len(args):
 			name = args[i+1]
 			i += 2
 		default:
@@ -347,7 +347,7 @@ func (s *session) bgSave(context.Context, [][]byte) {
 // replicaOf answers REPLICAOF host port and REPLICAOF NO ONE.
 func (s *session) replicaOf(ctx context.Context, args [][]byte) {
 	addr := ""
-	if !is(args[1], "NO") || !is(args[2], "ONE") {
+	if !resp.IsWord(args[1], "NO") || !resp.IsWord(args[2], "ONE") {
 		if addr = joinAddr(args[1], args[2]); addr == "" {
 			s.fail("ERR Invalid master port")
 			return

@@ -8,19 +8,20 @@ import (
 	"strings"
 
 	"rowfall/replication/node"
+	"rowfall/replication/resp"
 )
 
 // config answers CONFIG GET pattern... | SET name value... | RESETSTAT | REWRITE.
 func (s *session) config(_ context.Context, args [][]byte) {
 	switch {
-	case is(args[1], "GET") && len(args) > 2:
+	case resp.IsWord(args[1], "GET") && len(args) > 2:
 		s.configGet(args[2:])
-	case is(args[1], "SET") && len(args) > 3 && len(args)%2 == 0:
+	case resp.IsWord(args[1], "SET") && len(args) > 3 && len(args)%2 == 0:
 		s.configSet(args[2:])
-	case is(args[1], "RESETSTAT") && len(args) == 2:
+	case resp.IsWord(args[1], "RESETSTAT") && len(args) == 2:
 		s.n.resetStats()
 		s.ok()
-	case is(args[1], "REWRITE") && len(args) == 2:
+	case resp.IsWord(args[1], "REWRITE") && len(args) == 2:
 		if err := s.n.SaveSettings(); err != nil {
 			s.fail("ERR Rewriting config file: %v", err)
 			return

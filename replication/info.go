@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"rowfall/replication/node"
+	"rowfall/replication/resp"
 )
 
 // stats are the counters of the clients' side that INFO shows. CONFIG RESETSTAT resets all but
@@ -46,8 +47,10 @@ var infoSections = []struct {
 func (s *session) infoCommand(_ context.Context, args [][]byte) {
 	w := infoWriter{wanted: func(name string) bool {
 		for _, a := range args[1:] {
-			if is(a, name) || is(a, "all") || is(a, "everything") || is(a, "default") {
-				return true
+			for _, word := range []string{name, "all", "everything", "default"} {
+				if resp.IsWord(a, word) {
+					return true
+				}
 			}
 		}
 		return len(args) == 1

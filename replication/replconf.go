@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"rowfall/replication/node"
+	"rowfall/replication/resp"
 )
 
 // replConf answers REPLCONF, by which a replica announces itself before PSYNC: pairs of option and
@@ -21,14 +22,14 @@ func (s *session) replConf(_ context.Context, args [][]byte) {
 	for i := 1; i < len(args); i += 2 {
 		value := args[i+1]
 		switch {
-		case is(args[i], "listening-port"):
+		case resp.IsWord(args[i], "listening-port"):
 			port, err := strconv.ParseUint(string(value), 10, 16)
 			if err != nil {
 				s.fail("ERR value is not an integer or out of range")
 				return
 			}
 			s.repl.Port = int(port)
-		case is(args[i], "ip-address"):
+		case resp.IsWord(args[i], "ip-address"):
 			if len(value) > 255 {
 				s.fail("ERR REPLCONF ip-address provided by replica instance is too long: %d bytes",
 					len(value))
@@ -41,23 +42,24 @@ func (s *session) replConf(_ context.Context, args [][]byte) {
 				return
 			}
 			s.repl.IP = string(value)
-		case is(args[i], "capa"):
-			s.repl.PSync2 = s.repl.PSync2 || is(value, "psync2")
-			s.repl.EOF = s.repl.EOF || is(value, "eof")
-			s.repl.Packed = s.repl.Packed || is(value, "rdb-channel-repl") || is(value, packedCapa)
-		case is(args[i], "version"):
+		case resp.IsWord(args[i], "capa"):
+			s.repl.PSync2 = s.repl.PSync2 || resp.IsWord(value, "psync2")
+			s.repl.EOF = s.repl.EOF || resp.IsWord(value, "eof")
+			s.repl.Packed = s.repl.Packed || resp.IsWord(value, "rdb-channel-repl") ||
+				resp.IsWord(value, packedCapa)
+		case resp.IsWord(args[i], "version"):
 			s.repl.Version = string(value[:min(len(value), 32)])
 			packed, err := node.LoadsListpacks(s.repl.Version)
 			s.repl.Packed = s.repl.Packed || packed && err == nil
-		case is(args[i], "rdb-only"):
+		case resp.IsWord(args[i], "rdb-only"):
 			s.repl.RDBOnly = string(value) == "1"
-		case is(args[i], "rdb-filter-only"):
+		case resp.IsWord(args[i], "rdb-filter-only"):
 			if fault := filterFault(string(value)); fault != "" {
 				s.error(fault)
 				return
 			}
 			s.repl.RDBEmpty = true
-		case is(args[i], "ack"), is(args[i], "fack"), is(args[i], "getack"):
+		case resp.IsWord(args[i], "ack"), resp.IsWord(args[i], "fack"), resp.IsWord(args[i], "getack"):
 			// Redis sends no reply to these. A replica's own are read by the core.
 			return
 		default:
@@ -73,7 +75,8 @@ func (s *session) replConf(_ context.Context, args [][]byte) {
 const packedCapa = "rdb-listpack"
 
 // filterFault returns the error reply to the words of REPLCONF rdb-filter-only, which restrict the
-// snapshot; empty: they are valid. The node has no functions, and the protocol defines no other word.
+// snapshot; empty: they are valid. The node has no functions, and the protocol defines no other
+// word.
 func filterFault(words string) string {
 	for _, w := range strings.Fields(words) {
 		if !strings.EqualFold(w, "functions") {
@@ -90,7 +93,7 @@ const idLength = 40 // bytes of a replication id
 func (s *session) psync(ctx context.Context, args [][]byte) {
 	offset, err := strconv.ParseInt(string(args[2]), 10, 64)
 	switch {
-	case len(args) > 4 || len(args) == 4 && !is(args[3], "FAILOVER"):
+	case len(args) > 4 || len(args) == 4 && !resp.IsWord(args[3], "FAILOVER"):
 		s.fail("ERR syntax error")
 		return
 	case err != nil:

@@ -139,8 +139,8 @@ func (s *session) handshake(ctx context.Context) error {
 	return t.HandshakeContext(ctx)
 }
 
-// serveReplica hands the connection over to the core, for a replica. A refusal is the error reply to
-// its PSYNC; the session stays a client's then. Without one the connection is over.
+// serveReplica hands the connection over to the core, for a replica. A refusal is the error reply
+// to its PSYNC; the session stays a client's then. Without one the connection is over.
 func (s *session) serveReplica(ctx context.Context, p node.PSync) (refusal string) {
 	return s.n.ServeReplica(ctx, &node.ReplicaConn{
 		Conn: s.conn, Socket: socket(s.conn), Reader: s.r, Announced: s.repl,

@@ -10,8 +10,8 @@ import (
 )
 
 // errDropped is why a node that freed its data for a full resync rejects promotions and snapshots.
-var errDropped = errors.New("the old data were dropped for a full resync that is not complete yet; " +
-	"let it complete, or restart the node to have them again")
+var errDropped = errors.New("the old data were dropped for a full resync that is not " +
+	"complete yet; let it complete, or restart the node to have them again")
 
 // installDataset replaces the data by those of a full resync. Every step can be repeated: a crash
 // leaves the old data, or Pending in the identity file, from which the next start continues. The

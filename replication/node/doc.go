@@ -1,14 +1,14 @@
 // Package node is the core of a node: everything of a Redis-protocol master and replica but the
 // clients' side.
 //
-// A Node owns a directory. It keeps a keyspace in memory, the replication log on disk, and a snapshot
-// file to start from. One goroutine, the appender, writes; others submit work to it. Replicas are
-// served on connections that the clients' side hands over, and an upstream is followed on a link of
-// the node's own. The node knows no session and no client: package replication, its only user, accepts
-// connections, executes commands and asks the node.
+// A Node owns a directory. It keeps a keyspace in memory, the replication log on disk, and a
+// snapshot file to start from. One goroutine, the appender, writes; others submit work to it.
+// Replicas are served on connections that the clients' side hands over, and an upstream is followed
+// on a link of the node's own. The node knows no session and no client: package replication, its
+// only user, accepts connections, executes commands and asks the node.
 //
-// The promises, the files in the directory, and the order of all locks are described in DESIGN.md of
-// package replication.
+// The promises, the files in the directory, and the order of all locks are described in DESIGN.md
+// of package replication.
 //
 // # What the clients' side uses
 //

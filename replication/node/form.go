@@ -220,8 +220,8 @@ func readInfo(r *resp.Reader, fields map[string]string) error {
 	return nil
 }
 
-// LoadsListpacks reports whether servers of a version such as "7.0" load listpacks: from Redis 7 on.
-// An empty version does not.
+// LoadsListpacks reports whether servers of a version such as "7.0" load listpacks: from Redis 7
+// on. An empty version does not.
 func LoadsListpacks(version string) (bool, error) {
 	if version == "" {
 		return false, nil

@@ -267,7 +267,8 @@ func (t *transfer) throttle(ctx context.Context, n int64) error {
 // so far at Config.FullSyncMinRate on average. Only the time of the writes counts.
 func (t *transfer) send(chunk int64, write func() (int64, error)) (int64, error) {
 	most, began := t.allowance.For(chunk), time.Now()
-	if err := t.r.conn.Conn.SetWriteDeadline(began.Add(min(most, t.r.n.settings.Timeout()))); err != nil {
+	deadline := began.Add(min(most, t.r.n.settings.Timeout()))
+	if err := t.r.conn.Conn.SetWriteDeadline(deadline); err != nil {
 		return 0, err
 	}
 	n, err := write()

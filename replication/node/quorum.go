@@ -89,8 +89,8 @@ func (q *quorum) count() (count int, more <-chan struct{}) {
 	return q.replicas.keepingUp(due, now.Add(-q.lag()))
 }
 
-// awaitQuorum waits until enough replicas keep up, or returns ErrDemoted after a change of role or term.
-// A node that is not complete has no replicas, and does not wait.
+// awaitQuorum waits until enough replicas keep up, or returns ErrDemoted after a change of role or
+// term. A node that is not complete has no replicas, and does not wait.
 func (n *Node) awaitQuorum(ctx context.Context, t Term) error {
 	q := n.quorum
 	want := n.settings.minReplicas.Load()

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"rowfall/replication/identity"
 	"rowfall/replication/progress"
 	"rowfall/replication/replog"
+	"rowfall/replication/resp"
 )
 
 // sendAtOnce is the most bytes of the log that one write to a replica takes.
@@ -125,24 +125,19 @@ func (r *replica) readAcks() {
 
 // parseAck parses REPLCONF ACK offset [FACK offset]. synced is 0 if it is absent or malformed.
 func parseAck(args [][]byte) (applied, synced replog.Offset, ok bool) {
-	if len(args) < 3 || !isWord(args[0], "REPLCONF") || !isWord(args[1], "ACK") {
+	if len(args) < 3 || !resp.IsWord(args[0], "REPLCONF") || !resp.IsWord(args[1], "ACK") {
 		return 0, 0, false
 	}
 	applied, err := replog.ParseOffset(string(args[2]))
 	if err != nil {
 		return 0, 0, false
 	}
-	if len(args) >= 5 && isWord(args[3], "FACK") {
+	if len(args) >= 5 && resp.IsWord(args[3], "FACK") {
 		if synced, err = replog.ParseOffset(string(args[4])); err != nil {
 			synced = 0
 		}
 	}
 	return applied, synced, true
-}
-
-// isWord reports whether b is word in any case.
-func isWord(b []byte, word string) bool {
-	return len(b) == len(word) && bytes.EqualFold(b, []byte(word))
 }
 
 // cameOnline ends the full resync of a replica that acknowledged its snapshot.

@@ -18,8 +18,9 @@ type Announced struct {
 	RDBEmpty    bool // rdb-filter-only: of the snapshot it wants only what the node never has
 }
 
-// ReplicaConn is a connection that the clients' side hands over to Node.ServeReplica. The node reads
-// and writes it until ServeReplica returns, and may close it. The clients' side closes it afterwards.
+// ReplicaConn is a connection that the clients' side hands over to Node.ServeReplica. The node
+// reads and writes it until ServeReplica returns, and may close it. The clients' side closes it
+// afterwards.
 type ReplicaConn struct {
 	Conn      net.Conn
 	Socket    net.Conn     // the connection below TLS, else Conn

@@ -12,8 +12,8 @@ const (
 	defaultClientMemory = 256 << 20 // maxmemory-clients, bytes
 )
 
-// Settings are the values that CONFIG SET may change while the node runs. The struct is long, because
-// each field is one parameter of the operator.
+// Settings are the values that CONFIG SET may change while the node runs. The struct is long,
+// because each field is one parameter of the operator.
 type Settings struct {
 	timeoutMS    atomic.Int64 // repl-timeout
 	pingMS       atomic.Int64 // repl-ping-replica-period
@@ -70,8 +70,8 @@ func newSettings(c Config) *Settings {
 	return s
 }
 
-// Timeout is repl-timeout: the silence after which a replica, the upstream or a client that takes no
-// byte is disconnected.
+// Timeout is repl-timeout: the silence after which a replica, the upstream or a client that takes
+// no byte is disconnected.
 func (s *Settings) Timeout() time.Duration {
 	return time.Duration(s.timeoutMS.Load()) * time.Millisecond
 }

@@ -10,7 +10,8 @@ import (
 )
 
 // The methods of this file execute one step of a change alone, without the peer that causes it.
-// Only tests call them: those of package replication cut the power at each operation of such a step.
+// Only tests call them: those of package replication cut the power at each operation of such a
+// step.
 
 // StepInstallDataset replaces the data as a full resync does when it has received everything. It
 // needs a replica that runs.
@@ -21,8 +22,8 @@ func (n *Node) StepInstallDataset(
 	return n.upstream.installSnapshot(ctx, term, keys, id, at)
 }
 
-// StepDropDataset frees the data as a full resync does first with Config.DropBeforeResync. It returns
-// ErrDemoted if t is not the current term.
+// StepDropDataset frees the data as a full resync does first with Config.DropBeforeResync. It
+// returns ErrDemoted if t is not the current term.
 func (n *Node) StepDropDataset(ctx context.Context, t Term) error {
 	return n.upstream.dropDataset(ctx, t)
 }
