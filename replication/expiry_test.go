@@ -13,17 +13,6 @@ import (
 	"rowfall/replication/replog"
 )
 
-// clock is a node's time, which stands still until it is moved.
-type clock struct{ atomic.Int64 }
-
-func stopped() *clock {
-	c := &clock{}
-	c.Store(time.Now().UnixMilli())
-	return c
-}
-
-func (c *clock) in(ms int64) string { return strconv.FormatInt(c.Load()+ms, 10) }
-
 // Replicas, ours and real ones, show a key as gone when its time is over and keep
 // it until the master's DEL. The master's clock alone decides when that comes.
 func TestOnlyTheMasterDeletes(t *testing.T) {

@@ -65,7 +65,7 @@ func TestLoadTimeIsLimited(t *testing.T) {
 	defer stop()
 	eventually(t, "it is disconnected", func() bool { return len(n.Status().Replicas) == 0 })
 	if !text.has("it did not acknowledge a snapshot of") {
-		t.Errorf("the reason is not logged: %s", text.b.String())
+		t.Errorf("the reason is not logged: %s", text.buf.String())
 	}
 	letsGo(t, n,
 		from) // not after repl-timeout alone, which is for replicas that left by themselves
@@ -95,7 +95,7 @@ func TestLogOfAFullSyncIsLimited(t *testing.T) {
 			eventually(t, "it is disconnected",
 				func() bool { return len(n.Status().Replicas) == 0 })
 			if !text.has("its full resync needs") {
-				t.Errorf("the reason is not logged: %s", text.b.String())
+				t.Errorf("the reason is not logged: %s", text.buf.String())
 			}
 		})
 	}

@@ -419,7 +419,7 @@ func TestSnapshotsBoundTheLog(t *testing.T) {
 // asked for or is the one at the stop.
 func TestFailedSnapshotIsLoggedOnce(t *testing.T) {
 	c := config(t)
-	var log lockedBuffer
+	var log logText
 	c.Logger = zerolog.New(&log)
 	n, err := replication.Open(c)
 	if err != nil {
@@ -433,12 +433,12 @@ func TestFailedSnapshotIsLoggedOnce(t *testing.T) {
 	}
 	eventually(t, "it is logged", func() bool { return log.count(errFailingWriter.Error()) > 0 })
 	if got := log.count(errFailingWriter.Error()); got != 1 {
-		t.Errorf("it is logged %d times: %s", got, log.b.String())
+		t.Errorf("it is logged %d times: %s", got, log.buf.String())
 	}
 	n.SnapshotEvery(1)
 	stop()
 	if got := log.count(errFailingWriter.Error()); got != 2 {
-		t.Errorf("after the stop it is logged %d times: %s", got, log.b.String())
+		t.Errorf("after the stop it is logged %d times: %s", got, log.buf.String())
 	}
 }
 

@@ -96,7 +96,7 @@ func TestFaultOfTheDiskIsReturned(t *testing.T) {
 	dir := t.TempDir()
 	volume := memfs.New()
 	c := diskConfig(dir, volume)
-	var log lockedBuffer
+	var log logText
 	c.Logger = zerolog.New(&log)
 	n, err := startOn(c)
 	if err != nil {
@@ -113,6 +113,6 @@ func TestFaultOfTheDiskIsReturned(t *testing.T) {
 		t.Errorf("Run gives %v", err)
 	}
 	if got := log.count(syscall.EIO.Error()); got != 0 {
-		t.Errorf("it is logged %d times, too: %s", got, log.b.String())
+		t.Errorf("it is logged %d times, too: %s", got, log.buf.String())
 	}
 }
