@@ -504,9 +504,8 @@ func TestFailoverWhoseReplicaMovedOn(t *testing.T) {
 	failoverTo(t, n.Addr(), target.Addr().String())
 	for _, answer := range []string{"", "-NOMASTERLINK no\r\n", "-MASTERDOWN no\r\n", "+FULLRESYNC " + foreignID + " 5\r\n"} {
 		conn := target.asked()
-		conn.Write(
-			[]byte("-ERR PSYNC FAILOVER replid must match my replid.\r\n"),
-		) //nolint:errcheck // the test sees what follows
+		refusal := "-ERR PSYNC FAILOVER replid must match my replid.\r\n"
+		conn.Write([]byte(refusal)) //nolint:errcheck // the test sees what follows
 		want := []string{"PSYNC", target.id, strconv.Itoa(int(target.at) + 1)}
 		if got := conn.command(); !slices.Equal(got, want) {
 			t.Errorf("then it is asked %q, want %q", got, want)

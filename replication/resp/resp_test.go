@@ -400,3 +400,11 @@ func TestReaderAccountsForItsMemory(t *testing.T) {
 		t.Errorf("past the limit: %v", err)
 	}
 }
+
+func TestIsWord(t *testing.T) {
+	for arg, want := range map[string]bool{"ack": true, "ACK": true, "aCk": true, "ac": false, "acks": false, "": false} {
+		if got := resp.IsWord([]byte(arg), "ACK"); got != want {
+			t.Errorf("%q: %v", arg, got)
+		}
+	}
+}
