@@ -192,11 +192,13 @@ func TestLayoutRefusesOtherSchemas(t *testing.T) {
 				t.Errorf("%s without a column: %v", ct.Name, err)
 			}
 			if len(meta) > 0 {
-				if _, err := binlog.NewImageLayout(ct.table(), types, meta[:len(meta)-1]); err == nil {
+				if _, err := binlog.NewImageLayout(ct.table(), types,
+					meta[:len(meta)-1]); err == nil {
 					t.Errorf("%s with its metadata cut: no error", ct.Name)
 				}
 			}
-			if _, err := binlog.NewImageLayout(ct.table(), types, append(meta[:len(meta):len(meta)], 0)); err == nil {
+			if _, err := binlog.NewImageLayout(ct.table(), types,
+				append(meta[:len(meta):len(meta)], 0)); err == nil {
 				t.Errorf("%s with more metadata: no error", ct.Name)
 			}
 		}

@@ -40,7 +40,7 @@
 // engines whose rows differ from those in the binlog (MERGE, BLACKHOLE, FEDERATED,
 // CONNECT, SPIDER, S3, MEMORY and others); tables in the UNION of a MERGE table.
 //
-// The package knows nothing of Redis.
+// The package does not depend on Redis.
 //
 // # Files
 //
@@ -48,7 +48,7 @@
 // type must agree in every detail. types.go is the table of column types: adding a
 // type is one row there. wiretype.go is the table of type bytes, layout.go compares
 // schema and table map, row.go is what callers see of a row, value.go and json.go
-// render single values. gtid.go, gtidset.go, position.go and evidence.go stand apart:
+// render single values. gtid.go, gtidset.go, position.go and evidence.go are independent:
 // they hold positions in a server's history and the proof that two histories are the
 // same. pattern.go selects tables by name.
 package binlog

@@ -9,7 +9,7 @@ import (
 )
 
 // GTID identifies one transaction, of a MySQL (UUID, Tag, Sequence) or of a MariaDB (Domain,
-// Server, Sequence). The zero value is no GTID. GTIDs can be compared with ==.
+// Server, Sequence). The zero value identifies no transaction. GTIDs can be compared with ==.
 type GTID struct {
 	MariaDB        bool
 	UUID           [16]byte
@@ -42,7 +42,7 @@ func ParseGTID(s string) (GTID, error) {
 		Clip(s, maxQuoted))
 }
 
-// IsZero reports whether g is no GTID.
+// IsZero reports whether g is the zero GTID.
 func (g GTID) IsZero() bool { return g.Sequence == 0 }
 
 // AppendText appends the text form; the zero GTID appends nothing.

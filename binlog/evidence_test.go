@@ -38,22 +38,58 @@ func TestEvidenceCompare(t *testing.T) {
 	}{
 		{"same", nil, "", true},
 		{"GTID", []change{func(_, f *binlog.Evidence) { f.GTID.Sequence++ }}, "GTID", false},
-		{"no GTID", []change{func(_, f *binlog.Evidence) { f.GTID = binlog.GTID{} }}, "GTID", false},
-		{"neither has one", []change{func(h, f *binlog.Evidence) { h.GTID, f.GTID = binlog.GTID{}, binlog.GTID{} }}, "", true},
+		{
+			"no GTID",
+			[]change{func(_, f *binlog.Evidence) { f.GTID = binlog.GTID{} }},
+			"GTID",
+			false,
+		},
+		{"neither has one", []change{func(h, f *binlog.Evidence) {
+			h.GTID, f.GTID = binlog.GTID{},
+				binlog.GTID{}
+		}}, "", true},
 		{"time", []change{func(_, f *binlog.Evidence) { f.Time++ }}, "commit time", false},
 		{"length", []change{func(_, f *binlog.Evidence) { f.Length++ }}, "length", false},
 		{"file", []change{func(_, f *binlog.Evidence) { f.File = "binlog.000004" }}, "file", false},
 		{"start", []change{func(_, f *binlog.Evidence) { f.Start++ }}, "start offset", false},
 		{"end", []change{func(_, f *binlog.Evidence) { f.End++ }}, "end offset", false},
-		{"file time", []change{func(_, f *binlog.Evidence) { f.FileTime++ }}, "time at which the file was begun", false},
+		{
+			"file time",
+			[]change{func(_, f *binlog.Evidence) { f.FileTime++ }},
+			"time at which the file was begun", false,
+		},
 		{"unknown time", []change{func(h, _ *binlog.Evidence) { h.Time = 0 }}, "", true},
-		{"unknown times", []change{func(h, f *binlog.Evidence) { h.Time, f.FileTime = 0, 0 }}, "", false},
-		{"unknown length and end", []change{func(h, f *binlog.Evidence) { h.Length, f.End = 0, 0 }}, "", true},
+		{
+			"unknown times",
+			[]change{func(h, f *binlog.Evidence) { h.Time, f.FileTime = 0, 0 }},
+			"",
+			false,
+		},
+		{
+			"unknown length and end",
+			[]change{func(h, f *binlog.Evidence) { h.Length, f.End = 0, 0 }},
+			"", true,
+		},
 		{"another server", []change{other}, "", true},
-		{"another server, time", []change{other, func(_, f *binlog.Evidence) { f.Time-- }}, "commit time", false},
-		{"another server, unknown time", []change{other, func(_, f *binlog.Evidence) { f.Time = 0 }}, "", false},
-		{"another server, GTID", []change{other, func(_, f *binlog.Evidence) { f.GTID.Tag = "x" }}, "GTID", false},
-		{"unknown servers", []change{func(h, f *binlog.Evidence) { h.Server, f.Server, f.File = "", "", "x" }}, "", true},
+		{
+			"another server, time",
+			[]change{other, func(_, f *binlog.Evidence) { f.Time-- }},
+			"commit time", false,
+		},
+		{
+			"another server, unknown time",
+			[]change{other, func(_, f *binlog.Evidence) { f.Time = 0 }},
+			"", false,
+		},
+		{
+			"another server, GTID",
+			[]change{other, func(_, f *binlog.Evidence) { f.GTID.Tag = "x" }},
+			"GTID", false,
+		},
+		{"unknown servers", []change{func(h, f *binlog.Evidence) {
+			h.Server, f.Server, f.File = "",
+				"", "x"
+		}}, "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			held, found := evidence(t), evidence(t)
@@ -90,7 +126,10 @@ func TestEvidenceJSON(t *testing.T) {
 	if e, err := binlog.ParseEvidence(nil); err != nil || !e.IsZero() {
 		t.Errorf("nothing reads as %v, %v", e, err)
 	}
-	for _, bad := range []string{"{", `{"gtid":"x"}`, `{"previous":"0-1"}`, `{"start":-1}`, `{"gtid":"` + uuidA + `:1-2"}`, `{"gtid":"0-1-1,1-1-1"}`, `{"gtid":"0-1-0"}`} {
+	for _, bad := range []string{
+		"{", `{"gtid":"x"}`, `{"previous":"0-1"}`, `{"start":-1}`,
+		`{"gtid":"` + uuidA + `:1-2"}`, `{"gtid":"0-1-1,1-1-1"}`, `{"gtid":"0-1-0"}`,
+	} {
 		if e, err := binlog.ParseEvidence([]byte(bad)); err == nil {
 			t.Errorf("%s reads as %v", bad, e)
 		}
@@ -99,7 +138,8 @@ func TestEvidenceJSON(t *testing.T) {
 
 func FuzzParseEvidence(f *testing.F) {
 	f.Add(
-		[]byte(`{"gtid":"` + uuidA + `:5","time":1700000000123456,"server":"s","file":"b.1","start":4,"end":9,"file_time":7}`),
+		[]byte(`{"gtid":"` + uuidA + `:5","time":1700000000123456,"server":"s","file":"b.1",` +
+			`"start":4,"end":9,"file_time":7}`),
 	)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		e, err := binlog.ParseEvidence(text)
@@ -112,14 +152,16 @@ func FuzzParseEvidence(f *testing.F) {
 	})
 }
 
-// Both sides stand in the text of a difference.
+// The text of a difference describes both sides.
 func TestHistoryError(t *testing.T) {
 	held, found := evidence(t), evidence(t)
 	found.Time++
 	err := &binlog.HistoryError{Held: held, Found: found, Reason: "the commit time differs"}
 	for _, want := range []string{
-		"compare histories: the commit time differs", "the data hold transaction " + uuidA + ":5 at binlog.000003:1000-1300",
-		"committed 2023-11-14T22:13:20.123456Z", "the server sent", "22:13:20.123457Z", "--from snapshot",
+		"compare histories: the commit time differs",
+		"the data hold transaction " + uuidA + ":5 at binlog.000003:1000-1300",
+		"committed 2023-11-14T22:13:20.123456Z", "the server sent", "22:13:20.123457Z",
+		"--from snapshot",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q lacks %q", err, want)
@@ -165,7 +207,10 @@ func TestGTIDSetSubtract(t *testing.T) {
 		{uuidA + ":1-10", uuidA + ":5-20", uuidA + ":1-4"},
 		{uuidA + ":5-6:8-9", uuidA + ":1-20", ""},
 		{uuidA + ":5-6:8-9:12", uuidA + ":6-8", uuidA + ":5:9:12"},
-		{uuidA + ":1-3:tag:1-3," + uuidB + ":1", uuidA + ":1-3:tag:2", uuidA + ":tag:1:3," + uuidB + ":1"},
+		{
+			uuidA + ":1-3:tag:1-3," + uuidB + ":1", uuidA + ":1-3:tag:2",
+			uuidA + ":tag:1:3," + uuidB + ":1",
+		},
 		{uuidA + ":1-3", "", uuidA + ":1-3"},
 		{"0-1-5,1-1-5,2-1-5", "0-1-5,1-1-4", "1-1-5,2-1-5"},
 	} {
@@ -186,7 +231,10 @@ func TestGTIDSetSubtract(t *testing.T) {
 	var u [16]byte
 	copy(u[:], "\x3e\x11\xfa\x47\x71\xca\x11\xe1\x9e\x33\xc8\x0a\xa9\x42\x95\x62")
 	holes := set(t, uuidA+":2-3:7-8")
-	for sequence, want := range []bool{false, false, true, true, false, false, false, true, true, false} {
+	for sequence, want := range []bool{
+		false, false, true, true, false, false, false, true, true,
+		false,
+	} {
 		if holes.Has(u, "", uint64(sequence)) != want {
 			t.Errorf("%s has %d: %v", holes, sequence, !want)
 		}

@@ -39,7 +39,10 @@ func TestParseGTIDSet(t *testing.T) {
 		{"0-1-5", "0-1-5"},
 		{"1-2-7, 0-1-5", "0-1-5,1-2-7"},
 		{"0-1-5,0-2-9,0-3-7", "0-2-9"},
-		{"4294967295-4294967295-18446744073709551615", "4294967295-4294967295-18446744073709551615"},
+		{
+			"4294967295-4294967295-18446744073709551615",
+			"4294967295-4294967295-18446744073709551615",
+		},
 	} {
 		g, err := binlog.ParseGTIDSet(test.in)
 		if err != nil || g.String() != test.want || g.IsZero() != (test.want == "") {
@@ -50,9 +53,12 @@ func TestParseGTIDSet(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		",", "x", uuidA, uuidA + ":", uuidA + ":0", uuidA + ":5-3", uuidA + ":1-", uuidA + ":tag", uuidA + ":1:tag",
-		uuidA + ":a:b:1", uuidA + ":1,", uuidA + ":9223372036854775807", uuidA[1:] + ":1", "z" + uuidA[1:] + ":1",
-		uuidA + ":" + strings.Repeat("t", 33) + ":1", uuidA + ":1,0-1-5", "0-1", "0-1-x", "4294967296-1-1", "0-4294967296-1", "-1-1-1",
+		",", "x", uuidA, uuidA + ":", uuidA + ":0", uuidA + ":5-3", uuidA + ":1-", uuidA + ":tag",
+		uuidA + ":1:tag",
+		uuidA + ":a:b:1", uuidA + ":1,", uuidA + ":9223372036854775807", uuidA[1:] + ":1",
+		"z" + uuidA[1:] + ":1",
+		uuidA + ":" + strings.Repeat("t", 33) + ":1", uuidA + ":1,0-1-5", "0-1", "0-1-x",
+		"4294967296-1-1", "0-4294967296-1", "-1-1-1",
 	} {
 		if g, err := binlog.ParseGTIDSet(bad); err == nil {
 			t.Errorf("%q: %q, want an error", bad, g)
@@ -136,12 +142,16 @@ func TestGTIDSetAdd(t *testing.T) {
 func TestGTIDSetAppendBinary(t *testing.T) {
 	for _, test := range []struct{ set, want string }{
 		{"", "0000000000000000"},
-		{uuidB + ":1-2:5", "0100000000000000" + "8e683c28e5fb11f1b36302fc00000001" + "0200000000000000" +
-			"01000000000000000300000000000000" + "05000000000000000600000000000000"},
+		{uuidB + ":1-2:5", "0100000000000000" + "8e683c28e5fb11f1b36302fc00000001" +
+			"0200000000000000" + "01000000000000000300000000000000" +
+			"05000000000000000600000000000000"},
 		{uuidB + ":1-2:b:1:tag_one:1", "0103000000000001" +
-			"8e683c28e5fb11f1b36302fc00000001" + "00" + "0100000000000000" + "01000000000000000300000000000000" +
-			"8e683c28e5fb11f1b36302fc00000001" + "0262" + "0100000000000000" + "01000000000000000200000000000000" +
-			"8e683c28e5fb11f1b36302fc00000001" + "0e7461675f6f6e65" + "0100000000000000" + "01000000000000000200000000000000"},
+			"8e683c28e5fb11f1b36302fc00000001" + "00" + "0100000000000000" +
+			"01000000000000000300000000000000" +
+			"8e683c28e5fb11f1b36302fc00000001" + "0262" + "0100000000000000" +
+			"01000000000000000200000000000000" +
+			"8e683c28e5fb11f1b36302fc00000001" + "0e7461675f6f6e65" +
+			"0100000000000000" + "01000000000000000200000000000000"},
 	} {
 		g := set(t, test.set)
 		if got := hex.EncodeToString(g.AppendBinary(nil)); got != test.want {
@@ -151,7 +161,10 @@ func TestGTIDSetAppendBinary(t *testing.T) {
 }
 
 func TestPosition(t *testing.T) {
-	for _, s := range []string{"gtid:" + uuidA + ":1-5", "gtid:0-1-5", "binlog.000003:154", "a:b.000001:4"} {
+	for _, s := range []string{
+		"gtid:" + uuidA + ":1-5", "gtid:0-1-5", "binlog.000003:154",
+		"a:b.000001:4",
+	} {
 		p, err := binlog.ParsePosition(s)
 		if err != nil || p.String() != s || p.IsZero() {
 			t.Errorf("%q: %q, %v", s, p, err)
@@ -160,7 +173,10 @@ func TestPosition(t *testing.T) {
 			t.Errorf("clone of %q: %q", s, c)
 		}
 	}
-	for _, s := range []string{"", "gtid:", "gtid:x", "binlog.000003", ":4", "binlog.000003:", "binlog.000003:x", "binlog.000003:3", "binlog.000003:-1"} {
+	for _, s := range []string{
+		"", "gtid:", "gtid:x", "binlog.000003", ":4", "binlog.000003:",
+		"binlog.000003:x", "binlog.000003:3", "binlog.000003:-1",
+	} {
 		if p, err := binlog.ParsePosition(s); err == nil {
 			t.Errorf("%q: %q, want an error", s, p)
 		}
@@ -195,7 +211,10 @@ func TestCompareFile(t *testing.T) {
 }
 
 func FuzzGTIDSet(f *testing.F) {
-	for _, s := range []string{"", uuidA + ":1-5:7:tag:1-3," + uuidB + ":2", "0-1-5,1-2-7", uuidA + ":1,0-1-5"} {
+	for _, s := range []string{
+		"", uuidA + ":1-5:7:tag:1-3," + uuidB + ":2", "0-1-5,1-2-7",
+		uuidA + ":1,0-1-5",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -218,7 +237,10 @@ func FuzzGTIDSet(f *testing.F) {
 
 // A position is printed as it can be read, and two have one order.
 func FuzzPosition(f *testing.F) {
-	for _, s := range []string{"binlog.000001:4", "gtid:" + uuidA + ":1-5", "a:b:157", "binlog.999999:18446744073709551615", ":4", "x.1:3"} {
+	for _, s := range []string{
+		"binlog.000001:4", "gtid:" + uuidA + ":1-5", "a:b:157",
+		"binlog.999999:18446744073709551615", ":4", "x.1:3",
+	} {
 		f.Add(s, "binlog.1000000:4")
 	}
 	f.Fuzz(func(t *testing.T, s, other string) {

@@ -125,7 +125,8 @@ func (s *GTIDSet) IsMariaDB() bool { return len(s.domains) > 0 }
 // IsMySQL reports whether the set holds GTIDs of MySQL.
 func (s *GTIDSet) IsMySQL() bool { return len(s.sources) > 0 }
 
-// LastOf returns the last GTID of a MariaDB domain, the zero GTID if the set has none of it.
+// LastOf returns the last GTID of a MariaDB domain, or the zero GTID if the set has no GTID of the
+// domain.
 func (s *GTIDSet) LastOf(domain uint32) GTID {
 	i, found := s.domain(domain)
 	if !found {

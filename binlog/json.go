@@ -207,7 +207,7 @@ func (w *jsonWalk) double(f float64) error {
 	return nil
 }
 
-// counted reads a length and returns the bytes behind it. The length has seven bits in
+// counted reads a length and returns the bytes after it. The length has seven bits in
 // each byte, the lowest first; the high bit is set in every byte but the last.
 func (w *jsonWalk) counted(b []byte) ([]byte, error) {
 	var n uint64

@@ -74,7 +74,7 @@ func NewImageLayout(t *Table, types, meta []byte) (*Layout, error) {
 	if hasRowPeriod(t, types) {
 		return nil, fmt.Errorf("lay out %s: the binlog has two more columns than the schema; "+
 			"if the table has SYSTEM VERSIONING, that is not supported yet: "+
-			"leave the table out of the mapping; else %s",
+			"exclude the table from the mapping; else %s",
 			t.FullName(), remedySchema)
 	}
 	if len(types) != len(t.Columns) {
@@ -95,7 +95,7 @@ func NewImageLayout(t *Table, types, meta []byte) (*Layout, error) {
 		case w.isCompressed():
 			return nil, fmt.Errorf(
 				"lay out %s.%s: the column is COMPRESSED, which is not supported yet: "+
-					"ALTER the column or leave the table out of the mapping",
+					"ALTER the column or exclude the table from the mapping",
 				t.FullName(),
 				c.Name,
 			)
@@ -107,13 +107,13 @@ func NewImageLayout(t *Table, types, meta []byte) (*Layout, error) {
 		}
 		if !column.setCharset(c) {
 			return nil, fmt.Errorf("lay out %s.%s: character set %s is not supported yet: "+
-				"convert the column to utf8mb4 or leave the table out of the mapping",
+				"convert the column to utf8mb4 or exclude the table from the mapping",
 				t.FullName(), c.Name, c.Charset)
 		}
 		l.columns[i] = column
 	}
 	if len(meta) > 0 {
-		return nil, fmt.Errorf("lay out %s: %d bytes of the table map's metadata are left over",
+		return nil, fmt.Errorf("lay out %s: %d excess bytes in the table map's metadata",
 			t.FullName(), len(meta))
 	}
 	return l, nil
@@ -137,7 +137,8 @@ func (t *Table) CheckReadable() error {
 		switch {
 		case c.Type.row().charset == charsetColumn:
 			if l := (columnLayout{encoding: encodingText}); !l.setCharset(c) {
-				why = "character set " + c.Charset + " is not supported yet: convert the column to utf8mb4"
+				why = "character set " + c.Charset + " is not supported yet: " +
+					"convert the column to utf8mb4"
 			}
 		case c.Type.row().args == argsFraction:
 			if c.Decimals > 0 && strings.Contains(c.SQLType, "mariadb-5.3") {
@@ -152,13 +153,14 @@ func (t *Table) CheckReadable() error {
 		if why != "" {
 			return &RefusedError{Table: t.FullName(), Err: fmt.Errorf(
 				"column %s.%s cannot be read from the binlog: %s, "+
-					"or leave the table out of the mapping (ignore: true)", t.FullName(), c.Name, why)}
+					"or exclude the table from the mapping (ignore: true)", t.FullName(), c.Name,
+				why)}
 		}
 	}
 	return nil
 }
 
-const remedySchema = "the schema at hand is of another time than the rows; set binlog_row_metadata=FULL " +
+const remedySchema = "the schema is of another time than the rows; set binlog_row_metadata=FULL " +
 	"on the server so that the binlog carries its own, and read from a later position"
 
 func describe(c *Column) string {
@@ -250,7 +252,7 @@ func fitAddress(c *Column, w WireType, l *columnLayout) bool {
 }
 
 // setLengthPrefix sets the layout of a value whose greatest length is in the
-// metadata: the length stands in front, in one byte or in two.
+// metadata: the length comes first, in one byte or in two.
 func (l *columnLayout) setLengthPrefix(w WireType) {
 	l.prefix, l.size = 1, w.length
 	if w.length > 255 {

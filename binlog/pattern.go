@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// TablePattern selects tables by a text "database.table", in which * stands for any run of
+// TablePattern selects tables by a text "database.table", in which * matches any run of
 // characters and ? for one, in both parts. Text in backquotes is literal, dots and wildcards
-// included; two backquotes in it stand for one: "`bb.dot`.t". The first dot outside of backquotes
+// included; two backquotes in it are one: "`bb.dot`.t". The first dot outside of backquotes
 // ends the database.
 type TablePattern struct {
 	Database, Table NamePattern
@@ -24,8 +24,8 @@ const (
 )
 
 var (
-	errNoTablePart = errors.New("names no table; write database.table, where * stands for any name")
-	errOpenQuote   = errors.New("has a backquote without its end; close it, " +
+	errNoTablePart = errors.New("names no table; write database.table, where * matches any name")
+	errOpenQuote   = errors.New("has no closing backquote; add it, " +
 		"or write `` in backquotes for one backquote")
 	errPatternBytes = errors.New("is not UTF-8")
 )
@@ -101,7 +101,7 @@ func (p TablePattern) Covers(o TablePattern) bool {
 func (p TablePattern) IsWildcard() bool { return p.Database.IsWildcard() || p.Table.IsWildcard() }
 
 // String returns the shortest text that ParseTablePattern parses to the same pattern: backquotes
-// stand only where they are needed.
+// are used only if necessary.
 func (p TablePattern) String() string {
 	return p.Database.text(".*?`") + "." + p.Table.text("*?`")
 }

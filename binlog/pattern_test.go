@@ -48,13 +48,20 @@ func TestTablePattern(t *testing.T) {
 			t.Errorf("%s prints as %s", c.pattern, p)
 		}
 	}
-	for pattern, want := range map[string]string{"": "names no table", "shop": "names no table", "shop.": "names no table", ".t": "names no table", "``.t": "names no table", "`shop.t": "without its end", "a\xff.t": "not UTF-8"} {
+	for pattern, want := range map[string]string{
+		"": "names no table", "shop": "names no table",
+		"shop.": "names no table", ".t": "names no table", "``.t": "names no table",
+		"`shop.t": "no closing backquote", "a\xff.t": "not UTF-8",
+	} {
 		if _, err := binlog.ParseTablePattern(pattern); err == nil ||
 			!strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", pattern, err, want)
 		}
 	}
-	for text, want := range map[string]string{"`shop`.`t`": "shop.t", "shop.`a.b`": "shop.a.b", "`sh`op.t": "shop.t"} {
+	for text, want := range map[string]string{
+		"`shop`.`t`": "shop.t", "shop.`a.b`": "shop.a.b",
+		"`sh`op.t": "shop.t",
+	} {
 		if p, err := binlog.ParseTablePattern(text); err != nil || p.String() != want {
 			t.Errorf("%s prints as %s, %v, want %s", text, p, err, want)
 		}

@@ -17,12 +17,12 @@ type Position struct {
 	Offset uint64
 }
 
-// firstEvent is the offset of a binlog file's first event in bytes, behind the magic
+// firstEvent is the offset of a binlog file's first event in bytes, after the magic
 // number.
 const firstEvent = 4
 
 // ParsePosition reads "gtid:SET", with a set that is not empty, or
-// "FILE:OFFSET", with an offset from 4 on. The error says what was expected.
+// "FILE:OFFSET", with an offset from 4 on. The error describes the expected form.
 func ParsePosition(s string) (Position, error) {
 	if set, ok := strings.CutPrefix(s, "gtid:"); ok {
 		g, err := ParseGTIDSet(set)

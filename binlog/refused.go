@@ -2,7 +2,7 @@ package binlog
 
 // RefusedError is returned for events, tables and positions that are not supported. A
 // retry fails in the same way: the server's settings, the mapping or the position must
-// change first, and the error's text says how. Errors that a broken connection or a
+// change first, and the error's text names the remedy. Errors that a broken connection or a
 // damaged disk can cause are never RefusedErrors, because a retry may succeed.
 type RefusedError struct {
 	// After is the end of the event before the rejected one, as file and offset; the

@@ -81,7 +81,7 @@ func (r *Row) DecodeImage(l *Layout, present, image []byte) (int, error) {
 	return pos, nil
 }
 
-// checkPresent validates a columns-present bitmap. Bits behind the last column have no
+// checkPresent validates a columns-present bitmap. Bits after the last column have no
 // meaning; MySQL sets them.
 func (l *Layout) checkPresent(present []byte) error {
 	n := len(l.columns)
@@ -95,7 +95,9 @@ func (l *Layout) checkPresent(present []byte) error {
 		}
 		if missing := bits.TrailingZeros8(^b); missing < 8 {
 			return fmt.Errorf(
-				"decode row of %s: column %s is not in the row image: set binlog_row_image=FULL on the server, and in sessions that set it otherwise",
+				"decode row of %s: column %s is not in the row image: "+
+					"set binlog_row_image=FULL on the server, "+
+					"and in sessions that set it otherwise",
 				l.table.FullName(), l.table.Columns[8*i+missing].Name,
 			)
 		}

@@ -253,11 +253,23 @@ func TestCheckReadable(t *testing.T) {
 		column binlog.Column
 		want   string
 	}{
-		{binlog.Column{Type: binlog.TypeVarchar, Charset: "cp1251"}, "d.t.c cannot be read from the binlog: character set cp1251"},
-		{binlog.Column{Type: binlog.TypeText, SQLType: "text /*M!100301 COMPRESSED*/"}, "COMPRESSED"},
-		{binlog.Column{Type: binlog.TypeTimestamp, Decimals: 3, SQLType: "timestamp(3) /* mariadb-5.3 */"}, "old format"},
+		{
+			binlog.Column{Type: binlog.TypeVarchar, Charset: "cp1251"},
+			"d.t.c cannot be read from the binlog: character set cp1251",
+		},
+		{
+			binlog.Column{Type: binlog.TypeText, SQLType: "text /*M!100301 COMPRESSED*/"},
+			"COMPRESSED",
+		},
+		{binlog.Column{
+			Type: binlog.TypeTimestamp, Decimals: 3,
+			SQLType: "timestamp(3) /* mariadb-5.3 */",
+		}, "old format"},
 		{binlog.Column{Type: binlog.TypeTimestamp, SQLType: "timestamp /* mariadb-5.3 */"}, ""},
-		{binlog.Column{Type: binlog.TypeEnum, Charset: "cp1251", SQLType: "enum('is COMPRESSED')", Values: []string{"is COMPRESSED"}}, ""},
+		{binlog.Column{
+			Type: binlog.TypeEnum, Charset: "cp1251", SQLType: "enum('is COMPRESSED')",
+			Values: []string{"is COMPRESSED"},
+		}, ""},
 		{binlog.Column{Type: binlog.TypeChar, Charset: "latin1"}, ""},
 	} {
 		err := one(test.column).CheckReadable()
@@ -266,7 +278,8 @@ func TestCheckReadable(t *testing.T) {
 		}
 		var refused *binlog.RefusedError
 		if test.want != "" &&
-			(!errors.As(err, &refused) || refused.Table != "d.t" || !strings.Contains(err.Error(), test.want)) {
+			(!errors.As(err, &refused) || refused.Table != "d.t" ||
+				!strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: %v, want %q", test.column.SQLType, err, test.want)
 		}
 	}
@@ -383,7 +396,10 @@ func TestRows(t *testing.T) {
 		{binlog.Insert, 3, "\x00\x01\x00\x00\x00\x51", "", "column name has 81 bytes"},
 		// MySQL sets the bits beyond the last column: counting bits would
 		// take this for a whole row.
-		{binlog.Insert, 0xfd, a, "", "column name is not in the row image: set binlog_row_image=FULL"},
+		{
+			binlog.Insert, 0xfd, a, "",
+			"column name is not in the row image: set binlog_row_image=FULL",
+		},
 	} {
 		got, err := run(test.op, test.bitmap, test.images)
 		if strings.Join(got, " ") != test.want || (err == nil) != (test.err == "") ||
@@ -403,7 +419,11 @@ func TestRaw(t *testing.T) {
 	for _, test := range []struct {
 		image string
 		want  []byte
-	}{{"\x00\x01\x00\x00\x00\x01a", []byte("a")}, {"\x00\x01\x00\x00\x00\x00", []byte{}}, {"\x02\x01\x00\x00\x00", nil}} {
+	}{
+		{"\x00\x01\x00\x00\x00\x01a", []byte("a")},
+		{"\x00\x01\x00\x00\x00\x00", []byte{}},
+		{"\x02\x01\x00\x00\x00", nil},
+	} {
 		if _, err := r.DecodeImage(l, []byte{3}, []byte(test.image)); err != nil {
 			t.Fatal(err)
 		}

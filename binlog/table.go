@@ -81,8 +81,8 @@ func (t *Table) Key() []int {
 	return nil
 }
 
-// FoldName returns name with its ASCII letters in lower case. Two texts name the same column if they
-// fold to the same text.
+// FoldName returns name with its ASCII letters in lower case. Two texts name the same column if
+// they fold to the same text.
 func FoldName(name string) string {
 	folded := []byte(name)
 	for i, c := range folded {

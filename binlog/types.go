@@ -43,14 +43,14 @@ const (
 	typeCount
 )
 
-// typeRow holds everything that the code knows about one column type. A new type
+// typeRow describes one column type. A new type
 // is one more row; TestColumnTypes fails for a row with a missing part.
 type typeRow struct {
 	// names are the names by which information_schema shows the type, lower case.
 	names []string
-	// args says what the numbers in parentheses behind the name mean.
+	// args is the meaning of the numbers in parentheses after the name.
 	args typeArgs
-	// charset says which character set the type's values have.
+	// charset defines which character set the type's values have.
 	charset charsetRule
 	// wires are the ways in which a row image can hold the type.
 	wires []wireForm
@@ -63,9 +63,9 @@ type typeRow struct {
 	selectSuffix string
 	// json is the form of a value in JSON.
 	json jsonForm
-	// key says how a value is written in SQL where rows are read in key order.
+	// key is how a value is written in SQL where rows are read in key order.
 	key KeyLiteral
-	// value says what an expression sees.
+	// value is what an expression sees.
 	value ValueKind
 	// alphabet holds the bytes that the value's text can consist of.
 	alphabet alphabet
@@ -74,7 +74,7 @@ type typeRow struct {
 	typicalLength int
 }
 
-// typeArgs is the meaning of the numbers in parentheses behind a type's name.
+// typeArgs is the meaning of the numbers in parentheses after a type's name.
 type typeArgs uint8
 
 const (
@@ -85,7 +85,7 @@ const (
 	argsLabels                        // the labels of an ENUM or SET
 )
 
-// charsetRule says which character set the values of a type have.
+// charsetRule defines which character set the values of a type have.
 type charsetRule uint8
 
 const (
@@ -115,13 +115,13 @@ const (
 	asDocument                     // the value's text is JSON already
 )
 
-// KeyLiteral says how a key's value is written in SQL, so that the comparison
+// KeyLiteral is how a key's value is written in SQL, so that the comparison
 // with the column uses the column's index and order.
 type KeyLiteral uint8
 
 // The ways to write a key's value. The zero KeyLiteral is invalid.
 const (
-	// KeyNumber is a number as it stands.
+	// KeyNumber is a number without quotes.
 	KeyNumber KeyLiteral = iota + 1
 	// KeyOrdinal is the number by which the server orders an ENUM, SET or BIT; it
 	// is selected as the column plus 0.
@@ -142,7 +142,7 @@ const (
 	KeyNone
 )
 
-// ValueKind says what an expression sees of a column.
+// ValueKind is the kind of value that an expression sees of a column.
 type ValueKind uint8
 
 // The kinds of value. The zero ValueKind is invalid.
@@ -157,10 +157,10 @@ const (
 
 // alphabet holds the bytes that can occur in a value's text.
 type alphabet struct {
-	// all are the bytes that can stand anywhere, tail those that can stand behind
+	// all are the bytes that can occur anywhere, tail those that can occur after
 	// the first. Empty: any byte.
 	all, tail string
-	// unsigned stands for both where the column is UNSIGNED; empty: no difference.
+	// unsigned replaces both if the column is UNSIGNED; empty: no difference.
 	unsigned string
 }
 
@@ -251,12 +251,14 @@ var columnTypes = [typeCount]typeRow{
 		wires: []wireForm{
 			{wireBit, encodingBit, 0},
 		}, fit: fitBit, text: encodingText, selectSuffix: "+0",
-		json: asNumber, key: KeyOrdinal, value: ValueInteger, alphabet: digitAlphabet, typicalLength: 1,
+		json: asNumber, key: KeyOrdinal, value: ValueInteger, alphabet: digitAlphabet,
+		typicalLength: 1,
 	},
 	TypeYear: {
 		names: []string{"year"}, args: argsIgnored, charset: charsetNone,
 		wires: []wireForm{{wireYear, encodingYear, 1}}, text: encodingText,
-		json: asYear, key: KeyNumber, value: ValueInteger, alphabet: digitAlphabet, typicalLength: 1,
+		json: asYear, key: KeyNumber, value: ValueInteger, alphabet: digitAlphabet,
+		typicalLength: 1,
 	},
 	TypeDate: {
 		names: []string{"date"}, args: argsIgnored, charset: charsetNone,
@@ -378,7 +380,7 @@ func (t Type) row() *typeRow {
 }
 
 // SetArguments fills the column's length, decimals and character set as its type
-// requires: args are the numbers in parentheses behind the type's name, charset is
+// requires: args are the numbers in parentheses after the type's name, charset is
 // the column's character set.
 func (c *Column) SetArguments(args []int, charset string) {
 	arg := func(i, absent int) int {
@@ -435,7 +437,7 @@ func (c *Column) Value() ValueKind {
 }
 
 // Alphabet returns the bytes that can occur in the text of the column's values:
-// anywhere, and behind the first byte. Empty strings stand for any byte.
+// anywhere, and after the first byte. Empty strings mean any byte.
 func (c *Column) Alphabet() (all, tail string) {
 	a := &c.Type.row().alphabet
 	if c.Unsigned && a.unsigned != "" {

@@ -5,13 +5,14 @@ import (
 	"testing"
 )
 
-// Each column type is one complete row: a type that is added with a part left out
+// Each column type is one complete row: a type that is added without one of its parts
 // would fail at run time, in whichever package reads that part.
 func TestColumnTypes(t *testing.T) {
 	seen := make(map[string]Type)
 	for typ := TypeInvalid + 1; typ < typeCount; typ++ {
 		r := typ.row()
-		if len(r.names) == 0 || r.args == 0 || r.charset == 0 || len(r.wires) == 0 || r.json == 0 || r.key == 0 ||
+		if len(r.names) == 0 || r.args == 0 || r.charset == 0 || len(r.wires) == 0 || r.json == 0 ||
+			r.key == 0 ||
 			r.value == 0 ||
 			r.typicalLength == 0 {
 			t.Errorf("type %d: a part of its row is missing: %+v", typ, *r)
@@ -49,7 +50,7 @@ func TestColumnTypes(t *testing.T) {
 	}
 }
 
-// Names and metadata of wire types stand in one row each.
+// Names and metadata of each wire type are in one row.
 func TestWireTypes(t *testing.T) {
 	for kind := range wireTypes {
 		r := &wireTypes[kind]

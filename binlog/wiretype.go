@@ -73,7 +73,7 @@ func (m wireMeta) bytes() int {
 	return 2
 }
 
-// wireRow holds what the code knows about one column type byte.
+// wireRow describes one column type byte.
 type wireRow struct {
 	name string
 	meta wireMeta
@@ -127,7 +127,7 @@ var wireTypes = [256]wireRow{
 func (w WireType) HasSign() bool { return wireTypes[w.kind].signed }
 
 // HasCollation reports whether a table map's optional metadata names a collation for
-// a column of this type; mariaDB says which server wrote the table map. ENUM and SET
+// a column of this type; mariaDB is set if a MariaDB wrote the table map. ENUM and SET
 // have their collations in fields of their own and report false.
 func (w WireType) HasCollation(mariaDB bool) bool {
 	return wireTypes[w.kind].collation || mariaDB && w.kind == wireGeometry
@@ -177,7 +177,7 @@ func ParseWireTypes(types, meta []byte) ([]WireType, error) {
 		}
 	}
 	if len(meta) > 0 {
-		return nil, fmt.Errorf("%d bytes of the table map's metadata are left over", len(meta))
+		return nil, fmt.Errorf("%d excess bytes in the table map's metadata", len(meta))
 	}
 	return parsed, nil
 }

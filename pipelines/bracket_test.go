@@ -130,7 +130,7 @@ func writeBehind(t *testing.T, stopping *atomic.Bool, conn *mysql.Conn, name str
 		t.Error(err)
 	}
 	for n := 0; !stopping.Load(); n++ {
-		id := rng.IntN(lateRows/6)*6 + w // a writer's own rows: no deadlocks
+		id := rng.IntN(lateRows/6)*6 + w // a writer's own rows: few deadlocks
 		sql := fmt.Sprintf(
 			"UPDATE t SET v = 'new %d %d' WHERE id BETWEEN %d AND %d AND id %% 6 = %d", w, n, id,
 			id+60, w,
@@ -144,7 +144,9 @@ func writeBehind(t *testing.T, stopping *atomic.Bool, conn *mysql.Conn, name str
 			sql = fmt.Sprintf("UPDATE IGNORE t SET id = %d WHERE id = %d", rng.IntN(lateRows/6)*6+w,
 				id)
 		}
-		if err := conn.Exec(t.Context(), sql); err != nil {
+		err := conn.Exec(t.Context(), sql)
+		const deadlock = 1213 // of gaps between rows; the server has undone the statement
+		if err != nil && !mysql.IsCode(err, deadlock) {
 			t.Errorf("%s: %v", sql, err)
 			return
 		}

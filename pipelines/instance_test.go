@@ -150,7 +150,7 @@ func testCommands(t *testing.T, d *database) {
 			",unmapped="+d.name+"._t_old;"+d.name+".no_key;"+d.name+".no_key_too,") ||
 		!strings.Contains(
 			text,
-			"\r\nrowfall_test_unmapped0:table="+d.name+"._t_old,reason=\"its name fits _*_old, as ",
+			"\r\nrowfall_test_unmapped0:table="+d.name+"._t_old,reason=\"its name matches _*_old, as ",
 		) ||
 		!strings.Contains(
 			text,

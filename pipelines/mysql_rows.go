@@ -29,6 +29,9 @@ type mysqlRows struct {
 	holds  *holds
 	log    zerolog.Logger
 	conn   *mysql.Conn // nil: not connected
+	// silence is how long the server may be silent; 0 is the connection's own limit. It grows
+	// until a query succeeds.
+	silence time.Duration
 }
 
 // OpenRows returns a reader that is not connected yet.
@@ -98,9 +101,8 @@ func (m *mysqlRows) ReadSchema(
 func (m *mysqlRows) ask(
 	ctx context.Context, table, what string, isSorted bool, run func(silence time.Duration) error,
 ) error {
-	silence := time.Duration(0) // the connection's own limit
-	if isSorted {
-		silence = sortSilence
+	if m.silence == 0 && isSorted {
+		m.silence = sortSilence
 	}
 	for {
 		if err := m.connect(ctx); err != nil {
@@ -109,13 +111,14 @@ func (m *mysqlRows) ask(
 		wait := newQueryWait(m.conn, what, m.log)
 		remove := m.holds.add(wait)
 		err := wait.retryWhileLocked(ctx, table, false, func() error {
-			if err := run(silence); err != nil {
+			if err := run(m.silence); err != nil {
 				return fmt.Errorf("read %s: %w", table, err)
 			}
 			return nil
 		})
 		remove()
 		if err == nil {
+			m.silence = 0
 			return nil
 		}
 		m.Close() // rows that were not read make the connection unusable
@@ -123,8 +126,8 @@ func (m *mysqlRows) ask(
 		if !errors.As(err, &silent) || ctx.Err() != nil {
 			return err
 		}
-		silence = min(2*silent.Limit, maxSilence)
-		m.log.Warn().Err(err).Dur("next_limit", silence).
+		m.silence = min(2*silent.Limit, maxSilence)
+		m.log.Warn().Err(err).Dur("next_limit", m.silence).
 			Msg("a query is run again over a new connection")
 	}
 }

@@ -40,12 +40,12 @@ func testPassedOver(t *testing.T, d *database) {
 		return strings.Join(all, "\n")
 	}
 	waitFor(t, "both are listed", func() bool {
-		return listed() == "_t_new: its name fits _*_new,\nno_key: it has no primary"
+		return listed() == "_t_new: its name matches _*_new,\nno_key: it has no primary"
 	})
 	d.exec("CREATE TABLE _t_gho (id INT PRIMARY KEY, v INT)", "DROP TABLE _t_new",
 		"INSERT INTO t VALUES (1, 1)", "INSERT INTO _t_gho VALUES (1, 1)")
 	m.waitAt(t, d.end())
-	if got := listed(); got != "_t_gho: its name fits _*_gho,\nno_key: it has no primary" {
+	if got := listed(); got != "_t_gho: its name matches _*_gho,\nno_key: it has no primary" {
 		t.Errorf("listed are\n%s", got)
 	}
 	r.kill()

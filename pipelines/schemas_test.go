@@ -22,7 +22,7 @@ func testNotFollowed(t *testing.T, d *database) {
 	)
 	const (
 		merge = "its engine MERGE shows the rows of other tables"
-		union = "it stands in the UNION of the MERGE table"
+		union = "it is in the UNION of the MERGE table"
 	)
 	for table, why := range map[string]string{
 		"whole": merge, "part": union,

@@ -6,6 +6,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"rowfall/replication/node"
+	"rowfall/replication/resp"
 )
 
 // client answers CLIENT and its subcommands.
@@ -71,9 +74,9 @@ func (s *session) setInfo(option, value []byte) {
 	s.info.Lock()
 	defer s.info.Unlock()
 	switch {
-	case is(option, "LIB-NAME"):
+	case resp.IsWord(option, "LIB-NAME"):
 		s.info.lib = string(value)
-	case is(option, "LIB-VER"):
+	case resp.IsWord(option, "LIB-VER"):
 		s.info.libVersion = string(value)
 	default:
 		s.fail("ERR Unrecognized option '%.128s'", option)
@@ -97,10 +100,22 @@ func (s *session) describe() client {
 		s: s, id: s.id, kind: "normal", addr: s.conn.RemoteAddr().String(),
 		laddr: s.conn.LocalAddr().String(), opened: s.opened,
 	}
-	if s.replica.Load() != nil {
+	if s.isReplica.Load() {
 		c.kind = "replica"
 	}
 	return c
+}
+
+// linkClient returns what filters match of the link to the upstream.
+func linkClient(link node.LinkInfo) client {
+	return client{
+		id: link.ID, kind: "master", addr: link.Addr, laddr: link.LocalAddr, opened: link.Opened,
+	}
+}
+
+// cutLink closes the link to the upstream if it matches, and reports whether it did.
+func (s *session) cutLink(match func(client) bool) bool {
+	return s.n.CutLink(func(link node.LinkInfo) bool { return match(linkClient(link)) })
 }
 
 // clientLine is a line of CLIENT LIST.
@@ -118,7 +133,7 @@ func (s *session) line() string {
 	s.info.Lock()
 	defer s.info.Unlock()
 	flags := "N"
-	if s.replica.Load() != nil {
+	if s.isReplica.Load() {
 		flags = "S"
 	}
 	idle := 0
@@ -136,7 +151,7 @@ func seconds(t time.Time) int { return int(time.Since(t).Seconds()) }
 // clientList answers CLIENT LIST [TYPE type | ID id...].
 func (s *session) clientList(args [][]byte) {
 	match, err := clientFilter(args, s)
-	if len(args) > 1 && is(args[0], "ID") {
+	if len(args) > 1 && resp.IsWord(args[0], "ID") {
 		match, err = clientIDs(args[1:])
 	}
 	if err != "" {
@@ -149,8 +164,8 @@ func (s *session) clientList(args [][]byte) {
 			b.WriteString(c.line())
 		}
 	}
-	if c, ok := s.n.upstream.linkClient(); ok && match(c) {
-		b.WriteString(c.line())
+	if link, ok := s.n.Link(); ok && match(linkClient(link)) {
+		b.WriteString(linkClient(link).line())
 	}
 	s.verbatim(b.String())
 }
@@ -161,7 +176,7 @@ func (s *session) clientKill(args [][]byte) {
 		addr := string(args[0])
 		has := func(c client) bool { return c.addr == addr }
 		killed := s.n.clients.kill(func(c *session) bool { return has(c.describe()) })
-		if !s.n.upstream.cut(has) && killed == 0 {
+		if !s.cutLink(has) && killed == 0 {
 			s.fail("ERR No such client")
 			return
 		}
@@ -186,7 +201,7 @@ func (s *session) clientKill(args [][]byte) {
 	if s.closed {
 		killed++
 	}
-	if s.n.upstream.cut(match) {
+	if s.cutLink(match) {
 		killed++
 	}
 	s.int(int64(killed))
@@ -217,13 +232,13 @@ func clientFilter(args [][]byte, self *session) (match func(client) bool, fault 
 	for i := 0; i < len(args); i += 2 {
 		value := string(args[i+1])
 		switch {
-		case is(args[i], "ID"):
+		case resp.IsWord(args[i], "ID"):
 			id, err := strconv.ParseInt(value, 10, 64)
 			if err != nil || id < 1 {
 				return nil, "ERR client-id should be greater than 0"
 			}
 			all = append(all, func(c client) bool { return c.id == id })
-		case is(args[i], "TYPE"):
+		case resp.IsWord(args[i], "TYPE"):
 			kind := strings.ToLower(value)
 			switch kind {
 			case "slave":
@@ -233,21 +248,21 @@ func clientFilter(args [][]byte, self *session) (match func(client) bool, fault 
 				return nil, "ERR Unknown client type '" + value[:min(len(value), 32)] + "'"
 			}
 			all = append(all, func(c client) bool { return c.kind == kind })
-		case is(args[i], "ADDR"):
+		case resp.IsWord(args[i], "ADDR"):
 			all = append(all, func(c client) bool { return c.addr == value })
-		case is(args[i], "LADDR"):
+		case resp.IsWord(args[i], "LADDR"):
 			all = append(all, func(c client) bool { return c.laddr == value })
-		case is(args[i], "USER"):
+		case resp.IsWord(args[i], "USER"):
 			all = append(all, func(c client) bool { return c.s != nil && value == "default" })
-		case is(args[i], "MAXAGE"):
+		case resp.IsWord(args[i], "MAXAGE"):
 			age, err := strconv.ParseInt(value, 10, 64)
 			if err != nil || age < 1 {
 				return nil, "ERR maxage is not an integer or out of range"
 			}
 			all = append(all, func(c client) bool { return int64(seconds(c.opened)) >= age })
-		case is(args[i], "SKIPME") && is(args[i+1], "yes"):
+		case resp.IsWord(args[i], "SKIPME") && resp.IsWord(args[i+1], "yes"):
 			skipSelf = true
-		case is(args[i], "SKIPME") && is(args[i+1], "no"):
+		case resp.IsWord(args[i], "SKIPME") && resp.IsWord(args[i+1], "no"):
 			skipSelf = false
 		default:
 			return nil, "ERR syntax error"

@@ -20,8 +20,7 @@ const (
 )
 
 const (
-	maxClientArgs       = 64 << 20  // bytes of one command; see resp.Reader.SetAccount
-	defaultClientMemory = 256 << 20 // maxmemory-clients, bytes
+	maxClientArgs = 64 << 20 // bytes of one command; see resp.Reader.SetAccount
 	// returnMemoryAt is the number of bytes by which the sessions' memory falls before freed memory
 	// is returned to the system at once.
 	returnMemoryAt = 32 << 20
@@ -43,7 +42,7 @@ func (s *session) account(part, bytes int) error {
 	s.memoryTotal.Add(delta)
 	total := s.n.clients.memory.Add(delta)
 	s.n.clients.raisePeak(total)
-	if limit := s.n.settings.clientMemory.Load(); delta > 0 && limit > 0 && total > limit {
+	if limit := s.n.Settings().ClientMemory(); delta > 0 && limit > 0 && total > limit {
 		return s.n.clients.evict(s, limit)
 	}
 	return nil
@@ -88,7 +87,7 @@ func (cs *clients) freedMuch() bool {
 // crowded reports whether the sessions have used half of maxmemory-clients, so that each of them
 // should use little.
 func (cs *clients) crowded() bool {
-	limit := cs.n.settings.clientMemory.Load()
+	limit := cs.n.Settings().ClientMemory()
 	return limit > 0 && cs.memory.Load() > limit/2
 }
 
@@ -116,7 +115,7 @@ func (cs *clients) evict(self *session, limit int64) error {
 		bytes := largest.memoryTotal.Load()
 		largest.evicted = true
 		total -= bytes
-		cs.n.logger.Warn().Stringer("client", largest.conn.RemoteAddr()).Int64("bytes", bytes).
+		cs.n.c.Logger.Warn().Stringer("client", largest.conn.RemoteAddr()).Int64("bytes", bytes).
 			Int64("maxmemory_clients", limit).
 			Msg("clients use more than maxmemory-clients: the connection of the largest is closed")
 		if largest != self {
@@ -195,7 +194,7 @@ func (cs *clients) dropSlow(now time.Time) {
 		if r.keys == current && pinned-r.base <= limit {
 			continue
 		}
-		cs.n.logger.Warn().Stringer("client", s.conn.RemoteAddr()).Dur("since", now.Sub(r.since)).
+		cs.n.c.Logger.Warn().Stringer("client", s.conn.RemoteAddr()).Dur("since", now.Sub(r.since)).
 			Msg("a client reads its reply too slowly, which keeps replaced data in memory: " +
 				"its connection is closed")
 		s.cut()

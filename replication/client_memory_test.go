@@ -100,7 +100,7 @@ func TestNothingIsRenderedForWhoLeft(t *testing.T) {
 // byte took 900 MB, without a time limit.
 func TestArgumentsOfAllClientsAreBounded(t *testing.T) {
 	const limit = 24 << 20
-	c, log := config(t), &memoryLog{}
+	c, log := config(t), &logText{}
 	c.Logger = zerolog.New(log)
 	n, _ := start(t, c)
 	apply(t, n, unit("SET", "k", "v"))
@@ -164,7 +164,7 @@ func TestQueuedCommandsAreCounted(t *testing.T) {
 // A reply that is read slowly pins the data that are replaced meanwhile. When the pinned data are
 // too large, the connection is closed.
 func TestSlowReplyThatKeepsMuchIsGivenUp(t *testing.T) {
-	c, log := config(t), &memoryLog{}
+	c, log := config(t), &logText{}
 	c.Logger = zerolog.New(log)
 	n, err := replication.Open(c)
 	if err != nil {

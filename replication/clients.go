@@ -19,9 +19,8 @@ type clients struct {
 	commands map[string]*command // by upper-case name; read only
 
 	sync.Mutex
-	all    map[int64]*session
-	nextID int64
-	wg     sync.WaitGroup
+	all map[int64]*session
+	wg  sync.WaitGroup
 
 	memory    atomic.Int64 // bytes that all sessions account for; see session.account
 	peak      atomic.Int64 // highest memory since freed memory was last returned to the system
@@ -49,7 +48,7 @@ func (cs *clients) accept(ctx context.Context, l net.Listener) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil: // mostly too many open files, which can pass
-			cs.n.logger.Warn().Err(err).Msg("cannot accept a connection")
+			cs.n.c.Logger.Warn().Err(err).Msg("cannot accept a connection")
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():
@@ -74,13 +73,13 @@ func (cs *clients) open(ctx context.Context, conn net.Conn) {
 	}
 	s := newSession(cs.n, conn)
 	cs.Lock()
-	if int64(len(cs.all)) >= cs.n.settings.maxClients.Load() || ctx.Err() != nil {
+	if int64(len(cs.all)) >= cs.n.Settings().MaxClients() || ctx.Err() != nil {
 		cs.Unlock()
 		cs.n.stats.rejected.Add(1)
 		cs.reject(conn)
 		return
 	}
-	s.id = cs.nextIDLocked()
+	s.id = cs.n.NextConnectionID()
 	cs.all[s.id] = s
 	cs.Unlock()
 	cs.wg.Go(func() {
@@ -101,11 +100,6 @@ func (cs *clients) reject(conn net.Conn) {
 		_, _ = conn.Write(resp.AppendError(nil, "ERR max number of clients reached"))
 		conn.Close()
 	})
-}
-
-func (cs *clients) nextIDLocked() int64 {
-	cs.nextID++
-	return cs.nextID
 }
 
 // socket is the connection below TLS, or conn itself.

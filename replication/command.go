@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"rowfall/replication/keyspace"
+	"rowfall/replication/resp"
 )
 
 // listedCommand is a command as COMMAND describes it.
@@ -80,13 +81,13 @@ func (s *session) command(_ context.Context, args [][]byte) {
 	switch {
 	case len(args) == 1:
 		s.commandInfo(all, nil)
-	case is(args[1], "INFO"):
+	case resp.IsWord(args[1], "INFO"):
 		s.commandInfo(all, args[2:])
-	case is(args[1], "COUNT") && len(args) == 2:
+	case resp.IsWord(args[1], "COUNT") && len(args) == 2:
 		s.int(int64(len(all)))
-	case is(args[1], "DOCS"):
+	case resp.IsWord(args[1], "DOCS"):
 		s.commandDocs(all, args[2:])
-	case is(args[1], "LIST"):
+	case resp.IsWord(args[1], "LIST"):
 		s.commandList(all, args[2:])
 	default:
 		s.unknownSubcommand("COMMAND", args[1])

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -86,45 +85,5 @@ func TestCommandInfoIsThatOfRedis(t *testing.T) {
 	}
 	if compared < 90 {
 		t.Errorf("only %d commands were compared", compared)
-	}
-}
-
-// For the filters of CLIENT the link to the upstream is a client of type master, as in Redis.
-// CLIENT KILL once closed the link only if TYPE master was the only filter.
-func TestClientKillMaster(t *testing.T) {
-	a, _ := complete(t, config(t))
-	n, _ := follow(t, a.Addr())
-	online(t, n)
-	r := dialRaw(t, n.Addr())
-	line := func() string {
-		return client(t, n.Addr()).Do(t.Context(), "CLIENT", "LIST", "TYPE", "master").String()
-	}
-	for _, tc := range []struct {
-		kill   string
-		killed string
-	}{
-		{"TYPE master", ":1"},
-		{"TYPE master SKIPME no", ":1"},
-		{"SKIPME yes TYPE master", ":1"},
-		{"TYPE master ADDR " + a.Addr(), ":1"},
-		{"ADDR " + a.Addr(), ":1"},
-		{a.Addr(), "+OK"},
-		{"TYPE master ADDR 192.0.2.1:1", ":0"},
-		{"TYPE master MAXAGE 100000", ":0"},
-		{"TYPE pubsub SKIPME no", ":0"},
-	} {
-		before := a.Status().PartialSyncs
-		if got := line(); !strings.Contains(got, "addr="+a.Addr()) ||
-			!strings.Contains(got, "flags=M") {
-			t.Errorf("CLIENT LIST TYPE master is %q", got)
-		}
-		if got := r.do(strings.Fields("CLIENT KILL " + tc.kill)...); got != tc.killed {
-			t.Errorf("CLIENT KILL %s gets %q", tc.kill, got)
-		}
-		if tc.killed != ":0" {
-			eventually(t, "the link is another one",
-				func() bool { return a.Status().PartialSyncs > before })
-			online(t, n)
-		}
 	}
 }

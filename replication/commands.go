@@ -11,12 +11,9 @@ import (
 	"time"
 
 	"rowfall/replication/keyspace"
+	"rowfall/replication/node"
 	"rowfall/replication/resp"
 )
-
-// redisVersion is the version that clients see: the oldest version of Redis that has the same
-// commands and replies.
-const redisVersion = "7.0.15"
 
 // commandKind is the part of the program that answers a command.
 type commandKind uint8
@@ -67,7 +64,7 @@ func (c *command) isAdmin(args [][]byte) bool { return c.admin != nil && c.admin
 
 // isHTTP reports whether the name of an unknown command begins an HTTP request or its Host header.
 func (c *command) isHTTP(name []byte) bool {
-	return c.kind == unknownCommand && (is(name, "POST") || is(name, "HOST:"))
+	return c.kind == unknownCommand && (resp.IsWord(name, "POST") || resp.IsWord(name, "HOST:"))
 }
 
 // always is the admin function of commands all of whose calls change the node.
@@ -77,7 +74,7 @@ func always([][]byte) bool { return true }
 func subcommands(names ...string) func(args [][]byte) bool {
 	return func(args [][]byte) bool {
 		return len(args) > 1 && slices.ContainsFunc(names, func(name string) bool {
-			return is(args[1], name)
+			return resp.IsWord(args[1], name)
 		})
 	}
 }
@@ -181,7 +178,7 @@ func (s *session) quit(context.Context, [][]byte) {
 // reset restores the state of a new connection.
 func (s *session) reset(context.Context, [][]byte) {
 	s.endQueue()
-	s.proto, s.repl = 2, announced{}
+	s.proto, s.repl = 2, node.Announced{}
 	if s.n.c.Password != "" {
 		s.authed = false
 		s.r.SetLimits(anonymousArgs, anonymousBulk)
@@ -236,12 +233,12 @@ func (s *session) hello(_ context.Context, args [][]byte) {
 	var name []byte
 	for i := 2; i < len(args); {
 		switch {
-		case is(args[i], "AUTH") && i+2 < len(args):
+		case resp.IsWord(args[i], "AUTH") && i+2 < len(args):
 			if !s.authenticate(args[i+1 : i+3]) {
 				return
 			}
 			i += 3
-		case is(args[i], "SETNAME") && i+1 < len(args):
+		case resp.IsWord(args[i], "SETNAME") && i+1 < len(args):
 			name = args[i+1]
 			i += 2
 		default:
@@ -261,7 +258,7 @@ func (s *session) hello(_ context.Context, args [][]byte) {
 	s.proto = proto
 	role, _ := s.n.Role()
 	s.mapOf(7)
-	s.bulks("server", "redis", "version", redisVersion)
+	s.bulks("server", "redis", "version", node.RedisVersion)
 	s.bulk("proto")
 	s.int(int64(proto))
 	s.bulk("id")
@@ -327,9 +324,9 @@ var roleLink = [...]string{
 }
 
 func (s *session) lastSave(context.Context, [][]byte) {
-	at := s.n.snaps.Status().Time
+	at := s.n.SnapshotStatus().Time
 	if at.IsZero() {
-		at = s.n.started
+		at = s.n.Started()
 	}
 	s.int(at.Unix())
 }
@@ -343,14 +340,14 @@ func (s *session) save(ctx context.Context, _ [][]byte) {
 }
 
 func (s *session) bgSave(context.Context, [][]byte) {
-	s.n.snaps.Request()
+	s.n.RequestSnapshot()
 	s.simple("Background saving started")
 }
 
 // replicaOf answers REPLICAOF host port and REPLICAOF NO ONE.
 func (s *session) replicaOf(ctx context.Context, args [][]byte) {
 	addr := ""
-	if !is(args[1], "NO") || !is(args[2], "ONE") {
+	if !resp.IsWord(args[1], "NO") || !resp.IsWord(args[2], "ONE") {
 		if addr = joinAddr(args[1], args[2]); addr == "" {
 			s.fail("ERR Invalid master port")
 			return

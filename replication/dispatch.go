@@ -19,7 +19,7 @@ func (s *session) dispatch(ctx context.Context, args [][]byte) {
 	c := s.resolve(args[0])
 	if c.isHTTP(args[0]) {
 		// A web page made a browser connect. The body of its request could contain commands.
-		s.n.logger.Warn().Stringer("client", s.conn.RemoteAddr()).
+		s.n.c.Logger.Warn().Stringer("client", s.conn.RemoteAddr()).
 			Msg("a client speaks HTTP: its connection is closed")
 		s.closed = true
 		return
@@ -35,7 +35,7 @@ func (s *session) dispatch(ctx context.Context, args [][]byte) {
 		s.error(deniedError)
 		return
 	}
-	unreadable, queued := s.n.readGate.error(), s.multi.open && !c.flags.has(immediate)
+	unreadable, queued := s.unreadable(), s.multi.open && !c.flags.has(immediate)
 	// Is the command an error whatever the data are? In Redis, too, such an error comes first.
 	if (unreadable != "" || queued) && s.rejectEarly(c, args) {
 		s.multi.broken = s.multi.open

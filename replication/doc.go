@@ -19,23 +19,20 @@
 //
 // # Files
 //
-//	the API           node.go, config.go, status.go, role.go, complete.go, stalls.go
-//	start             recovery.go, log_check.go, unusable.go, loading.go
-//	writer            appender.go, expiry.go, room.go, quorum.go
-//	snapshots         snapshot_source.go; the files are package snapshots
-//	replicas          admit.go (PSYNC), replica.go, replicas.go, replica_limits.go, fullsync.go,
-//	                  form.go, pacing_linux.go
-//	upstream          follow.go; the wire is package upstream
-//	change of master  failover.go, failover_command.go
-//	clients           clients.go (accepts connections), session.go (one connection),
-//	                  dispatch.go (which part executes a command), commands.go (the table),
-//	                  transaction.go (MULTI), replconf.go (REPLCONF, PSYNC), wait.go,
-//	                  client.go (CLIENT), command.go (COMMAND), settings.go (CONFIG), info.go,
-//	                  reply.go, client_memory.go, readgate.go (when reads are rejected)
-//	small parts       address.go, signal.go, waiting.go
+//	the API           node.go, core.go (the types of package node under this package's names)
+//	connections       loading.go (LOADING while Open runs), clients.go (accepts), session.go (one
+//	                  connection), reply.go, client_memory.go, pacing_linux.go
+//	execution         dispatch.go (which part executes a command), commands.go (the table, and short
+//	                  commands), readgate.go (LOADING and MASTERDOWN)
+//	commands          transaction.go (MULTI), replconf.go (REPLCONF, PSYNC), wait.go,
+//	                  failover_command.go, client.go (CLIENT), command.go (COMMAND),
+//	                  config_command.go (CONFIG), info.go
 //
-// Packages below hold what can be understood and tested without a node:
+// This package is the clients' side: it accepts connections and executes commands. It asks package
+// node, the core, which knows no client. Packages below hold what can be understood and tested
+// without a node:
 //
+//	node          the core: role, log, snapshots, replicas, and the link to the upstream
 //	disk          the file system, and atomic writes of small files
 //	replog        the replication log
 //	identity      replication ids, role and the lock of a directory; the answer to PSYNC
@@ -45,7 +42,6 @@
 //	upstream      a replica's side of the wire
 //	keyspace, rdb, resp
 //
-// The package is larger than 2,500 lines because the clients' side, which only asks the core,
-// is not a package of its own yet, and because appender, recovery, role and PSYNC share the
-// state that DESIGN.md, "Locks", orders.
+// It has more than 12 files because every command, or group of commands, with its own rules has its
+// own file.
 package replication

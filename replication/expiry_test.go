@@ -13,17 +13,6 @@ import (
 	"rowfall/replication/replog"
 )
 
-// clock is a node's time, which stands still until it is moved.
-type clock struct{ atomic.Int64 }
-
-func stopped() *clock {
-	c := &clock{}
-	c.Store(time.Now().UnixMilli())
-	return c
-}
-
-func (c *clock) in(ms int64) string { return strconv.FormatInt(c.Load()+ms, 10) }
-
 // Replicas, ours and real ones, show a key as gone when its time is over and keep
 // it until the master's DEL. The master's clock alone decides when that comes.
 func TestOnlyTheMasterDeletes(t *testing.T) {
@@ -192,4 +181,30 @@ func TestDueKeysWithLongNames(t *testing.T) {
 			unit("DEL", keys[4]),
 		) + string(again),
 	)
+}
+
+func TestExpiry(t *testing.T) {
+	c := config(t)
+	var now atomic.Int64
+	now.Store(time.Now().UnixMilli())
+	c.Now = now.Load
+	n, _ := complete(t, c)
+	apply(t, n, unit("SET", "k", "v"),
+		unit("PEXPIREAT", "k", strconv.FormatInt(now.Load()+1000, 10)), unit("SET", "other", "v"))
+	r := dialRaw(t, n.Addr())
+	at := psync(r, "?", "-1")
+	now.Add(1000) // as in Redis, the millisecond itself still counts
+	if got := client(t, n.Addr()).Exists(t.Context(), "k").Val(); got != 1 {
+		t.Errorf("k is gone too early")
+	}
+	now.Add(1)
+	if got := client(t, n.Addr()).Exists(t.Context(), "k").Val(); got != 0 {
+		t.Errorf("k is still there")
+	}
+	// The replica hears it from us, as a command, even if nothing else is written.
+	r.expect(string(unit("SELECT", "0")) + string(unit("DEL", "k")))
+	if n.Offset() != at+replog.Offset(len(unit("SELECT", "0"))+len(unit("DEL", "k"))) {
+		t.Errorf("the stream ends at %d", n.Offset())
+	}
+	eventually(t, "the key is deleted", func() bool { return n.Keyspace().Len() == 1 })
 }

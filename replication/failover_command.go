@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 	"time"
+
+	"rowfall/replication/resp"
 )
 
 // failoverCommand is FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT ms].
@@ -11,7 +13,7 @@ func (s *session) failoverCommand(ctx context.Context, args [][]byte) {
 	to, force, abort, timeout := "", false, false, time.Duration(0)
 	for i := 1; i < len(args); i++ {
 		switch {
-		case is(args[i], "TIMEOUT") && i+1 < len(args) && timeout == 0:
+		case resp.IsWord(args[i], "TIMEOUT") && i+1 < len(args) && timeout == 0:
 			ms, err := strconv.ParseInt(string(args[i+1]), 10, 64)
 			if err != nil || ms <= 0 || ms > int64(maxWait/time.Millisecond) {
 				s.fail("ERR FAILOVER timeout must be greater than 0")
@@ -19,15 +21,15 @@ func (s *session) failoverCommand(ctx context.Context, args [][]byte) {
 			}
 			timeout = time.Duration(ms) * time.Millisecond
 			i++
-		case is(args[i], "ABORT") && len(args) == 2:
+		case resp.IsWord(args[i], "ABORT") && len(args) == 2:
 			abort = true
-		case is(args[i], "TO") && i+2 < len(args) && to == "":
+		case resp.IsWord(args[i], "TO") && i+2 < len(args) && to == "":
 			to = joinAddr(args[i+1], args[i+2])
 			if i += 2; to == "" {
 				s.fail("ERR value is not an integer or out of range")
 				return
 			}
-		case is(args[i], "FORCE") && to != "":
+		case resp.IsWord(args[i], "FORCE") && to != "":
 			force = true
 		default:
 			s.fail("ERR syntax error")

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"rowfall/internal/faultfs"
 	"rowfall/internal/memfs"
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
@@ -309,7 +310,7 @@ func TestFailoverRefused(t *testing.T) {
 func TestFailoverByForceLosesWhatTheTargetLacks(t *testing.T) {
 	a, _ := complete(t, config(t))
 	c := config(t)
-	d := &volume{}
+	d := newVolume()
 	c.Log.FS, c.ReplicaOf = d, a.Addr()
 	c.Log.Reserve, c.Log.SegmentSize = 64<<10, 256<<10
 	b, _ := start(t, c)
@@ -503,9 +504,8 @@ func TestFailoverWhoseReplicaMovedOn(t *testing.T) {
 	failoverTo(t, n.Addr(), target.Addr().String())
 	for _, answer := range []string{"", "-NOMASTERLINK no\r\n", "-MASTERDOWN no\r\n", "+FULLRESYNC " + foreignID + " 5\r\n"} {
 		conn := target.asked()
-		conn.Write(
-			[]byte("-ERR PSYNC FAILOVER replid must match my replid.\r\n"),
-		) //nolint:errcheck // the test sees what follows
+		refusal := "-ERR PSYNC FAILOVER replid must match my replid.\r\n"
+		conn.Write([]byte(refusal)) //nolint:errcheck // the test sees what follows
 		want := []string{"PSYNC", target.id, strconv.Itoa(int(target.at) + 1)}
 		if got := conn.command(); !slices.Equal(got, want) {
 			t.Errorf("then it is asked %q, want %q", got, want)
@@ -608,17 +608,6 @@ func TestFailedHandOverIsForgotten(t *testing.T) {
 	}
 }
 
-// opening is the system's files, of which each is told before it is opened.
-type opening struct {
-	disk.SystemFS
-	before func(name string)
-}
-
-func (o *opening) Open(name string, flag int) (disk.File, error) {
-	o.before(filepath.Base(name))
-	return o.SystemFS.Open(name, flag)
-}
-
 // ABORT that came while the role was being given away said OK, and it was given away.
 func TestAbortIsNotOvertaken(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
@@ -626,11 +615,10 @@ func TestAbortIsNotOvertaken(t *testing.T) {
 	var n *replication.Node
 	said := errors.New("not asked")
 	c := config(t)
-	c.FS = &opening{before: func(name string) {
-		if name == "failover.tmp" { // the appender has begun: it cannot be asked any more
-			said = n.AbortFailover(over)
-		}
-	}}
+	// The appender creates this file when it has begun: it cannot be asked any more.
+	abort := faultfs.Before(func(*faultfs.Op) { said = n.AbortFailover(over) })
+	c.FS = faultfs.WrapNames(disk.SystemFS{},
+		faultfs.If(faultfs.Creates("failover.tmp"), abort))
 	n, _ = complete(t, c)
 	if err := n.HandOver(over, nowhere); !errors.Is(err, context.Canceled) {
 		t.Errorf("a hand-over that was aborted gives %v", err)

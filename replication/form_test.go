@@ -1,7 +1,6 @@
 package replication_test
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"strings"
@@ -16,38 +15,10 @@ import (
 	"rowfall/replication/resp"
 )
 
-// memoryLog keeps the log's lines.
-type memoryLog struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *memoryLog) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(line)
-}
-
-// count returns how many lines have all of these texts.
-func (l *memoryLog) count(texts ...string) (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-lines:
-	for line := range strings.Lines(l.buf.String()) {
-		for _, text := range texts {
-			if !strings.Contains(line, text) {
-				continue lines
-			}
-		}
-		n++
-	}
-	return n
-}
-
 // withStream starts a node that holds a stream with a history.
-func withStream(t *testing.T) (*replication.Node, *memoryLog) {
+func withStream(t *testing.T) (*replication.Node, *logText) {
 	t.Helper()
-	c, log := config(t), &memoryLog{}
+	c, log := config(t), &logText{}
 	c.Logger = zerolog.New(log)
 	n, _ := complete(t, c)
 	apply(t, n, unit("XADD", "s", "1-1", "f", "v"), unit("XADD", "s", "2-1", "f", "v"),

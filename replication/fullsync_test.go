@@ -396,3 +396,18 @@ func TestFirstLoadTakesSnapshots(t *testing.T) {
 			want, at)
 	}
 }
+
+// A replica that cannot load what it gets and asks again at once is slowed down.
+func TestRepeatedFullSyncsAreDelayed(t *testing.T) {
+	n, _ := complete(t, config(t))
+	for range 2 {
+		r := dialRaw(t, n.Addr())
+		psync(r, "?", "-1")
+		r.Close()
+	}
+	began := time.Now()
+	psync(dialRaw(t, n.Addr()), "?", "-1")
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("the third begins after %v", took)
+	}
+}

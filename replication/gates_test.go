@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"rowfall/internal/faultfs"
 	"rowfall/replication/disk"
 )
 
@@ -53,41 +54,30 @@ func exists(name string) bool {
 	return err == nil
 }
 
-// gatedDisk is the system's files, with a gate before each thing that the log does.
-type gatedDisk struct {
-	volume
-	gates
+// logFiles returns the files of the log, with a gate before each operation that changes them.
+func (g gates) logFiles() disk.FS {
+	return faultfs.Wrap(disk.SystemFS{}, faultfs.Before(func(op *faultfs.Op) {
+		switch {
+		case op.Creates():
+			g.pass("create")
+		case op.Kind == faultfs.OpRemove:
+			g.pass("remove")
+		case op.Kind == faultfs.OpWriteAt:
+			g.pass("write")
+		case op.Kind == faultfs.OpSync:
+			g.pass("sync")
+		}
+	}))
 }
 
-type gatedFile struct {
-	disk.File
-	gates
-}
-
-func (d *gatedDisk) Open(name string, flag int) (disk.File, error) {
-	if flag&os.O_CREATE != 0 {
-		d.pass("create")
-	}
-	f, err := d.volume.Open(name, flag)
-	if err != nil {
-		return nil, err
-	}
-	return &gatedFile{f, d.gates}, nil
-}
-
-func (d *gatedDisk) Remove(name string) error {
-	d.pass("remove")
-	return d.volume.Remove(name)
-}
-
-func (f *gatedFile) WriteAt(b []byte, off int64) (int, error) {
-	f.pass("write")
-	return f.File.WriteAt(b, off)
-}
-
-func (f *gatedFile) Sync() error {
-	f.pass("sync")
-	return f.File.Sync()
+// nodeFiles returns the other files of a node. Behind the creation of each there is a gate of the
+// file's name.
+func (g gates) nodeFiles() disk.FS {
+	return faultfs.WrapNames(disk.SystemFS{}, faultfs.After(func(op *faultfs.Op) {
+		if op.Creates() {
+			g.pass(filepath.Base(op.Name))
+		}
+	}))
 }
 
 // gatedWriter is a snapshot's way into its file, with a gate behind its first part.
@@ -103,20 +93,6 @@ func (w *gatedWriter) Write(b []byte) (int, error) {
 	}
 	w.passed += len(b)
 	return w.w.Write(b)
-}
-
-// gatedFiles is the system's files, with a gate behind the making of each, by its name.
-type gatedFiles struct {
-	disk.SystemFS
-	gates
-}
-
-func (d *gatedFiles) Open(name string, flag int) (disk.File, error) {
-	f, err := d.SystemFS.Open(name, flag)
-	if err == nil && flag&os.O_CREATE != 0 {
-		d.pass(filepath.Base(name))
-	}
-	return f, err
 }
 
 // dam makes whoever writes a file of a member wait: one that is not the log's.

@@ -11,62 +11,22 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"rowfall/replication/node"
+	"rowfall/replication/resp"
 )
 
-// stats are counters that INFO shows. CONFIG RESETSTAT resets all but blocked.
+// stats are the counters of the clients' side that INFO shows. CONFIG RESETSTAT resets all but
+// blocked.
 type stats struct {
-	connections, rejected, commands, expired atomic.Int64
-	fullSyncs, partialOK, partialErr         atomic.Int64
-	blocked                                  atomic.Int64 // gauge: clients that are blocked now
+	connections, rejected, commands atomic.Int64
+	blocked                         atomic.Int64 // gauge: clients that are blocked now
 }
 
 func (s *stats) reset() {
-	for _, c := range []*atomic.Int64{
-		&s.connections, &s.rejected, &s.commands, &s.expired,
-		&s.fullSyncs, &s.partialOK, &s.partialErr,
-	} {
+	for _, c := range []*atomic.Int64{&s.connections, &s.rejected, &s.commands} {
 		c.Store(0)
 	}
-}
-
-// Status returns the node's status, which INFO shows, too.
-func (n *Node) Status() Status {
-	st := n.replicationStatus()
-	keys := n.Keyspace()
-	all, _, hidden := keys.Counts()
-	st.Keys, st.HiddenKeys = all-hidden, hidden
-	m := keys.Memory()
-	st.Memory = MemoryStatus{Live: m.Live, Garbage: m.Garbage + m.Retired, Mapped: m.Mapped}
-	st.Addr, st.Clients, st.Snapshot = n.Addr(), n.clients.count(), n.snaps.Status()
-	st.FullSyncs, st.PartialSyncs = n.stats.fullSyncs.Load(), n.stats.partialOK.Load()
-	st.PartialsRefused = n.stats.partialErr.Load()
-	st.Held, st.Failover = n.stalls.newest().reason, n.failover.now()
-	st.GoodReplicas, _ = n.quorum.count()
-	return st
-}
-
-// replicationStatus returns the part of Status that is consistent. A full resync and a change of
-// role change id and offsets under n.state. While n.state is locked, the log only grows at its end
-// and loses its beginning, so offsets that are read earlier are never beyond those read later.
-func (n *Node) replicationStatus() Status {
-	n.state.Lock()
-	defer n.state.Unlock()
-	id := n.state.id
-	role, term := roleOf(id)
-	previous, to, _ := id.History.Previous()
-	st := Status{
-		Role: role, Term: term, Complete: n.state.complete, Advice: n.state.advice,
-		ID: string(id.History.ID()), PreviousID: string(previous), PreviousTo: to,
-	}
-	st.Replicas = n.replicas.status()
-	st.LogStart = n.log.Start()
-	st.Offset = n.log.End()
-	if role == Replica {
-		up := n.upstream.status()
-		up.Addr = id.Upstream
-		st.Upstream = &up
-	}
-	return st
 }
 
 // infoSections are the sections in the order in which INFO shows them.
@@ -87,8 +47,10 @@ var infoSections = []struct {
 func (s *session) infoCommand(_ context.Context, args [][]byte) {
 	w := infoWriter{wanted: func(name string) bool {
 		for _, a := range args[1:] {
-			if is(a, name) || is(a, "all") || is(a, "everything") || is(a, "default") {
-				return true
+			for _, word := range []string{name, "all", "everything", "default"} {
+				if resp.IsWord(a, word) {
+					return true
+				}
 			}
 		}
 		return len(args) == 1
@@ -165,15 +127,15 @@ func (w *infoWriter) sections(text string) {
 }
 
 func infoServer(w *infoWriter, n *Node, _ Status) {
-	up := int64(time.Since(n.started).Seconds())
+	up := int64(time.Since(n.Started()).Seconds())
 	_, port, _ := net.SplitHostPort(n.Addr())
-	w.field("redis_version", redisVersion)
+	w.field("redis_version", node.RedisVersion)
 	w.field("redis_mode", "standalone")
 	w.field("server_name", "rowfall")
 	w.field("os", runtime.GOOS)
 	w.field("arch_bits", 64)
 	w.field("process_id", os.Getpid())
-	w.field("run_id", n.runID)
+	w.field("run_id", n.RunID())
 	w.field("tcp_port", port)
 	w.field("server_time_usec", time.Now().UnixMicro())
 	w.field("uptime_in_seconds", up)
@@ -183,7 +145,7 @@ func infoServer(w *infoWriter, n *Node, _ Status) {
 
 func infoClients(w *infoWriter, n *Node, st Status) {
 	w.field("connected_clients", st.Clients-len(st.Replicas))
-	w.field("maxclients", n.settings.maxClients.Load())
+	w.field("maxclients", n.Settings().MaxClients())
 	w.field("blocked_clients", n.stats.blocked.Load())
 }
 
@@ -224,7 +186,7 @@ func infoPersistence(w *infoWriter, n *Node, st Status) {
 	}
 	last := st.Snapshot.Time
 	if last.IsZero() {
-		last = n.started
+		last = n.Started()
 	}
 	w.field("loading", 0)
 	w.field("async_loading", st.Upstream != nil && st.Upstream.State == LinkTransfer)
@@ -244,7 +206,7 @@ func infoStats(w *infoWriter, n *Node, st Status) {
 	w.field("sync_full", st.FullSyncs)
 	w.field("sync_partial_ok", st.PartialSyncs)
 	w.field("sync_partial_err", st.PartialsRefused)
-	w.field("expired_keys", n.stats.expired.Load())
+	w.field("expired_keys", st.ExpiredKeys)
 	w.field("evicted_keys", 0)
 }
 
@@ -256,7 +218,7 @@ func infoReplication(w *infoWriter, n *Node, st Status) {
 	}
 	w.fieldIfSet("rowfall_advice", st.Advice)
 	w.field("connected_slaves", len(st.Replicas))
-	if n.settings.minReplicas.Load() > 0 {
+	if n.Settings().MinReplicas() > 0 {
 		w.field("min_slaves_good_slaves", st.GoodReplicas)
 	}
 	for i, r := range st.Replicas {
@@ -307,7 +269,7 @@ func infoUpstream(w *infoWriter, n *Node, st Status) {
 	w.field("rowfall_upstream_state", up.State)
 	w.fieldIfSet("rowfall_upstream_stopped", up.Stopped)
 	w.fieldIfSet("rowfall_upstream_error", up.Err)
-	w.field("slave_priority", n.settings.priority.Load())
+	w.field("slave_priority", n.Settings().Priority())
 	w.field("slave_read_only", 1)
 	w.field("replica_announced", 1)
 }

@@ -80,7 +80,7 @@ var lostLogs = []struct {
 				t.Fatal(err)
 			}
 		}
-		if err := os.Remove(filepath.Join(dir, "log", replog.MarkName)); err != nil {
+		if err := os.Remove(filepath.Join(dir, "log", replog.SyncedFile)); err != nil {
 			t.Fatal(err)
 		}
 	}, false},
@@ -220,7 +220,7 @@ func TestMasterWithoutItsLogBeginsANewID(t *testing.T) {
 // zeroMark has the log's mark say that nothing was durable, as before its first sync.
 func zeroMark(t *testing.T, dir string) {
 	t.Helper()
-	f, err := os.OpenFile(filepath.Join(dir, "log", replog.MarkName), os.O_RDWR, 0)
+	f, err := os.OpenFile(filepath.Join(dir, "log", replog.SyncedFile), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,13 @@ package replication
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
+	"strings"
+
+	"rowfall/replication/node"
+	"rowfall/replication/resp"
 )
 
 // replConf answers REPLCONF, by which a replica announces itself before PSYNC: pairs of option and
@@ -17,14 +22,14 @@ func (s *session) replConf(_ context.Context, args [][]byte) {
 	for i := 1; i < len(args); i += 2 {
 		value := args[i+1]
 		switch {
-		case is(args[i], "listening-port"):
+		case resp.IsWord(args[i], "listening-port"):
 			port, err := strconv.ParseUint(string(value), 10, 16)
 			if err != nil {
 				s.fail("ERR value is not an integer or out of range")
 				return
 			}
-			s.repl.port = int(port)
-		case is(args[i], "ip-address"):
+			s.repl.Port = int(port)
+		case resp.IsWord(args[i], "ip-address"):
 			if len(value) > 255 {
 				s.fail("ERR REPLCONF ip-address provided by replica instance is too long: %d bytes",
 					len(value))
@@ -36,24 +41,26 @@ func (s *session) replConf(_ context.Context, args [][]byte) {
 				s.fail("ERR REPLCONF ip-address %q: want a host", value)
 				return
 			}
-			s.repl.ip = string(value)
-		case is(args[i], "capa"):
-			s.repl.psync2 = s.repl.psync2 || is(value, "psync2")
-			s.repl.eof = s.repl.eof || is(value, "eof")
-			s.repl.packed = s.repl.packed || is(value, "rdb-channel-repl") || is(value, packedCapa)
-		case is(args[i], "version"):
-			s.repl.version = string(value[:min(len(value), 32)])
-			packed, err := atLeast7(s.repl.version)
-			s.repl.packed = s.repl.packed || packed && err == nil
-		case is(args[i], "rdb-only"):
-			s.repl.rdbOnly = string(value) == "1"
-		case is(args[i], "rdb-filter-only"):
-			if err := s.repl.filter(string(value)); err != nil {
-				s.fail("ERR %v", err)
+			s.repl.IP = string(value)
+		case resp.IsWord(args[i], "capa"):
+			s.repl.PSync2 = s.repl.PSync2 || resp.IsWord(value, "psync2")
+			s.repl.EOF = s.repl.EOF || resp.IsWord(value, "eof")
+			s.repl.Packed = s.repl.Packed || resp.IsWord(value, "rdb-channel-repl") ||
+				resp.IsWord(value, packedCapa)
+		case resp.IsWord(args[i], "version"):
+			s.repl.Version = string(value[:min(len(value), 32)])
+			packed, err := node.LoadsListpacks(s.repl.Version)
+			s.repl.Packed = s.repl.Packed || packed && err == nil
+		case resp.IsWord(args[i], "rdb-only"):
+			s.repl.RDBOnly = string(value) == "1"
+		case resp.IsWord(args[i], "rdb-filter-only"):
+			if fault := filterFault(string(value)); fault != "" {
+				s.error(fault)
 				return
 			}
-		case is(args[i], "ack"), is(args[i], "fack"), is(args[i], "getack"):
-			// Redis sends no reply to these. A replica's own are read by replica.readAcks.
+			s.repl.RDBEmpty = true
+		case resp.IsWord(args[i], "ack"), resp.IsWord(args[i], "fack"), resp.IsWord(args[i], "getack"):
+			// Redis sends no reply to these. A replica's own are read by the core.
 			return
 		default:
 			s.fail("ERR Unrecognized REPLCONF option: %.128s", args[i])
@@ -63,6 +70,22 @@ func (s *session) replConf(_ context.Context, args [][]byte) {
 	s.ok()
 }
 
+// packedCapa is the capability by which Rowfall's own replicas announce that they load
+// listpacks. Other servers ignore it.
+const packedCapa = "rdb-listpack"
+
+// filterFault returns the error reply to the words of REPLCONF rdb-filter-only, which restrict the
+// snapshot; empty: they are valid. The node has no functions, and the protocol defines no other
+// word.
+func filterFault(words string) string {
+	for _, w := range strings.Fields(words) {
+		if !strings.EqualFold(w, "functions") {
+			return fmt.Sprintf("ERR Unsupported rdb-filter-only option: %.64s", w)
+		}
+	}
+	return ""
+}
+
 const idLength = 40 // bytes of a replication id
 
 // psync answers PSYNC id offset [FAILOVER]. With FAILOVER the upstream, which sends it, hands the
@@ -70,18 +93,16 @@ const idLength = 40 // bytes of a replication id
 func (s *session) psync(ctx context.Context, args [][]byte) {
 	offset, err := strconv.ParseInt(string(args[2]), 10, 64)
 	switch {
-	case len(args) > 4 || len(args) == 4 && !is(args[3], "FAILOVER"):
+	case len(args) > 4 || len(args) == 4 && !resp.IsWord(args[3], "FAILOVER"):
 		s.fail("ERR syntax error")
 		return
 	case err != nil:
 		s.fail("ERR value is not an integer or out of range")
 		return
 	case len(args) == 4:
-		_, err := s.n.appender.submit(ctx, 0, nil, func() error {
-			return s.n.appender.takeOver(string(args[1]))
-		})
+		err := s.n.TakeOver(ctx, string(args[1]))
 		switch {
-		case errors.As(err, new(*refusedError)):
+		case errors.As(err, new(*node.RefusedError)):
 			s.fail("ERR %v", err)
 			return
 		case err != nil:
@@ -94,21 +115,21 @@ func (s *session) psync(ctx context.Context, args [][]byte) {
 	if s.canFilter() {
 		// The id is logged, so a long one is cut; with one byte too many it matches no id.
 		id := string(args[1][:min(len(args[1]), idLength+1)])
-		s.follow = &psync{id: id, offset: offset}
+		s.follow = &node.PSync{ID: id, Offset: offset}
 	}
 }
 
 // sync answers SYNC, the full resync from before PSYNC. redis-cli --rdb and --replica may use it.
 func (s *session) sync(context.Context, [][]byte) {
 	if s.canFilter() {
-		s.follow = &psync{id: "?", offset: -1, legacy: true}
+		s.follow = &node.PSync{ID: "?", Offset: -1, Legacy: true}
 	}
 }
 
 // canFilter reports whether a requested filter of the snapshot is possible; if not, it appends the
 // error of Redis.
 func (s *session) canFilter() bool {
-	if s.repl.rdbEmpty && !s.repl.eof {
+	if s.repl.RDBEmpty && !s.repl.EOF {
 		s.fail("ERR Filtered replica requires EOF capability")
 		return false
 	}

@@ -65,20 +65,10 @@ func TestLoadTimeIsLimited(t *testing.T) {
 	defer stop()
 	eventually(t, "it is disconnected", func() bool { return len(n.Status().Replicas) == 0 })
 	if !text.has("it did not acknowledge a snapshot of") {
-		t.Errorf("the reason is not logged: %s", text.b.String())
+		t.Errorf("the reason is not logged: %s", text.buf.String())
 	}
 	letsGo(t, n,
 		from) // not after repl-timeout alone, which is for replicas that left by themselves
-}
-
-// By the defaults a replica may load for a time that depends on what it has to load, as long as it
-// shows that it is there.
-func TestLoadTimeByDefault(t *testing.T) {
-	for _, size := range []int64{0, 600 << 20, 100 << 30} {
-		if got, want := replication.DefaultLoadTime(size), 5*time.Minute+time.Duration(size>>20)*time.Second; got != want {
-			t.Errorf("%d bytes may take %v, want %v", size, got, want)
-		}
-	}
 }
 
 // The log that stays for a full resync is limited, too, whether the replica loads or is gone and
@@ -105,7 +95,7 @@ func TestLogOfAFullSyncIsLimited(t *testing.T) {
 			eventually(t, "it is disconnected",
 				func() bool { return len(n.Status().Replicas) == 0 })
 			if !text.has("its full resync needs") {
-				t.Errorf("the reason is not logged: %s", text.b.String())
+				t.Errorf("the reason is not logged: %s", text.buf.String())
 			}
 		})
 	}
@@ -166,7 +156,7 @@ func TestSlowReadersDoNotKeepTheirPlaces(t *testing.T) {
 func TestSnapshotOnAFullDiskWithExpiredKeys(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(1_700_000_000_000)
-	c, d := config(t), &volume{}
+	c, d := config(t), newVolume()
 	c.Now, c.Log.FS = clock.Load, d
 	c.Log.Reserve, c.Log.SegmentSize = 4<<10, 64<<10
 	n, _ := complete(t, c)

@@ -1,12 +1,10 @@
 package replication_test
 
 import (
-	"bytes"
 	"context"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,24 +14,6 @@ import (
 	"rowfall/replication"
 	"rowfall/replication/replog"
 )
-
-// logText collects what a node logs.
-type logText struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logText) has(text string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.b.String(), text)
-}
 
 // overwrite puts new values of 64 KiB in the place of 16 keys' old ones, as many as make megabytes
 // of log. The volume may be full now and then, but not for a minute.
@@ -132,7 +112,7 @@ func TestFullVolumeDropsReplicasBeforeTheWriter(t *testing.T) {
 		t.Errorf("replicas: %+v, %d full resyncs", st.Replicas, st.FullSyncs)
 	}
 	if !text.has("the volume is full: the log up to offset") {
-		t.Errorf("the reason is not logged: %s", text.b.String())
+		t.Errorf("the reason is not logged: %s", text.buf.String())
 	}
 }
 

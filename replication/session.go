@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rowfall/replication/keyspace"
+	"rowfall/replication/node"
 	"rowfall/replication/resp"
 )
 
@@ -44,11 +45,11 @@ type session struct {
 	w      *resp.Writer // appends replies from the keyspace to out, and sends long ones in chunks
 	err    error        // why no more replies can be sent
 	closed bool         // close the connection after the replies so far
-	follow *psync       // set by PSYNC and SYNC: the session is to become a replica's
-	repl   announced
+	follow *node.PSync  // set by PSYNC and SYNC: the session is to become a replica's
+	repl   node.Announced
 	multi  queue
 
-	replica atomic.Pointer[replica] // set once the session is a replica's
+	isReplica atomic.Bool // the session is a replica's
 
 	memory      [memoryParts]int // bytes by part; only the session's goroutine uses it
 	memoryTotal atomic.Int64     // their sum
@@ -87,7 +88,7 @@ func (s *session) serve(ctx context.Context) {
 	defer cancel()
 	defer s.releaseMemory()
 	if err := s.handshake(ctx); err != nil {
-		s.n.logger.Debug().Err(err).Stringer("client", s.conn.RemoteAddr()).
+		s.n.c.Logger.Debug().Err(err).Stringer("client", s.conn.RemoteAddr()).
 			Msg("TLS handshake failed")
 		return
 	}
@@ -114,10 +115,11 @@ func (s *session) serve(ctx context.Context) {
 		}
 		if p := s.follow; p != nil {
 			s.follow = nil
-			if s.serveReplica(ctx, p) {
+			refusal := s.serveReplica(ctx, *p)
+			if refusal == "" {
 				return
 			}
-			s.error(p.refusal)
+			s.error(refusal)
 			if s.flush() != nil {
 				return
 			}
@@ -132,9 +134,18 @@ func (s *session) handshake(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, min(handshakeTime, s.n.timeout()))
+	ctx, cancel := context.WithTimeout(ctx, min(handshakeTime, s.n.Settings().Timeout()))
 	defer cancel()
 	return t.HandshakeContext(ctx)
+}
+
+// serveReplica hands the connection over to the core, for a replica. A refusal is the error reply
+// to its PSYNC; the session stays a client's then. Without one the connection is over.
+func (s *session) serveReplica(ctx context.Context, p node.PSync) (refusal string) {
+	return s.n.ServeReplica(ctx, &node.ReplicaConn{
+		Conn: s.conn, Socket: socket(s.conn), Reader: s.r, Announced: s.repl,
+		Admitted: func() { s.isReplica.Store(true) },
+	}, p)
 }
 
 // cut closes the session's socket; the session's goroutines end at their next read or write. It
@@ -178,7 +189,7 @@ func (s *session) send(b []byte) error {
 	for len(b) > 0 && err == nil {
 		chunk := b[:min(len(b), replyChunk)]
 		b = b[len(chunk):]
-		if err = s.conn.SetWriteDeadline(time.Now().Add(s.n.timeout())); err == nil {
+		if err = s.conn.SetWriteDeadline(time.Now().Add(s.n.Settings().Timeout())); err == nil {
 			_, err = s.conn.Write(chunk)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -16,7 +15,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"rowfall/replication"
-	"rowfall/replication/resp"
 )
 
 // Each line is a command and the first line of its reply.
@@ -113,233 +111,6 @@ func TestPipelineAndBrokenInput(t *testing.T) {
 	}
 }
 
-func TestTransactionOfReads(t *testing.T) {
-	n, _ := start(t, config(t))
-	apply(t, n, unit("SET", "k", "v"))
-	c := client(t, n.Addr())
-	cmds, err := c.TxPipelined(t.Context(), func(p redis.Pipeliner) error {
-		p.Get(t.Context(), "k")
-		p.Exists(t.Context(), "none")
-		p.Info(t.Context(), "replication")
-		return nil
-	})
-	if err != nil || len(cmds) != 3 || cmds[0].(*redis.StringCmd).Val() != "v" {
-		t.Errorf("got %v, %v", cmds, err)
-	}
-}
-
-func TestInfoRoleConfig(t *testing.T) {
-	n, _ := complete(t, config(t))
-	at := apply(t, n, unit("SET", "k", "v"))
-	c := client(t, n.Addr())
-	ctx := t.Context()
-	st := n.Status()
-	for section, want := range map[string]string{
-		"server":      "tcp_port:" + n.Addr()[strings.LastIndex(n.Addr(), ":")+1:] + "\r\n",
-		"clients":     "maxclients:10000\r\n",
-		"memory":      "used_memory:",
-		"persistence": "loading:0\r\n",
-		"stats":       "sync_partial_err:0\r\n",
-		"replication": fmt.Sprintf("role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\nmaster_replid:%s\r\nmaster_replid2:%040d\r\nmaster_repl_offset:%d\r\nsecond_repl_offset:-1\r\n", st.ID, 0, at),
-		"keyspace":    "db0:keys=1,expires=0",
-	} {
-		text, err := c.Info(ctx, section).Result()
-		if err != nil || !strings.Contains(text, want) || strings.Count(text, "# ") != 1 {
-			t.Errorf("INFO %s is %q, %v; it lacks %q", section, text, err, want)
-		}
-	}
-	if all := c.Info(ctx).Val(); strings.Count(all, "# ") != 7 {
-		t.Errorf("INFO is %q", all)
-	}
-	if got := fmt.Sprint(c.Do(ctx, "ROLE").Val()); got != fmt.Sprintf("[master %d []]", at) {
-		t.Errorf("ROLE is %s", got)
-	}
-	if got := c.ConfigGet(ctx, "max*").Val(); got["maxmemory"] != "0" ||
-		got["maxclients"] != "10000" ||
-		got["max-full-syncs"] != "16" ||
-		got["maxmemory-clients"] != "268435456" ||
-		len(got) != 5 {
-		t.Errorf("CONFIG GET is %v", got)
-	}
-	if got := len(c.ConfigGet(ctx, "*").Val()); got < 15 {
-		t.Errorf("CONFIG GET * has %d names", got)
-	}
-	if err := c.ConfigSet(ctx, "dir", "/elsewhere").Err(); err == nil {
-		t.Error("a fixed setting was set")
-	}
-}
-
-func TestClientsAreLimitedListedAndKilled(t *testing.T) {
-	c := config(t)
-	c.MaxClients = 2
-	n, _ := start(t, c)
-	a, b := dialRaw(t, n.Addr()), dialRaw(t, n.Addr())
-	a.do("CLIENT", "SETNAME", "a")
-	b.do("CLIENT", "SETNAME", "b")
-	third := dialRaw(t, n.Addr())
-	if got := third.line(); got != "-ERR max number of clients reached" {
-		t.Errorf("got %q", got)
-	}
-	a.send("CLIENT", "LIST")
-	a.line()
-	for _, name := range []string{" name=a ", " name=b "} {
-		if got := a.line(); !strings.Contains(got, name) ||
-			!strings.Contains(got, "addr=127.0.0.1:") {
-			t.Errorf("got %q", got)
-		}
-	}
-	a.line()
-	for _, step := range [][2]string{
-		{"CLIENT KILL MAXAGE 1000", ":0"},
-		{"CLIENT KILL USER nobody", ":0"},
-		{"CLIENT KILL TYPE pubsub", ":0"},
-		{"CLIENT KILL TYPE master", ":0"},
-		{"CLIENT KILL TYPE nosuch", "-ERR Unknown client type 'nosuch'"},
-		{"CLIENT KILL SKIPME maybe", "-ERR syntax error"},
-		{"CLIENT LIST ID x", "-ERR Invalid client ID"},
-	} {
-		if got := a.do(strings.Fields(step[0])...); got != step[1] {
-			t.Errorf("%s gets %q, want %q", step[0], got, step[1])
-		}
-	}
-	a.send("CLIENT", "LIST", "ID", "2", "99")
-	a.line()
-	if got := a.line(); !strings.HasPrefix(got, "id=2 ") {
-		t.Errorf("got %q", got)
-	}
-	a.line()
-	if got := a.do("CLIENT", "KILL", "TYPE", "normal"); got != ":1" {
-		t.Errorf("got %q", got)
-	}
-	if _, err := b.r.ReadByte(); err == nil {
-		t.Error("b was not killed")
-	}
-	if got := a.do("CLIENT", "KILL", "ID", "1", "SKIPME", "no"); got != ":1" {
-		t.Errorf("got %q", got)
-	}
-	if _, err := a.r.ReadByte(); err != io.EOF {
-		t.Errorf("a goes on: %v", err)
-	}
-}
-
-// The owner can add commands and INFO sections. Earlier replies do not wait for a command that
-// blocks. The command ends with the node.
-func TestOwnersCommands(t *testing.T) {
-	c := config(t)
-	blocked, ended := make(chan struct{}), make(chan struct{})
-	c.Commands = map[string]replication.Handler{
-		"HOUSE": func(_ context.Context, dst []byte, _ int, args [][]byte) []byte {
-			return resp.AppendInt(dst, int64(len(args)))
-		},
-		"BLOCK": func(ctx context.Context, dst []byte, _ int, _ [][]byte) []byte {
-			close(blocked)
-			<-ctx.Done()
-			close(ended)
-			return resp.AppendSimple(dst, "ENDED")
-		},
-	}
-	c.Info = func(dst []byte) []byte { return append(dst, "# House\r\nrooms:3\r\n"...) }
-	n, stop := start(t, c)
-	r := dialRaw(t, n.Addr())
-	if got := r.do("house", "a"); got != ":2" {
-		t.Errorf("got %q", got)
-	}
-	if got := client(t, n.Addr()).Info(t.Context(), "house").Val(); got != "# House\r\nrooms:3\r\n" {
-		t.Errorf("got %q", got)
-	}
-	if _, err := r.Write([]byte("PING\r\nBLOCK\r\n")); err != nil {
-		t.Fatal(err)
-	}
-	r.expect("+PONG\r\n")
-	<-blocked
-	stop()
-	<-ended
-}
-
-// A web page can make a browser send HTTP to a node on the same host. The node once executed
-// commands in the body of such a request.
-func TestHTTPIsNotSpoken(t *testing.T) {
-	n, _ := start(t, config(t))
-	for _, request := range []string{"POST / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"} {
-		r := dialRaw(t, n.Addr())
-		if _, err := r.Write([]byte(request + "\r\nREPLICAOF 127.0.0.1 1\r\n")); err != nil {
-			t.Fatal(err)
-		}
-		io.Copy(io.Discard,
-			r.r) //nolint:errcheck // it ends with the connection, one way or another
-		if role, _ := n.Role(); role != replication.Master {
-			t.Errorf("after %q it is a %s", request, role)
-		}
-	}
-}
-
-// from is one end of a connection in memory, with an address for the client.
-type from struct {
-	net.Conn
-	ip net.IP
-}
-
-func (f from) RemoteAddr() net.Addr { return &net.TCPAddr{IP: f.ip, Port: 1} }
-
-// serve starts a session for a client at this address. The session ends with the test.
-func serve(t testing.TB, n *replication.Node, ip net.IP) (client net.Conn, ended <-chan struct{}) {
-	ours, theirs := net.Pipe()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		n.Serve(ctx, from{ours, ip})
-	}()
-	t.Cleanup(func() {
-		cancel()
-		theirs.Close()
-		<-done
-	})
-	return theirs, done
-}
-
-// On a node without a password, a client of another host can read and follow, but change nothing.
-func TestStrangersAdministrateNothing(t *testing.T) {
-	open, _ := complete(t, config(t))
-	c := config(t)
-	c.Password = "secret"
-	closed, _ := complete(t, c)
-	for _, tc := range []struct {
-		n      *replication.Node
-		ip     net.IP
-		denied bool
-	}{
-		{open, net.IPv4(192, 0, 2, 1), true},
-		{open, net.ParseIP("2001:db8::1"), true},
-		{open, net.IPv4(127, 0, 0, 1), false},
-		{open, net.IPv6loopback, false},
-		{closed, net.IPv4(192, 0, 2, 1), false},
-	} {
-		conn, _ := serve(t, tc.n, tc.ip)
-		r := &raw{t, conn, newReader(conn)}
-		if tc.n == closed {
-			r.do("AUTH", "secret")
-		}
-		for _, command := range []string{
-			"REPLICAOF NO ONE", "slaveof no one", "FAILOVER ABORT", "config set maxclients 9", "CONFIG RESETSTAT", "CONFIG REWRITE",
-			"CLIENT KILL ID 99", "PSYNC " + unknownID + " 1 FAILOVER",
-		} {
-			if got := r.do(strings.Fields(command)...); strings.HasPrefix(got,
-				"-DENIED ") != tc.denied {
-				t.Errorf("%s: %s gets %q", tc.ip, command, got)
-			}
-		}
-		for _, command := range []string{"PING", "GET k", "CLIENT SETNAME x", "REPLCONF capa eof", "WAIT 0 0"} {
-			if got := r.do(strings.Fields(command)...); strings.HasPrefix(got, "-") {
-				t.Errorf("%s: %s gets %q", tc.ip, command, got)
-			}
-		}
-		if got := r.do("CONFIG", "GET", "masterauth"); (got == "*0") != tc.denied {
-			t.Errorf("%s: it is told the upstream's password: %q", tc.ip, got)
-		}
-	}
-}
-
 // heap returns the bytes that Go has mapped, without stacks.
 func heap() int64 {
 	var m runtime.MemStats
@@ -391,9 +162,9 @@ func FuzzSession(f *testing.F) {
 		}
 		conn, _ := serve(t, n, net.IPv4(127, 0, 0, 1))
 		var reader sync.WaitGroup
-		reader.Go(
-			func() { io.Copy(io.Discard, conn) },
-		) //nolint:errcheck // it ends with the connection
+		reader.Go(func() {
+			io.Copy(io.Discard, conn) //nolint:errcheck // it ends with the connection
+		})
 		conn.Write(b) //nolint:errcheck // it may be closed already
 		conn.Close()
 		reader.Wait()

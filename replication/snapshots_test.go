@@ -2,6 +2,7 @@ package replication_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/rs/zerolog"
 
 	"rowfall/internal/memfs"
 	"rowfall/replication"
@@ -386,4 +389,68 @@ func TestSnapshotThatIsCut(t *testing.T) {
 	if file, _ := payload(r); count(t, file) != n.Keyspace().Len() {
 		t.Errorf("%d keys come", count(t, file))
 	}
+}
+
+// Whoever takes a snapshot gets it while writes go on, and its file is what the log is kept from.
+func TestSnapshotsBoundTheLog(t *testing.T) {
+	c := config(t)
+	c.Log.Keep, c.Log.SegmentSize, c.SnapshotEvery = 64<<10, 16<<10, 128<<10
+	n, stop := start(t, c)
+	for i := range 3000 {
+		apply(t, n, unit("SET", "k"+strconv.Itoa(i%10), strings.Repeat("x", 1000)))
+	}
+	eventually(t, "the log is trimmed", func() bool {
+		st := n.Status()
+		return st.LogStart > 0 && st.Snapshot.Offset > 0 && !st.Snapshot.Running &&
+			len(snapshotsIn(t, c.Dir)) == 1
+	})
+	st := n.Status()
+	if st.LogStart > st.Snapshot.Offset {
+		t.Errorf("the log begins at %d, after the snapshot of %d", st.LogStart, st.Snapshot.Offset)
+	}
+	stop()
+	n, _ = start(t, c)
+	if n.Keyspace().Len() != 10 || n.Status().ID != st.ID {
+		t.Errorf("after the restart: %+v", n.Status())
+	}
+}
+
+// A snapshot that fails is told once in the log, and to who asked for it, whether it was
+// asked for or is the one at the stop.
+func TestFailedSnapshotIsLoggedOnce(t *testing.T) {
+	c := config(t)
+	var log logText
+	c.Logger = zerolog.New(&log)
+	n, err := replication.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.SnapshotsThrough(func(io.Writer) io.Writer { return failingWriter{} })
+	stop := run(t, n)
+	apply(t, n, unit("SET", "k", "v"))
+	if _, err := n.Snapshot(t.Context()); !errors.Is(err, errFailingWriter) {
+		t.Errorf("got %v", err)
+	}
+	eventually(t, "it is logged", func() bool { return log.count(errFailingWriter.Error()) > 0 })
+	if got := log.count(errFailingWriter.Error()); got != 1 {
+		t.Errorf("it is logged %d times: %s", got, log.buf.String())
+	}
+	n.SnapshotEvery(1)
+	stop()
+	if got := log.count(errFailingWriter.Error()); got != 2 {
+		t.Errorf("after the stop it is logged %d times: %s", got, log.buf.String())
+	}
+}
+
+var errFailingWriter = errors.New("the writer fails")
+
+type failingWriter struct{}
+
+func snapshotsIn(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "snapshot-*.rdb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }

@@ -469,8 +469,8 @@ func masterWaitsForReplica(w *world) {
 }
 
 func hang(p *place, s syscall.Signal) {
-	p.cmd.Process.Signal(s)
-} //nolint:errcheck // it runs, or the test finds out
+	p.cmd.Process.Signal(s) //nolint:errcheck // it runs, or the test finds out
+}
 
 // Nobody follows while it waits: it is told to give up.
 func replicaWaitedFor(w *world) {

@@ -85,7 +85,7 @@ func (s *session) endQueue() {
 func (s *session) exec(ctx context.Context, _ [][]byte) {
 	q := s.multi
 	defer s.endQueue()
-	unreadable := s.n.readGate.error()
+	unreadable := s.unreadable()
 	switch {
 	case !q.open:
 		s.fail("ERR EXEC without MULTI")

@@ -1,13 +1,10 @@
 package replication_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,153 +14,10 @@ import (
 	"rowfall/replication"
 )
 
-// proxy passes connections on to addr, each for at most as many bytes towards
-// the one who connects as limit says.
-type proxy struct {
-	net.Listener
-	limit  atomic.Int64
-	passed atomic.Int64 // by the last connection that ended
-
-	hold int64         // so many bytes pass before release; 0: all
-	held chan struct{} // gets one for each connection that is held
-	open chan struct{} // closed by release
-
-	mu    sync.Mutex
-	conns []net.Conn
-	head  []byte // what passed first in the last connection
-	wg    sync.WaitGroup
-}
-
-func newProxy(t *testing.T, addr string, hold int64) *proxy {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{Listener: l, hold: hold, held: make(chan struct{}, 100), open: make(chan struct{})}
-	p.limit.Store(1 << 40)
-	p.wg.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", addr)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			p.mu.Lock()
-			p.conns = append(p.conns, in, out)
-			p.mu.Unlock()
-			p.wg.Go(func() { _, _ = io.Copy(out, in); out.Close(); in.Close() })
-			p.wg.Go(func() { p.pass(in, out) })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		p.release()
-		p.cut()
-		p.wg.Wait()
-	})
-	return p
-}
-
-func (p *proxy) addr() string { return p.Addr().String() }
-
-func (p *proxy) pass(in, out net.Conn) {
-	defer in.Close()
-	defer out.Close()
-	const begin = 200
-	head, _ := io.ReadAll(io.LimitReader(io.TeeReader(out, in), min(p.limit.Load(), begin)))
-	p.mu.Lock()
-	p.head = head
-	p.mu.Unlock()
-	passed := int64(len(head))
-	if p.hold > passed {
-		n, _ := io.CopyN(in, out, p.hold-passed)
-		passed += n
-		p.held <- struct{}{}
-		<-p.open
-	}
-	n, _ := io.CopyN(in, out, p.limit.Load()-passed)
-	p.passed.Store(passed + n)
-}
-
-// marked says whether the last snapshot that began to pass had a mark for its end.
-func (p *proxy) marked() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return bytes.Contains(p.head, []byte("$EOF:"))
-}
-
-// release lets pass what is held.
-func (p *proxy) release() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	select {
-	case <-p.open:
-	default:
-		close(p.open)
-	}
-}
-
-// cut closes every connection.
-func (p *proxy) cut() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.conns {
-		c.Close()
-	}
-	p.conns = nil
-}
-
 const (
 	large = 16      // megabytes: more than all sockets on the way hold
 	part  = 4 << 20 // bytes of it
 )
-
-// throttled opens and runs a node of large data whose snapshots stop after a part
-// until something comes out of gate: an error makes the snapshot fail, nil or the
-// closed channel lets it go on.
-func throttled(t *testing.T) (n *replication.Node, gate chan error) {
-	t.Helper()
-	n, err := replication.Open(config(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	gate = make(chan error)
-	n.SnapshotsThrough(func(w io.Writer) io.Writer { return &throttle{w, part, gate} })
-	run(t, n)
-	n.SetComplete(true)
-	t.Cleanup(func() { // before the node is stopped
-		select {
-		case <-gate:
-		default:
-			close(gate)
-		}
-	})
-	fill(t, n, "a", 500)
-	big(t, n, large)
-	return n, gate
-}
-
-type throttle struct {
-	w    io.Writer
-	left int
-	gate <-chan error
-}
-
-func (w *throttle) Write(p []byte) (int, error) {
-	if before := w.left; before > 0 {
-		if w.left -= len(p); w.left <= 0 {
-			if err := <-w.gate; err != nil {
-				return 0, err
-			}
-		}
-	}
-	return w.w.Write(p)
-}
 
 // sending waits until so many replicas are being sent a snapshot, all at once.
 func sending(t *testing.T, n *replication.Node, want int) {

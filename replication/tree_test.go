@@ -49,9 +49,8 @@ func member() {
 	}
 	n, err := replication.Open(replication.Config{
 		Dir: f[0], Listen: f[1], PingPeriod: time.Hour, Commands: map[string]replication.Handler{"PUT": put, "COMPLETE": complete},
-		FS: &gatedFiles{
-			gates: g,
-		}, SnapshotEvery: 64 << 10, Log: replog.Config{SegmentSize: 64 << 10, Keep: keep, FS: &gatedDisk{gates: g}},
+		FS: g.nodeFiles(), SnapshotEvery: 64 << 10,
+		Log: replog.Config{SegmentSize: 64 << 10, Keep: keep, FS: g.logFiles()},
 	})
 	if err != nil {
 		fmt.Println("fault", err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"rowfall/internal/faultfs"
 	"rowfall/replication"
 	"rowfall/replication/disk"
 	"rowfall/replication/replog"
@@ -476,27 +477,6 @@ func TestUpstreamAddressIsChecked(t *testing.T) {
 	}
 }
 
-// countingFS counts what is written to files.
-type countingFS struct {
-	disk.FS
-	writes atomic.Int64
-}
-
-func (c *countingFS) Open(name string, flag int) (disk.File, error) {
-	f, err := c.FS.Open(name, flag)
-	return &countedFile{f, c}, err
-}
-
-type countedFile struct {
-	disk.File
-	fs *countingFS
-}
-
-func (f *countedFile) WriteAt(b []byte, off int64) (int, error) {
-	f.fs.writes.Add(1)
-	return f.File.WriteAt(b, off)
-}
-
 // What came with a command that cannot be applied, before it, is applied in one go.
 // Once it was command by command, the rest being tried again after each.
 func TestCommandsBeforeTheBadOne(t *testing.T) {
@@ -504,16 +484,18 @@ func TestCommandsBeforeTheBadOne(t *testing.T) {
 	good := strings.Repeat(string(unit("SET", "k", "v")), commands)
 	up := script(t,
 		func(int, string) string { return fullResync(5, good+string(unit("PFADD", "k", "v"))) })
-	volume := &countingFS{FS: disk.SystemFS{}}
+	var writes atomic.Int64
 	c := config(t)
-	c.ReplicaOf, c.FS = up.addr, volume
+	c.ReplicaOf = up.addr
+	c.FS = faultfs.Wrap(disk.SystemFS{},
+		faultfs.If(faultfs.Kinds(faultfs.OpWriteAt), faultfs.Count(&writes)))
 	n, _ := start(t, c)
 	eventually(t, "it stops",
 		func() bool { return n.Status().Upstream.State == replication.LinkStopped })
 	if n.Offset() != replog.Offset(5+len(good)) {
 		t.Errorf("it is at %v, not right before the bad command", n.Offset())
 	}
-	if writes := volume.writes.Load(); writes > commands/4 {
-		t.Errorf("%d writes for %d commands", writes, commands)
+	if n := writes.Load(); n > commands/4 {
+		t.Errorf("%d writes for %d commands", n, commands)
 	}
 }

@@ -4,14 +4,9 @@ import (
 	"context"
 	"strconv"
 	"time"
-
-	"rowfall/replication/replog"
 )
 
-const (
-	maxWait   = 365 * 24 * time.Hour
-	syncCheck = 10 * time.Millisecond // interval at which WAITAOF checks whether the log is durable
-)
+const maxWait = 365 * 24 * time.Hour
 
 // wait answers WAIT numreplicas timeout: it blocks until that many replicas have acknowledged
 // everything that was written before the command, or for timeout milliseconds.
@@ -28,7 +23,7 @@ func (s *session) wait(ctx context.Context, args [][]byte) {
 		return
 	}
 	s.block(ctx, args[2], func(ctx context.Context) {
-		s.int(int64(s.n.waitAcked(ctx, want)))
+		s.int(int64(s.n.WaitAcked(ctx, want)))
 	})
 }
 
@@ -52,7 +47,7 @@ func (s *session) waitAOF(ctx context.Context, args [][]byte) {
 		return
 	}
 	s.block(ctx, args[3], func(ctx context.Context) {
-		here, there := s.n.waitDurable(ctx, local, want)
+		here, there := s.n.WaitDurable(ctx, local, want)
 		s.array(2)
 		s.int(int64(here))
 		s.int(int64(there))
@@ -117,58 +112,4 @@ func (s *session) untilDemoted(ctx context.Context, run func(ctx context.Context
 			"instance state changed (master -> replica?)")
 		s.closed = true
 	}
-}
-
-// waitAcked waits until want replicas have acknowledged everything written so far, or until ctx
-// ends. It returns the number of replicas that have.
-func (n *Node) waitAcked(ctx context.Context, want int) int {
-	at := replog.Offset(n.appender.written.Load())
-	count, more := n.replicas.reached(at)
-	if count >= want || ctx.Err() != nil {
-		return count
-	}
-	if _, err := n.appender.submit(ctx, 0, nil, n.appender.getAck); err != nil {
-		return count
-	}
-	for {
-		select {
-		case <-more:
-		case <-ctx.Done():
-		}
-		count, more = n.replicas.reached(at)
-		if count >= want || ctx.Err() != nil {
-			return count
-		}
-	}
-}
-
-// waitDurable waits like waitAcked, but until everything written so far is durable in the log
-// (local is 1) and on want replicas. It returns 1 or 0 for the log, and the number of replicas.
-func (n *Node) waitDurable(ctx context.Context, local, want int) (here, there int) {
-	at := replog.Offset(n.appender.written.Load())
-	check := func() (bool, <-chan struct{}) {
-		if here = 0; n.log.Synced() >= at {
-			here = 1
-		}
-		var more <-chan struct{}
-		there, more = n.replicas.durable(at)
-		return here >= local && there >= want || ctx.Err() != nil, more
-	}
-	done, more := check()
-	if !done && there < want {
-		if _, err := n.appender.submit(ctx, 0, nil, n.appender.getAck); err != nil {
-			return here, there
-		}
-	}
-	tick := time.NewTicker(syncCheck)
-	defer tick.Stop()
-	for !done {
-		select {
-		case <-more:
-		case <-tick.C:
-		case <-ctx.Done():
-		}
-		done, more = check()
-	}
-	return here, there
 }

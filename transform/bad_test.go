@@ -35,11 +35,13 @@ func TestBadMappings(t *testing.T) {
 			"filter on a name", `{write: [{hash: "{table|hex}:{id}"}]}`, "write[0]",
 			"takes no filter",
 		},
-		{"open brace", `{write: [{hash: "u:{id"}]}`, "write[0]", "{ without its }"},
-		{"closing brace", `{write: [{hash: "u:{id}}"}]}`, "write[0]", "} without its {"},
+		{"open brace", `{write: [{hash: "u:{id"}]}`, "write[0]", "{ without a }"},
+		{"closing brace", `{write: [{hash: "u:{id}}"}]}`, "write[0]", "} without a {"},
 		{
 			"no unique key", `{write: [{hash: "u:{name}"}]}`, "write[0]",
-			`must contain a primary or unique NOT NULL key of shop.users, so that no two rows share one: (id) and (email) and (a, b); add it to the key, or let the row be a field`,
+			`must contain a primary or unique NOT NULL key of shop.users, ` +
+				`so that each row has its own: (id) and (email) and (a, b); add it to the key, ` +
+				`or let the row be a field`,
 		},
 		{
 			"no unique key: shared", `{write: [{set: names, member: "{name}"}]}`, "write[0]",
@@ -48,7 +50,7 @@ func TestBadMappings(t *testing.T) {
 		{"half a unique key", `{write: [{hash: "u:{a}"}]}`, "write[0]", "(a, b)"},
 		{
 			"parts run together", `{write: [{hash: "u:{a}{b}"}]}`, "write[0]",
-			"the parts {a} and {b} could run into each other",
+			"the parts {a} and {b} have no text between them",
 		},
 		{
 			"parts run together by a dash", `{write: [{hash: "u:{a}-{b}"}]}`, "write[0]",
@@ -58,7 +60,10 @@ func TestBadMappings(t *testing.T) {
 			"lower loses uniqueness", `{write: [{hash: "u:{email|lower}"}]}`, "write[0]",
 			"a filter makes different keys",
 		},
-		{"reserved key", `{write: [{hash: "rowfall:{id}"}]}`, "write[0]", "is Rowfall's own"},
+		{
+			"reserved key", `{write: [{hash: "rowfall:{id}"}]}`, "write[0]",
+			"is reserved for Rowfall",
+		},
 		{
 			"uuid of text", `{write: [{hash: "u:{email|uuid}"}]}`, "write[0]",
 			"takes 16 bytes of BINARY",
@@ -107,23 +112,23 @@ func TestBadMappings(t *testing.T) {
 		},
 		{
 			"excluded in a key", `{columns: {exclude: [email]}, write: [{hash: "u:{email}"}]}`,
-			"write[0]", "is excluded and must not leave",
+			"write[0]", "is excluded and must not be published",
 		},
 		{
 			"excluded in add", `{columns: {exclude: [email], add: {x: upper(email)}}}`,
-			"columns.add.x", "is excluded and must not leave",
+			"columns.add.x", "is excluded and must not be published",
 		},
 		{
 			"excluded score",
 			`{columns: {exclude: [small]}, write: [{sorted_set: x, member: "{id}", score: small}]}`,
-			"write[0]", "is excluded and must not leave",
+			"write[0]", "is excluded and must not be published",
 		},
 		{"key_columns unknown", `{key_columns: [idd]}`, "key_columns", `did you mean "id"?`},
 		{
 			"key_columns not unique", `{key_columns: [name]}`, "key_columns",
 			"contains no primary or unique NOT NULL key of shop.users; its keys are (id)",
 		},
-		{"key_columns twice", `{key_columns: [id, id]}`, "key_columns", "stands twice"},
+		{"key_columns twice", `{key_columns: [id, id]}`, "key_columns", "is listed twice"},
 		{"where is no condition", `{where: small}`, "where", "where needs a condition"},
 		{
 			"where may be nil", `{where: 'name == nil ? nil : true'}`, "where",
@@ -131,7 +136,8 @@ func TestBadMappings(t *testing.T) {
 		},
 		{
 			"where syntax", `{where: 'id = 1'}`, "where",
-			`in "id = 1": this is SQL; in an expression write == (not =) (at character 4 of the expression)`,
+			`in "id = 1": this is SQL; in an expression write == (not =) (at character 4 of the ` +
+				`expression)`,
 		},
 		{
 			"where with a word of SQL", `{where: 'id == 1 AND name IS NULL'}`, "where",
@@ -170,8 +176,12 @@ func TestEveryFaultOfAnEntry(t *testing.T) {
 		want    []string
 	}{
 		{
-			`{where: "id = 1", columns: {exclude: [emial], include: [nme], rename: {agee: a}, add: {x: upper(nam), y: 1 + "a"}}, write: [{hash: "u:{idd}"}, {set: s}]}`,
-			[]string{`"emial"`, `"agee"`, `"nme"`, `"nam"`, "do not fit together", "== (not =)", `"idd"`, "needs member"},
+			`{where: "id = 1", columns: {exclude: [emial], include: [nme], rename: {agee: a}, ` +
+				`add: {x: upper(nam), y: 1 + "a"}}, write: [{hash: "u:{idd}"}, {set: s}]}`,
+			[]string{
+				`"emial"`, `"agee"`, `"nme"`, `"nam"`, "do not fit together", "== (not =)",
+				`"idd"`, "needs member",
+			},
 		},
 		{`{key_columns: [idd], write: [{hash: "{pk...}"}]}`, []string{`"idd"`}},
 		{`{columns: {include: [nme]}}`, []string{`"nme"`}},
@@ -202,29 +212,38 @@ func TestValidate(t *testing.T) {
 	}{
 		{
 			`shop: {}`,
-			[]string{`line 1: tables."shop": the entry "shop" names no table; write database.table, where * stands for any name`},
+			[]string{`line 1: tables."shop": the entry "shop" names no table; ` +
+				`write database.table, where * matches any name`},
 		},
 		{`"shop.": {}`, []string{"names no table"}},
 		{
 			"\"`shop.t\": {}",
-			[]string{"has a backquote without its end; close it, or write `` in backquotes for one backquote"},
+			[]string{"has no closing backquote; add it, or write `` in backquotes for one " +
+				"backquote"},
 		},
 		{
 			`MySQL.user: {}`,
-			[]string{"MySQL is a schema of the server itself and is never mapped; remove the entry"},
+			[]string{"MySQL is a system schema and is never mapped; remove the entry"},
 		},
 		{
 			"{shop.t: {}, \"`shop`.`t`\": {}}",
-			[]string{"line 2: tables.\"`shop`.`t`\": the entry \"`shop`.`t`\" stands twice (also at line 1); merge them"},
+			[]string{"line 2: tables.\"`shop`.`t`\": the entry \"`shop`.`t`\" names the same " +
+				"tables as \"shop.t\" on line 1; merge the two"},
 		},
-		{`shop.t: {where: "a = 1", columns: {add: {x: "b AND c"}}, write: [{hash: "u:{id"}, {set: s}, {string: "x:{id|hexx}", value: "}"}]}`, []string{
-			`tables."shop.t".where: in "a = 1": this is SQL`, `tables."shop.t".columns.add.x: in "b AND c": this is SQL`,
-			`tables."shop.t".write[0]: the template "u:{id" has a { without its }`, `tables."shop.t".write[1]: a set output needs member`,
-			`tables."shop.t".write[2]: the template "x:{id|hexx}" has no filter "hexx"; did you mean "hex"?`, `tables."shop.t".write[2]: the template "}" has a } without its {`,
+		{`shop.t: {where: "a = 1", columns: {add: {x: "b AND c"}}, write: [{hash: "u:{id"}, ` +
+			`{set: s}, {string: "x:{id|hexx}", value: "}"}]}`, []string{
+			`tables."shop.t".where: in "a = 1": this is SQL`,
+			`tables."shop.t".columns.add.x: in "b AND c": this is SQL`,
+			`tables."shop.t".write[0]: the template "u:{id" has a { without a }`,
+			`tables."shop.t".write[1]: a set output needs member`,
+			`tables."shop.t".write[2]: the template "x:{id|hexx}" has no filter "hexx"; ` +
+				`did you mean "hex"?`,
+			`tables."shop.t".write[2]: the template "}" has a } without a {`,
 		}},
 		{`{a: {}, b: {}}`, []string{`"a" names no table`, `"b" names no table`}},
 		{
-			"{shop.t: {ignore: true, where: '='}, \"`bb.dot`.t\": {where: nope == 1, write: [{sorted_set: s, member: x, score: two words}]}}",
+			"{shop.t: {ignore: true, where: '='}, \"`bb.dot`.t\": {where: nope == 1, " +
+				"write: [{sorted_set: s, member: x, score: two words}]}}",
 			nil,
 		},
 	} {
@@ -251,9 +270,11 @@ shop._y_new: {ignore: true}
 "*._z_new": {}
 `)
 	for table, want := range map[string]string{
-		"shop._users_new": "its name fits _*_new, as the helper tables of schema changes do", "shop._vt_HOLD_1": "its name fits _vt_*",
-		"shop._users_gho": "give it an entry of its own",
-		"shop.users":      "", "shop._x_new": "", "shop._y_new": "", "shop._z_new": "", "other._users_new": "", "mysql._users_new": "",
+		"shop._users_new": "its name matches _*_new, as the helper tables of schema changes do",
+		"shop._vt_HOLD_1": "its name matches _vt_*",
+		"shop._users_gho": "add an entry for its full name",
+		"shop.users":      "", "shop._x_new": "", "shop._y_new": "", "shop._z_new": "",
+		"other._users_new": "", "mysql._users_new": "",
 	} {
 		database, name, _ := strings.Cut(table, ".")
 		got := m.SkipReason(database, name)
@@ -275,9 +296,11 @@ func TestGoodMappings(t *testing.T) {
 		`{write: [{hash: "u:{name}:{id}"}], columns: {include: [age]}}`,
 		`{write: [{hash: "{{u:{id}}}:x"}]}`,
 		`{write: [{hash: "u:{id|upper}"}]}`,
-		`{write: [{set: "u:{name}", member: "{id}", when_null: skip}, {set: "u2", member: "{name}:{id}"}]}`,
+		`{write: [{set: "u:{name}", member: "{id}", when_null: skip}, {set: "u2", ` +
+			`member: "{name}:{id}"}]}`,
 		`{write: [{hash: "u:{a}", field: "{b}"}]}`,
-		`{write: [{sorted_set: "u", member: "{id}", score: "first == 'x' ? 1 : 2.5"}, {sorted_set: "v", member: "{id}", score: born}]}`,
+		`{write: [{sorted_set: "u", member: "{id}", score: "first == 'x' ? 1 : 2.5"}, ` +
+			`{sorted_set: "v", member: "{id}", score: born}]}`,
 		`{where: "age == nil or (age ?? 0) > 17", columns: {exclude: [age]}}`,
 		`{key_columns: [email], write: [{hash: "{pk...}"}]}`,
 		`{where: '"x" in flags and small in 1..3 and first in ["a", "b"]'}`,
@@ -345,13 +368,16 @@ func TestConflicts(t *testing.T) {
 		},
 		{
 			"text may be anything",
-			`{shop.users: {write: [{hash: "user:{name}"}]}, shop.orders: {write: [{hash: "user:orders:{id}"}]}}`,
+			`{shop.users: {write: [{hash: "user:{name}"}]}, shop.orders: ` +
+				`{write: [{hash: "user:orders:{id}"}]}}`,
 			orders,
-			`the key "user:orders:{id}" of shop.orders could equal the key "user:{name}" of shop.users`,
+			`the key "user:orders:{id}" of shop.orders could equal the key "user:{name}" of ` +
+				`shop.users`,
 		},
 		{
 			"a number is digits",
-			`{shop.users: {write: [{hash: "user:{id}"}]}, shop.orders: {write: [{hash: "user:orders:{id}"}]}}`,
+			`{shop.users: {write: [{hash: "user:{id}"}]}, shop.orders: ` +
+				`{write: [{hash: "user:orders:{id}"}]}}`,
 			orders, "",
 		},
 		{
@@ -360,22 +386,26 @@ func TestConflicts(t *testing.T) {
 		},
 		{
 			"one set",
-			`{shop.users: {write: [{set: all, member: "u{id}"}]}, shop.orders: {write: [{set: all, member: "o{id}"}]}}`,
+			`{shop.users: {write: [{set: all, member: "u{id}"}]}, shop.orders: {write: [{set: ` +
+				`all, member: "o{id}"}]}}`,
 			orders, "",
 		},
 		{
 			"one set, equal members",
-			`{shop.users: {write: [{set: all, member: "{id}"}]}, shop.orders: {write: [{set: all, member: "{id}"}]}}`,
+			`{shop.users: {write: [{set: all, member: "{id}"}]}, shop.orders: {write: [{set: ` +
+				`all, member: "{id}"}]}}`,
 			orders, `could equal "{id}" in it`,
 		},
 		{
 			"two kinds",
-			`{shop.users: {write: [{set: all, member: "u{id}"}]}, shop.orders: {write: [{sorted_set: all, member: "o{id}", score: id}]}}`,
+			`{shop.users: {write: [{set: all, member: "u{id}"}]}, shop.orders: ` +
+				`{write: [{sorted_set: all, member: "o{id}", score: id}]}}`,
 			orders, "could equal the key",
 		},
 		{
 			"a hash and its field",
-			`{shop.users: {write: [{hash: "u:{id}"}]}, shop.orders: {write: [{hash: "u:{id}", field: "{code}"}]}}`,
+			`{shop.users: {write: [{hash: "u:{id}"}]}, shop.orders: {write: [{hash: "u:{id}", ` +
+				`field: "{code}"}]}}`,
 			orders, "could equal the key",
 		},
 	} {
@@ -442,7 +472,8 @@ mysql.user: {}
 		{"sys.x", "", "", ""},
 		{
 			"blog.abz", "", "",
-			`matches "blog.a*" and "blog.*z" (line 8) and neither is more specific; add an entry "blog.abz"`,
+			`matches "blog.a*" and "blog.*z" (line 8) and neither is more specific; ` +
+				`add an entry "blog.abz"`,
 		},
 	} {
 		database, name, _ := strings.Cut(c.table, ".")
@@ -458,7 +489,8 @@ mysql.user: {}
 			if r != nil {
 				t.Errorf("%s: mapped by %s", c.table, r.Pattern)
 			}
-		case r == nil || r.Pattern != c.pattern || strings.Join(r.Columns.Exclude, " ") != c.exclude:
+		case r == nil || r.Pattern != c.pattern ||
+			strings.Join(r.Columns.Exclude, " ") != c.exclude:
 			t.Errorf("%s: got %+v, want %s excluding %s", c.table, r, c.pattern, c.exclude)
 		}
 	}
@@ -472,7 +504,8 @@ mysql.user: {}
 func TestDottedNames(t *testing.T) {
 	m := parseMapping(
 		t,
-		"{\"`bb.dot`.*\": {}, \"`bb.`*.*\": {columns: {exclude: [x]}}, \"`bb.dot`.u*\": {}, \"*.?s\": {}}",
+		"{\"`bb.dot`.*\": {}, \"`bb.`*.*\": {columns: {exclude: [x]}}, \"`bb.dot`.u*\": {}, "+
+			"\"*.?s\": {}}",
 	)
 	r, err := m.Rule("bb.dot", "t")
 	if err != nil || r == nil || r.Pattern != "`bb.dot`.*" || !r.Wildcard ||
@@ -518,8 +551,10 @@ shop.users: {columns: {exclude: [never_checked_here]}}
 		got = append(got, e.Error())
 	}
 	want := []string{
-		`line 1: tables."shop.*".columns.exclude: no table that matches "shop.*" has a column "emial"; did you mean "email"?`,
-		`line 1: tables."shop.*".columns.rename: no table that matches "shop.*" has a column "nme"; did you mean "name"?`,
+		`line 1: tables."shop.*".columns.exclude: no table that matches "shop.*" has a column ` +
+			`"emial"; did you mean "email"?`,
+		`line 1: tables."shop.*".columns.rename: no table that matches "shop.*" has a column ` +
+			`"nme"; did you mean "name"?`,
 		`line 2: tables."shop.usrs": the server has no table shop.usrs; did you mean "shop.users"?`,
 	}
 	if !slices.Equal(got, want) {

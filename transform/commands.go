@@ -42,7 +42,7 @@ const (
 	verbZRem = "$4\r\nZREM\r\n"
 )
 
-var errTooLong = errors.New("is larger than the 512 MiB that Redis takes")
+var errTooLong = errors.New("is larger than 512 MiB, the most that Redis accepts")
 
 // Append appends a command with its arguments.
 func (u *Commands) Append(command ...[]byte) {
@@ -77,8 +77,8 @@ func (u *Commands) appendColumn(r *binlog.Row, column, digits int) error {
 	return nil
 }
 
-// lengthPlaceholder stands for the header of a bulk string while the length is unknown. It has room
-// for the nine digits of resp.MaxBulk.
+// lengthPlaceholder takes the place of the header of a bulk string while the length is unknown. It
+// has room for the nine digits of resp.MaxBulk.
 const lengthPlaceholder = "$000000000\r\n"
 
 // startBulk appends the header of a bulk string with room for a length of the given digits, and

@@ -34,7 +34,7 @@ func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 }
 
 // compile runs every step, so that one call reports all faults. A step that needs the result of a
-// failed step is left out.
+// failed step is omitted.
 func (c *compiler) compile() (*Plan, error) {
 	keyErr := c.key()
 	if errors.As(keyErr, new(*NotMappedError)) {
@@ -102,7 +102,7 @@ func (c *compiler) key() error {
 				return err
 			}
 			if slices.Contains(key[:i], k) {
-				return c.fail("key_columns", "the column %s stands twice", name)
+				return c.fail("key_columns", "the column %s is listed twice; list it once", name)
 			}
 			key[i] = k
 		}
@@ -123,7 +123,7 @@ func (c *compiler) key() error {
 		return &NotMappedError{
 			Table: c.table.FullName(),
 			Reason: "it has no primary key and no unique NOT NULL key; " +
-				"give it one, or an entry of its own with key_columns",
+				"add a key, or an entry for its full name with key_columns",
 		}
 	}
 	return c.fail("key_columns", "%s has no primary key and no unique NOT NULL key; "+
@@ -283,8 +283,9 @@ func (c *compiler) expression(part, source string, written bool) (*expression.Pr
 	if written {
 		for _, k := range p.Columns() {
 			if c.excluded[k] {
-				return nil, c.fail(part, "in %q: the column %s is excluded and must not leave; "+
-					"take it out of exclude, or list the fields with include",
+				return nil, c.fail(part,
+					"in %q: the column %s is excluded and must not be published; "+
+						"take it out of exclude, or list the fields with include",
 					source, c.table.Columns[k].Name)
 			}
 		}

@@ -118,7 +118,7 @@ func (c *compiler) output(w *Output) (output, error) {
 	if o.key.StartsWith(reservedPrefix) {
 		o.checkReserved = true
 		if strings.HasPrefix(o.key.Prefix(), reservedPrefix) {
-			return o, fmt.Errorf("the key %q begins with %s, which is Rowfall's own; "+
+			return o, fmt.Errorf("the key %q begins with %s, which is reserved for Rowfall; "+
 				"choose another prefix", w.Key, reservedPrefix)
 		}
 	}
@@ -194,8 +194,8 @@ func (c *compiler) unique(o *output) error {
 	}
 	if c.containsKey(o.locationColumns, true) {
 		if left >= 0 {
-			return fmt.Errorf("in the %s %s the parts {%s} and {%s} could run into each other, "+
-				"so that two rows share one; put a : between them",
+			return fmt.Errorf("in the %s %s the parts {%s} and {%s} have no text between them, "+
+				"so that two rows could have the same one; put a : between them",
 				where, what, c.table.Columns[left].Name, c.table.Columns[right].Name)
 		}
 		return fmt.Errorf("in the %s %s a filter makes different keys of %s equal "+
@@ -207,7 +207,7 @@ func (c *compiler) unique(o *output) error {
 		remedy = "; add it to one of them"
 	}
 	return fmt.Errorf("the %s %s must contain a primary or unique NOT NULL key of %s, "+
-		"so that no two rows share one: %s%s "+
+		"so that each row has its own: %s%s "+
 		"(shared: outputs of several rows are not available in this version)",
 		where, what, c.table.FullName(), c.keyNames(), remedy)
 }

@@ -41,7 +41,7 @@ func MappingErrors(err error) []*MappingError {
 }
 
 // NotMappedError is returned for a table that only a wildcard names, and whose rows cannot be
-// mapped. Callers report the table and go on without it.
+// mapped. Callers report the table and continue without it.
 type NotMappedError struct {
 	// Table is database.table.
 	Table, Reason string

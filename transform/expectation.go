@@ -39,7 +39,7 @@ func (e *Expectation) Location() Location {
 }
 
 // Expect calls visit for each output that writes the row, with what Append writes for the output.
-// visit is not called for a row that `where` rejects, for an output that leaves the row out, or for
+// visit is not called for a row that `where` rejects, for an output that skips the row, or for
 // a hash of which every field is NULL. An error is a *RowError, or that of visit.
 func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 	if ok, err := p.accepts(r); err != nil || !ok {

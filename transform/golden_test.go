@@ -29,7 +29,8 @@ func TestGolden(t *testing.T) {
 			head, want, _ := strings.Cut(string(text), "-- commands --\n")
 			got := runScript(t, head)
 			if *update {
-				if err := os.WriteFile(file, []byte(head+"-- commands --\n"+got), 0o644); err != nil {
+				if err := os.WriteFile(file, []byte(head+"-- commands --\n"+got),
+					0o644); err != nil {
 					t.Fatal(err)
 				}
 				return

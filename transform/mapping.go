@@ -15,7 +15,7 @@ type Mapping struct {
 // TableRule is one entry of the tables section.
 type TableRule struct {
 	// Pattern is database.table, in the syntax of binlog.ParseTablePattern: in either part, *
-	// stands for any number of characters and ? for one. Text in backquotes is literal.
+	// matches any number of characters and ? matches one. Text in backquotes is literal.
 	Pattern string
 	// Path and Line are the YAML path and the line of the entry: tables."shop.*".
 	Path string
@@ -24,7 +24,7 @@ type TableRule struct {
 	// columns.add.name. A key without a line is reported at Line.
 	Lines map[string]int `json:"-"`
 
-	// Ignore leaves out the tables that the pattern matches.
+	// Ignore excludes the tables that the pattern matches.
 	Ignore bool
 	// KeyColumns names the columns that identify a row; empty means Table.Key.
 	KeyColumns []string
@@ -106,7 +106,7 @@ type WhenNull uint8
 const (
 	// NullError rejects the row with a *RowError.
 	NullError WhenNull = iota
-	// NullSkip leaves the row out of the output.
+	// NullSkip skips the row in this output.
 	NullSkip
 )
 

@@ -48,7 +48,7 @@ func (l location) equal(o location) bool {
 type image struct {
 	location
 	// present is set if the output writes the row at location. It is not set if there is no row, or
-	// if the output leaves the row out (when_null: skip).
+	// if the output skips the row (when_null: skip).
 	present bool
 }
 
@@ -110,10 +110,10 @@ func (o *output) replace(u *Commands, s *scratch, c *binlog.Change, r *binlog.Ro
 }
 
 var (
-	errNullKey = errors.New("is NULL and stands in a key, field or member; " +
-		"set when_null: skip to leave such rows out")
+	errNullKey = errors.New("is NULL, and a key, field or member needs it; " +
+		"set when_null: skip to omit such rows")
 	errNullScore = errors.New("the score is NULL or a date with a zero year, month or day; " +
-		"set when_null: skip to leave such rows out")
+		"set when_null: skip to omit such rows")
 )
 
 // locateNew fills in the image of the row after a change. If the output has a score, locateNew
@@ -129,8 +129,8 @@ func (o *output) locateNew(s *scratch, r *binlog.Row, i *image) error {
 		return err
 	}
 	if o.isReserved(i.key) {
-		return fmt.Errorf("the key %.80q begins with %s, which is Rowfall's own; "+
-			"put another prefix in front", i.key, reservedPrefix)
+		return fmt.Errorf("the key %.80q begins with %s, which is reserved for Rowfall; "+
+			"choose another prefix", i.key, reservedPrefix)
 	}
 	if o.score == nil {
 		i.present = true

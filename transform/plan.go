@@ -63,7 +63,7 @@ type Mode uint8
 const (
 	// FullRow assumes nothing: the commands write every field of the row and remove the NULLs, so
 	// the result is right whatever the sink holds. One thing is not written: an inserted row that
-	// `where` rejects, or that an output leaves out, is not removed. Otherwise an initial load
+	// `where` rejects, or that an output skips, is not removed. Otherwise an initial load
 	// would write a DEL for each such row.
 	FullRow Mode = iota
 	// Delta assumes that the sink holds the complete row before the change. The commands write the
@@ -278,7 +278,7 @@ func (p *Plan) AppendRowKey(dst []byte, r *binlog.Row) ([]byte, error) {
 		if err != nil {
 			return dst[:start], p.rowError(r, "key", &template.ColumnError{Column: c, Err: err})
 		}
-		// The length stands behind the text, in fixed width: read from the end, the encoding can
+		// The length follows the text, in fixed width: read from the end, the encoding can
 		// be split in one way only.
 		dst = append(binary.LittleEndian.AppendUint32(b, uint32(len(b)-start)), 1)
 	}

@@ -25,7 +25,8 @@ type entry struct {
 func (m model) run(command []string) error {
 	verb, key, args := command[0], command[1], command[2:]
 	kinds := map[string]string{
-		"HSET": "hash", "HDEL": "hash", "SADD": "set", "SREM": "set", "ZADD": "zset", "ZREM": "zset",
+		"HSET": "hash", "HDEL": "hash", "SADD": "set", "SREM": "set", "ZADD": "zset",
+		"ZREM": "zset",
 	}
 	e := m[key]
 	if want, ok := kinds[verb]; ok && e != nil && e.kind != want {

@@ -143,8 +143,8 @@ func (m *Mapping) SkipReason(database, table string) string {
 	if !named {
 		return ""
 	}
-	return fmt.Sprintf("its name fits %s, as the helper tables of schema changes do, "+
-		"and wildcards pass over those; to map it, give it an entry of its own", helper)
+	return fmt.Sprintf("its name matches %s, as the helper tables of schema changes do, "+
+		"which wildcards do not match; to map it, add an entry for its full name", helper)
 }
 
 // UnknownNames returns what is most likely misspelt in the mapping: as missing the entries for one

@@ -34,13 +34,13 @@ func (r *TableRule) validatePattern(before []TableRule) *MappingError {
 		return fail("the entry %q %v", r.Pattern, err)
 	}
 	if database := p.Database.Plain(); isSystemSchema(database) {
-		return fail("%s is a schema of the server itself and is never mapped; remove the entry",
+		return fail("%s is a system schema and is never mapped; remove the entry",
 			database)
 	}
 	for i := range before {
 		if o := &before[i]; o.tables() == p {
-			return fail("the entry %q stands twice (also at line %d); merge them",
-				r.Pattern, o.Line)
+			return fail("the entry %q names the same tables as %q on line %d; merge the two",
+				r.Pattern, o.Pattern, o.Line)
 		}
 	}
 	return nil

@@ -37,26 +37,29 @@ func TestServers(t *testing.T) {
 				servers.DatabaseOptions{GTID: su.gtid, Args: args})
 			for _, test := range []struct {
 				name string
-				run  func(t *testing.T, f *fixture)
+				run  func(t *testing.T, f *harness)
 				of   bool // this set-up
 			}{
 				{"follow", testFollowAndResume, true},
 				{"proof", testProof, true},
 				{"proof purged", testProofPurged, true},
 				{"statements", testStatements, true},
-				{"large", testLargeRow, su.name == "mysql-gtid" || su.name == "mariadb"}, // one of each server is enough
+				// One server of each kind is enough for large rows.
+				{"large", testLargeRow, su.name == "mysql-gtid" || su.name == "mariadb"},
 				{"refusals", testRefusals, true},
 				{"killed", testKilled, true},
 				{"wait", testWait, true},
 				{"file", testFile, true},
 				{"positions", testBadPositions, true},
 				{"keys", testKeys, true},
-				{"charsets", testCharsets, su.kind == servers.MySQL || slices.Contains(su.args, "--binlog-row-metadata=FULL")}, // which log them
+				// These servers log the character sets.
+				{"charsets", testCharsets, su.kind == servers.MySQL ||
+					slices.Contains(su.args, "--binlog-row-metadata=FULL")},
 			} {
 				if !test.of {
 					continue
 				}
-				t.Run(test.name, func(t *testing.T) { test.run(t, newFixture(t, su, db)) })
+				t.Run(test.name, func(t *testing.T) { test.run(t, newHarness(t, su, db)) })
 			}
 		})
 	}
@@ -64,7 +67,7 @@ func TestServers(t *testing.T) {
 
 // Every transaction is yielded once and in order. From every position that the stream returned,
 // exactly the remaining transactions follow.
-func testFollowAndResume(t *testing.T, f *fixture) {
+func testFollowAndResume(t *testing.T, f *harness) {
 	from := f.end()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	want := f.write(rnd, 60, 1)
@@ -108,7 +111,7 @@ func testFollowAndResume(t *testing.T, f *fixture) {
 }
 
 // Statements, unusual transactions and large packets keep their places in the order.
-func testStatements(t *testing.T, f *fixture) {
+func testStatements(t *testing.T, f *harness) {
 	from := f.end()
 	var want []string
 	run := func(sql, rows string) {
@@ -181,7 +184,7 @@ func testStatements(t *testing.T, f *fixture) {
 }
 
 // A packet over 16 MiB comes in parts.
-func testLargeRow(t *testing.T, f *fixture) {
+func testLargeRow(t *testing.T, f *harness) {
 	f.exec("CREATE TABLE shop.big (id INT UNSIGNED NOT NULL PRIMARY KEY, v LONGBLOB)")
 	f.tables["shop.big"] = &binlog.Table{
 		Database: "shop",
@@ -202,14 +205,15 @@ func testLargeRow(t *testing.T, f *fixture) {
 	}
 	got := take(t, f.open(from), len(sizes))
 	for i, n := range sizes {
-		if w := fmt.Sprintf("insert big %d %s|", i, strings.Repeat(string(rune('a'+i)), n)); got[i].rows != w {
+		if w := fmt.Sprintf("insert big %d %s|", i,
+			strings.Repeat(string(rune('a'+i)), n)); got[i].rows != w {
 			t.Errorf("row of %d bytes differs: %d bytes came", n, len(got[i].rows))
 		}
 	}
 }
 
 // A killed connection is an error, and the next stream continues from the last position.
-func testKilled(t *testing.T, f *fixture) {
+func testKilled(t *testing.T, f *harness) {
 	hung := f.open(f.end())
 	hung.SetSilence(time.Second)
 	if err := f.db.Signal(syscall.SIGSTOP); err != nil {
@@ -248,7 +252,7 @@ func testKilled(t *testing.T, f *fixture) {
 }
 
 // Contexts, Wake and heartbeats interrupt the wait and lose nothing.
-func testWait(t *testing.T, f *fixture) {
+func testWait(t *testing.T, f *harness) {
 	s := f.open(f.end())
 	ctx, cancel := context.WithCancel(t.Context())
 	progress := 0
@@ -307,7 +311,7 @@ func testWait(t *testing.T, f *fixture) {
 }
 
 // A file of the binlog parses to what the server streamed of it.
-func testFile(t *testing.T, f *fixture) {
+func testFile(t *testing.T, f *harness) {
 	f.exec("FLUSH BINARY LOGS")
 	from := f.end()
 	want := f.write(rand.New(rand.NewPCG(3, 4)), 40, 1000)
@@ -346,7 +350,7 @@ func testFile(t *testing.T, f *fixture) {
 	}
 }
 
-// parseFile parses a whole binlog file, behind its four magic bytes.
+// parseFile parses a whole binlog file, after its four magic bytes.
 func parseFile(b []byte, maria bool, tables events.Tables, f func(*binlog.Event)) error {
 	p := events.NewParser(events.Options{MariaDB: maria, GTIDs: true, Tables: tables})
 	p.Start(binlog.Position{File: "file", Offset: 4})

@@ -14,12 +14,12 @@ import (
 // second, whose binlog had other transactions there, and five were lost.
 func TestOneServerID(t *testing.T) {
 	su := setup{"mariadb", servers.MariaDB, false, []string{"--server-id=1"}}
-	var fixtures []*fixture
+	var harnesses []*harness
 	var at binlog.Position
 	for i := range 2 {
-		f := newFixture(t, su,
+		f := newHarness(t, su,
 			servertest.Database(t, su.kind, servers.DatabaseOptions{Args: su.args}))
-		fixtures = append(fixtures, f)
+		harnesses = append(harnesses, f)
 		for id := 10; id < 35; id++ {
 			// The second server began its second file five transactions later.
 			if id == 10+5*i {
@@ -32,20 +32,20 @@ func TestOneServerID(t *testing.T) {
 			}
 		}
 	}
-	if a, b := fixtures[0].conn.Server().UUID, fixtures[1].conn.Server().UUID; a == b {
+	if a, b := harnesses[0].conn.Server().UUID, harnesses[1].conn.Server().UUID; a == b {
 		t.Errorf("both servers are %s", a)
 	}
 	var want []string
 	for id := 30; id < 35; id++ {
 		want = append(want, fmt.Sprintf("insert a %d 2001 v x|", id))
 	}
-	for _, f := range fixtures {
+	for _, f := range harnesses {
 		check(t, take(t, f.open(at), len(want)), want)
 	}
 }
 
 // gtids returns the end of a MariaDB's binlog as a GTID set.
-func (f *fixture) gtids() binlog.GTIDSet {
+func (f *harness) gtids() binlog.GTIDSet {
 	f.t.Helper()
 	r, err := f.conn.Query(f.t.Context(), "SELECT @@gtid_binlog_pos")
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // describe maps a table as it is now, and returns its schema.
-func (f *fixture) describe(name string) *binlog.Table {
+func (f *harness) describe(name string) *binlog.Table {
 	f.t.Helper()
 	found, err := query.Tables(f.t.Context(), f.conn, func(database, table string) bool {
 		return database == "shop" && table == name
@@ -25,9 +25,10 @@ func (f *fixture) describe(name string) *binlog.Table {
 // A server that logs all metadata writes the first unique key of a table without a primary key as
 // the primary key, and marks the columns of a key that are prefixes. Such tables were once rejected
 // as altered.
-func testKeys(t *testing.T, f *fixture) {
+func testKeys(t *testing.T, f *harness) {
 	f.exec("CREATE TABLE shop.u (n INT, k INT NOT NULL, UNIQUE ku (k))")
-	f.exec("CREATE TABLE shop.p (v VARCHAR(40) NOT NULL, k INT NOT NULL, PRIMARY KEY (v(5)), UNIQUE ku (k))")
+	f.exec("CREATE TABLE shop.p (v VARCHAR(40) NOT NULL, k INT NOT NULL, PRIMARY KEY (v(5)), " +
+		"UNIQUE ku (k))")
 	f.exec("CREATE TABLE shop.n (k INT NOT NULL, n INT)")
 	for _, name := range []string{"u", "p", "n"} {
 		f.describe(name)
@@ -42,13 +43,21 @@ func testKeys(t *testing.T, f *fixture) {
 
 // A column whose character set was changed differs only in the metadata, and was once read in the
 // old character set.
-func testCharsets(t *testing.T, f *fixture) {
+func testCharsets(t *testing.T, f *harness) {
 	for _, c := range []struct{ column, then, want string }{
-		{"v", "VARCHAR(10) CHARACTER SET ascii", "column v is of character set latin1 now and was of ascii then"},
-		{"v", "VARBINARY(10)", "column v is of character set latin1 now and was of binary then"},
-		{"b", "CHAR(10) CHARACTER SET latin1", "column b is of character set binary now and was of latin1 then"},
+		{
+			"v", "VARCHAR(10) CHARACTER SET ascii",
+			"column v has character set latin1 in the schema and ascii in the binlog",
+		},
+		{"v", "VARBINARY(10)", "column v has character set latin1 in the schema and binary in " +
+			"the binlog"},
+		{
+			"b", "CHAR(10) CHARACTER SET latin1",
+			"column b has character set binary in the schema and latin1 in the binlog",
+		},
 	} {
-		f.exec("CREATE TABLE shop.c (id INT PRIMARY KEY, x TEXT, v VARCHAR(10) CHARACTER SET latin1, y TEXT, b BINARY(10))")
+		f.exec("CREATE TABLE shop.c (id INT PRIMARY KEY, x TEXT, " +
+			"v VARCHAR(10) CHARACTER SET latin1, y TEXT, b BINARY(10))")
 		f.describe("c")
 		f.exec("ALTER TABLE shop.c MODIFY " + c.column + " " + c.then)
 		from := f.end()

@@ -32,7 +32,7 @@ type packetBuffer struct {
 // next returns the payload of the next packet if all of it has been read. The payload is valid
 // until the next call of next or fill.
 func (p *packetBuffer) next() ([]byte, bool) {
-	// The buffer for a huge packet is replaced before the packets behind it are handled.
+	// The buffer for a huge packet is replaced before the packets after it are handled.
 	if p.oversized() {
 		p.move(make([]byte, bufferSize))
 	}

@@ -51,7 +51,7 @@ func TestPackets(t *testing.T) {
 	}
 }
 
-// A huge event gets a buffer of its size, which is released before the packets behind it are
+// A huge event gets a buffer of its size, which is released before the packets after it are
 // handled, however they arrived.
 func TestHugePacket(t *testing.T) {
 	for _, size := range []int{5 << 20, 70 << 20} {
@@ -108,7 +108,7 @@ type stepReader struct {
 
 func (r *stepReader) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(len(p), r.step)]) }
 
-// FuzzPackets splits arbitrary bytes behind some full parts, which are joined with the bytes that
+// FuzzPackets splits arbitrary bytes after some full parts, which are joined with the bytes that
 // follow. The packets must be those of a simple reader, and the buffer must grow with the bytes
 // that have come, not with lengths in headers.
 func FuzzPackets(f *testing.F) {

@@ -15,7 +15,7 @@ import (
 // Open proves that a server's binlog is the history that a position belongs to. It requests the
 // last transaction that the position includes (L) again, reads without yielding anything, and
 // compares L with the evidence of it. On the server that L was read from, L comes first, and the
-// stream continues behind it on the same connection. Another server of the same history may have
+// stream continues after it on the same connection. Another server of the same history may have
 // committed other transactions before L; then Open searches for L, and the stream needs a second
 // connection.
 

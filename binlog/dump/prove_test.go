@@ -17,7 +17,7 @@ import (
 )
 
 // openAfter opens a stream at a position whose last transaction is known.
-func (f *fixture) openAfter(last binlog.Evidence, from binlog.Position) (*dump.Stream, error) {
+func (f *harness) openAfter(last binlog.Evidence, from binlog.Position) (*dump.Stream, error) {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
 	defer cancel()
@@ -32,7 +32,7 @@ func (f *fixture) openAfter(last binlog.Evidence, from binlog.Position) (*dump.S
 }
 
 // mustProve opens a stream and requires that the history was proved.
-func (f *fixture) mustProve(last binlog.Evidence, from binlog.Position) *dump.Stream {
+func (f *harness) mustProve(last binlog.Evidence, from binlog.Position) *dump.Stream {
 	f.t.Helper()
 	s, err := f.openAfter(last, from)
 	if err != nil {
@@ -45,7 +45,7 @@ func (f *fixture) mustProve(last binlog.Evidence, from binlog.Position) *dump.St
 }
 
 // mustDiffer opens a stream and requires an error that names both sides.
-func (f *fixture) mustDiffer(last binlog.Evidence, from binlog.Position, want ...string) {
+func (f *harness) mustDiffer(last binlog.Evidence, from binlog.Position, want ...string) {
 	f.t.Helper()
 	_, err := f.openAfter(last, from)
 	var different *binlog.HistoryError
@@ -60,7 +60,7 @@ func (f *fixture) mustDiffer(last binlog.Evidence, from binlog.Position, want ..
 }
 
 // proofWritten writes n transactions and returns what a stream yields, with the evidence of each.
-func (f *fixture) proofWritten(
+func (f *harness) proofWritten(
 	n int,
 ) (from binlog.Position, want []string, got []seen, evidence []binlog.Evidence) {
 	f.t.Helper()
@@ -79,7 +79,7 @@ func (f *fixture) proofWritten(
 
 // Each connection reads the last transaction again and yields nothing of it. The evidence of every
 // transaction holds all that the server sends.
-func testProof(t *testing.T, f *fixture) {
+func testProof(t *testing.T, f *harness) {
 	_, want, got, evidence := f.proofWritten(40)
 	server := f.conn.Server()
 	for i, e := range evidence {
@@ -129,7 +129,7 @@ func testProof(t *testing.T, f *fixture) {
 }
 
 // testDifferences changes the fields of the evidence, one at a time.
-func testDifferences(t *testing.T, f *fixture, e binlog.Evidence, at binlog.Position) {
+func testDifferences(t *testing.T, f *harness, e binlog.Evidence, at binlog.Position) {
 	server := f.conn.Server()
 	for _, c := range []struct {
 		want   string
@@ -175,7 +175,7 @@ func testDifferences(t *testing.T, f *fixture, e binlog.Evidence, at binlog.Posi
 }
 
 // A transaction that was purged proves nothing, and the stream continues from the position.
-func testProofPurged(t *testing.T, f *fixture) {
+func testProofPurged(t *testing.T, f *harness) {
 	_, _, got, evidence := f.proofWritten(3)
 	f.exec("FLUSH BINARY LOGS")
 	next := got[len(got)-1].position
@@ -201,7 +201,7 @@ func TestReset(t *testing.T) {
 		t.Run(su.name, func(t *testing.T) {
 			db := servertest.Database(t, su.kind,
 				servers.DatabaseOptions{GTID: su.gtid, Args: su.args})
-			f := newFixture(t, su, db)
+			f := newHarness(t, su, db)
 			reset := "RESET BINARY LOGS AND GTIDS"
 			if su.kind == servers.MariaDB {
 				reset = "RESET MASTER"
@@ -243,7 +243,7 @@ func TestReset(t *testing.T) {
 }
 
 // waitSecond waits until the server's clock shows a later second than a transaction's.
-func (f *fixture) waitSecond(e binlog.Evidence) {
+func (f *harness) waitSecond(e binlog.Evidence) {
 	f.t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		r, err := f.conn.Query(f.t.Context(), "SELECT UNIX_TIMESTAMP() > "+fmt.Sprint(e.Time/1e6))

@@ -16,8 +16,8 @@ import (
 )
 
 // compareReference decodes the rows that were inserted into shop.types with go-mysql, from the
-// server's file behind from, and compares them with ours.
-func (f *fixture) compareReference(table *binlog.Table, from binlog.Position,
+// server's file after from, and compares them with ours.
+func (f *harness) compareReference(table *binlog.Table, from binlog.Position,
 	ours map[int]printed,
 ) {
 	f.t.Helper()
@@ -87,7 +87,10 @@ func sameAsReference(c *binlog.Column, ours string, v any) bool {
 		binlog.TypeBigInt,
 		binlog.TypeBit:
 		n, _ := strconv.ParseInt(text, 10, 64)
-		bits := map[binlog.Type]int{binlog.TypeTinyInt: 8, binlog.TypeSmallInt: 16, binlog.TypeMediumInt: 24, binlog.TypeInt: 32}[c.Type]
+		bits := map[binlog.Type]int{
+			binlog.TypeTinyInt: 8, binlog.TypeSmallInt: 16,
+			binlog.TypeMediumInt: 24, binlog.TypeInt: 32,
+		}[c.Type]
 		if (c.Unsigned || c.Type == binlog.TypeBit) && n < 0 {
 			if bits == 0 {
 				return ours == strconv.FormatUint(uint64(n), 10)

@@ -15,7 +15,7 @@ import (
 )
 
 // Events that are not supported end the stream with an error that names the remedy.
-func testRefusals(t *testing.T, f *fixture) {
+func testRefusals(t *testing.T, f *harness) {
 	f.exec("CREATE TABLE shop.docs (id INT UNSIGNED NOT NULL PRIMARY KEY, v JSON)")
 	f.tables["shop.docs"] = &binlog.Table{
 		Database: "shop",
@@ -26,7 +26,8 @@ func testRefusals(t *testing.T, f *fixture) {
 			{Name: "v", SQLType: "json", Type: binlog.TypeJSON, Nullable: true},
 		},
 	}
-	f.exec(`INSERT INTO shop.docs VALUES (1, '{"a": "a long enough value", "b": "another one that is not touched at all"}')`)
+	f.exec(`INSERT INTO shop.docs VALUES (1, '{"a": "a long enough value", ` +
+		`"b": "another one that is not touched at all"}')`)
 	cases := []struct {
 		name string
 		sql  []string
@@ -46,7 +47,9 @@ func testRefusals(t *testing.T, f *fixture) {
 		{
 			"set statement",
 			[]string{
-				"SET SESSION binlog_format='STATEMENT'", "SET STATEMENT max_statement_time=10 FOR INSERT INTO shop.a VALUES (110, 2001, 'v', 'x')",
+				"SET SESSION binlog_format='STATEMENT'",
+				"SET STATEMENT max_statement_time=10 FOR INSERT INTO shop.a VALUES (110, 2001, " +
+					"'v', 'x')",
 				"SET SESSION binlog_format='ROW'",
 			},
 			[]string{"binlog_format=ROW", "INSERT INTO shop.a"},
@@ -149,7 +152,7 @@ func firstError(t *testing.T, s *dump.Stream) error {
 }
 
 // A position that the server does not have, or at which no event begins, is an error.
-func testBadPositions(t *testing.T, f *fixture) {
+func testBadPositions(t *testing.T, f *harness) {
 	from := f.end()
 	f.exec("BEGIN")
 	f.exec("INSERT INTO shop.a VALUES (1, 2001, 'v', 'x'), (2, 2002, 'v', 'x')")
@@ -195,7 +198,7 @@ func testBadPositions(t *testing.T, f *fixture) {
 }
 
 // openError returns the error that a stream from a position ends with.
-func (f *fixture) openError(p binlog.Position) error {
+func (f *harness) openError(p binlog.Position) error {
 	s, err := dump.Open(
 		f.t.Context(),
 		dump.Config{
@@ -212,7 +215,7 @@ func (f *fixture) openError(p binlog.Position) error {
 
 // purge removes all binlog files but the last. A server keeps files that it believes are being
 // read, so purge retries.
-func (f *fixture) purge() {
+func (f *harness) purge() {
 	f.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
 		f.exec(fmt.Sprintf("PURGE BINARY LOGS TO '%s'", f.end().File))

@@ -28,7 +28,7 @@ const (
 // bits (USE_HEARTBEAT_EVENT_V2, MySQL 8.0.26).
 const flagHeartbeatV2 = 0x02
 
-// firstEvent is the offset of a file's first event, behind the four magic bytes.
+// firstEvent is the offset of a file's first event, after the four magic bytes.
 const firstEvent = 4
 
 // prepare sets up the session and registers as a replica.

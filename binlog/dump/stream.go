@@ -92,7 +92,8 @@ type Stream struct {
 // At a file and offset without GTIDs, a MySQL with GTIDs is read from the file's beginning, which
 // holds the GTID set; Next yields nothing before the offset.
 //
-// A *binlog.RefusedError or *binlog.HistoryError comes again on a retry; other errors may not.
+// A *binlog.RefusedError or *binlog.HistoryError is returned again by a retry; other errors may not
+// be.
 func Open(ctx context.Context, c Config, from binlog.Position) (*Stream, error) {
 	if c.Heartbeat <= 0 {
 		c.Heartbeat = defaultHeartbeat
@@ -137,9 +138,9 @@ func (s *Stream) fail(err error) error {
 // until ctx ends, or until Wake, for which it returns a Progress. After ctx's error Next may be
 // called again. Any other error is final.
 //
-// A *binlog.RefusedError or *binlog.HistoryError comes again on a retry. An error of the server is
-// a *mysql.ServerError; mysql.CodeBinlogMissing means that the server does not have the binlog
-// after the position.
+// A *binlog.RefusedError or *binlog.HistoryError is returned again by a retry. An error of the
+// server is a *mysql.ServerError; mysql.CodeBinlogMissing means that the server does not have the
+// binlog after the position.
 func (s *Stream) Next(ctx context.Context) (*binlog.Event, error) {
 	for s.err == nil {
 		ev, err := s.parser.Pending()
@@ -178,12 +179,12 @@ func (s *Stream) packet(b []byte) (*binlog.Event, error) {
 	case len(b) > 0 && b[0] == 0xfe:
 		return nil, fmt.Errorf("read binlog of %s: %w", s.conn.Addr(), ErrEnded)
 	}
-	return nil, fmt.Errorf("read binlog of %s: a packet of %d bytes holds no event",
+	return nil, fmt.Errorf("read binlog of %s: a packet of %d bytes has no event",
 		s.conn.Addr(), len(b))
 }
 
-// serverError adds the remedy to a server's error. CodeBinlogMissing stands for every reason why
-// the server cannot read its binlog for a replica; only the message tells them apart.
+// serverError adds the remedy to a server's error. CodeBinlogMissing is the code for every reason
+// why the server cannot read its binlog for a replica; only the message tells them apart.
 func (s *Stream) serverError(err error) error {
 	err = fmt.Errorf("read binlog of %s: %w", s.conn.Addr(), err)
 	var se *mysql.ServerError

@@ -22,13 +22,21 @@ func TestTornTail(t *testing.T) {
 		want    string // in the error; "" if there must be none
 	}{
 		{setup{"mysql", servers.MySQL, true, []string{"--performance-schema=OFF"}}, false, ""},
-		{setup{"mariadb", servers.MariaDB, false, []string{"--binlog-format=ROW"}}, false, "breaks off within a transaction"},
-		{setup{"mariadb-event", servers.MariaDB, false, []string{"--binlog-format=ROW"}}, true, "the server crashed while it wrote this"},
+		{
+			setup{"mariadb", servers.MariaDB, false, []string{"--binlog-format=ROW"}},
+			false,
+			"ends within a transaction",
+		},
+		{
+			setup{"mariadb-event", servers.MariaDB, false, []string{"--binlog-format=ROW"}},
+			true,
+			"the server crashed while it wrote this",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			db := servertest.Database(t, c.kind,
 				servers.DatabaseOptions{GTID: c.gtid, Args: c.args})
-			f := newFixture(t, c.setup, db)
+			f := newHarness(t, c.setup, db)
 			f.exec("INSERT INTO shop.a VALUES (1, 2001, 'v', 'x')")
 			from := f.end()
 			f.exec("INSERT INTO shop.a VALUES (2, 2001, 'v', 'x')")
@@ -36,8 +44,8 @@ func TestTornTail(t *testing.T) {
 			f.exec("INSERT INTO shop.a VALUES (3, 2001, 'v', 'x')")
 			s := f.open(from)
 			if c.want == "" {
-				// Did the engine store the GTID of the lost transaction before the crash? Then the server
-				// holds the transaction but not its events, and must not pass over it.
+				// Did the engine store the GTID of the lost transaction before the crash? Then the
+				// server has the transaction but not its events, and must not skip it.
 				purged, err := f.conn.Query(t.Context(), "SELECT @@GLOBAL.gtid_purged")
 				if err != nil {
 					t.Fatal(err)
@@ -67,7 +75,7 @@ func TestTornTail(t *testing.T) {
 
 // crash kills the server, cuts off the last event of a binlog file, or half of it, and starts the
 // server again.
-func (f *fixture) crash(file string, inEvent bool) {
+func (f *harness) crash(file string, inEvent bool) {
 	f.t.Helper()
 	list, err := f.conn.Query(f.t.Context(), "SHOW BINLOG EVENTS IN '"+file+"'")
 	if err != nil {
@@ -88,7 +96,8 @@ func (f *fixture) crash(file string, inEvent bool) {
 	if err := f.db.Kill(); err != nil {
 		f.t.Fatal(err)
 	}
-	if err := os.Truncate(filepath.Join(filepath.Dir(string(base.Rows[0][0])), file), cut); err != nil {
+	if err := os.Truncate(filepath.Join(filepath.Dir(string(base.Rows[0][0])), file),
+		cut); err != nil {
 		f.t.Fatal(err)
 	}
 	if err := f.db.Restart(f.t.Context()); err != nil {

@@ -68,7 +68,10 @@ func float(bits int) func(*rand.Rand) string {
 		var f float64
 		switch r.IntN(5) {
 		case 0:
-			f = []float64{0, 1, -1, 1e15, 1e14, -1e-15, 123456789, 0.1, 1e22, 1.5e-5, 3.4028234e38, 1.1754944e-38}[r.IntN(12)]
+			f = []float64{
+				0, 1, -1, 1e15, 1e14, -1e-15, 123456789, 0.1, 1e22, 1.5e-5, 3.4028234e38,
+				1.1754944e-38,
+			}[r.IntN(12)]
 		case 1:
 			f = float64(r.IntN(2e9)) / 1000
 		default:
@@ -252,20 +255,26 @@ func textsAndBytes() []typed {
 // on MySQL.
 func document(r *rand.Rand) string {
 	text := []string{
-		"null", "true", "false", "0", "-1", "32767", "32768", "-32769", "2147483648", "-9223372036854775808", "9223372036854775807",
-		"18446744073709551615", "1.5", "1e300", "-1e-300", "0.1", "1e15", "1e16", "100000000000000000000", "3.0", "-0.0",
+		"null", "true", "false", "0", "-1", "32767", "32768", "-32769", "2147483648",
+		"-9223372036854775808", "9223372036854775807",
+		"18446744073709551615", "1.5", "1e300", "-1e-300", "0.1", "1e15", "1e16",
+		"100000000000000000000", "3.0", "-0.0",
 		`""`, `"\"\\\/\b\f\n\r\t\u0001\u2028é😀"`, "[]", "{}", "[[[[]]]]",
-		`{"b": 1, "a": [1, "x", null, {"": {}}], "aa": 1, "é": true}`, `{"a": {"b": {"c": [1.25, -1, 70000, 5000000000]}}}`,
+		`{"b": 1, "a": [1, "x", null, {"": {}}], "aa": 1, "é": true}`,
+		`{"a": {"b": {"c": [1.25, -1, 70000, 5000000000]}}}`,
 	}
 	if i := r.IntN(len(text) + 6); i < len(text) {
 		return fmt.Sprintf("_utf8mb4 x'%x'", text[i])
 	} else if i == len(text) {
 		// Beyond 64 KiB offsets are wider.
-		return fmt.Sprintf("CONCAT('[', REPEAT('\"0123456789\",', %d), '{\"k\": [1]}]')", 6000+r.IntN(10))
+		return fmt.Sprintf("CONCAT('[', REPEAT('\"0123456789\",', %d), '{\"k\": [1]}]')",
+			6000+r.IntN(10))
 	}
 	return oneOf(
-		"JSON_OBJECT('d', CAST('2024-02-29' AS DATE), 't', CAST('-12:00:00.5' AS TIME(6)), 'at', CAST('2024-02-29 01:02:03.000004' AS DATETIME(6)))",
-		"JSON_ARRAY(CAST('-1.10' AS DECIMAL(10,2)), CAST('12345678901234567890.123456789' AS DECIMAL(40,9)), 1.0, 1e0)",
+		"JSON_OBJECT('d', CAST('2024-02-29' AS DATE), 't', CAST('-12:00:00.5' AS TIME(6)), "+
+			"'at', CAST('2024-02-29 01:02:03.000004' AS DATETIME(6)))",
+		"JSON_ARRAY(CAST('-1.10' AS DECIMAL(10,2)), CAST('12345678901234567890.123456789' AS "+
+			"DECIMAL(40,9)), 1.0, 1e0)",
 		"JSON_ARRAY(TRUE, FALSE, NULL, 'x', 12, -12)",
 	)(r)
 }
@@ -278,7 +287,8 @@ func typesOf(s mysql.Server) []typed {
 			columns,
 			typed{
 				"JSON",
-				oneOf("JSON_ARRAY(x'00ff', b'101', CAST('2024-01-01' AS DATETIME), POINT(1, 2), YEAR('2024-01-01'))"),
+				oneOf("JSON_ARRAY(x'00ff', b'101', CAST('2024-01-01' AS DATETIME), POINT(1, 2), " +
+					"YEAR('2024-01-01'))"),
 			},
 		)
 		if s.AtLeast(9, 0, 0) {

@@ -53,13 +53,19 @@ func printRow(t *testing.T, r *binlog.Row) (id int, p printed) {
 // file.
 func TestTypes(t *testing.T) {
 	for _, su := range []setup{
-		{"mysql", servers.MySQL, true, []string{"--binlog-row-metadata=FULL", "--performance-schema=OFF"}},
-		{"mariadb", servers.MariaDB, false, []string{"--binlog-format=ROW", "--binlog-row-metadata=FULL"}},
+		{
+			"mysql", servers.MySQL, true,
+			[]string{"--binlog-row-metadata=FULL", "--performance-schema=OFF"},
+		},
+		{
+			"mariadb", servers.MariaDB, false,
+			[]string{"--binlog-format=ROW", "--binlog-row-metadata=FULL"},
+		},
 	} {
 		t.Run(su.name, func(t *testing.T) {
 			db := servertest.Database(t, su.kind,
 				servers.DatabaseOptions{GTID: su.gtid, Args: su.args})
-			f := newFixture(t, su, db)
+			f := newHarness(t, su, db)
 			f.exec("SET sql_mode = '', time_zone = '+00:00'")
 			rows := 300
 			table := f.createTypes(typesOf(f.conn.Server()))
@@ -96,7 +102,8 @@ func TestTypes(t *testing.T) {
 						after[id].jsons[i] != read[id].jsons[i] {
 						faulty = true
 						t.Errorf(
-							"row %d, %s %s: the stream has %.200q, JSON %.200q; reading %.200q, JSON %.200q",
+							"row %d, %s %s: the stream has %.200q, JSON %.200q; reading %.200q, "+
+								"JSON %.200q",
 							id, c.Name, c.SQLType, after[id].texts[i], after[id].jsons[i],
 							read[id].texts[i], read[id].jsons[i],
 						)
@@ -119,11 +126,13 @@ func TestTypes(t *testing.T) {
 }
 
 // createTypes makes the table shop.types and returns its schema.
-func (f *fixture) createTypes(columns []typed) *binlog.Table {
+func (f *harness) createTypes(columns []typed) *binlog.Table {
 	f.t.Helper()
 	b := []byte(
-		"CREATE TABLE shop.types (id INT UNSIGNED NOT NULL PRIMARY KEY, version INT NOT NULL DEFAULT 0," +
-			" next BIGINT GENERATED ALWAYS AS (version + 1) STORED, twice BIGINT GENERATED ALWAYS AS (id * 2) VIRTUAL",
+		"CREATE TABLE shop.types (id INT UNSIGNED NOT NULL PRIMARY KEY, " +
+			"version INT NOT NULL DEFAULT 0," +
+			" next BIGINT GENERATED ALWAYS AS (version + 1) STORED, " +
+			"twice BIGINT GENERATED ALWAYS AS (id * 2) VIRTUAL",
 	)
 	for i, c := range columns {
 		b = fmt.Appendf(b, ", c%d %s", i, c.sql)
@@ -133,7 +142,7 @@ func (f *fixture) createTypes(columns []typed) *binlog.Table {
 }
 
 // fillTypes inserts rows; the first is all NULL.
-func (f *fixture) fillTypes(rows int, columns []typed) {
+func (f *harness) fillTypes(rows int, columns []typed) {
 	f.t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	f.t.Logf("seed %d", seed)
@@ -163,7 +172,7 @@ func (f *fixture) fillTypes(rows int, columns []typed) {
 }
 
 // followTypes prints the images of the next rows, by id.
-func (f *fixture) followTypes(s *dump.Stream, rows int) (first, last map[int]printed) {
+func (f *harness) followTypes(s *dump.Stream, rows int) (first, last map[int]printed) {
 	f.t.Helper()
 	first, last = make(map[int]printed), make(map[int]printed)
 	for len(first) < rows {
@@ -194,7 +203,7 @@ func (f *fixture) followTypes(s *dump.Stream, rows int) (first, last map[int]pri
 }
 
 // readTypes prints the rows that SELECTs read in chunks.
-func (f *fixture) readTypes(table *binlog.Table) map[int]printed {
+func (f *harness) readTypes(table *binlog.Table) map[int]printed {
 	f.t.Helper()
 	conn := f.dial()
 	out := make(map[int]printed)
@@ -220,7 +229,7 @@ func (f *fixture) readTypes(table *binlog.Table) map[int]printed {
 
 // printTypes returns the server's text of the rows, in order. Types whose text differs by design
 // are cast to one whose text does not.
-func (f *fixture) printTypes(table *binlog.Table) [][]mysql.Cell {
+func (f *harness) printTypes(table *binlog.Table) [][]mysql.Cell {
 	f.t.Helper()
 	var list []string
 	for i := range table.Columns {

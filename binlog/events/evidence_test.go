@@ -37,12 +37,28 @@ func TestEvidence(t *testing.T) {
 		make func(m *eventBuilder)
 		want binlog.Evidence
 	}{
-		{"first server", func(m *eventBuilder) { m.add(gtidLogEvent, 0, gtidFull(7, time, nil, 300)) }, binlog.Evidence{GTID: mysql, Time: time, Length: 300}},
-		{"replica", func(m *eventBuilder) { m.add(gtidLogEvent, 0, gtidFull(7, time, &earlier, 300)) }, binlog.Evidence{GTID: mysql, Time: time - 1, Length: 300}},
-		{"replica of an old server", func(m *eventBuilder) { m.add(gtidLogEvent, 0, gtidFull(7, time, &zero, 300)) }, binlog.Evidence{GTID: mysql, Length: 300}},
-		{"without length", func(m *eventBuilder) { m.add(gtidLogEvent, 0, gtidBody(7)) }, binlog.Evidence{GTID: mysql, Time: time}},
-		{"without times", func(m *eventBuilder) { m.add(gtidLogEvent, 0, gtidBody(7)[:25]) }, binlog.Evidence{GTID: mysql}},
-		{"anonymous", func(m *eventBuilder) { m.add(anonymousGTIDLogEvent, 0, gtidFull(0, time, nil, 300)) }, binlog.Evidence{Time: time, Length: 300}},
+		{"first server", func(m *eventBuilder) {
+			m.add(gtidLogEvent, 0, gtidFull(7, time, nil, 300))
+		}, binlog.Evidence{GTID: mysql, Time: time, Length: 300}},
+		{"replica", func(m *eventBuilder) {
+			m.add(gtidLogEvent, 0, gtidFull(7, time, &earlier, 300))
+		}, binlog.Evidence{GTID: mysql, Time: time - 1, Length: 300}},
+		{
+			"replica of an old server",
+			func(m *eventBuilder) { m.add(gtidLogEvent, 0, gtidFull(7, time, &zero, 300)) },
+			binlog.Evidence{GTID: mysql, Length: 300},
+		},
+		{
+			"without length", func(m *eventBuilder) { m.add(gtidLogEvent, 0, gtidBody(7)) },
+			binlog.Evidence{GTID: mysql, Time: time},
+		},
+		{
+			"without times", func(m *eventBuilder) { m.add(gtidLogEvent, 0, gtidBody(7)[:25]) },
+			binlog.Evidence{GTID: mysql},
+		},
+		{"anonymous", func(m *eventBuilder) {
+			m.add(anonymousGTIDLogEvent, 0, gtidFull(0, time, nil, 300))
+		}, binlog.Evidence{Time: time, Length: 300}},
 		{"without GTID event", func(*eventBuilder) {}, binlog.Evidence{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -60,7 +76,8 @@ func TestEvidence(t *testing.T) {
 			p := newParser(newOneTable())
 			if err := feed(p, m.events, func(ev *binlog.Event) {
 				// Its rows are yielded before its end is known.
-				if got := p.Transaction(); ev.Kind == binlog.Changes && got.Start == start && got != want {
+				if got := p.Transaction(); ev.Kind == binlog.Changes && got.Start == start &&
+					got != want {
 					t.Errorf("within it, the evidence is %+v, want %+v", got, want)
 				}
 			}); err != nil {
@@ -129,7 +146,8 @@ func TestEvidenceOfMariaDB(t *testing.T) {
 			return
 		}
 		got := p.Last()
-		if got.Previous.String() != previous || got.Time != []int64{500e6, 501e6, 700e6}[n] || got.Start != starts[n] || !got.GTID.MariaDB {
+		if got.Previous.String() != previous || got.Time != []int64{500e6, 501e6, 700e6}[n] ||
+			got.Start != starts[n] || !got.GTID.MariaDB {
 			t.Errorf("evidence is %+v", got)
 		}
 		previous = got.GTID.String()
@@ -202,10 +220,22 @@ func TestHistoryGoesBack(t *testing.T) {
 		name, want string
 		make       func(m *eventBuilder)
 	}{
-		{"GTID", "sent GTID abababab-abab-abab-abab-abababababab:1 again", func(m *eventBuilder) { m.transaction(1, 1) }},
-		{"file", "goes back from binlog.000007:", func(m *eventBuilder) { rotate(m, "binlog.000001", 0) }},
-		{"same file", "to binlog.000007:4", func(m *eventBuilder) { rotate(m, "binlog.000007", flagArtificial) }},
-		{"next file", "", func(m *eventBuilder) { rotate(m, "binlog.000008", 0); rotate(m, "binlog.000008", flagArtificial) }},
+		{
+			"GTID", "sent GTID abababab-abab-abab-abab-abababababab:1 again",
+			func(m *eventBuilder) { m.transaction(1, 1) },
+		},
+		{
+			"file", "goes back from binlog.000007:",
+			func(m *eventBuilder) { rotate(m, "binlog.000001", 0) },
+		},
+		{
+			"same file", "to binlog.000007:4",
+			func(m *eventBuilder) { rotate(m, "binlog.000007", flagArtificial) },
+		},
+		{"next file", "", func(m *eventBuilder) {
+			rotate(m, "binlog.000008", 0)
+			rotate(m, "binlog.000008", flagArtificial)
+		}},
 		{"another name", "", func(m *eventBuilder) { rotate(m, "mysql-bin.000001", 0) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -88,7 +88,10 @@ func FuzzParser(f *testing.F) {
 // be parsed from its own binary form as the same set.
 func FuzzPreviousGTIDs(f *testing.F) {
 	const uuid = "00112233-4455-6677-8899-aabbccddeeff"
-	for _, s := range []string{"", uuid + ":1-5:7", uuid + ":1-5:tag:3-4,ff112233-4455-6677-8899-aabbccddeeff:9"} {
+	for _, s := range []string{
+		"", uuid + ":1-5:7",
+		uuid + ":1-5:tag:3-4,ff112233-4455-6677-8899-aabbccddeeff:9",
+	} {
 		set, err := binlog.ParseGTIDSet(s)
 		if err != nil {
 			f.Fatal(err)

@@ -148,7 +148,8 @@ func (p *Parser) Pending() (*binlog.Event, error) {
 // Pending.
 //
 // An error names the event's type and the end of the event before it. A *binlog.RefusedError or a
-// *binlog.HistoryError comes again on a retry; other errors may be caused by a damaged connection.
+// *binlog.HistoryError is returned again by a retry; other errors may be caused by a damaged
+// connection.
 func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 	if len(raw) < HeaderSize {
 		return nil, p.locate(0, p.offset, errTruncated)
@@ -156,7 +157,8 @@ func (p *Parser) Next(raw []byte) (*binlog.Event, error) {
 	p.inflater.release()
 	h := parseHeader(raw)
 	if uint64(h.size) != uint64(len(raw)) {
-		err := fmt.Errorf("the event is damaged: it claims %d bytes and has %d", h.size, len(raw))
+		err := fmt.Errorf("the event is damaged: its header gives %d bytes, and it has %d", h.size,
+			len(raw))
 		return nil, p.locate(h.typ, p.offset, err)
 	}
 	start := p.offset
@@ -270,7 +272,7 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 		if err := p.skip.previousGTIDs(body); err != nil {
 			return nil, err
 		}
-		return p.progress(header{}), nil // the event's time is the file's, so it is left out
+		return p.progress(header{}), nil // the event's time is the file's, so it is not used
 	case heartbeatLogEvent, heartbeatLogEventV2:
 		return p.heartbeat(h, body)
 	case gtidLogEvent, anonymousGTIDLogEvent:
@@ -421,7 +423,7 @@ func (p *Parser) rotate(h header, body []byte) (*binlog.Event, error) {
 }
 
 // heartbeat handles HEARTBEAT_LOG_EVENT and its version 2: the offset up to which the server has
-// read. The server sends it when it has no events to send, and when it has passed over transactions
+// read. The server sends it when it has no events to send, and when it has skipped transactions
 // that the replica's GTID set includes.
 func (p *Parser) heartbeat(h header, body []byte) (*binlog.Event, error) {
 	file, end, is64Bit := body, uint64(h.end), false

@@ -143,17 +143,38 @@ func TestErrors(t *testing.T) {
 		name, want string
 		make       func(m *eventBuilder)
 	}{
-		{"checksum", "checksum is wrong", func(m *eventBuilder) { m.transaction(1, 1); m.events[len(m.events)-2][30] ^= 1 }},
-		{"length", "damaged", func(m *eventBuilder) { m.transaction(1, 1); m.events[5] = m.events[5][:25] }},
-		{"rows outside", "middle of a transaction", func(m *eventBuilder) { m.add(tableMapEvent, 0, mapBody(1, "t")) }},
+		{
+			"checksum", "checksum is wrong",
+			func(m *eventBuilder) { m.transaction(1, 1); m.events[len(m.events)-2][30] ^= 1 },
+		},
+		{"length", "damaged", func(m *eventBuilder) {
+			m.transaction(1, 1)
+			m.events[5] = m.events[5][:25]
+		}},
+		{
+			"rows outside", "middle of a transaction",
+			func(m *eventBuilder) { m.add(tableMapEvent, 0, mapBody(1, "t")) },
+		},
 		{"rows without map", "table map", func(m *eventBuilder) {
 			m.add(queryEvent, 0, queryBody("BEGIN"))
 			m.add(writeRowsEvent, 0, rowsBody(1, 1))
 		}},
-		{"commit outside", "middle of a transaction", func(m *eventBuilder) { m.add(xidEvent, 0, make([]byte, 8)) }},
+		{
+			"commit outside", "middle of a transaction",
+			func(m *eventBuilder) { m.add(xidEvent, 0, make([]byte, 8)) },
+		},
 		{"unknown", "type 77", func(m *eventBuilder) { m.add(77, 0) }},
-		{"incident", "INCIDENT", func(m *eventBuilder) { m.add(incidentEvent, 0, []byte{1, 0, 0}) }},
-		{"broken off", "breaks off", func(m *eventBuilder) { m.transaction(1, 1); m.events = m.events[:len(m.events)-1]; m.head(m.offset) }},
+		{"incident", "INCIDENT", func(m *eventBuilder) {
+			m.add(incidentEvent, 0, []byte{1, 0, 0})
+		}},
+		{
+			"broken off", "ends within",
+			func(m *eventBuilder) {
+				m.transaction(1, 1)
+				m.events = m.events[:len(m.events)-1]
+				m.head(m.offset)
+			},
+		},
 		{"patch", "binlog_row_value_options", func(m *eventBuilder) {
 			m.add(queryEvent, 0, queryBody("BEGIN"))
 			m.add(tableMapEvent, 0, mapBody(1, "t"))
@@ -165,7 +186,8 @@ func TestErrors(t *testing.T) {
 		}},
 		{"set statement", "binlog_format=ROW", func(m *eventBuilder) {
 			m.add(queryEvent, 0, queryBody("BEGIN"))
-			m.add(queryEvent, 0, queryBody("SET STATEMENT max_statement_time = 'FOR'/* FOR */, a.b=(1) for delete from t"))
+			m.add(queryEvent, 0, queryBody("SET STATEMENT max_statement_time = 'FOR'/* FOR */, "+
+				"a.b=(1) for delete from t"))
 		}},
 		{"analyze", "binlog_format=ROW", func(m *eventBuilder) {
 			m.add(queryEvent, 0, queryBody("BEGIN"))
@@ -222,7 +244,10 @@ func TestTableIDOfAllOnes(t *testing.T) {
 	copy(table, "\xff\xff\xff")
 	copy(rows, "\xff\xff\xff")
 	m.add(queryEvent, 0, queryBody("BEGIN"))
-	for _, id := range []string{"\xff\xff\xff\x00\x00\x00", "\xff\xff\xff\xff\x00\x00", "\xff\xff\xff\xff\xff\xff"} {
+	for _, id := range []string{
+		"\xff\xff\xff\x00\x00\x00", "\xff\xff\xff\xff\x00\x00",
+		"\xff\xff\xff\xff\xff\xff",
+	} {
 		m.add(writeRowsEvent, 0, []byte(id), []byte{1, 0, 2, 0, 1, 1})
 		m.add(updateRowsEventV1, 0, []byte(id), []byte{1, 0, 1, 1, 1})
 	}
@@ -352,7 +377,11 @@ func TestXATransactionsOutliveTheConnection(t *testing.T) {
 	first := len(m.events)
 	m.add(queryEvent, 0, queryBody("XA COMMIT X'71',X'',1"))
 	var prepared XATransactions
-	for i, events := range [][][]byte{m.events[:first], slices.Concat(m.events[:2], m.events[first:]), slices.Concat(m.events[:2], m.events[first:])} {
+	for i, events := range [][][]byte{
+		m.events[:first],
+		slices.Concat(m.events[:2], m.events[first:]),
+		slices.Concat(m.events[:2], m.events[first:]),
+	} {
 		p := NewParser(Options{Tables: newOneTable(), XATransactions: &prepared})
 		p.Start(binlog.Position{})
 		commits := 0
@@ -365,7 +394,8 @@ func TestXATransactionsOutliveTheConnection(t *testing.T) {
 		}
 	}
 	var refused *binlog.RefusedError
-	if err := feed(newParser(newOneTable()), slices.Concat(m.events[:2], m.events[first:]), func(*binlog.Event) {}); !errors.As(
+	if err := feed(newParser(newOneTable()), slices.Concat(m.events[:2], m.events[first:]),
+		func(*binlog.Event) {}); !errors.As(
 		err, &refused,
 	) {
 		t.Errorf("without its first half: %v", err)
@@ -437,7 +467,13 @@ func BenchmarkTransactions(b *testing.B) {
 		name       string
 		rows       int
 		compressed bool
-	}{{"1", 1, false}, {"4", 4, false}, {"200", 200, false}, {"compressed-1", 1, true}, {"compressed-200", 200, true}} {
+	}{
+		{"1", 1, false},
+		{"4", 4, false},
+		{"200", 200, false},
+		{"compressed-1", 1, true},
+		{"compressed-200", 200, true},
+	} {
 		m := &eventBuilder{checksum: true}
 		m.head(4)
 		head := len(m.events)

@@ -114,7 +114,8 @@ func (p *payload) next() ([]byte, error) {
 	}
 	size := binary.LittleEndian.Uint32(p.buf[p.r+9:])
 	if size < HeaderSize || size > maxEvent {
-		return nil, fmt.Errorf("decompress transaction: an event claims %d bytes", size)
+		return nil, fmt.Errorf("decompress transaction: the header of an event gives %d bytes",
+			size)
 	}
 	if err := p.fill(int(size)); err != nil {
 		return nil, fmt.Errorf("decompress transaction: %w", unexpectedEOF(err))
@@ -184,7 +185,7 @@ func (f *inflater) inflate(b []byte) ([]byte, error) {
 		n = n<<8 | int(c)
 	}
 	if n > maxEvent {
-		return nil, fmt.Errorf("decompress event: it claims %d bytes", n)
+		return nil, fmt.Errorf("decompress event: its header gives %d bytes", n)
 	}
 	f.source.Reset(b[1+head:])
 	if err := f.reset(); err != nil {
@@ -194,7 +195,7 @@ func (f *inflater) inflate(b []byte) ([]byte, error) {
 	f.out.Reset()
 	got, err := f.out.ReadFrom(io.LimitReader(f.zlib, int64(n)+1))
 	if err == nil && got != int64(n) {
-		err = fmt.Errorf("it claims %d bytes and has %d", n, got)
+		err = fmt.Errorf("its header gives %d bytes, and it has %d", n, got)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("decompress event: %w", err)

@@ -289,7 +289,7 @@ func nextKeyword(s *sqltext.Scanner) (w keyword) {
 }
 
 // nextWord returns the next Token that is not an opening parenthesis or a semicolon, which may
-// stand in front of a statement.
+// may precede a statement.
 func nextWord(s *sqltext.Scanner) (sqltext.Token, bool) {
 	for {
 		token, ok := s.Next()

@@ -123,7 +123,7 @@ func (f rowsFormat) split(c cursor) (columns uint64, present []byte, rest cursor
 	return columns, present, c, nil
 }
 
-// resetRows points the parser's Rows at the rows of an event. c is behind the event's table id and
+// resetRows points the parser's Rows at the rows of an event. c is after the event's table id and
 // flags.
 func (p *Parser) resetRows(k eventType, v *tableVersion, c cursor) error {
 	f := k.rowsFormat()

@@ -19,7 +19,7 @@ type skipper struct {
 // active reports whether events are still skipped.
 func (s *skipper) active() bool { return s.end > 0 }
 
-// previousGTIDs handles PREVIOUS_GTIDS, which stands at the beginning of a MySQL's binlog file and
+// previousGTIDs handles PREVIOUS_GTIDS, which is at the beginning of a MySQL's binlog file and
 // holds the GTIDs of all files before.
 func (s *skipper) previousGTIDs(body []byte) error {
 	if !s.needsPrevious {
@@ -35,7 +35,7 @@ func (s *skipper) previousGTIDs(body []byte) error {
 }
 
 // checkRotate handles a ROTATE to another file than the one that is skipped. It returns an error
-// unless the position to start from is the end of that file, which lies behind its ROTATE.
+// unless the position to start from is the end of that file, which lies after its ROTATE.
 func (s *skipper) checkRotate(h header, offset uint64) error {
 	if h.flags&flagArtificial != 0 || offset+uint64(h.size) != s.end {
 		return s.errBeyondEnd()

@@ -196,7 +196,7 @@ func verifySigns(t *binlog.Table, wires []binlog.WireType, c cursor) error {
 		n++
 		// YEAR is always unsigned, whether or not the schema marks it so.
 		if col := &t.Columns[i]; col.Unsigned != unsigned && !w.IsYear() {
-			return fmt.Errorf("column %s is %s now and had the other sign then",
+			return fmt.Errorf("column %s is %s in the schema and has the other sign in the binlog",
 				col.Name, col.SQLType)
 		}
 	}
@@ -210,7 +210,7 @@ func verifyNames(t *binlog.Table, c cursor) error {
 			return errTruncated
 		}
 		if col := &t.Columns[i]; !strings.EqualFold(col.Name, string(name)) {
-			return fmt.Errorf("column %d is named %s now and was %s then",
+			return fmt.Errorf("column %d is named %s in the schema and %s in the binlog",
 				i+1, col.Name, binlog.Clip(name, maxQuoted))
 		}
 	}
@@ -244,7 +244,7 @@ func verifyValues(
 			return errTruncated
 		}
 		if !same {
-			return fmt.Errorf("column %s is %s now and had other members then",
+			return fmt.Errorf("column %s is %s in the schema and has other members in the binlog",
 				col.Name, col.SQLType)
 		}
 	}
@@ -291,7 +291,7 @@ func (m *tableMaps) verifyCharsets(
 		col := &t.Columns[i]
 		now, then := col.LoggedCharset(), charsetOf(collation)
 		if now != "" && then != "" && now != then {
-			return fmt.Errorf("column %s is of character set %s now and was of %s then",
+			return fmt.Errorf("column %s has character set %s in the schema and %s in the binlog",
 				col.Name, now, then)
 		}
 	}
@@ -312,11 +312,11 @@ func verifyPrimary(t *binlog.Table, c cursor) error {
 			return errTruncated
 		}
 		if n >= len(t.Primary) || uint64(t.Primary[n]) != column {
-			return fmt.Errorf("the primary key has other columns now than then")
+			return fmt.Errorf("the primary key has other columns in the schema than in the binlog")
 		}
 	}
 	if n != len(t.Primary) {
-		return fmt.Errorf("the primary key has other columns now than then")
+		return fmt.Errorf("the primary key has other columns in the schema than in the binlog")
 	}
 	return nil
 }

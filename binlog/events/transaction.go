@@ -27,7 +27,7 @@ type transaction struct {
 	// hasMappedRows is set when rows of a mapped table were yielded. From then on only a commit can
 	// end the transaction.
 	hasMappedRows bool
-	// discard is set when the data include the transaction already: none of it is yielded.
+	// discard is set when the data include the transaction already: nothing of it is yielded.
 	discard bool
 	// start is the offset of the first event. length is the length in bytes and original the
 	// original commit timestamp in the GTID event; 0 where the server does not send them.
@@ -45,7 +45,7 @@ type transaction struct {
 var (
 	errMidTransaction = reject("the position is in the middle of a transaction; " +
 		"take one that the server or Rowfall gave")
-	errBrokenOff = errors.New("the binlog breaks off within a transaction, " +
+	errBrokenOff = errors.New("the binlog ends within a transaction, " +
 		"as after a crash of the server; " +
 		"start again with --from snapshot")
 	errStatementFormat = reject("set binlog_format=ROW on the server, for all sessions, " +
@@ -228,7 +228,7 @@ func (p *Parser) mariaGTID(h header, body []byte) error {
 // previousGTIDsText returns the text form of the GTID set in a PREVIOUS_GTIDS_LOG_EVENT. It holds
 // the number of sources and, for each source, a uuid, a tag (only in the tagged format), the number
 // of intervals, and the half-open intervals. In the tagged format the lowest and the highest byte
-// of the first number are 1, and the number of sources stands between them.
+// of the first number are 1, and the number of sources is between them.
 func previousGTIDsText(body []byte) (string, error) {
 	c := cursor{b: body}
 	sources := c.uint64()

@@ -24,7 +24,7 @@ const (
 )
 
 // errBroken is returned after a call that ended in the middle of a response.
-var errBroken = errors.New("the connection was given up after an earlier error")
+var errBroken = errors.New("the connection was closed after an earlier error")
 
 // Conn is a connection to a server. One goroutine at a time may use it; Close and SilentSince may
 // be called from any.

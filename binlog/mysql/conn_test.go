@@ -80,7 +80,8 @@ func testFacts(t *testing.T, addr string, kind servers.Kind) {
 	}
 	r, err := c.Query(
 		t.Context(),
-		"SELECT @@time_zone z, @@sql_mode m, @@collation_connection c, @@autocommit a, @@net_write_timeout w, @@lock_wait_timeout l",
+		"SELECT @@time_zone z, @@sql_mode m, @@collation_connection c, @@autocommit a, "+
+			"@@net_write_timeout w, @@lock_wait_timeout l",
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -99,8 +100,10 @@ func testFacts(t *testing.T, addr string, kind servers.Kind) {
 func testSession(t *testing.T, addr string) {
 	root := dial(t, mysql.Config{Addresses: []string{addr}})
 	hostile := []string{
-		"sql_quote_show_create=OFF", "lc_messages='de_DE'", "max_sort_length=64", "completion_type='RELEASE'", "sql_auto_is_null=ON",
-		"sql_select_limit=1", "max_join_size=1", "sql_big_selects=OFF", "sql_mode='ANSI_QUOTES,NO_BACKSLASH_ESCAPES'", "time_zone='-09:30'", "autocommit=0",
+		"sql_quote_show_create=OFF", "lc_messages='de_DE'", "max_sort_length=64",
+		"completion_type='RELEASE'", "sql_auto_is_null=ON",
+		"sql_select_limit=1", "max_join_size=1", "sql_big_selects=OFF",
+		"sql_mode='ANSI_QUOTES,NO_BACKSLASH_ESCAPES'", "time_zone='-09:30'", "autocommit=0",
 		"character_set_results=latin1", "group_concat_max_len=4",
 	}
 	if root.Server().Flavor == mysql.MariaDB {
@@ -109,9 +112,12 @@ func testSession(t *testing.T, addr string) {
 		hostile = append(hostile, "information_schema_stats_expiry=3600",
 			"show_gipk_in_create_table_and_information_schema=OFF", "max_execution_time=100000")
 	}
-	const names = "'sql_quote_show_create','lc_messages','max_sort_length','completion_type','sql_auto_is_null','sql_select_limit','sql_big_selects'," +
-		"'sql_mode','time_zone','autocommit','character_set_results','group_concat_max_len','old_mode','use_secondary_engine'," +
-		"'information_schema_stats_expiry','show_gipk_in_create_table_and_information_schema','max_statement_time','max_execution_time'"
+	const names = "'sql_quote_show_create','lc_messages','max_sort_length','completion_type'," +
+		"'sql_auto_is_null','sql_select_limit','sql_big_selects'," +
+		"'sql_mode','time_zone','autocommit','character_set_results','group_concat_max_len'," +
+		"'old_mode','use_secondary_engine'," +
+		"'information_schema_stats_expiry','show_gipk_in_create_table_and_information_schema'," +
+		"'max_statement_time','max_execution_time'"
 	read := func(user string) string {
 		t.Helper()
 		c := dial(t, mysql.Config{Addresses: []string{addr}, User: user})
@@ -156,7 +162,8 @@ func testValues(t *testing.T, addr string) {
 	c := dial(t, mysql.Config{Addresses: []string{addr}})
 	r, err := c.Query(
 		t.Context(),
-		"SELECT NULL a, '' b, 'x' c, 18446744073709551615 d, 1.10 e, _utf8mb4 X'F09F9880' f UNION ALL SELECT 1,2,3,4,5,6",
+		"SELECT NULL a, '' b, 'x' c, 18446744073709551615 d, 1.10 e, "+
+			"_utf8mb4 X'F09F9880' f UNION ALL SELECT 1,2,3,4,5,6",
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +205,8 @@ func testErrors(t *testing.T, addr string) {
 		t.Errorf("connection is out of step after a server's error: %v", err)
 	}
 	rowErr := errors.New("row")
-	if err := c.Stream(t.Context(), "SELECT 1 UNION SELECT 2", func([][]byte) error { return rowErr }); !errors.Is(
+	if err := c.Stream(t.Context(), "SELECT 1 UNION SELECT 2",
+		func([][]byte) error { return rowErr }); !errors.Is(
 		err, rowErr,
 	) {
 		t.Errorf("row's error is %v", err)
@@ -249,7 +257,8 @@ func testCancel(t *testing.T, addr string) {
 }
 
 // endless is a result of a million rows of 1 kB.
-const endless = "WITH RECURSIVE d AS (SELECT 0 n UNION ALL SELECT n+1 FROM d WHERE n < 99) SELECT REPEAT('x', 1000) FROM d a, d b, d c"
+const endless = "WITH RECURSIVE d AS (SELECT 0 n UNION ALL SELECT n+1 FROM d WHERE n < 99) " +
+	"SELECT REPEAT('x', 1000) FROM d a, d b, d c"
 
 func testLarge(t *testing.T, addr string) {
 	c := dial(t, mysql.Config{Addresses: []string{addr}})
@@ -304,7 +313,10 @@ func testTLS(t *testing.T, addr string, kind servers.Kind) {
 		}
 		return r.Text(0, "Value")
 	}
-	if got := cipher(dial(t, mysql.Config{Addresses: []string{addr}, TLS: tlsfiles.Client{Mode: tlsfiles.Disabled}})); got != "" {
+	if got := cipher(dial(t, mysql.Config{
+		Addresses: []string{addr},
+		TLS:       tlsfiles.Client{Mode: tlsfiles.Disabled},
+	})); got != "" {
 		t.Errorf("disabled uses %s", got)
 	}
 	preferred := cipher(dial(t, mysql.Config{Addresses: []string{addr}}))
@@ -329,13 +341,17 @@ func testTLS(t *testing.T, addr string, kind servers.Kind) {
 	c := dial(
 		t, mysql.Config{Addresses: []string{addr}, TLS: tlsfiles.Client{Mode: tlsfiles.Required}},
 	).NetConn()
-	for layer, ok := c.(interface{ NetConn() net.Conn }); ok; layer, ok = c.(interface{ NetConn() net.Conn }) {
+	for layer, ok := c.(interface{ NetConn() net.Conn }); ok; layer,
+		ok = c.(interface{ NetConn() net.Conn }) {
 		c = layer.NetConn()
 	}
 	if _, ok := c.(*net.TCPConn); !ok {
 		t.Errorf("under TLS lies a %T", c)
 	}
-	if _, err = mysql.Dial(t.Context(), mysql.Config{Addresses: []string{addr}, User: "root", TLS: tlsfiles.Client{Mode: tlsfiles.VerifyCA}}); err == nil {
+	if _, err = mysql.Dial(t.Context(), mysql.Config{
+		Addresses: []string{addr}, User: "root",
+		TLS: tlsfiles.Client{Mode: tlsfiles.VerifyCA},
+	}); err == nil {
 		t.Error("a self-made certificate verifies against the system's roots")
 	}
 	if kind != servers.MySQL {
@@ -377,7 +393,8 @@ func testTLS(t *testing.T, addr string, kind servers.Kind) {
 // again (the server's cache), encrypted and not.
 func testAccounts(t *testing.T, addr string, kind servers.Kind) {
 	root := dial(t, mysql.Config{Addresses: []string{addr}})
-	if err := root.Exec(t.Context(), "CREATE USER IF NOT EXISTS reader@'%' IDENTIFIED BY 'se cret'"); err != nil {
+	if err := root.Exec(t.Context(),
+		"CREATE USER IF NOT EXISTS reader@'%' IDENTIFIED BY 'se cret'"); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -435,17 +452,20 @@ func TestHostileGreeting(t *testing.T) {
 		make([]byte, 10)...)
 	greeting = append(greeting, "saltsaltsalt\x00caching_sha2_password\x00"...)
 	for name, answer := range map[string][]byte{
-		"http":          []byte("HTTP/1.1 400 Bad Request\r\n\r\n"),
-		"x protocol":    packet(0, []byte{0x0b, 0, 0}),
-		"too many":      packet(0, []byte("\xff\x10\x04Too many connections")),
-		"short":         packet(0, []byte("\n9.7.0\x00\x01")),
-		"no end":        packet(0, []byte("\n9.7.0")),
-		"bad key":       append(packet(0, greeting), packet(2, []byte("\xfesha256_password\x00"))...),
-		"short auth":    append(packet(0, greeting), packet(2, []byte("\xfemysql_native_password\x00ab"))...),
-		"empty packet":  append(packet(0, greeting), packet(2, nil)...),
-		"short error":   append(packet(0, greeting), packet(2, []byte("\xff"))...),
-		"public key":    append(packet(0, greeting), append(packet(2, []byte{1, 4}), packet(4, []byte{1, 'x'})...)...),
-		"endless flood": append(packet(0, greeting), bytes.Repeat([]byte{0xff, 0xff, 0xff, 2}, 1<<17)...),
+		"http":       []byte("HTTP/1.1 400 Bad Request\r\n\r\n"),
+		"x protocol": packet(0, []byte{0x0b, 0, 0}),
+		"too many":   packet(0, []byte("\xff\x10\x04Too many connections")),
+		"short":      packet(0, []byte("\n9.7.0\x00\x01")),
+		"no end":     packet(0, []byte("\n9.7.0")),
+		"bad key":    append(packet(0, greeting), packet(2, []byte("\xfesha256_password\x00"))...),
+		"short auth": append(packet(0, greeting),
+			packet(2, []byte("\xfemysql_native_password\x00ab"))...),
+		"empty packet": append(packet(0, greeting), packet(2, nil)...),
+		"short error":  append(packet(0, greeting), packet(2, []byte("\xff"))...),
+		"public key": append(packet(0, greeting),
+			append(packet(2, []byte{1, 4}), packet(4, []byte{1, 'x'})...)...),
+		"endless flood": append(packet(0, greeting),
+			bytes.Repeat([]byte{0xff, 0xff, 0xff, 2}, 1<<17)...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := mysql.Dial(t.Context(), mysql.Config{
@@ -474,13 +494,25 @@ func TestSilentServer(t *testing.T) {
 
 func TestConfigFaults(t *testing.T) {
 	for want, c := range map[string]mysql.Config{
-		"no address":                 {},
-		"tls mode \"on\"":            {Addresses: []string{"127.0.0.1:1"}, TLS: tlsfiles.Client{Mode: "on"}},
-		"both or neither":            {Addresses: []string{"127.0.0.1:1"}, TLS: tlsfiles.Client{Cert: "x"}},
-		"load certificate authority": {Addresses: []string{"127.0.0.1:1"}, TLS: tlsfiles.Client{CA: "/does/not/exist"}},
-		"needs a host name":          {Addresses: []string{"/tmp/x.sock"}, TLS: tlsfiles.Client{Mode: tlsfiles.VerifyIdentity}},
-		"127.0.0.1:1: dial tcp":      {Addresses: []string{"127.0.0.1:1"}},
-		"/does/not/exist.sock: d":    {Addresses: []string{"/does/not/exist.sock"}},
+		"no address": {},
+		"tls mode \"on\"": {
+			Addresses: []string{"127.0.0.1:1"},
+			TLS:       tlsfiles.Client{Mode: "on"},
+		},
+		"both or neither": {
+			Addresses: []string{"127.0.0.1:1"},
+			TLS:       tlsfiles.Client{Cert: "x"},
+		},
+		"load certificate authority": {
+			Addresses: []string{"127.0.0.1:1"},
+			TLS:       tlsfiles.Client{CA: "/does/not/exist"},
+		},
+		"needs a host name": {
+			Addresses: []string{"/tmp/x.sock"},
+			TLS:       tlsfiles.Client{Mode: tlsfiles.VerifyIdentity},
+		},
+		"127.0.0.1:1: dial tcp":   {Addresses: []string{"127.0.0.1:1"}},
+		"/does/not/exist.sock: d": {Addresses: []string{"/does/not/exist.sock"}},
 	} {
 		if _, err := mysql.Dial(t.Context(), c); err == nil ||
 			!strings.Contains(err.Error(), want) {

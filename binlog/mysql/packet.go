@@ -106,7 +106,7 @@ func (p *packetConn) read(dst []byte) ([]byte, error) {
 	return slices.Concat(append(full, dst)...), nil
 }
 
-// partHeader reads the header of a part, behind size bytes of the same packet, and returns the
+// partHeader reads the header of a part, after size bytes of the same packet, and returns the
 // part's length.
 func (p *packetConn) partHeader(size int) (int, error) {
 	var h [4]byte

@@ -7,7 +7,9 @@ import (
 
 func FuzzGreeting(f *testing.F) {
 	f.Add(
-		[]byte("\n9.7.0\x00\x01\x00\x00\x00saltsalt\x00\xff\xf7\xff\x02\x00\xff\xdf\x15\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00saltsaltsalt\x00caching_sha2_password\x00"),
+		[]byte("\n9.7.0\x00\x01\x00\x00\x00saltsalt\x00" +
+			"\xff\xf7\xff\x02\x00\xff\xdf\x15\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+			"saltsaltsalt\x00caching_sha2_password\x00"),
 	)
 	f.Add([]byte("\xff\x10\x04#08004Too many connections"))
 	f.Fuzz(func(t *testing.T, b []byte) { _, _ = parseGreeting(b) })

@@ -11,7 +11,7 @@ import (
 )
 
 // scriptedServer answers each statement with a result of one column: rows, each of which it sends
-// after a pause. After the last row it sends nothing more, as a server behind a dead link.
+// after a pause. After the last row it sends nothing more, as a server does whose link is dead.
 func scriptedServer(conn net.Conn, rows int, pause time.Duration) {
 	defer func() { _ = conn.Close() }()
 	var head [4]byte

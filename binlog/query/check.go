@@ -84,7 +84,7 @@ func checkSettings(s mysql.Server) []Problem {
 }
 
 // checkStatus runs the statement that reads the binlog's end. Its result also lists databases that
-// are left out of the binlog.
+// are not in the binlog.
 func checkStatus(ctx context.Context, c *mysql.Conn) ([]Problem, error) {
 	s := c.Server()
 	if !s.LogBin {

@@ -49,7 +49,7 @@ func parseColumnType(s string) (columnType, error) {
 }
 
 // parseList reads numbers or quoted strings up to the closing parenthesis, and returns the text
-// behind it.
+// after it.
 func (t *columnType) parseList(s string) (string, error) {
 	for {
 		if strings.HasPrefix(s, "'") {
@@ -131,7 +131,7 @@ func setType(c *binlog.Column, sqlType, charset string) error {
 	c.Unsigned, c.Values = t.unsigned, t.values
 	if c.Type == binlog.TypeInvalid {
 		return fmt.Errorf("type %s is not supported: "+
-			"leave the table out of the mapping (ignore: true)", sqlType)
+			"exclude the table from the mapping (ignore: true)", sqlType)
 	}
 	c.SetArguments(t.args, charset)
 	if c.HasLabels() {
@@ -153,7 +153,7 @@ func checkMembers(c *binlog.Column) error {
 	}
 	for _, v := range c.Values {
 		if strings.Contains(v, "?") {
-			return fmt.Errorf("member '%s' of %s may stand for a character "+
+			return fmt.Errorf("member '%s' of %s may represent a character "+
 				"that the server does not show: rename the member or convert the column to utf8mb3",
 				v, c.SQLType)
 		}

@@ -21,8 +21,8 @@ const LostAtRestart = "its engine MEMORY loses all rows when the server restarts
 var enginesNotFollowed = map[string]string{
 	"MRG_MYISAM": "its engine MERGE shows the rows of other tables, " +
 		"logged under their names",
-	"BLACKHOLE":          "its engine BLACKHOLE holds none of the rows that are logged for it",
-	"EXAMPLE":            "its engine EXAMPLE holds no rows",
+	"BLACKHOLE":          "its engine BLACKHOLE does not store the rows that are logged for it",
+	"EXAMPLE":            "its engine EXAMPLE stores no rows",
 	"MEMORY":             LostAtRestart,
 	"HEAP":               LostAtRestart,
 	"FEDERATED":          elsewhere("FEDERATED"),
@@ -38,7 +38,7 @@ var enginesNotFollowed = map[string]string{
 }
 
 func elsewhere(engine string) string {
-	return "its engine " + engine + " keeps the rows elsewhere, " +
+	return "its engine " + engine + " stores the rows elsewhere, " +
 		"where they change without being logged"
 }
 

@@ -24,7 +24,8 @@ func testEngines(t *testing.T, s server) {
 		"CREATE TABLE engines.part (id int PRIMARY KEY, v int) ENGINE=MyISAM",
 		"CREATE TABLE engines.alone (id int PRIMARY KEY, v int) ENGINE=MyISAM",
 		"CREATE TABLE `o``n`.`b``c` (id int PRIMARY KEY, v int) ENGINE=MyISAM",
-		"CREATE TABLE engines.whole (id int PRIMARY KEY, v int COMMENT 'UNION=(`alone`)') ENGINE=MERGE UNION=(part, `o``n`.`b``c`) INSERT_METHOD=LAST COMMENT='UNION=(`alone`)'",
+		"CREATE TABLE engines.whole (id int PRIMARY KEY, v int COMMENT 'UNION=(`alone`)') "+
+			"ENGINE=MERGE UNION=(part, `o``n`.`b``c`) INSERT_METHOD=LAST COMMENT='UNION=(`alone`)'",
 		"CREATE TABLE engines.empty (id int PRIMARY KEY, v int) ENGINE=MERGE",
 		"CREATE TABLE engines.broken (id int PRIMARY KEY, v int) ENGINE=MERGE UNION=(missing)",
 		"CREATE TABLE engines.mem (id int PRIMARY KEY) ENGINE=MEMORY",
@@ -33,9 +34,11 @@ func testEngines(t *testing.T, s server) {
 		"CREATE VIEW engines.gone AS SELECT * FROM engines.empty",
 	)
 	want := map[string]string{
-		"engines.part": "in the UNION of the MERGE table engines.whole", "o`n.b`c": "in the UNION of the MERGE table engines.whole",
-		"engines.alone": "", "engines.good": "", "engines.whole": "MERGE", "engines.empty": "MERGE", "engines.broken": "MERGE",
-		"engines.mem": query.LostAtRestart, "engines.vi": "view", "engines.gone": "view",
+		"engines.part":  "in the UNION of the MERGE table engines.whole",
+		"o`n.b`c":       "in the UNION of the MERGE table engines.whole",
+		"engines.alone": "", "engines.good": "", "engines.whole": "MERGE", "engines.empty": "MERGE",
+		"engines.broken": "MERGE",
+		"engines.mem":    query.LostAtRestart, "engines.vi": "view", "engines.gone": "view",
 	}
 	if s.kind == servers.MySQL {
 		exec(t, c, "CREATE TABLE engines.hole (id int PRIMARY KEY) ENGINE=BLACKHOLE")
@@ -44,7 +47,8 @@ func testEngines(t *testing.T, s server) {
 	if s.gtid {
 		exec(
 			t, c,
-			"CREATE TABLE engines.far (id int PRIMARY KEY) ENGINE=FEDERATED CONNECTION='mysql://u@127.0.0.1:1/x/y'",
+			"CREATE TABLE engines.far (id int PRIMARY KEY) ENGINE=FEDERATED "+
+				"CONNECTION='mysql://u@127.0.0.1:1/x/y'",
 		)
 		want["engines.far"] = "FEDERATED"
 	}
@@ -91,8 +95,10 @@ func testForeignKeys(t *testing.T, s server) {
 		"GRANT SELECT ON `f``k`.* TO keyser@'%'",
 		"CREATE TABLE `f``k`.p (id int PRIMARY KEY)",
 		"CREATE TABLE `f``k`.c (id int PRIMARY KEY, v int, `w``x` int, "+
-			"CONSTRAINT `my``fk` FOREIGN KEY (`w``x`) REFERENCES p (id) ON DELETE CASCADE ON UPDATE SET NULL, "+
-			"CONSTRAINT `x ON DELETE CASCADE` FOREIGN KEY (v) REFERENCES p (id), CONSTRAINT plain FOREIGN KEY (id) REFERENCES p (id) ON UPDATE CASCADE)",
+			"CONSTRAINT `my``fk` FOREIGN KEY (`w``x`) REFERENCES p (id) ON DELETE CASCADE ON "+
+			"UPDATE SET NULL, "+
+			"CONSTRAINT `x ON DELETE CASCADE` FOREIGN KEY (v) REFERENCES p (id), "+
+			"CONSTRAINT plain FOREIGN KEY (id) REFERENCES p (id) ON UPDATE CASCADE)",
 		"SET GLOBAL sql_quote_show_create=OFF",
 	)
 	defer exec(t, root, "SET GLOBAL sql_quote_show_create=ON")
@@ -106,13 +112,17 @@ func testForeignKeys(t *testing.T, s server) {
 		got = append(got, k.Name+": "+k.Cascades())
 	}
 	slices.Sort(got)
-	if want := []string{"my`fk: ON DELETE CASCADE ON UPDATE SET NULL", "plain: ON UPDATE CASCADE", "x ON DELETE CASCADE: "}; !slices.Equal(
+	if want := []string{
+		"my`fk: ON DELETE CASCADE ON UPDATE SET NULL", "plain: ON UPDATE CASCADE",
+		"x ON DELETE CASCADE: ",
+	}; !slices.Equal(
 		got, want,
 	) {
 		t.Errorf("foreign keys are %q, want %q", got, want)
 	}
 	for _, name := range []string{"p", "missing"} {
-		if keys, err := query.ForeignKeys(t.Context(), c, &binlog.Table{Database: "f`k", Name: name}); err != nil ||
+		if keys, err := query.ForeignKeys(t.Context(), c,
+			&binlog.Table{Database: "f`k", Name: name}); err != nil ||
 			len(keys) > 0 {
 			t.Errorf("%s: %+v, %v", name, keys, err)
 		}
@@ -131,7 +141,10 @@ func testForeignKeys(t *testing.T, s server) {
 // Only "no such table" means that a table is gone.
 func TestIsNoTable(t *testing.T) {
 	of := func(code uint16) error { return fmt.Errorf("query: %w", &mysql.ServerError{Code: code}) }
-	for code, want := range map[uint16]bool{1146: true, 1049: true, 1142: false, 1143: false, 1205: false, 1317: false, 3024: false, 1053: false, 1927: false, 1168: false} {
+	for code, want := range map[uint16]bool{
+		1146: true, 1049: true, 1142: false, 1143: false,
+		1205: false, 1317: false, 3024: false, 1053: false, 1927: false, 1168: false,
+	} {
 		if got := query.IsNoTable(of(code)); got != want {
 			t.Errorf("error %d: %v", code, got)
 		}

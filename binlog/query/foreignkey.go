@@ -103,7 +103,7 @@ func createdForeignKeys(ctx context.Context, c *mysql.Conn, t *binlog.Table) ([]
 //
 // The text cannot be cut into words from its beginning: InnoDB prints the names in a foreign key,
 // and in MariaDB without doubling their backquotes. So a line is read from both ends: it begins
-// with CONSTRAINT, and the key's actions stand behind the last "`)".
+// with CONSTRAINT, and the key's actions follow the last "`)".
 func parseForeignKeys(create string) ([]ForeignKey, error) {
 	var keys []ForeignKey
 	for line := range strings.Lines(create) {
@@ -135,8 +135,8 @@ func parseForeignKeys(create string) ([]ForeignKey, error) {
 
 func unreadableConstraint(line string) error {
 	const most = 200
-	return fmt.Errorf("the constraint %.*q of SHOW CREATE TABLE is not understood: "+
-		"give the constraint and its columns other names, or report it", most, line)
+	return fmt.Errorf("the constraint %.*q of SHOW CREATE TABLE cannot be parsed; "+
+		"rename the constraint and its columns, or report the problem", most, line)
 }
 
 // parseActions reads ON DELETE and ON UPDATE with their actions, and the comma before the next
@@ -183,7 +183,7 @@ func (k *ForeignKey) parseActions(words []sqltext.Word) bool {
 
 // IsNoTable reports whether err is a server's error for a table, or its database, that does not
 // exist. No other error proves that: a table whose SELECT was revoked still exists, and a query
-// that was killed found nothing out.
+// that was killed proves nothing.
 func IsNoTable(err error) bool {
 	return mysql.IsCode(err, mysql.CodeNoSuchTable) || mysql.IsCode(err, mysql.CodeBadDatabase)
 }

@@ -17,7 +17,7 @@ import (
 type grant struct {
 	revoked bool
 	// privileges are the privileges on whole tables, in capitals: "SELECT", "REPLICATION SLAVE".
-	// Privileges on columns, SELECT (`a`), are left out.
+	// Privileges on columns, SELECT (`a`), are ignored.
 	privileges []string
 	// database and table are * or a name without quotes. A database may hold the wildcards % and _.
 	database, table string
@@ -59,8 +59,8 @@ func parseGrant(line string) (grant, bool) {
 	return g, true
 }
 
-// parsePrivileges reads the privileges up to ON and returns the words behind it. Column names,
-// which stand in parentheses, and role names are quoted.
+// parsePrivileges reads the privileges up to ON and returns the words after it. Column names,
+// which are in parentheses, and role names are quoted.
 func (g *grant) parsePrivileges(words []sqltext.Word) (rest []sqltext.Word) {
 	depth, ofColumns := 0, false
 	var privilege []string
@@ -87,7 +87,7 @@ func (g *grant) parsePrivileges(words []sqltext.Word) (rest []sqltext.Word) {
 	return nil
 }
 
-// covers reports whether the grant covers every table of a pattern, in which * stands for any text
+// covers reports whether the grant covers every table of a pattern, in which * matches any text
 // and ? for any character.
 func (g *grant) covers(database, table string) bool {
 	switch {

@@ -61,7 +61,7 @@ func keyLiteral(c *binlog.Column, v []byte) (string, error) {
 		return bytesLiteral(v), nil
 	case binlog.KeyInexact:
 		return "", fmt.Errorf("a %s cannot be compared exactly: give the table another key, "+
-			"or leave it out of the mapping", c.SQLType)
+			"or exclude it from the mapping", c.SQLType)
 	}
 	return "", fmt.Errorf("a %s cannot be part of a key that is read in order", c.SQLType)
 }
@@ -170,7 +170,7 @@ const maxSortedLength = 255
 func CheckKey(t *binlog.Table, key []int) error {
 	if len(key) == 0 {
 		return fmt.Errorf("table %s has no key to read it by: give it a primary key, "+
-			"or leave it out of the mapping", t.FullName())
+			"or exclude it from the mapping", t.FullName())
 	}
 	for _, k := range key {
 		c := &t.Columns[k]
@@ -182,11 +182,11 @@ func CheckKey(t *binlog.Table, key []int) error {
 			switch loose := len(t.Key()) == 0; {
 			case c.Nullable:
 				err = errors.New("it may be NULL, and rows are read in the order of their key: " +
-					"declare it NOT NULL, or leave the table out of the mapping")
+					"declare it NOT NULL, or exclude the table from the mapping")
 			case loose && (c.Type == binlog.TypeText || c.Type == binlog.TypeBlob ||
 				c.Length > maxSortedLength):
 				err = fmt.Errorf("a %s without a key is too long to be sorted by exactly: "+
-					"give the table a key, or leave it out of the mapping", c.SQLType)
+					"give the table a key, or exclude it from the mapping", c.SQLType)
 			}
 		}
 		if err != nil {

@@ -21,7 +21,8 @@ func testLocked(t *testing.T, s server) {
 	exec(t, reader, "BEGIN", "SELECT * FROM locked.b")
 	renamed := make(chan error, 1)
 	go func() {
-		renamed <- renamer.Exec(context.Background(), "RENAME TABLE locked.a TO locked.a2, locked.b TO locked.b2")
+		renamed <- renamer.Exec(context.Background(),
+			"RENAME TABLE locked.a TO locked.a2, locked.b TO locked.b2")
 	}()
 	watcher := s.dial(t)
 	waitFor(t, "RENAME waits", func() bool {

@@ -16,7 +16,10 @@ func TestParseColumnType(t *testing.T) {
 		"int(10) unsigned":                {base: "int", args: []int{10}, unsigned: true},
 		"decimal(10,2) unsigned zerofill": {base: "decimal", args: []int{10, 2}, unsigned: true},
 		"tinyint(3) zerofill":             {base: "tinyint", args: []int{3}, unsigned: true},
-		"enum('it''s','b\\\\s','n\\nl','z\\0z','c,d)','','ü')": {base: "enum", values: []string{"it's", "b\\s", "n\nl", "z\x00z", "c,d)", "", "ü"}},
+		"enum('it''s','b\\\\s','n\\nl','z\\0z','c,d)','','ü')": {
+			base:   "enum",
+			values: []string{"it's", "b\\s", "n\nl", "z\x00z", "c,d)", "", "ü"},
+		},
 		"set('x','y''z')":                      {base: "set", values: []string{"x", "y'z"}},
 		"varchar(100) /*M!100301 COMPRESSED*/": {base: "varchar", args: []int{100}},
 		"timestamp /* mariadb-5.3 unsigned */": {base: "timestamp"},
@@ -31,7 +34,10 @@ func TestParseColumnType(t *testing.T) {
 			t.Errorf("%s is %+v, %v", s, got, err)
 		}
 	}
-	for _, s := range []string{"", "(1)", "int(", "int()", "int(x)", "int(99999999999)", "enum('a", "enum('a'", "enum('a'b)", "enum('a\\", "decimal(1,", "int(-1)"} {
+	for _, s := range []string{
+		"", "(1)", "int(", "int()", "int(x)", "int(99999999999)", "enum('a",
+		"enum('a'", "enum('a'b)", "enum('a\\", "decimal(1,", "int(-1)",
+	} {
 		if got, err := parseColumnType(s); err == nil {
 			t.Errorf("%q is %+v", s, got)
 		}
@@ -39,7 +45,10 @@ func TestParseColumnType(t *testing.T) {
 }
 
 func FuzzColumnType(f *testing.F) {
-	for _, s := range []string{"int(10) unsigned", "enum('it''s','b\\\\s','n\\nl')", "decimal(10,2)", "varchar(3) /*x*/", "enum('"} {
+	for _, s := range []string{
+		"int(10) unsigned", "enum('it''s','b\\\\s','n\\nl')",
+		"decimal(10,2)", "varchar(3) /*x*/", "enum('",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -84,7 +93,10 @@ func FuzzGrant(f *testing.F) {
 			return
 		}
 		on := sqltext.QuoteName(database) + "." + sqltext.QuoteName(table)
-		for _, rights := range []string{"SELECT", "INSERT (`a`, `b``c`), SELECT, UPDATE", "ALL PRIVILEGES"} {
+		for _, rights := range []string{
+			"SELECT", "INSERT (`a`, `b``c`), SELECT, UPDATE",
+			"ALL PRIVILEGES",
+		} {
 			g, ok := parseGrant("GRANT " + rights + " ON " + on + " TO `u`@`%`")
 			if database == "*" || table == "*" {
 				if ok {
@@ -98,7 +110,8 @@ func FuzzGrant(f *testing.F) {
 		}
 		for _, line := range []string{
 			"GRANT INSERT, SELECT (`a`) ON " + on + " TO `u`@`%`",
-			"GRANT SELECT (" + sqltext.QuoteName(database) + ", " + sqltext.QuoteName(table) + ") ON *.* TO `u`@`%`",
+			"GRANT SELECT (" + sqltext.QuoteName(database) + ", " +
+				sqltext.QuoteName(table) + ") ON *.* TO `u`@`%`",
 			"GRANT " + sqltext.QuoteName(database) + "@" + sqltext.QuoteName(table) + " TO `u`@`%`",
 		} {
 			if g, ok := parseGrant(line); ok && (g.has("SELECT") || mayFollow(g)) {
@@ -112,13 +125,18 @@ func FuzzGrant(f *testing.F) {
 // A foreign key is found whatever its name is. A name with a backquote once hid it.
 func TestParseForeignKeys(t *testing.T) {
 	// As a MySQL prints it, and as a MariaDB, which does not double backquotes in line 7.
-	create := "CREATE TABLE `ch` (\n  `id` int NOT NULL COMMENT 'CONSTRAINT `c` FOREIGN KEY (`a`) REFERENCES `b` (`c`) ON DELETE CASCADE',\n" +
+	create := "CREATE TABLE `ch` (\n  `id` int NOT NULL COMMENT 'CONSTRAINT `c` FOREIGN KEY " +
+		"(`a`) REFERENCES `b` (`c`) ON DELETE CASCADE',\n" +
 		"  `v` int DEFAULT NULL,\n  PRIMARY KEY (`id`),\n  KEY `CONSTRAINT ``x` (`v`),\n" +
 		"  CONSTRAINT `plain` FOREIGN KEY (`v`) REFERENCES `p` (`id`),\n" +
-		"  CONSTRAINT `my`fk` FOREIGN KEY (`v`, `w`x`) REFERENCES `o``th`.`p` (`id`, `id`2`) ON DELETE CASCADE ON UPDATE SET NULL,\n" +
-		"  CONSTRAINT `x ON DELETE CASCADE` FOREIGN KEY (`id`) REFERENCES `p` (`id`) ON DELETE NO ACTION ON UPDATE CASCADE,\n" +
-		"  CONSTRAINT `def` FOREIGN KEY (`id`) REFERENCES `p` (`ON DELETE CASCADE`) ON UPDATE SET DEFAULT,\n" +
-		"  CONSTRAINT `ch` CHECK (`v` > 0)\n) ENGINE=InnoDB COMMENT='it''s \\\\ \"a\", CONSTRAINT `x` FOREIGN KEY'"
+		"  CONSTRAINT `my`fk` FOREIGN KEY (`v`, `w`x`) REFERENCES `o``th`.`p` (`id`, " +
+		"`id`2`) ON DELETE CASCADE ON UPDATE SET NULL,\n" +
+		"  CONSTRAINT `x ON DELETE CASCADE` FOREIGN KEY (`id`) REFERENCES `p` (`id`) ON DELETE " +
+		"NO ACTION ON UPDATE CASCADE,\n" +
+		"  CONSTRAINT `def` FOREIGN KEY (`id`) REFERENCES `p` (`ON DELETE CASCADE`) ON UPDATE " +
+		"SET DEFAULT,\n" +
+		"  CONSTRAINT `ch` CHECK (`v` > 0)\n) ENGINE=InnoDB COMMENT='it''s \\\\ \"a\", " +
+		"CONSTRAINT `x` FOREIGN KEY'"
 	keys, err := parseForeignKeys(create)
 	if err != nil {
 		t.Fatal(err)
@@ -144,8 +162,9 @@ func TestParseForeignKeys(t *testing.T) {
 		"CONSTRAINT `a` FOREIGN KEY (`v`) REFERENCES `p` (`id`) ON DELETE EXPLODE,",
 		"CONSTRAINT `a` FOREIGN KEY (`v`) REFERENCES `p` (`id`) MATCH FULL,",
 	} {
-		if keys, err := parseForeignKeys("CREATE TABLE `t` (\n  " + line + "\n) ENGINE=InnoDB"); err == nil ||
-			!strings.Contains(err.Error(), "is not understood") {
+		create := "CREATE TABLE `t` (\n  " + line + "\n) ENGINE=InnoDB"
+		if keys, err := parseForeignKeys(create); err == nil ||
+			!strings.Contains(err.Error(), "cannot be parsed") {
 			t.Errorf("%s is read as %+v, %v", line, keys, err)
 		}
 	}
@@ -200,7 +219,10 @@ func TestKeyLiteral(t *testing.T) {
 		{binlog.TypeVarchar, "it's", "_latin1 X'69742773'"},
 		{binlog.TypeVarchar, "", "_latin1 X''"},
 		{binlog.TypeVarbinary, "\x00'", "_binary X'0027'"},
-		{binlog.TypeUUID, "123e4567-e89b-12d3-a456-426655440000", "'123e4567-e89b-12d3-a456-426655440000'"},
+		{
+			binlog.TypeUUID, "123e4567-e89b-12d3-a456-426655440000",
+			"'123e4567-e89b-12d3-a456-426655440000'",
+		},
 		{binlog.TypeInet6, "::ffff:1.2.3.4", "'::ffff:1.2.3.4'"},
 		{binlog.TypeDouble, "1.5", ""},
 		{binlog.TypeGeometry, "x", ""},
@@ -210,7 +232,8 @@ func TestKeyLiteral(t *testing.T) {
 			t.Errorf("%v %q is %s, %v", c.kind, c.in, got, err)
 		}
 	}
-	if _, err := keyLiteral(&binlog.Column{Type: binlog.TypeChar, Charset: "x' OR"}, []byte("a")); err == nil {
+	if _, err := keyLiteral(&binlog.Column{Type: binlog.TypeChar, Charset: "x' OR"},
+		[]byte("a")); err == nil {
 		t.Error("any charset is taken")
 	}
 }
@@ -251,7 +274,8 @@ func TestSelectChunkRefuses(t *testing.T) {
 		}
 	}
 	sql, err := selectChunk(ChunkRequest{Table: good, Limit: 7, After: [][]byte{[]byte("5")}})
-	if want := "SELECT r.`a``b`, r.`a``b` FROM `d`.`t``x` AS r FORCE INDEX (PRIMARY) WHERE r.`a``b` > 5 ORDER BY r.`a``b` LIMIT 7"; err != nil ||
+	if want := "SELECT r.`a``b`, r.`a``b` FROM `d`.`t``x` AS r FORCE INDEX (PRIMARY) WHERE " +
+		"r.`a``b` > 5 ORDER BY r.`a``b` LIMIT 7"; err != nil ||
 		sql != want {
 		t.Errorf("%s, %v", sql, err)
 	}
@@ -320,12 +344,26 @@ func TestReadable(t *testing.T) {
 		{"GRANT SELECT ON `shop`.`users` TO `low`@`%`", "shop.*", false},
 		{"GRANT INSERT (`a`), SELECT ON `shop`.`users` TO `low`@`%`", "shop.users", true},
 		{"GRANT SELECT (`id`, `a`) ON `shop`.`users` TO `low`@`%`", "shop.users", false},
-		{"GRANT SELECT (`SELECT`, `a`), INSERT ON `shop`.`users` TO `low`@`%`", "shop.users", false},
+		{
+			"GRANT SELECT (`SELECT`, `a`), INSERT ON `shop`.`users` TO `low`@`%`", "shop.users",
+			false,
+		},
 		{"GRANT SELECT ON `a``b`.* TO `low`@`%`", "a`b.*", true},
 		{"GRANT INSERT, UPDATE ON *.* TO `low`@`%`", "shop.users", false},
-		{"GRANT SELECT ON *.* TO `low`@`%`\nREVOKE SELECT ON `shop`.* FROM `low`@`%`", "shop.users", false},
-		{"GRANT SELECT ON *.* TO `low`@`%`\nREVOKE SELECT ON `shop`.* FROM `low`@`%`", "sho?.users", false},
-		{"GRANT SELECT ON *.* TO `low`@`%`\nREVOKE SELECT ON `shop`.* FROM `low`@`%`", "zoo.*", true},
+		{
+			"GRANT SELECT ON *.* TO `low`@`%`\nREVOKE SELECT ON `shop`.* FROM `low`@`%`",
+			"shop.users",
+			false,
+		},
+		{
+			"GRANT SELECT ON *.* TO `low`@`%`\nREVOKE SELECT ON `shop`.* FROM `low`@`%`",
+			"sho?.users",
+			false,
+		},
+		{
+			"GRANT SELECT ON *.* TO `low`@`%`\nREVOKE SELECT ON `shop`.* FROM `low`@`%`", "zoo.*",
+			true,
+		},
 	} {
 		var grants []grant
 		for line := range strings.Lines(test.grants) {

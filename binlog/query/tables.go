@@ -21,7 +21,7 @@ const maxDescribeAttempts = 5
 const systemSchemas = `'mysql','sys','information_schema','performance_schema'`
 
 // Tables returns the schemas of the tables that match, ordered by database and name. System schemas
-// are left out. Tables that can never be followed (views, sequences, tables of engines that log
+// are skipped. Tables that can never be followed (views, sequences, tables of engines that log
 // other rows than they hold) have NotFollowed and no columns; tables in the UNION of a MERGE table
 // and tables of the MEMORY engine have both.
 //
@@ -71,8 +71,8 @@ func Tables(
 		case volatile[t.FullName()]:
 			t.NotFollowed = LostAtRestart
 		case merge != "" && t.NotFollowed == "":
-			t.NotFollowed = "it stands in the UNION of the MERGE table " + merge +
-				", and rows written through that are logged under its name"
+			t.NotFollowed = "it is in the UNION of the MERGE table " + merge +
+				", and rows written through the MERGE table are logged under that name"
 		}
 	}
 	slices.SortFunc(tables, func(a, b *binlog.Table) int {
@@ -85,7 +85,7 @@ func Tables(
 }
 
 // describe reads columns and keys of tables of one database. Tables that were dropped meanwhile are
-// left out.
+// skipped.
 func describe(
 	ctx context.Context, c *mysql.Conn, database string, names []string,
 ) ([]*binlog.Table, error) {

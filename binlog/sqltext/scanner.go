@@ -2,7 +2,7 @@ package sqltext
 
 import "bytes"
 
-// Token is one word, quoted text or punctuation mark as it stands in the SQL text.
+// Token is one word, quoted text or punctuation mark as it is written in the SQL text.
 type Token struct {
 	// Text is a part of the scanned text. A quoted Token includes its quotes.
 	Text []byte

@@ -11,8 +11,8 @@ import "strings"
 
 // Word is a bare word, a quoted name or string, or a single punctuation mark.
 type Word struct {
-	// Text is the word without its quotes and escapes: a doubled quote stands as one, and an
-	// escaped character stands for itself.
+	// Text is the word without its quotes and escapes: a doubled quote is one quote, and an
+	// escaped character is that character.
 	Text string
 	// Quoted is set for a name in backquotes and for a string.
 	Quoted bool

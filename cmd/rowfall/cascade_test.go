@@ -21,7 +21,10 @@ import (
 // only a replica that never held the data is sent all of it.
 func TestCascade(t *testing.T) {
 	for _, source := range []servers.Kind{servers.MySQL, servers.MariaDB} {
-		for _, replica := range []servers.Kind{servers.RedisOldest, servers.RedisStable, servers.Redis, servers.Valkey, servers.ValkeyStable} {
+		for _, replica := range []servers.Kind{
+			servers.RedisOldest, servers.RedisStable,
+			servers.Redis, servers.Valkey, servers.ValkeyStable,
+		} {
 			if source == servers.MariaDB &&
 				(replica == servers.RedisOldest || replica == servers.ValkeyStable) &&
 				os.Getenv("ROWFALL_LONG") == "" {
@@ -118,7 +121,7 @@ func cascade(t *testing.T, sourceKind, replicaKind servers.Kind) {
 		must(t, first.Restart(t.Context()))
 		node.start()
 		master.start()
-		// A stock server's backlog begins with its snapshot, and it knows nothing of
+		// A stock server's backlog begins with its snapshot, and it has no record of
 		// what it has not yet received again: so its replica comes after it.
 		reaches(t, s, first.Addr())
 		must(t, second.Restart(t.Context()))

@@ -34,10 +34,12 @@ func newDemo(logging *logFlags) *cobra.Command {
 		Short: "A real MySQL, a sample shop, a pipeline and a cascade of replicas",
 		Long: "Run everything once: a real MySQL with a sample shop, the pipeline of\n" +
 			"pipelines/shop/shop.yaml, a node that replicates from the pipeline's node, a real\n" +
-			"redis-server and a real valkey-server that replicate from that node, and a generator\n" +
-			"that keeps writing to MySQL. The servers are fetched once into a cache folder of the\n" +
+			"redis-server and a real valkey-server that replicate from that node, " +
+			"and a generator\n" +
+			"that keeps writing to MySQL. The servers are fetched once into a cache folder of " +
+			"the\n" +
 			"user; nothing is installed. Ctrl-C stops everything.",
-		Args: exactly(0),
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := logging.logger("console", "warn")
 			if err != nil {
@@ -45,7 +47,7 @@ func newDemo(logging *logFlags) *cobra.Command {
 			}
 			if f.mysql != "" && cmd.Flags().Changed("server") {
 				return usageError{errors.New("--server: --mysql names the server to use, " +
-					"so none is started; give one of the two")}
+					"so none is started; remove one of the two")}
 			}
 			if err := f.validate(); err != nil {
 				return usageError{err}

@@ -35,7 +35,7 @@ func parseSource(text string) (mysql.Config, error) {
 	}
 	at := strings.LastIndexByte(text, '@')
 	if at < 0 {
-		return usage("there is no @ between user and address")
+		return usage("the @ between user and address is missing")
 	}
 	user, password, _ := strings.Cut(text[:at], ":")
 	addr := text[at+1:]
@@ -90,7 +90,8 @@ const shopProducts = 200
 
 var (
 	firstNames = []string{
-		"Ada", "Boris", "Chloé", "Dmitri", "Elif", "Fatou", "Grace", "Hiro", "Inês", "Jürgen", "Kaja",
+		"Ada", "Boris", "Chloé", "Dmitri", "Elif", "Fatou", "Grace", "Hiro", "Inês", "Jürgen",
+		"Kaja",
 		"Liu",
 	}
 	lastNames = []string{
@@ -119,7 +120,8 @@ func (s *shop) CheckReplaceable(ctx context.Context) error {
 	if exists, ours := string(r.Rows[0][0]) != "0", string(r.Rows[0][1]) != "0"; exists && !ours {
 		return fmt.Errorf(
 			"find database shop: the server at %s has one that the demo did not create "+
-				"and would replace; use another server, or execute DROP DATABASE shop if that database is "+
+				"and would replace; use another server, or execute DROP DATABASE shop if that "+
+				"database is "+
 				"not needed",
 			s.source.Addresses[0],
 		)
@@ -172,7 +174,8 @@ func (s *shop) Load(ctx context.Context, customers int) error {
 			"products (name, price, stock, weight, tags, attributes)", shopProducts,
 			func(i int) string {
 				return fmt.Sprintf(
-					"('Product %d', %d.%02d, %d, %g, '%s', '{\"colour\": \"c%d\", \"sizes\": [%d, %d.5]}')",
+					"('Product %d', %d.%02d, %d, %g, '%s', '{\"colour\": \"c%d\", "+
+						"\"sizes\": [%d, %d.5]}')",
 					i, 1+rng.IntN(200), rng.IntN(100), rng.IntN(1000), rng.Float64()*20,
 					[]string{"", "new", "sale,eco"}[rng.IntN(3)], i%7, i%50, i%40,
 				)
@@ -237,8 +240,8 @@ func (s *shop) WriteTraffic(
 		switch {
 		case errors.As(err, &serverErr) &&
 			(serverErr.Code == 1213 || serverErr.Code == 1205 || serverErr.Code == 1062):
-			// A deadlock, a lock wait timeout, or a duplicate id. Every application meets these errors
-			// and rolls back.
+			// A deadlock, a lock wait timeout, or a duplicate id. Every application meets
+			// these errors and rolls back.
 			if err := conn.Exec(context.WithoutCancel(ctx), "ROLLBACK"); err != nil &&
 				ctx.Err() == nil {
 				return err
@@ -309,7 +312,8 @@ func randomTransaction(rng *rand.Rand, customers int) []string {
 			),
 			fmt.Sprintf(
 				"UPDATE shop.customers SET "+
-					"status = ELT(1 + FLOOR(RAND() * 3), 'active', 'paused', 'deleted') WHERE id = %d",
+					"status = ELT(1 + FLOOR(RAND() * 3), 'active', 'paused', "+
+					"'deleted') WHERE id = %d",
 				1+rng.IntN(customers),
 			),
 		}

@@ -52,7 +52,8 @@ func (d *demo) run(ctx context.Context, s *shop) error {
 // runDashboard draws the dashboard until the demo's duration has passed (nil) or a part fails.
 func (d *demo) runDashboard(ctx context.Context, s *shop, errs <-chan error) error {
 	v := &dashboard{
-		demo: d, shop: s, terminal: isTerminal(os.Stdout), started: time.Now(), lastTime: time.Now(),
+		demo: d, shop: s, terminal: isTerminal(os.Stdout), started: time.Now(),
+		lastTime: time.Now(),
 	}
 	every := printInterval
 	if v.terminal {

@@ -39,7 +39,7 @@ func (f *logFlags) logger(format, level string) (zerolog.Logger, error) {
 	case "json":
 	case "", "console":
 		out = zerolog.ConsoleWriter{
-			Out: out, TimeFormat: "15:04:05.000",
+			Out: out, TimeFormat: "2006-01-02 15:04:05.000",
 			NoColor: os.Getenv("NO_COLOR") != "" || !isTerminal(os.Stderr),
 		}
 	default:

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -79,8 +80,9 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "rowfall",
 		Short: "Rows fall from MySQL into Redis replicas",
-		Long: "Rowfall streams MySQL's binlog through a mapping in YAML into a master node that speaks " +
-			"the Redis replication protocol.\nReal Redis and Valkey servers follow it and serve the reads.",
+		Long: "Rowfall streams MySQL's binlog through a mapping in YAML into a master node that " +
+			"speaks the Redis replication protocol.\n" +
+			"Real Redis and Valkey servers follow it and serve the reads.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -103,22 +105,20 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// exactly returns a check of the number of arguments whose failure is a usageError.
-func exactly(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.ExactArgs(n)(cmd, args); err != nil {
-			return usageError{fmt.Errorf("%w; see %s -h", err, cmd.CommandPath())}
-		}
+// noArguments rejects arguments of a command that has only flags.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
 		return nil
 	}
+	return usageError{fmt.Errorf("%s has no argument %q; usage: %s",
+		cmd.CommandPath(), args[0], cmd.UseLine())}
 }
 
-// atLeast returns a check of the least number of arguments whose failure is a usageError.
-func atLeast(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.MinimumNArgs(n)(cmd, args); err != nil {
-			return usageError{fmt.Errorf("%w; see %s -h", err, cmd.CommandPath())}
-		}
+// needsFile rejects a command without a FILE, and shows the usage of the command.
+func needsFile(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
 		return nil
 	}
+	return usageError{fmt.Errorf("%s needs a FILE, and none is given\n%s",
+		cmd.CommandPath(), strings.TrimRight(cmd.UsageString(), "\n"))}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -28,6 +29,7 @@ func TestExitStatus(t *testing.T) {
 		{"unknown command", []string{"fall"}, exitUsage},
 		{"unknown flag", []string{"run", "--form", "now", "x.yaml"}, exitUsage},
 		{"no file given", []string{"run"}, exitUsage},
+		{"argument of a command without any", []string{"version", "now"}, exitUsage},
 		{"file does not exist", []string{"run", "does-not-exist.yaml"}, exitUsage},
 		{
 			"rewind to an invalid position",
@@ -63,5 +65,17 @@ func TestExitStatus(t *testing.T) {
 				t.Errorf("exit status %d, want %d", got, test.want)
 			}
 		})
+	}
+}
+
+// Without its FILE, a command shows its own usage.
+func TestUsageOfMissingFile(t *testing.T) {
+	root := newRoot()
+	root.SetArgs([]string{"run"})
+	err := root.ExecuteContext(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "needs a FILE") ||
+		!strings.Contains(err.Error(), "rowfall run FILE... [flags]") ||
+		!strings.Contains(err.Error(), "--from") {
+		t.Errorf("got %v", err)
 	}
 }

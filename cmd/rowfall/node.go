@@ -57,14 +57,14 @@ func flagError(e *file.SettingError) error {
 func newNode(logging *logFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "node --listen ADDR --dir DIR",
-		Short: "Run a node without a pipeline: a cascaded replica, or a stand-by",
+		Short: "Run a node without a pipeline: a cascaded replica, or a standby",
 		Long: "Run a node without a pipeline. It follows --replicaof, keeps the received data " +
 			"in --dir, and serves reads and replicas of its own.\n" +
 			"A role that was set at run time (REPLICAOF) is kept in the directory and overrides " +
 			"--replicaof.\n" +
 			"Passwords come from files, or from the environment: ROWFALL_PASSWORD (clients of " +
 			"this node), ROWFALL_MASTER_PASSWORD (its upstream).",
-		Args: exactly(0),
+		Args: noArguments,
 	}
 	f := newNodeFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -156,6 +156,9 @@ func runNode(ctx context.Context, logging *logFlags, f *nodeFlags) error {
 	}
 	node, commands, err := pipelines.OpenNode(config, log)
 	if err != nil {
+		if key, remedy := openKey(err); key != "" {
+			return flagError(&file.SettingError{Key: key, Err: fmt.Errorf("%w; %s", err, remedy)})
+		}
 		return err
 	}
 	began := time.Now()

@@ -75,19 +75,25 @@ func TestNodeFlags(t *testing.T) {
 	good := filepath.Join(dir, "good")
 	must(t, os.WriteFile(good, []byte("secret\n"), 0o600))
 	for want, args := range map[string][]string{
-		`--log-fsync: "sometimes": want always`:        {"--log-fsync", "sometimes"},
-		`--tls-cert: is required`:                      {"--tls-ca", good},
-		`--tls-key: is required`:                       {"--tls-cert", good},
-		`--tls-cert: load certificate`:                 {"--tls-cert", good, "--tls-key", good},
-		`--master-tls-ca: load certificate authority`:  {"--master-tls-ca", good},
-		`--password-file`:                              {"--password-file", empty},
-		`--master-password-file`:                       {"--master-password-file", filepath.Join(dir, "none")},
-		`--dir: is required: the directory`:            {"--dir", ""},
-		`--listen: is required: host:port`:             {"--listen", ""},
-		`--listen: "foo": want host:port`:              {"--listen", "foo"},
-		`--listen: "[::1]:65536": want host:port`:      {"--listen", "[::1]:65536"},
-		`--replicaof: "foo": want host:port`:           {"--replicaof", "foo"},
-		`--replicaof: "127.0.0.1:1" is this node`:      {"--listen", "127.0.0.1:1", "--replicaof", "127.0.0.1:1"},
+		`--log-fsync: "sometimes": want always`:       {"--log-fsync", "sometimes"},
+		`--tls-cert: is required`:                     {"--tls-ca", good},
+		`--tls-key: is required`:                      {"--tls-cert", good},
+		`--tls-cert: load certificate`:                {"--tls-cert", good, "--tls-key", good},
+		`--master-tls-ca: load certificate authority`: {"--master-tls-ca", good},
+		`--password-file`:                             {"--password-file", empty},
+		`--master-password-file`: {
+			"--master-password-file",
+			filepath.Join(dir, "none"),
+		},
+		`--dir: is required: the directory`:       {"--dir", ""},
+		`--listen: is required: host:port`:        {"--listen", ""},
+		`--listen: "foo": want host:port`:         {"--listen", "foo"},
+		`--listen: "[::1]:65536": want host:port`: {"--listen", "[::1]:65536"},
+		`--replicaof: "foo": want host:port`:      {"--replicaof", "foo"},
+		`--replicaof: "127.0.0.1:1" is this node`: {
+			"--listen", "127.0.0.1:1", "--replicaof",
+			"127.0.0.1:1",
+		},
 		`--log-memory: "-1": want a size`:              {"--log-memory", "-1"},
 		`--log-memory: "0": want a size above 0`:       {"--log-memory", "0"},
 		`--log-keep: "0": want a size above 0, or -1`:  {"--log-keep", "0"},
@@ -114,8 +120,10 @@ func TestNodeFlags(t *testing.T) {
 	n, err := f.config()
 	must(t, err)
 	c, faults := n.Load()
-	if len(faults) > 0 || c.Password != "secret" || c.Log.KeepAge != time.Hour || c.Log.Keep != -1 ||
-		c.Log.Memory != 1<<20 || c.MaxFullSyncs != 3 || c.FullSyncRate != 5 || c.FullSyncMinRate != 6 ||
+	if len(faults) > 0 || c.Password != "secret" || c.Log.KeepAge != time.Hour ||
+		c.Log.Keep != -1 ||
+		c.Log.Memory != 1<<20 || c.MaxFullSyncs != 3 || c.FullSyncRate != 5 ||
+		c.FullSyncMinRate != 6 ||
 		c.FullSyncSlack != time.Second || c.FullSyncLog != 7<<10 ||
 		c.UpstreamTLS == nil ||
 		c.TLS != nil {
@@ -142,7 +150,8 @@ func TestNodeFlagDefaults(t *testing.T) {
 func TestWrongUsageCreatesNothing(t *testing.T) {
 	t.Chdir(t.TempDir())
 	pipeline := func(name, sink string) string {
-		text := "pipeline: " + name + "\nsource:\n  mysql: {addresses: [127.0.0.1:1], user: u}\ntables: {\"shop.*\": {}}\nsink:\n  node: {" + sink + ", dir: data/" + name + "}\n"
+		text := "pipeline: " + name + "\nsource:\n  mysql: {addresses: [127.0.0.1:1], user: " +
+			"u}\ntables: {\"shop.*\": {}}\nsink:\n  node: {" + sink + ", dir: data/" + name + "}\n"
 		must(t, os.WriteFile(name+".yaml", []byte(text), 0o600))
 		return name + ".yaml"
 	}

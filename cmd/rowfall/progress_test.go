@@ -43,7 +43,10 @@ func TestProgress(t *testing.T) {
 			71,
 			pipelines.Stats{
 				Phase: sink.Snapshot, Loaded: 8000,
-				Held: []pipelines.Hold{{Reason: "waiting for a metadata lock on a.b", Since: begin}},
+				Held: []pipelines.Hold{{
+					Reason: "waiting for a metadata lock on a.b",
+					Since:  begin,
+				}},
 			},
 			"shop: loaded 8000 rows, waiting for a metadata lock on a.b\n",
 		},

@@ -26,7 +26,7 @@ func newRun(logging *logFlags) *cobra.Command {
 		Long: "Run one pipeline per file, each with a node of its own.\n" +
 			"A pipeline resumes at the position of its data. Without data it starts with an " +
 			"initial load (see source.mysql.start).",
-		Args: atLeast(1),
+		Args: needsFile,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if from != "" && from != "snapshot" && from != "now" {
 				if _, err := binlog.ParsePosition(from); err != nil {
@@ -115,12 +115,13 @@ func runPipelines(
 		}
 		open := func() (*pipelines.Instance, error) {
 			m, err := pipelines.Open(*c, from, log)
-			if err == nil {
-				bars.add(c.Name, m.Pipeline.Stats)
-				log.Info().Str("pipeline", c.Name).Str("listen", m.Node.Addr()).
-					Str("dir", c.Sink.Node.Dir).Msg("node is open")
+			if err != nil {
+				return nil, openFault(c, err)
 			}
-			return m, err
+			bars.add(c.Name, m.Pipeline.Stats)
+			log.Info().Str("pipeline", c.Name).Str("listen", m.Node.Addr()).
+				Str("dir", c.Sink.Node.Dir).Msg("node is open")
+			return m, nil
 		}
 		openers = append(openers, pipelines.Opener{Open: open, Log: log})
 	}

@@ -25,9 +25,13 @@ func TestShop(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			db := servertest.Database(t, kind, servers.DatabaseOptions{})
 			host, port, _ := net.SplitHostPort(db.Addr())
-			name := map[servers.Kind]string{servers.MySQL: "mysql", servers.MariaDB: "mariadb"}[kind]
+			name := map[servers.Kind]string{
+				servers.MySQL:   "mysql",
+				servers.MariaDB: "mariadb",
+			}[kind]
 			client, err := servertest.Need(t, kind).
-				Command(t.Context(), kind, name, "--no-defaults", "--protocol=tcp", "--host="+host, "--port="+port, "--user=root")
+				Command(t.Context(), kind, name, "--no-defaults", "--protocol=tcp", "--host="+host,
+					"--port="+port, "--user=root")
 			if err != nil {
 				servertest.SkipOrFail(t, err) // a server of the system, without a client beside it
 			}
@@ -46,7 +50,8 @@ func TestShop(t *testing.T) {
 				os.WriteFile(
 					path,
 					[]byte(
-						strings.NewReplacer("127.0.0.1:3306", db.Addr(), "127.0.0.1:6400", addr, "data/shop", filepath.Join(dir, "data")).
+						strings.NewReplacer("127.0.0.1:3306", db.Addr(), "127.0.0.1:6400", addr,
+							"data/shop", filepath.Join(dir, "data")).
 							Replace(string(text)),
 					),
 					0o600,

@@ -19,10 +19,17 @@ func TestSecondInterruptEndsAtOnce(t *testing.T) {
 	must(t, err)
 	defer silent.Close()
 	for name, args := range map[string]func(addr, dir string) []string{
-		"node": func(addr, dir string) []string { return []string{"node", "--listen", addr, "--dir", dir} },
+		"node": func(addr, dir string) []string {
+			return []string{
+				"node", "--listen", addr, "--dir",
+				dir,
+			}
+		},
 		"run": func(addr, dir string) []string {
 			file := filepath.Join(t.TempDir(), "shop.yaml")
-			text := fmt.Sprintf("pipeline: shop\nsource: {mysql: {addresses: [%q], user: root}}\ntables: {\"shop.*\": {}}\nsink: {node: {listen: %q, dir: %q}}\n", silent.Addr(), addr, dir)
+			text := fmt.Sprintf("pipeline: shop\nsource: {mysql: {addresses: [%q], user: "+
+				"root}}\ntables: {\"shop.*\": {}}\nsink: {node: {listen: %q, dir: %q}}\n",
+				silent.Addr(), addr, dir)
 			must(t, os.WriteFile(file, []byte(text), 0o600))
 			return []string{"run", file}
 		},
@@ -43,7 +50,7 @@ func TestSecondInterruptEndsAtOnce(t *testing.T) {
 			ended := make(chan struct{})
 			go func() {
 				defer close(ended)
-				_ = p.cmd.Wait() // it was killed, and says so
+				_ = p.cmd.Wait() // the error is that it was killed
 			}()
 			waitFor(t, "Ctrl-C ends it", func(context.Context) (bool, error) {
 				select {

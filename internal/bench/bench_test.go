@@ -52,7 +52,8 @@ func TestBench(t *testing.T) {
 	b.measureLatency()
 	b.measureTable()
 	b.report.addNote(
-		"Servers, load and contenders share the cores: only ratios within one run are meaningful. " +
+		"Servers, load and contenders share the cores: only ratios within one run are " +
+			"meaningful. " +
 			"CPU is that of the contender's process alone.",
 	)
 	b.report.addNote("The run took %s.", time.Since(began).Round(time.Second))
@@ -105,7 +106,8 @@ func (b *bench) measureStream() {
 	began := time.Now()
 	st := b.source.generate(b.rows)
 	b.report.addHeader(
-		"The stream: %s rows in %s transactions, %s bytes of binlog, GTIDs on; medians of %d rounds",
+		"The stream: %s rows in %s transactions, %s bytes of binlog, GTIDs on; "+
+			"medians of %d rounds",
 		thousands(float64(st.rows)),
 		thousands(float64(st.transactions)),
 		thousands(float64(st.bytes)),
@@ -332,7 +334,8 @@ func (b *bench) measureLatency() {
 	b.source.exec(b.source.conn, `INSERT INTO bench.beat VALUES (1, 0)`)
 	rates := []int{1000, 10_000}
 	c := start(b, job{
-		Contender: "rowfall", MySQL: b.source.addr, Tables: "bench", Start: "snapshot", Dir: b.TempDir(),
+		Contender: "rowfall", MySQL: b.source.addr, Tables: "bench", Start: "snapshot",
+		Dir: b.TempDir(),
 	})
 	addr := c.expect("ready").Addr
 	c.send("go")

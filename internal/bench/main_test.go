@@ -68,8 +68,8 @@ type usage struct {
 type message struct {
 	Kind string // ready, done, usage, failed
 	Addr string // ready: the node's address
-	// done: at the first row and at the marker, or at start and end of the initial load. usage: Last
-	// is the present usage.
+	// done: at the first row and at the marker, or at start and end of the initial load. usage:
+	// Last is the present usage.
 	First, Last usage
 	Window      int64 // done, of Rowfall: bytes of the log's window in memory
 	Error       string
@@ -80,8 +80,9 @@ func currentUsage(rows uint64) usage {
 	var r syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r) // it fails only for invalid arguments
 	u := usage{
-		Time: time.Now(), User: time.Duration(r.Utime.Nano()), System: time.Duration(r.Stime.Nano()),
-		Rows: rows,
+		Time: time.Now(), User: time.Duration(r.Utime.Nano()),
+		System: time.Duration(r.Stime.Nano()),
+		Rows:   rows,
 	}
 	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
 		if fields := strings.Fields(string(text)); len(fields) > 1 {

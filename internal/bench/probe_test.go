@@ -174,7 +174,7 @@ func measureLatencies(s *source, rate int, d time.Duration, target server) laten
 	return result
 }
 
-// distribution computes the latencies of commits. It leaves out commits before `from`, because the
+// distribution computes the latencies of commits. It skips commits before `from`, because the
 // beginning is not the steady state.
 func distribution(commits []time.Time, seen map[int]time.Time, from time.Time) latency {
 	var l latency

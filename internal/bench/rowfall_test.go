@@ -81,7 +81,8 @@ func runRowfall(ctx context.Context, j job, l *testPipe) error {
 	} else {
 		done.First = currentUsage(0)
 		wg.Go(func() { ended <- member.Run(ctx) })
-		err = poll(ctx, ended, func() bool { return member.Pipeline.Stats().Phase == sink.Streaming })
+		err = poll(ctx, ended,
+			func() bool { return member.Pipeline.Stats().Phase == sink.Streaming })
 		done.Last = currentUsage(uint64(member.Pipeline.Stats().Loaded))
 	}
 	if err != nil {

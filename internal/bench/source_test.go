@@ -52,7 +52,8 @@ var setupStatements = []string{
 			INSERT INTO bench.sbtest VALUES (@s_last, FLOOR(RAND() * 1000000),
 				LEFT(SHA2(RAND(), 512), 119), LEFT(SHA2(RAND(), 256), 59));
 		ELSEIF op < 7 THEN UPDATE bench.sbtest SET k = k + 1 WHERE id = picked;
-		ELSEIF op < 9 THEN UPDATE bench.sbtest SET c = LEFT(SHA2(RAND(), 512), 119) WHERE id = picked;
+		ELSEIF op < 9 THEN UPDATE bench.sbtest SET c = LEFT(SHA2(RAND(), 512), 119)
+			WHERE id = picked;
 		ELSE DELETE FROM bench.sbtest WHERE id = @s_first; SET @s_first = @s_first + 1;
 		END IF;
 	END`,
@@ -108,7 +109,8 @@ var setupStatements = []string{
 					FROM (VALUES ROW(1), ROW(2), ROW(3), ROW(4)) AS four (i) WHERE i <= size;
 				SET @s_last = @s_last + size;
 			ELSEIF op < 9 THEN
-				UPDATE bench.sbtest SET c = SHA2(c, 256) WHERE id BETWEEN picked AND picked + size - 1;
+				UPDATE bench.sbtest SET c = SHA2(c, 256)
+					WHERE id BETWEEN picked AND picked + size - 1;
 			ELSE
 				DELETE FROM bench.sbtest WHERE id BETWEEN @s_first AND @s_first + size - 1;
 				SET @s_first = @s_first + size;

@@ -1,6 +1,7 @@
-// Package memfs is a file system in memory for tests of durability. It can fail at a given
-// operation, run out of space, return I/O errors for a damaged byte, and lose what a power cut
-// loses: bytes that were written but not synced, and changes of a folder that was not synced.
+// Package memfs is a file system in memory for tests of durability. It can run out of space, return
+// I/O errors for a damaged byte, and lose what a power cut loses: bytes that were written but not
+// synced, and changes of a folder that was not synced. A faultfs.Countdown makes it fail at a given
+// operation; more faults can be put around it with faultfs.Wrap.
 //
 // Paths are those of the program under test. A file handle is the file itself: it has no position
 // and no mode, and closing it changes nothing.
@@ -8,7 +9,6 @@ package memfs
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"io/fs"
 	"maps"
@@ -19,15 +19,29 @@ import (
 	"sync"
 	"syscall"
 
+	"rowfall/internal/faultfs"
 	"rowfall/replication/disk"
 )
 
-// ErrInjected is the error of a failing operation for which the test has given no other error.
-var ErrInjected = errors.New("injected")
-
-// FS is the file system. Each call of a method of disk.FS or disk.File counts as one
-// operation. FS is safe for concurrent use.
+// FS is the file system. Each call of a method of disk.FS or disk.File except Free counts as one
+// operation of the Countdown, which makes it fail. FS is safe for concurrent use.
 type FS struct {
+	*faultfs.FS
+	faultfs.Countdown
+	m *memory
+}
+
+var _ disk.FS = (*FS)(nil)
+
+// New returns an empty file system.
+func New() *FS {
+	f := &FS{m: &memory{entries: map[string]*file{}, durable: map[string]*file{}}}
+	f.FS = faultfs.Wrap(f.m, f.Hook)
+	return f
+}
+
+// memory is the file system without injected faults.
+type memory struct {
 	mu      sync.Mutex
 	entries map[string]*file // by path
 	durable map[string]*file // by path: what survives every power cut
@@ -36,19 +50,11 @@ type FS struct {
 	quota      int64 // greatest size of all files together, in bytes; 0 means no limit
 	unreserved bool  // Allocate is not supported
 	noNames    bool  // creating a file fails
-
-	operations int
-	failAt     int // number of the operation that fails; 0 means none
-	err        error
-	once       bool // later operations succeed
-	failed     bool // operation failAt was reached
 }
-
-var _ disk.FS = (*FS)(nil)
 
 // file is a file or a folder.
 type file struct {
-	fs           *FS
+	fs           *memory
 	dir          bool
 	data, synced []byte
 	room         int64 // bytes from the file's start that are allocated
@@ -79,48 +85,9 @@ func (c change) apply(entries map[string]*file) {
 	}
 }
 
-// New returns an empty file system.
-func New() *FS { return &FS{entries: map[string]*file{}, durable: map[string]*file{}} }
-
-// FailAt makes the n-th operation from now on fail, and all operations after it. 1 is the next
-// operation; 0 ends all failures. err nil means ErrInjected.
-func (m *FS) FailAt(n int, err error) { m.failAtOperation(n, err, false) }
-
-// FailOnceAt is FailAt for that one operation: later ones succeed.
-func (m *FS) FailOnceAt(n int, err error) { m.failAtOperation(n, err, true) }
-
-func (m *FS) failAtOperation(n int, err error, once bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err == nil {
-		err = ErrInjected
-	}
-	m.failAt, m.err, m.once, m.failed = 0, err, once, false
-	if n > 0 {
-		m.failAt = m.operations + n
-	}
-}
-
-// Failed reports whether the operation that FailAt or FailOnceAt has named was reached.
-func (m *FS) Failed() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.failed
-}
-
-// countOperation counts an operation, and returns the error that it is to fail with. The caller
-// holds mu.
-func (m *FS) countOperation() error {
-	m.operations++
-	if m.failAt > 0 && (m.operations == m.failAt || m.operations > m.failAt && !m.once) {
-		m.failed = true
-		return m.err
-	}
-	return nil
-}
-
 // Leave limits the free space to n bytes. A negative n removes the limit.
-func (m *FS) Leave(n int64) {
+func (v *FS) Leave(n int64) {
+	m := v.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.quota = 0
@@ -134,18 +101,18 @@ func (m *FS) Leave(n int64) {
 }
 
 // NoReserve makes Allocate fail with EOPNOTSUPP. It must be called before the file system is used.
-func (m *FS) NoReserve() { m.unreserved = true }
+func (v *FS) NoReserve() { v.m.unreserved = true }
 
 // NoNames sets whether creating a file fails with EDQUOT, as when a quota of inodes is used up.
-func (m *FS) NoNames(refused bool) {
+func (v *FS) NoNames(refused bool) {
+	m := v.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.noNames = refused
 }
 
-// Free returns the space that is left. It neither counts as an operation nor fails, because a node
-// asks by the clock.
-func (m *FS) Free(string) (int64, error) {
+// Free returns the space that is left.
+func (m *memory) Free(string) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.quota == 0 {
@@ -154,7 +121,7 @@ func (m *FS) Free(string) (int64, error) {
 	return max(m.freeLocked(), 0), nil
 }
 
-func (m *FS) freeLocked() int64 {
+func (m *memory) freeLocked() int64 {
 	free := m.quota
 	for _, o := range m.entries {
 		free -= max(o.room, int64(len(o.data)))
@@ -164,7 +131,7 @@ func (m *FS) freeLocked() int64 {
 
 // fits returns how far a file may grow towards size, and ENOSPC if that is less than size. The
 // caller holds mu.
-func (m *FS) fits(f *file, size int64) (int64, error) {
+func (m *memory) fits(f *file, size int64) (int64, error) {
 	if m.quota == 0 || size <= max(f.room, int64(len(f.data))) {
 		return size, nil
 	}
@@ -175,24 +142,21 @@ func (m *FS) fits(f *file, size int64) (int64, error) {
 }
 
 // isDir reports whether a folder exists. The caller holds mu.
-func (m *FS) isDir(name string) bool {
+func (m *memory) isDir(name string) bool {
 	f := m.entries[name]
 	return f != nil && f.dir || name == filepath.Dir(name)
 }
 
 // change makes a change that is not durable until SyncDir. The caller holds mu.
-func (m *FS) change(c change) {
+func (m *memory) change(c change) {
 	c.apply(m.entries)
 	m.changes = append(m.changes, c)
 }
 
 // Open opens a file. Of the flags it knows O_CREATE, O_EXCL and O_TRUNC.
-func (m *FS) Open(name string, flag int) (disk.File, error) {
+func (m *memory) Open(name string, flag int) (disk.File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.countOperation(); err != nil {
-		return nil, err
-	}
 	f, ok := m.entries[name]
 	switch {
 	case !ok && flag&os.O_CREATE == 0, !m.isDir(filepath.Dir(name)):
@@ -213,20 +177,21 @@ func (m *FS) Open(name string, flag int) (disk.File, error) {
 }
 
 // ReadDir returns the sorted names in a folder.
-func (m *FS) ReadDir(dir string) ([]string, error) {
+func (m *memory) ReadDir(dir string) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.names(dir), m.countOperation()
+	return m.names(dir), nil
 }
 
 // Names is ReadDir for the test: it is not counted as an operation and never fails.
-func (m *FS) Names(dir string) []string {
+func (v *FS) Names(dir string) []string {
+	m := v.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.names(dir)
 }
 
-func (m *FS) names(dir string) (names []string) {
+func (m *memory) names(dir string) (names []string) {
 	for name := range m.entries {
 		if filepath.Dir(name) == dir && name != dir {
 			names = append(names, filepath.Base(name))
@@ -237,12 +202,9 @@ func (m *FS) names(dir string) (names []string) {
 }
 
 // Mkdir creates a folder in an existing one.
-func (m *FS) Mkdir(dir string) error {
+func (m *memory) Mkdir(dir string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.countOperation(); err != nil {
-		return err
-	}
 	_, ok := m.entries[dir]
 	switch {
 	case ok, m.isDir(dir):
@@ -255,12 +217,9 @@ func (m *FS) Mkdir(dir string) error {
 }
 
 // Remove removes a file or a folder, whether or not the folder is empty.
-func (m *FS) Remove(name string) error {
+func (m *memory) Remove(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.countOperation(); err != nil {
-		return err
-	}
 	f, ok := m.entries[name]
 	if !ok {
 		return fs.ErrNotExist
@@ -270,12 +229,9 @@ func (m *FS) Remove(name string) error {
 }
 
 // Rename renames a file within its folder. It replaces a file of the new name.
-func (m *FS) Rename(from, to string) error {
+func (m *memory) Rename(from, to string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.countOperation(); err != nil {
-		return err
-	}
 	f, ok := m.entries[from]
 	switch {
 	case !ok:
@@ -288,12 +244,9 @@ func (m *FS) Rename(from, to string) error {
 }
 
 // SyncDir makes the changes of one folder durable.
-func (m *FS) SyncDir(dir string) error {
+func (m *memory) SyncDir(dir string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.countOperation(); err != nil {
-		return err
-	}
 	m.changes = slices.DeleteFunc(m.changes, func(c change) bool {
 		if filepath.Dir(c.name) != dir {
 			return false
@@ -308,9 +261,6 @@ func (m *FS) SyncDir(dir string) error {
 func (f *file) ReadAt(b []byte, off int64) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	if err := f.fs.countOperation(); err != nil {
-		return 0, err
-	}
 	if off >= int64(len(f.data)) {
 		return 0, io.EOF
 	}
@@ -327,16 +277,13 @@ func (f *file) ReadAt(b []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// WriteAt writes half of b if the operation is to fail, and what fits if the space is used up.
+// WriteAt writes what fits if the space is used up.
 func (f *file) WriteAt(b []byte, off int64) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	err := f.fs.countOperation()
+	most, err := f.fs.fits(f, off+int64(len(b)))
 	if err != nil {
-		b = b[:len(b)/2]
-	}
-	if most, e := f.fs.fits(f, off+int64(len(b))); e != nil && err == nil {
-		b, err = b[:max(most-off, 0)], e
+		b = b[:max(most-off, 0)]
 	}
 	if bad := f.badByte - 1; off <= bad && bad < off+int64(len(b)) {
 		f.badByte = 0 // a disk remaps a bad sector when it is written
@@ -350,9 +297,6 @@ func (f *file) WriteAt(b []byte, off int64) (int, error) {
 func (f *file) Sync() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	if err := f.fs.countOperation(); err != nil {
-		return err
-	}
 	f.synced = bytes.Clone(f.data)
 	return nil
 }
@@ -360,9 +304,6 @@ func (f *file) Sync() error {
 func (f *file) Truncate(size int64) error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	if err := f.fs.countOperation(); err != nil {
-		return err
-	}
 	if f.data, f.room = f.data[:size], 0; f.badByte > size {
 		f.badByte = 0
 	}
@@ -373,9 +314,6 @@ func (f *file) Truncate(size int64) error {
 func (f *file) Allocate(off, n int64) error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	if err := f.fs.countOperation(); err != nil {
-		return err
-	}
 	if f.fs.unreserved {
 		return syscall.EOPNOTSUPP
 	}
@@ -387,17 +325,14 @@ func (f *file) Allocate(off, n int64) error {
 func (f *file) Size() (int64, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	return int64(len(f.data)), f.fs.countOperation()
+	return int64(len(f.data)), nil
 }
 
-func (f *file) Close() error {
-	f.fs.mu.Lock()
-	defer f.fs.mu.Unlock()
-	return f.fs.countOperation()
-}
+func (f *file) Close() error { return nil }
 
 // Put creates a durable file and the folders above it. It is not counted as an operation.
-func (m *FS) Put(name string, data []byte) {
+func (v *FS) Put(name string, data []byte) {
+	m := v.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := &file{fs: m, data: bytes.Clone(data), synced: bytes.Clone(data)}
@@ -410,7 +345,8 @@ func (m *FS) Put(name string, data []byte) {
 
 // Damage makes the byte at offset at of a file unreadable: reading it fails with EIO, `tries`
 // times or, if that is negative, every time. Writing the byte repairs it.
-func (m *FS) Damage(name string, at int64, tries int) {
+func (v *FS) Damage(name string, at int64, tries int) {
+	m := v.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.entries[name].badByte, m.entries[name].readFailures = at+1, tries
@@ -418,7 +354,8 @@ func (m *FS) Damage(name string, at int64, tries int) {
 
 // Data returns a copy of a file's content, whether or not it was synced; nil if there is no such
 // file. It is not counted as an operation.
-func (m *FS) Data(name string) []byte {
+func (v *FS) Data(name string) []byte {
+	m := v.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f := m.entries[name]; f != nil && !f.dir {
@@ -429,16 +366,18 @@ func (m *FS) Data(name string) []byte {
 
 // Copy returns a copy in which no operation fails: the files that a new process would find after
 // this one was killed. What was not durable is not durable in the copy either.
-func (m *FS) Copy() *FS {
+func (v *FS) Copy() *FS {
+	m := v.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c := New()
+	left := New()
+	c := left.m
 	copies := map[*file]*file{}
 	same := func(f *file) *file {
 		if copies[f] == nil {
 			copies[f] = &file{
-				fs: c, dir: f.dir, data: bytes.Clone(f.data), synced: bytes.Clone(f.synced), badByte: f.badByte,
-				readFailures: f.readFailures,
+				fs: c, dir: f.dir, data: bytes.Clone(f.data), synced: bytes.Clone(f.synced),
+				badByte: f.badByte, readFailures: f.readFailures,
 			}
 		}
 		return copies[f]
@@ -453,13 +392,13 @@ func (m *FS) Copy() *FS {
 		ch.f = same(ch.f)
 		c.changes = append(c.changes, ch)
 	}
-	return c
+	return left
 }
 
 // Equal reports whether two file systems contain the same files. Neither may be in use.
-func (m *FS) Equal(o *FS) bool {
+func (v *FS) Equal(o *FS) bool {
 	return maps.EqualFunc(
-		m.entries, o.entries,
+		v.m.entries, o.m.entries,
 		func(a, b *file) bool { return a.dir == b.dir && bytes.Equal(a.data, b.data) },
 	)
 }
@@ -467,26 +406,28 @@ func (m *FS) Equal(o *FS) bool {
 // PowerCut returns the files after a power failure. Each change of a folder that was not synced
 // has happened or not. Each file has what was synced and a random part of the rest, whose end may
 // be zeros.
-func (m *FS) PowerCut(r *rand.Rand) *FS {
+func (v *FS) PowerCut(r *rand.Rand) *FS {
+	m := v.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	left := maps.Clone(m.durable)
+	kept := maps.Clone(m.durable)
 	for _, c := range m.changes {
 		if r.IntN(2) == 0 {
-			c.apply(left)
+			c.apply(kept)
 		}
 	}
-	maps.DeleteFunc(left, func(name string, _ *file) bool {
+	maps.DeleteFunc(kept, func(name string, _ *file) bool {
 		for dir := filepath.Dir(name); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-			if left[dir] == nil {
+			if kept[dir] == nil {
 				return true
 			}
 		}
 		return false
 	})
-	c := New()
-	for _, name := range slices.Sorted(maps.Keys(left)) {
-		f := left[name]
+	left := New()
+	c := left.m
+	for _, name := range slices.Sorted(maps.Keys(kept)) {
+		f := kept[name]
 		data := bytes.Clone(f.synced)
 		if rest := len(f.data) - len(data); rest > 0 {
 			more := bytes.Clone(f.data[len(data) : len(data)+r.IntN(rest+1)])
@@ -498,5 +439,5 @@ func (m *FS) PowerCut(r *rand.Rand) *FS {
 		c.entries[name] = &file{fs: c, dir: f.dir, data: data, synced: bytes.Clone(data)}
 	}
 	c.durable = maps.Clone(c.entries)
-	return c
+	return left
 }

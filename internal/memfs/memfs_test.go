@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"rowfall/internal/faultfs"
 	"rowfall/internal/memfs"
 	"rowfall/replication/disk"
 )
@@ -113,7 +114,7 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	fs.FailAt(2, nil)
-	for i, want := range []error{nil, memfs.ErrInjected, memfs.ErrInjected} {
+	for i, want := range []error{nil, faultfs.ErrInjected, faultfs.ErrInjected} {
 		if err := f.Sync(); !errors.Is(err, want) {
 			t.Errorf("operation %d returns %v", i+1, err)
 		}

@@ -53,7 +53,8 @@ func (in *Installation) StartCache(ctx context.Context, k Kind, o CacheOptions) 
 	}
 	c.argv = func(port int) []string {
 		args := []string{
-			"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", c.dir, "--logfile", c.Log(),
+			"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", c.dir, "--logfile",
+			c.Log(),
 			"--daemonize", "no", "--save", "", "--appendonly", "no",
 			"--repl-diskless-sync-delay", "0", // do not wait 5 seconds for more replicas
 		}

@@ -148,7 +148,7 @@ func (i *installer) fetchPackages(
 
 // choosePackages returns the packages of a suite that a role wants. have are the names of all
 // packages of the suite. A wanted name matches itself, or else the name with the highest version
-// appended. A package that the suite does not have is left out; findPackaged reports the missing
+// appended. A package that the suite does not have is skipped; findPackaged reports the missing
 // server.
 func choosePackages(wanted, have []string) []string {
 	var chosen []string

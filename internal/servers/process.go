@@ -206,7 +206,8 @@ func (s *server) Restart(ctx context.Context) error {
 			"restart %s: Stop has removed its temporary folder; use Shutdown, or set Dir", s.kind,
 		)
 	}
-	if err := s.stopProcess(func(p *process) error { return p.terminate(s.stopTimeout) }); err != nil {
+	err := s.stopProcess(func(p *process) error { return p.terminate(s.stopTimeout) })
+	if err != nil {
 		return err
 	}
 	if err := s.startUntilReady(ctx, false); err != nil {

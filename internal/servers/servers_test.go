@@ -102,7 +102,8 @@ func TestInstallTwiceAtOnce(t *testing.T) {
 	for n := range versions {
 		wg.Go(func() {
 			var in *servers.Installation
-			if in, errs[n] = servers.Install(t.Context(), &progress, servers.Kinds()...); errs[n] != nil {
+			if in, errs[n] = servers.Install(t.Context(), &progress,
+				servers.Kinds()...); errs[n] != nil {
 				return
 			}
 			for _, k := range servers.Kinds() {
@@ -200,7 +201,8 @@ func TestDatabase(t *testing.T) {
 				t,
 				in,
 				d,
-				"CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1)",
+				"CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); "+
+					"INSERT INTO shop.t VALUES (1)",
 			)
 			want := "1\tROW\t77\tON"
 			sql := "SELECT @@log_bin, @@binlog_format, @@max_connections, @@gtid_mode"
@@ -339,7 +341,8 @@ func TestBadOption(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no-such") {
 		t.Errorf("error is %v, want the server's own message", err)
 	}
-	if _, err := in.StartDatabase(t.Context(), servers.Redis, servers.DatabaseOptions{}); err == nil {
+	if _, err := in.StartDatabase(t.Context(), servers.Redis,
+		servers.DatabaseOptions{}); err == nil {
 		t.Error("StartDatabase accepts a redis")
 	}
 	if _, err := in.StartCache(t.Context(), servers.Valkey, servers.CacheOptions{}); err == nil {

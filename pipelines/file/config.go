@@ -58,7 +58,7 @@ type LogConfig struct {
 	Format string // console, json
 }
 
-// Defaults returns the values of the settings that a file or a command line leaves out.
+// Defaults returns the values of the settings that a file or a command line does not set.
 func Defaults() Config {
 	return Config{
 		Source: SourceConfig{

@@ -124,6 +124,7 @@ func (d *document) section(n *yaml.Node, path string) *section {
 		d.errorf(n, path, "want a mapping (name: value), found %s", kindOf(n))
 	}
 	s.rejoinCommas()
+	kept := make([]entry, 0, len(s.entries)) // without the repeated keys
 	for _, e := range s.entries {
 		key := e.key.Value
 		if !plain(e.key) || e.key.Tag == "!!merge" {
@@ -134,11 +135,14 @@ func (d *document) section(n *yaml.Node, path string) *section {
 			}
 			d.errorf(e.key, path, "key %q is not plain text to YAML; quote it", written)
 		}
-		if slices.Contains(s.keys, key) {
-			d.errorf(e.key, join(path, key), "is given twice")
+		if i := slices.Index(s.keys, key); i >= 0 {
+			d.errorf(e.key, join(path, key), "is given twice, first on line %d; merge the two",
+				kept[i].key.Line)
+			continue
 		}
-		s.keys = append(s.keys, key)
+		s.keys, kept = append(s.keys, key), append(kept, e)
 	}
+	s.entries = kept
 	return s
 }
 
@@ -200,18 +204,21 @@ func (s *section) notYet(keys ...string) {
 	}
 }
 
-// rejectUnknown records a fault for each key that get was not called with, with the nearest known
-// key.
+// rejectUnknown records a fault for each key that get was not called with. The fault suggests the
+// key of insteadOf, else the nearest known key.
 func (s *section) rejectUnknown() {
 	for i, key := range s.keys {
 		if slices.Contains(s.known, key) {
 			continue
 		}
-		hint := ""
+		path, hint := join(s.path, key), ""
 		if near := suggest.Nearest(key, s.known); near != "" {
 			hint = fmt.Sprintf("; did you mean %s?", near)
 		}
-		s.doc.errorf(s.entries[i].key, join(s.path, key), "is not a key here%s", hint)
+		if instead := insteadOf[path]; instead != "" {
+			hint = "; write " + instead
+		}
+		s.doc.errorf(s.entries[i].key, path, "is not a key here%s", hint)
 	}
 }
 
@@ -357,7 +364,7 @@ func (v value) list() []value {
 		return nil
 	}
 	if v.node.Kind != yaml.SequenceNode {
-		v.errorf("want a list ([a, b]), found %s", kindOf(v.node))
+		v.rejectNonList()
 		return nil
 	}
 	items := make([]value, len(v.node.Content))
@@ -367,6 +374,23 @@ func (v value) list() []value {
 	}
 	return items
 }
+
+// rejectNonList records that a value is not a list, with the way to write it as one.
+func (v value) rejectNonList() {
+	switch n := v.node; {
+	case n.Kind == yaml.MappingNode && plainMapping(n) && n.Style&yaml.FlowStyle != 0:
+		v.errorf("want a list, found a mapping; put [ ] around it: [{...}]")
+	case n.Kind == yaml.MappingNode && plainMapping(n):
+		v.errorf("want a list, found a mapping; put \"- \" before the first key of each item")
+	case plain(n) && !isNull(n):
+		v.errorf("want a list, found text; write [%s]", n.Value)
+	default:
+		v.errorf("want a list ([a, b]), found %s", kindOf(n))
+	}
+}
+
+// plainMapping reports whether a mapping has neither an anchor nor an explicit tag.
+func plainMapping(n *yaml.Node) bool { return n.Anchor == "" && n.Style&yaml.TaggedStyle == 0 }
 
 // item returns an item of a list. list must have returned it before.
 func (v value) item(i int) value {

@@ -28,7 +28,10 @@ func TestParseFaults(t *testing.T) {
 		},
 		{"no name", "pipeline: shop\n", "", "pipeline: is required"},
 		{"bad name", "pipeline: shop", "pipeline: Shop!", "lower-case letters, digits and hyphens"},
-		{"key given twice", "pipeline: shop", "pipeline: shop\npipeline: other", "x.yaml:2"},
+		{
+			"key given twice", "pipeline: shop", "pipeline: shop\npipeline: other",
+			"x.yaml:2: pipeline: is given twice, first on line 1; merge the two",
+		},
 		{"no environment", "${PW}", "${NOPE}", "the environment has no NOPE"},
 		{"no end of variable", "${PW}", "${PW", "${ without }"},
 		{"no such secret", "${PW}", "${file:no-such-file}", "no-such-file"},
@@ -36,8 +39,36 @@ func TestParseFaults(t *testing.T) {
 			"no addresses", "addresses: [127.0.0.1:3306], ", "",
 			"source.mysql.addresses: is required",
 		},
+		{
+			"host and port", "addresses: [127.0.0.1:3306]", "host: 127.0.0.1, port: 3306",
+			"source.mysql.host: is not a key here; write addresses: [HOST:PORT]",
+		},
+		{
+			"other name of a password", "password:", "passwd:",
+			"source.mysql.passwd: is not a key here; write password",
+		},
+		{
+			"other name of listen", "listen: 127", "bind: 127",
+			"sink.node.bind: is not a key here; write listen: HOST:PORT",
+		},
+		{
+			"later key", "user: rowfall", "user: rowfall, read_from: [a:1]",
+			"source.mysql.read_from: is not available in this version yet; remove it",
+		},
 		{"bad address", "127.0.0.1:3306", "127.0.0.1", "want host:port"},
-		{"address is no list", "[127.0.0.1:3306]", "127.0.0.1:3306", "want a list"},
+		{
+			"address is no list", "[127.0.0.1:3306]", "127.0.0.1:3306",
+			"source.mysql.addresses: want a list, found text; write [127.0.0.1:3306]",
+		},
+		{
+			"write without -", `"shop.*": {}`, "\"shop.*\":\n    write:\n      hash: h",
+			`x.yaml:7: tables."shop.*".write: want a list, found a mapping; put "- " before ` +
+				`the first key of each item`,
+		},
+		{
+			"write without brackets", `"shop.*": {}`, `"shop.*": {write: {hash: h}}`,
+			`tables."shop.*".write: want a list, found a mapping; put [ ] around it: [{...}]`,
+		},
 		{"no user", "user: rowfall, ", "", "source.mysql.user: is required"},
 		{
 			"bad start", "user: rowfall", "user: rowfall, start: yesterday",
@@ -186,7 +217,7 @@ func TestParseFaults(t *testing.T) {
 		},
 		{
 			"pattern with half a quote", `"shop.*"`, "\"`shop.*\"",
-			"x.yaml:5: tables.\"`shop.*\": the entry \"`shop.*\" has a backquote without its end",
+			"x.yaml:5: tables.\"`shop.*\": the entry \"`shop.*\" has no closing backquote",
 		},
 		{
 			"pattern unquoted to YAML", `"shop.*"`, "`a.b`.t",
@@ -195,7 +226,7 @@ func TestParseFaults(t *testing.T) {
 		},
 		{
 			"template", `"shop.*": {}`, `"shop.*": {write: [{hash: "a:{id"}]}`,
-			`x.yaml:5: tables."shop.*".write[0]: the template "a:{id" has a { without its }`,
+			`x.yaml:5: tables."shop.*".write[0]: the template "a:{id" has a { without a }`,
 		},
 		{
 			"SQL in where", `"shop.*": {}`, "\"shop.*\":\n    where: a = 1 AND b <> 2",
@@ -286,7 +317,65 @@ func TestParseFaults(t *testing.T) {
 	}
 }
 
-// No fault hides another. "want exactly one of" was left out after any other fault, and only the
+// The YAML library reports a missing quote at the end of the file, or at the next quote.
+func TestQuoteFaults(t *testing.T) {
+	const unclosed = "has no closing quote; add one"
+	for _, test := range []struct{ name, tables, want string }{
+		{
+			"in a block", "  shop.t:\n    where: 'a\n  shop.u: {}\n",
+			`x.yaml:6: tables."shop.t": not YAML: the quoted value of where ` + unclosed,
+		},
+		{
+			"in braces", "  shop.t: {where: \"a}\n  shop.u: {}\n",
+			"x.yaml:5: tables: not YAML: the quoted value of where " + unclosed,
+		},
+		{
+			"before another value in quotes", "  shop.t:\n    where: \"a\n    cascades: \"stop\"\n",
+			`x.yaml:6: tables."shop.t": not YAML: the quoted value of where ` + unclosed,
+		},
+		{
+			"of a table", "  shop.t: {where: a != 'x'}\n  'shop.u: {}\n",
+			"x.yaml:6: tables: not YAML: a quoted text " + unclosed,
+		},
+		{
+			"behind text that has quotes and is none",
+			"  shop.t:\n    where: |\n      'a\n    # don't\n    cascades: \"it's\n",
+			`x.yaml:9: tables."shop.t": not YAML: the quoted value of cascades ` + unclosed,
+		},
+		{
+			"text behind it", "  shop.t:\n    where: \"a\" > b\n",
+			`x.yaml:6: tables."shop.t": not YAML: the quoted value of where is followed ` +
+				`by text; put the whole value in ' '`,
+		},
+		{
+			"over two lines, then another fault",
+			"  shop.t:\n    where: \"a\n      == b\"\n    cascades: [stop\n",
+			`x.yaml:8: tables."shop.t": not YAML: did not find expected ',' or ']'`,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			text := strings.Replace(minimal, "  \"shop.*\": {}\n", test.tables, 1)
+			_, err := file.Parse("x.yaml", []byte(text), environment)
+			if err == nil || !strings.HasPrefix(err.Error(), test.want) {
+				t.Errorf("got\n%v\nwant\n%s", err, test.want)
+			}
+		})
+	}
+}
+
+// An entry that is given twice is one fault, on its own line. It was two, and the second named the
+// line of the entry itself as that of the other.
+func TestEntryTwice(t *testing.T) {
+	text := strings.Replace(minimal, "  \"shop.*\": {}\n",
+		"  shop.t: {where: a == 1}\n  shop.u: {}\n  shop.t: {where: b == 1}\n", 1)
+	_, err := file.Parse("x.yaml", []byte(text), environment)
+	const want = `x.yaml:7: tables."shop.t": is given twice, first on line 5; merge the two`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+// No fault hides another. "want exactly one of" was omitted after any other fault, and only the
 // first fault of the mapping was reported.
 func TestEveryFault(t *testing.T) {
 	const text = `pipeline: shop
@@ -312,12 +401,12 @@ sink:
 		`x.yaml:6: tables."shop.t".write[1].member: is empty; write its value, or remove the key`,
 		`x.yaml:6: tables."shop.t".where: in "a = 1": this is SQL; in an expression ` +
 			`write == (not =) (at character 3 of the expression)`,
-		`x.yaml:6: tables."shop.t".write[0]: the template "a:{id" has a { without its }; ` +
+		`x.yaml:6: tables."shop.t".write[0]: the template "a:{id" has a { without a }; ` +
 			`write {{ for a brace`,
 		`x.yaml:7: tables.crm.columns.add.x: a comma ends a value inside { }; ` +
 			`put the whole value in quotes`,
 		`x.yaml:7: tables.crm: the entry "crm" names no table; write database.table, ` +
-			`where * stands for any name`,
+			`where * matches any name`,
 		`x.yaml:9: sink.node.listen: "foo": want host:port`,
 	}
 	if got := strings.Split(err.Error(), "\n"); !slices.Equal(got, want) {

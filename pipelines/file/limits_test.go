@@ -7,7 +7,7 @@ import (
 	"rowfall/pipelines/file"
 )
 
-// The limits of atomic units stand at the top of the file. Below sink.node, where former versions
+// The limits of atomic units are at the top of the file. Below sink.node, where former versions
 // had them, they are read with a warning.
 func TestLimits(t *testing.T) {
 	want := file.Limits{MaxAtomicRows: 7, MaxAtomicBytes: 5 << 20}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"rowfall/binlog"
 	"rowfall/binlog/tlsfiles"
 	"rowfall/replication"
@@ -90,6 +92,7 @@ func (c *Config) readSource(source *section) {
 	b.get("chunk_rows").read(number{&backfill.ChunkRows, 1, 1_000_000})
 	b.get("parallel").read(number{&backfill.Parallel, 1, 64})
 	b.get("rows_per_second").read(number{&backfill.RowsPerSecond, 0, 1_000_000_000})
+	b.notYet("pause_above")
 	b.rejectUnknown()
 	source.rejectUnknown()
 }
@@ -103,7 +106,9 @@ func (c *Config) readMySQL(server value) {
 	}
 	addresses := s.get("addresses")
 	config.Addresses = addresses.texts()
-	required(len(config.Addresses) == 0, "addresses", "is required: [host:port, ...]")
+	emptyList := addresses.node != nil && addresses.node.Kind == yaml.SequenceNode &&
+		len(config.Addresses) == 0
+	required(addresses.node == nil || emptyList, "addresses", "is required: [HOST:PORT, ...]")
 	for i, a := range config.Addresses {
 		if strings.HasPrefix(a, "/") {
 			continue // a Unix socket
@@ -132,6 +137,7 @@ func (c *Config) readMySQL(server value) {
 			start.errorf("%q: want snapshot, now, gtid:SET or FILE:OFFSET", c.Source.Start)
 		}
 	}
+	s.notYet("read_from", "on_source_reset", "on_purged")
 	s.rejectUnknown()
 }
 
@@ -200,7 +206,7 @@ func (c *Config) readNode(s *section) {
 	if v.read(number{&shards, 1, 1 << 16}); shards != 1 {
 		v.errorf("more than one shard is not available in this version yet")
 	}
-	s.notYet("users")
+	s.notYet("users", "announce")
 	if s.node == nil {
 		return // the missing node was reported
 	}

@@ -53,7 +53,7 @@ func readRule(v value, pattern string) transform.TableRule {
 			Name: name, Expr: expr.nonEmptyText(),
 		})
 	}
-	columns.notYet("mask")
+	columns.notYet("mask", "max_bytes", "too_long")
 	columns.rejectUnknown()
 	for _, item := range s.get("write").list() {
 		r.Write = append(r.Write, readOutput(item))
@@ -114,9 +114,11 @@ func readOutput(v value) transform.Output {
 			o.Kind, o.Key = k.kind, key.withColumns(inTemplate).nonEmptyText()
 		}
 	}
-	notYetKind := slices.Contains(s.keys, "list") || slices.Contains(s.keys, "stream")
-	s.notYet("list", "stream", "ttl", "expire_at", "shared", "nest", "lookup", "json_native",
-		"max_len", "push", "snapshot")
+	notYetKind := slices.ContainsFunc(s.keys, func(key string) bool {
+		return key == "list" || key == "stream" || key == "publish"
+	})
+	s.notYet("list", "stream", "publish", "message", "ttl", "ttl_jitter", "expire_at", "shared",
+		"nest", "lookup", "json_native", "max_len", "push", "snapshot")
 	// Kinds that are not implemented, and values that are not mappings, were reported above.
 	if kinds != 1 && (kinds > 1 || !notYetKind) && v.node.Kind == yaml.MappingNode {
 		v.errorf("want exactly one of hash, json, string, set, sorted_set")

@@ -1,9 +1,13 @@
 package file_test
 
 import (
+	"maps"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"rowfall/pipelines/file"
+	"rowfall/replication"
 )
 
 // Each row of the table has a key, a flag and a field of its own, and a doc.
@@ -70,5 +74,26 @@ func TestNodeSettingBounds(t *testing.T) {
 					s.Key, test.text, v.String(), err, test.want)
 			}
 		}
+	}
+}
+
+// The table shows the defaults of a node in its help texts. They are those that the node itself has.
+func TestNodeDefaultsAreThoseOfTheNode(t *testing.T) {
+	settings := func(c replication.Config) map[string]string {
+		c.Dir, c.Listen, c.Logger = t.TempDir(), "127.0.0.1:0", zerolog.Nop()
+		n, err := replication.Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		values := map[string]string{}
+		for _, v := range n.FindSettings(func(name string) bool { return name != "dir" && name != "port" }) {
+			values[v.Name] = v.Value
+		}
+		return values
+	}
+	shown, own := settings(file.Defaults().Sink.Node.Config), settings(replication.Config{})
+	if !maps.Equal(shown, own) {
+		t.Errorf("shown are %v, of the node itself %v", shown, own)
 	}
 }

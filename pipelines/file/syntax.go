@@ -11,8 +11,12 @@ import (
 
 // syntaxError converts an error of the YAML library, "yaml: line 3: ...", to an Error. It derives
 // the path from the indentation. It explains the usual mistakes, which the library's message hides:
-// a tab as indentation, a value inside { } that needs quotes, text that begins with * & ! @ ` or %.
+// a missing quote, a tab as indentation, a value inside { } that needs quotes, text that begins
+// with * & ! @ ` or %.
 func (d *document) syntaxError(err error) *Error {
+	if fault := d.quoteError(); fault != nil {
+		return fault
+	}
 	fault := &Error{File: d.file}
 	message := strings.TrimPrefix(err.Error(), "yaml: ")
 	if rest, ok := strings.CutPrefix(message, "line "); ok {
@@ -94,16 +98,12 @@ func (d *document) pathAt(line int) string {
 		return ""
 	}
 	lines := d.text[:line]
-	indent := func(l string) int {
-		blank := l[:len(l)-len(strings.TrimLeft(l, " \t"))]
-		return len(blank) + 7*strings.Count(blank, "\t")
-	}
 	var keys []string
-	within := indent(lines[len(lines)-1])
+	within := indentOf(lines[len(lines)-1])
 	for _, l := range slices.Backward(lines) {
 		key, _, ok := strings.Cut(strings.TrimSpace(l), ":")
-		if ok && key[:min(1, len(key))] != "#" && indent(l) < within {
-			keys, within = append(keys, strings.Trim(key, `"'`)), indent(l)
+		if ok && key[:min(1, len(key))] != "#" && indentOf(l) < within {
+			keys, within = append(keys, strings.Trim(key, `"'`)), indentOf(l)
 		}
 	}
 	path := ""

@@ -26,7 +26,8 @@ func (f systemFile) Allocate(off, n int64) error {
 		return err
 	}
 	if e := raw.Control(func(fd uintptr) {
-		for err = syscall.EINTR; err == syscall.EINTR; { //nolint:errorlint // the bare number, as the system returns it
+		err = syscall.EINTR
+		for err == syscall.EINTR { //nolint:errorlint // the system returns the bare number
 			err = syscall.Fallocate(int(fd), keepSize, off, n)
 		}
 	}); e != nil {

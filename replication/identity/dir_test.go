@@ -18,7 +18,8 @@ func TestPrivate(t *testing.T) {
 	}
 	defer func() { _ = lock.Release() }()
 	file := filepath.Join(dir, "state")
-	if err := disk.WriteFile(disk.SystemFS{}, file, func(disk.File) error { return nil }); err != nil {
+	err = disk.WriteFile(disk.SystemFS{}, file, func(disk.File) error { return nil })
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{dir, file, filepath.Join(dir, identity.LockName)} {

@@ -60,7 +60,16 @@ func TestHolds(t *testing.T) {
 		id   string
 		at   replog.Offset
 		want bool
-	}{{c, 5000, true}, {strings.ToUpper(c), 0, true}, {b, 600, true}, {b, 601, false}, {a, 300, true}, {a, 301, false}, {x, 0, false}, {"", 0, false}} {
+	}{
+		{c, 5000, true},
+		{strings.ToUpper(c), 0, true},
+		{b, 600, true},
+		{b, 601, false},
+		{a, 300, true},
+		{a, 301, false},
+		{x, 0, false},
+		{"", 0, false},
+	} {
 		if got := h.Holds(tc.id, tc.at); got != tc.want {
 			t.Errorf("%.1s at %d: %v", tc.id, tc.at, got)
 		}
@@ -110,13 +119,34 @@ func TestLost(t *testing.T) {
 	}{
 		{"kill -9, same boot", identity.State{History: h, Boot: "1"}, "1", false},
 		{"power cut", identity.State{History: h, Boot: "1"}, "2", true},
-		{"power cut with fsync always", identity.State{History: h, Boot: "1", Durable: true}, "2", false},
-		{"clean stop, other boot", identity.State{History: h, Boot: "1", Clean: true, CleanEnd: 50}, "2", false},
-		{"clean stop, but the log was changed since", identity.State{History: h, Boot: "1", Clean: true, CleanEnd: 51}, "1", true},
+		{
+			"power cut with fsync always",
+			identity.State{History: h, Boot: "1", Durable: true},
+			"2", false,
+		},
+		{
+			"clean stop, other boot",
+			identity.State{History: h, Boot: "1", Clean: true, CleanEnd: 50},
+			"2", false,
+		},
+		{
+			"clean stop, but the log was changed since",
+			identity.State{History: h, Boot: "1", Clean: true, CleanEnd: 51},
+			"1", true,
+		},
 		{"no boot id", identity.State{History: h}, "", true},
 		{"replica", identity.State{History: h, Boot: "1", Upstream: "h:1"}, "2", false},
-		{"copy of a clean stop", identity.State{History: h, Boot: "1", Clean: true, CleanEnd: 50, Copied: true}, "1", true},
-		{"copy of a replica", identity.State{History: h, Boot: "1", Upstream: "h:1", Copied: true}, "1", false},
+		{
+			"copy of a clean stop",
+			identity.State{History: h, Boot: "1", Clean: true, CleanEnd: 50, Copied: true},
+			"1",
+			true,
+		},
+		{
+			"copy of a replica",
+			identity.State{History: h, Boot: "1", Upstream: "h:1", Copied: true},
+			"1", false,
+		},
 	} {
 		if got := tc.state.Lost(tc.boot, 50); got != tc.want {
 			t.Errorf("%s: lost is %v", tc.name, got)

@@ -15,8 +15,9 @@ import (
 func sample() identity.State {
 	return identity.State{
 		History:  identity.NewHistory(a).Begin(b, 300).Begin(c, 600),
-		Upstream: "10.0.0.1:6379", Term: 7, Boot: "some-boot", Durable: true, Complete: true, CompleteAt: 11,
-		Clean: true, CleanEnd: 900, Pending: true, PendingAt: 12, Log: identity.LogName{Generation: 0x1deadbeef, File: "12:34.000000056"},
+		Upstream: "10.0.0.1:6379", Term: 7, Boot: "some-boot", Durable: true,
+		Complete: true, CompleteAt: 11, Clean: true, CleanEnd: 900, Pending: true, PendingAt: 12,
+		Log: identity.LogName{Generation: 0x1deadbeef, File: "12:34.000000056"},
 	}
 }
 
@@ -74,7 +75,8 @@ func TestStateKnowsACopy(t *testing.T) {
 	if s, err := identity.Load(disk.SystemFS{}, dir); err != nil || s.Copied {
 		t.Errorf("a renamed directory counts as a copy: %v", err)
 	}
-	if err := sample().Save(disk.SystemFS{}, dir); err != nil { // the original continues, and then the copy replaces it
+	// The original continues, and then the copy replaces it.
+	if err := sample().Save(disk.SystemFS{}, dir); err != nil {
 		t.Fatal(err)
 	}
 	if !put(dir, b).Copied {
@@ -96,13 +98,48 @@ func TestHasLog(t *testing.T) {
 		want  bool
 	}{
 		{"its own", identity.State{Log: own}, own, true},
-		{"begun anew", identity.State{Log: own}, identity.LogName{Generation: 0x100000001, File: own.File}, false},
-		{"an older copy", identity.State{Log: own}, identity.LogName{Generation: own.Generation, File: "13:34.5"}, false},
-		{"moved after a clean stop", identity.State{Log: own, Clean: true, CleanEnd: 50}, identity.LogName{Generation: own.Generation, File: "13:34.5"}, true},
-		{"an older copy after a clean stop", identity.State{Log: own, Clean: true, CleanEnd: 60}, identity.LogName{Generation: own.Generation, File: "13:34.5"}, false},
-		{"the directory is a copy", identity.State{Log: own, Copied: true}, identity.LogName{Generation: own.Generation, File: "13:34.5"}, true},
-		{"a copy with another log", identity.State{Log: own, Copied: true}, identity.LogName{Generation: 1, File: "13:34.5"}, false},
-		{"files without a name", identity.State{Log: own}, identity.LogName{Generation: own.Generation}, true},
+		{
+			"begun anew",
+			identity.State{Log: own},
+			identity.LogName{Generation: 0x100000001, File: own.File},
+			false,
+		},
+		{
+			"an older copy",
+			identity.State{Log: own},
+			identity.LogName{Generation: own.Generation, File: "13:34.5"},
+			false,
+		},
+		{
+			"moved after a clean stop",
+			identity.State{Log: own, Clean: true, CleanEnd: 50},
+			identity.LogName{Generation: own.Generation, File: "13:34.5"},
+			true,
+		},
+		{
+			"an older copy after a clean stop",
+			identity.State{Log: own, Clean: true, CleanEnd: 60},
+			identity.LogName{Generation: own.Generation, File: "13:34.5"},
+			false,
+		},
+		{
+			"the directory is a copy",
+			identity.State{Log: own, Copied: true},
+			identity.LogName{Generation: own.Generation, File: "13:34.5"},
+			true,
+		},
+		{
+			"a copy with another log",
+			identity.State{Log: own, Copied: true},
+			identity.LogName{Generation: 1, File: "13:34.5"},
+			false,
+		},
+		{
+			"files without a name",
+			identity.State{Log: own},
+			identity.LogName{Generation: own.Generation},
+			true,
+		},
 		{"an older version's identity", identity.State{}, own, true},
 	} {
 		if got := tc.state.HasLog(tc.now, 50); got != tc.want {

@@ -38,7 +38,8 @@ func TestBitfieldSaturatesAsRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 		k.Publish()
-		if got, want := call(k, 2, "GET", "k"), string(resp.AppendBulkString(nil, c.want)); got != want {
+		want := string(resp.AppendBulkString(nil, c.want))
+		if got := call(k, 2, "GET", "k"); got != want {
 			t.Errorf("SET %s %s stores %q, want %q", c.kind, c.value, got, want)
 		}
 	}
@@ -52,7 +53,10 @@ func edgesOf(signed bool, bits int) (edges []int64) {
 		least = -greatest - 1
 	}
 	seen := map[int64]bool{}
-	for _, around := range []int64{0, least, greatest, math.MinInt64, math.MinInt64 + greatest, math.MaxInt64, math.MaxInt64 + least} {
+	for _, around := range []int64{
+		0, least, greatest, math.MinInt64, math.MinInt64 + greatest, math.MaxInt64,
+		math.MaxInt64 + least,
+	} {
 		for d := range int64(3) {
 			if v := around + d - 1; !seen[v] { // wraps around at both ends
 				seen[v] = true
@@ -150,18 +154,24 @@ func firstDifference(words []string, c *connection, kind string) string {
 // server's own types, that a real server accepts gives the same value here.
 func TestArithmeticEqualsServers(t *testing.T) {
 	edges := []string{
-		"-9223372036854775809", "-9223372036854775808", "-9223372036854775807", "-4294967297", "-4294967296", "-2147483649", "-6", "-1",
-		"0", "1", "5", "2147483648", "4294967295", "4294967296", "9223372036854775806", "9223372036854775807", "9223372036854775808", "+1", " 1", "",
+		"-9223372036854775809", "-9223372036854775808", "-9223372036854775807", "-4294967297",
+		"-4294967296", "-2147483649", "-6", "-1",
+		"0", "1", "5", "2147483648", "4294967295", "4294967296", "9223372036854775806",
+		"9223372036854775807", "9223372036854775808", "+1", " 1", "",
 	}
 	reads := []string{
 		"GETRANGE t @ @", "LRANGE l @ @", "LINDEX l @", "LPOS l b COUNT @", "LPOS l b MAXLEN @",
-		"ZRANGE z @ @", "ZRANGE z @ @ REV", "ZRANGEBYSCORE z @ @", "ZRANGEBYSCORE z -inf +inf LIMIT 0 @", "ZRANGEBYSCORE z -inf +inf LIMIT 1 @",
+		"ZRANGE z @ @", "ZRANGE z @ @ REV", "ZRANGEBYSCORE z @ @",
+		"ZRANGEBYSCORE z -inf +inf LIMIT 0 @", "ZRANGEBYSCORE z -inf +inf LIMIT 1 @",
 		"ZREVRANGEBYSCORE z +inf -inf LIMIT 1 @", "XRANGE s @ @", "XRANGE s - + COUNT @",
 	}
 	writes := []string{
-		"SET n @|INCRBY n @", "SET n @|DECRBY n @", "SET n @|INCR n", "SET n @|DECR n", "HSET h f @|HINCRBY h f @",
-		"LTRIM l @ 3", "LTRIM l 1 @", "LSET l @ x", "LREM l @ b", "ZREMRANGEBYRANK z @ 2", "ZREMRANGEBYSCORE z @ 2", "ZREMRANGEBYSCORE z ( @",
-		"XTRIM s MAXLEN @", "XTRIM s MINID @", "XDEL s @-1", "SETBIT n @ 0", "SETBIT n 1 @", "SETRANGE n @ ",
+		"SET n @|INCRBY n @", "SET n @|DECRBY n @", "SET n @|INCR n", "SET n @|DECR n",
+		"HSET h f @|HINCRBY h f @",
+		"LTRIM l @ 3", "LTRIM l 1 @", "LSET l @ x", "LREM l @ b", "ZREMRANGEBYRANK z @ 2",
+		"ZREMRANGEBYSCORE z @ 2", "ZREMRANGEBYSCORE z ( @",
+		"XTRIM s MAXLEN @", "XTRIM s MINID @", "XDEL s @-1", "SETBIT n @ 0", "SETBIT n 1 @",
+		"SETRANGE n @ ",
 	}
 	for _, kind := range cacheKinds {
 		t.Run(string(kind), func(t *testing.T) {
@@ -169,7 +179,8 @@ func TestArithmeticEqualsServers(t *testing.T) {
 			c := dial(t, servertest.Cache(t, kind, servers.CacheOptions{}).Addr())
 			k := keyspace.New(keyspace.Options{})
 			prepared := strings.Split(
-				"DEL~n~h~l~z~s|SET~t~abcdef|RPUSH~l~a~b~c~b~d~b|ZADD~z~-1~a~1~b~3~c~4~d|XADD~s~1-1~f~v|XADD~s~2-1~f~v|XADD~s~3-1~f~v",
+				"DEL~n~h~l~z~s|SET~t~abcdef|RPUSH~l~a~b~c~b~d~b|ZADD~z~-1~a~1~b~3~c~4~d|"+
+					"XADD~s~1-1~f~v|XADD~s~2-1~f~v|XADD~s~3-1~f~v",
 				"|",
 			)
 			prepare := func() {
@@ -184,7 +195,10 @@ func TestArithmeticEqualsServers(t *testing.T) {
 				for line := range strings.SplitSeq(lines, "|") {
 					compareWrite(t, c, k, line)
 				}
-				for _, read := range []string{"GET~n", "HGETALL~h", "LRANGE~l~0~-1", "ZRANGE~z~0~-1~WITHSCORES", "XRANGE~s~-~+"} {
+				for _, read := range []string{
+					"GET~n", "HGETALL~h", "LRANGE~l~0~-1", "ZRANGE~z~0~-1~WITHSCORES",
+					"XRANGE~s~-~+",
+				} {
 					compareRead(t, c, k, read, lines)
 				}
 			})

@@ -123,7 +123,9 @@ func BenchmarkStageDEL(b *testing.B) {
 }
 
 func BenchmarkStageBig(b *testing.B) {
-	for _, c := range []struct{ name, command string }{{"SADD", "SADD"}, {"ZADD", "ZADD"}, {"HSET", "HSET"}} {
+	for _, c := range []struct{ name, command string }{
+		{"SADD", "SADD"}, {"ZADD", "ZADD"}, {"HSET", "HSET"},
+	} {
 		b.Run(c.name, func(b *testing.B) {
 			const n = 200_000
 			var all [][]byte

@@ -34,8 +34,9 @@ func TestCompaction(t *testing.T) {
 		wg.Go(func() {
 			for n := 0; !done.Load(); n++ {
 				got := elements(t, call(k, 2, "HGETALL", fmt.Sprint("row:", n%rows)))
-				if len(got) != 0 &&
-					(len(got) != 6 || got[1] != got[3] || got[1] != got[5] || !strings.HasPrefix(got[1], fmt.Sprintf("%d:", n%rows))) {
+				number := fmt.Sprintf("%d:", n%rows)
+				if len(got) != 0 && (len(got) != 6 || got[1] != got[3] || got[1] != got[5] ||
+					!strings.HasPrefix(got[1], number)) {
 					t.Errorf("row %d reads %q", n%rows, got)
 					return
 				}
@@ -221,7 +222,8 @@ func TestShapes(t *testing.T) {
 	for n := range 10_000 {
 		for i := range 2 {
 			want := fmt.Sprintf("f%d %d g y", n, n)
-			if got := strings.Join(elements(t, call(k, 2, "HGETALL", fmt.Sprint("many:", n, i))), " "); got != want {
+			reply := call(k, 2, "HGETALL", fmt.Sprint("many:", n, i))
+			if got := strings.Join(elements(t, reply), " "); got != want {
 				t.Fatalf("many:%d%d is %q", n, i, got)
 			}
 		}

@@ -121,15 +121,12 @@ func (k *Keyspace) defragKey(key string, rank int) (next, looked int, ok bool) {
 // undoes the change and returns false.
 func (k *Keyspace) changeTrees(change func()) (ok bool) {
 	k.nodes.Begin()
-	var err error
-	func() {
-		defer recoverFull(&err)
-		change()
-	}()
-	if err != nil {
+	change()
+	if k.nodes.Err() != nil {
 		k.nodes.Rollback()
+		return false
 	}
-	return err == nil
+	return true
 }
 
 // abortDefrag ends the round and remembers how much garbage there was, so that the next one waits.

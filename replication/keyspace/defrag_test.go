@@ -179,7 +179,8 @@ func TestLoadingExpiriesTakesNoMore(t *testing.T) {
 	l := k.Loader()
 	const keys = 20_000
 	for i := range keys {
-		if err := l.String(fmt.Appendf(nil, "key:%d", i), []byte("v"), int64(1e12+i*7919%keys)); err != nil {
+		key, expireAt := fmt.Appendf(nil, "key:%d", i), int64(1e12+i*7919%keys)
+		if err := l.String(key, []byte("v"), expireAt); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -237,7 +238,8 @@ func TestSnapshotEndsMoving(t *testing.T) {
 		k.Tidy()
 	}
 	after := k.Memory()
-	if kept := after.Garbage + after.Retired - before.Garbage - before.Retired; kept > before.Live/100 {
+	kept := after.Garbage + after.Retired - before.Garbage - before.Retired
+	if kept > before.Live/100 {
 		t.Errorf("%d bytes of %d were moved under the snapshot", kept, before.Live)
 	}
 	s.Close()

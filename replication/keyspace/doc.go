@@ -92,6 +92,9 @@
 // such commands a second, but not for following a Redis with large bitmaps under steady change.
 // Large collections change in place, but COPY copies all of one.
 //
-// The package is longer than most here, because it is one command table after another, with a file
-// for the commands of each kind. Values and trees have packages of their own below it.
+// The package is longer than most here. Two thirds of it are the commands, with files read_KIND.go
+// and write_KIND.go for each kind of value. They are not split off, because nearly all of them work
+// on unexported state: a read command on records that it must pin, a write command on the overlay
+// and the editor of the unit being staged. A package of commands would need all of that exported
+// for itself alone. What needs none of that state is in packages below: arena, btree and value.
 package keyspace

@@ -101,9 +101,10 @@ func (f *replica) until(mark string) {
 // followed are the commands of which the server must have sent most by the end of TestFollowRedis.
 var followed = strings.Fields(
 	`APPEND BITFIELD BITOP COPY DECR DECRBY DEL EXEC FLUSHALL FLUSHDB HDEL HINCRBY HMSET HSET HSETNX
-	INCR INCRBY LINSERT LMOVE LPOP LPUSH LPUSHX LREM LSET LTRIM MSET MSETNX MULTI PERSIST PEXPIREAT PUBLISH
-	RENAME RENAMENX RPOP RPOPLPUSH RPUSH RPUSHX SADD SDIFFSTORE SELECT SET SETBIT SETNX SETRANGE SINTERSTORE SMOVE
-	SREM SUNIONSTORE UNLINK XADD XDEL XSETID XTRIM ZADD ZDIFFSTORE ZINCRBY ZINTERSTORE ZPOPMAX ZPOPMIN
+	INCR INCRBY LINSERT LMOVE LPOP LPUSH LPUSHX LREM LSET LTRIM MSET MSETNX MULTI PERSIST
+	PEXPIREAT PUBLISH RENAME RENAMENX RPOP RPOPLPUSH RPUSH RPUSHX SADD SDIFFSTORE SELECT SET
+	SETBIT SETNX SETRANGE SINTERSTORE SMOVE SREM SUNIONSTORE UNLINK XADD XDEL XSETID XTRIM ZADD
+	ZDIFFSTORE ZINCRBY ZINTERSTORE ZPOPMAX ZPOPMIN
 	ZRANGESTORE ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZUNIONSTORE`,
 )
 
@@ -114,11 +115,14 @@ func TestFollowRedis(t *testing.T) {
 	if os.Getenv("ROWFALL_LONG") != "" {
 		rounds = 300
 	}
-	for _, kind := range []servers.Kind{servers.RedisStable, servers.Redis, servers.Valkey, servers.ValkeyStable} {
+	for _, kind := range []servers.Kind{
+		servers.RedisStable, servers.Redis, servers.Valkey, servers.ValkeyStable,
+	} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			server := servertest.Cache(t, kind, servers.CacheOptions{Args: []string{
-				"--repl-diskless-sync-delay", "0", "--repl-timeout", "3600", "--hz", "500", "--stream-node-max-entries", "7",
+				"--repl-diskless-sync-delay", "0", "--repl-timeout", "3600", "--hz", "500",
+				"--stream-node-max-entries", "7",
 			}})
 			client, client3, f := dial(t, server.Addr()), dial(t, server.Addr()), follow(t,
 				server.Addr())
@@ -227,7 +231,9 @@ func (f *replica) compare(client *connection) string {
 			"set":    {{"SMEMBERS", key}},
 			"zset":   {{"ZRANGE", key, "0", "-1", "WITHSCORES"}},
 			"list":   {{"LRANGE", key, "0", "-1"}},
-			"stream": {{"XRANGE", key, "-", "+"}, {"XINFO", "STREAM", key}, {"OBJECT", "ENCODING", key}},
+			"stream": {
+				{"XRANGE", key, "-", "+"}, {"XINFO", "STREAM", key}, {"OBJECT", "ENCODING", key},
+			},
 		}[kind]
 		for _, q := range append(questions, []string{"TYPE", key}, []string{"PEXPIRETIME", key}) {
 			size := map[string]int{"HGETALL": 2, "SMEMBERS": 1}[q[0]]
@@ -255,21 +261,22 @@ func (c *traffic) questions() [][]string {
 			"18446744073709551615-18446744073709551615")
 	}
 	return [][]string{
-		line("LRANGE", l, c.index(),
-			c.index()), line("LRANGE", l, "x", "1"), line("LRANGE", l, "0", "-1"),
-		line("LLEN",
-			l), line("LINDEX", l, c.index()), line("LINDEX", l, "x"), line("LINDEX", l, "0"),
+		line("LRANGE", l, c.index(), c.index()),
+		line("LRANGE", l, "x", "1"), line("LRANGE", l, "0", "-1"), line("LLEN", l),
+		line("LINDEX", l, c.index()), line("LINDEX", l, "x"), line("LINDEX", l, "0"),
 		line("LPOS", l, c.member(), c.maybe("RANK", fmt.Sprint(c.r.IntN(7)-3)),
 			c.maybe("COUNT", c.n(4)), c.maybe("MAXLEN", c.n(c.wide))),
 		line("LPOS", l, c.member(), c.one("RANK", "COUNT", "MAXLEN", "WHAT"),
 			c.one("x", "-1", "9223372036854775807")),
 		line("LPOS", l, c.member(), "RANK"),
 		line("XRANGE", x, id(), id(), count), line("XREVRANGE", x, id(), id(), count),
-		line("XRANGE", x, c.oldID(), c.oldID(),
-			count), line("XREVRANGE", x, c.oldID(), c.oldID(), count),
+		line("XRANGE", x, c.oldID(), c.oldID(), count),
+		line("XREVRANGE", x, c.oldID(), c.oldID(), count),
 		line(
 			"XLEN", x,
-		), line("XINFO", "STREAM", x), line("XINFO", "GROUPS", x), line("XINFO", "CONSUMERS", x, "g"),
+		),
+		line("XINFO", "STREAM", x), line("XINFO", "GROUPS", x),
+		line("XINFO", "CONSUMERS", x, "g"),
 		line("XINFO", "STREAM"), line("XINFO", "WHAT", x), line("XINFO", "STREAM", x, "WHAT"),
 		line("XREAD", count, "STREAMS", x,
 			since()), line("XREAD", "STREAMS", x, c.key("x"), since(), since()),

@@ -258,16 +258,16 @@ func (k *Keyspace) IsDue(key []byte, now int64) bool {
 // are deleted.
 func (k *Keyspace) Len() int { return k.visibleKeys() }
 
-// Counts returns the number of all keys, of the keys with an expiry, and of the keys with the hidden
-// prefix.
+// Counts returns the number of all keys, of the keys with an expiry, and of the keys with the
+// hidden prefix.
 func (k *Keyspace) Counts() (keys, expires, hidden int) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.keys, k.expires, k.hiddenKeys
 }
 
-// Memory returns the memory of records and trees in bytes, as of the last unit or Tidy. Slots, about
-// 11 bytes per key, are not included.
+// Memory returns the memory of records and trees in bytes, as of the last unit or Tidy. Slots,
+// about 11 bytes per key, are not included.
 func (k *Keyspace) Memory() arena.Stats {
 	k.mu.RLock()
 	defer k.mu.RUnlock()

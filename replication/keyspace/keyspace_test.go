@@ -25,7 +25,10 @@ func TestStageRefuses(t *testing.T) {
 		unit []byte
 		want string
 	}{
-		{unit("SET a 1", "SPOP a"), `stage command 3, "SPOP" "a": ERR unknown or unsupported write command`},
+		{
+			unit("SET a 1", "SPOP a"),
+			`stage command 3, "SPOP" "a": ERR unknown or unsupported write command`,
+		},
 		{unit("SET a"), arity + "set' command"},
 		{unit("hset h f"), arity + "hset' command"},
 		{unit("HSET h f v g"), arity + "hset' command"},
@@ -34,7 +37,10 @@ func TestStageRefuses(t *testing.T) {
 		{unit("ZADD z nan m"), "ERR value is not a valid float"},
 		{unit("ZADD z 1_0 m"), "ERR value is not a valid float"},
 		{unit("ZADD z NX XX 1 m"), "ERR XX and NX options at the same time are not compatible"},
-		{unit("ZADD z GT LT 1 m"), "ERR GT, LT, and/or NX options at the same time are not compatible"},
+		{
+			unit("ZADD z GT LT 1 m"),
+			"ERR GT, LT, and/or NX options at the same time are not compatible",
+		},
 		{unit("ZADD z INCR 1 m 2 n"), "ERR INCR option supports a single increment-element pair"},
 		{unit("ZADD z inf m", "ZINCRBY z -inf m"), "ERR resulting score is not a number (NaN)"},
 		{unit("ZADD z 1 m 2"), "ERR syntax error"},
@@ -44,7 +50,10 @@ func TestStageRefuses(t *testing.T) {
 		{unit("SET a 1 EXAT 1 PXAT 1"), "ERR syntax error"},
 		{unit("SET a 1 EXAT"), "ERR syntax error"},
 		// A replay would count the time from another moment, so that the key would live longer.
-		{unit("SET a 1 EX 10"), "send the time itself (PEXPIREAT, EXAT, PXAT), as servers since Redis 7.0 do"},
+		{
+			unit("SET a 1 EX 10"),
+			"send the time itself (PEXPIREAT, EXAT, PXAT), as servers since Redis 7.0 do",
+		},
 		{unit("SET a 1 PX 10"), "send the time itself"},
 		{unit("MSETEX 1 a 1 PX 10"), "send the time itself"},
 		{unit("EXPIRE s 10"), "send the time itself"},
@@ -61,8 +70,14 @@ func TestStageRefuses(t *testing.T) {
 		{unit("MULTI", "MULTI"), "ERR MULTI calls can not be nested"},
 		{unit("EXEC"), "ERR EXEC without MULTI"},
 		{unit("MULTI", "SET a 1"), "stage unit: it ends between MULTI and EXEC"},
-		{[]byte("SET a 1\r\n"), "stage command 2 at byte 32: Protocol error: expected '*', got 'S'"},
-		{append(unit("SET a 1"), "*1\r\n$4\r\nPI"...), "stage command 3 at byte 59: incomplete command"},
+		{
+			[]byte("SET a 1\r\n"),
+			"stage command 2 at byte 32: Protocol error: expected '*', got 'S'",
+		},
+		{
+			append(unit("SET a 1"), "*1\r\n$4\r\nPI"...),
+			"stage command 3 at byte 59: incomplete command",
+		},
 	} {
 		k := keyspace.New(keyspace.Options{})
 		mustApply(t, k, unit("SET s text"))
@@ -107,7 +122,13 @@ func TestExpiry(t *testing.T) {
 		at   int64
 		live string
 		due  string
-	}{{2, "a b c d h", "e"}, {501, "a b c d h", "e"}, {502, "b c d h", "e a"}, {601, "b c d", "e a h"}, {5000, "d", "e a h c b"}} {
+	}{
+		{2, "a b c d h", "e"},
+		{501, "a b c d h", "e"},
+		{502, "b c d h", "e a"},
+		{601, "b c d", "e a h"},
+		{5000, "d", "e a h c b"},
+	} {
 		now = c.at
 		var live, due []string
 		for _, key := range []string{"a", "b", "c", "d", "e", "h"} {
@@ -123,7 +144,8 @@ func TestExpiry(t *testing.T) {
 			t.Errorf("at %d: %q live, %q due; want %q, %q", c.at, live, due, c.live, c.due)
 		}
 	}
-	if got := call(k, 2, "KEYS", "*") + call(k, 2, "RANDOMKEY") + call(k, 2, "SCAN", "0"); got != "*1\r\n$1\r\nd\r\n$1\r\nd\r\n*2\r\n$1\r\n0\r\n*1\r\n$1\r\nd\r\n" {
+	got := call(k, 2, "KEYS", "*") + call(k, 2, "RANDOMKEY") + call(k, 2, "SCAN", "0")
+	if got != "*1\r\n$1\r\nd\r\n"+"$1\r\nd\r\n"+"*2\r\n$1\r\n0\r\n*1\r\n$1\r\nd\r\n" {
 		t.Errorf("expired keys are shown: %q", got)
 	}
 	if keys, expires, _ := k.Counts(); keys != 6 || expires != 5 {
@@ -139,7 +161,10 @@ func TestHidden(t *testing.T) {
 	k := keyspace.New(keyspace.Options{HiddenPrefix: "rowfall:state:"})
 	mustApply(t, k, unit("SET rowfall:state:x 1"))
 	for _, words := range []string{"KEYS *", "DBSIZE", "SCAN 0", "RANDOMKEY"} {
-		want := map[string]string{"KEYS *": "*0\r\n", "DBSIZE": ":0\r\n", "SCAN 0": "*2\r\n$1\r\n0\r\n*0\r\n", "RANDOMKEY": "$-1\r\n"}[words]
+		want := map[string]string{
+			"KEYS *": "*0\r\n", "DBSIZE": ":0\r\n", "SCAN 0": "*2\r\n$1\r\n0\r\n*0\r\n",
+			"RANDOMKEY": "$-1\r\n",
+		}[words]
 		if got := call(k, 2, strings.Fields(words)...); got != want {
 			t.Errorf("%s: %q", words, got)
 		}
@@ -214,7 +239,8 @@ func TestLoader(t *testing.T) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	if got := call(k, 2, "ZRANGE", "z", "0", "0") + call(k, 2, "HLEN", "bh") + call(k, 2, "DBSIZE"); got != "*1\r\n$4\r\nm999\r\n:500\r\n:5\r\n" {
+	got := call(k, 2, "ZRANGE", "z", "0", "0") + call(k, 2, "HLEN", "bh") + call(k, 2, "DBSIZE")
+	if got != "*1\r\n$4\r\nm999\r\n:500\r\n:5\r\n" {
 		t.Errorf("loaded: %q", got)
 	}
 	if got, more := k.Expired(51, 9, 9); len(got) != 1 || more {
@@ -247,8 +273,10 @@ func TestAll(t *testing.T) {
 
 func TestParseInt(t *testing.T) {
 	for s, want := range map[string]bool{
-		"0": true, "-1": true, "9223372036854775807": true, "-9223372036854775808": true, "9223372036854775808": false,
-		"-9223372036854775809": false, "-0": false, "": false, "-": false, "007": false, "1x": false, "99999999999999999999": false,
+		"0": true, "-1": true, "9223372036854775807": true, "-9223372036854775808": true,
+		"9223372036854775808": false, "-9223372036854775809": false,
+		"-0": false, "": false, "-": false, "007": false,
+		"1x": false, "99999999999999999999": false,
 	} {
 		if _, ok := keyspace.ParseInt([]byte(s)); ok != want {
 			t.Errorf("%q: %v", s, ok)
@@ -260,13 +288,20 @@ func TestParseInt(t *testing.T) {
 // those of a fresh keyspace that stages the same bytes.
 func FuzzStage(f *testing.F) {
 	for _, l := range []string{
-		"SET a 1 PXAT 5", "HSET h f v f w g x", "HDEL h f g", "SADD s a b c", "SREM s a", "ZADD z 1 a -inf b", "ZREM z a",
-		"DEL a s", "RENAME h i", "PERSIST a", "PEXPIREAT h 99 GT", "FLUSHALL", "MULTI", "EXEC", "SELECT 0", "COPY h i REPLACE",
-		"INCRBY a 5", "APPEND a x", "SETRANGE a 9 x", "SETBIT a 99 1", "BITOP XOR b a a", "MSETEX 1 a b NX PXAT 9", "HSETEX h FNX FIELDS 1 f v",
-		"HINCRBY h f 1", "HGETDEL h FIELDS 1 f", "SMOVE s t a", "SDIFFSTORE d s t", "ZADD z XX GT INCR 1 a", "ZPOPMIN z 2",
-		"ZREMRANGEBYSCORE z (1 inf", "ZUNIONSTORE d 2 z s WEIGHTS 1 2 AGGREGATE MAX", "ZRANGESTORE d z [a + BYLEX REV LIMIT 0 1",
-		"LPUSH l a b", "RPOP l 2", "LMOVE l l LEFT RIGHT", "LINSERT l BEFORE b x", "LREM l -1 a", "LSET l -1 b", "LTRIM l 1 -1",
-		"XADD x NOMKSTREAM MAXLEN = 5 1-2 f v", "XADD x 1-1 f v g w", "XDEL x 1-1", "XTRIM x MINID 1-2", "XSETID x 9-9 ENTRIESADDED 7 MAXDELETEDID 1-1",
+		"SET a 1 PXAT 5", "HSET h f v f w g x", "HDEL h f g", "SADD s a b c", "SREM s a",
+		"ZADD z 1 a -inf b", "ZREM z a",
+		"DEL a s", "RENAME h i", "PERSIST a", "PEXPIREAT h 99 GT", "FLUSHALL", "MULTI", "EXEC",
+		"SELECT 0", "COPY h i REPLACE",
+		"INCRBY a 5", "APPEND a x", "SETRANGE a 9 x", "SETBIT a 99 1", "BITOP XOR b a a",
+		"MSETEX 1 a b NX PXAT 9", "HSETEX h FNX FIELDS 1 f v",
+		"HINCRBY h f 1", "HGETDEL h FIELDS 1 f", "SMOVE s t a", "SDIFFSTORE d s t",
+		"ZADD z XX GT INCR 1 a", "ZPOPMIN z 2",
+		"ZREMRANGEBYSCORE z (1 inf", "ZUNIONSTORE d 2 z s WEIGHTS 1 2 AGGREGATE MAX",
+		"ZRANGESTORE d z [a + BYLEX REV LIMIT 0 1",
+		"LPUSH l a b", "RPOP l 2", "LMOVE l l LEFT RIGHT", "LINSERT l BEFORE b x", "LREM l -1 a",
+		"LSET l -1 b", "LTRIM l 1 -1",
+		"XADD x NOMKSTREAM MAXLEN = 5 1-2 f v", "XADD x 1-1 f v g w", "XDEL x 1-1",
+		"XTRIM x MINID 1-2", "XSETID x 9-9 ENTRIESADDED 7 MAXDELETEDID 1-1",
 	} {
 		f.Add(unit("SET a 1", l), unit(l, "HSET h f v", l))
 	}
@@ -307,8 +342,10 @@ func dump(t *testing.T, k *keyspace.Keyspace) string {
 // For arbitrary arguments of any read command: a single reply, no panic.
 func FuzzExecute(f *testing.F) {
 	for _, l := range []string{
-		"GET s", "SCAN 5 MATCH [a-\\ COUNT 3 TYPE hash", "ZRANGE z 0 -1 REV LIMIT 1 2", "ZRANGE z (1 +inf BYSCORE WITHSCORES",
-		"HSCAN big 77 COUNT 9", "SRANDMEMBER set -5", "ZRANK z a WITHSCORE", "OBJECT ENCODING h", "KEYS *[^", "GETRANGE s -5 9999999999",
+		"GET s", "SCAN 5 MATCH [a-\\ COUNT 3 TYPE hash", "ZRANGE z 0 -1 REV LIMIT 1 2",
+		"ZRANGE z (1 +inf BYSCORE WITHSCORES",
+		"HSCAN big 77 COUNT 9", "SRANDMEMBER set -5", "ZRANK z a WITHSCORE", "OBJECT ENCODING h",
+		"KEYS *[^", "GETRANGE s -5 9999999999",
 	} {
 		f.Add(unit(l), true)
 	}
@@ -372,7 +409,9 @@ func TestCopy(t *testing.T) {
 			[]string{many("RPUSH KEY", func(i int) string { return fmt.Sprintf("i%d", i) })},
 			"LPUSH KEY before", "LSET KEY 0 first", "LPOP KEY 3",
 		},
-		"stream": {entries, "XADD KEY 1000-0 f before", "XADD KEY 1000-1 f first", "XTRIM KEY MAXLEN 10"},
+		"stream": {
+			entries, "XADD KEY 1000-0 f before", "XADD KEY 1000-1 f first", "XTRIM KEY MAXLEN 10",
+		},
 	} {
 		t.Run(kind, func(t *testing.T) {
 			on := func(key string, lines ...string) []byte {

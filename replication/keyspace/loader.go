@@ -143,16 +143,19 @@ func (l *Loader) make(
 	kind Kind, key []byte, expireAt int64, fill func(e *value.Editor) error,
 ) (rec record, at arena.Addr, err error) {
 	k := l.k
-	defer recoverFull(&err)
 	e := &k.stage.edit
 	e.Reset()
 	e.Buf = appendRecordHead(e.Buf[:0], kind, key, expireAt)
-	if err := fill(e); err != nil {
-		return "", 0, err
-	}
+	err = fill(e)
 	due := k.expiryIndex
 	if expireAt != 0 {
 		due.Set(k.expiryKey(expireAt, stringOf(key)), nil)
+	}
+	if full := k.nodes.Err(); full != nil {
+		return "", 0, full // err may only be its consequence
+	}
+	if err != nil {
+		return "", 0, err
 	}
 	rec, at = k.store()
 	if err := k.stage.fault; err != nil {

@@ -187,7 +187,8 @@ func reportGC(b *testing.B, k *keyspace.Keyspace, n, rate, seconds int, kind str
 	var steps []time.Duration
 	for i := range rate * seconds {
 		if i%max(rate/1000, 1) == 0 { // a group each millisecond
-			if ahead := time.Duration(i)*time.Second/time.Duration(rate) - time.Since(begun); ahead > 0 {
+			at := time.Duration(i) * time.Second / time.Duration(rate)
+			if ahead := at - time.Since(begun); ahead > 0 {
 				<-time.After(ahead)
 			}
 		}

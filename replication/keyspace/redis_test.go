@@ -271,10 +271,14 @@ func compareLife(t *testing.T, l *life, c2, c3 *connection) {
 			send(unit)
 		}
 		for _, q := range questions(l.r, l.key(), l.wide) {
-			size := map[string]int{"HGETALL": 2, "HKEYS": 1, "HVALS": 1, "SMEMBERS": 1, "KEYS": 1, "SCAN": 1, "HSCAN": 2, "SSCAN": 1, "ZSCAN": 2}[q[0]]
+			size := map[string]int{
+				"HGETALL": 2, "HKEYS": 1, "HVALS": 1, "SMEMBERS": 1, "KEYS": 1, "SCAN": 1,
+				"HSCAN": 2, "SSCAN": 1, "ZSCAN": 2,
+			}[q[0]]
 			for proto, c := range map[int]*connection{2: c2, 3: c3} {
 				want, got := c.call(q...), call(k, proto, q...)
-				for n := 0; n < 10 && q[0] == "TTL" && got != want; n++ { // the second may have changed between the two
+				// the second may have changed between the two
+				for n := 0; n < 10 && q[0] == "TTL" && got != want; n++ {
 					want, got = c.call(q...), call(k, proto, q...)
 				}
 				switch {

@@ -31,7 +31,9 @@ func withReplies(t *testing.T) *keyspace.Keyspace {
 	t.Helper()
 	k := keyspace.New(keyspace.Options{})
 	long := strings.Repeat("0123456789", 1000)
-	for _, words := range [][]string{{"SET", "text", long}, {"RPUSH", "long", long}, {"HSET", "long:h", "f", long}} {
+	for _, words := range [][]string{
+		{"SET", "text", long}, {"RPUSH", "long", long}, {"HSET", "long:h", "f", long},
+	} {
 		mustApply(t, k, resp.AppendCommand(nil, words...))
 	}
 	for i := range 100 {

@@ -255,14 +255,23 @@ func (k *Keyspace) Stage(unit []byte) error {
 // beginUnit starts a unit.
 func (k *Keyspace) beginUnit() { k.stage.unit = k.nodes.Begin() }
 
-func (k *Keyspace) stageAll(unit []byte) (err error) {
-	defer recoverFull(&err)
+func (k *Keyspace) stageAll(unit []byte) error {
 	if err := k.execute(unit); err != nil {
 		return err
 	}
 	k.stage.edit.Discard()
 	k.stageExpiryIndex()
-	return nil
+	return k.nodes.Err()
+}
+
+// full returns why an arena could not store a record or node of the unit, or nil. Commands do not
+// check this at each step: after the fault their trees become empty, and what they return means
+// nothing.
+func (k *Keyspace) full() error {
+	if err := k.nodes.Err(); err != nil {
+		return err
+	}
+	return k.stage.fault
 }
 
 // IsFull reports whether err means that Stage ran out of memory. Nothing is staged then, and the
@@ -270,17 +279,6 @@ func (k *Keyspace) stageAll(unit []byte) (err error) {
 func IsFull(err error) bool {
 	var full btree.FullError
 	return errors.As(err, &full) || errors.Is(err, arena.ErrFull)
-}
-
-// recoverFull turns the panic of a tree whose arena is full into an error.
-func recoverFull(err *error) {
-	switch r := recover().(type) {
-	case nil:
-	case btree.FullError:
-		*err = r
-	default:
-		panic(r)
-	}
 }
 
 // stageExpiryIndex computes the expiry index that Publish installs.
@@ -329,8 +327,9 @@ func (k *Keyspace) execute(unit []byte) error {
 				multi = opens
 			}
 		case c.run != nil:
-			if err = c.run(k, args); err == nil {
-				err = k.stage.fault
+			err = c.run(k, args)
+			if full := k.full(); full != nil {
+				err = full
 			}
 		}
 		if err != nil {

@@ -17,7 +17,10 @@ func TestWideCommandsAreForgotten(t *testing.T) {
 		}
 		return command
 	}
-	for _, wide := range [][]string{words("SADD", "s"), words("ZADD", "z"), words("HSET", "h"), words("MSET"), words("RPUSH", "l"), words("XADD", "x", "1-1")} {
+	for _, wide := range [][]string{
+		words("SADD", "s"), words("ZADD", "z"), words("HSET", "h"), words("MSET"),
+		words("RPUSH", "l"), words("XADD", "x", "1-1"),
+	} {
 		k.mustStage(t, resp.AppendCommand(nil, wide...))
 		k.Publish()
 		k.mustStage(t, sets(0, 1))

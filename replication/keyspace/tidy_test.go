@@ -19,8 +19,11 @@ func TestDiscardKeepsNothing(t *testing.T) {
 	for name, unit := range map[string][]byte{
 		"many small": many,
 		"one large":  resp.AppendCommand(nil, "SET", "blob", strings.Repeat("x", 6<<20)),
-		"large ones": resp.AppendCommand(resp.AppendCommand(nil, "SET", "a", strings.Repeat("x", 3<<20)), "SET", "a", strings.Repeat("x", 4<<20)),
-		"refused":    append(many[:len(many):len(many)], "*1\r\n$7\r\nNOTHING\r\n"...),
+		"large ones": resp.AppendCommand(
+			resp.AppendCommand(nil, "SET", "a", strings.Repeat("x", 3<<20)), "SET", "a",
+			strings.Repeat("x", 4<<20),
+		),
+		"refused": append(many[:len(many):len(many)], "*1\r\n$7\r\nNOTHING\r\n"...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := newKeyspace(Options{}, arena.Options{Poison: true}, arena.Options{})

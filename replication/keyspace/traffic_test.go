@@ -50,7 +50,9 @@ func (c *traffic) member() string {
 	return "m" + c.n(c.wide)
 }
 
-func (c *traffic) members() []string { return c.some(func() []string { return []string{c.member()} }) }
+func (c *traffic) members() []string {
+	return c.some(func() []string { return []string{c.member()} })
+}
 
 func (c *traffic) text() string {
 	return c.one("", "0", "7", "-12", "9223372036854775806", "text", "1.5", "007",
@@ -261,7 +263,9 @@ func (c *traffic) lists() []string {
 func (c *traffic) streams() []string {
 	key := c.key("x")
 	id := c.id()
-	deleted := func() []string { return []string{c.oldID(), c.oldID(), c.oldID(), c.oldID(), c.oldID()} }
+	deleted := func() []string {
+		return []string{c.oldID(), c.oldID(), c.oldID(), c.oldID(), c.oldID()}
+	}
 	add := line("XADD", key, id, c.some(func() []string { return []string{c.member(), c.text()} }))
 	return c.oneOf(
 		add,

@@ -18,7 +18,10 @@ func TestView(t *testing.T) {
 		}
 		mustApply(t, k, unit("HSET h f old", "SADD s a b", "SET hidden:x 1"))
 		commands := [][][]byte{{[]byte("MGET")}}
-		for _, c := range []string{"GET k:7", "HGETALL h", "SCARD s", "EXISTS k:1 k:2 none", "GET new", "DBSIZE", "ttl k:3"} {
+		for _, c := range []string{
+			"GET k:7", "HGETALL h", "SCARD s", "EXISTS k:1 k:2 none", "GET new", "DBSIZE",
+			"ttl k:3",
+		} {
 			commands = append(commands, bytes.Fields([]byte(c)))
 		}
 		if more > 0 {

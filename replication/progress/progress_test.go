@@ -158,12 +158,36 @@ func TestCounts(t *testing.T) {
 		s                        progress.Status
 		applied, synced, keepsUp bool
 	}{
-		{"all of it", progress.Status{State: progress.Online, Sent: 9, Acked: 9, Synced: 9, AckedAt: at}, true, true, true},
-		{"loading", progress.Status{State: progress.Loading, Sent: 9, Acked: 9, Synced: 9, AckedAt: at}, false, false, false},
-		{"behind", progress.Status{State: progress.Online, Sent: 9, Acked: 8, Synced: 8, AckedAt: at}, false, false, false},
-		{"no append-only file", progress.Status{State: progress.Online, Sent: 9, Acked: 9, AckedAt: at}, true, false, true},
-		{"silent", progress.Status{State: progress.Online, Sent: 9, Acked: 9, AckedAt: at.Add(-1)}, true, false, false},
-		{"never acknowledged", progress.Status{State: progress.Online, Sent: 9, Acked: 9}, true, false, false},
+		{
+			"all of it",
+			progress.Status{State: progress.Online, Sent: 9, Acked: 9, Synced: 9, AckedAt: at},
+			true, true, true,
+		},
+		{
+			"loading",
+			progress.Status{State: progress.Loading, Sent: 9, Acked: 9, Synced: 9, AckedAt: at},
+			false, false, false,
+		},
+		{
+			"behind",
+			progress.Status{State: progress.Online, Sent: 9, Acked: 8, Synced: 8, AckedAt: at},
+			false, false, false,
+		},
+		{
+			"no append-only file",
+			progress.Status{State: progress.Online, Sent: 9, Acked: 9, AckedAt: at},
+			true, false, true,
+		},
+		{
+			"silent",
+			progress.Status{State: progress.Online, Sent: 9, Acked: 9, AckedAt: at.Add(-1)},
+			true, false, false,
+		},
+		{
+			"never acknowledged",
+			progress.Status{State: progress.Online, Sent: 9, Acked: 9},
+			true, false, false,
+		},
 	} {
 		if got := tc.s.HasApplied(9); got != tc.applied {
 			t.Errorf("%s: applied %v", tc.name, got)

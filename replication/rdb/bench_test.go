@@ -67,7 +67,9 @@ func BenchmarkSend(b *testing.B) {
 		return err
 	}
 	transcoded := func(w io.Writer) error { return copyPlain(w, bytes.NewReader(file)) }
-	for name, send := range map[string]func(io.Writer) error{"plain": plain, "transcoded": transcoded} {
+	for name, send := range map[string]func(io.Writer) error{
+		"plain": plain, "transcoded": transcoded,
+	} {
 		b.Run(name+"/discard", func(b *testing.B) {
 			b.SetBytes(int64(len(file)))
 			for b.Loop() {

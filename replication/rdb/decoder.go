@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"rowfall/replication/keyspace"
+	"rowfall/replication/replog"
 )
 
 // maxString is the longest string that is accepted, as in commands.
@@ -256,7 +257,7 @@ func (d *decoder) readAux() (err error) {
 	case "repl-id":
 		d.aux.ReplID = value
 	case "repl-offset":
-		d.aux.Offset = number()
+		d.aux.Offset = replog.Offset(number())
 	case "repl-stream-db":
 		d.aux.StreamDB = int(number())
 	case "ctime":

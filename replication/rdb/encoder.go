@@ -88,7 +88,7 @@ func (e *encoder) aux(a Aux) {
 		// A server that restarts with the file requests a partial resync only if all three are set.
 		field("repl-stream-db", strconv.Itoa(a.StreamDB))
 		field("repl-id", a.ReplID)
-		field("repl-offset", strconv.FormatInt(a.Offset, 10))
+		field("repl-offset", a.Offset.String())
 	}
 }
 

@@ -1,14 +1,19 @@
 package rdb
 
-import "fmt"
+import (
+	"fmt"
+
+	"rowfall/replication/replog"
+)
 
 // Aux holds the auxiliary fields of a snapshot.
 type Aux struct {
 	// ReplID is the 40-character replication id, or empty if the file has none.
 	ReplID string
-	// Offset is the number of stream bytes that the snapshot contains, and StreamDB the database
-	// that the stream has selected there. Both are valid only with a ReplID.
-	Offset   int64
+	// Offset is the replication offset of the snapshot: how many bytes of the stream it contains.
+	// StreamDB is the database that the stream has selected there. Both are valid only with a
+	// ReplID.
+	Offset   replog.Offset
 	StreamDB int
 	// Version is the writer's version ("redis-ver" or "valkey-ver").
 	Version string

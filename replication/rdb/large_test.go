@@ -20,7 +20,9 @@ func TestLargeEntry(t *testing.T) {
 	must(
 		t,
 		k.Loader().
-			Stream([]byte("s"), 0, func(add func(keyspace.StreamID, [][]byte) error) (keyspace.StreamInfo, error) {
+			Stream([]byte("s"), 0, func(
+				add func(keyspace.StreamID, [][]byte) error,
+			) (keyspace.StreamInfo, error) {
 				id := keyspace.StreamID{Ms: 1}
 				return keyspace.StreamInfo{
 					Last:  id,
@@ -71,8 +73,7 @@ func TestLargeElement(t *testing.T) {
 func TestCrowdedNode(t *testing.T) {
 	const size = 6 + 2 + 260_000*264 + 1
 	pack := binary.LittleEndian.AppendUint32(nil, size)
-	pack = append(pack, 0xff, 0xff, 1,
-		1) // of an unknown number of elements, all of them the number 1
+	pack = append(pack, 0xff, 0xff, 1, 1) // an unknown number of elements, all of them 1
 	lzf := append([]byte{byte(len(pack) - 1)}, pack...)
 	lzf = append(append(lzf, bytes.Repeat([]byte{0xe0, 0xff, 0x01}, 260_000)...), 0, 0xff)
 
@@ -80,8 +81,8 @@ func TestCrowdedNode(t *testing.T) {
 	file = append(binary.BigEndian.AppendUint32(file, uint32(len(lzf))), 0x80)
 	file = append(binary.BigEndian.AppendUint32(file, size), lzf...)
 	file = append(file, 0xff, 0, 0, 0, 0, 0, 0, 0, 0)
-	if _, err := rdb.Read(bytes.NewReader(file), keyspace.New(keyspace.Options{}).Loader()); err == nil ||
-		!strings.Contains(err.Error(), "more than 33554432 elements") {
+	_, err := rdb.Read(bytes.NewReader(file), keyspace.New(keyspace.Options{}).Loader())
+	if err == nil || !strings.Contains(err.Error(), "more than 33554432 elements") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -80,16 +80,22 @@ func TestGolden(t *testing.T) {
 			"\xfe\x00\xfb\x01\x00" + "\x00\x01k\x04text",
 		},
 		"string with expiry": {
-			func(l *keyspace.Loader) error { return l.String([]byte("k"), []byte("-300"), 0x0102030405) },
-			"\xfe\x00\xfb\x01\x01" + "\xfc\x05\x04\x03\x02\x01\x00\x00\x00" + "\x00\x01k\xc1\xd4\xfe",
+			func(l *keyspace.Loader) error {
+				return l.String([]byte("k"), []byte("-300"), 0x0102030405)
+			},
+			"\xfe\x00\xfb\x01\x01" + "\xfc\x05\x04\x03\x02\x01\x00\x00\x00" +
+				"\x00\x01k\xc1\xd4\xfe",
 		},
 		"integer key": {
 			func(l *keyspace.Loader) error { return l.String([]byte("12"), []byte("100000"), 0) },
 			"\xfe\x00\xfb\x01\x00" + "\x00\xc0\x0c\xc2\xa0\x86\x01\x00",
 		},
 		"hash": {
-			func(l *keyspace.Loader) error { return l.Hash([]byte("k"), byteSlices("id", "4711"), 0) },
-			"\xfe\x00\xfb\x01\x00" + "\x10\x01k\x0f" + "\x0f\x00\x00\x00\x02\x00" + "\x82id\x03" + "\xf1\x67\x12\x03" + "\xff",
+			func(l *keyspace.Loader) error {
+				return l.Hash([]byte("k"), byteSlices("id", "4711"), 0)
+			},
+			"\xfe\x00\xfb\x01\x00" + "\x10\x01k\x0f" + "\x0f\x00\x00\x00\x02\x00" + "\x82id\x03" +
+				"\xf1\x67\x12\x03" + "\xff",
 		},
 		"hash with a long value": {
 			func(l *keyspace.Loader) error { return l.Hash([]byte("k"), byteSlices("f", long), 0) },
@@ -101,24 +107,40 @@ func TestGolden(t *testing.T) {
 		},
 		"set of integers": {
 			func(l *keyspace.Loader) error { return l.Set([]byte("k"), byteSlices("3", "-1"), 0) },
-			"\xfe\x00\xfb\x01\x00" + "\x0b\x01k\x0c" + "\x02\x00\x00\x00\x02\x00\x00\x00" + "\xff\xff\x03\x00",
+			"\xfe\x00\xfb\x01\x00" + "\x0b\x01k\x0c" + "\x02\x00\x00\x00\x02\x00\x00\x00" +
+				"\xff\xff\x03\x00",
 		},
-		"sorted set": {func(l *keyspace.Loader) error {
-			return l.SortedSet([]byte("k"), byteSlices("a", "b"), []float64{1.5, -2}, 0)
-		}, "\xfe\x00\xfb\x01\x00" + "\x11\x01k\x15" + "\x15\x00\x00\x00\x04\x00" + "\x81b\x02" + "\xdf\xfe\x02" + "\x81a\x02" + "\x831.5\x04" + "\xff"},
+		"sorted set": {
+			func(l *keyspace.Loader) error {
+				return l.SortedSet([]byte("k"), byteSlices("a", "b"), []float64{1.5, -2}, 0)
+			},
+			"\xfe\x00\xfb\x01\x00" + "\x11\x01k\x15" + "\x15\x00\x00\x00\x04\x00" +
+				"\x81b\x02" + "\xdf\xfe\x02" + "\x81a\x02" + "\x831.5\x04" + "\xff",
+		},
 		"list": {
 			func(l *keyspace.Loader) error { return l.List([]byte("k"), byteSlices("a", "-1"), 0) },
 			"\xfe\x00\xfb\x01\x00" + "\x01\x01k\x02\x01a\xc0\xff",
 		},
 		"empty stream": {
 			func(l *keyspace.Loader) error {
-				return addStream(l, "k", 0, keyspace.StreamInfo{Last: keyspace.StreamID{Ms: 5, Seq: 7}, MaxDeleted: keyspace.StreamID{Ms: 4, Seq: 3}, Added: 2})
+				return addStream(
+					l, "k", 0,
+					keyspace.StreamInfo{
+						Last:       keyspace.StreamID{Ms: 5, Seq: 7},
+						MaxDeleted: keyspace.StreamID{Ms: 4, Seq: 3}, Added: 2,
+					},
+				)
 			},
-			"\xfe\x00\xfb\x01\x00" + "\x13\x01k\x00" + "\x00\x05\x07" + "\x00\x00\x04\x03\x02" + "\x00",
+			"\xfe\x00\xfb\x01\x00" + "\x13\x01k\x00" + "\x00\x05\x07" + "\x00\x00\x04\x03\x02" +
+				"\x00",
 		},
-		"sorted set with a long member": {func(l *keyspace.Loader) error {
-			return l.SortedSet([]byte("k"), byteSlices(long), []float64{1}, 0)
-		}, "\xfe\x00\xfb\x01\x00" + "\x05\x01k\x01\x40\x41" + long + "\x00\x00\x00\x00\x00\x00\xf0\x3f"},
+		"sorted set with a long member": {
+			func(l *keyspace.Loader) error {
+				return l.SortedSet([]byte("k"), byteSlices(long), []float64{1}, 0)
+			},
+			"\xfe\x00\xfb\x01\x00" + "\x05\x01k\x01\x40\x41" + long +
+				"\x00\x00\x00\x00\x00\x00\xf0\x3f",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := keyspace.New(keyspace.Options{})
@@ -131,8 +153,11 @@ func TestGolden(t *testing.T) {
 		})
 	}
 	b := write(t, keyspace.New(keyspace.Options{}), aux)
-	want := "REDIS0009\xfa\x09redis-ver\x057.4.1\xfa\x0aredis-bits\xc0\x40\xfa\x05ctime\xc2\x00\xf1\x53\x65\xfa\x08used-mem\xc2\x00\x00\x10\x00" +
-		"\xfa\x0erepl-stream-db\xc0\x00\xfa\x07repl-id\x280123456789abcdef0123456789abcdef01234567\xfa\x0brepl-offset\x0b98765432109\xff"
+	want := "REDIS0009" + "\xfa\x09redis-ver\x057.4.1" + "\xfa\x0aredis-bits\xc0\x40" +
+		"\xfa\x05ctime\xc2\x00\xf1\x53\x65" + "\xfa\x08used-mem\xc2\x00\x00\x10\x00" +
+		"\xfa\x0erepl-stream-db\xc0\x00" +
+		"\xfa\x07repl-id\x280123456789abcdef0123456789abcdef01234567" +
+		"\xfa\x0brepl-offset\x0b98765432109" + "\xff"
 	if string(b[:len(b)-8]) != want {
 		t.Errorf("aux:\n got %q\nwant %q", b[:len(b)-8], want)
 	}
@@ -151,28 +176,78 @@ func TestReadEncodings(t *testing.T) {
 		return string(b)
 	}
 	for name, c := range map[string]struct{ file, want string }{
-		"LZF":                 {file("REDIS0011", "\x00\x01k\xc3\x07\x09\x01ab\x80\x01\x00c"), "string 0 ababababc"},
-		"seconds":             {"REDIS0003\xfd\x02\x00\x00\x00\x00\x01k\x01v\xff", "string 2000 v"},
-		"idle and frequency":  {file("REDIS0009", "\xf8\x05\xf9\x07\x00\x01k\x01v"), "string 0 v"},
-		"long lengths":        {file("REDIS0009", "\x00\x80\x00\x00\x00\x01k\x81\x00\x00\x00\x00\x00\x00\x00\x01v"), "string 0 v"},
-		"newer":               {file("REDIS0016", "\x00\x01k\x01v"), "string 0 v"}, // was refused by its number alone
-		"slot info":           {file("REDIS0012", "\xf4\x01\x02\x03\x00\x01k\x01v"), "string 0 v"},
-		"valkey":              {file("VALKEY080", "\x00\x01k\x01v"), "string 0 v"},
-		"expiry of 0":         {file("REDIS0009", "\xfc\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01k\x01v"), "string 1 v"},
-		"sorted set as text":  {file("REDIS0006", "\x03\x01k\x03\x01a\x031.5\x01b\xfe\x01c\xff"), `zset 0 "a"=3ff8000000000000 "b"=7ff0000000000000 "c"=fff0000000000000`},
-		"hash as ziplist":     {file("REDIS0006", "\x0d\x01k\x16"+unhex("16000000 12000000 0400 00 0161 03 f3 02 0162 03 fe80 ff")), `hash 0 "a"="2" "b"="-128"`},
-		"hash as listpack":    {file("REDIS0010", "\x10\x01k\x0d"+unhex("0d000000 ffff 8161 02 dfff 02 ff")), `hash 0 "a"="-1"`},
-		"set as listpack":     {file("REDIS0011", "\x14\x01k\x0c"+unhex("0c000000 0200 8161 02 05 01 ff")), `set 0 "5" "a"`},
-		"set of integers, 64": {file("REDIS0006", "\x0b\x01k\x10"+unhex("08000000 01000000 ffffffffffffffff")), `set 0 "-1"`},
-		"list of ziplist":     {file("REDIS0006", "\x0a\x01k\x12"+unhex("12000000 0d000000 0200 00 0161 03 c0e803 ff")), `list 0 "a" "1000"`},
-		"list of ziplists":    {file("REDIS0007", "\x0e\x01k\x02"+strings.Repeat("\x12"+unhex("12000000 0d000000 0200 00 0161 03 c0e803 ff"), 2)), `list 0 "a" "1000" "a" "1000"`},
-		"list of listpacks":   {file("REDIS0010", "\x12\x01k\x02\x02\x0c"+unhex("0c000000 0200 8161 02 05 01 ff")+"\x01\x02bb"), `list 0 "a" "5" "bb"`},
-		"stream": {file("REDIS0009", "\x0f\x01k\x01\x10"+unhex("0000000000000005 0000000000000006")+"\x37"+unhex("37000000 1600"+
-			"0201 0101 0101 816602 0001"+ // two entries, one deleted, field f
-			"0201 0001 0001 817602 0401"+ // 5-6 f v
-			"0301 0001 0101 0701 0401"+ // 5-7, deleted
-			"0001 0101 dffa02 0101 816702 0801 0601 ff")+"\x02\x09\x0a\x00"), `stream 0 entry 5-6 "f"="v" entry 6-0 "g"="8" last 9-10 deleted 0-0 added 2`},
-		"sorted set ziplist": {file("REDIS0006", "\x0c\x01k\x12"+unhex("12000000 0d000000 0200 00 0161 03 c0e803 ff")), `zset 0 "a"=408f400000000000`},
+		"LZF": {
+			file("REDIS0011", "\x00\x01k\xc3\x07\x09\x01ab\x80\x01\x00c"), "string 0 ababababc",
+		},
+		"seconds":            {"REDIS0003\xfd\x02\x00\x00\x00\x00\x01k\x01v\xff", "string 2000 v"},
+		"idle and frequency": {file("REDIS0009", "\xf8\x05\xf9\x07\x00\x01k\x01v"), "string 0 v"},
+		"long lengths": {
+			file("REDIS0009", "\x00\x80\x00\x00\x00\x01k\x81\x00\x00\x00\x00\x00\x00\x00\x01v"),
+			"string 0 v",
+		},
+		// was refused by its number alone
+		"newer":     {file("REDIS0016", "\x00\x01k\x01v"), "string 0 v"},
+		"slot info": {file("REDIS0012", "\xf4\x01\x02\x03\x00\x01k\x01v"), "string 0 v"},
+		"valkey":    {file("VALKEY080", "\x00\x01k\x01v"), "string 0 v"},
+		"expiry of 0": {
+			file("REDIS0009", "\xfc\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01k\x01v"), "string 1 v",
+		},
+		"sorted set as text": {
+			file("REDIS0006", "\x03\x01k\x03\x01a\x031.5\x01b\xfe\x01c\xff"),
+			`zset 0 "a"=3ff8000000000000 "b"=7ff0000000000000 "c"=fff0000000000000`,
+		},
+		"hash as ziplist": {
+			file(
+				"REDIS0006",
+				"\x0d\x01k\x16"+unhex("16000000 12000000 0400 00 0161 03 f3 02 0162 03 fe80 ff"),
+			),
+			`hash 0 "a"="2" "b"="-128"`,
+		},
+		"hash as listpack": {
+			file("REDIS0010", "\x10\x01k\x0d"+unhex("0d000000 ffff 8161 02 dfff 02 ff")),
+			`hash 0 "a"="-1"`,
+		},
+		"set as listpack": {
+			file("REDIS0011", "\x14\x01k\x0c"+unhex("0c000000 0200 8161 02 05 01 ff")),
+			`set 0 "5" "a"`,
+		},
+		"set of integers, 64": {
+			file("REDIS0006", "\x0b\x01k\x10"+unhex("08000000 01000000 ffffffffffffffff")),
+			`set 0 "-1"`,
+		},
+		"list of ziplist": {
+			file("REDIS0006", "\x0a\x01k\x12"+unhex("12000000 0d000000 0200 00 0161 03 c0e803 ff")),
+			`list 0 "a" "1000"`,
+		},
+		"list of ziplists": {
+			file(
+				"REDIS0007",
+				"\x0e\x01k\x02"+strings.Repeat(
+					"\x12"+unhex("12000000 0d000000 0200 00 0161 03 c0e803 ff"), 2,
+				),
+			),
+			`list 0 "a" "1000" "a" "1000"`,
+		},
+		"list of listpacks": {
+			file(
+				"REDIS0010",
+				"\x12\x01k\x02\x02\x0c"+unhex("0c000000 0200 8161 02 05 01 ff")+"\x01\x02bb",
+			),
+			`list 0 "a" "5" "bb"`,
+		},
+		"stream": {
+			file("REDIS0009", "\x0f\x01k\x01\x10"+
+				unhex("0000000000000005 0000000000000006")+"\x37"+unhex("37000000 1600"+
+				"0201 0101 0101 816602 0001"+ // two entries, one deleted, field f
+				"0201 0001 0001 817602 0401"+ // 5-6 f v
+				"0301 0001 0101 0701 0401"+ // 5-7, deleted
+				"0001 0101 dffa02 0101 816702 0801 0601 ff")+"\x02\x09\x0a\x00"),
+			`stream 0 entry 5-6 "f"="v" entry 6-0 "g"="8" last 9-10 deleted 0-0 added 2`,
+		},
+		"sorted set ziplist": {
+			file("REDIS0006", "\x0c\x01k\x12"+unhex("12000000 0d000000 0200 00 0161 03 c0e803 ff")),
+			`zset 0 "a"=408f400000000000`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := keyspace.New(keyspace.Options{})
@@ -190,7 +265,8 @@ func TestReadEncodings(t *testing.T) {
 // does since 6.2. They must not end the link to a server that has saved one.
 func TestEmptyCollections(t *testing.T) {
 	k := keyspace.New(keyspace.Options{})
-	body := "\xfc\x05\x00\x00\x00\x00\x00\x00\x00" + "\x01\x01a\x00" + "\x02\x01b\x00" + "\x04\x01c\x00" + "\x05\x01d\x00" + "\x12\x01e\x00" +
+	body := "\xfc\x05\x00\x00\x00\x00\x00\x00\x00" + "\x01\x01a\x00" + "\x02\x01b\x00" +
+		"\x04\x01c\x00" + "\x05\x01d\x00" + "\x12\x01e\x00" +
 		"\x10\x01f\x07\x07\x00\x00\x00\x00\x00\xff" + "\x11\x01g\x07\x07\x00\x00\x00\x00\x00\xff" +
 		"\x12\x01h\x01\x02\x07\x07\x00\x00\x00\x00\x00\xff" + "\x00\x01k\x01v"
 	a, err := rdb.Read(strings.NewReader(file("REDIS0010", body)), k.Loader())
@@ -213,39 +289,101 @@ func TestRefused(t *testing.T) {
 		"cut short":                 {string(whole[:len(whole)-9]), "EOF"},
 		"no trailer":                {string(whole[:len(whole)-3]), "EOF"},
 		"damaged":                   {string(damaged), ""},
-		"wrong checksum":            {"REDIS0009\xff\x01\x00\x00\x00\x00\x00\x00\x00", "checksum is 0000000000000001"},
-		"module":                    {file("REDIS0009", "\x07\x01k\x01v"), `key "k": it is a module value (type 7)`},
-		"stream from the future":    {file("REDIS0009", "\x1a\x01k\x01v"), "stream (type 26)"},
-		"packed bomb":               {file("REDIS0009", "\x10\x01k\xc3\x80\x00\x10\x00\x00\x80\x04\x00\x00\x01"), "string of 67108865 bytes"},
-		"node bomb":                 {file("REDIS0009", "\x12\x01k\x01\x02\xc3\x80\x10\x00\x00\x00\x80\x40\x10\x00\x01"), "string of 1074790401 bytes"},
-		"packed too long":           {file("REDIS0009", "\x10\x01k\x80\x04\x00\x00\x01"), "string of 67108865 bytes"},
-		"list of unknown nodes":     {file("REDIS0009", "\x12\x01k\x01\x03\x01v"), "unknown form 3"},
-		"list too large":            {"REDIS0009\x01\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01m", "EOF"},
-		"nodes too many":            {"REDIS0009\x12\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01m", "EOF"},
-		"stream of too many nodes":  {"REDIS0009\x0f\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff", "EOF"},
-		"node without a key":        {file("REDIS0009", "\x0f\x01k\x01\x01v"), "node of a stream is damaged"},
-		"consumer group":            {file("REDIS0009", "\x0f\x01k\x00\x00\x05\x06\x01\x02gr"), `consumer group "gr"`},
-		"stream of other length":    {file("REDIS0009", "\x0f\x01k\x00\x01\x05\x06\x00"), "0 entries, but its length is 1"},
-		"field expiry":              {file("REDIS0012", "\x19\x01k\x01v"), "hash with field expiry (type 25)"},
-		"type from the future":      {file("REDIS0012", "\x63\x01k\x01v"), "unknown type 99"},
-		"functions":                 {file("REDIS0011", "\xf5\x01f"), "function libraries"},
-		"module aux":                {file("REDIS0011", "\xf7\x01f"), "module"},
-		"database 1":                {file("REDIS0009", "\xfe\x01\x00\x01k\x01v"), "database 1"},
-		"same key twice":            {file("REDIS0009", "\x00\x01k\x01v\x00\x01k\x01v"), "duplicate"},
-		"same field twice":          {file("REDIS0009", "\x04\x01k\x02\x01f\x01v\x01f\x01v"), "duplicate"},
-		"no score":                  {file("REDIS0009", "\x05\x01k\x01\x01m\x00\x00\x00\x00\x00\x00\xf8\x7f"), "not a number"},
-		"score is text":             {file("REDIS0009", "\x03\x01k\x01\x01m\x03abc"), `score "abc" is not a number`},
-		"string too long":           {file("REDIS0009", "\x00\x01k\x81\x7f\xff\xff\xff\xff\xff\xff\xff"), "are allowed"},
-		"set too large":             {"REDIS0009\x02\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01m", "EOF"},
-		"hash too large":            {file("REDIS0009", "\x04\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff"), "elements"},
-		"LZF bomb":                  {file("REDIS0009", "\x00\x01k\xc3\x04\x80\x1f\xff\xff\xff\x00a\xe0\x00"), "compressed to 4"},
-		"LZF before its start":      {file("REDIS0009", "\x00\x01k\xc3\x04\x08\x00a\x80\x05"), "compressed string is damaged"},
-		"listpack":                  {file("REDIS0009", "\x10\x01k\x08\x08\x00\x00\x00\x01\x00\xbf\xff"), "listpack is damaged"},
-		"ziplist":                   {file("REDIS0009", "\x0d\x01k\x0c\x0c\x00\x00\x00\x00\x00\x00\x00\x01\x00\xfe\xff"), "ziplist is damaged"},
-		"intset":                    {file("REDIS0009", "\x0b\x01k\x09\x03\x00\x00\x00\x01\x00\x00\x00\x01"), "integers is damaged"},
-		"odd hash":                  {file("REDIS0009", "\x10\x01k\x09\x09\x00\x00\x00\x01\x00\x05\x01\xff"), "no value"},
-		"expiry in the past of all": {file("REDIS0009", "\xfc\xff\xff\xff\xff\xff\xff\xff\xff\x00\x01k\x01v"), "out of range"},
-		"aux is no number":          {file("REDIS0009", "\xfa\x0brepl-offset\x01x"), "want a number"},
+		"wrong checksum": {
+			"REDIS0009\xff\x01\x00\x00\x00\x00\x00\x00\x00", "checksum is 0000000000000001",
+		},
+		"module": {
+			file("REDIS0009", "\x07\x01k\x01v"), `key "k": it is a module value (type 7)`,
+		},
+		"stream from the future": {file("REDIS0009", "\x1a\x01k\x01v"), "stream (type 26)"},
+		"packed bomb": {
+			file("REDIS0009", "\x10\x01k\xc3\x80\x00\x10\x00\x00\x80\x04\x00\x00\x01"),
+			"string of 67108865 bytes",
+		},
+		"node bomb": {
+			file("REDIS0009", "\x12\x01k\x01\x02\xc3\x80\x10\x00\x00\x00\x80\x40\x10\x00\x01"),
+			"string of 1074790401 bytes",
+		},
+		"packed too long": {
+			file("REDIS0009", "\x10\x01k\x80\x04\x00\x00\x01"), "string of 67108865 bytes",
+		},
+		"list of unknown nodes": {
+			file("REDIS0009", "\x12\x01k\x01\x03\x01v"), "unknown form 3",
+		},
+		"list too large": {
+			"REDIS0009\x01\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01m", "EOF",
+		},
+		"nodes too many": {
+			"REDIS0009\x12\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01m", "EOF",
+		},
+		"stream of too many nodes": {
+			"REDIS0009\x0f\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff", "EOF",
+		},
+		"node without a key": {
+			file("REDIS0009", "\x0f\x01k\x01\x01v"), "node of a stream is damaged",
+		},
+		"consumer group": {
+			file("REDIS0009", "\x0f\x01k\x00\x00\x05\x06\x01\x02gr"), `consumer group "gr"`,
+		},
+		"stream of other length": {
+			file("REDIS0009", "\x0f\x01k\x00\x01\x05\x06\x00"), "0 entries, but its length is 1",
+		},
+		"field expiry": {
+			file("REDIS0012", "\x19\x01k\x01v"), "hash with field expiry (type 25)",
+		},
+		"type from the future": {file("REDIS0012", "\x63\x01k\x01v"), "unknown type 99"},
+		"functions":            {file("REDIS0011", "\xf5\x01f"), "function libraries"},
+		"module aux":           {file("REDIS0011", "\xf7\x01f"), "module"},
+		"database 1":           {file("REDIS0009", "\xfe\x01\x00\x01k\x01v"), "database 1"},
+		"same key twice": {
+			file("REDIS0009", "\x00\x01k\x01v\x00\x01k\x01v"), "duplicate",
+		},
+		"same field twice": {
+			file("REDIS0009", "\x04\x01k\x02\x01f\x01v\x01f\x01v"), "duplicate",
+		},
+		"no score": {
+			file("REDIS0009", "\x05\x01k\x01\x01m\x00\x00\x00\x00\x00\x00\xf8\x7f"), "not a number",
+		},
+		"score is text": {
+			file("REDIS0009", "\x03\x01k\x01\x01m\x03abc"), `score "abc" is not a number`,
+		},
+		"string too long": {
+			file("REDIS0009", "\x00\x01k\x81\x7f\xff\xff\xff\xff\xff\xff\xff"), "are allowed",
+		},
+		"set too large": {
+			"REDIS0009\x02\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01m", "EOF",
+		},
+		"hash too large": {
+			file("REDIS0009", "\x04\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff"), "elements",
+		},
+		"LZF bomb": {
+			file("REDIS0009", "\x00\x01k\xc3\x04\x80\x1f\xff\xff\xff\x00a\xe0\x00"),
+			"compressed to 4",
+		},
+		"LZF before its start": {
+			file("REDIS0009", "\x00\x01k\xc3\x04\x08\x00a\x80\x05"), "compressed string is damaged",
+		},
+		"listpack": {
+			file("REDIS0009", "\x10\x01k\x08\x08\x00\x00\x00\x01\x00\xbf\xff"),
+			"listpack is damaged",
+		},
+		"ziplist": {
+			file("REDIS0009", "\x0d\x01k\x0c\x0c\x00\x00\x00\x00\x00\x00\x00\x01\x00\xfe\xff"),
+			"ziplist is damaged",
+		},
+		"intset": {
+			file("REDIS0009", "\x0b\x01k\x09\x03\x00\x00\x00\x01\x00\x00\x00\x01"),
+			"integers is damaged",
+		},
+		"odd hash": {
+			file("REDIS0009", "\x10\x01k\x09\x09\x00\x00\x00\x01\x00\x05\x01\xff"), "no value",
+		},
+		"expiry in the past of all": {
+			file("REDIS0009", "\xfc\xff\xff\xff\xff\xff\xff\xff\xff\x00\x01k\x01v"), "out of range",
+		},
+		"aux is no number": {
+			file("REDIS0009", "\xfa\x0brepl-offset\x01x"), "want a number",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := rdb.Read(strings.NewReader(c.file), keyspace.New(keyspace.Options{}).Loader())
@@ -259,13 +397,21 @@ func TestRefused(t *testing.T) {
 // TestHostileLengths: lengths that a file only claims allocate nothing.
 func TestHostileLengths(t *testing.T) {
 	for name, body := range map[string]string{
-		"string": "\x00\x01k\x80\x1f\xff\xff\xff", "LZF": "\x00\x01k\xc3\x80\x1f\xff\xff\xff\x80\x1f\xff\xff\xff",
-		"hash": "\x04\x01k\x80\xff\xff\xff\xff", "set": "\x02\x01k\x81\x0f\xff\xff\xff\xff\xff\xff\xff",
-		"sorted set": "\x05\x01k\x80\xff\xff\xff\xff", "listpack": "\x10\x01k\x80\x1f\xff\xff\xff\xff\xff\xff\xff\x00\x00",
-		"list": "\x01\x01k\x80\xff\xff\xff\xff", "quicklist": "\x0e\x01k\x80\xff\xff\xff\xff", "quicklist 2": "\x12\x01k\x80\xff\xff\xff\xff",
-		"plain node": "\x12\x01k\x01\x01\x80\x1f\xff\xff\xff", "64-bit list": "\x01\x01k\x81\x0f\xff\xff\xff\xff\xff\xff\xff",
-		"stream": "\x0f\x01k\x80\xff\xff\xff\xff", "64-bit stream": "\x15\x01k\x81\x0f\xff\xff\xff\xff\xff\xff\xff",
-		"stream node":   "\x13\x01k\x01\x10\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x06\x80\x1f\xff\xff\xff",
+		"string":        "\x00\x01k\x80\x1f\xff\xff\xff",
+		"LZF":           "\x00\x01k\xc3\x80\x1f\xff\xff\xff\x80\x1f\xff\xff\xff",
+		"hash":          "\x04\x01k\x80\xff\xff\xff\xff",
+		"set":           "\x02\x01k\x81\x0f\xff\xff\xff\xff\xff\xff\xff",
+		"sorted set":    "\x05\x01k\x80\xff\xff\xff\xff",
+		"listpack":      "\x10\x01k\x80\x1f\xff\xff\xff\xff\xff\xff\xff\x00\x00",
+		"list":          "\x01\x01k\x80\xff\xff\xff\xff",
+		"quicklist":     "\x0e\x01k\x80\xff\xff\xff\xff",
+		"quicklist 2":   "\x12\x01k\x80\xff\xff\xff\xff",
+		"plain node":    "\x12\x01k\x01\x01\x80\x1f\xff\xff\xff",
+		"64-bit list":   "\x01\x01k\x81\x0f\xff\xff\xff\xff\xff\xff\xff",
+		"stream":        "\x0f\x01k\x80\xff\xff\xff\xff",
+		"64-bit stream": "\x15\x01k\x81\x0f\xff\xff\xff\xff\xff\xff\xff",
+		"stream node": "\x13\x01k\x01\x10\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00" +
+			"\x00\x00\x06\x80\x1f\xff\xff\xff",
 		"stream groups": "\x0f\x01k\x00\x00\x00\x00\x80\xff\xff\xff\xff",
 		"hints":         "\xfb\x80\xff\xff\xff\xff\x80\xff\xff\xff\xff",
 	} {
@@ -361,11 +507,18 @@ func FuzzRead(f *testing.F) {
 	b := write(f, k, aux)
 	f.Add(b[:len(b)-8])
 	for _, body := range []string{
-		"\x0d\x01k\x15\x15\x00\x00\x00\x0f\x00\x00\x00\x04\x00\x00\x01a\x03\xf3\x02\x01b\x03\xfe\x80\xff", "\x00\x01k\xc3\x05\x0a\x01ab\xc0\x01",
+		"\x0d\x01k\x15\x15\x00\x00\x00\x0f\x00\x00\x00\x04\x00\x00\x01a\x03\xf3\x02\x01b\x03" +
+			"\xfe\x80\xff",
+		"\x00\x01k\xc3\x05\x0a\x01ab\xc0\x01",
 		"\x12\x01k\x02\x02\x0c\x0c\x00\x00\x00\x02\x00\x81a\x02\x05\x01\xff\x01\x02bb",
-		"\x0f\x01k\x01\x10\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x06\x37\x37\x00\x00\x00\x16\x00\x02\x01\x01\x01\x01\x01\x81f\x02\x00\x01\x02\x01\x00\x01\x00\x01\x81v\x02\x04\x01" +
-			"\x03\x01\x00\x01\x01\x01\x07\x01\x04\x01\x00\x01\x01\x01\xdf\xfa\x02\x01\x01\x81g\x02\x08\x01\x06\x01\xff\x02\x09\x0a\x00",
-		"\x14\x01k\x0c\x0c\x00\x00\x00\x02\x00\x81a\x02\x05\x01\xff", "\x03\x01k\x03\x01a\x031.5\x01b\xfe\x01c\xff", "\xfe\x00\xfb\x01\x01\xfc\x05\x04\x03\x02\x01\x00\x00\x00\x00\x01k\xc1\xd4\xfe",
+		"\x0f\x01k\x01\x10\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x06" +
+			"\x37\x37\x00\x00\x00\x16\x00\x02\x01\x01\x01\x01\x01\x81f\x02\x00\x01\x02\x01\x00" +
+			"\x01\x00\x01\x81v\x02\x04\x01" +
+			"\x03\x01\x00\x01\x01\x01\x07\x01\x04\x01\x00\x01\x01\x01\xdf\xfa\x02\x01\x01\x81" +
+			"g\x02\x08\x01\x06\x01\xff\x02\x09\x0a\x00",
+		"\x14\x01k\x0c\x0c\x00\x00\x00\x02\x00\x81a\x02\x05\x01\xff",
+		"\x03\x01k\x03\x01a\x031.5\x01b\xfe\x01c\xff",
+		"\xfe\x00\xfb\x01\x01\xfc\x05\x04\x03\x02\x01\x00\x00\x00\x00\x01k\xc1\xd4\xfe",
 	} {
 		f.Add([]byte("REDIS0011" + body + "\xff"))
 	}

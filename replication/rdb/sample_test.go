@@ -31,16 +31,25 @@ func dump(t testing.TB, k *keyspace.Keyspace) map[string]string {
 		case keyspace.String:
 			parts = []string{string(e.Value.Bytes())}
 		case keyspace.Hash:
-			e.Value.Fields(func(f, v []byte) bool { parts = append(parts, fmt.Sprintf("%q=%q", f, v)); return true })
+			e.Value.Fields(func(f, v []byte) bool {
+				parts = append(parts, fmt.Sprintf("%q=%q", f, v))
+				return true
+			})
 		case keyspace.Set:
-			e.Value.Members(func(m []byte) bool { parts = append(parts, fmt.Sprintf("%q", m)); return true })
+			e.Value.Members(func(m []byte) bool {
+				parts = append(parts, fmt.Sprintf("%q", m))
+				return true
+			})
 		case keyspace.SortedSet:
 			e.Value.Scores(func(m []byte, score float64) bool {
 				parts = append(parts, fmt.Sprintf("%q=%x", m, math.Float64bits(score)))
 				return true
 			})
 		case keyspace.List:
-			e.Value.Items(func(item []byte) bool { parts = append(parts, fmt.Sprintf("%q", item)); return true })
+			e.Value.Items(func(item []byte) bool {
+				parts = append(parts, fmt.Sprintf("%q", item))
+				return true
+			})
 		case keyspace.Stream:
 			e.Value.Entries(func(s keyspace.StreamEntry) bool {
 				entry := "entry " + s.ID.String()
@@ -51,12 +60,16 @@ func dump(t testing.TB, k *keyspace.Keyspace) map[string]string {
 				return true
 			})
 			i := e.Value.Stream()
-			parts = append(parts, fmt.Sprintf("last %s deleted %s added %d", i.Last, i.MaxDeleted, i.Added))
+			parts = append(
+				parts, fmt.Sprintf("last %s deleted %s added %d", i.Last, i.MaxDeleted, i.Added),
+			)
 		}
 		if e.Value.Kind() != keyspace.List {
 			slices.Sort(parts)
 		}
-		all[string(e.Key)] = fmt.Sprintf("%v %d %s", e.Value.Kind(), e.ExpireAt, strings.Join(parts, " "))
+		all[string(e.Key)] = fmt.Sprintf(
+			"%v %d %s", e.Value.Kind(), e.ExpireAt, strings.Join(parts, " "),
+		)
 		return nil
 	}); err != nil {
 		t.Fatal(err)
@@ -105,7 +118,10 @@ func texts() []string {
 			all = append(all, strconv.FormatInt(1<<bits+d, 10), strconv.FormatInt(-1<<bits+d, 10))
 		}
 	}
-	for _, n := range []int{31, 32, 63, 64, 65, 127, 128, 4095, 4096, packBoundary - 1, packBoundary, packBoundary + 1, 16383, 16384, 65536, 65537} {
+	for _, n := range []int{
+		31, 32, 63, 64, 65, 127, 128, 4095, 4096, packBoundary - 1, packBoundary, packBoundary + 1,
+		16383, 16384, 65536, 65537,
+	} {
 		all = append(all, strings.Repeat("a", n))
 	}
 	slices.Sort(all)
@@ -149,7 +165,10 @@ func sample(t testing.TB) *keyspace.Keyspace {
 			ints = append(ints, []byte(strconv.Itoa(i-n/2)))
 			scores = append(
 				scores,
-				[]float64{float64(rnd.IntN(10)), rnd.NormFloat64(), -rnd.ExpFloat64() * 1e300, float64(i) * 1e15}[i%4],
+				[]float64{
+					float64(rnd.IntN(10)), rnd.NormFloat64(), -rnd.ExpFloat64() * 1e300,
+					float64(i) * 1e15,
+				}[i%4],
 			)
 		}
 		must(t, l.Hash([]byte("hash:"+strconv.Itoa(n)), pairs, 0))

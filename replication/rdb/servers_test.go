@@ -167,8 +167,9 @@ func TestServersLoad(t *testing.T) {
 			c := connect(t, s)
 			compare(t, dumpServer(t, c), want)
 			for key, encoding := range map[string]string{
-				"hash:128": packed, "hash:129": "hashtable", "sorted:128": packed, "sorted:129": "skiplist",
-				"ints:512": "intset", "ints32": "intset", "ints64": "intset", "string:5": "",
+				"hash:128": packed, "hash:129": "hashtable", "sorted:128": packed,
+				"sorted:129": "skiplist",
+				"ints:512":   "intset", "ints32": "intset", "ints64": "intset", "string:5": "",
 			} {
 				got, err := c.ObjectEncoding(t.Context(), key).Result()
 				if err != nil || encoding != "" && got != encoding {
@@ -188,8 +189,12 @@ func TestServersLoadBoundary(t *testing.T) {
 	must(
 		t,
 		k.Loader().
-			Stream([]byte("s"), 0, func(add func(keyspace.StreamID, [][]byte) error) (i keyspace.StreamInfo, err error) {
-				for _, pairs := range [][]string{{"f", "x"}, {"f", long}, {long, "x"}, {"f", "x", long, long}} {
+			Stream([]byte("s"), 0, func(
+				add func(keyspace.StreamID, [][]byte) error,
+			) (i keyspace.StreamInfo, err error) {
+				for _, pairs := range [][]string{
+					{"f", "x"}, {"f", long}, {long, "x"}, {"f", "x", long, long},
+				} {
 					i.Last.Ms++
 					i.Added++
 					if err := add(i.Last, byteSlices(pairs...)); err != nil {

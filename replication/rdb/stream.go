@@ -18,8 +18,8 @@ import (
 // A node's key is the id of its first entry: ms and seq, u64 big-endian. The elements of its
 // listpack are the counts of live and deleted entries, the count and names of the first entry's
 // fields, and 0. The entries follow. Each has flags, ms and seq relative to the key, its fields,
-// and the number of all these elements. With nodeSameFields the fields are only the values; otherwise
-// they are their count and then each field and value.
+// and the number of all these elements. With nodeSameFields the fields are only the values;
+// otherwise they are their count and then each field and value.
 const (
 	nodeDeleted    = 1
 	nodeSameFields = 2

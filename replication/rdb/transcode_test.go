@@ -59,7 +59,9 @@ func TestTranscodeCountsLossyStreams(t *testing.T) {
 		must(
 			t,
 			k.Loader().
-				Stream([]byte(key), 0, func(add func(keyspace.StreamID, [][]byte) error) (keyspace.StreamInfo, error) {
+				Stream([]byte(key), 0, func(
+					add func(keyspace.StreamID, [][]byte) error,
+				) (keyspace.StreamInfo, error) {
 					return info, add(id, [][]byte{[]byte("f"), []byte("v")})
 				}),
 		)
@@ -83,7 +85,8 @@ func TestTranscode(t *testing.T) {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	for name, r := range map[string]io.Reader{
-		"halves": iotest.HalfReader(bytes.NewReader(b)), "data with EOF": iotest.DataErrReader(bytes.NewReader(b)),
+		"halves":        iotest.HalfReader(bytes.NewReader(b)),
+		"data with EOF": iotest.DataErrReader(bytes.NewReader(b)),
 	} {
 		var same bytes.Buffer
 		if err := copyPlain(&same, r); err != nil || !bytes.Equal(same.Bytes(), to) {
@@ -105,21 +108,30 @@ func TestTranscodeGolden(t *testing.T) {
 		want string
 	}{
 		"hash": {
-			func(l *keyspace.Loader) error { return l.Hash([]byte("k"), byteSlices("id", "4711", "n", "x"), 9) },
-			"\xfe\x00\xfb\x01\x01" + "\xfc\x09\x00\x00\x00\x00\x00\x00\x00" + "\x04\x01k\x02" + "\x02id\xc1\x67\x12" + "\x01n\x01x",
+			func(l *keyspace.Loader) error {
+				return l.Hash([]byte("k"), byteSlices("id", "4711", "n", "x"), 9)
+			},
+			"\xfe\x00\xfb\x01\x01" + "\xfc\x09\x00\x00\x00\x00\x00\x00\x00" + "\x04\x01k\x02" +
+				"\x02id\xc1\x67\x12" + "\x01n\x01x",
 		},
 		"sorted set": {
 			func(l *keyspace.Loader) error {
 				return l.SortedSet([]byte("k"), byteSlices("a", "7"), []float64{1.5, -2}, 0)
 			},
-			"\xfe\x00\xfb\x01\x00" + "\x05\x01k\x02" + "\xc0\x07\x00\x00\x00\x00\x00\x00\x00\xc0" + "\x01a\x00\x00\x00\x00\x00\x00\xf8\x3f",
+			"\xfe\x00\xfb\x01\x00" + "\x05\x01k\x02" + "\xc0\x07\x00\x00\x00\x00\x00\x00\x00\xc0" +
+				"\x01a\x00\x00\x00\x00\x00\x00\xf8\x3f",
 		},
 		"stream": {
 			func(l *keyspace.Loader) error {
-				return addStream(l, "k", 0, keyspace.StreamInfo{Last: keyspace.StreamID{Ms: 5, Seq: 7}, Added: 3}, "f", "v")
+				return addStream(
+					l, "k", 0,
+					keyspace.StreamInfo{Last: keyspace.StreamID{Ms: 5, Seq: 7}, Added: 3}, "f", "v",
+				)
 			},
-			"\xfe\x00\xfb\x01\x00" + "\x0f\x01k\x01" + "\x10\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x02" +
-				"\x1d\x1d\x00\x00\x00\x0a\x00" + "\x01\x01\x00\x01\x01\x01\x81f\x02\x00\x01" + "\x02\x01\x00\x01\x00\x01\x81v\x02\x04\x01" + "\xff" +
+			"\xfe\x00\xfb\x01\x00" + "\x0f\x01k\x01" +
+				"\x10\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x02" +
+				"\x1d\x1d\x00\x00\x00\x0a\x00" + "\x01\x01\x00\x01\x01\x01\x81f\x02\x00\x01" +
+				"\x02\x01\x00\x01\x00\x01\x81v\x02\x04\x01" + "\xff" +
 				"\x01\x05\x07" + "\x00",
 		},
 	} {
@@ -140,16 +152,25 @@ func TestTranscodeRefused(t *testing.T) {
 	damaged := bytes.Clone(b)
 	damaged[len(damaged)-30] ^= 1
 	for name, c := range map[string]struct{ file, want string }{
-		"nothing":        {"", "EOF"},
-		"newer":          {file("REDIS0010", ""), "want \"REDIS0009\""},
-		"cut short":      {string(b[:len(b)-9]), "EOF"},
-		"no trailer":     {string(b[:len(b)-3]), "EOF"},
-		"damaged":        {string(damaged), ""},
-		"other type":     {file("REDIS0009", "\x14\x01k\x01v"), "type 20"},
-		"compressed":     {file("REDIS0009", "\x00\x01k\xc3\x07\x09\x01ab\x80\x01\x00c"), "form 3"},
-		"odd hash":       {file("REDIS0009", "\x10\x01k\x09\x09\x00\x00\x00\x01\x00\x05\x01\xff"), "listpack is damaged"},
-		"no score":       {file("REDIS0009", "\x11\x01k\x0c\x0c\x00\x00\x00\x02\x00\x05\x01\x81x\x02\xff"), "not a number"},
-		"consumer group": {file("REDIS0009", "\x13\x01k\x00\x00\x05\x06\x00\x00\x00\x00\x00\x01\x02gr"), "consumer groups"},
+		"nothing":    {"", "EOF"},
+		"newer":      {file("REDIS0010", ""), "want \"REDIS0009\""},
+		"cut short":  {string(b[:len(b)-9]), "EOF"},
+		"no trailer": {string(b[:len(b)-3]), "EOF"},
+		"damaged":    {string(damaged), ""},
+		"other type": {file("REDIS0009", "\x14\x01k\x01v"), "type 20"},
+		"compressed": {file("REDIS0009", "\x00\x01k\xc3\x07\x09\x01ab\x80\x01\x00c"), "form 3"},
+		"odd hash": {
+			file("REDIS0009", "\x10\x01k\x09\x09\x00\x00\x00\x01\x00\x05\x01\xff"),
+			"listpack is damaged",
+		},
+		"no score": {
+			file("REDIS0009", "\x11\x01k\x0c\x0c\x00\x00\x00\x02\x00\x05\x01\x81x\x02\xff"),
+			"not a number",
+		},
+		"consumer group": {
+			file("REDIS0009", "\x13\x01k\x00\x00\x05\x06\x00\x00\x00\x00\x00\x01\x02gr"),
+			"consumer groups",
+		},
 		"too many nodes": {"REDIS0009\x13\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff", "EOF"},
 	} {
 		var to bytes.Buffer

@@ -69,7 +69,9 @@ func BenchmarkNext(b *testing.B) {
 // do. The result is cpu-ns/op: the CPU time of one unit, including all its 20 readers.
 func BenchmarkFollowed(b *testing.B) {
 	for _, followers := range []int{1, 3, 20} {
-		for _, every := range []time.Duration{50 * time.Microsecond, 200 * time.Microsecond, 2 * time.Millisecond} {
+		for _, every := range []time.Duration{
+			50 * time.Microsecond, 200 * time.Microsecond, 2 * time.Millisecond,
+		} {
 			b.Run(fmt.Sprintf("%d/%v", followers, every),
 				func(b *testing.B) { followed(b, followers, every) })
 		}

@@ -6,7 +6,7 @@
 // follow, each at its own speed and starting at any byte. They read from memory while they keep up,
 // and from disk when they fell behind. A waiting reader costs the writer nothing. A slow reader
 // holds no log back unless it has a Pin: segments beyond Config.Keep are removed. Retain protects
-// what a restart needs. On a full volume, Droppable and Trim remove more than Keep requires, and
+// what a restart needs. On a full volume, Trimmable and Trim remove more than Keep requires, and
 // SetSpare makes units leave room there for other files.
 //
 // # Guarantees
@@ -29,7 +29,7 @@
 //
 // # Damage
 //
-// A caller that gets a CorruptError while the log is in use calls DropDamaged, so that no reader
+// A caller that gets a CorruptError while the log is in use calls ExcludeDamaged, so that no reader
 // starts before the damage again. If Open or Replay returns the error, and the lost records can be
 // produced again, Repair continues from the newest snapshot with the undamaged records after it.
 // The caller must then treat the end of the log as Recovery.Lost describes. If the records cannot

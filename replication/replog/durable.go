@@ -17,7 +17,7 @@ func (l *Log) Synced() Offset {
 func (l *Log) Sync() error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	return l.syncLocked(l.End(), true) // End under syncMu, because Restart may lower it
+	return l.syncLocked(l.End(), true) // End under syncMu, because BeginReset may lower it
 }
 
 // sync makes everything up to target durable: the completed segments and, if newest is set, the
@@ -91,12 +91,12 @@ func (l *Log) runBackground() {
 		case <-l.stop:
 			return
 		case <-ageCheck:
-			err = l.drop(maxStart, l.keepBytes.Load())
+			err = l.removeSegments(maxStart, l.keepBytes.Load())
 		case <-everySecond:
 			err = l.Sync()
 		case <-l.wakeBackground:
 			if err = l.sync(0, false); err == nil {
-				err = l.drop(maxStart, l.keepBytes.Load())
+				err = l.removeSegments(maxStart, l.keepBytes.Load())
 			}
 		}
 		if err != nil {

@@ -52,7 +52,9 @@ func FuzzOldSegment(f *testing.F) {
 	f.Add(b[:len(b)-3])
 	f.Add(b[:segmentHeader])
 	f.Add(b[:5])
-	for _, at := range []int{segmentHeader, segmentHeader + 4, segmentHeader + 8, segmentHeader + 9, len(b) - 1} {
+	for _, at := range []int{
+		segmentHeader, segmentHeader + 4, segmentHeader + 8, segmentHeader + 9, len(b) - 1,
+	} {
 		bad := bytes.Clone(b)
 		bad[at] ^= 0x41
 		f.Add(bad)
@@ -87,7 +89,7 @@ func FuzzOldSegment(f *testing.F) {
 		if err := l.Replay(0, func(replog.Record) error { return nil }); !errors.As(err, &damage) {
 			t.Errorf("replayed although it cannot be read: %v", err)
 		}
-		start, err := l.DropDamaged(damage)
+		start, err := l.ExcludeDamaged(damage)
 		if err != nil || start <= at {
 			t.Fatalf("read to %v, and after the damage it begins at %v, %v", at, start, err)
 		}
@@ -134,7 +136,7 @@ func renumbered(t testing.TB, dir string) string {
 			t.Fatal(err)
 		}
 	}
-	if mark := filepath.Join(dir, replog.MarkName); fileExists(t, mark) {
+	if mark := filepath.Join(dir, replog.SyncedFile); fileExists(t, mark) {
 		edit(t, mark, func(b []byte) []byte { number(b, 32); return b[:32] })
 	}
 	return dir

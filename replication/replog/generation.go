@@ -33,23 +33,23 @@ func (l *Log) Generation() uint64 {
 // or the new one. Readers get ErrTrimmed. Retain's offset becomes start. After an out-of-range
 // offset or a *FullError the old log continues; every other error is final, as with Append.
 func (l *Log) Reset(start Offset) error {
-	removeOld, err := l.Restart(start)
+	removeOld, err := l.BeginReset(start)
 	if err != nil {
 		return err
 	}
 	return removeOld()
 }
 
-// Restart is Reset without the wait for files to be removed. The old files stay until removeOld,
-// which must be called before the next Restart. If the process ends first, Open removes them.
-func (l *Log) Restart(start Offset) (removeOld func() error, err error) {
+// BeginReset is Reset without the wait for files to be removed. The old files stay until removeOld,
+// which must be called before the next BeginReset. If the process ends first, Open removes them.
+func (l *Log) BeginReset(start Offset) (removeOld func() error, err error) {
 	if start < 0 || start > MaxBegin {
 		return nil, fmt.Errorf("reset log: offset %d is out of range", start)
 	}
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
-	l.dropMu.Lock()
-	defer l.dropMu.Unlock()
+	l.removeMu.Lock()
+	defer l.removeMu.Unlock()
 	l.mu.Lock()
 	old, generation, err := append(slices.Clone(l.rolled), l.file), l.generation, l.writableLocked()
 	l.mu.Unlock()

@@ -14,14 +14,14 @@ func TestGenerationIdentifiesTheLog(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir, small())
 	first := l.Generation()
-	if !l.Recovery().Began {
+	if !l.Recovery().Created {
 		t.Error("Open does not report that it began a log")
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	l = open(t, dir, small())
-	if l.Generation() != first || l.Recovery().Began {
+	if l.Generation() != first || l.Recovery().Created {
 		t.Errorf("the generation was %x and is %x: %+v", first, l.Generation(), l.Recovery())
 	}
 	if err := l.Reset(70); err != nil {
@@ -38,7 +38,7 @@ func TestGenerationIdentifiesTheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	l = open(t, dir, small())
-	if g := l.Generation(); g == first || g == second || !l.Recovery().Began {
+	if g := l.Generation(); g == first || g == second || !l.Recovery().Created {
 		t.Errorf("the log in the place of a removed one has its generation %x", g)
 	}
 }
@@ -75,7 +75,7 @@ func TestMissingNewestSegments(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		mark, err := os.ReadFile(filepath.Join(dir, replog.MarkName))
+		mark, err := os.ReadFile(filepath.Join(dir, replog.SyncedFile))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,13 +86,14 @@ func TestMissingNewestSegments(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(crashed, filepath.Base(name)), b, 0o600); err != nil {
+			to := filepath.Join(crashed, filepath.Base(name))
+			if err := os.WriteFile(to, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
 		// The first part of the mark claims what is durable: at most the first segment.
 		copy(mark[:32], make([]byte, 32))
-		if err := os.WriteFile(filepath.Join(crashed, replog.MarkName), mark, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(crashed, replog.SyncedFile), mark, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		for again := range 2 {

@@ -40,29 +40,29 @@ func (e *CorruptError) Unwrap() error { return e.Err }
 
 // Recovery describes what Open or Repair had to do.
 type Recovery struct {
-	// Cut is the number of bytes of segment files that were cut off or removed at the end of the
-	// log.
+	// Cut is how many bytes of segment files were cut off or removed at the end of the log.
 	Cut int64
 	// Lost is set if more was cut than one interrupted record, so that readers of the last run may
 	// hold bytes that the log has lost. A crash of the process alone never causes it.
 	Lost bool
-	// Began is set if a new log was created, because the directory held none or none that Repair
-	// could use.
-	Began bool
+	// Created is set if a new, empty log was created, because the directory held none, or none that
+	// Repair could use.
+	Created bool
 }
 
-// Log is the replication log of one directory. Append, Reset, Restart, Complete and Droppable are
-// for one goroutine at a time; all other methods may be called concurrently. Appending, syncing,
-// removing and waiting share the segments and the end, so they are one type. Its fields are grouped
-// by the lock that guards them. Locks are taken in the order syncMu, dropMu, mu.
+// Log is the replication log of one directory. Append, Reset, BeginReset, CompleteSegment and
+// Trimmable are for one goroutine at a time; all other methods may be called concurrently.
+// Appending, syncing, removing and waiting share the segments and the end, so they are one type.
+// Its fields are grouped by the lock that guards them. Locks are taken in the order syncMu,
+// removeMu, mu.
 type Log struct {
 	dir      string
 	config   Config
 	recovery Recovery
 	opened   time.Time
 
-	// Fields of the writer: only Append, Reset, Restart, Complete and Droppable use them. Of config
-	// only Reserve changes.
+	// Fields of the writer: only Append, Reset, BeginReset, CompleteSegment and Trimmable use them.
+	// Of config only Reserve changes.
 	scratch []byte
 	// allocatedSize is the size up to which the newest segment's file has room on the disk; a value
 	// below the segment's size means unknown.
@@ -78,9 +78,9 @@ type Log struct {
 	syncMu sync.Mutex
 	marker disk.File // the file "synced"
 
-	// dropMu is held while old segments are removed, so that they are removed in order. It is taken
-	// before mu.
-	dropMu sync.Mutex
+	// removeMu is held while old segments are removed, so that they are removed in order. It is
+	// taken before mu.
+	removeMu sync.Mutex
 
 	mu           sync.Mutex
 	generation   uint64
@@ -92,7 +92,7 @@ type Log struct {
 	end          Offset // the offset up to which readers may read
 	synced       Offset
 	retain       Offset
-	readableFrom Offset // bytes before this offset may not be readable from disk (DropDamaged)
+	readableFrom Offset // bytes before this offset may not be readable from disk (ExcludeDamaged)
 	pins         map[*Pin]struct{}
 	wake         chan struct{} // closed and replaced to wake waiting readers
 	waiting      int           // number of readers that wait on wake
@@ -129,7 +129,7 @@ func Open(dir string, c Config) (*Log, error) {
 			err = l.Sync()
 		}
 	} else if err = l.startGeneration(nextGeneration(f.lastGeneration), start); err == nil {
-		l.recovery.Began = true
+		l.recovery.Created = true
 		err = l.removeOldGenerations()
 	}
 	return l.finishOpen(err)
@@ -208,7 +208,7 @@ func (l *Log) openMarker() error {
 	if l.marker != nil {
 		return nil
 	}
-	file, err := l.config.FS.Open(filepath.Join(l.dir, MarkName), os.O_RDWR|os.O_CREATE)
+	file, err := l.config.FS.Open(filepath.Join(l.dir, SyncedFile), os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return fmt.Errorf("open sync mark: %w", err)
 	}

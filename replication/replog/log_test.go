@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"rowfall/internal/faultfs"
 	"rowfall/internal/memfs"
 	"rowfall/replication/replog"
 )
@@ -123,7 +124,7 @@ func TestRetention(t *testing.T) {
 		t.Fatal(err)
 	}
 	if l.Start() != 0 {
-		t.Fatal("something was dropped before Retain said what a restart needs")
+		t.Fatal("something was removed before Retain said what a restart needs")
 	}
 	if err := l.Trim(end); err != nil || l.Start() != 0 {
 		t.Fatalf("Trim passed Retain: start %v, %v", l.Start(), err)
@@ -258,15 +259,15 @@ func TestFsyncEverySecond(t *testing.T) {
 		time.Sleep(time.Second + 1) // of synctest's clock
 		synctest.Wait()
 		<-l.Failed()
-		if _, err := l.Append(replog.Unit, []byte("x")); !errors.Is(err, memfs.ErrInjected) ||
-			!errors.Is(l.Err(), memfs.ErrInjected) {
+		if _, err := l.Append(replog.Unit, []byte("x")); !errors.Is(err, faultfs.ErrInjected) ||
+			!errors.Is(l.Err(), faultfs.ErrInjected) {
 			t.Errorf("Append after a failed sync: %v", err)
 		}
 		fs.FailAt(0, nil)
-		if err := l.Sync(); !errors.Is(err, memfs.ErrInjected) {
+		if err := l.Sync(); !errors.Is(err, faultfs.ErrInjected) {
 			t.Errorf("a failed sync was tried again: %v", err)
 		}
-		if err := l.Close(); !errors.Is(err, memfs.ErrInjected) {
+		if err := l.Close(); !errors.Is(err, faultfs.ErrInjected) {
 			t.Errorf("Close: %v", err)
 		}
 	})

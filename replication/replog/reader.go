@@ -147,7 +147,7 @@ func (r *Reader) closeFile() {
 	}
 }
 
-// Close releases the reader's window chunk and file. A reader that is dropped without Close holds
+// Close releases the reader's window chunk and file. A reader that is abandoned without Close holds
 // memory until it is garbage-collected.
 func (r *Reader) Close() error {
 	r.log.mu.Lock()

@@ -15,9 +15,10 @@ import (
 	"rowfall/replication/disk"
 )
 
-// MarkName is the name of the file in the log's directory that records what is durable. It is
-// created with the log's first segment, and after that it is only written in place.
-const MarkName = "synced"
+// SyncedFile is the name of the file in the log's directory that records which bytes are durable
+// and which segment is the newest. It is created with the log's first segment, and after that it is
+// only written in place.
+const SyncedFile = "synced"
 
 const (
 	syncedMagic = "RFSYN001"
@@ -93,8 +94,8 @@ type dirScan struct {
 	// storedMark and newestMark are the marks as read from the file "synced".
 	storedMark syncedMark
 	newestMark newestSegmentMark
-	// markErr is why the file "synced" is unreadable. Without the file it is unknown which bytes had
-	// been durable.
+	// markErr is why the file "synced" is unreadable. Without the file it is unknown which bytes
+	// had been durable.
 	markErr        error
 	mark           syncedMark      // storedMark if it belongs to the selected generation
 	headers        []segmentHeader // generation and start from the file names, sorted
@@ -129,7 +130,7 @@ func scanDir(fsys disk.FS, dir string) (*dirScan, error) {
 	if n := len(f.headers); n > 0 {
 		f.lastGeneration = f.headers[n-1].generation
 	}
-	file, err := fsys.Open(filepath.Join(dir, MarkName), os.O_RDONLY)
+	file, err := fsys.Open(filepath.Join(dir, SyncedFile), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, nil
 	}
@@ -142,7 +143,7 @@ func scanDir(fsys disk.FS, dir string) (*dirScan, error) {
 		err = e
 	}
 	if errors.Is(err, errUnreadable) {
-		f.markErr = &CorruptError{filepath.Join(dir, MarkName), int64(n), err}
+		f.markErr = &CorruptError{filepath.Join(dir, SyncedFile), int64(n), err}
 		return f, nil
 	}
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"rowfall/internal/faultfs"
 	"rowfall/internal/memfs"
 	"rowfall/replication/replog"
 )
@@ -78,7 +79,10 @@ func TestCorruption(t *testing.T) {
 			return b
 		}
 	}
-	add := func(more ...byte) func([]byte) []byte { return func(b []byte) []byte { return append(b, more...) } }
+	rubbish := bytes.Repeat([]byte("rubbish"), 9)
+	add := func(more ...byte) func([]byte) []byte {
+		return func(b []byte) []byte { return append(b, more...) }
+	}
 	const record = recordHeader + 10
 	const refused = -1
 	for name, c := range map[string]struct {
@@ -95,7 +99,7 @@ func TestCorruption(t *testing.T) {
 		"more than a record gone":         {1, cut(record + 3), 8, refused, false},
 		"half a record added":             {1, add(1, 2, 3), 10, 10, false},
 		"zeros added":                     {1, add(make([]byte, 100)...), 10, 10, true},
-		"rubbish added":                   {1, add(bytes.Repeat([]byte("rubbish"), 9)...), 10, 10, true},
+		"rubbish added":                   {1, add(rubbish...), 10, 10, true},
 		"last checksum wrong":             {1, flip(-record), 9, refused, true},
 		"last length wrong":               {1, flip(-record + 4), 9, refused, false},
 		"last kind wrong":                 {1, flip(-record + 8), 9, refused, true},
@@ -405,7 +409,7 @@ func TestOpenSyncsWhatItShows(t *testing.T) {
 		c.FS, c.Fsync, c.Reserve = fs, replog.Always, -1
 		l := open(t, "log", c)
 		fs.FailAt(2, nil) // the write goes through, the sync does not
-		if _, err := l.Append(replog.Unit, content(0, 20)); !errors.Is(err, memfs.ErrInjected) {
+		if _, err := l.Append(replog.Unit, content(0, 20)); !errors.Is(err, faultfs.ErrInjected) {
 			t.Fatal(err)
 		}
 		next := fs.Copy()
@@ -477,7 +481,8 @@ func testLayout(t *testing.T) {
 	want := []byte(
 		"RFSEG001" + string(
 			generation,
-		) + "\x02\x01\x00\x00\x00\x00\x00\x00" + "\x02\x01\x00\x00\x00\x00\x00\x00" + "\x80\x43\x6d\x38",
+		) + "\x02\x01\x00\x00\x00\x00\x00\x00" + "\x02\x01\x00\x00\x00\x00\x00\x00" +
+			"\x80\x43\x6d\x38",
 	)
 	want = binary.LittleEndian.AppendUint32(want, crc32.Checksum(want, table))
 	body := []byte("\x03\x00\x00\x00" + "\x03" + "\x02\x01\x00\x00\x00\x00\x00")

@@ -25,7 +25,7 @@ func Repair(dir string, from Offset, c Config) (*Log, error) {
 			err = errors.Join(l.writeSyncedMark(syncedMark{l.generation, l.synced}), l.Sync())
 		}
 	} else {
-		f.result.Lost, f.result.Began = true, true
+		f.result.Lost, f.result.Created = true, true
 		if err = l.startGeneration(nextGeneration(f.lastGeneration), from); err == nil {
 			err = l.removeOldGenerations()
 		}
@@ -40,7 +40,7 @@ func (f *dirScan) skippable(next segmentHeader) bool {
 	return f.repairing && next.start <= f.repairFrom
 }
 
-// DropDamaged excludes a damaged segment, and everything before it, from reading. e is the error
+// ExcludeDamaged excludes a damaged segment, and everything before it, from reading. e is the error
 // that a reader returned. From then on the log starts after that segment. So a replica that needs
 // it gets ErrTrimmed and resyncs fully once, instead of failing at the damage again and again. The
 // excluded segments are removed as soon as Retain and the pins allow.
@@ -48,7 +48,7 @@ func (f *dirScan) skippable(next segmentHeader) bool {
 // It returns the new Start. If that is after Retain's offset, a restart would fail at the damage,
 // so the caller must take a snapshot at once. Damage in a segment that the log no longer holds
 // changes nothing.
-func (l *Log) DropDamaged(e *CorruptError) (Offset, error) {
+func (l *Log) ExcludeDamaged(e *CorruptError) (Offset, error) {
 	l.mu.Lock()
 	for _, s := range l.segments {
 		if s.path == e.File {
@@ -61,8 +61,8 @@ func (l *Log) DropDamaged(e *CorruptError) (Offset, error) {
 	}
 	start := l.startLocked()
 	l.mu.Unlock()
-	if err := l.drop(start, l.keepBytes.Load()); err != nil {
-		return start, fmt.Errorf("drop damaged log: %w", err)
+	if err := l.removeSegments(start, l.keepBytes.Load()); err != nil {
+		return start, fmt.Errorf("exclude damaged log: %w", err)
 	}
 	return start, nil
 }

@@ -27,7 +27,7 @@ func damaged(t *testing.T) (dir string, end replog.Offset) {
 	return dir, end
 }
 
-func TestDropDamaged(t *testing.T) {
+func TestExcludeDamaged(t *testing.T) {
 	dir, end := damaged(t)
 	l := open(t, dir, small())
 	r, err := l.NewReader(10)
@@ -41,7 +41,7 @@ func TestDropDamaged(t *testing.T) {
 	if !errors.As(err, &at) || at.Offset == 0 {
 		t.Fatal(err)
 	}
-	start, err := l.DropDamaged(at)
+	start, err := l.ExcludeDamaged(at)
 	if err != nil || start != l.Start() || start == 0 || start > end {
 		t.Fatalf("begins at %v: %v", start, err)
 	}
@@ -60,14 +60,15 @@ func TestDropDamaged(t *testing.T) {
 	if _, err := os.Stat(at.File); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%s is still there: %v", at.File, err)
 	}
-	if again, err := l.DropDamaged(at); err != nil || again != start {
-		t.Errorf("dropped again: %v, %v", again, err)
+	if again, err := l.ExcludeDamaged(at); err != nil || again != start {
+		t.Errorf("excluded again: %v, %v", again, err)
 	}
 	readTo(t, l, start, fill(t, l, 20), 0)
 }
 
-// TestDropDamagedNewest: damage in the segment that is being written does not end the log either.
-func TestDropDamagedNewest(t *testing.T) {
+// TestExcludeDamagedNewest: damage in the segment that is being written does not end the log
+// either.
+func TestExcludeDamagedNewest(t *testing.T) {
 	dir := t.TempDir()
 	c := small()
 	c.SegmentSize = 1 << 20
@@ -80,7 +81,7 @@ func TestDropDamagedNewest(t *testing.T) {
 	if !errors.As(err, &at) || at.File != name {
 		t.Fatal(err)
 	}
-	start, err := l.DropDamaged(at)
+	start, err := l.ExcludeDamaged(at)
 	if err != nil || start != l.End() {
 		t.Fatalf("begins at %v: %v", start, err)
 	}
@@ -129,7 +130,8 @@ func TestRepair(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		switch {
-		case from < edges[len(edges)-1] && (l.Start() != 0 || l.End() < edges[len(edges)-1] || !l.Recovery().Lost):
+		case from < edges[len(edges)-1] &&
+			(l.Start() != 0 || l.End() < edges[len(edges)-1] || !l.Recovery().Lost):
 			t.Fatalf("%s: from %v to %v with %+v", name, l.Start(), l.End(), l.Recovery())
 		case from > damage+400 && from <= end && l.Recovery().Lost:
 			t.Fatalf("%s: lost something", name)
@@ -148,10 +150,13 @@ func TestRepair(t *testing.T) {
 // TestRepairRefused repairs what Open rejects: every entry of the table of corruptions after a
 // clean stop, and missing files.
 func TestRepairRefused(t *testing.T) {
+	truncate := func(segment int, size int64) func(dir string) error {
+		return func(dir string) error { return os.Truncate(segments(t, dir)[segment], size) }
+	}
 	for name, damage := range map[string]func(dir string) error{
-		"first segment's header": func(dir string) error { return os.Truncate(segments(t, dir)[0], 20) },
-		"last segment's header":  func(dir string) error { return os.Truncate(segments(t, dir)[1], 20) },
-		"last segment's end":     func(dir string) error { return os.Truncate(segments(t, dir)[1], 100) },
+		"first segment's header": truncate(0, 20),
+		"last segment's header":  truncate(1, 20),
+		"last segment's end":     truncate(1, 100),
 		"last segment is gone":   func(dir string) error { return os.Remove(segments(t, dir)[1]) },
 		"first and last are gone": func(dir string) error {
 			return errors.Join(os.Remove(segments(t, dir)[1]), os.Remove(segments(t, dir)[0]))

@@ -196,7 +196,7 @@ func TestKeepAge(t *testing.T) {
 		first := fill(t, l, 50)
 		wait(2 * time.Hour)
 		if l.Start() != 0 {
-			t.Fatalf("starts at %v: dropped what a restart needs", l.Start())
+			t.Fatalf("starts at %v: removed what a restart needs", l.Start())
 		}
 		second := fill(t, l, 50)
 		if err := l.Sync(); err != nil {

@@ -5,56 +5,50 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 
+	"rowfall/internal/faultfs"
 	"rowfall/internal/memfs"
 	"rowfall/replication/disk"
 	"rowfall/replication/replog"
 )
 
-// heldFS blocks the creation of the second generation's first segment.
-type heldFS struct {
-	*memfs.FS
-	armed          atomic.Bool
-	reached, leave chan struct{}
-}
-
-func (h *heldFS) Open(name string, flag int) (disk.File, error) {
-	if strings.HasSuffix(name, "-00000000000000000010.seg") && h.armed.CompareAndSwap(true, false) {
-		close(h.reached)
-		<-h.leave
+// A Sync was called at an offset of the old generation, and gets the lock after BeginReset has
+// started a generation at a lower offset. It must not record bytes as durable that do not exist.
+// Otherwise later calls of Sync would do nothing until the stream reached that offset.
+func TestSyncAcrossReset(t *testing.T) {
+	fs, reached, leave := memfs.New(), make(chan struct{}), make(chan struct{})
+	newGeneration := func(op *faultfs.Op) bool {
+		return op.Creates() && strings.HasSuffix(op.Name, "-00000000000000000010.seg")
 	}
-	return h.FS.Open(name, flag)
-}
-
-// A Sync was called at an offset of the old generation, and gets the lock after Restart has started
-// a generation at a lower offset. It must not record bytes as durable that do not exist. Otherwise
-// later calls of Sync would do nothing until the stream reached that offset.
-func TestSyncAcrossRestart(t *testing.T) {
-	h := &heldFS{FS: memfs.New(), reached: make(chan struct{}), leave: make(chan struct{})}
-	l, err := replog.Open("log", replog.Config{Fsync: replog.Never, FS: h})
+	block := faultfs.Before(func(*faultfs.Op) {
+		close(reached)
+		<-leave
+	})
+	gated := faultfs.Wrap(fs, faultfs.If(newGeneration, faultfs.Once(block)))
+	l, err := replog.Open("log", replog.Config{Fsync: replog.Never, FS: gated})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Append(replog.Unit, make([]byte, 1000)); err != nil {
 		t.Fatal(err)
 	}
-	h.armed.Store(true)
 	restarted, synced := make(chan error, 1), make(chan error, 1)
 	go func() {
-		removeOld, err := l.Restart(10)
+		removeOld, err := l.BeginReset(10)
 		if err == nil {
 			err = removeOld()
 		}
 		restarted <- err
 	}()
-	<-h.reached
+	<-reached
 	go func() { synced <- l.Sync() }()
-	for stacks := make([]byte, 1<<20); !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("(*Log).Sync(")); {
-		runtime.Gosched() // until it waits for its turn, which Restart has
+	// Wait until the goroutine is in Sync, where it waits for the lock that BeginReset holds.
+	stacks, call := make([]byte, 1<<20), []byte("(*Log).Sync(")
+	for !bytes.Contains(stacks[:runtime.Stack(stacks, true)], call) {
+		runtime.Gosched()
 	}
-	close(h.leave)
+	close(leave)
 	for _, done := range []chan error{restarted, synced} {
 		if err := <-done; err != nil {
 			t.Fatal(err)
@@ -69,11 +63,11 @@ func TestSyncAcrossRestart(t *testing.T) {
 	if err := l.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	end, cut := l.End(), h.PowerCut(rand.New(rand.NewPCG(1, 2)))
+	end, cut := l.End(), fs.PowerCut(rand.New(rand.NewPCG(1, 2)))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for what, volume := range map[string]disk.FS{"a power cut": cut, "a clean end": h.FS} {
+	for what, volume := range map[string]disk.FS{"a power cut": cut, "a clean end": fs} {
 		again, err := replog.Open("log", replog.Config{FS: volume})
 		if err != nil {
 			t.Fatalf("after %s: %v", what, err)

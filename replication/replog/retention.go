@@ -81,11 +81,11 @@ func (l *Log) Size() int64 {
 	return size
 }
 
-// Complete ends the newest segment, unless it holds less than the next one would take of the
-// volume. The log up to here can then be removed once nothing needs it, whatever is appended
-// meanwhile. If the volume lacks the room for a new segment, nothing changes. Only the goroutine
+// CompleteSegment ends the newest segment, so that the log up to here can be removed once nothing
+// needs it, whatever is appended meanwhile. Nothing changes if the segment holds less than a new
+// one would take of the volume, or if the volume lacks the room for a new one. Only the goroutine
 // that calls Append may call it.
-func (l *Log) Complete() error {
+func (l *Log) CompleteSegment() error {
 	l.mu.Lock()
 	newest, err := l.segments[len(l.segments)-1], l.writableLocked()
 	l.mu.Unlock()
@@ -98,10 +98,10 @@ func (l *Log) Complete() error {
 	return err
 }
 
-// Droppable returns the end of the oldest segment, and whether that segment could be removed now,
-// regardless of Keep, if no pin held it. If the log has only one segment, Droppable completes it
-// first. Only the goroutine that calls Append may call it.
-func (l *Log) Droppable() (end Offset, ok bool, err error) {
+// Trimmable returns the offset after the oldest segment. ok is true if Trim could remove that
+// segment now, pins aside: a restart does not need it, and another segment follows. If the log has
+// only one segment, Trimmable completes it first. Only the goroutine that calls Append may call it.
+func (l *Log) Trimmable() (end Offset, ok bool, err error) {
 	l.mu.Lock()
 	end, retain, single := l.segments[0].end, l.retain, len(l.segments) == 1
 	l.mu.Unlock()
@@ -109,7 +109,7 @@ func (l *Log) Droppable() (end Offset, ok bool, err error) {
 		return 0, false, nil
 	}
 	if single {
-		if err := l.Complete(); err != nil {
+		if err := l.CompleteSegment(); err != nil {
 			return 0, false, err
 		}
 	}
@@ -128,13 +128,13 @@ func (l *Log) Retain(off Offset) error {
 	l.mu.Lock()
 	l.retain = off
 	l.mu.Unlock()
-	return l.drop(maxStart, l.keepBytes.Load())
+	return l.removeSegments(maxStart, l.keepBytes.Load())
 }
 
 // Trim removes the segments that end at or before keepFrom, Retain's offset and every pin,
 // regardless of Keep.
 func (l *Log) Trim(keepFrom Offset) error {
-	return l.drop(keepFrom, 0)
+	return l.removeSegments(keepFrom, 0)
 }
 
 // expiredLocked reports whether the i-th segment, which must not be the newest, is past KeepAge.
@@ -147,11 +147,12 @@ func (l *Log) expiredLocked(i int, now time.Time) bool {
 	return l.config.KeepAge > 0 && now.Sub(completed) > l.config.KeepAge
 }
 
-// drop removes the oldest segments while the log is larger than keep bytes (a negative keep is no
-// limit), or they are past KeepAge or unreadable. It stops at limit, Retain's offset and the pins.
-func (l *Log) drop(limit Offset, keep int64) error {
-	l.dropMu.Lock()
-	defer l.dropMu.Unlock()
+// removeSegments removes the oldest segments while the log is larger than keep bytes (a negative
+// keep is no limit), or they are past KeepAge or unreadable. It stops at limit, Retain's offset and
+// the pins.
+func (l *Log) removeSegments(limit Offset, keep int64) error {
+	l.removeMu.Lock()
+	defer l.removeMu.Unlock()
 	now := time.Now()
 	l.mu.Lock()
 	if err := l.writableLocked(); err != nil {
@@ -175,10 +176,10 @@ func (l *Log) drop(limit Offset, keep int64) error {
 		}
 		size -= l.segments[n].size
 	}
-	dropped := slices.Clone(l.segments[:n])
+	removed := slices.Clone(l.segments[:n])
 	l.segments = slices.Delete(l.segments, 0, n)
 	l.mu.Unlock()
-	for _, s := range dropped {
+	for _, s := range removed {
 		if err := l.config.FS.Remove(s.path); err != nil {
 			return l.fail(fmt.Errorf("remove segment: %w", err))
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"rowfall/internal/faultfs"
 	"rowfall/internal/memfs"
 	"rowfall/replication/replog"
 )
@@ -20,7 +21,9 @@ func TestPinAdvances(t *testing.T) {
 		t.Fatal(err)
 	}
 	pin := l.Pin(300)
-	for _, tc := range []struct{ to, want replog.Offset }{{300, 300}, {1500, 1500}, {200, 1500}, {end, end}} {
+	for _, tc := range []struct{ to, want replog.Offset }{
+		{300, 300}, {1500, 1500}, {200, 1500}, {end, end},
+	} {
 		pin.Advance(tc.to)
 		if err := l.Retain(end); err != nil {
 			t.Fatal(err)
@@ -110,53 +113,50 @@ func TestSpareRoom(t *testing.T) {
 // If the volume's free room is unknown, only failed writes and allocations limit the log.
 func TestSpareRoomNotKnown(t *testing.T) {
 	c := small()
-	c.FS = &unknown{memfs.New()}
+	c.FS = faultfs.Wrap(memfs.New(),
+		faultfs.If(faultfs.Kinds(faultfs.OpFree), faultfs.Fail(errors.ErrUnsupported)))
 	l := open(t, "log", c)
 	l.SetSpare(1 << 50)
 	fill(t, l, 50)
 }
 
-type unknown struct{ *memfs.FS }
-
-func (*unknown) Free(string) (int64, error) { return 0, errors.ErrUnsupported }
-
 // The newest segment can be completed, so that the log up to a snapshot's offset can be removed
 // although more records are appended.
-func TestComplete(t *testing.T) {
+func TestCompleteSegment(t *testing.T) {
 	c := small()
 	c.FS, c.SegmentSize, c.Reserve = memfs.New(), 1<<20, 100
 	l := open(t, "log", c)
-	if err := l.Complete(); err != nil {
+	if err := l.CompleteSegment(); err != nil {
 		t.Fatal(err)
 	}
 	at := fill(t, l, 100)
 	if err := l.Retain(at); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Complete(); err != nil {
+	if err := l.CompleteSegment(); err != nil {
 		t.Fatal(err)
 	}
 	end := fill(t, l, 1)
-	got, ok, err := l.Droppable()
+	got, ok, err := l.Trimmable()
 	if got != at || !ok || err != nil {
-		t.Fatalf("the segment to drop ends at %v, %v, %v; want %v", got, ok, err, at)
+		t.Fatalf("the oldest segment ends at %v, %v, %v; want %v", got, ok, err, at)
 	}
 	pin := l.Pin(0) // a pin is no reason: its owner may be given up
-	if got, ok, err = l.Droppable(); got != at || !ok || err != nil {
+	if got, ok, err = l.Trimmable(); got != at || !ok || err != nil {
 		t.Fatalf("with a pin: %v, %v, %v", got, ok, err)
 	}
 	pin.Release()
 	if err := l.Trim(at); err != nil || l.Start() != at {
 		t.Fatalf("the log begins at %v, want %v; %v", l.Start(), at, err)
 	}
-	if _, ok, err = l.Droppable(); ok || err != nil {
-		t.Errorf("what a restart needs can be dropped: %v", err)
+	if _, ok, err = l.Trimmable(); ok || err != nil {
+		t.Errorf("what a restart needs can be removed: %v", err)
 	}
 	if err := l.Retain(end); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok, err = l.Droppable(); ok || err != nil {
-		t.Errorf("a segment that is smaller than a new one can be dropped: %v", err)
+	if _, ok, err = l.Trimmable(); ok || err != nil {
+		t.Errorf("a segment that is smaller than a new one can be removed: %v", err)
 	}
 	readTo(t, l, at, end, 0)
 }

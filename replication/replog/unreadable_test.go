@@ -77,7 +77,7 @@ func TestUnreadable(t *testing.T) {
 			_ = r.Close()
 			ce := (*replog.CorruptError)(nil)
 			errors.As(err, &ce)
-			start, err := l.DropDamaged(ce)
+			start, err := l.ExcludeDamaged(ce)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,8 +1,8 @@
 package replog
 
 // window holds the newest bytes of the stream in chunks. The writer copies bytes in without holding
-// Log.mu, beyond the published end, where no reader reads. Everything else happens under Log.mu. A
-// dropped chunk is reused once no reader reads it.
+// Log.mu, beyond the published end, where no reader reads. Everything else happens under Log.mu. An
+// evicted chunk is reused once no reader reads it.
 type window struct {
 	chunkSize int
 	maxChunks int
@@ -20,10 +20,10 @@ type chunk struct {
 	start Offset
 	buf   []byte // chunkSize bytes
 	used  int    // number of bytes of buf that are filled; only the writer uses it
-	// readers counts the readers that hold buf and prevent its reuse. dropped is set once the
+	// readers counts the readers that hold buf and prevent its reuse. evicted is set once the
 	// window no longer holds the chunk.
 	readers int
-	dropped bool
+	evicted bool
 }
 
 func newWindow(size int64, start Offset) *window {
@@ -48,15 +48,15 @@ func (w *window) advanceEnd(n int) {
 	w.end += Offset(n)
 }
 
-// grow adds a chunk, and drops the oldest one if the window is at its limit.
+// grow adds a chunk, and evicts the oldest one if the window is at its limit.
 func (w *window) grow() {
 	if len(w.chunks) == w.maxChunks {
-		w.dropOldest()
+		w.evictOldest()
 	}
 	var c *chunk
 	if n := len(w.free); n > 0 {
 		c, w.free = w.free[n-1], w.free[:n-1]
-		c.used, c.dropped = 0, false
+		c.used, c.evicted = 0, false
 	} else {
 		c = newChunk(w.chunkSize)
 	}
@@ -64,20 +64,20 @@ func (w *window) grow() {
 	w.chunks = append(w.chunks, c)
 }
 
-// dropOldest removes the oldest chunk from the window.
-func (w *window) dropOldest() {
+// evictOldest evicts the oldest chunk from the window.
+func (w *window) evictOldest() {
 	c := w.chunks[0]
 	copy(w.chunks, w.chunks[1:])
 	w.chunks = w.chunks[:len(w.chunks)-1]
 	w.start = c.start + Offset(w.chunkSize)
-	c.dropped = true
+	c.evicted = true
 	w.recycle(c)
 }
 
-// recycle keeps a dropped chunk for grow if no reader holds it. Two spare chunks are enough,
-// because the window takes one for each that it drops.
+// recycle keeps an evicted chunk for grow if no reader holds it. Two spare chunks are enough,
+// because the window takes one for each that it evicts.
 func (w *window) recycle(c *chunk) {
-	if c.dropped && c.readers == 0 && len(w.free) < 2 {
+	if c.evicted && c.readers == 0 && len(w.free) < 2 {
 		w.free = append(w.free, c)
 	}
 }
@@ -99,10 +99,10 @@ func (w *window) release(c *chunk) {
 	w.recycle(c)
 }
 
-// reset drops all chunks and continues at start.
+// reset evicts all chunks and continues at start.
 func (w *window) reset(start Offset) {
 	for len(w.chunks) > 0 {
-		w.dropOldest()
+		w.evictOldest()
 	}
 	w.start, w.end = start, start
 }

@@ -154,3 +154,8 @@ func Upper(room *[MaxName]byte, name []byte) []byte {
 	}
 	return room[:len(name)]
 }
+
+// IsWord reports whether an argument is word in any case.
+func IsWord(arg []byte, word string) bool {
+	return len(arg) == len(word) && bytes.EqualFold(arg, []byte(word))
+}

@@ -33,11 +33,17 @@ func TestParseCommand(t *testing.T) {
 		{"null bulk", "*1\r\n$-1\r\n", nil, "Protocol error: invalid bulk length"},
 		{"long bulk", "*1\r\n$536870913\r\n", nil, "Protocol error: invalid bulk length"},
 		{"many args", "*2147483648\r\n", nil, "Protocol error: invalid multibulk length"},
-		{"overflow", "*1\r\n$99999999999999999999999999\r\n", nil, "Protocol error: invalid bulk length"},
+		{
+			"overflow", "*1\r\n$99999999999999999999999999\r\n", nil,
+			"Protocol error: invalid bulk length",
+		},
 		{"no number", "*\r\n", nil, "Protocol error: invalid multibulk length"},
 		{"plus", "*+1\r\n", nil, "Protocol error: invalid multibulk length"},
 		{"lone LF", "*1\n$4\nPING\n", nil, "Protocol error: invalid multibulk length"},
-		{"bulk too long", "*1\r\n$3\r\nPING\r\n", nil, "Protocol error: expected CRLF after a bulk string"},
+		{
+			"bulk too long", "*1\r\n$3\r\nPING\r\n", nil,
+			"Protocol error: expected CRLF after a bulk string",
+		},
 		{"nothing", "", nil, "incomplete command"},
 		{"huge but short", "*1048576\r\n$536870912\r\nx", nil, "incomplete command"},
 	} {
@@ -74,7 +80,8 @@ func words(args [][]byte) []string {
 	return all
 }
 
-const mixed = "*2\r\n$3\r\nGET\r\n$1\r\na\r\nPING\r\n\r\n*0\r\nset a \"x y\\x41\\n\" 'it\\'s'\n*-1\r\n*1\r\n$4\r\nECHO\r\n"
+const mixed = "*2\r\n$3\r\nGET\r\n$1\r\na\r\nPING\r\n\r\n*0\r\nset a \"x y\\x41\\n\" 'it\\'s'\n" +
+	"*-1\r\n*1\r\n$4\r\nECHO\r\n"
 
 var mixedCommands = [][]string{
 	{"GET", "a"},
@@ -198,6 +205,7 @@ func TestReaderLinesAndPayload(t *testing.T) {
 }
 
 func TestReaderRefuses(t *testing.T) {
+	const noCRLF = "Protocol error: expected CRLF after a bulk string"
 	for in, want := range map[string]string{
 		strings.Repeat("x", resp.MaxInline+2):    "Protocol error: too big inline request",
 		"get \"a\n":                              "Protocol error: unbalanced quotes in request",
@@ -206,7 +214,7 @@ func TestReaderRefuses(t *testing.T) {
 		"*1\r\n$20000\r\n":                       "Protocol error: invalid bulk length",
 		"*1\r\n" + strings.Repeat("$", 70000):    "Protocol error: invalid bulk length",
 		"*" + strings.Repeat("1", 70000):         "Protocol error: invalid multibulk length",
-		"*1\r\n$4\r\nPINGxx*1\r\n$4\r\nPING\r\n": "Protocol error: expected CRLF after a bulk string",
+		"*1\r\n$4\r\nPINGxx*1\r\n$4\r\nPING\r\n": noCRLF,
 	} {
 		r := resp.NewReader(strings.NewReader(in), 512)
 		r.SetLimits(10, 16384)
@@ -390,5 +398,13 @@ func TestReaderAccountsForItsMemory(t *testing.T) {
 	})
 	if _, _, err := r.ReadCommand(); !errors.Is(err, full) {
 		t.Errorf("past the limit: %v", err)
+	}
+}
+
+func TestIsWord(t *testing.T) {
+	for arg, want := range map[string]bool{"ack": true, "ACK": true, "aCk": true, "ac": false, "acks": false, "": false} {
+		if got := resp.IsWord([]byte(arg), "ACK"); got != want {
+			t.Errorf("%q: %v", arg, got)
+		}
 	}
 }

@@ -12,7 +12,15 @@
 //	reader.go        a file opened for one replica, and the choice of the file
 //	pressure.go      the rule that decides when the next snapshot is due
 //	memory_limit.go  the bound on replaced data that a snapshot keeps in memory
+//	fortest.go       what only tests of the node change
 //
 // The package knows the replication log, the keyspace and the RDB format, and nothing of
 // roles, replicas or sockets. What it needs of the node is the interface Node.
+//
+// # Logs
+//
+// The store has a logger for what no caller learns: the end of each attempt of Run, which nobody
+// may have requested; a file that Acquire or Load passes over because another one serves; and
+// collections that Load leaves out. An error that a method returns is not logged here. An attempt
+// that fails is logged once by Run; those who wait for it get the error for their reply.
 package snapshots

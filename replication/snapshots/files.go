@@ -133,7 +133,7 @@ func (s *Store) load(at replog.Offset, keys *keyspace.Keyspace) (file File, err 
 	if err != nil {
 		return file, &FileError{fmt.Errorf("load snapshot %s: %w", path, err)}
 	}
-	if aux.ReplID != "" && aux.Offset != int64(at) {
+	if aux.ReplID != "" && aux.Offset != at {
 		return file, &FileError{fmt.Errorf(
 			"load snapshot %s: it says inside that it is of offset %d", path, aux.Offset)}
 	}

@@ -25,7 +25,7 @@ type Pressure struct {
 	Every     int64 // Config.Every
 	Keep      int64 // log.keep; negative: all
 	Free      int64 // free room on the volume; negative: not known
-	Droppable int64 // log before the newest snapshot, which can be dropped to make room
+	Trimmable int64 // log before the newest snapshot, which can be removed to make room
 }
 
 // Due reports whether a snapshot is due: because a restart would replay much, because the log
@@ -46,17 +46,17 @@ func (p Pressure) Due() bool {
 }
 
 // Scarce reports whether the volume has hardly more room than the next snapshot needs.
-func (p Pressure) Scarce() bool { return p.Free+p.Droppable < p.Next+p.Next/8+roomAhead }
+func (p Pressure) Scarce() bool { return p.Free+p.Trimmable < p.Next+p.Next/8+roomAhead }
 
 // Fits reports whether the next snapshot finds room on the volume, as far as can be known.
 func (p Pressure) Fits() bool {
-	return p.Free < 0 || !p.Hopeless() && (!p.Known || p.Free+p.Droppable >= p.Next-p.Next/8)
+	return p.Free < 0 || !p.Hopeless() && (!p.Known || p.Free+p.Trimmable >= p.Next-p.Next/8)
 }
 
 // Hopeless reports whether the next snapshot certainly lacks room. An attempt would only take
 // room from the log meanwhile.
 func (p Pressure) Hopeless() bool {
-	room := p.Free + p.Droppable
+	room := p.Free + p.Trimmable
 	return p.Free >= 0 && (p.Lacked > 0 && room <= p.Lacked || p.Known && room < p.Next/2)
 }
 
@@ -70,7 +70,7 @@ func (p Pressure) Spare(running bool, written, extra int64) int64 {
 		return 0
 	case running:
 		return max(want-written, 0)
-	case p.Free+p.Droppable < p.Next-p.Next/8:
+	case p.Free+p.Trimmable < p.Next-p.Next/8:
 		return 0
 	}
 	return want

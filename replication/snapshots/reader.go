@@ -91,50 +91,48 @@ func (r *Reader) CheckReadable() error {
 // Transcode copies the file to w in the encoding that Redis 6.2 loads. It returns a
 // *FileError if the fault is neither of w nor of the wait for bytes.
 func (r *Reader) Transcode(ctx context.Context, w io.Writer) error {
-	in, out := &growingReader{ctx: ctx, r: r}, &errWriter{w: w}
+	var waitErr, writeErr error
+	in := readFunc(func(p []byte) (n int, err error) {
+		if n, waitErr, err = r.readNext(ctx, p); waitErr != nil {
+			return n, waitErr
+		}
+		return n, err
+	})
+	out := writeFunc(func(p []byte) (n int, err error) {
+		n, writeErr = w.Write(p)
+		return n, writeErr
+	})
 	lossy, err := rdb.Transcode(out, in)
 	r.Lossy = lossy
-	if err != nil && in.err == nil && out.err == nil {
+	if err != nil && waitErr == nil && writeErr == nil {
 		err = &FileError{err}
 	}
 	return err
 }
 
-// errWriter keeps the error of its writer.
-type errWriter struct {
-	w   io.Writer
-	err error
-}
-
-func (e *errWriter) Write(p []byte) (int, error) {
-	n, err := e.w.Write(p)
-	e.err = err
-	return n, err
-}
-
-// growingReader reads the file of a Reader, and waits for bytes that are not written yet.
-type growingReader struct {
-	ctx context.Context
-	r   *Reader
-	err error // why the wait ended
-}
-
-func (g *growingReader) Read(p []byte) (int, error) {
+// readNext reads the next bytes of the file, and waits until there are any. waitErr is why the wait
+// ended without bytes; err is an error of the file, io.EOF at its end.
+func (r *Reader) readNext(ctx context.Context, p []byte) (n int, waitErr, err error) {
 	// A complete file needs no wait, so the end of ctx is checked here.
-	if g.err = g.ctx.Err(); g.err != nil {
-		return 0, g.err
+	if err := ctx.Err(); err != nil {
+		return 0, err, nil
 	}
-	var ready int64
-	if ready, g.err = g.r.Ready(g.ctx); g.err != nil {
-		return 0, g.err
+	ready, err := r.Ready(ctx)
+	if err != nil {
+		return 0, err, nil
 	}
 	if ready == 0 {
-		return 0, io.EOF
+		return 0, nil, io.EOF
 	}
-	n, err := g.r.file.ReadAt(p[:min(int64(len(p)), ready)], g.r.off)
-	g.r.off += int64(n)
-	return n, err
+	n, err = r.file.ReadAt(p[:min(int64(len(p)), ready)], r.off)
+	r.off += int64(n)
+	return n, nil, err
 }
+
+// readFunc is a function as an io.Reader.
+type readFunc func(p []byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
 // Acquire opens a snapshot for a replica. It takes the newest file or the one being written
 // while the log since its offset is short, else it waits for a new snapshot's point.
@@ -217,7 +215,10 @@ func (s *Store) openLocked(serves func(replog.Offset) bool) (*Reader, error) {
 	case r.writer != nil || lacksResources(err):
 		return nil, fmt.Errorf("open snapshot: %w", err)
 	}
-	s.markUnreadableLocked(r, err)
+	if s.markUnreadableLocked(r, err) {
+		s.c.Logger.Error().Err(s.unreadable).Stringer("offset", r.At).
+			Msg("the newest snapshot is not usable: another is written")
+	}
 	return nil, nil
 }
 
@@ -228,25 +229,27 @@ func lacksResources(err error) bool {
 }
 
 // MarkUnreadable stops the use of a file that could not be read, and requests another
-// snapshot. why is a *FileError.
+// snapshot. why is a *FileError, which the caller logs.
 func (s *Store) MarkUnreadable(r *Reader, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.markUnreadableLocked(r, why)
+	if s.markUnreadableLocked(r, why) {
+		s.c.Logger.Error().Stringer("offset", r.At).Str("file", s.Path(r.At)).
+			Msg("the newest snapshot is not usable: another is written")
+	}
 }
 
 // markUnreadableLocked marks the newest snapshot unreadable if r was opened on it. A Reader
 // that was opened while its file was being written has no time and is assumed to be of the
-// newest; at worst one extra snapshot is taken.
-func (s *Store) markUnreadableLocked(r *Reader, why error) {
+// newest; at worst one extra snapshot is taken. It reports whether the mark is new.
+func (s *Store) markUnreadableLocked(r *Reader, why error) bool {
 	older := r.At != s.newest.At || !r.made.IsZero() && !r.made.Equal(s.newest.Time)
 	if s.unreadable != nil || older {
-		return
+		return false
 	}
 	s.unreadable = fmt.Errorf("%s cannot be read: %w", s.Path(r.At), why)
-	s.c.Logger.Error().Err(s.unreadable).Stringer("offset", r.At).
-		Msg("the newest snapshot is not usable: another is written")
 	s.requestLocked()
+	return true
 }
 
 const (

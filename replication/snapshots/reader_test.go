@@ -27,13 +27,15 @@ func TestReaderStops(t *testing.T) {
 	}
 	defer f.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	r := &growingReader{ctx: ctx, r: &Reader{file: f, size: 100}}
-	if _, err := io.ReadFull(r, make([]byte, 50)); err != nil {
-		t.Fatal(err)
+	r := &Reader{file: f, size: 100}
+	n, waitErr, err := r.readNext(ctx, make([]byte, 50))
+	if n != 50 || waitErr != nil || err != nil {
+		t.Fatal(n, waitErr, err)
 	}
 	cancel()
-	if n, err := r.Read(make([]byte, 50)); n != 0 || !errors.Is(err, context.Canceled) {
-		t.Errorf("after the end of its context it reads %d bytes: %v", n, err)
+	n, waitErr, err = r.readNext(ctx, make([]byte, 50))
+	if n != 0 || !errors.Is(waitErr, context.Canceled) || err != nil {
+		t.Errorf("after the end of its context it reads %d bytes: %v, %v", n, waitErr, err)
 	}
 }
 
@@ -63,9 +65,18 @@ func TestFaultOfFileOrSocket(t *testing.T) {
 		{name: "good", data: good.Bytes(), size: good.Len(), ctx: t.Context(), w: io.Discard},
 		{name: "socket", data: good.Bytes(), size: good.Len(), ctx: t.Context(), w: brokenPipe{}},
 		{name: "end of the node", data: good.Bytes(), size: good.Len(), ctx: ended, w: io.Discard},
-		{name: "bad sector", data: good.Bytes(), size: good.Len(), bad: 21, ctx: t.Context(), w: io.Discard, damaged: true},
-		{name: "checksum", data: flipped, size: good.Len(), ctx: t.Context(), w: io.Discard, damaged: true},
-		{name: "cut", data: good.Bytes()[:20], size: good.Len(), ctx: t.Context(), w: io.Discard, damaged: true},
+		{
+			name: "bad sector", data: good.Bytes(), size: good.Len(), bad: 21, ctx: t.Context(),
+			w: io.Discard, damaged: true,
+		},
+		{
+			name: "checksum", data: flipped, size: good.Len(), ctx: t.Context(), w: io.Discard,
+			damaged: true,
+		},
+		{
+			name: "cut", data: good.Bytes()[:20], size: good.Len(), ctx: t.Context(), w: io.Discard,
+			damaged: true,
+		},
 	} {
 		volume.Put("snapshot", tc.data)
 		if tc.bad > 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,11 +65,9 @@ type Config struct {
 // Store keeps the newest snapshot file, and writes one at a time. Requests that arrive while a
 // snapshot waits for its point share it. It is safe for concurrent use.
 type Store struct {
-	// Encode writes an RDB file. Tests replace it before Run.
-	Encode func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error
-
 	c       Config
 	node    Node
+	encode  encodeFunc // rdb.Write, except in tests
 	opened  time.Time
 	stopped chan struct{} // closed when no request is served any more
 	stop    func()        // closes stopped; may be called again
@@ -116,7 +113,7 @@ type Job struct{ j *job }
 func New(c Config, n Node) *Store {
 	stopped := make(chan struct{})
 	return &Store{
-		Encode: rdb.Write, c: c, node: n, opened: time.Now(),
+		c: c, node: n, encode: rdb.Write, opened: time.Now(),
 		stopped: stopped, stop: sync.OnceFunc(func() { close(stopped) }),
 	}
 }
@@ -198,7 +195,7 @@ func (s *Store) pressureLocked() Pressure {
 	from := start
 	if !s.newest.IsZero() {
 		from = s.newest.At
-		p.Droppable = max(int64(from-start), 0)
+		p.Trimmable = max(int64(from-start), 0)
 	}
 	p.Logged = int64(end - from)
 	if s.newest.live > 0 {
@@ -280,13 +277,6 @@ func (s *Store) SetTooSmall(why string) {
 		return
 	}
 	s.tooSmall.Store(&why)
-}
-
-// SetEvery changes Config.Every, and lets the store start no snapshot on its own for a time.
-func (s *Store) SetEvery(bytes int64, pause time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.c.Every, s.pause = bytes, time.Now().Add(pause)
 }
 
 // Status describes the newest snapshot file and the one being written.

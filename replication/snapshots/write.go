@@ -58,7 +58,7 @@ func (s *Store) write(ctx context.Context, p Point, j *job) (err error) {
 	s.current = w
 	close(j.fixed)
 	s.mu.Unlock()
-	if err := w.fill(ctx, s.encoder(s.Encode, p.Keys, p.ID, p.At)); err != nil {
+	if err := w.fill(ctx, s.encoder(s.encode, p.Keys, p.ID, p.At)); err != nil {
 		return err
 	}
 	if err := s.node.Log().Sync(); err != nil {
@@ -94,7 +94,7 @@ func (s *Store) encoder(
 	encode encodeFunc, keys *keyspace.Snapshot, id identity.ID, at replog.Offset,
 ) func(io.Writer) error {
 	aux := rdb.Aux{
-		ReplID: string(id), Offset: int64(at), CTime: time.Now().Unix(), Version: s.c.Version,
+		ReplID: string(id), Offset: at, CTime: time.Now().Unix(), Version: s.c.Version,
 	}
 	return func(w io.Writer) error { return encode(w, aux, keys) }
 }

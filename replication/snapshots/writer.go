@@ -43,10 +43,16 @@ func newWriter(fsys disk.FS, path string, p Point) (*writer, error) {
 	return &writer{point: p, fs: fsys, path: path, f: f, grown: make(chan struct{})}, nil
 }
 
-// fill writes the file's contents, syncs and closes it. Readers may read the last byte before
-// the sync. They are woken at the end and at a fault in any case.
+// fill writes the file's contents, syncs and closes it. Once ctx has ended, the next write fails
+// with its cause. Readers may read the last byte before the sync. They are woken at the end and
+// at a fault in any case.
 func (w *writer) fill(ctx context.Context, encode func(io.Writer) error) error {
-	b := bufio.NewWriterSize(&cancelableWriter{ctx, w}, 1<<20)
+	b := bufio.NewWriterSize(writeFunc(func(p []byte) (int, error) {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		return w.Write(p)
+	}), 1<<20)
 	err := encode(b)
 	if err == nil {
 		err = b.Flush()
@@ -124,15 +130,7 @@ func (w *writer) wait(ctx context.Context, enough func(size int64) bool) (int64,
 	}
 }
 
-// cancelableWriter fails the next write once ctx has ended, with its cause.
-type cancelableWriter struct {
-	ctx context.Context
-	w   io.Writer
-}
+// writeFunc is a function as an io.Writer.
+type writeFunc func(p []byte) (int, error)
 
-func (c *cancelableWriter) Write(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.w.Write(p)
-}
+func (f writeFunc) Write(p []byte) (int, error) { return f(p) }

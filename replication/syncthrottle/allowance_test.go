@@ -19,10 +19,16 @@ func TestAllowance(t *testing.T) {
 		lasts time.Duration // until the receiver is over its time; 0: never
 	}{
 		{name: "fast", rate: 100 << 20},
-		{name: "twice the rate with stalls of 4 minutes", rate: 2 << 20, stall: 4 * time.Minute, every: 1000},
+		{
+			name: "twice the rate with stalls of 4 minutes", rate: 2 << 20, stall: 4 * time.Minute,
+			every: 1000,
+		},
 		{name: "17 kB/s", rate: 17_000, lasts: 5 * time.Minute},
 		{name: "half the rate", rate: 512 << 10, lasts: 10 * time.Minute},
-		{name: "stalls of 6 minutes", rate: 100 << 20, stall: 6 * time.Minute, every: 1000, lasts: 6 * time.Minute},
+		{
+			name: "stalls of 6 minutes", rate: 100 << 20, stall: 6 * time.Minute, every: 1000,
+			lasts: 6 * time.Minute,
+		},
 	} {
 		a := syncthrottle.NewAllowance(1<<20, 5*time.Minute)
 		took := time.Duration(0)

@@ -14,7 +14,10 @@ import (
 )
 
 func FuzzParseSync(f *testing.F) {
-	for _, line := range []string{"+CONTINUE", "+CONTINUE " + string(mark), "+FULLRESYNC " + string(mark) + " 55", " ", "+", "+PONG", "+FULLRESYNC  x 9223372036854775807"} {
+	for _, line := range []string{
+		"+CONTINUE", "+CONTINUE " + string(mark), "+FULLRESYNC " + string(mark) + " 55", " ", "+",
+		"+PONG", "+FULLRESYNC  x 9223372036854775807",
+	} {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
@@ -41,15 +44,16 @@ func FuzzPayload(f *testing.F) {
 		if err != nil {
 			return
 		}
-		head := sent[:bytes.IndexByte(sent, '$')+bytes.IndexByte(sent[bytes.IndexByte(sent, '$'):], '\n')+1]
-		body := sent[len(head):]
+		_, afterDollar, _ := bytes.Cut(sent, []byte("$"))
+		_, body, _ := bytes.Cut(afterDollar, []byte("\n"))
 		got, err := io.ReadAll(p)
 		received, total := p.Progress()
 		rest, _ := io.ReadAll(l.r)
 		switch {
 		case !bytes.HasPrefix(body, got):
 			t.Fatalf("of %q it makes %q", sent, got)
-		case total >= 0 && (err != nil || int64(len(got)) != min(total, int64(len(body))) || received != int64(len(got)) || !bytes.Equal(rest, body[len(got):])):
+		case total >= 0 && (err != nil || int64(len(got)) != min(total, int64(len(body))) ||
+			received != int64(len(got)) || !bytes.Equal(rest, body[len(got):])):
 			t.Fatalf("of %q it makes %q and leaves %q, %v", sent, got, rest, err)
 		case total < 0 && err == nil && !bytes.Equal(rest, body[len(got)+markLen:]):
 			t.Fatalf("of %q it makes %q and leaves %q", sent, got, rest)
@@ -89,7 +93,7 @@ func FuzzNext(f *testing.F) {
 				if fault = l.Next(&b); fault != nil {
 					return all, kinds, fault
 				}
-				for ; b.Len() > 0; b.Drop(1) {
+				for ; b.Len() > 0; b.Discard(1) {
 					whole := b.First(1)
 					for rest := whole; len(rest) > 0; {
 						_, n, err := resp.ParseCommand(rest, nil)

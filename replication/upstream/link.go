@@ -337,8 +337,8 @@ func (b *Batch) First(n int) []byte {
 	return b.buf[b.start:end:end]
 }
 
-// Drop removes the first n records, at least 1.
-func (b *Batch) Drop(n int) {
+// Discard removes the first n records, at least 1.
+func (b *Batch) Discard(n int) {
 	b.start = b.recs[n-1].end
 	b.recs = b.recs[n:]
 }

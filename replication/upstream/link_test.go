@@ -105,7 +105,11 @@ func TestPSync(t *testing.T) {
 	}{
 		{id, "+CONTINUE", id + " 101", upstream.Sync{}, ""},
 		{id, "\n\n+CONTINUE " + other, id + " 101", upstream.Sync{ID: other}, ""},
-		{"", "\n+FULLRESYNC " + other + " 55", "? -1", upstream.Sync{Full: true, ID: other, Offset: 55}, ""},
+		{
+			"", "\n+FULLRESYNC " + other + " 55", "? -1",
+			upstream.Sync{Full: true, ID: other, Offset: 55},
+			"",
+		},
 		{id, "-NOMASTERLINK wait", id + " 101", upstream.Sync{}, "NOMASTERLINK"},
 		{id, "+FULLRESYNC " + other + " -1", id + " 101", upstream.Sync{}, "FULLRESYNC"},
 		{id, "+PONG", id + " 101", upstream.Sync{}, "PONG"},
@@ -161,7 +165,7 @@ func TestNext(t *testing.T) {
 		if err := l.Next(&b); err != nil {
 			t.Fatal(err)
 		}
-		for last := replog.Kind(0); b.Len() > 0; b.Drop(1) {
+		for last := replog.Kind(0); b.Len() > 0; b.Discard(1) {
 			if last == replog.GetAck {
 				t.Error("a batch continues after a GETACK")
 			}
@@ -230,7 +234,9 @@ func TestCommandOfManyArguments(t *testing.T) {
 // Invalid data is distinguished from a broken connection.
 func TestContentError(t *testing.T) {
 	var content *upstream.ContentError
-	for sent, want := range map[string]bool{"PING\r\n": true, "*1\r\n$999999999999\r\n": true, "*x\r\n": true, "": false} {
+	for sent, want := range map[string]bool{
+		"PING\r\n": true, "*1\r\n$999999999999\r\n": true, "*x\r\n": true, "": false,
+	} {
 		l := dial(t, serve(t, handshake, sent))
 		if sent == "" {
 			l.Close()

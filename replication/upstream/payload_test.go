@@ -15,7 +15,8 @@ func TestMarkedPayload(t *testing.T) {
 	for _, size := range []int{0, 1, 39, 40, 41, 1000, 64 << 10, 64<<10 + 1, 200_001} {
 		body := bytes.Repeat([]byte("0123456789abc"), size/13+1)[:size]
 		for name, wrap := range map[string]func(io.Reader) io.Reader{
-			"whole": func(r io.Reader) io.Reader { return r }, "halves": iotest.HalfReader, "bytes": iotest.OneByteReader,
+			"whole":  func(r io.Reader) io.Reader { return r },
+			"halves": iotest.HalfReader, "bytes": iotest.OneByteReader,
 		} {
 			p := newMarked(wrap(io.MultiReader(bytes.NewReader(body), bytes.NewReader(mark))), mark)
 			got, err := io.ReadAll(p)

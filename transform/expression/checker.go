@@ -93,7 +93,7 @@ func (c *checker) check(n ast.Node) node {
 			return c.call(n, f.Value, n.Arguments)
 		}
 	case *ast.ArrayNode:
-		return c.fail(n, "a list can only stand on the right of in")
+		return c.fail(n, "a list is allowed only on the right of in")
 	case *ast.VariableDeclaratorNode:
 		return c.fail(n, "let is not available in expressions")
 	}
@@ -286,7 +286,7 @@ func (c *checker) unify(n ast.Node, l, r node) (node, node, Kind) {
 					return fl, fr, Float
 				}
 			}
-			c.fail(n, "an exact number and a float do not mix exactly: "+
+			c.fail(n, "an exact number and a float have no exact result: "+
 				"write float(x) around the exact one")
 			return l, r, Null
 		}

@@ -12,8 +12,8 @@
 //   - No expression can read a clock, so the same row always gives the same value.
 //   - Values are not boxed, so most expressions do not allocate per row.
 //
-// What the checker does not know is rejected. A later version can therefore accept more without a
-// change to expressions that exist.
+// Every form that the checker does not support is rejected. A later version can therefore accept
+// more without a change to expressions that exist.
 //
 // # Columns
 //

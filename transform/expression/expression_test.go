@@ -33,10 +33,12 @@ var table = &binlog.Table{Database: "shop", Name: "t", Columns: []binlog.Column{
 var cells = [][]byte{
 	[]byte(
 		"-7",
-	), []byte("9223372036854775807"), []byte("18446744073709551615"), []byte("12.50"), []byte("0.1"), []byte("Ärger"), nil, nil,
+	), []byte("9223372036854775807"), []byte("18446744073709551615"), []byte("12.50"),
+	[]byte("0.1"), []byte("Ärger"), nil, nil,
 	[]byte(
 		"2024-05-01 10:00:00",
-	), []byte("2024-05-01"), []byte("-12:30:00"), []byte("x,yy"), []byte("3"), []byte("1"), nil, []byte("0.1"),
+	), []byte("2024-05-01"), []byte("-12:30:00"), []byte("x,yy"), []byte("3"), []byte("1"), nil,
+	[]byte("0.1"),
 	[]byte("2024-05-01 10:00:00.050"), []byte("5"),
 }
 
@@ -186,7 +188,8 @@ func TestBadExpressions(t *testing.T) {
 	}{
 		{
 			`ns + "x"`,
-			"ns may be NULL and + needs a value: only ==, != and ?? take a NULL, so give it a default, as in (ns ?? \"\")",
+			"ns may be NULL and + needs a value: only ==, != and ?? take a NULL, " +
+				"so give it a default, as in (ns ?? \"\")",
 			1,
 		},
 		{`i > 1 and ni > 1`, "ni may be NULL", 11},
@@ -200,7 +203,7 @@ func TestBadExpressions(t *testing.T) {
 		{`s startsWith ns`, "may be NULL", 14},
 		{`i == "x"`, "an integer and text do not fit together: write string(x)", 3},
 		{`s + 1`, "text and an integer do not fit", 3},
-		{`d * f`, "an exact number and a float do not mix exactly: write float(x)", 3},
+		{`d * f`, "an exact number and a float have no exact result: write float(x)", 3},
 		{`d / 2`, "write float(x) around an exact number", 3},
 		{`i and true`, "and needs a condition and i is an integer: compare it, as in x != 0", 1},
 		{`first == true`, "MySQL's true and false are 1 and 0", 7},
@@ -219,7 +222,7 @@ func TestBadExpressions(t *testing.T) {
 		{`max(1)`, "2 to 16 arguments", 1},
 		{`s.x`, "columns have no parts", 3},
 		{`s[0]`, "columns have no parts", 2},
-		{`[1, 2]`, "only stand on the right of in", 1},
+		{`[1, 2]`, "allowed only on the right of in", 1},
 		{`let x = 1; x`, "let is not available", 5},
 		{`i in s`, "in needs a list", 6},
 		{`s matches s`, "must be written out", 11},
@@ -268,7 +271,8 @@ func TestBadExpressions(t *testing.T) {
 // CheckSyntax checks the syntax without a table, so it accepts any name of a column.
 func TestCheckSyntax(t *testing.T) {
 	for source, want := range map[string]string{
-		`a = 1`: "write == (not =)", `a == 1 AND b == 2`: "write and (not AND)", `a ==`: "unexpected", ``: "",
+		`a = 1`: "write == (not =)", `a == 1 AND b == 2`: "write and (not AND)",
+		`a ==`: "unexpected", ``: "",
 		`nope == 1`: "ok", `a and not b`: "ok", `$env["two words"] > 1`: "ok",
 	} {
 		err := expression.CheckSyntax(source)
@@ -285,11 +289,11 @@ func TestEvalErrors(t *testing.T) {
 		{`-big - 2`, "integer overflow"},
 		{`int(u)`, "integer overflow"},
 		{`i % (first - 1)`, "division by zero"},
-		{`i / (first - 1)`, "no finite number"},
+		{`i / (first - 1)`, "not a finite number"},
 		{`int(s)`, "not a 64-bit integer"},
 		{`float(s)`, "not a number"},
 		{`decimal(s)`, "not a decimal"},
-		{`string(1 / (first - 1))`, "no finite number"},
+		{`string(1 / (first - 1))`, "not a finite number"},
 	} {
 		p, err := expression.Compile(c.source, table)
 		if err != nil {

@@ -170,7 +170,7 @@ func (p *Program) AppendJSON(dst []byte, s *Scratch, r *binlog.Row) ([]byte, err
 }
 
 // ErrNoScore is the cause of the error that AppendScore returns for a date with a zero year, month
-// or day, which MySQL allows and which has no place in time.
+// or day, which MySQL allows and which is no point in time.
 var ErrNoScore = errNoMoment
 
 // AppendScore appends the value as the score of a sorted set: a number as AppendText does, a date
@@ -196,7 +196,7 @@ func (p *Program) AppendScore(
 // Scores reports whether the value can be a score: it is a number or a date.
 func (p *Program) Scores() bool { return p.root.kind.numeric() || p.root.kind == Moment }
 
-var errNotFinite = errors.New("the result is no finite number (a division by zero?)")
+var errNotFinite = errors.New("the result is not a finite number (a division by zero?)")
 
 // append appends a value that is not nil.
 func (p *Program) append(dst []byte, v value, json bool) ([]byte, bool, error) {

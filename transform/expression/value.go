@@ -217,7 +217,7 @@ func notMoment(b []byte) error {
 	return fmt.Errorf("%.40q is not a date like 2024-05-01 or 2024-05-01 10:00:00", b)
 }
 
-var errNoMoment = errors.New("is a date without a place in time (a zero year, month or day)")
+var errNoMoment = errors.New("is a date with a zero year, month or day, which is no point in time")
 
 // unixSeconds parses the text of a date in UTC, and returns the seconds since 1970 with as many
 // decimal places as the text has.

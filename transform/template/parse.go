@@ -16,7 +16,7 @@ const maxSource = 1024
 // Scope holds what the templates of a table may refer to.
 type Scope struct {
 	Table *binlog.Table
-	// Key holds the indexes of the columns that {pk...} stands for.
+	// Key holds the indexes of the columns that {pk...} represents.
 	Key []int
 	// Excluded[i] is set if no template may name column i. It has an entry for each column.
 	Excluded []bool
@@ -82,11 +82,11 @@ func scan(
 			literal(rest[0])
 			rest = rest[2:]
 		case rest[0] == '}':
-			return fmt.Errorf("the template %q has a } without its {; write }} for a brace", source)
+			return fmt.Errorf("the template %q has a } without a {; write }} for a brace", source)
 		case rest[0] == '{':
 			inside, after, ok := strings.Cut(rest[1:], "}")
 			if !ok {
-				return fmt.Errorf("the template %q has a { without its }; "+
+				return fmt.Errorf("the template %q has a { without a }; "+
 					"write {{ for a brace", source)
 			}
 			rest = after
@@ -124,7 +124,7 @@ func splitFilters(inside, source string) (string, []filter, error) {
 	return strings.TrimSpace(parts[0]), chain, nil
 }
 
-// resolve returns what a name in braces stands for: literal text or columns.
+// resolve returns what a name in braces represents: literal text or columns.
 func (sc *Scope) resolve(name, source string) (string, []int, error) {
 	switch name {
 	case "table":
@@ -151,7 +151,7 @@ func (sc *Scope) resolve(name, source string) (string, []int, error) {
 func (sc *Scope) segment(column int, chain []filter) (segment, error) {
 	col := &sc.Table.Columns[column]
 	if sc.Excluded[column] {
-		return segment{}, fmt.Errorf("the column %s is excluded and must not leave, "+
+		return segment{}, fmt.Errorf("the column %s is excluded and must not be published, "+
 			"so a template cannot name it; take it out of exclude, or list the fields with include",
 			col.Name)
 	}

@@ -73,7 +73,7 @@ func SkipOrFail(tb testing.TB, err error) {
 }
 
 // recordSkip appends a line to the file of skipped tests. Only skipped tests read the variable
-// with the name of that file. So go test knows that their results depend on it, and does not take
+// with the name of that file. So go test records that their results depend on it, and does not take
 // them from its cache next time.
 func recordSkip(line string) error {
 	path := os.Getenv(servers.SkippedEnv)

@@ -12,18 +12,23 @@ type sibling struct {
 // setUnder inserts s.newEntry, whose key is key, in or under the node at `at`, and splits nodes
 // that become too large. It returns the node that replaces `at`, the new siblings to its right,
 // and whether the key is new.
-func (s *Nodes) setUnder(at arena.Addr, key []byte) (self arena.Addr, more []sibling, added bool) {
+func (s *Nodes) setUnder(at arena.Addr, key []byte) (self arena.Addr, more []sibling, added bool, err error) {
 	n := s.node(at)
 	if n.isLeaf() {
 		return s.setInLeaf(at, n, key)
 	}
 	c := n.childIndex(key)
 	child, count := n.childAt(c)
-	newChild, more, added := s.setUnder(child, key)
-	if newChild == child && len(more) == 0 && !added {
-		return at, nil, false
+	newChild, more, added, err := s.setUnder(child, key)
+	if err != nil {
+		return 0, nil, false, err
 	}
-	at, n = s.writable(at)
+	if newChild == child && len(more) == 0 && !added {
+		return at, nil, false, nil
+	}
+	if at, n, err = s.writable(at); err != nil {
+		return 0, nil, false, err
+	}
 	switch {
 	case len(more) > 0:
 		count = s.node(newChild).entryCount()
@@ -32,24 +37,29 @@ func (s *Nodes) setUnder(at arena.Addr, key []byte) (self arena.Addr, more []sib
 	}
 	n.setChild(c, newChild, count)
 	if len(more) == 0 {
-		return at, nil, added
+		return at, nil, added, nil
 	}
 	var entries [][]byte
 	for _, m := range more {
 		entries = append(entries, appendChild(nil, m.at, m.count, m.low))
 	}
-	at = s.replaceEntries(at, c+1, c+1, entries...)
+	if at, err = s.replaceEntries(at, c+1, c+1, entries...); err != nil {
+		return 0, nil, false, err
+	}
 	if n = s.node(at); n.count() <= maxChildren {
-		return at, nil, added
+		return at, nil, added, nil
 	}
 	cut := n.count() / 2
 	if c+1+len(more) == n.count() {
 		cut = n.count() - 2 // ascending inserts leave full nodes to the left
 	}
 	right, all := sibling{low: append([]byte(nil), n.lowKey(cut)...)}, n.count()
-	right.at = s.newNode(n[levelOffset], s.rawEntries(n, cut, all))
+	if right.at, err = s.newNode(n[levelOffset], s.rawEntries(n, cut, all)); err != nil {
+		return 0, nil, false, err
+	}
 	right.count = s.node(right.at).entryCount()
-	return s.replaceEntries(at, cut, all), []sibling{right}, added
+	at, err = s.replaceEntries(at, cut, all)
+	return at, []sibling{right}, added, err
 }
 
 // rawEntries returns the encoded entries of a node, from i up to but not including j, in s.scratch.
@@ -64,18 +74,19 @@ func (s *Nodes) rawEntries(n node, i, j int) [][]byte {
 // setInLeaf is setUnder for a leaf.
 func (s *Nodes) setInLeaf(
 	at arena.Addr, n node, key []byte,
-) (self arena.Addr, more []sibling, added bool) {
+) (self arena.Addr, more []sibling, added bool, err error) {
 	i, found := n.find(key)
 	j := i
 	if found {
 		if string(n.rawEntry(i)) == string(s.newEntry) {
-			return at, nil, false
+			return at, nil, false, nil
 		}
 		j++
 	}
 	count, size := n.count()+1-(j-i), n.size()+len(s.newEntry)-(n.start(j)-n.start(i))
 	if count <= maxLeafEntries && size <= maxLeafBytes || count == 1 {
-		return s.replaceEntries(at, i, j, s.newEntry), nil, !found
+		at, err = s.replaceEntries(at, i, j, s.newEntry)
+		return at, nil, !found, err
 	}
 	// Distribute the entries over two leaves, or three if one entry is long.
 	s.scratch = s.rawEntries(n, 0, i)
@@ -84,17 +95,24 @@ func (s *Nodes) setInLeaf(
 		s.scratch = append(s.scratch, n.rawEntry(k))
 	}
 	cuts := splitPoints(s.scratch, size, i)
-	first := s.newNode(0, s.scratch[:cuts[0]])
+	first, err := s.newNode(0, s.scratch[:cuts[0]])
+	if err != nil {
+		return 0, nil, false, err
+	}
 	for k, from := range cuts {
 		to := len(s.scratch)
 		if k+1 < len(cuts) {
 			to = cuts[k+1]
 		}
 		low := separator(s.scratch[from-1], s.scratch[from])
-		more = append(more, sibling{s.newNode(0, s.scratch[from:to]), to - from, low})
+		right, err := s.newNode(0, s.scratch[from:to])
+		if err != nil {
+			return 0, nil, false, err
+		}
+		more = append(more, sibling{right, to - from, low})
 	}
 	s.discardNode(at)
-	return first, more, !found
+	return first, more, !found, nil
 }
 
 // splitPoints returns the indexes at which a leaf that has become too large is split. entries has
@@ -146,27 +164,32 @@ func separator(left, right []byte) []byte {
 
 // removeUnder deletes a key that exists in or under a node. It returns the node that replaces `at`,
 // or 0 if no entry is left.
-func (s *Nodes) removeUnder(at arena.Addr, key []byte) arena.Addr {
+func (s *Nodes) removeUnder(at arena.Addr, key []byte) (arena.Addr, error) {
 	n := s.node(at)
 	if n.isLeaf() {
 		if n.count() == 1 {
 			s.discardNode(at)
-			return 0
+			return 0, nil
 		}
 		i, _ := n.find(key)
 		return s.replaceEntries(at, i, i+1)
 	}
 	c := n.childIndex(key)
 	child, count := n.childAt(c)
-	newChild := s.removeUnder(child, key)
+	newChild, err := s.removeUnder(child, key)
+	if err != nil {
+		return 0, err
+	}
 	if newChild == 0 {
 		if n.count() == 1 {
 			s.discardNode(at)
-			return 0
+			return 0, nil
 		}
 		return s.replaceEntries(at, c, c+1)
 	}
-	at, n = s.writable(at)
+	if at, n, err = s.writable(at); err != nil {
+		return 0, err
+	}
 	n.setChild(c, newChild, count-1)
 	switch {
 	case c > 0 && s.canMerge(n, c-1):
@@ -174,7 +197,7 @@ func (s *Nodes) removeUnder(at arena.Addr, key []byte) arena.Addr {
 	case c+1 < n.count() && s.canMerge(n, c):
 		return s.mergeChildren(at, c)
 	}
-	return at
+	return at, nil
 }
 
 // canMerge reports whether child c of a node and the child after it are small enough to become one
@@ -190,7 +213,7 @@ func (s *Nodes) canMerge(n node, c int) bool {
 }
 
 // mergeChildren replaces child c of a node and the child after it by one node.
-func (s *Nodes) mergeChildren(at arena.Addr, c int) arena.Addr {
+func (s *Nodes) mergeChildren(at arena.Addr, c int) (arena.Addr, error) {
 	n := s.node(at)
 	left, leftCount := n.childAt(c)
 	right, rightCount := n.childAt(c + 1)
@@ -205,7 +228,10 @@ func (s *Nodes) mergeChildren(at arena.Addr, c int) arena.Addr {
 		entries = append(entries, e)
 	}
 	s.scratch = entries
-	merged := s.newNode(a[levelOffset], entries)
+	merged, err := s.newNode(a[levelOffset], entries)
+	if err != nil {
+		return 0, err
+	}
 	s.discardNode(left)
 	s.discardNode(right)
 	return s.replaceEntries(at, c, c+2, appendChild(nil, merged, leftCount+rightCount, n.lowKey(c)))

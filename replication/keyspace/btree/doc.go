@@ -10,11 +10,13 @@
 // Begin, then any changes of any of these trees, then Commit or Rollback. Nodes
 // that the unit itself has created are changed in place. Other nodes are copied
 // first, along one path from the root. Commit frees the nodes that the unit has
-// replaced. The caller must follow two rules:
+// replaced. The caller must follow these rules:
 //
 //   - Of a tree that a unit has changed, use only the new copy after Commit, and
 //     only the old copy after Rollback. Readers that pinned or held the arena
 //     before Commit may go on with the old copy.
+//   - If the arena is full, the unit fails: Nodes.Err returns the error, and the
+//     unit must end with Rollback.
 //   - Pass a tree that is deleted as a whole to FreeTree. Two trees may share
 //     nodes only within one unit; Clone makes a tree that shares no nodes.
 //

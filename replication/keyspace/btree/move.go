@@ -5,25 +5,36 @@ import "rowfall/replication/keyspace/arena"
 // Defrag copies nodes that lie in sparse chunks of the arena (see arena.StartDefrag), a few at a
 // time: the nodes on the path to the entry of the given rank, and the leaves beside it. It returns
 // the rank to continue with, which is the number of entries when all nodes have been visited, and
-// the number of nodes that it has examined. It must be called in a unit, and panics with FullError
-// if the arena is full.
+// the number of nodes that it has examined. It must be called in a unit; if that has failed (see
+// Nodes.Err), the tree becomes empty.
 func (t *Tree) Defrag(rank int) (next, examined int) {
 	if t.root == 0 || rank >= t.len {
 		return t.len, 0
 	}
-	t.root, next, examined = t.nodes.moveNodes(t.root, t.len, rank)
+	s := t.nodes
+	if s.err == nil {
+		t.root, next, examined, s.err = s.moveNodes(t.root, t.len, rank)
+	}
+	if s.err != nil {
+		t.clear()
+		return 0, 0
+	}
 	return next, examined
 }
 
 // moveNodes does the work of Defrag under a node that has `total` entries in or under it. It
 // returns the node or its replacement. Ranks are relative to the first entry under the node.
-func (s *Nodes) moveNodes(at arena.Addr, total, rank int) (self arena.Addr, next, examined int) {
+func (s *Nodes) moveNodes(
+	at arena.Addr, total, rank int,
+) (self arena.Addr, next, examined int, err error) {
 	if s.arena.NeedsMove(at) {
-		at, _ = s.replaceWithCopy(at)
+		if at, _, err = s.replaceWithCopy(at); err != nil {
+			return 0, 0, 0, err
+		}
 	}
 	n := s.node(at)
 	if n.isLeaf() {
-		return at, total, 1
+		return at, total, 1, nil
 	}
 	leaves := n[levelOffset] == 1
 	start := 0
@@ -33,18 +44,22 @@ func (s *Nodes) moveNodes(at arena.Addr, total, rank int) (self arena.Addr, next
 		switch {
 		case !leaves && rank >= start+count:
 		case !leaves:
-			moved, next, examined = s.moveNodes(child, count, rank-start)
+			moved, next, examined, err = s.moveNodes(child, count, rank-start)
 		case s.arena.NeedsMove(child):
-			moved, _ = s.replaceWithCopy(child)
+			moved, _, err = s.replaceWithCopy(child)
 		}
-		if moved != child {
-			at, n = s.writable(at)
-			n.setChild(i, moved, count)
+		if moved != child && err == nil {
+			if at, n, err = s.writable(at); err == nil {
+				n.setChild(i, moved, count)
+			}
+		}
+		if err != nil {
+			return 0, 0, 0, err
 		}
 		if examined > 0 {
-			return at, start + next, examined + 1
+			return at, start + next, examined + 1, nil
 		}
 		start += count
 	}
-	return at, start, n.count() + 1
+	return at, start, n.count() + 1, nil
 }

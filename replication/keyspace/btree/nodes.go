@@ -12,6 +12,7 @@ import (
 type Nodes struct {
 	arena *arena.Arena
 	unit  uint64 // the number of the current unit
+	err   error  // why the current unit has failed
 
 	created      []arena.Addr // nodes of this unit, each at the index in its slot field
 	createdBytes int64        // bytes of all nodes of this unit, discarded ones included
@@ -38,6 +39,11 @@ func (s *Nodes) Begin() uint64 {
 	s.unit++
 	return s.unit
 }
+
+// Err returns a FullError if the current unit has failed because the arena is full. From then on
+// each change leaves an empty tree, so that no change continues with half-changed nodes. The caller
+// must check Err before Commit, at the latest, and call Rollback.
+func (s *Nodes) Err() error { return s.err }
 
 // Created returns the number of nodes that the current unit has created, and about how many bytes
 // it has written for them.
@@ -79,7 +85,7 @@ const maxScratchNodes = 64 << 10
 // endUnit resets the lists of the unit, and releases those that a large unit has grown.
 func (s *Nodes) endUnit() {
 	s.created, s.replaced, s.freedRoots = s.created[:0], s.replaced[:0], s.freedRoots[:0]
-	s.createdBytes = 0
+	s.createdBytes, s.err = 0, nil
 	if cap(s.created) > maxScratchNodes {
 		s.created = nil
 	}
@@ -122,22 +128,21 @@ func (s *Nodes) Reap(budget int) (more bool) {
 // node returns the node at an address.
 func (s *Nodes) node(at arena.Addr) node { return s.arena.At(at) }
 
-// FullError is the value that a change panics with if the arena cannot store a node. The caller
-// recovers it and calls Rollback. A panic spares every step of a change the check for an error.
+// FullError is the error of a unit for which the arena could not store a node.
 type FullError struct{ Err error }
 
 func (f FullError) Error() string { return fmt.Sprintf("allocate tree node: %v", f.Err) }
 
 // alloc creates a node of at least n bytes in this unit. Its caller sets all but the slot.
-func (s *Nodes) alloc(n int) (arena.Addr, node) {
+func (s *Nodes) alloc(n int) (arena.Addr, node, error) {
 	at, b, err := s.arena.Alloc(s.arena.UsableSize(n))
 	if err != nil {
-		panic(FullError{err})
+		return 0, nil, FullError{err}
 	}
 	s.createdBytes += int64(len(b))
 	node(b).setSlot(len(s.created))
 	s.created = append(s.created, at)
-	return at, b
+	return at, b, nil
 }
 
 // discardNode frees a node of this unit at once, and one of an earlier unit at Commit.
@@ -158,7 +163,7 @@ func (s *Nodes) discardNode(at arena.Addr) {
 var hugeNode = 1 << 20
 
 // startDraft writes the header of a draft with count entries of size bytes together.
-func (s *Nodes) startDraft(level byte, count, size int) {
+func (s *Nodes) startDraft(level byte, count, size int) (err error) {
 	need := endsOffset + count*2 + size
 	wide := byte(0)
 	if level > 0 || size > math.MaxUint16 {
@@ -166,7 +171,9 @@ func (s *Nodes) startDraft(level byte, count, size int) {
 	}
 	switch {
 	case need > hugeNode:
-		s.inArena, s.draft = s.alloc(need)
+		if s.inArena, s.draft, err = s.alloc(need); err != nil {
+			return err
+		}
 	case cap(s.draft) < need || s.inArena != 0:
 		s.inArena, s.draft = 0, make(node, need+need/4)
 	}
@@ -174,6 +181,7 @@ func (s *Nodes) startDraft(level byte, count, size int) {
 	binary.LittleEndian.PutUint64(s.draft, s.unit)
 	binary.LittleEndian.PutUint16(s.draft[countOffset:], uint16(count))
 	s.draft[levelOffset], s.draft[wideOffset] = level, wide
+	return nil
 }
 
 // setEnd sets where entry i ends.
@@ -186,24 +194,29 @@ func (n node) setEnd(i, end int) {
 }
 
 // saveDraft stores the draft as a node of this unit.
-func (s *Nodes) saveDraft() arena.Addr {
+func (s *Nodes) saveDraft() (arena.Addr, error) {
 	if at := s.inArena; at != 0 {
 		s.inArena, s.draft = 0, nil
-		return at
+		return at, nil
 	}
-	at, n := s.alloc(len(s.draft))
+	at, n, err := s.alloc(len(s.draft))
+	if err != nil {
+		return 0, err
+	}
 	copy(n[:slotOffset], s.draft)
 	copy(n[countOffset:], s.draft[countOffset:])
-	return at
+	return at, nil
 }
 
 // newNode creates a node with these entries.
-func (s *Nodes) newNode(level byte, entries [][]byte) arena.Addr {
+func (s *Nodes) newNode(level byte, entries [][]byte) (arena.Addr, error) {
 	size := 0
 	for _, e := range entries {
 		size += len(e)
 	}
-	s.startDraft(level, len(entries), size)
+	if err := s.startDraft(level, len(entries), size); err != nil {
+		return 0, err
+	}
 	at, end := endsOffset+len(entries)*s.draft.endWidth(), 0
 	for i, e := range entries {
 		at += copy(s.draft[at:], e)
@@ -215,7 +228,7 @@ func (s *Nodes) newNode(level byte, entries [][]byte) arena.Addr {
 
 // replaceEntries replaces the entries from i up to but not including j by others. It returns the
 // changed node, which is the old one if this unit has created that and the entries fit.
-func (s *Nodes) replaceEntries(at arena.Addr, i, j int, with ...[]byte) arena.Addr {
+func (s *Nodes) replaceEntries(at arena.Addr, i, j int, with ...[]byte) (arena.Addr, error) {
 	n := s.node(at)
 	oldSize, size := n.size(), 0
 	for _, e := range with {
@@ -223,7 +236,9 @@ func (s *Nodes) replaceEntries(at arena.Addr, i, j int, with ...[]byte) arena.Ad
 	}
 	from, to := n.start(i), n.start(j)
 	delta, count := size-(to-from), n.count()+len(with)-(j-i)
-	s.startDraft(n[levelOffset], count, oldSize+delta)
+	if err := s.startDraft(n[levelOffset], count, oldSize+delta); err != nil {
+		return 0, err
+	}
 	old, body := n[endsOffset+n.count()*n.endWidth():], endsOffset+count*s.draft.endWidth()
 	if n[wideOffset] == s.draft[wideOffset] {
 		copy(s.draft[endsOffset:body], n[endsOffset:endsOffset+i*n.endWidth()])
@@ -244,46 +259,60 @@ func (s *Nodes) replaceEntries(at arena.Addr, i, j int, with ...[]byte) arena.Ad
 	}
 	if s.inArena == 0 && n.owner() == s.unit && len(s.draft) <= len(n) {
 		copy(n[countOffset:], s.draft[countOffset:])
-		return at
+		return at, nil
 	}
-	changed := s.saveDraft()
+	changed, err := s.saveDraft()
+	if err != nil {
+		return 0, err
+	}
 	s.discardNode(at)
-	return changed
+	return changed, nil
 }
 
 // copyNode returns a copy of a node that belongs to this unit, which may change it in place.
-func (s *Nodes) copyNode(n node) (arena.Addr, node) {
+func (s *Nodes) copyNode(n node) (arena.Addr, node, error) {
 	used := endsOffset + n.count()*n.endWidth() + n.size()
-	to, c := s.alloc(used)
+	to, c, err := s.alloc(used)
+	if err != nil {
+		return 0, nil, err
+	}
 	binary.LittleEndian.PutUint64(c, s.unit)
 	copy(c[countOffset:], n[countOffset:used])
-	return to, c
+	return to, c, nil
 }
 
 // writable returns the node itself if it belongs to this unit, else a copy that replaces it.
-func (s *Nodes) writable(at arena.Addr) (arena.Addr, node) {
+func (s *Nodes) writable(at arena.Addr) (arena.Addr, node, error) {
 	n := s.node(at)
 	if n.owner() == s.unit {
-		return at, n
+		return at, n, nil
 	}
 	return s.replaceWithCopy(at)
 }
 
 // replaceWithCopy copies a node and discards the original.
-func (s *Nodes) replaceWithCopy(at arena.Addr) (arena.Addr, node) {
-	to, c := s.copyNode(s.node(at))
+func (s *Nodes) replaceWithCopy(at arena.Addr) (arena.Addr, node, error) {
+	to, c, err := s.copyNode(s.node(at))
+	if err != nil {
+		return 0, nil, err
+	}
 	s.discardNode(at)
-	return to, c
+	return to, c, nil
 }
 
 // cloneSubtree copies a node and all nodes under it.
-func (s *Nodes) cloneSubtree(at arena.Addr) arena.Addr {
-	to, c := s.copyNode(s.node(at))
-	if !c.isLeaf() {
-		for i := range c.count() {
-			child, count := c.childAt(i)
-			c.setChild(i, s.cloneSubtree(child), count)
-		}
+func (s *Nodes) cloneSubtree(at arena.Addr) (arena.Addr, error) {
+	to, c, err := s.copyNode(s.node(at))
+	if err != nil || c.isLeaf() {
+		return to, err
 	}
-	return to
+	for i := range c.count() {
+		child, count := c.childAt(i)
+		clone, err := s.cloneSubtree(child)
+		if err != nil {
+			return 0, err
+		}
+		c.setChild(i, clone, count)
+	}
+	return to, nil
 }

@@ -51,17 +51,35 @@ func (t *Tree) Rank(key []byte) (rank int, found bool) {
 }
 
 // Set inserts or replaces an entry and reports whether the key is new. Key and value are copied.
-// Setting the value that an entry has changes nothing. Set must be called in a unit, and panics
-// with FullError if the arena is full.
+// Setting the value that an entry has changes nothing. Set must be called in a unit; if that has
+// failed (see Nodes.Err), the tree becomes empty.
 func (t *Tree) Set(key, value []byte) (added bool) {
+	if t.nodes.err == nil {
+		added, t.nodes.err = t.set(key, value)
+	}
+	if t.nodes.err != nil {
+		t.clear()
+		return false
+	}
+	return added
+}
+
+// clear makes the tree empty because its unit has failed.
+func (t *Tree) clear() { t.root, t.len = 0, 0 }
+
+func (t *Tree) set(key, value []byte) (added bool, err error) {
 	s := t.nodes
 	s.newEntry = appendEntry(s.newEntry[:0], key, value)
 	if t.root == 0 {
 		s.scratch = append(s.scratch[:0], s.newEntry)
-		t.root, t.len = s.newNode(0, s.scratch), 1
-		return true
+		t.root, err = s.newNode(0, s.scratch)
+		t.len = 1
+		return true, err
 	}
-	root, more, added := s.setUnder(t.root, key)
+	root, more, added, err := s.setUnder(t.root, key)
+	if err != nil {
+		return false, err
+	}
 	if added {
 		t.len++
 	}
@@ -71,20 +89,31 @@ func (t *Tree) Set(key, value []byte) (added bool) {
 		for _, m := range more {
 			entries = append(entries, appendChild(nil, m.at, m.count, m.low))
 		}
-		root = s.newNode(level, entries)
+		if root, err = s.newNode(level, entries); err != nil {
+			return false, err
+		}
 	}
 	t.root = root
-	return added
+	return added, nil
 }
 
-// Delete removes an entry and reports whether it existed. It must be called in a unit, and panics
-// with FullError if the arena is full.
+// Delete removes an entry and reports whether it existed. It must be called in a unit; if that has
+// failed (see Nodes.Err), the tree becomes empty.
 func (t *Tree) Delete(key []byte) bool {
+	if t.nodes.err != nil {
+		t.clear()
+		return false
+	}
 	if _, ok := t.Get(key); !ok {
 		return false
 	}
 	s := t.nodes
-	root := s.removeUnder(t.root, key)
+	root, err := s.removeUnder(t.root, key)
+	if err != nil {
+		s.err = err
+		t.clear()
+		return false
+	}
 	for root != 0 {
 		n := s.node(root)
 		if n.isLeaf() || n.count() > 1 {
@@ -99,12 +128,15 @@ func (t *Tree) Delete(key []byte) bool {
 	return true
 }
 
-// Clone copies the tree with all of its nodes. It must be called in a unit, and panics with
-// FullError if the arena is full.
+// Clone copies the tree with all of its nodes. It must be called in a unit; if that has failed (see
+// Nodes.Err), the copy is empty.
 func (t *Tree) Clone() Tree {
-	c := *t
-	if c.root != 0 {
-		c.root = t.nodes.cloneSubtree(t.root)
+	c, s := *t, t.nodes
+	if s.err == nil && c.root != 0 {
+		c.root, s.err = s.cloneSubtree(t.root)
+	}
+	if s.err != nil {
+		c.clear()
 	}
 	return c
 }

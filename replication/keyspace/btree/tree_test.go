@@ -218,21 +218,17 @@ func TestTreeFull(t *testing.T) {
 	for unit := range 3000 {
 		w.nodes.Begin()
 		edited := tree
-		err := func() (err error) {
-			defer func() {
-				if f, ok := recover().(btree.FullError); ok {
-					err = f.Err
-				}
-			}()
-			for i := range 20 {
-				edited.Set(fmt.Appendf(nil, "%d-%d", r.IntN(1000), unit*20+i),
-					make([]byte, r.IntN(1000)))
-			}
-			return nil
-		}()
-		if err != nil {
-			if !errors.Is(err, arena.ErrFull) {
+		for i := range 20 {
+			edited.Set(fmt.Appendf(nil, "%d-%d", r.IntN(1000), unit*20+i),
+				make([]byte, r.IntN(1000)))
+		}
+		if err := w.nodes.Err(); err != nil {
+			var full btree.FullError
+			if !errors.As(err, &full) || !errors.Is(full.Err, arena.ErrFull) {
 				t.Fatal(err)
+			}
+			if edited.Len() != 0 {
+				t.Errorf("a tree of a failed unit has %d entries", edited.Len())
 			}
 			w.nodes.Rollback()
 			w.check(t, tree)
@@ -295,7 +291,9 @@ func TestTreeRanges(t *testing.T) {
 	for i := range 3000 {
 		tree.Set(fmt.Appendf(nil, "%05d", 2*i), nil)
 	}
-	for _, c := range [][2]int{{0, 1}, {-5, 3}, {63, 66}, {100, 1500}, {2990, 9999}, {5, 5}, {7, 2}} {
+	for _, c := range [][2]int{
+		{0, 1}, {-5, 3}, {63, 66}, {100, 1500}, {2990, 9999}, {5, 5}, {7, 2},
+	} {
 		var up, down []string
 		tree.Ascend(c[0], c[1], func(k, _ []byte) bool { up = append(up, string(k)); return true })
 		tree.Descend(c[0], c[1],

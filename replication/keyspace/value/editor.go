@@ -21,7 +21,8 @@ const (
 
 // Editor makes new values from old ones. One goroutine uses it for one edit after another. The
 // result of an edit is in Big if that is not nil, else in Buf after what the caller had put there.
-// Every method that changes a tree panics with btree.FullError if the trees' arena is full.
+// If the trees' arena is full, Nodes.Err returns the error. From then on the trees that are changed
+// become empty, and the results of all methods mean nothing.
 type Editor struct {
 	// Nodes holds the trees of large collections. An edit belongs to their current unit.
 	Nodes *btree.Nodes
@@ -29,8 +30,8 @@ type Editor struct {
 	Buf []byte
 	// Big is the result if that is a large collection.
 	Big *Big
-	// BigSource is the large collection that Big was made from and whose nodes it has taken over; nil
-	// if Big has only new nodes.
+	// BigSource is the large collection that Big was made from and whose nodes it has taken over;
+	// nil if Big has only new nodes.
 	BigSource *Big
 
 	// Shapes are the shapes of rows. nil stores every hash with its field names.

@@ -131,8 +131,8 @@ func (v Value) Stream() StreamInfo {
 // Entries yields the entries of a stream in ascending order of ids, until yield returns false.
 func (v Value) Entries(yield func(e StreamEntry) bool) { v.entries(0, v.Len(), false, yield) }
 
-// EntryRanks returns the ranks [lo, hi) of the entries of a stream with ids from first to last, both
-// included.
+// EntryRanks returns the ranks [lo, hi) of the entries of a stream with ids from first to last,
+// both included.
 func (v Value) EntryRanks(first, last StreamID) (lo, hi int) {
 	if v.kind != Stream || first.Compare(last) > 0 {
 		return 0, 0
@@ -145,8 +145,8 @@ func (v Value) EntryRanks(first, last StreamID) (lo, hi int) {
 	return lo, max(lo, hi)
 }
 
-// EntryRange yields the entries of a stream with ranks lo to hi-1, in descending order if reverse is
-// set, until yield returns false.
+// EntryRange yields the entries of a stream with ranks lo to hi-1, in descending order if reverse
+// is set, until yield returns false.
 func (v Value) EntryRange(lo, hi int, reverse bool, yield func(e StreamEntry) bool) {
 	v.entries(lo, hi, reverse, yield)
 }

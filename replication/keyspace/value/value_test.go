@@ -49,7 +49,9 @@ func TestSortedSetRanks(t *testing.T) {
 			for i := range size {
 				s := scored{fmt.Sprint("m", i*7919%size), scores[r.IntN(len(scores))]}
 				want = append(want, s)
-				if added, _ := e.SetScores(v, [][]byte{[]byte(s.member)}, []float64{s.score}); added != 1 {
+				if added, _ := e.SetScores(
+					v, [][]byte{[]byte(s.member)}, []float64{s.score},
+				); added != 1 {
 					t.Fatalf("%q is not new", s.member)
 				}
 				v = takeResult(e, value.SortedSet)

@@ -1,0 +1,83 @@
+package query_test
+
+import (
+	"strings"
+	"testing"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
+	"rowfall/internal/servers"
+)
+
+func testCheck(t *testing.T, s server) {
+	root := s.dial(t)
+	exec(t, root, "CREATE USER poor@'%' IDENTIFIED BY 'p'", "CREATE TABLE shop.seen (a int, b int)",
+		"CREATE TABLE shop.unseen (a int)", "GRANT SELECT ON shop.seen TO poor@'%'")
+	patterns := []string{"shop.seen", "shop.unseen"}
+	check := func(c *mysql.Conn, want ...string) {
+		t.Helper()
+		p, err := query.Check(t.Context(), c, patterns...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range max(len(p), len(want)) {
+			if i >= len(p) || i >= len(want) || !strings.Contains(p[i].String(), want[i]) {
+				t.Errorf("problems are %q, want %q", p, want)
+				return
+			}
+		}
+	}
+	check(root)
+	status := "REPLICATION CLIENT"
+	if s.kind == servers.MariaDB {
+		status = "BINLOG MONITOR"
+	}
+	check(
+		s.dialAs(t, "poor", "p"), "GRANT "+status, "GRANT REPLICATION SLAVE",
+		"all of shop.unseen: GRANT SELECT ON `shop`.`unseen` TO `poor`@`%`",
+	)
+	exec(t, root, "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO poor@'%'")
+	// A user who may read one table of a wildcard was once reported to read all of them.
+	patterns = []string{"shop.*", "shop.seen"}
+	check(s.dialAs(t, "poor", "p"), "all of shop.*: GRANT SELECT ON `shop`.* TO `poor`@`%`")
+	// Some columns of a table are not the table.
+	exec(t, root, "REVOKE SELECT ON shop.seen FROM poor@'%'",
+		"GRANT SELECT (a) ON shop.seen TO poor@'%'")
+	patterns = []string{"shop.seen"}
+	check(s.dialAs(t, "poor", "p"), "all of shop.seen")
+	// A role counts when it is in use.
+	patterns = []string{"shop.*"}
+	exec(t, root, "CREATE ROLE reader", "GRANT SELECT ON shop.* TO reader",
+		"GRANT reader TO poor@'%'")
+	check(s.dialAs(t, "poor", "p"), "all of shop.*")
+	if s.kind == servers.MariaDB {
+		exec(t, root, "SET DEFAULT ROLE reader FOR poor@'%'")
+	} else {
+		exec(t, root, "SET DEFAULT ROLE reader TO poor@'%'")
+	}
+	check(s.dialAs(t, "poor", "p"))
+	exec(t, root, "DROP ROLE reader", "GRANT SELECT ON shop.* TO poor@'%'")
+	poor := s.dialAs(t, "poor", "p")
+	check(poor)
+	// The grants that Check asks for are all that reading takes.
+	table, err := readTable(t, poor, "shop", "big")
+	if err != nil {
+		t.Fatal(err)
+	}
+	applied, err := query.End(t.Context(), poor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := query.Read(t.Context(), poor, query.ChunkRequest{Table: table, Limit: 5}, applied,
+		func(*binlog.Row) error { return nil })
+	if err != nil || res.Rows != 5 {
+		t.Errorf("reading with few grants: %+v, %v", res, err)
+	}
+	exec(t, root, "SET GLOBAL binlog_format=MIXED", "SET GLOBAL binlog_row_image=MINIMAL")
+	check(s.dial(t), "binlog_format is MIXED", "binlog_row_image is MINIMAL")
+	if s.kind == servers.MySQL {
+		exec(t, root, "SET GLOBAL binlog_row_value_options=PARTIAL_JSON")
+		check(s.dial(t), "binlog_format is MIXED", "binlog_row_image is MINIMAL", "PARTIAL_JSON")
+	}
+}

@@ -1,0 +1,33 @@
+package replication_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"rowfall/replication"
+	"rowfall/replication/replog"
+)
+
+// acking attaches a replica that keeps acknowledging at, which starts as the offset of its full
+// resync, until the replica leaves.
+func acking(t *testing.T, n *replication.Node) (at *atomic.Int64, leave func()) {
+	t.Helper()
+	r, at, left := dialRaw(t, n.Addr()), &atomic.Int64{}, make(chan struct{})
+	at.Store(int64(psync(r, "?", "-1")))
+	var acks sync.WaitGroup
+	acks.Go(func() {
+		for {
+			ack := unit("REPLCONF", "ACK", replog.Offset(at.Load()).String())
+			r.Write(ack) //nolint:errcheck // it ends with the test
+			select {
+			case <-left:
+				r.Close()
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	})
+	return at, sync.OnceFunc(func() { close(left); acks.Wait() })
+}

@@ -1,0 +1,139 @@
+package replication_test
+
+import (
+	"testing"
+
+	"rowfall/replication"
+)
+
+// follow opens a node that follows addr.
+func follow(t *testing.T, addr string) (*replication.Node, func()) {
+	t.Helper()
+	c := config(t)
+	c.ReplicaOf = addr
+	return start(t, c)
+}
+
+func online(t *testing.T, n *replication.Node) {
+	t.Helper()
+	eventually(t, "the link is up",
+		func() bool { return n.Status().Upstream.State == replication.LinkConnected })
+}
+
+// node -> node -> node: equal data at equal offsets under one id; a promotion in
+// the middle leaves the last one with a partial resync.
+func TestCascadeOfNodes(t *testing.T) {
+	a, stopA := complete(t, config(t))
+	fill(t, a, "a", 200)
+	b, _ := follow(t, a.Addr())
+	c, stopC := follow(t, b.Addr())
+	online(t, c)
+	fill(t, a, "b", 200)
+	equal(t, a.Addr(), c.Addr())
+	since := c.Status().Upstream.Since
+	if got := client(t, c.Addr()).ClientKillByFilter(t.Context(), "TYPE", "master").Val(); got != 1 {
+		t.Errorf("%d links to the upstream were cut", got)
+	}
+	eventually(t, "c is back", func() bool {
+		return c.Status().Upstream.Since != since &&
+			c.Status().Upstream.State == replication.LinkConnected
+	})
+	eventually(t, "offsets are equal",
+		func() bool { return a.Offset() == c.Offset() && b.Offset() == c.Offset() })
+	if a.Status().ID != c.Status().ID {
+		t.Errorf("ids are %s and %s", a.Status().ID, c.Status().ID)
+	}
+	if got := client(t, a.Addr()).Wait(t.Context(), 1, patience).Val(); got != 1 {
+		t.Errorf("WAIT counts %d", got)
+	}
+	if got := client(t, b.Addr()).Set(t.Context(), "k", "v", 0).Err(); got == nil {
+		t.Error("a replica takes a write")
+	}
+
+	stopA()
+	old := b.Status().ID
+	if got := client(t, b.Addr()).Do(t.Context(), "REPLICAOF", "NO", "ONE").Err(); got != nil {
+		t.Fatal(got)
+	}
+	apply(t, b, unit("SET", "after", "promotion"))
+	eventually(t, "c follows the promoted",
+		func() bool { return c.Status().ID == b.Status().ID && c.Offset() == b.Offset() })
+	if st := c.Status(); st.PreviousID != old || b.Status().ID == old {
+		t.Errorf("c is %+v", st)
+	}
+	if st := b.Status(); st.FullSyncs != 1 || st.PartialSyncs != 2 {
+		t.Errorf("the promotion cost full resyncs: %+v", st)
+	}
+	equal(t, b.Addr(), c.Addr())
+	stopC()
+}
+
+// A restarted replica goes on where it was, also straight after its first load.
+func TestRestartedReplicaContinues(t *testing.T) {
+	a, _ := complete(t, config(t))
+	fill(t, a, "a", 100)
+	rc := config(t)
+	rc.ReplicaOf = a.Addr()
+	b, stop := start(t, rc)
+	online(t, b)
+	stop()
+	fill(t, a, "b", 100)
+	b, _ = start(t, rc)
+	equal(t, a.Addr(), b.Addr())
+	if st := a.Status(); st.FullSyncs != 1 || st.PartialSyncs != 1 {
+		t.Errorf("got %+v", st)
+	}
+}
+
+// The upstream is gone for good and the node in the middle was killed, in another
+// boot: promoted it serves what it has, and those below it go on, without any
+// owner that could say once more that the data are complete.
+func TestRestartedReplicaIsPromoted(t *testing.T) {
+	a, stopA := complete(t, config(t))
+	fill(t, a, "a", 50)
+	rc := config(t)
+	rc.ReplicaOf = a.Addr()
+	b, stopB := start(t, rc)
+	online(t, b)
+	below, _ := follow(t, b.Addr())
+	equal(t, a.Addr(), below.Addr())
+	rc.Listen = b.Addr()
+	killed := copyDir(t, rc.Dir)
+	stopA()
+	stopB()
+	rc.Dir = killed
+	otherBoot(t, killed)
+	b, _ = start(t, rc)
+	r := dialRaw(t, b.Addr())
+	if got := r.do("REPLICAOF", "NO", "ONE"); got != "+OK" {
+		t.Fatal(got)
+	}
+	apply(t, b, unit("SET", "after", "1"))
+	late, _ := follow(t, b.Addr())
+	equal(t, b.Addr(), late.Addr())
+	equal(t, b.Addr(), below.Addr())
+	if st := b.Status(); !st.Complete || st.FullSyncs != 1 {
+		t.Errorf("got %+v", st)
+	}
+}
+
+// A full resync of a node in the middle reaches those below it, and old data
+// serve until the new ones are there.
+func TestFullResyncInTheMiddle(t *testing.T) {
+	a, stopA := complete(t, config(t))
+	fill(t, a, "a", 50)
+	b, _ := follow(t, a.Addr())
+	c, _ := follow(t, b.Addr())
+	equal(t, a.Addr(), c.Addr())
+	other, _ := complete(t, config(t))
+	fill(t, other, "z", 70)
+	stopA()
+	if err := b.ReplicaOf(t.Context(), other.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, other.Addr(), b.Addr())
+	equal(t, other.Addr(), c.Addr())
+	if b.Status().ID != other.Status().ID || c.Status().ID != other.Status().ID {
+		t.Error("ids differ")
+	}
+}

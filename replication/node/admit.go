@@ -1,0 +1,141 @@
+package node
+
+import (
+	"fmt"
+	"net"
+
+	"rowfall/replication/identity"
+	"rowfall/replication/replog"
+)
+
+// PSync is one PSYNC or SYNC. An ID of more than 40 bytes matches no history, and is logged.
+type PSync struct {
+	ID     string
+	Offset int64 // number of the first byte requested; the first byte of a log is number 1
+	Legacy bool  // SYNC
+}
+
+// psync is one PSYNC or SYNC, and the node's decision about it.
+type psync struct {
+	PSync
+	answer  identity.Answer
+	with    identity.ID // the id to name in the reply
+	refusal string      // error reply; empty: admitted
+}
+
+// The refusals of PSYNC. A replica that gets NOMASTERLINK or LOADING tries again after a
+// second; at any other error it would fall back to SYNC.
+const (
+	refuseForeign = "NOMASTERLINK this node holds nothing and never wrote what you hold; " +
+		"its log says what to do"
+	refuseLoading = "LOADING Rowfall is loading the dataset: it is not complete yet"
+	refuseFailing = "NOMASTERLINK Can't SYNC while failing over"
+	refuseStopped = "NOMASTERLINK this node stopped following its upstream: %v"
+	refuseAhead   = "NOMASTERLINK this node has not received these bytes from its upstream yet"
+	refuseNoLink  = "NOMASTERLINK Can't SYNC while not connected with my master"
+)
+
+// admit decides p and, unless it refuses p, adds r to the replicas. Both happen under
+// n.state, so that a change of identity drops every replica that was admitted before it.
+func (n *Node) admit(p *psync, r *replica) {
+	n.state.Lock()
+	defer n.state.Unlock()
+	start, end := n.log.Start(), n.log.End()
+	p.with = n.state.id.History.ID()
+	p.answer = n.state.id.History.Answer(p.ID, p.Offset, start, end)
+	if role, _ := roleOf(n.state.id); role == Master {
+		p.refusal = n.admitAsMaster(p, r.addr, end)
+	} else {
+		p.refusal = n.admitAsReplica(p)
+	}
+	n.logger.Info().Str("replica", r.addr).
+		Str("asked_replid", p.ID).Int64("asked_offset", p.Offset).Str("replid", string(p.with)).
+		Stringer("first", start+1).Stringer("end", end).
+		Bool("partial", p.answer == identity.Continue).Str("refused", p.refusal).
+		Msg("resync asked for")
+	if p.refusal == "" {
+		n.replicas.add(r)
+	}
+}
+
+// admitAsMaster returns why a master refuses p; empty: it does not. The caller holds n.state.
+func (n *Node) admitAsMaster(p *psync, addr string, end replog.Offset) (refusal string) {
+	// Would a full resync wipe a replica that has data with nothing at all?
+	if n.isForeign(p) && n.Keyspace().Len() == 0 {
+		n.adviseLost(addr, p)
+		return refuseForeign
+	}
+	// Are the data not complete yet, so that any full resync would lose keys? If the replica
+	// has more bytes of another history than this node wrote, the operator gets advice, too.
+	if !n.state.complete {
+		if n.isForeign(p) && replog.Offset(p.Offset-1) > end {
+			n.adviseLost(addr, p)
+		}
+		return refuseLoading
+	}
+	// Is the role being handed over? The replica will find the new master.
+	if n.failover.now() != failoverNone {
+		return refuseFailing
+	}
+	switch p.answer {
+	case identity.Continue:
+		// Does the log hold the bytes after the requested offset, under the requested id?
+		// Then the replica gets a partial resync.
+	case identity.Full:
+		// Is the id unknown, or the offset no longer (or not validly) in the log? Then the
+		// replica gets a full resync.
+	case identity.Ahead:
+		// Has the replica bytes under this very id that the master does not have? The master
+		// lost them, for instance by a restored volume, and it writes other bytes at these
+		// offsets. Its data are authoritative: the replica gets a full resync.
+	}
+	return ""
+}
+
+// admitAsReplica returns why a replica refuses p, the PSYNC of a sub-replica; empty: it does
+// not. The caller holds n.state.
+func (n *Node) admitAsReplica(p *psync) (refusal string) {
+	link, stopped := n.upstream.state()
+	switch {
+	// Are the data dropped or unusable until a full resync from the upstream completes?
+	case !n.state.complete:
+		return refuseLoading
+	// Is a hand-over to this node's new upstream still open, so that either may become master?
+	case n.failover.now() != failoverNone:
+		return refuseFailing
+	// Did the node stop following? A sub-replica would look up to date and fall behind.
+	case stopped != nil:
+		return fmt.Sprintf(refuseStopped, stopped)
+	// Has the sub-replica bytes that this node will still receive? It can continue then.
+	case p.answer == identity.Ahead:
+		return refuseAhead
+	// Does it need a full resync while the upstream may be about to send one here, too?
+	case p.answer == identity.Full && link != LinkConnected:
+		return refuseNoLink
+	}
+	// The log holds what follows the requested offset, or the node is connected and sends all.
+	return ""
+}
+
+// isForeign reports whether a full resync would replace data that did not come from this
+// node. A server that never followed anything requests byte 1 or less.
+func (n *Node) isForeign(p *psync) bool {
+	return p.answer == identity.Full && p.Offset > 1 && !n.state.id.History.Contains(p.ID)
+}
+
+// adviseLost logs and shows in Status.Advice, once per replica and offset, that the directory
+// was probably lost, and how to get the data back. The caller holds n.state.
+func (n *Node) adviseLost(addr string, p *psync) {
+	host, port, _ := net.SplitHostPort(addr)
+	advice := fmt.Sprintf("replica %s holds %d bytes of a stream that this node, which holds %d, "+
+		"knows nothing of: if the directory %s was lost, take the state back from the replica "+
+		"that is furthest: send it REPLICAOF NO ONE, send REPLICAOF %s %s here, when that link is "+
+		"up REPLICAOF NO ONE here, "+
+		"and have the replica follow this node again; "+
+		"if that replica's data may go, restart it without its dump file and attach it again",
+		addr, p.Offset-1, n.log.End(), n.c.Dir, host, port)
+	if n.state.advice != advice {
+		n.state.advice = advice
+		n.logger.Error().Msg(advice)
+	}
+}

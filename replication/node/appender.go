@@ -1,0 +1,340 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rowfall/replication/keyspace"
+	"rowfall/replication/replog"
+	"rowfall/replication/resp"
+	"rowfall/replication/snapshots"
+)
+
+// appender is the node's single writer. It alone appends to the log, stages and publishes units,
+// changes role and term, and fixes the points of snapshots. Other goroutines submit work and wait.
+// The last group of fields is large because only the loop's goroutine may touch these fields.
+type appender struct {
+	n         *Node
+	log       *replog.Log
+	ops       chan *op
+	pool      sync.Pool
+	published signal
+	written   atomic.Int64 // offset after the newest unit or expiry
+	asked     atomic.Int64 // offset after the newest GETACK
+
+	stop    chan struct{} // closed by the node to end the loop
+	stopped chan struct{} // closed by the loop: no work is accepted any more
+	err     error         // why the log failed; read after stopped is closed
+
+	// Only the loop's goroutine uses these.
+	keys *keyspace.Keyspace
+	role Role
+	term Term
+	// a failover forbids writes until it is closed; nil: writes are allowed
+	paused chan struct{}
+	// why the keyspace lacks the data of the log, until a full resync; nil: it has them
+	missing     error
+	needSelect  bool // the next record must be SELECT
+	expiredLeft bool // expired keys are left
+	expireMost  int  // bytes of key names that one record deletes
+	lastPing    time.Time
+	scratch     []byte
+	room        room
+	checkedAt   replog.Offset // end of the log at the last checkSnapshotDue
+}
+
+// op is one piece of work: a unit, or a function that must run between two units.
+type op struct {
+	term Term
+	unit []byte
+	run  func() error
+
+	end  replog.Offset
+	err  error
+	done chan struct{} // one message per use
+}
+
+var (
+	pingRecord   = resp.AppendCommand(nil, "PING")
+	getAckRecord = resp.AppendCommand(nil, "REPLCONF", "GETACK", "*")
+	selectRecord = resp.AppendCommand(nil, "SELECT", "0")
+)
+
+func newAppender(n *Node) *appender {
+	a := &appender{
+		n: n, log: n.log, keys: n.Keyspace(), ops: make(chan *op), stop: make(chan struct{}),
+		stopped: make(chan struct{}), needSelect: true, lastPing: time.Now(),
+		expireMost: expireBytes,
+	}
+	a.pool.New = func() any { return &op{done: make(chan struct{}, 1)} }
+	a.role, a.term = n.Role()
+	a.missing = n.missingData()
+	a.room = room{
+		log: n.log, snaps: n.snaps, replicas: n.replicas, logger: n.logger, dir: n.c.Dir,
+	}
+	a.checkedAt = n.log.End()
+	a.written.Store(int64(n.log.End()))
+	return a
+}
+
+// submitUnit hands over a unit and waits until it is applied. It returns the unit's end. A ctx that
+// ends after the appender accepted the unit does not cancel it.
+func (a *appender) submitUnit(ctx context.Context, t Term, unit []byte) (replog.Offset, error) {
+	o := a.pool.Get().(*op)
+	o.term, o.unit = t, unit
+	return a.submit(ctx, o)
+}
+
+// do runs a function on the appender's goroutine, between two units, and returns its error. A ctx
+// that ends after the appender accepted the function does not cancel it.
+func (a *appender) do(ctx context.Context, run func() error) error {
+	o := a.pool.Get().(*op)
+	o.run = run
+	_, err := a.submit(ctx, o)
+	return err
+}
+
+// submit hands over one piece of work and waits for the outcome. The caller must not use o again.
+func (a *appender) submit(ctx context.Context, o *op) (replog.Offset, error) {
+	select {
+	case a.ops <- o:
+	case <-a.stopped:
+		return 0, a.closedErr()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	<-o.done // the loop answers everything that it accepted
+	end, err := o.end, o.err
+	o.term, o.unit, o.run, o.end, o.err = 0, nil, nil, 0, nil
+	a.pool.Put(o)
+	return end, err
+}
+
+// closedErr is the error of work that comes after stopped is closed.
+func (a *appender) closedErr() error {
+	if a.err != nil {
+		return a.err
+	}
+	return ErrClosed
+}
+
+// loop works until stop is closed, or until the log fails, which it returns.
+func (a *appender) loop() error {
+	defer close(a.stopped)
+	a.room.update()
+	tick := time.NewTicker(min(time.Second, a.n.c.PingPeriod))
+	defer tick.Stop()
+	always := make(chan struct{})
+	close(always)
+	for a.err == nil {
+		var due <-chan struct{}
+		// Expiry takes turns with submitted work.
+		if a.expiredLeft {
+			due = always
+		}
+		select {
+		case <-due:
+			a.expiredLeft = false
+			if a.role == Master && a.paused == nil {
+				_ = a.expire(a.n.c.Now()) // on a full disk the next tick tries again
+			}
+		case o := <-a.ops:
+			if o.run != nil {
+				o.err = o.run()
+			} else {
+				o.end, o.err = a.apply(o.term, o.unit)
+			}
+			o.done <- struct{}{}
+		case <-tick.C:
+			a.tick()
+		case <-a.log.Failed():
+			a.fail(a.log.Err()) //nolint:errcheck // the loop ends by it
+		case <-a.stop:
+			return nil
+		}
+	}
+	return a.err
+}
+
+// fail makes a disk error final, because the contents of the disk are unknown after it. The loop
+// ends, and Run returns the error.
+func (a *appender) fail(err error) error {
+	if a.err == nil {
+		a.err = fmt.Errorf("the node stops at offset %d: %w", a.log.End(), err)
+	}
+	return err
+}
+
+// failUnlessFull is fail for an append, except for a full disk: then nothing was written, and the
+// append may be tried again.
+func (a *appender) failUnlessFull(err error) error {
+	if isFull(err) {
+		return err
+	}
+	return a.fail(err)
+}
+
+// tick does the periodic work: expiry, PING, release of memory, limits and snapshots.
+func (a *appender) tick() {
+	now := time.Now()
+	if a.role == Master && a.paused == nil {
+		// On a full disk expiry fails before PING does, which has a reserve in the log.
+		if a.expire(a.n.c.Now()) != nil && a.err != nil {
+			return
+		}
+		if now.Sub(a.lastPing) >= a.n.settings.pingPeriod() && a.n.replicas.count() > 0 {
+			a.lastPing = now
+			if a.append(replog.Ping, pingRecord) != nil && a.err != nil {
+				return
+			}
+		}
+	}
+	if a.n.failover.now() == failoverNone {
+		_ = a.n.failover.removeFile() // on an error the next tick tries again
+	}
+	a.keys.Tidy()
+	limit, bounded := a.n.syncLogLimit()
+	a.n.replicas.enforceLimits(now, a.log.End(), limit, bounded)
+	a.checkSnapshotDue()
+}
+
+// logRecord appends a record. On a full volume it drops log that nothing needs, or only replicas,
+// before it returns the error.
+func (a *appender) logRecord(k replog.Kind, payload []byte) (replog.Offset, error) {
+	end, err := a.log.Append(k, payload)
+	if isFull(err) {
+		a.room.update()
+		for again := true; again; {
+			end, err = a.log.Append(k, payload)
+			again = isFull(err) && a.room.makeRoom(a.missing == nil)
+		}
+	}
+	if end-a.checkedAt >= checkEvery(a.n.settings.keep.Load()) {
+		a.checkSnapshotDue()
+	}
+	return end, err
+}
+
+// checkEvery is the number of log bytes after which the appender checks whether a snapshot is due,
+// without waiting for the next tick.
+func checkEvery(keep int64) replog.Offset {
+	const most = 16 << 20
+	if keep < 0 {
+		return most
+	}
+	return replog.Offset(max(min(keep/4, most), snapshots.LeastBetween))
+}
+
+// checkSnapshotDue requests a snapshot if one is due, and sets the room to leave for the next.
+func (a *appender) checkSnapshotDue() {
+	a.checkedAt = a.log.End()
+	if a.missing == nil {
+		a.n.snaps.RequestIfDue()
+	}
+	a.room.update() // after the request, so that an attempt shows a lack of room first
+}
+
+// append logs one record of a master. The first record after a start, a promotion or a snapshot's
+// offset is SELECT, because a replica that joins there has no database selected.
+func (a *appender) append(k replog.Kind, payload []byte) error {
+	if a.needSelect {
+		if _, err := a.logRecord(replog.Select, selectRecord); err != nil {
+			return a.failUnlessFull(err)
+		}
+		a.needSelect = false
+	}
+	end, err := a.logRecord(k, payload)
+	if err != nil {
+		return a.failUnlessFull(err)
+	}
+	switch k {
+	case replog.Unit, replog.Expiry:
+		a.written.Store(int64(end))
+	case replog.GetAck:
+		a.asked.Store(int64(end))
+	}
+	return nil
+}
+
+// apply stages, logs and publishes a unit. A unit that cannot be staged is not logged, and a unit
+// that cannot be logged is not published.
+func (a *appender) apply(t Term, unit []byte) (replog.Offset, error) {
+	if a.role != Master || t != a.term {
+		return 0, ErrDemoted
+	}
+	if a.paused != nil {
+		return 0, &pausedError{a.paused}
+	}
+	if len(unit) == 0 || len(unit) > replog.MaxPayload {
+		return 0, fmt.Errorf("apply unit: it has %d bytes; 1 to %d are allowed",
+			len(unit), replog.MaxPayload)
+	}
+	now := a.n.c.Now()
+	if err := a.expireBefore(unit, now); err != nil {
+		return 0, err
+	}
+	if err := a.keys.Stage(unit); err != nil {
+		return 0, fmt.Errorf("apply unit: %w", err)
+	}
+	if err := a.append(replog.Unit, unit); err != nil {
+		a.keys.Discard()
+		return 0, fmt.Errorf("apply unit: %w", err)
+	}
+	a.publish()
+	a.n.quorum.record(a.log.End())
+	return a.log.End(), nil
+}
+
+// publish makes the staged unit visible and wakes its waiters.
+func (a *appender) publish() {
+	a.keys.Publish()
+	a.n.snaps.CheckMemory(a.keys)
+	a.published.wake()
+}
+
+// getAck requests an acknowledgement from every replica, unless that was done since the newest
+// unit.
+func (a *appender) getAck() error {
+	if a.role != Master || a.paused != nil || a.asked.Load() > a.written.Load() {
+		return nil
+	}
+	return a.append(replog.GetAck, getAckRecord)
+}
+
+// snapshotPoint fixes the contents of a snapshot. It deletes expired keys first, as far as the disk
+// has room.
+func (a *appender) snapshotPoint() (snapshots.Point, error) {
+	if a.missing != nil {
+		return snapshots.Point{}, a.missing
+	}
+	for range snapshotSweeps {
+		if a.role != Master || a.paused != nil {
+			break
+		}
+		// A full disk must not prevent the snapshot that lets log go. The snapshot contains
+		// the expired keys then.
+		if err := a.expire(a.n.c.Now()); isFull(err) {
+			break
+		} else if err != nil {
+			return snapshots.Point{}, err
+		}
+		if !a.expiredLeft {
+			break
+		}
+	}
+	a.needSelect = true
+	if err := a.room.prepare(); err != nil {
+		return snapshots.Point{}, a.fail(err)
+	}
+	return a.n.pointOf(a.keys), nil
+}
+
+// isFull reports whether err is a full disk: nothing was written, and a retry may succeed.
+func isFull(err error) bool {
+	var full *replog.FullError
+	return errors.As(err, &full)
+}

@@ -1,0 +1,45 @@
+// Package node is the core of a node: everything of a Redis-protocol master and replica but the
+// clients' side.
+//
+// A Node owns a directory. It keeps a keyspace in memory, the replication log on disk, and a
+// snapshot file to start from. One goroutine, the appender, writes; others submit work to it.
+// Replicas are served on connections that the clients' side hands over, and an upstream is followed
+// on a link of the node's own. The node knows no session and no client: package replication, its
+// only user, accepts connections, executes commands and asks the node.
+//
+// The promises, the files in the directory, and the order of all locks are described in DESIGN.md
+// of package replication.
+//
+// # What the clients' side uses
+//
+//	Open, Run, Close          Run executes the clients' side as a function of its own
+//	ServeReplica              a connection that sent PSYNC becomes a replica's
+//	TakeOver, Failover, ...   a change of role; RoleChanged wakes who waits for one
+//	WaitAcked, WaitDurable    WAIT and WAITAOF
+//	ReadRefusal               whether commands that need the data are executed
+//	Settings, FindSettings,   CONFIG
+//	ChangeSettings, ...
+//	Link, CutLink,            CLIENT
+//	NextConnectionID
+//	Status, Keyspace, ...     INFO, ROLE and read commands
+//
+// # Files
+//
+//	the node          node.go, config.go, status.go, complete.go, stalls.go, address.go
+//	start             recovery.go, log_check.go (do log and snapshot belong together), unusable.go
+//	writer            appender.go, apply.go (Apply waits), expiry.go, room.go (a full volume),
+//	                  quorum.go (MinReplicas), acked.go (WAIT)
+//	snapshots         snapshot_source.go; the files are package snapshots
+//	replicas          admit.go (PSYNC), replica_conn.go (what is handed over), replica.go,
+//	                  replicas.go, replica_limits.go, fullsync.go, form.go
+//	upstream          follow.go (the link), resync.go (PSYNC to the upstream), following.go (its
+//	                  log), dataset.go (its snapshot); the wire is package upstream
+//	change of master  role.go, failover.go, failover_reply.go, takeover.go (the other side)
+//	clients' reads    readgate.go
+//	settings          settings.go (values), settings_table.go (names and ranges),
+//	                  settings_change.go (CONFIG SET), settings_file.go (CONFIG REWRITE)
+//	small parts       signal.go, waiting.go, steps.go (for tests)
+//
+// The package is larger than 2,500 lines because appender, recovery, role, PSYNC, replicas and the
+// link change the same identity, log and role, under the locks that DESIGN.md orders.
+package node

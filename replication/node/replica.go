@@ -1,0 +1,262 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rowfall/replication/identity"
+	"rowfall/replication/progress"
+	"rowfall/replication/replog"
+	"rowfall/replication/resp"
+)
+
+// sendAtOnce is the most bytes of the log that one write to a replica takes.
+const sendAtOnce = 256 << 10
+
+// replica is one connection that follows the node. The goroutine of ServeReplica sends, and
+// another goroutine reads its acknowledgements; progress is what both share.
+type replica struct {
+	n        *Node
+	conn     *ReplicaConn
+	addr     string // as announced
+	legacy   bool   // it attached by SYNC: it has no offset and may never acknowledge
+	cancel   func()
+	loaded   chan struct{} // closed at the first acknowledgement after a full resync
+	form     form          // of the snapshot in a full resync
+	progress *progress.Replica
+
+	pin     atomic.Pointer[replog.Pin] // the log that a full resync still needs; nil: none
+	dropped atomic.Bool                // the node has closed the connection
+}
+
+// unpin releases the log that a full resync needed.
+func (r *replica) unpin() {
+	if p := r.pin.Swap(nil); p != nil {
+		p.Release()
+	}
+}
+
+func (r *replica) status(now time.Time) ReplicaStatus {
+	p := r.progress.Status()
+	return ReplicaStatus{
+		Addr: r.addr, State: p.State, Acked: p.Acked, Sent: p.Sent,
+		Lag: p.Lag(now), Version: r.conn.Announced.Version,
+	}
+}
+
+// ServeReplica decides a PSYNC or SYNC and, if it is granted, sends the replica what it needs until
+// either side closes the connection. If it is refused, ServeReplica sends nothing and returns the
+// error reply; the connection stays a client's. An empty refusal means that the connection is over.
+func (n *Node) ServeReplica(ctx context.Context, c *ReplicaConn, request PSync) (refusal string) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p := &psync{PSync: request}
+	r := &replica{
+		n: n, conn: c, addr: c.addr(), legacy: request.Legacy, cancel: cancel,
+		loaded: make(chan struct{}), progress: progress.New(time.Now()),
+	}
+	n.admit(p, r)
+	if p.refusal != "" {
+		return p.refusal
+	}
+	defer n.replicas.remove(r)
+	c.Admitted()
+	var reader sync.WaitGroup
+	// The first of the two goroutines that ends closes the connection, which ends the other.
+	reader.Go(func() {
+		defer cancel()
+		r.readAcks()
+	})
+	err := r.send(ctx, p)
+	c.Conn.Close() // ends the reader
+	reader.Wait()
+	r.keepLog()
+	last := r.progress.Status()
+	if p.answer != identity.Continue {
+		// an unfinished load delays the replica's next full resync
+		n.throttle.Ended(r.addr, time.Now())
+		n.forms.ended(r.addr, r.form, last.State == ReplicaOnline)
+	}
+	n.logger.Info().Err(err).Str("replica", r.addr).Int64("sent", int64(last.Sent)).
+		Int64("acked", int64(last.Acked)).Msg("replica left")
+	return ""
+}
+
+// keepLog decides what becomes of the pinned log when the connection has ended. A replica
+// that got the whole snapshot finishes its load and returns for the log after it, so the log
+// stays pinned for the time-out.
+func (r *replica) keepLog() {
+	state := r.progress.State()
+	hasSnapshot := state == ReplicaLoading || state == ReplicaOnline
+	if r.legacy || r.conn.Announced.RDBOnly || !hasSnapshot {
+		r.unpin()
+		return
+	}
+	r.n.replicas.keepFor(r, r.n.settings.Timeout())
+}
+
+// readAcks reads what the replica sends until the connection ends: REPLCONF ACK, and empty
+// lines, which a server sends while it loads.
+func (r *replica) readAcks() {
+	for {
+		args, _, err := r.conn.Reader.ReadCommand()
+		if err != nil {
+			return
+		}
+		now := time.Now()
+		r.progress.Heard(now)
+		applied, synced, ok := parseAck(args)
+		if !ok {
+			continue
+		}
+		if r.progress.Ack(applied, synced, now) {
+			r.cameOnline(applied)
+		}
+		if p := r.pin.Load(); p != nil {
+			p.Advance(r.progress.Status().Acked) // after a lost connection it requests what follows
+		}
+		r.n.replicas.acked.wake()
+	}
+}
+
+// parseAck parses REPLCONF ACK offset [FACK offset]. synced is 0 if it is absent or malformed.
+func parseAck(args [][]byte) (applied, synced replog.Offset, ok bool) {
+	if len(args) < 3 || !resp.IsWord(args[0], "REPLCONF") || !resp.IsWord(args[1], "ACK") {
+		return 0, 0, false
+	}
+	applied, err := replog.ParseOffset(string(args[2]))
+	if err != nil {
+		return 0, 0, false
+	}
+	if len(args) >= 5 && resp.IsWord(args[3], "FACK") {
+		if synced, err = replog.ParseOffset(string(args[4])); err != nil {
+			synced = 0
+		}
+	}
+	return applied, synced, true
+}
+
+// cameOnline ends the full resync of a replica that acknowledged its snapshot.
+func (r *replica) cameOnline(acked replog.Offset) {
+	n := r.n
+	// Bounds a write that is blocked without a deadline since the load. An error means that
+	// the connection is closed.
+	_ = r.conn.Conn.SetWriteDeadline(time.Now().Add(n.settings.Timeout()))
+	if r.progress.Status().Sent >= n.log.End() {
+		r.unpin() // sendLog, which else unpins, may wait for the next record for long
+	}
+	close(r.loaded)
+	n.throttle.Reset(r.addr)
+	n.logger.Info().Str("replica", r.addr).Int64("acked", int64(acked)).Msg("replica online")
+}
+
+// send answers the resync and then sends the log until the connection ends.
+func (r *replica) send(ctx context.Context, p *psync) error {
+	if p.answer == identity.Continue {
+		return r.partialSync(ctx, p)
+	}
+	at, marked, err := r.fullSync(ctx, p)
+	if err != nil || r.conn.Announced.RDBOnly {
+		return err
+	}
+	switch {
+	case marked:
+		// Bytes right after the mark would be lost or taken for a part of the snapshot: the
+		// log follows once the replica has acknowledged the snapshot.
+		select {
+		case <-r.loaded:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	case p.Legacy: // no acknowledgement may ever come
+		r.progress.BecomeOnline()
+	}
+	return r.sendLog(ctx, at)
+}
+
+// partialSync answers +CONTINUE and sends the log from the requested byte on.
+func (r *replica) partialSync(ctx context.Context, p *psync) error {
+	r.n.stats.partialOK.Add(1)
+	reply := "+CONTINUE\r\n"
+	if r.conn.Announced.PSync2 {
+		reply = "+CONTINUE " + string(p.with) + "\r\n"
+	}
+	if err := r.write([]byte(reply)); err != nil {
+		return err
+	}
+	from := replog.Offset(p.Offset - 1)
+	r.progress.ContinueFrom(from, time.Now())
+	return r.sendLog(ctx, from)
+}
+
+// sendLog sends the log after offset from. The log stays pinned until the replica is online
+// and has got what was written while it loaded, which may be more than Log.Keep.
+func (r *replica) sendLog(ctx context.Context, from replog.Offset) error {
+	n := r.n
+	reader, err := n.log.NewReader(from)
+	if err != nil {
+		return fmt.Errorf("read log: %w", err)
+	}
+	defer reader.Close()       //nolint:errcheck // only read from
+	var caughtUp replog.Offset // end of the log when the replica came online
+	for {
+		b, err := reader.Next(ctx, sendAtOnce)
+		if err != nil {
+			n.dropDamagedLog(err)
+			return fmt.Errorf("read log: %w", err)
+		}
+		// Before the write, because the acknowledgement may arrive before the write returns.
+		r.progress.SendTo(reader.Offset())
+		if err := r.write(b); err != nil {
+			return err
+		}
+		if r.progress.State() == ReplicaOnline {
+			if caughtUp.IsZero() {
+				caughtUp = n.log.End()
+			}
+			if reader.Offset() >= caughtUp {
+				r.unpin()
+			}
+		}
+	}
+}
+
+// dropDamagedLog drops the part of the log that cannot be read, and requests a snapshot after
+// it. Replicas that need the dropped part then get a full resync instead of the same error
+// again, and a restart does not read it.
+func (n *Node) dropDamagedLog(err error) {
+	var damage *replog.CorruptError
+	if !errors.As(err, &damage) {
+		return
+	}
+	start, fault := n.log.ExcludeDamaged(damage)
+	n.logger.Error().Err(errors.Join(err, fault)).Stringer("log_start", start).
+		Msg("the log is damaged: a new snapshot is taken, and replicas that need what is lost " +
+			"get a full resync")
+	n.snaps.Request()
+}
+
+// write sends b. A server that loads its snapshot from disk does not read the connection
+// meanwhile, however long that takes. So a write to a loading replica has no deadline:
+// enforceLimits closes the connection when the replica is silent or loads too long.
+func (r *replica) write(b []byte) error {
+	deadline := time.Now().Add(r.n.settings.Timeout())
+	err := r.conn.Conn.SetWriteDeadline(deadline)
+	if r.progress.State() == ReplicaLoading && err == nil {
+		err = r.conn.Conn.SetWriteDeadline(time.Time{})
+		if r.progress.State() != ReplicaLoading && err == nil { // it came online in between
+			err = r.conn.Conn.SetWriteDeadline(deadline)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("send to replica: %w", err)
+	}
+	if _, err := r.conn.Conn.Write(b); err != nil {
+		return fmt.Errorf("send to replica: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package node
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/replication/progress"
+	"rowfall/replication/replog"
+)
+
+// replicas is the set of connections that follow the node.
+type replicas struct {
+	logger zerolog.Logger
+	acked  signal // wakes at every acknowledgement
+
+	sync.Mutex
+	all  map[*replica]struct{}
+	left map[*replica]struct{} // connection closed, log still pinned: they return for it
+}
+
+func newReplicas(logger zerolog.Logger) *replicas {
+	return &replicas{
+		logger: logger, all: map[*replica]struct{}{}, left: map[*replica]struct{}{},
+	}
+}
+
+func (rs *replicas) add(r *replica) {
+	rs.Lock()
+	defer rs.Unlock()
+	rs.all[r] = struct{}{}
+}
+
+func (rs *replicas) remove(r *replica) {
+	rs.Lock()
+	defer rs.Unlock()
+	delete(rs.all, r)
+}
+
+// count returns the number of replicas, without tools that only download a snapshot.
+func (rs *replicas) count() int {
+	rs.Lock()
+	defer rs.Unlock()
+	count := 0
+	for r := range rs.all {
+		if !r.conn.Announced.RDBOnly {
+			count++
+		}
+	}
+	return count
+}
+
+// dropAll closes every replica's connection. The replicas reconnect and send PSYNC.
+func (rs *replicas) dropAll(why string) {
+	rs.Lock()
+	defer rs.Unlock()
+	for r := range rs.all {
+		rs.logger.Info().Str("replica", r.addr).Str("why", why).Msg("replica dropped")
+		r.conn.cut() // its goroutines end, and log the end
+		r.cancel()
+	}
+}
+
+// reached counts the online replicas that applied everything up to at. more is closed at the
+// next acknowledgement.
+func (rs *replicas) reached(at replog.Offset) (count int, more <-chan struct{}) {
+	return rs.countIf(func(_ *replica, p progress.Status) bool { return p.HasApplied(at) })
+}
+
+// durable is reached for replicas that have everything up to at on disk.
+func (rs *replicas) durable(at replog.Offset) (count int, more <-chan struct{}) {
+	return rs.countIf(func(_ *replica, p progress.Status) bool { return p.HasSynced(at) })
+}
+
+// keepingUp is reached for replicas that also acknowledged anything at since or later.
+func (rs *replicas) keepingUp(at replog.Offset, since time.Time) (count int, more <-chan struct{}) {
+	return rs.countIf(func(_ *replica, p progress.Status) bool { return p.KeepsUp(at, since) })
+}
+
+func (rs *replicas) countIf(
+	counts func(*replica, progress.Status) bool,
+) (count int, more <-chan struct{}) {
+	more = rs.acked.wait() // before the count, so that no acknowledgement is missed
+	rs.Lock()
+	defer rs.Unlock()
+	for r := range rs.all {
+		if counts(r, r.progress.Status()) {
+			count++
+		}
+	}
+	return count, more
+}
+
+func (rs *replicas) status() []ReplicaStatus {
+	rs.Lock()
+	defer rs.Unlock()
+	list := make([]ReplicaStatus, 0, len(rs.all))
+	now := time.Now()
+	for r := range rs.all {
+		if !r.conn.Announced.RDBOnly {
+			list = append(list, r.status(now))
+		}
+	}
+	slices.SortFunc(list, func(a, b ReplicaStatus) int { return strings.Compare(a.Addr, b.Addr) })
+	return list
+}

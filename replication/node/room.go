@@ -1,0 +1,145 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/replication/replog"
+	"rowfall/replication/snapshots"
+)
+
+const (
+	// logRoom is the part of the spare room, in bytes, for a new segment and for records other than
+	// units.
+	logRoom = 2 << 20
+	// leastGain is the least log, in bytes, that a snapshot taken for room must let go.
+	leastGain = 64 << 10
+	// reportEvery is the least time between two warnings of the same kind.
+	reportEvery = 10 * time.Second
+)
+
+// room keeps the volume from filling up. Only a snapshot lets the log go that a restart needs, and
+// a snapshot needs room itself: so units leave room for one. Before a unit is rejected, log that
+// only replicas need is dropped. Only the appender's goroutine uses it.
+type room struct {
+	log      *replog.Log
+	snaps    *snapshots.Store
+	replicas *replicas
+	logger   zerolog.Logger
+	dir      string // of the node
+
+	spareReleased bool // a snapshot does not help: units may use the spare room, too
+	tooSmall      bool // the volume has no room for another snapshot
+
+	dropped  int64     // bytes of log since reported
+	reported time.Time // when dropped log was last logged
+}
+
+// update sets the spare room to what the next snapshot needs now.
+func (m *room) update() {
+	f, ok := m.snaps.Forecast()
+	if !ok {
+		return // the store is busy; the next tick tries again
+	}
+	spare := f.Spare(f.Running, f.Written, logRoom)
+	useless := f.Failed || spare == 0 || f.Logged < leastGain
+	if m.spareReleased = m.spareReleased && useless && !f.Running; m.spareReleased {
+		spare = 0
+	}
+	m.log.SetSpare(spare)
+	if !f.Running {
+		m.reportTooSmall(f, f.Free >= 0 && f.Known && spare == 0 && !m.spareReleased)
+	}
+}
+
+// reportTooSmall reports when the volume becomes too small for another snapshot, and when that
+// ends.
+func (m *room) reportTooSmall(f snapshots.Forecast, tooSmall bool) {
+	if tooSmall == m.tooSmall {
+		return
+	}
+	m.tooSmall = tooSmall
+	if !tooSmall {
+		m.snaps.SetTooSmall("")
+		return
+	}
+	why := fmt.Sprintf(
+		"write next snapshot: it needs about %d bytes of room and %s has %d, so the "+
+			"log cannot be shortened; free some space there, or enlarge the volume",
+		f.Next,
+		m.dir,
+		f.Free+f.Trimmable,
+	)
+	m.logger.Warn().Str("why", why).Msg("the volume is too small for another snapshot")
+	m.snaps.SetTooSmall(why)
+}
+
+// makeRoom is called when the log lacks room for a record. It reports whether to try again at once.
+// Otherwise a running snapshot may make room later. hasData is false if no snapshot can be taken.
+func (m *room) makeRoom(hasData bool) (again bool) {
+	if m.dropOldest() {
+		return true
+	}
+	f, ok := m.snaps.Forecast()
+	gains := f.Logged >= leastGain && hasData
+	switch {
+	case !ok || f.Running:
+	case gains && !f.Failed && f.Fits():
+		m.snaps.RequestForRoom()
+	case m.log.Spare() > 0:
+		m.spareReleased = true
+		m.log.SetSpare(0)
+		m.logger.Warn().Int64("snapshot", f.Next).Int64("log", f.Logged).Int64("free", f.Free).
+			Bool("failed", f.Failed).
+			Msg("the volume is nearly full, and a snapshot does not help: " +
+				"the log takes the room that was kept for one; free some space")
+		return true
+	case gains && !f.Hopeless():
+		m.snaps.RequestForRoom()
+	}
+	return false
+}
+
+// prepare is called when a snapshot's point is fixed. On a nearly full volume it gives the snapshot
+// the room of log that is not needed, and completes the log's newest segment, so that the log up to
+// the point can be dropped after the snapshot.
+func (m *room) prepare() error {
+	for {
+		f, ok := m.snaps.Forecast()
+		switch {
+		case !ok || f.Free < 0:
+			return nil
+		case f.Free < f.Next && f.Free+f.Trimmable >= f.Next && m.dropOldest():
+		case f.Scarce():
+			return m.log.CompleteSegment()
+		default:
+			return nil
+		}
+	}
+}
+
+// dropOldest drops the log's oldest segment if a restart does not need it. Replicas that still need
+// it are disconnected and resync fully; otherwise writes would stop for all.
+func (m *room) dropOldest() bool {
+	log := m.log
+	end, ok, err := log.Trimmable()
+	if err != nil || !ok {
+		return false // the next append returns the error of a failed log
+	}
+	before := log.Size()
+	m.replicas.dropBefore(end, fmt.Sprintf("the volume is full: the log up to offset %d, which "+
+		"this replica needs, is dropped so that writing can go on", end))
+	if log.Trim(end) != nil {
+		return false
+	}
+	dropped := before - log.Size()
+	m.dropped += dropped
+	if now := time.Now(); m.dropped > 0 && now.Sub(m.reported) >= reportEvery {
+		m.logger.Warn().Int64("bytes", m.dropped).Stringer("log_start", log.Start()).
+			Msg("the volume is full: the oldest log is dropped, though log.keep may allow more")
+		m.dropped, m.reported = 0, now
+	}
+	return dropped > 0
+}

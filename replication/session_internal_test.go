@@ -1,0 +1,63 @@
+package replication
+
+import (
+	"bytes"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// inMemory is a client's connection that counts deadlines and writes.
+type inMemory struct {
+	net.Conn
+	deadlines, writes int
+	got               bytes.Buffer
+}
+
+func (c *inMemory) SetWriteDeadline(time.Time) error { c.deadlines++; return nil }
+
+func (c *inMemory) Write(b []byte) (int, error) { c.writes++; return c.got.Write(b) }
+
+func alone(t *testing.T) (*session, *inMemory) {
+	t.Helper()
+	n, err := Open(Config{Listen: "127.0.0.1:0", Dir: t.TempDir(), Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	conn := &inMemory{}
+	return newSession(n, conn), conn
+}
+
+// The limit of queued commands applies to their memory. Empty arguments once counted as nothing, so
+// that a client could queue gigabytes of them.
+func TestQueueIsChargedForItsArguments(t *testing.T) {
+	s, _ := alone(t)
+	s.multi = queue{open: true, bytes: maxQueued - queuedCommand - 3*queuedArg}
+	args := make([][]byte, 4)
+	args[0] = []byte("MGET")
+	s.enqueue(s.resolve(args[0]), args)
+	if got := string(s.out); got != "-ERR transaction is too large\r\n" || !s.multi.broken {
+		t.Errorf("got %q", got)
+	}
+}
+
+// The time-out applies to each chunk of a reply, so that a client may take a large reply slowly.
+func TestFlushGoesByProgress(t *testing.T) {
+	s, conn := alone(t)
+	want := bytes.Repeat([]byte("0123456789abcdef"), replyChunk/4)
+	s.out = bytes.Clone(want)
+	if err := s.flush(); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(conn.got.Bytes(), want) || conn.deadlines != 4 || conn.writes != 4 {
+		t.Errorf("%d bytes with %d deadlines in %d writes", conn.got.Len(), conn.deadlines,
+			conn.writes)
+	}
+}
