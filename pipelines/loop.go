@@ -195,9 +195,7 @@ func (l *loop) flushCommitted(ctx context.Context) error {
 func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	t := l.tables.byTable[ev.Rows.Table()]
 	if t == nil || !t.isFollowed() {
-		// The table went into quarantine, or its columns became unknown, after the stream had
-		// looked it up for this statement.
-		return nil
+		return l.skipChanges(ev.Rows.Table())
 	}
 	mode := l.writeMode(t)
 	before := l.endOfUnit()
@@ -231,6 +229,16 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	}
 	l.addSpan(t, before)
 	l.touched = append(l.touched, t)
+	return nil
+}
+
+// skipChanges handles rows of a table whose changes are not applied. The stream had looked the table
+// up for this statement before the table went into quarantine, say.
+func (l *loop) skipChanges(schema *binlog.Table) error {
+	if t := l.tables.all[schema.FullName()]; t != nil && t.isFollowed() {
+		return stop("rows of %s came with a schema that is not the table's any more, after %s; "+
+			"please report it", schema.FullName(), l.progress.Position)
+	}
 	return nil
 }
 

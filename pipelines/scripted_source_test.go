@@ -260,11 +260,13 @@ func scriptedPipeline(
 	}
 	l.progress.Phase = sink.Streaming
 	l.tables = newTableSet(&p.config.Mapping)
+	l.tables.databases, _ = source.Databases(t.Context())
 	for _, table := range source.tables {
 		m, err := l.tables.add(ddl.FromTable(table))
 		if err != nil {
 			t.Fatal(err)
 		}
+		l.tables.define(m, m.definition, table, m.Plan) // the schema of the script's events
 		m.Job = tablestate.Job{Done: true}
 		if err := m.save(&l.unit, "test"); err != nil {
 			t.Fatal(err)

@@ -164,10 +164,12 @@ func (l *loop) upgradeDefinitions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	changed := false
 	for i, t := range partial {
 		if definitions[i].Partial {
 			continue
 		}
+		changed = true
 		if err := l.redefine(t, definitions[i], t.Job); err != nil {
 			return err
 		}
@@ -179,8 +181,12 @@ func (l *loop) upgradeDefinitions(ctx context.Context) error {
 		if err := l.tables.saveDatabases(&l.unit, l.config.Name); err != nil {
 			return err
 		}
+		changed = true
 	}
-	return l.Flush(ctx)
+	if !changed {
+		return nil
+	}
+	return l.flush(ctx)
 }
 
 // partialTables returns the server's present schemas if a definition of the data is Partial, else

@@ -339,6 +339,9 @@ func (l *loop) altered(ctx context.Context, t *mappedTable, e *ddl.Effect) error
 // table goes into quarantine.
 func (l *loop) redefine(t *mappedTable, d *ddl.Schema, job tablestate.Job) error {
 	schema := d.Table()
+	if t.Schema != nil && t.Schema.Equal(schema) {
+		schema = t.Schema // which the stream may have looked up
+	}
 	plan, err := l.tables.compile(schema)
 	if err == nil && plan == nil {
 		err = errors.New("the mapping does not match it any more")
