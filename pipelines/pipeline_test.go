@@ -26,9 +26,8 @@ func TestPipeline(t *testing.T) {
 		{"NoKey", testNoKey},
 		{"NotFollowed", testNotFollowed},
 		{"Revoked", testRevoked},
-		{"KilledWhileWaiting", testKilledWhileWaiting},
 		{"SchemasOfTheServer", testSchemasOfTheServer},
-		{"MetadataLock", testMetadataLock},
+		{"LockedDefinition", testLockedDefinition},
 		{"TimeOfLoad", testTimeOfLoad},
 	}
 	t.Run("MariaDB", func(t *testing.T) {
@@ -40,7 +39,8 @@ func TestPipeline(t *testing.T) {
 	t.Run("MySQL", func(t *testing.T) {
 		runParts(t, servers.MySQL, append(
 			parts,
-			part{"Refused", testRefused},
+			part{"Stops", testStops},
+			part{"StatementFormat", testStatementFormat},
 			part{"CorruptState", testCorruptState},
 			part{"Blackhole", testBlackhole},
 			part{"CreateOfKnown", testCreateOfKnown},

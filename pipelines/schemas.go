@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"context"
+	"fmt"
 
 	"rowfall/binlog"
 	"rowfall/binlog/query"
@@ -51,7 +52,7 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 			return nil
 		}
 	}
-	if err := l.tables.checkFollowable(c.current); err != nil {
+	if err := l.quarantineUnfollowed(ctx, c.current); err != nil {
 		return err
 	}
 	different := l.tables.differences(c.current)
@@ -92,18 +93,24 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 	return l.scheduleSchemaCheck(ctx)
 }
 
-// checkFollowable returns a StopError if a mapped table cannot be followed. An older version may
-// have mapped it, or the cause came later, such as a MERGE table that includes it.
-func (s *tableSet) checkFollowable(current map[string]*binlog.Table) error {
-	for _, name := range s.names() {
-		t := current[name]
-		if t != nil && t.NotFollowed != "" && t.NotFollowed != query.LostAtRestart {
-			return stop("mapped table %s cannot be followed: %s; end that, or leave the table out "+
-				"(ignore: true), and build the data again with --from snapshot",
-				name, t.NotFollowed)
+// quarantineUnfollowed puts the tables into quarantine whose rows cannot be followed. An older version
+// may have mapped them, or the cause came later, such as a MERGE table that includes one.
+func (l *loop) quarantineUnfollowed(
+	ctx context.Context, current map[string]*binlog.Table,
+) error {
+	for _, name := range l.tables.names() {
+		m, t := l.tables.all[name], current[name]
+		if t == nil || m.fault != nil || t.NotFollowed == "" ||
+			t.NotFollowed == query.LostAtRestart {
+			continue
+		}
+		fault := fmt.Errorf("mapped table %s cannot be followed: %s; end that, "+
+			"or leave the table out (ignore: true)", name, t.NotFollowed)
+		if err := l.quarantine(m, fault); err != nil {
+			return err
 		}
 	}
-	return nil
+	return l.Flush(ctx)
 }
 
 // differences returns the tables whose definition is known and differs from the server's.

@@ -166,6 +166,12 @@ func (l *loop) namedTables(s *ddl.Statement, inexact bool) (names []tableName, e
 func (l *loop) applyEffect(ctx context.Context, e *ddl.Effect, sql string) error {
 	n := nameOf(e.Table)
 	t := l.tables.all[n.String()]
+	if e.Schema != nil && e.Schema.NotFollowed != "" {
+		// A MERGE table, say, which shows the rows of other tables.
+		if err := l.scheduleSchemaCheck(ctx); err != nil {
+			return err
+		}
+	}
 	l.log.Info().Stringer("table", e.Table).Stringer("class", e.Class).Str("reason", e.Reason).
 		Str("statement", shorten(sql)).Msg("the definition of a table changes")
 	switch e.Class {
