@@ -230,7 +230,7 @@ func (a *alteration) define(d *ColumnDef) (Column, error) {
 		return Column{}, fmt.Errorf("column %s: the default character set of table %s is not known",
 			d.Name, a.old.TableName())
 	}
-	cs = t.resolveCharset(cs)
+	cs = a.o.resolveCharset(&t, cs)
 	c := Column{
 		Collation: cs.Collation, Default: d.value, Expression: d.generated, Stored: d.stored,
 		AutoIncrement: d.autoIncrement,

@@ -153,7 +153,7 @@ func (a *alteration) convertCharset() error {
 				t.base = wider
 			}
 		}
-		t.resolveCharset(cs)
+		a.o.resolveCharset(&t, cs)
 		c.setType(&t, a.o.spellCharset(cs.Name))
 		c.Collation = cs.Collation
 	}

@@ -239,9 +239,12 @@ func (o *Options) completeType(t *dataType) error {
 			t.args = nil
 		}
 	case binlog.TypeYear:
-		t.args = nil
-		if o.MariaDB || o.version() < 80019 {
+		switch {
+		case o.MariaDB && arg(0, 4) == 2:
+		case o.MariaDB, o.version() < 80019:
 			t.args = []int{4}
+		default:
+			t.args = nil
 		}
 	case binlog.TypeTinyInt, binlog.TypeSmallInt, binlog.TypeMediumInt, binlog.TypeInt,
 		binlog.TypeBigInt:
@@ -278,7 +281,7 @@ func (o *Options) completeInteger(t *dataType) {
 
 // resolveCharset replaces a type that depends on its character set, and returns the character set
 // of the column.
-func (t *dataType) resolveCharset(cs Charset) Charset {
+func (o *Options) resolveCharset(t *dataType, cs Charset) Charset {
 	switch binlog.TypeByName(t.base) {
 	case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeText:
 		if cs.Name == "binary" {
@@ -289,11 +292,17 @@ func (t *dataType) resolveCharset(cs Charset) Charset {
 			cs = Charset{}
 		}
 	case binlog.TypeEnum, binlog.TypeSet:
+		if cs.Name == "binary" && !o.MariaDB {
+			cs = Charset{} // MySQL shows none
+		}
 	default:
 		cs = Charset{}
 	}
 	width := max(widths[cs.Name], 1)
-	const maxVarchar = 65535
+	maxVarchar := 65535
+	if o.MariaDB {
+		maxVarchar -= 3
+	}
 	switch binlog.TypeByName(t.base) {
 	case binlog.TypeVarchar, binlog.TypeVarbinary:
 		if bytes := t.args[0] * width; bytes > maxVarchar {
