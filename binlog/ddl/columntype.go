@@ -29,7 +29,7 @@ var synonyms = map[string]string{
 	"int1": "tinyint", "int2": "smallint", "int3": "mediumint", "int4": "int", "int8": "bigint",
 	"middleint": "mediumint", "integer": "int", "dec": "decimal", "numeric": "decimal",
 	"fixed": "decimal", "float4": "float", "float8": "double", "character": "char",
-	"geomcollection": "geometrycollection", "varcharacter": "varchar",
+	"varcharacter": "varchar",
 }
 
 // dataType reads a type with its arguments and attributes. c receives its character set.
@@ -93,6 +93,9 @@ func (p *parser) typeName() dataType {
 			return dataType{base: "mariadb json"}
 		}
 	}
+	if word == "geometrycollection" || word == "geomcollection" {
+		return dataType{base: p.o.collectionType()}
+	}
 	if base := synonyms[word]; base != "" {
 		word = base
 	}
@@ -103,6 +106,14 @@ func (p *parser) typeName() dataType {
 		p.fail("type %q is not known", binlog.Clip(word, 60))
 	}
 	return dataType{base: word}
+}
+
+// collectionType returns the server's name of the type GEOMETRYCOLLECTION.
+func (o *Options) collectionType() string {
+	if o.MariaDB || o.mysqlBefore(80011) {
+		return "geometrycollection"
+	}
+	return "geomcollection"
 }
 
 // nationalType reads what follows NATIONAL or NCHAR; isChar tells whether CHAR was read.

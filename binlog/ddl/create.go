@@ -93,12 +93,18 @@ func (p *parser) tableElements() {
 // addColumn appends a Change with a column, and one for each key in the column's definition.
 func (p *parser) addColumn(c Change) {
 	p.s.Changes = append(p.s.Changes, c)
-	for _, kind := range c.Column.keys {
+	for _, kind := range []KeyKind{PrimaryKey, UniqueKey} {
+		if !slices.Contains(c.Column.keys, kind) {
+			continue
+		}
 		k := &KeyDef{Kind: kind, Parts: []KeyPart{{Column: c.Column.Name}}}
 		if kind == PrimaryKey {
 			k.Name = "PRIMARY"
 		}
 		p.s.Changes = append(p.s.Changes, Change{Kind: AddKey, Key: k, Text: "ADD KEY"})
+		if p.o.MariaDB {
+			break // a column that is PRIMARY KEY and UNIQUE has one key
+		}
 	}
 	if why := c.Column.unfollowed; why != "" {
 		p.s.Changes = append(p.s.Changes, Change{Kind: StopsFollowing, Text: why})
