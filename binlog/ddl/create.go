@@ -37,6 +37,9 @@ func (p *parser) createTable() {
 		p.s.Select = true
 		p.at = len(p.tokens)
 	}
+	if !p.s.Select && len(p.s.Changes) == 0 {
+		p.failHere("expected columns")
+	}
 }
 
 func (p *parser) like() {

@@ -57,6 +57,7 @@ func (p *parser) startsKey() bool {
 func (p *parser) key() Change {
 	constraint := ""
 	if p.accept("CONSTRAINT") {
+		p.accept("IF", "NOT", "EXISTS")
 		if !p.startsKey() {
 			constraint = p.name()
 		}

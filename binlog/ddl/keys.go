@@ -40,7 +40,26 @@ func (a *alteration) alterKeys() error {
 		}
 	}
 	a.requirePrimary()
+	a.sortKeys()
 	return nil
+}
+
+// sortKeys brings the keys into the order in which they are read from information_schema: by name,
+// and those with a hash index last, because that does not order the rows.
+func (a *alteration) sortKeys() {
+	fold := strings.ToUpper
+	if !a.o.MariaDB && !a.o.mysqlBefore(80000) {
+		fold = strings.ToLower // which sorts the underscore before the letters
+	}
+	slices.SortStableFunc(a.new.Keys, func(x, y Key) int {
+		if x.Hash != y.Hash {
+			if x.Hash {
+				return 1
+			}
+			return -1
+		}
+		return strings.Compare(fold(x.Name), fold(y.Name))
+	})
 }
 
 // dropKeys removes and renames existing keys.
@@ -215,6 +234,7 @@ func (a *alteration) isLong(k Key) bool {
 			}
 		case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeBinary, binlog.TypeVarbinary:
 		default:
+			total += fixedSize(&c.Column)
 			continue
 		}
 		if part.Length > 0 {
@@ -223,6 +243,40 @@ func (a *alteration) isLong(k Key) bool {
 		total += length * max(widths[normalCharset(c.Charset)], 1)
 	}
 	return total > longest
+}
+
+// fixedSizes holds the bytes of types without a length.
+var fixedSizes = map[binlog.Type]int{
+	binlog.TypeTinyInt: 1, binlog.TypeSmallInt: 2, binlog.TypeMediumInt: 3, binlog.TypeInt: 4,
+	binlog.TypeBigInt: 8, binlog.TypeFloat: 4, binlog.TypeDouble: 8, binlog.TypeYear: 1,
+	binlog.TypeDate: 3, binlog.TypeTime: 3, binlog.TypeDatetime: 5, binlog.TypeTimestamp: 4,
+	binlog.TypeUUID: 16, binlog.TypeInet4: 4, binlog.TypeInet6: 16,
+}
+
+// fixedSize returns the bytes of a column's value in a key, for types that are no strings.
+func fixedSize(c *binlog.Column) int {
+	switch c.Type {
+	case binlog.TypeDecimal:
+		return digitsSize(c.Length-c.Decimals) + digitsSize(c.Decimals)
+	case binlog.TypeBit:
+		return (c.Length + 7) / 8
+	case binlog.TypeEnum:
+		if len(c.Values) > 255 {
+			return 2
+		}
+		return 1
+	case binlog.TypeSet:
+		if n := (len(c.Values) + 7) / 8; n <= 4 {
+			return n
+		}
+		return 8
+	}
+	return fixedSizes[c.Type] + (c.Decimals+1)/2
+}
+
+// digitsSize returns the bytes of so many digits of a DECIMAL: nine take four bytes.
+func digitsSize(digits int) int {
+	return digits/9*4 + [...]int{0, 1, 1, 2, 2, 3, 3, 4, 4}[digits%9]
 }
 
 // covered reports whether another key begins with the columns of the index of a foreign key.

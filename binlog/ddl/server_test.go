@@ -25,6 +25,7 @@ func TestServers(t *testing.T) {
 			args := []string{
 				"--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci",
 				"--skip-log-bin", "--innodb-flush-log-at-trx-commit=0",
+				"--innodb-flush-method=nosync", "--innodb-doublewrite=0",
 			}
 			db := servertest.Database(t, kind, servers.DatabaseOptions{Args: args})
 			c, err := mysql.Dial(t.Context(),
@@ -45,7 +46,7 @@ func testServer(t *testing.T, c *mysql.Conn) {
 	accepted, rejected := 0, 0
 	exec := func(sql string) error { return c.Exec(t.Context(), sql) }
 	for _, section := range readCorpus(t) {
-		if mariaDB && !section.mariaDB || !mariaDB && !section.mysql {
+		if section.offline || mariaDB && !section.mariaDB || !mariaDB && !section.mysql {
 			continue
 		}
 		for _, sql := range []string{
@@ -64,6 +65,9 @@ func testServer(t *testing.T, c *mysql.Conn) {
 			switch s.Action {
 			case ddl.Other, ddl.DropDatabase, ddl.CreateDatabase, ddl.AlterDatabase:
 				continue // these could disturb other sections
+			}
+			if s.Temporary {
+				continue // SHOW CREATE TABLE would show it in place of a table
 			}
 			err := exec(line.sql)
 			var answer *mysql.ServerError
@@ -128,6 +132,9 @@ func compare(
 			}
 			continue
 		}
+		if strings.HasPrefix(want.NotFollowed, "its engine") {
+			want.NotFollowed = "" // of which the caller decides
+		}
 		if modelErr != nil || got == nil {
 			if modelErr == nil || line.expect != "unclear" && line.expect != "unknown" {
 				t.Errorf("%s: no schema of %s: %v: %s", line.place, name, modelErr, line.sql)
@@ -168,10 +175,13 @@ func fromServer(
 		t.Fatal(err)
 	}
 	r, err := c.Query(t.Context(), "SHOW CREATE TABLE `"+name.Table+"`")
-	if err != nil {
+	if err := c.Exec(t.Context(), "SET sql_mode=@old"); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Exec(t.Context(), "SET sql_mode=@old"); err != nil {
+	if query.CannotOpen(err) {
+		return nil
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	text := r.Text(0, "Create Table")
