@@ -210,7 +210,7 @@ func (a *alteration) engine() string {
 
 // longestKeys holds the most bytes of a key in MariaDB's engines. A unique key that is longer is a
 // hash in a hidden column.
-var longestKeys = map[string]int{"MYISAM": 1000, "ARIA": 2000}
+var longestKeys = map[string]int{"MYISAM": 1000, "ARIA": 2300}
 
 // isLong reports whether MariaDB stores a hash in place of a unique key.
 func (a *alteration) isLong(k Key) bool {

@@ -3,6 +3,7 @@ package ddl_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"rowfall/binlog/ddl"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/binlog/sqltext"
 	"rowfall/internal/servers"
 	"rowfall/internal/servers/servertest"
 )
@@ -69,6 +71,7 @@ func testServer(t *testing.T, c *mysql.Conn) {
 			if s.Temporary {
 				continue // SHOW CREATE TABLE would show it in place of a table
 			}
+			before := readValues(t, c, model, s)
 			err := exec(line.sql)
 			var answer *mysql.ServerError
 			if errors.As(err, &answer) {
@@ -88,6 +91,9 @@ func testServer(t *testing.T, c *mysql.Conn) {
 				names = append(names, e.Table)
 			}
 			compare(t, c, model, line, names, modelErr, section.options(mariaDB, version))
+			for _, e := range effects {
+				compareValues(t, c, line, before, e)
+			}
 		}
 		for _, sql := range []string{"USE mysql", "DROP DATABASE corpus"} {
 			if err := exec(sql); err != nil {
@@ -223,4 +229,130 @@ func difference(got, want *binlog.Table) string {
 		return "nil and empty lists differ"
 	}
 	return b.String()
+}
+
+// values holds the values of the columns of a table as a load reads them, sorted.
+type values map[string][]string
+
+// readValues fills the table that an ALTER changes, if it is empty, and returns its values.
+func readValues(t *testing.T, c *mysql.Conn, model *catalog, s *ddl.Statement) values {
+	t.Helper()
+	if s.Action != ddl.AlterTable {
+		return nil
+	}
+	schema := model.Table(s.Tables[0])
+	if schema == nil || schema.NotFollowed != "" {
+		return nil
+	}
+	table := schema.Table()
+	if v := selectValues(t, c, table); v == nil || len(v[table.Columns[0].Name]) > 0 {
+		return v
+	}
+	for n := range 2 {
+		var sets []string
+		for i := range table.Columns {
+			if col := &table.Columns[i]; !col.Generated {
+				sets = append(sets, sqltext.QuoteName(col.Name)+"="+sample(col, n))
+			}
+		}
+		// A value that the column rejects leaves the table with fewer rows.
+		var answer *mysql.ServerError
+		err := c.Exec(t.Context(), "INSERT IGNORE INTO "+
+			sqltext.QuoteTable(table.Database, table.Name)+" SET "+strings.Join(sets, ","))
+		if err != nil && !errors.As(err, &answer) {
+			t.Fatal(err)
+		}
+	}
+	return selectValues(t, c, table)
+}
+
+// sample returns a value of a column: n is 0 for a small one and 1 for a large one.
+func sample(c *binlog.Column, n int) string {
+	switch c.Value() {
+	case binlog.ValueMoment:
+		return [...]string{"'2001-02-03'", "'2020-12-31 12:13:14.567891'"}[n]
+	case binlog.ValueDuration:
+		return [...]string{"'01:02:03'", "'-99:00:01.5'"}[n]
+	case binlog.ValueText:
+		switch {
+		case c.Type == binlog.TypeJSON:
+			return "'{}'"
+		case c.Type == binlog.TypeGeometry:
+			return "ST_GeomFromText('POINT(1 2)')"
+		case c.HasLabels():
+			return [...]string{"1", "2"}[n]
+		}
+		return [...]string{"'a'", "'Zz \u00e4'"}[n]
+	}
+	return [...]string{"1", "99999999999999999999"}[n]
+}
+
+func selectValues(t *testing.T, c *mysql.Conn, table *binlog.Table) values {
+	t.Helper()
+	exprs := make([]string, len(table.Columns))
+	for i := range table.Columns {
+		exprs[i] = binlog.SelectExpr(&table.Columns[i], sqltext.QuoteName(table.Columns[i].Name))
+	}
+	r, err := c.Query(t.Context(), "SELECT "+strings.Join(exprs, ",")+" FROM "+
+		sqltext.QuoteTable(table.Database, table.Name))
+	if err != nil {
+		return nil // a table whose tablespace is discarded
+	}
+	v := values{}
+	for i := range table.Columns {
+		column := []string{}
+		for _, row := range r.Rows {
+			text := "NULL"
+			if row[i] != nil {
+				text = "=" + string(row[i])
+			}
+			if strings.Contains(table.Columns[i].SQLType, "zerofill") {
+				text = "=" + strings.TrimLeft(text, "=0")
+			}
+			column = append(column, text)
+		}
+		slices.Sort(column)
+		v[table.Columns[i].Name] = column
+	}
+	return v
+}
+
+// compareValues requires that a statement whose class says so has kept all values, and that added
+// columns are NULL.
+func compareValues(
+	t *testing.T, c *mysql.Conn, line statement, before values, e ddl.Effect,
+) {
+	t.Helper()
+	if before == nil || e.Schema == nil || e.Class > ddl.ColumnsChanged {
+		return
+	}
+	table := e.Schema.Table()
+	after := selectValues(t, c, table)
+	if after == nil {
+		return // the statement renames the table too
+	}
+	for i := range table.Columns {
+		name := table.Columns[i].Name
+		old := name
+		if was, renamed := e.Renamed[name]; renamed {
+			old = was
+		} else if _, taken := before[name]; taken && slices.Contains(
+			slices.Collect(maps.Values(e.Renamed)), name) {
+			old = "" // an added column has the old name of a renamed one
+		}
+		want, existed := before[old]
+		if existed && !slices.Equal(after[name], want) && !readded(line.sql, name) {
+			t.Errorf("%s: %s: class %s, but column %s changes from %q to %q", line.place, line.sql,
+				e.Class, name, want, after[name])
+		}
+		if !existed && slices.ContainsFunc(after[name], func(v string) bool { return v != "NULL" }) {
+			t.Errorf("%s: %s: class %s, but the new column %s is %q", line.place, line.sql,
+				e.Class, name, after[name])
+		}
+	}
+}
+
+// readded reports whether a statement drops a column and adds another one of that name.
+func readded(sql, name string) bool {
+	return strings.Contains(sql, "DROP "+name) && strings.Contains(sql, "ADD "+name)
 }
