@@ -8,6 +8,9 @@ import (
 // maxParsed is the length in bytes of the longest statement that is read to its end.
 const maxParsed = 1 << 20
 
+// maxChanges is the most clauses of a statement: no table has more than 4096 columns.
+const maxChanges = 1 << 14
+
 // headTokens is the number of tokens that decide what a statement is about.
 const headTokens = 64
 
@@ -24,6 +27,9 @@ func Parse(sql string, o Options) *Statement {
 		p.parse()
 		if !p.done() {
 			p.failHere("expected the end of the statement")
+		}
+		if n := len(s.Changes); n > maxChanges {
+			p.fail("the statement has %d clauses", n)
 		}
 	}
 	if p.err != nil {
