@@ -119,7 +119,7 @@ func printsAlike(old, now *binlog.Column) bool {
 	case binlog.TypeEnum, binlog.TypeSet:
 		return len(old.Values) <= len(now.Values) &&
 			slices.Equal(old.Values, now.Values[:len(old.Values)])
-	case binlog.TypeYear, binlog.TypeDate, binlog.TypeJSON:
+	case binlog.TypeDate, binlog.TypeJSON:
 		return true
 	}
 	return old.SQLType == now.SQLType

@@ -89,6 +89,9 @@ func TestLowerCaseNames(t *testing.T) {
 	if s := ddl.Parse("DROP TABLE t", ddl.Options{}); s.Action != ddl.Unknown {
 		t.Errorf("a table without a database is accepted: %+v", s)
 	}
+	if s := ddl.Parse("DROP TABLE a.\xff", ddl.Options{}); s.Action != ddl.Unknown {
+		t.Errorf("a name that is not UTF-8 is accepted: %+v", s)
+	}
 }
 
 // A statement names its objects, its tables and the columns that it renames.

@@ -349,8 +349,8 @@ func (a *alteration) requirePrimary() {
 	}
 }
 
-// keyChanged reports whether other columns identify a row than before, or the columns of a key have
-// another type, character set or collation.
+// keyChanged reports whether other columns identify a row than before, or values of these columns
+// may print or compare otherwise.
 func (a *alteration) keyChanged() bool {
 	before, after := a.old.Table(), a.new.Table()
 	same := func(x, y []int) bool {
@@ -364,6 +364,5 @@ func (a *alteration) keyChanged() bool {
 
 // comparesAlike reports whether values of a column compare as they did before.
 func comparesAlike(old, now *Column) bool {
-	return old.Type == now.Type && old.Unsigned == now.Unsigned && old.Charset == now.Charset &&
-		old.Collation == now.Collation && slices.Equal(old.Values, now.Values)
+	return printsAlike(&old.Column, &now.Column) && old.Collation == now.Collation
 }

@@ -3,6 +3,7 @@ package ddl
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxParsed is the length in bytes of the longest statement that is read to its end.
@@ -23,6 +24,8 @@ func Parse(sql string, o Options) *Statement {
 	p.skipSetStatement()
 	if !p.isTableStatement() {
 		p.parseOther()
+	} else if !utf8.ValidString(sql) {
+		p.fail("the statement is not UTF-8")
 	} else if complete || p.readAll(sql) {
 		p.parse()
 		if !p.done() {
