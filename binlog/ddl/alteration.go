@@ -50,12 +50,13 @@ func (a *alteration) raise(c Class, reason string) {
 
 // setCharset sets the table's default character set, which columns of the same statement use.
 func (a *alteration) setCharset() error {
+	found := false
 	for i := range a.s.Changes {
 		c := &a.s.Changes[i]
 		if c.Kind != SetCharset && c.Kind != ConvertCharset {
 			continue
 		}
-		base := a.new.Charset
+		base := a.old.Charset
 		if c.charset.isDefault || base.Name == "" {
 			base = a.base
 		}
@@ -65,9 +66,13 @@ func (a *alteration) setCharset() error {
 		}
 		if cs.Name == "" {
 			return fmt.Errorf("the default character set of database %s is not known",
-				a.new.Database)
+				a.old.Database)
 		}
-		a.new.Charset = cs
+		if found && cs.Name != a.new.Charset.Name {
+			return fmt.Errorf("the statement gives table %s two character sets",
+				a.old.TableName())
+		}
+		a.new.Charset, found = cs, true
 	}
 	return nil
 }

@@ -42,6 +42,8 @@ func (a *alteration) classify() {
 // classifyAdded decides whether existing rows show a value in an added column.
 func (a *alteration) classifyAdded(c *Column) {
 	switch {
+	case a.old.column(c.Name) >= 0:
+		a.raise(ValuesChanged, "column "+c.Name+" is replaced by a new one")
 	case c.Generated:
 		a.raise(ValuesChanged, "added column "+c.Name+" is generated")
 	case !c.Nullable:
@@ -64,7 +66,8 @@ func (a *alteration) valuesChange(old, now *Column) string {
 		return "its expression changes"
 	case now.AutoIncrement && !old.AutoIncrement && !a.untouched(now):
 		return "AUTO_INCREMENT replaces zeros"
-	case old.Nullable && !now.Nullable && !a.o.isStrict():
+	case old.Nullable && !now.Nullable && (!a.o.isStrict() || now.Type == binlog.TypeTimestamp):
+		// A strict session rejects NULLs, but in a TIMESTAMP they become the current time.
 		return "NOT NULL replaces NULLs"
 	case !printsAlike(&old.Column, &now.Column):
 		return "its type changes from " + old.SQLType + " to " + now.SQLType

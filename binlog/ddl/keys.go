@@ -40,7 +40,9 @@ func (a *alteration) alterKeys() error {
 		}
 	}
 	a.requirePrimary()
+	a.findHashes()
 	a.sortKeys()
+	a.findHidden()
 	return nil
 }
 
@@ -185,16 +187,50 @@ func (a *alteration) newKey(d *KeyDef) (Key, error) {
 			k.Parts = append(k.Parts, KeyPart{Column: a.new.Columns[a.new.column(name)].Name})
 		}
 	}
-	switch a.engine() {
-	case "MEMORY", "HEAP", "NDB", "NDBCLUSTER":
+	if a.hasHashIndexes() {
 		k.Hash = !d.btree
-	default:
-		k.Hash = k.Hash && a.o.MariaDB
-		if a.o.MariaDB && k.Kind == UniqueKey && (k.Hash || a.isLong(k)) {
-			k.Hash = true
-		}
+	} else {
+		k.Hash = k.Hash && a.o.MariaDB && k.Kind == UniqueKey
 	}
 	return k, nil
+}
+
+// hasHashIndexes reports whether indexes of the table's engine are hash indexes by default.
+func (a *alteration) hasHashIndexes() bool {
+	return slices.Contains([]string{"MEMORY", "HEAP", "NDB", "NDBCLUSTER"}, a.engine())
+}
+
+// findHashes finds the unique keys that have become too long for an index.
+func (a *alteration) findHashes() {
+	if !a.o.MariaDB || a.hasHashIndexes() {
+		return
+	}
+	for i := range a.new.Keys {
+		k := &a.new.Keys[i]
+		k.Hash = k.Hash || k.Kind == UniqueKey && a.isLong(*k)
+	}
+}
+
+// Texts around the name of a key in NotFollowed; binlog/query has the same.
+const (
+	hashBefore = "its UNIQUE key "
+	hashBehind = " is a hash in a hidden column, which is not supported yet"
+)
+
+// findHidden sets NotFollowed if a unique key is a hash in a hidden column, and clears the field if
+// such a key was dropped.
+func (a *alteration) findHidden() {
+	if strings.HasPrefix(a.new.NotFollowed, hashBefore) {
+		a.new.NotFollowed = ""
+	}
+	if !a.o.MariaDB || a.hasHashIndexes() {
+		return
+	}
+	for _, k := range a.new.Keys {
+		if k.Hash && k.Kind == UniqueKey {
+			a.new.NotFollowed = hashBefore + k.Name + hashBehind
+		}
+	}
 }
 
 // engine returns the engine of the table after the statement.
@@ -313,11 +349,6 @@ func (a *alteration) addKey(k Key) error {
 		return other.Foreign && a.covered([]Key{k}, other)
 	})
 	a.new.Keys = append(a.new.Keys, k)
-	if k.Hash && k.Kind == UniqueKey && a.o.MariaDB && !slices.Contains(
-		[]string{"MEMORY", "HEAP"}, a.engine()) {
-		a.new.NotFollowed = "its UNIQUE key " + k.Name + " is a hash in a hidden column, " +
-			"which is not supported yet"
-	}
 	return nil
 }
 
