@@ -15,6 +15,7 @@ func (a *alteration) alterKeys() error {
 		return err
 	}
 	a.followColumns()
+	a.forgetHashes()
 	if err := a.alterPeriods(); err != nil {
 		return err
 	}
@@ -200,7 +201,19 @@ func (a *alteration) hasHashIndexes() bool {
 	return slices.Contains([]string{"MEMORY", "HEAP", "NDB", "NDBCLUSTER"}, a.engine())
 }
 
-// findHashes finds the unique keys that have become too long for an index.
+// forgetHashes makes the existing keys ordinary ones: MariaDB forgets USING HASH at the next ALTER,
+// and decides by a key's length again.
+func (a *alteration) forgetHashes() {
+	onlyRenames := len(a.changes) == 1 && a.changes[0].Kind == RenameTo
+	if !a.o.MariaDB || a.hasHashIndexes() || onlyRenames {
+		return
+	}
+	for i := range a.new.Keys {
+		a.new.Keys[i].Hash = false
+	}
+}
+
+// findHashes finds the unique keys that are too long for an index.
 func (a *alteration) findHashes() {
 	if !a.o.MariaDB || a.hasHashIndexes() {
 		return

@@ -13,6 +13,9 @@ type generator struct{ *rand.Rand }
 func randomSection(seed uint64, n int) section {
 	g := generator{rand.New(rand.NewPCG(seed, 1))}
 	s := section{mysql: true, mariaDB: true, mode: []string{"STRICT_TRANS_TABLES"}}
+	if seed%2 == 1 {
+		s.mode = nil
+	}
 	add := func(sql string) {
 		place := fmt.Sprintf("seed %d, statement %d", seed, len(s.statements))
 		s.statements = append(s.statements, statement{place: place, sql: sql})
