@@ -99,7 +99,13 @@ func (a *alteration) selectChanges() error {
 		case AddKey:
 			exists = c.Key.Name != "" && a.old.key(c.Key.Name) >= 0
 		}
-		if c.IfNotExists && exists {
+		isVoid := c.IfNotExists && exists
+		if c.Column != nil && len(c.Column.keys) > 0 && (isVoid || c.IfExists) {
+			// Whether the server adds the keys depends on its version.
+			return fmt.Errorf("%s: the keys of column %s depend on IF EXISTS", c.Text,
+				c.Column.Name)
+		}
+		if isVoid {
 			continue
 		}
 		switch c.Kind {

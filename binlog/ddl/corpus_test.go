@@ -137,7 +137,9 @@ func (c *catalog) Tables(database string) []ddl.TableName {
 			names = append(names, name)
 		}
 	}
-	slices.SortFunc(names, func(a, b ddl.TableName) int { return strings.Compare(a.Table, b.Table) })
+	slices.SortFunc(names, func(a, b ddl.TableName) int {
+		return strings.Compare(a.Table, b.Table)
+	})
 	return names
 }
 

@@ -158,7 +158,8 @@ func (p *parser) tableOption() bool {
 		p.next()
 	case p.accept("STORAGE"):
 		p.next()
-	case p.peek().kind == tokenWord && slices.Contains(tableOptions, strings.ToUpper(p.peek().text)),
+	case p.peek().kind == tokenWord &&
+		slices.Contains(tableOptions, strings.ToUpper(p.peek().text)),
 		p.peek().isName() && p.peekAt(1).is("="):
 		p.next()
 		p.accept("=")

@@ -115,7 +115,10 @@ func TestStatementFields(t *testing.T) {
 		}
 	}
 	c := newCatalog()
-	for _, sql := range []string{"CREATE TABLE t (a int, b int, c int)", "ALTER TABLE t CHANGE a x int, RENAME COLUMN b TO a"} {
+	for _, sql := range []string{
+		"CREATE TABLE t (a int, b int, c int)",
+		"ALTER TABLE t CHANGE a x int, RENAME COLUMN b TO a",
+	} {
 		effects, err := c.apply(ddl.Parse(sql, ddl.Options{Database: database}))
 		if err != nil {
 			t.Fatal(err)
@@ -176,7 +179,7 @@ func TestPartial(t *testing.T) {
 	for sql, want := range map[string]string{
 		"ALTER TABLE t ADD x int":                               "columns",
 		"ALTER TABLE t ADD x varchar(3) CHARSET latin1":         "columns",
-		"ALTER TABLE t ADD x varchar(3)":                        "unclear", // the default character set of the table
+		"ALTER TABLE t ADD x varchar(3)":                        "unclear", // the default of the table
 		"ALTER TABLE t DROP a, MODIFY d decimal(7,2) unsigned":  "columns",
 		"ALTER TABLE t MODIFY c int AS (id) STORED":             "values",
 		"ALTER TABLE t DROP INDEX u":                            "unclear",
@@ -257,7 +260,10 @@ func TestReasons(t *testing.T) {
 	for _, step := range []struct{ sql, reason string }{
 		{"CREATE TABLE t (a int, b int)", "CREATE TABLE"},
 		{"ALTER TABLE t DROP a", "column a is dropped"},
-		{"ALTER TABLE t MODIFY b bigint unsigned", "column b: its type changes from int to bigint unsigned"},
+		{
+			"ALTER TABLE t MODIFY b bigint unsigned",
+			"column b: its type changes from int to bigint unsigned",
+		},
 		{"ALTER TABLE t ADD c int NOT NULL", "added column c is NOT NULL"},
 		{"ALTER TABLE t DROP PARTITION p", "DROP PARTITION"},
 		{"TRUNCATE t", "TRUNCATE"},
@@ -274,8 +280,14 @@ func TestColumnFields(t *testing.T) {
 	s := create(t, "CREATE TABLE t (a decimal(7,3) unsigned, b set('x','y') CHARSET latin1, "+
 		"c datetime(2) NOT NULL, d binary(8), e bit(5))", ddl.Options{Version: 80036})
 	want := []binlog.Column{
-		{Name: "a", SQLType: "decimal(7,3) unsigned", Type: binlog.TypeDecimal, Unsigned: true, Nullable: true, Length: 7, Decimals: 3},
-		{Name: "b", SQLType: "set('x','y')", Type: binlog.TypeSet, Nullable: true, Charset: "latin1", Values: []string{"x", "y"}},
+		{
+			Name: "a", SQLType: "decimal(7,3) unsigned", Type: binlog.TypeDecimal, Unsigned: true,
+			Nullable: true, Length: 7, Decimals: 3,
+		},
+		{
+			Name: "b", SQLType: "set('x','y')", Type: binlog.TypeSet, Nullable: true,
+			Charset: "latin1", Values: []string{"x", "y"},
+		},
 		{Name: "c", SQLType: "datetime(2)", Type: binlog.TypeDatetime, Decimals: 2},
 		{Name: "d", SQLType: "binary(8)", Type: binlog.TypeBinary, Nullable: true, Length: 8},
 		{Name: "e", SQLType: "bit(5)", Type: binlog.TypeBit, Nullable: true, Length: 5},

@@ -20,7 +20,8 @@ func randomSection(seed uint64, n int) section {
 		place := fmt.Sprintf("seed %d, statement %d", seed, len(s.statements))
 		s.statements = append(s.statements, statement{place: place, sql: sql})
 	}
-	add("CREATE TABLE t (a int NOT NULL, b varchar(10), c int, PRIMARY KEY (a), UNIQUE (b), KEY (c))")
+	add("CREATE TABLE t (a int NOT NULL, b varchar(10), c int," +
+		" PRIMARY KEY (a), UNIQUE (b), KEY (c))")
 	for range n {
 		clauses := make([]string, 1+g.IntN(3))
 		for i := range clauses {
