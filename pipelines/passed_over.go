@@ -45,6 +45,12 @@ func (s *tableSet) exact(pattern string) *mappedTable {
 // trackPassedOver updates the tables that are passed over after a statement that created, renamed
 // or dropped some.
 func (l *loop) trackPassedOver(s *ddl.Statement) {
+	before := maps.Clone(l.tables.passedOver)
+	defer func() {
+		if !maps.Equal(before, l.tables.passedOver) {
+			l.tablesChanged()
+		}
+	}()
 	switch s.Action {
 	case ddl.DropDatabase:
 		maps.DeleteFunc(l.tables.passedOver, func(n tableName, _ string) bool {

@@ -60,6 +60,12 @@ func (l *loop) AdoptSchema(ctx context.Context, table *jobs.Table, d *ddl.Schema
 		l.tablesChanged()
 		return l.flush(ctx)
 	}
+	if d.NotFollowed != "" {
+		// A MERGE table, say, which shows the rows of other tables.
+		if err := l.scheduleSchemaCheck(ctx); err != nil {
+			return err
+		}
+	}
 	schema := d.Table()
 	job := t.Job
 	job.NeedsSchema = false

@@ -70,6 +70,9 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 		if !c.differs[t.FullName()] {
 			// A statement that is under way may not be logged yet. It holds the table's lock.
 			again[t.FullName()] = true
+			if c.current[t.FullName()] == nil {
+				continue
+			}
 			if err := l.schemas.AwaitDDL(ctx, t.name()); err != nil {
 				return err
 			}

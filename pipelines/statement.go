@@ -10,6 +10,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
+	"rowfall/binlog/query"
 	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
 	"rowfall/transform"
@@ -166,6 +167,13 @@ func (l *loop) namedTables(s *ddl.Statement, inexact bool) (names []tableName, e
 func (l *loop) applyEffect(ctx context.Context, e *ddl.Effect, sql string) error {
 	n := nameOf(e.Table)
 	t := l.tables.all[n.String()]
+	if e.Schema != nil && e.Schema.NotFollowed == "" {
+		if why := query.EngineNotFollowed(e.Schema.Engine); why != "" {
+			d := *e.Schema
+			d.NotFollowed = why
+			e.Schema = &d
+		}
+	}
 	if e.Schema != nil && e.Schema.NotFollowed != "" {
 		// A MERGE table, say, which shows the rows of other tables.
 		if err := l.scheduleSchemaCheck(ctx); err != nil {

@@ -15,6 +15,10 @@ func (a *alteration) alterKeys() error {
 		return err
 	}
 	a.followColumns()
+<<<<<<< HEAD
+=======
+	a.forgetHashes()
+>>>>>>> ddl
 	if err := a.alterPeriods(); err != nil {
 		return err
 	}
@@ -40,9 +44,36 @@ func (a *alteration) alterKeys() error {
 		}
 	}
 	a.requirePrimary()
+<<<<<<< HEAD
 	return nil
 }
 
+=======
+	a.findHashes()
+	a.sortKeys()
+	a.findHidden()
+	return nil
+}
+
+// sortKeys brings the keys into the order in which they are read from information_schema: by name,
+// and those with a hash index last, because that does not order the rows.
+func (a *alteration) sortKeys() {
+	fold := strings.ToUpper
+	if !a.o.MariaDB && !a.o.mysqlBefore(80000) {
+		fold = strings.ToLower // which sorts the underscore before the letters
+	}
+	slices.SortStableFunc(a.new.Keys, func(x, y Key) int {
+		if x.Hash != y.Hash {
+			if x.Hash {
+				return 1
+			}
+			return -1
+		}
+		return strings.Compare(fold(x.Name), fold(y.Name))
+	})
+}
+
+>>>>>>> ddl
 // dropKeys removes and renames existing keys.
 func (a *alteration) dropKeys() error {
 	for _, c := range a.changes {
@@ -166,6 +197,7 @@ func (a *alteration) newKey(d *KeyDef) (Key, error) {
 			k.Parts = append(k.Parts, KeyPart{Column: a.new.Columns[a.new.column(name)].Name})
 		}
 	}
+<<<<<<< HEAD
 	switch a.engine() {
 	case "MEMORY", "HEAP", "NDB", "NDBCLUSTER":
 		k.Hash = !d.btree
@@ -174,10 +206,69 @@ func (a *alteration) newKey(d *KeyDef) (Key, error) {
 		if a.o.MariaDB && k.Kind == UniqueKey && (k.Hash || a.isLong(k)) {
 			k.Hash = true
 		}
+=======
+	if a.hasHashIndexes() {
+		k.Hash = !d.btree
+	} else {
+		k.Hash = k.Hash && a.o.MariaDB && k.Kind == UniqueKey
+>>>>>>> ddl
 	}
 	return k, nil
 }
 
+<<<<<<< HEAD
+=======
+// hasHashIndexes reports whether indexes of the table's engine are hash indexes by default.
+func (a *alteration) hasHashIndexes() bool {
+	return slices.Contains([]string{"MEMORY", "HEAP", "NDB", "NDBCLUSTER"}, a.engine())
+}
+
+// forgetHashes makes the existing keys ordinary ones: MariaDB forgets USING HASH at the next ALTER,
+// and decides by a key's length again.
+func (a *alteration) forgetHashes() {
+	onlyRenames := len(a.changes) == 1 && a.changes[0].Kind == RenameTo
+	if !a.o.MariaDB || a.hasHashIndexes() || onlyRenames {
+		return
+	}
+	for i := range a.new.Keys {
+		a.new.Keys[i].Hash = false
+	}
+}
+
+// findHashes finds the unique keys that are too long for an index.
+func (a *alteration) findHashes() {
+	if !a.o.MariaDB || a.hasHashIndexes() {
+		return
+	}
+	for i := range a.new.Keys {
+		k := &a.new.Keys[i]
+		k.Hash = k.Hash || k.Kind == UniqueKey && a.isLong(*k)
+	}
+}
+
+// Texts around the name of a key in NotFollowed; binlog/query has the same.
+const (
+	hashBefore = "its UNIQUE key "
+	hashBehind = " is a hash in a hidden column, which is not supported yet"
+)
+
+// findHidden sets NotFollowed if a unique key is a hash in a hidden column, and clears the field if
+// such a key was dropped.
+func (a *alteration) findHidden() {
+	if strings.HasPrefix(a.new.NotFollowed, hashBefore) {
+		a.new.NotFollowed = ""
+	}
+	if !a.o.MariaDB || a.hasHashIndexes() {
+		return
+	}
+	for _, k := range a.new.Keys {
+		if k.Hash && k.Kind == UniqueKey {
+			a.new.NotFollowed = hashBefore + k.Name + hashBehind
+		}
+	}
+}
+
+>>>>>>> ddl
 // engine returns the engine of the table after the statement.
 func (a *alteration) engine() string {
 	engine := a.old.Engine
@@ -191,7 +282,11 @@ func (a *alteration) engine() string {
 
 // longestKeys holds the most bytes of a key in MariaDB's engines. A unique key that is longer is a
 // hash in a hidden column.
+<<<<<<< HEAD
 var longestKeys = map[string]int{"MYISAM": 1000, "ARIA": 2000}
+=======
+var longestKeys = map[string]int{"MYISAM": 1000, "ARIA": 2300}
+>>>>>>> ddl
 
 // isLong reports whether MariaDB stores a hash in place of a unique key.
 func (a *alteration) isLong(k Key) bool {
@@ -215,6 +310,10 @@ func (a *alteration) isLong(k Key) bool {
 			}
 		case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeBinary, binlog.TypeVarbinary:
 		default:
+<<<<<<< HEAD
+=======
+			total += fixedSize(&c.Column)
+>>>>>>> ddl
 			continue
 		}
 		if part.Length > 0 {
@@ -225,6 +324,43 @@ func (a *alteration) isLong(k Key) bool {
 	return total > longest
 }
 
+<<<<<<< HEAD
+=======
+// fixedSizes holds the bytes of types without a length.
+var fixedSizes = map[binlog.Type]int{
+	binlog.TypeTinyInt: 1, binlog.TypeSmallInt: 2, binlog.TypeMediumInt: 3, binlog.TypeInt: 4,
+	binlog.TypeBigInt: 8, binlog.TypeFloat: 4, binlog.TypeDouble: 8, binlog.TypeYear: 1,
+	binlog.TypeDate: 3, binlog.TypeTime: 3, binlog.TypeDatetime: 5, binlog.TypeTimestamp: 4,
+	binlog.TypeUUID: 16, binlog.TypeInet4: 4, binlog.TypeInet6: 16,
+}
+
+// fixedSize returns the bytes of a column's value in a key, for types that are no strings.
+func fixedSize(c *binlog.Column) int {
+	switch c.Type {
+	case binlog.TypeDecimal:
+		return digitsSize(c.Length-c.Decimals) + digitsSize(c.Decimals)
+	case binlog.TypeBit:
+		return (c.Length + 7) / 8
+	case binlog.TypeEnum:
+		if len(c.Values) > 255 {
+			return 2
+		}
+		return 1
+	case binlog.TypeSet:
+		if n := (len(c.Values) + 7) / 8; n <= 4 {
+			return n
+		}
+		return 8
+	}
+	return fixedSizes[c.Type] + (c.Decimals+1)/2
+}
+
+// digitsSize returns the bytes of so many digits of a DECIMAL: nine take four bytes.
+func digitsSize(digits int) int {
+	return digits/9*4 + [...]int{0, 1, 1, 2, 2, 3, 3, 4, 4}[digits%9]
+}
+
+>>>>>>> ddl
 // covered reports whether another key begins with the columns of the index of a foreign key.
 func (a *alteration) covered(keys []Key, foreign Key) bool {
 	return slices.ContainsFunc(keys, func(k Key) bool {
@@ -259,11 +395,14 @@ func (a *alteration) addKey(k Key) error {
 		return other.Foreign && a.covered([]Key{k}, other)
 	})
 	a.new.Keys = append(a.new.Keys, k)
+<<<<<<< HEAD
 	if k.Hash && k.Kind == UniqueKey && a.o.MariaDB && !slices.Contains(
 		[]string{"MEMORY", "HEAP"}, a.engine()) {
 		a.new.NotFollowed = "its UNIQUE key " + k.Name + " is a hash in a hidden column, " +
 			"which is not supported yet"
 	}
+=======
+>>>>>>> ddl
 	return nil
 }
 
@@ -295,8 +434,13 @@ func (a *alteration) requirePrimary() {
 	}
 }
 
+<<<<<<< HEAD
 // keyChanged reports whether other columns identify a row than before, or the columns of a key have
 // another type, character set or collation.
+=======
+// keyChanged reports whether other columns identify a row than before, or values of these columns
+// may print or compare otherwise.
+>>>>>>> ddl
 func (a *alteration) keyChanged() bool {
 	before, after := a.old.Table(), a.new.Table()
 	same := func(x, y []int) bool {
@@ -310,6 +454,10 @@ func (a *alteration) keyChanged() bool {
 
 // comparesAlike reports whether values of a column compare as they did before.
 func comparesAlike(old, now *Column) bool {
+<<<<<<< HEAD
 	return old.Type == now.Type && old.Unsigned == now.Unsigned && old.Charset == now.Charset &&
 		old.Collation == now.Collation && slices.Equal(old.Values, now.Values)
+=======
+	return printsAlike(&old.Column, &now.Column) && old.Collation == now.Collation
+>>>>>>> ddl
 }

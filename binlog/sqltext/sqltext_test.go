@@ -81,7 +81,10 @@ func TestDialect(t *testing.T) {
 		{sqltext.Dialect{}, `"a\"b" 'c\n\%' d`, `s:a"b s:c` + "\n" + `\% d`},
 		{sqltext.Dialect{ANSIQuotes: true}, `"a\" "b""c" 'd'`, `n:a\ n:b"c s:d`},
 		{sqltext.Dialect{NoBackslashEscapes: true}, `'a\' "b\" c`, `s:a\ s:b\ c`},
-		{sqltext.Dialect{Version: 80030}, "/*!80029 a*/ /*!80031 b*/ /*M!100000 c*/ /*! d*/", "a d"},
+		{
+			sqltext.Dialect{Version: 80030},
+			"/*!80029 a*/ /*!80031 b*/ /*M!100000 c*/ /*! d*/", "a d",
+		},
 		{sqltext.Dialect{Version: 80030}, "/*!080029 a*/ /*!999999 b*/ /*!123 c*/", "a 123 c"},
 		{
 			sqltext.Dialect{MariaDB: true, Version: 101106},
