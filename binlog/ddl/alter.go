@@ -80,11 +80,7 @@ func (p *parser) otherClause() {
 		p.add(Change{Kind: RewritesRows, Text: "DISCARD TABLESPACE"})
 	case p.accept("IMPORT", "TABLESPACE"):
 		p.add(Change{Kind: RewritesRows, Text: "IMPORT TABLESPACE"})
-<<<<<<< HEAD
-	case p.accept("FORCE"):
-=======
 	case p.accept("FORCE"), p.accept("UPGRADE", "PARTITIONING"):
->>>>>>> ddl
 	case p.betweenClauses():
 	default:
 		p.failHere("expected a clause of ALTER TABLE")

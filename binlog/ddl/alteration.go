@@ -50,20 +50,13 @@ func (a *alteration) raise(c Class, reason string) {
 
 // setCharset sets the table's default character set, which columns of the same statement use.
 func (a *alteration) setCharset() error {
-<<<<<<< HEAD
-=======
 	found := false
->>>>>>> ddl
 	for i := range a.s.Changes {
 		c := &a.s.Changes[i]
 		if c.Kind != SetCharset && c.Kind != ConvertCharset {
 			continue
 		}
-<<<<<<< HEAD
-		base := a.new.Charset
-=======
 		base := a.old.Charset
->>>>>>> ddl
 		if c.charset.isDefault || base.Name == "" {
 			base = a.base
 		}
@@ -73,11 +66,6 @@ func (a *alteration) setCharset() error {
 		}
 		if cs.Name == "" {
 			return fmt.Errorf("the default character set of database %s is not known",
-<<<<<<< HEAD
-				a.new.Database)
-		}
-		a.new.Charset = cs
-=======
 				a.old.Database)
 		}
 		if found && cs.Name != a.new.Charset.Name {
@@ -85,7 +73,6 @@ func (a *alteration) setCharset() error {
 				a.old.TableName())
 		}
 		a.new.Charset, found = cs, true
->>>>>>> ddl
 	}
 	return nil
 }
@@ -112,9 +99,6 @@ func (a *alteration) selectChanges() error {
 		case AddKey:
 			exists = c.Key.Name != "" && a.old.key(c.Key.Name) >= 0
 		}
-<<<<<<< HEAD
-		if c.IfNotExists && exists {
-=======
 		isVoid := c.IfNotExists && exists
 		if c.Column != nil && len(c.Column.keys) > 0 && (isVoid || c.IfExists) {
 			// Whether the server adds the keys depends on its version.
@@ -122,7 +106,6 @@ func (a *alteration) selectChanges() error {
 				c.Column.Name)
 		}
 		if isVoid {
->>>>>>> ddl
 			continue
 		}
 		switch c.Kind {

@@ -33,12 +33,8 @@ const (
 	// TableGone means that no table has the name any longer.
 	TableGone
 	// TableNew means that a table has the name from here on: an empty one, or the one that had the
-<<<<<<< HEAD
-	// name From.
-=======
 	// name From. A statement with IfExists or IfNotExists may have done nothing, if the table that
 	// it names was not in the Catalog.
->>>>>>> ddl
 	TableNew
 )
 

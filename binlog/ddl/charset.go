@@ -71,11 +71,6 @@ type charsetClause struct {
 	binary bool
 }
 
-<<<<<<< HEAD
-func (c *charsetClause) isEmpty() bool { return *c == charsetClause{} }
-
-=======
->>>>>>> ddl
 // resolve returns the character set that the clause chooses; base applies where the clause has
 // none.
 func (c *charsetClause) resolve(base Charset) (Charset, error) {

@@ -42,11 +42,8 @@ func (a *alteration) classify() {
 // classifyAdded decides whether existing rows show a value in an added column.
 func (a *alteration) classifyAdded(c *Column) {
 	switch {
-<<<<<<< HEAD
-=======
 	case a.old.column(c.Name) >= 0:
 		a.raise(ValuesChanged, "column "+c.Name+" is replaced by a new one")
->>>>>>> ddl
 	case c.Generated:
 		a.raise(ValuesChanged, "added column "+c.Name+" is generated")
 	case !c.Nullable:
@@ -69,12 +66,8 @@ func (a *alteration) valuesChange(old, now *Column) string {
 		return "its expression changes"
 	case now.AutoIncrement && !old.AutoIncrement && !a.untouched(now):
 		return "AUTO_INCREMENT replaces zeros"
-<<<<<<< HEAD
-	case old.Nullable && !now.Nullable && !a.o.isStrict():
-=======
 	case old.Nullable && !now.Nullable && (!a.o.isStrict() || now.Type == binlog.TypeTimestamp):
 		// A strict session rejects NULLs, but in a TIMESTAMP they become the current time.
->>>>>>> ddl
 		return "NOT NULL replaces NULLs"
 	case !printsAlike(&old.Column, &now.Column):
 		return "its type changes from " + old.SQLType + " to " + now.SQLType
@@ -129,11 +122,7 @@ func printsAlike(old, now *binlog.Column) bool {
 	case binlog.TypeEnum, binlog.TypeSet:
 		return len(old.Values) <= len(now.Values) &&
 			slices.Equal(old.Values, now.Values[:len(old.Values)])
-<<<<<<< HEAD
-	case binlog.TypeYear, binlog.TypeDate, binlog.TypeJSON:
-=======
 	case binlog.TypeDate, binlog.TypeJSON:
->>>>>>> ddl
 		return true
 	}
 	return old.SQLType == now.SQLType

@@ -179,13 +179,7 @@ func (p *parser) typeAttributes(t *dataType, c *charsetClause) {
 			if p.accept("=") {
 				p.next()
 			}
-<<<<<<< HEAD
-		case p.peek().is("CHARACTER"), p.peek().is("CHARSET"), p.peek().is("COLLATE"),
-			p.peek().is("CHAR") && p.peekAt(1).is("SET"):
-			p.charsetOption(c)
-=======
 		case !p.peek().is("DEFAULT") && p.charsetOption(c):
->>>>>>> ddl
 		case p.accept("ASCII"):
 			c.charset = "latin1"
 		case p.accept("UNICODE"):

@@ -18,10 +18,7 @@ type section struct {
 	place      string // file:line
 	mysql      bool
 	mariaDB    bool
-<<<<<<< HEAD
-=======
 	offline    bool // not for servers
->>>>>>> ddl
 	mode       []string
 	statements []statement
 }
@@ -37,13 +34,8 @@ type statement struct {
 const database = "corpus"
 
 // readCorpus reads the files of testdata/corpus. A line in brackets begins a section: [both],
-<<<<<<< HEAD
-// [mysql mode=ANSI_QUOTES] or [mariadb]. Every other line is "expectation: statement"; \n and \t
-// stand for white space in the statement.
-=======
 // [mysql mode=ANSI_QUOTES] or [mariadb offline]. Every other line is "expectation: statement", in
 // which ⏎ stands for a line feed.
->>>>>>> ddl
 func readCorpus(tb testing.TB) []section {
 	tb.Helper()
 	files, err := filepath.Glob("testdata/corpus/*.txt")
@@ -72,11 +64,7 @@ func readCorpus(tb testing.TB) []section {
 			if !found || len(sections) == 0 {
 				tb.Fatalf("%s: no expectation", place)
 			}
-<<<<<<< HEAD
-			sql = strings.NewReplacer("⏎", "\n", "⇥", "\t").Replace(sql)
-=======
 			sql = strings.ReplaceAll(sql, "⏎", "\n")
->>>>>>> ddl
 			last := &sections[len(sections)-1]
 			last.statements = append(last.statements, statement{place, expect, sql})
 		}
@@ -94,11 +82,8 @@ func newSection(tb testing.TB, place, header string) section {
 				func(m string) bool { return m == "" })
 		case word == "both":
 			s.mysql, s.mariaDB = true, true
-<<<<<<< HEAD
-=======
 		case word == "offline":
 			s.offline = true
->>>>>>> ddl
 		case word == "mysql":
 			s.mysql = true
 		case word == "mariadb":
@@ -152,13 +137,9 @@ func (c *catalog) Tables(database string) []ddl.TableName {
 			names = append(names, name)
 		}
 	}
-<<<<<<< HEAD
-	slices.SortFunc(names, func(a, b ddl.TableName) int { return strings.Compare(a.Table, b.Table) })
-=======
 	slices.SortFunc(names, func(a, b ddl.TableName) int {
 		return strings.Compare(a.Table, b.Table)
 	})
->>>>>>> ddl
 	return names
 }
 
@@ -230,12 +211,6 @@ func TestCorpus(t *testing.T) {
 			if mariaDB && !section.mariaDB || !mariaDB && !section.mysql {
 				continue
 			}
-<<<<<<< HEAD
-			c := newCatalog()
-			for _, line := range section.statements {
-				n++
-				s := ddl.Parse(line.sql, section.options(mariaDB, 0))
-=======
 			version := 90700
 			if mariaDB {
 				version = 110800
@@ -244,7 +219,6 @@ func TestCorpus(t *testing.T) {
 			for _, line := range section.statements {
 				n++
 				s := ddl.Parse(line.sql, section.options(mariaDB, version))
->>>>>>> ddl
 				effects, err := c.apply(s)
 				if got := describe(s, effects, err); got != line.expect {
 					t.Errorf("%s (MariaDB %t): got %s, want %s: %s\n%+v; %v %s",

@@ -37,12 +37,9 @@ func (p *parser) createTable() {
 		p.s.Select = true
 		p.at = len(p.tokens)
 	}
-<<<<<<< HEAD
-=======
 	if !p.s.Select && len(p.s.Changes) == 0 {
 		p.failHere("expected columns")
 	}
->>>>>>> ddl
 }
 
 func (p *parser) like() {
@@ -161,12 +158,8 @@ func (p *parser) tableOption() bool {
 		p.next()
 	case p.accept("STORAGE"):
 		p.next()
-<<<<<<< HEAD
-	case p.peek().kind == tokenWord && slices.Contains(tableOptions, strings.ToUpper(p.peek().text)),
-=======
 	case p.peek().kind == tokenWord &&
 		slices.Contains(tableOptions, strings.ToUpper(p.peek().text)),
->>>>>>> ddl
 		p.peek().isName() && p.peekAt(1).is("="):
 		p.next()
 		p.accept("=")

@@ -56,10 +56,7 @@
 // place of every column, key and option already. Expressions (defaults, CHECK, generated columns,
 // partitions) are skipped as text with balanced parentheses: no column depends on them. The tests
 // compare the results with those of real servers and with those of another parser.
-<<<<<<< HEAD
-=======
 //
 // The package is longer than 2,500 lines because the grammar of a clause and its effect on a schema
 // are one piece of knowledge about a server, and have to change together.
->>>>>>> ddl
 package ddl

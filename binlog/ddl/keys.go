@@ -15,10 +15,7 @@ func (a *alteration) alterKeys() error {
 		return err
 	}
 	a.followColumns()
-<<<<<<< HEAD
-=======
 	a.forgetHashes()
->>>>>>> ddl
 	if err := a.alterPeriods(); err != nil {
 		return err
 	}
@@ -44,11 +41,6 @@ func (a *alteration) alterKeys() error {
 		}
 	}
 	a.requirePrimary()
-<<<<<<< HEAD
-	return nil
-}
-
-=======
 	a.findHashes()
 	a.sortKeys()
 	a.findHidden()
@@ -73,7 +65,6 @@ func (a *alteration) sortKeys() {
 	})
 }
 
->>>>>>> ddl
 // dropKeys removes and renames existing keys.
 func (a *alteration) dropKeys() error {
 	for _, c := range a.changes {
@@ -197,27 +188,14 @@ func (a *alteration) newKey(d *KeyDef) (Key, error) {
 			k.Parts = append(k.Parts, KeyPart{Column: a.new.Columns[a.new.column(name)].Name})
 		}
 	}
-<<<<<<< HEAD
-	switch a.engine() {
-	case "MEMORY", "HEAP", "NDB", "NDBCLUSTER":
-		k.Hash = !d.btree
-	default:
-		k.Hash = k.Hash && a.o.MariaDB
-		if a.o.MariaDB && k.Kind == UniqueKey && (k.Hash || a.isLong(k)) {
-			k.Hash = true
-		}
-=======
 	if a.hasHashIndexes() {
 		k.Hash = !d.btree
 	} else {
 		k.Hash = k.Hash && a.o.MariaDB && k.Kind == UniqueKey
->>>>>>> ddl
 	}
 	return k, nil
 }
 
-<<<<<<< HEAD
-=======
 // hasHashIndexes reports whether indexes of the table's engine are hash indexes by default.
 func (a *alteration) hasHashIndexes() bool {
 	return slices.Contains([]string{"MEMORY", "HEAP", "NDB", "NDBCLUSTER"}, a.engine())
@@ -268,7 +246,6 @@ func (a *alteration) findHidden() {
 	}
 }
 
->>>>>>> ddl
 // engine returns the engine of the table after the statement.
 func (a *alteration) engine() string {
 	engine := a.old.Engine
@@ -282,11 +259,7 @@ func (a *alteration) engine() string {
 
 // longestKeys holds the most bytes of a key in MariaDB's engines. A unique key that is longer is a
 // hash in a hidden column.
-<<<<<<< HEAD
-var longestKeys = map[string]int{"MYISAM": 1000, "ARIA": 2000}
-=======
 var longestKeys = map[string]int{"MYISAM": 1000, "ARIA": 2300}
->>>>>>> ddl
 
 // isLong reports whether MariaDB stores a hash in place of a unique key.
 func (a *alteration) isLong(k Key) bool {
@@ -310,10 +283,7 @@ func (a *alteration) isLong(k Key) bool {
 			}
 		case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeBinary, binlog.TypeVarbinary:
 		default:
-<<<<<<< HEAD
-=======
 			total += fixedSize(&c.Column)
->>>>>>> ddl
 			continue
 		}
 		if part.Length > 0 {
@@ -324,8 +294,6 @@ func (a *alteration) isLong(k Key) bool {
 	return total > longest
 }
 
-<<<<<<< HEAD
-=======
 // fixedSizes holds the bytes of types without a length.
 var fixedSizes = map[binlog.Type]int{
 	binlog.TypeTinyInt: 1, binlog.TypeSmallInt: 2, binlog.TypeMediumInt: 3, binlog.TypeInt: 4,
@@ -360,7 +328,6 @@ func digitsSize(digits int) int {
 	return digits/9*4 + [...]int{0, 1, 1, 2, 2, 3, 3, 4, 4}[digits%9]
 }
 
->>>>>>> ddl
 // covered reports whether another key begins with the columns of the index of a foreign key.
 func (a *alteration) covered(keys []Key, foreign Key) bool {
 	return slices.ContainsFunc(keys, func(k Key) bool {
@@ -395,14 +362,6 @@ func (a *alteration) addKey(k Key) error {
 		return other.Foreign && a.covered([]Key{k}, other)
 	})
 	a.new.Keys = append(a.new.Keys, k)
-<<<<<<< HEAD
-	if k.Hash && k.Kind == UniqueKey && a.o.MariaDB && !slices.Contains(
-		[]string{"MEMORY", "HEAP"}, a.engine()) {
-		a.new.NotFollowed = "its UNIQUE key " + k.Name + " is a hash in a hidden column, " +
-			"which is not supported yet"
-	}
-=======
->>>>>>> ddl
 	return nil
 }
 
@@ -434,13 +393,8 @@ func (a *alteration) requirePrimary() {
 	}
 }
 
-<<<<<<< HEAD
-// keyChanged reports whether other columns identify a row than before, or the columns of a key have
-// another type, character set or collation.
-=======
 // keyChanged reports whether other columns identify a row than before, or values of these columns
 // may print or compare otherwise.
->>>>>>> ddl
 func (a *alteration) keyChanged() bool {
 	before, after := a.old.Table(), a.new.Table()
 	same := func(x, y []int) bool {
@@ -454,10 +408,5 @@ func (a *alteration) keyChanged() bool {
 
 // comparesAlike reports whether values of a column compare as they did before.
 func comparesAlike(old, now *Column) bool {
-<<<<<<< HEAD
-	return old.Type == now.Type && old.Unsigned == now.Unsigned && old.Charset == now.Charset &&
-		old.Collation == now.Collation && slices.Equal(old.Values, now.Values)
-=======
 	return printsAlike(&old.Column, &now.Column) && old.Collation == now.Collation
->>>>>>> ddl
 }

@@ -3,21 +3,15 @@ package ddl
 import (
 	"slices"
 	"strings"
-<<<<<<< HEAD
-=======
 	"unicode/utf8"
->>>>>>> ddl
 )
 
 // maxParsed is the length in bytes of the longest statement that is read to its end.
 const maxParsed = 1 << 20
 
-<<<<<<< HEAD
-=======
 // maxChanges is the most clauses of a statement: no table has more than 4096 columns.
 const maxChanges = 1 << 14
 
->>>>>>> ddl
 // headTokens is the number of tokens that decide what a statement is about.
 const headTokens = 64
 
@@ -30,22 +24,16 @@ func Parse(sql string, o Options) *Statement {
 	p.skipSetStatement()
 	if !p.isTableStatement() {
 		p.parseOther()
-<<<<<<< HEAD
-=======
 	} else if !utf8.ValidString(sql) {
 		p.fail("the statement is not UTF-8")
->>>>>>> ddl
 	} else if complete || p.readAll(sql) {
 		p.parse()
 		if !p.done() {
 			p.failHere("expected the end of the statement")
 		}
-<<<<<<< HEAD
-=======
 		if n := len(s.Changes); n > maxChanges {
 			p.fail("the statement has %d clauses", n)
 		}
->>>>>>> ddl
 	}
 	if p.err != nil {
 		*s = Statement{Reason: p.err.Error(), options: o, sql: sql}

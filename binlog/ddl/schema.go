@@ -1,10 +1,6 @@
 package ddl
 
 import (
-<<<<<<< HEAD
-	"cmp"
-=======
->>>>>>> ddl
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -20,11 +16,7 @@ type Schema struct {
 	// Charset is the table's default character set.
 	Charset Charset
 	Columns []Column
-<<<<<<< HEAD
-	// Keys are all keys, also those that are not unique, in the order of their definition.
-=======
 	// Keys are all keys, also those that are not unique, in the order of information_schema.
->>>>>>> ddl
 	Keys []Key
 	// Engine is the storage engine in upper case; empty for the server's default.
 	Engine string
@@ -104,22 +96,7 @@ func (s *Schema) Table() *binlog.Table {
 	for i := range s.Columns {
 		t.Columns = append(t.Columns, s.Columns[i].Column)
 	}
-<<<<<<< HEAD
-	keys := slices.Clone(s.Keys)
-	// A hash index does not order the rows: such keys come last.
-	slices.SortStableFunc(keys, func(a, b Key) int {
-		if a.Hash != b.Hash {
-			if a.Hash {
-				return 1
-			}
-			return -1
-		}
-		return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
-	})
-	for _, k := range keys {
-=======
 	for _, k := range s.Keys {
->>>>>>> ddl
 		columns := s.identifying(k)
 		switch {
 		case columns == nil:
