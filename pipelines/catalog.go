@@ -23,6 +23,9 @@ type catalog struct{ set *tableSet }
 func (c catalog) Table(n ddl.TableName) *ddl.Schema {
 	full := n.String()
 	if t := c.set.all[full]; t != nil && t.Database == n.Database {
+		if t.Job.NeedsSchema {
+			return nil
+		}
 		return t.definition
 	}
 	return c.set.definitions[full]

@@ -50,8 +50,10 @@ type loop struct {
 	lastJob   int // the number of the last job
 	// jobsChanged is set when a table has a job that the engine may not know.
 	jobsChanged bool
-	history     history
-	requests    chan request // what users ask of the loop
+	// jobsRecorded is when status last got the progress of jobs.
+	jobsRecorded time.Time
+	history      history
+	requests     chan request // what users ask of the loop
 
 	// from is the POSITION that replaces the data's own position; empty keeps that.
 	from string

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
@@ -27,14 +28,14 @@ func (l *loop) reconcileJob(reason string) tablestate.Job {
 }
 
 // rebuildUnknown starts a job for a table whose columns are not known any more. The job reads them
-// first, and changes of the table are not applied until then.
+// first, and changes of the table are not applied until then. The last known definition stays: its
+// templates tell which keys are the table's.
 func (l *loop) rebuildUnknown(n tableName, reason string) error {
 	full := n.String()
 	delete(l.tables.unmapped, full)
 	delete(l.tables.definitions, full)
 	l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+full)
 	t := l.tables.put(n)
-	l.tables.define(t, nil, nil, nil)
 	job := l.reconcileJob(reason)
 	job.NeedsSchema = true
 	t.Restart(job)
@@ -42,6 +43,7 @@ func (l *loop) rebuildUnknown(n tableName, reason string) error {
 	l.log.Warn().Stringer("table", n).Str("reason", reason).
 		Msg("the columns of a table are not known; the table is read again")
 	l.stream.Forget()
+	l.tablesChanged()
 	return t.save(&l.unit, l.config.Name)
 }
 
@@ -52,11 +54,9 @@ func (l *loop) AdoptSchema(ctx context.Context, table *jobs.Table, d *ddl.Schema
 		return nil
 	}
 	if d == nil {
-		// A later statement drops or renames the table, or an earlier one did. Until then its
-		// keys stay.
-		l.tables.remove(t)
-		t.drop(&l.unit, l.config.Name)
-		l.log.Warn().Str("table", t.FullName()).Msg("a table is gone from the server")
+		if err := l.tableGone(ctx, t.name(), t, "DROP"); err != nil {
+			return err
+		}
 		l.tablesChanged()
 		return l.flush(ctx)
 	}
@@ -209,10 +209,17 @@ func (l *loop) SaveJob(table *jobs.Table) error {
 		return nil
 	}
 	if t.Job.Done || t.Job.Sweep != nil && t.Job.Sweep.Waiting {
+		t.mismatched = nil
 		l.tablesChanged()
+	} else if time.Since(l.jobsRecorded) >= jobsInterval {
+		l.jobsRecorded = time.Now()
+		l.stats.recordJobs(l.tables)
 	}
 	return t.saveJob(&l.unit, l.config.Name)
 }
+
+// jobsInterval is how often the progress of jobs is recorded.
+const jobsInterval = 200 * time.Millisecond
 
 // tablesChanged updates what status and the position hash show of the tables.
 func (l *loop) tablesChanged() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rowfall/pipelines/tablestate"
+	"rowfall/transform/suggest"
 )
 
 const (
@@ -74,15 +75,16 @@ func (l *loop) handleRequests(ctx context.Context) error {
 }
 
 // Backfill makes the running pipeline read a table again, which also ends the table's quarantine.
-// It returns the number of the job.
-func (p *Pipeline) Backfill(ctx context.Context, database, table string) (job int, err error) {
-	n := tableName{database, table}
+// table is database.table. Backfill returns the number of the job. Its error means that no job was
+// started, unless the loop did not answer in time.
+func (p *Pipeline) Backfill(ctx context.Context, table string) (job int, err error) {
 	err = p.submit(ctx, func(_ context.Context, l *loop) error {
-		if l.tables.all[n.String()] == nil {
-			return fmt.Errorf("table %s is not mapped; the mapped tables are %v", n,
-				l.tables.names())
+		t := l.tables.all[table]
+		if t == nil {
+			return fmt.Errorf("table %q is not mapped%s", table,
+				suggest.DidYouMean(table, l.tables.names()))
 		}
-		if err := l.backfill(n); err != nil {
+		if err := l.backfill(t.name()); err != nil {
 			return err
 		}
 		job = l.lastJob
@@ -94,7 +96,7 @@ func (p *Pipeline) Backfill(ctx context.Context, database, table string) (job in
 // backfill starts a job for a table. A table in quarantine is read with its present definition.
 func (l *loop) backfill(n tableName) error {
 	t := l.tables.all[n.String()]
-	if t.fault != nil || t.definition == nil {
+	if t.fault != nil || t.Job.NeedsSchema {
 		t.mismatched = nil
 		return l.rebuildUnknown(n, "backfill")
 	}

@@ -108,7 +108,7 @@ func (l *loop) effectsOf(
 	for _, n := range s.Tables {
 		t := l.tables.all[n.String()]
 		hasEffect := slices.ContainsFunc(effects, func(e ddl.Effect) bool { return e.Table == n })
-		if t != nil && t.definition == nil && !hasEffect && s.Action != ddl.Other {
+		if t != nil && t.Job.NeedsSchema && !hasEffect && s.Action != ddl.Other {
 			unclear = append(unclear, nameOf(n))
 		}
 	}
@@ -231,7 +231,7 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 		return err
 	}
 	switch {
-	case t.fault != nil || t.definition == nil:
+	case t.fault != nil || t.Job.NeedsSchema:
 		t.Interrupt()
 		return nil
 	case t.Job.Done || t.Job.Skipped:

@@ -132,12 +132,18 @@ func (m *stats) recordTables(s *tableSet) {
 		tables = append(tables, UnmappedTable{name, reasons[name]})
 	}
 	m.unmapped.Store(&tables)
-	list, faults := s.jobList(), []TableFault(nil)
+	m.recordJobs(s)
+	var faults []TableFault
 	for _, name := range s.names() {
 		if f := s.all[name].fault; f != nil {
 			faults = append(faults, TableFault{name, f.Reason, f.Position})
 		}
 	}
-	m.jobs.Store(&list)
 	m.faults.Store(&faults)
+}
+
+// recordJobs records the jobs that are not done.
+func (m *stats) recordJobs(s *tableSet) {
+	list := s.jobList()
+	m.jobs.Store(&list)
 }

@@ -254,7 +254,7 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 		return nil
 	}
 	m, err := s.add(d)
-	if fault != nil && (err != nil || m == nil) {
+	if (fault != nil || job.NeedsSchema) && (err != nil || m == nil) {
 		m = s.put(tableName{d.Database, d.Name})
 		s.define(m, d, d.Table(), nil)
 		err = nil
