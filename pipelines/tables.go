@@ -378,5 +378,7 @@ func (t *mappedTable) hasSchema(now *binlog.Table) bool {
 			return false
 		}
 	}
-	return tablestate.MatchesStored(text, now)
+	bare := *now
+	bare.NotFollowed = t.Schema.NotFollowed
+	return tablestate.MatchesStored(text, &bare)
 }
