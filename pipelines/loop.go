@@ -75,7 +75,7 @@ type loop struct {
 	openRows int // rows in unit
 	// spans are the parts of unit that belong to the transaction, in their order.
 	spans []span
-	// touched are the tables with rows in the transaction; a table may occur twice.
+	// touched are the tables with rows in the transaction.
 	touched []*mappedTable
 
 	// committed marks the end of the committed transactions in unit. committedSince is when the
@@ -210,7 +210,9 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 		}
 		l.recordSize(c)
 		l.rows++
-		t.openRows++
+		if t.openRows++; t.openRows == 1 {
+			l.touched = append(l.touched, t)
+		}
 		if l.rows <= l.skip {
 			continue
 		}
@@ -230,7 +232,6 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 		return l.tableFault(t, before, err)
 	}
 	l.addSpan(t, before)
-	l.touched = append(l.touched, t)
 	return nil
 }
 
@@ -257,7 +258,6 @@ func (l *loop) tableFault(t *mappedTable, before mark, err error) error {
 		return l.rowError(err)
 	}
 	l.addSpan(t, before)
-	l.touched = append(l.touched, t)
 	return l.quarantine(t, err)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"rowfall/binlog"
 	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
 	"rowfall/pipelines/file"
@@ -144,6 +145,14 @@ func (p *Pipeline) runSource(
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := p.newLoop(source)
+	err := p.runLoop(ctx, l, source, state, stored)
+	return p.rebuildAfter(ctx, source, &stored, err)
+}
+
+// runLoop runs a loop until something fails.
+func (p *Pipeline) runLoop(
+	ctx context.Context, l *loop, source source, state sink.State, stored progress,
+) error {
 	if err := l.decideStart(ctx, state, stored); err != nil {
 		return err
 	}
@@ -169,6 +178,40 @@ func (p *Pipeline) runSource(
 		p.from = ""
 	}
 	return err
+}
+
+// rebuildAfter returns the error that ended a run. If the source cannot continue from the data's
+// position and the file says so, the next run reads every table again.
+func (p *Pipeline) rebuildAfter(
+	ctx context.Context, source source, stored *progress, err error,
+) error {
+	if err == nil || ctx.Err() != nil || p.from != "" || stored.Phase == sink.Empty {
+		return err
+	}
+	var reason string
+	switch c := &p.config.Source; {
+	case errors.As(err, new(*binlog.HistoryError)):
+		if !c.StopAtReset {
+			reason = "the source has another history than the data"
+		}
+	case mysql.IsCode(err, mysql.CodeBinlogMissing) && !c.StopAtPurge:
+		// The position may have moved since; what was purged then is purged now, too.
+		purged, checked := source.IsPurged(ctx, stored.Position, stored.Server)
+		if checked != nil {
+			return fmt.Errorf("%v; and whether the binlog was purged is not known: %w", err, checked)
+		}
+		if purged {
+			reason = "the source has purged the binlog at the data's position"
+		}
+	}
+	if reason == "" {
+		return err
+	}
+	p.from = fromSnapshot
+	p.log.Warn().Err(err).Str("reason", reason).
+		Msg("every table is read again, while the data serve")
+	// Not a StopError: the next run succeeds.
+	return fmt.Errorf("%s, and every table is read again: %v", reason, err)
 }
 
 // newLoop returns the loop of one run, without a stream.

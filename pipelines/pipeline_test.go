@@ -22,6 +22,8 @@ func TestPipeline(t *testing.T) {
 		{"SchemaChanges", testSchemaChanges},
 		{"LaggingSchemaChanges", testLaggingSchemaChanges},
 		{"Rewind", testRewind},
+		{"RebuildAll", testRebuildAll},
+		{"Purged", testPurged},
 		{"PositionOfDDL", testPositionOfDDL},
 		{"NoKey", testNoKey},
 		{"NotFollowed", testNotFollowed},

@@ -18,10 +18,6 @@ func (l *loop) countJobs() {
 // rebuildAll starts at the source's present position and reads every table again. The data serve
 // meanwhile: a job writes what differs, and removes what no row writes.
 func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress) error {
-	if state.Phase == sink.Snapshot {
-		return stop("--from snapshot: the first load is not finished; let it finish, " +
-			"or build all data anew with --from snapshot --replace")
-	}
 	if err := checkMapping(l.config, state.Pieces); err != nil {
 		return err
 	}
@@ -39,7 +35,10 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 		t := l.tables.all[name]
 		t.Job = l.reconcileJob("--from snapshot")
 	}
-	l.progress.Phase = sink.Rebuilding
+	// An initial load that is not finished begins again.
+	if state.Phase != sink.Snapshot {
+		l.progress.Phase = sink.Rebuilding
+	}
 	start, initial := l.progress, l.initialUnit
 	l.initialUnit = func(ctx context.Context) error {
 		// Until the keys of tables that are gone are removed, the data keep their position.

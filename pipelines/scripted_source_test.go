@@ -102,6 +102,10 @@ func (s *scriptedSource) MissingGTIDs(
 	return binlog.GTIDSet{}, nil
 }
 
+func (s *scriptedSource) IsPurged(context.Context, binlog.Position, string) (bool, error) {
+	return false, nil
+}
+
 func (s *scriptedSource) OpenStream(_ context.Context, start streamStart) (eventStream, error) {
 	s.position = start.position
 	if s.write != nil {

@@ -42,6 +42,9 @@ type sourceServer interface {
 	// MissingGTIDs returns the transactions of a set that the server does not have. It may wait
 	// for them for a moment.
 	MissingGTIDs(ctx context.Context, set *binlog.GTIDSet) (binlog.GTIDSet, error)
+	// IsPurged reports whether the log at a position was purged, although the history contains
+	// the position. server is the UUID that the position's file belongs to.
+	IsPurged(ctx context.Context, at binlog.Position, server string) (bool, error)
 	// OpenStream opens a stream. It returns a *binlog.HistoryError if the server has another
 	// history than the data.
 	OpenStream(ctx context.Context, start streamStart) (eventStream, error)

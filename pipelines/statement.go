@@ -408,6 +408,6 @@ func (l *loop) trackDatabase(s *ddl.Statement) error {
 // shorten returns a statement on one line, in quotes, cut to 120 bytes.
 func shorten(sql string) string {
 	const most = 4096 // of a statement of megabytes, the beginning is enough
-	sql = strings.Join(strings.Fields(string(binlog.Clip(sql, most))), " ")
+	sql = strings.Join(strings.Fields(binlog.Clip(sql, most)), " ")
 	return fmt.Sprintf("%q", binlog.Clip(sql, 120))
 }

@@ -23,9 +23,8 @@ func newBackfill() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "job %v reads %s; `rowfall jobs %s` shows its progress\n",
-				id, table, args[0])
-			return nil
+			return printTo(cmd.OutOrStdout(),
+				"job %v reads %s; `rowfall jobs %s` shows its progress\n", id, table, args[0])
 		},
 	}
 	cmd.Flags().StringVar(&table, "table", "", "the table, as DATABASE.TABLE")

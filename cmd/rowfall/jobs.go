@@ -38,8 +38,7 @@ func newJobs() *cobra.Command {
 				if _, err := askRunning(cmd.Context(), args[0], "ROWFALL", action, args[2]); err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "job %s: %s done\n", args[2], args[1])
-				return nil
+				return printTo(cmd.OutOrStdout(), "job %s: %s done\n", args[2], args[1])
 			}
 			return listJobs(cmd.Context(), cmd.OutOrStdout(), args[0])
 		},
@@ -54,22 +53,33 @@ func listJobs(ctx context.Context, out io.Writer, path string) error {
 	}
 	list, _ := reply.([]any)
 	if len(list) == 0 {
-		fmt.Fprintln(out, "no jobs: every table is complete")
-		return nil
+		return printTo(out, "no jobs: every table is complete\n")
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tTABLE\tSTATE\tROWS\tOF ABOUT\tSTALE\tOF\tREASON")
+	lines := []string{"ID\tTABLE\tSTATE\tROWS\tOF ABOUT\tSTALE\tOF\tREASON"}
 	for _, item := range list {
 		fields, _ := item.([]any)
+		words := make([]string, len(fields))
 		for i, f := range fields {
-			if i > 0 {
-				fmt.Fprint(w, "\t")
-			}
-			fmt.Fprint(w, f)
+			words[i] = fmt.Sprint(f)
 		}
-		fmt.Fprintln(w)
+		lines = append(lines, strings.Join(words, "\t"))
 	}
-	return w.Flush()
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if err := printTo(w, "%s\n", strings.Join(lines, "\n")); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("print jobs: %w", err)
+	}
+	return nil
+}
+
+// printTo prints to a command's output.
+func printTo(out io.Writer, format string, args ...any) error {
+	if _, err := fmt.Fprintf(out, format, args...); err != nil {
+		return fmt.Errorf("print the result: %w", err)
+	}
+	return nil
 }
 
 // oneFile is the Args function of commands that take exactly one FILE.

@@ -36,7 +36,7 @@ func askRunning(ctx context.Context, path string, command ...string) (any, error
 		host = "127.0.0.1"
 	}
 	r := sink.OpenRemote(net.JoinHostPort(host, port), node.Password)
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	reply, err := r.Do(ctx, command...)

@@ -44,9 +44,6 @@ func (t *Table) FullName() string { return t.Database + "." + t.Name }
 // table's job is done.
 func (t *Table) IsComplete() bool { return t.Job.Done }
 
-// order returns the columns by which the table is read: its key, else the mapping's key_columns.
-func (t *Table) order() []int { return Order(t.Schema, t.Plan) }
-
 // Order returns the columns by which a table is read: its key, else the mapping's key_columns.
 func Order(schema *binlog.Table, plan *transform.Plan) []int {
 	if key := schema.Key(); len(key) > 0 {
