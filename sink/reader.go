@@ -85,20 +85,21 @@ func ScanMembers(
 	ctx context.Context, r Reader, kind transform.OutputKind, key []byte, cursor string, count int,
 	visit func(member []byte),
 ) (next string, err error) {
-	verb, step := "SSCAN", 1
+	command, step := [][]byte{
+		[]byte("SSCAN"), key, []byte(cursor),
+		[]byte("COUNT"), strconv.AppendInt(nil, int64(count), 10),
+	}, 1
 	switch kind {
 	case transform.Hash:
-		verb, step = "HSCAN", 2
+		command[0] = []byte("HSCAN")
+		command = append(command, []byte("NOVALUES")) // values may be large
 	case transform.SortedSet:
-		verb, step = "ZSCAN", 2
+		command[0], step = []byte("ZSCAN"), 2
 	}
 	if held, err := readType(ctx, r, key); err != nil || held != typeOf(kind) {
 		return "0", err
 	}
-	return scan(ctx, r, [][]byte{
-		[]byte(verb), key, []byte(cursor),
-		[]byte("COUNT"), strconv.AppendInt(nil, int64(count), 10),
-	}, step, visit)
+	return scan(ctx, r, command, step, visit)
 }
 
 // scan executes a scan command and visits every step-th element.

@@ -125,3 +125,34 @@ func TestOwnership(t *testing.T) {
 		t.Error("the outputs that write to the hash all are users' third and carts' first")
 	}
 }
+
+// A row that an output could never write, because a filter rejects a value, can be removed: there
+// is nothing to remove in this output, and the others are not left out.
+func TestLocationsOfUnwritableRow(t *testing.T) {
+	plan := compile(t, `
+shop.users:
+  write:
+    - hash: user:{bin|uuid}:{id}
+    - string: cart:{id}
+      value: "{id}"`, "shop.users: id int unsigned pk; bin varbinary(16)")
+	users := plan.Table()
+	r := textRow(users, parseCells(t, users, "7 short"))
+	var all []string
+	err := plan.Locations(r, func(at transform.Location) { all = append(all, string(at.Key)) })
+	if err != nil || !slices.Equal(all, []string{"cart:7"}) {
+		t.Errorf("locations %q, %v", all, err)
+	}
+	for _, mode := range []transform.Mode{transform.FullRow, transform.Delta, transform.Replace} {
+		var u transform.Commands
+		change := parseChange(t, users, "delete 7 short")
+		if err := plan.Append(&u, change, mode); err != nil {
+			t.Fatalf("%s: %v", mode, err)
+		}
+		if got := commands(t, u.Bytes); len(got) != 1 || readable(got[0]) != "DEL cart:7" {
+			t.Errorf("%s: commands %q", mode, got)
+		}
+		if err := plan.Append(&u, parseChange(t, users, "insert 7 short"), mode); err == nil {
+			t.Errorf("%s: the row can be written", mode)
+		}
+	}
+}

@@ -156,6 +156,9 @@ func (o *output) locateOld(s *scratch, r *binlog.Row, i *image) error {
 		return nil
 	}
 	err := o.locate(&s.oldLocation, r, &i.location)
+	if errors.Is(err, errTooLong) || errors.As(err, new(*template.FilterError)) {
+		return nil
+	}
 	i.present = !o.isReserved(i.key)
 	return err
 }

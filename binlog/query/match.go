@@ -1,12 +1,15 @@
 package query
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
@@ -111,8 +114,14 @@ var ErrNoSuchValue = errors.New("not a value of the column")
 // textLiteral returns the literal that equals a value of the column whose text is given.
 func textLiteral(c *binlog.Column, text []byte) (string, error) {
 	literal, err := "", error(nil)
+	if (c.Key() == binlog.KeyText || c.HasLabels()) && !utf8.Valid(text) {
+		return "", fmt.Errorf("%w: %.80q is not UTF-8", ErrNoSuchValue, text)
+	}
 	switch c.Key() {
 	case binlog.KeyNumber:
+		if !isNumber(text) {
+			return "", fmt.Errorf("%w: %.80q is not a number", ErrNoSuchValue, text)
+		}
 		literal, err = allowedLiteral(text, "", "-.")
 	case binlog.KeyOrdinal:
 		if c.HasLabels() {
@@ -120,6 +129,9 @@ func textLiteral(c *binlog.Column, text []byte) (string, error) {
 		}
 		literal, err = allowedLiteral(text, "", "")
 	case binlog.KeyTemporal:
+		if !isMoment(c.Type, text) {
+			return "", fmt.Errorf("%w: %.80q is not a %s", ErrNoSuchValue, text, c.SQLType)
+		}
 		literal, err = allowedLiteral(text, "'", "-.: ")
 	case binlog.KeyAddress:
 		literal, err = allowedLiteral(text, "'", "-.:abcdefABCDEF")
@@ -134,6 +146,64 @@ func textLiteral(c *binlog.Column, text []byte) (string, error) {
 		return "", fmt.Errorf("%w: %w", ErrNoSuchValue, err)
 	}
 	return literal, nil
+}
+
+// isNumber reports whether text is an integer or a decimal as MySQL prints it. Other texts, such as
+// 7-8, may be expressions or errors in a statement.
+func isNumber(text []byte) bool {
+	text = bytes.TrimPrefix(text, []byte("-"))
+	whole, fraction, hasPoint := bytes.Cut(text, []byte("."))
+	return areDigits(whole) && (!hasPoint || areDigits(fraction))
+}
+
+func areDigits(text []byte) bool {
+	for _, b := range text {
+		if b < '0' || b > '9' {
+			return false
+		}
+	}
+	return len(text) > 0
+}
+
+// isMoment reports whether text is a date or time as MySQL prints it, of a type that KeyTemporal
+// stands for. MySQL rejects a statement with another text (error 1525). A day may be past the end
+// of its month, see isInvalidDate.
+func isMoment(t binlog.Type, text []byte) bool {
+	moment, fraction, hasFraction := bytes.Cut(text, []byte("."))
+	if hasFraction && (t == binlog.TypeDate || !areDigits(fraction) || len(fraction) > 6) {
+		return false
+	}
+	date, clock := moment, moment
+	switch t {
+	case binlog.TypeTime:
+		clock = bytes.TrimPrefix(clock, []byte("-"))
+		hours, _, _ := bytes.Cut(clock, []byte(":"))
+		return len(hours) <= 3 && areNumbers(clock, ":", 838, 59, 59)
+	case binlog.TypeDate:
+	default:
+		var hasClock bool
+		if date, clock, hasClock = bytes.Cut(moment, []byte(" ")); !hasClock ||
+			len(clock) != len("10:00:00") || !areNumbers(clock, ":", 23, 59, 59) {
+			return false
+		}
+	}
+	return len(date) == len("2021-02-30") && areNumbers(date, "-", 9999, 12, 31)
+}
+
+// areNumbers reports whether text consists of three numbers of two digits or more, up to most,
+// between separators.
+func areNumbers(text []byte, separator string, most ...int) bool {
+	parts := bytes.Split(text, []byte(separator))
+	if len(parts) != len(most) {
+		return false
+	}
+	for i, part := range parts {
+		n, err := strconv.Atoi(string(part))
+		if err != nil || !areDigits(part) || len(part) < 2 || n > most[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // CheckValues returns an error, which wraps ErrNoSuchValue, if a text is not one that a value of its

@@ -18,6 +18,13 @@ type filter struct {
 	invert func(text []byte) ([]byte, bool)
 }
 
+// FilterError is returned if a filter cannot print a value. So no row with this value was ever
+// written, in whatever form the row was read.
+type FilterError struct{ Reason string }
+
+// Error returns the reason.
+func (e *FilterError) Error() string { return e.Reason }
+
 var filters = []filter{
 	{"urlencode", urlencode, decodeURL},
 	{"lower", func(dst []byte, from int) ([]byte, error) {
@@ -61,7 +68,7 @@ func urlencode(dst []byte, from int) ([]byte, error) {
 func uuid(dst []byte, from int) ([]byte, error) {
 	b := dst[from:]
 	if len(b) != 16 {
-		return dst, fmt.Errorf("holds %d bytes and |uuid takes exactly 16", len(b))
+		return dst, &FilterError{fmt.Sprintf("holds %d bytes and |uuid takes exactly 16", len(b))}
 	}
 	for i, c := range b {
 		if i == 4 || i == 6 || i == 8 || i == 10 {
