@@ -3,6 +3,7 @@ package pipelines_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,21 +15,52 @@ import (
 // Addr and Each make a memory a pipelines.KeyReader.
 func (m *memory) Addr() string { return "the sink" }
 
-func (m *memory) Each(_ context.Context, visit func(string, sink.RemoteValue) error) error {
-	var err error
-	m.Keys.Each("", func(key string) {
+func (m *memory) Each(ctx context.Context, visit func(string, sink.RemoteValue) error) error {
+	var keys []string
+	m.Keys.Each("", func(key string) { keys = append(keys, key) })
+	for _, key := range keys {
+		v, err := m.value(ctx, key)
+		if err == nil && v.Type != "" {
+			err = visit(key, v)
+		}
 		if err != nil {
-			return
+			return err
 		}
-		if fields, ok := m.Keys.HashFields(key); ok {
-			err = visit(key, sink.RemoteValue{Type: "hash", Hash: fields})
-			return
+	}
+	return nil
+}
+
+// value returns the value of a key. Its Type is empty if the key is gone.
+func (m *memory) value(ctx context.Context, key string) (v sink.RemoteValue, err error) {
+	if fields, ok := m.Keys.HashFields(key); ok {
+		return sink.RemoteValue{Type: "hash", Hash: fields}, nil
+	}
+	if text, ok := m.Keys.Get(key); ok {
+		return sink.RemoteValue{Type: "string", String: string(text)}, nil
+	}
+	reply, err := m.Read(ctx, []byte("TYPE"), []byte(key))
+	if err != nil {
+		return v, err
+	}
+	switch string(reply.Text) {
+	case "set":
+		v.Type = "set"
+		reply, err = m.Read(ctx, []byte("SMEMBERS"), []byte(key))
+		for _, e := range reply.Elements {
+			v.Set = append(v.Set, string(e.Text))
 		}
-		if text, ok := m.Keys.Get(key); ok {
-			err = visit(key, sink.RemoteValue{Type: "string", String: string(text)})
+	case "zset":
+		v.Type, v.ZSet = "zset", make(map[string]float64)
+		reply, err = m.Read(ctx, []byte("ZRANGE"), []byte(key), []byte("0"), []byte("-1"),
+			[]byte("WITHSCORES"))
+		for i := 0; i+1 < len(reply.Elements); i += 2 {
+			score := string(reply.Elements[i+1].Text)
+			if v.ZSet[string(reply.Elements[i].Text)], err = strconv.ParseFloat(score, 64); err != nil {
+				return v, err
+			}
 		}
-	})
-	return err
+	}
+	return v, err
 }
 
 // mustEqual waits until no job is left and the data have reached the server's position, and
