@@ -252,7 +252,7 @@ func (x *execution) step(s *step) {
 		x.crash.Unlock()
 	case "backfill":
 		if x.run != nil {
-			_, _ = x.run.pipeline.Backfill(x.t.Context(), x.db, s.action[1])
+			_, _ = x.run.pipeline.Backfill(x.t.Context(), x.db+"."+s.action[1])
 		}
 	}
 }
