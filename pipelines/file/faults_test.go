@@ -116,7 +116,7 @@ func TestParseFaults(t *testing.T) {
 		},
 		{
 			"bad policy", `"shop.*": {}`, `"shop.*": {on_truncate: remove}`,
-			"want delete, ignore or stop",
+			"want delete, ignore, stop",
 		},
 		{
 			"later policy", `"shop.*": {}`, `"shop.*": {on_error: dead_letter}`,
