@@ -516,8 +516,8 @@ func (r *reader) ReadMatching(
 func (r *reader) ReadSchema(
 	ctx context.Context, _, table string,
 ) (schema *ddl.Schema, fence binlog.Position, err error) {
-	from := r.w.storedPosition // any position: the definition never changes
-	fence, err = r.query(ctx, from, func(int) error {
+	// The definition never changes, so any position will do.
+	fence, err = r.query(ctx, at(0), func(int) error {
 		schema = ddl.FromTable(r.w.schema(&Table{Name: table}))
 		return nil
 	})
