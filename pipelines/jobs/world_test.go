@@ -4,11 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,10 +18,8 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
 	"rowfall/binlog/mysql"
-	"rowfall/binlog/query"
 	"rowfall/pipelines/file/filetest"
 	"rowfall/pipelines/tablestate"
-	"rowfall/replication/resp"
 	"rowfall/sink"
 	"rowfall/sink/sinktest"
 	"rowfall/transform"
@@ -91,86 +87,6 @@ func cellsOf(words ...string) [][]byte {
 	}
 	return cells
 }
-
-// eventKind is what a transaction of a server did.
-type eventKind int
-
-const (
-	rowChanged  eventKind = iota
-	altered               // a statement that changes nothing but interrupts the table's job
-	mustRebuild           // a statement after which the table is read again
-	truncated
-)
-
-// event is a transaction of a server.
-type event struct {
-	kind          eventKind
-	table         *binlog.Table
-	before, after [][]byte
-}
-
-// server is a server: its binlog, from which its rows at every position follow.
-type server struct{ log []event }
-
-// rows returns a table's rows after n events, by their keys.
-func (s *server) rows(table *binlog.Table, n int) map[string][][]byte {
-	rows := make(map[string][][]byte)
-	for _, e := range s.log[:n] {
-		switch {
-		case e.table != table:
-		case e.kind == truncated:
-			clear(rows)
-		case e.kind == rowChanged:
-			if e.before != nil {
-				delete(rows, keyOf(table, e.before))
-			}
-			if e.after != nil {
-				rows[keyOf(table, e.after)] = e.after
-			}
-		}
-	}
-	return rows
-}
-
-// set inserts, updates or deletes a row; after is nil for the latter.
-func (s *server) set(table *binlog.Table, before, after [][]byte) {
-	s.log = append(s.log, event{rowChanged, table, before, after})
-}
-
-func keyOf(table *binlog.Table, cells [][]byte) string {
-	var key []string
-	for _, k := range table.Key() {
-		key = append(key, string(cells[k]))
-	}
-	return strings.Join(key, "\x00")
-}
-
-// compareKeys orders the rows of a table, or a row and a key.
-func compareKeys(table *binlog.Table, a, b [][]byte) int {
-	for i, k := range table.Key() {
-		x, y := string(a[i]), string(b[i])
-		if table.Columns[k].Type == binlog.TypeInt {
-			n, _ := strconv.Atoi(x)
-			m, _ := strconv.Atoi(y)
-			if n != m {
-				return n - m
-			}
-		} else if c := strings.Compare(x, y); c != 0 {
-			return c
-		}
-	}
-	return 0
-}
-
-func keyCells(table *binlog.Table, cells [][]byte) [][]byte {
-	var key [][]byte
-	for _, k := range table.Key() {
-		key = append(key, cells[k])
-	}
-	return key
-}
-
-func at(n int) binlog.Position { return binlog.Position{File: "log.1", Offset: uint64(n)} }
 
 // world is a server, a stream of its changes, a sink, and the engine between them. It is the Host
 // of the engine and the source of its rows. Use it in a synctest bubble: a SELECT runs only while
@@ -418,112 +334,6 @@ func (w *world) EstimateRows(_ context.Context, t []*binlog.Table) ([]int64, err
 // OpenRows implements RowSource.
 func (w *world) OpenRows() RowReader { return &reader{w} }
 
-// reader implements RowReader.
-type reader struct{ w *world }
-
-func (r *reader) Close() {}
-
-// query waits for allowQuery, and calls read with the number of events that the SELECT sees. It
-// returns the fence.
-func (r *reader) query(
-	ctx context.Context, from binlog.Position, read func(n int) error,
-) (binlog.Position, error) {
-	select {
-	case <-r.w.queries:
-	case <-ctx.Done():
-		return binlog.Position{}, ctx.Err()
-	}
-	if r.w.queryError != nil {
-		if err := r.w.queryError(); err != nil {
-			return binlog.Position{}, err
-		}
-	}
-	// A transaction is in the binlog before it is visible.
-	n := int(from.Offset) + r.w.rng.IntN(len(r.w.server.log)-int(from.Offset)+1)
-	if err := read(n); err != nil {
-		return binlog.Position{}, err
-	}
-	if r.w.afterQuery != nil {
-		r.w.afterQuery()
-	}
-	return at(len(r.w.server.log)), nil
-}
-
-func (r *reader) ReadRows(
-	ctx context.Context, request query.ChunkRequest, from binlog.Position, to Collector,
-) (result query.ChunkResult, err error) {
-	table := request.Table
-	result.Last = request.After
-	result.Fence, err = r.query(ctx, from, func(n int) error {
-		to.Reset()
-		all := slices.SortedFunc(maps.Values(r.w.server.rows(table, n)),
-			func(a, b [][]byte) int {
-				return compareKeys(table, keyCells(table, a), keyCells(table, b))
-			})
-		for _, cells := range all {
-			key := keyCells(table, cells)
-			switch {
-			case request.After != nil && compareKeys(table, key, request.After) <= 0:
-				continue
-			case request.Until != nil && compareKeys(table, key, request.Until) > 0:
-				continue
-			case result.Rows == request.Limit:
-				return nil
-			}
-			if err := to.Add(row(table, cells)); err != nil {
-				return err
-			}
-			result.Rows++
-			result.Last = key
-		}
-		return nil
-	})
-	if err != nil {
-		return query.ChunkResult{}, err
-	}
-	if result.Rows < request.Limit {
-		if result.Done = request.Until == nil; !result.Done {
-			result.Last = request.Until
-		}
-	}
-	return result, nil
-}
-
-func (r *reader) ReadMatching(
-	ctx context.Context, request query.MatchRequest, from binlog.Position, to Collector,
-) (binlog.Position, error) {
-	return r.query(ctx, from, func(n int) error {
-		to.Reset()
-		for _, cells := range r.w.server.rows(request.Table, n) {
-			matches := func(texts [][]byte) bool {
-				for i, k := range request.Columns {
-					if cells[k] == nil || string(cells[k]) != string(texts[i]) {
-						return false
-					}
-				}
-				return true
-			}
-			if slices.ContainsFunc(request.Values, matches) {
-				if err := to.Add(row(request.Table, cells)); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-}
-
-func (r *reader) ReadSchema(
-	ctx context.Context, _, table string,
-) (schema *ddl.Schema, fence binlog.Position, err error) {
-	// The definition never changes, so any position will do.
-	fence, err = r.query(ctx, at(0), func(int) error {
-		schema = ddl.FromTable(r.w.schema(&Table{Name: table}))
-		return nil
-	})
-	return schema, fence, err
-}
-
 // Position implements Stream.
 func (w *world) Position() *binlog.Position { return &w.position }
 
@@ -599,93 +409,6 @@ func (w *world) Report(rows, expected int64) {
 	if rows > expected {
 		w.t.Errorf("%d rows were read, of %d", rows, expected)
 	}
-}
-
-// execute executes a command on the sink.
-func (w *world) execute(command ...string) {
-	w.t.Helper()
-	execute(w.t, w.sink, command...)
-}
-
-func execute(t *testing.T, m *sinktest.Memory, command ...string) {
-	t.Helper()
-	if err := m.Execute(resp.AppendCommand(nil, command...)); err != nil {
-		t.Fatalf("%q: %v", command, err)
-	}
-}
-
-// insert writes rows to a sink as the stream does.
-func insert(
-	t *testing.T, m *sinktest.Memory, p *transform.Plan, rows ...[][]byte,
-) {
-	t.Helper()
-	var u transform.Commands
-	for _, cells := range rows {
-		c := binlog.Change{Table: p.Table(), Op: binlog.Insert, After: row(p.Table(), cells)}
-		if err := p.Append(&u, &c, transform.FullRow); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for rest := u.Bytes; len(rest) > 0; {
-		_, n, err := resp.ParseCommand(rest, nil)
-		if err == nil {
-			err = m.Execute(rest[:n])
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		rest = rest[n:]
-	}
-}
-
-// dump returns everything that a sink holds, a line for each key.
-func dump(t *testing.T, m *sinktest.Memory) string {
-	t.Helper()
-	read := func(command ...string) resp.Reply {
-		args := make([][]byte, len(command))
-		for i, a := range command {
-			args[i] = []byte(a)
-		}
-		reply, err := m.Read(context.Background(), args...)
-		if err != nil {
-			t.Fatalf("%q: %v", command, err)
-		}
-		return reply
-	}
-	var keys []string
-	for _, e := range read("KEYS", "*").Elements {
-		if key := string(e.Text); !strings.HasPrefix(key, "rowfall:") {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	var b strings.Builder
-	for _, key := range keys {
-		kind := string(read("TYPE", key).Text)
-		var content []string
-		texts := func(step int, reply resp.Reply) {
-			for i := 0; i < len(reply.Elements); i += step {
-				entry := string(reply.Elements[i].Text)
-				if step == 2 {
-					entry += "=" + string(reply.Elements[i+1].Text)
-				}
-				content = append(content, strconv.Quote(entry))
-			}
-		}
-		switch kind {
-		case "hash":
-			texts(2, read("HGETALL", key))
-		case "set":
-			texts(1, read("SMEMBERS", key))
-		case "zset":
-			texts(2, read("ZRANGE", key, "0", "-1", "WITHSCORES"))
-		default:
-			content = []string{strconv.Quote(string(read("GET", key).Text))}
-		}
-		slices.Sort(content)
-		fmt.Fprintf(&b, "%q %s %s\n", key, kind, strings.Join(content, " "))
-	}
-	return b.String()
 }
 
 // mustHold compares the sink with another one.
