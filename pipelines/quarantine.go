@@ -20,7 +20,8 @@ type span struct {
 // isTableFault reports whether an error is the fault of one table: another try makes it again, and
 // the stream can continue without the table.
 func isTableFault(err error) bool {
-	return errors.As(err, new(*transform.RowError)) || errors.As(err, new(*binlog.RefusedError))
+	return errors.As(err, new(*transform.RowError)) ||
+		errors.As(err, new(*binlog.RefusedError)) || errors.As(err, new(*jobs.UnreadableError))
 }
 
 // Fault implements jobs.Host.
@@ -50,7 +51,7 @@ func (l *loop) quarantine(t *mappedTable, fault error) error {
 		l.progress.Row -= t.openRows
 	}
 	t.openRows = 0
-	t.fault = &tablestate.Fault{
+	t.Fault = &tablestate.Fault{
 		Reason: fault.Error(), Position: l.progress.Position.String(), Since: l.progress.Time,
 	}
 	t.Interrupt()

@@ -39,7 +39,7 @@ func (l *loop) rebuildUnknown(n tableName, reason string) error {
 	job := l.reconcileJob(reason)
 	job.NeedsSchema = true
 	t.Restart(job)
-	t.fault = nil
+	t.Fault = nil
 	l.log.Warn().Stringer("table", n).Str("reason", reason).
 		Msg("the columns of a table are not known; the table is read again")
 	l.stream.Forget()
@@ -143,7 +143,7 @@ func (l *loop) startJobs(ctx context.Context) {
 	l.jobsChanged = false
 	var tables []*jobs.Table
 	for _, name := range l.tables.names() {
-		if t := l.tables.all[name]; t.fault == nil {
+		if t := l.tables.all[name]; t.Fault == nil {
 			tables = append(tables, &t.Table)
 		}
 	}
@@ -157,7 +157,7 @@ func (l *loop) finishInitialLoad(ctx context.Context) error {
 		return nil
 	}
 	for _, t := range l.tables.all {
-		if t.fault == nil && !t.Job.Done && !t.Job.Skipped {
+		if t.Fault == nil && !t.Job.Done && !t.Job.Skipped {
 			return nil
 		}
 	}
@@ -199,9 +199,6 @@ func (l *loop) FlushIfLarge(ctx context.Context, n, limit int) (bool, error) {
 // Sink implements jobs.Host.
 func (l *loop) Sink() sink.Reader { return l.sink }
 
-// Plans implements jobs.Host.
-func (l *loop) Plans() []*transform.Plan { return l.tables.plans() }
-
 // SaveJob implements jobs.Host.
 func (l *loop) SaveJob(table *jobs.Table) error {
 	t := l.tables.all[table.FullName()]
@@ -227,7 +224,7 @@ func (l *loop) tablesChanged() {
 	var rebuilding, quarantined []string
 	for _, name := range l.tables.names() {
 		switch t := l.tables.all[name]; {
-		case t.fault != nil:
+		case t.Fault != nil:
 			quarantined = append(quarantined, name)
 		case !t.Job.Done && !t.Job.Skipped && l.progress.Phase != sink.Snapshot:
 			rebuilding = append(rebuilding, name)

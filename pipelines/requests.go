@@ -96,7 +96,7 @@ func (p *Pipeline) Backfill(ctx context.Context, table string) (job int, err err
 // backfill starts a job for a table. A table in quarantine is read with its present definition.
 func (l *loop) backfill(n tableName) error {
 	t := l.tables.all[n.String()]
-	if t.fault != nil || t.Job.NeedsSchema {
+	if t.Fault != nil || t.Job.NeedsSchema {
 		t.mismatched = nil
 		return l.rebuildUnknown(n, "backfill")
 	}
@@ -141,7 +141,7 @@ func (p *Pipeline) CancelJob(ctx context.Context, id int) error {
 		if err != nil {
 			return err
 		}
-		if t.Job.NeedsSchema || t.fault != nil {
+		if t.Job.NeedsSchema || t.Fault != nil {
 			return fmt.Errorf("job %d cannot be cancelled: "+
 				"changes of %s are not applied until it is done", id, t.FullName())
 		}
@@ -177,7 +177,7 @@ func (s *tableSet) jobList() []Job {
 			j.Reason = "initial load"
 		}
 		switch sweep := t.Job.Sweep; {
-		case t.fault != nil:
+		case t.Fault != nil:
 			j.State = "in quarantine"
 		case t.Job.NeedsSchema:
 			j.State = "reading the definition"

@@ -103,7 +103,7 @@ func (l *loop) quarantineUnfollowed(
 ) error {
 	for _, name := range l.tables.names() {
 		m, t := l.tables.all[name], current[name]
-		if t == nil || m.fault != nil || t.NotFollowed == "" ||
+		if t == nil || m.Fault != nil || t.NotFollowed == "" ||
 			t.NotFollowed == query.LostAtRestart {
 			continue
 		}

@@ -231,7 +231,7 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 		return err
 	}
 	switch {
-	case t.fault != nil || t.Job.NeedsSchema:
+	case t.Fault != nil || t.Job.NeedsSchema:
 		t.Interrupt()
 		return nil
 	case t.Job.Done || t.Job.Skipped:
@@ -365,8 +365,8 @@ func (l *loop) redefine(t *mappedTable, d *ddl.Schema, job tablestate.Job) error
 		return l.quarantine(t, err)
 	}
 	l.tables.define(t, d, schema, plan)
-	if t.fault != nil { // the statement may have removed the cause
-		t.fault, job = nil, l.reconcileJob("leaving quarantine")
+	if t.Fault != nil { // the statement may have removed the cause
+		t.Fault, job = nil, l.reconcileJob("leaving quarantine")
 	}
 	t.Restart(job)
 	return t.save(&l.unit, l.config.Name)

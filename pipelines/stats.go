@@ -135,7 +135,7 @@ func (m *stats) recordTables(s *tableSet) {
 	m.recordJobs(s)
 	var faults []TableFault
 	for _, name := range s.names() {
-		if f := s.all[name].fault; f != nil {
+		if f := s.all[name].Fault; f != nil {
 			faults = append(faults, TableFault{name, f.Reason, f.Position})
 		}
 	}

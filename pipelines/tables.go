@@ -26,8 +26,6 @@ type mappedTable struct {
 	jobs.Table
 	// definition is the table's definition at the stream's position; nil while it is not known.
 	definition *ddl.Schema
-	// fault is why the table is in quarantine; nil if it is not.
-	fault *tablestate.Fault
 	// storedJSON is the schema as a version without definitions stored it; nil if definition was
 	// stored, or has changed since.
 	storedJSON []byte
@@ -39,7 +37,7 @@ type mappedTable struct {
 
 // isFollowed reports whether changes of the table are applied.
 func (t *mappedTable) isFollowed() bool {
-	return t.fault == nil && !t.Job.NeedsSchema && t.Plan != nil
+	return t.Fault == nil && !t.Job.NeedsSchema && t.Plan != nil
 }
 
 func (t *mappedTable) name() tableName { return tableName{t.Database, t.Name} }
@@ -250,7 +248,7 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 		}
 		database, name, _ := strings.Cut(full, ".")
 		t := s.put(tableName{database, name})
-		t.Job, t.fault = job, fault
+		t.Job, t.Fault = job, fault
 		return nil
 	}
 	m, err := s.add(d)
@@ -266,7 +264,7 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 		return stop("table %s was mapped when the data was built and cannot be mapped "+
 			"any more (%s); start again with --from snapshot", full, s.unmapped[full])
 	}
-	m.Job, m.fault = job, fault
+	m.Job, m.Fault = job, fault
 	if d.Partial {
 		m.storedJSON = pieces[tablestate.SchemaPrefix+full]
 	}
@@ -335,9 +333,9 @@ func (t *mappedTable) save(u *sink.Unit, pipeline string) error {
 	} else if err := saveJSON(u, pipeline, tablestate.DefinitionPrefix+full, t.definition); err != nil {
 		return err
 	}
-	if t.fault == nil {
+	if t.Fault == nil {
 		u.DropState(pipeline, tablestate.FaultPrefix+full)
-	} else if err := saveJSON(u, pipeline, tablestate.FaultPrefix+full, t.fault); err != nil {
+	} else if err := saveJSON(u, pipeline, tablestate.FaultPrefix+full, t.Fault); err != nil {
 		return err
 	}
 	return t.saveJob(u, pipeline)

@@ -45,7 +45,7 @@ func (p *Plan) OwnsKey(output int, key []byte) bool {
 }
 
 // OwnsMember reports whether an output, whose rows are fields or members, writes a member of a key
-// that OwnsKey found to be the output's. It may be another output's, see SharesKeys.
+// that OwnsKey found to be the output's. Conflicts rejects two outputs that could write one member.
 func (p *Plan) OwnsMember(output int, member []byte) bool {
 	return p.outputs[output].member.Match(member)
 }
@@ -62,13 +62,6 @@ func (p *Plan) LocationColumns() [][]int {
 		}
 	}
 	return all
-}
-
-// SharesKeys reports whether an output of p could write members to the keys of an output of
-// another plan or of p itself. Both have members then.
-func (p *Plan) SharesKeys(output int, other *Plan, otherOutput int) bool {
-	a, b := &p.outputs[output], &other.outputs[otherOutput]
-	return a != b && shareKey(a, b) && template.Overlap(a.key, b.key)
 }
 
 // Values returns the columns of a row that a location determines, with their texts: they contain a

@@ -9,8 +9,8 @@ const dirtyKeyCost = 64
 // Rows with these keys are discarded from the chunk.
 //
 // While the SELECT runs, the chunk's rows are unknown, so every changed key of the table is
-// recorded. When the keys exceed Config.DirtyKeyBytes, they are restricted to the chunk's own rows if
-// those are known by then. Otherwise the set overflows, and the chunk must be read again.
+// recorded. When the keys exceed Config.DirtyKeyBytes, they are restricted to the chunk's own rows
+// if those are known by then. Otherwise the set overflows, and the chunk must be read again.
 type dirtyKeys struct {
 	seen map[string]struct{} // changed keys
 	size int                 // estimated memory of seen

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
 )
 
 const (
@@ -51,8 +53,11 @@ type Engine struct {
 	limiter  rateLimiter
 	logged   time.Time
 
-	// rows counts the rows of applied tasks. expected estimates it at the end of all jobs.
-	rows, expected int64
+	// rows counts the rows of applied tasks. remaining estimates how many are left to read.
+	rows, remaining int64
+
+	// sweepLocations is the constant of this name; tests change it.
+	sweepLocations int
 
 	cancel    context.CancelFunc // nil: no workers
 	done      sync.WaitGroup
@@ -72,6 +77,8 @@ func New(host Host, source RowSource, c Config, log zerolog.Logger) *Engine {
 		requests: make(chan task, c.Parallel), results: make(chan task, c.Parallel),
 		limiter: rateLimiter{perSecond: c.RowsPerSecond},
 		logged:  time.Now(),
+
+		sweepLocations: sweepLocations,
 	}
 }
 
@@ -101,14 +108,25 @@ func (e *Engine) Add(ctx context.Context, tables ...*Table) {
 		added[i].Estimate = n
 	}
 	for _, t := range added {
-		e.rows, e.expected = e.rows+t.Job.Rows, e.expected+t.Expected()
+		e.count(t)
 	}
-	e.host.Report(e.rows, e.expected)
+	e.host.Report(e.rows, e.rows+e.remaining)
+}
+
+// count updates rows and remaining after a table's Job has changed.
+func (e *Engine) count(t *Table) {
+	remaining := int64(0)
+	if t.hasJob() {
+		remaining = t.Expected() - t.Job.Rows
+	}
+	e.rows += t.Job.Rows - t.counted
+	e.remaining += remaining - t.remaining
+	t.counted, t.remaining = t.Job.Rows, remaining
 }
 
 // hasJob reports whether there is something to do for a table now.
 func (t *Table) hasJob() bool {
-	if t.Job.Done || t.Job.Skipped {
+	if t.Fault != nil || t.Job.Done || t.Job.Skipped {
 		return false
 	}
 	s := t.Job.Sweep
@@ -198,6 +216,7 @@ func (e *Engine) receive() error {
 		case b.discarded:
 			e.finish(b.table)
 		case isAhead(b.err):
+			b.table.rewind()
 			b.table.pause(time.Now())
 			e.log.Warn().Err(b.err).Str("table", b.table.FullName()).
 				Msg("a job waits: the table is another one than at the stream's position")
@@ -214,8 +233,8 @@ func (e *Engine) receive() error {
 	return nil
 }
 
-// isAhead reports whether a SELECT failed because the table or a column of it is gone: the statement
-// that removed it follows in the stream, or the user's privileges were revoked.
+// isAhead reports whether a SELECT failed because the table or a column of it is gone: the
+// statement that removed it follows in the stream, or the user's privileges were revoked.
 func isAhead(err error) bool {
 	return mysql.IsCode(err, mysql.CodeNoSuchTable) || mysql.IsCode(err, codeUnknownColumn) ||
 		mysql.IsCode(err, codeTableDenied) || mysql.IsCode(err, codeUnknownDatabase)
@@ -250,6 +269,7 @@ func (e *Engine) applyPassed(ctx context.Context) error {
 		if err := t.apply(ctx, e); err != nil {
 			return err
 		}
+		b.table.pauses = 0
 		e.finish(b.table)
 	}
 	clear(e.pending[len(keep):]) // so that applied tasks can be collected
@@ -264,8 +284,14 @@ func (e *Engine) finish(t *Table) {
 	if t.hasJob() {
 		e.waiting = append(e.waiting, t)
 	} else {
-		t.queued = false
+		e.forget(t)
 	}
+}
+
+// forget ends a table's turns until Add.
+func (e *Engine) forget(t *Table) {
+	t.queued = false
+	e.count(t)
 }
 
 // request requests a task for each free worker, with the stream's position as F. A task that the
@@ -283,14 +309,20 @@ func (e *Engine) request(ctx context.Context, now time.Time) (time.Duration, err
 			continue
 		}
 		if !t.hasJob() { // it was cancelled, or is in quarantine
-			t.queued = false
 			e.waiting = e.waiting[1:]
+			e.forget(t)
 			continue
 		}
 		if wait := e.limiter.delay(now); wait > 0 {
 			return wait, nil
 		}
 		next, err := e.nextTask(ctx, t)
+		if errors.As(err, new(*UnreadableError)) {
+			if err := e.host.Fault(t, err); err != nil {
+				return 0, err
+			}
+			continue // the table's next turn ends its job
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -313,6 +345,9 @@ func (e *Engine) nextTask(ctx context.Context, t *Table) (task, error) {
 	case t.Job.Sweep != nil && t.Job.Sweep.Reached:
 		return e.nextSweep(ctx, t)
 	}
+	if err := query.CheckKey(t.Schema, Order(t.Schema, t.Plan)); err != nil {
+		return nil, &UnreadableError{err}
+	}
 	return e.nextChunk(t), nil
 }
 
@@ -322,7 +357,7 @@ func (e *Engine) report() {
 		return
 	}
 	e.logged = time.Now()
-	e.log.Info().Int64("rows", e.rows).Int64("of_about", e.expected).
+	e.log.Info().Int64("rows", e.rows).Int64("of_about", e.rows+e.remaining).
 		Int("tables_left", len(e.waiting)+e.active).
 		Int("chunks_read_again", e.repeated).Msg("reading tables")
 }

@@ -13,90 +13,108 @@ func keysOf(p *transform.Plan, output int) sink.KeyFilter {
 	return sink.KeyFilter{Prefix: p.KeyPrefix(output), Kind: p.OutputKind(output)}
 }
 
-// RemoveRows removes everything that a plan has written, in units of at most limit keys and
-// members. The sink's position does not move, so that a run that is interrupted begins again. It
-// returns the number of commands.
-func RemoveRows(ctx context.Context, h Host, p *transform.Plan, limit int) (int, error) {
-	removed := 0
-	for output := range p.Outputs() {
-		n, err := removeOutput(ctx, h, p, output, limit)
-		if removed += n; err != nil {
-			return removed, fmt.Errorf("remove keys of %s: %w", p.Table().FullName(), err)
+// RemoveRows removes everything that a plan has written, in units of about limit keys and members.
+// Members that the plan does not write stay, whoever wrote them. The sink's position does not move,
+// so that a run that is interrupted begins again. RemoveRows returns the number of commands.
+func RemoveRows(ctx context.Context, w Writer, p *transform.Plan, limit int) (int, error) {
+	r := removal{w: w, plan: p, limit: limit}
+	for r.output = range p.Outputs() {
+		if err := r.removeOutput(ctx); err != nil {
+			return r.removed, fmt.Errorf("remove keys of %s: %w", p.Table().FullName(), err)
 		}
 	}
-	return removed, h.Flush(ctx)
+	return r.removed, w.Flush(ctx)
+}
+
+// removal is one call of RemoveRows.
+type removal struct {
+	w       Writer
+	plan    *transform.Plan
+	limit   int
+	output  int
+	removed int
 }
 
 // removeOutput removes what one output has written.
-func removeOutput(
-	ctx context.Context, h Host, p *transform.Plan, output, limit int,
-) (removed int, err error) {
-	remove := func(at transform.Location) {
-		p.Remove(h.Commands(), at)
-		removed++
-	}
-	shared := sharesKeys(h, p, output)
+func (r *removal) removeOutput(ctx context.Context) error {
 	for cursor := "0"; ; {
 		var keys [][]byte
-		cursor, err = sink.ScanKeys(ctx, h.Sink(), cursor, keysOf(p, output), limit,
+		var err error
+		cursor, err = sink.ScanKeys(ctx, r.w.Sink(), cursor, keysOf(r.plan, r.output), r.limit,
 			func(key []byte) {
-				if p.OwnsKey(output, key) {
+				if r.plan.OwnsKey(r.output, key) {
 					keys = append(keys, append([]byte(nil), key...))
 				}
 			})
 		if err != nil {
-			return removed, err
+			return err
 		}
 		for _, key := range keys {
-			if !shared {
-				h.Commands().Append([]byte("DEL"), key)
-				removed++
-			} else if err = eachMember(ctx, h, p, output, key, limit, remove); err != nil {
-				return removed, err
-			}
-			if _, err = h.FlushIfLarge(ctx, h.Commands().Count, limit); err != nil {
-				return removed, err
+			if err := r.removeKey(ctx, key); err != nil {
+				return err
 			}
 		}
 		if cursor == "0" {
-			return removed, nil
+			return nil
 		}
 	}
 }
 
-// sharesKeys reports whether members of another output may lie in the keys of an output.
-func sharesKeys(h Host, p *transform.Plan, output int) bool {
-	if !p.HasMembers(output) {
-		return false
-	}
-	for _, other := range h.Plans() {
-		for i := range other.Outputs() {
-			isSame := other.Table().FullName() == p.Table().FullName() && i == output
-			if !isSame && p.SharesKeys(output, other, i) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// eachMember calls visit for each member of a key that the output writes, in units.
-func eachMember(
-	ctx context.Context, h Host, p *transform.Plan, output int, key []byte, limit int,
-	visit func(transform.Location),
-) error {
-	for cursor := "0"; ; {
-		var err error
-		cursor, err = sink.ScanMembers(ctx, h.Sink(), p.OutputKind(output), key, cursor, limit,
-			func(member []byte) {
-				if p.OwnsMember(output, member) {
-					visit(transform.Location{Output: output, Key: key, Member: member})
-				}
-			})
-		if err != nil || cursor == "0" {
+// removeKey removes a key, or the members of it that the output writes. Is every member the
+// output's? Only then is the key removed as a whole: a table in quarantine or a dropped table whose
+// keys are kept may have members in it, although no plan of that table is known.
+func (r *removal) removeKey(ctx context.Context, key []byte) error {
+	ownsAll := true
+	if r.plan.HasMembers(r.output) {
+		err := r.scanMembers(ctx, key, func(members [][]byte, foreign bool) (bool, error) {
+			ownsAll = ownsAll && !foreign
+			return ownsAll, nil
+		})
+		if err != nil {
 			return err
 		}
-		if _, err = h.FlushIfLarge(ctx, h.Commands().Count, limit); err != nil {
+	}
+	if !ownsAll {
+		return r.scanMembers(ctx, key, func(members [][]byte, _ bool) (bool, error) {
+			for _, m := range members {
+				at := transform.Location{Output: r.output, Key: key, Member: m}
+				r.plan.Remove(r.w.Commands(), at)
+			}
+			return true, r.flushIfLarge(ctx, len(members))
+		})
+	}
+	r.w.Commands().Append([]byte("DEL"), key)
+	return r.flushIfLarge(ctx, 1)
+}
+
+// flushIfLarge counts n commands, and applies the unit if it is large.
+func (r *removal) flushIfLarge(ctx context.Context, n int) error {
+	r.removed += n
+	_, err := r.w.FlushIfLarge(ctx, r.w.Commands().Count, r.limit)
+	return err
+}
+
+// scanMembers calls visit with parts of a key's members, until visit returns false: with the
+// members that the output writes, and with whether there are others.
+func (r *removal) scanMembers(
+	ctx context.Context, key []byte, visit func(members [][]byte, foreign bool) (bool, error),
+) error {
+	for cursor := "0"; ; {
+		var members [][]byte
+		var foreign bool
+		var err error
+		cursor, err = sink.ScanMembers(ctx, r.w.Sink(), r.plan.OutputKind(r.output), key, cursor,
+			r.limit, func(member []byte) {
+				if r.plan.OwnsMember(r.output, member) {
+					members = append(members, append([]byte{}, member...))
+				} else {
+					foreign = true
+				}
+			})
+		if err != nil {
+			return err
+		}
+		if more, err := visit(members, foreign); err != nil || !more || cursor == "0" {
 			return err
 		}
 	}

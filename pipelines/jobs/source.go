@@ -6,8 +6,6 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
 	"rowfall/binlog/query"
-	"rowfall/sink"
-	"rowfall/transform"
 )
 
 // RowSource reads the rows of tables.
@@ -38,31 +36,4 @@ type Collector interface {
 	Reset()
 	// Add adds a row, which is valid until Add returns.
 	Add(row *binlog.Row) error
-}
-
-// Host is the stream beside which jobs run, and the sink that both write to. Only Wake may be
-// called from another goroutine than that of Step.
-type Host interface {
-	// Position returns where the stream stands. It changes with the next event.
-	Position() *binlog.Position
-	// Wake makes the host call Step soon, even if the source is idle.
-	Wake()
-	// Commands returns the commands of the unit that is being filled. Flush applies the unit.
-	Commands() *transform.Commands
-	// FlushIfLarge applies the unit if it has reached a limit: of n things, or of bytes.
-	FlushIfLarge(ctx context.Context, n, limit int) (flushed bool, err error)
-	Flush(ctx context.Context) error
-	// Sink reads what the sink holds.
-	Sink() sink.Reader
-	// Plans returns the plans of all mapped tables.
-	Plans() []*transform.Plan
-	// SaveJob puts a table's Job into the unit.
-	SaveJob(t *Table) error
-	// AdoptSchema gives a table the definition that a job has read; nil if the table is gone from
-	// the server. The job continues if t.Job is not done afterwards.
-	AdoptSchema(ctx context.Context, t *Table, schema *ddl.Schema) error
-	// Fault handles a fault of one table: it returns nil if the table is in quarantine now.
-	Fault(t *Table, err error) error
-	// Report records how many rows all jobs have read, and will have read in the end.
-	Report(rows, expected int64)
 }

@@ -19,6 +19,9 @@ type Table struct {
 	Plan *transform.Plan
 	// Job is the progress of the table's job, which is stored with the data.
 	Job tablestate.Job
+	// Fault is why the table is in quarantine; nil if it is not. Its job does not run meanwhile,
+	// because changes of the table are neither applied nor marked dirty.
+	Fault *tablestate.Fault
 	// Estimate is the server's estimate of the table's rows.
 	Estimate int64
 
@@ -35,6 +38,9 @@ type Table struct {
 	pauses      int
 	// queued is set while the engine knows of the table.
 	queued bool
+	// counted and remaining are the table's parts of Engine.rows and Engine.remaining. counted is
+	// about the present job only.
+	counted, remaining int64
 }
 
 // FullName returns database.table.
@@ -79,14 +85,19 @@ func (t *Table) pause(now time.Time) {
 // rows changed without a change of each row. The job continues after the last written row.
 func (t *Table) Interrupt() {
 	if t.task != nil {
-		t.task.discard()
+		t.task.base().discarded = true
 	}
-	t.repeat, t.nextRows, t.cursor = nil, 0, sweepCursor{}
+	t.rewind()
 	t.pausedUntil, t.pauses = time.Time{}, 0
 }
+
+// rewind makes the job continue after the last written row, or at the beginning of the output that
+// is swept.
+func (t *Table) rewind() { t.repeat, t.nextRows, t.cursor = nil, 0, sweepCursor{} }
 
 // Restart begins the table's job anew.
 func (t *Table) Restart(job tablestate.Job) {
 	t.Interrupt()
 	t.Job = job
+	t.counted = min(t.counted, job.Rows)
 }

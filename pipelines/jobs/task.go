@@ -18,9 +18,6 @@ type task interface {
 	markDirty(c *binlog.Change) error
 	// retry reports whether the question must be asked again, and prepares for that.
 	retry(e *Engine) bool
-	// discard makes apply write nothing.
-	discard()
-
 	base() *taskBase
 }
 
@@ -40,12 +37,10 @@ type taskBase struct {
 	fence     binlog.Position // H
 	reserved  int             // rows that the limiter has granted
 	rows      int             // rows that were read
-	discarded bool
+	discarded bool            // apply must write nothing
 	// done is set when the worker has finished. Until then the worker owns what run changes.
 	done atomic.Bool
 	err  error
 }
 
 func (t *taskBase) base() *taskBase { return t }
-
-func (t *taskBase) discard() { t.discarded = true }
