@@ -33,11 +33,14 @@ type sweepCursor struct {
 	// within the first.
 	found   [][]byte
 	members string
-	// done is set after the last key.
+	// done is set after the last key was found.
 	done bool
 	// checked and stale count the locations of the output so far, and those that no row writes.
 	checked, stale int64
 }
+
+// isDone reports whether the output has no further locations.
+func (c *sweepCursor) isDone() bool { return c.done && len(c.found) == 0 }
 
 // sweep looks up the rows of keys and members that an output of the table has written, and removes
 // those that no row writes. Which keys are the output's is decided by its templates.
@@ -60,7 +63,7 @@ func (e *Engine) nextSweep(ctx context.Context, t *Table) (*sweep, error) {
 		plan: t.Plan.Clone(), output: t.Job.Sweep.Output,
 		stale: make(map[string]bool), dirty: make(map[string]struct{}),
 	}
-	for scans := 0; len(s.locations) < sweepLocations && !t.cursor.done; scans++ {
+	for scans := 0; len(s.locations) < sweepLocations && !t.cursor.isDone(); scans++ {
 		if scans == sweepScans {
 			break
 		}
@@ -74,7 +77,7 @@ func (e *Engine) nextSweep(ctx context.Context, t *Table) (*sweep, error) {
 			return nil, fmt.Errorf("scan keys of %s: %w", t.FullName(), err)
 		}
 	}
-	s.last = t.cursor.done
+	s.last = t.cursor.isDone()
 	s.reserved = len(s.locations)
 	return s, nil
 }
@@ -124,8 +127,6 @@ func (s *sweep) scanMembers(ctx context.Context, r sink.Reader, t *Table) error 
 	if c.members = next; next == "0" {
 		c.found, c.members = c.found[1:], ""
 	}
-	// The keys may have ended while members are left.
-	c.done = c.done && len(c.found) == 0
 	return err
 }
 
