@@ -62,7 +62,8 @@ func (g *generator) triggers(table, helper, columns string) {
 	row := "NEW." + strings.ReplaceAll(columns, ", ", ", NEW.")
 	replace := fmt.Sprintf("REPLACE INTO %s (%s) VALUES (%s)", helper, columns, row)
 	for _, trigger := range [][3]string{
-		{"ins", "INSERT", replace}, {"upd", "UPDATE", replace},
+		{"ins", "INSERT", replace},
+		{"upd", "UPDATE", replace},
 		{"del", "DELETE", "DELETE IGNORE FROM " + helper + " WHERE id = OLD.id"},
 	} {
 		g.sql(0, fmt.Sprintf("CREATE TRIGGER pt_%s_%s AFTER %s ON %s FOR EACH ROW %s", table,

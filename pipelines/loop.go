@@ -407,6 +407,9 @@ func (l *loop) betweenTransactions(ctx context.Context) error {
 	if err := l.jobs.Step(ctx); err != nil {
 		return err
 	}
+	if err := l.removeAllFormer(ctx); err != nil {
+		return err
+	}
 	return l.finishInitialLoad(ctx)
 }
 

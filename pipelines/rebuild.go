@@ -72,7 +72,7 @@ func (l *loop) AdoptSchema(ctx context.Context, table *jobs.Table, d *ddl.Schema
 	plan, err := l.tables.compile(schema)
 	var notMapped *transform.NotMappedError
 	switch {
-	case errors.As(err, &notMapped):
+	case errors.As(err, &notMapped) && len(t.former) == 0: // it has no keys
 		l.tables.define(t, d, schema, nil)
 		l.tables.unmap(t, notMapped.Reason)
 		t.drop(&l.unit, l.config.Name)
@@ -205,6 +205,7 @@ func (l *loop) SaveJob(table *jobs.Table) error {
 	if t == nil || &t.Table != table {
 		return nil
 	}
+	l.tables.formersDue = l.tables.formersDue || t.Job.Done
 	if t.Job.Done || t.Job.Sweep != nil && t.Job.Sweep.Waiting {
 		t.mismatched = nil
 		l.tablesChanged()
@@ -226,7 +227,7 @@ func (l *loop) tablesChanged() {
 		switch t := l.tables.all[name]; {
 		case t.Fault != nil:
 			quarantined = append(quarantined, name)
-		case !t.Job.Done && !t.Job.Skipped && l.progress.Phase != sink.Snapshot:
+		case (!t.Job.Done || len(t.former) > 0) && !t.Job.Skipped && l.progress.Phase != sink.Snapshot:
 			rebuilding = append(rebuilding, name)
 		}
 	}

@@ -250,12 +250,19 @@ func (l *loop) removeRows(
 		return stop("a %s of mapped table %s follows position %s, and its `%s` is stop; "+
 			"set `%s: delete` or `ignore`, and start again",
 			reason, t.FullName(), l.progress.Position, setting, setting)
-	case on == transform.KeepKeys, t.Plan == nil:
+	case on == transform.KeepKeys:
 		return nil
 	}
 	t.Interrupt()
-	n, err := jobs.RemoveRows(ctx, l, t.Plan, l.config.Limits.MaxAtomicRows)
-	if err != nil {
+	n := 0
+	if t.Plan != nil {
+		var err error
+		n, err = jobs.RemoveRows(ctx, l, t.Plan, l.config.Limits.MaxAtomicRows)
+		if err != nil {
+			return err
+		}
+	}
+	if err := l.removeFormer(ctx, t); err != nil {
 		return err
 	}
 	l.log.Warn().Str("table", t.FullName()).Str("reason", reason).Int("removed", n).

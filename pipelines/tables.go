@@ -26,6 +26,9 @@ type mappedTable struct {
 	jobs.Table
 	// definition is the table's definition at the stream's position; nil while it is not known.
 	definition *ddl.Schema
+	// former are definitions of before, oldest first: the sink may hold keys of theirs that the
+	// present plan does not own.
+	former []*ddl.Schema
 	// storedJSON is the schema as a version without definitions stored it; nil if definition was
 	// stored, or has changed since.
 	storedJSON []byte
@@ -62,6 +65,8 @@ type tableSet struct {
 	// The loop handles both after the transaction.
 	unknown    map[tableName]bool
 	mismatched map[*mappedTable]error
+	// formersDue is set when a table may have former definitions whose keys can be removed.
+	formersDue bool
 }
 
 func newTableSet(m *transform.Mapping) *tableSet {
@@ -126,6 +131,7 @@ func (s *tableSet) put(n tableName) *mappedTable {
 func (s *tableSet) define(
 	t *mappedTable, d *ddl.Schema, schema *binlog.Table, plan *transform.Plan,
 ) {
+	s.keepFormer(t, plan)
 	delete(s.byTable, t.Schema)
 	t.definition, t.Schema, t.Plan, t.storedJSON = d, schema, plan, nil
 	if schema != nil {
@@ -238,6 +244,11 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 			return corrupt("fault of "+full, err)
 		}
 	}
+	former, err := readFormer(pieces, full)
+	if err != nil {
+		return err
+	}
+	s.formersDue = s.formersDue || len(former) > 0
 	d, err := readDefinition(pieces, full)
 	if err != nil {
 		return err
@@ -248,7 +259,7 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 		}
 		database, name, _ := strings.Cut(full, ".")
 		t := s.put(tableName{database, name})
-		t.Job, t.Fault = job, fault
+		t.Job, t.Fault, t.former = job, fault, former
 		return nil
 	}
 	m, err := s.add(d)
@@ -264,7 +275,7 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 		return stop("table %s was mapped when the data was built and cannot be mapped "+
 			"any more (%s); start again with --from snapshot", full, s.unmapped[full])
 	}
-	m.Job, m.Fault = job, fault
+	m.Job, m.Fault, m.former = job, fault, former
 	if d.Partial {
 		m.storedJSON = pieces[tablestate.SchemaPrefix+full]
 	}
@@ -338,6 +349,9 @@ func (t *mappedTable) save(u *sink.Unit, pipeline string) error {
 	} else if err := saveJSON(u, pipeline, tablestate.FaultPrefix+full, t.Fault); err != nil {
 		return err
 	}
+	if err := t.saveFormer(u, pipeline); err != nil {
+		return err
+	}
 	return t.saveJob(u, pipeline)
 }
 
@@ -350,7 +364,7 @@ func (t *mappedTable) saveJob(u *sink.Unit, pipeline string) error {
 func (t *mappedTable) drop(u *sink.Unit, pipeline string) {
 	for _, prefix := range [...]string{
 		tablestate.SchemaPrefix, tablestate.DefinitionPrefix, tablestate.JobPrefix,
-		tablestate.FaultPrefix,
+		tablestate.FaultPrefix, tablestate.FormerPrefix,
 	} {
 		u.DropState(pipeline, prefix+t.FullName())
 	}

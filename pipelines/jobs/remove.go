@@ -18,18 +18,33 @@ func keysOf(p *transform.Plan, output int) sink.KeyFilter {
 // so that a run that is interrupted begins again. RemoveRows returns the number of commands.
 func RemoveRows(ctx context.Context, w Writer, p *transform.Plan, limit int) (int, error) {
 	r := removal{w: w, plan: p, limit: limit}
-	for r.output = range p.Outputs() {
-		if err := r.removeOutput(ctx); err != nil {
-			return r.removed, fmt.Errorf("remove keys of %s: %w", p.Table().FullName(), err)
-		}
-	}
-	return r.removed, w.Flush(ctx)
+	return r.run(ctx)
 }
 
-// removal is one call of RemoveRows.
+// RemoveFormer removes what a plan has written that a table had before, as RemoveRows does. What a
+// plan of present may have written stays.
+func RemoveFormer(
+	ctx context.Context, w Writer, p *transform.Plan, present []*transform.Plan, limit int,
+) (int, error) {
+	r := removal{w: w, plan: p, limit: limit, present: present}
+	return r.run(ctx)
+}
+
+// run removes what all outputs have written.
+func (r *removal) run(ctx context.Context) (int, error) {
+	for r.output = range r.plan.Outputs() {
+		if err := r.removeOutput(ctx); err != nil {
+			return r.removed, fmt.Errorf("remove keys of %s: %w", r.plan.Table().FullName(), err)
+		}
+	}
+	return r.removed, r.w.Flush(ctx)
+}
+
+// removal is one call of RemoveRows or RemoveFormer.
 type removal struct {
 	w       Writer
 	plan    *transform.Plan
+	present []*transform.Plan // whose keys and members stay
 	limit   int
 	output  int
 	removed int
@@ -65,7 +80,14 @@ func (r *removal) removeOutput(ctx context.Context) error {
 // keys are kept may have members in it, although no plan of that table is known.
 func (r *removal) removeKey(ctx context.Context, key []byte) error {
 	ownsAll := true
-	if r.plan.HasMembers(r.output) {
+	switch {
+	case !r.plan.HasMembers(r.output):
+		if r.isPresent(key, nil) {
+			return nil
+		}
+	case len(r.present) > 0:
+		ownsAll = false
+	default:
 		err := r.scanMembers(ctx, key, func(members [][]byte, foreign bool) (bool, error) {
 			ownsAll = ownsAll && !foreign
 			return ownsAll, nil
@@ -77,6 +99,9 @@ func (r *removal) removeKey(ctx context.Context, key []byte) error {
 	if !ownsAll {
 		return r.scanMembers(ctx, key, func(members [][]byte, _ bool) (bool, error) {
 			for _, m := range members {
+				if r.isPresent(key, m) {
+					continue
+				}
 				at := transform.Location{Output: r.output, Key: key, Member: m}
 				r.plan.Remove(r.w.Commands(), at)
 			}
@@ -85,6 +110,20 @@ func (r *removal) removeKey(ctx context.Context, key []byte) error {
 	}
 	r.w.Commands().Append([]byte("DEL"), key)
 	return r.flushIfLarge(ctx, 1)
+}
+
+// isPresent reports whether a plan of present may have written a key, or a member of it. member is nil
+// for a key that a row owns.
+func (r *removal) isPresent(key, member []byte) bool {
+	for _, p := range r.present {
+		for i := range p.Outputs() {
+			if p.OwnsKey(i, key) &&
+				(member == nil || !p.HasMembers(i) || p.OwnsMember(i, member)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // flushIfLarge counts n commands, and applies the unit if it is large.

@@ -30,6 +30,9 @@ const (
 	JobPrefix = "backfill:"
 	// FaultPrefix begins the pieces that hold the Fault of a table in quarantine as JSON.
 	FaultPrefix = "fault:"
+	// FormerPrefix begins the pieces that hold a table's former definitions as JSON, as long as the
+	// data may have keys that only they explain.
+	FormerPrefix = "former:"
 	// DatabasesPiece holds the default character sets of the databases as JSON.
 	DatabasesPiece = "databases"
 	// UnmappedPrefix begins the pieces that hold the reason why a table that matches the mapping
