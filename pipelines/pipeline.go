@@ -198,7 +198,7 @@ func (p *Pipeline) rebuildAfter(
 		// The position may have moved since; what was purged then is purged now, too.
 		purged, checked := source.IsPurged(ctx, stored.Position, stored.Server)
 		if checked != nil {
-			return fmt.Errorf("%v; and whether the binlog was purged is not known: %w", err, checked)
+			return fmt.Errorf("find out whether the binlog was purged (%s): %w", err.Error(), checked)
 		}
 		if purged {
 			reason = "the source has purged the binlog at the data's position"
@@ -211,7 +211,7 @@ func (p *Pipeline) rebuildAfter(
 	p.log.Warn().Err(err).Str("reason", reason).
 		Msg("every table is read again, while the data serve")
 	// Not a StopError: the next run succeeds.
-	return fmt.Errorf("%s, and every table is read again: %v", reason, err)
+	return fmt.Errorf("%s, and every table is read again: %s", reason, err.Error())
 }
 
 // newLoop returns the loop of one run, without a stream.

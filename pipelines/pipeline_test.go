@@ -23,6 +23,9 @@ func TestPipeline(t *testing.T) {
 		{"LaggingSchemaChanges", testLaggingSchemaChanges},
 		{"Rewind", testRewind},
 		{"RebuildAll", testRebuildAll},
+		{"Quarantine", testQuarantine},
+		{"QuarantineInSplit", testQuarantineInSplit},
+		{"QuarantineByDDL", testQuarantineByDDL},
 		{"Purged", testPurged},
 		{"PositionOfDDL", testPositionOfDDL},
 		{"NoKey", testNoKey},
@@ -42,6 +45,7 @@ func TestPipeline(t *testing.T) {
 		runParts(t, servers.MySQL, append(
 			parts,
 			part{"Stops", testStops},
+			part{"StopAtError", testStopAtError},
 			part{"StatementFormat", testStatementFormat},
 			part{"CorruptState", testCorruptState},
 			part{"Blackhole", testBlackhole},
