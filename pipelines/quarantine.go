@@ -41,6 +41,9 @@ func (l *loop) quarantine(t *mappedTable, fault error) error {
 	if err != nil {
 		return err
 	}
+	if located := l.config.Locate(fault); located != nil {
+		fault = located // FILE:LINE: path: message
+	}
 	if rule.OnError == transform.StopAtError {
 		return stop("transaction after %s: %w", l.progress.Position, fault)
 	}
