@@ -245,12 +245,12 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 func (l *loop) removeRows(
 	ctx context.Context, t *mappedTable, on transform.OnRemoval, reason, setting string,
 ) error {
-	switch {
-	case on == transform.StopAtRemoval:
+	switch on {
+	case transform.StopAtRemoval:
 		return stop("a %s of mapped table %s follows position %s, and its `%s` is stop; "+
 			"set `%s: delete` or `ignore`, and start again",
 			reason, t.FullName(), l.progress.Position, setting, setting)
-	case on == transform.KeepKeys:
+	case transform.KeepKeys:
 		return nil
 	}
 	t.Interrupt()
