@@ -268,6 +268,7 @@ func (g *generator) recreate(t *randomTable) {
 	if strings.HasPrefix(t.name, "x") {
 		return
 	}
+	g.commitAll()
 	g.tables = slices.DeleteFunc(g.tables, func(o *randomTable) bool { return o == t })
 	if g.kind == servers.MariaDB && g.IntN(2) == 0 {
 		g.createTable(t.name)
