@@ -101,8 +101,10 @@ func (g *generator) script() script {
 // next adds one change, or an action.
 func (g *generator) next() {
 	switch n := g.IntN(100); {
-	case n < 50:
+	case n < 44:
 		g.change()
+	case n < 50:
+		g.busy()
 	case n < 85:
 		g.schemaChange()
 	case n < 88:
@@ -269,6 +271,17 @@ func (g *generator) change() {
 			t.name, a, a+g.IntN(5)))
 	}
 	s.charset = charset
+}
+
+// busy changes all rows of a table again and again, while a job reads it.
+func (g *generator) busy() {
+	t := g.table()
+	if !strings.Contains(t.name, ".") {
+		g.act("backfill " + t.name)
+	}
+	s := g.ddl(t, "UPDATE "+t.name+" SET n = n + 1")
+	s.repeat = 20 + g.IntN(40)
+	g.counter += s.repeat
 }
 
 // swap exchanges the keys of two rows.

@@ -145,11 +145,11 @@ func (g *generator) schemaChange() {
 		g.copyTable(t)
 	case n < 84:
 		g.rename(t)
-	case n < 92:
+	case n < 90:
 		g.onlineChange(t)
-	case n < 97:
+	case n < 94:
 		g.partitions()
-	case n < 98:
+	case n < 97:
 		g.unlogged(t)
 	default:
 		g.databases()
@@ -249,7 +249,8 @@ func (g *generator) alterKey(t *randomTable) {
 			"ADD PRIMARY KEY (id, k)").unpin = unpin
 	default:
 		t.key = "id"
-		g.ddl(t, "ALTER TABLE "+t.name+" DROP PRIMARY KEY, DROP COLUMN k, ADD PRIMARY KEY (id)").unpin = unpin
+		s := g.ddl(t, "ALTER TABLE "+t.name+" DROP PRIMARY KEY, DROP COLUMN k, ADD PRIMARY KEY (id)")
+		s.unpin = unpin
 	}
 	if before != t.key {
 		g.pin(t)
@@ -267,6 +268,7 @@ func (g *generator) recreate(t *randomTable) {
 	if strings.HasPrefix(t.name, "x") {
 		return
 	}
+	g.commitAll()
 	g.tables = slices.DeleteFunc(g.tables, func(o *randomTable) bool { return o == t })
 	if g.kind == servers.MariaDB && g.IntN(2) == 0 {
 		g.createTable(t.name)

@@ -20,7 +20,7 @@ type script []step
 //	-- kill
 //
 // A statement names the session that executes it, and optionally the session's character set (the
-// default is utf8mb4). An error of a statement is ignored. These words say what it does to the data:
+// default is utf8mb4). repeat=N executes it N times. An error of a statement is ignored. These words say what it does to the data:
 //
 //   - pin=KEYS: the rows of these keys stay until a statement unpins their table
 //   - unpin=TABLES: rows of these tables may be removed
@@ -36,6 +36,7 @@ type step struct {
 	session                 int
 	charset                 string
 	pin, unpin, isUnordered []string
+	repeat                  int
 	sql                     string
 	action                  []string
 }
@@ -47,6 +48,9 @@ func (s *step) String() string {
 	words := []string{strconv.Itoa(s.session)}
 	if s.charset != "" {
 		words = append(words, s.charset)
+	}
+	if s.repeat > 0 {
+		words = append(words, fmt.Sprintf("repeat=%d", s.repeat))
 	}
 	for _, list := range []struct {
 		name  string
@@ -95,6 +99,10 @@ func parseScript(text string) (script, error) {
 			switch {
 			case !isList:
 				st.charset = w
+			case name == "repeat":
+				if st.repeat, err = strconv.Atoi(list); err != nil {
+					return nil, fmt.Errorf("line %d: repeat: %w", n+1, err)
+				}
 			case name == "pin":
 				st.pin = strings.Split(list, ",")
 			case name == "unpin":

@@ -84,7 +84,7 @@ func (e *experiment) golden() {
 // seeds executes scripts that are made at random.
 func (e *experiment) seeds() {
 	if os.Getenv("ROWFALL_LONG") == "" {
-		for seed := range uint64(3) {
+		for seed := range uint64(8) {
 			e.random(seed)
 		}
 		return
@@ -288,6 +288,9 @@ func (x *execution) statement(s *step) {
 	}
 	x.watch.unpin(s.unpin, s.isUnordered)
 	err := c.Exec(x.t.Context(), s.encode(x.db))
+	for i := 1; i < s.repeat && err == nil; i++ {
+		err = c.Exec(x.t.Context(), s.encode(x.db))
+	}
 	var refused *mysql.ServerError
 	switch {
 	case err == nil:
