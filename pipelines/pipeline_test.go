@@ -21,6 +21,7 @@ func TestPipeline(t *testing.T) {
 		{"Followed", testFollowed},
 		{"SchemaChanges", testSchemaChanges},
 		{"LaggingSchemaChanges", testLaggingSchemaChanges},
+		{"SchemaChangesPage", testSchemaChangesPage},
 		{"Rewind", testRewind},
 		{"RebuildAll", testRebuildAll},
 		{"Quarantine", testQuarantine},

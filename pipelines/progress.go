@@ -27,7 +27,7 @@ func parseProgress(pipeline string, stored *sink.Progress) (progress, error) {
 	position, err := ParsePosition(stored.Position)
 	if err != nil {
 		return progress{}, fmt.Errorf("read %s: %w; this key is Rowfall's own: "+
-			"start again with --from snapshot", sink.PositionKey(pipeline), err)
+			"start again with --from snapshot --replace", sink.PositionKey(pipeline), err)
 	}
 	return progress{
 		Position: position, Server: stored.Server, Time: stored.Time, Phase: stored.Phase,

@@ -273,7 +273,7 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 	}
 	if m == nil {
 		return stop("table %s was mapped when the data was built and cannot be mapped "+
-			"any more (%s); start again with --from snapshot", full, s.unmapped[full])
+			"any more (%s); start again with --from snapshot --replace", full, s.unmapped[full])
 	}
 	m.Job, m.Fault, m.former = job, fault, former
 	if d.Partial {
@@ -303,7 +303,7 @@ func readDefinition(pieces map[string][]byte, full string) (*ddl.Schema, error) 
 
 // corrupt returns a StopError for a piece of state that cannot be read.
 func corrupt(what string, err error) error {
-	return stop("read %s from the data: %w; start again with --from snapshot", what, err)
+	return stop("read %s from the data: %w; start again with --from snapshot --replace", what, err)
 }
 
 // save puts the state of all tables into a unit.

@@ -84,7 +84,7 @@ func (e *Encoder) Load(ks *keyspace.Keyspace) (State, error) {
 		p, err := ParseProgress(fields)
 		if err != nil {
 			return State{Foreign: true}, fmt.Errorf("read %s: %w; this key is Rowfall's own: "+
-				"start again with --from snapshot", e.key, err)
+				"start again with --from snapshot --replace", e.key, err)
 		}
 		s.Progress = p
 	}

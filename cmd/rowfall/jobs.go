@@ -53,7 +53,7 @@ func listJobs(ctx context.Context, out io.Writer, path string) error {
 	}
 	list, _ := reply.([]any)
 	if len(list) == 0 {
-		return printTo(out, "no jobs: every table is complete\n")
+		return printTo(out, "no jobs\n")
 	}
 	lines := []string{"ID\tTABLE\tSTATE\tROWS\tOF ABOUT\tSTALE\tOF\tREASON"}
 	for _, item := range list {
