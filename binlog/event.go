@@ -65,10 +65,11 @@ type Event struct {
 	// of its own transaction (CREATE TABLE ... SELECT).
 	InTransaction bool
 
-	// Database (the session's default) and SQL belong to a Statement. SQL is UTF-8,
+	// Database (the session's default), SQL and Session belong to a Statement. SQL is UTF-8,
 	// without MariaDB's SET STATEMENT ... FOR prefix.
 	Database string
 	SQL      string
+	Session  Session
 
 	// Rows belongs to Changes.
 	Rows Rows

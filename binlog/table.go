@@ -1,5 +1,10 @@
 package binlog
 
+import (
+	"reflect"
+	"slices"
+)
+
 // Column is one column of a table at a position.
 type Column struct {
 	Name string
@@ -104,4 +109,17 @@ func foldByte(c byte) byte {
 		return c + 'a' - 'A'
 	}
 	return c
+}
+
+// Equal reports whether two tables have the same name, columns and keys. NotFollowed may differ.
+func (t *Table) Equal(o *Table) bool {
+	sameColumn := func(a, b Column) bool {
+		labels := slices.Equal(a.Values, b.Values)
+		a.Values, b.Values = nil, nil
+		return labels && reflect.DeepEqual(a, b)
+	}
+	return t.Database == o.Database && t.Name == o.Name &&
+		slices.EqualFunc(t.Columns, o.Columns, sameColumn) &&
+		slices.Equal(t.Primary, o.Primary) &&
+		slices.EqualFunc(t.Unique, o.Unique, slices.Equal)
 }

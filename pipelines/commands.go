@@ -2,6 +2,7 @@ package pipelines
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,6 +32,11 @@ func (c *Commands) Handlers() map[string]replication.Handler {
 	return map[string]replication.Handler{"ROWFALL": c.rowfall}
 }
 
+// AdminSubcommands returns the subcommands of Handlers that change data, for replication.Config.
+func (c *Commands) AdminSubcommands() map[string][]string {
+	return map[string][]string{"ROWFALL": {"BACKFILL", "CONFIRM", "CANCEL"}}
+}
+
 // rowfall appends the reply to a ROWFALL command.
 func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]byte) []byte {
 	if len(args) < 2 {
@@ -43,8 +49,16 @@ func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]
 		return c.wait(ctx, dst, args[2:])
 	case "STATUS":
 		return resp.AppendBulk(dst, c.Info(nil))
+	case "BACKFILL", "CONFIRM", "CANCEL", "JOBS":
+		return c.jobCommand(ctx, dst, sub, args[2:])
 	case "HELP":
 		help := []string{
+			"ROWFALL BACKFILL database.table -- read a table of the running pipeline again, " +
+				"which also ends its quarantine: the number of the job",
+			"ROWFALL JOBS -- the jobs that are not done: for each its number, table, state, " +
+				"rows read, estimate, keys without a row, keys checked, and reason",
+			"ROWFALL CONFIRM job -- let a job remove more than half of a table's keys",
+			"ROWFALL CANCEL job -- end a job",
 			"ROWFALL POSITION [pipeline] -- where the data of this node stands",
 			"ROWFALL WAIT gtid timeout-ms [table] -- wait until this node holds a GTID set: " +
 				"1, or 0 when the time is over",
@@ -70,7 +84,8 @@ func (c *Commands) positions() (names []string, fields map[string]map[string]str
 
 // positionFields are the fields of a position hash, in the order of replies.
 var positionFields = []string{
-	"gtid", "file", "offset", "server", "time", "state", "rebuilding", "partial", "row",
+	"gtid", "file", "offset", "server", "time", "state", "rebuilding", "quarantined", "gaps",
+	"partial", "row",
 }
 
 func (c *Commands) position(dst []byte, proto int, args [][]byte) []byte {
@@ -114,8 +129,9 @@ func appendPosition(dst []byte, proto int, f map[string]string) []byte {
 // maxWait is the longest time of ROWFALL WAIT.
 const maxWait = 24 * time.Hour
 
-// wait implements ROWFALL WAIT. It replies 1 once a pipeline's data on this node are streaming and
-// include the GTID set, and 0 after the timeout. If a table is given, it must not be under rebuild.
+// wait implements ROWFALL WAIT. It replies 1 once a pipeline's data on this node include the GTID
+// set and are complete, and 0 after the timeout. If a table is given, only that table must be
+// complete. A table in quarantine, or without a table any, is an error at once.
 func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 	if len(args) < 2 || len(args) > 3 {
 		return resp.AppendError(dst, "ERR wrong number of arguments for 'rowfall|wait' command")
@@ -140,7 +156,11 @@ func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 	defer cancel()
 	for {
 		published := c.node().Published()
-		if c.includes(&set, table) {
+		included, quarantined := c.includes(&set, table)
+		switch {
+		case quarantined != "":
+			return resp.AppendError(dst, "QUARANTINED "+quarantined)
+		case included:
 			return resp.AppendInt(dst, 1)
 		}
 		select {
@@ -151,23 +171,109 @@ func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 	}
 }
 
-// includes reports whether a pipeline's data are streaming and include the GTID set.
-func (c *Commands) includes(set *binlog.GTIDSet, table string) bool {
+// includes reports whether the GTID set is in a pipeline's data, all of which or the given table of
+// which are complete. quarantined is the table in quarantine that makes the answer impossible, with
+// the reason if this process knows it.
+func (c *Commands) includes(set *binlog.GTIDSet, table string) (ok bool, quarantined string) {
 	_, all := c.positions()
 	for _, f := range all {
 		p, err := sink.ParseProgress(f)
-		if err != nil || p.Phase != sink.Streaming || p.Partial > 0 {
+		if err != nil {
 			continue
 		}
-		if table != "" && slices.Contains(strings.Split(f["rebuilding"], ","), table) {
-			continue
+		for _, name := range listed(p.Quarantined) {
+			if table == "" || table == name {
+				return false, name + " " + c.reasonOf(name)
+			}
+		}
+		rebuilding := listed(p.Rebuilding)
+		isComplete := len(rebuilding) == 0 && p.Phase == sink.Streaming
+		if table != "" {
+			isComplete = !slices.Contains(rebuilding, table) &&
+				(p.Phase == sink.Streaming || p.Phase == sink.Rebuilding)
 		}
 		at, err := ParsePosition(p.Position)
-		if err == nil && at.GTID.Contains(*set) {
-			return true
+		if isComplete && p.Partial == 0 && err == nil && at.GTID.Contains(*set) {
+			return true, ""
 		}
 	}
-	return false
+	return false, ""
+}
+
+// listed returns the names in a field that is a JSON array.
+func listed(text string) []string {
+	if text == "" {
+		return nil
+	}
+	var names []string
+	if json.Unmarshal([]byte(text), &names) != nil {
+		return strings.Split(text, ",") // as the first versions would have written it
+	}
+	return names
+}
+
+// reasonOf returns why a table is in quarantine, if the pipeline runs in this process.
+func (c *Commands) reasonOf(table string) string {
+	if c.pipeline != nil {
+		for _, f := range c.pipeline.Stats().Quarantined {
+			if f.Table == table {
+				return strings.Join(strings.Fields(f.Reason), " ")
+			}
+		}
+	}
+	return "its changes are not applied; the log of the pipeline has the reason"
+}
+
+// jobCommand implements the subcommands about jobs. They need the pipeline's process.
+func (c *Commands) jobCommand(
+	ctx context.Context, dst []byte, sub string, args [][]byte,
+) []byte {
+	if c.pipeline == nil {
+		return resp.AppendError(dst, "ERR no pipeline runs on this node; ask its master")
+	}
+	want := 1
+	if sub == "JOBS" {
+		want = 0
+	}
+	if len(args) != want {
+		return resp.AppendError(dst, fmt.Sprintf(
+			"ERR wrong number of arguments for 'rowfall|%s' command", strings.ToLower(sub)))
+	}
+	if sub == "JOBS" {
+		return appendJobs(dst, c.pipeline.Stats().Jobs)
+	}
+	var id int
+	var err error
+	if sub == "BACKFILL" {
+		id, err = c.pipeline.Backfill(ctx, string(args[0]))
+	} else if id, err = strconv.Atoi(string(args[0])); err != nil {
+		return resp.AppendError(dst, "ERR the number of a job is not an integer")
+	} else if sub == "CONFIRM" {
+		err = c.pipeline.ConfirmJob(ctx, id)
+	} else {
+		err = c.pipeline.CancelJob(ctx, id)
+	}
+	if err != nil {
+		return resp.AppendError(dst, "ERR "+strings.Join(strings.Fields(err.Error()), " "))
+	}
+	return resp.AppendInt(dst, int64(id))
+}
+
+// appendJobs appends an array of jobs, each an array of texts and integers.
+func appendJobs(dst []byte, list []Job) []byte {
+	dst = resp.AppendArray(dst, len(list))
+	for i := range list {
+		j := &list[i]
+		dst = resp.AppendArray(dst, 8)
+		dst = resp.AppendInt(dst, int64(j.ID))
+		dst = resp.AppendBulkString(dst, j.Table)
+		dst = resp.AppendBulkString(dst, j.State)
+		for _, n := range [...]int64{j.Rows, j.Estimate, j.Stale, j.Checked} {
+			dst = resp.AppendInt(dst, n)
+		}
+		dst = resp.AppendBulkString(dst, j.Reason)
+	}
+	return dst
 }
 
 // Complete reports whether the node holds data without an unfinished initial load.

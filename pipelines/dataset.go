@@ -9,8 +9,10 @@ import (
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/jobs"
 	"rowfall/sink"
 	"rowfall/transform"
 )
@@ -37,7 +39,7 @@ func ReadDataset(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (*
 	d := &Dataset{keys: make(map[string]sink.RemoteValue)}
 	tables := newTableSet(m)
 	for _, name := range slices.Sorted(maps.Keys(schemas)) {
-		t, err := tables.add(schemas[name])
+		t, err := tables.add(ddl.FromTable(schemas[name]))
 		if err != nil {
 			return nil, err
 		}
@@ -55,17 +57,19 @@ func ReadDataset(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (*
 func (d *Dataset) readTable(
 	ctx context.Context, conn *mysql.Conn, t *mappedTable, end binlog.Position,
 ) error {
-	request := query.ChunkRequest{Table: t.schema, Key: t.order(), Limit: 10000}
+	request := query.ChunkRequest{
+		Table: t.Schema, Key: jobs.Order(t.Schema, t.Plan), Limit: 10000,
+	}
 	for {
 		result, err := query.Read(ctx, conn, request, end, func(row *binlog.Row) error {
 			d.Rows++
-			return t.plan.Expect(row, func(e transform.Expectation) error {
+			return t.Plan.Expect(row, func(e transform.Expectation) error {
 				d.add(e)
 				return nil
 			})
 		})
 		if err != nil {
-			return fmt.Errorf("read rows of %s: %w", t.schema.FullName(), err)
+			return fmt.Errorf("read rows of %s: %w", t.FullName(), err)
 		}
 		if result.Done {
 			return nil
@@ -106,9 +110,17 @@ func (d *Dataset) add(e transform.Expectation) {
 // Keys returns the number of keys that a replica must hold, besides keys of Rowfall itself.
 func (d *Dataset) Keys() int { return len(d.keys) }
 
+// KeyReader reads all keys of a replica; *sink.Remote implements it.
+type KeyReader interface {
+	// Addr names the replica, for messages.
+	Addr() string
+	// Each calls visit once for every key with its value.
+	Each(ctx context.Context, visit func(key string, v sink.RemoteValue) error) error
+}
+
 // Compare reads all keys of a replica and returns at most limit differences, one sentence each. No
 // differences mean that the replica equals MySQL. Keys that begin with "rowfall:" are ignored.
-func (d *Dataset) Compare(ctx context.Context, r *sink.Remote, limit int) ([]string, error) {
+func (d *Dataset) Compare(ctx context.Context, r KeyReader, limit int) ([]string, error) {
 	var diffs []string
 	report := func(format string, args ...any) {
 		if len(diffs) < limit {

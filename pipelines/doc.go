@@ -16,8 +16,9 @@
 //   - check_names.go, foreign_keys.go, passed_over.go: checks of the mapping against the server
 //   - tables.go, mapping_state.go: the tables of a run, and their state in the sink; the forms of
 //     that state are in tablestate
-//   - reconciler.go, dirty_keys.go, rate_limiter.go: the initial load, in chunks beside the stream;
-//     load.go: what the loop does for it
+//   - rebuild.go, rebuild_all.go: what starts the jobs that read tables beside the stream, and what
+//     the loop does for them; the jobs are in package jobs
+//   - quarantine.go, requests.go: tables at fault, and what users ask of a running pipeline
 //   - stats.go, holds.go, status.go, commands.go: what users see: Stats, INFO, ROWFALL
 //   - dataset.go: what a replica must hold, for verification
 //   - serverid.go: the id under which a pipeline connects to MySQL

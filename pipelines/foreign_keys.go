@@ -2,17 +2,26 @@ package pipelines
 
 import (
 	"context"
+	"slices"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 )
 
 // checkForeignKeys returns a StopError if a cascade may change rows of a mapped table without
-// logging them. Tables with `cascades: ignore` are exempt.
-func (l *loop) checkForeignKeys(ctx context.Context) error {
+// logging them. Tables with `cascades: ignore` are exempt. effects are those of a statement, of
+// whose tables the keys are checked; nil checks all tables.
+func (l *loop) checkForeignKeys(ctx context.Context, effects []ddl.Effect) error {
 	var tables []*binlog.Table
 	paths := make(map[*binlog.Table]string)
 	for _, name := range l.tables.names() {
-		t := l.tables.all[name].schema
+		t := l.tables.all[name].Schema
+		isAffected := slices.ContainsFunc(effects, func(e ddl.Effect) bool {
+			return e.Table.String() == name
+		})
+		if t == nil || effects != nil && !isAffected {
+			continue
+		}
 		rule, err := l.config.Mapping.Rule(t.Database, t.Name)
 		if err != nil {
 			return &StopError{err}
@@ -21,6 +30,9 @@ func (l *loop) checkForeignKeys(ctx context.Context) error {
 			tables = append(tables, t)
 			paths[t] = rule.Path
 		}
+	}
+	if len(tables) == 0 {
+		return nil
 	}
 	found, err := l.schemas.UnloggedCascades(ctx, tables)
 	if err != nil || len(found) == 0 {

@@ -246,6 +246,20 @@ func start(t *testing.T, c file.Config, s pipelines.Sink, from string) *running 
 	return r
 }
 
+// again runs the pipeline of a run that has ended once more.
+func (r *running) again() *running {
+	ctx, cancel := context.WithCancel(r.t.Context())
+	next := &running{
+		t: r.t, cancel: cancel, ended: make(chan struct{}), pipeline: r.pipeline,
+	}
+	go func() {
+		defer close(next.ended)
+		next.err = next.pipeline.Run(ctx)
+	}()
+	r.t.Cleanup(func() { cancel(); <-next.ended })
+	return next
+}
+
 // over reports whether the run has ended.
 func (r *running) over() bool {
 	select {

@@ -13,6 +13,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/pipelines/file"
+	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/transform"
@@ -34,20 +35,25 @@ const (
 
 // loop is one run of a pipeline. One goroutine owns all of it.
 type loop struct {
-	config     *file.Config
-	stats      *stats
-	log        zerolog.Logger
-	sink       Sink
-	deltas     bool // the sink accepts transform.Delta
-	server     sourceServer
-	positions  positionReader
-	schemas    schemaReader
-	rowSource  rowSource
-	stream     eventStream
-	tables     *tableSet
-	check      schemaCheck
-	reconciler *reconciler // nil unless tables are being loaded
-	history    history
+	config    *file.Config
+	stats     *stats
+	log       zerolog.Logger
+	sink      Sink
+	deltas    bool // the sink accepts transform.Delta
+	server    sourceServer
+	positions positionReader
+	schemas   schemaReader
+	stream    eventStream
+	tables    *tableSet
+	check     schemaCheck
+	jobs      *jobs.Engine
+	lastJob   int // the number of the last job
+	// jobsChanged is set when a table has a job that the engine may not know.
+	jobsChanged bool
+	// jobsRecorded is when status last got the progress of jobs.
+	jobsRecorded time.Time
+	history      history
+	requests     chan request // what users ask of the loop
 
 	// from is the POSITION that replaces the data's own position; empty keeps that.
 	from string
@@ -67,6 +73,10 @@ type loop struct {
 	rows     int // rows read
 	skip     int // rows at its beginning that the sink already holds
 	openRows int // rows in unit
+	// spans are the parts of unit that belong to the transaction, in their order.
+	spans []span
+	// touched are the tables with rows in the transaction.
+	touched []*mappedTable
 
 	// committed marks the end of the committed transactions in unit. committedSince is when the
 	// first of them committed; zero if there are none.
@@ -104,7 +114,9 @@ func (l *loop) run(ctx context.Context) error {
 		l.started = true
 	}
 	l.reportProof()
-	l.ready(ctx)
+	if err := l.ready(ctx); err != nil {
+		return err
+	}
 	if err := l.scheduleSchemaCheck(ctx); err != nil {
 		return err
 	}
@@ -163,12 +175,15 @@ func (l *loop) flushCommitted(ctx context.Context) error {
 		return nil
 	}
 	c, end := &l.unit.Commands, l.committed
-	tail := bytes.Clone(c.Bytes[end.bytes:])
+	tail, spans := bytes.Clone(c.Bytes[end.bytes:]), l.spans
 	rest := mark{0, c.Count - end.commands, c.Rows - end.rows}
 	c.Bytes, c.Count, c.Rows = c.Bytes[:end.bytes], end.commands, end.rows
+	l.spans = nil
 	if err := l.flush(ctx); err != nil {
 		return err
 	}
+	l.spans = spans
+	l.shiftSpans(end.bytes)
 	if len(tail) > cap(c.Bytes) {
 		c.Bytes = tail
 	} else {
@@ -181,27 +196,28 @@ func (l *loop) flushCommitted(ctx context.Context) error {
 // changes appends the commands of one rows event to the unit.
 func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	t := l.tables.byTable[ev.Rows.Table()]
-	if t == nil {
-		return stop("rows of %s came without a plan, after %s",
-			ev.Rows.Table().FullName(), l.progress.Position)
+	if t == nil || !t.isFollowed() {
+		return l.skipChanges(ev.Rows.Table())
 	}
 	mode := l.writeMode(t)
+	before := l.endOfUnit()
 	for ev.Rows.Next() {
 		c := ev.Rows.Change()
-		// Rows that the sink already holds are marked too: the chunk may have been read before
-		// they became visible.
-		if t.chunk != nil {
-			if err := t.chunk.markDirty(c); err != nil {
-				return l.rowError(err)
-			}
+		// Rows that the sink already holds are marked too: a job may have read them before they
+		// became visible.
+		if err := t.MarkDirty(c); err != nil {
+			return l.tableFault(t, before, err)
 		}
 		l.recordSize(c)
 		l.rows++
+		if t.openRows++; t.openRows == 1 {
+			l.touched = append(l.touched, t)
+		}
 		if l.rows <= l.skip {
 			continue
 		}
-		if err := t.plan.Append(&l.unit.Commands, c, mode); err != nil {
-			return l.rowError(err)
+		if err := t.Plan.Append(&l.unit.Commands, c, mode); err != nil {
+			return l.tableFault(t, before, err)
 		}
 		l.openRows++
 		if l.openRows >= l.config.Limits.MaxAtomicRows ||
@@ -209,12 +225,40 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 			if err := l.flushPartial(ctx); err != nil {
 				return err
 			}
+			before = mark{}
 		}
 	}
 	if err := ev.Rows.Err(); err != nil {
-		return l.rowError(err)
+		return l.tableFault(t, before, err)
+	}
+	l.addSpan(t, before)
+	return nil
+}
+
+// skipChanges handles rows of a table whose changes are not applied. The stream had looked the table
+// up for this statement before the table went into quarantine, say.
+func (l *loop) skipChanges(schema *binlog.Table) error {
+	if t := l.tables.all[schema.FullName()]; t != nil && t.isFollowed() {
+		return stop("rows of %s came with a schema that is not the table's any more, after %s; "+
+			"please report it", schema.FullName(), l.progress.Position)
 	}
 	return nil
+}
+
+// endOfUnit returns the present end of the unit's commands.
+func (l *loop) endOfUnit() mark {
+	c := &l.unit.Commands
+	return mark{len(c.Bytes), c.Count, c.Rows}
+}
+
+// tableFault handles a row that cannot be applied. before is where the unit ended before the rows
+// event.
+func (l *loop) tableFault(t *mappedTable, before mark, err error) error {
+	if !isTableFault(err) {
+		return l.rowError(err)
+	}
+	l.addSpan(t, before)
+	return l.quarantine(t, err)
 }
 
 // recordSize records whether a huge row passes, so that its memory is returned. The size of the
@@ -229,7 +273,10 @@ func (l *loop) recordSize(c *binlog.Change) {
 // writeMode returns how a table's rows are written. Does the sink certainly hold the row as it
 // was before the change? Only then may the commands contain the changed fields alone.
 func (l *loop) writeMode(t *mappedTable) transform.Mode {
-	if l.deltas && t.backfill.Done && l.progress.Phase == sink.Streaming {
+	switch {
+	case !t.Job.Done && t.Job.Compare: // it may hold the row in another form
+		return transform.Replace
+	case l.deltas && t.Job.Done && l.progress.Phase == sink.Streaming:
 		return transform.Delta
 	}
 	return transform.FullRow
@@ -287,6 +334,7 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	l.stats.rows.Add(uint64(l.rows - l.skip))
 	l.stats.transactions.Add(1)
 	l.rows, l.skip, l.openRows = 0, 0, 0
+	l.endSpans()
 	if err := l.maybeFlush(ctx, wasSplit); err != nil {
 		return err
 	}
@@ -309,8 +357,7 @@ func (l *loop) maybeFlush(ctx context.Context, now bool) error {
 		l.linger.start()
 		fallthrough
 	default:
-		c := &l.unit.Commands
-		l.committed = mark{len(c.Bytes), c.Count, c.Rows}
+		l.committed = l.endOfUnit()
 		if time.Since(l.committedSince) < unitAge {
 			return nil
 		}
@@ -343,26 +390,27 @@ func (l *loop) idle(ctx context.Context) error {
 }
 
 // betweenTransactions does what must not happen within a transaction: it compares schemas, and
-// writes the chunks that the reconciler has read.
+// applies what jobs have read.
 func (l *loop) betweenTransactions(ctx context.Context) error {
 	if err := l.checkSchemas(ctx); err != nil {
 		return err
 	}
-	if l.reconciler == nil {
-		return nil
-	}
-	done, err := l.reconciler.step(ctx)
-	if err != nil || !done {
+	if err := l.handleLookups(ctx); err != nil {
 		return err
 	}
-	l.reconciler.Close()
-	l.reconciler = nil
-	l.progress.Phase = sink.Streaming
-	if err := l.flush(ctx); err != nil {
+	if err := l.handleRequests(ctx); err != nil {
 		return err
 	}
-	l.log.Info().Stringer("position", l.progress.Position).Msg("every table is complete")
-	return nil
+	if l.jobsChanged {
+		l.startJobs(ctx)
+	}
+	if err := l.jobs.Step(ctx); err != nil {
+		return err
+	}
+	if err := l.removeAllFormer(ctx); err != nil {
+		return err
+	}
+	return l.finishInitialLoad(ctx)
 }
 
 // flush applies the unit and begins a new one.
@@ -385,6 +433,7 @@ func (l *loop) flush(ctx context.Context) error {
 	m.time.Store(l.progress.Time)
 	m.phase.Store(uint32(l.progress.Phase))
 	l.unit.Reset()
+	l.spans = l.spans[:0]
 	l.linger.stop()
 	l.committedSince = time.Time{}
 	l.positionWritten = time.Now()

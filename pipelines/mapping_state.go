@@ -36,7 +36,7 @@ func checkMapping(c *file.Config, pieces map[string][]byte) error {
 	}
 	const (
 		what   = "the data was built with another mapping than this file's"
-		remedy = "put the old mapping back, or build the data again with --from snapshot"
+		remedy = "put the old mapping back, or build the data again with --from snapshot --replace"
 	)
 	old := pieces[tablestate.MeaningPiece]
 	var found []tablestate.Difference

@@ -44,7 +44,7 @@ sink:
 	}
 	const (
 		other = "the data was built with another mapping than this file's"
-		back  = "; put the old mapping back, or build the data again with --from snapshot"
+		back  = "; put the old mapping back, or build the data again with --from snapshot --replace"
 	)
 	for _, c := range []struct{ old, replacement, path, difference string }{
 		{

@@ -9,8 +9,10 @@ import (
 	"github.com/rs/zerolog"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/jobs"
 )
 
 const (
@@ -28,12 +30,12 @@ type mysqlRows struct {
 	log    zerolog.Logger
 	conn   *mysql.Conn // nil: not connected
 	// silence is how long the server may be silent; 0 is the connection's own limit. It grows
-	// until a reading succeeds.
+	// until a query succeeds.
 	silence time.Duration
 }
 
 // OpenRows returns a reader that is not connected yet.
-func (m *mysqlSource) OpenRows() rowReader {
+func (m *mysqlSource) OpenRows() jobs.RowReader {
 	return &mysqlRows{
 		config: m.config, server: m.conn.Server().UUID, holds: m.holds, log: m.log,
 	}
@@ -47,33 +49,86 @@ func (m *mysqlRows) Close() {
 	}
 }
 
-// ReadRows reads with one bracketed SELECT. If the server falls silent, it reads again over a new
-// connection with a longer limit, because a slow statement looks the same as a dead connection.
+// ReadRows reads with one bracketed SELECT.
 func (m *mysqlRows) ReadRows(
-	ctx context.Context, request query.ChunkRequest, from binlog.Position, to rowCollector,
-) (query.ChunkResult, error) {
+	ctx context.Context, request query.ChunkRequest, from binlog.Position, to jobs.Collector,
+) (result query.ChunkResult, err error) {
 	request.Server = m.server
-	if m.silence == 0 && len(request.Table.Key()) == 0 {
+	name := request.Table.FullName()
+	isSorted := len(request.Table.Key()) == 0
+	err = m.ask(ctx, name, "a SELECT of rows of "+name, isSorted,
+		func(silence time.Duration) error {
+			to.Reset()
+			request.Silence = silence
+			result, err = query.Read(ctx, m.conn, request, from, to.Add)
+			return err
+		})
+	return result, err
+}
+
+// ReadMatching reads with one bracketed SELECT.
+func (m *mysqlRows) ReadMatching(
+	ctx context.Context, request query.MatchRequest, from binlog.Position, to jobs.Collector,
+) (fence binlog.Position, err error) {
+	request.Server = m.server
+	name := request.Table.FullName()
+	err = m.ask(ctx, name, "a SELECT of rows of "+name, false,
+		func(silence time.Duration) error {
+			to.Reset()
+			request.Silence = silence
+			fence, err = query.ReadMatching(ctx, m.conn, request, from, to.Add)
+			return err
+		})
+	return fence, err
+}
+
+// ReadSchema reads the definition that the table has now.
+func (m *mysqlRows) ReadSchema(
+	ctx context.Context, database, table string,
+) (schema *ddl.Schema, fence binlog.Position, err error) {
+	name := database + "." + table
+	err = m.ask(ctx, name, "the definition of "+name, false, func(time.Duration) error {
+		schema, fence, err = query.PresentDefinition(ctx, m.conn, database, table)
+		return err
+	})
+	return schema, fence, err
+}
+
+// ask runs a query over the connection, which it opens if there is none. A table lock that another
+// session holds delays only this query: the stream continues. If the server falls silent, the query
+// is run again over a new connection with a longer limit, because a slow statement looks the same
+// as a dead connection.
+func (m *mysqlRows) ask(
+	ctx context.Context, table, what string, isSorted bool, run func(silence time.Duration) error,
+) error {
+	if m.silence == 0 && isSorted {
 		m.silence = sortSilence
 	}
 	for {
 		if err := m.connect(ctx); err != nil {
-			return query.ChunkResult{}, err
+			return err
 		}
-		request.Silence = m.silence
-		result, err := m.readOnce(ctx, request, from, to)
+		wait := newQueryWait(m.conn, what, m.log)
+		remove := m.holds.add(wait)
+		err := wait.retryWhileLocked(ctx, table, false, func() error {
+			if err := run(m.silence); err != nil {
+				return fmt.Errorf("read %s: %w", table, err)
+			}
+			return nil
+		})
+		remove()
 		if err == nil {
 			m.silence = 0
-			return result, nil
+			return nil
 		}
 		m.Close() // rows that were not read make the connection unusable
 		var silent *mysql.SilentError
 		if !errors.As(err, &silent) || ctx.Err() != nil {
-			return result, err
+			return err
 		}
 		m.silence = min(2*silent.Limit, maxSilence)
 		m.log.Warn().Err(err).Dur("next_limit", m.silence).
-			Msg("a chunk is read again over a new connection")
+			Msg("a query is run again over a new connection")
 	}
 }
 
@@ -88,22 +143,4 @@ func (m *mysqlRows) connect(ctx context.Context) error {
 	}
 	m.conn = conn
 	return nil
-}
-
-// readOnce reads the chunk. A table lock that another session holds delays only the chunk: the
-// stream continues.
-func (m *mysqlRows) readOnce(
-	ctx context.Context, request query.ChunkRequest, from binlog.Position, to rowCollector,
-) (result query.ChunkResult, err error) {
-	name := request.Table.FullName()
-	wait := newQueryWait(m.conn, "a SELECT of rows of "+name, m.log)
-	defer m.holds.add(wait)()
-	err = wait.retryWhileLocked(ctx, name, false, func() (err error) {
-		to.reset()
-		if result, err = query.Read(ctx, m.conn, request, from, to.add); err != nil {
-			return fmt.Errorf("read rows of %s: %w", name, err)
-		}
-		return nil
-	})
-	return result, err
 }

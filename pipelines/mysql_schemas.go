@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/transform"
@@ -115,13 +115,30 @@ func (m *mysqlSchemas) EndOfLog(ctx context.Context) (binlog.Position, error) {
 	return query.EndOfLog(ctx, m.conn)
 }
 
-// StoredName lower-cases the name if lower_case_table_names is 1.
-func (m *mysqlSchemas) StoredName(t tableName) tableName {
-	if m.conn.Server().LowerCaseNames == 1 {
-		return tableName{strings.ToLower(t.database), strings.ToLower(t.table)}
+// Definitions reads each table's definition. Retries while a table is locked.
+func (m *mysqlSchemas) Definitions(
+	ctx context.Context, tables []*binlog.Table,
+) ([]*ddl.Schema, error) {
+	all := make([]*ddl.Schema, len(tables))
+	for i, t := range tables {
+		err := m.wait.retryWhileLocked(ctx, t.FullName(), false, func() (err error) {
+			all[i], err = query.Definition(ctx, m.conn, t)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
-	return t
+	return all, nil
 }
+
+// Databases returns the databases that the user may see.
+func (m *mysqlSchemas) Databases(ctx context.Context) (map[string]ddl.Charset, error) {
+	return query.Databases(ctx, m.conn)
+}
+
+// Dialect returns the server's flavor, version and lower_case_table_names.
+func (m *mysqlSchemas) Dialect() ddl.Options { return query.DDLOptions(m.conn.Server()) }
 
 // wantedPatterns returns the patterns of the tables that a mapping reads.
 func wantedPatterns(m *transform.Mapping) []string {

@@ -80,6 +80,13 @@ func (m *mysqlSource) MissingGTIDs(
 	return query.MissingGTIDs(ctx, m.conn, set)
 }
 
+// IsPurged compares GTID sets, or else the oldest binlog file.
+func (m *mysqlSource) IsPurged(
+	ctx context.Context, at binlog.Position, server string,
+) (bool, error) {
+	return query.IsPurged(ctx, m.conn, at, server == m.conn.Server().UUID)
+}
+
 // EstimateRows returns what the server's table statistics tell.
 func (m *mysqlSource) EstimateRows(ctx context.Context, t []*binlog.Table) ([]int64, error) {
 	return query.EstimateRows(ctx, m.conn, t)

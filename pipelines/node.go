@@ -27,6 +27,7 @@ func OpenNode(c file.NodeConfig, log zerolog.Logger) (*replication.Node, *Comman
 	commands := NewCommands(func() *replication.Node { return node })
 	config.HiddenPrefix, config.Logger = sink.HiddenPrefix, log
 	config.Commands, config.Info = commands.Handlers(), commands.Info
+	config.AdminSubcommands = commands.AdminSubcommands()
 	node, err := replication.Open(config)
 	if err != nil {
 		return nil, nil, err

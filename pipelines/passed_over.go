@@ -2,10 +2,10 @@ package pipelines
 
 import (
 	"maps"
-	"slices"
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/transform"
 )
 
@@ -35,7 +35,7 @@ func (s *tableSet) exact(pattern string) *mappedTable {
 		return nil
 	}
 	for _, t := range s.all {
-		if p.Matches(t.schema.Database, t.schema.Name) {
+		if p.Matches(t.Database, t.Name) {
 			return t
 		}
 	}
@@ -44,27 +44,43 @@ func (s *tableSet) exact(pattern string) *mappedTable {
 
 // trackPassedOver updates the tables that are passed over after a statement that created, renamed
 // or dropped some.
-func (l *loop) trackPassedOver(s *parsedStatement) {
-	maps.DeleteFunc(l.tables.passedOver, func(n tableName, _ string) bool { return s.freesName(n) })
-	for _, n := range s.targets {
-		n = l.schemas.StoredName(n)
-		if l.tables.recordPassedOver(&l.config.Mapping, n) {
-			l.log.Info().Stringer("table", n).Str("reason", l.tables.passedOver[n]).
-				Msg("new table is not mapped")
+func (l *loop) trackPassedOver(s *ddl.Statement) {
+	before := maps.Clone(l.tables.passedOver)
+	defer func() {
+		if !maps.Equal(before, l.tables.passedOver) {
+			l.tablesChanged()
+		}
+	}()
+	switch s.Action {
+	case ddl.DropDatabase:
+		maps.DeleteFunc(l.tables.passedOver, func(n tableName, _ string) bool {
+			return strings.EqualFold(n.database, s.Database)
+		})
+	case ddl.DropTable:
+		for _, n := range s.Tables {
+			delete(l.tables.passedOver, nameOf(n))
+		}
+	case ddl.CreateTable:
+		l.passOver(nameOf(s.Tables[0]))
+	case ddl.RenameTable:
+		for i := 0; i+1 < len(s.Tables); i += 2 {
+			delete(l.tables.passedOver, nameOf(s.Tables[i]))
+			l.passOver(nameOf(s.Tables[i+1]))
+		}
+	case ddl.AlterTable:
+		for i := range s.Changes {
+			if s.Changes[i].Kind == ddl.RenameTo {
+				delete(l.tables.passedOver, nameOf(s.Tables[0]))
+				l.passOver(nameOf(s.Changes[i].Table))
+			}
 		}
 	}
 }
 
-// freesName reports whether the statement drops or renames a table, so that another table can get
-// its name.
-func (s *parsedStatement) freesName(n tableName) bool {
-	switch s.verb {
-	case verbDropDatabase:
-		return strings.EqualFold(n.database, s.database)
-	case verbDrop, verbRename:
-		return slices.ContainsFunc(s.tables, func(o tableName) bool {
-			return strings.EqualFold(o.String(), n.String())
-		})
+// passOver records a new table if wildcards pass it over by its name.
+func (l *loop) passOver(n tableName) {
+	if l.tables.recordPassedOver(&l.config.Mapping, n) {
+		l.log.Info().Stringer("table", n).Str("reason", l.tables.passedOver[n]).
+			Msg("new table is not mapped")
 	}
-	return false
 }

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"rowfall/binlog"
 	"rowfall/binlog/events"
 	"rowfall/binlog/mysql"
 	"rowfall/pipelines/file"
+	"rowfall/pipelines/jobs"
 	"rowfall/sink"
 )
 
@@ -42,12 +45,25 @@ type Pipeline struct {
 
 	stats stats
 	holds holds
+
+	// requests are what users ask of the running loop; wake makes the loop look at them.
+	requests chan request
+	wake     atomic.Pointer[func()]
 }
+
+// POSITIONs with a meaning of their own.
+const (
+	fromSnapshot = "snapshot"
+	// FromReplace builds all data anew, and removes everything that the sink holds first.
+	FromReplace = "snapshot --replace"
+)
 
 // New returns a pipeline that has opened nothing yet. from is empty, or a POSITION to start at
 // instead of the data's own position.
 func New(c file.Config, s Sink, from string, log zerolog.Logger) *Pipeline {
-	return &Pipeline{config: c, sink: s, from: from, log: log}
+	return &Pipeline{
+		config: c, sink: s, from: from, log: log, requests: make(chan request, maxRequests),
+	}
 }
 
 // Run streams until ctx ends or something fails. It returns a *StopError if a retry cannot
@@ -94,6 +110,9 @@ func (p *Pipeline) mysqlConfig() mysql.Config {
 	return c
 }
 
+// chunkBytes and dirtyKeyBytes replace the defaults of jobs.Config. Variables for tests.
+var chunkBytes, dirtyKeyBytes int
+
 // lockWait replaces mysql.Config's default. A variable for tests.
 var lockWait time.Duration
 
@@ -107,7 +126,7 @@ func (p *Pipeline) run(ctx context.Context) error {
 	switch {
 	case errors.Is(err, sink.ErrDemoted):
 		return err
-	case err != nil && p.from != "snapshot":
+	case err != nil && p.from != FromReplace:
 		return &StopError{err}
 	}
 	source, err := p.openMySQL(ctx)
@@ -122,17 +141,25 @@ func (p *Pipeline) run(ctx context.Context) error {
 func (p *Pipeline) runSource(
 	ctx context.Context, source source, state sink.State, stored progress,
 ) error {
-	// The reconciler's workers end with this context.
+	// The workers of jobs end with this context.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := p.newLoop(source)
+	err := p.runLoop(ctx, l, source, state, stored)
+	return p.rebuildAfter(ctx, source, &stored, err)
+}
+
+// runLoop runs a loop until something fails.
+func (p *Pipeline) runLoop(
+	ctx context.Context, l *loop, source source, state sink.State, stored progress,
+) error {
 	if err := l.decideStart(ctx, state, stored); err != nil {
 		return err
 	}
 	if err := l.checkNames(ctx); err != nil {
 		return err
 	}
-	if err := l.checkForeignKeys(ctx); err != nil {
+	if err := l.checkForeignKeys(ctx, nil); err != nil {
 		return err
 	}
 	stream, err := source.OpenStream(ctx, l.streamStart())
@@ -141,8 +168,11 @@ func (p *Pipeline) runSource(
 	}
 	defer func() { _ = stream.Close() }()
 	l.stream = stream
-	// The reconciler wakes the stream, so the reconciler is closed first.
-	defer func() { l.reconciler.Close() }()
+	wake := stream.Wake
+	p.wake.Store(&wake)
+	defer p.wake.Store(nil)
+	// Jobs wake the stream, so they are closed first.
+	defer func() { l.jobs.Close() }()
 	err = markFinal(l.explainReset(ctx, l.run(ctx)))
 	if l.started {
 		p.from = ""
@@ -150,15 +180,55 @@ func (p *Pipeline) runSource(
 	return err
 }
 
+// rebuildAfter returns the error that ended a run. If the source cannot continue from the data's
+// position and the file says so, the next run reads every table again.
+func (p *Pipeline) rebuildAfter(
+	ctx context.Context, source source, stored *progress, err error,
+) error {
+	if err == nil || ctx.Err() != nil || p.from != "" || stored.Phase == sink.Empty {
+		return err
+	}
+	var reason string
+	switch c := &p.config.Source; {
+	case errors.As(err, new(*binlog.HistoryError)):
+		if !c.StopAtReset {
+			reason = "the source has another history than the data"
+		}
+	case mysql.IsCode(err, mysql.CodeBinlogMissing) && !c.StopAtPurge:
+		// The position may have moved since; what was purged then is purged now, too.
+		purged, checked := source.IsPurged(ctx, stored.Position, stored.Server)
+		if checked != nil {
+			return fmt.Errorf("find out whether the binlog was purged (%s): %w", err.Error(), checked)
+		}
+		if purged {
+			reason = "the source has purged the binlog at the data's position"
+		}
+	}
+	if reason == "" {
+		return err
+	}
+	p.from = fromSnapshot
+	p.log.Warn().Err(err).Str("reason", reason).
+		Msg("every table is read again, while the data serve")
+	// Not a StopError: the next run succeeds.
+	return fmt.Errorf("%s, and every table is read again: %s", reason, err.Error())
+}
+
 // newLoop returns the loop of one run, without a stream.
 func (p *Pipeline) newLoop(source source) *loop {
 	can := p.sink.Capabilities()
-	return &loop{
+	l := &loop{
 		config: &p.config, stats: &p.stats, from: p.from, log: p.log,
 		sink: p.sink, deltas: can.Atomic && can.Deltas,
 		server: source, positions: source, schemas: source,
-		rowSource: source,
 	}
+	b := p.config.Source.Backfill
+	l.requests = p.requests
+	l.jobs = jobs.New(l, source, jobs.Config{
+		Parallel: b.Parallel, ChunkRows: b.ChunkRows, RowsPerSecond: b.RowsPerSecond,
+		ChunkBytes: chunkBytes, DirtyKeyBytes: dirtyKeyBytes,
+	}, p.log)
+	return l
 }
 
 // streamStart returns where the stream of the run starts: at the data's position.

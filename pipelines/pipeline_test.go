@@ -19,14 +19,21 @@ func TestPipeline(t *testing.T) {
 	parts := []part{
 		{"Split", testSplit},
 		{"Followed", testFollowed},
+		{"SchemaChanges", testSchemaChanges},
+		{"LaggingSchemaChanges", testLaggingSchemaChanges},
+		{"SchemaChangesPage", testSchemaChangesPage},
 		{"Rewind", testRewind},
+		{"RebuildAll", testRebuildAll},
+		{"Quarantine", testQuarantine},
+		{"QuarantineInSplit", testQuarantineInSplit},
+		{"QuarantineByDDL", testQuarantineByDDL},
+		{"Purged", testPurged},
 		{"PositionOfDDL", testPositionOfDDL},
 		{"NoKey", testNoKey},
 		{"NotFollowed", testNotFollowed},
 		{"Revoked", testRevoked},
-		{"KilledWhileWaiting", testKilledWhileWaiting},
 		{"SchemasOfTheServer", testSchemasOfTheServer},
-		{"MetadataLock", testMetadataLock},
+		{"LockedDefinition", testLockedDefinition},
 		{"TimeOfLoad", testTimeOfLoad},
 	}
 	t.Run("MariaDB", func(t *testing.T) {
@@ -38,7 +45,9 @@ func TestPipeline(t *testing.T) {
 	t.Run("MySQL", func(t *testing.T) {
 		runParts(t, servers.MySQL, append(
 			parts,
-			part{"Refused", testRefused},
+			part{"Stops", testStops},
+			part{"StopAtError", testStopAtError},
+			part{"StatementFormat", testStatementFormat},
 			part{"CorruptState", testCorruptState},
 			part{"Blackhole", testBlackhole},
 			part{"CreateOfKnown", testCreateOfKnown},

@@ -15,6 +15,8 @@ type progress struct {
 	Time         int64
 	Phase        sink.Phase
 	Partial, Row int
+	// Rebuilding and Quarantined are set by tablesChanged.
+	Rebuilding, Quarantined, Gaps string
 }
 
 // parseProgress returns the progress of a pipeline's data.
@@ -25,11 +27,11 @@ func parseProgress(pipeline string, stored *sink.Progress) (progress, error) {
 	position, err := ParsePosition(stored.Position)
 	if err != nil {
 		return progress{}, fmt.Errorf("read %s: %w; this key is Rowfall's own: "+
-			"start again with --from snapshot", sink.PositionKey(pipeline), err)
+			"start again with --from snapshot --replace", sink.PositionKey(pipeline), err)
 	}
 	return progress{
 		Position: position, Server: stored.Server, Time: stored.Time, Phase: stored.Phase,
-		Partial: stored.Partial, Row: stored.Row,
+		Partial: stored.Partial, Row: stored.Row, Gaps: stored.Gaps,
 	}, nil
 }
 
@@ -38,5 +40,6 @@ func (p *progress) store(in *sink.Progress) {
 	*in = sink.Progress{
 		Position: formatPosition(in.Position, &p.Position), Server: p.Server, Time: p.Time,
 		Phase: p.Phase, Partial: p.Partial, Row: p.Row,
+		Rebuilding: p.Rebuilding, Quarantined: p.Quarantined, Gaps: p.Gaps,
 	}
 }

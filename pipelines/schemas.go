@@ -2,15 +2,16 @@ package pipelines
 
 import (
 	"context"
+	"fmt"
 
 	"rowfall/binlog"
 	"rowfall/binlog/query"
 )
 
-// schemaCheck compares the schemas that the data hold with the server's own, once per run and
-// after statements. The server's schemas are the present ones. They can be compared with the data
-// only when the stream has reached the end that the binlog had when they were read. Until then,
-// binlog/events compares each table map with the data's schema.
+// schemaCheck compares the definitions of the data with the server's own, once per run. The
+// server's are the present ones, so they can be compared only when the stream has reached the end
+// that the binlog had when they were read. A table that differs was altered by a statement that is
+// not in the binlog (sql_log_bin=0), and is read again.
 type schemaCheck struct {
 	// due is the position that the stream must reach for the next step.
 	due binlog.Position
@@ -19,8 +20,8 @@ type schemaCheck struct {
 	// current are the server's schemas, which were read before due; nil means that they are to be
 	// read at due.
 	current map[string]*binlog.Table
-	// recheck means that a difference was found once. It counts only if it is found twice.
-	recheck bool
+	// differs are the tables that differed once. A difference counts if it is found twice.
+	differs map[string]bool
 }
 
 // scheduleSchemaCheck schedules a comparison for when the stream reaches the binlog's present end.
@@ -29,13 +30,11 @@ func (l *loop) scheduleSchemaCheck(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.check = schemaCheck{due: end, recheck: l.check.recheck}
+	l.check = schemaCheck{due: end, differs: l.check.differs}
 	return nil
 }
 
-// checkSchemas performs the next step of the check if it is due. It returns a StopError if a table
-// of the server differs from the data's schema, for example because of a statement that was not
-// logged.
+// checkSchemas performs the next step of the check if it is due.
 func (l *loop) checkSchemas(ctx context.Context) error {
 	c := &l.check
 	if c.done || l.stream.Position().CompareFile(c.due) < 0 {
@@ -53,68 +52,87 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 			return nil
 		}
 	}
-	if err := l.tables.checkFollowable(c.current); err != nil {
+	if err := l.quarantineUnfollowed(ctx, c.current); err != nil {
 		return err
 	}
-	name, how := l.tables.firstDifference(c.current)
-	if name == "" {
+	different := l.tables.differences(c.current)
+	if len(different) == 0 {
 		l.warnLostAtRestart(c.current)
 		l.check = schemaCheck{done: true}
 		return nil
 	}
+	// A table that may not be read looks as if it was dropped.
 	if err := l.schemas.CheckGrants(ctx); err != nil {
 		return err
 	}
-	if c.recheck {
-		return stop("mapped table %s %s, and no statement up to %s tells how: "+
-			"it was altered with sql_log_bin=0, or its schema in the data is corrupt; "+
-			"build the data again with --from snapshot", name, how, l.progress.Position)
+	again := make(map[string]bool)
+	for _, t := range different {
+		if !c.differs[t.FullName()] {
+			// A statement that is under way may not be logged yet. It holds the table's lock.
+			again[t.FullName()] = true
+			if c.current[t.FullName()] == nil {
+				continue
+			}
+			if err := l.schemas.AwaitDDL(ctx, t.name()); err != nil {
+				return err
+			}
+			continue
+		}
+		if c.current[t.FullName()] == nil {
+			if err := l.tableGone(ctx, t.name(), t, "DROP that is not in the binlog"); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := l.rebuildUnknown(t.name(), "its definition differs from the server's, "+
+			"and no statement in the binlog says how"); err != nil {
+			return err
+		}
 	}
-	// A statement that is under way may not be logged yet. It holds the table's lock.
-	t := l.tables.all[name].schema
-	if err := l.schemas.AwaitDDL(ctx, tableName{t.Database, t.Name}); err != nil {
+	if err := l.Flush(ctx); err != nil {
 		return err
 	}
-	c.recheck = true
+	c.differs = again
 	return l.scheduleSchemaCheck(ctx)
 }
 
-// checkFollowable returns a StopError if a mapped table cannot be followed. An older version may
-// have mapped it, or the cause came later, such as a MERGE table that includes it.
-func (s *tableSet) checkFollowable(current map[string]*binlog.Table) error {
-	for _, name := range s.names() {
-		t := current[name]
-		if t != nil && t.NotFollowed != "" && t.NotFollowed != query.LostAtRestart {
-			return stop("mapped table %s cannot be followed: %s; end that, or leave the table out "+
-				"(ignore: true), and build the data again with --from snapshot",
-				name, t.NotFollowed)
+// quarantineUnfollowed puts the tables into quarantine whose rows cannot be followed. An older version
+// may have mapped them, or the cause came later, such as a MERGE table that includes one.
+func (l *loop) quarantineUnfollowed(
+	ctx context.Context, current map[string]*binlog.Table,
+) error {
+	for _, name := range l.tables.names() {
+		m, t := l.tables.all[name], current[name]
+		if t == nil || m.Fault != nil || t.NotFollowed == "" ||
+			t.NotFollowed == query.LostAtRestart {
+			continue
+		}
+		fault := fmt.Errorf("mapped table %s cannot be followed: %s; end that, "+
+			"or leave the table out (ignore: true)", name, t.NotFollowed)
+		if err := l.quarantine(m, fault); err != nil {
+			return err
 		}
 	}
-	return nil
+	return l.Flush(ctx)
 }
 
-// firstDifference returns the first mapped table that differs from its stored schema, and how it
-// differs, as a predicate. name is empty if no table differs.
-func (s *tableSet) firstDifference(current map[string]*binlog.Table) (name, how string) {
+// differences returns the tables whose definition is known and differs from the server's.
+func (s *tableSet) differences(current map[string]*binlog.Table) []*mappedTable {
+	var found []*mappedTable
 	for _, name := range s.names() {
-		t := current[name]
-		if t == nil {
-			return name, "is gone from the server"
-		}
-		bare := *t
-		bare.NotFollowed = ""
-		if !s.all[name].matchesStored(&bare) {
-			return name, "has other columns or keys than the data know"
+		m, t := s.all[name], current[name]
+		if m.definition != nil && (t == nil || !m.hasSchema(t)) {
+			found = append(found, m)
 		}
 	}
-	return "", ""
+	return found
 }
 
 // warnLostAtRestart logs the mapped tables that a restart of the server empties. Only an older
 // version can have mapped them; their rows are correct until that restart.
 func (l *loop) warnLostAtRestart(current map[string]*binlog.Table) {
 	for _, name := range l.tables.names() {
-		if t := current[name]; t.NotFollowed != "" {
+		if t := current[name]; t != nil && t.NotFollowed != "" {
 			l.log.Warn().Str("table", name).Str("reason", t.NotFollowed).
 				Msg("table is mapped, but cannot be followed past a restart of the server; " +
 					"leave it out (ignore: true) when the data are built again")

@@ -10,9 +10,11 @@ import (
 	"github.com/rs/zerolog"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/file"
+	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/sink/sinktest"
@@ -100,6 +102,10 @@ func (s *scriptedSource) MissingGTIDs(
 	return binlog.GTIDSet{}, nil
 }
 
+func (s *scriptedSource) IsPurged(context.Context, binlog.Position, string) (bool, error) {
+	return false, nil
+}
+
 func (s *scriptedSource) OpenStream(_ context.Context, start streamStart) (eventStream, error) {
 	s.position = start.position
 	if s.write != nil {
@@ -116,7 +122,7 @@ func (s *scriptedSource) EstimateRows(_ context.Context, t []*binlog.Table) ([]i
 	return make([]int64, len(t)), nil
 }
 
-func (s *scriptedSource) OpenRows() rowReader { return scriptedRows(s.images) }
+func (s *scriptedSource) OpenRows() jobs.RowReader { return scriptedRows(s.images) }
 
 // scriptedRows are the rows of an intTable, in the order of their ids. Their fence is the present
 // position of any stream.
@@ -125,9 +131,9 @@ type scriptedRows [][2]uint32
 func (scriptedRows) Close() {}
 
 func (s scriptedRows) ReadRows(
-	_ context.Context, request query.ChunkRequest, from binlog.Position, to rowCollector,
+	_ context.Context, request query.ChunkRequest, from binlog.Position, to jobs.Collector,
 ) (query.ChunkResult, error) {
-	to.reset()
+	to.Reset()
 	result := query.ChunkResult{Fence: from, Last: request.After}
 	layout := binlog.NewTextLayout(request.Table)
 	for _, image := range s {
@@ -140,7 +146,7 @@ func (s scriptedRows) ReadRows(
 		}
 		row := new(binlog.Row)
 		row.SetText(layout, [][]byte{[]byte(id), []byte(v)})
-		if err := to.add(row); err != nil {
+		if err := to.Add(row); err != nil {
 			return result, err
 		}
 		result.Rows++
@@ -148,6 +154,19 @@ func (s scriptedRows) ReadRows(
 	}
 	result.Done = true
 	return result, nil
+}
+
+// ReadMatching finds every row, and ReadSchema none: no script needs them.
+func (s scriptedRows) ReadMatching(
+	_ context.Context, _ query.MatchRequest, from binlog.Position, _ jobs.Collector,
+) (binlog.Position, error) {
+	return from, nil
+}
+
+func (s scriptedRows) ReadSchema(
+	context.Context, string, string,
+) (*ddl.Schema, binlog.Position, error) {
+	return nil, binlog.Position{}, nil
 }
 
 // isAfter reports whether a row follows the row with a key.
@@ -173,7 +192,21 @@ func (s *scriptedSource) CheckGrants(context.Context) error         { return nil
 func (s *scriptedSource) EndOfLog(context.Context) (binlog.Position, error) {
 	return s.position, nil
 }
-func (s *scriptedSource) StoredName(t tableName) tableName { return t }
+func (s *scriptedSource) Dialect() ddl.Options { return ddl.Options{} }
+
+func (s *scriptedSource) Databases(context.Context) (map[string]ddl.Charset, error) {
+	return map[string]ddl.Charset{"shop": {Name: "utf8mb4"}}, nil
+}
+
+func (s *scriptedSource) Definitions(
+	_ context.Context, tables []*binlog.Table,
+) ([]*ddl.Schema, error) {
+	all := make([]*ddl.Schema, len(tables))
+	for i, t := range tables {
+		all[i] = ddl.FromTable(t)
+	}
+	return all, nil
+}
 
 func (s *scriptedSource) UnloggedCascades(
 	context.Context, []*binlog.Table,
@@ -231,12 +264,14 @@ func scriptedPipeline(
 	}
 	l.progress.Phase = sink.Streaming
 	l.tables = newTableSet(&p.config.Mapping)
+	l.tables.databases, _ = source.Databases(t.Context())
 	for _, table := range source.tables {
-		m, err := l.tables.add(table)
+		m, err := l.tables.add(ddl.FromTable(table))
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.backfill = tablestate.Backfill{Done: true}
+		l.tables.define(m, m.definition, table, m.Plan) // the schema of the script's events
+		m.Job = tablestate.Job{Done: true}
 		if err := m.save(&l.unit, "test"); err != nil {
 			t.Fatal(err)
 		}

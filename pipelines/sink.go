@@ -20,6 +20,7 @@ type Sink interface {
 	// once the sink has been not writable since Load, and sink.ErrClosed once the sink is closed.
 	// Apply may take the commands out of the unit.
 	Apply(ctx context.Context, u *sink.Unit) error
+	sink.Reader
 	// Capabilities returns what the loop may rely on. The result never changes.
 	Capabilities() sink.Capabilities
 	// Writable reports whether Load and Apply can succeed now. changed is closed when this may
@@ -27,4 +28,6 @@ type Sink interface {
 	Writable() (writable bool, changed <-chan struct{})
 	// Held returns why Apply waits or is slowed, and since when; both are zero if it does not.
 	Held() (reason string, since time.Time)
+
+	sink.Reader
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/jobs"
 )
 
 // The interfaces of this file are what a run needs of a source. A source of another kind implements
@@ -16,7 +18,7 @@ type source interface {
 	schemaReader
 	positionReader
 	sourceServer
-	rowSource
+	jobs.RowSource
 }
 
 // positionReader reads positions of a source, for a first start and for --from.
@@ -40,33 +42,12 @@ type sourceServer interface {
 	// MissingGTIDs returns the transactions of a set that the server does not have. It may wait
 	// for them for a moment.
 	MissingGTIDs(ctx context.Context, set *binlog.GTIDSet) (binlog.GTIDSet, error)
+	// IsPurged reports whether the log at a position was purged, although the history contains
+	// the position. server is the UUID that the position's file belongs to.
+	IsPurged(ctx context.Context, at binlog.Position, server string) (bool, error)
 	// OpenStream opens a stream. It returns a *binlog.HistoryError if the server has another
 	// history than the data.
 	OpenStream(ctx context.Context, start streamStart) (eventStream, error)
-}
-
-// rowSource reads the rows of tables, for a load.
-type rowSource interface {
-	// EstimateRows returns estimates of the numbers of rows of tables, in their order.
-	EstimateRows(ctx context.Context, tables []*binlog.Table) ([]int64, error)
-	// OpenRows returns a reader, which one goroutine uses. Several readers may read at a time.
-	OpenRows() rowReader
-}
-
-// rowReader reads rows of one table after the other. Close it.
-type rowReader interface {
-	// ReadRows reads a part of a table, in the order of its key. The rows include everything up to
-	// from. If an error of to.add ends the reading, ReadRows returns it.
-	ReadRows(ctx context.Context, request query.ChunkRequest, from binlog.Position,
-		to rowCollector) (query.ChunkResult, error)
-	Close()
-}
-
-// rowCollector receives rows. reset is called before the first row, and before rows are read again.
-type rowCollector interface {
-	reset()
-	// add adds a row, which is valid until add returns.
-	add(row *binlog.Row) error
 }
 
 // serverIdentity identifies a server.
@@ -138,8 +119,12 @@ type schemaReader interface {
 	UnloggedCascades(ctx context.Context, tables []*binlog.Table) ([]unloggedCascade, error)
 	// EndOfLog returns the end that the source's log has now, as file and offset.
 	EndOfLog(ctx context.Context) (binlog.Position, error)
-	// StoredName returns a table's name in the case in which the source stores it.
-	StoredName(t tableName) tableName
+	// Definitions returns the definitions of tables that Schemas has returned, in their order.
+	Definitions(ctx context.Context, tables []*binlog.Table) ([]*ddl.Schema, error)
+	// Databases returns the default character sets of all databases.
+	Databases(ctx context.Context) (map[string]ddl.Charset, error)
+	// Dialect returns how statements are to be read, besides what their events carry.
+	Dialect() ddl.Options
 }
 
 // unloggedCascade is a foreign key whose cascade changes rows of table without logging them.

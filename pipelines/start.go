@@ -9,6 +9,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/query"
+	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 )
@@ -33,19 +34,22 @@ func (l *loop) decideStart(ctx context.Context, state sink.State, stored progres
 	from := l.from
 	switch {
 	// Shall everything that the sink holds be replaced?
-	case from == "snapshot":
-		return l.startAt(ctx, from, true)
+	case from == FromReplace:
+		return l.startAt(ctx, fromSnapshot, true)
 	// Does the sink hold keys, but no position of this pipeline?
 	case state.Foreign:
 		return stop("%s: the node holds keys, but none of them says where pipeline %s stands, "+
 			"so they are not this pipeline's to change; "+
-			"empty its directory, or replace all of it with --from snapshot",
+			"empty its directory, or replace all of it with --from snapshot --replace",
 			l.config.Path, l.config.Name)
 	// Is the sink empty?
 	case state.Phase == sink.Empty && from == "":
 		return l.startAt(ctx, l.config.Source.Start, false)
 	case state.Phase == sink.Empty:
 		return l.startAt(ctx, from, false)
+	// Shall every table be read again while the data serve?
+	case from == fromSnapshot:
+		return l.rebuildAll(ctx, state, stored)
 	// Shall the position of existing data be moved?
 	case from != "":
 		return l.rewind(ctx, from, state, stored)
@@ -81,6 +85,7 @@ func (l *loop) resume(state sink.State, stored progress) error {
 	if err = l.tables.checkConflicts(); err != nil {
 		return err
 	}
+	l.countJobs()
 	l.skip = l.progress.Row
 	if l.progress.Phase == sink.Replaying {
 		l.head, err = tablestate.DecodePosition(state.Pieces[tablestate.HeadPiece])
@@ -119,8 +124,8 @@ func (l *loop) checkServer() error {
 }
 
 // ready is called once the stream works. It starts the initial load if tables must be loaded.
-func (l *loop) ready(ctx context.Context) {
-	l.stats.recordTables(l.tables)
+func (l *loop) ready(ctx context.Context) error {
+	l.tablesChanged()
 	l.stats.retrying.Store(nil)
 	l.stats.streaming.Store(true)
 	l.stats.phase.Store(uint32(l.progress.Phase))
@@ -128,12 +133,71 @@ func (l *loop) ready(ctx context.Context) {
 	for _, name := range slices.Sorted(maps.Keys(unmapped)) {
 		l.log.Warn().Str("table", name).Str("reason", unmapped[name]).Msg("table is not mapped")
 	}
-	if l.progress.Phase == sink.Snapshot {
-		l.startLoad(ctx)
+	if err := l.upgradeDefinitions(ctx); err != nil {
+		return err
 	}
+	l.jobsChanged = true
+	l.startJobs(ctx)
 	l.log.Info().Stringer("position", l.progress.Position).
 		Stringer("state", l.progress.Phase).Str("server", l.progress.Server).
 		Int("tables", len(l.tables.all)).Msg("streaming")
+	return nil
+}
+
+// upgradeDefinitions completes the definitions of data that a version without definitions built.
+// The server's present definition is taken if its columns and keys are those of the data.
+func (l *loop) upgradeDefinitions(ctx context.Context) error {
+	var partial []*mappedTable
+	var schemas []*binlog.Table
+	current, err := l.partialTables(ctx)
+	if err != nil || current == nil {
+		return err
+	}
+	for _, name := range l.tables.names() {
+		t := l.tables.all[name]
+		now := current[name]
+		if t.definition != nil && t.definition.Partial && now != nil && t.hasSchema(now) {
+			partial, schemas = append(partial, t), append(schemas, now)
+		}
+	}
+	definitions, err := l.schemas.Definitions(ctx, schemas)
+	if err != nil {
+		return err
+	}
+	changed := false
+	for i, t := range partial {
+		if definitions[i].Partial {
+			continue
+		}
+		changed = true
+		if err := l.redefine(t, definitions[i], t.Job); err != nil {
+			return err
+		}
+	}
+	if len(l.tables.databases) == 0 {
+		if l.tables.databases, err = l.schemas.Databases(ctx); err != nil {
+			return err
+		}
+		if err := l.tables.saveDatabases(&l.unit, l.config.Name); err != nil {
+			return err
+		}
+		changed = true
+	}
+	if !changed {
+		return nil
+	}
+	return l.flush(ctx)
+}
+
+// partialTables returns the server's present schemas if a definition of the data is Partial, else
+// nil.
+func (l *loop) partialTables(ctx context.Context) (map[string]*binlog.Table, error) {
+	for _, t := range l.tables.all {
+		if t.definition != nil && t.definition.Partial {
+			return l.schemas.Schemas(ctx)
+		}
+	}
+	return nil, nil
 }
 
 // startAt builds new data, beginning at a POSITION. replace first removes everything that the sink
@@ -153,9 +217,9 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	if err := l.schemas.CheckGrants(ctx); err != nil {
 		return err
 	}
-	load := start == "snapshot"
+	load := start == fromSnapshot
 	l.history.first = true
-	if err := l.addTables(schemas, load); err != nil {
+	if err := l.addTables(ctx, schemas, load); err != nil {
 		return err
 	}
 	if len(l.tables.all) == 0 {
@@ -194,10 +258,23 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 }
 
 // addTables maps the tables of new data. load tells whether their rows will be loaded.
-func (l *loop) addTables(schemas map[string]*binlog.Table, load bool) error {
-	var faults []error
+func (l *loop) addTables(
+	ctx context.Context, schemas map[string]*binlog.Table, load bool,
+) (err error) {
+	if l.tables.databases, err = l.schemas.Databases(ctx); err != nil {
+		return err
+	}
+	tables := make([]*binlog.Table, 0, len(schemas))
 	for _, name := range slices.Sorted(maps.Keys(schemas)) {
-		t, err := l.tables.add(schemas[name])
+		tables = append(tables, schemas[name])
+	}
+	definitions, err := l.schemas.Definitions(ctx, tables)
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for _, d := range definitions {
+		t, err := l.tables.add(d)
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -210,7 +287,7 @@ func (l *loop) addTables(schemas map[string]*binlog.Table, load bool) error {
 				return err
 			}
 		}
-		t.backfill.Skipped = !load
+		t.Job.Skipped = !load
 	}
 	if err := errors.Join(faults...); err != nil {
 		return err
@@ -221,11 +298,11 @@ func (l *loop) addTables(schemas map[string]*binlog.Table, load bool) error {
 // checkLoadable checks that the initial load can read a table in the order of its key. If it
 // cannot, a table that only a wildcard maps becomes unmapped; otherwise that is a StopError.
 func (l *loop) checkLoadable(t *mappedTable) error {
-	fault := query.CheckKey(t.schema, t.order())
+	fault := query.CheckKey(t.Schema, jobs.Order(t.Schema, t.Plan))
 	if fault == nil {
 		return nil
 	}
-	rule, err := l.config.Mapping.Rule(t.schema.Database, t.schema.Name)
+	rule, err := l.config.Mapping.Rule(t.Database, t.Name)
 	if err != nil {
 		return &StopError{err}
 	}
@@ -233,7 +310,7 @@ func (l *loop) checkLoadable(t *mappedTable) error {
 		l.tables.unmap(t, fault.Error())
 		return nil
 	}
-	return &StopError{l.config.Fault(l.entryPath(t.schema), "%v", fault)}
+	return &StopError{l.config.Fault(l.entryPath(t.Schema), "%v", fault)}
 }
 
 // bracketSchemas returns schemas and a position at which they were valid: they were the same
@@ -327,8 +404,8 @@ func (l *loop) applyRewind(ctx context.Context, old, head *binlog.Position) erro
 	if skips {
 		for _, name := range l.tables.names() {
 			t := l.tables.all[name]
-			t.backfill = tablestate.Backfill{Skipped: true}
-			if err := t.saveBackfill(&l.unit, l.config.Name); err != nil {
+			t.Job = tablestate.Job{Skipped: true}
+			if err := t.saveJob(&l.unit, l.config.Name); err != nil {
 				return err
 			}
 		}

@@ -118,7 +118,7 @@ func testOtherData(t *testing.T, d *database) {
 	m.set(t, resp.AppendCommand(nil, "SET", "t:1", "mine"))
 	start(t, d.config(), m,
 		"").mustStop("none of them says where pipeline test stands", "--from snapshot")
-	r := start(t, d.config(), m, "snapshot")
+	r := start(t, d.config(), m, pipelines.FromReplace)
 	m.waitAt(t, d.end())
 	r.kill()
 	mustBeEqual(t, m.rows("t"), d.rows("t"))

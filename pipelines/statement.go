@@ -2,435 +2,419 @@ package pipelines
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"rowfall/binlog"
-	"rowfall/binlog/sqltext"
+	"rowfall/binlog/ddl"
+	"rowfall/binlog/query"
+	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
+	"rowfall/transform"
 )
 
-// statementVerb is the effect of a logged statement on tables.
-type statementVerb uint8
-
-const (
-	// verbHarmless is a statement that changes no rows or columns, judging by its text. The
-	// schemas are compared nevertheless.
-	verbHarmless statementVerb = iota
-	// verbTemporary is a statement about temporary tables, whose rows are never logged.
-	verbTemporary
-	verbTruncate
-	verbDrop
-	verbRename
-	// verbRemovesRows is an ALTER that removes or exchanges rows without logging them.
-	verbRemovesRows
-	// verbChangesRows is any other ALTER that is not known to keep all rows and columns.
-	verbChangesRows
-	verbDropDatabase
-	// verbCreateOrReplace is CREATE OR REPLACE TABLE.
-	verbCreateOrReplace
-	verbCreate
-)
-
-var verbText = map[statementVerb]string{
-	verbTruncate: "a TRUNCATE", verbDrop: "a DROP TABLE", verbRename: "a RENAME",
-	verbRemovesRows:  "an ALTER that removes or exchanges rows",
-	verbChangesRows:  "an ALTER that may change rows or columns",
-	verbDropDatabase: "a DROP DATABASE", verbCreateOrReplace: "a CREATE OR REPLACE TABLE",
-}
-
-// parsedStatement is what the parser understands of a statement.
-type parsedStatement struct {
-	verb statementVerb
-	// tables are all tables that the statement names. targets are those names among them that a
-	// table has only after the statement.
-	tables, targets []tableName
-	database        string // of DROP DATABASE
-	// dropsKey means that the statement drops an index, which may be the table's key.
-	dropsKey bool
-}
-
-// tableName is a table as a statement names it.
-type tableName struct{ database, table string }
-
-// String returns database.table.
-func (n tableName) String() string { return n.database + "." + n.table }
-
-// statement handles a statement that was logged as text. It returns a StopError if the statement
-// removes rows of a mapped table without logging them, or changes the table's columns: the sink
-// would silently differ from MySQL.
+// statement handles a statement that was logged as text. A statement that touches no table of the
+// mapping only moves the position.
 func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
 	l.stats.statements.Add(1)
-	s := parseStatement(ev.SQL, ev.Database)
-	// Have rows of the transaction that the statement belongs to been read? Then the position
-	// does not move, and the rows stay in the unit.
-	within := l.rows > 0
-	if s.verb != verbTemporary {
-		if !within && !l.unit.IsEmpty() {
-			if err := l.flush(ctx); err != nil {
-				return err
-			}
-		}
-		if err := l.rejectUnsafeDDL(&s, ev.SQL); err != nil {
-			return err
-		}
-		l.trackPassedOver(&s)
-		l.forgetDropped(&s)
-		if err := l.applySchemaChange(ctx, &s, ev.SQL); err != nil {
-			return err
-		}
+	s := ddl.Parse(ev.SQL, l.ddlOptions(ev))
+	touches, err := l.applyStatement(ctx, s, ev)
+	if err != nil {
+		return err
 	}
-	if within {
-		return nil
+	if ev.InTransaction {
+		return nil // the transaction's commit moves the position
 	}
 	l.advancePosition(max(l.progress.Time, ev.Time)) // a statement's time has whole seconds only
-	if err := l.maybeFlush(ctx, s.verb != verbTemporary); err != nil {
+	if err := l.maybeFlush(ctx, touches); err != nil {
 		return err
 	}
 	return l.betweenTransactions(ctx)
 }
 
-// rejectUnsafeDDL returns a StopError if the statement may change rows or columns of a mapped
-// table without logging rows.
-func (l *loop) rejectUnsafeDDL(s *parsedStatement, sql string) error {
-	if s.verb == verbCreate || s.verb == verbHarmless && !s.dropsKey {
+// applyStatement applies a statement to the tables of the mapping, and reports whether it touches
+// any. What is removed from the sink is removed before the position moves, so that a run that is
+// interrupted begins with this statement again. The rest is in the unit that moves the position.
+func (l *loop) applyStatement(
+	ctx context.Context, s *ddl.Statement, ev *binlog.Event,
+) (touches bool, err error) {
+	if s.Temporary {
+		return false, nil
+	}
+	l.trackPassedOver(s)
+	if err := l.trackDatabase(s); err != nil {
+		return false, err
+	}
+	effects, unclear, err := l.effectsOf(s, ev)
+	if err != nil || len(effects)+len(unclear) == 0 {
+		return false, err
+	}
+	if !ev.InTransaction && !l.unit.IsEmpty() {
+		if err := l.flush(ctx); err != nil {
+			return true, err
+		}
+	}
+	for i := range effects {
+		if err := l.applyEffect(ctx, &effects[i], ev.SQL); err != nil {
+			return true, err
+		}
+	}
+	for _, n := range unclear {
+		reason := cmpOr(s.Reason, "a statement that is not understood: "+shorten(ev.SQL))
+		if err := l.rebuildUnknown(n, reason); err != nil {
+			return true, err
+		}
+	}
+	l.tablesChanged()
+	l.stream.Forget()
+	if err := l.tables.checkConflicts(); err != nil {
+		return true, err
+	}
+	return true, l.checkForeignKeys(ctx, effects)
+}
+
+func cmpOr(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// effectsOf returns what a statement does to the tables of the mapping. unclear are the tables that
+// it names and of which it cannot be told.
+func (l *loop) effectsOf(
+	s *ddl.Statement, ev *binlog.Event,
+) (effects []ddl.Effect, unclear []tableName, err error) {
+	all, applyErr := s.Apply(catalog{l.tables})
+	if applyErr != nil || ev.Session.IsTextInexact || s.Action == ddl.Unknown {
+		unclear, err = l.namedTables(s, ev.Session.IsTextInexact)
+		if err != nil || applyErr != nil {
+			return nil, unclear, err
+		}
+	}
+	for _, e := range all {
+		matches, err := l.matches(nameOf(e.Table))
+		if err != nil {
+			return nil, nil, err
+		}
+		if matches && !slices.Contains(unclear, nameOf(e.Table)) {
+			effects = append(effects, e)
+		}
+	}
+	// A table whose definition is being read has no effect: what was read may be out of date.
+	for _, n := range s.Tables {
+		t := l.tables.all[n.String()]
+		hasEffect := slices.ContainsFunc(effects, func(e ddl.Effect) bool { return e.Table == n })
+		if t != nil && t.Job.NeedsSchema && !hasEffect && s.Action != ddl.Other {
+			unclear = append(unclear, nameOf(n))
+		}
+	}
+	return dropReplaced(effects), unclear, nil
+}
+
+// dropReplaced removes the effects that a table is gone if another table gets its name by RENAME in
+// the same statement, as online schema changes do: the old keys serve until the new rows are read.
+func dropReplaced(effects []ddl.Effect) []ddl.Effect {
+	return slices.DeleteFunc(effects, func(e ddl.Effect) bool {
+		return e.Class == ddl.TableGone && slices.ContainsFunc(effects, func(o ddl.Effect) bool {
+			return o.Class == ddl.TableNew && o.Table == e.Table && o.From != (ddl.TableName{})
+		})
+	})
+}
+
+// matches reports whether the mapping matches a table.
+func (l *loop) matches(n tableName) (bool, error) {
+	rule, err := l.config.Mapping.Rule(n.database, n.table)
+	if err != nil {
+		return false, &StopError{err}
+	}
+	return rule != nil, nil
+}
+
+// namedTables returns the tables of the mapping that occur in a statement's text. If characters of
+// the text are lost, every table whose name is not ASCII may occur.
+func (l *loop) namedTables(s *ddl.Statement, inexact bool) (names []tableName, err error) {
+	add := func(n tableName) {
+		matches, e := l.matches(n)
+		err = errors.Join(err, e)
+		if matches && !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	for _, n := range s.Tables {
+		add(nameOf(n))
+	}
+	s.Mentions(func(n ddl.TableName) bool {
+		if l.tables.all[n.String()] != nil {
+			add(nameOf(n))
+		}
+		return false
+	})
+	if inexact {
+		for _, full := range l.tables.names() {
+			if strings.ContainsFunc(full, func(r rune) bool { return r >= utf8.RuneSelf }) {
+				add(l.tables.all[full].name())
+			}
+		}
+	}
+	return names, err
+}
+
+// applyEffect applies what a statement does to one table.
+func (l *loop) applyEffect(ctx context.Context, e *ddl.Effect, sql string) error {
+	n := nameOf(e.Table)
+	t := l.tables.all[n.String()]
+	if e.Schema != nil && e.Schema.NotFollowed == "" {
+		if why := query.EngineNotFollowed(e.Schema.Engine); why != "" {
+			d := *e.Schema
+			d.NotFollowed = why
+			e.Schema = &d
+		}
+	}
+	if e.Schema != nil && e.Schema.NotFollowed != "" {
+		// A MERGE table, say, which shows the rows of other tables.
+		if err := l.scheduleSchemaCheck(ctx); err != nil {
+			return err
+		}
+	}
+	l.log.Info().Stringer("table", e.Table).Stringer("class", e.Class).Str("reason", e.Reason).
+		Str("statement", shorten(sql)).Msg("the definition of a table changes")
+	switch e.Class {
+	case ddl.TableGone:
+		return l.tableGone(ctx, n, t, e.Reason)
+	case ddl.TableNew:
+		return l.tableNew(n, t, e)
+	case ddl.RowsRemoved:
+		if t == nil {
+			return nil
+		}
+		return l.rowsRemoved(ctx, t, e.Reason)
+	}
+	if t == nil { // it was not mapped for want of a key, say
+		return l.adoptUnmapped(n, e.Schema, e.Reason)
+	}
+	return l.altered(ctx, t, e)
+}
+
+// tableGone handles a DROP, or a RENAME to another name.
+func (l *loop) tableGone(ctx context.Context, n tableName, t *mappedTable, reason string) error {
+	full := n.String()
+	if t == nil {
+		delete(l.tables.unmapped, full)
+		delete(l.tables.definitions, full)
+		l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+full)
+		l.unit.DropState(l.config.Name, tablestate.DefinitionPrefix+full)
 		return nil
 	}
-	for _, name := range l.tables.names() {
-		t := l.tables.all[name].schema
-		affected := slices.ContainsFunc(s.tables, func(n tableName) bool {
-			return strings.EqualFold(n.String(), name)
-		})
-		what := verbText[s.verb]
-		switch s.verb {
-		case verbDropDatabase:
-			affected = strings.EqualFold(t.Database, s.database)
-		case verbHarmless:
-			// While an index is missing, rows may become equal in the columns that are the key
-			// here.
-			affected = affected && len(t.Primary) == 0
-			what = "an ALTER that drops an index, maybe the key,"
-		}
-		if affected {
-			return stop("%s of mapped table %s follows position %s, and it logs no rows: %s; "+
-				"build the data again with --from snapshot",
-				what, name, l.progress.Position, shorten(sql))
-		}
+	rule, err := l.ruleOf(t)
+	if err != nil {
+		return err
 	}
+	if err := l.removeRows(ctx, t, rule.OnDrop, reason, "on_drop"); err != nil {
+		return err
+	}
+	l.tables.remove(t)
+	t.drop(&l.unit, l.config.Name)
 	return nil
 }
 
-// filterMapped returns those tables that the mapping matches, with their stored names.
-func (l *loop) filterMapped(names []tableName) ([]tableName, error) {
-	var out []tableName
-	for _, n := range names {
-		n = l.schemas.StoredName(n)
-		rule, err := l.config.Mapping.Rule(n.database, n.table)
-		if err != nil {
-			return nil, &StopError{err}
-		}
-		if rule != nil {
-			out = append(out, n)
-		}
-	}
-	return out, nil
-}
-
-// applySchemaChange compares the data's schemas with the server's after a statement, and maps the
-// tables that the statement created or gave a name to.
-func (l *loop) applySchemaChange(ctx context.Context, s *parsedStatement, sql string) error {
-	changed, err := l.filterMapped(s.tables)
+// rowsRemoved handles a TRUNCATE. Whatever a job has read is gone, and the table is empty.
+func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) error {
+	rule, err := l.ruleOf(t)
 	if err != nil {
 		return err
 	}
-	for _, n := range changed {
-		if err := l.schemas.AwaitDDL(ctx, n); err != nil {
-			return err
-		}
-	}
-	added, err := l.filterMapped(s.targets)
-	if err != nil {
+	if err := l.removeRows(ctx, t, rule.OnTruncate, reason, "on_truncate"); err != nil {
 		return err
 	}
-	current, err := l.schemasAfter(ctx, added, sql)
-	if err != nil {
-		return err
-	}
-	for _, n := range added {
-		if err := l.adoptTable(n.String(), current, s.verb, sql); err != nil {
-			return err
-		}
-	}
-	if len(added) > 0 {
-		l.stats.recordTables(l.tables)
-		l.stream.Forget()
-		if err := l.tables.checkConflicts(); err != nil {
-			return err
-		}
-	}
-	if len(changed) == 0 {
+	switch {
+	case t.Fault != nil || t.Job.NeedsSchema:
+		t.Interrupt()
+		return nil
+	case t.Job.Done || t.Job.Skipped:
 		return nil
 	}
-	return l.checkForeignKeys(ctx) // the statement may have added one
+	t.Restart(tablestate.Job{Done: rule.OnTruncate == transform.RemoveKeys, ID: t.Job.ID})
+	return t.saveJob(&l.unit, l.config.Name)
 }
 
-// schemasAfter returns the server's schemas after a statement that added tables. Does a mapped
-// table differ from its stored schema? That is a StopError, unless the stream is behind the end of
-// the binlog: then a later statement may be the cause, and the comparison is scheduled for then.
-func (l *loop) schemasAfter(
-	ctx context.Context, added []tableName, sql string,
-) (map[string]*binlog.Table, error) {
-	current, err := l.schemas.Schemas(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.tables.checkFollowable(current); err != nil {
-		return nil, err
-	}
-	name, how := l.tables.firstDifference(current)
-	missing := slices.ContainsFunc(added, func(n tableName) bool {
-		return current[n.String()] == nil
-	})
-	if name != "" || missing {
-		// A table that may not be read looks the same. If all may be read, read them once more.
-		if err := l.schemas.CheckGrants(ctx); err != nil {
-			return nil, err
-		}
-		if current, err = l.schemas.Schemas(ctx); err != nil {
-			return nil, err
-		}
-		name, how = l.tables.firstDifference(current)
-	}
-	if err := l.scheduleSchemaCheck(ctx); err != nil {
-		return nil, err
-	}
-	switch behind := l.stream.Position().CompareFile(l.check.due) < 0; {
-	case name == "" && !behind:
-		l.check.done = true
-	case name != "" && !behind:
-		return nil, stop("after a statement that follows position %s, mapped table %s %s: %s; "+
-			"build the data again with --from snapshot",
-			l.progress.Position, name, how, shorten(sql))
-	}
-	return current, nil
-}
-
-// adoptTable maps a table that a statement created or gave a name to. A table that was created
-// under a free name is empty, and therefore completely loaded. Any other table has rows that were
-// never logged under this name: that is a StopError.
-func (l *loop) adoptTable(
-	name string, current map[string]*binlog.Table, verb statementVerb, sql string,
+// removeRows removes the keys of a table as the mapping says.
+func (l *loop) removeRows(
+	ctx context.Context, t *mappedTable, on transform.OnRemoval, reason, setting string,
 ) error {
-	if l.tables.all[name] != nil {
+	switch on {
+	case transform.StopAtRemoval:
+		return stop("a %s of mapped table %s follows position %s, and its `%s` is stop; "+
+			"set `%s: delete` or `ignore`, and start again",
+			reason, t.FullName(), l.progress.Position, setting, setting)
+	case transform.KeepKeys:
+		return nil
+	}
+	t.Interrupt()
+	n := 0
+	if t.Plan != nil {
+		var err error
+		n, err = jobs.RemoveRows(ctx, l, t.Plan, l.config.Limits.MaxAtomicRows)
+		if err != nil {
+			return err
+		}
+	}
+	if err := l.removeFormer(ctx, t); err != nil {
+		return err
+	}
+	l.log.Warn().Str("table", t.FullName()).Str("reason", reason).Int("removed", n).
+		Msg("the keys of a table are removed")
+	return nil
+}
+
+// tableNew handles a table that gets a name: by CREATE it is empty, by RENAME it has rows that were
+// never logged under this name.
+func (l *loop) tableNew(n tableName, t *mappedTable, e *ddl.Effect) error {
+	wasRenamed := e.From != (ddl.TableName{})
+	if e.Schema == nil {
+		return l.rebuildUnknown(n, e.Reason)
+	}
+	if t != nil && !wasRenamed {
 		return nil // CREATE TABLE IF NOT EXISTS
 	}
-	_, known := l.tables.unmapped[name]
-	delete(l.tables.unmapped, name)
-	schema, ok := current[name]
-	if !ok {
-		// A later statement drops or renames the table.
-		l.tables.unmapped[name] = "it is gone from the server"
-	} else if t, err := l.tables.add(schema); err != nil {
-		return err
-	} else if t != nil {
-		// Was the table known to exist? Then CREATE TABLE IF NOT EXISTS created nothing.
-		if verb != verbCreateOrReplace && (verb != verbCreate || known) {
-			return stop("a statement after position %s brings a table with its rows into the "+
-				"mapping as %s: %s; leave it out (ignore: true), "+
-				"or build the data again with --from snapshot",
-				l.progress.Position, name, shorten(sql))
-		}
-		l.log.Info().Str("table", name).Msg("new table is mapped")
-		l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+name)
-		t.backfill = tablestate.Backfill{Done: true}
-		return t.save(&l.unit, l.config.Name)
+	_, known := l.tables.unmapped[n.String()]
+	delete(l.tables.unmapped, n.String())
+	delete(l.tables.definitions, n.String())
+	if t != nil {
+		return l.redefine(t, e.Schema, l.reconcileJob(e.Reason))
 	}
-	reason := l.tables.unmapped[name]
-	l.log.Warn().Str("table", name).Str("reason", reason).Msg("new table is not mapped")
-	l.unit.SetState(l.config.Name, tablestate.UnmappedPrefix+name, []byte(reason))
-	return nil
+	added, err := l.tables.add(e.Schema)
+	if err != nil {
+		return l.addFaulty(n, e.Schema, err)
+	}
+	if added == nil {
+		reason := l.tables.unmapped[n.String()]
+		l.log.Warn().Stringer("table", n).Str("reason", reason).Msg("new table is not mapped")
+		return l.tables.saveUnmapped(&l.unit, l.config.Name, n.String())
+	}
+	l.log.Info().Stringer("table", n).Msg("new table is mapped")
+	l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+n.String())
+	added.Job = tablestate.Job{Done: true}
+	if wasRenamed || known {
+		added.Job = l.reconcileJob(e.Reason)
+	}
+	return added.save(&l.unit, l.config.Name)
 }
 
-// forgetDropped removes unmapped tables whose names the statement frees. A table that is created
-// under such a name later is new, and empty.
-func (l *loop) forgetDropped(s *parsedStatement) {
-	for _, name := range slices.Sorted(maps.Keys(l.tables.unmapped)) {
-		database, table, _ := strings.Cut(name, ".")
-		if s.freesName(tableName{database, table}) {
-			delete(l.tables.unmapped, name)
-			l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+name)
+// adoptUnmapped maps a table that could not be mapped before, if its new definition allows it.
+func (l *loop) adoptUnmapped(n tableName, d *ddl.Schema, reason string) error {
+	added, err := l.tables.add(d)
+	if err != nil {
+		return l.addFaulty(n, d, err)
+	}
+	full := n.String()
+	if added == nil {
+		return l.tables.saveUnmapped(&l.unit, l.config.Name, full)
+	}
+	l.log.Info().Stringer("table", n).Msg("table can be mapped now")
+	l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+full)
+	added.Job = l.reconcileJob(reason)
+	return added.save(&l.unit, l.config.Name)
+}
+
+// addFaulty maps a new table that the mapping does not fit, in quarantine.
+func (l *loop) addFaulty(n tableName, d *ddl.Schema, fault error) error {
+	t := l.tables.put(n)
+	l.tables.define(t, d, d.Table(), nil)
+	t.Job = l.reconcileJob(fault.Error())
+	return l.quarantine(t, fault)
+}
+
+// altered handles an ALTER of a mapped table.
+func (l *loop) altered(ctx context.Context, t *mappedTable, e *ddl.Effect) error {
+	rule, err := l.ruleOf(t)
+	if err != nil {
+		return err
+	}
+	job := t.Job
+	changesKeys := e.Class == ddl.ColumnsChanged || e.Class == ddl.ValuesChanged || e.KeyChanged
+	if changesKeys && e.Class == ddl.ValuesChanged {
+		switch rule.OnAlter {
+		case transform.StopAtAlter:
+			return stop("an ALTER (%s) of mapped table %s follows position %s and logs no rows, "+
+				"and its `on_alter` is stop; set `on_alter: reconcile`, and start again",
+				e.Reason, t.FullName(), l.progress.Position)
+		case transform.QuarantineAtAlter:
+			l.tables.define(t, e.Schema, e.Schema.Table(), nil)
+			return l.quarantine(t, fmt.Errorf("an ALTER (%s) changed rows without logging them, "+
+				"and `on_alter` is quarantine; end it with rowfall backfill", e.Reason))
+		case transform.IgnoreAlter:
+			changesKeys = e.KeyChanged
 		}
 	}
-	l.stats.recordTables(l.tables)
+	if changesKeys && !job.Skipped {
+		job = l.reconcileJob(e.Reason)
+	}
+	return l.redefine(t, e.Schema, job)
+}
+
+// redefine gives a table another definition and job. If the mapping does not fit it any more, the
+// table goes into quarantine.
+func (l *loop) redefine(t *mappedTable, d *ddl.Schema, job tablestate.Job) error {
+	schema := d.Table()
+	if t.Schema != nil && t.Schema.Equal(schema) {
+		schema = t.Schema // which the stream may have looked up
+	}
+	plan, err := l.tables.compile(schema)
+	if err == nil && plan == nil {
+		err = errors.New("the mapping does not match it any more")
+	}
+	if err != nil {
+		l.tables.define(t, d, schema, nil)
+		return l.quarantine(t, err)
+	}
+	l.tables.define(t, d, schema, plan)
+	if t.Fault != nil { // the statement may have removed the cause
+		t.Fault, job = nil, l.reconcileJob("leaving quarantine")
+	}
+	t.Restart(job)
+	return t.save(&l.unit, l.config.Name)
+}
+
+// ruleOf returns the settings of a mapped table.
+func (l *loop) ruleOf(t *mappedTable) (*transform.Rule, error) {
+	rule, err := l.config.Mapping.Rule(t.Database, t.Name)
+	if err != nil {
+		return nil, &StopError{err}
+	}
+	if rule == nil {
+		return new(transform.Rule), nil
+	}
+	return rule, nil
+}
+
+// trackDatabase updates the default character set of a database.
+func (l *loop) trackDatabase(s *ddl.Statement) error {
+	before := l.tables.databases[s.Database]
+	switch s.Action {
+	case ddl.CreateDatabase, ddl.AlterDatabase:
+		after, err := s.DatabaseCharset(before)
+		if err != nil {
+			delete(l.tables.databases, s.Database)
+		} else if after == before {
+			return nil
+		} else {
+			l.tables.databases[s.Database] = after
+		}
+	case ddl.DropDatabase:
+		delete(l.tables.databases, s.Database)
+	default:
+		return nil
+	}
+	return l.tables.saveDatabases(&l.unit, l.config.Name)
 }
 
 // shorten returns a statement on one line, in quotes, cut to 120 bytes.
 func shorten(sql string) string {
-	sql = strings.Join(strings.Fields(sql), " ")
+	const most = 4096 // of a statement of megabytes, the beginning is enough
+	sql = strings.Join(strings.Fields(binlog.Clip(sql, most)), " ")
 	return fmt.Sprintf("%q", binlog.Clip(sql, 120))
-}
-
-// parseStatement returns the verb and the tables of a statement, as binlog.Event has it: without
-// MariaDB's SET STATEMENT. database is the default database.
-// It reads the words that lead to table names and skips the rest, such as expressions.
-func parseStatement(sql, database string) parsedStatement {
-	p := statementParser{words: sqltext.Split(sql), database: database}
-	return p.parse()
-}
-
-// statementParser is a parser at word number at.
-type statementParser struct {
-	words    []sqltext.Word
-	at       int
-	database string
-}
-
-// accept skips the keywords and returns true if they are the next words.
-func (p *statementParser) accept(keywords ...string) bool {
-	if p.at+len(keywords) > len(p.words) {
-		return false
-	}
-	for i, k := range keywords {
-		if !p.words[p.at+i].Is(k) {
-			return false
-		}
-	}
-	p.at += len(keywords)
-	return true
-}
-
-// parse reads the statement.
-func (p *statementParser) parse() parsedStatement {
-	switch {
-	case p.accept("TRUNCATE"):
-		p.accept("TABLE")
-		return parsedStatement{verb: verbTruncate, tables: p.names()}
-	case p.accept("DROP", "TEMPORARY"), p.accept("CREATE", "TEMPORARY"),
-		p.accept("CREATE", "OR", "REPLACE", "TEMPORARY"):
-		return parsedStatement{verb: verbTemporary}
-	case p.accept("DROP", "TABLE"), p.accept("DROP", "TABLES"):
-		p.accept("IF", "EXISTS")
-		return parsedStatement{verb: verbDrop, tables: p.names()}
-	case p.accept("DROP", "DATABASE"), p.accept("DROP", "SCHEMA"):
-		p.accept("IF", "EXISTS")
-		if p.at < len(p.words) {
-			return parsedStatement{verb: verbDropDatabase, database: p.words[p.at].Text}
-		}
-	case p.accept("RENAME", "TABLE"), p.accept("RENAME", "TABLES"):
-		p.accept("IF", "EXISTS")
-		return p.rename()
-	case p.accept("CREATE", "OR", "REPLACE", "TABLE"):
-		name := p.name(nil)
-		return parsedStatement{verb: verbCreateOrReplace, tables: name, targets: name}
-	case p.accept("DROP", "SEQUENCE"), p.accept("DROP", "VIEW"):
-		p.accept("IF", "EXISTS")
-		return parsedStatement{verb: verbDrop, tables: p.names()}
-	case p.accept("CREATE", "TABLE"), p.accept("CREATE", "SEQUENCE"),
-		p.accept("CREATE", "OR", "REPLACE", "SEQUENCE"):
-		p.accept("IF", "NOT", "EXISTS")
-		name := p.name(nil)
-		return parsedStatement{verb: verbCreate, tables: name, targets: name}
-	case p.accept("ALTER"):
-		return p.alter()
-	case p.accept("DROP", "INDEX"):
-		p.accept("IF", "EXISTS")
-		var s parsedStatement
-		s.verb = p.dropKey(&s)
-		s.tables = p.index().tables
-		return s
-	case p.accept("CREATE"):
-		if name := p.view(); name != nil {
-			return parsedStatement{verb: verbCreate, targets: name}
-		}
-		return p.index()
-	}
-	return parsedStatement{}
-}
-
-// rename reads the pairs of names of RENAME TABLE.
-func (p *statementParser) rename() parsedStatement {
-	s := parsedStatement{verb: verbRename}
-	for p.at < len(p.words) {
-		s.tables = p.name(s.tables)
-		for p.at < len(p.words) && !p.accept("TO") { // WAIT 5, NOWAIT
-			p.at++
-		}
-		to := p.name(nil)
-		s.tables, s.targets = append(s.tables, to...), append(s.targets, to...)
-		for p.at < len(p.words) && !p.words[p.at].Is(",") {
-			p.at++
-		}
-		p.at++
-	}
-	return s
-}
-
-// viewOptions are the words that may stand between CREATE and VIEW.
-var viewOptions = []string{
-	"OR", "REPLACE", "ALGORITHM", "UNDEFINED", "MERGE", "TEMPTABLE",
-	"DEFINER", "CURRENT_USER", "SQL", "SECURITY", "INVOKER",
-}
-
-// view reads CREATE [OR REPLACE] [ALGORITHM = ...] [DEFINER = ...] [SQL SECURITY ...] VIEW and
-// returns the view's name. If another kind of object is created, it returns nil and reads nothing.
-// A view's name matters because no table can have it.
-func (p *statementParser) view() []tableName {
-	start := p.at
-	for ; p.at < len(p.words); p.at++ {
-		switch w := p.words[p.at]; {
-		case w.Is("VIEW"):
-			p.at++
-			p.accept("IF", "NOT", "EXISTS")
-			return p.name(nil)
-		case w.Quoted, !w.IsName(), slices.Contains(viewOptions, strings.ToUpper(w.Text)):
-			continue
-		case p.at > start && (p.words[p.at-1].Is("=") || p.words[p.at-1].Is("@")):
-			continue // a user's name or host without quotes
-		}
-		break
-	}
-	p.at = start
-	return nil
-}
-
-// index reads up to ON and returns the table of an index, or of another object on a table, such as
-// a trigger.
-func (p *statementParser) index() parsedStatement {
-	for p.at < len(p.words) {
-		if p.accept("ON") {
-			return parsedStatement{tables: p.name(nil)}
-		}
-		p.at++
-	}
-	return parsedStatement{}
-}
-
-// names reads a list of table names. Words between them (CASCADE, WAIT 5) count as names, which is
-// harmless unless a mapped table has that name.
-func (p *statementParser) names() []tableName {
-	var names []tableName
-	for p.at < len(p.words) {
-		names = p.name(names)
-	}
-	return names
-}
-
-// name reads one table name, qualified or not, and appends it to names.
-func (p *statementParser) name(names []tableName) []tableName {
-	if p.at >= len(p.words) {
-		return names
-	}
-	first := p.words[p.at]
-	p.at++
-	if !first.IsName() {
-		return names
-	}
-	if p.at+1 < len(p.words) && p.words[p.at].Is(".") {
-		second := p.words[p.at+1].Text
-		p.at += 2
-		return append(names, tableName{first.Text, second})
-	}
-	return append(names, tableName{p.database, first.Text})
 }

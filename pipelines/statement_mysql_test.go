@@ -2,60 +2,41 @@ package pipelines_test
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"rowfall/binlog"
 )
 
-// Statements that change rows without logging them, or a mapped table's columns, stop the
-// pipeline. A restart stops again.
-func testRefused(t *testing.T, d *database) {
-	d.exec("CREATE DATABASE refused_other",
-		"CREATE TABLE refused_other.brought (id INT PRIMARY KEY, v INT)",
-		"INSERT INTO refused_other.brought VALUES (1, 1)")
-	for _, test := range []struct{ sql, want string }{
-		{"TRUNCATE TABLE t", "a TRUNCATE of mapped table"},
-		{"DROP TABLE t", "a DROP TABLE of mapped table"},
-		{"RENAME TABLE t TO u", "a RENAME of mapped table"},
+// Where the mapping says so, statements that change rows without logging them stop the pipeline, and
+// a restart stops again. With the settings' defaults a restart follows the statement.
+func testStops(t *testing.T, d *database) {
+	for _, test := range []struct{ setting, sql, want string }{
+		{"on_truncate", "TRUNCATE TABLE t", "a TRUNCATE of mapped table"},
+		{"on_drop", "DROP TABLE t", "a DROP TABLE of mapped table"},
+		{"on_drop", "RENAME TABLE t TO u", "a RENAME of mapped table"},
 		{
-			"ALTER TABLE t ADD COLUMN w INT",
-			"an ALTER that may change rows or columns of mapped table",
+			"on_alter", "ALTER TABLE t ADD COLUMN w INT DEFAULT 3",
+			"an ALTER (added column w has a default) of mapped table",
 		},
 		{
-			"ALTER TABLE t DROP COLUMN v, ADD COLUMN v INT",
-			"an ALTER that may change rows or columns of mapped table",
-		},
-		{
-			"ALTER TABLE t TRUNCATE PARTITION p0",
-			"ALTER that removes or exchanges rows of mapped table",
-		},
-		{
-			"RENAME TABLE refused_other.brought TO brought",
-			"brings a table with its rows into the mapping",
+			"on_alter", "ALTER TABLE t TRUNCATE PARTITION p0",
+			"an ALTER (TRUNCATE PARTITION) of mapped table",
 		},
 	} {
 		d.exec("DROP TABLE IF EXISTS t, u",
-			"CREATE TABLE t (id INT PRIMARY KEY, v INT) PARTITION BY HASH (id) PARTITIONS 1",
+			"CREATE TABLE t (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION p0 "+
+				"VALUES LESS THAN MAXVALUE)",
 			"INSERT INTO t VALUES (1, 1)")
-		if strings.Contains(test.sql, "PARTITION") {
-			d.exec(
-				"DROP TABLE t",
-				"CREATE TABLE t (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION "+
-					"p0 VALUES LESS THAN MAXVALUE)",
-				"INSERT INTO t VALUES (1, 1)",
-			)
-		}
 		m := newMemory()
-		r := start(t, d.config(), m, "")
-		before := d.end()
-		m.waitAt(t, before)
+		c := d.config(`.*": {}`, `.*": {`+test.setting+`: stop}`)
+		r := start(t, c, m, "")
+		m.waitAt(t, d.end())
 		// Rows that come along with the statement must not hide it.
 		d.exec("INSERT INTO t VALUES (2, 2)", "INSERT INTO t VALUES (3, 3)")
-		before = d.end()
+		before := d.end()
 		d.exec(test.sql)
-		r.mustStop(test.want, "build the data again with --from snapshot", before.String())
-		start(t, d.config(), m, "").mustStop(test.want)
+		r.mustStop(test.want, test.setting, before.String())
+		start(t, c, m, "").mustStop(test.want)
 		if p := m.progress(t); !before.GTID.Contains(p.Position.GTID) {
 			t.Errorf("%s: the position %s is behind the statement, which came after %s", test.sql,
 				p.Position, before)
@@ -63,25 +44,18 @@ func testRefused(t *testing.T, d *database) {
 		if got := m.rows("t"); got["1"] != "1" {
 			t.Errorf("%s: the data lost rows: %v", test.sql, got)
 		}
+		c = d.config()
+		r = start(t, c, m, "")
+		r.mustEqual(d, &c, m, test.sql)
+		r.kill()
 	}
-	d.exec("DROP TABLE brought")
+}
 
-	// Narrowed and widened again while nobody was looking: the columns compare
-	// equal, the rows do not.
-	d.exec("DROP TABLE IF EXISTS t, u", "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9))",
-		"INSERT INTO t VALUES (1, '1000')")
+// What the binlog does not hold as rows stops the pipeline, however often it is read.
+func testStatementFormat(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 	m := newMemory()
 	r := start(t, d.config(), m, "")
-	m.waitAt(t, d.end())
-	r.kill()
-	d.exec("SET SESSION sql_mode = ''", "ALTER TABLE t MODIFY v VARCHAR(2)",
-		"ALTER TABLE t MODIFY v VARCHAR(9)")
-	start(t, d.config(), m, "").mustStop("an ALTER that may change rows or columns of mapped table")
-
-	// What the binlog does not tell as rows is the same however often it is read.
-	d.exec("DROP TABLE t", "CREATE TABLE t (id INT PRIMARY KEY, v INT)")
-	m = newMemory()
-	r = start(t, d.config(), m, "")
 	m.waitAt(t, d.end())
 	d.exec("SET SESSION binlog_format = 'STATEMENT'", "INSERT INTO t VALUES (1, 1)",
 		"SET SESSION binlog_format = 'ROW'")
@@ -132,22 +106,20 @@ func testFollowed(t *testing.T, d *database) {
 }
 
 // MariaDB logs the settings before a statement (SET STATEMENT). Its ALTER IGNORE removes rows
-// without logging them.
+// without logging them, and CREATE OR REPLACE TABLE drops a table.
 func testMariaStatements(t *testing.T, d *database) {
-	for _, test := range []struct{ sql, want string }{
-		{"SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE TABLE t", "a TRUNCATE of mapped table"},
-		{
-			"ALTER IGNORE TABLE t ADD UNIQUE (v)",
-			"an ALTER that may change rows or columns of mapped table",
-		},
+	m := newMemory()
+	c := d.config()
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
+	r := start(t, c, m, "")
+	for _, sql := range []string{
+		"SET STATEMENT lock_wait_timeout=5 FOR TRUNCATE TABLE t",
+		"ALTER IGNORE TABLE t ADD UNIQUE (v)",
+		"CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT, w VARCHAR(9) DEFAULT 'x')",
 	} {
-		d.exec("DROP TABLE IF EXISTS t", "CREATE TABLE t (id INT PRIMARY KEY, v INT)",
-			"INSERT INTO t VALUES (1, 1), (2, 1)")
-		m := newMemory()
-		r := start(t, d.config(), m, "")
-		m.waitAt(t, d.end())
-		d.exec(test.sql)
-		r.mustStop(test.want)
+		d.exec("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY, v INT)",
+			"INSERT INTO t VALUES (1, 1), (2, 1)", sql, "INSERT INTO t (id, v) VALUES (3, 3)")
+		r.mustEqual(d, &c, m, sql)
 	}
 }
 
@@ -164,7 +136,8 @@ func testPositionOfDDL(t *testing.T, d *database) {
 	}
 	before = d.end()
 	d.exec("TRUNCATE TABLE t")
-	start(t, d.config(), m, "").mustStop("a TRUNCATE of mapped table", before.String())
+	c := d.config(`.*": {}`, `.*": {on_truncate: stop}`)
+	start(t, c, m, "").mustStop("a TRUNCATE of mapped table", before.String())
 	if p := m.progress(t); !p.Position.GTID.Equal(before.GTID) {
 		t.Errorf("the data is at %s, want %s", p.Position, before)
 	}
@@ -173,8 +146,8 @@ func testPositionOfDDL(t *testing.T, d *database) {
 	}
 }
 
-// A table that was unmapped for want of a key has rows. If it gets a key, a CREATE TABLE IF NOT
-// EXISTS does not make it a new table. A DROP and CREATE does.
+// A table that was unmapped for want of a key has rows. If it gets a key, it is read. A CREATE TABLE
+// IF NOT EXISTS does not make it a new table. A DROP and CREATE does.
 func testCreateOfKnown(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE a (id INT NOT NULL, v INT)",
 		"CREATE TABLE b (id INT NOT NULL, v INT)", "INSERT INTO a VALUES (1, 1)",
@@ -188,5 +161,7 @@ func testCreateOfKnown(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("a"), d.rows("a"))
 	d.exec("ALTER TABLE b ADD PRIMARY KEY (id)",
 		"CREATE TABLE IF NOT EXISTS b (id INT PRIMARY KEY, v INT)")
-	r.mustStop("brings a table with its rows into the mapping", d.name+".b")
+	c := d.config()
+	r.mustEqual(d, &c, m, "a primary key was added")
+	mustBeEqual(t, m.rows("b"), d.rows("b"))
 }

@@ -27,6 +27,8 @@ type stats struct {
 	retrying atomic.Pointer[string]          // see Stats.Retrying; nil if empty
 	unproved atomic.Pointer[string]          // see Stats.Unproved; nil if empty
 	unmapped atomic.Pointer[[]UnmappedTable] // see Stats.Unmapped
+	jobs     atomic.Pointer[[]Job]           // see Stats.Jobs
+	faults   atomic.Pointer[[]TableFault]    // see Stats.Quarantined
 }
 
 // Stats is what a pipeline has done since New, and its present state.
@@ -64,7 +66,15 @@ type Stats struct {
 	Held []Hold
 	// Unmapped lists the tables that match the mapping but are not mapped, sorted by name.
 	Unmapped []UnmappedTable
+	// Jobs lists the jobs that are not done, and Quarantined the tables whose changes are not
+	// applied, with the reasons.
+	Jobs        []Job
+	Quarantined []TableFault
 }
+
+// TableFault is a table in quarantine, with the reason and the position after which its changes
+// are not applied.
+type TableFault struct{ Table, Reason, Position string }
 
 // UnmappedTable is a table that matches the mapping but is not mapped, and the reason.
 type UnmappedTable struct{ Table, Reason string }
@@ -85,6 +95,12 @@ func (p *Pipeline) Stats() Stats {
 	}
 	if tables := m.unmapped.Load(); tables != nil {
 		s.Unmapped = *tables
+	}
+	if list := m.jobs.Load(); list != nil {
+		s.Jobs = *list
+	}
+	if list := m.faults.Load(); list != nil {
+		s.Quarantined = *list
 	}
 	return s
 }
@@ -116,4 +132,18 @@ func (m *stats) recordTables(s *tableSet) {
 		tables = append(tables, UnmappedTable{name, reasons[name]})
 	}
 	m.unmapped.Store(&tables)
+	m.recordJobs(s)
+	var faults []TableFault
+	for _, name := range s.names() {
+		if f := s.all[name].Fault; f != nil {
+			faults = append(faults, TableFault{name, f.Reason, f.Position})
+		}
+	}
+	m.faults.Store(&faults)
+}
+
+// recordJobs records the jobs that are not done.
+func (m *stats) recordJobs(s *tableSet) {
+	list := s.jobList()
+	m.jobs.Store(&list)
 }

@@ -9,45 +9,41 @@ import (
 	"strings"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
+	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/transform"
 )
 
-// mappedTable is a mapped table in a run.
+// mappedTable is a mapped table in a run. It is in one of these conditions:
+//
+//   - complete: the sink holds every row of the table, as of the position
+//   - rebuilding: a job reads the table's rows. Changes are applied in full, unless the job has to
+//     read the table's columns first
+//   - in quarantine: changes are not applied, and the keys keep their last state
 type mappedTable struct {
-	schema *binlog.Table
-	// storedJSON is schema in the form that the data hold. An older version may have written it.
+	jobs.Table
+	// definition is the table's definition at the stream's position; nil while it is not known.
+	definition *ddl.Schema
+	// former are definitions of before, oldest first: the sink may hold keys of theirs that the
+	// present plan does not own.
+	former []*ddl.Schema
+	// storedJSON is the schema as a version without definitions stored it; nil if definition was
+	// stored, or has changed since.
 	storedJSON []byte
-	plan       *transform.Plan
-	// backfill is the progress of the initial load.
-	backfill tablestate.Backfill
-	// estimate is the server's estimate of the table's rows.
-	estimate int64
-
-	// The rest belongs to the reconciler. chunk is the chunk that is being read or that waits for
-	// its fence; nil if there is none. repeat is a chunk that must be read again; nil continues
-	// after the last loaded row, with nextRows as the chunk's limit unless that is 0.
-	chunk    *chunk
-	repeat   *chunk
-	nextRows int
+	// mismatched is the definition that the last table map did not fit.
+	mismatched *ddl.Schema
+	// openRows counts the row changes of the open transaction.
+	openRows int
 }
 
-// order returns the columns by which the table is read: its key, else the mapping's key_columns.
-func (t *mappedTable) order() []int {
-	if key := t.schema.Key(); len(key) > 0 {
-		return key
-	}
-	return t.plan.Key()
+// isFollowed reports whether changes of the table are applied.
+func (t *mappedTable) isFollowed() bool {
+	return t.Fault == nil && !t.Job.NeedsSchema && t.Plan != nil
 }
 
-// expected estimates how many rows the table's initial load will have in the end.
-func (t *mappedTable) expected() int64 {
-	if t.backfill.Done {
-		return t.backfill.Rows
-	}
-	return max(t.backfill.Rows, t.estimate)
-}
+func (t *mappedTable) name() tableName { return tableName{t.Database, t.Name} }
 
 // tableSet holds the tables of one run. It implements events.Tables: the stream looks up in it
 // which tables are mapped.
@@ -56,30 +52,56 @@ type tableSet struct {
 	all     map[string]*mappedTable // by database.table
 	byTable map[*binlog.Table]*mappedTable
 	// unmapped holds the tables that match the mapping but cannot be mapped, with the reasons. It
-	// is stored with the data.
-	unmapped map[string]string
+	// is stored with the data. definitions are those of such tables, where they are known.
+	unmapped    map[string]string
+	definitions map[string]*ddl.Schema
 	// passedOver holds the tables that wildcards pass over by name, with the reasons. It is not
 	// stored: every start finds these tables again.
 	passedOver map[tableName]string
+	// databases are the default character sets of databases.
+	databases map[string]ddl.Charset
+	// unknown holds tables that have rows in the binlog and match the mapping, although no
+	// statement has created them; mismatched those whose table map did not fit, with the reasons.
+	// The loop handles both after the transaction.
+	unknown    map[tableName]bool
+	mismatched map[*mappedTable]error
+	// formersDue is set when a table may have former definitions whose keys can be removed.
+	formersDue bool
 }
 
 func newTableSet(m *transform.Mapping) *tableSet {
 	return &tableSet{
-		mapping:    m,
-		all:        make(map[string]*mappedTable),
-		byTable:    make(map[*binlog.Table]*mappedTable),
-		unmapped:   make(map[string]string),
-		passedOver: make(map[tableName]string),
+		mapping:     m,
+		all:         make(map[string]*mappedTable),
+		byTable:     make(map[*binlog.Table]*mappedTable),
+		unmapped:    make(map[string]string),
+		definitions: make(map[string]*ddl.Schema),
+		passedOver:  make(map[tableName]string),
+		databases:   make(map[string]ddl.Charset),
+		unknown:     make(map[tableName]bool),
+		mismatched:  make(map[*mappedTable]error),
 	}
 }
 
-// add compiles the plan of a table. It returns nil if the table is not mapped. A table without a
-// usable key that only a wildcard matches is recorded as unmapped.
-func (s *tableSet) add(t *binlog.Table) (*mappedTable, error) {
+// compile returns the plan for a definition. It returns a *transform.NotMappedError for a table
+// that only a wildcard names and that cannot be followed, and nil, nil for one that is not mapped.
+func (s *tableSet) compile(t *binlog.Table) (*transform.Plan, error) {
 	plan, err := transform.Compile(s.mapping, t)
+	if err == nil && plan != nil {
+		err = t.CheckReadable()
+	}
+	return plan, err
+}
+
+// add maps a table. It returns nil if the table is not mapped. A table without a usable key that
+// only a wildcard matches is recorded as unmapped.
+func (s *tableSet) add(d *ddl.Schema) (*mappedTable, error) {
+	schema := d.Table()
+	plan, err := s.compile(schema)
 	var notMapped *transform.NotMappedError
 	if errors.As(err, &notMapped) {
-		s.unmapped[t.FullName()] = notMapped.Reason
+		s.unmapped[schema.FullName()] = notMapped.Reason
+		s.definitions[schema.FullName()] = d
 		return nil, nil
 	}
 	if err != nil {
@@ -88,44 +110,81 @@ func (s *tableSet) add(t *binlog.Table) (*mappedTable, error) {
 	if plan == nil {
 		return nil, nil
 	}
-	if err := t.CheckReadable(); err != nil {
-		return nil, &StopError{err}
-	}
-	m := &mappedTable{schema: t, plan: plan}
-	s.all[t.FullName()] = m
-	s.byTable[t] = m
+	m := s.put(tableName{schema.Database, schema.Name})
+	s.define(m, d, schema, plan)
 	return m, nil
+}
+
+// put adds a table without a definition, unless it is there.
+func (s *tableSet) put(n tableName) *mappedTable {
+	if t := s.all[n.String()]; t != nil {
+		return t
+	}
+	t := &mappedTable{Table: jobs.Table{Database: n.database, Name: n.table}}
+	s.all[n.String()] = t
+	delete(s.unmapped, n.String())
+	delete(s.definitions, n.String())
+	return t
+}
+
+// define gives a table another definition. plan is nil if the mapping does not fit.
+func (s *tableSet) define(
+	t *mappedTable, d *ddl.Schema, schema *binlog.Table, plan *transform.Plan,
+) {
+	s.keepFormer(t, plan)
+	delete(s.byTable, t.Schema)
+	t.definition, t.Schema, t.Plan, t.storedJSON = d, schema, plan, nil
+	if schema != nil {
+		s.byTable[schema] = t
+	}
+}
+
+// remove removes a table.
+func (s *tableSet) remove(t *mappedTable) {
+	delete(s.all, t.FullName())
+	delete(s.byTable, t.Schema)
+	t.Restart(tablestate.Job{Skipped: true})
 }
 
 // unmap turns a mapped table into an unmapped one.
 func (s *tableSet) unmap(t *mappedTable, reason string) {
-	delete(s.all, t.schema.FullName())
-	delete(s.byTable, t.schema)
-	s.unmapped[t.schema.FullName()] = reason
+	s.remove(t)
+	s.unmapped[t.FullName()] = reason
+	s.definitions[t.FullName()] = t.definition
 }
 
 // checkConflicts returns a StopError if two outputs could write one key.
 func (s *tableSet) checkConflicts() error {
-	plans := make([]*transform.Plan, 0, len(s.all))
-	for _, name := range s.names() {
-		plans = append(plans, s.all[name].plan)
-	}
-	if err := transform.Conflicts(plans); err != nil {
+	if err := transform.Conflicts(s.plans()); err != nil {
 		return &StopError{err}
 	}
 	return nil
 }
 
+// plans returns the plans of all tables that have one, in the order of their names.
+func (s *tableSet) plans() []*transform.Plan {
+	plans := make([]*transform.Plan, 0, len(s.all))
+	for _, name := range s.names() {
+		if p := s.all[name].Plan; p != nil {
+			plans = append(plans, p)
+		}
+	}
+	return plans
+}
+
 func (s *tableSet) names() []string { return slices.Sorted(maps.Keys(s.all)) }
 
-// Table returns the schema of a mapped table, and nil for a table that is not mapped. If the
-// mapping matches a table whose CREATE TABLE the stream never showed, its columns are unknown,
-// and Table returns a StopError.
+// Table returns the schema of a table whose changes are applied, and nil for any other. If the
+// mapping matches a table whose CREATE TABLE the stream never showed, its columns are unknown, and
+// its rows are skipped until a job has read the table.
 func (s *tableSet) Table(database, name string) (*binlog.Table, error) {
 	full := database + "." + name
 	// `a.b`.c and a.`b.c` have one full name.
-	if t, ok := s.all[full]; ok && t.schema.Database == database {
-		return t.schema, nil
+	if t, ok := s.all[full]; ok && t.Database == database {
+		if !t.isFollowed() {
+			return nil, nil
+		}
+		return t.Schema, nil
 	}
 	if _, ok := s.unmapped[full]; ok {
 		return nil, nil
@@ -134,52 +193,117 @@ func (s *tableSet) Table(database, name string) (*binlog.Table, error) {
 	if err != nil {
 		return nil, &StopError{err}
 	}
-	if rule == nil {
-		return nil, nil
+	if rule != nil {
+		s.unknown[tableName{database, name}] = true
 	}
-	return nil, stop("table %s has rows in the binlog, but no CREATE TABLE of it was seen since "+
-		"the data was built; exclude it in the mapping (ignore: true) "+
-		"or build the data again with --from snapshot", full)
+	return nil, nil
+}
+
+// Mismatch records that the table map of a table does not fit its definition.
+func (s *tableSet) Mismatch(t *binlog.Table, reason error) error {
+	if m := s.byTable[t]; m != nil {
+		s.mismatched[m] = reason
+	}
+	return nil
 }
 
 // load adds the tables that the pieces of state describe.
 func (s *tableSet) load(pieces map[string][]byte) error {
+	if text := pieces[tablestate.DatabasesPiece]; text != nil {
+		if err := json.Unmarshal(text, &s.databases); err != nil {
+			return corrupt("character sets of the databases", err)
+		}
+	}
 	var faults []error
-	for _, name := range slices.Sorted(maps.Keys(pieces)) {
-		if full, ok := strings.CutPrefix(name, tablestate.UnmappedPrefix); ok {
-			s.unmapped[full] = string(pieces[name])
+	for _, piece := range slices.Sorted(maps.Keys(pieces)) {
+		if full, ok := strings.CutPrefix(piece, tablestate.UnmappedPrefix); ok {
+			s.unmapped[full] = string(pieces[piece])
+			if d, err := readDefinition(pieces, full); err == nil {
+				s.definitions[full] = d
+			}
 			continue
 		}
-		full, ok := strings.CutPrefix(name, tablestate.SchemaPrefix)
-		if !ok {
-			continue
-		}
-		t := new(binlog.Table)
-		if err := json.Unmarshal(pieces[name], t); err != nil {
-			return stop("read schema of %s from the data: %w; start again with --from snapshot",
-				full, err)
-		}
-		m, err := s.add(t)
-		if err != nil {
-			faults = append(faults, err)
-			continue
-		}
-		if m == nil {
-			return stop("table %s was mapped when the data was built and cannot be mapped "+
-				"any more (%s); start again with --from snapshot", full, s.unmapped[full])
-		}
-		m.storedJSON = pieces[name]
-		progress, ok := pieces[tablestate.BackfillPrefix+full]
-		if !ok {
-			return stop("read load progress of %s from the data: it is missing; "+
-				"start again with --from snapshot", full)
-		}
-		if err := json.Unmarshal(progress, &m.backfill); err != nil {
-			return stop("read load progress of %s from the data: %w; "+
-				"start again with --from snapshot", full, err)
+		if full, ok := strings.CutPrefix(piece, tablestate.JobPrefix); ok {
+			if err := s.loadTable(pieces, full); err != nil {
+				faults = append(faults, err)
+			}
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// loadTable adds the table that has a piece with its job.
+func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
+	var job tablestate.Job
+	if err := json.Unmarshal(pieces[tablestate.JobPrefix+full], &job); err != nil {
+		return corrupt("job of "+full, err)
+	}
+	var fault *tablestate.Fault
+	if text := pieces[tablestate.FaultPrefix+full]; text != nil {
+		if err := json.Unmarshal(text, &fault); err != nil {
+			return corrupt("fault of "+full, err)
+		}
+	}
+	former, err := readFormer(pieces, full)
+	if err != nil {
+		return err
+	}
+	s.formersDue = s.formersDue || len(former) > 0
+	d, err := readDefinition(pieces, full)
+	if err != nil {
+		return err
+	}
+	if d == nil {
+		if !job.NeedsSchema && fault == nil {
+			return corrupt("schema of "+full, errors.New("it is missing"))
+		}
+		database, name, _ := strings.Cut(full, ".")
+		t := s.put(tableName{database, name})
+		t.Job, t.Fault, t.former = job, fault, former
+		return nil
+	}
+	m, err := s.add(d)
+	if (fault != nil || job.NeedsSchema) && (err != nil || m == nil) {
+		m = s.put(tableName{d.Database, d.Name})
+		s.define(m, d, d.Table(), nil)
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		return stop("table %s was mapped when the data was built and cannot be mapped "+
+			"any more (%s); start again with --from snapshot --replace", full, s.unmapped[full])
+	}
+	m.Job, m.Fault, m.former = job, fault, former
+	if d.Partial {
+		m.storedJSON = pieces[tablestate.SchemaPrefix+full]
+	}
+	return nil
+}
+
+// readDefinition returns the definition of a table that the pieces hold, nil if they hold none.
+func readDefinition(pieces map[string][]byte, full string) (*ddl.Schema, error) {
+	if text := pieces[tablestate.DefinitionPrefix+full]; text != nil {
+		d := new(ddl.Schema)
+		if err := json.Unmarshal(text, d); err != nil {
+			return nil, corrupt("definition of "+full, err)
+		}
+		return d, nil
+	}
+	if text := pieces[tablestate.SchemaPrefix+full]; text != nil {
+		t := new(binlog.Table)
+		if err := json.Unmarshal(text, t); err != nil {
+			return nil, corrupt("schema of "+full, err)
+		}
+		return ddl.FromTable(t), nil
+	}
+	return nil, nil
+}
+
+// corrupt returns a StopError for a piece of state that cannot be read.
+func corrupt(what string, err error) error {
+	return stop("read %s from the data: %w; start again with --from snapshot --replace", what, err)
 }
 
 // save puts the state of all tables into a unit.
@@ -190,33 +314,83 @@ func (s *tableSet) save(u *sink.Unit, pipeline string) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.unmapped)) {
-		u.SetState(pipeline, tablestate.UnmappedPrefix+name, []byte(s.unmapped[name]))
+		if err := s.saveUnmapped(u, pipeline, name); err != nil {
+			return err
+		}
+	}
+	return s.saveDatabases(u, pipeline)
+}
+
+// saveUnmapped puts the reason why a table is not mapped, and its definition, into a unit.
+func (s *tableSet) saveUnmapped(u *sink.Unit, pipeline, name string) error {
+	u.SetState(pipeline, tablestate.UnmappedPrefix+name, []byte(s.unmapped[name]))
+	if d := s.definitions[name]; d != nil {
+		return saveJSON(u, pipeline, tablestate.DefinitionPrefix+name, d)
 	}
 	return nil
 }
 
-// save puts a table's schema and load progress into a unit.
+// saveDatabases puts the databases' character sets into a unit.
+func (s *tableSet) saveDatabases(u *sink.Unit, pipeline string) error {
+	return saveJSON(u, pipeline, tablestate.DatabasesPiece, s.databases)
+}
+
+// save puts all state of a table into a unit.
 func (t *mappedTable) save(u *sink.Unit, pipeline string) error {
-	text, err := tablestate.EncodeSchema(t.schema)
-	if err != nil {
+	full := t.FullName()
+	u.DropState(pipeline, tablestate.SchemaPrefix+full)
+	if t.definition == nil {
+		u.DropState(pipeline, tablestate.DefinitionPrefix+full)
+	} else if err := saveJSON(u, pipeline, tablestate.DefinitionPrefix+full, t.definition); err != nil {
 		return err
 	}
-	t.storedJSON = text
-	u.SetState(pipeline, tablestate.SchemaPrefix+t.schema.FullName(), text)
-	return t.saveBackfill(u, pipeline)
+	if t.Fault == nil {
+		u.DropState(pipeline, tablestate.FaultPrefix+full)
+	} else if err := saveJSON(u, pipeline, tablestate.FaultPrefix+full, t.Fault); err != nil {
+		return err
+	}
+	if err := t.saveFormer(u, pipeline); err != nil {
+		return err
+	}
+	return t.saveJob(u, pipeline)
 }
 
-// saveBackfill puts a table's load progress into a unit.
-func (t *mappedTable) saveBackfill(u *sink.Unit, pipeline string) error {
-	text, err := json.Marshal(t.backfill)
-	if err != nil {
-		return fmt.Errorf("encode load progress of %s: %w", t.schema.FullName(), err)
+// saveJob puts the progress of a table's job into a unit.
+func (t *mappedTable) saveJob(u *sink.Unit, pipeline string) error {
+	return saveJSON(u, pipeline, tablestate.JobPrefix+t.FullName(), &t.Job)
+}
+
+// drop removes all state of a table.
+func (t *mappedTable) drop(u *sink.Unit, pipeline string) {
+	for _, prefix := range [...]string{
+		tablestate.SchemaPrefix, tablestate.DefinitionPrefix, tablestate.JobPrefix,
+		tablestate.FaultPrefix, tablestate.FormerPrefix,
+	} {
+		u.DropState(pipeline, prefix+t.FullName())
 	}
-	u.SetState(pipeline, tablestate.BackfillPrefix+t.schema.FullName(), text)
+}
+
+// saveJSON puts a value as JSON into a unit.
+func saveJSON(u *sink.Unit, pipeline, piece string, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", piece, err)
+	}
+	u.SetState(pipeline, piece, text)
 	return nil
 }
 
-// matchesStored reports whether a table of the server still has the schema that the data hold.
-func (t *mappedTable) matchesStored(now *binlog.Table) bool {
-	return tablestate.MatchesStored(t.storedJSON, now)
+// hasSchema reports whether a table of the server has the schema that the data know. Details that
+// differ between versions of a server are ignored.
+func (t *mappedTable) hasSchema(now *binlog.Table) bool {
+	text := t.storedJSON
+	if text == nil {
+		var err error
+		if text, err = json.Marshal(t.Schema); err != nil {
+			return false
+		}
+	}
+	bare := *now
+	bare.NotFollowed = t.Schema.NotFollowed
+	return tablestate.MatchesStored(text, &bare)
 }

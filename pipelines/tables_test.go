@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"rowfall/binlog"
+	"rowfall/binlog/ddl"
 	"rowfall/pipelines/tablestate"
 	"rowfall/transform"
 )
@@ -42,15 +43,15 @@ func TestStoredTable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newTableSet(&transform.Mapping{Tables: []transform.TableRule{{Pattern: "shop.*"}}})
 			state := map[string][]byte{
-				tablestate.SchemaPrefix + "shop.t":   []byte(edit.Replace(storedTable)),
-				tablestate.BackfillPrefix + "shop.t": []byte(`{"done":true,"rows":3,"more":1}`),
+				tablestate.SchemaPrefix + "shop.t": []byte(edit.Replace(storedTable)),
+				tablestate.JobPrefix + "shop.t":    []byte(`{"done":true,"rows":3,"more":1}`),
 			}
 			if err := s.load(state); err != nil {
 				t.Fatal(err)
 			}
 			m := s.all["shop.t"]
-			if !m.matchesStored(now()) || !m.backfill.Done || m.backfill.Rows != 3 {
-				t.Errorf("it looks changed: %s; %+v", m.storedJSON, m.backfill)
+			if !m.hasSchema(now()) || !m.Job.Done || m.Job.Rows != 3 {
+				t.Errorf("it looks changed: %s; %+v", m.storedJSON, m.Job)
 			}
 			for what, change := range map[string]func(*binlog.Table){
 				"type":     func(t *binlog.Table) { t.Columns[0].SQLType = "bigint" },
@@ -63,7 +64,7 @@ func TestStoredTable(t *testing.T) {
 			} {
 				changed := now()
 				change(changed)
-				if m.matchesStored(changed) {
+				if m.hasSchema(changed) {
 					t.Errorf("a change is not seen: %s", what)
 				}
 			}
@@ -78,10 +79,10 @@ func TestOneFullName(t *testing.T) {
 		Database: "bb.dot", Name: "t", Primary: []int{0},
 		Columns: []binlog.Column{{Name: "id", SQLType: "int", Type: binlog.TypeInt}},
 	}
-	if _, err := s.add(table); err != nil {
+	if _, err := s.add(ddl.FromTable(table)); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Table("bb.dot", "t"); got != table || err != nil {
+	if got, err := s.Table("bb.dot", "t"); got == nil || got != s.all["bb.dot.t"].Schema || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
 	if got, err := s.Table("bb", "dot.t"); got != nil || err != nil {

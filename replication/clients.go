@@ -30,7 +30,7 @@ type clients struct {
 
 func newClients(n *Node) *clients {
 	return &clients{
-		n: n, commands: commandTable(n.c.Commands), all: map[int64]*session{},
+		n: n, commands: commandTable(n.c.Commands, n.c.AdminSubcommands), all: map[int64]*session{},
 		slowAfter: slowReplyAfter,
 	}
 }

@@ -126,7 +126,7 @@ func nodeCommands() []command {
 
 // commandTable returns the rows of all commands by upper-case name: those of the keyspace, over
 // them those of the owner, and over both those of the node.
-func commandTable(owner map[string]Handler) map[string]*command {
+func commandTable(owner map[string]Handler, admin map[string][]string) map[string]*command {
 	table := map[string]*command{}
 	for name, row := range keyspace.All() {
 		kind := writeCommand
@@ -140,6 +140,7 @@ func commandTable(owner map[string]Handler) map[string]*command {
 	for name, handler := range owner {
 		table[name] = &command{
 			name: strings.ToLower(name), kind: ownerCommand, arity: -1, handler: handler,
+			admin: subcommands(admin[name]...),
 		}
 	}
 	for _, c := range nodeCommands() {

@@ -16,6 +16,7 @@ type Node struct {
 	term     replication.Term // of the last Load
 	encoder  *Encoder
 	buffer   []byte
+	reply    []byte // buffer of Read
 	// complete is the last value given to the node's SetComplete since Load; nil if none was.
 	complete *bool
 }

@@ -47,7 +47,7 @@ func (e *CorruptStateError) Error() string {
 		piece = fmt.Sprintf("piece %q of ", e.Piece)
 	}
 	return fmt.Sprintf("read %s%s: %s; this key is Rowfall's own: "+
-		"take the data from a replica or a backup, or start again with --from snapshot",
+		"take the data from a replica or a backup, or start again with --from snapshot --replace",
 		piece, e.Key, e.Fault)
 }
 

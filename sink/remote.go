@@ -73,6 +73,20 @@ func (r *Remote) Info(ctx context.Context, section string) (string, error) {
 	return text, nil
 }
 
+// Do executes a command and returns its reply: a string, an int64, nil or a []any of such. An error
+// reply is returned as an error.
+func (r *Remote) Do(ctx context.Context, command ...string) (any, error) {
+	args := make([]any, len(command))
+	for i, word := range command {
+		args[i] = word
+	}
+	reply, err := r.client.Do(ctx, args...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("send %s to %s: %w", command[0], r.addr, err)
+	}
+	return reply, nil
+}
+
 // scanBatch is the number of keys that one SCAN requests.
 const scanBatch = 1000
 

@@ -43,6 +43,7 @@ func Positions(ks *keyspace.Keyspace) map[string]map[string]string {
 //
 //	"" --first unit--> snapshot --every table complete--> streaming
 //	streaming --rewind--> replaying --old head passed--> streaming
+//	streaming --from snapshot--> rebuilding --every table complete--> streaming
 type Phase uint8
 
 const (
@@ -54,9 +55,11 @@ const (
 	Streaming
 	// Replaying means that transactions are applied again, because --from moved the position back.
 	Replaying
+	// Rebuilding means that every table is read again, while the data serve.
+	Rebuilding
 )
 
-var phaseNames = [...]string{"", "snapshot", "streaming", "replaying"}
+var phaseNames = [...]string{"", "snapshot", "streaming", "replaying", "rebuilding"}
 
 // String returns the phase as the position hash spells it.
 func (p Phase) String() string {
@@ -73,7 +76,7 @@ func ParsePhase(s string) (Phase, error) {
 			return Phase(i), nil
 		}
 	}
-	return Empty, fmt.Errorf("parse state %q: want snapshot, streaming or replaying", s)
+	return Empty, fmt.Errorf("parse state %q: want snapshot, streaming, replaying or rebuilding", s)
 }
 
 // Progress is the position of a pipeline's data and their phase. Every unit writes it to the
@@ -93,10 +96,23 @@ type Progress struct {
 	// Row counts the applied row changes of mapped tables in the split transaction. A resume with
 	// the same mapping skips the same number. Rows of other tables are not decoded or counted.
 	Row int
+	// Rebuilding and Quarantined are the tables whose rows are being read again, and those whose
+	// changes are not applied. Gaps are the stretches of the source that were passed over. Each is
+	// a JSON array, or empty for none.
+	Rebuilding, Quarantined, Gaps string
+}
+
+// lists returns the fields of p that are JSON arrays, in their fixed order.
+func (p *Progress) lists() [3]field {
+	return [3]field{
+		{"rebuilding", p.Rebuilding}, {"quarantined", p.Quarantined}, {"gaps", p.Gaps},
+	}
 }
 
 // ownFields are the fields of a position hash besides those of its Position.
-var ownFields = []string{"server", "time", "state", "partial", "row"}
+var ownFields = []string{
+	"server", "time", "state", "partial", "row", "rebuilding", "quarantined", "gaps",
+}
 
 // ParseProgress parses the fields of a position hash. An error names the field.
 func ParseProgress(fields map[string]string) (Progress, error) {
@@ -110,6 +126,7 @@ func ParseProgress(fields map[string]string) (Progress, error) {
 		}
 	}
 	p.Server = fields["server"]
+	p.Rebuilding, p.Quarantined, p.Gaps = fields["rebuilding"], fields["quarantined"], fields["gaps"]
 	if p.Phase, err = ParsePhase(fields["state"]); err != nil {
 		return p, err
 	}

@@ -84,7 +84,7 @@ func (e *Encoder) Load(ks *keyspace.Keyspace) (State, error) {
 		p, err := ParseProgress(fields)
 		if err != nil {
 			return State{Foreign: true}, fmt.Errorf("read %s: %w; this key is Rowfall's own: "+
-				"start again with --from snapshot", e.key, err)
+				"start again with --from snapshot --replace", e.key, err)
 		}
 		s.Progress = p
 	}
@@ -165,11 +165,17 @@ func (e *Encoder) Reset() { e.writeAll = true }
 // appendPosition appends the commands that write the position.
 func (e *Encoder) appendPosition(dst []byte, p *Progress) []byte {
 	var (
-		fields [5]field
+		fields [8]field
 		stale  []string
 	)
 	if p.Partial == 0 && (e.writeAll || e.last.Partial > 0) {
 		stale = []string{"partial", "row"}
+	}
+	old, now := e.last.lists(), p.lists()
+	for i, f := range now {
+		if f.value == "" && (e.writeAll || old[i].value != "") {
+			stale = append(stale, f.name)
+		}
 	}
 	if e.writeAll {
 		dst = resp.AppendCommand(dst, "HSET", registryKey, e.name, formatChecked)
@@ -224,6 +230,12 @@ func (e *Encoder) changedFields(out []field, p *Progress) []field {
 	if p.Partial > 0 {
 		out = append(out,
 			field{"partial", strconv.Itoa(p.Partial)}, field{"row", strconv.Itoa(p.Row)})
+	}
+	old := l.lists()
+	for i, f := range p.lists() {
+		if f.value != "" && (e.writeAll || f.value != old[i].value) {
+			out = append(out, f)
+		}
 	}
 	return out
 }

@@ -171,7 +171,7 @@ func TestPositionOnTheWire(t *testing.T) {
 			progress(t, set(5), "binlog.000001", 100), false,
 			"\nHSET rowfall:state::pipelines shop v2 " + hset + "gtid " + set(5) +
 				" file binlog.000001 offset 100 server server-a time 100000 state streaming " +
-				"\nHDEL rowfall:position:shop partial row ",
+				"\nHDEL rowfall:position:shop partial row rebuilding quarantined gaps ",
 		},
 		{progress(t, set(5), "binlog.000001", 100), false, ""},
 		{
@@ -189,7 +189,7 @@ func TestPositionOnTheWire(t *testing.T) {
 			progress(t, "", "binlog.000002", 400), true,
 			"\nFLUSHALL \nHSET rowfall:state::pipelines shop v2 " + hset + "gtid " +
 				" file binlog.000002 offset 400 server server-a time 400000 state streaming " +
-				"\nHDEL rowfall:position:shop partial row ",
+				"\nHDEL rowfall:position:shop partial row rebuilding quarantined gaps ",
 		},
 	} {
 		u := sink.Unit{Progress: step.progress, Flush: step.flush}

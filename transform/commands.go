@@ -44,6 +44,15 @@ const (
 
 var errTooLong = errors.New("is larger than 512 MiB, the most that Redis accepts")
 
+// Append appends a command with its arguments.
+func (u *Commands) Append(command ...[]byte) {
+	u.Count++
+	u.Bytes = resp.AppendArray(u.Bytes, len(command))
+	for _, arg := range command {
+		u.appendBulk(arg)
+	}
+}
+
 // startCommand appends the header of a command and its verb. n counts the arguments that belong to
 // the command, the verb included; the caller appends the other n-1 as bulk strings.
 func (u *Commands) startCommand(n int, verb string) {

@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"rowfall/binlog"
@@ -10,8 +11,10 @@ import (
 // Expectation is what the sink must hold for one output of a row. Its slices are valid until visit
 // returns.
 type Expectation struct {
-	Kind OutputKind
-	Key  []byte
+	// Output is the index of the output, less than Plan.Outputs.
+	Output int
+	Kind   OutputKind
+	Key    []byte
 	// Pairs is field, value, field, value... of a hash: the whole row, or the row's field of a hash
 	// that rows share.
 	Pairs [][]byte
@@ -19,6 +22,20 @@ type Expectation struct {
 	Value []byte
 	// Member is the row's member of a set or sorted set, Score the score of the latter as text.
 	Member, Score []byte
+	// hasField is set if Pairs is a field of a hash that rows share.
+	hasField bool
+}
+
+// HasField reports whether Pairs is one field of a hash that rows share, and not a whole hash.
+func (e *Expectation) HasField() bool { return e.hasField }
+
+// Location returns the place of the expected value.
+func (e *Expectation) Location() Location {
+	at := Location{Output: e.Output, Key: e.Key, Member: e.Member}
+	if e.hasField {
+		at.Member = e.Pairs[0]
+	}
+	return at
 }
 
 // Expect calls visit for each output that writes the row, with what Append writes for the output.
@@ -53,7 +70,7 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 			return fmt.Errorf("read back own command: %w", err)
 		}
 		p.scratch.args = args
-		if err := visit(o.expectation(args)); err != nil {
+		if err := visit(o.expectation(i, args)); err != nil {
 			return err
 		}
 	}
@@ -61,11 +78,11 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 }
 
 // expectation returns what the sink holds after the one command that an insert makes of o.
-func (o *output) expectation(args [][]byte) Expectation {
-	e := Expectation{Kind: o.kind, Key: args[1]}
+func (o *output) expectation(index int, args [][]byte) Expectation {
+	e := Expectation{Output: index, Kind: o.kind, Key: args[1]}
 	switch o.kind {
 	case Hash:
-		e.Pairs = args[2:]
+		e.Pairs, e.hasField = args[2:], o.member != nil
 	case Set:
 		e.Member = args[2]
 	case SortedSet:
@@ -74,4 +91,66 @@ func (o *output) expectation(args [][]byte) Expectation {
 		e.Value = args[2]
 	}
 	return e
+}
+
+// AppendTo appends the expectation in a form that ParseExpectation reads, so that a chunk of rows
+// can be kept as bytes until it is compared.
+func (e *Expectation) AppendTo(dst []byte) []byte {
+	dst = append(dst, byte(e.Kind), 0)
+	if e.hasField {
+		dst[len(dst)-1] = 1
+	}
+	dst = binary.AppendUvarint(dst, uint64(e.Output))
+	dst = appendBytes(dst, e.Key)
+	switch e.Kind {
+	case Hash:
+		dst = binary.AppendUvarint(dst, uint64(len(e.Pairs)))
+		for _, b := range e.Pairs {
+			dst = appendBytes(dst, b)
+		}
+	case Set:
+		dst = appendBytes(dst, e.Member)
+	case SortedSet:
+		dst = appendBytes(appendBytes(dst, e.Member), e.Score)
+	default:
+		dst = appendBytes(dst, e.Value)
+	}
+	return dst
+}
+
+func appendBytes(dst, b []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+}
+
+// ParseExpectation reads what AppendTo appended in this process, from the start of b, into e. It
+// returns the bytes behind. The slices of e are parts of b; Pairs is reused.
+func ParseExpectation(e *Expectation, b []byte) (rest []byte) {
+	*e = Expectation{Kind: OutputKind(b[0]), hasField: b[1] == 1, Pairs: e.Pairs[:0]}
+	b = b[2:]
+	number := func() uint64 {
+		v, n := binary.Uvarint(b)
+		b = b[n:]
+		return v
+	}
+	text := func() []byte {
+		n := number()
+		t := b[:n:n]
+		b = b[n:]
+		return t
+	}
+	e.Output = int(number())
+	e.Key = text()
+	switch e.Kind {
+	case Hash:
+		for range number() {
+			e.Pairs = append(e.Pairs, text())
+		}
+	case Set:
+		e.Member = text()
+	case SortedSet:
+		e.Member, e.Score = text(), text()
+	default:
+		e.Value = text()
+	}
+	return b
 }

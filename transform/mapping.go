@@ -32,6 +32,13 @@ type TableRule struct {
 	// the table, which the server does not log. It does not change the commands of a row, so it is
 	// not part of the stored mapping.
 	IgnoreCascades bool `json:"-"`
+	// OnTruncate, OnDrop, OnAlter and OnError say what happens to the sink's data of the table when
+	// rows go or change without row events, and when a change cannot be applied. They do not change
+	// the commands of a row either.
+	OnTruncate OnRemoval `json:"-"`
+	OnDrop     OnRemoval `json:"-"`
+	OnAlter    OnAlter   `json:"-"`
+	OnError    OnError   `json:"-"`
 	// Where is the expression that a row must satisfy to be written; empty accepts every row.
 	Where   string
 	Columns Columns
@@ -122,3 +129,39 @@ type Output struct {
 	Path string
 	Line int
 }
+
+// OnRemoval is what happens to the keys of a table that was truncated, dropped or renamed.
+type OnRemoval uint8
+
+const (
+	// RemoveKeys removes the keys of the table's rows.
+	RemoveKeys OnRemoval = iota
+	// KeepKeys leaves them.
+	KeepKeys
+	// StopAtRemoval stops the pipeline.
+	StopAtRemoval
+)
+
+// OnAlter is what happens after an ALTER that changes values or rows without row events.
+type OnAlter uint8
+
+const (
+	// Reconcile reads the table again while its old keys serve.
+	Reconcile OnAlter = iota
+	// IgnoreAlter leaves the keys as they are.
+	IgnoreAlter
+	// QuarantineAtAlter puts the table into quarantine.
+	QuarantineAtAlter
+	// StopAtAlter stops the pipeline.
+	StopAtAlter
+)
+
+// OnError is what happens if a change of the table cannot be applied.
+type OnError uint8
+
+const (
+	// Quarantine stops to apply changes of the table.
+	Quarantine OnError = iota
+	// StopAtError stops the pipeline.
+	StopAtError
+)

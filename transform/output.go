@@ -40,6 +40,10 @@ type location struct {
 	key, member []byte
 }
 
+func (l location) equal(o location) bool {
+	return bytes.Equal(l.key, o.key) && bytes.Equal(l.member, o.member)
+}
+
 // image is one side of a change as an output sees it.
 type image struct {
 	location
@@ -64,8 +68,7 @@ func (o *output) append(u *Commands, s *scratch, ch *rowChange) error {
 			return err
 		}
 	}
-	moved := oldImage.present && newImage.present &&
-		(!bytes.Equal(oldImage.key, newImage.key) || !bytes.Equal(oldImage.member, newImage.member))
+	moved := oldImage.present && newImage.present && !oldImage.equal(newImage.location)
 	if oldImage.present && (!newImage.present || moved) {
 		o.remove(u, oldImage.location)
 	}
@@ -76,6 +79,34 @@ func (o *output) append(u *Commands, s *scratch, ch *rowChange) error {
 		return o.update(u, s, ch, newImage.location)
 	}
 	return o.put(u, s, ch.new, newImage.location, ch.mode == FullRow)
+}
+
+// replace appends the commands of a change in mode Replace. r is the row to write; nil if there is
+// none, or if `where` rejects it.
+func (o *output) replace(u *Commands, s *scratch, c *binlog.Change, r *binlog.Row) error {
+	var removed location
+	for _, old := range [...]*binlog.Row{c.Before, c.After} {
+		var at image
+		if old == nil {
+			continue
+		}
+		if err := o.locateOld(s, old, &at); err != nil {
+			return err
+		}
+		if !at.present || removed.key != nil && removed.equal(at.location) {
+			continue
+		}
+		o.remove(u, at.location)
+		removed = location{bytes.Clone(at.key), bytes.Clone(at.member)}
+	}
+	if r == nil {
+		return nil
+	}
+	var at image
+	if err := o.locateNew(s, r, &at); err != nil || !at.present {
+		return err
+	}
+	return o.put(u, s, r, at.location, false)
 }
 
 var (
@@ -125,6 +156,9 @@ func (o *output) locateOld(s *scratch, r *binlog.Row, i *image) error {
 		return nil
 	}
 	err := o.locate(&s.oldLocation, r, &i.location)
+	if errors.Is(err, errTooLong) || errors.As(err, new(*template.FilterError)) {
+		return nil
+	}
 	i.present = !o.isReserved(i.key)
 	return err
 }

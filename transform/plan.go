@@ -69,15 +69,16 @@ const (
 	// Delta assumes that the sink holds the complete row before the change. The commands write the
 	// difference.
 	Delta
+	// Replace assumes not even that the sink's data fit the plan: a row may have fields of columns
+	// that are gone, or be written although `where` rejects it. The commands remove whatever is at
+	// the locations of both images, and write the new row.
+	Replace
 )
 
-// String returns "full row" or "delta".
-func (m Mode) String() string {
-	if m == Delta {
-		return "delta"
-	}
-	return "full row"
-}
+var modeNames = [...]string{FullRow: "full row", Delta: "delta", Replace: "replace"}
+
+// String returns "full row", "delta" or "replace".
+func (m Mode) String() string { return modeNames[m] }
 
 // rowChange is a change as the outputs of a plan see it.
 type rowChange struct {
@@ -168,7 +169,13 @@ func (p *Plan) append(u *Commands, c *binlog.Change, m Mode) error {
 	}
 	for i := range p.outputs {
 		o := &p.outputs[i]
-		if err := o.append(u, &p.scratch, &ch); err != nil {
+		var err error
+		if m == Replace {
+			err = o.replace(u, &p.scratch, c, ch.new)
+		} else {
+			err = o.append(u, &p.scratch, &ch)
+		}
+		if err != nil {
 			return p.rowError(row, o.path, err)
 		}
 	}

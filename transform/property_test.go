@@ -204,7 +204,7 @@ func TestHistory(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := &script{rng: rand.New(rand.NewPCG(seed, uint64(i))), rows: map[string][][]byte{}}
-			full, delta := model{}, model{}
+			full, delta, replaced := model{}, model{}, model{}
 			var history []*binlog.Change
 			for range 80 {
 				before, after := s.step()
@@ -223,6 +223,7 @@ func TestHistory(t *testing.T) {
 				history = append(history, c)
 				play(t, p, full, c, transform.FullRow)
 				play(t, p, delta, c, transform.Delta)
+				play(t, p, replaced, c, transform.Replace)
 			}
 			want := expected(t, p, s.rows).String()
 			if got := full.String(); got != want {
@@ -231,6 +232,10 @@ func TestHistory(t *testing.T) {
 			if got := delta.String(); got != want {
 				t.Fatalf("mapping %d seed %d, delta:\n%s\nwant:\n%s", i, seed, got, want)
 			}
+			if got := replaced.String(); got != want {
+				t.Fatalf("mapping %d seed %d, replace:\n%s\nwant:\n%s", i, seed, got, want)
+			}
+			playOverStale(t, p, mapping, s.rows, want)
 			for _, c := range history[s.rng.IntN(len(history)):] {
 				play(t, p, full, c, transform.FullRow)
 			}
@@ -238,6 +243,33 @@ func TestHistory(t *testing.T) {
 				t.Fatalf("mapping %d seed %d, replayed:\n%s\nwant:\n%s", i, seed, got, want)
 			}
 		}
+	}
+}
+
+// playOverStale replaces rows over the data of another plan: one without `where`, whose hashes have
+// a field more.
+func playOverStale(
+	t *testing.T, p *transform.Plan, mapping string, rows map[string][][]byte, want string,
+) {
+	t.Helper()
+	other := strings.Replace(mapping, "  where: (x ?? 0) > 1\n", "", 1)
+	old, err := transform.Compile(parseMapping(t, other), p.Table())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := expected(t, old, rows)
+	for key, e := range m {
+		if e.kind == "hash" && !strings.HasPrefix(key, "fields:") {
+			e.content["gone"] = "1"
+		}
+	}
+	for _, cells := range rows {
+		row := textRow(p.Table(), cells)
+		c := &binlog.Change{Table: p.Table(), Op: binlog.Update, Before: row, After: row}
+		play(t, p, m, c, transform.Replace)
+	}
+	if got := m.String(); got != want {
+		t.Fatalf("mapping %q over stale data:\n%s\nwant:\n%s", mapping, got, want)
 	}
 }
 

@@ -70,6 +70,9 @@ func newHarness(t *testing.T, su setup, db *servers.Database) *harness {
 // tables are the mapped tables by full name.
 type tables map[string]*binlog.Table
 
+// Mismatch ends the parsing.
+func (ts tables) Mismatch(_ *binlog.Table, reason error) error { return reason }
+
 func (ts tables) Table(database, name string) (*binlog.Table, error) {
 	return ts[database+"."+name], nil
 }

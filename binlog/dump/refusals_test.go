@@ -66,17 +66,6 @@ func testRefusals(t *testing.T, f *harness) {
 			mysql.MariaDB,
 		},
 		{
-			"charset",
-			[]string{
-				"CREATE TABLE shop.`я` (id INT)",
-				"SET NAMES cp1251",
-				"TRUNCATE shop.`\xff`",
-				"SET NAMES utf8mb4",
-			},
-			[]string{"cp1251", "utf8mb4"},
-			0,
-		},
-		{
 			"json",
 			[]string{
 				"SET SESSION binlog_row_value_options='PARTIAL_JSON'",

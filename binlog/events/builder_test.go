@@ -134,6 +134,9 @@ type oneTable struct {
 	lookups int
 }
 
+// Mismatch ends the parsing.
+func (o *oneTable) Mismatch(_ *binlog.Table, reason error) error { return reason }
+
 func (o *oneTable) Table(_, name string) (*binlog.Table, error) {
 	o.lookups++
 	if name != o.table.Name {

@@ -1,7 +1,5 @@
 package events
 
-import "rowfall/binlog"
-
 // collations holds, for each character set, the ranges (first, last) of its collation ids. MySQL
 // and MariaDB agree on these ids.
 var collations = map[string][][2]uint64{
@@ -73,61 +71,4 @@ func charsetOf(collation uint64) string {
 		}
 	}
 	return ""
-}
-
-// clientCollation returns the id of the client's collation (character_set_client) from the status
-// variables of a QUERY_EVENT, or 0 if it is absent. Servers write it near the front, so the
-// variables after it are not read.
-func clientCollation(vars []byte) uint64 {
-	c := cursor{b: vars}
-	for len(c.b) > 0 && !c.truncated {
-		switch c.byte() {
-		case 0, 3: // flags, auto_increment
-			c.bytes(4)
-		case 1: // sql_mode
-			c.bytes(8)
-		case 2: // catalog as old servers write it, with a zero byte
-			c.bytes(uint64(c.byte()) + 1)
-		case 5, 6: // time zone, catalog
-			c.bytes(uint64(c.byte()))
-		case 4: // collations: client, connection, server
-			return uint64(c.uint16())
-		default:
-			return 0
-		}
-	}
-	return 0
-}
-
-// utf8Text returns a statement's text as UTF-8. Servers log it in the client's character set. Only
-// UTF-8, ASCII and latin1 can be converted.
-func utf8Text(text, vars []byte) ([]byte, error) {
-	if isASCII(text) {
-		return text, nil
-	}
-	collation := clientCollation(vars)
-	switch charset := charsetOf(collation); {
-	case collation == 0,
-		charset == "utf8mb4",
-		charset == "utf8mb3",
-		charset == "binary",
-		charset == "ascii":
-		return text, nil
-	case charset == "latin1":
-		return binlog.AppendLatin1(nil, text), nil
-	case charset == "":
-		return nil, reject(
-			"statement %q is written with collation %d, which is not known to Rowfall; "+
-				"please report it",
-			binlog.Clip(text, maxQuoted),
-			collation,
-		)
-	default:
-		return nil, reject("statement %q is written in character set %s, which is not supported, "+
-			"so the table names in it cannot be read; "+
-			"run such statements after SET NAMES utf8mb4, and start again with --from a later "+
-			"position, "+
-			"or with --from snapshot if it changes a mapped table",
-			binlog.Clip(text, maxQuoted), charset)
-	}
 }

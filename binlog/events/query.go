@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"unicode/utf8"
 
 	"rowfall/binlog"
 	"rowfall/binlog/sqltext"
@@ -48,7 +49,8 @@ type queryEventBody struct {
 	text  []byte
 	class class
 	// rest scans what follows the statement's first keyword.
-	rest sqltext.Scanner
+	rest    sqltext.Scanner
+	session binlog.Session
 }
 
 // parseQuery reads a QUERY_EVENT and classifies its statement.
@@ -77,11 +79,15 @@ func (p *Parser) parseQuery(h header, body []byte) (q queryEventBody, err error)
 	}
 	switch q.class {
 	case classDefinition, classAnalyze, classOther:
-		text, err := utf8Text(q.text, statusVars)
-		if err != nil && !p.discarding() {
-			return q, err
+		vars := parseStatusVars(statusVars)
+		q.session = vars.session
+		collation := vars.clientCollation
+		if isGenerated(q.text) {
+			collation = 0
 		}
-		q.text = text
+		exact := false
+		q.text, exact = utf8Text(q.text, collation)
+		q.session.IsTextInexact = !exact
 	}
 	return q, nil
 }
@@ -102,6 +108,13 @@ func (q *queryEventBody) classify() {
 			q.class = classRows // MariaDB executes the statement that follows ANALYZE
 		}
 	}
+}
+
+// isGenerated reports whether the server has written the text of a CREATE TABLE ... SELECT itself:
+// it does so in UTF-8, whatever the client's character set. MySQL 8 ends the text with START
+// TRANSACTION. MariaDB and older MySQL end it with the table's options, and every name is quoted.
+func isGenerated(text []byte) bool {
+	return bytes.HasPrefix(text, []byte("CREATE TABLE `")) && utf8.Valid(text)
 }
 
 // postHeaderLength returns the length of the post-header of an event type, in bytes, as the last
@@ -170,7 +183,7 @@ func (p *Parser) statement(h header, q queryEventBody) *binlog.Event {
 	ev := p.emit(p.history.visibleKind(binlog.Statement, &p.transaction), p.time(h))
 	ev.InTransaction = inTransaction
 	if !p.discarding() {
-		ev.Database, ev.SQL = string(q.database), string(q.text)
+		ev.Database, ev.SQL, ev.Session = string(q.database), string(q.text), q.session
 	}
 	return ev
 }

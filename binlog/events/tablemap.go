@@ -19,6 +19,10 @@ type Tables interface {
 	// parser calls it once per version of the table that it meets in the binlog (see
 	// Parser.Forget); the schema must fit that version. An error ends the parsing.
 	Table(database, name string) (*binlog.Table, error)
+	// Mismatch reports that a table map does not fit the schema that Table has returned: the table
+	// was altered by a statement that is not in the binlog. If Mismatch returns nil, the rows of
+	// this version are skipped; otherwise its error ends the parsing.
+	Mismatch(t *binlog.Table, reason error) error
 }
 
 // tableVersion is the content of one table map: the table as it was when its rows were logged. It
@@ -97,17 +101,20 @@ func (m *tableMaps) compile(raw []byte) (*tableVersion, error) {
 	if t == nil {
 		return v, nil
 	}
-	if v.layout, err = binlog.NewImageLayout(t, types, meta); err != nil {
-		return nil, withTable(t.FullName(), reject("read table map of %s: %w", t.FullName(), err))
+	layout, err := binlog.NewImageLayout(t, types, meta)
+	if err == nil {
+		err = m.verifyMetadata(t, types, meta, c.b)
 	}
-	if err = m.verifyMetadata(t, types, meta, c.b); errors.Is(err, errTruncated) {
+	if errors.Is(err, errTruncated) {
 		return nil, err
-	} else if err != nil {
-		return nil, withTable(t.FullName(), reject(
-			"table %s differs from the table that the binlog was written for: %w; "+
-				"it was altered since then, or by statements that are not in the binlog; "+
-				"start again with --from snapshot", t.FullName(), err))
 	}
+	if err != nil {
+		return v, m.tables.Mismatch(t, withTable(t.FullName(), reject(
+			"table %s differs from the table that the binlog was written for: %w; "+
+				"it was altered by a statement that is not in the binlog",
+			t.FullName(), err)))
+	}
+	v.layout = layout
 	return v, nil
 }
 

@@ -160,6 +160,7 @@ func testChunks(t *testing.T, s server) {
 				t.Fatal(err)
 			}
 			readAgain(t, c, table)
+			readMatching(t, c, table)
 			want := rows(t, c, "SELECT COUNT(*), @@sql_mode FROM shop.chunk_"+name)
 			for _, limit := range []int{1, 2, 3} { // each row is the last of a chunk
 				got := readAll(t, c, table, limit)

@@ -37,6 +37,16 @@ var enginesNotFollowed = map[string]string{
 	"NDBINFO":            "its engine NDBINFO logs no rows",
 }
 
+// EngineNotFollowed returns why tables of an engine cannot be followed, empty if they can. The name
+// may be in any case; empty is the server's default engine.
+func EngineNotFollowed(engine string) string {
+	engine = strings.ToUpper(engine)
+	if engine == "MERGE" {
+		engine = "MRG_MYISAM"
+	}
+	return enginesNotFollowed[engine]
+}
+
 func elsewhere(engine string) string {
 	return "its engine " + engine + " stores the rows elsewhere, " +
 		"where they change without being logged"

@@ -101,9 +101,11 @@ func TestServers(t *testing.T) {
 	each(t, func(t *testing.T, s server) {
 		exec(t, s.dial(t), "CREATE DATABASE shop CHARACTER SET utf8mb4")
 		t.Run("tables", func(t *testing.T) { testTables(t, s) })
+		t.Run("definitions", func(t *testing.T) { testDefinitions(t, s) })
 		t.Run("engines", func(t *testing.T) { testEngines(t, s) })
 		t.Run("foreign keys", func(t *testing.T) { testForeignKeys(t, s) })
 		t.Run("chunks", func(t *testing.T) { testChunks(t, s) })
+		t.Run("no such value", func(t *testing.T) { testNoSuchValue(t, s) })
 		t.Run("index", func(t *testing.T) { testIndex(t, s) })
 		t.Run("bracket", func(t *testing.T) { testBracket(t, s) })
 		t.Run("cancel", func(t *testing.T) { testCancel(t, s) })

@@ -12,17 +12,24 @@ type Token struct {
 
 // Scanner cuts SQL text into Tokens without allocating. The zero value is at the end of an empty
 // text.
-type Scanner struct{ rest []byte }
+type Scanner struct {
+	rest         []byte
+	dialect      Dialect
+	unterminated bool
+}
 
-// NewScanner returns a Scanner of a text, which it borrows.
+// NewScanner returns a Scanner of a text, which it borrows. The text is read in the zero Dialect.
 func NewScanner(sql []byte) Scanner { return Scanner{rest: sql} }
+
+// Unterminated reports whether a quote or comment without its end was met.
+func (s *Scanner) Unterminated() bool { return s.unterminated }
 
 // Rest returns the text after the last Token, white space and comments included.
 func (s *Scanner) Rest() []byte { return s.rest }
 
 // Next returns the next Token, or false at the end of the text. White space and comments are
-// skipped; of a comment that servers execute (/*! ... */ and MariaDB's /*M! ... */) only its
-// marks are. A quote or comment without its end reaches to the end of the text.
+// skipped. Of a comment that the dialect's server executes (/*! ... */ and MariaDB's /*M! ... */),
+// only the marks are skipped. A quote or comment without its end reaches to the end of the text.
 func (s *Scanner) Next() (Token, bool) {
 	s.skipBlank()
 	if len(s.rest) == 0 {
@@ -31,7 +38,7 @@ func (s *Scanner) Next() (Token, bool) {
 	n, quoted := 1, false
 	switch c := s.rest[0]; {
 	case c == '`' || c == '"' || c == '\'':
-		n, quoted = quotedLength(s.rest), true
+		n, quoted = s.quotedLength(), true
 	case isWordByte(c):
 		for n < len(s.rest) && isWordByte(s.rest[n]) {
 			n++
@@ -53,11 +60,16 @@ func (s *Scanner) skipBlank() {
 			s.rest = after(b, "\n")
 		case hasPrefix(b, "/*!"), hasPrefix(b, "/*M!"):
 			b = b[bytes.IndexByte(b, '!')+1:]
-			s.rest = bytes.TrimLeft(b, "0123456789") // the least version that executes it
+			digits, version := commentVersion(b)
+			if s.dialect.executes(s.rest[2] == 'M', version) {
+				s.rest = b[digits:]
+			} else {
+				s.skipComment(b)
+			}
 		case hasPrefix(b, "*/"):
 			s.rest = b[2:]
 		case hasPrefix(b, "/*"):
-			s.rest = after(b[2:], "*/")
+			s.skipComment(b[2:])
 		default:
 			return
 		}
@@ -89,12 +101,20 @@ func after(b []byte, end string) []byte {
 	return nil
 }
 
-// quotedLength returns the length of the quoted text at the start of b, quotes included.
-func quotedLength(b []byte) int {
+// skipComment skips the rest of a comment; b is the text behind its opening mark.
+func (s *Scanner) skipComment(b []byte) {
+	s.rest = after(b, "*/")
+	s.unterminated = s.unterminated || s.rest == nil
+}
+
+// quotedLength returns the length of the quoted text at the start of the rest, quotes included.
+func (s *Scanner) quotedLength() int {
+	b := s.rest
 	quote := b[0]
+	escapes := s.dialect.escapes(quote)
 	for i := 1; i < len(b); i++ {
 		switch {
-		case b[i] == '\\' && quote != '`' && i+1 < len(b):
+		case b[i] == '\\' && escapes && i+1 < len(b):
 			i++
 		case b[i] == quote && i+1 < len(b) && b[i+1] == quote:
 			i++
@@ -102,5 +122,6 @@ func quotedLength(b []byte) int {
 			return i + 1
 		}
 	}
+	s.unterminated = true
 	return len(b)
 }

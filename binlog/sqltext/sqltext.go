@@ -2,8 +2,9 @@
 // GRANTS and SHOW CREATE TABLE. It handles quotes and comments and has no grammar, so a quoted
 // name is never mistaken for a keyword. Its Scanner costs no allocation; Split is more convenient.
 //
-// Text is read as with an empty sql_mode: a double quote begins a string, and a backslash in a
-// string escapes the next character.
+// Split, and a Scanner without a Dialect, read text as with an empty sql_mode: a double quote
+// begins a string, and a backslash in a string escapes the next character. A Dialect reads the text
+// of a session with another sql_mode.
 package sqltext
 
 import "strings"

@@ -71,6 +71,52 @@ func TestScanner(t *testing.T) {
 	}
 }
 
+// The session's sql_mode decides about quotes and escapes, the server's version about comments.
+func TestDialect(t *testing.T) {
+	for _, c := range []struct {
+		dialect sqltext.Dialect
+		sql     string
+		want    string
+	}{
+		{sqltext.Dialect{}, `"a\"b" 'c\n\%' d`, `s:a"b s:c` + "\n" + `\% d`},
+		{sqltext.Dialect{ANSIQuotes: true}, `"a\" "b""c" 'd'`, `n:a\ n:b"c s:d`},
+		{sqltext.Dialect{NoBackslashEscapes: true}, `'a\' "b\" c`, `s:a\ s:b\ c`},
+		{
+			sqltext.Dialect{Version: 80030},
+			"/*!80029 a*/ /*!80031 b*/ /*M!100000 c*/ /*! d*/", "a d",
+		},
+		{sqltext.Dialect{Version: 80030}, "/*!080029 a*/ /*!999999 b*/ /*!123 c*/", "a 123 c"},
+		{
+			sqltext.Dialect{MariaDB: true, Version: 101106},
+			"/*!50100 a*/ /*!80000 b*/ /*M!100301 c*/ /*M!110000 d*/ /*!100000 e*/", "a c e",
+		},
+	} {
+		var got []string
+		s := c.dialect.NewScanner([]byte(c.sql))
+		for token, ok := s.Next(); ok; token, ok = s.Next() {
+			switch {
+			case c.dialect.IsString(token):
+				got = append(got, "s:"+c.dialect.Unquote(token))
+			case token.Quoted:
+				got = append(got, "n:"+c.dialect.Unquote(token))
+			default:
+				got = append(got, string(token.Text))
+			}
+		}
+		if strings.Join(got, " ") != c.want || s.Unterminated() {
+			t.Errorf("%s in %+v is %q, want %s", c.sql, c.dialect, got, c.want)
+		}
+	}
+	for _, sql := range []string{"a 'b", "a `b``", "/* c", "/*!99999 c", "'a\\'"} {
+		s := sqltext.Dialect{Version: 80000}.NewScanner([]byte(sql))
+		for _, ok := s.Next(); ok; _, ok = s.Next() {
+		}
+		if !s.Unterminated() {
+			t.Errorf("%s is taken for complete", sql)
+		}
+	}
+}
+
 // A name in backquotes is one word, whatever characters it holds.
 func FuzzSplit(f *testing.F) {
 	f.Add("a`b", "it's \"c\" -- /* #")

@@ -101,7 +101,8 @@ func newRoot() *cobra.Command {
 		"console or json (default: the pipeline file's setting, else console)")
 	flags.StringVar(&logging.level, "log-level", "",
 		"trace, debug, info, warn or error (default: the pipeline file's setting, else info)")
-	root.AddCommand(newDemo(&logging), newRun(&logging), newNode(&logging), newVersion())
+	root.AddCommand(newDemo(&logging), newRun(&logging), newBackfill(), newJobs(),
+		newNode(&logging), newVersion())
 	return root
 }
 

@@ -17,8 +17,8 @@ import (
 
 func newRun(logging *logFlags) *cobra.Command {
 	var (
-		from string
-		yes  bool
+		from         string
+		replace, yes bool
 	)
 	cmd := &cobra.Command{
 		Use:   "run FILE...",
@@ -33,6 +33,12 @@ func newRun(logging *logFlags) *cobra.Command {
 					return usageError{fmt.Errorf(
 						"--from %q: %w; want snapshot, now, gtid:SET or FILE:OFFSET", from, err)}
 				}
+			}
+			if replace && from != "snapshot" {
+				return usageError{errors.New("--replace belongs to --from snapshot")}
+			}
+			if replace {
+				from = pipelines.FromReplace
 			}
 			configs, err := loadAll(files)
 			if err != nil {
@@ -53,6 +59,8 @@ func newRun(logging *logFlags) *cobra.Command {
 	cmd.Flags().StringVar(&from, "from", "", "rewind or skip: start at this POSITION "+
 		"(snapshot, now, gtid:SET or FILE:OFFSET) instead of the position of the data; "+
 		"asks first on a terminal, elsewhere it needs --yes")
+	cmd.Flags().BoolVar(&replace, "replace", false, "with --from snapshot: remove all data of "+
+		"the node and of its replicas first; needed for data of another mapping or origin")
 	cmd.Flags().BoolVar(&yes, "yes", false, "start --from without asking")
 	return cmd
 }
@@ -61,8 +69,11 @@ func newRun(logging *logFlags) *cobra.Command {
 // the answer is not yes, or if there is no terminal.
 func confirm(from string) error {
 	effect := "moves the position of live data"
-	if from == "snapshot" {
+	switch from {
+	case pipelines.FromReplace:
 		effect = "removes the data of the node, and of its replicas, and reads everything again"
+	case "snapshot":
+		effect = "reads every table again, while the data serve, and removes keys without a row"
 	}
 	if !isTerminal(os.Stdin) {
 		return usageError{fmt.Errorf("--from %s %s; add --yes to confirm", from, effect)}

@@ -137,6 +137,9 @@ type schemas struct {
 	database string
 }
 
+// Mismatch ends the parsing.
+func (s schemas) Mismatch(_ *binlog.Table, reason error) error { return reason }
+
 func (s schemas) Table(database, name string) (*binlog.Table, error) {
 	if database != s.database {
 		return nil, nil

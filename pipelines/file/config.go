@@ -32,6 +32,10 @@ type SourceConfig struct {
 	// FILE:OFFSET.
 	Start    string
 	Backfill BackfillConfig
+	// StopAtReset stops the pipeline if the server has another history than the data, and
+	// StopAtPurge if the server has purged the binlog at the data's position. Otherwise every table
+	// is read again while the data serve.
+	StopAtReset, StopAtPurge bool
 }
 
 // BackfillConfig bounds how fast rows are read by SELECT.

@@ -114,7 +114,14 @@ func TestParseFaults(t *testing.T) {
 			"mask", `"shop.*": {}`, `"shop.*": {columns: {mask: {a: redact}}}`,
 			"mask: is not available in this version",
 		},
-		{"later policy", `"shop.*": {}`, `"shop.*": {on_truncate: delete}`, "want stop"},
+		{
+			"bad policy", `"shop.*": {}`, `"shop.*": {on_truncate: remove}`,
+			"want delete, ignore, stop",
+		},
+		{
+			"later policy", `"shop.*": {}`, `"shop.*": {on_error: dead_letter}`,
+			"dead_letter is not available in this version yet; want quarantine or stop",
+		},
 		{
 			"later cascades", `"shop.*": {}`, `"shop.*": {cascades: reconcile}`,
 			"cascades: reconcile is not available in this version yet; want stop or ignore",

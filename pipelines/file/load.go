@@ -130,6 +130,8 @@ func (c *Config) readMySQL(server value) {
 	id := 0
 	s.get("server_id").read(number{&id, 0, math.MaxUint32})
 	c.Source.ServerID = uint32(id)
+	c.Source.StopAtReset = s.get("on_source_reset").oneOf("stop", "reconcile") == "stop"
+	c.Source.StopAtPurge = s.get("on_purged").oneOf("reconcile", "stop") == "stop"
 	start := s.get("start")
 	start.read(plainText{&c.Source.Start})
 	if c.Source.Start != "snapshot" && c.Source.Start != "now" {
@@ -137,7 +139,7 @@ func (c *Config) readMySQL(server value) {
 			start.errorf("%q: want snapshot, now, gtid:SET or FILE:OFFSET", c.Source.Start)
 		}
 	}
-	s.notYet("read_from", "on_source_reset", "on_purged")
+	s.notYet("read_from")
 	s.rejectUnknown()
 }
 

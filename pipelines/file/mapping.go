@@ -58,11 +58,22 @@ func readRule(v value, pattern string) transform.TableRule {
 	for _, item := range s.get("write").list() {
 		r.Write = append(r.Write, readOutput(item))
 	}
-	// stop is the only policy so far. It is not the documented default of each of these keys.
-	s.get("on_error").oneOf("stop")
-	s.get("on_truncate").oneOf("stop")
-	s.get("on_drop").oneOf("stop")
-	s.get("on_alter").oneOf("stop")
+	onRemoval := map[string]transform.OnRemoval{
+		"delete": transform.RemoveKeys, "ignore": transform.KeepKeys,
+		"stop": transform.StopAtRemoval,
+	}
+	r.OnTruncate = onRemoval[s.get("on_truncate").oneOf("delete", "ignore", "stop")]
+	r.OnDrop = onRemoval[s.get("on_drop").oneOf("delete", "ignore", "stop")]
+	r.OnAlter = map[string]transform.OnAlter{
+		"reconcile": transform.Reconcile, "ignore": transform.IgnoreAlter,
+		"quarantine": transform.QuarantineAtAlter, "stop": transform.StopAtAlter,
+	}[s.get("on_alter").oneOf("reconcile", "ignore", "quarantine", "stop")]
+	if onError := s.get("on_error"); onError.node != nil && onError.node.Value == "dead_letter" {
+		onError.errorf("dead_letter is not available in this version yet; " +
+			"want quarantine or stop")
+	} else if onError.oneOf("quarantine", "stop") == "stop" {
+		r.OnError = transform.StopAtError
+	}
 	switch cascades := s.get("cascades"); {
 	case cascades.node != nil && cascades.node.Value == "reconcile":
 		cascades.errorf("reconcile is not available in this version yet; want stop or ignore")

@@ -21,25 +21,77 @@ const (
 	// PartialPiece holds the evidence of a split transaction while only some of its units are
 	// applied.
 	PartialPiece = "partial"
-	// SchemaPrefix begins the pieces that hold a mapped table's schema as JSON.
+	// DefinitionPrefix begins the pieces that hold a table's definition, a ddl.Schema, as JSON.
+	DefinitionPrefix = "schema:"
+	// SchemaPrefix begins the pieces that hold a mapped table's schema as JSON, as versions without
+	// definitions wrote them.
 	SchemaPrefix = "table:"
-	// BackfillPrefix begins the pieces that hold a Backfill as JSON.
-	BackfillPrefix = "backfill:"
+	// JobPrefix begins the pieces that hold a Job as JSON.
+	JobPrefix = "backfill:"
+	// FaultPrefix begins the pieces that hold the Fault of a table in quarantine as JSON.
+	FaultPrefix = "fault:"
+	// FormerPrefix begins the pieces that hold a table's former definitions as JSON, as long as the
+	// data may have keys that only they explain.
+	FormerPrefix = "former:"
+	// DatabasesPiece holds the default character sets of the databases as JSON.
+	DatabasesPiece = "databases"
 	// UnmappedPrefix begins the pieces that hold the reason why a table that matches the mapping
 	// is not mapped.
 	UnmappedPrefix = "unmapped:"
 )
 
-// Backfill is the progress of a table's initial load.
-type Backfill struct {
+// Job is the progress of the job that reads a table's rows, or that did so last. Its JSON form is
+// stored; the first versions knew Done, Skipped, After and Rows.
+type Job struct {
 	// Done means that the sink holds every row of the table, as of the position.
 	Done bool `json:"done"`
 	// Skipped means that the table is not loaded, because the user started without a load.
 	Skipped bool `json:"skipped,omitempty"`
-	// After is the key of the last loaded row; nil before the first chunk.
+	// After is the key of the last row that was read; nil before the first chunk.
 	After [][]byte `json:"after,omitempty"`
-	// Rows counts the rows loaded so far.
+	// Rows counts the rows read so far.
 	Rows int64 `json:"rows"`
+
+	// ID numbers the jobs of a pipeline from 1; 0 is the initial load.
+	ID int `json:"id,omitempty"`
+	// Reason says why the job runs: "ALTER TABLE: ADD COLUMN".
+	Reason string `json:"reason,omitempty"`
+	// NeedsSchema means that the table's columns are not known. The job reads them first.
+	NeedsSchema bool `json:"needs_schema,omitempty"`
+	// Compare means that the sink may hold rows of the table already. The job writes what differs.
+	// Otherwise it writes all rows.
+	Compare bool `json:"compare,omitempty"`
+	// Sweep is the progress of removing what no row writes, after the rows were read. nil means
+	// that nothing is removed.
+	Sweep *Sweep `json:"sweep,omitempty"`
+}
+
+// Sweep is the progress of a sweep: the removal of keys and members that no row writes.
+type Sweep struct {
+	// Reached is set once all rows were read and the sweep has begun.
+	Reached bool `json:"reached,omitempty"`
+	// Remove is set in the second pass. The first only counts.
+	Remove bool `json:"remove,omitempty"`
+	// Output is the index of the output that is swept.
+	Output int `json:"output,omitempty"`
+	// Checked and Stale count the keys and members of the present pass, and those among them that
+	// no row writes.
+	Checked int64 `json:"checked,omitempty"`
+	Stale   int64 `json:"stale,omitempty"`
+	// Waiting means that the sweep would remove more than half of the table's keys and waits for a
+	// confirmation. Confirmed means that it has been given.
+	Waiting   bool `json:"waiting,omitempty"`
+	Confirmed bool `json:"confirmed,omitempty"`
+}
+
+// Fault is the reason why a table is in quarantine.
+type Fault struct {
+	// Reason names the fault and the remedy.
+	Reason string `json:"reason"`
+	// Position is the text of the position after which the changes of the table are not applied.
+	Position string `json:"position"`
+	// Since is the commit time at that position, in microseconds since 1970; 0 if it is unknown.
+	Since int64 `json:"since,omitempty"`
 }
 
 // storedPosition is the JSON form of a position.

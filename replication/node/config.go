@@ -90,6 +90,9 @@ type Config struct {
 	AssumeReplicas string
 
 	Commands map[string]Handler // extra commands by upper-case name
+	// AdminSubcommands are the subcommands of Commands, by the command's upper-case name, that
+	// change what the node holds. Without a password, only clients of this host may send them.
+	AdminSubcommands map[string][]string
 	// Info appends extra INFO sections, each of "# Name\r\n" and "field:value\r\n" lines.
 	Info   func(dst []byte) []byte
 	Logger zerolog.Logger // one event per state change

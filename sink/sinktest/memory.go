@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rowfall/replication/keyspace"
+	"rowfall/replication/resp"
 	"rowfall/sink"
 )
 
@@ -26,6 +27,7 @@ type Memory struct {
 	mu       sync.Mutex
 	encoder  *sink.Encoder
 	units    []Applied
+	reply    []byte // buffer of Read
 	readOnly bool
 	loaded   bool // since it became writable
 	closed   bool
@@ -118,6 +120,13 @@ func (m *Memory) apply(u *sink.Unit) error {
 	p.Position = p.Position.Clone()
 	m.units = append(m.units, Applied{string(u.Commands.Bytes), p})
 	return nil
+}
+
+// Read executes a read command on the keyspace, see sink.Reader.
+func (m *Memory) Read(_ context.Context, command ...[]byte) (resp.Reply, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return sink.ReadKeyspace(m.Keys, &m.reply, command)
 }
 
 // Execute executes a command that no pipeline has sent.

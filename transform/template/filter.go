@@ -10,27 +10,36 @@ import (
 )
 
 // filter changes the text of a column. run appends the changed form of dst[from:] to dst, and
-// leaves dst[from:] itself in place.
+// leaves dst[from:] itself in place. invert returns the text from which run makes the given one;
+// false if run cannot print that. It is used only where the chain of filters is injective.
 type filter struct {
-	name string
-	run  func(dst []byte, from int) ([]byte, error)
+	name   string
+	run    func(dst []byte, from int) ([]byte, error)
+	invert func(text []byte) ([]byte, bool)
 }
 
+// FilterError is returned if a filter cannot print a value. So no row with this value was ever
+// written, in whatever form the row was read.
+type FilterError struct{ Reason string }
+
+// Error returns the reason.
+func (e *FilterError) Error() string { return e.Reason }
+
 var filters = []filter{
-	{"urlencode", urlencode},
+	{"urlencode", urlencode, decodeURL},
 	{"lower", func(dst []byte, from int) ([]byte, error) {
 		return expression.AppendMapped(dst, dst[from:], unicode.ToLower), nil
-	}},
+	}, unchanged},
 	{"upper", func(dst []byte, from int) ([]byte, error) {
 		return expression.AppendMapped(dst, dst[from:], unicode.ToUpper), nil
-	}},
+	}, unchanged},
 	{"hex", func(dst []byte, from int) ([]byte, error) {
 		return hex.AppendEncode(dst, dst[from:]), nil
-	}},
+	}, decodeHex},
 	{"base64", func(dst []byte, from int) ([]byte, error) {
 		return base64.StdEncoding.AppendEncode(dst, dst[from:]), nil
-	}},
-	{"uuid", uuid},
+	}, decodeBase64},
+	{"uuid", uuid, parseUUID},
 }
 
 // filterNames returns the names of all filters, in the order of the table.
@@ -59,7 +68,7 @@ func urlencode(dst []byte, from int) ([]byte, error) {
 func uuid(dst []byte, from int) ([]byte, error) {
 	b := dst[from:]
 	if len(b) != 16 {
-		return dst, fmt.Errorf("holds %d bytes and |uuid takes exactly 16", len(b))
+		return dst, &FilterError{fmt.Sprintf("holds %d bytes and |uuid takes exactly 16", len(b))}
 	}
 	for i, c := range b {
 		if i == 4 || i == 6 || i == 8 || i == 10 {

@@ -40,6 +40,7 @@ var (
 	anyByte     = byteSet{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
 	letters     = setOf(upperText + lowerText)
 	percent     = setOf("%")
+	escaped     = setOf("%253A") // the bytes of %25 and %3A
 	lowerHex    = setOf(digitText + "abcdef")
 	uuidBytes   = setOf(digitText + "abcdef-")
 	unreserved  = setOf(digitText + upperText + lowerText + "-._~")
@@ -154,6 +155,20 @@ func intersects(x, y []position) bool {
 // the first cannot be found in the text, columns is nil, and left and right are the columns of the
 // two parts. Otherwise left and right are -1.
 func (t *Template) Determines() (columns []int, left, right int) {
+	if left, right = t.ambiguous(); left >= 0 {
+		return nil, left, right
+	}
+	for i := range t.segments {
+		if s := &t.segments[i]; s.column >= 0 && s.injective {
+			columns = append(columns, s.column)
+		}
+	}
+	return columns, -1, -1
+}
+
+// ambiguous returns the columns of two adjacent parts where the end of the first cannot be found
+// in the text; -1 and -1 if there are none.
+func (t *Template) ambiguous() (left, right int) {
 	last := -1
 	for i := range t.segments {
 		s := &t.segments[i]
@@ -165,13 +180,10 @@ func (t *Template) Determines() (columns []int, left, right int) {
 			// that the part cannot contain.
 			l := &t.segments[last]
 			if i == last+1 || l.tail.has(t.segments[last+1].literal[0]) {
-				return nil, l.column, s.column
+				return l.column, s.column
 			}
-		}
-		if s.injective {
-			columns = append(columns, s.column)
 		}
 		last = i
 	}
-	return columns, -1, -1
+	return -1, -1
 }

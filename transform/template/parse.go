@@ -192,8 +192,8 @@ func (sc *Scope) separate(t *Template) {
 		s := &t.segments[i]
 		if s.column >= 0 && s.alphabet.has(':') {
 			s.escape = true
-			s.alphabet = s.alphabet.without(':').union(percent)
-			s.tail = s.tail.without(':').union(percent)
+			s.alphabet = s.alphabet.without(':').union(escaped)
+			s.tail = s.tail.without(':').union(escaped)
 		}
 	}
 }

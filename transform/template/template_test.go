@@ -119,6 +119,7 @@ func TestOverlap(t *testing.T) {
 		{"{s}", "ä{id}", true},
 		{"x{bin|uuid}", "x12-{id}", true},
 		{"x{bin|uuid}", "x12_{id}", false},
+		{"{id}:{at}", "5:2024-05-01 10%3A00%3A00", true},
 	} {
 		a, b := parse(t, c.a, false), parse(t, c.b, false)
 		if got := template.Overlap(a, b); got != c.want {

@@ -1,4 +1,4 @@
-package pipelines
+package jobs
 
 import "time"
 

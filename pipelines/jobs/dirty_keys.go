@@ -1,10 +1,6 @@
-package pipelines
+package jobs
 
 import "iter"
-
-// dirtyKeyBytes limits the memory of a dirtyKeys: one statement may change every row of a table
-// while a chunk of the table is read. A variable for tests.
-var dirtyKeyBytes = 8 << 20
 
 // dirtyKeyCost estimates the memory of a key in a map, besides the key's bytes.
 const dirtyKeyCost = 64
@@ -13,8 +9,8 @@ const dirtyKeyCost = 64
 // Rows with these keys are discarded from the chunk.
 //
 // While the SELECT runs, the chunk's rows are unknown, so every changed key of the table is
-// recorded. When the keys exceed dirtyKeyBytes, they are restricted to the chunk's own rows if
-// those are known by then. Otherwise the set overflows, and the chunk must be read again.
+// recorded. When the keys exceed Config.DirtyKeyBytes, they are restricted to the chunk's own rows
+// if those are known by then. Otherwise the set overflows, and the chunk must be read again.
 type dirtyKeys struct {
 	seen map[string]struct{} // changed keys
 	size int                 // estimated memory of seen

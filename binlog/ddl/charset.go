@@ -1,0 +1,159 @@
+package ddl
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"rowfall/binlog"
+)
+
+// Charset is a character set and one of its collations.
+type Charset struct {
+	// Name is the character set: "utf8mb4". It is "utf8mb3" where servers print "utf8".
+	Name string `json:"n,omitempty"`
+	// Collation is empty for the character set's default collation, which depends on the server.
+	Collation string `json:"c,omitempty"`
+}
+
+// widths holds the most bytes of a character of each character set.
+var widths = map[string]int{
+	"armscii8": 1, "ascii": 1, "big5": 2, "binary": 1, "cp1250": 1, "cp1251": 1, "cp1256": 1,
+	"cp1257": 1, "cp850": 1, "cp852": 1, "cp866": 1, "cp932": 2, "dec8": 1, "eucjpms": 3,
+	"euckr": 2, "gb18030": 4, "gb2312": 2, "gbk": 2, "geostd8": 1, "greek": 1, "hebrew": 1,
+	"hp8": 1, "keybcs2": 1, "koi8r": 1, "koi8u": 1, "latin1": 1, "latin2": 1, "latin5": 1,
+	"latin7": 1, "macce": 1, "macroman": 1, "sjis": 2, "swe7": 1, "tis620": 1, "ucs2": 2,
+	"ujis": 3, "utf16": 4, "utf16le": 4, "utf32": 4, "utf8mb3": 3, "utf8mb4": 4,
+}
+
+// contextual is the beginning of MariaDB's collation names that leave the character set out.
+const contextual = "uca1400_"
+
+// charsetName returns the name of a character set in the form that Charset has.
+func charsetName(name string) (string, error) {
+	name = strings.ToLower(name)
+	if name == "utf8" {
+		name = "utf8mb3"
+	}
+	if widths[name] == 0 {
+		return "", fmt.Errorf("character set %q is not known", name)
+	}
+	return name, nil
+}
+
+// charsetOfCollation returns the character set of a collation. base is the character set for
+// collations whose names leave it out.
+func charsetOfCollation(collation, base string) (Charset, error) {
+	collation = strings.ToLower(collation)
+	if collation == "binary" {
+		return Charset{Name: "binary"}, nil
+	}
+	if strings.HasPrefix(collation, contextual) && base != "" {
+		collation = base + "_" + collation
+	}
+	if rest, found := strings.CutPrefix(collation, "utf8_"); found {
+		collation = "utf8mb3_" + rest
+	}
+	prefix, _, found := strings.Cut(collation, "_")
+	if !found || widths[prefix] == 0 {
+		return Charset{}, fmt.Errorf("collation %q is not known", collation)
+	}
+	return Charset{Name: prefix, Collation: collation}, nil
+}
+
+// charsetClause is the CHARACTER SET and COLLATE of a column, table or database. Empty fields were
+// not written.
+type charsetClause struct {
+	charset, collation string
+	// isDefault is set for CHARACTER SET DEFAULT or COLLATE DEFAULT.
+	isDefault bool
+	// binary is set for the attribute BINARY, which chooses the collation that compares bytes.
+	binary bool
+}
+
+// resolve returns the character set that the clause chooses; base applies where the clause has
+// none.
+func (c *charsetClause) resolve(base Charset) (Charset, error) {
+	chosen := base
+	if c.charset != "" {
+		name, err := charsetName(c.charset)
+		if err != nil {
+			return Charset{}, err
+		}
+		chosen = Charset{Name: name}
+	}
+	switch {
+	case c.collation != "":
+		collation, err := charsetOfCollation(c.collation, chosen.Name)
+		if err != nil {
+			return Charset{}, err
+		}
+		if c.charset != "" && collation.Name != chosen.Name {
+			return Charset{}, fmt.Errorf("collation %q is not one of character set %s",
+				c.collation, chosen.Name)
+		}
+		chosen = collation
+	case c.binary && chosen.Name != "" && chosen.Name != "binary":
+		chosen.Collation = chosen.Name + "_bin"
+	}
+	return chosen, nil
+}
+
+// hasCharset reports whether values of a type have a character set.
+func hasCharset(t dataType) bool {
+	switch binlog.TypeByName(t.base) {
+	case binlog.TypeChar, binlog.TypeVarchar, binlog.TypeText, binlog.TypeEnum, binlog.TypeSet:
+		return true
+	}
+	return false
+}
+
+// normalCharset returns the name of a character set as Charset has it.
+func normalCharset(name string) string {
+	if name == "utf8" {
+		return "utf8mb3"
+	}
+	return name
+}
+
+// spellCharset returns the name of a character set as the server's information_schema has it.
+func (o *Options) spellCharset(name string) string {
+	old := o.MariaDB && o.version() < 100600 || o.mysqlBefore(80029)
+	if name == "utf8mb3" && old {
+		return "utf8"
+	}
+	return name
+}
+
+// convertCharset applies CONVERT TO CHARACTER SET to all columns that have a character set.
+func (a *alteration) convertCharset() error {
+	if !slices.ContainsFunc(a.changes, func(c *Change) bool { return c.Kind == ConvertCharset }) {
+		return nil
+	}
+	cs := a.new.Charset
+	for i := range a.new.Columns {
+		c := &a.new.Columns[i]
+		before := normalCharset(c.Charset)
+		if before == "" || before == "binary" {
+			continue
+		}
+		if cs.Name == "binary" {
+			return fmt.Errorf("column %s is converted to character set binary", c.Name)
+		}
+		t, err := parseSQLType(c.SQLType)
+		if err != nil {
+			return fmt.Errorf("column %s: %w", c.Name, err)
+		}
+		if c.Type == binlog.TypeText && widths[cs.Name] > widths[before] {
+			characters := textSize(c.SQLType) / widths[before]
+			if wider := sizedType(min(characters*widths[cs.Name], 1<<32-1), true); t.base !=
+				"longtext" && textSize(wider) > textSize(t.base) {
+				t.base = wider
+			}
+		}
+		a.o.resolveCharset(&t, cs)
+		c.setType(&t, a.o.spellCharset(cs.Name))
+		c.Collation = cs.Collation
+	}
+	return nil
+}

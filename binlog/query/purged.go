@@ -1,0 +1,44 @@
+package query
+
+import (
+	"context"
+	"fmt"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+)
+
+// IsPurged reports whether the server has purged transactions that follow a position from its
+// binlog, although its history contains the position. isSameServer tells whether the file and
+// offset of the position belong to the server. A server that was reset or replaced is not purged.
+func IsPurged(
+	ctx context.Context, c *mysql.Conn, at binlog.Position, isSameServer bool,
+) (bool, error) {
+	if at.GTID.IsMySQL() {
+		text := stringLiteral(at.GTID.String())
+		r, err := c.Query(ctx, "SELECT GTID_SUBSET("+text+", @@GLOBAL.gtid_executed), "+
+			"GTID_SUBSET(@@GLOBAL.gtid_purged, "+text+")")
+		if err != nil {
+			return false, fmt.Errorf("read which transactions are purged: %w", err)
+		}
+		return string(r.Rows[0][0]) == "1" && string(r.Rows[0][1]) == "0", nil
+	}
+	if at.GTID.IsMariaDB() {
+		missing, err := MissingGTIDs(ctx, c, &at.GTID)
+		if err != nil || !missing.IsZero() {
+			return false, err
+		}
+	}
+	if at.File == "" || !isSameServer {
+		return false, nil
+	}
+	r, err := c.Query(ctx, "SHOW BINARY LOGS")
+	if err != nil {
+		return false, fmt.Errorf("list the binlog files: %w", err)
+	}
+	if len(r.Rows) == 0 {
+		return false, nil
+	}
+	oldest := binlog.Position{File: string(r.Rows[0][0]), Offset: at.Offset}
+	return at.CompareFile(oldest) < 0, nil
+}

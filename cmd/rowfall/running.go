@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"rowfall/pipelines/file"
+	"rowfall/sink"
+)
+
+// requestTimeout limits how long a running pipeline may take to answer.
+const requestTimeout = 40 * time.Second
+
+// askRunning sends a command to the node of the pipeline that runs with a file, and returns the
+// reply.
+func askRunning(ctx context.Context, path string, command ...string) (any, error) {
+	c, err := file.Load(path)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	node := &c.Sink.Node
+	if node.ServerTLS.Cert != "" {
+		return nil, fmt.Errorf("%s: the node takes TLS connections only; "+
+			"send it %q with redis-cli --tls", path, strings.Join(command, " "))
+	}
+	host, port, err := net.SplitHostPort(node.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("read sink.node.listen of %s: %w", path, err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	r := sink.OpenRemote(net.JoinHostPort(host, port), node.Password)
+	defer func() { _ = r.Close() }()
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	reply, err := r.Do(ctx, command...)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("%s: no pipeline is running (nothing listens at %s); "+
+			"start it with `rowfall run %s`", path, r.Addr(), path)
+	}
+	return reply, err
+}

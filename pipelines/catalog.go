@@ -1,0 +1,68 @@
+package pipelines
+
+import (
+	"strings"
+
+	"rowfall/binlog"
+	"rowfall/binlog/ddl"
+)
+
+// tableName is a table as the server stores its name.
+type tableName struct{ database, table string }
+
+// String returns database.table.
+func (n tableName) String() string { return n.database + "." + n.table }
+
+func nameOf(n ddl.TableName) tableName { return tableName{n.Database, n.Table} }
+
+// catalog is a tableSet as package ddl sees it: the definitions of the tables that the mapping
+// matches, mapped or not.
+type catalog struct{ set *tableSet }
+
+// Table returns nil for a table whose definition is not known.
+func (c catalog) Table(n ddl.TableName) *ddl.Schema {
+	full := n.String()
+	if t := c.set.all[full]; t != nil && t.Database == n.Database {
+		if t.Job.NeedsSchema {
+			return nil
+		}
+		return t.definition
+	}
+	return c.set.definitions[full]
+}
+
+// Tables returns the tables of a database, also those whose definitions are not known.
+func (c catalog) Tables(database string) []ddl.TableName {
+	var names []ddl.TableName
+	for _, full := range c.set.names() {
+		if t := c.set.all[full]; strings.EqualFold(t.Database, database) {
+			names = append(names, ddl.TableName{Database: t.Database, Table: t.Name})
+		}
+	}
+	for _, d := range c.set.definitions {
+		if strings.EqualFold(d.Database, database) {
+			names = append(names, d.TableName())
+		}
+	}
+	return names
+}
+
+func (c catalog) Database(name string) (ddl.Charset, bool) {
+	cs, ok := c.set.databases[name]
+	return cs, ok
+}
+
+// ddlOptions returns the server and the session in which a statement was executed.
+func (l *loop) ddlOptions(ev *binlog.Event) ddl.Options {
+	o := l.schemas.Dialect()
+	o.SQLMode = ddl.SQLMode(ev.Session.SQLMode)
+	o.Database = ev.Database
+	o.Server = ddl.Charset{Name: ev.Session.ServerCharset}
+	if ev.Session.KnowsExplicitTimestamps {
+		o.Timestamps = ddl.TimestampsImplicit
+		if ev.Session.ExplicitTimestamps {
+			o.Timestamps = ddl.TimestampsExplicit
+		}
+	}
+	return o
+}

@@ -1,0 +1,431 @@
+package pipelines_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
+	"rowfall/internal/servers"
+	"rowfall/internal/servers/servertest"
+	"rowfall/pipelines"
+	"rowfall/pipelines/file"
+	"rowfall/pipelines/file/filetest"
+	"rowfall/sink"
+)
+
+// TestDifferential executes scripts of changes of rows and tables, while the pipeline is killed,
+// restarted, and reads tables. Whatever happens, the data equal a rebuild in the end, and every unit
+// leaves keys as they were at some moment in MySQL.
+//
+// With ROWFALL_LONG, the seeds are random, and ROWFALL_SECONDS says how long scripts are made for
+// each server. ROWFALL_SEED makes one script only; ROWFALL_SHRINK limits the seconds of shrinking.
+func TestDifferential(t *testing.T) {
+	for _, kind := range []servers.Kind{servers.MySQL, servers.MariaDB} {
+		t.Run(string(kind), func(t *testing.T) {
+			db := servertest.Database(t, kind, servers.DatabaseOptions{GTID: true})
+			e := &experiment{t: t, addr: db.Addr(), kind: kind}
+			if seed, err := strconv.ParseUint(os.Getenv("ROWFALL_SEED"), 10, 64); err == nil {
+				e.random(seed)
+				return
+			}
+			e.seeds()
+		})
+	}
+}
+
+// TestDifferentialGolden executes scripts that have failed once.
+func TestDifferentialGolden(t *testing.T) {
+	for _, kind := range []servers.Kind{servers.MySQL, servers.MariaDB} {
+		t.Run(string(kind), func(t *testing.T) {
+			db := servertest.Database(t, kind, servers.DatabaseOptions{GTID: true})
+			(&experiment{t: t, addr: db.Addr(), kind: kind}).golden()
+		})
+	}
+}
+
+// experiment executes scripts on one server.
+type experiment struct {
+	t    *testing.T
+	addr string
+	kind servers.Kind
+	runs int
+}
+
+// golden executes the scripts in testdata.
+func (e *experiment) golden() {
+	files, err := filepath.Glob("testdata/differential/*.sql")
+	must(e.t, err)
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		must(e.t, err)
+		s, err := parseScript(string(text))
+		if err != nil {
+			e.t.Fatalf("%s: %v", name, err)
+		}
+		if f := e.execute(s); f != nil {
+			e.t.Errorf("%s: %s\n%s", name, f, f.log)
+		}
+	}
+}
+
+// seeds executes scripts that are made at random.
+func (e *experiment) seeds() {
+	if os.Getenv("ROWFALL_LONG") == "" {
+		for seed := range uint64(8) {
+			e.random(seed)
+		}
+		return
+	}
+	seconds := 300
+	if n, err := strconv.Atoi(os.Getenv("ROWFALL_SECONDS")); err == nil {
+		seconds = n
+	}
+	until := time.Now().Add(time.Duration(seconds) * time.Second)
+	for time.Now().Before(until) && !e.t.Failed() {
+		e.random(rand.Uint64N(1 << 32))
+	}
+}
+
+// random executes the script of a seed. A script that fails is shrunk.
+func (e *experiment) random(seed uint64) {
+	s := newGenerator(seed, e.kind).script()
+	began := time.Now()
+	f := e.execute(s)
+	e.t.Logf("seed %d: %d steps in %v", seed, len(s), time.Since(began))
+	if f == nil {
+		return
+	}
+	e.t.Errorf("seed %d: %s\n%s\nshrinking:\n%s", seed, f, s, f.log)
+	limit := time.Minute
+	if os.Getenv("ROWFALL_LONG") != "" {
+		limit = 5 * time.Minute
+	}
+	if n, err := strconv.Atoi(os.Getenv("ROWFALL_SHRINK")); err == nil {
+		limit = time.Duration(n) * time.Second
+	}
+	last := f
+	small := shrink(s, time.Now().Add(limit), func(s script) bool {
+		again := e.execute(s)
+		isSame := again != nil && again.kind == f.kind
+		if isSame {
+			last = again
+		}
+		return isSame
+	})
+	e.t.Errorf("seed %d, shrunk: %s\n%s\n%s", seed, last, small, last.log)
+}
+
+// failure is how a script fails.
+type failure struct {
+	kind, text string
+	log        string // the end of the pipeline's log
+}
+
+func (f *failure) String() string { return f.kind + ": " + f.text }
+
+// execution is one execution of a script.
+type execution struct {
+	*experiment
+	db       string
+	admin    *mysql.Conn
+	sessions map[int]*session
+	config   *file.Config
+	memory   *memory
+	log      syncedBuffer
+	run      *pipelineRun // nil while there is none
+	watch    watch
+	crash    crash
+}
+
+type session struct {
+	*mysql.Conn
+	charset string
+}
+
+// pipelineRun is a run of the pipeline.
+type pipelineRun struct {
+	pipeline *pipelines.Pipeline
+	cancel   context.CancelFunc
+	ended    chan struct{}
+	err      error
+}
+
+// crash lets an Apply fail.
+type crash struct {
+	sync.Mutex
+	before, after int // 0: none
+}
+
+// syncedBuffer is a log.
+type syncedBuffer struct {
+	sync.Mutex
+	bytes.Buffer
+}
+
+func (b *syncedBuffer) Write(p []byte) (int, error) {
+	b.Lock()
+	defer b.Unlock()
+	return b.Buffer.Write(p)
+}
+
+// tail returns the last lines.
+func (b *syncedBuffer) tail(n int) string {
+	b.Lock()
+	defer b.Unlock()
+	lines := strings.Split(b.String(), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// execute executes a script in databases of its own, and returns how it fails.
+func (e *experiment) execute(s script) *failure {
+	e.runs++
+	x := &execution{
+		experiment: e, db: fmt.Sprintf("d%d", e.runs), sessions: make(map[int]*session),
+		memory: newMemory(),
+	}
+	x.admin = x.dial()
+	defer x.close()
+	must(e.t, x.admin.Exec(e.t.Context(), "CREATE DATABASE "+x.db+" CHARACTER SET utf8mb4"))
+	must(e.t, x.admin.Exec(e.t.Context(), "CREATE DATABASE "+x.db+"_two CHARACTER SET utf8mb4"))
+	x.config = filetest.Parse(e.t, "test.yaml", strings.NewReplacer(
+		"{addr}", e.addr, "{db}", x.db, "{dir}", filepath.Join(e.t.TempDir(), "node"),
+	).Replace(differentialMapping))
+	x.memory.Before = x.crash.hook(&x.crash.before)
+	after := x.crash.hook(&x.crash.after)
+	x.memory.After = func(u *sink.Unit) error {
+		x.watch.check(x.memory)
+		return after(u)
+	}
+	f := x.steps(s)
+	if f != nil {
+		f.log = x.log.tail(60)
+	}
+	return f
+}
+
+// steps executes the steps and compares in the end.
+func (x *execution) steps(s script) *failure {
+	x.start()
+	for i := range s {
+		x.step(&s[i])
+		if f := x.fault(); f != nil {
+			return f
+		}
+		if len(s[i].action) > 0 && s[i].action[0] == "compare" {
+			if f := x.compare(); f != nil {
+				return f
+			}
+		}
+	}
+	// The check of a restart finds what was not logged.
+	for _, c := range x.sessions {
+		_ = c.Exec(x.t.Context(), "COMMIT")
+	}
+	x.kill()
+	x.start()
+	return x.compare()
+}
+
+func (x *execution) step(s *step) {
+	if s.sql != "" {
+		x.statement(s)
+		return
+	}
+	switch s.action[0] {
+	case "kill":
+		x.kill()
+	case "start":
+		x.start()
+	case "crash":
+		n, _ := strconv.Atoi(s.action[2])
+		x.crash.Lock()
+		if s.action[1] == "before" {
+			x.crash.before = n
+		} else {
+			x.crash.after = n
+		}
+		x.crash.Unlock()
+	case "backfill":
+		if x.run != nil {
+			_, _ = x.run.pipeline.Backfill(x.t.Context(), x.db+"."+s.action[1])
+		}
+	}
+}
+
+// statement executes a statement in its session.
+func (x *execution) statement(s *step) {
+	c := x.sessions[s.session]
+	if c == nil {
+		c = &session{Conn: x.dial(), charset: "utf8mb4"}
+		x.sessions[s.session] = c
+		for _, sql := range []string{
+			"SET NAMES utf8mb4", "SET sql_mode = ''", "SET lock_wait_timeout = 5",
+			"SET innodb_lock_wait_timeout = 2", "USE " + x.db,
+		} {
+			must(x.t, c.Exec(x.t.Context(), sql))
+		}
+	}
+	charset := s.charset
+	if charset == "" {
+		charset = "utf8mb4"
+	}
+	if charset != c.charset {
+		must(x.t, c.Exec(x.t.Context(), "SET NAMES "+charset))
+		c.charset = charset
+	}
+	x.watch.unpin(s.unpin, s.isUnordered)
+	err := c.Exec(x.t.Context(), s.encode(x.db))
+	for i := 1; i < s.repeat && err == nil; i++ {
+		err = c.Exec(x.t.Context(), s.encode(x.db))
+	}
+	var refused *mysql.ServerError
+	switch {
+	case err == nil:
+		x.watch.pin(s.pin)
+	case !errors.As(err, &refused):
+		x.t.Fatalf("%s: %v", s.sql, err)
+	case os.Getenv("ROWFALL_VERBOSE") != "":
+		x.t.Logf("%s: %v", s, err)
+	}
+}
+
+func (x *execution) dial() *mysql.Conn {
+	c, err := mysql.Dial(x.t.Context(),
+		mysql.Config{Addresses: []string{x.addr}, User: "root", Silence: 10 * time.Minute})
+	must(x.t, err)
+	return c
+}
+
+// close ends the execution and removes its databases.
+func (x *execution) close() {
+	x.kill()
+	for _, c := range x.sessions {
+		_ = c.Close()
+	}
+	for _, db := range []string{x.db, x.db + "_two"} {
+		_ = x.admin.Exec(x.t.Context(), "DROP DATABASE IF EXISTS "+db)
+	}
+	_ = x.admin.Close()
+}
+
+func (x *execution) start() {
+	if x.run != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(x.t.Context())
+	r := &pipelineRun{
+		pipeline: pipelines.New(*x.config, x.memory, "", zerolog.New(&x.log)),
+		cancel:   cancel, ended: make(chan struct{}),
+	}
+	go func() {
+		defer close(r.ended)
+		r.err = r.pipeline.Run(ctx)
+	}()
+	x.run = r
+}
+
+// kill ends the run as a crash would: nothing more is written.
+func (x *execution) kill() {
+	if x.run == nil {
+		return
+	}
+	x.run.cancel()
+	<-x.run.ended
+	x.run = nil
+}
+
+// fault returns what is wrong at the moment. A run that has crashed is started again.
+func (x *execution) fault() *failure {
+	if text := x.watch.found(); text != "" {
+		return &failure{kind: "wrong data", text: text}
+	}
+	if x.run == nil {
+		return nil
+	}
+	select {
+	case <-x.run.ended:
+	default:
+		return nil
+	}
+	err := x.run.err
+	x.run = nil
+	if !errors.Is(err, errCrash) && errors.As(err, new(*pipelines.StopError)) {
+		return &failure{kind: "stopped", text: err.Error()}
+	}
+	_, _ = fmt.Fprintf(&x.log, "the run has ended: %v\n", err)
+	x.start()
+	return nil
+}
+
+// compare waits until no job is left, and compares the data with a rebuild.
+func (x *execution) compare() *failure {
+	x.start()
+	ctx := x.t.Context()
+	for _, c := range x.sessions {
+		_ = c.Exec(ctx, "COMMIT")
+	}
+	end, err := query.End(ctx, x.admin)
+	must(x.t, err)
+	deadline := time.NewTimer(waitLimit)
+	defer deadline.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if f := x.fault(); f != nil {
+			return f
+		}
+		at := x.memory.progress(x.t)
+		isThere := at.Phase == sink.Streaming && at.Partial == 0 &&
+			at.Position.CompareFile(end) >= 0
+		if isThere && at.Quarantined != "" {
+			return &failure{kind: "quarantine", text: at.Quarantined}
+		}
+		if isThere && at.Rebuilding == "" {
+			break
+		}
+		select {
+		case <-deadline.C:
+			return &failure{kind: "late", text: fmt.Sprintf("at %s, %s, rebuilding %s, end %s",
+				at.Progress.Position, at.Phase, at.Rebuilding, end)}
+		case <-tick.C:
+		}
+	}
+	data, err := pipelines.ReadDataset(ctx, x.admin, &x.config.Mapping)
+	if err != nil {
+		return &failure{kind: "rebuild", text: err.Error()}
+	}
+	diffs, err := data.Compare(ctx, x.memory, 10)
+	must(x.t, err)
+	if len(diffs) > 0 {
+		return &failure{kind: "different", text: strings.Join(diffs, "\n")}
+	}
+	return nil
+}
+
+// hook returns a function that counts down and crashes.
+func (c *crash) hook(left *int) func(*sink.Unit) error {
+	return func(*sink.Unit) error {
+		c.Lock()
+		defer c.Unlock()
+		if *left == 0 {
+			return nil
+		}
+		if *left--; *left == 0 {
+			return errCrash
+		}
+		return nil
+	}
+}

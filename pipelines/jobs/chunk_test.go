@@ -1,0 +1,246 @@
+package jobs
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rowfall/binlog"
+	"rowfall/binlog/query"
+	"rowfall/pipelines/tablestate"
+	"rowfall/sink/sinktest"
+)
+
+// numbered returns a world with n tables of one column, their key, and the tables in their order.
+func numbered(t *testing.T, config Config, n int) (*world, []*Table) {
+	t.Helper()
+	w := newWorld(t, 1, config)
+	var tables []*Table
+	for i := range n {
+		schema := &binlog.Table{
+			Database: "db", Name: "t" + strconv.Itoa(i), Primary: []int{0},
+			Columns: []binlog.Column{{Name: "id", SQLType: "int", Type: binlog.TypeInt}},
+		}
+		w.plans[schema] = compile(t, `"db.*": {}`, schema)
+	}
+	w.start()
+	w.engine.sweepLocations = sweepLocations
+	for i := range n {
+		tables = append(tables, w.tables["t"+strconv.Itoa(i)])
+	}
+	return w, tables
+}
+
+// numberedRow returns the row with an id.
+func numberedRow(t *Table, id int) *binlog.Row {
+	return row(t.Schema, cellsOf(strconv.Itoa(id)))
+}
+
+// touch returns an update that leaves the row with an id as it is.
+func touch(t *Table, id int) *binlog.Change {
+	r := numberedRow(t, id)
+	return &binlog.Change{Op: binlog.Update, Before: r, After: r}
+}
+
+// One statement may change every row of a table while a chunk is read. If the chunk has been read,
+// only the keys of its rows are kept; otherwise the keys overflow.
+func TestDirtyKeysAreBounded(t *testing.T) {
+	const changed, most = 1000, 64
+	for _, isRead := range []bool{false, true} {
+		_, tables := numbered(t, Config{Parallel: 1, ChunkRows: 10}, 1)
+		table := tables[0]
+		c := &chunk{
+			taskBase: taskBase{table: table}, plan: table.Plan.Clone(), limit: 10, bytes: 1 << 20,
+			dirtyBytes: most * dirtyKeyCost,
+		}
+		for id := 1; id <= 10; id++ {
+			if err := c.Add(numberedRow(table, id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.done.Store(isRead)
+		for n := range changed {
+			// The first is a row of the chunk, the others lie behind it.
+			if err := c.markDirty(touch(table, 5+100*n)); err != nil {
+				t.Fatal(err)
+			}
+			if held := len(c.dirty.seen) + len(c.dirty.clean); held > most {
+				t.Fatalf("after %d changes %d keys are held", n+1, held)
+			}
+		}
+		moved := &binlog.Change{
+			Op: binlog.Update, Before: numberedRow(table, 1), After: numberedRow(table, 10),
+		}
+		if err := c.markDirty(moved); err != nil {
+			t.Fatal(err)
+		}
+		if c.dirty.overflowed == isRead {
+			t.Errorf("read %v: overflowed is %v", isRead, c.dirty.overflowed)
+		}
+		clean := 0
+		for key := range c.eachKey {
+			if !c.dirty.contains(key) {
+				clean++
+			}
+		}
+		if isRead && clean != 7 {
+			t.Errorf("%d rows of 10 count as unchanged, want 7", clean)
+		}
+	}
+}
+
+// A table that is written to all the time, with more dirty keys than fit during each SELECT, is
+// loaded nevertheless, and each row is counted once.
+func TestLoadProgresses(t *testing.T) {
+	config := Config{Parallel: 1, ChunkRows: 100, DirtyKeyBytes: 64 * dirtyKeyCost}
+	w, tables := numbered(t, config, 1)
+	table, e := tables[0], w.engine
+	// read is what a worker does while the stream changes far too much, and row 20.
+	read := func(ids ...int) *chunk {
+		t.Helper()
+		if _, err := e.request(t.Context(), time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		c := (<-e.requests).(*chunk)
+		for n := range 1000 {
+			if err := table.MarkDirty(touch(table, 20+1000*n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, id := range ids {
+			if err := c.Add(numberedRow(table, id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.result = query.ChunkResult{
+			Rows: len(ids), Last: cellsOf(strconv.Itoa(ids[len(ids)-1])), Fence: at(0),
+		}
+		c.done.Store(true)
+		e.results <- c
+		return c
+	}
+	handle := func() {
+		t.Helper()
+		if err := e.receive(); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.applyPassed(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if first := read(10, 20, 30, 40); !first.dirty.overflowed {
+		t.Fatal("the dirty keys of the first chunk do not overflow")
+	}
+	handle()
+	// Since then 30 has gone, and 35 has come.
+	second := read(10, 20, 35, 40)
+	if second.dirty.overflowed || string(second.until[0]) != "40" || second.limit != 4 {
+		t.Fatalf("overflowed: %v; read until %q, at most %d rows", second.dirty.overflowed,
+			second.until, second.limit)
+	}
+	handle()
+	var written []byte
+	for _, u := range w.sink.Units(0) {
+		written = append(written, u.Commands...)
+	}
+	for id, want := range map[string]bool{
+		"10": true, "20": false, "30": false, "35": false, "40": true,
+	} {
+		if got := bytes.Contains(written, []byte("t0:"+id+"\r")); got != want {
+			t.Errorf("row %s is written: %v, want %v", id, got, want)
+		}
+	}
+	if e.rows != 4 || table.Job.Rows != 4 {
+		t.Errorf("%d and %d rows count as read, want 4", e.rows, table.Job.Rows)
+	}
+	third := read(50)
+	if string(third.after[0]) != "40" || third.until != nil {
+		t.Errorf("continues after %q until %q", third.after, third.until)
+	}
+}
+
+// All chunks in flight share Config.ChunkBytes.
+func TestChunksShareMemory(t *testing.T) {
+	const most = 8000
+	w, _ := numbered(t, Config{Parallel: 8, ChunkRows: 1000, ChunkBytes: most}, 8)
+	if _, err := w.engine.request(t.Context(), time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for range 8 {
+		c := (<-w.engine.requests).(*chunk)
+		var err error
+		for id := 1; err == nil; id++ {
+			err = c.Add(numberedRow(c.table, id))
+		}
+		if !errors.Is(err, errChunkFull) {
+			t.Fatal(err)
+		}
+		total += len(c.unit.Bytes) + len(c.keys)
+	}
+	if total > 2*most+8*100 {
+		t.Errorf("8 chunks hold %d bytes, want about %d", total, 2*most)
+	}
+}
+
+// rows_per_second is reached with any number of tables and workers. The clock is what request
+// returns.
+func TestRowsPerSecond(t *testing.T) {
+	for _, n := range []int{1, 2, 3} {
+		w, _ := numbered(t, Config{Parallel: 4, ChunkRows: 100, RowsPerSecond: 1000}, n)
+		e := w.engine
+		begin := time.Unix(0, 0)
+		now, rows, chunks := begin, 0, 0
+		for now.Sub(begin) < time.Minute {
+			wait, err := e.request(t.Context(), now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := len(e.requests); n > 1 {
+				t.Fatalf("%d chunks are read at once, and the limit allows one", n)
+			}
+			if len(e.requests) > 0 {
+				// Every other chunk has half of the rows it may have.
+				c := (<-e.requests).(*chunk)
+				n := c.limit >> (chunks % 2)
+				rows, chunks = rows+n, chunks+1
+				e.limiter.release(c.reserved - n)
+				c.table.nextRows = 100
+				e.finish(c.table)
+				continue
+			}
+			now = now.Add(wait)
+		}
+		if rows < 59_900 || rows > 60_200 {
+			t.Errorf("%d tables: %d rows were read in a minute, want 60000", n, rows)
+		}
+	}
+}
+
+// Two rows may be members of one key, which has another type before. Both are in the key after the
+// chunk.
+func TestMembersOfAKeyOfAnotherType(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plan := compile(t, `
+db.o:
+  write:
+    - set: by:{x}
+      member: "{id}"`, tableO)
+		w := newWorld(t, 1, Config{Parallel: 1, ChunkRows: 10}, plan)
+		w.execute("SET", "by:1", "x")
+		rows := [][][]byte{cellsOf("1", "1"), cellsOf("2", "1"), cellsOf("3", "2")}
+		for _, cells := range rows {
+			w.server.set(tableO, nil, cells)
+		}
+		w.storedPosition = at(3)
+		w.stored["o"] = record{Job: tablestate.Job{Compare: true}}
+		w.start()
+		w.run()
+		want := sinktest.NewMemory("shop")
+		insert(t, want, plan, rows...)
+		w.mustHold(want)
+	})
+}

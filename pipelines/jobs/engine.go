@@ -1,0 +1,363 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+	"rowfall/binlog/query"
+)
+
+const (
+	// unitRows limits the rows of one unit of a job, so that rows of the stream do not wait long.
+	unitRows    = 500
+	logInterval = 10 * time.Second
+)
+
+// Config bounds what jobs cost the source and the process.
+type Config struct {
+	// Parallel is the number of SELECTs at a time, 1 or more. A table has one at most.
+	Parallel int
+	// ChunkRows is the largest number of rows of one SELECT.
+	ChunkRows int
+	// RowsPerSecond limits the rows that all jobs read; 0 does not.
+	RowsPerSecond int
+	// ChunkBytes is the memory that all chunks in flight should use together; 0 is 32 MiB. A
+	// chunk's limit of rows follows from the size of the last chunk's rows. A chunk that exceeds
+	// twice its share is cut short.
+	ChunkBytes int
+	// DirtyKeyBytes limits the memory of the keys that one statement may change while a chunk of
+	// the table is read; 0 is 8 MiB.
+	DirtyKeyBytes int
+}
+
+// Engine runs the jobs of a pipeline's tables beside the stream. The goroutine of the loop calls
+// its methods. The SELECTs run in workers, which exist while there is work, and end with Close.
+type Engine struct {
+	host   Host
+	source RowSource
+	config Config
+	log    zerolog.Logger
+
+	waiting  []*Table // tables with a job and without a task
+	requests chan task
+	results  chan task
+	pending  []task // answered; they wait for the stream to pass their fence
+	active   int    // tasks in flight or pending
+	repeated int    // tasks that were repeated
+	limiter  rateLimiter
+	logged   time.Time
+
+	// rows counts the rows of applied tasks. remaining estimates how many are left to read.
+	rows, remaining int64
+
+	// sweepLocations is the constant of this name; tests change it.
+	sweepLocations int
+
+	cancel    context.CancelFunc // nil: no workers
+	done      sync.WaitGroup
+	wakeTimer *time.Timer // wakes the loop when the limiter allows the next task
+}
+
+// New returns an engine without jobs.
+func New(host Host, source RowSource, c Config, log zerolog.Logger) *Engine {
+	if c.ChunkBytes == 0 {
+		c.ChunkBytes = 32 << 20
+	}
+	if c.DirtyKeyBytes == 0 {
+		c.DirtyKeyBytes = 8 << 20
+	}
+	return &Engine{
+		host: host, source: source, config: c, log: log,
+		requests: make(chan task, c.Parallel), results: make(chan task, c.Parallel),
+		limiter: rateLimiter{perSecond: c.RowsPerSecond},
+		logged:  time.Now(),
+
+		sweepLocations: sweepLocations,
+	}
+}
+
+// Add makes the engine run the jobs of tables that are not done, and estimates their sizes. Tables
+// that it knows already, and tables without a job, are ignored.
+func (e *Engine) Add(ctx context.Context, tables ...*Table) {
+	var added []*Table
+	var schemas []*binlog.Table
+	for _, t := range tables {
+		if t.queued || !t.hasJob() {
+			continue
+		}
+		t.queued = true
+		e.waiting = append(e.waiting, t)
+		if t.Schema != nil {
+			added, schemas = append(added, t), append(schemas, t.Schema)
+		}
+	}
+	if len(schemas) == 0 {
+		return
+	}
+	estimates, err := e.source.EstimateRows(ctx, schemas)
+	if err != nil {
+		e.log.Warn().Err(err).Msg("the number of rows to read is unknown")
+	}
+	for i, n := range estimates {
+		added[i].Estimate = n
+	}
+	for _, t := range added {
+		e.count(t)
+	}
+	e.host.Report(e.rows, e.rows+e.remaining)
+}
+
+// count updates rows and remaining after a table's Job has changed.
+func (e *Engine) count(t *Table) {
+	remaining := int64(0)
+	if t.hasJob() {
+		remaining = t.Expected() - t.Job.Rows
+	}
+	e.rows += t.Job.Rows - t.counted
+	e.remaining += remaining - t.remaining
+	t.counted, t.remaining = t.Job.Rows, remaining
+}
+
+// hasJob reports whether there is something to do for a table now.
+func (t *Table) hasJob() bool {
+	if t.Fault != nil || t.Job.Done || t.Job.Skipped {
+		return false
+	}
+	s := t.Job.Sweep
+	return (t.Plan != nil || t.Job.NeedsSchema) && (s == nil || !s.Waiting || s.Confirmed)
+}
+
+// IsIdle reports whether no job is running or waiting for a turn.
+func (e *Engine) IsIdle() bool { return len(e.waiting) == 0 && e.active == 0 }
+
+// Close ends the workers and waits for them. e may be nil.
+func (e *Engine) Close() {
+	if e == nil || e.cancel == nil {
+		return
+	}
+	e.cancel()
+	if e.wakeTimer != nil {
+		e.wakeTimer.Stop() // a wake under way meets a closed stream at worst
+	}
+	e.done.Wait()
+	e.cancel = nil
+}
+
+// start starts the workers. They wake the loop after each answer.
+func (e *Engine) start(ctx context.Context) {
+	ctx, e.cancel = context.WithCancel(ctx)
+	for range e.config.Parallel {
+		e.done.Go(func() { e.work(ctx) })
+	}
+}
+
+// work is a worker: it runs tasks until ctx ends. An error becomes the task's.
+func (e *Engine) work(ctx context.Context) {
+	rows := e.source.OpenRows()
+	defer rows.Close()
+	for {
+		var t task
+		select {
+		case <-ctx.Done():
+			return
+		case t = <-e.requests:
+		}
+		b := t.base()
+		b.err = t.run(ctx, rows)
+		b.done.Store(true)
+		e.results <- t // never blocks: the channel has a slot for each worker
+		e.host.Wake()
+	}
+}
+
+// Step is called between transactions. It receives answers, applies those whose fence the stream
+// has passed, and requests further ones.
+func (e *Engine) Step(ctx context.Context) error {
+	if e.IsIdle() {
+		e.Close()
+		return nil
+	}
+	if e.cancel == nil {
+		e.start(ctx)
+	}
+	if err := e.receive(); err != nil {
+		return err
+	}
+	if err := e.applyPassed(ctx); err != nil {
+		return err
+	}
+	wait, err := e.request(ctx, time.Now())
+	if err != nil {
+		return err
+	}
+	if wait > 0 {
+		if e.wakeTimer == nil {
+			e.wakeTimer = time.AfterFunc(wait, e.host.Wake)
+		}
+		e.wakeTimer.Reset(wait)
+	}
+	e.report()
+	return nil
+}
+
+// receive moves the answers that have arrived to pending.
+func (e *Engine) receive() error {
+	for len(e.results) > 0 {
+		t := <-e.results
+		b := t.base()
+		e.limiter.release(b.reserved - b.rows)
+		switch {
+		case b.discarded:
+			e.finish(b.table)
+		case isAhead(b.err):
+			b.table.rewind()
+			b.table.pause(time.Now())
+			e.log.Warn().Err(b.err).Str("table", b.table.FullName()).
+				Msg("a job waits: the table is another one than at the stream's position")
+			e.finish(b.table)
+		case b.err != nil:
+			if err := e.host.Fault(b.table, b.err); err != nil {
+				return err
+			}
+			e.finish(b.table)
+		default:
+			e.pending = append(e.pending, t)
+		}
+	}
+	return nil
+}
+
+// isAhead reports whether a SELECT failed because the table or a column of it is gone: the
+// statement that removed it follows in the stream, or the user's privileges were revoked.
+func isAhead(err error) bool {
+	return mysql.IsCode(err, mysql.CodeNoSuchTable) || mysql.IsCode(err, codeUnknownColumn) ||
+		mysql.IsCode(err, codeTableDenied) || mysql.IsCode(err, codeUnknownDatabase)
+}
+
+// Codes of the servers' errors, from their share/errmsg.txt.
+const (
+	codeUnknownDatabase = 1049
+	codeUnknownColumn   = 1054
+	codeTableDenied     = 1142
+)
+
+// applyPassed applies the answers whose fence the stream has passed.
+func (e *Engine) applyPassed(ctx context.Context) error {
+	keep := e.pending[:0]
+	for _, t := range e.pending {
+		b := t.base()
+		switch {
+		case b.discarded:
+			e.finish(b.table)
+			continue
+		case t.retry(e):
+			e.repeated++
+			e.finish(b.table)
+			continue
+		// The stream's position, not the data's: the fence may lie after events that are no
+		// transaction, and only the stream's position includes them.
+		case e.host.Position().CompareFile(b.fence) < 0:
+			keep = append(keep, t)
+			continue
+		}
+		if err := t.apply(ctx, e); err != nil {
+			return err
+		}
+		b.table.pauses = 0
+		e.finish(b.table)
+	}
+	clear(e.pending[len(keep):]) // so that applied tasks can be collected
+	e.pending = keep
+	return nil
+}
+
+// finish ends a table's task. The table waits for its next turn, unless its job is done.
+func (e *Engine) finish(t *Table) {
+	e.active--
+	t.task = nil
+	if t.hasJob() {
+		e.waiting = append(e.waiting, t)
+	} else {
+		e.forget(t)
+	}
+}
+
+// forget ends a table's turns until Add.
+func (e *Engine) forget(t *Table) {
+	t.queued = false
+	e.count(t)
+}
+
+// request requests a task for each free worker, with the stream's position as F. A task that the
+// limiter does not allow yet is not requested, so that it does not collect dirty keys while it
+// waits. request returns how long to wait before the next call; 0 if no table waits for time.
+func (e *Engine) request(ctx context.Context, now time.Time) (time.Duration, error) {
+	var soonest time.Duration
+	for turns := len(e.waiting); e.active < e.config.Parallel && turns > 0; turns-- {
+		t := e.waiting[0]
+		if wait := t.pausedUntil.Sub(now); wait > 0 {
+			e.waiting = append(e.waiting[1:], t)
+			if soonest == 0 || wait < soonest {
+				soonest = wait
+			}
+			continue
+		}
+		if !t.hasJob() { // it was cancelled, or is in quarantine
+			e.waiting = e.waiting[1:]
+			e.forget(t)
+			continue
+		}
+		if wait := e.limiter.delay(now); wait > 0 {
+			return wait, nil
+		}
+		next, err := e.nextTask(ctx, t)
+		if errors.As(err, new(*UnreadableError)) {
+			if err := e.host.Fault(t, err); err != nil {
+				return 0, err
+			}
+			continue // the table's next turn ends its job
+		}
+		if err != nil {
+			return 0, err
+		}
+		b := next.base()
+		b.table, b.from = t, e.host.Position().Clone()
+		e.limiter.acquire(now, b.reserved)
+		t.task = next
+		e.waiting = e.waiting[1:]
+		e.active++
+		e.requests <- next // never blocks: the channel has a slot for each worker
+	}
+	return soonest, nil
+}
+
+// nextTask returns the next step of a table's job.
+func (e *Engine) nextTask(ctx context.Context, t *Table) (task, error) {
+	switch {
+	case t.Job.NeedsSchema:
+		return &schemaTask{}, nil
+	case t.Job.Sweep != nil && t.Job.Sweep.Reached:
+		return e.nextSweep(ctx, t)
+	}
+	if err := query.CheckKey(t.Schema, Order(t.Schema, t.Plan)); err != nil {
+		return nil, &UnreadableError{err}
+	}
+	return e.nextChunk(t), nil
+}
+
+// report logs the progress of the jobs every logInterval.
+func (e *Engine) report() {
+	if time.Since(e.logged) < logInterval {
+		return
+	}
+	e.logged = time.Now()
+	e.log.Info().Int64("rows", e.rows).Int64("of_about", e.rows+e.remaining).
+		Int("tables_left", len(e.waiting)+e.active).
+		Int("chunks_read_again", e.repeated).Msg("reading tables")
+}

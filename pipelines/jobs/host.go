@@ -1,0 +1,54 @@
+package jobs
+
+import (
+	"context"
+
+	"rowfall/binlog"
+	"rowfall/binlog/ddl"
+	"rowfall/sink"
+	"rowfall/transform"
+)
+
+// Host is the loop beside which jobs run. Only Wake may be called from another goroutine than that
+// of Step. Each part is one direction: Stream is what comes before the jobs, Writer is where they
+// write, Tables is what the loop keeps of each table.
+type Host interface {
+	Stream
+	Writer
+	Tables
+}
+
+// Stream is the stream of changes.
+type Stream interface {
+	// Position returns where the stream stands, never within a transaction. It changes with the
+	// next event.
+	Position() *binlog.Position
+	// Wake makes the host call Step soon, even if the source is idle.
+	Wake()
+}
+
+// Writer is the sink that the stream and the jobs write to, unit by unit.
+type Writer interface {
+	// Commands returns the commands of the unit that is being filled.
+	Commands() *transform.Commands
+	// FlushIfLarge applies the unit if it has reached a limit: of n things, or of bytes.
+	FlushIfLarge(ctx context.Context, n, limit int) (flushed bool, err error)
+	// Flush applies the unit, unless it is empty.
+	Flush(ctx context.Context) error
+	// Sink reads what the sink holds, without the unit that is being filled.
+	Sink() sink.Reader
+}
+
+// Tables records what becomes of tables.
+type Tables interface {
+	// SaveJob puts a table's Job into the unit.
+	SaveJob(t *Table) error
+	// AdoptSchema gives a table the definition that a job has read; nil if the table is gone from
+	// the server. The job continues if t.Job is not done afterwards.
+	AdoptSchema(ctx context.Context, t *Table, schema *ddl.Schema) error
+	// Fault handles a fault of one table: it returns nil if the table is in quarantine now, with
+	// t.Fault set.
+	Fault(t *Table, err error) error
+	// Report records how many rows all jobs have read, and will have read in the end.
+	Report(rows, expected int64)
+}

@@ -1,0 +1,160 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+
+	"rowfall/sink"
+	"rowfall/transform"
+)
+
+// keysOf returns what a scan for the keys of an output looks for.
+func keysOf(p *transform.Plan, output int) sink.KeyFilter {
+	return sink.KeyFilter{Prefix: p.KeyPrefix(output), Kind: p.OutputKind(output)}
+}
+
+// RemoveRows removes everything that a plan has written, in units of about limit keys and members.
+// Members that the plan does not write stay, whoever wrote them. The sink's position does not move,
+// so that a run that is interrupted begins again. RemoveRows returns the number of commands.
+func RemoveRows(ctx context.Context, w Writer, p *transform.Plan, limit int) (int, error) {
+	r := removal{w: w, plan: p, limit: limit}
+	return r.run(ctx)
+}
+
+// RemoveFormer removes what a plan has written that a table had before, as RemoveRows does. What a
+// plan of present may have written stays.
+func RemoveFormer(
+	ctx context.Context, w Writer, p *transform.Plan, present []*transform.Plan, limit int,
+) (int, error) {
+	r := removal{w: w, plan: p, limit: limit, present: present}
+	return r.run(ctx)
+}
+
+// run removes what all outputs have written.
+func (r *removal) run(ctx context.Context) (int, error) {
+	for r.output = range r.plan.Outputs() {
+		if err := r.removeOutput(ctx); err != nil {
+			return r.removed, fmt.Errorf("remove keys of %s: %w", r.plan.Table().FullName(), err)
+		}
+	}
+	return r.removed, r.w.Flush(ctx)
+}
+
+// removal is one call of RemoveRows or RemoveFormer.
+type removal struct {
+	w       Writer
+	plan    *transform.Plan
+	present []*transform.Plan // whose keys and members stay
+	limit   int
+	output  int
+	removed int
+}
+
+// removeOutput removes what one output has written.
+func (r *removal) removeOutput(ctx context.Context) error {
+	for cursor := "0"; ; {
+		var keys [][]byte
+		var err error
+		cursor, err = sink.ScanKeys(ctx, r.w.Sink(), cursor, keysOf(r.plan, r.output), r.limit,
+			func(key []byte) {
+				if r.plan.OwnsKey(r.output, key) {
+					keys = append(keys, append([]byte(nil), key...))
+				}
+			})
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			if err := r.removeKey(ctx, key); err != nil {
+				return err
+			}
+		}
+		if cursor == "0" {
+			return nil
+		}
+	}
+}
+
+// removeKey removes a key, or the members of it that the output writes. Is every member the
+// output's? Only then is the key removed as a whole: a table in quarantine or a dropped table whose
+// keys are kept may have members in it, although no plan of that table is known.
+func (r *removal) removeKey(ctx context.Context, key []byte) error {
+	ownsAll := true
+	switch {
+	case !r.plan.HasMembers(r.output):
+		if r.isPresent(key, nil) {
+			return nil
+		}
+	case len(r.present) > 0:
+		ownsAll = false
+	default:
+		err := r.scanMembers(ctx, key, func(members [][]byte, foreign bool) (bool, error) {
+			ownsAll = ownsAll && !foreign
+			return ownsAll, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !ownsAll {
+		return r.scanMembers(ctx, key, func(members [][]byte, _ bool) (bool, error) {
+			for _, m := range members {
+				if r.isPresent(key, m) {
+					continue
+				}
+				at := transform.Location{Output: r.output, Key: key, Member: m}
+				r.plan.Remove(r.w.Commands(), at)
+			}
+			return true, r.flushIfLarge(ctx, len(members))
+		})
+	}
+	r.w.Commands().Append([]byte("DEL"), key)
+	return r.flushIfLarge(ctx, 1)
+}
+
+// isPresent reports whether a plan of present may have written a key, or a member of it. member is nil
+// for a key that a row owns.
+func (r *removal) isPresent(key, member []byte) bool {
+	for _, p := range r.present {
+		for i := range p.Outputs() {
+			if p.OwnsKey(i, key) &&
+				(member == nil || !p.HasMembers(i) || p.OwnsMember(i, member)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// flushIfLarge counts n commands, and applies the unit if it is large.
+func (r *removal) flushIfLarge(ctx context.Context, n int) error {
+	r.removed += n
+	_, err := r.w.FlushIfLarge(ctx, r.w.Commands().Count, r.limit)
+	return err
+}
+
+// scanMembers calls visit with parts of a key's members, until visit returns false: with the
+// members that the output writes, and with whether there are others.
+func (r *removal) scanMembers(
+	ctx context.Context, key []byte, visit func(members [][]byte, foreign bool) (bool, error),
+) error {
+	for cursor := "0"; ; {
+		var members [][]byte
+		var foreign bool
+		var err error
+		cursor, err = sink.ScanMembers(ctx, r.w.Sink(), r.plan.OutputKind(r.output), key, cursor,
+			r.limit, func(member []byte) {
+				if r.plan.OwnsMember(r.output, member) {
+					members = append(members, append([]byte{}, member...))
+				} else {
+					foreign = true
+				}
+			})
+		if err != nil {
+			return err
+		}
+		if more, err := visit(members, foreign); err != nil || !more || cursor == "0" {
+			return err
+		}
+	}
+}

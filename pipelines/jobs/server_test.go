@@ -1,0 +1,199 @@
+package jobs
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"rowfall/binlog"
+	"rowfall/binlog/ddl"
+	"rowfall/binlog/query"
+)
+
+// eventKind is what a transaction of a server did.
+type eventKind int
+
+const (
+	rowChanged  eventKind = iota
+	altered               // a statement that changes nothing but interrupts the table's job
+	mustRebuild           // a statement after which the table is read again
+	truncated
+)
+
+// event is a transaction of a server.
+type event struct {
+	kind          eventKind
+	table         *binlog.Table
+	before, after [][]byte
+}
+
+// server is a server: its binlog, from which its rows at every position follow.
+type server struct{ log []event }
+
+// rows returns a table's rows after n events, by their keys.
+func (s *server) rows(table *binlog.Table, n int) map[string][][]byte {
+	rows := make(map[string][][]byte)
+	for _, e := range s.log[:n] {
+		switch {
+		case e.table != table:
+		case e.kind == truncated:
+			clear(rows)
+		case e.kind == rowChanged:
+			if e.before != nil {
+				delete(rows, keyOf(table, e.before))
+			}
+			if e.after != nil {
+				rows[keyOf(table, e.after)] = e.after
+			}
+		}
+	}
+	return rows
+}
+
+// set inserts, updates or deletes a row; after is nil for the latter.
+func (s *server) set(table *binlog.Table, before, after [][]byte) {
+	s.log = append(s.log, event{rowChanged, table, before, after})
+}
+
+func keyOf(table *binlog.Table, cells [][]byte) string {
+	var key []string
+	for _, k := range table.Key() {
+		key = append(key, string(cells[k]))
+	}
+	return strings.Join(key, "\x00")
+}
+
+// compareKeys orders the rows of a table, or a row and a key.
+func compareKeys(table *binlog.Table, a, b [][]byte) int {
+	for i, k := range table.Key() {
+		x, y := string(a[i]), string(b[i])
+		if table.Columns[k].Type == binlog.TypeInt {
+			n, _ := strconv.Atoi(x)
+			m, _ := strconv.Atoi(y)
+			if n != m {
+				return n - m
+			}
+		} else if c := strings.Compare(x, y); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+func keyCells(table *binlog.Table, cells [][]byte) [][]byte {
+	var key [][]byte
+	for _, k := range table.Key() {
+		key = append(key, cells[k])
+	}
+	return key
+}
+
+func at(n int) binlog.Position { return binlog.Position{File: "log.1", Offset: uint64(n)} }
+
+// reader implements RowReader.
+type reader struct{ w *world }
+
+func (r *reader) Close() {}
+
+// query waits for allowQuery, and calls read with the number of events that the SELECT sees. It
+// returns the fence.
+func (r *reader) query(
+	ctx context.Context, from binlog.Position, read func(n int) error,
+) (binlog.Position, error) {
+	select {
+	case <-r.w.queries:
+	case <-ctx.Done():
+		return binlog.Position{}, ctx.Err()
+	}
+	if r.w.queryError != nil {
+		if err := r.w.queryError(); err != nil {
+			return binlog.Position{}, err
+		}
+	}
+	// A transaction is in the binlog before it is visible.
+	n := int(from.Offset) + r.w.rng.IntN(len(r.w.server.log)-int(from.Offset)+1)
+	if err := read(n); err != nil {
+		return binlog.Position{}, err
+	}
+	if r.w.afterQuery != nil {
+		r.w.afterQuery()
+	}
+	return at(len(r.w.server.log)), nil
+}
+
+func (r *reader) ReadRows(
+	ctx context.Context, request query.ChunkRequest, from binlog.Position, to Collector,
+) (result query.ChunkResult, err error) {
+	table := request.Table
+	result.Last = request.After
+	result.Fence, err = r.query(ctx, from, func(n int) error {
+		to.Reset()
+		all := slices.SortedFunc(maps.Values(r.w.server.rows(table, n)),
+			func(a, b [][]byte) int {
+				return compareKeys(table, keyCells(table, a), keyCells(table, b))
+			})
+		for _, cells := range all {
+			key := keyCells(table, cells)
+			switch {
+			case request.After != nil && compareKeys(table, key, request.After) <= 0:
+				continue
+			case request.Until != nil && compareKeys(table, key, request.Until) > 0:
+				continue
+			case result.Rows == request.Limit:
+				return nil
+			}
+			if err := to.Add(row(table, cells)); err != nil {
+				return err
+			}
+			result.Rows++
+			result.Last = key
+		}
+		return nil
+	})
+	if err != nil {
+		return query.ChunkResult{}, err
+	}
+	if result.Rows < request.Limit {
+		if result.Done = request.Until == nil; !result.Done {
+			result.Last = request.Until
+		}
+	}
+	return result, nil
+}
+
+func (r *reader) ReadMatching(
+	ctx context.Context, request query.MatchRequest, from binlog.Position, to Collector,
+) (binlog.Position, error) {
+	return r.query(ctx, from, func(n int) error {
+		to.Reset()
+		for _, cells := range r.w.server.rows(request.Table, n) {
+			matches := func(texts [][]byte) bool {
+				for i, k := range request.Columns {
+					if cells[k] == nil || string(cells[k]) != string(texts[i]) {
+						return false
+					}
+				}
+				return true
+			}
+			if slices.ContainsFunc(request.Values, matches) {
+				if err := to.Add(row(request.Table, cells)); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (r *reader) ReadSchema(
+	ctx context.Context, _, table string,
+) (schema *ddl.Schema, fence binlog.Position, err error) {
+	// The definition never changes, so any position will do.
+	fence, err = r.query(ctx, at(0), func(int) error {
+		schema = ddl.FromTable(r.w.schema(&Table{Name: table}))
+		return nil
+	})
+	return schema, fence, err
+}

@@ -1,0 +1,39 @@
+package jobs
+
+import (
+	"context"
+
+	"rowfall/binlog"
+	"rowfall/binlog/ddl"
+	"rowfall/binlog/query"
+)
+
+// RowSource reads the rows of tables.
+type RowSource interface {
+	// EstimateRows returns estimates of the numbers of rows of tables, in their order.
+	EstimateRows(ctx context.Context, tables []*binlog.Table) ([]int64, error)
+	// OpenRows returns a reader, which one goroutine uses. Several readers may read at a time.
+	OpenRows() RowReader
+}
+
+// RowReader reads rows of one table after the other. Close it. Every method waits until everything
+// up to from is visible, and returns errors of its last argument unchanged.
+type RowReader interface {
+	// ReadRows reads a part of a table, in the order of its key.
+	ReadRows(ctx context.Context, request query.ChunkRequest, from binlog.Position,
+		to Collector) (query.ChunkResult, error)
+	// ReadMatching reads rows by the values of some columns, and returns the fence.
+	ReadMatching(ctx context.Context, request query.MatchRequest, from binlog.Position,
+		to Collector) (binlog.Position, error)
+	// ReadSchema reads a table's present definition, and returns the fence. It returns nil if there
+	// is no such table.
+	ReadSchema(ctx context.Context, database, table string) (*ddl.Schema, binlog.Position, error)
+	Close()
+}
+
+// Collector receives rows. Reset is called before the first row, and before rows are read again.
+type Collector interface {
+	Reset()
+	// Add adds a row, which is valid until Add returns.
+	Add(row *binlog.Row) error
+}

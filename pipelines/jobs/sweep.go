@@ -1,0 +1,352 @@
+package jobs
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"rowfall/binlog"
+	"rowfall/binlog/query"
+	"rowfall/pipelines/tablestate"
+	"rowfall/sink"
+	"rowfall/transform"
+)
+
+const (
+	// sweepLocations is the number of keys or members that one sweep looks up.
+	sweepLocations = 500
+	// sweepBytes is about the memory that the keys and members of one sweep may take: they are held
+	// until the answer is applied, and the question to the server contains parts of them.
+	sweepBytes = 1 << 20
+	// sweepScans limits the scan commands for one sweep, so that the stream does not wait long
+	// where few keys are the output's.
+	sweepScans = 20
+	// firstScanCount is the number of elements of an output's first scan command, which shows how
+	// large they are.
+	firstScanCount = 16
+)
+
+// alwaysRemoved is the number of stale keys up to which no confirmation is needed, however few keys
+// the table has.
+const alwaysRemoved = 100
+
+// sweepCursor is where the sweep of an output continues.
+type sweepCursor struct {
+	// keys is the cursor of the keys; empty at the beginning. keysEnded is set after the last key.
+	keys      string
+	keysEnded bool
+	// found are keys that were found and whose members are not scanned yet; members is the cursor
+	// within the first.
+	found   [][]byte
+	members string
+	// count is the number of elements of the next scan; 0 at the beginning.
+	count int
+	// checked and stale count the locations of the output so far, and those that no row writes.
+	checked, stale int64
+}
+
+// isAtEnd reports whether every key and member was scanned.
+func (c *sweepCursor) isAtEnd() bool { return c.keysEnded && len(c.found) == 0 }
+
+// adjustCount adapts the size of the next scan to the bytes that the last one has found.
+func (c *sweepCursor) adjustCount(size int) {
+	switch {
+	case size > sweepBytes:
+		c.count = max(1, c.count/4)
+	case size < sweepBytes/4:
+		c.count = min(2*c.count, sweepLocations)
+	}
+}
+
+// sweep looks up the rows of keys and members that an output of the table has written, and removes
+// those that no row writes. Which keys are the output's is decided by its templates.
+type sweep struct {
+	taskBase
+	plan   *transform.Plan // a clone for the worker
+	output int
+	// columns are what a location's row is looked up by.
+	columns []int
+	// locations are what is looked up. index has their places in it, by their texts; it does not
+	// change once the task is requested.
+	locations []transform.Location
+	index     map[string]int
+	// size is the number of bytes of locations.
+	size int
+	// stale tells whether no row writes a location; the worker sets it. dirty tells whether the
+	// stream has changed a location since the request; the loop sets it.
+	stale, dirty []bool
+	// last is set if the output has no further locations.
+	last bool
+	// workerText and loopText are buffers of the worker and of the loop.
+	workerText, loopText []byte
+}
+
+// nextSweep returns the step that continues a table's sweep. It returns an *UnreadableError if the
+// rows of the output's keys cannot be looked up.
+func (e *Engine) nextSweep(ctx context.Context, t *Table) (*sweep, error) {
+	s := &sweep{plan: t.Plan.Clone(), output: t.Job.Sweep.Output, index: make(map[string]int)}
+	var err error
+	if s.columns, err = lookupColumns(t.Plan, s.output); err != nil {
+		return nil, err
+	}
+	c := &t.cursor
+	if c.keys == "" {
+		c.keys, c.count = "0", firstScanCount
+	}
+	for range sweepScans {
+		if c.isAtEnd() || len(s.locations) >= e.sweepLocations || s.size >= sweepBytes {
+			break
+		}
+		if len(c.found) > 0 {
+			err = s.scanMembers(ctx, e.host.Sink(), t)
+		} else {
+			err = s.scanKeys(ctx, e.host.Sink(), t)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("scan keys of %s: %w", t.FullName(), err)
+		}
+	}
+	s.last = c.isAtEnd()
+	s.reserved = len(s.locations)
+	s.stale, s.dirty = make([]bool, len(s.locations)), make([]bool, len(s.locations))
+	return s, nil
+}
+
+// scanKeys scans some keys of the output. If its rows are members, the keys' members are scanned
+// next; otherwise the keys are what is looked up.
+func (s *sweep) scanKeys(ctx context.Context, r sink.Reader, t *Table) error {
+	c, size := &t.cursor, 0
+	next, err := sink.ScanKeys(ctx, r, c.keys, keysOf(t.Plan, s.output), c.count,
+		func(key []byte) {
+			size += len(key)
+			if !t.Plan.OwnsKey(s.output, key) {
+				return
+			}
+			key = append([]byte(nil), key...)
+			if t.Plan.HasMembers(s.output) {
+				c.found = append(c.found, key)
+			} else {
+				s.add(transform.Location{Output: s.output, Key: key})
+			}
+		})
+	if err != nil {
+		return err
+	}
+	c.keys, c.keysEnded = next, next == "0"
+	c.adjustCount(size)
+	return nil
+}
+
+// scanMembers scans some members of the first key that was found.
+func (s *sweep) scanMembers(ctx context.Context, r sink.Reader, t *Table) error {
+	c, size := &t.cursor, 0
+	if c.members == "" {
+		c.members = "0"
+	}
+	key := c.found[0]
+	next, err := sink.ScanMembers(ctx, r, t.Plan.OutputKind(s.output), key, c.members,
+		c.count, func(member []byte) {
+			size += len(member)
+			if t.Plan.OwnsMember(s.output, member) {
+				s.add(transform.Location{
+					Output: s.output, Key: key, Member: append([]byte{}, member...),
+				})
+			}
+		})
+	if err != nil {
+		return err
+	}
+	if c.members = next; next == "0" {
+		c.found, c.members = c.found[1:], ""
+	}
+	c.adjustCount(size)
+	return nil
+}
+
+// add adds a location, unless a scan has found it already.
+func (s *sweep) add(at transform.Location) {
+	s.loopText = appendLocation(s.loopText[:0], at)
+	if _, ok := s.index[string(s.loopText)]; ok {
+		return
+	}
+	s.index[string(s.loopText)] = len(s.locations)
+	s.locations = append(s.locations, at)
+	s.size += len(at.Key) + len(at.Member)
+}
+
+// run looks the rows of the locations up.
+func (s *sweep) run(ctx context.Context, rows RowReader) error {
+	request := query.MatchRequest{Table: s.plan.Table(), Columns: s.columns}
+	for i, at := range s.locations {
+		s.stale[i] = true
+		if texts := s.texts(at); texts != nil {
+			request.Values = append(request.Values, texts)
+		}
+	}
+	s.rows = len(s.locations)
+	if len(request.Values) == 0 {
+		s.fence = s.from // there is nothing to look up
+		return nil
+	}
+	var err error
+	s.fence, err = rows.ReadMatching(ctx, request, s.from, s)
+	return err
+}
+
+// texts returns the texts of s.columns in the row that writes a location; nil if no row of the
+// table can write it.
+func (s *sweep) texts(at transform.Location) [][]byte {
+	values, ok := s.plan.Values(at)
+	if !ok {
+		return nil
+	}
+	texts := make([][]byte, 0, len(s.columns))
+	for _, v := range values {
+		if query.CheckMatch(s.plan.Table(), []int{v.Column}) == nil {
+			texts = append(texts, v.Text)
+		}
+	}
+	if query.CheckValues(s.plan.Table(), s.columns, texts) != nil {
+		return nil // a text is of no value of its column
+	}
+	return texts
+}
+
+// Reset does nothing: a row that is found twice changes nothing.
+func (s *sweep) Reset() {}
+
+// Add marks what a row writes.
+func (s *sweep) Add(row *binlog.Row) error {
+	return s.plan.Expect(row, func(e transform.Expectation) error {
+		if e.Output == s.output {
+			s.workerText = appendLocation(s.workerText[:0], e.Location())
+			if i, ok := s.index[string(s.workerText)]; ok {
+				s.stale[i] = false
+			}
+		}
+		return nil
+	})
+}
+
+// markDirty records what the change may have written or removed. Only the sweep's own locations are
+// recorded, so that a statement may change any number of rows.
+func (s *sweep) markDirty(c *binlog.Change) error {
+	if s.discarded {
+		return nil
+	}
+	for _, row := range [...]*binlog.Row{c.Before, c.After} {
+		if row == nil {
+			continue
+		}
+		err := s.table.Plan.Locations(row, func(at transform.Location) {
+			if at.Output == s.output {
+				s.loopText = appendLocation(s.loopText[:0], at)
+				if i, ok := s.index[string(s.loopText)]; ok {
+					s.dirty[i] = true
+				}
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *sweep) retry(*Engine) bool { return false }
+
+// apply counts or removes the locations that no row writes.
+func (s *sweep) apply(ctx context.Context, e *Engine) error {
+	t := s.table
+	if err := e.host.Flush(ctx); err != nil {
+		return err
+	}
+	for i, at := range s.locations {
+		if s.dirty[i] {
+			continue
+		}
+		t.cursor.checked++
+		if !s.stale[i] {
+			continue
+		}
+		t.cursor.stale++
+		if t.Job.Sweep.Remove {
+			t.Plan.Remove(e.host.Commands(), at)
+		}
+	}
+	if s.last {
+		s.endOutput(e)
+		if err := e.host.SaveJob(t); err != nil {
+			return err
+		}
+	}
+	return e.host.Flush(ctx)
+}
+
+// endOutput continues with the next output, with the second pass, or ends the job.
+func (s *sweep) endOutput(e *Engine) {
+	t, p := s.table, s.table.Job.Sweep
+	p.Checked, p.Stale = p.Checked+t.cursor.checked, p.Stale+t.cursor.stale
+	t.cursor = sweepCursor{}
+	p.Output++
+	if p.Output < t.Plan.Outputs() {
+		return
+	}
+	switch {
+	case p.Remove:
+		e.log.Info().Str("table", t.FullName()).Int64("removed", p.Stale).
+			Msg("keys without a row are removed")
+		t.Job.Done = true
+	case p.Stale == 0:
+		t.Job.Done = true
+	case p.Stale > alwaysRemoved && 2*p.Stale > p.Checked && !p.Confirmed:
+		p.Waiting = true
+		e.log.Warn().Str("table", t.FullName()).Int("job", t.Job.ID).
+			Int64("stale", p.Stale).Int64("of", p.Checked).
+			Msg("a job would remove more than half of the table's keys and waits; " +
+				"run `rowfall jobs FILE confirm ID` if that is right, " +
+				"or `rowfall jobs FILE cancel ID`")
+	default:
+		t.Job.Sweep = &tablestate.Sweep{Reached: true, Remove: true, Confirmed: p.Confirmed}
+	}
+	if p.Waiting {
+		p.Output = 0 // the second pass begins there
+	}
+}
+
+// appendLocation appends the text that stands for a location in maps.
+func appendLocation(dst []byte, at transform.Location) []byte {
+	dst = binary.AppendUvarint(dst, uint64(at.Output))
+	dst = binary.AppendUvarint(dst, uint64(len(at.Key)))
+	return append(append(dst, at.Key...), at.Member...)
+}
+
+// UnreadableError means that a job cannot read a table's rows, or cannot look up the rows of its
+// keys, because of the table's columns.
+type UnreadableError struct{ Err error }
+
+// Error returns the cause's text, which names the table and the column.
+func (e *UnreadableError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *UnreadableError) Unwrap() error { return e.Err }
+
+// lookupColumns returns the columns by which the rows of an output's locations are looked up: those
+// that a location determines and that can be compared exactly. More rows than the location's may
+// match, so the rows found are compared with the location. It returns an *UnreadableError if there
+// is no such column.
+func lookupColumns(p *transform.Plan, output int) ([]int, error) {
+	var columns []int
+	var err error
+	for _, k := range p.LocationColumns()[output] {
+		if e := query.CheckMatch(p.Table(), []int{k}); e != nil {
+			err = e
+		} else {
+			columns = append(columns, k)
+		}
+	}
+	if len(columns) == 0 {
+		return nil, &UnreadableError{fmt.Errorf("look up the rows of keys: %w", err)}
+	}
+	return columns, nil
+}

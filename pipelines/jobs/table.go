@@ -1,0 +1,103 @@
+package jobs
+
+import (
+	"time"
+
+	"rowfall/binlog"
+	"rowfall/pipelines/tablestate"
+	"rowfall/transform"
+)
+
+// Table is a mapped table as jobs see it. The loop owns it: the loop changes Schema, Plan and Job
+// between transactions, and calls Interrupt when it does.
+type Table struct {
+	// Database and Name are the table's name as the server stores it.
+	Database, Name string
+	// Schema is the table's schema at the stream's position; nil while it is not known.
+	Schema *binlog.Table
+	// Plan is the plan for Schema; nil while it is not known or the mapping does not fit it.
+	Plan *transform.Plan
+	// Job is the progress of the table's job, which is stored with the data.
+	Job tablestate.Job
+	// Fault is why the table is in quarantine; nil if it is not. Its job does not run meanwhile,
+	// because changes of the table are neither applied nor marked dirty.
+	Fault *tablestate.Fault
+	// Estimate is the server's estimate of the table's rows.
+	Estimate int64
+
+	// task is what the engine does for the table now; nil if it does nothing.
+	task task
+	// repeat is a chunk that must be read again; nil continues after the last row that was read,
+	// with nextRows as the chunk's limit unless that is 0.
+	repeat   *chunk
+	nextRows int
+	// cursor is where the sweep of an output continues; empty at its beginning.
+	cursor sweepCursor
+	// pausedUntil is when the next task may be requested, after pauses tasks that failed in a row.
+	pausedUntil time.Time
+	pauses      int
+	// queued is set while the engine knows of the table.
+	queued bool
+	// counted and remaining are the table's parts of Engine.rows and Engine.remaining. counted is
+	// about the present job only.
+	counted, remaining int64
+}
+
+// FullName returns database.table.
+func (t *Table) FullName() string { return t.Database + "." + t.Name }
+
+// IsComplete reports whether the sink holds the row of every key that the stream has passed: the
+// table's job is done.
+func (t *Table) IsComplete() bool { return t.Job.Done }
+
+// Order returns the columns by which a table is read: its key, else the mapping's key_columns.
+func Order(schema *binlog.Table, plan *transform.Plan) []int {
+	if key := schema.Key(); len(key) > 0 {
+		return key
+	}
+	return plan.Key()
+}
+
+// Expected estimates how many rows the table's job will have read in the end.
+func (t *Table) Expected() int64 {
+	if t.Job.Done {
+		return t.Job.Rows
+	}
+	return max(t.Job.Rows, t.Estimate)
+}
+
+// MarkDirty records a change of the table, so that what a job has read before the change does not
+// overwrite it. Call it for every change of a table whose job is not done.
+func (t *Table) MarkDirty(c *binlog.Change) error {
+	if t.task == nil {
+		return nil
+	}
+	return t.task.markDirty(c)
+}
+
+// pause delays the table's next task: by a second at first, then by up to half a minute.
+func (t *Table) pause(now time.Time) {
+	t.pausedUntil = now.Add(min(time.Second<<min(t.pauses, 5), 30*time.Second))
+	t.pauses++
+}
+
+// Interrupt discards what the job has read and not written, because the table's definition or its
+// rows changed without a change of each row. The job continues after the last written row.
+func (t *Table) Interrupt() {
+	if t.task != nil {
+		t.task.base().discarded = true
+	}
+	t.rewind()
+	t.pausedUntil, t.pauses = time.Time{}, 0
+}
+
+// rewind makes the job continue after the last written row, or at the beginning of the output that
+// is swept.
+func (t *Table) rewind() { t.repeat, t.nextRows, t.cursor = nil, 0, sweepCursor{} }
+
+// Restart begins the table's job anew.
+func (t *Table) Restart(job tablestate.Job) {
+	t.Interrupt()
+	t.Job = job
+	t.counted = min(t.counted, job.Rows)
+}

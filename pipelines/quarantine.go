@@ -1,0 +1,117 @@
+package pipelines
+
+import (
+	"errors"
+
+	"rowfall/binlog"
+	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/tablestate"
+	"rowfall/transform"
+)
+
+// span is the part of the unit's commands that one rows event of the open transaction has made.
+type span struct {
+	table      *mappedTable
+	from, to   int // bytes
+	count      int // commands
+	changeRows int // rows of transform.Commands
+}
+
+// isTableFault reports whether an error is the fault of one table: another try makes it again, and
+// the stream can continue without the table.
+func isTableFault(err error) bool {
+	return errors.As(err, new(*transform.RowError)) ||
+		errors.As(err, new(*binlog.RefusedError)) || errors.As(err, new(*jobs.UnreadableError))
+}
+
+// Fault implements jobs.Host.
+func (l *loop) Fault(table *jobs.Table, err error) error {
+	t := l.tables.all[table.FullName()]
+	if t == nil || &t.Table != table || !isTableFault(err) {
+		return err
+	}
+	return l.quarantine(t, err)
+}
+
+// quarantine puts a table into quarantine, or returns a StopError if its `on_error` is stop. The
+// commands that the open transaction has made for the table are taken out of the unit. Parts of a
+// split transaction that were applied stay.
+func (l *loop) quarantine(t *mappedTable, fault error) error {
+	rule, err := l.ruleOf(t)
+	if err != nil {
+		return err
+	}
+	if located := l.config.Locate(fault); located != nil {
+		fault = located // FILE:LINE: path: message
+	}
+	if rule.OnError == transform.StopAtError {
+		return stop("transaction after %s: %w", l.progress.Position, fault)
+	}
+	l.cutSpans(t)
+	l.rows -= t.openRows
+	if l.progress.Partial > 0 {
+		// The rows of the table do not count when the rest of the transaction is read again.
+		l.progress.Row -= t.openRows
+	}
+	t.openRows = 0
+	t.Fault = &tablestate.Fault{
+		Reason: fault.Error(), Position: l.progress.Position.String(), Since: l.progress.Time,
+	}
+	t.Interrupt()
+	l.log.Error().Str("table", t.FullName()).Err(fault).Stringer("after", l.progress.Position).
+		Msg("a table is in quarantine: its changes are not applied; " +
+			"end that with rowfall backfill FILE --table TABLE")
+	l.tablesChanged()
+	l.stream.Forget()
+	return t.save(&l.unit, l.config.Name)
+}
+
+// cutSpans removes the commands of a table that belong to the open transaction from the unit.
+func (l *loop) cutSpans(t *mappedTable) {
+	c := &l.unit.Commands
+	keep := l.spans[:0]
+	removed, count, rows := 0, 0, 0
+	for _, s := range l.spans {
+		s.from, s.to = s.from-removed, s.to-removed
+		if s.table != t {
+			keep = append(keep, s)
+			continue
+		}
+		c.Bytes = append(c.Bytes[:s.from], c.Bytes[s.to:]...)
+		removed += s.to - s.from
+		count, rows = count+s.count, rows+s.changeRows
+	}
+	l.spans = keep
+	c.Count, c.Rows = c.Count-count, c.Rows-rows
+}
+
+// addSpan records what a rows event has added to the unit.
+func (l *loop) addSpan(t *mappedTable, before mark) {
+	c := &l.unit.Commands
+	if n := len(l.spans); n > 0 && l.spans[n-1].table == t && l.spans[n-1].to == before.bytes {
+		s := &l.spans[n-1]
+		s.to = len(c.Bytes)
+		s.count, s.changeRows = s.count+c.Count-before.commands, s.changeRows+c.Rows-before.rows
+		return
+	}
+	l.spans = append(l.spans, span{
+		t, before.bytes, len(c.Bytes), c.Count - before.commands, c.Rows - before.rows,
+	})
+}
+
+// endSpans forgets the transaction, which has been committed.
+func (l *loop) endSpans() {
+	l.spans = l.spans[:0]
+	for _, t := range l.touched {
+		t.openRows = 0
+	}
+	l.touched = l.touched[:0]
+}
+
+// shiftSpans moves the spans after the first n bytes of the unit were applied.
+func (l *loop) shiftSpans(n int) {
+	for i := range l.spans {
+		l.spans[i].from -= n
+		l.spans[i].to -= n
+	}
+}

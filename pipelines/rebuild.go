@@ -1,0 +1,251 @@
+package pipelines
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"rowfall/binlog"
+	"rowfall/binlog/ddl"
+	"rowfall/binlog/query"
+	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/tablestate"
+	"rowfall/sink"
+	"rowfall/transform"
+)
+
+// This file has what starts jobs. A job reads a table's rows again while its old keys serve.
+
+// reconcileJob returns a job that writes what differs and removes what no row writes.
+func (l *loop) reconcileJob(reason string) tablestate.Job {
+	l.lastJob++
+	l.jobsChanged = true
+	return tablestate.Job{
+		ID: l.lastJob, Reason: reason, Compare: true, Sweep: &tablestate.Sweep{},
+	}
+}
+
+// rebuildUnknown starts a job for a table whose columns are not known any more. The job reads them
+// first, and changes of the table are not applied until then. The last known definition stays: its
+// templates tell which keys are the table's.
+func (l *loop) rebuildUnknown(n tableName, reason string) error {
+	full := n.String()
+	delete(l.tables.unmapped, full)
+	delete(l.tables.definitions, full)
+	l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+full)
+	t := l.tables.put(n)
+	job := l.reconcileJob(reason)
+	job.NeedsSchema = true
+	t.Restart(job)
+	t.Fault = nil
+	l.log.Warn().Stringer("table", n).Str("reason", reason).
+		Msg("the columns of a table are not known; the table is read again")
+	l.stream.Forget()
+	l.tablesChanged()
+	return t.save(&l.unit, l.config.Name)
+}
+
+// AdoptSchema implements jobs.Host. It is called when the stream has passed the fence of d.
+func (l *loop) AdoptSchema(ctx context.Context, table *jobs.Table, d *ddl.Schema) error {
+	t := l.tables.all[table.FullName()]
+	if t == nil || &t.Table != table {
+		return nil
+	}
+	if d == nil {
+		if err := l.tableGone(ctx, t.name(), t, "DROP"); err != nil {
+			return err
+		}
+		l.tablesChanged()
+		return l.flush(ctx)
+	}
+	if d.NotFollowed != "" {
+		// A MERGE table, say, which shows the rows of other tables.
+		if err := l.scheduleSchemaCheck(ctx); err != nil {
+			return err
+		}
+	}
+	schema := d.Table()
+	job := t.Job
+	job.NeedsSchema = false
+	plan, err := l.tables.compile(schema)
+	var notMapped *transform.NotMappedError
+	switch {
+	case errors.As(err, &notMapped) && len(t.former) == 0: // it has no keys
+		l.tables.define(t, d, schema, nil)
+		l.tables.unmap(t, notMapped.Reason)
+		t.drop(&l.unit, l.config.Name)
+		err = l.tables.saveUnmapped(&l.unit, l.config.Name, t.FullName())
+	case err == nil && plan == nil:
+		err = errors.New("the mapping does not match it any more")
+		fallthrough
+	case err != nil:
+		l.tables.define(t, d, schema, nil)
+		err = l.quarantine(t, err)
+	case t.mismatched != nil && t.mismatched.Table().Equal(schema):
+		l.tables.define(t, d, schema, plan)
+		err = l.quarantine(t, fmt.Errorf("its rows in the binlog do not fit its definition, "+
+			"and the definition was read again; alter it, or leave it out (ignore: true)"))
+	default:
+		l.tables.define(t, d, schema, plan)
+		t.Job = job
+		if err = query.CheckKey(schema, jobs.Order(schema, plan)); err != nil {
+			err = l.quarantine(t, err)
+			break
+		}
+		err = t.save(&l.unit, l.config.Name)
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.tables.checkConflicts(); err != nil {
+		return err
+	}
+	l.tablesChanged()
+	l.stream.Forget()
+	return l.flush(ctx)
+}
+
+// handleLookups starts jobs for the tables that the stream has met and whose columns are not known:
+// tables that no statement has created, and tables whose table map did not fit. The rows that were
+// skipped are in what the job reads.
+func (l *loop) handleLookups(ctx context.Context) error {
+	if len(l.tables.unknown)+len(l.tables.mismatched) == 0 {
+		return nil
+	}
+	for n := range l.tables.unknown {
+		if err := l.rebuildUnknown(n, "rows without a CREATE TABLE"); err != nil {
+			return err
+		}
+	}
+	for t, reason := range l.tables.mismatched {
+		rule, err := l.ruleOf(t)
+		if err != nil {
+			return err
+		}
+		if rule.OnError == transform.StopAtError {
+			return &StopError{reason}
+		}
+		t.mismatched = t.definition
+		if err := l.rebuildUnknown(t.name(), reason.Error()); err != nil {
+			return err
+		}
+	}
+	clear(l.tables.unknown)
+	clear(l.tables.mismatched)
+	l.tablesChanged()
+	return l.flush(ctx)
+}
+
+// startJobs makes the engine run the jobs of all tables that have one.
+func (l *loop) startJobs(ctx context.Context) {
+	l.jobsChanged = false
+	var tables []*jobs.Table
+	for _, name := range l.tables.names() {
+		if t := l.tables.all[name]; t.Fault == nil {
+			tables = append(tables, &t.Table)
+		}
+	}
+	l.jobs.Add(ctx, tables...)
+}
+
+// finishInitialLoad ends the phases in which all tables are read, once every table is complete.
+func (l *loop) finishInitialLoad(ctx context.Context) error {
+	isLoading := l.progress.Phase == sink.Snapshot || l.progress.Phase == sink.Rebuilding
+	if !isLoading || !l.jobs.IsIdle() {
+		return nil
+	}
+	for _, t := range l.tables.all {
+		if t.Fault == nil && !t.Job.Done && !t.Job.Skipped {
+			return nil
+		}
+	}
+	l.progress.Phase = sink.Streaming
+	if err := l.flush(ctx); err != nil {
+		return err
+	}
+	l.log.Info().Stringer("position", l.progress.Position).Msg("every table is complete")
+	return nil
+}
+
+var _ jobs.Host = (*loop)(nil)
+
+// Position implements jobs.Host.
+func (l *loop) Position() *binlog.Position { return l.stream.Position() }
+
+// Wake implements jobs.Host.
+func (l *loop) Wake() { l.stream.Wake() }
+
+// Commands implements jobs.Host.
+func (l *loop) Commands() *transform.Commands { return &l.unit.Commands }
+
+// Flush implements jobs.Host. It does nothing if the unit is empty.
+func (l *loop) Flush(ctx context.Context) error {
+	if l.unit.IsEmpty() {
+		return nil
+	}
+	return l.flush(ctx)
+}
+
+// FlushIfLarge implements jobs.Host.
+func (l *loop) FlushIfLarge(ctx context.Context, n, limit int) (bool, error) {
+	if n < limit && l.unit.Size() < l.config.Limits.MaxAtomicBytes {
+		return false, nil
+	}
+	return true, l.Flush(ctx)
+}
+
+// Sink implements jobs.Host.
+func (l *loop) Sink() sink.Reader { return l.sink }
+
+// SaveJob implements jobs.Host.
+func (l *loop) SaveJob(table *jobs.Table) error {
+	t := l.tables.all[table.FullName()]
+	if t == nil || &t.Table != table {
+		return nil
+	}
+	l.tables.formersDue = l.tables.formersDue || t.Job.Done
+	if t.Job.Done || t.Job.Sweep != nil && t.Job.Sweep.Waiting {
+		t.mismatched = nil
+		l.tablesChanged()
+	} else if time.Since(l.jobsRecorded) >= jobsInterval {
+		l.jobsRecorded = time.Now()
+		l.stats.recordJobs(l.tables)
+	}
+	return t.saveJob(&l.unit, l.config.Name)
+}
+
+// jobsInterval is how often the progress of jobs is recorded.
+const jobsInterval = 200 * time.Millisecond
+
+// tablesChanged updates what status and the position hash show of the tables.
+func (l *loop) tablesChanged() {
+	l.stats.recordTables(l.tables)
+	var rebuilding, quarantined []string
+	for _, name := range l.tables.names() {
+		switch t := l.tables.all[name]; {
+		case t.Fault != nil:
+			quarantined = append(quarantined, name)
+		case (!t.Job.Done || len(t.former) > 0) && !t.Job.Skipped && l.progress.Phase != sink.Snapshot:
+			rebuilding = append(rebuilding, name)
+		}
+	}
+	l.progress.Rebuilding = jsonList(rebuilding)
+	l.progress.Quarantined = jsonList(quarantined)
+}
+
+// jsonList returns names as a JSON array, or an empty string for none.
+func jsonList(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(names) // strings can always be encoded
+	return string(text)
+}
+
+// Report implements jobs.Host.
+func (l *loop) Report(rows, expected int64) {
+	l.stats.loaded.Store(rows)
+	l.stats.expected.Store(expected)
+}

@@ -1,0 +1,82 @@
+package pipelines
+
+import (
+	"context"
+
+	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/tablestate"
+	"rowfall/sink"
+)
+
+// countJobs sets the number of the last job from the tables' jobs.
+func (l *loop) countJobs() {
+	for _, t := range l.tables.all {
+		l.lastJob = max(l.lastJob, t.Job.ID)
+	}
+}
+
+// rebuildAll starts at the source's present position and reads every table again. The data serve
+// meanwhile: a job writes what differs, and removes what no row writes.
+func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress) error {
+	if err := checkMapping(l.config, state.Pieces); err != nil {
+		return err
+	}
+	old := newTableSet(&l.config.Mapping)
+	if err := old.load(state.Pieces); err != nil {
+		return err
+	}
+	if err := l.startAt(ctx, fromSnapshot, false); err != nil {
+		return err
+	}
+	for _, t := range old.all {
+		l.lastJob = max(l.lastJob, t.Job.ID)
+	}
+	for _, name := range l.tables.names() {
+		t := l.tables.all[name]
+		t.Job = l.reconcileJob("--from snapshot")
+	}
+	// An initial load that is not finished begins again.
+	if state.Phase != sink.Snapshot {
+		l.progress.Phase = sink.Rebuilding
+	}
+	start, initial := l.progress, l.initialUnit
+	l.initialUnit = func(ctx context.Context) error {
+		// Until the keys of tables that are gone are removed, the data keep their position.
+		start.Position = l.progress.Position
+		l.progress = stored
+		if err := l.removeGone(ctx, old); err != nil {
+			return err
+		}
+		l.progress = start
+		l.forgetEvidence()
+		l.unit.DropState(l.config.Name, tablestate.HeadPiece)
+		for _, name := range old.names() {
+			if l.tables.all[name] == nil {
+				old.all[name].drop(&l.unit, l.config.Name)
+			}
+		}
+		for name := range old.unmapped {
+			l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+name)
+			l.unit.DropState(l.config.Name, tablestate.DefinitionPrefix+name)
+		}
+		return initial(ctx)
+	}
+	return nil
+}
+
+// removeGone removes the keys of tables that the data have and the source has not.
+func (l *loop) removeGone(ctx context.Context, old *tableSet) error {
+	for _, name := range old.names() {
+		t := old.all[name]
+		if l.tables.all[name] != nil || t.Plan == nil {
+			continue
+		}
+		n, err := jobs.RemoveRows(ctx, l, t.Plan, l.config.Limits.MaxAtomicRows)
+		if err != nil {
+			return err
+		}
+		l.log.Warn().Str("table", name).Int("removed", n).
+			Msg("the keys of a table that is gone are removed")
+	}
+	return nil
+}

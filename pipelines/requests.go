@@ -1,0 +1,199 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"rowfall/pipelines/tablestate"
+	"rowfall/transform/suggest"
+)
+
+const (
+	// maxRequests is how many requests may wait for the loop.
+	maxRequests = 16
+	// requestTimeout limits how long a request waits for the loop.
+	requestTimeout = 30 * time.Second
+)
+
+// request is what a user asks of the running loop. The loop executes it between transactions.
+type request struct {
+	execute func(ctx context.Context, l *loop) error
+	result  chan error // of one element
+}
+
+// errNotRunning is returned for a request to a pipeline that is not streaming.
+var errNotRunning = errors.New("the pipeline is not streaming at the moment; " +
+	"`rowfall status` shows why")
+
+// submit executes a request in the loop and returns its error.
+func (p *Pipeline) submit(
+	ctx context.Context, execute func(context.Context, *loop) error,
+) error {
+	wake := p.wake.Load()
+	if wake == nil {
+		return errNotRunning
+	}
+	r := request{execute, make(chan error, 1)}
+	deadline := time.NewTimer(requestTimeout)
+	defer deadline.Stop()
+	select {
+	case p.requests <- r:
+		(*wake)()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-deadline.C:
+		return fmt.Errorf("the loop has not answered within %v", requestTimeout)
+	}
+	select {
+	case err := <-r.result:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-deadline.C:
+		return fmt.Errorf("the loop has not answered within %v; the request may still be executed",
+			requestTimeout)
+	}
+}
+
+// handleRequests executes the requests that wait.
+func (l *loop) handleRequests(ctx context.Context) error {
+	for len(l.requests) > 0 {
+		r := <-l.requests
+		err := r.execute(ctx, l)
+		r.result <- err
+		if err == nil {
+			l.tablesChanged()
+			if err := l.Flush(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Backfill makes the running pipeline read a table again, which also ends the table's quarantine.
+// table is database.table. Backfill returns the number of the job. Its error means that no job was
+// started, unless the loop did not answer in time.
+func (p *Pipeline) Backfill(ctx context.Context, table string) (job int, err error) {
+	err = p.submit(ctx, func(_ context.Context, l *loop) error {
+		t := l.tables.all[table]
+		if t == nil {
+			return fmt.Errorf("table %q is not mapped%s", table,
+				suggest.DidYouMean(table, l.tables.names()))
+		}
+		if err := l.backfill(t.name()); err != nil {
+			return err
+		}
+		job = l.lastJob
+		return nil
+	})
+	return job, err
+}
+
+// backfill starts a job for a table. A table in quarantine is read with its present definition.
+func (l *loop) backfill(n tableName) error {
+	t := l.tables.all[n.String()]
+	if t.Fault != nil || t.Job.NeedsSchema {
+		t.mismatched = nil
+		return l.rebuildUnknown(n, "backfill")
+	}
+	return l.redefine(t, t.definition, l.reconcileJob("backfill"))
+}
+
+// Job is the job of a table, as users see it.
+type Job struct {
+	ID    int
+	Table string
+	// Reason is why the job runs. State is "reading", "sweeping", "removing", "waiting for confirm"
+	// or "reading the definition".
+	Reason, State string
+	// Rows counts the rows read so far, Estimate estimates them at the end.
+	Rows, Estimate int64
+	// Stale counts the keys found so far that no row writes, among Checked.
+	Stale, Checked int64
+}
+
+// ConfirmJob lets a job continue that waits because it would remove more than half of a table's
+// keys.
+func (p *Pipeline) ConfirmJob(ctx context.Context, id int) error {
+	return p.submit(ctx, func(_ context.Context, l *loop) error {
+		t, err := l.tableOfJob(id)
+		if err != nil {
+			return err
+		}
+		if t.Job.Sweep == nil || !t.Job.Sweep.Waiting {
+			return fmt.Errorf("job %d does not wait for a confirmation", id)
+		}
+		t.Job.Sweep = &tablestate.Sweep{Reached: true, Remove: true, Confirmed: true}
+		l.jobsChanged = true
+		return t.saveJob(&l.unit, l.config.Name)
+	})
+}
+
+// CancelJob ends a job. What it has not removed stays, and rows that it has not read stay as they
+// are.
+func (p *Pipeline) CancelJob(ctx context.Context, id int) error {
+	return p.submit(ctx, func(_ context.Context, l *loop) error {
+		t, err := l.tableOfJob(id)
+		if err != nil {
+			return err
+		}
+		if t.Job.NeedsSchema || t.Fault != nil {
+			return fmt.Errorf("job %d cannot be cancelled: "+
+				"changes of %s are not applied until it is done", id, t.FullName())
+		}
+		// Rows that were not read may be incomplete, so that no delta may rely on them.
+		t.Restart(tablestate.Job{Skipped: true, ID: t.Job.ID})
+		return t.saveJob(&l.unit, l.config.Name)
+	})
+}
+
+// tableOfJob returns the table with a job that is not done.
+func (l *loop) tableOfJob(id int) (*mappedTable, error) {
+	for _, name := range l.tables.names() {
+		if t := l.tables.all[name]; t.Job.ID == id && !t.Job.Done && !t.Job.Skipped {
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("there is no job %d", id)
+}
+
+// jobList returns the jobs that are not done, in the order of their numbers.
+func (s *tableSet) jobList() []Job {
+	var list []Job
+	for _, name := range s.names() {
+		t := s.all[name]
+		if t.Job.Done || t.Job.Skipped {
+			continue
+		}
+		j := Job{
+			ID: t.Job.ID, Table: name, Reason: t.Job.Reason, State: "reading",
+			Rows: t.Job.Rows, Estimate: t.Expected(),
+		}
+		if j.Reason == "" {
+			j.Reason = "initial load"
+		}
+		switch sweep := t.Job.Sweep; {
+		case t.Fault != nil:
+			j.State = "in quarantine"
+		case t.Job.NeedsSchema:
+			j.State = "reading the definition"
+		case sweep == nil || !sweep.Reached:
+		default:
+			j.Stale, j.Checked = sweep.Stale, sweep.Checked
+			j.State = "sweeping"
+			if sweep.Remove {
+				j.State = "removing"
+			}
+			if sweep.Waiting {
+				j.State = "waiting for confirm"
+			}
+		}
+		list = append(list, j)
+	}
+	slices.SortFunc(list, func(a, b Job) int { return a.ID - b.ID })
+	return list
+}

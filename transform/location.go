@@ -1,0 +1,108 @@
+package transform
+
+import (
+	"bytes"
+
+	"rowfall/binlog"
+	"rowfall/transform/template"
+)
+
+// Which keys belong to an output is decided by its templates alone: Conflicts rejects two outputs
+// that could write one key or one member. So a key that an output's templates can print was written
+// by this output, and may be removed with it.
+
+// Location is a place in the sink where an output writes a row.
+type Location struct {
+	// Output is the index of the output, less than Plan.Outputs.
+	Output int
+	// Key is the key. Member is the row's field or member in a key that rows share; nil if the
+	// row owns the key.
+	Key, Member []byte
+}
+
+// equal compares two locations of one output.
+func (l Location) equal(o Location) bool {
+	return bytes.Equal(l.Key, o.Key) && bytes.Equal(l.Member, o.Member) &&
+		(l.Member == nil) == (o.Member == nil)
+}
+
+// Outputs returns the number of outputs.
+func (p *Plan) Outputs() int { return len(p.outputs) }
+
+// OutputKind returns the type of value that an output writes.
+func (p *Plan) OutputKind(output int) OutputKind { return p.outputs[output].kind }
+
+// KeyPrefix returns the literal text with which every key of an output begins; it may be empty.
+func (p *Plan) KeyPrefix(output int) string { return p.outputs[output].key.Prefix() }
+
+// HasMembers reports whether the rows of an output are fields or members of keys that rows share.
+func (p *Plan) HasMembers(output int) bool { return p.outputs[output].member != nil }
+
+// OwnsKey reports whether an output writes to a key. Keys of Rowfall's own belong to no output.
+func (p *Plan) OwnsKey(output int, key []byte) bool {
+	o := &p.outputs[output]
+	return o.key.Match(key) && !bytes.HasPrefix(key, []byte(reservedPrefix))
+}
+
+// OwnsMember reports whether an output, whose rows are fields or members, writes a member of a key
+// that OwnsKey found to be the output's. Conflicts rejects two outputs that could write one member.
+func (p *Plan) OwnsMember(output int, member []byte) bool {
+	return p.outputs[output].member.Match(member)
+}
+
+// LocationColumns returns for each output the columns that its locations determine.
+func (p *Plan) LocationColumns() [][]int {
+	all := make([][]int, len(p.outputs))
+	for i := range p.outputs {
+		o := &p.outputs[i]
+		all[i], _, _ = o.key.Determines()
+		if o.member != nil {
+			more, _, _ := o.member.Determines()
+			all[i] = append(all[i], more...)
+		}
+	}
+	return all
+}
+
+// Values returns the columns of a row that a location determines, with their texts: they contain a
+// key of the table. ok is false if no row of the table can be written there.
+func (p *Plan) Values(at Location) (columns []template.ColumnText, ok bool) {
+	o := &p.outputs[at.Output]
+	columns, ok = o.key.Parse(at.Key)
+	if !ok || o.member == nil {
+		return columns, ok
+	}
+	more, ok := o.member.Parse(at.Member)
+	return append(columns, more...), ok
+}
+
+// Writes reports whether the plan writes row r at a location. An error is a *RowError.
+func (p *Plan) Writes(r *binlog.Row, at Location) (bool, error) {
+	found := false
+	err := p.Expect(r, func(e Expectation) error {
+		found = found || e.Location().equal(at)
+		return nil
+	})
+	return found, err
+}
+
+// Locations calls visit for each place where the plan could write row r, whether `where` accepts
+// the row or not. The location is valid until visit returns. An error is a *RowError.
+func (p *Plan) Locations(r *binlog.Row, visit func(Location)) error {
+	for i := range p.outputs {
+		o := &p.outputs[i]
+		var at image
+		if err := o.locateOld(&p.scratch, r, &at); err != nil {
+			return p.rowError(r, o.path, err)
+		}
+		if at.present {
+			visit(Location{Output: i, Key: at.key, Member: at.member})
+		}
+	}
+	return nil
+}
+
+// Remove appends the command that removes what is at a location.
+func (p *Plan) Remove(u *Commands, at Location) {
+	p.outputs[at.Output].remove(u, location{at.Key, at.Member})
+}
