@@ -27,6 +27,7 @@ func TestPipeline(t *testing.T) {
 		{"Quarantine", testQuarantine},
 		{"QuarantineInSplit", testQuarantineInSplit},
 		{"QuarantineByDDL", testQuarantineByDDL},
+		{"QuarantineAtStart", testQuarantineAtStart},
 		{"Purged", testPurged},
 		{"PositionOfDDL", testPositionOfDDL},
 		{"NoKey", testNoKey},

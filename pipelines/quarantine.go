@@ -62,7 +62,9 @@ func (l *loop) quarantine(t *mappedTable, fault error) error {
 		Msg("a table is in quarantine: its changes are not applied; " +
 			"end that with rowfall backfill FILE --table TABLE")
 	l.tablesChanged()
-	l.stream.Forget()
+	if l.stream != nil { // a start may find a fault
+		l.stream.Forget()
+	}
 	return t.save(&l.unit, l.config.Name)
 }
 

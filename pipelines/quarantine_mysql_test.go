@@ -142,3 +142,27 @@ func testQuarantineByDDL(t *testing.T, d *database) {
 		t.Errorf("the rows are %v", got)
 	}
 }
+
+// A table with a column that cannot be represented is in quarantine from the start. The others are
+// loaded, and it follows once the column is gone.
+func testQuarantineAtStart(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)",
+		"CREATE TABLE odd (id INT PRIMARY KEY, v INT, w VARCHAR(9) CHARACTER SET cp1251)",
+		"INSERT INTO odd VALUES (1, 1, 'a')")
+	m := newMemory()
+	c := d.config()
+	r := start(t, c, m, "")
+	m.waitAt(t, d.end())
+	mustBeEqual(t, m.rows("t"), d.rows("t"))
+	faults := r.pipeline.Stats().Quarantined
+	if len(faults) != 1 || !strings.Contains(faults[0].Reason, "cp1251") {
+		t.Errorf("status shows %+v", faults)
+	}
+	r.kill()
+	r = start(t, c, m, "")
+	d.exec("INSERT INTO odd VALUES (2, 2, 'b')", "INSERT INTO t VALUES (2, 2)")
+	m.waitAt(t, d.end())
+	mustBeEqual(t, m.rows("t"), d.rows("t"))
+	d.exec("ALTER TABLE odd MODIFY w VARCHAR(9) CHARACTER SET utf8mb4")
+	r.mustEqual(d, &c, m, "the column was converted")
+}

@@ -12,6 +12,7 @@ import (
 	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
+	"rowfall/transform"
 )
 
 // decideStart decides where the run starts: at the data's position, at the start of new data, or
@@ -275,6 +276,10 @@ func (l *loop) addTables(
 	var faults []error
 	for _, d := range definitions {
 		t, err := l.tables.add(d)
+		if err != nil && len(transform.MappingErrors(err)) == 0 {
+			// The fault is the table's, such as a character set that is not supported.
+			err = l.addFaulty(tableName{d.Database, d.Name}, d, err)
+		}
 		if err != nil {
 			faults = append(faults, err)
 			continue

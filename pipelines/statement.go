@@ -45,6 +45,9 @@ func (l *loop) applyStatement(
 		return false, nil
 	}
 	l.trackPassedOver(s)
+	if err := l.trackViews(s, ev.SQL); err != nil {
+		return false, err
+	}
 	if err := l.trackDatabase(s); err != nil {
 		return false, err
 	}
@@ -389,6 +392,37 @@ func (l *loop) ruleOf(t *mappedTable) (*transform.Rule, error) {
 		return new(transform.Rule), nil
 	}
 	return rule, nil
+}
+
+// trackViews updates the views and sequences that match the mapping, which are not mapped. A table can
+// get the name of one that was dropped.
+func (l *loop) trackViews(s *ddl.Statement, sql string) error {
+	if s.Action != ddl.Other || s.Object != "VIEW" && s.Object != "SEQUENCE" {
+		return nil
+	}
+	isDrop := strings.HasPrefix(strings.ToUpper(strings.TrimSpace(sql)), "DROP")
+	for _, name := range s.Tables {
+		full := name.String()
+		matches, err := l.matches(nameOf(name))
+		if err != nil {
+			return err
+		}
+		if !matches || l.tables.all[full] != nil {
+			continue
+		}
+		if isDrop {
+			delete(l.tables.unmapped, full)
+			delete(l.tables.definitions, full)
+			l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+full)
+		} else {
+			l.tables.unmapped[full] = "it is a " + strings.ToLower(s.Object)
+			if err := l.tables.saveUnmapped(&l.unit, l.config.Name, full); err != nil {
+				return err
+			}
+		}
+		l.tablesChanged()
+	}
+	return nil
 }
 
 // trackDatabase updates the default character set of a database.
