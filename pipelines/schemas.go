@@ -121,7 +121,7 @@ func (s *tableSet) differences(current map[string]*binlog.Table) []*mappedTable 
 	var found []*mappedTable
 	for _, name := range s.names() {
 		m, t := s.all[name], current[name]
-		if m.definition != nil && (t == nil || !m.hasSchema(t)) {
+		if m.definition != nil && !m.Job.NeedsSchema && (t == nil || !m.hasSchema(t)) {
 			found = append(found, m)
 		}
 	}

@@ -51,7 +51,7 @@ func (l *loop) applyStatement(
 	if err := l.trackDatabase(s); err != nil {
 		return false, err
 	}
-	effects, unclear, err := l.effectsOf(s, ev)
+	effects, unclear, why, err := l.effectsOf(s, ev)
 	if err != nil || len(effects)+len(unclear) == 0 {
 		return false, err
 	}
@@ -66,8 +66,7 @@ func (l *loop) applyStatement(
 		}
 	}
 	for _, n := range unclear {
-		reason := cmpOr(s.Reason, "a statement that is not understood: "+shorten(ev.SQL))
-		if err := l.rebuildUnknown(n, reason); err != nil {
+		if err := l.rebuildUnknown(n, why+": "+shorten(ev.SQL)); err != nil {
 			return true, err
 		}
 	}
@@ -79,29 +78,26 @@ func (l *loop) applyStatement(
 	return true, l.checkForeignKeys(ctx, effects)
 }
 
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
 // effectsOf returns what a statement does to the tables of the mapping. unclear are the tables that
-// it names and of which it cannot be told.
+// it names and of which it cannot be told, for the reason why.
 func (l *loop) effectsOf(
 	s *ddl.Statement, ev *binlog.Event,
-) (effects []ddl.Effect, unclear []tableName, err error) {
+) (effects []ddl.Effect, unclear []tableName, why string, err error) {
 	all, applyErr := s.Apply(catalog{l.tables})
+	why = "the effect of a statement on its columns is not known"
+	if applyErr != nil {
+		why = applyErr.Error()
+	}
 	if applyErr != nil || ev.Session.IsTextInexact || s.Action == ddl.Unknown {
 		unclear, err = l.namedTables(s, ev.Session.IsTextInexact)
 		if err != nil || applyErr != nil {
-			return nil, unclear, err
+			return nil, unclear, why, err
 		}
 	}
 	for _, e := range all {
 		matches, err := l.matches(nameOf(e.Table))
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, why, err
 		}
 		if matches && !slices.Contains(unclear, nameOf(e.Table)) {
 			effects = append(effects, e)
@@ -115,7 +111,7 @@ func (l *loop) effectsOf(
 			unclear = append(unclear, nameOf(n))
 		}
 	}
-	return dropReplaced(effects), unclear, nil
+	return dropReplaced(effects), unclear, why, nil
 }
 
 // dropReplaced removes the effects that a table is gone if another table gets its name by RENAME in
