@@ -11,7 +11,7 @@
 //   - progress.go, mysql_position.go: the position of the data, parsed and as the sink stores it
 //   - start.go: where a run starts; history.go: whether the source still has the data's history
 //   - loop.go: the loop: read an event, transform, apply; linger.go: how long units are batched
-//   - statement.go, alter.go: statements that were logged as text, such as DDL
+//   - statement.go, catalog.go: statements that were logged as text, such as DDL
 //   - schemas.go: comparison of the data's schemas with the server's
 //   - check_names.go, foreign_keys.go, passed_over.go: checks of the mapping against the server
 //   - tables.go, mapping_state.go: the tables of a run, and their state in the sink; the forms of
@@ -54,22 +54,20 @@
 //
 // Schemas:
 //
-//   - An ALTER of a mapped table passes if every clause is known to keep rows and columns
-//     (alter.go), and if the columns compare equal afterwards.
+//   - docs/schema-changes.md describes what each statement does. The definitions are those at the
+//     stream's position, and package ddl follows them.
 //   - The data's schema is compared with each table map of the stream. It is compared with the
-//     server's own schema when the stream has reached the end of the binlog: once per run, and
-//     after each statement. A difference that no statement explains stops the pipeline.
+//     server's own schema once per run, when the stream has reached the end of the binlog. A table
+//     that differs is read again, columns first.
 //   - A revoked SELECT is not a difference: the run is retried until SELECT is granted again.
-//   - A created table is empty, and mapped. A table that is renamed into the mapping stops the
-//     pipeline. A table that no longer exists when its CREATE arrives is not mapped.
-//   - A table that a wildcard leaves out because it has no key stays unmapped.
+//   - A table that a wildcard leaves out because it has no key is mapped and read once it has one.
 //
 // Data:
 //
 //   - The state holds the canonical form of the mapping that built the data, so that an error about
 //     another mapping can name the places that differ.
 //   - A node that holds keys but no position of the pipeline is not changed. Neither is data that
-//     another mapping built. --from snapshot replaces both.
+//     another mapping built. --from snapshot --replace replaces both.
 //   - A table whose key cannot be compared exactly (DOUBLE) cannot be loaded. Under a wildcard the
 //     initial load leaves it unmapped. Without a load (start: now, or a table that is created
 //     later) it is mapped.

@@ -26,7 +26,7 @@ type request struct {
 
 // errNotRunning is returned for a request to a pipeline that is not streaming.
 var errNotRunning = errors.New("the pipeline is not streaming at the moment; " +
-	"`rowfall status` shows why")
+	"`redis-cli ROWFALL STATUS` on its node shows why")
 
 // submit executes a request in the loop and returns its error.
 func (p *Pipeline) submit(
