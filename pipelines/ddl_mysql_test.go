@@ -159,3 +159,51 @@ func testLaggingSchemaChanges(t *testing.T, d *database) {
 	r = start(t, c, m, "")
 	r.mustEqual(d, &c, m, "all statements at once")
 }
+
+// With `ignore`, keys of removed rows stay, and a new row over an old key is written in full.
+func testIgnoredRemovals(t *testing.T, d *database) {
+	create := "CREATE TABLE t (id INT PRIMARY KEY, v INT, w INT)"
+	d.exec(create, "INSERT INTO t VALUES (1, 1, 1), (2, 2, 2)")
+	m := newMemory()
+	c := d.config(`.*": {}`, `.*": {on_truncate: ignore, on_drop: ignore}`)
+	start(t, c, m, "")
+	m.waitAt(t, d.end())
+	for _, statements := range [][]string{{"TRUNCATE TABLE t"}, {"DROP TABLE t", create}} {
+		d.exec(statements...)
+		d.exec("INSERT INTO t VALUES (1, NULL, 7)")
+		m.waitAt(t, d.end())
+		if row, _ := m.Keys.HashFields("t:1"); len(row) != 2 || row["w"] != "7" {
+			t.Errorf("after %s the row is %v", statements, row)
+		}
+		if row, _ := m.Keys.HashFields("t:2"); row["v"] != "2" {
+			t.Errorf("after %s the key of a removed row is %v", statements, row)
+		}
+		d.exec("UPDATE t SET v = 1 WHERE id = 1")
+		m.waitAt(t, d.end())
+	}
+}
+
+// A table whose engine is changed to one that is not followed goes into quarantine, once, and a
+// restart keeps that.
+func testUnfollowedEngine(t *testing.T, d *database) {
+	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)",
+		"CREATE TABLE u (id INT PRIMARY KEY, v INT)")
+	m := newMemory()
+	c := d.config()
+	r := start(t, c, m, "")
+	m.waitAt(t, d.end())
+	d.exec("ALTER TABLE t ENGINE=MEMORY", "INSERT INTO u VALUES (1, 1)")
+	for range 2 {
+		m.waitAt(t, d.end())
+		waitFor(t, "the table is in quarantine", func() bool {
+			faults := r.pipeline.Stats().Quarantined
+			return len(faults) == 1 && strings.Contains(faults[0].Reason, "MEMORY")
+		})
+		mustBeEqual(t, m.rows("u"), d.rows("u"))
+		r.kill()
+		r = start(t, c, m, "")
+		d.exec("INSERT INTO u SELECT MAX(id) + 1, 0 FROM u")
+	}
+	d.exec("ALTER TABLE t ENGINE=InnoDB")
+	r.mustEqual(d, &c, m, "an engine that is followed")
+}

@@ -24,6 +24,8 @@ func TestPipeline(t *testing.T) {
 		{"SchemaChangesPage", testSchemaChangesPage},
 		{"Rewind", testRewind},
 		{"RebuildAll", testRebuildAll},
+		{"IgnoredRemovals", testIgnoredRemovals},
+		{"UnfollowedEngine", testUnfollowedEngine},
 		{"Quarantine", testQuarantine},
 		{"QuarantineInSplit", testQuarantineInSplit},
 		{"QuarantineByDDL", testQuarantineByDDL},

@@ -121,7 +121,7 @@ func (s *tableSet) differences(current map[string]*binlog.Table) []*mappedTable 
 	var found []*mappedTable
 	for _, name := range s.names() {
 		m, t := s.all[name], current[name]
-		if m.definition != nil && !m.Job.NeedsSchema && (t == nil || !m.hasSchema(t)) {
+		if m.definition != nil && m.Fault == nil && !m.Job.NeedsSchema && (t == nil || !m.hasSchema(t)) {
 			found = append(found, m)
 		}
 	}
@@ -132,7 +132,7 @@ func (s *tableSet) differences(current map[string]*binlog.Table) []*mappedTable 
 // version can have mapped them; their rows are correct until that restart.
 func (l *loop) warnLostAtRestart(current map[string]*binlog.Table) {
 	for _, name := range l.tables.names() {
-		if t := current[name]; t != nil && t.NotFollowed != "" {
+		if t := current[name]; t != nil && t.NotFollowed == query.LostAtRestart {
 			l.log.Warn().Str("table", name).Str("reason", t.NotFollowed).
 				Msg("table is mapped, but cannot be followed past a restart of the server; " +
 					"leave it out (ignore: true) when the data are built again")

@@ -166,13 +166,7 @@ func (l *loop) namedTables(s *ddl.Statement, inexact bool) (names []tableName, e
 func (l *loop) applyEffect(ctx context.Context, e *ddl.Effect, sql string) error {
 	n := nameOf(e.Table)
 	t := l.tables.all[n.String()]
-	if e.Schema != nil && e.Schema.NotFollowed == "" {
-		if why := query.EngineNotFollowed(e.Schema.Engine); why != "" {
-			d := *e.Schema
-			d.NotFollowed = why
-			e.Schema = &d
-		}
-	}
+	e.Schema = withEngine(e.Schema, t)
 	if e.Schema != nil && e.Schema.NotFollowed != "" {
 		// A MERGE table, say, which shows the rows of other tables.
 		if err := l.scheduleSchemaCheck(ctx); err != nil {
@@ -196,6 +190,28 @@ func (l *loop) applyEffect(ctx context.Context, e *ddl.Effect, sql string) error
 		return l.adoptUnmapped(n, e.Schema, e.Reason)
 	}
 	return l.altered(ctx, t, e)
+}
+
+// withEngine returns a definition with the reason why its engine cannot be followed. A reason that
+// the former engine of table t had is removed.
+func withEngine(d *ddl.Schema, t *mappedTable) *ddl.Schema {
+	if d == nil {
+		return nil
+	}
+	why := query.EngineNotFollowed(d.Engine)
+	if why == "" && t != nil && t.definition != nil {
+		if old := query.EngineNotFollowed(t.definition.Engine); old != d.NotFollowed {
+			why = d.NotFollowed
+		}
+	} else if why == "" {
+		why = d.NotFollowed
+	}
+	if why == d.NotFollowed {
+		return d
+	}
+	changed := *d
+	changed.NotFollowed = why
+	return &changed
 }
 
 // tableGone handles a DROP, or a RENAME to another name.
@@ -233,10 +249,14 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 	case t.Fault != nil || t.Job.NeedsSchema:
 		t.Interrupt()
 		return nil
+	case rule.OnTruncate == transform.KeepKeys:
+		// A new row may meet the key of an old one, so no delta may rely on what the sink holds.
+		t.Restart(tablestate.Job{Skipped: true, ID: t.Job.ID})
+		return t.saveJob(&l.unit, l.config.Name)
 	case t.Job.Done || t.Job.Skipped:
 		return nil
 	}
-	t.Restart(tablestate.Job{Done: rule.OnTruncate == transform.RemoveKeys, ID: t.Job.ID})
+	t.Restart(tablestate.Job{Done: true, ID: t.Job.ID})
 	return t.saveJob(&l.unit, l.config.Name)
 }
 
@@ -296,7 +316,13 @@ func (l *loop) tableNew(n tableName, t *mappedTable, e *ddl.Effect) error {
 	}
 	l.log.Info().Stringer("table", n).Msg("new table is mapped")
 	l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+n.String())
-	added.Job = tablestate.Job{Done: true}
+	rule, err := l.ruleOf(added)
+	if err != nil {
+		return err
+	}
+	// With `on_drop: ignore`, keys of a dropped table may be in the way: see rowsRemoved.
+	keepsKeys := rule.OnDrop == transform.KeepKeys
+	added.Job = tablestate.Job{Done: !keepsKeys, Skipped: keepsKeys}
 	if wasRenamed || known {
 		added.Job = l.reconcileJob(e.Reason)
 	}
@@ -359,12 +385,16 @@ func (l *loop) altered(ctx context.Context, t *mappedTable, e *ddl.Effect) error
 // table goes into quarantine.
 func (l *loop) redefine(t *mappedTable, d *ddl.Schema, job tablestate.Job) error {
 	schema := d.Table()
-	if t.Schema != nil && t.Schema.Equal(schema) {
+	if t.Schema != nil && t.Schema.Equal(schema) && t.Schema.NotFollowed == schema.NotFollowed {
 		schema = t.Schema // which the stream may have looked up
 	}
 	plan, err := l.tables.compile(schema)
-	if err == nil && plan == nil {
+	switch {
+	case err == nil && plan == nil:
 		err = errors.New("the mapping does not match it any more")
+	case err == nil && d.NotFollowed != "":
+		err = fmt.Errorf("table %s cannot be followed: %s; end that, "+
+			"or leave the table out (ignore: true)", t.FullName(), d.NotFollowed)
 	}
 	if err != nil {
 		l.tables.define(t, d, schema, nil)

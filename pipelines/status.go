@@ -30,9 +30,16 @@ func (c *Commands) Info(dst []byte) []byte {
 		for _, field := range []string{"file", "offset", "time", "gtid"} {
 			dst = appendValue(dst, field, f[field])
 		}
+		for _, field := range []string{"rebuilding", "quarantined", "gaps"} {
+			if f[field] != "" {
+				dst = appendValue(dst, field, f[field])
+			}
+		}
 		if s != nil {
 			dst = appendStats(dst, s, f["state"])
 			dst = appendUnmapped(dst, name, s.Unmapped)
+			dst = appendFaults(dst, name, s.Quarantined)
+			dst = appendJobLines(dst, name, s.Jobs)
 		}
 		dst = append(dst, "\r\n"...)
 	}
@@ -79,10 +86,36 @@ func visibleState(phase string, s *Stats, role replication.Role) string {
 	return phase
 }
 
+// mostLines limits the lines of one kind: INFO must stay short, since monitoring reads it every
+// second.
+const mostLines = 100
+
+// appendFaults appends a line for each table in quarantine, with the reason.
+func appendFaults(dst []byte, pipeline string, tables []TableFault) []byte {
+	for i, t := range tables[:min(len(tables), mostLines)] {
+		dst = fmt.Appendf(dst, "\r\nrowfall_%s_quarantined%d:", pipeline, i)
+		fields := appendValue(nil, "table", t.Table)
+		fields = appendValue(appendValue(fields, "position", t.Position), "reason", t.Reason)
+		dst = append(dst, fields[1:]...)
+	}
+	return dst
+}
+
+// appendJobLines appends a line for each job that is not done.
+func appendJobLines(dst []byte, pipeline string, list []Job) []byte {
+	for i := range list[:min(len(list), mostLines)] {
+		j := &list[i]
+		dst = fmt.Appendf(dst, "\r\nrowfall_%s_job%d:id=%d,rows=%d,estimate=%d,stale=%d,checked=%d",
+			pipeline, i, j.ID, j.Rows, j.Estimate, j.Stale, j.Checked)
+		dst = appendValue(appendValue(dst, "table", j.Table), "state", j.State)
+		dst = appendValue(dst, "reason", j.Reason)
+	}
+	return dst
+}
+
 // appendUnmapped appends a line for each table that is not mapped, with the reason.
 func appendUnmapped(dst []byte, pipeline string, tables []UnmappedTable) []byte {
-	const most = 100 // INFO must stay short: monitoring reads it every second
-	for i, t := range tables[:min(len(tables), most)] {
+	for i, t := range tables[:min(len(tables), mostLines)] {
 		dst = fmt.Appendf(dst, "\r\nrowfall_%s_unmapped%d:", pipeline, i)
 		fields := appendValue(appendValue(nil, "table", t.Table), "reason", t.Reason)
 		dst = append(dst, fields[1:]...)

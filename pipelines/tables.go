@@ -271,9 +271,10 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 	if err != nil {
 		return err
 	}
-	if m == nil {
-		return stop("table %s was mapped when the data was built and cannot be mapped "+
-			"any more (%s); start again with --from snapshot --replace", full, s.unmapped[full])
+	if m == nil { // an older version mapped it
+		fault = &tablestate.Fault{Reason: s.unmapped[full]}
+		m = s.put(tableName{d.Database, d.Name})
+		s.define(m, d, d.Table(), nil)
 	}
 	m.Job, m.Fault, m.former = job, fault, former
 	if d.Partial {
