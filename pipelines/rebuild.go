@@ -72,9 +72,12 @@ func (l *loop) AdoptSchema(ctx context.Context, table *jobs.Table, d *ddl.Schema
 	plan, err := l.tables.compile(schema)
 	var notMapped *transform.NotMappedError
 	switch {
-	case errors.As(err, &notMapped) && len(t.former) == 0: // it has no keys
+	// Has the table no keys in the sink? Keys without a table would stay for ever.
+	case errors.As(err, &notMapped) && t.Plan == nil && len(t.former) == 0:
 		l.tables.define(t, d, schema, nil)
 		l.tables.unmap(t, notMapped.Reason)
+		l.log.Warn().Str("table", t.FullName()).Str("reason", notMapped.Reason).
+			Msg("table is not mapped")
 		t.drop(&l.unit, l.config.Name)
 		err = l.tables.saveUnmapped(&l.unit, l.config.Name, t.FullName())
 	case err == nil && plan == nil:

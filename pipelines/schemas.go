@@ -24,6 +24,10 @@ type schemaCheck struct {
 	differs map[string]bool
 }
 
+// reasonUnloggedDrop is why the keys of a table are removed that the server does not have, although
+// no statement has dropped it.
+const reasonUnloggedDrop = "DROP that is not in the binlog"
+
 // scheduleSchemaCheck schedules a comparison for when the stream reaches the binlog's present end.
 func (l *loop) scheduleSchemaCheck(ctx context.Context) error {
 	end, err := l.schemas.EndOfLog(ctx)
@@ -79,9 +83,10 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 			continue
 		}
 		if c.current[t.FullName()] == nil {
-			if err := l.tableGone(ctx, t.name(), t, "DROP that is not in the binlog"); err != nil {
+			if err := l.tableGone(ctx, t.name(), t, reasonUnloggedDrop); err != nil {
 				return err
 			}
+			l.tablesChanged()
 			continue
 		}
 		if err := l.rebuildUnknown(t.name(), "its definition differs from the server's, "+
@@ -96,8 +101,8 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 	return l.scheduleSchemaCheck(ctx)
 }
 
-// quarantineUnfollowed puts the tables into quarantine whose rows cannot be followed. An older version
-// may have mapped them, or the cause came later, such as a MERGE table that includes one.
+// quarantineUnfollowed puts the tables into quarantine whose rows cannot be followed. An older
+// version may have mapped them, or the cause came later, such as a MERGE table that includes one.
 func (l *loop) quarantineUnfollowed(
 	ctx context.Context, current map[string]*binlog.Table,
 ) error {
@@ -116,12 +121,13 @@ func (l *loop) quarantineUnfollowed(
 	return l.Flush(ctx)
 }
 
-// differences returns the tables whose definition is known and differs from the server's.
+// differences returns the tables whose definition is known and differs from the server's. A table
+// whose job is about to read the definition is not among them: a new job would interrupt that one.
 func (s *tableSet) differences(current map[string]*binlog.Table) []*mappedTable {
 	var found []*mappedTable
 	for _, name := range s.names() {
 		m, t := s.all[name], current[name]
-		if m.definition != nil && (t == nil || !m.hasSchema(t)) {
+		if m.definition != nil && !m.Job.NeedsSchema && (t == nil || !m.hasSchema(t)) {
 			found = append(found, m)
 		}
 	}

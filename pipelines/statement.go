@@ -278,7 +278,10 @@ func (l *loop) tableNew(n tableName, t *mappedTable, e *ddl.Effect) error {
 		return l.rebuildUnknown(n, e.Reason)
 	}
 	if t != nil && !wasRenamed {
-		return nil // CREATE TABLE IF NOT EXISTS
+		// The definition of t is not known, and what a job has read of it may be older than the
+		// table that is created here.
+		t.Interrupt()
+		return nil
 	}
 	_, known := l.tables.unmapped[n.String()]
 	delete(l.tables.unmapped, n.String())
