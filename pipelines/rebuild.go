@@ -54,11 +54,7 @@ func (l *loop) AdoptSchema(ctx context.Context, table *jobs.Table, d *ddl.Schema
 		return nil
 	}
 	if d == nil {
-		if err := l.tableGone(ctx, t.name(), t, "DROP"); err != nil {
-			return err
-		}
-		l.tablesChanged()
-		return l.flush(ctx)
+		return l.adoptNoTable(ctx, t)
 	}
 	if d.NotFollowed != "" {
 		// A MERGE table, say, which shows the rows of other tables.
@@ -107,6 +103,19 @@ func (l *loop) AdoptSchema(ctx context.Context, table *jobs.Table, d *ddl.Schema
 	}
 	l.tablesChanged()
 	l.stream.Forget()
+	return l.flush(ctx)
+}
+
+// adoptNoTable handles a table that a job has not found on the server.
+func (l *loop) adoptNoTable(ctx context.Context, t *mappedTable) error {
+	// A table that may not be read looks as if it was dropped.
+	if err := l.schemas.CheckGrants(ctx); err != nil {
+		return err
+	}
+	if err := l.tableGone(ctx, t.name(), t, "DROP"); err != nil {
+		return err
+	}
+	l.tablesChanged()
 	return l.flush(ctx)
 }
 

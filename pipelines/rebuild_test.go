@@ -93,6 +93,26 @@ func TestAdoptSchemaWithoutKey(t *testing.T) {
 	}
 }
 
+// A table that a job has not found may only be hidden, because SELECT was revoked. Then its keys
+// stay.
+func TestAdoptNoTable(t *testing.T) {
+	for _, denied := range []error{nil, errors.New("SELECT is not granted")} {
+		to, _ := storedData(t)
+		source := &scriptedSource{tables: []*binlog.Table{intTable()}, denied: denied}
+		_, l := scriptedPipeline(t, to, source)
+		if err := l.rebuildUnknown(tableName{"shop", "t"}, "test"); err != nil {
+			t.Fatal(err)
+		}
+		m := l.tables.all["shop.t"]
+		if err := l.AdoptSchema(t.Context(), &m.Table, nil); !errors.Is(err, denied) {
+			t.Errorf("grants are %v: the table is adopted with %v", denied, err)
+		}
+		if _, found := to.Keys.HashFields("t:1"); found != (denied != nil) {
+			t.Errorf("grants are %v: the key is there: %v", denied, found)
+		}
+	}
+}
+
 // A table whose job is about to read the definition does not differ from the server's: another job
 // would interrupt that one.
 func TestDifferencesOfUnknownColumns(t *testing.T) {

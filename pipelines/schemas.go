@@ -82,15 +82,7 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 			}
 			continue
 		}
-		if c.current[t.FullName()] == nil {
-			if err := l.tableGone(ctx, t.name(), t, reasonUnloggedDrop); err != nil {
-				return err
-			}
-			l.tablesChanged()
-			continue
-		}
-		if err := l.rebuildUnknown(t.name(), "its definition differs from the server's, "+
-			"and no statement in the binlog says how"); err != nil {
+		if err := l.handleDifference(ctx, t, c.current[t.FullName()] != nil); err != nil {
 			return err
 		}
 	}
@@ -99,6 +91,20 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 	}
 	c.differs = again
 	return l.scheduleSchemaCheck(ctx)
+}
+
+// handleDifference handles a table that a statement has altered, or dropped if the server has it
+// no longer, without the binlog.
+func (l *loop) handleDifference(ctx context.Context, t *mappedTable, exists bool) error {
+	if exists {
+		return l.rebuildUnknown(t.name(), "its definition differs from the server's, "+
+			"and no statement in the binlog says how")
+	}
+	if err := l.tableGone(ctx, t.name(), t, reasonUnloggedDrop); err != nil {
+		return err
+	}
+	l.tablesChanged()
+	return nil
 }
 
 // quarantineUnfollowed puts the tables into quarantine whose rows cannot be followed. An older

@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +64,7 @@ func (l *loop) applyStatement(
 		}
 	}
 	for _, n := range unclear {
-		reason := cmpOr(s.Reason, "a statement that is not understood: "+shorten(ev.SQL))
+		reason := cmp.Or(s.Reason, "a statement that is not understood: "+shorten(ev.SQL))
 		if err := l.rebuildUnknown(n, reason); err != nil {
 			return true, err
 		}
@@ -74,13 +75,6 @@ func (l *loop) applyStatement(
 		return true, err
 	}
 	return true, l.checkForeignKeys(ctx, effects)
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // effectsOf returns what a statement does to the tables of the mapping. unclear are the tables that
