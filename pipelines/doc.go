@@ -11,8 +11,10 @@
 //   - progress.go, mysql_position.go: the position of the data, parsed and as the sink stores it
 //   - start.go: where a run starts; history.go: whether the source still has the data's history
 //   - loop.go: the loop: read an event, transform, apply; linger.go: how long units are batched
-//   - statement.go, catalog.go: statements that were logged as text, such as DDL
+//   - statement.go, catalog.go: statements that were logged as text, such as DDL, and the
+//     definitions that they are applied to
 //   - schemas.go: comparison of the data's schemas with the server's
+//   - former.go: keys that a table's former definitions wrote, and their removal
 //   - check_names.go, foreign_keys.go, passed_over.go: checks of the mapping against the server
 //   - tables.go, mapping_state.go: the tables of a run, and their state in the sink; the forms of
 //     that state are in tablestate
@@ -21,6 +23,7 @@
 //   - quarantine.go, requests.go: tables at fault, and what users ask of a running pipeline
 //   - stats.go, holds.go, status.go, commands.go: what users see: Stats, INFO, ROWFALL
 //   - dataset.go: what a replica must hold, for verification
+//   - node.go: OpenNode, a node with the ROWFALL commands, with or without a pipeline
 //   - serverid.go: the id under which a pipeline connects to MySQL
 //   - shop: the example files
 //
@@ -54,19 +57,21 @@
 //
 // Schemas:
 //
-//   - docs/schema-changes.md describes what each statement does. The definitions are those at the
-//     stream's position, and package ddl follows them.
-//   - The data's schema is compared with each table map of the stream. It is compared with the
-//     server's own schema once per run, when the stream has reached the end of the binlog. A table
-//     that differs is read again, columns first.
+//   - A statement is applied to the definitions as of the stream's position (package binlog/ddl).
+//     If its effect on a table cannot be told, a job reads the table's definition and rows again.
+//   - The data's schema is compared with each table map of the stream, and with the server's own
+//     schema once per run, when the stream has reached the end of the binlog. A table with a
+//     difference that no statement explains is read again.
 //   - A revoked SELECT is not a difference: the run is retried until SELECT is granted again.
-//   - A table that a wildcard leaves out because it has no key is mapped and read once it has one.
+//   - A created table is empty, and mapped. A table that is renamed into the mapping is read by a
+//     job.
+//   - A table that a wildcard leaves out because it has no key stays unmapped until it gets one.
 //
 // Data:
 //
 //   - The state holds the canonical form of the mapping that built the data, so that an error about
 //     another mapping can name the places that differ.
-//   - A node that holds keys but no position of the pipeline is not changed. Neither is data that
+//   - A node that holds keys but no position of the pipeline is not changed. Neither are data that
 //     another mapping built. --from snapshot --replace replaces both.
 //   - A table whose key cannot be compared exactly (DOUBLE) cannot be loaded. Under a wildcard the
 //     initial load leaves it unmapped. Without a load (start: now, or a table that is created

@@ -14,8 +14,9 @@ import (
 
 // A change of a table's primary key changes the keys that its rows are written to. The present plan
 // does not recognise the old keys. So a table keeps its former definitions until the rows are
-// written to their new keys; then the old keys are removed. The same holds while a table has no plan,
-// because its columns are not known or because it is in quarantine: a DROP TABLE must find its keys.
+// written to their new keys; then the old keys are removed. The same holds while a table has no
+// plan, because its columns are not known or because it is in quarantine: a DROP TABLE must find
+// its keys.
 
 // keepFormer records the definition that a table is about to lose, if the sink may hold keys that
 // the next plan does not own. The next plan may be nil.

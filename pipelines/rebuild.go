@@ -54,11 +54,7 @@ func (l *loop) AdoptSchema(ctx context.Context, table *jobs.Table, d *ddl.Schema
 		return nil
 	}
 	if d == nil {
-		if err := l.tableGone(ctx, t.name(), t, "DROP"); err != nil {
-			return err
-		}
-		l.tablesChanged()
-		return l.flush(ctx)
+		return l.adoptNoTable(ctx, t)
 	}
 	if d.NotFollowed != "" {
 		// A MERGE table, say, which shows the rows of other tables.
@@ -72,9 +68,12 @@ func (l *loop) AdoptSchema(ctx context.Context, table *jobs.Table, d *ddl.Schema
 	plan, err := l.tables.compile(schema)
 	var notMapped *transform.NotMappedError
 	switch {
-	case errors.As(err, &notMapped) && len(t.former) == 0: // it has no keys
+	// Has the table no keys in the sink? Keys without a table would stay for ever.
+	case errors.As(err, &notMapped) && t.Plan == nil && len(t.former) == 0:
 		l.tables.define(t, d, schema, nil)
 		l.tables.unmap(t, notMapped.Reason)
+		l.log.Warn().Str("table", t.FullName()).Str("reason", notMapped.Reason).
+			Msg("table is not mapped")
 		t.drop(&l.unit, l.config.Name)
 		err = l.tables.saveUnmapped(&l.unit, l.config.Name, t.FullName())
 	case err == nil && plan == nil:
@@ -104,6 +103,19 @@ func (l *loop) AdoptSchema(ctx context.Context, table *jobs.Table, d *ddl.Schema
 	}
 	l.tablesChanged()
 	l.stream.Forget()
+	return l.flush(ctx)
+}
+
+// adoptNoTable handles a table that a job has not found on the server.
+func (l *loop) adoptNoTable(ctx context.Context, t *mappedTable) error {
+	// A table that may not be read looks as if it was dropped.
+	if err := l.schemas.CheckGrants(ctx); err != nil {
+		return err
+	}
+	if err := l.tableGone(ctx, t.name(), t, "DROP"); err != nil {
+		return err
+	}
+	l.tablesChanged()
 	return l.flush(ctx)
 }
 

@@ -3,7 +3,6 @@ package pipelines
 import (
 	"context"
 
-	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 )
@@ -33,6 +32,11 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 	}
 	for _, name := range l.tables.names() {
 		t := l.tables.all[name]
+		if o := old.all[name]; o != nil {
+			// The sweep of the job finds only keys that the present plan can write.
+			old.keepFormer(o, t.Plan)
+			t.former = o.former
+		}
 		t.Job = l.reconcileJob("--from snapshot")
 	}
 	// An initial load that is not finished begins again.
@@ -64,19 +68,21 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 	return nil
 }
 
-// removeGone removes the keys of tables that the data have and the source has not.
+// removeGone removes the keys of tables that the data have and the source has not, as `on_drop`
+// says.
 func (l *loop) removeGone(ctx context.Context, old *tableSet) error {
 	for _, name := range old.names() {
 		t := old.all[name]
-		if l.tables.all[name] != nil || t.Plan == nil {
+		if l.tables.all[name] != nil {
 			continue
 		}
-		n, err := jobs.RemoveRows(ctx, l, t.Plan, l.config.Limits.MaxAtomicRows)
+		rule, err := l.ruleOf(t)
 		if err != nil {
 			return err
 		}
-		l.log.Warn().Str("table", name).Int("removed", n).
-			Msg("the keys of a table that is gone are removed")
+		if err := l.removeRows(ctx, t, rule.OnDrop, reasonUnloggedDrop, "on_drop"); err != nil {
+			return err
+		}
 	}
 	return nil
 }

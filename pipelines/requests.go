@@ -78,6 +78,7 @@ func (l *loop) handleRequests(ctx context.Context) error {
 // table is database.table. Backfill returns the number of the job. Its error means that no job was
 // started, unless the loop did not answer in time.
 func (p *Pipeline) Backfill(ctx context.Context, table string) (job int, err error) {
+	var started int // belongs to the loop until submit returns without an error
 	err = p.submit(ctx, func(_ context.Context, l *loop) error {
 		t := l.tables.all[table]
 		if t == nil {
@@ -87,10 +88,13 @@ func (p *Pipeline) Backfill(ctx context.Context, table string) (job int, err err
 		if err := l.backfill(t.name()); err != nil {
 			return err
 		}
-		job = l.lastJob
+		started = l.lastJob
 		return nil
 	})
-	return job, err
+	if err != nil {
+		return 0, err
+	}
+	return started, nil
 }
 
 // backfill starts a job for a table. A table in quarantine is read with its present definition.
@@ -107,8 +111,8 @@ func (l *loop) backfill(n tableName) error {
 type Job struct {
 	ID    int
 	Table string
-	// Reason is why the job runs. State is "reading", "sweeping", "removing", "waiting for confirm"
-	// or "reading the definition".
+	// Reason is why the job runs. State is "reading the definition", "reading", "sweeping",
+	// "removing", "waiting for confirm" or "in quarantine".
 	Reason, State string
 	// Rows counts the rows read so far, Estimate estimates them at the end.
 	Rows, Estimate int64
@@ -134,21 +138,27 @@ func (p *Pipeline) ConfirmJob(ctx context.Context, id int) error {
 }
 
 // CancelJob ends a job. What it has not removed stays, and rows that it has not read stay as they
-// are.
+// are. The jobs of the initial load have the number 0 together, so they cannot be cancelled.
 func (p *Pipeline) CancelJob(ctx context.Context, id int) error {
-	return p.submit(ctx, func(_ context.Context, l *loop) error {
-		t, err := l.tableOfJob(id)
-		if err != nil {
-			return err
-		}
-		if t.Job.NeedsSchema || t.Fault != nil {
-			return fmt.Errorf("job %d cannot be cancelled: "+
-				"changes of %s are not applied until it is done", id, t.FullName())
-		}
-		// Rows that were not read may be incomplete, so that no delta may rely on them.
-		t.Restart(tablestate.Job{Skipped: true, ID: t.Job.ID})
-		return t.saveJob(&l.unit, l.config.Name)
-	})
+	return p.submit(ctx, func(_ context.Context, l *loop) error { return l.cancelJob(id) })
+}
+
+func (l *loop) cancelJob(id int) error {
+	if id == 0 {
+		return errors.New("cancel job 0: all jobs of the initial load have this number; " +
+			"start a job for the table with rowfall backfill, and cancel that one")
+	}
+	t, err := l.tableOfJob(id)
+	if err != nil {
+		return err
+	}
+	if t.Job.NeedsSchema || t.Fault != nil {
+		return fmt.Errorf("job %d cannot be cancelled: "+
+			"changes of %s are not applied until it is done", id, t.FullName())
+	}
+	// Rows that were not read may be incomplete, so that no delta may rely on them.
+	t.Restart(tablestate.Job{Skipped: true, ID: t.Job.ID})
+	return t.saveJob(&l.unit, l.config.Name)
 }
 
 // tableOfJob returns the table with a job that is not done.
@@ -161,7 +171,8 @@ func (l *loop) tableOfJob(id int) (*mappedTable, error) {
 	return nil, fmt.Errorf("there is no job %d", id)
 }
 
-// jobList returns the jobs that are not done, in the order of their numbers.
+// jobList returns the jobs that are not done, in the order of their numbers and, with one number,
+// of the tables' names.
 func (s *tableSet) jobList() []Job {
 	var list []Job
 	for _, name := range s.names() {
@@ -194,6 +205,6 @@ func (s *tableSet) jobList() []Job {
 		}
 		list = append(list, j)
 	}
-	slices.SortFunc(list, func(a, b Job) int { return a.ID - b.ID })
+	slices.SortStableFunc(list, func(a, b Job) int { return a.ID - b.ID })
 	return list
 }

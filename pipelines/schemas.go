@@ -24,6 +24,10 @@ type schemaCheck struct {
 	differs map[string]bool
 }
 
+// reasonUnloggedDrop is why the keys of a table are removed that the server does not have, although
+// no statement has dropped it.
+const reasonUnloggedDrop = "DROP that is not in the binlog"
+
 // scheduleSchemaCheck schedules a comparison for when the stream reaches the binlog's present end.
 func (l *loop) scheduleSchemaCheck(ctx context.Context) error {
 	end, err := l.schemas.EndOfLog(ctx)
@@ -78,14 +82,7 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 			}
 			continue
 		}
-		if c.current[t.FullName()] == nil {
-			if err := l.tableGone(ctx, t.name(), t, "DROP that is not in the binlog"); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := l.rebuildUnknown(t.name(), "its definition differs from the server's, "+
-			"and no statement in the binlog says how"); err != nil {
+		if err := l.handleDifference(ctx, t, c.current[t.FullName()] != nil); err != nil {
 			return err
 		}
 	}
@@ -96,8 +93,22 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 	return l.scheduleSchemaCheck(ctx)
 }
 
-// quarantineUnfollowed puts the tables into quarantine whose rows cannot be followed. An older version
-// may have mapped them, or the cause came later, such as a MERGE table that includes one.
+// handleDifference handles a table that a statement has altered, or dropped if the server has it
+// no longer, without the binlog.
+func (l *loop) handleDifference(ctx context.Context, t *mappedTable, exists bool) error {
+	if exists {
+		return l.rebuildUnknown(t.name(), "its definition differs from the server's, "+
+			"and no statement in the binlog says how")
+	}
+	if err := l.tableGone(ctx, t.name(), t, reasonUnloggedDrop); err != nil {
+		return err
+	}
+	l.tablesChanged()
+	return nil
+}
+
+// quarantineUnfollowed puts the tables into quarantine whose rows cannot be followed. An older
+// version may have mapped them, or the cause came later, such as a MERGE table that includes one.
 func (l *loop) quarantineUnfollowed(
 	ctx context.Context, current map[string]*binlog.Table,
 ) error {
@@ -116,7 +127,8 @@ func (l *loop) quarantineUnfollowed(
 	return l.Flush(ctx)
 }
 
-// differences returns the tables whose definition is known and differs from the server's.
+// differences returns the tables whose definition is known and differs from the server's. A table
+// whose job is about to read the definition is not among them: a new job would interrupt that one.
 func (s *tableSet) differences(current map[string]*binlog.Table) []*mappedTable {
 	var found []*mappedTable
 	for _, name := range s.names() {

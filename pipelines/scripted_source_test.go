@@ -37,6 +37,8 @@ type scriptedSource struct {
 	// woken makes Next return a Progress event after the last event of the script, each time that
 	// it receives something. If woken is nil, Next returns errEndOfScript.
 	woken chan struct{}
+	// denied is what CheckGrants returns.
+	denied error
 }
 
 var (
@@ -187,7 +189,7 @@ func (s *scriptedSource) AllTables(context.Context) ([]*binlog.Table, error) {
 	return s.tables, nil
 }
 func (s *scriptedSource) AwaitDDL(context.Context, tableName) error { return nil }
-func (s *scriptedSource) CheckGrants(context.Context) error         { return nil }
+func (s *scriptedSource) CheckGrants(context.Context) error         { return s.denied }
 
 func (s *scriptedSource) EndOfLog(context.Context) (binlog.Position, error) {
 	return s.position, nil

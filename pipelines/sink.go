@@ -10,8 +10,9 @@ import (
 // Sink is where a pipeline's units go. sink.Node is a replication node; sinktest.Memory is a sink
 // for tests. Another kind of sink is one more file in package sink that implements this.
 //
-// The pipeline calls Load and Apply from one goroutine at a time. Held and Writable may be called
-// by any goroutine.
+// The pipeline calls Load, Apply and Read from one goroutine at a time. Held and Writable may be
+// called by any goroutine. The methods are one interface, although more than five, because they
+// concern one set of data.
 type Sink interface {
 	// Load returns what the sink holds of the pipeline, and makes the sink ready for Apply. It
 	// returns sink.ErrDemoted while the sink is not writable.

@@ -17,8 +17,8 @@ import (
 
 // decideStart decides where the run starts: at the data's position, at the start of new data, or
 // where --from points. stored is the progress of the data that state describes. decideStart writes
-// nothing. What must be written becomes l.initialUnit, which is
-// applied once the server has shown that it can serve the position.
+// nothing. What must be written becomes l.initialUnit, which is applied once the server has shown
+// that it can serve the position.
 func (l *loop) decideStart(ctx context.Context, state sink.State, stored progress) error {
 	problems, err := l.server.CheckSettings(ctx)
 	if err != nil {
@@ -369,7 +369,7 @@ func (l *loop) rewind(
 	ctx context.Context, from string, state sink.State, stored progress,
 ) error {
 	if state.Phase == sink.Snapshot {
-		return stop("--from %s: the first load is not finished; let it finish, "+
+		return stop("--from %s: the initial load is not finished; let it finish, "+
 			"or start again with --from snapshot", from)
 	}
 	if err := l.resume(state, stored); err != nil {
@@ -409,6 +409,9 @@ func (l *loop) applyRewind(ctx context.Context, old, head *binlog.Position) erro
 	if skips {
 		for _, name := range l.tables.names() {
 			t := l.tables.all[name]
+			if t.Job.NeedsSchema {
+				continue // its columns are not known, so no row can be applied before the job
+			}
 			t.Job = tablestate.Job{Skipped: true}
 			if err := t.saveJob(&l.unit, l.config.Name); err != nil {
 				return err

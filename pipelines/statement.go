@@ -250,8 +250,8 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 		t.Interrupt()
 		return nil
 	case rule.OnTruncate == transform.KeepKeys:
-		// A new row may meet the key of an old one, so no delta may rely on what the sink holds.
-		t.Restart(tablestate.Job{Skipped: true, ID: t.Job.ID})
+		// A new row may meet the key of an old one, so rows are written in mode Replace from now on.
+		t.Restart(tablestate.Job{Skipped: true, Compare: true, ID: t.Job.ID})
 		return t.saveJob(&l.unit, l.config.Name)
 	case t.Job.Done || t.Job.Skipped:
 		return nil
@@ -297,7 +297,10 @@ func (l *loop) tableNew(n tableName, t *mappedTable, e *ddl.Effect) error {
 		return l.rebuildUnknown(n, e.Reason)
 	}
 	if t != nil && !wasRenamed {
-		return nil // CREATE TABLE IF NOT EXISTS
+		// The definition of t is not known, and what a job has read of it may be older than the
+		// table that is created here.
+		t.Interrupt()
+		return nil
 	}
 	_, known := l.tables.unmapped[n.String()]
 	delete(l.tables.unmapped, n.String())
@@ -322,7 +325,7 @@ func (l *loop) tableNew(n tableName, t *mappedTable, e *ddl.Effect) error {
 	}
 	// With `on_drop: ignore`, keys of a dropped table may be in the way: see rowsRemoved.
 	keepsKeys := rule.OnDrop == transform.KeepKeys
-	added.Job = tablestate.Job{Done: !keepsKeys, Skipped: keepsKeys}
+	added.Job = tablestate.Job{Done: !keepsKeys, Skipped: keepsKeys, Compare: keepsKeys}
 	if wasRenamed || known {
 		added.Job = l.reconcileJob(e.Reason)
 	}

@@ -24,7 +24,8 @@ import (
 //   - in quarantine: changes are not applied, and the keys keep their last state
 type mappedTable struct {
 	jobs.Table
-	// definition is the table's definition at the stream's position; nil while it is not known.
+	// definition is the table's definition at the stream's position. While Job.NeedsSchema is set,
+	// it is the last one that was known, nil if none was.
 	definition *ddl.Schema
 	// former are definitions of before, oldest first: the sink may hold keys of theirs that the
 	// present plan does not own.

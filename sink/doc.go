@@ -6,6 +6,8 @@
 //   - state.go: keys and form of a pipeline's position hash, and its Phase
 //   - position.go: Position, which only the source of a pipeline understands
 //   - pieces.go: the other pieces of a pipeline's state and their checksums
+//   - reader.go: Reader, which reads what a sink holds; scans of keys and members
+//   - repair.go: Repair, which writes only what differs from an expected value
 //   - remote.go: a reader of any Redis-protocol server, for verification and tests
 //   - sinktest: a sink in memory, for tests
 //

@@ -62,7 +62,8 @@ type KeyFilter struct {
 
 // ScanKeys calls visit for a part of the keys that a filter selects, of about count keys. cursor is
 // 0 for the first call, and next of the call before; next is 0 after the last part. A key that
-// exists all the time is visited at least once. visit may not call r; key is valid until it returns.
+// exists all the time is visited at least once. visit must not call r; key is valid until visit
+// returns.
 func ScanKeys(
 	ctx context.Context, r Reader, cursor string, filter KeyFilter, count int,
 	visit func(key []byte),

@@ -61,6 +61,7 @@ func (s *bracketedSelect) read(ctx context.Context, applied binlog.Position) err
 	return s.readLocked(ctx)
 }
 
+// wrap names the table that was read in an error; it returns nil for nil.
 func (s *bracketedSelect) wrap(err error) error {
 	if err == nil {
 		return nil
@@ -155,7 +156,9 @@ func (s *bracketedSelect) readSnapshot(ctx context.Context, applied binlog.Posit
 
 // readSnapshotPosition stores the open snapshot's position as the fence, and reports whether
 // applied is visible in the snapshot.
-func (s *bracketedSelect) readSnapshotPosition(ctx context.Context, applied binlog.Position) (bool, error) {
+func (s *bracketedSelect) readSnapshotPosition(
+	ctx context.Context, applied binlog.Position,
+) (bool, error) {
 	status, err := s.conn.Query(ctx, "SHOW STATUS LIKE 'Binlog_snapshot_%'")
 	if err != nil {
 		return false, s.wrap(err)
@@ -189,6 +192,7 @@ func (s *bracketedSelect) readSnapshotPosition(ctx context.Context, applied binl
 	return executed.Contains(applied.GTID), nil
 }
 
+// checkServer returns an error if another server answers than the one that sends the binlog.
 func (s *bracketedSelect) checkServer(uuid string) error {
 	if want := strings.ToLower(s.server); want != "" && want != uuid {
 		return fmt.Errorf("rows would be read from server %s, but the binlog comes from %s: "+

@@ -11,8 +11,9 @@ import (
 	"rowfall/binlog/sqltext"
 )
 
-// Definition returns the definition of a table as SHOW CREATE TABLE prints it. If the text is not
-// understood, or differs from t, which Tables has returned, the definition is that of t and Partial.
+// Definition returns the definition of a table as SHOW CREATE TABLE prints it. t is what Tables has
+// returned. If the text is not understood, or differs from t, Definition returns that of t, with
+// Partial set.
 func Definition(ctx context.Context, c *mysql.Conn, t *binlog.Table) (*ddl.Schema, error) {
 	r, err := c.Query(ctx, "SHOW CREATE TABLE "+sqltext.QuoteTable(t.Database, t.Name))
 	if err != nil {

@@ -206,8 +206,8 @@ func areNumbers(text []byte, separator string, most ...int) bool {
 	return true
 }
 
-// CheckValues returns an error, which wraps ErrNoSuchValue, if a text is not one that a value of its
-// column prints: then no row of the table has it.
+// CheckValues returns an error, which wraps ErrNoSuchValue, if a text is not one that a value of
+// its column prints: then no row of the table has it.
 func CheckValues(t *binlog.Table, columns []int, texts [][]byte) error {
 	for i, k := range columns {
 		if _, err := textLiteral(&t.Columns[k], texts[i]); errors.Is(err, ErrNoSuchValue) {

@@ -219,7 +219,8 @@ func (e *Engine) receive() error {
 			b.table.rewind()
 			b.table.pause(time.Now())
 			e.log.Warn().Err(b.err).Str("table", b.table.FullName()).
-				Msg("a job waits: the table is another one than at the stream's position")
+				Msg("a job waits and is retried: the table or a column is gone from the server, " +
+					"and the stream will reach the statement; or SELECT was revoked: grant it")
 			e.finish(b.table)
 		case b.err != nil:
 			if err := e.host.Fault(b.table, b.err); err != nil {

@@ -112,8 +112,8 @@ func (r *removal) removeKey(ctx context.Context, key []byte) error {
 	return r.flushIfLarge(ctx, 1)
 }
 
-// isPresent reports whether a plan of present may have written a key, or a member of it. member is nil
-// for a key that a row owns.
+// isPresent reports whether a plan of present may have written a key, or a member of it. member is
+// nil for a key that a row owns.
 func (r *removal) isPresent(key, member []byte) bool {
 	for _, p := range r.present {
 		for i := range p.Outputs() {
