@@ -231,7 +231,12 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 	case t.Job.Done || t.Job.Skipped:
 		return nil
 	}
-	t.Restart(tablestate.Job{Done: rule.OnTruncate == transform.RemoveKeys, ID: t.Job.ID})
+	// With on_truncate: ignore, keys of before remain that the job must compare.
+	t.Restart(tablestate.Job{
+		Done: rule.OnTruncate == transform.RemoveKeys,
+		ID:   t.Job.ID, Reason: t.Job.Reason, Compare: t.Job.Compare,
+	})
+	l.jobsChanged = true // the job may have waited for a confirmation
 	return t.saveJob(&l.unit, l.config.Name)
 }
 
