@@ -131,7 +131,8 @@ const maxWait = 24 * time.Hour
 
 // wait implements ROWFALL WAIT. It replies 1 once a pipeline's data on this node include the GTID
 // set and are complete, and 0 after the timeout. If a table is given, only that table must be
-// complete. A table in quarantine, or without a table any, is an error at once.
+// complete. If that table is in quarantine, or any table if none is given, the reply is an error at
+// once.
 func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 	if len(args) < 2 || len(args) > 3 {
 		return resp.AppendError(dst, "ERR wrong number of arguments for 'rowfall|wait' command")

@@ -48,6 +48,7 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 		// Until the keys of tables that are gone are removed, the data keep their position.
 		start.Position = l.progress.Position
 		l.progress = stored
+		l.tablesChanged()
 		if err := l.removeGone(ctx, old); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
+	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/sink/sinktest"
 	"rowfall/transform"
@@ -169,6 +170,42 @@ func TestRebuildAllKeepsFormer(t *testing.T) {
 	former := l.tables.all["shop.t"].former
 	if len(former) != 1 || former[0].Table().Primary[0] != 0 {
 		t.Errorf("former definitions are %+v, want the one with the key id", former)
+	}
+}
+
+// The first unit of --from snapshot has a position whose rows are not read yet. It lists the tables
+// as rebuilding, so that WAIT does not find them complete.
+func TestRebuildAllListsTables(t *testing.T) {
+	to, state := storedData(t)
+	source := &scriptedSource{tables: []*binlog.Table{intTable()}}
+	_, l := scriptedPipeline(t, to, source)
+	l.tables = newTableSet(&l.config.Mapping)
+	if err := l.rebuildAll(t.Context(), state, l.progress); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.initialUnit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := to.Progress("test"); err != nil || at.Rebuilding != `["shop.t"]` {
+		t.Errorf("the first unit lists %q, %v", at.Rebuilding, err)
+	}
+}
+
+// A TRUNCATE whose keys are kept ends a job that waits for a confirmation, and later rows are written
+// in mode Replace.
+func TestIgnoredTruncateEndsWaitingJob(t *testing.T) {
+	source := &scriptedSource{tables: []*binlog.Table{intTable()}}
+	_, l := scriptedPipeline(t, sinktest.NewMemory("test"), source)
+	l.config.Mapping.Tables[0].OnTruncate = transform.KeepKeys
+	m := l.tables.all["shop.t"]
+	m.Job = tablestate.Job{
+		ID: 1, Compare: true, Sweep: &tablestate.Sweep{Reached: true, Waiting: true},
+	}
+	if err := l.rowsRemoved(t.Context(), m, "TRUNCATE"); err != nil {
+		t.Fatal(err)
+	}
+	if m.Job.Done || !m.Job.Skipped || l.writeMode(m) != transform.Replace {
+		t.Errorf("the job is %+v, mode %v", m.Job, l.writeMode(m))
 	}
 }
 

@@ -253,6 +253,7 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 		if err := l.tables.save(&l.unit, l.config.Name); err != nil {
 			return err
 		}
+		l.tablesChanged() // the position hash lists what is not complete at the new position
 		return l.flush(ctx)
 	}
 	return nil
@@ -433,5 +434,6 @@ func (l *loop) applyRewind(ctx context.Context, old, head *binlog.Position) erro
 	}
 	l.log.Warn().Stringer("from", at).Stringer("was", old).Stringer("head", head).
 		Msg("moving the position as requested")
+	l.tablesChanged()
 	return l.flush(ctx)
 }
