@@ -47,6 +47,7 @@ func (c catalog) Tables(database string) []ddl.TableName {
 	return names
 }
 
+// Database returns the default character set of a database, and false if it is not known.
 func (c catalog) Database(name string) (ddl.Charset, bool) {
 	cs, ok := c.set.databases[name]
 	return cs, ok

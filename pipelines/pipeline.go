@@ -36,6 +36,8 @@ type Pipeline struct {
 	log    zerolog.Logger
 	// from is a POSITION that replaces the data's own position once; empty after that.
 	from string
+	// isFromOwn is set if rebuildAfter has set from, and not the user.
+	isFromOwn bool
 
 	// xaTransactions carries open XA transactions from one connection to the next.
 	xaTransactions events.XATransactions
@@ -175,7 +177,7 @@ func (p *Pipeline) runLoop(
 	defer func() { l.jobs.Close() }()
 	err = markFinal(l.explainReset(ctx, l.run(ctx)))
 	if l.started {
-		p.from = ""
+		p.from, p.isFromOwn = "", false
 	}
 	return err
 }
@@ -207,7 +209,7 @@ func (p *Pipeline) rebuildAfter(
 	if reason == "" {
 		return err
 	}
-	p.from = fromSnapshot
+	p.from, p.isFromOwn = fromSnapshot, true
 	p.log.Warn().Err(err).Str("reason", reason).
 		Msg("every table is read again, while the data serve")
 	// Not a StopError: the next run succeeds.
@@ -237,13 +239,16 @@ func (l *loop) streamStart() streamStart {
 }
 
 // rejectFromOnReplica drops a pending --from while the sink is not writable, and returns an error
-// if there was one. Otherwise the position would move at a later promotion, unexpectedly.
+// if the user gave one. Otherwise the position would move at a later promotion, unexpectedly.
 func (p *Pipeline) rejectFromOnReplica() error {
 	if p.from == "" {
 		return nil
 	}
-	from := p.from
-	p.from = ""
+	from, isOwn := p.from, p.isFromOwn
+	p.from, p.isFromOwn = "", false
+	if isOwn {
+		return nil // the run after a promotion finds out whether it is still necessary
+	}
 	err := stop("--from %s: the node is a replica and its position is its upstream's; "+
 		"promote it first, then start with --from", from)
 	p.stats.recordFailure(err)

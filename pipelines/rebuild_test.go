@@ -230,6 +230,18 @@ func TestRebuildAllHonoursOnDrop(t *testing.T) {
 	}
 }
 
+// A replica reports a --from that the user gave, and not a rebuild that the pipeline has decided on
+// before it was demoted.
+func TestFromOnReplica(t *testing.T) {
+	for _, isOwn := range []bool{false, true} {
+		p, _ := scriptedPipeline(t, sinktest.NewMemory("test"), new(scriptedSource))
+		p.from, p.isFromOwn = fromSnapshot, isOwn
+		if err := p.rejectFromOnReplica(); (err == nil) != isOwn || p.from != "" {
+			t.Errorf("own %v: rejected with %v; from is %q", isOwn, err, p.from)
+		}
+	}
+}
+
 // Jobs with one number, as those of the initial load, are listed in the order of their tables. No
 // number means one of them, so none can be cancelled.
 func TestJobsOfTheInitialLoad(t *testing.T) {

@@ -143,6 +143,7 @@ func (p *Pipeline) CancelJob(ctx context.Context, id int) error {
 	return p.submit(ctx, func(_ context.Context, l *loop) error { return l.cancelJob(id) })
 }
 
+// cancelJob is CancelJob, in the loop.
 func (l *loop) cancelJob(id int) error {
 	if id == 0 {
 		return errors.New("cancel job 0: all jobs of the initial load have this number; " +
