@@ -203,8 +203,8 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	before := l.endOfUnit()
 	for ev.Rows.Next() {
 		c := ev.Rows.Change()
-		// Rows that the sink already holds are marked too: a job may have read them before they
-		// became visible.
+		// Rows that the sink already holds are marked too: a job may read them before they become
+		// visible.
 		if err := t.MarkDirty(c); err != nil {
 			return l.tableFault(t, before, err)
 		}
