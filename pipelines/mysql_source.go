@@ -156,7 +156,7 @@ func endedByReset(err error) bool {
 	return mysql.IsCode(err, mysql.CodeBinlogMissing) || errors.Is(err, dump.ErrEnded)
 }
 
-// markFinal makes a StopError of an error of the source that no retry can mend.
+// markFinal makes a StopError of an error of the source that no retry can correct.
 func markFinal(err error) error {
 	if errors.As(err, new(*binlog.RefusedError)) || errors.As(err, new(*binlog.HistoryError)) {
 		return &StopError{err}

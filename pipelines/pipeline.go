@@ -17,7 +17,7 @@ import (
 	"rowfall/sink"
 )
 
-// StopError is a failure that a retry cannot mend: first the mapping, the schema or the data must
+// StopError is a failure that a retry cannot correct: first the mapping, the schema or the data must
 // change. Its text names the remedy.
 type StopError struct{ Err error }
 

@@ -108,7 +108,7 @@ func (l *loop) checkServer() error {
 		return nil
 	}
 	if p.Position.GTID.IsZero() || !server.HasGTIDs {
-		return stop("the data stands at %s of server %s, but this is server %s "+
+		return stop("the data is at %s of server %s, but this is server %s "+
 			"and without GTIDs the two binlogs cannot be compared; "+
 			"connect to the old server, or build the data again with --from snapshot",
 			p.Position, p.Server, server.UUID)

@@ -45,7 +45,7 @@ func (s *session) client(_ context.Context, args [][]byte) {
 	}
 }
 
-// printable reports whether b has only characters that may stand in CLIENT LIST.
+// printable reports whether b has only characters that CLIENT LIST may contain.
 func printable(b []byte) bool {
 	for _, c := range b {
 		if c < '!' || c > '~' {

@@ -96,7 +96,7 @@ func snapshotting(n *replication.Node) (done chan error) {
 }
 
 // While a slow snapshot keeps too much of what has been replaced, writing is
-// slowed; then it is given up, which frees it, and the next one is taken.
+// slowed; then it is aborted, which frees it, and the next one is taken.
 func TestSnapshotMemoryIsBounded(t *testing.T) {
 	c := config(t)
 	c.SnapshotMemory = 1 << 20
@@ -109,10 +109,10 @@ func TestSnapshotMemoryIsBounded(t *testing.T) {
 		t.Errorf("Apply was slowed by %q", got)
 	}
 	gate <- struct{}{}
-	if err := <-done; err == nil || !strings.Contains(err.Error(), "given up") {
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "aborted") {
 		t.Errorf("the snapshot ended with %v", err)
 	}
-	if st := n.Status(); !strings.Contains(st.Snapshot.Err, "given up") || st.Held != "" ||
+	if st := n.Status(); !strings.Contains(st.Snapshot.Err, "aborted") || st.Held != "" ||
 		st.Snapshot.Written != 0 {
 		t.Errorf("after it: %+v", st)
 	}

@@ -56,7 +56,7 @@ func (n *Node) Read(_ context.Context, command ...[]byte) (resp.Reply, error) {
 type KeyFilter struct {
 	// Prefix is the text with which the keys begin.
 	Prefix string
-	// Kind is the output that has written the keys: keys of another type are left out. 0 is any.
+	// Kind is the output that has written the keys: keys of another type are skipped. 0 is any.
 	Kind transform.OutputKind
 }
 

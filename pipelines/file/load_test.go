@@ -216,9 +216,9 @@ func TestCheckTogether(t *testing.T) {
 	}
 	two := *one
 	two.Path = "two.yaml"
-	const same = `two.yaml:1: pipeline: "shop" stands in one.yaml, too; each pipeline needs its own
-two.yaml:7: sink.node.dir: "data/shop" stands in one.yaml, too; each pipeline needs its own
-two.yaml:7: sink.node.listen: "127.0.0.1:6400" stands in one.yaml, too; each pipeline needs its own`
+	const same = `two.yaml:1: pipeline: "shop" is in one.yaml, too; each pipeline needs its own
+two.yaml:7: sink.node.dir: "data/shop" is in one.yaml, too; each pipeline needs its own
+two.yaml:7: sink.node.listen: "127.0.0.1:6400" is in one.yaml, too; each pipeline needs its own`
 	if err := file.CheckTogether([]*file.Config{one, &two}); err == nil || err.Error() != same {
 		t.Errorf("all equal: %v", err)
 	}

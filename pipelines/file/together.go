@@ -25,7 +25,7 @@ func CheckTogether(configs []*Config) error {
 				first[used] = c
 			} else if unique.path != "sink.node.listen" || !choosesPort(used) {
 				faults = append(faults, c.Fault(unique.path,
-					"%q stands in %s, too; each pipeline needs its own", used, other.Path))
+					"%q is in %s, too; each pipeline needs its own", used, other.Path))
 			}
 		}
 	}

@@ -33,7 +33,7 @@
 //
 // Three rules follow. A change that logs no rows interrupts the task (Table.Interrupt). While a
 // table is in quarantine its changes are not marked dirty, so its job does not run. And an answer
-// that fails or is discarded is asked for again from where the written data end.
+// that fails or is discarded is requested again from where the written data end.
 //
 // # What is stored
 //

@@ -13,8 +13,8 @@ import (
 )
 
 // Canonical returns the canonical form of a mapping, as JSON. Two mappings that build the same
-// data have the same form: entries are sorted by pattern, and line numbers are left out. Zero
-// values are left out too, so that a version with new settings still recognizes an old mapping.
+// data have the same form: entries are sorted by pattern, and line numbers are omitted. Zero
+// values are omitted too, so that a version with new settings still recognizes an old mapping.
 func Canonical(m *transform.Mapping) ([]byte, error) {
 	bare := transform.Mapping{Tables: slices.Clone(m.Tables)}
 	for i := range bare.Tables {

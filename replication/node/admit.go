@@ -52,7 +52,7 @@ func (n *Node) admit(p *psync, r *replica) {
 		Str("asked_replid", p.ID).Int64("asked_offset", p.Offset).Str("replid", string(p.with)).
 		Stringer("first", start+1).Stringer("end", end).
 		Bool("partial", p.answer == identity.Continue).Str("refused", p.refusal).
-		Msg("resync asked for")
+		Msg("resync requested")
 	if p.refusal == "" {
 		n.replicas.add(r)
 	}

@@ -175,7 +175,7 @@ func (f *failover) handOver(ctx context.Context, h handOver) {
 		// On an error the appender has stopped, and no unit waits.
 		_ = a.do(context.Background(), func() error { a.resume(); return nil })
 		f.n.logger.Warn().Err(err).Str("target", h.to).
-			Msg("failover given up: node stays the master")
+			Msg("failover aborted: node stays the master")
 	}
 }
 
@@ -314,7 +314,7 @@ func (a *appender) demoteTo(aborted <-chan struct{}, addr string) (err error) {
 		// A master ignores the file, and replicaOf removes it before the role changes.
 		if fault := f.removeFile(); fault != nil {
 			a.n.logger.Warn().Err(fault).
-				Msg("the mark of a failover that was given up stays until it can be removed")
+				Msg("the mark of an aborted failover stays until it can be removed")
 		}
 	}()
 	f.fileWritten = true

@@ -276,7 +276,7 @@ func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) e
 		err := link.Next(&b)
 		if isContentError(err) {
 			return &stopError{
-				fmt.Errorf("offset %d: %w; mend what writes it there, then send REPLICAOF "+
+				fmt.Errorf("offset %d: %w; correct what writes it there, then send REPLICAOF "+
 					"with the same address for a full resync", f.n.Offset(), err),
 			}
 		}

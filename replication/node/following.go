@@ -19,7 +19,7 @@ type badCommandError struct {
 
 func (e *badCommandError) Error() string {
 	return fmt.Sprintf("command at offset %d of the upstream's stream cannot be applied: %v; "+
-		"mend the upstream's data, then send REPLICAOF with the same address for a full resync",
+		"correct the upstream's data, then send REPLICAOF with the same address for a full resync",
 		e.at, e.err)
 }
 

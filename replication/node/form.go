@@ -24,7 +24,7 @@ import (
 // the packed form. Without a certain answer the replica gets the plain form.
 type forms struct {
 	assumed   bool // all replicas load listpacks
-	encrypted bool // replicas connect by TLS, and none can be asked for its version
+	encrypted bool // replicas connect by TLS, and none can be queried for its version
 	logger    zerolog.Logger
 
 	mu sync.Mutex
@@ -140,12 +140,12 @@ func probe(
 	case !ok:
 		return nil, errors.New("it does not connect by TCP")
 	case encrypted:
-		return nil, errors.New("it is not asked for its version: replicas of this node use TLS")
+		return nil, errors.New("its version is not queried: replicas of this node use TLS")
 	case c.Announced.Port == 0:
-		return nil, errors.New("it announces no port at which it could be asked for its version")
+		return nil, errors.New("it announces no port at which its version could be queried")
 	case c.Announced.IP != "" && !peer.IP.Equal(net.ParseIP(c.Announced.IP)):
 		return nil, fmt.Errorf(
-			"it is not asked for its version: it announces the address %s and connects from %s",
+			"its version is not queried: it announces the address %s and connects from %s",
 			c.Announced.IP, peer.IP)
 	}
 	info, err := askInfo(ctx, net.JoinHostPort(peer.IP.String(), strconv.Itoa(c.Announced.Port)))

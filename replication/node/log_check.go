@@ -126,7 +126,7 @@ func (n *Node) checkHistory(b *startState) error {
 	dir := filepath.Join(n.c.Dir, logDir)
 	return fmt.Errorf("open log: %s %s, and at its offset the log in %s, of replication id %s, "+
 		"does not hold the same; "+
-		"put a snapshot-OFFSET.rdb of this node in its place, or remove %s to go on from this "+
+		"put a snapshot-OFFSET.rdb of this node in its place, or remove %s to continue from this "+
 		"one: "+
 		"replicas, and this node if it is one, then resync fully; "+
 		"or, if the two are known to belong together, remove %s: log and data stay, "+
@@ -147,7 +147,7 @@ func (n *Node) logName() (identity.LogName, error) {
 // checkLog checks that the log is the one that the identity file names. Replicas hold other bytes
 // under the directory's id than any other log has, an older copy of the same log included. If the
 // data come from another log alone, they begin a new history. Mixed with a snapshot of this
-// directory they would be nobody's data, so the start fails.
+// directory they would belong to no node, so the start fails.
 func (n *Node) checkLog(b *startState, keys *keyspace.Keyspace) error {
 	name, err := n.logName()
 	if err != nil {
@@ -174,7 +174,7 @@ func (n *Node) checkLog(b *startState, keys *keyspace.Keyspace) error {
 	dir := filepath.Join(n.c.Dir, logDir)
 	err = fmt.Errorf("open log: the log in %s is not the one that this directory wrote; "+
 		"put that one back, "+
-		"or remove %s to go on from the newest snapshot under a new replication id; "+
+		"or remove %s to continue from the newest snapshot under a new replication id; "+
 		"or, if log and snapshot are known to belong together, remove %s: log and data stay, "+
 		"and the node begins as a new master",
 		dir, dir, filepath.Join(n.c.Dir, identity.FileName))

@@ -60,7 +60,7 @@ func (r *replica) overTime(now time.Time) string {
 		return ""
 	}
 	if silent := now.Sub(p.HeardAt); silent > n.settings.Timeout() {
-		return fmt.Sprintf("it was not heard for %v, longer than repl-timeout",
+		return fmt.Sprintf("nothing was received for %v, longer than repl-timeout",
 			silent.Round(time.Millisecond))
 	}
 	if p.State != ReplicaLoading {

@@ -205,13 +205,13 @@ func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error
 	}
 	if err != nil {
 		return nil, &stopError{
-			fmt.Errorf("load upstream's snapshot: %w; mend the upstream's data, "+
+			fmt.Errorf("load upstream's snapshot: %w; correct the upstream's data, "+
 				"then send REPLICAOF with the same address", err),
 		}
 	}
 	if aux.Empty > 0 {
 		f.n.logger.Warn().Int("keys", aux.Empty).
-			Msg("the upstream's snapshot has collections without elements; they are left out")
+			Msg("the upstream's snapshot has collections without elements; they are skipped")
 	}
 	return keys, nil
 }

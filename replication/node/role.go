@@ -85,7 +85,7 @@ func (a *appender) saveIdentityLocked(id identity.State) (was identity.State, er
 }
 
 // replicaOf changes the role. A promotion begins a new replication id, because the former master
-// may go on writing under the old one. A demotion keeps the id, so that the new upstream can
+// may continue to write under the old one. A demotion keeps the id, so that the new upstream can
 // continue this node by a partial resync if it has the same bytes.
 func (a *appender) replicaOf(addr string) error {
 	id := a.n.identity()

@@ -130,7 +130,7 @@ func (m *room) dropOldest() bool {
 	}
 	before := log.Size()
 	m.replicas.dropBefore(end, fmt.Sprintf("the volume is full: the log up to offset %d, which "+
-		"this replica needs, is dropped so that writing can go on", end))
+		"this replica needs, is dropped so that writing can continue", end))
 	if log.Trim(end) != nil {
 		return false
 	}

@@ -61,7 +61,7 @@ func (h *writeStalls) begin(reason string, at replog.Offset) (release func()) {
 	if !log {
 		event = h.logger.Debug
 	}
-	event().Str("why", reason).Stringer("offset", at).Msg("writing is held back")
+	event().Str("why", reason).Stringer("offset", at).Msg("writing stalls")
 	return func() {
 		h.mu.Lock()
 		h.reasons = slices.DeleteFunc(h.reasons,
@@ -69,7 +69,7 @@ func (h *writeStalls) begin(reason string, at replog.Offset) (release func()) {
 		h.mu.Unlock()
 		if log {
 			h.logger.Info().Str("why", reason).Dur("after", time.Since(stall.since)).
-				Msg("writing goes on")
+				Msg("writing continues")
 		}
 	}
 }

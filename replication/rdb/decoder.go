@@ -28,7 +28,7 @@ const maxNode = 1<<30 + 1<<20
 
 // Read fills a keyspace from an RDB file of any version of Redis or Valkey. The file may hold
 // strings, hashes, lists, sets, sorted sets and streams without consumer groups, in database 0.
-// Anything else is an error that names it. Nothing is left out, except collections without
+// Anything else is an error that names it. Nothing is skipped, except collections without
 // elements, which are counted, and a server's metadata on idle times and access frequencies. The
 // checksum is verified unless the file has none.
 //

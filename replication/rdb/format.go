@@ -20,7 +20,7 @@ type Aux struct {
 	// CTime is when the file was made, in seconds since 1970; UsedMem is the writer's memory in
 	// bytes. 0 means unknown.
 	CTime, UsedMem int64
-	// Empty is how many collections without elements Read found and left out. Write ignores it.
+	// Empty is how many collections without elements Read found and skipped. Write ignores it.
 	Empty int
 }
 

@@ -22,7 +22,7 @@
 //     that cannot be opened does not.
 //   - A failed write or sync is final, because a second sync after a failed one proves nothing. A
 //     full disk is the exception: a FullError leaves the log as it was, and the reserve lets all
-//     records except units go on.
+//     records except units continue.
 //   - After a crash during Reset, the directory holds either the old log or the new one.
 //
 // The package neither locks its directory nor detects other writers.

@@ -19,7 +19,7 @@ type FullError struct {
 
 func (e *FullError) Error() string {
 	return fmt.Sprintf("log segment %s needs %d bytes of room: %v; free some space there, "+
-		"writing then goes on by itself", e.File, e.Need, e.Err)
+		"writing then continues by itself", e.File, e.Need, e.Err)
 }
 
 func (e *FullError) Unwrap() error { return e.Err }

@@ -135,11 +135,11 @@ func (s *Store) load(at replog.Offset, keys *keyspace.Keyspace) (file File, err 
 	}
 	if aux.ReplID != "" && aux.Offset != at {
 		return file, &FileError{fmt.Errorf(
-			"load snapshot %s: it says inside that it is of offset %d", path, aux.Offset)}
+			"load snapshot %s: its contents are of offset %d", path, aux.Offset)}
 	}
 	if aux.Empty > 0 {
 		s.c.Logger.Warn().Int("keys", aux.Empty).Str("file", path).
-			Msg("the snapshot has collections without elements; they are left out")
+			Msg("the snapshot has collections without elements; they are skipped")
 	}
 	made := s.opened
 	if aux.CTime > 0 {

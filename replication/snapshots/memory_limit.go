@@ -63,7 +63,7 @@ func (l *memoryLimit) check(keys *keyspace.Keyspace) {
 		return
 	}
 	if over > l.limit {
-		l.abort(fmt.Errorf("it was given up because data replaced since it began take more than "+
+		l.abort(fmt.Errorf("it was aborted because data replaced since it began take more than "+
 			"twice the %d bytes of snapshot_memory; raise that, or use a faster disk", l.limit))
 	}
 	l.pause.Store(max(int64(float64(maxPause)*min(float64(over)/float64(l.limit), 1)), 1))

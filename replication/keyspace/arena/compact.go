@@ -10,7 +10,7 @@ func (a *Arena) ExcessGarbage(share int64) int64 {
 
 // SelectVictim chooses the chunk to compact: the one with the largest part of garbage, if that is
 // at least one part in `share`. A compaction that has begun continues. It reports whether there
-// is a chunk to compact. Chunks that a snapshot holds are left out: moving their records would
+// is a chunk to compact. Chunks that a snapshot holds are skipped: moving their records would
 // free nothing. Not for arenas with size classes.
 func (a *Arena) SelectVictim(share int) bool {
 	a.mu.Lock()

@@ -11,7 +11,7 @@
 // keeps replacing records of similar sizes needs little more memory than its
 // live records, and moves none of them.
 //
-// Free blocks of sizes that are no longer asked for remain as garbage, which is
+// Free blocks of sizes that are no longer requested remain as garbage, which is
 // counted for each chunk. When there is too much garbage, the owner compacts:
 // SelectVictim picks the chunk with the largest share of garbage, NextRecord
 // returns its records one by one, and the owner copies those it still refers to
@@ -42,7 +42,7 @@
 // of two above. This mode is for records whose content does not lead to the
 // reference to them, such as nodes of trees. SelectVictim, NextRecord and Move
 // do not work in it. Where all records of an owner grow or shrink
-// together, chunks of sizes that are no longer asked for become empty and are
+// together, chunks of sizes that are no longer requested become empty and are
 // retired. Chunks that only become sparse are emptied by defragmentation:
 // StartDefrag marks them, and the owner moves every record for which NeedsMove
 // is true.

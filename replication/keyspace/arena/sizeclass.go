@@ -37,7 +37,7 @@ func classSize(n int) int {
 
 // StartDefrag marks as sparse the full chunks of which at least one part in `share` is garbage.
 // Their free blocks are not used any more. The owner then copies every record for which NeedsMove
-// is true to a new record and frees the old one. Chunks that a snapshot holds are left out.
+// is true to a new record and frees the old one. Chunks that a snapshot holds are skipped.
 // It reports whether any chunk was marked.
 func (a *Arena) StartDefrag(share int) bool {
 	a.EndDefrag()

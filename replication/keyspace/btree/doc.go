@@ -14,7 +14,7 @@
 //
 //   - Of a tree that a unit has changed, use only the new copy after Commit, and
 //     only the old copy after Rollback. Readers that pinned or held the arena
-//     before Commit may go on with the old copy.
+//     before Commit may continue with the old copy.
 //   - If the arena is full, the unit fails: Nodes.Err returns the error, and the
 //     unit must end with Rollback.
 //   - Pass a tree that is deleted as a whole to FreeTree. Two trees may share
