@@ -17,8 +17,8 @@ import (
 	"rowfall/sink"
 )
 
-// StopError is a failure that a retry cannot correct: first the mapping, the schema or the data must
-// change. Its text names the remedy.
+// StopError is a failure that a retry cannot correct: first the mapping, the schema or the data
+// must change. Its text names the remedy.
 type StopError struct{ Err error }
 
 // Error returns the cause's text.
@@ -200,7 +200,8 @@ func (p *Pipeline) rebuildAfter(
 		// The position may have moved since; what was purged then is purged now, too.
 		purged, checked := source.IsPurged(ctx, stored.Position, stored.Server)
 		if checked != nil {
-			return fmt.Errorf("find out whether the binlog was purged (%s): %w", err.Error(), checked)
+			return fmt.Errorf("find out whether the binlog was purged (%s): %w",
+				err.Error(), checked)
 		}
 		if purged {
 			reason = "the source has purged the binlog at the data's position"

@@ -18,7 +18,7 @@
 // The sub-packages are the two small languages of a mapping, template and expression, the exact
 // numbers of the latter, decimal, and suggest, which finds the name meant by a misspelt one.
 //
-// The package has one file more than most. Each file is short and holds what its name states.
+// The package has two files more than most. Each file is short and holds what its name states.
 //
 // # What a Plan guarantees
 //

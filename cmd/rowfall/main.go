@@ -1,6 +1,7 @@
 // Command rowfall streams MySQL's binlog into Redis and Valkey replicas.
 //
-// Each subcommand has its own file. Only main exits the process.
+// Each subcommand has its own file, so that the command has more than 12 files. Only main exits the
+// process.
 package main
 
 import (
