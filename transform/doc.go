@@ -14,6 +14,7 @@
 //   - validate.go, compile.go, compile_output.go: what is rejected, without and with a schema.
 //   - conflicts.go: what is rejected because two outputs could write the same key.
 //   - plan.go, output.go, fields.go, commands.go: from a change to bytes. Each calls the next.
+//   - expectation.go, location.go: what the sink must hold for a row, and which row a key is of.
 //
 // The sub-packages are the two small languages of a mapping, template and expression, the exact
 // numbers of the latter, decimal, and suggest, which finds the name meant by a misspelt one.
