@@ -55,8 +55,8 @@ func (l *loop) loadEvidence(pieces map[string][]byte) error {
 
 // forgetEvidence removes the evidence from the sink, because --from moves the position.
 func (l *loop) forgetEvidence() {
-	l.unit.DropState(l.config.Name, tablestate.LastPiece)
-	l.unit.DropState(l.config.Name, tablestate.PartialPiece)
+	l.unit.DropVolatile(l.config.Name, tablestate.LastPiece)
+	l.unit.DropVolatile(l.config.Name, tablestate.PartialPiece)
 }
 
 // advanceEvidence copies the evidence of the stream's last transaction, along with its position. If
@@ -78,7 +78,7 @@ func (l *loop) saveEvidence() {
 		return
 	}
 	h.text = h.last.AppendJSON(h.text[:0])
-	l.unit.SetState(l.config.Name, tablestate.LastPiece, h.text)
+	l.unit.SetVolatile(l.config.Name, tablestate.LastPiece, h.text)
 	h.saved = h.last
 }
 
@@ -91,14 +91,14 @@ func (l *loop) savePartial() {
 	}
 	h.partial = t
 	h.text = t.AppendJSON(h.text[:0])
-	l.unit.SetState(l.config.Name, tablestate.PartialPiece, h.text)
+	l.unit.SetVolatile(l.config.Name, tablestate.PartialPiece, h.text)
 }
 
 // dropPartial removes that evidence at the end of the split transaction.
 func (l *loop) dropPartial() {
 	if !l.history.partial.IsZero() {
 		l.history.partial = binlog.Evidence{}
-		l.unit.DropState(l.config.Name, tablestate.PartialPiece)
+		l.unit.DropVolatile(l.config.Name, tablestate.PartialPiece)
 	}
 }
 

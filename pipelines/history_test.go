@@ -405,9 +405,9 @@ func (s *source) setPiece(m *memory, value string) {
 	s.t.Helper()
 	u := sink.Unit{Progress: m.progress(s.t).Progress}
 	if value == "" {
-		u.DropState("test", "last")
+		u.DropVolatile("test", "last")
 	} else {
-		u.SetState("test", "last", []byte(value))
+		u.SetVolatile("test", "last", []byte(value))
 	}
 	must(s.t, m.Apply(s.t.Context(), &u))
 }

@@ -18,6 +18,9 @@ const (
 	formatUnchecked = "v1"
 	// formatChecked means that every piece has a checksum.
 	formatChecked = "v2"
+	// formatDefinitions means that tables have definitions, and that the volatile pieces have a
+	// hash of their own. Versions before it cannot read such a state.
+	formatDefinitions = "v3"
 )
 
 // checksumPrefix begins the fields of the hash that hold checksums: "crc32c:mapping" is the
@@ -52,9 +55,9 @@ func (e *CorruptStateError) Error() string {
 }
 
 // appendPiece appends the command that writes a piece with its checksum.
-func appendPiece(dst []byte, pipeline, name string, value []byte) []byte {
+func appendPiece(dst []byte, key, name string, value []byte) []byte {
 	dst = resp.AppendArray(dst, 6)
-	for _, part := range [...]string{"HSET", StateKey(pipeline), name} {
+	for _, part := range [...]string{"HSET", key, name} {
 		dst = resp.AppendBulkString(dst, part)
 	}
 	dst = resp.AppendBulk(dst, value)
@@ -63,13 +66,35 @@ func appendPiece(dst []byte, pipeline, name string, value []byte) []byte {
 }
 
 // appendDropPiece appends the command that removes a piece with its checksum.
-func appendDropPiece(dst []byte, pipeline, name string) []byte {
-	return resp.AppendCommand(dst, "HDEL", StateKey(pipeline), name, checksumPrefix+name)
+func appendDropPiece(dst []byte, key, name string) []byte {
+	return resp.AppendCommand(dst, "HDEL", key, name, checksumPrefix+name)
 }
 
-// readPieces returns the pieces of a pipeline's state by name. unchecked means that an older
-// version wrote them without checksums.
+// readPieces returns the pieces of a pipeline's state by name, the volatile ones included. unchecked
+// means that an older version wrote them without checksums.
 func readPieces(
+	ks *keyspace.Keyspace, pipeline string,
+) (pieces map[string][]byte, unchecked bool, err error) {
+	pieces, unchecked, err = readStatePieces(ks, pipeline)
+	if err != nil {
+		return nil, false, err
+	}
+	key := volatileKey(pipeline)
+	fields, _ := ks.HashFields(key)
+	if err := verifyPieces(key, fields); err != nil {
+		return nil, false, err
+	}
+	for name, value := range fields {
+		if !strings.HasPrefix(name, checksumPrefix) {
+			// An older version may have left the piece in the other hash.
+			pieces[name] = []byte(value)
+		}
+	}
+	return pieces, unchecked, nil
+}
+
+// readStatePieces returns the pieces that are not volatile.
+func readStatePieces(
 	ks *keyspace.Keyspace, pipeline string,
 ) (pieces map[string][]byte, unchecked bool, err error) {
 	fields, _ := ks.HashFields(StateKey(pipeline))
@@ -78,11 +103,11 @@ func readPieces(
 	switch {
 	case len(fields) == 0:
 		return map[string][]byte{}, false, nil
-	case format != formatUnchecked && format != formatChecked:
+	case format != formatUnchecked && format != formatChecked && format != formatDefinitions:
 		return nil, false, &CorruptStateError{Key: StateKey(pipeline), Fault: fmt.Sprintf(
-			"its format is %q, and this version reads %s and %s: "+
+			"its format is %q, and this version reads %s to %s: "+
 				"a newer version wrote it, or it is corrupt",
-			format, formatUnchecked, formatChecked)}
+			format, formatUnchecked, formatDefinitions)}
 	}
 	pieces = make(map[string][]byte, len(fields)/2)
 	for name, value := range fields {
@@ -124,7 +149,7 @@ func verifyPieces(key string, fields map[string]string) error {
 func appendUpgrade(dst []byte, pipeline string, pieces map[string][]byte) []byte {
 	dst = resp.AppendCommand(dst, "DEL", StateKey(pipeline))
 	for _, name := range slices.Sorted(maps.Keys(pieces)) {
-		dst = appendPiece(dst, pipeline, name, pieces[name])
+		dst = appendPiece(dst, StateKey(pipeline), name, pieces[name])
 	}
 	return dst
 }

@@ -27,6 +27,11 @@ const registryKey = HiddenPrefix + ":pipelines"
 // was given to Unit.SetState, and one for each piece's checksum.
 func StateKey(pipeline string) string { return HiddenPrefix + pipeline + ":pieces" }
 
+// volatileKey returns the key of the hash that holds the pieces given to Unit.SetVolatile. They
+// change with nearly every unit, and a node writes a hash anew when a field of it changes: among
+// the other pieces, each small transaction would cost a copy of every schema.
+func volatileKey(pipeline string) string { return HiddenPrefix + pipeline + ":volatile" }
+
 // Positions returns the position hashes that a keyspace holds, by pipeline.
 func Positions(ks *keyspace.Keyspace) map[string]map[string]string {
 	known, _ := ks.HashFields(registryKey)

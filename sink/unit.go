@@ -46,12 +46,24 @@ func (u *Unit) IsEmpty() bool { return u.Size() == 0 && !u.Flush }
 
 // SetState makes the unit write a piece of the pipeline's state, with its checksum.
 func (u *Unit) SetState(pipeline, name string, value []byte) {
-	u.state = appendPiece(u.state, pipeline, name, value)
+	u.state = appendPiece(u.state, StateKey(pipeline), name, value)
 }
 
 // DropState makes the unit remove a piece of the pipeline's state.
 func (u *Unit) DropState(pipeline, name string) {
-	u.state = appendDropPiece(u.state, pipeline, name)
+	u.state = appendDropPiece(u.state, StateKey(pipeline), name)
+}
+
+// SetVolatile is SetState for a piece that changes with nearly every unit.
+func (u *Unit) SetVolatile(pipeline, name string, value []byte) {
+	u.state = appendPiece(u.state, volatileKey(pipeline), name, value)
+}
+
+// DropVolatile makes the unit remove a piece that SetVolatile has written, or SetState in an older
+// version.
+func (u *Unit) DropVolatile(pipeline, name string) {
+	u.state = appendDropPiece(u.state, volatileKey(pipeline), name)
+	u.state = appendDropPiece(u.state, StateKey(pipeline), name)
 }
 
 const (
@@ -178,7 +190,7 @@ func (e *Encoder) appendPosition(dst []byte, p *Progress) []byte {
 		}
 	}
 	if e.writeAll {
-		dst = resp.AppendCommand(dst, "HSET", registryKey, e.name, formatChecked)
+		dst = resp.AppendCommand(dst, "HSET", registryKey, e.name, formatDefinitions)
 	}
 	out := e.changedFields(fields[:0], p)
 	n := len(out)

@@ -169,7 +169,7 @@ func TestPositionOnTheWire(t *testing.T) {
 	}{
 		{
 			progress(t, set(5), "binlog.000001", 100), false,
-			"\nHSET rowfall:state::pipelines shop v2 " + hset + "gtid " + set(5) +
+			"\nHSET rowfall:state::pipelines shop v3 " + hset + "gtid " + set(5) +
 				" file binlog.000001 offset 100 server server-a time 100000 state streaming " +
 				"\nHDEL rowfall:position:shop partial row rebuilding quarantined gaps ",
 		},
@@ -187,7 +187,7 @@ func TestPositionOnTheWire(t *testing.T) {
 			"\nHDEL rowfall:position:shop partial row "},
 		{
 			progress(t, "", "binlog.000002", 400), true,
-			"\nFLUSHALL \nHSET rowfall:state::pipelines shop v2 " + hset + "gtid " +
+			"\nFLUSHALL \nHSET rowfall:state::pipelines shop v3 " + hset + "gtid " +
 				" file binlog.000002 offset 400 server server-a time 400000 state streaming " +
 				"\nHDEL rowfall:position:shop partial row rebuilding quarantined gaps ",
 		},
