@@ -62,6 +62,15 @@ func (p *process) start() {
 	})
 }
 
+// waitForLog waits until the process has logged a text.
+func (p *process) waitForLog(text string) {
+	p.t.Helper()
+	waitFor(p.t, "rowfall logs "+text, func(context.Context) (bool, error) {
+		log, err := os.ReadFile(p.log)
+		return strings.Contains(string(log), text), err
+	})
+}
+
 // end sends a signal and waits for the process.
 func (p *process) end(s syscall.Signal) {
 	if p.cmd == nil {

@@ -37,6 +37,8 @@ func TestSecondInterruptEndsAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			addr, dir := testAddr(t), t.TempDir()
 			p := startProcess(t, addr, args(addr, dir)...)
+			// Until then the node writes its identity, under the name that the FIFO gets.
+			p.waitForLog("node started")
 			file := filepath.Join(dir, "identity.tmp")
 			must(t, unix.Mkfifo(file, 0o600)) // who opens it to write waits for a reader
 			must(t, p.cmd.Process.Signal(os.Interrupt))
