@@ -20,7 +20,7 @@ import (
 // so it works on replicas too. For a pipeline of this process, STATUS and INFO add its Stats.
 type Commands struct {
 	node     func() *replication.Node
-	pipeline *Pipeline // nil if there is none; set before the node runs
+	pipeline *Pipeline // nil on a node without a pipeline; set before the node runs
 }
 
 // NewCommands returns the commands of the node that node returns. node is called at each use,

@@ -154,7 +154,7 @@ func (d *Dataset) Compare(ctx context.Context, r KeyReader, limit int) ([]string
 	return diffs, nil
 }
 
-// compareValues returns the difference as a predicate; empty if there is none.
+// compareValues returns the difference as a predicate; empty if the values are equal.
 func compareValues(want, got sink.RemoteValue) string {
 	if want.Type != got.Type {
 		return fmt.Sprintf("is a %s, not a %s", got.Type, want.Type)
@@ -178,7 +178,7 @@ func compareValues(want, got sink.RemoteValue) string {
 	return ""
 }
 
-// compareMaps returns the first difference as a predicate; empty if there is none.
+// compareMaps returns the first difference as a predicate; empty if the maps are equal.
 func compareMaps[V comparable](want, got map[string]V) string {
 	for _, k := range slices.Sorted(maps.Keys(want)) {
 		v, ok := got[k]

@@ -250,7 +250,7 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 		t.Interrupt()
 		return nil
 	case rule.OnTruncate == transform.KeepKeys:
-		// A new row may meet the key of an old one, so rows are written in mode Replace from now on.
+		// A new row may have the key of an old one, so rows are written in mode Replace.
 		t.Restart(tablestate.Job{Skipped: true, Compare: true, ID: t.Job.ID})
 		return t.saveJob(&l.unit, l.config.Name)
 	case t.Job.Done || t.Job.Skipped:
@@ -423,8 +423,8 @@ func (l *loop) ruleOf(t *mappedTable) (*transform.Rule, error) {
 	return rule, nil
 }
 
-// trackViews updates the views and sequences that match the mapping, which are not mapped. A table can
-// get the name of one that was dropped.
+// trackViews updates the list of views and sequences whose names match the mapping. They are not
+// mapped. A table can get the name of a dropped view.
 func (l *loop) trackViews(s *ddl.Statement, sql string) error {
 	if s.Action != ddl.Other || s.Object != "VIEW" && s.Object != "SEQUENCE" {
 		return nil

@@ -343,7 +343,9 @@ func (t *mappedTable) save(u *sink.Unit, pipeline string) error {
 	u.DropState(pipeline, tablestate.SchemaPrefix+full)
 	if t.definition == nil {
 		u.DropState(pipeline, tablestate.DefinitionPrefix+full)
-	} else if err := saveJSON(u, pipeline, tablestate.DefinitionPrefix+full, t.definition); err != nil {
+	} else if err := saveJSON(
+		u, pipeline, tablestate.DefinitionPrefix+full, t.definition,
+	); err != nil {
 		return err
 	}
 	if t.Fault == nil {

@@ -93,7 +93,7 @@ func hasPrefix(b []byte, prefix string) bool {
 	return len(b) >= len(prefix) && string(b[:len(prefix)]) == prefix
 }
 
-// after returns what follows the first occurrence of end, nothing where there is none.
+// after returns what follows the first occurrence of end, or nil if end does not occur.
 func after(b []byte, end string) []byte {
 	if n := bytes.Index(b, []byte(end)); n >= 0 {
 		return b[n+len(end):]

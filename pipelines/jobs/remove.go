@@ -14,7 +14,7 @@ func keysOf(p *transform.Plan, output int) sink.KeyFilter {
 }
 
 // RemoveRows removes everything that a plan has written, in units of about limit keys and members.
-// Members that the plan does not write stay, whoever wrote them. The sink's position does not move,
+// Members that other outputs wrote stay. The sink's position does not move,
 // so that a run that is interrupted begins again. RemoveRows returns the number of commands.
 func RemoveRows(ctx context.Context, w Writer, p *transform.Plan, limit int) (int, error) {
 	r := removal{w: w, plan: p, limit: limit}
