@@ -1,7 +1,6 @@
 package binlog
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -172,96 +171,6 @@ func (e Evidence) String() string {
 		b.WriteString(" (" + strings.Join(facts, ", ") + ")")
 	}
 	return b.String()
-}
-
-// storedEvidence is the JSON form of Evidence. Zero fields are absent.
-type storedEvidence struct {
-	GTID     string `json:"gtid"`
-	Previous string `json:"previous"`
-	Time     int64  `json:"time"`
-	Length   uint64 `json:"length"`
-	Server   string `json:"server"`
-	File     string `json:"file"`
-	Start    uint64 `json:"start"`
-	End      uint64 `json:"end"`
-	FileTime uint32 `json:"file_time"`
-}
-
-// AppendJSON appends the JSON form, which ParseEvidence reads. It allocates only to grow dst.
-func (e *Evidence) AppendJSON(dst []byte) []byte {
-	dst = append(dst, '{')
-	first := len(dst)
-	name := func(dst []byte, s string) []byte {
-		if len(dst) > first {
-			dst = append(dst, ',')
-		}
-		return append(append(append(dst, '"'), s...), '"', ':')
-	}
-	if !e.GTID.IsZero() {
-		dst = append(e.GTID.AppendText(append(name(dst, "gtid"), '"')), '"')
-	}
-	if !e.Previous.IsZero() {
-		dst = append(e.Previous.AppendText(append(name(dst, "previous"), '"')), '"')
-	}
-	if e.Time != 0 {
-		dst = strconv.AppendInt(name(dst, "time"), e.Time, 10)
-	}
-	if e.Length != 0 {
-		dst = strconv.AppendUint(name(dst, "length"), e.Length, 10)
-	}
-	if e.Server != "" {
-		dst = appendJSONString(name(dst, "server"), e.Server)
-	}
-	if e.File != "" {
-		dst = appendJSONString(name(dst, "file"), e.File)
-	}
-	if e.Start != 0 {
-		dst = strconv.AppendUint(name(dst, "start"), e.Start, 10)
-	}
-	if e.End != 0 {
-		dst = strconv.AppendUint(name(dst, "end"), e.End, 10)
-	}
-	if e.FileTime != 0 {
-		dst = strconv.AppendUint(name(dst, "file_time"), uint64(e.FileTime), 10)
-	}
-	return append(dst, '}')
-}
-
-// appendJSONString appends s as JSON. Most strings need no escapes and are copied.
-func appendJSONString(dst []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			text, err := json.Marshal(s)
-			if err != nil { // cannot happen: every string has a JSON form
-				return append(dst, '"', '"')
-			}
-			return append(dst, text...)
-		}
-	}
-	return append(append(append(dst, '"'), s...), '"')
-}
-
-// ParseEvidence parses the JSON form that AppendJSON appends. Empty text is the zero Evidence.
-func ParseEvidence(text []byte) (Evidence, error) {
-	if len(text) == 0 {
-		return Evidence{}, nil
-	}
-	var s storedEvidence
-	if err := json.Unmarshal(text, &s); err != nil {
-		return Evidence{}, fmt.Errorf("parse evidence: %w", err)
-	}
-	e := Evidence{
-		Time: s.Time, Length: s.Length, Server: s.Server,
-		File: s.File, Start: s.Start, End: s.End, FileTime: s.FileTime,
-	}
-	var err error
-	if e.GTID, err = ParseGTID(s.GTID); err != nil {
-		return Evidence{}, fmt.Errorf("parse evidence: %w", err)
-	}
-	if e.Previous, err = ParseGTID(s.Previous); err != nil {
-		return Evidence{}, fmt.Errorf("parse evidence: %w", err)
-	}
-	return e, nil
 }
 
 // HistoryError is returned when a server's binlog is not the history that a position belongs to:

@@ -1,6 +1,9 @@
 package binlog_test
 
 import (
+	"bytes"
+	"fmt"
+	"hash/crc32"
 	"strings"
 	"testing"
 
@@ -103,35 +106,79 @@ func TestEvidenceCompare(t *testing.T) {
 	}
 }
 
-// What is written into the state reads back, and costs no allocation.
-func TestEvidenceJSON(t *testing.T) {
+// The text form reads back, with the position that it was stored with, and costs no allocation.
+func TestEvidenceText(t *testing.T) {
 	maria := binlog.Evidence{
 		GTID: gtid(t, "0-1-7"), Previous: gtid(t, "0-2-6"), Time: 5_000_000, Server: "mariadb-1-ab",
-		File: "a\"b\\c\u00e9.000001", Start: 4, End: 1 << 40, FileTime: 1<<32 - 1,
+		File: "a % b\u00a0\n.000001", Start: 4, End: 1 << 40, FileTime: 1<<32 - 1,
 	}
 	tagged := evidence(t)
 	tagged.GTID = gtid(t, uuidA+":tag:9")
-	for _, e := range []binlog.Evidence{{}, evidence(t), maria, tagged} {
-		text := e.AppendJSON([]byte("x"))
-		again, err := binlog.ParseEvidence(text[1:])
-		if err != nil || again != e {
-			t.Errorf("%s reads back as %+v, %v; want %+v", text, again, err, e)
+	own := evidence(t)
+	elsewhere := binlog.Position{File: "binlog.000009", Offset: 4}
+	for _, at := range []binlog.Position{{File: own.File, Offset: own.End}, elsewhere, {}} {
+		for _, e := range []binlog.Evidence{{}, own, maria, tagged} {
+			text := e.AppendText([]byte("x"), own.Server, &at)
+			again, err := binlog.ParseEvidence(text[1:], own.Server, &at)
+			if err != nil || again != e {
+				t.Errorf("%s reads back as %+v, %v; want %+v", text, again, err, e)
+			}
 		}
 	}
-	e := evidence(t)
-	buffer := e.AppendJSON(nil)
-	if n := testing.AllocsPerRun(100, func() { buffer = e.AppendJSON(buffer[:0]) }); n > 0 {
-		t.Errorf("%v allocations", n)
+	at := binlog.Position{File: own.File, Offset: own.End}
+	buffer := own.AppendText(nil, own.Server, &at)
+	if !bytes.Contains(buffer, []byte(" here ")) || bytes.Contains(buffer, []byte(own.File)) {
+		t.Errorf("%s repeats the position", buffer)
 	}
-	if e, err := binlog.ParseEvidence(nil); err != nil || !e.IsZero() {
+	allocs := testing.AllocsPerRun(100, func() {
+		buffer = own.AppendText(buffer[:0], own.Server, &at)
+	})
+	if allocs > 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
+// A changed byte is found, and the JSON form of older versions is read.
+func TestParseEvidence(t *testing.T) {
+	none := &binlog.Position{}
+	if e, err := binlog.ParseEvidence(nil, "", none); err != nil || !e.IsZero() {
 		t.Errorf("nothing reads as %v, %v", e, err)
+	}
+	e := evidence(t)
+	text := e.AppendText(nil, "", none)
+	for i := range text {
+		changed := bytes.Clone(text)
+		changed[i] ^= 1
+		if found, err := binlog.ParseEvidence(changed, "", none); err == nil {
+			t.Errorf("%s reads as %v", changed, found)
+		}
+	}
+	old := `{"gtid":"0-1-7","previous":"0-2-6","time":5000000,"length":3,"server":"mariadb-1-ab",` +
+		`"file":"a\"b\\c\u00e9.000001","start":4,"end":1099511627776,"file_time":4294967295}`
+	want := binlog.Evidence{
+		GTID: gtid(t, "0-1-7"), Previous: gtid(t, "0-2-6"), Time: 5_000_000, Length: 3,
+		Server: "mariadb-1-ab", File: "a\"b\\c\u00e9.000001",
+		Start: 4, End: 1 << 40, FileTime: 1<<32 - 1,
+	}
+	if found, err := binlog.ParseEvidence([]byte(old), "", none); err != nil || found != want {
+		t.Errorf("%s reads as %+v, %v", old, found, err)
 	}
 	for _, bad := range []string{
 		"{", `{"gtid":"x"}`, `{"previous":"0-1"}`, `{"start":-1}`,
 		`{"gtid":"` + uuidA + `:1-2"}`, `{"gtid":"0-1-1,1-1-1"}`, `{"gtid":"0-1-0"}`,
 	} {
-		if e, err := binlog.ParseEvidence([]byte(bad)); err == nil {
+		if e, err := binlog.ParseEvidence([]byte(bad), "", none); err == nil {
 			t.Errorf("%s reads as %v", bad, e)
+		}
+	}
+	for _, bad := range []string{
+		"gtid=x ", "time=x ", "length=-1 ", "file_time=4294967296 ", "file=%4 ", "file=%zz ",
+		"new=1 ",
+	} {
+		sum := crc32.Checksum([]byte(bad), crc32.MakeTable(crc32.Castagnoli))
+		text := fmt.Sprintf("%ssum=%x", bad, sum)
+		if e, err := binlog.ParseEvidence([]byte(text), "", none); err == nil {
+			t.Errorf("%s reads as %v", text, e)
 		}
 	}
 }
@@ -141,12 +188,19 @@ func FuzzParseEvidence(f *testing.F) {
 		[]byte(`{"gtid":"` + uuidA + `:5","time":1700000000123456,"server":"s","file":"b.1",` +
 			`"start":4,"end":9,"file_time":7}`),
 	)
+	f.Add([]byte("time=5 file=b.1 start=4 end=9 file_time=7 sum=0"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		e, err := binlog.ParseEvidence(text)
+		at := &binlog.Position{File: "b.1", Offset: 9}
+		if text = bytes.TrimSuffix(text, []byte("sum=0")); len(text) > 0 && text[0] != '{' {
+			sum := crc32.Checksum(text, crc32.MakeTable(crc32.Castagnoli))
+			text = fmt.Appendf(text, "sum=%x", sum)
+		}
+		e, err := binlog.ParseEvidence(text, "s", at)
 		if err != nil {
 			return
 		}
-		if again, err := binlog.ParseEvidence(e.AppendJSON(nil)); err != nil || again != e {
+		again, err := binlog.ParseEvidence(e.AppendText(nil, "s", at), "s", at)
+		if err != nil || again != e {
 			t.Errorf("%+v reads back as %+v, %v", e, again, err)
 		}
 	})

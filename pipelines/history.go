@@ -9,6 +9,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/pipelines/tablestate"
+	"rowfall/sink"
 )
 
 const (
@@ -18,98 +19,111 @@ const (
 	resetCheckInterval = 10 * time.Second
 )
 
-// history proves, at every connect, that the source still has the history that the data were built
-// from. Its evidence identifies transactions, and is stored with the position.
+// history holds what proves, at every connect, that the source still has the history that the data
+// were built from: the evidence of single transactions, which is stored with the position.
 type history struct {
-	// last is the last transaction that progress includes. saved is what the sink holds of it.
-	last, saved binlog.Evidence
+	// last is the last transaction that progress includes. Before the first transaction it is the
+	// binlog file in which the data begin.
+	last binlog.Evidence
 	// partial is the split transaction of which the sink holds a part.
 	partial binlog.Evidence
-	// first means that there were no data before this run.
-	first bool
+	// oldForm means that the sink may hold last as a piece of state, as older versions stored it.
+	oldForm bool
+	// isFirstRun means that there were no data before this run.
+	isFirstRun bool
 	// reason is why there is no evidence, if this run has dropped it.
 	reason string
 	// server is the UUID of the server that the data's position was written for.
 	server string
 	// checked is when the source was last checked for a reset.
 	checked time.Time
-	// text is the buffer in which pieces of state are encoded.
+	// text is the buffer in which evidence is encoded.
 	text []byte
 }
 
-// loadEvidence reads the evidence that the sink holds.
-func (l *loop) loadEvidence(pieces map[string][]byte) error {
+// load reads the evidence that the sink holds.
+func (h *history) load(state *sink.State, stored *progress) error {
+	text := state.Position.Get(evidenceField)
+	if old := state.Pieces[tablestate.LastPiece]; old != nil {
+		h.oldForm = true
+		if len(text) == 0 {
+			text = old
+		}
+	}
 	var err error
-	h := &l.history
-	if h.last, err = binlog.ParseEvidence(pieces[tablestate.LastPiece]); err == nil {
-		h.partial, err = binlog.ParseEvidence(pieces[tablestate.PartialPiece])
+	if h.last, err = binlog.ParseEvidence(text, stored.Server, &stored.Position); err == nil {
+		partial := state.Pieces[tablestate.PartialPiece]
+		h.partial, err = binlog.ParseEvidence(partial, "", &binlog.Position{})
 	}
 	if err != nil {
 		return stop("read the evidence of the source's history: %w; "+
-			"drop it with --from and the position where the data stand, "+
+			"drop it with --from and the position where the data end, "+
 			"or start again with --from snapshot", err)
 	}
-	h.saved = h.last
 	return nil
 }
 
-// forgetEvidence removes the evidence from the sink, because --from moves the position.
-func (l *loop) forgetEvidence() {
-	l.unit.DropVolatile(l.config.Name, tablestate.LastPiece)
-	l.unit.DropVolatile(l.config.Name, tablestate.PartialPiece)
+// forget removes the evidence, because --from moves the position.
+func (h *history) forget(pipeline string, unit *sink.Unit) {
+	h.last, h.partial = binlog.Evidence{}, binlog.Evidence{}
+	unit.DropState(pipeline, tablestate.LastPiece)
+	unit.DropState(pipeline, tablestate.PartialPiece)
 }
 
-// advanceEvidence copies the evidence of the stream's last transaction, along with its position. If
-// the stream has none yet, the evidence stays.
-func (l *loop) advanceEvidence() {
-	if last := l.stream.Last(); !last.IsZero() {
-		l.history.last = last
+// advance copies the evidence of the stream's last transaction, along with its position. If the
+// stream has none yet, the evidence stays.
+func (h *history) advance(stream historyEvidence) {
+	if last := stream.Last(); !last.IsZero() {
+		h.last = last
 	}
 }
 
-// saveEvidence adds the evidence to the unit, if it has changed. Before the first transaction the
-// evidence is the binlog file in which the data begin.
-func (l *loop) saveEvidence() {
-	h := &l.history
+// save returns the evidence as the unit's position stores it, in a buffer that the next call
+// overwrites.
+func (h *history) save(
+	pipeline string, p *progress, stream historyEvidence, unit *sink.Unit,
+) []byte {
 	if h.last.IsZero() {
-		h.last = l.stream.PositionEvidence(l.progress.Position)
+		h.last = stream.PositionEvidence(p.Position)
 	}
-	if h.last == h.saved {
-		return
+	if h.oldForm {
+		h.oldForm = false
+		unit.DropState(pipeline, tablestate.LastPiece)
 	}
-	h.text = h.last.AppendJSON(h.text[:0])
-	l.unit.SetVolatile(l.config.Name, tablestate.LastPiece, h.text)
-	h.saved = h.last
+	h.text = h.text[:0]
+	if !h.last.IsZero() {
+		h.text = h.last.AppendText(h.text, p.Server, &p.Position)
+	}
+	return h.text
 }
 
 // savePartial adds the evidence of the transaction that is being split to the unit.
-func (l *loop) savePartial() {
-	h := &l.history
-	t := l.stream.Transaction()
+func (h *history) savePartial(pipeline string, unit *sink.Unit, stream historyEvidence) {
+	t := stream.Transaction()
 	if t == h.partial {
 		return
 	}
 	h.partial = t
-	h.text = t.AppendJSON(h.text[:0])
-	l.unit.SetVolatile(l.config.Name, tablestate.PartialPiece, h.text)
+	h.text = t.AppendText(h.text[:0], "", &binlog.Position{})
+	unit.SetState(pipeline, tablestate.PartialPiece, h.text)
 }
 
 // dropPartial removes that evidence at the end of the split transaction.
-func (l *loop) dropPartial() {
-	if !l.history.partial.IsZero() {
-		l.history.partial = binlog.Evidence{}
-		l.unit.DropVolatile(l.config.Name, tablestate.PartialPiece)
+func (h *history) dropPartial(pipeline string, unit *sink.Unit) {
+	if !h.partial.IsZero() {
+		h.partial = binlog.Evidence{}
+		unit.DropState(pipeline, tablestate.PartialPiece)
 	}
 }
 
 // verifyPartial compares the transaction that the stream sends with the one of which the sink holds
 // a part. With another transaction in its place, the skipped rows would be lost.
-func (l *loop) verifyPartial() error {
-	held := &l.history.partial
+func (h *history) verifyPartial(stream historyEvidence) error {
+	held := &h.partial
 	if held.IsZero() {
 		return nil // an older version wrote this state; commit still compares the number of rows
 	}
-	found := l.stream.Transaction()
+	found := stream.Transaction()
 	if differs, _ := held.Compare(&found); differs != "" {
 		return &StopError{&binlog.HistoryError{
 			Held: *held, Found: found,
@@ -125,7 +139,7 @@ func (l *loop) reportProof() {
 	l.history.checked = time.Now()
 	reason := l.stream.Unproved()
 	m := l.stats
-	if reason == "" || l.history.first {
+	if reason == "" || l.history.isFirstRun {
 		m.unproved.Store(nil)
 		return
 	}

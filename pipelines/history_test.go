@@ -372,7 +372,7 @@ func (s *source) purge() {
 func testHistoryNoEvidence(t *testing.T, s *source) {
 	m, r := s.followed()
 	r.kill()
-	s.setPiece(m, "")
+	s.setEvidence(m, "")
 	at := s.end()
 	from := fmt.Sprintf("%s:%d", at.File, at.Offset)
 	for n, from := range []string{"", from} {
@@ -392,7 +392,7 @@ func testHistoryNoEvidence(t *testing.T, s *source) {
 		r.kill()
 	}
 	mustBeEqual(t, m.rows("t"), s.rows("t"))
-	s.setPiece(m, "{")
+	s.setEvidence(m, "{")
 	start(t, s.config(), m, "").mustStop("evidence", "--from")
 	at = s.end()
 	start(t, s.config(), m, fmt.Sprintf("%s:%d", at.File, at.Offset))
@@ -400,14 +400,14 @@ func testHistoryNoEvidence(t *testing.T, s *source) {
 	m.waitAt(t, s.end())
 }
 
-// setPiece replaces the evidence in the sink; an empty value removes it.
-func (s *source) setPiece(m *memory, value string) {
+// setEvidence replaces the evidence in the sink; an empty text removes it.
+func (s *source) setEvidence(m *memory, text string) {
 	s.t.Helper()
 	u := sink.Unit{Progress: m.progress(s.t).Progress}
-	if value == "" {
-		u.DropVolatile("test", "last")
-	} else {
-		u.SetVolatile("test", "last", []byte(value))
+	for i := range u.Progress.Position {
+		if f := &u.Progress.Position[i]; f.Name == "evidence" {
+			f.Value = []byte(text)
+		}
 	}
 	must(s.t, m.Apply(s.t.Context(), &u))
 }

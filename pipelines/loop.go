@@ -132,7 +132,7 @@ func (l *loop) run(ctx context.Context) error {
 
 func (l *loop) handle(ctx context.Context, ev *binlog.Event) error {
 	if l.skip > 0 && ev.Kind != binlog.Progress {
-		if err := l.verifyPartial(); err != nil {
+		if err := l.history.verifyPartial(l.stream); err != nil {
 			return err
 		}
 	}
@@ -297,7 +297,7 @@ func (l *loop) flushPartial(ctx context.Context) error {
 			Int("rows", l.rows).Int("bytes", l.unit.Size()).
 			Msg("transaction is larger than one unit; splitting it")
 	}
-	l.savePartial()
+	l.history.savePartial(l.config.Name, &l.unit, l.stream)
 	l.openRows = 0
 	return l.flush(ctx)
 }
@@ -306,7 +306,7 @@ func (l *loop) flushPartial(ctx context.Context) error {
 // commit time in microseconds since 1970; 0 keeps the last one.
 func (l *loop) advancePosition(at int64) {
 	l.progress.Position = l.stream.Position().Clone()
-	l.advanceEvidence()
+	l.history.advance(l.stream)
 	if at > 0 {
 		l.progress.Time = at
 	}
@@ -327,7 +327,7 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	}
 	wasSplit := l.progress.Partial > 0
 	if wasSplit {
-		l.dropPartial()
+		l.history.dropPartial(l.config.Name, &l.unit)
 	}
 	l.progress.Partial, l.progress.Row = 0, 0
 	l.advancePosition(ev.Time)
@@ -421,8 +421,8 @@ func (l *loop) betweenTransactions(ctx context.Context) error {
 
 // flush applies the unit and begins a new one.
 func (l *loop) flush(ctx context.Context) error {
-	l.progress.store(&l.unit.Progress)
-	l.saveEvidence()
+	evidence := l.history.save(l.config.Name, &l.progress, l.stream, &l.unit)
+	l.progress.store(&l.unit.Progress, evidence)
 	size := l.unit.Size()
 	if size > hugeUnit {
 		// Reading the unit left garbage of the same size, which would stay until the heap doubles.

@@ -36,10 +36,11 @@ func parseProgress(pipeline string, stored *sink.Progress) (progress, error) {
 }
 
 // store copies p into the progress of a unit, and reuses the memory of that unit's position.
-func (p *progress) store(in *sink.Progress) {
+// evidence is what history.save returned.
+func (p *progress) store(in *sink.Progress, evidence []byte) {
 	*in = sink.Progress{
-		Position: formatPosition(in.Position, &p.Position), Server: p.Server, Time: p.Time,
-		Phase: p.Phase, Partial: p.Partial, Row: p.Row,
+		Position: formatPosition(in.Position, &p.Position, evidence),
+		Server:   p.Server, Time: p.Time, Phase: p.Phase, Partial: p.Partial, Row: p.Row,
 		Rebuilding: p.Rebuilding, Quarantined: p.Quarantined, Gaps: p.Gaps,
 	}
 }

@@ -53,7 +53,7 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 			return err
 		}
 		l.progress = start
-		l.forgetEvidence()
+		l.history.forget(l.config.Name, &l.unit)
 		l.unit.DropState(l.config.Name, tablestate.HeadPiece)
 		for _, name := range old.names() {
 			if l.tables.all[name] == nil {

@@ -58,7 +58,7 @@ func (l *loop) decideStart(ctx context.Context, state sink.State, stored progres
 	if err := l.resume(state, stored); err != nil {
 		return err
 	}
-	if err := l.loadEvidence(state.Pieces); err != nil {
+	if err := l.history.load(&state, &stored); err != nil {
 		return err
 	}
 	// A promoted server may still have to catch up, so missing transactions are no StopError.
@@ -219,7 +219,7 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 		return err
 	}
 	load := start == fromSnapshot
-	l.history.first = true
+	l.history.isFirstRun = true
 	if err := l.addTables(ctx, schemas, load); err != nil {
 		return err
 	}
@@ -402,7 +402,7 @@ func (l *loop) rewind(
 // stored row is known to be current any more, so all later rows are written in full.
 func (l *loop) applyRewind(ctx context.Context, old, head *binlog.Position) error {
 	at := &l.progress.Position
-	l.forgetEvidence()
+	l.history.forget(l.config.Name, &l.unit)
 	skips, repeats := !includes(old, at), !includes(at, old)
 	if skips || repeats {
 		l.progress.Partial, l.progress.Row, l.skip = 0, 0, 0

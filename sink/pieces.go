@@ -18,8 +18,8 @@ const (
 	formatUnchecked = "v1"
 	// formatChecked means that every piece has a checksum.
 	formatChecked = "v2"
-	// formatDefinitions means that tables have definitions, and that the volatile pieces have a
-	// hash of their own. Versions before it cannot read such a state.
+	// formatDefinitions means that tables have definitions. Versions before it cannot read such a
+	// state.
 	formatDefinitions = "v3"
 )
 
@@ -70,31 +70,9 @@ func appendDropPiece(dst []byte, key, name string) []byte {
 	return resp.AppendCommand(dst, "HDEL", key, name, checksumPrefix+name)
 }
 
-// readPieces returns the pieces of a pipeline's state by name, the volatile ones included. unchecked
-// means that an older version wrote them without checksums.
+// readPieces returns the pieces of a pipeline's state by name. unchecked means that an older
+// version wrote them without checksums.
 func readPieces(
-	ks *keyspace.Keyspace, pipeline string,
-) (pieces map[string][]byte, unchecked bool, err error) {
-	pieces, unchecked, err = readStatePieces(ks, pipeline)
-	if err != nil {
-		return nil, false, err
-	}
-	key := volatileKey(pipeline)
-	fields, _ := ks.HashFields(key)
-	if err := verifyPieces(key, fields); err != nil {
-		return nil, false, err
-	}
-	for name, value := range fields {
-		if !strings.HasPrefix(name, checksumPrefix) {
-			// An older version may have left the piece in the other hash.
-			pieces[name] = []byte(value)
-		}
-	}
-	return pieces, unchecked, nil
-}
-
-// readStatePieces returns the pieces that are not volatile.
-func readStatePieces(
 	ks *keyspace.Keyspace, pipeline string,
 ) (pieces map[string][]byte, unchecked bool, err error) {
 	fields, _ := ks.HashFields(StateKey(pipeline))
@@ -119,6 +97,34 @@ func readStatePieces(
 		return pieces, true, nil
 	}
 	return pieces, false, verifyPieces(StateKey(pipeline), fields)
+}
+
+// readVolatile returns the pieces that an older version wrote to a hash of their own; nil if there
+// are none.
+func readVolatile(ks *keyspace.Keyspace, pipeline string) (map[string][]byte, error) {
+	key := volatileKey(pipeline)
+	fields, _ := ks.HashFields(key)
+	if len(fields) == 0 {
+		return nil, nil
+	}
+	if err := verifyPieces(key, fields); err != nil {
+		return nil, err
+	}
+	pieces := make(map[string][]byte, len(fields)/2)
+	for name, value := range fields {
+		if !strings.HasPrefix(name, checksumPrefix) {
+			pieces[name] = []byte(value)
+		}
+	}
+	return pieces, nil
+}
+
+// appendMoveVolatile appends the commands that move these pieces to the hash of all pieces.
+func appendMoveVolatile(dst []byte, pipeline string, pieces map[string][]byte) []byte {
+	for _, name := range slices.Sorted(maps.Keys(pieces)) {
+		dst = appendPiece(dst, StateKey(pipeline), name, pieces[name])
+	}
+	return resp.AppendCommand(dst, "DEL", volatileKey(pipeline))
 }
 
 // verifyPieces compares each piece with its checksum. A checksum without a piece is corrupt too:

@@ -27,9 +27,7 @@ const registryKey = HiddenPrefix + ":pipelines"
 // was given to Unit.SetState, and one for each piece's checksum.
 func StateKey(pipeline string) string { return HiddenPrefix + pipeline + ":pieces" }
 
-// volatileKey returns the key of the hash that holds the pieces given to Unit.SetVolatile. They
-// change with nearly every unit, and a node writes a hash anew when a field of it changes: among
-// the other pieces, each small transaction would cost a copy of every schema.
+// volatileKey returns the key of a hash in which an older version stored some pieces.
 func volatileKey(pipeline string) string { return HiddenPrefix + pipeline + ":volatile" }
 
 // Positions returns the position hashes that a keyspace holds, by pipeline.

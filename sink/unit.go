@@ -2,6 +2,7 @@ package sink
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 
 	"rowfall/replication/keyspace"
@@ -54,18 +55,6 @@ func (u *Unit) DropState(pipeline, name string) {
 	u.state = appendDropPiece(u.state, StateKey(pipeline), name)
 }
 
-// SetVolatile is SetState for a piece that changes with nearly every unit.
-func (u *Unit) SetVolatile(pipeline, name string, value []byte) {
-	u.state = appendPiece(u.state, volatileKey(pipeline), name, value)
-}
-
-// DropVolatile makes the unit remove a piece that SetVolatile has written, or SetState in an older
-// version.
-func (u *Unit) DropVolatile(pipeline, name string) {
-	u.state = appendDropPiece(u.state, volatileKey(pipeline), name)
-	u.state = appendDropPiece(u.state, StateKey(pipeline), name)
-}
-
 const (
 	multi    = "*1\r\n$5\r\nMULTI\r\n"
 	exec     = "*1\r\n$4\r\nEXEC\r\n"
@@ -84,13 +73,16 @@ type Encoder struct {
 	// unchecked holds the pieces that an older version wrote without checksums; nil if there are
 	// none. The next unit writes them again, with checksums.
 	unchecked map[string][]byte
+	// volatile holds the pieces that an older version wrote to a hash of their own; nil if there
+	// are none. The next unit moves them to the hash of all pieces.
+	volatile map[string][]byte
 }
 
 // Load returns what a keyspace holds of the pipeline. Call it again after a unit could not be
 // applied. If a position or a piece of state cannot be read, it returns an error and a Foreign
 // State.
 func (e *Encoder) Load(ks *keyspace.Keyspace) (State, error) {
-	e.writeAll, e.unchecked = true, nil
+	e.writeAll, e.unchecked, e.volatile = true, nil, nil
 	var s State
 	if fields, ok := ks.HashFields(e.key); ok {
 		p, err := ParseProgress(fields)
@@ -101,12 +93,17 @@ func (e *Encoder) Load(ks *keyspace.Keyspace) (State, error) {
 		s.Progress = p
 	}
 	pieces, plain, err := readPieces(ks, e.name)
+	if err == nil {
+		e.volatile, err = readVolatile(ks, e.name)
+	}
 	if err != nil {
 		return State{Foreign: true}, err
 	}
-	if s.Pieces = pieces; plain {
-		e.unchecked = pieces
+	if plain {
+		e.unchecked = maps.Clone(pieces)
 	}
+	s.Pieces = pieces
+	maps.Copy(s.Pieces, e.volatile) // an older version may have left the piece in both hashes
 	if s.Phase == Empty {
 		keys, _, _ := ks.Counts()
 		s.Foreign = keys > 0
@@ -164,7 +161,10 @@ func (e *Encoder) appendTail(dst []byte, u *Unit) []byte {
 		// These precede the unit's own pieces, which are newer.
 		dst = appendUpgrade(dst, e.name, e.unchecked)
 	}
-	e.unchecked = nil
+	if e.volatile != nil && !u.Flush {
+		dst = appendMoveVolatile(dst, e.name, e.volatile)
+	}
+	e.unchecked, e.volatile = nil, nil
 	dst = append(dst, u.state...)
 	dst = e.appendPosition(dst, &u.Progress)
 	return append(dst, exec...)

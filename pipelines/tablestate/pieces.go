@@ -16,7 +16,8 @@ const (
 	MeaningPiece = "meaning"
 	// HeadPiece holds, during a replay, the position that the replay must reach.
 	HeadPiece = "head"
-	// LastPiece holds the evidence of the last transaction that the position includes.
+	// LastPiece holds the evidence of the last transaction that the position includes, as older
+	// versions stored it; now it is a field of the position.
 	LastPiece = "last"
 	// PartialPiece holds the evidence of a split transaction while only some of its units are
 	// applied.
