@@ -22,8 +22,8 @@
 //	the API           node.go, core.go (the types of package node under this package's names)
 //	connections       loading.go (LOADING while Open runs), clients.go (accepts), session.go (one
 //	                  connection), reply.go, client_memory.go, pacing_linux.go
-//	execution         dispatch.go (which part executes a command), commands.go (the table, and short
-//	                  commands), readgate.go (LOADING and MASTERDOWN)
+//	execution         dispatch.go (which part executes a command), commands.go (the table, and
+//	                  short commands), readgate.go (LOADING and MASTERDOWN)
 //	commands          transaction.go (MULTI), replconf.go (REPLCONF, PSYNC), wait.go,
 //	                  failover_command.go, client.go (CLIENT), command.go (COMMAND),
 //	                  config_command.go (CONFIG), info.go

@@ -70,8 +70,8 @@ func appendDropPiece(dst []byte, key, name string) []byte {
 	return resp.AppendCommand(dst, "HDEL", key, name, checksumPrefix+name)
 }
 
-// readPieces returns the pieces of a pipeline's state by name, the volatile ones included. unchecked
-// means that an older version wrote them without checksums.
+// readPieces returns the pieces of a pipeline's state by name, the volatile ones included.
+// unchecked means that an older version wrote them without checksums.
 func readPieces(
 	ks *keyspace.Keyspace, pipeline string,
 ) (pieces map[string][]byte, unchecked bool, err error) {
