@@ -42,6 +42,10 @@
 //	upstream      a replica's side of the wire
 //	keyspace, rdb, resp
 //
-// It has more than 12 files because every command, or group of commands, with its own rules has its
-// own file.
+// Config is one struct for this package and package node, because the owner of a node sets all of
+// its options in one composite literal. If the core had its own Config inside this one, every owner
+// would have to import package node to write that literal.
+//
+// The package has more than 12 files because every command, or group of commands, with its own
+// rules has its own file.
 package replication
