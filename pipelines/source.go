@@ -58,7 +58,7 @@ type serverIdentity struct {
 	UUID     string
 	ServerID uint32
 	Addr     string // host:port, for messages
-	HasGTIDs bool // every transaction has a GTID
+	HasGTIDs bool   // every transaction has a GTID
 }
 
 // streamStart is where a stream starts. last is the evidence of the last transaction that position
