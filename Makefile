@@ -1,11 +1,12 @@
-# golangci-lint is built into the user's cache, once for each version of Go.
+# make lint builds golangci-lint in the user's cache, once for each version of Go.
 LINT_VERSION := v2.7.2
 LINT_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rowfall/tools/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSION)
 LINT := $(LINT_DIR)/golangci-lint
 
 # Benchmarks that compare a node's time and memory with those of redis-server and valkey-server.
-# Environment variables set their sizes; see the benchmarks.
-FIGURES := ^Benchmark(FullResync|Joins|Followers|StreamToReplica|Reads|MemoryPerRow|MemoryPerMember|GC|GCMembers|WriterBesideSnapshot)$$
+# Environment variables such as ROWFALL_ROWS set their sizes.
+FIGURES := FullResync|Joins|Followers|StreamToReplica|Reads
+FIGURES := $(FIGURES)|MemoryPerRow|MemoryPerMember|GC|GCMembers|WriterBesideSnapshot
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long build lint bench fuzz servers clean
@@ -31,7 +32,7 @@ lint: $(LINT) ## check format, style and the allowed imports of each package
 
 bench: servers ## measure throughput, latency and memory, and compare them with real servers
 	go test -v -count=1 -timeout 30m -run '^TestBench' -tags bench ./internal/bench
-	go test -count=1 -timeout 60m -p 1 -run '^$$' -bench '$(FIGURES)' -benchtime 1x ./replication ./replication/keyspace
+	go test -count=1 -timeout 60m -p 1 -run '^$$' -bench '^Benchmark($(FIGURES))$$' -benchtime 1x ./replication ./replication/keyspace
 
 fuzz: ## run each fuzz target for 10 seconds
 	go run ./internal/fuzzall -time 10s
@@ -39,7 +40,7 @@ fuzz: ## run each fuzz target for 10 seconds
 servers: ## fetch the database servers that demo and test use
 	go run ./internal/servers/fetch
 
-clean: ## remove bin; the user's cache stays
+clean: ## remove bin, but not the user's cache
 	rm -rf bin
 
 $(LINT):

@@ -54,8 +54,8 @@ func (m *memory) value(ctx context.Context, key string) (v sink.RemoteValue, err
 		reply, err = m.Read(ctx, []byte("ZRANGE"), []byte(key), []byte("0"), []byte("-1"),
 			[]byte("WITHSCORES"))
 		for i := 0; i+1 < len(reply.Elements); i += 2 {
-			score := string(reply.Elements[i+1].Text)
-			if v.ZSet[string(reply.Elements[i].Text)], err = strconv.ParseFloat(score, 64); err != nil {
+			member, score := string(reply.Elements[i].Text), string(reply.Elements[i+1].Text)
+			if v.ZSet[member], err = strconv.ParseFloat(score, 64); err != nil {
 				return v, err
 			}
 		}

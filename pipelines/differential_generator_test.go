@@ -35,7 +35,8 @@ sink:
   node: {listen: "127.0.0.1:0", dir: "{dir}", max_atomic_rows: 20}
 `
 
-// generator makes a script at random. It knows roughly which tables there are: a statement may fail.
+// generator makes a script at random. It knows roughly which tables there are: a statement may
+// fail.
 type generator struct {
 	*rand.Rand
 	kind    servers.Kind

@@ -32,8 +32,8 @@ func (g *generator) onlineChange(t *randomTable) {
 		for range g.IntN(3) {
 			a := 1 + g.IntN(30)
 			g.counter++
-			g.sql(0, fmt.Sprintf("UPDATE %s SET n = %d WHERE id BETWEEN %d AND %d", t.name, g.counter,
-				a, a+g.IntN(9)))
+			g.sql(0, fmt.Sprintf("UPDATE %s SET n = %d WHERE id BETWEEN %d AND %d",
+				t.name, g.counter, a, a+g.IntN(9)))
 		}
 	}
 	g.sql(0, fmt.Sprintf("RENAME TABLE %s TO %s, %s TO %s", t.name, old, helper, t.name))

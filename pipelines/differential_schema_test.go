@@ -249,8 +249,8 @@ func (g *generator) alterKey(t *randomTable) {
 			"ADD PRIMARY KEY (id, k)").unpin = unpin
 	default:
 		t.key = "id"
-		s := g.ddl(t, "ALTER TABLE "+t.name+" DROP PRIMARY KEY, DROP COLUMN k, ADD PRIMARY KEY (id)")
-		s.unpin = unpin
+		g.ddl(t, "ALTER TABLE "+t.name+" DROP PRIMARY KEY, DROP COLUMN k, "+
+			"ADD PRIMARY KEY (id)").unpin = unpin
 	}
 	if before != t.key {
 		g.pin(t)

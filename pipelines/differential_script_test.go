@@ -20,7 +20,8 @@ type script []step
 //	-- kill
 //
 // A statement names the session that executes it, and optionally the session's character set (the
-// default is utf8mb4). repeat=N executes it N times. An error of a statement is ignored. These words say what it does to the data:
+// default is utf8mb4). repeat=N executes it N times. An error of a statement is ignored. These
+// words say what it does to the data:
 //
 //   - pin=KEYS: the rows of these keys stay until a statement unpins their table
 //   - unpin=TABLES: rows of these tables may be removed

@@ -27,8 +27,8 @@ import (
 )
 
 // TestDifferential executes scripts of changes of rows and tables, while the pipeline is killed,
-// restarted, and reads tables. Whatever happens, the data equal a rebuild in the end, and every unit
-// leaves keys as they were at some moment in MySQL.
+// restarted, and reads tables. Whatever happens, the data equal a rebuild in the end, and every
+// unit leaves keys as they were at some moment in MySQL.
 //
 // With ROWFALL_LONG, the seeds are random, and ROWFALL_SECONDS says how long scripts are made for
 // each server. ROWFALL_SEED makes one script only; ROWFALL_SHRINK limits the seconds of shrinking.

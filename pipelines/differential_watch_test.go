@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// watch checks the data after every unit: a row that stays in MySQL stays in the data, and each hash
-// is a row as it was at some moment. Every row has a column fixed, "f" and the row's id, and a
+// watch checks the data after every unit: a row that stays in MySQL stays in the data, and each
+// hash is a row as it was at some moment. Every row has a column fixed, "f" and the row's id, and a
 // counter n that increases with each change.
 type watch struct {
 	mu sync.Mutex

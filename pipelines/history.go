@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"rowfall/binlog"
-	"rowfall/binlog/mysql"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 )
@@ -152,18 +151,6 @@ func (l *loop) reportProof() {
 			"continuing, since it has the position")
 }
 
-// checkFlavor rejects data from a MySQL where the server is a MariaDB, and the reverse.
-func (l *loop) checkFlavor() error {
-	current, old := l.server.Identity().Flavor, mysql.FlavorOf(l.progress.Server)
-	if current == old {
-		return nil
-	}
-	return stop("the data were built from a %s, but the server at %s is a %s, "+
-		"which cannot continue at a %s's position; give the address of a %s of the old history, "+
-		"or build the data again with --from snapshot",
-		old, l.server.Identity().Addr, current, old, old)
-}
-
 // errNotExecuted is returned if the server lacks transactions of a position.
 var errNotExecuted = errors.New("has not executed all transactions")
 
@@ -177,7 +164,7 @@ func (l *loop) checkExecuted(ctx context.Context) error {
 	}
 	server := l.server.Identity()
 	own := missing.Of(server.UUID)
-	if server.Flavor == mysql.MariaDB && l.history.server == server.UUID {
+	if missing.IsMariaDB() && l.history.server == server.UUID {
 		own = missing.OfServerID(server.ServerID) // other servers may have the same id
 	}
 	if !own.IsZero() {

@@ -392,9 +392,9 @@ func (l *loop) idle(ctx context.Context) error {
 // betweenTransactions does what must not happen within a transaction: it compares schemas, and
 // applies what jobs have read.
 func (l *loop) betweenTransactions(ctx context.Context) error {
-	// Does the sink hold a part of the transaction that comes next? Then a resume skips as many rows
-	// of mapped tables as the sink holds. A table that went into quarantine now, or left it, would
-	// change which rows these are, and rows of other tables would be lost.
+	// Does the sink hold a part of the transaction that comes next? Then a resume skips as many
+	// rows of mapped tables as the sink holds. A table that went into quarantine now, or left it,
+	// would change which rows these are, and rows of other tables would be lost.
 	if l.progress.Partial > 0 {
 		return nil
 	}

@@ -63,9 +63,20 @@ func (m *mysqlSource) Close() {
 func (m *mysqlSource) Identity() serverIdentity {
 	s := m.conn.Server()
 	return serverIdentity{
-		UUID: s.UUID, ServerID: s.ServerID, Addr: m.conn.Addr(), Flavor: s.Flavor,
-		HasGTIDs: s.GTIDMode,
+		UUID: s.UUID, ServerID: s.ServerID, Addr: m.conn.Addr(), HasGTIDs: s.GTIDMode,
 	}
+}
+
+// CheckOrigin rejects data from a MySQL where the server is a MariaDB, and the reverse.
+func (m *mysqlSource) CheckOrigin(origin string) error {
+	current, old := m.conn.Server().Flavor, mysql.FlavorOf(origin)
+	if current == old {
+		return nil
+	}
+	return stop("the data were built from a %s, but the server at %s is a %s, "+
+		"which cannot continue at a %s's position; give the address of a %s of the old history, "+
+		"or build the data again with --from snapshot",
+		old, m.conn.Addr(), current, old, old)
 }
 
 // CheckSettings checks the server's variables and the user's privileges.

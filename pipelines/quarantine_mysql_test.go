@@ -16,8 +16,8 @@ func testQuarantine(t *testing.T, d *database) {
 		"CREATE TABLE bad (id INT PRIMARY KEY, v INT, code INT)",
 		"INSERT INTO bad VALUES (1, 1, 1)", "INSERT INTO t VALUES (1, 1)")
 	m := newMemory()
-	c := d.config("sink:", `  "`+d.name+`.bad": {write: [{hash: "bad:{id}"}, {string: "code:{code}:{id}", `+
-		`value: "{v}"}]}`+"\nsink:")
+	c := d.config("sink:", `  "`+d.name+`.bad": {write: [{hash: "bad:{id}"}, `+
+		`{string: "code:{code}:{id}", value: "{v}"}]}`+"\nsink:")
 	r := start(t, c, m, "")
 	m.waitAt(t, d.end())
 	// Rows of both tables, several rows events of each, the fault in the middle.

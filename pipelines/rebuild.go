@@ -239,7 +239,8 @@ func (l *loop) tablesChanged() {
 		switch t := l.tables.all[name]; {
 		case t.Fault != nil:
 			quarantined = append(quarantined, name)
-		case (!t.Job.Done || len(t.former) > 0) && !t.Job.Skipped && l.progress.Phase != sink.Snapshot:
+		case l.progress.Phase == sink.Snapshot || t.Job.Skipped: // neither list names the table
+		case !t.Job.Done || len(t.former) > 0:
 			rebuilding = append(rebuilding, name)
 		}
 	}

@@ -191,8 +191,8 @@ func TestRebuildAllListsTables(t *testing.T) {
 	}
 }
 
-// A TRUNCATE whose keys are kept ends a job that waits for a confirmation, and later rows are written
-// in mode Replace.
+// A TRUNCATE whose keys are kept ends a job that waits for a confirmation, and later rows are
+// written in mode Replace.
 func TestIgnoredTruncateEndsWaitingJob(t *testing.T) {
 	source := &scriptedSource{tables: []*binlog.Table{intTable()}}
 	_, l := scriptedPipeline(t, sinktest.NewMemory("test"), source)

@@ -21,7 +21,8 @@ import (
 
 const schemaChangesPage = "../docs/schema-changes.md"
 
-// documentedStatement is a row of a table of docs/schema-changes.md whose first cell is a statement.
+// documentedStatement is a row of a table of docs/schema-changes.md whose first cell is a
+// statement.
 type documentedStatement struct {
 	sql string
 	// class is the second cell, without a remark in parentheses.
@@ -31,8 +32,9 @@ type documentedStatement struct {
 }
 
 var (
-	statementRow = regexp.MustCompile("^\\| `([A-Z].*?)` \\| ([a-z, ]+?)(?: \\([a-z ]+\\))? \\| (.*) ?\\|$")
-	onlyFlavor   = regexp.MustCompile(`(MySQL|MariaDB) only`)
+	statementRow = regexp.MustCompile("^\\| `([A-Z].*?)` " +
+		`\| ([a-z, ]+?)(?: \([a-z ]+\))? \| (.*) ?\|$`)
+	onlyFlavor = regexp.MustCompile(`(MySQL|MariaDB) only`)
 )
 
 // readSchemaChangesPage returns the statements that create the tables of the examples, and the rows

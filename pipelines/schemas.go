@@ -133,7 +133,8 @@ func (s *tableSet) differences(current map[string]*binlog.Table) []*mappedTable 
 	var found []*mappedTable
 	for _, name := range s.names() {
 		m, t := s.all[name], current[name]
-		if m.definition != nil && m.Fault == nil && !m.Job.NeedsSchema && (t == nil || !m.hasSchema(t)) {
+		followed := m.definition != nil && m.Fault == nil && !m.Job.NeedsSchema
+		if followed && (t == nil || !m.hasSchema(t)) {
 			found = append(found, m)
 		}
 	}

@@ -92,8 +92,8 @@ func testRevoked(t *testing.T, d *database) {
 	mustBeEqual(t, m.rows("t"), d.rows("t"))
 }
 
-// Statements that are not in the binlog are detected when the server's schemas are compared with the
-// data, at the end of the binlog. The table is read again.
+// Statements that are not in the binlog are detected when the server's schemas are compared with
+// the data, at the end of the binlog. The table is read again.
 func testSchemasOfTheServer(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v ENUM('a', 'b'))", "INSERT INTO t VALUES (1, 'a')")
 	m := newMemory()

@@ -11,7 +11,6 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
-	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/file"
 	"rowfall/pipelines/jobs"
@@ -91,8 +90,10 @@ func (s *scriptedSource) ResolvePosition(_ context.Context, p string) (binlog.Po
 }
 
 func (s *scriptedSource) Identity() serverIdentity {
-	return serverIdentity{UUID: "scripted", Addr: "script", Flavor: mysql.MySQL}
+	return serverIdentity{UUID: "scripted", Addr: "script"}
 }
+
+func (s *scriptedSource) CheckOrigin(string) error { return nil }
 
 func (s *scriptedSource) CheckSettings(context.Context) ([]query.Problem, error) {
 	return nil, nil

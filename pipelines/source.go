@@ -5,7 +5,6 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
-	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/jobs"
 )
@@ -33,10 +32,14 @@ type positionReader interface {
 	ResolvePosition(ctx context.Context, text string) (binlog.Position, error)
 }
 
-// sourceServer is the server that a run is connected to.
+// sourceServer is the server that a run is connected to. It has more than five methods because one
+// connection answers all of them.
 type sourceServer interface {
 	// Identity returns the server's identity, which never changes during a run.
 	Identity() serverIdentity
+	// CheckOrigin returns a StopError if data from the server whose UUID is origin cannot be
+	// continued here, because that server is another product, such as MariaDB instead of MySQL.
+	CheckOrigin(origin string) error
 	// CheckSettings returns what must change before the server can be followed.
 	CheckSettings(ctx context.Context) ([]query.Problem, error)
 	// MissingGTIDs returns the transactions of a set that the server does not have. It may wait
@@ -55,8 +58,7 @@ type serverIdentity struct {
 	UUID     string
 	ServerID uint32
 	Addr     string // host:port, for messages
-	Flavor   mysql.Flavor
-	HasGTIDs bool // every transaction has a GTID
+	HasGTIDs bool   // every transaction has a GTID
 }
 
 // streamStart is where a stream starts. last is the evidence of the last transaction that position

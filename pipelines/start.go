@@ -101,7 +101,7 @@ func (l *loop) resume(state sink.State, stored progress) error {
 // one it was written for, only its GTIDs are: file and offset are dropped.
 func (l *loop) checkServer() error {
 	p, server := &l.progress, l.server.Identity()
-	if err := l.checkFlavor(); err != nil {
+	if err := l.server.CheckOrigin(p.Server); err != nil {
 		return err
 	}
 	if p.Server == server.UUID {

@@ -7,8 +7,8 @@ import (
 	"rowfall/binlog"
 )
 
-// Where the mapping says so, statements that change rows without logging them stop the pipeline, and
-// a restart stops again. With the settings' defaults a restart follows the statement.
+// Where the mapping says so, statements that change rows without logging them stop the pipeline,
+// and a restart stops again. With the settings' defaults a restart follows the statement.
 func testStops(t *testing.T, d *database) {
 	for _, test := range []struct{ setting, sql, want string }{
 		{"on_truncate", "TRUNCATE TABLE t", "a TRUNCATE of mapped table"},
@@ -146,8 +146,8 @@ func testPositionOfDDL(t *testing.T, d *database) {
 	}
 }
 
-// A table that was unmapped for want of a key has rows. If it gets a key, it is read. A CREATE TABLE
-// IF NOT EXISTS does not make it a new table. A DROP and CREATE does.
+// A table that was unmapped for want of a key has rows. If it gets a key, it is read. A CREATE
+// TABLE IF NOT EXISTS does not make it a new table. A DROP and CREATE does.
 func testCreateOfKnown(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE a (id INT NOT NULL, v INT)",
 		"CREATE TABLE b (id INT NOT NULL, v INT)", "INSERT INTO a VALUES (1, 1)",

@@ -82,7 +82,8 @@ func TestOneFullName(t *testing.T) {
 	if _, err := s.add(ddl.FromTable(table)); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Table("bb.dot", "t"); got == nil || got != s.all["bb.dot.t"].Schema || err != nil {
+	want := s.all["bb.dot.t"].Schema
+	if got, err := s.Table("bb.dot", "t"); got == nil || got != want || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
 	if got, err := s.Table("bb", "dot.t"); got != nil || err != nil {

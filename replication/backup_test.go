@@ -135,7 +135,12 @@ func TestBackupInNewDirectory(t *testing.T) {
 	own, data := backup(t, n, c.Dir)
 	id := n.Status().ID
 	stop()
-	for name, file := range map[string][]byte{own: data, "snapshot-1000.rdb": []byte(emptySnapshot), "snapshot-0.rdb": []byte(emptySnapshot)} {
+	empty := []byte(emptySnapshot)
+	for name, file := range map[string][]byte{
+		own:                 data,
+		"snapshot-1000.rdb": empty,
+		"snapshot-0.rdb":    empty,
+	} {
 		c := config(t)
 		startFromBackup(t, c.Dir, name, file)
 		n, stop := complete(t, c)

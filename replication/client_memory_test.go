@@ -47,9 +47,12 @@ func TestLargeRepliesTakeLittleMemory(t *testing.T) {
 		ask  []byte
 		want int64
 	}{
-		"one command":   {resp.AppendCommand(nil, mget...), 40*value + int64(len("*40\r\n"))},
-		"a pipeline":    {pipeline, 40 * value},
-		"a transaction": {transaction, 40*value + int64(len("*40\r\n+OK\r\n")+40*len("+QUEUED\r\n"))},
+		"one command": {resp.AppendCommand(nil, mget...), 40*value + int64(len("*40\r\n"))},
+		"a pipeline":  {pipeline, 40 * value},
+		"a transaction": {
+			transaction,
+			40*value + int64(len("*40\r\n+OK\r\n")+40*len("+QUEUED\r\n")),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := dialRaw(t, n.Addr())
@@ -104,7 +107,8 @@ func TestArgumentsOfAllClientsAreBounded(t *testing.T) {
 	c.Logger = zerolog.New(log)
 	n, _ := start(t, c)
 	apply(t, n, unit("SET", "k", "v"))
-	if got := dialRaw(t, n.Addr()).do("CONFIG", "SET", "maxmemory-clients", fmt.Sprint(limit)); got != "+OK" {
+	set := []string{"CONFIG", "SET", "maxmemory-clients", fmt.Sprint(limit)}
+	if got := dialRaw(t, n.Addr()).do(set...); got != "+OK" {
 		t.Fatal(got)
 	}
 	part := []byte(

@@ -159,14 +159,14 @@ func (s *session) commandList(all map[string]listedCommand, filter [][]byte) {
 	fits := func(listedCommand) bool { return true }
 	switch {
 	case len(filter) == 0:
-	case len(filter) != 3 || !is(filter[0], "FILTERBY"):
+	case len(filter) != 3 || !resp.IsWord(filter[0], "FILTERBY"):
 		s.fail("ERR syntax error")
 		return
-	case is(filter[1], "MODULE"): // there are no modules
+	case resp.IsWord(filter[1], "MODULE"): // there are no modules
 		fits = func(listedCommand) bool { return false }
-	case is(filter[1], "ACLCAT"):
-		fits = func(c listedCommand) bool { return is(filter[2], c.category()) }
-	case is(filter[1], "PATTERN"):
+	case resp.IsWord(filter[1], "ACLCAT"):
+		fits = func(c listedCommand) bool { return resp.IsWord(filter[2], c.category()) }
+	case resp.IsWord(filter[1], "PATTERN"):
 		fits = func(c listedCommand) bool {
 			ok, err := path.Match(lowerName(filter[2]), c.Name)
 			return ok && err == nil

@@ -33,7 +33,10 @@ func TestCommandListsTheKeyspace(t *testing.T) {
 		t.Errorf("COUNT says %v, INFO has %d, LIST %d, DOCS %d", count, len(all), len(names),
 			len(docs))
 	}
-	for name, readOnly := range map[string]bool{"get": true, "hgetall": true, "zrange": true, "xrange": true, "set": false, "hset": false, "xadd": false} {
+	for name, readOnly := range map[string]bool{
+		"get": true, "hgetall": true, "zrange": true, "xrange": true,
+		"set": false, "hset": false, "xadd": false,
+	} {
 		got := all[name]
 		if got == nil || got.ReadOnly != readOnly || got.FirstKeyPos != 1 ||
 			!slices.Contains(names, name) ||

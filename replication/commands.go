@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"bytes"
 	"context"
 	"crypto/subtle"
 	"net"
@@ -148,11 +147,6 @@ func commandTable(owner map[string]Handler, admin map[string][]string) map[strin
 		table[strings.ToUpper(c.name)] = &c
 	}
 	return table
-}
-
-// is reports whether b is word in any case.
-func is(b []byte, word string) bool {
-	return len(b) == len(word) && bytes.EqualFold(b, []byte(word))
 }
 
 // noop answers commands that have no effect here, such as READONLY.

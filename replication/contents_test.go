@@ -11,6 +11,17 @@ import (
 	"rowfall/internal/servers/servertest"
 )
 
+// killClients closes the connections to a node that have a type, such as replica, and returns how
+// many it closed.
+func killClients(t *testing.T, addr, kind string) int64 {
+	t.Helper()
+	n, err := client(t, addr).ClientKillByFilter(t.Context(), "TYPE", kind).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 func client(t *testing.T, addr string) *redis.Client {
 	t.Helper()
 	c := redis.NewClient(&redis.Options{Addr: addr, DialTimeout: 5 * time.Second, MaxRetries: -1})

@@ -33,7 +33,8 @@ func TestOwnersCommands(t *testing.T) {
 	if got := r.do("house", "a"); got != ":2" {
 		t.Errorf("got %q", got)
 	}
-	if got := client(t, n.Addr()).Info(t.Context(), "house").Val(); got != "# House\r\nrooms:3\r\n" {
+	info := client(t, n.Addr()).Info(t.Context(), "house")
+	if got := info.Val(); got != "# House\r\nrooms:3\r\n" {
 		t.Errorf("got %q", got)
 	}
 	if _, err := r.Write([]byte("PING\r\nBLOCK\r\n")); err != nil {
@@ -49,7 +50,10 @@ func TestOwnersCommands(t *testing.T) {
 // commands in the body of such a request.
 func TestHTTPIsNotSpoken(t *testing.T) {
 	n, _ := start(t, config(t))
-	for _, request := range []string{"POST / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"} {
+	for _, request := range []string{
+		"POST / HTTP/1.1\r\n",
+		"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+	} {
 		r := dialRaw(t, n.Addr())
 		if _, err := r.Write([]byte(request + "\r\nREPLICAOF 127.0.0.1 1\r\n")); err != nil {
 			t.Fatal(err)
@@ -84,15 +88,18 @@ func TestStrangersAdministrateNothing(t *testing.T) {
 			r.do("AUTH", "secret")
 		}
 		for _, command := range []string{
-			"REPLICAOF NO ONE", "slaveof no one", "FAILOVER ABORT", "config set maxclients 9", "CONFIG RESETSTAT", "CONFIG REWRITE",
-			"CLIENT KILL ID 99", "PSYNC " + unknownID + " 1 FAILOVER",
+			"REPLICAOF NO ONE", "slaveof no one", "FAILOVER ABORT", "config set maxclients 9",
+			"CONFIG RESETSTAT", "CONFIG REWRITE", "CLIENT KILL ID 99",
+			"PSYNC " + unknownID + " 1 FAILOVER",
 		} {
-			if got := r.do(strings.Fields(command)...); strings.HasPrefix(got,
-				"-DENIED ") != tc.denied {
+			got := r.do(strings.Fields(command)...)
+			if strings.HasPrefix(got, "-DENIED ") != tc.denied {
 				t.Errorf("%s: %s gets %q", tc.ip, command, got)
 			}
 		}
-		for _, command := range []string{"PING", "GET k", "CLIENT SETNAME x", "REPLCONF capa eof", "WAIT 0 0"} {
+		for _, command := range []string{
+			"PING", "GET k", "CLIENT SETNAME x", "REPLCONF capa eof", "WAIT 0 0",
+		} {
 			if got := r.do(strings.Fields(command)...); strings.HasPrefix(got, "-") {
 				t.Errorf("%s: %s gets %q", tc.ip, command, got)
 			}

@@ -22,8 +22,8 @@
 //	the API           node.go, core.go (the types of package node under this package's names)
 //	connections       loading.go (LOADING while Open runs), clients.go (accepts), session.go (one
 //	                  connection), reply.go, client_memory.go, pacing_linux.go
-//	execution         dispatch.go (which part executes a command), commands.go (the table, and short
-//	                  commands), readgate.go (LOADING and MASTERDOWN)
+//	execution         dispatch.go (which part executes a command), commands.go (the table, and
+//	                  short commands), readgate.go (LOADING and MASTERDOWN)
 //	commands          transaction.go (MULTI), replconf.go (REPLCONF, PSYNC), wait.go,
 //	                  failover_command.go, client.go (CLIENT), command.go (COMMAND),
 //	                  config_command.go (CONFIG), info.go
@@ -42,6 +42,10 @@
 //	upstream      a replica's side of the wire
 //	keyspace, rdb, resp
 //
-// It has more than 12 files because every command, or group of commands, with its own rules has its
-// own file.
+// Config is one struct for this package and package node, because the owner of a node sets all of
+// its options in one composite literal. If the core had its own Config inside this one, every owner
+// would have to import package node to write that literal.
+//
+// The package has more than 12 files because every command, or group of commands, with its own
+// rules has its own file.
 package replication

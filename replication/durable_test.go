@@ -2,7 +2,6 @@ package replication_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -175,10 +174,11 @@ var diskCases = []struct {
 	{
 		name: "CONFIG REWRITE", least: 6,
 		do: func(n *onDisk) error {
-			if _, err := n.ask("CONFIG", "SET", "repl-timeout", "77", "masterauth", "a secret"); err != nil {
+			_, err := n.ask("CONFIG", "SET", "repl-timeout", "77", "masterauth", "a secret")
+			if err != nil {
 				return err
 			}
-			_, err := n.ask("CONFIG", "REWRITE")
+			_, err = n.ask("CONFIG", "REWRITE")
 			return err
 		},
 		is: func(t *testing.T, n *onDisk) bool {
@@ -384,7 +384,10 @@ func TestStartAtEveryStep(t *testing.T) {
 	n.write(t, 5)
 	killed = killed.Copy()
 	n.stop()
-	for _, name := range []string{"identity.tmp", "settings.tmp", "failover.tmp", "snapshot.new", "resync.new", "resync.new.tmp"} {
+	for _, name := range []string{
+		"identity.tmp", "settings.tmp", "failover.tmp",
+		"snapshot.new", "resync.new", "resync.new.tmp",
+	} {
 		killed.Put(at(name), []byte("half of some"))
 	}
 
@@ -437,7 +440,9 @@ func TestStartAtEveryStep(t *testing.T) {
 			}
 		}},
 		{"in a full resync", pending, 40, func(t *testing.T, n *onDisk, _ bool) {
-			if v, _ := n.Keyspace().Get("other"); string(v) != "data" || n.Offset() != newOffset || n.Status().ID != string(otherID) {
+			v, _ := n.Keyspace().Get("other")
+			if string(v) != "data" || n.Offset() != newOffset ||
+				n.Status().ID != string(otherID) {
 				t.Errorf("other is %q at %d", v, n.Offset())
 			}
 		}},
@@ -449,7 +454,9 @@ func TestStartAtEveryStep(t *testing.T) {
 		}},
 		{"a backup from elsewhere", backup, 20, func(t *testing.T, n *onDisk, _ bool) {
 			st := n.Status()
-			if !has(n.Node, "other") || st.Offset != newOffset || st.ID == was || st.PreviousID != string(otherID) || st.Complete || st.Role != replication.Replica {
+			if !has(n.Node, "other") || st.Offset != newOffset || st.ID == was ||
+				st.PreviousID != string(otherID) || st.Complete ||
+				st.Role != replication.Replica {
 				t.Errorf("it was %s and is %+v", was, st)
 			}
 		}},
@@ -506,7 +513,10 @@ func TestFilesArePrivate(t *testing.T) {
 		t.Fatal(err)
 	}
 	cl := client(t, n.Addr())
-	if err := errors.Join(cl.ConfigSet(t.Context(), "masterauth", "a secret").Err(), cl.ConfigRewrite(t.Context()).Err()); err != nil {
+	if err := cl.ConfigSet(t.Context(), "masterauth", "a secret").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.ConfigRewrite(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
 	follower := config(t)

@@ -19,7 +19,10 @@ func TestFieldsThatExpireAreRejectedByName(t *testing.T) {
 			srv := servertest.Cache(t, kind,
 				servers.CacheOptions{Args: []string{"--repl-diskless-sync-delay", "0"}})
 			up := client(t, srv.Addr())
-			for _, words := range [][]any{{"HSET", "h:fields", "f", "v", "g", "w"}, {"HPEXPIRE", "h:fields", "1000000", "FIELDS", "1", "f"}} {
+			for _, words := range [][]any{
+				{"HSET", "h:fields", "f", "v", "g", "w"},
+				{"HPEXPIRE", "h:fields", "1000000", "FIELDS", "1", "f"},
+			} {
 				if err := up.Do(t.Context(), words...).Err(); err != nil {
 					t.Fatal(err)
 				}

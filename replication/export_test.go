@@ -12,19 +12,21 @@ import (
 	"rowfall/replication/replog"
 )
 
-// BeforeSnapshots has f called before each snapshot is written, when its offset
-// is fixed already. The node does not run yet.
+// BeforeSnapshots makes the node call f before it writes each snapshot, when the snapshot's offset
+// is fixed already. Call it before Run.
 func (n *Node) BeforeSnapshots(f func()) {
-	n.SnapshotStore().SetEncodeForTest(func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error {
+	store := n.Testing().SnapshotStore()
+	store.SetEncodeForTest(func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error {
 		f()
 		return rdb.Write(w, a, k)
 	})
 }
 
-// SnapshotsThrough has snapshots written through what wrap returns. The node does
-// not run yet.
+// SnapshotsThrough makes the node write snapshots through the writer that wrap returns. Call it
+// before Run.
 func (n *Node) SnapshotsThrough(wrap func(io.Writer) io.Writer) {
-	n.SnapshotStore().SetEncodeForTest(func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error {
+	store := n.Testing().SnapshotStore()
+	store.SetEncodeForTest(func(w io.Writer, a rdb.Aux, k *keyspace.Snapshot) error {
 		return rdb.Write(wrap(w), a, k)
 	})
 }
@@ -35,33 +37,33 @@ func (n *Node) Serve(ctx context.Context, conn net.Conn) {
 	conn.Close()
 }
 
-// SnapshotEvery sets the bound after which one is due, for the stop alone to see.
+// SnapshotEvery sets after how many bytes of log a snapshot is due. Only the stop checks it.
 func (n *Node) SnapshotEvery(bytes int64) {
-	n.SnapshotStore().SetEveryForTest(bytes, time.Hour)
+	n.Testing().SnapshotStore().SetEveryForTest(bytes, time.Hour)
 }
 
 // TakeResync does what a full resync does when it has received everything.
 func (n *Node) TakeResync(ctx context.Context, keys *keyspace.Keyspace, id identity.ID,
 	at replog.Offset,
 ) error {
-	return n.StepInstallDataset(ctx, keys, id, at)
+	return n.Testing().InstallDataset(ctx, keys, id, at)
 }
 
-// SnapshotDue makes one due, with no pause after one that failed.
+// SnapshotDue makes a snapshot due, without a pause after a failed snapshot.
 func (n *Node) SnapshotDue() {
-	n.SnapshotStore().SetEveryForTest(1, 0)
+	n.Testing().SnapshotStore().SetEveryForTest(1, 0)
 }
 
 // HandOver does what FAILOVER does when the replica has everything.
 func (n *Node) HandOver(ctx context.Context, to string) error {
-	return n.StepHandOver(ctx, to)
+	return n.Testing().HandOver(ctx, to)
 }
 
-// ExpireMost sets how many bytes of names one record deletes. The node does not run yet.
-func (n *Node) ExpireMost(bytes int) { n.SetExpireMost(bytes) }
+// ExpireMost sets how many bytes of key names one record deletes. Call it before Run.
+func (n *Node) ExpireMost(bytes int) { n.Testing().SetExpireMost(bytes) }
 
-// Drop does what a full resync does first with drop-before-resync, in a term.
-func (n *Node) Drop(ctx context.Context, t Term) error { return n.StepDropDataset(ctx, t) }
+// Drop frees the data in term t, as a full resync does first with Config.DropBeforeResync.
+func (n *Node) Drop(ctx context.Context, t Term) error { return n.Testing().DropDataset(ctx, t) }
 
 // ClientMemory is what the connections of clients hold beyond their own buffers.
 func (n *Node) ClientMemory() int64 { return n.clients.memory.Load() }

@@ -27,7 +27,8 @@ import (
 func failoverTo(t *testing.T, from, to string, more ...any) {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(to)
-	if err := client(t, from).Do(t.Context(), append([]any{"FAILOVER", "TO", host, port}, more...)...).Err(); err != nil {
+	args := append([]any{"FAILOVER", "TO", host, port}, more...)
+	if err := client(t, from).Do(t.Context(), args...).Err(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -110,8 +111,8 @@ func TestFailoverWithRealServer(t *testing.T) {
 			s := client(t, srv.Addr())
 			refuses := func(why string) { // by these words we go
 				t.Helper()
-				if err := s.Do(t.Context(), "PSYNC", foreignID, "1", "FAILOVER").Err(); err == nil ||
-					!strings.Contains(err.Error(), why) {
+				err := s.Do(t.Context(), "PSYNC", foreignID, "1", "FAILOVER").Err()
+				if err == nil || !strings.Contains(err.Error(), why) {
 					t.Errorf("it refuses a role by %v, want %q", err, why)
 				}
 			}
@@ -124,10 +125,9 @@ func TestFailoverWithRealServer(t *testing.T) {
 			equal(t, srv.Addr(), below.Addr())
 			eventually(t, "we are its replica",
 				func() bool { return field(s, "replication", "connected_slaves") == "1" })
-			eventually(
-				t, "it has heard us",
-				func() bool { return strings.Contains(field(s, "replication", "slave0"), "state=online") },
-			)
+			eventually(t, "the server counts this node as an online replica", func() bool {
+				return strings.Contains(field(s, "replication", "slave0"), "state=online")
+			})
 			failoverTo(t, srv.Addr(), n.Addr())
 			eventually(t, "we are the master",
 				func() bool { role, _ := n.Role(); return role == replication.Master })
@@ -161,7 +161,8 @@ func TestFailoverGivenUp(t *testing.T) {
 		t.Error(got)
 	}
 	from := psync(r, "?", "-1")
-	if got := do("FAILOVER", "TO", "127.0.0.1", "7777"); got != "ERR FAILOVER target replica is not online." {
+	notOnline := "ERR FAILOVER target replica is not online."
+	if got := do("FAILOVER", "TO", "127.0.0.1", "7777"); got != notOnline {
 		t.Error(got)
 	}
 	eventually(t, "it is online", func() bool {
@@ -169,14 +170,18 @@ func TestFailoverGivenUp(t *testing.T) {
 		return n.Status().Replicas[0].State == replication.ReplicaOnline
 	})
 	apply(t, n, unit("SET", "k", "1"))
-	// By the Go API force was taken without a target: at the time-out the role went to nobody, and writing ended.
+	// The Go API once accepted force without a target: at the time-out no replica got the role, and
+	// writing ended.
 	if err := n.Failover("", true, time.Millisecond); err == nil ||
 		!strings.Contains(err.Error(), "requires both") {
 		t.Errorf("force without a target gives %v", err)
 	}
 	for _, step := range [][2]string{
 		{"FAILOVER TO 127.0.0.1 1", "ERR FAILOVER target HOST and PORT is not a replica."},
-		{"FAILOVER TO 127.0.0.1 7777 FORCE", "ERR FAILOVER with force option requires both a timeout and target HOST and IP."},
+		{
+			"FAILOVER TO 127.0.0.1 7777 FORCE",
+			"ERR FAILOVER with force option requires both a timeout and target HOST and IP.",
+		},
 		{"FAILOVER TIMEOUT 0", "ERR FAILOVER timeout must be greater than 0"},
 		{"FAILOVER ABORT", "ERR No failover in progress."},
 		{"FAILOVER NOW", "ERR syntax error"},
@@ -406,7 +411,9 @@ func TestFailoverToARestartedReplica(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(ca.Dir, "failover"), []byte(cb.Listen+"\n"+string(id.History.ID())+"\n"), 0o600); err != nil {
+	failover := cb.Listen + "\n" + string(id.History.ID()) + "\n"
+	file := filepath.Join(ca.Dir, "failover")
+	if err := os.WriteFile(file, []byte(failover), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	id.Upstream = cb.Listen
@@ -474,7 +481,9 @@ func TestFailoverUnheardThenHandedOn(t *testing.T) {
 	online(t, c)
 	handOver(a, b)
 	stop()
-	if err := os.WriteFile(filepath.Join(ca.Dir, "failover"), []byte(b.Addr()+"\n"), 0o600); err != nil { // as if it had been killed before
+	// The file is left as if the node had been killed before it was removed.
+	file := filepath.Join(ca.Dir, "failover")
+	if err := os.WriteFile(file, []byte(b.Addr()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.ReplicaOf(t.Context(), b.Addr()); err != nil {
@@ -502,7 +511,12 @@ func TestFailoverWhoseReplicaMovedOn(t *testing.T) {
 	n, _ := complete(t, config(t))
 	target := standIn(t, n)
 	failoverTo(t, n.Addr(), target.Addr().String())
-	for _, answer := range []string{"", "-NOMASTERLINK no\r\n", "-MASTERDOWN no\r\n", "+FULLRESYNC " + foreignID + " 5\r\n"} {
+	for _, answer := range []string{
+		"",
+		"-NOMASTERLINK no\r\n",
+		"-MASTERDOWN no\r\n",
+		"+FULLRESYNC " + foreignID + " 5\r\n",
+	} {
 		conn := target.asked()
 		refusal := "-ERR PSYNC FAILOVER replid must match my replid.\r\n"
 		conn.Write([]byte(refusal)) //nolint:errcheck // the test sees what follows

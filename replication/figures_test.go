@@ -78,7 +78,8 @@ func until(b *testing.B, addr, section, name, want string) {
 	}
 	defer conn.Close()
 	r := bufio.NewReader(conn)
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	end := time.Now().Add(2 * time.Minute)
+	for ; time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if _, err := conn.Write(unit("INFO", section)); err != nil {
 			b.Fatal(err)
 		}
@@ -158,10 +159,9 @@ func BenchmarkFullResync(b *testing.B) {
 		valkey := joinTime(b, servers.Valkey, masters[servers.Valkey])
 		stable := joinTime(b, servers.RedisStable, packed.Addr())
 		stablePlain := joinTime(b, servers.RedisStable, plain.Addr())
-		b.Logf(
-			"%d rows to redis 8: new file %v, file there %v, there and diskless load %v; from redis 8 %v, diskless load %v",
-			rows, fresh, there, diskless, redis, redisDiskless,
-		)
+		b.Logf("%d rows to redis 8: new file %v, file there %v, there and diskless load %v",
+			rows, fresh, there, diskless)
+		b.Logf("from redis 8 %v, diskless load %v", redis, redisDiskless)
 		b.Logf("to valkey 9: file there %v, from valkey 9 %v; to redis 7.0: packed %v, plain %v",
 			toValkey, valkey, stable, stablePlain)
 		b.ReportMetric(redis.Seconds()/fresh.Seconds(), "x-redis/new-file")
@@ -210,7 +210,11 @@ func fakeReplica(addr string, online chan<- struct{}) error {
 		return err
 	}
 	defer conn.Close()
-	if _, err := conn.Write(append(unit("REPLCONF", "capa", "eof", "capa", "psync2", "capa", "rdb-listpack"), unit("PSYNC", "?", "-1")...)); err != nil {
+	handshake := append(
+		unit("REPLCONF", "capa", "eof", "capa", "psync2", "capa", "rdb-listpack"),
+		unit("PSYNC", "?", "-1")...,
+	)
+	if _, err := conn.Write(handshake); err != nil {
 		return err
 	}
 	r := resp.NewReader(conn, 1<<20)
@@ -437,7 +441,8 @@ func streamFromNode(b *testing.B, kind servers.Kind, rows int) time.Duration {
 	defer n.Close()
 	srv := servertest.Cache(b, kind, servers.CacheOptions{ReplicaOf: n.Addr()})
 	until(b, srv.Addr(), "replication", "master_link_status", "up")
-	// It hangs while everything is written, so that its own speed is all that counts then, and most comes from disk.
+	// The server is stopped while everything is written, so that only its own speed counts
+	// afterwards, and most of the log is read from disk.
 	must(b, srv.Signal(syscall.SIGSTOP))
 	applyRows(b, n, 0, rows)
 	began := time.Now()

@@ -63,7 +63,12 @@ func BenchmarkFollow(b *testing.B) {
 		b.Fatal(err)
 	}
 	up := &raw{&testing.T{}, conn, newReader(conn)}
-	for _, answer := range []string{"+PONG\r\n", "+OK\r\n", "+OK\r\n", fmt.Sprintf("+FULLRESYNC %040d 0\r\n$%d\r\n%s", 1, size, snapshot)} {
+	for _, answer := range []string{
+		"+PONG\r\n",
+		"+OK\r\n",
+		"+OK\r\n",
+		fmt.Sprintf("+FULLRESYNC %040d 0\r\n$%d\r\n%s", 1, size, snapshot),
+	} {
 		up.command()
 		if _, err := io.WriteString(conn, answer); err != nil {
 			b.Fatal(err)

@@ -31,7 +31,7 @@ func TestCascadeOfNodes(t *testing.T) {
 	fill(t, a, "b", 200)
 	equal(t, a.Addr(), c.Addr())
 	since := c.Status().Upstream.Since
-	if got := client(t, c.Addr()).ClientKillByFilter(t.Context(), "TYPE", "master").Val(); got != 1 {
+	if got := killClients(t, c.Addr(), "master"); got != 1 {
 		t.Errorf("%d links to the upstream were cut", got)
 	}
 	eventually(t, "c is back", func() bool {

@@ -78,7 +78,11 @@ func TestLossOfStreamsIsLoggedOnce(t *testing.T) {
 	}
 	// Another full resync, of which the replica's address is known.
 	first := n.Status().FullSyncs
-	for _, words := range [][]any{{"REPLICAOF", "NO", "ONE"}, {"SET", "own", "v"}, append([]any{"REPLICAOF"}, anys(replicaOf(n.Addr())[1:])...)} {
+	for _, words := range [][]any{
+		{"REPLICAOF", "NO", "ONE"},
+		{"SET", "own", "v"},
+		append([]any{"REPLICAOF"}, anys(replicaOf(n.Addr())[1:])...),
+	} {
 		if err := c.Do(t.Context(), words...).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -150,8 +154,12 @@ func TestReplicaIsAskedWithCare(t *testing.T) {
 	n, log := withStream(t)
 	bulk := func(text string) string { return string(resp.AppendBulkString(nil, text)) }
 	replica := func(version string) string {
-		return bulk("redis_version:" + version + "\r\nrun_id:abc\r\nrole:slave\r\nmaster_link_status:down\r\nmaster_replid:" + foreignID + "\r\n")
+		return bulk("redis_version:" + version + "\r\nrun_id:abc\r\nrole:slave\r\n" +
+			"master_link_status:down\r\nmaster_replid:" + foreignID + "\r\n")
 	}
+	linked := strings.Replace(replica("7.2.4"), "down", "up", 1)
+	master := strings.Replace(replica("7.2.4"), "slave", "master", 1)
+	otherPast := strings.Repeat("b", 40)
 	for _, c := range []struct {
 		name, answer, ip, id string
 		plain                bool
@@ -159,9 +167,9 @@ func TestReplicaIsAskedWithCare(t *testing.T) {
 		{name: "a replica of 7.2", answer: replica("7.2.4"), id: "?"},
 		{name: "a replica of 7.2 with a past", answer: replica("7.2.4"), id: foreignID},
 		{name: "a replica of 6.2", answer: replica("6.2.14"), id: "?", plain: true},
-		{name: "a replica with another past", answer: replica("7.2.4"), id: strings.Repeat("b", 40), plain: true},
-		{name: "a replica with a link", answer: strings.Replace(replica("7.2.4"), "down", "up", 1), id: "?", plain: true},
-		{name: "a master", answer: strings.Replace(replica("7.2.4"), "slave", "master", 1), id: "?", plain: true},
+		{name: "a replica with another past", answer: replica("7.2.4"), id: otherPast, plain: true},
+		{name: "a replica with a link", answer: linked, id: "?", plain: true},
+		{name: "a master", answer: master, id: "?", plain: true},
 		{name: "an error", answer: "-NOAUTH Authentication required.\r\n", id: "?", plain: true},
 		{name: "no RESP", answer: "HTTP/1.1 400 Bad Request\r\n", id: "?", plain: true},
 		{name: "an endless answer", answer: "$100000000\r\n", id: "?", plain: true},
@@ -211,8 +219,9 @@ func TestFailedProbeIsNotBelievedForEver(t *testing.T) {
 		r.Close()
 		eventually(t, "the replica has left", func() bool { return len(n.Status().Replicas) == 0 })
 	}
-	if packed, plain := log.count("snapshot sent", `"plain":false`), log.count("snapshot sent", `"plain":true`); packed != 2 ||
-		plain != 1 {
+	packed := log.count("snapshot sent", `"plain":false`)
+	plain := log.count("snapshot sent", `"plain":true`)
+	if packed != 2 || plain != 1 {
 		t.Errorf("it got the packed form %d times and the plain one %d times", packed, plain)
 	}
 }

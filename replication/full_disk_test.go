@@ -117,10 +117,9 @@ func TestFullDiskOfSnapshot(t *testing.T) {
 		was := n.Status().Snapshot
 		full(volume, true)
 		n.SnapshotDue()
-		eventually(
-			t, name+": it says so",
-			func() bool { return strings.Contains(n.Status().Snapshot.Err, "free some space there") },
-		)
+		eventually(t, name+": the status reports it", func() bool {
+			return strings.Contains(n.Status().Snapshot.Err, "free some space there")
+		})
 		n.write(t, 1)
 		st := n.Status()
 		if st.Snapshot.Offset != was.Offset || st.Snapshot.Written != 0 || len(n.done) > 0 {

@@ -21,8 +21,10 @@ func TestInfoRoleConfig(t *testing.T) {
 		"memory":      "used_memory:",
 		"persistence": "loading:0\r\n",
 		"stats":       "sync_partial_err:0\r\n",
-		"replication": fmt.Sprintf("role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\nmaster_replid:%s\r\nmaster_replid2:%040d\r\nmaster_repl_offset:%d\r\nsecond_repl_offset:-1\r\n", st.ID, 0, at),
-		"keyspace":    "db0:keys=1,expires=0",
+		"replication": fmt.Sprintf("role:master\r\nconnected_slaves:0\r\n"+
+			"master_failover_state:no-failover\r\nmaster_replid:%s\r\nmaster_replid2:%040d\r\n"+
+			"master_repl_offset:%d\r\nsecond_repl_offset:-1\r\n", st.ID, 0, at),
+		"keyspace": "db0:keys=1,expires=0",
 	} {
 		text, err := c.Info(ctx, section).Result()
 		if err != nil || !strings.Contains(text, want) || strings.Count(text, "# ") != 1 {

@@ -33,8 +33,12 @@ func TestFailedStartChangesNothing(t *testing.T) {
 	}{
 		{"a settings file that is not understood", "nonsense", put("settings", "nonsense\n")},
 		{"a setting out of range", "repl-timeout", put("settings", "repl-timeout \"0\"\n")},
-		{"a busy port", "address already in use", func(_ *testing.T, c *replication.Config) { c.Listen = busy.Addr().String() }},
-		{"no address", "missing port", func(_ *testing.T, c *replication.Config) { c.Listen = "nowhere" }},
+		{"a busy port", "address already in use", func(_ *testing.T, c *replication.Config) {
+			c.Listen = busy.Addr().String()
+		}},
+		{"no address", "missing port", func(_ *testing.T, c *replication.Config) {
+			c.Listen = "nowhere"
+		}},
 		{"an unreadable mark of a failover", "failover", func(t *testing.T, c *replication.Config) {
 			if err := os.Mkdir(filepath.Join(c.Dir, "failover"), 0o700); err != nil {
 				t.Fatal(err)

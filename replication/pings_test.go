@@ -64,7 +64,9 @@ func TestPingsBeyondAPromotion(t *testing.T) {
 		read += n
 	}
 	ping := replog.Offset(len(unit("PING")))
-	for _, at := range []replog.Offset{split - 3*ping, split - 1, split, split + 1, split + ping, beyond - 1, beyond} {
+	for _, at := range []replog.Offset{
+		split - 3*ping, split - 1, split, split + 1, split + ping, beyond - 1, beyond,
+	} {
 		r := dialRaw(t, b.Addr())
 		got := ask(r, old, strconv.FormatInt(int64(at)+1, 10), "psync2")
 		want := "+FULLRESYNC"

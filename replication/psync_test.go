@@ -32,7 +32,8 @@ func TestIncompleteNodeAnswersLoading(t *testing.T) {
 func TestWrongOffsetIsAnErrorAndNoReplica(t *testing.T) {
 	n, _ := complete(t, config(t))
 	r := dialRaw(t, n.Addr())
-	if got := r.do("PSYNC", unknownID, "offset"); got != "-ERR value is not an integer or out of range" {
+	got := r.do("PSYNC", unknownID, "offset")
+	if got != "-ERR value is not an integer or out of range" {
 		t.Errorf("got %q", got)
 	}
 	if len(n.Status().Replicas) != 0 {
@@ -128,7 +129,11 @@ func TestLegacySync(t *testing.T) {
 // returns the offset at which the stream goes on.
 func psync(r *raw, id, offset string) replog.Offset {
 	r.t.Helper()
-	for _, c := range [][]string{{"PING"}, {"REPLCONF", "listening-port", "7777"}, {"REPLCONF", "capa", "psync2", "capa", "nonsense"}} {
+	for _, c := range [][]string{
+		{"PING"},
+		{"REPLCONF", "listening-port", "7777"},
+		{"REPLCONF", "capa", "psync2", "capa", "nonsense"},
+	} {
 		if got := r.do(c...); got != "+OK" && got != "+PONG" {
 			r.t.Fatalf("%v gets %q", c, got)
 		}

@@ -92,7 +92,8 @@ func TestMinReplicasAndFailover(t *testing.T) {
 	c.MinReplicas, c.MinReplicasMaxLag = 1, 200*time.Millisecond
 	a, _ := complete(t, c)
 	bc := config(t)
-	bc.MinReplicas, bc.MinReplicasMaxLag, bc.ReplicaOf = c.MinReplicas, c.MinReplicasMaxLag, a.Addr()
+	bc.MinReplicas, bc.MinReplicasMaxLag = c.MinReplicas, c.MinReplicasMaxLag
+	bc.ReplicaOf = a.Addr()
 	b, stopB := start(t, bc)
 	replicaOnline(t, a, b.Addr())
 	apply(t, a, unit("SET", "k", "0"))
@@ -102,7 +103,8 @@ func TestMinReplicasAndFailover(t *testing.T) {
 	written := 0
 	go func() {
 		for {
-			if _, err := a.Apply(context.Background(), term, unit("SET", "k", strconv.Itoa(written+1))); err != nil {
+			row := unit("SET", "k", strconv.Itoa(written+1))
+			if _, err := a.Apply(context.Background(), term, row); err != nil {
 				demoted <- err
 				return
 			}
@@ -205,9 +207,7 @@ func TestMinReplicasAfterPause(t *testing.T) {
 	leave()
 	eventually(t, "it is gone", func() bool { return len(n.Status().Replicas) == 1 })
 	if good := n.Status().GoodReplicas; good != 0 {
-		t.Errorf(
-			"%d replicas count, though the one that is left lacks what was written before the pause",
-			good,
-		)
+		t.Errorf("%d replicas count, though the one that is left lacks what was written before "+
+			"the pause", good)
 	}
 }

@@ -75,9 +75,8 @@ func TestAnswersDuringFullResync(t *testing.T) {
 			if got := r.do("EXISTS", "k"); got != loading {
 				t.Errorf("in the first load: %q", got)
 			}
-			if info := client(t, n.Addr()).Info(t.Context(), "replication").Val(); !strings.Contains(
-				info, "master_sync_total_bytes:",
-			) ||
+			info := client(t, n.Addr()).Info(t.Context(), "replication").Val()
+			if !strings.Contains(info, "master_sync_total_bytes:") ||
 				!strings.Contains(info, "master_sync_in_progress:1") {
 				t.Errorf("INFO says %s", info)
 			}

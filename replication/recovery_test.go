@@ -13,7 +13,9 @@ import (
 )
 
 func TestCleanRestart(t *testing.T) {
-	for name, snapshot := range map[string]bool{"log only": false, "snapshot and log": true, "snapshot at the stop": true} {
+	for name, snapshot := range map[string]bool{
+		"log only": false, "snapshot and log": true, "snapshot at the stop": true,
+	} {
 		t.Run(name, func(t *testing.T) {
 			c := config(t)
 			n, stop := start(t, c)
@@ -128,7 +130,8 @@ func TestNewIDAfterPossibleLoss(t *testing.T) {
 			if after.ID != before.ID {
 				t.Errorf("with fsync %s the id changed", policy)
 			}
-		} else if after.ID == before.ID || after.PreviousID != before.ID || after.PreviousTo != before.Offset {
+		} else if after.ID == before.ID || after.PreviousID != before.ID ||
+			after.PreviousTo != before.Offset {
 			t.Errorf("with fsync %s: before %+v, after %+v", policy, before, after)
 		}
 	}
@@ -246,7 +249,9 @@ func otherBoot(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id.Boot, id.Log.File = "another boot", "" // whoever saves it here makes it no copy any more, and the log is one
+	// The saved directory does not count as a copy. Without Log.File, the identity accepts every
+	// log of the same generation.
+	id.Boot, id.Log.File = "another boot", ""
 	if err := id.Save(disk.SystemFS{}, dir); err != nil {
 		t.Fatal(err)
 	}

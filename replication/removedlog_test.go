@@ -29,7 +29,8 @@ func killed(t *testing.T, dir string) {
 func replaceLog(t *testing.T, dir, from string) {
 	t.Helper()
 	removeLog(t, dir)
-	if err := os.CopyFS(filepath.Join(dir, "log"), os.DirFS(filepath.Join(from, "log"))); err != nil {
+	log := os.DirFS(filepath.Join(from, "log"))
+	if err := os.CopyFS(filepath.Join(dir, "log"), log); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -51,6 +52,8 @@ func removeAllBut(t *testing.T, dir string, names ...string) {
 	}
 }
 
+func removed(t *testing.T, dir, _, _ string) { removeLog(t, dir) }
+
 // lostLogs are what can happen to the log of a node that was killed.
 var lostLogs = []struct {
 	name     string
@@ -58,18 +61,9 @@ var lostLogs = []struct {
 	lose     func(t *testing.T, dir, other, older string)
 	refused  bool // a master does not start: the error says what to do
 }{
-	{
-		"removed, no snapshot", "none", func(t *testing.T, dir, _, _ string) { removeLog(t, dir) },
-		false,
-	},
-	{
-		"removed, snapshot at 0", "at 0", func(t *testing.T, dir, _, _ string) { removeLog(t, dir) },
-		false,
-	},
-	{
-		"removed, later snapshot", "late", func(t *testing.T, dir, _, _ string) { removeLog(t, dir) },
-		false,
-	},
+	{"removed, no snapshot", "none", removed, false},
+	{"removed, snapshot at 0", "at 0", removed, false},
+	{"removed, later snapshot", "late", removed, false},
 	{
 		"all but the identity removed", "late",
 		func(t *testing.T, dir, _, _ string) { removeAllBut(t, dir, "identity") }, false,
@@ -192,9 +186,10 @@ func TestMasterWithoutItsLogBeginsANewID(t *testing.T) {
 				t.Fatalf("the replication id stays: before %+v, after %+v", before, after)
 			}
 			// An empty node must not replace what its replicas hold.
+			next := (before.Offset + 1).String()
 			if n.Keyspace().Len() == 0 {
-				if got := ask(dialRaw(t, n.Addr()), before.ID, (before.Offset + 1).String())[0]; got != "-LOADING" &&
-					got != "-NOMASTERLINK" {
+				got := ask(dialRaw(t, n.Addr()), before.ID, next)[0]
+				if got != "-LOADING" && got != "-NOMASTERLINK" {
 					t.Errorf("a replica that has everything gets %s of nothing", got)
 				}
 			}
@@ -202,7 +197,7 @@ func TestMasterWithoutItsLogBeginsANewID(t *testing.T) {
 			for n.Offset() <= before.Offset {
 				apply(t, n, unit("SET", "k", pad("y")))
 			}
-			if got := ask(dialRaw(t, n.Addr()), before.ID, (before.Offset + 1).String()); got[0] != "+FULLRESYNC" {
+			if got := ask(dialRaw(t, n.Addr()), before.ID, next); got[0] != "+FULLRESYNC" {
 				t.Errorf("a replica that has everything gets %q", got)
 			}
 			now := n.Status()

@@ -23,7 +23,8 @@ func damage(t *testing.T, dir string, at replog.Offset) string {
 	name := files[0]
 	for _, f := range files {
 		_, start, _ := strings.Cut(strings.TrimSuffix(filepath.Base(f), ".seg"), "-")
-		if o, _ := replog.ParseOffset(strings.TrimLeft(start[:len(start)-1], "0") + start[len(start)-1:]); o <= at {
+		digits := strings.TrimLeft(start[:len(start)-1], "0") + start[len(start)-1:]
+		if o, _ := replog.ParseOffset(digits); o <= at {
 			name = f
 		}
 	}

@@ -59,7 +59,9 @@ func (s *session) replConf(_ context.Context, args [][]byte) {
 				return
 			}
 			s.repl.RDBEmpty = true
-		case resp.IsWord(args[i], "ack"), resp.IsWord(args[i], "fack"), resp.IsWord(args[i], "getack"):
+		case resp.IsWord(args[i], "ack"),
+			resp.IsWord(args[i], "fack"),
+			resp.IsWord(args[i], "getack"):
 			// Redis sends no reply to these. A replica's own are read by the core.
 			return
 		default:

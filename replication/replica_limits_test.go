@@ -57,10 +57,9 @@ func letsGo(t *testing.T, n *replication.Node, from replog.Offset) {
 // log for ever. The time for that is limited by the snapshot's size; what is sent to others does
 // not depend on it.
 func TestLoadTimeIsLimited(t *testing.T) {
-	n, text := limited(
-		t,
-		func(c *replication.Config) { c.FullSyncMinRate, c.FullSyncSlack = 1<<40, 300*time.Millisecond },
-	)
+	n, text := limited(t, func(c *replication.Config) {
+		c.FullSyncMinRate, c.FullSyncSlack = 1<<40, 300*time.Millisecond
+	})
 	_, from, stop := loading(t, n)
 	defer stop()
 	eventually(t, "it is disconnected", func() bool { return len(n.Status().Replicas) == 0 })

@@ -129,11 +129,15 @@ func TestKeepIsChangedAtRunTime(t *testing.T) {
 	if got := n.Status().LogStart; got != 0 {
 		t.Fatalf("the log begins at %d", got)
 	}
+	const setting = "repl-backlog-size"
 	cl := client(t, n.Addr())
-	for value, want := range map[string]string{"0": "", "-2": "", "x": "", "1.5mb": "", "20gb": "21474836480", "-1": "-1", "3mb": "3145728"} {
-		err := cl.ConfigSet(t.Context(), "repl-backlog-size", value).Err()
-		if got := cl.ConfigGet(t.Context(), "repl-backlog-size").Val()["repl-backlog-size"]; (err == nil) != (want != "") ||
-			err == nil && got != want {
+	for value, want := range map[string]string{
+		"0": "", "-2": "", "x": "", "1.5mb": "",
+		"20gb": "21474836480", "-1": "-1", "3mb": "3145728",
+	} {
+		err := cl.ConfigSet(t.Context(), setting, value).Err()
+		got := cl.ConfigGet(t.Context(), setting).Val()[setting]
+		if (err == nil) != (want != "") || err == nil && got != want {
 			t.Errorf("%s: %v, and it is %s", value, err, got)
 		}
 	}
@@ -147,7 +151,8 @@ func TestKeepIsChangedAtRunTime(t *testing.T) {
 	}
 	stop()
 	n, _ = complete(t, c)
-	if got := client(t, n.Addr()).ConfigGet(t.Context(), "repl-backlog-size").Val()["repl-backlog-size"]; got != "3145728" {
+	got := client(t, n.Addr()).ConfigGet(t.Context(), setting).Val()[setting]
+	if got != "3145728" {
 		t.Errorf("after a restart it is %s", got)
 	}
 	overwrite(t, n, 12)

@@ -34,7 +34,10 @@ func writing(t *testing.T, n *replication.Node) (stop func()) {
 		for i := 0; ; i++ {
 			id := strconv.Itoa(i % 500)
 			for _, u := range [][]byte{
-				atomically(unit("HSET", prefix+":"+id, "n", strconv.Itoa(i)), unit("SADD", prefix, id)),
+				atomically(
+					unit("HSET", prefix+":"+id, "n", strconv.Itoa(i)),
+					unit("SADD", prefix, id),
+				),
 				unit("DEL", prefix+":"+strconv.Itoa(i*7%500)),
 			} {
 				if _, err := n.Apply(context.Background(), term, u); err != nil {
@@ -100,13 +103,15 @@ func TestServersTools(t *testing.T) {
 	}
 	for _, kind := range kinds {
 		file := filepath.Join(t.TempDir(), "dump.rdb")
-		if out, err := tool(kind, kind.Tool("cli"), "-p", port, "--rdb", file).CombinedOutput(); err != nil {
+		fetch := tool(kind, kind.Tool("cli"), "-p", port, "--rdb", file)
+		if out, err := fetch.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", kind, err, out)
 		}
 		eventually(t, "the snapshot is complete",
 			func() bool { return n.Status().Snapshot.Written == 1 })
 		files := []string{file}
-		if kind != servers.RedisOldest { // it cannot load ours as it lies there, but what it was sent
+		// Redis 6.2 cannot load the node's snapshot file, only the form that it was sent.
+		if kind != servers.RedisOldest {
 			files = append(files, snapshotsIn(t, dir)[0])
 		}
 		for _, f := range files {
@@ -186,14 +191,16 @@ func wasAway(t *testing.T, srv *servers.Cache, a absence) {
 	conf := config(t)
 	conf.Log = replog.Config{Memory: a.memory, SegmentSize: 64 << 10, Keep: a.keep}
 	if a.fulls > 1 {
-		// A link that is cut before it has caught up with its first full sync keeps the log for so long.
+		// If a link is cut before the replica has caught up with its first full sync, the log is
+		// kept for so long.
 		conf.Timeout = 8 * time.Second
 	}
 	n, _ := complete(t, conf)
 	fill(t, n, "a", 200)
 	replicaFrom(t, srv, n.Addr())
 	caughtUp(t, n, srv.Addr())
-	refused := n.Status().PartialsRefused // its first question, if it was somebody else's replica before
+	// The server's first PSYNC was refused if it was another node's replica before.
+	refused := n.Status().PartialsRefused
 	stop := writing(t, n)
 	at := n.Offset()
 	if a.cut {
@@ -201,7 +208,7 @@ func wasAway(t *testing.T, srv *servers.Cache, a absence) {
 		if err := srv.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		if cut := client(t, n.Addr()).ClientKillByFilter(t.Context(), "TYPE", "replica").Val(); cut != 1 {
+		if cut := killClients(t, n.Addr(), "replica"); cut != 1 {
 			t.Errorf("%d links were cut", cut)
 		}
 		at = n.Offset() // it has no more than that
@@ -211,7 +218,8 @@ func wasAway(t *testing.T, srv *servers.Cache, a absence) {
 	}
 	if a.fulls > 1 {
 		eventually(t, "the log is let go", func() bool {
-			if _, err := n.Snapshot(t.Context()); err != nil { // a restart does not need it any more either
+			// With a new snapshot, a restart does not need the old log any more either.
+			if _, err := n.Snapshot(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			apply(t, n, unit("SET", "k", strings.Repeat("x", 200_000)))
@@ -234,7 +242,11 @@ func wasAway(t *testing.T, srv *servers.Cache, a absence) {
 	caughtUp(t, n, srv.Addr())
 	equal(t, n.Addr(), srv.Addr())
 	c := client(t, n.Addr())
-	for name, want := range map[string]int64{"sync_full": a.fulls, "sync_partial_ok": a.partials, "sync_partial_err": a.fulls - 1 + refused} {
+	for name, want := range map[string]int64{
+		"sync_full":        a.fulls,
+		"sync_partial_ok":  a.partials,
+		"sync_partial_err": a.fulls - 1 + refused,
+	} {
 		if got := field(c, "stats", name); got != strconv.FormatInt(want, 10) {
 			t.Errorf("%s is %s, want %d", name, got, want)
 		}

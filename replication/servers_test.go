@@ -94,7 +94,7 @@ func TestRealReplica(t *testing.T) {
 			equal(t, n.Addr(), srv.Addr())
 
 			t.Log("the link is cut")
-			if got := client(t, n.Addr()).ClientKillByFilter(t.Context(), "TYPE", "replica").Val(); got != 1 {
+			if got := killClients(t, n.Addr(), "replica"); got != 1 {
 				t.Errorf("%d replicas were cut off", got)
 			}
 			fill(t, n, "c", 200)
@@ -213,9 +213,7 @@ func TestNodeFollowsRealServer(t *testing.T) {
 			equal(t, first.Addr(), n.Addr())
 
 			t.Log("the link is cut")
-			if err := client(t, second.Addr()).ClientKillByFilter(t.Context(), "TYPE", "replica").Err(); err != nil {
-				t.Fatal(err)
-			}
+			killClients(t, second.Addr(), "replica")
 			write("c")
 			equal(t, first.Addr(), n.Addr())
 
@@ -227,8 +225,9 @@ func TestNodeFollowsRealServer(t *testing.T) {
 			equal(t, first.Addr(), n.Addr())
 			equal(t, first.Addr(), below.Addr())
 			s := client(t, second.Addr())
-			if full, ok := field(s, "stats", "sync_full"), field(s, "stats", "sync_partial_ok"); full != "1" ||
-				ok != "2" {
+			full := field(s, "stats", "sync_full")
+			ok := field(s, "stats", "sync_partial_ok")
+			if full != "1" || ok != "2" {
 				t.Errorf("%s full and %s partial resyncs", full, ok)
 			}
 			if n.Status().ID != field(w, "replication", "master_replid") {
@@ -321,10 +320,10 @@ func TestStateTakenBackFromAReplica(t *testing.T) {
 	}
 	do(s, "REPLICAOF", "NO", "ONE")
 	do(here, "REPLICAOF", host, port)
-	eventually(
-		t, "the state is here",
-		func() bool { return n.Keyspace().Len() > 0 && field(here, "replication", "master_link_status") == "up" },
-	)
+	eventually(t, "the state is here", func() bool {
+		return n.Keyspace().Len() > 0 &&
+			field(here, "replication", "master_link_status") == "up"
+	})
 	do(here, "REPLICAOF", "NO", "ONE")
 	apply(t, n, unit("SET", "after", "1"))
 	host, port, _ = strings.Cut(n.Addr(), ":")

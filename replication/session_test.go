@@ -21,27 +21,82 @@ import (
 func TestConnectionCommands(t *testing.T) {
 	n, _ := start(t, config(t))
 	apply(t, n, unit("SET", "k", "v"))
+	const (
+		notInteger = "value is not an integer or out of range"
+		badName    = "-ERR Client names cannot contain spaces, newlines or special characters."
+		noPassword = "-ERR AUTH <password> called without any password configured for the " +
+			"default user. Are you sure your configuration is correct?"
+		readOnly  = "-READONLY You can't write against a read only replica."
+		discarded = "-EXECABORT Transaction discarded because of previous errors."
+	)
+	tooFew := func(command string) string {
+		return "-ERR wrong number of arguments for '" + command + "' command"
+	}
 	for _, script := range [][][2]string{
 		{{"PING", "+PONG"}, {"PING hi", "$2"}, {"ECHO hi", "$2"}, {"QUIT", "+OK"}},
-		{{"SELECT 0", "+OK"}, {"SELECT 1", "-ERR DB index is out of range"}, {"SELECT x", "-ERR value is not an integer or out of range"}},
+		{
+			{"SELECT 0", "+OK"},
+			{"SELECT 1", "-ERR DB index is out of range"},
+			{"SELECT x", "-ERR " + notInteger},
+		},
 		{{"READONLY", "+OK"}, {"READWRITE", "+OK"}, {"ASKING", "+OK"}},
-		{{"CLIENT SETNAME me", "+OK"}, {"CLIENT SETINFO LIB-NAME x", "+OK"}, {"CLIENT NO-EVICT on", "+OK"}, {"CLIENT NO-TOUCH on", "+OK"}},
-		{{"CLIENT SETNAME a\x01b", "-ERR Client names cannot contain spaces, newlines or special characters."}},
-		{{"COMMAND DOCS NOSUCH", "*0"}, {"COMMAND INFO NOSUCH", "*1"}, {"COMMAND LIST FILTERBY MODULE x", "*0"}},
+		{{"CLIENT SETNAME me", "+OK"}, {"CLIENT SETINFO LIB-NAME x", "+OK"}},
+		{{"CLIENT NO-EVICT on", "+OK"}, {"CLIENT NO-TOUCH on", "+OK"}},
+		{{"CLIENT SETNAME a\x01b", badName}},
+		{{"COMMAND DOCS NOSUCH", "*0"}, {"COMMAND INFO NOSUCH", "*1"}},
+		{{"COMMAND LIST FILTERBY MODULE x", "*0"}},
 		{{"COMMAND LIST FILTERBY PATTERN hget*", "*3"}},
-		{{"GET", "-ERR wrong number of arguments for 'get' command"}, {"EcHo", "-ERR wrong number of arguments for 'echo' command"}},
-		{{"HELLO 4", "-NOPROTO unsupported protocol version"}, {"HELLO x", "-ERR Protocol version is not an integer or out of range"}, {"HELLO 3", "%7"}},
-		{{"AUTH x", "-ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"}},
-		{{"DEL k", "-READONLY You can't write against a read only replica."}, {"set k v", "-READONLY You can't write against a read only replica."}},
-		{{"MULTI", "+OK"}, {"GET k", "+QUEUED"}, {"MULTI", "-ERR MULTI calls can not be nested"}, {"DISCARD", "+OK"}, {"EXEC", "-ERR EXEC without MULTI"}},
-		{{"MULTI", "+OK"}, {"NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with: "}, {"EXEC", "-EXECABORT Transaction discarded because of previous errors."}},
-		{{"SET k", "-ERR wrong number of arguments for 'set' command"}, {"MULTI", "+OK"}, {"GET", "-ERR wrong number of arguments for 'get' command"}, {"EXEC", "-EXECABORT Transaction discarded because of previous errors."}},
-		{{"MULTI", "+OK"}, {"SET k w", "-READONLY You can't write against a read only replica."}, {"EXEC", "-EXECABORT Transaction discarded because of previous errors."}},
-		{{"CONFIG SET maxclients 100", "+OK"}, {"CONFIG SET nosuch 1", "-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'"}, {"CONFIG REWRITE", "+OK"}},
-		{{"REPLICAOF x y", "-ERR Invalid master port"}, {"REPLICAOF no one", "+OK"}, {"SLAVEOF NO ONE", "+OK"}},
-		{{"REPLCONF ip-address", "-ERR syntax error"}, {"REPLCONF nosuch 1", "-ERR Unrecognized REPLCONF option: nosuch"}, {"REPLCONF capa x capa y version 9", "+OK"}},
-		{{"WAIT 0 0", ":0"}, {"WAIT -1 0", "-ERR value is out of range, must be positive"}, {"SAVE", "+OK"}, {"BGSAVE", "+Background saving started"}},
-		{{"RESET", "+RESET"}, {"CLIENT KILL 1.2.3.4:5", "-ERR No such client"}, {"PSYNC ? -1 FAILOVER", "-ERR PSYNC FAILOVER can't be sent to a master."}},
+		{{"GET", tooFew("get")}, {"EcHo", tooFew("echo")}},
+		{
+			{"HELLO 4", "-NOPROTO unsupported protocol version"},
+			{"HELLO x", "-ERR Protocol version is not an integer or out of range"},
+			{"HELLO 3", "%7"},
+		},
+		{{"AUTH x", noPassword}},
+		{{"DEL k", readOnly}, {"set k v", readOnly}},
+		{
+			{"MULTI", "+OK"},
+			{"GET k", "+QUEUED"},
+			{"MULTI", "-ERR MULTI calls can not be nested"},
+			{"DISCARD", "+OK"},
+			{"EXEC", "-ERR EXEC without MULTI"},
+		},
+		{
+			{"MULTI", "+OK"},
+			{"NOSUCH", "-ERR unknown command 'NOSUCH', with args beginning with: "},
+			{"EXEC", discarded},
+		},
+		{{"SET k", tooFew("set")}, {"MULTI", "+OK"}, {"GET", tooFew("get")}, {"EXEC", discarded}},
+		{{"MULTI", "+OK"}, {"SET k w", readOnly}, {"EXEC", discarded}},
+		{
+			{"CONFIG SET maxclients 100", "+OK"},
+			{
+				"CONFIG SET nosuch 1",
+				"-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'",
+			},
+			{"CONFIG REWRITE", "+OK"},
+		},
+		{
+			{"REPLICAOF x y", "-ERR Invalid master port"},
+			{"REPLICAOF no one", "+OK"},
+			{"SLAVEOF NO ONE", "+OK"},
+		},
+		{
+			{"REPLCONF ip-address", "-ERR syntax error"},
+			{"REPLCONF nosuch 1", "-ERR Unrecognized REPLCONF option: nosuch"},
+			{"REPLCONF capa x capa y version 9", "+OK"},
+		},
+		{
+			{"WAIT 0 0", ":0"},
+			{"WAIT -1 0", "-ERR value is out of range, must be positive"},
+			{"SAVE", "+OK"},
+			{"BGSAVE", "+Background saving started"},
+		},
+		{
+			{"RESET", "+RESET"},
+			{"CLIENT KILL 1.2.3.4:5", "-ERR No such client"},
+			{"PSYNC ? -1 FAILOVER", "-ERR PSYNC FAILOVER can't be sent to a master."},
+		},
 	} {
 		r := dialRaw(t, n.Addr())
 		for _, step := range script {
@@ -122,13 +177,22 @@ func heap() int64 {
 // keeps running, and announced lengths allocate no memory.
 func FuzzSession(f *testing.F) {
 	for _, s := range []string{
-		"REPLCONF listening-port 1 ip-address x capa eof capa psync2 version 8.0.0\r\nPSYNC ? -1\r\nREPLCONF ACK 5\r\n",
-		"REPLCONF rdb-only 1 rdb-filter-only functions\r\nSYNC\r\n", "PSYNC " + unknownID + " -9223372036854775808\r\n",
-		"CLIENT KILL SKIPME no ID 1\r\nCLIENT LIST TYPE replica\r\nCLIENT SETINFO LIB-NAME x\r\n", "CONFIG SET repl-timeout 1 maxclients 1\r\nCONFIG GET *\r\n",
-		"MULTI\r\nGET k\r\nKEYS *\r\nMGET k k k\r\nWAIT 1 0\r\nINFO all\r\nEXEC\r\n", "HELLO 3 AUTH a b SETNAME c\r\nRESET\r\nAUTH x\r\n",
-		"SRANDMEMBER s -9223372036854775807\r\nZRANDMEMBER z -999999999 WITHSCORES\r\nHRANDFIELD h -4611686018427387904 WITHVALUES\r\n",
-		"SCAN 0 COUNT 9223372036854775807\r\nGETRANGE k -1 9223372036854775807\r\nSUBSTR k 0 536870912\r\nLCS k k IDX\r\n",
-		"WAITAOF 1 1 10\r\nROLE\r\nCOMMAND LIST\r\n*1\r\n$4\r\nSAVE\r\n", "*1048576\r\n$536870912\r\n", "*-1\r\n*0\r\nMULTI\r\nEXEC\r\nDISCARD\r\n",
+		"REPLCONF listening-port 1 ip-address x capa eof capa psync2 version 8.0.0\r\n" +
+			"PSYNC ? -1\r\nREPLCONF ACK 5\r\n",
+		"REPLCONF rdb-only 1 rdb-filter-only functions\r\nSYNC\r\n",
+		"PSYNC " + unknownID + " -9223372036854775808\r\n",
+		"CLIENT KILL SKIPME no ID 1\r\nCLIENT LIST TYPE replica\r\n" +
+			"CLIENT SETINFO LIB-NAME x\r\n",
+		"CONFIG SET repl-timeout 1 maxclients 1\r\nCONFIG GET *\r\n",
+		"MULTI\r\nGET k\r\nKEYS *\r\nMGET k k k\r\nWAIT 1 0\r\nINFO all\r\nEXEC\r\n",
+		"HELLO 3 AUTH a b SETNAME c\r\nRESET\r\nAUTH x\r\n",
+		"SRANDMEMBER s -9223372036854775807\r\nZRANDMEMBER z -999999999 WITHSCORES\r\n" +
+			"HRANDFIELD h -4611686018427387904 WITHVALUES\r\n",
+		"SCAN 0 COUNT 9223372036854775807\r\nGETRANGE k -1 9223372036854775807\r\n" +
+			"SUBSTR k 0 536870912\r\nLCS k k IDX\r\n",
+		"WAITAOF 1 1 10\r\nROLE\r\nCOMMAND LIST\r\n*1\r\n$4\r\nSAVE\r\n",
+		"*1048576\r\n$536870912\r\n",
+		"*-1\r\n*0\r\nMULTI\r\nEXEC\r\nDISCARD\r\n",
 	} {
 		f.Add([]byte(s))
 	}

@@ -129,12 +129,17 @@ func TestSnapshotMemoryIsBounded(t *testing.T) {
 		t.Errorf("memory is %+v", m)
 	}
 	info := client(t, n.Addr()).Info(t.Context(), "memory").Val()
-	for _, field := range []string{"used_memory:", "used_memory_dataset:" + strconv.FormatInt(st.Memory.Live, 10), "rowfall_arena_mapped:" + strconv.FormatInt(st.Memory.Mapped, 10)} {
+	for _, field := range []string{
+		"used_memory:",
+		"used_memory_dataset:" + strconv.FormatInt(st.Memory.Live, 10),
+		"rowfall_arena_mapped:" + strconv.FormatInt(st.Memory.Mapped, 10),
+	} {
 		if !strings.Contains(info, field) {
 			t.Errorf("INFO memory has no %s: %s", field, info)
 		}
 	}
-	if got := client(t, n.Addr()).ConfigGet(t.Context(), "snapshot-memory").Val()["snapshot-memory"]; got != "1048576" {
+	settings := client(t, n.Addr()).ConfigGet(t.Context(), "snapshot-memory").Val()
+	if got := settings["snapshot-memory"]; got != "1048576" {
 		t.Errorf("CONFIG GET says %q", got)
 	}
 }
@@ -178,7 +183,8 @@ func TestFinishedSnapshotIsTriedAgain(t *testing.T) {
 	n, begun, gate := gated(t, c)
 	n.SetComplete(true)
 	field := strings.Repeat("0123456789abcdef", 3<<10)
-	for i := range 1700 { // the name of their field is in memory once, and in the file with each of them
+	// The name of the field is in memory once, and in the file once for each hash.
+	for i := range 1700 {
 		apply(t, n, unit("HSET", "row:"+strconv.Itoa(i), field, "value"))
 	}
 	v := strings.Repeat("0123456789abcdef", 64<<10)
@@ -268,7 +274,8 @@ func TestFullResyncEndsSnapshot(t *testing.T) {
 	rewrite(t, n)
 	done := snapshotting(n)
 	<-begun
-	for i := 0; i < 64 && n.Status().Held == ""; i++ { // how much a value takes differs under the race detector
+	// How much memory a value takes differs under the race detector.
+	for i := 0; i < 64 && n.Status().Held == ""; i++ {
 		apply(t, n, unit("SET", "k"+strconv.Itoa(i), strings.Repeat("y", 64<<10)))
 	}
 	if got := n.Status().Held; !strings.Contains(got, "snapshot_memory") {
@@ -298,8 +305,8 @@ func TestSnapshotThatCannotBeRead(t *testing.T) {
 		capa  string
 		opens bool // the fault is seen before anything is sent
 	}{
-		{"bad sector", func(volume *memfs.FS, file string) error { volume.Damage(file, 150, -1); return nil }, "rdb-listpack", false},
-		{"bad sector, plain", func(volume *memfs.FS, file string) error { volume.Damage(file, 150, -1); return nil }, "psync2", false},
+		{"bad sector", badSector, "rdb-listpack", false},
+		{"bad sector, plain", badSector, "psync2", false},
 		{"flipped bit, plain", flip, "psync2", false},
 		{"gone", (*memfs.FS).Remove, "rdb-listpack", true},
 	} {
@@ -316,7 +323,8 @@ func TestSnapshotThatCannotBeRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-begun
-			if err := tc.spoil(volume, filepath.Join(c.Dir, "snapshot-"+st.Offset.String()+".rdb")); err != nil {
+			file := filepath.Join(c.Dir, "snapshot-"+st.Offset.String()+".rdb")
+			if err := tc.spoil(volume, file); err != nil {
 				t.Fatal(err)
 			}
 			apply(t, n, unit("SET", "k2", "v"))
@@ -335,9 +343,9 @@ func TestSnapshotThatCannotBeRead(t *testing.T) {
 				t.Errorf("it says %q, and the log begins at %s", got, now.LogStart)
 			}
 			info := client(t, n.Addr())
-			if got := field(info, "persistence", "rdb_last_bgsave_status") + field(info, "persistence", "rowfall_snapshot_error"); !strings.HasPrefix(
-				got, "err"+c.Dir,
-			) {
+			status := field(info, "persistence", "rdb_last_bgsave_status")
+			got := status + field(info, "persistence", "rowfall_snapshot_error")
+			if !strings.HasPrefix(got, "err"+c.Dir) {
 				t.Errorf("INFO says %q", got)
 			}
 			gate <- struct{}{}
@@ -355,6 +363,11 @@ func TestSnapshotThatCannotBeRead(t *testing.T) {
 			}
 		})
 	}
+}
+
+func badSector(volume *memfs.FS, file string) error {
+	volume.Damage(file, 150, -1)
+	return nil
 }
 
 func flip(volume *memfs.FS, file string) error {

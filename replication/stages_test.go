@@ -41,8 +41,8 @@ var stages = []stage{
 	{"master, while it sends a snapshot that it writes", snapshotBeingSent, 2, false},
 	{"master, with a snapshot on disk that has no name yet", snapshotOnDisk, 0, false},
 	{
-		"master, with a new snapshot beside the old one", func(w *world) { snapshotInPlace(w, true) },
-		0, false,
+		"master, with a new snapshot beside the old one",
+		func(w *world) { snapshotInPlace(w, true) }, 0, false,
 	},
 	{
 		"master, with a new snapshot and the log that it makes needless",
@@ -59,12 +59,12 @@ var stages = []stage{
 	{"master, while FAILOVER waits for the replica", masterWaitsForReplica, 0, false},
 	{"replica, while FAILOVER waits for it", replicaWaitedFor, 0, false},
 	{
-		"master, before FAILOVER is on disk", func(w *world) { handingOver(w, "failover.tmp") }, 0,
-		false,
+		"master, before FAILOVER is on disk",
+		func(w *world) { handingOver(w, "failover.tmp") }, 0, false,
 	},
 	{
-		"master, before its new role is on disk", func(w *world) { handingOver(w, identityFile) }, 0,
-		false,
+		"master, before its new role is on disk",
+		func(w *world) { handingOver(w, identityFile) }, 0, false,
 	},
 	{"master, while it asks a replica that does not answer", masterAsks, 0, true},
 	{
@@ -73,8 +73,8 @@ var stages = []stage{
 	},
 	{"replica, before it took over", replicaTakesOver, 0, true},
 	{
-		"replica, after it took over and before it said so", func(w *world) { tookOver(w, w.node) }, 0,
-		true,
+		"replica, after it took over and before it said so",
+		func(w *world) { tookOver(w, w.node) }, 0, true,
 	},
 
 	{"replica, while it streams", func(w *world) { w.underLoad(w.node) }, 0, false},
@@ -173,10 +173,13 @@ func (w *world) stage(t *testing.T, s stage) {
 		t.Errorf("the id was %s and is %s", id, now)
 	}
 	for _, p := range []*place{w.master, w.node} {
-		for _, name := range []string{"snapshot.new", "resync.new", "resync.new.tmp", "failover", "failover.tmp", identityFile} {
-			eventually(
-				t, name+" is gone", func() bool { return !exists(filepath.Join(p.dir, name)) },
-			) // a snapshot may be under way
+		for _, name := range []string{
+			"snapshot.new", "resync.new", "resync.new.tmp",
+			"failover", "failover.tmp", identityFile,
+		} {
+			// A snapshot may still be written.
+			eventually(t, name+" is gone",
+				func() bool { return !exists(filepath.Join(p.dir, name)) })
 		}
 	}
 }
@@ -618,7 +621,8 @@ func replicaTakes(w *world, at string) {
 	} else {
 		w.node.gate.held(w.t, at)
 	}
-	if _, err := os.Stat(filepath.Join(w.node.dir, "resync.new")); (err == nil) != (at == identityFile) {
+	_, err := os.Stat(filepath.Join(w.node.dir, "resync.new"))
+	if (err == nil) != (at == identityFile) {
 		w.t.Errorf("the file is in its place: %v", err != nil)
 	}
 	w.node.full += given

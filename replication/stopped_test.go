@@ -64,14 +64,15 @@ func TestStoppedNodeDropsItsReplicas(t *testing.T) {
 		if got := n.Status().Upstream.Stopped; !strings.Contains(got, "RENAME") {
 			t.Errorf("%s the status says %q", when, got)
 		}
-		if got := field(client(t, n.Addr()), "replication", "rowfall_upstream_stopped"); !strings.Contains(
-			got, "RENAME",
-		) {
+		info := client(t, n.Addr())
+		got := field(info, "replication", "rowfall_upstream_stopped")
+		if !strings.Contains(got, "RENAME") {
 			t.Errorf("%s INFO says %q", when, got)
 		}
 	}
 	refused("when it stopped,")
-	if got := field(client(t, n.Addr()), "replication", "rowfall_upstream_state"); got != "stopped" {
+	got := field(client(t, n.Addr()), "replication", "rowfall_upstream_state")
+	if got != "stopped" {
 		t.Errorf("INFO says %q", got)
 	}
 	if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
@@ -92,10 +93,8 @@ func TestStoppedNodeDropsItsReplicas(t *testing.T) {
 
 // A promotion ends it, too: the node's data are what counts then.
 func TestStoppedNodeIsPromoted(t *testing.T) {
-	up := script(
-		t,
-		func(int, string) string { return fullResync(5, string(unit("RENAME", "nosuch", "other"))) },
-	)
+	rename := string(unit("RENAME", "nosuch", "other"))
+	up := script(t, func(int, string) string { return fullResync(5, rename) })
 	n, _ := follow(t, up.addr)
 	eventually(t, "it stops",
 		func() bool { return n.Status().Upstream.State == replication.LinkStopped })

@@ -31,7 +31,8 @@ func TestTransactionReadsOneMoment(t *testing.T) {
 			default:
 			}
 			v := strconv.Itoa(i)
-			if _, err := n.Apply(context.Background(), term, atomically(unit("SET", "a", v), unit("HSET", "b", "n", v))); err != nil {
+			both := atomically(unit("SET", "a", v), unit("HSET", "b", "n", v))
+			if _, err := n.Apply(context.Background(), term, both); err != nil {
 				t.Error(err)
 				return
 			}

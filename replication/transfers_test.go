@@ -257,7 +257,8 @@ func TestFullResyncCutAnywhere(t *testing.T) {
 				t.Fatalf("it was sent a mark: %v", !marked)
 			}
 			stop()
-			size := a.Status().Snapshot.Size // the file begins behind the handshake: up to here its end is missing
+			// The file is sent after the handshake: a cut after so many bytes loses the file's end.
+			size := a.Status().Snapshot.Size
 			eventually(t, "the connection is counted",
 				func() bool { return p.passed.Load() > size })
 			total := p.passed.Load()

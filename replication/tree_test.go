@@ -48,8 +48,9 @@ func member() {
 		return resp.AppendSimple(dst, "OK")
 	}
 	n, err := replication.Open(replication.Config{
-		Dir: f[0], Listen: f[1], PingPeriod: time.Hour, Commands: map[string]replication.Handler{"PUT": put, "COMPLETE": complete},
-		FS: g.nodeFiles(), SnapshotEvery: 64 << 10,
+		Dir: f[0], Listen: f[1], PingPeriod: time.Hour,
+		Commands: map[string]replication.Handler{"PUT": put, "COMPLETE": complete},
+		FS:       g.nodeFiles(), SnapshotEvery: 64 << 10,
 		Log: replog.Config{SegmentSize: 64 << 10, Keep: keep, FS: g.logFiles()},
 	})
 	if err != nil {
@@ -217,7 +218,7 @@ func (p *place) must(args ...any) {
 	}
 }
 
-// save has a real server write its data down, behind a snapshot that it may be making for a replica.
+// save makes a real server save its data, after any save that it has begun for a replica.
 func (p *place) save() {
 	p.t.Helper()
 	eventually(p.t, p.name()+" saved", func() bool {
@@ -269,8 +270,8 @@ func (tr *tree) write(done <-chan struct{}) {
 		tr.load.RLock()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		top := tr.top()
-		err := top.c.Do(ctx, top.writes(), fmt.Sprint("k", i%300), fmt.Sprint(i, strings.Repeat("x", i%200))).
-			Err()
+		key, value := fmt.Sprint("k", i%300), fmt.Sprint(i, strings.Repeat("x", i%200))
+		err := top.c.Do(ctx, top.writes(), key, value).Err()
 		cancel()
 		tr.load.RUnlock()
 		if err != nil { // killed, or no master now

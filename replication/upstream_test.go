@@ -165,9 +165,8 @@ func TestGarbledStreamStopsTheLink(t *testing.T) {
 			!strings.Contains(got, "REPLICAOF") {
 			t.Errorf("%q: it says %q", fault.sent, got)
 		}
-		if got := field(client(t, n.Addr()), "replication", "rowfall_upstream_error"); !strings.Contains(
-			got, fault.said,
-		) {
+		got := field(client(t, n.Addr()), "replication", "rowfall_upstream_error")
+		if !strings.Contains(got, fault.said) {
 			t.Errorf("INFO says %q", got)
 		}
 		if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
@@ -317,7 +316,8 @@ func TestLargeOffsets(t *testing.T) {
 		if st := below.Status(); below.Offset() != n.Offset() || st.ID != foreignID {
 			t.Errorf("below it is at %s under %s", below.Offset(), st.ID)
 		}
-		if got, want := field(client(t, n.Addr()), "replication", "master_repl_offset"), fmt.Sprint(end); got != want {
+		got := field(client(t, n.Addr()), "replication", "master_repl_offset")
+		if want := fmt.Sprint(end); got != want {
 			t.Errorf("INFO says %s, want %s", got, want)
 		}
 		r := dialRaw(t, n.Addr())
@@ -415,8 +415,8 @@ func TestReplicaTellsWhatIsOnDisk(t *testing.T) {
 	start(t, c)
 	eventually(t, "it follows", func() bool { return len(a.Status().Replicas) == 1 })
 	apply(t, a, unit("SET", "k", "v"))
-	if got, err := client(t, a.Addr()).Do(t.Context(), "WAITAOF", 0, 1, patience.Milliseconds()).Int64Slice(); err != nil ||
-		got[1] != 1 {
+	counts := client(t, a.Addr()).Do(t.Context(), "WAITAOF", 0, 1, patience.Milliseconds())
+	if got, err := counts.Int64Slice(); err != nil || got[1] != 1 {
 		t.Errorf("WAITAOF counts %v, %v", got, err)
 	}
 }

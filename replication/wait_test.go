@@ -153,8 +153,10 @@ func TestWaitAcrossDemotion(t *testing.T) {
 	if err := n.ReplicaOf(t.Context(), "127.0.0.1:1"); err != nil {
 		t.Fatal(err)
 	}
+	const unblocked = "-UNBLOCKED force unblock from blocking operation, " +
+		"instance state changed (master -> replica?)"
 	for _, r := range waiting {
-		if got := r.line(); got != "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)" {
+		if got := r.line(); got != unblocked {
 			t.Errorf("got %q", got)
 		}
 		if b, err := r.r.ReadByte(); err == nil {
@@ -193,9 +195,9 @@ func TestAcknowledgementsAndWait(t *testing.T) {
 	eventually(t, "the acknowledgement is seen",
 		func() bool { return n.Status().Replicas[0].Acked == n.Offset() })
 	info := c.Info(t.Context(), "replication").Val()
-	if want := fmt.Sprintf("slave0:ip=127.0.0.1,port=7777,state=online,offset=%d,lag=0\r\n", n.Offset()); !strings.Contains(
-		info, want,
-	) {
+	want := fmt.Sprintf("slave0:ip=127.0.0.1,port=7777,state=online,offset=%d,lag=0\r\n",
+		n.Offset())
+	if !strings.Contains(info, want) {
 		t.Errorf("INFO says %s", info)
 	}
 }

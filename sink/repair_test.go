@@ -122,12 +122,15 @@ func TestScan(t *testing.T) {
 	var want []string
 	for i := range 5000 {
 		n := strconv.Itoa(i)
-		execute(t, m, "SET a*:"+n+" v; SET ab:"+n+" v; SADD set "+n+"; HSET hash "+n+" v; ZADD zset 1 "+n)
+		execute(t, m, "SET a*:"+n+" v; SET ab:"+n+" v; SADD set "+n+"; HSET hash "+n+" v; "+
+			"ZADD zset 1 "+n)
 		want = append(want, n)
 	}
 	slices.Sort(want)
-	keys := scanAll(t, func(ctx context.Context, cursor string, visit func([]byte)) (string, error) {
-		return sink.ScanKeys(ctx, m, cursor, sink.KeyFilter{Prefix: "a*:"}, 100, func(key []byte) { visit(key[3:]) })
+	type visit = func([]byte)
+	keys := scanAll(t, func(ctx context.Context, cursor string, v visit) (string, error) {
+		withoutPrefix := func(key []byte) { v(key[3:]) }
+		return sink.ScanKeys(ctx, m, cursor, sink.KeyFilter{Prefix: "a*:"}, 100, withoutPrefix)
 	})
 	if !slices.Equal(keys, want) {
 		t.Errorf("%d keys begin with a*:, want %d", len(keys), len(want))
@@ -135,8 +138,8 @@ func TestScan(t *testing.T) {
 	for key, kind := range map[string]transform.OutputKind{
 		"set": transform.Set, "hash": transform.Hash, "zset": transform.SortedSet,
 	} {
-		got := scanAll(t, func(ctx context.Context, cursor string, visit func([]byte)) (string, error) {
-			return sink.ScanMembers(ctx, m, kind, []byte(key), cursor, 100, visit)
+		got := scanAll(t, func(ctx context.Context, cursor string, v visit) (string, error) {
+			return sink.ScanMembers(ctx, m, kind, []byte(key), cursor, 100, v)
 		})
 		if !slices.Equal(got, want) {
 			t.Errorf("%s has %d members, want %d", key, len(got), len(want))

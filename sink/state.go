@@ -129,7 +129,8 @@ func ParseProgress(fields map[string]string) (Progress, error) {
 		}
 	}
 	p.Server = fields["server"]
-	p.Rebuilding, p.Quarantined, p.Gaps = fields["rebuilding"], fields["quarantined"], fields["gaps"]
+	p.Rebuilding, p.Quarantined = fields["rebuilding"], fields["quarantined"]
+	p.Gaps = fields["gaps"]
 	if p.Phase, err = ParsePhase(fields["state"]); err != nil {
 		return p, err
 	}

@@ -231,7 +231,8 @@ func difference(got, want *binlog.Table) string {
 			fmt.Fprintf(&b, "  got  %s\n  want %s\n", g, w)
 		}
 	}
-	if !reflect.DeepEqual(got.Primary, want.Primary) || !reflect.DeepEqual(got.Unique, want.Unique) {
+	samePrimary := reflect.DeepEqual(got.Primary, want.Primary)
+	if !samePrimary || !reflect.DeepEqual(got.Unique, want.Unique) {
 		fmt.Fprintf(&b, "  got keys %v %v, want %v %v\n", got.Primary, got.Unique,
 			want.Primary, want.Unique)
 	}

@@ -64,8 +64,9 @@ func DDLOptions(s mysql.Server) ddl.Options {
 
 // Databases returns the default character sets of all databases that the user may see.
 func Databases(ctx context.Context, c *mysql.Conn) (map[string]ddl.Charset, error) {
-	r, err := c.Query(ctx, "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME "+
-		"FROM information_schema.SCHEMATA")
+	r, err := c.Query(ctx,
+		"SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME "+
+			"FROM information_schema.SCHEMATA")
 	if err != nil {
 		return nil, fmt.Errorf("read the databases' character sets: %w", err)
 	}

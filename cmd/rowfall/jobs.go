@@ -35,7 +35,8 @@ func newJobs() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 3 {
 				action := strings.ToUpper(args[1])
-				if _, err := askRunning(cmd.Context(), args[0], "ROWFALL", action, args[2]); err != nil {
+				_, err := askRunning(cmd.Context(), args[0], "ROWFALL", action, args[2])
+				if err != nil {
 					return err
 				}
 				return printTo(cmd.OutOrStdout(), "job %s: %s done\n", args[2], args[1])

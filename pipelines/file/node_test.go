@@ -77,7 +77,7 @@ func TestNodeSettingBounds(t *testing.T) {
 	}
 }
 
-// The table shows the defaults of a node in its help texts. They are those that the node itself has.
+// The help texts of the table of a node's settings show the defaults that the node itself has.
 func TestNodeDefaultsAreThoseOfTheNode(t *testing.T) {
 	settings := func(c replication.Config) map[string]string {
 		c.Dir, c.Listen, c.Logger = t.TempDir(), "127.0.0.1:0", zerolog.Nop()
@@ -87,7 +87,8 @@ func TestNodeDefaultsAreThoseOfTheNode(t *testing.T) {
 		}
 		defer n.Close()
 		values := map[string]string{}
-		for _, v := range n.FindSettings(func(name string) bool { return name != "dir" && name != "port" }) {
+		shared := func(name string) bool { return name != "dir" && name != "port" }
+		for _, v := range n.FindSettings(shared) {
 			values[v.Name] = v.Value
 		}
 		return values

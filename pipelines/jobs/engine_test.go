@@ -221,7 +221,8 @@ func TestClose(t *testing.T) {
 
 // What is reported covers jobs that begin again, wait for a confirmation, and were resumed.
 func TestReport(t *testing.T) {
-	bubble(t, `"db.*": {}`, Config{Parallel: 1, ChunkRows: 2}, func(t *testing.T, w *world, o *Table) {
+	c := Config{Parallel: 1, ChunkRows: 2}
+	bubble(t, `"db.*": {}`, c, func(t *testing.T, w *world, o *Table) {
 		w.estimate = 4
 		for id := range 4 {
 			w.server.set(tableO, nil, cellsOf(string(rune('0'+id)), "1"))

@@ -27,7 +27,8 @@ func TestSweepWaits(t *testing.T) {
 		{1, 0, false}, {100, 0, false}, {101, 0, true}, {101, 100, true}, {101, 101, false},
 	} {
 		t.Run(fmt.Sprintf("%d of %d", c.stale, c.stale+c.rows), func(t *testing.T) {
-			bubble(t, setOfO, Config{Parallel: 1, ChunkRows: 50}, func(t *testing.T, w *world, o *Table) {
+			config := Config{Parallel: 1, ChunkRows: 50}
+			bubble(t, setOfO, config, func(t *testing.T, w *world, o *Table) {
 				w.engine.sweepLocations = 60
 				want := sinktest.NewMemory("shop")
 				for id := range c.rows {

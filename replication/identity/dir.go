@@ -38,10 +38,11 @@ func LockDir(fsys disk.FS, dir string) (*Lock, error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock directory %s: %w", dir, err)
 		}
-		owner := make([]byte, 20)
-		n, _ := f.ReadAt(owner, 0)
+		buf := make([]byte, 20)
+		n, _ := f.ReadAt(buf, 0)
+		owner := strings.TrimSpace(string(buf[:n]))
 		return nil, fmt.Errorf("lock directory %s: process %s owns it; "+
-			"stop that process or choose another directory", dir, strings.TrimSpace(string(owner[:n])))
+			"stop that process or choose another directory", dir, owner)
 	}
 	// The process id is only for the error above; the lock itself is the flock.
 	if err := f.Truncate(0); err == nil {

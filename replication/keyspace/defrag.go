@@ -77,7 +77,8 @@ func (k *Keyspace) defragStep() (looked int) {
 		for key := range sh.bigs {
 			s.keys = append(s.keys, key)
 		}
-		looked = len(s.keys) / 8                                        // listing a key is quicker than examining a node
+		// Listing a key is quicker than examining a node.
+		looked = len(s.keys) / 8
 		s.nextHash = (s.nextHash>>(64-sh.depth) + 1) << (64 - sh.depth) // of depth 0: 0
 		s.allListed = s.nextHash == 0
 	default:

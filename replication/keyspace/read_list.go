@@ -76,9 +76,11 @@ func (o *lposOptions) read(words [][]byte) string {
 			case !ok:
 				return notInteger
 			case n == math.MinInt64:
-				return "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
+				return "ERR value is out of range, " +
+					"value must between -9223372036854775807 and 9223372036854775807"
 			case n == 0:
-				return "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list"
+				return "ERR RANK can't be zero: use 1 to start from the first match, " +
+					"2 from the second ... or use negative to start from the end of the list"
 			}
 			o.rank = n
 		case "COUNT":

@@ -162,7 +162,8 @@ func xread(k *readState, w *resp.Writer, args [][]byte) {
 				return
 			}
 		case word == "GROUP" || word == "NOACK":
-			w.Error("ERR The " + word + " option is only supported by XREADGROUP. You called XREAD instead.")
+			w.Error("ERR The " + word + " option is only supported by XREADGROUP. " +
+				"You called XREAD instead.")
 			return
 		default:
 			w.Error(syntaxError)
@@ -175,7 +176,8 @@ func xread(k *readState, w *resp.Writer, args [][]byte) {
 		return
 	}
 	if len(keys)%2 != 0 {
-		w.Error("ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified.")
+		w.Error("ERR Unbalanced 'xread' list of streams: " +
+			"for each stream key an ID, '+', or '$' must be specified.")
 		return
 	}
 	k.readStreams(w, keys[:len(keys)/2], keys[len(keys)/2:], limit)

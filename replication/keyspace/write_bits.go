@@ -121,7 +121,8 @@ func parseBitField(kind, offset []byte) (f bitField, err error) {
 		}
 	}
 	if f.bits == 0 {
-		return f, redisError("ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.")
+		return f, redisError("ERR Invalid bitfield type. Use something like i16 u8. " +
+			"Note that u64 is not supported but i64 is.")
 	}
 	times := int64(1)
 	if len(offset) > 0 && offset[0] == '#' {

@@ -224,7 +224,8 @@ func (k *Keyspace) xsetid(args [][]byte) error {
 				return errStreamID
 			}
 			if id.Compare(deleted) < 0 {
-				return errors.New("ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id")
+				return errors.New("ERR The ID specified in XSETID is smaller than " +
+					"the provided max_deleted_entry_id")
 			}
 		default:
 			return errSyntax

@@ -67,7 +67,8 @@ func (q *zquery) options(args [][]byte, told bool) string {
 		}
 	}
 	if q.by == 'r' && q.count != -1 { // as in Redis, -1 means no limit
-		return "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
+		return "ERR syntax error, LIMIT is only supported in combination with " +
+			"either BYSCORE or BYLEX"
 	}
 	if q.withScores && q.by == 'l' {
 		return "ERR syntax error, WITHSCORES not supported in combination with BYLEX"

@@ -18,7 +18,8 @@ const RedisVersion = "7.0.15"
 
 // Config configures a node. Dir and Listen are required; the zero value of any other field means
 // its default. The struct is long and flat, because each field is one setting of the operator.
-// Password, Commands and Info are for the clients' side alone.
+// Only package replication uses Password, Commands, AdminSubcommands and Info; its doc.go says why
+// both packages share the struct.
 type Config struct {
 	Listen   string // host:port; port 0 chooses a free one
 	Dir      string // snapshots, log and identity; created if absent

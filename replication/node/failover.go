@@ -91,7 +91,8 @@ func (n *Node) Failover(to string, force bool, timeout time.Duration) error {
 		return errors.New("FAILOVER requires connected replicas.")
 	case force && (to == "" || timeout <= 0):
 		//nolint:staticcheck // Redis's own words
-		return errors.New("FAILOVER with force option requires both a timeout and target HOST and IP.")
+		return errors.New("FAILOVER with force option requires both a timeout and " +
+			"target HOST and IP.")
 	case to != "":
 		known, online := false, false
 		for _, r := range all {

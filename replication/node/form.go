@@ -123,8 +123,9 @@ func (f *forms) warn(addr string, got form, streams int) {
 		return
 	}
 	f.logger.Warn().Str("replica", addr).Err(got.unknown).Int("streams", streams).
-		Msg("the replica's version is not known, so it got the snapshot in the form for Redis 6.2: " +
-			"a newer replica has lost entries-added and max-deleted-entry-id of its streams; " +
+		Msg("the replica's version is not known, so it got the snapshot in the form for " +
+			"Redis 6.2: a newer replica has lost entries-added and max-deleted-entry-id of " +
+			"its streams; " +
 			"if all replicas are Redis 7.0 or later, set assume_replicas: 7.0")
 }
 

@@ -10,9 +10,12 @@ type ReadRefusal int32
 
 // The reasons to reject commands that need the data.
 const (
-	ReadsServed  ReadRefusal = iota // none: the commands may be executed
-	ReadsLoading                    // the node has no data until a full resync is loaded
-	ReadsStale                      // a replica without its upstream, and stale reads are not allowed
+	// ReadsServed is the absence of a reason: the commands may be executed.
+	ReadsServed ReadRefusal = iota
+	// ReadsLoading means that the node has no data until a full resync is loaded.
+	ReadsLoading
+	// ReadsStale means that a replica has no upstream link, and stale reads are not allowed.
+	ReadsStale
 )
 
 // readGate decides whether commands that need the data may be executed.

@@ -96,7 +96,8 @@ func (f *follower) fullResync(
 	if sync.Offset > replog.MaxBegin {
 		return &stopError{
 			fmt.Errorf("the upstream's stream is at offset %d, which is more than %d and "+
-				"not to be believed; see what answers there, then send REPLICAOF with the same address",
+				"not to be believed; see what answers there, then send REPLICAOF "+
+				"with the same address",
 				sync.Offset, replog.MaxBegin),
 		}
 	}

@@ -11,8 +11,10 @@ import (
 // spelling won, even where its change was older.
 func FuzzSettings(f *testing.F) {
 	for _, text := range []string{
-		"repl-timeout \"5\"\nmaxclients \"10\"\nreplica-serve-stale-data \"no\"\n", "masterauth \"a\\nb\\x00 \\\"c\"\nmasteruser `x`\n",
-		"min-slaves-max-lag \"5\"\nmin-replicas-max-lag \"10\"\n", "repl-timeout 5\n", "port \"1\"\n", "repl-timeout \"0\"", "\n", "",
+		"repl-timeout \"5\"\nmaxclients \"10\"\nreplica-serve-stale-data \"no\"\n",
+		"masterauth \"a\\nb\\x00 \\\"c\"\nmasteruser `x`\n",
+		"min-slaves-max-lag \"5\"\nmin-replicas-max-lag \"10\"\n",
+		"repl-timeout 5\n", "port \"1\"\n", "repl-timeout \"0\"", "\n", "",
 	} {
 		f.Add(text)
 	}

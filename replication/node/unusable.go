@@ -50,6 +50,7 @@ func (n *Node) missingData() error {
 		return nil
 	}
 	return fmt.Errorf("the data in the directory cannot be used, and the full resync from the "+
-		"upstream is not complete yet; let it complete, or repair the directory and restart the node: %w",
+		"upstream is not complete yet; let it complete, or repair the directory and restart "+
+		"the node: %w",
 		n.state.unusable)
 }

@@ -29,10 +29,10 @@
 //	 2 set         length, strings
 //	 4 hash        length, field and value strings
 //	 5 sorted set  length, member string and score (8 bytes, little-endian)
-//	11 set         string holding an intset          (integers, up to 512)
-//	16 hash        string holding a listpack         (up to 128 fields, each string up to 64 bytes)
-//	17 sorted set  string holding a listpack         (the same, members and scores, ascending)
-//	19 stream      nodes as in stream.go             (up to 100 entries, or until 4,096 bytes)
+//	11 set         string holding an intset    (integers, up to 512)
+//	16 hash        string holding a listpack   (up to 128 fields, each string up to 64 bytes)
+//	17 sorted set  string holding a listpack   (the same, members and scores, ascending)
+//	19 stream      nodes as in stream.go       (up to 100 entries, or until 4,096 bytes)
 //
 // The package is longer than most here, because Read knows every encoding that servers have written
 // since 2.6. Each encoding has a file (listpack.go, stream.go, and legacy.go for those that no

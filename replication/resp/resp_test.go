@@ -402,7 +402,9 @@ func TestReaderAccountsForItsMemory(t *testing.T) {
 }
 
 func TestIsWord(t *testing.T) {
-	for arg, want := range map[string]bool{"ack": true, "ACK": true, "aCk": true, "ac": false, "acks": false, "": false} {
+	for arg, want := range map[string]bool{
+		"ack": true, "ACK": true, "aCk": true, "ac": false, "acks": false, "": false,
+	} {
 		if got := resp.IsWord([]byte(arg), "ACK"); got != want {
 			t.Errorf("%q: %v", arg, got)
 		}

@@ -71,8 +71,8 @@ func (l *memoryLimit) check(keys *keyspace.Keyspace) {
 	defer l.mu.Unlock()
 	if l.release == nil && !l.ended {
 		l.release = l.node.Stall(
-			fmt.Sprintf("a snapshot is being written, and data replaced since "+
-				"it began take more than the %d bytes of snapshot_memory: writing is slowed", l.limit),
+			fmt.Sprintf("a snapshot is being written, and data replaced since it began take more "+
+				"than the %d bytes of snapshot_memory: writing is slowed", l.limit),
 		)
 	}
 }

@@ -296,7 +296,8 @@ func (l *Link) Payload() (*Payload, error) {
 	line, err := l.reply()
 	if errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read snapshot header: the upstream granted a full resync and "+
-			"closed the connection instead of sending its snapshot; its own log holds the reason: %w", err)
+			"closed the connection instead of sending its snapshot; its own log holds the "+
+			"reason: %w", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read snapshot header: %w", err)

@@ -20,7 +20,8 @@ func FuzzMatch(f *testing.F) {
 	f.Fuzz(func(t *testing.T, source string, id uint32, n int32, s, s2, at, bin string) {
 		sc := template.Scope{Table: table, Key: []int{0, 2}, Excluded: make([]bool, 6)}
 		tmpl, err := sc.Parse(source)
-		if err != nil || len(bin) != 16 || len(at) != 19 || bytes.Trim([]byte(at), "0123456789-: ") != nil {
+		if err != nil || len(bin) != 16 || len(at) != 19 ||
+			bytes.Trim([]byte(at), "0123456789-: ") != nil {
 			t.Skip()
 		}
 		values := [][]byte{
@@ -39,7 +40,8 @@ func FuzzMatch(f *testing.F) {
 		determined, left, _ := tmpl.Determines()
 		columns, ok := tmpl.Parse(text)
 		if ok != (left < 0) || ok && len(columns) != len(determined) {
-			t.Fatalf("%s: parsed %q as %v, %v; it determines %v", source, text, columns, ok, determined)
+			t.Fatalf("%s: parsed %q as %v, %v; it determines %v",
+				source, text, columns, ok, determined)
 		}
 		for i, c := range columns {
 			if c.Column != determined[i] || !bytes.Equal(c.Text, values[c.Column]) {

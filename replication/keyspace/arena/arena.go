@@ -64,12 +64,13 @@ type Arena struct {
 	victimOffset int
 	retiring     []uint32 // empty chunks that the next Advance retires
 
-	freeLists     [maxRecycledSize/blockAlign + 1][]freeBlock // by block size in units of blockAlign
-	freed         []freeBlock                                 // freed in the current epoch
-	limbo         []batch                                     // freed earlier, oldest first
-	held          []batch                                     // kept by a hold, apart from limbo
-	moreToReclaim bool                                        // the last Advance left work behind
-	generation    uint32                                      // of the newest chunk
+	// freeLists are indexed by block size in units of blockAlign.
+	freeLists     [maxRecycledSize/blockAlign + 1][]freeBlock
+	freed         []freeBlock // freed in the current epoch
+	limbo         []batch     // freed earlier, oldest first
+	held          []batch     // kept by a hold, apart from limbo
+	moreToReclaim bool        // the last Advance left work behind
+	generation    uint32      // of the newest chunk
 
 	epoch        atomic.Pointer[Epoch] // the current epoch
 	oldEpochs    []*Epoch              // ended epochs that may still have readers, oldest first

@@ -12,7 +12,9 @@ type sibling struct {
 // setUnder inserts s.newEntry, whose key is key, in or under the node at `at`, and splits nodes
 // that become too large. It returns the node that replaces `at`, the new siblings to its right,
 // and whether the key is new.
-func (s *Nodes) setUnder(at arena.Addr, key []byte) (self arena.Addr, more []sibling, added bool, err error) {
+func (s *Nodes) setUnder(
+	at arena.Addr, key []byte,
+) (self arena.Addr, more []sibling, added bool, err error) {
 	n := s.node(at)
 	if n.isLeaf() {
 		return s.setInLeaf(at, n, key)
