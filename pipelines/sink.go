@@ -21,7 +21,6 @@ type Sink interface {
 	// once the sink has been not writable since Load, and sink.ErrClosed once the sink is closed.
 	// Apply may take the commands out of the unit.
 	Apply(ctx context.Context, u *sink.Unit) error
-	sink.Reader
 	// Capabilities returns what the loop may rely on. The result never changes.
 	Capabilities() sink.Capabilities
 	// Writable reports whether Load and Apply can succeed now. changed is closed when this may

@@ -44,13 +44,13 @@ func (n *Node) Writable() (writable bool, changed <-chan struct{}) {
 // Load returns what the node holds of the pipeline. Units applied from now on are rejected with
 // ErrDemoted once the role or the term changes. If the node is a replica, Load returns ErrDemoted.
 // If a position or a piece of state cannot be read, it returns another error and a Foreign State.
-func (n *Node) Load(context.Context) (State, error) {
+func (n *Node) Load(ctx context.Context) (State, error) {
 	role, term := n.node.Role()
 	if role != replication.Master {
 		return State{}, ErrDemoted
 	}
 	n.term, n.complete = term, nil
-	state, err := n.encoder.Load(n.node.Keyspace())
+	state, err := n.encoder.Load(ctx, n)
 	if err == nil && state.Phase != Empty {
 		// Replicas may copy existing data whether or not the source is there.
 		n.setComplete(state.Phase != Snapshot)

@@ -1,13 +1,13 @@
 package sink
 
 import (
+	"context"
 	"fmt"
 	"hash/crc32"
 	"maps"
 	"slices"
 	"strings"
 
-	"rowfall/replication/keyspace"
 	"rowfall/replication/resp"
 )
 
@@ -73,10 +73,16 @@ func appendDropPiece(dst []byte, key, name string) []byte {
 // readPieces returns the pieces of a pipeline's state by name. unchecked means that an older
 // version wrote them without checksums.
 func readPieces(
-	ks *keyspace.Keyspace, pipeline string,
+	ctx context.Context, r Reader, pipeline string,
 ) (pieces map[string][]byte, unchecked bool, err error) {
-	fields, _ := ks.HashFields(StateKey(pipeline))
-	registry, _ := ks.HashFields(registryKey)
+	fields, err := readHash(ctx, r, StateKey(pipeline))
+	if err != nil {
+		return nil, false, err
+	}
+	registry, err := readHash(ctx, r, registryKey)
+	if err != nil {
+		return nil, false, err
+	}
 	format := registry[pipeline]
 	switch {
 	case len(fields) == 0:
@@ -101,11 +107,13 @@ func readPieces(
 
 // readVolatile returns the pieces that an older version wrote to a hash of their own; nil if there
 // are none.
-func readVolatile(ks *keyspace.Keyspace, pipeline string) (map[string][]byte, error) {
+func readVolatile(
+	ctx context.Context, r Reader, pipeline string,
+) (map[string][]byte, error) {
 	key := volatileKey(pipeline)
-	fields, _ := ks.HashFields(key)
-	if len(fields) == 0 {
-		return nil, nil
+	fields, err := readHash(ctx, r, key)
+	if err != nil || len(fields) == 0 {
+		return nil, err
 	}
 	if err := verifyPieces(key, fields); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package sink_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -14,6 +15,11 @@ import (
 )
 
 const registry = sink.HiddenPrefix + ":pipelines"
+
+// load returns what a keyspace holds of the encoder's pipeline.
+func load(e *sink.Encoder, ks *keyspace.Keyspace) (sink.State, error) {
+	return e.Load(context.Background(), &sink.KeyspaceReader{Keys: ks})
+}
 
 // written returns a keyspace that holds pieces, written in one unit, and the encoder of that unit.
 func written(t *testing.T, pieces map[string]string) (*keyspace.Keyspace, *sink.Encoder) {
@@ -69,7 +75,7 @@ func TestChangedByteInState(t *testing.T) {
 			command = append(command, name, value)
 		}
 		run(t, ks, resp.AppendCommand(nil, command...))
-		return e.Load(ks)
+		return load(e, ks)
 	}
 	s, err := load(func(map[string]string) {})
 	if err != nil {
@@ -110,14 +116,14 @@ func TestUnknownFormatOfState(t *testing.T) {
 		ks, e := written(t, somePieces)
 		run(t, ks, resp.AppendCommand(nil, "HSET", registry, "shop", format))
 		var corrupt *sink.CorruptStateError
-		if _, err := e.Load(ks); !errors.As(err, &corrupt) ||
+		if _, err := load(e, ks); !errors.As(err, &corrupt) ||
 			!strings.Contains(err.Error(), "its format is") {
 			t.Errorf("format %q: %v", format, err)
 		}
 	}
 	ks, e := written(t, somePieces)
 	run(t, ks, resp.AppendCommand(nil, "HDEL", registry, "shop"))
-	if _, err := e.Load(ks); err == nil {
+	if _, err := load(e, ks); err == nil {
 		t.Error("pieces without a format were read")
 	}
 }
@@ -134,7 +140,7 @@ func TestStateWithoutChecksums(t *testing.T) {
 			"head", "h", "crc32c:mapping", "00000000", "crc32c:gone", "00000000"),
 	)
 	for range 2 { // nothing was written in between
-		s, err := e.Load(ks)
+		s, err := load(e, ks)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,13 +153,13 @@ func TestStateWithoutChecksums(t *testing.T) {
 	u.Reset()
 	u.SetState("shop", "mapping", []byte("n"))
 	run(t, ks, e.Encode(nil, &u)) // what was read does not come back
-	s, err := e.Load(ks)
+	s, err := load(e, ks)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mustHold(t, s, map[string]string{"mapping": "n", "table:shop.t": "{1}"})
 	run(t, ks, resp.AppendCommand(nil, "HSET", sink.StateKey("shop"), "new", "without"))
-	if _, err := e.Load(ks); err == nil || !strings.Contains(err.Error(), `"new"`) {
+	if _, err := load(e, ks); err == nil || !strings.Contains(err.Error(), `"new"`) {
 		t.Errorf("a piece without a checksum: %v", err)
 	}
 }
@@ -163,13 +169,13 @@ func TestFlushOfStateWithoutChecksums(t *testing.T) {
 	ks, e := written(t, nil)
 	run(t, ks, resp.AppendCommand(nil, "HSET", registry, "shop", "v1"))
 	run(t, ks, resp.AppendCommand(nil, "HSET", sink.StateKey("shop"), "mapping", "m"))
-	if _, err := e.Load(ks); err != nil {
+	if _, err := load(e, ks); err != nil {
 		t.Fatal(err)
 	}
 	u := sink.Unit{Progress: progress(t, uuid+":1-6", "binlog.000001", 200), Flush: true}
 	u.SetState("shop", "head", []byte("h"))
 	run(t, ks, e.Encode(nil, &u))
-	s, err := e.Load(ks)
+	s, err := load(e, ks)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,24 +189,24 @@ func TestVolatilePieces(t *testing.T) {
 	key := sink.HiddenPrefix + "shop:volatile"
 	run(t, ks, resp.AppendCommand(nil, "HSET", key, "last", "new", "crc32c:last", "00000000"))
 	var corrupt *sink.CorruptStateError
-	if _, err := e.Load(ks); !errors.As(err, &corrupt) || corrupt.Key != key {
+	if _, err := load(e, ks); !errors.As(err, &corrupt) || corrupt.Key != key {
 		t.Errorf("a changed piece: %v", err)
 	}
 	sum := crc32.Checksum([]byte("new"), crc32.MakeTable(crc32.Castagnoli))
 	run(t, ks, resp.AppendCommand(nil, "HSET", key, "crc32c:last", fmt.Sprintf("%08x", sum)))
-	load := func() {
+	mustLoad := func() {
 		t.Helper()
-		s, err := e.Load(ks)
+		s, err := load(e, ks)
 		if err != nil {
 			t.Fatal(err)
 		}
 		mustHold(t, s, map[string]string{"mapping": "m", "last": "new"})
 	}
-	load()
+	mustLoad()
 	u := sink.Unit{Progress: progress(t, uuid+":1-6", "binlog.000001", 200)}
 	run(t, ks, e.Encode(nil, &u))
 	if fields, _ := ks.HashFields(key); len(fields) > 0 {
 		t.Errorf("the hash of the older version is still there: %v", fields)
 	}
-	load()
+	mustLoad()
 }

@@ -12,8 +12,8 @@ import (
 	"rowfall/transform"
 )
 
-// Reader executes read commands on the data of a sink. A sink that can compare and repair what it
-// holds implements it. Only the goroutine that calls Apply may call Read.
+// Reader executes read commands on the data of a sink. Only the goroutine that calls Apply may call
+// Read.
 type Reader interface {
 	// Read executes one command, as Redis does, and returns its reply. An error reply is returned
 	// as an error. The reply is valid until the next Read.
@@ -45,6 +45,40 @@ func ReadKeyspace(
 		return resp.Reply{}, fmt.Errorf("read %.20q from the sink: %w", command[0], err)
 	}
 	return reply, nil
+}
+
+// KeyspaceReader reads a keyspace, as ReadKeyspace does.
+type KeyspaceReader struct {
+	Keys   *keyspace.Keyspace
+	buffer []byte
+}
+
+// Read implements Reader.
+func (k *KeyspaceReader) Read(_ context.Context, command ...[]byte) (resp.Reply, error) {
+	return ReadKeyspace(k.Keys, &k.buffer, command)
+}
+
+// readHash returns the fields of a hash; none if the key does not exist.
+func readHash(ctx context.Context, r Reader, key string) (map[string]string, error) {
+	reply, err := r.Read(ctx, []byte("HGETALL"), []byte(key))
+	if err != nil {
+		return nil, err
+	}
+	fields := make(map[string]string, len(reply.Elements)/2)
+	for i := 0; i+1 < len(reply.Elements); i += 2 {
+		fields[string(reply.Elements[i].Text)] = string(reply.Elements[i+1].Text)
+	}
+	return fields, nil
+}
+
+// holdsKeys reports whether a sink holds any keys, those that nodes hide included.
+func holdsKeys(ctx context.Context, r Reader) (bool, error) {
+	size, err := r.Read(ctx, []byte("DBSIZE"))
+	if err != nil || size.Int > 0 {
+		return true, err
+	}
+	hidden, err := r.Read(ctx, []byte("EXISTS"), []byte(registryKey))
+	return hidden.Int > 0, err
 }
 
 // Read implements Reader on the node's keyspace.

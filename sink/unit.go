@@ -1,11 +1,11 @@
 package sink
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"strconv"
 
-	"rowfall/replication/keyspace"
 	"rowfall/replication/resp"
 	"rowfall/transform"
 )
@@ -78,23 +78,27 @@ type Encoder struct {
 	volatile map[string][]byte
 }
 
-// Load returns what a keyspace holds of the pipeline. Call it again after a unit could not be
-// applied. If a position or a piece of state cannot be read, it returns an error and a Foreign
-// State.
-func (e *Encoder) Load(ks *keyspace.Keyspace) (State, error) {
+// Load returns what a sink holds of the pipeline. Call it again after a unit could not be applied.
+// If a position or a piece of state cannot be read, it returns an error and a Foreign State.
+func (e *Encoder) Load(ctx context.Context, r Reader) (State, error) {
 	e.writeAll, e.unchecked, e.volatile = true, nil, nil
 	var s State
-	if fields, ok := ks.HashFields(e.key); ok {
-		p, err := ParseProgress(fields)
-		if err != nil {
+	fields, err := readHash(ctx, r, e.key)
+	if err != nil {
+		return State{Foreign: true}, err
+	}
+	if len(fields) > 0 {
+		if s.Progress, err = ParseProgress(fields); err != nil {
 			return State{Foreign: true}, fmt.Errorf("read %s: %w; this key is Rowfall's own: "+
 				"start again with --from snapshot --replace", e.key, err)
 		}
-		s.Progress = p
 	}
-	pieces, plain, err := readPieces(ks, e.name)
+	pieces, plain, err := readPieces(ctx, r, e.name)
 	if err == nil {
-		e.volatile, err = readVolatile(ks, e.name)
+		e.volatile, err = readVolatile(ctx, r, e.name)
+	}
+	if err == nil && s.Phase == Empty {
+		s.Foreign, err = holdsKeys(ctx, r)
 	}
 	if err != nil {
 		return State{Foreign: true}, err
@@ -104,10 +108,6 @@ func (e *Encoder) Load(ks *keyspace.Keyspace) (State, error) {
 	}
 	s.Pieces = pieces
 	maps.Copy(s.Pieces, e.volatile) // an older version may have left the piece in both hashes
-	if s.Phase == Empty {
-		keys, _, _ := ks.Counts()
-		s.Foreign = keys > 0
-	}
 	return s, nil
 }
 

@@ -77,14 +77,14 @@ func (m *Memory) Close() {
 }
 
 // Load returns what the keyspace holds of the pipeline.
-func (m *Memory) Load(context.Context) (sink.State, error) {
+func (m *Memory) Load(ctx context.Context) (sink.State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.readOnly {
 		return sink.State{}, sink.ErrDemoted
 	}
 	m.loaded = true
-	return m.encoder.Load(m.Keys)
+	return m.encoder.Load(ctx, &sink.KeyspaceReader{Keys: m.Keys})
 }
 
 // Apply executes the unit in the keyspace and records it.
