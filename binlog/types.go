@@ -372,6 +372,22 @@ var typesByName = func() map[string]Type {
 // without its arguments; TypeInvalid where no type has that name.
 func TypeByName(name string) Type { return typesByName[name] }
 
+// Types returns every column type, for tests that a switch over types is complete.
+func Types() []Type {
+	all := make([]Type, 0, typeCount-1)
+	for t := TypeInvalid + 1; t < typeCount; t++ {
+		all = append(all, t)
+	}
+	return all
+}
+
+// IsInteger reports whether t is an integer type of a fixed number of bytes.
+func (t Type) IsInteger() bool { return t.row().wires[0].encoding == encodingInt }
+
+// FixedSize returns the number of bytes that the server stores for each value of the type, without
+// the bytes of a fraction. It is 0 where the number depends on the column or on the value.
+func (t Type) FixedSize() int { return t.row().wires[0].size }
+
 func (t Type) row() *typeRow {
 	if t >= typeCount {
 		t = TypeInvalid

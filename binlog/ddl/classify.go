@@ -82,20 +82,15 @@ func (a *alteration) untouched(c *Column) bool {
 	})
 }
 
-// integers holds the bytes of each integer type.
-var integers = map[binlog.Type]int{
-	binlog.TypeTinyInt: 1, binlog.TypeSmallInt: 2, binlog.TypeMediumInt: 3, binlog.TypeInt: 4,
-	binlog.TypeBigInt: 8,
-}
-
 // printsAlike reports whether every value that the old column can hold prints the same in the new
 // one. It is false where that is not certain.
 func printsAlike(old, now *binlog.Column) bool {
 	if normalCharset(old.Charset) != normalCharset(now.Charset) {
 		return false
 	}
-	if o, n := integers[old.Type], integers[now.Type]; o > 0 && n > 0 {
+	if old.Type.IsInteger() && now.Type.IsInteger() {
 		// An unsigned column fits a wider signed one.
+		o, n := old.Type.FixedSize(), now.Type.FixedSize()
 		return o <= n && old.Unsigned == now.Unsigned || o < n && old.Unsigned
 	}
 	switch now.Type {

@@ -294,14 +294,6 @@ func (a *alteration) isLong(k Key) bool {
 	return total > longest
 }
 
-// fixedSizes holds the bytes of types without a length.
-var fixedSizes = map[binlog.Type]int{
-	binlog.TypeTinyInt: 1, binlog.TypeSmallInt: 2, binlog.TypeMediumInt: 3, binlog.TypeInt: 4,
-	binlog.TypeBigInt: 8, binlog.TypeFloat: 4, binlog.TypeDouble: 8, binlog.TypeYear: 1,
-	binlog.TypeDate: 3, binlog.TypeTime: 3, binlog.TypeDatetime: 5, binlog.TypeTimestamp: 4,
-	binlog.TypeUUID: 16, binlog.TypeInet4: 4, binlog.TypeInet6: 16,
-}
-
 // fixedSize returns the bytes of a column's value in a key, for types that are no strings.
 func fixedSize(c *binlog.Column) int {
 	switch c.Type {
@@ -320,7 +312,7 @@ func fixedSize(c *binlog.Column) int {
 		}
 		return 8
 	}
-	return fixedSizes[c.Type] + (c.Decimals+1)/2
+	return c.Type.FixedSize() + (c.Decimals+1)/2
 }
 
 // digitsSize returns the bytes of so many digits of a DECIMAL: nine take four bytes.

@@ -9,8 +9,12 @@ import (
 // Error numbers that this program's packages compare.
 const (
 	CodeBadDatabase    = 1049
+	CodeUnknownColumn  = 1054
+	CodeDuplicateKey   = 1062
+	CodeTableDenied    = 1142
 	CodeNoSuchTable    = 1146
 	CodeLockTimeout    = 1205
+	CodeDeadlock       = 1213
 	CodeWhileExecuting = 1220
 	CodeNoPrivilege    = 1227
 	CodeBinlogMissing  = 1236

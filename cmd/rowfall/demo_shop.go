@@ -236,10 +236,9 @@ func (s *shop) WriteTraffic(
 		// A transaction is not cancelled by ctx. If its COMMIT were interrupted here, the server
 		// might still carry it out after the rows have been read for the comparison.
 		err := s.transaction(context.WithoutCancel(ctx), conn, statements)
-		var serverErr *mysql.ServerError
 		switch {
-		case errors.As(err, &serverErr) &&
-			(serverErr.Code == 1213 || serverErr.Code == 1205 || serverErr.Code == 1062):
+		case mysql.IsCode(err, mysql.CodeDeadlock) || mysql.IsCode(err, mysql.CodeLockTimeout) ||
+			mysql.IsCode(err, mysql.CodeDuplicateKey):
 			// A deadlock, a lock wait timeout, or a duplicate id. Every application meets
 			// these errors and rolls back.
 			if err := conn.Exec(context.WithoutCancel(ctx), "ROLLBACK"); err != nil &&

@@ -65,9 +65,9 @@ func (s *source) write(ctx context.Context, seed uint64) {
 			// Not with ctx: a COMMIT that is cut off on our side may still be carried
 			// out after the rows were read for the comparison.
 			err = conn.Exec(s.t.Context(), sql)
-			var refused *mysql.ServerError
-			if errors.As(err, &refused) &&
-				(refused.Code == 1062 || refused.Code == 1213 || refused.Code == 1205) {
+			if mysql.IsCode(err, mysql.CodeDeadlock) ||
+				mysql.IsCode(err, mysql.CodeLockTimeout) ||
+				mysql.IsCode(err, mysql.CodeDuplicateKey) {
 				err = conn.Exec(s.t.Context(), "ROLLBACK")
 				break
 			}

@@ -215,7 +215,7 @@ func (e *Engine) receive() error {
 		switch {
 		case b.discarded:
 			e.finish(b.table)
-		case isAhead(b.err):
+		case isGone(b.err):
 			b.table.rewind()
 			b.table.pause(time.Now())
 			e.log.Warn().Err(b.err).Str("table", b.table.FullName()).
@@ -234,19 +234,12 @@ func (e *Engine) receive() error {
 	return nil
 }
 
-// isAhead reports whether a SELECT failed because the table or a column of it is gone: the
-// statement that removed it follows in the stream, or the user's privileges were revoked.
-func isAhead(err error) bool {
-	return mysql.IsCode(err, mysql.CodeNoSuchTable) || mysql.IsCode(err, codeUnknownColumn) ||
-		mysql.IsCode(err, codeTableDenied) || mysql.IsCode(err, codeUnknownDatabase)
+// isGone reports whether a SELECT failed because the server no longer has the table or one of its
+// columns, or because SELECT was revoked. In the first case the stream will show the statement.
+func isGone(err error) bool {
+	return mysql.IsCode(err, mysql.CodeNoSuchTable) || mysql.IsCode(err, mysql.CodeBadDatabase) ||
+		mysql.IsCode(err, mysql.CodeUnknownColumn) || mysql.IsCode(err, mysql.CodeTableDenied)
 }
-
-// Codes of the servers' errors, from their share/errmsg.txt.
-const (
-	codeUnknownDatabase = 1049
-	codeUnknownColumn   = 1054
-	codeTableDenied     = 1142
-)
 
 // applyPassed applies the answers whose fence the stream has passed.
 func (e *Engine) applyPassed(ctx context.Context) error {
