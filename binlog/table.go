@@ -17,8 +17,8 @@ type Column struct {
 	Nullable  bool
 	Invisible bool
 	Generated bool
-	// Charset is the character set's name ("utf8mb4"), empty for types that
-	// have none.
+	// Charset is the character set's name ("utf8mb4"), empty for types without
+	// a character set.
 	Charset string
 	// Values are the labels of an ENUM or SET, in order, as UTF-8.
 	Values []string
@@ -37,7 +37,7 @@ type Table struct {
 	Name     string
 	Columns  []Column
 	// Primary holds the column indexes of the primary key in key order; empty
-	// where the table has none.
+	// where the table has no primary key.
 	Primary []int
 	// Unique holds the other unique keys all of whose columns are NOT NULL.
 	Unique [][]int

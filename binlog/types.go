@@ -427,7 +427,7 @@ func (c *Column) HasLabels() bool { return c.Type.row().charset == charsetLabels
 func (c *Column) HoldsBytes() bool { return c.Type.row().charset == charsetBinary }
 
 // LoggedCharset returns the character set that a table map names for the column;
-// empty where that depends on the server or where there is none.
+// empty where that depends on the server or where the type has no character set.
 func (c *Column) LoggedCharset() string {
 	switch r := c.Type.row(); {
 	case r.charset == charsetBinary:

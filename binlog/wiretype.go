@@ -78,7 +78,7 @@ type wireRow struct {
 	name string
 	meta wireMeta
 	// signed: the table map's optional metadata has a bit for the sign. YEAR has
-	// one, BIT has none.
+	// one, BIT has no such bit.
 	signed bool
 	// collation: that metadata names a collation. ENUM and SET have theirs in
 	// fields of their own.

@@ -29,7 +29,7 @@ type script []step
 //
 // The actions are:
 //
-//   - kill: end the run; start: begin one, if there is none
+//   - kill: end the run; start: begin a run, if none runs
 //   - crash before N, crash after N: the N-th Apply from now fails, before or after its effect
 //   - backfill TABLE: read a table again, if the pipeline is running
 //   - compare: wait until no job is left, and compare with a rebuild

@@ -145,7 +145,7 @@ type execution struct {
 	config   *file.Config
 	memory   *memory
 	log      syncedBuffer
-	run      *pipelineRun // nil while there is none
+	run      *pipelineRun // nil while no run is going on
 	watch    watch
 	crash    crash
 }

@@ -79,7 +79,7 @@ type loop struct {
 	touched []*mappedTable
 
 	// committed marks the end of the committed transactions in unit. committedSince is when the
-	// first of them committed; zero if there are none.
+	// first of them committed; zero if unit has no committed transaction.
 	committed      mark
 	committedSince time.Time
 	linger         lingerTimer

@@ -94,7 +94,7 @@ func (m *mysqlRows) ReadSchema(
 	return schema, fence, err
 }
 
-// ask runs a query over the connection, which it opens if there is none. A table lock that another
+// ask runs a query over the connection, which it opens if necessary. A table lock that another
 // session holds delays only this query: the stream continues. If the server falls silent, the query
 // is run again over a new connection with a longer limit, because a slow statement looks the same
 // as a dead connection.
@@ -132,7 +132,7 @@ func (m *mysqlRows) ask(
 	}
 }
 
-// connect opens the connection if there is none.
+// connect opens the connection unless it is open.
 func (m *mysqlRows) connect(ctx context.Context) error {
 	if m.conn != nil {
 		return nil

@@ -248,7 +248,7 @@ func (l *loop) tablesChanged() {
 	l.progress.Quarantined = jsonList(quarantined)
 }
 
-// jsonList returns names as a JSON array, or an empty string for none.
+// jsonList returns names as a JSON array, or an empty string without names.
 func jsonList(names []string) string {
 	if len(names) == 0 {
 		return ""

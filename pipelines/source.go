@@ -93,7 +93,7 @@ type eventStream interface {
 // historyEvidence identifies the transactions that a stream has passed, so that a later run can
 // detect that the source has other ones in their place.
 type historyEvidence interface {
-	// Last identifies the last transaction that Position includes; zero if there is none.
+	// Last identifies the last transaction that Position includes; zero if it is not known.
 	Last() binlog.Evidence
 	// PositionEvidence identifies a position at which data begin, before the first transaction;
 	// zero if the source cannot.

@@ -25,7 +25,7 @@ import (
 type mappedTable struct {
 	jobs.Table
 	// definition is the table's definition at the stream's position. While Job.NeedsSchema is set,
-	// it is the last one that was known, nil if none was.
+	// it is the last one that was known, nil if no definition was.
 	definition *ddl.Schema
 	// former are definitions of before, oldest first: the sink may hold keys of theirs that the
 	// present plan does not own.

@@ -663,7 +663,7 @@ func TestTakeOverWithAFaultIsNoRefusal(t *testing.T) {
 		r.do("REPLCONF", "capa", "psync2")
 		volume.FailOnceAt(step, syscall.EIO)
 		r.send("PSYNC", n.Status().ID, (n.Offset() + 1).String(), "FAILOVER")
-		answer, _ := r.r.ReadString('\n') // or none: the node stops
+		answer, _ := r.r.ReadString('\n') // or an error, because the node stops
 		done = !volume.Failed()
 		if done && !strings.HasPrefix(answer, "+CONTINUE") ||
 			!done && answer != "" && !strings.HasPrefix(answer, "-NOMASTERLINK") {

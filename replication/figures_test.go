@@ -351,7 +351,7 @@ func joinCPU(b *testing.B, rows, count int) (all, kernel time.Duration) {
 	n := benchNode(b, replication.Config{})
 	defer n.Close()
 	applyRows(b, n, 0, rows)
-	runtime.GC() // what the rows left behind is none of the joins' work
+	runtime.GC() // the garbage of the rows must not count as work of the joins
 	was, inKernel := cpu()
 	stop := followers(b, n, count)
 	defer stop()

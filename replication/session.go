@@ -153,7 +153,7 @@ func (s *session) serveReplica(ctx context.Context, p node.PSync) (refusal strin
 func (s *session) cut() { socket(s.conn).Close() }
 
 // isUnauthenticatedRemote reports whether the client is on another host, and sent no password
-// because the node has none.
+// because the node has no password.
 func (s *session) isUnauthenticatedRemote() bool {
 	tcp, ok := s.conn.RemoteAddr().(*net.TCPAddr)
 	return s.n.c.Password == "" && ok && !tcp.IP.IsLoopback()

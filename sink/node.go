@@ -17,7 +17,8 @@ type Node struct {
 	encoder  *Encoder
 	buffer   []byte
 	reply    []byte // buffer of Read
-	// complete is the last value given to the node's SetComplete since Load; nil if none was.
+	// complete is the last value given to the node's SetComplete since Load; nil before the first
+	// call.
 	complete *bool
 }
 

@@ -115,7 +115,8 @@ func ScanKeys(
 }
 
 // ScanMembers calls visit for a part of the members of a set or sorted set, or of the fields of a
-// hash, like ScanKeys does for keys. kind is that of the output; a key of another type has none.
+// hash, like ScanKeys does for keys. kind is that of the output; a key of another type has no
+// members.
 func ScanMembers(
 	ctx context.Context, r Reader, kind transform.OutputKind, key []byte, cursor string, count int,
 	visit func(member []byte),

@@ -101,7 +101,7 @@ type Progress struct {
 	Row int
 	// Rebuilding and Quarantined are the tables whose rows are being read again, and those whose
 	// changes are not applied. Gaps are the stretches of the source that were passed over. Each is
-	// a JSON array, or empty for none.
+	// a JSON array, or empty without entries.
 	Rebuilding, Quarantined, Gaps string
 }
 

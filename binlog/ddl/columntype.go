@@ -302,7 +302,7 @@ func (o *Options) resolveCharset(t *dataType, cs Charset) Charset {
 		}
 	case binlog.TypeEnum, binlog.TypeSet:
 		if cs.Name == "binary" && !o.MariaDB {
-			cs = Charset{} // MySQL shows none
+			cs = Charset{} // MySQL shows no character set
 		}
 	default:
 		cs = Charset{}

@@ -126,7 +126,7 @@ func (p *parser) period() Change {
 	return c
 }
 
-// keyDef reads the name, columns and options of a key. name applies where the key has none.
+// keyDef reads the name, columns and options of a key. name applies where the key has no name.
 func (p *parser) keyDef(kind KeyKind, name string) *KeyDef {
 	k := &KeyDef{Kind: kind, Name: name}
 	if p.peek().isName() && !p.startsIndexType() {

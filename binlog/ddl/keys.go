@@ -335,7 +335,7 @@ func (a *alteration) covered(keys []Key, foreign Key) bool {
 	})
 }
 
-// addKey appends a key, with the name that the server chooses if it has none.
+// addKey appends a key, with the name that the server chooses if the key has no name.
 func (a *alteration) addKey(k Key) error {
 	if k.Name == "" {
 		k.Name = a.chooseName(k)

@@ -66,7 +66,7 @@ func (s *Stream) proveAndRequest(
 	return s, nil
 }
 
-// positionBefore returns the position to request L from, or the reason why there is none.
+// positionBefore returns the position to request L from, or the reason why no such position exists.
 func positionBefore(
 	l *binlog.Evidence, from *binlog.Position, server mysql.Server,
 ) (at binlog.Position, reason string) {

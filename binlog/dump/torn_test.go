@@ -19,7 +19,7 @@ func TestTornTail(t *testing.T) {
 	for _, c := range []struct {
 		setup
 		inEvent bool
-		want    string // in the error; "" if there must be none
+		want    string // in the error; "" if no error may occur
 	}{
 		{setup{"mysql", servers.MySQL, true, []string{"--performance-schema=OFF"}}, false, ""},
 		{

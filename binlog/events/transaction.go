@@ -35,7 +35,7 @@ type transaction struct {
 	original      int64
 
 	// The GTID, MySQL's (uuid, tag, sequence) or MariaDB's (domain, server, sequence). A sequence
-	// of 0 means that there is none.
+	// of 0 means that the transaction has no GTID.
 	uuid           [16]byte
 	tag            string
 	domain, server uint32

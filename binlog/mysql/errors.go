@@ -60,7 +60,7 @@ func IsCode(err error, code uint16) bool {
 	return errors.As(err, &e) && e.Code == code
 }
 
-// remedies holds remedies for server errors whose own message has none.
+// remedies holds remedies for server errors whose own message names no remedy.
 var remedies = map[uint16]string{
 	1040: "raise max_connections or close other clients",
 	1044: "grant SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* to the user",

@@ -34,7 +34,8 @@ type Server struct {
 	Major, Minor, Patch int
 	// ServerID is @@server_id; 0 means that the server serves no replicas.
 	ServerID uint32
-	// UUID is @@server_uuid in lower case. MariaDB has none; mariaDBIdentity computes one.
+	// UUID is @@server_uuid in lower case. MariaDB has no such variable; mariaDBIdentity
+	// computes an identity.
 	UUID string
 	// GTIDMode is set if every transaction in the binlog has a GTID: gtid_mode is ON, or the server
 	// is a MariaDB. With ON_PERMISSIVE, transactions without a GTID may still come, which a GTID

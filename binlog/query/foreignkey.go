@@ -18,8 +18,8 @@ type ForeignKey struct {
 	OnDelete, OnUpdate string
 }
 
-// Cascades returns the actions that change rows, in SQL ("ON DELETE CASCADE"). It is empty if there
-// are none.
+// Cascades returns the actions that change rows, in SQL ("ON DELETE CASCADE"). It is empty if no
+// action does.
 func (k *ForeignKey) Cascades() string {
 	var actions []string
 	for _, action := range []string{"ON DELETE " + k.OnDelete, "ON UPDATE " + k.OnUpdate} {

@@ -123,7 +123,7 @@ func (p *probe) add(d time.Duration) {
 }
 
 // Percentiles returns the median and the 99th percentile of the newest latencies. ok is false
-// while there are none.
+// before the first latency.
 func (p *probe) Percentiles() (p50, p99 time.Duration, ok bool) {
 	p.mu.Lock()
 	sorted := slices.Clone(p.latencies)

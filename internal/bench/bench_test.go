@@ -25,7 +25,7 @@ type bench struct {
 
 	rows, rounds, tableRows int
 	seconds                 time.Duration
-	profiles                string // folder for CPU profiles; "" means none
+	profiles                string // folder for CPU profiles; "": no profiles
 }
 
 func TestBench(t *testing.T) {

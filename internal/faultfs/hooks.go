@@ -84,7 +84,7 @@ func Fail(err error) Hook {
 type Countdown struct {
 	mu         sync.Mutex
 	operations int
-	failAt     int // number of the operation that fails; 0 means none
+	failAt     int // number of the operation that fails; 0: no operation fails
 	err        error
 	once       bool // later operations succeed
 	failed     bool // operation failAt was reached

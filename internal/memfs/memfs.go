@@ -58,7 +58,7 @@ type file struct {
 	dir          bool
 	data, synced []byte
 	room         int64 // bytes from the file's start that are allocated
-	badByte      int64 // offset of the unreadable byte plus 1; 0 means none
+	badByte      int64 // offset of the unreadable byte plus 1; 0: all bytes are readable
 	readFailures int   // reads of badByte that still fail; negative means all
 }
 

@@ -37,7 +37,7 @@ type change struct {
 	// address of rec; 0 if this change staged no new record (a delete of a published key)
 	at      arena.Addr
 	big     *value.Big // the trees of rec
-	old     record     // the published record; "" if there is none or after a flush
+	old     record     // the published record; "" if no record was published, or after a flush
 	oldAt   arena.Addr
 	deleted bool
 }

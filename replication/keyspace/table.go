@@ -294,7 +294,7 @@ func (s *shard) home(tag uint32) int {
 }
 
 // seek returns the first used slot whose key has at least the given hash, which must belong to this
-// shard. It returns len(slots) if there is none.
+// shard. It returns len(slots) if no slot has such a key.
 func (t *table) seek(s *shard, hash uint64) int {
 	tag := s.tagOf(hash)
 	i := s.home(tag)

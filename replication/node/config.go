@@ -29,7 +29,7 @@ type Config struct {
 	// later the saved role wins.
 	ReplicaOf      string
 	MasterUser     string // user name for the upstream, empty: the default user
-	MasterPassword string // password for the upstream, empty: none
+	MasterPassword string // password for the upstream; empty: no password is sent
 
 	TLS *tls.Config // for connections to the node; nil: plain TCP
 	// UpstreamTLS is for the link to the upstream; nil: plain TCP. Without a ServerName the

@@ -30,9 +30,9 @@ type follower struct {
 	n *Node
 
 	mu        sync.Mutex
-	link      *upstream.Link    // nil: none
+	link      *upstream.Link    // nil: no link is open
 	info      LinkInfo          // of link
-	payload   *upstream.Payload // the snapshot that is being received; nil: none
+	payload   *upstream.Payload // the snapshot that is being received, or nil
 	down      time.Time         // when the last connected link ended
 	now       LinkState
 	since     time.Time

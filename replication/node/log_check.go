@@ -88,9 +88,9 @@ func (n *Node) checkOffsets() error {
 	return nil
 }
 
-// startFromBackup begins the log at a snapshot that has none, or at 0 without a snapshot. Foreign
-// data get a new replication id here: under the old id a replica would request what follows an
-// offset at which its upstream had other bytes. Data of the directory's own history are merely
+// startFromBackup begins the log at a snapshot that came without a log, or at 0 without a snapshot.
+// Foreign data get a new replication id here: under the old id a replica would request what follows
+// an offset at which its upstream had other bytes. Data of the directory's own history are merely
 // older, and decideReplID handles them as lost bytes.
 func (n *Node) startFromBackup(b *startState) error {
 	b.logGone = true

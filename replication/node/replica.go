@@ -29,7 +29,7 @@ type replica struct {
 	form     form          // of the snapshot in a full resync
 	progress *progress.Replica
 
-	pin     atomic.Pointer[replog.Pin] // the log that a full resync still needs; nil: none
+	pin     atomic.Pointer[replog.Pin] // the log that a full resync still needs, or nil
 	dropped atomic.Bool                // the node has closed the connection
 }
 

@@ -19,7 +19,7 @@ type Status struct {
 	// what an operator must do about a directory that seems lost; empty: nothing
 	Advice     string
 	ID         string        // the replication id, 40 hex digits
-	PreviousID string        // the id before it, empty: none
+	PreviousID string        // the id before ID; empty: no earlier id
 	PreviousTo replog.Offset // the last offset up to which PreviousID is valid
 	Offset     replog.Offset // end of the replication log
 	LogStart   replog.Offset // a partial resync needs an offset at or after it
@@ -76,7 +76,7 @@ type ReplicaStatus struct {
 	Sent    replog.Offset // log bytes written to its socket or being written; never less than Acked
 	Acked   replog.Offset // the offset that the replica reported as applied
 	Lag     time.Duration // since its last acknowledgement; 0 before the first
-	Version string        // as announced; empty: it announced none
+	Version string        // as announced; empty: the replica announced no version
 }
 
 // LinkState is the state of the link to the upstream.

@@ -128,8 +128,8 @@ func (l *Log) removeOldGenerations() error {
 	return f.removeStale()
 }
 
-// writeSyncedMark records what is durable. A full disk is ignored: the previous mark, or none,
-// claims less.
+// writeSyncedMark records what is durable. A full disk is ignored, because the previous
+// mark, or a missing mark, claims less.
 func (l *Log) writeSyncedMark(m syncedMark) error {
 	if _, err := l.marker.WriteAt(m.marshal(), 0); err != nil && !disk.IsFull(err) {
 		return fmt.Errorf("write sync mark: %w", err)

@@ -26,12 +26,12 @@ const (
 	newResync   = "resync.new"   // the same for the data of a full resync from the upstream
 )
 
-// File describes a snapshot file. The zero File means that there is none.
+// File describes a snapshot file. The zero File means that no file exists.
 type File struct {
 	At   replog.Offset // the file holds everything up to it
 	Size int64         // bytes
 	Time time.Time     // when it was completed
-	ID   identity.ID   // replication id that a file found at the start names; empty: none
+	ID   identity.ID   // replication id that a file found at the start names, or empty
 
 	live int64 // bytes of memory that its data took; 0: not known
 }
@@ -147,7 +147,7 @@ func (s *Store) load(at replog.Offset, keys *keyspace.Keyspace) (file File, err 
 	}
 	id, err := identity.ParseID(aux.ReplID)
 	if err != nil {
-		id = "" // a malformed id counts as none
+		id = "" // a malformed id counts as a missing id
 	}
 	return File{At: at, Size: size, live: keys.Memory().Live, Time: made, ID: id}, nil
 }

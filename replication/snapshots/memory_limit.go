@@ -32,7 +32,7 @@ type memoryLimit struct {
 
 	mu      sync.Mutex
 	ended   bool
-	release func() // ends the write stall; nil: there is none
+	release func() // ends the write stall; nil: no write stall
 }
 
 // newMemoryLimit is called at the snapshot's point, between two units.

@@ -18,7 +18,7 @@ const (
 type Pressure struct {
 	// log since the newest snapshot: a restart replays it, and only another snapshot lets it go
 	Logged    int64
-	Last      int64 // size of the newest snapshot; 0: there is none
+	Last      int64 // size of the newest snapshot; 0: no snapshot
 	Next      int64 // expected size of the next one
 	Known     bool  // Next is derived from the newest one's size, else it is a guess from the data
 	Lacked    int64 // room in which an attempt with no more data than now failed; 0: none did

@@ -78,7 +78,7 @@ type Store struct {
 	newest File
 	// why newest cannot be read; the log from its offset stays until another file replaces it
 	unreadable error
-	current    *writer // the file being written; nil: none
+	current    *writer // the file being written, or nil
 	pending    *job    // requested or running
 	next       *job    // requested after pending had fixed its point
 	running    bool
@@ -89,7 +89,7 @@ type Store struct {
 
 	written  atomic.Int64
 	tooSmall atomic.Pointer[string]      // why the volume cannot hold another snapshot; nil: it can
-	limit    atomic.Pointer[memoryLimit] // of the snapshot being written; nil: none
+	limit    atomic.Pointer[memoryLimit] // of the snapshot being written, or nil
 }
 
 // shortage describes an attempt that found no room: that many bytes of room were not enough
@@ -282,7 +282,7 @@ func (s *Store) SetTooSmall(why string) {
 // Status describes the newest snapshot file and the one being written.
 type Status struct {
 	Offset  replog.Offset // the newest file holds everything up to it
-	Size    int64         // bytes of the newest file; 0: there is none
+	Size    int64         // bytes of the newest file; 0: no file
 	Time    time.Time     // when the newest file was completed
 	Running bool          // a snapshot is being written
 	Written int64         // snapshots completed since the start

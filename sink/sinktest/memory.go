@@ -140,7 +140,7 @@ func (m *Memory) Execute(command []byte) error {
 	return nil
 }
 
-// Progress returns the stored position of a pipeline. Its Phase is Empty if there is none.
+// Progress returns the stored position of a pipeline. Its Phase is Empty if no position is stored.
 func (m *Memory) Progress(pipeline string) (sink.Progress, error) {
 	fields, ok := m.Keys.HashFields(sink.PositionKey(pipeline))
 	if !ok {

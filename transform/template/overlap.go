@@ -167,7 +167,7 @@ func (t *Template) Determines() (columns []int, left, right int) {
 }
 
 // ambiguous returns the columns of two adjacent parts where the end of the first cannot be found
-// in the text; -1 and -1 if there are none.
+// in the text; -1 and -1 if every end can be found.
 func (t *Template) ambiguous() (left, right int) {
 	last := -1
 	for i := range t.segments {

@@ -60,7 +60,7 @@ type Arena struct {
 
 	used, live, mapped int64 // bytes: of all blocks, of records in use, of all chunks
 
-	victim       uint32 // the chunk being compacted; 0 if there is none
+	victim       uint32 // the chunk being compacted; 0: no chunk is
 	victimOffset int
 	retiring     []uint32 // empty chunks that the next Advance retires
 

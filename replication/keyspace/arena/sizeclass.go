@@ -7,7 +7,7 @@ import (
 
 // sizeClass holds the blocks of one size in an arena with size classes.
 type sizeClass struct {
-	active uint32      // the chunk that new blocks are cut from; 0 if there is none
+	active uint32      // the chunk that new blocks are cut from; 0: no chunk
 	free   []freeBlock // the free list
 }
 

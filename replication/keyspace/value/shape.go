@@ -98,8 +98,8 @@ func hashNames(pairs [][]byte) uint64 {
 	return h
 }
 
-// lookup returns the shape whose names are the fields of pairs; nil if there is none. A field that
-// occurs twice in pairs never matches.
+// lookup returns the shape whose names are the fields of pairs; nil if no such shape exists. A
+// field that occurs twice in pairs never matches.
 func (s *Shapes) lookup(pairs [][]byte) *Shape {
 	if s == nil {
 		return nil
@@ -114,8 +114,8 @@ func (s *Shapes) lookup(pairs [][]byte) *Shape {
 	return nil
 }
 
-// lookupOrAdd returns the shape of pairs, whose fields must all be different. If there is none, it
-// adds one when these fields were seen before, and else returns nil.
+// lookupOrAdd returns the shape of pairs, whose fields must all be different. If no such shape
+// exists, it adds one when these fields were seen before, and else returns nil.
 func (s *Shapes) lookupOrAdd(pairs [][]byte) *Shape {
 	if found := s.lookup(pairs); found != nil || s == nil || len(pairs) == 0 {
 		return found
