@@ -15,7 +15,7 @@ func (n tableName) String() string { return n.database + "." + n.table }
 
 func nameOf(n ddl.TableName) tableName { return tableName{n.Database, n.Table} }
 
-// catalog is a tableSet as package ddl sees it: the definitions of the tables that the mapping
+// catalog adapts a tableSet to ddl.Catalog: the definitions of the tables that the mapping
 // matches, mapped or not.
 type catalog struct{ set *tableSet }
 

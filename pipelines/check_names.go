@@ -11,14 +11,14 @@ import (
 // have. Such a name is most likely misspelled, and an exclusion by it would have no effect. A
 // missing column is a StopError. A missing table is not, since the table may be created soon.
 //
-// It also records the tables that wildcards pass over by name.
+// It also records the tables that wildcards skip because of their names.
 func (l *loop) checkNames(ctx context.Context) error {
 	tables, err := l.schemas.AllTables(ctx)
 	if err != nil {
 		return err
 	}
 	for _, t := range tables {
-		l.tables.recordPassedOver(&l.config.Mapping, tableName{t.Database, t.Name})
+		l.tables.recordSkipped(&l.config.Mapping, tableName{t.Database, t.Name})
 	}
 	missing, columns := l.config.Mapping.UnknownNames(tables)
 	var faults []error

@@ -59,10 +59,10 @@ func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]
 				"rows read, estimate, keys without a row, keys checked, and reason",
 			"ROWFALL CONFIRM job -- let a job remove more than half of a table's keys",
 			"ROWFALL CANCEL job -- end a job",
-			"ROWFALL POSITION [pipeline] -- where the data of this node stands",
+			"ROWFALL POSITION [pipeline] -- the position of this node's data",
 			"ROWFALL WAIT gtid timeout-ms [table] -- wait until this node holds a GTID set: " +
-				"1, or 0 when the time is over",
-			"ROWFALL STATUS -- the pipelines of this node and how they fare, as text",
+				"1, or 0 on timeout",
+			"ROWFALL STATUS -- the state of each pipeline of this node, as text",
 		}
 		dst = resp.AppendArray(dst, len(help))
 		for _, line := range help {

@@ -15,7 +15,7 @@
 //     definitions that they are applied to
 //   - schemas.go: comparison of the data's schemas with the server's
 //   - former.go: keys that a table's former definitions wrote, and their removal
-//   - check_names.go, foreign_keys.go, passed_over.go: checks of the mapping against the server
+//   - check_names.go, foreign_keys.go, skipped.go: checks of the mapping against the server
 //   - tables.go, mapping_state.go: the tables of a run, and their state in the sink; the forms of
 //     that state are in tablestate
 //   - rebuild.go, rebuild_all.go: what starts the jobs that read tables beside the stream, and what

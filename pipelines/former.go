@@ -24,7 +24,7 @@ func (s *tableSet) keepFormer(t *mappedTable, next *transform.Plan) {
 	if t.Plan == nil || next != nil && hasSameLocations(t.Plan, next) {
 		return
 	}
-	s.formersDue = true
+	s.removeFormerDue = true
 	if slices.ContainsFunc(s.formerPlans(t), func(p *transform.Plan) bool {
 		return hasSameLocations(t.Plan, p)
 	}) {
@@ -86,10 +86,10 @@ func (l *loop) removeFormer(ctx context.Context, t *mappedTable) error {
 
 // removeAllFormer removes the old keys of the tables whose rows have been written to the new keys.
 func (l *loop) removeAllFormer(ctx context.Context) error {
-	if !l.tables.formersDue {
+	if !l.tables.removeFormerDue {
 		return nil
 	}
-	l.tables.formersDue = false
+	l.tables.removeFormerDue = false
 	for _, name := range l.tables.names() {
 		t := l.tables.all[name]
 		if len(t.former) == 0 || !t.Job.Done || t.Fault != nil {

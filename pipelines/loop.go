@@ -33,7 +33,9 @@ const (
 	freeInterval = 10 * time.Second
 )
 
-// loop is one run of a pipeline. One goroutine owns all of it.
+// loop is one run of a pipeline. One goroutine owns all of it. It has many fields because it joins
+// the parts of a run: each part has a type of its own, and the loop holds them, the transaction that
+// is being read, and the unit that is being filled.
 type loop struct {
 	config    *file.Config
 	stats     *stats
@@ -75,8 +77,8 @@ type loop struct {
 	openRows int // rows in unit
 	// spans are the parts of unit that belong to the transaction, in their order.
 	spans []span
-	// touched are the tables with rows in the transaction.
-	touched []*mappedTable
+	// changedTables are the tables with rows in the transaction.
+	changedTables []*mappedTable
 
 	// committed marks the end of the committed transactions in unit. committedSince is when the
 	// first of them committed; zero if unit has no committed transaction.
@@ -211,7 +213,7 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 		l.recordSize(c)
 		l.rows++
 		if t.openRows++; t.openRows == 1 {
-			l.touched = append(l.touched, t)
+			l.changedTables = append(l.changedTables, t)
 		}
 		if l.rows <= l.skip {
 			continue
@@ -235,8 +237,8 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	return nil
 }
 
-// skipChanges handles rows of a table whose changes are not applied. The stream had looked the
-// table up for this statement before the table went into quarantine, say.
+// skipChanges handles rows of a table whose changes are not applied. For example, the stream had
+// looked the table up for this statement before the table went into quarantine.
 func (l *loop) skipChanges(schema *binlog.Table) error {
 	if t := l.tables.all[schema.FullName()]; t != nil && t.isFollowed() {
 		return stop("rows of %s came with a schema that is not the table's any more, after %s; "+
@@ -321,7 +323,7 @@ func (l *loop) advancePosition(at int64) {
 // commit ends a transaction.
 func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	if l.rows < l.skip {
-		return stop("the data holds %d rows of the transaction after %s, but it has only %d: "+
+		return stop("the data hold %d rows of the transaction after %s, but it has only %d: "+
 			"the binlog is not the one that the data was built from; "+
 			"build the data again with --from snapshot", l.skip, l.progress.Position, l.rows)
 	}

@@ -64,7 +64,7 @@ func TestPipeline(t *testing.T) {
 			part{"LargeRows", testLargeRows},
 			part{"ManyDirtyKeys", testManyDirtyKeys},
 			part{"Unmapped", testUnmapped},
-			part{"PassedOver", testPassedOver},
+			part{"Skipped", testSkipped},
 			part{"DottedDatabase", testDottedDatabase},
 			part{"OlderState", testOlderState},
 			part{"EveryFault", testEveryFault},

@@ -104,10 +104,10 @@ func (l *loop) addSpan(t *mappedTable, before mark) {
 // endSpans forgets the transaction, which has been committed.
 func (l *loop) endSpans() {
 	l.spans = l.spans[:0]
-	for _, t := range l.touched {
+	for _, t := range l.changedTables {
 		t.openRows = 0
 	}
-	l.touched = l.touched[:0]
+	l.changedTables = l.changedTables[:0]
 }
 
 // shiftSpans moves the spans after the first n bytes of the unit were applied.

@@ -57,7 +57,7 @@ func (l *loop) AdoptSchema(ctx context.Context, table *jobs.Table, d *ddl.Schema
 		return l.adoptNoTable(ctx, t)
 	}
 	if d.NotFollowed != "" {
-		// A MERGE table, say, which shows the rows of other tables.
+		// For example a MERGE table, which shows the rows of other tables.
 		if err := l.scheduleSchemaCheck(ctx); err != nil {
 			return err
 		}
@@ -217,7 +217,7 @@ func (l *loop) SaveJob(table *jobs.Table) error {
 	if t == nil || &t.Table != table {
 		return nil
 	}
-	l.tables.formersDue = l.tables.formersDue || t.Job.Done
+	l.tables.removeFormerDue = l.tables.removeFormerDue || t.Job.Done
 	if t.Job.Done || t.Job.Sweep != nil && t.Job.Sweep.Waiting {
 		t.mismatched = nil
 		l.tablesChanged()

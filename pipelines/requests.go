@@ -45,7 +45,7 @@ func (p *Pipeline) submit(
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-deadline.C:
-		return fmt.Errorf("the loop has not answered within %v", requestTimeout)
+		return fmt.Errorf("the pipeline did not execute the request within %v", requestTimeout)
 	}
 	select {
 	case err := <-r.result:
@@ -53,7 +53,7 @@ func (p *Pipeline) submit(
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-deadline.C:
-		return fmt.Errorf("the loop has not answered within %v; the request may still be executed",
+		return fmt.Errorf("the pipeline did not execute the request within %v; it may still do so",
 			requestTimeout)
 	}
 }

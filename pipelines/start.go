@@ -39,8 +39,7 @@ func (l *loop) decideStart(ctx context.Context, state sink.State, stored progres
 		return l.startAt(ctx, fromSnapshot, true)
 	// Does the sink hold keys, but no position of this pipeline?
 	case state.Foreign:
-		return stop("%s: the node holds keys, but none of them says where pipeline %s stands, "+
-			"so they are not this pipeline's to change; "+
+		return stop("%s: the node holds keys, but no position of pipeline %s: another program wrote them; "+
 			"empty its directory, or replace all of it with --from snapshot --replace",
 			l.config.Path, l.config.Name)
 	// Is the sink empty?
@@ -108,13 +107,13 @@ func (l *loop) checkServer() error {
 		return nil
 	}
 	if p.Position.GTID.IsZero() || !server.HasGTIDs {
-		return stop("the data is at %s of server %s, but this is server %s "+
+		return stop("the data are at %s of server %s, but this is server %s "+
 			"and without GTIDs the two binlogs cannot be compared; "+
 			"connect to the old server, or build the data again with --from snapshot",
 			p.Position, p.Server, server.UUID)
 	}
 	if p.Partial > 0 {
-		return stop("the data stands within a large transaction of server %s, after %s, "+
+		return stop("the data end within a large transaction of server %s, after %s, "+
 			"and this is server %s: whether it has that transaction is not known; "+
 			"connect to the old server until the transaction is complete, "+
 			"or build the data again with --from snapshot", p.Server, p.Position, server.UUID)

@@ -77,7 +77,7 @@ func testRewind(t *testing.T, d *database) {
 	start(t, c, m, "now")
 	m.waitAt(t, d.end())
 	if got := m.rows("t"); got["8"] != "" {
-		t.Errorf("rows that were passed over are there: %v", got)
+		t.Errorf("rows that --from skipped are there: %v", got)
 	}
 	d.exec("ALTER TABLE t COMMENT 'x'", "UPDATE t SET v = 80 WHERE id = 8")
 	m.waitAt(t, d.end())

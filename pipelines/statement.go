@@ -44,7 +44,7 @@ func (l *loop) applyStatement(
 	if s.Temporary {
 		return false, nil
 	}
-	l.trackPassedOver(s)
+	l.trackSkipped(s)
 	if err := l.trackViews(s, ev.SQL); err != nil {
 		return false, err
 	}
@@ -78,8 +78,8 @@ func (l *loop) applyStatement(
 	return true, l.checkForeignKeys(ctx, effects)
 }
 
-// effectsOf returns what a statement does to the tables of the mapping. unclear are the tables that
-// it names and of which it cannot be told, for the reason why.
+// effectsOf returns what a statement does to the tables of the mapping. unclear lists the tables
+// that the statement names and whose effect is unknown; why is the reason.
 func (l *loop) effectsOf(
 	s *ddl.Statement, ev *binlog.Event,
 ) (effects []ddl.Effect, unclear []tableName, why string, err error) {
@@ -103,7 +103,8 @@ func (l *loop) effectsOf(
 			effects = append(effects, e)
 		}
 	}
-	// A table whose definition is being read has no effect: what was read may be out of date.
+	// Apply returns no effect for a table without a known definition. The table's job must read the
+	// definition again.
 	for _, n := range s.Tables {
 		t := l.tables.all[n.String()]
 		hasEffect := slices.ContainsFunc(effects, func(e ddl.Effect) bool { return e.Table == n })
@@ -111,12 +112,12 @@ func (l *loop) effectsOf(
 			unclear = append(unclear, nameOf(n))
 		}
 	}
-	return dropReplaced(effects), unclear, why, nil
+	return withoutReplaced(effects), unclear, why, nil
 }
 
-// dropReplaced removes the effects that a table is gone if another table gets its name by RENAME in
-// the same statement, as online schema changes do: the old keys serve until the new rows are read.
-func dropReplaced(effects []ddl.Effect) []ddl.Effect {
+// withoutReplaced removes the TableGone effects of tables whose name another table gets in the same
+// RENAME, as in online schema changes: the old keys serve until the new rows are read.
+func withoutReplaced(effects []ddl.Effect) []ddl.Effect {
 	return slices.DeleteFunc(effects, func(e ddl.Effect) bool {
 		return e.Class == ddl.TableGone && slices.ContainsFunc(effects, func(o ddl.Effect) bool {
 			return o.Class == ddl.TableNew && o.Table == e.Table && o.From != (ddl.TableName{})
@@ -168,7 +169,7 @@ func (l *loop) applyEffect(ctx context.Context, e *ddl.Effect, sql string) error
 	t := l.tables.all[n.String()]
 	e.Schema = withEngine(e.Schema, t)
 	if e.Schema != nil && e.Schema.NotFollowed != "" {
-		// A MERGE table, say, which shows the rows of other tables.
+		// For example a MERGE table, which shows the rows of other tables.
 		if err := l.scheduleSchemaCheck(ctx); err != nil {
 			return err
 		}
@@ -186,7 +187,7 @@ func (l *loop) applyEffect(ctx context.Context, e *ddl.Effect, sql string) error
 		}
 		return l.rowsRemoved(ctx, t, e.Reason)
 	}
-	if t == nil { // it was not mapped for want of a key, say
+	if t == nil { // for example, it was not mapped because it had no key
 		return l.adoptUnmapped(n, e.Schema, e.Reason)
 	}
 	return l.altered(ctx, t, e)
@@ -236,7 +237,7 @@ func (l *loop) tableGone(ctx context.Context, n tableName, t *mappedTable, reaso
 	return nil
 }
 
-// rowsRemoved handles a TRUNCATE. Whatever a job has read is gone, and the table is empty.
+// rowsRemoved handles a TRUNCATE. What a job has read is discarded, and the table is empty.
 func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) error {
 	rule, err := l.ruleOf(t)
 	if err != nil {

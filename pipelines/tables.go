@@ -56,9 +56,9 @@ type tableSet struct {
 	// is stored with the data. definitions are those of such tables, where they are known.
 	unmapped    map[string]string
 	definitions map[string]*ddl.Schema
-	// passedOver holds the tables that wildcards pass over by name, with the reasons. It is not
+	// skippedByName holds the tables that wildcards skip because of their names, with the reasons. It is not
 	// stored: every start finds these tables again.
-	passedOver map[tableName]string
+	skippedByName map[tableName]string
 	// databases are the default character sets of databases.
 	databases map[string]ddl.Charset
 	// unknown holds tables that have rows in the binlog and match the mapping, although no
@@ -66,8 +66,8 @@ type tableSet struct {
 	// The loop handles both after the transaction.
 	unknown    map[tableName]bool
 	mismatched map[*mappedTable]error
-	// formersDue is set when a table may have former definitions whose keys can be removed.
-	formersDue bool
+	// removeFormerDue is set when a table may have former definitions whose keys can be removed.
+	removeFormerDue bool
 }
 
 func newTableSet(m *transform.Mapping) *tableSet {
@@ -77,7 +77,7 @@ func newTableSet(m *transform.Mapping) *tableSet {
 		byTable:     make(map[*binlog.Table]*mappedTable),
 		unmapped:    make(map[string]string),
 		definitions: make(map[string]*ddl.Schema),
-		passedOver:  make(map[tableName]string),
+		skippedByName:  make(map[tableName]string),
 		databases:   make(map[string]ddl.Charset),
 		unknown:     make(map[tableName]bool),
 		mismatched:  make(map[*mappedTable]error),
@@ -249,7 +249,7 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 	if err != nil {
 		return err
 	}
-	s.formersDue = s.formersDue || len(former) > 0
+	s.removeFormerDue = s.removeFormerDue || len(former) > 0
 	d, err := readDefinition(pieces, full)
 	if err != nil {
 		return err

@@ -6,33 +6,33 @@
 //
 //   - table.go: Table, a mapped table with its Job; what the loop calls while it changes a table
 //   - host.go, source.go: what the package needs: the loop, and a reader of the source's rows
-//   - engine.go: Engine: which table's turn it is, the workers, and when answers are applied
-//   - task.go: task, one question to the server, and the positions that make its answer safe
+//   - engine.go: Engine: which table is scheduled next, the workers, and when results are applied
+//   - task.go: task, one query, and the positions that make its result safe
 //   - schema_task.go, chunk.go, sweep.go: the three kinds of task, in the order in which a job
 //     needs them: for the table's columns, its rows, and the keys that no row writes
 //   - dirty_keys.go: the rows that the stream changes while a chunk is read
 //   - rate_limiter.go: rows_per_second
-//   - remove.go: RemoveRows, which removes all of a table's keys without any question
+//   - remove.go: RemoveRows, which removes all of a table's keys without a query
 //
 // # Who calls what
 //
 // The goroutine of the loop owns the engine, the tables and the host. It calls Engine.Add when a
 // table has a job, Table.MarkDirty for every change of the table, Table.Interrupt or Table.Restart
 // when a statement changes the table, and Engine.Step between transactions. Step requests tasks and
-// applies answers. A worker only runs tasks: it calls the RowReader, which calls the task as
+// applies results. A worker only runs tasks: it calls the RowReader, which calls the task as
 // Collector, with a clone of the table's plan. A task is handed over through channels, so the loop
 // and the worker never use one field at a time; what markDirty needs meanwhile is the loop's.
 //
 // # The bracket
 //
-// A task is requested at the stream's position F. The server answers with rows as of a moment after
+// A task is requested at the stream's position F. The server returns rows as of a moment after
 // F and before H, the fence, which is read after the SELECT. From the request on, the loop marks
-// what the stream changes as dirty. When the stream has passed H, everything in the answer that is
+// what the stream changes as dirty. When the stream has passed H, everything in the result that is
 // not dirty is as the stream's data are, and is written. So the stream never waits for a SELECT,
 // and nothing old overwrites anything new.
 //
 // Three rules follow. A change that logs no rows interrupts the task (Table.Interrupt). While a
-// table is in quarantine its changes are not marked dirty, so its job does not run. And an answer
+// table is in quarantine its changes are not marked dirty, so its job does not run. And a result
 // that fails or is discarded is requested again from where the written data end.
 //
 // # What is stored

@@ -47,7 +47,7 @@ type Engine struct {
 	waiting  []*Table // tables with a job and without a task
 	requests chan task
 	results  chan task
-	pending  []task // answered; they wait for the stream to pass their fence
+	pending  []task // their results have arrived; they wait for the stream to pass their fence
 	active   int    // tasks in flight or pending
 	repeated int    // tasks that were repeated
 	limiter  rateLimiter
@@ -149,7 +149,7 @@ func (e *Engine) Close() {
 	e.cancel = nil
 }
 
-// start starts the workers. They wake the loop after each answer.
+// start starts the workers. They wake the loop after each result.
 func (e *Engine) start(ctx context.Context) {
 	ctx, e.cancel = context.WithCancel(ctx)
 	for range e.config.Parallel {
@@ -176,7 +176,7 @@ func (e *Engine) work(ctx context.Context) {
 	}
 }
 
-// Step is called between transactions. It receives answers, applies those whose fence the stream
+// Step is called between transactions. It receives results, applies those whose fence the stream
 // has passed, and requests further ones.
 func (e *Engine) Step(ctx context.Context) error {
 	if e.IsIdle() {
@@ -206,7 +206,7 @@ func (e *Engine) Step(ctx context.Context) error {
 	return nil
 }
 
-// receive moves the answers that have arrived to pending.
+// receive moves the tasks whose results have arrived to pending.
 func (e *Engine) receive() error {
 	for len(e.results) > 0 {
 		t := <-e.results
@@ -241,7 +241,7 @@ func isGone(err error) bool {
 		mysql.IsCode(err, mysql.CodeUnknownColumn) || mysql.IsCode(err, mysql.CodeTableDenied)
 }
 
-// applyPassed applies the answers whose fence the stream has passed.
+// applyPassed applies the results whose fence the stream has passed.
 func (e *Engine) applyPassed(ctx context.Context) error {
 	keep := e.pending[:0]
 	for _, t := range e.pending {
@@ -282,7 +282,7 @@ func (e *Engine) finish(t *Table) {
 	}
 }
 
-// forget ends a table's turns until Add.
+// forget removes t from the engine, until Add adds it again.
 func (e *Engine) forget(t *Table) {
 	t.queued = false
 	e.count(t)
@@ -315,7 +315,7 @@ func (e *Engine) request(ctx context.Context, now time.Time) (time.Duration, err
 			if err := e.host.Fault(t, err); err != nil {
 				return 0, err
 			}
-			continue // the table's next turn ends its job
+			continue // the next request of the table ends its job
 		}
 		if err != nil {
 			return 0, err

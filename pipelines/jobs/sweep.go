@@ -16,7 +16,7 @@ const (
 	// sweepLocations is the number of keys or members that one sweep looks up.
 	sweepLocations = 500
 	// sweepBytes is about the memory that the keys and members of one sweep may take: they are held
-	// until the answer is applied, and the question to the server contains parts of them.
+	// until the result is applied, and the query contains parts of them.
 	sweepBytes = 1 << 20
 	// sweepScans limits the scan commands for one sweep, so that the stream does not wait long
 	// where few keys are the output's.

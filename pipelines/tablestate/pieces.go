@@ -32,7 +32,7 @@ const (
 	// FaultPrefix begins the pieces that hold the Fault of a table in quarantine as JSON.
 	FaultPrefix = "fault:"
 	// FormerPrefix begins the pieces that hold a table's former definitions as JSON, as long as the
-	// data may have keys that only they explain.
+	// data may have keys that match only these definitions.
 	FormerPrefix = "former:"
 	// DatabasesPiece holds the default character sets of the databases as JSON.
 	DatabasesPiece = "databases"

@@ -21,7 +21,7 @@ func testUnmapped(t *testing.T, d *database) {
 }
 
 // A table that a wildcard passes over by its name is listed as unmapped.
-func testPassedOver(t *testing.T, d *database) {
+func testSkipped(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)",
 		"CREATE TABLE _t_new (id INT PRIMARY KEY, v INT)", "CREATE TABLE no_key (v INT)")
 	m := newMemory()

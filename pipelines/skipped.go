@@ -9,12 +9,12 @@ import (
 	"rowfall/transform"
 )
 
-// recordPassedOver records a table if wildcards pass it over by its name, such as a helper table
+// recordSkipped records a table if wildcards skip it because of its name, such as a helper table
 // of an online schema change, and reports whether they do.
-func (s *tableSet) recordPassedOver(m *transform.Mapping, n tableName) bool {
+func (s *tableSet) recordSkipped(m *transform.Mapping, n tableName) bool {
 	reason := m.SkipReason(n.database, n.table)
 	if reason != "" {
-		s.passedOver[n] = reason
+		s.skippedByName[n] = reason
 	}
 	return reason != ""
 }
@@ -22,7 +22,7 @@ func (s *tableSet) recordPassedOver(m *transform.Mapping, n tableName) bool {
 // unmappedTables returns the tables that match the mapping but are not mapped, with the reasons.
 func (s *tableSet) unmappedTables() map[string]string {
 	all := maps.Clone(s.unmapped)
-	for n, reason := range s.passedOver {
+	for n, reason := range s.skippedByName {
 		all[n.String()] = reason
 	}
 	return all
@@ -42,45 +42,45 @@ func (s *tableSet) exact(pattern string) *mappedTable {
 	return nil
 }
 
-// trackPassedOver updates the tables that are passed over after a statement that created, renamed
+// trackSkipped updates the tables that wildcards skip, after a statement that created, renamed
 // or dropped some.
-func (l *loop) trackPassedOver(s *ddl.Statement) {
-	before := maps.Clone(l.tables.passedOver)
+func (l *loop) trackSkipped(s *ddl.Statement) {
+	before := maps.Clone(l.tables.skippedByName)
 	defer func() {
-		if !maps.Equal(before, l.tables.passedOver) {
+		if !maps.Equal(before, l.tables.skippedByName) {
 			l.tablesChanged()
 		}
 	}()
 	switch s.Action {
 	case ddl.DropDatabase:
-		maps.DeleteFunc(l.tables.passedOver, func(n tableName, _ string) bool {
+		maps.DeleteFunc(l.tables.skippedByName, func(n tableName, _ string) bool {
 			return strings.EqualFold(n.database, s.Database)
 		})
 	case ddl.DropTable:
 		for _, n := range s.Tables {
-			delete(l.tables.passedOver, nameOf(n))
+			delete(l.tables.skippedByName, nameOf(n))
 		}
 	case ddl.CreateTable:
-		l.passOver(nameOf(s.Tables[0]))
+		l.recordNewSkipped(nameOf(s.Tables[0]))
 	case ddl.RenameTable:
 		for i := 0; i+1 < len(s.Tables); i += 2 {
-			delete(l.tables.passedOver, nameOf(s.Tables[i]))
-			l.passOver(nameOf(s.Tables[i+1]))
+			delete(l.tables.skippedByName, nameOf(s.Tables[i]))
+			l.recordNewSkipped(nameOf(s.Tables[i+1]))
 		}
 	case ddl.AlterTable:
 		for i := range s.Changes {
 			if s.Changes[i].Kind == ddl.RenameTo {
-				delete(l.tables.passedOver, nameOf(s.Tables[0]))
-				l.passOver(nameOf(s.Changes[i].Table))
+				delete(l.tables.skippedByName, nameOf(s.Tables[0]))
+				l.recordNewSkipped(nameOf(s.Changes[i].Table))
 			}
 		}
 	}
 }
 
-// passOver records a new table if wildcards pass it over by its name.
-func (l *loop) passOver(n tableName) {
-	if l.tables.recordPassedOver(&l.config.Mapping, n) {
-		l.log.Info().Stringer("table", n).Str("reason", l.tables.passedOver[n]).
+// recordNewSkipped records a new table if wildcards skip it because of its name.
+func (l *loop) recordNewSkipped(n tableName) {
+	if l.tables.recordSkipped(&l.config.Mapping, n) {
+		l.log.Info().Stringer("table", n).Str("reason", l.tables.skippedByName[n]).
 			Msg("new table is not mapped")
 	}
 }
