@@ -34,8 +34,8 @@ const (
 )
 
 // loop is one run of a pipeline. One goroutine owns all of it. It has many fields because it joins
-// the parts of a run: each part has a type of its own, and the loop holds them, the transaction that
-// is being read, and the unit that is being filled.
+// the parts of a run: each part has a type of its own. Besides them, the loop holds the transaction
+// that is being read and the unit that is being filled.
 type loop struct {
 	config    *file.Config
 	stats     *stats

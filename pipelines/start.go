@@ -39,7 +39,8 @@ func (l *loop) decideStart(ctx context.Context, state sink.State, stored progres
 		return l.startAt(ctx, fromSnapshot, true)
 	// Does the sink hold keys, but no position of this pipeline?
 	case state.Foreign:
-		return stop("%s: the node holds keys, but no position of pipeline %s: another program wrote them; "+
+		return stop("%s: the node holds keys, but no position of pipeline %s: "+
+			"another program wrote them; "+
 			"empty its directory, or replace all of it with --from snapshot --replace",
 			l.config.Path, l.config.Name)
 	// Is the sink empty?

@@ -56,8 +56,8 @@ type tableSet struct {
 	// is stored with the data. definitions are those of such tables, where they are known.
 	unmapped    map[string]string
 	definitions map[string]*ddl.Schema
-	// skippedByName holds the tables that wildcards skip because of their names, with the reasons. It is not
-	// stored: every start finds these tables again.
+	// skippedByName holds the tables that wildcards skip because of their names, with the reasons.
+	// It is not stored: every start finds these tables again.
 	skippedByName map[tableName]string
 	// databases are the default character sets of databases.
 	databases map[string]ddl.Charset
