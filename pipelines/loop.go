@@ -54,8 +54,10 @@ type loop struct {
 	jobsChanged bool
 	// jobsRecorded is when status last got the progress of jobs.
 	jobsRecorded time.Time
-	history      history
-	requests     chan request // what users ask of the loop
+	// jobsUnrecorded is set if the jobs have changed since jobsRecorded.
+	jobsUnrecorded bool
+	history        history
+	requests       chan request // what users ask of the loop
 
 	// from is the POSITION that replaces the data's own position; empty keeps that.
 	from string
@@ -218,7 +220,13 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 		if l.rows <= l.skip {
 			continue
 		}
-		if err := t.Plan.Append(&l.unit.Commands, c, mode); err != nil {
+		rowMode := mode
+		if must, err := t.MustReplace(c); err != nil {
+			return l.tableFault(t, before, err)
+		} else if must {
+			rowMode = transform.Replace
+		}
+		if err := t.Plan.Append(&l.unit.Commands, c, rowMode); err != nil {
 			return l.tableFault(t, before, err)
 		}
 		l.openRows++
@@ -384,6 +392,9 @@ func (l *loop) idle(ctx context.Context) error {
 		// Go would keep the memory for minutes, in case more such rows come.
 		debug.FreeOSMemory()
 		l.huge, l.freed = false, time.Now()
+	}
+	if l.jobsUnrecorded {
+		l.recordJobs()
 	}
 	if err := l.checkReset(ctx); err != nil {
 		return err

@@ -165,7 +165,7 @@ func (l *loop) startJobs(ctx context.Context) {
 // finishInitialLoad ends the phases in which all tables are read, once every table is complete.
 func (l *loop) finishInitialLoad(ctx context.Context) error {
 	isLoading := l.progress.Phase == sink.Snapshot || l.progress.Phase == sink.Rebuilding
-	if !isLoading || !l.jobs.IsIdle() {
+	if !isLoading || l.jobs.IsReadingTables() {
 		return nil
 	}
 	for _, t := range l.tables.all {
@@ -221,9 +221,8 @@ func (l *loop) SaveJob(table *jobs.Table) error {
 	if t.Job.Done || t.Job.Sweep != nil && t.Job.Sweep.Waiting {
 		t.mismatched = nil
 		l.tablesChanged()
-	} else if time.Since(l.jobsRecorded) >= jobsInterval {
-		l.jobsRecorded = time.Now()
-		l.stats.recordJobs(l.tables)
+	} else {
+		l.recordJobs()
 	}
 	return t.saveJob(&l.unit, l.config.Name)
 }

@@ -7,10 +7,13 @@ import (
 	"rowfall/sink"
 )
 
-// countJobs sets the number of the last job from the tables' jobs.
-func (l *loop) countJobs() {
-	for _, t := range l.tables.all {
+// countJobs sets the number of the last job from the jobs of tables.
+func (l *loop) countJobs(s *tableSet) {
+	for _, t := range s.all {
 		l.lastJob = max(l.lastJob, t.Job.ID)
+		if t.Keys != nil {
+			l.lastJob = max(l.lastJob, t.Keys.ID)
+		}
 	}
 }
 
@@ -27,15 +30,17 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 	if err := l.startAt(ctx, fromSnapshot, false); err != nil {
 		return err
 	}
-	for _, t := range old.all {
-		l.lastJob = max(l.lastJob, t.Job.ID)
-	}
+	l.countJobs(old)
 	for _, name := range l.tables.names() {
 		t := l.tables.all[name]
 		if o := old.all[name]; o != nil {
 			// The sweep of the job finds only keys that the present plan can write.
 			old.keepFormer(o, t.Plan)
 			t.former = o.former
+			if o.Keys != nil { // which the job below replaces
+				t.RestoreKeys(o.Keys)
+				t.CancelKeys()
+			}
 		}
 		t.Job = l.reconcileJob("--from snapshot")
 	}

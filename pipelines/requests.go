@@ -128,6 +128,9 @@ func (p *Pipeline) ConfirmJob(ctx context.Context, id int) error {
 		if err != nil {
 			return err
 		}
+		if t.hasKeysJob(id) {
+			return l.confirmKeys(t)
+		}
 		if t.Job.Sweep == nil || !t.Job.Sweep.Waiting {
 			return fmt.Errorf("job %d does not wait for a confirmation", id)
 		}
@@ -153,6 +156,9 @@ func (l *loop) cancelJob(id int) error {
 	if err != nil {
 		return err
 	}
+	if t.hasKeysJob(id) {
+		return l.cancelKeys(t)
+	}
 	if t.Job.NeedsSchema || t.Fault != nil {
 		return fmt.Errorf("job %d cannot be cancelled: "+
 			"changes of %s are not applied until it is done", id, t.FullName())
@@ -165,7 +171,8 @@ func (l *loop) cancelJob(id int) error {
 // tableOfJob returns the table with a job that is not done.
 func (l *loop) tableOfJob(id int) (*mappedTable, error) {
 	for _, name := range l.tables.names() {
-		if t := l.tables.all[name]; t.Job.ID == id && !t.Job.Done && !t.Job.Skipped {
+		t := l.tables.all[name]
+		if t.hasKeysJob(id) || t.Job.ID == id && !t.Job.Done && !t.Job.Skipped {
 			return t, nil
 		}
 	}
@@ -178,6 +185,9 @@ func (s *tableSet) jobList() []Job {
 	var list []Job
 	for _, name := range s.names() {
 		t := s.all[name]
+		if j := t.keysJob(); j != nil {
+			list = append(list, *j)
+		}
 		if t.Job.Done || t.Job.Skipped {
 			continue
 		}
@@ -195,17 +205,23 @@ func (s *tableSet) jobList() []Job {
 			j.State = "reading the definition"
 		case sweep == nil || !sweep.Reached:
 		default:
-			j.Stale, j.Checked = sweep.Stale, sweep.Checked
-			j.State = "sweeping"
-			if sweep.Remove {
-				j.State = "removing"
-			}
-			if sweep.Waiting {
-				j.State = "waiting for confirm"
-			}
+			j.describeSweep(sweep)
 		}
 		list = append(list, j)
 	}
 	slices.SortStableFunc(list, func(a, b Job) int { return a.ID - b.ID })
 	return list
+}
+
+// describeSweep sets what a sweep tells.
+func (j *Job) describeSweep(s *tablestate.Sweep) {
+	j.Stale, j.Checked = s.Stale, s.Checked
+	switch {
+	case s.Waiting:
+		j.State = "waiting for confirm"
+	case s.Remove:
+		j.State = "removing"
+	default:
+		j.State = "sweeping"
+	}
 }

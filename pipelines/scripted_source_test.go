@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -159,13 +160,28 @@ func (s scriptedRows) ReadRows(
 	return result, nil
 }
 
-// ReadMatching finds every row, and ReadSchema none: no script needs them.
+// ReadMatching finds rows by their ids.
 func (s scriptedRows) ReadMatching(
-	_ context.Context, _ query.MatchRequest, from binlog.Position, _ jobs.Collector,
+	_ context.Context, request query.MatchRequest, from binlog.Position, to jobs.Collector,
 ) (binlog.Position, error) {
+	to.Reset()
+	layout := binlog.NewTextLayout(request.Table)
+	for _, image := range s {
+		id, v := strconv.Itoa(int(image[0])), strconv.Itoa(int(image[1]))
+		matches := func(texts [][]byte) bool { return string(texts[0]) == id }
+		if !slices.ContainsFunc(request.Values, matches) {
+			continue
+		}
+		row := new(binlog.Row)
+		row.SetText(layout, [][]byte{[]byte(id), []byte(v)})
+		if err := to.Add(row); err != nil {
+			return from, err
+		}
+	}
 	return from, nil
 }
 
+// ReadSchema finds no table: no script needs it.
 func (s scriptedRows) ReadSchema(
 	context.Context, string, string,
 ) (*ddl.Schema, binlog.Position, error) {

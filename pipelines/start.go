@@ -86,7 +86,7 @@ func (l *loop) resume(state sink.State, stored progress) error {
 	if err = l.tables.checkConflicts(); err != nil {
 		return err
 	}
-	l.countJobs()
+	l.countJobs(l.tables)
 	l.skip = l.progress.Row
 	if l.progress.Phase == sink.Replaying {
 		l.head, err = tablestate.DecodePosition(state.Pieces[tablestate.HeadPiece])

@@ -388,7 +388,7 @@ func (l *loop) altered(ctx context.Context, t *mappedTable, e *ddl.Effect) error
 // redefine gives a table another definition and job. If the mapping does not fit it any more, the
 // table goes into quarantine.
 func (l *loop) redefine(t *mappedTable, d *ddl.Schema, job tablestate.Job) error {
-	schema := d.Table()
+	schema, before := d.Table(), t.Schema
 	if t.Schema != nil && t.Schema.Equal(schema) && t.Schema.NotFollowed == schema.NotFollowed {
 		schema = t.Schema // which the stream may have looked up
 	}
@@ -409,6 +409,9 @@ func (l *loop) redefine(t *mappedTable, d *ddl.Schema, job tablestate.Job) error
 		t.Fault, job = nil, l.reconcileJob("leaving quarantine")
 	}
 	t.Restart(job)
+	if t.Keys != nil && schema != before { // the keys may be those of other columns
+		t.Restart(l.reconcileJob("an ALTER while rows were read by their keys"))
+	}
 	return t.save(&l.unit, l.config.Name)
 }
 

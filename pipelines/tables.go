@@ -261,7 +261,7 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 		database, name, _ := strings.Cut(full, ".")
 		t := s.put(tableName{database, name})
 		t.Job, t.Fault, t.former = job, fault, former
-		return nil
+		return t.loadKeys(pieces)
 	}
 	m, err := s.add(d)
 	if (fault != nil || job.NeedsSchema) && (err != nil || m == nil) {
@@ -281,7 +281,7 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 	if d.Partial {
 		m.storedJSON = pieces[tablestate.SchemaPrefix+full]
 	}
-	return nil
+	return m.loadKeys(pieces)
 }
 
 // readDefinition returns the definition of a table that the pieces hold, nil if they hold none.
@@ -359,13 +359,18 @@ func (t *mappedTable) save(u *sink.Unit, pipeline string) error {
 	return t.saveJob(u, pipeline)
 }
 
-// saveJob puts the progress of a table's job into a unit.
+// saveJob puts the progress of a table's job into a unit, and what has changed of its Keys.
 func (t *mappedTable) saveJob(u *sink.Unit, pipeline string) error {
+	if err := t.saveKeys(u, pipeline); err != nil {
+		return err
+	}
 	return saveJSON(u, pipeline, tablestate.JobPrefix+t.FullName(), &t.Job)
 }
 
 // drop removes all state of a table.
 func (t *mappedTable) drop(u *sink.Unit, pipeline string) {
+	t.CancelKeys()
+	_ = t.saveKeys(u, pipeline) // which cannot fail without Keys
 	for _, prefix := range [...]string{
 		tablestate.SchemaPrefix, tablestate.DefinitionPrefix, tablestate.JobPrefix,
 		tablestate.FaultPrefix, tablestate.FormerPrefix,

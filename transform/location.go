@@ -2,6 +2,7 @@ package transform
 
 import (
 	"bytes"
+	"slices"
 
 	"rowfall/binlog"
 	"rowfall/transform/template"
@@ -62,6 +63,16 @@ func (p *Plan) LocationColumns() [][]int {
 		}
 	}
 	return all
+}
+
+// IsLocatedBy reports whether the locations of an output follow from the values of some columns.
+func (p *Plan) IsLocatedBy(output int, columns []int) bool {
+	for _, k := range p.outputs[output].locationColumns {
+		if !slices.Contains(columns, k) {
+			return false
+		}
+	}
+	return true
 }
 
 // Values returns the columns of a row that a location determines, with their texts: they contain a

@@ -209,7 +209,7 @@ func TestRowsPerSecond(t *testing.T) {
 				rows, chunks = rows+n, chunks+1
 				e.limiter.release(c.reserved - n)
 				c.table.nextRows = 100
-				e.finish(c.table)
+				e.finish(&c.taskBase)
 				continue
 			}
 			now = now.Add(wait)

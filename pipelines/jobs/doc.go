@@ -10,6 +10,7 @@
 //   - task.go: task, one query, and the positions that make its result safe
 //   - schema_task.go, chunk.go, sweep.go: the three kinds of task, in the order in which a job
 //     needs them: for the table's columns, its rows, and the keys that no row writes
+//   - keys.go, key_batch.go: AddKeys, and the task of a job that reads some rows by their keys
 //   - dirty_keys.go: the rows that the stream changes while a chunk is read
 //   - rate_limiter.go: rows_per_second
 //   - remove.go: RemoveRows, which removes all of a table's keys without a query
@@ -43,10 +44,26 @@
 // nothing: a chunk writes only what differs (or writes rows in full), and a sweep counts an output
 // only at its end.
 //
+// # Keys jobs
+//
+// Besides its Job, a table may have a keys job: a set of keys whose rows are read again, because
+// they changed without a change in the stream, or because a user asks for it. The set is stored in
+// blocks, which are removed in the unit that writes what follows from them. If the set becomes too
+// large, or the table's columns change, a job that reads every row takes its place.
+//
+// The table stays complete meanwhile, so the stream writes deltas. A delta relies on the row that
+// the sink holds, so a row whose key is in the set is written in mode Replace (Table.MustReplace).
+// That also makes it right to discard what was read of a dirty row.
+//
+// Some outputs write a row to a place that its key does not tell, such as a set of the rows of a
+// country. What rows have left there before is found by a sweep of these outputs after the last key,
+// and until then every row of the table is written in mode Replace.
+//
 // # Memory
 //
 // Tasks in flight are at most Config.Parallel. A chunk holds about twice its share of
 // Config.ChunkBytes, or one row. Its dirty keys take Config.DirtyKeyBytes; if they would take more,
 // only the chunk's own keys are kept. A sweep holds a bounded number of keys and members of bounded
-// size together, or one scan of them, and marks only these dirty.
+// size together, or one scan of them, and marks only these dirty. A keys job holds one block, and 8
+// bytes for each key of a set unless there are too many.
 package jobs

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,12 +53,16 @@ type Engine struct {
 	repeated int    // tasks that were repeated
 	limiter  rateLimiter
 	logged   time.Time
+	// tracked counts the keys that tables remember, see keySet.
+	tracked int
+	// tableTasks are the tasks in flight or pending that are not of keys jobs.
+	tableTasks int
 
 	// rows counts the rows of applied tasks. remaining estimates how many are left to read.
 	rows, remaining int64
 
-	// sweepLocations is the constant of this name; tests change it.
-	sweepLocations int
+	// These are the constants of these names; tests change them.
+	sweepLocations, blockKeys, maxSetKeys int
 
 	cancel    context.CancelFunc // nil: no workers
 	done      sync.WaitGroup
@@ -78,7 +83,7 @@ func New(host Host, source RowSource, c Config, log zerolog.Logger) *Engine {
 		limiter: rateLimiter{perSecond: c.RowsPerSecond},
 		logged:  time.Now(),
 
-		sweepLocations: sweepLocations,
+		sweepLocations: sweepLocations, blockKeys: blockKeys, maxSetKeys: maxSetKeys,
 	}
 }
 
@@ -88,12 +93,10 @@ func (e *Engine) Add(ctx context.Context, tables ...*Table) {
 	var added []*Table
 	var schemas []*binlog.Table
 	for _, t := range tables {
-		if t.queued || !t.hasJob() {
+		if !e.enqueue(t) {
 			continue
 		}
-		t.queued = true
-		e.waiting = append(e.waiting, t)
-		if t.Schema != nil {
+		if t.Schema != nil && t.hasJob() {
 			added, schemas = append(added, t), append(schemas, t.Schema)
 		}
 	}
@@ -113,6 +116,17 @@ func (e *Engine) Add(ctx context.Context, tables ...*Table) {
 	e.host.Report(e.rows, e.rows+e.remaining)
 }
 
+// enqueue makes a table wait for a turn. It returns false if the table waits already, or if there
+// is nothing to do.
+func (e *Engine) enqueue(t *Table) bool {
+	if t.queued || !t.hasWork() {
+		return false
+	}
+	t.queued = true
+	e.waiting = append(e.waiting, t)
+	return true
+}
+
 // count updates rows and remaining after a table's Job has changed.
 func (e *Engine) count(t *Table) {
 	remaining := int64(0)
@@ -124,7 +138,10 @@ func (e *Engine) count(t *Table) {
 	t.counted, t.remaining = t.Job.Rows, remaining
 }
 
-// hasJob reports whether there is something to do for a table now.
+// hasWork reports whether there is something to do for a table now.
+func (t *Table) hasWork() bool { return t.hasJob() || t.hasKeys() }
+
+// hasJob reports whether there is something to do for a table's Job now.
 func (t *Table) hasJob() bool {
 	if t.Fault != nil || t.Job.Done || t.Job.Skipped {
 		return false
@@ -135,6 +152,11 @@ func (t *Table) hasJob() bool {
 
 // IsIdle reports whether no job is running or waiting for a turn.
 func (e *Engine) IsIdle() bool { return len(e.waiting) == 0 && e.active == 0 }
+
+// IsReadingTables reports whether a job other than a keys job is running or waiting for a turn.
+func (e *Engine) IsReadingTables() bool {
+	return e.tableTasks > 0 || slices.ContainsFunc(e.waiting, (*Table).hasJob)
+}
 
 // Close ends the workers and waits for them. e may be nil.
 func (e *Engine) Close() {
@@ -214,19 +236,19 @@ func (e *Engine) receive() error {
 		e.limiter.release(b.reserved - b.rows)
 		switch {
 		case b.discarded:
-			e.finish(b.table)
+			e.finish(b)
 		case isGone(b.err):
 			b.table.rewind()
 			b.table.pause(time.Now())
 			e.log.Warn().Err(b.err).Str("table", b.table.FullName()).
 				Msg("a job waits and is retried: the table or a column is gone from the server, " +
 					"and the stream will reach the statement; or SELECT was revoked: grant it")
-			e.finish(b.table)
+			e.finish(b)
 		case b.err != nil:
 			if err := e.host.Fault(b.table, b.err); err != nil {
 				return err
 			}
-			e.finish(b.table)
+			e.finish(b)
 		default:
 			e.pending = append(e.pending, t)
 		}
@@ -248,11 +270,11 @@ func (e *Engine) applyPassed(ctx context.Context) error {
 		b := t.base()
 		switch {
 		case b.discarded:
-			e.finish(b.table)
+			e.finish(b)
 			continue
 		case t.retry(e):
 			e.repeated++
-			e.finish(b.table)
+			e.finish(b)
 			continue
 		// The stream's position, not the data's: the fence may lie after events that are no
 		// transaction, and only the stream's position includes them.
@@ -264,18 +286,22 @@ func (e *Engine) applyPassed(ctx context.Context) error {
 			return err
 		}
 		b.table.pauses = 0
-		e.finish(b.table)
+		e.finish(b)
 	}
 	clear(e.pending[len(keep):]) // so that applied tasks can be collected
 	e.pending = keep
 	return nil
 }
 
-// finish ends a table's task. The table waits for its next turn, unless its job is done.
-func (e *Engine) finish(t *Table) {
+// finish ends a table's task. The table waits for its next turn, unless its jobs are done.
+func (e *Engine) finish(b *taskBase) {
+	t := b.table
 	e.active--
+	if !b.ofKeys {
+		e.tableTasks--
+	}
 	t.task = nil
-	if t.hasJob() {
+	if t.hasWork() {
 		e.waiting = append(e.waiting, t)
 	} else {
 		e.forget(t)
@@ -302,7 +328,7 @@ func (e *Engine) request(ctx context.Context, now time.Time) (time.Duration, err
 			}
 			continue
 		}
-		if !t.hasJob() { // it was cancelled, or is in quarantine
+		if !t.hasWork() { // it was cancelled, or is in quarantine
 			e.waiting = e.waiting[1:]
 			e.forget(t)
 			continue
@@ -320,24 +346,34 @@ func (e *Engine) request(ctx context.Context, now time.Time) (time.Duration, err
 		if err != nil {
 			return 0, err
 		}
+		if next == nil { // the table has another job now, or none
+			turns++
+			continue
+		}
 		b := next.base()
 		b.table, b.from = t, e.host.Position().Clone()
 		e.limiter.acquire(now, b.reserved)
 		t.task = next
 		e.waiting = e.waiting[1:]
 		e.active++
+		if !b.ofKeys {
+			e.tableTasks++
+		}
 		e.requests <- next // never blocks: the channel has a slot for each worker
 	}
 	return soonest, nil
 }
 
-// nextTask returns the next step of a table's job.
+// nextTask returns the next step of a table's job, or of its keys job if the former is done. It
+// returns nil if the table has another job now.
 func (e *Engine) nextTask(ctx context.Context, t *Table) (task, error) {
 	switch {
+	case !t.hasJob():
+		return e.nextOfKeys(ctx, t)
 	case t.Job.NeedsSchema:
 		return &schemaTask{}, nil
 	case t.Job.Sweep != nil && t.Job.Sweep.Reached:
-		return e.nextSweep(ctx, t)
+		return e.nextSweep(ctx, t, false)
 	}
 	if err := query.CheckKey(t.Schema, Order(t.Schema, t.Plan)); err != nil {
 		return nil, &UnreadableError{err}

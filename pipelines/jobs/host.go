@@ -11,11 +11,12 @@ import (
 
 // Host is the loop beside which jobs run. Only Wake may be called from another goroutine than that
 // of Step. Each part is one direction: Stream is what comes before the jobs, Writer is where they
-// write, Tables is what the loop keeps of each table.
+// write, Tables is what the loop keeps of each table, KeyStore is for keys jobs.
 type Host interface {
 	Stream
 	Writer
 	Tables
+	KeyStore
 }
 
 // Stream is the stream of changes.
@@ -51,4 +52,19 @@ type Tables interface {
 	Fault(t *Table, err error) error
 	// Report records how many rows all jobs have read, and will have read in the end.
 	Report(rows, expected int64)
+}
+
+// KeyStore stores the keys of keys jobs.
+type KeyStore interface {
+	// NewJob returns the number of a new job.
+	NewJob() int
+	// SaveKeys puts a table's Keys into the unit, and removes blocks, as Table.TakeKeyChanges says.
+	SaveKeys(t *Table) error
+	// SetKeyBlock puts a block of the table's keys into the unit.
+	SetKeyBlock(t *Table, n int, block []byte)
+	// KeyBlock reads a block that the sink holds. It returns a *sink.CorruptStateError if the block
+	// is missing or damaged.
+	KeyBlock(ctx context.Context, t *Table, n int) ([]byte, error)
+	// Reconcile gives a table a job that reads every row, and ends its keys job.
+	Reconcile(t *Table, reason string) error
 }

@@ -106,6 +106,10 @@ func (w *world) change() {
 	case taken && (before == nil || keyOf(table, before) != keyOf(table, next)):
 		return
 	}
+	if w.hasUnlogged && w.rng.IntN(3) == 0 {
+		w.server.setUnlogged(table, before, next)
+		return
+	}
 	w.server.set(table, before, next)
 }
 
@@ -194,6 +198,10 @@ func testModel(t *testing.T, seed uint64, mapping, unfiltered string) {
 	w.hasOtherTypes = w.rng.IntN(2) == 0
 	for range 30 {
 		w.change()
+	}
+	w.hasUnlogged = !w.hasOtherTypes && w.rng.IntN(4) > 0
+	if w.rng.IntN(4) == 0 {
+		w.maxSetKeys = 1 + w.rng.IntN(20)
 	}
 	job := tablestate.Job{Compare: true, Sweep: &tablestate.Sweep{}}
 	isInitial := w.rng.IntN(3) == 0
@@ -328,6 +336,10 @@ func (w *world) proceed(changes bool) {
 			t.Job.Sweep = &tablestate.Sweep{Reached: true, Remove: true, Confirmed: true}
 			w.engine.Add(w.t.Context(), t)
 		}
+		if k := t.Keys; k != nil && k.Sweep != nil && k.Sweep.Waiting {
+			t.ConfirmKeys()
+			w.engine.Add(w.t.Context(), t)
+		}
 		if t.Fault != nil && w.rng.IntN(10) == 0 { // a user runs rowfall backfill
 			w.rebuild(t, true)
 		}
@@ -337,7 +349,7 @@ func (w *world) proceed(changes bool) {
 // isSettled reports whether there is nothing left to do.
 func (w *world) isSettled() bool {
 	for _, t := range w.tables {
-		if t.Fault != nil || !t.Job.Done {
+		if t.Fault != nil || !t.Job.Done || t.Keys != nil {
 			return false
 		}
 	}

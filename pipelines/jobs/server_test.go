@@ -20,6 +20,7 @@ const (
 	altered               // a statement that changes nothing but interrupts the table's job
 	mustRebuild           // a statement after which the table is read again
 	truncated
+	unlogged // a row changed, and the stream tells the row's key only
 )
 
 // event is a transaction of a server.
@@ -40,7 +41,7 @@ func (s *server) rows(table *binlog.Table, n int) map[string][][]byte {
 		case e.table != table:
 		case e.kind == truncated:
 			clear(rows)
-		case e.kind == rowChanged:
+		case e.kind == rowChanged || e.kind == unlogged:
 			if e.before != nil {
 				delete(rows, keyOf(table, e.before))
 			}
@@ -55,6 +56,11 @@ func (s *server) rows(table *binlog.Table, n int) map[string][][]byte {
 // set inserts, updates or deletes a row; after is nil for the latter.
 func (s *server) set(table *binlog.Table, before, after [][]byte) {
 	s.log = append(s.log, event{rowChanged, table, before, after})
+}
+
+// setUnlogged changes a row as a cascade does that is not logged.
+func (s *server) setUnlogged(table *binlog.Table, before, after [][]byte) {
+	s.log = append(s.log, event{unlogged, table, before, after})
 }
 
 func keyOf(table *binlog.Table, cells [][]byte) string {

@@ -64,6 +64,9 @@ type sweep struct {
 	taskBase
 	plan   *transform.Plan // a clone for the worker
 	output int
+	// progress and cursor are those of the table's job, or of its keys job.
+	progress *tablestate.Sweep
+	cursor   *sweepCursor
 	// columns are what a location's row is looked up by.
 	columns []int
 	// locations are what is looked up. index has their places in it, by their texts; it does not
@@ -81,15 +84,20 @@ type sweep struct {
 	workerText, loopText []byte
 }
 
-// nextSweep returns the step that continues a table's sweep. It returns an *UnreadableError if the
-// rows of the output's keys cannot be looked up.
-func (e *Engine) nextSweep(ctx context.Context, t *Table) (*sweep, error) {
-	s := &sweep{plan: t.Plan.Clone(), output: t.Job.Sweep.Output, index: make(map[string]int)}
+// nextSweep returns the step that continues the sweep of a table's job, or of its keys job. It
+// returns an *UnreadableError if the rows of the output's keys cannot be looked up.
+func (e *Engine) nextSweep(ctx context.Context, t *Table, ofKeys bool) (*sweep, error) {
+	s := &sweep{plan: t.Plan.Clone(), index: make(map[string]int)}
+	s.ofKeys, s.progress, s.cursor = ofKeys, t.Job.Sweep, &t.cursor
+	if ofKeys {
+		s.progress, s.cursor = t.Keys.Sweep, &t.keys.cursor
+	}
+	s.output = s.progress.Output
 	var err error
 	if s.columns, err = lookupColumns(t.Plan, s.output); err != nil {
 		return nil, err
 	}
-	c := &t.cursor
+	c := s.cursor
 	if c.keys == "" {
 		c.keys, c.count = "0", firstScanCount
 	}
@@ -115,7 +123,7 @@ func (e *Engine) nextSweep(ctx context.Context, t *Table) (*sweep, error) {
 // scanKeys scans some keys of the output. If its rows are members, the keys' members are scanned
 // next; otherwise the keys are what is looked up.
 func (s *sweep) scanKeys(ctx context.Context, r sink.Reader, t *Table) error {
-	c, size := &t.cursor, 0
+	c, size := s.cursor, 0
 	next, err := sink.ScanKeys(ctx, r, c.keys, keysOf(t.Plan, s.output), c.count,
 		func(key []byte) {
 			size += len(key)
@@ -139,7 +147,7 @@ func (s *sweep) scanKeys(ctx context.Context, r sink.Reader, t *Table) error {
 
 // scanMembers scans some members of the first key that was found.
 func (s *sweep) scanMembers(ctx context.Context, r sink.Reader, t *Table) error {
-	c, size := &t.cursor, 0
+	c, size := s.cursor, 0
 	if c.members == "" {
 		c.members = "0"
 	}
@@ -265,18 +273,24 @@ func (s *sweep) apply(ctx context.Context, e *Engine) error {
 		if s.dirty[i] {
 			continue
 		}
-		t.cursor.checked++
+		s.cursor.checked++
 		if !s.stale[i] {
 			continue
 		}
-		t.cursor.stale++
-		if t.Job.Sweep.Remove {
+		s.cursor.stale++
+		if s.progress.Remove {
 			t.Plan.Remove(e.host.Commands(), at)
 		}
 	}
-	if s.last {
+	// A set of keys that has grown too large meanwhile is not swept any more.
+	if s.last && !(s.ofKeys && t.Keys.Whole != "") {
 		s.endOutput(e)
-		if err := e.host.SaveJob(t); err != nil {
+		save := e.host.SaveJob
+		if s.ofKeys {
+			t.keys.changed = true
+			save = e.host.SaveKeys
+		}
+		if err := save(t); err != nil {
 			return err
 		}
 	}
@@ -285,10 +299,10 @@ func (s *sweep) apply(ctx context.Context, e *Engine) error {
 
 // endOutput continues with the next output, with the second pass, or ends the job.
 func (s *sweep) endOutput(e *Engine) {
-	t, p := s.table, s.table.Job.Sweep
-	p.Checked, p.Stale = p.Checked+t.cursor.checked, p.Stale+t.cursor.stale
-	t.cursor = sweepCursor{}
-	p.Output++
+	t, p := s.table, s.progress
+	p.Checked, p.Stale = p.Checked+s.cursor.checked, p.Stale+s.cursor.stale
+	*s.cursor = sweepCursor{}
+	p.Output = s.outputFrom(p.Output + 1)
 	if p.Output < t.Plan.Outputs() {
 		return
 	}
@@ -296,21 +310,58 @@ func (s *sweep) endOutput(e *Engine) {
 	case p.Remove:
 		e.log.Info().Str("table", t.FullName()).Int64("removed", p.Stale).
 			Msg("keys without a row are removed")
-		t.Job.Done = true
+		s.endJob(e)
 	case p.Stale == 0:
-		t.Job.Done = true
+		s.endJob(e)
 	case p.Stale > alwaysRemoved && 2*p.Stale > p.Checked && !p.Confirmed:
 		p.Waiting = true
-		e.log.Warn().Str("table", t.FullName()).Int("job", t.Job.ID).
+		e.log.Warn().Str("table", t.FullName()).Int("job", s.job()).
 			Int64("stale", p.Stale).Int64("of", p.Checked).
 			Msg("a job would remove more than half of the table's keys and waits; " +
 				"run `rowfall jobs FILE confirm ID` if that is right, " +
 				"or `rowfall jobs FILE cancel ID`")
 	default:
-		t.Job.Sweep = &tablestate.Sweep{Reached: true, Remove: true, Confirmed: p.Confirmed}
+		*p = tablestate.Sweep{
+			Reached: true, Remove: true, Confirmed: p.Confirmed, Output: s.outputFrom(0),
+		}
 	}
 	if p.Waiting {
-		p.Output = 0 // the second pass begins there
+		p.Output = s.outputFrom(0) // the second pass begins there
+	}
+}
+
+// job returns the number of the job that the sweep is a part of.
+func (s *sweep) job() int {
+	if s.ofKeys {
+		return s.table.Keys.ID
+	}
+	return s.table.Job.ID
+}
+
+// outputFrom returns the first output from n on that the job sweeps. A keys job has removed what is
+// at the locations that follow from its keys.
+func (s *sweep) outputFrom(n int) int {
+	if s.ofKeys {
+		return s.table.nextUnlocated(n)
+	}
+	return n
+}
+
+// endJob ends the job that the sweep is a part of.
+func (s *sweep) endJob(e *Engine) {
+	t := s.table
+	if !s.ofKeys {
+		t.Job.Done = true
+		return
+	}
+	k := t.Keys
+	k.Sweep = nil
+	switch {
+	case k.Again: // keys that were read meanwhile may have left something where it was swept
+		k.Again = false
+		k.Sweep = &tablestate.Sweep{Reached: true, Output: t.nextUnlocated(0)}
+	case k.First == k.Next:
+		e.endKeys(t)
 	}
 }
 

@@ -107,7 +107,7 @@ db.t:
 		table.Job.Sweep.Reached = true
 		found := 0
 		for !table.cursor.isAtEnd() {
-			s, err := w.engine.nextSweep(t.Context(), table)
+			s, err := w.engine.nextSweep(t.Context(), table, false)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -19,6 +19,9 @@ type Table struct {
 	Plan *transform.Plan
 	// Job is the progress of the table's job, which is stored with the data.
 	Job tablestate.Job
+	// Keys is the progress of the table's keys job, which is stored with the data; nil if there is
+	// none. The engine changes it, see AddKeys.
+	Keys *tablestate.Keys
 	// Fault is why the table is in quarantine; nil if it is not. Its job does not run meanwhile,
 	// because changes of the table are neither applied nor marked dirty.
 	Fault *tablestate.Fault
@@ -33,6 +36,8 @@ type Table struct {
 	nextRows int
 	// cursor is where the sweep of an output continues; empty at its beginning.
 	cursor sweepCursor
+	// keys is what belongs to Keys.
+	keys keySet
 	// pausedUntil is when the next task may be requested, after pauses tasks that failed in a row.
 	pausedUntil time.Time
 	pauses      int
@@ -93,11 +98,22 @@ func (t *Table) Interrupt() {
 
 // rewind makes the job continue after the last written row, or at the beginning of the output that
 // is swept.
-func (t *Table) rewind() { t.repeat, t.nextRows, t.cursor = nil, 0, sweepCursor{} }
+func (t *Table) rewind() {
+	t.repeat, t.nextRows, t.cursor, t.keys.cursor = nil, 0, sweepCursor{}, sweepCursor{}
+}
 
-// Restart begins the table's job anew.
+// Restart begins the table's job anew. A job that reads every row replaces the keys job.
 func (t *Table) Restart(job tablestate.Job) {
 	t.Interrupt()
 	t.Job = job
+	if readsEveryRow(&job) {
+		t.dropKeys()
+	}
 	t.counted = min(t.counted, job.Rows)
+}
+
+// readsEveryRow reports whether a job reads every row, and removes what no row writes.
+func readsEveryRow(job *tablestate.Job) bool {
+	return !job.Done && !job.Skipped && job.Compare && job.After == nil &&
+		job.Sweep != nil && !job.Sweep.Reached
 }

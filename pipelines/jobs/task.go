@@ -38,6 +38,7 @@ type taskBase struct {
 	reserved  int             // rows that the limiter has granted
 	rows      int             // rows that were read
 	discarded bool            // apply must write nothing
+	ofKeys    bool            // the task is of the table's keys job
 	// done is set when the worker has finished. Until then the worker owns what run changes.
 	done atomic.Bool
 	err  error

@@ -113,15 +113,32 @@ type world struct {
 	queries          chan struct{}
 	corrupt          func(*binlog.Table) // called before a table is read again
 	faults, restarts int
+	reconciled       int
 	estimate         int64 // of the rows of each table
 	rows, expected   int64 // what was reported last
 	hasOtherTypes    bool  // see anotherType
+	hasUnlogged      bool  // some rows change without a change in the stream
+	maxSetKeys       int   // of the engine; 0 is the default
 }
 
 // record is what the sink holds of a table besides its rows.
 type record struct {
 	Job   tablestate.Job
 	Fault *tablestate.Fault
+	Keys  *tablestate.Keys
+}
+
+// clone returns a copy of v, by way of the JSON that is stored.
+func clone[T any](t *testing.T, v T) (c T) {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal(text, &c)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func newWorld(t *testing.T, seed uint64, config Config, plans ...*transform.Plan) *world {
@@ -148,19 +165,18 @@ func (w *world) start() {
 	clear(w.unsaved)
 	clear(w.tables)
 	w.engine = New(w, w, w.config, zerolog.Nop())
-	w.engine.sweepLocations = 3
+	w.engine.sweepLocations, w.engine.blockKeys = 3, 3
+	if w.maxSetKeys > 0 {
+		w.engine.maxSetKeys = w.maxSetKeys
+	}
 	for _, table := range slices.SortedFunc(maps.Keys(w.plans), func(a, b *binlog.Table) int {
 		return strings.Compare(a.Name, b.Name)
 	}) {
 		stored := w.stored[table.Name]
 		t := &Table{Database: table.Database, Name: table.Name, Fault: stored.Fault}
-		// A Job is stored as JSON.
-		text, err := json.Marshal(stored.Job)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		if err := json.Unmarshal(text, &t.Job); err != nil {
-			w.t.Fatal(err)
+		t.Job = clone(w.t, stored.Job)
+		if stored.Keys != nil {
+			t.RestoreKeys(clone(w.t, stored.Keys))
 		}
 		if !t.Job.NeedsSchema {
 			t.Schema, t.Plan = table, w.plans[table].Clone()
@@ -244,6 +260,8 @@ func (w *world) apply(t *Table, e *event) error {
 			t.Restart(tablestate.Job{Done: true})
 			return w.SaveJob(t)
 		}
+	case unlogged:
+		return w.addKeys(t, e)
 	default:
 		if t.Plan == nil || t.Fault != nil || t.Job.NeedsSchema {
 			return nil
@@ -261,9 +279,29 @@ func (w *world) apply(t *Table, e *event) error {
 		if err := t.MarkDirty(&c); err != nil {
 			return err
 		}
+		if must, err := t.MustReplace(&c); err != nil || must {
+			if mode = transform.Replace; err != nil {
+				return err
+			}
+		}
 		return t.Plan.Append(&w.unit.Commands, &c, mode)
 	}
 	return nil
+}
+
+// addKeys adds the keys of an event's rows to the table's keys job.
+func (w *world) addKeys(t *Table, e *event) error {
+	var keys []Key
+	for _, cells := range [][][]byte{e.before, e.after} {
+		if cells != nil && t.Plan != nil {
+			key, err := KeyOf(t, row(e.table, cells))
+			if err != nil {
+				return err
+			}
+			keys = append(keys, key)
+		}
+	}
+	return w.engine.AddKeys(t, "test", keys)
 }
 
 // rebuild gives a table a job that reads it again. unknown makes the job read its columns first.
@@ -372,13 +410,42 @@ func (w *world) SaveJob(t *Table) error {
 	if w.tables[t.Name] != t {
 		return nil
 	}
-	job := t.Job
-	if job.Sweep != nil {
-		s := *job.Sweep
-		job.Sweep = &s
+	changed, first, next := t.TakeKeyChanges()
+	keys := w.stored[t.Name].Keys
+	if r, ok := w.unsaved[t.Name]; ok {
+		keys = r.Keys
 	}
-	w.unsaved[t.Name] = record{job, t.Fault}
+	if changed {
+		keys = clone(w.t, t.Keys)
+	}
+	for n := first; n < next; n++ {
+		w.unit.DropBlock("shop", tablestate.KeyBlock(t.FullName(), n))
+	}
+	w.unsaved[t.Name] = record{clone(w.t, t.Job), t.Fault, keys}
 	return nil
+}
+
+// NewJob implements KeyStore.
+func (w *world) NewJob() int { return 2 }
+
+// SaveKeys implements KeyStore.
+func (w *world) SaveKeys(t *Table) error { return w.SaveJob(t) }
+
+// SetKeyBlock implements KeyStore.
+func (w *world) SetKeyBlock(t *Table, n int, block []byte) {
+	w.unit.SetBlock("shop", tablestate.KeyBlock(t.FullName(), n), block)
+}
+
+// KeyBlock implements KeyStore.
+func (w *world) KeyBlock(ctx context.Context, t *Table, n int) ([]byte, error) {
+	return sink.ReadBlock(ctx, w.sink, "shop", tablestate.KeyBlock(t.FullName(), n))
+}
+
+// Reconcile implements KeyStore.
+func (w *world) Reconcile(t *Table, _ string) error {
+	w.reconciled++
+	t.Restart(compareJob())
+	return w.SaveJob(t)
 }
 
 // AdoptSchema implements Tables.

@@ -1,0 +1,330 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+
+	"rowfall/binlog"
+	"rowfall/binlog/query"
+	"rowfall/pipelines/tablestate"
+	"rowfall/sink"
+	"rowfall/transform"
+)
+
+// keyBatch looks up rows by their keys. It writes what differs, and removes what the sink holds at
+// the locations of keys that have no row.
+//
+// A row that the stream changes between F and H is dirty. The stream writes it in mode Replace,
+// since its key is pending, so that the batch has nothing to write.
+type keyBatch struct {
+	taskBase
+	plan    *transform.Plan // a clone for the worker
+	columns []int
+	// keys are distinct; index has their places by their bytes, and does not change. counts tells
+	// how often each is in the blocks.
+	keys   []Key
+	index  map[string]int
+	counts []int32
+	// next is the number of the first block that the batch does not hold.
+	next int
+	// bytes is the memory that the rows may take.
+	bytes int
+	// dirty tells whether the stream has changed a row since the request; the loop sets it.
+	dirty []bool
+	key   []byte // buffer of the loop
+
+	// handled keys were looked up, which the worker reduces if their rows are too large.
+	handled int
+	// What was read: the ends of the rows' keys in rowKeys, and of their expectations in expected.
+	read     []readRow
+	rowKeys  []byte
+	expected []byte
+}
+
+// nextBatch returns the batch that continues a keys job. It returns nil if the keys cannot be read.
+func (e *Engine) nextBatch(ctx context.Context, t *Table) (*keyBatch, error) {
+	k, s := t.Keys, &t.keys
+	if err := e.host.Flush(ctx); err != nil { // so that the sink holds the last block
+		return nil, err
+	}
+	b := &keyBatch{
+		plan: t.Plan.Clone(), columns: s.columns, index: make(map[string]int),
+		next: k.First, bytes: e.config.ChunkBytes / e.config.Parallel,
+	}
+	b.ofKeys = true
+	for entries := 0; b.next < k.Next; b.next++ {
+		block, err := e.host.KeyBlock(ctx, t, b.next)
+		if errors.As(err, new(*sink.CorruptStateError)) {
+			e.log.Warn().Err(err).Msg("the keys of rows to read are lost; the table is read as a whole")
+			t.readWhole("the keys of rows to read are lost")
+			return nil, e.host.SaveKeys(t)
+		} else if err != nil {
+			return nil, err
+		}
+		keys, ok := parseBlock(block, len(s.columns))
+		if !ok {
+			t.readWhole("its key has changed")
+			return nil, e.host.SaveKeys(t)
+		}
+		if entries += len(keys); entries > e.blockKeys && b.next > k.First {
+			break
+		}
+		b.addAll(keys)
+	}
+	s.last = nil
+	b.handled = len(b.keys)
+	if s.limit > 0 {
+		b.handled = min(b.handled, s.limit)
+	}
+	b.dirty = make([]bool, len(b.keys))
+	b.reserved = b.handled
+	return b, nil
+}
+
+// parseBlock returns the keys of a block, of n columns each.
+func parseBlock(block []byte, n int) (keys []Key, ok bool) {
+	for len(block) > 0 {
+		var key Key
+		if key, block = parseKey(block, n); key == nil {
+			return nil, false
+		}
+		keys = append(keys, key)
+	}
+	return keys, true
+}
+
+// addAll adds the keys of a block.
+func (b *keyBatch) addAll(keys []Key) {
+	for _, key := range keys {
+		b.key = appendKey(b.key[:0], key)
+		i, ok := b.index[string(b.key)]
+		if !ok {
+			i = len(b.keys)
+			b.index[string(b.key)] = i
+			b.keys, b.counts = append(b.keys, key), append(b.counts, 0)
+		}
+		b.counts[i]++
+	}
+}
+
+// run looks the rows up. If they do not fit, it looks fewer up.
+func (b *keyBatch) run(ctx context.Context, rows RowReader) error {
+	for {
+		request := query.MatchRequest{Table: b.plan.Table(), Columns: b.columns}
+		for _, key := range b.keys[:b.handled] {
+			// No row has a text that no value of the column prints.
+			if query.CheckValues(request.Table, b.columns, key) == nil {
+				request.Values = append(request.Values, key)
+			}
+		}
+		b.rows = b.handled
+		if len(request.Values) == 0 {
+			b.fence = b.from
+			return nil
+		}
+		var err error
+		b.fence, err = rows.ReadMatching(ctx, request, b.from, b)
+		if !errors.Is(err, errChunkFull) {
+			return err
+		}
+		b.handled = max(1, b.handled/2)
+	}
+}
+
+// Reset removes all rows, before they are read once more.
+func (b *keyBatch) Reset() {
+	b.read, b.rowKeys, b.expected = b.read[:0], b.rowKeys[:0], b.expected[:0]
+}
+
+// Add appends a row, or returns errChunkFull.
+func (b *keyBatch) Add(row *binlog.Row) error {
+	if b.handled > 1 && len(b.read) > 0 && len(b.expected) > 2*b.bytes {
+		return errChunkFull
+	}
+	var err error
+	if b.rowKeys, err = appendKeyOf(b.rowKeys, row, b.columns); err != nil {
+		return err
+	}
+	err = b.plan.Expect(row, func(e transform.Expectation) error {
+		b.expected = e.AppendTo(b.expected)
+		return nil
+	})
+	b.read = append(b.read, readRow{len(b.rowKeys), len(b.expected), 0})
+	return err
+}
+
+// markDirty records whether the change is one of the batch's rows.
+func (b *keyBatch) markDirty(c *binlog.Change) error {
+	for _, row := range [...]*binlog.Row{c.Before, c.After} {
+		if row == nil {
+			continue
+		}
+		var err error
+		if b.key, err = appendKeyOf(b.key[:0], row, b.columns); err != nil {
+			return err
+		}
+		if i, ok := b.index[string(b.key)]; ok {
+			b.dirty[i] = true
+		}
+	}
+	return nil
+}
+
+func (b *keyBatch) retry(*Engine) bool { return false }
+
+// apply writes what differs, removes what no row writes, and removes the blocks that are done.
+func (b *keyBatch) apply(ctx context.Context, e *Engine) error {
+	if err := e.host.Flush(ctx); err != nil {
+		return err
+	}
+	written, others, err := b.writeRows(ctx, e)
+	if err != nil {
+		return err
+	}
+	if err := b.removeStale(ctx, e, written); err != nil {
+		return err
+	}
+	// A set that has grown too large has no blocks any more.
+	if b.table.Keys.Whole == "" {
+		if len(others) > 0 {
+			e.addKeys(b.table, others)
+		}
+		b.finish(e)
+	}
+	if err := e.host.SaveKeys(b.table); err != nil {
+		return err
+	}
+	return e.host.Flush(ctx)
+}
+
+// writeRows writes the rows that are not dirty. It returns the locations of all rows as texts, and
+// the keys of rows that the batch did not ask for: the server found their keys equal to others in
+// the collation. Whether such a row is dirty is not known, and it is read again.
+func (b *keyBatch) writeRows(
+	ctx context.Context, e *Engine,
+) (written map[string]bool, others []Key, err error) {
+	written = make(map[string]bool)
+	from, keyFrom := 0, 0
+	for n, row := range b.read {
+		expected, key := b.expected[from:row.end:row.end], b.rowKeys[keyFrom:row.keyEnd]
+		from, keyFrom = row.end, row.keyEnd
+		var want transform.Expectation
+		for rest := expected; len(rest) > 0; {
+			rest = transform.ParseExpectation(&want, rest)
+			written[string(appendLocation(nil, want.Location()))] = true
+		}
+		i, known := b.index[string(key)]
+		if !known {
+			other, _ := parseKey(key, len(b.columns))
+			others = append(others, other)
+			continue
+		}
+		if b.dirty[i] {
+			continue
+		}
+		if err := repair(ctx, e, expected); err != nil {
+			return nil, nil, err
+		}
+		if _, err := e.host.FlushIfLarge(ctx, n, unitRows); err != nil {
+			return nil, nil, err
+		}
+	}
+	return written, others, e.host.Flush(ctx)
+}
+
+// removeStale removes what the sink holds at the locations that follow from the batch's keys, unless
+// a row writes it.
+func (b *keyBatch) removeStale(ctx context.Context, e *Engine, written map[string]bool) error {
+	plan := b.table.Plan
+	layout := binlog.NewTextLayout(plan.Table())
+	cells := make([][]byte, len(plan.Table().Columns))
+	var row binlog.Row
+	for i, key := range b.keys[:b.handled] {
+		if b.dirty[i] || query.CheckValues(plan.Table(), b.columns, key) != nil {
+			continue
+		}
+		for j, k := range b.columns {
+			cells[k] = key[j]
+		}
+		row.SetText(layout, cells)
+		var stale []transform.Location
+		// The other columns are NULL, so only locations that follow from the key are visited.
+		err := plan.Locations(&row, func(at transform.Location) {
+			if !written[string(appendLocation(nil, at))] {
+				stale = append(stale, transform.Location{
+					Output: at.Output, Key: append([]byte(nil), at.Key...),
+					Member: cloneMember(at.Member),
+				})
+			}
+		})
+		if err != nil {
+			return err
+		}
+		for _, at := range stale {
+			kind := plan.OutputKind(at.Output)
+			held, err := sink.HoldsLocation(ctx, e.host.Sink(), kind, at)
+			if err != nil {
+				return err
+			}
+			if held {
+				plan.Remove(e.host.Commands(), at)
+			}
+		}
+	}
+	return nil
+}
+
+// cloneMember copies a member. nil, which is no member, stays nil.
+func cloneMember(member []byte) []byte {
+	if member == nil {
+		return nil
+	}
+	return append([]byte{}, member...)
+}
+
+// finish removes the blocks of the batch. Keys that were not looked up become the first block.
+func (b *keyBatch) finish(e *Engine) {
+	t := b.table
+	k, s := t.Keys, &t.keys
+	if k.Whole != "" { // the set has just become too large
+		return
+	}
+	s.limit = min(2*b.handled, e.blockKeys)
+	for i, key := range b.keys[:b.handled] {
+		b.key = appendKey(b.key[:0], key)
+		n := int64(b.counts[i])
+		k.Count, k.Bytes = k.Count-n, k.Bytes-n*int64(len(b.key))
+		s.untrackKey(b.key, b.counts[i])
+	}
+	k.Rows += int64(b.handled)
+	k.Again = k.Again || k.Sweep != nil
+	var rest []byte
+	for i := b.handled; i < len(b.keys); i++ {
+		for range b.counts[i] {
+			rest = appendKey(rest, b.keys[i])
+		}
+	}
+	if rest != nil {
+		t.removeBlocks(b.next - 1)
+		e.host.SetKeyBlock(t, b.next-1, rest)
+		return
+	}
+	t.removeBlocks(b.next)
+	if k.First < k.Next {
+		return
+	}
+	switch {
+	case k.Sweep != nil:
+	case !s.located:
+		k.Sweep = &tablestate.Sweep{Reached: true, Output: t.nextUnlocated(0)}
+	default:
+		e.endKeys(t)
+	}
+}
+
+// endKeys ends a keys job that is done.
+func (e *Engine) endKeys(t *Table) {
+	e.log.Info().Str("table", t.FullName()).Int("job", t.Keys.ID).Int64("keys", t.Keys.Rows).
+		Msg("rows read by their keys")
+	t.dropKeys()
+}

@@ -1,0 +1,371 @@
+package jobs
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+
+	"rowfall/binlog"
+	"rowfall/binlog/query"
+	"rowfall/pipelines/tablestate"
+	"rowfall/transform"
+)
+
+// A keys job reads some rows of a table again, which it knows by their keys. The keys are stored in
+// blocks of the state; one block after the other is read, and removed in the unit that writes what
+// follows from it. The table stays complete meanwhile. The stream writes rows whose keys are in the
+// set in mode Replace (see Table.MustReplace), because the sink may hold them in any form.
+
+const (
+	// maxSetKeys and maxSetBytes limit the keys that a table's keys job has not read yet. Beyond
+	// them the whole table is read instead.
+	maxSetKeys  = 2_000_000
+	maxSetBytes = 64 << 20
+	// blockKeys and blockBytes limit a block, and so the rows of one SELECT.
+	blockKeys  = 500
+	blockBytes = 16 << 10
+	// openBlockBytes limits the last block if further keys are added to it: the block is written
+	// again with them.
+	openBlockBytes = 1 << 10
+	// maxTracked limits the keys that all tables keep in memory for MustReplace.
+	maxTracked = 200_000
+)
+
+// Key is the texts of a row's key columns (see Order), as Row.AppendText returns them.
+type Key [][]byte
+
+// appendKey appends a key in the form of blocks.
+func appendKey(dst []byte, key Key) []byte {
+	for _, text := range key {
+		dst = append(binary.AppendUvarint(dst, uint64(len(text))), text...)
+	}
+	return dst
+}
+
+// appendKeyOf appends the key of a row in the form of blocks. Two keys have the same bytes exactly if
+// their texts are equal.
+func appendKeyOf(dst []byte, row *binlog.Row, columns []int) ([]byte, error) {
+	var scratch [64]byte
+	for _, k := range columns {
+		text := scratch[:0]
+		if !row.IsNull(k) {
+			var err error
+			if text, err = row.AppendText(text, k); err != nil {
+				return dst, err
+			}
+		}
+		dst = append(binary.AppendUvarint(dst, uint64(len(text))), text...)
+	}
+	return dst, nil
+}
+
+// KeyOf returns the key of a row of the table, for AddKeys.
+func KeyOf(t *Table, row *binlog.Row) (Key, error) {
+	columns := Order(t.Schema, t.Plan)
+	key := make(Key, len(columns))
+	for i, k := range columns {
+		text, err := row.AppendText(nil, k)
+		if err != nil {
+			return nil, err
+		}
+		key[i] = text
+	}
+	return key, nil
+}
+
+// parseKey splits a key of n columns off the front of a block. It returns nil if there is none.
+func parseKey(block []byte, n int) (key Key, rest []byte) {
+	key = make(Key, n)
+	for i := range key {
+		size, used := binary.Uvarint(block)
+		if used <= 0 || size > uint64(len(block)-used) {
+			return nil, nil
+		}
+		end := used + int(size)
+		key[i], block = block[used:end:end], block[end:]
+	}
+	return key, block
+}
+
+// keySet is what a run keeps in memory of a table's Keys.
+type keySet struct {
+	// next is the number of the next block that the table gets.
+	next int
+	// last is the content of the last block, while keys can be added to it; it has lastKeys keys.
+	last     []byte
+	lastKeys int
+	// pending counts for each hash of a key how often the key is in the blocks. It is nil if that
+	// is not known: after a restart, or if there are too many. budget counts the entries of all
+	// tables.
+	pending map[uint64]int32
+	budget  *int
+	// limit is the number of keys of the next SELECT; 0 is blockKeys.
+	limit int
+	// cursor is where the sweep of an output continues.
+	cursor sweepCursor
+	// afterBatch is set if the last task read keys, so that a sweep has its turn.
+	afterBatch bool
+
+	// plan is the plan of which columns and located tell: the columns of keys, and whether all
+	// locations of rows follow from these.
+	plan    *transform.Plan
+	columns []int
+	located bool
+
+	// changed means that Table.Keys must be stored. obsolete to obsoleteNext-1 are blocks that must
+	// be removed.
+	changed                bool
+	obsolete, obsoleteNext int
+
+	key []byte // buffer of the loop
+}
+
+var keySeed = maphash.MakeSeed()
+
+// describeKeys updates what the set knows of the table's plan, and returns it.
+func (t *Table) describeKeys() *keySet {
+	s := &t.keys
+	if s.plan == t.Plan {
+		return s
+	}
+	s.plan, s.columns, s.located = t.Plan, Order(t.Schema, t.Plan), true
+	for i := range t.Plan.Outputs() {
+		s.located = s.located && t.Plan.IsLocatedBy(i, s.columns)
+	}
+	return s
+}
+
+// AddKeys makes the engine read some rows of a table again: it writes what differs in the sink, and
+// removes what the sink holds of rows that are gone. Only keys that are not covered by another job
+// of the table are stored, in the unit that is being filled. reason says why, in the list of jobs.
+//
+// The rows must have changed at or before the position that the stream has after the present
+// transaction. Call AddKeys once per transaction and table, if possible: each call stores a block.
+// Any number of keys is allowed, and a key may be added again at any time.
+func (e *Engine) AddKeys(t *Table, reason string, keys []Key) error {
+	// A job that has not read the table's definition yet, and the one that ends a quarantine, will
+	// read every row.
+	if len(keys) == 0 || t.Fault != nil || t.Job.NeedsSchema || t.Plan == nil {
+		return nil
+	}
+	s := t.describeKeys()
+	if t.Keys == nil {
+		t.Keys = &tablestate.Keys{
+			ID: e.host.NewJob(), Reason: reason, First: s.next, Next: s.next,
+		}
+		s.pending, s.budget = make(map[uint64]int32), &e.tracked
+	}
+	s.changed = true
+	if t.Keys.Whole == "" {
+		e.addKeys(t, keys)
+	}
+	if err := e.host.SaveKeys(t); err != nil {
+		return err
+	}
+	e.enqueue(t)
+	return nil
+}
+
+// addKeys appends keys to the last block and to new blocks.
+func (e *Engine) addKeys(t *Table, keys []Key) {
+	k, s := t.Keys, &t.keys
+	if err := query.CheckMatch(t.Schema, s.columns); err != nil {
+		t.readWhole(err.Error())
+		return
+	}
+	if len(s.last) >= openBlockBytes {
+		s.last = nil
+	}
+	for _, key := range keys {
+		if len(key) != len(s.columns) {
+			t.readWhole("its key has changed")
+			return
+		}
+		if k.Count >= int64(e.maxSetKeys) || k.Bytes >= maxSetBytes {
+			t.readWhole(fmt.Sprintf("more than %d of its rows are to be read", k.Count))
+			return
+		}
+		s.key = appendKey(s.key[:0], key)
+		isFull := s.lastKeys >= e.blockKeys || len(s.last)+len(s.key) > blockBytes
+		if s.last != nil && isFull {
+			e.host.SetKeyBlock(t, k.Next-1, s.last)
+			s.last = nil
+		}
+		if s.last == nil {
+			s.last, s.lastKeys = make([]byte, 0, len(s.key)), 0
+			k.Next++
+		}
+		s.last, s.lastKeys = append(s.last, s.key...), s.lastKeys+1
+		k.Count, k.Bytes = k.Count+1, k.Bytes+int64(len(s.key))
+		s.track(s.key)
+	}
+	e.host.SetKeyBlock(t, k.Next-1, s.last)
+}
+
+// track records a key for MustReplace. If there are too many, all rows of the table are replaced.
+func (s *keySet) track(key []byte) {
+	if s.pending == nil {
+		return
+	}
+	h := maphash.Bytes(keySeed, key)
+	if s.pending[h]++; s.pending[h] > 1 {
+		return
+	}
+	if *s.budget++; *s.budget > maxTracked {
+		s.untrack()
+	}
+}
+
+// untrackKey forgets a key that was in the blocks n times.
+func (s *keySet) untrackKey(key []byte, n int32) {
+	if s.pending == nil {
+		return
+	}
+	h := maphash.Bytes(keySeed, key)
+	if s.pending[h] -= n; s.pending[h] <= 0 {
+		delete(s.pending, h)
+		*s.budget--
+	}
+}
+
+// untrack releases the memory of the tracked keys.
+func (s *keySet) untrack() {
+	if s.pending != nil {
+		*s.budget -= len(s.pending)
+		s.pending = nil
+	}
+}
+
+// readWhole makes the whole table be read instead of the keys, for a reason.
+func (t *Table) readWhole(reason string) {
+	t.dropBlocks()
+	t.Keys.Whole, t.Keys.Sweep = reason, nil
+}
+
+// dropBlocks removes all blocks.
+func (t *Table) dropBlocks() {
+	k := t.Keys
+	t.removeBlocks(k.Next)
+	k.Count, k.Bytes = 0, 0
+	t.keys.last = nil
+}
+
+// removeBlocks removes the blocks before next.
+func (t *Table) removeBlocks(next int) {
+	s := &t.keys
+	if s.obsolete == s.obsoleteNext {
+		s.obsolete = t.Keys.First
+	}
+	t.Keys.First, s.obsoleteNext = next, next
+	s.next = max(s.next, t.Keys.Next)
+	s.changed = true
+}
+
+// dropKeys ends the keys job.
+func (t *Table) dropKeys() {
+	if t.Keys == nil {
+		return
+	}
+	t.dropBlocks()
+	t.Keys = nil
+	t.keys.untrack()
+	t.keys.cursor, t.keys.limit = sweepCursor{}, 0
+}
+
+// CancelKeys ends the keys job. The host must store the table, and must not rely on the rows that
+// were not read.
+func (t *Table) CancelKeys() {
+	if t.task != nil && t.task.base().ofKeys {
+		t.task.base().discarded = true
+	}
+	t.dropKeys()
+}
+
+// ConfirmKeys lets a keys job that waits remove what it has counted.
+func (t *Table) ConfirmKeys() {
+	t.describeKeys()
+	t.Keys.Sweep = &tablestate.Sweep{
+		Reached: true, Remove: true, Confirmed: true, Output: t.nextUnlocated(0),
+	}
+	t.keys.changed = true
+}
+
+// TakeKeyChanges returns what the host must store of Keys, and forgets it. changed tells whether
+// Keys has changed. The blocks from first to next-1 must be removed.
+func (t *Table) TakeKeyChanges() (changed bool, first, next int) {
+	s := &t.keys
+	changed, first, next = s.changed, s.obsolete, s.obsoleteNext
+	s.changed, s.obsolete, s.obsoleteNext = false, 0, 0
+	return changed, first, next
+}
+
+// RestoreKeys sets Keys to what an earlier run has stored.
+func (t *Table) RestoreKeys(k *tablestate.Keys) {
+	t.Keys = k
+	t.keys.next = k.Next
+}
+
+// MustReplace reports whether a change of the table must be written in mode Replace, because a keys
+// job has not read the row yet and the sink may hold it in any form. A change of a row that a keys
+// job is reading is not written again by the job.
+func (t *Table) MustReplace(c *binlog.Change) (bool, error) {
+	if t.Keys == nil {
+		return false, nil
+	}
+	s := t.describeKeys()
+	// Does an output write rows to places that do not follow from their keys? Then any place may
+	// hold what a row with another key has left there.
+	if s.pending == nil || !s.located || t.Keys.Whole != "" {
+		return true, nil
+	}
+	for _, row := range [...]*binlog.Row{c.Before, c.After} {
+		if row == nil {
+			continue
+		}
+		var err error
+		if s.key, err = appendKeyOf(s.key[:0], row, s.columns); err != nil {
+			return false, err
+		}
+		if s.pending[maphash.Bytes(keySeed, s.key)] > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// nextUnlocated returns the first output from n on whose locations do not follow from a row's key.
+func (t *Table) nextUnlocated(n int) int {
+	for n < t.Plan.Outputs() && t.Plan.IsLocatedBy(n, t.keys.columns) {
+		n++
+	}
+	return n
+}
+
+// hasKeys reports whether the keys job has something to do now. It waits for the table's other job.
+func (t *Table) hasKeys() bool {
+	k := t.Keys
+	if k == nil || t.Fault != nil || t.Plan == nil || t.Job.NeedsSchema || t.hasJob() {
+		return false
+	}
+	return k.Whole != "" || k.First < k.Next || k.Sweep == nil || !k.Sweep.Waiting
+}
+
+// nextOfKeys returns the next step of a keys job; nil if the whole table is read instead.
+func (e *Engine) nextOfKeys(ctx context.Context, t *Table) (task, error) {
+	k, s := t.Keys, t.describeKeys()
+	if k.Whole != "" {
+		return nil, e.host.Reconcile(t, k.Reason+": "+k.Whole)
+	}
+	hasSweep := k.Sweep != nil && !k.Sweep.Waiting
+	if k.First < k.Next && (!hasSweep || !s.afterBatch) {
+		s.afterBatch = true
+		b, err := e.nextBatch(ctx, t)
+		if b == nil {
+			return nil, err
+		}
+		return b, err
+	}
+	s.afterBatch = false
+	return e.nextSweep(ctx, t, true)
+}

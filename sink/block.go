@@ -1,0 +1,71 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"rowfall/replication/resp"
+	"rowfall/transform"
+)
+
+// A block is a piece of a pipeline's state with a key of its own. Load does not return blocks: there
+// may be many, and ReadBlock reads one when it is needed.
+
+// BlockKey returns the key of a block.
+func BlockKey(pipeline, name string) string { return HiddenPrefix + pipeline + ":block:" + name }
+
+// SetBlock makes the unit write a block, with its checksum.
+func (u *Unit) SetBlock(pipeline, name string, value []byte) {
+	u.state = resp.AppendArray(u.state, 3)
+	u.state = resp.AppendBulkString(u.state, "SET")
+	u.state = resp.AppendBulkString(u.state, BlockKey(pipeline, name))
+	u.state = resp.AppendBulk(u.state, append([]byte(checksum(value)), value...))
+}
+
+// DropBlock makes the unit remove a block.
+func (u *Unit) DropBlock(pipeline, name string) {
+	u.state = resp.AppendCommand(u.state, "DEL", BlockKey(pipeline, name))
+}
+
+// ReadBlock returns a copy of a block. It returns a *CorruptStateError if there is no such block or
+// if the checksum does not match.
+func ReadBlock(ctx context.Context, r Reader, pipeline, name string) ([]byte, error) {
+	key := BlockKey(pipeline, name)
+	reply, err := r.Read(ctx, []byte("GET"), []byte(key))
+	if err != nil {
+		return nil, err
+	}
+	size := len(checksum(nil))
+	if reply.Null || len(reply.Text) < size {
+		return nil, &CorruptStateError{Key: key, Fault: "it is missing or truncated"}
+	}
+	want, value := string(reply.Text[:size]), bytes.Clone(reply.Text[size:])
+	if got := checksum(value); got != want {
+		return nil, &CorruptStateError{
+			Key: key, Fault: fmt.Sprintf("its checksum is %s, want %.20q", got, want),
+		}
+	}
+	return value, nil
+}
+
+// HoldsLocation reports whether the sink holds a value that an output of a kind may have written at
+// a location. A key of another type was not written by the output.
+func HoldsLocation(
+	ctx context.Context, r Reader, kind transform.OutputKind, at transform.Location,
+) (bool, error) {
+	held, err := readType(ctx, r, at.Key)
+	if err != nil || held != typeOf(kind) || at.Member == nil {
+		return held == typeOf(kind), err
+	}
+	command := "HEXISTS"
+	switch kind {
+	case transform.Set:
+		command = "SISMEMBER"
+	case transform.SortedSet:
+		reply, err := r.Read(ctx, []byte("ZSCORE"), at.Key, at.Member)
+		return err == nil && !reply.Null, err
+	}
+	reply, err := r.Read(ctx, []byte(command), at.Key, at.Member)
+	return err == nil && reply.Int == 1, err
+}
