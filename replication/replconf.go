@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"rowfall/replication/node"
+	"rowfall/replication/replog"
 	"rowfall/replication/resp"
 )
 
@@ -117,7 +118,7 @@ func (s *session) psync(ctx context.Context, args [][]byte) {
 	if s.canFilter() {
 		// The id is logged, so a long one is cut; with one byte too many it matches no id.
 		id := string(args[1][:min(len(args[1]), idLength+1)])
-		s.follow = &node.PSync{ID: id, Offset: offset}
+		s.follow = &node.PSync{ID: id, Offset: replog.Offset(offset)}
 	}
 }
 

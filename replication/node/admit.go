@@ -11,8 +11,8 @@ import (
 // PSync is one PSYNC or SYNC. An ID of more than 40 bytes matches no history, and is logged.
 type PSync struct {
 	ID     string
-	Offset int64 // number of the first byte requested; the first byte of a log is number 1
-	Legacy bool  // SYNC
+	Offset replog.Offset // number of the first byte requested; the first byte of a log is number 1
+	Legacy bool          // SYNC
 }
 
 // psync is one PSYNC or SYNC, and the node's decision about it.
@@ -49,7 +49,7 @@ func (n *Node) admit(p *psync, r *replica) {
 		p.refusal = n.admitAsReplica(p)
 	}
 	n.logger.Info().Str("replica", r.addr).
-		Str("asked_replid", p.ID).Int64("asked_offset", p.Offset).Str("replid", string(p.with)).
+		Str("asked_replid", p.ID).Int64("asked_offset", int64(p.Offset)).Str("replid", string(p.with)).
 		Stringer("first", start+1).Stringer("end", end).
 		Bool("partial", p.answer == identity.Continue).Str("refused", p.refusal).
 		Msg("resync requested")
@@ -68,7 +68,7 @@ func (n *Node) admitAsMaster(p *psync, addr string, end replog.Offset) (refusal 
 	// Are the data not complete yet, so that any full resync would lose keys? If the replica
 	// has more bytes of another history than this node wrote, the operator gets advice, too.
 	if !n.state.complete {
-		if n.isForeign(p) && replog.Offset(p.Offset-1) > end {
+		if n.isForeign(p) && p.Offset-1 > end {
 			n.adviseLost(addr, p)
 		}
 		return refuseLoading

@@ -188,7 +188,7 @@ func (r *replica) partialSync(ctx context.Context, p *psync) error {
 	if err := r.write([]byte(reply)); err != nil {
 		return err
 	}
-	from := replog.Offset(p.Offset - 1)
+	from := p.Offset - 1
 	r.progress.ContinueFrom(from, time.Now())
 	return r.sendLog(ctx, from)
 }

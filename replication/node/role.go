@@ -22,18 +22,18 @@ func (r Role) String() string {
 	return "master"
 }
 
-// Term counts the role changes of a directory. Apply rejects an old term, so that a writer that has
-// not noticed a demotion yet cannot write.
-type Term uint64
+// Term counts the changes of role of a directory. Apply rejects an old term, so that a writer that
+// has not noticed a demotion yet cannot write.
+type Term = identity.Term
 
 // Role returns the current role and the term in which it began.
 func (n *Node) Role() (Role, Term) { return roleOf(n.identity()) }
 
 func roleOf(id identity.State) (Role, Term) {
 	if id.Upstream != "" {
-		return Replica, Term(id.Term)
+		return Replica, id.Term
 	}
-	return Master, Term(id.Term)
+	return Master, id.Term
 }
 
 // RoleChanged returns a channel that is closed at the next change of role or term. Call it before
@@ -53,7 +53,7 @@ func (a *appender) setIdentity(id identity.State) error {
 	}
 	id = a.n.identity()
 	a.n.updateReadGate()
-	a.n.logger.Info().Stringer("role", a.role).Uint64("term", id.Term).
+	a.n.logger.Info().Stringer("role", a.role).Uint64("term", uint64(id.Term)).
 		Str("upstream", id.Upstream).Stringer("offset", a.log.End()).
 		Str("replid", string(id.History.ID())).Str("was_replid", string(was.History.ID())).
 		Msg("identity changed")
