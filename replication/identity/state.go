@@ -25,6 +25,7 @@ const (
 	maxFile = 64 << 10
 )
 
+// castagnoli is the table that package crc32 shares: MakeTable does not build another one.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Term counts the changes of role of a directory.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rowfall/replication/keyspace"
+	"rowfall/replication/notify"
 	"rowfall/replication/replog"
 	"rowfall/replication/resp"
 	"rowfall/replication/snapshots"
@@ -22,7 +23,7 @@ type appender struct {
 	log       *replog.Log
 	ops       chan *op
 	pool      sync.Pool
-	published signal
+	published notify.Signal
 	written   atomic.Int64 // offset after the newest unit or expiry
 	asked     atomic.Int64 // offset after the newest GETACK
 
@@ -293,7 +294,7 @@ func (a *appender) apply(t Term, unit []byte) (replog.Offset, error) {
 func (a *appender) publish() {
 	a.keys.Publish()
 	a.n.snaps.CheckMemory(a.keys)
-	a.published.wake()
+	a.published.Notify()
 }
 
 // getAck requests an acknowledgement from every replica, unless that was done since the newest

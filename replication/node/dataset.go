@@ -82,7 +82,7 @@ func (a *appender) swapDataset(
 	a.asked.Store(0)
 	a.n.quorum.reset()
 	a.n.snaps.DataReplaced()
-	a.published.wake()
+	a.published.Notify()
 	return sweep, nil
 }
 

@@ -38,7 +38,7 @@
 //	clients' reads    readgate.go
 //	settings          settings.go (values), settings_table.go (names and ranges),
 //	                  settings_change.go (CONFIG SET), settings_file.go (CONFIG REWRITE)
-//	small parts       signal.go, waiting.go, testing.go (for tests)
+//	small parts       waiting.go, testing.go (for tests)
 //
 // The package is larger than 2,500 lines because appender, recovery, role, PSYNC, replicas and the
 // link change the same identity, log and role, under the locks that DESIGN.md orders.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rowfall/replication/disk"
+	"rowfall/replication/notify"
 	"rowfall/replication/progress"
 	"rowfall/replication/replog"
 )
@@ -300,7 +301,7 @@ func (a *appender) resume() {
 func (a *appender) demoteTo(aborted <-chan struct{}, addr string) (err error) {
 	f := a.n.failover
 	switch {
-	case isClosed(aborted): // ABORT was answered OK
+	case notify.IsClosed(aborted): // ABORT was answered OK
 		return context.Canceled
 	case a.role != Master:
 		return ErrDemoted

@@ -11,6 +11,7 @@ import (
 
 	"rowfall/replication/disk"
 	"rowfall/replication/identity"
+	"rowfall/replication/notify"
 	"rowfall/replication/replog"
 	"rowfall/replication/upstream"
 )
@@ -71,7 +72,7 @@ func (f *follower) run(ctx context.Context) {
 		err := f.runLink(ctx, id, changed)
 		var stop *stopError
 		switch {
-		case ctx.Err() != nil, isClosed(changed):
+		case ctx.Err() != nil, notify.IsClosed(changed):
 			f.setState(LinkIdle, nil)
 			pause, f.failedLoads = reconnectFirst, 0
 			continue

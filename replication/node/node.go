@@ -12,6 +12,7 @@ import (
 
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
+	"rowfall/replication/notify"
 	"rowfall/replication/replog"
 	"rowfall/replication/snapshots"
 	"rowfall/replication/syncthrottle"
@@ -82,7 +83,7 @@ type state struct {
 	identityFrozen bool
 	// what an operator must do about a directory that seems lost; empty: nothing
 	advice  string
-	changed signal // wakes when role or term changes
+	changed notify.Signal // of role or term
 }
 
 // Open locks the directory against a second owner and recovers the data in it. addr is the address,
@@ -287,7 +288,7 @@ func (n *Node) identity() identity.State {
 func (n *Node) Keyspace() *keyspace.Keyspace { return n.keys.Load() }
 
 // Published returns a channel that is closed when the next unit is published.
-func (n *Node) Published() <-chan struct{} { return n.appender.published.wait() }
+func (n *Node) Published() <-chan struct{} { return n.appender.published.Next() }
 
 // Offset returns the replication offset: the end of the replication log.
 func (n *Node) Offset() replog.Offset { return n.log.End() }
@@ -323,7 +324,7 @@ func (n *Node) Snapshot(ctx context.Context) (SnapshotStatus, error) {
 	err := n.snaps.Wait(ctx, n.snaps.Request())
 	if errors.Is(err, snapshots.ErrStopped) {
 		err = ErrClosed
-		if isClosed(n.appender.stopped) {
+		if notify.IsClosed(n.appender.stopped) {
 			err = n.appender.closedErr()
 		}
 	}

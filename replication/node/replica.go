@@ -119,7 +119,7 @@ func (r *replica) readAcks() {
 		if p := r.pin.Load(); p != nil {
 			p.Advance(r.progress.Status().Acked) // after a lost connection it requests what follows
 		}
-		r.n.replicas.acked.wake()
+		r.n.replicas.acked.Notify()
 	}
 }
 

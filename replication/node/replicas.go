@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"rowfall/replication/notify"
 	"rowfall/replication/progress"
 	"rowfall/replication/replog"
 )
@@ -15,7 +16,7 @@ import (
 // replicas is the set of connections that follow the node.
 type replicas struct {
 	logger zerolog.Logger
-	acked  signal // wakes at every acknowledgement
+	acked  notify.Signal // of any replica
 
 	sync.Mutex
 	all  map[*replica]struct{}
@@ -83,7 +84,7 @@ func (rs *replicas) keepingUp(at replog.Offset, since time.Time) (count int, mor
 func (rs *replicas) countIf(
 	counts func(*replica, progress.Status) bool,
 ) (count int, more <-chan struct{}) {
-	more = rs.acked.wait() // before the count, so that no acknowledgement is missed
+	more = rs.acked.Next() // before the count, so that no acknowledgement is missed
 	rs.Lock()
 	defer rs.Unlock()
 	for r := range rs.all {

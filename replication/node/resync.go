@@ -9,6 +9,7 @@ import (
 
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
+	"rowfall/replication/notify"
 	"rowfall/replication/rdb"
 	"rowfall/replication/replog"
 	"rowfall/replication/upstream"
@@ -147,7 +148,7 @@ func (f *follower) fullResync(
 func (f *follower) installSnapshot(
 	ctx context.Context, term Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset,
 ) error {
-	if isClosed(f.n.appender.stopped) {
+	if notify.IsClosed(f.n.appender.stopped) {
 		return f.n.appender.closedErr()
 	}
 	snapshot := keys.Snapshot()

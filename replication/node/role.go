@@ -39,7 +39,7 @@ func roleOf(id identity.State) (Role, Term) {
 // RoleChanged returns a channel that is closed at the next change of role or term. Call it before
 // Role, so that no change is missed.
 func (n *Node) RoleChanged() <-chan struct{} {
-	return n.state.changed.wait()
+	return n.state.changed.Next()
 }
 
 // setIdentity saves id, then publishes it to readers. Complete and CompleteAt keep their values,
@@ -78,7 +78,7 @@ func (a *appender) saveIdentityLocked(id identity.State) (was identity.State, er
 	a.n.state.id = id
 	a.role, a.term = roleOf(id)
 	if was.Term != id.Term {
-		a.n.state.changed.wake()
+		a.n.state.changed.Notify()
 	}
 	a.n.state.Unlock()
 	return was, nil

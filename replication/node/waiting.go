@@ -27,15 +27,6 @@ func waitFor(ctx context.Context, changed <-chan struct{}, timer <-chan time.Tim
 	}
 }
 
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
 // every calls fn once a period in a goroutine, until fn fails or stop is called. stop waits for the
 // goroutine and may be called again.
 func every(period time.Duration, fn func() error) (stop func()) {
