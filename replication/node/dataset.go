@@ -9,8 +9,8 @@ import (
 	"rowfall/replication/replog"
 )
 
-// errDropped is why a node that freed its data for a full resync rejects promotions and snapshots.
-var errDropped = errors.New("the old data were dropped for a full resync that is not " +
+// errFreed is why a node that freed its data for a full resync rejects promotions and snapshots.
+var errFreed = errors.New("the old data were freed for a full resync that is not " +
 	"complete yet; let it complete, or restart the node to have them again")
 
 // installDataset replaces the data by those of a full resync. Every step can be repeated: a crash
@@ -65,7 +65,7 @@ func (a *appender) swapDataset(
 	}
 	a.n.state.Lock()
 	defer a.n.state.Unlock()
-	a.n.replicas.dropAll("the upstream sent a full resync")
+	a.n.replicas.disconnectAll("the upstream sent a full resync")
 	if sweep, err = a.log.BeginReset(at); err != nil {
 		return nil, err
 	}
@@ -86,14 +86,14 @@ func (a *appender) swapDataset(
 	return sweep, nil
 }
 
-// dropDataset frees the data before a full resync loads others. The directory keeps the old data: a
+// freeDataset frees the data before a full resync loads others. The directory keeps the old data: a
 // restart before the end of the resync loads them.
-func (a *appender) dropDataset(t Term) error {
+func (a *appender) freeDataset(t Term) error {
 	if a.role != Replica || t != a.term {
 		return ErrDemoted
 	}
 	a.n.setCompleteVolatile(false)
-	a.missing = errDropped
+	a.missing = errFreed
 	a.keys = a.n.newKeyspace()
 	a.n.keys.Store(a.keys)
 	return nil

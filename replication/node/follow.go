@@ -138,7 +138,7 @@ func (f *follower) stopFollowing(err error) {
 	f.mu.Lock()
 	f.stopped = err
 	f.mu.Unlock()
-	f.n.replicas.dropAll("the node stopped following its upstream")
+	f.n.replicas.disconnectAll("the node stopped following its upstream")
 	f.n.state.Unlock()
 	f.setState(LinkStopped, err)
 }

@@ -278,7 +278,7 @@ func (t *transfer) send(chunk int64, write func() (int64, error)) (int64, error)
 	if errors.Is(err, os.ErrDeadlineExceeded) && took >= most {
 		err = fmt.Errorf("it takes less than %d bytes a second of the snapshot: %w",
 			t.r.n.settings.minRate.Load(), err)
-		t.r.drop(err.Error() +
+		t.r.disconnect(err.Error() +
 			"; if its link is that slow, lower full-sync-min-rate or raise full-sync-slack")
 	}
 	return n, err

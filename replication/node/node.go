@@ -74,7 +74,7 @@ type Node struct {
 type state struct {
 	sync.Mutex
 	id identity.State // as in the identity file
-	// false also while data are dropped for a full resync or were not loaded
+	// also false while the data are freed for a full resync, or were not loaded
 	complete bool
 	// why a replica started without the data of its directory; nil: it has data
 	unusable error
@@ -124,7 +124,7 @@ func Open(c Config, addr string) (*Node, error) {
 	n.upstream = &follower{n: n}
 	n.failover = &failover{n: n, requests: make(chan handOver, 1), state: failoverNone}
 	if err := n.load(); err != nil {
-		return nil, fmt.Errorf("open node: %w", errors.Join(err, n.free()))
+		return nil, fmt.Errorf("open node: %w", errors.Join(err, n.releaseResources()))
 	}
 	return n, nil
 }
@@ -147,8 +147,8 @@ func (n *Node) load() error {
 	return nil
 }
 
-// free closes and unlocks what Open opened.
-func (n *Node) free() error {
+// releaseResources closes and unlocks what Open opened.
+func (n *Node) releaseResources() error {
 	var err error
 	if n.log != nil {
 		err = n.log.Close()
@@ -192,7 +192,7 @@ func (n *Node) Run(ctx context.Context, serve func(ctx context.Context)) error {
 	n.life.Lock()
 	n.life.closed = true
 	n.life.Unlock()
-	err := errors.Join(n.appender.err, n.stopCleanly(), n.free())
+	err := errors.Join(n.appender.err, n.stopCleanly(), n.releaseResources())
 	n.logger.Info().Stringer("offset", n.Offset()).Bool("failed", err != nil).Msg("node stopped")
 	if err != nil {
 		return fmt.Errorf("run node: %w", err)
@@ -262,7 +262,7 @@ func (n *Node) Close() error {
 	close(n.appender.stopped)
 	n.snaps.Stop()
 	close(n.life.done)
-	return errors.Join(n.stopCleanly(), n.free())
+	return errors.Join(n.stopCleanly(), n.releaseResources())
 }
 
 // Addr returns the address that the node listens on, host:port.
@@ -298,7 +298,7 @@ func (n *Node) Offset() replog.Offset { return n.log.End() }
 // changes nothing, except that a node that stopped following (LinkStopped) requests a full resync.
 //
 // It returns an error if addr is malformed or the node itself, during a failover, if the identity
-// file cannot be saved, and, for a promotion, while the data are dropped for a full resync.
+// file cannot be saved, and, for a promotion, while the data are freed for a full resync.
 func (n *Node) ReplicaOf(ctx context.Context, addr string) error {
 	if addr != "" {
 		if err := CheckAddr(addr); err != nil {

@@ -29,7 +29,7 @@ type readGate struct {
 func (n *Node) ReadRefusal() ReadRefusal { return ReadRefusal(n.readGate.refusal.Load()) }
 
 // updateReadGate computes the gate again; it is called whenever role, link or settings changed. A
-// replica rejects commands that need the data during its first full resync, after it dropped the
+// replica rejects commands that need the data during its first full resync, after it freed the
 // old data for a new full resync, and, if replica-serve-stale-data is no, without its upstream.
 func (n *Node) updateReadGate() {
 	n.readGate.mu.Lock() // an older decision must not overwrite a newer one

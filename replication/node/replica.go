@@ -29,8 +29,8 @@ type replica struct {
 	form     form          // of the snapshot in a full resync
 	progress *progress.Replica
 
-	pin     atomic.Pointer[replog.Pin] // the log that a full resync still needs; nil: none
-	dropped atomic.Bool                // the node has closed the connection
+	pin          atomic.Pointer[replog.Pin] // the log that a full resync still needs; nil: none
+	disconnected atomic.Bool                // the node has closed the connection
 }
 
 // unpin releases the log that a full resync needed.
@@ -206,7 +206,7 @@ func (r *replica) sendLog(ctx context.Context, from replog.Offset) error {
 	for {
 		b, err := reader.Next(ctx, sendAtOnce)
 		if err != nil {
-			n.dropDamagedLog(err)
+			n.excludeDamagedLog(err)
 			return fmt.Errorf("read log: %w", err)
 		}
 		// Before the write, because the acknowledgement may arrive before the write returns.
@@ -225,10 +225,10 @@ func (r *replica) sendLog(ctx context.Context, from replog.Offset) error {
 	}
 }
 
-// dropDamagedLog drops the part of the log that cannot be read, and requests a snapshot after
+// excludeDamagedLog drops the part of the log that cannot be read, and requests a snapshot after
 // it. Replicas that need the dropped part then get a full resync instead of the same error
 // again, and a restart does not read it.
-func (n *Node) dropDamagedLog(err error) {
+func (n *Node) excludeDamagedLog(err error) {
 	var damage *replog.CorruptError
 	if !errors.As(err, &damage) {
 		return

@@ -40,12 +40,12 @@ func (rs *replicas) enforceLimits(now time.Time, end replog.Offset, limit int64,
 	defer rs.Unlock()
 	for r := range rs.all {
 		if why := r.overTime(now); why != "" {
-			r.drop(why)
+			r.disconnect(why)
 		}
 	}
 	for _, r := range rs.pinningLocked() {
 		if kept := int64(end - r.needs()); bounded && kept > limit {
-			r.drop(fmt.Sprintf("its full resync needs %d bytes of the log, and %d are allowed; "+
+			r.disconnect(fmt.Sprintf("its full resync needs %d bytes of the log, and %d are allowed; "+
 				"raise full-sync-log, or make the replica load faster", kept, limit))
 		}
 	}
@@ -78,11 +78,11 @@ func (r *replica) overTime(now time.Time) string {
 	return ""
 }
 
-// drop closes the replica's connection and releases the log that was kept for it. Its goroutines
+// disconnect closes the replica's connection and releases the log that was kept for it. Its goroutines
 // then end.
-func (r *replica) drop(why string) {
+func (r *replica) disconnect(why string) {
 	r.unpin()
-	if r.dropped.Swap(true) {
+	if r.disconnected.Swap(true) {
 		return
 	}
 	r.n.logger.Warn().Str("replica", r.addr).Stringer("state", r.progress.State()).
@@ -129,9 +129,9 @@ func (rs *replicas) pinningLocked() (list []*replica) {
 	return list
 }
 
-// dropBefore disconnects all replicas that need log from before an offset, the furthest behind
+// disconnectBefore disconnects all replicas that need log from before an offset, the furthest behind
 // first, and releases the log kept for those that have left.
-func (rs *replicas) dropBefore(end replog.Offset, why string) {
+func (rs *replicas) disconnectBefore(end replog.Offset, why string) {
 	rs.Lock()
 	defer rs.Unlock()
 	list := rs.pinningLocked()
@@ -143,6 +143,6 @@ func (rs *replicas) dropBefore(end replog.Offset, why string) {
 	list = slices.DeleteFunc(list, func(r *replica) bool { return r.needs() >= end })
 	slices.SortFunc(list, func(a, b *replica) int { return cmp.Compare(a.needs(), b.needs()) })
 	for _, r := range list {
-		r.drop(why)
+		r.disconnect(why)
 	}
 }

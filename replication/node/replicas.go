@@ -54,12 +54,12 @@ func (rs *replicas) count() int {
 	return count
 }
 
-// dropAll closes every replica's connection. The replicas reconnect and send PSYNC.
-func (rs *replicas) dropAll(why string) {
+// disconnectAll closes every replica's connection. The replicas reconnect and send PSYNC.
+func (rs *replicas) disconnectAll(why string) {
 	rs.Lock()
 	defer rs.Unlock()
 	for r := range rs.all {
-		rs.logger.Info().Str("replica", r.addr).Str("why", why).Msg("replica dropped")
+		rs.logger.Info().Str("replica", r.addr).Str("why", why).Msg("replica disconnected")
 		r.conn.cut() // its goroutines end, and log the end
 		r.cancel()
 	}

@@ -121,8 +121,8 @@ func (f *follower) fullResync(
 	}()
 	stop := every(ackPeriod, func() error { return link.KeepAlive() })
 	defer stop()
-	if f.n.settings.dropFirst.Load() {
-		if err := f.dropDataset(ctx, term); err != nil {
+	if f.n.settings.freeFirst.Load() {
+		if err := f.freeDataset(ctx, term); err != nil {
 			return err
 		}
 	}
@@ -173,19 +173,19 @@ func (f *follower) installSnapshot(
 	return fmt.Errorf("take upstream's snapshot: %w", err)
 }
 
-// dropDataset frees the old data. From then on only a full resync can give the node data.
-func (f *follower) dropDataset(ctx context.Context, term Term) error {
+// freeDataset frees the old data. From then on only a full resync can give the node data.
+func (f *follower) freeDataset(ctx context.Context, term Term) error {
 	f.mu.Lock()
 	was := f.missing // already freed for an earlier link
 	f.missing = true
 	f.mu.Unlock()
 	a := f.n.appender
-	err := a.do(ctx, func() error { return a.dropDataset(term) })
+	err := a.do(ctx, func() error { return a.freeDataset(term) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil {
 		f.missing = was
-		return fmt.Errorf("drop old data: %w", err)
+		return fmt.Errorf("free old data: %w", err)
 	}
 	f.forceFull = true
 	return nil

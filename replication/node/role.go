@@ -59,7 +59,7 @@ func (a *appender) setIdentity(id identity.State) error {
 		Msg("identity changed")
 	if was.History.ID() != id.History.ID() {
 		// By another PSYNC the replicas learn the id under which the bytes come now.
-		a.n.replicas.dropAll("the replication id changed")
+		a.n.replicas.disconnectAll("the replication id changed")
 	}
 	return nil
 }

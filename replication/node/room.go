@@ -33,8 +33,8 @@ type room struct {
 	spareReleased bool // a snapshot does not help: units may use the spare room, too
 	tooSmall      bool // the volume has no room for another snapshot
 
-	dropped  int64     // bytes of log since reported
-	reported time.Time // when dropped log was last logged
+	trimmed  int64     // bytes of log that were trimmed since reported
+	reported time.Time // when trimmed log was last logged
 }
 
 // update sets the spare room to what the next snapshot needs now.
@@ -79,7 +79,7 @@ func (m *room) reportTooSmall(f snapshots.Forecast, tooSmall bool) {
 // makeRoom is called when the log lacks room for a record. It reports whether to try again at once.
 // Otherwise a running snapshot may make room later. hasData is false if no snapshot can be taken.
 func (m *room) makeRoom(hasData bool) (again bool) {
-	if m.dropOldest() {
+	if m.trimOldest() {
 		return true
 	}
 	f, ok := m.snaps.Forecast()
@@ -111,7 +111,7 @@ func (m *room) prepare() error {
 		switch {
 		case !ok || f.Free < 0:
 			return nil
-		case f.Free < f.Next && f.Free+f.Trimmable >= f.Next && m.dropOldest():
+		case f.Free < f.Next && f.Free+f.Trimmable >= f.Next && m.trimOldest():
 		case f.Scarce():
 			return m.log.CompleteSegment()
 		default:
@@ -120,26 +120,26 @@ func (m *room) prepare() error {
 	}
 }
 
-// dropOldest drops the log's oldest segment if a restart does not need it. Replicas that still need
+// trimOldest removes the log's oldest segment if a restart does not need it. Replicas that still need
 // it are disconnected and resync fully; otherwise writes would stop for all.
-func (m *room) dropOldest() bool {
+func (m *room) trimOldest() bool {
 	log := m.log
 	end, ok, err := log.Trimmable()
 	if err != nil || !ok {
 		return false // the next append returns the error of a failed log
 	}
 	before := log.Size()
-	m.replicas.dropBefore(end, fmt.Sprintf("the volume is full: the log up to offset %d, which "+
+	m.replicas.disconnectBefore(end, fmt.Sprintf("the volume is full: the log up to offset %d, which "+
 		"this replica needs, is dropped so that writing can continue", end))
 	if log.Trim(end) != nil {
 		return false
 	}
-	dropped := before - log.Size()
-	m.dropped += dropped
-	if now := time.Now(); m.dropped > 0 && now.Sub(m.reported) >= reportEvery {
-		m.logger.Warn().Int64("bytes", m.dropped).Stringer("log_start", log.Start()).
+	trimmed := before - log.Size()
+	m.trimmed += trimmed
+	if now := time.Now(); m.trimmed > 0 && now.Sub(m.reported) >= reportEvery {
+		m.logger.Warn().Int64("bytes", m.trimmed).Stringer("log_start", log.Start()).
 			Msg("the volume is full: the oldest log is dropped, though log.keep may allow more")
-		m.dropped, m.reported = 0, now
+		m.trimmed, m.reported = 0, now
 	}
-	return dropped > 0
+	return trimmed > 0
 }

@@ -23,7 +23,7 @@ type Settings struct {
 	priority     atomic.Int64
 	announcePort atomic.Int64
 	refuseStale  atomic.Bool
-	dropFirst    atomic.Bool
+	freeFirst    atomic.Bool
 	clientMemory atomic.Int64 // maxmemory-clients, bytes; 0: no limit
 	keep         atomic.Int64 // repl-backlog-size, bytes of log; negative: all
 	minRate      atomic.Int64 // full-sync-min-rate, bytes per second
@@ -64,7 +64,7 @@ func newSettings(c Config) *Settings {
 	s.priority.Store(defaultPriority)
 	s.clientMemory.Store(defaultClientMemory)
 	s.refuseStale.Store(c.RefuseStaleData)
-	s.dropFirst.Store(c.DropBeforeResync)
+	s.freeFirst.Store(c.DropBeforeResync)
 	s.masterUser.Store(c.MasterUser)
 	s.masterAuth.Store(c.MasterPassword)
 	return s

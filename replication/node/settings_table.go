@@ -186,7 +186,7 @@ func allSettings() []setting {
 		}},
 		fixed("databases", "1"),
 		{name: "dir", get: func(n *Node) string { return n.c.Dir }},
-		yesNo("drop-before-resync", func(s *Settings) *atomic.Bool { return &s.dropFirst }, true),
+		yesNo("drop-before-resync", func(s *Settings) *atomic.Bool { return &s.freeFirst }, true),
 		words("masterauth", func(s *Settings) *atomicString { return &s.masterAuth }),
 		words("masteruser", func(s *Settings) *atomicString { return &s.masterUser }),
 		number("maxclients",

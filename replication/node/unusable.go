@@ -19,7 +19,7 @@ type unusableError struct {
 func (e *unusableError) Error() string { return e.err.Error() }
 func (e *unusableError) Unwrap() error { return e.err }
 
-// startEmpty starts a replica without the data of its directory. As after dropDataset, reads and
+// startEmpty starts a replica without the data of its directory. As after freeDataset, reads and
 // PSYNC get LOADING, and the upstream sends everything. Snapshot and log stay as they are until the
 // upstream's data are on disk: a start after an earlier repair loads them again.
 func (n *Node) startEmpty(why *unusableError) (*keyspace.Keyspace, error) {
