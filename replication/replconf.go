@@ -105,7 +105,7 @@ func (s *session) psync(ctx context.Context, args [][]byte) {
 	case len(args) == 4:
 		err := s.n.TakeOver(ctx, string(args[1]))
 		switch {
-		case errors.As(err, new(*node.RefusedError)):
+		case errors.As(err, new(*node.TakeOverRejectedError)):
 			s.fail("ERR %v", err)
 			return
 		case err != nil:

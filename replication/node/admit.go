@@ -18,24 +18,24 @@ type PSync struct {
 // psync is one PSYNC or SYNC, and the node's decision about it.
 type psync struct {
 	PSync
-	answer  identity.Answer
-	with    identity.ID // the id to name in the reply
-	refusal string      // error reply; empty: admitted
+	answer    identity.Answer
+	with      identity.ID // the id to name in the reply
+	rejection string      // error reply; empty: admitted
 }
 
-// The refusals of PSYNC. A replica that gets NOMASTERLINK or LOADING tries again after a
+// The rejections of PSYNC. A replica that gets NOMASTERLINK or LOADING tries again after a
 // second; at any other error it would fall back to SYNC.
 const (
-	refuseForeign = "NOMASTERLINK this node holds nothing and never wrote what you hold; " +
+	rejectForeign = "NOMASTERLINK this node holds nothing and never wrote what you hold; " +
 		"its log says what to do"
-	refuseLoading = "LOADING Rowfall is loading the dataset: it is not complete yet"
-	refuseFailing = "NOMASTERLINK Can't SYNC while failing over"
-	refuseStopped = "NOMASTERLINK this node stopped following its upstream: %v"
-	refuseAhead   = "NOMASTERLINK this node has not received these bytes from its upstream yet"
-	refuseNoLink  = "NOMASTERLINK Can't SYNC while not connected with my master"
+	rejectLoading = "LOADING Rowfall is loading the dataset: it is not complete yet"
+	rejectFailing = "NOMASTERLINK Can't SYNC while failing over"
+	rejectStopped = "NOMASTERLINK this node stopped following its upstream: %v"
+	rejectAhead   = "NOMASTERLINK this node has not received these bytes from its upstream yet"
+	rejectNoLink  = "NOMASTERLINK Can't SYNC while not connected with my master"
 )
 
-// admit decides p and, unless it refuses p, adds r to the replicas. Both happen under
+// admit decides p and, unless it rejects p, adds r to the replicas. Both happen under
 // n.state, so that a change of identity drops every replica that was admitted before it.
 func (n *Node) admit(p *psync, r *replica) {
 	n.state.Lock()
@@ -44,26 +44,26 @@ func (n *Node) admit(p *psync, r *replica) {
 	p.with = n.state.id.History.ID()
 	p.answer = n.state.id.History.Answer(p.ID, p.Offset, start, end)
 	if role, _ := roleOf(n.state.id); role == Master {
-		p.refusal = n.admitAsMaster(p, r.addr, end)
+		p.rejection = n.admitAsMaster(p, r.addr, end)
 	} else {
-		p.refusal = n.admitAsReplica(p)
+		p.rejection = n.admitAsReplica(p)
 	}
 	n.logger.Info().Str("replica", r.addr).
 		Str("asked_replid", p.ID).Int64("asked_offset", int64(p.Offset)).Str("replid", string(p.with)).
 		Stringer("first", start+1).Stringer("end", end).
-		Bool("partial", p.answer == identity.Continue).Str("refused", p.refusal).
+		Bool("partial", p.answer == identity.Continue).Str("rejected", p.rejection).
 		Msg("resync requested")
-	if p.refusal == "" {
+	if p.rejection == "" {
 		n.replicas.add(r)
 	}
 }
 
-// admitAsMaster returns why a master refuses p; empty: it does not. The caller holds n.state.
-func (n *Node) admitAsMaster(p *psync, addr string, end replog.Offset) (refusal string) {
+// admitAsMaster returns why a master rejects p; empty: it does not. The caller holds n.state.
+func (n *Node) admitAsMaster(p *psync, addr string, end replog.Offset) (rejection string) {
 	// Would a full resync wipe a replica that has data with nothing at all?
 	if n.isForeign(p) && n.Keyspace().Len() == 0 {
 		n.adviseLost(addr, p)
-		return refuseForeign
+		return rejectForeign
 	}
 	// Are the data not complete yet, so that any full resync would lose keys? If the replica
 	// has more bytes of another history than this node wrote, the operator gets advice, too.
@@ -71,11 +71,11 @@ func (n *Node) admitAsMaster(p *psync, addr string, end replog.Offset) (refusal 
 		if n.isForeign(p) && p.Offset-1 > end {
 			n.adviseLost(addr, p)
 		}
-		return refuseLoading
+		return rejectLoading
 	}
 	// Is the role being handed over? The replica will find the new master.
 	if n.failover.now() != failoverNone {
-		return refuseFailing
+		return rejectFailing
 	}
 	switch p.answer {
 	case identity.Continue:
@@ -92,26 +92,26 @@ func (n *Node) admitAsMaster(p *psync, addr string, end replog.Offset) (refusal 
 	return ""
 }
 
-// admitAsReplica returns why a replica refuses p, the PSYNC of a sub-replica; empty: it does
+// admitAsReplica returns why a replica rejects p, the PSYNC of a sub-replica; empty: it does
 // not. The caller holds n.state.
-func (n *Node) admitAsReplica(p *psync) (refusal string) {
+func (n *Node) admitAsReplica(p *psync) (rejection string) {
 	link, stopped := n.upstream.state()
 	switch {
 	// Are the data dropped or unusable until a full resync from the upstream completes?
 	case !n.state.complete:
-		return refuseLoading
+		return rejectLoading
 	// Is a hand-over to this node's new upstream still open, so that either may become master?
 	case n.failover.now() != failoverNone:
-		return refuseFailing
+		return rejectFailing
 	// Did the node stop following? A sub-replica would look up to date and fall behind.
 	case stopped != nil:
-		return fmt.Sprintf(refuseStopped, stopped)
+		return fmt.Sprintf(rejectStopped, stopped)
 	// Has the sub-replica bytes that this node will still receive? It can continue then.
 	case p.answer == identity.Ahead:
-		return refuseAhead
+		return rejectAhead
 	// Does it need a full resync while the upstream may be about to send one here, too?
 	case p.answer == identity.Full && link != LinkConnected:
-		return refuseNoLink
+		return rejectNoLink
 	}
 	// The log holds what follows the requested offset, or the node is connected and sends all.
 	return ""

@@ -16,7 +16,7 @@
 //	ServeReplica              a connection that sent PSYNC becomes a replica's
 //	TakeOver, Failover, ...   a change of role; RoleChanged wakes who waits for one
 //	WaitAcked, WaitDurable    WAIT and WAITAOF
-//	ReadRefusal               whether commands that need the data are executed
+//	ReadRejection               whether commands that need the data are executed
 //	Settings, FindSettings,   CONFIG
 //	ChangeSettings, ...
 //	Link, CutLink,            CLIENT

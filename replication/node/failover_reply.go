@@ -18,28 +18,28 @@ func (f *failover) asking() bool { return f.now() == failoverAsking }
 func (f *failover) handleReply(
 	ctx context.Context, q psyncRequest, sync upstream.Sync, err error,
 ) (upstream.Sync, error) {
-	var refused *upstream.ReplyError
+	var rejected *upstream.ReplyError
 	switch {
 	case err == nil:
 		return sync, f.finishIfAsking(ctx, q, "the replica took over")
-	case !errors.As(err, &refused), isLater(refused):
+	case !errors.As(err, &rejected), isLater(rejected):
 		return sync, err
-	case strings.Contains(refused.Text, "can't be sent to a master"):
+	case strings.Contains(rejected.Text, "can't be sent to a master"):
 		if fault := f.finishIfAsking(ctx, q, "the replica is the master already"); fault != nil {
 			return sync, fault
 		}
 		return sync, err
-	case strings.Contains(refused.Text, "must match my replid"):
+	case strings.Contains(rejected.Text, "must match my replid"):
 		return f.resolveForeignID(ctx, q, err)
 	}
-	cancel := func(a *appender) error { return a.cancelHandOver(refused.Text) }
+	cancel := func(a *appender) error { return a.cancelHandOver(rejected.Text) }
 	if fault := f.onAppender(ctx, q, cancel); fault != nil {
 		return sync, fmt.Errorf("%w; %w", err, fault)
 	}
 	return sync, err
 }
 
-// isLater reports whether a refusal may pass with time.
+// isLater reports whether a rejection may pass with time.
 func isLater(r *upstream.ReplyError) bool {
 	return strings.HasPrefix(r.Text, "-NOMASTERLINK") || strings.HasPrefix(r.Text, "-LOADING") ||
 		strings.HasPrefix(r.Text, "-MASTERDOWN")
@@ -51,19 +51,19 @@ func isLater(r *upstream.ReplyError) bool {
 // foreign master, and the node does nothing: as a master it could be the second one, and as a
 // replica it could replace the only copy of the data.
 func (f *failover) resolveForeignID(
-	ctx context.Context, q psyncRequest, refused error,
+	ctx context.Context, q psyncRequest, rejected error,
 ) (upstream.Sync, error) {
 	sync, err := q.send(false)
 	switch {
 	case err != nil:
-		return sync, fmt.Errorf("%w; and without FAILOVER: %w", refused, err)
+		return sync, fmt.Errorf("%w; and without FAILOVER: %w", rejected, err)
 	case sync.Full:
 		return sync, &stopError{fmt.Errorf("%w; it offers the data of id %s in the place of ours, "+
 			"so whether it took over first is not known: send FAILOVER ABORT to "+
 			"make this node the master again, and REPLICAOF after it if there is another master",
-			refused, sync.ID)}
+			rejected, sync.ID)}
 	case sync.ID == "" || strings.EqualFold(sync.ID, q.id):
-		return sync, refused
+		return sync, rejected
 	}
 	return sync, f.finishIfAsking(ctx, q, "the replica took over, and follows another by now")
 }

@@ -49,9 +49,9 @@ func (r *replica) status(now time.Time) ReplicaStatus {
 }
 
 // ServeReplica decides a PSYNC or SYNC and, if it is granted, sends the replica what it needs until
-// either side closes the connection. If it is refused, ServeReplica sends nothing and returns the
-// error reply; the connection stays a client's. An empty refusal means that the connection is over.
-func (n *Node) ServeReplica(ctx context.Context, c *ReplicaConn, request PSync) (refusal string) {
+// either side closes the connection. If it is rejected, ServeReplica sends nothing and returns the
+// error reply; the connection stays a client's. An empty rejection means that the connection is over.
+func (n *Node) ServeReplica(ctx context.Context, c *ReplicaConn, request PSync) (rejection string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	p := &psync{PSync: request}
@@ -60,8 +60,8 @@ func (n *Node) ServeReplica(ctx context.Context, c *ReplicaConn, request PSync) 
 		loaded: make(chan struct{}), progress: progress.New(time.Now()),
 	}
 	n.admit(p, r)
-	if p.refusal != "" {
-		return p.refusal
+	if p.rejection != "" {
+		return p.rejection
 	}
 	defer n.replicas.remove(r)
 	c.Admitted()

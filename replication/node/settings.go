@@ -22,7 +22,7 @@ type Settings struct {
 	minLagMS     atomic.Int64
 	priority     atomic.Int64
 	announcePort atomic.Int64
-	refuseStale  atomic.Bool
+	rejectStale  atomic.Bool
 	freeFirst    atomic.Bool
 	clientMemory atomic.Int64 // maxmemory-clients, bytes; 0: no limit
 	keep         atomic.Int64 // repl-backlog-size, bytes of log; negative: all
@@ -63,7 +63,7 @@ func newSettings(c Config) *Settings {
 	s.syncLog.Store(c.FullSyncLog)
 	s.priority.Store(defaultPriority)
 	s.clientMemory.Store(defaultClientMemory)
-	s.refuseStale.Store(c.RefuseStaleData)
+	s.rejectStale.Store(c.RefuseStaleData)
 	s.freeFirst.Store(c.DropBeforeResync)
 	s.masterUser.Store(c.MasterUser)
 	s.masterAuth.Store(c.MasterPassword)

@@ -166,7 +166,7 @@ func allSettings() []setting {
 	priority := number("replica-priority",
 		func(s *Settings) *atomic.Int64 { return &s.priority }, 1, 0, math.MaxInt32)
 	stale := yesNo("replica-serve-stale-data",
-		func(s *Settings) *atomic.Bool { return &s.refuseStale }, false)
+		func(s *Settings) *atomic.Bool { return &s.rejectStale }, false)
 	ip := words("replica-announce-ip",
 		func(s *Settings) *atomicString { return &s.announceIP })
 	port := number("replica-announce-port",

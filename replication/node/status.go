@@ -35,10 +35,10 @@ type Status struct {
 	Failover     string // no-failover, waiting-for-sync or failover-in-progress
 	GoodReplicas int    // replicas that keep up, as Config.MinReplicas counts them
 
-	FullSyncs       int64 // requests answered with a full resync
-	PartialSyncs    int64 // requests answered with a partial resync
-	PartialsRefused int64 // requests for a partial resync answered with a full one
-	ExpiredKeys     int64 // keys that this node deleted because they had expired
+	FullSyncs        int64 // requests answered with a full resync
+	PartialSyncs     int64 // requests answered with a partial resync
+	PartialsRejected int64 // requests for a partial resync answered with a full one
+	ExpiredKeys      int64 // keys that this node deleted because they had expired
 }
 
 // MemoryStatus is the memory of keys and values in bytes, as of the last unit. The index, about 11
@@ -136,7 +136,7 @@ func (n *Node) Status() Status {
 	st.Memory = MemoryStatus{Live: m.Live, Garbage: m.Garbage + m.Retired, Mapped: m.Mapped}
 	st.Addr, st.Snapshot = n.Addr(), n.snaps.Status()
 	st.FullSyncs, st.PartialSyncs = n.stats.fullSyncs.Load(), n.stats.partialOK.Load()
-	st.PartialsRefused = n.stats.partialErr.Load()
+	st.PartialsRejected = n.stats.partialErr.Load()
 	st.ExpiredKeys = n.stats.expired.Load()
 	st.Held, st.Failover = n.stalls.newest().reason, n.failover.now()
 	st.GoodReplicas, _ = n.quorum.count()

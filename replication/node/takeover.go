@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// RefusedError is returned by TakeOver if this node did not take over, so that the node that asked
+// TakeOverRejectedError is returned by TakeOver if this node did not take over, so that the node that asked
 // is the master again.
-type RefusedError struct{ err error }
+type TakeOverRejectedError struct{ err error }
 
-func (e *RefusedError) Error() string { return e.err.Error() }
+func (e *TakeOverRejectedError) Error() string { return e.err.Error() }
 
-func (e *RefusedError) Unwrap() error { return e.err }
+func (e *TakeOverRejectedError) Unwrap() error { return e.err }
 
 // TakeOver makes the node the master, because its upstream, whose replication id it follows, hands
-// the role over by PSYNC id offset FAILOVER. After a *RefusedError the node certainly has not taken
+// the role over by PSYNC id offset FAILOVER. After a *TakeOverRejectedError the node certainly has not taken
 // over. After any other error only its next start can decide.
 func (n *Node) TakeOver(ctx context.Context, id string) error {
 	return n.appender.do(ctx, func() error { return n.appender.takeOver(id) })
@@ -36,7 +36,7 @@ func (a *appender) takeOver(id string) (err error) {
 		err = a.replicaOf("")
 	}
 	if err != nil && a.err == nil {
-		return &RefusedError{err}
+		return &TakeOverRejectedError{err}
 	}
 	return err
 }
