@@ -113,8 +113,8 @@ const (
 )
 
 // Answer decides the reply to PSYNC id first. first is the number of the first requested byte; the
-// first byte of a log is number 1. The log holds the bytes after start, up to and including end. The
-// first byte that it can send is start+1, and a replica that has everything requests end+1.
+// first byte of a log is number 1. The log holds the bytes after start, up to and including end.
+// The first byte that it can send is start+1, and a replica that has everything requests end+1.
 //
 // The id "?" never gets Continue: a replica that sends it has no data to continue from, and some
 // servers crash at +CONTINUE then.

@@ -49,8 +49,8 @@ const (
 	noWrite
 	// rejected: a write command that a unit must not contain.
 	rejected
-	// relative: a rejected command whose time to live is relative to its execution. Servers
-	// before Redis 7.0 replicate such commands as clients send them.
+	// relative: a rejected command whose time to live is relative to its execution. Servers before
+	// Redis 7.0 replicate such commands as clients send them.
 	relative
 )
 

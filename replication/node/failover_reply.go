@@ -9,12 +9,12 @@ import (
 	"rowfall/replication/upstream"
 )
 
-// asking reports whether PSYNC must ask the upstream to take over.
+// asking reports whether PSYNC must have FAILOVER, by which the upstream takes over.
 func (f *failover) asking() bool { return f.now() == failoverAsking }
 
 // handleReply ends the hand-over according to the upstream's reply to PSYNC ... FAILOVER, and
 // returns the reply by which the node follows. If the upstream cannot decide yet, the hand-over
-// stays open, and the next link asks again.
+// stays open, and the next link sends PSYNC ... FAILOVER again.
 func (f *failover) handleReply(
 	ctx context.Context, q psyncRequest, sync upstream.Sync, err error,
 ) (upstream.Sync, error) {
@@ -39,7 +39,7 @@ func (f *failover) handleReply(
 	return sync, err
 }
 
-// isLater reports whether a rejection may pass with time.
+// isLater reports whether a retry may succeed after a rejection.
 func isLater(r *upstream.ReplyError) bool {
 	return strings.HasPrefix(r.Text, "-NOMASTERLINK") || strings.HasPrefix(r.Text, "-LOADING") ||
 		strings.HasPrefix(r.Text, "-MASTERDOWN")
@@ -47,9 +47,9 @@ func isLater(r *upstream.ReplyError) bool {
 
 // resolveForeignID handles a replica that has another replication id now. The replica may have
 // taken over without a reply, and handed the role on: then a master exists, whose log continues
-// this node's. If PSYNC without FAILOVER does not show that, the replica may have been given to a
-// foreign master, and the node does nothing: as a master it could be the second one, and as a
-// replica it could replace the only copy of the data.
+// this node's. If PSYNC without FAILOVER does not show that, the replica may follow a foreign
+// master, and the node does nothing: as a master it could be the second one, and as a replica it
+// could replace the only copy of the data.
 func (f *failover) resolveForeignID(
 	ctx context.Context, q psyncRequest, rejected error,
 ) (upstream.Sync, error) {
@@ -58,14 +58,13 @@ func (f *failover) resolveForeignID(
 	case err != nil:
 		return sync, fmt.Errorf("%w; and without FAILOVER: %w", rejected, err)
 	case sync.Full:
-		return sync, &stopError{fmt.Errorf("%w; it offers the data of id %s in the place of ours, "+
-			"so whether it took over first is not known: send FAILOVER ABORT to "+
-			"make this node the master again, and REPLICAOF after it if there is another master",
-			rejected, sync.ID)}
+		return sync, &stopError{fmt.Errorf("%w; it sends a full resync of id %s, so it is not "+
+			"known whether it took over first; send FAILOVER ABORT to make this node the master "+
+			"again, and then REPLICAOF if there is another master", rejected, sync.ID)}
 	case sync.ID == "" || strings.EqualFold(sync.ID, q.id):
 		return sync, rejected
 	}
-	return sync, f.finishIfAsking(ctx, q, "the replica took over, and follows another by now")
+	return sync, f.finishIfAsking(ctx, q, "the replica took over, and follows another master now")
 }
 
 // finishIfAsking ends the hand-over on the appender unless ABORT or a newer term came first.

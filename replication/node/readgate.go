@@ -20,7 +20,7 @@ const (
 
 // readGate decides whether commands that need the data may be executed.
 type readGate struct {
-	mu      sync.Mutex   // serializes updateReadGate
+	mu        sync.Mutex   // serializes updateReadGate
 	rejection atomic.Int32 // a ReadRejection
 }
 
@@ -29,8 +29,8 @@ type readGate struct {
 func (n *Node) ReadRejection() ReadRejection { return ReadRejection(n.readGate.rejection.Load()) }
 
 // updateReadGate computes the gate again; it is called whenever role, link or settings changed. A
-// replica rejects commands that need the data during its first full resync, after it freed the
-// old data for a new full resync, and, if replica-serve-stale-data is no, without its upstream.
+// replica rejects commands that need the data during its first full resync, after it freed the old
+// data for a new full resync, and, if replica-serve-stale-data is no, without its upstream.
 func (n *Node) updateReadGate() {
 	n.readGate.mu.Lock() // an older decision must not overwrite a newer one
 	defer n.readGate.mu.Unlock()

@@ -13,7 +13,7 @@ type Announced struct {
 	Port        int
 	PSync2      bool // capa psync2: +CONTINUE may name a new replication id
 	EOF         bool // capa eof: the snapshot may end with a mark instead of having a length first
-	Packed      bool // it loads listpacks
+	Listpacks   bool // it loads listpacks
 	RDBOnly     bool // rdb-only: it wants the snapshot and not the log after it
 	RDBEmpty    bool // rdb-filter-only: of the snapshot it wants only what the node never has
 }

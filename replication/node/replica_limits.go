@@ -45,8 +45,8 @@ func (rs *replicas) enforceLimits(now time.Time, end replog.Offset, limit int64,
 	}
 	for _, r := range rs.pinningLocked() {
 		if kept := int64(end - r.needs()); bounded && kept > limit {
-			r.disconnect(fmt.Sprintf("its full resync needs %d bytes of the log, and %d are allowed; "+
-				"raise full-sync-log, or make the replica load faster", kept, limit))
+			r.disconnect(fmt.Sprintf("its full resync needs %d bytes of the log, and %d are "+
+				"allowed; raise full-sync-log, or make the replica load faster", kept, limit))
 		}
 	}
 }
@@ -78,8 +78,8 @@ func (r *replica) overTime(now time.Time) string {
 	return ""
 }
 
-// disconnect closes the replica's connection and releases the log that was kept for it. Its goroutines
-// then end.
+// disconnect closes the replica's connection and releases the log that was kept for it. Its
+// goroutines then end.
 func (r *replica) disconnect(why string) {
 	r.unpin()
 	if r.disconnected.Swap(true) {
@@ -129,8 +129,8 @@ func (rs *replicas) pinningLocked() (list []*replica) {
 	return list
 }
 
-// disconnectBefore disconnects all replicas that need log from before an offset, the furthest behind
-// first, and releases the log kept for those that have left.
+// disconnectBefore disconnects all replicas that need log from before an offset, the furthest
+// behind first, and releases the log kept for those that have left.
 func (rs *replicas) disconnectBefore(end replog.Offset, why string) {
 	rs.Lock()
 	defer rs.Unlock()

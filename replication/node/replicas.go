@@ -20,7 +20,7 @@ type replicas struct {
 
 	sync.Mutex
 	all  map[*replica]struct{}
-	left map[*replica]struct{} // connection closed, log still pinned: they return for it
+	left map[*replica]struct{} // connection closed, log still pinned until they reconnect
 }
 
 func newReplicas(logger zerolog.Logger) *replicas {
@@ -65,18 +65,22 @@ func (rs *replicas) disconnectAll(why string) {
 	}
 }
 
-// reached counts the online replicas that applied everything up to at. more is closed at the
-// next acknowledgement.
+// notifyAcked wakes the goroutines that wait for an acknowledgement.
+func (rs *replicas) notifyAcked() { rs.acked.Notify() }
+
+// reached counts the online replicas that applied everything up to at. more is closed at the next
+// acknowledgement.
 func (rs *replicas) reached(at replog.Offset) (count int, more <-chan struct{}) {
 	return rs.countIf(func(_ *replica, p progress.Status) bool { return p.HasApplied(at) })
 }
 
-// durable is reached for replicas that have everything up to at on disk.
+// durable counts the replicas that have everything up to at on disk, as reached does.
 func (rs *replicas) durable(at replog.Offset) (count int, more <-chan struct{}) {
 	return rs.countIf(func(_ *replica, p progress.Status) bool { return p.HasSynced(at) })
 }
 
-// keepingUp is reached for replicas that also acknowledged anything at since or later.
+// keepingUp counts the replicas that applied everything up to at, and acknowledged anything at
+// since or later, as reached does.
 func (rs *replicas) keepingUp(at replog.Offset, since time.Time) (count int, more <-chan struct{}) {
 	return rs.countIf(func(_ *replica, p progress.Status) bool { return p.KeepsUp(at, since) })
 }

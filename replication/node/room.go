@@ -120,8 +120,8 @@ func (m *room) prepare() error {
 	}
 }
 
-// trimOldest removes the log's oldest segment if a restart does not need it. Replicas that still need
-// it are disconnected and resync fully; otherwise writes would stop for all.
+// trimOldest removes the log's oldest segment if a restart does not need it. Replicas that still
+// need it are disconnected and resync fully; otherwise writes would stop for all.
 func (m *room) trimOldest() bool {
 	log := m.log
 	end, ok, err := log.Trimmable()
@@ -129,8 +129,8 @@ func (m *room) trimOldest() bool {
 		return false // the next append returns the error of a failed log
 	}
 	before := log.Size()
-	m.replicas.disconnectBefore(end, fmt.Sprintf("the volume is full: the log up to offset %d, which "+
-		"this replica needs, is dropped so that writing can continue", end))
+	m.replicas.disconnectBefore(end, fmt.Sprintf("the volume is full: the log up to offset %d, "+
+		"which this replica needs, is removed so that writing can continue", end))
 	if log.Trim(end) != nil {
 		return false
 	}
@@ -138,7 +138,7 @@ func (m *room) trimOldest() bool {
 	m.trimmed += trimmed
 	if now := time.Now(); m.trimmed > 0 && now.Sub(m.reported) >= reportEvery {
 		m.logger.Warn().Int64("bytes", m.trimmed).Stringer("log_start", log.Start()).
-			Msg("the volume is full: the oldest log is dropped, though log.keep may allow more")
+			Msg("the volume is full: the oldest log is removed, although log.keep may allow more")
 		m.trimmed, m.reported = 0, now
 	}
 	return trimmed > 0

@@ -44,7 +44,8 @@ func (s *Signal) Notify() {
 	}
 }
 
-// IsClosed reports whether c is closed. Nothing may be sent on c, because IsClosed would receive it.
+// IsClosed reports whether c is closed. Nothing may be sent on c, because IsClosed would receive
+// it.
 func IsClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:
