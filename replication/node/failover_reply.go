@@ -78,7 +78,7 @@ func (f *failover) onAppender(
 ) error {
 	a := f.n.appender
 	return a.do(ctx, func() error {
-		if !f.asking() || q.term != a.term {
+		if _, term := f.n.Role(); !f.asking() || q.term != term {
 			return errNoFailover
 		}
 		return do(a)

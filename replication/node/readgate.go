@@ -28,11 +28,11 @@ type readGate struct {
 // load.
 func (n *Node) ReadRejection() ReadRejection { return ReadRejection(n.readGate.rejection.Load()) }
 
-// updateReadGate computes the gate again; it is called whenever role, link or settings changed. A
+// updateReadGate decides again. It is called whenever role, link or settings have changed. A
 // replica rejects commands that need the data during its first full resync, after it freed the old
 // data for a new full resync, and, if replica-serve-stale-data is no, without its upstream.
 func (n *Node) updateReadGate() {
-	n.readGate.mu.Lock() // an older decision must not overwrite a newer one
+	n.readGate.mu.Lock() // so that an older decision does not overwrite a newer one
 	defer n.readGate.mu.Unlock()
 	rejection := ReadsServed
 	link, missing := n.upstream.linkState()

@@ -10,13 +10,14 @@ import (
 	"rowfall/replication/syncthrottle"
 )
 
-// leastSyncLog is the least default, in bytes, for the log of one full resync: it is replayed in
-// seconds.
+// leastSyncLog is the least default, in bytes, of the log that one full resync may keep. A server
+// replays so much in seconds.
 const leastSyncLog = 64 << 20
 
-// syncLogLimit returns how many bytes of log one full resync may keep; bounded is false without a
-// bound. The bound is the setting, else the most of keep (negative: no bound), twice the data, and
-// leastSyncLog: as much as the data may change while a snapshot is sent and loaded.
+// syncLogLimit returns how many bytes of log one full resync may keep; bounded is false if there is
+// no limit. The limit is the setting. If that is 0, the limit is the maximum of keep (negative: no
+// limit), twice the data, and leastSyncLog: while a snapshot is sent and loaded, about that much
+// may change.
 func syncLogLimit(set, keep, data int64) (limit int64, bounded bool) {
 	switch {
 	case set > 0:
@@ -27,14 +28,14 @@ func syncLogLimit(set, keep, data int64) (limit int64, bounded bool) {
 	return max(keep, 2*data, leastSyncLog), true
 }
 
-// syncLogLimit returns the current bound.
+// syncLogLimit returns the current limit.
 func (n *Node) syncLogLimit() (limit int64, bounded bool) {
 	data := n.Keyspace().Memory().Live
 	return syncLogLimit(n.settings.syncLog.Load(), n.settings.keep.Load(), data)
 }
 
 // enforceLimits disconnects replicas that exceed a limit. The appender calls it once a second. end
-// is the log's end, and limit how many bytes of log one full resync may keep, if it is bounded.
+// is the log's end. limit and bounded are those of syncLogLimit.
 func (rs *replicas) enforceLimits(now time.Time, end replog.Offset, limit int64, bounded bool) {
 	rs.Lock()
 	defer rs.Unlock()
@@ -51,9 +52,10 @@ func (rs *replicas) enforceLimits(now time.Time, end replog.Offset, limit int64,
 	}
 }
 
-// overTime returns why a replica must be disconnected now; empty: it need not. While a snapshot is
-// sent, the replica is not expected to send anything. While it loads, its empty lines show that it
-// lives but not that it progresses, so its time is limited by the snapshot's size.
+// overTime returns why a replica must be disconnected now; empty: it stays connected. While a
+// snapshot is sent, the replica is not expected to send anything. While it loads, its empty lines
+// show only that it lives, and not its progress. So the time of the load is limited by the
+// snapshot's size.
 func (r *replica) overTime(now time.Time) string {
 	n, p := r.n, r.progress.Status()
 	if r.legacy || p.State == ReplicaWaiting || p.State == ReplicaSending {
@@ -91,8 +93,8 @@ func (r *replica) disconnect(why string) {
 	r.cancel()
 }
 
-// keepFor keeps the pinned log of a replica whose connection has ended for d: a server that has the
-// whole snapshot finishes its load and returns for what follows.
+// keepFor keeps the pinned log of a replica for the time d after its connection has ended: a server
+// that has the whole snapshot completes its load, connects again and requests the log after it.
 func (rs *replicas) keepFor(r *replica, d time.Duration) {
 	if r.pin.Load() == nil {
 		return
@@ -108,8 +110,8 @@ func (rs *replicas) keepFor(r *replica, d time.Duration) {
 	})
 }
 
-// needs returns the offset from which the replica needs the log: that of its pin, else the end of
-// what was sent.
+// needs returns the offset from which the replica needs the log: the offset of its pin, or, without
+// a pin, the offset up to which the log was sent.
 func (r *replica) needs() replog.Offset {
 	if p := r.pin.Load(); p != nil {
 		return p.Offset()

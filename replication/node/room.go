@@ -14,15 +14,16 @@ const (
 	// logRoom is the part of the spare room, in bytes, for a new segment and for records other than
 	// units.
 	logRoom = 2 << 20
-	// leastGain is the least log, in bytes, that a snapshot taken for room must let go.
+	// leastGain is the least bytes of log that can be trimmed after a snapshot that is taken for
+	// room.
 	leastGain = 64 << 10
 	// reportEvery is the least time between two warnings of the same kind.
 	reportEvery = 10 * time.Second
 )
 
-// room keeps the volume from filling up. Only a snapshot lets the log go that a restart needs, and
-// a snapshot needs room itself: so units leave room for one. Before a unit is rejected, log that
-// only replicas need is dropped. Only the appender's goroutine uses it.
+// room prevents that the volume fills up. Log that a restart needs can be trimmed only after a new
+// snapshot, and a snapshot needs room itself: so units leave that room free. Before a unit is
+// rejected, log that only replicas need is trimmed. Only the appender's goroutine uses room.
 type room struct {
 	log      *replog.Log
 	snaps    *snapshots.Store
@@ -30,7 +31,7 @@ type room struct {
 	logger   zerolog.Logger
 	dir      string // of the node
 
-	spareReleased bool // a snapshot does not help: units may use the spare room, too
+	spareReleased bool // units may use the spare room, too, because a snapshot does not help
 	tooSmall      bool // the volume has no room for another snapshot
 
 	trimmed  int64     // bytes of log that were trimmed since reported
@@ -41,7 +42,7 @@ type room struct {
 func (m *room) update() {
 	f, ok := m.snaps.Forecast()
 	if !ok {
-		return // the store is busy; the next tick tries again
+		return // the store is busy; the next tick retries
 	}
 	spare := f.Spare(f.Running, f.Written, logRoom)
 	useless := f.Failed || spare == 0 || f.Logged < leastGain
@@ -67,7 +68,7 @@ func (m *room) reportTooSmall(f snapshots.Forecast, tooSmall bool) {
 	}
 	why := fmt.Sprintf(
 		"write next snapshot: it needs about %d bytes of room and %s has %d, so the "+
-			"log cannot be shortened; free some space there, or enlarge the volume",
+			"log cannot be trimmed; free some space there, or enlarge the volume",
 		f.Next,
 		m.dir,
 		f.Free+f.Trimmable,
@@ -76,8 +77,8 @@ func (m *room) reportTooSmall(f snapshots.Forecast, tooSmall bool) {
 	m.snaps.SetTooSmall(why)
 }
 
-// makeRoom is called when the log lacks room for a record. It reports whether to try again at once.
-// Otherwise a running snapshot may make room later. hasData is false if no snapshot can be taken.
+// makeRoom is called when the log lacks room for a record. It reports whether to retry at once. If
+// not, a running snapshot may make room later. hasData is false if no snapshot can be taken.
 func (m *room) makeRoom(hasData bool) (again bool) {
 	if m.trimOldest() {
 		return true
@@ -94,7 +95,7 @@ func (m *room) makeRoom(hasData bool) (again bool) {
 		m.logger.Warn().Int64("snapshot", f.Next).Int64("log", f.Logged).Int64("free", f.Free).
 			Bool("failed", f.Failed).
 			Msg("the volume is nearly full, and a snapshot does not help: " +
-				"the log takes the room that was kept for one; free some space")
+				"the log uses the room that was reserved for a snapshot; free some space")
 		return true
 	case gains && !f.Hopeless():
 		m.snaps.RequestForRoom()
@@ -102,9 +103,9 @@ func (m *room) makeRoom(hasData bool) (again bool) {
 	return false
 }
 
-// prepare is called when a snapshot's point is fixed. On a nearly full volume it gives the snapshot
-// the room of log that is not needed, and completes the log's newest segment, so that the log up to
-// the point can be dropped after the snapshot.
+// prepare is called when a snapshot's point is fixed. On a nearly full volume it trims log that is
+// not needed, to make room for the snapshot, and completes the log's newest segment, so that the
+// log up to the point can be trimmed after the snapshot.
 func (m *room) prepare() error {
 	for {
 		f, ok := m.snaps.Forecast()
@@ -121,7 +122,8 @@ func (m *room) prepare() error {
 }
 
 // trimOldest removes the log's oldest segment if a restart does not need it. Replicas that still
-// need it are disconnected and resync fully; otherwise writes would stop for all.
+// need that segment are disconnected and get a full resync; otherwise no more units could be
+// written.
 func (m *room) trimOldest() bool {
 	log := m.log
 	end, ok, err := log.Trimmable()

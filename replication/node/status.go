@@ -19,7 +19,7 @@ type Status struct {
 	// what an operator must do about a directory that seems lost; empty: nothing
 	Advice     string
 	ID         string        // the replication id, 40 hex digits
-	PreviousID string        // the id before it, empty: none
+	PreviousID string        // the id before ID; empty: there is none
 	PreviousTo replog.Offset // the last offset up to which PreviousID is valid
 	Offset     replog.Offset // end of the replication log
 	LogStart   replog.Offset // a partial resync needs an offset at or after it
@@ -31,7 +31,7 @@ type Status struct {
 	Upstream   *UpstreamStatus // nil on a master
 	Replicas   []ReplicaStatus
 
-	Held         string // why Apply waits or is slowed; empty: it does not
+	Held         string // why Apply waits or is slowed; empty: no reason
 	Failover     string // no-failover, waiting-for-sync or failover-in-progress
 	GoodReplicas int    // replicas that keep up, as Config.MinReplicas counts them
 
@@ -64,8 +64,8 @@ type UpstreamStatus struct {
 	Total    int64 // its size; -1: not announced
 
 	Err string // why the last link ended or the node stopped following; empty: neither
-	// Stopped is why the node stopped following, which replicas get as NOMASTERLINK until a link is
-	// up again; empty: it follows.
+	// Stopped is why the node stopped following: until a link is up again, its replicas get
+	// NOMASTERLINK with this text. Empty: the node follows.
 	Stopped string
 }
 
@@ -76,7 +76,7 @@ type ReplicaStatus struct {
 	Sent    replog.Offset // log bytes written to its socket or being written; never less than Acked
 	Acked   replog.Offset // the offset that the replica reported as applied
 	Lag     time.Duration // since its last acknowledgement; 0 before the first
-	Version string        // as announced; empty: it announced none
+	Version string        // as announced; empty: not announced
 }
 
 // LinkState is the state of the link to the upstream.
@@ -92,7 +92,7 @@ const (
 	LinkHandshake                   // handshake up to the reply to PSYNC
 	LinkTransfer                    // receiving and loading a snapshot
 	LinkConnected                   // streaming
-	// LinkStopped: the upstream sent what the node cannot apply; an operator must act.
+	// LinkStopped: the upstream sent bytes that the node cannot apply; an operator must act.
 	LinkStopped
 )
 
