@@ -165,7 +165,7 @@ func (cs *clients) watchMemory(ctx context.Context) {
 	for {
 		select {
 		case now := <-tick.C:
-			cs.dropSlow(now)
+			cs.evictSlow(now)
 			if cs.freedMuch() {
 				debug.FreeOSMemory() // Go itself returns freed memory only after minutes
 			}
@@ -175,9 +175,9 @@ func (cs *clients) watchMemory(ctx context.Context) {
 	}
 }
 
-// dropSlow closes the connections of clients that read a reply so slowly that it pins much of the
+// evictSlow closes the connections of clients that read a reply so slowly that it pins much of the
 // data replaced since.
-func (cs *clients) dropSlow(now time.Time) {
+func (cs *clients) evictSlow(now time.Time) {
 	current := cs.n.Keyspace()
 	pinned, live := replaced(current)
 	limit := max(slowReplyLeast, live/slowReplyShare)

@@ -40,6 +40,7 @@
 //	progress      how far one replica has come
 //	syncthrottle  slots, rates and delays of full resyncs
 //	upstream      a replica's side of the wire
+//	notify        wakes goroutines that wait for a change
 //	keyspace, rdb, resp
 //
 // Config is one struct for this package and package node, because the owner of a node sets all of

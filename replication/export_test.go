@@ -63,7 +63,7 @@ func (n *Node) HandOver(ctx context.Context, to string) error {
 func (n *Node) ExpireMost(bytes int) { n.Testing().SetExpireMost(bytes) }
 
 // Drop frees the data in term t, as a full resync does first with Config.DropBeforeResync.
-func (n *Node) Drop(ctx context.Context, t Term) error { return n.Testing().DropDataset(ctx, t) }
+func (n *Node) Drop(ctx context.Context, t Term) error { return n.Testing().FreeDataset(ctx, t) }
 
 // ClientMemory is what the connections of clients hold beyond their own buffers.
 func (n *Node) ClientMemory() int64 { return n.clients.memory.Load() }

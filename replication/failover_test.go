@@ -569,7 +569,7 @@ func TestFailoverRefusedOnAFullDisk(t *testing.T) {
 	volume.Leave(0)
 	refuse()
 	eventually(t, "it cannot",
-		func() bool { return strings.Contains(n.Status().Upstream.Err, "take failover back") })
+		func() bool { return strings.Contains(n.Status().Upstream.Err, "cancel failover") })
 	if err := n.AbortFailover(t.Context()); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("ABORT gives %v", err)
 	}

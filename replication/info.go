@@ -205,7 +205,7 @@ func infoStats(w *infoWriter, n *Node, st Status) {
 	w.field("rejected_connections", n.stats.rejected.Load())
 	w.field("sync_full", st.FullSyncs)
 	w.field("sync_partial_ok", st.PartialSyncs)
-	w.field("sync_partial_err", st.PartialsRefused)
+	w.field("sync_partial_err", st.PartialsRejected)
 	w.field("expired_keys", st.ExpiredKeys)
 	w.field("evicted_keys", 0)
 }

@@ -24,7 +24,7 @@ func TestIncompleteNodeAnswersLoading(t *testing.T) {
 	}
 	n.SetComplete(true)
 	psync(r, "?", "-1")
-	if st := n.Status(); st.FullSyncs != 1 || st.PartialsRefused != 0 {
+	if st := n.Status(); st.FullSyncs != 1 || st.PartialsRejected != 0 {
 		t.Errorf("got %+v", st)
 	}
 }
@@ -81,7 +81,7 @@ func TestPartialResyncAtEveryByte(t *testing.T) {
 		t.Errorf("the snapshot was not used again: it is of %d, not %d", at, from)
 	}
 	r.expect(want)
-	if st := n.Status(); st.FullSyncs != 2 || st.PartialsRefused != 1 {
+	if st := n.Status(); st.FullSyncs != 2 || st.PartialsRejected != 1 {
 		t.Errorf("got %+v", st)
 	}
 }

@@ -10,7 +10,7 @@ const (
 
 // unreadable returns the error reply to commands that need the data, or "" if they execute.
 func (s *session) unreadable() string {
-	switch s.n.ReadRefusal() {
+	switch s.n.ReadRejection() {
 	case node.ReadsLoading:
 		return loadingError
 	case node.ReadsStale:

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"rowfall/replication/node"
+	"rowfall/replication/replog"
 	"rowfall/replication/resp"
 )
 
@@ -45,12 +46,12 @@ func (s *session) replConf(_ context.Context, args [][]byte) {
 		case resp.IsWord(args[i], "capa"):
 			s.repl.PSync2 = s.repl.PSync2 || resp.IsWord(value, "psync2")
 			s.repl.EOF = s.repl.EOF || resp.IsWord(value, "eof")
-			s.repl.Packed = s.repl.Packed || resp.IsWord(value, "rdb-channel-repl") ||
-				resp.IsWord(value, packedCapa)
+			s.repl.Listpacks = s.repl.Listpacks || resp.IsWord(value, "rdb-channel-repl") ||
+				resp.IsWord(value, listpackCapa)
 		case resp.IsWord(args[i], "version"):
 			s.repl.Version = string(value[:min(len(value), 32)])
-			packed, err := node.LoadsListpacks(s.repl.Version)
-			s.repl.Packed = s.repl.Packed || packed && err == nil
+			listpacks, err := node.LoadsListpacks(s.repl.Version)
+			s.repl.Listpacks = s.repl.Listpacks || listpacks && err == nil
 		case resp.IsWord(args[i], "rdb-only"):
 			s.repl.RDBOnly = string(value) == "1"
 		case resp.IsWord(args[i], "rdb-filter-only"):
@@ -62,7 +63,7 @@ func (s *session) replConf(_ context.Context, args [][]byte) {
 		case resp.IsWord(args[i], "ack"),
 			resp.IsWord(args[i], "fack"),
 			resp.IsWord(args[i], "getack"):
-			// Redis sends no reply to these. A replica's own are read by the core.
+			// Redis sends no reply to these. Those of a replica are read by package node.
 			return
 		default:
 			s.fail("ERR Unrecognized REPLCONF option: %.128s", args[i])
@@ -72,13 +73,13 @@ func (s *session) replConf(_ context.Context, args [][]byte) {
 	s.ok()
 }
 
-// packedCapa is the capability by which Rowfall's own replicas announce that they load
-// listpacks. Other servers ignore it.
-const packedCapa = "rdb-listpack"
+// listpackCapa is the capability by which Rowfall's own replicas announce that they load listpacks.
+// Other servers ignore it.
+const listpackCapa = "rdb-listpack"
 
 // filterFault returns the error reply to the words of REPLCONF rdb-filter-only, which restrict the
-// snapshot; empty: they are valid. The node has no functions, and the protocol defines no other
-// word.
+// snapshot; empty: the words are valid. The only word that the protocol defines is "functions", and
+// the node has none.
 func filterFault(words string) string {
 	for _, w := range strings.Fields(words) {
 		if !strings.EqualFold(w, "functions") {
@@ -104,20 +105,20 @@ func (s *session) psync(ctx context.Context, args [][]byte) {
 	case len(args) == 4:
 		err := s.n.TakeOver(ctx, string(args[1]))
 		switch {
-		case errors.As(err, new(*node.RefusedError)):
+		case errors.As(err, new(*node.TakeOverRejectedError)):
 			s.fail("ERR %v", err)
 			return
 		case err != nil:
-			// The identity file may already name this node the master, which only the next start
-			// finds out. NOMASTERLINK makes the sender repeat its request until then.
+			// The identity file may already make this node the master, which only the next start
+			// can decide. After NOMASTERLINK the sender repeats its request.
 			s.fail("NOMASTERLINK %v", err)
 			return
 		}
 	}
 	if s.canFilter() {
-		// The id is logged, so a long one is cut; with one byte too many it matches no id.
+		// The id is logged, so a long one is cut. With one byte too many it matches no id.
 		id := string(args[1][:min(len(args[1]), idLength+1)])
-		s.follow = &node.PSync{ID: id, Offset: offset}
+		s.follow = &node.PSync{ID: id, Offset: replog.Offset(offset)}
 	}
 }
 

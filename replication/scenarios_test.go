@@ -200,7 +200,7 @@ func wasAway(t *testing.T, srv *servers.Cache, a absence) {
 	replicaFrom(t, srv, n.Addr())
 	caughtUp(t, n, srv.Addr())
 	// The server's first PSYNC was refused if it was another node's replica before.
-	refused := n.Status().PartialsRefused
+	refused := n.Status().PartialsRejected
 	stop := writing(t, n)
 	at := n.Offset()
 	if a.cut {

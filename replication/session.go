@@ -115,11 +115,11 @@ func (s *session) serve(ctx context.Context) {
 		}
 		if p := s.follow; p != nil {
 			s.follow = nil
-			refusal := s.serveReplica(ctx, *p)
-			if refusal == "" {
+			rejection := s.serveReplica(ctx, *p)
+			if rejection == "" {
 				return
 			}
-			s.error(refusal)
+			s.error(rejection)
 			if s.flush() != nil {
 				return
 			}
@@ -139,9 +139,9 @@ func (s *session) handshake(ctx context.Context) error {
 	return t.HandshakeContext(ctx)
 }
 
-// serveReplica hands the connection over to the core, for a replica. A refusal is the error reply
+// serveReplica hands the connection over to the core, for a replica. A rejection is the error reply
 // to its PSYNC; the session stays a client's then. Without one the connection is over.
-func (s *session) serveReplica(ctx context.Context, p node.PSync) (refusal string) {
+func (s *session) serveReplica(ctx context.Context, p node.PSync) (rejection string) {
 	return s.n.ServeReplica(ctx, &node.ReplicaConn{
 		Conn: s.conn, Socket: socket(s.conn), Reader: s.r, Announced: s.repl,
 		Admitted: func() { s.isReplica.Store(true) },

@@ -27,6 +27,7 @@ const (
 // checksum of the piece "mapping". A version that knows no checksums ignores these fields.
 const checksumPrefix = "crc32c:"
 
+// castagnoli is the table that package crc32 shares: MakeTable does not build another one.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // checksum returns the CRC-32C of a piece as eight hexadecimal digits.

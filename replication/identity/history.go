@@ -112,15 +112,15 @@ const (
 	Ahead                  // the replica has bytes of the current id that the log does not have yet
 )
 
-// Answer decides the reply to PSYNC id offset. offset is the number of the first requested byte;
-// the first byte of a stream is number 1. The log holds the bytes after start, up to and including
-// end. The first byte it can send is start+1, and a replica that has everything requests end+1.
+// Answer decides the reply to PSYNC id first. first is the number of the first requested byte; the
+// first byte of a log is number 1. The log holds the bytes after start, up to and including end.
+// The first byte that it can send is start+1, and a replica that has everything requests end+1.
 //
 // The id "?" never gets Continue: a replica that sends it has no data to continue from, and some
 // servers crash at +CONTINUE then.
-func (h History) Answer(id string, offset int64, start, end replog.Offset) Answer {
-	have := replog.Offset(offset - 1) // the last byte that the replica has
-	if offset < 1 {
+func (h History) Answer(id string, first, start, end replog.Offset) Answer {
+	have := first - 1 // the last byte that the replica has
+	if first < 1 {
 		return Full
 	}
 	if strings.EqualFold(id, string(h.id)) {

@@ -23,7 +23,7 @@ func TestAnswer(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		id     string
-		offset int64
+		offset replog.Offset
 		want   identity.Answer
 	}{
 		{"has everything", c, 1001, identity.Continue},
@@ -98,7 +98,7 @@ func TestAnswerEmpty(t *testing.T) {
 // Bytes that a crash lost are valid under no id any more, and under no past id either.
 func TestBeginClamps(t *testing.T) {
 	h := identity.NewHistory(a).Begin(b, 300).Begin(c, 200)
-	for id, last := range map[string]int64{a: 201, b: 201} {
+	for id, last := range map[string]replog.Offset{a: 201, b: 201} {
 		if h.Answer(id, last, 0, 1000) != identity.Continue ||
 			h.Answer(id, last+1, 0, 1000) != identity.Full {
 			t.Errorf("%s is not valid up to exactly 200", id)

@@ -25,13 +25,17 @@ const (
 	maxFile = 64 << 10
 )
 
+// castagnoli is the table that package crc32 shares: MakeTable does not build another one.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Term counts the changes of role of a directory.
+type Term uint64
 
 // State is the content of the identity file.
 type State struct {
 	History  History
 	Upstream string // host:port; empty: the node is a master
-	Term     uint64 // increases with every change of role
+	Term     Term
 	Boot     string // BootID when bytes were last written
 
 	// Complete means that the data were complete at CompleteAt, and that later units keep them
@@ -222,7 +226,7 @@ func (p *parser) state() (State, error) {
 		s.History.past = append(s.History.past, era{p.id(id), p.offset(to)})
 	}
 	s.Upstream = p.text("upstream")
-	s.Term = uint64(p.offset(p.value("term")))
+	s.Term = Term(p.offset(p.value("term")))
 	if v := p.optional("complete"); v != "" {
 		s.Complete, s.CompleteAt = true, p.offset(v)
 	}

@@ -47,10 +47,10 @@ const (
 	readsOthers
 	// noWrite: a command that units may contain, but that writes no key.
 	noWrite
-	// refused: a write command that a unit must not contain.
-	refused
-	// relative: a refused command whose time to live is relative to its execution. Servers
-	// before Redis 7.0 replicate such commands as clients send them.
+	// rejected: a write command that a unit must not contain.
+	rejected
+	// relative: a rejected command whose time to live is relative to its execution. Servers before
+	// Redis 7.0 replicate such commands as clients send them.
 	relative
 )
 
@@ -105,7 +105,7 @@ type Row struct {
 }
 
 // All yields the names, in upper case, and the rows of all read commands, and of all commands with
-// which Redis writes keys. Some of the latter are refused in units.
+// which Redis writes keys. Some of the latter are rejected in units.
 func All() iter.Seq2[string, Row] {
 	return func(yield func(string, Row) bool) {
 		for name, r := range readers {
@@ -124,12 +124,12 @@ func All() iter.Seq2[string, Row] {
 // IsRead reports whether the row is that of a read command.
 func (r Row) IsRead() bool { return r.read != nil }
 
-// Arity is Command.Arity. That of write commands that are refused in units is unknown: -1.
+// Arity is Command.Arity. That of write commands that are rejected in units is unknown: -1.
 func (r Row) Arity() int {
 	switch {
 	case r.read != nil:
 		return r.read.arity
-	case r.write.flags.has(refused):
+	case r.write.flags.has(rejected):
 		return -1
 	}
 	return r.write.arity

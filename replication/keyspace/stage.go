@@ -316,7 +316,7 @@ func (k *Keyspace) execute(unit []byte) error {
 		pos += n
 		c := writeCommand(args[0])
 		switch {
-		case c == nil || c.flags.has(refused):
+		case c == nil || c.flags.has(rejected):
 			err = unsupported(c)
 		case !arityOK(c.arity, len(args)):
 			err = errors.New(arityError(args[0]))

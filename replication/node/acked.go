@@ -11,7 +11,7 @@ import (
 const syncCheck = 10 * time.Millisecond
 
 // WaitAcked waits until want replicas have acknowledged everything written so far, or until ctx
-// ends. It returns the number of replicas that have.
+// ends. It returns the number of replicas that have acknowledged everything.
 func (n *Node) WaitAcked(ctx context.Context, want int) int {
 	at := replog.Offset(n.appender.written.Load())
 	count, more := n.replicas.reached(at)

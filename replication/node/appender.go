@@ -9,38 +9,39 @@ import (
 	"time"
 
 	"rowfall/replication/keyspace"
+	"rowfall/replication/notify"
 	"rowfall/replication/replog"
 	"rowfall/replication/resp"
 	"rowfall/replication/snapshots"
 )
 
-// appender is the node's single writer. It alone appends to the log, stages and publishes units,
-// changes role and term, and fixes the points of snapshots. Other goroutines submit work and wait.
-// The last group of fields is large because only the loop's goroutine may touch these fields.
+// appender is the node's single writer. Only the appender appends to the log, stages and publishes
+// units, changes role and term, and fixes the points of snapshots. Other goroutines submit work and
+// wait. It has more than 15 fields, because its goroutine owns the last group without any lock.
 type appender struct {
-	n         *Node
-	log       *replog.Log
-	ops       chan *op
-	pool      sync.Pool
-	published signal
-	written   atomic.Int64 // offset after the newest unit or expiry
-	asked     atomic.Int64 // offset after the newest GETACK
+	n            *Node
+	log          *replog.Log
+	ops          chan *op
+	pool         sync.Pool
+	published    notify.Signal
+	written      atomic.Int64 // offset after the newest unit or expiry
+	ackRequested atomic.Int64 // offset after the newest GETACK
 
 	stop    chan struct{} // closed by the node to end the loop
 	stopped chan struct{} // closed by the loop: no work is accepted any more
-	err     error         // why the log failed; read after stopped is closed
+	err     error         // why the log failed; others read it after stopped is closed
 
-	// Only the loop's goroutine uses these.
+	// Only the goroutine of loop uses these.
 	keys *keyspace.Keyspace
 	role Role
 	term Term
-	// a failover forbids writes until it is closed; nil: writes are allowed
+	// closed when a failover allows writes again; nil: writes are allowed
 	paused chan struct{}
-	// why the keyspace lacks the data of the log, until a full resync; nil: it has them
+	// why the keyspace lacks the data of the log, until a full resync; nil: no data are missing
 	missing     error
 	needSelect  bool // the next record must be SELECT
-	expiredLeft bool // expired keys are left
-	expireMost  int  // bytes of key names that one record deletes
+	expiredLeft bool // the last expire left expired keys
+	expireMost  int  // limit on the bytes of key names that one record deletes
 	lastPing    time.Time
 	scratch     []byte
 	room        room
@@ -81,8 +82,8 @@ func newAppender(n *Node) *appender {
 	return a
 }
 
-// submitUnit hands over a unit and waits until it is applied. It returns the unit's end. A ctx that
-// ends after the appender accepted the unit does not cancel it.
+// submitUnit submits a unit and waits until it is applied. It returns the unit's end. A ctx that
+// ends after the appender accepted the unit does not cancel the unit.
 func (a *appender) submitUnit(ctx context.Context, t Term, unit []byte) (replog.Offset, error) {
 	o := a.pool.Get().(*op)
 	o.term, o.unit = t, unit
@@ -90,7 +91,7 @@ func (a *appender) submitUnit(ctx context.Context, t Term, unit []byte) (replog.
 }
 
 // do runs a function on the appender's goroutine, between two units, and returns its error. A ctx
-// that ends after the appender accepted the function does not cancel it.
+// that ends after the appender accepted the function does not cancel the function.
 func (a *appender) do(ctx context.Context, run func() error) error {
 	o := a.pool.Get().(*op)
 	o.run = run
@@ -98,7 +99,7 @@ func (a *appender) do(ctx context.Context, run func() error) error {
 	return err
 }
 
-// submit hands over one piece of work and waits for the outcome. The caller must not use o again.
+// submit submits one piece of work and waits for its result. The caller must not use o again.
 func (a *appender) submit(ctx context.Context, o *op) (replog.Offset, error) {
 	select {
 	case a.ops <- o:
@@ -107,14 +108,14 @@ func (a *appender) submit(ctx context.Context, o *op) (replog.Offset, error) {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	<-o.done // the loop answers everything that it accepted
+	<-o.done // the loop completes everything that it accepted
 	end, err := o.end, o.err
 	o.term, o.unit, o.run, o.end, o.err = 0, nil, nil, 0, nil
 	a.pool.Put(o)
 	return end, err
 }
 
-// closedErr is the error of work that comes after stopped is closed.
+// closedErr is the error of work that is submitted after stopped is closed.
 func (a *appender) closedErr() error {
 	if a.err != nil {
 		return a.err
@@ -122,7 +123,16 @@ func (a *appender) closedErr() error {
 	return ErrClosed
 }
 
-// loop works until stop is closed, or until the log fails, which it returns.
+// stopErr returns closedErr if the appender has stopped, else nil.
+func (a *appender) stopErr() error {
+	if notify.IsClosed(a.stopped) {
+		return a.closedErr()
+	}
+	return nil
+}
+
+// loop executes the submitted work and the periodic work until stop is closed, or until the log
+// fails: it returns the error of the log.
 func (a *appender) loop() error {
 	defer close(a.stopped)
 	a.room.update()
@@ -132,7 +142,7 @@ func (a *appender) loop() error {
 	close(always)
 	for a.err == nil {
 		var due <-chan struct{}
-		// Expiry takes turns with submitted work.
+		// select chooses at random, so expiry takes turns with submitted work.
 		if a.expiredLeft {
 			due = always
 		}
@@ -140,7 +150,7 @@ func (a *appender) loop() error {
 		case <-due:
 			a.expiredLeft = false
 			if a.role == Master && a.paused == nil {
-				_ = a.expire(a.n.c.Now()) // on a full disk the next tick tries again
+				_ = a.expire(a.n.c.Now()) // on a full disk the next tick retries
 			}
 		case o := <-a.ops:
 			if o.run != nil {
@@ -152,7 +162,7 @@ func (a *appender) loop() error {
 		case <-tick.C:
 			a.tick()
 		case <-a.log.Failed():
-			a.fail(a.log.Err()) //nolint:errcheck // the loop ends by it
+			a.fail(a.log.Err()) //nolint:errcheck // a.err ends the loop
 		case <-a.stop:
 			return nil
 		}
@@ -170,7 +180,7 @@ func (a *appender) fail(err error) error {
 }
 
 // failUnlessFull is fail for an append, except for a full disk: then nothing was written, and the
-// append may be tried again.
+// append may be retried.
 func (a *appender) failUnlessFull(err error) error {
 	if isFull(err) {
 		return err
@@ -182,7 +192,7 @@ func (a *appender) failUnlessFull(err error) error {
 func (a *appender) tick() {
 	now := time.Now()
 	if a.role == Master && a.paused == nil {
-		// On a full disk expiry fails before PING does, which has a reserve in the log.
+		// On a full disk expiry fails first: PING may use the reserve of the log.
 		if a.expire(a.n.c.Now()) != nil && a.err != nil {
 			return
 		}
@@ -194,7 +204,7 @@ func (a *appender) tick() {
 		}
 	}
 	if a.n.failover.now() == failoverNone {
-		_ = a.n.failover.removeFile() // on an error the next tick tries again
+		_ = a.n.failover.removeFile() // on an error the next tick retries
 	}
 	a.keys.Tidy()
 	limit, bounded := a.n.syncLogLimit()
@@ -202,8 +212,8 @@ func (a *appender) tick() {
 	a.checkSnapshotDue()
 }
 
-// logRecord appends a record. On a full volume it drops log that nothing needs, or only replicas,
-// before it returns the error.
+// logRecord appends a record. On a full volume it first trims log that nothing needs, or that only
+// replicas need. It returns an error if that makes no room.
 func (a *appender) logRecord(k replog.Kind, payload []byte) (replog.Offset, error) {
 	end, err := a.log.Append(k, payload)
 	if isFull(err) {
@@ -229,13 +239,14 @@ func checkEvery(keep int64) replog.Offset {
 	return replog.Offset(max(min(keep/4, most), snapshots.LeastBetween))
 }
 
-// checkSnapshotDue requests a snapshot if one is due, and sets the room to leave for the next.
+// checkSnapshotDue requests a snapshot if one is due, and updates the room that units must leave
+// for the next one.
 func (a *appender) checkSnapshotDue() {
 	a.checkedAt = a.log.End()
 	if a.missing == nil {
 		a.n.snaps.RequestIfDue()
 	}
-	a.room.update() // after the request, so that an attempt shows a lack of room first
+	a.room.update() // after the request: before an attempt no volume is reported as too small
 }
 
 // append logs one record of a master. The first record after a start, a promotion or a snapshot's
@@ -255,7 +266,7 @@ func (a *appender) append(k replog.Kind, payload []byte) error {
 	case replog.Unit, replog.Expiry:
 		a.written.Store(int64(end))
 	case replog.GetAck:
-		a.asked.Store(int64(end))
+		a.ackRequested.Store(int64(end))
 	}
 	return nil
 }
@@ -293,13 +304,13 @@ func (a *appender) apply(t Term, unit []byte) (replog.Offset, error) {
 func (a *appender) publish() {
 	a.keys.Publish()
 	a.n.snaps.CheckMemory(a.keys)
-	a.published.wake()
+	a.published.Notify()
 }
 
-// getAck requests an acknowledgement from every replica, unless that was done since the newest
+// getAck requests an acknowledgement from every replica, unless one was requested since the newest
 // unit.
 func (a *appender) getAck() error {
-	if a.role != Master || a.paused != nil || a.asked.Load() > a.written.Load() {
+	if a.role != Master || a.paused != nil || a.ackRequested.Load() > a.written.Load() {
 		return nil
 	}
 	return a.append(replog.GetAck, getAckRecord)
@@ -315,8 +326,8 @@ func (a *appender) snapshotPoint() (snapshots.Point, error) {
 		if a.role != Master || a.paused != nil {
 			break
 		}
-		// A full disk must not prevent the snapshot that lets log go. The snapshot contains
-		// the expired keys then.
+		// A full disk must not prevent the snapshot after which log can be trimmed. The snapshot
+		// then contains the expired keys.
 		if err := a.expire(a.n.c.Now()); isFull(err) {
 			break
 		} else if err != nil {
@@ -333,7 +344,8 @@ func (a *appender) snapshotPoint() (snapshots.Point, error) {
 	return a.n.pointOf(a.keys), nil
 }
 
-// isFull reports whether err is a full disk: nothing was written, and a retry may succeed.
+// isFull reports whether err means that the disk is full: nothing was written, and a retry may
+// succeed.
 func isFull(err error) bool {
 	var full *replog.FullError
 	return errors.As(err, &full)

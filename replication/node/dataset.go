@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 
 	"rowfall/replication/disk"
@@ -9,13 +10,30 @@ import (
 	"rowfall/replication/replog"
 )
 
-// errDropped is why a node that freed its data for a full resync rejects promotions and snapshots.
-var errDropped = errors.New("the old data were dropped for a full resync that is not " +
-	"complete yet; let it complete, or restart the node to have them again")
+// errFreed is the error of promotions and snapshots on a node that freed its data for a full
+// resync.
+var errFreed = errors.New("the old data were freed for a full resync that is not complete yet; " +
+	"wait until it is complete, or restart the node to load the old data")
+
+// submitDataset runs installDataset between two units. begun reports that installDataset failed
+// after it had changed something: then the appender has stopped.
+func (a *appender) submitDataset(
+	ctx context.Context, t Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset,
+) (begun bool, err error) {
+	err = a.do(ctx, func() error {
+		err := a.installDataset(t, keys, newID, at)
+		begun = a.err != nil
+		return err
+	})
+	if begun {
+		<-a.stopped
+	}
+	return begun, err
+}
 
 // installDataset replaces the data by those of a full resync. Every step can be repeated: a crash
 // leaves the old data, or Pending in the identity file, from which the next start continues. The
-// removal of the old files takes long, and only the link to the upstream waits for it.
+// removal of the old files takes long, and the upstream's log waits meanwhile.
 func (a *appender) installDataset(
 	t Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset,
 ) error {
@@ -39,17 +57,16 @@ func (a *appender) installDataset(
 		sweep, err = a.swapDataset(id, keys, at)
 	}
 	if err == nil {
-		// While the identity has Pending: else a start could load the old snapshot, if its
-		// offset is the higher one.
+		// The identity file has Pending until the old snapshots are removed: otherwise a start
+		// could load an old snapshot whose offset is higher.
 		err = errors.Join(a.n.snaps.RemoveOthers(at), sweep())
 	}
 	if err == nil {
 		err = a.n.identity().Save(a.n.c.FS, a.n.c.Dir)
 	}
 	if err != nil {
-		a.n.state.Lock()
-		a.n.state.identityFrozen = true // the file may hold Pending, which the next start obeys
-		a.n.state.Unlock()
+		// The file may have Pending, from which the next start continues.
+		a.n.state.freezeIdentity()
 		return a.fail(err)
 	}
 	return nil
@@ -65,7 +82,7 @@ func (a *appender) swapDataset(
 	}
 	a.n.state.Lock()
 	defer a.n.state.Unlock()
-	a.n.replicas.dropAll("the upstream sent a full resync")
+	a.n.replicas.disconnectAll("the upstream sent a full resync")
 	if sweep, err = a.log.BeginReset(at); err != nil {
 		return nil, err
 	}
@@ -75,25 +92,24 @@ func (a *appender) swapDataset(
 	id.Pending, id.PendingAt = false, 0
 	a.keys = keys
 	a.n.keys.Store(keys)
-	a.n.state.id = id
-	a.n.state.complete = true
-	a.missing, a.n.state.unusable, a.n.state.advice = nil, nil, ""
+	a.n.state.dataReplacedLocked(id)
+	a.missing = nil
 	a.written.Store(int64(at))
-	a.asked.Store(0)
+	a.ackRequested.Store(0)
 	a.n.quorum.reset()
 	a.n.snaps.DataReplaced()
-	a.published.wake()
+	a.published.Notify()
 	return sweep, nil
 }
 
-// dropDataset frees the data before a full resync loads others. The directory keeps the old data: a
+// freeDataset frees the data before a full resync loads others. The directory keeps the old data: a
 // restart before the end of the resync loads them.
-func (a *appender) dropDataset(t Term) error {
+func (a *appender) freeDataset(t Term) error {
 	if a.role != Replica || t != a.term {
 		return ErrDemoted
 	}
 	a.n.setCompleteVolatile(false)
-	a.missing = errDropped
+	a.missing = errFreed
 	a.keys = a.n.newKeyspace()
 	a.n.keys.Store(a.keys)
 	return nil

@@ -3,9 +3,9 @@
 //
 // A Node owns a directory. It keeps a keyspace in memory, the replication log on disk, and a
 // snapshot file to start from. One goroutine, the appender, writes; others submit work to it.
-// Replicas are served on connections that the clients' side hands over, and an upstream is followed
-// on a link of the node's own. The node knows no session and no client: package replication, its
-// only user, accepts connections, executes commands and asks the node.
+// Replicas are served on connections that the clients' side hands over. To its upstream the node
+// opens a link of its own. The node knows no session and no client: package replication, its only
+// user, accepts connections, executes commands and calls the node.
 //
 // The promises, the files in the directory, and the order of all locks are described in DESIGN.md
 // of package replication.
@@ -14,14 +14,21 @@
 //
 //	Open, Run, Close          Run executes the clients' side as a function of its own
 //	ServeReplica              a connection that sent PSYNC becomes a replica's
-//	TakeOver, Failover, ...   a change of role; RoleChanged wakes who waits for one
+//	TakeOver, Failover, ...   changes of role; RoleChanged wakes goroutines that wait for a change
 //	WaitAcked, WaitDurable    WAIT and WAITAOF
-//	ReadRefusal               whether commands that need the data are executed
+//	ReadRejection             whether commands that need the data are executed
 //	Settings, FindSettings,   CONFIG
 //	ChangeSettings, ...
 //	Link, CutLink,            CLIENT
 //	NextConnectionID
 //	Status, Keyspace, ...     INFO, ROLE and read commands
+//
+// # Parts
+//
+// Several parts hold the *Node, to reach the other parts. Through it a part calls methods of
+// another part, and uses what belongs to no part: configuration, settings, counters, log, keyspace,
+// identityMu and, under its lock, state. The fields of a part are for the part itself and for
+// methods of Node.
 //
 // # Files
 //
@@ -31,14 +38,14 @@
 //	                  quorum.go (MinReplicas), acked.go (WAIT)
 //	snapshots         snapshot_source.go; the files are package snapshots
 //	replicas          admit.go (PSYNC), replica_conn.go (what is handed over), replica.go,
-//	                  replicas.go, replica_limits.go, fullsync.go, form.go
+//	                  replicas.go, replica_limits.go, fullsync.go, encoding.go
 //	upstream          follow.go (the link), resync.go (PSYNC to the upstream), following.go (its
 //	                  log), dataset.go (its snapshot); the wire is package upstream
 //	change of master  role.go, failover.go, failover_reply.go, takeover.go (the other side)
 //	clients' reads    readgate.go
 //	settings          settings.go (values), settings_table.go (names and ranges),
 //	                  settings_change.go (CONFIG SET), settings_file.go (CONFIG REWRITE)
-//	small parts       signal.go, waiting.go, testing.go (for tests)
+//	small parts       waiting.go, testing.go (for tests)
 //
 // The package is larger than 2,500 lines because appender, recovery, role, PSYNC, replicas and the
 // link change the same identity, log and role, under the locks that DESIGN.md orders.

@@ -16,9 +16,9 @@ const (
 	scratchSize    = 1 << 20 // bytes; a larger buffer is not reused
 )
 
-// expire deletes expired keys by a DEL in the log, because replicas delete no key on their own. It
-// writes one record, so that a million expired keys, each record with an fsync, delay neither units
-// nor PINGs. expiredLeft reports that some are left.
+// expire deletes expired keys by a DEL in the log, because replicas do not delete expired keys by
+// themselves. It writes only one record, so that a million expired keys, with an fsync for each
+// record, do not delay units and PINGs. expiredLeft reports whether expired keys are left.
 func (a *appender) expire(now int64) error {
 	var due [][]byte
 	due, a.expiredLeft = a.keys.Expired(now, expireAtOnce, a.expireMost)
@@ -74,7 +74,7 @@ func (a *appender) logDeletion(due [][]byte) error {
 	}
 	if err := a.keys.Stage(b); err != nil {
 		err = fmt.Errorf("expire keys: %w", err)
-		if keyspace.IsFull(err) { // it may pass, and rejects units, too
+		if keyspace.IsFull(err) { // a later attempt may succeed; units are rejected, too
 			a.expiredLeft = false
 			return err
 		}

@@ -11,13 +11,15 @@ import (
 	"time"
 
 	"rowfall/replication/disk"
+	"rowfall/replication/identity"
+	"rowfall/replication/notify"
 	"rowfall/replication/progress"
 	"rowfall/replication/replog"
 )
 
 // failoverFile is the file that names the target of an open hand-over and the replication id that
-// is handed over. A restart continues the hand-over by it. Without it each of the two nodes could
-// follow the other.
+// is handed over. A restart reads the file and continues the hand-over. Without the file each of
+// the two nodes could follow the other.
 const failoverFile = "failover"
 
 // The states of a hand-over, as INFO spells them.
@@ -28,14 +30,14 @@ const (
 )
 
 // failover hands the master's role over to a replica that has all data: writes are paused, the
-// replica acknowledges the last byte, and the node becomes its replica and sends it PSYNC ...
-// FAILOVER, by which the replica becomes the master.
+// replica acknowledges the last byte, and the node becomes the replica's replica and sends PSYNC
+// ... FAILOVER, by which the replica becomes the master.
 type failover struct {
 	n        *Node
 	requests chan handOver // capacity 1
 
 	mu    sync.Mutex
-	state string // asking begins and ends on the appender only
+	state string // failoverAsking begins and ends on the appender only
 	abort func() // closes the aborted channel of the current handOver; may be called again
 
 	fileWritten bool // failoverFile may exist; appender goroutine only
@@ -44,12 +46,12 @@ type failover struct {
 // handOver is one FAILOVER command.
 type handOver struct {
 	to      string // empty: the first replica that has all data
-	force   bool   // after timeout hand over although the target lacks data
+	force   bool   // after timeout, hand over to a target that lacks data
 	timeout time.Duration
 	aborted <-chan struct{} // closed by ABORT
 }
 
-// errNoFailover is returned when there is no hand-over to end or to take back.
+// errNoFailover is returned when there is no hand-over to complete or to cancel.
 var errNoFailover = errors.New("No failover in progress.") //nolint:staticcheck // Redis's own words
 
 // pausedError is returned for a unit during the pause; resumed is closed at the end of the pause.
@@ -59,9 +61,15 @@ func (e *pausedError) Error() string { return "writing is paused for a failover"
 
 // now returns the state.
 func (f *failover) now() string {
+	state, _ := f.current()
+	return state
+}
+
+// current returns the state and the function that aborts the current handOver.
+func (f *failover) current() (state string, abort func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.state
+	return f.state, f.abort
 }
 
 func (f *failover) setState(state string) {
@@ -119,19 +127,16 @@ func (n *Node) Failover(to string, force bool, timeout time.Duration) error {
 	return nil
 }
 
-// AbortFailover cancels a hand-over. If the replica was already asked to take over, the node
-// becomes the master again under a new replication id, because the replica may be a master, too.
+// AbortFailover cancels a hand-over. If PSYNC ... FAILOVER may have been sent, the node becomes the
+// master again under a new replication id, because the replica may be a master, too.
 func (n *Node) AbortFailover(ctx context.Context) error {
 	return n.appender.do(ctx, n.appender.abortFailover)
 }
 
-// abortFailover is AbortFailover on the appender, where the role either has not been given away,
-// and will not be, or is taken back.
+// abortFailover is AbortFailover on the appender. There, either the role has not been handed over,
+// and abort prevents that, or the node takes the role back.
 func (a *appender) abortFailover() error {
-	f := a.n.failover
-	f.mu.Lock()
-	state, abort := f.state, f.abort
-	f.mu.Unlock()
+	state, abort := a.n.failover.current()
 	switch state {
 	case failoverNone:
 		return errNoFailover
@@ -154,7 +159,7 @@ func (f *failover) run(ctx context.Context) {
 	}
 }
 
-// handOver pauses writes, waits for the replica and gives the role away.
+// handOver pauses writes, waits for the replica and makes the node its replica.
 func (f *failover) handOver(ctx context.Context, h handOver) {
 	ctx, cancel := context.WithCancel(ctx)
 	var watch sync.WaitGroup
@@ -167,7 +172,7 @@ func (f *failover) handOver(ctx context.Context, h handOver) {
 	a := f.n.appender
 	release := f.n.stall("a failover waits for its replica")
 	defer release()
-	to, err := f.reach(ctx, h)
+	to, err := f.waitForReplica(ctx, h)
 	if err == nil {
 		err = a.do(ctx, func() error { return a.demoteTo(h.aborted, to) })
 	}
@@ -180,16 +185,13 @@ func (f *failover) handOver(ctx context.Context, h handOver) {
 	}
 }
 
-// reach pauses writes and waits for a replica that has all data. It returns its address.
-func (f *failover) reach(ctx context.Context, h handOver) (to string, err error) {
+// waitForReplica pauses writes and waits for a replica that has all data. It returns the replica's
+// address.
+func (f *failover) waitForReplica(ctx context.Context, h handOver) (to string, err error) {
 	var end replog.Offset
-	err = f.n.appender.do(ctx, func() error {
-		if f.n.appender.role != Master {
-			return ErrDemoted
-		}
-		f.n.appender.pause()
-		end = f.n.appender.log.End()
-		return nil
+	err = f.n.appender.do(ctx, func() (err error) {
+		end, err = f.n.appender.pause()
+		return err
 	})
 	if err != nil {
 		return "", err
@@ -215,7 +217,7 @@ func (f *failover) reach(ctx context.Context, h handOver) (to string, err error)
 			if h.force {
 				return h.to, nil
 			}
-			return "", fmt.Errorf("no replica has everything within %v", h.timeout)
+			return "", fmt.Errorf("wait for replica: none has all data within %v", h.timeout)
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}
@@ -227,8 +229,8 @@ func (f *failover) finish(how string) {
 	f.setState(failoverNone)
 	if err := f.removeFile(); err != nil {
 		f.n.logger.Warn().Err(err).
-			Msg("the mark of a failover stays until it can be removed: " +
-				"a restart before that asks once more")
+			Msg("the file of the failover cannot be removed; a restart before its removal sends " +
+				"PSYNC with FAILOVER again")
 	}
 	f.n.logger.Info().Str("how", how).Msg("failover ended")
 }
@@ -243,20 +245,20 @@ func (f *failover) removeFile() error {
 		err = f.n.c.FS.SyncDir(f.n.c.Dir)
 	}
 	if err != nil {
-		return fmt.Errorf("remove mark of a failover: %w", err)
+		return fmt.Errorf("remove file of failover: %w", err)
 	}
 	f.fileWritten = false
 	return nil
 }
 
-// cancelHandOver makes the node the master again. The hand-over ends only if that succeeds: a node
-// that follows its former replica without an open hand-over would wait for it for ever, and the
-// replica for the node.
+// cancelHandOver makes the node the master again. The hand-over ends only if that succeeds:
+// otherwise the node and its former replica, which follow each other, would wait for each other for
+// ever.
 func (a *appender) cancelHandOver(why string) error {
 	if err := a.replicaOf(""); err != nil {
-		return fmt.Errorf("take failover back: %w", err)
+		return fmt.Errorf("cancel failover: %w", err)
 	}
-	a.n.failover.finish("taken back: " + why)
+	a.n.failover.finish("canceled: " + why)
 	return nil
 }
 
@@ -268,24 +270,43 @@ func (f *failover) recover() error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("read mark of a failover: %w", err)
+		return fmt.Errorf("read file of failover: %w", err)
 	}
 	f.fileWritten = true
-	id, mark := f.n.identity(), strings.Fields(string(b))
+	id, words := f.n.identity(), strings.Fields(string(b))
 	// Does the file name the current upstream, and, if it names an id, the current id?
-	sameID := len(mark) == 1 || len(mark) > 1 && mark[1] == string(id.History.ID())
-	if len(mark) > 0 && mark[0] == id.Upstream && sameID {
+	sameID := len(words) == 1 || len(words) > 1 && words[1] == string(id.History.ID())
+	if len(words) > 0 && words[0] == id.Upstream && sameID {
 		f.setState(failoverAsking)
 		return nil
 	}
 	return f.removeFile()
 }
 
-// pause stops units, expiry and PING until resume.
-func (a *appender) pause() {
+// writeFile writes failoverFile. Appender goroutine only.
+func (f *failover) writeFile(target string, id identity.ID) error {
+	f.fileWritten = true
+	path := filepath.Join(f.n.c.Dir, failoverFile)
+	text := target + "\n" + string(id) + "\n"
+	err := disk.WriteFile(f.n.c.FS, path, func(f disk.File) error {
+		_, err := f.WriteAt([]byte(text), 0)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("write file of failover: %w", err)
+	}
+	return nil
+}
+
+// pause stops units, expiry and PING of a master until resume. It returns the end of the log.
+func (a *appender) pause() (end replog.Offset, err error) {
+	if a.role != Master {
+		return 0, ErrDemoted
+	}
 	if a.paused == nil {
 		a.paused = make(chan struct{})
 	}
+	return a.log.End(), nil
 }
 
 func (a *appender) resume() {
@@ -300,7 +321,7 @@ func (a *appender) resume() {
 func (a *appender) demoteTo(aborted <-chan struct{}, addr string) (err error) {
 	f := a.n.failover
 	switch {
-	case isClosed(aborted): // ABORT was answered OK
+	case notify.IsClosed(aborted): // ABORT got the reply OK
 		return context.Canceled
 	case a.role != Master:
 		return ErrDemoted
@@ -315,20 +336,13 @@ func (a *appender) demoteTo(aborted <-chan struct{}, addr string) (err error) {
 		// A master ignores the file, and replicaOf removes it before the role changes.
 		if fault := f.removeFile(); fault != nil {
 			a.n.logger.Warn().Err(fault).
-				Msg("the mark of an aborted failover stays until it can be removed")
+				Msg("the file of the aborted failover cannot be removed; the removal is retried")
 		}
 	}()
-	f.fileWritten = true
-	path := filepath.Join(a.n.c.Dir, failoverFile)
-	text := addr + "\n" + string(a.n.identity().History.ID()) + "\n"
-	err = disk.WriteFile(a.n.c.FS, path, func(f disk.File) error {
-		_, err := f.WriteAt([]byte(text), 0)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("mark failover: %w", err)
-	}
 	id := a.n.identity()
+	if err := f.writeFile(addr, id.History.ID()); err != nil {
+		return err
+	}
 	id.Upstream = addr
 	id.Term++
 	f.setState(failoverAsking)

@@ -11,6 +11,7 @@ import (
 
 	"rowfall/replication/disk"
 	"rowfall/replication/identity"
+	"rowfall/replication/notify"
 	"rowfall/replication/replog"
 	"rowfall/replication/upstream"
 )
@@ -40,14 +41,12 @@ type follower struct {
 	lastIO    time.Time // of the last link
 	missing   bool      // the data were freed or not loaded, until a full resync
 	forceFull bool      // the data differ from the upstream's: the next resync is a full one
-	// Why the node stopped following; nil: it did not, or a link was up since.
+	// why the node stopped following; nil: it did not stop, or a link was up since
 	stopped error
 
-	progressed bool // the last link brought bytes that were applied; run's goroutine only
-
-	// failedLoads counts the full resyncs that the upstream granted and that failed since the node
-	// last streamed. Only the goroutine of run uses it.
-	failedLoads int
+	// Only the goroutine of run uses these.
+	progressed  bool // bytes of the last link were applied
+	failedLoads int  // granted full resyncs that failed since the node last streamed
 }
 
 // stopError is an error that would occur again on a new link, so the node stops following.
@@ -71,7 +70,7 @@ func (f *follower) run(ctx context.Context) {
 		err := f.runLink(ctx, id, changed)
 		var stop *stopError
 		switch {
-		case ctx.Err() != nil, isClosed(changed):
+		case ctx.Err() != nil, notify.IsClosed(changed):
 			f.setState(LinkIdle, nil)
 			pause, f.failedLoads = reconnectFirst, 0
 			continue
@@ -84,11 +83,11 @@ func (f *follower) run(ctx context.Context) {
 			continue
 		}
 		if f.progressed {
-			pause = reconnectFirst // not after a mere connect, which can fail many times a second
+			pause = reconnectFirst // a link that only connects may fail many times a second
 		}
 		pause = max(pause, resyncPause(f.failedLoads))
 		if disk.IsFull(err) {
-			// a snapshot that does not fit is not requested every second
+			// a snapshot for which the disk has no room is not requested every second
 			pause = max(pause, fullDiskPause)
 		}
 		f.setState(LinkIdle, err)
@@ -128,22 +127,22 @@ func (f *follower) setState(s LinkState, err error) {
 	}
 }
 
-// stopFollowing records that the node does not follow until an operator acts, and drops its
-// replicas, which would look up to date and fall behind. Until a link is up again their PSYNC gets
+// stopFollowing records that the node does not follow until an operator acts, and disconnects its
+// replicas, which would look up to date and fall behind. Until a link is up again, their PSYNC gets
 // NOMASTERLINK with the reason.
 func (f *follower) stopFollowing(err error) {
-	// admit holds n.state, so that no replica is admitted after the others were dropped.
+	// admit holds n.state, so that no replica is admitted after the others were disconnected.
 	f.n.state.Lock()
 	f.mu.Lock()
 	f.stopped = err
 	f.mu.Unlock()
-	f.n.replicas.dropAll("the node stopped following its upstream")
+	f.n.replicas.disconnectAll("the node stopped following its upstream")
 	f.n.state.Unlock()
 	f.setState(LinkStopped, err)
 }
 
-// state returns the state of the link, and why the node stopped following and has had no link
-// since; nil: it did not stop.
+// state returns the state of the link, and why the node stopped following; stopped is nil if the
+// node did not stop, or if a link was up since.
 func (f *follower) state() (s LinkState, stopped error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -165,8 +164,8 @@ func (n *Node) Link() (link LinkInfo, ok bool) {
 	return f.info, f.link != nil
 }
 
-// CutLink closes the link to the upstream if there is one and it matches, and reports whether it
-// did. The node reconnects at once.
+// CutLink closes the link to the upstream if match returns true for it, and reports whether a link
+// was closed. The node reconnects at once.
 func (n *Node) CutLink(match func(LinkInfo) bool) bool {
 	f := n.upstream
 	f.mu.Lock()
@@ -174,7 +173,7 @@ func (n *Node) CutLink(match func(LinkInfo) bool) bool {
 	if f.link == nil || !match(f.info) {
 		return false
 	}
-	f.link.Close() //nolint:errcheck // its reader sees the end
+	f.link.Close() //nolint:errcheck // the goroutine that reads from the link gets an error
 	return true
 }
 
@@ -185,8 +184,16 @@ func (f *follower) linkState() (s LinkState, missing bool) {
 	return f.now, f.missing
 }
 
+// startWithoutData records that the node starts without data, until a full resync. Called before
+// run.
+func (f *follower) startWithoutData() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.missing, f.forceFull = true, true
+}
+
 // requestFullIfStopped reports whether the node stopped following. If so, the next resync is a full
-// one, because a REPLICAOF with the same address is the operator's order to begin again.
+// one, because an operator sends REPLICAOF with the same address to begin again.
 func (f *follower) requestFullIfStopped() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -222,7 +229,8 @@ func (f *follower) status() UpstreamStatus {
 	return st
 }
 
-// runLink is one link, from its dial to its end. A change of role or term ends it.
+// runLink opens one link and follows the upstream until the link ends. A change of role or term
+// ends the link.
 func (f *follower) runLink(ctx context.Context, id identity.State, changed <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var watch sync.WaitGroup
@@ -247,7 +255,7 @@ func (f *follower) runLink(ctx context.Context, id identity.State, changed <-cha
 	if err != nil {
 		return err
 	}
-	defer link.Close() //nolint:errcheck // whatever it says, the link is over
+	defer link.Close() //nolint:errcheck // an error changes nothing: the link is not used any more
 	info := LinkInfo{
 		ID: f.n.NextConnectionID(), Opened: time.Now(),
 		LocalAddr: link.LocalAddr().String(), Addr: link.RemoteAddr().String(),
@@ -276,14 +284,14 @@ func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) e
 		err := link.Next(&b)
 		if isContentError(err) {
 			return &stopError{
-				fmt.Errorf("offset %d: %w; correct what writes it there, then send REPLICAOF "+
-					"with the same address for a full resync", f.n.Offset(), err),
+				fmt.Errorf("offset %d: %w; correct the program that writes it there, then send "+
+					"REPLICAOF with the same address for a full resync", f.n.Offset(), err),
 			}
 		}
 		if err != nil {
 			return err
 		}
-		asked, err := f.follow(ctx, term, &b)
+		ack, err := f.follow(ctx, term, &b)
 		var bad *badCommandError
 		if errors.As(err, &bad) {
 			return &stopError{err}
@@ -291,32 +299,30 @@ func (f *follower) stream(ctx context.Context, link *upstream.Link, term Term) e
 		if err != nil {
 			return err
 		}
-		if asked >= 0 {
-			// The offset before the GETACK itself, with which a master compares.
-			if err := link.Ack(asked, f.n.log.Synced()); err != nil {
+		if ack >= 0 {
+			// A master compares the acknowledged offset with the offset before its GETACK.
+			if err := link.Ack(ack, f.n.log.Synced()); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// follow submits a batch to the appender. It waits while the disk is full or a snapshot keeps too
-// much memory. Acknowledgements continue meanwhile.
+// follow submits a batch to the appender. It waits while the disk is full, and is slowed while a
+// snapshot keeps too much memory. Acknowledgements continue meanwhile. ack is that of
+// appender.follow.
 func (f *follower) follow(
 	ctx context.Context, term Term, b *upstream.Batch,
-) (asked replog.Offset, err error) {
+) (ack replog.Offset, err error) {
 	if err := f.n.snaps.Throttle(ctx); err != nil {
 		return -1, err
 	}
 	release := func() {}
 	defer func() { release() }()
 	for pause := fullRetryMin; ; pause = min(2*pause, fullRetryMax) {
-		err = f.n.appender.do(ctx, func() (err error) {
-			asked, err = f.n.appender.follow(term, b)
-			return err
-		})
+		ack, err = f.n.appender.submitBatch(ctx, term, b)
 		if !isFull(err) {
-			return asked, err
+			return ack, err
 		}
 		if pause == fullRetryMin {
 			release = f.n.stall(err.Error())
@@ -325,7 +331,7 @@ func (f *follower) follow(
 	}
 }
 
-// isContentError reports whether err is a fault of the bytes that the upstream sends.
+// isContentError reports whether err is a fault in the bytes that the upstream sends.
 func isContentError(err error) bool {
 	var content *upstream.ContentError
 	return errors.As(err, &content)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sort"
@@ -18,27 +19,40 @@ type badCommandError struct {
 }
 
 func (e *badCommandError) Error() string {
-	return fmt.Sprintf("command at offset %d of the upstream's stream cannot be applied: %v; "+
+	return fmt.Sprintf("apply command at offset %d of the upstream's log: %v; "+
 		"correct the upstream's data, then send REPLICAOF with the same address for a full resync",
 		e.at, e.err)
 }
 
 func (e *badCommandError) Unwrap() error { return e.err }
 
-// follow logs and publishes a batch from the upstream, byte for byte, and removes what it did from
-// b. The commands of a batch become one record, except that a GETACK has its own. A GETACK ends the
-// call: asked is the offset before it, else -1.
-func (a *appender) follow(t Term, b *upstream.Batch) (asked replog.Offset, err error) {
+// submitBatch runs follow between two units.
+func (a *appender) submitBatch(
+	ctx context.Context, t Term, b *upstream.Batch,
+) (ack replog.Offset, err error) {
+	err = a.do(ctx, func() (err error) {
+		ack, err = a.follow(t, b)
+		return err
+	})
+	return ack, err
+}
+
+// follow logs and publishes a batch from the upstream, byte for byte, and removes from b what it
+// has published. The commands of a batch become one record, except that a GETACK has a record of
+// its own. follow returns after a GETACK: ack is the offset before the GETACK, which must be
+// acknowledged at once. Otherwise ack is -1.
+func (a *appender) follow(t Term, b *upstream.Batch) (ack replog.Offset, err error) {
 	for b.Len() > 0 {
 		if a.role != Replica || t != a.term {
 			return -1, ErrDemoted
 		}
-		n, kind := group(b)
+		n, kind := groupSize(b)
 		err := a.followGroup(kind, b.First(n))
 		var bad *badCommandError
 		if errors.As(err, &bad) && n > 1 {
-			// The commands before the bad one are applied, so that the error has its offset.
-			if n = before(b, n, bad.err); n == 1 {
+			// The commands before the bad one are applied, so that the error has the bad one's
+			// offset.
+			if n = commandsBefore(b, n, bad.err); n == 1 {
 				kind = b.Kind(0)
 			}
 			err = a.followGroup(kind, b.First(n))
@@ -54,18 +68,19 @@ func (a *appender) follow(t Term, b *upstream.Batch) (asked replog.Offset, err e
 	return -1, nil
 }
 
-// before returns how many of the batch's first n commands end before the one at fault. It returns 1
-// if that is the first, or if blame names none.
-func before(b *upstream.Batch, n int, blame error) int {
+// commandsBefore returns how many of the batch's first n commands end before the command that
+// caused err. It returns 1 if the first command caused err, or if err names no command.
+func commandsBefore(b *upstream.Batch, n int, err error) int {
 	var e *keyspace.StageError
-	if !errors.As(blame, &e) {
+	if !errors.As(err, &e) {
 		return 1
 	}
 	return max(sort.Search(n, func(i int) bool { return len(b.First(i+1)) > e.At }), 1)
 }
 
-// group returns how many commands at the batch's start become one record, and its kind.
-func group(b *upstream.Batch) (n int, k replog.Kind) {
+// groupSize returns how many commands at the batch's start become one record, and the record's
+// kind.
+func groupSize(b *upstream.Batch) (n int, k replog.Kind) {
 	k = b.Kind(0)
 	if k == replog.GetAck {
 		return 1, k
@@ -77,8 +92,8 @@ func group(b *upstream.Batch) (n int, k replog.Kind) {
 	return n, k
 }
 
-// followGroup logs and publishes one record. A replica deletes no expired key on its own: it waits
-// for the DEL of its upstream.
+// followGroup logs and publishes one record. A replica does not delete expired keys by itself:
+// their deletion comes from the upstream.
 func (a *appender) followGroup(k replog.Kind, payload []byte) error {
 	staged := k == replog.Unit || k == replog.Select
 	if staged {

@@ -16,13 +16,13 @@ import (
 	"rowfall/replication/syncthrottle"
 )
 
-// fullSync sends a snapshot. It returns the snapshot's offset, from which the log follows, and
-// whether a mark ended the snapshot: the log may follow only after the replica's acknowledgement
-// then.
+// fullSync sends a snapshot. It returns the snapshot's offset, after which the log follows, and
+// whether a mark ended the snapshot: if so, the log may follow only after the replica's
+// acknowledgement.
 //
 // The reply +FULLRESYNC waits for the snapshot's offset. An empty line each second keeps the
-// connection alive. Redis accepts empty lines before that reply, and between it and the line that
-// begins with "$". Later they would count as bytes of the log.
+// connection alive. Redis accepts empty lines before that reply, and between the reply and the line
+// that begins with "$". Later they would count as bytes of the log.
 func (r *replica) fullSync(
 	ctx context.Context, p *psync,
 ) (at replog.Offset, marked bool, err error) {
@@ -31,29 +31,15 @@ func (r *replica) fullSync(
 	if !p.Legacy && p.ID != "?" {
 		n.stats.partialErr.Add(1)
 	}
-	if delay := n.throttle.Delay(r.addr, time.Now()); delay > 0 {
-		n.logger.Warn().Str("replica", r.addr).Dur("delay", delay).
-			Msg("replica asks for one full resync after another")
-		err := r.keepAliveWhile(ctx, func(ctx context.Context) error { return sleep(ctx, delay) })
-		if err != nil {
-			return 0, false, err
-		}
-	}
-	leave := func() {}
-	err = r.keepAliveWhile(ctx, func(ctx context.Context) (err error) {
-		leave, err = n.throttle.Acquire(ctx)
-		return err
-	})
-	if leave != nil {
-		defer leave()
-	}
+	release, err := r.acquireSlot(ctx)
 	if err != nil {
 		return 0, false, err
 	}
-	var chosen form
+	defer release()
+	var encoding chosenEncoding
 	err = r.keepAliveWhile(ctx, func(ctx context.Context) error {
 		// while the slot is held, which bounds the number of probes
-		chosen = n.forms.choose(ctx, r, p)
+		encoding = n.encodings.choose(ctx, r, p)
 		return ctx.Err()
 	})
 	if err != nil {
@@ -71,8 +57,38 @@ func (r *replica) fullSync(
 	if err != nil {
 		return 0, false, err
 	}
-	r.form = chosen
-	t := &transfer{r: r, p: p, l: l, plain: chosen.plain}
+	r.encoding = encoding
+	return r.sendSnapshot(ctx, p, l)
+}
+
+// acquireSlot waits for the back-off of a replica that requests full resyncs repeatedly, and for
+// one of the slots of full resyncs.
+func (r *replica) acquireSlot(ctx context.Context) (release func(), err error) {
+	n := r.n
+	if delay := n.throttle.Delay(r.addr, time.Now()); delay > 0 {
+		n.logger.Warn().Str("replica", r.addr).Dur("delay", delay).
+			Msg("replica requests full resyncs repeatedly; delaying it")
+		err := r.keepAliveWhile(ctx, func(ctx context.Context) error { return sleep(ctx, delay) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	err = r.keepAliveWhile(ctx, func(ctx context.Context) (err error) {
+		release, err = n.throttle.Acquire(ctx)
+		return err
+	})
+	if err != nil && release != nil { // the slot was acquired when the connection broke
+		release()
+	}
+	return release, err
+}
+
+// sendSnapshot sends the snapshot of l. The results are those of fullSync.
+func (r *replica) sendSnapshot(
+	ctx context.Context, p *psync, l *snapshots.Reader,
+) (at replog.Offset, marked bool, err error) {
+	n := r.n
+	t := &transfer{r: r, p: p, l: l, legacyRDB: r.encoding.legacyRDB}
 	t.allowance = syncthrottle.NewAllowance(n.settings.minRate.Load(), n.settings.slack())
 	began := time.Now()
 	if err := t.run(ctx); err != nil {
@@ -84,8 +100,8 @@ func (r *replica) fullSync(
 	}
 	n.logger.Info().Str("replica", r.addr).Stringer("offset", l.At).
 		Int64("bytes", t.sent).Dur("took", time.Since(began)).
-		Bool("eof", t.eofMark != nil).Bool("plain", t.plain).Msg("snapshot sent")
-	n.forms.warn(r.addr, chosen, l.Lossy)
+		Bool("eof", t.eofMark != nil).Bool("plain", t.legacyRDB).Msg("snapshot sent")
+	n.encodings.warnLossy(r.addr, r.encoding, l.Lossy)
 	return l.At, t.eofMark != nil, nil
 }
 
@@ -112,16 +128,16 @@ func (r *replica) keepAliveWhile(ctx context.Context, wait func(ctx context.Cont
 }
 
 // transfer sends one snapshot to one replica. The line that begins with "$" announces how the
-// snapshot ends: with a length, after which the log may follow at once, or with a mark of 40 random
-// bytes, which is sent again at the end, where the length is not known.
+// snapshot ends. Either it has the length, after which the log may follow at once. Or the length is
+// not known, and the line has a mark of 40 random bytes, which is sent again after the snapshot.
 type transfer struct {
-	r       *replica
-	p       *psync
-	l       *snapshots.Reader
-	plain   bool   // in a form that Redis 6.2 loads
-	eofMark []byte // ends the snapshot; nil: a length was sent
-	size    int64  // the announced length
-	sent    int64
+	r         *replica
+	p         *psync
+	l         *snapshots.Reader
+	legacyRDB bool   // the snapshot is encoded for Redis 6.2
+	eofMark   []byte // ends the snapshot; nil: the length was sent
+	size      int64  // the announced length
+	sent      int64
 
 	allowance syncthrottle.Allowance // time that the replica may still take
 }
@@ -138,13 +154,14 @@ func (t *transfer) run(ctx context.Context) error {
 	switch {
 	case announced.RDBEmpty:
 		return t.sendEmpty()
-	case t.plain:
-		body = t.copyPlain
+	case t.legacyRDB:
+		body = t.copyLegacyRDB
 	}
 	var head []byte
-	// A SYNC client may never send an ACK, for which the node waits after an EOF mark: it gets
-	// a length.
-	if announced.EOF && (!t.p.Legacy || announced.RDBOnly) && (t.plain || !t.l.Complete()) {
+	// A client that sent SYNC may never send an ACK, for which the node waits after an EOF mark:
+	// such a client gets a length.
+	legacyClient := t.p.Legacy && !announced.RDBOnly
+	if announced.EOF && !legacyClient && (t.legacyRDB || !t.l.Complete()) {
 		t.eofMark = []byte(identity.NewID())
 		head = append(append([]byte("$EOF:"), t.eofMark...), "\r\n"...)
 	} else {
@@ -161,7 +178,8 @@ func (t *transfer) run(ctx context.Context) error {
 		return err
 	}
 	if t.eofMark == nil {
-		// the replica was not expected to send anything during the transfer
+		// During the transfer the replica is not expected to send anything: its silence does not
+		// count.
 		t.r.progress.Heard(time.Now())
 		return nil
 	}
@@ -172,12 +190,12 @@ func (t *transfer) run(ctx context.Context) error {
 // measure waits until the length of the snapshot is known.
 func (t *transfer) measure(ctx context.Context) error {
 	return t.r.keepAliveWhile(ctx, func(ctx context.Context) error {
-		if !t.plain {
+		if !t.legacyRDB {
 			size, err := t.l.WaitComplete(ctx)
 			t.size = size
 			return err
 		}
-		var c counter
+		var c byteCounter
 		err := t.l.Transcode(ctx, &c)
 		t.size = int64(c)
 		t.l.Rewind()
@@ -185,13 +203,15 @@ func (t *transfer) measure(ctx context.Context) error {
 	})
 }
 
-type counter int64
+// byteCounter is an io.Writer that counts the bytes and discards them.
+type byteCounter int64
 
-func (c *counter) Write(p []byte) (int, error) {
-	*c += counter(len(p))
+func (c *byteCounter) Write(p []byte) (int, error) {
+	*c += byteCounter(len(p))
 	return len(p), nil
 }
 
+// sendChunk is the most bytes of a snapshot that one write to a replica takes.
 const sendChunk = 1 << 20
 
 // copyFile sends the file as it is on disk. The kernel copies it from file to socket.
@@ -216,8 +236,8 @@ func (t *transfer) copyFile(ctx context.Context) error {
 	}
 }
 
-// copyPlain sends the file in the encoding that Redis 6.2 loads.
-func (t *transfer) copyPlain(ctx context.Context) error {
+// copyLegacyRDB sends the file in the encoding that Redis 6.2 loads.
+func (t *transfer) copyLegacyRDB(ctx context.Context) error {
 	return t.l.Transcode(ctx, writerFunc(func(p []byte) (int, error) {
 		return t.sendChunks(ctx, p)
 	}))
@@ -228,7 +248,8 @@ type writerFunc func(p []byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// sendChunks sends p in chunks, so that a replica that reads nothing for the time-out is noticed.
+// sendChunks sends p in chunks. Each has a deadline, so that a replica that reads nothing for the
+// time-out is disconnected.
 func (t *transfer) sendChunks(ctx context.Context, p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
@@ -248,8 +269,8 @@ func (t *transfer) sendChunks(ctx context.Context, p []byte) (int, error) {
 	return done, nil
 }
 
-// throttle waits until n more bytes are within Config.FullSyncRate. It records them as sent, and
-// before the last bytes that the replica is loading.
+// throttle waits until n more bytes are within Config.FullSyncRate, and then records them as sent.
+// Before the last bytes it records that the replica is loading.
 func (t *transfer) throttle(ctx context.Context, n int64) error {
 	if wait := t.r.n.throttle.Reserve(n, time.Now()); wait > 0 {
 		if err := sleep(ctx, wait); err != nil {
@@ -278,14 +299,14 @@ func (t *transfer) send(chunk int64, write func() (int64, error)) (int64, error)
 	if errors.Is(err, os.ErrDeadlineExceeded) && took >= most {
 		err = fmt.Errorf("it takes less than %d bytes a second of the snapshot: %w",
 			t.r.n.settings.minRate.Load(), err)
-		t.r.drop(err.Error() +
+		t.r.disconnect(err.Error() +
 			"; if its link is that slow, lower full-sync-min-rate or raise full-sync-slack")
 	}
 	return n, err
 }
 
-// sendEmpty sends an empty snapshot to a client that wants only data that the node never has, such
-// as functions.
+// sendEmpty sends an empty snapshot to a client that requested only data that the node never has,
+// such as functions.
 func (t *transfer) sendEmpty() error {
 	var b bytes.Buffer
 	snapshot := t.r.n.newKeyspace().Snapshot()

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
+	"rowfall/replication/notify"
 	"rowfall/replication/replog"
 	"rowfall/replication/snapshots"
 	"rowfall/replication/syncthrottle"
@@ -25,9 +27,9 @@ var ErrDemoted = errors.New("node is not the master of this term")
 // ErrClosed is returned when the node is closing or closed.
 var ErrClosed = errors.New("node is closed")
 
-// Node is the core of one master or replica: everything but the clients' side. Most fields are its
-// parts, each a type in a file of its own. DESIGN.md of package replication, "Locks", states the
-// order of all mutexes.
+// Node is the core of one master or replica: everything but the clients' side. It has more than 15
+// fields, because most of them are its parts, each a type in a file of its own. DESIGN.md of
+// package replication, "Locks", states the order of all mutexes.
 type Node struct {
 	c       Config
 	addr    string // host:port on which the clients' side listens
@@ -41,15 +43,15 @@ type Node struct {
 
 	readGate readGate // whether commands that need the data may be executed
 
-	// identityMu is held while the identity file is changed: by the appender, by SetComplete and at
-	// the stop.
+	// identityMu is held while the identity file is changed: by the appender, by SetComplete, and
+	// by the stop.
 	identityMu sync.Mutex
 	state      state
 	appender   *appender
 	snaps      *snapshots.Store
 	replicas   *replicas
 	throttle   *syncthrottle.Throttle
-	forms      *forms
+	encodings  *encodings
 	upstream   *follower
 	failover   *failover
 	stats      stats
@@ -57,7 +59,7 @@ type Node struct {
 	quorum     *quorum
 	stalls     writeStalls
 
-	connections atomic.Int64 // the last id of a connection; see NextConnectionID
+	connections atomic.Int64 // the newest id of a connection; see NextConnectionID
 
 	life struct {
 		sync.Mutex
@@ -68,21 +70,33 @@ type Node struct {
 	}
 }
 
-// state is what PSYNC, Status and the clients read together. The appender changes it; SetComplete
-// changes complete.
+// state is what PSYNC, Status and the clients read together. The appender changes state;
+// SetComplete changes complete.
 type state struct {
 	sync.Mutex
 	id identity.State // as in the identity file
-	// false also while data are dropped for a full resync or were not loaded
+	// also false while the data are freed for a full resync, or were not loaded
 	complete bool
-	// why a replica started without the data of its directory; nil: it has data
+	// why a replica started without the data of its directory; nil: it started with them
 	unusable error
-	// identityFrozen forbids changes of the identity file: it holds the clean mark, or a failed
+	// identityFrozen forbids changes of the identity file: the file has the clean mark, or a failed
 	// save left its contents unknown.
 	identityFrozen bool
 	// what an operator must do about a directory that seems lost; empty: nothing
 	advice  string
-	changed signal // wakes when role or term changes
+	changed notify.Signal // of role or term
+}
+
+// freezeIdentity forbids changes of the identity file.
+func (s *state) freezeIdentity() {
+	s.Lock()
+	defer s.Unlock()
+	s.identityFrozen = true
+}
+
+// dataReplacedLocked records that a full resync replaced the data: they are complete, under id.
+func (s *state) dataReplacedLocked(id identity.State) {
+	s.id, s.complete, s.unusable, s.advice = id, true, nil, ""
 }
 
 // Open locks the directory against a second owner and recovers the data in it. addr is the address,
@@ -92,8 +106,8 @@ type state struct {
 // cannot be recovered. The directory is not changed then, unless recovery had begun.
 func Open(c Config, addr string) (*Node, error) {
 	c = c.withDefaults()
-	// Everything that a wrong configuration can fail comes before the first change of the
-	// directory, so that a failed start keeps the clean mark of the last stop.
+	// The configuration is validated before the first change of the directory, so that a failed
+	// start keeps the clean mark of the last stop.
 	if _, err := LoadsListpacks(c.AssumeReplicas); err != nil {
 		return nil, fmt.Errorf("open node: %w", err)
 	}
@@ -119,11 +133,11 @@ func Open(c Config, addr string) (*Node, error) {
 	n.replicas = newReplicas(n.logger)
 	n.quorum = &quorum{settings: n.settings, replicas: n.replicas}
 	n.throttle = syncthrottle.New(c.MaxFullSyncs, c.FullSyncRate)
-	n.forms = newForms(c)
+	n.encodings = newEncodings(c)
 	n.upstream = &follower{n: n}
 	n.failover = &failover{n: n, requests: make(chan handOver, 1), state: failoverNone}
 	if err := n.load(); err != nil {
-		return nil, fmt.Errorf("open node: %w", errors.Join(err, n.free()))
+		return nil, fmt.Errorf("open node: %w", errors.Join(err, n.releaseResources()))
 	}
 	return n, nil
 }
@@ -146,8 +160,8 @@ func (n *Node) load() error {
 	return nil
 }
 
-// free closes and unlocks what Open opened.
-func (n *Node) free() error {
+// releaseResources closes and unlocks what Open opened.
+func (n *Node) releaseResources() error {
 	var err error
 	if n.log != nil {
 		err = n.log.Close()
@@ -191,7 +205,7 @@ func (n *Node) Run(ctx context.Context, serve func(ctx context.Context)) error {
 	n.life.Lock()
 	n.life.closed = true
 	n.life.Unlock()
-	err := errors.Join(n.appender.err, n.stopCleanly(), n.free())
+	err := errors.Join(n.appender.err, n.stopCleanly(), n.releaseResources())
 	n.logger.Info().Stringer("offset", n.Offset()).Bool("failed", err != nil).Msg("node stopped")
 	if err != nil {
 		return fmt.Errorf("run node: %w", err)
@@ -207,13 +221,13 @@ func (n *Node) logStart() {
 		Int("keys", n.Keyspace().Len()).Bool("complete", n.isComplete()).Msg("node started")
 }
 
-// stopCleanly leaves a directory that starts fast and keeps its replication id. Every goroutine of
-// the node has ended.
+// stopCleanly marks the directory clean, so that the next start keeps the replication id, and
+// writes a snapshot, so that the next start is fast. Every goroutine of the node has ended.
 func (n *Node) stopCleanly() error {
 	if err := n.markClean(); err != nil || n.appender.err != nil {
 		return err
 	}
-	// The clean mark is saved: a kill from here on loses no data, only the snapshot.
+	// The clean mark is saved. From here on a kill loses no data, but only the snapshot.
 	if n.appender.missing != nil {
 		return nil
 	}
@@ -225,15 +239,14 @@ func (n *Node) stopCleanly() error {
 	return nil
 }
 
-// markClean syncs the log and saves in the identity file that everything up to its end is on disk.
+// markClean syncs the log, and saves in the identity file that everything up to the log's end is on
+// disk.
 func (n *Node) markClean() error {
 	n.identityMu.Lock() // the owner may still call SetComplete
 	defer n.identityMu.Unlock()
-	n.state.Lock()
-	n.state.identityFrozen = true
-	n.state.Unlock()
+	n.state.freezeIdentity()
 	if n.appender.err != nil {
-		return nil // without a clean mark, because what is on disk is unknown
+		return nil // without a clean mark, because the contents of the disk are unknown
 	}
 	if err := n.log.Sync(); err != nil {
 		return err
@@ -261,7 +274,7 @@ func (n *Node) Close() error {
 	close(n.appender.stopped)
 	n.snaps.Stop()
 	close(n.life.done)
-	return errors.Join(n.stopCleanly(), n.free())
+	return errors.Join(n.stopCleanly(), n.releaseResources())
 }
 
 // Addr returns the address that the node listens on, host:port.
@@ -287,17 +300,17 @@ func (n *Node) identity() identity.State {
 func (n *Node) Keyspace() *keyspace.Keyspace { return n.keys.Load() }
 
 // Published returns a channel that is closed when the next unit is published.
-func (n *Node) Published() <-chan struct{} { return n.appender.published.wait() }
+func (n *Node) Published() <-chan struct{} { return n.appender.published.Next() }
 
 // Offset returns the replication offset: the end of the replication log.
 func (n *Node) Offset() replog.Offset { return n.log.End() }
 
 // ReplicaOf makes the node a replica of addr, host:port, or, with an empty addr, a master under a
-// new replication id. The role is saved in the directory. To name the current upstream again
-// changes nothing, except that a node that stopped following (LinkStopped) requests a full resync.
+// new replication id. The role is saved in the directory. Naming the current upstream again changes
+// nothing, except that a node that stopped following (LinkStopped) requests a full resync.
 //
 // It returns an error if addr is malformed or the node itself, during a failover, if the identity
-// file cannot be saved, and, for a promotion, while the data are dropped for a full resync.
+// file cannot be saved, and, for a promotion, while the data are freed for a full resync.
 func (n *Node) ReplicaOf(ctx context.Context, addr string) error {
 	if addr != "" {
 		if err := CheckAddr(addr); err != nil {
@@ -322,10 +335,7 @@ func (n *Node) ReplicaOf(ctx context.Context, addr string) error {
 func (n *Node) Snapshot(ctx context.Context) (SnapshotStatus, error) {
 	err := n.snaps.Wait(ctx, n.snaps.Request())
 	if errors.Is(err, snapshots.ErrStopped) {
-		err = ErrClosed
-		if isClosed(n.appender.stopped) {
-			err = n.appender.closedErr()
-		}
+		err = cmp.Or(n.appender.stopErr(), ErrClosed)
 	}
 	if err != nil {
 		return n.snaps.Status(), fmt.Errorf("take snapshot: %w", err)

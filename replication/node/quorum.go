@@ -11,14 +11,15 @@ import (
 )
 
 const (
-	// quorumValidFor is how long a quorum that was found is not checked again.
+	// quorumValidFor is how long the result that enough replicas keep up is valid.
 	quorumValidFor = 10 * time.Millisecond
-	quorumTick     = 100 * time.Millisecond // time between two checks without an acknowledgement
-	quorumSamples  = 32                     // marks within the allowed lag
+	quorumTick     = 100 * time.Millisecond // between two checks while no replica acknowledges
+	quorumSamples  = 32                     // offsetSamples within the allowed lag
 )
 
-// quorum makes Apply wait until enough replicas keep up. A replica keeps up if it acknowledged
-// anything within the allowed lag, and acknowledged everything that was written before the lag.
+// quorum makes Apply wait until enough replicas keep up. A replica keeps up if it sent an
+// acknowledgement within the allowed lag, and has acknowledged everything that is older than the
+// lag.
 type quorum struct {
 	settings  *Settings
 	replicas  *replicas
@@ -63,7 +64,7 @@ func (q *quorum) reset() {
 	q.goodUntil.Store(0)
 }
 
-// dueOffsetLocked returns the end of the log at the moment that is the allowed lag ago. It removes
+// dueOffsetLocked returns the offset at which the log ended when the allowed lag began. It removes
 // older samples.
 func (q *quorum) dueOffsetLocked(now time.Time) replog.Offset {
 	since := now.Add(-q.lag())
@@ -90,7 +91,7 @@ func (q *quorum) count() (count int, more <-chan struct{}) {
 }
 
 // awaitQuorum waits until enough replicas keep up, or returns ErrDemoted after a change of role or
-// term. A node that is not complete has no replicas, and does not wait.
+// term. A node whose data are not complete has no replicas, and does not wait.
 func (n *Node) awaitQuorum(ctx context.Context, t Term) error {
 	q := n.quorum
 	want := n.settings.minReplicas.Load()

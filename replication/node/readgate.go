@@ -5,13 +5,13 @@ import (
 	"sync/atomic"
 )
 
-// ReadRefusal is why commands that need the data must be rejected.
-type ReadRefusal int32
+// ReadRejection is why commands that need the data must be rejected.
+type ReadRejection int32
 
 // The reasons to reject commands that need the data.
 const (
 	// ReadsServed is the absence of a reason: the commands may be executed.
-	ReadsServed ReadRefusal = iota
+	ReadsServed ReadRejection = iota
 	// ReadsLoading means that the node has no data until a full resync is loaded.
 	ReadsLoading
 	// ReadsStale means that a replica has no upstream link, and stale reads are not allowed.
@@ -20,29 +20,29 @@ const (
 
 // readGate decides whether commands that need the data may be executed.
 type readGate struct {
-	mu      sync.Mutex   // serializes updateReadGate
-	refusal atomic.Int32 // a ReadRefusal
+	mu        sync.Mutex   // serializes updateReadGate
+	rejection atomic.Int32 // a ReadRejection
 }
 
-// ReadRefusal returns why commands that need the data must be rejected now. It costs one atomic
+// ReadRejection returns why commands that need the data must be rejected now. It costs one atomic
 // load.
-func (n *Node) ReadRefusal() ReadRefusal { return ReadRefusal(n.readGate.refusal.Load()) }
+func (n *Node) ReadRejection() ReadRejection { return ReadRejection(n.readGate.rejection.Load()) }
 
-// updateReadGate computes the gate again; it is called whenever role, link or settings changed. A
-// replica rejects commands that need the data during its first full resync, after it dropped the
-// old data for a new full resync, and, if replica-serve-stale-data is no, without its upstream.
+// updateReadGate decides again. It is called whenever role, link or settings have changed. A
+// replica rejects commands that need the data during its first full resync, after it freed the old
+// data for a new full resync, and, if replica-serve-stale-data is no, without its upstream.
 func (n *Node) updateReadGate() {
-	n.readGate.mu.Lock() // an older decision must not overwrite a newer one
+	n.readGate.mu.Lock() // so that an older decision does not overwrite a newer one
 	defer n.readGate.mu.Unlock()
-	refusal := ReadsServed
+	rejection := ReadsServed
 	link, missing := n.upstream.linkState()
 	role, _ := n.Role()
 	switch {
 	case role == Master:
 	case missing, link == LinkTransfer && !n.isComplete() && n.Offset() == 0:
-		refusal = ReadsLoading
-	case link != LinkConnected && n.settings.refuseStale.Load():
-		refusal = ReadsStale
+		rejection = ReadsLoading
+	case link != LinkConnected && n.settings.rejectStale.Load():
+		rejection = ReadsStale
 	}
-	n.readGate.refusal.Store(int32(refusal))
+	n.readGate.rejection.Store(int32(rejection))
 }

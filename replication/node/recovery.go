@@ -15,11 +15,11 @@ import (
 
 const logDir = "log"
 
-// startState is the identity that a start works with, and what the start has found.
+// startState is the identity with which a start continues, and what the start has found.
 type startState struct {
 	identity.State
-	fresh    bool // no other server holds bytes under its id
-	logGone  bool // there was no log: a backup was put back, or the log was removed
+	fresh    bool // no other server holds bytes under the id
+	logGone  bool // there was no log: a backup was restored, or the log was removed
 	repaired bool // the damaged part of the log was removed
 }
 
@@ -37,8 +37,8 @@ func (n *Node) recover() error {
 	}
 	if asked := n.c.ReplicaOf; asked != "" && asked != id.Upstream {
 		n.logger.Warn().Str("configured_upstream", asked).Str("upstream", id.Upstream).
-			Msg("the role kept in the directory wins over the configured upstream: " +
-				"send REPLICAOF host port to follow another, or start with an empty directory")
+			Msg("the role that is saved in the directory overrides the configured upstream: " +
+				"send REPLICAOF host port to follow another one, or start with an empty directory")
 	}
 	if id.Pending {
 		if id, err = n.finishResync(id); err != nil {
@@ -94,15 +94,15 @@ func (n *Node) finishResync(id identity.State) (identity.State, error) {
 	return id, id.Save(n.c.FS, n.c.Dir)
 }
 
-// loadDataset loads the newest snapshot and the log after it. If the log is damaged where it was
-// complete before, loadDataset keeps what comes before the damage:
+// loadDataset loads the newest snapshot and the log after it. If durable bytes of the log are
+// damaged, loadDataset keeps the log before the damage:
 //
 //   - A replica gets the rest again from its upstream, under the same id.
-//   - A master begins a new id; the old id stays valid up to what survived. The position of
-//     the source is a key in the data, so the writer reads its source again from there.
-//     Replicas that are ahead resync fully.
+//   - A master begins a new id; the old id stays valid up to the end of the kept log. The position
+//     of the source is a key in the data, so the writer reads its source again from there.
+//     Replicas that are ahead get a full resync.
 //
-// If nothing survived, it returns an error, and an operator must decide.
+// If no data survived, it returns an error, and an operator must decide.
 func (n *Node) loadDataset(b *startState) (*keyspace.Keyspace, error) {
 	keys, err := n.loadWith(b, replog.Open)
 	var bad *replog.CorruptError
@@ -120,9 +120,9 @@ func (n *Node) loadDataset(b *startState) (*keyspace.Keyspace, error) {
 	}
 	snapshot := n.snaps.Newest().At
 	if snapshot.IsZero() && b.Upstream == "" && n.snaps.Newest().IsZero() {
-		return nil, fmt.Errorf("%w, or, since there is no snapshot to start from, make this node "+
-			"a replica of the one that has most data (empty %s and start it with that one as its "+
-			"upstream) and promote it when it has everything", err, n.c.Dir)
+		return nil, fmt.Errorf("%w, or, because there is no snapshot to start from, restore the "+
+			"data from the most advanced replica (promote it, empty %s, start this node with it as "+
+			"the upstream, and promote this node when it has everything)", err, n.c.Dir)
 	}
 	if err := n.markUnclean(b.State); err != nil {
 		return nil, err
@@ -132,13 +132,13 @@ func (n *Node) loadDataset(b *startState) (*keyspace.Keyspace, error) {
 		return replog.Repair(dir, snapshot, c)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w; repairing the log gives: %w", bad, err)
+		return nil, fmt.Errorf("%w; repair log: %w", bad, err)
 	}
 	n.logger.Error().Err(bad).Stringer("snapshot", snapshot).
 		Stringer("survived_to", n.log.End()).Stringer("role", roleName(b.State)).
-		Msg("the log was damaged, and the bytes after the damage are lost here: a replica gets " +
-			"them again from its upstream; a master's writer must read its source again from the " +
-			"position in the data")
+		Msg("the log was damaged, and the bytes after the damage are lost on this node: " +
+			"a replica gets them again from its upstream; a master's writer must read its source " +
+			"again from the position in the data")
 	return keys, nil
 }
 
@@ -186,7 +186,7 @@ func (n *Node) replay(keys *keyspace.Keyspace) error {
 			return nil
 		}
 		if err := keys.Stage(r.Payload); err != nil {
-			return fmt.Errorf("the %s at offset %d cannot be applied: %w", r.Kind, r.Start, err)
+			return fmt.Errorf("apply %s at offset %d: %w", r.Kind, r.Start, err)
 		}
 		keys.Publish()
 		if units++; units%tidyEvery == 0 {
@@ -210,7 +210,7 @@ func (n *Node) decideReplID(b startState) error {
 		id.History = id.History.Begin(identity.NewID(), end)
 		n.logger.Warn().Stringer("offset", end).Str("was_replid", string(was)).
 			Str("replid", string(id.History.ID())).Bool("copied", id.Copied).
-			Msg("written bytes may be lost by the last stop, or this is a copy of the directory: " +
+			Msg("the last stop may have lost written bytes, or the directory is a copy: " +
 				"a new replication id begins")
 	}
 	// The open of the log synced all bytes of the last run, whatever its fsync policy was.
@@ -234,8 +234,8 @@ func (n *Node) decideReplID(b startState) error {
 	return nil
 }
 
-// markUnclean clears the boot id and the clean mark in the identity file. If the process dies
-// during the following truncation of the log, the next start then begins a new id.
+// markUnclean clears the boot id and the clean mark in the identity file. So if the process dies
+// during the truncation of the log that follows, the next start begins a new id.
 func (n *Node) markUnclean(id identity.State) error {
 	id.Boot, id.Durable, id.Clean, id.CleanEnd, id.Log = "", false, false, 0, identity.LogName{}
 	return id.Save(n.c.FS, n.c.Dir)

@@ -14,23 +14,23 @@ import (
 	"rowfall/replication/resp"
 )
 
-// sendAtOnce is the most bytes of the log that one write to a replica takes.
+// sendAtOnce is the most bytes of the log that are sent to a replica by one write.
 const sendAtOnce = 256 << 10
 
-// replica is one connection that follows the node. The goroutine of ServeReplica sends, and
-// another goroutine reads its acknowledgements; progress is what both share.
+// replica is one connection that follows the node. The goroutine of ServeReplica sends, and another
+// goroutine reads the acknowledgements. The two share progress.
 type replica struct {
 	n        *Node
 	conn     *ReplicaConn
 	addr     string // as announced
 	legacy   bool   // it attached by SYNC: it has no offset and may never acknowledge
 	cancel   func()
-	loaded   chan struct{} // closed at the first acknowledgement after a full resync
-	form     form          // of the snapshot in a full resync
+	loaded   chan struct{}  // closed at the first acknowledgement after a full resync
+	encoding chosenEncoding // of the snapshot in a full resync
 	progress *progress.Replica
 
-	pin     atomic.Pointer[replog.Pin] // the log that a full resync still needs, or nil
-	dropped atomic.Bool                // the node has closed the connection
+	pin          atomic.Pointer[replog.Pin] // the log that a full resync still needs, or nil
+	disconnected atomic.Bool                // the node has closed the connection
 }
 
 // unpin releases the log that a full resync needed.
@@ -48,10 +48,11 @@ func (r *replica) status(now time.Time) ReplicaStatus {
 	}
 }
 
-// ServeReplica decides a PSYNC or SYNC and, if it is granted, sends the replica what it needs until
-// either side closes the connection. If it is refused, ServeReplica sends nothing and returns the
-// error reply; the connection stays a client's. An empty refusal means that the connection is over.
-func (n *Node) ServeReplica(ctx context.Context, c *ReplicaConn, request PSync) (refusal string) {
+// ServeReplica decides a PSYNC or SYNC. If the request is granted, ServeReplica sends the snapshot
+// or the log until either side closes the connection, and returns an empty rejection. If the
+// request is rejected, ServeReplica sends nothing and returns the error reply; the connection stays
+// a client's.
+func (n *Node) ServeReplica(ctx context.Context, c *ReplicaConn, request PSync) (rejection string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	p := &psync{PSync: request}
@@ -60,8 +61,8 @@ func (n *Node) ServeReplica(ctx context.Context, c *ReplicaConn, request PSync) 
 		loaded: make(chan struct{}), progress: progress.New(time.Now()),
 	}
 	n.admit(p, r)
-	if p.refusal != "" {
-		return p.refusal
+	if p.rejection != "" {
+		return p.rejection
 	}
 	defer n.replicas.remove(r)
 	c.Admitted()
@@ -77,18 +78,18 @@ func (n *Node) ServeReplica(ctx context.Context, c *ReplicaConn, request PSync) 
 	r.keepLog()
 	last := r.progress.Status()
 	if p.answer != identity.Continue {
-		// an unfinished load delays the replica's next full resync
+		// a full resync that did not bring the replica online delays its next one
 		n.throttle.Ended(r.addr, time.Now())
-		n.forms.ended(r.addr, r.form, last.State == ReplicaOnline)
+		n.encodings.recordResult(r.addr, r.encoding, last.State == ReplicaOnline)
 	}
 	n.logger.Info().Err(err).Str("replica", r.addr).Int64("sent", int64(last.Sent)).
 		Int64("acked", int64(last.Acked)).Msg("replica left")
 	return ""
 }
 
-// keepLog decides what becomes of the pinned log when the connection has ended. A replica
-// that got the whole snapshot finishes its load and returns for the log after it, so the log
-// stays pinned for the time-out.
+// keepLog releases the pinned log after the connection has ended, or keeps it for the time-out: a
+// replica that got the whole snapshot completes its load, connects again and requests the log after
+// the snapshot.
 func (r *replica) keepLog() {
 	state := r.progress.State()
 	hasSnapshot := state == ReplicaLoading || state == ReplicaOnline
@@ -99,8 +100,8 @@ func (r *replica) keepLog() {
 	r.n.replicas.keepFor(r, r.n.settings.Timeout())
 }
 
-// readAcks reads what the replica sends until the connection ends: REPLCONF ACK, and empty
-// lines, which a server sends while it loads.
+// readAcks reads what the replica sends until the connection ends: REPLCONF ACK, and the empty
+// lines that a server sends while it loads.
 func (r *replica) readAcks() {
 	for {
 		args, _, err := r.conn.Reader.ReadCommand()
@@ -117,9 +118,10 @@ func (r *replica) readAcks() {
 			r.cameOnline(applied)
 		}
 		if p := r.pin.Load(); p != nil {
-			p.Advance(r.progress.Status().Acked) // after a lost connection it requests what follows
+			// After a lost connection the replica requests the log after this offset.
+			p.Advance(r.progress.Status().Acked)
 		}
-		r.n.replicas.acked.wake()
+		r.n.replicas.notifyAcked()
 	}
 }
 
@@ -143,18 +145,19 @@ func parseAck(args [][]byte) (applied, synced replog.Offset, ok bool) {
 // cameOnline ends the full resync of a replica that acknowledged its snapshot.
 func (r *replica) cameOnline(acked replog.Offset) {
 	n := r.n
-	// Bounds a write that is blocked without a deadline since the load. An error means that
-	// the connection is closed.
+	// This bounds a write that began without a deadline during the load. An error means that the
+	// connection is closed.
 	_ = r.conn.Conn.SetWriteDeadline(time.Now().Add(n.settings.Timeout()))
 	if r.progress.Status().Sent >= n.log.End() {
-		r.unpin() // sendLog, which else unpins, may wait for the next record for long
+		r.unpin() // sendLog, which unpins otherwise, may wait long for the next record
 	}
 	close(r.loaded)
 	n.throttle.Reset(r.addr)
 	n.logger.Info().Str("replica", r.addr).Int64("acked", int64(acked)).Msg("replica online")
 }
 
-// send answers the resync and then sends the log until the connection ends.
+// send replies to PSYNC and then sends the snapshot, if needed, and the log until the connection
+// ends.
 func (r *replica) send(ctx context.Context, p *psync) error {
 	if p.answer == identity.Continue {
 		return r.partialSync(ctx, p)
@@ -165,8 +168,8 @@ func (r *replica) send(ctx context.Context, p *psync) error {
 	}
 	switch {
 	case marked:
-		// Bytes right after the mark would be lost or taken for a part of the snapshot: the
-		// log follows once the replica has acknowledged the snapshot.
+		// A server may lose bytes that directly follow the mark, or read them as a part of the
+		// snapshot. So the log follows after the replica has acknowledged the snapshot.
 		select {
 		case <-r.loaded:
 		case <-ctx.Done():
@@ -178,7 +181,7 @@ func (r *replica) send(ctx context.Context, p *psync) error {
 	return r.sendLog(ctx, at)
 }
 
-// partialSync answers +CONTINUE and sends the log from the requested byte on.
+// partialSync replies +CONTINUE and sends the log from the requested byte on.
 func (r *replica) partialSync(ctx context.Context, p *psync) error {
 	r.n.stats.partialOK.Add(1)
 	reply := "+CONTINUE\r\n"
@@ -188,13 +191,13 @@ func (r *replica) partialSync(ctx context.Context, p *psync) error {
 	if err := r.write([]byte(reply)); err != nil {
 		return err
 	}
-	from := replog.Offset(p.Offset - 1)
+	from := p.Offset - 1
 	r.progress.ContinueFrom(from, time.Now())
 	return r.sendLog(ctx, from)
 }
 
-// sendLog sends the log after offset from. The log stays pinned until the replica is online
-// and has got what was written while it loaded, which may be more than Log.Keep.
+// sendLog sends the log after offset from. The log stays pinned until the replica is online and has
+// got the bytes that were written while it loaded, which may be more than Log.Keep.
 func (r *replica) sendLog(ctx context.Context, from replog.Offset) error {
 	n := r.n
 	reader, err := n.log.NewReader(from)
@@ -206,7 +209,7 @@ func (r *replica) sendLog(ctx context.Context, from replog.Offset) error {
 	for {
 		b, err := reader.Next(ctx, sendAtOnce)
 		if err != nil {
-			n.dropDamagedLog(err)
+			n.excludeDamagedLog(err)
 			return fmt.Errorf("read log: %w", err)
 		}
 		// Before the write, because the acknowledgement may arrive before the write returns.
@@ -225,24 +228,24 @@ func (r *replica) sendLog(ctx context.Context, from replog.Offset) error {
 	}
 }
 
-// dropDamagedLog drops the part of the log that cannot be read, and requests a snapshot after
-// it. Replicas that need the dropped part then get a full resync instead of the same error
-// again, and a restart does not read it.
-func (n *Node) dropDamagedLog(err error) {
+// excludeDamagedLog excludes the part of the log that cannot be read, and requests a snapshot of a
+// later offset. Replicas that need the excluded part then get a full resync instead of the same
+// error again, and a restart does not read that part.
+func (n *Node) excludeDamagedLog(err error) {
 	var damage *replog.CorruptError
 	if !errors.As(err, &damage) {
 		return
 	}
 	start, fault := n.log.ExcludeDamaged(damage)
 	n.logger.Error().Err(errors.Join(err, fault)).Stringer("log_start", start).
-		Msg("the log is damaged: a new snapshot is taken, and replicas that need what is lost " +
+		Msg("the log is damaged: a new snapshot is taken, and replicas that need the lost part " +
 			"get a full resync")
 	n.snaps.Request()
 }
 
-// write sends b. A server that loads its snapshot from disk does not read the connection
-// meanwhile, however long that takes. So a write to a loading replica has no deadline:
-// enforceLimits closes the connection when the replica is silent or loads too long.
+// write sends b. A server that loads its snapshot from disk does not read the connection meanwhile,
+// however long that takes. So a write to a loading replica has no deadline: enforceLimits closes
+// the connection of a replica that is silent or loads too long.
 func (r *replica) write(b []byte) error {
 	deadline := time.Now().Add(r.n.settings.Timeout())
 	err := r.conn.Conn.SetWriteDeadline(deadline)

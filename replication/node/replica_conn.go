@@ -13,9 +13,9 @@ type Announced struct {
 	Port        int
 	PSync2      bool // capa psync2: +CONTINUE may name a new replication id
 	EOF         bool // capa eof: the snapshot may end with a mark instead of having a length first
-	Packed      bool // it loads listpacks
-	RDBOnly     bool // rdb-only: it wants the snapshot and not the log after it
-	RDBEmpty    bool // rdb-filter-only: of the snapshot it wants only what the node never has
+	Listpacks   bool // it loads listpacks
+	RDBOnly     bool // rdb-only: it requests the snapshot without the log after it
+	RDBEmpty    bool // rdb-filter-only: it requests only parts of the snapshot that are empty
 }
 
 // ReplicaConn is a connection that the clients' side hands over to Node.ServeReplica. The node
@@ -29,11 +29,12 @@ type ReplicaConn struct {
 	Admitted  func() // called once PSYNC is granted, before anything is sent
 }
 
-// cut closes the socket, so that every read and write ends. It does not send the TLS close alert,
-// for which it would have to wait on a stuck peer.
+// cut closes the socket, so that every read and write ends. It does not send the TLS close alert:
+// if the peer does not read, that write would block.
 func (c *ReplicaConn) cut() { c.Socket.Close() }
 
-// addr is the address at which the replica listens: as announced, else its peer's.
+// addr is the address at which the replica listens. The parts that the replica did not announce are
+// those of the connection's peer.
 func (c *ReplicaConn) addr() string {
 	host, port, _ := net.SplitHostPort(c.Conn.RemoteAddr().String())
 	if c.Announced.IP != "" {

@@ -10,13 +10,14 @@ import (
 	"rowfall/replication/syncthrottle"
 )
 
-// leastSyncLog is the least default, in bytes, for the log of one full resync: it is replayed in
-// seconds.
+// leastSyncLog is the least default, in bytes, of the log that one full resync may keep. A server
+// replays so much in seconds.
 const leastSyncLog = 64 << 20
 
-// syncLogLimit returns how many bytes of log one full resync may keep; bounded is false without a
-// bound. The bound is the setting, else the most of keep (negative: no bound), twice the data, and
-// leastSyncLog: as much as the data may change while a snapshot is sent and loaded.
+// syncLogLimit returns how many bytes of log one full resync may keep; bounded is false if there is
+// no limit. The limit is the setting. If that is 0, the limit is the maximum of keep (negative: no
+// limit), twice the data, and leastSyncLog: while a snapshot is sent and loaded, about that much
+// may change.
 func syncLogLimit(set, keep, data int64) (limit int64, bounded bool) {
 	switch {
 	case set > 0:
@@ -27,33 +28,34 @@ func syncLogLimit(set, keep, data int64) (limit int64, bounded bool) {
 	return max(keep, 2*data, leastSyncLog), true
 }
 
-// syncLogLimit returns the current bound.
+// syncLogLimit returns the current limit.
 func (n *Node) syncLogLimit() (limit int64, bounded bool) {
 	data := n.Keyspace().Memory().Live
 	return syncLogLimit(n.settings.syncLog.Load(), n.settings.keep.Load(), data)
 }
 
 // enforceLimits disconnects replicas that exceed a limit. The appender calls it once a second. end
-// is the log's end, and limit how many bytes of log one full resync may keep, if it is bounded.
+// is the log's end. limit and bounded are those of syncLogLimit.
 func (rs *replicas) enforceLimits(now time.Time, end replog.Offset, limit int64, bounded bool) {
 	rs.Lock()
 	defer rs.Unlock()
 	for r := range rs.all {
 		if why := r.overTime(now); why != "" {
-			r.drop(why)
+			r.disconnect(why)
 		}
 	}
 	for _, r := range rs.pinningLocked() {
 		if kept := int64(end - r.needs()); bounded && kept > limit {
-			r.drop(fmt.Sprintf("its full resync needs %d bytes of the log, and %d are allowed; "+
-				"raise full-sync-log, or make the replica load faster", kept, limit))
+			r.disconnect(fmt.Sprintf("its full resync needs %d bytes of the log, and %d are "+
+				"allowed; raise full-sync-log, or make the replica load faster", kept, limit))
 		}
 	}
 }
 
-// overTime returns why a replica must be disconnected now; empty: it need not. While a snapshot is
-// sent, the replica is not expected to send anything. While it loads, its empty lines show that it
-// lives but not that it progresses, so its time is limited by the snapshot's size.
+// overTime returns why a replica must be disconnected now; empty: it stays connected. While a
+// snapshot is sent, the replica is not expected to send anything. While it loads, its empty lines
+// show only that it lives, and not its progress. So the time of the load is limited by the
+// snapshot's size.
 func (r *replica) overTime(now time.Time) string {
 	n, p := r.n, r.progress.Status()
 	if r.legacy || p.State == ReplicaWaiting || p.State == ReplicaSending {
@@ -78,11 +80,11 @@ func (r *replica) overTime(now time.Time) string {
 	return ""
 }
 
-// drop closes the replica's connection and releases the log that was kept for it. Its goroutines
-// then end.
-func (r *replica) drop(why string) {
+// disconnect closes the replica's connection and releases the log that was kept for it. Its
+// goroutines then end.
+func (r *replica) disconnect(why string) {
 	r.unpin()
-	if r.dropped.Swap(true) {
+	if r.disconnected.Swap(true) {
 		return
 	}
 	r.n.logger.Warn().Str("replica", r.addr).Stringer("state", r.progress.State()).
@@ -91,8 +93,8 @@ func (r *replica) drop(why string) {
 	r.cancel()
 }
 
-// keepFor keeps the pinned log of a replica whose connection has ended for d: a server that has the
-// whole snapshot finishes its load and returns for what follows.
+// keepFor keeps the pinned log of a replica for the time d after its connection has ended: a server
+// that has the whole snapshot completes its load, connects again and requests the log after it.
 func (rs *replicas) keepFor(r *replica, d time.Duration) {
 	if r.pin.Load() == nil {
 		return
@@ -108,8 +110,8 @@ func (rs *replicas) keepFor(r *replica, d time.Duration) {
 	})
 }
 
-// needs returns the offset from which the replica needs the log: that of its pin, else the end of
-// what was sent.
+// needs returns the offset from which the replica needs the log: the offset of its pin, or, without
+// a pin, the offset up to which the log was sent.
 func (r *replica) needs() replog.Offset {
 	if p := r.pin.Load(); p != nil {
 		return p.Offset()
@@ -129,9 +131,9 @@ func (rs *replicas) pinningLocked() (list []*replica) {
 	return list
 }
 
-// dropBefore disconnects all replicas that need log from before an offset, the furthest behind
-// first, and releases the log kept for those that have left.
-func (rs *replicas) dropBefore(end replog.Offset, why string) {
+// disconnectBefore disconnects all replicas that need log from before an offset, the furthest
+// behind first, and releases the log kept for those that have left.
+func (rs *replicas) disconnectBefore(end replog.Offset, why string) {
 	rs.Lock()
 	defer rs.Unlock()
 	list := rs.pinningLocked()
@@ -143,6 +145,6 @@ func (rs *replicas) dropBefore(end replog.Offset, why string) {
 	list = slices.DeleteFunc(list, func(r *replica) bool { return r.needs() >= end })
 	slices.SortFunc(list, func(a, b *replica) int { return cmp.Compare(a.needs(), b.needs()) })
 	for _, r := range list {
-		r.drop(why)
+		r.disconnect(why)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"rowfall/replication/notify"
 	"rowfall/replication/progress"
 	"rowfall/replication/replog"
 )
@@ -15,11 +16,11 @@ import (
 // replicas is the set of connections that follow the node.
 type replicas struct {
 	logger zerolog.Logger
-	acked  signal // wakes at every acknowledgement
+	acked  notify.Signal // of any replica
 
 	sync.Mutex
 	all  map[*replica]struct{}
-	left map[*replica]struct{} // connection closed, log still pinned: they return for it
+	left map[*replica]struct{} // connection closed, log still pinned until they reconnect
 }
 
 func newReplicas(logger zerolog.Logger) *replicas {
@@ -53,29 +54,33 @@ func (rs *replicas) count() int {
 	return count
 }
 
-// dropAll closes every replica's connection. The replicas reconnect and send PSYNC.
-func (rs *replicas) dropAll(why string) {
+// disconnectAll closes every replica's connection. The replicas reconnect and send PSYNC.
+func (rs *replicas) disconnectAll(why string) {
 	rs.Lock()
 	defer rs.Unlock()
 	for r := range rs.all {
-		rs.logger.Info().Str("replica", r.addr).Str("why", why).Msg("replica dropped")
+		rs.logger.Info().Str("replica", r.addr).Str("why", why).Msg("replica disconnected")
 		r.conn.cut() // its goroutines end, and log the end
 		r.cancel()
 	}
 }
 
-// reached counts the online replicas that applied everything up to at. more is closed at the
-// next acknowledgement.
+// notifyAcked wakes the goroutines that wait for an acknowledgement.
+func (rs *replicas) notifyAcked() { rs.acked.Notify() }
+
+// reached counts the online replicas that applied everything up to at. more is closed at the next
+// acknowledgement.
 func (rs *replicas) reached(at replog.Offset) (count int, more <-chan struct{}) {
 	return rs.countIf(func(_ *replica, p progress.Status) bool { return p.HasApplied(at) })
 }
 
-// durable is reached for replicas that have everything up to at on disk.
+// durable counts the replicas that have everything up to at on disk, as reached does.
 func (rs *replicas) durable(at replog.Offset) (count int, more <-chan struct{}) {
 	return rs.countIf(func(_ *replica, p progress.Status) bool { return p.HasSynced(at) })
 }
 
-// keepingUp is reached for replicas that also acknowledged anything at since or later.
+// keepingUp counts the replicas that applied everything up to at, and acknowledged anything at
+// since or later, as reached does.
 func (rs *replicas) keepingUp(at replog.Offset, since time.Time) (count int, more <-chan struct{}) {
 	return rs.countIf(func(_ *replica, p progress.Status) bool { return p.KeepsUp(at, since) })
 }
@@ -83,7 +88,7 @@ func (rs *replicas) keepingUp(at replog.Offset, since time.Time) (count int, mor
 func (rs *replicas) countIf(
 	counts func(*replica, progress.Status) bool,
 ) (count int, more <-chan struct{}) {
-	more = rs.acked.wait() // before the count, so that no acknowledgement is missed
+	more = rs.acked.Next() // before the count, so that no acknowledgement is missed
 	rs.Lock()
 	defer rs.Unlock()
 	for r := range rs.all {

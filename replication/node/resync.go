@@ -17,9 +17,9 @@ import (
 // psyncRequest is a PSYNC to send to the upstream.
 type psyncRequest struct {
 	link *upstream.Link
-	id   string // empty: a full resync
-	have replog.Offset
-	term Term // current when it was made
+	id   string        // replication id; empty: request a full resync
+	have replog.Offset // the end of the node's log
+	term Term          // of the node when the request was made
 }
 
 func (q psyncRequest) send(failover bool) (upstream.Sync, error) {
@@ -47,7 +47,7 @@ func (f *follower) resync(
 	}
 	f.n.logger.Info().Str("upstream", id.Upstream).Bool("full", sync.Full).
 		Str("asked_replid", q.id).Stringer("asked_after", q.have).
-		Str("replid", sync.ID).Stringer("offset", sync.Offset).Msg("upstream answered the resync")
+		Str("replid", sync.ID).Stringer("offset", sync.Offset).Msg("upstream replied to PSYNC")
 	if sync.Full {
 		f.failedLoads++
 		if err := f.fullResync(ctx, link, term, sync); err != nil {
@@ -65,47 +65,46 @@ func (f *follower) resync(
 	return err
 }
 
-// continuePartial adopts the replication id that a partial resync names.
+// continuePartial adopts the replication id in the reply that grants a partial resync.
 func (f *follower) continuePartial(
 	ctx context.Context, term Term, sync upstream.Sync, force bool,
 ) error {
 	if force {
-		return errors.New("upstream continued a resync that named no id")
+		return errors.New("upstream granted a partial resync; a full one was requested")
 	}
 	if sync.ID == "" {
 		return nil
 	}
 	newID, err := identity.ParseID(sync.ID)
 	if err != nil {
-		return fmt.Errorf("read upstream's id: %w", err)
+		return fmt.Errorf("parse upstream's replication id: %w", err)
 	}
 	a := f.n.appender
 	return a.do(ctx, func() error { return a.adoptReplID(term, newID) })
 }
 
-// fullResync receives a snapshot into a keyspace of its own while the old one serves, writes it to
-// disk, and only then replaces the old data.
+// fullResync receives a snapshot into a new keyspace while the old one serves clients, writes the
+// snapshot to disk, and only then replaces the old data.
 func (f *follower) fullResync(
 	ctx context.Context, link *upstream.Link, term Term, sync upstream.Sync,
 ) error {
 	f.setState(LinkTransfer, nil)
 	newID, err := identity.ParseID(sync.ID)
 	if err != nil {
-		return fmt.Errorf("read upstream's id: %w", err)
+		return fmt.Errorf("parse upstream's replication id: %w", err)
 	}
 	if sync.Offset > replog.MaxBegin {
 		return &stopError{
-			fmt.Errorf("the upstream's stream is at offset %d, which is more than %d and "+
-				"not to be believed; see what answers there, then send REPLICAOF "+
-				"with the same address",
+			fmt.Errorf("the upstream's offset %d is invalid: it is more than %d; check which "+
+				"server answers at this address, then send REPLICAOF with the same address",
 				sync.Offset, replog.MaxBegin),
 		}
 	}
 	began := time.Now()
 	payload, err := link.Payload()
 	if isContentError(err) {
-		return &stopError{fmt.Errorf(
-			"%w; see what answers there, then send REPLICAOF with the same address", err)}
+		return &stopError{fmt.Errorf("%w; check which server answers at this address, then send "+
+			"REPLICAOF with the same address", err)}
 	}
 	if err != nil {
 		return err
@@ -120,8 +119,8 @@ func (f *follower) fullResync(
 	}()
 	stop := every(ackPeriod, func() error { return link.KeepAlive() })
 	defer stop()
-	if f.n.settings.dropFirst.Load() {
-		if err := f.dropDataset(ctx, term); err != nil {
+	if f.n.settings.freeFirst.Load() {
+		if err := f.freeDataset(ctx, term); err != nil {
 			return err
 		}
 	}
@@ -141,57 +140,51 @@ func (f *follower) fullResync(
 	return link.Ack(sync.Offset, f.n.log.Synced())
 }
 
-// installSnapshot writes a received snapshot to disk and replaces the old data. Before the
-// replacement begins, a fault removes the file. After that a fault ends the node, and the file
+// installSnapshot writes a received snapshot to disk and replaces the old data. If it fails before
+// the replacement begins, it removes the file. If it fails later, the node stops, and the file
 // stays, because the next start may load it.
 func (f *follower) installSnapshot(
 	ctx context.Context, term Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset,
 ) error {
-	if isClosed(f.n.appender.stopped) {
-		return f.n.appender.closedErr()
+	if err := f.n.appender.stopErr(); err != nil {
+		return err
 	}
 	snapshot := keys.Snapshot()
 	err := f.n.snaps.WriteResync(ctx, snapshot, newID, at)
 	snapshot.Close()
 	begun := false
 	if err == nil {
-		err = f.n.appender.do(ctx, func() error {
-			err := f.n.appender.installDataset(term, keys, newID, at)
-			begun = f.n.appender.err != nil
-			return err
-		})
+		begun, err = f.n.appender.submitDataset(ctx, term, keys, newID, at)
 	}
 	if err == nil {
 		return nil
 	}
-	if begun {
-		<-f.n.appender.stopped
-	} else {
-		f.n.snaps.RemoveResync() //nolint:errcheck // the fault above is the one to tell
+	if !begun {
+		f.n.snaps.RemoveResync() //nolint:errcheck // err, which is older, is the one to report
 	}
-	return fmt.Errorf("take upstream's snapshot: %w", err)
+	return fmt.Errorf("install upstream's snapshot: %w", err)
 }
 
-// dropDataset frees the old data. From then on only a full resync can give the node data.
-func (f *follower) dropDataset(ctx context.Context, term Term) error {
+// freeDataset frees the old data. The node has no data until a full resync or a restart.
+func (f *follower) freeDataset(ctx context.Context, term Term) error {
 	f.mu.Lock()
-	was := f.missing // already freed for an earlier link
+	was := f.missing // true: the data were freed for an earlier link
 	f.missing = true
 	f.mu.Unlock()
 	a := f.n.appender
-	err := a.do(ctx, func() error { return a.dropDataset(term) })
+	err := a.do(ctx, func() error { return a.freeDataset(term) })
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil {
 		f.missing = was
-		return fmt.Errorf("drop old data: %w", err)
+		return fmt.Errorf("free old data: %w", err)
 	}
 	f.forceFull = true
 	return nil
 }
 
-// receive reads the snapshot. A snapshot with wrong contents would come again, so the node stops
-// following. A snapshot that was cut off is retried.
+// receive reads the snapshot. The upstream would send invalid contents again, so the node stops
+// following after them. A snapshot that was cut off is requested again.
 func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error) {
 	keys := f.n.newKeyspace()
 	aux, err := rdb.Read(bufio.NewReaderSize(payload, 256<<10), keys.Loader())
@@ -202,7 +195,8 @@ func (f *follower) receive(payload *upstream.Payload) (*keyspace.Keyspace, error
 		return nil, fmt.Errorf("receive upstream's snapshot: %w", wire)
 	}
 	if err == nil && aux.StreamDB > 0 {
-		err = fmt.Errorf("its stream is in database %d; only database 0 is supported", aux.StreamDB)
+		err = fmt.Errorf("its log continues in database %d, and only database 0 is supported",
+			aux.StreamDB)
 	}
 	if err != nil {
 		return nil, &stopError{

@@ -22,24 +22,24 @@ func (r Role) String() string {
 	return "master"
 }
 
-// Term counts the role changes of a directory. Apply rejects an old term, so that a writer that has
-// not noticed a demotion yet cannot write.
-type Term uint64
+// Term counts the changes of role of a directory. Apply rejects an old term, so that a writer that
+// has not noticed a demotion yet cannot write.
+type Term = identity.Term
 
 // Role returns the current role and the term in which it began.
 func (n *Node) Role() (Role, Term) { return roleOf(n.identity()) }
 
 func roleOf(id identity.State) (Role, Term) {
 	if id.Upstream != "" {
-		return Replica, Term(id.Term)
+		return Replica, id.Term
 	}
-	return Master, Term(id.Term)
+	return Master, id.Term
 }
 
 // RoleChanged returns a channel that is closed at the next change of role or term. Call it before
 // Role, so that no change is missed.
 func (n *Node) RoleChanged() <-chan struct{} {
-	return n.state.changed.wait()
+	return n.state.changed.Next()
 }
 
 // setIdentity saves id, then publishes it to readers. Complete and CompleteAt keep their values,
@@ -53,24 +53,24 @@ func (a *appender) setIdentity(id identity.State) error {
 	}
 	id = a.n.identity()
 	a.n.updateReadGate()
-	a.n.logger.Info().Stringer("role", a.role).Uint64("term", id.Term).
+	a.n.logger.Info().Stringer("role", a.role).Uint64("term", uint64(id.Term)).
 		Str("upstream", id.Upstream).Stringer("offset", a.log.End()).
 		Str("replid", string(id.History.ID())).Str("was_replid", string(was.History.ID())).
 		Msg("identity changed")
 	if was.History.ID() != id.History.ID() {
-		// By another PSYNC the replicas learn the id under which the bytes come now.
-		a.n.replicas.dropAll("the replication id changed")
+		// The replicas send PSYNC again, and the reply names the new id.
+		a.n.replicas.disconnectAll("the replication id changed")
 	}
 	return nil
 }
 
-// saveIdentityLocked is the part of setIdentity under n.identityMu. It returns the identity before.
+// saveIdentityLocked is the part of setIdentity under n.identityMu. It returns the former identity.
 func (a *appender) saveIdentityLocked(id identity.State) (was identity.State, err error) {
 	was = a.n.identity()
 	id.Boot = identity.BootID()
 	id.Complete, id.CompleteAt = was.Complete, was.CompleteAt
 	if err := id.Save(a.n.c.FS, a.n.c.Dir); disk.IsFull(err) {
-		return was, err // the old file is still there
+		return was, err // the old file is unchanged
 	} else if err != nil {
 		return was, a.fail(err)
 	}
@@ -78,7 +78,7 @@ func (a *appender) saveIdentityLocked(id identity.State) (was identity.State, er
 	a.n.state.id = id
 	a.role, a.term = roleOf(id)
 	if was.Term != id.Term {
-		a.n.state.changed.wake()
+		a.n.state.changed.Notify()
 	}
 	a.n.state.Unlock()
 	return was, nil
@@ -86,7 +86,7 @@ func (a *appender) saveIdentityLocked(id identity.State) (was identity.State, er
 
 // replicaOf changes the role. A promotion begins a new replication id, because the former master
 // may continue to write under the old one. A demotion keeps the id, so that the new upstream can
-// continue this node by a partial resync if it has the same bytes.
+// grant a partial resync if it has the same bytes.
 func (a *appender) replicaOf(addr string) error {
 	id := a.n.identity()
 	switch {
@@ -100,7 +100,7 @@ func (a *appender) replicaOf(addr string) error {
 		id.History = id.History.Begin(identity.NewID(), a.log.End())
 		a.needSelect = true
 	default:
-		// A file left from an earlier failover may name this very address.
+		// A file of an earlier failover may name the same address.
 		if err := a.n.failover.removeFile(); err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (a *appender) replicaOf(addr string) error {
 	return nil
 }
 
-// adoptReplID takes over the new id under which the upstream continues at this very offset.
+// adoptReplID begins the new replication id under which the upstream continues at this offset.
 func (a *appender) adoptReplID(t Term, newID identity.ID) error {
 	if a.role != Replica || t != a.term {
 		return ErrDemoted

@@ -14,15 +14,16 @@ const (
 	// logRoom is the part of the spare room, in bytes, for a new segment and for records other than
 	// units.
 	logRoom = 2 << 20
-	// leastGain is the least log, in bytes, that a snapshot taken for room must let go.
+	// leastGain is the least bytes of log that can be trimmed after a snapshot that is taken for
+	// room.
 	leastGain = 64 << 10
 	// reportEvery is the least time between two warnings of the same kind.
 	reportEvery = 10 * time.Second
 )
 
-// room keeps the volume from filling up. Only a snapshot lets the log go that a restart needs, and
-// a snapshot needs room itself: so units leave room for one. Before a unit is rejected, log that
-// only replicas need is dropped. Only the appender's goroutine uses it.
+// room prevents that the volume fills up. Log that a restart needs can be trimmed only after a new
+// snapshot, and a snapshot needs room itself: so units leave that room free. Before a unit is
+// rejected, log that only replicas need is trimmed. Only the appender's goroutine uses room.
 type room struct {
 	log      *replog.Log
 	snaps    *snapshots.Store
@@ -30,18 +31,18 @@ type room struct {
 	logger   zerolog.Logger
 	dir      string // of the node
 
-	spareReleased bool // a snapshot does not help: units may use the spare room, too
+	spareReleased bool // units may use the spare room, too, because a snapshot does not help
 	tooSmall      bool // the volume has no room for another snapshot
 
-	dropped  int64     // bytes of log since reported
-	reported time.Time // when dropped log was last logged
+	trimmed  int64     // bytes of log that were trimmed since reported
+	reported time.Time // when trimmed log was last logged
 }
 
 // update sets the spare room to what the next snapshot needs now.
 func (m *room) update() {
 	f, ok := m.snaps.Forecast()
 	if !ok {
-		return // the store is busy; the next tick tries again
+		return // the store is busy; the next tick retries
 	}
 	spare := f.Spare(f.Running, f.Written, logRoom)
 	useless := f.Failed || spare == 0 || f.Logged < leastGain
@@ -67,7 +68,7 @@ func (m *room) reportTooSmall(f snapshots.Forecast, tooSmall bool) {
 	}
 	why := fmt.Sprintf(
 		"write next snapshot: it needs about %d bytes of room and %s has %d, so the "+
-			"log cannot be shortened; free some space there, or enlarge the volume",
+			"log cannot be trimmed; free some space there, or enlarge the volume",
 		f.Next,
 		m.dir,
 		f.Free+f.Trimmable,
@@ -76,10 +77,10 @@ func (m *room) reportTooSmall(f snapshots.Forecast, tooSmall bool) {
 	m.snaps.SetTooSmall(why)
 }
 
-// makeRoom is called when the log lacks room for a record. It reports whether to try again at once.
-// Otherwise a running snapshot may make room later. hasData is false if no snapshot can be taken.
+// makeRoom is called when the log lacks room for a record. It reports whether to retry at once. If
+// not, a running snapshot may make room later. hasData is false if no snapshot can be taken.
 func (m *room) makeRoom(hasData bool) (again bool) {
-	if m.dropOldest() {
+	if m.trimOldest() {
 		return true
 	}
 	f, ok := m.snaps.Forecast()
@@ -94,7 +95,7 @@ func (m *room) makeRoom(hasData bool) (again bool) {
 		m.logger.Warn().Int64("snapshot", f.Next).Int64("log", f.Logged).Int64("free", f.Free).
 			Bool("failed", f.Failed).
 			Msg("the volume is nearly full, and a snapshot does not help: " +
-				"the log takes the room that was kept for one; free some space")
+				"the log uses the room that was reserved for a snapshot; free some space")
 		return true
 	case gains && !f.Hopeless():
 		m.snaps.RequestForRoom()
@@ -102,16 +103,16 @@ func (m *room) makeRoom(hasData bool) (again bool) {
 	return false
 }
 
-// prepare is called when a snapshot's point is fixed. On a nearly full volume it gives the snapshot
-// the room of log that is not needed, and completes the log's newest segment, so that the log up to
-// the point can be dropped after the snapshot.
+// prepare is called when a snapshot's point is fixed. On a nearly full volume it trims log that is
+// not needed, to make room for the snapshot, and completes the log's newest segment, so that the
+// log up to the point can be trimmed after the snapshot.
 func (m *room) prepare() error {
 	for {
 		f, ok := m.snaps.Forecast()
 		switch {
 		case !ok || f.Free < 0:
 			return nil
-		case f.Free < f.Next && f.Free+f.Trimmable >= f.Next && m.dropOldest():
+		case f.Free < f.Next && f.Free+f.Trimmable >= f.Next && m.trimOldest():
 		case f.Scarce():
 			return m.log.CompleteSegment()
 		default:
@@ -120,26 +121,27 @@ func (m *room) prepare() error {
 	}
 }
 
-// dropOldest drops the log's oldest segment if a restart does not need it. Replicas that still need
-// it are disconnected and resync fully; otherwise writes would stop for all.
-func (m *room) dropOldest() bool {
+// trimOldest removes the log's oldest segment if a restart does not need it. Replicas that still
+// need that segment are disconnected and get a full resync; otherwise no more units could be
+// written.
+func (m *room) trimOldest() bool {
 	log := m.log
 	end, ok, err := log.Trimmable()
 	if err != nil || !ok {
 		return false // the next append returns the error of a failed log
 	}
 	before := log.Size()
-	m.replicas.dropBefore(end, fmt.Sprintf("the volume is full: the log up to offset %d, which "+
-		"this replica needs, is dropped so that writing can continue", end))
+	m.replicas.disconnectBefore(end, fmt.Sprintf("the volume is full: the log up to offset %d, "+
+		"which this replica needs, is removed so that writing can continue", end))
 	if log.Trim(end) != nil {
 		return false
 	}
-	dropped := before - log.Size()
-	m.dropped += dropped
-	if now := time.Now(); m.dropped > 0 && now.Sub(m.reported) >= reportEvery {
-		m.logger.Warn().Int64("bytes", m.dropped).Stringer("log_start", log.Start()).
-			Msg("the volume is full: the oldest log is dropped, though log.keep may allow more")
-		m.dropped, m.reported = 0, now
+	trimmed := before - log.Size()
+	m.trimmed += trimmed
+	if now := time.Now(); m.trimmed > 0 && now.Sub(m.reported) >= reportEvery {
+		m.logger.Warn().Int64("bytes", m.trimmed).Stringer("log_start", log.Start()).
+			Msg("the volume is full: the oldest log is removed, although log.keep may allow more")
+		m.trimmed, m.reported = 0, now
 	}
-	return dropped > 0
+	return trimmed > 0
 }

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// What CONFIG SET can change, but Config cannot.
+// The defaults of settings that are not in Config.
 const (
 	defaultPriority     = 100       // replica-priority
 	defaultClientMemory = 256 << 20 // maxmemory-clients, bytes
 )
 
-// Settings are the values that CONFIG SET may change while the node runs. The struct is long,
-// because each field is one parameter of the operator.
+// Settings are the values that CONFIG SET may change while the node runs. The struct has more than
+// 15 fields, because each field is one parameter of the operator.
 type Settings struct {
 	timeoutMS    atomic.Int64 // repl-timeout
 	pingMS       atomic.Int64 // repl-ping-replica-period
@@ -22,8 +22,8 @@ type Settings struct {
 	minLagMS     atomic.Int64
 	priority     atomic.Int64
 	announcePort atomic.Int64
-	refuseStale  atomic.Bool
-	dropFirst    atomic.Bool
+	rejectStale  atomic.Bool
+	freeFirst    atomic.Bool
 	clientMemory atomic.Int64 // maxmemory-clients, bytes; 0: no limit
 	keep         atomic.Int64 // repl-backlog-size, bytes of log; negative: all
 	minRate      atomic.Int64 // full-sync-min-rate, bytes per second
@@ -63,8 +63,8 @@ func newSettings(c Config) *Settings {
 	s.syncLog.Store(c.FullSyncLog)
 	s.priority.Store(defaultPriority)
 	s.clientMemory.Store(defaultClientMemory)
-	s.refuseStale.Store(c.RefuseStaleData)
-	s.dropFirst.Store(c.DropBeforeResync)
+	s.rejectStale.Store(c.RefuseStaleData)
+	s.freeFirst.Store(c.DropBeforeResync)
 	s.masterUser.Store(c.MasterUser)
 	s.masterAuth.Store(c.MasterPassword)
 	return s
@@ -93,7 +93,7 @@ func (s *Settings) pingPeriod() time.Duration {
 	return time.Duration(s.pingMS.Load()) * time.Millisecond
 }
 
-// slack is full-sync-slack: how much longer than at the least rate a full resync may take.
+// slack is full-sync-slack: the time that a full resync may take beyond that at full-sync-min-rate.
 func (s *Settings) slack() time.Duration {
 	return time.Duration(s.slackMS.Load()) * time.Millisecond
 }

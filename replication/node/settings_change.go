@@ -9,7 +9,7 @@ import (
 // SettingValue is one parameter of CONFIG and its value.
 type SettingValue struct{ Name, Value string }
 
-// SettingError is why ChangeSettings changed nothing.
+// SettingError is returned by ChangeSettings when a name or value is invalid. Nothing was changed.
 type SettingError struct {
 	Name    string // as it was given
 	Unknown bool   // no setting has this name
@@ -36,8 +36,8 @@ func (n *Node) FindSettings(match func(name string) bool) (found []SettingValue)
 	return found
 }
 
-// ChangeSettings sets all values, or none if one of them is invalid: then it returns a
-// *SettingError. Names match in any case. To set a fixed setting to its value is no error.
+// ChangeSettings sets all values. If one of them is invalid, it sets none and returns a
+// *SettingError. Names match in any case. A fixed setting may be set to the value that it has.
 func (n *Node) ChangeSettings(values []SettingValue) error {
 	var all []func()
 	changed := map[string]string{}

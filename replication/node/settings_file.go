@@ -16,9 +16,9 @@ import (
 // settingsFile is the file to which CONFIG REWRITE writes the changes of CONFIG SET.
 const settingsFile = "settings"
 
-// SaveSettings writes what ChangeSettings changed into the directory, for the next start. Without a
-// change it writes nothing: Sentinel calls CONFIG REWRITE after REPLICAOF, which is durable
-// already.
+// SaveSettings writes the changes of ChangeSettings to the directory, for the next start. Without a
+// change it writes nothing, because Sentinel also sends CONFIG REWRITE after REPLICAOF, whose
+// change is durable already.
 func (n *Node) SaveSettings() error {
 	n.settings.mu.Lock()
 	defer n.settings.mu.Unlock()

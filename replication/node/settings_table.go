@@ -13,14 +13,14 @@ import (
 // setting is one parameter of CONFIG.
 type setting struct {
 	name string
-	of   string // the newer spelling, under which changes are stored; empty: name is the newest
+	of   string // the newer name, under which changes are stored; empty: name is the newest
 	get  func(n *Node) string
 	// parse returns a function that sets the value, or why the value is invalid. nil: CONFIG SET
 	// cannot change the setting.
 	parse func(n *Node, value string) (apply func(), fault string)
 }
 
-// fixed is a setting that always has one value.
+// fixed is a setting with a constant value.
 func fixed(name, value string) setting {
 	return setting{name: name, get: func(*Node) string { return value }}
 }
@@ -156,6 +156,9 @@ func (c *setting) key() string { return cmp.Or(c.of, c.name) }
 
 var settingTable = allSettings()
 
+// allSettings returns the settings in the order in which CONFIG GET shows them. The function is
+// longer than 60 lines because it is a table: each entry is one parameter of CONFIG, with its
+// range.
 func allSettings() []setting {
 	minReplicas := number("min-replicas-to-write",
 		func(s *Settings) *atomic.Int64 { return &s.minReplicas }, 1, 0, math.MaxInt32)
@@ -166,7 +169,7 @@ func allSettings() []setting {
 	priority := number("replica-priority",
 		func(s *Settings) *atomic.Int64 { return &s.priority }, 1, 0, math.MaxInt32)
 	stale := yesNo("replica-serve-stale-data",
-		func(s *Settings) *atomic.Bool { return &s.refuseStale }, false)
+		func(s *Settings) *atomic.Bool { return &s.rejectStale }, false)
 	ip := words("replica-announce-ip",
 		func(s *Settings) *atomicString { return &s.announceIP })
 	port := number("replica-announce-port",
@@ -186,7 +189,7 @@ func allSettings() []setting {
 		}},
 		fixed("databases", "1"),
 		{name: "dir", get: func(n *Node) string { return n.c.Dir }},
-		yesNo("drop-before-resync", func(s *Settings) *atomic.Bool { return &s.dropFirst }, true),
+		yesNo("drop-before-resync", func(s *Settings) *atomic.Bool { return &s.freeFirst }, true),
 		words("masterauth", func(s *Settings) *atomicString { return &s.masterAuth }),
 		words("masteruser", func(s *Settings) *atomicString { return &s.masterUser }),
 		number("maxclients",

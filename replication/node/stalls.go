@@ -28,7 +28,7 @@ type writeStall struct {
 	since  time.Time
 }
 
-// newest returns the reason to show. It is zero while nothing stalls.
+// newest returns the stall to show. It is zero while Apply does not wait.
 func (h *writeStalls) newest() writeStall {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -38,13 +38,13 @@ func (h *writeStalls) newest() writeStall {
 	return *h.reasons[len(h.reasons)-1]
 }
 
-// Held returns why Apply waits or is slowed, and since when. Both are zero while it does not.
+// Held returns why Apply waits or is slowed, and since when. Both are zero otherwise.
 func (n *Node) Held() (reason string, since time.Time) {
 	h := n.stalls.newest()
 	return h.reason, h.since
 }
 
-// stall records that writing waits or is slowed, until release is called.
+// stall records that Apply waits or is slowed, until release is called.
 func (n *Node) stall(reason string) (release func()) { return n.stalls.begin(reason, n.Offset()) }
 
 // begin adds a reason, until release is called. at is the end of the log, for the log line.

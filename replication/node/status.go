@@ -31,14 +31,14 @@ type Status struct {
 	Upstream   *UpstreamStatus // nil on a master
 	Replicas   []ReplicaStatus
 
-	Held         string // why Apply waits or is slowed; empty: it does not
+	Held         string // why Apply waits or is slowed; empty: no reason
 	Failover     string // no-failover, waiting-for-sync or failover-in-progress
 	GoodReplicas int    // replicas that keep up, as Config.MinReplicas counts them
 
-	FullSyncs       int64 // requests answered with a full resync
-	PartialSyncs    int64 // requests answered with a partial resync
-	PartialsRefused int64 // requests for a partial resync answered with a full one
-	ExpiredKeys     int64 // keys that this node deleted because they had expired
+	FullSyncs        int64 // requests answered with a full resync
+	PartialSyncs     int64 // requests answered with a partial resync
+	PartialsRejected int64 // requests for a partial resync answered with a full one
+	ExpiredKeys      int64 // keys that this node deleted because they had expired
 }
 
 // MemoryStatus is the memory of keys and values in bytes, as of the last unit. The index, about 11
@@ -64,8 +64,8 @@ type UpstreamStatus struct {
 	Total    int64 // its size; -1: not announced
 
 	Err string // why the last link ended or the node stopped following; empty: neither
-	// Stopped is why the node stopped following, which replicas get as NOMASTERLINK until a link is
-	// up again; empty: it follows.
+	// Stopped is why the node stopped following: until a link is up again, its replicas get
+	// NOMASTERLINK with this text. Empty: the node follows.
 	Stopped string
 }
 
@@ -92,7 +92,7 @@ const (
 	LinkHandshake                   // handshake up to the reply to PSYNC
 	LinkTransfer                    // receiving and loading a snapshot
 	LinkConnected                   // streaming
-	// LinkStopped: the upstream sent what the node cannot apply; an operator must act.
+	// LinkStopped: the upstream sent bytes that the node cannot apply; an operator must act.
 	LinkStopped
 )
 
@@ -136,7 +136,7 @@ func (n *Node) Status() Status {
 	st.Memory = MemoryStatus{Live: m.Live, Garbage: m.Garbage + m.Retired, Mapped: m.Mapped}
 	st.Addr, st.Snapshot = n.Addr(), n.snaps.Status()
 	st.FullSyncs, st.PartialSyncs = n.stats.fullSyncs.Load(), n.stats.partialOK.Load()
-	st.PartialsRefused = n.stats.partialErr.Load()
+	st.PartialsRejected = n.stats.partialErr.Load()
 	st.ExpiredKeys = n.stats.expired.Load()
 	st.Held, st.Failover = n.stalls.newest().reason, n.failover.now()
 	st.GoodReplicas, _ = n.quorum.count()

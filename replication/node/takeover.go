@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// RefusedError is returned by TakeOver if this node did not take over, so that the node that asked
-// is the master again.
-type RefusedError struct{ err error }
+// TakeOverRejectedError is returned by TakeOver if this node certainly did not take over. The node
+// that sent the request then becomes the master again.
+type TakeOverRejectedError struct{ err error }
 
-func (e *RefusedError) Error() string { return e.err.Error() }
+func (e *TakeOverRejectedError) Error() string { return e.err.Error() }
 
-func (e *RefusedError) Unwrap() error { return e.err }
+func (e *TakeOverRejectedError) Unwrap() error { return e.err }
 
 // TakeOver makes the node the master, because its upstream, whose replication id it follows, hands
-// the role over by PSYNC id offset FAILOVER. After a *RefusedError the node certainly has not taken
-// over. After any other error only its next start can decide.
+// the role over by PSYNC id offset FAILOVER. After a *TakeOverRejectedError the node has not taken
+// over. After any other error only the next start can decide whether it has.
 func (n *Node) TakeOver(ctx context.Context, id string) error {
 	return n.appender.do(ctx, func() error { return n.appender.takeOver(id) })
 }
@@ -36,7 +36,7 @@ func (a *appender) takeOver(id string) (err error) {
 		err = a.replicaOf("")
 	}
 	if err != nil && a.err == nil {
-		return &RefusedError{err}
+		return &TakeOverRejectedError{err}
 	}
 	return err
 }

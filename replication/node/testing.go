@@ -27,10 +27,10 @@ func (n Testing) InstallDataset(
 	return n.upstream.installSnapshot(ctx, term, keys, id, at)
 }
 
-// DropDataset frees the data as a full resync does first with Config.DropBeforeResync. It
+// FreeDataset frees the data as a full resync does first with Config.DropBeforeResync. It
 // returns ErrDemoted if t is not the current term.
-func (n Testing) DropDataset(ctx context.Context, t Term) error {
-	return n.upstream.dropDataset(ctx, t)
+func (n Testing) FreeDataset(ctx context.Context, t Term) error {
+	return n.upstream.freeDataset(ctx, t)
 }
 
 // HandOver gives the role away as FAILOVER does when the replica has everything. It returns the

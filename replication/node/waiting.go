@@ -18,21 +18,12 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// waitFor waits until one of the three fires. A nil channel never does.
+// waitFor waits until ctx ends, changed is closed, or timer fires. A nil channel does nothing.
 func waitFor(ctx context.Context, changed <-chan struct{}, timer <-chan time.Time) {
 	select {
 	case <-ctx.Done():
 	case <-changed:
 	case <-timer:
-	}
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
 	}
 }
 
@@ -48,7 +39,7 @@ func every(period time.Duration, fn func() error) (stop func()) {
 			select {
 			case <-tick.C:
 				if fn() != nil {
-					return // the link is broken; its reader sees it
+					return // the link is broken, and the goroutine that reads from it gets an error
 				}
 			case <-done:
 				return

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"rowfall/replication/disk"
+	"rowfall/replication/notify"
 )
 
 var (
@@ -94,10 +95,10 @@ type Log struct {
 	retain       Offset
 	readableFrom Offset // bytes before this offset may not be readable from disk (ExcludeDamaged)
 	pins         map[*Pin]struct{}
-	wake         chan struct{} // closed and replaced to wake waiting readers
-	waiting      int           // number of readers that wait on wake
-	lastWake     time.Time     // time at which wake was last closed
-	wakeTimer    *time.Timer   // closes wake when wakePause is over; nil if no wake-up is pending
+	readable     notify.Signal // of bytes that readers can read, or of the end of the log
+	waiting      int           // number of readers that wait on readable
+	lastWake     time.Time     // time of the last Notify of readable
+	wakeTimer    *time.Timer   // notifies when wakePause is over; nil if no wake-up is pending
 	err          error         // why the log failed; nil while it works
 	closed       bool
 
@@ -151,7 +152,7 @@ func Create(dir string, start Offset, c Config) (*Log, error) {
 func prepare(dir string, c Config) (*Log, *dirScan, error) {
 	l := &Log{
 		dir: dir, config: c.withDefaults(), opened: time.Now(), pins: make(map[*Pin]struct{}),
-		wake: make(chan struct{}), failed: make(chan struct{}),
+		failed:         make(chan struct{}),
 		wakeBackground: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	l.keepBytes.Store(l.config.Keep)
@@ -314,8 +315,8 @@ func (l *Log) wakeLocked() {
 		l.wakeTimer = nil
 	}
 	if l.waiting > 0 {
-		close(l.wake)
-		l.wake, l.waiting, l.lastWake = make(chan struct{}), 0, time.Now()
+		l.readable.Notify()
+		l.waiting, l.lastWake = 0, time.Now()
 	}
 }
 

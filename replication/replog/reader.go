@@ -121,7 +121,7 @@ func (r *Reader) fromMemory(limit int) ([]byte, <-chan struct{}, error) {
 		return nil, nil, l.err
 	case r.offset == l.end:
 		l.waiting++
-		return nil, l.wake, nil
+		return nil, l.readable.Next(), nil
 	case r.offset < l.window.start:
 		return nil, nil, nil
 	}

@@ -89,6 +89,7 @@ const maxStart = Offset(1)<<56 - 1
 // rejected before anything changes.
 const MaxBegin = Offset(1) << 55
 
+// castagnoli is the table that package crc32 shares: MakeTable does not build another one.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // recordHeader is the fixed part of a record.

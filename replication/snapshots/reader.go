@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rowfall/replication/disk"
+	"rowfall/replication/notify"
 	"rowfall/replication/rdb"
 	"rowfall/replication/replog"
 )
@@ -139,7 +140,7 @@ func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 func (s *Store) Acquire(ctx context.Context) (*Reader, error) {
 	s.mu.Lock()
 	r, err := s.openLocked(s.servesLocked)
-	if j := s.pending; r == nil && err == nil && j != nil && isClosed(j.fixed) {
+	if j := s.pending; r == nil && err == nil && j != nil && notify.IsClosed(j.fixed) {
 		s.mu.Unlock()
 		// The file being written is too old for its size so far. Complete, it may be large
 		// enough to serve; else another snapshot follows it.
@@ -165,15 +166,6 @@ func (s *Store) Acquire(ctx context.Context) (*Reader, error) {
 		err = errors.New("the snapshot failed")
 	}
 	return r, err
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 // waitReadable waits until a job's file can be read.

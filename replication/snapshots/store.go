@@ -13,6 +13,7 @@ import (
 	"rowfall/replication/disk"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
+	"rowfall/replication/notify"
 	"rowfall/replication/rdb"
 	"rowfall/replication/replog"
 )
@@ -82,7 +83,7 @@ type Store struct {
 	pending    *job    // requested or running
 	next       *job    // requested after pending had fixed its point
 	running    bool
-	wanted     chan struct{} // closed when pending is set while Run waits
+	wanted     notify.Signal // of a pending that was nil before
 	failed     error         // of the last attempt
 	lacked     shortage      // of the last attempt, if it found no room
 	pause      time.Time     // before it the store starts no snapshot on its own
@@ -139,10 +140,7 @@ func (s *Store) Request() Job {
 func (s *Store) requestLocked() *job {
 	if s.pending == nil {
 		s.pending = newJob()
-		if s.wanted != nil {
-			close(s.wanted)
-			s.wanted = nil
-		}
+		s.wanted.Notify()
 	}
 	return s.pending
 }
@@ -239,11 +237,7 @@ func (s *Store) Run(ctx context.Context) {
 	defer s.stop()
 	for {
 		s.mu.Lock()
-		j, wanted := s.pending, s.wanted
-		if j == nil && wanted == nil {
-			wanted = make(chan struct{})
-			s.wanted = wanted
-		}
+		j, wanted := s.pending, s.wanted.Next()
 		s.running = j != nil
 		s.mu.Unlock()
 		if j == nil {

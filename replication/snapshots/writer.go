@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"rowfall/replication/disk"
+	"rowfall/replication/notify"
 )
 
 // writer is the snapshot file that is being written. Any number of Readers follow it, each
@@ -27,7 +28,7 @@ type writer struct {
 	size  int64
 	ended bool
 	err   error         // why the file will never be complete
-	grown chan struct{} // closed and replaced when size, ended or err changes
+	grown notify.Signal // of a change of size, ended or err
 }
 
 // newWriter creates the file. An existing file of that name is left from a failed attempt. It
@@ -40,7 +41,7 @@ func newWriter(fsys disk.FS, path string, p Point) (*writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create snapshot: %w", err)
 	}
-	return &writer{point: p, fs: fsys, path: path, f: f, grown: make(chan struct{})}, nil
+	return &writer{point: p, fs: fsys, path: path, f: f}, nil
 }
 
 // fill writes the file's contents, syncs and closes it. Once ctx has ended, the next write fails
@@ -76,7 +77,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.size += int64(n)
-	w.wakeLocked()
+	w.grown.Notify()
 	return n, err
 }
 
@@ -94,12 +95,7 @@ func (w *writer) end(err error) {
 		w.err = fmt.Errorf("the snapshot failed: %w", err)
 	}
 	w.ended = true
-	w.wakeLocked()
-}
-
-func (w *writer) wakeLocked() {
-	close(w.grown)
-	w.grown = make(chan struct{})
+	w.grown.Notify()
 }
 
 // waitBeyond waits until the file has bytes after offset off or is complete. It returns the
@@ -117,7 +113,7 @@ func (w *writer) waitComplete(ctx context.Context) (int64, error) {
 func (w *writer) wait(ctx context.Context, enough func(size int64) bool) (int64, error) {
 	for {
 		w.mu.Lock()
-		size, ended, err, grown := w.size, w.ended, w.err, w.grown
+		size, ended, err, grown := w.size, w.ended, w.err, w.grown.Next()
 		w.mu.Unlock()
 		if err != nil || ended || enough(size) {
 			return size, err
