@@ -5,11 +5,15 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"rowfall/internal/faultfs"
 	"rowfall/internal/memfs"
 	"rowfall/replication"
 	"rowfall/replication/replog"
@@ -114,6 +118,79 @@ func TestFullVolumeDropsReplicasBeforeTheWriter(t *testing.T) {
 	if !text.has("the volume is full: the log up to offset") {
 		t.Errorf("the reason is not logged: %s", text.buf.String())
 	}
+}
+
+// However much is written between a snapshot's point and its first byte, the snapshot finds its
+// room. The first record after the point, SELECT, allocated room for 4 MiB of units, which the
+// snapshot lacked then. After that no log could be let go.
+func TestWritesLeaveRoomForARunningSnapshot(t *testing.T) {
+	c, volume := config(t), memfs.New()
+	c.FS, c.Log = volume, replog.Config{Memory: 1 << 20}
+	n, err := replication.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := make(chan struct{}, 1)
+	n.BeforeSnapshots(func() { <-write })
+	run(t, n)
+	n.SetComplete(true)
+	volume.Leave(16 << 20)
+	ctx, cancel := context.WithCancel(t.Context())
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	defer close(write)
+	defer cancel()
+	writer.Go(func() {
+		_, term := n.Role()
+		for i := 0; ctx.Err() == nil; i++ {
+			_, err := n.Apply(ctx, term,
+				unit("SET", "k"+strconv.Itoa(i%16), strings.Repeat("x", 64<<10)))
+			if err != nil && ctx.Err() == nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for i := range int64(3) {
+		eventually(t, "the log has taken all that it can", func() bool {
+			st := n.Status()
+			return st.Snapshot.Running && strings.Contains(st.Held, "kept for the next snapshot")
+		})
+		write <- struct{}{}
+		eventually(t, "the snapshot is written", func() bool {
+			st := n.Status().Snapshot
+			if st.Err != "" {
+				t.Fatalf("snapshot %d: %s", i, st.Err)
+			}
+			return st.Written == i+1
+		})
+	}
+}
+
+// A snapshot that fails for want of something else than room, as of file descriptors, does not cost
+// the next one its room. The log took it, so that no snapshot could be written any more.
+func TestFailedSnapshotLeavesRoomForTheNext(t *testing.T) {
+	c, volume := config(t), memfs.New()
+	var failing atomic.Bool
+	c.FS = faultfs.Wrap(volume, faultfs.If(
+		func(op *faultfs.Op) bool { return failing.Load() && op.Creates() },
+		faultfs.If(faultfs.Creates("snapshot.new"), faultfs.Fail(syscall.EMFILE))))
+	n, _ := complete(t, c)
+	overwrite(t, n, 1)
+	failing.Store(true)
+	volume.Leave(16 << 20)
+	_, term := n.Role()
+	eventually(t, "the volume is full", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := n.Apply(ctx, term, unit("SET", "k", strings.Repeat("x", 64<<10)))
+		st := n.Status()
+		return err != nil && strings.Contains(err.Error(), "free some space") &&
+			st.Snapshot.Err != "" && !st.Snapshot.Running
+	})
+	failing.Store(false)
+	n.SnapshotDue() // without the pause after a failure
+	overwrite(t, n, 20)
 }
 
 // log.keep is changed while the node runs, takes effect at once, and is there after a restart.
