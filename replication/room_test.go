@@ -16,6 +16,7 @@ import (
 	"rowfall/internal/faultfs"
 	"rowfall/internal/memfs"
 	"rowfall/replication"
+	"rowfall/replication/disk"
 	"rowfall/replication/replog"
 )
 
@@ -120,12 +121,23 @@ func TestFullVolumeDropsReplicasBeforeTheWriter(t *testing.T) {
 	}
 }
 
-// However much is written between a snapshot's point and its first byte, the snapshot finds its
-// room. The first record after the point, SELECT, allocated room for 4 MiB of units, which the
-// snapshot lacked then. After that no log could be let go.
+// notCreated makes creating a snapshot's file fail while the result is set.
+func notCreated(volume *memfs.FS) (disk.FS, *atomic.Bool) {
+	failing := &atomic.Bool{}
+	return faultfs.Wrap(volume, faultfs.If(
+		func(op *faultfs.Op) bool { return op.Creates() && failing.Load() },
+		faultfs.If(faultfs.Creates("snapshot.new"), faultfs.Fail(syscall.EMFILE)))), failing
+}
+
+// A snapshot whose point is fixed when the volume is as full as units may make it finds its room,
+// however much is written before its first byte. The first record after the point, SELECT,
+// allocated room for 4 MiB of units, which the snapshot lacked then. After that no log could be let
+// go.
 func TestWritesLeaveRoomForARunningSnapshot(t *testing.T) {
 	c, volume := config(t), memfs.New()
-	c.FS, c.Log = volume, replog.Config{Memory: 1 << 20}
+	c.Log = replog.Config{Memory: 1 << 20}
+	var failing *atomic.Bool
+	c.FS, failing = notCreated(volume)
 	n, err := replication.Open(c)
 	if err != nil {
 		t.Fatal(err)
@@ -134,6 +146,12 @@ func TestWritesLeaveRoomForARunningSnapshot(t *testing.T) {
 	n.BeforeSnapshots(func() { <-write })
 	run(t, n)
 	n.SetComplete(true)
+	overwrite(t, n, 2)
+	write <- struct{}{}
+	if _, err := n.Snapshot(t.Context()); err != nil { // the size of the next one is known now
+		t.Fatal(err)
+	}
+	failing.Store(true)
 	volume.Leave(16 << 20)
 	ctx, cancel := context.WithCancel(t.Context())
 	var writer sync.WaitGroup
@@ -151,18 +169,26 @@ func TestWritesLeaveRoomForARunningSnapshot(t *testing.T) {
 			}
 		}
 	})
-	for i := range int64(3) {
-		eventually(t, "the log has taken all that it can", func() bool {
+	full := func(running bool) func() bool {
+		return func() bool {
 			st := n.Status()
-			return st.Snapshot.Running && strings.Contains(st.Held, "kept for the next snapshot")
-		})
+			return st.Snapshot.Running == running && (running || st.Snapshot.Err != "") &&
+				strings.Contains(st.Held, "kept for the next snapshot")
+		}
+	}
+	for i := range int64(3) {
+		eventually(t, "the volume is full, and a snapshot has failed", full(false))
+		failing.Store(false)
+		n.SnapshotDue() // without the pause after a failure
+		eventually(t, "the volume is full after the next one's point", full(true))
+		failing.Store(true)
 		write <- struct{}{}
 		eventually(t, "the snapshot is written", func() bool {
 			st := n.Status().Snapshot
-			if st.Err != "" {
+			if st.Written < i+2 && strings.Contains(st.Err, "no space") {
 				t.Fatalf("snapshot %d: %s", i, st.Err)
 			}
-			return st.Written == i+1
+			return st.Written == i+2
 		})
 	}
 }
@@ -171,17 +197,15 @@ func TestWritesLeaveRoomForARunningSnapshot(t *testing.T) {
 // the next one its room. The log took it, so that no snapshot could be written any more.
 func TestFailedSnapshotLeavesRoomForTheNext(t *testing.T) {
 	c, volume := config(t), memfs.New()
-	var failing atomic.Bool
-	c.FS = faultfs.Wrap(volume, faultfs.If(
-		func(op *faultfs.Op) bool { return failing.Load() && op.Creates() },
-		faultfs.If(faultfs.Creates("snapshot.new"), faultfs.Fail(syscall.EMFILE))))
+	var failing *atomic.Bool
+	c.FS, failing = notCreated(volume)
 	n, _ := complete(t, c)
 	overwrite(t, n, 1)
 	failing.Store(true)
 	volume.Leave(16 << 20)
 	_, term := n.Role()
 	eventually(t, "the volume is full", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err := n.Apply(ctx, term, unit("SET", "k", strings.Repeat("x", 64<<10)))
 		st := n.Status()
