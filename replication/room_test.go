@@ -217,6 +217,33 @@ func TestFailedSnapshotLeavesRoomForTheNext(t *testing.T) {
 	overwrite(t, n, 20)
 }
 
+// A full resync whose data are larger than the free room finds it in log that only replicas need.
+// It failed again and again while log.keep allowed that log.
+func TestFullResyncFindsRoomInTheLog(t *testing.T) {
+	a, _ := complete(t, config(t))
+	c, volume := config(t), memfs.New()
+	c.FS, c.ReplicaOf = volume, a.Addr()
+	b, _ := start(t, c)
+	overwrite(t, a, 12)
+	eventually(t, "the replica has everything", func() bool { return b.Offset() == a.Offset() })
+	if _, err := b.Snapshot(t.Context()); err != nil { // a restart does not need the log now
+		t.Fatal(err)
+	}
+	other, _ := complete(t, config(t))
+	for i := range 128 {
+		apply(t, other, unit("SET", "k"+strconv.Itoa(i), strings.Repeat("x", 64<<10)))
+	}
+	volume.Leave(4 << 20) // of the 8 MiB
+	if err := b.ReplicaOf(t.Context(), other.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the replica has the other master's data",
+		func() bool { return b.Keyspace().Len() == 128 })
+	if n := other.Status().FullSyncs; n != 1 {
+		t.Errorf("%d full resyncs", n)
+	}
+}
+
 // log.keep is changed while the node runs, takes effect at once, and is there after a restart.
 func TestKeepIsChangedAtRunTime(t *testing.T) {
 	c := config(t)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"rowfall/replication/disk"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
@@ -141,7 +142,8 @@ func (f *follower) fullResync(
 	return link.Ack(sync.Offset, f.n.log.Synced())
 }
 
-// installSnapshot writes a received snapshot to disk and replaces the old data. Before the
+// installSnapshot writes a received snapshot to disk and replaces the old data. If the volume is
+// full, it drops log that a restart does not need, and writes the snapshot again. Before the
 // replacement begins, a fault removes the file. After that a fault ends the node, and the file
 // stays, because the next start may load it.
 func (f *follower) installSnapshot(
@@ -150,9 +152,15 @@ func (f *follower) installSnapshot(
 	if isClosed(f.n.appender.stopped) {
 		return f.n.appender.closedErr()
 	}
-	snapshot := keys.Snapshot()
-	err := f.n.snaps.WriteResync(ctx, snapshot, newID, at)
-	snapshot.Close()
+	write := func() error {
+		snapshot := keys.Snapshot()
+		defer snapshot.Close()
+		return f.n.snaps.WriteResync(ctx, snapshot, newID, at)
+	}
+	err := write()
+	if disk.IsFull(err) && f.dropUnneededLog(ctx) {
+		err = write()
+	}
 	begun := false
 	if err == nil {
 		err = f.n.appender.do(ctx, func() error {
@@ -170,6 +178,20 @@ func (f *follower) installSnapshot(
 		f.n.snaps.RemoveResync() //nolint:errcheck // the fault above is the one to tell
 	}
 	return fmt.Errorf("take upstream's snapshot: %w", err)
+}
+
+// dropUnneededLog drops all log that a restart does not need, and reports whether there was any.
+// Only replicas need it, and they resync fully anyway when the upstream's data replace the old
+// data.
+func (f *follower) dropUnneededLog(ctx context.Context) (dropped bool) {
+	a := f.n.appender
+	err := a.do(ctx, func() error {
+		for a.room.dropOldest() {
+			dropped = true
+		}
+		return nil
+	})
+	return err == nil && dropped
 }
 
 // dropDataset frees the old data. From then on only a full resync can give the node data.
