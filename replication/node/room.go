@@ -42,9 +42,10 @@ type released uint8
 
 const (
 	releasedNothing released = iota
-	// what the snapshot may need beyond its expected size: too little log would be let go by it
+	// releasedMargin is what the snapshot may need beyond its expected size. It is released if the
+	// snapshot would let too little log go.
 	releasedMargin
-	// all: no snapshot can be taken
+	// releasedAll is all of the room, because no snapshot can be taken.
 	releasedAll
 )
 
