@@ -5,13 +5,18 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"rowfall/internal/faultfs"
 	"rowfall/internal/memfs"
 	"rowfall/replication"
+	"rowfall/replication/disk"
 	"rowfall/replication/replog"
 )
 
@@ -113,6 +118,129 @@ func TestFullVolumeDropsReplicasBeforeTheWriter(t *testing.T) {
 	}
 	if !text.has("the volume is full: the log up to offset") {
 		t.Errorf("the reason is not logged: %s", text.buf.String())
+	}
+}
+
+// notCreated makes creating a snapshot's file fail while the result is set.
+func notCreated(volume *memfs.FS) (disk.FS, *atomic.Bool) {
+	failing := &atomic.Bool{}
+	return faultfs.Wrap(volume, faultfs.If(
+		func(op *faultfs.Op) bool { return op.Creates() && failing.Load() },
+		faultfs.If(faultfs.Creates("snapshot.new"), faultfs.Fail(syscall.EMFILE)))), failing
+}
+
+// A snapshot whose point is fixed when the volume is as full as units may make it finds its room,
+// however much is written before its first byte. The first record after the point, SELECT,
+// allocated room for 4 MiB of units, which the snapshot lacked then. After that no log could be let
+// go.
+func TestWritesLeaveRoomForARunningSnapshot(t *testing.T) {
+	c, volume := config(t), memfs.New()
+	c.Log = replog.Config{Memory: 1 << 20}
+	var failing *atomic.Bool
+	c.FS, failing = notCreated(volume)
+	n, err := replication.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := make(chan struct{}, 1)
+	n.BeforeSnapshots(func() { <-write })
+	run(t, n)
+	n.SetComplete(true)
+	overwrite(t, n, 2)
+	write <- struct{}{}
+	if _, err := n.Snapshot(t.Context()); err != nil { // the size of the next one is known now
+		t.Fatal(err)
+	}
+	failing.Store(true)
+	volume.Leave(16 << 20)
+	ctx, cancel := context.WithCancel(t.Context())
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	defer close(write)
+	defer cancel()
+	writer.Go(func() {
+		_, term := n.Role()
+		for i := 0; ctx.Err() == nil; i++ {
+			_, err := n.Apply(ctx, term,
+				unit("SET", "k"+strconv.Itoa(i%16), strings.Repeat("x", 64<<10)))
+			if err != nil && ctx.Err() == nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	full := func(running bool) func() bool {
+		return func() bool {
+			st := n.Status()
+			return st.Snapshot.Running == running && (running || st.Snapshot.Err != "") &&
+				strings.Contains(st.Held, "kept for the next snapshot")
+		}
+	}
+	for i := range int64(3) {
+		eventually(t, "the volume is full, and a snapshot has failed", full(false))
+		failing.Store(false)
+		n.SnapshotDue() // without the pause after a failure
+		eventually(t, "the volume is full after the next one's point", full(true))
+		failing.Store(true)
+		write <- struct{}{}
+		eventually(t, "the snapshot is written", func() bool {
+			st := n.Status().Snapshot
+			if st.Written < i+2 && strings.Contains(st.Err, "no space") {
+				t.Fatalf("snapshot %d: %s", i, st.Err)
+			}
+			return st.Written == i+2
+		})
+	}
+}
+
+// A snapshot that fails for want of something else than room, as of file descriptors, does not cost
+// the next one its room. The log took it, so that no snapshot could be written any more.
+func TestFailedSnapshotLeavesRoomForTheNext(t *testing.T) {
+	c, volume := config(t), memfs.New()
+	var failing *atomic.Bool
+	c.FS, failing = notCreated(volume)
+	n, _ := complete(t, c)
+	overwrite(t, n, 1)
+	failing.Store(true)
+	volume.Leave(16 << 20)
+	_, term := n.Role()
+	eventually(t, "the volume is full", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := n.Apply(ctx, term, unit("SET", "k", strings.Repeat("x", 64<<10)))
+		st := n.Status()
+		return err != nil && strings.Contains(err.Error(), "free some space") &&
+			st.Snapshot.Err != "" && !st.Snapshot.Running
+	})
+	failing.Store(false)
+	n.SnapshotDue() // without the pause after a failure
+	overwrite(t, n, 20)
+}
+
+// A full resync whose data are larger than the free room finds it in log that only replicas need.
+// It failed again and again while log.keep allowed that log.
+func TestFullResyncFindsRoomInTheLog(t *testing.T) {
+	a, _ := complete(t, config(t))
+	c, volume := config(t), memfs.New()
+	c.FS, c.ReplicaOf = volume, a.Addr()
+	b, _ := start(t, c)
+	overwrite(t, a, 12)
+	eventually(t, "the replica has everything", func() bool { return b.Offset() == a.Offset() })
+	if _, err := b.Snapshot(t.Context()); err != nil { // a restart does not need the log now
+		t.Fatal(err)
+	}
+	other, _ := complete(t, config(t))
+	for i := range 128 {
+		apply(t, other, unit("SET", "k"+strconv.Itoa(i), strings.Repeat("x", 64<<10)))
+	}
+	volume.Leave(4 << 20) // of the 8 MiB
+	if err := b.ReplicaOf(t.Context(), other.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the replica has the other master's data",
+		func() bool { return b.Keyspace().Len() == 128 })
+	if n := other.Status().FullSyncs; n != 1 {
+		t.Errorf("%d full resyncs", n)
 	}
 }
 

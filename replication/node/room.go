@@ -31,12 +31,24 @@ type room struct {
 	logger   zerolog.Logger
 	dir      string // of the node
 
-	spareReleased bool // units may use the spare room, too, because a snapshot does not help
-	tooSmall      bool // the volume has no room for another snapshot
+	released released // part of the spare room that units may use
+	tooSmall bool     // the volume has no room for another snapshot
 
 	trimmed  int64     // bytes of log that were trimmed since reported
 	reported time.Time // when trimmed log was last logged
 }
+
+// released is a part of the room that is kept for the next snapshot.
+type released uint8
+
+const (
+	releasedNothing released = iota
+	// releasedMargin is what the snapshot may need beyond its expected size. It is released if the
+	// snapshot would let too little log go.
+	releasedMargin
+	// releasedAll is all of the room, because no snapshot can be taken.
+	releasedAll
+)
 
 // update sets the spare room to what the next snapshot needs now.
 func (m *room) update() {
@@ -44,15 +56,26 @@ func (m *room) update() {
 	if !ok {
 		return // the store is busy; the next tick retries
 	}
-	spare := f.Spare(f.Running, f.Written, logRoom)
-	useless := f.Failed || spare == 0 || f.Logged < leastGain
-	if m.spareReleased = m.spareReleased && useless && !f.Running; m.spareReleased {
+	spare := f.Spare(f.Running, logRoom)
+	if f.Running || spare > 0 && f.Logged >= leastGain {
+		m.released = releasedNothing
+	}
+	m.setSpare(f, spare)
+	if !f.Running {
+		m.reportTooSmall(f, f.Free >= 0 && f.Known && spare == 0)
+	}
+}
+
+// setSpare makes units leave the spare room, without the released part of it.
+func (m *room) setSpare(f snapshots.Forecast, spare int64) {
+	switch m.released {
+	case releasedNothing:
+	case releasedMargin:
+		spare = min(spare, f.Next)
+	case releasedAll:
 		spare = 0
 	}
-	m.log.SetSpare(spare)
-	if !f.Running {
-		m.reportTooSmall(f, f.Free >= 0 && f.Known && spare == 0 && !m.spareReleased)
-	}
+	m.log.SetSpare(spare, m.snaps.Writing)
 }
 
 // reportTooSmall reports when the volume becomes too small for another snapshot, and when that
@@ -77,42 +100,55 @@ func (m *room) reportTooSmall(f snapshots.Forecast, tooSmall bool) {
 	m.snaps.SetTooSmall(why)
 }
 
-// makeRoom is called when the log lacks room for a record. It reports whether to retry at once. If
-// not, a running snapshot may make room later. hasData is false if no snapshot can be taken.
+// makeRoom is called when the log lacks room for a record. It reports whether to retry at once.
+// Otherwise a running snapshot, or the one that follows a failed one, may make room later. hasData
+// is false if no snapshot can be taken.
+//
+// While a snapshot would find room and let log be trimmed, units wait for it, also after one has
+// failed: the log that they could add meanwhile can take the room without which no snapshot could
+// ever be taken again.
 func (m *room) makeRoom(hasData bool) (again bool) {
+	f, ok := m.snaps.Forecast()
+	if !ok {
+		return false // soon the room of an older snapshot may be free
+	}
 	if m.trimOldest() {
 		return true
 	}
-	f, ok := m.snaps.Forecast()
-	gains := f.Logged >= leastGain && hasData
+	fits := hasData && f.Fits()
 	switch {
-	case !ok || f.Running:
-	case gains && !f.Failed && f.Fits():
+	case f.Running:
+	case fits && f.Logged >= leastGain:
 		m.snaps.RequestForRoom()
-	case m.log.Spare() > 0:
-		m.spareReleased = true
-		m.log.SetSpare(0)
+	case fits && m.log.Spare() > f.Next:
+		m.released = releasedMargin
+		m.setSpare(f, m.log.Spare())
+		return true
+	case !fits && m.log.Spare() > 0:
+		m.released = releasedAll
+		m.setSpare(f, 0)
 		m.logger.Warn().Int64("snapshot", f.Next).Int64("log", f.Logged).Int64("free", f.Free).
 			Bool("failed", f.Failed).
 			Msg("the volume is nearly full, and a snapshot does not help: " +
 				"the log uses the room that was reserved for a snapshot; free some space")
 		return true
-	case gains && !f.Hopeless():
+	case hasData && f.Logged >= leastGain && !f.Hopeless():
 		m.snaps.RequestForRoom()
 	}
 	return false
 }
 
 // prepare is called when a snapshot's point is fixed. On a nearly full volume it trims log that is
-// not needed, to make room for the snapshot, and completes the log's newest segment, so that the
-// log up to the point can be trimmed after the snapshot.
+// not needed, to make room for the snapshot, with a margin for a file that is larger than expected.
+// It completes the log's newest segment, so that the log up to the point can be trimmed after the
+// snapshot.
 func (m *room) prepare() error {
 	for {
 		f, ok := m.snaps.Forecast()
 		switch {
 		case !ok || f.Free < 0:
 			return nil
-		case f.Free < f.Next && f.Free+f.Trimmable >= f.Next && m.trimOldest():
+		case f.Free < f.Spare(true, logRoom) && f.Trimmable > 0 && f.Fits() && m.trimOldest():
 		case f.Scarce():
 			return m.log.CompleteSegment()
 		default:

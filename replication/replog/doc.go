@@ -7,7 +7,7 @@
 // and from disk when they fell behind. A waiting reader costs the writer nothing. A slow reader
 // holds no log back unless it has a Pin: segments beyond Config.Keep are removed. Retain protects
 // what a restart needs. On a full volume, Trimmable and Trim remove more than Keep requires, and
-// SetSpare makes units leave room there for other files.
+// SetSpare makes records leave room there for other files.
 //
 // # Guarantees
 //

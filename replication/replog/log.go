@@ -72,8 +72,8 @@ type Log struct {
 	// room.
 	spareCheckedSize int64
 
-	keepBytes atomic.Int64 // Config.Keep, or the argument of the last SetKeep
-	spareRoom atomic.Int64 // bytes of the volume that units must leave free
+	keepBytes atomic.Int64              // Config.Keep, or the argument of the last SetKeep
+	spareRoom atomic.Pointer[spareRoom] // of the last SetSpare; nil: none
 
 	// syncMu is held while records are made durable or files are closed. It is taken before mu.
 	syncMu sync.Mutex

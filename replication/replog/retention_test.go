@@ -2,7 +2,6 @@ package replog_test
 
 import (
 	"errors"
-	"syscall"
 	"testing"
 	"testing/synctest"
 
@@ -82,41 +81,13 @@ func TestSetKeep(t *testing.T) {
 	})
 }
 
-// Units leave the spare room of the volume unused and report that as the cause. The reserve for
-// other records, and a new segment, may use it.
-func TestSpareRoom(t *testing.T) {
-	for _, reserve := range []int64{3000, -1} {
-		fs := memfs.New()
-		c := small()
-		c.FS, c.Reserve = fs, reserve
-		l := open(t, "log", c)
-		fill(t, l, 5)
-		fs.Leave(100_000)
-		l.SetSpare(60_000)
-		fillUp(t, l, syscall.ENOSPC)
-		if free, err := fs.Free("log"); err != nil || free < 55_000 || free > 65_000 {
-			t.Errorf("reserve %d: %d bytes are free, want about 60,000; %v", reserve, free, err)
-		}
-		if _, err := l.Append(replog.Ping, content(l.End(), 14)); err != nil {
-			t.Errorf("reserve %d: a PING: %v", reserve, err)
-		}
-		l.SetSpare(0)
-		end := l.End()
-		fillUp(t, l, syscall.ENOSPC)
-		if l.End() < end+30_000 {
-			t.Errorf("reserve %d: the log took only %d bytes of the spare room", reserve,
-				l.End()-end)
-		}
-	}
-}
-
 // If the volume's free room is unknown, only failed writes and allocations limit the log.
 func TestSpareRoomNotKnown(t *testing.T) {
 	c := small()
 	c.FS = faultfs.Wrap(memfs.New(),
 		faultfs.If(faultfs.Kinds(faultfs.OpFree), faultfs.Fail(errors.ErrUnsupported)))
 	l := open(t, "log", c)
-	l.SetSpare(1 << 50)
+	l.SetSpare(1<<50, nil)
 	fill(t, l, 50)
 }
 

@@ -20,7 +20,7 @@ type Pressure struct {
 	Logged    int64
 	Last      int64 // size of the newest snapshot; 0: no snapshot
 	Next      int64 // expected size of the next one
-	Known     bool  // Next is derived from the newest one's size, else it is a guess from the data
+	Known     bool  // Next is derived from the newest one's size, else it is a guess
 	Lacked    int64 // room in which an attempt with no more data than now failed; 0: none did
 	Every     int64 // Config.Every
 	Keep      int64 // log.keep; negative: all
@@ -60,18 +60,11 @@ func (p Pressure) Hopeless() bool {
 	return p.Free >= 0 && (p.Lacked > 0 && room <= p.Lacked || p.Known && room < p.Next/2)
 }
 
-// Spare returns the room that units must leave free: that of the next snapshot and extra
-// bytes, less what a running snapshot has written. It is 0 if the snapshot's room cannot be
-// had even if log is dropped.
-func (p Pressure) Spare(running bool, written, extra int64) int64 {
-	want := p.Next + p.Next/16 + extra
-	switch {
-	case p.Free < 0:
-		return 0
-	case running:
-		return max(want-written, 0)
-	case p.Free+p.Trimmable < p.Next-p.Next/8:
+// Spare returns the room to keep for the next snapshot, or for the running one, and extra bytes. It
+// is 0 if the snapshot does not fit even if log is dropped.
+func (p Pressure) Spare(running bool, extra int64) int64 {
+	if p.Free < 0 || !running && !p.Fits() {
 		return 0
 	}
-	return want
+	return p.Next + p.Next/16 + extra
 }

@@ -145,24 +145,24 @@ func TestSnapshotsForKeepDoNotStorm(t *testing.T) {
 }
 
 func TestSpareRoom(t *testing.T) {
-	p := Pressure{Next: 160 * mb, Free: 500 * mb}
+	p := Pressure{Next: 160 * mb}
 	for _, tc := range []struct {
 		name            string
 		free, trimmable int64
+		guess           bool
 		running         bool
-		written         int64
 		want            int64
 	}{
 		{name: "ample", free: 500 * mb, want: 172 * mb},
 		{name: "not known", free: -1, want: 0},
 		{name: "just enough", free: 140 * mb, want: 172 * mb},
 		{name: "not to be had", free: 139 * mb, want: 0},
+		{name: "a guess is no reason to give up", free: 1 * mb, guess: true, want: 172 * mb},
 		{name: "to be had by dropping log", free: 100 * mb, trimmable: 40 * mb, want: 172 * mb},
-		{name: "half written", free: 80 * mb, running: true, written: 80 * mb, want: 92 * mb},
-		{name: "larger than expected", free: 80 * mb, running: true, written: 200 * mb, want: 0},
+		{name: "half written", free: 80 * mb, running: true, want: 172 * mb},
 	} {
-		p.Free, p.Trimmable = tc.free, tc.trimmable
-		if got := p.Spare(tc.running, tc.written, 2*mb); got != tc.want {
+		p.Free, p.Trimmable, p.Known = tc.free, tc.trimmable, !tc.guess
+		if got := p.Spare(tc.running, 2*mb); got != tc.want {
 			t.Errorf("%s: %d MB, want %d", tc.name, got/mb, tc.want/mb)
 		}
 	}

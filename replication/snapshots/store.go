@@ -89,6 +89,7 @@ type Store struct {
 	pause      time.Time     // before it the store starts no snapshot on its own
 
 	written  atomic.Int64
+	writing  atomic.Pointer[writer]      // current, for Writing
 	tooSmall atomic.Pointer[string]      // why the volume cannot hold another snapshot; nil: it can
 	limit    atomic.Pointer[memoryLimit] // of the snapshot being written, or nil
 }
@@ -189,13 +190,16 @@ func (s *Store) dueLocked() bool { return s.unreadable != nil || s.pressureLocke
 func (s *Store) pressureLocked() Pressure {
 	log, live := s.node.Log(), s.node.Live()
 	start, end := log.Start(), log.End()
-	p := Pressure{Last: s.newest.Size, Every: s.c.Every, Keep: s.c.Keep(), Next: 2 * live, Free: -1}
+	p := Pressure{Last: s.newest.Size, Every: s.c.Every, Keep: s.c.Keep(), Free: -1}
 	from := start
 	if !s.newest.IsZero() {
 		from = s.newest.At
 		p.Trimmable = max(int64(from-start), 0)
 	}
 	p.Logged = int64(end - from)
+	// A file has hardly more bytes than the log that made its data. Many keys with the same long
+	// field names take far fewer in memory.
+	p.Next = max(2*live, min(8*live, p.Last+p.Logged))
 	if s.newest.live > 0 {
 		p.Known = true
 		p.Next = int64(float64(s.newest.Size) * float64(live) / float64(s.newest.live))
@@ -214,22 +218,38 @@ func (s *Store) pressureLocked() Pressure {
 type Forecast struct {
 	Pressure
 	Running bool
-	Written int64 // bytes written by the running one
-	Failed  bool  // the last attempt failed
+	Failed  bool // the last attempt failed
 }
 
-// Forecast returns a forecast. ok is false if the store is busy: the appender, which calls
-// this, must not wait for the disk.
+// Forecast returns a forecast. ok is false if the store is busy, as while a file replaces another,
+// whose room is free soon: the appender, which calls this, must not wait for the disk.
 func (s *Store) Forecast() (f Forecast, ok bool) {
+	if !s.replacing.TryLock() {
+		return f, false
+	}
+	defer s.replacing.Unlock()
 	if !s.mu.TryLock() {
 		return f, false
 	}
 	defer s.mu.Unlock()
 	f = Forecast{Pressure: s.pressureLocked(), Running: s.pending != nil, Failed: s.failed != nil}
-	if s.current != nil {
-		f.Written = s.current.written()
-	}
 	return f, true
+}
+
+// Writing returns how many bytes of the volume the file that is being written takes by now. When
+// the file replaces another, Writing returns 0 before the other's room becomes free. It never waits
+// for the disk.
+func (s *Store) Writing() int64 {
+	if w := s.writing.Load(); w != nil {
+		return w.written()
+	}
+	return 0
+}
+
+// setCurrentLocked sets the file that is being written; nil: none.
+func (s *Store) setCurrentLocked(w *writer) {
+	s.current = w
+	s.writing.Store(w)
 }
 
 // Run writes the requested snapshots until ctx ends.
@@ -251,7 +271,8 @@ func (s *Store) Run(ctx context.Context) {
 		err := s.take(ctx, j)
 		s.mu.Lock()
 		s.pending, s.next = s.next, nil
-		s.current, s.running, s.failed = nil, s.pending != nil, err
+		s.setCurrentLocked(nil)
+		s.running, s.failed = s.pending != nil, err
 		if err != nil {
 			s.pause = time.Now().Add(retryPause)
 		}

@@ -55,7 +55,7 @@ func (s *Store) write(ctx context.Context, p Point, j *job) (err error) {
 		return err
 	}
 	s.mu.Lock()
-	s.current = w
+	s.setCurrentLocked(w)
 	close(j.fixed)
 	s.mu.Unlock()
 	if err := w.fill(ctx, s.encoder(s.encode, p.Keys, p.ID, p.At)); err != nil {
@@ -82,7 +82,7 @@ func (s *Store) discard(path string, p Point, err error) error {
 			s.lacked = shortage{s.current.written(), p.Live}
 		}
 	}
-	s.current = nil // no reader opens the file any more
+	s.setCurrentLocked(nil) // no reader opens the file any more
 	s.mu.Unlock()
 	s.c.FS.Remove(path) //nolint:errcheck // err, which is older, is the one to report
 	return fmt.Errorf("snapshot of offset %d: %w", p.At, err)
@@ -126,12 +126,12 @@ func (s *Store) install(p Point) error {
 		s.mu.Unlock()
 		return errDataReplaced
 	}
+	s.setCurrentLocked(nil) // before the room of the older file becomes free
 	file, err := s.move(newSnapshot, p.At)
 	if err == nil {
 		file.live = p.Live
 		s.newest, s.unreadable, s.lacked = file, nil, shortage{}
 	}
-	s.current = nil
 	s.mu.Unlock()
 	if err != nil {
 		return err
