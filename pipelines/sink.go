@@ -8,7 +8,9 @@ import (
 )
 
 // Sink is where a pipeline's units go. sink.Node is a replication node; sinktest.Memory is a sink
-// for tests. Another kind of sink is one more file in package sink that implements this.
+// for tests. Another kind of sink is one more file in package sink that implements this, and a line
+// in Open, which chooses the sink by the pipeline file. The initial load and the stream only call
+// Load and Apply; jobs that compare also call Read.
 //
 // The pipeline calls Load, Apply and Read from one goroutine at a time. Held and Writable may be
 // called by any goroutine. The methods are one interface, although more than five, because they

@@ -10,7 +10,9 @@ import (
 )
 
 // The interfaces of this file are what a run needs of a source. A source of another kind implements
-// them. *mysqlSource implements source; *dump.Stream implements eventStream.
+// them. *mysqlSource implements source; *dump.Stream implements eventStream. They are several small
+// interfaces, one for each part of the loop, so that a test can replace one part. Their methods
+// return the plain values of packages binlog, ddl and query, which hold no connection.
 
 // source is what a run is connected to. Each part of the loop needs one of the parts.
 type source interface {
