@@ -185,7 +185,7 @@ func (m *memory) progress(t *testing.T) stored {
 // waitAt waits until the data are streaming and have reached p.
 func (m *memory) waitAt(t *testing.T, p binlog.Position) {
 	t.Helper()
-	waitFor(t, "the data is at "+p.String(), func() bool {
+	waitFor(t, "the data are at "+p.String(), func() bool {
 		at := m.progress(t)
 		if at.Phase != sink.Streaming || at.Partial > 0 {
 			return false

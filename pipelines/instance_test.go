@@ -247,7 +247,7 @@ func testPromotionOfOthers(t *testing.T, d *database) {
 	first.wait(d)
 	for _, test := range []struct{ old, new, want string }{
 		{`.*": {}`, `.*": {columns: {rename: {v: w}}}`, "another mapping"},
-		{"pipeline: test", "pipeline: other", "none of them says where pipeline other stands"},
+		{"pipeline: test", "pipeline: other", "no position of pipeline other"},
 	} {
 		c := d.config(test.old, test.new)
 		c.Sink.Node.ReplicaOf = first.Node.Addr()

@@ -117,7 +117,7 @@ func testOtherData(t *testing.T, d *database) {
 	m := newMemory()
 	m.set(t, resp.AppendCommand(nil, "SET", "t:1", "mine"))
 	start(t, d.config(), m,
-		"").mustStop("none of them says where pipeline test stands", "--from snapshot")
+		"").mustStop("no position of pipeline test", "--from snapshot")
 	r := start(t, d.config(), m, pipelines.FromReplace)
 	m.waitAt(t, d.end())
 	r.kill()

@@ -139,7 +139,7 @@ func testPositionOfDDL(t *testing.T, d *database) {
 	c := d.config(`.*": {}`, `.*": {on_truncate: stop}`)
 	start(t, c, m, "").mustStop("a TRUNCATE of mapped table", before.String())
 	if p := m.progress(t); !p.Position.GTID.Equal(before.GTID) {
-		t.Errorf("the data is at %s, want %s", p.Position, before)
+		t.Errorf("the data are at %s, want %s", p.Position, before)
 	}
 	if n := len(m.rows("t")); n != 50 {
 		t.Errorf("%d rows came before the TRUNCATE, want 50", n)
