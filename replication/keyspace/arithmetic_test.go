@@ -142,7 +142,7 @@ func firstDifference(words []string, c *connection, kind string) string {
 		k.Publish()
 		got, want := call(k, 2, "GET", "k"), c.call("GET", "k")
 		if got != want {
-			return fmt.Sprintf("%q: it is %q, want %q", one, got[max(0, len(got)-40):],
+			return fmt.Sprintf("%q: got %q, want %q", one, got[max(0, len(got)-40):],
 				want[max(0, len(want)-40):])
 		}
 		i += 4
@@ -244,6 +244,6 @@ func compareRead(t *testing.T, c *connection, k *keyspace.Keyspace, line, after 
 	t.Helper()
 	words := strings.Split(line, "~")
 	if got, want := call(k, 2, words...), c.call(words...); got != want && want[0] != '-' {
-		t.Errorf("%q, then %q: it is %q, want %q", after, line, got, want)
+		t.Errorf("%q, then %q: got %q, want %q", after, line, got, want)
 	}
 }

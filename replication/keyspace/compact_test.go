@@ -185,7 +185,7 @@ func TestArenaFull(t *testing.T) {
 		}
 	}
 	if v, _ := k.Get(key(0)); string(v) != fmt.Sprint(n-1) {
-		t.Fatalf("%s is %q: the refused unit has left a trace", key(0), v)
+		t.Fatalf("%s is %q: the rejected unit has changed it", key(0), v)
 	}
 	for i := 1; i < n; i++ {
 		mustApply(t, k, resp.AppendCommand(nil, "DEL", key(i)))

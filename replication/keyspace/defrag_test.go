@@ -142,7 +142,7 @@ func TestWideUnitsMoveNothing(t *testing.T) {
 // If there is no memory to move nodes, nothing changes, and the process continues.
 func TestNoRoomToMoveNodes(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
-	refused, moved := 0, 0
+	rejected, moved := 0, 0
 	for range 3 {
 		k := keyspace.NewWithTrees(arena.Options{ChunkSize: 16 << 10, MaxChunks: 60, Poison: true})
 		for i := range 3000 {
@@ -155,7 +155,7 @@ func TestNoRoomToMoveNodes(t *testing.T) {
 				unit = resp.AppendCommand(unit[:0], "DEL", "set:"+strconv.Itoa(r.IntN(10)))
 			}
 			if err := k.Stage(unit); err != nil {
-				refused++
+				rejected++
 				unit = resp.AppendCommand(unit[:0], "DEL", "set:"+strconv.Itoa(r.IntN(10)),
 					"set:"+strconv.Itoa(r.IntN(10)))
 				mustApply(t, k, unit)
@@ -168,8 +168,8 @@ func TestNoRoomToMoveNodes(t *testing.T) {
 		}
 		moved += k.Moved()
 	}
-	if refused == 0 || moved == 0 {
-		t.Errorf("%d units were refused, sparse chunks emptied %d times", refused, moved)
+	if rejected == 0 || moved == 0 {
+		t.Errorf("%d units were rejected, sparse chunks emptied %d times", rejected, moved)
 	}
 }
 

@@ -9,9 +9,8 @@ import (
 	"rowfall/replication/resp"
 )
 
-// When the arena of trees is full, whatever command finds it so, the unit fails with that error
-// only, and all keys stay as they were. A second keyspace has room for everything and shows what
-// they must be.
+// When a command fills the arena of trees, its unit fails with that error only, and all keys stay
+// as they were. A second keyspace has room for everything and shows what they must be.
 func TestTreesFull(t *testing.T) {
 	for _, chunks := range []int{4, 9, 20} {
 		k := keyspace.NewWithTrees(

@@ -19,7 +19,7 @@ func unit(lines ...string) (u []byte) {
 	return u
 }
 
-func TestStageRefuses(t *testing.T) {
+func TestStageRejects(t *testing.T) {
 	const arity = "ERR wrong number of arguments for '"
 	for _, c := range []struct {
 		unit []byte
@@ -87,7 +87,7 @@ func TestStageRefuses(t *testing.T) {
 		}
 		k.Publish()
 		if _, ok := k.Get("before"); ok || k.Len() != 1 {
-			t.Errorf("%q: a refused unit has left a trace", c.unit)
+			t.Errorf("%q: a rejected unit has changed keys", c.unit)
 		}
 	}
 }
@@ -189,7 +189,7 @@ func TestFlushInsideUnit(t *testing.T) {
 	}
 	k.Discard()
 	if k.Len() != 2 {
-		t.Fatal("a discarded flush has left a trace")
+		t.Fatal("a discarded flush has changed keys")
 	}
 	mustApply(t, k, unit("MULTI", "SET c 1", "FLUSHALL", "SET b 2", "EXEC"))
 	due, _ := k.Expired(9, 9, 9)
@@ -316,7 +316,7 @@ func FuzzStage(f *testing.F) {
 			k.Discard()
 		}
 		if a, b := dump(t, k), dump(t, other); a != b {
-			t.Fatalf("a trace is left:\n%s\nwant\n%s", a, b)
+			t.Fatalf("rejected units have changed keys:\n%s\nwant\n%s", a, b)
 		}
 	})
 }

@@ -398,11 +398,11 @@ func TestModel(t *testing.T) {
 			var snapshots []kept
 			for range 400 {
 				before := l.m.clone()
-				unit, refused := randomUnit(l)
+				unit, rejected := randomUnit(l)
 				err := k.Stage(unit)
 				switch {
-				case refused != (err != nil):
-					t.Fatalf("Stage() = %v, want an error: %v", err, refused)
+				case rejected != (err != nil):
+					t.Fatalf("Stage() = %v, want an error: %v", err, rejected)
 				case err != nil:
 					l.m = before
 				case r.IntN(4) == 0:
@@ -434,7 +434,7 @@ func TestModel(t *testing.T) {
 }
 
 // randomUnit makes a unit; a command that must be rejected ends it.
-func randomUnit(l *life) (unit []byte, refused bool) {
+func randomUnit(l *life) (unit []byte, rejected bool) {
 	multi := l.r.IntN(2) == 0
 	if multi {
 		unit = resp.AppendCommand(unit, "MULTI")

@@ -51,7 +51,7 @@ func withReplies(t *testing.T) *keyspace.Keyspace {
 
 // A reply is sent in blocks, with the same bytes, so that a command does not need as much memory as
 // its reply. Rendering stops once a block could not be sent.
-func TestRepliesLeaveInPieces(t *testing.T) {
+func TestRepliesAreSentInBlocks(t *testing.T) {
 	const size = 512
 	k := withReplies(t)
 	for _, proto := range []int{2, 3} {
@@ -73,7 +73,7 @@ func TestRepliesLeaveInPieces(t *testing.T) {
 				same = len(elements(t, string(got))) == len(elements(t, string(want)))
 			}
 			if !same {
-				t.Errorf("protocol %d, %s: it is %d bytes, want %d: %.100q, want %.100q",
+				t.Errorf("protocol %d, %s: got %d bytes, want %d: %.100q, want %.100q",
 					proto, line, len(got), len(want), got, want)
 			}
 			if most > 4*size {

@@ -8,7 +8,7 @@ import (
 // A scan also visits the keys that share the position at which COUNT is reached, and the keys after
 // them. Only large keyspaces have two keys with the same 48-bit position, so these positions have
 // few bits.
-func TestScanOfSharedPlaces(t *testing.T) {
+func TestScanOfSharedPositions(t *testing.T) {
 	const n = 9_000 // a few shards
 	k := New(Options{})
 	k.mustStage(t, sets(0, n))
@@ -24,7 +24,7 @@ func TestScanOfSharedPlaces(t *testing.T) {
 			}
 			for i := range n {
 				if times := seen[fmt.Sprint("key:", i)]; times != 1 {
-					t.Fatalf("places of %d bits, COUNT %d: key %d was visited %d times", bits,
+					t.Fatalf("positions of %d bits, COUNT %d: key %d was visited %d times", bits,
 						count, i, times)
 				}
 			}

@@ -9,7 +9,7 @@ import (
 
 // A unit of one SET after a very wide command takes as long as before, because scratch space does
 // not stay wide.
-func TestWideCommandsAreForgotten(t *testing.T) {
+func TestScratchSpaceShrinks(t *testing.T) {
 	k := New(Options{})
 	words := func(command ...string) []string {
 		for i := range 3_000 {

@@ -43,7 +43,7 @@ func (k *Keyspace) checkTable(t *testing.T, n int) {
 
 // A shard's reservation is divided when the shard is split. If both halves kept all of it, a unit
 // that adds 3500 keys to one shard would split it endlessly, until the directory used all memory.
-func TestSplitDividesWhatIsExpected(t *testing.T) {
+func TestSplitDividesReservation(t *testing.T) {
 	table := New(Options{}).table
 	s := table.dir.Load().shard(0)
 	s.reserved, s.reservedFor = maxShardKeys, 7
@@ -52,7 +52,7 @@ func TestSplitDividesWhatIsExpected(t *testing.T) {
 	if low.reserved+high.reserved != maxShardKeys || low.reserved != high.reserved ||
 		low.reservedFor != 7 ||
 		high.reservedFor != 7 {
-		t.Fatalf("%d and %d of %d keys are expected", low.reserved, high.reserved, maxShardKeys)
+		t.Fatalf("%d and %d of %d keys are reserved", low.reserved, high.reserved, maxShardKeys)
 	}
 
 	for _, c := range []struct {

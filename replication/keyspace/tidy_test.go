@@ -11,7 +11,7 @@ import (
 
 // A unit that is rejected or discarded releases all its memory at once. Otherwise a node with a
 // full disk would grow with every attempt of a pipeline.
-func TestDiscardKeepsNothing(t *testing.T) {
+func TestDiscardReleasesMemory(t *testing.T) {
 	var many []byte
 	for i := range 2_000 {
 		many = resp.AppendCommand(many, "SET", fmt.Sprint("many:", i), strings.Repeat("x", 900))
@@ -23,7 +23,7 @@ func TestDiscardKeepsNothing(t *testing.T) {
 			resp.AppendCommand(nil, "SET", "a", strings.Repeat("x", 3<<20)), "SET", "a",
 			strings.Repeat("x", 4<<20),
 		),
-		"refused": append(many[:len(many):len(many)], "*1\r\n$7\r\nNOTHING\r\n"...),
+		"rejected": append(many[:len(many):len(many)], "*1\r\n$7\r\nNOTHING\r\n"...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := newKeyspace(Options{}, arena.Options{Poison: true}, arena.Options{})
@@ -31,7 +31,7 @@ func TestDiscardKeepsNothing(t *testing.T) {
 			k.Publish()
 			before := k.arena.Stats()
 			for n := range 3 {
-				if err := k.Stage(unit); (err != nil) != (name == "refused") {
+				if err := k.Stage(unit); (err != nil) != (name == "rejected") {
 					t.Fatal(err)
 				}
 				k.Discard()

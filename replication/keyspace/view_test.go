@@ -8,8 +8,8 @@ import (
 	"rowfall/replication/keyspace"
 )
 
-// A view replies with the state of its moment whatever is published later, both if it looked up its
-// keys and if it holds all shards.
+// A view replies with the state of its moment, also after later changes. That holds both if it
+// looked up its keys and if it holds all shards.
 func TestView(t *testing.T) {
 	for _, more := range []int{0, 2000} { // more arguments, which make the view hold all shards
 		k := keyspace.New(keyspace.Options{HiddenPrefix: "hidden:"})

@@ -185,7 +185,7 @@ func TestReadEncodings(t *testing.T) {
 			file("REDIS0009", "\x00\x80\x00\x00\x00\x01k\x81\x00\x00\x00\x00\x00\x00\x00\x01v"),
 			"string 0 v",
 		},
-		// was refused by its number alone
+		// once rejected because of its number alone
 		"newer":     {file("REDIS0016", "\x00\x01k\x01v"), "string 0 v"},
 		"slot info": {file("REDIS0012", "\xf4\x01\x02\x03\x00\x01k\x01v"), "string 0 v"},
 		"valkey":    {file("VALKEY080", "\x00\x01k\x01v"), "string 0 v"},
@@ -275,8 +275,8 @@ func TestEmptyCollections(t *testing.T) {
 	}
 }
 
-// TestRefused lists files that Read rejects, with a fragment of the error text.
-func TestRefused(t *testing.T) {
+// TestReadRejects lists files that Read rejects, with a fragment of the error text.
+func TestReadRejects(t *testing.T) {
 	whole := write(t, sample(t), aux)
 	damaged := bytes.Clone(whole)
 	damaged[len(damaged)-20] ^= 1
@@ -488,8 +488,8 @@ func allocated() uint64 {
 	return m.TotalAlloc
 }
 
-// bound is the memory that reading b may take, whatever lengths b claims. LZF expands one byte to
-// at most 88, and the smallest element has a slice of its own.
+// bound returns the memory that reading b may take, independent of lengths that b claims. LZF
+// expands one byte to at most 88, and the smallest element has a slice of its own.
 func bound(b []byte) uint64 { return 16<<20 + 1024*uint64(len(b)) }
 
 // FuzzRead: for any input, the memory used is bounded by the input's length, and an accepted file

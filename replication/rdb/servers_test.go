@@ -145,7 +145,7 @@ func compare(t *testing.T, got, want map[string]string) {
 	}
 }
 
-// TestServersLoad loads our file in each server, which validates every packed value.
+// TestServersLoad loads a file of Write in each server, which validates every packed value.
 func TestServersLoad(t *testing.T) {
 	k := sample(t)
 	b := write(t, k, aux)
@@ -225,7 +225,7 @@ func TestServersLoadBoundary(t *testing.T) {
 	}
 }
 
-// TestServersCheck runs each server's own checker on our file.
+// TestServersCheck runs each server's own checker on a file of Write.
 func TestServersCheck(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "ours.rdb")
 	b := write(t, sample(t), aux)

@@ -191,7 +191,7 @@ func FuzzRecovery(f *testing.F) {
 		l, err := replog.Open("log", c)
 		if err != nil {
 			if !errors.As(err, new(*replog.CorruptError)) || !fs.Equal(c.FS.(*memfs.FS)) {
-				t.Fatalf("refused by %v, or changed", err)
+				t.Fatalf("rejected with %v, or changed", err)
 			}
 			return
 		}

@@ -71,7 +71,7 @@ func readTo(t testing.TB, l *replog.Log, from, to replog.Offset, limit int) {
 			t.Fatalf("at %v: %v", at, err)
 		}
 		if len(b) == 0 || limit > 0 && len(b) > limit || r.Offset() != at+replog.Offset(len(b)) {
-			t.Fatalf("Next(%d) gave %d bytes at %v, then stands at %v", limit, len(b), at,
+			t.Fatalf("Next(%d) returned %d bytes at %v, then the offset is %v", limit, len(b), at,
 				r.Offset())
 		}
 		if !bytes.Equal(b, content(at, len(b))) {
@@ -89,7 +89,7 @@ func segments(t testing.TB, dir string) []string {
 	return names
 }
 
-func TestAppendRefuses(t *testing.T) {
+func TestAppendRejects(t *testing.T) {
 	l := open(t, t.TempDir(), small())
 	for name, try := range map[string]func() error{
 		"kind 0": func() error { _, err := l.Append(0, []byte("x")); return err },
@@ -97,7 +97,7 @@ func TestAppendRefuses(t *testing.T) {
 		"empty":  func() error { _, err := l.Append(replog.Unit, nil); return err },
 	} {
 		if try() == nil {
-			t.Errorf("%s was taken", name)
+			t.Errorf("%s was accepted", name)
 		}
 	}
 	if _, err := l.Append(replog.Ping, []byte("x")); err != nil {
@@ -184,7 +184,7 @@ func TestReset(t *testing.T) {
 	before := l.Generation()
 	for _, at := range []replog.Offset{-1, replog.MaxBegin + 1} {
 		if err := l.Reset(at); err == nil || l.Generation() != before {
-			t.Errorf("it begins at %v", at)
+			t.Errorf("the log begins at %v", at)
 		}
 	}
 	if err := l.Reset(70); err != nil {
@@ -280,7 +280,7 @@ func TestParse(t *testing.T) {
 		}
 	}
 	if _, err := replog.ParseFsync("sometimes"); err == nil {
-		t.Error("sometimes was taken")
+		t.Error("the policy sometimes was accepted")
 	}
 	if o, err := replog.ParseOffset("123"); o != 123 || err != nil || o.String() != "123" ||
 		o.IsZero() {
@@ -288,7 +288,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, s := range []string{"", "-1", "x", "9223372036854775808"} {
 		if _, err := replog.ParseOffset(s); err == nil {
-			t.Errorf("offset %q was taken", s)
+			t.Errorf("offset %q was accepted", s)
 		}
 	}
 	names := []string{}

@@ -84,37 +84,37 @@ func TestCorruption(t *testing.T) {
 		return func(b []byte) []byte { return append(b, more...) }
 	}
 	const record = recordHeader + 10
-	const refused = -1
+	const rejected = -1
 	for name, c := range map[string]struct {
 		segment        int
 		change         func([]byte) []byte
 		unclean, clean int
-		lost           bool // if it is not refused after an unclean stop
+		lost           bool // if it is not rejected after an unclean stop
 	}{
 		"nothing":                         {1, cut(0), 10, 10, false},
-		"last record cut short":           {1, cut(1), 9, refused, false},
-		"last payload gone":               {1, cut(10), 9, refused, false},
-		"last record's header cut short":  {1, cut(12), 9, refused, false},
-		"last record gone":                {1, cut(record), 9, refused, false},
-		"more than a record gone":         {1, cut(record + 3), 8, refused, false},
+		"last record cut short":           {1, cut(1), 9, rejected, false},
+		"last payload gone":               {1, cut(10), 9, rejected, false},
+		"last record's header cut short":  {1, cut(12), 9, rejected, false},
+		"last record gone":                {1, cut(record), 9, rejected, false},
+		"more than a record gone":         {1, cut(record + 3), 8, rejected, false},
 		"half a record added":             {1, add(1, 2, 3), 10, 10, false},
 		"zeros added":                     {1, add(make([]byte, 100)...), 10, 10, true},
 		"rubbish added":                   {1, add(rubbish...), 10, 10, true},
-		"last checksum wrong":             {1, flip(-record), 9, refused, true},
-		"last length wrong":               {1, flip(-record + 4), 9, refused, false},
-		"last kind wrong":                 {1, flip(-record + 8), 9, refused, true},
-		"last start wrong":                {1, flip(-record + 9), 9, refused, true},
-		"last payload wrong":              {1, flip(-1), 9, refused, true},
-		"record in the middle wrong":      {1, flip(segmentHeader + record + 20), 6, refused, true},
-		"last segment's header wrong":     {1, flip(20), 5, refused, true},
-		"last segment empty":              {1, cut(segmentHeader + 5*record), 5, refused, false},
-		"last segment is half a header":   {1, cut(20 + 5*record), 5, refused, false},
-		"last segment only a header":      {1, cut(5 * record), 5, refused, false},
-		"first segment's end cut":         {0, cut(1), 4, refused, true},
-		"first segment's last one gone":   {0, cut(record), 4, refused, true},
-		"first segment's second wrong":    {0, flip(segmentHeader + record + 20), 1, refused, true},
-		"first segment's header wrong":    {0, flip(30), refused, refused, false},
-		"first segment of another format": {0, flip(7), refused, refused, false},
+		"last checksum wrong":             {1, flip(-record), 9, rejected, true},
+		"last length wrong":               {1, flip(-record + 4), 9, rejected, false},
+		"last kind wrong":                 {1, flip(-record + 8), 9, rejected, true},
+		"last start wrong":                {1, flip(-record + 9), 9, rejected, true},
+		"last payload wrong":              {1, flip(-1), 9, rejected, true},
+		"record in the middle wrong":      {1, flip(segmentHeader + record + 20), 6, rejected, true},
+		"last segment's header wrong":     {1, flip(20), 5, rejected, true},
+		"last segment empty":              {1, cut(segmentHeader + 5*record), 5, rejected, false},
+		"last segment is half a header":   {1, cut(20 + 5*record), 5, rejected, false},
+		"last segment only a header":      {1, cut(5 * record), 5, rejected, false},
+		"first segment's end cut":         {0, cut(1), 4, rejected, true},
+		"first segment's last one gone":   {0, cut(record), 4, rejected, true},
+		"first segment's second wrong":    {0, flip(segmentHeader + record + 20), 1, rejected, true},
+		"first segment's header wrong":    {0, flip(30), rejected, rejected, false},
+		"first segment of another format": {0, flip(7), rejected, rejected, false},
 	} {
 		for _, clean := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/clean=%v", name, clean), func(t *testing.T) {
@@ -126,13 +126,13 @@ func TestCorruption(t *testing.T) {
 				}
 				before := files(t, dir)
 				l, err := replog.Open(dir, small())
-				if want == refused {
+				if want == rejected {
 					ce := (*replog.CorruptError)(nil)
 					if !errors.As(err, &ce) || ce.File == "" || ce.Err == nil {
 						t.Fatalf("opened with %v, want a CorruptError", err)
 					}
 					if after := files(t, dir); !slices.Equal(before, after) {
-						t.Fatalf("the folder was changed: %q to %q", before, after)
+						t.Fatalf("the directory was changed: %q to %q", before, after)
 					}
 					return
 				}

@@ -144,7 +144,7 @@ func TestDiskFullOfNames(t *testing.T) {
 	end := l.End()
 	wantFull(t, l.Reset(9000))
 	if l.End() != end {
-		t.Errorf("ends at %v after a refused Reset, want %v", l.End(), end)
+		t.Errorf("ends at %v after a rejected Reset, want %v", l.End(), end)
 	}
 	fs.NoNames(false)
 	end = fill(t, l, 5)

@@ -55,7 +55,7 @@ func TestSyncAcrossReset(t *testing.T) {
 		}
 	}
 	if l.Synced() > l.End() {
-		t.Errorf("it is durable up to %v and ends at %v", l.Synced(), l.End())
+		t.Errorf("the log is durable up to %v and ends at %v", l.Synced(), l.End())
 	}
 	if _, err := l.Append(replog.Unit, []byte("hello")); err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestSyncAcrossReset(t *testing.T) {
 			t.Fatalf("after %s: %v", what, err)
 		}
 		if again.End() != end {
-			t.Errorf("after %s it ends at %v, not %v", what, again.End(), end)
+			t.Errorf("after %s the log ends at %v, want %v", what, again.End(), end)
 		}
 		if err := again.Close(); err != nil {
 			t.Error(err)

@@ -44,8 +44,8 @@ func wantDamage(t *testing.T, err error, file string, at int64) {
 	}
 }
 
-// A bad sector in an old segment must not be read again and again by each replica that returns for
-// it. Two failed reads are retried; the third is damage. The bytes before it were returned.
+// A bad sector in an old segment must not be read repeatedly by each replica that returns for it.
+// Two failed reads are retried; the third is damage. The bytes before it were returned.
 func TestUnreadable(t *testing.T) {
 	for at := int64(segmentHeader); at < 400; at += 7 {
 		for _, tries := range []int{2, -1} {
@@ -112,7 +112,7 @@ func TestUnreadableInBigRecord(t *testing.T) {
 	}
 	wantDamage(t, err, name, at)
 	if r.Offset() < 1<<20 {
-		t.Errorf("it came to %v only", r.Offset())
+		t.Errorf("the reader stopped at %v", r.Offset())
 	}
 }
 
@@ -133,7 +133,7 @@ func TestUnreadableAtOpen(t *testing.T) {
 			before := volume.Copy()
 			volume.Damage(name, at, 2)
 			if l := open(t, "log", c); l.End() != end {
-				t.Fatalf("it ends at %v", l.End())
+				t.Fatalf("the log ends at %v", l.End())
 			}
 			c.FS = before
 			before.Damage(name, at, -1)
@@ -159,7 +159,7 @@ func TestUnreadableAtOpen(t *testing.T) {
 					t.Fatal(err)
 				}
 				if l = open(t, "log", c); l.End() != repaired {
-					t.Fatalf("then it ends at %v, want %v", l.End(), repaired)
+					t.Fatalf("then the log ends at %v, want %v", l.End(), repaired)
 				}
 				if from > 0 {
 					continue // what lies before it may be as it was

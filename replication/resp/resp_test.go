@@ -204,7 +204,7 @@ func TestReaderLinesAndPayload(t *testing.T) {
 	}
 }
 
-func TestReaderRefuses(t *testing.T) {
+func TestReaderRejects(t *testing.T) {
 	const noCRLF = "Protocol error: expected CRLF after a bulk string"
 	for in, want := range map[string]string{
 		strings.Repeat("x", resp.MaxInline+2):    "Protocol error: too big inline request",
@@ -379,13 +379,13 @@ func TestReaderAccountsForItsMemory(t *testing.T) {
 		t.Fatalf("%d arguments, %v", len(args), err)
 	}
 	if least := len(wire) + 30*count; most < least {
-		t.Errorf("it counted %d bytes, want %d at least", most, least)
+		t.Errorf("the reader counted %d bytes, want %d at least", most, least)
 	}
 	if args, _, err := r.ReadCommand(); err != nil || len(args) != 1 {
 		t.Fatalf("%q, %v", args, err)
 	}
 	if _, _, err := r.ReadCommand(); !errors.Is(err, io.EOF) || now != 0 {
-		t.Errorf("it counts %d bytes at the end, %v", now, err)
+		t.Errorf("the reader counts %d bytes at the end, %v", now, err)
 	}
 
 	full := errors.New("full")

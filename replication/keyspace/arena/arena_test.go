@@ -249,9 +249,9 @@ func TestArenaFull(t *testing.T) {
 // The kernel refuses to unmap memory when a process has too many mappings. Such memory must serve
 // as the next chunk of its size. Before, a failed unmapping ended the process.
 func TestArenaUnmapFails(t *testing.T) {
-	refused := 0
+	failures := 0
 	o := newStore(
-		arena.Options{ChunkSize: 256, Unmap: func([]byte) bool { refused++; return false }},
+		arena.Options{ChunkSize: 256, Unmap: func([]byte) bool { failures++; return false }},
 	)
 	for n := range 50 {
 		for id := range 100 {
@@ -261,8 +261,8 @@ func TestArenaUnmapFails(t *testing.T) {
 		}
 		o.check(t)
 	}
-	if s := o.a.Stats(); refused < 100 || s.Mapped > 100*(240+256) {
-		t.Errorf("unmapped %d times; %+v", refused, s)
+	if s := o.a.Stats(); failures < 100 || s.Mapped > 100*(240+256) {
+		t.Errorf("unmapped %d times; %+v", failures, s)
 	}
 }
 
