@@ -10,9 +10,9 @@ import (
 	"rowfall/replication/replog"
 )
 
-// acking attaches a replica that keeps acknowledging at, which starts as the offset of its full
-// resync, until the replica leaves.
-func acking(t *testing.T, n *replication.Node) (at *atomic.Int64, leave func()) {
+// attachAckingReplica attaches a fake replica that acknowledges the offset at, again and again,
+// until leave is called. At first, at is the offset of the replica's full resync.
+func attachAckingReplica(t *testing.T, n *replication.Node) (at *atomic.Int64, leave func()) {
 	t.Helper()
 	r, at, left := dialRaw(t, n.Addr()), &atomic.Int64{}, make(chan struct{})
 	at.Store(int64(psync(r, "?", "-1")))
@@ -20,7 +20,7 @@ func acking(t *testing.T, n *replication.Node) (at *atomic.Int64, leave func()) 
 	acks.Go(func() {
 		for {
 			ack := unit("REPLCONF", "ACK", replog.Offset(at.Load()).String())
-			r.Write(ack) //nolint:errcheck // it ends with the test
+			r.Write(ack) //nolint:errcheck // the connection may be closed
 			select {
 			case <-left:
 				r.Close()

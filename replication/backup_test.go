@@ -10,7 +10,7 @@ import (
 	"rowfall/replication/replog"
 )
 
-// backup takes a snapshot of the node and returns its file's name and contents.
+// backup takes a snapshot of the node and returns the name and contents of its file.
 func backup(t *testing.T, n *replication.Node, dir string) (name string, data []byte) {
 	t.Helper()
 	st, err := n.Snapshot(t.Context())
@@ -24,7 +24,7 @@ func backup(t *testing.T, n *replication.Node, dir string) (name string, data []
 	return name, data
 }
 
-// startFromBackup leaves that file as the only snapshot in dir.
+// startFromBackup makes a file the only snapshot in dir.
 func startFromBackup(t *testing.T, dir, name string, data []byte) {
 	t.Helper()
 	for _, old := range snapshotsIn(t, dir) {
@@ -49,17 +49,17 @@ func has(n *replication.Node, key string) bool {
 	return ok
 }
 
-// A node was a master, was made a replica of another, and then a backup of its time
-// as a master was put back. It asked its upstream, under that one's id, to go on after
-// the backup's offset, and kept its own old data under it.
+// A node was a master and then a replica of another node. Then a backup of its time as a master is
+// restored. Once, it requested a partial resync after the backup's offset under its upstream's id,
+// and kept its own old data under that id.
 func TestBackupOfAnotherHistoryOnReplica(t *testing.T) {
 	c := config(t)
 	n, stop := complete(t, c)
 	apply(t, n, unit("SET", "mine", strings.Repeat("x", 2000)))
 	name, data := backup(t, n, c.Dir)
 	set := string(unit("SET", "theirs", strings.Repeat("y", 5000)))
-	up := script(t, func(_ int, asked string) string {
-		if strings.HasPrefix(asked, foreignID) {
+	up := script(t, func(_ int, request string) string {
+		if strings.HasPrefix(request, foreignID) {
 			return "+CONTINUE\r\n"
 		}
 		return fullResync(5, set)
@@ -68,10 +68,10 @@ func TestBackupOfAnotherHistoryOnReplica(t *testing.T) {
 		t.Fatal(err)
 	}
 	end := replog.Offset(5 + len(set))
-	eventually(t, "it follows", func() bool { return n.Offset() == end })
+	eventually(t, "the node follows", func() bool { return n.Offset() == end })
 	stop()
 
-	// Where the log is there, too, it is for a human to say which of the two is to go.
+	// If the log is there, too, an operator must decide which of the two to remove.
 	startFromBackup(t, c.Dir, name, data)
 	for range 2 {
 		_, err := replication.Open(c)
@@ -83,17 +83,17 @@ func TestBackupOfAnotherHistoryOnReplica(t *testing.T) {
 	}
 	removeLog(t, c.Dir)
 	n, _ = start(t, c)
-	eventually(t, "it follows again", func() bool { return n.Offset() == end })
-	if asked := up.psyncs(); len(asked) != 2 || strings.HasPrefix(asked[1], foreignID) {
-		t.Errorf("it asks for %q", asked)
+	eventually(t, "the node follows again", func() bool { return n.Offset() == end })
+	if sent := up.psyncs(); len(sent) != 2 || strings.HasPrefix(sent[1], foreignID) {
+		t.Errorf("the node requests %q", sent)
 	}
 	if has(n, "mine") || !has(n, "theirs") || n.Status().ID != foreignID {
 		t.Errorf("mine: %v, theirs: %v, under %s", has(n, "mine"), has(n, "theirs"), n.Status().ID)
 	}
 }
 
-// The same on a master: what its replicas hold under its id has nothing to do with
-// another node's data.
+// A backup of another node is restored on a master. The data of its replicas under its id have
+// nothing in common with that backup.
 func TestBackupOfAnotherNodeOnMaster(t *testing.T) {
 	cb := config(t)
 	b, _ := complete(t, cb)
@@ -111,23 +111,23 @@ func TestBackupOfAnotherNodeOnMaster(t *testing.T) {
 	if !has(n, "theirs") || has(n, "mine") || st.Complete || st.ID == was ||
 		st.PreviousID != b.Status().ID ||
 		st.PreviousTo != st.Offset {
-		t.Errorf("after %s it is %+v", was, st)
+		t.Errorf("the id was %s; now %+v", was, st)
 	}
 	n.SetComplete(true)
 	r := dialRaw(t, n.Addr())
-	if got := ask(r, was, st.Offset.String()); got[0] != "+FULLRESYNC" {
+	if got := requestSync(r, was, st.Offset.String()); got[0] != "+FULLRESYNC" {
 		t.Errorf("a replica of the old data gets %q", got)
 	}
 	at := apply(t, n, unit("SET", "k", "v"))
 	stop()
 	n, _ = start(t, c)
 	if again := n.Status(); again.ID != st.ID || again.Offset < at || !again.Complete {
-		t.Errorf("the next start is not a plain one: %+v", again)
+		t.Errorf("the next start changed the state: %+v", again)
 	}
 }
 
-// A directory that holds only an RDB file begins with that, whoever wrote it, and
-// goes on with it at the next start.
+// A node starts from a directory that holds only an RDB file of any origin, and the next start
+// continues with it.
 func TestBackupInNewDirectory(t *testing.T) {
 	c := config(t)
 	n, stop := complete(t, c)
@@ -151,13 +151,13 @@ func TestBackupInNewDirectory(t *testing.T) {
 		stop()
 		n, stop = start(t, c)
 		if again := n.Status(); again.ID != first.ID || !again.Complete {
-			t.Errorf("%s: without a byte written it was %+v and is %+v", name, first, again)
+			t.Errorf("%s: restarted without a write: before %+v, after %+v", name, first, again)
 		}
 		apply(t, n, unit("SET", "k2", "v"))
 		stop()
 		n, stop = start(t, c)
 		if again := n.Status(); again.ID != first.ID || !has(n, "k2") {
-			t.Errorf("%s: it was %+v and is %+v", name, first, again)
+			t.Errorf("%s: restarted after a write: before %+v, after %+v", name, first, again)
 		}
 		stop()
 	}

@@ -31,8 +31,8 @@ func withWide(t *testing.T) *replication.Node {
 	return n
 }
 
-// Every reply is sent in chunks, whatever its size and the command. A reply once took at least its
-// size in memory: an MGET of 100 keys of 10 MB took 4 GB.
+// Each reply is sent in chunks, for each size and command. Once, a reply took at least its size in
+// memory: an MGET of 100 keys of 10 MB took 4 GB.
 func TestLargeRepliesTakeLittleMemory(t *testing.T) {
 	n := withWide(t)
 	mget := []string{"MGET"}
@@ -44,8 +44,8 @@ func TestLargeRepliesTakeLittleMemory(t *testing.T) {
 	transaction = append(append(unit("MULTI"), pipeline...), unit("EXEC")...)
 	value := int64(wide + len("$4194304\r\n\r\n"))
 	for name, c := range map[string]struct {
-		ask  []byte
-		want int64
+		commands []byte
+		want     int64
 	}{
 		"one command": {resp.AppendCommand(nil, mget...), 40*value + int64(len("*40\r\n"))},
 		"a pipeline":  {pipeline, 40 * value},
@@ -57,7 +57,7 @@ func TestLargeRepliesTakeLittleMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := dialRaw(t, n.Addr())
 			before := allocated()
-			if _, err := r.Write(c.ask); err != nil {
+			if _, err := r.Write(c.commands); err != nil {
 				t.Fatal(err)
 			}
 			if got, err := io.CopyN(io.Discard, r.r, c.want); err != nil {
@@ -67,10 +67,10 @@ func TestLargeRepliesTakeLittleMemory(t *testing.T) {
 				t.Errorf("%d bytes of reply took %d bytes of memory", c.want, got)
 			}
 			if got := r.do("PING"); got != "+PONG" {
-				t.Errorf("then PING gets %q", got)
+				t.Errorf("after it, PING gets %q", got)
 			}
 			if held := n.ClientMemory(); held > 128<<10 {
-				t.Errorf("afterwards %d bytes are held", held)
+				t.Errorf("after the reply %d bytes are held", held)
 			}
 			r.Close()
 			eventually(t, "nothing is held", func() bool { return n.ClientMemory() == 0 })
@@ -78,8 +78,8 @@ func TestLargeRepliesTakeLittleMemory(t *testing.T) {
 	}
 }
 
-// Rendering ends when the client leaves. It once continued to the end of the reply.
-func TestNothingIsRenderedForWhoLeft(t *testing.T) {
+// Rendering of a reply ends when the client leaves. Once, it continued to the end of the reply.
+func TestRenderingEndsWithTheClient(t *testing.T) {
 	n := withWide(t)
 	mget := []string{"MGET"}
 	for range 1000 {
@@ -94,7 +94,7 @@ func TestNothingIsRenderedForWhoLeft(t *testing.T) {
 	r.Close()
 	eventually(t, "the session ends", func() bool { return n.Status().Clients == 0 })
 	if got := allocated() - before; got > 32<<20 {
-		t.Errorf("a reply that nobody takes took %d bytes of memory", got)
+		t.Errorf("a reply after the client's end took %d bytes of memory", got)
 	}
 }
 
@@ -127,7 +127,7 @@ func TestArgumentsOfAllClientsAreBounded(t *testing.T) {
 		t.Errorf("another client gets %q", got)
 	}
 	if held := n.ClientMemory(); held < limit/4 {
-		t.Errorf("only %d bytes are held: more clients were cut off than need be", held)
+		t.Errorf("only %d bytes are held: too many clients were cut off", held)
 	}
 }
 
@@ -136,8 +136,8 @@ func TestArgumentsOfOneClientAreBounded(t *testing.T) {
 	n, _ := start(t, config(t))
 	r := dialRaw(t, n.Addr())
 	big := bytes.Repeat([]byte("x"), 70<<20)
-	ask := append(fmt.Appendf(nil, "*2\r\n$4\r\nECHO\r\n$%d\r\n", len(big)), big...)
-	go r.Write(ask) //nolint:errcheck // the node closes the connection
+	command := append(fmt.Appendf(nil, "*2\r\n$4\r\nECHO\r\n$%d\r\n", len(big)), big...)
+	go r.Write(command) //nolint:errcheck // the node closes the connection
 	if got := r.line(); !strings.HasPrefix(got, "-ERR command is too large") {
 		t.Errorf("got %.100q", got)
 	}
@@ -154,7 +154,7 @@ func TestQueuedCommandsAreCounted(t *testing.T) {
 		r.do("MULTI")
 		r.do("EXISTS", text)
 		if got := n.ClientMemory(); got < 1<<20 {
-			t.Errorf("a command of 1 MiB is queued, and %d bytes are held", got)
+			t.Errorf("a command of 1 MiB is queued, but %d bytes are held", got)
 		}
 		if end != "" {
 			r.do(end)
@@ -165,9 +165,9 @@ func TestQueuedCommandsAreCounted(t *testing.T) {
 	}
 }
 
-// A reply that is read slowly pins the data that are replaced meanwhile. When the pinned data are
-// too large, the connection is closed.
-func TestSlowReplyThatKeepsMuchIsGivenUp(t *testing.T) {
+// A reply that is read slowly pins the data that are replaced during that time. When the pinned
+// data are too large, the connection is closed.
+func TestSlowReplyThatPinsMuchIsCut(t *testing.T) {
 	c, log := config(t), &logText{}
 	c.Logger = zerolog.New(log)
 	n, err := replication.Open(c)
@@ -190,7 +190,7 @@ func TestSlowReplyThatKeepsMuchIsGivenUp(t *testing.T) {
 		apply(t, n, unit("SET", fmt.Sprint("k", i%10), value))
 	}
 	eventually(t, "the client is cut off", cut)
-	eventually(t, "it is gone", func() bool { return n.Status().Clients == 0 })
+	eventually(t, "the slow client is gone", func() bool { return n.Status().Clients == 0 })
 	if got := dialRaw(t, n.Addr()).do("EXISTS", "k1"); got != ":1" {
 		t.Errorf("another client gets %q", got)
 	}
@@ -198,7 +198,7 @@ func TestSlowReplyThatKeepsMuchIsGivenUp(t *testing.T) {
 
 // The memory of large commands is returned to the system within seconds. Go itself keeps it for
 // minutes.
-func TestMemoryOfLargeCommandsGoesBack(t *testing.T) {
+func TestMemoryOfLargeCommandsIsReleased(t *testing.T) {
 	n, _ := start(t, config(t))
 	heap := func() uint64 {
 		var m runtime.MemStats

@@ -55,12 +55,12 @@ func TestClientsAreLimitedListedAndKilled(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	if _, err := a.r.ReadByte(); err != io.EOF {
-		t.Errorf("a goes on: %v", err)
+		t.Errorf("a was not closed: %v", err)
 	}
 }
 
-// For the filters of CLIENT the link to the upstream is a client of type master, as in Redis.
-// CLIENT KILL once closed the link only if TYPE master was the only filter.
+// For the filters of CLIENT the link to the upstream is a client of type master, as in Redis. Once,
+// CLIENT KILL closed the link only if TYPE master was the only filter.
 func TestClientKillMaster(t *testing.T) {
 	a, _ := complete(t, config(t))
 	n, _ := follow(t, a.Addr())
@@ -92,7 +92,7 @@ func TestClientKillMaster(t *testing.T) {
 			t.Errorf("CLIENT KILL %s gets %q", tc.kill, got)
 		}
 		if tc.killed != ":0" {
-			eventually(t, "the link is another one",
+			eventually(t, "the link is a new one",
 				func() bool { return a.Status().PartialSyncs > before })
 			online(t, n)
 		}

@@ -13,7 +13,8 @@ import (
 	"rowfall/replication"
 )
 
-// COMMAND lists the commands that read and write keys. It once listed only those of the connection.
+// COMMAND lists the commands that read and write keys. Once, it listed only those of the
+// connection.
 func TestCommandListsTheKeyspace(t *testing.T) {
 	c := config(t)
 	c.Commands = map[string]replication.Handler{
@@ -30,7 +31,7 @@ func TestCommandListsTheKeyspace(t *testing.T) {
 	if count := cl.Do(t.Context(), "COMMAND", "COUNT").Val(); count != int64(len(all)) ||
 		len(names) != len(all) ||
 		len(docs) != len(all) {
-		t.Errorf("COUNT says %v, INFO has %d, LIST %d, DOCS %d", count, len(all), len(names),
+		t.Errorf("COUNT is %v, INFO has %d, LIST %d, DOCS %d", count, len(all), len(names),
 			len(docs))
 	}
 	for name, readOnly := range map[string]bool{

@@ -8,9 +8,9 @@ import (
 	"rowfall/replication/identity"
 )
 
-// A log that ends before the data were complete, because the end was lost, holds
-// half of them: nobody gets it until the owner says so again.
-func TestCompletenessGoesWithTheBytes(t *testing.T) {
+// Completeness belongs to an offset. A log that lost its end may hold only a part of the data, so
+// no replica gets it until the owner marks the data as complete again.
+func TestCompletenessBelongsToAnOffset(t *testing.T) {
 	c := config(t)
 	n, stop := start(t, c)
 	fill(t, n, "a", 10)
@@ -19,8 +19,8 @@ func TestCompletenessGoesWithTheBytes(t *testing.T) {
 	n.SetComplete(true)
 	n.SetComplete(true)
 	whole := copyDir(t, c.Dir)
-	n.SetComplete(false) // it is emptied and built anew
-	anew := copyDir(t, c.Dir)
+	n.SetComplete(false) // the owner rebuilds the data
+	rebuilt := copyDir(t, c.Dir)
 	stop()
 	id, err := os.ReadFile(filepath.Join(whole, identity.FileName))
 	if err != nil {
@@ -29,11 +29,11 @@ func TestCompletenessGoesWithTheBytes(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(half, identity.FileName), id, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for dir, want := range map[string]bool{half: false, whole: true, anew: false} {
+	for dir, want := range map[string]bool{half: false, whole: true, rebuilt: false} {
 		c.Dir = dir
 		n, stop := start(t, c)
 		if got := n.Status().Complete; got != want {
-			t.Errorf("at %s it is complete: %v, want %v", n.Offset(), got, want)
+			t.Errorf("at offset %s complete is %v, want %v", n.Offset(), got, want)
 		}
 		stop()
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// CONFIG SET sets all values or none, and REWRITE keeps them over a restart.
+// CONFIG SET sets all values or none, and CONFIG REWRITE keeps them over a restart.
 func TestSettingsAreKept(t *testing.T) {
 	c := config(t)
 	n, stop := start(t, c)
@@ -42,7 +42,7 @@ func TestSettingsAreKept(t *testing.T) {
 			args = append(args, a)
 		}
 		if got := do(args...); got != step[1] {
-			t.Errorf("%s gives %q, want %q", step[0], got, step[1])
+			t.Errorf("%s gets %q, want %q", step[0], got, step[1])
 		}
 	}
 	stop()

@@ -29,8 +29,8 @@ func client(t *testing.T, addr string) *redis.Client {
 	return c
 }
 
-// contents is everything that a server holds, as text; keys of the hidden prefix
-// are not seen.
+// contents returns all keys of a server with their values and expiry times as text. Keys of the
+// hidden prefix are missing.
 func contents(ctx context.Context, c *redis.Client) (map[string]string, error) {
 	all := map[string]string{}
 	iter := c.Scan(ctx, 0, "*", 1000).Iterator()
@@ -69,7 +69,7 @@ func contents(ctx context.Context, c *redis.Client) (map[string]string, error) {
 	return all, iter.Err()
 }
 
-// equal waits until both hold the same.
+// equal waits until two servers have the same contents.
 func equal(t *testing.T, a, b string) {
 	t.Helper()
 	ca, cb := client(t, a), client(t, b)
@@ -79,7 +79,7 @@ func equal(t *testing.T, a, b string) {
 			t.Log(diff)
 		}
 	}()
-	eventually(t, a+" and "+b+" hold the same", func() bool {
+	eventually(t, a+" and "+b+" have the same contents", func() bool {
 		x, err := contents(t.Context(), ca)
 		if err != nil {
 			t.Fatal(err)

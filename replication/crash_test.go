@@ -14,14 +14,15 @@ import (
 	"rowfall/replication/replog"
 )
 
-// childEnv makes the test binary a node that writes without end: "DIR LISTEN".
+// childEnv makes the test binary a node that writes until it is killed: "DIR LISTEN".
 const childEnv = "ROWFALL_TEST_NODE"
 
 // followersEnv makes the test binary fake replicas: "ADDR COUNT".
 const followersEnv = "ROWFALL_TEST_FOLLOWERS"
 
-// child writes numbered units, saying each after it was applied, until it is killed.
-func child() {
+// childProcess writes numbered units until it is killed. It prints each hundredth number when the
+// unit was applied.
+func childProcess() {
 	go endWithParent()
 	f := strings.Fields(os.Getenv(childEnv))
 	n, err := replication.Open(
@@ -34,7 +35,7 @@ func child() {
 		fmt.Println("fault", err)
 		os.Exit(1)
 	}
-	go n.Run(context.Background()) //nolint:errcheck // it is killed
+	go n.Run(context.Background()) //nolint:errcheck // the process is killed
 	n.SetComplete(true)
 	_, term := n.Role()
 	first := 1
@@ -109,12 +110,12 @@ func (c *childNode) next(t *testing.T, word string) []string {
 }
 
 func (c *childNode) kill() {
-	c.cmd.Process.Kill() //nolint:errcheck // it may have ended
-	c.cmd.Wait()         //nolint:errcheck // it was killed
+	c.cmd.Process.Kill() //nolint:errcheck // the process may have ended
+	c.cmd.Wait()         //nolint:errcheck // the process was killed
 }
 
-// kill -9 under the same boot keeps the id and every applied unit; a replica goes
-// on with a partial resync, over and over.
+// After kill -9 under the same boot, the id and all applied units are kept. A replica continues
+// with a partial resync each time.
 func TestKillNine(t *testing.T) {
 	dir, listen := t.TempDir(), "127.0.0.1:0"
 	rc := config(t)
@@ -142,13 +143,13 @@ func TestKillNine(t *testing.T) {
 		c.kill()
 		again := startChild(t, dir, listen)
 		if again.last < reached || again.offset < at {
-			t.Errorf("round %d: unit %d at %d was applied, but after the kill there is %d at %d",
+			t.Errorf("round %d: unit %d at %d was applied, but after the kill the last is %d at %d",
 				round, reached, at, again.last, again.offset)
 		}
-		eventually(t, "the replica goes on", func() bool { return rep.Offset() > again.offset })
+		eventually(t, "the replica continues", func() bool { return rep.Offset() > again.offset })
 		if !strings.Contains(client(t, again.addr).Info(t.Context(), "stats").Val(),
 			"sync_full:0\r\n") {
-			t.Errorf("round %d: the replica resynced fully", round)
+			t.Errorf("round %d: the replica had a full resync", round)
 		}
 		again.kill()
 	}

@@ -11,8 +11,8 @@ import (
 	"rowfall/replication/replog"
 )
 
-// Damage in the log on disk costs those who need it one full resync, from a new
-// snapshot, not an endless loop.
+// Damage in the log on disk causes one full resync, from a new snapshot, for each replica that
+// needs the damaged part. Once, it caused an endless loop.
 func TestDamagedLogGivesAFullResync(t *testing.T) {
 	c := config(t)
 	c.Log = replog.Config{Memory: 64 << 10, SegmentSize: 64 << 10}
@@ -32,29 +32,29 @@ func TestDamagedLogGivesAFullResync(t *testing.T) {
 	f.Close()
 	id := n.Status().ID
 	r := dialRaw(t, n.Addr())
-	if got := ask(r, id, "1", "psync2"); got[0] != "+CONTINUE" {
+	if got := requestSync(r, id, "1", "psync2"); got[0] != "+CONTINUE" {
 		t.Fatalf("got %q", got)
 	}
 	sent, err := io.ReadAll(r.r)
 	if err != nil || len(sent) > 20<<10 {
-		t.Errorf("%d bytes come before the damage, and %v", len(sent), err)
+		t.Errorf("%d bytes were sent before the damage, and %v", len(sent), err)
 	}
 	r = dialRaw(t, n.Addr())
 	again := strconv.Itoa(len(sent) + 1)
-	answer := ask(r, id, again, "psync2")
+	answer := requestSync(r, id, again, "psync2")
 	if answer[0] != "+FULLRESYNC" {
-		t.Fatalf("the second time comes %q", answer)
+		t.Fatalf("the second reply is %q", answer)
 	}
 	file, _ := payload(r)
 	if got := count(t, file); got != n.Keyspace().Len() {
-		t.Errorf("%d keys came, want %d", got, n.Keyspace().Len())
+		t.Errorf("got %d keys, want %d", got, n.Keyspace().Len())
 	}
 	u := unit("SET", "k", "v")
 	apply(t, n, u)
 	r.expect(string(unit("SELECT", "0")) + string(u))
-	// What lies behind the damage is still continued.
+	// A partial resync after the damage still succeeds.
 	r = dialRaw(t, n.Addr())
-	if got := ask(r, id, n.Offset().String(), "psync2"); got[0] != "+CONTINUE" {
+	if got := requestSync(r, id, n.Offset().String(), "psync2"); got[0] != "+CONTINUE" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -68,9 +68,9 @@ func segments(dir string) (first, last string, err error) {
 	return files[0], files[len(files)-1], nil
 }
 
-// A node without data does not wipe replicas that hold another stream's, whatever
-// its owner says of completeness, and says what to do.
-func TestLostDirectoryWipesNobody(t *testing.T) {
+// A node without data does not replace the data of replicas of another history, even if its owner
+// marks its data as complete. It shows what the operator must do.
+func TestLostDirectoryWipesNoReplica(t *testing.T) {
 	n, _ := start(t, config(t))
 	for _, done := range []bool{false, true} {
 		n.SetComplete(done)
@@ -81,24 +81,24 @@ func TestLostDirectoryWipesNobody(t *testing.T) {
 		}
 		if got := n.Status().Advice; !strings.Contains(got, "127.0.0.1:7777 holds 5000 bytes") ||
 			!strings.Contains(got, "REPLICAOF 127.0.0.1 7777") {
-			t.Errorf("it says %q", got)
+			t.Errorf("the advice is %q", got)
 		}
 		if got := client(t, n.Addr()).Info(t.Context(), "replication").Val(); !strings.Contains(got,
 			"rowfall_advice:replica 127.0.0.1:7777") {
-			t.Errorf("INFO says %q", got)
+			t.Errorf("INFO shows %q", got)
 		}
 	}
-	// Once there are data that its owner calls complete, they are what counts.
+	// When the node has data that its owner marked as complete, they replace the replica's.
 	fill(t, n, "a", 1)
 	n.SetComplete(true)
 	r := dialRaw(t, n.Addr())
-	if got := ask(r, unknownID, "5001"); got[0] != "+FULLRESYNC" || n.Status().Advice != "" {
-		t.Errorf("got %q; it says %q", got, n.Status().Advice)
+	if got := requestSync(r, unknownID, "5001"); got[0] != "+FULLRESYNC" || n.Status().Advice != "" {
+		t.Errorf("got %q; the advice is %q", got, n.Status().Advice)
 	}
 }
 
-// Every byte around the edges of the log's files can be asked for, also inside a
-// MULTI, and what follows is the same.
+// A partial resync may start at each byte around the boundaries of segments, also inside a MULTI,
+// and sends the same bytes.
 func TestPartialResyncAroundSegments(t *testing.T) {
 	c := config(t)
 	c.Log = replog.Config{Memory: 1, SegmentSize: 1 << 10}
@@ -118,7 +118,7 @@ func TestPartialResyncAroundSegments(t *testing.T) {
 	at := func(o int) {
 		r := dialRaw(t, n.Addr())
 		defer r.Close()
-		if got := ask(r, id, strconv.Itoa(o+1), "psync2"); got[0] != "+CONTINUE" {
+		if got := requestSync(r, id, strconv.Itoa(o+1), "psync2"); got[0] != "+CONTINUE" {
 			t.Fatalf("after %d bytes: %q", o, got)
 		}
 		r.expect(want[o:])

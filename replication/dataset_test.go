@@ -8,8 +8,8 @@ import (
 	"rowfall/replication"
 )
 
-// After the old data were dropped for a full resync that failed, the node keeps replying LOADING.
-// Once, when the next full resync could not start, the node served the empty keyspace.
+// When the old data were dropped for a full resync that failed, the node keeps replying LOADING.
+// Once, the node served the empty keyspace when the next full resync could not start.
 func TestDroppedDataStayDropped(t *testing.T) {
 	up := script(t, func(link int, _ string) string {
 		if link == 1 {
@@ -18,7 +18,7 @@ func TestDroppedDataStayDropped(t *testing.T) {
 		return mute
 	})
 	n, _ := follow(t, up.addr)
-	eventually(t, "it follows", func() bool { return has(n, "k") })
+	eventually(t, "the node follows", func() bool { return has(n, "k") })
 	r := dialRaw(t, n.Addr())
 	_, term := n.Role()
 	for i, want := range []error{nil, replication.ErrDemoted} {
@@ -26,9 +26,9 @@ func TestDroppedDataStayDropped(t *testing.T) {
 			t.Fatalf("drop %d: %v", i+1, err)
 		}
 		r.do("CONFIG", "SET", "replica-serve-stale-data",
-			"yes") // whether reads are answered is decided anew
+			"yes") // makes the node decide again whether to serve reads
 		if got := r.do("GET", "k"); !strings.HasPrefix(got, "-LOADING") {
-			t.Errorf("after drop %d a read gets %q", i+1, got)
+			t.Errorf("after drop %d, GET gets %q", i+1, got)
 		}
 	}
 }

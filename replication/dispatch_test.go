@@ -46,9 +46,9 @@ func TestOwnersCommands(t *testing.T) {
 	<-ended
 }
 
-// A web page can make a browser send HTTP to a node on the same host. The node once executed
+// A web page can make a browser send HTTP to a node on the same host. Once, the node executed
 // commands in the body of such a request.
-func TestHTTPIsNotSpoken(t *testing.T) {
+func TestHTTPIsRejected(t *testing.T) {
 	n, _ := start(t, config(t))
 	for _, request := range []string{
 		"POST / HTTP/1.1\r\n",
@@ -58,15 +58,15 @@ func TestHTTPIsNotSpoken(t *testing.T) {
 		if _, err := r.Write([]byte(request + "\r\nREPLICAOF 127.0.0.1 1\r\n")); err != nil {
 			t.Fatal(err)
 		}
-		io.Copy(io.Discard, r.r) //nolint:errcheck // it ends with the connection
+		io.Copy(io.Discard, r.r) //nolint:errcheck // ends with the connection
 		if role, _ := n.Role(); role != replication.Master {
-			t.Errorf("after %q it is a %s", request, role)
+			t.Errorf("after %q the role is %s", request, role)
 		}
 	}
 }
 
 // On a node without a password, a client of another host can read and follow, but change nothing.
-func TestStrangersAdministrateNothing(t *testing.T) {
+func TestRemoteClientsCannotAdminister(t *testing.T) {
 	open, _ := complete(t, config(t))
 	c := config(t)
 	c.Password = "secret"
@@ -83,7 +83,7 @@ func TestStrangersAdministrateNothing(t *testing.T) {
 		{closed, net.IPv4(192, 0, 2, 1), false},
 	} {
 		conn, _ := serve(t, tc.n, tc.ip)
-		r := &raw{t, conn, newReader(conn)}
+		r := &rawConn{t, conn, newReader(conn)}
 		if tc.n == closed {
 			r.do("AUTH", "secret")
 		}
@@ -105,7 +105,7 @@ func TestStrangersAdministrateNothing(t *testing.T) {
 			}
 		}
 		if got := r.do("CONFIG", "GET", "masterauth"); (got == "*0") != tc.denied {
-			t.Errorf("%s: it is told the upstream's password: %q", tc.ip, got)
+			t.Errorf("%s: CONFIG GET masterauth gets %q", tc.ip, got)
 		}
 	}
 }

@@ -22,14 +22,14 @@ import (
 	"rowfall/replication/replog"
 )
 
-// onDisk is a node on a file system in memory.
-type onDisk struct {
+// memNode is a running node on a file system in memory.
+type memNode struct {
 	*replication.Node
 	done chan error // of Run
 }
 
-// diskConfig is of a node whose log is made durable by nothing but what asks for
-// it. Its directory is used for the lock alone.
+// diskConfig returns the configuration of a node on volume. The log is made durable only by
+// explicit syncs. The directory dir holds only the lock.
 func diskConfig(dir string, volume *memfs.FS) replication.Config {
 	return replication.Config{
 		Listen: "127.0.0.1:0", Dir: dir, FS: volume, Logger: zerolog.Nop(),
@@ -40,24 +40,25 @@ func diskConfig(dir string, volume *memfs.FS) replication.Config {
 	}
 }
 
-func startOn(c replication.Config) (*onDisk, error) {
+// startOn opens and runs a node.
+func startOn(c replication.Config) (*memNode, error) {
 	n, err := replication.Open(c)
 	if err != nil {
 		return nil, err
 	}
-	d := &onDisk{n, make(chan error, 1)}
+	d := &memNode{n, make(chan error, 1)}
 	go func() { d.done <- n.Run(context.Background()) }()
 	return d, nil
 }
 
-// stop ends it, whatever its disk says.
-func (d *onDisk) stop() {
+// stop closes the node and ignores errors of its disk.
+func (d *memNode) stop() {
 	d.Close()
 	<-d.done
 }
 
-// write sets row:N and last to the next N, in one unit each.
-func (d *onDisk) write(t *testing.T, units int) {
+// write applies units. Each sets row:N and last to the next number N.
+func (d *memNode) write(t *testing.T, units int) {
 	t.Helper()
 	for range units {
 		i := strconv.Itoa(d.last(t) + 1)
@@ -66,8 +67,8 @@ func (d *onDisk) write(t *testing.T, units int) {
 	}
 }
 
-// last checks that what write wrote is there up to some unit, and returns that.
-func (d *onDisk) last(t *testing.T) int {
+// last checks that all rows of write up to some number are there, and returns that number.
+func (d *memNode) last(t *testing.T) int {
 	t.Helper()
 	v, _ := d.Keyspace().Get("last")
 	last, _ := strconv.Atoi(string(v))
@@ -84,26 +85,28 @@ func (d *onDisk) last(t *testing.T) int {
 }
 
 const (
-	rowsBefore = 20 // durable in every directory that the tests begin with
-	newOffset  = 123456
+	rowsBefore = 20     // durable rows in each directory with which a test starts
+	newOffset  = 123456 // the offset of the data of installOther
 )
 
 var nowhere = "127.0.0.1:1" // an upstream that never answers
 
-// diskCases are what a node does that must leave the old state or the new one.
+// diskCases are operations of a node after which the directory must hold the old state or the new
+// one.
 var diskCases = []struct {
 	name     string
 	upstream string
-	least    int                           // steps it takes
-	before   func(t *testing.T, n *onDisk) // with nothing failing
-	do       func(n *onDisk) error
-	// is says whether the state is the new one; any but the old and the new fails the test.
-	is func(t *testing.T, n *onDisk) bool
+	least    int                            // the smallest number of file operations
+	before   func(t *testing.T, n *memNode) // a preparation without faults
+	do       func(n *memNode) error
+	// is reports whether the state is the new one. A state that is neither the old nor the new one
+	// fails the test.
+	is func(t *testing.T, n *memNode) bool
 }{
 	{
 		name: "promotion", upstream: nowhere, least: 6,
-		do: func(n *onDisk) error { return n.ReplicaOf(context.Background(), "") },
-		is: func(t *testing.T, n *onDisk) bool {
+		do: func(n *memNode) error { return n.ReplicaOf(context.Background(), "") },
+		is: func(t *testing.T, n *memNode) bool {
 			role, _ := n.Role()
 			if n.last(t) != rowsBefore {
 				t.Errorf("%d rows", n.last(t))
@@ -113,37 +116,37 @@ var diskCases = []struct {
 	},
 	{
 		name: "hand-over", least: 12,
-		do: func(n *onDisk) error {
+		do: func(n *memNode) error {
 			if role, _ := n.Role(); role == replication.Replica {
 				return nil
 			}
 			return n.HandOver(context.Background(), nowhere)
 		},
-		is: gaveRoleAway,
+		is: handedOver,
 	},
 	{
 		name: "take-back", least: 8,
-		before: func(t *testing.T, n *onDisk) {
+		before: func(t *testing.T, n *memNode) {
 			if err := n.HandOver(t.Context(), nowhere); err != nil {
 				t.Fatal(err)
 			}
 		},
-		do: func(n *onDisk) error {
+		do: func(n *memNode) error {
 			if role, _ := n.Role(); role == replication.Master {
 				return nil
 			}
 			return n.AbortFailover(context.Background())
 		},
-		is: func(t *testing.T, n *onDisk) bool { return !gaveRoleAway(t, n) },
+		is: func(t *testing.T, n *memNode) bool { return !handedOver(t, n) },
 	},
 	{
 		name: "snapshot", least: 15,
-		before: func(t *testing.T, n *onDisk) { n.write(t, 5) }, // which nothing has made durable
-		do: func(n *onDisk) error {
+		before: func(t *testing.T, n *memNode) { n.write(t, 5) }, // not durable yet
+		do: func(n *memNode) error {
 			_, err := n.Snapshot(context.Background())
 			return err
 		},
-		is: func(t *testing.T, n *onDisk) bool {
+		is: func(t *testing.T, n *memNode) bool {
 			last, at := n.last(t), n.Status().Snapshot.Offset
 			if last < rowsBefore || at > n.Offset() || at == 0 {
 				t.Errorf("%d rows, snapshot of %d, log up to %d", last, at, n.Offset())
@@ -153,8 +156,8 @@ var diskCases = []struct {
 	},
 	{
 		name: "full resync", upstream: nowhere, least: 25,
-		do: takeOther,
-		is: func(t *testing.T, n *onDisk) bool {
+		do: installOther,
+		is: func(t *testing.T, n *memNode) bool {
 			st := n.Status()
 			if st.ID != string(otherID) {
 				if n.last(t) != rowsBefore || n.Offset() >= newOffset ||
@@ -173,16 +176,16 @@ var diskCases = []struct {
 	},
 	{
 		name: "CONFIG REWRITE", least: 6,
-		do: func(n *onDisk) error {
-			_, err := n.ask("CONFIG", "SET", "repl-timeout", "77", "masterauth", "a secret")
+		do: func(n *memNode) error {
+			_, err := n.do("CONFIG", "SET", "repl-timeout", "77", "masterauth", "a secret")
 			if err != nil {
 				return err
 			}
-			_, err = n.ask("CONFIG", "REWRITE")
+			_, err = n.do("CONFIG", "REWRITE")
 			return err
 		},
-		is: func(t *testing.T, n *onDisk) bool {
-			got, err := n.ask("CONFIG", "GET", "masterauth", "repl-timeout")
+		is: func(t *testing.T, n *memNode) bool {
+			got, err := n.do("CONFIG", "GET", "masterauth", "repl-timeout")
 			secret := strings.Contains(got, "a secret")
 			if err != nil || n.last(t) != rowsBefore ||
 				secret != strings.Contains(got, "repl-timeout:77") {
@@ -193,14 +196,14 @@ var diskCases = []struct {
 	},
 }
 
-// gaveRoleAway says whether it gave its role away to nowhere. Only who did that goes
-// on asking the other to take it.
-func gaveRoleAway(t *testing.T, n *onDisk) bool {
+// handedOver reports whether the node gave its role to nowhere. Only then it keeps sending the
+// request for the takeover.
+func handedOver(t *testing.T, n *memNode) bool {
 	role, _ := n.Role()
-	info, err := n.ask("INFO", "replication")
-	if asks := strings.Contains(info, "master_failover_state:failover-in-progress"); err != nil ||
+	info, err := n.do("INFO", "replication")
+	if requests := strings.Contains(info, "master_failover_state:failover-in-progress"); err != nil ||
 		n.last(t) != rowsBefore ||
-		asks != (role == replication.Replica) {
+		requests != (role == replication.Replica) {
 		t.Errorf("%d rows, a %v: %s, %v", n.last(t), role, info, err)
 	}
 	return role == replication.Replica
@@ -208,21 +211,21 @@ func gaveRoleAway(t *testing.T, n *onDisk) bool {
 
 const otherID = identity.ID("0123456789012345678901234567890123456789")
 
-// ask is one command of a client.
-func (d *onDisk) ask(args ...any) (string, error) {
+// do sends one command as a client.
+func (d *memNode) do(args ...any) (string, error) {
 	c := redis.NewClient(&redis.Options{Addr: d.Addr(), MaxRetries: -1})
 	defer c.Close()
 	v, err := c.Do(context.Background(), args...).Result()
 	return fmt.Sprint(v), err
 }
 
-// restarted is the next node on a disk. Nothing unfinished is left there for ever.
-func restarted(t *testing.T, c replication.Config, volume *memfs.FS) *onDisk {
+// restarted starts the next node on a volume, and checks that no unfinished file is left there.
+func restarted(t *testing.T, c replication.Config, volume *memfs.FS) *memNode {
 	t.Helper()
 	c.FS = volume
 	n, err := startOn(c)
 	if err != nil {
-		t.Fatalf("the next start: %v", err)
+		t.Fatalf("start again: %v", err)
 	}
 	wantNothingUnfinished(t, volume, c.Dir)
 	return n
@@ -237,7 +240,7 @@ func wantNothingUnfinished(t *testing.T, volume *memfs.FS, dir string) {
 	}
 }
 
-// powerCut is what a machine finds on a disk when the power is back.
+// powerCut returns the contents of the volume after a power cut and a reboot.
 func powerCut(t *testing.T, volume *memfs.FS, dir string, step int, seed uint64) *memfs.FS {
 	t.Helper()
 	volume = volume.PowerCut(rand.New(rand.NewPCG(uint64(step), seed)))
@@ -252,8 +255,8 @@ func powerCut(t *testing.T, volume *memfs.FS, dir string, step int, seed uint64)
 	return volume
 }
 
-// diskBefore is a directory of a node that stopped, with rowsBefore rows: some in the
-// snapshot, some in the log.
+// diskBefore returns the volume of a node that was stopped with rowsBefore rows, of which the
+// snapshot holds a part and the log the rest.
 func diskBefore(t *testing.T, dir, upstream string) *memfs.FS {
 	t.Helper()
 	volume := memfs.New()
@@ -271,9 +274,9 @@ func diskBefore(t *testing.T, dir, upstream string) *memfs.FS {
 	return volume
 }
 
-// Whatever a node does on its disk, the power may fail at any step of it, or the
-// process be killed: the next start finds the old state or the new one, whole, and
-// when it was done the new one.
+// For each operation in diskCases the power fails, or the process is killed, at each file
+// operation. The next start finds the complete old or new state, and the new one if the operation
+// had ended.
 func TestPowerCutAtEveryStep(t *testing.T) {
 	for _, tc := range diskCases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -300,7 +303,7 @@ func TestPowerCutAtEveryStep(t *testing.T) {
 				for i, volume := range left {
 					n := restarted(t, c, volume)
 					if is := tc.is(t, n); done && !is {
-						t.Errorf("left %d: what was done is gone", i)
+						t.Errorf("left %d: the finished operation is lost", i)
 					}
 					n.stop()
 					if t.Failed() {
@@ -312,10 +315,9 @@ func TestPowerCutAtEveryStep(t *testing.T) {
 	}
 }
 
-// A step that fails once leaves the old state or the new one, and nothing unfinished.
-// The same can then be done again; or the node has stopped, because it does not know
-// what is on its disk, and the next start does. A full disk does not stop it where
-// nothing was changed yet.
+// A file operation that fails once leaves the old or the new state, and no unfinished file. Then
+// the operation can be repeated, or the node has stopped because it does not know what is on its
+// disk, and the next start repeats it. A full disk does not stop the node before its first change.
 func TestFaultAtEveryStep(t *testing.T) {
 	for _, tc := range diskCases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -339,8 +341,8 @@ func TestFaultAtEveryStep(t *testing.T) {
 					} else {
 						select {
 						case <-n.done:
-						case <-time.After(patience):
-							t.Errorf("it goes on, and cannot do it: %v", again)
+						case <-time.After(waitTimeout):
+							t.Errorf("the node runs on, but the operation fails: %v", again)
 						}
 						n.Close()
 						if t.Failed() {
@@ -351,7 +353,7 @@ func TestFaultAtEveryStep(t *testing.T) {
 						again = tc.do(n)
 					}
 					if again != nil || !tc.is(t, n) {
-						t.Errorf("done again: %v", again)
+						t.Errorf("repeated: %v", again)
 					}
 					n.stop()
 					if t.Failed() {
@@ -363,8 +365,8 @@ func TestFaultAtEveryStep(t *testing.T) {
 	}
 }
 
-// takeOther is a full resync to one key.
-func takeOther(n *onDisk) error {
+// installOther installs a data set of one key, as a full resync does.
+func installOther(n *memNode) error {
 	keys := keyspace.New(keyspace.Options{})
 	if err := keys.Stage(unit("SET", "other", "data")); err != nil {
 		return err
@@ -373,8 +375,8 @@ func takeOther(n *onDisk) error {
 	return n.TakeResync(context.Background(), keys, otherID, newOffset)
 }
 
-// A start has much to mend, and may itself be interrupted, or meet a fault, at any
-// step: the next one goes on with it. What runs before it left goes.
+// A start may have much to repair. At each of its file operations it is interrupted, or gets an
+// error. The next start completes it. Files that an earlier process left unfinished are removed.
 func TestStartAtEveryStep(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -388,13 +390,13 @@ func TestStartAtEveryStep(t *testing.T) {
 		"identity.tmp", "settings.tmp", "failover.tmp",
 		"snapshot.new", "resync.new", "resync.new.tmp",
 	} {
-		killed.Put(at(name), []byte("half of some"))
+		killed.Put(at(name), []byte("unfinished"))
 	}
 
 	pending := diskBefore(t, dir, nowhere)
 	complete := pending.Copy()
 	n = restarted(t, diskConfig(dir, complete), complete)
-	if err := takeOther(n); err != nil {
+	if err := installOther(n); err != nil {
 		t.Fatal(err)
 	}
 	n.stop()
@@ -410,14 +412,14 @@ func TestStartAtEveryStep(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	asking := diskBefore(t, dir, "")
-	n = restarted(t, diskConfig(dir, asking), asking)
+	requesting := diskBefore(t, dir, "")
+	n = restarted(t, diskConfig(dir, requesting), requesting)
 	if err := n.HandOver(t.Context(), nowhere); err != nil {
 		t.Fatal(err)
 	}
 	n.stop()
 
-	// A replica's log and snapshot are gone, and another node's snapshot is there.
+	// The log and snapshot of a replica are missing, and another node's snapshot is there.
 	backup := memfs.New()
 	id, err = identity.Load(diskBefore(t, dir, nowhere), dir)
 	if err != nil {
@@ -432,32 +434,33 @@ func TestStartAtEveryStep(t *testing.T) {
 		name  string
 		base  *memfs.FS
 		least int
-		check func(t *testing.T, n *onDisk, cut bool)
+		check func(t *testing.T, n *memNode, cut bool)
 	}{
-		{"killed", killed, 30, func(t *testing.T, n *onDisk, cut bool) {
+		{"killed", killed, 30, func(t *testing.T, n *memNode, cut bool) {
 			if last := n.last(t); last < rowsBefore || !cut && last != rowsBefore+5 {
 				t.Errorf("%d rows", last)
 			}
 		}},
-		{"in a full resync", pending, 40, func(t *testing.T, n *onDisk, _ bool) {
+		{"in a full resync", pending, 40, func(t *testing.T, n *memNode, _ bool) {
 			v, _ := n.Keyspace().Get("other")
 			if string(v) != "data" || n.Offset() != newOffset ||
 				n.Status().ID != string(otherID) {
 				t.Errorf("other is %q at %d", v, n.Offset())
 			}
 		}},
-		// A start that failed once forgot that the other was asked: each followed the other then.
-		{"in a failover", asking, 15, func(t *testing.T, n *onDisk, _ bool) {
-			if !gaveRoleAway(t, n) {
-				t.Error("it is a master")
+		// Once, a failed start forgot the request to the other node. Then each of the two followed
+		// the other.
+		{"in a failover", requesting, 15, func(t *testing.T, n *memNode, _ bool) {
+			if !handedOver(t, n) {
+				t.Error("the node is a master")
 			}
 		}},
-		{"a backup from elsewhere", backup, 20, func(t *testing.T, n *onDisk, _ bool) {
+		{"a backup from elsewhere", backup, 20, func(t *testing.T, n *memNode, _ bool) {
 			st := n.Status()
 			if !has(n.Node, "other") || st.Offset != newOffset || st.ID == was ||
 				st.PreviousID != string(otherID) || st.Complete ||
 				st.Role != replication.Replica {
-				t.Errorf("it was %s and is %+v", was, st)
+				t.Errorf("the id was %s; now %+v", was, st)
 			}
 		}},
 	} {
@@ -479,7 +482,7 @@ func TestStartAtEveryStep(t *testing.T) {
 					n.Close()
 				}
 				if done = !volume.Failed(); done && step <= tc.least {
-					t.Errorf("it took %d steps", step-1)
+					t.Errorf("the start took %d steps", step-1)
 				}
 				left := volume.Copy()
 				for seed := range uint64(3) {
@@ -501,8 +504,8 @@ func TestStartAtEveryStep(t *testing.T) {
 	}
 }
 
-// Snapshots and the log hold production data, and the settings a password; a file
-// of the node is nobody else's to read.
+// Snapshots and the log hold production data, and the settings hold a password. No other user may
+// read a node's files.
 func TestFilesArePrivate(t *testing.T) {
 	c := config(t)
 	c.Dir = filepath.Join(c.Dir, "node")
@@ -527,7 +530,7 @@ func TestFilesArePrivate(t *testing.T) {
 	for _, dir := range []string{c.Dir, follower.Dir} {
 		files := 0
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || path == follower.Dir { // which the test made
+			if err != nil || path == follower.Dir { // made by the test
 				return err
 			}
 			info, err := d.Info()
@@ -545,8 +548,8 @@ func TestFilesArePrivate(t *testing.T) {
 	}
 }
 
-// A bad sector behind the snapshot ended every start with an error. It is damage of
-// the log, and is mended as such: the rows before it are there, under a new id.
+// A bad sector after the snapshot's offset is damage of the log and is repaired as such: the rows
+// before it are kept, under a new id. Once, each start ended with an error.
 func TestStartWithBadSector(t *testing.T) {
 	dir := t.TempDir()
 	volume := diskBefore(t, dir, "")
@@ -558,7 +561,7 @@ func TestStartWithBadSector(t *testing.T) {
 	volume.Damage(filepath.Join(log, volume.Names(log)[0]), at, 2)
 	n = restarted(t, c, volume)
 	if n.last(t) != rowsBefore || n.Status().ID != was {
-		t.Errorf("a place that was read at last: %d rows under %s", n.last(t), n.Status().ID)
+		t.Errorf("after reads that failed twice: %d rows under %s", n.last(t), n.Status().ID)
 	}
 	n.stop()
 	volume.Damage(filepath.Join(log, volume.Names(log)[0]), at, -1)

@@ -9,9 +9,10 @@ import (
 	"rowfall/replication"
 )
 
-// Hash fields that expire are rejected by name, and the upstream is asked for one full resync only.
-// A Valkey 9 that was told no version could not write such a key for the node: it forked every five
-// seconds and closed the connection, and the node logged "read snapshot header: EOF" for ever.
+// Hash fields that expire are rejected with the key's name, and the upstream gives only one full
+// resync. Once, the node announced no version, and a Valkey 9 could not write such a key for it: it
+// forked every five seconds and closed the connection, and the node logged "read snapshot header:
+// EOF" without end.
 func TestFieldsThatExpireAreRejectedByName(t *testing.T) {
 	for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
 		t.Run(string(kind), func(t *testing.T) {
@@ -39,7 +40,7 @@ func TestFieldsThatExpireAreRejectedByName(t *testing.T) {
 				}
 			}
 			if got := field(up, "stats", "sync_full"); got != "1" {
-				t.Errorf("the upstream was asked for %s full resyncs, want 1", got)
+				t.Errorf("the upstream gave %s full resyncs, want 1", got)
 			}
 		})
 	}

@@ -13,12 +13,12 @@ import (
 	"rowfall/replication/replog"
 )
 
-// Replicas, ours and real ones, show a key as gone when its time is over and keep
-// it until the master's DEL. The master's clock alone decides when that comes.
+// Replicas, nodes and real servers, hide an expired key and keep it until the master's DEL. Only
+// the master's clock decides when that comes.
 func TestOnlyTheMasterDeletes(t *testing.T) {
 	servertest.Need(t, kinds...)
 	c := config(t)
-	now := stopped()
+	now := newClock()
 	c.Now = now.Load
 	n, _ := complete(t, c)
 	rep, _ := follow(t, n.Addr())
@@ -36,29 +36,30 @@ func TestOnlyTheMasterDeletes(t *testing.T) {
 	for _, addr := range addrs {
 		r := client(t, addr)
 		exists := func(key string) bool { return r.Exists(t.Context(), key).Val() == 1 }
-		eventually(t, addr+" shows it as gone",
+		eventually(t, addr+" hides the expired key",
 			func() bool { return exists("stays") && !exists("k") })
 		if got := r.DBSize(t.Context()).Val(); got != 2 {
-			t.Errorf("%s deleted it by itself: %d keys", addr, got)
+			t.Errorf("%s deleted the key by itself: %d keys", addr, got)
 		}
 	}
 	if got := client(t, n.Addr()).Exists(t.Context(), "k").Val(); got != 1 || n.Offset() != at ||
 		below.Offset() != at {
-		t.Errorf("the master's time has not come, and it says %d", got)
+		t.Errorf("the key is not due on the master, but EXISTS returns %d", got)
 	}
 	now.Add(301)
 	for _, addr := range addrs {
 		r := client(t, addr)
-		eventually(t, addr+" deletes it", func() bool { return r.DBSize(t.Context()).Val() == 1 })
+		eventually(t, addr+" deletes the key",
+			func() bool { return r.DBSize(t.Context()).Val() == 1 })
 		caughtUp(t, n, addr)
 	}
 }
 
-// The DELs come before the next unit and before a snapshot's offset is fixed, so
-// the snapshot holds exactly what is not deleted yet.
-func TestDueKeysGoFirst(t *testing.T) {
+// The DELs of due keys come before the next unit and before the offset of a snapshot, so that the
+// snapshot holds exactly the keys that are not deleted yet.
+func TestDueKeysAreDeletedFirst(t *testing.T) {
 	c := config(t)
-	now := stopped()
+	now := newClock()
 	c.Now = now.Load
 	n, _ := complete(t, c)
 	r := dialRaw(t, n.Addr())
@@ -75,7 +76,7 @@ func TestDueKeysGoFirst(t *testing.T) {
 	eventually(t, "the first snapshot is written",
 		func() bool { return !n.Status().Snapshot.Running })
 	now.Add(11)
-	apply(t, n, unit("SET", "a", "2")) // not the old a with its end
+	apply(t, n, unit("SET", "a", "2")) // the new a does not get the old expiry
 	r.expect(string(unit("DEL", "a")) + string(unit("SET", "a", "2")))
 	now.Add(10)
 	if _, err := n.Snapshot(t.Context()); err != nil {
@@ -83,29 +84,29 @@ func TestDueKeysGoFirst(t *testing.T) {
 	}
 	r.expect(string(unit("DEL", "b")))
 	st := n.Status()
-	now.Add(10) // c is due behind the snapshot
+	now.Add(10) // c is due after the snapshot
 	late := dialRaw(t, n.Addr())
 	if at := psync(late, "?", "-1"); at != st.Snapshot.Offset {
-		t.Errorf("it gets the snapshot of %d, not of %d", at, st.Snapshot.Offset)
+		t.Errorf("the replica gets the snapshot of %d, want %d", at, st.Snapshot.Offset)
 	}
 	late.expect(string(unit("SELECT", "0")) + string(unit("DEL", "c")))
-	eventually(t, "what is in the log is published", func() bool { return n.Keyspace().Len() == 1 })
+	eventually(t, "the DEL in the log is published", func() bool { return n.Keyspace().Len() == 1 })
 	if st.Snapshot.Offset != st.Offset {
-		t.Errorf("something came behind the snapshot: %+v", st)
+		t.Errorf("records follow the snapshot: %+v", st)
 	}
 }
 
-// A promoted node deletes what ran out under its former master before it takes a unit.
-func TestPromotionSweepsFirst(t *testing.T) {
+// A promoted node deletes the keys that expired under its former master before it accepts a unit.
+func TestPromotionDeletesExpiredKeysFirst(t *testing.T) {
 	c := config(t)
-	now := stopped()
+	now := newClock()
 	c.Now = now.Load
 	a, _ := complete(t, c)
 	b, _ := follow(t, a.Addr())
 	online(t, b)
 	apply(t, a, unit("SET", "k", "v"), unit("PEXPIREAT", "k", now.in(1)))
-	eventually(t, "it follows", func() bool { return b.Offset() == a.Offset() })
-	eventually(t, "its time is over", func() bool { _, ok := b.Keyspace().Get("k"); return !ok })
+	eventually(t, "the replica follows", func() bool { return b.Offset() == a.Offset() })
+	eventually(t, "the key has expired", func() bool { _, ok := b.Keyspace().Get("k"); return !ok })
 	if b.Keyspace().Len() != 1 {
 		t.Error("a replica deleted a key")
 	}
@@ -115,7 +116,7 @@ func TestPromotionSweepsFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	if b.Keyspace().Len() != 0 {
-		t.Error("the promotion did not delete it")
+		t.Error("the promotion did not delete the key")
 	}
 	below.do("REPLCONF", "capa", "psync2")
 	below.send("PSYNC", a.Status().ID, (at + 1).String())
@@ -123,15 +124,15 @@ func TestPromotionSweepsFirst(t *testing.T) {
 	below.expect(string(unit("SELECT", "0")) + string(unit("DEL", "k")))
 	if role, _ := b.Role(); role != replication.Master ||
 		b.Offset() != at+replog.Offset(len(unit("SELECT", "0"))+len(unit("DEL", "k"))) {
-		t.Errorf("it is %s at %d", role, b.Offset())
+		t.Errorf("the role is %s at %d", role, b.Offset())
 	}
 }
 
-// More keys are due than go at once, and a unit finds those that it names gone
-// all the same; the others follow.
+// More keys are due than one record deletes. The keys that a unit names are deleted before it; the
+// others follow.
 func TestManyDueKeys(t *testing.T) {
 	c := config(t)
-	now := stopped()
+	now := newClock()
 	c.Now = now.Load
 	n, _ := complete(t, c)
 	const many = 5000
@@ -144,16 +145,16 @@ func TestManyDueKeys(t *testing.T) {
 	now.Add(many + 1)
 	apply(t, n, unit("INCR", strconv.Itoa(many-1)))
 	if v, _ := n.Keyspace().Get(strconv.Itoa(many - 1)); string(v) != "1" {
-		t.Errorf("it counts on from a key that was over: %s", v)
+		t.Errorf("INCR continued with an expired value: %s", v)
 	}
-	eventually(t, "the others go", func() bool { return n.Keyspace().Len() == 1 })
+	eventually(t, "the other keys are deleted", func() bool { return n.Keyspace().Len() == 1 })
 }
 
-// One record named 256 keys however long they are. Above what a record may hold it was
-// refused, which ended the node, and every later start at the first thing it wrote.
+// The names in one DEL record have a limited length. Once, a record named 256 keys of any length,
+// and a record above the log's limit ended the node, and each later start at its first write.
 func TestDueKeysWithLongNames(t *testing.T) {
 	c := config(t)
-	now := stopped()
+	now := newClock()
 	c.Now = now.Load
 	n, err := replication.Open(c)
 	if err != nil {
@@ -174,7 +175,7 @@ func TestDueKeysWithLongNames(t *testing.T) {
 		unit("SET", keys[4], "6"))
 	apply(t, n, again)
 	r := dialRaw(t, n.Addr())
-	ask(r, n.Status().ID, (at + 1).String())
+	requestSync(r, n.Status().ID, (at + 1).String())
 	r.expect(
 		string(unit("DEL", keys[0], keys[1])) + string(unit("DEL", keys[2], keys[3])) + string(
 			unit("DEL", keys[4]),
@@ -192,18 +193,18 @@ func TestExpiry(t *testing.T) {
 		unit("PEXPIREAT", "k", strconv.FormatInt(now.Load()+1000, 10)), unit("SET", "other", "v"))
 	r := dialRaw(t, n.Addr())
 	at := psync(r, "?", "-1")
-	now.Add(1000) // as in Redis, the millisecond itself still counts
+	now.Add(1000) // as in Redis, a key exists in the millisecond of its expiry
 	if got := client(t, n.Addr()).Exists(t.Context(), "k").Val(); got != 1 {
-		t.Errorf("k is gone too early")
+		t.Errorf("k expired too early")
 	}
 	now.Add(1)
 	if got := client(t, n.Addr()).Exists(t.Context(), "k").Val(); got != 0 {
 		t.Errorf("k is still there")
 	}
-	// The replica hears it from us, as a command, even if nothing else is written.
+	// The replica gets the deletion as a command, even if nothing else is written.
 	r.expect(string(unit("SELECT", "0")) + string(unit("DEL", "k")))
 	if n.Offset() != at+replog.Offset(len(unit("SELECT", "0"))+len(unit("DEL", "k"))) {
-		t.Errorf("the stream ends at %d", n.Offset())
+		t.Errorf("the log ends at %d", n.Offset())
 	}
 	eventually(t, "the key is deleted", func() bool { return n.Keyspace().Len() == 1 })
 }

@@ -31,7 +31,7 @@ func (n *Node) SnapshotsThrough(wrap func(io.Writer) io.Writer) {
 	})
 }
 
-// Serve runs a session on a connection that the node did not accept.
+// Serve runs a session on a connection that the node did not accept itself.
 func (n *Node) Serve(ctx context.Context, conn net.Conn) {
 	newSession(n, conn).serve(ctx)
 	conn.Close()
@@ -42,7 +42,7 @@ func (n *Node) SnapshotEvery(bytes int64) {
 	n.Testing().SnapshotStore().SetEveryForTest(bytes, time.Hour)
 }
 
-// TakeResync does what a full resync does when it has received everything.
+// TakeResync installs a data set, as a full resync does when it has received all data.
 func (n *Node) TakeResync(ctx context.Context, keys *keyspace.Keyspace, id identity.ID,
 	at replog.Offset,
 ) error {
@@ -54,7 +54,7 @@ func (n *Node) SnapshotDue() {
 	n.Testing().SnapshotStore().SetEveryForTest(1, 0)
 }
 
-// HandOver does what FAILOVER does when the replica has everything.
+// HandOver gives the role to another address, as FAILOVER does when the replica has all data.
 func (n *Node) HandOver(ctx context.Context, to string) error {
 	return n.Testing().HandOver(ctx, to)
 }
@@ -65,11 +65,11 @@ func (n *Node) ExpireMost(bytes int) { n.Testing().SetExpireMost(bytes) }
 // Drop frees the data in term t, as a full resync does first with Config.DropBeforeResync.
 func (n *Node) Drop(ctx context.Context, t Term) error { return n.Testing().FreeDataset(ctx, t) }
 
-// ClientMemory is what the connections of clients hold beyond their own buffers.
+// ClientMemory returns the bytes that clients' connections use beyond their fixed buffers.
 func (n *Node) ClientMemory() int64 { return n.clients.memory.Load() }
 
-// SlowReplies sets how long a reply may be sent, and keep so many bytes of replaced data, before
-// its client is cut off. The node does not run yet.
+// SlowReplies sets the limits for a reply that is read slowly: the client is cut off when the reply
+// takes longer than after and pins more than limit bytes of replaced data. Call it before Run.
 func (n *Node) SlowReplies(after time.Duration, limit int64) {
 	n.clients.slowAfter, n.clients.slowLimit = after, limit
 }

@@ -45,8 +45,8 @@ func replicaOnline(t *testing.T, n *replication.Node, addr string) {
 	})
 }
 
-// The role goes from node to node and back under writing, with nothing lost and
-// nobody resynced fully.
+// The role goes from node to node and back while units are written. No unit is lost, and no node
+// needs a full resync.
 func TestFailoverBetweenNodes(t *testing.T) {
 	a, _ := complete(t, config(t))
 	fill(t, a, "a", 50)
@@ -80,14 +80,14 @@ func TestFailoverBetweenNodes(t *testing.T) {
 		})
 		online(t, from)
 		if v, _ := to.Keyspace().Get("n"); string(v) != strconv.Itoa(total-1) {
-			t.Fatalf("round %d: the new master has unit %s of %d", round, v, total)
+			t.Fatalf("round %d: the new master has unit %s, want %d", round, v, total)
 		}
 		replicaOnline(t, to, from.Addr())
 		from, to = to, from
 	}
 	apply(t, from, unit("SET", "end", "1"))
 	for _, n := range []*replication.Node{to, c} {
-		eventually(t, "all have everything",
+		eventually(t, "all nodes have all data",
 			func() bool { return n.Offset() == from.Offset() && n.Status().ID == from.Status().ID })
 	}
 	if full := a.Status().FullSyncs + b.Status().FullSyncs + c.Status().FullSyncs; full != 2 {
@@ -95,7 +95,7 @@ func TestFailoverBetweenNodes(t *testing.T) {
 	}
 }
 
-// The same with a real server, there and back.
+// The role goes to a real server and back.
 func TestFailoverWithRealServer(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {
@@ -109,45 +109,45 @@ func TestFailoverWithRealServer(t *testing.T) {
 			online(t, below)
 			failoverTo(t, n.Addr(), srv.Addr())
 			s := client(t, srv.Addr())
-			refuses := func(why string) { // by these words we go
+			rejects := func(why string) { // the node recognizes these error texts
 				t.Helper()
 				err := s.Do(t.Context(), "PSYNC", foreignID, "1", "FAILOVER").Err()
 				if err == nil || !strings.Contains(err.Error(), why) {
-					t.Errorf("it refuses a role by %v, want %q", err, why)
+					t.Errorf("the server rejects the role with %v, want %q", err, why)
 				}
 			}
 			eventually(t, "the server is the master",
 				func() bool { return field(s, "replication", "role") == "master" })
-			refuses("can't be sent to a master")
+			rejects("can't be sent to a master")
 			if err := s.Set(t.Context(), "there", "1", 0).Err(); err != nil {
 				t.Fatal(err)
 			}
 			equal(t, srv.Addr(), below.Addr())
-			eventually(t, "we are its replica",
+			eventually(t, "the node is the server's replica",
 				func() bool { return field(s, "replication", "connected_slaves") == "1" })
 			eventually(t, "the server counts this node as an online replica", func() bool {
 				return strings.Contains(field(s, "replication", "slave0"), "state=online")
 			})
 			failoverTo(t, srv.Addr(), n.Addr())
-			eventually(t, "we are the master",
+			eventually(t, "the node is the master",
 				func() bool { role, _ := n.Role(); return role == replication.Master })
 			apply(t, n, unit("SET", "back", "1"))
 			equal(t, n.Addr(), srv.Addr())
 			equal(t, n.Addr(), below.Addr())
-			refuses("must match my replid")
+			rejects("must match my replid")
 			if got := n.Status().FullSyncs; got != 2 {
-				t.Errorf("%d full resyncs here", got)
+				t.Errorf("the node gave %d full resyncs", got)
 			}
 			if got := field(s, "stats", "sync_full"); got != "0" {
-				t.Errorf("%s full resyncs there", got)
+				t.Errorf("the server gave %s full resyncs", got)
 			}
 		})
 	}
 }
 
-// A replica that never has everything ends the attempt by time-out or by word;
-// writing goes on as if nothing had been.
-func TestFailoverGivenUp(t *testing.T) {
+// A failover to a replica that never has all data ends by time-out or by FAILOVER ABORT. Writing
+// then continues as before.
+func TestFailoverTimesOut(t *testing.T) {
 	n, _ := complete(t, config(t))
 	r := dialRaw(t, n.Addr())
 	c := client(t, n.Addr())
@@ -165,7 +165,7 @@ func TestFailoverGivenUp(t *testing.T) {
 	if got := do("FAILOVER", "TO", "127.0.0.1", "7777"); got != notOnline {
 		t.Error(got)
 	}
-	eventually(t, "it is online", func() bool {
+	eventually(t, "the replica is online", func() bool {
 		r.send("REPLCONF", "ACK", from.String())
 		return n.Status().Replicas[0].State == replication.ReplicaOnline
 	})
@@ -174,7 +174,7 @@ func TestFailoverGivenUp(t *testing.T) {
 	// writing ended.
 	if err := n.Failover("", true, time.Millisecond); err == nil ||
 		!strings.Contains(err.Error(), "requires both") {
-		t.Errorf("force without a target gives %v", err)
+		t.Errorf("force without a target returns %v", err)
 	}
 	for _, step := range [][2]string{
 		{"FAILOVER TO 127.0.0.1 1", "ERR FAILOVER target HOST and PORT is not a replica."},
@@ -199,11 +199,11 @@ func TestFailoverGivenUp(t *testing.T) {
 	}
 	if !strings.Contains(c.Info(t.Context(), "replication").Val(),
 		"master_failover_state:waiting-for-sync\r\n") {
-		t.Error("INFO does not say so")
+		t.Error("INFO does not show the failover")
 	}
 	_, term := n.Role()
 	applied := make(chan error, 1)
-	eventually(t, "writing is paused", func() bool {
+	eventually(t, "Apply stalls", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		_, err := n.Apply(ctx, term, unit("SET", "k", "2"))
@@ -219,27 +219,30 @@ func TestFailoverGivenUp(t *testing.T) {
 	if err := <-applied; err != nil {
 		t.Error(err)
 	}
-	eventually(t, "it is over", func() bool { return n.Status().Failover == "no-failover" })
+	eventually(t, "the failover is over",
+		func() bool { return n.Status().Failover == "no-failover" })
 	if got := do("FAILOVER", "TIMEOUT", "20"); got != "OK" {
 		t.Error(got)
 	}
-	eventually(t, "it is over again", func() bool { return n.Status().Failover == "no-failover" })
+	eventually(t, "the second failover is over",
+		func() bool { return n.Status().Failover == "no-failover" })
 	if role, now := n.Role(); role != replication.Master || now != term {
-		t.Errorf("it is %s in term %d", role, now)
+		t.Errorf("the role is %s in term %d", role, now)
 	}
 	apply(t, n, unit("SET", "k", "4"))
 }
 
-// target is a replica that has everything and that the test answers for: who asks it
-// at the address that it announces asks the test.
+// target is a fake replica that has all data. The test answers connections to the address that it
+// announces.
 type target struct {
 	t *testing.T
 	net.Listener
-	id string        // it follows under
-	at replog.Offset // it has
+	id string        // the master's replication id when the target attached
+	at replog.Offset // what the target has acknowledged
 }
 
-func standIn(t *testing.T, n *replication.Node) *target {
+// attachTarget attaches a target to n and waits until it is online.
+func attachTarget(t *testing.T, n *replication.Node) *target {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -252,56 +255,56 @@ func standIn(t *testing.T, n *replication.Node) *target {
 	r.send("PSYNC", n.Status().ID, "1")
 	r.line()
 	at := apply(t, n, unit("SET", "k", "1"))
-	eventually(t, "it is sent", func() bool { return n.Status().Replicas[0].Sent == at })
+	eventually(t, "the unit is sent", func() bool { return n.Status().Replicas[0].Sent == at })
 	r.send("REPLCONF", "ACK", at.String())
 	replicaOnline(t, n, l.Addr().String())
 	return &target{t, l, n.Status().ID, at}
 }
 
-// asked waits until it is to take the role over, and returns who waits for an answer.
-func (s *target) asked() *raw {
+// awaitTakeover waits for PSYNC ... FAILOVER and returns its connection.
+func (s *target) awaitTakeover() *rawConn {
 	s.t.Helper()
 	conn, err := s.Accept()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	u := &raw{s.t, conn, newReader(conn)}
+	u := &rawConn{s.t, conn, newReader(conn)}
 	want := []string{"PSYNC", s.id, strconv.Itoa(int(s.at) + 1), "FAILOVER"}
 	if got := u.handshake(); !slices.Equal(got, want) {
-		s.t.Errorf("it is asked %q, want %q", got, want)
+		s.t.Errorf("the target is sent %q, want %q", got, want)
 	}
 	return u
 }
 
-// One that has everything and then refuses leaves us the master, in a new term
-// and under a new id; a restart before the answer asks again.
-func TestFailoverRefused(t *testing.T) {
+// A target that has all data and rejects the role leaves the node the master, in a new term and
+// under a new id. A restart before the reply sends the request again.
+func TestFailoverRejected(t *testing.T) {
 	c := config(t)
 	n, stop := complete(t, c)
-	target := standIn(t, n)
+	target := attachTarget(t, n)
 	id, at := target.id, target.at
 	_, term := n.Role()
 	if err := n.Failover("", false, 0); err != nil {
 		t.Fatal(err)
 	}
-	ask := func(answer string) {
+	reply := func(text string) {
 		t.Helper()
-		conn := target.asked()
+		conn := target.awaitTakeover()
 		defer conn.Close()
-		conn.Write([]byte(answer)) //nolint:errcheck // the test sees what follows
+		conn.Write([]byte(text)) //nolint:errcheck // the test checks the outcome
 	}
-	ask("-NOMASTERLINK not now\r\n")
+	reply("-NOMASTERLINK not now\r\n")
 	if role, _ := n.Role(); role != replication.Replica ||
 		n.Status().Failover != "failover-in-progress" {
-		t.Errorf("while it asks: %+v", n.Status())
+		t.Errorf("during the request: %+v", n.Status())
 	}
 	stop()
 	if _, err := os.Stat(c.Dir + "/failover"); err != nil {
 		t.Error(err)
 	}
 	n, _ = start(t, c)
-	ask("-ERR no\r\n")
-	eventually(t, "it is the master again",
+	reply("-ERR no\r\n")
+	eventually(t, "the node is the master again",
 		func() bool { role, now := n.Role(); return role == replication.Master && now == term+2 })
 	if st := n.Status(); st.ID == id || st.PreviousID != id || st.PreviousTo != at ||
 		st.Failover != "no-failover" {
@@ -309,9 +312,8 @@ func TestFailoverRefused(t *testing.T) {
 	}
 }
 
-// By force the role goes, at the time-out, to a replica that lacks the newest
-// units: it goes on from where it is, and the old master, which has more, gives
-// that up by a full resync from it.
+// With FORCE the role goes, after the time-out, to a replica that lacks the newest units. The new
+// master continues at its own offset. The old master has more, and drops that by a full resync.
 func TestFailoverByForceLosesWhatTheTargetLacks(t *testing.T) {
 	a, _ := complete(t, config(t))
 	c := config(t)
@@ -321,13 +323,13 @@ func TestFailoverByForceLosesWhatTheTargetLacks(t *testing.T) {
 	b, _ := start(t, c)
 	replicaOnline(t, a, b.Addr())
 	apply(t, a, unit("SET", "kept", "1"))
-	eventually(t, "it has that", func() bool { return b.Offset() == a.Offset() })
+	eventually(t, "the replica has the first unit", func() bool { return b.Offset() == a.Offset() })
 	d.full.Store(true)
 	for i := range 40 {
 		apply(t, a, unit("SET", "k", strings.Repeat("x", 30<<10+i)))
 	}
 	apply(t, a, unit("SET", "lost", "1"))
-	eventually(t, "it lags", func() bool { return b.Status().Held != "" })
+	eventually(t, "the replica lags", func() bool { return b.Status().Held != "" })
 	id, end, lacking := a.Status().ID, a.Offset(), b.Offset()
 	failoverTo(t, a.Addr(), b.Addr(), "FORCE", "TIMEOUT", "20")
 	eventually(t, "the role changed", func() bool {
@@ -336,7 +338,7 @@ func TestFailoverByForceLosesWhatTheTargetLacks(t *testing.T) {
 	})
 	st := b.Status()
 	if st.ID == id || st.PreviousID != id || st.PreviousTo != lacking || lacking >= end {
-		t.Errorf("it took over at %s of %s: %+v", lacking, end, st)
+		t.Errorf("the replica took over at %s, the master was at %s: %+v", lacking, end, st)
 	}
 	d.full.Store(false)
 	apply(t, b, unit("SET", "after", "1"))
@@ -348,54 +350,54 @@ func TestFailoverByForceLosesWhatTheTargetLacks(t *testing.T) {
 	_, kept := a.Keyspace().Get("kept")
 	_, lost := a.Keyspace().Get("lost")
 	if full := b.Status().FullSyncs; !kept || lost || full != 1 {
-		t.Errorf("kept %v, lost unit there %v, %d full resyncs", kept, lost, full)
+		t.Errorf("first unit %v, lost unit %v, %d full resyncs", kept, lost, full)
 	}
 }
 
-// ABORT while the replica is asked: the node is the master again with all that it
-// had, under a new id, since the replica may have become one as well. Stale data are
-// no reason to refuse it; it was, with MASTERDOWN, and nothing else could end that.
-func TestFailoverAbortedWhileAsking(t *testing.T) {
+// After ABORT during the request to the target, the node is the master again with all its data. It
+// has a new id, because the target may have become a master, too. Stale data are no reason to
+// reject ABORT. Once, ABORT got MASTERDOWN, and nothing else could end the state.
+func TestFailoverAbortedDuringRequest(t *testing.T) {
 	c := config(t)
 	c.RefuseStaleData = true
 	n, stop := complete(t, c)
-	target := standIn(t, n)
+	target := attachTarget(t, n)
 	id, at := target.id, target.at
 	_, term := n.Role()
 	failoverTo(t, n.Addr(), target.Addr().String())
-	conn := target.asked()
+	conn := target.awaitTakeover()
 	defer conn.Close()
 	if role, _ := n.Role(); role != replication.Replica ||
 		n.Status().Failover != "failover-in-progress" {
-		t.Errorf("while it asks: %+v", n.Status())
+		t.Errorf("during the request: %+v", n.Status())
 	}
 	client := dialRaw(t, n.Addr())
 	if got := client.do("FAILOVER", "ABORT"); got != "+OK" {
 		t.Errorf("ABORT gets %q", got)
 	}
 	if got := client.do("FAILOVER", "ABORT"); got != "-ERR No failover in progress." {
-		t.Errorf("a second one gets %q", got)
+		t.Errorf("the second ABORT gets %q", got)
 	}
 	role, now := n.Role()
 	if st := n.Status(); role != replication.Master || now != term+2 || st.ID == id ||
 		st.PreviousID != id ||
 		st.PreviousTo != at ||
 		st.Failover != "no-failover" {
-		t.Errorf("it is %s in term %d: %+v", role, now, st)
+		t.Errorf("the node is %s in term %d: %+v", role, now, st)
 	}
 	if v, _ := n.Keyspace().Get("k"); string(v) != "1" {
 		t.Errorf("k is %q", v)
 	}
 	apply(t, n, unit("SET", "k", "2"))
 	stop()
-	n, _ = start(t, c) // it does not ask again
+	n, _ = start(t, c) // it sends no second request
 	if role, again := n.Role(); role != replication.Master || again != now {
-		t.Errorf("after a restart it is %s in term %d", role, again)
+		t.Errorf("after a restart the node is %s in term %d", role, again)
 	}
 }
 
-// Both were restarted between the question and the answer. The target has no
-// upstream then, and takes over with the data that it kept.
+// Both nodes were restarted between the request and the reply. The target has no upstream then, and
+// takes over with the data in its directory.
 func TestFailoverToARestartedReplica(t *testing.T) {
 	ca, cb := config(t), config(t)
 	a, stopA := complete(t, ca)
@@ -434,10 +436,9 @@ func TestFailoverToARestartedReplica(t *testing.T) {
 	}
 }
 
-// A mark that could not be removed when its hand-over was over, and lies there under
-// another id, is not obeyed: the upstream is a replica itself by then, and would have
-// made itself a second master.
-func TestFailoverMarkOfAnotherID(t *testing.T) {
+// A failover file left from an earlier hand-over, with another replication id, is ignored.
+// Otherwise its upstream, which is a replica by then, would become a second master.
+func TestFailoverFileOfAnotherID(t *testing.T) {
 	a, _ := complete(t, config(t))
 	fill(t, a, "a", 10)
 	c := config(t)
@@ -446,24 +447,23 @@ func TestFailoverMarkOfAnotherID(t *testing.T) {
 	online(t, n)
 	equal(t, a.Addr(), n.Addr())
 	stop()
-	mark := filepath.Join(c.Dir, "failover")
-	if err := os.WriteFile(mark, []byte(a.Addr()+"\n"+foreignID+"\n"), 0o600); err != nil {
+	file := filepath.Join(c.Dir, "failover")
+	if err := os.WriteFile(file, []byte(a.Addr()+"\n"+foreignID+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	n, _ = start(t, c)
 	if got := n.Status().Failover; got != "no-failover" {
-		t.Errorf("it is in %s", got)
+		t.Errorf("the failover state is %s", got)
 	}
 	online(t, n)
-	if _, err := os.Stat(mark); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the mark is still there: %v", err)
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the failover file is left: %v", err)
 	}
 }
 
-// The answer was never heard, and the new master handed the role on before the old
-// one asked again. That was refused, then, and the old master took the role back:
-// there were two. It follows.
-func TestFailoverUnheardThenHandedOn(t *testing.T) {
+// The old master did not receive the reply, and the new master has handed the role on. The old
+// master must follow the third node and not become a second master.
+func TestFailoverReplyLostThenHandedOn(t *testing.T) {
 	ca := config(t)
 	a, stop := complete(t, ca)
 	fill(t, a, "a", 10)
@@ -501,33 +501,33 @@ func TestFailoverUnheardThenHandedOn(t *testing.T) {
 		t.Errorf("%d full resyncs", full)
 	}
 	if _, err := os.Stat(ca.Dir + "/failover"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the mark: %v", err)
+		t.Errorf("the failover file: %v", err)
 	}
 }
 
-// What it asked is under another id now, and whether it was the master meanwhile
-// cannot be told: the node neither takes the role back nor lets its data go.
-func TestFailoverWhoseReplicaMovedOn(t *testing.T) {
+// The target rejects the role because it has another id now. Nothing shows whether the target was
+// the master in between. The node neither takes the role back nor drops its data.
+func TestFailoverWhoseReplicaHasAnotherID(t *testing.T) {
 	n, _ := complete(t, config(t))
-	target := standIn(t, n)
+	target := attachTarget(t, n)
 	failoverTo(t, n.Addr(), target.Addr().String())
-	for _, answer := range []string{
+	for _, reply := range []string{
 		"",
 		"-NOMASTERLINK no\r\n",
 		"-MASTERDOWN no\r\n",
 		"+FULLRESYNC " + foreignID + " 5\r\n",
 	} {
-		conn := target.asked()
-		refusal := "-ERR PSYNC FAILOVER replid must match my replid.\r\n"
-		conn.Write([]byte(refusal)) //nolint:errcheck // the test sees what follows
+		conn := target.awaitTakeover()
+		rejection := "-ERR PSYNC FAILOVER replid must match my replid.\r\n"
+		conn.Write([]byte(rejection)) //nolint:errcheck // the test checks the outcome
 		want := []string{"PSYNC", target.id, strconv.Itoa(int(target.at) + 1)}
 		if got := conn.command(); !slices.Equal(got, want) {
-			t.Errorf("then it is asked %q, want %q", got, want)
+			t.Errorf("then the target is sent %q, want %q", got, want)
 		}
-		conn.Write([]byte(answer)) //nolint:errcheck // the test sees what follows
+		conn.Write([]byte(reply)) //nolint:errcheck // the test checks the outcome
 		conn.Close()
 	}
-	eventually(t, "it stopped",
+	eventually(t, "the link stopped",
 		func() bool { return n.Status().Upstream.State == replication.LinkStopped })
 	if st := n.Status(); st.Failover != "failover-in-progress" ||
 		!strings.Contains(st.Upstream.Err, "send FAILOVER ABORT") {
@@ -537,7 +537,7 @@ func TestFailoverWhoseReplicaMovedOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if role, _ := n.Role(); role != replication.Master || n.Status().Failover != "no-failover" {
-		t.Errorf("after ABORT it is a %s: %+v", role, n.Status())
+		t.Errorf("after ABORT the node is a %s: %+v", role, n.Status())
 	}
 	if v, _ := n.Keyspace().Get("k"); string(v) != "1" {
 		t.Errorf("k is %q", v)
@@ -545,54 +545,55 @@ func TestFailoverWhoseReplicaMovedOn(t *testing.T) {
 	apply(t, n, unit("SET", "k", "2"))
 }
 
-// On a full disk the role cannot be taken back. The node forgot then that it had
-// asked, and followed for good the replica that refused and followed it: there was no
-// master. It goes on asking.
-func TestFailoverRefusedOnAFullDisk(t *testing.T) {
+// On a full disk the node cannot take the role back, and sends its request again. Once, it forgot
+// the request and followed the replica that had rejected the role and followed the node: there was
+// no master.
+func TestFailoverRejectedOnFullDisk(t *testing.T) {
 	volume := memfs.New()
 	c := diskConfig(t.TempDir(), volume)
 	n := restarted(t, c, volume)
 	defer func() { n.stop() }()
 	n.SetComplete(true)
-	target := standIn(t, n.Node)
-	refuse := func() {
+	target := attachTarget(t, n.Node)
+	reject := func() {
 		t.Helper()
-		conn := target.asked()
+		conn := target.awaitTakeover()
 		defer conn.Close()
-		conn.Write([]byte("-ERR no\r\n")) //nolint:errcheck // the test sees what follows
+		conn.Write([]byte("-ERR no\r\n")) //nolint:errcheck // the test checks the outcome
 	}
 	if err := n.Failover("", false, 0); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "its new role is on disk",
+	eventually(t, "the new role is on disk",
 		func() bool { role, _ := n.Role(); return role == replication.Replica })
 	volume.Leave(0)
-	refuse()
-	eventually(t, "it cannot",
+	reject()
+	eventually(t, "the node cannot take the role back",
 		func() bool { return strings.Contains(n.Status().Upstream.Err, "cancel failover") })
 	if err := n.AbortFailover(t.Context()); !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("ABORT gives %v", err)
+		t.Errorf("ABORT returns %v", err)
 	}
 	if role, _ := n.Role(); role != replication.Replica ||
 		n.Status().Failover != "failover-in-progress" {
-		t.Errorf("it is a %s: %+v", role, n.Status())
+		t.Errorf("the node is a %s: %+v", role, n.Status())
 	}
 	volume.Leave(-1)
 	n.stop()
 	n = restarted(t, c, volume)
-	refuse()
-	eventually(t, "it is the master again", func() bool {
+	reject()
+	eventually(t, "the node is the master again", func() bool {
 		role, _ := n.Role()
 		return role == replication.Master && n.Status().Failover == "no-failover"
 	})
 	if slices.Contains(volume.Names(c.Dir), "failover") {
-		t.Error("the mark is left")
+		t.Error("the failover file is left")
 	}
 }
 
-// A hand-over that a full disk ended left its mark. Made a replica of the same address
-// later, the node asked that to take over at its next start.
-func TestFailedHandOverIsForgotten(t *testing.T) {
+// A hand-over that failed on a full disk is not resumed later. Once, it left its failover file:
+// when the node became a replica of the same address later, its next start requested a takeover
+// from that address.
+func TestFailedHandOverIsNotResumed(t *testing.T) {
 	dir := t.TempDir()
 	base := diskBefore(t, dir, "")
 	for step, done := 1, false; !done; step++ {
@@ -613,7 +614,7 @@ func TestFailedHandOverIsForgotten(t *testing.T) {
 				n.stop()
 				n = restarted(t, c, volume)
 				if got := n.Status().Failover; got != "no-failover" {
-					t.Errorf("step %d, once %v: after REPLICAOF and a restart its state is %s",
+					t.Errorf("step %d, once %v: after REPLICAOF and a restart the failover state is %s",
 						step, once, got)
 				}
 			}
@@ -622,38 +623,40 @@ func TestFailedHandOverIsForgotten(t *testing.T) {
 	}
 }
 
-// ABORT that came while the role was being given away said OK, and it was given away.
-func TestAbortIsNotOvertaken(t *testing.T) {
+// ABORT fails while the appender gives the role away. Once, it replied OK, and the role was given
+// away.
+func TestAbortDuringHandOver(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	var n *replication.Node
-	said := errors.New("not asked")
+	abortErr := errors.New("not called")
 	c := config(t)
-	// The appender creates this file when it has begun: it cannot be asked any more.
-	abort := faultfs.Before(func(*faultfs.Op) { said = n.AbortFailover(over) })
+	// The appender creates this file when it has begun the hand-over. It accepts no other request
+	// then.
+	abort := faultfs.Before(func(*faultfs.Op) { abortErr = n.AbortFailover(over) })
 	c.FS = faultfs.WrapNames(disk.SystemFS{},
 		faultfs.If(faultfs.Creates("failover.tmp"), abort))
 	n, _ = complete(t, c)
 	if err := n.HandOver(over, nowhere); !errors.Is(err, context.Canceled) {
-		t.Errorf("a hand-over that was aborted gives %v", err)
+		t.Errorf("an aborted hand-over returns %v", err)
 	}
-	target := standIn(t, n)
+	target := attachTarget(t, n)
 	failoverTo(t, n.Addr(), target.Addr().String())
-	target.asked().Close()
-	if !errors.Is(said, context.Canceled) {
-		t.Errorf("ABORT gives %v while the role is given away", said)
+	target.awaitTakeover().Close()
+	if !errors.Is(abortErr, context.Canceled) {
+		t.Errorf("ABORT during the hand-over returns %v", abortErr)
 	}
 	if err := n.AbortFailover(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if role, _ := n.Role(); role != replication.Master || n.Status().Failover != "no-failover" {
-		t.Errorf("after ABORT it is a %s: %+v", role, n.Status())
+		t.Errorf("after ABORT the node is a %s: %+v", role, n.Status())
 	}
 }
 
-// A node whose disk fails while it takes over may be found to be the master by its
-// next start. It answered with an error, by which the other became the master again.
-func TestTakeOverWithAFaultIsNoRefusal(t *testing.T) {
+// A node whose disk fails during the takeover may find at its next start that it is the master. So
+// it must not reply with a rejection. Once, it did, and the other node became the master again.
+func TestTakeOverWithDiskFault(t *testing.T) {
 	dir := t.TempDir()
 	base := diskBefore(t, dir, nowhere)
 	for step, done := 1, false; !done; step++ {
@@ -663,11 +666,11 @@ func TestTakeOverWithAFaultIsNoRefusal(t *testing.T) {
 		r.do("REPLCONF", "capa", "psync2")
 		volume.FailOnceAt(step, syscall.EIO)
 		r.send("PSYNC", n.Status().ID, (n.Offset() + 1).String(), "FAILOVER")
-		answer, _ := r.r.ReadString('\n') // or an error, because the node stops
+		reply, _ := r.r.ReadString('\n') // or an error, because the node stops
 		done = !volume.Failed()
-		if done && !strings.HasPrefix(answer, "+CONTINUE") ||
-			!done && answer != "" && !strings.HasPrefix(answer, "-NOMASTERLINK") {
-			t.Errorf("step %d: the answer is %q", step, answer)
+		if done && !strings.HasPrefix(reply, "+CONTINUE") ||
+			!done && reply != "" && !strings.HasPrefix(reply, "-NOMASTERLINK") {
+			t.Errorf("step %d: the reply is %q", step, reply)
 		}
 		n.stop()
 	}

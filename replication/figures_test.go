@@ -26,7 +26,7 @@ import (
 	"rowfall/replication/resp"
 )
 
-// benchRows is how many rows the figures are of; ROWFALL_ROWS says another number.
+// benchRows returns the number of rows of the benchmarks. ROWFALL_ROWS sets another number.
 func benchRows() int {
 	if n, err := strconv.Atoi(os.Getenv("ROWFALL_ROWS")); err == nil {
 		return n
@@ -34,7 +34,7 @@ func benchRows() int {
 	return 200_000
 }
 
-// row is one row of eight fields and about 110 bytes under a key of 16.
+// row returns the unit of one row: eight fields and about 110 bytes under a key of 16 bytes.
 func row(i int) []byte {
 	id := strconv.Itoa(i)
 	return unit("HSET", fmt.Sprintf("customer:%07d", i), "id", id, "name", "customer number "+id,
@@ -42,6 +42,7 @@ func row(i int) []byte {
 		"active", "balance", "1234.56", "visits", strconv.Itoa(i%1000))
 }
 
+// benchNode starts a complete node that ends with the benchmark.
 func benchNode(b *testing.B, c replication.Config) *replication.Node {
 	b.Helper()
 	c.Listen, c.Dir, c.Logger = "127.0.0.1:0", b.TempDir(), zerolog.Nop()
@@ -56,6 +57,7 @@ func benchNode(b *testing.B, c replication.Config) *replication.Node {
 	return n
 }
 
+// applyRows applies rows from..to-1 in units of 100.
 func applyRows(b *testing.B, n *replication.Node, from, to int) {
 	b.Helper()
 	for i := from; i < to; i += 100 {
@@ -69,8 +71,8 @@ func applyRows(b *testing.B, n *replication.Node, from, to int) {
 	}
 }
 
-// until waits for a field of a server's INFO.
-func until(b *testing.B, addr, section, name, want string) {
+// waitInfo waits until a field of a server's INFO has the value want.
+func waitInfo(b *testing.B, addr, section, name, want string) {
 	b.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -89,7 +91,7 @@ func until(b *testing.B, addr, section, name, want string) {
 		}
 		size, err := strconv.Atoi(strings.Trim(head, "$\r\n"))
 		if err != nil {
-			continue // it is loading
+			continue // the server is loading
 		}
 		text := make([]byte, size+2)
 		if _, err := io.ReadFull(r, text); err != nil {
@@ -102,14 +104,14 @@ func until(b *testing.B, addr, section, name, want string) {
 	b.Fatalf("%s: %s is not %s", addr, name, want)
 }
 
-// cpu is what this process has used in all, and in the kernel.
+// cpu returns the CPU time that this process has used, and the kernel's part of it.
 func cpu() (all, kernel time.Duration) {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), time.Duration(u.Stime.Nano())
 }
 
-// joinTime is how long a fresh server takes from REPLICAOF to its link being up.
+// joinTime returns the time from REPLICAOF on a fresh server until its link is up.
 func joinTime(b *testing.B, kind servers.Kind, master string, args ...string) time.Duration {
 	b.Helper()
 	srv := servertest.Cache(b, kind, servers.CacheOptions{Args: args})
@@ -123,7 +125,7 @@ func joinTime(b *testing.B, kind servers.Kind, master string, args ...string) ti
 	if _, err := conn.Write(unit("REPLICAOF", host, port)); err != nil {
 		b.Fatal(err)
 	}
-	until(b, srv.Addr(), "replication", "master_link_status", "up")
+	waitInfo(b, srv.Addr(), "replication", "master_link_status", "up")
 	took := time.Since(began)
 	if err := srv.Kill(); err != nil {
 		b.Fatal(err)
@@ -131,9 +133,9 @@ func joinTime(b *testing.B, kind servers.Kind, master string, args ...string) ti
 	return took
 }
 
-// BenchmarkFullResync compares a full resync to Redis 8 from a node, with and
-// without a file being there, and from a Redis 8 master, in one run; the same
-// with Valkey; then what the plain form costs a Redis 7.0.
+// BenchmarkFullResync compares a full resync of a Redis 8 from a node, with and without an existing
+// snapshot file, with one from a Redis 8 master in the same run. It does the same with Valkey, and
+// measures what the plain form costs a Redis 7.0.
 func BenchmarkFullResync(b *testing.B) {
 	servertest.Need(b, servers.Redis, servers.RedisStable, servers.Valkey)
 	rows := benchRows()
@@ -179,7 +181,7 @@ func must(b *testing.B, err error) {
 	}
 }
 
-// load sends a real server one command for each row; each has a reply of one line.
+// load sends a real server one command for each row. Each reply must be one line.
 func load(b *testing.B, addr string, rows int, command func(i int) []byte) {
 	b.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -202,8 +204,7 @@ func load(b *testing.B, addr string, rows int, command func(i int) []byte) {
 	}
 }
 
-// fakeReplica only reads and acknowledges. It is a process of its own where CPU
-// is measured; see child.
+// fakeReplica reads and acknowledges. Where CPU time is measured it has a process of its own.
 func fakeReplica(addr string, online chan<- struct{}) error {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -266,6 +267,7 @@ func fakeReplica(addr string, online chan<- struct{}) error {
 	}
 }
 
+// skipMarked reads up to the end mark of a snapshot.
 func skipMarked(r io.Reader, mark []byte) error {
 	b := make([]byte, 256<<10)
 	kept := 0
@@ -282,8 +284,8 @@ func skipMarked(r io.Reader, mark []byte) error {
 	}
 }
 
-// followersChild is the process of fake replicas: it says when all are online.
-func followersChild() {
+// followersProcess is the process of fake replicas. It prints "online" when all are online.
+func followersProcess() {
 	f := strings.Fields(os.Getenv(followersEnv))
 	count, _ := strconv.Atoi(f[1])
 	all := make([]chan struct{}, count)
@@ -301,8 +303,7 @@ func followersChild() {
 	select {}
 }
 
-// followers starts fake replicas in a process of their own and waits until all
-// of them have their snapshot.
+// followers starts fake replicas in one process and waits until all have their snapshot.
 func followers(b *testing.B, n *replication.Node, count int) (stop func()) {
 	b.Helper()
 	if count == 0 {
@@ -326,8 +327,8 @@ func followers(b *testing.B, n *replication.Node, count int) (stop func()) {
 	}
 }
 
-// BenchmarkJoins is the CPU that this process uses for one join and for ten, in
-// three rounds together.
+// BenchmarkJoins measures the CPU time of this process for one join and for ten joins, over three
+// rounds.
 func BenchmarkJoins(b *testing.B) {
 	rows := benchRows()
 	for b.Loop() {
@@ -345,7 +346,7 @@ func BenchmarkJoins(b *testing.B) {
 	}
 }
 
-// joinCPU is the CPU of count joins at once, in all and in the kernel.
+// joinCPU returns the CPU time of count joins at once, and the kernel's part of it.
 func joinCPU(b *testing.B, rows, count int) (all, kernel time.Duration) {
 	b.Helper()
 	n := benchNode(b, replication.Config{})
@@ -362,8 +363,8 @@ func joinCPU(b *testing.B, rows, count int) (all, kernel time.Duration) {
 	return all - was, kernel - inKernel
 }
 
-// BenchmarkFollowers is the CPU that this process uses for writing rows, one a
-// unit, at a steady rate with 0, 1 and 20 followers.
+// BenchmarkFollowers measures the CPU time of this process for writing rows, one in each unit, at a
+// steady rate with 0, 1 and 20 followers.
 func BenchmarkFollowers(b *testing.B) {
 	const rate, seconds = 20_000, 3
 	for b.Loop() {
@@ -385,7 +386,7 @@ func BenchmarkFollowers(b *testing.B) {
 			after, _ := cpu()
 			used[i] = after - before
 			if took > seconds*1100*time.Millisecond {
-				b.Logf("%d followers: the rate was not reached: %v", count, took)
+				b.Logf("%d followers: the rate was not reached in %v", count, took)
 			}
 			eventuallyB(b, func() bool {
 				for _, r := range n.Status().Replicas {
@@ -406,15 +407,15 @@ func BenchmarkFollowers(b *testing.B) {
 
 func eventuallyB(b *testing.B, ok func() bool) {
 	b.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(waitTimeout); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			b.Fatal("not in time")
+			b.Fatalf("timed out after %v", waitTimeout)
 		}
 	}
 }
 
-// BenchmarkStreamToReplica is how fast a real server applies rows that come from a
-// node, and the same bytes from a file that a bare socket sends it.
+// BenchmarkStreamToReplica measures how fast a real server applies rows from a node, and the same
+// bytes from a file that a plain socket sends.
 func BenchmarkStreamToReplica(b *testing.B) {
 	rows := benchRows()
 	file := unit("SELECT", "0")
@@ -426,7 +427,7 @@ func BenchmarkStreamToReplica(b *testing.B) {
 			servertest.Need(b, kind)
 			for b.Loop() {
 				live, direct := streamFromNode(b, kind, rows), streamFromFile(b, kind, file)
-				b.Logf("%d rows: from the log in %v, from a file by a bare socket in %v", rows,
+				b.Logf("%d rows: from the log in %v, from a file by a plain socket in %v", rows,
 					live, direct)
 				b.ReportMetric(float64(rows)/live.Seconds(), "rows/s")
 				b.ReportMetric(live.Seconds()/direct.Seconds(), "x-file")
@@ -440,14 +441,14 @@ func streamFromNode(b *testing.B, kind servers.Kind, rows int) time.Duration {
 	n := benchNode(b, replication.Config{Log: replog.Config{Memory: 16 << 20}})
 	defer n.Close()
 	srv := servertest.Cache(b, kind, servers.CacheOptions{ReplicaOf: n.Addr()})
-	until(b, srv.Addr(), "replication", "master_link_status", "up")
+	waitInfo(b, srv.Addr(), "replication", "master_link_status", "up")
 	// The server is stopped while everything is written, so that only its own speed counts
 	// afterwards, and most of the log is read from disk.
 	must(b, srv.Signal(syscall.SIGSTOP))
 	applyRows(b, n, 0, rows)
 	began := time.Now()
 	must(b, srv.Signal(syscall.SIGCONT))
-	until(b, srv.Addr(), "replication", "slave_repl_offset", n.Offset().String())
+	waitInfo(b, srv.Addr(), "replication", "slave_repl_offset", n.Offset().String())
 	return time.Since(began)
 }
 
@@ -462,14 +463,14 @@ func streamFromFile(b *testing.B, kind servers.Kind, file []byte) time.Duration 
 	go serveFile(l, file, ready)
 	srv := servertest.Cache(b, kind, servers.CacheOptions{ReplicaOf: l.Addr().String()})
 	began := <-ready
-	until(b, srv.Addr(), "replication", "slave_repl_offset", strconv.Itoa(len(file)))
+	waitInfo(b, srv.Addr(), "replication", "slave_repl_offset", strconv.Itoa(len(file)))
 	return time.Since(began)
 }
 
-// emptyRDB is a snapshot without keys; a checksum of zero is not checked.
+// emptyRDB is a snapshot without keys. Servers do not check a checksum of zero.
 const emptyRDB = "REDIS0009\xff\x00\x00\x00\x00\x00\x00\x00\x00"
 
-// serveFile is the least master there can be.
+// serveFile is a minimal master: it sends an empty snapshot and then the file.
 func serveFile(l net.Listener, file []byte, ready chan<- time.Time) {
 	conn, err := l.Accept()
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"rowfall/replication/replog"
 )
 
-// BenchmarkFollow is a node as a replica: an upstream sends it rows as fast as
-// it takes them, one command each.
+// BenchmarkFollow measures a node as a replica whose upstream sends rows as fast as the node reads
+// them, one command for each row.
 func BenchmarkFollow(b *testing.B) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -62,7 +62,7 @@ func BenchmarkFollow(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	up := &raw{&testing.T{}, conn, newReader(conn)}
+	up := &rawConn{&testing.T{}, conn, newReader(conn)}
 	for _, answer := range []string{
 		"+PONG\r\n",
 		"+OK\r\n",

@@ -6,7 +6,7 @@ import (
 	"rowfall/replication"
 )
 
-// follow opens a node that follows addr.
+// follow starts a node that follows addr.
 func follow(t *testing.T, addr string) (*replication.Node, func()) {
 	t.Helper()
 	c := config(t)
@@ -14,14 +14,15 @@ func follow(t *testing.T, addr string) (*replication.Node, func()) {
 	return start(t, c)
 }
 
+// online waits until the node's link to its upstream is up.
 func online(t *testing.T, n *replication.Node) {
 	t.Helper()
 	eventually(t, "the link is up",
 		func() bool { return n.Status().Upstream.State == replication.LinkConnected })
 }
 
-// node -> node -> node: equal data at equal offsets under one id; a promotion in
-// the middle leaves the last one with a partial resync.
+// In the cascade node -> node -> node all have the same data at the same offset under one id. After
+// a promotion in the middle a partial resync is enough for the last node.
 func TestCascadeOfNodes(t *testing.T) {
 	a, stopA := complete(t, config(t))
 	fill(t, a, "a", 200)
@@ -34,7 +35,7 @@ func TestCascadeOfNodes(t *testing.T) {
 	if got := killClients(t, c.Addr(), "master"); got != 1 {
 		t.Errorf("%d links to the upstream were cut", got)
 	}
-	eventually(t, "c is back", func() bool {
+	eventually(t, "c has a new link", func() bool {
 		return c.Status().Upstream.Since != since &&
 			c.Status().Upstream.State == replication.LinkConnected
 	})
@@ -43,11 +44,11 @@ func TestCascadeOfNodes(t *testing.T) {
 	if a.Status().ID != c.Status().ID {
 		t.Errorf("ids are %s and %s", a.Status().ID, c.Status().ID)
 	}
-	if got := client(t, a.Addr()).Wait(t.Context(), 1, patience).Val(); got != 1 {
+	if got := client(t, a.Addr()).Wait(t.Context(), 1, waitTimeout).Val(); got != 1 {
 		t.Errorf("WAIT counts %d", got)
 	}
 	if got := client(t, b.Addr()).Set(t.Context(), "k", "v", 0).Err(); got == nil {
-		t.Error("a replica takes a write")
+		t.Error("a replica accepts a write")
 	}
 
 	stopA()
@@ -56,7 +57,7 @@ func TestCascadeOfNodes(t *testing.T) {
 		t.Fatal(got)
 	}
 	apply(t, b, unit("SET", "after", "promotion"))
-	eventually(t, "c follows the promoted",
+	eventually(t, "c follows the promoted node",
 		func() bool { return c.Status().ID == b.Status().ID && c.Offset() == b.Offset() })
 	if st := c.Status(); st.PreviousID != old || b.Status().ID == old {
 		t.Errorf("c is %+v", st)
@@ -68,7 +69,7 @@ func TestCascadeOfNodes(t *testing.T) {
 	stopC()
 }
 
-// A restarted replica goes on where it was, also straight after its first load.
+// A restarted replica continues at its offset, also right after its first full resync.
 func TestRestartedReplicaContinues(t *testing.T) {
 	a, _ := complete(t, config(t))
 	fill(t, a, "a", 100)
@@ -85,9 +86,9 @@ func TestRestartedReplicaContinues(t *testing.T) {
 	}
 }
 
-// The upstream is gone for good and the node in the middle was killed, in another
-// boot: promoted it serves what it has, and those below it go on, without any
-// owner that could say once more that the data are complete.
+// The upstream is lost, and the node in the middle was killed in another boot. When that node is
+// promoted, it serves its data, and the nodes below it continue. No owner needs to mark the data as
+// complete again.
 func TestRestartedReplicaIsPromoted(t *testing.T) {
 	a, stopA := complete(t, config(t))
 	fill(t, a, "a", 50)
@@ -117,8 +118,8 @@ func TestRestartedReplicaIsPromoted(t *testing.T) {
 	}
 }
 
-// A full resync of a node in the middle reaches those below it, and old data
-// serve until the new ones are there.
+// A full resync of a node in the middle causes one of the nodes below it. Each serves its old data
+// until the new data are there.
 func TestFullResyncInTheMiddle(t *testing.T) {
 	a, stopA := complete(t, config(t))
 	fill(t, a, "a", 50)

@@ -15,7 +15,7 @@ import (
 	"rowfall/replication/resp"
 )
 
-// withStream starts a node that holds a stream with a history.
+// withStream starts a node with a stream of which an entry was deleted.
 func withStream(t *testing.T) (*replication.Node, *logText) {
 	t.Helper()
 	c, log := config(t), &logText{}
@@ -28,8 +28,9 @@ func withStream(t *testing.T) (*replication.Node, *logText) {
 
 const lost = "has lost entries-added and max-deleted-entry-id"
 
-// A Redis 7.0 announces no version, as a Redis 6.2, and lost a stream's entries-added and
-// max-deleted-entry-id in the form for that. The node asks the server at its port.
+// A Redis 7.0 announces no version, like a Redis 6.2. The node reads the version at the server's
+// port. Once, the Redis 7.0 got the form for 6.2, which lacks a stream's entries-added and
+// max-deleted-entry-id.
 func TestStreamsOfRedis70KeepTheirHistory(t *testing.T) {
 	n, log := withStream(t)
 	srv := attach(t, servers.RedisStable, n.Addr())
@@ -45,7 +46,7 @@ func TestStreamsOfRedis70KeepTheirHistory(t *testing.T) {
 	}
 }
 
-// A Redis 6.2 says what it is, and gets its form without a warning: it has no such numbers.
+// A Redis 6.2 is recognized and gets its form without a warning, because it has no such numbers.
 func TestRedis62LosesNothing(t *testing.T) {
 	n, log := withStream(t)
 	srv := attach(t, servers.RedisOldest, n.Addr())
@@ -55,8 +56,8 @@ func TestRedis62LosesNothing(t *testing.T) {
 	}
 }
 
-// A replica that needs a password is not asked with one: it gets the form for Redis 6.2, and the
-// loss is logged once.
+// The node sends no password to a replica that requires one. That replica gets the form for Redis
+// 6.2, and the loss is logged once.
 func TestLossOfStreamsIsLoggedOnce(t *testing.T) {
 	n, log := withStream(t)
 	srv := servertest.Cache(
@@ -76,7 +77,7 @@ func TestLossOfStreamsIsLoggedOnce(t *testing.T) {
 	if log.count(lost, "NOAUTH", "assume_replicas") != 1 {
 		t.Error("the loss is not logged")
 	}
-	// Another full resync, of which the replica's address is known.
+	// Make another full resync of the same replica.
 	first := n.Status().FullSyncs
 	for _, words := range [][]any{
 		{"REPLICAOF", "NO", "ONE"},
@@ -104,8 +105,9 @@ func anys(words []string) (all []any) {
 	return all
 }
 
-// other is a server that answers INFO in some way.
-func other(t *testing.T, answer string) (port string, asked func() string) {
+// fakeInfoServer is a server that sends answer as the reply to each command. sent returns the
+// commands that it received.
+func fakeInfoServer(t *testing.T, answer string) (port string, sent func() string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -148,9 +150,10 @@ func other(t *testing.T, answer string) (port string, asked func() string) {
 	}
 }
 
-// An answer counts only if it is certainly that of the replica that waits: a Redis 6.2 that loads
-// the packed form exits. And the node connects to no other host than the client's own.
-func TestReplicaIsAskedWithCare(t *testing.T) {
+// The node probes a waiting replica with INFO, and uses the reply only if it is certainly that of
+// the replica: a Redis 6.2 that loads the packed form exits. The node connects to no other host
+// than the client's own.
+func TestProbeRestrictions(t *testing.T) {
 	n, log := withStream(t)
 	bulk := func(text string) string { return string(resp.AppendBulkString(nil, text)) }
 	replica := func(version string) string {
@@ -165,9 +168,9 @@ func TestReplicaIsAskedWithCare(t *testing.T) {
 		plain                bool
 	}{
 		{name: "a replica of 7.2", answer: replica("7.2.4"), id: "?"},
-		{name: "a replica of 7.2 with a past", answer: replica("7.2.4"), id: foreignID},
+		{name: "a replica of 7.2 with a replication id", answer: replica("7.2.4"), id: foreignID},
 		{name: "a replica of 6.2", answer: replica("6.2.14"), id: "?", plain: true},
-		{name: "a replica with another past", answer: replica("7.2.4"), id: otherPast, plain: true},
+		{name: "a replica with another replication id", answer: replica("7.2.4"), id: otherPast, plain: true},
 		{name: "a replica with a link", answer: linked, id: "?", plain: true},
 		{name: "a master", answer: master, id: "?", plain: true},
 		{name: "an error", answer: "-NOAUTH Authentication required.\r\n", id: "?", plain: true},
@@ -178,31 +181,32 @@ func TestReplicaIsAskedWithCare(t *testing.T) {
 		{name: "its own host", answer: replica("7.2.4"), ip: "127.0.0.1", id: "?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			port, asked := other(t, c.answer)
+			port, sent := fakeInfoServer(t, c.answer)
 			before := log.count("snapshot sent", `"plain":true`)
 			r := dialRaw(t, n.Addr())
 			r.do("REPLCONF", "listening-port", port)
 			if c.ip != "" {
 				r.do("REPLCONF", "ip-address", c.ip)
 			}
-			ask(r, c.id, "7", "eof", "psync2")
+			requestSync(r, c.id, "7", "eof", "psync2")
 			payload(r)
 			eventually(t, "the snapshot is sent",
 				func() bool { return log.count("snapshot sent", port) == 1 })
 			if plain := log.count("snapshot sent", `"plain":true`) > before; plain != c.plain {
 				t.Errorf("the form for Redis 6.2: %v, want %v", plain, c.plain)
 			}
-			if got := asked(); c.ip == "127.0.0.2" && got != "" || strings.Contains(got, "AUTH") {
-				t.Errorf("the server is asked %s", got)
+			if got := sent(); c.ip == "127.0.0.2" && got != "" || strings.Contains(got, "AUTH") {
+				t.Errorf("the server is sent %s", got)
 			}
 		})
 	}
 }
 
-// A replica that twice got the packed form by its answer, and did not come online, gets the other.
-func TestFailedProbeIsNotBelievedForEver(t *testing.T) {
+// A replica that got the packed form twice because of its reply, and did not come online, gets the
+// plain form.
+func TestFailedProbeFallsBackToPlain(t *testing.T) {
 	n, log := withStream(t)
-	port, _ := other(
+	port, _ := fakeInfoServer(
 		t,
 		string(
 			resp.AppendBulkString(nil,
@@ -212,7 +216,7 @@ func TestFailedProbeIsNotBelievedForEver(t *testing.T) {
 	for i := range 3 {
 		r := dialRaw(t, n.Addr())
 		r.do("REPLCONF", "listening-port", port)
-		ask(r, "?", "-1", "eof", "psync2")
+		requestSync(r, "?", "-1", "eof", "psync2")
 		payload(r)
 		eventually(t, "the snapshot is sent",
 			func() bool { return log.count("snapshot sent", port) == i+1 })
@@ -222,6 +226,6 @@ func TestFailedProbeIsNotBelievedForEver(t *testing.T) {
 	packed := log.count("snapshot sent", `"plain":false`)
 	plain := log.count("snapshot sent", `"plain":true`)
 	if packed != 2 || plain != 1 {
-		t.Errorf("it got the packed form %d times and the plain one %d times", packed, plain)
+		t.Errorf("the replica got the packed form %d times and the plain form %d times", packed, plain)
 	}
 }

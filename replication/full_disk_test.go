@@ -13,7 +13,7 @@ import (
 	"rowfall/replication/disk"
 )
 
-// volume is the system's files on a disk that can be full.
+// volume is the system's file system, on a disk that the test can fill.
 type volume struct {
 	*faultfs.FS
 	full *faultfs.FullDisk
@@ -24,8 +24,8 @@ func newVolume() volume {
 	return volume{faultfs.Wrap(disk.SystemFS{}, full.Hook), full}
 }
 
-// A full disk holds Apply back, says so, keeps the replicas' PINGs coming, and
-// passes by itself. Reads go on.
+// On a full disk of the master Apply stalls with the reason in Status. PINGs to the replicas and
+// reads continue. The stall ends by itself when there is room.
 func TestFullDiskOfMaster(t *testing.T) {
 	c := config(t)
 	d := newVolume()
@@ -38,7 +38,8 @@ func TestFullDiskOfMaster(t *testing.T) {
 	d.full.Store(true)
 	_, term := n.Role()
 	big := unit("SET", "big", strings.Repeat("x", 200<<10))
-	eventually(t, "Apply says so", func() bool { // the first ones still find what was set aside
+	// The first units still fit into the reserve.
+	eventually(t, "Apply reports the full disk", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		_, err := n.Apply(ctx, term, big)
@@ -52,10 +53,10 @@ func TestFullDiskOfMaster(t *testing.T) {
 		_, err := n.Apply(context.Background(), term, big)
 		done <- err
 	}()
-	eventually(t, "it says so",
+	eventually(t, "Status reports the full disk",
 		func() bool { return strings.Contains(n.Status().Held, "free some space") })
 	at := n.Offset()
-	eventually(t, "PINGs go on", func() bool { return n.Offset() > at+100 })
+	eventually(t, "PINGs are still written", func() bool { return n.Offset() > at+100 })
 	if got := client(t, n.Addr()).Get(t.Context(), "k").Val(); got != "v" {
 		t.Errorf("a read gets %q", got)
 	}
@@ -64,11 +65,11 @@ func TestFullDiskOfMaster(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n.Status().Held != "" {
-		t.Errorf("it still says %q", n.Status().Held)
+		t.Errorf("Held is still %q", n.Status().Held)
 	}
 }
 
-// A replica with a full disk keeps its link and its data, and goes on where it was.
+// A replica with a full disk keeps its link and its data, and continues at its offset.
 func TestFullDiskOfReplica(t *testing.T) {
 	a, _ := complete(t, config(t))
 	c := config(t)
@@ -81,24 +82,24 @@ func TestFullDiskOfReplica(t *testing.T) {
 	for i := range 40 {
 		apply(t, a, unit("SET", "k", strings.Repeat("x", 30<<10+i)))
 	}
-	eventually(t, "it says so",
+	eventually(t, "Status reports the full disk",
 		func() bool { return strings.Contains(b.Status().Held, "free some space") })
 	link := b.Status().Upstream
-	eventually(t, "it goes on being heard", func() bool {
+	eventually(t, "the replica still acknowledges", func() bool {
 		st := a.Status().Replicas
 		return len(st) == 1 && st[0].State == replication.ReplicaOnline && st[0].Acked == b.Offset()
 	})
 	d.full.Store(false)
-	eventually(t, "it has everything", func() bool { return b.Offset() == a.Offset() })
+	eventually(t, "the replica has all data", func() bool { return b.Offset() == a.Offset() })
 	equal(t, a.Addr(), b.Addr())
 	if st := b.Status(); st.Upstream.Since != link.Since || a.Status().FullSyncs != 1 {
 		t.Errorf("the link was lost: %+v", st.Upstream)
 	}
 }
 
-// A snapshot that finds the disk full says so and leaves nothing there; the one
-// before it stays, units go on as long as they find room, and when there is room
-// again it is taken by itself.
+// A snapshot on a full disk fails with a reason in Status and leaves no file. The earlier snapshot
+// stays, and units are written while they have room. When there is room again the snapshot is
+// retried by itself.
 func TestFullDiskOfSnapshot(t *testing.T) {
 	for name, full := range map[string]func(volume *memfs.FS, is bool){
 		"no room": func(volume *memfs.FS, is bool) {
@@ -128,7 +129,7 @@ func TestFullDiskOfSnapshot(t *testing.T) {
 		wantNothingUnfinished(t, volume, dir)
 		full(volume, false)
 		n.SnapshotDue()
-		eventually(t, name+": it is taken",
+		eventually(t, name+": the snapshot is written",
 			func() bool { st := n.Status().Snapshot; return st.Written == 1 && st.Err == "" })
 		n.stop()
 		n = restarted(t, c, volume)
@@ -139,8 +140,8 @@ func TestFullDiskOfSnapshot(t *testing.T) {
 	}
 }
 
-// A change of role that cannot be kept does not happen: who asks is told why, the
-// node goes on as it was, and can be asked again.
+// A change of role that cannot be saved does not happen. The caller gets the reason, and the node
+// keeps its role and accepts the next request.
 func TestFullDiskOfIdentity(t *testing.T) {
 	dir := t.TempDir()
 	volume := diskBefore(t, dir, nowhere)
@@ -152,11 +153,11 @@ func TestFullDiskOfIdentity(t *testing.T) {
 			}
 		}} {
 			full(true)
-			_, err := n.ask("REPLICAOF", "NO", "ONE")
+			_, err := n.do("REPLICAOF", "NO", "ONE")
 			if role, _ := n.Role(); err == nil ||
 				!strings.Contains(err.Error(), "free some space there") ||
 				role != replication.Replica {
-				t.Errorf("it is a %v: %v", role, err)
+				t.Errorf("the role is %v: %v", role, err)
 			}
 			full(false)
 		}

@@ -15,9 +15,8 @@ import (
 	"rowfall/replication/replog"
 )
 
-// ask sends a handshake with the given capabilities and PSYNC, and returns the
-// answer's fields.
-func ask(r *raw, id, offset string, capa ...string) []string {
+// requestSync sends the given capabilities and PSYNC, and returns the words of the reply.
+func requestSync(r *rawConn, id, offset string, capa ...string) []string {
 	r.t.Helper()
 	for _, c := range capa {
 		if got := r.do("REPLCONF", "capa", c); got != "+OK" {
@@ -28,9 +27,9 @@ func ask(r *raw, id, offset string, capa ...string) []string {
 	return strings.Fields(r.reply())
 }
 
-// payload reads a snapshot in either framing and returns it with its kind of
-// framing, "" for a length.
-func payload(r *raw) (b []byte, mark string) {
+// payload reads a snapshot in either framing and returns it with its end mark, which is "" if the
+// length came first.
+func payload(r *rawConn) (b []byte, mark string) {
 	r.t.Helper()
 	head := r.reply()
 	if mark, ok := strings.CutPrefix(head, "$EOF:"); ok {
@@ -46,7 +45,7 @@ func payload(r *raw) (b []byte, mark string) {
 	}
 	size, err := strconv.Atoi(strings.TrimPrefix(head, "$"))
 	if err != nil {
-		r.t.Fatalf("instead of a snapshot comes %q", head)
+		r.t.Fatalf("got %q instead of a snapshot", head)
 	}
 	b = make([]byte, size)
 	if _, err := io.ReadFull(r.r, b); err != nil {
@@ -55,16 +54,17 @@ func payload(r *raw) (b []byte, mark string) {
 	return b, ""
 }
 
-// silent checks that nothing comes before the answer to what is sent next.
-func silent(r *raw, d time.Duration) {
+// expectSilence checks that the peer sends nothing for the duration d.
+func expectSilence(r *rawConn, d time.Duration) {
 	r.t.Helper()
 	_ = r.SetReadDeadline(time.Now().Add(d))
 	if b, err := r.r.ReadByte(); err == nil {
-		r.t.Errorf("%q comes", b)
+		r.t.Errorf("the peer sends %q", b)
 	}
-	_ = r.SetReadDeadline(time.Now().Add(patience))
+	_ = r.SetReadDeadline(time.Now().Add(waitTimeout))
 }
 
+// count returns the number of keys of a snapshot.
 func count(t *testing.T, file []byte) int {
 	t.Helper()
 	keys := keyspace.New(keyspace.Options{})
@@ -74,77 +74,77 @@ func count(t *testing.T, file []byte) int {
 	return keys.Len()
 }
 
-// Behind an end mark nothing may follow at once: the replica would lose it. The
-// stream begins with the first acknowledgement; behind a length, at once.
+// After an end mark nothing may follow at once, because the replica would lose it: the stream
+// starts after the first acknowledgement. After a snapshot with a length the stream starts at once.
 func TestStreamWaitsForTheFirstAcknowledgement(t *testing.T) {
 	n, _ := complete(t, config(t))
 	fill(t, n, "a", 300)
 	r := dialRaw(t, n.Addr())
-	f := ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
+	f := requestSync(r, "?", "-1", "eof", "psync2", "rdb-listpack")
 	file, mark := payload(r)
 	if mark == "" {
 		t.Error("a file that did not exist yet was sent by its length")
 	}
 	if got := count(t, file); got != n.Keyspace().Len() {
-		t.Errorf("%d keys came, want %d", got, n.Keyspace().Len())
+		t.Errorf("got %d keys, want %d", got, n.Keyspace().Len())
 	}
 	next := unit("SET", "k", "v")
 	apply(t, n, next)
-	silent(r, 50*time.Millisecond)
-	r.send() // an empty array, as little as the empty line while it loads, is an acknowledgement
-	silent(r, 20*time.Millisecond)
+	expectSilence(r, 50*time.Millisecond)
+	r.send() // an empty array is no acknowledgement, like the empty lines of a loading replica
+	expectSilence(r, 20*time.Millisecond)
 	r.send("REPLCONF", "ACK", f[2])
 	r.expect(string(unit("SELECT", "0")) + string(next))
 
 	eventually(t, "the file is complete", func() bool { return n.Status().Snapshot.Written == 1 })
 	late := dialRaw(t, n.Addr())
-	ask(late, "?", "-1", "eof", "psync2", "rdb-listpack")
+	requestSync(late, "?", "-1", "eof", "psync2", "rdb-listpack")
 	if again, mark := payload(late); mark != "" || !bytes.Equal(again, file) {
-		t.Errorf("a late one gets %d bytes, marked %q", len(again), mark)
+		t.Errorf("a late replica gets %d bytes with the mark %q", len(again), mark)
 	}
 	late.expect(string(unit("SELECT", "0")) + string(next))
 }
 
-// Whoever joins, and whenever, be it while the file grows or later: a hundred joins
-// at once and ten late ones cost one encoding.
+// A hundred replicas that join at once, while the file grows, and ten later ones share one
+// snapshot.
 func TestHundredJoinsOneSnapshot(t *testing.T) {
 	c := config(t)
 	c.MaxFullSyncs = 100
-	n, begun, gate := gated(t, c)
+	n, begun, gate := startGated(t, c)
 	n.SetComplete(true)
 	fill(t, n, "a", 200)
 	capa := []string{"rdb-listpack", "psync2", "eof"}
-	var all []*raw
+	var all []*rawConn
 	for range 100 {
 		r := dialRaw(t, n.Addr())
-		ask(r, "?", "-1", capa...)
+		requestSync(r, "?", "-1", capa...)
 		all = append(all, r)
 	}
 	<-begun
-	sending(t, n, len(all))
+	waitSending(t, n, len(all))
 	gate <- struct{}{}
 	first, _ := payload(all[0])
 	for i, r := range all[1:] {
 		if file, mark := payload(r); !bytes.Equal(file, first) || mark == "" {
-			t.Errorf("replica %d gets another file, marked %q", i+1, mark)
+			t.Errorf("replica %d gets another file, with the mark %q", i+1, mark)
 		}
 	}
 	for i := range 10 {
 		apply(t, n, unit("SET", "k", strconv.Itoa(i)))
 		r := dialRaw(t, n.Addr())
-		ask(r, "?", "-1", capa[:2+i%2]...)
+		requestSync(r, "?", "-1", capa[:2+i%2]...)
 		if file, _ := payload(r); !bytes.Equal(file, first) {
 			t.Errorf("late replica %d gets another file", i)
 		}
 	}
-	eventually(t, "the file is in its place", func() bool { return !n.Status().Snapshot.Running })
+	eventually(t, "the snapshot is installed", func() bool { return !n.Status().Snapshot.Running })
 	if st := n.Status(); st.Snapshot.Written != 1 || st.FullSyncs != 110 || len(begun) != 0 {
-		t.Errorf("%d snapshots for %d full resyncs, %d more begun", st.Snapshot.Written,
+		t.Errorf("%d snapshots for %d full resyncs, %d more started", st.Snapshot.Written,
 			st.FullSyncs, len(begun))
 	}
 }
 
-// A tool that wants the snapshot alone gets it and no stream, and is no replica.
+// A tool that requests only the snapshot gets no stream and is no replica.
 func TestRdbOnly(t *testing.T) {
 	n, _ := complete(t, config(t))
 	fill(t, n, "a", 50)
@@ -164,10 +164,10 @@ func TestRdbOnly(t *testing.T) {
 		r.send("SYNC")
 		file, _ := payload(r)
 		if got := count(t, file); got != want {
-			t.Errorf("with filter %q %d keys come, want %d", filter, got, want)
+			t.Errorf("with filter %q: got %d keys, want %d", filter, got, want)
 		}
 		if _, err := r.r.ReadByte(); err != io.EOF {
-			t.Errorf("after the file comes %v", err)
+			t.Errorf("after the file: %v", err)
 		}
 		if got := len(n.Status().Replicas); got != 0 {
 			t.Errorf("%d replicas", got)
@@ -184,7 +184,7 @@ func TestRdbOnly(t *testing.T) {
 	}
 }
 
-// Everything that replicas send before PSYNC, in one write.
+// All commands that replicas send before PSYNC may come in one write.
 func TestPipelinedHandshake(t *testing.T) {
 	c := config(t)
 	c.Password = "secret"
@@ -217,7 +217,7 @@ func TestPipelinedHandshake(t *testing.T) {
 	}
 }
 
-// big fills a node with values that no socket buffer holds.
+// big writes values that no socket buffer holds.
 func big(t *testing.T, n *replication.Node, megabytes int) {
 	t.Helper()
 	v := strings.Repeat("0123456789abcdef", 64<<10)
@@ -226,7 +226,7 @@ func big(t *testing.T, n *replication.Node, megabytes int) {
 	}
 }
 
-// One full resync at a time: the second hears empty lines until the first is done.
+// With one slot, the second full resync gets empty lines until the first one has ended.
 func TestFullSyncsAreLimited(t *testing.T) {
 	t.Parallel()
 	c := config(t)
@@ -234,16 +234,16 @@ func TestFullSyncsAreLimited(t *testing.T) {
 	n, _ := complete(t, c)
 	big(t, n, 16)
 	a, b := dialRaw(t, n.Addr()), dialRaw(t, n.Addr())
-	ask(a, "?", "-1")
+	requestSync(a, "?", "-1")
 	b.send("PSYNC", "?", "-1")
 	for range 2 {
 		if got := b.line(); got != "" {
-			t.Fatalf("the second gets %q", got)
+			t.Fatalf("the second replica gets %q", got)
 		}
 	}
 	payload(a)
 	if got := b.reply(); !strings.HasPrefix(got, "+FULLRESYNC ") {
-		t.Errorf("the second gets %q", got)
+		t.Errorf("the second replica gets %q", got)
 	}
 	payload(b)
 }
@@ -255,32 +255,32 @@ func TestFullSyncRate(t *testing.T) {
 	big(t, n, 2)
 	began := time.Now()
 	r := dialRaw(t, n.Addr())
-	ask(r, "?", "-1")
+	requestSync(r, "?", "-1")
 	payload(r)
 	if took := time.Since(began); took < 350*time.Millisecond {
 		t.Errorf("2 MiB at 4 MiB/s took %v", took)
 	}
 }
 
-// Who does not take what it is sent is cut off, and the log it pinned is free.
+// A replica that does not read is cut off, and its pin on the log is released.
 func TestStuckReaderIsCutOff(t *testing.T) {
 	c := config(t)
 	c.Timeout = 200 * time.Millisecond
 	n, _ := complete(t, c)
 	big(t, n, 16)
-	ask(dialRaw(t, n.Addr()), "?", "-1")
-	eventually(t, "it is dropped", func() bool { return len(n.Status().Replicas) == 0 })
+	requestSync(dialRaw(t, n.Addr()), "?", "-1")
+	eventually(t, "the replica is dropped", func() bool { return len(n.Status().Replicas) == 0 })
 }
 
-// While a full resync is under way the log stays, however little is kept; the
-// replica goes on from the file's offset.
+// During a full resync the log from the snapshot's offset on is kept, whatever log.keep is. The
+// replica continues from that offset.
 func TestLogIsPinnedForAFullSync(t *testing.T) {
 	c := config(t)
 	c.Log = replog.Config{Memory: 64 << 10, SegmentSize: 64 << 10, Keep: 64 << 10}
 	n, _ := complete(t, c)
 	fill(t, n, "a", 200)
 	r := dialRaw(t, n.Addr())
-	f := ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
+	f := requestSync(r, "?", "-1", "eof", "psync2", "rdb-listpack")
 	payload(r)
 	from, _ := replog.ParseOffset(f[2])
 	var want []byte
@@ -288,7 +288,7 @@ func TestLogIsPinnedForAFullSync(t *testing.T) {
 		u := unit("SET", "k", strings.Repeat(strconv.Itoa(i%10), 2000))
 		want = append(want, u...)
 		apply(t, n, u)
-		if i == 200 { // a newer snapshot lets the log go, but for the pin
+		if i == 200 { // after a newer snapshot only the pin keeps the log
 			if _, err := n.Snapshot(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -301,10 +301,10 @@ func TestLogIsPinnedForAFullSync(t *testing.T) {
 		t.Fatal(err)
 	}
 	big(t, n, 1)
-	eventually(t, "the log is let go", func() bool { return n.Status().LogStart > from })
+	eventually(t, "the log is removed", func() bool { return n.Status().LogStart > from })
 }
 
-// every calls f again and again until stop is called.
+// every calls f once in each period until stop is called.
 func every(period time.Duration, f func()) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
@@ -323,9 +323,9 @@ func every(period time.Duration, f func()) (stop func()) {
 	return func() { close(done); wg.Wait() }
 }
 
-// A replica that loads from disk for longer than the time-out does not read
-// meanwhile, and says with empty lines that it is there. It is not cut, and what
-// was written meanwhile is there for it, also if it has to come back for it.
+// A replica that loads from disk for longer than the time-out does not read in that time, and sends
+// empty lines. It is not cut off. Units written in that time are kept for it, also for a partial
+// resync.
 func TestLongLoadIsNotCut(t *testing.T) {
 	c := config(t)
 	c.Timeout = time.Second
@@ -335,12 +335,12 @@ func TestLongLoadIsNotCut(t *testing.T) {
 	if _, err := n.Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	loading := func(port string) (r *raw, id string, from replog.Offset) {
+	loading := func(port string) (r *rawConn, id string, from replog.Offset) {
 		r = dialRaw(t, n.Addr())
 		r.do("REPLCONF", "listening-port", port)
-		f := ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
+		f := requestSync(r, "?", "-1", "eof", "psync2", "rdb-listpack")
 		if _, mark := payload(r); mark != "" {
-			t.Fatal("the file's length is not told")
+			t.Fatal("the snapshot has a mark instead of a length")
 		}
 		from, _ = replog.ParseOffset(f[2])
 		return r, f[1], from
@@ -349,25 +349,25 @@ func TestLongLoadIsNotCut(t *testing.T) {
 	gone.Close()
 	r, _, _ := loading("7778")
 	defer every(c.Timeout/50,
-		func() { r.Write([]byte("\n")) })() //nolint:errcheck // the test sees the end
+		func() { r.Write([]byte("\n")) })() //nolint:errcheck // the connection may be closed
 	big(t, n, 40) // more than sockets hold
 	if _, err := n.Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	back := dialRaw(t, n.Addr())
-	if got := ask(back, id, strconv.Itoa(int(from)+1), "psync2"); got[0] != "+CONTINUE" {
-		t.Errorf("the one that was cut gets %q", got)
+	if got := requestSync(back, id, strconv.Itoa(int(from)+1), "psync2"); got[0] != "+CONTINUE" {
+		t.Errorf("the replica that reconnects gets %q", got)
 	}
 	back.Close()
-	time.Sleep(c.Timeout * 3 / 2) // it is what the test is about
+	time.Sleep(c.Timeout * 3 / 2) // the load must last longer than the time-out
 	if st := n.Status().Replicas; len(st) != 1 || st[0].State != replication.ReplicaLoading {
-		t.Errorf("while it loads: %+v", st)
+		t.Errorf("during the load: %+v", st)
 	}
 	r.send("REPLCONF", "ACK", from.String())
 	if _, err := io.CopyN(io.Discard, r.r, int64(n.Offset()-from)); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "the log is let go", func() bool {
+	eventually(t, "the log is removed", func() bool {
 		r.send("REPLCONF", "ACK", n.Offset().String())
 		apply(t, n, unit("SET", "more", strings.Repeat("x", 100<<10)))
 		_, _ = r.r.Discard(100 << 10)
@@ -378,8 +378,8 @@ func TestLongLoadIsNotCut(t *testing.T) {
 	})
 }
 
-// A first load longer than the log is kept: snapshots are taken meanwhile, so
-// that the log can go, and nobody is admitted.
+// During an initial load that is longer than log.keep, snapshots are taken, so that the log can be
+// removed. No replica is accepted.
 func TestFirstLoadTakesSnapshots(t *testing.T) {
 	c := config(t)
 	c.Log = replog.Config{Memory: 64 << 10, SegmentSize: 64 << 10, Keep: 64 << 10}
@@ -401,7 +401,7 @@ func TestFirstLoadTakesSnapshots(t *testing.T) {
 	}
 }
 
-// A replica that cannot load what it gets and asks again at once is slowed down.
+// A replica that fails to load and reconnects at once is delayed.
 func TestRepeatedFullSyncsAreDelayed(t *testing.T) {
 	n, _ := complete(t, config(t))
 	for range 2 {
@@ -412,6 +412,6 @@ func TestRepeatedFullSyncsAreDelayed(t *testing.T) {
 	began := time.Now()
 	psync(dialRaw(t, n.Addr()), "?", "-1")
 	if took := time.Since(began); took < time.Second {
-		t.Errorf("the third begins after %v", took)
+		t.Errorf("the third full resync starts after %v", took)
 	}
 }

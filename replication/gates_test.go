@@ -11,39 +11,41 @@ import (
 	"rowfall/replication/disk"
 )
 
-// gatesEnv names a member's gates.
+// gatesEnv names the directory of a member's gates.
 const gatesEnv = "ROWFALL_TEST_GATES"
 
-// gates is a folder by which a test holds a process at a stage. Who comes to a
-// stage and finds a file of its name there leaves another, NAME.held, and waits
-// until the first is removed.
+// gates is a directory through which a test stops another process at a stage. A process that
+// reaches a stage with a gate file of that name creates NAME.held and waits until the gate file is
+// removed.
 type gates string
 
-func (g gates) shut(t *testing.T, stage string) {
+// close creates the gate file of a stage.
+func (g gates) close(t *testing.T, stage string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(string(g), stage), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// open lets pass whoever is held there.
+// open removes the gate file, so that a waiting process continues.
 func (g gates) open(stage string) {
-	os.Remove(filepath.Join(string(g), stage))         //nolint:errcheck // it may be open
-	os.Remove(filepath.Join(string(g), stage+".held")) //nolint:errcheck // nobody may have come
+	os.Remove(filepath.Join(string(g), stage))         //nolint:errcheck // the gate may be open
+	os.Remove(filepath.Join(string(g), stage+".held")) //nolint:errcheck // it may not exist
 }
 
-func (g gates) held(t *testing.T, stage string) {
+// waitHeld waits until the process has reached the stage.
+func (g gates) waitHeld(t *testing.T, stage string) {
 	t.Helper()
-	eventually(t, "it is held at "+stage,
+	eventually(t, "the process waits at stage "+stage,
 		func() bool { return exists(filepath.Join(string(g), stage+".held")) })
 }
 
-// pass is the process's side.
+// pass is called by the process at each stage. It returns when the stage has no gate file.
 func (g gates) pass(stage string) {
 	name := filepath.Join(string(g), stage)
 	for first := true; exists(name); first = false {
 		if first {
-			_ = os.WriteFile(name+".held", nil, 0o600) // without it the test says what it waits for
+			_ = os.WriteFile(name+".held", nil, 0o600) // on an error the test reports its wait
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
@@ -54,7 +56,7 @@ func exists(name string) bool {
 	return err == nil
 }
 
-// logFiles returns the files of the log, with a gate before each operation that changes them.
+// logFiles returns the log's file system, with a gate before each operation that changes files.
 func (g gates) logFiles() disk.FS {
 	return faultfs.Wrap(disk.SystemFS{}, faultfs.Before(func(op *faultfs.Op) {
 		switch {
@@ -70,8 +72,8 @@ func (g gates) logFiles() disk.FS {
 	}))
 }
 
-// nodeFiles returns the other files of a node. Behind the creation of each there is a gate of the
-// file's name.
+// nodeFiles returns the file system for a node's other files. After the creation of a file it has a
+// gate with the name of the file.
 func (g gates) nodeFiles() disk.FS {
 	return faultfs.WrapNames(disk.SystemFS{}, faultfs.After(func(op *faultfs.Op) {
 		if op.Creates() {
@@ -80,7 +82,7 @@ func (g gates) nodeFiles() disk.FS {
 	}))
 }
 
-// gatedWriter is a snapshot's way into its file, with a gate behind its first part.
+// gatedWriter writes a snapshot to w. It has the gate "snapshot" after the first part.
 type gatedWriter struct {
 	w io.Writer
 	gates
@@ -95,23 +97,25 @@ func (w *gatedWriter) Write(b []byte) (int, error) {
 	return w.w.Write(b)
 }
 
-// dam makes whoever writes a file of a member wait: one that is not the log's.
-type dam struct {
-	p    *place
+// fileGate stops a member after it has created one of its files and before it writes to the file.
+// Files of the log have other gates.
+type fileGate struct {
+	m    *member
 	name string
 }
 
-func (p *place) dam(name string) *dam {
-	p.t.Helper()
-	p.gate.shut(p.t, name)
-	return &dam{p, name}
+// gateFile closes a gate at the creation of a file.
+func (m *member) gateFile(name string) *fileGate {
+	m.t.Helper()
+	m.gate.close(m.t, name)
+	return &fileGate{m, name}
 }
 
-// held waits until the member has made it, to write.
-func (d *dam) held() {
-	d.p.t.Helper()
-	d.p.gate.held(d.p.t, d.name)
+// waitHeld waits until the member has created the file.
+func (g *fileGate) waitHeld() {
+	g.m.t.Helper()
+	g.m.gate.waitHeld(g.m.t, g.name)
 }
 
-// remove takes it away, when the member has ended or not come yet.
-func (d *dam) remove() { d.p.gate.open(d.name) }
+// open removes the gate. The member has ended, or has not reached it yet.
+func (g *fileGate) open() { g.m.gate.open(g.name) }

@@ -28,7 +28,7 @@ func TestInfoRoleConfig(t *testing.T) {
 	} {
 		text, err := c.Info(ctx, section).Result()
 		if err != nil || !strings.Contains(text, want) || strings.Count(text, "# ") != 1 {
-			t.Errorf("INFO %s is %q, %v; it lacks %q", section, text, err, want)
+			t.Errorf("INFO %s is %q, %v; want %q in it", section, text, err, want)
 		}
 	}
 	if all := c.Info(ctx).Val(); strings.Count(all, "# ") != 7 {
@@ -48,12 +48,13 @@ func TestInfoRoleConfig(t *testing.T) {
 		t.Errorf("CONFIG GET * has %d names", got)
 	}
 	if err := c.ConfigSet(ctx, "dir", "/elsewhere").Err(); err == nil {
-		t.Error("a fixed setting was set")
+		t.Error("CONFIG SET changed a fixed setting")
 	}
 }
 
-// INFO stopped all goroutines to read the size of the heap. A monitor asks every second.
-func TestInfoStopsNobody(t *testing.T) {
+// A monitor requests INFO each second. Once, INFO stopped all goroutines to read the size of the
+// heap.
+func TestInfoStopsNoGoroutines(t *testing.T) {
 	n, _ := start(t, config(t))
 	cl := client(t, n.Addr())
 	stops := func() (count uint64) {

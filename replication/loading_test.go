@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A node listens before its data are loaded. Clients that connect meanwhile get LOADING at once.
+// A node listens before its data are loaded. Clients that connect then get LOADING at once.
 // Afterwards the listener serves as usual.
 func TestAnswerLoading(t *testing.T) {
 	for name, tls := range map[string]bool{"plain": false, "TLS": true} {

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// logText collects what a node logs.
+// logText collects the log of a node.
 type logText struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -18,7 +18,7 @@ func (l *logText) Write(line []byte) (int, error) {
 	return l.buf.Write(line)
 }
 
-// count returns how many lines have all of these texts.
+// count returns the number of lines that contain all of these texts.
 func (l *logText) count(texts ...string) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -34,5 +34,5 @@ lines:
 	return n
 }
 
-// has reports whether a line has the text.
+// has reports whether a line contains the text.
 func (l *logText) has(text string) bool { return l.count(text) > 0 }

@@ -16,30 +16,32 @@ import (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
-		child()
+		childProcess()
 		return
 	}
 	if os.Getenv(memberEnv) != "" {
-		member()
+		memberProcess()
 		return
 	}
 	if os.Getenv(followersEnv) != "" {
-		followersChild()
+		followersProcess()
 		return
 	}
 	goleak.VerifyTestMain(m)
 }
 
-const patience = 20 * time.Second
+// waitTimeout limits every wait for a condition.
+const waitTimeout = 20 * time.Second
 
-// eventually waits for ok, looking again whenever something may have changed.
+// eventually waits until ok returns true, and fails the test after waitTimeout. It calls ok every 5
+// ms.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(patience); !ok(); <-tick.C {
+	for end := time.Now().Add(waitTimeout); !ok(); <-tick.C {
 		if time.Now().After(end) {
-			t.Fatalf("%s: not within %v", what, patience)
+			t.Fatalf("timed out after %v, waiting until %s", waitTimeout, what)
 		}
 	}
 }
@@ -57,7 +59,7 @@ func config(t *testing.T) replication.Config {
 	}
 }
 
-// start opens and runs a node until the test ends or stop is called.
+// start opens a node and runs it until the test ends or stop is called.
 func start(t *testing.T, c replication.Config) (n *replication.Node, stop func()) {
 	t.Helper()
 	n, err := replication.Open(c)
@@ -67,7 +69,7 @@ func start(t *testing.T, c replication.Config) (n *replication.Node, stop func()
 	return n, run(t, n)
 }
 
-// run runs a node that was opened until the test ends or stop is called.
+// run runs an open node until the test ends or stop is called.
 func run(t *testing.T, n *replication.Node) (stop func()) {
 	t.Helper()
 	done := make(chan error, 1)
@@ -79,17 +81,17 @@ func run(t *testing.T, n *replication.Node) (stop func()) {
 		}
 		stopped = true
 		if err := n.Close(); err != nil {
-			t.Errorf("close: %v", err)
+			t.Errorf("Close: %v", err)
 		}
 		if err := <-done; err != nil && !errors.Is(err, replication.ErrClosed) {
-			t.Errorf("run: %v", err)
+			t.Errorf("Run: %v", err)
 		}
 	}
 	t.Cleanup(stop)
 	return stop
 }
 
-// complete is start for a master that may be followed.
+// complete starts a node and marks its data as complete, so that replicas may follow it.
 func complete(t *testing.T, c replication.Config) (*replication.Node, func()) {
 	t.Helper()
 	n, stop := start(t, c)

@@ -16,7 +16,7 @@ func TestApplyAndRead(t *testing.T) {
 	published := n.Published()
 	at := apply(t, n, atomically(unit("HSET", "u:1", "a", "1", "b", "2"), unit("SADD", "s", "x")))
 	if at != n.Offset() || at == 0 {
-		t.Errorf("the unit ends at %d, the stream at %d", at, n.Offset())
+		t.Errorf("the unit ends at %d, the log at %d", at, n.Offset())
 	}
 	<-published
 	if got := c.HGetAll(ctx, "u:1").Val(); len(got) != 2 || got["b"] != "2" {
@@ -32,7 +32,8 @@ func TestApplyAndRead(t *testing.T) {
 	}
 }
 
-// A unit that does not stage leaves no byte and no key, also those before the fault.
+// A unit that cannot be staged changes neither the log nor any key, not even the keys of its valid
+// commands.
 func TestBadUnitLeavesNoTrace(t *testing.T) {
 	n, _ := start(t, config(t))
 	at := apply(t, n, unit("SET", "k", "v"))
@@ -43,7 +44,7 @@ func TestBadUnitLeavesNoTrace(t *testing.T) {
 	} {
 		if _, err := n.Apply(t.Context(), term, bad); err == nil ||
 			errors.Is(err, replication.ErrDemoted) {
-			t.Errorf("%q gives %v", bad, err)
+			t.Errorf("Apply of %q returns %v", bad, err)
 		}
 	}
 	if n.Offset() != at || n.Keyspace().Len() != 1 {
@@ -63,7 +64,7 @@ func TestTerms(t *testing.T) {
 	<-changed
 	if _, err := n.Apply(t.Context(), term, unit("SET", "k", "w")); !errors.Is(err,
 		replication.ErrDemoted) {
-		t.Errorf("a replica takes a unit: %v", err)
+		t.Errorf("a replica accepts a unit: %v", err)
 	}
 	if st := n.Status(); st.ID != was || st.Role != replication.Replica {
 		t.Errorf("after the demotion: %+v", st)
@@ -73,7 +74,7 @@ func TestTerms(t *testing.T) {
 	}
 	if _, err := n.Apply(t.Context(), term, unit("SET", "k", "w")); !errors.Is(err,
 		replication.ErrDemoted) {
-		t.Errorf("an old term is taken: %v", err)
+		t.Errorf("an old term is accepted: %v", err)
 	}
 	if st := n.Status(); st.ID == was || st.PreviousID != was || st.PreviousTo != n.Offset() ||
 		st.Role != replication.Master {
@@ -104,10 +105,10 @@ func TestCloseWithoutRun(t *testing.T) {
 		}
 	}
 	if err := n.Run(context.Background()); !errors.Is(err, replication.ErrClosed) {
-		t.Errorf("run after close: %v", err)
+		t.Errorf("Run after Close: %v", err)
 	}
 	if _, err := n.Apply(context.Background(), 0, unit("SET", "k", "v")); !errors.Is(err,
 		replication.ErrClosed) {
-		t.Errorf("apply after close: %v", err)
+		t.Errorf("Apply after Close: %v", err)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"rowfall/replication/identity"
 )
 
-// A start that fails by its configuration changes nothing: the mark of the clean stop before
-// it was taken away, so that the next start after a reboot began a new replication id.
+// A start that fails because of its configuration changes nothing. Once, it removed the mark of the
+// last clean stop, so that the next start after a reboot began a new replication id.
 func TestFailedStartChangesNothing(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -28,10 +28,10 @@ func TestFailedStartChangesNothing(t *testing.T) {
 		}
 	}
 	for _, tc := range []struct {
-		name, says string
-		spoil      func(t *testing.T, c *replication.Config)
+		name, want string
+		change     func(t *testing.T, c *replication.Config)
 	}{
-		{"a settings file that is not understood", "nonsense", put("settings", "nonsense\n")},
+		{"an invalid settings file", "nonsense", put("settings", "nonsense\n")},
 		{"a setting out of range", "repl-timeout", put("settings", "repl-timeout \"0\"\n")},
 		{"a busy port", "address already in use", func(_ *testing.T, c *replication.Config) {
 			c.Listen = busy.Addr().String()
@@ -39,7 +39,7 @@ func TestFailedStartChangesNothing(t *testing.T) {
 		{"no address", "missing port", func(_ *testing.T, c *replication.Config) {
 			c.Listen = "nowhere"
 		}},
-		{"an unreadable mark of a failover", "failover", func(t *testing.T, c *replication.Config) {
+		{"an unreadable failover file", "failover", func(t *testing.T, c *replication.Config) {
 			if err := os.Mkdir(filepath.Join(c.Dir, "failover"), 0o700); err != nil {
 				t.Fatal(err)
 			}
@@ -51,11 +51,11 @@ func TestFailedStartChangesNothing(t *testing.T) {
 			apply(t, n, unit("SET", "k", "v"))
 			before := n.Status()
 			stop()
-			spoiled := c
-			tc.spoil(t, &spoiled)
-			if n, err := replication.Open(spoiled); err == nil ||
-				!strings.Contains(err.Error(), tc.says) {
-				t.Fatalf("it starts: %v, %v", n, err)
+			changed := c
+			tc.change(t, &changed)
+			if n, err := replication.Open(changed); err == nil ||
+				!strings.Contains(err.Error(), tc.want) {
+				t.Fatalf("Open returns %v, %v", n, err)
 			}
 			id, err := identity.Load(disk.SystemFS{}, c.Dir)
 			if err != nil || !id.Clean || id.CleanEnd != before.Offset {
@@ -75,14 +75,14 @@ func TestFailedStartChangesNothing(t *testing.T) {
 	}
 }
 
-// An address that cannot be listened on leaves no directory behind.
+// Open creates no directory if it cannot listen on its address.
 func TestBadAddressMakesNoDirectory(t *testing.T) {
 	c := config(t)
 	c.Dir, c.Listen = filepath.Join(c.Dir, "new"), "nowhere"
 	if _, err := replication.Open(c); err == nil {
-		t.Fatal("it starts")
+		t.Fatal("Open succeeds")
 	}
 	if _, err := os.Stat(c.Dir); !os.IsNotExist(err) {
-		t.Errorf("the directory is there: %v", err)
+		t.Errorf("the directory exists: %v", err)
 	}
 }

@@ -13,27 +13,26 @@ import (
 	"rowfall/replication/replog"
 )
 
-// pinging is a master that writes a PING every two milliseconds.
-func pinging(t *testing.T, upstream string) (*replication.Node, func()) {
+// startPinging starts a node that, as a master, writes a PING every two milliseconds.
+func startPinging(t *testing.T, upstream string) (*replication.Node, func()) {
 	t.Helper()
 	c := config(t)
 	c.PingPeriod, c.ReplicaOf = 2*time.Millisecond, upstream
 	return start(t, c)
 }
 
-// A master whose link to its replica is gone writes PINGs that the replica never
-// sees. Promoted, that one writes something else in their place: so nobody who has
-// them may go on with it by numbers that happen to fit, the former master least of
-// all. Who asks under the old id gets the former master's own bytes up to the
-// promotion, and beyond it all the data.
-func TestPingsBeyondAPromotion(t *testing.T) {
-	a, _ := pinging(t, "")
+// A master whose link to its replica is gone writes PINGs that the replica never gets. After the
+// promotion the replica writes other bytes at the offsets of those PINGs. A node that has the PINGs
+// must not continue by offset alone. A PSYNC with the old id gets the former master's bytes up to
+// the promotion, and a full resync beyond that.
+func TestPingsAfterPromotion(t *testing.T) {
+	a, _ := startPinging(t, "")
 	a.SetComplete(true)
 	fill(t, a, "a", 20)
-	sees := dialRaw(t, a.Addr())
-	from := psync(sees, a.Status().ID, "1")
+	stays := dialRaw(t, a.Addr())
+	from := psync(stays, a.Status().ID, "1")
 	p := newProxy(t, a.Addr(), 0)
-	b, _ := pinging(t, p.addr())
+	b, _ := startPinging(t, p.addr())
 	online(t, b)
 	below, _ := follow(t, b.Addr())
 	online(t, below)
@@ -42,7 +41,7 @@ func TestPingsBeyondAPromotion(t *testing.T) {
 	eventually(t, "the link is gone",
 		func() bool { return b.Status().Upstream.State != replication.LinkConnected })
 	old, split := a.Status().ID, b.Offset()
-	eventually(t, "PINGs are written that nobody sees",
+	eventually(t, "the master has written PINGs that the replica lacks",
 		func() bool { return a.Offset() > split+200 })
 	beyond := a.Offset()
 	if err := b.ReplicaOf(t.Context(), ""); err != nil {
@@ -52,12 +51,12 @@ func TestPingsBeyondAPromotion(t *testing.T) {
 		apply(t, b, unit("SET", "after", strconv.Itoa(int(b.Offset()))))
 	}
 	if st := b.Status(); st.PreviousID != old || st.PreviousTo != split {
-		t.Errorf("the old id is good for %d, want %d", st.PreviousTo, split)
+		t.Errorf("the old id is valid up to %d, want %d", st.PreviousTo, split)
 	}
 
-	theirs := make([]byte, split-from)
-	for read := 0; read < len(theirs); {
-		n, err := sees.r.Read(theirs[read:])
+	fromMaster := make([]byte, split-from)
+	for read := 0; read < len(fromMaster); {
+		n, err := stays.r.Read(fromMaster[read:])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,15 +67,15 @@ func TestPingsBeyondAPromotion(t *testing.T) {
 		split - 3*ping, split - 1, split, split + 1, split + ping, beyond - 1, beyond,
 	} {
 		r := dialRaw(t, b.Addr())
-		got := ask(r, old, strconv.FormatInt(int64(at)+1, 10), "psync2")
+		got := requestSync(r, old, strconv.FormatInt(int64(at)+1, 10), "psync2")
 		want := "+FULLRESYNC"
 		if at <= split {
 			want = "+CONTINUE"
 		}
 		if got[0] != want || got[1] != b.Status().ID {
-			t.Errorf("who has %d of the old id's bytes, which go up to %d, gets %q", at, split, got)
+			t.Errorf("PSYNC at offset %d of the old id, which is valid up to %d, gets %q", at, split, got)
 		} else if at <= split {
-			r.expect(string(theirs[at-from:]))
+			r.expect(string(fromMaster[at-from:]))
 		}
 		r.Close()
 	}
@@ -88,16 +87,16 @@ func TestPingsBeyondAPromotion(t *testing.T) {
 	equal(t, b.Addr(), a.Addr())
 	equal(t, b.Addr(), below.Addr())
 	if got := b.Status().FullSyncs - full; got != 1 {
-		t.Errorf("the former master took %d full resyncs", got)
+		t.Errorf("the former master had %d full resyncs", got)
 	}
 	if v, _ := a.Keyspace().Get("after"); len(v) == 0 {
 		t.Error("the former master lacks what was written after the promotion")
 	}
 }
 
-// Redis demands the same: who has the PINGs needs all the data. One of ours that
-// followed a real master and goes on under a real replica of it is treated so.
-func TestPingsBeyondAPromotionOfServers(t *testing.T) {
+// Redis behaves in the same way: a node with the PINGs needs a full resync. This node followed a
+// real master and then follows a real replica of that master.
+func TestPingsAfterPromotionOfServers(t *testing.T) {
 	servertest.Need(t, servers.Redis)
 	a := servertest.Cache(t, servers.Redis,
 		servers.CacheOptions{Args: []string{"--repl-ping-replica-period", "1"}})
@@ -114,7 +113,7 @@ func TestPingsBeyondAPromotionOfServers(t *testing.T) {
 	eventually(t, "the link is gone",
 		func() bool { return field(bc, "replication", "master_link_status") == "down" })
 	split, _ := strconv.Atoi(field(bc, "replication", "slave_repl_offset"))
-	eventually(t, "a PING is written that it does not see",
+	eventually(t, "the master has written a PING that the server lacks",
 		func() bool { return int(n.Offset()) > split })
 	if err := bc.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err(); err != nil {
 		t.Fatal(err)
@@ -133,13 +132,13 @@ func TestPingsBeyondAPromotionOfServers(t *testing.T) {
 	}
 }
 
-// By FAILOVER no PING is written behind the last byte that the replica has: the
-// role goes to and fro between them with nobody resynced fully.
+// FAILOVER writes no PING after the last byte that the replica has. The role goes to the replica
+// and back without a full resync.
 func TestPingsStopForFailover(t *testing.T) {
-	a, _ := pinging(t, "")
+	a, _ := startPinging(t, "")
 	a.SetComplete(true)
 	fill(t, a, "a", 20)
-	b, _ := pinging(t, a.Addr())
+	b, _ := startPinging(t, a.Addr())
 	below, _ := follow(t, a.Addr())
 	online(t, below)
 	from, to := a, b

@@ -9,20 +9,20 @@ import (
 	"testing"
 )
 
-// proxy passes connections on to addr, each for at most as many bytes towards
-// the one who connects as limit says.
+// proxy forwards connections to another address. From there to the client, each connection passes
+// at most limit bytes; then the proxy closes it.
 type proxy struct {
 	net.Listener
 	limit  atomic.Int64
-	passed atomic.Int64 // by the last connection that ended
+	passed atomic.Int64 // bytes towards the client, by the last connection that ended
 
-	hold int64         // so many bytes pass before release; 0: all
-	held chan struct{} // gets one for each connection that is held
+	hold int64         // each connection stops after this many bytes until release; 0: none stops
+	held chan struct{} // receives a value for each connection that stops
 	open chan struct{} // closed by release
 
 	mu    sync.Mutex
 	conns []net.Conn
-	head  []byte // what passed first in the last connection
+	head  []byte // the first bytes of the last connection
 	wg    sync.WaitGroup
 }
 
@@ -47,14 +47,15 @@ func (p *proxy) pass(in, out net.Conn) {
 	p.passed.Store(passed + n)
 }
 
-// marked says whether the last snapshot that began to pass had a mark for its end.
+// marked reports whether the last snapshot that began to pass ends with a mark instead of having a
+// length.
 func (p *proxy) marked() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return bytes.Contains(p.head, []byte("$EOF:"))
 }
 
-// release lets pass what is held.
+// release lets the stopped connections continue.
 func (p *proxy) release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,7 +66,7 @@ func (p *proxy) release() {
 	}
 }
 
-// cut closes every connection.
+// cut closes all connections.
 func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -14,7 +14,7 @@ const unknownID = "0123456789012345678901234567890123456789"
 func TestIncompleteNodeAnswersLoading(t *testing.T) {
 	n, _ := start(t, config(t))
 	r := dialRaw(t, n.Addr())
-	for range 2 { // the connection survives the refusal
+	for range 2 { // the connection stays open
 		if got := r.do("PSYNC", unknownID, "1"); !strings.HasPrefix(got, "-LOADING ") {
 			t.Errorf("PSYNC gets %q", got)
 		}
@@ -37,19 +37,19 @@ func TestWrongOffsetIsAnErrorAndNoReplica(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	if len(n.Status().Replicas) != 0 {
-		t.Error("it became a replica")
+		t.Error("the client became a replica")
 	}
 }
 
-// The stream behind a snapshot begins with SELECT, holds exactly the bytes that
-// were applied, and every byte of it can be asked for again.
+// The stream after a snapshot starts with SELECT and holds exactly the applied bytes. A partial
+// resync may start at each of its bytes.
 func TestPartialResyncAtEveryByte(t *testing.T) {
 	n, _ := complete(t, config(t))
 	apply(t, n, unit("SET", "before", "1"))
 	r := dialRaw(t, n.Addr())
 	from := psync(r, "?", "-1")
 	if from != n.Offset() {
-		t.Fatalf("the snapshot is of %d, the stream ends at %d", from, n.Offset())
+		t.Fatalf("the snapshot is of %d, the log ends at %d", from, n.Offset())
 	}
 	units := []string{
 		string(unit("SET", "a", "1")),
@@ -70,15 +70,15 @@ func TestPartialResyncAtEveryByte(t *testing.T) {
 		r.do("REPLCONF", "capa", "psync2")
 		r.send("PSYNC", strings.ToUpper(id), strconv.FormatInt(int64(from)+1+int64(skip), 10))
 		if got := r.line(); got != "+CONTINUE "+id {
-			t.Fatalf("%d bytes on: %q", skip, got)
+			t.Fatalf("after %d bytes: %q", skip, got)
 		}
 		r.expect(want[skip:])
 		r.Close()
 	}
-	// One byte more than there is: a full resync.
+	// An offset one byte after the end gets a full resync.
 	r = dialRaw(t, n.Addr())
 	if at := psync(r, id, strconv.FormatInt(int64(n.Offset())+2, 10)); at != from {
-		t.Errorf("the snapshot was not used again: it is of %d, not %d", at, from)
+		t.Errorf("the snapshot was not used again: got offset %d, want %d", at, from)
 	}
 	r.expect(want)
 	if st := n.Status(); st.FullSyncs != 2 || st.PartialsRejected != 1 {
@@ -86,7 +86,7 @@ func TestPartialResyncAtEveryByte(t *testing.T) {
 	}
 }
 
-// Without psync2 a replica expects no id behind +CONTINUE.
+// A replica without psync2 expects no id after +CONTINUE.
 func TestContinueWithoutPsync2(t *testing.T) {
 	n, _ := complete(t, config(t))
 	r := dialRaw(t, n.Addr())
@@ -94,7 +94,7 @@ func TestContinueWithoutPsync2(t *testing.T) {
 	r.expect("+CONTINUE\r\n")
 }
 
-// SYNC is what redis-cli --rdb sends; it is told nothing but the snapshot.
+// redis-cli --rdb sends SYNC and gets only the snapshot.
 func TestLegacySync(t *testing.T) {
 	n, _ := complete(t, config(t))
 	apply(t, n, unit("SET", "k", "v"))
@@ -121,13 +121,13 @@ func TestLegacySync(t *testing.T) {
 		left -= got
 	}
 	if _, err := r.r.ReadByte(); err == nil {
-		t.Error("the connection goes on")
+		t.Error("the connection stays open")
 	}
 }
 
-// psync shakes hands and reads the answer and the snapshot of a full resync; it
-// returns the offset at which the stream goes on.
-func psync(r *raw, id, offset string) replog.Offset {
+// psync performs the handshake and reads the reply, and after +FULLRESYNC also the snapshot. It
+// returns the offset at which the stream continues.
+func psync(r *rawConn, id, offset string) replog.Offset {
 	r.t.Helper()
 	for _, c := range [][]string{
 		{"PING"},

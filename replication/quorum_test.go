@@ -13,11 +13,11 @@ import (
 )
 
 // With MinReplicas, Apply waits until enough replicas keep up, and then continues by itself.
-func TestMinReplicasHoldsApplyBack(t *testing.T) {
+func TestMinReplicasStallsApply(t *testing.T) {
 	c := config(t)
 	c.MinReplicas, c.MinReplicasMaxLag = 1, 200*time.Millisecond
 	n, _ := start(t, c)
-	apply(t, n, unit("SET", "k", "0")) // nobody can follow before it is complete
+	apply(t, n, unit("SET", "k", "0")) // no replica can follow before the data are complete
 	n.SetComplete(true)
 	_, term := n.Role()
 	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -31,11 +31,11 @@ func TestMinReplicasHoldsApplyBack(t *testing.T) {
 		_, err := n.Apply(context.Background(), term, unit("SET", "k", "2"))
 		done <- err
 	}()
-	eventually(t, "it says so",
+	eventually(t, "Status shows the missing replica",
 		func() bool { return strings.Contains(n.Status().Held, "0 of 1 replicas") })
 	r := dialRaw(t, n.Addr())
 	from := psync(r, "?", "-1")
-	eventually(t, "Apply goes on", func() bool {
+	eventually(t, "Apply continues", func() bool {
 		r.send("REPLCONF", "ACK", from.String())
 		select {
 		case err := <-done:
@@ -54,11 +54,11 @@ func TestMinReplicasHoldsApplyBack(t *testing.T) {
 				return
 			case <-time.After(20 * time.Millisecond):
 				ack := unit("REPLCONF", "ACK", from.String())
-				r.Write(ack) //nolint:errcheck // it ends with the test
+				r.Write(ack) //nolint:errcheck // the connection may be closed
 			}
 		}
 	})
-	eventually(t, "it is held back again", func() bool {
+	eventually(t, "Apply stalls again", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		_, err := n.Apply(ctx, term, unit("SET", "k", "3"))
@@ -68,14 +68,14 @@ func TestMinReplicasHoldsApplyBack(t *testing.T) {
 	acks.Wait()
 	if info := client(t, n.Addr()).Info(t.Context(), "replication").Val(); !strings.Contains(info,
 		"min_slaves_good_slaves:0\r\n") {
-		t.Errorf("INFO says %s", info)
+		t.Errorf("INFO shows %s", info)
 	}
 	// A waiting Apply returns an error at a demotion.
 	go func() {
 		_, err := n.Apply(context.Background(), term, unit("SET", "k", "4"))
 		done <- err
 	}()
-	eventually(t, "it waits", func() bool { return n.Status().Held != "" })
+	eventually(t, "Apply stalls", func() bool { return n.Status().Held != "" })
 	if err := n.ReplicaOf(t.Context(), "127.0.0.1:1"); err != nil {
 		t.Fatal(err)
 	}
@@ -118,9 +118,9 @@ func TestMinReplicasAndFailover(t *testing.T) {
 	eventually(t, "the role changed",
 		func() bool { role, _ := b.Role(); return role == replication.Master })
 	if v, _ := b.Keyspace().Get("k"); string(v) != strconv.Itoa(written) {
-		t.Errorf("the new master has unit %s of %d", v, written)
+		t.Errorf("the new master has unit %s, want %d", v, written)
 	}
-	apply(t, b, unit("SET", "k", "there")) // it waits for a to follow
+	apply(t, b, unit("SET", "k", "there")) // waits until a follows
 	failoverTo(t, b.Addr(), a.Addr())
 	eventually(t, "the role is back", func() bool {
 		role, _ := a.Role()
@@ -139,27 +139,29 @@ func TestMinReplicasAndFailover(t *testing.T) {
 	apply(t, a, unit("SET", "k", "1"))
 	_, term = a.Role()
 	done := make(chan error, 1)
-	eventually(t, "it does not count any more", func() bool { return a.Status().GoodReplicas == 0 })
+	eventually(t, "the replica no longer counts",
+		func() bool { return a.Status().GoodReplicas == 0 })
 	go func() {
 		_, err := a.Apply(context.Background(), term, unit("SET", "k", "2"))
 		done <- err
 	}()
 	const lacking = "0 of 1 replicas"
-	eventually(t, "it says so", func() bool { return strings.HasPrefix(a.Status().Held, lacking) })
+	eventually(t, "Status shows the missing replica",
+		func() bool { return strings.HasPrefix(a.Status().Held, lacking) })
 	failoverTo(t, a.Addr(), "127.0.0.1:7777")
-	eventually(t, "it says that, too",
+	eventually(t, "Status shows the failover, too",
 		func() bool { return strings.Contains(a.Status().Held, "failover") })
 	if err := a.AbortFailover(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is over", func() bool {
+	eventually(t, "the failover is over", func() bool {
 		return a.Status().Failover == "no-failover" &&
 			!strings.Contains(a.Status().Held, "failover")
 	})
 	if held := a.Status().Held; !strings.HasPrefix(held, lacking) {
-		t.Errorf("Apply waits, and says %q", held)
+		t.Errorf("Apply stalls, and Held is %q", held)
 	}
-	eventually(t, "Apply goes on", func() bool {
+	eventually(t, "Apply continues", func() bool {
 		r.send("REPLCONF", "ACK", a.Offset().String())
 		select {
 		case err := <-done:
@@ -169,7 +171,7 @@ func TestMinReplicasAndFailover(t *testing.T) {
 		}
 	})
 	if held := a.Status().Held; held != "" {
-		t.Errorf("nothing waits, and it says %q", held)
+		t.Errorf("nothing stalls, but Held is %q", held)
 	}
 }
 
@@ -179,13 +181,14 @@ func TestMinReplicasCountsTheLastUnit(t *testing.T) {
 	c := config(t)
 	c.MinReplicas, c.MinReplicasMaxLag = 1, 50*time.Millisecond
 	n, _ := start(t, c)
-	apply(t, n, unit("SET", "k", "1")) // nobody can follow before it is complete
+	apply(t, n, unit("SET", "k", "1")) // no replica can follow before the data are complete
 	n.SetComplete(true)
-	_, leave := acking(t, n)
+	_, leave := attachAckingReplica(t, n)
 	defer leave()
-	eventually(t, "it counts", func() bool { return n.Status().GoodReplicas == 1 })
+	eventually(t, "the replica counts", func() bool { return n.Status().GoodReplicas == 1 })
 	apply(t, n, unit("SET", "k", "2"))
-	eventually(t, "it does not any more", func() bool { return n.Status().GoodReplicas == 0 })
+	eventually(t, "the replica no longer counts",
+		func() bool { return n.Status().GoodReplicas == 0 })
 }
 
 // A unit after a pause does not restart the allowed lag for units before the pause. Once, replicas
@@ -194,18 +197,19 @@ func TestMinReplicasAfterPause(t *testing.T) {
 	c := config(t)
 	c.MinReplicas, c.MinReplicasMaxLag = 1, 500*time.Millisecond
 	n, _ := start(t, c)
-	apply(t, n, unit("SET", "k", "0")) // nobody can follow before it is complete
+	apply(t, n, unit("SET", "k", "0")) // no replica can follow before the data are complete
 	n.SetComplete(true)
-	whole, leave := acking(t, n)
-	_, behindLeaves := acking(t, n)
+	current, leave := attachAckingReplica(t, n)
+	_, behindLeaves := attachAckingReplica(t, n)
 	defer behindLeaves()
 	defer leave()
-	eventually(t, "both count", func() bool { return n.Status().GoodReplicas == 2 })
-	whole.Store(int64(apply(t, n, unit("SET", "k", "before the pause"))))
-	eventually(t, "one counts", func() bool { return n.Status().GoodReplicas == 1 })
-	whole.Store(int64(apply(t, n, unit("SET", "k", "after the pause"))))
+	eventually(t, "both replicas count", func() bool { return n.Status().GoodReplicas == 2 })
+	current.Store(int64(apply(t, n, unit("SET", "k", "before the pause"))))
+	eventually(t, "one replica counts", func() bool { return n.Status().GoodReplicas == 1 })
+	current.Store(int64(apply(t, n, unit("SET", "k", "after the pause"))))
 	leave()
-	eventually(t, "it is gone", func() bool { return len(n.Status().Replicas) == 1 })
+	eventually(t, "the first replica has left",
+		func() bool { return len(n.Status().Replicas) == 1 })
 	if good := n.Status().GoodReplicas; good != 0 {
 		t.Errorf("%d replicas count, though the one that is left lacks what was written before "+
 			"the pause", good)

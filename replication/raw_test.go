@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// raw is a connection without a client library.
-type raw struct {
+// rawConn is a connection without a client library.
+type rawConn struct {
 	t *testing.T
 	net.Conn
 	r *bufio.Reader
 }
 
-// command reads one command that the other side sends.
-func (r *raw) command() []string {
+// command reads one command from the peer.
+func (r *rawConn) command() []string {
 	r.t.Helper()
 	var n int
 	if _, err := fmt.Sscanf(r.line(), "*%d", &n); err != nil {
@@ -32,8 +32,9 @@ func (r *raw) command() []string {
 	return args
 }
 
-// handshake answers what a replica sends before its PSYNC, which it returns.
-func (r *raw) handshake() []string {
+// handshake replies +OK to the commands that a replica sends before PSYNC. It returns the words of
+// PSYNC.
+func (r *rawConn) handshake() []string {
 	r.t.Helper()
 	for {
 		words := r.command()
@@ -46,15 +47,16 @@ func (r *raw) handshake() []string {
 	}
 }
 
-func (r *raw) send(args ...string) {
+// send writes a command.
+func (r *rawConn) send(args ...string) {
 	r.t.Helper()
 	if _, err := r.Write(unit(args...)); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-// line reads a line without its end.
-func (r *raw) line() string {
+// line reads a line, and returns it without its line end.
+func (r *rawConn) line() string {
 	r.t.Helper()
 	s, err := r.r.ReadString('\n')
 	if err != nil {
@@ -63,8 +65,8 @@ func (r *raw) line() string {
 	return strings.TrimRight(s, "\r\n")
 }
 
-// reply is the first line that is not empty.
-func (r *raw) reply() string {
+// reply returns the next line that is not empty.
+func (r *rawConn) reply() string {
 	for {
 		if s := r.line(); s != "" {
 			return s
@@ -72,13 +74,15 @@ func (r *raw) reply() string {
 	}
 }
 
-func (r *raw) do(args ...string) string {
+// do sends a command and returns the first line of the reply.
+func (r *rawConn) do(args ...string) string {
 	r.t.Helper()
 	r.send(args...)
 	return r.line()
 }
 
-func (r *raw) expect(want string) {
+// expect reads as many bytes as want has and compares them.
+func (r *rawConn) expect(want string) {
 	r.t.Helper()
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(r.r, got); err != nil || string(got) != want {
@@ -86,15 +90,15 @@ func (r *raw) expect(want string) {
 	}
 }
 
-func dialRaw(t *testing.T, addr string) *raw {
+func dialRaw(t *testing.T, addr string) *rawConn {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	return &raw{t, conn, bufio.NewReader(conn)}
+	_ = conn.SetDeadline(time.Now().Add(waitTimeout))
+	return &rawConn{t, conn, bufio.NewReader(conn)}
 }
 
 func newReader(r io.Reader) *bufio.Reader { return bufio.NewReader(r) }

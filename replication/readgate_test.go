@@ -12,7 +12,7 @@ import (
 
 // With replica-serve-stale-data no, a replica without its upstream replies MASTERDOWN. Commands
 // that an operator needs are executed. Errors that do not depend on the data come first, as in
-// Redis; such commands once got MASTERDOWN, too.
+// Redis. Once, such commands got MASTERDOWN, too.
 func TestStaleDataIsRefused(t *testing.T) {
 	a, stop := complete(t, config(t))
 	apply(t, a, unit("SET", "k", "v"))
@@ -26,7 +26,7 @@ func TestStaleDataIsRefused(t *testing.T) {
 	}
 	stop()
 	const down = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
-	eventually(t, "it knows",
+	eventually(t, "the link is down",
 		func() bool { return n.Status().Upstream.State != replication.LinkConnected })
 	for _, step := range [][2]string{
 		{"EXISTS k", down},
@@ -61,7 +61,7 @@ func TestStaleDataIsRefused(t *testing.T) {
 // During its first full resync a replica replies LOADING. During a later one it serves the old
 // data, unless drop-before-resync is set.
 func TestAnswersDuringFullResync(t *testing.T) {
-	for name, drop := range map[string]bool{"old data serve": false, "old data dropped": true} {
+	for name, drop := range map[string]bool{"old data served": false, "old data dropped": true} {
 		t.Run(name, func(t *testing.T) {
 			up := slowUpstream(t)
 			c := config(t)
@@ -73,19 +73,19 @@ func TestAnswersDuringFullResync(t *testing.T) {
 			eventually(t, "the load began",
 				func() bool { return n.Status().Upstream.State == replication.LinkTransfer })
 			if got := r.do("EXISTS", "k"); got != loading {
-				t.Errorf("in the first load: %q", got)
+				t.Errorf("during the first load: %q", got)
 			}
 			info := client(t, n.Addr()).Info(t.Context(), "replication").Val()
 			if !strings.Contains(info, "master_sync_total_bytes:") ||
 				!strings.Contains(info, "master_sync_in_progress:1") {
-				t.Errorf("INFO says %s", info)
+				t.Errorf("INFO shows %s", info)
 			}
 			up.finish()
 			online(t, n)
 			if got := r.do("EXISTS", "k"); got != ":1" {
 				t.Errorf("after the first load: %q", got)
 			}
-			up.forget()
+			up.disconnect()
 			up.begin()
 			eventually(t, "the second load began",
 				func() bool { return n.Status().Upstream.State == replication.LinkTransfer })
@@ -93,17 +93,17 @@ func TestAnswersDuringFullResync(t *testing.T) {
 				eventually(t, "the old data are gone",
 					func() bool { return n.Keyspace().Len() == 0 })
 				if got := r.do("EXISTS", "k"); got != loading {
-					t.Errorf("in the second load: %q", got)
+					t.Errorf("during the second load: %q", got)
 				}
 				if err := n.ReplicaOf(t.Context(), ""); err == nil ||
 					!strings.Contains(err.Error(), "freed") {
-					t.Errorf("an empty node is promoted: %v", err)
+					t.Errorf("promotion of an empty node returns %v", err)
 				}
 				if _, err := n.Snapshot(t.Context()); err == nil {
-					t.Error("a snapshot of nothing")
+					t.Error("Snapshot of a node without data succeeds")
 				}
 				// The directory still has the old data.
-				up.forget()
+				up.disconnect()
 				stop()
 				n, _ = start(t, c)
 				if _, ok := n.Keyspace().Get("k"); !ok {
@@ -112,7 +112,7 @@ func TestAnswersDuringFullResync(t *testing.T) {
 				return
 			}
 			if got := r.do("EXISTS", "k"); got != ":1" {
-				t.Errorf("in the second load: %q", got)
+				t.Errorf("during the second load: %q", got)
 			}
 			up.finish()
 			online(t, n)
@@ -136,14 +136,14 @@ func TestPromotedDuringFullResync(t *testing.T) {
 		t.Fatal(err)
 	}
 	up.begin()
-	eventually(t, "half of it is here", func() bool {
+	eventually(t, "half of the snapshot is received", func() bool {
 		st := n.Status().Upstream
 		return st.State == replication.LinkTransfer && st.Received > 0
 	})
 	if st := n.Status(); len(st.Replicas) != 1 ||
 		st.Replicas[0].State != replication.ReplicaOnline ||
 		st.PartialSyncs != 0 {
-		t.Errorf("who is below was dropped: %+v", st)
+		t.Errorf("the replica was dropped: %+v", st)
 	}
 	if err := n.ReplicaOf(t.Context(), ""); err != nil {
 		t.Fatal(err)

@@ -24,16 +24,16 @@ import (
 	"rowfall/replication"
 )
 
-// readsEnv makes the test binary a node that holds rows and answers reads: "DIR ROWS".
+// readsEnv makes the test binary a node that holds rows and serves reads: "DIR ROWS".
 const readsEnv = "ROWFALL_TEST_READS"
 
 func init() {
 	if os.Getenv(readsEnv) != "" {
-		readsChild()
+		readsProcess()
 	}
 }
 
-// readsRows is how many rows are read; ROWFALL_READ_ROWS says another number.
+// readsRows returns the number of rows. ROWFALL_READ_ROWS sets another number.
 func readsRows() int {
 	if n, err := strconv.Atoi(os.Getenv("ROWFALL_READ_ROWS")); err == nil && n > 0 {
 		return n
@@ -41,7 +41,7 @@ func readsRows() int {
 	return 100_000
 }
 
-// readsTime is how long each case lasts; ROWFALL_READ_TIME says another duration.
+// readsTime returns the duration of each case. ROWFALL_READ_TIME sets another duration.
 func readsTime() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("ROWFALL_READ_TIME")); err == nil && d > 0 {
 		return d
@@ -49,14 +49,14 @@ func readsTime() time.Duration {
 	return time.Second
 }
 
-// textKey and text are the string that lies beside each row, for GET.
+// textKey and text are the key and value of the string that each row has for GET.
 func textKey(i int) string { return fmt.Sprintf("document:%07d", i) }
 func text(i int) string    { return fmt.Sprintf("%0100d", i) }
 
 func textUnit(i int) []byte { return unit("SET", textKey(i), text(i)) }
 
-// readsChild is the process of the node. It is killed.
-func readsChild() {
+// readsProcess is the process of the node. The benchmark kills it.
+func readsProcess() {
 	f := strings.Fields(os.Getenv(readsEnv))
 	rows, _ := strconv.Atoi(f[1])
 	n, err := replication.Open(
@@ -66,7 +66,7 @@ func readsChild() {
 		fmt.Println("fault", err)
 		os.Exit(1)
 	}
-	go n.Run(context.Background()) //nolint:errcheck // it is killed
+	go n.Run(context.Background()) //nolint:errcheck // the process is killed
 	n.SetComplete(true)
 	for i := range rows {
 		if _, err := n.Apply(context.Background(), 0, append(row(i), textUnit(i)...)); err != nil {
@@ -99,7 +99,7 @@ func profileReads(path string) {
 	}
 }
 
-// readsNode starts the process of the node, and returns when it holds its rows.
+// readsNode starts the process of the node, and returns when the node holds its rows.
 func readsNode(b *testing.B, rows int) *readsServer {
 	b.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -124,13 +124,13 @@ func readsNode(b *testing.B, rows int) *readsServer {
 	return &readsServer{"node", f[1], cmd.Process.Pid}
 }
 
-// readsServer is one of the servers that are asked the same.
+// readsServer is one of the compared servers.
 type readsServer struct {
 	name, addr string
 	pid        int
 }
 
-// used is the CPU that the server's process has used, to a hundredth of a second.
+// used returns the CPU time of the server's process, to a hundredth of a second.
 func (s *readsServer) used(b *testing.B) time.Duration {
 	b.Helper()
 	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.pid), "stat"))
@@ -149,25 +149,25 @@ func (s *readsServer) used(b *testing.B) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// question is a prepared command and the length of its reply, so that the client
-// costs next to nothing and parses nothing.
-type question struct {
+// request is a prepared command with the length of its reply, so that the client needs little CPU
+// time and parses nothing.
+type request struct {
 	command []byte
 	reply   int
 }
 
-// questions prepares one command per row, and learns how long the replies are
-// from the row itself: fields may come in any order.
-func questions(command string, rows int) []question {
-	all := make([]question, rows)
+// requests prepares one command for each row. The lengths of the replies follow from the row,
+// because fields may come in any order.
+func requests(command string, rows int) []request {
+	all := make([]request, rows)
 	for i := range all {
 		if command == "GET" {
-			all[i] = question{unit("GET", textKey(i)), len("$100\r\n") + 100 + 2}
+			all[i] = request{unit("GET", textKey(i)), len("$100\r\n") + 100 + 2}
 			continue
 		}
 		key := fmt.Sprintf("customer:%07d", i)
 		u := row(i)
-		all[i] = question{
+		all[i] = request{
 			unit("HGETALL", key),
 			len("*16\r\n") + len(u) - len(unit("HSET", key)) - len("*18\r\n") + len("*2\r\n"),
 		}
@@ -175,9 +175,9 @@ func questions(command string, rows int) []question {
 	return all
 }
 
-// ask has connections ask random questions, so many at once, for a while, and
-// returns how many were answered each second and the CPU that each took.
-func (s *readsServer) ask(b *testing.B, all []question, connections, pipeline int,
+// measure sends random requests on several connections for the duration d. It returns the rate of
+// replies and the CPU time of each reply.
+func (s *readsServer) measure(b *testing.B, all []request, connections, pipeline int,
 	d time.Duration,
 ) (rate float64, each time.Duration) {
 	b.Helper()
@@ -186,7 +186,7 @@ func (s *readsServer) ask(b *testing.B, all []question, connections, pipeline in
 	var wg sync.WaitGroup
 	for c := range connections {
 		wg.Go(
-			func() { counts[c], errs[c] = askOne(s.addr, all, pipeline, began.Add(d), uint64(c)) },
+			func() { counts[c], errs[c] = measureOne(s.addr, all, pipeline, began.Add(d), uint64(c)) },
 		)
 	}
 	wg.Wait()
@@ -201,13 +201,13 @@ func (s *readsServer) ask(b *testing.B, all []question, connections, pipeline in
 	return float64(total) / took.Seconds(), used / time.Duration(total)
 }
 
-func askOne(addr string, all []question, pipeline int, until time.Time, seed uint64) (int, error) {
+func measureOne(addr string, all []request, pipeline int, until time.Time, seed uint64) (int, error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(until.Add(patience)); err != nil {
+	if err := conn.SetDeadline(until.Add(waitTimeout)); err != nil {
 		return 0, err
 	}
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -236,30 +236,29 @@ func askOne(addr string, all []question, pipeline int, until time.Time, seed uin
 	return done, nil
 }
 
-// BenchmarkReads is how fast a node, a Redis and a Valkey answer GET of 100
-// bytes and HGETALL of eight fields, asked by the same client in the same run, and
-// the CPU that each answer costs the server's process, kernel included. A ratio
-// above 1 means that the node is better: more answers a second, or less CPU for
-// one.
+// BenchmarkReads measures how fast a node, a Redis and a Valkey reply to GET of 100 bytes and
+// HGETALL of eight fields, with the same client in the same run, and the CPU time of each reply in
+// the server's process, kernel included. A ratio above 1 means that the node is better: more
+// replies in a second, or less CPU time for each.
 func BenchmarkReads(b *testing.B) {
 	servertest.Need(b, servers.Redis, servers.Valkey)
 	rows := readsRows()
-	asked := []*readsServer{readsNode(b, rows)}
+	compared := []*readsServer{readsNode(b, rows)}
 	for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
 		srv := servertest.Cache(b, kind, servers.CacheOptions{})
 		load(b, srv.Addr(), rows, row)
 		load(b, srv.Addr(), rows, textUnit)
-		asked = append(asked, &readsServer{string(kind), srv.Addr(), srv.Pid()})
+		compared = append(compared, &readsServer{string(kind), srv.Addr(), srv.Pid()})
 	}
 	for _, command := range []string{"GET", "HGETALL"} {
-		all := questions(command, rows)
+		all := requests(command, rows)
 		for _, pipeline := range []int{1, 16} {
 			for _, connections := range []int{1, 4} {
 				b.Run(
 					fmt.Sprintf("%s/pipeline=%d/connections=%d", command, pipeline, connections),
 					func(b *testing.B) {
 						for b.Loop() {
-							compareReads(b, asked, all, connections, pipeline)
+							compareReads(b, compared, all, connections, pipeline)
 						}
 					},
 				)
@@ -268,11 +267,11 @@ func BenchmarkReads(b *testing.B) {
 	}
 }
 
-func compareReads(b *testing.B, asked []*readsServer, all []question, connections, pipeline int) {
-	rates, costs := make([]float64, len(asked)), make([]float64, len(asked))
-	for i, s := range asked {
-		s.ask(b, all, connections, pipeline, readsTime()/5) // warms up
-		rate, each := s.ask(b, all, connections, pipeline, readsTime())
+func compareReads(b *testing.B, compared []*readsServer, all []request, connections, pipeline int) {
+	rates, costs := make([]float64, len(compared)), make([]float64, len(compared))
+	for i, s := range compared {
+		s.measure(b, all, connections, pipeline, readsTime()/5) // warm-up
+		rate, each := s.measure(b, all, connections, pipeline, readsTime())
 		rates[i], costs[i] = rate, float64(each.Nanoseconds())/1000
 		b.ReportMetric(rate, s.name+"-ops/s")
 		b.ReportMetric(costs[i], s.name+"-cpu-us/op")

@@ -57,7 +57,7 @@ func TestCleanRestart(t *testing.T) {
 	}
 }
 
-// Snapshot and log must meet; a gap between them is named, with what to do.
+// Snapshot and log must overlap. The error names a gap between them and the remedy.
 func TestGapBetweenSnapshotAndLog(t *testing.T) {
 	c := config(t)
 	n, stop := start(t, c)
@@ -70,13 +70,13 @@ func TestGapBetweenSnapshotAndLog(t *testing.T) {
 	stop()
 	name := snapshotsIn(t, c.Dir)[0]
 	if !strings.HasSuffix(name, "snapshot-"+st.Offset.String()+".rdb") {
-		t.Errorf("the snapshot is called %s", name)
+		t.Errorf("the snapshot has the name %s", name)
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A snapshot that lies about its offset.
+	// The snapshot has a name with a wrong offset.
 	if err := os.Rename(name, filepath.Join(c.Dir, "snapshot-99999999.rdb")); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestGapBetweenSnapshotAndLog(t *testing.T) {
 	if err := os.Remove(filepath.Join(c.Dir, "snapshot-99999999.rdb")); err != nil {
 		t.Fatal(err)
 	}
-	// One that is damaged.
+	// The snapshot is damaged.
 	bad := append([]byte(nil), data...)
 	bad[len(bad)/2] ^= 0x55
 	if err := os.WriteFile(name, bad, 0o644); err != nil {
@@ -96,7 +96,8 @@ func TestGapBetweenSnapshotAndLog(t *testing.T) {
 		!strings.Contains(err.Error(), "restore") {
 		t.Errorf("got %v", err)
 	}
-	// A backup: the snapshot alone, without a log. It goes on under a new id.
+	// The directory holds only a snapshot, like a backup. The node continues from it under a new
+	// id.
 	if err := os.WriteFile(name, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +113,7 @@ func TestGapBetweenSnapshotAndLog(t *testing.T) {
 	apply(t, n, unit("SET", "k", "v"))
 }
 
-// After a stop that may have lost bytes the node begins a new id, before anybody is answered.
+// After a stop that may have lost bytes the node begins a new id before it replies to any replica.
 func TestNewIDAfterPossibleLoss(t *testing.T) {
 	for _, policy := range []replog.Fsync{replog.EverySecond, replog.Always} {
 		c := config(t)
@@ -137,13 +138,13 @@ func TestNewIDAfterPossibleLoss(t *testing.T) {
 	}
 }
 
-// What counts is the policy under which the lost bytes were written, not the one
-// of the start that finds them gone.
+// The fsync policy under which the lost bytes were written decides about a new id, not the policy
+// of the next start.
 func TestNewIDAfterChangeOfPolicy(t *testing.T) {
 	c := config(t)
 	n, stop := complete(t, c)
 	apply(t, n, unit("SET", "k", "v"))
-	crashed := copyDir(t, c.Dir) // what was on disk when the power failed
+	crashed := copyDir(t, c.Dir) // the state on disk at a power failure
 	apply(t, n, unit("SET", "k", "lost"))
 	before := n.Status()
 	stop()
@@ -161,12 +162,12 @@ func TestNewIDAfterChangeOfPolicy(t *testing.T) {
 	c.Dir, c.Log.Fsync = crashed, replog.EverySecond
 	n, _ = complete(t, c)
 	if n.Status().ID != id {
-		t.Error("what was written with fsync always is taken for lost")
+		t.Error("bytes written with fsync always count as lost")
 	}
 }
 
-// A directory that was copied after a clean stop and put back later says of itself
-// that it has everything. A replica that had more would be continued with other bytes.
+// A directory that was copied after a clean stop and restored later gets a new id, although it has
+// the mark of a clean stop. Otherwise a replica with more data would continue with other bytes.
 func TestCopiedDirectoryGetsANewID(t *testing.T) {
 	c := config(t)
 	n, stop := complete(t, c)
@@ -185,10 +186,11 @@ func TestCopiedDirectoryGetsANewID(t *testing.T) {
 	apply(t, n, unit("SET", "y", strings.Repeat("longer than what was lost", 10)))
 	equal(t, n.Addr(), b.Addr())
 	if st := n.Status(); st.FullSyncs != 1 || st.ID != b.Status().ID {
-		t.Errorf("the replica with other bytes was continued: %+v", st)
+		t.Errorf("the replica with other bytes got a partial resync: %+v", st)
 	}
 }
 
+// copyDir copies a node's directory, as a backup or a crash leaves it.
 func copyDir(t *testing.T, dir string) string {
 	t.Helper()
 	to := t.TempDir()
@@ -198,8 +200,8 @@ func copyDir(t *testing.T, dir string) string {
 	return filepath.Join(to, "d")
 }
 
-// A crash in the middle of a full resync leaves the new data's file without its
-// name, and beside it the old data with their log: the start finishes the resync.
+// A crash during a full resync leaves the file of the new data without its final name, and the old
+// data with their log. The next start completes the resync.
 func TestInterruptedResyncIsFinished(t *testing.T) {
 	a, _ := complete(t, config(t))
 	fill(t, a, "a", 50)
@@ -216,14 +218,14 @@ func TestInterruptedResyncIsFinished(t *testing.T) {
 	rc.ReplicaOf = old.Addr()
 	b, stop = start(t, rc)
 	online(t, b)
-	fill(t, old, "older", 300) // so that its log is longer than the new one's offset
-	eventually(t, "it has all", func() bool { return b.Offset() == old.Offset() })
+	fill(t, old, "older", 300) // makes the old log longer than the new data's offset
+	eventually(t, "the replica has all data", func() bool { return b.Offset() == old.Offset() })
 	if b.Offset() <= at {
-		t.Fatalf("the old log ends at %d, the new one begins at %d", b.Offset(), at)
+		t.Fatalf("the old log ends at %d, the new log starts at %d", b.Offset(), at)
 	}
 	stop()
 
-	resynced(t, ac.Dir, rc.Dir, at)
+	interruptResync(t, ac.Dir, rc.Dir, at)
 	b, stop = start(t, rc)
 	if b.Keyspace().Len() != want || b.Offset() < at {
 		t.Errorf("%d keys at %d, want %d at %d", b.Keyspace().Len(), b.Offset(), want, at)
@@ -235,14 +237,14 @@ func TestInterruptedResyncIsFinished(t *testing.T) {
 		t.Errorf("%d full and %d partial resyncs", st.FullSyncs, st.PartialSyncs)
 	}
 	stop()
-	b, _ = start(t, rc) // what was finished stays so
+	b, _ = start(t, rc) // the completed resync stays
 	equal(t, a.Addr(), b.Addr())
 	if files := snapshotsIn(t, rc.Dir); len(files) != 1 {
 		t.Errorf("the snapshots are %v", files)
 	}
 }
 
-// otherBoot makes a directory look as if the machine had been started anew.
+// otherBoot changes a directory's identity as if the machine had been rebooted.
 func otherBoot(t *testing.T, dir string) {
 	t.Helper()
 	id, err := identity.Load(disk.SystemFS{}, dir)
@@ -257,10 +259,10 @@ func otherBoot(t *testing.T, dir string) {
 	}
 }
 
-// resynced makes the directory to look as if a full resync to the data, the id and
-// the upstream of the directory from had been interrupted: its file is complete, the
-// identity says so, and nothing else has been done.
-func resynced(t *testing.T, from, to string, at replog.Offset) {
+// interruptResync changes the directory to as if a full resync to the data, id and upstream of the
+// directory from had been interrupted: the snapshot file is complete, the identity names the new
+// data, and nothing else is done.
+func interruptResync(t *testing.T, from, to string, at replog.Offset) {
 	t.Helper()
 	id, err := identity.Load(disk.SystemFS{}, from)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"rowfall/replication/replog"
 )
 
-// killed takes the mark of a clean stop away, as if the node had been killed.
-func killed(t *testing.T, dir string) {
+// markKilled removes the mark of a clean stop, as if the node had been killed.
+func markKilled(t *testing.T, dir string) {
 	t.Helper()
 	id, err := identity.Load(disk.SystemFS{}, dir)
 	if err != nil {
@@ -25,7 +25,7 @@ func killed(t *testing.T, dir string) {
 	}
 }
 
-// replaceLog puts the log of another directory in the place of dir's.
+// replaceLog replaces the log of dir by that of another directory.
 func replaceLog(t *testing.T, dir, from string) {
 	t.Helper()
 	removeLog(t, dir)
@@ -35,7 +35,7 @@ func replaceLog(t *testing.T, dir, from string) {
 	}
 }
 
-// removeAllBut leaves only the named files.
+// removeAllBut removes all files of a directory except the named ones.
 func removeAllBut(t *testing.T, dir string, names ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -54,12 +54,12 @@ func removeAllBut(t *testing.T, dir string, names ...string) {
 
 func removed(t *testing.T, dir, _, _ string) { removeLog(t, dir) }
 
-// lostLogs are what can happen to the log of a node that was killed.
+// lostLogs are ways in which a killed node loses its log.
 var lostLogs = []struct {
 	name     string
 	snapshot string // "none", "at 0" or "late"
 	lose     func(t *testing.T, dir, other, older string)
-	refused  bool // a master does not start: the error says what to do
+	rejected bool // a master does not start, and the error names the remedy
 }{
 	{"removed, no snapshot", "none", removed, false},
 	{"removed, snapshot at 0", "at 0", removed, false},
@@ -85,19 +85,19 @@ var lostLogs = []struct {
 		}
 	}, false},
 	{
-		"another's, no snapshot", "none",
+		"log of another node, no snapshot", "none",
 		func(t *testing.T, dir, other, _ string) { replaceLog(t, dir, other) }, false,
 	},
 	{
-		"another's, later snapshot", "late",
+		"log of another node, later snapshot", "late",
 		func(t *testing.T, dir, other, _ string) { replaceLog(t, dir, other) }, true,
 	},
 	{
-		"an older copy, no snapshot", "none",
+		"older copy of the log, no snapshot", "none",
 		func(t *testing.T, dir, _, older string) { replaceLog(t, dir, older) }, false,
 	},
 	{
-		"an older copy, later snapshot", "late",
+		"older copy of the log, later snapshot", "late",
 		func(t *testing.T, dir, _, older string) { replaceLog(t, dir, older) }, true,
 	},
 	{"the oldest segment removed", "none", func(t *testing.T, dir, _, _ string) {
@@ -125,7 +125,7 @@ func lostLogConfig(t *testing.T) replication.Config {
 
 func pad(with string) string { return strings.Repeat(with, 300) }
 
-// otherLog is the directory of a node that wrote other units of the same lengths.
+// otherLog returns the directory of a node that wrote other units of the same lengths.
 func otherLog(t *testing.T) string {
 	t.Helper()
 	c := lostLogConfig(t)
@@ -137,8 +137,9 @@ func otherLog(t *testing.T) string {
 	return c.Dir
 }
 
-// A master was killed and its log removed or replaced. Where no snapshot showed the gap it
-// went on under its replication id with other bytes, and its replicas were answered +CONTINUE.
+// A master that was killed and lost its log, or has another log, begins a new replication id. Once,
+// if no snapshot showed the gap, it continued under its id with other bytes, and its replicas got
+// +CONTINUE.
 func TestMasterWithoutItsLogBeginsANewID(t *testing.T) {
 	other := otherLog(t)
 	for _, tc := range lostLogs {
@@ -146,10 +147,10 @@ func TestMasterWithoutItsLogBeginsANewID(t *testing.T) {
 			c := lostLogConfig(t)
 			n, stop := complete(t, c)
 			if tc.snapshot == "at 0" {
-				if got := ask(dialRaw(t, n.Addr()), "?", "-1"); got[0] != "+FULLRESYNC" {
+				if got := requestSync(dialRaw(t, n.Addr()), "?", "-1"); got[0] != "+FULLRESYNC" {
 					t.Fatalf("got %q", got)
 				}
-				eventually(t, "the snapshot is there",
+				eventually(t, "the snapshot is written",
 					func() bool { return len(snapshotsIn(t, c.Dir)) == 1 })
 			}
 			for range 30 {
@@ -166,16 +167,16 @@ func TestMasterWithoutItsLogBeginsANewID(t *testing.T) {
 			}
 			before := n.Status()
 			stop()
-			killed(t, c.Dir)
+			markKilled(t, c.Dir)
 			tc.lose(t, c.Dir, other, older)
 			if tc.name == "the newest segment removed" {
 				zeroMark(t, c.Dir)
 			}
-			if tc.refused {
-				for range 2 { // it changes nothing
+			if tc.rejected {
+				for range 2 { // the first Open changes nothing
 					if n, err := replication.Open(c); err == nil ||
 						!strings.Contains(err.Error(), filepath.Join(c.Dir, "log")) {
-						t.Fatalf("it starts: %v, %v", n, err)
+						t.Fatalf("Open returns %v, %v", n, err)
 					}
 				}
 				return
@@ -185,34 +186,34 @@ func TestMasterWithoutItsLogBeginsANewID(t *testing.T) {
 			if after.ID == before.ID {
 				t.Fatalf("the replication id stays: before %+v, after %+v", before, after)
 			}
-			// An empty node must not replace what its replicas hold.
+			// An empty node must not replace the data of its replicas.
 			next := (before.Offset + 1).String()
 			if n.Keyspace().Len() == 0 {
-				got := ask(dialRaw(t, n.Addr()), before.ID, next)[0]
+				got := requestSync(dialRaw(t, n.Addr()), before.ID, next)[0]
 				if got != "-LOADING" && got != "-NOMASTERLINK" {
-					t.Errorf("a replica that has everything gets %s of nothing", got)
+					t.Errorf("a replica with all data gets %s from an empty node", got)
 				}
 			}
 			n.SetComplete(true)
 			for n.Offset() <= before.Offset {
 				apply(t, n, unit("SET", "k", pad("y")))
 			}
-			if got := ask(dialRaw(t, n.Addr()), before.ID, next); got[0] != "+FULLRESYNC" {
-				t.Errorf("a replica that has everything gets %q", got)
+			if got := requestSync(dialRaw(t, n.Addr()), before.ID, next); got[0] != "+FULLRESYNC" {
+				t.Errorf("a replica with all data gets %q", got)
 			}
 			now := n.Status()
 			stop()
-			killed(t, c.Dir)
+			markKilled(t, c.Dir)
 			n, _ = start(t, c)
 			if again := n.Status(); again.ID != now.ID || again.Offset != now.Offset ||
 				!again.Complete {
-				t.Errorf("the next start is not a plain one: %+v, then %+v", now, again)
+				t.Errorf("the next start changed the state: %+v, then %+v", now, again)
 			}
 		})
 	}
 }
 
-// zeroMark has the log's mark say that nothing was durable, as before its first sync.
+// zeroMark makes the log's mark record that nothing is durable, as before the first sync.
 func zeroMark(t *testing.T, dir string) {
 	t.Helper()
 	f, err := os.OpenFile(filepath.Join(dir, "log", replog.SyncedFile), os.O_RDWR, 0)
@@ -225,8 +226,8 @@ func zeroMark(t *testing.T, dir string) {
 	}
 }
 
-// The same on a replica: it gets what it lacks from its upstream, by a full resync where
-// what it has is not the upstream's, and then holds what the upstream holds.
+// A replica that lost its log, or has another log, gets the missing data from its upstream, by a
+// full resync if its data are not the upstream's. Then it has the upstream's data.
 func TestReplicaWithoutItsLogFollows(t *testing.T) {
 	other := otherLog(t)
 	for _, tc := range lostLogs {
@@ -254,7 +255,7 @@ func TestReplicaWithoutItsLogFollows(t *testing.T) {
 			}
 			equal(t, a.Addr(), n.Addr())
 			stop()
-			killed(t, c.Dir)
+			markKilled(t, c.Dir)
 			tc.lose(t, c.Dir, other, older)
 			n, stop = start(t, c)
 			online(t, n)
@@ -269,20 +270,20 @@ func TestReplicaWithoutItsLogFollows(t *testing.T) {
 			online(t, n)
 			equal(t, a.Addr(), n.Addr())
 			if now := a.Status().FullSyncs; now != full {
-				t.Errorf("the next start is not a plain one: %d full resyncs more", now-full)
+				t.Errorf("the next start caused %d more full resyncs", now-full)
 			}
 		})
 	}
 }
 
-// A directory of an older version does not name its log. A removed log is noticed there, too.
+// A removed log is noticed also in a directory of an older version, which does not name its log.
 func TestRemovedLogOfAnOlderVersion(t *testing.T) {
 	c := config(t)
 	n, stop := complete(t, c)
 	apply(t, n, unit("SET", "k", "v"))
 	before := n.Status()
 	stop()
-	killed(t, c.Dir)
+	markKilled(t, c.Dir)
 	id, err := identity.Load(disk.SystemFS{}, c.Dir)
 	if err != nil {
 		t.Fatal(err)
@@ -293,13 +294,13 @@ func TestRemovedLogOfAnOlderVersion(t *testing.T) {
 	}
 	n, stop = start(t, c)
 	if n.Status().ID != before.ID {
-		t.Error("the log is there, and the id is another")
+		t.Error("the id changed although the log is there")
 	}
 	stop()
-	killed(t, c.Dir)
+	markKilled(t, c.Dir)
 	removeLog(t, c.Dir)
 	n, _ = start(t, c)
 	if n.Status().ID == before.ID {
-		t.Error("the log was removed, and the id stays")
+		t.Error("the id stays although the log was removed")
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"rowfall/replication/replog"
 )
 
-// damage flips a byte in the middle of the log's segment that holds offset at.
+// damage flips a bit in the middle of the log's segment that holds offset at, and returns its file
+// name.
 func damage(t *testing.T, dir string, at replog.Offset) string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "log", "*.seg"))
@@ -39,8 +40,8 @@ func damage(t *testing.T, dir string, at replog.Offset) string {
 	return name
 }
 
-// written fills a node until its log has several segments behind its snapshot.
-func written(t *testing.T, n *replication.Node) {
+// writeSegments fills a node until its log has several segments after its snapshot.
+func writeSegments(t *testing.T, n *replication.Node) {
 	t.Helper()
 	put := func(from, to int) {
 		for i := from; i < to; i++ {
@@ -57,19 +58,20 @@ func written(t *testing.T, n *replication.Node) {
 	put(100, 400)
 }
 
+// last returns the number of the last unit of writeSegments.
 func last(n *replication.Node) int {
 	v, _ := n.Keyspace().Get("last")
 	i, _ := strconv.Atoi(string(v))
 	return i
 }
 
-// A master whose log is damaged behind its snapshot goes on from what is whole,
-// under a new id that is right up to there.
+// A master whose log is damaged after its snapshot continues with the undamaged part, under a new
+// id. Its former id is valid up to the damage.
 func TestDamagedLogOfMaster(t *testing.T) {
 	c := config(t)
 	c.Log.SegmentSize = 32 << 10
 	n, stop := complete(t, c)
-	written(t, n)
+	writeSegments(t, n)
 	before := n.Status()
 	stop()
 	damage(t, c.Dir, before.Snapshot.Offset+(before.Offset-before.Snapshot.Offset)/2)
@@ -86,25 +88,25 @@ func TestDamagedLogOfMaster(t *testing.T) {
 	stop()
 	n, _ = start(t, c)
 	if n.Offset() != at || n.Status().ID != after.ID {
-		t.Errorf("the next start is not a plain one: %+v", n.Status())
+		t.Errorf("the next start changed the state: %+v", n.Status())
 	}
 }
 
-// A replica gets what was damaged again from its upstream, without a full resync,
-// and so do those below it.
+// A replica gets the damaged part from its upstream by a partial resync, and so do the nodes below
+// it.
 func TestDamagedLogOfReplica(t *testing.T) {
 	a, _ := complete(t, config(t))
 	c := config(t)
 	c.ReplicaOf, c.Log.SegmentSize = a.Addr(), 32<<10
 	b, stop := start(t, c)
 	online(t, b)
-	written(t, a)
+	writeSegments(t, a)
 	if _, err := b.Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	from := b.Offset()
-	written(t, a)
-	eventually(t, "it follows", func() bool { return b.Offset() == a.Offset() })
+	writeSegments(t, a)
+	eventually(t, "the replica follows", func() bool { return b.Offset() == a.Offset() })
 	below, _ := follow(t, b.Addr())
 	online(t, below)
 	c.Listen = b.Addr()
@@ -120,7 +122,7 @@ func TestDamagedLogOfReplica(t *testing.T) {
 	}
 }
 
-// Without a snapshot there is nothing to go on from: the error names the file and what to do.
+// Without a snapshot the node does not start, and the error names the file and the remedy.
 func TestDamagedLogWithoutSnapshot(t *testing.T) {
 	c := config(t)
 	c.Log.SegmentSize = 32 << 10
@@ -130,10 +132,10 @@ func TestDamagedLogWithoutSnapshot(t *testing.T) {
 	}
 	stop()
 	name := damage(t, c.Dir, 40<<10)
-	for range 2 { // it changes nothing
+	for range 2 { // the first Open changes nothing
 		if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), name) ||
 			!strings.Contains(err.Error(), "promote") ||
-			strings.Contains(err.Error(), "remove the log") { // which loses what it holds
+			strings.Contains(err.Error(), "remove the log") { // which would lose its units
 			t.Fatalf("got %v", err)
 		}
 	}

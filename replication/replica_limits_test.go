@@ -14,8 +14,9 @@ import (
 	"rowfall/replication/replog"
 )
 
-// limited is start for a complete node of little log that looks at its replicas often, and its log.
-func limited(t *testing.T, change func(c *replication.Config)) (*replication.Node, *logText) {
+// startLimited starts a complete node with a short log and frequent checks of its replicas. It
+// returns the node's log text, too.
+func startLimited(t *testing.T, change func(c *replication.Config)) (*replication.Node, *logText) {
 	t.Helper()
 	c, text := config(t), &logText{}
 	c.Log = replog.Config{Memory: 1 << 20, SegmentSize: 1 << 20, Keep: 1 << 20}
@@ -26,26 +27,26 @@ func limited(t *testing.T, change func(c *replication.Config)) (*replication.Nod
 	return n, text
 }
 
-// loading has somebody take a snapshot whole and then say, without an acknowledgement, that it is
-// there. stop ends that.
-func loading(t *testing.T, n *replication.Node) (r *raw, from replog.Offset, stop func()) {
+// startLoading attaches a fake replica that reads its snapshot and then sends empty lines, but no
+// acknowledgement, until stop is called.
+func startLoading(t *testing.T, n *replication.Node) (r *rawConn, from replog.Offset, stop func()) {
 	t.Helper()
 	r = dialRaw(t, n.Addr())
-	f := ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
+	f := requestSync(r, "?", "-1", "eof", "psync2", "rdb-listpack")
 	payload(r)
 	from, err := replog.ParseOffset(f[2])
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r, from, every(20*time.Millisecond,
-		func() { r.Write([]byte("\n")) }) //nolint:errcheck // the test sees the end
+		func() { r.Write([]byte("\n")) }) //nolint:errcheck // the connection may be closed
 }
 
-// letsGo waits until the log that a replica needed is dropped.
-func letsGo(t *testing.T, n *replication.Node, from replog.Offset) {
+// waitLogRemoved waits until the log from the offset that a replica needed is removed.
+func waitLogRemoved(t *testing.T, n *replication.Node, from replog.Offset) {
 	t.Helper()
 	big(t, n, 3)
-	eventually(t, "the log is dropped", func() bool {
+	eventually(t, "the log is removed", func() bool {
 		if _, err := n.Snapshot(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -53,45 +54,47 @@ func letsGo(t *testing.T, n *replication.Node, from replog.Offset) {
 	})
 }
 
-// Somebody read a snapshot, said every second that it was there and never acknowledged: it kept the
-// log for ever. The time for that is limited by the snapshot's size; what is sent to others does
-// not depend on it.
+// The time for loading is limited by the snapshot's size. The limit ignores the bytes that other
+// replicas get. Once, a client that read a snapshot, sent an empty line each second and never
+// acknowledged kept the log without end.
 func TestLoadTimeIsLimited(t *testing.T) {
-	n, text := limited(t, func(c *replication.Config) {
+	n, text := startLimited(t, func(c *replication.Config) {
 		c.FullSyncMinRate, c.FullSyncSlack = 1<<40, 300*time.Millisecond
 	})
-	_, from, stop := loading(t, n)
+	_, from, stop := startLoading(t, n)
 	defer stop()
-	eventually(t, "it is disconnected", func() bool { return len(n.Status().Replicas) == 0 })
+	eventually(t, "the replica is disconnected",
+		func() bool { return len(n.Status().Replicas) == 0 })
 	if !text.has("it did not acknowledge a snapshot of") {
 		t.Errorf("the reason is not logged: %s", text.buf.String())
 	}
-	letsGo(t, n,
-		from) // not after repl-timeout alone, which is for replicas that left by themselves
+	waitLogRemoved(t, n,
+		from) // at once: the wait of repl-timeout is for replicas that left by themselves
 }
 
-// The log that stays for a full resync is limited, too, whether the replica loads or is gone and
-// may come back.
+// The log that is kept for a full resync is limited, too, both while the replica loads and when it
+// has left and may return.
 func TestLogOfAFullSyncIsLimited(t *testing.T) {
 	for _, gone := range []bool{false, true} {
 		t.Run(fmt.Sprintf("gone %v", gone), func(t *testing.T) {
-			n, text := limited(t, func(c *replication.Config) { c.FullSyncLog = 2 << 20 })
-			r, from, stop := loading(t, n)
+			n, text := startLimited(t, func(c *replication.Config) { c.FullSyncLog = 2 << 20 })
+			r, from, stop := startLoading(t, n)
 			defer stop()
-			eventually(t, "it loads", func() bool {
+			eventually(t, "the replica loads", func() bool {
 				st := n.Status().Replicas
 				return len(st) == 1 && st[0].State == replication.ReplicaLoading
 			})
 			if gone {
 				r.Close()
-				eventually(t, "it is gone", func() bool { return len(n.Status().Replicas) == 0 })
+				eventually(t, "the replica has left",
+					func() bool { return len(n.Status().Replicas) == 0 })
 			}
 			big(t, n, 1)
 			if text.has("its full resync needs") {
-				t.Fatal("it is disconnected too early")
+				t.Fatal("the replica is disconnected too early")
 			}
-			letsGo(t, n, from)
-			eventually(t, "it is disconnected",
+			waitLogRemoved(t, n, from)
+			eventually(t, "the replica is disconnected",
 				func() bool { return len(n.Status().Replicas) == 0 })
 			if !text.has("its full resync needs") {
 				t.Errorf("the reason is not logged: %s", text.buf.String())
@@ -100,8 +103,8 @@ func TestLogOfAFullSyncIsLimited(t *testing.T) {
 	}
 }
 
-// slowly reads what comes in small pieces with a pause after each.
-func slowly(r *raw) error {
+// readSlowly reads 64 KiB at a time with a pause after each.
+func readSlowly(r *rawConn) error {
 	b := make([]byte, 64<<10)
 	for {
 		if _, err := r.Read(b); err != nil {
@@ -111,27 +114,28 @@ func slowly(r *raw) error {
 	}
 }
 
-// Sixteen readers of 17 kB/s held all places of full resyncs for hours: each took its next piece
-// within the time-out. A reader must keep to a rate on average, and the next one has its place
-// then.
-func TestSlowReadersDoNotKeepTheirPlaces(t *testing.T) {
-	n, text := limited(t, func(c *replication.Config) {
+// A reader must reach a minimum rate on average, else the next reader gets its slot. Once, sixteen
+// readers of 17 kB/s held all slots of full resyncs for hours, because each took its next bytes
+// within the time-out.
+func TestSlowReadersLoseTheirSlots(t *testing.T) {
+	n, text := startLimited(t, func(c *replication.Config) {
 		c.MaxFullSyncs, c.FullSyncMinRate, c.FullSyncSlack = 1, 1<<40, 300*time.Millisecond
 	})
 	big(t, n, 32)
-	if _, err := n.Snapshot(t.Context()); err != nil { // more than sockets hold
+	if _, err := n.Snapshot(t.Context()); err != nil { // the data are more than sockets hold
 		t.Fatal(err)
 	}
 	slow := dialRaw(t, n.Addr())
-	ask(slow, "?", "-1", "rdb-listpack")
+	requestSync(slow, "?", "-1", "rdb-listpack")
 	done := make(chan error, 1)
-	go func() { done <- slowly(slow) }()
+	go func() { done <- readSlowly(slow) }()
 	cl := client(t, n.Addr())
-	eventually(t, "its link is ended", func() bool { return text.has("it takes less than") })
+	eventually(t, "the slow reader is disconnected",
+		func() bool { return text.has("it takes less than") })
 	if err := <-done; err == nil {
-		t.Error("it goes on")
+		t.Error("the slow reader is still connected")
 	}
-	// A faster one has its place, and passes by the defaults.
+	// A faster reader gets the slot and succeeds with the default limits.
 	if err := cl.ConfigSet(t.Context(), "full-sync-min-rate", "1mb").Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +143,7 @@ func TestSlowReadersDoNotKeepTheirPlaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := dialRaw(t, n.Addr())
-	ask(next, "?", "-1", "rdb-listpack")
+	requestSync(next, "?", "-1", "rdb-listpack")
 	head := next.reply()
 	var size int64
 	if _, err := fmt.Sscanf(head, "$%d", &size); err != nil {
@@ -150,8 +154,8 @@ func TestSlowReadersDoNotKeepTheirPlaces(t *testing.T) {
 	}
 }
 
-// A snapshot lets the log go that fills the disk. Keys that ran out must not keep it from being
-// taken, for want of room for their DEL.
+// After a snapshot the log that fills the disk can be removed. Expired keys must not prevent the
+// snapshot for lack of room for their DEL.
 func TestSnapshotOnAFullDiskWithExpiredKeys(t *testing.T) {
 	var clock atomic.Int64
 	clock.Store(1_700_000_000_000)
@@ -166,8 +170,8 @@ func TestSnapshotOnAFullDiskWithExpiredKeys(t *testing.T) {
 	d.full.Store(true)
 	clock.Add(2000)
 	if st, err := n.Snapshot(t.Context()); err != nil || st.Offset == 0 {
-		t.Errorf("it is %+v, %v", st, err)
+		t.Errorf("Snapshot returns %+v, %v", st, err)
 	}
 	d.full.Store(false)
-	eventually(t, "they are deleted", func() bool { return n.Keyspace().Len() == 0 })
+	eventually(t, "the expired keys are deleted", func() bool { return n.Keyspace().Len() == 0 })
 }

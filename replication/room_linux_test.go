@@ -9,8 +9,8 @@ import (
 	"rowfall/replication/replog"
 )
 
-// The same on a real volume, if one can be mounted: 120 MB, little data, and log.keep far below 256
-// MiB.
+// A node runs on a real volume of 120 MB, if one can be mounted, with little data and log.keep far
+// below 256 MiB.
 func TestSmallVolumeForReal(t *testing.T) {
 	for _, keep := range []int64{20_000_000, 0} {
 		c := config(t)

@@ -20,8 +20,8 @@ import (
 	"rowfall/replication/replog"
 )
 
-// overwrite puts new values of 64 KiB in the place of 16 keys' old ones, as many as make megabytes
-// of log. The volume may be full now and then, but not for a minute.
+// overwrite sets new values of 64 KiB on 16 keys, until the log has grown by that many megabytes.
+// The volume may be full for less than a minute at a time.
 func overwrite(t *testing.T, n *replication.Node, megabytes int) {
 	t.Helper()
 	_, term := n.Role()
@@ -36,7 +36,7 @@ func overwrite(t *testing.T, n *replication.Node, megabytes int) {
 	}
 }
 
-// logBytes is what the files of a node's log hold.
+// logBytes returns the size of all files of a node's log.
 func logBytes(volume *memfs.FS, dir string) (size int) {
 	dir = filepath.Join(dir, "log")
 	for _, name := range volume.Names(dir) {
@@ -45,10 +45,10 @@ func logBytes(volume *memfs.FS, dir string) (size int) {
 	return size
 }
 
-// A node on a small volume goes on for ever: the log is shortened by snapshots when it reaches
-// log.keep, and when the volume gets full, for which there is always room. It stopped for good when
-// the log had filled the volume, since a snapshot was due after 256 MiB of log only, and found no
-// room then.
+// A node on a small volume never stops for lack of room: snapshots shorten the log when it reaches
+// log.keep, and when the volume gets full. There is always room for a snapshot. Once, a snapshot
+// was due only after 256 MiB of log: the log filled the volume first, the snapshot found no room,
+// and the node stopped for good.
 func TestSmallVolume(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
@@ -90,9 +90,9 @@ func TestSmallVolume(t *testing.T) {
 	}
 }
 
-// A replica that never acknowledges its snapshot kept the log until the volume was full, and the
-// writer and all other replicas stood still. Now the log that only such a replica needs is dropped,
-// with its link; a replica that keeps up does not notice.
+// On a full volume the log that only a loading replica needs is dropped, with the link of that
+// replica. A replica that keeps up is not affected. Once, a replica that never acknowledged its
+// snapshot kept the log until the volume was full, and the writer and all other replicas stalled.
 func TestFullVolumeDropsReplicasBeforeTheWriter(t *testing.T) {
 	c, volume, text := config(t), memfs.New(), &logText{}
 	c.FS, c.Logger = volume, zerolog.New(text)
@@ -101,11 +101,11 @@ func TestFullVolumeDropsReplicasBeforeTheWriter(t *testing.T) {
 	healthy, _ := follow(t, n.Addr())
 	online(t, healthy)
 	r := dialRaw(t, n.Addr())
-	ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
+	requestSync(r, "?", "-1", "eof", "psync2", "rdb-listpack")
 	payload(r)
 	defer every(50*time.Millisecond,
-		func() { r.Write([]byte("\n")) })() //nolint:errcheck // the test sees the end
-	eventually(t, "it loads", func() bool { return len(n.Status().Replicas) == 2 })
+		func() { r.Write([]byte("\n")) })() //nolint:errcheck // the connection may be closed
+	eventually(t, "the replica loads", func() bool { return len(n.Status().Replicas) == 2 })
 	volume.Leave(16 << 20)
 	for range 20 {
 		overwrite(t, n, 3)
@@ -121,7 +121,8 @@ func TestFullVolumeDropsReplicasBeforeTheWriter(t *testing.T) {
 	}
 }
 
-// notCreated makes creating a snapshot's file fail while the result is set.
+// notCreated returns a file system on volume that fails to create a snapshot's file while failing
+// is set.
 func notCreated(volume *memfs.FS) (disk.FS, *atomic.Bool) {
 	failing := &atomic.Bool{}
 	return faultfs.Wrap(volume, faultfs.If(
@@ -129,10 +130,9 @@ func notCreated(volume *memfs.FS) (disk.FS, *atomic.Bool) {
 		faultfs.If(faultfs.Creates("snapshot.new"), faultfs.Fail(syscall.EMFILE)))), failing
 }
 
-// A snapshot whose point is fixed when the volume is as full as units may make it finds its room,
-// however much is written before its first byte. The first record after the point, SELECT,
-// allocated room for 4 MiB of units, which the snapshot lacked then. After that no log could be let
-// go.
+// A snapshot whose offset is fixed when the volume is as full as units may make it has its room,
+// for any amount of writes before its first byte. Once, the first record after that offset, SELECT,
+// allocated room for 4 MiB of units, which the snapshot lacked. After that no log could be removed.
 func TestWritesLeaveRoomForARunningSnapshot(t *testing.T) {
 	c, volume := config(t), memfs.New()
 	c.Log = replog.Config{Memory: 1 << 20}
@@ -148,7 +148,8 @@ func TestWritesLeaveRoomForARunningSnapshot(t *testing.T) {
 	n.SetComplete(true)
 	overwrite(t, n, 2)
 	write <- struct{}{}
-	if _, err := n.Snapshot(t.Context()); err != nil { // the size of the next one is known now
+	// The node knows the size of the next snapshot then.
+	if _, err := n.Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	failing.Store(true)
@@ -180,7 +181,7 @@ func TestWritesLeaveRoomForARunningSnapshot(t *testing.T) {
 		eventually(t, "the volume is full, and a snapshot has failed", full(false))
 		failing.Store(false)
 		n.SnapshotDue() // without the pause after a failure
-		eventually(t, "the volume is full after the next one's point", full(true))
+		eventually(t, "the volume is full after the next snapshot's offset", full(true))
 		failing.Store(true)
 		write <- struct{}{}
 		eventually(t, "the snapshot is written", func() bool {
@@ -193,8 +194,8 @@ func TestWritesLeaveRoomForARunningSnapshot(t *testing.T) {
 	}
 }
 
-// A snapshot that fails for want of something else than room, as of file descriptors, does not cost
-// the next one its room. The log took it, so that no snapshot could be written any more.
+// A snapshot that fails for lack of file descriptors, or another reason than room, leaves its room
+// to the next snapshot. Once, the log took that room, and no snapshot could be written any more.
 func TestFailedSnapshotLeavesRoomForTheNext(t *testing.T) {
 	c, volume := config(t), memfs.New()
 	var failing *atomic.Bool
@@ -217,16 +218,16 @@ func TestFailedSnapshotLeavesRoomForTheNext(t *testing.T) {
 	overwrite(t, n, 20)
 }
 
-// A full resync whose data are larger than the free room finds it in log that only replicas need.
-// It failed again and again while log.keep allowed that log.
+// A full resync whose data are larger than the free room gets room from log that only replicas
+// need. Once, it failed repeatedly while log.keep allowed that log.
 func TestFullResyncFindsRoomInTheLog(t *testing.T) {
 	a, _ := complete(t, config(t))
 	c, volume := config(t), memfs.New()
 	c.FS, c.ReplicaOf = volume, a.Addr()
 	b, _ := start(t, c)
 	overwrite(t, a, 12)
-	eventually(t, "the replica has everything", func() bool { return b.Offset() == a.Offset() })
-	if _, err := b.Snapshot(t.Context()); err != nil { // a restart does not need the log now
+	eventually(t, "the replica has all data", func() bool { return b.Offset() == a.Offset() })
+	if _, err := b.Snapshot(t.Context()); err != nil { // a restart needs no log then
 		t.Fatal(err)
 	}
 	other, _ := complete(t, config(t))
@@ -244,7 +245,8 @@ func TestFullResyncFindsRoomInTheLog(t *testing.T) {
 	}
 }
 
-// log.keep is changed while the node runs, takes effect at once, and is there after a restart.
+// log.keep can change while the node runs. The change takes effect at once, and CONFIG REWRITE
+// keeps it over a restart.
 func TestKeepIsChangedAtRunTime(t *testing.T) {
 	c := config(t)
 	c.Log = replog.Config{Memory: 1 << 20, SegmentSize: 1 << 20}
@@ -253,7 +255,7 @@ func TestKeepIsChangedAtRunTime(t *testing.T) {
 	if _, err := n.Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	overwrite(t, n, 1) // of the segment that holds the snapshot's offset
+	overwrite(t, n, 1) // the rest of the segment that holds the snapshot's offset
 	if got := n.Status().LogStart; got != 0 {
 		t.Fatalf("the log begins at %d", got)
 	}
@@ -281,7 +283,7 @@ func TestKeepIsChangedAtRunTime(t *testing.T) {
 	n, _ = complete(t, c)
 	got := client(t, n.Addr()).ConfigGet(t.Context(), setting).Val()[setting]
 	if got != "3145728" {
-		t.Errorf("after a restart it is %s", got)
+		t.Errorf("after a restart the value is %s", got)
 	}
 	overwrite(t, n, 12)
 	eventually(t, "the log is short again",

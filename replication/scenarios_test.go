@@ -19,11 +19,11 @@ import (
 	"rowfall/replication/replog"
 )
 
-// long says whether the long matrices run, too.
+// long is set if the long tests run, too.
 var long = os.Getenv("ROWFALL_LONG") == "1"
 
-// writing has three writers write to a node until stop is called.
-func writing(t *testing.T, n *replication.Node) (stop func()) {
+// startWriting starts three writers to a node. They run until stop is called.
+func startWriting(t *testing.T, n *replication.Node) (stop func()) {
 	t.Helper()
 	done := make(chan struct{})
 	var wg sync.WaitGroup
@@ -60,9 +60,9 @@ func writing(t *testing.T, n *replication.Node) (stop func()) {
 	return stop
 }
 
-// A server of a version that never tells it gets a plain copy, unless the
-// operator answers for it; both load under the strictest checks.
-func TestSnapshotForServersThatDoNotTell(t *testing.T) {
+// A server that never announces its version gets the plain form, unless the operator sets its
+// version. Servers load both forms with their strictest checks.
+func TestSnapshotForServersWithoutVersion(t *testing.T) {
 	servertest.Need(t, servers.RedisStable)
 	for _, assume := range []string{"", "7.0"} {
 		c := config(t)
@@ -81,12 +81,12 @@ func TestSnapshotForServersThatDoNotTell(t *testing.T) {
 	c := config(t)
 	c.AssumeReplicas = "seven"
 	if _, err := replication.Open(c); err == nil {
-		t.Error("a version that is none was taken")
+		t.Error("an invalid version was accepted")
 	}
 }
 
-// The servers' own tools: redis-cli --rdb makes a file that their checkers pass,
-// with and without a snapshot being there, and redis-cli --replica shows the stream.
+// redis-cli --rdb and its siblings write a file that the servers' checkers accept, with and without
+// an existing snapshot. redis-cli --replica shows the stream.
 func TestServersTools(t *testing.T) {
 	in := servertest.Need(t, kinds...)
 	conf := config(t)
@@ -117,7 +117,7 @@ func TestServersTools(t *testing.T) {
 		for _, f := range files {
 			out, err := tool(kind, kind.Tool("check-rdb"), f).CombinedOutput()
 			if err != nil || !strings.Contains(string(out), "RDB looks OK") {
-				t.Errorf("%s does not take the file: %v: %s", kind, err, out)
+				t.Errorf("%s rejects the file: %v: %s", kind, err, out)
 			}
 		}
 	}
@@ -129,7 +129,7 @@ func TestServersTools(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it follows", func() bool {
+	eventually(t, "redis-cli follows", func() bool {
 		st := n.Status().Replicas
 		return len(st) == 1 && st[0].State == replication.ReplicaOnline
 	})
@@ -138,7 +138,7 @@ func TestServersTools(t *testing.T) {
 	for b := make([]byte, 4096); !strings.Contains(seen, "by redis-cli"); {
 		k, err := out.Read(b)
 		if err != nil {
-			t.Fatalf("it ended with %v after %q", err, seen)
+			t.Fatalf("redis-cli ended with %v after %q", err, seen)
 		}
 		seen += string(b[:k])
 	}
@@ -146,20 +146,20 @@ func TestServersTools(t *testing.T) {
 	_ = cmd.Wait()
 }
 
-// absence is one way of a replica to be away from its node and come back.
+// absence is one way in which a replica leaves its node and reconnects.
 type absence struct {
 	name     string
-	memory   int64 // of the log
-	keep     int64
-	cut      bool
-	written  int // kilobytes while it is away, beside what the writers write
+	memory   int64 // Log.Memory
+	keep     int64 // Log.Keep
+	cut      bool  // the link is cut
+	written  int   // kilobytes written during the absence, besides the writers'
 	partials int64
 	fulls    int64
 }
 
-// The conditions of Redis's replication-psync, with three writers at work all the
-// time: what a replica that was away gets depends on what the log still holds, and
-// not on how long it was away, nor on memory.
+// absences are the conditions of Redis's test replication-psync, with three writers. Whether a
+// replica that reconnects gets a partial resync depends only on what the log still holds, not on
+// the length of the absence or on memory.
 var absences = []absence{
 	{"no reconnection", 1 << 20, 1 << 30, false, 200, 0, 1},
 	{"ok psync", 1 << 20, 1 << 30, true, 0, 1, 1},
@@ -168,26 +168,26 @@ var absences = []absence{
 	{"backlog expired", 64 << 10, 128 << 10, true, 3000, 0, 2},
 }
 
-func TestReplicaThatWasAway(t *testing.T) {
+func TestReconnectingReplica(t *testing.T) {
 	servertest.Need(t, kinds...)
 	for i, kind := range kinds {
 		for j, load := range []string{"disabled", "swapdb"} {
 			if (i+j)%2 != 0 && !long {
-				continue // each kind with one of them, each of them with some kind
+				continue // each kind with one way of loading, and each way with some kind
 			}
 			t.Run(fmt.Sprintf("%s, load %s", kind, load), func(t *testing.T) {
 				t.Parallel()
 				srv := servertest.Cache(t, kind,
 					servers.CacheOptions{Args: []string{"--repl-diskless-load", load}})
 				for _, a := range absences {
-					t.Run(a.name, func(t *testing.T) { wasAway(t, srv, a) })
+					t.Run(a.name, func(t *testing.T) { reconnect(t, srv, a) })
 				}
 			})
 		}
 	}
 }
 
-func wasAway(t *testing.T, srv *servers.Cache, a absence) {
+func reconnect(t *testing.T, srv *servers.Cache, a absence) {
 	conf := config(t)
 	conf.Log = replog.Config{Memory: a.memory, SegmentSize: 64 << 10, Keep: a.keep}
 	if a.fulls > 1 {
@@ -199,26 +199,26 @@ func wasAway(t *testing.T, srv *servers.Cache, a absence) {
 	fill(t, n, "a", 200)
 	replicaFrom(t, srv, n.Addr())
 	caughtUp(t, n, srv.Addr())
-	// The server's first PSYNC was refused if it was another node's replica before.
-	refused := n.Status().PartialsRejected
-	stop := writing(t, n)
+	// The server's first PSYNC was rejected if it was another node's replica before.
+	rejected := n.Status().PartialsRejected
+	stop := startWriting(t, n)
 	at := n.Offset()
 	if a.cut {
-		// It hangs, and its connection is gone.
+		// The server is stopped, and its connection is cut.
 		if err := srv.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
 		if cut := killClients(t, n.Addr(), "replica"); cut != 1 {
 			t.Errorf("%d links were cut", cut)
 		}
-		at = n.Offset() // it has no more than that
+		at = n.Offset() // the server has no later bytes
 	}
 	for i := range a.written {
 		apply(t, n, unit("SET", "away:"+strconv.Itoa(i%100), strings.Repeat("x", 1000)))
 	}
 	if a.fulls > 1 {
-		eventually(t, "the log is let go", func() bool {
-			// With a new snapshot, a restart does not need the old log any more either.
+		eventually(t, "the log is removed", func() bool {
+			// After a new snapshot a restart needs no earlier log either.
 			if _, err := n.Snapshot(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -226,13 +226,13 @@ func wasAway(t *testing.T, srv *servers.Cache, a absence) {
 			return n.Status().LogStart > at
 		})
 	}
-	eventually(t, "the writers go on",
+	eventually(t, "the writers continue",
 		func() bool { return n.Offset() > at+replog.Offset(a.written)<<10+10_000 })
 	if a.cut {
 		if err := srv.Signal(syscall.SIGCONT); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "it is back, under load", func() bool {
+		eventually(t, "the replica is online again, under load", func() bool {
 			st := n.Status()
 			return st.PartialSyncs+st.FullSyncs > 1 && len(st.Replicas) == 1 &&
 				st.Replicas[0].State == replication.ReplicaOnline
@@ -245,7 +245,7 @@ func wasAway(t *testing.T, srv *servers.Cache, a absence) {
 	for name, want := range map[string]int64{
 		"sync_full":        a.fulls,
 		"sync_partial_ok":  a.partials,
-		"sync_partial_err": a.fulls - 1 + refused,
+		"sync_partial_err": a.fulls - 1 + rejected,
 	} {
 		if got := field(c, "stats", name); got != strconv.FormatInt(want, 10) {
 			t.Errorf("%s is %s, want %d", name, got, want)
@@ -253,27 +253,27 @@ func wasAway(t *testing.T, srv *servers.Cache, a absence) {
 	}
 }
 
-// A replica that hangs with its connection open keeps nothing: the others go on,
-// and it goes on from disk.
+// A replica that is stopped with its connection open delays nothing: the other replicas continue,
+// and later the replica continues from disk.
 func TestHangingReplica(t *testing.T) {
 	servertest.Need(t, servers.Redis, servers.Valkey)
 	conf := config(t)
 	conf.Log = replog.Config{Memory: 64 << 10, SegmentSize: 256 << 10}
 	n, _ := complete(t, conf)
 	fill(t, n, "a", 200)
-	hangs, works := attach(t, servers.Redis, n.Addr()), attach(t, servers.Valkey, n.Addr())
-	caughtUp(t, n, hangs.Addr())
-	caughtUp(t, n, works.Addr())
-	if err := hangs.Signal(syscall.SIGSTOP); err != nil {
+	stopped, running := attach(t, servers.Redis, n.Addr()), attach(t, servers.Valkey, n.Addr())
+	caughtUp(t, n, stopped.Addr())
+	caughtUp(t, n, running.Addr())
+	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	big(t, n, 24) // more than sockets hold
-	caughtUp(t, n, works.Addr())
-	if err := hangs.Signal(syscall.SIGCONT); err != nil {
+	caughtUp(t, n, running.Addr())
+	if err := stopped.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	caughtUp(t, n, hangs.Addr())
-	equal(t, n.Addr(), hangs.Addr())
+	caughtUp(t, n, stopped.Addr())
+	equal(t, n.Addr(), stopped.Addr())
 	if st := n.Status(); st.FullSyncs != 2 || st.PartialSyncs != 0 {
 		t.Errorf("%d full and %d partial resyncs", st.FullSyncs, st.PartialSyncs)
 	}

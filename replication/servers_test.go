@@ -15,23 +15,25 @@ import (
 	"rowfall/replication"
 )
 
-// kinds are the servers that may follow a node.
+// kinds are the servers that can follow a node.
 var kinds = []servers.Kind{
 	servers.Redis, servers.RedisStable, servers.RedisOldest, servers.Valkey,
 	servers.ValkeyStable,
 }
 
-// upstreams are those that a node may follow: Redis 6.2 says when a key runs out as a
-// time from now.
+// upstreams are the servers that a node can follow. Redis 6.2 is missing, because it sends the
+// expiry of a key as a duration.
 var upstreams = []servers.Kind{
 	servers.Redis, servers.RedisStable, servers.Valkey,
 	servers.ValkeyStable,
 }
 
-// loadsPacked reports whether a server loads listpacks. It announces that, or the node asks it.
+// loadsPacked reports whether a server loads listpacks. It announces that, or the node reads it
+// from the server's INFO.
 func loadsPacked(kind servers.Kind) bool { return kind != servers.RedisOldest }
 
-// attach starts a real server that keeps what it loads over a kill.
+// attach starts a real server that follows addr and saves what it loads, so that a kill does not
+// lose it.
 func attach(t *testing.T, kind servers.Kind, addr string) *servers.Cache {
 	t.Helper()
 	return servertest.Cache(t, kind,
@@ -46,7 +48,7 @@ func replicaOf(addr string) []string {
 	return []string{"--replicaof", host, port}
 }
 
-// field is one field of a server's INFO, empty if it cannot be had.
+// field returns one field of a server's INFO, or "" on an error.
 func field(c *redis.Client, section, name string) string {
 	text, err := c.Info(context.Background(), section).Result()
 	if err != nil {
@@ -64,15 +66,15 @@ func field(c *redis.Client, section, name string) string {
 func caughtUp(t *testing.T, n *replication.Node, addr string) {
 	t.Helper()
 	c := client(t, addr)
-	eventually(t, addr+" has everything", func() bool {
+	eventually(t, addr+" has all data", func() bool {
 		return field(c, "replication", "master_link_status") == "up" &&
 			field(c, "replication", "slave_repl_offset") == n.Offset().String() &&
 			field(c, "replication", "master_replid") == n.Status().ID
 	})
 }
 
-// A real server attaches, loads, streams, and goes on after its link was cut,
-// after it was killed, and after we were restarted, with one full resync in all.
+// A real server attaches, loads, streams, and continues after its link was cut, after it was
+// killed, and after the node was restarted, with one full resync in all.
 func TestRealReplica(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {
@@ -95,7 +97,7 @@ func TestRealReplica(t *testing.T) {
 
 			t.Log("the link is cut")
 			if got := killClients(t, n.Addr(), "replica"); got != 1 {
-				t.Errorf("%d replicas were cut off", got)
+				t.Errorf("%d links of replicas were cut", got)
 			}
 			fill(t, n, "c", 200)
 			caughtUp(t, n, srv.Addr())
@@ -125,16 +127,17 @@ func TestRealReplica(t *testing.T) {
 			caughtUp(t, n, srv.Addr())
 			equal(t, n.Addr(), srv.Addr())
 			if st := n.Status(); st.FullSyncs != 0 || st.PartialSyncs != 1 {
-				t.Errorf("after our restart: %+v", st)
+				t.Errorf("after the node's restart: %+v", st)
 			}
-			if got := client(t, n.Addr()).Wait(t.Context(), 1, patience).Val(); got != 1 {
+			if got := client(t, n.Addr()).Wait(t.Context(), 1, waitTimeout).Val(); got != 1 {
 				t.Errorf("WAIT counts %d", got)
 			}
 		})
 	}
 }
 
-// node -> node -> server -> server, all equal at equal offsets under one id.
+// In the cascade node -> node -> server -> server all have the same data at the same offset under
+// one id.
 func TestRealCascade(t *testing.T) {
 	t.Parallel()
 	servertest.Need(t, kinds...)
@@ -146,7 +149,8 @@ func TestRealCascade(t *testing.T) {
 	caughtUp(t, a, first.Addr())
 	valkey := attach(t, servers.Valkey, b.Addr())
 	stable := attach(t, servers.RedisStable, b.Addr())
-	// It cascades from a server of its own version: an older one cannot load a newer one's RDB.
+	// The last server follows a server of its own version: an older server cannot load a newer
+	// one's RDB.
 	second := attach(t, servers.Redis, first.Addr())
 	fill(t, a, "b", 300)
 	for _, s := range []*servers.Cache{first, second, valkey, stable} {
@@ -158,8 +162,8 @@ func TestRealCascade(t *testing.T) {
 	}
 }
 
-// server -> server -> node: we follow a real server that itself follows one, with
-// all kinds of values and encodings, and go on after a cut and a restart.
+// A node follows a real server that follows another one, with all kinds of values and encodings. It
+// continues after a cut and a restart.
 func TestNodeFollowsRealServer(t *testing.T) {
 	for _, kind := range upstreams {
 		t.Run(string(kind), func(t *testing.T) {
@@ -237,8 +241,9 @@ func TestNodeFollowsRealServer(t *testing.T) {
 	}
 }
 
-// What a server holds and we cannot is said, and the node keeps what it has.
-func TestNodeStopsAtWhatItDoesNotKnow(t *testing.T) {
+// A command or value that the node does not support stops its link with an error, and the node
+// keeps its data.
+func TestNodeStopsAtUnsupportedCommand(t *testing.T) {
 	servertest.Need(t, servers.Redis)
 	srv := servertest.Cache(t, servers.Redis, servers.CacheOptions{})
 	w := client(t, srv.Addr())
@@ -247,14 +252,14 @@ func TestNodeStopsAtWhatItDoesNotKnow(t *testing.T) {
 	online(t, n)
 	equal(t, srv.Addr(), n.Addr())
 	w.XGroupCreateMkStream(t.Context(), "x", "group", "$")
-	eventually(t, "it stops",
+	eventually(t, "the link stops",
 		func() bool { return n.Status().Upstream.State == replication.LinkStopped })
 	if msg := n.Status().Upstream.Err; !strings.Contains(strings.ToUpper(msg), "XGROUP") ||
 		!strings.Contains(msg, "offset") {
-		t.Errorf("it says %q", msg)
+		t.Errorf("the error is %q", msg)
 	}
 	if _, ok := n.Keyspace().Get("k"); !ok {
-		t.Error("it lost its data")
+		t.Error("the node lost its data")
 	}
 	w.Del(t.Context(), "x")
 	w.Set(t.Context(), "k2", "v", 0)
@@ -265,8 +270,8 @@ func TestNodeStopsAtWhatItDoesNotKnow(t *testing.T) {
 	equal(t, srv.Addr(), n.Addr())
 }
 
-// A Redis 6.2 is followed until it sends a time to live that every replay would count
-// from another moment; the error says which server does not.
+// A node follows a Redis 6.2 until that sends a duration for an expiry, which each replay would
+// count from another moment. The error names the version that sends times instead.
 func TestNodeFollowsOldestRedis(t *testing.T) {
 	srv := servertest.Cache(t, servers.RedisOldest, servers.CacheOptions{})
 	w := client(t, srv.Addr())
@@ -279,20 +284,20 @@ func TestNodeFollowsOldestRedis(t *testing.T) {
 	w.XAdd(t.Context(), &redis.XAddArgs{Stream: "s", Values: []string{"f", "v"}})
 	equal(t, srv.Addr(), n.Addr())
 	w.Expire(t.Context(), "k", time.Hour)
-	eventually(t, "it stops",
+	eventually(t, "the link stops",
 		func() bool { return n.Status().Upstream.State == replication.LinkStopped })
 	if msg := n.Status().Upstream.Err; !strings.Contains(msg, "since Redis 7.0") ||
 		!strings.Contains(msg, "offset") {
-		t.Errorf("it says %q", msg)
+		t.Errorf("the error is %q", msg)
 	}
 	if n.Keyspace().Len() != 5 {
-		t.Errorf("it has %d keys", n.Keyspace().Len())
+		t.Errorf("the node has %d keys", n.Keyspace().Len())
 	}
 }
 
-// The whole of "A node lost its directory" in docs/operations.md: nothing is read
-// again, nobody is wiped, and one full resync brings the state back.
-func TestStateTakenBackFromAReplica(t *testing.T) {
+// This is the procedure "A node lost its directory" of docs/operations.md: no rows are read again,
+// no replica is wiped, and one full resync restores the state.
+func TestStateRestoredFromReplica(t *testing.T) {
 	servertest.Need(t, servers.RedisStable)
 	c := config(t)
 	n, stop := complete(t, c)
@@ -306,7 +311,7 @@ func TestStateTakenBackFromAReplica(t *testing.T) {
 	}
 	n, _ = start(t, c)
 	host, port, _ := strings.Cut(srv.Addr(), ":")
-	eventually(t, "it says what to do", func() bool {
+	eventually(t, "the advice is in Status", func() bool {
 		advice := n.Status().Advice
 		return strings.Contains(advice,
 			"send it REPLICAOF NO ONE, send REPLICAOF "+host+" "+port+" here")
@@ -320,7 +325,7 @@ func TestStateTakenBackFromAReplica(t *testing.T) {
 	}
 	do(s, "REPLICAOF", "NO", "ONE")
 	do(here, "REPLICAOF", host, port)
-	eventually(t, "the state is here", func() bool {
+	eventually(t, "the state is restored", func() bool {
 		return n.Keyspace().Len() > 0 &&
 			field(here, "replication", "master_link_status") == "up"
 	})
@@ -338,8 +343,8 @@ func TestStateTakenBackFromAReplica(t *testing.T) {
 	}
 }
 
-// A stock server that loads slowly from its disk, for longer than the time-out, comes online with
-// the defaults.
+// A stock server that loads from its disk for longer than the time-out comes online with the
+// default settings.
 func TestServersLoadSlowly(t *testing.T) {
 	servertest.Need(t, servers.Redis, servers.Valkey)
 	for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {

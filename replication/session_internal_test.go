@@ -9,18 +9,19 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// inMemory is a client's connection that counts deadlines and writes.
-type inMemory struct {
+// countingConn is a client's connection in memory that counts deadlines and writes.
+type countingConn struct {
 	net.Conn
 	deadlines, writes int
 	got               bytes.Buffer
 }
 
-func (c *inMemory) SetWriteDeadline(time.Time) error { c.deadlines++; return nil }
+func (c *countingConn) SetWriteDeadline(time.Time) error { c.deadlines++; return nil }
 
-func (c *inMemory) Write(b []byte) (int, error) { c.writes++; return c.got.Write(b) }
+func (c *countingConn) Write(b []byte) (int, error) { c.writes++; return c.got.Write(b) }
 
-func alone(t *testing.T) (*session, *inMemory) {
+// newTestSession returns a session of a node that does not run.
+func newTestSession(t *testing.T) (*session, *countingConn) {
 	t.Helper()
 	n, err := Open(Config{Listen: "127.0.0.1:0", Dir: t.TempDir(), Logger: zerolog.Nop()})
 	if err != nil {
@@ -31,14 +32,14 @@ func alone(t *testing.T) (*session, *inMemory) {
 			t.Error(err)
 		}
 	})
-	conn := &inMemory{}
+	conn := &countingConn{}
 	return newSession(n, conn), conn
 }
 
-// The limit of queued commands applies to their memory. Empty arguments once counted as nothing, so
-// that a client could queue gigabytes of them.
-func TestQueueIsChargedForItsArguments(t *testing.T) {
-	s, _ := alone(t)
+// The limit of queued commands applies to their memory. Once, empty arguments counted as nothing,
+// so that a client could queue gigabytes of them.
+func TestQueueLimitCountsArguments(t *testing.T) {
+	s, _ := newTestSession(t)
 	s.multi = queue{open: true, bytes: maxQueued - queuedCommand - 3*queuedArg}
 	args := make([][]byte, 4)
 	args[0] = []byte("MGET")
@@ -48,9 +49,9 @@ func TestQueueIsChargedForItsArguments(t *testing.T) {
 	}
 }
 
-// The time-out applies to each chunk of a reply, so that a client may take a large reply slowly.
-func TestFlushGoesByProgress(t *testing.T) {
-	s, conn := alone(t)
+// The time-out applies to each chunk of a reply, so that a client may read a large reply slowly.
+func TestWriteDeadlinePerChunk(t *testing.T) {
+	s, conn := newTestSession(t)
 	want := bytes.Repeat([]byte("0123456789abcdef"), replyChunk/4)
 	s.out = bytes.Clone(want)
 	if err := s.flush(); err != nil {

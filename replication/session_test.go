@@ -104,7 +104,7 @@ func TestConnectionCommands(t *testing.T) {
 				t.Errorf("%q gets %q, want %q", step[0], got, step[1])
 			}
 			for range r.r.Buffered() { // the rest of a longer reply
-				r.r.ReadByte() //nolint:errcheck // it is buffered
+				r.r.ReadByte() //nolint:errcheck // the byte is buffered
 			}
 		}
 		r.Close()
@@ -162,7 +162,7 @@ func TestPipelineAndBrokenInput(t *testing.T) {
 	}
 	r.expect("+PONG\r\n$1\r\nv\r\n-ERR Protocol error: invalid bulk length\r\n")
 	if _, err := r.r.ReadByte(); err != io.EOF {
-		t.Errorf("the connection goes on: %v", err)
+		t.Errorf("the connection stays open: %v", err)
 	}
 }
 
@@ -222,14 +222,14 @@ func FuzzSession(f *testing.F) {
 			bytes.Contains(upper, []byte("REPLICAOF")) ||
 			bytes.Contains(upper, []byte("SLAVEOF")) ||
 			bytes.Contains(upper, []byte("FAILOVER")) {
-			return // it would call an address that nobody chose
+			return // the node would connect to an arbitrary address
 		}
 		conn, _ := serve(t, n, net.IPv4(127, 0, 0, 1))
 		var reader sync.WaitGroup
 		reader.Go(func() {
-			io.Copy(io.Discard, conn) //nolint:errcheck // it ends with the connection
+			io.Copy(io.Discard, conn) //nolint:errcheck // ends with the connection
 		})
-		conn.Write(b) //nolint:errcheck // it may be closed already
+		conn.Write(b) //nolint:errcheck // the connection may be closed
 		conn.Close()
 		reader.Wait()
 		if grown := heap() - before; grown > 256<<20 {

@@ -6,17 +6,17 @@ import (
 	"testing"
 )
 
-// slow is an upstream that sends its snapshot in two halves.
-type slow struct {
+// slowMaster is an upstream that sends its snapshot in two halves.
+type slowMaster struct {
 	t      *testing.T
 	l      net.Listener
 	addr   string
-	conn   *raw
+	conn   *rawConn
 	second []byte
 }
 
 // begin accepts a connection, performs the handshake and sends half a snapshot.
-func (s *slow) begin() {
+func (s *slowMaster) begin() {
 	s.t.Helper()
 	source, stop := complete(s.t, config(s.t))
 	apply(s.t, source, unit("SET", "k", "v"))
@@ -44,7 +44,7 @@ func (s *slow) begin() {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { conn.Close() })
-	s.conn = &raw{s.t, conn, newReader(conn)}
+	s.conn = &rawConn{s.t, conn, newReader(conn)}
 	s.conn.handshake()
 	if _, err := conn.Write(append([]byte(head), payload[:size/2]...)); err != nil {
 		s.t.Fatal(err)
@@ -52,21 +52,23 @@ func (s *slow) begin() {
 	s.second = payload[size/2:]
 }
 
-func (s *slow) finish() {
+// finish sends the second half.
+func (s *slowMaster) finish() {
 	if _, err := s.conn.Write(s.second); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-// forget closes the connection.
-func (s *slow) forget() { s.conn.Close() }
+// disconnect closes the connection.
+func (s *slowMaster) disconnect() { s.conn.Close() }
 
-func slowUpstream(t *testing.T) *slow {
+// slowUpstream starts to listen; begin accepts the connection.
+func slowUpstream(t *testing.T) *slowMaster {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	return &slow{t: t, l: l, addr: l.Addr().String()}
+	return &slowMaster{t: t, l: l, addr: l.Addr().String()}
 }

@@ -19,9 +19,9 @@ import (
 	"rowfall/replication/identity"
 )
 
-// gated is start for a node whose snapshots wait: each sends on begun and goes
-// on when it can receive from gate.
-func gated(t *testing.T, c replication.Config) (n *replication.Node, begun, gate chan struct{}) {
+// startGated starts a node whose snapshots wait: each sends on begun, and continues when it can
+// receive from gate.
+func startGated(t *testing.T, c replication.Config) (n *replication.Node, begun, gate chan struct{}) {
 	t.Helper()
 	n, err := replication.Open(c)
 	if err != nil {
@@ -46,10 +46,10 @@ func gated(t *testing.T, c replication.Config) (n *replication.Node, begun, gate
 	return n, begun, gate
 }
 
-// Who asks for a snapshot gets what was there when it asked, though an older one
-// is being written.
-func TestSnapshotIsNotOlderThanAsked(t *testing.T) {
-	n, begun, gate := gated(t, config(t))
+// Snapshot returns a snapshot of the offset of its call or later, although an older one is being
+// written.
+func TestSnapshotIsNotOlderThanRequest(t *testing.T) {
+	n, begun, gate := startGated(t, config(t))
 	apply(t, n, unit("SET", "a", "1"))
 	c := client(t, n.Addr())
 	if err := c.BgSave(t.Context()).Err(); err != nil {
@@ -69,15 +69,15 @@ func TestSnapshotIsNotOlderThanAsked(t *testing.T) {
 	}
 	gate <- struct{}{}
 	gate <- struct{}{}
-	gate <- struct{}{} // for the one who asked when the second had begun
+	gate <- struct{}{} // for a call after the start of the second snapshot
 	for range 2 {
 		if st := <-done; st.Offset < at || st.Written < 2 {
-			t.Errorf("it gets %+v, but asked at %d", st, at)
+			t.Errorf("Snapshot returns %+v, but was called at %d", st, at)
 		}
 	}
 }
 
-// rewrite puts 4 MiB in the place of what it put there before.
+// rewrite sets 64 keys of 64 KiB, 4 MiB in all, and replaces their earlier values.
 func rewrite(t *testing.T, n *replication.Node) {
 	t.Helper()
 	for i := range 64 {
@@ -85,8 +85,8 @@ func rewrite(t *testing.T, n *replication.Node) {
 	}
 }
 
-// snapshotting has a snapshot taken and tells how that ends.
-func snapshotting(n *replication.Node) (done chan error) {
+// startSnapshot starts a snapshot. Its result is sent on done.
+func startSnapshot(n *replication.Node) (done chan error) {
 	done = make(chan error, 1)
 	go func() {
 		_, err := n.Snapshot(context.Background())
@@ -95,14 +95,14 @@ func snapshotting(n *replication.Node) (done chan error) {
 	return done
 }
 
-// While a slow snapshot keeps too much of what has been replaced, writing is
-// slowed; then it is aborted, which frees it, and the next one is taken.
+// While a slow snapshot pins too much replaced data, writes are slowed. Then the snapshot is
+// aborted, which releases the data, and the next snapshot succeeds.
 func TestSnapshotMemoryIsBounded(t *testing.T) {
 	c := config(t)
 	c.SnapshotMemory = 1 << 20
-	n, begun, gate := gated(t, c)
+	n, begun, gate := startGated(t, c)
 	rewrite(t, n)
-	done := snapshotting(n)
+	done := startSnapshot(n)
 	<-begun
 	rewrite(t, n)
 	if got := n.Status().Held; !strings.Contains(got, "snapshot_memory") {
@@ -114,10 +114,10 @@ func TestSnapshotMemoryIsBounded(t *testing.T) {
 	}
 	if st := n.Status(); !strings.Contains(st.Snapshot.Err, "aborted") || st.Held != "" ||
 		st.Snapshot.Written != 0 {
-		t.Errorf("after it: %+v", st)
+		t.Errorf("after the snapshot: %+v", st)
 	}
 	gate <- struct{}{}
-	if err := <-snapshotting(n); err != nil {
+	if err := <-startSnapshot(n); err != nil {
 		t.Error(err)
 	}
 	rewrite(t, n)
@@ -140,47 +140,47 @@ func TestSnapshotMemoryIsBounded(t *testing.T) {
 	}
 	settings := client(t, n.Addr()).ConfigGet(t.Context(), "snapshot-memory").Val()
 	if got := settings["snapshot-memory"]; got != "1048576" {
-		t.Errorf("CONFIG GET says %q", got)
+		t.Errorf("CONFIG GET returns %q", got)
 	}
 }
 
-// Those who come long after the first snapshot was begun, which is large, read it
-// as it grows, as if it had its size already, and cause no second one.
+// Replicas that join long after the start of a large first snapshot read it while it grows, and
+// start no second one. Its expected size counts, not its present size.
 func TestLateJoinersOfTheFirstSnapshot(t *testing.T) {
 	t.Parallel()
 	c := config(t)
 	c.Log.SegmentSize = 16 << 20
-	n, begun, gate := gated(t, c)
+	n, begun, gate := startGated(t, c)
 	n.SetComplete(true)
 	big(t, n, 80)
-	join := func() *raw {
+	join := func() *rawConn {
 		r := dialRaw(t, n.Addr())
-		ask(r, "?", "-1", "eof", "psync2", "rdb-listpack")
+		requestSync(r, "?", "-1", "eof", "psync2", "rdb-listpack")
 		return r
 	}
-	replicas := []*raw{join()}
+	replicas := []*rawConn{join()}
 	<-begun
-	big(t, n, 70) // more log than a small one would do for
+	big(t, n, 70) // more log than a small snapshot may be old
 	replicas = append(replicas, join(), join())
 	gate <- struct{}{}
 	for _, r := range replicas {
-		go io.Copy(io.Discard, r.r) //nolint:errcheck // until the test ends it
+		go io.Copy(io.Discard, r.r) //nolint:errcheck // ends with the test
 	}
-	eventually(t, "it is written",
+	eventually(t, "the snapshot is written",
 		func() bool { return n.Status().Snapshot.Written == 1 && !n.Status().Snapshot.Running })
 	replicas = append(replicas, join())
 	if got := len(begun); got > 0 {
-		t.Errorf("%d snapshots more were begun for %d replicas", got, len(replicas))
+		t.Errorf("%d more snapshots were started for %d replicas", got, len(replicas))
 	}
 }
 
-// Whoever finds the growing snapshot too old waits for it, and takes it if at its
-// whole size it will do.
+// A replica for which the growing snapshot is too old waits for its end, and gets it if the
+// complete file is large enough for its age.
 func TestFinishedSnapshotIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	c := config(t)
 	c.Log.SegmentSize = 16 << 20
-	n, begun, gate := gated(t, c)
+	n, begun, gate := startGated(t, c)
 	n.SetComplete(true)
 	field := strings.Repeat("0123456789abcdef", 3<<10)
 	// The name of the field is in memory once, and in the file once for each hash.
@@ -203,25 +203,25 @@ func TestFinishedSnapshotIsTriedAgain(t *testing.T) {
 	}
 	late.send("PSYNC", "?", "-1")
 	if got := late.line(); got != "" {
-		t.Errorf("it is not told to wait but %q", got)
+		t.Errorf("the replica is sent %q instead of an empty line", got)
 	}
 	gate <- struct{}{}
 	if err := <-first; err != nil {
 		t.Fatal(err)
 	}
 	if got := late.reply(); !strings.HasPrefix(got, "+FULLRESYNC ") || len(begun) > 0 {
-		t.Errorf("got %q; %d snapshots more were begun", got, len(begun))
+		t.Errorf("got %q; %d more snapshots were started", got, len(begun))
 	}
 }
 
-// A snapshot that fails takes its file with it: on a full disk that would be what
-// keeps the log from growing, for ever.
+// A failed snapshot removes its file. On a full disk the file would keep the log from growing for
+// ever.
 func TestFailedSnapshotLeavesNoFile(t *testing.T) {
 	c := config(t)
 	c.SnapshotMemory = 1 << 20
-	n, begun, gate := gated(t, c)
+	n, begun, gate := startGated(t, c)
 	rewrite(t, n)
-	done := snapshotting(n)
+	done := startSnapshot(n)
 	<-begun
 	rewrite(t, n)
 	gate <- struct{}{}
@@ -229,13 +229,13 @@ func TestFailedSnapshotLeavesNoFile(t *testing.T) {
 		t.Fatal("the snapshot did not fail")
 	}
 	if left, _ := filepath.Glob(filepath.Join(c.Dir, "snapshot*")); len(left) > 0 {
-		t.Errorf("it left %v", left)
+		t.Errorf("files are left: %v", left)
 	}
 }
 
-// A clean stop writes no snapshot that was not due, and where one is, the
-// directory is marked clean before it is begun: a kill then loses nothing.
-func TestSnapshotAtTheStop(t *testing.T) {
+// A clean stop writes a snapshot only if one is due. The directory is marked clean before that
+// snapshot, so that a kill during it loses nothing.
+func TestSnapshotAtStop(t *testing.T) {
 	for _, due := range []bool{false, true} {
 		c := config(t)
 		c.SnapshotEvery = 1 << 30
@@ -259,20 +259,20 @@ func TestSnapshotAtTheStop(t *testing.T) {
 			t.Fatal(err)
 		}
 		if due && !slices.Equal(clean, []bool{true}) || !due && len(clean) > 0 {
-			t.Errorf("due %v: when a snapshot began the directory was clean: %v", due, clean)
+			t.Errorf("due %v: at the start of each snapshot the directory was clean: %v", due, clean)
 		}
 	}
 }
 
-// A full resync takes the data away that a snapshot is being written of: it is given
-// up, and what it kept holds nobody back any more.
+// A full resync replaces the data of which a snapshot is being written. The snapshot is aborted,
+// and the data that it pinned no longer slow any write.
 func TestFullResyncEndsSnapshot(t *testing.T) {
 	c := config(t)
 	c.SnapshotMemory = 1 << 20
 	up := script(t, func(int, string) string { return fullResync(5, "") })
-	n, begun, gate := gated(t, c)
+	n, begun, gate := startGated(t, c)
 	rewrite(t, n)
-	done := snapshotting(n)
+	done := startSnapshot(n)
 	<-begun
 	// How much memory a value takes differs under the race detector.
 	for i := 0; i < 64 && n.Status().Held == ""; i++ {
@@ -284,10 +284,10 @@ func TestFullResyncEndsSnapshot(t *testing.T) {
 	if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it has the new data",
+	eventually(t, "the node has the new data",
 		func() bool { return n.Offset() == 5 && n.Keyspace().Len() == 0 })
 	if got := n.Status().Held; got != "" {
-		t.Errorf("it is still slowed by %q", got)
+		t.Errorf("Apply is still slowed by %q", got)
 	}
 	gate <- struct{}{}
 	if err := <-done; err == nil ||
@@ -296,14 +296,14 @@ func TestFullResyncEndsSnapshot(t *testing.T) {
 	}
 }
 
-// The data are all in memory, and yet every full resync ended at the file on disk
-// that could not be read, for ever, and INFO said that all was well.
-func TestSnapshotThatCannotBeRead(t *testing.T) {
+// An unreadable snapshot file is replaced by a new one from memory, and INFO shows the fault. Once,
+// each full resync ended at the unreadable file, without end, and INFO showed no fault.
+func TestUnreadableSnapshot(t *testing.T) {
 	for _, tc := range []struct {
-		name  string
-		spoil func(volume *memfs.FS, file string) error
-		capa  string
-		opens bool // the fault is seen before anything is sent
+		name    string
+		corrupt func(volume *memfs.FS, file string) error
+		capa    string
+		early   bool // the fault is found before anything is sent
 	}{
 		{"bad sector", badSector, "rdb-listpack", false},
 		{"bad sector, plain", badSector, "psync2", false},
@@ -314,7 +314,7 @@ func TestSnapshotThatCannotBeRead(t *testing.T) {
 			volume := memfs.New()
 			c := diskConfig(t.TempDir(), volume)
 			c.SnapshotReuse = 1 << 20
-			n, begun, gate := gated(t, c)
+			n, begun, gate := startGated(t, c)
 			n.SetComplete(true)
 			apply(t, n, unit("SET", "k", strings.Repeat("v", 200)))
 			gate <- struct{}{}
@@ -324,42 +324,42 @@ func TestSnapshotThatCannotBeRead(t *testing.T) {
 			}
 			<-begun
 			file := filepath.Join(c.Dir, "snapshot-"+st.Offset.String()+".rdb")
-			if err := tc.spoil(volume, file); err != nil {
+			if err := tc.corrupt(volume, file); err != nil {
 				t.Fatal(err)
 			}
 			apply(t, n, unit("SET", "k2", "v"))
 			r := dialRaw(t, n.Addr())
-			answer := ask(r, "?", "-1", tc.capa)
-			if !tc.opens {
+			answer := requestSync(r, "?", "-1", tc.capa)
+			if !tc.early {
 				if _, err := io.Copy(io.Discard, r); err != nil {
 					t.Fatal(err)
 				}
 			}
-			<-begun // another is written without anybody's asking
+			<-begun // another snapshot starts by itself
 			now := n.Status()
 			if got := now.Snapshot.Err; !strings.Contains(got,
 				st.Offset.String()+".rdb cannot be read") ||
 				now.LogStart > st.Offset {
-				t.Errorf("it says %q, and the log begins at %s", got, now.LogStart)
+				t.Errorf("the error is %q, and the log starts at %s", got, now.LogStart)
 			}
 			info := client(t, n.Addr())
 			status := field(info, "persistence", "rdb_last_bgsave_status")
 			got := status + field(info, "persistence", "rowfall_snapshot_error")
 			if !strings.HasPrefix(got, "err"+c.Dir) {
-				t.Errorf("INFO says %q", got)
+				t.Errorf("INFO shows %q", got)
 			}
 			gate <- struct{}{}
-			if !tc.opens {
+			if !tc.early {
 				r = dialRaw(t, n.Addr())
-				answer = ask(r, "?", "-1", tc.capa)
+				answer = requestSync(r, "?", "-1", tc.capa)
 			}
 			if file, _ := payload(r); answer[0] != "+FULLRESYNC" || count(t, file) != 2 {
-				t.Errorf("the next gets %q and %d keys", answer, count(t, file))
+				t.Errorf("the next replica gets %q and %d keys", answer, count(t, file))
 			}
-			eventually(t, "it is in its place",
+			eventually(t, "the new snapshot is installed",
 				func() bool { return n.Status().Snapshot.Offset > st.Offset })
 			if got := n.Status().Snapshot.Err; got != "" {
-				t.Errorf("then it says %q", got)
+				t.Errorf("after it the error is %q", got)
 			}
 		})
 	}
@@ -379,8 +379,9 @@ func flip(volume *memfs.FS, file string) error {
 	return err
 }
 
-// The same on a real disk, where the kernel sends the file: it was cut.
-func TestSnapshotThatIsCut(t *testing.T) {
+// A truncated snapshot file is replaced, too. This test uses a real disk, where the kernel sends
+// the file.
+func TestTruncatedSnapshot(t *testing.T) {
 	c := config(t)
 	n, _ := complete(t, c)
 	fill(t, n, "a", 100)
@@ -392,19 +393,20 @@ func TestSnapshotThatIsCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := dialRaw(t, n.Addr())
-	ask(r, "?", "-1", "rdb-listpack")
+	requestSync(r, "?", "-1", "rdb-listpack")
 	if sent, err := io.ReadAll(r.r); err != nil || int64(len(sent)) > st.Size {
-		t.Errorf("%d bytes come, and %v", len(sent), err)
+		t.Errorf("%d bytes were sent, and %v", len(sent), err)
 	}
-	eventually(t, "another is written", func() bool { return n.Status().Snapshot.Written == 2 })
+	eventually(t, "another snapshot is written",
+		func() bool { return n.Status().Snapshot.Written == 2 })
 	r = dialRaw(t, n.Addr())
-	ask(r, "?", "-1", "rdb-listpack")
+	requestSync(r, "?", "-1", "rdb-listpack")
 	if file, _ := payload(r); count(t, file) != n.Keyspace().Len() {
-		t.Errorf("%d keys come", count(t, file))
+		t.Errorf("%d keys were sent", count(t, file))
 	}
 }
 
-// Whoever takes a snapshot gets it while writes go on, and its file is what the log is kept from.
+// Snapshots are written while units are applied, and the log before the newest snapshot is removed.
 func TestSnapshotsBoundTheLog(t *testing.T) {
 	c := config(t)
 	c.Log.Keep, c.Log.SegmentSize, c.SnapshotEvery = 64<<10, 16<<10, 128<<10
@@ -419,7 +421,7 @@ func TestSnapshotsBoundTheLog(t *testing.T) {
 	})
 	st := n.Status()
 	if st.LogStart > st.Snapshot.Offset {
-		t.Errorf("the log begins at %d, after the snapshot of %d", st.LogStart, st.Snapshot.Offset)
+		t.Errorf("the log starts at %d, after the snapshot of %d", st.LogStart, st.Snapshot.Offset)
 	}
 	stop()
 	n, _ = start(t, c)
@@ -428,8 +430,8 @@ func TestSnapshotsBoundTheLog(t *testing.T) {
 	}
 }
 
-// A snapshot that fails is told once in the log, and to who asked for it, whether it was
-// asked for or is the one at the stop.
+// The failure of a snapshot is logged once and returned to its caller. That holds also for the
+// snapshot at the stop.
 func TestFailedSnapshotIsLoggedOnce(t *testing.T) {
 	c := config(t)
 	var log logText
@@ -444,14 +446,15 @@ func TestFailedSnapshotIsLoggedOnce(t *testing.T) {
 	if _, err := n.Snapshot(t.Context()); !errors.Is(err, errFailingWriter) {
 		t.Errorf("got %v", err)
 	}
-	eventually(t, "it is logged", func() bool { return log.count(errFailingWriter.Error()) > 0 })
+	eventually(t, "the failure is logged",
+		func() bool { return log.count(errFailingWriter.Error()) > 0 })
 	if got := log.count(errFailingWriter.Error()); got != 1 {
-		t.Errorf("it is logged %d times: %s", got, log.buf.String())
+		t.Errorf("the failure is logged %d times: %s", got, log.buf.String())
 	}
 	n.SnapshotEvery(1)
 	stop()
 	if got := log.count(errFailingWriter.Error()); got != 2 {
-		t.Errorf("after the stop it is logged %d times: %s", got, log.buf.String())
+		t.Errorf("after the stop the failure is logged %d times: %s", got, log.buf.String())
 	}
 }
 

@@ -24,76 +24,76 @@ import (
 // stage is a moment at which a process is killed.
 type stage struct {
 	name string
-	// run brings the process there, kills it, has it come back, and says in w who is
-	// the master then.
-	run   func(w *world)
-	fulls int  // full resyncs that it costs in all
-	newID bool // a master begins a new replication id
+	// run brings the process to the stage, kills and restarts it. It sets c.master to the member
+	// that is the master then.
+	run       func(c *cluster)
+	fullSyncs int  // full resyncs that the stage causes in all
+	newID     bool // a master begins a new replication id
 }
 
-// Every process of a small tree is killed at every stage of what it can be doing.
-// In the end all have all that was ever confirmed, at one offset under one id, and
-// the id is another, and data are sent anew, exactly where that cannot be helped.
+// Each process of a small cluster is killed at each stage of its work. In the end all members have
+// all confirmed data at one offset under one id. A full resync and a new id occur only in the
+// stages of the table that list them.
 var stages = []stage{
 	{"master, while the first load runs", firstLoad, 0, false},
-	{"master, while it streams", func(w *world) { w.underLoad(w.master) }, 0, false},
+	{"master, while it streams", func(c *cluster) { c.underLoad(c.master) }, 0, false},
 	{"master, while it writes a snapshot", snapshotBeingWritten, 0, false},
 	{"master, while it sends a snapshot that it writes", snapshotBeingSent, 2, false},
-	{"master, with a snapshot on disk that has no name yet", snapshotOnDisk, 0, false},
+	{"master, with a complete snapshot that has no final name yet", snapshotOnDisk, 0, false},
 	{
 		"master, with a new snapshot beside the old one",
-		func(w *world) { snapshotInPlace(w, true) }, 0, false,
+		func(c *cluster) { snapshotInPlace(c, true) }, 0, false,
 	},
 	{
-		"master, with a new snapshot and the log that it makes needless",
-		func(w *world) { snapshotInPlace(w, false) }, 0, false,
+		"master, with a new snapshot and the log that it makes unnecessary",
+		func(c *cluster) { snapshotInPlace(c, false) }, 0, false,
 	},
 
-	{"master, while it starts", func(w *world) { starting(w, w.master) }, 0, false},
-	{"replica, while it starts", func(w *world) { starting(w, w.node) }, 0, false},
+	{"master, while it starts", func(c *cluster) { starting(c, c.master) }, 0, false},
+	{"replica, while it starts", func(c *cluster) { starting(c, c.node) }, 0, false},
 
 	{"replica, before its promotion is on disk", promotionNotOnDisk, 0, false},
-	{"master, promoted and nothing written yet", promoted, 0, true},
+	{"master, promoted, before its first write", promoted, 0, true},
 	{"master, promoted, while it writes its first unit", promotedAndWriting, 0, true},
 
 	{"master, while FAILOVER waits for the replica", masterWaitsForReplica, 0, false},
-	{"replica, while FAILOVER waits for it", replicaWaitedFor, 0, false},
+	{"replica, while FAILOVER waits for the replica", replicaWaitedFor, 0, false},
 	{
 		"master, before FAILOVER is on disk",
-		func(w *world) { handingOver(w, "failover.tmp") }, 0, false,
+		func(c *cluster) { handingOver(c, "failover.tmp") }, 0, false,
 	},
 	{
 		"master, before its new role is on disk",
-		func(w *world) { handingOver(w, identityFile) }, 0, false,
+		func(c *cluster) { handingOver(c, identityFile) }, 0, false,
 	},
-	{"master, while it asks a replica that does not answer", masterAsks, 0, true},
+	{"master, while it waits for the reply of a replica", masterWaitsForReply, 0, true},
 	{
-		"master, after the replica took over and before it heard so",
-		func(w *world) { tookOver(w, w.master) }, 0, true,
+		"master, after the takeover, before it receives the reply",
+		func(c *cluster) { tookOver(c, c.master) }, 0, true,
 	},
-	{"replica, before it took over", replicaTakesOver, 0, true},
+	{"replica, before the takeover is on disk", replicaTakesOver, 0, true},
 	{
-		"replica, after it took over and before it said so",
-		func(w *world) { tookOver(w, w.node) }, 0, true,
+		"replica, after the takeover, before it replies",
+		func(c *cluster) { tookOver(c, c.node) }, 0, true,
 	},
 
-	{"replica, while it streams", func(w *world) { w.underLoad(w.node) }, 0, false},
+	{"replica, while it streams", func(c *cluster) { c.underLoad(c.node) }, 0, false},
 	{"replica, while it receives a snapshot", replicaReceives, 2, false},
-	{"replica, while it writes what it received", replicaWrites, 2, false},
+	{"replica, while it writes the received snapshot", replicaWrites, 2, false},
 	{
-		"replica, before it says that this is its data",
-		func(w *world) { replicaTakes(w, identityFile) }, 2, false,
+		"replica, before the identity file names the new data",
+		func(c *cluster) { replicaInstalls(c, identityFile) }, 2, false,
 	},
 	{
-		"replica, when it has said so, before its log begins anew",
-		func(w *world) { replicaTakes(w, "create") }, 1, false,
+		"replica, after the identity file names the new data, before its new log is created",
+		func(c *cluster) { replicaInstalls(c, "create") }, 1, false,
 	},
-	{"replica, the same, and again while its start goes on with it", replicaTakesTwice, 1, false},
-	{"replica, before the old log goes", func(w *world) { replicaTakes(w, "remove") }, 1, false},
+	{"replica, at the same stage, and again while the next start completes it", replicaInstallsTwice, 1, false},
+	{"replica, before the old log is removed", func(c *cluster) { replicaInstalls(c, "remove") }, 1, false},
 
-	{"server, while it streams", func(w *world) { w.underLoad(w.server) }, 0, false},
+	{"server, while it streams", func(c *cluster) { c.underLoad(c.server) }, 0, false},
 	{"server, while it receives a snapshot", serverReceives, 1, false},
-	// It begins with what it received, and goes on from there.
+	// The server starts with the snapshot that it received, and continues with a partial resync.
 	{"server, while it loads a snapshot", serverLoads, 1, false},
 }
 
@@ -108,158 +108,161 @@ func TestKillNineAtEachStage(t *testing.T) {
 	}
 	for _, kind := range real {
 		t.Run(string(kind), func(t *testing.T) {
-			w := newWorld(t, kind)
+			c := newCluster(t, kind)
 			for _, s := range stages {
-				if !t.Run(s.name, func(t *testing.T) { w.stage(t, s) }) {
-					break // the next one would begin with what this one left
+				if !t.Run(s.name, func(t *testing.T) { c.stage(t, s) }) {
+					break // the next stage would start from a wrong state
 				}
 			}
 		})
 	}
 }
 
-// world is a master with a replica of ours and a real one.
-type world struct {
+// cluster is a master with two replicas: a node and a real server.
+type cluster struct {
 	t                    *testing.T
-	master, node, server *place
-	n                    int // the newest value of "n" that was confirmed
+	master, node, server *member
+	n                    int // the newest confirmed value of key n
 }
 
-func newWorld(t *testing.T, kind servers.Kind) *world {
-	w := &world{t: t, master: newNode(t, 256<<10), node: newNode(t, 256<<10)}
-	w.master.must("COMPLETE")
+func newCluster(t *testing.T, kind servers.Kind) *cluster {
+	c := &cluster{t: t, master: newNode(t, 256<<10), node: newNode(t, 256<<10)}
+	c.master.do("COMPLETE")
 	for i := range 3 {
-		w.master.must("PUT", fmt.Sprint("big", i), strings.Repeat(strconv.Itoa(i), 1<<20))
+		c.master.do("PUT", fmt.Sprint("big", i), strings.Repeat(strconv.Itoa(i), 1<<20))
 	}
-	w.node.follow(w.master)
-	w.server = newServer(t, kind, w.master)
-	w.put()
-	w.settle()
-	return w
+	c.node.follow(c.master)
+	c.server = newServer(t, kind, c.master)
+	c.put()
+	c.waitEqual()
+	return c
 }
 
-func (w *world) all() []*place { return []*place{w.master, w.node, w.server} }
+func (c *cluster) all() []*member { return []*member{c.master, c.node, c.server} }
 
-func (w *world) fulls() (count int) {
-	for _, p := range w.all() {
-		count += p.full + p.given()
+func (c *cluster) fullSyncs() (count int) {
+	for _, p := range c.all() {
+		count += p.full + p.fullSyncs()
 	}
 	return count
 }
 
-func (w *world) id() string { return field(w.master.c, "replication", "master_replid") }
+func (c *cluster) id() string { return field(c.master.c, "replication", "master_replid") }
 
-func (w *world) put() {
-	w.t.Helper()
-	w.master.must("PUT", "n", w.n+1)
-	w.n++
+// put writes the next value of key n.
+func (c *cluster) put() {
+	c.t.Helper()
+	c.master.do("PUT", "n", c.n+1)
+	c.n++
 }
 
-func (w *world) stage(t *testing.T, s stage) {
-	w.t = t
-	for _, p := range w.all() {
+// stage runs one stage and checks its outcome.
+func (c *cluster) stage(t *testing.T, s stage) {
+	c.t = t
+	for _, p := range c.all() {
 		p.t = t
 	}
-	w.put()
-	w.settle()
-	fulls, id := w.fulls(), w.id()
-	s.run(w)
-	w.put()
-	w.settle()
-	if got := w.fulls() - fulls; got != s.fulls {
-		t.Errorf("%d full resyncs, want %d", got, s.fulls)
+	c.put()
+	c.waitEqual()
+	fullSyncs, id := c.fullSyncs(), c.id()
+	s.run(c)
+	c.put()
+	c.waitEqual()
+	if got := c.fullSyncs() - fullSyncs; got != s.fullSyncs {
+		t.Errorf("%d full resyncs, want %d", got, s.fullSyncs)
 	}
-	if now := w.id(); (now != id) != s.newID {
+	if now := c.id(); (now != id) != s.newID {
 		t.Errorf("the id was %s and is %s", id, now)
 	}
-	for _, p := range []*place{w.master, w.node} {
+	for _, p := range []*member{c.master, c.node} {
 		for _, name := range []string{
 			"snapshot.new", "resync.new", "resync.new.tmp",
 			"failover", "failover.tmp", identityFile,
 		} {
 			// A snapshot may still be written.
-			eventually(t, name+" is gone",
+			eventually(t, name+" is removed",
 				func() bool { return !exists(filepath.Join(p.dir, name)) })
 		}
 	}
 }
 
-// settle waits until all hold the same. A server keeps that, so that what it asks
-// for after a kill is not older than the log.
-func (w *world) settle() {
-	w.t.Helper()
-	if w.server.up != w.master {
-		w.server.follow(w.master)
+// waitEqual waits until all members have the same data. It makes the server save them, so that the
+// server's offset after a kill is not older than the log.
+func (c *cluster) waitEqual() {
+	c.t.Helper()
+	if c.server.up != c.master {
+		c.server.follow(c.master)
 	}
 	at := ""
-	eventually(w.t, "all are at one offset under one id", func() bool {
-		at = field(w.master.c, "replication", "master_repl_offset")
-		for _, p := range []*place{w.node, w.server} {
+	eventually(c.t, "all members have one offset and one id", func() bool {
+		at = field(c.master.c, "replication", "master_repl_offset")
+		for _, p := range []*member{c.node, c.server} {
 			if field(p.c, "replication", "master_link_status") != "up" ||
 				field(p.c, "replication", "slave_repl_offset") != at ||
-				field(p.c, "replication", "master_replid") != w.id() {
+				field(p.c, "replication", "master_replid") != c.id() {
 				return false
 			}
 		}
 		return at != ""
 	})
-	for _, p := range []*place{w.node, w.server} {
-		equal(w.t, w.master.addr, p.addr)
+	for _, p := range []*member{c.node, c.server} {
+		equal(c.t, c.master.addr, p.addr)
 	}
-	if got := w.master.c.Get(w.t.Context(), "n").Val(); got != strconv.Itoa(w.n) {
-		w.t.Errorf("n is %s, and %d was confirmed", got, w.n)
+	if got := c.master.c.Get(c.t.Context(), "n").Val(); got != strconv.Itoa(c.n) {
+		c.t.Errorf("n is %s, but %d was confirmed", got, c.n)
 	}
-	w.server.save()
+	c.server.save()
 }
 
-// swap makes the node the master, as it has become already.
-func (w *world) swap() {
-	w.t.Helper()
-	old := w.master
-	w.master, w.node = w.node, old
-	w.master.up = nil
-	w.isMaster(w.master)
-	w.node.follow(w.master)
+// swap records that the node has become the master, and makes the old master follow it.
+func (c *cluster) swap() {
+	c.t.Helper()
+	old := c.master
+	c.master, c.node = c.node, old
+	c.master.up = nil
+	c.waitMaster(c.master)
+	c.node.follow(c.master)
 }
 
-func (w *world) isMaster(p *place) {
-	w.t.Helper()
-	eventually(w.t, p.name()+" is a master",
+// waitMaster waits until p is a master.
+func (c *cluster) waitMaster(p *member) {
+	c.t.Helper()
+	eventually(c.t, p.name()+" is a master",
 		func() bool { return field(p.c, "replication", "role") == "master" })
 }
 
-// cutOff makes what a replica has another's than the master's: only a full resync
-// will do.
-func (w *world) cutOff(p *place) {
-	w.t.Helper()
+// diverge promotes a replica and writes other data to it, so that it needs a full resync from the
+// master.
+func (c *cluster) diverge(p *member) {
+	c.t.Helper()
 	p.follow(nil)
-	p.must(p.writes(), "of my own", "1")
+	p.do(p.writeCommand(), "of my own", "1")
 }
 
-// while runs a command that does not come back before the process is killed.
-func (w *world) while(p *place, args ...any) (done func()) {
+// background sends a command that gets no reply before the process is killed.
+func (c *cluster) background(p *member, args ...any) (done func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() { p.c.Do(context.Background(), args...) })
 	return wg.Wait
 }
 
-// underLoad kills whatever p does while units are written.
-func (w *world) underLoad(p *place) {
+// underLoad kills p while units are written.
+func (c *cluster) underLoad(p *member) {
 	half, stop := make(chan struct{}), make(chan struct{})
 	var writer sync.WaitGroup
-	confirmed := w.n
+	confirmed := c.n
 	writer.Go(func() {
-		for i := w.n + 1; ; {
+		for i := c.n + 1; ; {
 			select {
 			case <-stop:
 				return
 			default:
 			}
-			if w.master.c.Do(context.Background(), "PUT", "n", i).Err() != nil {
+			if c.master.c.Do(context.Background(), "PUT", "n", i).Err() != nil {
 				time.Sleep(time.Millisecond)
-				continue // it is written again, whether it was written or not
+				continue // retry the unit, which may have been written
 			}
-			if confirmed = i; i == w.n+100 {
+			if confirmed = i; i == c.n+100 {
 				close(half)
 			}
 			i++
@@ -270,87 +273,87 @@ func (w *world) underLoad(p *place) {
 	p.start()
 	close(stop)
 	writer.Wait()
-	w.n = confirmed
-	w.put() // what was not confirmed may be there
+	c.n = confirmed
+	c.put() // an unconfirmed unit may be there, too
 }
 
-// A master of its own: what was written so far is there after the kill, and is not
-// passed for all there is.
-func firstLoad(w *world) {
-	m := newNode(w.t, 1<<30)
+// firstLoad uses a master of its own. After the kill the master has all rows so far, and does not
+// take them for complete data.
+func firstLoad(c *cluster) {
+	m := newNode(c.t, 1<<30)
 	const rows = 200
 	for i := range rows {
-		m.must("PUT", fmt.Sprint("row", i), "1")
+		m.do("PUT", fmt.Sprint("row", i), "1")
 	}
 	id := field(m.c, "replication", "master_replid")
 	m.kill()
 	m.start()
 	if now := field(m.c, "replication", "master_replid"); now != id {
-		w.t.Errorf("the id was %s and is %s", id, now)
+		c.t.Errorf("the id was %s and is %s", id, now)
 	}
-	if got := dialRaw(w.t, m.addr).do("PSYNC", "?", "-1"); !strings.HasPrefix(got, "-LOADING ") {
-		w.t.Errorf("PSYNC gets %q", got)
+	if got := dialRaw(c.t, m.addr).do("PSYNC", "?", "-1"); !strings.HasPrefix(got, "-LOADING ") {
+		c.t.Errorf("PSYNC gets %q", got)
 	}
-	if got := m.c.DBSize(w.t.Context()).Val(); got != rows {
-		w.t.Errorf("it has %d of %d rows", got, rows)
+	if got := m.c.DBSize(c.t.Context()).Val(); got != rows {
+		c.t.Errorf("the master has %d of %d rows", got, rows)
 	}
-	m.must("COMPLETE")
+	m.do("COMPLETE")
 	m.kill()
 	m.start()
-	below, stop := follow(w.t, m.addr)
-	equal(w.t, m.addr, below.Addr())
+	below, stop := follow(c.t, m.addr)
+	equal(c.t, m.addr, below.Addr())
 	stop()
 }
 
-// starting kills it at the end of a start, with all read and nothing answered.
-func starting(w *world, p *place) {
+// starting kills p at the end of a start, when it has read everything and has not replied yet.
+func starting(c *cluster, p *member) {
 	p.kill()
-	d := p.dam(identityFile)
+	g := p.gateFile(identityFile)
 	p.spawn()
-	d.held()
+	g.waitHeld()
 	p.end()
-	d.remove()
+	g.open()
 	p.start()
 }
 
-func snapshotBeingWritten(w *world) {
-	w.master.gate.shut(w.t, "snapshot")
-	w.master.must("BGSAVE")
-	w.master.gate.held(w.t, "snapshot")
-	if info, err := os.Stat(filepath.Join(w.master.dir, "snapshot.new")); err != nil ||
+func snapshotBeingWritten(c *cluster) {
+	c.master.gate.close(c.t, "snapshot")
+	c.master.do("BGSAVE")
+	c.master.gate.waitHeld(c.t, "snapshot")
+	if info, err := os.Stat(filepath.Join(c.master.dir, "snapshot.new")); err != nil ||
 		info.Size() == 0 {
-		w.t.Errorf("nothing is written: %v", err)
+		c.t.Errorf("the snapshot file is empty: %v", err)
 	}
-	w.master.kill()
-	w.master.gate.open("snapshot")
-	w.master.start()
+	c.master.kill()
+	c.master.gate.open("snapshot")
+	c.master.start()
 }
 
-// The replica is one more, which has nothing yet.
-func snapshotBeingSent(w *world) {
-	w.master.gate.shut(w.t, "snapshot")
-	w.master.must("BGSAVE")
-	w.master.gate.held(w.t, "snapshot")
-	n, stop := follow(w.t, w.master.addr)
-	w.sending(n.Addr())
-	w.master.kill()
-	w.master.gate.open("snapshot")
-	eventually(w.t, "it knows",
+// snapshotBeingSent adds an empty replica of its own.
+func snapshotBeingSent(c *cluster) {
+	c.master.gate.close(c.t, "snapshot")
+	c.master.do("BGSAVE")
+	c.master.gate.waitHeld(c.t, "snapshot")
+	n, stop := follow(c.t, c.master.addr)
+	c.sending(n.Addr())
+	c.master.kill()
+	c.master.gate.open("snapshot")
+	eventually(c.t, "the replica has lost its link",
 		func() bool { return n.Status().Upstream.State == replication.LinkIdle })
 	if n.Keyspace().Len() > 0 || n.Status().Complete {
-		w.t.Errorf("it took half a snapshot: %+v", n.Status())
+		c.t.Errorf("the replica installed half a snapshot: %+v", n.Status())
 	}
-	w.master.start()
-	equal(w.t, w.master.addr, n.Addr())
+	c.master.start()
+	equal(c.t, c.master.addr, n.Addr())
 	stop()
 }
 
 // sending waits until the master has begun to send a snapshot to addr.
-func (w *world) sending(addr string) {
-	w.t.Helper()
+func (c *cluster) sending(addr string) {
+	c.t.Helper()
 	_, port, _ := net.SplitHostPort(addr)
-	eventually(w.t, "it is being sent a snapshot", func() bool {
-		for line := range strings.Lines(w.master.c.Info(w.t.Context(), "replication").Val()) {
+	eventually(c.t, "the master sends a snapshot", func() bool {
+		for line := range strings.Lines(c.master.c.Info(c.t.Context(), "replication").Val()) {
 			if strings.Contains(line, ",port="+port+",state=send_bulk,") {
 				return true
 			}
@@ -359,12 +362,12 @@ func (w *world) sending(addr string) {
 	})
 }
 
-func snapshotOnDisk(w *world) {
-	w.master.gate.shut(w.t, "sync")
-	w.put() // there is something to sync
-	w.master.must("BGSAVE")
-	eventually(w.t, "the file is whole", func() bool {
-		f, err := os.Open(filepath.Join(w.master.dir, "snapshot.new"))
+func snapshotOnDisk(c *cluster) {
+	c.master.gate.close(c.t, "sync")
+	c.put() // the log has something to sync
+	c.master.do("BGSAVE")
+	eventually(c.t, "the file is complete", func() bool {
+		f, err := os.Open(filepath.Join(c.master.dir, "snapshot.new"))
 		if err != nil {
 			return false
 		}
@@ -372,299 +375,300 @@ func snapshotOnDisk(w *world) {
 		_, err = rdb.Read(bufio.NewReader(f), keyspace.New(keyspace.Options{}).Loader())
 		return err == nil
 	})
-	w.master.gate.held(w.t, "sync")
-	w.master.kill()
-	w.master.gate.open("sync")
-	w.master.start()
+	c.master.gate.waitHeld(c.t, "sync")
+	c.master.kill()
+	c.master.gate.open("sync")
+	c.master.start()
 }
 
-// Both: the older snapshot is put back, as a kill a moment before its removal leaves it.
-func snapshotInPlace(w *world, both bool) {
-	w.master.must("BGSAVE") // so that there is one
-	eventually(w.t, "there is a snapshot",
-		func() bool { return len(snapshotsIn(w.t, w.master.dir)) == 1 })
+// With both, the older snapshot is put back, as a kill right before its removal leaves it.
+func snapshotInPlace(c *cluster, both bool) {
+	c.master.do("BGSAVE") // the first snapshot
+	eventually(c.t, "there is a snapshot",
+		func() bool { return len(snapshotsIn(c.t, c.master.dir)) == 1 })
 	for range 100 {
-		w.master.must("PUT", "pad", strings.Repeat("x", 4<<10))
+		c.master.do("PUT", "pad", strings.Repeat("x", 4<<10))
 	}
-	w.settle()
-	eventually(w.t, "no snapshot is under way",
-		func() bool { return field(w.master.c, "persistence", "rdb_bgsave_in_progress") == "0" })
-	w.put()
-	old := snapshotsIn(w.t, w.master.dir)[0]
-	aside := filepath.Join(w.t.TempDir(), "old")
+	c.waitEqual()
+	eventually(c.t, "no snapshot is running",
+		func() bool { return field(c.master.c, "persistence", "rdb_bgsave_in_progress") == "0" })
+	c.put()
+	old := snapshotsIn(c.t, c.master.dir)[0]
+	aside := filepath.Join(c.t.TempDir(), "old")
 	if err := os.Link(old, aside); err != nil {
-		w.t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	w.master.gate.shut(w.t, "remove")
-	w.master.must("BGSAVE")
-	w.master.gate.held(w.t, "remove")
-	eventually(w.t, "the new one has its name", func() bool {
-		files := snapshotsIn(w.t, w.master.dir)
+	c.master.gate.close(c.t, "remove")
+	c.master.do("BGSAVE")
+	c.master.gate.waitHeld(c.t, "remove")
+	eventually(c.t, "the new snapshot has its final name", func() bool {
+		files := snapshotsIn(c.t, c.master.dir)
 		return len(files) == 1 && files[0] != old
 	})
-	w.master.kill()
-	w.master.gate.open("remove")
+	c.master.kill()
+	c.master.gate.open("remove")
 	if both {
 		if err := os.Link(aside, old); err != nil {
-			w.t.Fatal(err)
+			c.t.Fatal(err)
 		}
 	}
-	w.master.start()
-	if len(snapshotsIn(w.t, w.master.dir)) == 0 {
-		w.t.Error("there is no snapshot")
+	c.master.start()
+	if len(snapshotsIn(c.t, c.master.dir)) == 0 {
+		c.t.Error("there is no snapshot")
 	}
 }
 
-func promotionNotOnDisk(w *world) {
-	d := w.node.dam(identityFile)
-	done := w.while(w.node, "REPLICAOF", "NO", "ONE")
-	d.held()
-	w.node.kill()
+func promotionNotOnDisk(c *cluster) {
+	g := c.node.gateFile(identityFile)
+	done := c.background(c.node, "REPLICAOF", "NO", "ONE")
+	g.waitHeld()
+	c.node.kill()
 	done()
-	d.remove()
-	w.node.start()
-	if got := field(w.node.c, "replication", "role"); got != "slave" {
-		w.t.Errorf("it is a %s", got)
+	g.open()
+	c.node.start()
+	if got := field(c.node.c, "replication", "role"); got != "slave" {
+		c.t.Errorf("the role is %s", got)
 	}
 }
 
-func promoted(w *world) {
-	w.node.follow(nil)
-	w.node.kill()
-	w.node.start()
-	w.swap()
+func promoted(c *cluster) {
+	c.node.follow(nil)
+	c.node.kill()
+	c.node.start()
+	c.swap()
 }
 
-func promotedAndWriting(w *world) {
-	w.node.follow(nil)
-	w.node.gate.shut(w.t, "write")
-	done := w.while(w.node, "PUT", "n", "never written")
-	w.node.gate.held(w.t, "write")
-	w.node.kill()
+func promotedAndWriting(c *cluster) {
+	c.node.follow(nil)
+	c.node.gate.close(c.t, "write")
+	done := c.background(c.node, "PUT", "n", "never written")
+	c.node.gate.waitHeld(c.t, "write")
+	c.node.kill()
 	done()
-	w.node.gate.open("write")
-	w.node.start()
-	w.swap()
+	c.node.gate.open("write")
+	c.node.start()
+	c.swap()
 }
 
-// failover asks the master to hand over to an address, by default the node's.
-func (w *world) failover(addr string) {
-	w.t.Helper()
+// failover makes the master hand its role over to an address.
+func (c *cluster) failover(addr string) {
+	c.t.Helper()
 	host, port, _ := net.SplitHostPort(addr)
-	w.master.must("FAILOVER", "TO", host, port)
+	c.master.do("FAILOVER", "TO", host, port)
 }
 
-func (w *world) failoverIs(state string) {
-	w.t.Helper()
-	eventually(w.t, "the failover's state is "+state,
-		func() bool { return field(w.master.c, "replication", "master_failover_state") == state })
+// waitFailover waits for a failover state of the master.
+func (c *cluster) waitFailover(state string) {
+	c.t.Helper()
+	eventually(c.t, "the failover state is "+state,
+		func() bool { return field(c.master.c, "replication", "master_failover_state") == state })
 }
 
-func masterWaitsForReplica(w *world) {
-	hang(w.node, syscall.SIGSTOP)
-	w.put()
-	w.failover(w.node.addr)
-	w.failoverIs("waiting-for-sync")
-	w.master.kill()
-	hang(w.node, syscall.SIGCONT)
-	w.master.start()
-	w.isMaster(w.master)
+func masterWaitsForReplica(c *cluster) {
+	signal(c.node, syscall.SIGSTOP)
+	c.put()
+	c.failover(c.node.addr)
+	c.waitFailover("waiting-for-sync")
+	c.master.kill()
+	signal(c.node, syscall.SIGCONT)
+	c.master.start()
+	c.waitMaster(c.master)
 }
 
-func hang(p *place, s syscall.Signal) {
-	p.cmd.Process.Signal(s) //nolint:errcheck // it runs, or the test finds out
+// signal sends a signal to a node's process.
+func signal(p *member, s syscall.Signal) {
+	p.cmd.Process.Signal(s) //nolint:errcheck // an error fails the test later
 }
 
-// Nobody follows while it waits: it is told to give up.
-func replicaWaitedFor(w *world) {
-	given := w.node.given()
-	hang(w.node, syscall.SIGSTOP)
-	w.put()
-	w.failover(w.node.addr)
-	w.failoverIs("waiting-for-sync")
-	w.node.full += given
-	w.node.end()
-	w.node.start()
-	w.failoverIs("waiting-for-sync")
-	w.master.must("FAILOVER", "ABORT")
-	w.failoverIs("no-failover")
+// In replicaWaitedFor no replica attaches in time, so an operator aborts the failover.
+func replicaWaitedFor(c *cluster) {
+	before := c.node.fullSyncs()
+	signal(c.node, syscall.SIGSTOP)
+	c.put()
+	c.failover(c.node.addr)
+	c.waitFailover("waiting-for-sync")
+	c.node.full += before
+	c.node.end()
+	c.node.start()
+	c.waitFailover("waiting-for-sync")
+	c.master.do("FAILOVER", "ABORT")
+	c.waitFailover("no-failover")
 }
 
-// handingOver kills the master when its last byte is acknowledged and a file is
-// still to be written: it is the master as before.
-func handingOver(w *world, file string) {
-	d := w.master.dam(file)
-	w.failover(w.node.addr)
-	d.held()
-	w.master.kill()
-	d.remove()
-	w.master.start()
-	w.isMaster(w.master)
-	w.failoverIs("no-failover")
+// handingOver kills the master when the replica has acknowledged the last byte, and the named file
+// is not written yet. The master keeps its role.
+func handingOver(c *cluster, file string) {
+	g := c.master.gateFile(file)
+	c.failover(c.node.addr)
+	g.waitHeld()
+	c.master.kill()
+	g.open()
+	c.master.start()
+	c.waitMaster(c.master)
+	c.waitFailover("no-failover")
 }
 
-// by has the master reach the node through a proxy.
-func (w *world) by() *proxy {
-	w.t.Helper()
-	p := newProxy(w.t, w.node.addr, 0)
+// viaProxy makes the master reach the node through a proxy.
+func (c *cluster) viaProxy() *proxy {
+	c.t.Helper()
+	p := newProxy(c.t, c.node.addr, 0)
 	_, port, _ := net.SplitHostPort(p.addr())
-	w.node.must("CONFIG", "SET", "replica-announce-port", port)
-	w.node.must("CLIENT", "KILL", "TYPE", "master")
-	eventually(w.t, "the node is online by another address", func() bool {
-		return strings.Contains(w.master.c.Info(w.t.Context(), "replication").Val(),
+	c.node.do("CONFIG", "SET", "replica-announce-port", port)
+	c.node.do("CLIENT", "KILL", "TYPE", "master")
+	eventually(c.t, "the node is online at the proxy's address", func() bool {
+		return strings.Contains(c.master.c.Info(c.t.Context(), "replication").Val(),
 			",port="+port+",state=online,")
 	})
 	return p
 }
 
-// direct ends it. The failover is over.
-func (w *world) direct() {
-	w.t.Helper()
-	w.failoverIs("no-failover")
-	w.isMaster(w.node)
-	w.node.must("CONFIG", "SET", "replica-announce-port", "0")
-	w.swap()
+// endProxy waits for the end of the failover and makes the node announce its own address again.
+func (c *cluster) endProxy() {
+	c.t.Helper()
+	c.waitFailover("no-failover")
+	c.waitMaster(c.node)
+	c.node.do("CONFIG", "SET", "replica-announce-port", "0")
+	c.swap()
 }
 
-func masterAsks(w *world) {
-	p := w.by()
+func masterWaitsForReply(c *cluster) {
+	p := c.viaProxy()
 	p.limit.Store(0)
-	w.failover(p.addr())
-	eventually(w.t, "its new role is on disk",
-		func() bool { return field(w.master.c, "replication", "role") == "slave" })
-	w.master.kill()
-	w.master.start()
-	w.failoverIs("failover-in-progress")
-	if got := field(w.node.c, "replication", "role"); got != "slave" {
-		w.t.Errorf("the replica is a %s already", got)
+	c.failover(p.addr())
+	eventually(c.t, "the master's new role is on disk",
+		func() bool { return field(c.master.c, "replication", "role") == "slave" })
+	c.master.kill()
+	c.master.start()
+	c.waitFailover("failover-in-progress")
+	if got := field(c.node.c, "replication", "role"); got != "slave" {
+		c.t.Errorf("the replica is a %s already", got)
 	}
 	p.limit.Store(1 << 40)
-	w.direct()
+	c.endProxy()
 }
 
-// tookOver: the answer is cut off behind the handshake, which is PING and three REPLCONF (port,
-// version, capabilities).
-func tookOver(w *world, killed *place) {
-	p := w.by()
+// In tookOver the proxy cuts the reply to the takeover. The handshake before it is PING and three
+// REPLCONF (port, version, capabilities).
+func tookOver(c *cluster, killed *member) {
+	p := c.viaProxy()
 	p.limit.Store(int64(len("+PONG\r\n+OK\r\n+OK\r\n+OK\r\n+CON")))
-	w.failover(p.addr())
-	w.isMaster(w.node)
-	w.failoverIs("failover-in-progress")
+	c.failover(p.addr())
+	c.waitMaster(c.node)
+	c.waitFailover("failover-in-progress")
 	killed.kill()
-	if killed == w.master {
+	if killed == c.master {
 		p.limit.Store(1 << 40)
 	}
 	killed.start()
 	p.limit.Store(1 << 40)
-	w.direct()
+	c.endProxy()
 }
 
-func replicaTakesOver(w *world) {
-	d := w.node.dam(identityFile)
-	w.failover(w.node.addr)
-	d.held()
-	w.failoverIs("failover-in-progress")
-	w.node.kill()
-	d.remove()
-	w.node.start()
-	w.failoverIs("no-failover")
-	w.swap()
+func replicaTakesOver(c *cluster) {
+	g := c.node.gateFile(identityFile)
+	c.failover(c.node.addr)
+	g.waitHeld()
+	c.waitFailover("failover-in-progress")
+	c.node.kill()
+	g.open()
+	c.node.start()
+	c.waitFailover("no-failover")
+	c.swap()
 }
 
-// transfer has p begin a full resync whose snapshot stops in the middle until
-// goOn is called.
-func (w *world) transfer(p *place) (goOn func()) {
-	w.t.Helper()
-	w.cutOff(p)
-	w.master.gate.shut(w.t, "snapshot")
-	w.master.must("BGSAVE")
-	w.master.gate.held(w.t, "snapshot")
-	p.follow(w.master)
-	w.sending(p.addr)
-	return func() { w.master.gate.open("snapshot") }
+// transfer starts a full resync of p whose snapshot stops in the middle until resume is called.
+func (c *cluster) transfer(p *member) (resume func()) {
+	c.t.Helper()
+	c.diverge(p)
+	c.master.gate.close(c.t, "snapshot")
+	c.master.do("BGSAVE")
+	c.master.gate.waitHeld(c.t, "snapshot")
+	p.follow(c.master)
+	c.sending(p.addr)
+	return func() { c.master.gate.open("snapshot") }
 }
 
-func replicaReceives(w *world) {
-	goOn := w.transfer(w.node)
-	w.node.kill()
-	w.node.start()
-	if got := w.node.c.Get(w.t.Context(), "of my own").Val(); got != "1" {
-		w.t.Errorf("its old data are gone: %q", got)
+func replicaReceives(c *cluster) {
+	resume := c.transfer(c.node)
+	c.node.kill()
+	c.node.start()
+	if got := c.node.c.Get(c.t.Context(), "of my own").Val(); got != "1" {
+		c.t.Errorf("the old data are gone: %q", got)
 	}
-	goOn()
+	resume()
 }
 
-func replicaWrites(w *world) {
-	goOn := w.transfer(w.node)
-	d := w.node.dam("resync.new")
-	goOn()
-	d.held()
-	w.node.kill()
-	d.remove()
-	w.node.start()
+func replicaWrites(c *cluster) {
+	resume := c.transfer(c.node)
+	g := c.node.gateFile("resync.new")
+	resume()
+	g.waitHeld()
+	c.node.kill()
+	g.open()
+	c.node.start()
 }
 
-// replicaTakes kills the node at a stage of taking over what it received. A gate of
-// the log may hold whoever asks for INFO, too.
-func replicaTakes(w *world, at string) {
-	given := w.node.given()
-	goOn := w.transfer(w.node)
-	var d *dam
+// replicaInstalls kills the node at a stage of installing the received data. It reads the count of
+// full resyncs first, because a gate of the log may block INFO, too.
+func replicaInstalls(c *cluster, at string) {
+	before := c.node.fullSyncs()
+	resume := c.transfer(c.node)
+	var g *fileGate
 	if at == identityFile {
-		d = w.node.dam(at)
+		g = c.node.gateFile(at)
 	} else {
-		w.node.gate.shut(w.t, at)
+		c.node.gate.close(c.t, at)
 	}
-	goOn()
-	if d != nil {
-		d.held()
+	resume()
+	if g != nil {
+		g.waitHeld()
 	} else {
-		w.node.gate.held(w.t, at)
+		c.node.gate.waitHeld(c.t, at)
 	}
-	_, err := os.Stat(filepath.Join(w.node.dir, "resync.new"))
+	_, err := os.Stat(filepath.Join(c.node.dir, "resync.new"))
 	if (err == nil) != (at == identityFile) {
-		w.t.Errorf("the file is in its place: %v", err != nil)
+		c.t.Errorf("the received file has its final name: %v", err != nil)
 	}
-	w.node.full += given
-	w.node.end()
-	if d != nil {
-		d.remove()
+	c.node.full += before
+	c.node.end()
+	if g != nil {
+		g.open()
 	}
-	w.node.gate.open(at)
-	w.node.start()
+	c.node.gate.open(at)
+	c.node.start()
 }
 
-func replicaTakesTwice(w *world) {
-	given := w.node.given()
-	goOn := w.transfer(w.node)
-	w.node.gate.shut(w.t, "create")
-	goOn()
-	w.node.gate.held(w.t, "create")
-	w.node.full += given
-	w.node.end()
-	w.node.gate.open("create")
-	w.node.gate.shut(w.t, "create")
-	w.node.spawn()
-	w.node.gate.held(w.t, "create")
-	w.node.end()
-	w.node.gate.open("create")
-	w.node.start()
+func replicaInstallsTwice(c *cluster) {
+	before := c.node.fullSyncs()
+	resume := c.transfer(c.node)
+	c.node.gate.close(c.t, "create")
+	resume()
+	c.node.gate.waitHeld(c.t, "create")
+	c.node.full += before
+	c.node.end()
+	c.node.gate.open("create")
+	c.node.gate.close(c.t, "create")
+	c.node.spawn()
+	c.node.gate.waitHeld(c.t, "create")
+	c.node.end()
+	c.node.gate.open("create")
+	c.node.start()
 }
 
-func serverReceives(w *world) {
-	goOn := w.transfer(w.server)
-	w.server.kill()
-	w.server.start()
-	goOn()
+func serverReceives(c *cluster) {
+	resume := c.transfer(c.server)
+	c.server.kill()
+	c.server.start()
+	resume()
 }
 
-func serverLoads(w *world) {
-	w.cutOff(w.server)
-	w.server.must("CONFIG", "SET", "key-load-delay", "500000",
+func serverLoads(c *cluster) {
+	c.diverge(c.server)
+	c.server.do("CONFIG", "SET", "key-load-delay", "500000",
 		"loading-process-events-interval-bytes", "1024")
-	w.server.follow(w.master)
-	eventually(w.t, "it loads",
-		func() bool { return field(w.server.c, "persistence", "loading") == "1" })
-	w.server.kill()
-	w.server.start()
+	c.server.follow(c.master)
+	eventually(c.t, "the server loads",
+		func() bool { return field(c.server.c, "persistence", "loading") == "1" })
+	c.server.kill()
+	c.server.start()
 }

@@ -16,9 +16,10 @@ import (
 	"rowfall/replication/replog"
 )
 
-// Status read the replication id under a lock and the offsets after it: during a full resync
-// it could give the old id with the new offset, and a log that begins after its end.
-func TestStatusIsOfOneMoment(t *testing.T) {
+// Status returns the id and the offsets of one moment. Once, it read the offsets after it had
+// released the lock of the id: during a full resync the old id came with the new offset, or the log
+// started after its end.
+func TestStatusIsConsistent(t *testing.T) {
 	dir := t.TempDir()
 	volume := memfs.New()
 	c := diskConfig(dir, volume)
@@ -55,14 +56,14 @@ func TestStatusIsOfOneMoment(t *testing.T) {
 		resyncs.Go(func() {
 			for !over() {
 				if st := n.Status(); st.Offset != offsets[st.ID] || st.LogStart > st.Offset {
-					t.Errorf("id %s goes with offset %d, and its log begins at %d", st.ID,
+					t.Errorf("id %s has offset %d, and the log starts at %d", st.ID,
 						st.Offset, st.LogStart)
 				}
 			}
 		})
 	}
 	for !over() {
-		info, err := n.ask("INFO")
+		info, err := n.do("INFO")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +77,7 @@ func TestStatusIsOfOneMoment(t *testing.T) {
 	}
 }
 
-// Keys is what DBSIZE counts, as other programs see it; hidden keys are counted beside them.
+// Status.Keys is the count of DBSIZE, as in other servers. Hidden keys are counted separately.
 func TestStatusCountsHiddenKeys(t *testing.T) {
 	c := config(t)
 	c.HiddenPrefix = "hidden:"
@@ -90,9 +91,9 @@ func TestStatusCountsHiddenKeys(t *testing.T) {
 
 func (failingWriter) Write([]byte) (int, error) { return 0, errFailingWriter }
 
-// A fault of the disk ends the node by Run's error, which its owner logs. The node logged
-// the same again.
-func TestFaultOfTheDiskIsReturned(t *testing.T) {
+// A disk fault ends the node, and Run returns it for its caller to log. Once, the node logged it,
+// too.
+func TestDiskFaultIsReturned(t *testing.T) {
 	dir := t.TempDir()
 	volume := memfs.New()
 	c := diskConfig(dir, volume)
@@ -106,13 +107,13 @@ func TestFaultOfTheDiskIsReturned(t *testing.T) {
 	volume.FailAt(1, syscall.EIO)
 	_, term := n.Role()
 	if _, err := n.Apply(t.Context(), term, unit("SET", "k", "v")); !errors.Is(err, syscall.EIO) {
-		t.Errorf("Apply gives %v", err)
+		t.Errorf("Apply returns %v", err)
 	}
 	if err := <-n.done; !errors.Is(err, syscall.EIO) ||
 		!strings.Contains(err.Error(), "stops at offset") {
-		t.Errorf("Run gives %v", err)
+		t.Errorf("Run returns %v", err)
 	}
 	if got := log.count(syscall.EIO.Error()); got != 0 {
-		t.Errorf("it is logged %d times, too: %s", got, log.buf.String())
+		t.Errorf("the node logged the fault %d times: %s", got, log.buf.String())
 	}
 }

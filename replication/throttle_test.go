@@ -7,20 +7,20 @@ import (
 	"rowfall/replication"
 )
 
-// throttled opens and runs a node of large data whose snapshots stop after a part
-// until something comes out of gate: an error makes the snapshot fail, nil or the
-// closed channel lets it go on.
-func throttled(t *testing.T) (n *replication.Node, gate chan error) {
+// startHeld starts a node with large data whose snapshots stop after the first part. Each then
+// receives from gate: an error makes the snapshot fail; nil, or the closed channel, lets it
+// continue.
+func startHeld(t *testing.T) (n *replication.Node, gate chan error) {
 	t.Helper()
 	n, err := replication.Open(config(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	gate = make(chan error)
-	n.SnapshotsThrough(func(w io.Writer) io.Writer { return &throttle{w, part, gate} })
+	n.SnapshotsThrough(func(w io.Writer) io.Writer { return &heldWriter{w, part, gate} })
 	run(t, n)
 	n.SetComplete(true)
-	t.Cleanup(func() { // before the node is stopped
+	t.Cleanup(func() { // runs before the node is stopped
 		select {
 		case <-gate:
 		default:
@@ -32,13 +32,14 @@ func throttled(t *testing.T) (n *replication.Node, gate chan error) {
 	return n, gate
 }
 
-type throttle struct {
+// heldWriter waits for gate after left bytes.
+type heldWriter struct {
 	w    io.Writer
 	left int
 	gate <-chan error
 }
 
-func (w *throttle) Write(p []byte) (int, error) {
+func (w *heldWriter) Write(p []byte) (int, error) {
 	if before := w.left; before > 0 {
 		if w.left -= len(p); w.left <= 0 {
 			if err := <-w.gate; err != nil {

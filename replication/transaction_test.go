@@ -16,7 +16,7 @@ import (
 	"rowfall/replication/resp"
 )
 
-// All commands of an EXEC read the data of one moment, however many units are applied meanwhile.
+// All commands of an EXEC read the data of one moment, although units are applied during the EXEC.
 func TestTransactionReadsOneMoment(t *testing.T) {
 	n, _ := start(t, config(t))
 	apply(t, n, atomically(unit("SET", "a", "0"), unit("HSET", "b", "n", "0")))
@@ -55,8 +55,8 @@ func TestTransactionReadsOneMoment(t *testing.T) {
 }
 
 // EXEC does not block the appender: one of its own commands can write, and the commands after it
-// still read the data from before. EXEC once blocked the appender until its last command.
-func TestTransactionHoldsNobody(t *testing.T) {
+// still read the data from before. Once, EXEC blocked the appender until its last command.
+func TestTransactionDoesNotBlockWriter(t *testing.T) {
 	c := config(t)
 	var n *replication.Node
 	c.Commands = map[string]replication.Handler{
@@ -112,9 +112,9 @@ func TestTransactionOfReads(t *testing.T) {
 	}
 }
 
-// EXEC of commands that were queued before the link broke fails with the error of Redis. It once
+// EXEC of commands that were queued before the link broke fails with the error of Redis. Once, it
 // read the stale data.
-func TestTransactionOutlivesItsLink(t *testing.T) {
+func TestTransactionAfterLinkLoss(t *testing.T) {
 	servertest.Need(t, servers.Redis)
 	a, stop := complete(t, config(t))
 	apply(t, a, unit("SET", "k", "v"))
@@ -133,13 +133,13 @@ func TestTransactionOutlivesItsLink(t *testing.T) {
 		{[]string{"MULTI", "NOSUCH", "GET k"}, []string{"EXEC"}},
 		{[]string{"MULTI", "GET k"}, []string{"DISCARD", "MULTI", "EXEC"}},
 	}
-	run := func(r *raw, commands []string) (replies []string) {
+	run := func(r *rawConn, commands []string) (replies []string) {
 		for _, command := range commands {
 			replies = append(replies, r.do(strings.Fields(command)...))
 		}
 		return replies
 	}
-	var ours, theirs []*raw
+	var ours, theirs []*rawConn
 	for _, s := range scripts {
 		ours, theirs = append(ours, dialRaw(t, n.Addr())), append(theirs, dialRaw(t, srv.Addr()))
 		run(ours[len(ours)-1], s.before)
@@ -147,14 +147,14 @@ func TestTransactionOutlivesItsLink(t *testing.T) {
 	}
 	stop()
 	sc := client(t, srv.Addr())
-	eventually(t, "both know", func() bool {
+	eventually(t, "both links are down", func() bool {
 		return n.Status().Upstream.State != replication.LinkConnected &&
 			field(sc, "replication", "master_link_status") == "down"
 	})
 	for i, s := range scripts {
 		got, want := run(ours[i], s.after), run(theirs[i], s.after)
 		if !slices.Equal(got, want) {
-			t.Errorf("%q, and without the link %q: got %q, Redis says %q", s.before, s.after, got,
+			t.Errorf("%q, and without the link %q: got %q, Redis replies %q", s.before, s.after, got,
 				want)
 		}
 	}

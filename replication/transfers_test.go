@@ -15,12 +15,12 @@ import (
 )
 
 const (
-	large = 16      // megabytes: more than all sockets on the way hold
-	part  = 4 << 20 // bytes of it
+	large = 16      // megabytes of data: more than all sockets on the way hold
+	part  = 4 << 20 // bytes of a snapshot after which it is held
 )
 
-// sending waits until so many replicas are being sent a snapshot, all at once.
-func sending(t *testing.T, n *replication.Node, want int) {
+// waitSending waits until that many replicas are being sent a snapshot at once.
+func waitSending(t *testing.T, n *replication.Node, want int) {
 	t.Helper()
 	eventually(t, fmt.Sprint(want, " replicas in transfer"), func() bool {
 		count := 0
@@ -33,7 +33,7 @@ func sending(t *testing.T, n *replication.Node, want int) {
 	})
 }
 
-// replicaFrom has a real server follow addr from now on.
+// replicaFrom makes a real server follow addr.
 func replicaFrom(t *testing.T, srv *servers.Cache, addr string) {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(addr)
@@ -42,10 +42,9 @@ func replicaFrom(t *testing.T, srv *servers.Cache, addr string) {
 	}
 }
 
-// A replica of each kind at once, with writes going on, in both ways of loading, from a
-// file that is there ("disk": its length is said first) and from one that grows
-// under their eyes ("diskless": its end is marked). Each is held after its first
-// megabyte until all of them are there.
+// A replica of each kind loads at once, under writes, in both ways of loading, from an existing
+// file ("disk": its length comes first) and from a growing one ("diskless": it ends with a mark). A
+// proxy holds each after its first megabyte until all have started.
 func TestReplicasAtOnce(t *testing.T) {
 	kinds := kinds
 	if !long {
@@ -73,14 +72,14 @@ func TestReplicasAtOnce(t *testing.T) {
 }
 
 func allAtOnce(t *testing.T, replicas []*servers.Cache, growing bool) {
-	n, gate := throttled(t)
+	n, gate := startHeld(t)
 	if !growing {
 		close(gate)
 		if _, err := n.Snapshot(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	stop := writing(t, n)
+	stop := startWriting(t, n)
 	var proxies []*proxy
 	for _, srv := range replicas {
 		p := newProxy(t, n.Addr(), 1<<20)
@@ -88,16 +87,16 @@ func allAtOnce(t *testing.T, replicas []*servers.Cache, growing bool) {
 		replicaFrom(t, srv, p.addr())
 	}
 	for i, p := range proxies {
-		// A Redis 6.2 gets a copy in another form, whose length is not known before its end.
+		// A Redis 6.2 gets the plain form, whose length is known only at its end.
 		marked := growing || !loadsPacked(replicas[i].Kind())
 		if <-p.held; p.marked() != marked {
 			t.Errorf("%s gets a mark: %v", replicas[i].Kind(), !marked)
 		}
 	}
-	sending(t, n, len(replicas))
+	waitSending(t, n, len(replicas))
 	at := n.Offset()
-	eventually(t, "writing goes on", func() bool { return n.Offset() > at })
-	sending(t, n, len(replicas))
+	eventually(t, "writing continues", func() bool { return n.Offset() > at })
+	waitSending(t, n, len(replicas))
 	if growing {
 		close(gate)
 	}
@@ -121,13 +120,13 @@ func allAtOnce(t *testing.T, replicas []*servers.Cache, growing bool) {
 	}
 }
 
-// A replica that is dropped in mid-transfer comes back to the same growing file;
-// the others do not notice.
+// A replica that is dropped during the transfer reconnects and reads the same growing file. The
+// other replicas are not affected.
 func TestDroppedInMidTransfer(t *testing.T) {
 	t.Parallel()
 	servertest.Need(t, servers.Redis, servers.Valkey)
-	n, gate := throttled(t)
-	stop := writing(t, n)
+	n, gate := startHeld(t)
+	stop := startWriting(t, n)
 	p := newProxy(t, n.Addr(), 1<<20)
 	dropped := servertest.Cache(t, servers.Redis,
 		servers.CacheOptions{Args: []string{"--repl-diskless-load", "swapdb"}})
@@ -136,11 +135,11 @@ func TestDroppedInMidTransfer(t *testing.T) {
 	replicaFrom(t, stays, n.Addr())
 	ours, _ := follow(t, n.Addr())
 	<-p.held
-	sending(t, n, 3)
+	waitSending(t, n, 3)
 	p.release()
 	p.cut()
-	eventually(t, "it asks again", func() bool { return n.Status().FullSyncs == 4 })
-	sending(t, n, 3)
+	eventually(t, "the replica reconnects", func() bool { return n.Status().FullSyncs == 4 })
+	waitSending(t, n, 3)
 	close(gate)
 	for _, addr := range []string{ours.Addr(), stays.Addr(), dropped.Addr()} {
 		c := client(t, addr)
@@ -157,12 +156,12 @@ func TestDroppedInMidTransfer(t *testing.T) {
 	}
 }
 
-// A snapshot that fails while it is read is never taken for a whole one: its
-// readers keep what they have and get the next one.
+// A snapshot that fails while it is read is never taken for a complete one: its readers keep their
+// data and get the next snapshot.
 func TestSnapshotFailsUnderReaders(t *testing.T) {
 	t.Parallel()
 	servertest.Need(t, servers.Redis, servers.Valkey)
-	n, gate := throttled(t)
+	n, gate := startHeld(t)
 	old, _ := complete(t, config(t))
 	fill(t, old, "old", 20)
 	p := newProxy(t, n.Addr(), 0)
@@ -180,8 +179,8 @@ func TestSnapshotFailsUnderReaders(t *testing.T) {
 	if err := ours.ReplicaOf(t.Context(), p.addr()); err != nil {
 		t.Fatal(err)
 	}
-	sending(t, n, 3)
-	p.limit.Store(0) // they find nobody for a while
+	waitSending(t, n, 3)
+	p.limit.Store(0) // reconnects fail
 	gate <- errors.New("this disk is broken")
 	eventually(t, "all are cut off", func() bool { return len(n.Status().Replicas) == 0 })
 	for _, addr := range readers {
@@ -201,9 +200,8 @@ func TestSnapshotFailsUnderReaders(t *testing.T) {
 	}
 }
 
-// A full resync cut off anywhere leaves the replica what it had, and the next one
-// comes through: in both framings, which is to say from a file that is there and
-// from one that is written meanwhile.
+// A full resync that is cut at any byte leaves the replica its old data, and the next one succeeds.
+// That holds for both framings, that is, for an existing and for a growing file.
 func TestFullResyncCutAnywhere(t *testing.T) {
 	old, _ := complete(t, config(t))
 	fill(t, old, "old", 20)
@@ -211,13 +209,13 @@ func TestFullResyncCutAnywhere(t *testing.T) {
 		t.Run(fmt.Sprintf("marked %v", marked), func(t *testing.T) {
 			c := config(t)
 			if marked {
-				c.SnapshotReuse = 1 // a new snapshot for each
+				c.SnapshotReuse = 1 // a new snapshot for each resync
 			}
 			a, err := replication.Open(c)
 			if err != nil {
 				t.Fatal(err)
 			}
-			var wait atomic.Bool // the next snapshot grows until somebody reads it
+			var wait atomic.Bool // the next snapshot grows until a replica reads it
 			a.BeforeSnapshots(func() {
 				for wait.Load() {
 					time.Sleep(time.Millisecond)
@@ -243,18 +241,18 @@ func TestFullResyncCutAnywhere(t *testing.T) {
 				if err := b.ReplicaOf(t.Context(), p.addr()); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "it is sent or cut", func() bool {
+				eventually(t, "the snapshot is sent or cut", func() bool {
 					st := a.Status().Replicas
 					return len(st) == 1 && st[0].State >= replication.ReplicaSending ||
 						p.passed.Load() > 0
 				})
 			}
-			whole, stop := follow(t, old.Addr())
-			online(t, whole)
-			resync(whole)
-			equal(t, a.Addr(), whole.Addr())
+			uncut, stop := follow(t, old.Addr())
+			online(t, uncut)
+			resync(uncut)
+			equal(t, a.Addr(), uncut.Addr())
 			if p.marked() != marked {
-				t.Fatalf("it was sent a mark: %v", !marked)
+				t.Fatalf("the snapshot had a mark: %v", !marked)
 			}
 			stop()
 			// The file is sent after the handshake: a cut after so many bytes loses the file's end.
@@ -272,7 +270,8 @@ func TestFullResyncCutAnywhere(t *testing.T) {
 				equal(t, old.Addr(), b.Addr())
 				p.limit.Store(cut)
 				resync(b)
-				eventually(t, "it is cut", func() bool { return p.passed.Load() == cut })
+				eventually(t, "the connection is cut",
+					func() bool { return p.passed.Load() == cut })
 				if cut <= size {
 					cuts++
 					if keys := b.Keyspace().Len(); keys != old.Keyspace().Len() {
@@ -291,7 +290,7 @@ func TestFullResyncCutAnywhere(t *testing.T) {
 	}
 }
 
-// The same with real servers, in both ways of loading.
+// A full resync of a real server is cut, in both ways of loading.
 func TestServersFullResyncCutAnywhere(t *testing.T) {
 	servertest.Need(t, servers.Redis, servers.Valkey)
 	cuts := []int64{100, 10_000, 80_000}
@@ -314,11 +313,12 @@ func TestServersFullResyncCutAnywhere(t *testing.T) {
 					equal(t, old.Addr(), srv.Addr())
 					replicaOnline(
 						t, old, srv.Addr(),
-					) // else it looks as if it could not load what it got, and waits the next time
+					) // else the node takes it for a failed load, and delays the next resync
 					p.limit.Store(cut)
 					p.passed.Store(0)
 					replicaFrom(t, srv, p.addr())
-					eventually(t, "it is cut", func() bool { return p.passed.Load() == cut })
+					eventually(t, "the connection is cut",
+						func() bool { return p.passed.Load() == cut })
 					equal(t, old.Addr(), srv.Addr())
 					p.limit.Store(1 << 40)
 					caughtUp(t, n, srv.Addr())

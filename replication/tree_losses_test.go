@@ -11,87 +11,88 @@ import (
 	"rowfall/internal/servers/servertest"
 )
 
-// losses is a tree whose members are lost without a warning, and what that must
-// cost. It knows who has which bytes when nothing moves, and so who can go on.
+// losses kills members of a cascade at random. It records the offset of each member, and computes
+// which members can continue with a partial resync.
 type losses struct {
-	tree
-	cut   *place         // lost the link to its upstream a while ago; nil: nobody
-	at    map[*place]int // where everybody stood when the master was lost
-	upTo  map[*place]int // up to where each knows the id of that time; absent: not at all
-	saved map[*place]int // the offset of a real server's dump file
-	want  int            // full resyncs so far
+	cascade
+	disconnected  *member         // its link was cut before the master was lost; nil: none
+	offsetOf      map[*member]int // the members' offsets when the master was lost
+	knownUpTo     map[*member]int // last offset under the lost master's id; absent: id unknown
+	savedOffset   map[*member]int // the offset of a real server's dump file
+	wantFullSyncs int             // full resyncs so far
 }
 
-// lose has a random thing happen, and what an operator does about it.
-func (l *losses) lose() {
+// injectLoss cuts or kills a random member, and then acts as an operator does.
+func (l *losses) injectLoss() {
 	l.t.Helper()
-	p := l.all[l.rnd.IntN(len(l.all))]
+	m := l.members[l.rnd.IntN(len(l.members))]
 	switch what := l.rnd.IntN(4); {
 	case what == 0:
-		l.t.Log("cut the links of ", p.name())
-		p.c.ClientKillByFilter(l.t.Context(), "TYPE", "replica")
-	case what == 1 && p != l.top():
-		l.loseInner(p)
+		l.t.Log("cut the links of ", m.name())
+		m.c.ClientKillByFilter(l.t.Context(), "TYPE", "replica")
+	case what == 1 && m != l.currentMaster():
+		l.loseInner(m)
 	default:
 		l.loseMaster()
 	}
-	l.keep()
+	l.checkAndSave()
 }
 
-// keep waits until all are equal, counts, and has the real servers keep what they
-// have: what a kill leaves of them.
-func (l *losses) keep() {
+// checkAndSave waits until all members are equal, checks the number of full resyncs, and saves the
+// data of the real servers, which is what a kill leaves of them.
+func (l *losses) checkAndSave() {
 	l.t.Helper()
-	defer l.settle()()
+	defer l.quiesce()()
 	full := 0
-	for _, p := range l.all {
-		full += p.full + p.given()
-		if !p.ours() {
-			p.save()
-			l.saved[p] = l.number(l.offset(p))
+	for _, m := range l.members {
+		full += m.full + m.fullSyncs()
+		if !m.isNode() {
+			m.save()
+			l.savedOffset[m] = l.number(l.offset(m))
 		}
 	}
-	if full != l.want {
-		l.t.Fatalf("%d full resyncs, want %d", full, l.want)
+	if full != l.wantFullSyncs {
+		l.t.Fatalf("%d full resyncs, want %d", full, l.wantFullSyncs)
 	}
-	for _, p := range l.all {
+	for _, m := range l.members {
 		if long {
-			equal(l.t, l.top().addr, p.addr)
+			equal(l.t, l.currentMaster().addr, m.addr)
 		}
 	}
 }
 
-// loseInner kills one in the middle. Those below it go elsewhere, and it comes
-// back elsewhere; nobody has anything that the others lack.
-func (l *losses) loseInner(lost *place) {
+// loseInner kills a member that is not the master. Its replicas move to other members, and the
+// killed one restarts below another member. No member has data that the others lack.
+func (l *losses) loseInner(lost *member) {
 	l.t.Helper()
-	l.t.Log("lose ", lost.name())
+	l.t.Log("kill ", lost.name())
 	lost.kill()
 	l.load.Lock()
 	defer l.load.Unlock()
-	l.still(lost)
-	placed := l.below(l.top(), lost)
-	for _, p := range l.all {
-		if p.up == lost {
-			l.under(p, placed)
-			placed = append(placed, l.below(p, lost)...)
+	l.waitIdle(lost)
+	placed := l.subtree(l.currentMaster(), lost)
+	for _, m := range l.members {
+		if m.up == lost {
+			l.attach(m, placed)
+			placed = append(placed, l.subtree(m, lost)...)
 		}
 	}
-	l.comeBack(lost, placed)
+	l.rejoin(lost, placed)
 }
 
-// loseMaster kills the master and promotes anybody. Whoever has bytes of the old
-// id that its new upstream lacks needs all of the data, and so do those below it;
-// nobody else does.
+// loseMaster kills the master and promotes a random member. A member with bytes of the old id that
+// its new upstream lacks needs a full resync, and so do the members below it. No other member needs
+// one.
 func (l *losses) loseMaster() {
 	l.t.Helper()
-	lost := l.top()
-	if p := l.all[l.rnd.IntN(len(l.all))]; p != lost && l.rnd.IntN(2) == 0 {
-		l.t.Log("cut off ", p.name())
-		l.cut = p
-		p.must("REPLICAOF", "127.0.0.1", "1") // where nobody is
+	lost := l.currentMaster()
+	if m := l.members[l.rnd.IntN(len(l.members))]; m != lost && l.rnd.IntN(2) == 0 {
+		l.t.Log("disconnect ", m.name())
+		l.disconnected = m
+		m.do("REPLICAOF", "127.0.0.1", "1") // where no server listens
 		before := l.offset(lost)
-		eventually(l.t, "the others go on", func() bool { return l.offset(lost) != before })
+		eventually(l.t, "the other members continue",
+			func() bool { return l.offset(lost) != before })
 	}
 	lost.kill()
 	l.load.Lock()
@@ -103,66 +104,67 @@ func (l *losses) loseMaster() {
 		}
 	}
 	defer unlock()
-	l.still(lost)
-	l.at = map[*place]int{}
-	for _, p := range l.all {
-		if p != lost {
-			l.at[p] = l.number(field(p.c, "replication", "slave_repl_offset"))
+	l.waitIdle(lost)
+	l.offsetOf = map[*member]int{}
+	for _, m := range l.members {
+		if m != lost {
+			l.offsetOf[m] = l.number(field(m.c, "replication", "slave_repl_offset"))
 		}
 	}
-	heir := lost
-	for heir == lost {
-		heir = l.all[l.rnd.IntN(len(l.all))]
+	promoted := lost
+	for promoted == lost {
+		promoted = l.members[l.rnd.IntN(len(l.members))]
 	}
-	l.t.Logf("lose the master %s, promote %s", lost.name(), heir.name())
-	var orphans []*place
-	for _, p := range l.all {
-		if p != lost && p != heir && (p.up == lost || p == l.cut) {
-			orphans = append(orphans, p)
+	l.t.Logf("kill the master %s, promote %s", lost.name(), promoted.name())
+	var orphans []*member
+	for _, m := range l.members {
+		if m != lost && m != promoted && (m.up == lost || m == l.disconnected) {
+			orphans = append(orphans, m)
 		}
 	}
-	l.upTo = map[*place]int{}
-	heir.follow(nil)
+	l.knownUpTo = map[*member]int{}
+	promoted.follow(nil)
 	l.mu.Lock()
-	l.master = heir
+	l.master = promoted
 	l.mu.Unlock()
-	l.upTo[heir] = l.at[heir]
-	placed := l.below(heir, lost)
-	for _, p := range placed[1:] {
-		l.charge(p)
+	l.knownUpTo[promoted] = l.offsetOf[promoted]
+	placed := l.subtree(promoted, lost)
+	for _, m := range placed[1:] {
+		l.countResync(m)
 	}
-	if l.rnd.IntN(2) == 0 { // the others come to a master that goes on
+	if l.rnd.IntN(2) == 0 { // the others attach while the new master writes
 		unlock()
 	}
-	for _, p := range orphans {
-		l.under(p, placed)
-		subtree := l.below(p, lost)
-		for _, p := range subtree {
-			l.charge(p)
+	for _, m := range orphans {
+		l.attach(m, placed)
+		moved := l.subtree(m, lost)
+		for _, m := range moved {
+			l.countResync(m)
 		}
-		placed = append(placed, subtree...)
+		placed = append(placed, moved...)
 	}
-	l.cut = nil
-	if lost.ours() {
+	l.disconnected = nil
+	if lost.isNode() {
 		lost.start()
-		l.at[lost] = l.number(field(lost.c, "replication", "master_repl_offset"))
+		l.offsetOf[lost] = l.number(field(lost.c, "replication", "master_repl_offset"))
 	} else {
-		l.at[lost] = l.saved[lost]
+		l.offsetOf[lost] = l.savedOffset[lost]
 	}
-	l.comeBack(lost, placed)
-	l.charge(lost)
+	l.rejoin(lost, placed)
+	l.countResync(lost)
 }
 
-// charge says what it costs p to go on under its upstream, which knows already.
-func (l *losses) charge(p *place) {
-	upTo, knows := l.upTo[p.up]
-	if knows && l.at[p] <= upTo {
-		l.upTo[p] = l.at[p]
+// countResync computes whether m needs a full resync from its upstream, whose knownUpTo is already
+// set.
+func (l *losses) countResync(m *member) {
+	knownUpTo, known := l.knownUpTo[m.up]
+	if known && l.offsetOf[m] <= knownUpTo {
+		l.knownUpTo[m] = l.offsetOf[m]
 		return
 	}
-	l.t.Logf("%s has to take all: it is at %d, and %s goes up to %d", p.name(), l.at[p],
-		p.up.name(), upTo)
-	l.want++
+	l.t.Logf("%s needs a full resync: its offset is %d, and %s knows the id up to %d", m.name(), l.offsetOf[m],
+		m.up.name(), knownUpTo)
+	l.wantFullSyncs++
 }
 
 func (l *losses) number(text string) int {
@@ -174,27 +176,27 @@ func (l *losses) number(text string) int {
 	return n
 }
 
-// still waits until nothing moves any more: who lost its upstream knows it, and
-// everybody else has what its upstream has.
-func (l *losses) still(lost *place) {
+// waitIdle waits until no offset changes: members without an upstream show the link as down, and
+// all others have the offset of their upstream.
+func (l *losses) waitIdle(lost *member) {
 	l.t.Helper()
-	here := func(p *place) string {
-		if p.up == nil {
-			return field(p.c, "replication", "master_repl_offset")
+	offset := func(m *member) string {
+		if m.up == nil {
+			return field(m.c, "replication", "master_repl_offset")
 		}
-		return field(p.c, "replication", "slave_repl_offset")
+		return field(m.c, "replication", "slave_repl_offset")
 	}
-	eventually(l.t, "nothing moves", func() bool {
-		for _, p := range l.all {
-			if p == lost || p.up == nil {
+	eventually(l.t, "no offset changes", func() bool {
+		for _, m := range l.members {
+			if m == lost || m.up == nil {
 				continue
 			}
-			link := field(p.c, "replication", "master_link_status")
-			if p.up == lost || p == l.cut {
+			link := field(m.c, "replication", "master_link_status")
+			if m.up == lost || m == l.disconnected {
 				if link != "down" {
 					return false
 				}
-			} else if link != "up" || here(p) != here(p.up) {
+			} else if link != "up" || offset(m) != offset(m.up) {
 				return false
 			}
 		}
@@ -202,56 +204,56 @@ func (l *losses) still(lost *place) {
 	})
 }
 
-// under has p follow any of those who have a place.
-func (l *losses) under(p *place, placed []*place) {
+// attach makes m follow one of the placed members.
+func (l *losses) attach(m *member, placed []*member) {
 	l.t.Helper()
-	up := l.any(placed)
-	l.t.Logf("%s goes under %s", p.name(), up.name())
-	p.follow(up)
+	up := l.randomUpstream(placed)
+	l.t.Logf("%s follows %s", m.name(), up.name())
+	m.follow(up)
 }
 
-// any is one of those who have a place, when it goes on under the master's id
-// already: before that it hands on what it has under the former one, which is one
-// full resync less, or not, as it happens.
-func (l *losses) any(placed []*place) *place {
+// randomUpstream returns one of the placed members as soon as it has the master's id. Before that
+// it would still serve the former id, and the number of full resyncs would depend on timing.
+func (l *losses) randomUpstream(placed []*member) *member {
 	l.t.Helper()
 	up := placed[l.rnd.IntN(len(placed))]
-	id := func(p *place) string { return field(p.c, "replication", "master_replid") }
-	eventually(l.t, up.name()+" has the master's id", func() bool { return id(up) == id(l.top()) })
+	id := func(m *member) string { return field(m.c, "replication", "master_replid") }
+	eventually(l.t, up.name()+" has the master's id",
+		func() bool { return id(up) == id(l.currentMaster()) })
 	return up
 }
 
-// comeBack has a lost member follow one of the others; a real server is started
-// so, for it forgets whom it followed last.
-func (l *losses) comeBack(lost *place, placed []*place) {
+// rejoin makes a lost member follow one of the others. A real server gets its upstream at the
+// start, because it does not keep its last one.
+func (l *losses) rejoin(lost *member, placed []*member) {
 	l.t.Helper()
-	lost.up = l.any(placed)
-	l.t.Logf("%s comes back under %s", lost.name(), lost.up.name())
-	if !lost.ours() || lost.cmd.ProcessState != nil {
+	lost.up = l.randomUpstream(placed)
+	l.t.Logf("%s restarts below %s", lost.name(), lost.up.name())
+	if !lost.isNode() || lost.cmd.ProcessState != nil {
 		lost.start()
 	}
-	if lost.ours() {
+	if lost.isNode() {
 		lost.follow(lost.up)
 	}
 }
 
-// below is a member and all under it that can be reached, from the top down.
-func (l *losses) below(top, lost *place) []*place {
-	list := []*place{top}
+// subtree returns a member and all reachable members below it, from the top down.
+func (l *losses) subtree(top, lost *member) []*member {
+	list := []*member{top}
 	for i := 0; i < len(list); i++ {
-		for _, p := range l.all {
-			if p.up == list[i] && p != lost && p != l.cut {
-				list = append(list, p)
+		for _, m := range l.members {
+			if m.up == list[i] && m != lost && m != l.disconnected {
+				list = append(list, m)
 			}
 		}
 	}
 	return list
 }
 
-// Masters and inner members of random trees of nodes and real servers are lost,
-// another is promoted, the lost one comes back as a replica, links are cut: under
-// load, and with exactly as many full resyncs as somebody had what nobody else has.
-func TestTreesLoseMembers(t *testing.T) {
+// In random cascades of nodes and real servers, under load, masters and other members are killed,
+// another member is promoted, lost members return as replicas, and links are cut. The number of
+// full resyncs is exactly the number of members with data that no other member has.
+func TestCascadesLoseMembers(t *testing.T) {
 	t.Parallel()
 	servertest.Need(t, servers.Redis, servers.Valkey)
 	seeds, steps := 1, 8
@@ -264,41 +266,42 @@ func TestTreesLoseMembers(t *testing.T) {
 }
 
 func loseMembers(t *testing.T, seed uint64, steps int) {
-	l := &losses{tree: tree{t: t, rnd: rand.New(rand.NewPCG(seed, 0))}, saved: map[*place]int{}}
-	// One kind in a tree: an older server cannot load what a newer one sends it.
+	l := &losses{cascade: cascade{t: t, rnd: rand.New(rand.NewPCG(seed, 0))}, savedOffset: map[*member]int{}}
+	// All servers of a cascade are of one kind: an older server cannot load the snapshot of a newer
+	// one.
 	kind := []servers.Kind{servers.Redis, servers.Valkey}[seed%2]
 	for i := range 6 {
 		if i == 0 {
-			p := newNode(t, 1<<30)
-			p.must("COMPLETE")
-			l.all, l.master = append(l.all, p), p
+			m := newNode(t, 1<<30)
+			m.do("COMPLETE")
+			l.members, l.master = append(l.members, m), m
 			continue
 		}
-		up := l.all[l.rnd.IntN(i)]
-		var p *place
+		up := l.members[l.rnd.IntN(i)]
+		var m *member
 		if i%3 == 2 {
-			p = newServer(t, kind, up)
+			m = newServer(t, kind, up)
 		} else {
-			p = newNode(t, 1<<30)
-			p.follow(up)
+			m = newNode(t, 1<<30)
+			m.follow(up)
 		}
-		t.Logf("%s is under %s", p.name(), up.name())
-		l.all = append(l.all, p)
+		t.Logf("%s is below %s", m.name(), up.name())
+		l.members = append(l.members, m)
 	}
-	l.want = len(l.all) - 1
+	l.wantFullSyncs = len(l.members) - 1
 	done := make(chan struct{})
 	var writer sync.WaitGroup
 	stop := sync.OnceFunc(func() { close(done); writer.Wait() })
 	defer stop()
-	l.keep()
+	l.checkAndSave()
 	writer.Go(func() { l.write(done) })
 	for range steps {
-		l.lose()
+		l.injectLoss()
 	}
-	release := l.settle()
-	for _, p := range l.all {
-		equal(t, l.top().addr, p.addr)
+	resume := l.quiesce()
+	for _, m := range l.members {
+		equal(t, l.currentMaster().addr, m.addr)
 	}
-	release()
+	resume()
 	stop()
 }

@@ -26,11 +26,12 @@ import (
 	"rowfall/replication/resp"
 )
 
-// memberEnv makes the test binary a node of a tree: "DIR LISTEN KEEP". Clients write
-// to it by PUT key value, and say by COMPLETE that a fresh one has all its data.
+// memberEnv makes the test binary a node of a cascade: "DIR LISTEN KEEP". Clients write with PUT
+// key value. COMPLETE marks the data of a fresh node as complete.
 const memberEnv = "ROWFALL_TEST_MEMBER"
 
-func member() {
+// memberProcess is the process of a member.
+func memberProcess() {
 	go endWithParent()
 	f := strings.Fields(os.Getenv(memberEnv))
 	keep, _ := strconv.ParseInt(f[2], 10, 64)
@@ -59,208 +60,210 @@ func member() {
 	}
 	n.SnapshotsThrough(func(w io.Writer) io.Writer { return &gatedWriter{w: w, gates: g} })
 	fmt.Println("ready", n.Addr())
-	n.Run(context.Background()) //nolint:errcheck // it is killed
+	n.Run(context.Background()) //nolint:errcheck // the process is killed
 }
 
-// endWithParent ends a process of the test binary when the one that started it is
-// gone and so the pipe between them is, as when that ran into its time-out.
+// endWithParent ends a child process when its parent has ended, for example by its time-out. The
+// pipe between them is closed then.
 func endWithParent() {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	os.Exit(1)
 }
 
-// a place is one member of a tree: a node of ours in a process of its own, or a real server.
-type place struct {
+// member is one member of a cascade: a node in a process of its own, or a real server.
+type member struct {
 	t    *testing.T
 	addr string
 	c    *redis.Client
-	srv  *servers.Cache // nil: ours
+	srv  *servers.Cache // nil: a node
 	cmd  *exec.Cmd
 	dir  string
-	keep int64  // of its log
-	gate gates  // of ours
-	conf string // a real server's file that names its upstream; empty: its arguments do
-	up   *place // nil: the master
-	full int    // full resyncs it gave in former lives
+	keep int64   // log.keep of a node
+	gate gates   // of a node
+	conf string  // a real server's file with its upstream; empty: it is in the arguments
+	up   *member // the upstream; nil: the master
+	full int     // full resyncs that earlier processes of the member gave
 }
 
-// newNode starts a node of ours that is a member.
-func newNode(t *testing.T, keep int64) *place {
+// newNode starts a node as a member.
+func newNode(t *testing.T, keep int64) *member {
 	t.Helper()
-	p := &place{t: t, dir: t.TempDir(), gate: gates(t.TempDir()), addr: "127.0.0.1:0", keep: keep}
-	p.start()
-	t.Cleanup(p.end)
-	p.c = client(t, p.addr)
-	return p
+	m := &member{t: t, dir: t.TempDir(), gate: gates(t.TempDir()), addr: "127.0.0.1:0", keep: keep}
+	m.start()
+	t.Cleanup(m.end)
+	m.c = client(t, m.addr)
+	return m
 }
 
-// newServer starts a real server that is a member under another, and finds its
-// upstream again after a kill, also a later one.
-func newServer(t *testing.T, kind servers.Kind, up *place) *place {
+// newServer starts a real server as a member below another. After a kill it finds its upstream
+// again, also a later one.
+func newServer(t *testing.T, kind servers.Kind, up *member) *member {
 	t.Helper()
-	p := &place{t: t, up: up, conf: filepath.Join(t.TempDir(), "upstream.conf")}
-	p.nameUpstream()
-	p.srv = servertest.Cache(
+	m := &member{t: t, up: up, conf: filepath.Join(t.TempDir(), "upstream.conf")}
+	m.writeConf()
+	m.srv = servertest.Cache(
 		t, kind,
 		servers.CacheOptions{
-			Args: []string{"--save", "3600 1", "--repl-backlog-size", "16mb", "--include", p.conf},
+			Args: []string{"--save", "3600 1", "--repl-backlog-size", "16mb", "--include", m.conf},
 		},
 	)
-	p.addr = p.srv.Addr()
-	p.c = client(t, p.addr)
-	return p
+	m.addr = m.srv.Addr()
+	m.c = client(t, m.addr)
+	return m
 }
 
-// nameUpstream makes a start of a real server begin with the present upstream.
-func (p *place) nameUpstream() {
-	p.t.Helper()
-	if p.conf == "" {
+// writeConf writes the present upstream into a real server's file, for its next start.
+func (m *member) writeConf() {
+	m.t.Helper()
+	if m.conf == "" {
 		return
 	}
 	text := "repl-ping-replica-period 3600\n"
-	if p.up != nil {
-		host, port, _ := net.SplitHostPort(p.up.addr)
+	if m.up != nil {
+		host, port, _ := net.SplitHostPort(m.up.addr)
 		text += "replicaof " + host + " " + port + "\n"
 	}
-	if err := os.WriteFile(p.conf, []byte(text), 0o600); err != nil {
-		p.t.Fatal(err)
+	if err := os.WriteFile(m.conf, []byte(text), 0o600); err != nil {
+		m.t.Fatal(err)
 	}
 }
 
-func (p *place) ours() bool { return p.srv == nil }
+func (m *member) isNode() bool { return m.srv == nil }
 
-// writes is the command by which clients write to it, as a master.
-func (p *place) writes() string {
-	if p.ours() {
+// writeCommand returns the command with which clients write to the member as a master.
+func (m *member) writeCommand() string {
+	if m.isNode() {
 		return "PUT"
 	}
 	return "SET"
 }
 
-func (p *place) name() string {
-	if p.ours() {
-		return "node " + p.addr
+func (m *member) name() string {
+	if m.isNode() {
+		return "node " + m.addr
 	}
-	return string(p.srv.Kind()) + " " + p.addr
+	return string(m.srv.Kind()) + " " + m.addr
 }
 
-func (p *place) start() {
-	p.t.Helper()
-	if p.srv != nil {
-		p.nameUpstream()
-		if err := p.srv.Restart(p.t.Context()); err != nil {
-			p.t.Fatal(err)
+func (m *member) start() {
+	m.t.Helper()
+	if m.srv != nil {
+		m.writeConf()
+		if err := m.srv.Restart(m.t.Context()); err != nil {
+			m.t.Fatal(err)
 		}
 		return
 	}
-	lines := bufio.NewScanner(p.spawn())
+	lines := bufio.NewScanner(m.spawn())
 	lines.Scan()
 	if f := strings.Fields(lines.Text()); len(f) == 2 && f[0] == "ready" {
-		p.addr = f[1]
+		m.addr = f[1]
 		return
 	}
-	p.t.Fatalf("%s says %q", p.name(), lines.Text())
+	m.t.Fatalf("%s printed %q", m.name(), lines.Text())
 }
 
-// spawn is start for who does not wait for it; out is what it says.
-func (p *place) spawn() (out io.Reader) {
-	p.t.Helper()
-	p.cmd = exec.Command(os.Args[0])
-	p.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", memberEnv, p.dir, p.addr, p.keep),
-		gatesEnv+"="+string(p.gate))
-	p.cmd.Stderr = os.Stderr
-	out, err := p.cmd.StdoutPipe()
+// spawn starts a node's process and does not wait until it is ready. It returns the process's
+// output.
+func (m *member) spawn() (out io.Reader) {
+	m.t.Helper()
+	m.cmd = exec.Command(os.Args[0])
+	m.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %d", memberEnv, m.dir, m.addr, m.keep),
+		gatesEnv+"="+string(m.gate))
+	m.cmd.Stderr = os.Stderr
+	out, err := m.cmd.StdoutPipe()
 	if err != nil {
-		p.t.Fatal(err)
+		m.t.Fatal(err)
 	}
-	if _, err := p.cmd.StdinPipe(); err != nil {
-		p.t.Fatal(err)
+	if _, err := m.cmd.StdinPipe(); err != nil {
+		m.t.Fatal(err)
 	}
-	if err := p.cmd.Start(); err != nil {
-		p.t.Fatal(err)
+	if err := m.cmd.Start(); err != nil {
+		m.t.Fatal(err)
 	}
 	return out
 }
 
-// kill is SIGKILL, at whatever it does.
-func (p *place) kill() {
-	p.t.Helper()
-	p.full += p.given()
-	p.end()
+// kill sends SIGKILL and keeps the number of full resyncs that the process gave.
+func (m *member) kill() {
+	m.t.Helper()
+	m.full += m.fullSyncs()
+	m.end()
 }
 
-// end is kill for who has counted already, or need not.
-func (p *place) end() {
-	if p.srv != nil {
-		if err := p.srv.Kill(); err != nil {
-			p.t.Fatal(err)
+// end kills the process without reading that number.
+func (m *member) end() {
+	if m.srv != nil {
+		if err := m.srv.Kill(); err != nil {
+			m.t.Fatal(err)
 		}
 		return
 	}
-	p.cmd.Process.Kill() //nolint:errcheck // it may have ended
-	p.cmd.Wait()         //nolint:errcheck // it was killed
+	m.cmd.Process.Kill() //nolint:errcheck // the process may have ended
+	m.cmd.Wait()         //nolint:errcheck // the process was killed
 }
 
-// given counts the full resyncs it gave in this life.
-func (p *place) given() int {
-	v, err := strconv.Atoi(field(p.c, "stats", "sync_full"))
+// fullSyncs returns how many full resyncs this process gave.
+func (m *member) fullSyncs() int {
+	v, err := strconv.Atoi(field(m.c, "stats", "sync_full"))
 	if err != nil {
-		p.t.Fatalf("%s: %v", p.name(), err)
+		m.t.Fatalf("%s: %v", m.name(), err)
 	}
 	return v
 }
 
-// must has it answer a command without an error.
-func (p *place) must(args ...any) {
-	p.t.Helper()
-	if err := p.c.Do(p.t.Context(), args...).Err(); err != nil {
-		p.t.Fatalf("%s: %v: %v", p.name(), args, err)
+// do sends a command and fails the test if the reply is an error.
+func (m *member) do(args ...any) {
+	m.t.Helper()
+	if err := m.c.Do(m.t.Context(), args...).Err(); err != nil {
+		m.t.Fatalf("%s: %v: %v", m.name(), args, err)
 	}
 }
 
 // save makes a real server save its data, after any save that it has begun for a replica.
-func (p *place) save() {
-	p.t.Helper()
-	eventually(p.t, p.name()+" saved", func() bool {
-		err := p.c.Save(p.t.Context()).Err()
+func (m *member) save() {
+	m.t.Helper()
+	eventually(m.t, m.name()+" has saved", func() bool {
+		err := m.c.Save(m.t.Context()).Err()
 		if err != nil && !strings.Contains(err.Error(), "already in progress") {
-			p.t.Fatalf("%s: SAVE: %v", p.name(), err)
+			m.t.Fatalf("%s: SAVE: %v", m.name(), err)
 		}
 		return err == nil
 	})
 }
 
-func (p *place) follow(up *place) {
-	p.t.Helper()
+// follow makes the member a replica of up, or the master if up is nil.
+func (m *member) follow(up *member) {
+	m.t.Helper()
 	host, port := "NO", "ONE"
 	if up != nil {
 		host, port, _ = net.SplitHostPort(up.addr)
 	}
-	p.up = up
-	if err := p.c.Do(p.t.Context(), "REPLICAOF", host, port).Err(); err != nil {
-		p.t.Fatalf("%s cannot follow %s %s: %v", p.name(), host, port, err)
+	m.up = up
+	if err := m.c.Do(m.t.Context(), "REPLICAOF", host, port).Err(); err != nil {
+		m.t.Fatalf("REPLICAOF sent to %s with %s %s: %v", m.name(), host, port, err)
 	}
 }
 
-// tree is some members, one of which is the master, under a load of writes.
-type tree struct {
-	t    *testing.T
-	rnd  *rand.Rand
-	all  []*place
-	load sync.RWMutex // held for writing while nothing may be written
+// cascade is a group of members below one master, under a load of writes.
+type cascade struct {
+	t       *testing.T
+	rnd     *rand.Rand
+	members []*member
+	load    sync.RWMutex // locked for writing while no unit may be written
 
 	mu     sync.Mutex
-	master *place
+	master *member
 }
 
-func (tr *tree) top() *place {
+func (tr *cascade) currentMaster() *member {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	return tr.master
 }
 
-// write keeps the master busy until done is closed.
-func (tr *tree) write(done <-chan struct{}) {
+// write writes to the master, one unit after another, until done is closed.
+func (tr *cascade) write(done <-chan struct{}) {
 	for i := 0; ; i++ {
 		select {
 		case <-done:
@@ -269,37 +272,39 @@ func (tr *tree) write(done <-chan struct{}) {
 		}
 		tr.load.RLock()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		top := tr.top()
+		master := tr.currentMaster()
 		key, value := fmt.Sprint("k", i%300), fmt.Sprint(i, strings.Repeat("x", i%200))
-		err := top.c.Do(ctx, top.writes(), key, value).Err()
+		err := master.c.Do(ctx, master.writeCommand(), key, value).Err()
 		cancel()
 		tr.load.RUnlock()
-		if err != nil { // killed, or no master now
+		if err != nil { // the master was killed, or there is none now
 			time.Sleep(5 * time.Millisecond)
 		}
 	}
 }
 
-func (tr *tree) offset(p *place) string {
-	if p.up == nil {
-		return field(p.c, "replication", "master_repl_offset")
+// offset returns a member's offset, or "down" if its link is down.
+func (tr *cascade) offset(m *member) string {
+	if m.up == nil {
+		return field(m.c, "replication", "master_repl_offset")
 	}
-	if field(p.c, "replication", "master_link_status") != "up" {
+	if field(m.c, "replication", "master_link_status") != "up" {
 		return "down"
 	}
-	return field(p.c, "replication", "slave_repl_offset")
+	return field(m.c, "replication", "slave_repl_offset")
 }
 
-// settle stops the load and waits until all are equal; the load goes on by release.
-func (tr *tree) settle() (release func()) {
+// quiesce stops the load and waits until all members have the same offset. resume lets the load
+// continue.
+func (tr *cascade) quiesce() (resume func()) {
 	tr.load.Lock()
 	tr.t.Helper()
 	at := ""
-	eventually(tr.t, "all are at the same offset", func() bool {
-		at = tr.offset(tr.top())
-		for _, p := range tr.all {
-			if tr.offset(p) != at ||
-				field(p.c, "replication", "master_replid") != field(tr.top().c, "replication",
+	eventually(tr.t, "all members have the same offset", func() bool {
+		at = tr.offset(tr.currentMaster())
+		for _, m := range tr.members {
+			if tr.offset(m) != at ||
+				field(m.c, "replication", "master_replid") != field(tr.currentMaster().c, "replication",
 					"master_replid") {
 				return false
 			}
@@ -309,13 +314,13 @@ func (tr *tree) settle() (release func()) {
 	return tr.load.Unlock
 }
 
-// rebuild gives the tree another shape. A real server stays under its node: it
-// finds its upstream after a kill only in the arguments that it was started with.
-func (tr *tree) rebuild(master *place) {
-	order := []*place{master}
-	for _, i := range tr.rnd.Perm(len(tr.all)) {
-		if p := tr.all[i]; p != master && p.ours() {
-			order = append(order, p)
+// reshape makes another member the master and gives the nodes random upstreams. A real server stays
+// below its node: after a kill it finds its upstream only in its arguments.
+func (tr *cascade) reshape(master *member) {
+	order := []*member{master}
+	for _, i := range tr.rnd.Perm(len(tr.members)) {
+		if m := tr.members[i]; m != master && m.isNode() {
+			order = append(order, m)
 		}
 	}
 	tr.mu.Lock()
@@ -325,54 +330,54 @@ func (tr *tree) rebuild(master *place) {
 	if master.up != nil {
 		master.follow(nil)
 	}
-	for i, p := range order[1:] {
+	for i, m := range order[1:] {
 		up := order[tr.rnd.IntN(i+1)]
-		shape += fmt.Sprintf(", %s under %s", p.name(), up.name())
-		p.follow(up)
+		shape += fmt.Sprintf(", %s below %s", m.name(), up.name())
+		m.follow(up)
 	}
-	tr.t.Log("the tree is ", shape)
+	tr.t.Log("the cascade is ", shape)
 }
 
-// step does one random thing.
-func (tr *tree) step() {
-	p := tr.all[tr.rnd.IntN(len(tr.all))]
+// step promotes, kills or disconnects a random member.
+func (tr *cascade) step() {
+	m := tr.members[tr.rnd.IntN(len(tr.members))]
 	switch what := tr.rnd.IntN(4); {
-	case what == 0 && p.ours(): // a planned promotion
-		release := tr.settle()
-		tr.rebuild(p)
-		release()
-	case what == 1 && p.ours() && p.up == tr.top(): // the same under load, by FAILOVER
-		tr.settle()() // it is online
-		tr.t.Log("failover to ", p.name())
-		old := tr.top()
-		failoverTo(tr.t, old.addr, p.addr)
+	case what == 0 && m.isNode(): // a planned promotion without load
+		resume := tr.quiesce()
+		tr.reshape(m)
+		resume()
+	case what == 1 && m.isNode() && m.up == tr.currentMaster(): // FAILOVER under load
+		tr.quiesce()() // the member is online then
+		tr.t.Log("failover to ", m.name())
+		old := tr.currentMaster()
+		failoverTo(tr.t, old.addr, m.addr)
 		eventually(tr.t, "the role changed", func() bool {
-			return field(p.c, "replication", "role") == "master" &&
+			return field(m.c, "replication", "role") == "master" &&
 				field(old.c, "replication", "master_failover_state") == "no-failover"
 		})
-		p.up, old.up = nil, p
+		m.up, old.up = nil, m
 		tr.mu.Lock()
-		tr.master = p
+		tr.master = m
 		tr.mu.Unlock()
-	case what == 2: // every link of one member is cut
-		tr.t.Log("cut the links of ", p.name())
-		p.c.ClientKillByFilter(tr.t.Context(), "TYPE", "replica")
+	case what == 2: // all links to a member's replicas are cut
+		tr.t.Log("cut the links of ", m.name())
+		m.c.ClientKillByFilter(tr.t.Context(), "TYPE", "replica")
 	default:
-		tr.t.Log("kill ", p.name())
-		p.kill()
+		tr.t.Log("kill ", m.name())
+		m.kill()
 		for range tr.rnd.IntN(3) {
-			before := tr.offset(tr.top())
-			if p == tr.top() {
+			before := tr.offset(tr.currentMaster())
+			if m == tr.currentMaster() {
 				break
 			}
-			eventually(tr.t, "the others go on",
-				func() bool { return tr.offset(tr.top()) != before })
+			eventually(tr.t, "the other members continue",
+				func() bool { return tr.offset(tr.currentMaster()) != before })
 		}
-		p.start()
+		m.start()
 	}
 }
 
-// randomSeeds yields so many seeds, from ROWFALL_SEED on if that is set.
+// randomSeeds yields count seeds. The first one is ROWFALL_SEED if that is set.
 func randomSeeds(count int) iter.Seq[uint64] {
 	first := uint64(time.Now().UnixNano())
 	if v := os.Getenv("ROWFALL_SEED"); v != "" {
@@ -387,9 +392,9 @@ func randomSeeds(count int) iter.Seq[uint64] {
 	}
 }
 
-// Members of a tree are killed, come back, are promoted and moved, under load.
-// Each resyncs fully once in its life, when it joins.
-func TestTreesNeverResyncFully(t *testing.T) {
+// Members of a cascade are killed, restarted, promoted and moved under load. Each member has one
+// full resync, when it joins.
+func TestCascadesNeverResyncFully(t *testing.T) {
 	servertest.Need(t, servers.Redis, servers.Valkey)
 	seeds, steps := 1, 10
 	if os.Getenv("ROWFALL_LONG") != "" {
@@ -397,42 +402,42 @@ func TestTreesNeverResyncFully(t *testing.T) {
 	}
 	for seed := range randomSeeds(seeds) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			tr := &tree{t: t, rnd: rand.New(rand.NewPCG(seed, 0))}
+			tr := &cascade{t: t, rnd: rand.New(rand.NewPCG(seed, 0))}
 			for range 3 {
-				tr.all = append(tr.all, newNode(t, 1<<30))
+				tr.members = append(tr.members, newNode(t, 1<<30))
 			}
-			tr.all[0].must("COMPLETE")
-			tr.rebuild(tr.all[0])
-			tr.settle()()
+			tr.members[0].do("COMPLETE")
+			tr.reshape(tr.members[0])
+			tr.quiesce()()
 			for _, kind := range []servers.Kind{servers.Redis, servers.Valkey} {
-				up := tr.all[tr.rnd.IntN(3)]
+				up := tr.members[tr.rnd.IntN(3)]
 				srv := servertest.Cache(
 					t, kind,
 					servers.CacheOptions{
 						Args: append([]string{"--save", "3600 1"}, replicaOf(up.addr)...),
 					},
 				)
-				tr.all = append(tr.all,
-					&place{t: t, srv: srv, addr: srv.Addr(), up: up, c: client(t, srv.Addr())})
+				tr.members = append(tr.members,
+					&member{t: t, srv: srv, addr: srv.Addr(), up: up, c: client(t, srv.Addr())})
 			}
 			done := make(chan struct{})
 			var writer sync.WaitGroup
-			tr.settle()()
+			tr.quiesce()()
 			writer.Go(func() { tr.write(done) })
 			for range steps {
 				tr.step()
 			}
-			release := tr.settle()
+			resume := tr.quiesce()
 			close(done)
-			release()
+			resume()
 			writer.Wait()
 			full := 0
-			for _, p := range tr.all {
-				full += p.full + p.given()
-				equal(t, tr.top().addr, p.addr)
+			for _, m := range tr.members {
+				full += m.full + m.fullSyncs()
+				equal(t, tr.currentMaster().addr, m.addr)
 			}
-			if full != len(tr.all)-1 {
-				t.Errorf("%d members resynced fully %d times", len(tr.all), full)
+			if full != len(tr.members)-1 {
+				t.Errorf("%d members had %d full resyncs in all", len(tr.members), full)
 			}
 		})
 	}

@@ -12,12 +12,15 @@ import (
 	"rowfall/replication/resp"
 )
 
+// unit encodes one command.
 func unit(args ...string) []byte { return resp.AppendCommand(nil, args...) }
 
+// atomically puts commands between MULTI and EXEC.
 func atomically(commands ...[]byte) []byte {
 	return append(append(unit("MULTI"), bytes.Join(commands, nil)...), unit("EXEC")...)
 }
 
+// apply applies units to a node, and returns the offset after the last one.
 func apply(t *testing.T, n *replication.Node, units ...[]byte) replog.Offset {
 	t.Helper()
 	_, term := n.Role()
@@ -31,7 +34,7 @@ func apply(t *testing.T, n *replication.Node, units ...[]byte) replog.Offset {
 	return at
 }
 
-// fill writes rows and all kinds of values, many at a time.
+// fill writes rows and all kinds of values, several in each unit.
 func fill(t *testing.T, n *replication.Node, prefix string, rows int) {
 	t.Helper()
 	for i := range rows {

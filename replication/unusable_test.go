@@ -9,8 +9,9 @@ import (
 	"rowfall/replication"
 )
 
-// spoiledSnapshots are what can be wrong with a directory whose log begins behind offset 0.
-var spoiledSnapshots = map[string]func(b []byte) []byte{
+// unreadableSnapshots change or remove the snapshot of a directory whose log starts after offset 0.
+// A nil result removes the file.
+var unreadableSnapshots = map[string]func(b []byte) []byte{
 	"a byte changed": func(b []byte) []byte { b = bytes.Clone(b); b[len(b)/2] ^= 0x55; return b },
 	"cut short":      func(b []byte) []byte { return b[:len(b)/2] },
 	"empty":          func([]byte) []byte { return []byte{} },
@@ -18,11 +19,10 @@ var spoiledSnapshots = map[string]func(b []byte) []byte{
 	"removed":        func([]byte) []byte { return nil },
 }
 
-// A replica whose snapshot was damaged refused to start, although its upstream had
-// everything. It starts without data, serves nobody, keeps its directory until the
-// upstream's data are there, and then has those.
-func TestReplicaWithDamagedSnapshot(t *testing.T) {
-	for name, spoil := range spoiledSnapshots {
+// A replica with an unreadable snapshot starts without data and serves none. It keeps its directory
+// until it has the upstream's data. Once, it did not start, although its upstream had all data.
+func TestReplicaWithUnreadableSnapshot(t *testing.T) {
+	for name, corrupt := range unreadableSnapshots {
 		t.Run(name, func(t *testing.T) {
 			a, _ := complete(t, config(t))
 			fill(t, a, "a", 50)
@@ -32,14 +32,15 @@ func TestReplicaWithDamagedSnapshot(t *testing.T) {
 			online(t, n)
 			equal(t, a.Addr(), n.Addr())
 			apply(t, a, unit("SET", "later", "1"))
-			eventually(t, "it follows", func() bool { return n.Offset() == a.Offset() })
-			if err := n.ReplicaOf(t.Context(), nowhere); err != nil { // which stays its upstream
+			eventually(t, "the node follows", func() bool { return n.Offset() == a.Offset() })
+			// The directory keeps this upstream.
+			if err := n.ReplicaOf(t.Context(), nowhere); err != nil {
 				t.Fatal(err)
 			}
 			before := n.Status()
 			stop()
 			file := snapshotsIn(t, c.Dir)[0]
-			whole, err := os.ReadFile(file)
+			intact, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,8 +56,8 @@ func TestReplicaWithDamagedSnapshot(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			put(spoil(whole))
-			for range 2 { // the second start finds the same
+			put(corrupt(intact))
+			for range 2 { // the first start changes nothing
 				n, stop = start(t, c)
 				r := dialRaw(t, n.Addr())
 				for _, step := range [][2]string{
@@ -76,8 +77,8 @@ func TestReplicaWithDamagedSnapshot(t *testing.T) {
 				}
 				stop()
 			}
-			// The directory is as it was: with its snapshot it has its data again.
-			put(whole)
+			// The directory is unchanged: with its snapshot the node has its data again.
+			put(intact)
 			n, stop = start(t, c)
 			if st := n.Status(); !has(n, "later") || st.ID != before.ID ||
 				st.Offset != before.Offset ||
@@ -86,7 +87,7 @@ func TestReplicaWithDamagedSnapshot(t *testing.T) {
 				t.Errorf("with its snapshot again: before %+v, after %+v", before, st)
 			}
 			stop()
-			put(spoil(whole))
+			put(corrupt(intact))
 			n, stop = start(t, c)
 			if err := n.ReplicaOf(t.Context(), a.Addr()); err != nil {
 				t.Fatal(err)
@@ -110,21 +111,21 @@ func TestReplicaWithDamagedSnapshot(t *testing.T) {
 	}
 }
 
-// Snapshot and log are damaged, both: the upstream has everything all the same.
-func TestReplicaWithDamagedSnapshotAndLog(t *testing.T) {
+// Snapshot and log are damaged. The replica gets all data from its upstream.
+func TestReplicaWithUnreadableSnapshotAndLog(t *testing.T) {
 	a, _ := complete(t, config(t))
 	c := config(t)
 	c.ReplicaOf, c.Log.SegmentSize = a.Addr(), 32<<10
 	n, stop := start(t, c)
 	online(t, n)
-	written(t, a)
-	eventually(t, "it follows", func() bool { return n.Offset() == a.Offset() })
+	writeSegments(t, a)
+	eventually(t, "the node follows", func() bool { return n.Offset() == a.Offset() })
 	if _, err := n.Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	from := n.Offset()
-	written(t, a)
-	eventually(t, "it follows", func() bool { return n.Offset() == a.Offset() })
+	writeSegments(t, a)
+	eventually(t, "the node follows", func() bool { return n.Offset() == a.Offset() })
 	stop()
 	damage(t, c.Dir, from+(a.Offset()-from)/2)
 	if err := os.WriteFile(snapshotsIn(t, c.Dir)[0], []byte("nonsense"), 0o600); err != nil {
@@ -136,9 +137,10 @@ func TestReplicaWithDamagedSnapshotAndLog(t *testing.T) {
 	equal(t, a.Addr(), n.Addr())
 }
 
-// A master has nobody to ask: it does not start, names the file, and changes nothing.
-func TestMasterWithDamagedSnapshot(t *testing.T) {
-	for name, spoil := range spoiledSnapshots {
+// A master has no upstream with the data. It does not start, names the file in its error, and
+// changes nothing.
+func TestMasterWithUnreadableSnapshot(t *testing.T) {
+	for name, corrupt := range unreadableSnapshots {
 		t.Run(name, func(t *testing.T) {
 			c := config(t)
 			c.Log.SegmentSize, c.Log.Keep = 4<<10, 1
@@ -151,11 +153,11 @@ func TestMasterWithDamagedSnapshot(t *testing.T) {
 				func() bool { return n.Status().LogStart > 0 })
 			stop()
 			file := snapshotsIn(t, c.Dir)[0]
-			whole, err := os.ReadFile(file)
+			intact, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if b := spoil(whole); b == nil {
+			if b := corrupt(intact); b == nil {
 				err = os.Remove(file)
 			} else {
 				err = os.WriteFile(file, b, 0o600)
@@ -167,15 +169,15 @@ func TestMasterWithDamagedSnapshot(t *testing.T) {
 				if _, err := replication.Open(c); err == nil ||
 					!strings.Contains(err.Error(), c.Dir) ||
 					!strings.Contains(err.Error(), "empty") {
-					t.Fatalf("it starts: %v", err)
+					t.Fatalf("Open returns %v", err)
 				}
 			}
-			if err := os.WriteFile(file, whole, 0o600); err != nil {
+			if err := os.WriteFile(file, intact, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			n, _ = start(t, c)
 			if !has(n, "string:a:5") || !n.Status().Complete {
-				t.Errorf("with its snapshot again it is %+v", n.Status())
+				t.Errorf("with its snapshot again: %+v", n.Status())
 			}
 		})
 	}

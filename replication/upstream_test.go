@@ -27,30 +27,33 @@ const (
 	emptySnapshot = "REDIS0009\xff\x00\x00\x00\x00\x00\x00\x00\x00"
 )
 
-// fullResync is the answer to PSYNC with nothing in the snapshot, and what follows it.
+// fullResync returns the reply to PSYNC of a full resync with an empty snapshot, followed by
+// stream.
 func fullResync(offset int64, stream string) string {
 	return fmt.Sprintf("+FULLRESYNC %s %d\r\n$%d\r\n%s%s", foreignID, offset, len(emptySnapshot),
 		emptySnapshot, stream)
 }
 
-// scripted is an upstream that shakes hands and answers PSYNC as it is told.
-type scripted struct {
+// scriptedUpstream is a fake upstream. It performs the handshake, and a function of the test
+// returns its replies to PSYNC.
+type scriptedUpstream struct {
 	addr string
 
-	mu           sync.Mutex
-	links        int // connections so far
-	asked, acked []string
+	mu                 sync.Mutex
+	links              int // connections so far
+	psyncArgs, ackArgs []string
 }
 
-// script has every PSYNC answered by answer, which is told the number of the
-// connection, from 1, and what was asked. At PING it is asked with "".
-func script(t *testing.T, answer func(link int, asked string) string) *scripted {
+// script starts an upstream that replies to each PSYNC with the result of answer. The arguments of
+// answer are the number of the connection, from 1, and the arguments of PSYNC. At PING, answer is
+// called with "".
+func script(t *testing.T, answer func(link int, psync string) string) *scriptedUpstream {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &scripted{addr: l.Addr().String()}
+	s := &scriptedUpstream{addr: l.Addr().String()}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -64,7 +67,7 @@ func script(t *testing.T, answer func(link int, asked string) string) *scripted 
 			s.mu.Unlock()
 			wg.Go(func() {
 				defer conn.Close()
-				s.serve(conn, func(asked string) string { return answer(link, asked) })
+				s.serve(conn, func(psync string) string { return answer(link, psync) })
 			})
 		}
 	})
@@ -73,14 +76,14 @@ func script(t *testing.T, answer func(link int, asked string) string) *scripted 
 	return s
 }
 
-// hangUp at an answer's end closes the connection behind it; mute, to PING, keeps
-// silent for good.
+// An answer that ends with hangUp closes the connection after it. The answer mute, at PING, makes
+// the upstream silent.
 const (
 	hangUp = "(hang up)"
 	mute   = "(mute)"
 )
 
-func (s *scripted) serve(conn net.Conn, answer func(asked string) string) {
+func (s *scriptedUpstream) serve(conn net.Conn, answer func(psync string) string) {
 	muted, r := false, resp.NewReader(conn, 4096)
 	for {
 		args, _, err := r.ReadCommand()
@@ -97,12 +100,12 @@ func (s *scripted) serve(conn net.Conn, answer func(asked string) string) {
 			continue
 		}
 		reply, over := "+OK\r\n", false
-		if asked, ok := strings.CutPrefix(line, "PSYNC "); ok {
-			s.note(&s.asked, asked)
-			reply, over = strings.CutSuffix(answer(asked), hangUp)
+		if request, ok := strings.CutPrefix(line, "PSYNC "); ok {
+			s.record(&s.psyncArgs, request)
+			reply, over = strings.CutSuffix(answer(request), hangUp)
 		}
 		if acked, ok := strings.CutPrefix(line, "REPLCONF ACK "); ok {
-			s.note(&s.acked, acked)
+			s.record(&s.ackArgs, acked)
 			continue
 		}
 		if _, err := conn.Write([]byte(reply)); err != nil || over {
@@ -111,33 +114,33 @@ func (s *scripted) serve(conn net.Conn, answer func(asked string) string) {
 	}
 }
 
-func (s *scripted) note(list *[]string, text string) {
+func (s *scriptedUpstream) record(list *[]string, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	*list = append(*list, text)
 }
 
-// psyncs and acks are the arguments of all that came.
-func (s *scripted) psyncs() []string { return s.noted(&s.asked) }
-func (s *scripted) acks() []string   { return s.noted(&s.acked) }
+// psyncs and acks return the arguments of all PSYNC and REPLCONF ACK commands so far.
+func (s *scriptedUpstream) psyncs() []string { return s.recorded(&s.psyncArgs) }
+func (s *scriptedUpstream) acks() []string   { return s.recorded(&s.ackArgs) }
 
-func (s *scripted) noted(list *[]string) []string {
+func (s *scriptedUpstream) recorded(list *[]string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(*list)
 }
 
-func (s *scripted) count() int {
+// count returns the number of connections so far.
+func (s *scriptedUpstream) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.links
 }
 
-// What an upstream sends again when it is asked again was asked for ten times a
-// second without end. Now the link stops, by the name of the fault, until an
-// operator's word asks for a full resync.
-func TestGarbledStreamStopsTheLink(t *testing.T) {
-	faults := []struct{ sent, said string }{
+// Invalid data of the upstream stops the link until REPLICAOF requests a full resync. The link
+// shows the error. Once, the node requested the same data ten times a second without end.
+func TestInvalidStreamStopsTheLink(t *testing.T) {
+	faults := []struct{ sent, want string }{
 		{fullResync(1000, "PING\r\n"), "offset 1000: read upstream's stream: inline command"},
 		{
 			fullResync(1000, string(unit("PING"))+"\r\n"),
@@ -155,36 +158,37 @@ func TestGarbledStreamStopsTheLink(t *testing.T) {
 	up := script(t, func(link int, _ string) string { return faults[link-1].sent })
 	n, _ := follow(t, up.addr)
 	for i, fault := range faults {
-		if fault.said == "" {
+		if fault.want == "" {
 			break
 		}
-		eventually(t, "it stops", func() bool { // in this order: the link before has stopped, too
+		// The count is read first: the earlier link has stopped, too.
+		eventually(t, "the link stops", func() bool {
 			return up.count() == i+1 && n.Status().Upstream.State == replication.LinkStopped
 		})
-		if got := n.Status().Upstream.Err; !strings.Contains(got, fault.said) ||
+		if got := n.Status().Upstream.Err; !strings.Contains(got, fault.want) ||
 			!strings.Contains(got, "REPLICAOF") {
-			t.Errorf("%q: it says %q", fault.sent, got)
+			t.Errorf("%q: the error is %q", fault.sent, got)
 		}
 		got := field(client(t, n.Addr()), "replication", "rowfall_upstream_error")
-		if !strings.Contains(got, fault.said) {
-			t.Errorf("INFO says %q", got)
+		if !strings.Contains(got, fault.want) {
+			t.Errorf("INFO shows %q", got)
 		}
 		if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
 			t.Fatal(err)
 		}
 	}
 	online(t, n)
-	for i, asked := range up.psyncs()[1:] {
-		if asked != "? -1" {
-			t.Errorf("resync %d asks for %s", i+2, asked)
+	for i, request := range up.psyncs()[1:] {
+		if request != "? -1" {
+			t.Errorf("resync %d requests %s", i+2, request)
 		}
 	}
 }
 
-// A full resync that an operator's word asked for and that never came was asked for
-// for ever: of whoever the node followed after it had been a master, and of the
-// replica that it handed its role to, which refuses that.
-func TestPromotionEndsTheAskForAFullResync(t *testing.T) {
+// A promotion cancels a full resync that REPLICAOF requested and that never came. Once, the node
+// requested it from every later upstream, also from the replica to which it handed its role, which
+// rejects that.
+func TestPromotionCancelsRequestedFullResync(t *testing.T) {
 	up := script(t, func(link int, _ string) string {
 		if link == 1 {
 			return fullResync(1000, "PING\r\n")
@@ -192,17 +196,17 @@ func TestPromotionEndsTheAskForAFullResync(t *testing.T) {
 		return hangUp
 	})
 	n, _ := follow(t, up.addr)
-	eventually(t, "it stops",
+	eventually(t, "the link stops",
 		func() bool { return n.Status().Upstream.State == replication.LinkStopped })
 	if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it asks", func() bool { return len(up.psyncs()) > 1 })
+	eventually(t, "the node sends PSYNC", func() bool { return len(up.psyncs()) > 1 })
 	if err := n.ReplicaOf(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.Drop(t.Context(), 0); !errors.Is(err,
-		replication.ErrDemoted) { // of the resync that was under way, perhaps
+		replication.ErrDemoted) { // perhaps of the resync that was running
 		t.Errorf("a master drops its data: %v", err)
 	}
 	next := script(t, func(int, string) string { return hangUp })
@@ -210,14 +214,14 @@ func TestPromotionEndsTheAskForAFullResync(t *testing.T) {
 	if err := n.ReplicaOf(t.Context(), next.addr); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it asks", func() bool { return len(next.psyncs()) > 0 })
+	eventually(t, "the node sends PSYNC", func() bool { return len(next.psyncs()) > 0 })
 	if got := next.psyncs()[0]; got != want {
-		t.Errorf("it asks for %q, want %q", got, want)
+		t.Errorf("the node requests %q, want %q", got, want)
 	}
 }
 
-// Connecting is no progress: an upstream that answers and hangs up was asked
-// again every 100 ms for ever.
+// A connection alone is no progress, so retries back off. Once, the node connected every 100 ms
+// without end to an upstream that replies and hangs up.
 func TestLinkWithoutProgressBacksOff(t *testing.T) {
 	up := script(t, func(link int, _ string) string {
 		switch link {
@@ -235,13 +239,14 @@ func TestLinkWithoutProgressBacksOff(t *testing.T) {
 	start(t, c)
 	eventually(t, "five links", func() bool { return len(waits.list()) >= 5 })
 	if got := fmt.Sprint(waits.list()[:5]); got != "[100 200 400 100 200]" {
-		t.Errorf("it waited %s ms", got)
+		t.Errorf("the node waited %s ms", got)
 	}
 }
 
-// An upstream that grants a full resync and sends no snapshot was asked again every second, or as
-// often as it hangs up: each time it forks. A Valkey 9 does so when it cannot write a key in the
-// form that it chose. The pauses grow, and the error says where the reason is.
+// Retries back off when an upstream grants a full resync and sends no snapshot, and the error names
+// the upstream's log as the place of the reason. A Valkey 9 does so when it cannot write a key in
+// the form that it chose, and forks each time. Once, the node retried every second, or at each
+// closed connection.
 func TestFailedFullResyncsBackOff(t *testing.T) {
 	up := script(t, func(link int, _ string) string {
 		switch {
@@ -264,11 +269,11 @@ func TestFailedFullResyncsBackOff(t *testing.T) {
 	eventually(t, "five links", func() bool { return len(waits.list()) >= 5 })
 	// The third link loaded a snapshot, which ends the back-off.
 	if got := fmt.Sprint(slices.Delete(waits.list()[:5], 2, 3)); got != "[1000 2000 1000 2000]" {
-		t.Errorf("it waited %s ms", got)
+		t.Errorf("the node waited %s ms", got)
 	}
 }
 
-// waits is a log of which only retry_in is kept.
+// waits is a log that keeps only the values of retry_in.
 type waits struct {
 	mu sync.Mutex
 	ms []int
@@ -292,16 +297,16 @@ func (w *waits) list() []int {
 	return append([]int(nil), w.ms...)
 }
 
-// An upstream that is years old: its offsets fit neither 32 bits nor a float's 53.
-// A replica below gets the same ones, by a full resync and by a partial one, and
-// so does the node itself after a restart.
+// The offsets of an upstream that is years old fit neither 32 bits nor the 53 bits of a float. A
+// replica of the node gets the same offsets, by a full and by a partial resync, and so does the
+// node itself after a restart.
 func TestLargeOffsets(t *testing.T) {
 	set := string(unit("SET", "k", "v"))
 	for _, at := range []int64{1<<31 - 5, 1<<53 + 1, int64(replog.MaxBegin)} {
 		end := at + int64(len(set))
 		next := fmt.Sprintf("%s %d", foreignID, end+1)
-		up := script(t, func(_ int, asked string) string {
-			if asked == next {
+		up := script(t, func(_ int, request string) string {
+			if request == next {
 				return "+CONTINUE\r\n"
 			}
 			return fullResync(at, set)
@@ -309,22 +314,22 @@ func TestLargeOffsets(t *testing.T) {
 		c := config(t)
 		c.ReplicaOf = up.addr
 		n, stop := start(t, c)
-		eventually(t, "it follows", func() bool { return n.Offset() == replog.Offset(end) })
+		eventually(t, "the node follows", func() bool { return n.Offset() == replog.Offset(end) })
 		below, _ := follow(t, n.Addr())
 		equal(t, n.Addr(), below.Addr())
 		online(t, below)
 		if st := below.Status(); below.Offset() != n.Offset() || st.ID != foreignID {
-			t.Errorf("below it is at %s under %s", below.Offset(), st.ID)
+			t.Errorf("the replica is at %s under %s", below.Offset(), st.ID)
 		}
 		got := field(client(t, n.Addr()), "replication", "master_repl_offset")
 		if want := fmt.Sprint(end); got != want {
-			t.Errorf("INFO says %s, want %s", got, want)
+			t.Errorf("INFO shows %s, want %s", got, want)
 		}
 		r := dialRaw(t, n.Addr())
 		psync(r, foreignID, fmt.Sprint(at+1))
 		r.expect(set)
 		r.send("REPLCONF", "ACK", fmt.Sprint(end))
-		eventually(t, "it acknowledged", func() bool {
+		eventually(t, "the acknowledgement is counted", func() bool {
 			return slices.ContainsFunc(n.Status().Replicas, func(r replication.ReplicaStatus) bool {
 				return strings.HasSuffix(r.Addr, ":7777") && r.Acked == replog.Offset(end)
 			})
@@ -334,13 +339,14 @@ func TestLargeOffsets(t *testing.T) {
 		}
 		stop()
 		start(t, c)
-		eventually(t, "it asks to go on", func() bool { return slices.Contains(up.psyncs(), next) })
+		eventually(t, "the node requests a partial resync",
+			func() bool { return slices.Contains(up.psyncs(), next) })
 	}
 }
 
-// An upstream that says an offset which no log can have: the old data were gone before
-// that was noticed, the node ended, and so did every later start.
-func TestOffsetNotToBeBelieved(t *testing.T) {
+// An offset of the upstream that no log can have is rejected before the old data are dropped. Once,
+// the data were gone first, the node ended, and so did each later start.
+func TestUpstreamOffsetIsValidated(t *testing.T) {
 	c := config(t)
 	c.DropBeforeResync = true
 	n, stop := complete(t, c)
@@ -350,21 +356,21 @@ func TestOffsetNotToBeBelieved(t *testing.T) {
 		if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the link stops by it", func() bool {
+		eventually(t, "the link stops with the offset in its error", func() bool {
 			st := n.Status().Upstream
 			return st.State == replication.LinkStopped &&
 				strings.Contains(st.Err, fmt.Sprint(offset))
 		})
 		if n.Offset() != at || !has(n, "k") {
-			t.Errorf("it is at %s after %s, the data are there: %v", n.Offset(), at, has(n, "k"))
+			t.Errorf("the node is at %s after %s; the data are there: %v", n.Offset(), at, has(n, "k"))
 		}
 	}
 	stop()
 	n, _ = start(t, c)
 	if n.Offset() != at || !has(n, "k") {
-		t.Errorf("after a restart it is at %s; the data are there: %v", n.Offset(), has(n, "k"))
+		t.Errorf("after a restart the node is at %s; the data are there: %v", n.Offset(), has(n, "k"))
 	}
-	// Nor is a file believed.
+	// The offset in a file name is validated, too.
 	c = config(t)
 	startFromBackup(t, c.Dir, "snapshot-"+(replog.MaxBegin+1).String()+".rdb",
 		[]byte(emptySnapshot))
@@ -374,16 +380,16 @@ func TestOffsetNotToBeBelieved(t *testing.T) {
 	}
 }
 
-// A silent upstream, at the handshake or in the middle of its stream, is left
-// after the time-out, and asked again from where we are.
+// The node leaves an upstream that is silent, in the handshake or in the stream, after the
+// time-out, and reconnects with a partial resync.
 func TestSilentUpstream(t *testing.T) {
 	set := string(unit("SET", "k", "v"))
 	at := fmt.Sprintf("%s %d", foreignID, 1001+len(set))
-	up := script(t, func(link int, asked string) string {
+	up := script(t, func(link int, request string) string {
 		switch {
 		case link == 1:
 			return mute
-		case asked == at:
+		case request == at:
 			return "+CONTINUE\r\n"
 		}
 		return fullResync(1000, set)
@@ -391,17 +397,18 @@ func TestSilentUpstream(t *testing.T) {
 	c := config(t)
 	c.ReplicaOf, c.Timeout = up.addr, 500*time.Millisecond
 	n, _ := start(t, c)
-	eventually(t, "it asks to go on", func() bool { return slices.Contains(up.psyncs(), at) })
-	eventually(t, "it says why",
+	eventually(t, "the node requests a partial resync",
+		func() bool { return slices.Contains(up.psyncs(), at) })
+	eventually(t, "the error is a time-out",
 		func() bool { return strings.Contains(n.Status().Upstream.Err, "i/o timeout") })
 	if v, _ := n.Keyspace().Get("k"); string(v) != "v" {
 		t.Errorf("k is %q", v)
 	}
 }
 
-// A node tells what it has on disk as well, as a server with an append-only file
-// does: without, WAITAOF on its master never counted it.
-func TestReplicaTellsWhatIsOnDisk(t *testing.T) {
+// A node acknowledges also its durable offset, as a server with an append-only file does. Once, it
+// did not, and WAITAOF on its master never counted it.
+func TestReplicaAcknowledgesDurableOffset(t *testing.T) {
 	up := script(t,
 		func(int, string) string { return fullResync(1000, string(unit("SET", "k", "v"))) })
 	c := config(t)
@@ -413,16 +420,17 @@ func TestReplicaTellsWhatIsOnDisk(t *testing.T) {
 	c = config(t)
 	c.ReplicaOf, c.Log.Fsync = a.Addr(), replog.Always
 	start(t, c)
-	eventually(t, "it follows", func() bool { return len(a.Status().Replicas) == 1 })
+	eventually(t, "the node follows", func() bool { return len(a.Status().Replicas) == 1 })
 	apply(t, a, unit("SET", "k", "v"))
-	counts := client(t, a.Addr()).Do(t.Context(), "WAITAOF", 0, 1, patience.Milliseconds())
+	counts := client(t, a.Addr()).Do(t.Context(), "WAITAOF", 0, 1, waitTimeout.Milliseconds())
 	if got, err := counts.Int64Slice(); err != nil || got[1] != 1 {
 		t.Errorf("WAITAOF counts %v, %v", got, err)
 	}
 }
 
-// A newline in an address went into the identity file, which no restart could
-// read then; a directory kept a wrong flag, so that mending it did nothing.
+// The upstream's address is validated before it is stored. Once, a newline in an address went into
+// the identity file, and no restart could read that. A directory kept a wrong flag, so that a
+// corrected flag had no effect.
 func TestUpstreamAddressIsChecked(t *testing.T) {
 	c := config(t)
 	n, stop := complete(t, c)
@@ -453,12 +461,12 @@ func TestUpstreamAddressIsChecked(t *testing.T) {
 	}
 	c.Listen, c.ReplicaOf = "0.0.0.0:16379", "127.0.0.1:16379"
 	if _, err := replication.Open(c); err == nil || !strings.Contains(err.Error(), "itself") {
-		t.Errorf("it follows itself: %v", err)
+		t.Errorf("a node may follow itself: %v", err)
 	}
 	if files, err := os.ReadDir(c.Dir); err != nil || len(files) > 0 {
 		t.Errorf("the directory keeps %v, %v", files, err)
 	}
-	// What the directory keeps is another thing than what is asked for, and says so.
+	// A log line reports that the directory's upstream differs from the configured one.
 	c = config(t)
 	var log strings.Builder
 	for _, c.ReplicaOf = range []string{"192.0.2.1:6379", "192.0.2.2:6379"} {
@@ -473,13 +481,13 @@ func TestUpstreamAddressIsChecked(t *testing.T) {
 		}
 	}
 	if !strings.Contains(log.String(), "send REPLICAOF") {
-		t.Errorf("it logs %s", log.String())
+		t.Errorf("the log is %s", log.String())
 	}
 }
 
-// What came with a command that cannot be applied, before it, is applied in one go.
-// Once it was command by command, the rest being tried again after each.
-func TestCommandsBeforeTheBadOne(t *testing.T) {
+// The commands before an invalid one are applied in one batch. Once, they were applied one by one,
+// and the rest was tried again after each.
+func TestCommandsBeforeInvalidOne(t *testing.T) {
 	const commands = 2000
 	good := strings.Repeat(string(unit("SET", "k", "v")), commands)
 	up := script(t,
@@ -490,10 +498,10 @@ func TestCommandsBeforeTheBadOne(t *testing.T) {
 	c.FS = faultfs.Wrap(disk.SystemFS{},
 		faultfs.If(faultfs.Kinds(faultfs.OpWriteAt), faultfs.Count(&writes)))
 	n, _ := start(t, c)
-	eventually(t, "it stops",
+	eventually(t, "the link stops",
 		func() bool { return n.Status().Upstream.State == replication.LinkStopped })
 	if n.Offset() != replog.Offset(5+len(good)) {
-		t.Errorf("it is at %v, not right before the bad command", n.Offset())
+		t.Errorf("the node is at %v, not right before the invalid command", n.Offset())
 	}
 	if n := writes.Load(); n > commands/4 {
 		t.Errorf("%d writes for %d commands", n, commands)

@@ -26,12 +26,12 @@ func TestWaitAOF(t *testing.T) {
 	at := apply(t, n, unit("SET", "k", "v"))
 	r.expect(
 		string(unit("SELECT", "0")) + string(unit("SET", "k", "v")),
-	) // what was not sent cannot be acknowledged
+	) // unsent bytes cannot be acknowledged
 	ask := dialRaw(t, n.Addr())
 	ask.send("WAITAOF", "1", "0", "0")
 	ask.expect("*2\r\n:1\r\n:0\r\n")
 	ask.send("WAITAOF", "1", "1", "0")
-	r.send("REPLCONF", "ACK", at.String()) // applied, but not on its disk
+	r.send("REPLCONF", "ACK", at.String()) // applied, but not durable
 	r.send("REPLCONF", "ACK", at.String(), "FACK", at.String())
 	ask.expect("*2\r\n:1\r\n:1\r\n")
 	for command, want := range map[string]string{
@@ -53,13 +53,13 @@ func TestWaitAOFOfRealServer(t *testing.T) {
 	n, _ := complete(t, config(t))
 	servertest.Cache(t, servers.Redis,
 		servers.CacheOptions{Args: append([]string{"--appendonly", "yes"}, replicaOf(n.Addr())...)})
-	eventually(t, "it is online", func() bool {
+	eventually(t, "the server is online", func() bool {
 		st := n.Status().Replicas
 		return len(st) == 1 && st[0].State == replication.ReplicaOnline
 	})
 	apply(t, n, unit("SET", "k", "v"))
 	got, err := client(t,
-		n.Addr()).Do(t.Context(), "WAITAOF", 1, 1, int(patience/time.Millisecond)).
+		n.Addr()).Do(t.Context(), "WAITAOF", 1, 1, int(waitTimeout/time.Millisecond)).
 		Int64Slice()
 	if err != nil || len(got) != 2 || got[0] != 1 || got[1] != 1 {
 		t.Errorf("got %v, %v", got, err)
@@ -83,7 +83,7 @@ func TestBlockedClientLeaves(t *testing.T) {
 	w.send("WAIT", "1", "0")
 	h := dialRaw(t, n.Addr())
 	h.send("BLOCK")
-	h.send("PING") // what it sent on does not hide its end
+	h.send("PING") // unread bytes do not hide the end of the connection
 	<-blocked
 	if got := n.Status().Clients; got != 2 {
 		t.Errorf("%d clients", got)
@@ -91,7 +91,7 @@ func TestBlockedClientLeaves(t *testing.T) {
 	w.Close()
 	h.Close()
 	<-ended
-	eventually(t, "they are gone", func() bool { return n.Status().Clients == 0 })
+	eventually(t, "the clients are gone", func() bool { return n.Status().Clients == 0 })
 }
 
 // Commands that arrive while the client is blocked are executed afterwards.
@@ -106,7 +106,7 @@ func TestPipelineBehindWait(t *testing.T) {
 	}
 }
 
-// A full resync to a lower offset resets the offsets of the old stream. Once, after a promotion,
+// A full resync to a lower offset resets the offsets of the old history. Once, after a promotion,
 // Apply waited without end for replicas to reach the old offset, and WAIT sent no GETACK.
 func TestWaitsAfterLowerOffset(t *testing.T) {
 	c := config(t)
@@ -116,14 +116,15 @@ func TestWaitsAfterLowerOffset(t *testing.T) {
 		apply(t, n, unit("SET", "k", strings.Repeat("x", 1000)))
 	}
 	w := dialRaw(t, n.Addr())
-	w.do("WAIT", "1", "1") // it asks whoever is there
+	w.do("WAIT", "1", "1") // sends GETACK to the replicas
 	n.SetComplete(true)
 	set := string(unit("SET", "k", "v"))
 	up := script(t, func(int, string) string { return fullResync(5, set) })
 	if err := n.ReplicaOf(t.Context(), up.addr); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it follows", func() bool { return n.Offset() == replog.Offset(5+len(set)) })
+	eventually(t, "the node follows",
+		func() bool { return n.Offset() == replog.Offset(5+len(set)) })
 	if err := n.ReplicaOf(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -131,10 +132,10 @@ func TestWaitsAfterLowerOffset(t *testing.T) {
 	replicaOnline(t, n, below.Addr())
 	at := apply(t, n, unit("SET", "k", "2"))
 	if got := w.do("WAIT", "1", "0"); got != ":1" {
-		t.Errorf("WAIT says %q", got)
+		t.Errorf("WAIT gets %q", got)
 	}
 	if n.Offset() == at {
-		t.Error("WAIT did not ask")
+		t.Error("WAIT sent no GETACK")
 	}
 }
 
@@ -143,10 +144,10 @@ func TestWaitsAfterLowerOffset(t *testing.T) {
 func TestWaitAcrossDemotion(t *testing.T) {
 	n, _ := complete(t, config(t))
 	apply(t, n, unit("SET", "mine", "x"))
-	waiting := []*raw{dialRaw(t, n.Addr()), dialRaw(t, n.Addr())}
+	waiting := []*rawConn{dialRaw(t, n.Addr()), dialRaw(t, n.Addr())}
 	waiting[0].send("WAIT", "1", "0")
 	waiting[1].send("WAITAOF", "0", "1", "0")
-	eventually(t, "they wait", func() bool {
+	eventually(t, "both commands block", func() bool {
 		return strings.Contains(client(t, n.Addr()).Info(t.Context(), "clients").Val(),
 			"blocked_clients:2\r\n")
 	})
@@ -160,7 +161,7 @@ func TestWaitAcrossDemotion(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 		if b, err := r.r.ReadByte(); err == nil {
-			t.Errorf("the connection goes on with %q", b)
+			t.Errorf("the connection stays open and gets %q", b)
 		}
 	}
 }
@@ -185,7 +186,7 @@ func TestAcknowledgementsAndWait(t *testing.T) {
 	go func() { got <- c.Wait(t.Context(), 1, 0).Val() }()
 	ask := string(unit("REPLCONF", "GETACK", "*"))
 	r.expect(string(unit("SELECT", "0")) + ask + string(unit("SET", "k", "v")) + ask)
-	// An offset that was never sent is not believed, nor can an acknowledgement go back.
+	// An acknowledgement beyond the sent bytes, or below an earlier one, is ignored.
 	r.send("REPLCONF", "ACK", "999999999")
 	if count := <-got; count != 1 {
 		t.Errorf("WAIT counts %d", count)
@@ -198,6 +199,6 @@ func TestAcknowledgementsAndWait(t *testing.T) {
 	want := fmt.Sprintf("slave0:ip=127.0.0.1,port=7777,state=online,offset=%d,lag=0\r\n",
 		n.Offset())
 	if !strings.Contains(info, want) {
-		t.Errorf("INFO says %s", info)
+		t.Errorf("INFO shows %s", info)
 	}
 }
