@@ -17,9 +17,6 @@ import (
 // childEnv makes the test binary a node that writes until it is killed: "DIR LISTEN".
 const childEnv = "ROWFALL_TEST_NODE"
 
-// followersEnv makes the test binary fake replicas: "ADDR COUNT".
-const followersEnv = "ROWFALL_TEST_FOLLOWERS"
-
 // childProcess writes numbered units until it is killed. It prints each hundredth number when the
 // unit was applied.
 func childProcess() {

@@ -92,7 +92,8 @@ func TestLostDirectoryWipesNoReplica(t *testing.T) {
 	fill(t, n, "a", 1)
 	n.SetComplete(true)
 	r := dialRaw(t, n.Addr())
-	if got := requestSync(r, unknownID, "5001"); got[0] != "+FULLRESYNC" || n.Status().Advice != "" {
+	got := requestSync(r, unknownID, "5001")
+	if got[0] != "+FULLRESYNC" || n.Status().Advice != "" {
 		t.Errorf("got %q; the advice is %q", got, n.Status().Advice)
 	}
 }

@@ -47,6 +47,8 @@
 // its options in one composite literal. If the core had its own Config inside this one, every owner
 // would have to import package node to write that literal.
 //
+// The files *_helper_test.go hold what several tests use.
+//
 // The package has more than 12 files because every command, or group of commands, with its own
 // rules has its own file.
 package replication

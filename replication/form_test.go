@@ -162,7 +162,7 @@ func TestProbeRestrictions(t *testing.T) {
 	}
 	linked := strings.Replace(replica("7.2.4"), "down", "up", 1)
 	master := strings.Replace(replica("7.2.4"), "slave", "master", 1)
-	otherPast := strings.Repeat("b", 40)
+	pastID := strings.Repeat("b", 40)
 	for _, c := range []struct {
 		name, answer, ip, id string
 		plain                bool
@@ -170,7 +170,7 @@ func TestProbeRestrictions(t *testing.T) {
 		{name: "a replica of 7.2", answer: replica("7.2.4"), id: "?"},
 		{name: "a replica of 7.2 with a replication id", answer: replica("7.2.4"), id: foreignID},
 		{name: "a replica of 6.2", answer: replica("6.2.14"), id: "?", plain: true},
-		{name: "a replica with another replication id", answer: replica("7.2.4"), id: otherPast, plain: true},
+		{name: "a replica with another id", answer: replica("7.2.4"), id: pastID, plain: true},
 		{name: "a replica with a link", answer: linked, id: "?", plain: true},
 		{name: "a master", answer: master, id: "?", plain: true},
 		{name: "an error", answer: "-NOAUTH Authentication required.\r\n", id: "?", plain: true},
@@ -226,6 +226,32 @@ func TestFailedProbeFallsBackToPlain(t *testing.T) {
 	packed := log.count("snapshot sent", `"plain":false`)
 	plain := log.count("snapshot sent", `"plain":true`)
 	if packed != 2 || plain != 1 {
-		t.Errorf("the replica got the packed form %d times and the plain form %d times", packed, plain)
+		t.Errorf("the replica got the packed form %d times and the plain form %d times",
+			packed, plain)
+	}
+}
+
+// A server that never announces its version gets the plain form, unless the operator sets its
+// version. Servers load both forms with their strictest checks.
+func TestSnapshotForServersWithoutVersion(t *testing.T) {
+	servertest.Need(t, servers.RedisStable)
+	for _, assume := range []string{"", "7.0"} {
+		c := config(t)
+		c.AssumeReplicas = assume
+		n, _ := complete(t, c)
+		fill(t, n, "a", 500)
+		srv := servertest.Cache(
+			t, servers.RedisStable,
+			servers.CacheOptions{
+				Args: append(replicaOf(n.Addr()), "--sanitize-dump-payload", "yes"),
+			},
+		)
+		caughtUp(t, n, srv.Addr())
+		equal(t, n.Addr(), srv.Addr())
+	}
+	c := config(t)
+	c.AssumeReplicas = "seven"
+	if _, err := replication.Open(c); err == nil {
+		t.Error("an invalid version was accepted")
 	}
 }

@@ -73,7 +73,8 @@ func TestPingsAfterPromotion(t *testing.T) {
 			want = "+CONTINUE"
 		}
 		if got[0] != want || got[1] != b.Status().ID {
-			t.Errorf("PSYNC at offset %d of the old id, which is valid up to %d, gets %q", at, split, got)
+			t.Errorf("PSYNC at offset %d of the old id, which is valid up to %d, gets %q",
+				at, split, got)
 		} else if at <= split {
 			r.expect(string(fromMaster[at-from:]))
 		}

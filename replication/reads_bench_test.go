@@ -186,7 +186,9 @@ func (s *readsServer) measure(b *testing.B, all []request, connections, pipeline
 	var wg sync.WaitGroup
 	for c := range connections {
 		wg.Go(
-			func() { counts[c], errs[c] = measureOne(s.addr, all, pipeline, began.Add(d), uint64(c)) },
+			func() {
+				counts[c], errs[c] = measureOne(s.addr, all, pipeline, began.Add(d), uint64(c))
+			},
 		)
 	}
 	wg.Wait()
@@ -201,7 +203,9 @@ func (s *readsServer) measure(b *testing.B, all []request, connections, pipeline
 	return float64(total) / took.Seconds(), used / time.Duration(total)
 }
 
-func measureOne(addr string, all []request, pipeline int, until time.Time, seed uint64) (int, error) {
+func measureOne(addr string, all []request, pipeline int, until time.Time,
+	seed uint64,
+) (int, error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return 0, err

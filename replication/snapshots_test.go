@@ -21,7 +21,9 @@ import (
 
 // startGated starts a node whose snapshots wait: each sends on begun, and continues when it can
 // receive from gate.
-func startGated(t *testing.T, c replication.Config) (n *replication.Node, begun, gate chan struct{}) {
+func startGated(t *testing.T, c replication.Config) (
+	n *replication.Node, begun, gate chan struct{},
+) {
 	t.Helper()
 	n, err := replication.Open(c)
 	if err != nil {
@@ -259,7 +261,8 @@ func TestSnapshotAtStop(t *testing.T) {
 			t.Fatal(err)
 		}
 		if due && !slices.Equal(clean, []bool{true}) || !due && len(clean) > 0 {
-			t.Errorf("due %v: at the start of each snapshot the directory was clean: %v", due, clean)
+			t.Errorf("due %v: at the start of each snapshot the directory was clean: %v",
+				due, clean)
 		}
 	}
 }

@@ -154,8 +154,8 @@ func TestTransactionAfterLinkLoss(t *testing.T) {
 	for i, s := range scripts {
 		got, want := run(ours[i], s.after), run(theirs[i], s.after)
 		if !slices.Equal(got, want) {
-			t.Errorf("%q, and without the link %q: got %q, Redis replies %q", s.before, s.after, got,
-				want)
+			t.Errorf("%q, and without the link %q: got %q, Redis replies %q",
+				s.before, s.after, got, want)
 		}
 	}
 }

@@ -1,14 +1,12 @@
 package replication_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,123 +17,7 @@ import (
 	"rowfall/replication"
 	"rowfall/replication/disk"
 	"rowfall/replication/replog"
-	"rowfall/replication/resp"
 )
-
-const (
-	foreignID     = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-	emptySnapshot = "REDIS0009\xff\x00\x00\x00\x00\x00\x00\x00\x00"
-)
-
-// fullResync returns the reply to PSYNC of a full resync with an empty snapshot, followed by
-// stream.
-func fullResync(offset int64, stream string) string {
-	return fmt.Sprintf("+FULLRESYNC %s %d\r\n$%d\r\n%s%s", foreignID, offset, len(emptySnapshot),
-		emptySnapshot, stream)
-}
-
-// scriptedUpstream is a fake upstream. It performs the handshake, and a function of the test
-// returns its replies to PSYNC.
-type scriptedUpstream struct {
-	addr string
-
-	mu                 sync.Mutex
-	links              int // connections so far
-	psyncArgs, ackArgs []string
-}
-
-// script starts an upstream that replies to each PSYNC with the result of answer. The arguments of
-// answer are the number of the connection, from 1, and the arguments of PSYNC. At PING, answer is
-// called with "".
-func script(t *testing.T, answer func(link int, psync string) string) *scriptedUpstream {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &scriptedUpstream{addr: l.Addr().String()}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			s.mu.Lock()
-			s.links++
-			link := s.links
-			s.mu.Unlock()
-			wg.Go(func() {
-				defer conn.Close()
-				s.serve(conn, func(psync string) string { return answer(link, psync) })
-			})
-		}
-	})
-	t.Cleanup(wg.Wait)
-	t.Cleanup(func() { l.Close() })
-	return s
-}
-
-// An answer that ends with hangUp closes the connection after it. The answer mute, at PING, makes
-// the upstream silent.
-const (
-	hangUp = "(hang up)"
-	mute   = "(mute)"
-)
-
-func (s *scriptedUpstream) serve(conn net.Conn, answer func(psync string) string) {
-	muted, r := false, resp.NewReader(conn, 4096)
-	for {
-		args, _, err := r.ReadCommand()
-		if err != nil {
-			return
-		}
-		var words []string
-		for _, a := range args {
-			words = append(words, string(a))
-		}
-		line := strings.Join(words, " ")
-		muted = muted || line == "PING" && answer("") == mute
-		if line == "" || muted {
-			continue
-		}
-		reply, over := "+OK\r\n", false
-		if request, ok := strings.CutPrefix(line, "PSYNC "); ok {
-			s.record(&s.psyncArgs, request)
-			reply, over = strings.CutSuffix(answer(request), hangUp)
-		}
-		if acked, ok := strings.CutPrefix(line, "REPLCONF ACK "); ok {
-			s.record(&s.ackArgs, acked)
-			continue
-		}
-		if _, err := conn.Write([]byte(reply)); err != nil || over {
-			return
-		}
-	}
-}
-
-func (s *scriptedUpstream) record(list *[]string, text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	*list = append(*list, text)
-}
-
-// psyncs and acks return the arguments of all PSYNC and REPLCONF ACK commands so far.
-func (s *scriptedUpstream) psyncs() []string { return s.recorded(&s.psyncArgs) }
-func (s *scriptedUpstream) acks() []string   { return s.recorded(&s.ackArgs) }
-
-func (s *scriptedUpstream) recorded(list *[]string) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(*list)
-}
-
-// count returns the number of connections so far.
-func (s *scriptedUpstream) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.links
-}
 
 // Invalid data of the upstream stops the link until REPLICAOF requests a full resync. The link
 // shows the error. Once, the node requested the same data ten times a second without end.
@@ -220,83 +102,6 @@ func TestPromotionCancelsRequestedFullResync(t *testing.T) {
 	}
 }
 
-// A connection alone is no progress, so retries back off. Once, the node connected every 100 ms
-// without end to an upstream that replies and hangs up.
-func TestLinkWithoutProgressBacksOff(t *testing.T) {
-	up := script(t, func(link int, _ string) string {
-		switch link {
-		case 1:
-			return fullResync(0, hangUp)
-		case 4:
-			return "+CONTINUE\r\n" + string(unit("SET", "k", "v")) + hangUp
-		}
-		return "+CONTINUE\r\n" + hangUp
-	})
-	c := config(t)
-	c.ReplicaOf = up.addr
-	var waits waits
-	c.Logger = zerolog.New(&waits)
-	start(t, c)
-	eventually(t, "five links", func() bool { return len(waits.list()) >= 5 })
-	if got := fmt.Sprint(waits.list()[:5]); got != "[100 200 400 100 200]" {
-		t.Errorf("the node waited %s ms", got)
-	}
-}
-
-// Retries back off when an upstream grants a full resync and sends no snapshot, and the error names
-// the upstream's log as the place of the reason. A Valkey 9 does so when it cannot write a key in
-// the form that it chose, and forks each time. Once, the node retried every second, or at each
-// closed connection.
-func TestFailedFullResyncsBackOff(t *testing.T) {
-	up := script(t, func(link int, _ string) string {
-		switch {
-		case link == 3:
-			return fullResync(0, hangUp)
-		case link < 3:
-			return "+FULLRESYNC " + foreignID + " 0\r\n" + hangUp
-		}
-		return "+FULLRESYNC " + foreignID + " 0\r\n$1000\r\nREDIS0009" + hangUp
-	})
-	c := config(t)
-	c.ReplicaOf = up.addr
-	var waits waits
-	c.Logger = zerolog.New(&waits)
-	n, _ := start(t, c)
-	eventually(t, "one link", func() bool { return len(waits.list()) >= 1 })
-	if got := n.Status().Upstream.Err; !strings.Contains(got, "its own log holds the reason") {
-		t.Errorf("the link ended with %q", got)
-	}
-	eventually(t, "five links", func() bool { return len(waits.list()) >= 5 })
-	// The third link loaded a snapshot, which ends the back-off.
-	if got := fmt.Sprint(slices.Delete(waits.list()[:5], 2, 3)); got != "[1000 2000 1000 2000]" {
-		t.Errorf("the node waited %s ms", got)
-	}
-}
-
-// waits is a log that keeps only the values of retry_in.
-type waits struct {
-	mu sync.Mutex
-	ms []int
-}
-
-func (w *waits) Write(line []byte) (int, error) {
-	var event struct {
-		RetryIn int `json:"retry_in"`
-	}
-	if err := json.Unmarshal(line, &event); err == nil && event.RetryIn > 0 {
-		w.mu.Lock()
-		w.ms = append(w.ms, event.RetryIn)
-		w.mu.Unlock()
-	}
-	return len(line), nil
-}
-
-func (w *waits) list() []int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return append([]int(nil), w.ms...)
-}
-
 // The offsets of an upstream that is years old fit neither 32 bits nor the 53 bits of a float. A
 // replica of the node gets the same offsets, by a full and by a partial resync, and so does the
 // node itself after a restart.
@@ -362,13 +167,15 @@ func TestUpstreamOffsetIsValidated(t *testing.T) {
 				strings.Contains(st.Err, fmt.Sprint(offset))
 		})
 		if n.Offset() != at || !has(n, "k") {
-			t.Errorf("the node is at %s after %s; the data are there: %v", n.Offset(), at, has(n, "k"))
+			t.Errorf("the node is at %s after %s; the data are there: %v",
+				n.Offset(), at, has(n, "k"))
 		}
 	}
 	stop()
 	n, _ = start(t, c)
 	if n.Offset() != at || !has(n, "k") {
-		t.Errorf("after a restart the node is at %s; the data are there: %v", n.Offset(), has(n, "k"))
+		t.Errorf("after a restart the node is at %s; the data are there: %v",
+			n.Offset(), has(n, "k"))
 	}
 	// The offset in a file name is validated, too.
 	c = config(t)

@@ -47,6 +47,10 @@
 //	                  settings_change.go (CONFIG SET), settings_file.go (CONFIG REWRITE)
 //	small parts       waiting.go, testing.go (for tests)
 //
+// Most tests of this package are in package replication, because they need the clients' side:
+// replicas attach by PSYNC on its connections, and commands change roles and settings. Here are
+// only the tests of parts that need no running node.
+//
 // The package is larger than 2,500 lines because appender, recovery, role, PSYNC, replicas and the
 // link change the same identity, log and role, under the locks that DESIGN.md orders.
 package node

@@ -28,8 +28,8 @@ func TestPinAdvances(t *testing.T) {
 			t.Fatal(err)
 		}
 		if s := l.Start(); pin.Offset() != tc.want || s > tc.want || s < tc.want-400 {
-			t.Errorf("advanced to %v: the pin is at %v, and the log begins at %v", tc.to, pin.Offset(),
-				s)
+			t.Errorf("advanced to %v: the pin is at %v, and the log begins at %v",
+				tc.to, pin.Offset(), s)
 		}
 	}
 	pin.Release()

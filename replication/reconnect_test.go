@@ -3,9 +3,6 @@ package replication_test
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,9 +15,6 @@ import (
 	"rowfall/replication"
 	"rowfall/replication/replog"
 )
-
-// long is set if the long tests run, too.
-var long = os.Getenv("ROWFALL_LONG") == "1"
 
 // startWriting starts three writers to a node. They run until stop is called.
 func startWriting(t *testing.T, n *replication.Node) (stop func()) {
@@ -58,92 +52,6 @@ func startWriting(t *testing.T, n *replication.Node) (stop func()) {
 	stop = sync.OnceFunc(func() { close(done); wg.Wait() })
 	t.Cleanup(stop)
 	return stop
-}
-
-// A server that never announces its version gets the plain form, unless the operator sets its
-// version. Servers load both forms with their strictest checks.
-func TestSnapshotForServersWithoutVersion(t *testing.T) {
-	servertest.Need(t, servers.RedisStable)
-	for _, assume := range []string{"", "7.0"} {
-		c := config(t)
-		c.AssumeReplicas = assume
-		n, _ := complete(t, c)
-		fill(t, n, "a", 500)
-		srv := servertest.Cache(
-			t, servers.RedisStable,
-			servers.CacheOptions{
-				Args: append(replicaOf(n.Addr()), "--sanitize-dump-payload", "yes"),
-			},
-		)
-		caughtUp(t, n, srv.Addr())
-		equal(t, n.Addr(), srv.Addr())
-	}
-	c := config(t)
-	c.AssumeReplicas = "seven"
-	if _, err := replication.Open(c); err == nil {
-		t.Error("an invalid version was accepted")
-	}
-}
-
-// redis-cli --rdb and its siblings write a file that the servers' checkers accept, with and without
-// an existing snapshot. redis-cli --replica shows the stream.
-func TestServersTools(t *testing.T) {
-	in := servertest.Need(t, kinds...)
-	conf := config(t)
-	dir := conf.Dir
-	n, _ := complete(t, conf)
-	fill(t, n, "a", 500)
-	port := strings.TrimPrefix(n.Addr(), "127.0.0.1:")
-	tool := func(kind servers.Kind, name string, args ...string) *exec.Cmd {
-		cmd, err := in.Command(t.Context(), kind, name, args...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cmd
-	}
-	for _, kind := range kinds {
-		file := filepath.Join(t.TempDir(), "dump.rdb")
-		fetch := tool(kind, kind.Tool("cli"), "-p", port, "--rdb", file)
-		if out, err := fetch.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v: %s", kind, err, out)
-		}
-		eventually(t, "the snapshot is complete",
-			func() bool { return n.Status().Snapshot.Written == 1 })
-		files := []string{file}
-		// Redis 6.2 cannot load the node's snapshot file, only the form that it was sent.
-		if kind != servers.RedisOldest {
-			files = append(files, snapshotsIn(t, dir)[0])
-		}
-		for _, f := range files {
-			out, err := tool(kind, kind.Tool("check-rdb"), f).CombinedOutput()
-			if err != nil || !strings.Contains(string(out), "RDB looks OK") {
-				t.Errorf("%s rejects the file: %v: %s", kind, err, out)
-			}
-		}
-	}
-	cmd := tool(servers.Redis, "redis-cli", "-p", port, "--replica")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "redis-cli follows", func() bool {
-		st := n.Status().Replicas
-		return len(st) == 1 && st[0].State == replication.ReplicaOnline
-	})
-	apply(t, n, unit("SET", "seen", "by redis-cli"))
-	seen := ""
-	for b := make([]byte, 4096); !strings.Contains(seen, "by redis-cli"); {
-		k, err := out.Read(b)
-		if err != nil {
-			t.Fatalf("redis-cli ended with %v after %q", err, seen)
-		}
-		seen += string(b[:k])
-	}
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
 }
 
 // absence is one way in which a replica leaves its node and reconnects.

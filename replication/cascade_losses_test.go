@@ -162,8 +162,8 @@ func (l *losses) countResync(m *member) {
 		l.knownUpTo[m] = l.offsetOf[m]
 		return
 	}
-	l.t.Logf("%s needs a full resync: its offset is %d, and %s knows the id up to %d", m.name(), l.offsetOf[m],
-		m.up.name(), knownUpTo)
+	l.t.Logf("%s needs a full resync: its offset is %d, and %s knows the id up to %d",
+		m.name(), l.offsetOf[m], m.up.name(), knownUpTo)
 	l.wantFullSyncs++
 }
 
@@ -266,7 +266,10 @@ func TestCascadesLoseMembers(t *testing.T) {
 }
 
 func loseMembers(t *testing.T, seed uint64, steps int) {
-	l := &losses{cascade: cascade{t: t, rnd: rand.New(rand.NewPCG(seed, 0))}, savedOffset: map[*member]int{}}
+	l := &losses{
+		cascade:     cascade{t: t, rnd: rand.New(rand.NewPCG(seed, 0))},
+		savedOffset: map[*member]int{},
+	}
 	// All servers of a cascade are of one kind: an older server cannot load the snapshot of a newer
 	// one.
 	kind := []servers.Kind{servers.Redis, servers.Valkey}[seed%2]
