@@ -27,8 +27,8 @@ func (n Testing) InstallDataset(
 	return n.upstream.installSnapshot(ctx, term, keys, id, at)
 }
 
-// FreeDataset frees the data as a full resync does first with Config.DropBeforeResync. It
-// returns ErrDemoted if t is not the current term.
+// FreeDataset frees the data as a full resync does first with Config.DropBeforeResync. It returns
+// ErrDemoted if t is not the current term.
 func (n Testing) FreeDataset(ctx context.Context, t Term) error {
 	return n.upstream.freeDataset(ctx, t)
 }
