@@ -33,7 +33,7 @@ func (n Testing) FreeDataset(ctx context.Context, t Term) error {
 	return n.upstream.freeDataset(ctx, t)
 }
 
-// HandOver gives the role away as FAILOVER does when the replica has everything. It returns the
+// HandOver hands the role over as FAILOVER does when the replica has everything. It returns the
 // error of ctx if ctx has ended.
 func (n Testing) HandOver(ctx context.Context, to string) error {
 	return n.appender.do(context.Background(), func() error {
