@@ -357,7 +357,7 @@ func TestFailoverByForceLosesWhatTheTargetLacks(t *testing.T) {
 // no reason to refuse it; it was, with MASTERDOWN, and nothing else could end that.
 func TestFailoverAbortedWhileAsking(t *testing.T) {
 	c := config(t)
-	c.RefuseStaleData = true
+	c.RejectStaleData = true
 	n, stop := complete(t, c)
 	target := standIn(t, n)
 	id, at := target.id, target.at
