@@ -3,8 +3,8 @@
 // A Node keeps a keyspace in memory, the replication log on disk, and a snapshot file to start
 // from. Real Redis and Valkey servers attach to it with REPLICAOF, it can itself follow any of
 // them, and clients read from it. Its only writer is the Go program that holds it, through
-// Node.Apply; writes of clients get READONLY. It stores database 0 only. Where the units of
-// Apply come from is unknown to it.
+// Node.Apply; writes of clients get READONLY. It stores database 0 only. The node does not know the
+// source of the units.
 //
 // # Promises
 //
@@ -28,7 +28,7 @@
 //	                  failover_command.go, client.go (CLIENT), command.go (COMMAND),
 //	                  config_command.go (CONFIG), info.go
 //
-// This package is the clients' side: it accepts connections and executes commands. It asks package
+// This package is the clients' side: it accepts connections and executes commands. It calls package
 // node, the core, which knows no client. Packages below hold what can be understood and tested
 // without a node:
 //

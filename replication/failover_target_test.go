@@ -97,7 +97,7 @@ func TestFailoverRejected(t *testing.T) {
 // reject ABORT. Once, ABORT got MASTERDOWN, and nothing else could end the state.
 func TestFailoverAbortedDuringRequest(t *testing.T) {
 	c := config(t)
-	c.RefuseStaleData = true
+	c.RejectStaleData = true
 	n, stop := complete(t, c)
 	target := attachTarget(t, n)
 	id, at := target.id, target.at

@@ -17,7 +17,7 @@ func TestStaleDataIsRefused(t *testing.T) {
 	a, stop := complete(t, config(t))
 	apply(t, a, unit("SET", "k", "v"))
 	c := config(t)
-	c.ReplicaOf, c.RefuseStaleData = a.Addr(), true
+	c.ReplicaOf, c.RejectStaleData = a.Addr(), true
 	n, _ := start(t, c)
 	online(t, n)
 	r := dialRaw(t, n.Addr())

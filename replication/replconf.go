@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"rowfall/replication/node"
-	"rowfall/replication/replog"
 	"rowfall/replication/resp"
 )
 
@@ -118,7 +117,7 @@ func (s *session) psync(ctx context.Context, args [][]byte) {
 	if s.canFilter() {
 		// The id is logged, so a long one is cut. With one byte too many it matches no id.
 		id := string(args[1][:min(len(args[1]), idLength+1)])
-		s.follow = &node.PSync{ID: id, Offset: replog.Offset(offset)}
+		s.follow = &node.PSync{ID: id, Offset: node.Offset(offset)}
 	}
 }
 

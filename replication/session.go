@@ -30,8 +30,9 @@ const (
 	anonymousBulk = 16 << 10
 )
 
-// session is one client connection. Its goroutine reads commands, executes them in order, and
-// sends the replies when no further command is buffered.
+// session is one client connection. Its goroutine reads commands, executes them in order, and sends
+// the replies when no further command is buffered. It has more than 15 fields, because a command
+// may read or change any state of its connection.
 type session struct {
 	n      *Node
 	id     int64
@@ -127,8 +128,8 @@ func (s *session) serve(ctx context.Context) {
 	}
 }
 
-// handshake completes the TLS handshake, if there is one. Its time is short, because the peer is
-// unknown until then and occupies one of maxclients connections.
+// handshake completes the TLS handshake on a connection with TLS. The time for it is short, because
+// the peer is unknown until then and occupies one of maxclients connections.
 func (s *session) handshake(ctx context.Context) error {
 	t, ok := s.conn.(*tls.Conn)
 	if !ok {
@@ -139,8 +140,9 @@ func (s *session) handshake(ctx context.Context) error {
 	return t.HandshakeContext(ctx)
 }
 
-// serveReplica hands the connection over to the core, for a replica. A rejection is the error reply
-// to its PSYNC; the session stays a client's then. Without one the connection is over.
+// serveReplica hands the connection of a replica over to package node. If PSYNC is rejected, it
+// returns the error reply, and the session stays a client's. An empty rejection means that the
+// connection has ended.
 func (s *session) serveReplica(ctx context.Context, p node.PSync) (rejection string) {
 	return s.n.ServeReplica(ctx, &node.ReplicaConn{
 		Conn: s.conn, Socket: socket(s.conn), Reader: s.r, Announced: s.repl,

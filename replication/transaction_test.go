@@ -119,7 +119,7 @@ func TestTransactionAfterLinkLoss(t *testing.T) {
 	a, stop := complete(t, config(t))
 	apply(t, a, unit("SET", "k", "v"))
 	c := config(t)
-	c.ReplicaOf, c.RefuseStaleData = a.Addr(), true
+	c.ReplicaOf, c.RejectStaleData = a.Addr(), true
 	n, _ := start(t, c)
 	srv := servertest.Cache(t, servers.Redis,
 		servers.CacheOptions{Args: append(replicaOf(a.Addr()), "--replica-serve-stale-data", "no")})

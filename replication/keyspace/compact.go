@@ -12,7 +12,7 @@ const (
 	// unit was larger. maxCompact is about 2,500 rows, which takes 150 to 300 microseconds.
 	minCompact = 16 << 10
 	maxCompact = 256 << 10
-	// movesPerLock is how many slots change during one hold of the write lock.
+	// movesPerLock is how many slots change while the write lock is held once.
 	movesPerLock = 64
 )
 

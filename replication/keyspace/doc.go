@@ -11,7 +11,7 @@
 //
 // Stage parses and executes the unit against the stored keys and the unit's own earlier changes.
 // Its results go into an overlay that readers do not see. Publish installs the changed keys under
-// the write lock. Discard drops the overlay. Snapshot captures the published state.
+// the write lock. Discard empties the overlay. Snapshot captures the published state.
 //
 // The writer treats stored keys as present until a command deletes them, even if they have expired.
 // Only the node's own expiry, which is written as units of DEL, removes them. So the same units

@@ -119,7 +119,7 @@ func (k *Keyspace) Publish() {
 	k.trees.Advance()
 }
 
-// minReap is the least number of nodes of dropped trees that one Publish frees, which takes about
+// minReap is the least number of nodes of deleted trees that one Publish frees, which takes about
 // ten microseconds.
 const minReap = 256
 
@@ -186,14 +186,14 @@ func (k *Keyspace) count(r record, by int) {
 	}
 }
 
-// Discard drops the staged unit without a trace. If no unit is staged, it does nothing.
+// Discard discards the staged unit. If no unit is staged, it does nothing.
 func (k *Keyspace) Discard() { k.discardStaged() }
 
 // tidySteps limits how much one Tidy unmaps, in steps of some megabytes. All steps together take
 // some milliseconds.
 const tidySteps = 64
 
-// tidyNodes is how many nodes of dropped trees one Tidy frees, which takes about 2 milliseconds.
+// tidyNodes is how many nodes of deleted trees one Tidy frees, which takes about 2 milliseconds.
 const tidyNodes = 16 << 10
 
 // Tidy releases memory that no reader uses any more. Publish does the same, a little at a time. The

@@ -74,7 +74,7 @@ func (k *readState) liveValue(rec record, big *value.Big) (v Value, expireAt int
 	return k.valueOf(rec, big), expireAt
 }
 
-// maxLookups is how many keys are looked up during one hold of the read lock, which takes about a
+// maxLookups is how many keys are looked up while the read lock is held once, which takes about a
 // hundred microseconds.
 const maxLookups = 512
 

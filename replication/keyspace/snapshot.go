@@ -14,7 +14,7 @@ import (
 type Snapshot struct {
 	k             *readState
 	hold          *arena.Hold
-	trees         *arena.Hold
+	treesHold     *arena.Hold
 	shards        []*shard
 	keys, expires int
 	read          bool
@@ -38,7 +38,7 @@ func (k *readState) snapshot() *Snapshot {
 	defer k.mu.RUnlock()
 	d := k.table.dir.Load()
 	s := &Snapshot{k: k, keys: k.keys, expires: k.expires, shards: make([]*shard, 0, len(d.shards))}
-	s.hold, s.trees = k.arena.Hold(), k.trees.Hold()
+	s.hold, s.treesHold = k.arena.Hold(), k.trees.Hold()
 	d.each(func(sh *shard) bool {
 		sh.pins.Add(1)
 		s.shards = append(s.shards, sh)
@@ -89,7 +89,7 @@ func (s *Snapshot) records(visit func(rec record, big *value.Big) error) error {
 
 func (s *Snapshot) release() {
 	s.k.arena.ReleaseHold(s.hold)
-	s.k.trees.ReleaseHold(s.trees)
+	s.k.trees.ReleaseHold(s.treesHold)
 }
 
 // directory returns a function that finds the shard of a hash. It is valid until Each or Close.

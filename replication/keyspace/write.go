@@ -353,7 +353,7 @@ func (k *Keyspace) copy(args [][]byte) error {
 	return nil
 }
 
-// flush drops all staged changes, and hides all published keys from the rest of the unit.
+// flush discards all staged changes, and hides all published keys from the rest of the unit.
 func (k *Keyspace) flush(args [][]byte) error {
 	if len(args) > 2 {
 		return errSyntax

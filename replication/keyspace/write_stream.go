@@ -201,35 +201,50 @@ func (k *Keyspace) xtrim(args [][]byte) error {
 	return nil
 }
 
-func (k *Keyspace) xsetid(args [][]byte) error {
+// xsetidArgs are the parsed arguments of XSETID.
+type xsetidArgs struct {
+	id      StreamID
+	added   int64    // -1: not given
+	deleted StreamID // zero: not given
+}
+
+func parseXSetID(args [][]byte) (a xsetidArgs, err error) {
 	id, ok := parseStreamID(args[2], 0)
 	if !ok {
-		return errStreamID
+		return a, errStreamID
 	}
-	added, deleted := int64(-1), StreamID{}
+	a.id, a.added = id, -1
 	for i := 3; i < len(args); i += 2 {
 		word := strings.ToUpper(string(args[i][:min(len(args[i]), 16)]))
 		switch {
 		case i+1 == len(args):
-			return errSyntax
+			return a, errSyntax
 		case word == "ENTRIESADDED":
-			if added, ok = ParseInt(args[i+1]); !ok {
-				return errNotInteger
+			if a.added, ok = ParseInt(args[i+1]); !ok {
+				return a, errNotInteger
 			}
-			if added < 0 {
-				return errors.New("ERR entries_added must be positive")
+			if a.added < 0 {
+				return a, errors.New("ERR entries_added must be positive")
 			}
 		case word == "MAXDELETEDID":
-			if deleted, ok = parseStreamID(args[i+1], 0); !ok {
-				return errStreamID
+			if a.deleted, ok = parseStreamID(args[i+1], 0); !ok {
+				return a, errStreamID
 			}
-			if id.Compare(deleted) < 0 {
-				return errors.New("ERR The ID specified in XSETID is smaller than " +
+			if id.Compare(a.deleted) < 0 {
+				return a, errors.New("ERR The ID specified in XSETID is smaller than " +
 					"the provided max_deleted_entry_id")
 			}
 		default:
-			return errSyntax
+			return a, errSyntax
 		}
+	}
+	return a, nil
+}
+
+func (k *Keyspace) xsetid(args [][]byte) error {
+	a, err := parseXSetID(args)
+	if err != nil {
+		return err
 	}
 	t, err := k.targetOfKind(args[1], Stream)
 	if err != nil {
@@ -240,25 +255,25 @@ func (k *Keyspace) xsetid(args [][]byte) error {
 	}
 	s := k.edit(&t, Stream, t.rec.expireAt()).EditStream(t.value())
 	switch {
-	case id.Compare(s.Info.MaxDeleted) < 0:
+	case a.id.Compare(s.Info.MaxDeleted) < 0:
 		return errors.New(
 			"ERR The ID specified in XSETID is smaller than current max_deleted_entry_id",
 		)
-	case s.Len() > 0 && id.Compare(s.MaxID()) < 0:
+	case s.Len() > 0 && a.id.Compare(s.MaxID()) < 0:
 		return errors.New(
 			"ERR The ID specified in XSETID is smaller than the target stream top item",
 		)
-	case s.Len() > 0 && added >= 0 && added < int64(s.Len()):
+	case s.Len() > 0 && a.added >= 0 && a.added < int64(s.Len()):
 		return errors.New(
 			"ERR The entries_added specified in XSETID is smaller than the target stream length",
 		)
 	}
-	s.Info.Last = id
-	if added >= 0 {
-		s.Info.Added = uint64(added)
+	s.Info.Last = a.id
+	if a.added >= 0 {
+		s.Info.Added = uint64(a.added)
 	}
-	if !deleted.IsZero() {
-		s.Info.MaxDeleted = deleted
+	if !a.deleted.IsZero() {
+		s.Info.MaxDeleted = a.deleted
 	}
 	s.Finish()
 	k.save(&t)

@@ -27,12 +27,12 @@ type zbound struct {
 	exclusive bool
 }
 
-// zrange answers the ZRANGE family. With told set, as for ZRANGE itself, options select the kind of
-// bound; the older commands fix it in q.
-func zrange(q zquery, told bool) func(*readState, *resp.Writer, [][]byte) {
+// zrange executes the commands of the ZRANGE family. With hasOptions, as for ZRANGE itself, options
+// select the kind of bound. Each of the older commands has a fixed kind, which q has.
+func zrange(q zquery, hasOptions bool) func(*readState, *resp.Writer, [][]byte) {
 	return func(k *readState, w *resp.Writer, args [][]byte) {
 		q := q
-		if message := q.options(args[4:], told); message != "" {
+		if message := q.options(args[4:], hasOptions); message != "" {
 			w.Error(message)
 			return
 		}
@@ -41,17 +41,17 @@ func zrange(q zquery, told bool) func(*readState, *resp.Writer, [][]byte) {
 }
 
 // options parses the options after the bounds. It returns an error text or "".
-func (q *zquery) options(args [][]byte, told bool) string {
+func (q *zquery) options(args [][]byte, hasOptions bool) string {
 	q.count = -1
 	for i := 0; i < len(args); i++ {
 		switch word := strings.ToUpper(string(args[i][:min(len(args[i]), 16)])); {
 		case word == "WITHSCORES":
 			q.withScores = true
-		case told && word == "BYSCORE" && q.by == 'r':
+		case hasOptions && word == "BYSCORE" && q.by == 'r':
 			q.by = 's'
-		case told && word == "BYLEX" && q.by == 'r':
+		case hasOptions && word == "BYLEX" && q.by == 'r':
 			q.by = 'l'
-		case told && word == "REV" && !q.reverse:
+		case hasOptions && word == "REV" && !q.reverse:
 			q.reverse = true
 		case word == "LIMIT" && i+2 < len(args):
 			var ok1, ok2 bool

@@ -8,11 +8,14 @@ import (
 	"rowfall/replication/replog"
 )
 
+// Offset is a position in the replication log. Package replication uses it without replog.
+type Offset = replog.Offset
+
 // PSync is one PSYNC or SYNC. An ID of more than 40 bytes matches no history, and is logged.
 type PSync struct {
 	ID     string
-	Offset replog.Offset // number of the first byte requested; the first byte of a log is number 1
-	Legacy bool          // SYNC
+	Offset Offset // number of the first byte requested; the first byte of a log is number 1
+	Legacy bool   // SYNC
 }
 
 // psync is one PSYNC or SYNC, and the node's decision about it. answer and with are set before the

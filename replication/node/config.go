@@ -53,7 +53,7 @@ type Config struct {
 	MinReplicas       int
 	MinReplicasMaxLag time.Duration // 0: 10 s
 
-	RefuseStaleData bool // as a replica without its upstream: reply MASTERDOWN instead of old data
+	RejectStaleData bool // as a replica without its upstream: reply MASTERDOWN instead of old data
 	// DropBeforeResync frees the old data before a full resync from the upstream. It halves the
 	// memory, but reads get LOADING until the new data are loaded.
 	DropBeforeResync bool

@@ -121,8 +121,8 @@ func (n *Node) loadDataset(b *startState) (*keyspace.Keyspace, error) {
 	snapshot := n.snaps.Newest().At
 	if snapshot.IsZero() && b.Upstream == "" && n.snaps.Newest().IsZero() {
 		return nil, fmt.Errorf("%w, or, because there is no snapshot to start from, restore the "+
-			"data from the most advanced replica (promote it, empty %s, start this node with it as "+
-			"the upstream, and promote this node when it has everything)", err, n.c.Dir)
+			"data from the most advanced replica (promote it, empty %s, start this node with it "+
+			"as the upstream, and promote this node when it has everything)", err, n.c.Dir)
 	}
 	if err := n.markUnclean(b.State); err != nil {
 		return nil, err

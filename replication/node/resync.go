@@ -142,9 +142,9 @@ func (f *follower) fullResync(
 }
 
 // installSnapshot writes a received snapshot to disk and replaces the old data. If the volume is
-// full, it trims log that a restart does not need, and writes the snapshot again. If it fails before
-// the replacement begins, it removes the file. If it fails later, the node stops, and the file
-// stays, because the next start may load it.
+// full, it trims log that a restart does not need, and writes the snapshot again. If it fails
+// before the replacement begins, it removes the file. If it fails later, the node stops, and the
+// file stays, because the next start may load it.
 func (f *follower) installSnapshot(
 	ctx context.Context, term Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset,
 ) error {

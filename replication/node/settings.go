@@ -63,7 +63,7 @@ func newSettings(c Config) *Settings {
 	s.syncLog.Store(c.FullSyncLog)
 	s.priority.Store(defaultPriority)
 	s.clientMemory.Store(defaultClientMemory)
-	s.rejectStale.Store(c.RefuseStaleData)
+	s.rejectStale.Store(c.RejectStaleData)
 	s.freeFirst.Store(c.DropBeforeResync)
 	s.masterUser.Store(c.MasterUser)
 	s.masterAuth.Store(c.MasterPassword)

@@ -10,7 +10,8 @@ import (
 )
 
 // Status describes a node, for INFO and metrics. Role, ids, offsets, upstream and replicas are of
-// one moment; counters and sizes may be newer.
+// one moment; counters and sizes may be newer. It has more than 15 fields, because each field is
+// one that INFO shows.
 type Status struct {
 	Addr     string // host:port on which the node listens
 	Role     Role

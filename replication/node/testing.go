@@ -27,13 +27,13 @@ func (n Testing) InstallDataset(
 	return n.upstream.installSnapshot(ctx, term, keys, id, at)
 }
 
-// FreeDataset frees the data as a full resync does first with Config.DropBeforeResync. It
-// returns ErrDemoted if t is not the current term.
+// FreeDataset frees the data as a full resync does first with Config.DropBeforeResync. It returns
+// ErrDemoted if t is not the current term.
 func (n Testing) FreeDataset(ctx context.Context, t Term) error {
 	return n.upstream.freeDataset(ctx, t)
 }
 
-// HandOver gives the role away as FAILOVER does when the replica has everything. It returns the
+// HandOver hands the role over as FAILOVER does when the replica has everything. It returns the
 // error of ctx if ctx has ended.
 func (n Testing) HandOver(ctx context.Context, to string) error {
 	return n.appender.do(context.Background(), func() error {

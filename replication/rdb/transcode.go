@@ -253,15 +253,15 @@ func (t *transcoder) copyStream() error {
 			return err
 		}
 	}
-	var dropped [5]uint64 // first id, greatest deleted id, added
-	for i := range dropped {
-		if dropped[i], err = t.d.count(); err != nil {
+	var omitted [5]uint64 // first id, greatest deleted id, added
+	for i := range omitted {
+		if omitted[i], err = t.d.count(); err != nil {
 			return err
 		}
 	}
 	// From type 15, servers set entries-added to the number of entries, and max-deleted-entry-id
 	// to 0-0.
-	if dropped[2] != 0 || dropped[3] != 0 || dropped[4] != entries {
+	if omitted[2] != 0 || omitted[3] != 0 || omitted[4] != entries {
 		t.lossy++
 	}
 	groups, err := t.copyLength()

@@ -17,7 +17,7 @@ import (
 var (
 	// ErrTrimmed is returned when the requested bytes are no longer in the log.
 	ErrTrimmed = errors.New("the log no longer holds this offset")
-	// ErrBeyond is returned when a reader asks to start after the log's end.
+	// ErrBeyond is returned when a reader would start after the log's end.
 	ErrBeyond = errors.New("the log does not reach this offset yet")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("the log is closed")
@@ -255,7 +255,7 @@ func (l *Log) newSegment(h segmentHeader) (disk.File, *segment, error) {
 	return nil, nil, &FullError{s.path, need, err}
 }
 
-// Recovery says what Open or Repair had to cut.
+// Recovery returns what Open or Repair had to cut.
 func (l *Log) Recovery() Recovery { return l.recovery }
 
 // writableLocked returns ErrClosed or the error that ended the log, or nil if the log can be

@@ -9,7 +9,8 @@ import (
 
 // Reader reads commands, lines and raw bytes from one stream. It is not safe for concurrent use.
 // After a *ProtocolError the stream must be closed. After an error of the underlying reader, such
-// as a time-out, the caller may repeat the call, which continues where it stopped.
+// as a time-out, the caller may repeat the call, which continues where it stopped. It has more than
+// 15 fields, because the parser stores its progress in a command of which only a part has arrived.
 type Reader struct {
 	r    io.Reader
 	size int // of the buffer between commands

@@ -1,4 +1,4 @@
-// Package snapshots writes, keeps and hands out the RDB snapshots of a node's directory.
+// Package snapshots writes, keeps and opens the RDB snapshots of a node's directory.
 //
 // A Store keeps the newest snapshot file and writes at most one new file at a time. A restart
 // loads the newest file and replays the replication log after its offset. A full resync of a
@@ -14,13 +14,13 @@
 //	memory_limit.go  the bound on replaced data that a snapshot keeps in memory
 //	fortest.go       what only tests of the node change
 //
-// The package knows the replication log, the keyspace and the RDB format, and nothing of
-// roles, replicas or sockets. What it needs of the node is the interface Node.
+// The package depends on the replication log, the keyspace and the RDB format, and on no role,
+// replica or socket. The interface Node has the methods of the node that the package needs.
 //
 // # Logs
 //
-// The store has a logger for what no caller learns: the end of each attempt of Run, which nobody
-// may have requested; a file that Acquire or Load passes over because another one serves; and
-// collections that Load leaves out. An error that a method returns is not logged here. An attempt
-// that fails is logged once by Run; those who wait for it get the error for their reply.
+// The store logs events that it reports to no caller: the result of each attempt of Run; a file
+// that Acquire or Load skips, because another one serves instead; and collections that Load leaves
+// out. An error that a method returns is not logged here. Run logs a failed attempt once; callers
+// that wait for the attempt get the same error for their replies.
 package snapshots

@@ -104,7 +104,7 @@ func (s *Store) Load(newKeyspace func() *keyspace.Keyspace) (*keyspace.Keyspace,
 	if len(faults) == 0 {
 		return newKeyspace(), nil
 	}
-	err = fmt.Errorf("%w; restore the file, or empty %s to begin anew",
+	err = fmt.Errorf("%w; restore the file, or empty %s to start without data",
 		errors.Join(faults...), s.c.Dir)
 	if damaged {
 		err = &UnreadableError{Newest: files[0], err: err}

@@ -4,9 +4,9 @@ const (
 	// LeastBetween is the least log, in bytes, between two snapshots that are taken to shorten
 	// the log.
 	LeastBetween = 1 << 20
-	// keepShare bounds the bytes written for snapshots to about twice those of the log, however
-	// small log.keep is: a snapshot is due for log.keep when the log since the last one reaches
-	// that one's size divided by keepShare.
+	// keepShare limits the bytes that are written for snapshots to about twice those of the log,
+	// even if log.keep is small: a snapshot is due for log.keep when the log since the last
+	// snapshot reaches the size of that snapshot divided by keepShare.
 	keepShare = 2
 	// roomShare is keepShare for a snapshot that is taken because the volume gets full.
 	roomShare = 4
@@ -16,7 +16,8 @@ const (
 
 // Pressure is what decides when the next snapshot is due. All sizes are in bytes.
 type Pressure struct {
-	// log since the newest snapshot: a restart replays it, and only another snapshot lets it go
+	// log since the newest snapshot: a restart replays it, and it can be trimmed only after another
+	// snapshot
 	Logged    int64
 	Last      int64 // size of the newest snapshot; 0: no snapshot
 	Next      int64 // expected size of the next one
@@ -28,9 +29,9 @@ type Pressure struct {
 	Trimmable int64 // log before the newest snapshot, which can be removed to make room
 }
 
-// Due reports whether a snapshot is due: because a restart would replay much, because the log
-// that only another snapshot lets go has reached log.keep, or because the volume is about to
-// lack the room for another snapshot.
+// Due reports whether a snapshot is due: because a restart would replay much, because the log since
+// the newest snapshot has reached log.keep, or because the volume will soon lack the room for
+// another snapshot.
 func (p Pressure) Due() bool {
 	switch {
 	case p.Hopeless():
@@ -60,8 +61,8 @@ func (p Pressure) Hopeless() bool {
 	return p.Free >= 0 && (p.Lacked > 0 && room <= p.Lacked || p.Known && room < p.Next/2)
 }
 
-// Spare returns the room to keep for the next snapshot, or for the running one, and extra bytes. It
-// is 0 if the snapshot does not fit even if log is dropped.
+// Spare returns the room to reserve for the next snapshot, or for the running one, and extra bytes.
+// It returns 0 if the volume has no room for the snapshot even after log is trimmed.
 func (p Pressure) Spare(running bool, extra int64) int64 {
 	if p.Free < 0 || !running && !p.Fits() {
 		return 0

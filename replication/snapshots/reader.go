@@ -142,8 +142,8 @@ func (s *Store) Acquire(ctx context.Context) (*Reader, error) {
 	r, err := s.openLocked(s.servesLocked)
 	if j := s.pending; r == nil && err == nil && j != nil && notify.IsClosed(j.fixed) {
 		s.mu.Unlock()
-		// The file being written is too old for its size so far. Complete, it may be large
-		// enough to serve; else another snapshot follows it.
+		// The log since the offset of the file being written is longer than the file is now. The
+		// complete file may be large enough to serve; otherwise another snapshot follows.
 		if err := s.wait(ctx, j); err != nil {
 			return nil, fmt.Errorf("wait for snapshot: %w", err)
 		}

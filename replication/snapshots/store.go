@@ -63,8 +63,10 @@ type Config struct {
 	Logger zerolog.Logger
 }
 
-// Store keeps the newest snapshot file, and writes one at a time. Requests that arrive while a
-// snapshot waits for its point share it. It is safe for concurrent use.
+// Store keeps the newest snapshot file, and writes one at a time. Requests that arrive before the
+// point of a requested snapshot is fixed share that snapshot. A Store is safe for concurrent use.
+// It has more than 15 fields, because requests, the file being written and the newest file change
+// together, under one lock.
 type Store struct {
 	c       Config
 	node    Node
@@ -166,8 +168,8 @@ func (s *Store) RequestIfDue() {
 	s.tryRequest(s.dueLocked)
 }
 
-// RequestForRoom requests a snapshot, so that log can be dropped, unless one is running or
-// has just failed. Like RequestIfDue it does not wait.
+// RequestForRoom requests a snapshot, so that log can be trimmed, unless one is running or has just
+// failed. Like RequestIfDue it does not wait.
 func (s *Store) RequestForRoom() {
 	s.tryRequest(func() bool { return true })
 }

@@ -1,7 +1,7 @@
-// Package syncthrottle keeps full resyncs from slowing everything else down. It limits the number
-// of full resyncs at once and their total rate, and the time that one replica may take. It delays a
-// replica that requests full resyncs in a row because it cannot load them; some servers would
-// otherwise do so hundreds of times per second.
+// Package syncthrottle limits how much full resyncs slow down other work: the number of full
+// resyncs at once, their total rate, and the time that one replica may take. It delays a replica
+// that requests full resyncs repeatedly because it cannot load them; without the delay some servers
+// request hundreds per second.
 //
-// The package does no I/O and does not read the data. Package replication is its only user.
+// The package does no I/O and does not read the data. Package node is its only user.
 package syncthrottle

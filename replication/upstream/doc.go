@@ -2,6 +2,6 @@
 // requests a resync, reads the framing of the snapshot, and groups the replication stream into
 // records without changing a byte.
 //
-// A Link has no state beyond its connection. Its only user, package replication, decides which
-// offset to request, what to do with records, and when to reconnect.
+// A Link has no state beyond its connection. Its only user, package node, decides which offset to
+// request, what to do with records, and when to reconnect.
 package upstream

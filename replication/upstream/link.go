@@ -28,7 +28,7 @@ type Config struct {
 	ListenPort int           // announced as the port of this node; 0: not announced
 	AnnounceIP string        // announced as the host of this node; empty: the peer's address
 	Timeout    time.Duration // of the connect, and of each read and write; positive
-	TLS        *tls.Config   // nil: plain; without a ServerName the host of Addr is verified
+	TLS        *tls.Config   // nil: plain TCP; without a ServerName the host of Addr is verified
 }
 
 // Link is one connection to an upstream. Any goroutine may call Ack, KeepAlive, LastIO and Close.
@@ -46,7 +46,7 @@ type Link struct {
 // ReplyError is an error reply of the upstream. Text is the reply with its leading "-".
 type ReplyError struct{ Text string }
 
-func (e *ReplyError) Error() string { return "upstream answered " + e.Text }
+func (e *ReplyError) Error() string { return "upstream replied " + e.Text }
 
 // ContentError is a fault of the data that the upstream sends, not of the connection. A new request
 // from the same offset gets the same data.
@@ -271,11 +271,11 @@ func parseSync(line string) (Sync, error) {
 	case word == "+FULLRESYNC" && len(f) == 2:
 		at, err := replog.ParseOffset(f[1])
 		if err != nil {
-			return Sync{}, fmt.Errorf("request resync: upstream answered %q: %w", line, err)
+			return Sync{}, fmt.Errorf("request resync: upstream replied %q: %w", line, err)
 		}
 		return Sync{Full: true, ID: f[0], Offset: at}, nil
 	}
-	return Sync{}, fmt.Errorf("request resync: upstream answered %q", line)
+	return Sync{}, fmt.Errorf("request resync: upstream replied %q", line)
 }
 
 // Ack acknowledges what has been applied, and, for WAITAOF on the upstream, what is durable.

@@ -113,7 +113,7 @@ func TestPSync(t *testing.T) {
 		{id, "-NOMASTERLINK wait", id + " 101", upstream.Sync{}, "NOMASTERLINK"},
 		{id, "+FULLRESYNC " + other + " -1", id + " 101", upstream.Sync{}, "FULLRESYNC"},
 		{id, "+PONG", id + " 101", upstream.Sync{}, "PONG"},
-		{id, "  ", id + " 101", upstream.Sync{}, `answered "  "`}, // once a panic
+		{id, "  ", id + " 101", upstream.Sync{}, `replied "  "`}, // once a panic
 	} {
 		l := dial(
 			t, serve(t,

@@ -14,8 +14,8 @@ func mapMemory(size int) ([]byte, error) {
 	return syscall.Mmap(-1, 0, size, protection, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 }
 
-// unmapMemory returns memory to the kernel and reports whether the addresses are unmapped, too.
-// The kernel refuses to unmap when the process would then have too many mappings.
+// unmapMemory returns memory to the kernel and reports whether the addresses are unmapped, too. The
+// kernel does not unmap memory if the process would then have too many mappings.
 func unmapMemory(m []byte) bool {
 	if syscall.Munmap(m) == nil {
 		return true
