@@ -72,15 +72,15 @@ type tableSet struct {
 
 func newTableSet(m *transform.Mapping) *tableSet {
 	return &tableSet{
-		mapping:     m,
-		all:         make(map[string]*mappedTable),
-		byTable:     make(map[*binlog.Table]*mappedTable),
-		unmapped:    make(map[string]string),
-		definitions: make(map[string]*ddl.Schema),
-		skippedByName:  make(map[tableName]string),
-		databases:   make(map[string]ddl.Charset),
-		unknown:     make(map[tableName]bool),
-		mismatched:  make(map[*mappedTable]error),
+		mapping:       m,
+		all:           make(map[string]*mappedTable),
+		byTable:       make(map[*binlog.Table]*mappedTable),
+		unmapped:      make(map[string]string),
+		definitions:   make(map[string]*ddl.Schema),
+		skippedByName: make(map[tableName]string),
+		databases:     make(map[string]ddl.Charset),
+		unknown:       make(map[tableName]bool),
+		mismatched:    make(map[*mappedTable]error),
 	}
 }
 
