@@ -125,6 +125,9 @@ func (m *mysqlSchemas) Definitions(
 			all[i], err = query.Definition(ctx, m.conn, t)
 			return err
 		})
+		if mysql.IsCode(err, mysql.CodeNoSuchTable) || mysql.IsCode(err, mysql.CodeBadDatabase) {
+			all[i], err = nil, nil // a statement has dropped it since Schemas
+		}
 		if err != nil {
 			return nil, err
 		}

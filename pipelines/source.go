@@ -123,7 +123,8 @@ type schemaReader interface {
 	UnloggedCascades(ctx context.Context, tables []*binlog.Table) ([]unloggedCascade, error)
 	// EndOfLog returns the end that the source's log has now, as file and offset.
 	EndOfLog(ctx context.Context) (binlog.Position, error)
-	// Definitions returns the definitions of tables that Schemas has returned, in their order.
+	// Definitions returns the definitions of tables that Schemas has returned, in their order. The
+	// definition of a table that was dropped meanwhile is nil.
 	Definitions(ctx context.Context, tables []*binlog.Table) ([]*ddl.Schema, error)
 	// Databases returns the default character sets of all databases.
 	Databases(ctx context.Context) (map[string]ddl.Charset, error)

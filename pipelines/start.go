@@ -167,8 +167,8 @@ func (l *loop) upgradeDefinitions(ctx context.Context) error {
 	}
 	changed := false
 	for i, t := range partial {
-		if definitions[i].Partial {
-			continue
+		if definitions[i] == nil || definitions[i].Partial {
+			continue // nil: the DROP follows in the stream
 		}
 		changed = true
 		if err := l.redefine(t, definitions[i], t.Job); err != nil {
@@ -210,17 +210,10 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	if err != nil {
 		return err
 	}
-	position, schemas, err := l.bracketSchemas(ctx)
-	if err != nil {
-		return err
-	}
-	// A SELECT that was revoked meanwhile would hide tables, and they would never be mapped.
-	if err := l.schemas.CheckGrants(ctx); err != nil {
-		return err
-	}
 	load := start == fromSnapshot
 	l.history.isFirstRun = true
-	if err := l.addTables(ctx, schemas, load); err != nil {
+	position, err := l.mapTables(ctx, load)
+	if err != nil {
 		return err
 	}
 	if len(l.tables.all) == 0 {
@@ -259,7 +252,32 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	return nil
 }
 
-// addTables maps the tables of new data. load tells whether their rows will be loaded.
+// errTablesChanged means that a table was dropped while the definitions were read.
+var errTablesChanged = errors.New("read definitions: a table was dropped meanwhile; " +
+	"try again when the migration is over")
+
+// mapTables maps the tables that the source has now, and returns a position at which it had them.
+func (l *loop) mapTables(ctx context.Context, load bool) (binlog.Position, error) {
+	const tries = 10
+	for n := 1; ; n++ {
+		position, schemas, err := l.bracketSchemas(ctx)
+		if err != nil {
+			return position, err
+		}
+		// A SELECT that was revoked meanwhile would hide tables, and they would never be mapped.
+		if err := l.schemas.CheckGrants(ctx); err != nil {
+			return position, err
+		}
+		err = l.addTables(ctx, schemas, load)
+		if !errors.Is(err, errTablesChanged) || n == tries {
+			return position, err
+		}
+		l.tables = newTableSet(&l.config.Mapping)
+	}
+}
+
+// addTables maps the tables of new data. load tells whether their rows will be loaded. It returns
+// errTablesChanged if one of them was dropped after schemas were read.
 func (l *loop) addTables(
 	ctx context.Context, schemas map[string]*binlog.Table, load bool,
 ) (err error) {
@@ -273,6 +291,9 @@ func (l *loop) addTables(
 	definitions, err := l.schemas.Definitions(ctx, tables)
 	if err != nil {
 		return err
+	}
+	if slices.Contains(definitions, nil) {
+		return errTablesChanged
 	}
 	var faults []error
 	for _, d := range definitions {
