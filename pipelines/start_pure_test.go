@@ -27,7 +27,9 @@ func (d *droppingSource) Definitions(
 			all[i] = nil
 		}
 	}
-	d.tables = slices.DeleteFunc(d.tables, func(t *binlog.Table) bool { return t.Name == d.dropped })
+	d.tables = slices.DeleteFunc(d.tables, func(t *binlog.Table) bool {
+		return t.Name == d.dropped
+	})
 	return all, err
 }
 
