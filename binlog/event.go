@@ -73,4 +73,8 @@ type Event struct {
 
 	// Rows belongs to Changes.
 	Rows Rows
+
+	// Skipped is set for the Commit, or the Statement, of a transaction that was left out because
+	// of a Skip.
+	Skipped *Skipped
 }

@@ -19,6 +19,17 @@ func (s *GTIDSet) Has(uuid [16]byte, tag string, sequence uint64) bool {
 	return g.contains([]gtidInterval{{sequence, sequence + 1}})
 }
 
+// AddGTID adds one GTID, as Add or AddMariaDB do. The zero GTID adds nothing.
+func (s *GTIDSet) AddGTID(g GTID) {
+	switch {
+	case g.IsZero():
+	case g.MariaDB:
+		s.AddMariaDB(g.Domain, g.Server, g.Sequence)
+	default:
+		s.Add(g.UUID, g.Tag, g.Sequence)
+	}
+}
+
 // Before returns the set as it was before a transaction, the last one that was added to it. It
 // returns false if that transaction is not in the set, or if it is not the last of its MariaDB
 // domain.

@@ -312,6 +312,15 @@ func (s *Stream) Wake() {
 // Forget makes the stream call Tables again for every table, from the next statement on.
 func (s *Stream) Forget() { s.parser.Forget() }
 
+// Skip replaces the transactions that are left out when the stream reaches them. Of a transaction
+// that is left out entirely, only the end is yielded, with Event.Skipped set. Call it between
+// transactions.
+func (s *Stream) Skip(skips []binlog.Skip) { s.parser.Skip(skips) }
+
+// InTransaction reports whether a transaction has begun and not ended, also after an error.
+// Transaction describes it.
+func (s *Stream) InTransaction() bool { return s.parser.InTransaction() }
+
 // Server returns the server's version and variables at the time of the connection.
 func (s *Stream) Server() mysql.Server { return s.conn.Server() }
 

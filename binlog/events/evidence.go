@@ -44,8 +44,9 @@ func (p *Parser) FileTime() (file string, begun uint32) { return p.file, p.fileT
 
 // Transaction returns the evidence of the transaction whose rows are being yielded, without its
 // end, which is not known yet.
-func (p *Parser) Transaction() binlog.Evidence {
-	t := &p.transaction
+func (p *Parser) Transaction() binlog.Evidence { return p.evidenceOf(&p.transaction) }
+
+func (p *Parser) evidenceOf(t *transaction) binlog.Evidence {
 	e := binlog.Evidence{
 		Time: t.original, Length: t.length,
 		File: p.file, Start: t.start, FileTime: p.fileTime,
@@ -77,6 +78,7 @@ func (p *Parser) newTransaction(t transaction) transaction {
 			h.discardBefore = binlog.Position{}
 		}
 	}
+	p.matchSkip(&t)
 	return t
 }
 
@@ -84,9 +86,9 @@ func (p *Parser) newTransaction(t transaction) transaction {
 func (p *Parser) discarding() bool { return p.skip.active() || p.transaction.discard }
 
 // visibleKind returns the kind of event to yield at the end of a transaction: for a discarded one
-// it is Progress instead of k.
+// it is Progress instead of k, unless it is left out because of a binlog.Skip.
 func (h *history) visibleKind(k binlog.Kind, t *transaction) binlog.Kind {
-	if t.discard && !h.verifying {
+	if t.discard && !t.leftOut && !h.verifying {
 		return binlog.Progress
 	}
 	return k

@@ -57,6 +57,8 @@ type Parser struct {
 	fileUnknown bool
 	// skip is active until the position to start from is reached.
 	skip skipper
+	// leftOut are the transactions, or tables of transactions, that are left out (leftout.go).
+	leftOut leftOut
 
 	transaction    transaction
 	maps           tableMaps
@@ -291,6 +293,7 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 			return nil, nil
 		}
 		if p.discarding() {
+			p.leftOut.setUnknown()
 			return p.commit(h), nil
 		}
 		if err := p.payload.open(body); err != nil {
@@ -298,6 +301,10 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 		}
 		return p.Pending()
 	case incidentEvent:
+		if p.transaction.leftOut {
+			p.leftOut.setUnknown()
+			return nil, nil
+		}
 		return nil, reject("the server reports that changes may be missing from its binlog; " +
 			"start again with --from snapshot")
 	case stopEvent, binlogCheckpointEvent, gtidListEvent, startEncryptionEvent,
@@ -338,6 +345,10 @@ func (p *Parser) dispatchInner(h header, body []byte) (*binlog.Event, error) {
 		return nil, nil
 	}
 	if h.flags&flagIgnorable != 0 {
+		return nil, nil
+	}
+	if p.transaction.leftOut && p.transaction.state != stateIdle {
+		p.leftOut.setUnknown()
 		return nil, nil
 	}
 	switch h.typ {
@@ -481,5 +492,6 @@ func (p *Parser) emit(k binlog.Kind, time int64) *binlog.Event {
 	}
 	p.event.Kind, p.event.Time = k, time
 	p.event.Database, p.event.SQL, p.event.InTransaction = "", "", false
+	p.event.Skipped = nil
 	return &p.event
 }

@@ -177,12 +177,17 @@ func (p *Parser) xa(h header, q queryEventBody) (*binlog.Event, error) {
 // transaction (CREATE TABLE ... SELECT) leaves the position to the transaction's commit.
 func (p *Parser) statement(h header, q queryEventBody) *binlog.Event {
 	inTransaction := p.transaction.state == stateOpen
+	if inTransaction && p.transaction.leftOut {
+		p.leftOut.setUnknown()
+		return nil
+	}
 	if !inTransaction {
 		p.endTransaction()
 	}
 	ev := p.emit(p.history.visibleKind(binlog.Statement, &p.transaction), p.time(h))
 	ev.InTransaction = inTransaction
-	if !p.discarding() {
+	ev.Skipped = p.leftOut.result(&p.transaction)
+	if !p.discarding() || p.transaction.leftOut {
 		ev.Database, ev.SQL, ev.Session = string(q.database), string(q.text), q.session
 	}
 	return ev
@@ -193,6 +198,9 @@ func (p *Parser) statement(h header, q queryEventBody) *binlog.Event {
 func (p *Parser) rowStatement(q queryEventBody) (*binlog.Event, error) {
 	s := sqltext.NewScanner(q.text)
 	if _, ok := nextWord(&s); !ok || p.discarding() {
+		if ok {
+			p.leftOut.setUnknown()
+		}
 		return nil, nil
 	}
 	return nil, reject(

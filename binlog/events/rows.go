@@ -2,6 +2,7 @@ package events
 
 import (
 	"fmt"
+	"slices"
 
 	"rowfall/binlog"
 )
@@ -12,7 +13,7 @@ func (p *Parser) tableMap(body []byte) error {
 		return errMidTransaction
 	}
 	if p.discarding() {
-		return nil
+		return p.leftOut.addTable(&p.transaction, cursor{b: body}, p.sixByteIDs(tableMapEvent))
 	}
 	return p.maps.add(cursor{b: body}, p.sixByteIDs(tableMapEvent))
 }
@@ -48,6 +49,9 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 	}
 	if err := p.resetRows(h.typ, v, c); err != nil {
 		table := v.database + "." + v.name
+		if slices.Contains(p.transaction.skipsTables, table) {
+			return nil, nil
+		}
 		return nil, withTable(table, fmt.Errorf("rows of %s: %w", table, err))
 	}
 	p.transaction.hasMappedRows = true

@@ -29,6 +29,10 @@ type transaction struct {
 	hasMappedRows bool
 	// discard is set when the data include the transaction already: nothing of it is yielded.
 	discard bool
+	// leftOut is set along with discard when a binlog.Skip asks for it: then the end is yielded.
+	leftOut bool
+	// skipsTables are the tables whose rows cannot end the parsing.
+	skipsTables []string
 	// start is the offset of the first event. length is the length in bytes and original the
 	// original commit timestamp in the GTID event; 0 where the server does not send them.
 	start, length uint64
@@ -77,7 +81,9 @@ func (p *Parser) startTransaction(t transaction) error {
 // commit ends the transaction and returns its Commit.
 func (p *Parser) commit(h header) *binlog.Event {
 	p.endTransaction()
-	return p.emit(p.history.visibleKind(binlog.Commit, &p.transaction), p.time(h))
+	ev := p.emit(p.history.visibleKind(binlog.Commit, &p.transaction), p.time(h))
+	ev.Skipped = p.leftOut.result(&p.transaction)
+	return ev
 }
 
 // endTransaction ends the transaction: its GTID and its end become part of the position.

@@ -1,0 +1,72 @@
+package events
+
+import (
+	"slices"
+
+	"rowfall/binlog"
+)
+
+// leftOut are the requests to leave out transactions, and what was found of the transaction that is
+// being left out.
+type leftOut struct {
+	skips   []binlog.Skip
+	current binlog.Skipped
+}
+
+// Skip replaces the transactions that are left out when the parser reaches them. Of a transaction
+// that is left out entirely, only the end is yielded, with Event.Skipped set. Of one that is left
+// out for some tables, everything is yielded, but rows of these tables that cannot be read are not
+// an error. Call Skip between transactions.
+func (p *Parser) Skip(skips []binlog.Skip) { p.leftOut.skips = skips }
+
+// InTransaction reports whether a transaction has begun and not ended; Transaction describes it.
+func (p *Parser) InTransaction() bool { return !p.idle() }
+
+// matchSkip applies the requests to a transaction that begins. A transaction that is discarded for
+// another reason is part of the position already.
+func (p *Parser) matchSkip(t *transaction) {
+	if len(p.leftOut.skips) == 0 || t.discard || p.skip.active() {
+		return
+	}
+	e := p.evidenceOf(t)
+	for _, s := range p.leftOut.skips {
+		if !s.At.Names(&e) {
+			continue
+		}
+		if t.skipsTables = s.Tables; len(s.Tables) == 0 {
+			t.discard, t.leftOut = true, true
+			p.leftOut.current = binlog.Skipped{}
+		}
+		return
+	}
+}
+
+// addTable records the table of a table map, if its transaction is being left out. wide is set if
+// table ids have six bytes.
+func (l *leftOut) addTable(t *transaction, c cursor, wide bool) error {
+	if !t.leftOut {
+		return nil
+	}
+	c.tableID(wide)
+	c.bytes(2) // flags
+	name := string(c.name()) + "." + string(c.name())
+	if c.truncated {
+		l.setUnknown()
+	} else if !slices.Contains(l.current.Tables, name) {
+		l.current.Tables = append(l.current.Tables, name)
+	}
+	return nil
+}
+
+// setUnknown records that the transaction may have changed tables that are not known. It has no
+// effect unless a transaction is being left out.
+func (l *leftOut) setUnknown() { l.current.Unknown = true }
+
+// result returns what was found of a transaction that was left out, nil for any other.
+func (l *leftOut) result(t *transaction) *binlog.Skipped {
+	if !t.leftOut {
+		return nil
+	}
+	found := l.current
+	return &found
+}
