@@ -2,6 +2,7 @@
 // of state, and how a stored piece compares with what is true now.
 //
 //   - pieces.go: the names of the pieces, the progress of an initial load, a stored position
+//   - gaps.go: the stretches of the source that were passed over, and the requests to skip one
 //   - mapping.go: the canonical form of a mapping, and its fingerprint
 //   - difference.go: the places where two canonical forms differ
 //   - schema.go: the schema of a table, and how two versions' forms of it compare

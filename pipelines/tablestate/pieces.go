@@ -34,6 +34,10 @@ const (
 	// FormerPrefix begins the pieces that hold a table's former definitions as JSON, as long as the
 	// data may have keys that match only these definitions.
 	FormerPrefix = "former:"
+	// GapsPiece holds the Gaps as JSON, and SkipsPiece the SkipRequests that the stream has not
+	// reached. Both are absent in data that never had any.
+	GapsPiece  = "gaps"
+	SkipsPiece = "skips"
 	// DatabasesPiece holds the default character sets of the databases as JSON.
 	DatabasesPiece = "databases"
 	// UnmappedPrefix begins the pieces that hold the reason why a table that matches the mapping
@@ -59,6 +63,9 @@ type Job struct {
 	Reason string `json:"reason,omitempty"`
 	// NeedsSchema means that the table's columns are not known. The job reads them first.
 	NeedsSchema bool `json:"needs_schema,omitempty"`
+	// Gap is the number of the last gap that was made before the job began. The job closes the
+	// gaps up to this one for its table, if it reads and sweeps the whole table.
+	Gap int `json:"gap,omitempty"`
 	// Compare means that the sink may hold rows of the table already. The job writes what differs.
 	// Otherwise it writes all rows.
 	Compare bool `json:"compare,omitempty"`
