@@ -86,7 +86,7 @@ func RunAll(ctx context.Context, openers ...Opener) error {
 			for backoff := backoffMin; err != nil && retry; backoff = min(2*backoff, backoffMax) {
 				o.Log.Error().Err(err).Dur("retry_in", backoff).
 					Msg("cannot open a pipeline's node; will retry")
-				if waitForRetry(ctx, nil, backoff); ctx.Err() != nil {
+				if waitForRetry(ctx, nil, nil, backoff); ctx.Err() != nil {
 					break
 				}
 				instance, err = o.Open()

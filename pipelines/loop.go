@@ -57,7 +57,12 @@ type loop struct {
 	// jobsUnrecorded is set if the jobs have changed since jobsRecorded.
 	jobsUnrecorded bool
 	history        history
-	requests       chan request // what users ask of the loop
+	requests       chan request  // what users ask of the loop
+	skipCalls      chan skipCall // transactions that users ask to skip
+	// gaps are the stretches whose changes were not applied, as of unit. skips are the transactions
+	// that are left out when the stream reaches them.
+	gaps  tablestate.Gaps
+	skips []pendingSkip
 
 	// from is the POSITION that replaces the data's own position; empty keeps that.
 	from string
@@ -129,7 +134,7 @@ func (l *loop) run(ctx context.Context) error {
 			return err
 		}
 		if ev, err = l.next(ctx); err != nil {
-			return err
+			return l.skipUnreadable(ctx, err)
 		}
 	}
 }
@@ -163,7 +168,8 @@ func (l *loop) next(ctx context.Context) (*binlog.Event, error) {
 			return ev, nil
 		}
 		if ctx.Err() != nil || wait.Err() == nil {
-			return nil, fmt.Errorf("read binlog after %s: %w", l.progress.Position, err)
+			err = fmt.Errorf("read binlog after %s: %w", l.progress.Position, err)
+			return nil, l.explainUnreadable(err)
 		}
 		if err := l.flushCommitted(ctx); err != nil {
 			return nil, err
@@ -202,6 +208,9 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	t := l.tables.byTable[ev.Rows.Table()]
 	if t == nil || !t.isFollowed() {
 		return l.skipChanges(ev.Rows.Table())
+	}
+	if l.leavesOut(t) {
+		return l.leaveOutRows(t, ev)
 	}
 	mode := l.writeMode(t)
 	before := l.endOfUnit()
@@ -265,10 +274,14 @@ func (l *loop) endOfUnit() mark {
 // event.
 func (l *loop) tableFault(t *mappedTable, before mark, err error) error {
 	if !isTableFault(err) {
-		return l.rowError(err)
+		return l.offerSkip(l.rowError(err), t.FullName())
 	}
 	l.addSpan(t, before)
-	return l.quarantine(t, err)
+	err = l.quarantine(t, err)
+	if errors.As(err, new(*StopError)) {
+		return l.offerSkip(err, t.FullName())
+	}
+	return err
 }
 
 // recordSize records whether a huge row passes, so that its memory is returned. The size of the
@@ -330,12 +343,18 @@ func (l *loop) advancePosition(at int64) {
 
 // commit ends a transaction.
 func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
+	if ev.Skipped != nil {
+		l.rows = l.skip // the parts that were applied stay, and the rest is left out
+	}
 	if l.rows < l.skip {
 		return stop("the data hold %d rows of the transaction after %s, but it has only %d: "+
 			"the binlog is not the one that the data was built from; "+
 			"build the data again with --from snapshot", l.skip, l.progress.Position, l.rows)
 	}
-	wasSplit := l.progress.Partial > 0
+	if err := l.checkMismatched(); err != nil {
+		return err
+	}
+	wasSplit, from := l.progress.Partial > 0, l.progress.Position
 	if wasSplit {
 		l.history.dropPartial(l.config.Name, &l.unit)
 	}
@@ -345,7 +364,11 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	l.stats.transactions.Add(1)
 	l.rows, l.skip, l.openRows = 0, 0, 0
 	l.endSpans()
-	if err := l.maybeFlush(ctx, wasSplit); err != nil {
+	skipped, err := l.passSkips(&from, ev)
+	if err != nil {
+		return err
+	}
+	if err := l.maybeFlush(ctx, wasSplit || skipped); err != nil {
 		return err
 	}
 	return l.betweenTransactions(ctx)

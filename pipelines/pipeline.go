@@ -51,6 +51,10 @@ type Pipeline struct {
 	// requests are what users ask of the running loop; wake makes the loop look at them.
 	requests chan request
 	wake     atomic.Pointer[func()]
+	// skipCalls are transactions that users ask to skip. retryNow has an element if the next run
+	// shall begin at once, because it can handle them.
+	skipCalls chan skipCall
+	retryNow  chan struct{}
 }
 
 // POSITIONs with a meaning of their own.
@@ -65,6 +69,7 @@ const (
 func New(c file.Config, s Sink, from string, log zerolog.Logger) *Pipeline {
 	return &Pipeline{
 		config: c, sink: s, from: from, log: log, requests: make(chan request, maxRequests),
+		skipCalls: make(chan skipCall, maxRequests), retryNow: make(chan struct{}, 1),
 	}
 }
 
@@ -120,11 +125,16 @@ var lockWait time.Duration
 
 // run opens source and sink, decides where to start, and runs the loop.
 func (p *Pipeline) run(ctx context.Context) error {
+	select {
+	case <-p.retryNow: // this run
+	default:
+	}
 	state, err := p.sink.Load(ctx)
 	var stored progress
 	if err == nil {
 		stored, err = parseProgress(p.config.Name, &state.Progress)
 	}
+	p.acceptSkips(ctx, &state, &stored, err)
 	switch {
 	case errors.Is(err, sink.ErrDemoted):
 		return err
@@ -170,6 +180,7 @@ func (p *Pipeline) runLoop(
 	}
 	defer func() { _ = stream.Close() }()
 	l.stream = stream
+	l.updateSkips()
 	wake := stream.Wake
 	p.wake.Store(&wake)
 	defer p.wake.Store(nil)
@@ -226,7 +237,7 @@ func (p *Pipeline) newLoop(source source) *loop {
 		server: source, positions: source, schemas: source,
 	}
 	b := p.config.Source.Backfill
-	l.requests = p.requests
+	l.requests, l.skipCalls = p.requests, p.skipCalls
 	l.jobs = jobs.New(l, source, jobs.Config{
 		Parallel: b.Parallel, ChunkRows: b.ChunkRows, RowsPerSecond: b.RowsPerSecond,
 		ChunkBytes: chunkBytes, DirtyKeyBytes: dirtyKeyBytes,

@@ -24,6 +24,7 @@ func (l *loop) reconcileJob(reason string) tablestate.Job {
 	l.jobsChanged = true
 	return tablestate.Job{
 		ID: l.lastJob, Reason: reason, Compare: true, Sweep: &tablestate.Sweep{},
+		Gap: l.gaps.Last,
 	}
 }
 
@@ -217,8 +218,14 @@ func (l *loop) SaveJob(table *jobs.Table) error {
 	if t == nil || &t.Table != table {
 		return nil
 	}
-	l.tables.removeFormerDue = l.tables.removeFormerDue || t.Job.Done
-	if t.Job.Done || t.Job.Sweep != nil && t.Job.Sweep.Waiting {
+	isDone := t.Job.Done
+	l.tables.removeFormerDue = l.tables.removeFormerDue || isDone
+	if isDone {
+		if err := l.closeGapsByJob(t); err != nil {
+			return err
+		}
+	}
+	if isDone || t.Job.Sweep != nil && t.Job.Sweep.Waiting {
 		t.mismatched = nil
 		l.tablesChanged()
 	} else {
@@ -232,6 +239,7 @@ const jobsInterval = 200 * time.Millisecond
 
 // tablesChanged updates what status and the position hash show of the tables.
 func (l *loop) tablesChanged() {
+	l.dropGapsOfOthers()
 	l.stats.recordTables(l.tables)
 	var rebuilding, quarantined []string
 	for _, name := range l.tables.names() {
@@ -245,6 +253,7 @@ func (l *loop) tablesChanged() {
 	}
 	l.progress.Rebuilding = jsonList(rebuilding)
 	l.progress.Quarantined = jsonList(quarantined)
+	l.showGaps()
 }
 
 // jsonList returns names as a JSON array, or an empty string without names.

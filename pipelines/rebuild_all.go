@@ -31,6 +31,10 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 		return err
 	}
 	l.countJobs(old)
+	// The jobs close the gaps. Requests to skip a transaction before the new position are void.
+	if err := l.loadGaps(state.Pieces); err != nil {
+		return err
+	}
 	for _, name := range l.tables.names() {
 		t := l.tables.all[name]
 		if o := old.all[name]; o != nil {
@@ -59,6 +63,7 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 		}
 		l.progress = start
 		l.history.forget(l.config.Name, &l.unit)
+		l.unit.DropState(l.config.Name, tablestate.SkipsPiece)
 		l.unit.DropState(l.config.Name, tablestate.HeadPiece)
 		for _, name := range old.names() {
 			if l.tables.all[name] == nil {

@@ -60,6 +60,9 @@ func (p *Pipeline) submit(
 
 // handleRequests executes the requests that wait.
 func (l *loop) handleRequests(ctx context.Context) error {
+	if err := l.handleSkips(ctx); err != nil {
+		return err
+	}
 	for len(l.requests) > 0 {
 		r := <-l.requests
 		err := r.execute(ctx, l)

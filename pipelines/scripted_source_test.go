@@ -39,6 +39,12 @@ type scriptedSource struct {
 	woken chan struct{}
 	// denied is what CheckGrants returns.
 	denied error
+	// transactions identifies, by their index, the transactions that events of the script belong
+	// to. skips is what Skip was given last.
+	transactions map[int]binlog.Evidence
+	skips        []binlog.Skip
+	// unreadable is the error in place of the end of a transaction that is left out.
+	unreadable error
 }
 
 var (
@@ -47,27 +53,50 @@ var (
 )
 
 func (s *scriptedSource) Next(ctx context.Context) (*binlog.Event, error) {
-	if int(s.position.Offset) == len(s.script) {
-		if s.woken == nil {
-			return nil, errEndOfScript
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-s.woken:
-			return &binlog.Event{Kind: binlog.Progress}, nil
+	for int(s.position.Offset) < len(s.script) {
+		if ev, err := s.leaveOut(); ev != nil || err != nil {
+			return ev, err
 		}
 	}
-	s.position.Offset++
-	return s.script[s.position.Offset-1], nil
+	if s.woken == nil {
+		return nil, errEndOfScript
+	}
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-s.woken:
+		return &binlog.Event{Kind: binlog.Progress}, nil
+	}
 }
 
 func (s *scriptedSource) Position() *binlog.Position   { return &s.position }
 func (s *scriptedSource) Buffered() bool               { return false }
 func (s *scriptedSource) Close() error                 { return nil }
 func (s *scriptedSource) Forget()                      {}
-func (s *scriptedSource) Last() binlog.Evidence        { return binlog.Evidence{} }
-func (s *scriptedSource) Transaction() binlog.Evidence { return binlog.Evidence{} }
+func (s *scriptedSource) Skip(skips []binlog.Skip)     { s.skips = skips }
+func (s *scriptedSource) Last() binlog.Evidence        { return s.Transaction() }
+func (s *scriptedSource) Transaction() binlog.Evidence { return s.transactions[s.sent()] }
+func (s *scriptedSource) InTransaction() bool          { return s.script[s.sent()].Kind == binlog.Changes }
+func (s *scriptedSource) sent() int                    { return int(s.position.Offset) - 1 }
+
+// leaveOut does to the next event of the script what a request to skip its transaction does.
+func (s *scriptedSource) leaveOut() (*binlog.Event, error) {
+	s.position.Offset++
+	ev := s.script[s.sent()]
+	t := s.Transaction()
+	for _, skip := range s.skips {
+		switch {
+		case !skip.At.Names(&t) || len(skip.Tables) > 0:
+		case ev.Kind == binlog.Changes && s.unreadable != nil:
+			return nil, s.unreadable
+		case ev.Kind == binlog.Changes:
+			return nil, nil
+		default:
+			ev.Skipped = &binlog.Skipped{Tables: []string{"shop.t"}}
+		}
+	}
+	return ev, nil
+}
 func (s *scriptedSource) PositionEvidence(binlog.Position) binlog.Evidence {
 	return binlog.Evidence{}
 }

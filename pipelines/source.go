@@ -86,6 +86,10 @@ type eventStream interface {
 	Wake()
 	// Forget makes the stream look up every table again, from the next statement on.
 	Forget()
+	// Skip replaces the transactions that are left out when the stream reaches them. Of one that is
+	// left out entirely, only the end is yielded, with Event.Skipped set. Of one that is left out
+	// for some tables, rows of these tables that cannot be read are not an error.
+	Skip(skips []binlog.Skip)
 	// Close ends the stream.
 	Close() error
 
@@ -100,8 +104,10 @@ type historyEvidence interface {
 	// PositionEvidence identifies a position at which data begin, before the first transaction;
 	// zero if the source cannot.
 	PositionEvidence(at binlog.Position) binlog.Evidence
-	// Transaction identifies the transaction that is being read.
+	// Transaction identifies the transaction that is being read, or that was read last if
+	// InTransaction reports false.
 	Transaction() binlog.Evidence
+	InTransaction() bool
 	// Unproved returns why the source's history could not be compared with the data's; empty if
 	// it was compared.
 	Unproved() string

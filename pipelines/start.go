@@ -87,6 +87,12 @@ func (l *loop) resume(state sink.State, stored progress) error {
 		return err
 	}
 	l.countJobs(l.tables)
+	if err = l.loadGaps(state.Pieces); err != nil {
+		return err
+	}
+	if err = l.loadSkips(state.Pieces); err != nil {
+		return err
+	}
 	l.skip = l.progress.Row
 	if l.progress.Phase == sink.Replaying {
 		l.head, err = tablestate.DecodePosition(state.Pieces[tablestate.HeadPiece])
@@ -419,25 +425,19 @@ func (l *loop) rewind(
 }
 
 // applyRewind writes the stream's position into the data. Up to head, rows are then written in
-// full, because the sink may hold newer versions of them. If the move skips transactions, no
-// stored row is known to be current any more, so all later rows are written in full.
+// full, because the sink may hold newer versions of them. If the move skips transactions, they are
+// a gap, and no stored row is known to be current any more.
 func (l *loop) applyRewind(ctx context.Context, old, head *binlog.Position) error {
 	at := &l.progress.Position
 	l.history.forget(l.config.Name, &l.unit)
-	skips, repeats := !includes(old, at), !includes(at, old)
+	isSure := areComparable(old, at)
+	skips, repeats := !isSure || !includes(old, at), !isSure || !includes(at, old)
 	if skips || repeats {
 		l.progress.Partial, l.progress.Row, l.skip = 0, 0, 0
 	}
 	if skips {
-		for _, name := range l.tables.names() {
-			t := l.tables.all[name]
-			if t.Job.NeedsSchema {
-				continue // its columns are not known, so no row can be applied before the job
-			}
-			t.Job = tablestate.Job{Skipped: true}
-			if err := t.saveJob(&l.unit, l.config.Name); err != nil {
-				return err
-			}
+		if err := l.makeGapByMove(old); err != nil {
+			return err
 		}
 	}
 	switch replay := !includes(at, head); {

@@ -21,15 +21,28 @@ import (
 func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
 	l.stats.statements.Add(1)
 	s := ddl.Parse(ev.SQL, l.ddlOptions(ev))
-	touches, err := l.applyStatement(ctx, s, ev)
-	if err != nil {
+	touches := false
+	if ev.Skipped == nil {
+		var err error
+		if touches, err = l.applyStatement(ctx, s, ev); err != nil {
+			if errors.As(err, new(*settingError)) {
+				err = l.offerSkip(err, "")
+			}
+			return err
+		}
+	} else if err := l.leaveOutStatement(s, ev); err != nil {
 		return err
 	}
 	if ev.InTransaction {
 		return nil // the transaction's commit moves the position
 	}
+	from := l.progress.Position
 	l.advancePosition(max(l.progress.Time, ev.Time)) // a statement's time has whole seconds only
-	if err := l.maybeFlush(ctx, touches); err != nil {
+	skipped, err := l.passSkips(&from, ev)
+	if err != nil {
+		return err
+	}
+	if err := l.maybeFlush(ctx, touches || skipped); err != nil {
 		return err
 	}
 	return l.betweenTransactions(ctx)
@@ -52,6 +65,7 @@ func (l *loop) applyStatement(
 		return false, err
 	}
 	effects, unclear, why, err := l.effectsOf(s, ev)
+	effects, unclear = l.leaveOutEffects(effects, unclear)
 	if err != nil || len(effects)+len(unclear) == 0 {
 		return false, err
 	}
@@ -246,6 +260,12 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 	if err := l.removeRows(ctx, t, rule.OnTruncate, reason, "on_truncate"); err != nil {
 		return err
 	}
+	if rule.OnTruncate == transform.RemoveKeys {
+		// The table is empty, and so is what the sink holds of it.
+		if err := l.closeGapsOf(t.FullName(), l.gaps.Last); err != nil {
+			return err
+		}
+	}
 	switch {
 	case t.Fault != nil || t.Job.NeedsSchema:
 		t.Interrupt()
@@ -267,9 +287,10 @@ func (l *loop) removeRows(
 ) error {
 	switch on {
 	case transform.StopAtRemoval:
-		return stop("a %s of mapped table %s follows position %s, and its `%s` is stop; "+
-			"set `%s: delete` or `ignore`, and start again",
-			reason, t.FullName(), l.progress.Position, setting, setting)
+		return &StopError{&settingError{fmt.Errorf(
+			"a %s of mapped table %s follows position %s, and its `%s` is stop; "+
+				"set `%s: delete` or `ignore`, and start again",
+			reason, t.FullName(), l.progress.Position, setting, setting)}}
 	case transform.KeepKeys:
 		return nil
 	}
@@ -368,9 +389,10 @@ func (l *loop) altered(ctx context.Context, t *mappedTable, e *ddl.Effect) error
 	if changesKeys && e.Class == ddl.ValuesChanged {
 		switch rule.OnAlter {
 		case transform.StopAtAlter:
-			return stop("an ALTER (%s) of mapped table %s follows position %s and logs no rows, "+
-				"and its `on_alter` is stop; set `on_alter: reconcile`, and start again",
-				e.Reason, t.FullName(), l.progress.Position)
+			return &StopError{&settingError{fmt.Errorf(
+				"an ALTER (%s) of mapped table %s follows position %s and logs no rows, "+
+					"and its `on_alter` is stop; set `on_alter: reconcile`, and start again",
+				e.Reason, t.FullName(), l.progress.Position)}}
 		case transform.QuarantineAtAlter:
 			l.tables.define(t, e.Schema, e.Schema.Table(), nil)
 			return l.quarantine(t, fmt.Errorf("an ALTER (%s) changed rows without logging them, "+

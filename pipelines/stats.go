@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 )
 
@@ -23,12 +24,14 @@ type stats struct {
 	// streaming is true from the source's first event to the end of the run.
 	streaming atomic.Bool
 
-	stopped  atomic.Pointer[string]          // see Stats.Stopped; nil if empty
-	retrying atomic.Pointer[string]          // see Stats.Retrying; nil if empty
-	unproved atomic.Pointer[string]          // see Stats.Unproved; nil if empty
-	unmapped atomic.Pointer[[]UnmappedTable] // see Stats.Unmapped
-	jobs     atomic.Pointer[[]Job]           // see Stats.Jobs
-	faults   atomic.Pointer[[]TableFault]    // see Stats.Quarantined
+	stopped  atomic.Pointer[string]           // see Stats.Stopped; nil if empty
+	retrying atomic.Pointer[string]           // see Stats.Retrying; nil if empty
+	unproved atomic.Pointer[string]           // see Stats.Unproved; nil if empty
+	unmapped atomic.Pointer[[]UnmappedTable]  // see Stats.Unmapped
+	jobs     atomic.Pointer[[]Job]            // see Stats.Jobs
+	faults   atomic.Pointer[[]TableFault]     // see Stats.Quarantined
+	gaps     atomic.Pointer[[]tablestate.Gap] // see Stats.Gaps
+	skips    atomic.Pointer[[]PendingSkip]    // see Stats.Skips
 }
 
 // Stats is what a pipeline has done since New, and its present state.
@@ -70,6 +73,10 @@ type Stats struct {
 	// applied, with the reasons.
 	Jobs        []Job
 	Quarantined []TableFault
+	// Gaps lists the stretches whose changes were not applied, oldest first, until every table that
+	// they concern is reconciled. Skips lists the transactions that will be left out.
+	Gaps  []tablestate.Gap
+	Skips []PendingSkip
 }
 
 // TableFault is a table in quarantine, with the reason and the position after which its changes
@@ -101,6 +108,12 @@ func (p *Pipeline) Stats() Stats {
 	}
 	if list := m.faults.Load(); list != nil {
 		s.Quarantined = *list
+	}
+	if list := m.gaps.Load(); list != nil {
+		s.Gaps = *list
+	}
+	if list := m.skips.Load(); list != nil {
+		s.Skips = *list
 	}
 	return s
 }

@@ -52,14 +52,14 @@ func (p *Pipeline) supervise(ctx context.Context) error {
 		} else {
 			p.log.Info().Msg("the node is a replica; the pipeline waits")
 		}
-		waitForRetry(ctx, changed, wait)
+		waitForRetry(ctx, changed, p.retryNow, wait)
 	}
 	return stopped
 }
 
-// waitForRetry waits until ctx ends, changed is closed, or delay has passed. A delay of 0 means no
-// limit.
-func waitForRetry(ctx context.Context, changed <-chan struct{}, delay time.Duration) {
+// waitForRetry waits until ctx ends, changed is closed, now has an element, or delay has passed. A
+// delay of 0 means no limit.
+func waitForRetry(ctx context.Context, changed, now <-chan struct{}, delay time.Duration) {
 	var over <-chan time.Time
 	if delay > 0 {
 		t := time.NewTimer(delay)
@@ -69,6 +69,7 @@ func waitForRetry(ctx context.Context, changed <-chan struct{}, delay time.Durat
 	select {
 	case <-ctx.Done():
 	case <-changed:
+	case <-now:
 	case <-over:
 	}
 }
@@ -78,7 +79,7 @@ func waitForRetry(ctx context.Context, changed <-chan struct{}, delay time.Durat
 func (p *Pipeline) runUntilRoleChange(ctx context.Context, changed <-chan struct{}) error {
 	run, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { waitForRetry(run, changed, 0); cancel() })
+	wg.Go(func() { waitForRetry(run, changed, nil, 0); cancel() })
 	err := p.Run(run)
 	ended := run.Err() != nil
 	cancel()

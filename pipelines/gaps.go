@@ -1,0 +1,182 @@
+package pipelines
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"rowfall/binlog"
+	"rowfall/pipelines/tablestate"
+)
+
+// A gap is a stretch of the source whose changes were not applied, because a user has asked for
+// that. It is stored in the unit that moves the position past it, and stays until a job has
+// reconciled every table that it concerns.
+
+// loadGaps reads the open gaps from the pieces of state.
+func (l *loop) loadGaps(pieces map[string][]byte) (err error) {
+	if l.gaps, err = tablestate.DecodeGaps(pieces[tablestate.GapsPiece]); err != nil {
+		return corrupt("gaps", err)
+	}
+	return nil
+}
+
+// saveGaps puts the open gaps into the unit.
+func (l *loop) saveGaps() error {
+	text, err := tablestate.EncodeGaps(&l.gaps)
+	if err != nil {
+		return err
+	}
+	l.unit.SetState(l.config.Name, tablestate.GapsPiece, text)
+	l.showGaps()
+	return nil
+}
+
+// showGaps updates what status and the position hash show of the gaps.
+func (l *loop) showGaps() {
+	open := l.gaps.Visible()
+	l.stats.gaps.Store(&open)
+	l.progress.Gaps = ""
+	if len(open) > 0 {
+		text, _ := json.Marshal(open) // texts and numbers can always be encoded
+		l.progress.Gaps = string(text)
+	}
+}
+
+// makeGap records a gap of the given tables in the unit. Tables that are not mapped do not count,
+// and without any other there is no gap. The rows of the tables may be out of date from now on, so
+// that no delta may rely on them.
+func (l *loop) makeGap(gap tablestate.Gap, tables []string) error {
+	var mapped []string
+	for _, name := range tables {
+		if l.tables.all[name] != nil {
+			mapped = append(mapped, name)
+		}
+	}
+	if len(mapped) == 0 {
+		l.log.Warn().Str("cause", gap.Cause).Str("from", gap.From).Str("to", gap.To).
+			Msg("changes are left out, and concern no mapped table")
+		return nil
+	}
+	gap.Time = time.Now().UnixMicro()
+	gap = l.gaps.Add(gap, mapped)
+	for _, name := range gap.Tables {
+		if err := l.markIncomplete(l.tables.all[name], gap.ID); err != nil {
+			return err
+		}
+	}
+	shown := strings.Join(gap.Tables, " ")
+	if gap.All {
+		shown = "all"
+	}
+	l.log.Warn().Int("gap", gap.ID).Str("cause", gap.Cause).Str("from", gap.From).
+		Str("to", gap.To).Str("tables", binlog.Clip(shown, maxLoggedTables)).
+		Str("reason", gap.Reason).
+		Msg("changes are left out, which makes a gap; close it with rowfall backfill")
+	l.tablesChanged()
+	return l.saveGaps()
+}
+
+// maxLoggedTables limits the names of tables in a log line, in bytes.
+const maxLoggedTables = 1000
+
+// markIncomplete records that rows of a table may be out of date because of a gap.
+func (l *loop) markIncomplete(t *mappedTable, gap int) error {
+	switch {
+	case t.Fault != nil, t.Job.Skipped:
+		return nil // deltas are off, and stay off until a job begins
+	case t.Job.NeedsSchema:
+		t.Job.Gap = gap // the job has read no row yet
+	case t.Job.Done:
+		t.Restart(tablestate.Job{Skipped: true, ID: t.Job.ID})
+	default:
+		return nil // closeGapsByJob looks at the gap when the job is done
+	}
+	return t.saveJob(&l.unit, l.config.Name)
+}
+
+// closeGapsByJob is called when the job of a table is done. A job that has read and swept the whole
+// table closes the gaps that were made before it began. If another gap was made meanwhile, the
+// table is not complete.
+func (l *loop) closeGapsByJob(t *mappedTable) error {
+	upTo := 0
+	if t.Job.Compare && t.Job.Sweep != nil {
+		upTo = t.Job.Gap
+	}
+	if err := l.closeGapsOf(t.FullName(), upTo); err != nil {
+		return err
+	}
+	if l.gaps.Concerns(t.FullName(), 0) {
+		t.Job = tablestate.Job{Skipped: true, ID: t.Job.ID, Rows: t.Job.Rows}
+		l.log.Warn().Str("table", t.FullName()).
+			Msg("changes were left out while a job read the table; read it again with " +
+				"rowfall backfill")
+	}
+	return nil
+}
+
+// closeGapsOf removes a table from the gaps up to the one with the number upTo, because everything
+// that the sink holds of the table was compared with the source after that gap was made.
+func (l *loop) closeGapsOf(table string, upTo int) error {
+	changed, closed := l.gaps.CloseTable(table, upTo)
+	if !changed {
+		return nil
+	}
+	l.log.Info().Str("table", table).Int("gaps_left", len(l.gaps.Open)).
+		Msg("a table is reconciled, and no gap of before concerns it any more")
+	l.logClosed(closed)
+	return l.saveGaps()
+}
+
+// dropGapsOfOthers removes tables that are not mapped any more from the gaps.
+func (l *loop) dropGapsOfOthers() {
+	if len(l.gaps.Open) == 0 {
+		return
+	}
+	changed, closed := l.gaps.Keep(func(name string) bool { return l.tables.all[name] != nil })
+	if !changed {
+		return
+	}
+	l.logClosed(closed)
+	if err := l.saveGaps(); err != nil {
+		l.log.Error().Err(err).Msg("gaps are not stored")
+	}
+}
+
+func (l *loop) logClosed(closed []tablestate.Gap) {
+	for i := range closed {
+		g := &closed[i]
+		l.log.Warn().Int("gap", g.ID).Str("cause", g.Cause).Str("from", g.From).
+			Str("to", g.To).Msg("a gap is closed")
+	}
+}
+
+// makeGapByMove records the gap of --from, which has moved the position from old to progress.
+func (l *loop) makeGapByMove(old *binlog.Position) error {
+	at := &l.progress.Position
+	if len(l.gaps.Open) >= tablestate.MaxGaps {
+		return stop("--from %s: there are %d gaps already, which is the most that are recorded; "+
+			"close them with rowfall backfill, or start with --from snapshot",
+			l.from, len(l.gaps.Open))
+	}
+	gap := tablestate.Gap{
+		Cause: tablestate.CauseFrom, From: old.String(), To: at.String(), All: true,
+	}
+	if !areComparable(old, at) {
+		gap.Reason = fmt.Sprintf("%s and %s cannot be compared, so changes between them may be "+
+			"missing", old, at)
+	}
+	return l.makeGap(gap, l.tables.names())
+}
+
+// areComparable reports whether it can be told which of two positions includes the other.
+func areComparable(a, b *binlog.Position) bool {
+	if !a.GTID.IsZero() && !b.GTID.IsZero() {
+		return a.GTID.IsMySQL() == b.GTID.IsMySQL()
+	}
+	return a.File != "" && b.File != "" && baseName(a.File) == baseName(b.File)
+}
+
+// baseName returns the name of a binlog file without its number.
+func baseName(file string) string { return file[:strings.LastIndexByte(file, '.')+1] }

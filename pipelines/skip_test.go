@@ -1,0 +1,464 @@
+package pipelines
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"rowfall/binlog"
+	"rowfall/pipelines/tablestate"
+	"rowfall/sink"
+	"rowfall/sink/sinktest"
+	"rowfall/transform"
+)
+
+// scriptedData are the data of an intTable, and the pipeline that runs on them without a server.
+type scriptedData struct {
+	t  *testing.T
+	p  *Pipeline
+	to *sinktest.Memory
+}
+
+// loadScripted returns data after a load of the row 1, 10, at log:0.
+func loadScripted(t *testing.T) *scriptedData {
+	t.Helper()
+	to := sinktest.NewMemory("test")
+	p, _ := scriptedPipeline(t, to, new(scriptedSource))
+	d := &scriptedData{t, p, to}
+	d.runUntil(&scriptedSource{images: [][2]uint32{{1, 10}}}, func(u *sink.Unit) bool {
+		return u.Progress.Phase == sink.Streaming
+	})
+	return d
+}
+
+// run runs a source until its script ends.
+func (d *scriptedData) run(ctx context.Context, source *scriptedSource) error {
+	d.t.Helper()
+	source.tables = []*binlog.Table{intTable()}
+	source.position = binlog.Position{File: "log", GTID: source.position.GTID}
+	state, err := d.to.Load(ctx)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	stored, err := parseProgress("test", &state.Progress)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.p.acceptSkips(ctx, &state, &stored, nil)
+	return d.p.runSource(ctx, source, state, stored)
+}
+
+// runUntil runs a source that waits after its script, until isLast reports true for a unit.
+func (d *scriptedData) runUntil(source *scriptedSource, isLast func(u *sink.Unit) bool) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), time.Minute)
+	defer cancel()
+	source.woken = make(chan struct{}, 1)
+	source.Wake() // the first event
+	d.to.After = func(u *sink.Unit) error {
+		if isLast(u) {
+			cancel()
+		}
+		return nil
+	}
+	if err := d.run(ctx, source); !errors.Is(err, context.Canceled) {
+		d.t.Fatalf("the run ended with %v", err)
+	}
+	d.to.After = nil
+}
+
+// skip stores a request, as a pipeline does that is stopped.
+func (d *scriptedData) skip(at, table string) error {
+	d.t.Helper()
+	id, err := binlog.ParseTransactionID(at)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	state, err := d.to.Load(d.t.Context())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	stored, err := parseProgress("test", &state.Progress)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return d.p.storeSkip(d.t.Context(), &skipCall{at: id, table: table}, &state, &stored)
+}
+
+// gaps returns the gaps in the position hash.
+func (d *scriptedData) gaps() (list []tablestate.Gap) {
+	d.t.Helper()
+	at, err := d.to.Progress("test")
+	if err == nil && at.Gaps != "" {
+		err = json.Unmarshal([]byte(at.Gaps), &list)
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return list
+}
+
+// row returns the fields of a row's key as text.
+func (d *scriptedData) row(id string) string {
+	fields, found := d.to.Keys.HashFields("t:" + id)
+	if !found {
+		return "none"
+	}
+	return fmt.Sprint(fields)
+}
+
+// piece returns a stored piece of state.
+func (d *scriptedData) piece(name string) string {
+	d.t.Helper()
+	state, err := d.to.Load(d.t.Context())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return string(state.Pieces[name])
+}
+
+// script returns a source of three transactions, at log:40, log:50 and log:60.
+func (d *scriptedData) script() *scriptedSource {
+	s := &scriptedSource{transactions: make(map[int]binlog.Evidence)}
+	s.write = func(table *binlog.Table) []*binlog.Event {
+		script := []*binlog.Event{
+			rowsEvent(d.t, table, binlog.Insert, [2]uint32{2, 20}), {Kind: binlog.Commit, Time: 1000},
+			rowsEvent(d.t, table, binlog.Insert, [2]uint32{3, 30}, [2]uint32{4, 40}),
+			{Kind: binlog.Commit, Time: 2000},
+			rowsEvent(d.t, table, binlog.Update, [2]uint32{3, 30}, [2]uint32{3, 31}),
+			{Kind: binlog.Commit, Time: 3000},
+		}
+		for i := range script {
+			s.transactions[i] = binlog.Evidence{File: "log", Start: uint64(40 + i/2*10)}
+		}
+		return script
+	}
+	return s
+}
+
+// A transaction that a user has asked to skip is left out, and makes a gap in the unit that moves
+// the position. Later rows of its tables are written in full: the skipped rows may be missing.
+func TestSkipWithoutMySQL(t *testing.T) {
+	for _, table := range []string{"", "shop.t"} {
+		d := loadScripted(t)
+		if err := d.skip("log:50", table); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.piece(tablestate.SkipsPiece); !strings.Contains(got, `"at":"log:50"`) {
+			t.Fatalf("the stored requests are %s", got)
+		}
+		if err := d.run(t.Context(), d.script()); !errors.Is(err, errEndOfScript) {
+			t.Fatal(err)
+		}
+		if d.row("2") == "none" || d.row("4") != "none" || d.row("3") != "map[id:3 v:31]" {
+			t.Errorf("the rows are %s, %s, %s", d.row("2"), d.row("3"), d.row("4"))
+		}
+		gaps := d.gaps()
+		if len(gaps) != 1 || gaps[0].ID != 1 || gaps[0].Cause != "skip" || gaps[0].Time == 0 ||
+			gaps[0].At != "log:50" || gaps[0].From != "log:2" || gaps[0].To != "log:4" ||
+			!slices.Equal(gaps[0].Tables, []string{"shop.t"}) {
+			t.Errorf("the gaps are %+v", gaps)
+		}
+		if got := d.piece(tablestate.SkipsPiece); got != "" {
+			t.Errorf("the request is still stored: %s", got)
+		}
+		if s := d.p.Stats(); len(s.Gaps) != 1 || len(s.Skips) != 0 {
+			t.Errorf("status shows %+v, %+v", s.Gaps, s.Skips)
+		}
+		// In no unit the position is past the transaction without the gap.
+		for _, u := range d.to.Units(0) {
+			at, err := ParsePosition(u.Progress.Position)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (at.Offset >= 4) != (u.Progress.Gaps != "") {
+				t.Errorf("at %s the gaps are %q", at, u.Progress.Gaps)
+			}
+		}
+	}
+}
+
+// A job that reads the whole table, and that began after the gap, closes it.
+func TestBackfillClosesGap(t *testing.T) {
+	d := loadScripted(t)
+	if err := d.skip("log:50", ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.run(t.Context(), d.script()); !errors.Is(err, errEndOfScript) {
+		t.Fatal(err)
+	}
+	d.p.requests <- request{
+		execute: func(_ context.Context, l *loop) error {
+			return l.backfill(tableName{"shop", "t"})
+		},
+		result: make(chan error, 1),
+	}
+	isOpen := true
+	d.runUntil(&scriptedSource{
+		script: make([]*binlog.Event, 6), images: [][2]uint32{{1, 10}, {2, 20}, {3, 31}, {4, 40}},
+	}, func(u *sink.Unit) bool {
+		wasOpen := isOpen
+		isOpen = u.Progress.Gaps != ""
+		return wasOpen && !isOpen
+	})
+	if d.row("4") != "map[id:4 v:40]" || len(d.gaps()) != 0 || len(d.p.Stats().Gaps) != 0 {
+		t.Errorf("after the job the row is %s, the gaps %+v", d.row("4"), d.gaps())
+	}
+	if got := d.piece(tablestate.GapsPiece); got != `{"last":1}` {
+		t.Errorf("the stored gaps are %s", got)
+	}
+}
+
+// A job that began before the gap does not close it, and the table is not complete afterwards.
+func TestJobFromBeforeTheGap(t *testing.T) {
+	source := &scriptedSource{tables: []*binlog.Table{intTable()}}
+	_, l := scriptedPipeline(t, sinktest.NewMemory("test"), source)
+	m := l.tables.all["shop.t"]
+	m.Job = l.reconcileJob("test")
+	if err := l.makeGap(tablestate.Gap{Cause: tablestate.CauseSkip}, []string{"shop.t"}); err != nil {
+		t.Fatal(err)
+	}
+	if m.Job.Done || m.Job.Skipped {
+		t.Fatalf("the gap ends the job: %+v", m.Job)
+	}
+	m.Job.Done = true
+	if err := l.SaveJob(&m.Table); err != nil {
+		t.Fatal(err)
+	}
+	if !m.Job.Skipped || m.Job.Done || len(l.gaps.Open) != 1 {
+		t.Errorf("the job is %+v, the gaps %+v", m.Job, l.gaps)
+	}
+	if mode := l.writeMode(m); mode == transform.Delta {
+		t.Error("deltas are written although a row may be missing")
+	}
+	m.Job = l.reconcileJob("test")
+	m.Job.Done = true
+	if err := l.SaveJob(&m.Table); err != nil {
+		t.Fatal(err)
+	}
+	if !m.Job.Done || len(l.gaps.Open) != 0 || l.progress.Gaps != "" {
+		t.Errorf("after the next job: %+v, the gaps %+v", m.Job, l.gaps)
+	}
+}
+
+// A table that is dropped or truncated has no gap any more.
+func TestGapOfRemovedTable(t *testing.T) {
+	for _, sql := range []string{"DROP TABLE t", "TRUNCATE TABLE t"} {
+		source := &scriptedSource{tables: []*binlog.Table{intTable()}, script: []*binlog.Event{
+			{Kind: binlog.Progress}, {Kind: binlog.Statement, SQL: sql, Database: "shop"},
+		}}
+		to := sinktest.NewMemory("test")
+		_, l := scriptedPipeline(t, to, source)
+		if err := l.makeGap(tablestate.Gap{From: "a", To: "b"}, []string{"shop.t"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.run(t.Context()); !errors.Is(err, errEndOfScript) {
+			t.Fatal(err)
+		}
+		if at, err := to.Progress("test"); err != nil || at.Gaps != "" || len(l.gaps.Open) > 0 {
+			t.Errorf("%s: the gaps are %q, %v", sql, at.Gaps, err)
+		}
+	}
+}
+
+// Nothing that cannot be reached any more is stored.
+func TestRejectedSkips(t *testing.T) {
+	d := loadScripted(t)
+	if err := d.run(t.Context(), d.script()); !errors.Is(err, errEndOfScript) {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ at, table, want string }{
+		{"log:5", "", "include this transaction already"},
+		{"log:50", "shop.x", `table "shop.x" is not mapped`},
+		{"gtid:0-1-7", "", "the data have no GTIDs"},
+		{"other.000001:50", "", "files are named like log"},
+	} {
+		if err := d.skip(test.at, test.table); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("skip %s %s: %v, want %q", test.at, test.table, err, test.want)
+		}
+	}
+	gtids, err := binlog.ParsePosition("gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[string]string{
+		"gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:5": "include this transaction already",
+		"gtid:0-1-7": "have another form",
+		"log:50":     "have only GTIDs",
+	} {
+		id, err := binlog.ParseTransactionID(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := skipCall{at: id}
+		if _, err := addSkip(nil, &c, &progress{Position: gtids}, 0); err == nil ||
+			!strings.Contains(err.Error(), want) {
+			t.Errorf("skip %s: %v, want %q", at, err, want)
+		}
+	}
+	if got := d.piece(tablestate.SkipsPiece); got != "" {
+		t.Errorf("the stored requests are %s", got)
+	}
+}
+
+// A request that no transaction matches is dropped once the position is past it. A place in the
+// binlog of another server is dropped at the start.
+func TestVoidSkips(t *testing.T) {
+	d := loadScripted(t)
+	if err := d.skip("log:4", ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.run(t.Context(), d.script()); !errors.Is(err, errEndOfScript) {
+		t.Fatal(err)
+	}
+	if got := d.piece(tablestate.SkipsPiece); got != "" || len(d.gaps()) != 0 {
+		t.Errorf("the stored requests are %s, the gaps %+v", got, d.gaps())
+	}
+	_, l := scriptedPipeline(t, sinktest.NewMemory("test"), new(scriptedSource))
+	l.progress.Server = "new"
+	text := []byte(`[{"at":"log:50","server":"old"},{"at":"log:60","server":"new"}]`)
+	if err := l.loadSkips(map[string][]byte{tablestate.SkipsPiece: text}); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.skips) != 1 || l.skips[0].At != "log:60" {
+		t.Errorf("the requests are %+v", l.skips)
+	}
+}
+
+// The request of a transaction of which the sink holds a part leaves that part, and the next
+// transaction is complete.
+func TestSkipSplit(t *testing.T) {
+	for _, table := range []string{"", "shop.t"} {
+		d := loadScripted(t)
+		d.p.config.Limits.MaxAtomicRows = 1
+		d.to.Before = func(u *sink.Unit) error {
+			if u.Progress.Partial == 2 {
+				return errors.New("crash")
+			}
+			return nil
+		}
+		if err := d.run(t.Context(), d.script()); err == nil || !strings.Contains(err.Error(), "crash") {
+			t.Fatal(err)
+		}
+		d.to.Before = nil
+		if at, err := d.to.Progress("test"); err != nil || at.Partial != 1 {
+			t.Fatalf("the position is %+v, %v", at, err)
+		}
+		if err := d.skip("log:50", table); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.run(t.Context(), d.script()); !errors.Is(err, errEndOfScript) {
+			t.Fatal(err)
+		}
+		at, err := d.to.Progress("test")
+		if err != nil || at.Partial != 0 || at.Row != 0 || len(d.gaps()) != 1 {
+			t.Errorf("the position is %+v, %v", at, err)
+		}
+		if d.row("3") != "map[id:3 v:31]" || d.row("4") != "none" {
+			t.Errorf("the rows are %s and %s", d.row("3"), d.row("4"))
+		}
+	}
+}
+
+// A transaction with a GTID can be skipped although it cannot be read to its end: the stream is
+// opened again after it.
+func TestSkipUnreadable(t *testing.T) {
+	id, err := binlog.ParseTransactionID("gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := intTable()
+	source := &scriptedSource{
+		tables: []*binlog.Table{table},
+		script: []*binlog.Event{
+			{Kind: binlog.Progress},
+			rowsEvent(t, table, binlog.Insert, [2]uint32{2, 20}), {Kind: binlog.Commit},
+		},
+		transactions: map[int]binlog.Evidence{1: {GTID: id.GTID}, 2: {GTID: id.GTID}},
+		unreadable:   errors.New("the event is damaged"),
+	}
+	to := sinktest.NewMemory("test")
+	_, l := scriptedPipeline(t, to, source)
+	if err := l.setSkips([]tablestate.SkipRequest{{At: id.String()}}); err != nil {
+		t.Fatal(err)
+	}
+	l.updateSkips()
+	err = l.run(t.Context())
+	if err == nil || errors.As(err, new(*StopError)) || !strings.Contains(err.Error(), "opened again") {
+		t.Errorf("the run ended with %v", err)
+	}
+	at, err := to.Progress("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := ParsePosition(at.Position)
+	if err != nil || p.String() != id.String() || p.File != "" || !strings.Contains(at.Gaps, id.String()) {
+		t.Errorf("the position is %s, the gaps are %s, %v", p, at.Gaps, err)
+	}
+}
+
+// A move forward makes a gap, a move back makes none. If it is not known which of the two a move
+// is, it makes a gap that says so.
+func TestGapsOfMoves(t *testing.T) {
+	const uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
+	gtids := func(text, place string) binlog.Position {
+		p, err := binlog.ParsePosition("gtid:" + uuid + ":" + text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := binlog.ParsePosition(place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.File, p.Offset = at.File, at.Offset
+		return p
+	}
+	place := func(file string, offset uint64) binlog.Position {
+		return binlog.Position{File: file, Offset: offset}
+	}
+	for _, test := range []struct {
+		old, at binlog.Position
+		gap     string // the reason, or "-" for none
+	}{
+		{place("b.000002", 9), place("b.000002", 10), ""},
+		{place("b.000002", 9), place("b.000002", 9), "-"},
+		{place("b.000002", 9), place("b.000001", 50), "-"},
+		{place("b.000009", 9), place("mysql-bin.000001", 50), "cannot be compared"},
+		{gtids("1-5", "b.000002:9"), gtids("1-6", "b.000001:9"), ""},
+		{gtids("1-5", "b.000002:9"), gtids("1-4", "b.000003:9"), "-"},
+		{gtids("1-5", "b.000002:9"), gtids("1-4:7", "b.000003:9"), ""},
+		{binlog.Position{GTID: gtids("1-5", "b.1:4").GTID}, place("b.000001", 50), "cannot be compared"},
+	} {
+		source := &scriptedSource{tables: []*binlog.Table{intTable()}}
+		to := sinktest.NewMemory("test")
+		_, l := scriptedPipeline(t, to, source)
+		l.progress.Position = test.at
+		if err := l.applyRewind(t.Context(), &test.old, &test.old); err != nil {
+			t.Fatal(err)
+		}
+		at, err := to.Progress("test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var gaps []tablestate.Gap
+		if at.Gaps != "" {
+			if err := json.Unmarshal([]byte(at.Gaps), &gaps); err != nil {
+				t.Fatal(err)
+			}
+		}
+		switch {
+		case test.gap == "-" && len(gaps) == 0:
+		case test.gap != "-" && len(gaps) == 1 && gaps[0].Cause == "--from" &&
+			gaps[0].From == test.old.String() && gaps[0].To == test.at.String() &&
+			len(gaps[0].Tables) == 0 && strings.Contains(gaps[0].Reason, test.gap) &&
+			(test.gap != "" || gaps[0].Reason == ""):
+		default:
+			t.Errorf("from %s to %s: the gaps are %+v, want %q", test.old, test.at, gaps, test.gap)
+		}
+	}
+}
