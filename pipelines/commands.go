@@ -34,7 +34,7 @@ func (c *Commands) Handlers() map[string]replication.Handler {
 
 // AdminSubcommands returns the subcommands of Handlers that change data, for replication.Config.
 func (c *Commands) AdminSubcommands() map[string][]string {
-	return map[string][]string{"ROWFALL": {"BACKFILL", "CONFIRM", "CANCEL"}}
+	return map[string][]string{"ROWFALL": {"BACKFILL", "CONFIRM", "CANCEL", "SKIP"}}
 }
 
 // rowfall appends the reply to a ROWFALL command.
@@ -48,7 +48,9 @@ func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]
 	case "WAIT":
 		return c.wait(ctx, dst, args[2:])
 	case "STATUS":
-		return resp.AppendBulk(dst, c.Info(nil))
+		return c.status(dst, args[2:])
+	case "SKIP":
+		return c.skip(ctx, dst, args[2:])
 	case "BACKFILL", "CONFIRM", "CANCEL", "JOBS":
 		return c.jobCommand(ctx, dst, sub, args[2:])
 	case "HELP":
@@ -62,7 +64,9 @@ func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]
 			"ROWFALL POSITION [pipeline] -- the position of this node's data",
 			"ROWFALL WAIT gtid timeout-ms [table] -- wait until this node holds a GTID set: " +
 				"1, or 0 on timeout",
-			"ROWFALL STATUS -- the state of each pipeline of this node, as text",
+			"ROWFALL SKIP position [database.table] -- leave out a transaction that cannot be " +
+				"applied, or its changes of a table, which makes a gap",
+			"ROWFALL STATUS [JSON] -- the state of each pipeline of this node, as text or JSON",
 		}
 		dst = resp.AppendArray(dst, len(help))
 		for _, line := range help {

@@ -17,8 +17,8 @@ import (
 // Hold is a cause that keeps a pipeline from making progress although nothing has failed.
 type Hold struct {
 	// Reason names what the pipeline waits for, and Since is when the wait began.
-	Reason string
-	Since  time.Time
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
 }
 
 // String returns "reason, since TIME".

@@ -112,15 +112,18 @@ func (l *loop) backfill(n tableName) error {
 
 // Job is the job of a table, as users see it.
 type Job struct {
-	ID    int
-	Table string
+	ID    int    `json:"id"`
+	Table string `json:"table"`
 	// Reason is why the job runs. State is "reading the definition", "reading", "sweeping",
 	// "removing", "waiting for confirm" or "in quarantine".
-	Reason, State string
+	Reason string `json:"reason"`
+	State  string `json:"state"`
 	// Rows counts the rows read so far, Estimate estimates them at the end.
-	Rows, Estimate int64
+	Rows     int64 `json:"rows"`
+	Estimate int64 `json:"estimate"`
 	// Stale counts the keys found so far that no row writes, among Checked.
-	Stale, Checked int64
+	Stale   int64 `json:"stale"`
+	Checked int64 `json:"checked"`
 }
 
 // ConfirmJob lets a job continue that waits because it would remove more than half of a table's

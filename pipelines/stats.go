@@ -81,10 +81,17 @@ type Stats struct {
 
 // TableFault is a table in quarantine, with the reason and the position after which its changes
 // are not applied.
-type TableFault struct{ Table, Reason, Position string }
+type TableFault struct {
+	Table    string `json:"table"`
+	Reason   string `json:"reason"`
+	Position string `json:"position"`
+}
 
 // UnmappedTable is a table that matches the mapping but is not mapped, and the reason.
-type UnmappedTable struct{ Table, Reason string }
+type UnmappedTable struct {
+	Table  string `json:"table"`
+	Reason string `json:"reason"`
+}
 
 // Stats returns a snapshot. Any goroutine may call it at any time.
 func (p *Pipeline) Stats() Stats {

@@ -40,7 +40,9 @@ func (c *Commands) Info(dst []byte) []byte {
 			dst = appendUnmapped(dst, name, s.Unmapped)
 			dst = appendFaults(dst, name, s.Quarantined)
 			dst = appendJobLines(dst, name, s.Jobs)
+			dst = appendSkips(dst, name, s.Skips)
 		}
+		dst = appendGaps(dst, name, openGaps(f))
 		dst = append(dst, "\r\n"...)
 	}
 	return dst

@@ -103,7 +103,7 @@ func newRoot() *cobra.Command {
 	flags.StringVar(&logging.level, "log-level", "",
 		"trace, debug, info, warn or error (default: the pipeline file's setting, else info)")
 	root.AddCommand(newDemo(&logging), newRun(&logging), newBackfill(), newJobs(),
-		newNode(&logging), newVersion())
+		newSkip(&logging), newStatus(), newNode(&logging), newVersion())
 	return root
 }
 

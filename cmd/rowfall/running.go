@@ -16,6 +16,9 @@ import (
 // requestTimeout limits how long a running pipeline may take to answer.
 const requestTimeout = 40 * time.Second
 
+// errNotRunning is returned if nothing listens at the address of a pipeline's node.
+var errNotRunning = errors.New("no pipeline is running")
+
 // askRunning sends a command to the node of the pipeline that runs with a file, and returns the
 // reply.
 func askRunning(ctx context.Context, path string, command ...string) (any, error) {
@@ -41,8 +44,8 @@ func askRunning(ctx context.Context, path string, command ...string) (any, error
 	defer cancel()
 	reply, err := r.Do(ctx, command...)
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("%s: no pipeline is running (nothing listens at %s); "+
-			"start it with `rowfall run %s`", path, r.Addr(), path)
+		return nil, fmt.Errorf("%s: %w (nothing listens at %s); "+
+			"start it with `rowfall run %s`", path, errNotRunning, r.Addr(), path)
 	}
 	return reply, err
 }

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"rowfall/binlog"
+	"rowfall/pipelines"
+	"rowfall/pipelines/file"
+)
+
+func newSkip(logging *logFlags) *cobra.Command {
+	var at, table string
+	cmd := &cobra.Command{
+		Use:   "skip FILE --at POSITION [--table DATABASE.TABLE]",
+		Short: "Step over one transaction that cannot be applied; recorded as a gap",
+		Long: "Leave out one transaction that cannot be applied. The error of that transaction " +
+			"names its POSITION: gtid: and one GTID, or FILE:OFFSET on a server without GTIDs.\n" +
+			"With --table only the changes of that table are left out, and the others of the " +
+			"transaction are applied.\n" +
+			"The request is stored with the data, and executed when the stream reaches exactly " +
+			"that transaction. If the pipeline has stopped or retries, it runs again at once. If " +
+			"no process runs, the request is stored in the directory for the next start.\n" +
+			"The skipped changes are a gap, which `rowfall status` shows until every table " +
+			"concerned is read again: rowfall backfill FILE --table DATABASE.TABLE.",
+		Args: oneFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if at == "" {
+				return usageError{errors.New("skip needs --at POSITION, as the error of the " +
+					"transaction names it")}
+			}
+			if _, err := binlog.ParseTransactionID(at); err != nil {
+				return usageError{fmt.Errorf("--at %q: %w; want gtid: and one GTID, or FILE:OFFSET",
+					at, err)}
+			}
+			where, err := requestSkip(cmd.Context(), logging, args[0], at, table)
+			if err != nil {
+				return err
+			}
+			what := "the transaction"
+			if table != "" {
+				what = "the changes of " + table + " in the transaction"
+			}
+			return printTo(cmd.OutOrStdout(), "%s at %s will be left out %s; then "+
+				"`rowfall status %s` shows the gap\n", what, at, where, args[0])
+		},
+	}
+	cmd.Flags().StringVar(&at, "at", "", "the transaction: gtid:ONE-GTID or FILE:OFFSET, as the "+
+		"error names it")
+	cmd.Flags().StringVar(&table, "table", "", "leave out only the changes of this table, as "+
+		"DATABASE.TABLE")
+	return cmd
+}
+
+// requestSkip stores a request to skip a transaction, through the node of the running pipeline or
+// else in its directory. where says when the request is executed.
+func requestSkip(
+	ctx context.Context, logging *logFlags, path, at, table string,
+) (where string, err error) {
+	command := []string{"ROWFALL", "SKIP", at}
+	if table != "" {
+		command = append(command, table)
+	}
+	_, err = askRunning(ctx, path, command...)
+	if !errors.Is(err, errNotRunning) {
+		return "when the stream reaches it", err
+	}
+	c, err := file.Load(path)
+	if err != nil {
+		return "", usageError{err}
+	}
+	log, err := logging.logger(c.Log.Format, c.Log.Level)
+	if err != nil {
+		return "", err
+	}
+	err = pipelines.SkipStopped(ctx, *c, at, table, log)
+	return "after the next start", err
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rowfall/pipelines"
+	"rowfall/pipelines/tablestate"
+)
+
+func newStatus() *cobra.Command {
+	var asJSON, failOnGap bool
+	cmd := &cobra.Command{
+		Use:   "status FILE [--json] [--fail-on-gap]",
+		Short: "Show a running pipeline: position, jobs, tables in quarantine, gaps",
+		Long: "Show what the node of a pipeline file holds, and how the pipeline fares. With " +
+			"--fail-on-gap, the exit status is 1 if there are gaps or tables in quarantine.",
+		Args: oneFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			reply, err := askRunning(cmd.Context(), args[0], "ROWFALL", "STATUS", "JSON")
+			if err != nil {
+				return err
+			}
+			text := fmt.Sprint(reply)
+			var s pipelines.NodeStatus
+			if err := json.Unmarshal([]byte(text), &s); err != nil {
+				return fmt.Errorf("read the status of the node: %w", err)
+			}
+			if !asJSON {
+				text = statusText(&s)
+			}
+			if err := printTo(cmd.OutOrStdout(), "%s\n", strings.TrimSpace(text)); err != nil {
+				return err
+			}
+			gaps, quarantined := s.HasHoles()
+			if failOnGap && gaps+quarantined > 0 {
+				return fmt.Errorf("%s: %d gaps, %d tables in quarantine; "+
+					"end them with rowfall backfill", args[0], gaps, quarantined)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&failOnGap, "fail-on-gap", false,
+		"exit with status 1 if there are gaps or tables in quarantine")
+	return cmd
+}
+
+// statusText returns the status as lines for people.
+func statusText(s *pipelines.NodeStatus) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	if len(s.Pipelines) == 0 {
+		line("the node is a %s without data of a pipeline", s.Role)
+	}
+	for i := range s.Pipelines {
+		p := &s.Pipelines[i]
+		line("pipeline %s: %s, on a %s", p.Name, p.State, s.Role)
+		line("  position: %s:%s of server %s, committed %s", p.File, p.Offset, p.Server,
+			timeText(p.Time))
+		if p.GTID != "" {
+			line("  gtid: %s", p.GTID)
+		}
+		for _, reason := range [...][2]string{
+			{"stopped", p.Stopped}, {"retrying", p.Retrying}, {"unproved", p.Unproved},
+		} {
+			if reason[1] != "" {
+				line("  %s: %s", reason[0], reason[1])
+			}
+		}
+		for _, h := range p.Held {
+			line("  held: %s", h)
+		}
+		writeTables(line, p)
+		for i := range p.Gaps {
+			line("  gap %d: %s", p.Gaps[i].ID, gapText(&p.Gaps[i]))
+		}
+		for _, skip := range p.Skips {
+			line("  will be skipped: %s%s", skip.At, tablesText(" in ", skip.Tables))
+		}
+	}
+	return b.String()
+}
+
+// writeTables writes a line for each table that is not simply followed.
+func writeTables(line func(format string, args ...any), p *pipelines.PipelineStatus) {
+	for _, f := range p.Quarantined {
+		at := ""
+		if f.Position != "" {
+			at = fmt.Sprintf(" after %s: %s", f.Position, f.Reason)
+		}
+		line("  in quarantine: %s%s", f.Table, at)
+	}
+	if len(p.Rebuilding) > 0 {
+		line("  rebuilding: %s", strings.Join(p.Rebuilding, ", "))
+	}
+	for i := range p.Jobs {
+		j := &p.Jobs[i]
+		line("  job %d: %s, %s, %d rows of about %d: %s", j.ID, j.Table, j.State, j.Rows,
+			j.Estimate, j.Reason)
+	}
+	for _, t := range p.Unmapped {
+		line("  not mapped: %s: %s", t.Table, t.Reason)
+	}
+}
+
+func gapText(g *tablestate.Gap) string {
+	text := g.Cause
+	if g.At != "" {
+		text += " " + g.At
+	}
+	if text += tablesText(", tables ", g.Tables); len(g.Tables) == 0 {
+		text += ", all tables"
+	}
+	if g.Reason != "" {
+		text += " (" + g.Reason + ")"
+	}
+	return text + ", made " + timeText(strconv.FormatInt(g.Time, 10)) +
+		", after " + g.From + " until " + g.To
+}
+
+func tablesText(before string, tables []string) string {
+	if len(tables) == 0 {
+		return ""
+	}
+	return before + strings.Join(tables, ", ")
+}
+
+// timeText returns microseconds since 1970 as a time; "unknown" for 0.
+func timeText(micros string) string {
+	n, err := strconv.ParseInt(micros, 10, 64)
+	if err != nil || n == 0 {
+		return "unknown"
+	}
+	return time.UnixMicro(n).UTC().Format(time.RFC3339)
+}

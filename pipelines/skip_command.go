@@ -1,0 +1,74 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"rowfall/binlog"
+	"rowfall/pipelines/file"
+	"rowfall/replication"
+	"rowfall/replication/resp"
+	"rowfall/sink"
+)
+
+// skip implements ROWFALL SKIP: the reply is OK once the request is stored.
+func (c *Commands) skip(ctx context.Context, dst []byte, args [][]byte) []byte {
+	if c.pipeline == nil {
+		return resp.AppendError(dst, "ERR no pipeline runs on this node; ask its master")
+	}
+	table := ""
+	switch len(args) {
+	case 1:
+	case 2:
+		table = string(args[1])
+	default:
+		return resp.AppendError(dst, "ERR wrong number of arguments for 'rowfall|skip' command")
+	}
+	if err := c.pipeline.Skip(ctx, string(args[0]), table); err != nil {
+		return resp.AppendError(dst, "ERR "+strings.Join(strings.Fields(err.Error()), " "))
+	}
+	return resp.AppendSimple(dst, "OK")
+}
+
+// SkipStopped stores a request to skip a transaction in the directory of a pipeline of which no
+// process runs. at and table are those of Pipeline.Skip. It locks the directory meanwhile.
+func SkipStopped(
+	ctx context.Context, c file.Config, at, table string, log zerolog.Logger,
+) (err error) {
+	id, err := binlog.ParseTransactionID(at)
+	if err != nil {
+		return err
+	}
+	node := c.Sink.Node
+	node.Listen = "127.0.0.1:0" // no client needs the node
+	n, _, err := OpenNode(node, log)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Path, err)
+	}
+	if role, _ := n.Role(); role == replication.Replica {
+		_ = n.Close()
+		return fmt.Errorf("%s: the node is a replica, and its data are its upstream's; "+
+			"skip the transaction at the master", c.Path)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(ctx) }()
+	defer func() {
+		_ = n.Close()
+		if closed := <-ended; err == nil && closed != nil {
+			err = fmt.Errorf("close the node: %w", closed)
+		}
+	}()
+	p := New(c, sink.NewNode(n, c.Name), "", log)
+	state, err := p.sink.Load(ctx)
+	if err != nil {
+		return err
+	}
+	stored, err := parseProgress(c.Name, &state.Progress)
+	if err != nil {
+		return err
+	}
+	return p.storeSkip(ctx, &skipCall{at: id, table: table}, &state, &stored)
+}
