@@ -117,7 +117,8 @@ func (l *loop) closeGapsByJob(t *mappedTable) error {
 }
 
 // closeGapsOf removes a table from the gaps up to the one with the number upTo, because everything
-// that the sink holds of the table was compared with the source after that gap was made.
+// that the sink holds of the table was compared with the source after that gap was made. Jobs and
+// TRUNCATE call it; a verification of the whole table may, too.
 func (l *loop) closeGapsOf(table string, upTo int) error {
 	changed, closed := l.gaps.CloseTable(table, upTo)
 	if !changed {

@@ -117,6 +117,7 @@ func (p *Pipeline) storeSkip(
 		return fmt.Errorf("store the request: %w", err)
 	}
 	state.Pieces[tablestate.SkipsPiece] = text
+	p.stats.recordSkips(list)
 	p.log.Warn().Stringer("transaction", c.at).Str("table", c.table).
 		Msg("a transaction will be skipped, as requested")
 	return nil
@@ -199,10 +200,7 @@ func (l *loop) addSkip(c *skipCall) (stored bool, err error) {
 		return false, fmt.Errorf("table %q is not mapped%s", c.table,
 			suggest.DidYouMean(c.table, l.tables.names()))
 	}
-	list := make([]tablestate.SkipRequest, len(l.skips))
-	for i := range l.skips {
-		list[i] = l.skips[i].SkipRequest
-	}
+	list := l.skipRequests()
 	at := l.progress
 	at.Position = *l.stream.Position()
 	if list, err = addSkip(list, c, &at, len(l.gaps.Open)); err != nil {
@@ -254,11 +252,7 @@ func (l *loop) saveSkips() error {
 		l.unit.DropState(l.config.Name, tablestate.SkipsPiece)
 		return nil
 	}
-	list := make([]tablestate.SkipRequest, len(l.skips))
-	for i := range l.skips {
-		list[i] = l.skips[i].SkipRequest
-	}
-	text, err := tablestate.EncodeSkips(list)
+	text, err := tablestate.EncodeSkips(l.skipRequests())
 	if err != nil {
 		return err
 	}
@@ -269,19 +263,20 @@ func (l *loop) saveSkips() error {
 // updateSkips gives the requests to the stream, and to status.
 func (l *loop) updateSkips() {
 	list := make([]binlog.Skip, len(l.skips))
-	shown := make([]PendingSkip, len(l.skips))
 	for i, s := range l.skips {
 		list[i] = s.skip
-		shown[i] = PendingSkip{At: s.At, Tables: s.Tables}
 	}
 	l.stream.Skip(list)
-	l.stats.skips.Store(&shown)
+	l.stats.recordSkips(l.skipRequests())
 }
 
-// PendingSkip is a transaction that will be skipped when the stream reaches it.
-type PendingSkip struct {
-	At     string   `json:"at"`
-	Tables []string `json:"tables,omitempty"`
+// skipRequests returns the requests as they are stored.
+func (l *loop) skipRequests() []tablestate.SkipRequest {
+	list := make([]tablestate.SkipRequest, len(l.skips))
+	for i := range l.skips {
+		list[i] = l.skips[i].SkipRequest
+	}
+	return list
 }
 
 // skipTables returns the tables that are left out of the transaction that the stream has yielded
@@ -414,7 +409,7 @@ func (l *loop) skipUnreadable(ctx context.Context, cause error) error {
 	}
 	s, from := l.skips[i], l.progress.Position
 	if l.progress.Partial > 0 {
-		l.dropPartial()
+		l.history.dropPartial(l.config.Name, &l.unit)
 	}
 	l.progress.Partial, l.progress.Row = 0, 0
 	at := l.stream.Position().Clone()

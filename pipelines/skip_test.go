@@ -462,3 +462,36 @@ func TestGapsOfMoves(t *testing.T) {
 		}
 	}
 }
+
+// Rows that were not read, because their table map did not fit a table with on_error: stop, stop the
+// pipeline before the position moves past them. They can be skipped.
+func TestMismatchStopsBeforeThePosition(t *testing.T) {
+	for _, skip := range []bool{false, true} {
+		source := &scriptedSource{
+			tables:       []*binlog.Table{intTable()},
+			script:       []*binlog.Event{{Kind: binlog.Progress}, {Kind: binlog.Commit}},
+			transactions: map[int]binlog.Evidence{1: {File: "log", Start: 77}},
+		}
+		to := sinktest.NewMemory("test")
+		_, l := scriptedPipeline(t, to, source)
+		l.config.Mapping.Tables[0].OnError = transform.StopAtError
+		l.tables.mismatched[l.tables.all["shop.t"]] = errors.New("it was altered")
+		if skip {
+			request := tablestate.SkipRequest{At: "log:77", Tables: []string{"shop.t"}}
+			if err := l.setSkips([]tablestate.SkipRequest{request}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		source.position.Offset = 2
+		err := l.commit(t.Context(), &binlog.Event{Kind: binlog.Commit})
+		at, loadErr := to.Progress("test")
+		if loadErr != nil {
+			t.Fatal(loadErr)
+		}
+		isStopped := errors.As(err, new(*StopError)) && at.Phase == sink.Empty &&
+			strings.Contains(err.Error(), "rowfall skip test.yaml --at log:77 (with --table shop.t")
+		if skip && (err != nil || at.Gaps == "") || !skip && !isStopped {
+			t.Errorf("skip %v: ended with %v at %s, the gaps are %q", skip, err, at.Position, at.Gaps)
+		}
+	}
+}

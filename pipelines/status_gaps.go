@@ -9,6 +9,22 @@ import (
 	"rowfall/replication/resp"
 )
 
+// PendingSkip is a transaction that will be skipped when the stream reaches it: all of it, or its
+// changes of some tables.
+type PendingSkip struct {
+	At     string   `json:"at"`
+	Tables []string `json:"tables,omitempty"`
+}
+
+// recordSkips records the transactions that will be skipped.
+func (m *stats) recordSkips(list []tablestate.SkipRequest) {
+	shown := make([]PendingSkip, len(list))
+	for i := range list {
+		shown[i] = PendingSkip{At: list[i].At, Tables: list[i].Tables}
+	}
+	m.skips.Store(&shown)
+}
+
 // openGaps returns the gaps in the fields of a position hash.
 func openGaps(fields map[string]string) []tablestate.Gap {
 	var gaps []tablestate.Gap
@@ -138,8 +154,8 @@ func faultOf(table string, s *Stats) TableFault {
 	return TableFault{Table: table}
 }
 
-// HasHoles returns how many gaps and tables in quarantine the pipelines have.
-func (s *NodeStatus) HasHoles() (gaps, quarantined int) {
+// CountHoles returns how many gaps and tables in quarantine the pipelines have.
+func (s *NodeStatus) CountHoles() (gaps, quarantined int) {
 	for i := range s.Pipelines {
 		gaps += len(s.Pipelines[i].Gaps)
 		quarantined += len(s.Pipelines[i].Quarantined)

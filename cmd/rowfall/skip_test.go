@@ -148,7 +148,7 @@ func TestStatusText(t *testing.T) {
 	if got := statusText(&s); got != want {
 		t.Errorf("the status is\n%s", got)
 	}
-	if gaps, quarantined := s.HasHoles(); gaps != 2 || quarantined != 1 {
+	if gaps, quarantined := s.CountHoles(); gaps != 2 || quarantined != 1 {
 		t.Errorf("it counts %d gaps and %d tables in quarantine", gaps, quarantined)
 	}
 }

@@ -37,7 +37,7 @@ func newStatus() *cobra.Command {
 			if err := printTo(cmd.OutOrStdout(), "%s\n", strings.TrimSpace(text)); err != nil {
 				return err
 			}
-			gaps, quarantined := s.HasHoles()
+			gaps, quarantined := s.CountHoles()
 			if failOnGap && gaps+quarantined > 0 {
 				return fmt.Errorf("%s: %d gaps, %d tables in quarantine; "+
 					"end them with rowfall backfill", args[0], gaps, quarantined)
