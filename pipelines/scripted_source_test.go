@@ -76,8 +76,11 @@ func (s *scriptedSource) Forget()                      {}
 func (s *scriptedSource) Skip(skips []binlog.Skip)     { s.skips = skips }
 func (s *scriptedSource) Last() binlog.Evidence        { return s.Transaction() }
 func (s *scriptedSource) Transaction() binlog.Evidence { return s.transactions[s.sent()] }
-func (s *scriptedSource) InTransaction() bool          { return s.script[s.sent()].Kind == binlog.Changes }
 func (s *scriptedSource) sent() int                    { return int(s.position.Offset) - 1 }
+
+func (s *scriptedSource) InTransaction() bool {
+	return s.script[s.sent()].Kind == binlog.Changes
+}
 
 // leaveOut does to the next event of the script what a request to skip its transaction does.
 func (s *scriptedSource) leaveOut() (*binlog.Event, error) {
@@ -97,6 +100,7 @@ func (s *scriptedSource) leaveOut() (*binlog.Event, error) {
 	}
 	return ev, nil
 }
+
 func (s *scriptedSource) PositionEvidence(binlog.Position) binlog.Evidence {
 	return binlog.Evidence{}
 }

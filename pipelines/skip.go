@@ -16,8 +16,8 @@ import (
 )
 
 // A user may ask to skip one transaction that cannot be applied. The request is stored with the
-// data, so that a restart keeps it. When the stream reaches the transaction, the transaction is left
-// out. The unit that moves the position past it records the gap and removes the request.
+// data, so that a restart keeps it. When the stream reaches the transaction, it is left out. The
+// unit that moves the position past it records the gap and removes the request.
 
 // pendingSkip is a stored request, parsed.
 type pendingSkip struct {
@@ -66,8 +66,8 @@ func (p *Pipeline) Skip(ctx context.Context, at, table string) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-deadline.C:
-		return fmt.Errorf("the pipeline has not answered within %v; the request may still be stored",
-			requestTimeout)
+		return fmt.Errorf("the pipeline has not answered within %v; "+
+			"the request may still be stored", requestTimeout)
 	}
 }
 
@@ -146,8 +146,9 @@ func addSkip(
 		return nil, fmt.Errorf("skip %s: the data include this transaction already, they are at "+
 			"%s; give the POSITION that the error names", c.at, p)
 	case gaps+len(list) >= tablestate.MaxGaps:
-		return nil, fmt.Errorf("skip %s: there are %d gaps and requests already, which is the most "+
-			"that are recorded; close gaps with rowfall backfill first", c.at, gaps+len(list))
+		return nil, fmt.Errorf("skip %s: there are %d gaps and requests already, which is the "+
+			"most that are recorded; close gaps with rowfall backfill first",
+			c.at, gaps+len(list))
 	}
 	text := c.at.String()
 	i := slices.IndexFunc(list, func(r tablestate.SkipRequest) bool { return r.At == text })

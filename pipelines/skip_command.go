@@ -9,7 +9,6 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/pipelines/file"
-	"rowfall/replication"
 	"rowfall/replication/resp"
 	"rowfall/sink"
 )
@@ -48,7 +47,8 @@ func SkipStopped(
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Path, err)
 	}
-	if role, _ := n.Role(); role == replication.Replica {
+	to := sink.NewNode(n, c.Name)
+	if writable, _ := to.Writable(); !writable {
 		_ = n.Close()
 		return fmt.Errorf("%s: the node is a replica, and its data are its upstream's; "+
 			"skip the transaction at the master", c.Path)
@@ -61,8 +61,8 @@ func SkipStopped(
 			err = fmt.Errorf("close the node: %w", closed)
 		}
 	}()
-	p := New(c, sink.NewNode(n, c.Name), "", log)
-	state, err := p.sink.Load(ctx)
+	p := New(c, to, "", log)
+	state, err := to.Load(ctx)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,8 @@ import (
 func startReplica(t *testing.T, m *runningInstance) *redis.Client {
 	t.Helper()
 	c := m.Config.Sink.Node
-	c.Dir, c.Listen, c.ReplicaOf = filepath.Join(t.TempDir(), "replica"), "127.0.0.1:0", m.Node.Addr()
+	c.Dir, c.Listen = filepath.Join(t.TempDir(), "replica"), "127.0.0.1:0"
+	c.ReplicaOf = m.Node.Addr()
 	node, _, err := pipelines.OpenNode(c, zerolog.New(zerolog.NewTestWriter(t)))
 	if err != nil {
 		t.Fatal(err)
@@ -203,7 +204,8 @@ func testGapOfMove(t *testing.T, d *database) {
 	r = start(t, d.config(), m, "gtid:"+was.GTID.String()) // it replays
 	m.waitAt(t, at)
 	r.kill()
-	if got := m.progress(t).Gaps; !strings.Contains(got, `"id":1,`) || strings.Contains(got, `"id":2`) {
+	got := m.progress(t).Gaps
+	if !strings.Contains(got, `"id":1,`) || strings.Contains(got, `"id":2`) {
 		t.Errorf("after a move back the gaps are %s", got)
 	}
 	r = start(t, d.config(), m, "snapshot")

@@ -127,7 +127,8 @@ func (d *scriptedData) script() *scriptedSource {
 	s := &scriptedSource{transactions: make(map[int]binlog.Evidence)}
 	s.write = func(table *binlog.Table) []*binlog.Event {
 		script := []*binlog.Event{
-			rowsEvent(d.t, table, binlog.Insert, [2]uint32{2, 20}), {Kind: binlog.Commit, Time: 1000},
+			rowsEvent(d.t, table, binlog.Insert, [2]uint32{2, 20}),
+			{Kind: binlog.Commit, Time: 1000},
 			rowsEvent(d.t, table, binlog.Insert, [2]uint32{3, 30}, [2]uint32{4, 40}),
 			{Kind: binlog.Commit, Time: 2000},
 			rowsEvent(d.t, table, binlog.Update, [2]uint32{3, 30}, [2]uint32{3, 31}),
@@ -220,7 +221,8 @@ func TestJobFromBeforeTheGap(t *testing.T) {
 	_, l := scriptedPipeline(t, sinktest.NewMemory("test"), source)
 	m := l.tables.all["shop.t"]
 	m.Job = l.reconcileJob("test")
-	if err := l.makeGap(tablestate.Gap{Cause: tablestate.CauseSkip}, []string{"shop.t"}); err != nil {
+	err := l.makeGap(tablestate.Gap{Cause: tablestate.CauseSkip}, []string{"shop.t"})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if m.Job.Done || m.Job.Skipped {
@@ -278,7 +280,8 @@ func TestRejectedSkips(t *testing.T) {
 		{"gtid:0-1-7", "", "the data have no GTIDs"},
 		{"other.000001:50", "", "files are named like log"},
 	} {
-		if err := d.skip(test.at, test.table); err == nil || !strings.Contains(err.Error(), test.want) {
+		err := d.skip(test.at, test.table)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("skip %s %s: %v, want %q", test.at, test.table, err, test.want)
 		}
 	}
@@ -342,7 +345,8 @@ func TestSkipSplit(t *testing.T) {
 			}
 			return nil
 		}
-		if err := d.run(t.Context(), d.script()); err == nil || !strings.Contains(err.Error(), "crash") {
+		err := d.run(t.Context(), d.script())
+		if err == nil || !strings.Contains(err.Error(), "crash") {
 			t.Fatal(err)
 		}
 		d.to.Before = nil
@@ -377,7 +381,8 @@ func TestSkipUnreadable(t *testing.T) {
 		tables: []*binlog.Table{table},
 		script: []*binlog.Event{
 			{Kind: binlog.Progress},
-			rowsEvent(t, table, binlog.Insert, [2]uint32{2, 20}), {Kind: binlog.Commit},
+			rowsEvent(t, table, binlog.Insert, [2]uint32{2, 20}),
+			{Kind: binlog.Commit},
 		},
 		transactions: map[int]binlog.Evidence{1: {GTID: id.GTID}, 2: {GTID: id.GTID}},
 		unreadable:   errors.New("the event is damaged"),
@@ -389,7 +394,8 @@ func TestSkipUnreadable(t *testing.T) {
 	}
 	l.updateSkips()
 	err = l.run(t.Context())
-	if err == nil || errors.As(err, new(*StopError)) || !strings.Contains(err.Error(), "opened again") {
+	if err == nil || errors.As(err, new(*StopError)) ||
+		!strings.Contains(err.Error(), "opened again") {
 		t.Errorf("the run ended with %v", err)
 	}
 	at, err := to.Progress("test")
@@ -397,7 +403,8 @@ func TestSkipUnreadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, err := ParsePosition(at.Position)
-	if err != nil || p.String() != id.String() || p.File != "" || !strings.Contains(at.Gaps, id.String()) {
+	if err != nil || p.String() != id.String() || p.File != "" ||
+		!strings.Contains(at.Gaps, id.String()) {
 		t.Errorf("the position is %s, the gaps are %s, %v", p, at.Gaps, err)
 	}
 }
@@ -418,6 +425,7 @@ func TestGapsOfMoves(t *testing.T) {
 		p.File, p.Offset = at.File, at.Offset
 		return p
 	}
+	onlyGTIDs := binlog.Position{GTID: gtids("1-5", "b.000001:4").GTID}
 	place := func(file string, offset uint64) binlog.Position {
 		return binlog.Position{File: file, Offset: offset}
 	}
@@ -432,7 +440,7 @@ func TestGapsOfMoves(t *testing.T) {
 		{gtids("1-5", "b.000002:9"), gtids("1-6", "b.000001:9"), ""},
 		{gtids("1-5", "b.000002:9"), gtids("1-4", "b.000003:9"), "-"},
 		{gtids("1-5", "b.000002:9"), gtids("1-4:7", "b.000003:9"), ""},
-		{binlog.Position{GTID: gtids("1-5", "b.1:4").GTID}, place("b.000001", 50), "cannot be compared"},
+		{onlyGTIDs, place("b.000001", 50), "cannot be compared"},
 	} {
 		source := &scriptedSource{tables: []*binlog.Table{intTable()}}
 		to := sinktest.NewMemory("test")
@@ -491,7 +499,7 @@ func TestMismatchStopsBeforeThePosition(t *testing.T) {
 		isStopped := errors.As(err, new(*StopError)) && at.Phase == sink.Empty &&
 			strings.Contains(err.Error(), "rowfall skip test.yaml --at log:77 (with --table shop.t")
 		if skip && (err != nil || at.Gaps == "") || !skip && !isStopped {
-			t.Errorf("skip %v: ended with %v at %s, the gaps are %q", skip, err, at.Position, at.Gaps)
+			t.Errorf("skip %v: ended with %v, the gaps are %q", skip, err, at.Gaps)
 		}
 	}
 }

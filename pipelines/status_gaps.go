@@ -40,8 +40,12 @@ func appendGaps(dst []byte, pipeline string, gaps []tablestate.Gap) []byte {
 		g := &gaps[i]
 		dst = fmt.Appendf(dst, "\r\nrowfall_%s_gap%d:id=%d,time=%d", pipeline, i, g.ID, g.Time)
 		for _, field := range [...][2]string{
-			{"cause", g.Cause}, {"at", g.At}, {"from", g.From}, {"to", g.To},
-			{"tables", strings.Join(g.Tables, ";")}, {"reason", g.Reason},
+			{"cause", g.Cause},
+			{"at", g.At},
+			{"from", g.From},
+			{"to", g.To},
+			{"tables", strings.Join(g.Tables, ";")},
+			{"reason", g.Reason},
 		} {
 			dst = appendValue(dst, field[0], field[1])
 		}

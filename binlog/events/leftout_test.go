@@ -31,8 +31,8 @@ func skipped(t *testing.T, tables []string, make func(m *eventBuilder)) []string
 		switch {
 		case ev.Kind == binlog.Progress:
 		case ev.Skipped != nil:
-			yielded = append(yielded, fmt.Sprintf("skipped%v%v%s", ev.Skipped.Tables, ev.Skipped.Unknown,
-				ev.SQL))
+			s := ev.Skipped
+			yielded = append(yielded, fmt.Sprintf("skipped%v%v%s", s.Tables, s.Unknown, ev.SQL))
 		case ev.Kind == binlog.Changes:
 			yielded = append(yielded, "rows")
 		case ev.Kind == binlog.Commit:

@@ -38,8 +38,11 @@ func TestExitStatus(t *testing.T) {
 		},
 		{"rewind without --yes", []string{"run", "--from", "snapshot", "x.yaml"}, exitUsage},
 		{"skip without a position", []string{"skip", "x.yaml"}, exitUsage},
-		{"skip of several transactions", []string{"skip", "x.yaml", "--at", "gtid:0-1-7,1-1-1"},
-			exitUsage},
+		{
+			"skip of several transactions",
+			[]string{"skip", "x.yaml", "--at", "gtid:0-1-7,1-1-1"},
+			exitUsage,
+		},
 		{"status of two files", []string{"status", "x.yaml", "y.yaml"}, exitUsage},
 		{"demo without rows", []string{"demo", "--rows", "0"}, exitUsage}, // used to panic
 		{

@@ -90,8 +90,8 @@ func TestSkipOfStoppedProcess(t *testing.T) {
 	}
 	var status pipelines.NodeStatus
 	must(t, json.Unmarshal([]byte(mustPrint(t, "{", "status", path, "--json")), &status))
-	if list := status.Pipelines; len(list) != 1 || len(list[0].Gaps) != 1 || len(list[0].Skips) != 0 ||
-		list[0].State != "streaming" || list[0].Gaps[0].At != at {
+	if list := status.Pipelines; len(list) != 1 || list[0].State != "streaming" ||
+		len(list[0].Skips) != 0 || len(list[0].Gaps) != 1 || list[0].Gaps[0].At != at {
 		t.Errorf("the status is %+v", status)
 	}
 	_, err = command(t, "skip", path, "--at", at)

@@ -58,10 +58,14 @@ func TestGaps(t *testing.T) {
 // A stored list reads back as it was. What no version writes is an error.
 func TestGapsRoundTrip(t *testing.T) {
 	g := tablestate.Gaps{Last: 9, Open: []tablestate.Gap{
-		{ID: 3, Cause: "skip", From: "gtid:0-1-7", To: "gtid:0-1-8", At: "gtid:0-1-8",
-			Tables: []string{"shop.t"}, Time: 1},
-		{ID: 9, Cause: "--from", From: "a.1:4", To: "a.2:4", Tables: []string{"a.b", "ü.\"x"},
-			All: true, Reason: "because", Time: 2},
+		{
+			ID: 3, Cause: "skip", From: "gtid:0-1-7", To: "gtid:0-1-8", At: "gtid:0-1-8",
+			Tables: []string{"shop.t"}, Time: 1,
+		},
+		{
+			ID: 9, Cause: "--from", From: "a.1:4", To: "a.2:4", Tables: []string{"a.b", "ü.\"x"},
+			All: true, Reason: "because", Time: 2,
+		},
 	}}
 	for _, want := range []tablestate.Gaps{{}, {Last: 4}, g} {
 		text, err := tablestate.EncodeGaps(&want)
