@@ -50,5 +50,6 @@
 // schema and table map, row.go is what callers see of a row, value.go and json.go
 // render single values. gtid.go, gtidset.go, position.go and evidence.go are independent:
 // they hold positions in a server's history and the proof that two histories are the
-// same. pattern.go selects tables by name.
+// same. transactionid.go and skip.go name single transactions. pattern.go selects tables
+// by name.
 package binlog

@@ -21,7 +21,9 @@
 //   - rebuild.go, rebuild_all.go: what starts the jobs that read tables beside the stream, and what
 //     the loop does for them; the jobs are in package jobs
 //   - quarantine.go, requests.go: tables at fault, and what users ask of a running pipeline
-//   - stats.go, holds.go, status.go, commands.go: what users see: Stats, INFO, ROWFALL
+//   - gaps.go, skip.go: stretches of the source that users ask to leave out, and what closes them
+//   - stats.go, holds.go, status.go, status_gaps.go, commands.go, skip_command.go: what users see:
+//     Stats, INFO, ROWFALL
 //   - dataset.go: what a replica must hold, for verification
 //   - node.go: OpenNode, a node with the ROWFALL commands, with or without a pipeline
 //   - serverid.go: the id under which a pipeline connects to MySQL
@@ -53,6 +55,10 @@
 //     it is unknown whether the transaction exists, so the pipeline stops.
 //   - After a move forward (--from), rows are always written in full, since the skipped rows may be
 //     missing. After a move back, rows are written in full up to the old head.
+//   - A skipped transaction is left out by the stream. If it cannot be read to its end, its GTID is
+//     added to the position, and the stream is opened again.
+//   - A gap of all tables concerns those that were mapped when it was made. A job closes a gap for
+//     its table if it began after the gap; its rows may be from before the gap otherwise.
 //   - On a replica, --from is rejected and forgotten.
 //
 // Schemas:
