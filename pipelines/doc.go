@@ -21,7 +21,8 @@
 //   - rebuild.go, rebuild_all.go: what starts the jobs that read tables beside the stream, and what
 //     the loop does for them; the jobs are in package jobs
 //   - quarantine.go, requests.go: tables at fault, and what users ask of a running pipeline
-//   - gaps.go, skip.go: stretches of the source that users ask to leave out, and what closes them
+//   - gaps.go: stretches of the source that were left out, and what closes them; skip.go,
+//     leave_out.go: requests to leave out a transaction, and how the loop does it
 //   - stats.go, holds.go, status.go, status_gaps.go, commands.go, skip_command.go: what users see:
 //     Stats, INFO, ROWFALL
 //   - dataset.go: what a replica must hold, for verification

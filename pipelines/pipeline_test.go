@@ -32,6 +32,7 @@ func TestPipeline(t *testing.T) {
 		{"QuarantineAtStart", testQuarantineAtStart},
 		{"Skip", testSkip},
 		{"SkipStatement", testSkipStatement},
+		{"SkipCut", testSkipCut},
 		{"GapOfMove", testGapOfMove},
 		{"Purged", testPurged},
 		{"PositionOfDDL", testPositionOfDDL},

@@ -68,7 +68,7 @@ func newRun(logging *logFlags) *cobra.Command {
 // confirm asks the user on the terminal before --from moves the position. It returns an error if
 // the answer is not yes, or if there is no terminal.
 func confirm(from string) error {
-	effect := "moves the position of live data"
+	effect := "moves the position of live data, and what it passes over becomes a gap"
 	switch from {
 	case pipelines.FromReplace:
 		effect = "removes the data of the node, and of its replicas, and reads everything again"

@@ -1,0 +1,217 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"rowfall/binlog"
+	"rowfall/binlog/ddl"
+	"rowfall/pipelines/tablestate"
+	"rowfall/transform"
+)
+
+// This file has what the loop does when the stream reaches a transaction that is to be skipped.
+
+// skipTables returns the tables that are left out of the transaction that the stream has yielded
+// last; nil if there is no request for it, or one for all of it.
+func (l *loop) skipTables() []string {
+	if len(l.skips) == 0 {
+		return nil
+	}
+	t := l.stream.Transaction()
+	for _, s := range l.skips {
+		if s.skip.At.Names(&t) {
+			return s.Tables
+		}
+	}
+	return nil
+}
+
+// leavesOut reports whether changes of a table are left out of the open transaction.
+func (l *loop) leavesOut(t *mappedTable) bool {
+	return len(l.skips) > 0 && slices.Contains(l.skipTables(), t.FullName())
+}
+
+// leaveOutRows reads the rows of a table without applying them. They count for the resumption of a
+// split transaction. A row that cannot be read is no fault.
+func (l *loop) leaveOutRows(t *mappedTable, ev *binlog.Event) error {
+	for ev.Rows.Next() {
+		l.rows++
+		if t.openRows++; t.openRows == 1 {
+			l.touched = append(l.touched, t)
+		}
+	}
+	return nil
+}
+
+// leaveOutEffects removes the tables that are left out of the open transaction from the effects of
+// a statement.
+func (l *loop) leaveOutEffects(
+	effects []ddl.Effect, unclear []tableName,
+) ([]ddl.Effect, []tableName) {
+	tables := l.skipTables()
+	if len(tables) == 0 {
+		return effects, unclear
+	}
+	effects = slices.DeleteFunc(effects, func(e ddl.Effect) bool {
+		return slices.Contains(tables, nameOf(e.Table).String())
+	})
+	unclear = slices.DeleteFunc(unclear, func(n tableName) bool {
+		return slices.Contains(tables, n.String())
+	})
+	return effects, unclear
+}
+
+// leaveOutStatement records which tables a statement concerns that is left out.
+func (l *loop) leaveOutStatement(s *ddl.Statement, ev *binlog.Event) error {
+	effects, unclear, _, err := l.effectsOf(s, ev)
+	if err != nil {
+		return err
+	}
+	for i := range effects {
+		ev.Skipped.Tables = append(ev.Skipped.Tables, nameOf(effects[i].Table).String())
+	}
+	for _, n := range unclear {
+		ev.Skipped.Tables = append(ev.Skipped.Tables, n.String())
+	}
+	return nil
+}
+
+// passSkips is called when the position has moved from one place past a transaction. If that was to
+// be left out, passSkips records the gap and removes the request. It removes requests that cannot
+// be reached any more, too. It reports whether it has changed the unit.
+func (l *loop) passSkips(from *binlog.Position, ev *binlog.Event) (changed bool, err error) {
+	if len(l.skips) == 0 {
+		return false, nil
+	}
+	last := l.stream.Last()
+	var keep []pendingSkip
+	for _, s := range l.skips {
+		switch {
+		case s.skip.At.Names(&last) && (ev.Skipped != nil || len(s.Tables) > 0):
+			if err := l.makeGapBySkip(&s, from, ev.Skipped); err != nil {
+				return false, err
+			}
+		case s.skip.At.IsIncludedIn(&l.progress.Position):
+			l.log.Warn().Str("transaction", s.At).Stringer("position", l.progress.Position).
+				Msg("a request to skip a transaction is dropped: no transaction has that name, " +
+					"or it is applied")
+		default:
+			keep = append(keep, s)
+			continue
+		}
+		changed = true
+	}
+	if !changed {
+		return false, nil
+	}
+	l.skips = keep
+	l.updateSkips()
+	return true, l.saveSkips()
+}
+
+// makeGapBySkip records the gap of a transaction that was left out. found is what was read of it,
+// nil if only changes of some tables were left out.
+func (l *loop) makeGapBySkip(s *pendingSkip, from *binlog.Position, found *binlog.Skipped) error {
+	gap := tablestate.Gap{
+		Cause: tablestate.CauseSkip, At: s.At, From: from.String(),
+		To: l.progress.Position.String(),
+	}
+	tables := s.Tables
+	if found != nil {
+		tables = found.Tables
+		if gap.All = found.Unknown; gap.All {
+			tables = l.tables.names()
+		}
+	}
+	return l.makeGap(gap, tables)
+}
+
+// skipUnreadable handles the error that has ended the stream. Is it within a transaction that is to
+// be skipped, and that cannot be read to its end? With a GTID the stream can continue after it: the
+// position gets the GTID, and the next run requests what follows.
+func (l *loop) skipUnreadable(ctx context.Context, cause error) error {
+	if len(l.skips) == 0 || ctx.Err() != nil || !l.stream.InTransaction() ||
+		errors.As(cause, new(*binlog.HistoryError)) {
+		return cause
+	}
+	t := l.stream.Transaction()
+	i := slices.IndexFunc(l.skips, func(s pendingSkip) bool { return s.skip.At.Names(&t) })
+	if i < 0 || t.GTID.IsZero() || len(l.skips[i].Tables) > 0 {
+		return cause
+	}
+	s, from := l.skips[i], l.progress.Position
+	if l.progress.Partial > 0 {
+		l.history.dropPartial(l.config.Name, &l.unit)
+	}
+	l.progress.Partial, l.progress.Row = 0, 0
+	at := l.stream.Position().Clone()
+	at.GTID.AddGTID(t.GTID)
+	at.File, at.Offset = "", 0
+	l.progress.Position = at
+	if err := l.makeGapBySkip(&s, &from, &binlog.Skipped{Unknown: true}); err != nil {
+		return err
+	}
+	l.skips = slices.Delete(l.skips, i, i+1)
+	if err := l.saveSkips(); err != nil {
+		return err
+	}
+	if err := l.flush(ctx); err != nil {
+		return err
+	}
+	// The cause is not wrapped: the next run does not meet it.
+	return fmt.Errorf("the skipped transaction %s cannot be read to its end, and the stream is "+
+		"opened again after it: %s", s.At, cause.Error())
+}
+
+// checkMismatched returns a StopError before the position moves past rows that were not read,
+// because their table map did not fit a table with `on_error: stop`.
+func (l *loop) checkMismatched() error {
+	for t, reason := range l.tables.mismatched {
+		rule, err := l.ruleOf(t)
+		if err != nil {
+			return err
+		}
+		if rule.OnError != transform.StopAtError {
+			continue
+		}
+		if !l.leavesOut(t) {
+			return l.offerSkip(&StopError{reason}, t.FullName())
+		}
+		delete(l.tables.mismatched, t)
+		l.stream.Forget() // the next transaction of the table is compared again
+	}
+	return nil
+}
+
+// settingError is the cause of a StopError that the user has asked for, such as `on_drop: stop`.
+type settingError struct{ error }
+
+func (e *settingError) Unwrap() error { return e.error }
+
+// explainUnreadable adds to an error of the stream how to step over the transaction, if the error
+// is the fault of a transaction.
+func (l *loop) explainUnreadable(err error) error {
+	refused := new(binlog.RefusedError)
+	if !errors.As(err, &refused) || !l.stream.InTransaction() {
+		return err
+	}
+	return l.offerSkip(err, refused.Table)
+}
+
+// offerSkip adds to the error of a transaction that cannot be applied how to step over it. table is
+// the table with the fault; empty if it is not one table's.
+func (l *loop) offerSkip(err error, table string) error {
+	t := l.stream.Transaction()
+	at := t.ID()
+	if at.IsZero() || err == nil {
+		return err
+	}
+	command := fmt.Sprintf("rowfall skip %s --at %s", l.config.Path, at)
+	if l.tables.all[table] != nil {
+		command += fmt.Sprintf(" (with --table %s: only its changes)", table)
+	}
+	return fmt.Errorf("%w; or step over this transaction, which makes a gap: %s", err, command)
+}
