@@ -40,7 +40,7 @@ func (l *loop) leaveOutRows(t *mappedTable, ev *binlog.Event) error {
 	for ev.Rows.Next() {
 		l.rows++
 		if t.openRows++; t.openRows == 1 {
-			l.touched = append(l.touched, t)
+			l.changedTables = append(l.changedTables, t)
 		}
 	}
 	return nil
