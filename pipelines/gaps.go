@@ -125,7 +125,7 @@ func (l *loop) closeGapsOf(table string, upTo int) error {
 		return nil
 	}
 	l.log.Info().Str("table", table).Int("gaps_left", len(l.gaps.Open)).
-		Msg("a table is reconciled, and no gap of before concerns it any more")
+		Msg("a table is reconciled, and leaves the gaps that were made before")
 	l.logClosed(closed)
 	return l.saveGaps()
 }

@@ -36,14 +36,13 @@ func (l *loop) leavesOut(t *mappedTable) bool {
 
 // leaveOutRows reads the rows of a table without applying them. They count for the resumption of a
 // split transaction. A row that cannot be read is no fault.
-func (l *loop) leaveOutRows(t *mappedTable, ev *binlog.Event) error {
+func (l *loop) leaveOutRows(t *mappedTable, ev *binlog.Event) {
 	for ev.Rows.Next() {
 		l.rows++
 		if t.openRows++; t.openRows == 1 {
 			l.changedTables = append(l.changedTables, t)
 		}
 	}
-	return nil
 }
 
 // leaveOutEffects removes the tables that are left out of the open transaction from the effects of

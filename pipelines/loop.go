@@ -210,7 +210,8 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 		return l.skipChanges(ev.Rows.Table())
 	}
 	if l.leavesOut(t) {
-		return l.leaveOutRows(t, ev)
+		l.leaveOutRows(t, ev)
+		return nil
 	}
 	mode := l.writeMode(t)
 	before := l.endOfUnit()

@@ -43,9 +43,9 @@ func (p *Parser) matchSkip(t *transaction) {
 
 // addTable records the table of a table map, if its transaction is being left out. wide is set if
 // table ids have six bytes.
-func (l *leftOut) addTable(t *transaction, c cursor, wide bool) error {
+func (l *leftOut) addTable(t *transaction, c cursor, wide bool) {
 	if !t.leftOut {
-		return nil
+		return
 	}
 	c.tableID(wide)
 	c.bytes(2) // flags
@@ -55,7 +55,6 @@ func (l *leftOut) addTable(t *transaction, c cursor, wide bool) error {
 	} else if !slices.Contains(l.current.Tables, name) {
 		l.current.Tables = append(l.current.Tables, name)
 	}
-	return nil
 }
 
 // setUnknown records that the transaction may have changed tables that are not known. It has no

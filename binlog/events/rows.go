@@ -13,7 +13,8 @@ func (p *Parser) tableMap(body []byte) error {
 		return errMidTransaction
 	}
 	if p.discarding() {
-		return p.leftOut.addTable(&p.transaction, cursor{b: body}, p.sixByteIDs(tableMapEvent))
+		p.leftOut.addTable(&p.transaction, cursor{b: body}, p.sixByteIDs(tableMapEvent))
+		return nil
 	}
 	return p.maps.add(cursor{b: body}, p.sixByteIDs(tableMapEvent))
 }
