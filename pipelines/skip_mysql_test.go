@@ -80,8 +80,8 @@ func (m *runningInstance) mustSkip(args ...any) {
 	}
 }
 
-// A transaction that cannot be applied is stepped over as its error says. The gap is in the position
-// of every replica, until each table concerned was read again.
+// A transaction that cannot be applied is stepped over as its error says. The gap is in the
+// position of every replica, until each table concerned was read again.
 func testSkip(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)",
 		"CREATE TABLE bad (id INT PRIMARY KEY, v INT, code INT)",

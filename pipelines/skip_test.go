@@ -471,8 +471,8 @@ func TestGapsOfMoves(t *testing.T) {
 	}
 }
 
-// Rows that were not read, because their table map did not fit a table with on_error: stop, stop the
-// pipeline before the position moves past them. They can be skipped.
+// Rows that were not read, because their table map did not fit a table with on_error: stop, stop
+// the pipeline before the position moves past them. They can be skipped.
 func TestMismatchStopsBeforeThePosition(t *testing.T) {
 	for _, skip := range []bool{false, true} {
 		source := &scriptedSource{
