@@ -34,6 +34,7 @@ func TestPipeline(t *testing.T) {
 		{"SkipStatement", testSkipStatement},
 		{"SkipCut", testSkipCut},
 		{"GapOfMove", testGapOfMove},
+		{"UnreadableColumn", testUnreadableColumn},
 		{"Purged", testPurged},
 		{"PositionOfDDL", testPositionOfDDL},
 		{"NoKey", testNoKey},

@@ -401,5 +401,30 @@ func (t *mappedTable) hasSchema(now *binlog.Table) bool {
 	}
 	bare := *now
 	bare.NotFollowed = t.Schema.NotFollowed
+	bare.Columns = slices.Clone(now.Columns)
+	for i := range bare.Columns {
+		if i < len(t.Schema.Columns) {
+			useKnownLabels(&bare.Columns[i], &t.Schema.Columns[i])
+		}
+	}
 	return tablestate.MatchesStored(text, &bare)
+}
+
+// useKnownLabels gives a column that a server has shown the labels that the data know, if the
+// server may have shown these: it shows a character beyond the first 65,536 as "?".
+func useKnownLabels(shown, known *binlog.Column) {
+	if shown.Unreadable == "" || known.Unreadable != "" || len(shown.Values) == 0 {
+		return
+	}
+	mayShow := func(known, shown string) bool {
+		return strings.Map(func(r rune) rune {
+			if r > 0xffff {
+				return '?'
+			}
+			return r
+		}, known) == shown
+	}
+	if slices.EqualFunc(known.Values, shown.Values, mayShow) {
+		shown.Values, shown.SQLType, shown.Unreadable = known.Values, known.SQLType, ""
+	}
 }

@@ -172,6 +172,7 @@ type columnJSON struct {
 	// a AUTO_INCREMENT.
 	Flags      string `json:"f,omitempty"`
 	Expression string `json:"x,omitempty"`
+	Unreadable string `json:"u,omitempty"`
 }
 
 type keyJSON struct {
@@ -211,7 +212,7 @@ func (s *Schema) MarshalJSON() ([]byte, error) {
 		c := &s.Columns[i]
 		j.Columns = append(j.Columns, columnJSON{
 			Name: c.Name, Type: c.SQLType, Charset: c.Charset, Collation: c.Collation,
-			Default: c.Default, Expression: c.Expression,
+			Default: c.Default, Expression: c.Expression, Unreadable: c.Unreadable,
 			Flags: flags(columnFlags, c.Nullable, c.Invisible, c.Generated, c.Stored,
 				c.AutoIncrement),
 		})
@@ -244,9 +245,11 @@ func (s *Schema) UnmarshalJSON(b []byte) error {
 			Stored: has("s"), AutoIncrement: has("a"),
 			Column: binlog.Column{
 				Name: c.Name, Nullable: has("n"), Invisible: has("i"), Generated: has("g"),
+				Unreadable: c.Unreadable,
 			},
 		}
-		if err := column.setSQLType(c.Type, c.Charset); err != nil {
+		// The type of an unreadable column may be unknown.
+		if err := column.setSQLType(c.Type, c.Charset); err != nil && c.Unreadable == "" {
 			return fmt.Errorf("decode column %s of schema %s: %w", c.Name, s.TableName(), err)
 		}
 		s.Columns = append(s.Columns, column)
@@ -263,6 +266,7 @@ func (s *Schema) UnmarshalJSON(b []byte) error {
 // setSQLType sets the fields of a column that follow from its type in the spelling of
 // information_schema.
 func (c *Column) setSQLType(sqlType, charset string) error {
+	c.SQLType = sqlType
 	t, err := parseSQLType(sqlType)
 	if err != nil {
 		return err
