@@ -35,6 +35,7 @@ func TestPipeline(t *testing.T) {
 		{"SkipCut", testSkipCut},
 		{"GapOfMove", testGapOfMove},
 		{"UnreadableColumn", testUnreadableColumn},
+		{"RenameWithSameKeys", testRenameWithSameKeys},
 		{"Purged", testPurged},
 		{"PositionOfDDL", testPositionOfDDL},
 		{"NoKey", testNoKey},

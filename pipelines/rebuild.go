@@ -113,7 +113,7 @@ func (l *loop) adoptNoTable(ctx context.Context, t *mappedTable) error {
 	if err := l.schemas.CheckGrants(ctx); err != nil {
 		return err
 	}
-	if err := l.tableGone(ctx, t.name(), t, "DROP"); err != nil {
+	if err := l.tableGone(ctx, t.name(), t, "DROP", nil); err != nil {
 		return err
 	}
 	l.tablesChanged()

@@ -100,7 +100,7 @@ func (l *loop) handleDifference(ctx context.Context, t *mappedTable, exists bool
 		return l.rebuildUnknown(t.name(), "its definition differs from the server's, "+
 			"and no statement in the binlog says how")
 	}
-	if err := l.tableGone(ctx, t.name(), t, reasonUnloggedDrop); err != nil {
+	if err := l.tableGone(ctx, t.name(), t, reasonUnloggedDrop, nil); err != nil {
 		return err
 	}
 	l.tablesChanged()

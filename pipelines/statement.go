@@ -74,8 +74,9 @@ func (l *loop) applyStatement(
 			return true, err
 		}
 	}
+	heirs := l.plansOfRenamed(effects)
 	for i := range effects {
-		if err := l.applyEffect(ctx, &effects[i], ev.SQL); err != nil {
+		if err := l.applyEffect(ctx, &effects[i], ev.SQL, heirs); err != nil {
 			return true, err
 		}
 	}
@@ -177,8 +178,11 @@ func (l *loop) namedTables(s *ddl.Statement, inexact bool) (names []tableName, e
 	return names, err
 }
 
-// applyEffect applies what a statement does to one table.
-func (l *loop) applyEffect(ctx context.Context, e *ddl.Effect, sql string) error {
+// applyEffect applies what a statement does to one table. heirs are the plans of the tables that
+// the statement has renamed.
+func (l *loop) applyEffect(
+	ctx context.Context, e *ddl.Effect, sql string, heirs []*transform.Plan,
+) error {
 	n := nameOf(e.Table)
 	t := l.tables.all[n.String()]
 	e.Schema = withEngine(e.Schema, t)
@@ -192,7 +196,7 @@ func (l *loop) applyEffect(ctx context.Context, e *ddl.Effect, sql string) error
 		Str("statement", shorten(sql)).Msg("the definition of a table changes")
 	switch e.Class {
 	case ddl.TableGone:
-		return l.tableGone(ctx, n, t, e.Reason)
+		return l.tableGone(ctx, n, t, e.Reason, heirs)
 	case ddl.TableNew:
 		return l.tableNew(n, t, e)
 	case ddl.RowsRemoved:
@@ -229,8 +233,10 @@ func withEngine(d *ddl.Schema, t *mappedTable) *ddl.Schema {
 	return &changed
 }
 
-// tableGone handles a DROP, or a RENAME to another name.
-func (l *loop) tableGone(ctx context.Context, n tableName, t *mappedTable, reason string) error {
+// tableGone handles a DROP, or a RENAME to another name. Keys that a plan of heirs can write stay.
+func (l *loop) tableGone(
+	ctx context.Context, n tableName, t *mappedTable, reason string, heirs []*transform.Plan,
+) error {
 	full := n.String()
 	if t == nil {
 		delete(l.tables.unmapped, full)
@@ -243,7 +249,7 @@ func (l *loop) tableGone(ctx context.Context, n tableName, t *mappedTable, reaso
 	if err != nil {
 		return err
 	}
-	if err := l.removeRows(ctx, t, rule.OnDrop, reason, "on_drop"); err != nil {
+	if err := l.removeRows(ctx, t, rule.OnDrop, reason, "on_drop", heirs); err != nil {
 		return err
 	}
 	l.tables.remove(t)
@@ -257,7 +263,7 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 	if err != nil {
 		return err
 	}
-	if err := l.removeRows(ctx, t, rule.OnTruncate, reason, "on_truncate"); err != nil {
+	if err := l.removeRows(ctx, t, rule.OnTruncate, reason, "on_truncate", nil); err != nil {
 		return err
 	}
 	if rule.OnTruncate == transform.RemoveKeys {
@@ -281,9 +287,11 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 	return t.saveJob(&l.unit, l.config.Name)
 }
 
-// removeRows removes the keys of a table as the mapping says.
+// removeRows removes the keys of a table as the mapping says. Keys that a plan of heirs can write
+// stay: the job of that plan's table removes those that have no row.
 func (l *loop) removeRows(
 	ctx context.Context, t *mappedTable, on transform.OnRemoval, reason, setting string,
+	heirs []*transform.Plan,
 ) error {
 	switch on {
 	case transform.StopAtRemoval:
@@ -298,12 +306,14 @@ func (l *loop) removeRows(
 	n := 0
 	if t.Plan != nil {
 		var err error
-		n, err = jobs.RemoveRows(ctx, l, t.Plan, l.config.Limits.MaxAtomicRows)
+		n, err = jobs.RemoveRows(
+			ctx, l, t.Plan, overlapping(t.Plan, heirs), l.config.Limits.MaxAtomicRows,
+		)
 		if err != nil {
 			return err
 		}
 	}
-	if err := l.removeFormer(ctx, t); err != nil {
+	if err := l.removeFormer(ctx, t, heirs); err != nil {
 		return err
 	}
 	l.log.Warn().Str("table", t.FullName()).Str("reason", reason).Int("removed", n).

@@ -14,16 +14,10 @@ func keysOf(p *transform.Plan, output int) sink.KeyFilter {
 }
 
 // RemoveRows removes everything that a plan has written, in units of about limit keys and members.
-// Members that other outputs wrote stay. The sink's position does not move,
-// so that a run that is interrupted begins again. RemoveRows returns the number of commands.
-func RemoveRows(ctx context.Context, w Writer, p *transform.Plan, limit int) (int, error) {
-	r := removal{w: w, plan: p, limit: limit}
-	return r.run(ctx)
-}
-
-// RemoveFormer removes what a plan has written that a table had before, as RemoveRows does. What a
-// plan of present may have written stays.
-func RemoveFormer(
+// Members that other outputs wrote stay, and whatever a plan of present may have written. The
+// sink's position does not move, so that a run that is interrupted begins again. RemoveRows returns
+// the number of commands.
+func RemoveRows(
 	ctx context.Context, w Writer, p *transform.Plan, present []*transform.Plan, limit int,
 ) (int, error) {
 	r := removal{w: w, plan: p, limit: limit, present: present}
@@ -40,7 +34,7 @@ func (r *removal) run(ctx context.Context) (int, error) {
 	return r.removed, r.w.Flush(ctx)
 }
 
-// removal is one call of RemoveRows or RemoveFormer.
+// removal is one call of RemoveRows.
 type removal struct {
 	w       Writer
 	plan    *transform.Plan
@@ -98,14 +92,16 @@ func (r *removal) removeKey(ctx context.Context, key []byte) error {
 	}
 	if !ownsAll {
 		return r.scanMembers(ctx, key, func(members [][]byte, _ bool) (bool, error) {
+			n := 0
 			for _, m := range members {
 				if r.isPresent(key, m) {
 					continue
 				}
 				at := transform.Location{Output: r.output, Key: key, Member: m}
 				r.plan.Remove(r.w.Commands(), at)
+				n++
 			}
-			return true, r.flushIfLarge(ctx, len(members))
+			return true, r.flushIfLarge(ctx, n)
 		})
 	}
 	r.w.Commands().Append([]byte("DEL"), key)

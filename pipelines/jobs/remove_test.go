@@ -45,7 +45,7 @@ func TestRemoveRows(t *testing.T) {
 		}
 		interrupted := 0
 		for {
-			_, err := RemoveRows(t.Context(), w, of, 64)
+			_, err := RemoveRows(t.Context(), w, of, nil, 64)
 			if err == nil {
 				break
 			}
