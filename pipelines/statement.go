@@ -280,7 +280,7 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 		// A new row may have the key of an old one, so rows are written in mode Replace.
 		t.Restart(tablestate.Job{Skipped: true, Compare: true, ID: t.Job.ID})
 		return t.saveJob(&l.unit, l.config.Name)
-	case t.Job.Done || t.Job.Skipped:
+	case t.Job.Done || t.Job.Skipped && !t.Job.Cancelled:
 		return nil
 	}
 	t.Restart(tablestate.Job{Done: true, ID: t.Job.ID})
@@ -411,7 +411,7 @@ func (l *loop) altered(ctx context.Context, t *mappedTable, e *ddl.Effect) error
 			changesKeys = e.KeyChanged
 		}
 	}
-	if changesKeys && !job.Skipped {
+	if changesKeys && (!job.Skipped || job.Cancelled) {
 		job = l.reconcileJob(e.Reason)
 	}
 	return l.redefine(t, e.Schema, job)
