@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"rowfall/binlog/ddl"
-	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/transform"
@@ -73,8 +72,8 @@ func (l *loop) removeFormer(
 		if t.Plan != nil && hasSameLocations(p, t.Plan) {
 			continue // the job has looked at these keys
 		}
-		n, err := jobs.RemoveRows(ctx, l, p, append(l.tables.plans(), heirs...),
-			l.config.Limits.MaxAtomicRows)
+		present := append(l.tables.plans(), heirs...)
+		n, err := l.removeKeys(ctx, p, present, "a former definition")
 		if removed += n; err != nil {
 			return err
 		}

@@ -56,6 +56,7 @@ func TestPipeline(t *testing.T) {
 			parts,
 			part{"Stops", testStops},
 			part{"StopAtError", testStopAtError},
+			part{"RemovalShows", testRemovalShows},
 			part{"StatementFormat", testStatementFormat},
 			part{"CorruptState", testCorruptState},
 			part{"Blackhole", testBlackhole},

@@ -11,7 +11,6 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
 	"rowfall/binlog/query"
-	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
 	"rowfall/transform"
 )
@@ -306,10 +305,7 @@ func (l *loop) removeRows(
 	n := 0
 	if t.Plan != nil {
 		var err error
-		n, err = jobs.RemoveRows(
-			ctx, l, t.Plan, overlapping(t.Plan, heirs), l.config.Limits.MaxAtomicRows,
-		)
-		if err != nil {
+		if n, err = l.removeKeys(ctx, t.Plan, overlapping(t.Plan, heirs), reason); err != nil {
 			return err
 		}
 	}

@@ -13,7 +13,7 @@
 //   - keys.go, key_batch.go: AddKeys, and the task of a job that reads some rows by their keys
 //   - dirty_keys.go: the rows that the stream changes while a chunk is read
 //   - rate_limiter.go: rows_per_second
-//   - remove.go: RemoveRows, which removes all of a table's keys without a query
+//   - remove.go: Removal, which removes all of a table's keys without a query
 //
 // # Who calls what
 //

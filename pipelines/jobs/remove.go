@@ -13,14 +13,23 @@ func keysOf(p *transform.Plan, output int) sink.KeyFilter {
 	return sink.KeyFilter{Prefix: p.KeyPrefix(output), Kind: p.OutputKind(output)}
 }
 
-// RemoveRows removes everything that a plan has written, in units of about limit keys and members.
-// Members that other outputs wrote stay, and whatever a plan of present may have written. The
-// sink's position does not move, so that a run that is interrupted begins again. RemoveRows returns
-// the number of commands.
-func RemoveRows(
-	ctx context.Context, w Writer, p *transform.Plan, present []*transform.Plan, limit int,
-) (int, error) {
-	r := removal{w: w, plan: p, limit: limit, present: present}
+// Removal removes everything that a plan has written.
+type Removal struct {
+	Plan *transform.Plan
+	// Present are plans whose keys and members stay.
+	Present []*transform.Plan
+	// Limit is about the number of keys and members of one unit.
+	Limit int
+	// Report is called with the number of commands so far, before each unit; nil calls nothing.
+	Report func(removed int)
+}
+
+// Run removes the keys and members, and returns the number of commands. Members that other outputs
+// wrote stay. The sink's position does not move, so that a run that is interrupted begins again.
+func (o Removal) Run(ctx context.Context, w Writer) (int, error) {
+	r := removal{
+		w: w, plan: o.Plan, limit: o.Limit, present: o.Present, report: o.Report,
+	}
 	return r.run(ctx)
 }
 
@@ -34,8 +43,9 @@ func (r *removal) run(ctx context.Context) (int, error) {
 	return r.removed, r.w.Flush(ctx)
 }
 
-// removal is one call of RemoveRows.
+// removal is one call of Removal.Run.
 type removal struct {
+	report  func(removed int)
 	w       Writer
 	plan    *transform.Plan
 	present []*transform.Plan // whose keys and members stay
@@ -125,6 +135,9 @@ func (r *removal) isPresent(key, member []byte) bool {
 // flushIfLarge counts n commands, and applies the unit if it is large.
 func (r *removal) flushIfLarge(ctx context.Context, n int) error {
 	r.removed += n
+	if r.report != nil {
+		r.report(r.removed)
+	}
 	_, err := r.w.FlushIfLarge(ctx, r.w.Commands().Count, r.limit)
 	return err
 }

@@ -253,7 +253,7 @@ func (w *world) apply(t *Table, e *event) error {
 		}
 		t.Interrupt()
 		plan := w.plans[e.table].Clone()
-		if _, err := RemoveRows(w.t.Context(), w, plan, nil, 1+w.rng.IntN(4)); err != nil {
+		if _, err := (Removal{Plan: plan, Limit: 1 + w.rng.IntN(4)}).Run(w.t.Context(), w); err != nil {
 			return err
 		}
 		if t.Fault == nil && !t.Job.NeedsSchema && !t.Job.Done {
