@@ -48,6 +48,9 @@ type Pipeline struct {
 	stats stats
 	holds holds
 
+	// keyTypes belongs to the run.
+	keyTypes keyTypeFaults
+
 	// requests are what users ask of the running loop; wake makes the loop look at them.
 	requests chan request
 	wake     atomic.Pointer[func()]
@@ -70,6 +73,7 @@ func New(c file.Config, s Sink, from string, log zerolog.Logger) *Pipeline {
 	return &Pipeline{
 		config: c, sink: s, from: from, log: log, requests: make(chan request, maxRequests),
 		skipCalls: make(chan skipCall, maxRequests), retryNow: make(chan struct{}, 1),
+		keyTypes: make(keyTypeFaults),
 	}
 }
 
@@ -237,7 +241,7 @@ func (p *Pipeline) newLoop(source source) *loop {
 		server: source, positions: source, schemas: source,
 	}
 	b := p.config.Source.Backfill
-	l.requests, l.skipCalls = p.requests, p.skipCalls
+	l.requests, l.skipCalls, l.keyTypes = p.requests, p.skipCalls, p.keyTypes
 	l.jobs = jobs.New(l, source, jobs.Config{
 		Parallel: b.Parallel, ChunkRows: b.ChunkRows, RowsPerSecond: b.RowsPerSecond,
 		ChunkBytes: chunkBytes, DirtyKeyBytes: dirtyKeyBytes,

@@ -57,6 +57,7 @@ func TestPipeline(t *testing.T) {
 			part{"Stops", testStops},
 			part{"StopAtError", testStopAtError},
 			part{"RemovalShows", testRemovalShows},
+			part{"KeyTypes", testKeyTypes},
 			part{"StatementFormat", testStatementFormat},
 			part{"CorruptState", testCorruptState},
 			part{"Blackhole", testBlackhole},

@@ -143,6 +143,9 @@ func (l *loop) ready(ctx context.Context) error {
 	if err := l.upgradeDefinitions(ctx); err != nil {
 		return err
 	}
+	if err := l.quarantineKeyTypes(ctx); err != nil {
+		return err
+	}
 	l.jobsChanged = true
 	l.startJobs(ctx)
 	l.log.Info().Stringer("position", l.progress.Position).

@@ -35,8 +35,9 @@ type mappedTable struct {
 	storedJSON []byte
 	// mismatched is the definition that the last table map did not fit.
 	mismatched *ddl.Schema
-	// openRows counts the row changes of the open transaction.
-	openRows int
+	// openRows counts the row changes of the open transaction: skippedRows of them were skipped,
+	// because the sink held them at the start, and appliedRows are in parts that were applied.
+	openRows, skippedRows, appliedRows int
 }
 
 // isFollowed reports whether changes of the table are applied.

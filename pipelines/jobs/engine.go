@@ -283,7 +283,9 @@ func (e *Engine) applyPassed(ctx context.Context) error {
 			continue
 		}
 		if err := t.apply(ctx, e); err != nil {
-			return err
+			if err := e.host.Fault(b.table, err); err != nil {
+				return err
+			}
 		}
 		b.table.pauses = 0
 		e.finish(b)
