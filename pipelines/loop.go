@@ -68,6 +68,8 @@ type loop struct {
 	keyTypes    keyTypeFaults
 	clearedKeys map[string]bool
 
+	// schemaDump is what UseSchema was given; empty without it.
+	schemaDump string
 	// from is the POSITION that replaces the data's own position; empty keeps that.
 	from string
 	// initialUnit writes the first position of new data, or a position that --from has moved. nil

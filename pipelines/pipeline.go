@@ -38,6 +38,8 @@ type Pipeline struct {
 	from string
 	// isFromOwn is set if rebuildAfter has set from, and not the user.
 	isFromOwn bool
+	// schemaDump belongs to from, or to the start of new data. It is empty once that has begun.
+	schemaDump string
 
 	// xaTransactions carries open XA transactions from one connection to the next.
 	xaTransactions events.XATransactions
@@ -185,6 +187,7 @@ func (p *Pipeline) runLoop(
 	defer func() { _ = stream.Close() }()
 	l.stream = stream
 	l.updateSkips()
+	l.tables.position = stream.Position
 	wake := stream.Wake
 	p.wake.Store(&wake)
 	defer p.wake.Store(nil)
@@ -192,7 +195,7 @@ func (p *Pipeline) runLoop(
 	defer func() { l.jobs.Close() }()
 	err = markFinal(l.explainReset(ctx, l.run(ctx)))
 	if l.started {
-		p.from, p.isFromOwn = "", false
+		p.from, p.isFromOwn, p.schemaDump = "", false, ""
 	}
 	return err
 }
@@ -241,7 +244,8 @@ func (p *Pipeline) newLoop(source source) *loop {
 		server: source, positions: source, schemas: source,
 	}
 	b := p.config.Source.Backfill
-	l.requests, l.skipCalls, l.keyTypes = p.requests, p.skipCalls, p.keyTypes
+	l.requests, l.skipCalls = p.requests, p.skipCalls
+	l.keyTypes, l.schemaDump = p.keyTypes, p.schemaDump
 	l.jobs = jobs.New(l, source, jobs.Config{
 		Parallel: b.Parallel, ChunkRows: b.ChunkRows, RowsPerSecond: b.RowsPerSecond,
 		ChunkBytes: chunkBytes, DirtyKeyBytes: dirtyKeyBytes,

@@ -124,6 +124,9 @@ func (l *loop) adoptNoTable(ctx context.Context, t *mappedTable) error {
 // tables that no statement has created, and tables whose table map did not fit. The rows that were
 // skipped are in what the job reads.
 func (l *loop) handleLookups(ctx context.Context) error {
+	if err := l.handleSupplied(ctx); err != nil {
+		return err
+	}
 	if len(l.tables.unknown)+len(l.tables.mismatched) == 0 {
 		return nil
 	}

@@ -59,6 +59,9 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 	if err := l.quarantineUnfollowed(ctx, c.current); err != nil {
 		return err
 	}
+	if err := l.confirmDefinitions(ctx, c.current); err != nil {
+		return err
+	}
 	different := l.tables.differences(c.current)
 	if len(different) == 0 {
 		l.warnLostAtRestart(c.current)

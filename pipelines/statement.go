@@ -97,13 +97,14 @@ func (l *loop) applyStatement(
 func (l *loop) effectsOf(
 	s *ddl.Statement, ev *binlog.Event,
 ) (effects []ddl.Effect, unclear []tableName, why string, err error) {
-	all, applyErr := s.Apply(catalog{l.tables})
+	all, applyErr := s.Apply(catalog{l.tables, s.Action})
 	why = "the effect of a statement on its columns is not known"
 	if applyErr != nil {
 		why = applyErr.Error()
 	}
 	if applyErr != nil || ev.Session.IsTextInexact || s.Action == ddl.Unknown {
 		unclear, err = l.namedTables(s, ev.Session.IsTextInexact)
+		unclear = slices.DeleteFunc(unclear, l.tables.isTentative)
 		if err != nil || applyErr != nil {
 			return nil, unclear, why, err
 		}
@@ -113,7 +114,9 @@ func (l *loop) effectsOf(
 		if err != nil {
 			return nil, nil, why, err
 		}
-		if matches && !slices.Contains(unclear, nameOf(e.Table)) {
+		// It may have been there, with other columns.
+		isDoubtful := s.IfNotExists && l.tables.isTentative(nameOf(e.Table))
+		if matches && !isDoubtful && !slices.Contains(unclear, nameOf(e.Table)) {
 			effects = append(effects, e)
 		}
 	}
@@ -321,8 +324,13 @@ func (l *loop) removeRows(
 // never logged under this name.
 func (l *loop) tableNew(n tableName, t *mappedTable, e *ddl.Effect) error {
 	wasRenamed := e.From != (ddl.TableName{})
-	if e.Schema == nil {
+	switch {
+	case e.Schema == nil && t != nil && t.isTentative():
+		return nil
+	case e.Schema == nil:
 		return l.rebuildUnknown(n, e.Reason)
+	case t != nil && t.isTentative() && !wasRenamed:
+		return l.redefine(t, e.Schema, t.Job)
 	}
 	if t != nil && !wasRenamed {
 		// The definition of t is not known, and what a job has read of it may be older than the

@@ -26,6 +26,8 @@ type Schema struct {
 	Partial bool
 	// NotFollowed is the reason why the table's rows cannot be followed; empty if they can.
 	NotFollowed string
+	// Tentative is set for a Schema of a later position: the table may have been altered in between.
+	Tentative bool
 
 	periods []period
 }
@@ -160,6 +162,7 @@ type schemaJSON struct {
 	Periods     []period     `json:"periods,omitempty"`
 	Partial     bool         `json:"partial,omitempty"`
 	NotFollowed string       `json:"not_followed,omitempty"`
+	Tentative   bool         `json:"tentative,omitempty"`
 }
 
 type columnJSON struct {
@@ -203,7 +206,8 @@ const (
 func (s *Schema) MarshalJSON() ([]byte, error) {
 	j := schemaJSON{
 		Database: s.Database, Name: s.Name, Engine: s.Engine, Periods: s.periods,
-		Partial: s.Partial, NotFollowed: s.NotFollowed, Columns: []columnJSON{},
+		Partial: s.Partial, NotFollowed: s.NotFollowed, Tentative: s.Tentative,
+		Columns: []columnJSON{},
 	}
 	if s.Charset != (Charset{}) {
 		j.Charset = &s.Charset
@@ -233,7 +237,7 @@ func (s *Schema) UnmarshalJSON(b []byte) error {
 	}
 	*s = Schema{
 		Database: j.Database, Name: j.Name, Engine: j.Engine, periods: j.Periods,
-		Partial: j.Partial, NotFollowed: j.NotFollowed,
+		Partial: j.Partial, NotFollowed: j.NotFollowed, Tentative: j.Tentative,
 	}
 	if j.Charset != nil {
 		s.Charset = *j.Charset
