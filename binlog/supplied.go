@@ -176,7 +176,7 @@ func (l *LoggedColumn) sqlType(mariaDB bool) (name string, args []int) {
 	}
 	switch width := charsetWidth(l.Charset); {
 	case l.Charset == "":
-	case l.Wire.kind == wireVarchar && isBinary:
+	case l.Wire.kind == wireVarchar && isBinary && !mariaDB: // there it may be a VECTOR
 		return "varbinary", []int{l.Wire.length}
 	case l.Wire.kind == wireVarchar:
 		return "varchar", []int{l.Wire.length / width}
