@@ -42,6 +42,7 @@ func TestPipeline(t *testing.T) {
 		{"Purged", testPurged},
 		{"PositionOfDDL", testPositionOfDDL},
 		{"NoKey", testNoKey},
+		{"DoubleKey", testDoubleKey},
 		{"NotFollowed", testNotFollowed},
 		{"Revoked", testRevoked},
 		{"SchemasOfTheServer", testSchemasOfTheServer},
@@ -83,7 +84,6 @@ func TestPipeline(t *testing.T) {
 			part{"LockedChunk", testLockedChunk},
 			part{"SilentQuery", testSilentQuery},
 			part{"SilentChunk", testSilentChunk},
-			part{"DoubleKey", testDoubleKey},
 		))
 	})
 }

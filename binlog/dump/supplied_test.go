@@ -64,7 +64,7 @@ func testSupplied(t *testing.T, f *harness) {
 		return
 	}
 	unknown := &binlog.Table{Database: "shop", Name: "full"}
-	got, err := s.logged[0].Supply(unknown, isMariaDB)
+	got, err := s.logged[0].Supply(unknown)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,13 +84,13 @@ func testSupplied(t *testing.T, f *harness) {
 			t.Errorf("column %s is %+v, want %+v", w.Name, g, w)
 		}
 	}
-	if got, err := s.logged[0].Supply(want, isMariaDB); err != nil || got != want {
+	if got, err := s.logged[0].Supply(want); err != nil || got != want {
 		t.Errorf("with the schema as a hint: %+v, %v; want the schema", got, err)
 	}
 	renamed := *want
 	renamed.Columns = slices.Clone(want.Columns)
 	renamed.Columns[1].Name = "other"
-	if got, err := s.logged[0].Supply(&renamed, isMariaDB); err != nil || got == &renamed ||
+	if got, err := s.logged[0].Supply(&renamed); err != nil || got == &renamed ||
 		got.Columns[1].Name != "i" {
 		t.Errorf("a renamed column is %+v, %v", got, err)
 	}
