@@ -316,6 +316,26 @@ func testIndex(t *testing.T, s server) {
 		t.Fatalf("%+v, %v", res, err)
 	}
 	mustReadFew(t, c)
+	// So does one that begins at a floating-point number.
+	exec(t, c, "CREATE TABLE shop.floats (f float, g double, PRIMARY KEY (f, g))",
+		"INSERT INTO shop.floats SELECT a / 10, c / 10 FROM shop.big", "ANALYZE TABLE shop.floats")
+	if table, err = readTable(t, c, "shop", "floats"); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, c, "FLUSH STATUS")
+	res, err = query.Read(
+		t.Context(), c,
+		query.ChunkRequest{
+			Table: table, Limit: 10,
+			After: [][]byte{[]byte("0.10000000149011612"), []byte("15.5")},
+		},
+		binlog.Position{},
+		func(*binlog.Row) error { return nil },
+	)
+	if err != nil || res.Rows != 10 || string(res.Last[1]) != "16.5" {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	mustReadFew(t, c)
 }
 
 // mustReadFew fails where 100 rows or more were read in the order of an index since FLUSH
