@@ -143,11 +143,11 @@ func (s *tableSet) define(
 ) {
 	s.keepFormer(t, plan)
 	delete(s.byTable, t.Schema)
-	t.definition, t.Schema, t.Plan, t.storedJSON = d, schema, plan, nil
-	if s.position != nil {
+	if s.position != nil && !t.keepsColumns(schema) {
 		at := s.position().Clone()
 		t.since = &at
 	}
+	t.definition, t.Schema, t.Plan, t.storedJSON = d, schema, plan, nil
 	if schema != nil {
 		s.byTable[schema] = t
 	}

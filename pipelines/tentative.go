@@ -27,6 +27,16 @@ func (s *tableSet) isTentative(n tableName) bool {
 	return t != nil && t.isTentative()
 }
 
+// keepsColumns reports whether the table has had the columns of a new schema for as long as those of
+// the present one, so that older rows can be read with either.
+func (t *mappedTable) keepsColumns(next *binlog.Table) bool {
+	if t.Schema == nil || next == nil || t.isTentative() || t.Job.NeedsSchema {
+		return false
+	}
+	a, b := binlog.Table{Columns: t.Schema.Columns}, binlog.Table{Columns: next.Columns}
+	return a.Equal(&b)
+}
+
 // changesDefinition reports whether a statement with an action makes a definition from others. With
 // a tentative one it would make a wrong one.
 func changesDefinition(a ddl.Action) bool { return a == ddl.AlterTable || a == ddl.CreateTable }
