@@ -45,7 +45,8 @@ func TestExitStatus(t *testing.T) {
 		},
 		{"status of two files", []string{"status", "x.yaml", "y.yaml"}, exitUsage},
 		{
-			"a schema for two files", []string{"run", "--schema", "s.sql", "x.yaml", "y.yaml"},
+			"a schema for two files",
+			[]string{"run", "--schema", "s.sql", "x.yaml", "y.yaml"},
 			exitUsage,
 		},
 		{"no schema file", []string{"run", "--schema", "does-not-exist", "x.yaml"}, exitUsage},
