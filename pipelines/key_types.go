@@ -112,7 +112,7 @@ func (l *loop) recordKeyType(err error) string {
 // quarantineKeyTypes puts the tables into quarantine that the last run has recorded. If the sink
 // holds a part of a transaction, changes does that at the first row of the table after that part.
 func (l *loop) quarantineKeyTypes(ctx context.Context) error {
-	if l.progress.Partial > 0 {
+	if l.progress.Partial > 0 || len(l.keyTypes) == 0 {
 		return nil
 	}
 	for _, name := range l.tables.names() {
