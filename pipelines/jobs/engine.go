@@ -12,6 +12,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/sink"
 )
 
 const (
@@ -283,6 +284,10 @@ func (e *Engine) applyPassed(ctx context.Context) error {
 			continue
 		}
 		if err := t.apply(ctx, e); err != nil {
+			// Is a key of another type in the way? Other faults of a table are found before.
+			if !errors.As(err, new(*sink.KeyTypeError)) {
+				return err
+			}
 			if err := e.host.Fault(b.table, err); err != nil {
 				return err
 			}
