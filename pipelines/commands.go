@@ -178,11 +178,13 @@ func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 }
 
 // includes reports whether the GTID set is in a pipeline's data, all of which or the given table of
-// which are complete. fault is the error that makes the answer impossible: a table is in quarantine,
-// with the reason if this process knows it, or the given table is not mapped.
+// which are complete. fault is the error that makes the answer impossible: a table is in
+// quarantine, with the reason if this process knows it, or the given table is not mapped.
 func (c *Commands) includes(set *binlog.GTIDSet, table string) (ok bool, fault string) {
 	names, all := c.positions()
-	data := dataTable{c.node().Keyspace(), table}
+	data := dataTable{table, func(pipeline, name string) ([]byte, bool) {
+		return sink.Piece(c.node().Keyspace(), pipeline, name)
+	}}
 	isMissing, reason := len(names) > 0, ""
 	for _, name := range names {
 		f := all[name]

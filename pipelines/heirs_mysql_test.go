@@ -14,8 +14,9 @@ func testRenameWithSameKeys(t *testing.T, d *database) {
 	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)")
 	insertRows(d, rows)
 	m := newMemory()
-	c := d.config(`.*": {}`, `.*": {write: [{hash: "row:{id}"}, {string: "{table}:v:{v}:{id}", `+
-		`value: "{id}"}, {set: all, member: "{id}"}]}`, "max_atomic_rows: 10000", "max_atomic_rows: 7")
+	c := d.config("max_atomic_rows: 10000", "max_atomic_rows: 7", `.*": {}`,
+		`.*": {write: [{hash: "row:{id}"}, {string: "{table}:v:{v}:{id}", value: "{id}"}, `+
+			`{set: all, member: "{id}"}]}`)
 	r := start(t, c, m, "")
 	m.waitAt(t, d.end())
 	isMissing := ""

@@ -5,28 +5,27 @@ import (
 	"strings"
 
 	"rowfall/pipelines/tablestate"
-	"rowfall/replication/keyspace"
-	"rowfall/sink"
 	"rowfall/transform"
 )
 
 // dataTable answers questions about one table from the data of a node, also on a replica that has
 // no pipeline file.
 type dataTable struct {
-	keys *keyspace.Keyspace
 	name string // database.table
+	// piece returns a piece of a pipeline's state.
+	piece func(pipeline, name string) (value []byte, found bool)
 }
 
 // isIn reports whether the data of a pipeline have the table.
 func (d dataTable) isIn(pipeline string) bool {
-	_, found := sink.Piece(d.keys, pipeline, tablestate.JobPrefix+d.name)
+	_, found := d.piece(pipeline, tablestate.JobPrefix+d.name)
 	return found
 }
 
 // mayComeTo reports whether the mapping of a pipeline's data matches the table, so that the table
 // may be created later. It also returns true if the data do not hold their mapping.
 func (d dataTable) mayComeTo(pipeline string) bool {
-	text, found := sink.Piece(d.keys, pipeline, tablestate.MeaningPiece)
+	text, found := d.piece(pipeline, tablestate.MeaningPiece)
 	var m transform.Mapping
 	if !found || json.Unmarshal(text, &m) != nil {
 		return true
@@ -45,6 +44,6 @@ func (d dataTable) mayComeTo(pipeline string) bool {
 
 // notMapped returns why a pipeline does not map the table, if its data say so.
 func (d dataTable) notMapped(pipeline string) string {
-	reason, _ := sink.Piece(d.keys, pipeline, tablestate.UnmappedPrefix+d.name)
+	reason, _ := d.piece(pipeline, tablestate.UnmappedPrefix+d.name)
 	return strings.Join(strings.Fields(string(reason)), " ")
 }

@@ -148,7 +148,8 @@ func (p *Pipeline) ConfirmJob(ctx context.Context, id int) error {
 }
 
 // CancelJob ends a job. What it has not removed stays, and rows that it has not read stay as they
-// are, so that the table does not count as complete until another job has read it. The jobs of the initial load have the number 0 together, so they cannot be cancelled.
+// are, so that the table does not count as complete until another job has read it. The jobs of the
+// initial load have the number 0 together, so they cannot be cancelled.
 func (p *Pipeline) CancelJob(ctx context.Context, id int) error {
 	return p.submit(ctx, func(_ context.Context, l *loop) error { return l.cancelJob(id) })
 }

@@ -13,8 +13,8 @@ import (
 
 // Repair appends the commands that turn what the sink holds at an expectation's location into the
 // expected value. It appends none if the sink holds that already, so that nothing is sent to
-// replicas and a key keeps its time to live. If the key holds a value of another type, Repair returns
-// a *KeyTypeError.
+// replicas and a key keeps its time to live. If the key holds a value of another type, Repair
+// returns a *KeyTypeError.
 func Repair(
 	ctx context.Context, r Reader, u *transform.Commands, e *transform.Expectation,
 ) (changed bool, err error) {

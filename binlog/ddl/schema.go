@@ -26,7 +26,8 @@ type Schema struct {
 	Partial bool
 	// NotFollowed is the reason why the table's rows cannot be followed; empty if they can.
 	NotFollowed string
-	// Tentative is set for a Schema of a later position: the table may have been altered in between.
+	// Tentative is set for a Schema of a later position: the table may have been altered in
+	// between.
 	Tentative bool
 
 	periods []period

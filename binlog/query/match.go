@@ -150,8 +150,8 @@ func textLiteral(c *binlog.Column, text []byte) (string, error) {
 	return literal, nil
 }
 
-// floatTextLiteral is textLiteral for a floating-point column. The text of a FLOAT has as many digits
-// as tell it from other FLOATs; the literal has those of the same number as a DOUBLE.
+// floatTextLiteral is textLiteral for a floating-point column. The text of a FLOAT has as many
+// digits as distinguish it from other FLOATs; the literal has those of the same number as a DOUBLE.
 func floatTextLiteral(c *binlog.Column, text []byte) (string, error) {
 	bits := 64
 	if c.Type == binlog.TypeFloat {

@@ -254,9 +254,9 @@ func TestReport(t *testing.T) {
 	})
 }
 
-// A column that cannot be compared exactly, such as a JSON document, may be in a key as long as another
-// column leads back to the row. If none does, or if the table cannot be read in the order of its
-// key, the table is at fault and not the pipeline.
+// A column that cannot be compared exactly, such as a JSON document, may be in a key as long as
+// another column leads back to the row. If none does, or if the table cannot be read in the order
+// of its key, the table is at fault and not the pipeline.
 func TestInexactColumns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, isKey := range []bool{false, true} {

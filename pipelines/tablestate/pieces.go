@@ -38,7 +38,8 @@ const (
 	// reached. Both are absent in data that never had any.
 	GapsPiece  = "gaps"
 	SkipsPiece = "skips"
-	// SincePrefix begins the pieces that hold the position from which on a table's definition holds.
+	// SincePrefix begins the pieces that hold the position from which on a table's definition
+	// holds.
 	SincePrefix = "since:"
 	// DatabasesPiece holds the default character sets of the databases as JSON.
 	DatabasesPiece = "databases"
