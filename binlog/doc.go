@@ -51,5 +51,5 @@
 // render single values. gtid.go, gtidset.go, position.go and evidence.go are independent:
 // they hold positions in a server's history and the proof that two histories are the
 // same. transactionid.go and skip.go name single transactions. pattern.go selects tables
-// by name.
+// by name. supplied.go turns what a table map with full metadata describes into a schema.
 package binlog

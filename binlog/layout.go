@@ -135,6 +135,8 @@ func (t *Table) CheckReadable() error {
 		c := &t.Columns[i]
 		var why string
 		switch {
+		case c.Unreadable != "":
+			why = c.Unreadable
 		case c.Type.row().charset == charsetColumn:
 			if l := (columnLayout{encoding: encodingText}); !l.setCharset(c) {
 				why = "character set " + c.Charset + " is not supported yet: " +

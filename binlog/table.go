@@ -28,6 +28,9 @@ type Column struct {
 	// Decimals is the scale of a DECIMAL or the fractional-second digits of a
 	// temporal type.
 	Decimals int
+	// Unreadable is the reason why the column's values cannot be read, although the server has the
+	// column: its type is not supported, or the server does not show its labels. Empty otherwise.
+	Unreadable string
 }
 
 // Table is a table's schema at a position. It is immutable once built. Its JSON form

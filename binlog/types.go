@@ -136,8 +136,9 @@ const (
 	KeyText
 	// KeyBytes is the stored bytes in hexadecimal.
 	KeyBytes
-	// KeyInexact is a floating-point number, which no literal compares equal to.
-	KeyInexact
+	// KeyFloat is a floating-point number. It is selected as a DOUBLE, whose text has all digits,
+	// so that the literal with this text is the same number.
+	KeyFloat
 	// KeyNone is a value that cannot be part of a key that is read in order.
 	KeyNone
 )
@@ -235,7 +236,7 @@ var columnTypes = [typeCount]typeRow{
 		wires: []wireForm{
 			{wireFloat, encodingFloat, 4},
 		}, text: encodingFloatText, selectSuffix: "*1e0",
-		json: asNumber, key: KeyInexact, value: ValueFloat,
+		json: asNumber, key: KeyFloat, value: ValueFloat,
 		alphabet: alphabet{all: "-.e+" + digitBytes, tail: "-.e+" + digitBytes}, typicalLength: 1,
 	},
 	TypeDouble: {
@@ -243,7 +244,7 @@ var columnTypes = [typeCount]typeRow{
 		wires: []wireForm{
 			{wireDouble, encodingDouble, 8},
 		}, text: encodingText, selectSuffix: "*1e0",
-		json: asNumber, key: KeyInexact, value: ValueFloat,
+		json: asNumber, key: KeyFloat, value: ValueFloat,
 		alphabet: alphabet{all: "-.e+" + digitBytes, tail: "-.e+" + digitBytes}, typicalLength: 1,
 	},
 	TypeBit: {

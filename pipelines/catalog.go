@@ -17,13 +17,17 @@ func nameOf(n ddl.TableName) tableName { return tableName{n.Database, n.Table} }
 
 // catalog adapts a tableSet to ddl.Catalog: the definitions of the tables that the mapping
 // matches, mapped or not.
-type catalog struct{ set *tableSet }
+type catalog struct {
+	set *tableSet
+	// action is the statement's, of which package ddl asks.
+	action ddl.Action
+}
 
 // Table returns nil for a table whose definition is not known.
 func (c catalog) Table(n ddl.TableName) *ddl.Schema {
 	full := n.String()
 	if t := c.set.all[full]; t != nil && t.Database == n.Database {
-		if t.Job.NeedsSchema {
+		if t.Job.NeedsSchema || t.isTentative() && changesDefinition(c.action) {
 			return nil
 		}
 		return t.definition

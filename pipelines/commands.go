@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -136,7 +137,7 @@ const maxWait = 24 * time.Hour
 // wait implements ROWFALL WAIT. It replies 1 once a pipeline's data on this node include the GTID
 // set and are complete, and 0 after the timeout. If a table is given, only that table must be
 // complete. If that table is in quarantine, or any table if none is given, the reply is an error at
-// once.
+// once. The same holds if the given table is not mapped.
 func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 	if len(args) < 2 || len(args) > 3 {
 		return resp.AppendError(dst, "ERR wrong number of arguments for 'rowfall|wait' command")
@@ -161,10 +162,10 @@ func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 	defer cancel()
 	for {
 		published := c.node().Published()
-		included, quarantined := c.includes(&set, table)
+		included, fault := c.includes(&set, table)
 		switch {
-		case quarantined != "":
-			return resp.AppendError(dst, "QUARANTINED "+quarantined)
+		case fault != "":
+			return resp.AppendError(dst, fault)
 		case included:
 			return resp.AppendInt(dst, 1)
 		}
@@ -177,32 +178,52 @@ func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 }
 
 // includes reports whether the GTID set is in a pipeline's data, all of which or the given table of
-// which are complete. quarantined is the table in quarantine that makes the answer impossible, with
-// the reason if this process knows it.
-func (c *Commands) includes(set *binlog.GTIDSet, table string) (ok bool, quarantined string) {
-	_, all := c.positions()
-	for _, f := range all {
+// which are complete. fault is the error that makes the answer impossible: a table is in
+// quarantine, with the reason if this process knows it, or the given table is not mapped.
+func (c *Commands) includes(set *binlog.GTIDSet, table string) (ok bool, fault string) {
+	names, all := c.positions()
+	data := dataTable{table, func(pipeline, name string) ([]byte, bool) {
+		return sink.Piece(c.node().Keyspace(), pipeline, name)
+	}}
+	isMissing, reason := len(names) > 0, ""
+	for _, name := range names {
+		f := all[name]
 		p, err := sink.ParseProgress(f)
 		if err != nil {
+			isMissing = false
 			continue
 		}
 		for _, name := range listed(p.Quarantined) {
 			if table == "" || table == name {
-				return false, name + " " + c.reasonOf(name)
+				return false, "QUARANTINED " + name + " " + c.reasonOf(name)
 			}
 		}
+		at, err := ParsePosition(p.Position)
+		isIncluded := p.Partial == 0 && err == nil && at.GTID.Contains(*set)
+		if table != "" && !data.isIn(name) {
+			// A table that a statement in the set has created is in the data that hold the set.
+			isMissing = isMissing && (isIncluded || !data.mayComeTo(name))
+			reason = cmp.Or(reason, data.notMapped(name))
+			continue
+		}
+		isMissing = false
 		rebuilding := listed(p.Rebuilding)
 		isComplete := len(rebuilding) == 0 && p.Phase == sink.Streaming
 		if table != "" {
 			isComplete = !slices.Contains(rebuilding, table) &&
 				(p.Phase == sink.Streaming || p.Phase == sink.Rebuilding)
 		}
-		at, err := ParsePosition(p.Position)
-		if isComplete && p.Partial == 0 && err == nil && at.GTID.Contains(*set) {
+		if isComplete && isIncluded {
 			return true, ""
 		}
 	}
-	return false, ""
+	if table != "" && isMissing {
+		fault = fmt.Sprintf("ERR table %.200q is not mapped", table)
+		if reason != "" {
+			fault += ": " + reason
+		}
+	}
+	return false, fault
 }
 
 // listed returns the names in a field that is a JSON array.

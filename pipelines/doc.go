@@ -14,7 +14,10 @@
 //   - statement.go, catalog.go: statements that were logged as text, such as DDL, and the
 //     definitions that they are applied to
 //   - schemas.go: comparison of the data's schemas with the server's
-//   - former.go: keys that a table's former definitions wrote, and their removal
+//   - tentative.go, schema_dump.go: starts before the recorded definitions, and --schema
+//   - former.go, heirs.go, removal.go: keys that a table's former definitions or names wrote, and
+//     the removal of keys
+//   - key_types.go: keys that hold a value of another type than the mapping writes
 //   - check_names.go, foreign_keys.go, skipped.go: checks of the mapping against the server
 //   - tables.go, mapping_state.go: the tables of a run, and their state in the sink; the forms of
 //     that state are in tablestate
@@ -23,8 +26,8 @@
 //   - quarantine.go, requests.go: tables at fault, and what users ask of a running pipeline
 //   - gaps.go: stretches of the source that were left out, and what closes them; skip.go,
 //     leave_out.go: requests to leave out a transaction, and how the loop does it
-//   - stats.go, holds.go, status.go, status_gaps.go, commands.go, skip_command.go: what users see:
-//     Stats, INFO, ROWFALL
+//   - stats.go, holds.go, status.go, status_gaps.go, commands.go, skip_command.go, known_tables.go:
+//     what users see: Stats, INFO, ROWFALL
 //   - dataset.go: what a replica must hold, for verification
 //   - node.go: OpenNode, a node with the ROWFALL commands, with or without a pipeline
 //   - serverid.go: the id under which a pipeline connects to MySQL
@@ -69,6 +72,9 @@
 //   - The data's schema is compared with each table map of the stream, and with the server's own
 //     schema once per run, when the stream has reached the end of the binlog. A table with a
 //     difference that no statement explains is read again.
+//   - A run that begins before a table's definition was recorded reads the table's rows only with
+//     columns that a table map with full metadata, --schema or a CREATE TABLE shows. A table
+//     without these goes into quarantine.
 //   - A revoked SELECT is not a difference: the run is retried until SELECT is granted again.
 //   - A created table is empty, and mapped. A table that is renamed into the mapping is read by a
 //     job.
@@ -80,9 +86,6 @@
 //     another mapping can name the places that differ.
 //   - A node that holds keys but no position of the pipeline is not changed. Neither are data that
 //     another mapping built. --from snapshot --replace replaces both.
-//   - A table whose key cannot be compared exactly (DOUBLE) cannot be loaded. Under a wildcard the
-//     initial load leaves it unmapped. Without a load (start: now, or a table that is created
-//     later) it is mapped.
 //   - After a load, the position's time is the server's clock before the position was read. The
 //     data are at least as new as this time.
 //   - A table without a key is loaded in the order of its key_columns, byte for byte, and these

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"rowfall/binlog/ddl"
-	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/transform"
@@ -64,14 +63,17 @@ func hasSameLocations(a, b *transform.Plan) bool {
 }
 
 // removeFormer removes the keys that a table's former plans have written and no present plan owns,
-// and forgets those plans.
-func (l *loop) removeFormer(ctx context.Context, t *mappedTable) error {
+// nor a plan of heirs, and forgets the former plans.
+func (l *loop) removeFormer(
+	ctx context.Context, t *mappedTable, heirs []*transform.Plan,
+) error {
 	removed := 0
 	for _, p := range l.tables.formerPlans(t) {
 		if t.Plan != nil && hasSameLocations(p, t.Plan) {
 			continue // the job has looked at these keys
 		}
-		n, err := jobs.RemoveFormer(ctx, l, p, l.tables.plans(), l.config.Limits.MaxAtomicRows)
+		present := append(l.tables.plans(), heirs...)
+		n, err := l.removeKeys(ctx, p, present, "a former definition")
 		if removed += n; err != nil {
 			return err
 		}
@@ -95,7 +97,7 @@ func (l *loop) removeAllFormer(ctx context.Context) error {
 		if len(t.former) == 0 || !t.Job.Done || t.Fault != nil {
 			continue
 		}
-		if err := l.removeFormer(ctx, t); err != nil {
+		if err := l.removeFormer(ctx, t, nil); err != nil {
 			return err
 		}
 	}

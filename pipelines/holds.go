@@ -51,11 +51,15 @@ func (h *holds) add(w *queryWait) (remove func()) {
 	}
 }
 
-// now returns the present holds of sink and of the sources, the oldest first.
-func (h *holds) now(sink Sink) []Hold {
+// now returns the present holds of sink and of the sources, and removal unless it is nil, the oldest
+// first.
+func (h *holds) now(sink Sink, removal *Hold) []Hold {
 	var found []Hold
 	reason, since := sink.Held()
 	candidates := []Hold{{reason, since}}
+	if removal != nil {
+		candidates = append(candidates, *removal)
+	}
 	h.mu.Lock()
 	for w := range h.sources {
 		candidates = append(candidates, w.hold())

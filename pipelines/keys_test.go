@@ -71,7 +71,7 @@ func TestKeysJob(t *testing.T) {
 	m := l.tables.all["shop.t"]
 	wasComplete, wasListed := true, false
 	runUntil(t, l, to, func() bool {
-		wasComplete = wasComplete && m.IsComplete()
+		wasComplete = wasComplete && m.Job.Done
 		for _, j := range p.Stats().Jobs {
 			wasListed = wasListed || j.Table == "shop.t" && j.Reason == "test" && j.Estimate == 3
 		}
@@ -161,7 +161,7 @@ func TestEndOfKeysJob(t *testing.T) {
 				t.Errorf("the table's job is %+v", m.Job)
 			}
 		case "drop":
-			err = l.tableGone(t.Context(), m.name(), m, "DROP")
+			err = l.tableGone(t.Context(), m.name(), m, "DROP", nil)
 		case "rebuild all":
 			state, loadErr := to.Load(t.Context())
 			if loadErr != nil {

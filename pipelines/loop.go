@@ -63,7 +63,13 @@ type loop struct {
 	// that are left out when the stream reaches them.
 	gaps  tablestate.Gaps
 	skips []pendingSkip
+	// keyTypes is the pipeline's. clearedKeys are keys of which the unit, or one before, has removed
+	// a value of another type.
+	keyTypes    keyTypeFaults
+	clearedKeys map[string]bool
 
+	// schemaDump is what UseSchema was given; empty without it.
+	schemaDump string
 	// from is the POSITION that replaces the data's own position; empty keeps that.
 	from string
 	// initialUnit writes the first position of new data, or a position that --from has moved. nil
@@ -228,15 +234,24 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 			l.changedTables = append(l.changedTables, t)
 		}
 		if l.rows <= l.skip {
+			t.skippedRows, t.appliedRows = t.skippedRows+1, t.appliedRows+1
 			continue
 		}
 		rowMode := mode
-		if must, err := t.MustReplace(c); err != nil {
-			return l.tableFault(t, before, err)
-		} else if must {
+		must, err := t.MustReplace(c)
+		if must {
 			rowMode = transform.Replace
 		}
-		if err := t.Plan.Append(&l.unit.Commands, c, rowMode); err != nil {
+		if err == nil {
+			err = l.keyTypeFault(t)
+		}
+		if err == nil && rowMode == transform.Replace {
+			err = l.checkKeyTypes(ctx, t, c)
+		}
+		if err == nil {
+			err = t.Plan.Append(&l.unit.Commands, c, rowMode)
+		}
+		if err != nil {
 			return l.tableFault(t, before, err)
 		}
 		l.openRows++
@@ -323,6 +338,9 @@ func (l *loop) flushPartial(ctx context.Context) error {
 	}
 	l.history.savePartial(l.config.Name, &l.unit, l.stream)
 	l.openRows = 0
+	for _, t := range l.changedTables {
+		t.appliedRows = t.openRows
+	}
 	return l.flush(ctx)
 }
 
@@ -493,6 +511,9 @@ func (l *loop) flushError(ctx context.Context, err error) error {
 	err = fmt.Errorf("write the unit up to %s: %w", l.progress.Position, err)
 	if errors.Is(err, sink.ErrClosed) || ctx.Err() != nil {
 		return err
+	}
+	if table := l.recordKeyType(err); table != "" {
+		return errKeyType(table, err)
 	}
 	return stop("%w; if the data does not fit the mapping any more, "+
 		"build it again with --from snapshot", err)

@@ -38,6 +38,8 @@ type Pipeline struct {
 	from string
 	// isFromOwn is set if rebuildAfter has set from, and not the user.
 	isFromOwn bool
+	// schemaDump belongs to from, or to the start of new data. It is empty once that has begun.
+	schemaDump string
 
 	// xaTransactions carries open XA transactions from one connection to the next.
 	xaTransactions events.XATransactions
@@ -47,6 +49,9 @@ type Pipeline struct {
 
 	stats stats
 	holds holds
+
+	// keyTypes belongs to the run.
+	keyTypes keyTypeFaults
 
 	// requests are what users ask of the running loop; wake makes the loop look at them.
 	requests chan request
@@ -70,6 +75,7 @@ func New(c file.Config, s Sink, from string, log zerolog.Logger) *Pipeline {
 	return &Pipeline{
 		config: c, sink: s, from: from, log: log, requests: make(chan request, maxRequests),
 		skipCalls: make(chan skipCall, maxRequests), retryNow: make(chan struct{}, 1),
+		keyTypes: make(keyTypeFaults),
 	}
 }
 
@@ -181,6 +187,7 @@ func (p *Pipeline) runLoop(
 	defer func() { _ = stream.Close() }()
 	l.stream = stream
 	l.updateSkips()
+	l.tables.position = stream.Position
 	wake := stream.Wake
 	p.wake.Store(&wake)
 	defer p.wake.Store(nil)
@@ -188,7 +195,7 @@ func (p *Pipeline) runLoop(
 	defer func() { l.jobs.Close() }()
 	err = markFinal(l.explainReset(ctx, l.run(ctx)))
 	if l.started {
-		p.from, p.isFromOwn = "", false
+		p.from, p.isFromOwn, p.schemaDump = "", false, ""
 	}
 	return err
 }
@@ -238,6 +245,7 @@ func (p *Pipeline) newLoop(source source) *loop {
 	}
 	b := p.config.Source.Backfill
 	l.requests, l.skipCalls = p.requests, p.skipCalls
+	l.keyTypes, l.schemaDump = p.keyTypes, p.schemaDump
 	l.jobs = jobs.New(l, source, jobs.Config{
 		Parallel: b.Parallel, ChunkRows: b.ChunkRows, RowsPerSecond: b.RowsPerSecond,
 		ChunkBytes: chunkBytes, DirtyKeyBytes: dirtyKeyBytes,

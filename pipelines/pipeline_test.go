@@ -34,9 +34,15 @@ func TestPipeline(t *testing.T) {
 		{"SkipStatement", testSkipStatement},
 		{"SkipCut", testSkipCut},
 		{"GapOfMove", testGapOfMove},
+		{"UnreadableColumn", testUnreadableColumn},
+		{"PastMetadata", testPastMetadata},
+		{"PastSchema", testPastSchema},
+		{"MissedStatements", testMissedStatements},
+		{"RenameWithSameKeys", testRenameWithSameKeys},
 		{"Purged", testPurged},
 		{"PositionOfDDL", testPositionOfDDL},
 		{"NoKey", testNoKey},
+		{"DoubleKey", testDoubleKey},
 		{"NotFollowed", testNotFollowed},
 		{"Revoked", testRevoked},
 		{"SchemasOfTheServer", testSchemasOfTheServer},
@@ -54,6 +60,8 @@ func TestPipeline(t *testing.T) {
 			parts,
 			part{"Stops", testStops},
 			part{"StopAtError", testStopAtError},
+			part{"RemovalShows", testRemovalShows},
+			part{"KeyTypes", testKeyTypes},
 			part{"StatementFormat", testStatementFormat},
 			part{"CorruptState", testCorruptState},
 			part{"Blackhole", testBlackhole},
@@ -76,7 +84,6 @@ func TestPipeline(t *testing.T) {
 			part{"LockedChunk", testLockedChunk},
 			part{"SilentQuery", testSilentQuery},
 			part{"SilentChunk", testSilentChunk},
-			part{"DoubleKey", testDoubleKey},
 		))
 	})
 }

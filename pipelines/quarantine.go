@@ -6,6 +6,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
+	"rowfall/sink"
 	"rowfall/transform"
 )
 
@@ -21,7 +22,8 @@ type span struct {
 // the stream can continue without the table.
 func isTableFault(err error) bool {
 	return errors.As(err, new(*transform.RowError)) ||
-		errors.As(err, new(*binlog.RefusedError)) || errors.As(err, new(*jobs.UnreadableError))
+		errors.As(err, new(*binlog.RefusedError)) || errors.As(err, new(*jobs.UnreadableError)) ||
+		errors.As(err, new(*sink.KeyTypeError))
 }
 
 // Fault implements jobs.Host.
@@ -48,12 +50,14 @@ func (l *loop) quarantine(t *mappedTable, fault error) error {
 		return stop("transaction after %s: %w", l.progress.Position, fault)
 	}
 	l.cutSpans(t)
+	// The rows of the table do not count any more, neither here nor when the rest of a split
+	// transaction is read again.
 	l.rows -= t.openRows
+	l.skip -= t.skippedRows
 	if l.progress.Partial > 0 {
-		// The rows of the table do not count when the rest of the transaction is read again.
-		l.progress.Row -= t.openRows
+		l.progress.Row -= t.appliedRows
 	}
-	t.openRows = 0
+	t.openRows, t.skippedRows, t.appliedRows = 0, 0, 0
 	t.Fault = &tablestate.Fault{
 		Reason: fault.Error(), Position: l.progress.Position.String(), Since: l.progress.Time,
 	}
@@ -105,7 +109,7 @@ func (l *loop) addSpan(t *mappedTable, before mark) {
 func (l *loop) endSpans() {
 	l.spans = l.spans[:0]
 	for _, t := range l.changedTables {
-		t.openRows = 0
+		t.openRows, t.skippedRows, t.appliedRows = 0, 0, 0
 	}
 	l.changedTables = l.changedTables[:0]
 }

@@ -65,18 +65,26 @@ func testQuarantine(t *testing.T, d *database) {
 }
 
 // A fault within a transaction that is split keeps the parts that were applied, and a restart in
-// the middle continues without the table.
+// the middle continues, before the fault or after it.
 func testQuarantineInSplit(t *testing.T, d *database) {
-	d.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)",
-		"CREATE TABLE bad (id INT PRIMARY KEY, v INT, code INT)")
+	for part, row := range map[int]int{1: 5, 4: 12} {
+		d.exec("DROP TABLE IF EXISTS t, bad", "CREATE TABLE t (id INT PRIMARY KEY, v INT)",
+			"CREATE TABLE bad (id INT PRIMARY KEY, v INT, code INT)")
+		quarantineInSplit(t, d, part, row)
+	}
+}
+
+// quarantineInSplit is testQuarantineInSplit with a crash after a part was applied, and a fault in a
+// row.
+func quarantineInSplit(t *testing.T, d *database, part, row int) {
 	m := newMemory()
 	c := d.config("max_atomic_rows: 10000", "max_atomic_rows: 10", "sink:",
 		`  "`+d.name+`.bad": {write: [{string: "code:{code}:{id}", value: "{v}"}]}`+"\nsink:")
 	r := start(t, c, m, "")
 	m.waitAt(t, d.end())
 	crashed := false
-	m.Before = func(u *sink.Unit) error {
-		if u.Progress.Partial == 4 && !crashed {
+	m.After = func(u *sink.Unit) error {
+		if u.Progress.Partial == part && !crashed {
 			crashed = true
 			return errCrash
 		}
@@ -85,7 +93,7 @@ func testQuarantineInSplit(t *testing.T, d *database) {
 	statements := []string{"BEGIN"}
 	for i := range 30 {
 		code := fmt.Sprint(i)
-		if i == 12 {
+		if i == row {
 			code = "NULL"
 		}
 		statements = append(statements, fmt.Sprintf("INSERT INTO t VALUES (%d, %d)", i, i),
@@ -104,6 +112,7 @@ func testQuarantineInSplit(t *testing.T, d *database) {
 		t.Fatal(err)
 	}
 	r.mustEqual(d, &c, m, "the end of the quarantine")
+	r.kill()
 }
 
 // With on_error: stop, a row that cannot be applied stops the pipeline.

@@ -113,7 +113,7 @@ func (l *loop) adoptNoTable(ctx context.Context, t *mappedTable) error {
 	if err := l.schemas.CheckGrants(ctx); err != nil {
 		return err
 	}
-	if err := l.tableGone(ctx, t.name(), t, "DROP"); err != nil {
+	if err := l.tableGone(ctx, t.name(), t, "DROP", nil); err != nil {
 		return err
 	}
 	l.tablesChanged()
@@ -124,6 +124,9 @@ func (l *loop) adoptNoTable(ctx context.Context, t *mappedTable) error {
 // tables that no statement has created, and tables whose table map did not fit. The rows that were
 // skipped are in what the job reads.
 func (l *loop) handleLookups(ctx context.Context) error {
+	if err := l.handleSupplied(ctx); err != nil {
+		return err
+	}
 	if len(l.tables.unknown)+len(l.tables.mismatched) == 0 {
 		return nil
 	}
@@ -169,14 +172,24 @@ func (l *loop) finishInitialLoad(ctx context.Context) error {
 	if !isLoading || l.jobs.IsReadingTables() {
 		return nil
 	}
+	incomplete := 0
 	for _, t := range l.tables.all {
-		if t.Fault == nil && !t.Job.Done && !t.Job.Skipped {
+		switch {
+		case t.Fault != nil || t.Job.Cancelled:
+			incomplete++
+		case !t.Job.Done && !t.Job.Skipped:
 			return nil
 		}
 	}
 	l.progress.Phase = sink.Streaming
 	if err := l.flush(ctx); err != nil {
 		return err
+	}
+	if incomplete > 0 {
+		l.log.Warn().Stringer("position", l.progress.Position).Int("incomplete", incomplete).
+			Msg("every table is complete, except those in quarantine and those whose job was " +
+				"cancelled; ROWFALL STATUS lists them")
+		return nil
 	}
 	l.log.Info().Stringer("position", l.progress.Position).Msg("every table is complete")
 	return nil
@@ -246,8 +259,8 @@ func (l *loop) tablesChanged() {
 		switch t := l.tables.all[name]; {
 		case t.Fault != nil:
 			quarantined = append(quarantined, name)
-		case l.progress.Phase == sink.Snapshot || t.Job.Skipped: // neither list names the table
-		case !t.Job.Done || len(t.former) > 0:
+		case l.progress.Phase == sink.Snapshot:
+		case t.Job.Cancelled || !t.Job.Skipped && (!t.Job.Done || len(t.former) > 0):
 			rebuilding = append(rebuilding, name)
 		}
 	}

@@ -91,7 +91,8 @@ func (l *loop) removeGone(ctx context.Context, old *tableSet) error {
 		if err != nil {
 			return err
 		}
-		if err := l.removeRows(ctx, t, rule.OnDrop, reasonUnloggedDrop, "on_drop"); err != nil {
+		err = l.removeRows(ctx, t, rule.OnDrop, reasonUnloggedDrop, "on_drop", l.tables.plans())
+		if err != nil {
 			return err
 		}
 	}

@@ -115,7 +115,8 @@ type Job struct {
 	ID    int    `json:"id"`
 	Table string `json:"table"`
 	// Reason is why the job runs. State is "reading the definition", "reading", "sweeping",
-	// "removing", "waiting for confirm" or "in quarantine".
+	// "removing", "waiting for confirm", "in quarantine" or "cancelled". A cancelled job is listed
+	// until another job reads the table.
 	Reason string `json:"reason"`
 	State  string `json:"state"`
 	// Rows counts the rows read so far, Estimate estimates them at the end.
@@ -147,7 +148,8 @@ func (p *Pipeline) ConfirmJob(ctx context.Context, id int) error {
 }
 
 // CancelJob ends a job. What it has not removed stays, and rows that it has not read stay as they
-// are. The jobs of the initial load have the number 0 together, so they cannot be cancelled.
+// are, so that the table does not count as complete until another job has read it. The jobs of the
+// initial load have the number 0 together, so they cannot be cancelled.
 func (p *Pipeline) CancelJob(ctx context.Context, id int) error {
 	return p.submit(ctx, func(_ context.Context, l *loop) error { return l.cancelJob(id) })
 }
@@ -170,7 +172,9 @@ func (l *loop) cancelJob(id int) error {
 			"changes of %s are not applied until it is done", id, t.FullName())
 	}
 	// Rows that were not read may be incomplete, so that no delta may rely on them.
-	t.Restart(tablestate.Job{Skipped: true, ID: t.Job.ID})
+	t.Restart(tablestate.Job{
+		Skipped: true, Cancelled: true, Compare: t.Job.Compare, ID: t.Job.ID, Reason: t.Job.Reason,
+	})
 	return t.saveJob(&l.unit, l.config.Name)
 }
 
@@ -178,7 +182,14 @@ func (l *loop) cancelJob(id int) error {
 func (l *loop) tableOfJob(id int) (*mappedTable, error) {
 	for _, name := range l.tables.names() {
 		t := l.tables.all[name]
-		if t.hasKeysJob(id) || t.Job.ID == id && !t.Job.Done && !t.Job.Skipped {
+		switch {
+		case t.hasKeysJob(id):
+			return t, nil
+		case t.Job.ID != id:
+		case t.Job.Cancelled:
+			return nil, fmt.Errorf("job %d was cancelled before; rowfall backfill reads %s again",
+				id, name)
+		case !t.Job.Done && !t.Job.Skipped:
 			return t, nil
 		}
 	}
@@ -194,7 +205,7 @@ func (s *tableSet) jobList() []Job {
 		if j := t.keysJob(); j != nil {
 			list = append(list, *j)
 		}
-		if t.Job.Done || t.Job.Skipped {
+		if t.Job.Done || t.Job.Skipped && !t.Job.Cancelled {
 			continue
 		}
 		j := Job{
@@ -207,6 +218,8 @@ func (s *tableSet) jobList() []Job {
 		switch sweep := t.Job.Sweep; {
 		case t.Fault != nil:
 			j.State = "in quarantine"
+		case t.Job.Cancelled:
+			j.State = "cancelled"
 		case t.Job.NeedsSchema:
 			j.State = "reading the definition"
 		case sweep == nil || !sweep.Reached:

@@ -59,6 +59,9 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 	if err := l.quarantineUnfollowed(ctx, c.current); err != nil {
 		return err
 	}
+	if err := l.confirmDefinitions(ctx, c.current); err != nil {
+		return err
+	}
 	different := l.tables.differences(c.current)
 	if len(different) == 0 {
 		l.warnLostAtRestart(c.current)
@@ -100,7 +103,7 @@ func (l *loop) handleDifference(ctx context.Context, t *mappedTable, exists bool
 		return l.rebuildUnknown(t.name(), "its definition differs from the server's, "+
 			"and no statement in the binlog says how")
 	}
-	if err := l.tableGone(ctx, t.name(), t, reasonUnloggedDrop); err != nil {
+	if err := l.tableGone(ctx, t.name(), t, reasonUnloggedDrop, nil); err != nil {
 		return err
 	}
 	l.tablesChanged()

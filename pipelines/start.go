@@ -33,6 +33,9 @@ func (l *loop) decideStart(ctx context.Context, state sink.State, stored progres
 	}
 	l.tables = newTableSet(&l.config.Mapping)
 	from := l.from
+	if err := l.checkSchemaDump(from, state.Phase == sink.Empty); err != nil {
+		return err
+	}
 	switch {
 	// Shall everything that the sink holds be replaced?
 	case from == FromReplace:
@@ -143,6 +146,9 @@ func (l *loop) ready(ctx context.Context) error {
 	if err := l.upgradeDefinitions(ctx); err != nil {
 		return err
 	}
+	if err := l.quarantineKeyTypes(ctx); err != nil {
+		return err
+	}
 	l.jobsChanged = true
 	l.startJobs(ctx)
 	l.log.Info().Stringer("position", l.progress.Position).
@@ -244,6 +250,13 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	if err := l.requireExecuted(ctx); err != nil {
 		return err
 	}
+	for _, t := range l.tables.all {
+		t.since = &position
+	}
+	if err := l.applySchemaDump(&l.progress.Position); err != nil {
+		return err
+	}
+	l.doubtDefinitions(&l.progress.Position)
 	l.initialUnit = func(ctx context.Context) error {
 		l.unit.Flush = replace
 		if err := saveMapping(&l.unit, l.config.Name, &l.config.Mapping); err != nil {
@@ -409,8 +422,9 @@ func (l *loop) rewind(
 		head = l.head // the rows are as of the old head, wherever the replay is
 	}
 	var err error
+	var schemas map[string]*binlog.Table
 	if from == "now" {
-		l.progress.Position, _, err = l.positions.End(ctx)
+		l.progress.Position, schemas, err = l.bracketSchemas(ctx)
 	} else {
 		l.progress.Position, err = l.positions.ResolvePosition(ctx, from)
 	}
@@ -418,6 +432,9 @@ func (l *loop) rewind(
 		return err
 	}
 	if err := l.requireExecuted(ctx); err != nil {
+		return err
+	}
+	if err := l.reviseDefinitions(ctx, from, &old, schemas); err != nil {
 		return err
 	}
 	l.initialUnit = func(ctx context.Context) error { return l.applyRewind(ctx, &old, &head) }

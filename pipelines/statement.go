@@ -11,7 +11,6 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
 	"rowfall/binlog/query"
-	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
 	"rowfall/transform"
 )
@@ -74,8 +73,9 @@ func (l *loop) applyStatement(
 			return true, err
 		}
 	}
+	heirs := l.plansOfRenamed(effects)
 	for i := range effects {
-		if err := l.applyEffect(ctx, &effects[i], ev.SQL); err != nil {
+		if err := l.applyEffect(ctx, &effects[i], ev.SQL, heirs); err != nil {
 			return true, err
 		}
 	}
@@ -97,13 +97,14 @@ func (l *loop) applyStatement(
 func (l *loop) effectsOf(
 	s *ddl.Statement, ev *binlog.Event,
 ) (effects []ddl.Effect, unclear []tableName, why string, err error) {
-	all, applyErr := s.Apply(catalog{l.tables})
+	all, applyErr := s.Apply(catalog{l.tables, s.Action})
 	why = "the effect of a statement on its columns is not known"
 	if applyErr != nil {
 		why = applyErr.Error()
 	}
 	if applyErr != nil || ev.Session.IsTextInexact || s.Action == ddl.Unknown {
 		unclear, err = l.namedTables(s, ev.Session.IsTextInexact)
+		unclear = slices.DeleteFunc(unclear, l.tables.isTentative)
 		if err != nil || applyErr != nil {
 			return nil, unclear, why, err
 		}
@@ -113,7 +114,9 @@ func (l *loop) effectsOf(
 		if err != nil {
 			return nil, nil, why, err
 		}
-		if matches && !slices.Contains(unclear, nameOf(e.Table)) {
+		// It may have been there, with other columns.
+		isDoubtful := s.IfNotExists && l.tables.isTentative(nameOf(e.Table))
+		if matches && !isDoubtful && !slices.Contains(unclear, nameOf(e.Table)) {
 			effects = append(effects, e)
 		}
 	}
@@ -177,8 +180,11 @@ func (l *loop) namedTables(s *ddl.Statement, inexact bool) (names []tableName, e
 	return names, err
 }
 
-// applyEffect applies what a statement does to one table.
-func (l *loop) applyEffect(ctx context.Context, e *ddl.Effect, sql string) error {
+// applyEffect applies what a statement does to one table. heirs are the plans of the tables that
+// the statement has renamed.
+func (l *loop) applyEffect(
+	ctx context.Context, e *ddl.Effect, sql string, heirs []*transform.Plan,
+) error {
 	n := nameOf(e.Table)
 	t := l.tables.all[n.String()]
 	e.Schema = withEngine(e.Schema, t)
@@ -192,7 +198,7 @@ func (l *loop) applyEffect(ctx context.Context, e *ddl.Effect, sql string) error
 		Str("statement", shorten(sql)).Msg("the definition of a table changes")
 	switch e.Class {
 	case ddl.TableGone:
-		return l.tableGone(ctx, n, t, e.Reason)
+		return l.tableGone(ctx, n, t, e.Reason, heirs)
 	case ddl.TableNew:
 		return l.tableNew(n, t, e)
 	case ddl.RowsRemoved:
@@ -229,8 +235,10 @@ func withEngine(d *ddl.Schema, t *mappedTable) *ddl.Schema {
 	return &changed
 }
 
-// tableGone handles a DROP, or a RENAME to another name.
-func (l *loop) tableGone(ctx context.Context, n tableName, t *mappedTable, reason string) error {
+// tableGone handles a DROP, or a RENAME to another name. Keys that a plan of heirs can write stay.
+func (l *loop) tableGone(
+	ctx context.Context, n tableName, t *mappedTable, reason string, heirs []*transform.Plan,
+) error {
 	full := n.String()
 	if t == nil {
 		delete(l.tables.unmapped, full)
@@ -243,7 +251,7 @@ func (l *loop) tableGone(ctx context.Context, n tableName, t *mappedTable, reaso
 	if err != nil {
 		return err
 	}
-	if err := l.removeRows(ctx, t, rule.OnDrop, reason, "on_drop"); err != nil {
+	if err := l.removeRows(ctx, t, rule.OnDrop, reason, "on_drop", heirs); err != nil {
 		return err
 	}
 	l.tables.remove(t)
@@ -257,7 +265,7 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 	if err != nil {
 		return err
 	}
-	if err := l.removeRows(ctx, t, rule.OnTruncate, reason, "on_truncate"); err != nil {
+	if err := l.removeRows(ctx, t, rule.OnTruncate, reason, "on_truncate", nil); err != nil {
 		return err
 	}
 	if rule.OnTruncate == transform.RemoveKeys {
@@ -274,16 +282,18 @@ func (l *loop) rowsRemoved(ctx context.Context, t *mappedTable, reason string) e
 		// A new row may have the key of an old one, so rows are written in mode Replace.
 		t.Restart(tablestate.Job{Skipped: true, Compare: true, ID: t.Job.ID})
 		return t.saveJob(&l.unit, l.config.Name)
-	case t.Job.Done || t.Job.Skipped:
+	case t.Job.Done || t.Job.Skipped && !t.Job.Cancelled:
 		return nil
 	}
 	t.Restart(tablestate.Job{Done: true, ID: t.Job.ID})
 	return t.saveJob(&l.unit, l.config.Name)
 }
 
-// removeRows removes the keys of a table as the mapping says.
+// removeRows removes the keys of a table as the mapping says. Keys that a plan of heirs can write
+// stay: the job of that plan's table removes those that have no row.
 func (l *loop) removeRows(
 	ctx context.Context, t *mappedTable, on transform.OnRemoval, reason, setting string,
+	heirs []*transform.Plan,
 ) error {
 	switch on {
 	case transform.StopAtRemoval:
@@ -298,12 +308,11 @@ func (l *loop) removeRows(
 	n := 0
 	if t.Plan != nil {
 		var err error
-		n, err = jobs.RemoveRows(ctx, l, t.Plan, l.config.Limits.MaxAtomicRows)
-		if err != nil {
+		if n, err = l.removeKeys(ctx, t.Plan, overlapping(t.Plan, heirs), reason); err != nil {
 			return err
 		}
 	}
-	if err := l.removeFormer(ctx, t); err != nil {
+	if err := l.removeFormer(ctx, t, heirs); err != nil {
 		return err
 	}
 	l.log.Warn().Str("table", t.FullName()).Str("reason", reason).Int("removed", n).
@@ -315,8 +324,13 @@ func (l *loop) removeRows(
 // never logged under this name.
 func (l *loop) tableNew(n tableName, t *mappedTable, e *ddl.Effect) error {
 	wasRenamed := e.From != (ddl.TableName{})
-	if e.Schema == nil {
+	switch {
+	case e.Schema == nil && t != nil && t.isTentative():
+		return nil
+	case e.Schema == nil:
 		return l.rebuildUnknown(n, e.Reason)
+	case t != nil && t.isTentative() && !wasRenamed:
+		return l.redefine(t, e.Schema, t.Job)
 	}
 	if t != nil && !wasRenamed {
 		// The definition of t is not known, and what a job has read of it may be older than the
@@ -401,7 +415,7 @@ func (l *loop) altered(ctx context.Context, t *mappedTable, e *ddl.Effect) error
 			changesKeys = e.KeyChanged
 		}
 	}
-	if changesKeys && !job.Skipped {
+	if changesKeys && (!job.Skipped || job.Cancelled) {
 		job = l.reconcileJob(e.Reason)
 	}
 	return l.redefine(t, e.Schema, job)

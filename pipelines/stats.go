@@ -32,6 +32,7 @@ type stats struct {
 	faults   atomic.Pointer[[]TableFault]     // see Stats.Quarantined
 	gaps     atomic.Pointer[[]tablestate.Gap] // see Stats.Gaps
 	skips    atomic.Pointer[[]PendingSkip]    // see Stats.Skips
+	removing atomic.Pointer[Hold]             // the removal of keys that the stream waits for
 }
 
 // Stats is what a pipeline has done since New, and its present state.
@@ -101,7 +102,7 @@ func (p *Pipeline) Stats() Stats {
 		Commands: m.commands.Load(), Bytes: m.bytes.Load(), Splits: m.splits.Load(),
 		Statements: m.statements.Load(), Loaded: m.loaded.Load(), Expected: m.expected.Load(),
 		Tables: m.tables.Load(), Phase: sink.Phase(m.phase.Load()),
-		Streaming: m.streaming.Load(), Held: p.holds.now(p.sink),
+		Streaming: m.streaming.Load(), Held: p.holds.now(p.sink, m.removing.Load()),
 		Stopped: textOf(&m.stopped), Retrying: textOf(&m.retrying), Unproved: textOf(&m.unproved),
 	}
 	if t := m.time.Load(); t > 0 {

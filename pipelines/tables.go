@@ -30,13 +30,17 @@ type mappedTable struct {
 	// former are definitions of before, oldest first: the sink may hold keys of theirs that the
 	// present plan does not own.
 	former []*ddl.Schema
+	// since is the position from which on definition holds; nil if a version that did not store it
+	// has written the data. A run that begins before it does not know the table's columns.
+	since *binlog.Position
 	// storedJSON is the schema as a version without definitions stored it; nil if definition was
 	// stored, or has changed since.
 	storedJSON []byte
 	// mismatched is the definition that the last table map did not fit.
 	mismatched *ddl.Schema
-	// openRows counts the row changes of the open transaction.
-	openRows int
+	// openRows counts the row changes of the open transaction: skippedRows of them were skipped,
+	// because the sink held them at the start, and appliedRows are in parts that were applied.
+	openRows, skippedRows, appliedRows int
 }
 
 // isFollowed reports whether changes of the table are applied.
@@ -66,6 +70,10 @@ type tableSet struct {
 	// The loop handles both after the transaction.
 	unknown    map[tableName]bool
 	mismatched map[*mappedTable]error
+	// supplied holds tables whose columns a table map has shown, or with an error has not.
+	supplied map[*mappedTable]error
+	// position returns the stream's position; nil before there is a stream.
+	position func() *binlog.Position
 	// removeFormerDue is set when a table may have former definitions whose keys can be removed.
 	removeFormerDue bool
 }
@@ -81,6 +89,7 @@ func newTableSet(m *transform.Mapping) *tableSet {
 		databases:     make(map[string]ddl.Charset),
 		unknown:       make(map[tableName]bool),
 		mismatched:    make(map[*mappedTable]error),
+		supplied:      make(map[*mappedTable]error),
 	}
 }
 
@@ -134,6 +143,10 @@ func (s *tableSet) define(
 ) {
 	s.keepFormer(t, plan)
 	delete(s.byTable, t.Schema)
+	if s.position != nil && !t.keepsColumns(schema) {
+		at := s.position().Clone()
+		t.since = &at
+	}
 	t.definition, t.Schema, t.Plan, t.storedJSON = d, schema, plan, nil
 	if schema != nil {
 		s.byTable[schema] = t
@@ -278,6 +291,9 @@ func (s *tableSet) loadTable(pieces map[string][]byte, full string) error {
 		s.define(m, d, d.Table(), nil)
 	}
 	m.Job, m.Fault, m.former = job, fault, former
+	if m.since, err = readSince(pieces, full); err != nil {
+		return err
+	}
 	if d.Partial {
 		m.storedJSON = pieces[tablestate.SchemaPrefix+full]
 	}
@@ -356,6 +372,9 @@ func (t *mappedTable) save(u *sink.Unit, pipeline string) error {
 	if err := t.saveFormer(u, pipeline); err != nil {
 		return err
 	}
+	if err := t.saveSince(u, pipeline); err != nil {
+		return err
+	}
 	return t.saveJob(u, pipeline)
 }
 
@@ -373,7 +392,7 @@ func (t *mappedTable) drop(u *sink.Unit, pipeline string) {
 	_ = t.saveKeys(u, pipeline) // which cannot fail without Keys
 	for _, prefix := range [...]string{
 		tablestate.SchemaPrefix, tablestate.DefinitionPrefix, tablestate.JobPrefix,
-		tablestate.FaultPrefix, tablestate.FormerPrefix,
+		tablestate.FaultPrefix, tablestate.FormerPrefix, tablestate.SincePrefix,
 	} {
 		u.DropState(pipeline, prefix+t.FullName())
 	}
@@ -401,5 +420,30 @@ func (t *mappedTable) hasSchema(now *binlog.Table) bool {
 	}
 	bare := *now
 	bare.NotFollowed = t.Schema.NotFollowed
+	bare.Columns = slices.Clone(now.Columns)
+	for i := range bare.Columns {
+		if i < len(t.Schema.Columns) {
+			useKnownLabels(&bare.Columns[i], &t.Schema.Columns[i])
+		}
+	}
 	return tablestate.MatchesStored(text, &bare)
+}
+
+// useKnownLabels gives a column that a server has shown the labels that the data know, if the
+// server may have shown these: it shows a character beyond the first 65,536 as "?".
+func useKnownLabels(shown, known *binlog.Column) {
+	if shown.Unreadable == "" || known.Unreadable != "" || len(shown.Values) == 0 {
+		return
+	}
+	mayShow := func(known, shown string) bool {
+		return strings.Map(func(r rune) rune {
+			if r > 0xffff {
+				return '?'
+			}
+			return r
+		}, known) == shown
+	}
+	if slices.EqualFunc(known.Values, shown.Values, mayShow) {
+		shown.Values, shown.SQLType, shown.Unreadable = known.Values, known.SQLType, ""
+	}
 }

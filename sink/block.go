@@ -54,9 +54,9 @@ func ReadBlock(ctx context.Context, r Reader, pipeline, name string) ([]byte, er
 func HoldsLocation(
 	ctx context.Context, r Reader, kind transform.OutputKind, at transform.Location,
 ) (bool, error) {
-	held, err := readType(ctx, r, at.Key)
-	if err != nil || held != typeOf(kind) || at.Member == nil {
-		return held == typeOf(kind), err
+	held, err := KeyType(ctx, r, at.Key)
+	if err != nil || held != TypeOf(kind) || at.Member == nil {
+		return held == TypeOf(kind), err
 	}
 	command := "HEXISTS"
 	switch kind {

@@ -8,6 +8,7 @@
 //   - pieces.go: the other pieces of a pipeline's state and their checksums
 //   - reader.go: Reader, which reads what a sink holds; scans of keys and members
 //   - repair.go: Repair, which writes only what differs from an expected value
+//   - key_type.go: KeyTypeError, for a key that holds a value of another type
 //   - remote.go: a reader of any Redis-protocol server, for verification and tests
 //   - sinktest: a sink in memory, for tests
 //

@@ -77,7 +77,7 @@ func (n *Node) Apply(ctx context.Context, u *Unit) error {
 		case errors.Is(err, replication.ErrClosed):
 			return fmt.Errorf("apply unit: %w: %w", ErrClosed, err)
 		}
-		return fmt.Errorf("apply unit: %w", err)
+		return fmt.Errorf("apply unit: %w", ExplainKeyType(n.node.Keyspace(), err))
 	}
 	if !isSnapshot {
 		n.setComplete(true)

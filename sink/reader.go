@@ -109,7 +109,7 @@ func ScanKeys(
 		command = append(command, []byte("MATCH"), append(literalPattern(filter.Prefix), '*'))
 	}
 	if filter.Kind != 0 {
-		command = append(command, []byte("TYPE"), []byte(typeOf(filter.Kind)))
+		command = append(command, []byte("TYPE"), []byte(TypeOf(filter.Kind)))
 	}
 	return scan(ctx, r, command, 1, visit)
 }
@@ -132,7 +132,7 @@ func ScanMembers(
 	case transform.SortedSet:
 		command[0], step = []byte("ZSCAN"), 2
 	}
-	if held, err := readType(ctx, r, key); err != nil || held != typeOf(kind) {
+	if held, err := KeyType(ctx, r, key); err != nil || held != TypeOf(kind) {
 		return "0", err
 	}
 	return scan(ctx, r, command, step, visit)
@@ -169,8 +169,8 @@ func literalPattern(text string) []byte {
 	return out
 }
 
-// typeOf returns the Redis type of an output's keys.
-func typeOf(kind transform.OutputKind) string {
+// TypeOf returns the Redis type of an output's keys.
+func TypeOf(kind transform.OutputKind) string {
 	switch kind {
 	case transform.Hash:
 		return "hash"
@@ -182,8 +182,8 @@ func typeOf(kind transform.OutputKind) string {
 	return "string"
 }
 
-// readType returns the type of a key; "none" if it does not exist.
-func readType(ctx context.Context, r Reader, key []byte) (string, error) {
+// KeyType returns the type of a key; "none" if it does not exist.
+func KeyType(ctx context.Context, r Reader, key []byte) (string, error) {
 	reply, err := r.Read(ctx, []byte("TYPE"), key)
 	return string(reply.Text), err
 }

@@ -13,19 +13,33 @@ import (
 
 // Repair appends the commands that turn what the sink holds at an expectation's location into the
 // expected value. It appends none if the sink holds that already, so that nothing is sent to
-// replicas and a key keeps its time to live.
+// replicas and a key keeps its time to live. If the key holds a value of another type, Repair
+// returns a *KeyTypeError.
 func Repair(
 	ctx context.Context, r Reader, u *transform.Commands, e *transform.Expectation,
 ) (changed bool, err error) {
-	held, err := readType(ctx, r, e.Key)
+	held, err := KeyType(ctx, r, e.Key)
 	if err != nil {
 		return false, err
 	}
-	count := u.Count
-	if held != typeOf(e.Kind) && held != "none" {
-		u.Append([]byte("DEL"), e.Key)
+	if held != TypeOf(e.Kind) && held != "none" {
+		return false, &KeyTypeError{Key: string(e.Key), Held: held}
 	}
-	isSame := held == typeOf(e.Kind)
+	count := u.Count
+	err = repair(ctx, r, u, e, held != "none")
+	return u.Count > count, err
+}
+
+// Overwrite appends the commands that write an expectation over a key of any type.
+func Overwrite(u *transform.Commands, e *transform.Expectation) {
+	u.Append([]byte("DEL"), e.Key)
+	_ = repair(context.Background(), nil, u, e, false) // reads nothing
+}
+
+// repair is Repair for a key that is absent, or isSame: of the expectation's type.
+func repair(
+	ctx context.Context, r Reader, u *transform.Commands, e *transform.Expectation, isSame bool,
+) (err error) {
 	switch {
 	case e.Kind == transform.Hash && !e.HasField():
 		err = repairHash(ctx, r, u, e, isSame)
@@ -60,7 +74,7 @@ func Repair(
 			u.Append([]byte("SET"), e.Key, e.Value)
 		}
 	}
-	return u.Count > count, err
+	return err
 }
 
 // holds reports whether the reply of a command is the expected bulk string.

@@ -42,6 +42,17 @@ func Positions(ks *keyspace.Keyspace) map[string]map[string]string {
 	return positions
 }
 
+// Piece returns a piece of a pipeline's state, without a comparison with its checksum.
+func Piece(ks *keyspace.Keyspace, pipeline, name string) (value []byte, found bool) {
+	var buffer []byte
+	reply, err := ReadKeyspace(ks, &buffer,
+		[][]byte{[]byte("HGET"), []byte(StateKey(pipeline)), []byte(name)})
+	if err != nil || reply.Null {
+		return nil, false
+	}
+	return reply.Text, true
+}
+
 // Phase is the stage of a pipeline's data. Its text is the field `state` of the position hash.
 //
 //	"" --first unit--> snapshot --every table complete--> streaming

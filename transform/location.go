@@ -21,12 +21,6 @@ type Location struct {
 	Key, Member []byte
 }
 
-// equal compares two locations of one output.
-func (l Location) equal(o Location) bool {
-	return bytes.Equal(l.Key, o.Key) && bytes.Equal(l.Member, o.Member) &&
-		(l.Member == nil) == (o.Member == nil)
-}
-
 // Outputs returns the number of outputs.
 func (p *Plan) Outputs() int { return len(p.outputs) }
 
@@ -85,16 +79,6 @@ func (p *Plan) Values(at Location) (columns []template.ColumnText, ok bool) {
 	}
 	more, ok := o.member.Parse(at.Member)
 	return append(columns, more...), ok
-}
-
-// Writes reports whether the plan writes row r at a location. An error is a *RowError.
-func (p *Plan) Writes(r *binlog.Row, at Location) (bool, error) {
-	found := false
-	err := p.Expect(r, func(e Expectation) error {
-		found = found || e.Location().equal(at)
-		return nil
-	})
-	return found, err
 }
 
 // Locations calls visit for each place where the plan could write row r, whether `where` accepts

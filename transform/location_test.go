@@ -66,35 +66,6 @@ func TestLocations(t *testing.T) {
 	}
 }
 
-// Writes tells a row that moved, or that where rejects, from one that is written at a location.
-func TestWrites(t *testing.T) {
-	plan := compile(t, locationMapping, locationUsers)
-	users := plan.Table()
-	for _, c := range []struct {
-		cells       string
-		output      int
-		key, member string
-		want        bool
-	}{
-		{"7 de 1", 0, "user:7", "", true},
-		{"7 de 0", 0, "user:7", "", false}, // where
-		{"7 de 1", 1, "by:de", "7", true},
-		{"7 fr 1", 1, "by:de", "7", false},
-		{"7 NULL 1", 1, "by:", "7", false},
-		{"7 de 1", 2, "all", "u7", true},
-		{"7 de 1", 2, "all", "u8", false},
-	} {
-		at := transform.Location{Output: c.output, Key: []byte(c.key)}
-		if c.member != "" {
-			at.Member = []byte(c.member)
-		}
-		got, err := plan.Writes(textRow(users, parseCells(t, users, c.cells)), at)
-		if err != nil || got != c.want {
-			t.Errorf("row %s writes %q %q: %v, %v", c.cells, c.key, c.member, got, err)
-		}
-	}
-}
-
 func TestOwnership(t *testing.T) {
 	users := compile(t, locationMapping, locationUsers)
 	carts := compile(t, locationMapping, locationCarts)

@@ -44,6 +44,8 @@
 // binlog/query would read from information_schema. The JSON form of a Schema is compact; what
 // follows from a column's type is left out.
 //
+// ReadDump returns the schemas that a file of statements creates, such as mysqldump writes.
+//
 // Engine is the storage engine if the statement names one. Whether an engine's rows can be
 // followed, other than those of the tables that NotFollowed is set for, is for the caller to
 // decide.

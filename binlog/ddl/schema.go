@@ -26,6 +26,9 @@ type Schema struct {
 	Partial bool
 	// NotFollowed is the reason why the table's rows cannot be followed; empty if they can.
 	NotFollowed string
+	// Tentative is set for a Schema of a later position: the table may have been altered in
+	// between.
+	Tentative bool
 
 	periods []period
 }
@@ -160,6 +163,7 @@ type schemaJSON struct {
 	Periods     []period     `json:"periods,omitempty"`
 	Partial     bool         `json:"partial,omitempty"`
 	NotFollowed string       `json:"not_followed,omitempty"`
+	Tentative   bool         `json:"tentative,omitempty"`
 }
 
 type columnJSON struct {
@@ -172,6 +176,7 @@ type columnJSON struct {
 	// a AUTO_INCREMENT.
 	Flags      string `json:"f,omitempty"`
 	Expression string `json:"x,omitempty"`
+	Unreadable string `json:"u,omitempty"`
 }
 
 type keyJSON struct {
@@ -202,7 +207,8 @@ const (
 func (s *Schema) MarshalJSON() ([]byte, error) {
 	j := schemaJSON{
 		Database: s.Database, Name: s.Name, Engine: s.Engine, Periods: s.periods,
-		Partial: s.Partial, NotFollowed: s.NotFollowed, Columns: []columnJSON{},
+		Partial: s.Partial, NotFollowed: s.NotFollowed, Tentative: s.Tentative,
+		Columns: []columnJSON{},
 	}
 	if s.Charset != (Charset{}) {
 		j.Charset = &s.Charset
@@ -211,7 +217,7 @@ func (s *Schema) MarshalJSON() ([]byte, error) {
 		c := &s.Columns[i]
 		j.Columns = append(j.Columns, columnJSON{
 			Name: c.Name, Type: c.SQLType, Charset: c.Charset, Collation: c.Collation,
-			Default: c.Default, Expression: c.Expression,
+			Default: c.Default, Expression: c.Expression, Unreadable: c.Unreadable,
 			Flags: flags(columnFlags, c.Nullable, c.Invisible, c.Generated, c.Stored,
 				c.AutoIncrement),
 		})
@@ -232,7 +238,7 @@ func (s *Schema) UnmarshalJSON(b []byte) error {
 	}
 	*s = Schema{
 		Database: j.Database, Name: j.Name, Engine: j.Engine, periods: j.Periods,
-		Partial: j.Partial, NotFollowed: j.NotFollowed,
+		Partial: j.Partial, NotFollowed: j.NotFollowed, Tentative: j.Tentative,
 	}
 	if j.Charset != nil {
 		s.Charset = *j.Charset
@@ -244,9 +250,11 @@ func (s *Schema) UnmarshalJSON(b []byte) error {
 			Stored: has("s"), AutoIncrement: has("a"),
 			Column: binlog.Column{
 				Name: c.Name, Nullable: has("n"), Invisible: has("i"), Generated: has("g"),
+				Unreadable: c.Unreadable,
 			},
 		}
-		if err := column.setSQLType(c.Type, c.Charset); err != nil {
+		// The type of an unreadable column may be unknown.
+		if err := column.setSQLType(c.Type, c.Charset); err != nil && c.Unreadable == "" {
 			return fmt.Errorf("decode column %s of schema %s: %w", c.Name, s.TableName(), err)
 		}
 		s.Columns = append(s.Columns, column)
@@ -263,6 +271,7 @@ func (s *Schema) UnmarshalJSON(b []byte) error {
 // setSQLType sets the fields of a column that follow from its type in the spelling of
 // information_schema.
 func (c *Column) setSQLType(sqlType, charset string) error {
+	c.SQLType = sqlType
 	t, err := parseSQLType(sqlType)
 	if err != nil {
 		return err

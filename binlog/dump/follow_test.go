@@ -52,6 +52,7 @@ func TestServers(t *testing.T) {
 				{"file", testFile, true},
 				{"positions", testBadPositions, true},
 				{"keys", testKeys, true},
+				{"supplied", testSupplied, true},
 				// These servers log the character sets.
 				{"charsets", testCharsets, su.kind == servers.MySQL ||
 					slices.Contains(su.args, "--binlog-row-metadata=FULL")},

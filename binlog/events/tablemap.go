@@ -89,7 +89,7 @@ func (m *tableMaps) compile(raw []byte) (*tableVersion, error) {
 	columns := c.lengthEncodedInt()
 	types := c.bytes(columns)
 	meta := c.bytes(c.lengthEncodedInt())
-	c.bytes((columns + 7) / 8) // which columns may be NULL
+	nullable := c.bytes((columns + 7) / 8)
 	if c.truncated {
 		return nil, errTruncated
 	}
@@ -97,6 +97,15 @@ func (m *tableMaps) compile(raw []byte) (*tableVersion, error) {
 	t, err := m.tables.Table(v.database, v.name)
 	if err != nil {
 		return nil, fmt.Errorf("look up table %s.%s: %w", v.database, v.name, err)
+	}
+	if s, ok := m.tables.(Supplier); ok && t != nil {
+		logged, err := m.readLogged(v, types, meta, nullable, c.b)
+		if err != nil {
+			return nil, fmt.Errorf("read the metadata of %s.%s: %w", v.database, v.name, err)
+		}
+		if t, err = s.Supply(t, logged); err != nil {
+			return nil, fmt.Errorf("look up table %s.%s: %w", v.database, v.name, err)
+		}
 	}
 	if t == nil {
 		return v, nil

@@ -94,6 +94,18 @@ func testChunks(t *testing.T, s server) {
 				"('0000-00-00','0000-00-00'),('1900-02-29','9999-12-31'),('2000-02-29'," +
 				"'9999-12-31 23:59:59.999')",
 		},
+		"double": {
+			"a double", "a",
+			"(0.1),(0.2),(0.30000000000000004),(0.3),(-1.5),(0),(1e15),(1e17),(123456789.123)," +
+				"(1e-7),(1.7976931348623157e308),(-1.7976931348623157e308),(2.2250738585072014e-308)," +
+				"(9007199254740993),(9007199254740994),(1e100),(0.1e-5),(-0.1)",
+		},
+		"float": {
+			"a float, b float(7,2), c double(9,3)", "a, b, c",
+			"(0.1,0.1,0.1),(0.1,0.1,0.2),(0.1,12345.67,0.1),(0.2,0,0),(0.3,0,0),(-0.1,0,0)," +
+				"(3.4028234e38,0,0),(1.17549435e-38,0,0),(16777217,0,0),(16777216,1,0)," +
+				"(16777218,0,0),(1e10,0,0),(0.1000001,0,0),(0.10000001,3,3)",
+		},
 		"year": {"a year", "a", "('0000'),(1901),(1999),(2000),(2001),(2155)"},
 		"time": {
 			"a time(3)",
@@ -301,6 +313,26 @@ func testIndex(t *testing.T, s server) {
 		func(*binlog.Row) error { return nil },
 	)
 	if err != nil || res.Rows != 10 || string(res.Last[1]) != "2065" {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	mustReadFew(t, c)
+	// So does one that begins at a floating-point number.
+	exec(t, c, "CREATE TABLE shop.floats (f float, g double, PRIMARY KEY (f, g))",
+		"INSERT INTO shop.floats SELECT a / 10, c / 10 FROM shop.big", "ANALYZE TABLE shop.floats")
+	if table, err = readTable(t, c, "shop", "floats"); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, c, "FLUSH STATUS")
+	res, err = query.Read(
+		t.Context(), c,
+		query.ChunkRequest{
+			Table: table, Limit: 10,
+			After: [][]byte{[]byte("0.10000000149011612"), []byte("15.5")},
+		},
+		binlog.Position{},
+		func(*binlog.Row) error { return nil },
+	)
+	if err != nil || res.Rows != 10 || string(res.Last[1]) != "16.5" {
 		t.Fatalf("%+v, %v", res, err)
 	}
 	mustReadFew(t, c)

@@ -121,17 +121,18 @@ func unescape(c byte) byte {
 	return c
 }
 
-// setType sets the fields of a column that follow from its COLUMN_TYPE.
+// setType sets the fields of a column that follow from its COLUMN_TYPE. After an error the column
+// exists, but its values cannot be read.
 func setType(c *binlog.Column, sqlType, charset string) error {
+	c.SQLType = sqlType
 	t, err := parseColumnType(sqlType)
 	if err != nil {
 		return err
 	}
-	c.SQLType, c.Type = sqlType, binlog.TypeByName(t.base)
+	c.Type = binlog.TypeByName(t.base)
 	c.Unsigned, c.Values = t.unsigned, t.values
 	if c.Type == binlog.TypeInvalid {
-		return fmt.Errorf("type %s is not supported: "+
-			"exclude the table from the mapping (ignore: true)", sqlType)
+		return fmt.Errorf("type %s is not supported: convert the column", sqlType)
 	}
 	c.SetArguments(t.args, charset)
 	if c.HasLabels() {

@@ -40,6 +40,11 @@ func parseDefinition(server mysql.Server, t *binlog.Table, sql string) *ddl.Sche
 	full := *effects[0].Schema
 	full.Database, full.Name = t.Database, t.Name
 	full.NotFollowed = t.NotFollowed
+	if len(full.Columns) == len(t.Columns) {
+		for i := range full.Columns {
+			full.Columns[i].Unreadable = t.Columns[i].Unreadable
+		}
+	}
 	if !full.Table().Equal(t) {
 		return nil
 	}

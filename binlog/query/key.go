@@ -26,6 +26,8 @@ func keyExpr(c *binlog.Column, quoted string) string {
 			return "CAST(" + quoted + " AS UNSIGNED)"
 		}
 		return quoted + "+0"
+	case binlog.KeyFloat:
+		return binlog.SelectExpr(c, quoted)
 	}
 	return quoted
 }
@@ -59,11 +61,20 @@ func keyLiteral(c *binlog.Column, v []byte) (string, error) {
 		return "_" + c.Charset + " X'" + hex.EncodeToString(v) + "'", nil
 	case binlog.KeyBytes:
 		return bytesLiteral(v), nil
-	case binlog.KeyInexact:
-		return "", fmt.Errorf("a %s cannot be compared exactly: give the table another key, "+
-			"or exclude it from the mapping", c.SQLType)
+	case binlog.KeyFloat:
+		return floatLiteral(v)
 	}
 	return "", fmt.Errorf("a %s cannot be part of a key that is read in order", c.SQLType)
+}
+
+// floatLiteral returns the literal of a DOUBLE that has the text v. Without an exponent the server
+// would take it for a DECIMAL, and compare differently.
+func floatLiteral(v []byte) (string, error) {
+	literal, err := allowedLiteral(v, "", "-.e+")
+	if err == nil && !strings.Contains(literal, "e") {
+		literal += "e0"
+	}
+	return literal, err
 }
 
 // bytesLiteral returns v as a literal that is compared byte by byte.
@@ -176,7 +187,7 @@ func CheckKey(t *binlog.Table, key []int) error {
 		c := &t.Columns[k]
 		var err error
 		switch c.Key() {
-		case binlog.KeyInexact, binlog.KeyNone:
+		case binlog.KeyNone:
 			_, err = keyLiteral(c, nil)
 		default:
 			switch loose := len(t.Key()) == 0; {

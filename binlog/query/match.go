@@ -123,6 +123,8 @@ func textLiteral(c *binlog.Column, text []byte) (string, error) {
 			return "", fmt.Errorf("%w: %.80q is not a number", ErrNoSuchValue, text)
 		}
 		literal, err = allowedLiteral(text, "", "-.")
+	case binlog.KeyFloat:
+		return floatTextLiteral(c, text)
 	case binlog.KeyOrdinal:
 		if c.HasLabels() {
 			return stringLiteral(string(text)), nil
@@ -146,6 +148,27 @@ func textLiteral(c *binlog.Column, text []byte) (string, error) {
 		return "", fmt.Errorf("%w: %w", ErrNoSuchValue, err)
 	}
 	return literal, nil
+}
+
+// floatTextLiteral is textLiteral for a floating-point column. The text of a FLOAT has as many
+// digits as distinguish it from other FLOATs; the literal has those of the same number as a DOUBLE.
+func floatTextLiteral(c *binlog.Column, text []byte) (string, error) {
+	bits := 64
+	if c.Type == binlog.TypeFloat {
+		bits = 32
+	}
+	f, err := strconv.ParseFloat(string(text), bits)
+	if err == nil {
+		var printed []byte
+		if printed, err = binlog.AppendFloat(nil, f, bits); err == nil &&
+			!bytes.Equal(printed, text) {
+			err = errors.New("it prints in another form")
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %.80q: %w", ErrNoSuchValue, text, err)
+	}
+	return floatLiteral(strconv.AppendFloat(nil, f, 'g', -1, 64))
 }
 
 // isNumber reports whether text is an integer or a decimal as MySQL prints it. Other texts, such as
@@ -222,7 +245,7 @@ func CheckMatch(t *binlog.Table, columns []int) error {
 	for _, k := range columns {
 		c := &t.Columns[k]
 		switch c.Key() {
-		case binlog.KeyInexact, binlog.KeyNone:
+		case binlog.KeyNone:
 			return fmt.Errorf("column %s.%s: a %s cannot be compared exactly",
 				t.FullName(), c.Name, c.SQLType)
 		}

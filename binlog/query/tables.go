@@ -25,7 +25,7 @@ const systemSchemas = `'mysql','sys','information_schema','performance_schema'`
 // other rows than they hold) have NotFollowed and no columns; tables in the UNION of a MERGE table
 // and tables of the MEMORY engine have both.
 //
-// A matching table with a column of an unsupported type is a *binlog.RefusedError that names both.
+// A column whose values cannot be read has Unreadable set; Table.CheckReadable returns the error.
 // While another session holds a metadata lock, the error has mysql.CodeLockTimeout.
 func Tables(
 	ctx context.Context, c *mysql.Conn, match func(database, table string) bool,
@@ -166,10 +166,7 @@ func readColumns(
 				strings.Contains(extra, "PERSISTENT"),
 		}
 		if err := setType(&col, string(row[3]), string(row[4])); err != nil {
-			return nil, &binlog.RefusedError{
-				Table: t.FullName(),
-				Err:   fmt.Errorf("read column %s.%s: %w", t.FullName(), col.Name, err),
-			}
+			col.Unreadable = err.Error() // the fault of this table: the others can be followed
 		}
 		t.Columns = append(t.Columns, col)
 	}

@@ -44,6 +44,12 @@ func TestExitStatus(t *testing.T) {
 			exitUsage,
 		},
 		{"status of two files", []string{"status", "x.yaml", "y.yaml"}, exitUsage},
+		{
+			"a schema for two files",
+			[]string{"run", "--schema", "s.sql", "x.yaml", "y.yaml"},
+			exitUsage,
+		},
+		{"no schema file", []string{"run", "--schema", "does-not-exist", "x.yaml"}, exitUsage},
 		{"demo without rows", []string{"demo", "--rows", "0"}, exitUsage}, // used to panic
 		{
 			"demo with a server without a port",

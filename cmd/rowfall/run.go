@@ -17,7 +17,7 @@ import (
 
 func newRun(logging *logFlags) *cobra.Command {
 	var (
-		from         string
+		from, schema string
 		replace, yes bool
 	)
 	cmd := &cobra.Command{
@@ -40,6 +40,13 @@ func newRun(logging *logFlags) *cobra.Command {
 			if replace {
 				from = pipelines.FromReplace
 			}
+			if schema != "" && len(files) != 1 {
+				return usageError{errors.New("--schema belongs to one FILE")}
+			}
+			dump, err := readSchema(schema)
+			if err != nil {
+				return usageError{err}
+			}
 			configs, err := loadAll(files)
 			if err != nil {
 				return usageError{err}
@@ -53,7 +60,7 @@ func newRun(logging *logFlags) *cobra.Command {
 					return err
 				}
 			}
-			return runPipelines(cmd.Context(), logging, configs, from)
+			return runPipelines(cmd.Context(), logging, configs, from, dump)
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "rewind or skip: start at this POSITION "+
@@ -61,8 +68,23 @@ func newRun(logging *logFlags) *cobra.Command {
 		"asks first on a terminal, elsewhere it needs --yes")
 	cmd.Flags().BoolVar(&replace, "replace", false, "with --from snapshot: remove all data of "+
 		"the node and of its replicas first; needed for data of another mapping or origin")
+	cmd.Flags().StringVar(&schema, "schema", "", "the tables as they were at the POSITION of "+
+		"--from or of source.mysql.start, if the binlog does not have their columns: a file of "+
+		"CREATE TABLE statements, such as mysqldump --no-data --databases writes")
 	cmd.Flags().BoolVar(&yes, "yes", false, "start --from without asking")
 	return cmd
+}
+
+// readSchema returns the text of the file that --schema names; empty without one.
+func readSchema(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("read --schema: %w", err)
+	}
+	return string(text), nil
 }
 
 // confirm asks the user on the terminal before --from moves the position. It returns an error if
@@ -105,9 +127,10 @@ func loadAll(files []string) ([]*file.Config, error) {
 	return configs, errors.Join(faults...)
 }
 
-// runPipelines runs the pipelines until ctx ends. Each pipeline has the logger of its file.
+// runPipelines runs the pipelines until ctx ends. Each pipeline has the logger of its file. schema
+// is the text of --schema.
 func runPipelines(
-	ctx context.Context, logging *logFlags, configs []*file.Config, from string,
+	ctx context.Context, logging *logFlags, configs []*file.Config, from, schema string,
 ) error {
 	var bars *progress
 	if isTerminal(os.Stderr) {
@@ -129,6 +152,7 @@ func runPipelines(
 			if err != nil {
 				return nil, openFault(c, err)
 			}
+			m.Pipeline.UseSchema(schema)
 			bars.add(c.Name, m.Pipeline.Stats)
 			log.Info().Str("pipeline", c.Name).Str("listen", m.Node.Addr()).
 				Str("dir", c.Sink.Node.Dir).Msg("node is open")

@@ -7,7 +7,6 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/tablestate"
-	"rowfall/sink"
 	"rowfall/transform"
 )
 
@@ -215,28 +214,6 @@ func (c *chunk) writeRow(
 		u.Bytes = append(u.Bytes, bytes...)
 	}
 	u.Count += commands
-	return nil
-}
-
-// repair puts what differs from the expectations of a row into the unit.
-func repair(ctx context.Context, e *Engine, expected []byte) error {
-	u := e.host.Commands()
-	var want transform.Expectation
-	for len(expected) > 0 {
-		expected = transform.ParseExpectation(&want, expected)
-		before := u.Count
-		if _, err := sink.Repair(ctx, e.host.Sink(), u, &want); err != nil {
-			return err
-		}
-		if want.Location().Member == nil || u.Count < before+2 {
-			continue
-		}
-		// A DEL came first, because the key had another type. The next row may be a member of
-		// the same key, and must not find the old type again.
-		if err := e.host.Flush(ctx); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

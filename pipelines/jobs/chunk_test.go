@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/tablestate"
+	"rowfall/replication/resp"
 	"rowfall/sink/sinktest"
 )
 
@@ -218,6 +220,34 @@ func TestRowsPerSecond(t *testing.T) {
 			t.Errorf("%d tables: %d rows were read in a minute, want 60000", n, rows)
 		}
 	}
+}
+
+// A key of another type that no former definition explains stays, and the table has a fault that
+// names the key.
+func TestKeyOfAnotherTypeStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plan := compile(t, `
+db.o:
+  write:
+    - set: by:{x}
+      member: "{id}"`, tableO)
+		w := newWorld(t, 1, Config{Parallel: 1, ChunkRows: 10}, plan)
+		w.keepsOtherTypes = true
+		w.execute("SET", "by:1", "x")
+		w.server.set(tableO, nil, cellsOf("1", "1"))
+		w.storedPosition = at(1)
+		w.stored["o"] = record{Job: tablestate.Job{Compare: true}}
+		w.start()
+		w.run()
+		want := sinktest.NewMemory("shop")
+		if err := want.Execute(resp.AppendCommand(nil, "SET", "by:1", "x")); err != nil {
+			t.Fatal(err)
+		}
+		w.mustHold(want)
+		if fault := w.tables["o"].Fault; fault == nil || !strings.Contains(fault.Reason, `"by:1"`) {
+			t.Errorf("the fault is %+v", fault)
+		}
+	})
 }
 
 // Two rows may be members of one key, which has another type before. Both are in the key after the

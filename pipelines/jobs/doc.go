@@ -11,9 +11,10 @@
 //   - schema_task.go, chunk.go, sweep.go: the three kinds of task, in the order in which a job
 //     needs them: for the table's columns, its rows, and the keys that no row writes
 //   - keys.go, key_batch.go: AddKeys, and the task of a job that reads some rows by their keys
+//   - repair.go: how what differs is written, and what happens at a key of another type
 //   - dirty_keys.go: the rows that the stream changes while a chunk is read
 //   - rate_limiter.go: rows_per_second
-//   - remove.go: RemoveRows, which removes all of a table's keys without a query
+//   - remove.go: Removal, which removes all of a table's keys without a query
 //
 // # Who calls what
 //

@@ -12,6 +12,7 @@ import (
 	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
+	"rowfall/sink"
 )
 
 const (
@@ -283,7 +284,13 @@ func (e *Engine) applyPassed(ctx context.Context) error {
 			continue
 		}
 		if err := t.apply(ctx, e); err != nil {
-			return err
+			// Is a key of another type in the way? Other faults of a table are found before.
+			if !errors.As(err, new(*sink.KeyTypeError)) {
+				return err
+			}
+			if err := e.host.Fault(b.table, err); err != nil {
+				return err
+			}
 		}
 		b.table.pauses = 0
 		e.finish(b)

@@ -254,9 +254,9 @@ func TestReport(t *testing.T) {
 	})
 }
 
-// A column that cannot be compared exactly, such as a DOUBLE, may be in a key as long as another
-// column leads back to the row. If none does, or if the table cannot be read in the order of its
-// key, the table is at fault and not the pipeline.
+// A column that cannot be compared exactly, such as a JSON document, may be in a key as long as
+// another column leads back to the row. If none does, or if the table cannot be read in the order
+// of its key, the table is at fault and not the pipeline.
 func TestInexactColumns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, isKey := range []bool{false, true} {
@@ -264,7 +264,7 @@ func TestInexactColumns(t *testing.T) {
 				Database: "db", Name: "p", Primary: []int{0},
 				Columns: []binlog.Column{
 					{Name: "id", SQLType: "int", Type: binlog.TypeInt},
-					{Name: "price", SQLType: "double", Type: binlog.TypeDouble},
+					{Name: "price", SQLType: "json", Type: binlog.TypeJSON},
 				},
 			}
 			if isKey {
@@ -289,7 +289,7 @@ db.p:
 			p := w.tables["p"]
 			if got := dump(t, w.sink); got != want || p.Job.Done == isKey || w.faults > 1 ||
 				(p.Fault != nil) != isKey {
-				t.Errorf("DOUBLE as key: %v; the job is %+v, the fault %v, the sink\n%s", isKey,
+				t.Errorf("JSON as key: %v; the job is %+v, the fault %v, the sink\n%s", isKey,
 					p.Job, p.Fault, got)
 			}
 		}

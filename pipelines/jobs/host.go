@@ -50,6 +50,9 @@ type Tables interface {
 	// Fault handles a fault of one table: it returns nil if the table is in quarantine now, with
 	// t.Fault set.
 	Fault(t *Table, err error) error
+	// IsFormer reports whether a key that holds a value of a type was written by an output of a
+	// former definition of a table, so that it may be removed.
+	IsFormer(key []byte, held string) bool
 	// Report records how many rows all jobs have read, and will have read in the end.
 	Report(rows, expected int64)
 }

@@ -13,20 +13,23 @@ func keysOf(p *transform.Plan, output int) sink.KeyFilter {
 	return sink.KeyFilter{Prefix: p.KeyPrefix(output), Kind: p.OutputKind(output)}
 }
 
-// RemoveRows removes everything that a plan has written, in units of about limit keys and members.
-// Members that other outputs wrote stay. The sink's position does not move,
-// so that a run that is interrupted begins again. RemoveRows returns the number of commands.
-func RemoveRows(ctx context.Context, w Writer, p *transform.Plan, limit int) (int, error) {
-	r := removal{w: w, plan: p, limit: limit}
-	return r.run(ctx)
+// Removal removes everything that a plan has written.
+type Removal struct {
+	Plan *transform.Plan
+	// Present are plans whose keys and members stay.
+	Present []*transform.Plan
+	// Limit is about the number of keys and members of one unit.
+	Limit int
+	// Report is called with the number of commands so far, before each unit; nil calls nothing.
+	Report func(removed int)
 }
 
-// RemoveFormer removes what a plan has written that a table had before, as RemoveRows does. What a
-// plan of present may have written stays.
-func RemoveFormer(
-	ctx context.Context, w Writer, p *transform.Plan, present []*transform.Plan, limit int,
-) (int, error) {
-	r := removal{w: w, plan: p, limit: limit, present: present}
+// Run removes the keys and members, and returns the number of commands. Members that other outputs
+// wrote stay. The sink's position does not move, so that a run that is interrupted begins again.
+func (o Removal) Run(ctx context.Context, w Writer) (int, error) {
+	r := removal{
+		w: w, plan: o.Plan, limit: o.Limit, present: o.Present, report: o.Report,
+	}
 	return r.run(ctx)
 }
 
@@ -40,8 +43,9 @@ func (r *removal) run(ctx context.Context) (int, error) {
 	return r.removed, r.w.Flush(ctx)
 }
 
-// removal is one call of RemoveRows or RemoveFormer.
+// removal is one call of Removal.Run.
 type removal struct {
+	report  func(removed int)
 	w       Writer
 	plan    *transform.Plan
 	present []*transform.Plan // whose keys and members stay
@@ -98,14 +102,16 @@ func (r *removal) removeKey(ctx context.Context, key []byte) error {
 	}
 	if !ownsAll {
 		return r.scanMembers(ctx, key, func(members [][]byte, _ bool) (bool, error) {
+			n := 0
 			for _, m := range members {
 				if r.isPresent(key, m) {
 					continue
 				}
 				at := transform.Location{Output: r.output, Key: key, Member: m}
 				r.plan.Remove(r.w.Commands(), at)
+				n++
 			}
-			return true, r.flushIfLarge(ctx, len(members))
+			return true, r.flushIfLarge(ctx, n)
 		})
 	}
 	r.w.Commands().Append([]byte("DEL"), key)
@@ -129,6 +135,9 @@ func (r *removal) isPresent(key, member []byte) bool {
 // flushIfLarge counts n commands, and applies the unit if it is large.
 func (r *removal) flushIfLarge(ctx context.Context, n int) error {
 	r.removed += n
+	if r.report != nil {
+		r.report(r.removed)
+	}
 	_, err := r.w.FlushIfLarge(ctx, r.w.Commands().Count, r.limit)
 	return err
 }

@@ -45,7 +45,7 @@ func TestRemoveRows(t *testing.T) {
 		}
 		interrupted := 0
 		for {
-			_, err := RemoveRows(t.Context(), w, of, 64)
+			_, err := Removal{Plan: of, Limit: 64}.Run(t.Context(), w)
 			if err == nil {
 				break
 			}

@@ -51,10 +51,6 @@ type Table struct {
 // FullName returns database.table.
 func (t *Table) FullName() string { return t.Database + "." + t.Name }
 
-// IsComplete reports whether the sink holds the row of every key that the stream has passed: the
-// table's job is done.
-func (t *Table) IsComplete() bool { return t.Job.Done }
-
 // Order returns the columns by which a table is read: its key, else the mapping's key_columns.
 func Order(schema *binlog.Table, plan *transform.Plan) []int {
 	if key := schema.Key(); len(key) > 0 {

@@ -119,6 +119,7 @@ type world struct {
 	hasOtherTypes    bool  // see anotherType
 	hasUnlogged      bool  // some rows change without a change in the stream
 	maxSetKeys       int   // of the engine; 0 is the default
+	keepsOtherTypes  bool  // no former definition explains values of other types
 }
 
 // record is what the sink holds of a table besides its rows.
@@ -253,7 +254,7 @@ func (w *world) apply(t *Table, e *event) error {
 		}
 		t.Interrupt()
 		plan := w.plans[e.table].Clone()
-		if _, err := RemoveRows(w.t.Context(), w, plan, 1+w.rng.IntN(4)); err != nil {
+		if _, err := (Removal{Plan: plan, Limit: 1 + w.rng.IntN(4)}).Run(w.t.Context(), w); err != nil {
 			return err
 		}
 		if t.Fault == nil && !t.Job.NeedsSchema && !t.Job.Done {
@@ -461,7 +462,8 @@ func (w *world) AdoptSchema(ctx context.Context, t *Table, _ *ddl.Schema) error 
 
 // Fault implements Tables.
 func (w *world) Fault(t *Table, err error) error {
-	if !errors.As(err, new(*transform.RowError)) && !errors.As(err, new(*UnreadableError)) {
+	if !errors.As(err, new(*transform.RowError)) && !errors.As(err, new(*UnreadableError)) &&
+		!errors.As(err, new(*sink.KeyTypeError)) {
 		return err
 	}
 	w.faults++
@@ -469,6 +471,9 @@ func (w *world) Fault(t *Table, err error) error {
 	t.Interrupt()
 	return w.SaveJob(t)
 }
+
+// IsFormer implements Tables.
+func (w *world) IsFormer([]byte, string) bool { return !w.keepsOtherTypes }
 
 // Report implements Tables.
 func (w *world) Report(rows, expected int64) {

@@ -38,6 +38,9 @@ const (
 	// reached. Both are absent in data that never had any.
 	GapsPiece  = "gaps"
 	SkipsPiece = "skips"
+	// SincePrefix begins the pieces that hold the position from which on a table's definition
+	// holds.
+	SincePrefix = "since:"
 	// DatabasesPiece holds the default character sets of the databases as JSON.
 	DatabasesPiece = "databases"
 	// UnmappedPrefix begins the pieces that hold the reason why a table that matches the mapping
@@ -52,6 +55,9 @@ type Job struct {
 	Done bool `json:"done"`
 	// Skipped means that the table is not loaded, because the user started without a load.
 	Skipped bool `json:"skipped,omitempty"`
+	// Cancelled means that the user has ended the job before the table was complete. Keys that the
+	// job has not reached may be stale, until another job reads the table. Skipped is set too.
+	Cancelled bool `json:"cancelled,omitempty"`
 	// After is the key of the last row that was read; nil before the first chunk.
 	After [][]byte `json:"after,omitempty"`
 	// Rows counts the rows read so far.

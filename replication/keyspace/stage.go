@@ -310,7 +310,8 @@ func (k *Keyspace) execute(unit []byte) error {
 	for pos, number := 0, 1; pos < len(unit); number++ {
 		args, n, err := resp.ParseCommand(unit[pos:], k.stage.args)
 		if err != nil {
-			return &StageError{pos, fmt.Errorf("stage command %d at byte %d: %w", number, pos, err)}
+			return &StageError{At: pos, err: fmt.Errorf(
+				"stage command %d at byte %d: %w", number, pos, err)}
 		}
 		k.stage.args = args
 		pos += n
@@ -333,7 +334,11 @@ func (k *Keyspace) execute(unit []byte) error {
 			}
 		}
 		if err != nil {
-			return &StageError{pos - n, commandError(number, args, err)}
+			fault := &StageError{At: pos - n, err: commandError(number, args, err)}
+			if errors.Is(err, errWrongType) {
+				fault.Key = string(args[1])
+			}
+			return fault
 		}
 	}
 	if multi {
@@ -351,7 +356,9 @@ var multiErrors = map[bool]string{
 // StageError identifies the command of a unit that cannot be staged. The commands before it can be
 // staged.
 type StageError struct {
-	At  int // byte offset of the command in the unit
+	At int // byte offset of the command in the unit
+	// Key is the command's key if the key holds a value of another type than the command needs.
+	Key string
 	err error
 }
 

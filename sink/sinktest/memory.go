@@ -113,7 +113,7 @@ func (m *Memory) apply(u *sink.Unit) error {
 		return sink.ErrDemoted
 	}
 	if err := m.Keys.Stage(m.encoder.Encode(nil, u)); err != nil {
-		return err
+		return sink.ExplainKeyType(m.Keys, err)
 	}
 	m.Keys.Publish()
 	p := u.Progress

@@ -1,0 +1,28 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"rowfall/pipelines/jobs"
+	"rowfall/transform"
+)
+
+// removeKeys removes what a plan has written and no plan of present can write. The stream waits
+// meanwhile, which shows as a hold. removeKeys returns the number of commands.
+func (l *loop) removeKeys(
+	ctx context.Context, p *transform.Plan, present []*transform.Plan, reason string,
+) (int, error) {
+	since := time.Now()
+	report := func(removed int) {
+		l.stats.removing.Store(&Hold{fmt.Sprintf("removing the keys of %s (%s), %d so far",
+			p.Table().FullName(), reason, removed), since})
+	}
+	report(0)
+	defer l.stats.removing.Store(nil)
+	r := jobs.Removal{
+		Plan: p, Present: present, Limit: l.config.Limits.MaxAtomicRows, Report: report,
+	}
+	return r.Run(ctx, l)
+}

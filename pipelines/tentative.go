@@ -1,0 +1,180 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"rowfall/binlog"
+	"rowfall/binlog/ddl"
+	"rowfall/binlog/events"
+	"rowfall/pipelines/tablestate"
+	"rowfall/sink"
+)
+
+// A run may begin before the position from which on the definition of a table is known: with a
+// position of the past as start, or with --from. Only the definition of later is known then, and
+// the table may have been altered in between. Such a definition is tentative. It is replaced by
+// what a table map with full metadata shows, by a CREATE TABLE, or by --schema. The table's rows
+// are not read before.
+
+// isTentative reports whether the table's definition may not hold at the stream's position.
+func (t *mappedTable) isTentative() bool { return t.definition != nil && t.definition.Tentative }
+
+// isTentative is mappedTable.isTentative of the table with a name.
+func (s *tableSet) isTentative(n tableName) bool {
+	t := s.all[n.String()]
+	return t != nil && t.isTentative()
+}
+
+// keepsColumns reports whether the table has had the columns of a new schema for as long as those of
+// the present one, so that older rows can be read with either.
+func (t *mappedTable) keepsColumns(next *binlog.Table) bool {
+	if t.Schema == nil || next == nil || t.isTentative() || t.Job.NeedsSchema {
+		return false
+	}
+	a, b := binlog.Table{Columns: t.Schema.Columns}, binlog.Table{Columns: next.Columns}
+	return a.Equal(&b)
+}
+
+// changesDefinition reports whether a statement with an action makes a definition from others. With
+// a tentative one it would make a wrong one.
+func changesDefinition(a ddl.Action) bool { return a == ddl.AlterTable || a == ddl.CreateTable }
+
+// setTentative marks a table's definition as tentative, or as one that holds.
+func (s *tableSet) setTentative(t *mappedTable, isTentative bool) {
+	if t.definition == nil || t.definition.Tentative == isTentative {
+		return
+	}
+	d := *t.definition
+	d.Tentative = isTentative
+	t.definition = &d
+}
+
+var _ events.Supplier = (*tableSet)(nil)
+
+// errNoMetadata is the fault of a table whose columns at the position are not known.
+var errNoMetadata = errors.New("its columns at this position are not known: the run began before " +
+	"they were recorded, and the binlog does not have them; begin with --from POSITION " +
+	"--schema dump.sql, where dump.sql has the tables as they were there, or set " +
+	"binlog_row_metadata=FULL on the server and begin at a later position")
+
+// Supply implements events.Supplier. The columns of a table whose definition is tentative are taken
+// from the table map.
+func (s *tableSet) Supply(
+	t *binlog.Table, logged *binlog.LoggedTable,
+) (*binlog.Table, error) {
+	m := s.byTable[t]
+	if m == nil || !m.isTentative() {
+		return t, nil
+	}
+	if logged == nil {
+		s.supplied[m] = errNoMetadata
+		return nil, nil
+	}
+	schema, err := logged.Supply(t)
+	if err != nil {
+		s.supplied[m] = fmt.Errorf("%w; begin with --from POSITION --schema dump.sql, where "+
+			"dump.sql has the tables as they were there", err)
+		return nil, nil
+	}
+	s.supplied[m] = nil
+	if schema == t {
+		s.setTentative(m, false)
+		return t, nil
+	}
+	plan, err := s.compile(schema)
+	if err == nil && plan == nil {
+		err = errors.New("the mapping does not match it")
+	}
+	if err != nil {
+		s.supplied[m] = err
+		return nil, nil
+	}
+	m.Interrupt()
+	s.define(m, ddl.FromTable(schema), schema, plan)
+	return schema, nil
+}
+
+// handleSupplied saves the definitions that table maps have supplied. A table whose columns none
+// has shown goes into quarantine; its rows since then were skipped.
+func (l *loop) handleSupplied(ctx context.Context) error {
+	if len(l.tables.supplied) == 0 {
+		return nil
+	}
+	for t, fault := range l.tables.supplied {
+		if fault != nil {
+			if err := l.quarantine(t, fmt.Errorf("table %s: %w", t.FullName(), fault)); err != nil {
+				return err
+			}
+			continue
+		}
+		l.log.Info().Str("table", t.FullName()).
+			Msg("the columns of a table are taken from the binlog")
+		if err := t.save(&l.unit, l.config.Name); err != nil {
+			return err
+		}
+	}
+	clear(l.tables.supplied)
+	if err := l.tables.checkConflicts(); err != nil {
+		return err
+	}
+	l.tablesChanged()
+	return l.flush(ctx)
+}
+
+// confirmDefinitions ends the doubt about definitions that are still tentative at the end of the
+// binlog, and equal the server's.
+func (l *loop) confirmDefinitions(
+	ctx context.Context, current map[string]*binlog.Table,
+) error {
+	for _, name := range l.tables.names() {
+		t, now := l.tables.all[name], current[name]
+		if !t.isTentative() || now == nil || !t.hasSchema(now) {
+			continue
+		}
+		l.tables.setTentative(t, false)
+		if err := t.save(&l.unit, l.config.Name); err != nil {
+			return err
+		}
+	}
+	return l.Flush(ctx)
+}
+
+// doubtDefinitions makes definitions tentative that do not hold at the position where the run
+// begins.
+func (l *loop) doubtDefinitions(start *binlog.Position) {
+	for _, t := range l.tables.all {
+		if t.since != nil && !includes(start, t.since) {
+			l.tables.setTentative(t, true)
+		}
+	}
+}
+
+// saveSince puts the position from which on the definition holds into a unit.
+func (t *mappedTable) saveSince(u *sink.Unit, pipeline string) error {
+	if t.since == nil {
+		u.DropState(pipeline, tablestate.SincePrefix+t.FullName())
+		return nil
+	}
+	text, err := tablestate.EncodePosition(t.since)
+	if err != nil {
+		return err
+	}
+	u.SetState(pipeline, tablestate.SincePrefix+t.FullName(), text)
+	return nil
+}
+
+// readSince returns the position from which on the definition of a table holds, if the pieces hold
+// it.
+func readSince(pieces map[string][]byte, full string) (*binlog.Position, error) {
+	text := pieces[tablestate.SincePrefix+full]
+	if text == nil {
+		return nil, nil
+	}
+	p, err := tablestate.DecodePosition(text)
+	if err != nil {
+		return nil, corrupt("position of the definition of "+full, err)
+	}
+	return &p, nil
+}
