@@ -141,8 +141,8 @@ func (l *loop) keyTypeFault(t *mappedTable) error {
 	return fault
 }
 
-// errKeyType is the error of a run that ends because of a key of another type. It does not wrap err:
-// the unit is lost, so no caller may treat the error as the fault of one table and continue.
+// errKeyType is the error of a run that ends because of a key of another type. It does not wrap
+// err: the unit is lost, so no caller may treat the error as the fault of one table and continue.
 func errKeyType(table string, err error) error {
 	return fmt.Errorf("%s; table %s goes into quarantine when the pipeline is retried",
 		err.Error(), table)

@@ -63,8 +63,8 @@ type loop struct {
 	// that are left out when the stream reaches them.
 	gaps  tablestate.Gaps
 	skips []pendingSkip
-	// keyTypes is the pipeline's. clearedKeys are keys of which the unit, or one before, has removed
-	// a value of another type.
+	// keyTypes is the pipeline's. clearedKeys are keys of which the unit, or one before, has
+	// removed a value of another type.
 	keyTypes    keyTypeFaults
 	clearedKeys map[string]bool
 

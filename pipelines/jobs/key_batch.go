@@ -55,7 +55,8 @@ func (e *Engine) nextBatch(ctx context.Context, t *Table) (*keyBatch, error) {
 	for entries := 0; b.next < k.Next; b.next++ {
 		block, err := e.host.KeyBlock(ctx, t, b.next)
 		if errors.As(err, new(*sink.CorruptStateError)) {
-			e.log.Warn().Err(err).Msg("the keys of rows to read are lost; the table is read as a whole")
+			e.log.Warn().Err(err).
+				Msg("the keys of rows to read are lost; the table is read as a whole")
 			t.readWhole("the keys of rows to read are lost")
 			return nil, e.host.SaveKeys(t)
 		} else if err != nil {

@@ -43,8 +43,8 @@ func appendKey(dst []byte, key Key) []byte {
 	return dst
 }
 
-// appendKeyOf appends the key of a row in the form of blocks. Two keys have the same bytes exactly if
-// their texts are equal.
+// appendKeyOf appends the key of a row in the form of blocks. Two keys have the same bytes exactly
+// if their texts are equal.
 func appendKeyOf(dst []byte, row *binlog.Row, columns []int) ([]byte, error) {
 	var scratch [64]byte
 	for _, k := range columns {

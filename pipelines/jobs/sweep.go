@@ -283,7 +283,7 @@ func (s *sweep) apply(ctx context.Context, e *Engine) error {
 		}
 	}
 	// A set of keys that has grown too large meanwhile is not swept any more.
-	if s.last && !(s.ofKeys && t.Keys.Whole != "") {
+	if s.last && (!s.ofKeys || t.Keys.Whole == "") {
 		s.endOutput(e)
 		save := e.host.SaveJob
 		if s.ofKeys {

@@ -254,7 +254,8 @@ func (w *world) apply(t *Table, e *event) error {
 		}
 		t.Interrupt()
 		plan := w.plans[e.table].Clone()
-		if _, err := (Removal{Plan: plan, Limit: 1 + w.rng.IntN(4)}).Run(w.t.Context(), w); err != nil {
+		r := Removal{Plan: plan, Limit: 1 + w.rng.IntN(4)}
+		if _, err := r.Run(w.t.Context(), w); err != nil {
 			return err
 		}
 		if t.Fault == nil && !t.Job.NeedsSchema && !t.Job.Done {
