@@ -74,8 +74,8 @@ func testQuarantineInSplit(t *testing.T, d *database) {
 	}
 }
 
-// quarantineInSplit is testQuarantineInSplit with a crash after a part was applied, and a fault in a
-// row.
+// quarantineInSplit is testQuarantineInSplit with a crash after a part was applied, and a fault in
+// a row.
 func quarantineInSplit(t *testing.T, d *database, part, row int) {
 	m := newMemory()
 	c := d.config("max_atomic_rows: 10000", "max_atomic_rows: 10", "sink:",

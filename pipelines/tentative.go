@@ -27,8 +27,8 @@ func (s *tableSet) isTentative(n tableName) bool {
 	return t != nil && t.isTentative()
 }
 
-// keepsColumns reports whether the table has had the columns of a new schema for as long as those of
-// the present one, so that older rows can be read with either.
+// keepsColumns reports whether the table has had the columns of a new schema for as long as those
+// of the present one, so that older rows can be read with either.
 func (t *mappedTable) keepsColumns(next *binlog.Table) bool {
 	if t.Schema == nil || next == nil || t.isTentative() || t.Job.NeedsSchema {
 		return false
