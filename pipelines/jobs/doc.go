@@ -57,8 +57,8 @@
 // That also makes it right to discard what was read of a dirty row.
 //
 // Some outputs write a row to a place that its key does not tell, such as a set of the rows of a
-// country. What rows have left there before is found by a sweep of these outputs after the last key,
-// and until then every row of the table is written in mode Replace.
+// country. What rows have left there before is found by a sweep of these outputs after the last
+// key, and until then every row of the table is written in mode Replace.
 //
 // # Memory
 //

@@ -233,8 +233,8 @@ func (b *keyBatch) writeRows(
 	return written, others, e.host.Flush(ctx)
 }
 
-// removeStale removes what the sink holds at the locations that follow from the batch's keys, unless
-// a row writes it.
+// removeStale removes what the sink holds at the locations that follow from the batch's keys,
+// unless a row writes it.
 func (b *keyBatch) removeStale(ctx context.Context, e *Engine, written map[string]bool) error {
 	plan := b.table.Plan
 	layout := binlog.NewTextLayout(plan.Table())
