@@ -9,8 +9,8 @@ import (
 	"rowfall/transform"
 )
 
-// A block is a piece of a pipeline's state with a key of its own. Load does not return blocks: there
-// may be many, and ReadBlock reads one when it is needed.
+// A block is a piece of a pipeline's state with a key of its own. Load does not return blocks:
+// there may be many, and ReadBlock reads one when it is needed.
 
 // BlockKey returns the key of a block.
 func BlockKey(pipeline, name string) string { return HiddenPrefix + pipeline + ":block:" + name }

@@ -6,7 +6,6 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/query"
-	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/transform"
 )
@@ -55,7 +54,8 @@ func (e *Engine) nextBatch(ctx context.Context, t *Table) (*keyBatch, error) {
 	for entries := 0; b.next < k.Next; b.next++ {
 		block, err := e.host.KeyBlock(ctx, t, b.next)
 		if errors.As(err, new(*sink.CorruptStateError)) {
-			e.log.Warn().Err(err).Msg("the keys of rows to read are lost; the table is read as a whole")
+			e.log.Warn().Err(err).
+				Msg("the keys of rows to read are lost; the table is read as a whole")
 			t.readWhole("the keys of rows to read are lost")
 			return nil, e.host.SaveKeys(t)
 		} else if err != nil {
@@ -232,8 +232,8 @@ func (b *keyBatch) writeRows(
 	return written, others, e.host.Flush(ctx)
 }
 
-// removeStale removes what the sink holds at the locations that follow from the batch's keys, unless
-// a row writes it.
+// removeStale removes what the sink holds at the locations that follow from the batch's keys,
+// unless a row writes it.
 func (b *keyBatch) removeStale(ctx context.Context, e *Engine, written map[string]bool) error {
 	plan := b.table.Plan
 	layout := binlog.NewTextLayout(plan.Table())
@@ -295,6 +295,7 @@ func (b *keyBatch) finish(e *Engine) {
 		n := int64(b.counts[i])
 		k.Count, k.Bytes = k.Count-n, k.Bytes-n*int64(len(b.key))
 		s.untrackKey(b.key, b.counts[i])
+		t.markHandled(b.key)
 	}
 	k.Rows += int64(b.handled)
 	k.Again = k.Again || k.Sweep != nil
@@ -316,7 +317,7 @@ func (b *keyBatch) finish(e *Engine) {
 	switch {
 	case k.Sweep != nil:
 	case !s.located:
-		k.Sweep = &tablestate.Sweep{Reached: true, Output: t.nextUnlocated(0)}
+		t.beginKeySweep()
 	default:
 		e.endKeys(t)
 	}
