@@ -70,7 +70,8 @@ func (l *loop) newReplay(s *tablestate.Search) (*replay, error) {
 		r.at.File, r.at.Offset = "", 0
 	}
 	for name, t := range l.tables.all {
-		if t.isFollowed() {
+		// A tentative definition may not be that of the rows.
+		if t.isFollowed() && !t.isTentative() {
 			r.tables[name] = &replayTable{t.Schema, jobs.Order(t.Schema, t.Plan), false}
 		}
 	}
