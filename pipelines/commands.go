@@ -35,7 +35,7 @@ func (c *Commands) Handlers() map[string]replication.Handler {
 
 // AdminSubcommands returns the subcommands of Handlers that change data, for replication.Config.
 func (c *Commands) AdminSubcommands() map[string][]string {
-	return map[string][]string{"ROWFALL": {"BACKFILL", "CONFIRM", "CANCEL", "SKIP"}}
+	return map[string][]string{"ROWFALL": {"BACKFILL", "REPLAY", "CONFIRM", "CANCEL", "SKIP"}}
 }
 
 // rowfall appends the reply to a ROWFALL command.
@@ -52,12 +52,16 @@ func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]
 		return c.status(dst, args[2:])
 	case "SKIP":
 		return c.skip(ctx, dst, args[2:])
-	case "BACKFILL", "CONFIRM", "CANCEL", "JOBS":
+	case "BACKFILL", "REPLAY", "CONFIRM", "CANCEL", "JOBS":
 		return c.jobCommand(ctx, dst, sub, args[2:])
 	case "HELP":
 		help := []string{
 			"ROWFALL BACKFILL database.table -- read a table of the running pipeline again, " +
 				"which also ends its quarantine: the number of the job",
+			"ROWFALL BACKFILL database.table WHERE sql -- read the rows again that an SQL " +
+				"expression over the table's columns selects: the number of the job",
+			"ROWFALL REPLAY from [to] -- read the rows again that the binlog between two " +
+				"positions has touched: the number of the job",
 			"ROWFALL JOBS -- the jobs that are not done: for each its number, table, state, " +
 				"rows read, estimate, keys without a row, keys checked, and reason",
 			"ROWFALL CONFIRM job -- let a job remove more than half of a table's keys",
@@ -257,11 +261,17 @@ func (c *Commands) jobCommand(
 	if c.pipeline == nil {
 		return resp.AppendError(dst, "ERR no pipeline runs on this node; ask its master")
 	}
-	want := 1
-	if sub == "JOBS" {
-		want = 0
+	least, most := 1, 1
+	switch sub {
+	case "JOBS":
+		least, most = 0, 0
+	case "BACKFILL":
+		most = 3
+	case "REPLAY":
+		most = 2
 	}
-	if len(args) != want {
+	isWhere := sub == "BACKFILL" && len(args) == 3 && strings.EqualFold(string(args[1]), "WHERE")
+	if len(args) < least || len(args) > most || sub == "BACKFILL" && len(args) > 1 && !isWhere {
 		return resp.AppendError(dst, fmt.Sprintf(
 			"ERR wrong number of arguments for 'rowfall|%s' command", strings.ToLower(sub)))
 	}
@@ -270,8 +280,16 @@ func (c *Commands) jobCommand(
 	}
 	var id int
 	var err error
-	if sub == "BACKFILL" {
+	if isWhere {
+		id, err = c.pipeline.BackfillWhere(ctx, string(args[0]), string(args[2]))
+	} else if sub == "BACKFILL" {
 		id, err = c.pipeline.Backfill(ctx, string(args[0]))
+	} else if sub == "REPLAY" {
+		to := ""
+		if len(args) == 2 {
+			to = string(args[1])
+		}
+		id, err = c.pipeline.Replay(ctx, string(args[0]), to)
 	} else if id, err = strconv.Atoi(string(args[0])); err != nil {
 		return resp.AppendError(dst, "ERR the number of a job is not an integer")
 	} else if sub == "CONFIRM" {

@@ -7,7 +7,7 @@
 //   - instance.go: a pipeline together with the replication node that it writes to
 //   - source.go, sink.go: what the loop needs of a source and of a sink
 //   - mysql_source.go, mysql_schemas.go, mysql_rows.go: MySQL as a source: the connection and the
-//     stream, the definitions of tables, the rows for a load
+//     stream, the definitions of tables, the rows for a load; mysql_time.go: the position at a time
 //   - progress.go, mysql_position.go: the position of the data, parsed and as the sink stores it
 //   - start.go: where a run starts; history.go: whether the source still has the data's history
 //   - loop.go: the loop: read an event, transform, apply; linger.go: how long units are batched
@@ -23,6 +23,9 @@
 //     that state are in tablestate
 //   - rebuild.go, rebuild_all.go: what starts the jobs that read tables beside the stream, and what
 //     the loop does for them; the jobs are in package jobs
+//   - keys.go: what the loop does for jobs that read rows by their keys
+//   - search.go, search_condition.go, replay.go: searches for rows to read again: by a condition, or
+//     in a stretch of the binlog; stored_request.go: a request to a pipeline that does not run
 //   - quarantine.go, requests.go: tables at fault, and what users ask of a running pipeline
 //   - gaps.go: stretches of the source that were left out, and what closes them; skip.go,
 //     leave_out.go: requests to leave out a transaction, and how the loop does it

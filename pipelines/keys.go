@@ -132,9 +132,14 @@ func (l *loop) cancelKeys(t *mappedTable) error {
 		return fmt.Errorf("job %d waits for job %d of %s; wait for it, or cancel it first",
 			t.Keys.ID, t.Job.ID, t.FullName())
 	}
+	id, reason := t.Keys.ID, t.Keys.Reason
 	t.CancelKeys()
 	// Rows that were not read may be stale, so that no delta may rely on them.
-	t.Job = tablestate.Job{Skipped: true, Compare: true, ID: t.Job.ID}
+	if t.Job.Compare = true; t.Job.Done {
+		t.Job = tablestate.Job{
+			Skipped: true, Cancelled: true, Compare: true, ID: id, Reason: reason,
+		}
+	}
 	return t.saveJob(&l.unit, l.config.Name)
 }
 

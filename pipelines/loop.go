@@ -57,7 +57,9 @@ type loop struct {
 	// jobsUnrecorded is set if the jobs have changed since jobsRecorded.
 	jobsUnrecorded bool
 	history        history
-	requests       chan request  // what users ask of the loop
+	requests       chan request // what users ask of the loop
+	keys           keySource
+	search         *searchRun    // nil: no search runs
 	skipCalls      chan skipCall // transactions that users ask to skip
 	// gaps are the stretches whose changes were not applied, as of unit. skips are the transactions
 	// that are left out when the stream reaches them.
@@ -462,10 +464,16 @@ func (l *loop) betweenTransactions(ctx context.Context) error {
 	if err := l.handleRequests(ctx); err != nil {
 		return err
 	}
+	if err := l.stepSearches(ctx); err != nil {
+		return err
+	}
 	if l.jobsChanged {
 		l.startJobs(ctx)
 	}
 	if err := l.jobs.Step(ctx); err != nil {
+		return err
+	}
+	if err := l.endSearches(ctx); err != nil {
 		return err
 	}
 	if err := l.removeAllFormer(ctx); err != nil {

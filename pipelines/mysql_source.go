@@ -20,8 +20,10 @@ type mysqlSource struct {
 	*mysqlSchemas
 	config mysql.Config
 	dump   dump.Config // without what OpenStream adds
-	holds  *holds
-	log    zerolog.Logger
+	// replayID is the server id of the stream of a replay.
+	replayID uint32
+	holds    *holds
+	log      zerolog.Logger
 	// removeWait removes the connection's wait from holds.
 	removeWait func()
 }
@@ -43,7 +45,8 @@ func (p *Pipeline) openMySQL(ctx context.Context) (*mysqlSource, error) {
 			MySQL: config, ServerID: serverID(&p.config),
 			XATransactions: &p.xaTransactions, Logger: p.log,
 		},
-		holds: &p.holds, log: p.log, removeWait: p.holds.add(wait),
+		replayID: replayID(&p.config),
+		holds:    &p.holds, log: p.log, removeWait: p.holds.add(wait),
 	}
 	// The connection is idle between statements of DDL, maybe for days.
 	if err := conn.Exec(ctx, "SET SESSION wait_timeout = 2147483"); err != nil {
@@ -136,9 +139,21 @@ func (m *mysqlSource) End(ctx context.Context) (p binlog.Position, visible bool,
 // ResolvePosition reads the GTIDs before a FILE:OFFSET of a MariaDB from the server, because
 // MariaDB's dump does not send them.
 func (m *mysqlSource) ResolvePosition(ctx context.Context, text string) (binlog.Position, error) {
-	p, err := binlog.ParsePosition(text)
+	at, isTime, err := binlog.ParsePositionTime(text)
+	var p binlog.Position
+	if !isTime {
+		p, err = binlog.ParsePosition(text)
+	}
 	if err != nil {
-		return p, stop("position %q: %w; want snapshot, now, gtid:SET or FILE:OFFSET", text, err)
+		return p, stop("position %q: %w; want snapshot, now, gtid:SET, FILE:OFFSET or time:TIME",
+			text, err)
+	}
+	if isTime {
+		if p, err = m.positionAt(ctx, at); err != nil {
+			return p, err
+		}
+		m.log.Info().Str("time", timeText(at)).Stringer("position", p).
+			Msg("the last position before a time")
 	}
 	flavor := m.conn.Server().Flavor
 	isMariaDB := flavor == mysql.MariaDB

@@ -193,6 +193,7 @@ func (p *Pipeline) runLoop(
 	defer p.wake.Store(nil)
 	// Jobs wake the stream, so they are closed first.
 	defer func() { l.jobs.Close() }()
+	defer func() { l.search.close() }()
 	err = markFinal(l.explainReset(ctx, l.run(ctx)))
 	if l.started {
 		p.from, p.isFromOwn, p.schemaDump = "", false, ""
@@ -241,7 +242,7 @@ func (p *Pipeline) newLoop(source source) *loop {
 	l := &loop{
 		config: &p.config, stats: &p.stats, from: p.from, log: p.log,
 		sink: p.sink, deltas: can.Atomic && can.Deltas,
-		server: source, positions: source, schemas: source,
+		server: source, positions: source, schemas: source, keys: source,
 	}
 	b := p.config.Source.Backfill
 	l.requests, l.skipCalls = p.requests, p.skipCalls

@@ -15,6 +15,9 @@ func (l *loop) countJobs(s *tableSet) {
 			l.lastJob = max(l.lastJob, t.Keys.ID)
 		}
 	}
+	for _, o := range s.searches {
+		l.lastJob = max(l.lastJob, o.ID)
+	}
 }
 
 // rebuildAll starts at the source's present position and reads every table again. The data serve
@@ -65,6 +68,7 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 		l.history.forget(l.config.Name, &l.unit)
 		l.unit.DropState(l.config.Name, tablestate.SkipsPiece)
 		l.unit.DropState(l.config.Name, tablestate.HeadPiece)
+		old.dropSearches(&l.unit, l.config.Name) // every row is read
 		for _, name := range old.names() {
 			if l.tables.all[name] == nil {
 				old.all[name].drop(&l.unit, l.config.Name)

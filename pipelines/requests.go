@@ -83,10 +83,9 @@ func (l *loop) handleRequests(ctx context.Context) error {
 func (p *Pipeline) Backfill(ctx context.Context, table string) (job int, err error) {
 	var started int // belongs to the loop until submit returns without an error
 	err = p.submit(ctx, func(_ context.Context, l *loop) error {
-		t := l.tables.all[table]
-		if t == nil {
-			return fmt.Errorf("table %q is not mapped%s", table,
-				suggest.DidYouMean(table, l.tables.names()))
+		t, err := l.tables.named(table)
+		if err != nil {
+			return err
 		}
 		if err := l.backfill(t.name()); err != nil {
 			return err
@@ -98,6 +97,15 @@ func (p *Pipeline) Backfill(ctx context.Context, table string) (job int, err err
 		return 0, err
 	}
 	return started, nil
+}
+
+// named returns a mapped table by its full name.
+func (s *tableSet) named(table string) (*mappedTable, error) {
+	if t := s.all[table]; t != nil {
+		return t, nil
+	}
+	return nil, fmt.Errorf("table %q is not mapped%s", table,
+		suggest.DidYouMean(table, s.names()))
 }
 
 // backfill starts a job for a table. A table in quarantine is read with its present definition.
@@ -159,6 +167,10 @@ func (l *loop) cancelJob(id int) error {
 	if id == 0 {
 		return errors.New("cancel job 0: all jobs of the initial load have this number; " +
 			"start a job for the table with rowfall backfill, and cancel that one")
+	}
+	if s := l.tables.searchOf(id); s != nil {
+		l.dropSearch(s)
+		return nil
 	}
 	t, err := l.tableOfJob(id)
 	if err != nil {
@@ -227,6 +239,9 @@ func (s *tableSet) jobList() []Job {
 			j.describeSweep(sweep)
 		}
 		list = append(list, j)
+	}
+	for _, o := range s.searches {
+		list = append(list, searchJob(o))
 	}
 	slices.SortStableFunc(list, func(a, b Job) int { return a.ID - b.ID })
 	return list

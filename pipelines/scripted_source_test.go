@@ -37,6 +37,8 @@ type scriptedSource struct {
 	// woken makes Next return a Progress event after the last event of the script, each time that
 	// it receives something. If woken is nil, Next returns errEndOfScript.
 	woken chan struct{}
+	// again is the script of a replay.
+	again []*binlog.Event
 	// denied is what CheckGrants returns.
 	denied error
 	// transactions identifies, by their index, the transactions that events of the script belong
@@ -159,6 +161,15 @@ func (s *scriptedSource) EstimateRows(_ context.Context, t []*binlog.Table) ([]i
 	return make([]int64, len(t)), nil
 }
 
+func (s *scriptedSource) OpenKeys() keyReader { return scriptedRows(s.images) }
+
+// OpenReplay sends the whole script again.
+func (s *scriptedSource) OpenReplay(context.Context, replayStart) (eventStream, error) {
+	return &scriptedSource{
+		script: s.again, position: binlog.Position{File: "log"}, woken: make(chan struct{}),
+	}, nil
+}
+
 func (s *scriptedSource) OpenRows() jobs.RowReader { return scriptedRows(s.images) }
 
 // scriptedRows are the rows of an intTable, in the order of their ids. Their fence is the present
@@ -212,6 +223,26 @@ func (s scriptedRows) ReadMatching(
 		}
 	}
 	return from, nil
+}
+
+// ReadKeys finds the rows whose v is the condition.
+func (s scriptedRows) ReadKeys(
+	_ context.Context, request query.KeysRequest, reset func(), key func(texts [][]byte) error,
+) (result query.KeysResult, err error) {
+	reset()
+	result.Last = request.After
+	for _, image := range s {
+		if strconv.Itoa(int(image[1])) != request.Condition ||
+			request.After != nil && !isAfter(image[0], request.After) {
+			continue
+		}
+		result.Last = [][]byte{[]byte(strconv.Itoa(int(image[0])))}
+		if err := key(result.Last); err != nil {
+			return result, err
+		}
+	}
+	result.Done = true
+	return result, nil
 }
 
 // ReadSchema finds no table: no script needs it.

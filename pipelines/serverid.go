@@ -20,6 +20,12 @@ func serverID(c *file.Config) uint32 {
 	return deriveServerID(c.Name, c.Sink.Node.Dir, hostIdentity())
 }
 
+// replayID returns the server id of the stream that reads a stretch of the binlog again. A server
+// ends the older of two streams with one id.
+func replayID(c *file.Config) uint32 {
+	return deriveServerID(c.Name+"\x00replay", c.Sink.Node.Dir, hostIdentity())
+}
+
 func deriveServerID(pipeline, dir, host string) uint32 {
 	if absolute, err := filepath.Abs(dir); err == nil {
 		dir = absolute

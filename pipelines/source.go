@@ -20,6 +20,7 @@ type source interface {
 	positionReader
 	sourceServer
 	jobs.RowSource
+	keySource
 }
 
 // positionReader reads positions of a source, for a first start and for --from.

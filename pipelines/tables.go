@@ -74,6 +74,8 @@ type tableSet struct {
 	supplied map[*mappedTable]error
 	// position returns the stream's position; nil before there is a stream.
 	position func() *binlog.Position
+	// searches are the searches for rows that are not done, by their numbers.
+	searches []*tablestate.Search
 	// removeFormerDue is set when a table may have former definitions whose keys can be removed.
 	removeFormerDue bool
 }
@@ -228,7 +230,7 @@ func (s *tableSet) load(pieces map[string][]byte) error {
 			return corrupt("character sets of the databases", err)
 		}
 	}
-	var faults []error
+	faults := []error{s.loadSearches(pieces)}
 	for _, piece := range slices.Sorted(maps.Keys(pieces)) {
 		if full, ok := strings.CutPrefix(piece, tablestate.UnmappedPrefix); ok {
 			s.unmapped[full] = string(pieces[piece])

@@ -111,6 +111,11 @@ func (l *loop) handleSupplied(ctx context.Context) error {
 		}
 		l.log.Info().Str("table", t.FullName()).
 			Msg("the columns of a table are taken from the binlog")
+		if t.Keys != nil { // the keys may be those of other columns
+			if err := l.Reconcile(&t.Table, "its columns were not known before"); err != nil {
+				return err
+			}
+		}
 		if err := t.save(&l.unit, l.config.Name); err != nil {
 			return err
 		}

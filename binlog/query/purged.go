@@ -32,13 +32,23 @@ func IsPurged(
 	if at.File == "" || !isSameServer {
 		return false, nil
 	}
+	files, err := BinlogFiles(ctx, c)
+	if err != nil || len(files) == 0 {
+		return false, err
+	}
+	oldest := binlog.Position{File: files[0], Offset: at.Offset}
+	return at.CompareFile(oldest) < 0, nil
+}
+
+// BinlogFiles returns the names of the server's binlog files, oldest first.
+func BinlogFiles(ctx context.Context, c *mysql.Conn) ([]string, error) {
 	r, err := c.Query(ctx, "SHOW BINARY LOGS")
 	if err != nil {
-		return false, fmt.Errorf("list the binlog files: %w", err)
+		return nil, fmt.Errorf("list the binlog files: %w", err)
 	}
-	if len(r.Rows) == 0 {
-		return false, nil
+	files := make([]string, len(r.Rows))
+	for i := range r.Rows {
+		files[i] = string(r.Rows[i][0])
 	}
-	oldest := binlog.Position{File: string(r.Rows[0][0]), Offset: at.Offset}
-	return at.CompareFile(oldest) < 0, nil
+	return files, nil
 }

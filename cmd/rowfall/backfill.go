@@ -1,25 +1,49 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"strings"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
+
+	"rowfall/pipelines"
+	"rowfall/pipelines/file"
 )
 
 func newBackfill() *cobra.Command {
-	var table string
+	var table, where string
 	cmd := &cobra.Command{
-		Use:   "backfill FILE --table DATABASE.TABLE",
-		Short: "Read a table again in the running pipeline; also ends its quarantine",
+		Use:   "backfill FILE --table DATABASE.TABLE [--where-sql SQL]",
+		Short: "Read a table or some of its rows again; also ends a quarantine",
 		Long: "Start a job that reads all rows of a table, writes what differs and removes keys " +
 			"that no row writes.\nThe old keys serve meanwhile. If the table is in quarantine, " +
-			"its changes are applied again.",
+			"its changes are applied again.\n\n" +
+			"With --where-sql, only the rows are read that an SQL expression over the table's " +
+			"columns selects now.\nRows that it does not select any more, such as deleted ones, " +
+			"are not found.\n\n" +
+			"If the pipeline does not run, the request is stored in its directory, and the next " +
+			"`rowfall run` starts the job.",
+		Example: "  rowfall backfill shop.yaml --table shop.orders\n" +
+			"  rowfall backfill shop.yaml --table shop.orders --where-sql \"created > '2026-11-01'\"",
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if table == "" {
 				return usageError{fmt.Errorf("backfill needs --table DATABASE.TABLE")}
 			}
-			id, err := askRunning(cmd.Context(), args[0], "ROWFALL", "BACKFILL", table)
+			if cmd.Flags().Changed("where-sql") && strings.TrimSpace(where) == "" {
+				return usageError{fmt.Errorf("--where-sql is empty; leave it out to read every row")}
+			}
+			command := []string{"ROWFALL", "BACKFILL", table}
+			if where != "" {
+				command = append(command, "WHERE", where)
+			}
+			id, err := askRunning(cmd.Context(), args[0], command...)
+			if errors.Is(err, errNotRunning) {
+				return storeBackfill(cmd, args[0], table, where)
+			}
 			if err != nil {
 				return err
 			}
@@ -28,5 +52,23 @@ func newBackfill() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&table, "table", "", "the table, as DATABASE.TABLE")
+	cmd.Flags().StringVar(&where, "where-sql", "",
+		"read only the rows that this SQL expression selects, such as \"country = 'SE'\"")
 	return cmd
+}
+
+// storeBackfill stores the request in the directory of a pipeline that does not run.
+func storeBackfill(cmd *cobra.Command, path, table, where string) error {
+	c, err := file.Load(path)
+	if err != nil {
+		return usageError{err}
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), requestTimeout)
+	defer cancel()
+	id, err := pipelines.StoreBackfill(ctx, *c, table, where, zerolog.Nop())
+	if err != nil {
+		return err
+	}
+	return printTo(cmd.OutOrStdout(), "the pipeline does not run: job %d is stored, "+
+		"and starts with the next `rowfall run %s`\n", id, path)
 }

@@ -29,9 +29,9 @@ func newRun(logging *logFlags) *cobra.Command {
 		Args: needsFile,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if from != "" && from != "snapshot" && from != "now" {
-				if _, err := binlog.ParsePosition(from); err != nil {
-					return usageError{fmt.Errorf(
-						"--from %q: %w; want snapshot, now, gtid:SET or FILE:OFFSET", from, err)}
+				if err := binlog.CheckPosition(from); err != nil {
+					return usageError{fmt.Errorf("--from %q: %w; want snapshot, now, gtid:SET, "+
+						"FILE:OFFSET or time:TIME", from, err)}
 				}
 			}
 			if replace && from != "snapshot" {
@@ -64,7 +64,7 @@ func newRun(logging *logFlags) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "rewind or skip: start at this POSITION "+
-		"(snapshot, now, gtid:SET or FILE:OFFSET) instead of the position of the data; "+
+		"(snapshot, now, gtid:SET, FILE:OFFSET or time:2026-11-28T10:00:00Z) instead of the position of the data; "+
 		"asks first on a terminal, elsewhere it needs --yes")
 	cmd.Flags().BoolVar(&replace, "replace", false, "with --from snapshot: remove all data of "+
 		"the node and of its replicas first; needed for data of another mapping or origin")

@@ -42,10 +42,15 @@ func askRunning(ctx context.Context, path string, command ...string) (any, error
 	defer func() { _ = r.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	reply, err := r.Do(ctx, command...)
+	// The client would try several times, and print each failure.
+	probe, err := new(net.Dialer).DialContext(ctx, "tcp", r.Addr())
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("%s: %w (nothing listens at %s); "+
 			"start it with `rowfall run %s`", path, errNotRunning, r.Addr(), path)
 	}
-	return reply, err
+	if err != nil {
+		return nil, fmt.Errorf("connect to the node of %s: %w", path, err)
+	}
+	_ = probe.Close()
+	return r.Do(ctx, command...)
 }

@@ -28,8 +28,8 @@ type SourceConfig struct {
 	// ServerID is the server id under which the pipeline reads the binlog. It must differ from the
 	// ids of the server's replicas. 0 derives it from pipeline, directory, host and purpose.
 	ServerID uint32
-	// Start is where a pipeline starts whose sink holds no position: snapshot, now, gtid:SET or
-	// FILE:OFFSET.
+	// Start is where a pipeline starts whose sink holds no position: snapshot, now, gtid:SET,
+	// FILE:OFFSET or time:2026-11-28T10:00:00Z.
 	Start    string
 	Backfill BackfillConfig
 	// StopAtReset stops the pipeline if the server has another history than the data, and

@@ -72,7 +72,7 @@ func TestParseFaults(t *testing.T) {
 		{"no user", "user: rowfall, ", "", "source.mysql.user: is required"},
 		{
 			"bad start", "user: rowfall", "user: rowfall, start: yesterday",
-			"want snapshot, now, gtid:SET or FILE:OFFSET",
+			"want snapshot, now, gtid:SET, FILE:OFFSET or time:2026-11-28T10:00:00Z",
 		},
 		{
 			"bad TLS mode", "user: rowfall", "user: rowfall, tls: {mode: yes}",

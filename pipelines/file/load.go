@@ -135,8 +135,9 @@ func (c *Config) readMySQL(server value) {
 	start := s.get("start")
 	start.read(plainText{&c.Source.Start})
 	if c.Source.Start != "snapshot" && c.Source.Start != "now" {
-		if _, err := binlog.ParsePosition(c.Source.Start); err != nil {
-			start.errorf("%q: want snapshot, now, gtid:SET or FILE:OFFSET", c.Source.Start)
+		if err := binlog.CheckPosition(c.Source.Start); err != nil {
+			start.errorf("%q: want snapshot, now, gtid:SET, FILE:OFFSET or "+
+				"time:2026-11-28T10:00:00Z", c.Source.Start)
 		}
 	}
 	s.notYet("read_from")

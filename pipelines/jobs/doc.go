@@ -58,13 +58,15 @@
 //
 // Some outputs write a row to a place that its key does not tell, such as a set of the rows of a
 // country. What rows have left there before is found by a sweep of these outputs after the last
-// key, and until then every row of the table is written in mode Replace.
+// key, and until then every row of the table is written in mode Replace. The sweep looks up only
+// the places that lead to keys of the set, if all places lead to keys and the keys are known: after
+// a restart they are not.
 //
 // # Memory
 //
 // Tasks in flight are at most Config.Parallel. A chunk holds about twice its share of
 // Config.ChunkBytes, or one row. Its dirty keys take Config.DirtyKeyBytes; if they would take more,
 // only the chunk's own keys are kept. A sweep holds a bounded number of keys and members of bounded
-// size together, or one scan of them, and marks only these dirty. A keys job holds one block, and 8
+// size together, or one scan of them, and marks only these dirty. A keys job holds one block, and a few
 // bytes for each key of a set unless there are too many.
 package jobs

@@ -6,7 +6,6 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/binlog/query"
-	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
 	"rowfall/transform"
 )
@@ -296,6 +295,7 @@ func (b *keyBatch) finish(e *Engine) {
 		n := int64(b.counts[i])
 		k.Count, k.Bytes = k.Count-n, k.Bytes-n*int64(len(b.key))
 		s.untrackKey(b.key, b.counts[i])
+		t.markHandled(b.key)
 	}
 	k.Rows += int64(b.handled)
 	k.Again = k.Again || k.Sweep != nil
@@ -317,7 +317,7 @@ func (b *keyBatch) finish(e *Engine) {
 	switch {
 	case k.Sweep != nil:
 	case !s.located:
-		k.Sweep = &tablestate.Sweep{Reached: true, Output: t.nextUnlocated(0)}
+		t.beginKeySweep()
 	default:
 		e.endKeys(t)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
+	"slices"
 
 	"rowfall/binlog"
 	"rowfall/binlog/query"
@@ -100,6 +101,9 @@ type keySet struct {
 	// tables.
 	pending map[uint64]int32
 	budget  *int
+	// handled holds the hashes of keys that were read, for the sweep. It is nil if they are not
+	// known, as pending is.
+	handled map[uint64]struct{}
 	// limit is the number of keys of the next SELECT; 0 is blockKeys.
 	limit int
 	// cursor is where the sweep of an output continues.
@@ -107,11 +111,12 @@ type keySet struct {
 	// afterBatch is set if the last task read keys, so that a sweep has its turn.
 	afterBatch bool
 
-	// plan is the plan of which columns and located tell: the columns of keys, and whether all
-	// locations of rows follow from these.
-	plan    *transform.Plan
-	columns []int
-	located bool
+	// plan is the plan of which the following tell: the columns of keys, whether all locations of
+	// rows follow from these, and whether the key follows from each other location.
+	plan       *transform.Plan
+	columns    []int
+	located    bool
+	leadToKeys bool
 
 	// changed means that Table.Keys must be stored. obsolete to obsoleteNext-1 are blocks that must
 	// be removed.
@@ -129,9 +134,16 @@ func (t *Table) describeKeys() *keySet {
 	if s.plan == t.Plan {
 		return s
 	}
-	s.plan, s.columns, s.located = t.Plan, Order(t.Schema, t.Plan), true
+	s.plan, s.columns, s.located, s.leadToKeys = t.Plan, Order(t.Schema, t.Plan), true, true
+	determined := t.Plan.LocationColumns()
 	for i := range t.Plan.Outputs() {
-		s.located = s.located && t.Plan.IsLocatedBy(i, s.columns)
+		if t.Plan.IsLocatedBy(i, s.columns) {
+			continue
+		}
+		s.located = false
+		for _, k := range s.columns {
+			s.leadToKeys = s.leadToKeys && slices.Contains(determined[i], k)
+		}
 	}
 	return s
 }
@@ -155,6 +167,7 @@ func (e *Engine) AddKeys(t *Table, reason string, keys []Key) error {
 			ID: e.host.NewJob(), Reason: reason, First: s.next, Next: s.next,
 		}
 		s.pending, s.budget = make(map[uint64]int32), &e.tracked
+		s.handled = make(map[uint64]struct{})
 	}
 	s.changed = true
 	if t.Keys.Whole == "" {
@@ -237,6 +250,69 @@ func (s *keySet) untrack() {
 	}
 }
 
+// markHandled records that a key was read, if a sweep will need that.
+func (t *Table) markHandled(key []byte) {
+	s := &t.keys
+	if s.handled == nil || s.located || !s.leadToKeys {
+		return
+	}
+	h := maphash.Bytes(keySeed, key)
+	if _, ok := s.handled[h]; ok {
+		return
+	}
+	s.handled[h] = struct{}{}
+	if *s.budget++; *s.budget > maxTracked {
+		t.forgetHandled()
+	}
+}
+
+// forgetHandled releases the memory of the keys that were read. A sweep that relied on them begins
+// again as one that looks at every location, and asks for a confirmation.
+func (t *Table) forgetHandled() {
+	s := &t.keys
+	if s.handled != nil {
+		*s.budget -= len(s.handled)
+		s.handled = nil
+	}
+	if t.Keys != nil && t.Keys.Exact {
+		t.Keys.Exact, t.Keys.Sweep = false, &tablestate.Sweep{Reached: true}
+		s.cursor = sweepCursor{}
+	}
+}
+
+// beginKeySweep begins the sweep of the outputs whose locations do not follow from keys.
+func (t *Table) beginKeySweep() {
+	exact := t.keys.handled != nil && t.keys.leadToKeys
+	t.Keys.Exact, t.Keys.Again = exact, false
+	t.Keys.Sweep = &tablestate.Sweep{
+		Reached: true, Remove: exact, Confirmed: exact, Output: t.nextUnlocated(0),
+	}
+}
+
+// mayHaveLeft reports whether a row of the set may have written a location. Unless Keys.Exact is
+// set, any row may have.
+func (t *Table) mayHaveLeft(at transform.Location) bool {
+	s := &t.keys
+	if !t.Keys.Exact {
+		return true
+	}
+	values, ok := t.Plan.Values(at)
+	if !ok {
+		return true
+	}
+	s.key = s.key[:0]
+	for _, k := range s.columns {
+		for _, v := range values {
+			if v.Column == k {
+				s.key = appendKey(s.key, Key{v.Text})
+				break
+			}
+		}
+	}
+	_, ok = s.handled[maphash.Bytes(keySeed, s.key)]
+	return ok
+}
+
 // readWhole makes the whole table be read instead of the keys, for a reason.
 func (t *Table) readWhole(reason string) {
 	t.dropBlocks()
@@ -270,6 +346,7 @@ func (t *Table) dropKeys() {
 	t.dropBlocks()
 	t.Keys = nil
 	t.keys.untrack()
+	t.forgetHandled()
 	t.keys.cursor, t.keys.limit = sweepCursor{}, 0
 }
 
@@ -304,6 +381,7 @@ func (t *Table) TakeKeyChanges() (changed bool, first, next int) {
 func (t *Table) RestoreKeys(k *tablestate.Keys) {
 	t.Keys = k
 	t.keys.next = k.Next
+	t.forgetHandled()
 }
 
 // MustReplace reports whether a change of the table must be written in mode Replace, because a keys
@@ -367,5 +445,6 @@ func (e *Engine) nextOfKeys(ctx context.Context, t *Table) (task, error) {
 		return b, err
 	}
 	s.afterBatch = false
+	k.Sweep.Output = t.nextUnlocated(k.Sweep.Output)
 	return e.nextSweep(ctx, t, true)
 }

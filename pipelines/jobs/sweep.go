@@ -134,7 +134,7 @@ func (s *sweep) scanKeys(ctx context.Context, r sink.Reader, t *Table) error {
 			if t.Plan.HasMembers(s.output) {
 				c.found = append(c.found, key)
 			} else {
-				s.add(transform.Location{Output: s.output, Key: key})
+				s.add(t, transform.Location{Output: s.output, Key: key})
 			}
 		})
 	if err != nil {
@@ -156,7 +156,7 @@ func (s *sweep) scanMembers(ctx context.Context, r sink.Reader, t *Table) error 
 		c.count, func(member []byte) {
 			size += len(member)
 			if t.Plan.OwnsMember(s.output, member) {
-				s.add(transform.Location{
+				s.add(t, transform.Location{
 					Output: s.output, Key: key, Member: append([]byte{}, member...),
 				})
 			}
@@ -171,8 +171,12 @@ func (s *sweep) scanMembers(ctx context.Context, r sink.Reader, t *Table) error 
 	return nil
 }
 
-// add adds a location, unless a scan has found it already.
-func (s *sweep) add(at transform.Location) {
+// add adds a location, unless a scan has found it already, or the rows of a keys job cannot have
+// written it.
+func (s *sweep) add(t *Table, at transform.Location) {
+	if s.ofKeys && !t.mayHaveLeft(at) {
+		return
+	}
 	s.loopText = appendLocation(s.loopText[:0], at)
 	if _, ok := s.index[string(s.loopText)]; ok {
 		return
@@ -282,8 +286,8 @@ func (s *sweep) apply(ctx context.Context, e *Engine) error {
 			t.Plan.Remove(e.host.Commands(), at)
 		}
 	}
-	// A set of keys that has grown too large meanwhile is not swept any more.
-	if s.last && (!s.ofKeys || t.Keys.Whole == "") {
+	// A set of keys that has grown too large meanwhile is not swept any more, or once more.
+	if s.last && (!s.ofKeys || s.progress == t.Keys.Sweep) {
 		s.endOutput(e)
 		save := e.host.SaveJob
 		if s.ofKeys {
@@ -358,8 +362,7 @@ func (s *sweep) endJob(e *Engine) {
 	k.Sweep = nil
 	switch {
 	case k.Again: // keys that were read meanwhile may have left something where it was swept
-		k.Again = false
-		k.Sweep = &tablestate.Sweep{Reached: true, Output: t.nextUnlocated(0)}
+		t.beginKeySweep()
 	case k.First == k.Next:
 		e.endKeys(t)
 	}

@@ -25,6 +25,9 @@ type Keys struct {
 	// Sweep is the progress of removing what no row writes, in outputs whose locations do not
 	// follow from a row's key. nil before.
 	Sweep *Sweep `json:"sweep,omitempty"`
+	// Exact means that Sweep removes only what the rows of the set have left, which needs no
+	// confirmation. It is not kept by a restart: the keys that are done are not stored.
+	Exact bool `json:"exact,omitempty"`
 	// Again means that keys were read after Sweep has begun, so that another sweep follows.
 	Again bool `json:"again,omitempty"`
 }

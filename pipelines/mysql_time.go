@@ -1,0 +1,127 @@
+package pipelines
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"time"
+
+	"rowfall/binlog"
+	"rowfall/binlog/query"
+)
+
+// noTables is a set of tables without any, for a stream of which only the times are needed.
+type noTables struct{}
+
+func (noTables) Table(string, string) (*binlog.Table, error) { return nil, nil }
+func (noTables) Mismatch(*binlog.Table, error) error         { return nil }
+
+// positionAt returns the last position before a commit time: every transaction before it committed
+// earlier than at. The server's binlog files are in the order of time, so the file is found by a
+// binary search, and then read.
+func (m *mysqlSource) positionAt(ctx context.Context, at time.Time) (binlog.Position, error) {
+	now, err := m.Now(ctx)
+	if err != nil {
+		return binlog.Position{}, err
+	}
+	if at.UnixMicro() > now {
+		return binlog.Position{}, stop("position time:%s: it is in the future: "+
+			"the server's clock is at %s", timeText(at), timeText(time.UnixMicro(now)))
+	}
+	end, err := m.EndOfLog(ctx)
+	if err != nil {
+		return binlog.Position{}, err
+	}
+	files, err := query.BinlogFiles(ctx, m.conn)
+	if err != nil {
+		return binlog.Position{}, err
+	}
+	// younger is the number of the first file that was begun after at.
+	var begun time.Time
+	var searchErr error
+	younger := sort.Search(len(files), func(i int) bool {
+		if searchErr != nil {
+			return true
+		}
+		var b time.Time
+		if b, searchErr = m.fileTime(ctx, files[i], end); i == 0 {
+			begun = b
+		}
+		return searchErr != nil || b.Unix() > at.Unix()
+	})
+	if searchErr != nil {
+		return binlog.Position{}, searchErr
+	}
+	if younger == 0 {
+		return binlog.Position{}, stop("position time:%s: it is before the server's oldest binlog, "+
+			"%s, which begins at %s; use a later time, or --from snapshot",
+			timeText(at), files[0], timeText(begun))
+	}
+	return m.scanTime(ctx, files[younger-1], at, end)
+}
+
+func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// openAt opens a stream at the beginning of a file.
+func (m *mysqlSource) openAt(ctx context.Context, file string) (eventStream, error) {
+	const first = 4 // the offset of the first event
+	at := binlog.Position{File: file, Offset: first}
+	return m.OpenReplay(ctx, replayStart{at, noTables{}})
+}
+
+// fileTime returns when the server began a binlog file. end is the end of the binlog.
+func (m *mysqlSource) fileTime(
+	ctx context.Context, file string, end binlog.Position,
+) (time.Time, error) {
+	stream, err := m.openAt(ctx, file)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer func() { _ = stream.Close() }()
+	for {
+		ev, err := stream.Next(ctx)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("read the beginning of %s: %w", file, err)
+		}
+		found := stream.PositionEvidence(binlog.Position{File: file})
+		switch {
+		case found.FileTime != 0:
+			return time.Unix(int64(found.FileTime), 0), nil
+		// Is the file without a transaction, so that the stream is in a later one?
+		case ev.Time > 0:
+			return time.UnixMicro(ev.Time), nil
+		case stream.Position().CompareFile(end) >= 0:
+			return time.Now(), nil
+		}
+	}
+}
+
+// scanTime reads a file, and the following ones, until the first transaction that did not commit
+// before a time. It returns the position before that transaction, or end if there is none.
+func (m *mysqlSource) scanTime(
+	ctx context.Context, file string, at time.Time, end binlog.Position,
+) (binlog.Position, error) {
+	stream, err := m.openAt(ctx, file)
+	if err != nil {
+		return binlog.Position{}, err
+	}
+	defer func() { _ = stream.Close() }()
+	last := binlog.Position{File: file, Offset: 4}
+	for {
+		ev, err := stream.Next(ctx)
+		if err != nil {
+			return last, fmt.Errorf("search %s for the time %s: %w", file, timeText(at), err)
+		}
+		isEnd := ev.Kind == binlog.Commit || ev.Kind == binlog.Statement && !ev.InTransaction
+		if isEnd && ev.Time >= at.UnixMicro() {
+			return last, nil
+		}
+		if isEnd || ev.Kind == binlog.Progress {
+			p := stream.Position()
+			last.File, last.Offset = p.File, p.Offset
+			if p.CompareFile(end) >= 0 {
+				return last, nil
+			}
+		}
+	}
+}

@@ -1,0 +1,329 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"rowfall/binlog"
+	"rowfall/binlog/ddl"
+	"rowfall/binlog/dump"
+	"rowfall/binlog/events"
+	"rowfall/pipelines/jobs"
+	"rowfall/pipelines/tablestate"
+)
+
+// replayStart is where a replay's stream starts, and the tables of the replay.
+type replayStart struct {
+	position binlog.Position
+	tables   events.Tables
+}
+
+// replay reads a stretch of the binlog again, over a connection of its own, and finds the keys of
+// the rows that the stretch has touched: those of old and new images. It reads on to the position
+// that the pipeline had when the replay began, for statements only: a table that a statement has
+// altered since is read as a whole, because its rows in the stretch may mean something else.
+type replay struct {
+	source  keySource
+	dialect ddl.Options
+	// tables are the mapped tables by database.table, as they are at the pipeline's position.
+	tables map[string]*replayTable
+	// at is where the replay continues, to is the end of the stretch, until that of the statements.
+	at, to, until binlog.Position
+	// isPast is set once at includes to, so that only statements are read.
+	isPast bool
+
+	found map[string][]jobs.Key // of the present page, by table
+	seen  map[string]bool       // keys of the present page
+	whole map[string]string     // of the present page
+}
+
+// replayTable is a table of a replay.
+type replayTable struct {
+	schema  *binlog.Table
+	columns []int // of its key
+	// isWhole is set once the whole table must be read. Its rows are skipped from then on.
+	isWhole bool
+}
+
+// newReplay returns the replay that a search describes.
+func (l *loop) newReplay(s *tablestate.Search) (*replay, error) {
+	r := &replay{
+		source: l.keys, dialect: l.schemas.Dialect(), tables: make(map[string]*replayTable),
+	}
+	for _, p := range []struct {
+		text []byte
+		to   *binlog.Position
+	}{{s.At, &r.at}, {s.To, &r.to}, {s.Until, &r.until}} {
+		var err error
+		if *p.to, err = tablestate.DecodePosition(p.text); err != nil {
+			return nil, err
+		}
+	}
+	if s.Server != l.server.Identity().UUID {
+		if r.at.GTID.IsZero() || r.to.GTID.IsZero() || r.until.GTID.IsZero() {
+			return nil, errors.New("the pipeline follows another server now, and without GTIDs " +
+				"the two binlogs cannot be compared; cancel this job and start the replay again")
+		}
+		r.at.File, r.at.Offset = "", 0
+	}
+	for name, t := range l.tables.all {
+		// A tentative definition may not be that of the rows.
+		if t.isFollowed() && !t.isTentative() {
+			r.tables[name] = &replayTable{t.Schema, jobs.Order(t.Schema, t.Plan), false}
+		}
+	}
+	return r, nil
+}
+
+// find reads the stretch.
+func (r *replay) find(ctx context.Context, send func(page) error) error {
+	r.reset()
+	r.isPast = includes(&r.at, &r.to)
+	stream, err := r.source.OpenReplay(ctx, replayStart{r.at, r})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stream.Close() }()
+	for !includes(&r.at, &r.until) {
+		ev, err := stream.Next(ctx)
+		if err != nil {
+			return fmt.Errorf("read the binlog again after %s: %w", r.at, err)
+		}
+		switch ev.Kind {
+		case binlog.Changes:
+			err = r.changes(ev, send)
+		case binlog.Statement:
+			r.statement(ev)
+			if !ev.InTransaction {
+				err = r.passed(stream, send)
+			}
+		case binlog.Commit, binlog.Progress:
+			err = r.passed(stream, send)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return r.send(send)
+}
+
+// passed advances the place where the replay continues, between transactions.
+func (r *replay) passed(stream eventStream, send func(page) error) error {
+	if at := stream.Position(); at.CompareFile(r.at) > 0 {
+		r.at = at.Clone()
+	}
+	if !r.isPast && includes(&r.at, &r.to) {
+		r.isPast = true
+		stream.Forget() // tables are looked up again, and none is found
+	}
+	if len(r.seen) >= pageKeys || len(r.whole) > 0 {
+		return r.send(send)
+	}
+	return nil
+}
+
+// send sends what was found as a page, after which the replay continues at r.at.
+func (r *replay) send(send func(page) error) error {
+	p := page{whole: r.whole}
+	for name, keys := range r.found {
+		p.found = append(p.found, foundKeys{name, r.tables[name].schema, keys})
+	}
+	at := r.at.Clone()
+	p.advance = func(s *tablestate.Search) (err error) {
+		s.At, err = tablestate.EncodePosition(&at)
+		return err
+	}
+	if err := send(p); err != nil {
+		return err
+	}
+	r.reset()
+	return nil
+}
+
+// reset begins a page.
+func (r *replay) reset() {
+	r.found, r.seen = make(map[string][]jobs.Key), make(map[string]bool)
+	r.whole = make(map[string]string)
+}
+
+// changes finds the keys of the rows of one rows event.
+func (r *replay) changes(ev *binlog.Event, send func(page) error) error {
+	if r.isPast {
+		return nil
+	}
+	schema := ev.Rows.Table()
+	name := schema.FullName()
+	t := r.tables[name]
+	if t == nil || t.schema != schema {
+		return nil
+	}
+	for ev.Rows.Next() && !t.isWhole {
+		c := ev.Rows.Change()
+		for _, row := range [...]*binlog.Row{c.Before, c.After} {
+			if row == nil {
+				continue
+			}
+			if err := r.add(name, t, row); err != nil {
+				// A value that cannot be read now may be one that the next table map explains.
+				r.readWhole(name, err.Error())
+			}
+		}
+		if len(r.seen) >= 4*pageKeys { // in the middle of a large transaction
+			if err := r.send(send); err != nil {
+				return err
+			}
+		}
+	}
+	if err := ev.Rows.Err(); err != nil {
+		r.readWhole(name, err.Error())
+	}
+	return nil
+}
+
+// add adds the key of a row to the page, unless the page has it.
+func (r *replay) add(name string, t *replayTable, row *binlog.Row) error {
+	key := make(jobs.Key, len(t.columns))
+	id := name
+	for i, k := range t.columns {
+		text, err := row.AppendText(nil, k)
+		if err != nil {
+			return err
+		}
+		key[i] = text
+		id += fmt.Sprintf("\x00%d:%s", len(text), text)
+	}
+	if !r.seen[id] {
+		r.seen[id] = true
+		r.found[name] = append(r.found[name], key)
+	}
+	return nil
+}
+
+// readWhole makes the page say that a table must be read as a whole.
+func (r *replay) readWhole(name, reason string) {
+	if t := r.tables[name]; t != nil && !t.isWhole {
+		t.isWhole = true
+		r.whole[name] = reason
+		delete(r.found, name)
+	}
+}
+
+// statement looks for the tables whose columns or rows a statement may have changed.
+func (r *replay) statement(ev *binlog.Event) {
+	o := r.dialect
+	o.SQLMode, o.Database = ddl.SQLMode(ev.Session.SQLMode), ev.Database
+	s := ddl.Parse(ev.SQL, o)
+	if s.Temporary || s.Action == ddl.Other {
+		return
+	}
+	reason := "the binlog has a statement about it: " + shorten(ev.SQL)
+	all := s.Mentions(func(n ddl.TableName) bool {
+		r.readWhole(n.String(), reason)
+		return false
+	})
+	for name, t := range r.tables {
+		isLost := ev.Session.IsTextInexact &&
+			strings.ContainsFunc(name, func(c rune) bool { return c >= utf8.RuneSelf })
+		isDropped := s.Action == ddl.DropDatabase && strings.EqualFold(t.schema.Database, s.Database)
+		if all || isLost || isDropped {
+			r.readWhole(name, reason)
+		}
+	}
+}
+
+// Table implements events.Tables.
+func (r *replay) Table(database, name string) (*binlog.Table, error) {
+	t := r.tables[database+"."+name]
+	if t == nil || t.isWhole || r.isPast || t.schema.Database != database {
+		return nil, nil
+	}
+	return t.schema, nil
+}
+
+// Mismatch implements events.Tables: the table had other columns in the stretch.
+func (r *replay) Mismatch(t *binlog.Table, reason error) error {
+	r.readWhole(t.FullName(), reason.Error())
+	return nil
+}
+
+// OpenReplay implements keySource.
+func (m *mysqlSource) OpenReplay(ctx context.Context, start replayStart) (eventStream, error) {
+	config := m.dump
+	config.Tables, config.ServerID = start.tables, m.replayID
+	config.XATransactions = new(events.XATransactions)
+	config.Logger = m.log.With().Bool("again", true).Logger()
+	stream, err := dump.Open(ctx, config, start.position)
+	if err != nil {
+		return nil, fmt.Errorf("read the binlog again from %s: %w", start.position, err)
+	}
+	return stream, nil
+}
+
+// Replay makes the running pipeline read the rows again that a stretch of the binlog has touched,
+// from one POSITION to another. An empty to is the pipeline's present position. Replay returns the
+// number of the search.
+func (p *Pipeline) Replay(ctx context.Context, from, to string) (int, error) {
+	resolveCtx, cancel := context.WithTimeout(ctx, searchTimeout)
+	defer cancel()
+	source, err := p.openMySQL(resolveCtx)
+	if err != nil {
+		return 0, err
+	}
+	defer source.Close()
+	at, err := source.ResolvePosition(resolveCtx, from)
+	if err != nil {
+		return 0, err
+	}
+	end := binlog.Position{}
+	if to != "" {
+		if end, err = source.ResolvePosition(resolveCtx, to); err != nil {
+			return 0, err
+		}
+	}
+	s := &tablestate.Search{Server: source.Identity().UUID, Reason: "replay from " + from}
+	if to != "" {
+		s.Reason += " to " + to
+	}
+	var id int
+	err = p.submit(ctx, func(_ context.Context, l *loop) error {
+		n, err := l.addReplay(s, &at, &end)
+		id = n
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return id, nil
+}
+
+// addReplay adds a search for the rows of a stretch. A zero end is the pipeline's position.
+func (l *loop) addReplay(s *tablestate.Search, from, to *binlog.Position) (int, error) {
+	until := l.stream.Position().Clone()
+	switch {
+	case to.IsZero():
+		*to = until
+	case !includes(&until, to):
+		return 0, fmt.Errorf("the pipeline is at %s and has not reached %s; "+
+			"what follows its position need not be replayed", &until, to)
+	}
+	if includes(from, to) {
+		return 0, fmt.Errorf("%s is not after %s; give --from a position before --to", to, from)
+	}
+	for _, p := range []struct {
+		at *binlog.Position
+		to *[]byte
+	}{
+		{from, (*[]byte)(&s.From)}, {from, (*[]byte)(&s.At)}, {to, (*[]byte)(&s.To)},
+		{&until, (*[]byte)(&s.Until)},
+	} {
+		text, err := tablestate.EncodePosition(p.at)
+		if err != nil {
+			return 0, err
+		}
+		*p.to = text
+	}
+	return l.addSearch(s)
+}
