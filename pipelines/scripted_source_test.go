@@ -37,6 +37,10 @@ type scriptedSource struct {
 	// woken makes Next return a Progress event after the last event of the script, each time that
 	// it receives something. If woken is nil, Next returns errEndOfScript.
 	woken chan struct{}
+	// cascades are what UnloggedCascades returns, of the tables that are asked for.
+	cascades []unloggedCascade
+	// parents are what TableSchema returns.
+	parents map[tableName]*binlog.Table
 	// denied is what CheckGrants returns.
 	denied error
 	// transactions identifies, by their index, the transactions that events of the script belong
@@ -261,9 +265,19 @@ func (s *scriptedSource) Definitions(
 }
 
 func (s *scriptedSource) UnloggedCascades(
-	context.Context, []*binlog.Table,
+	_ context.Context, tables []tableName,
 ) ([]unloggedCascade, error) {
-	return nil, nil
+	var found []unloggedCascade
+	for _, k := range s.cascades {
+		if slices.Contains(tables, k.table) {
+			found = append(found, k)
+		}
+	}
+	return found, nil
+}
+
+func (s *scriptedSource) TableSchema(_ context.Context, t tableName) (*binlog.Table, error) {
+	return s.parents[t], nil
 }
 
 // intTable returns a table shop.t with the columns id, its key, and v.
