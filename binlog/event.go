@@ -73,6 +73,9 @@ type Event struct {
 
 	// Rows belongs to Changes.
 	Rows Rows
+	// ForeignKeysOff belongs to Changes: the rows were changed with foreign_key_checks=0, so that
+	// no foreign key has changed rows of other tables.
+	ForeignKeysOff bool
 
 	// Skipped is set for the Commit, or the Statement, of a transaction that was left out because
 	// of a Skip.

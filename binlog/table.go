@@ -47,6 +47,9 @@ type Table struct {
 	// NotFollowed is the reason why the table's rows cannot be followed ("it is a
 	// sequence"); empty for a table that can be followed.
 	NotFollowed string
+	// IsWatched is set if the table is not mapped and its changes are only looked at. A transaction
+	// with rows of watched tables only is one without rows of mapped tables.
+	IsWatched bool `json:"-"`
 }
 
 // FullName returns "database.table".

@@ -35,8 +35,12 @@ func (l *loop) leavesOut(t *mappedTable) bool {
 }
 
 // leaveOutRows reads the rows of a table without applying them. They count for the resumption of a
-// split transaction. A row that cannot be read is no fault.
+// split transaction. A row that cannot be read is no fault. What foreign keys have changed in other
+// tables is not left out.
 func (l *loop) leaveOutRows(t *mappedTable, ev *binlog.Event) {
+	if p := l.tables.cascades.watch(t.name(), ev.ForeignKeysOff); p != nil {
+		l.tables.cascades.skipped(p, ev.Rows.Op())
+	}
 	for ev.Rows.Next() {
 		l.rows++
 		if t.openRows++; t.openRows == 1 {

@@ -52,6 +52,8 @@ type loop struct {
 	lastJob   int // the number of the last job
 	// jobsChanged is set when a table has a job that the engine may not know.
 	jobsChanged bool
+	// repeatDue is set when a table may have a Job.Again that can begin.
+	repeatDue bool
 	// jobsRecorded is when status last got the progress of jobs.
 	jobsRecorded time.Time
 	// jobsUnrecorded is set if the jobs have changed since jobsRecorded.
@@ -215,7 +217,7 @@ func (l *loop) flushCommitted(ctx context.Context) error {
 func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	t := l.tables.byTable[ev.Rows.Table()]
 	if t == nil || !t.isFollowed() {
-		return l.skipChanges(ev.Rows.Table())
+		return l.skipChanges(ev)
 	}
 	if l.leavesOut(t) {
 		l.leaveOutRows(t, ev)
@@ -223,8 +225,12 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 	}
 	mode := l.writeMode(t)
 	before := l.endOfUnit()
+	parent := l.tables.cascades.watch(t.name(), ev.ForeignKeysOff)
 	for ev.Rows.Next() {
 		c := ev.Rows.Change()
+		if parent != nil {
+			l.tables.cascades.changed(parent, c)
+		}
 		// Rows that the sink already holds are marked too: a job may read them before they become
 		// visible.
 		if err := t.MarkDirty(c); err != nil {
@@ -274,7 +280,12 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 
 // skipChanges handles rows of a table whose changes are not applied. For example, the stream had
 // looked the table up for this statement before the table went into quarantine.
-func (l *loop) skipChanges(schema *binlog.Table) error {
+func (l *loop) skipChanges(ev *binlog.Event) error {
+	schema := ev.Rows.Table()
+	n := tableName{schema.Database, schema.Name}
+	if p := l.tables.cascades.watch(n, ev.ForeignKeysOff); p != nil {
+		l.tables.cascades.compare(p, &ev.Rows, schema == l.tables.cascades.schemaOf(n))
+	}
 	if t := l.tables.all[schema.FullName()]; t != nil && t.isFollowed() {
 		return stop("rows of %s came with a schema that is not the table's any more, after %s; "+
 			"please report it", schema.FullName(), l.progress.Position)
@@ -315,8 +326,8 @@ func (l *loop) recordSize(c *binlog.Change) {
 // was before the change? Only then may the commands contain the changed fields alone.
 func (l *loop) writeMode(t *mappedTable) transform.Mode {
 	switch {
-	case !t.Job.Done && t.Job.Compare: // it may hold the row in another form
-		return transform.Replace
+	case !t.Job.Done && t.Job.Compare, l.tables.cascades.isDue(t):
+		return transform.Replace // the sink may hold the row in another form
 	case l.deltas && t.Job.Done && l.progress.Phase == sink.Streaming:
 		return transform.Delta
 	}
@@ -385,6 +396,9 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	l.stats.transactions.Add(1)
 	l.rows, l.skip, l.openRows = 0, 0, 0
 	l.endSpans()
+	if err := l.reconcileCascades(); err != nil {
+		return err
+	}
 	skipped, err := l.passSkips(&from, ev)
 	if err != nil {
 		return err
@@ -458,6 +472,9 @@ func (l *loop) betweenTransactions(ctx context.Context) error {
 	if err := l.checkSchemas(ctx); err != nil {
 		return err
 	}
+	if l.tables.cascades.validate(l.stream.Position()) {
+		l.stream.Forget()
+	}
 	if err := l.handleLookups(ctx); err != nil {
 		return err
 	}
@@ -479,7 +496,10 @@ func (l *loop) betweenTransactions(ctx context.Context) error {
 	if err := l.removeAllFormer(ctx); err != nil {
 		return err
 	}
-	return l.finishInitialLoad(ctx)
+	if err := l.finishInitialLoad(ctx); err != nil {
+		return err
+	}
+	return l.repeatJobs()
 }
 
 // flush applies the unit and begins a new one.

@@ -89,7 +89,7 @@ func (m *mysqlSchemas) explainDenied(ctx context.Context, err error) error {
 
 // UnloggedCascades returns nothing if the server logs the rows that cascades change.
 func (m *mysqlSchemas) UnloggedCascades(
-	ctx context.Context, tables []*binlog.Table,
+	ctx context.Context, tables []tableName,
 ) ([]unloggedCascade, error) {
 	logged, err := query.LogsCascades(ctx, m.conn)
 	if err != nil || logged {
@@ -97,7 +97,7 @@ func (m *mysqlSchemas) UnloggedCascades(
 	}
 	var found []unloggedCascade
 	for _, t := range tables {
-		keys, err := query.ForeignKeys(ctx, m.conn, t)
+		keys, err := m.foreignKeys(ctx, t)
 		if err != nil {
 			return nil, m.explainDenied(ctx, err)
 		}
@@ -108,6 +108,49 @@ func (m *mysqlSchemas) UnloggedCascades(
 		}
 	}
 	return found, nil
+}
+
+// foreignKeys retries while the table is locked.
+func (m *mysqlSchemas) foreignKeys(
+	ctx context.Context, t tableName,
+) (keys []query.ForeignKey, err error) {
+	rule, err := m.mapping.Rule(t.database, t.table)
+	if err != nil {
+		return nil, &StopError{err}
+	}
+	err = m.wait.retryWhileLocked(ctx, t.String(), false, func() (err error) {
+		// The grants on tables of the mapping are checked elsewhere.
+		if rule == nil {
+			err = query.CheckSelectable(ctx, m.conn, t.database, t.table)
+		}
+		if err == nil {
+			keys, err = query.ForeignKeys(ctx, m.conn, t.database, t.table)
+		}
+		return err
+	})
+	if rule == nil && err != nil {
+		err = fmt.Errorf("%w; rows of tables with `cascades: reconcile` depend on this table: "+
+			"grant SELECT on it, or set `cascades: ignore`", err)
+	}
+	return keys, err
+}
+
+// TableSchema returns nil for a table with a column of an unsupported type.
+func (m *mysqlSchemas) TableSchema(ctx context.Context, t tableName) (*binlog.Table, error) {
+	var tables []*binlog.Table
+	err := m.wait.retryWhileLocked(ctx, t.String(), false, func() (err error) {
+		tables, err = query.Tables(ctx, m.conn, func(database, table string) bool {
+			return database == t.database && table == t.table
+		})
+		return err
+	})
+	if errors.As(err, new(*binlog.RefusedError)) || err == nil && len(tables) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the schema of %s: %w", t, err)
+	}
+	return tables[0], nil
 }
 
 // EndOfLog returns the end of the server's binlog.

@@ -16,6 +16,8 @@ type noTables struct{}
 func (noTables) Table(string, string) (*binlog.Table, error) { return nil, nil }
 func (noTables) Mismatch(*binlog.Table, error) error         { return nil }
 
+func (noTables) RowsSkipped(string, string, binlog.Op, bool) bool { return false }
+
 // positionAt returns the last position before a commit time: every transaction before it committed
 // earlier than at. The server's binlog files are in the order of time, so the file is found by a
 // binary search, and then read.

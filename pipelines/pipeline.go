@@ -177,7 +177,7 @@ func (p *Pipeline) runLoop(
 	if err := l.checkNames(ctx); err != nil {
 		return err
 	}
-	if err := l.checkForeignKeys(ctx, nil); err != nil {
+	if err := l.checkForeignKeys(ctx, foreignKeyCheck{atStart: true}); err != nil {
 		return err
 	}
 	stream, err := source.OpenStream(ctx, l.streamStart())

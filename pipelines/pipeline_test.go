@@ -55,7 +55,10 @@ func TestPipeline(t *testing.T) {
 	t.Run("MariaDB", func(t *testing.T) {
 		runParts(
 			t, servers.MariaDB, append(slices.Clone(parts), part{"Statements", testMariaStatements},
-				part{"Cascades", testCascades}),
+				part{"Cascades", testCascades},
+				part{"ReconcileCascades", testReconcileCascades},
+				part{"LaterCascades", testLaterCascades},
+				part{"CascadeSettings", testCascadeSettings}),
 		)
 	})
 	t.Run("MySQL", func(t *testing.T) {

@@ -49,6 +49,11 @@ func (l *loop) quarantine(t *mappedTable, fault error) error {
 	if rule.OnError == transform.StopAtError {
 		return stop("transaction after %s: %w", l.progress.Position, fault)
 	}
+	if p := l.tables.cascades.watch(t.name(), false); p != nil {
+		// The rest of its rows in this transaction is not read.
+		l.tables.cascades.skipped(p, binlog.Delete)
+		l.tables.cascades.skipped(p, binlog.Update)
+	}
 	l.cutSpans(t)
 	// The rows of the table do not count any more, neither here nor when the rest of a split
 	// transaction is read again.

@@ -130,7 +130,9 @@ func (l *loop) handleLookups(ctx context.Context) error {
 	if len(l.tables.unknown)+len(l.tables.mismatched) == 0 {
 		return nil
 	}
+	var names []tableName // whose foreign keys are not known either
 	for n := range l.tables.unknown {
+		names = append(names, n)
 		if err := l.rebuildUnknown(n, "rows without a CREATE TABLE"); err != nil {
 			return err
 		}
@@ -144,12 +146,16 @@ func (l *loop) handleLookups(ctx context.Context) error {
 			return &StopError{reason}
 		}
 		t.mismatched = t.definition
+		names = append(names, t.name())
 		if err := l.rebuildUnknown(t.name(), reason.Error()); err != nil {
 			return err
 		}
 	}
 	clear(l.tables.unknown)
 	clear(l.tables.mismatched)
+	if err := l.checkForeignKeys(ctx, foreignKeyCheck{names: names}); err != nil {
+		return err
+	}
 	l.tablesChanged()
 	return l.flush(ctx)
 }
@@ -168,8 +174,7 @@ func (l *loop) startJobs(ctx context.Context) {
 
 // finishInitialLoad ends the phases in which all tables are read, once every table is complete.
 func (l *loop) finishInitialLoad(ctx context.Context) error {
-	isLoading := l.progress.Phase == sink.Snapshot || l.progress.Phase == sink.Rebuilding
-	if !isLoading || l.jobs.IsReadingTables() {
+	if !l.isLoading() || l.jobs.IsReadingTables() {
 		return nil
 	}
 	incomplete := 0
@@ -181,7 +186,8 @@ func (l *loop) finishInitialLoad(ctx context.Context) error {
 			return nil
 		}
 	}
-	l.progress.Phase = sink.Streaming
+	l.progress.Phase, l.repeatDue = sink.Streaming, true
+	l.tablesChanged()
 	if err := l.flush(ctx); err != nil {
 		return err
 	}
@@ -233,6 +239,7 @@ func (l *loop) SaveJob(table *jobs.Table) error {
 	}
 	isDone := t.Job.Done
 	l.tables.removeFormerDue = l.tables.removeFormerDue || isDone
+	l.repeatDue = l.repeatDue || isDone && t.Job.Again != ""
 	if isDone {
 		if err := l.closeGapsByJob(t); err != nil {
 			return err
@@ -260,7 +267,8 @@ func (l *loop) tablesChanged() {
 		case t.Fault != nil:
 			quarantined = append(quarantined, name)
 		case l.progress.Phase == sink.Snapshot:
-		case t.Job.Cancelled || !t.Job.Skipped && (!t.Job.Done || len(t.former) > 0):
+		case t.Job.Cancelled || t.Job.Again != "" ||
+			!t.Job.Skipped && (!t.Job.Done || len(t.former) > 0):
 			rebuilding = append(rebuilding, name)
 		}
 	}

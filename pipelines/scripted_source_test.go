@@ -39,6 +39,10 @@ type scriptedSource struct {
 	woken chan struct{}
 	// again is the script of a replay.
 	again []*binlog.Event
+	// cascades are what UnloggedCascades returns, of the tables that are asked for.
+	cascades []unloggedCascade
+	// parents are what TableSchema returns.
+	parents map[tableName]*binlog.Table
 	// denied is what CheckGrants returns.
 	denied error
 	// transactions identifies, by their index, the transactions that events of the script belong
@@ -292,9 +296,19 @@ func (s *scriptedSource) Definitions(
 }
 
 func (s *scriptedSource) UnloggedCascades(
-	context.Context, []*binlog.Table,
+	_ context.Context, tables []tableName,
 ) ([]unloggedCascade, error) {
-	return nil, nil
+	var found []unloggedCascade
+	for _, k := range s.cascades {
+		if slices.Contains(tables, k.table) {
+			found = append(found, k)
+		}
+	}
+	return found, nil
+}
+
+func (s *scriptedSource) TableSchema(_ context.Context, t tableName) (*binlog.Table, error) {
+	return s.parents[t], nil
 }
 
 // intTable returns a table shop.t with the columns id, its key, and v.

@@ -127,7 +127,10 @@ type schemaReader interface {
 	// CheckGrants returns an error if the user may not read every table of the mapping.
 	CheckGrants(ctx context.Context) error
 	// UnloggedCascades returns the foreign keys of tables that change rows without logging them.
-	UnloggedCascades(ctx context.Context, tables []*binlog.Table) ([]unloggedCascade, error)
+	// The tables need not be mapped.
+	UnloggedCascades(ctx context.Context, tables []tableName) ([]unloggedCascade, error)
+	// TableSchema returns the schema of any table that the user may read; nil if there is none.
+	TableSchema(ctx context.Context, t tableName) (*binlog.Table, error)
 	// EndOfLog returns the end that the source's log has now, as file and offset.
 	EndOfLog(ctx context.Context) (binlog.Position, error)
 	// Definitions returns the definitions of tables that Schemas has returned, in their order. The
@@ -141,6 +144,6 @@ type schemaReader interface {
 
 // unloggedCascade is a foreign key whose cascade changes rows of table without logging them.
 type unloggedCascade struct {
-	table *binlog.Table
+	table tableName
 	key   query.ForeignKey
 }

@@ -65,8 +65,12 @@ func (l *loop) applyStatement(
 	}
 	effects, unclear, why, err := l.effectsOf(s, ev)
 	effects, unclear = l.leaveOutEffects(effects, unclear)
-	if err != nil || len(effects)+len(unclear) == 0 {
+	if err != nil {
 		return false, err
+	}
+	keys := l.foreignKeysOf(s, effects, unclear, ev.SQL)
+	if len(effects)+len(unclear)+len(keys.names) == 0 {
+		return false, nil
 	}
 	if !ev.InTransaction && !l.unit.IsEmpty() {
 		if err := l.flush(ctx); err != nil {
@@ -89,7 +93,11 @@ func (l *loop) applyStatement(
 	if err := l.tables.checkConflicts(); err != nil {
 		return true, err
 	}
-	return true, l.checkForeignKeys(ctx, effects)
+	if err := l.checkForeignKeys(ctx, keys); err != nil {
+		return true, err
+	}
+	l.tablesChanged()
+	return true, nil
 }
 
 // effectsOf returns what a statement does to the tables of the mapping. unclear lists the tables

@@ -33,6 +33,7 @@ type stats struct {
 	gaps     atomic.Pointer[[]tablestate.Gap] // see Stats.Gaps
 	skips    atomic.Pointer[[]PendingSkip]    // see Stats.Skips
 	removing atomic.Pointer[Hold]             // the removal of keys that the stream waits for
+	cascades atomic.Pointer[[]string]         // see Stats.IgnoredCascades
 }
 
 // Stats is what a pipeline has done since New, and its present state.
@@ -78,6 +79,9 @@ type Stats struct {
 	// they concern is reconciled. Skips lists the transactions that will be left out.
 	Gaps  []tablestate.Gap
 	Skips []PendingSkip
+	// IgnoredCascades lists the tables with `cascades: ignore` and foreign keys whose cascades the
+	// server does not log, sorted by name: their rows may differ from MySQL's.
+	IgnoredCascades []string
 }
 
 // TableFault is a table in quarantine, with the reason and the position after which its changes
@@ -123,6 +127,9 @@ func (p *Pipeline) Stats() Stats {
 	if list := m.skips.Load(); list != nil {
 		s.Skips = *list
 	}
+	if list := m.cascades.Load(); list != nil {
+		s.IgnoredCascades = *list
+	}
 	return s
 }
 
@@ -161,6 +168,8 @@ func (m *stats) recordTables(s *tableSet) {
 		}
 	}
 	m.faults.Store(&faults)
+	ignored := slices.Sorted(maps.Keys(s.ignoredCascades))
+	m.cascades.Store(&ignored)
 }
 
 // recordJobs records the jobs that are not done.

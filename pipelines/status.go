@@ -39,6 +39,7 @@ func (c *Commands) Info(dst []byte) []byte {
 			dst = appendStats(dst, s, f["state"])
 			dst = appendUnmapped(dst, name, s.Unmapped)
 			dst = appendFaults(dst, name, s.Quarantined)
+			dst = appendCascades(dst, name, s.IgnoredCascades)
 			dst = appendJobLines(dst, name, s.Jobs)
 			dst = appendSkips(dst, name, s.Skips)
 		}
@@ -98,6 +99,17 @@ func appendFaults(dst []byte, pipeline string, tables []TableFault) []byte {
 		dst = fmt.Appendf(dst, "\r\nrowfall_%s_quarantined%d:", pipeline, i)
 		fields := appendValue(nil, "table", t.Table)
 		fields = appendValue(appendValue(fields, "position", t.Position), "reason", t.Reason)
+		dst = append(dst, fields[1:]...)
+	}
+	return dst
+}
+
+// appendCascades appends a line for each table whose foreign-key cascades are ignored.
+func appendCascades(dst []byte, pipeline string, tables []string) []byte {
+	for i, t := range tables[:min(len(tables), mostLines)] {
+		dst = fmt.Appendf(dst, "\r\nrowfall_%s_cascades%d:", pipeline, i)
+		fields := appendValue(nil, "table", t)
+		fields = appendValue(fields, "reason", "foreign-key cascades are ignored")
 		dst = append(dst, fields[1:]...)
 	}
 	return dst

@@ -63,6 +63,10 @@ type tableSet struct {
 	// skippedByName holds the tables that wildcards skip because of their names, with the reasons.
 	// It is not stored: every start finds these tables again.
 	skippedByName map[tableName]string
+	// cascades are the foreign keys of tables with `cascades: reconcile`. ignoredCascades are the
+	// tables with `cascades: ignore` and foreign keys whose cascades are not logged.
+	cascades        cascades
+	ignoredCascades map[string]bool
 	// databases are the default character sets of databases.
 	databases map[string]ddl.Charset
 	// unknown holds tables that have rows in the binlog and match the mapping, although no
@@ -82,16 +86,17 @@ type tableSet struct {
 
 func newTableSet(m *transform.Mapping) *tableSet {
 	return &tableSet{
-		mapping:       m,
-		all:           make(map[string]*mappedTable),
-		byTable:       make(map[*binlog.Table]*mappedTable),
-		unmapped:      make(map[string]string),
-		definitions:   make(map[string]*ddl.Schema),
-		skippedByName: make(map[tableName]string),
-		databases:     make(map[string]ddl.Charset),
-		unknown:       make(map[tableName]bool),
-		mismatched:    make(map[*mappedTable]error),
-		supplied:      make(map[*mappedTable]error),
+		mapping:         m,
+		all:             make(map[string]*mappedTable),
+		byTable:         make(map[*binlog.Table]*mappedTable),
+		unmapped:        make(map[string]string),
+		definitions:     make(map[string]*ddl.Schema),
+		skippedByName:   make(map[tableName]string),
+		databases:       make(map[string]ddl.Charset),
+		unknown:         make(map[tableName]bool),
+		mismatched:      make(map[*mappedTable]error),
+		supplied:        make(map[*mappedTable]error),
+		ignoredCascades: make(map[string]bool),
 	}
 }
 
@@ -202,6 +207,9 @@ func (s *tableSet) Table(database, name string) (*binlog.Table, error) {
 		}
 		return t.Schema, nil
 	}
+	if t := s.cascades.schemaOf(tableName{database, name}); t != nil {
+		return t, nil
+	}
 	if _, ok := s.unmapped[full]; ok {
 		return nil, nil
 	}
@@ -223,12 +231,21 @@ func (s *tableSet) Mismatch(t *binlog.Table, reason error) error {
 	return nil
 }
 
+// RowsSkipped records a change of a table on whose rows those of mapped tables depend.
+func (s *tableSet) RowsSkipped(database, name string, op binlog.Op, foreignKeysOff bool) bool {
+	p := s.cascades.watch(tableName{database, name}, foreignKeysOff)
+	return p != nil && s.cascades.skipped(p, op)
+}
+
 // load adds the tables that the pieces of state describe.
 func (s *tableSet) load(pieces map[string][]byte) error {
 	if text := pieces[tablestate.DatabasesPiece]; text != nil {
 		if err := json.Unmarshal(text, &s.databases); err != nil {
 			return corrupt("character sets of the databases", err)
 		}
+	}
+	if err := s.cascades.load(pieces); err != nil {
+		return err
 	}
 	faults := []error{s.loadSearches(pieces)}
 	for _, piece := range slices.Sorted(maps.Keys(pieces)) {

@@ -28,10 +28,10 @@ type TableRule struct {
 	Ignore bool
 	// KeyColumns names the columns that identify a row; empty means Table.Key.
 	KeyColumns []string
-	// IgnoreCascades accepts that the sink misses the changes that a foreign key makes to rows of
-	// the table, which the server does not log. It does not change the commands of a row, so it is
-	// not part of the stored mapping.
-	IgnoreCascades bool `json:"-"`
+	// OnCascade says what is done about changes that a foreign key makes to rows of the table and
+	// that the server does not log. It does not change the commands of a row, so it is not part of
+	// the stored mapping.
+	OnCascade OnCascade `json:"-"`
 	// OnTruncate, OnDrop, OnAlter and OnError say what happens to the sink's data of the table when
 	// rows go or change without row events, and when a change cannot be applied. They do not change
 	// the commands of a row either.
@@ -154,6 +154,19 @@ const (
 	QuarantineAtAlter
 	// StopAtAlter stops the pipeline.
 	StopAtAlter
+)
+
+// OnCascade is what is done about changes of rows that a foreign key makes and the server does not
+// log.
+type OnCascade uint8
+
+const (
+	// StopAtCascade stops the pipeline if such a foreign key exists.
+	StopAtCascade OnCascade = iota
+	// ReconcileCascades reads the rows again after a change of the table that they refer to.
+	ReconcileCascades
+	// IgnoreCascades accepts that the sink misses the changes.
+	IgnoreCascades
 )
 
 // OnError is what happens if a change of the table cannot be applied.

@@ -3,6 +3,7 @@ package events
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"slices"
 
@@ -132,10 +133,16 @@ func rowsBody(id byte, n int) []byte {
 type oneTable struct {
 	table   *binlog.Table
 	lookups int
+	skipped []string // the calls of RowsSkipped
 }
 
 // Mismatch ends the parsing.
 func (o *oneTable) Mismatch(_ *binlog.Table, reason error) error { return reason }
+
+func (o *oneTable) RowsSkipped(_, name string, op binlog.Op, foreignKeysOff bool) bool {
+	o.skipped = append(o.skipped, fmt.Sprint(name, " ", op, " ", foreignKeysOff))
+	return !foreignKeysOff
+}
 
 func (o *oneTable) Table(_, name string) (*binlog.Table, error) {
 	o.lookups++

@@ -493,5 +493,6 @@ func (p *Parser) emit(k binlog.Kind, time int64) *binlog.Event {
 	p.event.Kind, p.event.Time = k, time
 	p.event.Database, p.event.SQL, p.event.InTransaction = "", "", false
 	p.event.Skipped = nil
+	p.event.ForeignKeysOff = false
 	return &p.event
 }

@@ -361,6 +361,39 @@ func TestInTransaction(t *testing.T) {
 	}
 }
 
+// Rows of a table that is not mapped are reported, with whether foreign keys could act on others.
+func TestForeignKeysOff(t *testing.T) {
+	m := &eventBuilder{checksum: true}
+	m.head(4)
+	m.add(gtidLogEvent, 0, gtidBody(1))
+	m.add(queryEvent, 0, queryBody("BEGIN"))
+	for _, flags := range []byte{rowsStatementEnd, rowsStatementEnd | rowsForeignKeysOff} {
+		for id, name := range []string{"t", "other"} {
+			m.add(tableMapEvent, 0, mapBody(byte(id), name))
+			body := rowsBody(byte(id), 1)
+			body[6] = flags
+			m.add(deleteRowsEvent, 0, body)
+		}
+	}
+	m.add(xidEvent, 0, make([]byte, 8))
+	var off []bool
+	tables := newOneTable()
+	if err := feed(newParser(tables), m.events, func(ev *binlog.Event) {
+		if ev.Kind == binlog.Changes {
+			off = append(off, ev.ForeignKeysOff)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(off, []bool{false, true}) {
+		t.Errorf("ForeignKeysOff of the mapped table is %v", off)
+	}
+	want := []string{"other delete false", "other delete true"}
+	if !slices.Equal(tables.skipped, want) {
+		t.Errorf("skipped rows are %q, want %q", tables.skipped, want)
+	}
+}
+
 // A prepared XA transaction is known to the next connection: without it a pipeline stopped with an
 // error when the connection broke between the two phases. The commit may be read twice, because a
 // connection may have read more than was applied.
@@ -399,6 +432,31 @@ func TestXATransactionsOutliveTheConnection(t *testing.T) {
 		err, &refused,
 	) {
 		t.Errorf("without its first half: %v", err)
+	}
+}
+
+// Rows that were skipped in a prepared transaction are reported once more when it commits.
+func TestSkippedRowsOfXATransaction(t *testing.T) {
+	m := &eventBuilder{checksum: true}
+	m.head(4)
+	prepare := []byte{0}
+	for _, n := range []uint32{1, 1, 0} { // format, lengths
+		prepare = binary.LittleEndian.AppendUint32(prepare, n)
+	}
+	m.add(queryEvent, 0, queryBody("XA START X'71',X'',1"))
+	for range 2 {
+		m.add(tableMapEvent, 0, mapBody(1, "other"))
+		m.add(deleteRowsEvent, 0, rowsBody(1, 1))
+	}
+	m.add(queryEvent, 0, queryBody("XA END X'71',X'',1"))
+	m.add(xaPrepareLogEvent, 0, prepare, []byte("q"))
+	m.add(queryEvent, 0, queryBody("XA COMMIT X'71',X'',1"))
+	tables := newOneTable()
+	if err := feed(newParser(tables), m.events, func(*binlog.Event) {}); err != nil {
+		t.Fatal(err)
+	}
+	if len(tables.skipped) != 3 {
+		t.Errorf("reports are %q, want two for the rows and one for the commit", tables.skipped)
 	}
 }
 

@@ -7,6 +7,12 @@ import (
 	"rowfall/binlog"
 )
 
+// Flags of a rows event.
+const (
+	rowsStatementEnd   = 1
+	rowsForeignKeysOff = 2 // foreign_key_checks=0
+)
+
 // tableMap handles TABLE_MAP_EVENT.
 func (p *Parser) tableMap(body []byte) error {
 	if p.transaction.state != stateOpen {
@@ -45,28 +51,69 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 		return nil, reject("rows of table id %d have no table map before them; %w",
 			id, errMidTransaction)
 	}
+	skipped := skippedRows{v.database, v.name, h.typ.op()}
+	foreignKeysOff := flags&rowsForeignKeysOff != 0
 	if v.layout == nil {
+		p.skipRows(skipped, foreignKeysOff)
 		return nil, nil
 	}
-	if err := p.resetRows(h.typ, v, c); err != nil {
+	err := p.resetRows(h.typ, v, c)
+	if err != nil && v.isWatched {
+		p.skipRows(skipped, foreignKeysOff)
+		return nil, nil
+	}
+	if err != nil {
 		table := v.database + "." + v.name
 		if slices.Contains(p.transaction.skipsTables, table) {
 			return nil, nil
 		}
 		return nil, withTable(table, fmt.Errorf("rows of %s: %w", table, err))
 	}
-	p.transaction.hasMappedRows = true
+	switch {
+	case !v.isWatched:
+		p.transaction.hasMappedRows = true
+	case !foreignKeysOff:
+		p.transaction.addSkipped(skipped)
+	}
 	ev := p.emit(binlog.Changes, p.time(h))
 	ev.InTransaction = true
+	ev.ForeignKeysOff = foreignKeysOff
 	return ev, nil
+}
+
+// skippedRows are rows of a table that are not read.
+type skippedRows struct {
+	database, name string
+	op             binlog.Op
+}
+
+// skipRows reports rows that are not read.
+func (p *Parser) skipRows(rows skippedRows, foreignKeysOff bool) {
+	used := p.maps.tables.RowsSkipped(rows.database, rows.name, rows.op, foreignKeysOff)
+	if used {
+		p.transaction.addSkipped(rows)
+	}
+}
+
+func (t *transaction) addSkipped(rows skippedRows) {
+	if !slices.Contains(t.skippedRows, rows) {
+		t.skippedRows = append(t.skippedRows, rows)
+	}
+}
+
+// op returns what happened to the rows of a rows event.
+func (k eventType) op() binlog.Op {
+	if k == partialUpdateRowsEvent {
+		return binlog.Update
+	}
+	return k.rowsFormat().op
 }
 
 // isStatementEnd reports whether a rows event without a table map only ends a statement: its table
 // id is all ones, in one of the widths that servers have used, and it has no rows. A table can have
 // such an id too, because servers count table ids up without a limit.
 func isStatementEnd(k eventType, id uint64, flags uint16, c cursor) bool {
-	const last = 1
-	if flags&last == 0 || id != 1<<24-1 && id != 1<<32-1 && id != 1<<48-1 {
+	if flags&rowsStatementEnd == 0 || id != 1<<24-1 && id != 1<<32-1 && id != 1<<48-1 {
 		return false
 	}
 	_, _, images, err := k.rowsFormat().split(c)

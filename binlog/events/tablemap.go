@@ -23,6 +23,11 @@ type Tables interface {
 	// was altered by a statement that is not in the binlog. If Mismatch returns nil, the rows of
 	// this version are skipped; otherwise its error ends the parsing.
 	Mismatch(t *binlog.Table, reason error) error
+	// RowsSkipped reports an event with rows of a table that Table has returned no schema for, or
+	// whose table map does not fit the schema. op is what happened to the rows. foreignKeysOff is
+	// set if that was with foreign_key_checks=0. RowsSkipped returns whether it used the report:
+	// then it is called again before the XA COMMIT of a transaction that was prepared.
+	RowsSkipped(database, name string, op binlog.Op, foreignKeysOff bool) (used bool)
 }
 
 // tableVersion is the content of one table map: the table as it was when its rows were logged. It
@@ -35,6 +40,8 @@ type tableVersion struct {
 	columns        int
 	// layout is nil where the table is not mapped.
 	layout *binlog.Layout
+	// isWatched is Table.IsWatched.
+	isWatched bool
 }
 
 // tableMaps finds the tableVersion that a rows event refers to.
@@ -123,7 +130,7 @@ func (m *tableMaps) compile(raw []byte) (*tableVersion, error) {
 				"it was altered by a statement that is not in the binlog",
 			t.FullName(), err)))
 	}
-	v.layout = layout
+	v.layout, v.isWatched = layout, t.IsWatched
 	return v, nil
 }
 

@@ -27,6 +27,9 @@ type transaction struct {
 	// hasMappedRows is set when rows of a mapped table were yielded. From then on only a commit can
 	// end the transaction.
 	hasMappedRows bool
+	// skippedRows are the distinct ones whose report was used. They take effect at the XA COMMIT if
+	// the transaction is prepared.
+	skippedRows []skippedRows
 	// discard is set when the data include the transaction already: nothing of it is yielded.
 	discard bool
 	// leftOut is set along with discard when a binlog.Skip asks for it: then the end is yielded.
@@ -287,7 +290,8 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 				"or take its tables out of the mapping, and start again with --from snapshot",
 		)
 	}
-	p.xaTransactions.prepare(fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format)))
+	xid := fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format))
+	p.xaTransactions.prepare(xid, p.transaction.skippedRows)
 	return p.commit(h), nil
 }
 
@@ -296,7 +300,14 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
 	if !p.skip.active() && p.transaction.state != stateOpen || p.mariaDB {
 		xid := xidOf(query, "commit")
-		if !p.xaTransactions.finish(xid) && !p.discarding() {
+		rows, found := p.xaTransactions.finish(xid)
+		if p.discarding() {
+			return p.commit(h), nil
+		}
+		for _, r := range rows {
+			p.maps.tables.RowsSkipped(r.database, r.name, r.op, false)
+		}
+		if !found {
 			return nil, reject("XA transaction %s was prepared before the starting position, "+
 				"so its rows are unknown; "+
 				"start from an earlier position or with --from snapshot",
@@ -317,34 +328,38 @@ func xidOf(query []byte, verb string) string {
 // finished transaction is kept for a while, because a connection may have read more than was
 // applied, and the next connection reads it again. One parser at a time may use it. The zero value
 // is empty.
-type XATransactions struct{ prepared, finished, finishedBefore map[string]struct{} }
+type XATransactions struct{ prepared, finished, finishedBefore xaTransactions }
+
+// xaTransactions maps xids to the skipped rows of the transactions.
+type xaTransactions map[string][]skippedRows
 
 // maxXATransactions bounds each of the maps of XATransactions.
 const maxXATransactions = 10_000
 
 // prepare adds a transaction whose XA PREPARE was seen.
-func (s *XATransactions) prepare(xid string) {
+func (s *XATransactions) prepare(xid string, rows []skippedRows) {
 	if s.prepared == nil || len(s.prepared) >= maxXATransactions {
-		s.prepared = make(map[string]struct{})
+		s.prepared = make(xaTransactions)
 	}
-	s.prepared[xid] = struct{}{}
+	s.prepared[xid] = rows
 }
 
-// finish ends a transaction and reports whether its XA PREPARE was seen.
-func (s *XATransactions) finish(xid string) bool {
-	for _, m := range []map[string]struct{}{s.finished, s.finishedBefore} {
-		if _, ok := m[xid]; ok {
+// finish ends a transaction. It returns its skipped rows, and whether its XA PREPARE was seen.
+func (s *XATransactions) finish(xid string) (rows []skippedRows, found bool) {
+	for _, m := range []xaTransactions{s.finished, s.finishedBefore} {
+		if rows, ok := m[xid]; ok {
 			delete(s.prepared, xid)
-			return true
+			return rows, true
 		}
 	}
-	if _, ok := s.prepared[xid]; !ok {
-		return false
+	rows, found = s.prepared[xid]
+	if !found {
+		return nil, false
 	}
 	if s.finished == nil || len(s.finished) >= maxXATransactions {
-		s.finishedBefore, s.finished = s.finished, make(map[string]struct{})
+		s.finishedBefore, s.finished = s.finished, make(xaTransactions)
 	}
 	delete(s.prepared, xid)
-	s.finished[xid] = struct{}{}
-	return true
+	s.finished[xid] = rows
+	return rows, true
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/internal/servers"
@@ -103,7 +102,7 @@ func testForeignKeys(t *testing.T, s server) {
 	)
 	defer exec(t, root, "SET GLOBAL sql_quote_show_create=ON")
 	c := s.dialAs(t, "keyser", "")
-	keys, err := query.ForeignKeys(t.Context(), c, &binlog.Table{Database: "f`k", Name: "c"})
+	keys, err := query.ForeignKeys(t.Context(), c, "f`k", "c")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,8 +120,7 @@ func testForeignKeys(t *testing.T, s server) {
 		t.Errorf("foreign keys are %q, want %q", got, want)
 	}
 	for _, name := range []string{"p", "missing"} {
-		if keys, err := query.ForeignKeys(t.Context(), c,
-			&binlog.Table{Database: "f`k", Name: name}); err != nil ||
+		if keys, err := query.ForeignKeys(t.Context(), c, "f`k", name); err != nil ||
 			len(keys) > 0 {
 			t.Errorf("%s: %+v, %v", name, keys, err)
 		}

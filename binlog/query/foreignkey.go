@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"rowfall/binlog"
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/sqltext"
 )
@@ -14,18 +13,27 @@ import (
 // refer to is deleted or updated.
 type ForeignKey struct {
 	Name string
+	// Columns of the table refer to the columns Referenced of the parent, in the same order.
+	Columns []string
+	// ParentDatabase and ParentTable are the table that the foreign key refers to.
+	ParentDatabase, ParentTable string
+	Referenced                  []string
 	// OnDelete and OnUpdate are CASCADE, SET NULL, SET DEFAULT, RESTRICT or NO ACTION.
 	OnDelete, OnUpdate string
 }
+
+// ChangesRows reports whether an action changes rows of the table: it is not RESTRICT or NO ACTION.
+func ChangesRows(action string) bool { return action != "RESTRICT" && action != "NO ACTION" }
 
 // Cascades returns the actions that change rows, in SQL ("ON DELETE CASCADE"). It is empty if no
 // action does.
 func (k *ForeignKey) Cascades() string {
 	var actions []string
-	for _, action := range []string{"ON DELETE " + k.OnDelete, "ON UPDATE " + k.OnUpdate} {
-		if !strings.HasSuffix(action, " RESTRICT") && !strings.HasSuffix(action, " NO ACTION") {
-			actions = append(actions, action)
-		}
+	if ChangesRows(k.OnDelete) {
+		actions = append(actions, "ON DELETE "+k.OnDelete)
+	}
+	if ChangesRows(k.OnUpdate) {
+		actions = append(actions, "ON UPDATE "+k.OnUpdate)
 	}
 	return strings.Join(actions, " ")
 }
@@ -38,54 +46,86 @@ func LogsCascades(ctx context.Context, c *mysql.Conn) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read how foreign keys are handled: %w", err)
 	}
-	if len(r.Rows) != 1 {
-		return false, nil
+	return logsCascades(r.Rows), nil
+}
+
+// logsCascades reports whether cascades are logged, from the row of innodb_native_foreign_keys; a
+// server before MySQL 9.6 has no such row.
+func logsCascades(rows [][][]byte) bool {
+	if len(rows) != 1 || len(rows[0]) < 2 {
+		return false
 	}
-	value := string(r.Rows[0][1])
-	return value == "OFF" || value == "0", nil
+	value := string(rows[0][1])
+	return value == "OFF" || value == "0"
 }
 
 // ForeignKeys returns the foreign keys of a table, or none if the table does not exist.
-func ForeignKeys(ctx context.Context, c *mysql.Conn, t *binlog.Table) ([]ForeignKey, error) {
-	var (
-		keys []ForeignKey
-		err  error
-	)
+func ForeignKeys(
+	ctx context.Context, c *mysql.Conn, database, table string,
+) (keys []ForeignKey, err error) {
 	if s := c.Server(); s.Flavor == mysql.MySQL && s.AtLeast(8, 0, 0) {
-		keys, err = referentialConstraints(ctx, c, t)
+		keys, err = referentialConstraints(ctx, c, database, table)
 	} else {
-		keys, err = createdForeignKeys(ctx, c, t)
+		keys, err = createdForeignKeys(ctx, c, database, table)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read foreign keys of %s: %w", t.FullName(), err)
+		return nil, fmt.Errorf("read foreign keys of %s.%s: %w", database, table, err)
+	}
+	for i := range keys {
+		if keys[i].ParentDatabase == "" {
+			keys[i].ParentDatabase = database
+		}
 	}
 	return keys, nil
 }
 
+// CheckSelectable returns an error if the user may not read a table. information_schema shows
+// nothing of such a table, as if it had no foreign keys. A table that does not exist is no error.
+func CheckSelectable(ctx context.Context, c *mysql.Conn, database, table string) error {
+	_, err := c.Query(ctx, "SELECT 1 FROM "+sqltext.QuoteTable(database, table)+" LIMIT 0")
+	if err == nil || IsNoTable(err) {
+		return nil
+	}
+	return fmt.Errorf("read from %s.%s: %w", database, table, err)
+}
+
 func referentialConstraints(
-	ctx context.Context, c *mysql.Conn, t *binlog.Table,
+	ctx context.Context, c *mysql.Conn, database, table string,
 ) ([]ForeignKey, error) {
-	r, err := c.Query(ctx, `SELECT CONSTRAINT_NAME, DELETE_RULE, UPDATE_RULE`+
-		` FROM information_schema.REFERENTIAL_CONSTRAINTS`+
-		` WHERE CONSTRAINT_SCHEMA=`+stringLiteral(t.Database)+
-		` AND TABLE_NAME=`+stringLiteral(t.Name)+
-		` ORDER BY CONSTRAINT_NAME`)
+	r, err := c.Query(ctx, `SELECT r.CONSTRAINT_NAME, r.DELETE_RULE, r.UPDATE_RULE,`+
+		` k.REFERENCED_TABLE_SCHEMA, k.REFERENCED_TABLE_NAME, k.COLUMN_NAME,`+
+		` k.REFERENCED_COLUMN_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS r`+
+		` JOIN information_schema.KEY_COLUMN_USAGE k`+
+		` ON k.CONSTRAINT_SCHEMA=r.CONSTRAINT_SCHEMA AND k.TABLE_NAME=r.TABLE_NAME`+
+		` AND k.CONSTRAINT_NAME=r.CONSTRAINT_NAME AND k.REFERENCED_TABLE_NAME IS NOT NULL`+
+		` WHERE r.CONSTRAINT_SCHEMA=`+stringLiteral(database)+
+		` AND r.TABLE_NAME=`+stringLiteral(table)+
+		` ORDER BY r.CONSTRAINT_NAME, k.ORDINAL_POSITION`)
 	if err != nil {
 		return nil, err
 	}
 	var keys []ForeignKey
 	for _, row := range r.Rows {
-		keys = append(keys, ForeignKey{
-			Name: string(row[0]), OnDelete: string(row[1]), OnUpdate: string(row[2]),
-		})
+		name := string(row[0])
+		if n := len(keys); n == 0 || keys[n-1].Name != name {
+			keys = append(keys, ForeignKey{
+				Name: name, OnDelete: string(row[1]), OnUpdate: string(row[2]),
+				ParentDatabase: string(row[3]), ParentTable: string(row[4]),
+			})
+		}
+		k := &keys[len(keys)-1]
+		k.Columns = append(k.Columns, string(row[5]))
+		k.Referenced = append(k.Referenced, string(row[6]))
 	}
 	return keys, nil
 }
 
 // createdForeignKeys reads SHOW CREATE TABLE. MariaDB hides the constraints in information_schema
 // from users that have only SELECT.
-func createdForeignKeys(ctx context.Context, c *mysql.Conn, t *binlog.Table) ([]ForeignKey, error) {
-	r, err := c.Query(ctx, "SHOW CREATE TABLE "+sqltext.QuoteTable(t.Database, t.Name))
+func createdForeignKeys(
+	ctx context.Context, c *mysql.Conn, database, table string,
+) ([]ForeignKey, error) {
+	r, err := c.Query(ctx, "SHOW CREATE TABLE "+sqltext.QuoteTable(database, table))
 	if IsNoTable(err) {
 		return nil, nil
 	}
@@ -121,11 +161,12 @@ func parseForeignKeys(create string) ([]ForeignKey, error) {
 			return nil, unreadableConstraint(line)
 		}
 		end := strings.LastIndex(definition, "`)")
-		if end < 0 || !strings.Contains(definition[:end], "`) REFERENCES `") {
+		if end < 0 {
 			return nil, unreadableConstraint(line)
 		}
 		key := ForeignKey{Name: name, OnDelete: "RESTRICT", OnUpdate: "RESTRICT"}
-		if !key.parseActions(sqltext.Split(definition[end+len("`)"):])) {
+		if !key.parseTarget(definition[:end]) ||
+			!key.parseActions(sqltext.Split(definition[end+len("`)"):])) {
 			return nil, unreadableConstraint(line)
 		}
 		keys = append(keys, key)
@@ -137,6 +178,25 @@ func unreadableConstraint(line string) error {
 	const most = 200
 	return fmt.Errorf("the constraint %.*q of SHOW CREATE TABLE cannot be parsed; "+
 		"rename the constraint and its columns, or report the problem", most, line)
+}
+
+// parseTarget reads columns, parent and referenced columns: a`, `b`) REFERENCES `p` (`x`, `y. It
+// reports whether the text has this form.
+func (k *ForeignKey) parseTarget(text string) bool {
+	columns, parent, found := strings.Cut(text, "`) REFERENCES `")
+	if !found {
+		return false
+	}
+	parent, referenced, found := strings.Cut(parent, "` (`")
+	if !found {
+		return false
+	}
+	k.Columns, k.Referenced = strings.Split(columns, "`, `"), strings.Split(referenced, "`, `")
+	k.ParentTable = parent
+	if database, table, found := strings.Cut(parent, "`.`"); found {
+		k.ParentDatabase, k.ParentTable = database, table
+	}
+	return true
 }
 
 // parseActions reads ON DELETE and ON UPDATE with their actions, and the comma before the next

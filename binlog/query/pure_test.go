@@ -122,6 +122,20 @@ func FuzzGrant(f *testing.F) {
 	})
 }
 
+// MySQL 9.6 and later log cascades, unless innodb_native_foreign_keys is ON. Servers without that
+// variable do not.
+func TestLogsCascades(t *testing.T) {
+	name := []byte("innodb_native_foreign_keys")
+	for value, want := range map[string]bool{"ON": false, "1": false, "OFF": true, "0": true} {
+		if got := logsCascades([][][]byte{{name, []byte(value)}}); got != want {
+			t.Errorf("with %s cascades are logged: %v, want %v", value, got, want)
+		}
+	}
+	if logsCascades(nil) {
+		t.Error("a server without the variable logs cascades")
+	}
+}
+
 // A foreign key is found whatever its name is. A name with a backquote once hid it.
 func TestParseForeignKeys(t *testing.T) {
 	// As a MySQL prints it, and as a MariaDB, which does not double backquotes in line 7.
@@ -153,6 +167,14 @@ func TestParseForeignKeys(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("foreign keys are %q, want %q", got, want)
+	}
+	if k := keys[1]; !slices.Equal(k.Columns, []string{"v", "w`x"}) ||
+		!slices.Equal(k.Referenced, []string{"id", "id`2"}) ||
+		k.ParentDatabase != "o``th" || k.ParentTable != "p" {
+		t.Errorf("the second foreign key is %+v", k)
+	}
+	if k := keys[0]; k.ParentDatabase != "" || k.ParentTable != "p" {
+		t.Errorf("the first foreign key is %+v", k)
 	}
 	for _, line := range []string{
 		"CONSTRAINT `a", // a name with a line break

@@ -123,8 +123,8 @@ func TestParseFaults(t *testing.T) {
 			"dead_letter is not available in this version yet; want quarantine or stop",
 		},
 		{
-			"later cascades", `"shop.*": {}`, `"shop.*": {cascades: reconcile}`,
-			"cascades: reconcile is not available in this version yet; want stop or ignore",
+			"bad cascades", `"shop.*": {}`, `"shop.*": {cascades: later}`,
+			"want stop, reconcile, ignore",
 		},
 		{
 			"where with nothing", `"shop.*": {}`, "\"shop.*\":\n    where:",

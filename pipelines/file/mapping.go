@@ -74,12 +74,10 @@ func readRule(v value, pattern string) transform.TableRule {
 	} else if onError.oneOf("quarantine", "stop") == "stop" {
 		r.OnError = transform.StopAtError
 	}
-	switch cascades := s.get("cascades"); {
-	case cascades.node != nil && cascades.node.Value == "reconcile":
-		cascades.errorf("reconcile is not available in this version yet; want stop or ignore")
-	default:
-		r.IgnoreCascades = cascades.oneOf("stop", "ignore") == "ignore"
-	}
+	r.OnCascade = map[string]transform.OnCascade{
+		"stop": transform.StopAtCascade, "reconcile": transform.ReconcileCascades,
+		"ignore": transform.IgnoreCascades,
+	}[s.get("cascades").oneOf("stop", "reconcile", "ignore")]
 	s.rejectUnknown()
 	return r
 }

@@ -108,6 +108,11 @@ func (t *Table) Restart(job tablestate.Job) {
 	t.counted = min(t.counted, job.Rows)
 }
 
+// WillReadEveryRow reports whether the table has a job that reads every row and has not begun.
+func (t *Table) WillReadEveryRow() bool {
+	return readsEveryRow(&t.Job) && t.task == nil && t.repeat == nil
+}
+
 // readsEveryRow reports whether a job reads every row, and removes what no row writes.
 func readsEveryRow(job *tablestate.Job) bool {
 	return !job.Done && !job.Skipped && job.Compare && job.After == nil &&

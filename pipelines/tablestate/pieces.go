@@ -43,6 +43,9 @@ const (
 	SincePrefix = "since:"
 	// DatabasesPiece holds the default character sets of the databases as JSON.
 	DatabasesPiece = "databases"
+	// CascadesPiece holds the foreign keys that change rows without logging them, a list of
+	// ForeignKey as JSON.
+	CascadesPiece = "cascades"
 	// UnmappedPrefix begins the pieces that hold the reason why a table that matches the mapping
 	// is not mapped.
 	UnmappedPrefix = "unmapped:"
@@ -78,6 +81,23 @@ type Job struct {
 	// Sweep is the progress of removing what no row writes, after the rows were read. nil means
 	// that nothing is removed.
 	Sweep *Sweep `json:"sweep,omitempty"`
+	// Again is why another job must read every row once this one is done: rows have changed without
+	// row events while it ran. Empty if none must.
+	Again string `json:"again,omitempty"`
+}
+
+// ForeignKey is a foreign key of a table whose actions change rows without logging them.
+type ForeignKey struct {
+	Database       string   `json:"database"`
+	Table          string   `json:"table"`
+	Name           string   `json:"name"`
+	Columns        []string `json:"columns"`
+	ParentDatabase string   `json:"parent_database"`
+	ParentTable    string   `json:"parent_table"`
+	// Referenced are the columns of the parent that Columns refer to.
+	Referenced []string `json:"referenced"`
+	OnDelete   string   `json:"on_delete"`
+	OnUpdate   string   `json:"on_update"`
 }
 
 // Sweep is the progress of a sweep: the removal of keys and members that no row writes.

@@ -1,0 +1,308 @@
+package pipelines
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"rowfall/binlog"
+	"rowfall/binlog/query"
+	"rowfall/pipelines/tablestate"
+	"rowfall/sink"
+)
+
+// cascades knows the foreign keys that change rows without row events, and so which tables must be
+// read again after a DELETE or UPDATE of a table that they refer to. It is empty unless a mapped
+// table has `cascades: reconcile` and such a foreign key.
+type cascades struct {
+	// keys are those foreign keys, of mapped tables and of the tables that they refer to, level by
+	// level. They are stored with the data.
+	keys []tablestate.ForeignKey
+	// stored is set if the data hold keys, or are older than those.
+	stored bool
+	// parents are the tables whose changes matter.
+	parents map[tableName]*cascadeParent
+	// schemas are those of parents that are not mapped and whose UPDATEs matter, so that the
+	// columns to which foreign keys refer can be compared. Without one, every UPDATE counts.
+	schemas map[tableName]*parentSchema
+	// schemasPending is set if some of schemas are not valid yet.
+	schemasPending bool
+	// due holds the tables that the open transaction has changed without row events, with the
+	// reasons.
+	due map[string]string
+}
+
+// cascadeParent is a table that foreign keys refer to.
+type cascadeParent struct {
+	name tableName
+	// onDelete are the tables that a DELETE changes, by their full names.
+	onDelete []string
+	onUpdate []cascadeUpdate
+}
+
+// parentSchema is the schema of a table that is not mapped. The server had it at from, so it is
+// valid from there on, until a statement alters the table.
+type parentSchema struct {
+	table   *binlog.Table
+	from    binlog.Position
+	isValid bool
+}
+
+// schemaOf returns the schema of a parent that is not mapped; nil if it is not known.
+func (c *cascades) schemaOf(n tableName) *binlog.Table {
+	if s := c.schemas[n]; s != nil && s.isValid {
+		return s.table
+	}
+	return nil
+}
+
+// validate makes the schemas valid that the server had at or before a position. It reports whether
+// there are any.
+func (c *cascades) validate(at *binlog.Position) bool {
+	if !c.schemasPending {
+		return false
+	}
+	c.schemasPending = false
+	found := false
+	for _, s := range c.schemas {
+		switch {
+		case s.isValid:
+		case at.CompareFile(s.from) >= 0:
+			s.isValid, found = true, true
+		default:
+			c.schemasPending = true
+		}
+	}
+	return found
+}
+
+// cascadeUpdate is what an UPDATE of some columns of a table changes.
+type cascadeUpdate struct {
+	columns []string // any of them
+	tables  []string
+}
+
+func parentOf(k *tablestate.ForeignKey) tableName {
+	return tableName{k.ParentDatabase, k.ParentTable}
+}
+
+func childOf(k *tablestate.ForeignKey) tableName { return tableName{k.Database, k.Table} }
+
+// compile computes parents. reconciled reports whether a table is read again after a cascade.
+func (c *cascades) compile(reconciled func(full string) bool) {
+	c.parents = make(map[tableName]*cascadeParent)
+	for i := range c.keys {
+		name := parentOf(&c.keys[i])
+		if c.parents[name] != nil {
+			continue
+		}
+		p := &cascadeParent{name: name}
+		w := newCascadeWalk(c.keys)
+		w.follow(name, binlog.Delete, nil)
+		p.onDelete = w.tables(reconciled)
+		for j := range c.keys {
+			k := &c.keys[j]
+			if parentOf(k) != name || !query.ChangesRows(k.OnUpdate) {
+				continue
+			}
+			w := newCascadeWalk(c.keys)
+			w.follow(name, binlog.Update, k.Referenced)
+			if tables := w.tables(reconciled); len(tables) > 0 {
+				p.onUpdate = append(p.onUpdate, cascadeUpdate{k.Referenced, tables})
+			}
+		}
+		if len(p.onDelete)+len(p.onUpdate) > 0 {
+			c.parents[name] = p
+		}
+	}
+}
+
+// below returns the tables that may have changed if a table's rows have, and the table itself.
+func (c *cascades) below(n tableName, reconciled func(full string) bool) []string {
+	w := newCascadeWalk(c.keys)
+	w.reached[n.String()] = true
+	w.follow(n, binlog.Delete, nil)
+	w.follow(n, binlog.Update, nil)
+	return w.tables(reconciled)
+}
+
+// cascadeWalk follows foreign keys from a table to the tables that refer to it, level by level.
+type cascadeWalk struct {
+	keys    []tablestate.ForeignKey
+	reached map[string]bool
+	seen    map[cascadeStep]bool
+}
+
+// cascadeStep is an action of a foreign key.
+type cascadeStep struct {
+	key int
+	op  binlog.Op
+}
+
+func newCascadeWalk(keys []tablestate.ForeignKey) *cascadeWalk {
+	return &cascadeWalk{keys, make(map[string]bool), make(map[cascadeStep]bool)}
+}
+
+// follow visits the tables that a DELETE or UPDATE of a table changes. columns are those that the
+// UPDATE changes; nil is any.
+func (w *cascadeWalk) follow(n tableName, op binlog.Op, columns []string) {
+	for i := range w.keys {
+		k := &w.keys[i]
+		if parentOf(k) != n {
+			continue
+		}
+		action := k.OnDelete
+		if op == binlog.Update {
+			action = k.OnUpdate
+		}
+		step := cascadeStep{i, op}
+		isChanged := op == binlog.Delete || columns == nil || haveCommon(columns, k.Referenced)
+		if !isChanged || !query.ChangesRows(action) || w.seen[step] {
+			continue
+		}
+		w.seen[step] = true
+		w.reached[childOf(k).String()] = true
+		if op == binlog.Delete && action == "CASCADE" {
+			w.follow(childOf(k), binlog.Delete, nil)
+		} else {
+			w.follow(childOf(k), binlog.Update, k.Columns)
+		}
+	}
+}
+
+// tables returns the tables that were reached and are reconciled.
+func (w *cascadeWalk) tables(reconciled func(full string) bool) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(w.reached)),
+		func(full string) bool { return !reconciled(full) })
+}
+
+// haveCommon reports whether two lists of columns have one in common.
+func haveCommon(a, b []string) bool {
+	return slices.ContainsFunc(a, func(x string) bool {
+		return slices.ContainsFunc(b, func(y string) bool { return strings.EqualFold(x, y) })
+	})
+}
+
+// watch returns the table if changes of it matter, else nil. foreignKeysOff is set if the changes
+// were made with foreign_key_checks=0, under which no foreign key acts.
+func (c *cascades) watch(n tableName, foreignKeysOff bool) *cascadeParent {
+	if len(c.parents) == 0 || foreignKeysOff {
+		return nil
+	}
+	return c.parents[n]
+}
+
+// skipped records a change of rows that are not decoded, and reports whether it matters. An UPDATE
+// may have changed any column.
+func (c *cascades) skipped(p *cascadeParent, op binlog.Op) bool {
+	switch op {
+	case binlog.Delete:
+		c.add(p, p.onDelete, op)
+		return len(p.onDelete) > 0
+	case binlog.Update:
+		for _, u := range p.onUpdate {
+			c.add(p, u.tables, op)
+		}
+		return len(p.onUpdate) > 0
+	}
+	return false
+}
+
+// changed records the change of a row.
+func (c *cascades) changed(p *cascadeParent, change *binlog.Change) {
+	switch change.Op {
+	case binlog.Delete:
+		c.add(p, p.onDelete, change.Op)
+	case binlog.Update:
+		for _, u := range p.onUpdate {
+			if !c.areDue(u.tables) && changesAny(change, u.columns) {
+				c.add(p, u.tables, change.Op)
+			}
+		}
+	}
+}
+
+// compare records the changes of rows of a table that is not followed. isKnown tells whether the
+// rows have the schema that the table has; otherwise an UPDATE may have changed any column.
+func (c *cascades) compare(p *cascadeParent, rows *binlog.Rows, isKnown bool) {
+	for isKnown && rows.Next() {
+		c.changed(p, rows.Change())
+	}
+	if !isKnown || rows.Err() != nil {
+		c.skipped(p, rows.Op())
+	}
+}
+
+// add makes tables be read again after the transaction, because of a change of a parent.
+func (c *cascades) add(p *cascadeParent, tables []string, op binlog.Op) {
+	if c.areDue(tables) {
+		return
+	}
+	if c.due == nil {
+		c.due = make(map[string]string)
+	}
+	reason := "foreign keys changed rows without logging them, after " + op.String() + " in " +
+		p.name.String()
+	for _, full := range tables {
+		if c.due[full] == "" {
+			c.due[full] = reason
+		}
+	}
+}
+
+// areDue reports whether all of some tables are read again already.
+func (c *cascades) areDue(tables []string) bool {
+	return !slices.ContainsFunc(tables, func(full string) bool { return c.due[full] == "" })
+}
+
+// isDue reports whether the open transaction has changed a table without row events.
+func (c *cascades) isDue(t *mappedTable) bool {
+	return len(c.due) > 0 && c.due[t.FullName()] != ""
+}
+
+// changesAny reports whether an update changes one of some columns. A column that is not found, and
+// a value that cannot be read, count as changed.
+func changesAny(c *binlog.Change, columns []string) bool {
+	for _, name := range columns {
+		k := slices.IndexFunc(c.Table.Columns, func(col binlog.Column) bool {
+			return strings.EqualFold(col.Name, name)
+		})
+		if k < 0 || c.Before.IsNull(k) != c.After.IsNull(k) {
+			return true
+		}
+		if c.Before.IsNull(k) {
+			continue
+		}
+		before, err := c.Before.AppendText(nil, k)
+		if err != nil {
+			return true
+		}
+		after, err := c.After.AppendText(nil, k)
+		if err != nil || string(before) != string(after) {
+			return true
+		}
+	}
+	return false
+}
+
+// load sets the keys to what the pieces of state hold.
+func (c *cascades) load(pieces map[string][]byte) error {
+	c.stored = true
+	if text := pieces[tablestate.CascadesPiece]; text != nil {
+		if err := json.Unmarshal(text, &c.keys); err != nil {
+			return corrupt("foreign keys", err)
+		}
+	}
+	return nil
+}
+
+// save puts the keys into a unit.
+func (c *cascades) save(u *sink.Unit, pipeline string) error {
+	c.stored = true
+	if len(c.keys) == 0 {
+		u.DropState(pipeline, tablestate.CascadesPiece)
+		return nil
+	}
+	return saveJSON(u, pipeline, tablestate.CascadesPiece, c.keys)
+}
