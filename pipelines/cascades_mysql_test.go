@@ -22,7 +22,9 @@ func TestNativeCascades(t *testing.T) {
 
 // reconciling returns a pipeline of all tables but m, with `cascades: reconcile`.
 func reconciling(d *database) []string {
-	return []string{`.*": {}`, `.*": {cascades: reconcile}` + "\n  " + d.name + ".m: {ignore: true}"}
+	return []string{
+		`.*": {}`, `.*": {cascades: reconcile}` + "\n  " + d.name + ".m: {ignore: true}",
+	}
 }
 
 // waitEqual waits until the sink holds the rows of tables, and no job runs.
@@ -165,8 +167,8 @@ func testLaterCascades(t *testing.T, d *database) {
 	d.exec(
 		"CREATE TABLE p (id INT PRIMARY KEY, v INT)",
 		"CREATE TABLE m (id INT PRIMARY KEY, p INT)",
-		"CREATE TABLE c (id INT PRIMARY KEY, v INT, CONSTRAINT cm FOREIGN KEY (v) REFERENCES m (id) "+
-			"ON DELETE CASCADE)",
+		"CREATE TABLE c (id INT PRIMARY KEY, v INT, CONSTRAINT cm FOREIGN KEY (v) "+
+			"REFERENCES m (id) ON DELETE CASCADE)",
 		"CREATE TABLE n (id INT PRIMARY KEY, v INT)",
 		"INSERT INTO p VALUES (1, 1), (2, 2), (3, 3), (4, 4), (5, 5)",
 		"INSERT INTO m VALUES (1, 1), (2, 2), (3, 3), (4, 4), (5, 5)",

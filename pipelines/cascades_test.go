@@ -17,7 +17,9 @@ import (
 // The tables below a parent are those that the actions of the foreign keys reach: DELETE follows
 // CASCADE as a DELETE, and SET NULL as an UPDATE of the referencing columns.
 func TestCascadeParents(t *testing.T) {
-	key := func(child, column, parent, referenced, onDelete, onUpdate string) tablestate.ForeignKey {
+	key := func(
+		child, column, parent, referenced, onDelete, onUpdate string,
+	) tablestate.ForeignKey {
 		return tablestate.ForeignKey{
 			Database: "shop", Table: child, Name: child + parent, Columns: []string{column},
 			ParentDatabase: "shop", ParentTable: parent, Referenced: []string{referenced},

@@ -138,9 +138,8 @@ func (l *loop) readCascades(ctx context.Context, names []tableName) error {
 		for _, n := range names {
 			done[n] = true
 		}
-		graph.keys = slices.DeleteFunc(slices.Clone(graph.keys), func(k tablestate.ForeignKey) bool {
-			return slices.Contains(names, childOf(&k))
-		})
+		isRead := func(k tablestate.ForeignKey) bool { return slices.Contains(names, childOf(&k)) }
+		graph.keys = slices.DeleteFunc(slices.Clone(graph.keys), isRead)
 		for i := range found {
 			f := found[i].stored()
 			graph.keys = append(graph.keys, f)
