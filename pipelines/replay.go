@@ -320,7 +320,9 @@ func (l *loop) addReplay(s *tablestate.Search, from, to *binlog.Position) (int, 
 		at *binlog.Position
 		to *[]byte
 	}{
-		{from, (*[]byte)(&s.From)}, {from, (*[]byte)(&s.At)}, {to, (*[]byte)(&s.To)},
+		{from, (*[]byte)(&s.From)},
+		{from, (*[]byte)(&s.At)},
+		{to, (*[]byte)(&s.To)},
 		{&until, (*[]byte)(&s.Until)},
 	} {
 		text, err := tablestate.EncodePosition(p.at)

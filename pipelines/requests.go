@@ -66,9 +66,11 @@ func (l *loop) handleRequests(ctx context.Context) error {
 	for len(l.requests) > 0 {
 		r := <-l.requests
 		err := r.execute(ctx, l)
+		if err == nil {
+			l.tablesChanged() // so that the user finds the job at once
+		}
 		r.result <- err
 		if err == nil {
-			l.tablesChanged()
 			if err := l.Flush(ctx); err != nil {
 				return err
 			}

@@ -159,11 +159,14 @@ func TestReplayFinds(t *testing.T) {
 		{"rows", events{update(), commit, insert(), commit}, 4, []string{"1", "2", "3"}, false},
 		{"later rows", events{update(), commit, later, commit}, 2, []string{"1", "2"}, false},
 		{
-			"other statements", events{
+			"other statements",
+			events{
 				statement("CREATE TABLE other (id INT)"),
 				statement("CREATE VIEW w AS SELECT * FROM t"), insert(), commit,
 			},
-			4, []string{"1", "3"}, false,
+			4,
+			[]string{"1", "3"},
+			false,
 		},
 		{
 			"an ALTER after the stretch",
@@ -172,7 +175,8 @@ func TestReplayFinds(t *testing.T) {
 		},
 		{"a DROP DATABASE", events{statement("DROP DATABASE shop")}, 1, nil, true},
 		{
-			"a TRUNCATE", events{statement("TRUNCATE TABLE shop.t"), insert(), commit},
+			"a TRUNCATE",
+			events{statement("TRUNCATE TABLE shop.t"), insert(), commit},
 			3, nil, true,
 		},
 	} {

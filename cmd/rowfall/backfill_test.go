@@ -84,8 +84,10 @@ func TestBackfillAndReplay(t *testing.T) {
 	waitForJobs(t, path)
 	s.mustEqual(t, path, addr)
 	for _, args := range [][]string{
-		{"replay", path}, {"replay", path, "--from", "yesterday"},
-		{"replay", path, "--from", "time:2199-01-01T00:00:00Z"}, {"backfill", path},
+		{"replay", path},
+		{"replay", path, "--from", "yesterday"},
+		{"replay", path, "--from", "time:2199-01-01T00:00:00Z"},
+		{"backfill", path},
 	} {
 		if out, err := rowfall(t, args...); err == nil {
 			t.Errorf("%q: %q", args, out)

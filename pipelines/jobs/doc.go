@@ -58,9 +58,9 @@
 //
 // Some outputs write a row to a place that its key does not tell, such as a set of the rows of a
 // country. What rows have left there before is found by a sweep of these outputs after the last
-// key, and until then every row of the table is written in mode Replace. The sweep looks up only
-// the places that lead to keys of the set, if all places lead to keys and the keys are known: after
-// a restart they are not.
+// key, and until then every row of the table is written in mode Replace. If all places lead to
+// keys, the sweep looks up only those that lead to keys of the set. After a restart it looks up all
+// of them, because the keys that were read are not stored.
 //
 // # Memory
 //
