@@ -210,7 +210,7 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	if err != nil {
 		return err
 	}
-	position, schemas, err := l.bracketSchemas(ctx)
+	position, schemas, altered, err := l.bracketSchemas(ctx)
 	if err != nil {
 		return err
 	}
@@ -223,6 +223,7 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	if err := l.addTables(ctx, schemas, load); err != nil {
 		return err
 	}
+	l.addAltered(altered)
 	if len(l.tables.all) == 0 {
 		if err := l.checkNames(ctx); err != nil {
 			return err
@@ -319,37 +320,58 @@ func (l *loop) checkLoadable(t *mappedTable) error {
 	return &StopError{l.config.Fault(l.entryPath(t.Schema), "%v", fault)}
 }
 
+// addAltered maps tables that were altered while they were read. Their jobs read the definitions
+// again, and changes are not applied until then.
+func (l *loop) addAltered(altered []tableName) {
+	for _, n := range altered {
+		job := l.reconcileJob("altered while its definition was read")
+		job.NeedsSchema = true
+		l.tables.put(n).Restart(job)
+		l.log.Info().Stringer("table", n).
+			Msg("a table is being altered; a job will read its definition")
+	}
+}
+
 // bracketSchemas returns schemas and a position at which they were valid: they were the same
-// before and after the position was read.
-func (l *loop) bracketSchemas(
-	ctx context.Context,
-) (position binlog.Position, schemas map[string]*binlog.Table, err error) {
+// before and after the position was read. altered are the tables of which no such schema was found,
+// because other sessions create, alter or drop them all the time.
+func (l *loop) bracketSchemas(ctx context.Context) (
+	position binlog.Position, schemas map[string]*binlog.Table, altered []tableName, err error,
+) {
 	before, err := l.schemas.Schemas(ctx)
 	if err != nil {
-		return position, nil, err
+		return position, nil, nil, err
 	}
-	const tries = 10
-	for range tries {
+	const tries = 3
+	for try := 1; ; try++ {
 		var visible bool
 		if position, visible, err = l.positions.End(ctx); err != nil {
-			return position, nil, fmt.Errorf("read the binlog's end: %w", err)
+			return position, nil, nil, fmt.Errorf("read the binlog's end: %w", err)
 		}
 		if !visible {
 			if err := l.awaitLoggedDDL(ctx, before); err != nil {
-				return position, nil, err
+				return position, nil, nil, err
 			}
 		}
 		after, err := l.schemas.Schemas(ctx)
 		if err != nil {
-			return position, nil, err
+			return position, nil, nil, err
 		}
-		if tablestate.SameSchemas(before, after) {
-			return position, after, nil
+		changed := tablestate.ChangedSchemas(before, after)
+		if len(changed) > 0 && try < tries {
+			before = after
+			continue
 		}
-		before = after
+		for _, name := range changed {
+			t := after[name]
+			if t == nil {
+				t = before[name]
+			}
+			altered = append(altered, tableName{t.Database, t.Name})
+			delete(after, name)
+		}
+		return position, after, altered, nil
 	}
-	return position, nil, fmt.Errorf("read schemas: they changed %d times while they were read; "+
-		"try again when the migration is over", tries)
 }
 
 // awaitLoggedDDL waits until every statement before the binlog's end has taken effect.
