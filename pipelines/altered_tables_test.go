@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -25,7 +26,9 @@ type alteredSource struct {
 	reads int
 }
 
-func (s *alteredSource) Schemas(context.Context) (map[string]*binlog.Table, error) {
+func (s *alteredSource) Schemas(
+	_ context.Context, only map[string]bool,
+) (map[string]*binlog.Table, error) {
 	s.reads++
 	tables := make(map[string]*binlog.Table)
 	for _, name := range []string{"t", "u", "v"} {
@@ -34,7 +37,8 @@ func (s *alteredSource) Schemas(context.Context) (map[string]*binlog.Table, erro
 		if name == "u" {
 			t.Columns[1].Name = fmt.Sprint("v", s.reads)
 		}
-		if name != "v" || s.reads%2 == 0 {
+		isWanted := only == nil || only[t.FullName()]
+		if isWanted && (name != "v" || s.reads%2 == 0) {
 			tables[t.FullName()] = t
 		}
 	}
@@ -100,5 +104,52 @@ func TestLoadWhileTablesAreAltered(t *testing.T) {
 				list.Quarantined, list.Unmapped)
 		}
 		to.After = nil
+	}
+}
+
+// recheckedSource shows another definition of shop.u when all tables are read, as if the table was
+// altered meanwhile.
+type recheckedSource struct {
+	*scriptedSource
+	reads []map[string]bool
+}
+
+func (s *recheckedSource) Schemas(
+	ctx context.Context, only map[string]bool,
+) (map[string]*binlog.Table, error) {
+	s.reads = append(s.reads, only)
+	tables, err := s.scriptedSource.Schemas(ctx, only)
+	if only == nil {
+		altered := *tables["shop.u"]
+		altered.Columns = altered.Columns[:1]
+		tables["shop.u"] = &altered
+	}
+	return tables, err
+}
+
+// Only a table that differs is compared again. Reading all tables again kept the pipeline from
+// following the binlog for as long as some of thousands of tables were altered.
+func TestSchemaCheckComparesAgain(t *testing.T) {
+	u := intTable()
+	u.Name = "u"
+	source := &scriptedSource{tables: []*binlog.Table{intTable(), u}}
+	_, l := scriptedPipeline(t, sinktest.NewMemory("test"), source)
+	rechecked := &recheckedSource{scriptedSource: source}
+	l.schemas = rechecked
+	if err := l.scheduleSchemaCheck(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := l.checkSchemas(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reads := rechecked.reads
+	if !l.check.done || len(reads) != 2 || reads[0] != nil || !maps.Equal(reads[1],
+		map[string]bool{"shop.u": true}) {
+		t.Errorf("the check is done: %v; it has read %v", l.check.done, reads)
+	}
+	if job := l.tables.all["shop.u"].Job; !job.Done {
+		t.Errorf("the table is read again: %+v", job)
 	}
 }

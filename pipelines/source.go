@@ -111,8 +111,9 @@ type historyEvidence interface {
 // for a lock that another session holds. It has more than five methods because they share this
 // wait, and a statement of DDL needs most of them.
 type schemaReader interface {
-	// Schemas returns the tables that the mapping matches, by database.table.
-	Schemas(ctx context.Context) (map[string]*binlog.Table, error)
+	// Schemas returns the tables that the mapping matches, by database.table. If only is not nil,
+	// it returns those of them that only names.
+	Schemas(ctx context.Context, only map[string]bool) (map[string]*binlog.Table, error)
 	// AllTables returns every table that the user may see, with the names of its columns only.
 	AllTables(ctx context.Context) ([]*binlog.Table, error)
 	// AwaitDDL waits until a logged statement's effect on a table is visible to Schemas.

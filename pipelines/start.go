@@ -195,7 +195,7 @@ func (l *loop) upgradeDefinitions(ctx context.Context) error {
 func (l *loop) partialTables(ctx context.Context) (map[string]*binlog.Table, error) {
 	for _, t := range l.tables.all {
 		if t.definition != nil && t.definition.Partial {
-			return l.schemas.Schemas(ctx)
+			return l.schemas.Schemas(ctx, nil)
 		}
 	}
 	return nil, nil
@@ -338,7 +338,7 @@ func (l *loop) addAltered(altered []tableName) {
 func (l *loop) bracketSchemas(ctx context.Context) (
 	position binlog.Position, schemas map[string]*binlog.Table, altered []tableName, err error,
 ) {
-	before, err := l.schemas.Schemas(ctx)
+	before, err := l.schemas.Schemas(ctx, nil)
 	if err != nil {
 		return position, nil, nil, err
 	}
@@ -353,7 +353,7 @@ func (l *loop) bracketSchemas(ctx context.Context) (
 				return position, nil, nil, err
 			}
 		}
-		after, err := l.schemas.Schemas(ctx)
+		after, err := l.schemas.Schemas(ctx, nil)
 		if err != nil {
 			return position, nil, nil, err
 		}
