@@ -48,6 +48,13 @@ func (c catalog) Tables(database string) []ddl.TableName {
 			names = append(names, d.TableName())
 		}
 	}
+	for full := range c.set.unmapped { // also those without a definition, such as views
+		end := len(database)
+		if c.set.definitions[full] == nil && len(full) > end && full[end] == '.' &&
+			strings.EqualFold(full[:end], database) {
+			names = append(names, ddl.TableName{Database: full[:end], Table: full[end+1:]})
+		}
+	}
 	return names
 }
 

@@ -28,7 +28,7 @@ type Dataset struct {
 // ReadDataset reads every mapped table with SELECT. The result is consistent only if nothing writes
 // to the tables meanwhile.
 func ReadDataset(ctx context.Context, conn *mysql.Conn, m *transform.Mapping) (*Dataset, error) {
-	schemas, err := readSchemas(ctx, conn, m)
+	schemas, err := readSchemas(ctx, conn, m, nil)
 	if err != nil {
 		return nil, err
 	}

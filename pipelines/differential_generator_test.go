@@ -48,6 +48,8 @@ type generator struct {
 	// open are the sessions with a transaction, and the tables that it has changed.
 	open      map[int][]*randomTable
 	isStopped bool // the pipeline
+	// hasRestarts lets the MySQL server be restarted, which takes seconds.
+	hasRestarts bool
 }
 
 // randomTable is a table as the generator knows it. Every table has the columns id, n and fixed.
@@ -136,6 +138,11 @@ func (g *generator) action() {
 			g.act("backfill " + t.name)
 		}
 	default:
+		if g.hasRestarts && g.IntN(2) == 0 {
+			clear(g.open) // open transactions are lost
+			g.act([]string{"restart", "restart killed"}[g.IntN(2)])
+			return
+		}
 		if g.IntN(3) == 0 {
 			for _, t := range g.tables {
 				if t.key == "" {

@@ -98,13 +98,30 @@ func (g *generator) partitions() {
 	}
 }
 
-// unlogged adds an ALTER that is not in the binlog. Rows show it.
+// unlogged adds a statement that is not in the binlog. Rows show it.
 func (g *generator) unlogged(t *randomTable) {
 	g.ddl(t, "SET sql_log_bin = 0")
-	c := g.newColumn(t)
-	g.sql(0, "ALTER TABLE "+t.name+" ADD COLUMN "+g.definition(&c))
+	switch last := len(t.columns) - 1; g.IntN(3) {
+	case 0:
+		if last >= 0 {
+			g.sql(0, "ALTER TABLE "+t.name+" DROP COLUMN `"+t.columns[last].name+"`")
+			t.columns = t.columns[:last]
+		}
+	case 1:
+		name := g.newName()
+		if len(g.tables) < 10 &&
+			!slices.ContainsFunc(g.tables, func(o *randomTable) bool { return o.name == name }) {
+			g.sql(0, "CREATE TABLE "+name+" (id INT NOT NULL PRIMARY KEY, n BIGINT, "+
+				"fixed VARCHAR(20))")
+			t = &randomTable{name: name, key: "id"}
+			g.tables = append(g.tables, t)
+		}
+	default:
+		c := g.newColumn(t)
+		g.sql(0, "ALTER TABLE "+t.name+" ADD COLUMN "+g.definition(&c))
+		t.columns = append(t.columns, c)
+	}
 	g.sql(0, "SET sql_log_bin = 1")
-	t.columns = append(t.columns, c)
 	g.pin(t)
 }
 

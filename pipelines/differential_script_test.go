@@ -31,6 +31,7 @@ type script []step
 //
 //   - kill: end the run; start: begin a run, if none runs
 //   - crash before N, crash after N: the N-th Apply from now fails, before or after its effect
+//   - restart, restart killed: shut the MySQL server down, or kill it, and start it again
 //   - backfill TABLE: read a table again, if the pipeline is running
 //   - compare: wait until no job is left, and compare with a rebuild
 type step struct {

@@ -1,8 +1,6 @@
 package pipelines_test
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,11 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
@@ -22,7 +17,6 @@ import (
 	"rowfall/internal/servers/servertest"
 	"rowfall/pipelines"
 	"rowfall/pipelines/file"
-	"rowfall/pipelines/file/filetest"
 	"rowfall/sink"
 )
 
@@ -36,7 +30,7 @@ func TestDifferential(t *testing.T) {
 	for _, kind := range []servers.Kind{servers.MySQL, servers.MariaDB} {
 		t.Run(string(kind), func(t *testing.T) {
 			db := servertest.Database(t, kind, servers.DatabaseOptions{GTID: true})
-			e := &experiment{t: t, addr: db.Addr(), kind: kind}
+			e := &experiment{t: t, server: db}
 			if seed, err := strconv.ParseUint(os.Getenv("ROWFALL_SEED"), 10, 64); err == nil {
 				e.random(seed)
 				return
@@ -51,17 +45,18 @@ func TestDifferentialGolden(t *testing.T) {
 	for _, kind := range []servers.Kind{servers.MySQL, servers.MariaDB} {
 		t.Run(string(kind), func(t *testing.T) {
 			db := servertest.Database(t, kind, servers.DatabaseOptions{GTID: true})
-			(&experiment{t: t, addr: db.Addr(), kind: kind}).golden()
+			(&experiment{t: t, server: db}).golden()
 		})
 	}
 }
 
 // experiment executes scripts on one server.
 type experiment struct {
-	t    *testing.T
-	addr string
-	kind servers.Kind
-	runs int
+	t      *testing.T
+	server *servers.Database
+	// isProcess makes the pipeline a process of its own, with a replica; see processSubject.
+	isProcess bool
+	runs      int
 }
 
 // golden executes the scripts in testdata.
@@ -101,7 +96,9 @@ func (e *experiment) seeds() {
 
 // random executes the script of a seed. A script that fails is shrunk.
 func (e *experiment) random(seed uint64) {
-	s := newGenerator(seed, e.kind).script()
+	g := newGenerator(seed, e.server.Kind())
+	g.hasRestarts = os.Getenv("ROWFALL_LONG") != ""
+	s := g.script()
 	began := time.Now()
 	f := e.execute(s)
 	e.t.Logf("seed %d: %d steps in %v", seed, len(s), time.Since(began))
@@ -143,11 +140,29 @@ type execution struct {
 	admin    *mysql.Conn
 	sessions map[int]*session
 	config   *file.Config
-	memory   *memory
-	log      syncedBuffer
-	run      *pipelineRun // nil while no run is going on
-	watch    watch
-	crash    crash
+	subject  subject
+	watches  []*watch
+}
+
+// subject is the pipeline that a script kills and starts.
+type subject interface {
+	// start begins a run, unless one is going on.
+	start()
+	// kill ends the run, if there is one.
+	kill()
+	// crash ends a run soon; when is "before" or "after", and n the number of units.
+	crash(when string, n int)
+	backfill(table string)
+	// fault returns what is wrong at the moment. A run that has crashed is started again.
+	fault() *failure
+	// progress returns the position of the data. Its Phase is Empty if that is not known now.
+	progress() stored
+	// keys reads the data.
+	keys() pipelines.KeyReader
+	// tail returns the last lines of the log.
+	tail(lines int) string
+	// close kills the run, and releases everything.
+	close()
 }
 
 type session struct {
@@ -155,70 +170,39 @@ type session struct {
 	charset string
 }
 
-// pipelineRun is a run of the pipeline.
-type pipelineRun struct {
-	pipeline *pipelines.Pipeline
-	cancel   context.CancelFunc
-	ended    chan struct{}
-	err      error
-}
-
-// crash lets an Apply fail.
-type crash struct {
-	sync.Mutex
-	before, after int // 0: none
-}
-
-// syncedBuffer is a log.
-type syncedBuffer struct {
-	sync.Mutex
-	bytes.Buffer
-}
-
-func (b *syncedBuffer) Write(p []byte) (int, error) {
-	b.Lock()
-	defer b.Unlock()
-	return b.Buffer.Write(p)
-}
-
-// tail returns the last lines.
-func (b *syncedBuffer) tail(n int) string {
-	b.Lock()
-	defer b.Unlock()
-	lines := strings.Split(b.String(), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
-}
-
 // execute executes a script in databases of its own, and returns how it fails.
 func (e *experiment) execute(s script) *failure {
 	e.runs++
 	x := &execution{
 		experiment: e, db: fmt.Sprintf("d%d", e.runs), sessions: make(map[int]*session),
-		memory: newMemory(),
 	}
 	x.admin = x.dial()
-	defer x.close()
 	must(e.t, x.admin.Exec(e.t.Context(), "CREATE DATABASE "+x.db+" CHARACTER SET utf8mb4"))
 	must(e.t, x.admin.Exec(e.t.Context(), "CREATE DATABASE "+x.db+"_two CHARACTER SET utf8mb4"))
-	x.config = filetest.Parse(e.t, "test.yaml", strings.NewReplacer(
-		"{addr}", e.addr, "{db}", x.db, "{dir}", filepath.Join(e.t.TempDir(), "node"),
-	).Replace(differentialMapping))
-	x.memory.Before = x.crash.hook(&x.crash.before)
-	after := x.crash.hook(&x.crash.after)
-	x.memory.After = func(u *sink.Unit) error {
-		x.watch.check(x.memory)
-		return after(u)
+	text := strings.NewReplacer(
+		"{addr}", e.server.Addr(), "{db}", x.db, "{dir}", filepath.Join(e.t.TempDir(), "node"),
+	).Replace(differentialMapping)
+	if e.isProcess {
+		x.subject, x.config, x.watches = newProcessSubject(e.t, text)
+	} else {
+		x.subject, x.config, x.watches = newMemorySubject(e.t, text)
 	}
+	defer x.close()
 	f := x.steps(s)
 	if f != nil {
-		f.log = x.log.tail(60)
+		f.log = x.subject.tail(60)
+	}
+	for _, w := range x.watches {
+		if w.count() == 0 {
+			e.t.Error("the data were never checked")
+		}
 	}
 	return f
 }
 
 // steps executes the steps and compares in the end.
 func (x *execution) steps(s script) *failure {
-	x.start()
+	x.subject.start()
 	for i := range s {
 		x.step(&s[i])
 		if f := x.fault(); f != nil {
@@ -234,8 +218,8 @@ func (x *execution) steps(s script) *failure {
 	for _, c := range x.sessions {
 		_ = c.Exec(x.t.Context(), "COMMIT")
 	}
-	x.kill()
-	x.start()
+	x.subject.kill()
+	x.subject.start()
 	return x.compare()
 }
 
@@ -246,23 +230,32 @@ func (x *execution) step(s *step) {
 	}
 	switch s.action[0] {
 	case "kill":
-		x.kill()
+		x.subject.kill()
 	case "start":
-		x.start()
+		x.subject.start()
 	case "crash":
 		n, _ := strconv.Atoi(s.action[2])
-		x.crash.Lock()
-		if s.action[1] == "before" {
-			x.crash.before = n
-		} else {
-			x.crash.after = n
-		}
-		x.crash.Unlock()
+		x.subject.crash(s.action[1], n)
 	case "backfill":
-		if x.run != nil {
-			_, _ = x.run.pipeline.Backfill(x.t.Context(), x.db+"."+s.action[1])
-		}
+		x.subject.backfill(x.db + "." + s.action[1])
+	case "restart":
+		x.restartServer(len(s.action) > 1 && s.action[1] == "killed")
 	}
+}
+
+// restartServer shuts the MySQL server down, or kills it, and starts it again. Open transactions
+// are lost.
+func (x *execution) restartServer(isKilled bool) {
+	for n, c := range x.sessions {
+		_ = c.Close()
+		delete(x.sessions, n)
+	}
+	_ = x.admin.Close()
+	if isKilled {
+		must(x.t, x.server.Kill())
+	}
+	must(x.t, x.server.Restart(x.t.Context()))
+	x.admin = x.dial()
 }
 
 // statement executes a statement in its session.
@@ -286,7 +279,9 @@ func (x *execution) statement(s *step) {
 		must(x.t, c.Exec(x.t.Context(), "SET NAMES "+charset))
 		c.charset = charset
 	}
-	x.watch.unpin(s.unpin, s.isUnordered)
+	for _, w := range x.watches {
+		w.unpin(s.unpin, s.isUnordered)
+	}
 	err := c.Exec(x.t.Context(), s.encode(x.db))
 	for i := 1; i < s.repeat && err == nil; i++ {
 		err = c.Exec(x.t.Context(), s.encode(x.db))
@@ -294,7 +289,9 @@ func (x *execution) statement(s *step) {
 	var refused *mysql.ServerError
 	switch {
 	case err == nil:
-		x.watch.pin(s.pin)
+		for _, w := range x.watches {
+			w.pin(s.pin)
+		}
 	case !errors.As(err, &refused):
 		x.t.Fatalf("%s: %v", s.sql, err)
 	case os.Getenv("ROWFALL_VERBOSE") != "":
@@ -304,14 +301,14 @@ func (x *execution) statement(s *step) {
 
 func (x *execution) dial() *mysql.Conn {
 	c, err := mysql.Dial(x.t.Context(),
-		mysql.Config{Addresses: []string{x.addr}, User: "root", Silence: 10 * time.Minute})
+		mysql.Config{Addresses: []string{x.server.Addr()}, User: "root", Silence: 10 * time.Minute})
 	must(x.t, err)
 	return c
 }
 
 // close ends the execution and removes its databases.
 func (x *execution) close() {
-	x.kill()
+	x.subject.close()
 	for _, c := range x.sessions {
 		_ = c.Close()
 	}
@@ -321,58 +318,19 @@ func (x *execution) close() {
 	_ = x.admin.Close()
 }
 
-func (x *execution) start() {
-	if x.run != nil {
-		return
-	}
-	ctx, cancel := context.WithCancel(x.t.Context())
-	r := &pipelineRun{
-		pipeline: pipelines.New(*x.config, x.memory, "", zerolog.New(&x.log)),
-		cancel:   cancel, ended: make(chan struct{}),
-	}
-	go func() {
-		defer close(r.ended)
-		r.err = r.pipeline.Run(ctx)
-	}()
-	x.run = r
-}
-
-// kill ends the run as a crash would: nothing more is written.
-func (x *execution) kill() {
-	if x.run == nil {
-		return
-	}
-	x.run.cancel()
-	<-x.run.ended
-	x.run = nil
-}
-
-// fault returns what is wrong at the moment. A run that has crashed is started again.
+// fault returns what is wrong at the moment.
 func (x *execution) fault() *failure {
-	if text := x.watch.found(); text != "" {
-		return &failure{kind: "wrong data", text: text}
+	for _, w := range x.watches {
+		if text := w.found(); text != "" {
+			return &failure{kind: "wrong data", text: text}
+		}
 	}
-	if x.run == nil {
-		return nil
-	}
-	select {
-	case <-x.run.ended:
-	default:
-		return nil
-	}
-	err := x.run.err
-	x.run = nil
-	if !errors.Is(err, errCrash) && errors.As(err, new(*pipelines.StopError)) {
-		return &failure{kind: "stopped", text: err.Error()}
-	}
-	_, _ = fmt.Fprintf(&x.log, "the run has ended: %v\n", err)
-	x.start()
-	return nil
+	return x.subject.fault()
 }
 
 // compare waits until no job is left, and compares the data with a rebuild.
 func (x *execution) compare() *failure {
-	x.start()
+	x.subject.start()
 	ctx := x.t.Context()
 	for _, c := range x.sessions {
 		_ = c.Exec(ctx, "COMMIT")
@@ -387,7 +345,7 @@ func (x *execution) compare() *failure {
 		if f := x.fault(); f != nil {
 			return f
 		}
-		at := x.memory.progress(x.t)
+		at := x.subject.progress()
 		isThere := at.Phase == sink.Streaming && at.Partial == 0 &&
 			at.Position.CompareFile(end) >= 0
 		if isThere && at.Quarantined != "" {
@@ -407,25 +365,10 @@ func (x *execution) compare() *failure {
 	if err != nil {
 		return &failure{kind: "rebuild", text: err.Error()}
 	}
-	diffs, err := data.Compare(ctx, x.memory, 10)
+	diffs, err := data.Compare(ctx, x.subject.keys(), 10)
 	must(x.t, err)
 	if len(diffs) > 0 {
 		return &failure{kind: "different", text: strings.Join(diffs, "\n")}
 	}
 	return nil
-}
-
-// hook returns a function that counts down and crashes.
-func (c *crash) hook(left *int) func(*sink.Unit) error {
-	return func(*sink.Unit) error {
-		c.Lock()
-		defer c.Unlock()
-		if *left == 0 {
-			return nil
-		}
-		if *left--; *left == 0 {
-			return errCrash
-		}
-		return nil
-	}
 }

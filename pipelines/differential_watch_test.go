@@ -2,12 +2,14 @@ package pipelines_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 )
 
-// watch checks the data after every unit: a row that stays in MySQL stays in the data, and each
+// watch checks the data after every unit, or samples of them: a row that stays in MySQL stays in the data, and each
 // hash is a row as it was at some moment. Every row has a column fixed, "f" and the row's id, and a
 // counter n that increases with each change.
 type watch struct {
@@ -18,6 +20,8 @@ type watch struct {
 	counters map[string]int64
 	// unordered are the tables that get rows with lower counters.
 	unordered map[string]bool
+	// checks counts the calls of check.
+	checks int
 	// wrong is what was found first.
 	wrong string
 }
@@ -26,6 +30,12 @@ func (w *watch) found() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.wrong
+}
+
+func (w *watch) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.checks
 }
 
 func (w *watch) pin(keys []string) {
@@ -57,15 +67,29 @@ func (w *watch) unpin(tables, unordered []string) {
 	}
 }
 
-// check is called after each unit.
-func (w *watch) check(m *memory) {
+// hashes are keys with their fields: a keyspace, or a sample of one.
+type hashes interface {
+	HashFields(key string) (map[string]string, bool)
+	Each(prefix string, visit func(key string))
+}
+
+// pinnedKeys returns the keys of rows that stay.
+func (w *watch) pinnedKeys() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return slices.Collect(maps.Keys(w.pinned))
+}
+
+// check is called after each unit, or with a sample.
+func (w *watch) check(m hashes) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.checks++
 	if w.wrong != "" {
 		return
 	}
 	for key, seen := range w.pinned {
-		_, ok := m.Keys.HashFields(key)
+		_, ok := m.HashFields(key)
 		if seen && !ok {
 			w.wrong = fmt.Sprintf("%s is gone, and MySQL has the row all the time", key)
 		}
@@ -74,12 +98,12 @@ func (w *watch) check(m *memory) {
 	if w.counters == nil {
 		w.counters = make(map[string]int64)
 	}
-	m.Keys.Each("", func(key string) {
+	m.Each("", func(key string) {
 		table, _, ok := strings.Cut(key, ":")
 		if !ok || table == "rowfall" || table == "x" {
 			return
 		}
-		fields, ok := m.Keys.HashFields(key)
+		fields, ok := m.HashFields(key)
 		if !ok {
 			return
 		}

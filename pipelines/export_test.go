@@ -1,6 +1,27 @@
 package pipelines
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"rowfall/pipelines/jobs"
+)
+
+// AddKeys starts a keys job for rows of a table whose key is one column.
+func (p *Pipeline) AddKeys(ctx context.Context, table string, keys []string) error {
+	return p.submit(ctx, func(_ context.Context, l *loop) error {
+		for len(keys) > 0 {
+			var some []jobs.Key
+			for len(keys) > 0 && len(some) < 100 {
+				some, keys = append(some, jobs.Key{[]byte(keys[0])}), keys[1:]
+			}
+			if err := l.jobs.AddKeys(&l.tables.all[table].Table, "test", some); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
 
 // SetChunkBytes sets the memory of all chunks in flight, until restore is called. No pipeline may
 // run at either moment.

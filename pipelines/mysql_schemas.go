@@ -22,9 +22,11 @@ type mysqlSchemas struct {
 
 // Schemas retries while a table is locked: MariaDB cannot show the columns of a table whose
 // metadata lock is held exclusively.
-func (m *mysqlSchemas) Schemas(ctx context.Context) (schemas map[string]*binlog.Table, err error) {
+func (m *mysqlSchemas) Schemas(
+	ctx context.Context, only map[string]bool,
+) (schemas map[string]*binlog.Table, err error) {
 	err = m.wait.retryWhileLocked(ctx, "a mapped table", false, func() error {
-		schemas, err = readSchemas(ctx, m.conn, m.mapping)
+		schemas, err = readSchemas(ctx, m.conn, m.mapping, only)
 		return err
 	})
 	return schemas, err
@@ -168,9 +170,6 @@ func (m *mysqlSchemas) Definitions(
 			all[i], err = query.Definition(ctx, m.conn, t)
 			return err
 		})
-		if mysql.IsCode(err, mysql.CodeNoSuchTable) || mysql.IsCode(err, mysql.CodeBadDatabase) {
-			all[i], err = nil, nil // a statement has dropped it since Schemas
-		}
 		if err != nil {
 			return nil, err
 		}
@@ -197,12 +196,16 @@ func wantedPatterns(m *transform.Mapping) []string {
 	return patterns
 }
 
-// readSchemas returns the tables that a mapping matches, by database.table.
+// readSchemas returns the tables that a mapping matches, by database.table. If only is not nil, it
+// returns those of them that only names.
 func readSchemas(
-	ctx context.Context, conn *mysql.Conn, m *transform.Mapping,
+	ctx context.Context, conn *mysql.Conn, m *transform.Mapping, only map[string]bool,
 ) (map[string]*binlog.Table, error) {
 	var failed error
 	tables, err := query.Tables(ctx, conn, func(database, table string) bool {
+		if only != nil && !only[tableName{database, table}.String()] {
+			return false
+		}
 		rule, err := m.Rule(database, table)
 		if err != nil && failed == nil {
 			failed = err

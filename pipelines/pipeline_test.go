@@ -51,6 +51,9 @@ func TestPipeline(t *testing.T) {
 		{"SchemasOfTheServer", testSchemasOfTheServer},
 		{"LockedDefinition", testLockedDefinition},
 		{"TimeOfLoad", testTimeOfLoad},
+		{"ManyTables", testManyTables},
+		{"NewTablesWhileCut", testNewTablesWhileCut},
+		{"JobsKilledAtEveryStep", testJobsKilledAtEveryStep},
 	}
 	t.Run("MariaDB", func(t *testing.T) {
 		runParts(

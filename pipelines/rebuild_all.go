@@ -40,7 +40,11 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 	}
 	for _, name := range l.tables.names() {
 		t := l.tables.all[name]
+		needsSchema := t.Job.NeedsSchema
 		if o := old.all[name]; o != nil {
+			if needsSchema { // the templates of the last known definition tell its keys
+				l.tables.define(t, o.definition, o.Schema, o.Plan)
+			}
 			// The sweep of the job finds only keys that the present plan can write.
 			old.keepFormer(o, t.Plan)
 			t.former = o.former
@@ -50,6 +54,7 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 			}
 		}
 		t.Job = l.reconcileJob("--from snapshot")
+		t.Job.NeedsSchema = needsSchema
 	}
 	// An initial load that is not finished begins again.
 	if state.Phase != sink.Snapshot {

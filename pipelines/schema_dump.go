@@ -102,7 +102,7 @@ func (l *loop) reviseDefinitions(
 	}
 	// Statements between the two positions are missed.
 	if schemas == nil {
-		if schemas, err = l.schemas.Schemas(ctx); err != nil {
+		if schemas, err = l.schemas.Schemas(ctx, nil); err != nil {
 			return err
 		}
 	}

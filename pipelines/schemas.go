@@ -8,7 +8,9 @@ import (
 	"rowfall/binlog/query"
 )
 
-// schemaCheck compares the definitions of the data with the server's own, once per run. The
+// schemaCheck compares the definitions of the data with the server's own, once per run. Tables that
+// differ are compared again, without the others: reading the definitions of thousands of tables takes
+// seconds, and other sessions may alter some of them all the time. The
 // server's are the present ones, so they can be compared only when the stream has reached the end
 // that the binlog had when they were read. A table that differs was altered by a statement that is
 // not in the binlog (sql_log_bin=0), and is read again.
@@ -22,6 +24,8 @@ type schemaCheck struct {
 	current map[string]*binlog.Table
 	// differs are the tables that differed once. A difference counts if it is found twice.
 	differs map[string]bool
+	// only are the tables to compare; nil means all.
+	only map[string]bool
 }
 
 // reasonUnloggedDrop is why the keys of a table are removed that the server does not have, although
@@ -45,7 +49,7 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 		return nil
 	}
 	if c.current == nil {
-		current, err := l.schemas.Schemas(ctx)
+		current, err := l.schemas.Schemas(ctx, c.only)
 		if err != nil {
 			return err
 		}
@@ -62,9 +66,11 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 	if err := l.confirmDefinitions(ctx, c.current); err != nil {
 		return err
 	}
-	different := l.tables.differences(c.current)
-	if len(different) == 0 {
+	different := l.tables.differences(c.current, c.only)
+	if c.only == nil {
 		l.warnLostAtRestart(c.current)
+	}
+	if len(different) == 0 {
 		l.check = schemaCheck{done: true}
 		return nil
 	}
@@ -93,7 +99,11 @@ func (l *loop) checkSchemas(ctx context.Context) error {
 		return err
 	}
 	c.differs = again
-	return l.scheduleSchemaCheck(ctx)
+	if err := l.scheduleSchemaCheck(ctx); err != nil {
+		return err
+	}
+	c.only = again
+	return nil
 }
 
 // handleDifference handles a table that a statement has altered, or dropped if the server has it
@@ -130,14 +140,17 @@ func (l *loop) quarantineUnfollowed(
 	return l.Flush(ctx)
 }
 
-// differences returns the tables whose definition is known and differs from the server's. A table
-// whose job is about to read the definition is not among them: a new job would interrupt that one.
-func (s *tableSet) differences(current map[string]*binlog.Table) []*mappedTable {
+// differences returns the tables whose definition is known and differs from the server's; if only is
+// not nil, those of them that only names. A table whose job is about to read the definition is not
+// among them: a new job would interrupt that one.
+func (s *tableSet) differences(
+	current map[string]*binlog.Table, only map[string]bool,
+) []*mappedTable {
 	var found []*mappedTable
 	for _, name := range s.names() {
 		m, t := s.all[name], current[name]
 		followed := m.definition != nil && m.Fault == nil && !m.Job.NeedsSchema
-		if followed && (t == nil || !m.hasSchema(t)) {
+		if (only == nil || only[name]) && followed && (t == nil || !m.hasSchema(t)) {
 			found = append(found, m)
 		}
 	}

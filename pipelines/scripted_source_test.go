@@ -262,10 +262,14 @@ func isAfter(id uint32, key [][]byte) bool {
 	return err == nil && uint64(id) > last
 }
 
-func (s *scriptedSource) Schemas(context.Context) (map[string]*binlog.Table, error) {
+func (s *scriptedSource) Schemas(
+	_ context.Context, only map[string]bool,
+) (map[string]*binlog.Table, error) {
 	byName := make(map[string]*binlog.Table)
 	for _, t := range s.tables {
-		byName[t.FullName()] = t
+		if only == nil || only[t.FullName()] {
+			byName[t.FullName()] = t
+		}
 	}
 	return byName, nil
 }

@@ -118,8 +118,9 @@ type historyEvidence interface {
 // for a lock that another session holds. It has more than five methods because they share this
 // wait, and a statement of DDL needs most of them.
 type schemaReader interface {
-	// Schemas returns the tables that the mapping matches, by database.table.
-	Schemas(ctx context.Context) (map[string]*binlog.Table, error)
+	// Schemas returns the tables that the mapping matches, by database.table. If only is not nil,
+	// it returns those of them that only names.
+	Schemas(ctx context.Context, only map[string]bool) (map[string]*binlog.Table, error)
 	// AllTables returns every table that the user may see, with the names of its columns only.
 	AllTables(ctx context.Context) ([]*binlog.Table, error)
 	// AwaitDDL waits until a logged statement's effect on a table is visible to Schemas.
@@ -133,8 +134,8 @@ type schemaReader interface {
 	TableSchema(ctx context.Context, t tableName) (*binlog.Table, error)
 	// EndOfLog returns the end that the source's log has now, as file and offset.
 	EndOfLog(ctx context.Context) (binlog.Position, error)
-	// Definitions returns the definitions of tables that Schemas has returned, in their order. The
-	// definition of a table that was dropped meanwhile is nil.
+	// Definitions returns the definitions of tables that Schemas has returned, in their order. That
+	// of a table that was dropped meanwhile is Partial.
 	Definitions(ctx context.Context, tables []*binlog.Table) ([]*ddl.Schema, error)
 	// Databases returns the default character sets of all databases.
 	Databases(ctx context.Context) (map[string]ddl.Charset, error)

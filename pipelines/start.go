@@ -179,8 +179,8 @@ func (l *loop) upgradeDefinitions(ctx context.Context) error {
 	}
 	changed := false
 	for i, t := range partial {
-		if definitions[i] == nil || definitions[i].Partial {
-			continue // nil: the DROP follows in the stream
+		if definitions[i].Partial {
+			continue
 		}
 		changed = true
 		if err := l.redefine(t, definitions[i], t.Job); err != nil {
@@ -207,7 +207,7 @@ func (l *loop) upgradeDefinitions(ctx context.Context) error {
 func (l *loop) partialTables(ctx context.Context) (map[string]*binlog.Table, error) {
 	for _, t := range l.tables.all {
 		if t.definition != nil && t.definition.Partial {
-			return l.schemas.Schemas(ctx)
+			return l.schemas.Schemas(ctx, nil)
 		}
 	}
 	return nil, nil
@@ -224,10 +224,18 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	}
 	load := start == fromSnapshot
 	l.history.isFirstRun = true
-	position, err := l.mapTables(ctx, load)
+	position, schemas, altered, err := l.bracketSchemas(ctx)
 	if err != nil {
 		return err
 	}
+	// A SELECT that was revoked meanwhile would hide tables, and they would never be mapped.
+	if err := l.schemas.CheckGrants(ctx); err != nil {
+		return err
+	}
+	if err := l.addTables(ctx, schemas, load); err != nil {
+		return err
+	}
+	l.addAltered(altered)
 	if len(l.tables.all) == 0 {
 		if err := l.checkNames(ctx); err != nil {
 			return err
@@ -271,32 +279,7 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	return nil
 }
 
-// errTablesChanged means that a table was dropped while the definitions were read.
-var errTablesChanged = errors.New("read definitions: a table was dropped meanwhile; " +
-	"try again when the migration is over")
-
-// mapTables maps the tables that the source has now, and returns a position at which it had them.
-func (l *loop) mapTables(ctx context.Context, load bool) (binlog.Position, error) {
-	const tries = 10
-	for n := 1; ; n++ {
-		position, schemas, err := l.bracketSchemas(ctx)
-		if err != nil {
-			return position, err
-		}
-		// A SELECT that was revoked meanwhile would hide tables, and they would never be mapped.
-		if err := l.schemas.CheckGrants(ctx); err != nil {
-			return position, err
-		}
-		err = l.addTables(ctx, schemas, load)
-		if !errors.Is(err, errTablesChanged) || n == tries {
-			return position, err
-		}
-		l.tables = newTableSet(&l.config.Mapping)
-	}
-}
-
-// addTables maps the tables of new data. load tells whether their rows will be loaded. It returns
-// errTablesChanged if one of them was dropped after schemas were read.
+// addTables maps the tables of new data. load tells whether their rows will be loaded.
 func (l *loop) addTables(
 	ctx context.Context, schemas map[string]*binlog.Table, load bool,
 ) (err error) {
@@ -310,9 +293,6 @@ func (l *loop) addTables(
 	definitions, err := l.schemas.Definitions(ctx, tables)
 	if err != nil {
 		return err
-	}
-	if slices.Contains(definitions, nil) {
-		return errTablesChanged
 	}
 	var faults []error
 	for _, d := range definitions {
@@ -359,37 +339,58 @@ func (l *loop) checkLoadable(t *mappedTable) error {
 	return &StopError{l.config.Fault(l.entryPath(t.Schema), "%v", fault)}
 }
 
-// bracketSchemas returns schemas and a position at which they were valid: they were the same
-// before and after the position was read.
-func (l *loop) bracketSchemas(
-	ctx context.Context,
-) (position binlog.Position, schemas map[string]*binlog.Table, err error) {
-	before, err := l.schemas.Schemas(ctx)
-	if err != nil {
-		return position, nil, err
+// addAltered maps tables that were altered while they were read. Their jobs read the definitions
+// again, and changes are not applied until then.
+func (l *loop) addAltered(altered []tableName) {
+	for _, n := range altered {
+		job := l.reconcileJob("altered while its definition was read")
+		job.NeedsSchema = true
+		l.tables.put(n).Restart(job)
+		l.log.Info().Stringer("table", n).
+			Msg("a table is being altered; a job will read its definition")
 	}
-	const tries = 10
-	for range tries {
+}
+
+// bracketSchemas returns schemas and a position at which they were valid: they were the same
+// before and after the position was read. altered are the tables of which no such schema was found,
+// because other sessions create, alter or drop them all the time.
+func (l *loop) bracketSchemas(ctx context.Context) (
+	position binlog.Position, schemas map[string]*binlog.Table, altered []tableName, err error,
+) {
+	before, err := l.schemas.Schemas(ctx, nil)
+	if err != nil {
+		return position, nil, nil, err
+	}
+	const tries = 3
+	for try := 1; ; try++ {
 		var visible bool
 		if position, visible, err = l.positions.End(ctx); err != nil {
-			return position, nil, fmt.Errorf("read the binlog's end: %w", err)
+			return position, nil, nil, fmt.Errorf("read the binlog's end: %w", err)
 		}
 		if !visible {
 			if err := l.awaitLoggedDDL(ctx, before); err != nil {
-				return position, nil, err
+				return position, nil, nil, err
 			}
 		}
-		after, err := l.schemas.Schemas(ctx)
+		after, err := l.schemas.Schemas(ctx, nil)
 		if err != nil {
-			return position, nil, err
+			return position, nil, nil, err
 		}
-		if tablestate.SameSchemas(before, after) {
-			return position, after, nil
+		changed := tablestate.ChangedSchemas(before, after)
+		if len(changed) > 0 && try < tries {
+			before = after
+			continue
 		}
-		before = after
+		for _, name := range changed {
+			t := after[name]
+			if t == nil {
+				t = before[name]
+			}
+			altered = append(altered, tableName{t.Database, t.Name})
+			delete(after, name)
+		}
+		return position, after, altered, nil
 	}
-	return position, nil, fmt.Errorf("read schemas: they changed %d times while they were read; "+
-		"try again when the migration is over", tries)
 }
 
 // awaitLoggedDDL waits until every statement before the binlog's end has taken effect.
@@ -424,7 +425,9 @@ func (l *loop) rewind(
 	var err error
 	var schemas map[string]*binlog.Table
 	if from == "now" {
-		l.progress.Position, schemas, err = l.bracketSchemas(ctx)
+		// The tables that are being altered now keep their definitions; the check of definitions
+		// finds them.
+		l.progress.Position, schemas, _, err = l.bracketSchemas(ctx)
 	} else {
 		l.progress.Position, err = l.positions.ResolvePosition(ctx, from)
 	}

@@ -251,7 +251,7 @@ func (s *tableSet) load(pieces map[string][]byte) error {
 	for _, piece := range slices.Sorted(maps.Keys(pieces)) {
 		if full, ok := strings.CutPrefix(piece, tablestate.UnmappedPrefix); ok {
 			s.unmapped[full] = string(pieces[piece])
-			if d, err := readDefinition(pieces, full); err == nil {
+			if d, err := readDefinition(pieces, full); err == nil && d != nil {
 				s.definitions[full] = d
 			}
 			continue

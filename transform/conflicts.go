@@ -3,6 +3,8 @@ package transform
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"rowfall/transform/template"
 )
@@ -15,23 +17,63 @@ import (
 // of a text prints anything. Outputs of one kind that write fields or members may share a key if
 // their fields or members cannot be equal.
 func Conflicts(plans []*Plan) error {
-	var earlier []ownedOutput
-	var faults []error
+	var all []ownedOutput
+	index := prefixIndex{byPrefix: make(map[string][]int)}
 	for _, p := range plans {
 		for i := range p.outputs {
-			b := ownedOutput{&p.outputs[i], p.table.Name, p.table.FullName()}
-			for _, a := range earlier {
-				if collide(a.output, b.output) {
-					faults = append(faults, &MappingError{
-						Path: b.path, Line: b.line, Message: conflictMessage(a, b),
-					})
-					break // one fault for each output
-				}
+			index.add(p.outputs[i].key.Prefix(), len(all))
+			all = append(all, ownedOutput{&p.outputs[i], p.table.Name, p.table.FullName()})
+		}
+	}
+	slices.Sort(index.sorted)
+	var faults []error
+	for n, b := range all {
+		for _, i := range index.candidates(b.key.Prefix(), n) {
+			if collide(all[i].output, b.output) {
+				faults = append(faults, &MappingError{
+					Path: b.path, Line: b.line, Message: conflictMessage(all[i], b),
+				})
+				break // one fault for each output
 			}
-			earlier = append(earlier, b)
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// prefixIndex finds outputs by the literal texts with which their keys begin. It exists because
+// every DDL statement of a mapped table checks the outputs of all tables, of which there may be
+// thousands.
+type prefixIndex struct {
+	byPrefix map[string][]int // the numbers of outputs, ascending
+	sorted   []string         // the prefixes
+	found    []int            // buffer of candidates
+}
+
+func (x *prefixIndex) add(prefix string, n int) {
+	if x.byPrefix[prefix] == nil {
+		x.sorted = append(x.sorted, prefix)
+	}
+	x.byPrefix[prefix] = append(x.byPrefix[prefix], n)
+}
+
+// candidates returns the outputs below number end whose prefix begins with prefix, or is the
+// beginning of it, ascending. The keys of all others differ. The result is valid until the next
+// call.
+func (x *prefixIndex) candidates(prefix string, end int) []int {
+	x.found = x.found[:0]
+	for size := range len(prefix) {
+		x.found = append(x.found, x.byPrefix[prefix[:size]]...)
+	}
+	first, _ := slices.BinarySearch(x.sorted, prefix)
+	for _, longer := range x.sorted[first:] {
+		if !strings.HasPrefix(longer, prefix) {
+			break
+		}
+		x.found = append(x.found, x.byPrefix[longer]...)
+	}
+	x.found = slices.DeleteFunc(x.found, func(n int) bool { return n >= end })
+	slices.Sort(x.found)
+	return x.found
 }
 
 // ownedOutput is an output with the names of its table.

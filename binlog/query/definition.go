@@ -12,9 +12,18 @@ import (
 )
 
 // Definition returns the definition of a table as SHOW CREATE TABLE prints it. t is what Tables has
-// returned. If the text is not understood, or differs from t, Definition returns that of t, with
-// Partial set.
+// returned. If the text is not understood, or differs from t, or if the table was dropped or renamed
+// since then, Definition returns that of t, with Partial set.
 func Definition(ctx context.Context, c *mysql.Conn, t *binlog.Table) (*ddl.Schema, error) {
+	schema, err := definition(ctx, c, t)
+	if IsNoTable(err) {
+		return ddl.FromTable(t), nil
+	}
+	return schema, err
+}
+
+// definition is Definition for a table that exists.
+func definition(ctx context.Context, c *mysql.Conn, t *binlog.Table) (*ddl.Schema, error) {
 	r, err := c.Query(ctx, "SHOW CREATE TABLE "+sqltext.QuoteTable(t.Database, t.Name))
 	if err != nil {
 		return nil, fmt.Errorf("read the definition of %s: %w", t.FullName(), err)
@@ -93,7 +102,7 @@ func PresentDefinition(
 	}
 	var schema *ddl.Schema
 	if len(tables) > 0 {
-		if schema, err = Definition(ctx, c, tables[0]); err != nil {
+		if schema, err = definition(ctx, c, tables[0]); err != nil {
 			return nil, binlog.Position{}, err
 		}
 		// MariaDB logs a statement after its effect is visible, and keeps the table's lock.

@@ -44,6 +44,17 @@ func testDefinitions(t *testing.T, s server) {
 	if gone != nil || err != nil {
 		t.Errorf("a table that does not exist: %v, %v", gone, err)
 	}
+	// A table was once dropped while the definitions of many tables were read, and a load failed.
+	exec(t, c, "CREATE TABLE tables.dropped (id INT PRIMARY KEY)")
+	dropped, err := readTable(t, c, "tables", "dropped")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec(t, c, "DROP TABLE tables.dropped")
+	schema, err := query.Definition(t.Context(), c, dropped)
+	if err != nil || !schema.Partial || !schema.Table().Equal(dropped) {
+		t.Errorf("a table that was dropped: %v, %v", schema, err)
+	}
 	databases, err := query.Databases(t.Context(), c)
 	if err != nil || databases["tables"].Name != "utf8mb4" {
 		t.Errorf("databases %v, %v", databases, err)

@@ -114,5 +114,6 @@ func TestServers(t *testing.T) {
 		t.Run("check", func(t *testing.T) { testCheck(t, s) })
 		t.Run("locked", func(t *testing.T) { testLocked(t, s) })
 		t.Run("now", func(t *testing.T) { testNow(t, s) })
+		t.Run("beside DDL", func(t *testing.T) { testTablesBesideDDL(t, s) })
 	})
 }

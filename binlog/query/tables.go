@@ -12,8 +12,8 @@ import (
 	"rowfall/binlog/mysql"
 )
 
-// errChanged is returned when a table was altered while its schema was read.
-var errChanged = errors.New("the table is being altered")
+// errChanged is returned when a table was altered each time that its schema was read.
+var errChanged = errors.New("the table is being altered; try again when that is over")
 
 // maxDescribeAttempts is how often a schema is read that is being altered.
 const maxDescribeAttempts = 5
@@ -85,52 +85,74 @@ func Tables(
 }
 
 // describe reads columns and keys of tables of one database. Tables that were dropped meanwhile are
-// skipped.
+// skipped. Tables that were altered meanwhile are read again, each by itself.
 func describe(
 	ctx context.Context, c *mysql.Conn, database string, names []string,
 ) ([]*binlog.Table, error) {
-	for try := 1; ; try++ {
-		tables, err := describeOnce(ctx, c, database, names)
-		if err == nil || !errors.Is(err, errChanged) || try == maxDescribeAttempts {
+	tables, altered, err := describeOnce(ctx, c, database, names)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range altered {
+		again, err := describeAltered(ctx, c, database, name)
+		if err != nil {
+			return nil, err
+		}
+		tables = append(tables, again...)
+	}
+	return tables, nil
+}
+
+// describeAltered reads a table again that was altered while it was read.
+func describeAltered(
+	ctx context.Context, c *mysql.Conn, database, name string,
+) ([]*binlog.Table, error) {
+	for range maxDescribeAttempts {
+		tables, altered, err := describeOnce(ctx, c, database, []string{name})
+		if err != nil || len(altered) == 0 {
 			return tables, err
 		}
 	}
+	return nil, fmt.Errorf("read table %s.%s: %w", database, name, errChanged)
 }
 
+// describeOnce reads columns and keys of tables of one database. altered are tables that were
+// altered meanwhile; they are not among tables.
 func describeOnce(
 	ctx context.Context, c *mysql.Conn, database string, names []string,
-) ([]*binlog.Table, error) {
+) (tables []*binlog.Table, altered []string, err error) {
 	where := ` WHERE TABLE_SCHEMA=` + stringLiteral(database)
 	if len(names) == 1 {
 		where = whereTable(database, names[0])
 	}
-	tables := make(map[string]*binlog.Table, len(names))
+	byName := make(map[string]*binlog.Table, len(names))
 	for _, name := range names {
-		tables[name] = &binlog.Table{Database: database, Name: name}
+		byName[name] = &binlog.Table{Database: database, Name: name}
 	}
 	// Columns and keys are read in two queries. If the columns differ afterwards, the keys may
 	// belong to another version of the table.
-	before, err := readColumns(ctx, c, where, tables)
+	before, err := readColumns(ctx, c, where, byName)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := readKeys(ctx, c, where, tables); err != nil {
-		return nil, err
-	}
-	after, err := c.Query(ctx, columnsQuery+where+columnsOrder)
+	isAltered, err := readKeys(ctx, c, where, byName)
 	if err != nil {
-		return nil, fmt.Errorf("read columns of %s: %w", database, err)
+		return nil, nil, err
 	}
-	if !equalRows(before, after.Rows) {
-		return nil, fmt.Errorf("read tables of %s: %w", database, errChanged)
+	r, err := c.Query(ctx, columnsQuery+where+columnsOrder)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read columns of %s: %w", database, err)
 	}
-	list := make([]*binlog.Table, 0, len(tables))
+	after := rowsByTable(r.Rows)
 	for _, name := range names {
-		if t := tables[name]; len(t.Columns) > 0 {
-			list = append(list, t)
+		switch t := byName[name]; {
+		case isAltered[t] || !equalRows(before[name], after[name]):
+			altered = append(altered, name)
+		case len(t.Columns) > 0:
+			tables = append(tables, t)
 		}
 	}
-	return list, nil
+	return tables, altered, nil
 }
 
 const (
@@ -143,9 +165,20 @@ const (
 	keysOrder = ` ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_TYPE='HASH', INDEX_NAME, SEQ_IN_INDEX`
 )
 
+// rowsByTable groups rows of columnsQuery by the names of their tables, which are of one database.
+func rowsByTable(rows [][]mysql.Cell) map[string][][]mysql.Cell {
+	byTable := make(map[string][][]mysql.Cell)
+	for _, row := range rows {
+		name := string(row[1])
+		byTable[name] = append(byTable[name], row)
+	}
+	return byTable
+}
+
+// readColumns sets the columns of tables, and returns the rows that describe them.
 func readColumns(
 	ctx context.Context, c *mysql.Conn, where string, tables map[string]*binlog.Table,
-) ([][]mysql.Cell, error) {
+) (map[string][][]mysql.Cell, error) {
 	r, err := c.Query(ctx, columnsQuery+where+columnsOrder)
 	if err != nil {
 		return nil, fmt.Errorf("read columns: %w", err)
@@ -170,20 +203,22 @@ func readColumns(
 		}
 		t.Columns = append(t.Columns, col)
 	}
-	return r.Rows, nil
+	return rowsByTable(r.Rows), nil
 }
 
 func notLetter(r rune) bool { return r < 'A' || r > 'Z' }
 
 // readKeys sets the primary key and the unique keys that identify a row: all columns NOT NULL,
-// without prefixes or expressions.
+// without prefixes or expressions. It returns the tables that were altered since their columns were
+// read.
 func readKeys(
 	ctx context.Context, c *mysql.Conn, where string, tables map[string]*binlog.Table,
-) error {
+) (altered map[*binlog.Table]bool, err error) {
 	r, err := c.Query(ctx, keysQuery+where+` AND NON_UNIQUE=0`+keysOrder)
 	if err != nil {
-		return fmt.Errorf("read keys: %w", err)
+		return nil, fmt.Errorf("read keys: %w", err)
 	}
+	altered = make(map[*binlog.Table]bool)
 	for at := 0; at < len(r.Rows); {
 		first := r.Rows[at]
 		end := at + 1
@@ -198,13 +233,13 @@ func readKeys(
 		}
 		if c.Server().Flavor == mysql.MariaDB && string(first[5]) == "HASH" {
 			if err := longUnique(ctx, c, t, string(first[2])); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		key, err := keyOf(t, parts)
+		key, ok := keyOf(t, parts)
 		switch {
-		case err != nil:
-			return err
+		case !ok:
+			altered[t] = true
 		case key == nil:
 		case string(first[2]) == "PRIMARY":
 			t.Primary = key
@@ -212,7 +247,7 @@ func readKeys(
 			t.Unique = append(t.Unique, key)
 		}
 	}
-	return nil
+	return altered, nil
 }
 
 // longUnique marks a table with a MariaDB unique key that is too long for an index: its rows hold a
@@ -231,23 +266,24 @@ func longUnique(ctx context.Context, c *mysql.Conn, t *binlog.Table, key string)
 	return nil
 }
 
-// keyOf returns the columns of a key, or nil for a key that does not identify a row.
-func keyOf(t *binlog.Table, parts [][]mysql.Cell) ([]int, error) {
-	key := make([]int, 0, len(parts))
+// keyOf returns the columns of a key, or nil for a key that does not identify a row. ok is false if
+// the table lacks a column of the key.
+func keyOf(t *binlog.Table, parts [][]mysql.Cell) (key []int, ok bool) {
+	key = make([]int, 0, len(parts))
 	for _, p := range parts {
 		if p[3] == nil || p[4] != nil { // an expression; a prefix
-			return nil, nil
+			return nil, true
 		}
 		i := t.Column(string(p[3]))
 		if i < 0 {
-			return nil, fmt.Errorf("read keys of %s: %w", t.FullName(), errChanged)
+			return nil, false
 		}
 		if t.Columns[i].Nullable {
-			return nil, nil
+			return nil, true
 		}
 		key = append(key, i)
 	}
-	return key, nil
+	return key, true
 }
 
 func equalRows(a, b [][]mysql.Cell) bool { return slices.EqualFunc(a, b, equalCells) }

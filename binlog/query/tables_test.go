@@ -151,3 +151,42 @@ func testFlavorTables(t *testing.T, s server, c *mysql.Conn) {
 		t.Errorf("a member that the server hides: %v", err)
 	}
 }
+
+// Other sessions create and drop tables of the same database all the time. Reading wanted tables
+// once failed because of that.
+func testTablesBesideDDL(t *testing.T, s server) {
+	c, other := s.dial(t), s.dial(t)
+	exec(t, c, "CREATE DATABASE beside")
+	const wanted = 30
+	for i := range wanted {
+		exec(t, c, fmt.Sprintf("CREATE TABLE beside.t%d (id INT PRIMARY KEY)", i))
+	}
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			for _, sql := range []string{
+				"CREATE TABLE beside.other (id INT PRIMARY KEY)", "DROP TABLE beside.other",
+			} {
+				if err := other.Exec(t.Context(), sql); err != nil {
+					t.Errorf("%s: %v", sql, err)
+					return
+				}
+			}
+			select {
+			case <-quit:
+				return
+			default:
+			}
+		}
+	}()
+	defer func() { close(quit); <-done }()
+	for range 20 {
+		tables, err := query.Tables(t.Context(), c, func(database, table string) bool {
+			return database == "beside" && table != "other"
+		})
+		if err != nil || len(tables) != wanted {
+			t.Fatalf("%d tables, %v", len(tables), err)
+		}
+	}
+}

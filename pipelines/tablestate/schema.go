@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -85,11 +84,26 @@ func normalizeField(name string, field any) any {
 	return text
 }
 
-// SameSchemas reports whether two sets of schemas, which this process has read, are equal.
-func SameSchemas(a, b map[string]*binlog.Table) bool {
-	return maps.EqualFunc(a, b, func(a, b *binlog.Table) bool {
-		x, errX := json.Marshal(a)
-		y, errY := json.Marshal(b)
-		return errX == nil && errY == nil && bytes.Equal(x, y)
-	})
+// ChangedSchemas returns the names whose schemas differ between two sets, which this process has
+// read, in their order. A name that only one set has is among them.
+func ChangedSchemas(a, b map[string]*binlog.Table) []string {
+	var changed []string
+	for name, t := range a {
+		if !sameSchema(t, b[name]) {
+			changed = append(changed, name)
+		}
+	}
+	for name := range b {
+		if a[name] == nil {
+			changed = append(changed, name)
+		}
+	}
+	slices.Sort(changed)
+	return changed
+}
+
+func sameSchema(a, b *binlog.Table) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
