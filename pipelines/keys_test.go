@@ -113,7 +113,7 @@ func TestKeysJobIsResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	source = &scriptedSource{images: [][2]uint32{{2, 20}}, woken: make(chan struct{}, 1)}
-	p, l = scriptedPipeline(t, to, source)
+	_, l = scriptedPipeline(t, to, source)
 	source.tables = []*binlog.Table{table}
 	if err := l.resume(state, l.progress); err != nil {
 		t.Fatal(err)

@@ -27,14 +27,16 @@ func newBackfill() *cobra.Command {
 			"If the pipeline does not run, the request is stored in its directory, and the next " +
 			"`rowfall run` starts the job.",
 		Example: "  rowfall backfill shop.yaml --table shop.orders\n" +
-			"  rowfall backfill shop.yaml --table shop.orders --where-sql \"created > '2026-11-01'\"",
+			"  rowfall backfill shop.yaml --table shop.orders " +
+			"--where-sql \"created > '2026-11-01'\"",
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if table == "" {
 				return usageError{fmt.Errorf("backfill needs --table DATABASE.TABLE")}
 			}
 			if cmd.Flags().Changed("where-sql") && strings.TrimSpace(where) == "" {
-				return usageError{fmt.Errorf("--where-sql is empty; leave it out to read every row")}
+				return usageError{errors.New("--where-sql is empty; " +
+					"leave it out to read every row")}
 			}
 			command := []string{"ROWFALL", "BACKFILL", table}
 			if where != "" {

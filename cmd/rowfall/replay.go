@@ -13,13 +13,14 @@ func newReplay() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay FILE --from POSITION [--to POSITION]",
 		Short: "Read the rows again that a stretch of the binlog has touched",
-		Long: "Read a stretch of the binlog again beside the running pipeline, over a connection " +
-			"of its own, and correct\nthe rows that it has touched: a job reads these rows as they " +
-			"are now, writes what differs, and removes\nwhat rows that are gone have left. A table " +
-			"that a statement has altered since is read as a whole.\n\n" +
+		Long: "Read a stretch of the binlog again beside the running pipeline, over a " +
+			"connection of its own, and correct\nthe rows that it has touched: a job reads " +
+			"these rows as they are now, writes what differs, and removes\nwhat rows that are " +
+			"gone have left. A table that a statement has altered since is read as a whole.\n\n" +
 			"The position of the pipeline does not move. `rowfall jobs FILE` shows the progress.",
 		Example: "  rowfall replay shop.yaml --from binlog.000017:4\n" +
-			"  rowfall replay shop.yaml --from time:2026-11-28T10:00:00Z --to time:2026-11-28T11:00:00Z",
+			"  rowfall replay shop.yaml --from time:2026-11-28T10:00:00Z " +
+			"--to time:2026-11-28T11:00:00Z",
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if from == "" {
@@ -31,7 +32,7 @@ func newReplay() *cobra.Command {
 					continue
 				}
 				if err := binlog.CheckPosition(position); err != nil {
-					return usageError{fmt.Errorf("--%s %q: %w; want gtid:SET, FILE:OFFSET or time:",
+					return usageError{fmt.Errorf("--%s %q: %w; want gtid:SET, FILE:OFFSET or time:TIME",
 						flag, position, err)}
 				}
 			}

@@ -64,8 +64,8 @@ func newRun(logging *logFlags) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "", "rewind or skip: start at this POSITION "+
-		"(snapshot, now, gtid:SET, FILE:OFFSET or time:2026-11-28T10:00:00Z) instead of the position of the data; "+
-		"asks first on a terminal, elsewhere it needs --yes")
+		"(snapshot, now, gtid:SET, FILE:OFFSET or time:2026-11-28T10:00:00Z) instead of the "+
+		"position of the data; asks first on a terminal, elsewhere it needs --yes")
 	cmd.Flags().BoolVar(&replace, "replace", false, "with --from snapshot: remove all data of "+
 		"the node and of its replicas first; needed for data of another mapping or origin")
 	cmd.Flags().StringVar(&schema, "schema", "", "the tables as they were at the POSITION of "+

@@ -67,6 +67,6 @@
 // Tasks in flight are at most Config.Parallel. A chunk holds about twice its share of
 // Config.ChunkBytes, or one row. Its dirty keys take Config.DirtyKeyBytes; if they would take more,
 // only the chunk's own keys are kept. A sweep holds a bounded number of keys and members of bounded
-// size together, or one scan of them, and marks only these dirty. A keys job holds one block, and a few
-// bytes for each key of a set unless there are too many.
+// size together, or one scan of them, and marks only these dirty. A keys job holds one block, and a
+// few bytes for each key of a set unless there are too many.
 package jobs

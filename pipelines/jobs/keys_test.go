@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"rowfall/binlog"
-	"rowfall/replication/resp"
 	"rowfall/sink/sinktest"
 )
 
@@ -41,8 +40,8 @@ func TestSweepOfKeysJob(t *testing.T) {
 			if restart {
 				w.restart()
 				w.engine.sweepLocations = sweepLocations
-			} else if err := want.Execute(resp.AppendCommand(nil, "SADD", "by:7", "9999")); err != nil {
-				t.Fatal(err)
+			} else {
+				execute(t, want, "SADD", "by:7", "9999")
 			}
 			w.run()
 			o := w.tables["o"]
