@@ -55,8 +55,8 @@ func (m *mysqlSource) positionAt(ctx context.Context, at time.Time) (binlog.Posi
 		return binlog.Position{}, searchErr
 	}
 	if younger == 0 {
-		return binlog.Position{}, stop("position time:%s: it is before the server's oldest binlog, "+
-			"%s, which begins at %s; use a later time, or --from snapshot",
+		return binlog.Position{}, stop("position time:%s: it is before the server's oldest "+
+			"binlog, %s, which begins at %s; use a later time, or --from snapshot",
 			timeText(at), files[0], timeText(begun))
 	}
 	return m.scanTime(ctx, files[younger-1], at, end)

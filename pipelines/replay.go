@@ -227,7 +227,8 @@ func (r *replay) statement(ev *binlog.Event) {
 	for name, t := range r.tables {
 		isLost := ev.Session.IsTextInexact &&
 			strings.ContainsFunc(name, func(c rune) bool { return c >= utf8.RuneSelf })
-		isDropped := s.Action == ddl.DropDatabase && strings.EqualFold(t.schema.Database, s.Database)
+		isDropped := s.Action == ddl.DropDatabase &&
+			strings.EqualFold(t.schema.Database, s.Database)
 		if all || isLost || isDropped {
 			r.readWhole(name, reason)
 		}

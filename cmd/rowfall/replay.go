@@ -32,8 +32,8 @@ func newReplay() *cobra.Command {
 					continue
 				}
 				if err := binlog.CheckPosition(position); err != nil {
-					return usageError{fmt.Errorf("--%s %q: %w; want gtid:SET, FILE:OFFSET or time:TIME",
-						flag, position, err)}
+					return usageError{fmt.Errorf("--%s %q: %w; "+
+						"want gtid:SET, FILE:OFFSET or time:TIME", flag, position, err)}
 				}
 			}
 			if to != "" {
