@@ -17,7 +17,8 @@ func TestDropDatabaseWithView(t *testing.T) {
 	}
 	_, l := scriptedPipeline(t, sinktest.NewMemory("test"), source)
 	for _, name := range []string{"shop.v", "shopping.v"} {
-		if err := l.tables.load(map[string][]byte{"unmapped:" + name: []byte("a view")}); err != nil {
+		pieces := map[string][]byte{"unmapped:" + name: []byte("a view")}
+		if err := l.tables.load(pieces); err != nil {
 			t.Fatal(err)
 		}
 	}

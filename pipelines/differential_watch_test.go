@@ -9,9 +9,9 @@ import (
 	"sync"
 )
 
-// watch checks the data after every unit, or samples of them: a row that stays in MySQL stays in the data, and each
-// hash is a row as it was at some moment. Every row has a column fixed, "f" and the row's id, and a
-// counter n that increases with each change.
+// watch checks the data after every unit, or samples of them: a row that stays in MySQL stays in
+// the data, and each hash is a row as it was at some moment. Every row has a column fixed, "f" and
+// the row's id, and a counter n that increases with each change.
 type watch struct {
 	mu sync.Mutex
 	// pinned are the keys of rows that stay, with whether the data have had them.

@@ -9,8 +9,8 @@ import (
 )
 
 // schemaCheck compares the definitions of the data with the server's own, once per run. Tables that
-// differ are compared again, without the others: reading the definitions of thousands of tables takes
-// seconds, and other sessions may alter some of them all the time. The
+// differ are compared again, without the others: reading the definitions of thousands of tables
+// takes seconds, and other sessions may alter some of them all the time. The
 // server's are the present ones, so they can be compared only when the stream has reached the end
 // that the binlog had when they were read. A table that differs was altered by a statement that is
 // not in the binlog (sql_log_bin=0), and is read again.
@@ -140,9 +140,9 @@ func (l *loop) quarantineUnfollowed(
 	return l.Flush(ctx)
 }
 
-// differences returns the tables whose definition is known and differs from the server's; if only is
-// not nil, those of them that only names. A table whose job is about to read the definition is not
-// among them: a new job would interrupt that one.
+// differences returns the tables whose definition is known and differs from the server's; if only
+// is not nil, those of them that only names. A table whose job is about to read the definition is
+// not among them: a new job would interrupt that one.
 func (s *tableSet) differences(
 	current map[string]*binlog.Table, only map[string]bool,
 ) []*mappedTable {

@@ -12,8 +12,8 @@ import (
 )
 
 // Definition returns the definition of a table as SHOW CREATE TABLE prints it. t is what Tables has
-// returned. If the text is not understood, or differs from t, or if the table was dropped or renamed
-// since then, Definition returns that of t, with Partial set.
+// returned. If the text is not understood, or differs from t, or if the table was dropped or
+// renamed since then, Definition returns that of t, with Partial set.
 func Definition(ctx context.Context, c *mysql.Conn, t *binlog.Table) (*ddl.Schema, error) {
 	schema, err := definition(ctx, c, t)
 	if IsNoTable(err) {
