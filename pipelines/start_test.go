@@ -118,7 +118,10 @@ func testOtherData(t *testing.T, d *database) {
 	m.set(t, resp.AppendCommand(nil, "SET", "t:1", "mine"))
 	start(t, d.config(), m,
 		"").mustStop("no position of pipeline test", "--from snapshot")
-	r := start(t, d.config(), m, pipelines.FromReplace)
+	start(t, d.config(), m, pipelines.FromReplace).mustStop("this kind of sink cannot hold")
+
+	m = newMemory()
+	r := start(t, d.config(), m, pipelines.FromReplace) // nothing is there to be replaced
 	m.waitAt(t, d.end())
 	r.kill()
 	mustBeEqual(t, m.rows("t"), d.rows("t"))

@@ -30,10 +30,10 @@ type dataset struct {
 	why  string // for the log: why the replicas are disconnected
 }
 
-// installDataset writes a dataset to disk and replaces the old data. If the volume is full, it trims
-// log that a restart does not need, and writes the snapshot again. If it fails before the old data
-// are replaced, it removes the file. If it fails later, the node stops, and the file stays, because
-// the next start may load it. Nobody may change d.keys meanwhile.
+// installDataset writes a dataset to disk and replaces the old data. If the volume is full, it
+// trims log that a restart does not need, and writes the snapshot again. If it fails before the old
+// data are replaced, it removes the file. If it fails later, the node stops, and the file stays,
+// because the next start may load it. Nobody may change d.keys meanwhile.
 func (n *Node) installDataset(ctx context.Context, d *dataset) error {
 	if err := n.appender.stopErr(); err != nil {
 		return err
