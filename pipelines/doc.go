@@ -92,9 +92,9 @@
 //   - The state holds the canonical form of the mapping that built the data, so that an error about
 //     another mapping can name the places that differ.
 //   - A node that holds keys but no position of the pipeline is not changed. Neither are data that
-//     another mapping built. --from snapshot --replace replaces both: an ordinary run fills a second
-//     keyspace by an initial load, and the next run continues on it. A run without --replace that
-//     can follow the source discards a replacement that is not complete.
+//     another mapping built. --from snapshot --replace replaces both: an ordinary run fills a
+//     second keyspace by an initial load, and the next run continues on it. A run without
+//     --replace that can follow the source discards a replacement that is not complete.
 //   - After a load, the position's time is the server's clock before the position was read. The
 //     data are at least as new as this time.
 //   - A table without a key is loaded in the order of its key_columns, byte for byte, and these

@@ -98,9 +98,9 @@ func (p *Pipeline) openReplacement(
 		if continued || state.Phase != sink.Empty {
 			p.log.Info().Stringer("position", stored.Position).Msg("the replacement is continued")
 		} else {
-			p.log.Warn().Msg("a replacement of all data is built beside the old data, which serve " +
-				"unchanged meanwhile; both are in memory; when it is complete, every replica " +
-				"gets a full resync: " + StockReplicas)
+			p.log.Warn().Msg("a replacement of all data is built beside the old data, which " +
+				"serve unchanged meanwhile; both are in memory; when it is complete, every " +
+				"replica gets a full resync: " + StockReplicas)
 		}
 		return r, state, stored, nil
 	}
@@ -191,8 +191,9 @@ func (p *Pipeline) discardReplacement() error {
 		return err
 	}
 	if existed {
-		p.log.Warn().Msg("a replacement of all data was begun and not completed; it was discarded, " +
-			"and the old data stay; to replace them, start with --from snapshot --replace")
+		p.log.Warn().Msg("a replacement of all data was begun and not completed; it was " +
+			"discarded, and the old data stay; to replace them, start with " +
+			"--from snapshot --replace")
 	}
 	return nil
 }

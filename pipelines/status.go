@@ -93,8 +93,8 @@ func visibleState(phase string, s *Stats, role replication.Role) string {
 	return phase
 }
 
-// appendReplacement appends a line for the data that are built beside those that serve. The position
-// of the latter does not move until the former take their place.
+// appendReplacement appends a line for the data that are built beside those that serve. The
+// position of the latter does not move until the former take their place.
 func appendReplacement(dst []byte, pipeline string, r *ReplacementProgress) []byte {
 	if r == nil {
 		return dst
