@@ -34,8 +34,8 @@ func (n *servedNode) stop() {
 	<-n.done
 }
 
-// serveNode opens the node of a directory on volume. In the system's file system, dir holds only the
-// lock.
+// serveNode opens the node of a directory on volume. In the system's file system, dir holds only
+// the lock.
 func serveNode(t *testing.T, dir string, volume *memfs.FS) *servedNode {
 	t.Helper()
 	opened, err := replication.Open(replication.Config{
@@ -172,8 +172,8 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// Whatever operation on the disk fails, and whether the process is killed or the power cut then: the
-// next start has the old data or the new ones, and another run with --replace completes it.
+// Each file operation fails, and then the process is killed or the power is cut. The next start has
+// the old data or the new data, and another run with --replace completes the replacement.
 func TestReplaceKilledAtEveryStep(t *testing.T) {
 	dir := t.TempDir()
 	base := memfs.New()

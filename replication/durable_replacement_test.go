@@ -57,13 +57,14 @@ func wasReplaced(t *testing.T, n *memNode) bool {
 	}
 	if n.Keyspace().Len() != otherRows || !st.Complete || st.Snapshot.Offset != n.Offset() ||
 		n.HasReplacement() {
-		t.Errorf("%d keys, another replacement: %v: %+v", n.Keyspace().Len(), n.HasReplacement(), st)
+		t.Errorf("%d keys, another replacement: %v: %+v",
+			n.Keyspace().Len(), n.HasReplacement(), st)
 	}
 	return true
 }
 
-// installing returns the directory of a node that was killed while it installed a replacement, after
-// the installation was on disk.
+// installing returns the directory of a node that was killed while it installed a replacement,
+// after the installation was on disk.
 func installing(t *testing.T, dir string) *memfs.FS {
 	t.Helper()
 	base := diskBefore(t, dir, "")

@@ -130,7 +130,8 @@ func TestReplacement(t *testing.T) {
 		t.Errorf("before: %+v\nafter: %+v", was, st)
 	}
 	for _, node := range []*replication.Node{b, late} {
-		eventually(t, "a replica has the new data", func() bool { return node.Status().ID == st.ID })
+		eventually(t, "a replica has the new data",
+			func() bool { return node.Status().ID == st.ID })
 		equal(t, n.Addr(), node.Addr())
 	}
 	apply(t, n, unit("SET", "after", "1"))
