@@ -50,8 +50,8 @@ func sampleServer(t *testing.T, addr string) (stop func() serverReads) {
 }
 
 // Stock replicas with repl-diskless-load swapdb never lose a key that is in both the old and the
-// new data. They may answer LOADING while they load, because the replication id has changed. They are
-// read all the time: while the replacement is built, installed, sent and loaded.
+// new data. They may answer LOADING while they load, because the replication id has changed. They
+// are read all the time: while the replacement is built, installed, sent and loaded.
 func TestReplacementOnRealReplicas(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {
