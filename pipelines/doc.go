@@ -28,6 +28,8 @@
 //   - keys.go: what the loop does for jobs that read rows by their keys
 //   - search.go, search_condition.go, replay.go: searches for rows to read again, by a condition
 //     or in a stretch of the binlog; stored_request.go: a request to a pipeline that does not run
+//   - replace.go, replace_progress.go: --from snapshot --replace, which builds all data anew beside
+//     those that serve
 //   - quarantine.go, requests.go: tables at fault, and what users ask of a running pipeline
 //   - gaps.go: stretches of the source that were left out, and what closes them; skip.go,
 //     leave_out.go: requests to leave out a transaction, and how the loop does it
@@ -90,7 +92,9 @@
 //   - The state holds the canonical form of the mapping that built the data, so that an error about
 //     another mapping can name the places that differ.
 //   - A node that holds keys but no position of the pipeline is not changed. Neither are data that
-//     another mapping built. --from snapshot --replace replaces both.
+//     another mapping built. --from snapshot --replace replaces both: an ordinary run fills a
+//     second keyspace by an initial load, and the next run continues on it. A run without
+//     --replace that can follow the source discards a replacement that is not complete.
 //   - After a load, the position's time is the server's clock before the position was read. The
 //     data are at least as new as this time.
 //   - A table without a key is loaded in the order of its key_columns, byte for byte, and these

@@ -32,7 +32,13 @@ type runningInstance struct {
 
 func runInstance(t *testing.T, c file.Config) *runningInstance {
 	t.Helper()
-	opened, err := pipelines.Open(c, "", zerolog.New(zerolog.NewTestWriter(t)))
+	return runInstanceFrom(t, c, "")
+}
+
+// runInstanceFrom is runInstance with --from.
+func runInstanceFrom(t *testing.T, c file.Config, from string) *runningInstance {
+	t.Helper()
+	opened, err := pipelines.Open(c, from, zerolog.New(zerolog.NewTestWriter(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,6 +90,8 @@ func TestInstances(t *testing.T) {
 		{"Promotion", testPromotion},
 		{"PromotionOfOthers", testPromotionOfOthers},
 		{"Held", testHeld},
+		{"Replace", testReplace},
+		{"ReplaceDemoted", testReplaceDemoted},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, newDatabase(t, db)) })
 	}

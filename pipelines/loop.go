@@ -76,6 +76,10 @@ type loop struct {
 	schemaDump string
 	// from is the POSITION that replaces the data's own position; empty keeps that.
 	from string
+	// replaces is set if the run fills a replacement of the data that the sink serves.
+	replaces bool
+	// followed is called once the stream works; nil does nothing.
+	followed func() error
 	// initialUnit writes the first position of new data, or a position that --from has moved. nil
 	// continues at the data's position. run calls it after the stream's first event.
 	initialUnit func(ctx context.Context) error
@@ -135,6 +139,11 @@ func (l *loop) run(ctx context.Context) error {
 	l.reportProof()
 	if err := l.ready(ctx); err != nil {
 		return err
+	}
+	if l.followed != nil {
+		if err := l.followed(); err != nil {
+			return err
+		}
 	}
 	if err := l.scheduleSchemaCheck(ctx); err != nil {
 		return err
@@ -499,7 +508,10 @@ func (l *loop) betweenTransactions(ctx context.Context) error {
 	if err := l.finishInitialLoad(ctx); err != nil {
 		return err
 	}
-	return l.repeatJobs()
+	if err := l.repeatJobs(); err != nil {
+		return err
+	}
+	return l.finishReplacement(ctx)
 }
 
 // flush applies the unit and begins a new one.

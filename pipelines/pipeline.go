@@ -47,6 +47,9 @@ type Pipeline struct {
 	// mysql.Config. It grows while runs fail because of it.
 	silence time.Duration
 
+	// replacement is what the present run fills instead of sink; nil: it writes to sink.
+	replacement atomic.Pointer[sink.Replacement]
+
 	stats stats
 	holds holds
 
@@ -65,7 +68,8 @@ type Pipeline struct {
 // POSITIONs with a meaning of their own.
 const (
 	fromSnapshot = "snapshot"
-	// FromReplace builds all data anew, and removes everything that the sink holds first.
+	// FromReplace builds all data anew, beside those that the sink serves, and replaces the latter
+	// when every table is complete.
 	FromReplace = "snapshot --replace"
 )
 
@@ -140,19 +144,33 @@ func (p *Pipeline) run(ctx context.Context) error {
 	if err == nil {
 		stored, err = parseProgress(p.config.Name, &state.Progress)
 	}
-	p.acceptSkips(ctx, &state, &stored, err)
+	rejected := err
+	if err == nil && p.from == FromReplace {
+		rejected = errors.New("all data are being replaced; a transaction can be left out " +
+			"while the replacement is streaming, or when it is installed")
+	}
+	p.acceptSkips(ctx, &state, &stored, rejected)
+	isEmpty := err == nil && state.Phase == sink.Empty && !state.Foreign
 	switch {
 	case errors.Is(err, sink.ErrDemoted):
 		return err
-	case err != nil && p.from != FromReplace:
-		return &StopError{err}
+	// Shall data be replaced that serve?
+	case p.from == FromReplace && !isEmpty:
+		if err := p.replace(ctx); err != nil {
+			return err
+		}
+		return p.run(ctx)
+	case err != nil:
+		return p.withReplacement(&StopError{err})
+	case p.from == FromReplace:
+		p.from = fromSnapshot // there is nothing to replace
 	}
 	source, err := p.openMySQL(ctx)
 	if err != nil {
 		return err
 	}
 	defer source.Close()
-	return p.runSource(ctx, source, state, stored)
+	return p.withReplacement(p.runSource(ctx, source, state, stored))
 }
 
 // runSource is the part of run that follows when source and sink are open.
@@ -195,7 +213,7 @@ func (p *Pipeline) runLoop(
 	defer func() { l.jobs.Close() }()
 	defer func() { l.search.close() }()
 	err = markFinal(l.explainReset(ctx, l.run(ctx)))
-	if l.started {
+	if l.started && !l.replaces {
 		p.from, p.isFromOwn, p.schemaDump = "", false, ""
 	}
 	return err
@@ -209,24 +227,11 @@ func (p *Pipeline) rebuildAfter(
 	if err == nil || ctx.Err() != nil || p.from != "" || stored.Phase == sink.Empty {
 		return err
 	}
-	var reason string
-	switch c := &p.config.Source; {
-	case errors.As(err, new(*binlog.HistoryError)):
-		if !c.StopAtReset {
-			reason = "the source has another history than the data"
-		}
-	case mysql.IsCode(err, mysql.CodeBinlogMissing) && !c.StopAtPurge:
-		// The position may have moved since; what was purged then is purged now, too.
-		purged, checked := source.IsPurged(ctx, stored.Position, stored.Server)
-		if checked != nil {
-			return fmt.Errorf("find out whether the binlog was purged (%s): %w",
-				err.Error(), checked)
-		}
-		if purged {
-			reason = "the source has purged the binlog at the data's position"
-		}
-	}
-	if reason == "" {
+	reason, reconcile, checked := p.sourceLost(ctx, source, stored, err)
+	switch {
+	case checked != nil:
+		return checked
+	case reason == "" || !reconcile:
 		return err
 	}
 	p.from, p.isFromOwn = fromSnapshot, true
@@ -236,13 +241,44 @@ func (p *Pipeline) rebuildAfter(
 	return fmt.Errorf("%s, and every table is read again: %s", reason, err.Error())
 }
 
+// sourceLost returns why the source cannot continue from a position after err; reason is empty if
+// it can. reconcile reports whether the file lets the tables be read again then. The last result is
+// an error of the source.
+func (p *Pipeline) sourceLost(
+	ctx context.Context, source source, stored *progress, err error,
+) (reason string, reconcile bool, _ error) {
+	c := &p.config.Source
+	switch {
+	case errors.As(err, new(*binlog.HistoryError)):
+		return "the source has another history than the data", !c.StopAtReset, nil
+	case p.from != FromReplace && c.StopAtPurge:
+	case mysql.IsCode(err, mysql.CodeBinlogMissing):
+		// The position may have moved since; what was purged then is purged now, too.
+		purged, checked := source.IsPurged(ctx, stored.Position, stored.Server)
+		if checked != nil {
+			return "", false, fmt.Errorf("find out whether the binlog was purged (%s): %w",
+				err.Error(), checked)
+		}
+		if purged {
+			return "the source has purged the binlog at the data's position", !c.StopAtPurge, nil
+		}
+	}
+	return "", false, nil
+}
+
 // newLoop returns the loop of one run, without a stream.
 func (p *Pipeline) newLoop(source source) *loop {
-	can := p.sink.Capabilities()
+	to := p.target()
+	can := to.Capabilities()
 	l := &loop{
 		config: &p.config, stats: &p.stats, from: p.from, log: p.log,
-		sink: p.sink, deltas: can.Atomic && can.Deltas,
+		sink: to, deltas: can.Atomic && can.Deltas,
 		server: source, positions: source, schemas: source, keys: source,
+	}
+	if p.from == FromReplace {
+		l.from, l.replaces = "", true
+	} else {
+		l.followed = p.discardReplacement
 	}
 	b := p.config.Source.Backfill
 	l.requests, l.skipCalls = p.requests, p.skipCalls
@@ -267,6 +303,7 @@ func (p *Pipeline) rejectFromOnReplica() error {
 	}
 	from, isOwn := p.from, p.isFromOwn
 	p.from, p.isFromOwn = "", false
+	p.stats.endReplacement()
 	if isOwn {
 		return nil // the run after a promotion finds out whether it is still necessary
 	}

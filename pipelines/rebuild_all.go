@@ -30,7 +30,7 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 	if err := old.load(state.Pieces); err != nil {
 		return err
 	}
-	if err := l.startAt(ctx, fromSnapshot, false); err != nil {
+	if err := l.startAt(ctx, fromSnapshot); err != nil {
 		return err
 	}
 	l.countJobs(old)

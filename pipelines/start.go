@@ -37,20 +37,20 @@ func (l *loop) decideStart(ctx context.Context, state sink.State, stored progres
 		return err
 	}
 	switch {
-	// Shall everything that the sink holds be replaced?
-	case from == FromReplace:
-		return l.startAt(ctx, fromSnapshot, true)
+	// Does a replacement begin? It holds what a load reads, wherever the file would start.
+	case l.replaces && state.Phase == sink.Empty:
+		return l.startAt(ctx, fromSnapshot)
 	// Does the sink hold keys, but no position of this pipeline?
 	case state.Foreign:
 		return stop("%s: the node holds keys, but no position of pipeline %s: "+
 			"another program wrote them; "+
-			"empty its directory, or replace all of it with --from snapshot --replace",
+			"empty its directory, or replace all data with --from snapshot --replace",
 			l.config.Path, l.config.Name)
 	// Is the sink empty?
 	case state.Phase == sink.Empty && from == "":
-		return l.startAt(ctx, l.config.Source.Start, false)
+		return l.startAt(ctx, l.config.Source.Start)
 	case state.Phase == sink.Empty:
-		return l.startAt(ctx, from, false)
+		return l.startAt(ctx, from)
 	// Shall every table be read again while the data serve?
 	case from == fromSnapshot:
 		return l.rebuildAll(ctx, state, stored)
@@ -58,10 +58,14 @@ func (l *loop) decideStart(ctx context.Context, state sink.State, stored progres
 	case from != "":
 		return l.rewind(ctx, from, state, stored)
 	}
-	if err := l.resume(state, stored); err != nil {
-		return err
+	err = l.resume(state, stored)
+	if err == nil {
+		err = l.history.load(&state, &stored)
 	}
-	if err := l.history.load(&state, &stored); err != nil {
+	if err != nil && l.replaces {
+		return &staleReplacementError{err}
+	}
+	if err != nil {
 		return err
 	}
 	// A promoted server may still have to catch up, so missing transactions are no StopError.
@@ -213,9 +217,8 @@ func (l *loop) partialTables(ctx context.Context) (map[string]*binlog.Table, err
 	return nil, nil
 }
 
-// startAt builds new data, beginning at a POSITION. replace first removes everything that the sink
-// holds.
-func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
+// startAt builds new data, beginning at a POSITION.
+func (l *loop) startAt(ctx context.Context, start string) error {
 	// The clock is read before the position: then the data hold everything that had committed at
 	// this time.
 	now, err := l.positions.Now(ctx)
@@ -266,7 +269,6 @@ func (l *loop) startAt(ctx context.Context, start string, replace bool) error {
 	}
 	l.doubtDefinitions(&l.progress.Position)
 	l.initialUnit = func(ctx context.Context) error {
-		l.unit.Flush = replace
 		if err := saveMapping(&l.unit, l.config.Name, &l.config.Mapping); err != nil {
 			return err
 		}

@@ -104,7 +104,7 @@ func testBadRewind(t *testing.T, d *database) {
 			t.Errorf("--from %s moved the data to %v at %s", from, p.Phase, p.Position)
 		}
 	}
-	start(t, d.config(), m, "yesterday").mustStop("want snapshot, now, gtid:SET or FILE:OFFSET")
+	start(t, d.config(), m, "yesterday").mustStop("want snapshot, now, gtid:SET, FILE:OFFSET or time:")
 	d.exec("INSERT INTO t VALUES (2, 2)")
 	start(t, d.config(), m, "")
 	m.waitAt(t, d.end())
@@ -118,7 +118,10 @@ func testOtherData(t *testing.T, d *database) {
 	m.set(t, resp.AppendCommand(nil, "SET", "t:1", "mine"))
 	start(t, d.config(), m,
 		"").mustStop("no position of pipeline test", "--from snapshot")
-	r := start(t, d.config(), m, pipelines.FromReplace)
+	start(t, d.config(), m, pipelines.FromReplace).mustStop("this kind of sink cannot hold")
+
+	m = newMemory()
+	r := start(t, d.config(), m, pipelines.FromReplace) // nothing is there to be replaced
 	m.waitAt(t, d.end())
 	r.kill()
 	mustBeEqual(t, m.rows("t"), d.rows("t"))

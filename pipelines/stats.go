@@ -18,11 +18,15 @@ type stats struct {
 	loaded   atomic.Int64  // rows of finished chunks
 	expected atomic.Int64  // estimate of loaded at the end of the load
 	tables   atomic.Int64  // mapped tables
+	complete atomic.Int64  // mapped tables all of whose rows the sink has
 	time     atomic.Int64  // commit time of the last applied transaction, µs since 1970
 	phase    atomic.Uint32 // sink.Phase
 
 	// streaming is true from the source's first event to the end of the run.
 	streaming atomic.Bool
+
+	replacing  atomic.Pointer[time.Time] // when a replacement began; nil: none is being built
+	installing atomic.Bool               // the replacement is taking the place of the data
 
 	stopped  atomic.Pointer[string]           // see Stats.Stopped; nil if empty
 	retrying atomic.Pointer[string]           // see Stats.Retrying; nil if empty
@@ -82,6 +86,9 @@ type Stats struct {
 	// IgnoredCascades lists the tables with `cascades: ignore` and foreign keys whose cascades the
 	// server does not log, sorted by name: their rows may differ from MySQL's.
 	IgnoredCascades []string
+	// Replacement is set while a replacement of the data is built. Phase and all figures of tables
+	// and rows are those of the replacement then.
+	Replacement *ReplacementProgress
 }
 
 // TableFault is a table in quarantine, with the reason and the position after which its changes
@@ -106,7 +113,7 @@ func (p *Pipeline) Stats() Stats {
 		Commands: m.commands.Load(), Bytes: m.bytes.Load(), Splits: m.splits.Load(),
 		Statements: m.statements.Load(), Loaded: m.loaded.Load(), Expected: m.expected.Load(),
 		Tables: m.tables.Load(), Phase: sink.Phase(m.phase.Load()),
-		Streaming: m.streaming.Load(), Held: p.holds.now(p.sink, m.removing.Load()),
+		Streaming: m.streaming.Load(), Held: p.holds.now(p.target(), m.removing.Load()),
 		Stopped: textOf(&m.stopped), Retrying: textOf(&m.retrying), Unproved: textOf(&m.unproved),
 	}
 	if t := m.time.Load(); t > 0 {
@@ -130,6 +137,7 @@ func (p *Pipeline) Stats() Stats {
 	if list := m.cascades.Load(); list != nil {
 		s.IgnoredCascades = *list
 	}
+	s.Replacement = m.replacementOf(&s)
 	return s
 }
 
@@ -176,4 +184,11 @@ func (m *stats) recordTables(s *tableSet) {
 func (m *stats) recordJobs(s *tableSet) {
 	list := s.jobList()
 	m.jobs.Store(&list)
+	complete := int64(0)
+	for _, t := range s.all {
+		if t.isComplete() {
+			complete++
+		}
+	}
+	m.complete.Store(complete)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"rowfall/replication"
 )
@@ -37,6 +38,7 @@ func (c *Commands) Info(dst []byte) []byte {
 		}
 		if s != nil {
 			dst = appendStats(dst, s, f["state"])
+			dst = appendReplacement(dst, name, s.Replacement)
 			dst = appendUnmapped(dst, name, s.Unmapped)
 			dst = appendFaults(dst, name, s.Quarantined)
 			dst = appendCascades(dst, name, s.IgnoredCascades)
@@ -85,8 +87,27 @@ func visibleState(phase string, s *Stats, role replication.Role) string {
 		return "starting"
 	case len(s.Held) > 0:
 		return "held"
+	case s.Replacement != nil:
+		return "replacing"
 	}
 	return phase
+}
+
+// appendReplacement appends a line for the data that are built beside those that serve. The
+// position of the latter does not move until the former take their place.
+func appendReplacement(dst []byte, pipeline string, r *ReplacementProgress) []byte {
+	if r == nil {
+		return dst
+	}
+	dst = fmt.Appendf(dst, "\r\nrowfall_%s_replacement:tables=%d,complete=%d,rows=%d,estimate=%d",
+		pipeline, r.Tables, r.Complete, r.Rows, r.Expected)
+	if percent := r.Percent(); percent >= 0 {
+		dst = fmt.Appendf(dst, ",percent=%d", percent)
+	}
+	dst = appendValue(dst, "since", r.Since.UTC().Format(time.RFC3339))
+	dst = appendValue(dst, "state", r.State)
+	return appendValue(dst, "reason", "the position stands still, and ROWFALL WAIT waits, "+
+		"until the replacement takes the place of the data")
 }
 
 // mostLines limits the lines of one kind: INFO must stay short, since monitoring reads it every

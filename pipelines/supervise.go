@@ -47,14 +47,27 @@ func (p *Pipeline) supervise(ctx context.Context) error {
 				p.log.Error().Err(err).Dur("retry_in", wait).
 					Msg("the pipeline failed; it will retry")
 			}
-		} else if stopped = p.rejectFromOnReplica(); stopped != nil {
-			p.log.Error().Err(stopped).Msg("the pipeline does not start")
 		} else {
-			p.log.Info().Msg("the node is a replica; the pipeline waits")
+			stopped = p.standBy()
 		}
 		waitForRetry(ctx, changed, p.retryNow, wait)
 	}
 	return stopped
+}
+
+// standBy is called while the node is a replica: its data are those of its upstream. It returns a
+// StopError if a --from was given.
+func (p *Pipeline) standBy() error {
+	stopped := p.rejectFromOnReplica()
+	if err := p.discardReplacement(); err != nil {
+		p.log.Error().Err(err).Msg("cannot discard the replacement")
+	}
+	if stopped != nil {
+		p.log.Error().Err(stopped).Msg("the pipeline does not start")
+		return stopped
+	}
+	p.log.Info().Msg("the node is a replica; the pipeline waits")
+	return nil
 }
 
 // waitForRetry waits until ctx ends, changed is closed, now has an element, or delay has passed. A

@@ -45,10 +45,18 @@ func memberProcess() {
 		n.SetComplete(true)
 		return resp.AppendSimple(dst, "OK")
 	}
+	replacing := func(ctx context.Context, dst []byte, _ int, args [][]byte) []byte {
+		if err := replaceInMember(ctx, n, args); err != nil {
+			return resp.AppendError(dst, "ERR "+err.Error())
+		}
+		return resp.AppendSimple(dst, "OK")
+	}
 	n, err := replication.Open(replication.Config{
 		Dir: f[0], Listen: f[1], PingPeriod: time.Hour,
-		Commands: map[string]replication.Handler{"PUT": put, "COMPLETE": complete},
-		FS:       g.nodeFiles(), SnapshotEvery: 64 << 10,
+		Commands: map[string]replication.Handler{
+			"PUT": put, "COMPLETE": complete, "BUILD": replacing, "INSTALL": replacing,
+		},
+		FS: g.nodeFiles(), SnapshotEvery: 64 << 10,
 		Log: replog.Config{SegmentSize: 64 << 10, Keep: keep, FS: g.logFiles()},
 	})
 	if err != nil {

@@ -6,6 +6,8 @@ import "rowfall/replication/node"
 type (
 	// Config configures a node. Dir and Listen are required.
 	Config = node.Config
+	// Core is a node without its clients' side. A node's replacement is one.
+	Core = node.Node
 	// Handler executes one extra command.
 	Handler = node.Handler
 

@@ -91,6 +91,11 @@ func TestStartAtEveryStep(t *testing.T) {
 				t.Error("the node is a master")
 			}
 		}},
+		{"in an installation", installing(t, dir), 50, func(t *testing.T, n *memNode, _ bool) {
+			if !wasReplaced(t, n) {
+				t.Error("the node has the old data")
+			}
+		}},
 		{"a backup from elsewhere", backup, 20, func(t *testing.T, n *memNode, _ bool) {
 			st := n.Status()
 			if !has(n.Node, "other") || st.Offset != newOffset || st.ID == was ||

@@ -95,6 +95,24 @@ var diskCases = []struct {
 		},
 	},
 	{
+		name: "replacement", least: 60,
+		do: func(n *memNode) error { return replaceByOther(context.Background(), n) },
+		is: wasReplaced,
+	},
+	{
+		name: "replacement removed", least: 15,
+		before: func(t *testing.T, n *memNode) {
+			if err := buildOther(t.Context(), n); err != nil {
+				t.Fatal(err)
+			}
+		},
+		do: func(n *memNode) error {
+			_, err := n.DiscardReplacement()
+			return err
+		},
+		is: wasDiscarded,
+	},
+	{
 		name: "CONFIG REWRITE", least: 6,
 		do: func(n *memNode) error {
 			_, err := n.do("CONFIG", "SET", "repl-timeout", "77", "masterauth", "a secret")

@@ -70,6 +70,24 @@ var stages = []stage{
 		func(c *cluster) { tookOver(c, c.node) }, 0, true,
 	},
 
+	{"master, with a complete replacement", func(c *cluster) { installs(c, "") }, 0, false},
+	{
+		"master, while it writes the replacement's snapshot",
+		func(c *cluster) { installs(c, "resync.new") }, 0, false,
+	},
+	{
+		"master, before the identity file names the replacement",
+		func(c *cluster) { installs(c, identityFile) }, 0, false,
+	},
+	{
+		"master, after the identity file names the replacement, before its new log is created",
+		func(c *cluster) { installs(c, "create") }, 2, true,
+	},
+	{
+		"master, with the replacement's data, before the old log is removed",
+		func(c *cluster) { installs(c, "remove") }, 2, true,
+	},
+
 	{"replica, while it streams", func(c *cluster) { c.underLoad(c.node) }, 0, false},
 	{"replica, while it receives a snapshot", replicaReceives, 2, false},
 	{"replica, while it writes the received snapshot", replicaWrites, 2, false},

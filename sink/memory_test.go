@@ -12,7 +12,6 @@ func TestEncodeInPlace(t *testing.T) {
 		for i := range 4 {
 			commands := bytes.Repeat([]byte("*1\r\n$4\r\nPING\r\n"), 10*i)
 			u := Unit{
-				Flush: i == 2,
 				Progress: Progress{
 					Position: Position{{Name: "offset", Value: []byte{byte('0' + i)}}},
 					Phase:    Streaming,

@@ -9,9 +9,14 @@ import (
 	"rowfall/replication"
 )
 
-// Node is a replication node as the sink of one pipeline. Load and Apply are for one goroutine.
-type Node struct {
-	node     *replication.Node
+// Node is a replication node as the sink of one pipeline. Load and Apply are for one goroutine. It
+// implements Replacer.
+type Node struct{ core }
+
+// core is a core of a node as the sink of one pipeline: that of the data which the node serves, or
+// of their replacement.
+type core struct {
+	node     *replication.Core
 	pipeline string
 	term     replication.Term // of the last Load
 	encoder  *Encoder
@@ -28,15 +33,19 @@ const maxKeptBuffer = 1 << 20
 
 // NewNode returns the sink of a pipeline on a node.
 func NewNode(node *replication.Node, pipeline string) *Node {
-	return &Node{node: node, pipeline: pipeline, encoder: NewEncoder(pipeline)}
+	return &Node{newCore(node.Node, pipeline)}
+}
+
+func newCore(node *replication.Core, pipeline string) core {
+	return core{node: node, pipeline: pipeline, encoder: NewEncoder(pipeline)}
 }
 
 // Capabilities returns all: a node applies each unit as one MULTI, and takes no other writes.
-func (n *Node) Capabilities() Capabilities { return Capabilities{Atomic: true, Deltas: true} }
+func (n *core) Capabilities() Capabilities { return Capabilities{Atomic: true, Deltas: true} }
 
 // Writable reports whether the node is a master. changed is closed at the next change of role or
 // term.
-func (n *Node) Writable() (writable bool, changed <-chan struct{}) {
+func (n *core) Writable() (writable bool, changed <-chan struct{}) {
 	changed = n.node.RoleChanged() // before Role, so that no change is missed
 	role, _ := n.node.Role()
 	return role == replication.Master, changed
@@ -45,7 +54,7 @@ func (n *Node) Writable() (writable bool, changed <-chan struct{}) {
 // Load returns what the node holds of the pipeline. Units applied from now on are rejected with
 // ErrDemoted once the role or the term changes. If the node is a replica, Load returns ErrDemoted.
 // If a position or a piece of state cannot be read, it returns another error and a Foreign State.
-func (n *Node) Load(ctx context.Context) (State, error) {
+func (n *core) Load(ctx context.Context) (State, error) {
 	role, term := n.node.Role()
 	if role != replication.Master {
 		return State{}, ErrDemoted
@@ -64,7 +73,7 @@ func (n *Node) Load(ctx context.Context) (State, error) {
 // the unit's commands may be gone.
 //
 // Replicas may not copy the data while the unit's phase is Snapshot.
-func (n *Node) Apply(ctx context.Context, u *Unit) error {
+func (n *core) Apply(ctx context.Context, u *Unit) error {
 	isSnapshot := u.Progress.Phase == Snapshot
 	if isSnapshot {
 		n.setComplete(false)
@@ -85,7 +94,7 @@ func (n *Node) Apply(ctx context.Context, u *Unit) error {
 	return nil
 }
 
-func (n *Node) encode(u *Unit) []byte {
+func (n *core) encode(u *Unit) []byte {
 	if u.Size() > maxKeptBuffer {
 		n.buffer = nil
 		return n.encoder.EncodeInPlace(u)
@@ -95,7 +104,7 @@ func (n *Node) encode(u *Unit) []byte {
 }
 
 // setComplete tells the node whether replicas may copy the data, if that has changed since Load.
-func (n *Node) setComplete(complete bool) {
+func (n *core) setComplete(complete bool) {
 	if n.complete == nil || *n.complete != complete {
 		n.node.SetComplete(complete)
 		n.complete = &complete
@@ -103,4 +112,4 @@ func (n *Node) setComplete(complete bool) {
 }
 
 // Held returns why Apply waits or is slowed, and since when; both are zero if it does not.
-func (n *Node) Held() (reason string, since time.Time) { return n.node.Held() }
+func (n *core) Held() (reason string, since time.Time) { return n.node.Held() }

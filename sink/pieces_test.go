@@ -164,24 +164,6 @@ func TestStateWithoutChecksums(t *testing.T) {
 	}
 }
 
-// A unit that empties the sink leaves nothing of the old state.
-func TestFlushOfStateWithoutChecksums(t *testing.T) {
-	ks, e := written(t, nil)
-	run(t, ks, resp.AppendCommand(nil, "HSET", registry, "shop", "v1"))
-	run(t, ks, resp.AppendCommand(nil, "HSET", sink.StateKey("shop"), "mapping", "m"))
-	if _, err := load(e, ks); err != nil {
-		t.Fatal(err)
-	}
-	u := sink.Unit{Progress: progress(t, uuid+":1-6", "binlog.000001", 200), Flush: true}
-	u.SetState("shop", "head", []byte("h"))
-	run(t, ks, e.Encode(nil, &u))
-	s, err := load(e, ks)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustHold(t, s, map[string]string{"head": "h"})
-}
-
 // An older version wrote some pieces to a hash of their own. They are verified, take the place of
 // pieces of the same name, and are moved by the next unit.
 func TestVolatilePieces(t *testing.T) {

@@ -82,7 +82,7 @@ func holdsKeys(ctx context.Context, r Reader) (bool, error) {
 }
 
 // Read implements Reader on the node's keyspace.
-func (n *Node) Read(_ context.Context, command ...[]byte) (resp.Reply, error) {
+func (n *core) Read(_ context.Context, command ...[]byte) (resp.Reply, error) {
 	return ReadKeyspace(n.node.Keyspace(), &n.reply, command)
 }
 

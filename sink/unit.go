@@ -20,8 +20,6 @@ type Unit struct {
 	// Progress.Phase whether the data are complete. A sink does not keep Progress.Position after
 	// Apply, since the next unit may reuse its memory.
 	Progress Progress
-	// Flush makes the unit remove every key of the sink first.
-	Flush bool
 
 	state []byte // commands that write pieces of state
 }
@@ -36,14 +34,13 @@ func (u *Unit) Reset() {
 		u.state = nil
 	}
 	u.state = u.state[:0]
-	u.Flush = false
 }
 
 // Size returns the number of bytes of commands and state.
 func (u *Unit) Size() int { return len(u.Commands.Bytes) + len(u.state) }
 
 // IsEmpty reports whether the unit changes nothing but the position.
-func (u *Unit) IsEmpty() bool { return u.Size() == 0 && !u.Flush }
+func (u *Unit) IsEmpty() bool { return u.Size() == 0 }
 
 // SetState makes the unit write a piece of the pipeline's state, with its checksum.
 func (u *Unit) SetState(pipeline, name string, value []byte) {
@@ -56,9 +53,8 @@ func (u *Unit) DropState(pipeline, name string) {
 }
 
 const (
-	multi    = "*1\r\n$5\r\nMULTI\r\n"
-	exec     = "*1\r\n$4\r\nEXEC\r\n"
-	flushAll = "*1\r\n$8\r\nFLUSHALL\r\n"
+	multi = "*1\r\n$5\r\nMULTI\r\n"
+	exec  = "*1\r\n$4\r\nEXEC\r\n"
 )
 
 // Encoder encodes the units of a pipeline as RESP, and loads the pipeline's state. The position is
@@ -118,50 +114,37 @@ func NewEncoder(pipeline string) *Encoder {
 
 // Encode appends the unit as RESP to dst, from MULTI to EXEC.
 func (e *Encoder) Encode(dst []byte, u *Unit) []byte {
-	dst = e.appendHead(dst, u)
-	dst = append(dst, u.Commands.Bytes...)
+	dst = append(append(dst, multi...), u.Commands.Bytes...)
 	return e.appendTail(dst, u)
 }
 
 // EncodeInPlace returns the unit as RESP in the buffer of its commands, so that a huge unit is not
 // held twice. It takes the commands out of the unit.
 func (e *Encoder) EncodeInPlace(u *Unit) []byte {
-	var small [len(multi) + len(flushAll)]byte
-	head := e.appendHead(small[:0], u)
 	tail := e.appendTail(nil, u)
 	n := len(u.Commands.Bytes)
 	b := u.Commands.Bytes
 	u.Commands.Bytes = nil
-	if need := len(head) + n + len(tail); need > cap(b) {
+	if need := len(multi) + n + len(tail); need > cap(b) {
 		grown := make([]byte, need)
-		copy(grown[len(head):], b)
+		copy(grown[len(multi):], b)
 		b = grown
 	} else {
 		b = b[:need]
-		copy(b[len(head):], b[:n])
+		copy(b[len(multi):], b[:n])
 	}
-	copy(b, head)
-	copy(b[len(head)+n:], tail)
+	copy(b, multi)
+	copy(b[len(multi)+n:], tail)
 	return b
-}
-
-// appendHead appends what precedes the unit's commands.
-func (e *Encoder) appendHead(dst []byte, u *Unit) []byte {
-	dst = append(dst, multi...)
-	if u.Flush {
-		dst = append(dst, flushAll...)
-		e.writeAll = true
-	}
-	return dst
 }
 
 // appendTail appends what follows the unit's commands.
 func (e *Encoder) appendTail(dst []byte, u *Unit) []byte {
-	if e.unchecked != nil && !u.Flush {
+	if e.unchecked != nil {
 		// These precede the unit's own pieces, which are newer.
 		dst = appendUpgrade(dst, e.name, e.unchecked)
 	}
-	if e.volatile != nil && !u.Flush {
+	if e.volatile != nil {
 		dst = appendMoveVolatile(dst, e.name, e.volatile)
 	}
 	e.unchecked, e.volatile = nil, nil

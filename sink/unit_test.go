@@ -55,7 +55,6 @@ func TestEncoderLeavesCompletePosition(t *testing.T) {
 		u.Progress = want
 		u.Commands.Bytes = resp.AppendCommand(u.Commands.Bytes, "SET", "a", "b")
 		u.SetState("shop", "mapping", []byte("m"))
-		u.Flush = i == 2
 		if i == 4 {
 			// A new run begins within a split transaction: every field is
 			// written again, and none of them lost.
@@ -164,7 +163,7 @@ func TestPositionOnTheWire(t *testing.T) {
 	e := sink.NewEncoder("shop")
 	for i, step := range []struct {
 		progress sink.Progress
-		flush    bool
+		reset    bool
 		want     string
 	}{
 		{
@@ -187,12 +186,15 @@ func TestPositionOnTheWire(t *testing.T) {
 			"\nHDEL rowfall:position:shop partial row "},
 		{
 			progress(t, "", "binlog.000002", 400), true,
-			"\nFLUSHALL \nHSET rowfall:state::pipelines shop v3 " + hset + "gtid " +
+			"\nHSET rowfall:state::pipelines shop v3 " + hset + "gtid " +
 				" file binlog.000002 offset 400 server server-a time 400000 state streaming " +
 				"\nHDEL rowfall:position:shop partial row rebuilding quarantined gaps ",
 		},
 	} {
-		u := sink.Unit{Progress: step.progress, Flush: step.flush}
+		if step.reset {
+			e.Reset()
+		}
+		u := sink.Unit{Progress: step.progress}
 		want := "\nMULTI " + step.want + "\nEXEC "
 		if got := words(e.Encode(nil, &u)); got != want {
 			t.Errorf("unit %d is\n%s\nwant\n%s", i, got, want)

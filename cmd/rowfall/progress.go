@@ -118,7 +118,11 @@ func (l *loadProgress) line(s pipelines.Stats, now time.Time) string {
 	if l.firstSeen.IsZero() {
 		l.firstSeen, l.firstRows = now, s.Loaded
 	}
-	text := fmt.Sprintf("%s: loaded %d rows", l.name, s.Loaded)
+	what := "loaded"
+	if s.Replacement != nil {
+		what = "replacement: loaded"
+	}
+	text := fmt.Sprintf("%s: %s %d rows", l.name, what, s.Loaded)
 	left := s.Expected - s.Loaded
 	if left > 0 {
 		text += fmt.Sprintf(" of about %d (%d%%)", s.Expected, 100*s.Loaded/s.Expected)

@@ -53,6 +53,14 @@ func TestProgress(t *testing.T) {
 		{80, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000, Retrying: "connect: refused"}, ""},
 		{90, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000}, "shop: loaded 8000 rows\n"},
 		{91, pipelines.Stats{Phase: sink.Streaming, Loaded: 8000}, ""},
+		{
+			92,
+			pipelines.Stats{
+				Phase: sink.Snapshot, Loaded: 10, Expected: 100,
+				Replacement: &pipelines.ReplacementProgress{Rows: 10, Expected: 100},
+			},
+			"shop: replacement: loaded 10 rows of about 100 (10%)\n",
+		},
 	} {
 		stats = step.stats
 		p.erase()

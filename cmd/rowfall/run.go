@@ -25,7 +25,12 @@ func newRun(logging *logFlags) *cobra.Command {
 		Short: "Run one pipeline per file, many in one process",
 		Long: "Run one pipeline per file, each with a node of its own.\n" +
 			"A pipeline resumes at the position of its data. Without data it starts with an " +
-			"initial load (see source.mysql.start).",
+			"initial load (see source.mysql.start).\n" +
+			"--from snapshot --replace builds all data anew beside the old data, which the node " +
+			"and its replicas serve unchanged until every table is complete. Both are in memory " +
+			"meanwhile. Then every replica gets one full resync: " + pipelines.StockReplicas +
+			".\nIf the process ends before that, the same command continues; a run without " +
+			"--replace that can follow the source with the old data discards the replacement.",
 		Args: needsFile,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if from != "" && from != "snapshot" && from != "now" {
@@ -66,8 +71,9 @@ func newRun(logging *logFlags) *cobra.Command {
 	cmd.Flags().StringVar(&from, "from", "", "rewind or skip: start at this POSITION "+
 		"(snapshot, now, gtid:SET, FILE:OFFSET or time:2026-11-28T10:00:00Z) instead of the "+
 		"position of the data; asks first on a terminal, elsewhere it needs --yes")
-	cmd.Flags().BoolVar(&replace, "replace", false, "with --from snapshot: remove all data of "+
-		"the node and of its replicas first; needed for data of another mapping or origin")
+	cmd.Flags().BoolVar(&replace, "replace", false, "with --from snapshot: build all data anew "+
+		"beside the old data, which serve meanwhile, and then replace them in one step; "+
+		"needed for data of another mapping or origin")
 	cmd.Flags().StringVar(&schema, "schema", "", "the tables as they were at the POSITION of "+
 		"--from or of source.mysql.start, if the binlog does not have their columns: a file of "+
 		"CREATE TABLE statements, such as mysqldump --no-data --databases writes")
@@ -93,7 +99,9 @@ func confirm(from string) error {
 	effect := "moves the position of live data, and what it passes over becomes a gap"
 	switch from {
 	case pipelines.FromReplace:
-		effect = "removes the data of the node, and of its replicas, and reads everything again"
+		effect = "builds all data anew. The old data serve unchanged until that is complete, and " +
+			"the memory must hold both. Then every replica gets a full resync: " +
+			pipelines.StockReplicas
 	case "snapshot":
 		effect = "reads every table again, while the data serve, and removes keys without a row"
 	}

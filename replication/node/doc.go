@@ -22,6 +22,7 @@
 //	Link, CutLink,            CLIENT
 //	NextConnectionID
 //	Status, Keyspace, ...     INFO, ROLE and read commands
+//	OpenReplacement, ...      a second dataset, which takes the place of the node's data
 //
 // # Parts
 //
@@ -40,7 +41,9 @@
 //	replicas          admit.go (PSYNC), replica_conn.go (what is handed over), replica.go,
 //	                  replicas.go, replica_limits.go, fullsync.go, encoding.go
 //	upstream          follow.go (the link), resync.go (PSYNC to the upstream), following.go (its
-//	                  log), dataset.go (its snapshot); the wire is package upstream
+//	                  log); the wire is package upstream
+//	other data        dataset.go (what takes the place of the data: of a full resync, or of a
+//	                  replacement), replacement.go (a second core, beside the node's data)
 //	change of master  role.go, failover.go, failover_reply.go, takeover.go (the other side)
 //	clients' reads    readgate.go
 //	settings          settings.go (values), settings_table.go (names and ranges),

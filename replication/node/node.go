@@ -37,7 +37,7 @@ type Node struct {
 	runID   string // 40 hex digits, new at each start
 	started time.Time
 
-	lock *identity.Lock
+	lock *identity.Lock // nil for a replacement, whose directory lies in a locked one
 	log  *replog.Log
 	keys atomic.Pointer[keyspace.Keyspace]
 
@@ -58,6 +58,8 @@ type Node struct {
 	settings   *Settings
 	quorum     *quorum
 	stalls     writeStalls
+
+	replacement *replacement // data that are being built beside the node's own
 
 	connections atomic.Int64 // the newest id of a connection; see NextConnectionID
 
@@ -123,6 +125,16 @@ func Open(c Config, addr string) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open node: %w", err)
 	}
+	n, err := open(c, addr, lock)
+	if err != nil {
+		return nil, fmt.Errorf("open node: %w", err)
+	}
+	return n, nil
+}
+
+// open recovers the data in the directory of a complete configuration. It takes over lock, which is
+// nil if the directory needs none.
+func open(c Config, addr string, lock *identity.Lock) (*Node, error) {
 	n := &Node{
 		c: c, addr: addr, logger: c.Logger, lock: lock,
 		runID: string(identity.NewID()), started: time.Now(), settings: newSettings(c),
@@ -135,9 +147,10 @@ func Open(c Config, addr string) (*Node, error) {
 	n.throttle = syncthrottle.New(c.MaxFullSyncs, c.FullSyncRate)
 	n.encodings = newEncodings(c)
 	n.upstream = &follower{n: n}
+	n.replacement = newReplacement(n)
 	n.failover = &failover{n: n, requests: make(chan handOver, 1), state: failoverNone}
 	if err := n.load(); err != nil {
-		return nil, fmt.Errorf("open node: %w", errors.Join(err, n.releaseResources()))
+		return nil, errors.Join(err, n.releaseResources())
 	}
 	return n, nil
 }
@@ -166,7 +179,10 @@ func (n *Node) releaseResources() error {
 	if n.log != nil {
 		err = n.log.Close()
 	}
-	return errors.Join(err, n.lock.Release())
+	if n.lock != nil {
+		err = errors.Join(err, n.lock.Release())
+	}
+	return err
 }
 
 // Run works until ctx ends, Close is called or the log fails. Meanwhile it runs serve, the clients'
@@ -198,6 +214,7 @@ func (n *Node) Run(ctx context.Context, serve func(ctx context.Context)) error {
 	rest.Go(func() { n.upstream.run(ctx) })
 	rest.Go(func() { n.failover.run(ctx) })
 	rest.Go(func() { n.snaps.Run(ctx) })
+	rest.Go(func() { n.replacement.run(ctx) })
 	rest.Wait()
 	close(n.appender.stop)
 	appender.Wait()
@@ -296,7 +313,8 @@ func (n *Node) identity() identity.State {
 	return n.state.id
 }
 
-// Keyspace returns the current keyspace. A full resync from the upstream replaces it.
+// Keyspace returns the current keyspace. A full resync from the upstream replaces it, and so does
+// InstallReplacement.
 func (n *Node) Keyspace() *keyspace.Keyspace { return n.keys.Load() }
 
 // Published returns a channel that is closed when the next unit is published.

@@ -48,6 +48,9 @@ func (n *Node) recover() error {
 	if err := n.removeUnfinished(); err != nil {
 		return err
 	}
+	if err := n.replacement.removeInstalled(id); err != nil {
+		return err
+	}
 	b := startState{State: id, fresh: fresh}
 	keys, err := n.loadDataset(&b)
 	var unusable *unusableError

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"rowfall/replication/disk"
 	"rowfall/replication/identity"
 	"rowfall/replication/keyspace"
 	"rowfall/replication/rdb"
@@ -129,8 +128,8 @@ func (f *follower) fullResync(
 	if err != nil {
 		return err
 	}
-	if err := f.installSnapshot(ctx, term, keys, newID, sync.Offset); err != nil {
-		return err
+	if err := f.n.installDataset(ctx, resyncDataset(term, keys, newID, sync.Offset)); err != nil {
+		return fmt.Errorf("install upstream's snapshot: %w", err)
 	}
 	f.mu.Lock()
 	f.forceFull, f.missing = false, false
@@ -141,50 +140,14 @@ func (f *follower) fullResync(
 	return link.Ack(sync.Offset, f.n.log.Synced())
 }
 
-// installSnapshot writes a received snapshot to disk and replaces the old data. If the volume is
-// full, it trims log that a restart does not need, and writes the snapshot again. If it fails
-// before the replacement begins, it removes the file. If it fails later, the node stops, and the
-// file stays, because the next start may load it.
-func (f *follower) installSnapshot(
-	ctx context.Context, term Term, keys *keyspace.Keyspace, newID identity.ID, at replog.Offset,
-) error {
-	if err := f.n.appender.stopErr(); err != nil {
-		return err
+// resyncDataset returns the data of a full resync.
+func resyncDataset(
+	term Term, keys *keyspace.Keyspace, id identity.ID, at replog.Offset,
+) *dataset {
+	return &dataset{
+		keys: keys, id: id, at: at, role: Replica, term: term,
+		why: "the upstream sent a full resync",
 	}
-	write := func() error {
-		snapshot := keys.Snapshot()
-		defer snapshot.Close()
-		return f.n.snaps.WriteResync(ctx, snapshot, newID, at)
-	}
-	err := write()
-	if disk.IsFull(err) && f.trimUnneededLog(ctx) {
-		err = write()
-	}
-	begun := false
-	if err == nil {
-		begun, err = f.n.appender.submitDataset(ctx, term, keys, newID, at)
-	}
-	if err == nil {
-		return nil
-	}
-	if !begun {
-		f.n.snaps.RemoveResync() //nolint:errcheck // err, which is older, is the one to report
-	}
-	return fmt.Errorf("install upstream's snapshot: %w", err)
-}
-
-// trimUnneededLog trims all log that a restart does not need, and reports whether there was any.
-// Only replicas need it, and they resync fully anyway when the upstream's data replace the old
-// data.
-func (f *follower) trimUnneededLog(ctx context.Context) (trimmed bool) {
-	a := f.n.appender
-	err := a.do(ctx, func() error {
-		for a.room.trimOldest() {
-			trimmed = true
-		}
-		return nil
-	})
-	return err == nil && trimmed
 }
 
 // freeDataset frees the old data. The node has no data until a full resync or a restart.

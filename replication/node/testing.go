@@ -24,7 +24,7 @@ func (n Testing) InstallDataset(
 	ctx context.Context, keys *keyspace.Keyspace, id identity.ID, at replog.Offset,
 ) error {
 	_, term := n.Role()
-	return n.upstream.installSnapshot(ctx, term, keys, id, at)
+	return n.installDataset(ctx, resyncDataset(term, keys, id, at))
 }
 
 // FreeDataset frees the data as a full resync does first with Config.DropBeforeResync. It returns

@@ -191,12 +191,14 @@ func (s *Store) move(name string, at replog.Offset) (File, error) {
 	return File{At: at, Size: size, Time: time.Now()}, nil
 }
 
-// RemoveOthers removes all snapshot files but that of one offset.
+// RemoveOthers removes all snapshot files but that of one offset, durably: of several files a start
+// would load the one with the highest offset, which may be of older data.
 func (s *Store) RemoveOthers(keep replog.Offset) error {
 	files, err := s.list()
 	if err != nil {
 		return err
 	}
+	removed := false
 	for _, at := range files {
 		if at == keep {
 			continue
@@ -204,6 +206,13 @@ func (s *Store) RemoveOthers(keep replog.Offset) error {
 		if err := s.c.FS.Remove(s.Path(at)); err != nil {
 			return fmt.Errorf("remove old snapshot: %w", err)
 		}
+		removed = true
+	}
+	if !removed {
+		return nil
+	}
+	if err := s.c.FS.SyncDir(s.c.Dir); err != nil {
+		return fmt.Errorf("remove old snapshot: %w", err)
 	}
 	return nil
 }

@@ -1,0 +1,64 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"rowfall/replication"
+)
+
+// Replacer is a sink that can build new data beside the data that it serves, and then replace the
+// latter in one step. A sink without this capability rejects --from snapshot --replace.
+type Replacer interface {
+	// OpenReplacement begins a replacement, or continues one that was begun and neither installed
+	// nor discarded.
+	OpenReplacement(ctx context.Context) (*Replacement, error)
+	// HasReplacement reports whether there is a replacement to continue.
+	HasReplacement() bool
+	// DiscardReplacement removes the replacement. existed is false if there was none.
+	DiscardReplacement() (existed bool, err error)
+}
+
+var _ Replacer = (*Node)(nil)
+
+// Replacement is a second set of data, as a sink. Nobody else can read it before Install.
+type Replacement struct {
+	core
+	served *replication.Core
+}
+
+// OpenReplacement opens the node's replacement, see Replacer. Until it is installed, the node and
+// its replicas serve the node's data, which nothing changes.
+func (n *Node) OpenReplacement(ctx context.Context) (*Replacement, error) {
+	second, err := n.node.OpenReplacement(ctx)
+	if err != nil {
+		return nil, wrapClosed(err)
+	}
+	return &Replacement{newCore(second, n.pipeline), n.node}, nil
+}
+
+// HasReplacement reports whether the node has a replacement, see Replacer.
+func (n *Node) HasReplacement() bool { return n.node.HasReplacement() }
+
+// DiscardReplacement removes the node's replacement, see Replacer.
+func (n *Node) DiscardReplacement() (existed bool, err error) { return n.node.DiscardReplacement() }
+
+// Install replaces the data that the node serves by those of r, in one step. Every replica gets a
+// full resync. Then load the sink of the node again, and do not use r any more. If Install returns
+// an error, the node serves the old data, and Install may be called again.
+func (r *Replacement) Install(ctx context.Context) error {
+	err := r.served.InstallReplacement(ctx)
+	if errors.Is(err, replication.ErrDemoted) {
+		return ErrDemoted
+	}
+	return wrapClosed(err)
+}
+
+// wrapClosed makes the error of a closed node an ErrClosed.
+func wrapClosed(err error) error {
+	if errors.Is(err, replication.ErrClosed) {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return err
+}
