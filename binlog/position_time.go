@@ -10,8 +10,8 @@ import (
 // timePrefix begins a position that is given by a time.
 const timePrefix = "time:"
 
-// ParsePositionTime reads "time:2026-11-28T10:00:00Z": the last position before a commit time. ok is
-// false for another form.
+// ParsePositionTime reads "time:2026-11-28T10:00:00Z": the last position before a commit time. ok
+// is false for another form.
 func ParsePositionTime(s string) (at time.Time, ok bool, err error) {
 	text, ok := strings.CutPrefix(s, timePrefix)
 	if !ok {

@@ -182,7 +182,8 @@ func (l *loop) startNextSearch(ctx context.Context) error {
 			}
 			continue
 		}
-		l.log.Info().Int("job", s.ID).Str("reason", s.Reason).Msg("searching for rows to read again")
+		l.log.Info().Int("job", s.ID).Str("reason", s.Reason).
+			Msg("searching for rows to read again")
 		l.startSearchRun(ctx, s.ID, f)
 		return nil
 	}
@@ -382,9 +383,9 @@ func placeOf(p *binlog.Position) string {
 	return fmt.Sprintf("%s:%d", p.File, p.Offset)
 }
 
-// BackfillWhere makes the running pipeline read the rows of a table that a condition selects, an SQL
-// expression over the table's columns. It returns the number of the search. An error of the server
-// about the condition is returned as it is.
+// BackfillWhere makes the running pipeline read the rows of a table that a condition selects, an
+// SQL expression over the table's columns. It returns the number of the search. An error of the
+// server about the condition is returned as it is.
 func (p *Pipeline) BackfillWhere(ctx context.Context, table, condition string) (int, error) {
 	var schema *binlog.Table // belongs to the loop until submit returns without an error
 	err := p.submit(ctx, func(_ context.Context, l *loop) error {

@@ -104,7 +104,8 @@ func testBadRewind(t *testing.T, d *database) {
 			t.Errorf("--from %s moved the data to %v at %s", from, p.Phase, p.Position)
 		}
 	}
-	start(t, d.config(), m, "yesterday").mustStop("want snapshot, now, gtid:SET, FILE:OFFSET or time:")
+	start(t, d.config(), m, "yesterday").mustStop(
+		"want snapshot, now, gtid:SET, FILE:OFFSET or time:")
 	d.exec("INSERT INTO t VALUES (2, 2)")
 	start(t, d.config(), m, "")
 	m.waitAt(t, d.end())
