@@ -109,8 +109,8 @@ func testKilledJob(t *testing.T, shared *database, c *jobCase, k killing) {
 	d.exec("DROP TABLE IF EXISTS t, u",
 		"CREATE TABLE t (id INT PRIMARY KEY, v INT, grp INT, code INT NOT NULL)",
 		"CREATE TABLE u LIKE t",
-		fmt.Sprintf("INSERT INTO u WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r "+
-			"WHERE n < %d) SELECT n, n, n %% 9, n + 5000 FROM r", jobRows),
+		fmt.Sprintf("INSERT INTO u WITH RECURSIVE r (n) AS (SELECT 1 UNION ALL "+
+			"SELECT n + 1 FROM r WHERE n < %d) SELECT n, n, n %% 9, n + 5000 FROM r", jobRows),
 		"INSERT INTO t SELECT * FROM u")
 	config := d.config("chunk_rows: 1000", "chunk_rows: 60", "max_atomic_rows: 10000",
 		"max_atomic_rows: 40", `.*": {}`, `.*": {}`+"\n  \""+d.name+

@@ -62,9 +62,11 @@ func runUntilEqual(t *testing.T, d *database, c *file.Config, m *memory) (failed
 // pipeline's connections for queries are killed again and again. Every table that stays is
 // followed from its first row.
 func testNewTablesWhileCut(t *testing.T, d *database) {
-	d.exec("CREATE TABLE seed (id INT PRIMARY KEY, v INT)", "INSERT INTO seed VALUES (1, 1), (2, 2)",
+	d.exec(
+		"CREATE TABLE seed (id INT PRIMARY KEY, v INT)", "INSERT INTO seed VALUES (1, 1), (2, 2)",
 		"DROP USER IF EXISTS cut", "CREATE USER cut",
-		"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO cut")
+		"GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO cut",
+	)
 	c := d.config("user: root", "user: cut")
 	m := newMemory()
 	r := start(t, c, m, "")
