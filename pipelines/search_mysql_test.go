@@ -48,8 +48,8 @@ func keyedTables(d *database) (edits []string) {
 		`{set: "by:{v}", member: "{id}"}]}` + "\nsink:"}
 }
 
-// The rows that a condition selects are corrected, with traffic beside it, and no other rows. Errors
-// of the server about the condition come at once. A restart continues the search.
+// The rows that a condition selects are corrected, with traffic beside it, and no other rows.
+// Errors of the server about the condition come at once. A restart continues the search.
 func testBackfillWhere(t *testing.T, d *database) {
 	edits := keyedTables(d)
 	m := newMemory()
