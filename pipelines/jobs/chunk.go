@@ -51,6 +51,7 @@ func (e *Engine) nextChunk(t *Table) *chunk {
 		}
 	}
 	t.repeat = nil
+	e.takeBuffers(c)
 	c.compare, c.plan = t.Job.Compare, t.Plan.Clone()
 	c.reserved, c.bytes = c.limit, e.config.ChunkBytes/e.config.Parallel
 	c.dirtyBytes = e.config.DirtyKeyBytes
@@ -209,7 +210,7 @@ func (c *chunk) writeRow(
 	}
 	const huge = 16 << 20
 	if len(bytes) > huge && isLast && len(u.Bytes) == 0 {
-		u.Bytes = bytes // not copied
+		u.Bytes, c.unit.Bytes = bytes, nil // not copied, so the buffer is the unit's
 	} else {
 		u.Bytes = append(u.Bytes, bytes...)
 	}
@@ -238,6 +239,7 @@ func (c *chunk) save(ctx context.Context, e *Engine) error {
 	if err := e.host.Flush(ctx); err != nil {
 		return err
 	}
+	e.keepBuffers(c)
 	if c.result.Done {
 		e.log.Info().Str("table", t.FullName()).Int64("rows", t.Job.Rows).Msg("table read")
 	}

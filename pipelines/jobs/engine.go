@@ -59,6 +59,9 @@ type Engine struct {
 	// tableTasks are the tasks in flight or pending that are not of keys jobs.
 	tableTasks int
 
+	// buffers are those of applied chunks, for the next ones.
+	buffers []chunkBuffers
+
 	// rows counts the rows of applied tasks. remaining estimates how many are left to read.
 	rows, remaining int64
 
@@ -169,7 +172,7 @@ func (e *Engine) Close() {
 		e.wakeTimer.Stop() // a wake under way meets a closed stream at worst
 	}
 	e.done.Wait()
-	e.cancel = nil
+	e.cancel, e.buffers = nil, nil
 }
 
 // start starts the workers. They wake the loop after each result.
