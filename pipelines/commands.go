@@ -58,10 +58,10 @@ func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]
 		help := []string{
 			"ROWFALL BACKFILL database.table -- read a table of the running pipeline again, " +
 				"which also ends its quarantine: the number of the job",
-			"ROWFALL BACKFILL database.table WHERE sql -- read the rows again that an SQL " +
-				"expression over the table's columns selects: the number of the job",
-			"ROWFALL REPLAY from [to] -- read the rows again that the binlog between two " +
-				"positions has touched: the number of the job",
+			"ROWFALL BACKFILL database.table WHERE sql -- read again the rows that match an SQL " +
+				"expression over the table's columns: the number of the job",
+			"ROWFALL REPLAY from [to] -- read again the rows that the binlog between two " +
+				"positions has changed: the number of the job",
 			"ROWFALL JOBS -- the jobs that are not done: for each its number, table, state, " +
 				"rows read, estimate, keys without a row, keys checked, and reason",
 			"ROWFALL CONFIRM job -- let a job remove more than half of a table's keys",
@@ -259,7 +259,8 @@ func (c *Commands) jobCommand(
 	ctx context.Context, dst []byte, sub string, args [][]byte,
 ) []byte {
 	if c.pipeline == nil {
-		return resp.AppendError(dst, "ERR no pipeline runs on this node; ask its master")
+		return resp.AppendError(dst, "ERR no pipeline runs on this node; "+
+			"send the command to the master")
 	}
 	least, most := 1, 1
 	switch sub {

@@ -56,7 +56,7 @@ func (l *loop) makeGap(gap tablestate.Gap, tables []string) error {
 	}
 	if len(mapped) == 0 {
 		l.log.Warn().Str("cause", gap.Cause).Str("from", gap.From).Str("to", gap.To).
-			Msg("changes are left out, and concern no mapped table")
+			Msg("changes are left out; they concern no mapped table")
 		return nil
 	}
 	gap.Time = time.Now().UnixMicro()
@@ -125,7 +125,7 @@ func (l *loop) closeGapsOf(table string, upTo int) error {
 		return nil
 	}
 	l.log.Info().Str("table", table).Int("gaps_left", len(l.gaps.Open)).
-		Msg("a table is reconciled, and leaves the gaps that were made before")
+		Msg("a table is reconciled and removed from the gaps that were made before")
 	l.logClosed(closed)
 	return l.saveGaps()
 }
@@ -157,7 +157,7 @@ func (l *loop) logClosed(closed []tablestate.Gap) {
 func (l *loop) makeGapByMove(old *binlog.Position) error {
 	at := &l.progress.Position
 	if len(l.gaps.Open) >= tablestate.MaxGaps {
-		return stop("--from %s: there are %d gaps already, which is the most that are recorded; "+
+		return stop("--from %s: there are %d gaps, and no more can be recorded; "+
 			"close them with rowfall backfill, or start with --from snapshot",
 			l.from, len(l.gaps.Open))
 	}

@@ -99,8 +99,8 @@ func (l *loop) passSkips(from *binlog.Position, ev *binlog.Event) (changed bool,
 			}
 		case s.skip.At.IsIncludedIn(&l.progress.Position):
 			l.log.Warn().Str("transaction", s.At).Stringer("position", l.progress.Position).
-				Msg("a request to skip a transaction is dropped: no transaction has that name, " +
-					"or it is applied")
+				Msg("a request to skip a transaction is discarded: the position is past the " +
+					"transaction, which was not skipped")
 		default:
 			keep = append(keep, s)
 			continue

@@ -39,8 +39,8 @@ func (p *Pipeline) Skip(ctx context.Context, at, table string) error {
 		return err
 	}
 	if writable, _ := p.sink.Writable(); !writable {
-		return errors.New("the node is a replica, and its data are its upstream's; " +
-			"skip the transaction at the master")
+		return errors.New("the node is a replica, whose data come from its upstream; " +
+			"skip the transaction on the master")
 	}
 	c := skipCall{id, table, make(chan error, 1)}
 	deadline := time.NewTimer(requestTimeout)
@@ -48,7 +48,8 @@ func (p *Pipeline) Skip(ctx context.Context, at, table string) error {
 	select {
 	case p.skipCalls <- c:
 	default:
-		return fmt.Errorf("%d requests to skip wait for the pipeline already", maxRequests)
+		return fmt.Errorf("%d requests to skip a transaction wait already; try again later",
+			maxRequests)
 	}
 	// Either a run that is streaming takes the request, or the next run does.
 	select {
@@ -129,24 +130,23 @@ func addSkip(
 	byGTID := !c.at.GTID.IsZero()
 	switch {
 	case byGTID && p.GTID.IsZero():
-		return nil, fmt.Errorf("skip %s: the data have no GTIDs; give the FILE:OFFSET of the error",
-			c.at)
+		return nil, fmt.Errorf("skip %s: the data have no GTIDs; use the FILE:OFFSET that the "+
+			"error contains", c.at)
 	case byGTID && p.GTID.IsMariaDB() != c.at.GTID.MariaDB:
-		return nil, fmt.Errorf("skip %s: the data are at %s, and GTIDs of that server have "+
-			"another form", c.at, p)
+		return nil, fmt.Errorf("skip %s: the data are at %s, and the GTIDs of that server have "+
+			"another form; use the GTID that the error contains", c.at, p)
 	case !byGTID && p.File == "":
-		return nil, fmt.Errorf("skip %s: the data have only GTIDs at the moment (%s); "+
-			"give gtid: and the transaction's GTID", c.at, p)
+		return nil, fmt.Errorf("skip %s: the data have only GTIDs (%s), and no file and offset; "+
+			"use gtid: and the transaction's GTID", c.at, p)
 	case !byGTID && baseName(p.File) != baseName(c.at.File):
-		return nil, fmt.Errorf("skip %s: the server's binlog files are named like %s",
-			c.at, p.File)
+		return nil, fmt.Errorf("skip %s: the server's binlog files are named like %s; use the "+
+			"FILE:OFFSET that the error contains", c.at, p.File)
 	case c.at.IsIncludedIn(p):
 		return nil, fmt.Errorf("skip %s: the data include this transaction already, they are at "+
-			"%s; give the POSITION that the error names", c.at, p)
+			"%s; use the POSITION that the error contains", c.at, p)
 	case gaps+len(list) >= tablestate.MaxGaps:
-		return nil, fmt.Errorf("skip %s: there are %d gaps and requests already, which is the "+
-			"most that are recorded; close gaps with rowfall backfill first",
-			c.at, gaps+len(list))
+		return nil, fmt.Errorf("skip %s: there are %d gaps and requests, and no more can be "+
+			"recorded; close gaps with rowfall backfill first", c.at, gaps+len(list))
 	}
 	text := c.at.String()
 	i := slices.IndexFunc(list, func(r tablestate.SkipRequest) bool { return r.At == text })
@@ -222,8 +222,8 @@ func (l *loop) loadSkips(pieces map[string][]byte) error {
 		isOther := r.Server != "" && r.Server != l.progress.Server
 		if isOther {
 			l.log.Warn().Str("transaction", r.At).Str("server", r.Server).
-				Msg("a request to skip a transaction is dropped: it names a place in the binlog " +
-					"of another server")
+				Msg("a request to skip a transaction is discarded: its FILE:OFFSET belongs to " +
+					"the binlog of another server")
 		}
 		return isOther
 	})

@@ -46,7 +46,7 @@ func newRun(logging *logFlags) *cobra.Command {
 				from = pipelines.FromReplace
 			}
 			if schema != "" && len(files) != 1 {
-				return usageError{errors.New("--schema belongs to one FILE")}
+				return usageError{errors.New("--schema needs exactly one FILE")}
 			}
 			dump, err := readSchema(schema)
 			if err != nil {
@@ -96,11 +96,11 @@ func readSchema(path string) (string, error) {
 // confirm asks the user on the terminal before --from moves the position. It returns an error if
 // the answer is not yes, or if there is no terminal.
 func confirm(from string) error {
-	effect := "moves the position of live data, and what it passes over becomes a gap"
+	effect := "moves the position of live data; transactions that it skips become a gap"
 	switch from {
 	case pipelines.FromReplace:
-		effect = "builds all data anew. The old data serve unchanged until that is complete, and " +
-			"the memory must hold both. Then every replica gets a full resync: " +
+		effect = "builds all data anew. The old data serve unchanged until the new data are " +
+			"complete; the memory must hold both. Then every replica gets a full resync: " +
 			pipelines.StockReplicas
 	case "snapshot":
 		effect = "reads every table again, while the data serve, and removes keys without a row"
