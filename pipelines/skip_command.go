@@ -33,8 +33,8 @@ func (c *Commands) skip(ctx context.Context, dst []byte, args [][]byte) []byte {
 	return resp.AppendSimple(dst, "OK")
 }
 
-// SkipStopped stores a request to skip a transaction in the directory of a pipeline of which no
-// process runs. at and table are those of Pipeline.Skip. It locks the directory meanwhile.
+// SkipStopped stores a request to skip a transaction in the directory of a pipeline that no process
+// runs. at and table are as in Pipeline.Skip. SkipStopped locks the directory meanwhile.
 func SkipStopped(
 	ctx context.Context, c file.Config, at, table string, log zerolog.Logger,
 ) (err error) {
