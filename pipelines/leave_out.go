@@ -15,8 +15,8 @@ import (
 // This file leaves out the changes of a transaction that the user has requested to skip, when the
 // stream reaches the transaction.
 
-// skipTables returns the tables whose changes are left out of the transaction that is being read. It
-// returns nil if no request names the transaction, or if the request is for the whole transaction.
+// skipTables returns the tables whose changes are left out of the transaction that is being read.
+// It returns nil if no request names the transaction, or if the request is for all of it.
 func (l *loop) skipTables() []string {
 	if len(l.skips) == 0 {
 		return nil
