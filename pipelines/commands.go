@@ -140,8 +140,8 @@ const maxWait = 24 * time.Hour
 
 // wait implements ROWFALL WAIT. It replies 1 once a pipeline's data on this node include the GTID
 // set and are complete, and 0 after the timeout. If a table is given, only that table must be
-// complete. If that table is in quarantine, or any table if none is given, the reply is an error at
-// once. The same holds if the given table is not mapped.
+// complete. The reply is an error at once if the given table is in quarantine or not mapped, or,
+// without a table, if any table is in quarantine.
 func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 	if len(args) < 2 || len(args) > 3 {
 		return resp.AppendError(dst, "ERR wrong number of arguments for 'rowfall|wait' command")
@@ -181,9 +181,9 @@ func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 	}
 }
 
-// includes reports whether the GTID set is in a pipeline's data, all of which or the given table of
-// which are complete. fault is the error that makes the answer impossible: a table is in
-// quarantine, with the reason if this process knows it, or the given table is not mapped.
+// includes reports whether a pipeline's data include the GTID set and are complete; with a table,
+// only that table must be complete. fault is the error reply if waiting is useless: a table is in
+// quarantine, or the given table is not mapped.
 func (c *Commands) includes(set *binlog.GTIDSet, table string) (ok bool, fault string) {
 	names, all := c.positions()
 	data := dataTable{table, func(pipeline, name string) ([]byte, bool) {

@@ -9,8 +9,8 @@ import (
 	"rowfall/transform"
 )
 
-// A block is a part of a pipeline's state that has its own key. Load does not return blocks, because
-// there may be many; ReadBlock reads a single one.
+// A block is a part of a pipeline's state that has its own key. Load does not return blocks,
+// because there may be many; ReadBlock reads a single one.
 
 // BlockKey returns the key of a block.
 func BlockKey(pipeline, name string) string { return HiddenPrefix + pipeline + ":block:" + name }

@@ -13,8 +13,8 @@ import (
 // keyBatch is the task that reads rows by their keys. It writes what differs in the sink, and
 // removes what the sink holds at the locations of keys without a row.
 //
-// A row that the stream changes between F and H (see doc.go) is dirty. The stream writes a dirty row
-// in mode Replace, because its key is pending, so the batch does not write it.
+// A row that the stream changes between F and H (see doc.go) is dirty. The stream writes a dirty
+// row in mode Replace, because its key is pending, so the batch does not write it.
 type keyBatch struct {
 	taskBase
 	plan    *transform.Plan // a clone for the worker
@@ -26,7 +26,7 @@ type keyBatch struct {
 	counts []int32
 	// next is the number of the first block that the batch does not hold.
 	next int
-	// bytes limits the memory of the rows.
+	// bytes is the memory that the rows shall take. Add rejects rows beyond twice as much.
 	bytes int
 	// dirty holds for each key whether the stream has changed its row since the request. The loop
 	// sets it.
