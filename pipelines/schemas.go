@@ -8,8 +8,8 @@ import (
 	"rowfall/binlog/query"
 )
 
-// schemaCheck compares the definitions of the data with the server's own, once per run. Tables that
-// differ are compared again, without the others: reading the definitions of thousands of tables
+// schemaCheck compares the definitions of the data with the server's, once per run. Only tables that
+// differ are compared again: reading the definitions of thousands of tables
 // takes seconds, and other sessions may alter some of them all the time. The
 // server's are the present ones, so they can be compared only when the stream has reached the end
 // that the binlog had when they were read. A table that differs was altered by a statement that is

@@ -122,7 +122,7 @@ func (l *loop) effectsOf(
 		if err != nil {
 			return nil, nil, why, err
 		}
-		// It may have been there, with other columns.
+		// The table may have existed before, with other columns.
 		isDoubtful := s.IfNotExists && l.tables.isTentative(nameOf(e.Table))
 		if matches && !isDoubtful && !slices.Contains(unclear, nameOf(e.Table)) {
 			effects = append(effects, e)

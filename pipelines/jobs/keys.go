@@ -358,8 +358,8 @@ func (t *Table) dropKeys() {
 	t.keys.cursor, t.keys.limit = sweepCursor{}, 0
 }
 
-// CancelKeys ends the keys job. The host must store the table, and must treat the rows that were not
-// read as stale.
+// CancelKeys ends the keys job. The host must store the table, and must treat the rows that were
+// not read as stale.
 func (t *Table) CancelKeys() {
 	if t.task != nil && t.task.base().ofKeys {
 		t.task.base().discarded = true
@@ -376,8 +376,8 @@ func (t *Table) ConfirmKeys() {
 	t.keys.changed = true
 }
 
-// TakeKeyChanges returns what the host must store of Keys, and resets it. changed is set if the host
-// must store Keys. The host must remove the blocks first to next-1.
+// TakeKeyChanges returns the changes of Keys that the host must store, and resets them. changed is
+// set if the host must store Keys. The host must remove the blocks first to next-1.
 func (t *Table) TakeKeyChanges() (changed bool, first, next int) {
 	s := &t.keys
 	changed, first, next = s.changed, s.obsolete, s.obsoleteNext
