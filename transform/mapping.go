@@ -156,7 +156,8 @@ const (
 	StopAtAlter
 )
 
-// OnCascade is the reaction to changes of rows that a foreign key makes and the server does not log.
+// OnCascade is the reaction to changes of rows that a foreign key makes and the server does not
+// log.
 type OnCascade uint8
 
 const (

@@ -56,12 +56,12 @@
 // the sink holds, so a row whose key is in the set is written in mode Replace (Table.MustReplace).
 // So what the job has read of a dirty row can be discarded.
 //
-// Some outputs write a row to a location that the row's key does not determine, such as a set of the
-// rows of a country. After the last key, a sweep of these outputs finds the keys and members that
-// earlier versions of the rows wrote. Until then every row of the table is written in mode Replace.
-// If each location determines the key of its row, the sweep looks up only the locations that belong
-// to keys of the set. After a restart it looks up all locations, because the keys that were read
-// are not stored.
+// Some outputs write a row to a location that the row's key does not determine, such as a set of
+// the rows of a country. After the last key, a sweep of these outputs finds the keys and members
+// that earlier versions of the rows wrote. Until then every row of the table is written in mode
+// Replace. If each location determines the key of its row, the sweep looks up only the locations
+// that belong to keys of the set. After a restart it looks up all locations, because the keys that
+// were read are not stored.
 //
 // # Memory
 //
