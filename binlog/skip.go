@@ -3,8 +3,8 @@ package binlog
 // Skip is a request to leave out one transaction, or its changes of some tables.
 type Skip struct {
 	At TransactionID
-	// Tables are the tables whose changes are left out, as database.table. If it is empty, the whole
-	// transaction is left out.
+	// Tables are the tables whose changes are left out, as database.table. If it is empty, the
+	// whole transaction is left out.
 	Tables []string
 }
 

@@ -37,8 +37,8 @@ func (p *Pipeline) target() Sink {
 func (p *Pipeline) replace(ctx context.Context) error {
 	replacer, ok := p.sink.(sink.Replacer)
 	if !ok {
-		return stop("--from %s: this kind of sink cannot hold new data beside the data it serves; "+
-			"empty it, and start without --from", p.from)
+		return stop("--from %s: this kind of sink cannot hold new data while it serves "+
+			"the old data; empty it, and start without --from", p.from)
 	}
 	source, err := p.openMySQL(ctx)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"rowfall/binlog"
 )
 
-// leftOut holds the requests to leave out transactions. current lists the tables found so far in the
-// transaction that is being left out.
+// leftOut holds the requests to leave out transactions. current lists the tables found so far in
+// the transaction that is being left out.
 type leftOut struct {
 	skips   []binlog.Skip
 	current binlog.Skipped

@@ -109,8 +109,8 @@ func TryCondition(ctx context.Context, c *mysql.Conn, t *binlog.Table, condition
 }
 
 // CheckCondition returns an error if the condition, put in parentheses, could be more than one
-// expression: if it closes the parentheses, or contains a second statement or a comment that servers
-// execute.
+// expression: if it closes the parentheses, or contains a second statement or a comment that
+// servers execute.
 func CheckCondition(condition string) error {
 	text := []byte(condition)
 	for _, mark := range []string{"/*!", "/*M!"} {
