@@ -130,8 +130,8 @@ func (l *loop) closeGapsOf(table string, upTo int) error {
 	return l.saveGaps()
 }
 
-// dropGapsOfOthers removes tables that are no longer mapped from the gaps.
-func (l *loop) dropGapsOfOthers() {
+// removeUnmappedFromGaps removes tables that are no longer mapped from the gaps.
+func (l *loop) removeUnmappedFromGaps() {
 	if len(l.gaps.Open) == 0 {
 		return
 	}

@@ -408,7 +408,7 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	if err := l.reconcileCascades(); err != nil {
 		return err
 	}
-	skipped, err := l.passSkips(&from, ev)
+	skipped, err := l.completeSkips(&from, ev)
 	if err != nil {
 		return err
 	}

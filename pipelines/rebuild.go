@@ -259,7 +259,7 @@ const jobsInterval = 200 * time.Millisecond
 
 // tablesChanged updates what status and the position hash show of the tables.
 func (l *loop) tablesChanged() {
-	l.dropGapsOfOthers()
+	l.removeUnmappedFromGaps()
 	l.stats.recordTables(l.tables)
 	var rebuilding, quarantined []string
 	for _, name := range l.tables.names() {

@@ -98,7 +98,7 @@ func (l *loop) reviseDefinitions(
 		if err := l.applySchemaDump(start); err != nil {
 			return err
 		}
-		l.doubtDefinitions(start)
+		l.markTentative(start)
 		return l.tables.save(&l.unit, l.config.Name)
 	}
 	// Statements between the two positions are missed.

@@ -267,7 +267,7 @@ func (l *loop) startAt(ctx context.Context, start string) error {
 	if err := l.applySchemaDump(&l.progress.Position); err != nil {
 		return err
 	}
-	l.doubtDefinitions(&l.progress.Position)
+	l.markTentative(&l.progress.Position)
 	l.initialUnit = func(ctx context.Context) error {
 		if err := saveMapping(&l.unit, l.config.Name, &l.config.Mapping); err != nil {
 			return err

@@ -37,7 +37,7 @@ func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
 	}
 	from := l.progress.Position
 	l.advancePosition(max(l.progress.Time, ev.Time)) // a statement's time has whole seconds only
-	skipped, err := l.passSkips(&from, ev)
+	skipped, err := l.completeSkips(&from, ev)
 	if err != nil {
 		return err
 	}
@@ -123,8 +123,8 @@ func (l *loop) effectsOf(
 			return nil, nil, why, err
 		}
 		// The table may have existed before, with other columns.
-		isDoubtful := s.IfNotExists && l.tables.isTentative(nameOf(e.Table))
-		if matches && !isDoubtful && !slices.Contains(unclear, nameOf(e.Table)) {
+		mayExist := s.IfNotExists && l.tables.isTentative(nameOf(e.Table))
+		if matches && !mayExist && !slices.Contains(unclear, nameOf(e.Table)) {
 			effects = append(effects, e)
 		}
 	}

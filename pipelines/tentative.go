@@ -146,9 +146,9 @@ func (l *loop) confirmDefinitions(
 	return l.Flush(ctx)
 }
 
-// doubtDefinitions marks definitions as tentative that are only known to be valid from a later
+// markTentative marks definitions as tentative that are only known to be valid from a later
 // position than start, where the run begins.
-func (l *loop) doubtDefinitions(start *binlog.Position) {
+func (l *loop) markTentative(start *binlog.Position) {
 	for _, t := range l.tables.all {
 		if t.since != nil && !includes(start, t.since) {
 			l.tables.setTentative(t, true)
