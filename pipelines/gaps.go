@@ -44,9 +44,9 @@ func (l *loop) showGaps() {
 	}
 }
 
-// makeGap records a gap of the mapped ones among tables in the unit. If none of them is mapped,
-// there is no gap. From now on the sink's rows of these tables may be stale, so their changes are
-// written as full rows.
+// makeGap records a gap in the unit. The gap concerns those of the given tables that are mapped; if
+// none of them is mapped, makeGap records nothing. From now on the sink's rows of the mapped ones
+// may be stale, so their changes are written as full rows.
 func (l *loop) makeGap(gap tablestate.Gap, tables []string) error {
 	var mapped []string
 	for _, name := range tables {

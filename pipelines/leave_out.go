@@ -84,9 +84,10 @@ func (l *loop) leaveOutStatement(s *ddl.Statement, ev *binlog.Event) error {
 	return nil
 }
 
-// completeSkips is called when the position has moved from from past a transaction. If the transaction
-// was skipped, completeSkips records the gap and removes the request. It also removes requests that the
-// stream can no longer reach. changed reports whether the unit was changed.
+// completeSkips is called when the position has moved past a transaction; from is the position
+// before it. If the transaction was skipped, completeSkips records the gap and removes the request.
+// It also removes requests that the stream can no longer reach. changed reports whether the unit
+// was changed.
 func (l *loop) completeSkips(from *binlog.Position, ev *binlog.Event) (changed bool, err error) {
 	if len(l.skips) == 0 {
 		return false, nil

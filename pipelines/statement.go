@@ -122,7 +122,7 @@ func (l *loop) effectsOf(
 		if err != nil {
 			return nil, nil, why, err
 		}
-		// The table may have existed before, with other columns.
+		// With IF NOT EXISTS, the table may have existed before, with other columns.
 		mayExist := s.IfNotExists && l.tables.isTentative(nameOf(e.Table))
 		if matches && !mayExist && !slices.Contains(unclear, nameOf(e.Table)) {
 			effects = append(effects, e)

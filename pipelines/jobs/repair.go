@@ -19,7 +19,7 @@ func repair(ctx context.Context, e *Engine, expected []byte) error {
 		var other *sink.KeyTypeError
 		if errors.As(err, &other) && e.host.IsFormer(want.Key, other.Held) {
 			sink.Overwrite(e.host.Commands(), &want)
-			// The next row may write a member of the same key. Then the sink must hold the new type.
+			// If the next row writes a member of the same key, the sink must hold the new type.
 			err = e.host.Flush(ctx)
 		}
 		if err != nil {
