@@ -3,8 +3,8 @@ package binlog
 // Skip is a request to leave out one transaction, or its changes of some tables.
 type Skip struct {
 	At TransactionID
-	// Tables are the tables whose changes are left out, as database.table; empty for all of the
-	// transaction.
+	// Tables are the tables whose changes are left out, as database.table. If it is empty, the
+	// whole transaction is left out.
 	Tables []string
 }
 
@@ -12,7 +12,7 @@ type Skip struct {
 type Skipped struct {
 	// Tables are the tables, as database.table, whose rows the transaction has, mapped or not.
 	Tables []string
-	// Unknown means that the transaction may have changed other tables too: not all of it could be
-	// read.
+	// Unknown is set if the transaction may have changed other tables, too, because not all of it
+	// could be read.
 	Unknown bool
 }

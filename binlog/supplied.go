@@ -31,12 +31,12 @@ type LoggedTable struct {
 	IsMariaDB bool
 }
 
-// errNotLogged is the cause if a table map does not tell a column's type.
-var errNotLogged = errors.New("the binlog does not tell its type")
+// errNotLogged is the error for a column whose type a table map does not determine.
+var errNotLogged = errors.New("the binlog does not contain its exact type")
 
 // Supply returns the schema that a table map describes. hint is the table's schema at another
-// position: a column of it that has the name and fits the table map is taken as it is, because a
-// table map does not tell every type apart. If all of hint fits, Supply returns hint.
+// position. A column of hint with the same name that fits the table map is used unchanged, because
+// several types look the same in a table map. If all columns of hint fit, Supply returns hint.
 func (l *LoggedTable) Supply(hint *Table) (*Table, error) {
 	t := &Table{Database: hint.Database, Name: hint.Name, NotFollowed: hint.NotFollowed}
 	isHint := len(l.Columns) == len(hint.Columns)

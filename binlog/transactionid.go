@@ -8,7 +8,7 @@ import (
 // TransactionID names one transaction: by its GTID, or by the file and offset at which it begins in
 // one server's binlog.
 type TransactionID struct {
-	// GTID is zero if the transaction is named by its place.
+	// GTID is zero if the transaction is named by file and offset.
 	GTID GTID
 	// File and Start are empty if the transaction is named by its GTID.
 	File  string
@@ -29,8 +29,8 @@ func ParseTransactionID(s string) (TransactionID, error) {
 	return TransactionID{GTID: g}, err
 }
 
-// ID returns the name of the transaction that e identifies: its GTID where it has one. It is zero
-// for a position.
+// ID returns the name of the transaction that e identifies: its GTID if it has one, else file and
+// offset. ID returns the zero TransactionID if e identifies a position and not a transaction.
 func (e *Evidence) ID() TransactionID {
 	switch {
 	case !e.GTID.IsZero():
@@ -44,8 +44,8 @@ func (e *Evidence) ID() TransactionID {
 // IsZero reports whether t names no transaction.
 func (t TransactionID) IsZero() bool { return t.GTID.IsZero() && t.File == "" }
 
-// Names reports whether t names the transaction that e identifies. The caller knows that file and
-// offset are those of the same server.
+// Names reports whether t names the transaction that e identifies. The files and offsets of t and e
+// must belong to the binlog of the same server.
 func (t TransactionID) Names(e *Evidence) bool {
 	if !t.GTID.IsZero() {
 		return t.GTID == e.GTID

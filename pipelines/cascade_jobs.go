@@ -8,16 +8,16 @@ import (
 	"rowfall/sink"
 )
 
-// This file starts the jobs that read tables again whose rows a foreign key has changed without row
-// events. The rows that refer to a deleted row are not known afterwards, since they are gone or
-// refer to nothing, so the whole table is read.
+// This file starts the jobs that read tables again after a foreign key has changed their rows
+// without row events. A job reads the whole table, because the rows that referred to a deleted row
+// cannot be found afterwards: they were deleted, or their columns were set to NULL or the default.
 //
-// A job that is requested after the transaction of the parent's change reads its effects. So a
-// table whose job has not begun needs no other; for one whose job has begun, Job.Again makes
-// another follow, however many such changes come meanwhile.
+// A job that begins after the transaction with the parent's change reads the rows that the foreign
+// key has changed. So a table whose job has not begun needs no other job. If the job has begun,
+// Job.Again requests one more job after it, for any number of such changes.
 
-// reconcileCascades makes the tables be read again that the transaction has changed without row
-// events. It is called at the transaction's end, and its state is in the transaction's unit.
+// reconcileCascades requests jobs for the tables in which the transaction has changed rows without
+// row events. It is called at the end of the transaction, whose unit stores the requests.
 func (l *loop) reconcileCascades() error {
 	due := l.tables.cascades.due
 	if len(due) == 0 {
@@ -40,7 +40,7 @@ func (l *loop) reconcileCascades() error {
 	return nil
 }
 
-// readAllAgain makes tables be read again for one reason.
+// readAllAgain calls readAgain for each of the tables.
 func (l *loop) readAllAgain(tables map[string]bool, reason string) error {
 	for _, full := range slices.Sorted(maps.Keys(tables)) {
 		if t := l.tables.all[full]; t != nil {
@@ -52,11 +52,11 @@ func (l *loop) readAllAgain(tables map[string]bool, reason string) error {
 	return nil
 }
 
-// readAgain makes a table be read again by a job that begins after the present position. It reports
-// whether that needs a job that was not due already.
+// readAgain ensures that a job reads a table after the present position. It reports whether it has
+// requested a new job.
 func (l *loop) readAgain(t *mappedTable, reason string) (bool, error) {
 	switch {
-	// Will a job read every row that has not begun?
+	// Will a job that has not begun yet read every row?
 	case t.Fault != nil || t.Job.NeedsSchema || t.Plan == nil || t.WillReadEveryRow():
 		return false, nil
 	case t.isJobOver() && !l.isLoading():
@@ -69,17 +69,17 @@ func (l *loop) readAgain(t *mappedTable, reason string) (bool, error) {
 	return true, t.saveJob(&l.unit, l.config.Name)
 }
 
-// isJobOver reports whether no job reads the table's rows.
+// isJobOver reports whether the table has no job that is still to read rows.
 func (t *mappedTable) isJobOver() bool { return t.Job.Done || t.Job.Skipped }
 
-// isLoading reports whether all tables are being read. Until that is done no table begins again, so
-// that it ends however often rows of parents are deleted.
+// isLoading reports whether all tables are being read. Meanwhile no table is read a second time, so
+// that the load ends even if parent rows are deleted all the time.
 func (l *loop) isLoading() bool {
 	return l.progress.Phase == sink.Snapshot || l.progress.Phase == sink.Rebuilding
 }
 
-// startCascadeJob starts a job that reads a table again. It needs no confirmation to remove more
-// than half of the table's keys: that is what an ordinary DELETE of the parent does.
+// startCascadeJob starts a job that reads a table again. The job may remove more than half of the
+// table's keys without a confirmation, because an ordinary DELETE in the parent can cause that.
 func (l *loop) startCascadeJob(t *mappedTable, reason string) {
 	l.log.Info().Str("table", t.FullName()).Str("reason", reason).Msg("a table is read again")
 	job := l.reconcileJob(reason)

@@ -12,37 +12,38 @@ import (
 	"rowfall/sink"
 )
 
-// cascades knows the foreign keys that change rows without row events, and so which tables must be
-// read again after a DELETE or UPDATE of a table that they refer to. It is empty unless a mapped
-// table has `cascades: reconcile` and such a foreign key.
+// cascades holds the foreign keys that change rows without row events. From these keys it derives
+// which tables must be read again after a DELETE or UPDATE of the tables that the keys refer to. It
+// is empty unless a mapped table has `cascades: reconcile` and such a foreign key.
 type cascades struct {
-	// keys are those foreign keys, of mapped tables and of the tables that they refer to, level by
-	// level. They are stored with the data.
+	// keys are the foreign keys of mapped tables, of the tables that these refer to, and so on. The
+	// keys are stored with the data.
 	keys []tablestate.ForeignKey
-	// stored is set if the data hold keys, or are older than those.
+	// stored is set once keys, also an empty list, were loaded from the data or saved.
 	stored bool
-	// parents are the tables whose changes matter.
+	// parents are the tables whose DELETEs or UPDATEs change rows of reconciled tables.
 	parents map[tableName]*cascadeParent
-	// schemas are those of parents that are not mapped and whose UPDATEs matter, so that the
-	// columns to which foreign keys refer can be compared. Without one, every UPDATE counts.
+	// schemas are the schemas of parents that are not mapped and have an onUpdate. They show
+	// whether an UPDATE changes the columns to which foreign keys refer. Without a schema, every
+	// UPDATE of the parent counts as such a change.
 	schemas map[tableName]*parentSchema
 	// schemasPending is set if some of schemas are not valid yet.
 	schemasPending bool
-	// due holds the tables that the open transaction has changed without row events, with the
-	// reasons.
+	// due holds the tables in which the open transaction has changed rows without row events, with
+	// the reasons to read them again.
 	due map[string]string
 }
 
 // cascadeParent is a table that foreign keys refer to.
 type cascadeParent struct {
 	name tableName
-	// onDelete are the tables that a DELETE changes, by their full names.
+	// onDelete are the full names of the tables that a DELETE in this table changes.
 	onDelete []string
 	onUpdate []cascadeUpdate
 }
 
-// parentSchema is the schema of a table that is not mapped. The server had it at from, so it is
-// valid from there on, until a statement alters the table.
+// parentSchema is the schema of a parent that is not mapped. The server had this schema at position
+// from. The schema is valid once the stream has reached from, until a statement alters the table.
 type parentSchema struct {
 	table   *binlog.Table
 	from    binlog.Position
@@ -57,8 +58,8 @@ func (c *cascades) schemaOf(n tableName) *binlog.Table {
 	return nil
 }
 
-// validate makes the schemas valid that the server had at or before a position. It reports whether
-// there are any.
+// validate marks the schemas whose from is at or before a position as valid. It reports whether it
+// has marked any.
 func (c *cascades) validate(at *binlog.Position) bool {
 	if !c.schemasPending {
 		return false
@@ -77,9 +78,9 @@ func (c *cascades) validate(at *binlog.Position) bool {
 	return found
 }
 
-// cascadeUpdate is what an UPDATE of some columns of a table changes.
+// cascadeUpdate lists the tables that an UPDATE changes, if it changes any of the columns.
 type cascadeUpdate struct {
-	columns []string // any of them
+	columns []string
 	tables  []string
 }
 
@@ -89,7 +90,7 @@ func parentOf(k *tablestate.ForeignKey) tableName {
 
 func childOf(k *tablestate.ForeignKey) tableName { return tableName{k.Database, k.Table} }
 
-// compile computes parents. reconciled reports whether a table is read again after a cascade.
+// compile computes parents from keys. reconciled reports whether a table has `cascades: reconcile`.
 func (c *cascades) compile(reconciled func(full string) bool) {
 	c.parents = make(map[tableName]*cascadeParent)
 	for i := range c.keys {
@@ -118,7 +119,8 @@ func (c *cascades) compile(reconciled func(full string) bool) {
 	}
 }
 
-// below returns the tables that may have changed if a table's rows have, and the table itself.
+// below returns a table and the tables that cascades from it may change, of those that are
+// reconciled.
 func (c *cascades) below(n tableName, reconciled func(full string) bool) []string {
 	w := newCascadeWalk(c.keys)
 	w.reached[n.String()] = true
@@ -127,14 +129,15 @@ func (c *cascades) below(n tableName, reconciled func(full string) bool) []strin
 	return w.tables(reconciled)
 }
 
-// cascadeWalk follows foreign keys from a table to the tables that refer to it, level by level.
+// cascadeWalk follows foreign keys from a table to the tables that refer to it, and on to the
+// tables that refer to these.
 type cascadeWalk struct {
 	keys    []tablestate.ForeignKey
 	reached map[string]bool
 	seen    map[cascadeStep]bool
 }
 
-// cascadeStep is an action of a foreign key.
+// cascadeStep is a foreign key, by its index in keys, and the operation that triggers its action.
 type cascadeStep struct {
 	key int
 	op  binlog.Op
@@ -144,8 +147,8 @@ func newCascadeWalk(keys []tablestate.ForeignKey) *cascadeWalk {
 	return &cascadeWalk{keys, make(map[string]bool), make(map[cascadeStep]bool)}
 }
 
-// follow visits the tables that a DELETE or UPDATE of a table changes. columns are those that the
-// UPDATE changes; nil is any.
+// follow visits the tables that a DELETE or UPDATE in table n changes. columns are the columns that
+// the UPDATE changes; nil means any column.
 func (w *cascadeWalk) follow(n tableName, op binlog.Op, columns []string) {
 	for i := range w.keys {
 		k := &w.keys[i]
@@ -184,8 +187,8 @@ func haveCommon(a, b []string) bool {
 	})
 }
 
-// watch returns the table if changes of it matter, else nil. foreignKeysOff is set if the changes
-// were made with foreign_key_checks=0, under which no foreign key acts.
+// watch returns the parent with a name; nil if the table is not a parent. It also returns nil if
+// foreignKeysOff is set: with foreign_key_checks=0 foreign keys change no rows.
 func (c *cascades) watch(n tableName, foreignKeysOff bool) *cascadeParent {
 	if len(c.parents) == 0 || foreignKeysOff {
 		return nil
@@ -193,8 +196,8 @@ func (c *cascades) watch(n tableName, foreignKeysOff bool) *cascadeParent {
 	return c.parents[n]
 }
 
-// skipped records a change of rows that are not decoded, and reports whether it matters. An UPDATE
-// may have changed any column.
+// skipped records a change of a parent whose rows are not decoded. An UPDATE counts as a change of
+// every column. skipped reports whether tables must be read again because of the change.
 func (c *cascades) skipped(p *cascadeParent, op binlog.Op) bool {
 	switch op {
 	case binlog.Delete:
@@ -209,7 +212,7 @@ func (c *cascades) skipped(p *cascadeParent, op binlog.Op) bool {
 	return false
 }
 
-// changed records the change of a row.
+// changed records the change of a parent row.
 func (c *cascades) changed(p *cascadeParent, change *binlog.Change) {
 	switch change.Op {
 	case binlog.Delete:
@@ -223,8 +226,8 @@ func (c *cascades) changed(p *cascadeParent, change *binlog.Change) {
 	}
 }
 
-// compare records the changes of rows of a table that is not followed. isKnown tells whether the
-// rows have the schema that the table has; otherwise an UPDATE may have changed any column.
+// compare records the changes of rows of a parent that is not followed. isKnown is set if the rows
+// can be decoded with the parent's schema; otherwise an UPDATE counts as a change of every column.
 func (c *cascades) compare(p *cascadeParent, rows *binlog.Rows, isKnown bool) {
 	for isKnown && rows.Next() {
 		c.changed(p, rows.Change())
@@ -234,7 +237,7 @@ func (c *cascades) compare(p *cascadeParent, rows *binlog.Rows, isKnown bool) {
 	}
 }
 
-// add makes tables be read again after the transaction, because of a change of a parent.
+// add marks tables to be read again after the transaction, because of a change of a parent.
 func (c *cascades) add(p *cascadeParent, tables []string, op binlog.Op) {
 	if c.areDue(tables) {
 		return
@@ -251,18 +254,18 @@ func (c *cascades) add(p *cascadeParent, tables []string, op binlog.Op) {
 	}
 }
 
-// areDue reports whether all of some tables are read again already.
+// areDue reports whether all of the tables are already marked to be read again.
 func (c *cascades) areDue(tables []string) bool {
 	return !slices.ContainsFunc(tables, func(full string) bool { return c.due[full] == "" })
 }
 
-// isDue reports whether the open transaction has changed a table without row events.
+// isDue reports whether the open transaction has changed rows of a table without row events.
 func (c *cascades) isDue(t *mappedTable) bool {
 	return len(c.due) > 0 && c.due[t.FullName()] != ""
 }
 
-// changesAny reports whether an update changes one of some columns. A column that is not found, and
-// a value that cannot be read, count as changed.
+// changesAny reports whether an UPDATE changes any of the columns. A column that is not found and a
+// value that cannot be read count as changed.
 func changesAny(c *binlog.Change, columns []string) bool {
 	for _, name := range columns {
 		k := slices.IndexFunc(c.Table.Columns, func(col binlog.Column) bool {
@@ -286,7 +289,7 @@ func changesAny(c *binlog.Change, columns []string) bool {
 	return false
 }
 
-// load sets the keys to what the pieces of state hold.
+// load decodes the keys from the pieces of state.
 func (c *cascades) load(pieces map[string][]byte) error {
 	c.stored = true
 	if text := pieces[tablestate.CascadesPiece]; text != nil {

@@ -19,7 +19,7 @@ func nameOf(n ddl.TableName) tableName { return tableName{n.Database, n.Table} }
 // matches, mapped or not.
 type catalog struct {
 	set *tableSet
-	// action is the statement's, of which package ddl asks.
+	// action is the action of the statement that package ddl applies.
 	action ddl.Action
 }
 

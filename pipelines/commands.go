@@ -58,10 +58,10 @@ func (c *Commands) rowfall(ctx context.Context, dst []byte, proto int, args [][]
 		help := []string{
 			"ROWFALL BACKFILL database.table -- read a table of the running pipeline again, " +
 				"which also ends its quarantine: the number of the job",
-			"ROWFALL BACKFILL database.table WHERE sql -- read the rows again that an SQL " +
-				"expression over the table's columns selects: the number of the job",
-			"ROWFALL REPLAY from [to] -- read the rows again that the binlog between two " +
-				"positions has touched: the number of the job",
+			"ROWFALL BACKFILL database.table WHERE sql -- read again the rows that match an SQL " +
+				"expression over the table's columns: the number of the job",
+			"ROWFALL REPLAY from [to] -- read again the rows that the binlog between two " +
+				"positions has changed: the number of the job",
 			"ROWFALL JOBS -- the jobs that are not done: for each its number, table, state, " +
 				"rows read, estimate, keys without a row, keys checked, and reason",
 			"ROWFALL CONFIRM job -- let a job remove more than half of a table's keys",
@@ -140,8 +140,8 @@ const maxWait = 24 * time.Hour
 
 // wait implements ROWFALL WAIT. It replies 1 once a pipeline's data on this node include the GTID
 // set and are complete, and 0 after the timeout. If a table is given, only that table must be
-// complete. If that table is in quarantine, or any table if none is given, the reply is an error at
-// once. The same holds if the given table is not mapped.
+// complete. The reply is an error at once if the given table is in quarantine or not mapped, or,
+// without a table, if any table is in quarantine.
 func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 	if len(args) < 2 || len(args) > 3 {
 		return resp.AppendError(dst, "ERR wrong number of arguments for 'rowfall|wait' command")
@@ -181,9 +181,9 @@ func (c *Commands) wait(ctx context.Context, dst []byte, args [][]byte) []byte {
 	}
 }
 
-// includes reports whether the GTID set is in a pipeline's data, all of which or the given table of
-// which are complete. fault is the error that makes the answer impossible: a table is in
-// quarantine, with the reason if this process knows it, or the given table is not mapped.
+// includes reports whether a pipeline's data include the GTID set and are complete; with a table,
+// only that table must be complete. fault is the error reply if waiting is useless: a table is in
+// quarantine, or the given table is not mapped.
 func (c *Commands) includes(set *binlog.GTIDSet, table string) (ok bool, fault string) {
 	names, all := c.positions()
 	data := dataTable{table, func(pipeline, name string) ([]byte, bool) {
@@ -259,7 +259,8 @@ func (c *Commands) jobCommand(
 	ctx context.Context, dst []byte, sub string, args [][]byte,
 ) []byte {
 	if c.pipeline == nil {
-		return resp.AppendError(dst, "ERR no pipeline runs on this node; ask its master")
+		return resp.AppendError(dst, "ERR no pipeline runs on this node; "+
+			"send the command to the master")
 	}
 	least, most := 1, 1
 	switch sub {

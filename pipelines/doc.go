@@ -20,7 +20,7 @@
 //   - key_types.go: keys that hold a value of another type than the mapping writes
 //   - check_names.go, skipped.go: checks of the mapping against the server
 //   - foreign_keys.go, cascades.go, cascade_jobs.go: foreign keys whose cascades are not logged,
-//     the tables that depend on others by them, and the jobs after a change of such a parent
+//     the tables that depend on parents by these keys, and the jobs after a change of a parent
 //   - tables.go, mapping_state.go: the tables of a run, and their state in the sink; the forms of
 //     that state are in tablestate
 //   - rebuild.go, rebuild_all.go: what starts the jobs that read tables beside the stream, and what
@@ -28,11 +28,11 @@
 //   - keys.go: what the loop does for jobs that read rows by their keys
 //   - search.go, search_condition.go, replay.go: searches for rows to read again, by a condition
 //     or in a stretch of the binlog; stored_request.go: a request to a pipeline that does not run
-//   - replace.go, replace_progress.go: --from snapshot --replace, which builds all data anew beside
-//     those that serve
+//   - replace.go, replace_progress.go: --from snapshot --replace, which builds all data anew while
+//     the old data serve
 //   - quarantine.go, requests.go: tables at fault, and what users ask of a running pipeline
-//   - gaps.go: stretches of the source that were left out, and what closes them; skip.go,
-//     leave_out.go: requests to leave out a transaction, and how the loop does it
+//   - gaps.go: stretches of the binlog that were left out, and how jobs close such gaps; skip.go,
+//     leave_out.go: requests to skip a transaction, and their execution by the loop
 //   - stats.go, holds.go, status.go, status_gaps.go, commands.go, skip_command.go, known_tables.go:
 //     what users see: Stats, INFO, ROWFALL
 //   - dataset.go: what a replica must hold, for verification
@@ -68,8 +68,9 @@
 //     missing. After a move back, rows are written in full up to the old head.
 //   - A skipped transaction is left out by the stream. If it cannot be read to its end, its GTID is
 //     added to the position, and the stream is opened again.
-//   - A gap of all tables concerns those that were mapped when it was made. A job closes a gap for
-//     its table if it began after the gap; its rows may be from before the gap otherwise.
+//   - A gap of all tables concerns the tables that were mapped when the gap was made. A job closes
+//     a gap for its table only if the job began after the gap: an earlier job may have read rows
+//     before the gap.
 //   - On a replica, --from is rejected and forgotten.
 //
 // Schemas:

@@ -14,23 +14,24 @@ import (
 )
 
 // This file reads the foreign keys whose cascades the server does not log, and applies the setting
-// `cascades`. What follows from a change of their parents is in cascade_jobs.go.
+// `cascades`. The jobs after a change of a parent row are in cascade_jobs.go.
 
-// foreignKeyCheck is one reading of foreign keys.
+// foreignKeyCheck describes which foreign keys checkForeignKeys reads.
 type foreignKeyCheck struct {
-	// atStart means that the foreign keys of all mapped tables are read, at a start; otherwise
-	// those of names.
+	// atStart is set at a start: then the foreign keys of all mapped tables are read, otherwise
+	// those of the tables in names.
 	atStart bool
 	names   []tableName
-	// altered are the tables that may have got foreign keys by the statement, and added is how many
-	// it may have added that cascade.
+	// altered are the tables to which the statement may have added foreign keys. added is the
+	// largest number of cascading foreign keys that it may have added.
 	altered []tableName
 	added   int
 }
 
-// checkForeignKeys reads the foreign keys of tables. It returns a StopError that names the mapped
-// tables with `cascades: stop` and rows that a cascade may change without logging them. For tables
-// with `cascades: reconcile` it updates which tables they depend on.
+// checkForeignKeys reads the foreign keys of tables, and applies the setting `cascades` of the
+// mapped ones. It returns a StopError that names all tables with `cascades: stop` in which a
+// cascade may change rows without row events. For tables with `cascades: reconcile` it updates the
+// tables that they depend on.
 func (l *loop) checkForeignKeys(ctx context.Context, check foreignKeyCheck) error {
 	names := check.names
 	if check.atStart {
@@ -79,7 +80,7 @@ func (l *loop) checkForeignKeys(ctx context.Context, check foreignKeyCheck) erro
 	return graph.save(&l.unit, l.config.Name)
 }
 
-// isReconciled reports whether a mapped table is read again after a cascade.
+// isReconciled reports whether a table is mapped and has `cascades: reconcile`.
 func (l *loop) isReconciled(full string) bool {
 	t := l.tables.all[full]
 	if t == nil {
@@ -121,11 +122,11 @@ func (l *loop) applyCascadeSettings(ctx context.Context, names []tableName) erro
 	}
 	return &StopError{l.config.Fault(path, "%s, and this server logs no rows that a cascade "+
 		"changes; set `cascades: reconcile`, drop the cascade, or set `cascades: ignore` for the "+
-		"table if its rows may differ then", strings.Join(faults, "; "))}
+		"table if its keys may differ from its rows then", strings.Join(faults, "; "))}
 }
 
-// readCascades replaces the keys of tables by those that the server has now, and reads those of the
-// tables that they refer to, level by level.
+// readCascades replaces the stored foreign keys of tables by the server's present ones. It does the
+// same for the tables that these keys refer to, and so on.
 func (l *loop) readCascades(ctx context.Context, names []tableName) error {
 	graph := &l.tables.cascades
 	done := make(map[tableName]bool)
@@ -156,8 +157,8 @@ func (l *loop) readCascades(ctx context.Context, names []tableName) error {
 	return nil
 }
 
-// readParentSchemas reads the schemas of parents that are not mapped and whose UPDATEs matter, and
-// again those of altered tables.
+// readParentSchemas reads the schemas of parents that are not mapped and have an onUpdate, if they
+// were not read before or the parent was altered.
 func (l *loop) readParentSchemas(ctx context.Context, altered []tableName) error {
 	graph := &l.tables.cascades
 	maps.DeleteFunc(graph.schemas, func(n tableName, _ *parentSchema) bool {
@@ -206,24 +207,24 @@ func (u *unloggedCascade) stored() tablestate.ForeignKey {
 	}
 }
 
-// contains reports whether a table has one of the keys, or is the parent of one.
+// contains reports whether a table is the child or the parent of one of the keys.
 func (c *cascades) contains(n tableName) bool {
 	return slices.ContainsFunc(c.keys, func(k tablestate.ForeignKey) bool {
 		return childOf(&k) == n || parentOf(&k) == n
 	})
 }
 
-// reconcileChangedKeys reads tables again whose foreign keys may have acted at a time at which they
-// were not known. The keys are those of now, and the stream may be at a position of the past, so a
-// key may have acted that the server does not have any more. What it did is in what is read from
-// now on. At a start that also concerns keys that the data do not know: `cascades` may have been
-// ignore.
+// reconcileChangedKeys requests jobs for tables whose rows a foreign key may have changed while the
+// pipeline did not know the key. The server reports its present keys, but the stream may be at a
+// position in the past, where a key existed that was dropped since. The jobs read the rows as they
+// are now, so they also correct these changes. At a start, keys that the data do not contain count
+// as changed, too, because `cascades` may have been ignore.
 func (l *loop) reconcileChangedKeys(
 	before []tablestate.ForeignKey, check foreignKeyCheck,
 ) error {
 	graph := &l.tables.cascades
 	if check.atStart && !graph.stored {
-		return nil // every row is read, or the user has started without a load
+		return nil // new data: every row is read, or the user has requested a start without a load
 	}
 	old := cascades{keys: before}
 	again := make(map[string]bool)
@@ -248,7 +249,7 @@ func (l *loop) reconcileChangedKeys(
 			add(graph.below(childOf(k), l.isReconciled))
 		}
 	}
-	// Has the statement added keys that the server does not have any more?
+	// Has the statement added keys that were dropped since?
 	for _, n := range check.altered {
 		if added[n] < check.added {
 			add(graph.below(n, l.isReconciled))
@@ -271,7 +272,7 @@ var (
 		`(?i)\bON\s+(DELETE|UPDATE)\s+(CASCADE|SET\s+(NULL|DEFAULT))\b`)
 )
 
-// addedCascades returns how many foreign keys a statement may add, if it may add any that cascades.
+// addedCascades returns how many foreign keys a statement may add; 0 if none of them has a cascade.
 func addedCascades(sql string) int {
 	if !cascadePattern.MatchString(sql) {
 		return 0
@@ -279,8 +280,8 @@ func addedCascades(sql string) int {
 	return len(referencesPattern.FindAllStringIndex(sql, -1))
 }
 
-// foreignKeysOf returns which foreign keys a statement may change: those of the tables of the
-// mapping that it changes, and those on which the rows of mapped tables depend.
+// foreignKeysOf returns the check of the foreign keys that a statement may change: the keys of
+// mapped tables, and the keys on which the rows of mapped tables depend.
 func (l *loop) foreignKeysOf(
 	s *ddl.Statement, effects []ddl.Effect, unclear []tableName, sql string,
 ) foreignKeyCheck {
@@ -312,7 +313,7 @@ func (l *loop) foreignKeysOf(
 	if len(names) > 0 {
 		check.added = addedCascades(sql)
 	}
-	// A table that gets another name gets it in the keys of its children, too.
+	// If a parent is renamed, the keys of its children refer to the new name.
 	for i := range graph.keys {
 		if k := &graph.keys[i]; slices.Contains(check.altered, parentOf(k)) {
 			add(childOf(k))

@@ -10,9 +10,9 @@ import (
 	"rowfall/pipelines/tablestate"
 )
 
-// A gap is a stretch of the source whose changes were not applied, because a user has asked for
-// that. It is stored in the unit that moves the position past it, and stays until a job has
-// reconciled every table that it concerns.
+// A gap is a stretch of the binlog whose changes were not applied, because a user requested that.
+// The gap is stored in the unit that moves the position past it, and stays until a job has
+// reconciled every table that the gap concerns.
 
 // loadGaps reads the open gaps from the pieces of state.
 func (l *loop) loadGaps(pieces map[string][]byte) (err error) {
@@ -44,9 +44,9 @@ func (l *loop) showGaps() {
 	}
 }
 
-// makeGap records a gap of the given tables in the unit. Tables that are not mapped do not count,
-// and without any other there is no gap. The rows of the tables may be out of date from now on, so
-// that no delta may rely on them.
+// makeGap records a gap in the unit. The gap concerns those of the given tables that are mapped; if
+// none of them is mapped, makeGap records nothing. From now on the sink's rows of the mapped ones
+// may be stale, so their changes are written as full rows.
 func (l *loop) makeGap(gap tablestate.Gap, tables []string) error {
 	var mapped []string
 	for _, name := range tables {
@@ -56,7 +56,7 @@ func (l *loop) makeGap(gap tablestate.Gap, tables []string) error {
 	}
 	if len(mapped) == 0 {
 		l.log.Warn().Str("cause", gap.Cause).Str("from", gap.From).Str("to", gap.To).
-			Msg("changes are left out, and concern no mapped table")
+			Msg("changes are left out; they concern no mapped table")
 		return nil
 	}
 	gap.Time = time.Now().UnixMicro()
@@ -81,24 +81,24 @@ func (l *loop) makeGap(gap tablestate.Gap, tables []string) error {
 // maxLoggedTables limits the names of tables in a log line, in bytes.
 const maxLoggedTables = 1000
 
-// markIncomplete records that rows of a table may be out of date because of a gap.
+// markIncomplete records that the sink's rows of a table may be stale because of a gap.
 func (l *loop) markIncomplete(t *mappedTable, gap int) error {
 	switch {
 	case t.Fault != nil, t.Job.Skipped:
-		return nil // deltas are off, and stay off until a job begins
+		return nil // no deltas are written until a job begins
 	case t.Job.NeedsSchema:
 		t.Job.Gap = gap // the job has read no row yet
 	case t.Job.Done:
 		t.Restart(tablestate.Job{Skipped: true, ID: t.Job.ID})
 	default:
-		return nil // closeGapsByJob looks at the gap when the job is done
+		return nil // closeGapsByJob checks for the gap when the job is done
 	}
 	return t.saveJob(&l.unit, l.config.Name)
 }
 
 // closeGapsByJob is called when the job of a table is done. A job that has read and swept the whole
-// table closes the gaps that were made before it began. If another gap was made meanwhile, the
-// table is not complete.
+// table closes the gaps that were made before the job began. If a gap was made while the job ran,
+// the table is not complete.
 func (l *loop) closeGapsByJob(t *mappedTable) error {
 	upTo := 0
 	if t.Job.Compare && t.Job.Sweep != nil {
@@ -116,22 +116,22 @@ func (l *loop) closeGapsByJob(t *mappedTable) error {
 	return nil
 }
 
-// closeGapsOf removes a table from the gaps up to the one with the number upTo, because everything
-// that the sink holds of the table was compared with the source after that gap was made. Jobs and
-// TRUNCATE call it; a verification of the whole table may, too.
+// closeGapsOf removes a table from the gaps with numbers up to upTo. The caller has compared
+// everything that the sink holds of the table with the source after these gaps were made, or has
+// removed it (TRUNCATE).
 func (l *loop) closeGapsOf(table string, upTo int) error {
 	changed, closed := l.gaps.CloseTable(table, upTo)
 	if !changed {
 		return nil
 	}
 	l.log.Info().Str("table", table).Int("gaps_left", len(l.gaps.Open)).
-		Msg("a table is reconciled, and leaves the gaps that were made before")
+		Msg("a table is reconciled and removed from the gaps that were made before")
 	l.logClosed(closed)
 	return l.saveGaps()
 }
 
-// dropGapsOfOthers removes tables that are not mapped any more from the gaps.
-func (l *loop) dropGapsOfOthers() {
+// removeUnmappedFromGaps removes tables that are no longer mapped from the gaps.
+func (l *loop) removeUnmappedFromGaps() {
 	if len(l.gaps.Open) == 0 {
 		return
 	}
@@ -153,11 +153,11 @@ func (l *loop) logClosed(closed []tablestate.Gap) {
 	}
 }
 
-// makeGapByMove records the gap of --from, which has moved the position from old to progress.
+// makeGapByMove records the gap that --from makes by moving the position from old to l.progress.
 func (l *loop) makeGapByMove(old *binlog.Position) error {
 	at := &l.progress.Position
 	if len(l.gaps.Open) >= tablestate.MaxGaps {
-		return stop("--from %s: there are %d gaps already, which is the most that are recorded; "+
+		return stop("--from %s: there are %d gaps, and no more can be recorded; "+
 			"close them with rowfall backfill, or start with --from snapshot",
 			l.from, len(l.gaps.Open))
 	}
@@ -171,7 +171,8 @@ func (l *loop) makeGapByMove(old *binlog.Position) error {
 	return l.makeGap(gap, l.tables.names())
 }
 
-// areComparable reports whether it can be told which of two positions includes the other.
+// areComparable reports whether two positions can be compared: both have GTIDs of one kind, or both
+// are in binlog files with the same base name.
 func areComparable(a, b *binlog.Position) bool {
 	if !a.GTID.IsZero() && !b.GTID.IsZero() {
 		return a.GTID.IsMySQL() == b.GTID.IsMySQL()

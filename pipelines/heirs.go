@@ -5,12 +5,13 @@ import (
 	"rowfall/transform"
 )
 
-// A RENAME of a mapped table to another mapped name can leave the keys the same, if the templates
-// do not contain the table's name. MySQL has all the rows at every moment, so replicas must, too:
-// the keys serve until the job of the new name has compared them with the rows.
+// After a RENAME of a mapped table to another mapped name, the keys may be the same, if the
+// templates do not contain the table's name. MySQL has all the rows before and after the RENAME, so
+// the keys must not disappear in between: they stay until the job of the new name has compared them
+// with the rows. The plans of the new names are called heirs.
 
-// plansOfRenamed returns the plans of the tables that a statement has renamed to a mapped name, as
-// far as their columns are known.
+// plansOfRenamed returns the plans of the tables that a statement has renamed to a mapped name, for
+// the tables whose columns are known.
 func (l *loop) plansOfRenamed(effects []ddl.Effect) (plans []*transform.Plan) {
 	for _, e := range effects {
 		if e.Class != ddl.TableNew || e.From == (ddl.TableName{}) || e.Schema == nil {

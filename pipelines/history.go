@@ -18,8 +18,9 @@ const (
 	resetCheckInterval = 10 * time.Second
 )
 
-// history holds what proves, at every connect, that the source still has the history that the data
-// were built from: the evidence of single transactions, which is stored with the position.
+// history holds the evidence by which every connect checks that the source still has the history
+// from which the data were built. The evidence identifies single transactions, and is stored with
+// the position.
 type history struct {
 	// last is the last transaction that progress includes. Before the first transaction it is the
 	// binlog file in which the data begin.
@@ -56,7 +57,7 @@ func (h *history) load(state *sink.State, stored *progress) error {
 	}
 	if err != nil {
 		return stop("read the evidence of the source's history: %w; "+
-			"drop it with --from and the position where the data end, "+
+			"discard it with --from and the position of the data, "+
 			"or start again with --from snapshot", err)
 	}
 	return nil

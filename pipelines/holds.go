@@ -51,8 +51,8 @@ func (h *holds) add(w *queryWait) (remove func()) {
 	}
 }
 
-// now returns the present holds of sink and of the sources, and removal unless it is nil, the
-// oldest first.
+// now returns the present holds of the sink and the sources, and removal if it is not nil, oldest
+// first.
 func (h *holds) now(sink Sink, removal *Hold) []Hold {
 	var found []Hold
 	reason, since := sink.Held()

@@ -10,9 +10,9 @@ import (
 	"rowfall/transform"
 )
 
-// A key may hold a value of another type than its output writes: kept keys of a dropped table, say,
-// or a value from a restored snapshot. Such a value is not overwritten, unless a former definition
-// of a table explains it. The table goes into quarantine instead.
+// A key may hold a value of another type than its output writes: for example, a kept key of a
+// dropped table, or a value from a restored snapshot. Such a value is overwritten only if a former
+// definition of a table has written it. Otherwise the table goes into quarantine.
 
 // IsFormer implements jobs.Host.
 func (l *loop) IsFormer(key []byte, held string) bool {
@@ -36,9 +36,9 @@ func writes(p *transform.Plan, key []byte, held string) bool {
 	return false
 }
 
-// checkKeyTypes returns a *sink.KeyTypeError if a place that a change in mode Replace is about to
-// overwrite holds a value of another type. If a former definition explains the value, and rows
-// share the key, checkKeyTypes puts its removal into the unit.
+// checkKeyTypes returns a *sink.KeyTypeError if a location that a change in mode Replace overwrites
+// has a key with a value of another type. If a former definition has written the value, and the key
+// has members of several rows, checkKeyTypes puts the removal of the key into the unit.
 func (l *loop) checkKeyTypes(ctx context.Context, t *mappedTable, c *binlog.Change) error {
 	var fault error
 	for _, row := range [...]*binlog.Row{c.Before, c.After} {
@@ -57,7 +57,7 @@ func (l *loop) checkKeyTypes(ctx context.Context, t *mappedTable, c *binlog.Chan
 	return nil
 }
 
-// checkKeyType is checkKeyTypes for one place.
+// checkKeyType is checkKeyTypes for one location.
 func (l *loop) checkKeyType(
 	ctx context.Context, p *transform.Plan, at transform.Location,
 ) error {
@@ -75,20 +75,20 @@ func (l *loop) checkKeyType(
 	if l.clearedKeys == nil {
 		l.clearedKeys = make(map[string]bool)
 	}
-	// Until the unit is applied, the sink holds the old type. Members that were added meanwhile
-	// must stay.
+	// The sink holds the old type until the unit is applied. A second DEL would remove the members
+	// that the unit adds after the first.
 	l.clearedKeys[key] = true
 	l.unit.Commands.Append([]byte("DEL"), at.Key)
 	return nil
 }
 
-// keyTypeFaults holds tables that write to a key of another type, by database.table. A unit that
-// was rejected for this reason may hold any number of transactions, so the table is put into
-// quarantine when the next run has read them again.
+// keyTypeFaults holds the tables that wrote to a key of another type, by database.table, with the
+// errors. The unit that was rejected for this reason may contain any number of transactions. So the
+// next run, which begins before them, puts the table into quarantine.
 type keyTypeFaults map[string]error
 
-// recordKeyType records which table wrote to the key for whose type a unit was rejected. It returns
-// the table's name; empty if the error has another cause.
+// recordKeyType records the table that wrote to a key of another type, if a unit was rejected for
+// that reason. It returns the table's name; empty if err has another cause.
 func (l *loop) recordKeyType(err error) string {
 	var other *sink.KeyTypeError
 	if !errors.As(err, &other) {
@@ -110,7 +110,8 @@ func (l *loop) recordKeyType(err error) string {
 }
 
 // quarantineKeyTypes puts the tables into quarantine that the last run has recorded. If the sink
-// holds a part of a transaction, changes does that at the first row of the table after that part.
+// holds a part of a transaction, loop.changes does that at the first row of the table after that
+// part.
 func (l *loop) quarantineKeyTypes(ctx context.Context) error {
 	if l.progress.Partial > 0 || len(l.keyTypes) == 0 {
 		return nil
@@ -131,7 +132,8 @@ func (l *loop) quarantineKeyTypes(ctx context.Context) error {
 	return l.Flush(ctx)
 }
 
-// keyTypeFault returns and forgets the fault that the last run has recorded for a table.
+// keyTypeFault returns the fault that the last run has recorded for a table, and removes it from
+// keyTypes.
 func (l *loop) keyTypeFault(t *mappedTable) error {
 	if len(l.keyTypes) == 0 {
 		return nil

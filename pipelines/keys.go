@@ -11,7 +11,8 @@ import (
 	"rowfall/sink"
 )
 
-// This file has what keys jobs need of the loop: jobs.KeyStore, and the state of mappedTable.Keys.
+// This file implements jobs.KeyStore for the loop, and stores the keys jobs of tables. A keys job
+// reads some rows of a table, by their keys.
 
 // NewJob implements jobs.Host.
 func (l *loop) NewJob() int {
@@ -61,7 +62,7 @@ func (l *loop) Reconcile(table *jobs.Table, reason string) error {
 	return t.saveJob(&l.unit, l.config.Name)
 }
 
-// saveKeys puts what has changed of the table's Keys into a unit.
+// saveKeys puts the changes of the table's Keys into a unit.
 func (t *mappedTable) saveKeys(u *sink.Unit, pipeline string) error {
 	full := t.FullName()
 	changed, first, next := t.TakeKeyChanges()
@@ -78,8 +79,8 @@ func (t *mappedTable) saveKeys(u *sink.Unit, pipeline string) error {
 	return saveJSON(u, pipeline, tablestate.KeysPrefix+full, t.Keys)
 }
 
-// recordJobs records the progress of jobs, at most once per jobsInterval. What it does not record
-// now, idle records later.
+// recordJobs updates the jobs in the stats, at most once per jobsInterval. If it is called more
+// often, idle makes the last update.
 func (l *loop) recordJobs() {
 	l.jobsUnrecorded = time.Since(l.jobsRecorded) < jobsInterval
 	if !l.jobsUnrecorded {
@@ -88,7 +89,7 @@ func (l *loop) recordJobs() {
 	}
 }
 
-// loadKeys sets the table's Keys to what the pieces hold.
+// loadKeys decodes the table's Keys from the pieces of state.
 func (t *mappedTable) loadKeys(pieces map[string][]byte) error {
 	text := pieces[tablestate.KeysPrefix+t.FullName()]
 	if text == nil {
@@ -134,7 +135,7 @@ func (l *loop) cancelKeys(t *mappedTable) error {
 	}
 	id, reason := t.Keys.ID, t.Keys.Reason
 	t.CancelKeys()
-	// Rows that were not read may be stale, so that no delta may rely on them.
+	// Rows that were not read may be stale. Skipped makes later changes be written as full rows.
 	if t.Job.Compare = true; t.Job.Done {
 		t.Job = tablestate.Job{
 			Skipped: true, Cancelled: true, Compare: true, ID: id, Reason: reason,
@@ -143,7 +144,7 @@ func (l *loop) cancelKeys(t *mappedTable) error {
 	return t.saveJob(&l.unit, l.config.Name)
 }
 
-// confirmKeys lets a keys job remove what it has counted.
+// confirmKeys lets a keys job remove the keys and members without a row that it has counted.
 func (l *loop) confirmKeys(t *mappedTable) error {
 	if t.Keys.Sweep == nil || !t.Keys.Sweep.Waiting {
 		return fmt.Errorf("job %d does not wait for a confirmation", t.Keys.ID)

@@ -8,7 +8,7 @@ import (
 	"rowfall/transform"
 )
 
-// dataTable answers questions about one table from the data of a node, also on a replica that has
+// dataTable looks up one table in the data of a node. A replica can use it, too, because it needs
 // no pipeline file.
 type dataTable struct {
 	name string // database.table
@@ -23,7 +23,8 @@ func (d dataTable) isIn(pipeline string) bool {
 }
 
 // mayComeTo reports whether the mapping of a pipeline's data matches the table, so that the table
-// may be created later. It also returns true if the data do not hold their mapping.
+// will be mapped if it is created later. It also returns true if the data do not contain their
+// mapping.
 func (d dataTable) mayComeTo(pipeline string) bool {
 	text, found := d.piece(pipeline, tablestate.MeaningPiece)
 	var m transform.Mapping
@@ -42,7 +43,7 @@ func (d dataTable) mayComeTo(pipeline string) bool {
 	return false
 }
 
-// notMapped returns why a pipeline does not map the table, if its data say so.
+// notMapped returns the stored reason why a pipeline does not map the table; empty without one.
 func (d dataTable) notMapped(pipeline string) string {
 	reason, _ := d.piece(pipeline, tablestate.UnmappedPrefix+d.name)
 	return strings.Join(strings.Fields(string(reason)), " ")

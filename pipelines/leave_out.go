@@ -12,10 +12,11 @@ import (
 	"rowfall/transform"
 )
 
-// This file has what the loop does when the stream reaches a transaction that is to be skipped.
+// This file leaves out the changes of a transaction that the user has requested to skip, when the
+// stream reaches the transaction.
 
-// skipTables returns the tables that are left out of the transaction that the stream has yielded
-// last; nil if there is no request for it, or one for all of it.
+// skipTables returns the tables whose changes are left out of the transaction that is being read.
+// It returns nil if no request names the transaction, or if the request is for all of it.
 func (l *loop) skipTables() []string {
 	if len(l.skips) == 0 {
 		return nil
@@ -34,9 +35,10 @@ func (l *loop) leavesOut(t *mappedTable) bool {
 	return len(l.skips) > 0 && slices.Contains(l.skipTables(), t.FullName())
 }
 
-// leaveOutRows reads the rows of a table without applying them. They count for the resumption of a
-// split transaction. A row that cannot be read is no fault. What foreign keys have changed in other
-// tables is not left out.
+// leaveOutRows reads the rows of a table without applying them. The rows are counted, because the
+// resumption of a split transaction skips rows by their number. A row that cannot be read is not an
+// error. Changes that foreign keys made in other tables are not left out: these tables are read
+// again.
 func (l *loop) leaveOutRows(t *mappedTable, ev *binlog.Event) {
 	if p := l.tables.cascades.watch(t.name(), ev.ForeignKeysOff); p != nil {
 		l.tables.cascades.skipped(p, ev.Rows.Op())
@@ -67,7 +69,7 @@ func (l *loop) leaveOutEffects(
 	return effects, unclear
 }
 
-// leaveOutStatement records which tables a statement concerns that is left out.
+// leaveOutStatement adds the tables that a skipped statement concerns to ev.Skipped.
 func (l *loop) leaveOutStatement(s *ddl.Statement, ev *binlog.Event) error {
 	effects, unclear, _, err := l.effectsOf(s, ev)
 	if err != nil {
@@ -82,10 +84,11 @@ func (l *loop) leaveOutStatement(s *ddl.Statement, ev *binlog.Event) error {
 	return nil
 }
 
-// passSkips is called when the position has moved from one place past a transaction. If that was to
-// be left out, passSkips records the gap and removes the request. It removes requests that cannot
-// be reached any more, too. It reports whether it has changed the unit.
-func (l *loop) passSkips(from *binlog.Position, ev *binlog.Event) (changed bool, err error) {
+// completeSkips is called when the position has moved past a transaction; from is the position
+// before it. If the transaction was skipped, completeSkips records the gap and removes the request.
+// It also removes requests that the stream can no longer reach. changed reports whether the unit
+// was changed.
+func (l *loop) completeSkips(from *binlog.Position, ev *binlog.Event) (changed bool, err error) {
 	if len(l.skips) == 0 {
 		return false, nil
 	}
@@ -99,8 +102,8 @@ func (l *loop) passSkips(from *binlog.Position, ev *binlog.Event) (changed bool,
 			}
 		case s.skip.At.IsIncludedIn(&l.progress.Position):
 			l.log.Warn().Str("transaction", s.At).Stringer("position", l.progress.Position).
-				Msg("a request to skip a transaction is dropped: no transaction has that name, " +
-					"or it is applied")
+				Msg("a request to skip a transaction is discarded: the position is past the " +
+					"transaction, which was not skipped")
 		default:
 			keep = append(keep, s)
 			continue
@@ -115,8 +118,8 @@ func (l *loop) passSkips(from *binlog.Position, ev *binlog.Event) (changed bool,
 	return true, l.saveSkips()
 }
 
-// makeGapBySkip records the gap of a transaction that was left out. found is what was read of it,
-// nil if only changes of some tables were left out.
+// makeGapBySkip records the gap of a skipped transaction. found lists the tables of its changes, as
+// far as they could be read; it is nil if only changes of some tables were skipped.
 func (l *loop) makeGapBySkip(s *pendingSkip, from *binlog.Position, found *binlog.Skipped) error {
 	gap := tablestate.Gap{
 		Cause: tablestate.CauseSkip, At: s.At, From: from.String(),
@@ -132,9 +135,10 @@ func (l *loop) makeGapBySkip(s *pendingSkip, from *binlog.Position, found *binlo
 	return l.makeGap(gap, tables)
 }
 
-// skipUnreadable handles the error that has ended the stream. Is it within a transaction that is to
-// be skipped, and that cannot be read to its end? With a GTID the stream can continue after it: the
-// position gets the GTID, and the next run requests what follows.
+// skipUnreadable handles cause, the error that has ended the stream. If the error occurred within a
+// transaction to skip, and the transaction has a GTID, skipUnreadable adds the GTID to the position
+// and records the gap, so that the next run requests the transactions after it. Otherwise it
+// returns cause.
 func (l *loop) skipUnreadable(ctx context.Context, cause error) error {
 	if len(l.skips) == 0 || ctx.Err() != nil || !l.stream.InTransaction() ||
 		errors.As(cause, new(*binlog.HistoryError)) {
@@ -164,13 +168,14 @@ func (l *loop) skipUnreadable(ctx context.Context, cause error) error {
 	if err := l.flush(ctx); err != nil {
 		return err
 	}
-	// The cause is not wrapped: the next run does not meet it.
+	// The cause is not wrapped, because the next run does not read the transaction again.
 	return fmt.Errorf("the skipped transaction %s cannot be read to its end, and the stream is "+
 		"opened again after it: %s", s.At, cause.Error())
 }
 
-// checkMismatched returns a StopError before the position moves past rows that were not read,
-// because their table map did not fit a table with `on_error: stop`.
+// checkMismatched is called before the position moves past a transaction. It returns a StopError if
+// rows of the transaction were not read because their table map did not fit the table, and the
+// table has `on_error: stop`.
 func (l *loop) checkMismatched() error {
 	for t, reason := range l.tables.mismatched {
 		rule, err := l.ruleOf(t)
@@ -189,13 +194,13 @@ func (l *loop) checkMismatched() error {
 	return nil
 }
 
-// settingError is the cause of a StopError that the user has asked for, such as `on_drop: stop`.
+// settingError is the cause of a StopError that a setting demands, such as `on_drop: stop`.
 type settingError struct{ error }
 
 func (e *settingError) Unwrap() error { return e.error }
 
-// explainUnreadable adds to an error of the stream how to step over the transaction, if the error
-// is the fault of a transaction.
+// explainUnreadable adds the command that skips the transaction to an error of the stream, if a
+// transaction caused the error.
 func (l *loop) explainUnreadable(err error) error {
 	refused := new(binlog.RefusedError)
 	if !errors.As(err, &refused) || !l.stream.InTransaction() {
@@ -204,8 +209,8 @@ func (l *loop) explainUnreadable(err error) error {
 	return l.offerSkip(err, refused.Table)
 }
 
-// offerSkip adds to the error of a transaction that cannot be applied how to step over it. table is
-// the table with the fault; empty if it is not one table's.
+// offerSkip adds the command that skips the transaction being read to its error. table is the table
+// that caused the error; empty if no single table did.
 func (l *loop) offerSkip(err error, table string) error {
 	t := l.stream.Transaction()
 	at := t.ID()

@@ -61,24 +61,24 @@ type loop struct {
 	history        history
 	requests       chan request // what users ask of the loop
 	keys           keySource
-	search         *searchRun    // nil: no search runs
+	search         *searchRun    // the running search, or nil
 	skipCalls      chan skipCall // transactions that users ask to skip
 	// gaps are the stretches whose changes were not applied, as of unit. skips are the transactions
 	// that are left out when the stream reaches them.
 	gaps  tablestate.Gaps
 	skips []pendingSkip
-	// keyTypes is the pipeline's. clearedKeys are keys of which the unit, or one before, has
-	// removed a value of another type.
+	// keyTypes is Pipeline.keyTypes. clearedKeys are keys whose value of another type was removed
+	// by this unit or an earlier one of the run.
 	keyTypes    keyTypeFaults
 	clearedKeys map[string]bool
 
-	// schemaDump is what UseSchema was given; empty without it.
+	// schemaDump is the text of --schema, see UseSchema; empty without --schema.
 	schemaDump string
 	// from is the POSITION that replaces the data's own position; empty keeps that.
 	from string
 	// replaces is set if the run fills a replacement of the data that the sink serves.
 	replaces bool
-	// followed is called once the stream works; nil does nothing.
+	// followed is called once the stream works; nil is not called.
 	followed func() error
 	// initialUnit writes the first position of new data, or a position that --from has moved. nil
 	// continues at the data's position. run calls it after the stream's first event.
@@ -408,7 +408,7 @@ func (l *loop) commit(ctx context.Context, ev *binlog.Event) error {
 	if err := l.reconcileCascades(); err != nil {
 		return err
 	}
-	skipped, err := l.passSkips(&from, ev)
+	skipped, err := l.completeSkips(&from, ev)
 	if err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func (m *mysqlSchemas) UnloggedCascades(
 	return found, nil
 }
 
-// foreignKeys retries while the table is locked.
+// foreignKeys reads the foreign keys of a table, and retries while the table is locked.
 func (m *mysqlSchemas) foreignKeys(
 	ctx context.Context, t tableName,
 ) (keys []query.ForeignKey, err error) {
@@ -121,7 +121,7 @@ func (m *mysqlSchemas) foreignKeys(
 		return nil, &StopError{err}
 	}
 	err = m.wait.retryWhileLocked(ctx, t.String(), false, func() (err error) {
-		// The grants on tables of the mapping are checked elsewhere.
+		// CheckGrants checks the grants on tables of the mapping, but not on others.
 		if rule == nil {
 			err = query.CheckSelectable(ctx, m.conn, t.database, t.table)
 		}
@@ -137,7 +137,8 @@ func (m *mysqlSchemas) foreignKeys(
 	return keys, err
 }
 
-// TableSchema returns nil for a table with a column of an unsupported type.
+// TableSchema implements schemaReader. It returns nil for a table with a column of an unsupported
+// type.
 func (m *mysqlSchemas) TableSchema(ctx context.Context, t tableName) (*binlog.Table, error) {
 	var tables []*binlog.Table
 	err := m.wait.retryWhileLocked(ctx, t.String(), false, func() (err error) {

@@ -10,7 +10,7 @@ import (
 	"rowfall/binlog/query"
 )
 
-// noTables is a set of tables without any, for a stream of which only the times are needed.
+// noTables is an empty set of tables, for a stream of which only the times are used.
 type noTables struct{}
 
 func (noTables) Table(string, string) (*binlog.Table, error) { return nil, nil }
@@ -18,17 +18,18 @@ func (noTables) Mismatch(*binlog.Table, error) error         { return nil }
 
 func (noTables) RowsSkipped(string, string, binlog.Op, bool) bool { return false }
 
-// positionAt returns the last position before a commit time: every transaction before it committed
-// earlier than at. The server's binlog files are in the order of time, so the file is found by a
-// binary search, and then read.
+// positionAt returns the last position before a commit time: every transaction before the position
+// committed earlier than at. The server's binlog files are in the order of their times, so
+// positionAt finds the file by a binary search, and then reads it.
 func (m *mysqlSource) positionAt(ctx context.Context, at time.Time) (binlog.Position, error) {
 	now, err := m.Now(ctx)
 	if err != nil {
 		return binlog.Position{}, err
 	}
 	if at.UnixMicro() > now {
-		return binlog.Position{}, stop("position time:%s: it is in the future: "+
-			"the server's clock is at %s", timeText(at), timeText(time.UnixMicro(now)))
+		return binlog.Position{}, stop("position time:%s: it is in the future, "+
+			"the server's clock is at %s; use an earlier time",
+			timeText(at), timeText(time.UnixMicro(now)))
 	}
 	end, err := m.EndOfLog(ctx)
 	if err != nil {
@@ -38,7 +39,7 @@ func (m *mysqlSource) positionAt(ctx context.Context, at time.Time) (binlog.Posi
 	if err != nil {
 		return binlog.Position{}, err
 	}
-	// younger is the number of the first file that was begun after at.
+	// younger is the index of the first file that was begun after at.
 	var begun time.Time
 	var searchErr error
 	younger := sort.Search(len(files), func(i int) bool {
@@ -89,7 +90,7 @@ func (m *mysqlSource) fileTime(
 		switch {
 		case found.FileTime != 0:
 			return time.Unix(int64(found.FileTime), 0), nil
-		// Is the file without a transaction, so that the stream is in a later one?
+		// Did the file contain no transaction, so that this event is from a later file?
 		case ev.Time > 0:
 			return time.UnixMicro(ev.Time), nil
 		case stream.Position().CompareFile(end) >= 0:

@@ -47,20 +47,20 @@ type Pipeline struct {
 	// mysql.Config. It grows while runs fail because of it.
 	silence time.Duration
 
-	// replacement is what the present run fills instead of sink; nil: it writes to sink.
+	// replacement is the sink that the present run fills instead of sink; nil if it writes to sink.
 	replacement atomic.Pointer[sink.Replacement]
 
 	stats stats
 	holds holds
 
-	// keyTypes belongs to the run.
+	// keyTypes is used only by the goroutine of the run.
 	keyTypes keyTypeFaults
 
 	// requests are what users ask of the running loop; wake makes the loop look at them.
 	requests chan request
 	wake     atomic.Pointer[func()]
-	// skipCalls are transactions that users ask to skip. retryNow has an element if the next run
-	// shall begin at once, because it can handle them.
+	// skipCalls are requests to skip a transaction. retryNow has an element if the next run shall
+	// begin at once, to handle them.
 	skipCalls chan skipCall
 	retryNow  chan struct{}
 }
@@ -68,8 +68,8 @@ type Pipeline struct {
 // POSITIONs with a meaning of their own.
 const (
 	fromSnapshot = "snapshot"
-	// FromReplace builds all data anew, beside those that the sink serves, and replaces the latter
-	// when every table is complete.
+	// FromReplace builds all data anew while the sink serves the old data, and replaces the old
+	// data when every table is complete.
 	FromReplace = "snapshot --replace"
 )
 
@@ -146,15 +146,15 @@ func (p *Pipeline) run(ctx context.Context) error {
 	}
 	rejected := err
 	if err == nil && p.from == FromReplace {
-		rejected = errors.New("all data are being replaced; a transaction can be left out " +
-			"while the replacement is streaming, or when it is installed")
+		rejected = errors.New("all data are being replaced; a transaction can be skipped " +
+			"while the replacement is streaming, or after its installation")
 	}
 	p.acceptSkips(ctx, &state, &stored, rejected)
 	isEmpty := err == nil && state.Phase == sink.Empty && !state.Foreign
 	switch {
 	case errors.Is(err, sink.ErrDemoted):
 		return err
-	// Shall data be replaced that serve?
+	// Shall data that the sink serves be replaced?
 	case p.from == FromReplace && !isEmpty:
 		if err := p.replace(ctx); err != nil {
 			return err
@@ -241,9 +241,10 @@ func (p *Pipeline) rebuildAfter(
 	return fmt.Errorf("%s, and every table is read again: %s", reason, err.Error())
 }
 
-// sourceLost returns why the source cannot continue from a position after err; reason is empty if
-// it can. reconcile reports whether the file lets the tables be read again then. The last result is
-// an error of the source.
+// sourceLost examines err, which has ended a run: has the source another history than the data, or
+// has it purged the binlog at the stored position? Then reason describes that, and reconcile
+// reports whether the settings of the pipeline file allow reading every table again; otherwise
+// reason is empty. The last result is an error of the examination itself.
 func (p *Pipeline) sourceLost(
 	ctx context.Context, source source, stored *progress, err error,
 ) (reason string, reconcile bool, _ error) {

@@ -50,13 +50,13 @@ func (l *loop) quarantine(t *mappedTable, fault error) error {
 		return stop("transaction after %s: %w", l.progress.Position, fault)
 	}
 	if p := l.tables.cascades.watch(t.name(), false); p != nil {
-		// The rest of its rows in this transaction is not read.
+		// The rest of the table's rows in this transaction is not read, so any change is assumed.
 		l.tables.cascades.skipped(p, binlog.Delete)
 		l.tables.cascades.skipped(p, binlog.Update)
 	}
 	l.cutSpans(t)
-	// The rows of the table do not count any more, neither here nor when the rest of a split
-	// transaction is read again.
+	// The rows of the table are no longer counted: neither in this transaction, nor when the rest
+	// of a split transaction is read again.
 	l.rows -= t.openRows
 	l.skip -= t.skippedRows
 	if l.progress.Partial > 0 {

@@ -130,7 +130,7 @@ func (l *loop) handleLookups(ctx context.Context) error {
 	if len(l.tables.unknown)+len(l.tables.mismatched) == 0 {
 		return nil
 	}
-	var names []tableName // whose foreign keys are not known either
+	var names []tableName // tables whose foreign keys may have changed, too
 	for n := range l.tables.unknown {
 		names = append(names, n)
 		if err := l.rebuildUnknown(n, "rows without a CREATE TABLE"); err != nil {
@@ -259,7 +259,7 @@ const jobsInterval = 200 * time.Millisecond
 
 // tablesChanged updates what status and the position hash show of the tables.
 func (l *loop) tablesChanged() {
-	l.dropGapsOfOthers()
+	l.removeUnmappedFromGaps()
 	l.stats.recordTables(l.tables)
 	var rebuilding, quarantined []string
 	for _, name := range l.tables.names() {

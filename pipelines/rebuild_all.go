@@ -34,7 +34,8 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 		return err
 	}
 	l.countJobs(old)
-	// The jobs close the gaps. Requests to skip a transaction before the new position are void.
+	// The jobs close the gaps. The skip requests are removed below: the new position is past the
+	// transactions.
 	if err := l.loadGaps(state.Pieces); err != nil {
 		return err
 	}
@@ -42,13 +43,13 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 		t := l.tables.all[name]
 		needsSchema := t.Job.NeedsSchema
 		if o := old.all[name]; o != nil {
-			if needsSchema { // the templates of the last known definition tell its keys
+			if needsSchema { // the last known definition determines which keys the table has
 				l.tables.define(t, o.definition, o.Schema, o.Plan)
 			}
 			// The sweep of the job finds only keys that the present plan can write.
 			old.keepFormer(o, t.Plan)
 			t.former = o.former
-			if o.Keys != nil { // which the job below replaces
+			if o.Keys != nil { // the job below replaces the keys job
 				t.RestoreKeys(o.Keys)
 				t.CancelKeys()
 			}

@@ -9,22 +9,22 @@ import (
 	"rowfall/sink"
 )
 
-// This file builds all data anew beside the data that the sink serves, for --from snapshot
-// --replace. The replacement is a sink of its own, which an ordinary loop fills by an initial load.
-// When every table is complete, the replacement takes the place of the served data, and the next
-// run continues on them as after any restart.
+// This file builds all data anew while the sink serves the old data, for --from snapshot --replace.
+// The replacement is a second sink, which a loop fills by an initial load. When every table is
+// complete, the replacement takes the place of the served data, and the next run continues with the
+// new data as after a restart.
 
 // errReplacementComplete ends the run of a replacement whose tables are all complete.
 var errReplacementComplete = errors.New("the replacement is complete")
 
-// staleReplacementError is why a replacement cannot be continued. Nobody reads the replacement yet,
-// so it is discarded, and a new one begins.
+// staleReplacementError is the reason why a replacement cannot be continued. No client reads a
+// replacement before its installation, so it is discarded, and a new one begins.
 type staleReplacementError struct{ err error }
 
 func (e *staleReplacementError) Error() string { return e.err.Error() }
 func (e *staleReplacementError) Unwrap() error { return e.err }
 
-// target returns the sink to which a run writes.
+// target returns the sink to which a run writes: the replacement, if one is being built.
 func (p *Pipeline) target() Sink {
 	if r := p.replacement.Load(); r != nil {
 		return r
@@ -32,13 +32,13 @@ func (p *Pipeline) target() Sink {
 	return p.sink
 }
 
-// replace builds a replacement, or continues it, and installs it. It returns nil when the sink
+// replace begins or continues a replacement, and installs it. replace returns nil when the sink
 // serves the new data.
 func (p *Pipeline) replace(ctx context.Context) error {
 	replacer, ok := p.sink.(sink.Replacer)
 	if !ok {
-		return stop("--from %s: this kind of sink cannot hold new data beside the data it serves; "+
-			"empty it, and start without --from", p.from)
+		return stop("--from %s: this kind of sink cannot hold new data while it serves "+
+			"the old data; empty it, and start without --from", p.from)
 	}
 	source, err := p.openMySQL(ctx)
 	if err != nil {
@@ -48,7 +48,7 @@ func (p *Pipeline) replace(ctx context.Context) error {
 	return p.replaceFrom(ctx, replacer, source)
 }
 
-// replaceFrom is the part of replace that follows when the source is open.
+// replaceFrom is the part of replace that needs the open source.
 func (p *Pipeline) replaceFrom(ctx context.Context, replacer sink.Replacer, source source) error {
 	r, state, stored, err := p.openReplacement(ctx, replacer)
 	if err != nil {
@@ -74,8 +74,8 @@ func (p *Pipeline) replaceFrom(ctx context.Context, replacer sink.Replacer, sour
 	return nil
 }
 
-// openReplacement opens the replacement. If there is one that this file cannot continue, that one
-// is discarded.
+// openReplacement opens the replacement, and loads its state. A replacement that this pipeline file
+// cannot continue is discarded, and a new one begins.
 func (p *Pipeline) openReplacement(
 	ctx context.Context, replacer sink.Replacer,
 ) (r *sink.Replacement, state sink.State, stored progress, err error) {
@@ -90,22 +90,23 @@ func (p *Pipeline) openReplacement(
 	case errors.Is(err, sink.ErrDemoted):
 		return nil, state, stored, err
 	case err == nil && state.Foreign:
-		err = errors.New("it is of another pipeline")
+		err = errors.New("the replacement belongs to another pipeline")
 	case err == nil && state.Phase != sink.Empty:
 		err = checkMapping(&p.config, state.Pieces)
 	}
 	if err == nil {
 		if continued || state.Phase != sink.Empty {
-			p.log.Info().Stringer("position", stored.Position).Msg("the replacement is continued")
+			p.log.Info().Stringer("position", stored.Position).
+				Msg("building the unfinished replacement continues")
 		} else {
-			p.log.Warn().Msg("a replacement of all data is built beside the old data, which " +
-				"serve unchanged meanwhile; both are in memory; when it is complete, every " +
+			p.log.Warn().Msg("a replacement of all data is built while the old data serve " +
+				"unchanged; both are in memory; when the replacement is complete, every " +
 				"replica gets a full resync: " + StockReplicas)
 		}
 		return r, state, stored, nil
 	}
 	p.log.Warn().Err(err).
-		Msg("the replacement that was begun cannot be continued; a new one begins")
+		Msg("the unfinished replacement cannot be continued; it is discarded, and a new one begins")
 	if _, err := replacer.DiscardReplacement(); err != nil {
 		return nil, state, stored, err
 	}
@@ -117,13 +118,13 @@ func (p *Pipeline) openReplacement(
 	return r, state, progress{}, err
 }
 
-// StockReplicas is what users must know of Redis and Valkey replicas before all data are replaced.
+// StockReplicas tells users what Redis and Valkey replicas do while all data are replaced.
 const StockReplicas = "stock replicas without `repl-diskless-load swapdb` are empty while they " +
-	"load it, and those with it answer LOADING"
+	"load the new data; those with that setting reply LOADING meanwhile"
 
-// failedReplacement returns the error of a run that did not complete the replacement. Can the
-// replacement not be continued any more, because the source has other transactions or purged those
-// that follow? Then the replacement is discarded.
+// failedReplacement returns the error of a run that did not complete the replacement. If the source
+// has another history now, or has purged the binlog that the replacement needs, failedReplacement
+// discards the replacement.
 func (p *Pipeline) failedReplacement(
 	ctx context.Context, replacer sink.Replacer, source source, stored *progress, err error,
 ) error {
@@ -135,7 +136,7 @@ func (p *Pipeline) failedReplacement(
 		return checked
 	}
 	if errors.As(err, new(*staleReplacementError)) {
-		reason, again = "it does not fit the source or this version", true
+		reason, again = "the replacement does not fit the source or this version", true
 	}
 	if reason == "" {
 		return err
@@ -153,8 +154,8 @@ func (p *Pipeline) failedReplacement(
 	return fmt.Errorf("%s, and a new replacement begins: %s", reason, err.Error())
 }
 
-// finishReplacement ends the run when every table of the replacement is complete. Tables in
-// quarantine are not: their keys would be missing in the data that serve then.
+// finishReplacement ends the run when every table of the replacement is complete. A table in
+// quarantine is not complete: its keys would be missing after the installation.
 func (l *loop) finishReplacement(ctx context.Context) error {
 	if !l.replaces || l.progress.Phase != sink.Streaming || l.jobs.IsReadingTables() {
 		return nil
@@ -172,14 +173,14 @@ func (l *loop) finishReplacement(ctx context.Context) error {
 	return errReplacementComplete
 }
 
-// isComplete reports whether the sink has all rows of the table, and nothing of its former
+// isComplete reports whether the sink has all rows of the table, and no keys of its former
 // definitions.
 func (t *mappedTable) isComplete() bool {
 	return t.Fault == nil && len(t.former) == 0 && (t.Job.Done || t.Job.Skipped)
 }
 
-// discardReplacement removes a replacement that an earlier run has begun, because the pipeline
-// follows its source with the old data again, or because the node's data come from an upstream.
+// discardReplacement removes an unfinished replacement of an earlier run. It is called when the
+// pipeline follows its source with the old data, and when the node is a replica.
 func (p *Pipeline) discardReplacement() error {
 	p.stats.endReplacement()
 	replacer, ok := p.sink.(sink.Replacer)
@@ -191,22 +192,21 @@ func (p *Pipeline) discardReplacement() error {
 		return err
 	}
 	if existed {
-		p.log.Warn().Msg("a replacement of all data was begun and not completed; it was " +
-			"discarded, and the old data stay; to replace them, start with " +
-			"--from snapshot --replace")
+		p.log.Warn().Msg("an unfinished replacement of all data was discarded, and the old " +
+			"data stay; to replace them, start with --from snapshot --replace")
 	}
 	return nil
 }
 
-// withReplacement adds to a StopError that an unfinished replacement is there.
+// withReplacement adds to a StopError that there is an unfinished replacement.
 func (p *Pipeline) withReplacement(err error) error {
 	replacer, ok := p.sink.(sink.Replacer)
 	if !ok || p.from == FromReplace || !errors.As(err, new(*StopError)) ||
 		!replacer.HasReplacement() {
 		return err
 	}
-	return stop("%w; a replacement of all data was begun, and "+
-		"--from snapshot --replace continues it", err)
+	return stop("%w; there is an unfinished replacement of all data, which "+
+		"--from snapshot --replace continues", err)
 }
 
 var _ Sink = (*sink.Replacement)(nil)

@@ -165,7 +165,7 @@ func testReplace(t *testing.T, d *database) {
 	m = runInstance(t, other) // a plain run cannot continue the old data, and keeps the replacement
 	waitFor(t, "the pipeline stops", func() bool {
 		return strings.Contains(m.Pipeline.Stats().Stopped,
-			"--from snapshot --replace continues it")
+			"--from snapshot --replace continues")
 	})
 	m.stop()
 

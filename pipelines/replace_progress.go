@@ -2,10 +2,11 @@ package pipelines
 
 import "time"
 
-// ReplacementProgress is the progress of data that are built beside those that the sink serves.
+// ReplacementProgress is the progress of a replacement: new data that are built while the sink
+// serves the old data.
 type ReplacementProgress struct {
-	Since time.Time // when this process began or continued it
-	// Tables is the number of tables, Complete of those that are complete.
+	Since time.Time // when this process began or continued the replacement
+	// Tables is the number of mapped tables, Complete is the number of complete ones.
 	Tables, Complete int64
 	// Rows counts the rows read so far, Expected estimates them at the end.
 	Rows, Expected int64
@@ -13,7 +14,7 @@ type ReplacementProgress struct {
 	State string
 }
 
-// Percent returns how many percent of the rows were read; -1 if that is not known.
+// Percent returns how many percent of the rows were read; -1 if the number of rows is not known.
 func (r *ReplacementProgress) Percent() int64 {
 	switch {
 	case r.Tables > 0 && r.Complete == r.Tables:
@@ -36,7 +37,8 @@ func (m *stats) beginReplacement() {
 // endReplacement records that no replacement is being built any more.
 func (m *stats) endReplacement() { m.replacing.Store(nil) }
 
-// replacementOf returns the progress of the replacement from the other figures; nil without any.
+// replacementOf returns the progress of the replacement, with the counters of s; nil if no
+// replacement is being built.
 func (m *stats) replacementOf(s *Stats) *ReplacementProgress {
 	since := m.replacing.Load()
 	if since == nil {

@@ -237,7 +237,7 @@ func TestReplaceGivenUp(t *testing.T) {
 	// The first unit of the replacement is missing, but its directory is there.
 	p.from = ""
 	err := p.withReplacement(stop("the data are of another mapping"))
-	if err == nil || !strings.Contains(err.Error(), "--from snapshot --replace continues it") {
+	if err == nil || !strings.Contains(err.Error(), "--from snapshot --replace continues") {
 		t.Errorf("the error is %v", err)
 	}
 	if err := p.withReplacement(errEndOfScript); !errors.Is(err, errEndOfScript) {

@@ -15,36 +15,37 @@ import (
 	"rowfall/pipelines/tablestate"
 )
 
-// replayStart is where a replay's stream starts, and the tables of the replay.
+// replayStart holds the position at which a replay's stream starts, and the replay's tables.
 type replayStart struct {
 	position binlog.Position
 	tables   events.Tables
 }
 
-// replay reads a stretch of the binlog again, over a connection of its own, and finds the keys of
-// the rows that the stretch has touched: those of old and new images. It reads on to the position
-// that the pipeline had when the replay began, for statements only: a table that a statement has
-// altered since is read as a whole, because its rows in the stretch may mean something else.
+// replay reads a stretch of the binlog again, over a second connection, and finds the keys of the
+// rows that the stretch has changed, in old and new images. From the end of the stretch to the
+// position that the pipeline had when the replay began, it reads only statements. A table that a
+// statement names is read as a whole, because its present columns may not fit the logged rows.
 type replay struct {
 	source  keySource
 	dialect ddl.Options
 	// tables are the mapped tables by database.table, as they are at the pipeline's position.
 	tables map[string]*replayTable
-	// at is where the replay continues, to is the end of the stretch, until that of the statements.
+	// at is where the replay continues. to is the end of the stretch. Statements are read until
+	// until.
 	at, to, until binlog.Position
 	// isPast is set once at includes to, so that only statements are read.
 	isPast bool
 
-	found map[string][]jobs.Key // of the present page, by table
-	seen  map[string]bool       // keys of the present page
-	whole map[string]string     // of the present page
+	found map[string][]jobs.Key // keys of the present page, by table
+	seen  map[string]bool       // the same keys with their tables, to find duplicates
+	whole map[string]string     // page.whole of the present page
 }
 
 // replayTable is a table of a replay.
 type replayTable struct {
 	schema  *binlog.Table
 	columns []int // of its key
-	// isWhole is set once the whole table must be read. Its rows are skipped from then on.
+	// isWhole is set once the whole table must be read. From then on its rows are skipped.
 	isWhole bool
 }
 
@@ -70,7 +71,7 @@ func (l *loop) newReplay(s *tablestate.Search) (*replay, error) {
 		r.at.File, r.at.Offset = "", 0
 	}
 	for name, t := range l.tables.all {
-		// A tentative definition may not be that of the rows.
+		// A tentative definition may not fit the logged rows.
 		if t.isFollowed() && !t.isTentative() {
 			r.tables[name] = &replayTable{t.Schema, jobs.Order(t.Schema, t.Plan), false}
 		}
@@ -78,7 +79,7 @@ func (l *loop) newReplay(s *tablestate.Search) (*replay, error) {
 	return r, nil
 }
 
-// find reads the stretch.
+// find implements finder: it reads the stretch, and then the statements after it.
 func (r *replay) find(ctx context.Context, send func(page) error) error {
 	r.reset()
 	r.isPast = includes(&r.at, &r.to)
@@ -110,14 +111,15 @@ func (r *replay) find(ctx context.Context, send func(page) error) error {
 	return r.send(send)
 }
 
-// passed advances the place where the replay continues, between transactions.
+// passed is called between transactions. It advances the position where the replay continues, and
+// sends a full page.
 func (r *replay) passed(stream eventStream, send func(page) error) error {
 	if at := stream.Position(); at.CompareFile(r.at) > 0 {
 		r.at = at.Clone()
 	}
 	if !r.isPast && includes(&r.at, &r.to) {
 		r.isPast = true
-		stream.Forget() // tables are looked up again, and none is found
+		stream.Forget() // so that the stream calls Table again, which returns nil from now on
 	}
 	if len(r.seen) >= pageKeys || len(r.whole) > 0 {
 		return r.send(send)
@@ -125,7 +127,7 @@ func (r *replay) passed(stream eventStream, send func(page) error) error {
 	return nil
 }
 
-// send sends what was found as a page, after which the replay continues at r.at.
+// send sends the keys found as a page. After the page the replay continues at r.at.
 func (r *replay) send(send func(page) error) error {
 	p := page{whole: r.whole}
 	for name, keys := range r.found {
@@ -143,7 +145,7 @@ func (r *replay) send(send func(page) error) error {
 	return nil
 }
 
-// reset begins a page.
+// reset begins a new page.
 func (r *replay) reset() {
 	r.found, r.seen = make(map[string][]jobs.Key), make(map[string]bool)
 	r.whole = make(map[string]string)
@@ -167,7 +169,7 @@ func (r *replay) changes(ev *binlog.Event, send func(page) error) error {
 				continue
 			}
 			if err := r.add(name, t, row); err != nil {
-				// A value that cannot be read now may be one that the next table map explains.
+				// The columns of the logged row may differ from the present ones.
 				r.readWhole(name, err.Error())
 			}
 		}
@@ -202,7 +204,7 @@ func (r *replay) add(name string, t *replayTable, row *binlog.Row) error {
 	return nil
 }
 
-// readWhole makes the page say that a table must be read as a whole.
+// readWhole adds a table to the tables of the page that must be read as a whole.
 func (r *replay) readWhole(name, reason string) {
 	if t := r.tables[name]; t != nil && !t.isWhole {
 		t.isWhole = true
@@ -219,7 +221,7 @@ func (r *replay) statement(ev *binlog.Event) {
 	if s.Temporary || s.Action == ddl.Other {
 		return
 	}
-	reason := "the binlog has a statement about it: " + shorten(ev.SQL)
+	reason := "a statement in the binlog may have changed it: " + shorten(ev.SQL)
 	all := s.Mentions(func(n ddl.TableName) bool {
 		r.readWhole(n.String(), reason)
 		return false
@@ -244,11 +246,11 @@ func (r *replay) Table(database, name string) (*binlog.Table, error) {
 	return t.schema, nil
 }
 
-// RowsSkipped ignores rows of tables that the replay does not read. Rows that a foreign key has
-// changed without logging them are not found by a replay.
+// RowsSkipped implements events.Tables: rows of tables that the replay does not read are ignored. A
+// replay does not find rows that foreign keys changed without row events.
 func (r *replay) RowsSkipped(string, string, binlog.Op, bool) bool { return false }
 
-// Mismatch implements events.Tables: the table had other columns in the stretch.
+// Mismatch implements events.Tables: a table with other columns in the stretch is read as a whole.
 func (r *replay) Mismatch(t *binlog.Table, reason error) error {
 	r.readWhole(t.FullName(), reason.Error())
 	return nil
@@ -267,9 +269,9 @@ func (m *mysqlSource) OpenReplay(ctx context.Context, start replayStart) (eventS
 	return stream, nil
 }
 
-// Replay makes the running pipeline read the rows again that a stretch of the binlog has touched,
-// from one POSITION to another. An empty to is the pipeline's present position. Replay returns the
-// number of the search.
+// Replay makes the running pipeline read again the rows that a stretch of the binlog has changed.
+// The stretch goes from one POSITION to another; an empty to is the pipeline's present position.
+// Replay returns the number of the search.
 func (p *Pipeline) Replay(ctx context.Context, from, to string) (int, error) {
 	resolveCtx, cancel := context.WithTimeout(ctx, searchTimeout)
 	defer cancel()
@@ -312,7 +314,7 @@ func (l *loop) addReplay(s *tablestate.Search, from, to *binlog.Position) (int, 
 		*to = until
 	case !includes(&until, to):
 		return 0, fmt.Errorf("the pipeline is at %s and has not reached %s; "+
-			"what follows its position need not be replayed", &until, to)
+			"give --to a position that the pipeline has passed", &until, to)
 	}
 	if includes(from, to) {
 		return 0, fmt.Errorf("%s is not after %s; give --from a position before --to", to, from)

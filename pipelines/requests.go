@@ -18,7 +18,7 @@ const (
 	requestTimeout = 30 * time.Second
 )
 
-// request is what a user asks of the running loop. The loop executes it between transactions.
+// request is a user's request to the running loop, which executes it between transactions.
 type request struct {
 	execute func(ctx context.Context, l *loop) error
 	result  chan error // of one element
@@ -120,13 +120,13 @@ func (l *loop) backfill(n tableName) error {
 	return l.redefine(t, t.definition, l.reconcileJob("backfill"))
 }
 
-// Job is the job of a table, as users see it.
+// Job is a job of a table, or a search for rows, as users see it.
 type Job struct {
 	ID    int    `json:"id"`
 	Table string `json:"table"`
 	// Reason is why the job runs. State is "reading the definition", "reading", "sweeping",
-	// "removing", "waiting for confirm", "in quarantine" or "cancelled". A cancelled job is listed
-	// until another job reads the table.
+	// "removing", "waiting for confirm", "in quarantine" or "cancelled"; see keysJob and searchJob
+	// for further ones. A cancelled job is listed until another job reads the table.
 	Reason string `json:"reason"`
 	State  string `json:"state"`
 	// Rows counts the rows read so far, Estimate estimates them at the end.
@@ -157,9 +157,9 @@ func (p *Pipeline) ConfirmJob(ctx context.Context, id int) error {
 	})
 }
 
-// CancelJob ends a job. What it has not removed stays, and rows that it has not read stay as they
-// are, so that the table does not count as complete until another job has read it. The jobs of the
-// initial load have the number 0 together, so they cannot be cancelled.
+// CancelJob ends a job. Stale keys that the job has not removed stay, and rows that it has not read
+// stay as they are, so the table is not complete until another job has read it. All jobs of the
+// initial load have the number 0, so they cannot be cancelled.
 func (p *Pipeline) CancelJob(ctx context.Context, id int) error {
 	return p.submit(ctx, func(_ context.Context, l *loop) error { return l.cancelJob(id) })
 }
@@ -185,7 +185,7 @@ func (l *loop) cancelJob(id int) error {
 		return fmt.Errorf("job %d cannot be cancelled: "+
 			"changes of %s are not applied until it is done", id, t.FullName())
 	}
-	// Rows that were not read may be incomplete, so that no delta may rely on them.
+	// Rows that were not read may be stale. Skipped makes later changes be written as full rows.
 	t.Restart(tablestate.Job{
 		Skipped: true, Cancelled: true, Compare: t.Job.Compare, ID: t.Job.ID, Reason: t.Job.Reason,
 	})
@@ -249,7 +249,7 @@ func (s *tableSet) jobList() []Job {
 	return list
 }
 
-// describeSweep sets what a sweep tells.
+// describeSweep sets the fields of a job that sweeps.
 func (j *Job) describeSweep(s *tablestate.Sweep) {
 	j.Stale, j.Checked = s.Stale, s.Checked
 	switch {

@@ -8,12 +8,13 @@ import (
 	"rowfall/pipelines/tablestate"
 )
 
-// UseSchema gives the pipeline the definitions of the tables at the position where the next run
-// begins: SQL statements such as mysqldump --no-data --databases writes. Call it before Run.
+// UseSchema sets the definitions of the tables at the position where the next run begins. dump
+// contains SQL statements, such as the output of mysqldump --no-data --databases. Call UseSchema
+// before Run.
 func (p *Pipeline) UseSchema(dump string) { p.schemaDump = dump }
 
-// applySchemaDump takes the tables' definitions from --schema, if that was given. They hold at the
-// position where the run begins.
+// applySchemaDump takes the tables' definitions from --schema, if that was given. These definitions
+// are valid at start, the position where the run begins.
 func (l *loop) applySchemaDump(start *binlog.Position) error {
 	if l.schemaDump == "" {
 		return nil
@@ -44,8 +45,8 @@ func (l *loop) applySchemaDump(start *binlog.Position) error {
 	return l.tables.checkConflicts()
 }
 
-// useDefinition gives a table the definition that it has where the run begins. The table may exist
-// only there.
+// useDefinition sets the definition that a table has at start, the position where the run begins.
+// The table may have been dropped since, so it may not be mapped yet.
 func (l *loop) useDefinition(d *ddl.Schema, start *binlog.Position) error {
 	n := nameOf(d.TableName())
 	t := l.tables.all[n.String()]
@@ -62,7 +63,7 @@ func (l *loop) useDefinition(d *ddl.Schema, start *binlog.Position) error {
 			}
 			added = l.tables.all[n.String()]
 		}
-		if added == nil { // a table without a key, say
+		if added == nil { // for example, a table without a key
 			return nil
 		}
 		t = added
@@ -73,8 +74,8 @@ func (l *loop) useDefinition(d *ddl.Schema, start *binlog.Position) error {
 	return t.save(&l.unit, l.config.Name)
 }
 
-// checkSchemaDump returns a StopError if --schema was given to a run that does not begin at a
-// position of the past.
+// checkSchemaDump returns a StopError if --schema was given to a run that does not begin in the
+// past.
 func (l *loop) checkSchemaDump(from string, isEmpty bool) error {
 	if isEmpty && from == "" {
 		from = l.config.Source.Start
@@ -84,11 +85,11 @@ func (l *loop) checkSchemaDump(from string, isEmpty bool) error {
 		return nil
 	}
 	return stop("--schema belongs to a start in the past: " +
-		"add --from POSITION, where the file has the tables as they were at POSITION")
+		"add --from POSITION; the file must have the tables as they were at POSITION")
 }
 
-// reviseDefinitions gives the tables the definitions that they have where --from begins, as far as
-// they are known. was is the data's position before.
+// reviseDefinitions is called after --from has moved the position. It sets the definitions that the
+// tables have at the new position, as far as they are known. was is the position before the move.
 func (l *loop) reviseDefinitions(
 	ctx context.Context, from string, was *binlog.Position, schemas map[string]*binlog.Table,
 ) (err error) {
@@ -97,7 +98,7 @@ func (l *loop) reviseDefinitions(
 		if err := l.applySchemaDump(start); err != nil {
 			return err
 		}
-		l.doubtDefinitions(start)
+		l.markTentative(start)
 		return l.tables.save(&l.unit, l.config.Name)
 	}
 	// Statements between the two positions are missed.

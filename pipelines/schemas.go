@@ -8,12 +8,12 @@ import (
 	"rowfall/binlog/query"
 )
 
-// schemaCheck compares the definitions of the data with the server's own, once per run. Tables that
-// differ are compared again, without the others: reading the definitions of thousands of tables
-// takes seconds, and other sessions may alter some of them all the time. The
-// server's are the present ones, so they can be compared only when the stream has reached the end
-// that the binlog had when they were read. A table that differs was altered by a statement that is
-// not in the binlog (sql_log_bin=0), and is read again.
+// schemaCheck compares the definitions of the data with the server's, once per run. Only tables
+// that differ are compared again: reading the definitions of thousands of tables takes seconds, and
+// other sessions may alter some of them all the time. The server's definitions are the present
+// ones, so they can be compared only when the stream has reached the end that the binlog had when
+// they were read. A table that differs was altered by a statement that is not in the binlog
+// (sql_log_bin=0), and is read again.
 type schemaCheck struct {
 	// due is the position that the stream must reach for the next step.
 	due binlog.Position

@@ -18,24 +18,24 @@ import (
 	"rowfall/sink"
 )
 
-// A search finds rows of which the user wants that they are read again: the rows that a condition
-// selects, or those that a stretch of the binlog has touched. It runs in a goroutine and hands the
-// keys to the loop in pages, which the loop gives to jobs.Engine.AddKeys. The search is stored in
-// the state, with the place after the last page, so that the next run continues there.
+// A search finds the keys of rows that the user wants to read again: the rows that match a
+// condition, or the rows that a stretch of the binlog has changed. It runs in a goroutine and sends
+// the keys to the loop in pages, which the loop passes to jobs.Engine.AddKeys. The state holds the
+// search and where it continues after the last page, so that a restart resumes it.
 
 const (
 	// pageKeys is the number of keys of a page.
 	pageKeys = 1000
-	// keysAhead is the number of keys that wait to be read from which on no page is taken.
+	// keysAhead limits the keys that wait to be read: with that many, no page is taken.
 	keysAhead = 20_000
 )
 
 // page is a part of what a search finds.
 type page struct {
 	found []foundKeys
-	// whole are tables that must be read as a whole, with the reasons.
+	// whole holds the tables that must be read as a whole, with the reasons.
 	whole map[string]string
-	// advance sets in the stored search where it continues after the page; nil keeps that.
+	// advance updates where the stored search continues after the page; nil changes nothing.
 	advance func(s *tablestate.Search) error
 	// done is set on the last page. failed is why the search cannot continue.
 	done   bool
@@ -49,7 +49,7 @@ type foundKeys struct {
 	keys   []jobs.Key
 }
 
-// searchRun is the search that runs. The loop owns it, and closes it.
+// searchRun is the running search. The loop owns and closes it.
 type searchRun struct {
 	id     int
 	pages  chan page
@@ -57,12 +57,12 @@ type searchRun struct {
 	ended  chan struct{}
 }
 
-// finder is what a search does. It calls send for each page, and returns an error of send.
+// finder implements a search. find calls send for each page, and returns an error of send.
 type finder interface {
 	find(ctx context.Context, send func(page) error) error
 }
 
-// close ends the search's goroutine. r may be nil.
+// close stops the search's goroutine and waits for its end. r may be nil.
 func (r *searchRun) close() {
 	if r != nil {
 		r.cancel()
@@ -70,7 +70,7 @@ func (r *searchRun) close() {
 	}
 }
 
-// startSearchRun runs a finder in a goroutine.
+// startSearchRun runs a finder in a goroutine, which retries after errors that may pass.
 func (l *loop) startSearchRun(ctx context.Context, id int, f finder) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &searchRun{id: id, pages: make(chan page, 1), cancel: cancel, ended: make(chan struct{})}
@@ -99,7 +99,8 @@ func (l *loop) startSearchRun(ctx context.Context, id int, f finder) {
 				_ = send(page{failed: err})
 				return
 			}
-			log.Warn().Err(err).Dur("retry_in", pause).Msg("a search for rows is retried")
+			log.Warn().Err(err).Dur("retry_in", pause).
+				Msg("a search for rows failed; it will retry")
 			waitForRetry(ctx, nil, nil, pause)
 		}
 	}()
@@ -112,8 +113,8 @@ const (
 	codeTimeout     = 3024
 )
 
-// isFinalOfSearch reports whether a search that failed would fail again. An error that the server
-// has sent is one: the condition of the user is wrong, or the binlog is gone.
+// isFinalOfSearch reports whether a failed search would fail again. Most errors that the server
+// sends are final: for example, the condition is invalid, or the binlog was purged.
 func isFinalOfSearch(err error) bool {
 	for _, code := range []uint16{
 		codeShutdown, codeInterrupted, codeTimeout, mysql.CodeLockTimeout,
@@ -144,11 +145,12 @@ func (l *loop) stepSearches(ctx context.Context) error {
 	return l.Flush(ctx)
 }
 
-// endSearches ends the searches whose keys were read.
+// endSearches removes the searches whose keys were all read.
 func (l *loop) endSearches(ctx context.Context) error {
 	for _, s := range slices.Clone(l.tables.searches) {
 		if s.Found && l.areRead(s) {
-			l.log.Info().Int("job", s.ID).Int64("keys", s.Keys).Msg("the rows found were read")
+			l.log.Info().Int("job", s.ID).Int64("keys", s.Keys).
+				Msg("all rows that a search found were read")
 			l.dropSearch(s)
 			if err := l.Flush(ctx); err != nil {
 				return err
@@ -158,14 +160,14 @@ func (l *loop) endSearches(ctx context.Context) error {
 	return nil
 }
 
-// startNextSearch starts the first search that is not done.
+// startNextSearch starts the first search that has neither ended nor failed.
 func (l *loop) startNextSearch(ctx context.Context) error {
 	for _, s := range slices.Clone(l.tables.searches) {
 		if s.Found || s.Failed != "" {
 			continue
 		}
 		if s.Table != "" && s.Where == "" {
-			// A stopped pipeline was asked to read the table again.
+			// StoreBackfill stored this request to read the whole table while no process ran.
 			l.dropSearch(s)
 			if t := l.tables.all[s.Table]; t != nil {
 				if err := l.backfill(t.name()); err != nil {
@@ -190,7 +192,7 @@ func (l *loop) startNextSearch(ctx context.Context) error {
 	return nil
 }
 
-// finder returns what a search does, from the place where it was stored.
+// finder returns the finder of a stored search, which continues where the search was stored.
 func (l *loop) finder(s *tablestate.Search) (finder, error) {
 	if s.Table == "" {
 		return l.newReplay(s)
@@ -219,8 +221,8 @@ func (l *loop) waitingKeys() (n int64) {
 	return n
 }
 
-// takePage gives the keys of a page to the engine, and stores where the search continues, in one
-// unit.
+// takePage passes the keys of a page to the engine, and stores where the search continues, in the
+// same unit.
 func (l *loop) takePage(ctx context.Context, p page) error {
 	s := l.tables.searchOf(l.search.id)
 	if p.failed != nil {
@@ -269,7 +271,7 @@ func (l *loop) takePage(ctx context.Context, p page) error {
 	return l.saveSearch(s)
 }
 
-// areRead reports whether the keys that a search has found were read.
+// areRead reports whether all keys that a search has found were read.
 func (l *loop) areRead(s *tablestate.Search) bool {
 	for name, next := range s.Blocks {
 		if t := l.tables.all[name]; t != nil && t.Keys != nil && t.Keys.First < next {
@@ -279,13 +281,13 @@ func (l *loop) areRead(s *tablestate.Search) bool {
 	return true
 }
 
-// endSearchRun ends the search that runs.
+// endSearchRun stops the running search.
 func (l *loop) endSearchRun() {
 	l.search.close()
 	l.search = nil
 }
 
-// failSearch records why a search cannot continue. A user cancels it.
+// failSearch records why a search cannot continue. The search stays listed until a user cancels it.
 func (l *loop) failSearch(s *tablestate.Search, err error) error {
 	l.log.Error().Err(err).Int("job", s.ID).Msg("a search for rows has failed")
 	s.Failed = err.Error()
@@ -309,7 +311,7 @@ func searchPiece(s *tablestate.Search) string {
 	return tablestate.SearchPrefix + strconv.Itoa(s.ID)
 }
 
-// dropSearch removes a search. Keys that it has found are read nevertheless.
+// dropSearch removes a search. The keys that the search has found are still read.
 func (l *loop) dropSearch(s *tablestate.Search) {
 	if l.search != nil && l.search.id == s.ID {
 		l.endSearchRun()
@@ -330,7 +332,7 @@ func (s *tableSet) searchOf(id int) *tablestate.Search {
 	return nil
 }
 
-// loadSearches sets the searches to what the pieces hold.
+// loadSearches decodes the stored searches from the pieces of state.
 func (s *tableSet) loadSearches(pieces map[string][]byte) error {
 	for name, text := range pieces {
 		if !strings.HasPrefix(name, tablestate.SearchPrefix) {
@@ -383,9 +385,9 @@ func placeOf(p *binlog.Position) string {
 	return fmt.Sprintf("%s:%d", p.File, p.Offset)
 }
 
-// BackfillWhere makes the running pipeline read the rows of a table that a condition selects, an
-// SQL expression over the table's columns. It returns the number of the search. An error of the
-// server about the condition is returned as it is.
+// BackfillWhere makes the running pipeline read again the rows of a table that match a condition,
+// which is an SQL expression over the table's columns. It returns the number of the search. The
+// server's error for an invalid condition is returned unchanged.
 func (p *Pipeline) BackfillWhere(ctx context.Context, table, condition string) (int, error) {
 	var schema *binlog.Table // belongs to the loop until submit returns without an error
 	err := p.submit(ctx, func(_ context.Context, l *loop) error {
@@ -409,7 +411,7 @@ func (p *Pipeline) BackfillWhere(ctx context.Context, table, condition string) (
 	return p.submitSearch(ctx, conditionRequest(table, condition))
 }
 
-// conditionRequest returns the search for rows that a condition selects.
+// conditionRequest returns the search for the rows that match a condition.
 func conditionRequest(table, condition string) *tablestate.Search {
 	return &tablestate.Search{
 		Table: table, Where: condition,
@@ -417,7 +419,7 @@ func conditionRequest(table, condition string) *tablestate.Search {
 	}
 }
 
-// submitSearch gives a search to the loop.
+// submitSearch adds a search in the loop, and returns its number.
 func (p *Pipeline) submitSearch(ctx context.Context, s *tablestate.Search) (id int, err error) {
 	var added int
 	err = p.submit(ctx, func(_ context.Context, l *loop) (err error) {

@@ -13,11 +13,11 @@ import (
 	"rowfall/pipelines/tablestate"
 )
 
-// keySource is what searches need of a source.
+// keySource is the part of a source that searches use.
 type keySource interface {
-	// OpenKeys returns a reader of keys, which one goroutine uses. Close it.
+	// OpenKeys returns a reader of keys for one goroutine. The caller closes it.
 	OpenKeys() keyReader
-	// OpenReplay opens a second stream, for the tables of a replay.
+	// OpenReplay opens a second stream of the binlog, with the tables of a replay.
 	OpenReplay(ctx context.Context, start replayStart) (eventStream, error)
 }
 
@@ -30,14 +30,14 @@ type keyReader interface {
 	Close()
 }
 
-// conditionSearch finds the rows of a table that a condition selects.
+// conditionSearch finds the rows of a table that match a condition.
 type conditionSearch struct {
 	source    keySource
 	table     string
 	schema    *binlog.Table
 	key       []int
 	condition string
-	after     [][]byte // of the last page that was sent
+	after     [][]byte // the last key of the last page that was sent
 }
 
 func (c *conditionSearch) find(ctx context.Context, send func(page) error) error {
@@ -99,7 +99,7 @@ func (m *mysqlRows) ReadKeys(
 	return result, err
 }
 
-// tryCondition returns the server's error for a condition that it cannot evaluate.
+// tryCondition returns the server's error if the server cannot evaluate the condition.
 func (p *Pipeline) tryCondition(ctx context.Context, t *binlog.Table, condition string) error {
 	if err := query.CheckCondition(condition); err != nil {
 		return err

@@ -20,8 +20,8 @@ func serverID(c *file.Config) uint32 {
 	return deriveServerID(c.Name, c.Sink.Node.Dir, hostIdentity())
 }
 
-// replayID returns the server id of the stream that reads a stretch of the binlog again. A server
-// ends the older of two streams with one id.
+// replayID returns the server id for the stream of a replay. It differs from that of the pipeline's
+// stream, because a server ends the older of two streams with the same id.
 func replayID(c *file.Config) uint32 {
 	return deriveServerID(c.Name+"\x00replay", c.Sink.Node.Dir, hostIdentity())
 }

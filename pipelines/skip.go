@@ -13,9 +13,10 @@ import (
 	"rowfall/transform/suggest"
 )
 
-// A user may ask to skip one transaction that cannot be applied. The request is stored with the
-// data, so that a restart keeps it. When the stream reaches the transaction, it is left out. The
-// unit that moves the position past it records the gap and removes the request.
+// A user may request to skip one transaction that cannot be applied. The request is stored with the
+// data, so that a restart keeps it. When the stream reaches the transaction, its changes are left
+// out. The unit that moves the position past the transaction records the gap and removes the
+// request.
 
 // pendingSkip is a stored request, parsed.
 type pendingSkip struct {
@@ -23,24 +24,25 @@ type pendingSkip struct {
 	skip binlog.Skip
 }
 
-// skipCall is a request that is not stored yet.
+// skipCall is a call of Skip whose request is not stored yet.
 type skipCall struct {
 	at     binlog.TransactionID
-	table  string     // empty for all of the transaction
-	result chan error // of one element
+	table  string     // empty: all changes of the transaction
+	result chan error // has room for one element
 }
 
-// Skip stores a request to skip the transaction that at names, as binlog.TransactionID prints it,
-// or only its changes of one table, as database.table. The pipeline may stream, retry or be
-// stopped: in the latter cases it runs again at once. Run must be retried as supervise does.
+// Skip stores a request to skip a transaction, or only its changes of one table. at names the
+// transaction in the form that binlog.TransactionID prints; table is database.table, or empty for
+// all tables. If the pipeline waits for a retry or has stopped, it runs again at once. supervise
+// must be running.
 func (p *Pipeline) Skip(ctx context.Context, at, table string) error {
 	id, err := binlog.ParseTransactionID(at)
 	if err != nil {
 		return err
 	}
 	if writable, _ := p.sink.Writable(); !writable {
-		return errors.New("the node is a replica, and its data are its upstream's; " +
-			"skip the transaction at the master")
+		return errors.New("the node is a replica, whose data come from its upstream; " +
+			"skip the transaction on the master")
 	}
 	c := skipCall{id, table, make(chan error, 1)}
 	deadline := time.NewTimer(requestTimeout)
@@ -48,9 +50,10 @@ func (p *Pipeline) Skip(ctx context.Context, at, table string) error {
 	select {
 	case p.skipCalls <- c:
 	default:
-		return fmt.Errorf("%d requests to skip wait for the pipeline already", maxRequests)
+		return fmt.Errorf("%d requests to skip a transaction wait already; try again later",
+			maxRequests)
 	}
-	// Either a run that is streaming takes the request, or the next run does.
+	// A run that is streaming handles the request; otherwise the next run does.
 	select {
 	case p.retryNow <- struct{}{}:
 	default:
@@ -69,14 +72,15 @@ func (p *Pipeline) Skip(ctx context.Context, at, table string) error {
 	}
 }
 
-// acceptSkips stores the requests that wait in the data, before a run connects to its source: there
-// the transaction may end the run at once. loaded is why the data could not be loaded.
+// acceptSkips stores the requests that wait. It is called before a run connects to its source,
+// because the transaction to skip may end that run at once. If rejected is not nil, each request is
+// answered with that error instead.
 func (p *Pipeline) acceptSkips(
-	ctx context.Context, state *sink.State, stored *progress, loaded error,
+	ctx context.Context, state *sink.State, stored *progress, rejected error,
 ) {
 	for len(p.skipCalls) > 0 {
 		c := <-p.skipCalls
-		err := loaded
+		err := rejected
 		if err == nil {
 			err = p.storeSkip(ctx, &c, state, stored)
 		}
@@ -84,14 +88,14 @@ func (p *Pipeline) acceptSkips(
 	}
 }
 
-// storeSkip stores a request in data at rest, and in state.
+// storeSkip stores a request in the sink while no run writes to it, and in state.
 func (p *Pipeline) storeSkip(
 	ctx context.Context, c *skipCall, state *sink.State, stored *progress,
 ) error {
 	if stored.Phase == sink.Empty {
 		return fmt.Errorf("the node holds no data of pipeline %s", p.config.Name)
 	}
-	var l loop // holds what the data say of gaps, requests and tables
+	var l loop // a loop that does not run: loadGaps decodes the gaps into it
 	if err := l.loadGaps(state.Pieces); err != nil {
 		return err
 	}
@@ -121,7 +125,8 @@ func (p *Pipeline) storeSkip(
 	return nil
 }
 
-// addSkip adds a request to the stored ones, if it may still be reached from the data's position.
+// addSkip returns list with a request added. It returns an error if the stream cannot reach the
+// transaction from the data's position.
 func addSkip(
 	list []tablestate.SkipRequest, c *skipCall, at *progress, gaps int,
 ) ([]tablestate.SkipRequest, error) {
@@ -129,24 +134,23 @@ func addSkip(
 	byGTID := !c.at.GTID.IsZero()
 	switch {
 	case byGTID && p.GTID.IsZero():
-		return nil, fmt.Errorf("skip %s: the data have no GTIDs; give the FILE:OFFSET of the error",
-			c.at)
+		return nil, fmt.Errorf("skip %s: the data have no GTIDs; use the FILE:OFFSET that the "+
+			"error contains", c.at)
 	case byGTID && p.GTID.IsMariaDB() != c.at.GTID.MariaDB:
-		return nil, fmt.Errorf("skip %s: the data are at %s, and GTIDs of that server have "+
-			"another form", c.at, p)
+		return nil, fmt.Errorf("skip %s: the data are at %s, and the GTIDs of that server have "+
+			"another form; use the GTID that the error contains", c.at, p)
 	case !byGTID && p.File == "":
-		return nil, fmt.Errorf("skip %s: the data have only GTIDs at the moment (%s); "+
-			"give gtid: and the transaction's GTID", c.at, p)
+		return nil, fmt.Errorf("skip %s: the data have only GTIDs (%s), and no file and offset; "+
+			"use gtid: and the transaction's GTID", c.at, p)
 	case !byGTID && baseName(p.File) != baseName(c.at.File):
-		return nil, fmt.Errorf("skip %s: the server's binlog files are named like %s",
-			c.at, p.File)
+		return nil, fmt.Errorf("skip %s: the server's binlog files are named like %s; use the "+
+			"FILE:OFFSET that the error contains", c.at, p.File)
 	case c.at.IsIncludedIn(p):
 		return nil, fmt.Errorf("skip %s: the data include this transaction already, they are at "+
-			"%s; give the POSITION that the error names", c.at, p)
+			"%s; use the POSITION that the error contains", c.at, p)
 	case gaps+len(list) >= tablestate.MaxGaps:
-		return nil, fmt.Errorf("skip %s: there are %d gaps and requests already, which is the "+
-			"most that are recorded; close gaps with rowfall backfill first",
-			c.at, gaps+len(list))
+		return nil, fmt.Errorf("skip %s: there are %d gaps and requests, and no more can be "+
+			"recorded; close gaps with rowfall backfill first", c.at, gaps+len(list))
 	}
 	text := c.at.String()
 	i := slices.IndexFunc(list, func(r tablestate.SkipRequest) bool { return r.At == text })
@@ -156,7 +160,7 @@ func addSkip(
 	} else {
 		list = slices.Clone(list)
 		if len(list[i].Tables) == 0 {
-			return list, nil // all of it is skipped already
+			return list, nil // the request for the whole transaction includes this one
 		}
 	}
 	r := &list[i]
@@ -172,7 +176,7 @@ func addSkip(
 	return list, nil
 }
 
-// handleSkips stores the requests that have come since the run began.
+// handleSkips stores the requests that have arrived since the run began.
 func (l *loop) handleSkips(ctx context.Context) error {
 	for len(l.skipCalls) > 0 {
 		c := <-l.skipCalls
@@ -193,7 +197,7 @@ func (l *loop) handleSkips(ctx context.Context) error {
 	return nil
 }
 
-// addSkip puts a request into the unit, and reports whether it did.
+// addSkip puts a request into the unit. stored reports whether the unit contains the request.
 func (l *loop) addSkip(c *skipCall) (stored bool, err error) {
 	if c.table != "" && l.tables.all[c.table] == nil {
 		return false, fmt.Errorf("table %q is not mapped%s", c.table,
@@ -211,7 +215,8 @@ func (l *loop) addSkip(c *skipCall) (stored bool, err error) {
 	return true, l.saveSkips()
 }
 
-// loadSkips reads the requests that the data hold.
+// loadSkips decodes the stored requests. Requests with the FILE:OFFSET of another server are
+// discarded.
 func (l *loop) loadSkips(pieces map[string][]byte) error {
 	list, err := tablestate.DecodeSkips(pieces[tablestate.SkipsPiece])
 	if err != nil {
@@ -222,8 +227,8 @@ func (l *loop) loadSkips(pieces map[string][]byte) error {
 		isOther := r.Server != "" && r.Server != l.progress.Server
 		if isOther {
 			l.log.Warn().Str("transaction", r.At).Str("server", r.Server).
-				Msg("a request to skip a transaction is dropped: it names a place in the binlog " +
-					"of another server")
+				Msg("a request to skip a transaction is discarded: its FILE:OFFSET belongs to " +
+					"the binlog of another server")
 		}
 		return isOther
 	})
@@ -259,7 +264,7 @@ func (l *loop) saveSkips() error {
 	return nil
 }
 
-// updateSkips gives the requests to the stream, and to status.
+// updateSkips passes the requests to the stream and to the stats.
 func (l *loop) updateSkips() {
 	list := make([]binlog.Skip, len(l.skips))
 	for i, s := range l.skips {

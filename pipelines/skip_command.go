@@ -16,7 +16,8 @@ import (
 // skip implements ROWFALL SKIP: the reply is OK once the request is stored.
 func (c *Commands) skip(ctx context.Context, dst []byte, args [][]byte) []byte {
 	if c.pipeline == nil {
-		return resp.AppendError(dst, "ERR no pipeline runs on this node; ask its master")
+		return resp.AppendError(dst, "ERR no pipeline runs on this node; "+
+			"send the command to the master")
 	}
 	table := ""
 	switch len(args) {
@@ -32,8 +33,8 @@ func (c *Commands) skip(ctx context.Context, dst []byte, args [][]byte) []byte {
 	return resp.AppendSimple(dst, "OK")
 }
 
-// SkipStopped stores a request to skip a transaction in the directory of a pipeline of which no
-// process runs. at and table are those of Pipeline.Skip. It locks the directory meanwhile.
+// SkipStopped stores a request to skip a transaction in the directory of a pipeline that no process
+// runs. at and table are as in Pipeline.Skip. SkipStopped locks the directory meanwhile.
 func SkipStopped(
 	ctx context.Context, c file.Config, at, table string, log zerolog.Logger,
 ) (err error) {
@@ -50,8 +51,8 @@ func SkipStopped(
 	to := sink.NewNode(n, c.Name)
 	if writable, _ := to.Writable(); !writable {
 		_ = n.Close()
-		return fmt.Errorf("%s: the node is a replica, and its data are its upstream's; "+
-			"skip the transaction at the master", c.Path)
+		return fmt.Errorf("%s: the node is a replica, whose data come from its upstream; "+
+			"skip the transaction on the master", c.Path)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()

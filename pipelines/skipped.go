@@ -19,7 +19,8 @@ func (s *tableSet) recordSkipped(m *transform.Mapping, n tableName) bool {
 	return reason != ""
 }
 
-// unmappedTables returns the tables that match the mapping but are not mapped, with the reasons.
+// unmappedTables returns the tables that the mapping names but that are not mapped, with the
+// reasons.
 func (s *tableSet) unmappedTables() map[string]string {
 	all := maps.Clone(s.unmapped)
 	for n, reason := range s.skippedByName {

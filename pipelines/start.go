@@ -37,7 +37,7 @@ func (l *loop) decideStart(ctx context.Context, state sink.State, stored progres
 		return err
 	}
 	switch {
-	// Does a replacement begin? It holds what a load reads, wherever the file would start.
+	// Does a new replacement begin? It starts with an initial load, whatever source.mysql.start is.
 	case l.replaces && state.Phase == sink.Empty:
 		return l.startAt(ctx, fromSnapshot)
 	// Does the sink hold keys, but no position of this pipeline?
@@ -267,7 +267,7 @@ func (l *loop) startAt(ctx context.Context, start string) error {
 	if err := l.applySchemaDump(&l.progress.Position); err != nil {
 		return err
 	}
-	l.doubtDefinitions(&l.progress.Position)
+	l.markTentative(&l.progress.Position)
 	l.initialUnit = func(ctx context.Context) error {
 		if err := saveMapping(&l.unit, l.config.Name, &l.config.Mapping); err != nil {
 			return err

@@ -37,7 +37,7 @@ func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
 	}
 	from := l.progress.Position
 	l.advancePosition(max(l.progress.Time, ev.Time)) // a statement's time has whole seconds only
-	skipped, err := l.passSkips(&from, ev)
+	skipped, err := l.completeSkips(&from, ev)
 	if err != nil {
 		return err
 	}
@@ -122,9 +122,9 @@ func (l *loop) effectsOf(
 		if err != nil {
 			return nil, nil, why, err
 		}
-		// It may have been there, with other columns.
-		isDoubtful := s.IfNotExists && l.tables.isTentative(nameOf(e.Table))
-		if matches && !isDoubtful && !slices.Contains(unclear, nameOf(e.Table)) {
+		// With IF NOT EXISTS, the table may have existed before, with other columns.
+		mayExist := s.IfNotExists && l.tables.isTentative(nameOf(e.Table))
+		if matches && !mayExist && !slices.Contains(unclear, nameOf(e.Table)) {
 			effects = append(effects, e)
 		}
 	}

@@ -18,7 +18,7 @@ type stats struct {
 	loaded   atomic.Int64  // rows of finished chunks
 	expected atomic.Int64  // estimate of loaded at the end of the load
 	tables   atomic.Int64  // mapped tables
-	complete atomic.Int64  // mapped tables all of whose rows the sink has
+	complete atomic.Int64  // the number of complete tables, see mappedTable.isComplete
 	time     atomic.Int64  // commit time of the last applied transaction, µs since 1970
 	phase    atomic.Uint32 // sink.Phase
 
@@ -79,15 +79,16 @@ type Stats struct {
 	// applied, with the reasons.
 	Jobs        []Job
 	Quarantined []TableFault
-	// Gaps lists the stretches whose changes were not applied, oldest first, until every table that
-	// they concern is reconciled. Skips lists the transactions that will be left out.
+	// Gaps lists the open gaps, oldest first: stretches of the binlog whose changes were not
+	// applied and whose tables are not all reconciled yet. Skips lists the transactions that will
+	// be skipped.
 	Gaps  []tablestate.Gap
 	Skips []PendingSkip
 	// IgnoredCascades lists the tables with `cascades: ignore` and foreign keys whose cascades the
 	// server does not log, sorted by name: their rows may differ from MySQL's.
 	IgnoredCascades []string
-	// Replacement is set while a replacement of the data is built. Phase and all figures of tables
-	// and rows are those of the replacement then.
+	// Replacement is set while a replacement of the data is built. Then Phase and all counters of
+	// tables and rows are those of the replacement.
 	Replacement *ReplacementProgress
 }
 

@@ -93,8 +93,8 @@ func visibleState(phase string, s *Stats, role replication.Role) string {
 	return phase
 }
 
-// appendReplacement appends a line for the data that are built beside those that serve. The
-// position of the latter does not move until the former take their place.
+// appendReplacement appends a line for the replacement that is being built. The position of the
+// served data does not advance until the replacement is installed.
 func appendReplacement(dst []byte, pipeline string, r *ReplacementProgress) []byte {
 	if r == nil {
 		return dst
@@ -106,8 +106,8 @@ func appendReplacement(dst []byte, pipeline string, r *ReplacementProgress) []by
 	}
 	dst = appendValue(dst, "since", r.Since.UTC().Format(time.RFC3339))
 	dst = appendValue(dst, "state", r.State)
-	return appendValue(dst, "reason", "the position stands still, and ROWFALL WAIT waits, "+
-		"until the replacement takes the place of the data")
+	return appendValue(dst, "reason", "the position does not advance, and ROWFALL WAIT waits, "+
+		"until the replacement is installed")
 }
 
 // mostLines limits the lines of one kind: INFO must stay short, since monitoring reads it every

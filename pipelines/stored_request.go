@@ -12,9 +12,9 @@ import (
 	"rowfall/sink"
 )
 
-// StoreBackfill stores the request to read a table again in the directory of a pipeline that does
-// not run. The next run starts the job. An empty condition stands for every row. StoreBackfill
-// returns the number of the request.
+// StoreBackfill stores a request to read a table again in the directory of a pipeline that does not
+// run. The next run starts the job. An empty condition selects every row. StoreBackfill returns the
+// number of the job.
 func StoreBackfill(
 	ctx context.Context, c file.Config, table, condition string, log zerolog.Logger,
 ) (id int, err error) {
@@ -35,7 +35,7 @@ func StoreBackfill(
 	state, err := to.Load(ctx)
 	switch {
 	case errors.Is(err, sink.ErrDemoted):
-		return 0, fmt.Errorf("%s: the node is a replica; start the job on its master", c.Path)
+		return 0, fmt.Errorf("%s: the node is a replica; start the job on the master", c.Path)
 	case err != nil:
 		return 0, err
 	case state.Phase == sink.Empty:
@@ -45,7 +45,7 @@ func StoreBackfill(
 	if err := checkMapping(&c, state.Pieces); err != nil {
 		return 0, err
 	}
-	// A loop that is not run: it has the tables, and numbers the jobs.
+	// A loop that does not run: it loads the tables and assigns the number of the job.
 	p := New(c, to, "", log)
 	l := &loop{config: &p.config, stats: &p.stats, log: log, tables: newTableSet(&p.config.Mapping)}
 	if err := l.tables.load(state.Pieces); err != nil {

@@ -55,12 +55,12 @@ func (p *Pipeline) supervise(ctx context.Context) error {
 	return stopped
 }
 
-// standBy is called while the node is a replica: its data are those of its upstream. It returns a
-// StopError if a --from was given.
+// standBy is called when the node is a replica, whose data come from its upstream. It discards an
+// unfinished replacement. It returns a StopError if --from was given.
 func (p *Pipeline) standBy() error {
 	stopped := p.rejectFromOnReplica()
 	if err := p.discardReplacement(); err != nil {
-		p.log.Error().Err(err).Msg("cannot discard the replacement")
+		p.log.Error().Err(err).Msg("the unfinished replacement was not discarded")
 	}
 	if stopped != nil {
 		p.log.Error().Err(stopped).Msg("the pipeline does not start")

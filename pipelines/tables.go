@@ -30,8 +30,9 @@ type mappedTable struct {
 	// former are definitions of before, oldest first: the sink may hold keys of theirs that the
 	// present plan does not own.
 	former []*ddl.Schema
-	// since is the position from which on definition holds; nil if a version that did not store it
-	// has written the data. A run that begins before it does not know the table's columns.
+	// since is the position from which on definition is valid; nil if an older version, which did
+	// not store it, has written the data. A run that begins before since does not know the table's
+	// columns.
 	since *binlog.Position
 	// storedJSON is the schema as a version without definitions stored it; nil if definition was
 	// stored, or has changed since.
@@ -74,9 +75,10 @@ type tableSet struct {
 	// The loop handles both after the transaction.
 	unknown    map[tableName]bool
 	mismatched map[*mappedTable]error
-	// supplied holds tables whose columns a table map has shown, or with an error has not.
+	// supplied holds the tables with tentative definitions whose table map was read: with nil if
+	// the table map has supplied the columns, else with the error.
 	supplied map[*mappedTable]error
-	// position returns the stream's position; nil before there is a stream.
+	// position returns the stream's position; it is nil until the stream is open.
 	position func() *binlog.Position
 	// searches are the searches for rows that are not done, by their numbers.
 	searches []*tablestate.Search
@@ -231,7 +233,7 @@ func (s *tableSet) Mismatch(t *binlog.Table, reason error) error {
 	return nil
 }
 
-// RowsSkipped records a change of a table on whose rows those of mapped tables depend.
+// RowsSkipped implements events.Tables. It records changes of parents, see cascades.
 func (s *tableSet) RowsSkipped(database, name string, op binlog.Op, foreignKeysOff bool) bool {
 	p := s.cascades.watch(tableName{database, name}, foreignKeysOff)
 	return p != nil && s.cascades.skipped(p, op)
@@ -448,8 +450,8 @@ func (t *mappedTable) hasSchema(now *binlog.Table) bool {
 	return tablestate.MatchesStored(text, &bare)
 }
 
-// useKnownLabels gives a column that a server has shown the labels that the data know, if the
-// server may have shown these: it shows a character beyond the first 65,536 as "?".
+// useKnownLabels replaces the ENUM or SET labels of a column as read from the server by the known
+// labels, if both may be the same: the server prints a character beyond the first 65,536 as "?".
 func useKnownLabels(shown, known *binlog.Column) {
 	if shown.Unreadable == "" || known.Unreadable != "" || len(shown.Values) == 0 {
 		return

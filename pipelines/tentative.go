@@ -13,22 +13,22 @@ import (
 )
 
 // A run may begin before the position from which on the definition of a table is known: with a
-// position of the past as start, or with --from. Only the definition of later is known then, and
-// the table may have been altered in between. Such a definition is tentative. It is replaced by
-// what a table map with full metadata shows, by a CREATE TABLE, or by --schema. The table's rows
-// are not read before.
+// start in the past, or with --from. Then only a later definition is known, and the table may have
+// been altered in between. Such a definition is tentative. It is replaced by the columns of a table
+// map with full metadata, by a CREATE TABLE, or by --schema. Until then the table's rows are not
+// read.
 
-// isTentative reports whether the table's definition may not hold at the stream's position.
+// isTentative reports whether the table's definition may be wrong at the stream's position.
 func (t *mappedTable) isTentative() bool { return t.definition != nil && t.definition.Tentative }
 
-// isTentative is mappedTable.isTentative of the table with a name.
+// isTentative reports whether the table with a name is mapped and has a tentative definition.
 func (s *tableSet) isTentative(n tableName) bool {
 	t := s.all[n.String()]
 	return t != nil && t.isTentative()
 }
 
-// keepsColumns reports whether the table has had the columns of a new schema for as long as those
-// of the present one, so that older rows can be read with either.
+// keepsColumns reports whether a new schema has the same columns as the present one, so that rows
+// logged before the change can be read with either schema.
 func (t *mappedTable) keepsColumns(next *binlog.Table) bool {
 	if t.Schema == nil || next == nil || t.isTentative() || t.Job.NeedsSchema {
 		return false
@@ -37,11 +37,11 @@ func (t *mappedTable) keepsColumns(next *binlog.Table) bool {
 	return a.Equal(&b)
 }
 
-// changesDefinition reports whether a statement with an action makes a definition from others. With
-// a tentative one it would make a wrong one.
+// changesDefinition reports whether statements of an action derive a definition from an earlier
+// one. From a tentative definition they would derive a wrong one.
 func changesDefinition(a ddl.Action) bool { return a == ddl.AlterTable || a == ddl.CreateTable }
 
-// setTentative marks a table's definition as tentative, or as one that holds.
+// setTentative sets or clears the tentative mark of a table's definition.
 func (s *tableSet) setTentative(t *mappedTable, isTentative bool) {
 	if t.definition == nil || t.definition.Tentative == isTentative {
 		return
@@ -53,10 +53,10 @@ func (s *tableSet) setTentative(t *mappedTable, isTentative bool) {
 
 var _ events.Supplier = (*tableSet)(nil)
 
-// errNoMetadata is the fault of a table whose columns at the position are not known.
+// errNoMetadata puts a table into quarantine whose columns at the position are not known.
 var errNoMetadata = errors.New("its columns at this position are not known: the run began before " +
-	"they were recorded, and the binlog does not have them; begin with --from POSITION " +
-	"--schema dump.sql, where dump.sql has the tables as they were there, or set " +
+	"they were recorded, and the binlog does not contain them; begin with --from POSITION " +
+	"--schema dump.sql, where dump.sql has the tables as they were at POSITION, or set " +
 	"binlog_row_metadata=FULL on the server and begin at a later position")
 
 // Supply implements events.Supplier. The columns of a table whose definition is tentative are taken
@@ -75,7 +75,7 @@ func (s *tableSet) Supply(
 	schema, err := logged.Supply(t)
 	if err != nil {
 		s.supplied[m] = fmt.Errorf("%w; begin with --from POSITION --schema dump.sql, where "+
-			"dump.sql has the tables as they were there", err)
+			"dump.sql has the tables as they were at POSITION", err)
 		return nil, nil
 	}
 	s.supplied[m] = nil
@@ -85,7 +85,7 @@ func (s *tableSet) Supply(
 	}
 	plan, err := s.compile(schema)
 	if err == nil && plan == nil {
-		err = errors.New("the mapping does not match it")
+		err = errors.New("the mapping does not match the table with these columns")
 	}
 	if err != nil {
 		s.supplied[m] = err
@@ -96,8 +96,8 @@ func (s *tableSet) Supply(
 	return schema, nil
 }
 
-// handleSupplied saves the definitions that table maps have supplied. A table whose columns none
-// has shown goes into quarantine; its rows since then were skipped.
+// handleSupplied saves the definitions that table maps have supplied. A table whose table map did
+// not supply the columns goes into quarantine; its rows were skipped.
 func (l *loop) handleSupplied(ctx context.Context) error {
 	if len(l.tables.supplied) == 0 {
 		return nil
@@ -111,7 +111,7 @@ func (l *loop) handleSupplied(ctx context.Context) error {
 		}
 		l.log.Info().Str("table", t.FullName()).
 			Msg("the columns of a table are taken from the binlog")
-		if t.Keys != nil { // the keys may be those of other columns
+		if t.Keys != nil { // the keys may consist of other columns
 			if err := l.Reconcile(&t.Table, "its columns were not known before"); err != nil {
 				return err
 			}
@@ -128,8 +128,8 @@ func (l *loop) handleSupplied(ctx context.Context) error {
 	return l.flush(ctx)
 }
 
-// confirmDefinitions ends the doubt about definitions that are still tentative at the end of the
-// binlog, and equal the server's.
+// confirmDefinitions is called at the end of the binlog. Tentative definitions that equal the
+// server's present ones are no longer tentative.
 func (l *loop) confirmDefinitions(
 	ctx context.Context, current map[string]*binlog.Table,
 ) error {
@@ -146,9 +146,9 @@ func (l *loop) confirmDefinitions(
 	return l.Flush(ctx)
 }
 
-// doubtDefinitions makes definitions tentative that do not hold at the position where the run
-// begins.
-func (l *loop) doubtDefinitions(start *binlog.Position) {
+// markTentative marks definitions as tentative that are only known to be valid from a later
+// position than start, where the run begins.
+func (l *loop) markTentative(start *binlog.Position) {
 	for _, t := range l.tables.all {
 		if t.since != nil && !includes(start, t.since) {
 			l.tables.setTentative(t, true)
@@ -156,7 +156,7 @@ func (l *loop) doubtDefinitions(start *binlog.Position) {
 	}
 }
 
-// saveSince puts the position from which on the definition holds into a unit.
+// saveSince puts the position from which on the definition is valid into a unit.
 func (t *mappedTable) saveSince(u *sink.Unit, pipeline string) error {
 	if t.since == nil {
 		u.DropState(pipeline, tablestate.SincePrefix+t.FullName())
@@ -170,8 +170,8 @@ func (t *mappedTable) saveSince(u *sink.Unit, pipeline string) error {
 	return nil
 }
 
-// readSince returns the position from which on the definition of a table holds, if the pieces hold
-// it.
+// readSince returns the position from which on the definition of a table is valid; nil if the
+// pieces of state do not contain that position.
 func readSince(pieces map[string][]byte, full string) (*binlog.Position, error) {
 	text := pieces[tablestate.SincePrefix+full]
 	if text == nil {

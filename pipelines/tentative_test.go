@@ -24,7 +24,7 @@ func TestDoubtDefinitions(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := binlog.Position{File: "log", Offset: 15}
-	if l.doubtDefinitions(&start); m.isTentative() {
+	if l.markTentative(&start); m.isTentative() {
 		t.Errorf("columns that are known since %v are doubted at %v", m.since, start)
 	}
 	at.Offset = 30
@@ -33,10 +33,10 @@ func TestDoubtDefinitions(t *testing.T) {
 	if err := l.redefine(m, ddl.FromTable(renamed), m.Job); err != nil {
 		t.Fatal(err)
 	}
-	if l.doubtDefinitions(&at); m.isTentative() {
+	if l.markTentative(&at); m.isTentative() {
 		t.Error("columns are doubted where they were recorded")
 	}
-	if l.doubtDefinitions(&start); !m.isTentative() {
+	if l.markTentative(&start); !m.isTentative() {
 		t.Errorf("columns that are known since %v are not doubted at %v", m.since, start)
 	}
 	if err := m.save(&l.unit, "test"); err != nil {

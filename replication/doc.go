@@ -16,8 +16,7 @@
 //     lost bytes, a new id begins before any replica is answered.
 //   - A slow replica costs a cursor into the log, never memory, and delays nobody else.
 //   - An incomplete node never wipes its replicas: PSYNC gets LOADING.
-//   - A replacement of all data is built beside those that serve, and takes their place in one
-//     step.
+//   - A replacement of all data is built while the old data serve, and replaces them in one step.
 //
 // # Files
 //

@@ -9,13 +9,13 @@ import (
 	"rowfall/transform"
 )
 
-// A block is a piece of a pipeline's state with a key of its own. Load does not return blocks:
-// there may be many, and ReadBlock reads one when it is needed.
+// A block is a part of a pipeline's state that has its own key. Load does not return blocks,
+// because there may be many; ReadBlock reads a single one.
 
 // BlockKey returns the key of a block.
 func BlockKey(pipeline, name string) string { return HiddenPrefix + pipeline + ":block:" + name }
 
-// SetBlock makes the unit write a block, with its checksum.
+// SetBlock adds a command to the unit that writes a block, with its checksum.
 func (u *Unit) SetBlock(pipeline, name string, value []byte) {
 	u.state = resp.AppendArray(u.state, 3)
 	u.state = resp.AppendBulkString(u.state, "SET")
@@ -23,13 +23,13 @@ func (u *Unit) SetBlock(pipeline, name string, value []byte) {
 	u.state = resp.AppendBulk(u.state, append([]byte(checksum(value)), value...))
 }
 
-// DropBlock makes the unit remove a block.
+// DropBlock adds a command to the unit that removes a block.
 func (u *Unit) DropBlock(pipeline, name string) {
 	u.state = resp.AppendCommand(u.state, "DEL", BlockKey(pipeline, name))
 }
 
-// ReadBlock returns a copy of a block. It returns a *CorruptStateError if there is no such block or
-// if the checksum does not match.
+// ReadBlock returns a copy of a block. It returns a *CorruptStateError if the block is missing or
+// its checksum does not match.
 func ReadBlock(ctx context.Context, r Reader, pipeline, name string) ([]byte, error) {
 	key := BlockKey(pipeline, name)
 	reply, err := r.Read(ctx, []byte("GET"), []byte(key))
@@ -49,8 +49,8 @@ func ReadBlock(ctx context.Context, r Reader, pipeline, name string) ([]byte, er
 	return value, nil
 }
 
-// HoldsLocation reports whether the sink holds a value that an output of a kind may have written at
-// a location. A key of another type was not written by the output.
+// HoldsLocation reports whether the sink holds a value at a location whose type is the one that an
+// output of a kind writes. A key of another type was not written by the output.
 func HoldsLocation(
 	ctx context.Context, r Reader, kind transform.OutputKind, at transform.Location,
 ) (bool, error) {

@@ -2,7 +2,7 @@
 //
 //   - sink.go: what every sink has in common: its errors, its capabilities, the loaded State
 //   - node.go: the replication node as a sink
-//   - replacement.go: Replacer, the capability to build other data beside those that a sink serves
+//   - replacement.go: Replacer, the capability to build new data while a sink serves the old data
 //   - unit.go: Unit, and the Encoder that turns units into RESP
 //   - state.go: keys and form of a pipeline's position hash, and its Phase
 //   - position.go: Position, which only the source of a pipeline understands

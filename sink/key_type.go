@@ -21,8 +21,8 @@ func (e *KeyTypeError) Error() string {
 		e.Key, e.Held)
 }
 
-// ExplainKeyType adds a *KeyTypeError to the error of a unit that a keyspace has rejected, if the
-// cause is the type of a value that the keyspace holds.
+// ExplainKeyType adds a *KeyTypeError to err if a keyspace has rejected a unit because a key holds
+// a value of another type.
 func ExplainKeyType(ks *keyspace.Keyspace, err error) error {
 	var stage *keyspace.StageError
 	if !errors.As(err, &stage) || stage.Key == "" {

@@ -13,8 +13,8 @@ import (
 // implements Replacer.
 type Node struct{ core }
 
-// core is a core of a node as the sink of one pipeline: that of the data which the node serves, or
-// of their replacement.
+// core is a core of a node as the sink of one pipeline: the core of the served data, or the core of
+// a replacement.
 type core struct {
 	node     *replication.Core
 	pipeline string

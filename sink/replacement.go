@@ -8,13 +8,12 @@ import (
 	"rowfall/replication"
 )
 
-// Replacer is a sink that can build new data beside the data that it serves, and then replace the
-// latter in one step. A sink without this capability rejects --from snapshot --replace.
+// Replacer is a sink that can build new data while it serves the old data, and then replace the old
+// data in one step. With any other sink, --from snapshot --replace is rejected.
 type Replacer interface {
-	// OpenReplacement begins a replacement, or continues one that was begun and neither installed
-	// nor discarded.
+	// OpenReplacement begins a replacement, or continues an unfinished one.
 	OpenReplacement(ctx context.Context) (*Replacement, error)
-	// HasReplacement reports whether there is a replacement to continue.
+	// HasReplacement reports whether there is an unfinished replacement.
 	HasReplacement() bool
 	// DiscardReplacement removes the replacement. existed is false if there was none.
 	DiscardReplacement() (existed bool, err error)
@@ -22,14 +21,14 @@ type Replacer interface {
 
 var _ Replacer = (*Node)(nil)
 
-// Replacement is a second set of data, as a sink. Nobody else can read it before Install.
+// Replacement is a sink that holds a second set of data. No client can read them before Install.
 type Replacement struct {
 	core
 	served *replication.Core
 }
 
-// OpenReplacement opens the node's replacement, see Replacer. Until it is installed, the node and
-// its replicas serve the node's data, which nothing changes.
+// OpenReplacement opens the node's replacement, see Replacer. Until the replacement is installed,
+// the node and its replicas serve the node's old data unchanged.
 func (n *Node) OpenReplacement(ctx context.Context) (*Replacement, error) {
 	second, err := n.node.OpenReplacement(ctx)
 	if err != nil {
@@ -45,8 +44,8 @@ func (n *Node) HasReplacement() bool { return n.node.HasReplacement() }
 func (n *Node) DiscardReplacement() (existed bool, err error) { return n.node.DiscardReplacement() }
 
 // Install replaces the data that the node serves by those of r, in one step. Every replica gets a
-// full resync. Then load the sink of the node again, and do not use r any more. If Install returns
-// an error, the node serves the old data, and Install may be called again.
+// full resync. After Install, the caller must load the node's sink again, and must not use r. If
+// Install returns an error, the node serves the old data, and Install may be called again.
 func (r *Replacement) Install(ctx context.Context) error {
 	err := r.served.InstallReplacement(ctx)
 	if errors.Is(err, replication.ErrDemoted) {

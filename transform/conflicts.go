@@ -56,9 +56,9 @@ func (x *prefixIndex) add(prefix string, n int) {
 	x.byPrefix[prefix] = append(x.byPrefix[prefix], n)
 }
 
-// candidates returns the outputs below number end whose prefix begins with prefix, or is the
-// beginning of it, ascending. The keys of all others differ. The result is valid until the next
-// call.
+// candidates returns the numbers below end of the outputs whose prefix begins with prefix, or with
+// which prefix begins, in ascending order. Other outputs cannot write the same keys. The result is
+// valid until the next call.
 func (x *prefixIndex) candidates(prefix string, end int) []int {
 	x.found = x.found[:0]
 	for size := range len(prefix) {

@@ -28,9 +28,9 @@ type TableRule struct {
 	Ignore bool
 	// KeyColumns names the columns that identify a row; empty means Table.Key.
 	KeyColumns []string
-	// OnCascade says what is done about changes that a foreign key makes to rows of the table and
-	// that the server does not log. It does not change the commands of a row, so it is not part of
-	// the stored mapping.
+	// OnCascade is the reaction to changes that a foreign key makes to rows of the table and that
+	// the server does not log. It does not affect the commands of a row, so it is not part of the
+	// stored mapping.
 	OnCascade OnCascade `json:"-"`
 	// OnTruncate, OnDrop, OnAlter and OnError say what happens to the sink's data of the table when
 	// rows go or change without row events, and when a change cannot be applied. They do not change
@@ -156,16 +156,16 @@ const (
 	StopAtAlter
 )
 
-// OnCascade is what is done about changes of rows that a foreign key makes and the server does not
+// OnCascade is the reaction to changes of rows that a foreign key makes and the server does not
 // log.
 type OnCascade uint8
 
 const (
 	// StopAtCascade stops the pipeline if such a foreign key exists.
 	StopAtCascade OnCascade = iota
-	// ReconcileCascades reads the rows again after a change of the table that they refer to.
+	// ReconcileCascades reads the table again after a change of a table that it refers to.
 	ReconcileCascades
-	// IgnoreCascades accepts that the sink misses the changes.
+	// IgnoreCascades does nothing: the sink misses the changes.
 	IgnoreCascades
 )
 

@@ -6,8 +6,8 @@ import (
 	"rowfall/binlog"
 )
 
-// leftOut are the requests to leave out transactions, and what was found of the transaction that is
-// being left out.
+// leftOut holds the requests to leave out transactions. current lists the tables found so far in
+// the transaction that is being left out.
 type leftOut struct {
 	skips   []binlog.Skip
 	current binlog.Skipped
@@ -22,8 +22,8 @@ func (p *Parser) Skip(skips []binlog.Skip) { p.leftOut.skips = skips }
 // InTransaction reports whether a transaction has begun and not ended; Transaction describes it.
 func (p *Parser) InTransaction() bool { return !p.idle() }
 
-// matchSkip applies the requests to a transaction that begins. A transaction that is discarded for
-// another reason is part of the position already.
+// matchSkip applies the requests to a transaction that begins. It ignores a transaction that is
+// discarded already, because the position includes that transaction.
 func (p *Parser) matchSkip(t *transaction) {
 	if len(p.leftOut.skips) == 0 || t.discard || p.skip.active() {
 		return
@@ -41,7 +41,7 @@ func (p *Parser) matchSkip(t *transaction) {
 	}
 }
 
-// addTable records the table of a table map, if its transaction is being left out. wide is set if
+// addTable records the table of a table map, if the transaction is being left out. wide is set if
 // table ids have six bytes.
 func (l *leftOut) addTable(t *transaction, c cursor, wide bool) {
 	if !t.leftOut {
@@ -57,11 +57,11 @@ func (l *leftOut) addTable(t *transaction, c cursor, wide bool) {
 	}
 }
 
-// setUnknown records that the transaction may have changed tables that are not known. It has no
-// effect unless a transaction is being left out.
+// setUnknown records that the transaction being left out may have changed tables that were not
+// found. If no transaction is being left out, it has no effect.
 func (l *leftOut) setUnknown() { l.current.Unknown = true }
 
-// result returns what was found of a transaction that was left out, nil for any other.
+// result returns the tables found in a transaction that was left out; nil for other transactions.
 func (l *leftOut) result(t *transaction) *binlog.Skipped {
 	if !t.leftOut {
 		return nil

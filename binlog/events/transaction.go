@@ -32,7 +32,8 @@ type transaction struct {
 	skippedRows []skippedRows
 	// discard is set when the data include the transaction already: nothing of it is yielded.
 	discard bool
-	// leftOut is set along with discard when a binlog.Skip asks for it: then the end is yielded.
+	// leftOut is set along with discard if a binlog.Skip names the transaction: then only its end
+	// is yielded.
 	leftOut bool
 	// skipsTables are the tables whose rows cannot end the parsing.
 	skipsTables []string

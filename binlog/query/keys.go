@@ -13,7 +13,7 @@ import (
 	"rowfall/binlog/sqltext"
 )
 
-// KeysRequest describes a page of the keys of rows that a condition selects, in their order.
+// KeysRequest describes a page of the keys of the rows that match a condition, in key order.
 type KeysRequest struct {
 	Table *binlog.Table
 	// Key is as in ChunkRequest.
@@ -94,8 +94,8 @@ func (r *KeysRequest) columns() []int {
 	return r.Key
 }
 
-// TryCondition returns the server's error for a condition that it cannot evaluate, such as one that
-// names a column which the table does not have. It reads no rows.
+// TryCondition returns the server's error if the server cannot evaluate the condition, for example
+// because the table lacks a column that the condition names. It reads no rows.
 func TryCondition(ctx context.Context, c *mysql.Conn, t *binlog.Table, condition string) error {
 	if err := CheckCondition(condition); err != nil {
 		return err
@@ -108,18 +108,19 @@ func TryCondition(ctx context.Context, c *mysql.Conn, t *binlog.Table, condition
 	return err
 }
 
-// CheckCondition returns an error if a text in parentheses could be more than one expression: if it
-// ends the parentheses, holds a second statement, or a comment that only some servers execute.
+// CheckCondition returns an error if the condition, put in parentheses, could be more than one
+// expression: if it closes the parentheses, or contains a second statement or a comment that
+// servers execute.
 func CheckCondition(condition string) error {
 	text := []byte(condition)
 	for _, mark := range []string{"/*!", "/*M!"} {
 		if bytes.Contains(text, []byte(mark)) {
 			return fmt.Errorf("the condition contains %s, a comment that servers execute; "+
-				"leave it out", mark)
+				"remove it", mark)
 		}
 	}
 	if bytes.IndexByte(text, 0) >= 0 {
-		return errors.New("the condition contains a NUL byte; leave it out")
+		return errors.New("the condition contains a NUL byte; remove it")
 	}
 	scanner := sqltext.NewScanner(text)
 	depth, words := 0, 0

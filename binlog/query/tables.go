@@ -13,7 +13,7 @@ import (
 )
 
 // errChanged is returned when a table was altered each time that its schema was read.
-var errChanged = errors.New("the table is being altered; try again when that is over")
+var errChanged = errors.New("the table is being altered; try again after the ALTER")
 
 // maxDescribeAttempts is how often a schema is read that is being altered.
 const maxDescribeAttempts = 5
@@ -199,7 +199,7 @@ func readColumns(
 				strings.Contains(extra, "PERSISTENT"),
 		}
 		if err := setType(&col, string(row[3]), string(row[4])); err != nil {
-			col.Unreadable = err.Error() // the fault of this table: the others can be followed
+			col.Unreadable = err.Error() // only this table cannot be followed
 		}
 		t.Columns = append(t.Columns, col)
 	}

@@ -21,9 +21,9 @@ func newBackfill() *cobra.Command {
 		Long: "Start a job that reads all rows of a table, writes what differs and removes keys " +
 			"that no row writes.\nThe old keys serve meanwhile. If the table is in quarantine, " +
 			"its changes are applied again.\n\n" +
-			"With --where-sql, only the rows are read that an SQL expression over the table's " +
-			"columns selects now.\nRows that it does not select any more, such as deleted ones, " +
-			"are not found.\n\n" +
+			"With --where-sql, the job reads only the rows that match an SQL expression over " +
+			"the table's columns.\nRows that no longer match, such as deleted ones, are not " +
+			"found.\n\n" +
 			"If the pipeline does not run, the request is stored in its directory, and the next " +
 			"`rowfall run` starts the job.",
 		Example: "  rowfall backfill shop.yaml --table shop.orders\n" +
@@ -36,7 +36,7 @@ func newBackfill() *cobra.Command {
 			}
 			if cmd.Flags().Changed("where-sql") && strings.TrimSpace(where) == "" {
 				return usageError{errors.New("--where-sql is empty; " +
-					"leave it out to read every row")}
+					"omit it to read every row")}
 			}
 			command := []string{"ROWFALL", "BACKFILL", table}
 			if where != "" {
@@ -55,7 +55,7 @@ func newBackfill() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&table, "table", "", "the table, as DATABASE.TABLE")
 	cmd.Flags().StringVar(&where, "where-sql", "",
-		"read only the rows that this SQL expression selects, such as \"country = 'SE'\"")
+		"read only the rows that match this SQL expression, such as \"country = 'SE'\"")
 	return cmd
 }
 

@@ -15,7 +15,8 @@ func newJobs() *cobra.Command {
 	return &cobra.Command{
 		Use:   "jobs FILE [list | cancel ID | confirm ID]",
 		Short: "List, cancel or confirm the jobs of the running pipeline",
-		Long: "List the jobs that read tables: loads, and reconciliations after schema changes.\n" +
+		Long: "List the jobs that read tables, or some of their rows: initial loads, " +
+			"reconciliations, backfills and replays.\n" +
 			"A job that would remove more than half of a table's keys waits for confirm ID.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := needsFile(cmd, args); err != nil {

@@ -12,11 +12,12 @@ func newReplay() *cobra.Command {
 	var from, to string
 	cmd := &cobra.Command{
 		Use:   "replay FILE --from POSITION [--to POSITION]",
-		Short: "Read the rows again that a stretch of the binlog has touched",
-		Long: "Read a stretch of the binlog again beside the running pipeline, over a " +
-			"connection of its own, and correct\nthe rows that it has touched: a job reads " +
-			"these rows as they are now, writes what differs, and removes\nwhat rows that are " +
-			"gone have left. A table that a statement has altered since is read as a whole.\n\n" +
+		Short: "Read again the rows that a stretch of the binlog has changed",
+		Long: "Read a stretch of the binlog again, over a second connection, while the " +
+			"pipeline runs, and correct\nthe rows that it has changed: a job reads these rows " +
+			"as they are now, writes what differs, and removes\nthe keys and members of " +
+			"deleted rows. A table that a DDL statement names, in the stretch or\nafter it, " +
+			"is read as a whole.\n\n" +
 			"The position of the pipeline does not move. `rowfall jobs FILE` shows the progress.",
 		Example: "  rowfall replay shop.yaml --from binlog.000017:4\n" +
 			"  rowfall replay shop.yaml --from time:2026-11-28T10:00:00Z " +

@@ -26,8 +26,8 @@ func newRun(logging *logFlags) *cobra.Command {
 		Long: "Run one pipeline per file, each with a node of its own.\n" +
 			"A pipeline resumes at the position of its data. Without data it starts with an " +
 			"initial load (see source.mysql.start).\n" +
-			"--from snapshot --replace builds all data anew beside the old data, which the node " +
-			"and its replicas serve unchanged until every table is complete. Both are in memory " +
+			"--from snapshot --replace builds all data anew. The node and its replicas serve the " +
+			"old data unchanged until every table is complete; old and new data are in memory " +
 			"meanwhile. Then every replica gets one full resync: " + pipelines.StockReplicas +
 			".\nIf the process ends before that, the same command continues; a run without " +
 			"--replace that can follow the source with the old data discards the replacement.",
@@ -46,7 +46,7 @@ func newRun(logging *logFlags) *cobra.Command {
 				from = pipelines.FromReplace
 			}
 			if schema != "" && len(files) != 1 {
-				return usageError{errors.New("--schema belongs to one FILE")}
+				return usageError{errors.New("--schema needs exactly one FILE")}
 			}
 			dump, err := readSchema(schema)
 			if err != nil {
@@ -72,7 +72,7 @@ func newRun(logging *logFlags) *cobra.Command {
 		"(snapshot, now, gtid:SET, FILE:OFFSET or time:2026-11-28T10:00:00Z) instead of the "+
 		"position of the data; asks first on a terminal, elsewhere it needs --yes")
 	cmd.Flags().BoolVar(&replace, "replace", false, "with --from snapshot: build all data anew "+
-		"beside the old data, which serve meanwhile, and then replace them in one step; "+
+		"while the old data serve, and then replace the old data in one step; "+
 		"needed for data of another mapping or origin")
 	cmd.Flags().StringVar(&schema, "schema", "", "the tables as they were at the POSITION of "+
 		"--from or of source.mysql.start, if the binlog does not have their columns: a file of "+
@@ -96,11 +96,11 @@ func readSchema(path string) (string, error) {
 // confirm asks the user on the terminal before --from moves the position. It returns an error if
 // the answer is not yes, or if there is no terminal.
 func confirm(from string) error {
-	effect := "moves the position of live data, and what it passes over becomes a gap"
+	effect := "moves the position of live data; transactions that it skips become a gap"
 	switch from {
 	case pipelines.FromReplace:
-		effect = "builds all data anew. The old data serve unchanged until that is complete, and " +
-			"the memory must hold both. Then every replica gets a full resync: " +
+		effect = "builds all data anew. The old data serve unchanged until the new data are " +
+			"complete; the memory must hold both. Then every replica gets a full resync: " +
 			pipelines.StockReplicas
 	case "snapshot":
 		effect = "reads every table again, while the data serve, and removes keys without a row"

@@ -28,8 +28,8 @@ func askRunning(ctx context.Context, path string, command ...string) (any, error
 	}
 	node := &c.Sink.Node
 	if node.ServerTLS.Cert != "" {
-		return nil, fmt.Errorf("%s: the node takes TLS connections only; "+
-			"send it %q with redis-cli --tls", path, strings.Join(command, " "))
+		return nil, fmt.Errorf("%s: the node accepts only TLS connections; "+
+			"send %q to it with redis-cli --tls", path, strings.Join(command, " "))
 	}
 	host, port, err := net.SplitHostPort(node.Listen)
 	if err != nil {
@@ -42,7 +42,7 @@ func askRunning(ctx context.Context, path string, command ...string) (any, error
 	defer func() { _ = r.Close() }()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	// The client would try several times, and print each failure.
+	// Without this probe, the Redis client would retry, and print each failed attempt.
 	probe, err := new(net.Dialer).DialContext(ctx, "tcp", r.Addr())
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("%s: %w (nothing listens at %s); "+

@@ -17,13 +17,15 @@ func newSkip(logging *logFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "skip FILE --at POSITION [--table DATABASE.TABLE]",
 		Short: "Step over one transaction that cannot be applied; recorded as a gap",
-		Long: "Leave out one transaction that cannot be applied. The error of that transaction " +
-			"names its POSITION: gtid: and one GTID, or FILE:OFFSET on a server without GTIDs.\n" +
+		Long: "Skip one transaction that cannot be applied. The error of that transaction " +
+			"contains its POSITION: gtid: and one GTID, or FILE:OFFSET on a server without " +
+			"GTIDs.\n" +
 			"With --table only the changes of that table are left out, and the others of the " +
 			"transaction are applied.\n" +
-			"The request is stored with the data, and executed when the stream reaches exactly " +
-			"that transaction. If the pipeline has stopped or retries, it runs again at once. If " +
-			"no process runs, the request is stored in the directory for the next start.\n" +
+			"The request is stored with the data, and executed when the stream reaches that " +
+			"transaction. If the pipeline has stopped or waits for a retry, it runs again at " +
+			"once. If no process runs, the request is stored in the directory for the next " +
+			"start.\n" +
 			"The skipped changes are a gap, which `rowfall status` shows until every table " +
 			"concerned is read again: rowfall backfill FILE --table DATABASE.TABLE.",
 		Args: oneFile,
@@ -55,8 +57,8 @@ func newSkip(logging *logFlags) *cobra.Command {
 	return cmd
 }
 
-// requestSkip stores a request to skip a transaction, through the node of the running pipeline or
-// else in its directory. where says when the request is executed.
+// requestSkip stores a request to skip a transaction: through the node of the running pipeline, or
+// in the directory if no process runs. where describes when the request is executed.
 func requestSkip(
 	ctx context.Context, logging *logFlags, path, at, table string,
 ) (where string, err error) {

@@ -18,8 +18,9 @@ func newStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status FILE [--json] [--fail-on-gap]",
 		Short: "Show a running pipeline: position, jobs, tables in quarantine, gaps",
-		Long: "Show what the node of a pipeline file holds, and how the pipeline fares. With " +
-			"--fail-on-gap, the exit status is 1 if there are gaps or tables in quarantine.",
+		Long: "Show the position, jobs, tables in quarantine and gaps of each pipeline whose " +
+			"data the node of FILE holds.\nWith --fail-on-gap, the exit status is 1 if there " +
+			"are gaps or tables in quarantine.",
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			reply, err := askRunning(cmd.Context(), args[0], "ROWFALL", "STATUS", "JSON")
@@ -40,7 +41,7 @@ func newStatus() *cobra.Command {
 			gaps, quarantined := s.CountHoles()
 			if failOnGap && gaps+quarantined > 0 {
 				return fmt.Errorf("%s: %d gaps, %d tables in quarantine; "+
-					"end them with rowfall backfill", args[0], gaps, quarantined)
+					"repair them with rowfall backfill", args[0], gaps, quarantined)
 			}
 			return nil
 		},
@@ -51,7 +52,7 @@ func newStatus() *cobra.Command {
 	return cmd
 }
 
-// statusText returns the status as lines for people.
+// statusText returns the status as text for a terminal.
 func statusText(s *pipelines.NodeStatus) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -87,7 +88,8 @@ func statusText(s *pipelines.NodeStatus) string {
 	return b.String()
 }
 
-// writeTables writes a line for each table that is not simply followed.
+// writeTables writes the tables in quarantine, the tables being rebuilt, the jobs, and the tables
+// that are not mapped.
 func writeTables(line func(format string, args ...any), p *pipelines.PipelineStatus) {
 	for _, f := range p.Quarantined {
 		at := ""

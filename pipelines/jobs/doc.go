@@ -11,7 +11,7 @@
 //   - schema_task.go, chunk.go, sweep.go: the three kinds of task, in the order in which a job
 //     needs them: for the table's columns, its rows, and the keys that no row writes
 //   - keys.go, key_batch.go: AddKeys, and the task of a job that reads some rows by their keys
-//   - repair.go: how what differs is written, and what happens at a key of another type
+//   - repair.go: writes what differs in the sink, and handles keys of another type
 //   - dirty_keys.go: the rows that the stream changes while a chunk is read
 //   - rate_limiter.go: rows_per_second
 //   - remove.go: Removal, which removes all of a table's keys without a query
@@ -48,19 +48,20 @@
 // # Keys jobs
 //
 // Besides its Job, a table may have a keys job: a set of keys whose rows are read again, because
-// they changed without a change in the stream, or because a user asks for it. The set is stored in
-// blocks, which are removed in the unit that writes what follows from them. If the set becomes too
-// large, or the table's columns change, a job that reads every row takes its place.
+// they changed without a row event, or because a user requested it. The set is stored in blocks.
+// The unit that writes the rows of a block also removes the block. If the set becomes too large, or
+// the table's columns change, a job that reads every row replaces the keys job.
 //
 // The table stays complete meanwhile, so the stream writes deltas. A delta relies on the row that
 // the sink holds, so a row whose key is in the set is written in mode Replace (Table.MustReplace).
-// That also makes it right to discard what was read of a dirty row.
+// So what the job has read of a dirty row can be discarded.
 //
-// Some outputs write a row to a place that its key does not tell, such as a set of the rows of a
-// country. What rows have left there before is found by a sweep of these outputs after the last
-// key, and until then every row of the table is written in mode Replace. If all places lead to
-// keys, the sweep looks up only those that lead to keys of the set. After a restart it looks up all
-// of them, because the keys that were read are not stored.
+// Some outputs write a row to a location that the row's key does not determine, such as a set of
+// the rows of a country. After the last key, a sweep of these outputs finds the keys and members
+// that earlier versions of the rows wrote. Until then every row of the table is written in mode
+// Replace. If each location determines the key of its row, the sweep looks up only the locations
+// that belong to keys of the set. After a restart it looks up all locations, because the keys that
+// were read are not stored.
 //
 // # Memory
 //

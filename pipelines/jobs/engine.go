@@ -54,9 +54,9 @@ type Engine struct {
 	repeated int    // tasks that were repeated
 	limiter  rateLimiter
 	logged   time.Time
-	// tracked counts the keys that tables remember, see keySet.
+	// tracked counts the keys that all tables keep in memory, see keySet.pending and handled.
 	tracked int
-	// tableTasks are the tasks in flight or pending that are not of keys jobs.
+	// tableTasks counts the tasks in flight or pending that do not belong to keys jobs.
 	tableTasks int
 
 	// buffers are those of applied chunks, for the next ones.
@@ -65,7 +65,7 @@ type Engine struct {
 	// rows counts the rows of applied tasks. remaining estimates how many are left to read.
 	rows, remaining int64
 
-	// These are the constants of these names; tests change them.
+	// These have the values of the constants of the same names. Tests change them.
 	sweepLocations, blockKeys, maxSetKeys int
 
 	cancel    context.CancelFunc // nil: no workers
@@ -120,8 +120,8 @@ func (e *Engine) Add(ctx context.Context, tables ...*Table) {
 	e.host.Report(e.rows, e.rows+e.remaining)
 }
 
-// enqueue makes a table wait for a turn. It returns false if the table waits already, or if there
-// is nothing to do.
+// enqueue adds a table to the waiting tables. It returns false if the table waits already or has no
+// work.
 func (e *Engine) enqueue(t *Table) bool {
 	if t.queued || !t.hasWork() {
 		return false

@@ -50,8 +50,8 @@ type Tables interface {
 	// Fault handles a fault of one table: it returns nil if the table is in quarantine now, with
 	// t.Fault set.
 	Fault(t *Table, err error) error
-	// IsFormer reports whether a key that holds a value of a type was written by an output of a
-	// former definition of a table, so that it may be removed.
+	// IsFormer reports whether a key that holds a value of type held was written by an output of a
+	// former definition of a table. Then the key may be removed.
 	IsFormer(key []byte, held string) bool
 	// Report records how many rows all jobs have read, and will have read in the end.
 	Report(rows, expected int64)
@@ -61,7 +61,7 @@ type Tables interface {
 type KeyStore interface {
 	// NewJob returns the number of a new job.
 	NewJob() int
-	// SaveKeys puts a table's Keys into the unit, and removes blocks, as Table.TakeKeyChanges says.
+	// SaveKeys puts the changes that Table.TakeKeyChanges returns into the unit.
 	SaveKeys(t *Table) error
 	// SetKeyBlock puts a block of the table's keys into the unit.
 	SetKeyBlock(t *Table, n int, block []byte)

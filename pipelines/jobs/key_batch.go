@@ -10,37 +10,39 @@ import (
 	"rowfall/transform"
 )
 
-// keyBatch looks up rows by their keys. It writes what differs, and removes what the sink holds at
-// the locations of keys that have no row.
+// keyBatch is the task that reads rows by their keys. It writes what differs in the sink, and
+// removes what the sink holds at the locations of keys without a row.
 //
-// A row that the stream changes between F and H is dirty. The stream writes it in mode Replace,
-// since its key is pending, so that the batch has nothing to write.
+// A row that the stream changes between F and H (see doc.go) is dirty. The stream writes a dirty
+// row in mode Replace, because its key is pending, so the batch does not write it.
 type keyBatch struct {
 	taskBase
 	plan    *transform.Plan // a clone for the worker
 	columns []int
-	// keys are distinct; index has their places by their bytes, and does not change. counts tells
-	// how often each is in the blocks.
+	// keys are distinct. index maps the bytes of a key to its index in keys; the worker only reads
+	// it. counts holds how often each key is in the blocks.
 	keys   []Key
 	index  map[string]int
 	counts []int32
 	// next is the number of the first block that the batch does not hold.
 	next int
-	// bytes is the memory that the rows may take.
+	// bytes is the memory that the rows shall take. Add rejects rows beyond twice as much.
 	bytes int
-	// dirty tells whether the stream has changed a row since the request; the loop sets it.
+	// dirty holds for each key whether the stream has changed its row since the request. The loop
+	// sets it.
 	dirty []bool
 	key   []byte // buffer of the loop
 
-	// handled keys were looked up, which the worker reduces if their rows are too large.
+	// handled is the number of keys to look up. The worker reduces it if the rows are too large.
 	handled int
-	// What was read: the ends of the rows' keys in rowKeys, and of their expectations in expected.
+	// read holds for each row the end of its key in rowKeys and of its expectations in expected.
 	read     []readRow
 	rowKeys  []byte
 	expected []byte
 }
 
-// nextBatch returns the batch that continues a keys job. It returns nil if the keys cannot be read.
+// nextBatch returns the batch that continues a keys job. It returns nil if the whole table must be
+// read instead.
 func (e *Engine) nextBatch(ctx context.Context, t *Table) (*keyBatch, error) {
 	k, s := t.Keys, &t.keys
 	if err := e.host.Flush(ctx); err != nil { // so that the sink holds the last block
@@ -55,15 +57,15 @@ func (e *Engine) nextBatch(ctx context.Context, t *Table) (*keyBatch, error) {
 		block, err := e.host.KeyBlock(ctx, t, b.next)
 		if errors.As(err, new(*sink.CorruptStateError)) {
 			e.log.Warn().Err(err).
-				Msg("the keys of rows to read are lost; the table is read as a whole")
-			t.readWhole("the keys of rows to read are lost")
+				Msg("the stored keys of rows to read are unreadable; the table is read as a whole")
+			t.readWhole("the stored keys of rows to read are unreadable")
 			return nil, e.host.SaveKeys(t)
 		} else if err != nil {
 			return nil, err
 		}
 		keys, ok := parseBlock(block, len(s.columns))
 		if !ok {
-			t.readWhole("its key has changed")
+			t.readWhole("its key columns have changed")
 			return nil, e.host.SaveKeys(t)
 		}
 		if entries += len(keys); entries > e.blockKeys && b.next > k.First {
@@ -107,12 +109,12 @@ func (b *keyBatch) addAll(keys []Key) {
 	}
 }
 
-// run looks the rows up. If they do not fit, it looks fewer up.
+// run looks up the rows. If their size exceeds the limit, run looks up half as many keys.
 func (b *keyBatch) run(ctx context.Context, rows RowReader) error {
 	for {
 		request := query.MatchRequest{Table: b.plan.Table(), Columns: b.columns}
 		for _, key := range b.keys[:b.handled] {
-			// No row has a text that no value of the column prints.
+			// A key that is not a valid text of its columns has no row.
 			if query.CheckValues(request.Table, b.columns, key) == nil {
 				request.Values = append(request.Values, key)
 			}
@@ -131,12 +133,12 @@ func (b *keyBatch) run(ctx context.Context, rows RowReader) error {
 	}
 }
 
-// Reset removes all rows, before they are read once more.
+// Reset discards the rows, before the query is repeated.
 func (b *keyBatch) Reset() {
 	b.read, b.rowKeys, b.expected = b.read[:0], b.rowKeys[:0], b.expected[:0]
 }
 
-// Add appends a row, or returns errChunkFull.
+// Add appends a row. It returns errChunkFull if the rows are too large.
 func (b *keyBatch) Add(row *binlog.Row) error {
 	if b.handled > 1 && len(b.read) > 0 && len(b.expected) > 2*b.bytes {
 		return errChunkFull
@@ -153,7 +155,7 @@ func (b *keyBatch) Add(row *binlog.Row) error {
 	return err
 }
 
-// markDirty records whether the change is one of the batch's rows.
+// markDirty marks the rows of the batch that a change concerns.
 func (b *keyBatch) markDirty(c *binlog.Change) error {
 	for _, row := range [...]*binlog.Row{c.Before, c.After} {
 		if row == nil {
@@ -172,7 +174,8 @@ func (b *keyBatch) markDirty(c *binlog.Change) error {
 
 func (b *keyBatch) retry(*Engine) bool { return false }
 
-// apply writes what differs, removes what no row writes, and removes the blocks that are done.
+// apply writes what differs in the sink, removes the locations that no row writes, and removes the
+// blocks of the batch.
 func (b *keyBatch) apply(ctx context.Context, e *Engine) error {
 	if err := e.host.Flush(ctx); err != nil {
 		return err
@@ -184,7 +187,7 @@ func (b *keyBatch) apply(ctx context.Context, e *Engine) error {
 	if err := b.removeStale(ctx, e, written); err != nil {
 		return err
 	}
-	// A set that has grown too large has no blocks any more.
+	// If the set of keys has become too large, its blocks were removed already.
 	if b.table.Keys.Whole == "" {
 		if len(others) > 0 {
 			e.addKeys(b.table, others)
@@ -197,9 +200,10 @@ func (b *keyBatch) apply(ctx context.Context, e *Engine) error {
 	return e.host.Flush(ctx)
 }
 
-// writeRows writes the rows that are not dirty. It returns the locations of all rows as texts, and
-// the keys of rows that the batch did not ask for: the server found their keys equal to others in
-// the collation. Whether such a row is dirty is not known, and it is read again.
+// writeRows writes the rows that are not dirty. written holds the locations of all rows, as texts.
+// others are the keys of rows that the batch did not look up by exactly this key: in the column's
+// collation the server found it equal to a key of the batch. Such a row may be dirty, so it must be
+// read again.
 func (b *keyBatch) writeRows(
 	ctx context.Context, e *Engine,
 ) (written map[string]bool, others []Key, err error) {
@@ -232,8 +236,8 @@ func (b *keyBatch) writeRows(
 	return written, others, e.host.Flush(ctx)
 }
 
-// removeStale removes what the sink holds at the locations that follow from the batch's keys,
-// unless a row writes it.
+// removeStale removes what the sink holds at the locations that the batch's keys determine and no
+// row writes.
 func (b *keyBatch) removeStale(ctx context.Context, e *Engine, written map[string]bool) error {
 	plan := b.table.Plan
 	layout := binlog.NewTextLayout(plan.Table())
@@ -248,7 +252,7 @@ func (b *keyBatch) removeStale(ctx context.Context, e *Engine, written map[strin
 		}
 		row.SetText(layout, cells)
 		var stale []transform.Location
-		// The other columns are NULL, so only locations that follow from the key are visited.
+		// The other columns are NULL, so Locations visits only locations that the key determines.
 		err := plan.Locations(&row, func(at transform.Location) {
 			if !written[string(appendLocation(nil, at))] {
 				stale = append(stale, transform.Location{
@@ -274,7 +278,7 @@ func (b *keyBatch) removeStale(ctx context.Context, e *Engine, written map[strin
 	return nil
 }
 
-// cloneMember copies a member. nil, which is no member, stays nil.
+// cloneMember copies a member. nil means that there is no member, and stays nil.
 func cloneMember(member []byte) []byte {
 	if member == nil {
 		return nil
@@ -282,11 +286,12 @@ func cloneMember(member []byte) []byte {
 	return append([]byte{}, member...)
 }
 
-// finish removes the blocks of the batch. Keys that were not looked up become the first block.
+// finish removes the blocks of the batch. Keys that were not looked up are stored as the first
+// block.
 func (b *keyBatch) finish(e *Engine) {
 	t := b.table
 	k, s := t.Keys, &t.keys
-	if k.Whole != "" { // the set has just become too large
+	if k.Whole != "" { // addKeys has just found the set too large
 		return
 	}
 	s.limit = min(2*b.handled, e.blockKeys)
@@ -323,9 +328,9 @@ func (b *keyBatch) finish(e *Engine) {
 	}
 }
 
-// endKeys ends a keys job that is done.
+// endKeys removes a keys job that is done.
 func (e *Engine) endKeys(t *Table) {
 	e.log.Info().Str("table", t.FullName()).Int("job", t.Keys.ID).Int64("keys", t.Keys.Rows).
-		Msg("rows read by their keys")
+		Msg("all rows of a keys job were read")
 	t.dropKeys()
 }

@@ -13,10 +13,11 @@ import (
 	"rowfall/transform"
 )
 
-// A keys job reads some rows of a table again, which it knows by their keys. The keys are stored in
-// blocks of the state; one block after the other is read, and removed in the unit that writes what
-// follows from it. The table stays complete meanwhile. The stream writes rows whose keys are in the
-// set in mode Replace (see Table.MustReplace), because the sink may hold them in any form.
+// A keys job reads a set of rows of a table again, by their keys. The keys are stored in blocks of
+// the state. The job looks up the rows of one or more blocks, and removes the blocks in the unit
+// that writes these rows. The table stays complete meanwhile. The stream writes rows whose keys are
+// in the set in mode Replace (see Table.MustReplace), because the sink may hold stale versions of
+// them.
 
 const (
 	// maxSetKeys and maxSetBytes limit the keys that a table's keys job has not read yet. Beyond
@@ -26,17 +27,17 @@ const (
 	// blockKeys and blockBytes limit a block, and so the rows of one SELECT.
 	blockKeys  = 500
 	blockBytes = 16 << 10
-	// openBlockBytes limits the last block if further keys are added to it: the block is written
-	// again with them.
+	// openBlockBytes limits the size of a last block to which a later call of AddKeys adds keys,
+	// because that call writes the whole block again.
 	openBlockBytes = 1 << 10
-	// maxTracked limits the keys that all tables keep in memory for MustReplace.
+	// maxTracked limits the keys that all tables together keep in memory.
 	maxTracked = 200_000
 )
 
-// Key is the texts of a row's key columns (see Order), as Row.AppendText returns them.
+// Key holds the texts of a row's key columns (see Order), as Row.AppendText returns them.
 type Key [][]byte
 
-// appendKey appends a key in the form of blocks.
+// appendKey appends a key in the encoding of blocks.
 func appendKey(dst []byte, key Key) []byte {
 	for _, text := range key {
 		dst = append(binary.AppendUvarint(dst, uint64(len(text))), text...)
@@ -44,8 +45,8 @@ func appendKey(dst []byte, key Key) []byte {
 	return dst
 }
 
-// appendKeyOf appends the key of a row in the form of blocks. Two keys have the same bytes exactly
-// if their texts are equal.
+// appendKeyOf appends the key of a row in the encoding of blocks. Two keys have the same bytes if
+// and only if their texts are equal.
 func appendKeyOf(dst []byte, row *binlog.Row, columns []int) ([]byte, error) {
 	var scratch [64]byte
 	for _, k := range columns {
@@ -75,7 +76,8 @@ func KeyOf(t *Table, row *binlog.Row) (Key, error) {
 	return key, nil
 }
 
-// parseKey splits a key of n columns off the front of a block. It returns nil if there is none.
+// parseKey decodes a key of n columns at the beginning of a block. It returns nil if the block does
+// not begin with such a key.
 func parseKey(block []byte, n int) (key Key, rest []byte) {
 	key = make(Key, n)
 	for i := range key {
@@ -89,37 +91,40 @@ func parseKey(block []byte, n int) (key Key, rest []byte) {
 	return key, block
 }
 
-// keySet is what a run keeps in memory of a table's Keys.
+// keySet is the part of a table's keys job that is kept in memory and not stored.
 type keySet struct {
-	// next is the number of the next block that the table gets.
+	// next is the number of the first block of the table's next keys job, so that no number is used
+	// twice.
 	next int
-	// last is the content of the last block, while keys can be added to it; it has lastKeys keys.
+	// last is the content of the last block while keys can be added to the block; nil otherwise.
+	// lastKeys is the number of keys in last.
 	last     []byte
 	lastKeys int
-	// pending counts for each hash of a key how often the key is in the blocks. It is nil if that
-	// is not known: after a restart, or if there are too many. budget counts the entries of all
-	// tables.
+	// pending counts for each hash of a key how often the key is in the blocks. It is nil after a
+	// restart, and if there are too many keys. budget points to Engine.tracked, the number of
+	// entries of all tables.
 	pending map[uint64]int32
 	budget  *int
-	// handled holds the hashes of keys that were read, for the sweep. It is nil if they are not
-	// known, as pending is.
+	// handled holds the hashes of the keys whose rows were read, for the sweep. It is nil in the
+	// same cases as pending.
 	handled map[uint64]struct{}
-	// limit is the number of keys of the next SELECT; 0 is blockKeys.
+	// limit is the number of keys in the next SELECT; 0 stands for blockKeys.
 	limit int
-	// cursor is where the sweep of an output continues.
+	// cursor is where the sweep continues within an output.
 	cursor sweepCursor
-	// afterBatch is set if the last task read keys, so that a sweep has its turn.
+	// afterBatch is set if the last task was a batch, so that the next task is one of the sweep.
 	afterBatch bool
 
-	// plan is the plan of which the following tell: the columns of keys, whether all locations of
-	// rows follow from these, and whether the key follows from each other location.
+	// plan is the plan for which the following fields were computed. columns are the key columns.
+	// located is set if the key determines all locations of a row. leadToKeys is set if each other
+	// location determines the key of its row.
 	plan       *transform.Plan
 	columns    []int
 	located    bool
 	leadToKeys bool
 
-	// changed means that Table.Keys must be stored. obsolete to obsoleteNext-1 are blocks that must
-	// be removed.
+	// changed is set if Table.Keys must be stored. The blocks obsolete to obsoleteNext-1 must be
+	// removed.
 	changed                bool
 	obsolete, obsoleteNext int
 
@@ -128,7 +133,8 @@ type keySet struct {
 
 var keySeed = maphash.MakeSeed()
 
-// describeKeys updates what the set knows of the table's plan, and returns it.
+// describeKeys computes the fields of the set that depend on the table's plan, if the plan is new.
+// It returns the set.
 func (t *Table) describeKeys() *keySet {
 	s := &t.keys
 	if s.plan == t.Plan {
@@ -148,16 +154,17 @@ func (t *Table) describeKeys() *keySet {
 	return s
 }
 
-// AddKeys makes the engine read some rows of a table again: it writes what differs in the sink, and
-// removes what the sink holds of rows that are gone. Only keys that are not covered by another job
-// of the table are stored, in the unit that is being filled. reason says why, in the list of jobs.
+// AddKeys makes the engine read some rows of a table again: the engine writes what differs in the
+// sink, and removes what the sink holds of rows that no longer exist. The keys are stored in the
+// unit that is being filled, unless another job of the table will read all rows. reason is shown in
+// the list of jobs.
 //
 // The rows must have changed at or before the position that the stream has after the present
-// transaction. Call AddKeys once per transaction and table, if possible: each call stores a block.
-// Any number of keys is allowed, and a key may be added again at any time.
+// transaction. Call AddKeys once per transaction and table, if possible, because each call stores a
+// block. Any number of keys is allowed, and a key may be added again at any time.
 func (e *Engine) AddKeys(t *Table, reason string, keys []Key) error {
-	// A job that has not read the table's definition yet, and the one that ends a quarantine, will
-	// read every row.
+	// A job that has not read the table's definition yet will read every row, and so will the job
+	// that ends a quarantine.
 	if len(keys) == 0 || t.Fault != nil || t.Job.NeedsSchema || t.Plan == nil {
 		return nil
 	}
@@ -192,11 +199,11 @@ func (e *Engine) addKeys(t *Table, keys []Key) {
 	}
 	for _, key := range keys {
 		if len(key) != len(s.columns) {
-			t.readWhole("its key has changed")
+			t.readWhole("its key columns have changed")
 			return
 		}
 		if k.Count >= int64(e.maxSetKeys) || k.Bytes >= maxSetBytes {
-			t.readWhole(fmt.Sprintf("more than %d of its rows are to be read", k.Count))
+			t.readWhole(fmt.Sprintf("more than %d of its rows must be read", k.Count))
 			return
 		}
 		s.key = appendKey(s.key[:0], key)
@@ -216,7 +223,8 @@ func (e *Engine) addKeys(t *Table, keys []Key) {
 	e.host.SetKeyBlock(t, k.Next-1, s.last)
 }
 
-// track records a key for MustReplace. If there are too many, all rows of the table are replaced.
+// track records a key for MustReplace. If there are too many keys, track discards those of the
+// table, and all changes of the table are written in mode Replace.
 func (s *keySet) track(key []byte) {
 	if s.pending == nil {
 		return
@@ -230,7 +238,7 @@ func (s *keySet) track(key []byte) {
 	}
 }
 
-// untrackKey forgets a key that was in the blocks n times.
+// untrackKey removes n occurrences of a key from pending.
 func (s *keySet) untrackKey(key []byte, n int32) {
 	if s.pending == nil {
 		return
@@ -242,7 +250,7 @@ func (s *keySet) untrackKey(key []byte, n int32) {
 	}
 }
 
-// untrack releases the memory of the tracked keys.
+// untrack discards pending.
 func (s *keySet) untrack() {
 	if s.pending != nil {
 		*s.budget -= len(s.pending)
@@ -250,7 +258,7 @@ func (s *keySet) untrack() {
 	}
 }
 
-// markHandled records that a key was read, if a sweep will need that.
+// markHandled records that the row of a key was read, if the sweep will use that.
 func (t *Table) markHandled(key []byte) {
 	s := &t.keys
 	if s.handled == nil || s.located || !s.leadToKeys {
@@ -266,8 +274,8 @@ func (t *Table) markHandled(key []byte) {
 	}
 }
 
-// forgetHandled releases the memory of the keys that were read. A sweep that relied on them begins
-// again as one that looks at every location, and asks for a confirmation.
+// forgetHandled discards handled. A sweep that relied on it begins again, looks up every location,
+// and waits for a confirmation before it removes more than half of the keys.
 func (t *Table) forgetHandled() {
 	s := &t.keys
 	if s.handled != nil {
@@ -280,7 +288,7 @@ func (t *Table) forgetHandled() {
 	}
 }
 
-// beginKeySweep begins the sweep of the outputs whose locations do not follow from keys.
+// beginKeySweep begins the sweep of the outputs whose locations the key does not determine.
 func (t *Table) beginKeySweep() {
 	exact := t.keys.handled != nil && t.keys.leadToKeys
 	t.Keys.Exact, t.Keys.Again = exact, false
@@ -289,8 +297,8 @@ func (t *Table) beginKeySweep() {
 	}
 }
 
-// mayHaveLeft reports whether a row of the set may have written a location. Unless Keys.Exact is
-// set, any row may have.
+// mayHaveLeft reports whether a row of the set may have written a location. It returns true for
+// every location unless Keys.Exact is set.
 func (t *Table) mayHaveLeft(at transform.Location) bool {
 	s := &t.keys
 	if !t.Keys.Exact {
@@ -313,7 +321,7 @@ func (t *Table) mayHaveLeft(at transform.Location) bool {
 	return ok
 }
 
-// readWhole makes the whole table be read instead of the keys, for a reason.
+// readWhole removes the keys, and records why the whole table must be read instead.
 func (t *Table) readWhole(reason string) {
 	t.dropBlocks()
 	t.Keys.Whole, t.Keys.Sweep = reason, nil
@@ -327,7 +335,7 @@ func (t *Table) dropBlocks() {
 	t.keys.last = nil
 }
 
-// removeBlocks removes the blocks before next.
+// removeBlocks marks the blocks before next as obsolete.
 func (t *Table) removeBlocks(next int) {
 	s := &t.keys
 	if s.obsolete == s.obsoleteNext {
@@ -350,8 +358,8 @@ func (t *Table) dropKeys() {
 	t.keys.cursor, t.keys.limit = sweepCursor{}, 0
 }
 
-// CancelKeys ends the keys job. The host must store the table, and must not rely on the rows that
-// were not read.
+// CancelKeys ends the keys job. The host must store the table, and must treat the rows that were
+// not read as stale.
 func (t *Table) CancelKeys() {
 	if t.task != nil && t.task.base().ofKeys {
 		t.task.base().discarded = true
@@ -359,7 +367,7 @@ func (t *Table) CancelKeys() {
 	t.dropKeys()
 }
 
-// ConfirmKeys lets a keys job that waits remove what it has counted.
+// ConfirmKeys lets a keys job that waits for a confirmation remove what the sweep has counted.
 func (t *Table) ConfirmKeys() {
 	t.describeKeys()
 	t.Keys.Sweep = &tablestate.Sweep{
@@ -368,8 +376,8 @@ func (t *Table) ConfirmKeys() {
 	t.keys.changed = true
 }
 
-// TakeKeyChanges returns what the host must store of Keys, and forgets it. changed tells whether
-// Keys has changed. The blocks from first to next-1 must be removed.
+// TakeKeyChanges returns the changes of Keys that the host must store, and resets them. changed is
+// set if the host must store Keys. The host must remove the blocks first to next-1.
 func (t *Table) TakeKeyChanges() (changed bool, first, next int) {
 	s := &t.keys
 	changed, first, next = s.changed, s.obsolete, s.obsoleteNext
@@ -377,7 +385,7 @@ func (t *Table) TakeKeyChanges() (changed bool, first, next int) {
 	return changed, first, next
 }
 
-// RestoreKeys sets Keys to what an earlier run has stored.
+// RestoreKeys sets Keys to the value that an earlier run has stored.
 func (t *Table) RestoreKeys(k *tablestate.Keys) {
 	t.Keys = k
 	t.keys.next = k.Next
@@ -385,15 +393,15 @@ func (t *Table) RestoreKeys(k *tablestate.Keys) {
 }
 
 // MustReplace reports whether a change of the table must be written in mode Replace, because a keys
-// job has not read the row yet and the sink may hold it in any form. A change of a row that a keys
-// job is reading is not written again by the job.
+// job has not yet read the row and the sink may hold a stale version of it. If the job is reading
+// the row at the moment, it does not write the row again.
 func (t *Table) MustReplace(c *binlog.Change) (bool, error) {
 	if t.Keys == nil {
 		return false, nil
 	}
 	s := t.describeKeys()
-	// Does an output write rows to places that do not follow from their keys? Then any place may
-	// hold what a row with another key has left there.
+	// Does the key of a row not determine all its locations? Then every location may hold what a
+	// row with another key has left there.
 	if s.pending == nil || !s.located || t.Keys.Whole != "" {
 		return true, nil
 	}
@@ -412,7 +420,7 @@ func (t *Table) MustReplace(c *binlog.Change) (bool, error) {
 	return false, nil
 }
 
-// nextUnlocated returns the first output from n on whose locations do not follow from a row's key.
+// nextUnlocated returns the first output from n on whose locations a row's key does not determine.
 func (t *Table) nextUnlocated(n int) int {
 	for n < t.Plan.Outputs() && t.Plan.IsLocatedBy(n, t.keys.columns) {
 		n++
@@ -420,7 +428,8 @@ func (t *Table) nextUnlocated(n int) int {
 	return n
 }
 
-// hasKeys reports whether the keys job has something to do now. It waits for the table's other job.
+// hasKeys reports whether the keys job has something to do now. A keys job waits until the table's
+// other job is done.
 func (t *Table) hasKeys() bool {
 	k := t.Keys
 	if k == nil || t.Fault != nil || t.Plan == nil || t.Job.NeedsSchema || t.hasJob() {
@@ -429,7 +438,7 @@ func (t *Table) hasKeys() bool {
 	return k.Whole != "" || k.First < k.Next || k.Sweep == nil || !k.Sweep.Waiting
 }
 
-// nextOfKeys returns the next step of a keys job; nil if the whole table is read instead.
+// nextOfKeys returns the next task of a keys job; nil if the whole table is read instead.
 func (e *Engine) nextOfKeys(ctx context.Context, t *Table) (task, error) {
 	k, s := t.Keys, t.describeKeys()
 	if k.Whole != "" {

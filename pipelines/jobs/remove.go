@@ -8,7 +8,7 @@ import (
 	"rowfall/transform"
 )
 
-// keysOf returns what a scan for the keys of an output looks for.
+// keysOf returns the filter of a scan for the keys of an output.
 func keysOf(p *transform.Plan, output int) sink.KeyFilter {
 	return sink.KeyFilter{Prefix: p.KeyPrefix(output), Kind: p.OutputKind(output)}
 }
@@ -16,16 +16,17 @@ func keysOf(p *transform.Plan, output int) sink.KeyFilter {
 // Removal removes everything that a plan has written.
 type Removal struct {
 	Plan *transform.Plan
-	// Present are plans whose keys and members stay.
+	// Present holds plans whose keys and members are not removed.
 	Present []*transform.Plan
-	// Limit is about the number of keys and members of one unit.
+	// Limit is the approximate number of keys and members that one unit removes.
 	Limit int
-	// Report is called with the number of commands so far, before each unit; nil calls nothing.
+	// Report is called with the number of keys and members removed so far; nil is not called.
 	Report func(removed int)
 }
 
-// Run removes the keys and members, and returns the number of commands. Members that other outputs
-// wrote stay. The sink's position does not move, so that a run that is interrupted begins again.
+// Run removes the keys and members, and returns their number. Members that other outputs wrote
+// stay. The sink's position does not move, so an interrupted removal is repeated by the next run of
+// the pipeline.
 func (o Removal) Run(ctx context.Context, w Writer) (int, error) {
 	r := removal{
 		w: w, plan: o.Plan, limit: o.Limit, present: o.Present, report: o.Report,
@@ -48,7 +49,7 @@ type removal struct {
 	report  func(removed int)
 	w       Writer
 	plan    *transform.Plan
-	present []*transform.Plan // whose keys and members stay
+	present []*transform.Plan // their keys and members stay
 	limit   int
 	output  int
 	removed int
@@ -79,9 +80,9 @@ func (r *removal) removeOutput(ctx context.Context) error {
 	}
 }
 
-// removeKey removes a key, or the members of it that the output writes. Is every member the
-// output's? Only then is the key removed as a whole: a table in quarantine or a dropped table whose
-// keys are kept may have members in it, although no plan of that table is known.
+// removeKey removes a key, or those of its members that the output writes. The key is removed as a
+// whole only if the output writes every member. Other members may belong to a table in quarantine,
+// or to a dropped table whose keys are kept, although no plan of that table is known.
 func (r *removal) removeKey(ctx context.Context, key []byte) error {
 	ownsAll := true
 	switch {
@@ -118,8 +119,8 @@ func (r *removal) removeKey(ctx context.Context, key []byte) error {
 	return r.flushIfLarge(ctx, 1)
 }
 
-// isPresent reports whether a plan of present may have written a key, or a member of it. member is
-// nil for a key that a row owns.
+// isPresent reports whether a plan of r.present may have written a key, or a member of the key.
+// member is nil if the output's keys have no members.
 func (r *removal) isPresent(key, member []byte) bool {
 	for _, p := range r.present {
 		for i := range p.Outputs() {
@@ -142,8 +143,8 @@ func (r *removal) flushIfLarge(ctx context.Context, n int) error {
 	return err
 }
 
-// scanMembers calls visit with parts of a key's members, until visit returns false: with the
-// members that the output writes, and with whether there are others.
+// scanMembers reads a key's members in parts, and calls visit for each part, until visit returns
+// false. members are the members that the output writes; foreign is set if the part has others.
 func (r *removal) scanMembers(
 	ctx context.Context, key []byte, visit func(members [][]byte, foreign bool) (bool, error),
 ) error {

@@ -8,9 +8,9 @@ import (
 	"rowfall/transform"
 )
 
-// repair puts what differs from the expectations of a row into the unit. A key of another type is
-// removed if a former definition of a table explains it. Otherwise repair returns a
-// *sink.KeyTypeError.
+// repair compares the sink with the expectations of a row, and puts the commands that correct the
+// differences into the unit. A key that holds a value of another type is overwritten if a former
+// definition of a table has written it. Otherwise repair returns a *sink.KeyTypeError.
 func repair(ctx context.Context, e *Engine, expected []byte) error {
 	var want transform.Expectation
 	for len(expected) > 0 {
@@ -19,7 +19,7 @@ func repair(ctx context.Context, e *Engine, expected []byte) error {
 		var other *sink.KeyTypeError
 		if errors.As(err, &other) && e.host.IsFormer(want.Key, other.Held) {
 			sink.Overwrite(e.host.Commands(), &want)
-			// The next row may be a member of the same key, and must not find the old type again.
+			// If the next row writes a member of the same key, the sink must hold the new type.
 			err = e.host.Flush(ctx)
 		}
 		if err != nil {

@@ -171,8 +171,8 @@ func (s *sweep) scanMembers(ctx context.Context, r sink.Reader, t *Table) error 
 	return nil
 }
 
-// add adds a location, unless a scan has found it already, or the rows of a keys job cannot have
-// written it.
+// add adds a location, unless the scan has returned it before, or the sweep is that of a keys job
+// and no row of its keys can have written the location.
 func (s *sweep) add(t *Table, at transform.Location) {
 	if s.ofKeys && !t.mayHaveLeft(at) {
 		return
@@ -286,7 +286,7 @@ func (s *sweep) apply(ctx context.Context, e *Engine) error {
 			t.Plan.Remove(e.host.Commands(), at)
 		}
 	}
-	// A set of keys that has grown too large meanwhile is not swept any more, or once more.
+	// If the set of keys has become too large meanwhile, the sweep was removed or begins again.
 	if s.last && (!s.ofKeys || s.progress == t.Keys.Sweep) {
 		s.endOutput(e)
 		save := e.host.SaveJob
@@ -361,7 +361,7 @@ func (s *sweep) endJob(e *Engine) {
 	k := t.Keys
 	k.Sweep = nil
 	switch {
-	case k.Again: // keys that were read meanwhile may have left something where it was swept
+	case k.Again: // rows of keys that were read meanwhile may have written swept locations
 		t.beginKeySweep()
 	case k.First == k.Next:
 		e.endKeys(t)

@@ -36,7 +36,7 @@ type Table struct {
 	nextRows int
 	// cursor is where the sweep of an output continues; empty at its beginning.
 	cursor sweepCursor
-	// keys is what belongs to Keys.
+	// keys is the part of the keys job that is not stored.
 	keys keySet
 	// pausedUntil is when the next task may be requested, after pauses tasks that failed in a row.
 	pausedUntil time.Time

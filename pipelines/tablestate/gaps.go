@@ -15,14 +15,14 @@ const (
 	CauseSkip = "skip"
 	// CauseFrom is a stretch that `--from` has passed over.
 	CauseFrom = "--from"
-	// CauseQuarantine is a stretch in which a list or a stream got no entries, because its table
-	// was in quarantine. CauseUnproved is a stretch of a history that could not be proved. No
-	// version writes these two yet; every version reads them.
+	// CauseQuarantine is a stretch in which an output of kind list or stream got no entries,
+	// because its table was in quarantine. CauseUnproved is a stretch of a history that could not
+	// be compared with the source's. No version writes these two yet; every version reads them.
 	CauseQuarantine = "quarantine"
 	CauseUnproved   = "unproved"
 )
 
-// MaxGaps limits the gaps of a pipeline, and the skip requests that wait.
+// MaxGaps limits the gaps of a pipeline and its stored skip requests together.
 const MaxGaps = 100
 
 // Gap is a stretch of the source whose changes were not applied. Its JSON form is stored, and is
@@ -39,9 +39,10 @@ type Gap struct {
 	At string `json:"at,omitempty"`
 	// Tables are the tables concerned that no job has reconciled since, as database.table, sorted.
 	Tables []string `json:"tables"`
-	// All means that Tables are all tables that were mapped when the gap was made.
+	// All is set if Tables are all tables that were mapped when the gap was made, and no job has
+	// reconciled any of them since.
 	All bool `json:"all,omitempty"`
-	// Reason says more than Cause, if there is more to say.
+	// Reason gives details beyond Cause; empty if there are none.
 	Reason string `json:"reason,omitempty"`
 	// Time is when the gap was made, in microseconds since 1970.
 	Time int64 `json:"time"`
@@ -63,8 +64,8 @@ func (g *Gaps) Add(gap Gap, tables []string) Gap {
 	return gap
 }
 
-// CloseTable removes a table from the gaps up to the one with the number upTo. It reports whether
-// that changed any, and returns the gaps that concern no table any more, which it removes.
+// CloseTable removes a table from the gaps with numbers up to upTo, and removes the gaps that then
+// concern no table. It reports whether it has changed any gap, and returns the removed gaps.
 func (g *Gaps) CloseTable(table string, upTo int) (changed bool, closed []Gap) {
 	return g.remove(func(gap *Gap, name string) bool { return name == table && gap.ID <= upTo })
 }
@@ -101,7 +102,7 @@ func (g *Gaps) Concerns(table string, after int) bool {
 	})
 }
 
-// Visible returns the open gaps as users see them: no table stands for all that are mapped.
+// Visible returns the open gaps in the form for users: empty Tables stand for all mapped tables.
 func (g *Gaps) Visible() []Gap {
 	all := slices.Clone(g.Open)
 	for i := range all {
@@ -154,13 +155,14 @@ type SkipRequest struct {
 	At string `json:"at"`
 	// Tables are the tables whose changes are left out, as database.table; empty for all.
 	Tables []string `json:"tables,omitempty"`
-	// Server is the UUID of the server to which the place in At belongs; empty for a GTID.
+	// Server is the UUID of the server to whose binlog the FILE:OFFSET in At belongs; empty for a
+	// GTID.
 	Server string `json:"server,omitempty"`
 	// Time is when the request was made, in microseconds since 1970.
 	Time int64 `json:"time"`
 }
 
-// Skip returns the request as the stream takes it.
+// Skip returns the request in the form that the stream accepts.
 func (r *SkipRequest) Skip() (binlog.Skip, error) {
 	at, err := binlog.ParseTransactionID(r.At)
 	return binlog.Skip{At: at, Tables: r.Tables}, err

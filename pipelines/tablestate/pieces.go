@@ -38,8 +38,8 @@ const (
 	// reached. Both are absent in data that never had any.
 	GapsPiece  = "gaps"
 	SkipsPiece = "skips"
-	// SincePrefix begins the pieces that hold the position from which on a table's definition
-	// holds.
+	// SincePrefix begins the pieces that hold the position from which on a table's definition is
+	// valid.
 	SincePrefix = "since:"
 	// DatabasesPiece holds the default character sets of the databases as JSON.
 	DatabasesPiece = "databases"
@@ -81,8 +81,8 @@ type Job struct {
 	// Sweep is the progress of removing what no row writes, after the rows were read. nil means
 	// that nothing is removed.
 	Sweep *Sweep `json:"sweep,omitempty"`
-	// Again is why another job must read every row once this one is done: rows have changed without
-	// row events while it ran. Empty if none must.
+	// Again is the reason why another job must read every row after this one: rows have changed
+	// without row events while this job ran. It is empty if no such job is needed.
 	Again string `json:"again,omitempty"`
 }
 

@@ -43,7 +43,7 @@
 //	upstream          follow.go (the link), resync.go (PSYNC to the upstream), following.go (its
 //	                  log); the wire is package upstream
 //	other data        dataset.go (what takes the place of the data: of a full resync, or of a
-//	                  replacement), replacement.go (a second core, beside the node's data)
+//	                  replacement), replacement.go (a second core, for new data)
 //	change of master  role.go, failover.go, failover_reply.go, takeover.go (the other side)
 //	clients' reads    readgate.go
 //	settings          settings.go (values), settings_table.go (names and ranges),

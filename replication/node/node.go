@@ -59,7 +59,7 @@ type Node struct {
 	quorum     *quorum
 	stalls     writeStalls
 
-	replacement *replacement // data that are being built beside the node's own
+	replacement *replacement // new data that are built while the node serves the old data
 
 	connections atomic.Int64 // the newest id of a connection; see NextConnectionID
 

@@ -15,33 +15,35 @@ import (
 // replacementDir is the directory of the replacement inside the node's directory.
 const replacementDir = "replacement"
 
-// replacement is a second dataset that is being built beside the data of a node. It is a core of
-// its own, without clients and replicas, in a directory inside the node's. Its owner fills it with
-// Apply. InstallReplacement then puts it in the place of the node's data, as a full resync from an
-// upstream would. DESIGN.md of package replication, "A replacement", describes the steps.
+// replacement is a second dataset that is built while the node serves its data. Its core is a Node
+// without clients and replicas, in a directory inside the node's directory. The caller fills the
+// core with Apply. InstallReplacement then replaces the node's data by those of the core, as a full
+// resync from an upstream would. DESIGN.md of package replication, "A replacement", describes the
+// steps.
 type replacement struct {
 	n      *Node
-	opened chan *Node // a core for run
+	opened chan *Node // hands a core to run
 
-	// mu is held while the core is opened, installed or removed. It is taken before all other
-	// locks, those of the core included.
+	// mu is held while the core is opened, installed or removed. It is acquired before all other
+	// locks, including those of the core.
 	mu   sync.Mutex
-	core *Node // the last core that run got; its Run may have ended. nil: there was none
+	core *Node // the last core that run received, whose Run may have ended; nil before the first
 }
 
 func newReplacement(n *Node) *replacement {
 	return &replacement{n: n, opened: make(chan *Node)}
 }
 
-// errReplaced is why a core whose data have become those of the node takes no snapshot any more.
-var errReplaced = errors.New("the data were handed to the node")
+// errReplaced is the reason why a core whose data have become those of the node takes no snapshot.
+var errReplaced = errors.New("the data of the replacement were handed over to the node")
 
-// OpenReplacement opens the node's replacement, and continues one that an earlier process has
-// begun. The core that it returns runs until the node stops, or until the replacement is installed
-// or discarded. Only Role, Apply, SetComplete, Keyspace, Offset, Held and Status of the core may be
-// used. OpenReplacement returns the same core until its end. Run must be running.
+// OpenReplacement opens the node's replacement: a new one, or the unfinished one of an earlier
+// process. It returns the core of the replacement, which runs until the node stops, or until the
+// replacement is installed or discarded. Until then, each call returns the same core. Only Role,
+// Apply, SetComplete, Keyspace, Offset, Held and Status of the core may be used. n.Run must be
+// running.
 //
-// A replacement whose directory cannot be used is discarded, and a new one begins.
+// A replacement whose directory cannot be opened is removed, and a new one begins.
 func (n *Node) OpenReplacement(ctx context.Context) (*Node, error) {
 	r := n.replacement
 	r.mu.Lock()
@@ -72,8 +74,8 @@ func (n *Node) OpenReplacement(ctx context.Context) (*Node, error) {
 	return nil, fmt.Errorf("open replacement: %w", errors.Join(err, core.Close()))
 }
 
-// isRunning reports whether the core accepts work. If the core has failed, isRunning waits for its
-// end. The caller holds mu.
+// isRunning reports whether the core accepts work. If the core has failed, isRunning waits until
+// the core's Run has ended. The caller holds mu.
 func (r *replacement) isRunning(ctx context.Context) (bool, error) {
 	if r.core == nil {
 		return false, nil
@@ -104,11 +106,11 @@ func (r *replacement) run(ctx context.Context) {
 	}
 }
 
-// open opens the directory of the replacement.
+// open opens a core on the directory of the replacement.
 func (r *replacement) open() (*Node, error) {
 	dir, found := r.dir(), r.exists()
 	if !found {
-		// What a removal or a beginning that was interrupted has left belongs to no history.
+		// Files that an interrupted removal or an interrupted start has left cannot be used.
 		if err := r.remove(); err != nil {
 			return nil, err
 		}
@@ -121,7 +123,7 @@ func (r *replacement) open() (*Node, error) {
 		return core, err
 	}
 	r.n.logger.Warn().Err(err).Str("dir", dir).
-		Msg("the replacement that was begun cannot be used; a new one begins")
+		Msg("the unfinished replacement cannot be opened; it is removed, and a new one begins")
 	if err := r.remove(); err != nil {
 		return nil, err
 	}
@@ -131,11 +133,12 @@ func (r *replacement) open() (*Node, error) {
 	return open(r.config(), r.n.addr, nil)
 }
 
-// replacementWindow is the memory window of the replacement's log in bytes: nobody reads that log.
+// replacementWindow is the memory window of the replacement's log, in bytes. It is small, because
+// no replica reads that log.
 const replacementWindow = 1 << 20
 
-// config returns the configuration of the core: that of the node, without an upstream, and with as
-// little log as a restart needs.
+// config returns the configuration of the core: that of the node, but without an upstream, and with
+// only as much log as a restart needs.
 func (r *replacement) config() Config {
 	c := r.n.c
 	c.Dir = r.dir()
@@ -156,24 +159,26 @@ func (r *replacement) exists() bool {
 	return err == nil && !isInstalled(of, r.n.identity())
 }
 
-// isInstalled reports whether the data of a replacement have become those of a node.
+// isInstalled reports whether a replacement was installed: its replication id is in the history of
+// the node.
 func isInstalled(replacement, node identity.State) bool {
 	return node.History.Contains(string(replacement.History.ID()))
 }
 
-// HasReplacement reports whether a replacement was begun that is neither installed nor discarded.
+// HasReplacement reports whether there is a replacement that is neither installed nor discarded.
 func (n *Node) HasReplacement() bool {
 	n.replacement.mu.Lock()
 	defer n.replacement.mu.Unlock()
 	return n.replacement.exists()
 }
 
-// InstallReplacement puts the data of the open replacement in the place of the node's data, in one
-// step: readers see either the old data or the new ones. It needs a master, and a replacement that
-// was declared complete. The node continues under the replication id of the replacement, which no
-// replica has seen, so that all replicas get a full resync. Then the replacement is removed.
+// InstallReplacement replaces the node's data by those of the open replacement, in one step:
+// clients read either the old data or the new data. The node must be a master, and SetComplete must
+// have been called for the replacement. The node continues under the replication id of the
+// replacement. No replica has that id, so all replicas get a full resync. Then the files of the
+// replacement are removed.
 //
-// If it returns an error, the node has its old data and the replacement can be installed later,
+// If InstallReplacement returns an error, the node has its old data, and the call can be repeated,
 // unless the error ended the node.
 func (n *Node) InstallReplacement(ctx context.Context) error {
 	r := n.replacement
@@ -182,11 +187,11 @@ func (n *Node) InstallReplacement(ctx context.Context) error {
 	core := r.core
 	switch {
 	case core == nil:
-		return errors.New("install replacement: none is open")
+		return errors.New("install replacement: no replacement is open")
 	case !core.isComplete():
-		return errors.New("install replacement: its data are not complete")
+		return errors.New("install replacement: the data of the replacement are not complete")
 	}
-	// The core's appender waits meanwhile, so that nothing changes its data.
+	// The core's appender executes install, so that no unit changes the core's data meanwhile.
 	err := core.appender.do(ctx, func() error { return r.install(ctx, core) })
 	if err != nil {
 		return fmt.Errorf("install replacement: %w", err)
@@ -198,10 +203,10 @@ func (n *Node) InstallReplacement(ctx context.Context) error {
 	return nil
 }
 
-// install is the part of InstallReplacement on the core's appender.
+// install is the part of InstallReplacement that runs on the core's appender.
 func (r *replacement) install(ctx context.Context, core *Node) error {
 	n, a := r.n, core.appender
-	// This deletes the expired keys, and fixes the offset.
+	// snapshotPoint deletes the expired keys, and returns the offset of the data.
 	point, err := a.snapshotPoint()
 	if err != nil {
 		return err
@@ -218,7 +223,7 @@ func (r *replacement) install(ctx context.Context, core *Node) error {
 	old := n.identity().History.ID()
 	err = n.installDataset(ctx, d)
 	if n.Keyspace() == d.keys {
-		// The keyspace belongs to the node's appender now, even if a later step has failed.
+		// The node's appender owns the keyspace now, even if a later step has failed.
 		a.keys = core.newKeyspace()
 		core.keys.Store(a.keys)
 		a.missing = errReplaced
@@ -232,8 +237,8 @@ func (r *replacement) install(ctx context.Context, core *Node) error {
 	return nil
 }
 
-// DiscardReplacement ends the replacement, if there is one, and removes its files. existed is false
-// if no replacement was there.
+// DiscardReplacement closes the replacement, if there is one, and removes its files. existed is
+// false if there was no replacement.
 func (n *Node) DiscardReplacement() (existed bool, err error) {
 	r := n.replacement
 	r.mu.Lock()
@@ -245,10 +250,10 @@ func (n *Node) DiscardReplacement() (existed bool, err error) {
 	return existed, nil
 }
 
-// close ends the core and removes its files. The caller holds mu.
+// close closes the core and removes its files. The caller holds mu.
 func (r *replacement) close() error {
 	if r.core != nil {
-		// Whatever a failed core reports, its files go.
+		// The files are removed even if the core failed.
 		if err := r.core.Close(); err != nil {
 			r.n.logger.Warn().Err(err).Msg("the replacement ended with an error")
 		}
@@ -257,8 +262,8 @@ func (r *replacement) close() error {
 	return r.remove()
 }
 
-// removeInstalled removes a replacement whose data have become the node's: a crash came between
-// the installation and the removal.
+// removeInstalled removes the files of a replacement that was installed, if the process crashed
+// after the installation and before the removal.
 func (r *replacement) removeInstalled(id identity.State) error {
 	of, err := identity.Load(r.n.c.FS, r.dir())
 	if err != nil || !isInstalled(of, id) {
@@ -270,8 +275,9 @@ func (r *replacement) removeInstalled(id identity.State) error {
 	return nil
 }
 
-// remove removes the directory and what is in it. The identity file goes first, and durably:
-// without it the other files are not a replacement, whichever of them a power cut leaves.
+// remove removes the directory of the replacement with its files. The identity file is removed
+// first, and durably. Without the identity file the other files are not a replacement, whichever of
+// them remain after a power cut.
 func (r *replacement) remove() error {
 	files, dir := r.n.c.FS, r.dir()
 	if err := removeFile(files, filepath.Join(dir, identity.FileName)); err != nil {
@@ -299,7 +305,7 @@ func (r *replacement) remove() error {
 	return files.SyncDir(r.n.c.Dir)
 }
 
-// removeFile removes a file or an empty directory, if it is there.
+// removeFile removes a file or an empty directory, if it exists.
 func removeFile(files disk.FS, name string) error {
 	if err := files.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
