@@ -12,6 +12,7 @@
 //     needs them: for the table's columns, its rows, and the keys that no row writes
 //   - keys.go, key_batch.go: AddKeys, and the task of a job that reads some rows by their keys
 //   - repair.go: writes what differs in the sink, and handles keys of another type
+//   - chunk_buffers.go: the buffers of applied chunks, which the next chunks fill
 //   - dirty_keys.go: the rows that the stream changes while a chunk is read
 //   - rate_limiter.go: rows_per_second
 //   - remove.go: Removal, which removes all of a table's keys without a query
