@@ -45,10 +45,8 @@ type history struct {
 func (h *history) load(state *sink.State, stored *progress) error {
 	text := state.Position.Get(evidenceField)
 	if old := state.Pieces[tablestate.LastPiece]; old != nil {
-		h.oldForm = true
-		if len(text) == 0 {
-			text = old
-		}
+		// This version removes the piece, so an older version has written it since.
+		h.oldForm, text = true, old
 	}
 	var err error
 	if h.last, err = binlog.ParseEvidence(text, stored.Server, &stored.Position); err == nil {

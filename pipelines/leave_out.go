@@ -127,12 +127,26 @@ func (l *loop) makeGapBySkip(s *pendingSkip, from *binlog.Position, found *binlo
 	}
 	tables := s.Tables
 	if found != nil {
-		tables = found.Tables
+		tables = l.withChildren(found.Tables)
 		if gap.All = found.Unknown; gap.All {
 			tables = l.tables.names()
 		}
 	}
 	return l.makeGap(gap, tables)
+}
+
+// withChildren adds to tables those whose rows their foreign keys may have changed without logging
+// it.
+func (l *loop) withChildren(tables []string) []string {
+	all := slices.Clone(tables)
+	for i := range l.tables.cascades.keys {
+		parent := parentOf(&l.tables.cascades.keys[i])
+		if slices.Contains(tables, parent.String()) {
+			all = append(all, l.tables.cascades.below(parent, l.isReconciled)...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // skipUnreadable handles cause, the error that has ended the stream. If the error occurred within a

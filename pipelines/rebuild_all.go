@@ -61,11 +61,17 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 	if state.Phase != sink.Snapshot {
 		l.progress.Phase = sink.Rebuilding
 	}
+	var held history
+	if err := held.load(&state, &stored); err != nil {
+		l.log.Warn().Err(err).Msg("the evidence of the source's history is not kept")
+	}
 	start, initial := l.progress, l.initialUnit
 	l.initialUnit = func(ctx context.Context) error {
-		// Until the keys of tables that are gone are removed, the data keep their position.
+		// Until the keys of tables that are gone are removed, the data keep their position, and
+		// the evidence of it: a start after a crash compares the source's history.
 		start.Position = l.progress.Position
 		l.progress = stored
+		l.history.last, l.history.partial = held.last, held.partial
 		l.tablesChanged()
 		if err := l.removeGone(ctx, old); err != nil {
 			return err

@@ -176,7 +176,8 @@ func (l *loop) finishReplacement(ctx context.Context) error {
 // isComplete reports whether the sink has all rows of the table, and no keys of its former
 // definitions.
 func (t *mappedTable) isComplete() bool {
-	return t.Fault == nil && len(t.former) == 0 && (t.Job.Done || t.Job.Skipped)
+	return t.Fault == nil && len(t.former) == 0 && !t.Job.Cancelled &&
+		(t.Job.Done || t.Job.Skipped)
 }
 
 // discardReplacement removes an unfinished replacement of an earlier run. It is called when the

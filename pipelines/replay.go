@@ -33,6 +33,8 @@ type replay struct {
 	// at is where the replay continues. to is the end of the stretch. Statements are read until
 	// until.
 	at, to, until binlog.Position
+	// sent is at as of the last page. After an error the replay continues there.
+	sent binlog.Position
 	// isPast is set once at includes to, so that only statements are read.
 	isPast bool
 
@@ -70,6 +72,7 @@ func (l *loop) newReplay(s *tablestate.Search) (*replay, error) {
 		}
 		r.at.File, r.at.Offset = "", 0
 	}
+	r.sent = r.at.Clone()
 	for name, t := range l.tables.all {
 		// A tentative definition may not fit the logged rows.
 		if t.isFollowed() && !t.isTentative() {
@@ -81,6 +84,11 @@ func (l *loop) newReplay(s *tablestate.Search) (*replay, error) {
 
 // find implements finder: it reads the stretch, and then the statements after it.
 func (r *replay) find(ctx context.Context, send func(page) error) error {
+	// What was found after the last page is found again.
+	r.at = r.sent.Clone()
+	for name := range r.whole {
+		r.tables[name].isWhole = false
+	}
 	r.reset()
 	r.isPast = includes(&r.at, &r.to)
 	stream, err := r.source.OpenReplay(ctx, replayStart{r.at, r})
@@ -141,6 +149,7 @@ func (r *replay) send(send func(page) error) error {
 	if err := send(p); err != nil {
 		return err
 	}
+	r.sent = at
 	r.reset()
 	return nil
 }

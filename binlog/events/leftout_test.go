@@ -155,3 +155,68 @@ func TestSkipByOffset(t *testing.T) {
 		t.Errorf("%d rows events, %d skipped, want 2 and 1", rows, ends)
 	}
 }
+
+// skipAt feeds events to a parser that leaves out the transaction with a sequence number. It
+// returns the ends of the skipped transactions, and the error of the parser.
+func skipAt(
+	t *testing.T, sequence string, write func(m *eventBuilder),
+) (ends []binlog.Skipped, err error) {
+	t.Helper()
+	m := &eventBuilder{checksum: true}
+	m.head(4)
+	m.transaction(1, 1)
+	write(m)
+	p := newParser(newOneTable())
+	at, err := binlog.ParseTransactionID("gtid:" + strings.Repeat("ab", 16) + ":" + sequence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Skip([]binlog.Skip{{At: at}})
+	err = feed(p, m.events, func(ev *binlog.Event) {
+		if ev.Skipped != nil {
+			ends = append(ends, *ev.Skipped)
+		}
+	})
+	return ends, err
+}
+
+// xaPrepare is the body of an XA_PREPARE_LOG_EVENT of the transaction 'x', in two phases.
+var xaPrepare = []byte{0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 'x'}
+
+// The rows of a skipped XA PREPARE become visible at the XA COMMIT, which therefore is not passed
+// silently. A skipped XA COMMIT without a known PREPARE concerns unknown tables.
+func TestSkipXA(t *testing.T) {
+	commit := func(m *eventBuilder, sequence uint64) {
+		m.add(gtidLogEvent, 0, gtidBody(sequence))
+		m.add(queryEvent, 0, queryBody("XA COMMIT X'78',X'',1"))
+	}
+	ends, err := skipAt(t, "2", func(m *eventBuilder) {
+		m.add(gtidLogEvent, 0, gtidBody(2))
+		m.add(queryEvent, 0, queryBody("XA START X'78',X'',1"))
+		m.add(tableMapEvent, 0, mapBody(2, "t"))
+		m.add(writeRowsEvent, 0, rowsBody(2, 2))
+		m.add(queryEvent, 0, queryBody("XA END X'78',X'',1"))
+		m.add(xaPrepareLogEvent, 0, xaPrepare)
+		commit(m, 3)
+	})
+	if len(ends) != 1 || err == nil || !strings.Contains(err.Error(), "XA transaction") {
+		t.Errorf("XA COMMIT after a skipped PREPARE: ends %v, error %v", ends, err)
+	}
+	ends, err = skipAt(t, "2", func(m *eventBuilder) { commit(m, 2) })
+	if err != nil || len(ends) != 1 || !ends[0].Unknown {
+		t.Errorf("a skipped XA COMMIT without its PREPARE: ends %v, error %v", ends, err)
+	}
+}
+
+// An INCIDENT between transactions is rejected, also after a skipped transaction.
+func TestIncidentAfterSkip(t *testing.T) {
+	for _, at := range []string{"2", "9"} {
+		_, err := skipAt(t, at, func(m *eventBuilder) {
+			m.transaction(2, 1)
+			m.add(incidentEvent, 0, []byte{1, 0, 0})
+		})
+		if err == nil || !strings.Contains(err.Error(), "changes may be missing") {
+			t.Errorf("skip %s: error %v", at, err)
+		}
+	}
+}

@@ -301,7 +301,7 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 		}
 		return p.Pending()
 	case incidentEvent:
-		if p.transaction.leftOut {
+		if p.transaction.leftOut && p.transaction.state != stateIdle {
 			p.leftOut.setUnknown()
 			return nil, nil
 		}

@@ -281,7 +281,9 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 	if p.transaction.state == stateIdle {
 		return nil, errMidTransaction
 	}
-	if onePhase || p.skip.active() {
+	// A transaction that is left out is not recorded as prepared, so that its XA COMMIT is not
+	// passed silently: its rows become visible only then.
+	if onePhase || p.discarding() {
 		return p.commit(h), nil
 	}
 	if p.transaction.hasMappedRows {
@@ -303,6 +305,9 @@ func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
 		xid := xidOf(query, "commit")
 		rows, found := p.xaTransactions.finish(xid)
 		if p.discarding() {
+			if !found {
+				p.leftOut.setUnknown()
+			}
 			return p.commit(h), nil
 		}
 		for _, r := range rows {
