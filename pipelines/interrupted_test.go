@@ -23,8 +23,10 @@ func (s *scriptedReplays) OpenReplay(_ context.Context, start replayStart) (even
 	script := s.scripts[0]
 	s.scripts = s.scripts[1:]
 	passed := min(int(start.position.Offset), len(script))
-	return &scriptedSource{script: script[:len(script):len(script)],
-		position: binlog.Position{File: start.position.File, Offset: uint64(passed)}}, nil
+	return &scriptedSource{
+		script:   script[:len(script):len(script)],
+		position: binlog.Position{File: start.position.File, Offset: uint64(passed)},
+	}, nil
 }
 
 // A replay whose connection is cut finds the keys again that it has not sent yet.
