@@ -15,15 +15,21 @@ func installs(c *cluster, at string) {
 	m := c.master
 	m.do("BUILD", c.n)
 	full := m.full + m.fullSyncs() // INFO may block at the stage
+	before := c.id()
 	if at != "" {
+		// Another snapshot would pass the same stage.
+		eventually(c.t, "no snapshot is running", func() bool {
+			return field(m.c, "persistence", "rdb_bgsave_in_progress") == "0"
+		})
 		m.gate.close(c.t, at)
 		defer c.background(m, "INSTALL")()
 		m.gate.waitHeld(c.t, at)
 	}
 	if at == "remove" { // the node serves the new data already
-		id := c.id()
 		eventually(c.t, "the replicas have the new data", func() bool {
-			return field(c.node.c, "replication", "master_replid") == id &&
+			id := c.id()
+			return id != before &&
+				field(c.node.c, "replication", "master_replid") == id &&
 				field(c.server.c, "replication", "master_replid") == id &&
 				field(c.node.c, "replication", "master_link_status") == "up" &&
 				field(c.server.c, "replication", "master_link_status") == "up"

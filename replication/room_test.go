@@ -142,8 +142,11 @@ func TestWritesLeaveRoomForARunningSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write := make(chan struct{}, 1)
-	n.BeforeSnapshots(func() { <-write })
+	begun, write := make(chan struct{}, 8), make(chan struct{}, 1)
+	n.BeforeSnapshots(func() {
+		begun <- struct{}{}
+		<-write
+	})
 	run(t, n)
 	n.SetComplete(true)
 	overwrite(t, n, 2)
@@ -152,6 +155,7 @@ func TestWritesLeaveRoomForARunningSnapshot(t *testing.T) {
 	if _, err := n.Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	<-begun
 	failing.Store(true)
 	volume.Leave(16 << 20)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -181,6 +185,9 @@ func TestWritesLeaveRoomForARunningSnapshot(t *testing.T) {
 		eventually(t, "the volume is full, and a snapshot has failed", full(false))
 		failing.Store(false)
 		n.SnapshotDue() // without the pause after a failure
+		// An attempt that is running now may still fail; this one has its file.
+		eventually(t, "a snapshot has its file", func() bool { return len(begun) > 0 })
+		<-begun
 		eventually(t, "the volume is full after the next snapshot's offset", full(true))
 		failing.Store(true)
 		write <- struct{}{}
