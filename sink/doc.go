@@ -18,4 +18,7 @@
 // rows and position cannot diverge. All state of a pipeline is stored as ordinary keys.
 //
 // Package transform decides the commands of a row, and package pipelines where a unit ends.
+//
+// The package has one file more than most: each form in which a pipeline's data are stored has its
+// own.
 package sink
