@@ -72,6 +72,6 @@
 // size together, or one scan of them, and marks only these dirty. A keys job holds one block, and a
 // few bytes for each key of a set unless there are too many.
 //
-// The package has more than 12 files because each kind of task, with the state that makes its result
-// safe, has its own.
+// The package has more than 12 files because each kind of task, with the state that makes its
+// result safe, has its own.
 package jobs
