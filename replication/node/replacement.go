@@ -80,7 +80,8 @@ func (r *replacement) isRunning(ctx context.Context) (bool, error) {
 	if r.core == nil {
 		return false, nil
 	}
-	err := r.core.appender.do(ctx, func() error { return nil })
+	// The appender may accept work after its log has failed, until it sees the failure.
+	err := r.core.appender.do(ctx, r.core.log.Err)
 	switch {
 	case err == nil:
 		return true, nil
