@@ -103,7 +103,7 @@ func (t *mappedTable) loadKeys(pieces map[string][]byte) error {
 	return nil
 }
 
-// keysJob returns the table's keys job as users see it; nil if there is none.
+// keysJob returns the table's keys job as users see it; nil without a keys job.
 func (t *mappedTable) keysJob() *Job {
 	k := t.Keys
 	if k == nil {

@@ -322,7 +322,7 @@ func (l *loop) dropSearch(s *tablestate.Search) {
 	l.recordJobs()
 }
 
-// searchOf returns the search with a number; nil if there is none.
+// searchOf returns the search with a number; nil if no search has it.
 func (s *tableSet) searchOf(id int) *tablestate.Search {
 	for _, o := range s.searches {
 		if o.ID == id {

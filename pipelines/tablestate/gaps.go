@@ -42,7 +42,7 @@ type Gap struct {
 	// All is set if Tables are all tables that were mapped when the gap was made, and no job has
 	// reconciled any of them since.
 	All bool `json:"all,omitempty"`
-	// Reason gives details beyond Cause; empty if there are none.
+	// Reason gives details beyond Cause; empty without details.
 	Reason string `json:"reason,omitempty"`
 	// Time is when the gap was made, in microseconds since 1970.
 	Time int64 `json:"time"`
