@@ -130,7 +130,8 @@ type schemaReader interface {
 	// UnloggedCascades returns the foreign keys of tables that change rows without logging them.
 	// The tables need not be mapped.
 	UnloggedCascades(ctx context.Context, tables []tableName) ([]unloggedCascade, error)
-	// TableSchema returns the schema of any table that the user may read; nil if no such table exists.
+	// TableSchema returns the schema of any table that the user may read; nil if no such
+	// table exists.
 	TableSchema(ctx context.Context, t tableName) (*binlog.Table, error)
 	// EndOfLog returns the end that the source's log has now, as file and offset.
 	EndOfLog(ctx context.Context) (binlog.Position, error)
