@@ -201,15 +201,30 @@ func (m *memory) progress(t *testing.T) stored {
 // waitAt waits until the data are streaming and have reached p.
 func (m *memory) waitAt(t *testing.T, p binlog.Position) {
 	t.Helper()
-	waitFor(t, "the data are at "+p.String(), func() bool {
-		at := m.progress(t)
-		if at.Phase != sink.Streaming || at.Partial > 0 {
-			return false
+	waitFor(t, "the data are at "+p.String(), func() bool { return m.isAt(t, p) })
+}
+
+// isAt reports whether the data are complete at a position.
+func (m *memory) isAt(t *testing.T, p binlog.Position) bool {
+	t.Helper()
+	at := m.progress(t)
+	if at.Phase != sink.Streaming || at.Partial > 0 {
+		return false
+	}
+	if !p.GTID.IsZero() {
+		return at.Position.GTID.Contains(p.GTID)
+	}
+	return at.Position.CompareFile(p) >= 0
+}
+
+// waitAt waits until the data of a run are at a position. It fails if the run ends before.
+func (r *running) waitAt(m *memory, p binlog.Position) {
+	r.t.Helper()
+	waitFor(r.t, "the data are at "+p.String(), func() bool {
+		if r.over() {
+			r.t.Fatalf("the run has ended: %v", r.err)
 		}
-		if !p.GTID.IsZero() {
-			return at.Position.GTID.Contains(p.GTID)
-		}
-		return at.Position.CompareFile(p) >= 0
+		return m.isAt(r.t, p)
 	})
 }
 

@@ -7,16 +7,9 @@ import (
 	"time"
 
 	"rowfall/binlog"
+	"rowfall/binlog/dump"
 	"rowfall/binlog/query"
 )
-
-// noTables is an empty set of tables, for a stream of which only the times are used.
-type noTables struct{}
-
-func (noTables) Table(string, string) (*binlog.Table, error) { return nil, nil }
-func (noTables) Mismatch(*binlog.Table, error) error         { return nil }
-
-func (noTables) RowsSkipped(string, string, binlog.Op, bool) bool { return false }
 
 // positionAt returns the last position before a commit time: every transaction before the position
 // committed earlier than at. The server's binlog files are in the order of their times, so
@@ -65,18 +58,25 @@ func (m *mysqlSource) positionAt(ctx context.Context, at time.Time) (binlog.Posi
 
 func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
-// openAt opens a stream at the beginning of a file.
-func (m *mysqlSource) openAt(ctx context.Context, file string) (eventStream, error) {
+// openTimes opens a stream at the beginning of a file that yields only the ends of transactions.
+// So a transaction that a pipeline rejects does not end the search for a time.
+func (m *mysqlSource) openTimes(ctx context.Context, file string) (eventStream, error) {
 	const first = 4 // the offset of the first event
+	config := m.replayConfig()
+	config.TimesOnly = true
 	at := binlog.Position{File: file, Offset: first}
-	return m.OpenReplay(ctx, replayStart{at, noTables{}})
+	stream, err := dump.Open(ctx, config, at)
+	if err != nil {
+		return nil, fmt.Errorf("read the times of %s: %w", file, err)
+	}
+	return stream, nil
 }
 
 // fileTime returns when the server began a binlog file. end is the end of the binlog.
 func (m *mysqlSource) fileTime(
 	ctx context.Context, file string, end binlog.Position,
 ) (time.Time, error) {
-	stream, err := m.openAt(ctx, file)
+	stream, err := m.openTimes(ctx, file)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -104,7 +104,7 @@ func (m *mysqlSource) fileTime(
 func (m *mysqlSource) scanTime(
 	ctx context.Context, file string, at time.Time, end binlog.Position,
 ) (binlog.Position, error) {
-	stream, err := m.openAt(ctx, file)
+	stream, err := m.openTimes(ctx, file)
 	if err != nil {
 		return binlog.Position{}, err
 	}

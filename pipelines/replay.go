@@ -267,15 +267,22 @@ func (r *replay) Mismatch(t *binlog.Table, reason error) error {
 
 // OpenReplay implements keySource.
 func (m *mysqlSource) OpenReplay(ctx context.Context, start replayStart) (eventStream, error) {
-	config := m.dump
-	config.Tables, config.ServerID = start.tables, m.replayID
-	config.XATransactions = new(events.XATransactions)
-	config.Logger = m.log.With().Bool("again", true).Logger()
+	config := m.replayConfig()
+	config.Tables = start.tables
 	stream, err := dump.Open(ctx, config, start.position)
 	if err != nil {
 		return nil, fmt.Errorf("read the binlog again from %s: %w", start.position, err)
 	}
 	return stream, nil
+}
+
+// replayConfig returns the configuration of a stream beside the pipeline's own.
+func (m *mysqlSource) replayConfig() dump.Config {
+	config := m.dump
+	config.Tables, config.ServerID = nil, m.replayID
+	config.XATransactions = new(events.XATransactions)
+	config.Logger = m.log.With().Bool("again", true).Logger()
+	return config
 }
 
 // Replay makes the running pipeline read again the rows that a stretch of the binlog has changed.

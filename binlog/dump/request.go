@@ -41,6 +41,7 @@ func (s *Stream) prepare(ctx context.Context, c Config) error {
 	s.parser = events.NewParser(events.Options{
 		MariaDB: server.Flavor == mysql.MariaDB, GTIDs: hasGTIDs(server),
 		SkipChecksum: c.SkipChecksum, Tables: c.Tables, XATransactions: c.XATransactions,
+		TimesOnly: c.TimesOnly,
 	})
 	if err := s.prepareSession(ctx, c, server); err != nil {
 		return err

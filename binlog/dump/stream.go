@@ -41,6 +41,9 @@ type Config struct {
 	// SkipChecksum leaves the checksums of events unverified. Verifying costs a few nanoseconds per
 	// row.
 	SkipChecksum bool
+	// TimesOnly yields only the ends of transactions, with their times, whatever they contain.
+	// Tables may then be nil.
+	TimesOnly bool
 	// Tables provides the schemas of mapped tables; it must not be nil. Next calls it in the
 	// caller's goroutine, once per version of a table that it meets in the binlog (see
 	// Stream.Forget).

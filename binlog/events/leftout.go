@@ -9,6 +9,8 @@ import (
 // leftOut holds the requests to leave out transactions. current lists the tables found so far in
 // the transaction that is being left out.
 type leftOut struct {
+	// all is Options.TimesOnly.
+	all     bool
 	skips   []binlog.Skip
 	current binlog.Skipped
 }
@@ -25,7 +27,15 @@ func (p *Parser) InTransaction() bool { return !p.idle() }
 // matchSkip applies the requests to a transaction that begins. It ignores a transaction that is
 // discarded already, because the position includes that transaction.
 func (p *Parser) matchSkip(t *transaction) {
-	if len(p.leftOut.skips) == 0 || t.discard || p.skip.active() {
+	if t.discard || p.skip.active() {
+		return
+	}
+	if p.leftOut.all {
+		t.discard, t.leftOut = true, true
+		p.leftOut.current = binlog.Skipped{}
+		return
+	}
+	if len(p.leftOut.skips) == 0 {
 		return
 	}
 	e := p.evidenceOf(t)
@@ -39,6 +49,11 @@ func (p *Parser) matchSkip(t *transaction) {
 		}
 		return
 	}
+}
+
+// isLeavingOut reports whether the current event need not be known, because it is left out.
+func (p *Parser) isLeavingOut() bool {
+	return p.leftOut.all || p.transaction.leftOut && p.transaction.state != stateIdle
 }
 
 // addTable records the table of a table map, if the transaction is being left out. wide is set if

@@ -104,6 +104,42 @@ func TestSkip(t *testing.T) {
 	}
 }
 
+// With TimesOnly a parser yields only the ends of transactions, whatever they contain, and also
+// passes an INCIDENT and an XA COMMIT without its PREPARE.
+func TestTimesOnly(t *testing.T) {
+	m := &eventBuilder{checksum: true}
+	m.head(4)
+	m.transaction(1, 1)
+	m.add(gtidLogEvent, 0, gtidBody(2))
+	m.add(queryEvent, 0, queryBody("BEGIN"))
+	m.add(queryEvent, 0, queryBody("DELETE FROM t"))
+	m.add(200, 0, []byte{1, 2, 3})
+	m.add(xidEvent, 0, make([]byte, 8))
+	m.add(incidentEvent, 0, []byte{1, 0, 0})
+	m.add(gtidLogEvent, 0, gtidBody(3))
+	m.add(queryEvent, 0, queryBody("XA COMMIT X'01',X'',1"))
+	m.add(gtidLogEvent, 0, gtidBody(4))
+	m.add(transactionPayloadEvent, 0, bytes.Repeat([]byte{7}, 9))
+	m.add(gtidLogEvent, 0, gtidBody(5))
+	m.add(queryEvent, 0, queryBody("TRUNCATE t"))
+	m.transaction(6, 1)
+	p := NewParser(Options{GTIDs: true, TimesOnly: true})
+	p.Start(binlog.Position{File: "binlog.000001", Offset: 4})
+	var got []binlog.Kind
+	if err := feed(p, m.events, func(ev *binlog.Event) {
+		if ev.Kind != binlog.Progress {
+			got = append(got, ev.Kind)
+		}
+	}); err != nil {
+		t.Error(err)
+	}
+	want := slices.Repeat([]binlog.Kind{binlog.Commit}, 6)
+	want[4] = binlog.Statement
+	if !slices.Equal(got, want) {
+		t.Errorf("it yields %v, want %v", got, want)
+	}
+}
+
 // Rows of a table that is left out cannot end the parsing. Other rows of the transaction are
 // yielded.
 func TestSkipTable(t *testing.T) {

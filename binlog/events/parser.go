@@ -17,8 +17,11 @@ type Options struct {
 	GTIDs bool
 	// SkipChecksum leaves the checksums of events unverified.
 	SkipChecksum bool
-	// Tables provides the schemas of the mapped tables. It must not be nil.
+	// Tables provides the schemas of the mapped tables. It must not be nil, except with TimesOnly.
 	Tables Tables
+	// TimesOnly yields only the ends of transactions, with their times. The transactions may
+	// contain anything, also what a Parser rejects otherwise.
+	TimesOnly bool
 	// XATransactions carries prepared XA transactions over to the parser of the next connection to
 	// the same server. nil starts without any.
 	XATransactions *XATransactions
@@ -75,6 +78,7 @@ type Parser struct {
 func NewParser(o Options) *Parser {
 	p := &Parser{mariaDB: o.MariaDB, verifyChecksums: !o.SkipChecksum, trackGTIDs: o.GTIDs}
 	p.maps.tables, p.maps.mariaDB = o.Tables, o.MariaDB
+	p.leftOut.all = o.TimesOnly
 	if p.xaTransactions = o.XATransactions; p.xaTransactions == nil {
 		p.xaTransactions = new(XATransactions)
 	}
@@ -301,7 +305,7 @@ func (p *Parser) dispatch(h header, body []byte) (*binlog.Event, error) {
 		}
 		return p.Pending()
 	case incidentEvent:
-		if p.transaction.leftOut && p.transaction.state != stateIdle {
+		if p.isLeavingOut() {
 			p.leftOut.setUnknown()
 			return nil, nil
 		}
@@ -347,7 +351,7 @@ func (p *Parser) dispatchInner(h header, body []byte) (*binlog.Event, error) {
 	if h.flags&flagIgnorable != 0 {
 		return nil, nil
 	}
-	if p.transaction.leftOut && p.transaction.state != stateIdle {
+	if p.isLeavingOut() {
 		p.leftOut.setUnknown()
 		return nil, nil
 	}
