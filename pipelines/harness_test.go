@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 }
 
 // waitLimit bounds every wait. It is generous, since the machine may be loaded.
-const waitLimit = 40 * time.Second
+const waitLimit = 2 * time.Minute
 
 // waitFor waits until done returns true.
 func waitFor(t *testing.T, what string, done func() bool) {

@@ -13,7 +13,7 @@ import (
 )
 
 // waitTimeout limits every wait for a condition.
-const waitTimeout = 20 * time.Second
+const waitTimeout = 2 * time.Minute
 
 // eventually waits until ok returns true, and fails the test after waitTimeout. It calls ok every 5
 // ms.

@@ -22,7 +22,7 @@ import (
 )
 
 // waitLimit bounds every wait of a scenario; it is no expectation of speed.
-const waitLimit = 60 * time.Second
+const waitLimit = 2 * time.Minute
 
 // waitFor waits until done holds.
 func waitFor(t *testing.T, what string, done func(ctx context.Context) (bool, error)) {
