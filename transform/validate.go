@@ -1,7 +1,9 @@
 package transform
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"rowfall/binlog"
 	"rowfall/transform/expression"
@@ -46,8 +48,7 @@ func (r *TableRule) validatePattern(before []TableRule) *MappingError {
 	return nil
 }
 
-// validateTexts checks the syntax of the entry's expressions and templates. A score is not checked:
-// it may be the name of a column, which is not always an expression.
+// validateTexts checks the syntax of the entry's expressions and templates.
 func (r *TableRule) validateTexts() []*MappingError {
 	var faults []*MappingError
 	expr := func(part, source string) {
@@ -68,19 +69,52 @@ func (r *TableRule) validateTexts() []*MappingError {
 	}
 	for i := range r.Write {
 		w := &r.Write[i]
-		fail := func(err error) {
+		for _, err := range w.validate() {
 			faults = append(faults, &MappingError{Path: w.Path, Line: w.Line, Message: err.Error()})
-		}
-		if w.Kind >= Hash && w.Kind <= SortedSet && w.Key != "" {
-			if err := checkSettings(w); err != nil {
-				fail(err)
-			}
-		}
-		for _, source := range []string{w.Key, w.Field, w.Member, w.Value} {
-			if err := template.CheckSyntax(source); err != nil {
-				fail(err)
-			}
 		}
 	}
 	return faults
+}
+
+// validate returns the faults of an output that show without a table.
+func (w *Output) validate() []error {
+	var faults []error
+	add := func(err error) {
+		var joined interface{ Unwrap() []error }
+		if errors.As(err, &joined) {
+			faults = append(faults, joined.Unwrap()...)
+		} else if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	if kind := w.Kind.row(); kind != nil && w.Key != "" {
+		add(kind.validateSettings(w))
+	}
+	add(checkTemplate(w.Key))
+	for _, s := range allSettings() {
+		switch text := s.Get(w); s.Form {
+		case Template, ValueTemplate:
+			add(checkTemplate(text))
+		case Expression:
+			add(checkColumnOrExpression(s.Name, text))
+		}
+	}
+	return faults
+}
+
+func checkTemplate(source string) error {
+	_, err := template.Parse(source)
+	return err
+}
+
+// checkColumnOrExpression checks the syntax of a setting that is the name of a column or an
+// expression. A name need not be an expression, as in "created at", so that a text which does not
+// parse is a fault only if it contains a character that hardly any name has.
+func checkColumnOrExpression(name, source string) error {
+	err := expression.CheckSyntax(source)
+	if source == "" || err == nil || !strings.ContainsAny(source, "()[]{}\"'<>=!&|?*+") {
+		return nil
+	}
+	return fmt.Errorf("%s: in %q: %w; write the name of a column that is no identifier as "+
+		"$env[\"name\"]", name, source, err)
 }
