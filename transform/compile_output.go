@@ -22,7 +22,9 @@ func (c *compiler) outputs() error {
 	for i := range write {
 		o, err := c.output(&write[i])
 		if err != nil {
-			faults = append(faults, c.outputFault(&write[i], i, err))
+			for _, fault := range splitErrors(err) {
+				faults = append(faults, c.outputFault(&write[i], i, fault))
+			}
 			continue
 		}
 		c.plan.outputs = append(c.plan.outputs, o)

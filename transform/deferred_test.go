@@ -173,7 +173,7 @@ func TestDeferredError(t *testing.T) {
 	}
 }
 
-// Deferred commands take part in the size of a unit, and Reset removes them. Their memory is reused.
+// Deferred commands count in the size of a unit. Reset removes them, and their memory is reused.
 func TestDeferredMemory(t *testing.T) {
 	var u transform.Commands
 	d := transform.Deferred{Kind: testKind, Key: []byte("k"), Member: []byte("m"), Row: []byte("7")}

@@ -1,7 +1,6 @@
 package transform
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -79,14 +78,7 @@ func (r *TableRule) validateTexts() []*MappingError {
 // validate returns the faults of an output that show without a table.
 func (w *Output) validate() []error {
 	var faults []error
-	add := func(err error) {
-		var joined interface{ Unwrap() []error }
-		if errors.As(err, &joined) {
-			faults = append(faults, joined.Unwrap()...)
-		} else if err != nil {
-			faults = append(faults, err)
-		}
-	}
+	add := func(err error) { faults = append(faults, splitErrors(err)...) }
 	if kind := w.Kind.row(); kind != nil && w.Key != "" {
 		add(kind.validateSettings(w))
 	}
@@ -102,6 +94,17 @@ func (w *Output) validate() []error {
 	return faults
 }
 
+// splitErrors returns the errors that errors.Join has joined, or err alone; none for nil.
+func splitErrors(err error) []error {
+	switch e := err.(type) { //nolint:errorlint // only err itself may be a joined error
+	case nil:
+		return nil
+	case interface{ Unwrap() []error }:
+		return e.Unwrap()
+	}
+	return []error{err}
+}
+
 func checkTemplate(source string) error {
 	_, err := template.Parse(source)
 	return err
@@ -115,6 +118,6 @@ func checkColumnOrExpression(name, source string) error {
 	if source == "" || err == nil || !strings.ContainsAny(source, "()[]{}\"'<>=!&|?*+") {
 		return nil
 	}
-	return fmt.Errorf("%s: in %q: %w; write the name of a column that is no identifier as "+
-		"$env[\"name\"]", name, source, err)
+	return fmt.Errorf("%s: in %q: %w; a column of this name is written $env[%[2]q]",
+		name, source, err)
 }
