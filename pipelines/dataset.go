@@ -82,22 +82,20 @@ func (d *Dataset) readTable(
 func (d *Dataset) add(e transform.Expectation) {
 	key := string(e.Key)
 	v := d.keys[key]
-	switch e.Kind {
-	case transform.Hash:
-		v.Type = "hash"
+	v.Type = sink.TypeOf(e.Kind)
+	switch v.Type {
+	case "hash":
 		if v.Hash == nil {
 			v.Hash = make(map[string]string, len(e.Pairs)/2)
 		}
 		for i := 0; i+1 < len(e.Pairs); i += 2 {
 			v.Hash[string(e.Pairs[i])] = string(e.Pairs[i+1])
 		}
-	case transform.JSON, transform.String:
-		v.Type, v.String = "string", string(e.Value)
-	case transform.Set:
-		v.Type = "set"
+	case "string":
+		v.String = string(e.Value)
+	case "set":
 		v.Set = append(v.Set, string(e.Member))
-	case transform.SortedSet:
-		v.Type = "zset"
+	case "zset":
 		if v.ZSet == nil {
 			v.ZSet = make(map[string]float64)
 		}

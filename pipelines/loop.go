@@ -1,7 +1,6 @@
 package pipelines
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -103,7 +102,7 @@ type loop struct {
 
 	// committed marks the end of the committed transactions in unit. committedSince is when the
 	// first of them committed; zero if unit has no committed transaction.
-	committed      mark
+	committed      transform.Mark
 	committedSince time.Time
 	linger         lingerTimer
 
@@ -113,9 +112,6 @@ type loop struct {
 	huge  bool      // a huge row or unit has passed since freed
 	freed time.Time // when memory was last returned to the system
 }
-
-// mark is a place in a unit's commands.
-type mark struct{ bytes, commands, rows int }
 
 // run reads, transforms and applies until something fails.
 func (l *loop) run(ctx context.Context) error {
@@ -203,22 +199,17 @@ func (l *loop) flushCommitted(ctx context.Context) error {
 		l.linger.stop() // the timer fired just after a flush
 		return nil
 	}
-	c, end := &l.unit.Commands, l.committed
-	tail, spans := bytes.Clone(c.Bytes[end.bytes:]), l.spans
-	rest := mark{0, c.Count - end.commands, c.Rows - end.rows}
-	c.Bytes, c.Count, c.Rows = c.Bytes[:end.bytes], end.commands, end.rows
+	c, end, spans := &l.unit.Commands, l.committed, l.spans
+	var tail transform.Commands
+	tail.AppendRange(c, end, c.Mark())
+	c.Truncate(end)
 	l.spans = nil
 	if err := l.flush(ctx); err != nil {
 		return err
 	}
 	l.spans = spans
-	l.shiftSpans(end.bytes)
-	if len(tail) > cap(c.Bytes) {
-		c.Bytes = tail
-	} else {
-		c.Bytes = append(c.Bytes, tail...)
-	}
-	c.Count, c.Rows = rest.commands, rest.rows
+	l.shiftSpans(end)
+	c.MoveRange(&tail, transform.Mark{}, tail.Mark())
 	return nil
 }
 
@@ -233,7 +224,10 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 		return nil
 	}
 	mode := l.writeMode(t)
-	before := l.endOfUnit()
+	origin := transform.Origin{
+		Replay: l.progress.Phase == sink.Replaying, Time: ev.Time, Position: &l.progress.Position,
+	}
+	before := l.unit.Commands.Mark()
 	parent := l.tables.cascades.watch(t.name(), ev.ForeignKeysOff)
 	for ev.Rows.Next() {
 		c := ev.Rows.Change()
@@ -266,7 +260,8 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 			err = l.checkKeyTypes(ctx, t, c)
 		}
 		if err == nil {
-			err = t.Plan.Append(&l.unit.Commands, c, rowMode)
+			origin.Row = l.rows
+			err = t.Plan.Append(&l.unit.Commands, c, rowMode, origin)
 		}
 		if err != nil {
 			return l.tableFault(t, before, err)
@@ -277,7 +272,7 @@ func (l *loop) changes(ctx context.Context, ev *binlog.Event) error {
 			if err := l.flushPartial(ctx); err != nil {
 				return err
 			}
-			before = mark{}
+			before = transform.Mark{}
 		}
 	}
 	if err := ev.Rows.Err(); err != nil {
@@ -302,15 +297,9 @@ func (l *loop) skipChanges(ev *binlog.Event) error {
 	return nil
 }
 
-// endOfUnit returns the present end of the unit's commands.
-func (l *loop) endOfUnit() mark {
-	c := &l.unit.Commands
-	return mark{len(c.Bytes), c.Count, c.Rows}
-}
-
 // tableFault handles a row that cannot be applied. before is where the unit ended before the rows
 // event.
-func (l *loop) tableFault(t *mappedTable, before mark, err error) error {
+func (l *loop) tableFault(t *mappedTable, before transform.Mark, err error) error {
 	if !isTableFault(err) {
 		return l.offerSkip(l.rowError(err), t.FullName())
 	}
@@ -434,7 +423,7 @@ func (l *loop) maybeFlush(ctx context.Context, now bool) error {
 		l.linger.start()
 		fallthrough
 	default:
-		l.committed = l.endOfUnit()
+		l.committed = l.unit.Commands.Mark()
 		if time.Since(l.committedSince) < unitAge {
 			return nil
 		}

@@ -12,10 +12,8 @@ import (
 
 // span is the part of the unit's commands that one rows event of the open transaction has made.
 type span struct {
-	table      *mappedTable
-	from, to   int // bytes
-	count      int // commands
-	changeRows int // rows of transform.Commands
+	table    *mappedTable
+	from, to transform.Mark
 }
 
 // isTableFault reports whether an error is the fault of one table: another try makes it again, and
@@ -81,33 +79,27 @@ func (l *loop) quarantine(t *mappedTable, fault error) error {
 func (l *loop) cutSpans(t *mappedTable) {
 	c := &l.unit.Commands
 	keep := l.spans[:0]
-	removed, count, rows := 0, 0, 0
+	var removed transform.Mark
 	for _, s := range l.spans {
-		s.from, s.to = s.from-removed, s.to-removed
+		s.from, s.to = s.from.Sub(removed), s.to.Sub(removed)
 		if s.table != t {
 			keep = append(keep, s)
 			continue
 		}
-		c.Bytes = append(c.Bytes[:s.from], c.Bytes[s.to:]...)
-		removed += s.to - s.from
-		count, rows = count+s.count, rows+s.changeRows
+		c.Remove(s.from, s.to)
+		removed = removed.Add(s.to.Sub(s.from))
 	}
 	l.spans = keep
-	c.Count, c.Rows = c.Count-count, c.Rows-rows
 }
 
 // addSpan records what a rows event has added to the unit.
-func (l *loop) addSpan(t *mappedTable, before mark) {
-	c := &l.unit.Commands
-	if n := len(l.spans); n > 0 && l.spans[n-1].table == t && l.spans[n-1].to == before.bytes {
-		s := &l.spans[n-1]
-		s.to = len(c.Bytes)
-		s.count, s.changeRows = s.count+c.Count-before.commands, s.changeRows+c.Rows-before.rows
+func (l *loop) addSpan(t *mappedTable, before transform.Mark) {
+	end := l.unit.Commands.Mark()
+	if n := len(l.spans); n > 0 && l.spans[n-1].table == t && l.spans[n-1].to == before {
+		l.spans[n-1].to = end
 		return
 	}
-	l.spans = append(l.spans, span{
-		t, before.bytes, len(c.Bytes), c.Count - before.commands, c.Rows - before.rows,
-	})
+	l.spans = append(l.spans, span{t, before, end})
 }
 
 // endSpans forgets the transaction, which has been committed.
@@ -119,10 +111,10 @@ func (l *loop) endSpans() {
 	l.changedTables = l.changedTables[:0]
 }
 
-// shiftSpans moves the spans after the first n bytes of the unit were applied.
-func (l *loop) shiftSpans(n int) {
+// shiftSpans moves the spans after the unit up to end was applied.
+func (l *loop) shiftSpans(end transform.Mark) {
 	for i := range l.spans {
-		l.spans[i].from -= n
-		l.spans[i].to -= n
+		s := &l.spans[i]
+		s.from, s.to = s.from.Sub(end), s.to.Sub(end)
 	}
 }

@@ -58,14 +58,13 @@ func HoldsLocation(
 	if err != nil || held != TypeOf(kind) || at.Member == nil {
 		return held == TypeOf(kind), err
 	}
-	command := "HEXISTS"
-	switch kind {
-	case transform.Set:
-		command = "SISMEMBER"
-	case transform.SortedSet:
-		reply, err := r.Read(ctx, []byte("ZSCORE"), at.Key, at.Member)
+	reads, ok := memberReads[held]
+	if !ok {
+		return false, nil
+	}
+	reply, err := r.Read(ctx, []byte(reads.holds), at.Key, at.Member)
+	if reads.holds == "ZSCORE" { // a score, or null
 		return err == nil && !reply.Null, err
 	}
-	reply, err := r.Read(ctx, []byte(command), at.Key, at.Member)
 	return err == nil && reply.Int == 1, err
 }

@@ -4,6 +4,7 @@
 //   - node.go: the replication node as a sink
 //   - replacement.go: Replacer, the capability to build new data while a sink serves the old data
 //   - unit.go: Unit, and the Encoder that turns units into RESP
+//   - deferred.go: the resolvers of commands that need stored state to become bytes
 //   - state.go: keys and form of a pipeline's position hash, and its Phase
 //   - position.go: Position, which only the source of a pipeline understands
 //   - pieces.go: the other pieces of a pipeline's state and their checksums
@@ -19,6 +20,6 @@
 //
 // Package transform decides the commands of a row, and package pipelines where a unit ends.
 //
-// The package has one file more than most: each form in which a pipeline's data are stored has its
+// The package has two files more than most: each form in which a pipeline's data are stored has its
 // own.
 package sink

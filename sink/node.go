@@ -78,6 +78,9 @@ func (n *core) Apply(ctx context.Context, u *Unit) error {
 	if isSnapshot {
 		n.setComplete(false)
 	}
+	if err := n.encoder.Resolve(ctx, n, u); err != nil {
+		return fmt.Errorf("apply unit: %w", err)
+	}
 	if _, err := n.node.Apply(ctx, n.term, n.encode(u)); err != nil {
 		n.encoder.Reset()
 		switch {

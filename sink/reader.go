@@ -121,21 +121,19 @@ func ScanMembers(
 	ctx context.Context, r Reader, kind transform.OutputKind, key []byte, cursor string, count int,
 	visit func(member []byte),
 ) (next string, err error) {
-	command, step := [][]byte{
-		[]byte("SSCAN"), key, []byte(cursor),
-		[]byte("COUNT"), strconv.AppendInt(nil, int64(count), 10),
-	}, 1
-	switch kind {
-	case transform.Hash:
-		command[0] = []byte("HSCAN")
-		command = append(command, []byte("NOVALUES")) // values may be large
-	case transform.SortedSet:
-		command[0], step = []byte("ZSCAN"), 2
-	}
-	if held, err := KeyType(ctx, r, key); err != nil || held != TypeOf(kind) {
+	held, err := KeyType(ctx, r, key)
+	reads, ok := memberReads[held]
+	if err != nil || held != TypeOf(kind) || !ok {
 		return "0", err
 	}
-	return scan(ctx, r, command, step, visit)
+	command := [][]byte{
+		[]byte(reads.scan), key, []byte(cursor),
+		[]byte("COUNT"), strconv.AppendInt(nil, int64(count), 10),
+	}
+	if held == "hash" {
+		command = append(command, []byte("NOVALUES")) // values may be large
+	}
+	return scan(ctx, r, command, reads.step, visit)
 }
 
 // scan executes a scan command and visits every step-th element.
@@ -169,18 +167,20 @@ func literalPattern(text string) []byte {
 	return out
 }
 
-// TypeOf returns the Redis type of an output's keys.
-func TypeOf(kind transform.OutputKind) string {
-	switch kind {
-	case transform.Hash:
-		return "hash"
-	case transform.Set:
-		return "set"
-	case transform.SortedSet:
-		return "zset"
-	}
-	return "string"
+// memberReads are the commands that read the members of a key, by the Redis type of the key. Other
+// types have no members that belong to a row.
+var memberReads = map[string]struct {
+	holds string // reports whether a member exists
+	scan  string
+	step  int // elements of the scan's reply for each member
+}{
+	"hash": {"HEXISTS", "HSCAN", 1}, // with NOVALUES
+	"set":  {"SISMEMBER", "SSCAN", 1},
+	"zset": {"ZSCORE", "ZSCAN", 2},
 }
+
+// TypeOf returns the Redis type of an output's keys.
+func TypeOf(kind transform.OutputKind) string { return kind.RedisType() }
 
 // KeyType returns the type of a key; "none" if it does not exist.
 func KeyType(ctx context.Context, r Reader, key []byte) (string, error) {

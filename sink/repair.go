@@ -40,17 +40,17 @@ func Overwrite(u *transform.Commands, e *transform.Expectation) {
 func repair(
 	ctx context.Context, r Reader, u *transform.Commands, e *transform.Expectation, isSame bool,
 ) (err error) {
-	switch {
-	case e.Kind == transform.Hash && !e.HasField():
+	switch held := TypeOf(e.Kind); {
+	case held == "hash" && !e.HasField():
 		err = repairHash(ctx, r, u, e, isSame)
-	case e.Kind == transform.Hash:
+	case held == "hash":
 		if isSame {
 			isSame, err = holds(ctx, r, e.Pairs[1], []byte("HGET"), e.Key, e.Pairs[0])
 		}
 		if !isSame {
 			u.Append([]byte("HSET"), e.Key, e.Pairs[0], e.Pairs[1])
 		}
-	case e.Kind == transform.Set:
+	case held == "set":
 		if isSame {
 			var reply resp.Reply
 			reply, err = r.Read(ctx, []byte("SISMEMBER"), e.Key, e.Member)
@@ -59,7 +59,7 @@ func repair(
 		if !isSame {
 			u.Append([]byte("SADD"), e.Key, e.Member)
 		}
-	case e.Kind == transform.SortedSet:
+	case held == "zset":
 		if isSame {
 			isSame, err = holdsScore(ctx, r, e)
 		}

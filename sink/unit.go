@@ -37,7 +37,7 @@ func (u *Unit) Reset() {
 }
 
 // Size returns the number of bytes of commands and state.
-func (u *Unit) Size() int { return len(u.Commands.Bytes) + len(u.state) }
+func (u *Unit) Size() int { return u.Commands.Size() + len(u.state) }
 
 // IsEmpty reports whether the unit changes nothing but the position.
 func (u *Unit) IsEmpty() bool { return u.Size() == 0 }
@@ -112,15 +112,25 @@ func NewEncoder(pipeline string) *Encoder {
 	return &Encoder{key: PositionKey(pipeline), name: pipeline, writeAll: true}
 }
 
-// Encode appends the unit as RESP to dst, from MULTI to EXEC.
+// Encode appends the unit as RESP to dst, from MULTI to EXEC. Call Resolve before.
 func (e *Encoder) Encode(dst []byte, u *Unit) []byte {
+	u.checkResolved()
 	dst = append(append(dst, multi...), u.Commands.Bytes...)
 	return e.appendTail(dst, u)
 }
 
+// checkResolved panics if the unit has deferred commands. Encoded without them, the unit would
+// silently miss changes.
+func (u *Unit) checkResolved() {
+	if u.Commands.HasDeferred() {
+		panic("encode unit: it has deferred commands; call Encoder.Resolve before")
+	}
+}
+
 // EncodeInPlace returns the unit as RESP in the buffer of its commands, so that a huge unit is not
-// held twice. It takes the commands out of the unit.
+// held twice. It takes the commands out of the unit. Call Resolve before.
 func (e *Encoder) EncodeInPlace(u *Unit) []byte {
+	u.checkResolved()
 	tail := e.appendTail(nil, u)
 	n := len(u.Commands.Bytes)
 	b := u.Commands.Bytes

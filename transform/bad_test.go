@@ -186,6 +186,13 @@ func TestEveryFaultOfAnEntry(t *testing.T) {
 		{`{key_columns: [idd], write: [{hash: "{pk...}"}]}`, []string{`"idd"`}},
 		{`{columns: {include: [nme]}}`, []string{`"nme"`}},
 		{
+			`{write: [{hash: "x:{id}", member: x, score: age}, {sorted_set: "y:{id}"}]}`,
+			[]string{
+				"a hash output has no member", "a hash output has no score",
+				"a sorted_set output needs member", "a sorted_set output needs score",
+			},
+		},
+		{
 			`{columns: {include: [name], exclude: [name]}, where: small}`,
 			[]string{"no column of shop.users is left", "where needs a condition"},
 		},

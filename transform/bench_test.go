@@ -78,7 +78,7 @@ func BenchmarkAppend(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				u.Reset()
-				if err := p.Append(&u, c, bench.mode); err != nil {
+				if err := p.Append(&u, c, bench.mode, transform.Origin{}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -113,7 +113,7 @@ func TestNoAllocation(t *testing.T) {
 				if _, err := after.DecodeImage(layout, []byte{0xff}, now); err != nil {
 					t.Fatal(err)
 				}
-				if err := p.Append(&u, &c, mode); err != nil {
+				if err := p.Append(&u, &c, mode, transform.Origin{}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -5,6 +5,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/replication/resp"
+	"rowfall/transform/columns"
 	"rowfall/transform/template"
 )
 
@@ -12,23 +13,39 @@ import (
 const maxKeptCommands = 8 << 20
 
 // Commands is a buffer of commands, encoded as RESP. The zero value is empty and ready for use.
+//
+// Some commands are deferred: they have no bytes yet, but a place among the bytes. Therefore only
+// the methods of Commands may move or cut commands; see Mark.
 type Commands struct {
-	// Bytes holds the commands one after the other, without MULTI and EXEC.
+	// Bytes holds the commands one after the other, without MULTI and EXEC. Deferred commands are
+	// missing in it until Resolve.
 	Bytes []byte
-	// Count is the number of commands in Bytes.
+	// Count is the number of commands. A deferred command counts as one.
 	Count int
 	// Rows is the number of changes that Plan.Append appended, with or without commands.
 	Rows int
+
+	deferred []splice // in the order of their offsets
+	texts    []byte   // the texts of deferred
+	side     []byte   // a buffer of Resolve
 }
 
-// Reset removes the commands. The buffer is kept if it is not larger than 8 MiB, so that one huge
+// Reset removes the commands. Buffers are kept if they are not larger than 8 MiB, so that one huge
 // row does not occupy its memory until the process ends.
 func (u *Commands) Reset() {
 	if cap(u.Bytes) > maxKeptCommands {
 		u.Bytes = nil
 	}
+	if cap(u.texts) > maxKeptCommands {
+		u.deferred, u.texts = nil, nil
+	}
 	u.Bytes, u.Count, u.Rows = u.Bytes[:0], 0, 0
+	u.deferred, u.texts = u.deferred[:0], u.texts[:0]
 }
+
+// Size returns the number of bytes of all commands. The bytes of a deferred command are those of
+// its texts.
+func (u *Commands) Size() int { return len(u.Bytes) + len(u.texts) }
 
 // Names of commands, encoded as RESP bulk strings.
 const (
@@ -64,9 +81,9 @@ func (u *Commands) appendBulk(b []byte) { u.Bytes = resp.AppendBulk(u.Bytes, b) 
 
 // appendColumn appends the text of a column as a bulk string. digits is the expected number of
 // digits of the text's length.
-func (u *Commands) appendColumn(r *binlog.Row, column, digits int) error {
+func (u *Commands) appendColumn(v *columns.View, r *binlog.Row, column, digits int) error {
 	start := u.startBulk(digits)
-	b, err := r.AppendText(u.Bytes, column)
+	b, err := v.AppendText(u.Bytes, r, column)
 	if err != nil {
 		return &template.ColumnError{Column: column, Err: err}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/replication/resp"
+	"rowfall/transform/columns"
 	"rowfall/transform/expression"
 	"rowfall/transform/suggest"
 )
@@ -22,7 +23,8 @@ func Compile(m *Mapping, t *binlog.Table) (*Plan, error) {
 	if rule == nil || err != nil {
 		return nil, err
 	}
-	c := &compiler{rule: rule, table: t, plan: &Plan{table: t, fields: new(fields)}}
+	c := &compiler{rule: rule, table: t, view: columns.New(t)}
+	c.plan = &Plan{table: t, fields: &fields{view: c.view}}
 	switch {
 	case t.NotFollowed == "":
 	case rule.Wildcard:
@@ -62,8 +64,8 @@ type compiler struct {
 	rule  *Rule
 	table *binlog.Table
 	plan  *Plan
-	// excluded[i] is set if column i must not reach the sink.
-	excluded []bool
+	// view is the columns as they may reach the sink.
+	view *columns.View
 }
 
 // fail returns a *MappingError at a part of the entry, such as "columns.add.name".
@@ -165,15 +167,14 @@ func (c *compiler) keyNames() string {
 	return strings.Join(out, " and ")
 }
 
-// exclusions fills in c.excluded. An entry for one table must name columns that the table has. The
-// exclusions of a wildcard apply to the tables that have such a column.
+// exclusions withholds columns from c.view. An entry for one table must name columns that the table
+// has. The exclusions of a wildcard apply to the tables that have such a column.
 func (c *compiler) exclusions() error {
-	c.excluded = make([]bool, len(c.table.Columns))
 	var faults []error
 	for i, name := range c.rule.Columns.Exclude {
 		k := c.table.Column(name)
 		if k >= 0 {
-			c.excluded[k] = true
+			c.view.Exclude(k)
 		} else if i < c.rule.own && !c.rule.Wildcard {
 			_, err := c.column("columns.exclude", name)
 			faults = append(faults, err)
@@ -198,9 +199,9 @@ func (c *compiler) fields() error {
 		}
 	}
 	for i := range c.table.Columns {
-		col := &c.table.Columns[i]
+		col := c.view.Column(i)
 		unlisted := len(c.rule.Columns.Include) > 0 || col.Invisible
-		if c.excluded[i] || unlisted && !include[i] {
+		if c.view.IsExcluded(i) || unlisted && !include[i] {
 			continue
 		}
 		f := c.plan.fields
@@ -273,22 +274,13 @@ func (c *compiler) distinct(names []string) error {
 	return errors.Join(faults...)
 }
 
-// expression compiles an expression. written is set if its value reaches the sink, so that it must
-// not use an excluded column.
-func (c *compiler) expression(part, source string, written bool) (*expression.Program, error) {
-	p, err := expression.Compile(source, c.table)
+// expression compiles an expression over the columns of a view.
+func (c *compiler) expression(
+	part, source string, v *columns.View,
+) (*expression.Program, error) {
+	p, err := expression.Compile(source, v)
 	if err != nil {
 		return nil, c.fail(part, "in %q: %v", source, err)
-	}
-	if written {
-		for _, k := range p.Columns() {
-			if c.excluded[k] {
-				return nil, c.fail(part,
-					"in %q: the column %s is excluded and must not be published; "+
-						"take it out of exclude, or list the fields with include",
-					source, c.table.Columns[k].Name)
-			}
-		}
 	}
 	return p, nil
 }
@@ -298,7 +290,7 @@ func (c *compiler) additions() error {
 	var faults []error
 	for _, a := range c.rule.Columns.Add {
 		part := "columns.add." + a.Name
-		p, err := c.expression(part, a.Expr, true)
+		p, err := c.expression(part, a.Expr, c.view)
 		if err == nil && p.Kind() == expression.Null {
 			err = c.fail(part, "in %q: the value is always nil; "+
 				"write an expression over columns, or remove the field", a.Expr)
@@ -319,7 +311,8 @@ func (c *compiler) where() error {
 	if c.rule.Where == "" {
 		return nil
 	}
-	p, err := c.expression("where", c.rule.Where, false)
+	// The condition itself does not leave, so that it may use excluded columns.
+	p, err := c.expression("where", c.rule.Where, c.view.Unrestricted())
 	if err != nil {
 		return err
 	}

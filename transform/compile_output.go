@@ -3,11 +3,9 @@ package transform
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
-	"rowfall/transform/expression"
 	"rowfall/transform/template"
 )
 
@@ -24,7 +22,9 @@ func (c *compiler) outputs() error {
 	for i := range write {
 		o, err := c.output(&write[i])
 		if err != nil {
-			faults = append(faults, c.outputFault(&write[i], i, err))
+			for _, fault := range splitErrors(err) {
+				faults = append(faults, c.outputFault(&write[i], i, fault))
+			}
 			continue
 		}
 		c.plan.outputs = append(c.plan.outputs, o)
@@ -48,73 +48,28 @@ func (c *compiler) outputFault(w *Output, i int, err error) error {
 	return &MappingError{Path: path, Line: line, Message: err.Error()}
 }
 
-// checkSettings checks that an output has the settings that its kind requires, and no setting that
-// its kind does not have.
-func checkSettings(w *Output) error {
-	name := w.Kind.String()
-	member := w.Kind == Set || w.Kind == SortedSet
-	settings := []struct {
-		name, value       string
-		required, allowed bool
-	}{
-		{name, w.Key, true, true},
-		{"field", w.Field, false, w.Kind == Hash},
-		{"value", w.Value, w.Kind == String, w.Kind == String || w.Kind == Hash && w.Field != ""},
-		{"member", w.Member, member, member},
-		{"score", w.Score, w.Kind == SortedSet, w.Kind == SortedSet},
-	}
-	for _, s := range settings {
-		switch {
-		case s.required && s.value == "":
-			return fmt.Errorf("a %s output needs %s", name, s.name)
-		case !s.allowed && s.value != "" && s.name == "value" && w.Kind == Hash:
-			return errors.New("value belongs to a hash with a field; " +
-				"without a field the columns are the fields")
-		case !s.allowed && s.value != "":
-			return fmt.Errorf("a %s output has no %s", name, s.name)
-		}
-	}
-	return nil
-}
-
 // output compiles one entry of the write list.
 func (c *compiler) output(w *Output) (output, error) {
-	o := output{
-		kind: w.Kind, path: w.Path, line: w.Line, whenNull: w.WhenNull, fields: c.plan.fields,
+	o := output{kind: w.Kind, path: w.Path, line: w.Line, whenNull: w.WhenNull, view: c.view}
+	kind := w.Kind.row()
+	if kind == nil {
+		return o, errNoKind()
 	}
-	if w.Kind < Hash || w.Kind > SortedSet {
-		return o, errors.New("the output names no kind; " +
-			"write hash, json, string, set or sorted_set")
-	}
-	if err := checkSettings(w); err != nil {
+	if err := kind.validateSettings(w); err != nil {
 		return o, err
 	}
-	scope := template.Scope{Table: c.table, Key: c.plan.key, Excluded: c.excluded}
 	var err error
-	if o.key, err = scope.Parse(w.Key); err != nil {
+	if o.key, err = c.template(w.Key); err != nil {
 		return o, err
 	}
-	member := w.Member
-	if w.Kind == Hash {
-		member = w.Field
+	if err := kind.compile(c, w, &o); err != nil {
+		return o, err
 	}
-	if member != "" {
-		if o.member, err = scope.Parse(member); err != nil {
-			return o, err
-		}
+	o.locationColumns = o.key.Columns(nil)
+	if o.member != nil {
+		o.locationColumns = o.member.Columns(o.locationColumns)
 	}
-	if w.Value != "" {
-		scope.Value = true
-		if o.value, err = scope.Parse(w.Value); err != nil {
-			return o, err
-		}
-	}
-	if w.Score != "" {
-		if o.score, err = c.score(w.Score); err != nil {
-			return o, err
-		}
-	}
-	c.findColumns(&o)
+	o.locationColumns = sortColumns(o.locationColumns)
 	if o.key.StartsWith(reservedPrefix) {
 		o.checkReserved = true
 		if strings.HasPrefix(o.key.Prefix(), reservedPrefix) {
@@ -122,52 +77,16 @@ func (c *compiler) output(w *Output) (output, error) {
 				"choose another prefix", w.Key, reservedPrefix)
 		}
 	}
+	if o.emitter != nil {
+		return o, nil // what it writes belongs to no row
+	}
 	return o, c.unique(&o)
 }
 
-// score compiles the score of a sorted set: the name of a column, even one that is no identifier of
-// an expression, or an expression.
-func (c *compiler) score(source string) (*expression.Program, error) {
-	text := source
-	if c.table.Column(source) >= 0 {
-		text = "$env[" + strconv.Quote(source) + "]"
-	}
-	p, err := c.expression("", text, true)
-	if err != nil {
-		var e *MappingError
-		errors.As(err, &e)
-		return nil, fmt.Errorf("score: %s", e.Message)
-	}
-	if !p.Scores() {
-		return nil, fmt.Errorf("a score needs a number or a date and %q is %s", source, p.Kind())
-	}
-	return p, nil
-}
-
-// findColumns lists the columns that the output's location and content depend on.
-func (c *compiler) findColumns(o *output) {
-	o.locationColumns = o.key.Columns(nil)
-	if o.member != nil {
-		o.locationColumns = o.member.Columns(o.locationColumns)
-	}
-	switch {
-	case o.value != nil:
-		o.contentColumns = o.value.Columns(nil)
-	case o.score != nil:
-		o.contentColumns = o.score.Columns()
-	case o.kind != Set:
-		for i := range c.plan.fields.columns {
-			o.contentColumns = append(o.contentColumns, c.plan.fields.columns[i].column)
-		}
-		for i := range c.plan.fields.computed {
-			program := c.plan.fields.computed[i].program
-			o.contentColumns = append(o.contentColumns, program.Columns()...)
-		}
-	}
-	for _, list := range []*[]int{&o.locationColumns, &o.contentColumns} {
-		slices.Sort(*list)
-		*list = slices.Compact(*list)
-	}
+// template compiles the template of a key, field or member.
+func (c *compiler) template(source string) (*template.Template, error) {
+	scope := template.Scope{Columns: c.view, Key: c.plan.key}
+	return scope.Parse(source)
 }
 
 // unique checks that no two rows of the table can have the same location: the texts of key and

@@ -84,8 +84,11 @@ type ownedOutput struct {
 
 // collide reports whether two outputs could write the same key, field or member.
 func collide(a, b *output) bool {
-	if !template.Overlap(a.key, b.key) {
+	switch {
+	case !template.Overlap(a.key, b.key):
 		return false
+	case a.emitter != nil && a.kind == b.kind:
+		return false // several tables may write to one key, change by change
 	}
 	return !shareKey(a, b) || template.Overlap(a.member, b.member)
 }

@@ -11,15 +11,32 @@
 // # Reading order
 //
 //   - mapping.go, rule.go: what a user can configure, and which settings a table gets.
+//   - kinds.go: the registry of output kinds. A row has all that this package, the reader of pipeline
+//     files and the sinks need to know of a kind: its keyword, its settings, the Redis type of its
+//     keys, and the function that compiles it.
 //   - validate.go, compile.go, compile_output.go: what is rejected, without and with a schema.
 //   - conflicts.go: what is rejected because two outputs could write the same key.
-//   - plan.go, output.go, fields.go, commands.go: from a change to bytes. Each calls the next.
+//   - change.go, plan.go, output.go: from a change to the outputs, and from an output to the location
+//     of a row. Each calls the next.
+//   - hash.go, shared_hash.go, json.go, string.go, set.go, sorted_set.go: the writer of each kind of
+//     output. Writers use fields.go for the fields of a row, and content.go for values.
+//   - commands.go, mark.go, deferred.go: the buffer of commands, how its parts are cut and moved, and
+//     commands that need stored state to become bytes.
 //   - expectation.go, location.go: what the sink must hold for a row, and which row a key is of.
 //
-// The sub-packages are the two small languages of a mapping, template and expression, the exact
-// numbers of the latter, decimal, and suggest, which finds the name meant by a misspelt one.
+// The sub-package columns is the one place where values are read that may leave. template and
+// expression are the two small languages of a mapping, decimal has the exact numbers of the latter,
+// and suggest finds the name meant by a misspelt one.
 //
-// The package has two files more than most. Each file is short and holds what its name states.
+// The package has more files than others, because each kind of output has its own. Each file is
+// short and holds what its name states.
+//
+// # How to add a kind of output
+//
+// Add a number at the end of OutputKind, a row to kinds, and a file with a writer. A kind that acts
+// once for each change, and keeps no value for a row, is an emitter instead of a writer. If the
+// commands of a row depend on state in the sink, append a Deferred command, and add its resolver to
+// package sink (deferred.go there).
 //
 // # What a Plan guarantees
 //

@@ -46,20 +46,25 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 		return err
 	}
 	// The delta of an insert is what the sink must hold, without any command that removes.
-	ch := rowChange{new: r, mode: Delta}
-	if err := p.compute(&ch); err != nil {
+	p.scratch.read = binlog.Change{Table: p.table, Op: binlog.Insert, After: r}
+	ch := p.scratch.begin(&p.scratch.read, Delta, Origin{Load: true})
+	defer func() {
+		clear(p.scratch.args)
+		p.scratch.commands.Reset()
+		p.scratch.read = binlog.Change{}
+		p.scratch.release()
+	}()
+	if err := p.compute(ch); err != nil {
 		return err
 	}
 	u := &p.scratch.commands
-	defer func() {
-		clear(p.scratch.args)
-		u.Reset()
-		p.scratch.release()
-	}()
 	for i := range p.outputs {
 		o := &p.outputs[i]
+		if o.emitter != nil {
+			continue
+		}
 		u.Reset()
-		if err := o.append(u, &p.scratch, &ch); err != nil {
+		if err := o.append(u, &p.scratch, ch); err != nil {
 			return p.rowError(r, o.path, err)
 		}
 		if u.Count == 0 {
@@ -70,27 +75,13 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 			return fmt.Errorf("read back own command: %w", err)
 		}
 		p.scratch.args = args
-		if err := visit(o.expectation(i, args)); err != nil {
+		e := Expectation{Output: i, Kind: o.kind, Key: args[1]}
+		o.writer.expect(args, &e)
+		if err := visit(e); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// expectation returns what the sink holds after the one command that an insert makes of o.
-func (o *output) expectation(index int, args [][]byte) Expectation {
-	e := Expectation{Output: index, Kind: o.kind, Key: args[1]}
-	switch o.kind {
-	case Hash:
-		e.Pairs, e.hasField = args[2:], o.member != nil
-	case Set:
-		e.Member = args[2]
-	case SortedSet:
-		e.Score, e.Member = args[2], args[3]
-	default:
-		e.Value = args[2]
-	}
-	return e
 }
 
 // AppendTo appends the expectation in a form that ParseExpectation reads, so that a chunk of rows
@@ -102,24 +93,22 @@ func (e *Expectation) AppendTo(dst []byte) []byte {
 	}
 	dst = binary.AppendUvarint(dst, uint64(e.Output))
 	dst = appendBytes(dst, e.Key)
-	switch e.Kind {
-	case Hash:
-		dst = binary.AppendUvarint(dst, uint64(len(e.Pairs)))
-		for _, b := range e.Pairs {
-			dst = appendBytes(dst, b)
-		}
-	case Set:
-		dst = appendBytes(dst, e.Member)
-	case SortedSet:
-		dst = appendBytes(appendBytes(dst, e.Member), e.Score)
-	default:
-		dst = appendBytes(dst, e.Value)
+	dst = binary.AppendUvarint(dst, uint64(len(e.Pairs)))
+	for _, b := range e.Pairs {
+		dst = appendBytes(dst, b)
+	}
+	for _, b := range [...][]byte{e.Value, e.Member, e.Score} {
+		dst = appendBytes(dst, b)
 	}
 	return dst
 }
 
+// appendBytes appends b with its length. nil remains nil.
 func appendBytes(dst, b []byte) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+	if b == nil {
+		return append(dst, 0)
+	}
+	return append(binary.AppendUvarint(dst, uint64(len(b))+1), b...)
 }
 
 // ParseExpectation reads what AppendTo appended in this process, from the start of b, into e. It
@@ -134,23 +123,19 @@ func ParseExpectation(e *Expectation, b []byte) (rest []byte) {
 	}
 	text := func() []byte {
 		n := number()
+		if n == 0 {
+			return nil
+		}
+		n--
 		t := b[:n:n]
 		b = b[n:]
 		return t
 	}
 	e.Output = int(number())
 	e.Key = text()
-	switch e.Kind {
-	case Hash:
-		for range number() {
-			e.Pairs = append(e.Pairs, text())
-		}
-	case Set:
-		e.Member = text()
-	case SortedSet:
-		e.Member, e.Score = text(), text()
-	default:
-		e.Value = text()
+	for range number() {
+		e.Pairs = append(e.Pairs, text())
 	}
+	e.Value, e.Member, e.Score = text(), text(), text()
 	return b
 }

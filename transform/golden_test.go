@@ -71,7 +71,7 @@ func indent(mode, commands string) string {
 
 func runChange(t *testing.T, p *transform.Plan, line string, m transform.Mode) string {
 	var u transform.Commands
-	err := p.Append(&u, parseChange(t, p.Table(), line), m)
+	err := p.Append(&u, parseChange(t, p.Table(), line), m, transform.Origin{})
 	var re *transform.RowError
 	if errors.As(err, &re) {
 		if len(u.Bytes) != 0 || u.Count != 0 || u.Rows != 0 {

@@ -24,6 +24,10 @@ type Location struct {
 // Outputs returns the number of outputs.
 func (p *Plan) Outputs() int { return len(p.outputs) }
 
+// HoldsRows reports whether an output keeps a value for each row, which can be compared and
+// removed. Other outputs write once for each change; no key belongs to them.
+func (p *Plan) HoldsRows(output int) bool { return p.outputs[output].emitter == nil }
+
 // OutputKind returns the type of value that an output writes.
 func (p *Plan) OutputKind(output int) OutputKind { return p.outputs[output].kind }
 
@@ -36,7 +40,7 @@ func (p *Plan) HasMembers(output int) bool { return p.outputs[output].member != 
 // OwnsKey reports whether an output writes to a key. Keys of Rowfall's own belong to no output.
 func (p *Plan) OwnsKey(output int, key []byte) bool {
 	o := &p.outputs[output]
-	return o.key.Match(key) && !bytes.HasPrefix(key, []byte(reservedPrefix))
+	return o.emitter == nil && o.key.Match(key) && !bytes.HasPrefix(key, []byte(reservedPrefix))
 }
 
 // OwnsMember reports whether an output, whose rows are fields or members, writes a member of a key
@@ -50,6 +54,9 @@ func (p *Plan) LocationColumns() [][]int {
 	all := make([][]int, len(p.outputs))
 	for i := range p.outputs {
 		o := &p.outputs[i]
+		if o.emitter != nil {
+			continue
+		}
 		all[i], _, _ = o.key.Determines()
 		if o.member != nil {
 			more, _, _ := o.member.Determines()
@@ -59,10 +66,11 @@ func (p *Plan) LocationColumns() [][]int {
 	return all
 }
 
-// IsLocatedBy reports whether the locations of an output follow from the values of some columns.
+// IsLocatedBy reports whether the locations of an output follow from the values of some columns. An
+// output that holds no rows has no locations, so the answer is yes.
 func (p *Plan) IsLocatedBy(output int, columns []int) bool {
 	for _, k := range p.outputs[output].locationColumns {
-		if !slices.Contains(columns, k) {
+		if p.HoldsRows(output) && !slices.Contains(columns, k) {
 			return false
 		}
 	}
@@ -86,6 +94,9 @@ func (p *Plan) Values(at Location) (columns []template.ColumnText, ok bool) {
 func (p *Plan) Locations(r *binlog.Row, visit func(Location)) error {
 	for i := range p.outputs {
 		o := &p.outputs[i]
+		if o.emitter != nil {
+			continue
+		}
 		var at image
 		if err := o.locateOld(&p.scratch, r, &at); err != nil {
 			return p.rowError(r, o.path, err)
@@ -99,5 +110,5 @@ func (p *Plan) Locations(r *binlog.Row, visit func(Location)) error {
 
 // Remove appends the command that removes what is at a location.
 func (p *Plan) Remove(u *Commands, at Location) {
-	p.outputs[at.Output].remove(u, location{at.Key, at.Member})
+	p.outputs[at.Output].writer.remove(u, &p.scratch, nil, location{at.Key, at.Member})
 }

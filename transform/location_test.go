@@ -112,13 +112,14 @@ shop.users:
 	for _, mode := range []transform.Mode{transform.FullRow, transform.Delta, transform.Replace} {
 		var u transform.Commands
 		change := parseChange(t, users, "delete 7 short")
-		if err := plan.Append(&u, change, mode); err != nil {
+		if err := plan.Append(&u, change, mode, transform.Origin{}); err != nil {
 			t.Fatalf("%s: %v", mode, err)
 		}
 		if got := commands(t, u.Bytes); len(got) != 1 || readable(got[0]) != "DEL cart:7" {
 			t.Errorf("%s: commands %q", mode, got)
 		}
-		if err := plan.Append(&u, parseChange(t, users, "insert 7 short"), mode); err == nil {
+		short := parseChange(t, users, "insert 7 short")
+		if err := plan.Append(&u, short, mode, transform.Origin{}); err == nil {
 			t.Errorf("%s: the row can be written", mode)
 		}
 	}

@@ -89,16 +89,6 @@ const (
 	SortedSet
 )
 
-var kindNames = [...]string{"", "hash", "json", "string", "set", "sorted_set"}
-
-// String returns the kind as a pipeline file spells it, or "" for an unknown kind.
-func (k OutputKind) String() string {
-	if int(k) < len(kindNames) {
-		return kindNames[k]
-	}
-	return ""
-}
-
 // WhenNull is the policy for a NULL in a key, field, member or score.
 type WhenNull uint8
 

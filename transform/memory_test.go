@@ -44,7 +44,7 @@ func TestHugeRow(t *testing.T) {
 		{Table: table, Op: binlog.Delete, Before: &after},
 	} {
 		for _, mode := range []Mode{FullRow, Delta} {
-			if err := plan.Append(&u, c, mode); err != nil {
+			if err := plan.Append(&u, c, mode, Origin{}); err != nil {
 				t.Fatal(err)
 			}
 			if n := plan.scratch.kept(); n > 8*maxKeptScratch {
@@ -69,7 +69,7 @@ func TestHugeRow(t *testing.T) {
 	var from, to runtime.MemStats
 	runtime.ReadMemStats(&from)
 	insert := &binlog.Change{Table: table, Op: binlog.Insert, After: &after}
-	if err := plan.Append(&u, insert, FullRow); err != nil {
+	if err := plan.Append(&u, insert, FullRow, Origin{}); err != nil {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&to)

@@ -8,6 +8,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/replication/resp"
+	"rowfall/transform/columns"
 	"rowfall/transform/expression"
 	"rowfall/transform/template"
 )
@@ -15,22 +16,51 @@ import (
 // reservedPrefix begins the keys that hold Rowfall's own state. No key of a row may begin with it.
 const reservedPrefix = "rowfall:"
 
-// output is a compiled entry of a table's write list. It is immutable; clones of a plan share it.
+// writer writes the rows of one output at the locations that the output has found for them. Each
+// kind of output has a writer, in a file named after the kind. A writer is immutable; clones of a
+// plan share it.
+type writer interface {
+	// put appends the commands that write the new row of a change at a location. mayExist is set if
+	// the location may hold an older version of the row.
+	put(u *Commands, s *scratch, ch *rowChange, at location, mayExist bool) error
+	// change appends the commands of mode Delta for a row that stays at its location.
+	change(u *Commands, s *scratch, ch *rowChange, at location) error
+	// remove appends the commands that remove a row from a location. r is the row; it is nil if
+	// only the location is known.
+	remove(u *Commands, s *scratch, r *binlog.Row, at location)
+	// expect fills in what the sink must hold after the one command that put appends for an
+	// inserted row. args are the words of the command.
+	expect(args [][]byte, e *Expectation)
+}
+
+// emitter is the writer of a kind that acts once for each change, such as an entry in a log. What
+// it has written belongs to no row: it is never changed, removed or compared.
+type emitter interface {
+	// emit appends the commands of a change. key is that of the new row, or of the old row if there
+	// is no new one. A row that was read (ch.Load) and a change that may be repeated (ch.Replay)
+	// are offered, too.
+	emit(u *Commands, s *scratch, ch *rowChange, key []byte) error
+}
+
+// output is a compiled entry of a table's write list: it finds the location of each row, where its
+// writer writes. It is immutable; clones of a plan share it.
 type output struct {
 	kind     OutputKind
 	path     string // YAML path, for messages
 	line     int
 	whenNull WhenNull
-	// fields is the whole row; every output of a plan has the same.
-	fields *fields
+	// Either writer or emitter is set.
+	writer  writer
+	emitter emitter
 	// key is the key's template. member is the template of a shared hash's field, or of the member
 	// of a set or sorted set; nil means that the row owns its key.
 	key, member *template.Template
-	// value is the template of a string or of a shared hash's field; nil means the row as JSON.
-	value *template.Template
-	score *expression.Program // of a sorted set
-	// locationColumns are the columns of key and member, contentColumns those of the content.
-	locationColumns, contentColumns []int
+	view        *columns.View       // through which the columns of the location are read
+	score       *expression.Program // of a sorted set
+	// locationColumns are the columns of key and member.
+	locationColumns []int
+	// writesContent is set if the commands contain the values of most columns.
+	writesContent bool
 	// checkReserved is set if a key could begin with reservedPrefix.
 	checkReserved bool
 }
@@ -55,6 +85,12 @@ type image struct {
 // append appends the commands that a change makes of this output: first those that remove the old
 // row, then those that write the new one.
 func (o *output) append(u *Commands, s *scratch, ch *rowChange) error {
+	switch {
+	case o.emitter != nil:
+		return o.emit(u, s, ch)
+	case ch.mode == Replace:
+		return o.replace(u, s, ch)
+	}
 	var oldImage, newImage image
 	if ch.new != nil {
 		if err := o.locateNew(s, ch.new, &newImage); err != nil {
@@ -70,43 +106,59 @@ func (o *output) append(u *Commands, s *scratch, ch *rowChange) error {
 	}
 	moved := oldImage.present && newImage.present && !oldImage.equal(newImage.location)
 	if oldImage.present && (!newImage.present || moved) {
-		o.remove(u, oldImage.location)
+		o.writer.remove(u, s, ch.old, oldImage.location)
 	}
 	switch {
 	case !newImage.present:
 		return nil
 	case ch.mode == Delta && oldImage.present && !moved:
-		return o.update(u, s, ch, newImage.location)
+		return o.writer.change(u, s, ch, newImage.location)
 	}
-	return o.put(u, s, ch.new, newImage.location, ch.mode == FullRow)
+	return o.writer.put(u, s, ch, newImage.location, ch.mode == FullRow)
 }
 
-// replace appends the commands of a change in mode Replace. r is the row to write; nil if there is
-// none, or if `where` rejects it.
-func (o *output) replace(u *Commands, s *scratch, c *binlog.Change, r *binlog.Row) error {
+// replace appends the commands of a change in mode Replace. It removes what is at the locations of
+// both images, whether `where` accepts them or not.
+func (o *output) replace(u *Commands, s *scratch, ch *rowChange) error {
 	var removed location
-	for _, old := range [...]*binlog.Row{c.Before, c.After} {
+	for _, r := range [...]*binlog.Row{ch.Before, ch.After} {
 		var at image
-		if old == nil {
+		if r == nil {
 			continue
 		}
-		if err := o.locateOld(s, old, &at); err != nil {
+		if err := o.locateOld(s, r, &at); err != nil {
 			return err
 		}
 		if !at.present || removed.key != nil && removed.equal(at.location) {
 			continue
 		}
-		o.remove(u, at.location)
+		o.writer.remove(u, s, r, at.location)
 		removed = location{bytes.Clone(at.key), bytes.Clone(at.member)}
 	}
-	if r == nil {
+	if ch.new == nil {
 		return nil
 	}
 	var at image
-	if err := o.locateNew(s, r, &at); err != nil || !at.present {
+	if err := o.locateNew(s, ch.new, &at); err != nil || !at.present {
 		return err
 	}
-	return o.put(u, s, r, at.location, false)
+	return o.writer.put(u, s, ch, at.location, false)
+}
+
+// emit appends the commands that a change makes of an output that acts once for each change.
+func (o *output) emit(u *Commands, s *scratch, ch *rowChange) error {
+	row := ch.new
+	if row == nil {
+		row = ch.old
+	}
+	if row == nil {
+		return nil
+	}
+	var at image
+	if err := o.locateNew(s, row, &at); err != nil || !at.present {
+		return err
+	}
+	return o.emitter.emit(u, s, ch, at.key)
 }
 
 var (
@@ -166,7 +218,7 @@ func (o *output) locateOld(s *scratch, r *binlog.Row, i *image) error {
 // nullColumn returns the first column of the location that is NULL in r, or -1.
 func (o *output) nullColumn(r *binlog.Row) int {
 	for _, c := range o.locationColumns {
-		if r.IsNull(c) {
+		if o.view.IsNull(r, c) {
 			return c
 		}
 	}
@@ -193,90 +245,15 @@ func (o *output) locate(buf *[]byte, r *binlog.Row, at *location) error {
 	return err
 }
 
-// remove appends the command that removes the row at a location.
-func (o *output) remove(u *Commands, at location) {
-	verb := verbDel
-	switch {
-	case o.kind == Set:
-		verb = verbSRem
-	case o.kind == SortedSet:
-		verb = verbZRem
-	case o.member != nil:
-		verb = verbHDel
+// appendRemoval appends a command that removes a key, or a member of a key.
+func appendRemoval(u *Commands, verb string, at location) {
+	n := 2
+	if at.member != nil {
+		n++
 	}
-	if o.member == nil {
-		u.startCommand(2, verb)
-		u.appendBulk(at.key)
-		return
-	}
-	u.startCommand(3, verb)
+	u.startCommand(n, verb)
 	u.appendBulk(at.key)
-	u.appendBulk(at.member)
-}
-
-// update appends the commands of a delta for a row that stays at its location.
-func (o *output) update(u *Commands, s *scratch, ch *rowChange, at location) error {
-	switch {
-	case o.kind == Hash && o.member == nil:
-		return o.fields.appendHashDelta(u, s, ch, at.key)
-	case ch.sameColumns(o.contentColumns):
-		return nil
-	}
-	return o.put(u, s, ch.new, at, true)
-}
-
-// put appends the commands that write row r at a location. mayExist is set if the location may hold
-// an older version of the row.
-func (o *output) put(u *Commands, s *scratch, r *binlog.Row, at location, mayExist bool) error {
-	switch {
-	case o.kind == Set:
-		u.startCommand(3, verbSAdd)
-		u.appendBulk(at.key)
-		u.appendBulk(at.member)
-		return nil
-	case o.kind == SortedSet:
-		u.startCommand(4, verbZAdd)
-		u.appendBulk(at.key)
-		u.appendBulk(s.score)
-		u.appendBulk(at.member)
-		return nil
-	case o.kind == Hash && o.member == nil:
-		return o.fields.appendHash(u, s, r, at.key, mayExist)
-	}
-	if o.value != nil {
-		// A value that is one column and nothing else is absent if the column is NULL.
-		if c := o.value.SingleColumn(); c >= 0 && r.IsNull(c) {
-			if mayExist {
-				o.remove(u, at)
-			}
-			return nil
-		}
-	}
-	if o.member == nil {
-		u.startCommand(3, verbSet)
-		u.appendBulk(at.key)
-	} else {
-		u.startCommand(4, verbHSet)
-		u.appendBulk(at.key)
+	if at.member != nil {
 		u.appendBulk(at.member)
 	}
-	return o.appendContent(u, s, r)
-}
-
-// appendContent appends the value, or the row as JSON, as a bulk string.
-func (o *output) appendContent(u *Commands, s *scratch, r *binlog.Row) (err error) {
-	digits := 2
-	if o.value == nil {
-		digits = 3
-	}
-	start := u.startBulk(digits)
-	if o.value == nil {
-		err = o.fields.appendJSON(u, s, r)
-	} else {
-		u.Bytes, err = o.value.Append(u.Bytes, r)
-	}
-	if err != nil {
-		return err
-	}
-	return u.finishBulk(start, digits)
 }

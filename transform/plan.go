@@ -1,7 +1,6 @@
 package transform
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,8 +14,8 @@ import (
 // Plan turns the changes of one table version into commands. A plan is not safe for concurrent use:
 // give each goroutine a Clone.
 //
-// The calls go one way: a plan calls its outputs (output.go), and an output calls the fields of
-// the row (fields.go); all of them append to Commands (commands.go).
+// The calls go one way: a plan calls its outputs (output.go), an output its writer (a file for each
+// kind), and a writer the fields or the content of the row; all of them append to Commands.
 type Plan struct {
 	table     *binlog.Table
 	key       []int               // columns that identify a row
@@ -26,83 +25,6 @@ type Plan struct {
 	outputs   []output
 
 	scratch scratch
-}
-
-// scratch holds the buffers that a plan needs for one change. Slices of it are valid until the next
-// change.
-type scratch struct {
-	oldLocation, newLocation, score []byte
-	oldComputed, newComputed        computedValues
-	// changed and nulled are the fields that a delta sets and removes.
-	changed, nulled []int
-	expression      expression.Scratch
-
-	commands Commands // of Expect
-	args     [][]byte // of Expect
-}
-
-// maxKeptScratch is the largest buffer, in bytes, that a plan keeps for the next row, so that one
-// huge row does not occupy its memory until the process ends.
-const maxKeptScratch = 1 << 20
-
-// release drops the buffers that a huge row has made large.
-func (s *scratch) release() {
-	for _, b := range [...]*[]byte{
-		&s.oldLocation, &s.newLocation, &s.score, &s.oldComputed.text, &s.newComputed.text,
-	} {
-		if cap(*b) > maxKeptScratch {
-			*b = nil
-		}
-	}
-	s.expression.Release(maxKeptScratch)
-}
-
-// Mode is what Append may assume about the row that the sink holds.
-type Mode uint8
-
-const (
-	// FullRow assumes nothing: the commands write every field of the row and remove the NULLs, so
-	// the result is right whatever the sink holds. One thing is not written: an inserted row that
-	// `where` rejects, or that an output skips, is not removed. Otherwise an initial load
-	// would write a DEL for each such row.
-	FullRow Mode = iota
-	// Delta assumes that the sink holds the complete row before the change. The commands write the
-	// difference.
-	Delta
-	// Replace assumes not even that the sink's data fit the plan: a row may have fields of columns
-	// that are gone, or be written although `where` rejects it. The commands remove whatever is at
-	// the locations of both images, and write the new row.
-	Replace
-)
-
-var modeNames = [...]string{FullRow: "full row", Delta: "delta", Replace: "replace"}
-
-// String returns "full row", "delta" or "replace".
-func (m Mode) String() string { return modeNames[m] }
-
-// rowChange is a change as the outputs of a plan see it.
-type rowChange struct {
-	// old is the row before the change, nil if the sink cannot hold it. new is the row after the
-	// change, nil if the sink must not hold it.
-	old, new *binlog.Row
-	mode     Mode
-}
-
-// sameColumns reports whether columns have the same values in the old and the new row, neither of
-// which is nil.
-func (ch *rowChange) sameColumns(columns []int) bool {
-	for _, i := range columns {
-		if !ch.sameColumn(i) {
-			return false
-		}
-	}
-	return true
-}
-
-func (ch *rowChange) sameColumn(i int) bool {
-	a, b := ch.old.Raw(i), ch.new.Raw(i)
-	// NULL is nil, and as bytes an empty value equals nil.
-	return bytes.Equal(a, b) && (a == nil) == (b == nil)
 }
 
 // Clone returns a plan that shares what was compiled. It may be used at the same time as p.
@@ -120,13 +42,13 @@ func (p *Plan) Key() []int { return p.key }
 
 // Append appends the commands of a change to u, output by output: first those that remove the row
 // from its old location, then those that write the row. On an error, a *RowError, u is unchanged.
-func (p *Plan) Append(u *Commands, c *binlog.Change, m Mode) error {
+func (p *Plan) Append(u *Commands, c *binlog.Change, m Mode, o Origin) error {
 	p.reserve(u, c)
-	length, count := len(u.Bytes), u.Count
-	err := p.append(u, c, m)
+	before := u.Mark()
+	err := p.append(u, p.scratch.begin(c, m, o))
 	p.scratch.release()
 	if err != nil {
-		u.Bytes, u.Count = u.Bytes[:length], count
+		u.Truncate(before)
 		return err
 	}
 	u.Rows++
@@ -145,7 +67,7 @@ func (p *Plan) reserve(u *Commands, c *binlog.Change) {
 	}
 	outputs := 0
 	for i := range p.outputs {
-		if o := &p.outputs[i]; o.kind == Hash || o.kind == JSON || o.kind == String {
+		if p.outputs[i].writesContent {
 			outputs++
 		}
 	}
@@ -155,27 +77,20 @@ func (p *Plan) reserve(u *Commands, c *binlog.Change) {
 	}
 }
 
-func (p *Plan) append(u *Commands, c *binlog.Change, m Mode) error {
-	ch := rowChange{old: c.Before, new: c.After, mode: m}
-	if err := p.filter(&ch); err != nil {
+func (p *Plan) append(u *Commands, ch *rowChange) error {
+	if err := p.filter(ch); err != nil {
 		return err
 	}
-	if err := p.compute(&ch); err != nil {
+	if err := p.compute(ch); err != nil {
 		return err
 	}
-	row := c.After
+	row := ch.After
 	if row == nil {
-		row = c.Before
+		row = ch.Before
 	}
 	for i := range p.outputs {
 		o := &p.outputs[i]
-		var err error
-		if m == Replace {
-			err = o.replace(u, &p.scratch, c, ch.new)
-		} else {
-			err = o.append(u, &p.scratch, &ch)
-		}
-		if err != nil {
+		if err := o.append(u, &p.scratch, ch); err != nil {
 			return p.rowError(row, o.path, err)
 		}
 	}

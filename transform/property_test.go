@@ -276,7 +276,7 @@ func playOverStale(
 func play(t *testing.T, p *transform.Plan, m model, c *binlog.Change, mode transform.Mode) {
 	t.Helper()
 	var u transform.Commands
-	if err := p.Append(&u, c, mode); err != nil {
+	if err := p.Append(&u, c, mode, transform.Origin{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, command := range commands(t, u.Bytes) {

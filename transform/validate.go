@@ -2,6 +2,7 @@ package transform
 
 import (
 	"fmt"
+	"strings"
 
 	"rowfall/binlog"
 	"rowfall/transform/expression"
@@ -46,8 +47,7 @@ func (r *TableRule) validatePattern(before []TableRule) *MappingError {
 	return nil
 }
 
-// validateTexts checks the syntax of the entry's expressions and templates. A score is not checked:
-// it may be the name of a column, which is not always an expression.
+// validateTexts checks the syntax of the entry's expressions and templates.
 func (r *TableRule) validateTexts() []*MappingError {
 	var faults []*MappingError
 	expr := func(part, source string) {
@@ -68,19 +68,56 @@ func (r *TableRule) validateTexts() []*MappingError {
 	}
 	for i := range r.Write {
 		w := &r.Write[i]
-		fail := func(err error) {
+		for _, err := range w.validate() {
 			faults = append(faults, &MappingError{Path: w.Path, Line: w.Line, Message: err.Error()})
-		}
-		if w.Kind >= Hash && w.Kind <= SortedSet && w.Key != "" {
-			if err := checkSettings(w); err != nil {
-				fail(err)
-			}
-		}
-		for _, source := range []string{w.Key, w.Field, w.Member, w.Value} {
-			if err := template.CheckSyntax(source); err != nil {
-				fail(err)
-			}
 		}
 	}
 	return faults
+}
+
+// validate returns the faults of an output that show without a table.
+func (w *Output) validate() []error {
+	var faults []error
+	add := func(err error) { faults = append(faults, splitErrors(err)...) }
+	if kind := w.Kind.row(); kind != nil && w.Key != "" {
+		add(kind.validateSettings(w))
+	}
+	add(checkTemplate(w.Key))
+	for _, s := range allSettings() {
+		switch text := s.Get(w); s.Form {
+		case Template, ValueTemplate:
+			add(checkTemplate(text))
+		case Expression:
+			add(checkColumnOrExpression(s.Name, text))
+		}
+	}
+	return faults
+}
+
+// splitErrors returns the errors that errors.Join has joined, or err alone; none for nil.
+func splitErrors(err error) []error {
+	switch e := err.(type) { //nolint:errorlint // only err itself may be a joined error
+	case nil:
+		return nil
+	case interface{ Unwrap() []error }:
+		return e.Unwrap()
+	}
+	return []error{err}
+}
+
+func checkTemplate(source string) error {
+	_, err := template.Parse(source)
+	return err
+}
+
+// checkColumnOrExpression checks the syntax of a setting that is the name of a column or an
+// expression. A name need not be an expression, as in "created at", so that a text which does not
+// parse is a fault only if it contains a character that hardly any name has.
+func checkColumnOrExpression(name, source string) error {
+	err := expression.CheckSyntax(source)
+	if source == "" || err == nil || !strings.ContainsAny(source, "()[]{}\"'<>=!&|?*+") {
+		return nil
+	}
+	return fmt.Errorf("%s: in %q: %w; a column of this name is written $env[%[2]q]",
+		name, source, err)
 }

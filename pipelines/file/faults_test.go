@@ -236,6 +236,20 @@ func TestParseFaults(t *testing.T) {
 			`x.yaml:5: tables."shop.*".write[0]: the template "a:{id" has a { without a }`,
 		},
 		{
+			"template without a name", `"shop.*": {}`, `"shop.*": {write: [{hash: "a:{}{id}"}]}`,
+			`x.yaml:5: tables."shop.*".write[0]: the template "a:{}{id}" has braces without a name`,
+		},
+		{
+			"score", `"shop.*": {}`, "\"shop.*\":\n    write:\n" +
+				"      - sorted_set: s\n        member: \"{id}\"\n        score: max(a, b",
+			`x.yaml:7: tables."shop.*".write[0]: score: in "max(a, b": unexpected token EOF`,
+		},
+		{
+			"SQL in a score", `"shop.*": {}`, "\"shop.*\":\n    write:\n" +
+				"      - sorted_set: s\n        member: \"{id}\"\n        score: ifnull(a, b)) or c",
+			`score: in "ifnull(a, b)) or c": this is SQL; in an expression write x ?? other`,
+		},
+		{
 			"SQL in where", `"shop.*": {}`, "\"shop.*\":\n    where: a = 1 AND b <> 2",
 			`x.yaml:6: tables."shop.*".where: in "a = 1 AND b <> 2": this is SQL; in an ` +
 				`expression write == (not =), and (not AND), != (not <>)`,

@@ -7,6 +7,14 @@ import "errors"
 // are joined.
 func (c *Config) CheckFiles() error {
 	var faults []error
+	for _, f := range c.checkFiles() {
+		faults = append(faults, f)
+	}
+	return errors.Join(faults...)
+}
+
+func (c *Config) checkFiles() []*Error {
+	var faults []*Error
 	if err := c.Source.MySQL.CheckFiles(); err != nil {
 		faults = append(faults, c.Fault("source.mysql.tls", "%v", err))
 	}
@@ -14,7 +22,7 @@ func (c *Config) CheckFiles() error {
 	for _, e := range settings {
 		faults = append(faults, c.settingFault(e))
 	}
-	return errors.Join(faults...)
+	return faults
 }
 
 // settingFault returns a fault of a setting of the node with its place in the file.

@@ -28,11 +28,16 @@ func Load(path string) (*Config, error) {
 		}
 		return nil, &Error{File: path, Message: fmt.Sprintf("read pipeline file: %v", err)}
 	}
-	c, err := Parse(path, text, os.LookupEnv)
-	if err != nil {
-		return nil, err
+	c, d := parse(path, text, os.LookupEnv)
+	for _, fault := range c.checkFiles() {
+		// A section with faults may have the wrong files.
+		if !slices.ContainsFunc(d.faults, func(f *Error) bool {
+			return f.Path == fault.Path || strings.HasPrefix(f.Path, fault.Path+".")
+		}) {
+			d.faults = append(d.faults, fault)
+		}
 	}
-	if err := c.CheckFiles(); err != nil {
+	if err := d.err(); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -41,6 +46,17 @@ func Load(path string) (*Config, error) {
 // Parse parses the text of a pipeline file. path is for messages only; lookup returns the values
 // of ${VAR}. Every fault is an *Error; several are joined.
 func Parse(path string, text []byte, lookup func(name string) (string, bool)) (*Config, error) {
+	c, d := parse(path, text, lookup)
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// parse reads as much of a pipeline file as it can. The faults are in the document.
+func parse(
+	path string, text []byte, lookup func(name string) (string, bool),
+) (*Config, *document) {
 	d := &document{file: path, lookup: lookup, lines: make(map[string]int)}
 	c := Defaults()
 	c.Path, c.lines = path, d.lines
@@ -50,11 +66,8 @@ func Parse(path string, text []byte, lookup func(name string) (string, bool)) (*
 	for _, fault := range c.Mapping.Validate() {
 		d.faults = append(d.faults, c.locate(fault))
 	}
-	if err := d.err(); err != nil {
-		return nil, err
-	}
 	c.Warnings = d.warnings
-	return &c, nil
+	return &c, d
 }
 
 var pipelineName = regexp.MustCompile(`^[a-z0-9-]+$`)

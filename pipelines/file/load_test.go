@@ -116,7 +116,7 @@ func TestParseShipped(t *testing.T) {
 }
 
 // Files with certificates are checked before anything is opened, and each fault has its line. The
-// files of master_tls and of source.mysql.tls were not checked.
+// files of master_tls and of source.mysql.tls were not checked. Faults of the text hide none of them.
 func TestLoadChecksFiles(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.yaml")
@@ -124,6 +124,7 @@ func TestLoadChecksFiles(t *testing.T) {
 	text = strings.Replace(text, `"${PW}"`, "secret", 1)
 	text = strings.Replace(text, "sink:\n  node: {", "sink:\n  node: {\n"+
 		"    tls: {cert: "+path+", key: "+path+"},\n    master_tls: {ca: "+path+"}, ", 1)
+	text = strings.Replace(text, `"shop.*": {}`, `"shop.*": {write: [{hash: "a:{id"}]}`, 1)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -134,10 +135,11 @@ func TestLoadChecksFiles(t *testing.T) {
 	lines := strings.Split(err.Error(), "\n")
 	for i, want := range []string{
 		":3: source.mysql.tls: load certificate authority: open no-such-ca.pem",
+		`:5: tables."shop.*".write[0]: the template "a:{id" has a {`,
 		":8: sink.node.tls: load certificate",
 		":9: sink.node.master_tls: load certificate authority " + path + ": no PEM",
 	} {
-		if len(lines) != 3 || !strings.HasPrefix(lines[i], path+want) {
+		if len(lines) != 4 || !strings.HasPrefix(lines[i], path+want) {
 			t.Errorf("got\n%v, want line %d to begin with %s", err, i, path+want)
 		}
 	}

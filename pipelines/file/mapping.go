@@ -2,6 +2,7 @@ package file
 
 import (
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -88,65 +89,83 @@ const (
 	inExpression = "%s"
 )
 
-// outputKinds are the keys that select the kind of an output. Their values are the Redis keys.
-var outputKinds = []struct {
-	key  string
-	kind transform.OutputKind
-}{
-	{"hash", transform.Hash},
-	{"json", transform.JSON},
-	{"string", transform.String},
-	{"set", transform.Set},
-	{"sorted_set", transform.SortedSet},
-}
-
-// readOutput reads one item of write.
+// readOutput reads one item of write. The kinds and their settings are those of transform.Kinds.
 func readOutput(v value) transform.Output {
 	faults := len(v.doc.faults)
 	s := v.section()
 	o := transform.Output{Path: v.path, Line: v.line()}
-	kinds := 0
-	for _, k := range outputKinds {
-		if key := s.get(k.key); key.node != nil {
-			kinds++
-			o.Kind, o.Key = k.kind, key.withColumns(inTemplate).nonEmptyText()
+	found := 0
+	var settings []transform.Setting
+	for _, k := range transform.Kinds() {
+		if key := s.get(k.Keyword); key.node != nil {
+			found++
+			o.Kind, o.Key = k.Number, key.withColumns(inTemplate).nonEmptyText()
+			settings = k.Settings
 		}
 	}
-	notYetKind := slices.ContainsFunc(s.keys, func(key string) bool {
-		return key == "list" || key == "stream" || key == "publish"
+	missing := notYetOutputs()
+	s.notYet(missing...)
+	isMissing := slices.ContainsFunc(s.keys, func(key string) bool {
+		return slices.Contains(laterKinds, key) && slices.Contains(missing, key)
 	})
-	s.notYet("list", "stream", "publish", "message", "ttl", "ttl_jitter", "expire_at", "shared",
-		"nest", "lookup", "json_native", "max_len", "push", "snapshot")
 	// Kinds that are not implemented, and values that are not mappings, were reported above.
-	if kinds != 1 && (kinds > 1 || !notYetKind) && v.node.Kind == yaml.MappingNode {
-		v.errorf("want exactly one of hash, json, string, set, sorted_set")
+	if found != 1 && (found > 1 || !isMissing) && v.node.Kind == yaml.MappingNode {
+		v.errorf("want exactly one of %s", strings.Join(transform.Keywords(), ", "))
 	}
-	allowed := map[string]*string{}
-	switch o.Kind {
-	case transform.Hash:
-		allowed["field"], allowed["value"] = &o.Field, &o.Value
-	case transform.String:
-		allowed["value"] = &o.Value
-	case transform.Set:
-		allowed["member"] = &o.Member
-	case transform.SortedSet:
-		allowed["member"], allowed["score"] = &o.Member, &o.Score
-	}
-	for _, name := range []string{"field", "value", "member", "score"} {
-		if dst, ok := allowed[name]; ok {
-			form := inTemplate
-			if name == "score" {
-				form = inExpression
-			}
-			*dst = s.get(name).withColumns(form).nonEmptyText()
-		}
-	}
-	if s.get("when_null").oneOf("error", "skip") == "skip" {
-		o.WhenNull = transform.NullSkip
+	for _, setting := range slices.Concat(settings, transform.CommonSettings()) {
+		readSetting(s.get(setting.Name), setting, &o)
 	}
 	s.rejectUnknown()
 	if len(v.doc.faults) > faults {
 		o.Kind = 0 // the mapping is not validated further: more faults would be consequences
 	}
 	return o
+}
+
+// readSetting reads a setting of an output, if the file has it.
+func readSetting(v value, setting transform.Setting, o *transform.Output) {
+	if v.node == nil {
+		return
+	}
+	var text string
+	switch setting.Form {
+	case transform.Template, transform.ValueTemplate:
+		text = v.withColumns(inTemplate).nonEmptyText()
+	case transform.Expression:
+		text = v.withColumns(inExpression).nonEmptyText()
+	case transform.Word:
+		text = v.oneOf(setting.Words...)
+	}
+	if err := setting.Set(o, text); err != nil {
+		v.errorf("%v", err)
+	}
+}
+
+// laterKinds and laterSettings are documented keys of outputs that may not be implemented yet.
+var (
+	laterKinds    = []string{"list", "stream", "publish"}
+	laterSettings = []string{
+		"message", "ttl", "ttl_jitter", "expire_at", "shared", "nest", "lookup", "json_native",
+		"max_len", "push", "snapshot",
+	}
+)
+
+// notYetOutputs returns the keys of laterKinds and laterSettings that transform does not have.
+func notYetOutputs() []string {
+	known := transform.Keywords()
+	for _, k := range transform.Kinds() {
+		known = append(known, settingNames(k.Settings)...)
+	}
+	known = append(known, settingNames(transform.CommonSettings())...)
+	return slices.DeleteFunc(slices.Concat(laterKinds, laterSettings), func(key string) bool {
+		return slices.Contains(known, key)
+	})
+}
+
+func settingNames(settings []transform.Setting) []string {
+	names := make([]string, len(settings))
+	for i := range settings {
+		names[i] = settings[i].Name
+	}
+	return names
 }

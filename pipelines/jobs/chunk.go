@@ -37,9 +37,12 @@ type chunk struct {
 	unit transform.Commands
 }
 
-// readRow is a row of a chunk: the ends of its key in chunk.keys and of its bytes in chunk.unit,
-// and the number of its commands.
-type readRow struct{ keyEnd, end, commands int }
+// readRow is a row of a chunk: the ends of its key in chunk.keys, and of its commands or
+// expectations in chunk.unit.
+type readRow struct {
+	keyEnd int
+	end    transform.Mark
+}
 
 // nextChunk returns the chunk that continues a table's job.
 func (e *Engine) nextChunk(t *Table) *chunk {
@@ -86,14 +89,13 @@ func (c *chunk) Reset() {
 
 // Add appends a row, or returns errChunkFull.
 func (c *chunk) Add(row *binlog.Row) error {
-	if len(c.read) > 0 && len(c.unit.Bytes)+len(c.keys) > 2*c.bytes {
+	if len(c.read) > 0 && c.unit.Size()+len(c.keys) > 2*c.bytes {
 		return errChunkFull
 	}
 	var err error
 	if c.keys, err = c.plan.AppendRowKey(c.keys, row); err != nil {
 		return err
 	}
-	before := c.unit.Count
 	if c.compare {
 		err = c.plan.Expect(row, func(e transform.Expectation) error {
 			c.unit.Bytes = e.AppendTo(c.unit.Bytes)
@@ -101,12 +103,12 @@ func (c *chunk) Add(row *binlog.Row) error {
 		})
 	} else {
 		change := binlog.Change{Table: c.plan.Table(), Op: binlog.Insert, After: row}
-		err = c.plan.Append(&c.unit, &change, transform.FullRow)
+		err = c.plan.Append(&c.unit, &change, transform.FullRow, transform.Origin{Load: true})
 	}
 	if err != nil {
 		return err
 	}
-	c.read = append(c.read, readRow{len(c.keys), len(c.unit.Bytes), c.unit.Count - before})
+	c.read = append(c.read, readRow{len(c.keys), c.unit.Mark()})
 	return nil
 }
 
@@ -170,7 +172,7 @@ func (c *chunk) nextLimit(most int) int {
 	if len(c.read) == 0 {
 		return min(firstChunkRows, most)
 	}
-	size := (len(c.unit.Bytes)+len(c.keys))/len(c.read) + 1
+	size := (c.unit.Size()+len(c.keys))/len(c.read) + 1
 	return max(1, min(most, c.bytes/size, 2*c.limit))
 }
 
@@ -179,11 +181,11 @@ func (c *chunk) apply(ctx context.Context, e *Engine) error {
 	if err := e.host.Flush(ctx); err != nil {
 		return err
 	}
-	inUnit, from, key := 0, 0, 0
+	inUnit, key := 0, 0
+	var from transform.Mark
 	for i, row := range c.read {
-		bytes := c.unit.Bytes[from:row.end:row.end]
 		if !c.dirty.contains(c.keys[key:row.keyEnd]) {
-			if err := c.writeRow(ctx, e, bytes, row.commands, i == len(c.read)-1); err != nil {
+			if err := c.writeRow(ctx, e, from, row.end, i == len(c.read)-1); err != nil {
 				return err
 			}
 			inUnit++
@@ -200,21 +202,21 @@ func (c *chunk) apply(ctx context.Context, e *Engine) error {
 	return c.save(ctx, e)
 }
 
-// writeRow puts a row into the unit. isLast means that bytes are not needed afterwards.
+// writeRow puts the row between two marks of the chunk's unit into the host's unit. isLast means
+// that the chunk's unit is not needed afterwards.
 func (c *chunk) writeRow(
-	ctx context.Context, e *Engine, bytes []byte, commands int, isLast bool,
+	ctx context.Context, e *Engine, from, to transform.Mark, isLast bool,
 ) error {
 	u := e.host.Commands()
-	if c.compare {
-		return repair(ctx, e, bytes)
-	}
 	const huge = 16 << 20
-	if len(bytes) > huge && isLast && len(u.Bytes) == 0 {
-		u.Bytes, c.unit.Bytes = bytes, nil // not copied, so the buffer is the unit's
-	} else {
-		u.Bytes = append(u.Bytes, bytes...)
+	switch size := to.Bytes - from.Bytes; {
+	case c.compare:
+		return repair(ctx, e, c.unit.Bytes[from.Bytes:to.Bytes:to.Bytes])
+	case isLast && size > huge:
+		u.MoveRange(&c.unit, from, to)
+	default:
+		u.AppendRange(&c.unit, from, to)
 	}
-	u.Count += commands
 	return nil
 }
 

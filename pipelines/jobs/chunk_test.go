@@ -14,6 +14,7 @@ import (
 	"rowfall/pipelines/tablestate"
 	"rowfall/replication/resp"
 	"rowfall/sink/sinktest"
+	"rowfall/transform"
 )
 
 // numbered returns a world with n tables of one column, their key, and the tables in their order.
@@ -273,4 +274,41 @@ db.o:
 		insert(t, want, plan, rows...)
 		w.mustHold(want)
 	})
+}
+
+// The deferred commands of a row move with the row's other commands from the chunk into the unit.
+func TestChunkMovesDeferredCommands(t *testing.T) {
+	w, _ := numbered(t, Config{}, 1)
+	var c chunk
+	marks := []transform.Mark{{}}
+	for _, row := range []string{"1", "2", "3"} {
+		c.unit.Defer(&transform.Deferred{Key: []byte("before " + row)})
+		c.unit.Append([]byte("SET"), []byte(row))
+		c.unit.Defer(&transform.Deferred{Key: []byte("after " + row)})
+		marks = append(marks, c.unit.Mark())
+	}
+	for i, row := range marks[:3] {
+		if i == 1 {
+			continue // the row is dirty
+		}
+		if err := c.writeRow(t.Context(), w.engine, row, marks[i+1], i == 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	u := w.Commands()
+	err := u.Resolve(func(d *transform.Deferred, out *transform.Commands) error {
+		out.Append([]byte("SET"), d.Key)
+		return nil
+	})
+	for b := u.Bytes; err == nil && len(b) > 0; {
+		var args [][]byte
+		var n int
+		args, n, err = resp.ParseCommand(b, nil)
+		got, b = append(got, string(args[1])), b[n:]
+	}
+	want := "before 1, 1, after 1, before 3, 3, after 3"
+	if err != nil || strings.Join(got, ", ") != want {
+		t.Errorf("the unit has %q, want %s; %v", got, want, err)
+	}
 }

@@ -34,12 +34,14 @@ type keyBatch struct {
 	key   []byte // buffer of the loop
 
 	// handled is the number of keys to look up. The worker reduces it if the rows are too large.
-	handled int
-	// read holds for each row the end of its key in rowKeys and of its expectations in expected.
-	read     []readRow
+	handled  int
+	read     []batchRow
 	rowKeys  []byte
 	expected []byte
 }
+
+// batchRow holds the ends of a row's key in keyBatch.rowKeys, and of its expectations in expected.
+type batchRow struct{ keyEnd, end int }
 
 // nextBatch returns the batch that continues a keys job. It returns nil if the whole table must be
 // read instead.
@@ -151,7 +153,7 @@ func (b *keyBatch) Add(row *binlog.Row) error {
 		b.expected = e.AppendTo(b.expected)
 		return nil
 	})
-	b.read = append(b.read, readRow{len(b.rowKeys), len(b.expected), 0})
+	b.read = append(b.read, batchRow{len(b.rowKeys), len(b.expected)})
 	return err
 }
 

@@ -287,7 +287,7 @@ func (w *world) makeStale(table *binlog.Table, mapping string) {
 		if w.rng.IntN(2) == 0 {
 			c, mode = binlog.Change{Table: table, Op: binlog.Delete, Before: r}, transform.Replace
 		}
-		if err := plan.Append(&w.unit.Commands, &c, mode); err != nil {
+		if err := plan.Append(&w.unit.Commands, &c, mode, transform.Origin{}); err != nil {
 			w.t.Fatal(err)
 		}
 	}

@@ -35,7 +35,7 @@ func insert(
 	var u transform.Commands
 	for _, cells := range rows {
 		c := binlog.Change{Table: p.Table(), Op: binlog.Insert, After: row(p.Table(), cells)}
-		if err := p.Append(&u, &c, transform.FullRow); err != nil {
+		if err := p.Append(&u, &c, transform.FullRow, transform.Origin{}); err != nil {
 			t.Fatal(err)
 		}
 	}

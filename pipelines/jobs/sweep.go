@@ -388,8 +388,11 @@ func (e *UnreadableError) Unwrap() error { return e.Err }
 // lookupColumns returns the columns by which the rows of an output's locations are looked up: those
 // that a location determines and that can be compared exactly. More rows than the location's may
 // match, so the rows found are compared with the location. It returns an *UnreadableError if there
-// is no such column.
+// is no such column. No key belongs to an output that holds no rows, so that it needs no columns.
 func lookupColumns(p *transform.Plan, output int) ([]int, error) {
+	if !p.HoldsRows(output) {
+		return nil, nil
+	}
 	var columns []int
 	var err error
 	for _, k := range p.LocationColumns()[output] {

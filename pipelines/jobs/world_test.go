@@ -286,7 +286,7 @@ func (w *world) apply(t *Table, e *event) error {
 				return err
 			}
 		}
-		return t.Plan.Append(&w.unit.Commands, &c, mode)
+		return t.Plan.Append(&w.unit.Commands, &c, mode, transform.Origin{})
 	}
 	return nil
 }

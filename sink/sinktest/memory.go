@@ -88,13 +88,13 @@ func (m *Memory) Load(ctx context.Context) (sink.State, error) {
 }
 
 // Apply executes the unit in the keyspace and records it.
-func (m *Memory) Apply(_ context.Context, u *sink.Unit) error {
+func (m *Memory) Apply(ctx context.Context, u *sink.Unit) error {
 	if m.Before != nil {
 		if err := m.Before(u); err != nil {
 			return err
 		}
 	}
-	if err := m.apply(u); err != nil {
+	if err := m.apply(ctx, u); err != nil {
 		return err
 	}
 	if m.After != nil {
@@ -103,7 +103,7 @@ func (m *Memory) Apply(_ context.Context, u *sink.Unit) error {
 	return nil
 }
 
-func (m *Memory) apply(u *sink.Unit) error {
+func (m *Memory) apply(ctx context.Context, u *sink.Unit) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -111,6 +111,9 @@ func (m *Memory) apply(u *sink.Unit) error {
 		return sink.ErrClosed
 	case !m.loaded:
 		return sink.ErrDemoted
+	}
+	if err := m.encoder.Resolve(ctx, &sink.KeyspaceReader{Keys: m.Keys}, u); err != nil {
+		return err
 	}
 	if err := m.Keys.Stage(m.encoder.Encode(nil, u)); err != nil {
 		return sink.ExplainKeyType(m.Keys, err)

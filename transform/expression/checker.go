@@ -9,6 +9,7 @@ import (
 	"github.com/expr-lang/expr/ast"
 
 	"rowfall/binlog"
+	"rowfall/transform/columns"
 	"rowfall/transform/decimal"
 	"rowfall/transform/suggest"
 )
@@ -31,7 +32,8 @@ type node struct {
 type checker struct {
 	source  []rune
 	table   *binlog.Table
-	columns []int // indexes of the columns that were read so far
+	view    *columns.View // of the table
+	columns []int         // indexes of the columns that were read so far
 	err     *CompileError
 }
 
@@ -121,14 +123,17 @@ func (c *checker) column(n ast.Node, name string) node {
 		return c.fail(n, "%s has no column %q%s",
 			c.table.FullName(), name, suggest.DidYouMean(name, c.table.ColumnNames()))
 	}
+	if err := c.view.Check(i); err != nil {
+		return c.fail(n, "%v", err)
+	}
 	c.columns = append(c.columns, i)
-	col := &c.table.Columns[i]
+	col := c.view.Column(i)
 	out := node{kind: columnKind(col), nullable: col.Nullable}
 	read := columnReader(i, out.kind)
 	out.eval = read
 	if col.Nullable {
 		out.eval = func(s *Scratch) value {
-			if s.row.IsNull(i) {
+			if s.view.IsNull(s.row, i) {
 				return value{null: true}
 			}
 			return read(s)
@@ -154,7 +159,7 @@ func columnReader(i int, k Kind) func(*Scratch) value {
 	switch k {
 	case Integer:
 		return func(s *Scratch) value {
-			v, ok := s.row.Int64(i)
+			v, ok := s.view.Int64(s.row, i)
 			if !ok {
 				return s.failColumn(i, errNotInteger)
 			}

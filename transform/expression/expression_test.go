@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"rowfall/binlog"
+	"rowfall/transform/columns"
 	"rowfall/transform/expression"
 )
 
@@ -162,7 +163,7 @@ func TestEval(t *testing.T) {
 		{`float(d) * 1e15`, "1.25e16"},
 		{`I + 1`, "-6"},
 	} {
-		p, err := expression.Compile(c.source, table)
+		p, err := expression.Compile(c.source, columns.New(table))
 		if err != nil {
 			t.Errorf("%s: %v", c.source, err)
 			continue
@@ -255,7 +256,7 @@ func TestBadExpressions(t *testing.T) {
 		{`decimal("x")`, "is not a decimal number", 1},
 		{`"é" + nope`, "no column", 7},
 	} {
-		p, err := expression.Compile(c.source, table)
+		p, err := expression.Compile(c.source, columns.New(table))
 		var e *expression.CompileError
 		if !errors.As(err, &e) {
 			t.Errorf("%s: got %v, %v", c.source, p, err)
@@ -295,7 +296,7 @@ func TestEvalErrors(t *testing.T) {
 		{`decimal(s)`, "not a decimal"},
 		{`string(1 / (first - 1))`, "not a finite number"},
 	} {
-		p, err := expression.Compile(c.source, table)
+		p, err := expression.Compile(c.source, columns.New(table))
 		if err != nil {
 			t.Errorf("%s: %v", c.source, err)
 			continue
@@ -320,7 +321,7 @@ func TestJSONIsThatOfColumns(t *testing.T) {
 	for _, text := range []string{"a\b\f\n\r\t\x01\x7f\"\\/\u2028é\xff", ""} {
 		r.SetText(binlog.NewTextLayout(texts), [][]byte{[]byte(text), []byte("1e-16")})
 		for i, name := range []string{"s", "f"} {
-			p, err := expression.Compile(name, texts)
+			p, err := expression.Compile(name, columns.New(texts))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -344,7 +345,7 @@ func FuzzCompile(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, source string) {
-		p, err := expression.Compile(source, table)
+		p, err := expression.Compile(source, columns.New(table))
 		if err != nil {
 			var e *expression.CompileError
 			if !errors.As(err, &e) || e.Message == "" || e.Line < 1 || e.Column < 1 {

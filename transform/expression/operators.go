@@ -262,7 +262,7 @@ func (c *checker) in(n *ast.BinaryNode) node {
 			}}
 		}
 	case *ast.IdentifierNode:
-		if i := c.table.Column(right.Value); i >= 0 && c.table.Columns[i].Type == binlog.TypeSet {
+		if i := c.table.Column(right.Value); i >= 0 && c.view.Column(i).Type == binlog.TypeSet {
 			x, set := c.want(n.Left, Text, "in"), c.strict(right, "in")
 			return node{kind: Bool, eval: func(s *Scratch) value {
 				return boolean(memberOf(x.eval(s).t, set.eval(s).t))

@@ -12,6 +12,7 @@ import (
 	"github.com/expr-lang/expr/parser"
 
 	"rowfall/binlog"
+	"rowfall/transform/columns"
 )
 
 const (
@@ -53,24 +54,26 @@ func (e *EvalError) Unwrap() error { return e.Err }
 type Program struct {
 	root    node
 	columns []int
+	view    *columns.View
 }
 
-// Compile compiles an expression over the columns of a table. An error is a *CompileError.
-func Compile(source string, t *binlog.Table) (*Program, error) {
-	tree, fault := parse(source, t)
+// Compile compiles an expression over the columns of a table, as they may leave. An error is a
+// *CompileError.
+func Compile(source string, v *columns.View) (*Program, error) {
+	tree, fault := parse(source, v.Table())
 	if fault != nil {
 		return nil, fault
 	}
-	c := checker{source: []rune(source), table: t}
+	c := checker{source: []rune(source), table: v.Table(), view: v}
 	root := c.check(tree.Node)
 	if c.err != nil {
-		if sql := sqlSpelling(source, t); sql != nil {
+		if sql := sqlSpelling(source, v.Table()); sql != nil {
 			return nil, sql
 		}
 		return nil, c.err
 	}
 	slices.Sort(c.columns)
-	return &Program{root: root, columns: slices.Compact(c.columns)}, nil
+	return &Program{root: root, columns: slices.Compact(c.columns), view: v}, nil
 }
 
 // CheckSyntax returns the fault in an expression that shows without a table, or nil. An error is a
@@ -128,7 +131,7 @@ func (p *Program) Nullable() bool { return p.root.nullable }
 func (p *Program) Columns() []int { return p.columns }
 
 func (p *Program) eval(s *Scratch, r *binlog.Row) (value, error) {
-	s.reset(r)
+	s.reset(r, p.view)
 	v := p.root.eval(s)
 	if s.err != nil {
 		return value{}, &EvalError{Column: s.column, Err: s.err}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"rowfall/binlog"
+	"rowfall/transform/columns"
 	"rowfall/transform/decimal"
 )
 
@@ -52,15 +53,17 @@ func boolean(b bool) value {
 // Scratch holds the buffers of one evaluation at a time. Each goroutine has its own. The zero value
 // is ready for use.
 type Scratch struct {
-	row *binlog.Row
-	buf []byte // texts that are computed
+	row  *binlog.Row
+	view *columns.View // through which row is read
+	buf  []byte        // texts that are computed
 	// err is the first error of the evaluation. Values that are computed after it are undefined.
 	err    error
 	column int // see EvalError
 }
 
 // reset prepares the evaluation for row r.
-func (s *Scratch) reset(r *binlog.Row) {
+func (s *Scratch) reset(r *binlog.Row, v *columns.View) {
+	s.view = v
 	s.row, s.buf, s.err, s.column = r, s.buf[:0], nil, -1
 }
 
@@ -87,7 +90,7 @@ func (s *Scratch) fail(err error) value {
 // grows, earlier texts keep the old array.
 func (s *Scratch) text(column int) []byte {
 	start := len(s.buf)
-	b, err := s.row.AppendText(s.buf, column)
+	b, err := s.view.AppendText(s.buf, s.row, column)
 	if err != nil {
 		s.failColumn(column, err)
 		return nil

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"rowfall/binlog"
+	"rowfall/transform/columns"
 	"rowfall/transform/template"
 )
 
@@ -18,7 +19,7 @@ func FuzzMatch(f *testing.F) {
 		f.Add(source, uint32(7), int32(-5), "a:%b-", "", "2024-05-01 10:00:00", "0123456789abcdef")
 	}
 	f.Fuzz(func(t *testing.T, source string, id uint32, n int32, s, s2, at, bin string) {
-		sc := template.Scope{Table: table, Key: []int{0, 2}, Excluded: make([]bool, 6)}
+		sc := template.Scope{Columns: columns.New(table), Key: []int{0, 2}}
 		tmpl, err := sc.Parse(source)
 		if err != nil || len(bin) != 16 || len(at) != 19 ||
 			bytes.Trim([]byte(at), "0123456789-: ") != nil {
@@ -86,7 +87,7 @@ func TestMatch(t *testing.T) {
 
 // Match takes little time for each of many keys.
 func BenchmarkMatch(b *testing.B) {
-	sc := template.Scope{Table: table, Key: []int{0}, Excluded: make([]bool, 6)}
+	sc := template.Scope{Columns: columns.New(table), Key: []int{0}}
 	tmpl, err := sc.Parse("shop:users:{id}:{s}")
 	if err != nil {
 		b.Fatal(err)

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"rowfall/binlog"
+	"rowfall/transform/columns"
 	"rowfall/transform/suggest"
 )
 
@@ -13,22 +13,94 @@ import (
 // proportion to the product of two lengths.
 const maxSource = 1024
 
+// Syntax is a parsed template, before its names are bound to the columns of a table. It is
+// immutable.
+type Syntax struct {
+	source string
+	parts  []part
+}
+
+// part is a part of a template as it is written: literal text, or a name with its filters.
+type part struct {
+	literal string
+	name    string // "" for literal text
+	filters []filter
+}
+
+// Parse parses a template. It finds the faults that show without a table: those of the braces, the
+// filters and the length. An error is one sentence about the fault and its remedy; the caller adds
+// the place in the file.
+func Parse(source string) (*Syntax, error) {
+	if len(source) > maxSource {
+		return nil, fmt.Errorf("the template %.40q... is longer than %d bytes", source, maxSource)
+	}
+	s := &Syntax{source: source}
+	var literal []byte
+	flush := func() {
+		if len(literal) > 0 {
+			s.parts = append(s.parts, part{literal: string(literal)})
+			literal = literal[:0]
+		}
+	}
+	for rest := source; rest != ""; {
+		switch {
+		case strings.HasPrefix(rest, "{{"), strings.HasPrefix(rest, "}}"):
+			literal = append(literal, rest[0])
+			rest = rest[2:]
+		case rest[0] == '}':
+			return nil, fmt.Errorf("the template %q has a } without a {; "+
+				"write }} for a brace", source)
+		case rest[0] == '{':
+			inside, after, ok := strings.Cut(rest[1:], "}")
+			if !ok {
+				return nil, fmt.Errorf("the template %q has a { without a }; "+
+					"write {{ for a brace", source)
+			}
+			rest = after
+			flush()
+			p, err := parseReference(inside, source)
+			if err != nil {
+				return nil, err
+			}
+			s.parts = append(s.parts, p)
+		default:
+			literal = append(literal, rest[0])
+			rest = rest[1:]
+		}
+	}
+	flush()
+	return s, nil
+}
+
+// parseReference parses the text between braces: name|filter|filter.
+func parseReference(inside, source string) (part, error) {
+	name, chain, err := splitFilters(inside, source)
+	switch {
+	case err != nil:
+		return part{}, err
+	case name == "":
+		return part{}, fmt.Errorf("the template %q has braces without a name; "+
+			"write the name of a column between them", source)
+	case len(chain) > 0 && (name == "table" || name == "database"):
+		return part{}, fmt.Errorf("{%s} in the template %q takes no filter", name, source)
+	}
+	return part{name: name, filters: chain}, nil
+}
+
 // Scope holds what the templates of a table may refer to.
 type Scope struct {
-	Table *binlog.Table
+	// Columns are the columns as they may leave.
+	Columns *columns.View
 	// Key holds the indexes of the columns that {pk...} represents.
 	Key []int
-	// Excluded[i] is set if no template may name column i. It has an entry for each column.
-	Excluded []bool
 	// Value is set for the template of a value, whose parts are printed unchanged. In the template
 	// of a key, field or member with several parts, % and : of a part are escaped.
 	Value bool
 }
 
-// Parse compiles a template. An error is one sentence about the fault and its remedy; the caller
-// adds the place in the file.
-func (sc *Scope) Parse(source string) (*Template, error) {
-	t := &Template{Source: source}
+// Bind finds the columns that a template names. An error is one sentence, as that of Parse.
+func (sc *Scope) Bind(s *Syntax) (*Template, error) {
+	t := &Template{Source: s.source, view: sc.Columns}
 	var literal []byte
 	flush := func() {
 		if len(literal) > 0 {
@@ -36,76 +108,41 @@ func (sc *Scope) Parse(source string) (*Template, error) {
 			literal = nil
 		}
 	}
-	reference := func(name string, chain []filter) error {
-		text, columns, err := sc.resolve(name, source)
+	for i := range s.parts {
+		p := &s.parts[i]
+		if p.name == "" {
+			literal = append(literal, p.literal...)
+			continue
+		}
+		text, found, err := sc.resolve(p.name, s.source)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		literal = append(literal, text...)
-		for i, c := range columns {
+		for i, c := range found {
 			if i > 0 {
 				literal = append(literal, ':')
 			}
 			flush()
-			s, err := sc.segment(c, chain)
+			segment, err := sc.segment(c, p.filters)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			t.segments = append(t.segments, s)
+			t.segments = append(t.segments, segment)
 		}
-		return nil
-	}
-	if err := scan(source, func(c byte) { literal = append(literal, c) }, reference); err != nil {
-		return nil, err
 	}
 	flush()
 	sc.separate(t)
 	return t, nil
 }
 
-// CheckSyntax returns the faults of a template that show without a table: those of its braces, its
-// filters and its length. The errors are those of Parse.
-func CheckSyntax(source string) error {
-	return scan(source, func(byte) {}, func(string, []filter) error { return nil })
-}
-
-// scan calls literal for each literal byte of a template, and reference for each {name|filter}.
-func scan(
-	source string, literal func(byte), reference func(name string, chain []filter) error,
-) error {
-	if len(source) > maxSource {
-		return fmt.Errorf("the template %.40q... is longer than %d bytes", source, maxSource)
+// Parse parses and binds a template.
+func (sc *Scope) Parse(source string) (*Template, error) {
+	s, err := Parse(source)
+	if err != nil {
+		return nil, err
 	}
-	for rest := source; rest != ""; {
-		switch {
-		case strings.HasPrefix(rest, "{{"), strings.HasPrefix(rest, "}}"):
-			literal(rest[0])
-			rest = rest[2:]
-		case rest[0] == '}':
-			return fmt.Errorf("the template %q has a } without a {; write }} for a brace", source)
-		case rest[0] == '{':
-			inside, after, ok := strings.Cut(rest[1:], "}")
-			if !ok {
-				return fmt.Errorf("the template %q has a { without a }; "+
-					"write {{ for a brace", source)
-			}
-			rest = after
-			name, chain, err := splitFilters(inside, source)
-			if err != nil {
-				return err
-			}
-			if len(chain) > 0 && (name == "table" || name == "database") {
-				return fmt.Errorf("{%s} in the template %q takes no filter", name, source)
-			}
-			if err := reference(name, chain); err != nil {
-				return err
-			}
-		default:
-			literal(rest[0])
-			rest = rest[1:]
-		}
-	}
-	return nil
+	return sc.Bind(s)
 }
 
 // splitFilters parses the text between braces: name|filter|filter.
@@ -126,34 +163,33 @@ func splitFilters(inside, source string) (string, []filter, error) {
 
 // resolve returns what a name in braces represents: literal text or columns.
 func (sc *Scope) resolve(name, source string) (string, []int, error) {
+	table := sc.Columns.Table()
 	switch name {
 	case "table":
-		return sc.Table.Name, nil, nil
+		return table.Name, nil, nil
 	case "database":
-		return sc.Table.Database, nil, nil
+		return table.Database, nil, nil
 	case "pk...":
 		if len(sc.Key) == 0 {
 			return "", nil, fmt.Errorf("%s has no primary key and no unique NOT NULL key "+
-				"for {pk...}; set key_columns", sc.Table.FullName())
+				"for {pk...}; set key_columns", table.FullName())
 		}
 		return "", sc.Key, nil
 	}
-	c := sc.Table.Column(name)
+	c := table.Column(name)
 	if c < 0 {
-		names := append(sc.Table.ColumnNames(), "table", "database", "pk...")
+		names := append(table.ColumnNames(), "table", "database", "pk...")
 		return "", nil, fmt.Errorf("%s has no column %q for the template %q%s",
-			sc.Table.FullName(), name, source, suggest.DidYouMean(name, names))
+			table.FullName(), name, source, suggest.DidYouMean(name, names))
 	}
 	return "", []int{c}, nil
 }
 
 // segment returns the part of a template that prints a column through a chain of filters.
 func (sc *Scope) segment(column int, chain []filter) (segment, error) {
-	col := &sc.Table.Columns[column]
-	if sc.Excluded[column] {
-		return segment{}, fmt.Errorf("the column %s is excluded and must not be published, "+
-			"so a template cannot name it; take it out of exclude, or list the fields with include",
-			col.Name)
+	col := sc.Columns.Column(column)
+	if err := sc.Columns.Check(column); err != nil {
+		return segment{}, err
 	}
 	s := segment{column: column, filters: chain, injective: true}
 	s.alphabet, s.tail = columnAlphabet(col)

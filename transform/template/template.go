@@ -1,13 +1,17 @@
 package template
 
-import "rowfall/binlog"
+import (
+	"rowfall/binlog"
+	"rowfall/transform/columns"
+)
 
-// Template is a compiled template of a key, field, member or value. It is immutable: any number of
-// goroutines may use it.
+// Template is the template of a key, field, member or value, bound to the columns of one table
+// version. It is immutable: any number of goroutines may use it.
 type Template struct {
 	// Source is the text that the template was parsed from.
 	Source   string
 	segments []segment
+	view     *columns.View
 }
 
 // segment is a part of a template: literal text, or a column with its filters.
@@ -47,7 +51,7 @@ func (t *Template) Append(dst []byte, r *binlog.Row) ([]byte, error) {
 			dst = append(dst, s.literal...)
 			continue
 		}
-		if dst, err = s.render(dst, r); err != nil {
+		if dst, err = s.render(dst, t.view, r); err != nil {
 			return dst, &ColumnError{s.column, err}
 		}
 	}
@@ -55,12 +59,12 @@ func (t *Template) Append(dst []byte, r *binlog.Row) ([]byte, error) {
 }
 
 // render appends the text of a column, filtered and escaped.
-func (s *segment) render(dst []byte, r *binlog.Row) ([]byte, error) {
-	if r.IsNull(s.column) {
+func (s *segment) render(dst []byte, v *columns.View, r *binlog.Row) ([]byte, error) {
+	if v.IsNull(r, s.column) {
 		return dst, nil
 	}
 	from := len(dst)
-	dst, err := r.AppendText(dst, s.column)
+	dst, err := v.AppendText(dst, r, s.column)
 	if err != nil {
 		return dst, err
 	}

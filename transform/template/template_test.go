@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"rowfall/binlog"
+	"rowfall/transform/columns"
 	"rowfall/transform/template"
 )
 
@@ -19,9 +20,7 @@ var table = &binlog.Table{Database: "shop", Name: "t", Columns: []binlog.Column{
 
 func parse(t *testing.T, source string, value bool) *template.Template {
 	t.Helper()
-	sc := template.Scope{
-		Table: table, Key: []int{0, 2}, Excluded: make([]bool, len(table.Columns)), Value: value,
-	}
+	sc := template.Scope{Columns: columns.New(table), Key: []int{0, 2}, Value: value}
 	out, err := sc.Parse(source)
 	if err != nil {
 		t.Fatalf("%s: %v", source, err)

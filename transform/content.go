@@ -1,0 +1,67 @@
+package transform
+
+import (
+	"slices"
+
+	"rowfall/binlog"
+	"rowfall/transform/template"
+)
+
+// content is a value that an output writes as one bulk string: the text of a template, or the row
+// as JSON.
+type content struct {
+	fields *fields
+	value  *template.Template // nil means the row as JSON
+	// columns are the columns that the content depends on, ascending.
+	columns []int
+}
+
+// content compiles the content of an output. "" is the row as JSON.
+func (c *compiler) content(source string) (content, error) {
+	out := content{fields: c.plan.fields}
+	if source == "" {
+		out.columns = sortColumns(c.plan.fields.sources())
+		return out, nil
+	}
+	scope := template.Scope{Columns: c.view, Key: c.plan.key, Value: true}
+	var err error
+	if out.value, err = scope.Parse(source); err != nil {
+		return out, err
+	}
+	out.columns = sortColumns(out.value.Columns(nil))
+	return out, nil
+}
+
+// sortColumns sorts columns and removes those that are there twice.
+func sortColumns(columns []int) []int {
+	slices.Sort(columns)
+	return slices.Compact(columns)
+}
+
+// isAbsent reports whether there is no value for row r: a template that is one column and nothing
+// else has none if the column is NULL.
+func (c *content) isAbsent(r *binlog.Row) bool {
+	if c.value == nil {
+		return false
+	}
+	column := c.value.SingleColumn()
+	return column >= 0 && c.fields.view.IsNull(r, column)
+}
+
+// appendBulk appends the value for row r as a bulk string.
+func (c *content) appendBulk(u *Commands, s *scratch, r *binlog.Row) (err error) {
+	digits := 2
+	if c.value == nil {
+		digits = 3
+	}
+	start := u.startBulk(digits)
+	if c.value == nil {
+		err = c.fields.appendJSON(u, s, r)
+	} else {
+		u.Bytes, err = c.value.Append(u.Bytes, r)
+	}
+	if err != nil {
+		return err
+	}
+	return u.finishBulk(start, digits)
+}

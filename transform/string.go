@@ -1,0 +1,39 @@
+package transform
+
+import "rowfall/binlog"
+
+// stringWriter writes a row as the string that a template prints, or that holds the row as JSON.
+type stringWriter struct{ content content }
+
+func compileString(c *compiler, w *Output, o *output) error {
+	content, err := c.content(w.Value)
+	o.writer, o.writesContent = &stringWriter{content}, true
+	return err
+}
+
+func (w *stringWriter) put(
+	u *Commands, s *scratch, ch *rowChange, at location, mayExist bool,
+) error {
+	if w.content.isAbsent(ch.new) {
+		if mayExist {
+			w.remove(u, s, nil, at)
+		}
+		return nil
+	}
+	u.startCommand(3, verbSet)
+	u.appendBulk(at.key)
+	return w.content.appendBulk(u, s, ch.new)
+}
+
+func (w *stringWriter) change(u *Commands, s *scratch, ch *rowChange, at location) error {
+	if ch.sameColumns(w.content.columns) {
+		return nil
+	}
+	return w.put(u, s, ch, at, true)
+}
+
+func (w *stringWriter) remove(u *Commands, _ *scratch, _ *binlog.Row, at location) {
+	appendRemoval(u, verbDel, at)
+}
+
+func (w *stringWriter) expect(args [][]byte, e *Expectation) { e.Value = args[2] }
