@@ -66,8 +66,10 @@
 //     it is unknown whether the transaction exists, so the pipeline stops.
 //   - After a move forward (--from), rows are always written in full, since the skipped rows may be
 //     missing. After a move back, rows are written in full up to the old head.
-//   - A skipped transaction is left out by the stream. If it cannot be read to its end, its GTID is
-//     added to the position, and the stream is opened again.
+//   - A skipped transaction is left out by the stream. If it cannot be read to its end, twice in
+//     succession unless it is rejected, its GTID is added to the position, and the stream is opened
+//     again.
+//   - The tables of a skipped statement are read again with their present definitions.
 //   - A gap of all tables concerns the tables that were mapped when the gap was made. A job closes
 //     a gap for its table only if the job began after the gap: an earlier job may have read rows
 //     before the gap.

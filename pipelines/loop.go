@@ -67,6 +67,10 @@ type loop struct {
 	// that are left out when the stream reaches them.
 	gaps  tablestate.Gaps
 	skips []pendingSkip
+	// leftOut are the tables of the statements that were left out of the open transaction.
+	leftOut binlog.Skipped
+	// endedIn is Pipeline.endedIn.
+	endedIn *binlog.TransactionID
 	// keyTypes is Pipeline.keyTypes. clearedKeys are keys whose value of another type was removed
 	// by this unit or an earlier one of the run.
 	keyTypes    keyTypeFaults

@@ -113,7 +113,22 @@ func (l *loop) adoptNoTable(ctx context.Context, t *mappedTable) error {
 	if err := l.schemas.CheckGrants(ctx); err != nil {
 		return err
 	}
-	if err := l.tableGone(ctx, t.name(), t, "DROP", nil); err != nil {
+	rule, err := l.ruleOf(t)
+	if err != nil {
+		return err
+	}
+	switch hasKeys := t.Plan != nil || len(t.former) > 0; {
+	case rule.OnDrop != transform.StopAtRemoval:
+		err = l.tableGone(ctx, t.name(), t, "DROP", nil)
+	case hasKeys:
+		// The statement was skipped or is not in the binlog, so a stop before it is not possible.
+		err = l.quarantine(t, errors.New("the server has no such table, and `on_drop` is stop; "+
+			"set `on_drop: delete` or `ignore`, start again, and run rowfall backfill"))
+	default:
+		l.tables.remove(t)
+		t.drop(&l.unit, l.config.Name)
+	}
+	if err != nil {
 		return err
 	}
 	l.tablesChanged()

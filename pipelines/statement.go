@@ -29,7 +29,7 @@ func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
 			}
 			return err
 		}
-	} else if err := l.leaveOutStatement(s, ev); err != nil {
+	} else if err := l.leaveOutStatement(ctx, s, ev); err != nil {
 		return err
 	}
 	if ev.InTransaction {
@@ -56,20 +56,16 @@ func (l *loop) applyStatement(
 	if s.Temporary {
 		return false, nil
 	}
-	l.trackSkipped(s)
-	if err := l.trackViews(s, ev.SQL); err != nil {
-		return false, err
-	}
-	if err := l.trackDatabase(s); err != nil {
+	if err := l.trackNames(s, ev.SQL); err != nil {
 		return false, err
 	}
 	effects, unclear, why, err := l.effectsOf(s, ev)
-	effects, unclear = l.leaveOutEffects(effects, unclear)
 	if err != nil {
 		return false, err
 	}
 	keys := l.foreignKeysOf(s, effects, unclear, ev.SQL)
-	if len(effects)+len(unclear)+len(keys.names) == 0 {
+	effects, unclear, leftOut := l.leaveOutEffects(effects, unclear)
+	if len(effects)+len(unclear)+len(leftOut)+len(keys.names) == 0 {
 		return false, nil
 	}
 	if !ev.InTransaction && !l.unit.IsEmpty() {
@@ -88,6 +84,9 @@ func (l *loop) applyStatement(
 			return true, err
 		}
 	}
+	if err := l.rebuildLeftOut(leftOut, ev.SQL); err != nil {
+		return true, err
+	}
 	l.tablesChanged()
 	l.stream.Forget()
 	if err := l.tables.checkConflicts(); err != nil {
@@ -98,6 +97,15 @@ func (l *loop) applyStatement(
 	}
 	l.tablesChanged()
 	return true, nil
+}
+
+// trackNames updates what the pipeline records of databases, views, and tables that wildcards skip.
+func (l *loop) trackNames(s *ddl.Statement, sql string) error {
+	l.trackSkipped(s)
+	if err := l.trackViews(s, sql); err != nil {
+		return err
+	}
+	return l.trackDatabase(s)
 }
 
 // effectsOf returns what a statement does to the tables of the mapping. unclear lists the tables

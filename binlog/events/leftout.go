@@ -16,9 +16,9 @@ type leftOut struct {
 }
 
 // Skip replaces the transactions that are left out when the parser reaches them. Of a transaction
-// that is left out entirely, only the end is yielded, with Event.Skipped set. Of one that is left
-// out for some tables, everything is yielded, but rows of these tables that cannot be read are not
-// an error. Call Skip between transactions.
+// that is left out entirely, only statements and the end are yielded, with Event.Skipped set. Of
+// one that is left out for some tables, everything is yielded, but rows of these tables that cannot
+// be read are not an error. Call Skip between transactions.
 func (p *Parser) Skip(skips []binlog.Skip) { p.leftOut.skips = skips }
 
 // InTransaction reports whether a transaction has begun and not ended; Transaction describes it.
@@ -81,6 +81,5 @@ func (l *leftOut) result(t *transaction) *binlog.Skipped {
 	if !t.leftOut {
 		return nil
 	}
-	found := l.current
-	return &found
+	return &binlog.Skipped{Tables: slices.Clone(l.current.Tables), Unknown: l.current.Unknown}
 }
