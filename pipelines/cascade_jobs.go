@@ -61,10 +61,14 @@ func (l *loop) readAgain(t *mappedTable, reason string) (bool, error) {
 		return false, nil
 	case t.isJobOver() && !l.isLoading():
 		l.startCascadeJob(t, reason)
+		t.Job.MissedFrom = l.missedFrom(t)
 	case t.Job.Again != "":
 		return false, nil
 	default:
 		t.Job.Again = reason
+		if t.Job.MissedFrom == "" {
+			t.Job.MissedFrom = l.missedFrom(t)
+		}
 	}
 	return true, t.saveJob(&l.unit, l.config.Name)
 }

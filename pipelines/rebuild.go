@@ -28,6 +28,18 @@ func (l *loop) reconcileJob(reason string) tablestate.Job {
 	}
 }
 
+// missedFrom returns MissedFrom for a job of a table that has a fault, or of which the transaction
+// after l.previous has changed rows that are not applied.
+func (l *loop) missedFrom(t *mappedTable) string {
+	switch {
+	case t.Fault != nil:
+		return t.Fault.Position
+	case l.previous.IsZero(): // the run begins
+		return l.progress.Position.String()
+	}
+	return l.previous.String()
+}
+
 // rebuildUnknown starts a job for a table whose columns are not known any more. The job reads them
 // first, and changes of the table are not applied until then. The last known definition stays: its
 // templates tell which keys are the table's.
@@ -39,6 +51,7 @@ func (l *loop) rebuildUnknown(n tableName, reason string) error {
 	t := l.tables.put(n)
 	job := l.reconcileJob(reason)
 	job.NeedsSchema = true
+	job.MissedFrom = l.missedFrom(t)
 	t.Restart(job)
 	t.Fault = nil
 	l.log.Warn().Stringer("table", n).Str("reason", reason).
@@ -256,6 +269,9 @@ func (l *loop) SaveJob(table *jobs.Table) error {
 	l.tables.removeFormerDue = l.tables.removeFormerDue || isDone
 	l.repeatDue = l.repeatDue || isDone && t.Job.Again != ""
 	if isDone {
+		if t.Job.Again == "" {
+			t.Job.MissedFrom = ""
+		}
 		if err := l.closeGapsByJob(t); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 // mapping only moves the position.
 func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
 	l.stats.statements.Add(1)
+	l.previous = l.progress.Position
 	s := ddl.Parse(ev.SQL, l.ddlOptions(ev))
 	touches := false
 	if ev.Skipped == nil {
@@ -358,7 +359,9 @@ func (l *loop) tableNew(n tableName, t *mappedTable, e *ddl.Effect) error {
 	delete(l.tables.unmapped, n.String())
 	delete(l.tables.definitions, n.String())
 	if t != nil {
-		return l.redefine(t, e.Schema, l.reconcileJob(e.Reason))
+		job := l.reconcileJob(e.Reason)
+		job.MissedFrom = l.missedFrom(t)
+		return l.redefine(t, e.Schema, job)
 	}
 	added, err := l.tables.add(e.Schema)
 	if err != nil {
@@ -380,6 +383,7 @@ func (l *loop) tableNew(n tableName, t *mappedTable, e *ddl.Effect) error {
 	added.Job = tablestate.Job{Done: !keepsKeys, Skipped: keepsKeys, Compare: keepsKeys}
 	if wasRenamed || known {
 		added.Job = l.reconcileJob(e.Reason)
+		added.Job.MissedFrom = l.missedFrom(added)
 	}
 	return added.save(&l.unit, l.config.Name)
 }
@@ -397,6 +401,7 @@ func (l *loop) adoptUnmapped(n tableName, d *ddl.Schema, reason string) error {
 	l.log.Info().Stringer("table", n).Msg("table can be mapped now")
 	l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+full)
 	added.Job = l.reconcileJob(reason)
+	added.Job.MissedFrom = l.missedFrom(added)
 	return added.save(&l.unit, l.config.Name)
 }
 
@@ -433,6 +438,7 @@ func (l *loop) altered(ctx context.Context, t *mappedTable, e *ddl.Effect) error
 	}
 	if changesKeys && (!job.Skipped || job.Cancelled) {
 		job = l.reconcileJob(e.Reason)
+		job.MissedFrom = l.missedFrom(t)
 	}
 	return l.redefine(t, e.Schema, job)
 }
@@ -458,7 +464,8 @@ func (l *loop) redefine(t *mappedTable, d *ddl.Schema, job tablestate.Job) error
 	}
 	l.tables.define(t, d, schema, plan)
 	if t.Fault != nil { // the statement may have removed the cause
-		t.Fault, job = nil, l.reconcileJob("leaving quarantine")
+		job = l.reconcileJob("leaving quarantine")
+		job.MissedFrom, t.Fault = l.missedFrom(t), nil
 	}
 	t.Restart(job)
 	if t.Keys != nil && schema != before { // the keys may be those of other columns

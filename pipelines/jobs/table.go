@@ -98,9 +98,14 @@ func (t *Table) rewind() {
 	t.repeat, t.nextRows, t.cursor, t.keys.cursor = nil, 0, sweepCursor{}, sweepCursor{}
 }
 
-// Restart begins the table's job anew. A job that reads every row replaces the keys job.
+// Restart begins the table's job anew. A job that reads every row replaces the keys job. The job
+// also has to bring the changes that the present job has not brought.
 func (t *Table) Restart(job tablestate.Job) {
 	t.Interrupt()
+	isOwed := t.Job.MissedFrom != "" && (!t.Job.Done || t.Job.Again != "")
+	if isOwed && !job.Done && !job.Skipped {
+		job.MissedFrom = t.Job.MissedFrom
+	}
 	t.Job = job
 	if readsEveryRow(&job) {
 		t.dropKeys()
