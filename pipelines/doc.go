@@ -26,8 +26,9 @@
 //   - rebuild.go, rebuild_all.go: what starts the jobs that read tables beside the stream, and what
 //     the loop does for them; the jobs are in package jobs
 //   - keys.go: what the loop does for jobs that read rows by their keys
-//   - search.go, search_condition.go, replay.go, replay_cascades.go: searches for rows to read again, by a condition
-//     or in a stretch of the binlog; stored_request.go: a request to a pipeline that does not run
+//   - search.go, search_condition.go, replay.go, replay_cascades.go: searches for rows to read
+//     again, by a condition or in a stretch of the binlog; stored_request.go: a request to a
+//     pipeline that does not run
 //   - replace.go, replace_progress.go: --from snapshot --replace, which builds all data anew while
 //     the old data serve
 //   - quarantine.go, requests.go: tables at fault, and what users ask of a running pipeline

@@ -186,10 +186,9 @@ func (l *loop) cancelJob(id int) error {
 			"changes of %s are not applied until it is done", id, t.FullName())
 	}
 	missedFrom := t.Job.MissedFrom
-	if missedFrom != "" && len(l.gaps.Open)+len(l.skips) >= tablestate.MaxGaps {
-		return fmt.Errorf("cancel job %d: that makes a gap, there are %d gaps and requests to skip, "+
-			"and no more can be recorded; close gaps with rowfall backfill first", id,
-			len(l.gaps.Open)+len(l.skips))
+	if n := len(l.gaps.Open) + len(l.skips); missedFrom != "" && n >= tablestate.MaxGaps {
+		return fmt.Errorf("cancel job %d: that makes a gap, there are %d gaps and requests, "+
+			"and no more can be recorded; close gaps with rowfall backfill first", id, n)
 	}
 	// Rows that were not read may be stale. Skipped makes later changes be written as full rows.
 	t.Restart(tablestate.Job{

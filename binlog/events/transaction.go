@@ -319,11 +319,12 @@ func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
 		for _, table := range prepared.leftOutTables {
 			// Is the gap of the XA PREPARE closed already? Only now its rows become visible, so a
 			// job may have read the table without them.
-			if !slices.Contains(p.transaction.skipsTables, table) {
-				return nil, withTable(table, reject("XA transaction %s commits rows of %s that were "+
-					"skipped when it was prepared; skip them here, too, and then read the table "+
-					"again with rowfall backfill", shown, table))
+			if slices.Contains(p.transaction.skipsTables, table) {
+				continue
 			}
+			return nil, withTable(table, reject("XA transaction %s commits rows of %s that were "+
+				"skipped when it was prepared; skip them here, too, and then read the table "+
+				"again with rowfall backfill", shown, table))
 		}
 		for _, r := range prepared.skippedRows {
 			p.maps.tables.RowsSkipped(r.database, r.name, r.op, false)
