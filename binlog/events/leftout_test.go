@@ -114,6 +114,7 @@ func TestTimesOnly(t *testing.T) {
 	m.transaction(1, 1)
 	m.add(gtidLogEvent, 0, gtidBody(2))
 	m.add(queryEvent, 0, queryBody("BEGIN"))
+	m.add(queryEvent, 0, queryBody("CREATE TABLE x (id INT) START TRANSACTION"))
 	m.add(queryEvent, 0, queryBody("DELETE FROM t"))
 	m.add(200, 0, []byte{1, 2, 3})
 	m.add(xidEvent, 0, make([]byte, 8))

@@ -177,6 +177,9 @@ func (p *Parser) xa(h header, q queryEventBody) (*binlog.Event, error) {
 // transaction (CREATE TABLE ... SELECT) leaves the position to the transaction's commit.
 func (p *Parser) statement(h header, q queryEventBody) *binlog.Event {
 	inTransaction := p.transaction.state == stateOpen
+	if inTransaction && p.leftOut.all {
+		return nil
+	}
 	if !inTransaction {
 		p.endTransaction()
 	}
