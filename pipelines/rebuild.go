@@ -269,6 +269,7 @@ func (l *loop) SaveJob(table *jobs.Table) error {
 	l.tables.removeFormerDue = l.tables.removeFormerDue || isDone
 	l.repeatDue = l.repeatDue || isDone && t.Job.Again != ""
 	if isDone {
+		t.endCascadeJob(time.Now())
 		if t.Job.Again == "" {
 			t.Job.MissedFrom = ""
 		}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
@@ -42,6 +43,9 @@ type mappedTable struct {
 	// openRows counts the row changes of the open transaction: skippedRows of them were skipped,
 	// because the sink held them at the start, and appliedRows are in parts that were applied.
 	openRows, skippedRows, appliedRows int
+	// cascadeBegan is when the last job after a foreign-key cascade may have begun. restUntil is
+	// when the next one may begin.
+	cascadeBegan, restUntil time.Time
 }
 
 // isFollowed reports whether changes of the table are applied.

@@ -82,6 +82,13 @@ func (t *Table) pause(now time.Time) {
 	t.pauses++
 }
 
+// Delay makes the table's next task wait until a time, unless the table is interrupted before.
+func (t *Table) Delay(until time.Time) {
+	if until.After(t.pausedUntil) {
+		t.pausedUntil = until
+	}
+}
+
 // Interrupt discards what the job has read and not written, because the table's definition or its
 // rows changed without a change of each row. The job continues after the last written row.
 func (t *Table) Interrupt() {
