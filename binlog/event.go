@@ -77,7 +77,7 @@ type Event struct {
 	// no foreign key has changed rows of other tables.
 	ForeignKeysOff bool
 
-	// Skipped is set for the Commit, or the Statement, of a transaction that was left out because
-	// of a Skip.
+	// Skipped is set for the Commit and the Statements of a transaction that is left out because of
+	// a Skip. It contains what was found up to this event.
 	Skipped *Skipped
 }

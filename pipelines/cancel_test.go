@@ -90,3 +90,106 @@ func TestLogOfIncompleteTables(t *testing.T) {
 		t.Errorf("the log has %s", text)
 	}
 }
+
+// The cancellation of a job makes a gap if the data miss changes without the job: those between the
+// old position and that of --from snapshot, those of a quarantine, and those that log no rows. A
+// job that a user has requested for a complete table makes none.
+func TestCancelMakesGap(t *testing.T) {
+	type setup func(t *testing.T, l *loop, m *mappedTable) error
+	statement := func(sql string) setup {
+		return func(t *testing.T, l *loop, _ *mappedTable) error {
+			return l.statement(t.Context(), &binlog.Event{
+				Kind: binlog.Statement, SQL: sql, Database: "shop",
+			})
+		}
+	}
+	backfill := func(_ *testing.T, l *loop, m *mappedTable) error { return l.backfill(m.name()) }
+	adopt := func(t *testing.T, l *loop, m *mappedTable) error {
+		return l.AdoptSchema(t.Context(), &m.Table, m.definition)
+	}
+	cascade := func(t *testing.T, l *loop, m *mappedTable) error {
+		l.tables.cascades.addDue(m.FullName(), "test")
+		return l.commit(t.Context(), &binlog.Event{Kind: binlog.Commit})
+	}
+	for what, test := range map[string]struct {
+		steps []setup
+		from  string // "" without a gap
+	}{
+		"backfill":              {[]setup{backfill}, ""},
+		"an ALTER":              {[]setup{statement("ALTER TABLE t ADD w INT DEFAULT 7")}, "log:5"},
+		"a backfill after that": {[]setup{statement("ALTER TABLE t ADD w INT"), backfill}, "log:5"},
+		"a cascade":             {[]setup{cascade}, "log:5"},
+		"a cascade while a job runs": {
+			[]setup{backfill, func(t *testing.T, l *loop, m *mappedTable) error {
+				m.Job.After = [][]byte{[]byte("1")}
+				return cascade(t, l, m)
+			}}, "log:5",
+		},
+		"unknown columns": {[]setup{
+			func(_ *testing.T, l *loop, m *mappedTable) error {
+				return l.rebuildUnknown(m.name(), "test")
+			}, adopt,
+		}, "log:5"},
+		"quarantine": {[]setup{
+			func(_ *testing.T, _ *loop, m *mappedTable) error {
+				m.Fault = &tablestate.Fault{Reason: "test", Position: "log:3"}
+				return nil
+			}, backfill, adopt,
+		}, "log:3"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			source := &scriptedSource{tables: []*binlog.Table{intTable()}}
+			_, l := scriptedPipeline(t, sinktest.NewMemory("test"), source)
+			defer l.jobs.Close()
+			l.progress.Position = binlog.Position{File: "log", Offset: 5}
+			source.script = make([]*binlog.Event, 9)
+			source.position = binlog.Position{File: "log", Offset: 6}
+			m := l.tables.all["shop.t"]
+			for _, step := range test.steps {
+				if err := step(t, l, m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := l.cancelJob(m.Job.ID); err != nil {
+				t.Fatal(err)
+			}
+			mustHaveCancelGap(t, l, test.from)
+		})
+	}
+}
+
+// mustHaveCancelGap checks the gap of shop.t; an empty from means no gap.
+func mustHaveCancelGap(t *testing.T, l *loop, from string) {
+	t.Helper()
+	gaps := l.gaps.Open
+	if from == "" && len(gaps) == 0 {
+		return
+	}
+	if len(gaps) != 1 || gaps[0].From != from || gaps[0].To != l.progress.Position.String() ||
+		gaps[0].Cause != "cancel" || gaps[0].Tables[0] != "shop.t" {
+		t.Errorf("the gaps are %+v, want one from %q", gaps, from)
+	}
+}
+
+// The same for a job of --from snapshot. A job that is done misses nothing.
+func TestCancelOfRebuildAll(t *testing.T) {
+	to, state := storedData(t)
+	source := &scriptedSource{tables: []*binlog.Table{intTable()}}
+	_, l := scriptedPipeline(t, to, source)
+	l.tables = newTableSet(&l.config.Mapping)
+	stored := l.progress
+	stored.Position = binlog.Position{File: "log", Offset: 1}
+	if err := l.rebuildAll(t.Context(), state, stored); err != nil {
+		t.Fatal(err)
+	}
+	m := l.tables.all["shop.t"]
+	job := m.Job
+	if err := l.cancelJob(job.ID); err != nil {
+		t.Fatal(err)
+	}
+	mustHaveCancelGap(t, l, "log:1")
+	m.Job, m.Job.Done = job, true
+	if err := l.SaveJob(&m.Table); err != nil || m.Job.MissedFrom != "" {
+		t.Errorf("a job that is done misses changes from %q on, %v", m.Job.MissedFrom, err)
+	}
+}

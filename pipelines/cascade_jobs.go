@@ -3,6 +3,7 @@ package pipelines
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"rowfall/pipelines/tablestate"
 	"rowfall/sink"
@@ -15,6 +16,16 @@ import (
 // A job that begins after the transaction with the parent's change reads the rows that the foreign
 // key has changed. So a table whose job has not begun needs no other job. If the job has begun,
 // Job.Again requests one more job after it, for any number of such changes.
+//
+// A job begins after a pause, so that the changes of many transactions in succession need one job.
+// If such changes do not end, the pause is as long as the last job took, so that the table is read
+// during half of the time.
+
+// cascadePause is the shortest pause before a job, and longestCascadePause the longest. A variable
+// for tests.
+var cascadePause = time.Second
+
+const longestCascadePause = time.Minute
 
 // reconcileCascades requests jobs for the tables in which the transaction has changed rows without
 // row events. It is called at the end of the transaction, whose unit stores the requests.
@@ -61,10 +72,14 @@ func (l *loop) readAgain(t *mappedTable, reason string) (bool, error) {
 		return false, nil
 	case t.isJobOver() && !l.isLoading():
 		l.startCascadeJob(t, reason)
+		t.Job.MissedFrom = l.missedFrom(t)
 	case t.Job.Again != "":
 		return false, nil
 	default:
 		t.Job.Again = reason
+		if t.Job.MissedFrom == "" {
+			t.Job.MissedFrom = l.missedFrom(t)
+		}
 	}
 	return true, t.saveJob(&l.unit, l.config.Name)
 }
@@ -85,6 +100,20 @@ func (l *loop) startCascadeJob(t *mappedTable, reason string) {
 	job := l.reconcileJob(reason)
 	job.Sweep = &tablestate.Sweep{Confirmed: true}
 	t.Restart(job)
+	t.cascadeBegan = time.Now().Add(cascadePause)
+	if t.restUntil.After(t.cascadeBegan) {
+		t.cascadeBegan = t.restUntil
+	}
+	t.Delay(t.cascadeBegan)
+}
+
+// endCascadeJob is called when a job of the table is done. It determines when the next job may
+// begin.
+func (t *mappedTable) endCascadeJob(now time.Time) {
+	if !t.cascadeBegan.IsZero() {
+		t.restUntil = now.Add(min(now.Sub(t.cascadeBegan), longestCascadePause))
+		t.cascadeBegan = time.Time{}
+	}
 }
 
 // repeatJobs starts the jobs that had to wait for another job of their table.

@@ -242,15 +242,20 @@ func (c *cascades) add(p *cascadeParent, tables []string, op binlog.Op) {
 	if c.areDue(tables) {
 		return
 	}
-	if c.due == nil {
-		c.due = make(map[string]string)
-	}
 	reason := "foreign keys changed rows without logging them, after " + op.String() + " in " +
 		p.name.String()
 	for _, full := range tables {
-		if c.due[full] == "" {
-			c.due[full] = reason
-		}
+		c.addDue(full, reason)
+	}
+}
+
+// addDue marks a table to be read again after the transaction, unless it is marked already.
+func (c *cascades) addDue(full, reason string) {
+	if c.due == nil {
+		c.due = make(map[string]string)
+	}
+	if c.due[full] == "" {
+		c.due[full] = reason
 	}
 }
 

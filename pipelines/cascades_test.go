@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"rowfall/binlog"
 	"rowfall/binlog/query"
@@ -78,6 +79,8 @@ func selfReferring(table *binlog.Table) *scriptedSource {
 // Changes of parents that come while a job reads the children need one more job together, also if a
 // run ends meanwhile. Other changes need none.
 func TestCascadesAreFolded(t *testing.T) {
+	cascadePause = 0
+	defer func() { cascadePause = time.Second }()
 	table := intTable()
 	to := sinktest.NewMemory("test")
 	source := selfReferring(table)
@@ -259,5 +262,46 @@ func TestUpdateOfUnmappedParent(t *testing.T) {
 	}
 	if l.tables.cascades.schemaOf(n) != nil {
 		t.Error("the schema is valid after an ALTER, before the position at which it was read")
+	}
+}
+
+// Changes of parents in many transactions need one job, which begins after a pause. While such
+// changes do not end, the pause is as long as the last job took.
+func TestCascadePause(t *testing.T) {
+	table := intTable()
+	source := selfReferring(table)
+	l := reconcilingLoop(t, sinktest.NewMemory("test"), source)
+	defer l.jobs.Close()
+	m := l.tables.all["shop.t"]
+	commit := &binlog.Event{Kind: binlog.Commit, Time: 1000}
+	for id := range uint32(10) {
+		source.script = append(source.script,
+			rowsEvent(t, table, binlog.Delete, [2]uint32{id, 1}), commit)
+	}
+	begin := time.Now()
+	for _, ev := range source.script {
+		source.position.Offset++
+		if err := l.handle(t.Context(), ev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(begin); took > cascadePause {
+		t.Skipf("ten transactions took %v", took)
+	}
+	if l.lastJob != 1 || m.Job.Done || m.Job.Again != "" {
+		t.Errorf("there are %d jobs, the last is %+v", l.lastJob, m.Job)
+	}
+	for took, want := range map[time.Duration]time.Duration{
+		20 * time.Second: 20 * time.Second, time.Hour: longestCascadePause,
+	} {
+		m.cascadeBegan = begin
+		m.endCascadeJob(begin.Add(took))
+		if got := m.restUntil.Sub(begin.Add(took)); got != want {
+			t.Errorf("after a job of %v the pause is %v, want %v", took, got, want)
+		}
+	}
+	l.startCascadeJob(m, "test")
+	if !m.cascadeBegan.Equal(m.restUntil) {
+		t.Errorf("the next job begins at %v, want %v", m.cascadeBegan, m.restUntil)
 	}
 }

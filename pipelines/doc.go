@@ -26,8 +26,9 @@
 //   - rebuild.go, rebuild_all.go: what starts the jobs that read tables beside the stream, and what
 //     the loop does for them; the jobs are in package jobs
 //   - keys.go: what the loop does for jobs that read rows by their keys
-//   - search.go, search_condition.go, replay.go: searches for rows to read again, by a condition
-//     or in a stretch of the binlog; stored_request.go: a request to a pipeline that does not run
+//   - search.go, search_condition.go, replay.go, replay_cascades.go: searches for rows to read
+//     again, by a condition or in a stretch of the binlog; stored_request.go: a request to a
+//     pipeline that does not run
 //   - replace.go, replace_progress.go: --from snapshot --replace, which builds all data anew while
 //     the old data serve
 //   - quarantine.go, requests.go: tables at fault, and what users ask of a running pipeline
@@ -66,8 +67,10 @@
 //     it is unknown whether the transaction exists, so the pipeline stops.
 //   - After a move forward (--from), rows are always written in full, since the skipped rows may be
 //     missing. After a move back, rows are written in full up to the old head.
-//   - A skipped transaction is left out by the stream. If it cannot be read to its end, its GTID is
-//     added to the position, and the stream is opened again.
+//   - A skipped transaction is left out by the stream. If it cannot be read to its end, twice in
+//     succession unless it is rejected, its GTID is added to the position, and the stream is opened
+//     again.
+//   - The tables of a skipped statement are read again with their present definitions.
 //   - A gap of all tables concerns the tables that were mapped when the gap was made. A job closes
 //     a gap for its table only if the job began after the gap: an earlier job may have read rows
 //     before the gap.

@@ -52,34 +52,85 @@ func (l *loop) leaveOutRows(t *mappedTable, ev *binlog.Event) {
 }
 
 // leaveOutEffects removes the tables that are left out of the open transaction from the effects of
-// a statement.
+// a statement, and returns these tables.
 func (l *loop) leaveOutEffects(
 	effects []ddl.Effect, unclear []tableName,
-) ([]ddl.Effect, []tableName) {
+) (keptEffects []ddl.Effect, keptUnclear, leftOut []tableName) {
 	tables := l.skipTables()
 	if len(tables) == 0 {
-		return effects, unclear
+		return effects, unclear, nil
+	}
+	isLeftOut := func(n tableName) bool {
+		if !slices.Contains(tables, n.String()) {
+			return false
+		}
+		if !slices.Contains(leftOut, n) {
+			leftOut = append(leftOut, n)
+		}
+		return true
 	}
 	effects = slices.DeleteFunc(effects, func(e ddl.Effect) bool {
-		return slices.Contains(tables, nameOf(e.Table).String())
+		return isLeftOut(nameOf(e.Table))
 	})
-	unclear = slices.DeleteFunc(unclear, func(n tableName) bool {
-		return slices.Contains(tables, n.String())
-	})
-	return effects, unclear
+	unclear = slices.DeleteFunc(unclear, isLeftOut)
+	return effects, unclear, leftOut
 }
 
-// leaveOutStatement adds the tables that a skipped statement concerns to ev.Skipped.
-func (l *loop) leaveOutStatement(s *ddl.Statement, ev *binlog.Event) error {
+// leaveOutStatement handles a statement of a skipped transaction. The statement has changed tables
+// of the server, but its effect is not applied, so each table that it concerns is read again, with
+// its present definition. This includes the new name of a renamed table.
+func (l *loop) leaveOutStatement(
+	ctx context.Context, s *ddl.Statement, ev *binlog.Event,
+) error {
+	if s.Temporary {
+		return nil
+	}
+	if err := l.trackNames(s, ev.SQL); err != nil {
+		return err
+	}
 	effects, unclear, _, err := l.effectsOf(s, ev)
 	if err != nil {
 		return err
 	}
+	keys := l.foreignKeysOf(s, effects, unclear, ev.SQL)
+	names := unclear
 	for i := range effects {
-		ev.Skipped.Tables = append(ev.Skipped.Tables, nameOf(effects[i].Table).String())
+		n := nameOf(effects[i].Table)
+		isGone := effects[i].Class == ddl.TableGone
+		switch {
+		case isGone && l.tables.all[n.String()] == nil: // it was not mapped
+			if err := l.tableGone(ctx, n, nil, effects[i].Reason, nil); err != nil {
+				return err
+			}
+		case !slices.Contains(names, n):
+			names = append(names, n)
+		}
 	}
-	for _, n := range unclear {
-		ev.Skipped.Tables = append(ev.Skipped.Tables, n.String())
+	if len(names) == 0 && s.Action == ddl.Unknown {
+		// The statement cannot be read, and it may concern any table. The comparison with the
+		// server's definitions finds the tables that it has altered.
+		l.leftOut.Unknown = true
+		return l.scheduleSchemaCheck(ctx)
+	}
+	if err := l.rebuildLeftOut(names, ev.SQL); err != nil {
+		return err
+	}
+	if err := l.checkForeignKeys(ctx, keys); err != nil {
+		return err
+	}
+	l.tablesChanged()
+	return nil
+}
+
+// rebuildLeftOut starts jobs that read the definitions and rows of tables, after a statement about
+// them that was skipped.
+func (l *loop) rebuildLeftOut(names []tableName, sql string) error {
+	for _, n := range names {
+		l.leftOut.Tables = append(l.leftOut.Tables, n.String())
+		err := l.rebuildUnknown(n, "a statement about it was skipped: "+shorten(sql))
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -89,15 +140,22 @@ func (l *loop) leaveOutStatement(s *ddl.Statement, ev *binlog.Event) error {
 // It also removes requests that the stream can no longer reach. changed reports whether the unit
 // was changed.
 func (l *loop) completeSkips(from *binlog.Position, ev *binlog.Event) (changed bool, err error) {
+	leftOut := l.leftOut
+	l.leftOut = binlog.Skipped{}
 	if len(l.skips) == 0 {
 		return false, nil
+	}
+	found := ev.Skipped
+	if found != nil {
+		found.Tables = append(found.Tables, leftOut.Tables...)
+		found.Unknown = found.Unknown || leftOut.Unknown
 	}
 	last := l.stream.Last()
 	var keep []pendingSkip
 	for _, s := range l.skips {
 		switch {
-		case s.skip.At.Names(&last) && (ev.Skipped != nil || len(s.Tables) > 0):
-			if err := l.makeGapBySkip(&s, from, ev.Skipped); err != nil {
+		case s.skip.At.Names(&last) && (found != nil || len(s.Tables) > 0):
+			if err := l.makeGapBySkip(&s, from, found); err != nil {
 				return false, err
 			}
 		case s.skip.At.IsIncludedIn(&l.progress.Position):
@@ -153,6 +211,10 @@ func (l *loop) withChildren(tables []string) []string {
 // transaction to skip, and the transaction has a GTID, skipUnreadable adds the GTID to the position
 // and records the gap, so that the next run requests the transactions after it. Otherwise it
 // returns cause.
+//
+// The gap concerns all tables, so it is made only if the transaction cannot be read: because it was
+// rejected, or because two runs in succession have ended in it. The first may have ended because
+// the connection was cut.
 func (l *loop) skipUnreadable(ctx context.Context, cause error) error {
 	if len(l.skips) == 0 || ctx.Err() != nil || !l.stream.InTransaction() ||
 		errors.As(cause, new(*binlog.HistoryError)) {
@@ -161,6 +223,10 @@ func (l *loop) skipUnreadable(ctx context.Context, cause error) error {
 	t := l.stream.Transaction()
 	i := slices.IndexFunc(l.skips, func(s pendingSkip) bool { return s.skip.At.Names(&t) })
 	if i < 0 || t.GTID.IsZero() || len(l.skips[i].Tables) > 0 {
+		return cause
+	}
+	isSecond := *l.endedIn == t.ID()
+	if *l.endedIn = t.ID(); !isSecond && !errors.As(cause, new(*binlog.RefusedError)) {
 		return cause
 	}
 	s, from := l.skips[i], l.progress.Position

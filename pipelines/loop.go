@@ -66,6 +66,10 @@ type loop struct {
 	// that are left out when the stream reaches them.
 	gaps  tablestate.Gaps
 	skips []pendingSkip
+	// leftOut are the tables of the statements that were left out of the open transaction.
+	leftOut binlog.Skipped
+	// endedIn is Pipeline.endedIn.
+	endedIn *binlog.TransactionID
 	// keyTypes is Pipeline.keyTypes. clearedKeys are keys whose value of another type was removed
 	// by this unit or an earlier one of the run.
 	keyTypes    keyTypeFaults
@@ -88,6 +92,9 @@ type loop struct {
 	// progress is the state of the data after unit is applied. It shares no memory with the
 	// stream, whose position changes with each Next.
 	progress progress
+	// previous is the position before the statement that is being applied or, between transactions,
+	// before the last transaction.
+	previous binlog.Position
 	head     binlog.Position // during a replay: the position to reach
 	unit     sink.Unit
 
@@ -358,6 +365,7 @@ func (l *loop) flushPartial(ctx context.Context) error {
 // advancePosition copies the stream's position into progress, between transactions. at is the
 // commit time in microseconds since 1970; 0 keeps the last one.
 func (l *loop) advancePosition(at int64) {
+	l.previous = l.progress.Position
 	l.progress.Position = l.stream.Position().Clone()
 	l.history.advance(l.stream)
 	if at > 0 {

@@ -63,6 +63,8 @@ type Pipeline struct {
 	// begin at once, to handle them.
 	skipCalls chan skipCall
 	retryNow  chan struct{}
+	// endedIn is the transaction to skip in which the last run has ended that ended in one.
+	endedIn binlog.TransactionID
 }
 
 // POSITIONs with a meaning of their own.
@@ -282,7 +284,7 @@ func (p *Pipeline) newLoop(source source) *loop {
 		l.followed = p.discardReplacement
 	}
 	b := p.config.Source.Backfill
-	l.requests, l.skipCalls = p.requests, p.skipCalls
+	l.requests, l.skipCalls, l.endedIn = p.requests, p.skipCalls, &p.endedIn
 	l.keyTypes, l.schemaDump = p.keyTypes, p.schemaDump
 	l.jobs = jobs.New(l, source, jobs.Config{
 		Parallel: b.Parallel, ChunkRows: b.ChunkRows, RowsPerSecond: b.RowsPerSecond,

@@ -28,6 +28,18 @@ func (l *loop) reconcileJob(reason string) tablestate.Job {
 	}
 }
 
+// missedFrom returns MissedFrom for a job of a table that has a fault, or of which the transaction
+// after l.previous has changed rows that are not applied.
+func (l *loop) missedFrom(t *mappedTable) string {
+	switch {
+	case t.Fault != nil:
+		return t.Fault.Position
+	case l.previous.IsZero(): // the run begins
+		return l.progress.Position.String()
+	}
+	return l.previous.String()
+}
+
 // rebuildUnknown starts a job for a table whose columns are not known any more. The job reads them
 // first, and changes of the table are not applied until then. The last known definition stays: its
 // templates tell which keys are the table's.
@@ -39,6 +51,7 @@ func (l *loop) rebuildUnknown(n tableName, reason string) error {
 	t := l.tables.put(n)
 	job := l.reconcileJob(reason)
 	job.NeedsSchema = true
+	job.MissedFrom = l.missedFrom(t)
 	t.Restart(job)
 	t.Fault = nil
 	l.log.Warn().Stringer("table", n).Str("reason", reason).
@@ -113,7 +126,22 @@ func (l *loop) adoptNoTable(ctx context.Context, t *mappedTable) error {
 	if err := l.schemas.CheckGrants(ctx); err != nil {
 		return err
 	}
-	if err := l.tableGone(ctx, t.name(), t, "DROP", nil); err != nil {
+	rule, err := l.ruleOf(t)
+	if err != nil {
+		return err
+	}
+	switch hasKeys := t.Plan != nil || len(t.former) > 0; {
+	case rule.OnDrop != transform.StopAtRemoval:
+		err = l.tableGone(ctx, t.name(), t, "DROP", nil)
+	case hasKeys:
+		// The statement was skipped or is not in the binlog, so a stop before it is not possible.
+		err = l.quarantine(t, errors.New("the server has no such table, and `on_drop` is stop; "+
+			"set `on_drop: delete` or `ignore`, start again, and run rowfall backfill"))
+	default:
+		l.tables.remove(t)
+		t.drop(&l.unit, l.config.Name)
+	}
+	if err != nil {
 		return err
 	}
 	l.tablesChanged()
@@ -241,6 +269,10 @@ func (l *loop) SaveJob(table *jobs.Table) error {
 	l.tables.removeFormerDue = l.tables.removeFormerDue || isDone
 	l.repeatDue = l.repeatDue || isDone && t.Job.Again != ""
 	if isDone {
+		t.endCascadeJob(time.Now())
+		if t.Job.Again == "" {
+			t.Job.MissedFrom = ""
+		}
 		if err := l.closeGapsByJob(t); err != nil {
 			return err
 		}

@@ -56,6 +56,13 @@ func (l *loop) rebuildAll(ctx context.Context, state sink.State, stored progress
 		}
 		t.Job = l.reconcileJob("--from snapshot")
 		t.Job.NeedsSchema = needsSchema
+		t.Job.MissedFrom = stored.Position.String()
+		if o := old.all[name]; o != nil && o.Fault != nil {
+			t.Job.MissedFrom = o.Fault.Position
+		}
+		if o := old.all[name]; o != nil && !o.Job.Done && o.Job.MissedFrom != "" {
+			t.Job.MissedFrom = o.Job.MissedFrom
+		}
 	}
 	// An initial load that is not finished begins again.
 	if state.Phase != sink.Snapshot {

@@ -30,6 +30,8 @@ type replay struct {
 	dialect ddl.Options
 	// tables are the mapped tables by database.table, as they are at the pipeline's position.
 	tables map[string]*replayTable
+	// cascades are the foreign keys whose cascades are not logged, see replay_cascades.go.
+	cascades cascades
 	// at is where the replay continues. to is the end of the stretch. Statements are read until
 	// until.
 	at, to, until binlog.Position
@@ -55,6 +57,7 @@ type replayTable struct {
 func (l *loop) newReplay(s *tablestate.Search) (*replay, error) {
 	r := &replay{
 		source: l.keys, dialect: l.schemas.Dialect(), tables: make(map[string]*replayTable),
+		cascades: l.tables.cascadesOf(),
 	}
 	for _, p := range []struct {
 		text []byte
@@ -171,10 +174,15 @@ func (r *replay) changes(ev *binlog.Event, send func(page) error) error {
 	if t == nil || t.schema != schema {
 		return nil
 	}
-	for ev.Rows.Next() && !t.isWhole {
+	parent := r.cascades.watch(tableName{schema.Database, schema.Name}, ev.ForeignKeysOff)
+	for ev.Rows.Next() && (!t.isWhole || parent != nil) {
 		c := ev.Rows.Change()
+		if parent != nil {
+			r.cascades.changed(parent, c)
+			r.readChildren()
+		}
 		for _, row := range [...]*binlog.Row{c.Before, c.After} {
-			if row == nil {
+			if row == nil || t.isWhole {
 				continue
 			}
 			if err := r.add(name, t, row); err != nil {
@@ -190,6 +198,7 @@ func (r *replay) changes(ev *binlog.Event, send func(page) error) error {
 	}
 	if err := ev.Rows.Err(); err != nil {
 		r.readWhole(name, err.Error())
+		r.RowsSkipped(schema.Database, schema.Name, ev.Rows.Op(), ev.ForeignKeysOff)
 	}
 	return nil
 }
@@ -254,10 +263,6 @@ func (r *replay) Table(database, name string) (*binlog.Table, error) {
 	}
 	return t.schema, nil
 }
-
-// RowsSkipped implements events.Tables: rows of tables that the replay does not read are ignored. A
-// replay does not find rows that foreign keys changed without row events.
-func (r *replay) RowsSkipped(string, string, binlog.Op, bool) bool { return false }
 
 // Mismatch implements events.Tables: a table with other columns in the stretch is read as a whole.
 func (r *replay) Mismatch(t *binlog.Table, reason error) error {

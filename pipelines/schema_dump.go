@@ -126,7 +126,15 @@ func (l *loop) reviseDefinitions(
 			return err
 		}
 	}
+	// Positions that cannot be compared, such as GTIDs and FILE:OFFSET, do not show that a
+	// definition was valid at start. With --from now, it is the server's present one.
+	if from != "now" {
+		l.markTentative(start)
+	}
 	if err := l.applySchemaDump(start); err != nil {
+		return err
+	}
+	if err := l.tables.save(&l.unit, l.config.Name); err != nil {
 		return err
 	}
 	return l.tables.checkConflicts()

@@ -370,8 +370,21 @@ func TestSkipSplit(t *testing.T) {
 }
 
 // A transaction with a GTID can be skipped although it cannot be read to its end: the stream is
-// opened again after it.
+// opened again after it. An error that may be of the connection must occur twice.
 func TestSkipUnreadable(t *testing.T) {
+	for _, test := range []struct {
+		unreadable error
+		runs       int
+	}{
+		{errors.New("the event is damaged"), 2},
+		{&binlog.RefusedError{Err: errors.New("it is not known")}, 1},
+	} {
+		testSkipUnreadable(t, test.unreadable, test.runs)
+	}
+}
+
+func testSkipUnreadable(t *testing.T, unreadable error, runs int) {
+	t.Helper()
 	id, err := binlog.ParseTransactionID("gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:7")
 	if err != nil {
 		t.Fatal(err)
@@ -385,15 +398,27 @@ func TestSkipUnreadable(t *testing.T) {
 			{Kind: binlog.Commit},
 		},
 		transactions: map[int]binlog.Evidence{1: {GTID: id.GTID}, 2: {GTID: id.GTID}},
-		unreadable:   errors.New("the event is damaged"),
+		unreadable:   unreadable,
 	}
 	to := sinktest.NewMemory("test")
-	_, l := scriptedPipeline(t, to, source)
-	if err := l.setSkips([]tablestate.SkipRequest{{At: id.String()}}); err != nil {
-		t.Fatal(err)
+	p, l := scriptedPipeline(t, to, source)
+	for run := 1; ; run++ {
+		if err := l.setSkips([]tablestate.SkipRequest{{At: id.String()}}); err != nil {
+			t.Fatal(err)
+		}
+		l.updateSkips()
+		err = l.run(t.Context())
+		if run == runs {
+			break
+		}
+		if !errors.Is(err, unreadable) || len(l.gaps.Open) > 0 {
+			t.Errorf("run %d ended with %v, the gaps are %+v", run, err, l.gaps.Open)
+		}
+		before := l
+		l = p.newLoop(source)
+		l.stream, l.tables, l.progress = source, before.tables, before.progress
+		source.position.Offset = 0
 	}
-	l.updateSkips()
-	err = l.run(t.Context())
 	if err == nil || errors.As(err, new(*StopError)) ||
 		!strings.Contains(err.Error(), "opened again") {
 		t.Errorf("the run ended with %v", err)
@@ -402,10 +427,10 @@ func TestSkipUnreadable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := ParsePosition(at.Position)
-	if err != nil || p.String() != id.String() || p.File != "" ||
+	position, err := ParsePosition(at.Position)
+	if err != nil || position.String() != id.String() || position.File != "" ||
 		!strings.Contains(at.Gaps, id.String()) {
-		t.Errorf("the position is %s, the gaps are %s, %v", p, at.Gaps, err)
+		t.Errorf("the position is %s, the gaps are %s, %v", position, at.Gaps, err)
 	}
 }
 

@@ -88,8 +88,9 @@ type eventStream interface {
 	// Forget makes the stream look up every table again, from the next statement on.
 	Forget()
 	// Skip replaces the requests to leave out transactions. Of a transaction that is left out
-	// entirely, the stream yields only the end, with Event.Skipped set. If only the changes of some
-	// tables are left out, rows of these tables that cannot be read are not an error.
+	// entirely, the stream yields only statements and the end, with Event.Skipped set. If only the
+	// changes of some tables are left out, rows of these tables that cannot be read are not an
+	// error.
 	Skip(skips []binlog.Skip)
 	// Close ends the stream.
 	Close() error

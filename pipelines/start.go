@@ -107,7 +107,7 @@ func (l *loop) resume(state sink.State, stored progress) error {
 			return stop("read the head to replay to: %w; start again with --from snapshot", err)
 		}
 	}
-	return nil
+	return l.completeSince(&stored, &l.head)
 }
 
 // checkServer checks that the data's position is valid on this server. On another server than the

@@ -19,6 +19,7 @@ import (
 // mapping only moves the position.
 func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
 	l.stats.statements.Add(1)
+	l.previous = l.progress.Position
 	s := ddl.Parse(ev.SQL, l.ddlOptions(ev))
 	touches := false
 	if ev.Skipped == nil {
@@ -29,7 +30,7 @@ func (l *loop) statement(ctx context.Context, ev *binlog.Event) error {
 			}
 			return err
 		}
-	} else if err := l.leaveOutStatement(s, ev); err != nil {
+	} else if err := l.leaveOutStatement(ctx, s, ev); err != nil {
 		return err
 	}
 	if ev.InTransaction {
@@ -56,20 +57,16 @@ func (l *loop) applyStatement(
 	if s.Temporary {
 		return false, nil
 	}
-	l.trackSkipped(s)
-	if err := l.trackViews(s, ev.SQL); err != nil {
-		return false, err
-	}
-	if err := l.trackDatabase(s); err != nil {
+	if err := l.trackNames(s, ev.SQL); err != nil {
 		return false, err
 	}
 	effects, unclear, why, err := l.effectsOf(s, ev)
-	effects, unclear = l.leaveOutEffects(effects, unclear)
 	if err != nil {
 		return false, err
 	}
 	keys := l.foreignKeysOf(s, effects, unclear, ev.SQL)
-	if len(effects)+len(unclear)+len(keys.names) == 0 {
+	effects, unclear, leftOut := l.leaveOutEffects(effects, unclear)
+	if len(effects)+len(unclear)+len(leftOut)+len(keys.names) == 0 {
 		return false, nil
 	}
 	if !ev.InTransaction && !l.unit.IsEmpty() {
@@ -88,6 +85,9 @@ func (l *loop) applyStatement(
 			return true, err
 		}
 	}
+	if err := l.rebuildLeftOut(leftOut, ev.SQL); err != nil {
+		return true, err
+	}
 	l.tablesChanged()
 	l.stream.Forget()
 	if err := l.tables.checkConflicts(); err != nil {
@@ -98,6 +98,15 @@ func (l *loop) applyStatement(
 	}
 	l.tablesChanged()
 	return true, nil
+}
+
+// trackNames updates what the pipeline records of databases, views, and tables that wildcards skip.
+func (l *loop) trackNames(s *ddl.Statement, sql string) error {
+	l.trackSkipped(s)
+	if err := l.trackViews(s, sql); err != nil {
+		return err
+	}
+	return l.trackDatabase(s)
 }
 
 // effectsOf returns what a statement does to the tables of the mapping. unclear lists the tables
@@ -350,7 +359,9 @@ func (l *loop) tableNew(n tableName, t *mappedTable, e *ddl.Effect) error {
 	delete(l.tables.unmapped, n.String())
 	delete(l.tables.definitions, n.String())
 	if t != nil {
-		return l.redefine(t, e.Schema, l.reconcileJob(e.Reason))
+		job := l.reconcileJob(e.Reason)
+		job.MissedFrom = l.missedFrom(t)
+		return l.redefine(t, e.Schema, job)
 	}
 	added, err := l.tables.add(e.Schema)
 	if err != nil {
@@ -372,6 +383,7 @@ func (l *loop) tableNew(n tableName, t *mappedTable, e *ddl.Effect) error {
 	added.Job = tablestate.Job{Done: !keepsKeys, Skipped: keepsKeys, Compare: keepsKeys}
 	if wasRenamed || known {
 		added.Job = l.reconcileJob(e.Reason)
+		added.Job.MissedFrom = l.missedFrom(added)
 	}
 	return added.save(&l.unit, l.config.Name)
 }
@@ -389,6 +401,7 @@ func (l *loop) adoptUnmapped(n tableName, d *ddl.Schema, reason string) error {
 	l.log.Info().Stringer("table", n).Msg("table can be mapped now")
 	l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+full)
 	added.Job = l.reconcileJob(reason)
+	added.Job.MissedFrom = l.missedFrom(added)
 	return added.save(&l.unit, l.config.Name)
 }
 
@@ -425,6 +438,7 @@ func (l *loop) altered(ctx context.Context, t *mappedTable, e *ddl.Effect) error
 	}
 	if changesKeys && (!job.Skipped || job.Cancelled) {
 		job = l.reconcileJob(e.Reason)
+		job.MissedFrom = l.missedFrom(t)
 	}
 	return l.redefine(t, e.Schema, job)
 }
@@ -450,7 +464,8 @@ func (l *loop) redefine(t *mappedTable, d *ddl.Schema, job tablestate.Job) error
 	}
 	l.tables.define(t, d, schema, plan)
 	if t.Fault != nil { // the statement may have removed the cause
-		t.Fault, job = nil, l.reconcileJob("leaving quarantine")
+		job = l.reconcileJob("leaving quarantine")
+		job.MissedFrom, t.Fault = l.missedFrom(t), nil
 	}
 	t.Restart(job)
 	if t.Keys != nil && schema != before { // the keys may be those of other columns

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"rowfall/binlog"
 	"rowfall/binlog/ddl"
@@ -42,6 +43,9 @@ type mappedTable struct {
 	// openRows counts the row changes of the open transaction: skippedRows of them were skipped,
 	// because the sink held them at the start, and appliedRows are in parts that were applied.
 	openRows, skippedRows, appliedRows int
+	// cascadeBegan is when the last job after a foreign-key cascade may have begun. restUntil is
+	// when the next one may begin.
+	cascadeBegan, restUntil time.Time
 }
 
 // isFollowed reports whether changes of the table are applied.
@@ -233,10 +237,36 @@ func (s *tableSet) Mismatch(t *binlog.Table, reason error) error {
 	return nil
 }
 
-// RowsSkipped implements events.Tables. It records changes of parents, see cascades.
+// RowsSkipped implements events.Tables. It records changes of parents, see cascades, and rows of
+// tables that are not followed, see skippedInXA.
 func (s *tableSet) RowsSkipped(database, name string, op binlog.Op, foreignKeysOff bool) bool {
-	p := s.cascades.watch(tableName{database, name}, foreignKeysOff)
-	return p != nil && s.cascades.skipped(p, op)
+	n := tableName{database, name}
+	used := s.skippedInXA(n)
+	if p := s.cascades.watch(n, foreignKeysOff); p != nil {
+		used = s.cascades.skipped(p, op) || used
+	}
+	return used
+}
+
+// skippedInXA handles rows that were not read. It reports whether they are rows of a mapped table
+// that is not followed: if they belong to an XA transaction, they become visible only at its XA
+// COMMIT, where the stream reports them again. If the table is followed by then, a job may have
+// read the table without them, so the table is marked to be read again.
+func (s *tableSet) skippedInXA(n tableName) bool {
+	t := s.all[n.String()]
+	switch {
+	case s.unknown[n]:
+		return true
+	case t == nil || t.Database != n.database:
+		return false
+	}
+	_, isMismatched := s.mismatched[t]
+	_, isSupplied := s.supplied[t]
+	if t.isFollowed() && !isMismatched && !isSupplied {
+		s.cascades.addDue(t.FullName(), "an XA transaction committed rows that were prepared "+
+			"while changes of the table were not applied")
+	}
+	return true
 }
 
 // load adds the tables that the pieces of state describe.

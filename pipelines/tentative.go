@@ -156,6 +156,40 @@ func (l *loop) markTentative(start *binlog.Position) {
 	}
 }
 
+// completeSince is called when the tables have been loaded from the data, whose position is stored.
+// It completes the positions from which on the definitions are valid:
+//
+//   - An older version did not store them. Its definitions are valid at stored. During a replay
+//     (--from a position in the past), they are only valid from the head of the replay on, and
+//     tentative before it.
+//   - On another server than the one of stored, files and offsets of positions have no meaning.
+func (l *loop) completeSince(stored *progress, head *binlog.Position) error {
+	isOtherServer := stored.Server != l.progress.Server
+	for _, name := range l.tables.names() {
+		t := l.tables.all[name]
+		switch {
+		case t.definition == nil:
+			continue
+		case t.since == nil:
+			at := stored.Position.Clone()
+			if stored.Phase == sink.Replaying {
+				at = head.Clone()
+				l.tables.setTentative(t, !includes(&stored.Position, &at))
+			}
+			t.since = &at
+		case !isOtherServer:
+			continue
+		}
+		if isOtherServer {
+			t.since.File, t.since.Offset = "", 0
+		}
+		if err := t.save(&l.unit, l.config.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // saveSince puts the position from which on the definition is valid into a unit.
 func (t *mappedTable) saveSince(u *sink.Unit, pipeline string) error {
 	if t.since == nil {

@@ -316,8 +316,8 @@ func (s *Stream) Wake() {
 func (s *Stream) Forget() { s.parser.Forget() }
 
 // Skip replaces the transactions that are left out when the stream reaches them. Of a transaction
-// that is left out entirely, only the end is yielded, with Event.Skipped set. Call it between
-// transactions.
+// that is left out entirely, only statements and the end are yielded, with Event.Skipped set. Call
+// it between transactions.
 func (s *Stream) Skip(skips []binlog.Skip) { s.parser.Skip(skips) }
 
 // InTransaction reports whether a transaction has begun and not ended, also after an error.

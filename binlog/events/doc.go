@@ -36,7 +36,9 @@
 // mapped table. In two phases, the rows are in the binlog before it is known whether the
 // transaction will be committed, so rows of mapped tables are rejected. XATransactions holds the
 // prepared transactions without such rows. It outlives the connection but not the process: after a
-// restart, an XA COMMIT is rejected whose XA PREPARE lies before the starting position.
+// restart, an XA COMMIT is rejected whose XA PREPARE lies before the starting position. Rows of a
+// table that a binlog.Skip leaves out can be prepared; the XA COMMIT is rejected unless a Skip
+// leaves out the same table, because only the XA COMMIT makes the rows visible.
 //
 // # Files
 //

@@ -16,9 +16,9 @@ type leftOut struct {
 }
 
 // Skip replaces the transactions that are left out when the parser reaches them. Of a transaction
-// that is left out entirely, only the end is yielded, with Event.Skipped set. Of one that is left
-// out for some tables, everything is yielded, but rows of these tables that cannot be read are not
-// an error. Call Skip between transactions.
+// that is left out entirely, only statements and the end are yielded, with Event.Skipped set. Of
+// one that is left out for some tables, everything is yielded, but rows of these tables that cannot
+// be read are not an error. Call Skip between transactions.
 func (p *Parser) Skip(skips []binlog.Skip) { p.leftOut.skips = skips }
 
 // InTransaction reports whether a transaction has begun and not ended; Transaction describes it.
@@ -56,6 +56,22 @@ func (p *Parser) isLeavingOut() bool {
 	return p.leftOut.all || p.transaction.leftOut && p.transaction.state != stateIdle
 }
 
+// leavesOut reports whether rows of a table are left out of the transaction, and records that the
+// transaction has such rows.
+func (t *transaction) leavesOut(database, name string) bool {
+	if len(t.skipsTables) == 0 {
+		return false
+	}
+	table := database + "." + name
+	if !slices.Contains(t.skipsTables, table) {
+		return false
+	}
+	if !slices.Contains(t.leftOutTables, table) {
+		t.leftOutTables = append(t.leftOutTables, table)
+	}
+	return true
+}
+
 // addTable records the table of a table map, if the transaction is being left out. wide is set if
 // table ids have six bytes.
 func (l *leftOut) addTable(t *transaction, c cursor, wide bool) {
@@ -67,8 +83,18 @@ func (l *leftOut) addTable(t *transaction, c cursor, wide bool) {
 	name := string(c.name()) + "." + string(c.name())
 	if c.truncated {
 		l.setUnknown()
-	} else if !slices.Contains(l.current.Tables, name) {
-		l.current.Tables = append(l.current.Tables, name)
+		return
+	}
+	l.addTables([]string{name})
+}
+
+// addTables adds tables to those of the transaction that is being left out. If no transaction is
+// being left out, it has no effect.
+func (l *leftOut) addTables(names []string) {
+	for _, name := range names {
+		if !slices.Contains(l.current.Tables, name) {
+			l.current.Tables = append(l.current.Tables, name)
+		}
 	}
 }
 
@@ -81,6 +107,5 @@ func (l *leftOut) result(t *transaction) *binlog.Skipped {
 	if !t.leftOut {
 		return nil
 	}
-	found := l.current
-	return &found
+	return &binlog.Skipped{Tables: slices.Clone(l.current.Tables), Unknown: l.current.Unknown}
 }

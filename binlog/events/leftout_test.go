@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,13 +49,13 @@ func skipped(t *testing.T, tables []string, make func(m *eventBuilder)) []string
 	return yielded
 }
 
-// Nothing of a transaction that is left out is yielded but its end, whatever it contains.
+// Only statements and the end of a transaction that is left out are yielded, whatever it contains.
 func TestSkip(t *testing.T) {
 	begin := func(m *eventBuilder) { m.add(queryEvent, 0, queryBody("BEGIN")) }
 	xid := func(m *eventBuilder) { m.add(xidEvent, 0, make([]byte, 8)) }
 	for name, test := range map[string]struct {
 		make func(m *eventBuilder)
-		want string
+		want string // what is yielded for it, separated by semicolons
 	}{
 		"rows": {func(m *eventBuilder) {
 			begin(m)
@@ -90,13 +91,14 @@ func TestSkip(t *testing.T) {
 			m.add(tableMapEvent, 0, mapBody(2, "x"))
 			m.add(writeRowsEvent, 0, rowsBody(2, 2))
 			xid(m)
-		}, "skipped[shop.x]true"},
+		}, "skipped[]falseCREATE TABLE x (id INT) START TRANSACTION;skipped[shop.x]false"},
 		"a payload that cannot be decompressed": {func(m *eventBuilder) {
 			m.add(transactionPayloadEvent, 0, bytes.Repeat([]byte{7}, 9))
 		}, "skipped[]true"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			want := []string{"rows", "commit", test.want, "rows", "commit"}
+			want := append([]string{"rows", "commit"}, strings.Split(test.want, ";")...)
+			want = append(want, "rows", "commit")
 			if got := skipped(t, nil, test.make); !slices.Equal(got, want) {
 				t.Errorf("it yields %q, want %q", got, want)
 			}
@@ -112,6 +114,7 @@ func TestTimesOnly(t *testing.T) {
 	m.transaction(1, 1)
 	m.add(gtidLogEvent, 0, gtidBody(2))
 	m.add(queryEvent, 0, queryBody("BEGIN"))
+	m.add(queryEvent, 0, queryBody("CREATE TABLE x (id INT) START TRANSACTION"))
 	m.add(queryEvent, 0, queryBody("DELETE FROM t"))
 	m.add(200, 0, []byte{1, 2, 3})
 	m.add(xidEvent, 0, make([]byte, 8))
@@ -241,6 +244,59 @@ func TestSkipXA(t *testing.T) {
 	ends, err = skipAt(t, "2", func(m *eventBuilder) { commit(m, 2) })
 	if err != nil || len(ends) != 1 || !ends[0].Unknown {
 		t.Errorf("a skipped XA COMMIT without its PREPARE: ends %v, error %v", ends, err)
+	}
+}
+
+// Rows of one table that are left out of an XA PREPARE become visible at the XA COMMIT. It is
+// rejected until the same table is left out of it, too, also by the next connection.
+func TestSkipTableOfXA(t *testing.T) {
+	m := &eventBuilder{checksum: true}
+	m.head(4)
+	m.add(gtidLogEvent, 0, gtidBody(2))
+	m.add(queryEvent, 0, queryBody("XA START X'78',X'',1"))
+	m.add(tableMapEvent, 0, mapBody(2, "t"))
+	m.add(writeRowsEvent, 0, rowsBody(2, 1))
+	m.add(partialUpdateRowsEvent, 0, rowsBody(2, 2))
+	m.add(queryEvent, 0, queryBody("XA END X'78',X'',1"))
+	m.add(xaPrepareLogEvent, 0, xaPrepare)
+	m.add(gtidLogEvent, 0, gtidBody(3))
+	m.add(queryEvent, 0, queryBody("XA COMMIT X'78',X'',1"))
+	skip := func(sequence string, tables ...string) binlog.Skip {
+		at, err := binlog.ParseTransactionID("gtid:" + strings.Repeat("ab", 16) + ":" + sequence)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return binlog.Skip{At: at, Tables: tables}
+	}
+	for _, test := range []struct {
+		skips []binlog.Skip
+		table string // of the error; "-" without an error
+		found []string
+	}{
+		{[]binlog.Skip{skip("2", "shop.t")}, "shop.t", nil},
+		{[]binlog.Skip{skip("2", "shop.t"), skip("3", "shop.other")}, "shop.t", nil},
+		{[]binlog.Skip{skip("2", "shop.t"), skip("3", "shop.t")}, "-", nil},
+		{[]binlog.Skip{skip("2", "shop.t"), skip("3")}, "-", []string{"shop.t"}},
+		{[]binlog.Skip{skip("2", "shop.other")}, "shop.t", nil}, // rejects the rows
+	} {
+		var prepared XATransactions
+		for connection := range 2 {
+			p := NewParser(Options{Tables: newOneTable(), GTIDs: true, XATransactions: &prepared})
+			p.Start(binlog.Position{})
+			p.Skip(test.skips)
+			var found []string
+			err := feed(p, m.events, func(ev *binlog.Event) {
+				if ev.Skipped != nil {
+					found = ev.Skipped.Tables
+				}
+			})
+			refused := new(binlog.RefusedError)
+			if errors.As(err, &refused) != (test.table != "-") ||
+				err != nil && refused.Table != test.table || !slices.Equal(found, test.found) {
+				t.Errorf("skips %v, connection %d: error %v of table %q, found %v", test.skips,
+					connection, err, refused.Table, found)
+			}
+		}
 	}
 }
 

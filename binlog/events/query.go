@@ -177,8 +177,7 @@ func (p *Parser) xa(h header, q queryEventBody) (*binlog.Event, error) {
 // transaction (CREATE TABLE ... SELECT) leaves the position to the transaction's commit.
 func (p *Parser) statement(h header, q queryEventBody) *binlog.Event {
 	inTransaction := p.transaction.state == stateOpen
-	if inTransaction && p.transaction.leftOut {
-		p.leftOut.setUnknown()
+	if inTransaction && p.leftOut.all {
 		return nil
 	}
 	if !inTransaction {

@@ -53,6 +53,10 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 	}
 	skipped := skippedRows{v.database, v.name, h.typ.op()}
 	foreignKeysOff := flags&rowsForeignKeysOff != 0
+	isLeftOut := p.transaction.leavesOut(v.database, v.name)
+	if isLeftOut && !foreignKeysOff {
+		p.transaction.addSkipped(skipped)
+	}
 	if v.layout == nil {
 		p.skipRows(skipped, foreignKeysOff)
 		return nil, nil
@@ -62,14 +66,15 @@ func (p *Parser) rows(h header, body []byte) (*binlog.Event, error) {
 		p.skipRows(skipped, foreignKeysOff)
 		return nil, nil
 	}
+	if err != nil && isLeftOut {
+		return nil, nil
+	}
 	if err != nil {
 		table := v.database + "." + v.name
-		if slices.Contains(p.transaction.skipsTables, table) {
-			return nil, nil
-		}
 		return nil, withTable(table, fmt.Errorf("rows of %s: %w", table, err))
 	}
 	switch {
+	case isLeftOut:
 	case !v.isWatched:
 		p.transaction.hasMappedRows = true
 	case !foreignKeysOff:

@@ -3,6 +3,7 @@ package events
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,8 +36,9 @@ type transaction struct {
 	// leftOut is set along with discard if a binlog.Skip names the transaction: then only its end
 	// is yielded.
 	leftOut bool
-	// skipsTables are the tables whose rows cannot end the parsing.
-	skipsTables []string
+	// skipsTables are the tables whose rows cannot end the parsing. leftOutTables are those of them
+	// that the transaction has rows of.
+	skipsTables, leftOutTables []string
 	// start is the offset of the first event. length is the length in bytes and original the
 	// original commit timestamp in the GTID event; 0 where the server does not send them.
 	start, length uint64
@@ -294,30 +296,43 @@ func (p *Parser) xaPrepare(h header, body []byte) (*binlog.Event, error) {
 		)
 	}
 	xid := fmt.Sprintf("X'%x',X'%x',%d", g, b, int32(format))
-	p.xaTransactions.prepare(xid, p.transaction.skippedRows)
+	p.xaTransactions.prepare(xid, xaTransaction{
+		p.transaction.skippedRows, p.transaction.leftOutTables,
+	})
 	return p.commit(h), nil
 }
 
 // xaCommit handles the XA COMMIT of a prepared transaction. It has no rows of mapped tables if its
-// XA PREPARE was seen; otherwise its rows are unknown.
+// XA PREPARE was seen, except of tables whose rows were left out; otherwise its rows are unknown.
 func (p *Parser) xaCommit(h header, query []byte) (*binlog.Event, error) {
 	if !p.skip.active() && p.transaction.state != stateOpen || p.mariaDB {
 		xid := xidOf(query, "commit")
-		rows, found := p.xaTransactions.finish(xid)
+		prepared, found := p.xaTransactions.finish(xid)
 		if p.discarding() {
 			if !found {
 				p.leftOut.setUnknown()
 			}
+			p.leftOut.addTables(prepared.leftOutTables)
 			return p.commit(h), nil
 		}
-		for _, r := range rows {
+		shown := strconv.Quote(binlog.Clip(xid, maxQuoted))
+		for _, table := range prepared.leftOutTables {
+			// Is the gap of the XA PREPARE closed already? Only now its rows become visible, so a
+			// job may have read the table without them.
+			if slices.Contains(p.transaction.skipsTables, table) {
+				continue
+			}
+			return nil, withTable(table, reject("XA transaction %s commits rows of %s that were "+
+				"skipped when it was prepared; skip them here, too, and then read the table "+
+				"again with rowfall backfill", shown, table))
+		}
+		for _, r := range prepared.skippedRows {
 			p.maps.tables.RowsSkipped(r.database, r.name, r.op, false)
 		}
 		if !found {
 			return nil, reject("XA transaction %s was prepared before the starting position, "+
 				"so its rows are unknown; "+
-				"start from an earlier position or with --from snapshot",
-				strconv.Quote(binlog.Clip(xid, maxQuoted)))
+				"start from an earlier position or with --from snapshot", shown)
 		}
 	}
 	return p.commit(h), nil
@@ -336,36 +351,42 @@ func xidOf(query []byte, verb string) string {
 // is empty.
 type XATransactions struct{ prepared, finished, finishedBefore xaTransactions }
 
-// xaTransactions maps xids to the skipped rows of the transactions.
-type xaTransactions map[string][]skippedRows
+// xaTransactions are prepared transactions by their xids.
+type xaTransactions map[string]xaTransaction
+
+// xaTransaction has the fields of the same names of a transaction that was prepared.
+type xaTransaction struct {
+	skippedRows   []skippedRows
+	leftOutTables []string
+}
 
 // maxXATransactions bounds each of the maps of XATransactions.
 const maxXATransactions = 10_000
 
 // prepare adds a transaction whose XA PREPARE was seen.
-func (s *XATransactions) prepare(xid string, rows []skippedRows) {
+func (s *XATransactions) prepare(xid string, t xaTransaction) {
 	if s.prepared == nil || len(s.prepared) >= maxXATransactions {
 		s.prepared = make(xaTransactions)
 	}
-	s.prepared[xid] = rows
+	s.prepared[xid] = t
 }
 
-// finish ends a transaction. It returns its skipped rows, and whether its XA PREPARE was seen.
-func (s *XATransactions) finish(xid string) (rows []skippedRows, found bool) {
+// finish ends a transaction. It returns the transaction, and whether its XA PREPARE was seen.
+func (s *XATransactions) finish(xid string) (t xaTransaction, found bool) {
 	for _, m := range []xaTransactions{s.finished, s.finishedBefore} {
-		if rows, ok := m[xid]; ok {
+		if t, ok := m[xid]; ok {
 			delete(s.prepared, xid)
-			return rows, true
+			return t, true
 		}
 	}
-	rows, found = s.prepared[xid]
+	t, found = s.prepared[xid]
 	if !found {
-		return nil, false
+		return t, false
 	}
 	if s.finished == nil || len(s.finished) >= maxXATransactions {
 		s.finishedBefore, s.finished = s.finished, make(xaTransactions)
 	}
 	delete(s.prepared, xid)
-	s.finished[xid] = rows
-	return rows, true
+	s.finished[xid] = t
+	return t, true
 }

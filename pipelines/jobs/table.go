@@ -82,6 +82,13 @@ func (t *Table) pause(now time.Time) {
 	t.pauses++
 }
 
+// Delay makes the table's next task wait until a time, unless the table is interrupted before.
+func (t *Table) Delay(until time.Time) {
+	if until.After(t.pausedUntil) {
+		t.pausedUntil = until
+	}
+}
+
 // Interrupt discards what the job has read and not written, because the table's definition or its
 // rows changed without a change of each row. The job continues after the last written row.
 func (t *Table) Interrupt() {
@@ -98,9 +105,14 @@ func (t *Table) rewind() {
 	t.repeat, t.nextRows, t.cursor, t.keys.cursor = nil, 0, sweepCursor{}, sweepCursor{}
 }
 
-// Restart begins the table's job anew. A job that reads every row replaces the keys job.
+// Restart begins the table's job anew. A job that reads every row replaces the keys job. The job
+// also has to bring the changes that the present job has not brought.
 func (t *Table) Restart(job tablestate.Job) {
 	t.Interrupt()
+	isOwed := t.Job.MissedFrom != "" && (!t.Job.Done || t.Job.Again != "")
+	if isOwed && !job.Done && !job.Skipped {
+		job.MissedFrom = t.Job.MissedFrom
+	}
 	t.Job = job
 	if readsEveryRow(&job) {
 		t.dropKeys()

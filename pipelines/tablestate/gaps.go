@@ -15,6 +15,8 @@ const (
 	CauseSkip = "skip"
 	// CauseFrom is a stretch that `--from` has passed over.
 	CauseFrom = "--from"
+	// CauseCancel is a stretch whose changes a job should have brought, which was cancelled.
+	CauseCancel = "cancel"
 	// CauseQuarantine is a stretch in which an output of kind list or stream got no entries,
 	// because its table was in quarantine. CauseUnproved is a stretch of a history that could not
 	// be compared with the source's. No version writes these two yet; every version reads them.

@@ -84,6 +84,9 @@ type Job struct {
 	// Again is the reason why another job must read every row after this one: rows have changed
 	// without row events while this job ran. It is empty if no such job is needed.
 	Again string `json:"again,omitempty"`
+	// MissedFrom is a position, as binlog.Position prints it. Changes after it may be missing from
+	// the data until the job is done. It is empty if the job is not needed for that.
+	MissedFrom string `json:"missed_from,omitempty"`
 }
 
 // ForeignKey is a foreign key of a table whose actions change rows without logging them.
