@@ -67,6 +67,9 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 		if err := o.append(u, &p.scratch, ch); err != nil {
 			return p.rowError(r, o.path, err)
 		}
+		if err := u.Resolve(expectReference); err != nil {
+			return err
+		}
 		if u.Count == 0 {
 			continue
 		}
@@ -80,6 +83,15 @@ func (p *Plan) Expect(r *binlog.Row, visit func(Expectation) error) error {
 		if err := visit(e); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// expectReference makes a deferred command what it becomes in the end if the row exists: a command
+// whose first words are a name, the key and the member.
+func expectReference(d *Deferred, out *Commands) error {
+	if d.Begins {
+		out.Append([]byte("REFER"), d.Key, d.Member)
 	}
 	return nil
 }

@@ -28,8 +28,8 @@ type writer interface {
 	// remove appends the commands that remove a row from a location. r is the row; it is nil if
 	// only the location is known.
 	remove(u *Commands, s *scratch, r *binlog.Row, at location)
-	// expect fills in what the sink must hold after the one command that put appends for an
-	// inserted row. args are the words of the command.
+	// expect fills in what the sink must hold of an inserted row. args are the words of the first
+	// command that put appends for the row. A deferred command has a name, its key and its member.
 	expect(args [][]byte, e *Expectation)
 }
 

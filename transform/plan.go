@@ -183,7 +183,17 @@ func (p *Plan) rowError(r *binlog.Row, path string, err error) error {
 // the same bytes exactly if their keys are equal. A row of the binlog and a row of a SELECT have
 // the same encoding. The encoding serves comparison only. An error is a *RowError.
 func (p *Plan) AppendRowKey(dst []byte, r *binlog.Row) ([]byte, error) {
-	for _, c := range p.key {
+	dst, err := appendRowKey(dst, p.key, r)
+	if err != nil {
+		return dst, p.rowError(r, "key", err)
+	}
+	return dst, nil
+}
+
+// appendRowKey is AppendRowKey for the columns key. An error is a *template.ColumnError; dst is
+// returned as it was up to the column.
+func appendRowKey(dst []byte, key []int, r *binlog.Row) ([]byte, error) {
+	for _, c := range key {
 		if r.IsNull(c) {
 			dst = append(dst, 0)
 			continue
@@ -191,7 +201,7 @@ func (p *Plan) AppendRowKey(dst []byte, r *binlog.Row) ([]byte, error) {
 		start := len(dst)
 		b, err := r.AppendText(dst, c)
 		if err != nil {
-			return dst[:start], p.rowError(r, "key", &template.ColumnError{Column: c, Err: err})
+			return dst[:start], &template.ColumnError{Column: c, Err: err}
 		}
 		// The length follows the text, in fixed width: read from the end, the encoding can
 		// be split in one way only.

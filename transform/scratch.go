@@ -27,8 +27,9 @@ const maxKeptScratch = 1 << 20
 
 // begin returns the present change, with both of its images.
 func (s *scratch) begin(c *binlog.Change, m Mode, o Origin) *rowChange {
-	s.change = rowChange{Change: c, Origin: o, mode: m, old: c.Before, new: c.After}
-	return &s.change
+	ch := &s.change
+	ch.Change, ch.Origin, ch.mode, ch.old, ch.new = c, o, m, c.Before, c.After
+	return ch
 }
 
 // release drops the references to the change, and the buffers that a huge row has made large.
