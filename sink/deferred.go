@@ -14,8 +14,8 @@ import (
 // effect.
 type resolver func(r *resolution, d *transform.Deferred) error
 
-// resolvers has the resolver of each kind. To add a kind, add a constant to package transform and an
-// entry here.
+// resolvers has the resolver of each kind. To add a kind, add a constant to package transform and
+// an entry here.
 var resolvers = map[transform.DeferredKind]resolver{}
 
 // resolution resolves the deferred commands of one unit. Its state is what the sink holds, changed

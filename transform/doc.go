@@ -11,17 +11,17 @@
 // # Reading order
 //
 //   - mapping.go, rule.go: what a user can configure, and which settings a table gets.
-//   - kinds.go: the registry of output kinds. A row has all that this package, the reader of pipeline
-//     files and the sinks need to know of a kind: its keyword, its settings, the Redis type of its
-//     keys, and the function that compiles it.
+//   - kinds.go: the registry of output kinds. A row has all that this package, the reader of
+//     pipeline files and the sinks need to know of a kind: its keyword, its settings, the Redis
+//     type of its keys, and the function that compiles it.
 //   - validate.go, compile.go, compile_output.go: what is rejected, without and with a schema.
 //   - conflicts.go: what is rejected because two outputs could write the same key.
-//   - change.go, plan.go, output.go: from a change to the outputs, and from an output to the location
-//     of a row. Each calls the next.
-//   - hash.go, shared_hash.go, json.go, string.go, set.go, sorted_set.go: the writer of each kind of
-//     output. Writers use fields.go for the fields of a row, and content.go for values.
-//   - commands.go, mark.go, deferred.go: the buffer of commands, how its parts are cut and moved, and
-//     commands that need stored state to become bytes.
+//   - change.go, plan.go, output.go: from a change to the outputs, and from an output to the
+//     location of a row. Each calls the next.
+//   - hash.go, shared_hash.go, json.go, string.go, set.go, sorted_set.go: the writer of each kind
+//     of output. Writers use fields.go for the fields of a row, and content.go for values.
+//   - commands.go, mark.go, deferred.go: the buffer of commands, how its parts are cut and moved,
+//     and commands that need stored state to become bytes.
 //   - expectation.go, location.go: what the sink must hold for a row, and which row a key is of.
 //
 // The sub-package columns is the one place where values are read that may leave. template and

@@ -116,7 +116,8 @@ func TestParseShipped(t *testing.T) {
 }
 
 // Files with certificates are checked before anything is opened, and each fault has its line. The
-// files of master_tls and of source.mysql.tls were not checked. Faults of the text hide none of them.
+// files of master_tls and of source.mysql.tls were not checked. Faults of the text hide none of
+// them.
 func TestLoadChecksFiles(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.yaml")
