@@ -21,6 +21,7 @@
 // # Reading order
 //
 //   - program.go: Compile, and the methods that evaluate a Program.
+//   - syntax.go: what is checked when a pipeline file is read, without a table.
 //   - checker.go, operators.go: from the syntax tree to typed closures. value.go has the values.
 //   - functions.go has the table of all functions, functions_*.go those of one field.
 //   - old.go: old.column, the row before a change.
@@ -45,6 +46,6 @@
 // A Program is immutable and safe for concurrent use; each goroutine passes its own Scratch. The
 // package does no I/O. transform imports it.
 //
-// The package has two files more than most. Each function of the language is short, and they are
+// The package has three files more than most. Each function of the language is short, and they are
 // more easily found in files by field.
 package expression

@@ -294,6 +294,9 @@ func TestNestedComparisons(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "the expression is too large") {
 		t.Errorf("compiles with %v", err)
 	}
+	if err := expression.CheckSyntax(source); err != nil {
+		t.Errorf("its syntax: %v", err)
+	}
 	if got := evaluate(t, `(1 < (1 < i < 5 ? 1 : 2) < 5 ? 1 : 2)`); got != "1" {
 		t.Errorf("got %s", got)
 	}
@@ -331,6 +334,12 @@ func TestCheckSyntax(t *testing.T) {
 	for source, want := range map[string]string{
 		`a = 1`: "write == (not =)", `a == 1 AND b == 2`: "write and (not AND)",
 		`a ==`: "unexpected", ``: "",
+		`CONCAT(a, b)`: "write + (not CONCAT())", `uper(a)`: `did you mean "upper"?`,
+		`a == now()`: "no clock", `len(a, b) > 1`: "len() takes 1 argument",
+		`1 + len(format(a, "%Q"))`: "no specifier %Q", `json(a, "b")`: "does not begin with $",
+		`a matches "("`: "missing closing", `regexFind(a, "(")`: "missing closing",
+		`format(a, b)`: "ok", `len(split(a, ","))`: "ok", `a | upper() | len()`: "ok",
+		`"x" in split(a, ",")`: "ok", `a.b()`: "ok", `format(a, "%Y")`: "ok",
 		`nope == 1`: "ok", `a and not b`: "ok", `$env["two words"] > 1`: "ok",
 	} {
 		err := expression.CheckSyntax(source)

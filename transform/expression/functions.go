@@ -85,19 +85,30 @@ var clockFunctions = []string{
 
 // call compiles the call of a function.
 func (c *checker) call(n ast.Node, name string, args []ast.Node) node {
-	f, ok := functions[name]
+	f, ok := c.function(n, name, args)
+	if !ok {
+		return failed
+	}
+	return f.build(c, n, name, args)
+}
+
+// function returns the function that a call names. ok is false if there is none, or if the number
+// of arguments is wrong.
+func (c *checker) function(n ast.Node, name string, args []ast.Node) (f function, ok bool) {
+	f, ok = functions[name]
 	switch {
 	case !ok && slices.Contains(clockFunctions, strings.ToLower(name)):
-		return c.fail(n, "%s() is not available: the same row must always give the same value, "+
+		c.fail(n, "%s() is not available: the same row must always give the same value, "+
 			"so expressions have no clock; "+
 			"compare a date column with a literal like \"2024-05-01\"", name)
 	case !ok:
-		return c.fail(n, "there is no function %s() in expressions%s",
+		c.fail(n, "there is no function %s() in expressions%s",
 			name, suggest.DidYouMean(name, FunctionNames()))
 	case len(args) < f.minArgs || len(args) > f.maxArgs:
-		return c.fail(n, "%s() takes %s", name, argumentCount(f.minArgs, f.maxArgs))
+		c.fail(n, "%s() takes %s", name, argumentCount(f.minArgs, f.maxArgs))
+		return f, false
 	}
-	return f.build(c, n, name, args)
+	return f, ok
 }
 
 // argumentCount prints the number of arguments that a function takes, for messages.

@@ -30,6 +30,7 @@ func FuzzCompile(f *testing.F) {
 	}
 	f.Add(`i`, []byte{0xff, 0xc3}, []byte("-"), 0)
 	f.Fuzz(func(t *testing.T, source string, a, b []byte, shift int) {
+		syntax := expression.CheckSyntax(source)
 		p, err := expression.Compile(source, columns.New(table), expression.AllowOld)
 		if err != nil {
 			var e *expression.CompileError
@@ -37,6 +38,9 @@ func FuzzCompile(f *testing.F) {
 				t.Fatalf("%q: %v", source, err)
 			}
 			return
+		}
+		if syntax != nil {
+			t.Fatalf("%q compiles, and its syntax is rejected: %v", source, syntax)
 		}
 		evaluate := func(s *expression.Scratch, r *binlog.Row) {
 			_, null, err := p.AppendText(nil, s, r)

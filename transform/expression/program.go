@@ -84,15 +84,6 @@ func Compile(source string, v *columns.View, options ...Option) (*Program, error
 	}, nil
 }
 
-// CheckSyntax returns the fault in an expression that shows without a table, or nil. An error is a
-// *CompileError.
-func CheckSyntax(source string) error {
-	if _, err := parse(source, nil); err != nil {
-		return err // err itself, if nil, would be a non-nil error
-	}
-	return nil
-}
-
 // parse parses an expression. The table is used for messages only, and may be nil.
 func parse(source string, t *binlog.Table) (*parser.Tree, *CompileError) {
 	fail := func(message string) (*parser.Tree, *CompileError) {
