@@ -393,14 +393,14 @@ func (r *Row) Int64(i int) (v int64, ok bool) {
 	if raw == nil {
 		return 0, false
 	}
-	k := &r.layout.columns[i]
-	if k.encoding == encodingInt {
+	if k := &r.layout.columns[i]; k.encoding == encodingInt {
 		return signed(littleEndian(raw), len(raw)), true
 	}
-	if u, ok := r.Uint64(i); ok {
-		return int64(u), u <= math.MaxInt64
+	if !r.layout.text { // a text is not parsed twice: the error of a negative number allocates
+		u, ok := r.Uint64(i)
+		return int64(u), ok && u <= math.MaxInt64
 	}
-	if !integral(r.layout.table.Columns[i].Type) || !r.layout.text {
+	if !integral(r.layout.table.Columns[i].Type) {
 		return 0, false
 	}
 	v, err := strconv.ParseInt(string(raw), 10, 64)

@@ -70,6 +70,10 @@ type compiler struct {
 
 // fail returns a *MappingError at a part of the entry, such as "columns.add.name".
 func (c *compiler) fail(part, format string, args ...any) error {
+	return c.fault(part, format, args...)
+}
+
+func (c *compiler) fault(part, format string, args ...any) *MappingError {
 	path := c.rule.Path
 	if part != "" {
 		path += "." + part
@@ -281,6 +285,9 @@ func (c *compiler) expression(
 	p, err := expression.Compile(source, v)
 	if err != nil {
 		return nil, c.fail(part, "in %q: %v", source, err)
+	}
+	for _, w := range p.Warnings() {
+		c.warn(part, "in %q: %s", source, w)
 	}
 	return p, nil
 }

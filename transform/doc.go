@@ -23,10 +23,11 @@
 //   - commands.go, mark.go, deferred.go: the buffer of commands, how its parts are cut and moved,
 //     and commands that need stored state to become bytes.
 //   - expectation.go, location.go: what the sink must hold for a row, and which row a key is of.
+//   - warnings.go: what compiles, but is most likely a mistake.
 //
 // The sub-package columns is the one place where values are read that may leave. template and
-// expression are the two small languages of a mapping, decimal has the exact numbers of the latter,
-// and suggest finds the name meant by a misspelt one.
+// expression are the two small languages of a mapping; decimal, dateformat and jsonpath have what
+// the latter needs; suggest finds the name meant by a misspelt one.
 //
 // The package has more files than others, because each kind of output has its own. Each file is
 // short and holds what its name states.

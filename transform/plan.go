@@ -23,6 +23,7 @@ type Plan struct {
 	wherePath string              // YAML path of where, for messages
 	fields    *fields
 	outputs   []output
+	warnings  []*MappingError
 
 	scratch scratch
 }

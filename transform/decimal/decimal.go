@@ -231,6 +231,9 @@ func (d Number) Round(r Rounding) Number {
 	if d.scale == 0 {
 		return d
 	}
+	if d.large == nil && d.scale < len(powersOf10) {
+		return d.roundSmall(r)
+	}
 	q, rest := new(big.Int).QuoRem(d.bigDigits(), pow10(d.scale), new(big.Int))
 	sign, up := int64(d.Sign()), false
 	switch r {
@@ -248,6 +251,19 @@ func (d Number) Round(r Rounding) Number {
 	return fromBig(q, 0)
 }
 
+// roundSmall is Round for digits in small and a scale of 1 to 18. It does not allocate.
+func (d Number) roundSmall(r Rounding) Number {
+	power := powersOf10[d.scale]
+	q, rest := d.small/power, d.small%power // the quotient is far from the limits of an int64
+	switch {
+	case r == Floor && rest < 0, r == HalfAway && rest <= -(power-power/2):
+		q--
+	case r == Ceil && rest > 0, r == HalfAway && rest >= power-power/2:
+		q++
+	}
+	return Number{small: q}
+}
+
 // Int64 returns d truncated toward zero, and whether the result fits an int64.
 func (d Number) Int64() (int64, bool) {
 	t := d.Round(Truncate)
@@ -259,9 +275,9 @@ func (d Number) Float64() float64 {
 	if d.scale == 0 && d.large == nil {
 		return float64(d.small)
 	}
-	f, _ := strconv.ParseFloat(
-		d.String(), 64,
-	) // the only error is a result of ±Inf, which the caller rejects
+	var b [64]byte
+	// The only error is a result of ±Inf, which the caller rejects.
+	f, _ := strconv.ParseFloat(string(d.Append(b[:0])), 64)
 	return f
 }
 

@@ -84,6 +84,30 @@ func TestArithmetic(t *testing.T) {
 	}
 }
 
+// TestRound compares the rounding of small numbers with that of math/big, which rounds numbers that
+// do not fit 64 bits.
+func TestRound(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	numbers := []int64{0, 4, 5, -4, -5, 50, 49, -50, 1<<63 - 1, -1 << 63, -1<<63 + 1}
+	for range 20000 {
+		numbers = append(numbers, int64(rng.Uint64())>>rng.IntN(60))
+	}
+	for _, digits := range numbers {
+		scale := rng.IntN(19)
+		x := decimal.New(digits, scale)
+		// The same number with more digits is rounded by math/big.
+		large := x.Add(parse(t, "0."+strings.Repeat("0", 40)))
+		for _, r := range []decimal.Rounding{
+			decimal.Truncate, decimal.Floor, decimal.Ceil, decimal.HalfAway,
+		} {
+			got, want := x.Round(r), large.Round(r)
+			if got.String() != want.String() {
+				t.Fatalf("%s in mode %d: got %s, want %s", x, r, got, want)
+			}
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("-12.50"))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 
 	"github.com/expr-lang/expr/ast"
 
@@ -24,33 +23,50 @@ type node struct {
 	// constant is set for a node that reads no column.
 	constant bool
 	text     string // of a text literal
+	labels   *labelled
 	eval     func(*Scratch) value
 }
 
 // checker checks the types in a syntax tree and compiles the tree into closures. It keeps the first
 // error.
 type checker struct {
-	source  []rune
-	table   *binlog.Table
-	view    *columns.View // of the table
-	columns []int         // indexes of the columns that were read so far
-	err     *CompileError
+	source   []rune
+	table    *binlog.Table
+	view     *columns.View // of the table
+	allowOld bool
+	usesOld  bool
+	columns  []int // indexes of the columns that were read so far
+	warnings []string
+	checks   int // calls of check so far
+	err      *CompileError
 }
+
+// maxChecks is the largest number of nodes that are compiled. The parser puts one node into the
+// tree twice for 1 < x < 5, and nested in each other these double with each level.
+const maxChecks = 2 * maxNodes
 
 // fail records a fault at a node of the tree, unless there is a fault already.
 func (c *checker) fail(n ast.Node, format string, args ...any) node {
 	if c.err == nil {
-		e := &CompileError{Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
-		for _, r := range c.source[:min(n.Location().From, len(c.source))] {
-			e.Column++
-			if r == '\n' {
-				e.Line, e.Column = e.Line+1, 1
-			}
-		}
-		c.err = e
+		c.err = c.fault(n, format, args...)
 	}
-	// The kind of this node fits everywhere, so it causes no second fault.
-	return node{eval: func(*Scratch) value { return value{null: true} }}
+	return failed
+}
+
+// failed is the node of a part with a fault. Its kind fits everywhere, so it causes no second
+// fault.
+var failed = node{eval: func(*Scratch) value { return value{null: true} }}
+
+// fault returns a message with the place of a node of the tree.
+func (c *checker) fault(n ast.Node, format string, args ...any) *CompileError {
+	e := &CompileError{Line: 1, Column: 1, Message: fmt.Sprintf(format, args...)}
+	for _, r := range c.source[:min(n.Location().From, len(c.source))] {
+		e.Column++
+		if r == '\n' {
+			e.Line, e.Column = e.Line+1, 1
+		}
+	}
+	return e
 }
 
 func literal(k Kind, v value) node {
@@ -59,6 +75,13 @@ func literal(k Kind, v value) node {
 
 // check compiles a node of the tree.
 func (c *checker) check(n ast.Node) node {
+	if c.err != nil {
+		return failed
+	}
+	if c.checks++; c.checks > maxChecks {
+		return c.fail(n, "the expression is too large: it has more than %d parts, "+
+			"where x counts twice in a < x < b", maxChecks)
+	}
 	switch n := n.(type) {
 	case *ast.NilNode:
 		null := func(*Scratch) value { return value{null: true} }
@@ -70,18 +93,13 @@ func (c *checker) check(n ast.Node) node {
 	case *ast.FloatNode:
 		return c.fraction(n)
 	case *ast.StringNode:
-		l := literal(Text, value{t: []byte(n.Value)})
-		l.text = n.Value
-		return l
+		return c.textLiteral(n)
 	case *ast.IdentifierNode:
 		return c.column(n, n.Value)
 	case *ast.MemberNode:
-		if env, ok := n.Node.(*ast.IdentifierNode); ok && env.Value == "$env" {
-			if name, ok := n.Property.(*ast.StringNode); ok {
-				return c.column(n, name.Value)
-			}
-		}
-		return c.fail(n, "columns have no parts here: . and [] are not available in expressions")
+		return c.member(n)
+	case *ast.SliceNode:
+		return c.slice(n)
 	case *ast.UnaryNode:
 		return c.unary(n)
 	case *ast.BinaryNode:
@@ -100,6 +118,19 @@ func (c *checker) check(n ast.Node) node {
 		return c.fail(n, "let is not available in expressions")
 	}
 	return c.fail(n, "this form is not available in expressions")
+}
+
+// textLiteral compiles a text. A text in backquotes that is the name of a column is rejected,
+// because in SQL it would be the column.
+func (c *checker) textLiteral(n *ast.StringNode) node {
+	at := n.Location().From
+	if at < len(c.source) && c.source[at] == '`' && c.table.Column(n.Value) >= 0 {
+		return c.fail(n, "backquotes enclose a text in expressions and %[1]s is a column: "+
+			"write %[1]s or $env[%[1]q] for the column, \"%[1]s\" for the text", n.Value)
+	}
+	l := literal(Text, value{t: []byte(n.Value)})
+	l.text = n.Value
+	return l
 }
 
 // fraction compiles a literal like 9.99 from its text, so that the number is exact. The parser has
@@ -128,7 +159,7 @@ func (c *checker) column(n ast.Node, name string) node {
 	}
 	c.columns = append(c.columns, i)
 	col := c.view.Column(i)
-	out := node{kind: columnKind(col), nullable: col.Nullable}
+	out := node{kind: columnKind(col), nullable: col.Nullable, labels: labelsOf(col)}
 	read := columnReader(i, out.kind)
 	out.eval = read
 	if col.Nullable {
@@ -185,13 +216,20 @@ func columnReader(i int, k Kind) func(*Scratch) value {
 	return func(s *Scratch) value { return value{t: s.text(i)} }
 }
 
+// fallbacks are the values that messages propose in place of NULL. For other kinds that is 0.
+var fallbacks = map[Kind]string{
+	Text: `""`, Bool: "false", Moment: `"1970-01-01"`, Clock: `"00:00:00"`,
+}
+
 // strict compiles an operand that must not be nil. of is the operator or function, for messages.
-func (c *checker) strict(n ast.Node, of string) node {
-	v := c.check(n)
+func (c *checker) strict(n ast.Node, of string) node { return c.notNull(n, c.check(n), of) }
+
+// notNull rejects an operand that may be nil.
+func (c *checker) notNull(n ast.Node, v node, of string) node {
 	if v.nullable && c.err == nil {
-		fallback := "0"
-		if v.kind == Text {
-			fallback = `""`
+		fallback, ok := fallbacks[v.kind]
+		if !ok {
+			fallback = "0"
 		}
 		return c.fail(n, "%s may be NULL and %s needs a value: only ==, != and ?? take a NULL, "+
 			"so give it a default, as in (%s ?? %s)", c.text(n), of, c.text(n), fallback)
@@ -354,19 +392,4 @@ func toFloat(n node) (node, bool) {
 	}
 	n.kind = Float
 	return n, true
-}
-
-// pattern compiles the right side of matches, a literal regular expression in Go's syntax.
-func (c *checker) pattern(n ast.Node) *regexp.Regexp {
-	s, ok := n.(*ast.StringNode)
-	if !ok {
-		c.fail(n, "the pattern of matches must be written out as text")
-		return nil
-	}
-	re, err := regexp.Compile(s.Value)
-	if err != nil {
-		c.fail(n, "%v", err)
-		return nil
-	}
-	return re
 }

@@ -15,30 +15,37 @@
 // Every form that the checker does not support is rejected. A later version can therefore accept
 // more without a change to expressions that exist.
 //
-// # Columns
+// docs/expressions.md is the reference for users: all types, operators and functions, and the rules
+// for NULL. A test of package transform evaluates its examples.
 //
-//   - Signed integers, unsigned ones below 64 bits, and BIT up to 63 bits are integers. DECIMAL,
-//     BIGINT UNSIGNED, BIT(64) and literals with a decimal point are exact numbers. FLOAT and
-//     DOUBLE are floats. An exact number and a float combine only through float(x).
-//   - DATE, DATETIME and TIMESTAMP compare with each other, and with literals such as "2024-05-01"
-//     or "2024-05-01 10:00:00" (UTC). TIME compares with literals such as "10:30:00".
-//   - A SET column may be the right side of in: "admin" in roles.
-//   - Every other column is text, compared byte by byte.
-//   - A column whose name is not an identifier is written $env["its name"].
+// # Reading order
+//
+//   - program.go: Compile, and the methods that evaluate a Program.
+//   - syntax.go: what is checked when a pipeline file is read, without a table.
+//   - checker.go, operators.go: from the syntax tree to typed closures. value.go has the values.
+//   - functions.go has the table of all functions, functions_*.go those of one field.
+//   - old.go: old.column, the row before a change.
+//   - labels.go: warnings about texts that are no label of an ENUM or SET.
+//   - sql.go: SQL in an expression is answered with the accepted spelling.
+//
+// Packages dateformat and jsonpath implement layouts of dates and paths into JSON documents.
+//
+// # Decisions
+//
 //   - A nullable column, and any expression that may be nil, is an operand of ==, !=, ?? and ?:
-//     only. nil != "x" is true.
-//
-// # Operators and functions
-//
-//	== != < <= > >= and or not && || ! in, not in contains startsWith endsWith
-//	matches (a literal pattern) + - * / % ** ?? ?: a..b (after in)
-//
-//	abs bitand bitor ceil decimal float floor hasPrefix hasSuffix int len lower
-//	max min replace round string trim trimPrefix trimSuffix unix upper
-//
-// / and ** give floats. A condition prints as 1 or 0, as MySQL prints it. unix(x) is the number of
-// seconds from 1970 to a date, an exact number with the fraction of the date.
+//     only. nil != "x" is true. json() takes a nil document, because its result may be nil anyway.
+//   - An exact number and a float combine only through float(x).
+//   - json() gives text, and int(), decimal() and float() convert it. So there is one function and
+//     one rule for nil, and a number keeps its digits.
+//   - A layout, a pattern or a path must be a literal, so that it is parsed once and its faults are
+//     found before any row.
+//   - Positions in a text count characters, as in MySQL, and begin at 0, as in expr-lang.
+//   - The length of computed texts and the number of compiled nodes have limits, so that no
+//     expression occupies a pipeline for ever or uses all memory.
 //
 // A Program is immutable and safe for concurrent use; each goroutine passes its own Scratch. The
 // package does no I/O. transform imports it.
+//
+// The package has three files more than most. Each function of the language is short, and they are
+// more easily found in files by field.
 package expression

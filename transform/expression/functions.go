@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -31,47 +32,83 @@ var functions map[string]function
 
 func init() {
 	functions = map[string]function{
-		"abs":        {1, 1, buildAbs},
-		"bitand":     {2, 2, bitwise(func(a, b int64) int64 { return a & b })},
-		"bitor":      {2, 2, bitwise(func(a, b int64) int64 { return a | b })},
-		"ceil":       {1, 1, rounder(decimal.Ceil, math.Ceil)},
-		"decimal":    {1, 1, buildDecimal},
-		"float":      {1, 1, buildFloat},
-		"floor":      {1, 1, rounder(decimal.Floor, math.Floor)},
-		"hasPrefix":  {2, 2, textTest(bytes.HasPrefix)},
-		"hasSuffix":  {2, 2, textTest(bytes.HasSuffix)},
-		"int":        {1, 1, buildInt},
-		"len":        {1, 1, buildLen},
-		"lower":      {1, 1, mapped(unicode.ToLower)},
-		"max":        {2, 16, extreme(1)},
-		"min":        {2, 16, extreme(-1)},
-		"replace":    {3, 3, buildReplace},
-		"round":      {1, 1, rounder(decimal.HalfAway, math.Round)},
-		"string":     {1, 1, buildString},
-		"trim":       {1, 2, buildTrim},
-		"trimPrefix": {2, 2, cut(bytes.TrimPrefix)},
-		"trimSuffix": {2, 2, cut(bytes.TrimSuffix)},
-		"unix":       {1, 1, buildUnix},
-		"upper":      {1, 1, mapped(unicode.ToUpper)},
+		"abs":          {1, 1, buildAbs},
+		"bitand":       {2, 2, bitwise(func(a, b int64) int64 { return a & b })},
+		"bitor":        {2, 2, bitwise(func(a, b int64) int64 { return a | b })},
+		"bitxor":       {2, 2, bitwise(func(a, b int64) int64 { return a ^ b })},
+		"ceil":         {1, 1, rounder(decimal.Ceil, math.Ceil)},
+		"crc32":        {1, 1, hasher(appendCRC32)},
+		"decimal":      {1, 1, buildDecimal},
+		"float":        {1, 1, buildFloat},
+		"floor":        {1, 1, rounder(decimal.Floor, math.Floor)},
+		"format":       {2, 2, buildFormat},
+		"hasPrefix":    {2, 2, textTest(bytes.HasPrefix)},
+		"hasSuffix":    {2, 2, textTest(bytes.HasSuffix)},
+		"hex":          {1, 1, buildHex},
+		"indexOf":      {2, 2, position(bytes.Index)},
+		"int":          {1, 1, buildInt},
+		"json":         {2, 2, buildJSON},
+		"lastIndexOf":  {2, 2, position(bytes.LastIndex)},
+		"len":          {1, 1, buildLen},
+		"lower":        {1, 1, mapped(unicode.ToLower)},
+		"max":          {2, 16, extreme(1)},
+		"md5":          {1, 1, hasher(appendMD5)},
+		"min":          {2, 16, extreme(-1)},
+		"padLeft":      {2, 3, padder(true)},
+		"padRight":     {2, 3, padder(false)},
+		"regexFind":    {2, 3, buildRegexFind},
+		"regexReplace": {3, 3, buildRegexReplace},
+		"replace":      {3, 3, buildReplace},
+		"round":        {1, 1, rounder(decimal.HalfAway, math.Round)},
+		"sha256":       {1, 1, hasher(appendSHA256)},
+		"split":        {2, 2, buildSplit},
+		"string":       {1, 1, buildString},
+		"toBase64":     {1, 1, buildBase64},
+		"trim":         {1, 2, buildTrim},
+		"trimPrefix":   {2, 2, cut(bytes.TrimPrefix)},
+		"trimSuffix":   {2, 2, cut(bytes.TrimSuffix)},
+		"unix":         {1, 1, buildUnix},
+		"upper":        {1, 1, mapped(unicode.ToUpper)},
+		"uuid":         {1, 1, buildUUID},
 	}
+}
+
+// FunctionNames returns the names of all functions in order.
+func FunctionNames() []string { return slices.Sorted(maps.Keys(functions)) }
+
+// clockFunctions are functions of expr-lang and of SQL, in lower case, that read a clock, or that
+// make dates to compare with one.
+var clockFunctions = []string{
+	"now", "date", "duration", "timezone", "curdate", "current_date", "current_timestamp",
+	"localtime", "sysdate", "utc_timestamp",
 }
 
 // call compiles the call of a function.
 func (c *checker) call(n ast.Node, name string, args []ast.Node) node {
-	f, ok := functions[name]
+	f, ok := c.function(n, name, args)
+	if !ok {
+		return failed
+	}
+	return f.build(c, n, name, args)
+}
+
+// function returns the function that a call names. ok is false if there is none, or if the number
+// of arguments is wrong.
+func (c *checker) function(n ast.Node, name string, args []ast.Node) (f function, ok bool) {
+	f, ok = functions[name]
 	switch {
-	case !ok && (name == "now" || name == "date" || name == "duration" || name == "timezone"):
-		return c.fail(n, "%s() is not available: the same row must always give the same value, "+
+	case !ok && slices.Contains(clockFunctions, strings.ToLower(name)):
+		c.fail(n, "%s() is not available: the same row must always give the same value, "+
 			"so expressions have no clock; "+
 			"compare a date column with a literal like \"2024-05-01\"", name)
 	case !ok:
-		names := slices.Sorted(maps.Keys(functions))
-		return c.fail(n, "there is no function %s() in expressions%s",
-			name, suggest.DidYouMean(name, names))
+		c.fail(n, "there is no function %s() in expressions%s",
+			name, suggest.DidYouMean(name, FunctionNames()))
 	case len(args) < f.minArgs || len(args) > f.maxArgs:
-		return c.fail(n, "%s() takes %s", name, argumentCount(f.minArgs, f.maxArgs))
+		c.fail(n, "%s() takes %s", name, argumentCount(f.minArgs, f.maxArgs))
+		return f, false
 	}
-	return f.build(c, n, name, args)
+	return f, ok
 }
 
 // argumentCount prints the number of arguments that a function takes, for messages.
@@ -252,6 +289,10 @@ func buildInt(c *checker, n ast.Node, name string, args []ast.Node) node {
 // buildString builds the conversion to text, which is the same as in the field of a hash.
 func buildString(c *checker, _ ast.Node, name string, args []ast.Node) node {
 	v := c.strict(args[0], name+"()")
+	switch v.kind {
+	case Text, Moment, Clock: // the value is held as its text
+		return node{kind: Text, eval: v.eval}
+	}
 	p := Program{root: v}
 	return node{kind: Text, eval: func(s *Scratch) value {
 		x := v.eval(s)
@@ -269,6 +310,9 @@ func buildString(c *checker, _ ast.Node, name string, args []ast.Node) node {
 }
 
 func buildLen(c *checker, _ ast.Node, name string, args []ast.Node) node {
+	if sp, ok := c.split(args[0]); ok {
+		return sp.count()
+	}
 	v := c.want(args[0], Text, name+"()")
 	return node{kind: Integer, eval: func(s *Scratch) value {
 		return value{i: int64(utf8.RuneCount(v.eval(s).t))}
@@ -345,7 +389,7 @@ func buildReplace(c *checker, _ ast.Node, name string, args []ast.Node) node {
 		start := len(s.buf)
 		for {
 			i := bytes.Index(t, old)
-			if i < 0 {
+			if i < 0 || !s.room(i+len(with)) {
 				break
 			}
 			s.buf = append(append(s.buf, t[:i]...), with...)
@@ -379,15 +423,4 @@ func cut(f func(a, b []byte) []byte) builder {
 			return value{t: f(t, part.eval(s).t)}
 		}}
 	}
-}
-
-func buildUnix(c *checker, _ ast.Node, name string, args []ast.Node) node {
-	v := c.want(args[0], Moment, name+"()")
-	return node{kind: Exact, eval: func(s *Scratch) value {
-		d, err := unixSeconds(v.eval(s).t)
-		if err != nil && s.err == nil {
-			return s.fail(err)
-		}
-		return value{d: d}
-	}}
 }

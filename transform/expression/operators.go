@@ -9,7 +9,6 @@ import (
 
 	"github.com/expr-lang/expr/ast"
 
-	"rowfall/binlog"
 	"rowfall/transform/decimal"
 )
 
@@ -24,7 +23,7 @@ func (c *checker) binary(n *ast.BinaryNode) node {
 		return c.logic(n)
 	case "+", "-", "*":
 		return c.arithmetic(n)
-	case "/", "**", "^":
+	case "/", "**":
 		return c.floats(n)
 	case "%":
 		return c.modulo(n)
@@ -73,6 +72,7 @@ func (c *checker) equality(n *ast.BinaryNode) node {
 		return l
 	}
 	compare, negate := comparison(k), n.Operator == "!="
+	c.checkLabels(n, l, r, negate)
 	return node{kind: Bool, eval: func(s *Scratch) value {
 		a, b := l.eval(s), r.eval(s)
 		equal := a.null && b.null
@@ -193,7 +193,11 @@ func (c *checker) floats(n *ast.BinaryNode) node {
 	}
 	if n.Operator == "/" {
 		return node{kind: Float, eval: func(s *Scratch) value {
-			return value{f: fl.eval(s).f / fr.eval(s).f}
+			a, b := fl.eval(s).f, fr.eval(s).f
+			if b == 0 {
+				return s.fail(errDivision)
+			}
+			return value{f: a / b}
 		}}
 	}
 	return node{kind: Float, eval: func(s *Scratch) value {
@@ -222,7 +226,7 @@ func (c *checker) modulo(n *ast.BinaryNode) node {
 func (c *checker) search(n *ast.BinaryNode) node {
 	l := c.want(n.Left, Text, n.Operator)
 	if n.Operator == "matches" {
-		re := c.pattern(n.Right)
+		re := c.pattern(n.Right, n.Operator)
 		return node{kind: Bool, eval: func(s *Scratch) value {
 			return boolean(re.Match(l.eval(s).t))
 		}}
@@ -239,12 +243,14 @@ func (c *checker) search(n *ast.BinaryNode) node {
 // coalesce compiles ??.
 func (c *checker) coalesce(n *ast.BinaryNode) node {
 	l, r, k := c.unify(n, c.check(n.Left), c.check(n.Right))
-	return node{kind: k, nullable: l.nullable && r.nullable, eval: func(s *Scratch) value {
+	out := node{kind: k, nullable: l.nullable && r.nullable, labels: withDefault(l, r)}
+	out.eval = func(s *Scratch) value {
 		if v := l.eval(s); !v.null || s.err != nil {
 			return v
 		}
 		return r.eval(s)
-	}}
+	}
+	return out
 }
 
 // in compiles in, whose right side is a list, a range of integers or a SET column.
@@ -252,6 +258,10 @@ func (c *checker) in(n *ast.BinaryNode) node {
 	switch right := n.Right.(type) {
 	case *ast.ArrayNode:
 		return c.inList(n, right)
+	case *ast.BuiltinNode:
+		if sp, ok := c.split(right); ok {
+			return sp.contains(c, n.Left)
+		}
 	case *ast.BinaryNode:
 		if right.Operator == ".." {
 			x := c.want(n.Left, Integer, "in")
@@ -261,16 +271,17 @@ func (c *checker) in(n *ast.BinaryNode) node {
 				return boolean(v >= from.eval(s).i && v <= to.eval(s).i)
 			}}
 		}
-	case *ast.IdentifierNode:
-		if i := c.table.Column(right.Value); i >= 0 && c.view.Column(i).Type == binlog.TypeSet {
-			x, set := c.want(n.Left, Text, "in"), c.strict(right, "in")
-			return node{kind: Bool, eval: func(s *Scratch) value {
-				return boolean(memberOf(x.eval(s).t, set.eval(s).t))
-			}}
-		}
 	}
-	return c.fail(n.Right,
-		"in needs a list like [1, 2], a range like 1..5 or a SET column on its right")
+	if set := c.check(n.Right); set.isSet() {
+		x := c.want(n.Left, Text, "in")
+		set = c.notNull(n.Right, set, "in")
+		c.checkMember(n.Left, x, set)
+		return node{kind: Bool, eval: func(s *Scratch) value {
+			return boolean(memberOf(x.eval(s).t, set.eval(s).t))
+		}}
+	}
+	return c.fail(n.Right, "in needs a list like [1, 2], a range like 1..5, a SET column "+
+		"or split() on its right")
 }
 
 // memberOf reports whether x is a member in the text of a SET, such as "a,b".
@@ -291,34 +302,50 @@ func memberOf(x, set []byte) bool {
 // inList compiles in with a list. A list of text literals becomes a map.
 func (c *checker) inList(n *ast.BinaryNode, list *ast.ArrayNode) node {
 	left := c.strict(n.Left, "in")
-	type pair struct {
-		left, right node
-		compare     func(*Scratch, value, value) int
+	type member struct {
+		eval    func(*Scratch) value
+		kind    Kind // of the comparison
+		compare func(*Scratch, value, value) int
 	}
-	pairs := make([]pair, 0, len(list.Nodes))
+	members := make([]member, 0, len(list.Nodes))
 	texts := make(map[string]struct{}, len(list.Nodes))
 	for _, m := range list.Nodes {
 		l, r, k := c.unify(m, left, c.strict(m, "in"))
 		if c.err != nil {
 			return left
 		}
-		pairs = append(pairs, pair{l, r, comparison(k)})
+		c.checkLabels(m, l, r, false)
+		members = append(members, member{r.eval, k, comparison(k)})
 		if s, ok := m.(*ast.StringNode); ok && k == Text {
 			texts[strings.Clone(s.Value)] = struct{}{}
 		}
 	}
-	if len(texts) > 0 && len(texts) == len(pairs) {
+	if len(texts) > 0 && len(texts) == len(members) {
 		return node{kind: Bool, eval: func(s *Scratch) value {
 			_, found := texts[string(left.eval(s).t)]
 			return boolean(found)
 		}}
 	}
 	return node{kind: Bool, eval: func(s *Scratch) value {
-		for _, p := range pairs {
-			if p.compare(s, p.left.eval(s), p.right.eval(s)) == 0 {
+		x := left.eval(s)
+		for _, m := range members {
+			if m.compare(s, convert(x, left.kind, m.kind), m.eval(s)) == 0 {
 				return value{i: 1}
 			}
 		}
 		return value{}
 	}}
+}
+
+// convert converts a value as unify converts the operand that has it.
+func convert(v value, from, to Kind) value {
+	switch {
+	case from == Integer && to == Exact:
+		return value{null: v.null, d: decimal.New(v.i, 0)}
+	case from == Integer && to == Float:
+		return value{null: v.null, f: float64(v.i)}
+	case from == Exact && to == Float:
+		return value{null: v.null, f: v.d.Float64()}
+	}
+	return v // the text of a date or a time is the text of the literal
 }

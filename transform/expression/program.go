@@ -52,19 +52,24 @@ func (e *EvalError) Unwrap() error { return e.Err }
 
 // Program is a compiled expression. It is immutable and safe for concurrent use.
 type Program struct {
-	root    node
-	columns []int
-	view    *columns.View
+	root     node
+	columns  []int
+	view     *columns.View
+	usesOld  bool
+	warnings []string
 }
 
 // Compile compiles an expression over the columns of a table, as they may leave. An error is a
 // *CompileError.
-func Compile(source string, v *columns.View) (*Program, error) {
+func Compile(source string, v *columns.View, options ...Option) (*Program, error) {
 	tree, fault := parse(source, v.Table())
 	if fault != nil {
 		return nil, fault
 	}
-	c := checker{source: []rune(source), table: v.Table(), view: v}
+	c := checker{
+		source: []rune(source), table: v.Table(), view: v,
+		allowOld: slices.Contains(options, AllowOld),
+	}
 	root := c.check(tree.Node)
 	if c.err != nil {
 		if sql := sqlSpelling(source, v.Table()); sql != nil {
@@ -73,16 +78,10 @@ func Compile(source string, v *columns.View) (*Program, error) {
 		return nil, c.err
 	}
 	slices.Sort(c.columns)
-	return &Program{root: root, columns: slices.Compact(c.columns), view: v}, nil
-}
-
-// CheckSyntax returns the fault in an expression that shows without a table, or nil. An error is a
-// *CompileError.
-func CheckSyntax(source string) error {
-	if _, err := parse(source, nil); err != nil {
-		return err // err itself, if nil, would be a non-nil error
-	}
-	return nil
+	return &Program{
+		root: root, columns: slices.Compact(c.columns), view: v,
+		usesOld: c.usesOld, warnings: c.warnings,
+	}, nil
 }
 
 // parse parses an expression. The table is used for messages only, and may be nil.
@@ -126,8 +125,8 @@ func (p *Program) Kind() Kind { return p.root.kind }
 // Nullable reports whether the value may be nil for some row.
 func (p *Program) Nullable() bool { return p.root.nullable }
 
-// Columns returns the indexes of the columns that the expression reads, in ascending order. The
-// caller must not change them.
+// Columns returns the indexes of the columns that the expression reads, in ascending order, those
+// in old included. The caller must not change them.
 func (p *Program) Columns() []int { return p.columns }
 
 func (p *Program) eval(s *Scratch, r *binlog.Row) (value, error) {
@@ -199,7 +198,7 @@ func (p *Program) AppendScore(
 // Scores reports whether the value can be a score: it is a number or a date.
 func (p *Program) Scores() bool { return p.root.kind.numeric() || p.root.kind == Moment }
 
-var errNotFinite = errors.New("the result is not a finite number (a division by zero?)")
+var errNotFinite = errors.New("the result is not a finite number")
 
 // append appends a value that is not nil.
 func (p *Program) append(dst []byte, v value, json bool) ([]byte, bool, error) {

@@ -14,14 +14,44 @@ var sqlWords = map[string]string{
 	"IN": "in with a list in brackets, as in [1, 2]", "BETWEEN": "x >= low and x <= high",
 	"LIKE": "contains, startsWith, endsWith or matches", "REGEXP": "matches", "RLIKE": "matches",
 	"NULL": "nil", "TRUE": "true", "FALSE": "false", "DIV": "int(x / y)", "MOD": "%",
-	"CASE": "condition ? value : other",
+	"CASE": "condition ? value : other", "INTERVAL": "unix(x) + seconds",
 }
 
 // sqlFunctions maps functions of SQL, in upper case, to the spelling that expressions accept.
 var sqlFunctions = map[string]string{
-	"CONCAT": "+", "IFNULL": "x ?? other", "COALESCE": "x ?? other", "NVL": "x ?? other",
-	"ISNULL": "x == nil", "IF": "condition ? value : other",
-	"LENGTH": "len(x)", "CHAR_LENGTH": "len(x)",
+	"CONCAT": "+", "CONCAT_WS": "+", "IFNULL": "x ?? other", "COALESCE": "x ?? other",
+	"NVL": "x ?? other", "ISNULL": "x == nil", "NULLIF": "x == y ? nil : x",
+	"IF": "condition ? value : other", "GREATEST": "max(x, y)", "LEAST": "min(x, y)",
+
+	"LENGTH": "len(x)", "CHAR_LENGTH": "len(x)", "LCASE": "lower(x)", "UCASE": "upper(x)",
+	"SUBSTRING": "x[from:to]", "SUBSTR": "x[from:to]", "MID": "x[from:to]",
+	"LEFT": "x[:n]", "RIGHT": "x[-n:]", "SUBSTRING_INDEX": "split(x, separator)[n]",
+	"LOCATE": "indexOf(x, part)", "INSTR": "indexOf(x, part)", "POSITION": "indexOf(x, part)",
+	"FIND_IN_SET": `"label" in x`, "LTRIM": "trim(x)", "RTRIM": "trim(x)",
+	"LPAD": `padLeft(x, n, "0")`, "RPAD": "padRight(x, n)",
+	"TO_BASE64": "toBase64(x)", "SHA2": "sha256(x)", "BIN_TO_UUID": "uuid(x)",
+	"REGEXP_LIKE": `x matches "pattern"`, "REGEXP_SUBSTR": `regexFind(x, "pattern")`,
+	"REGEXP_REPLACE": `regexReplace(x, "pattern", "with")`,
+
+	"CAST":    "int(x), decimal(x), float(x) or string(x)",
+	"CONVERT": "int(x), decimal(x), float(x) or string(x)",
+	"CEILING": "ceil(x)", "TRUNCATE": "int(x)", "POW": "x ** y", "POWER": "x ** y",
+
+	"DATE_FORMAT": `format(x, "%Y-%m-%d")`, "TIME_FORMAT": "string(x)[:5]",
+	"UNIX_TIMESTAMP": "unix(x)", "YEAR": `int(format(x, "%Y"))`,
+	"MONTH": `int(format(x, "%m"))`, "DAY": `int(format(x, "%d"))`,
+
+	"JSON_EXTRACT": `json(x, "$.name")`, "JSON_VALUE": `json(x, "$.name")`,
+	"JSON_UNQUOTE": `json(x, "$.name")`,
+}
+
+// sqlOperators maps operators of SQL to the spelling that expressions accept.
+var sqlOperators = map[string]string{
+	"=": "==", "<=>": "==", "<>": "!=", "''": `\' for a quote inside a text`,
+	"&":  "and between conditions, bitand(x, y) between integers",
+	"|":  "or between conditions, bitor(x, y) between integers",
+	"^":  "bitxor(x, y), or ** for a power",
+	"->": `json(x, "$.name")`, "->>": `json(x, "$.name")`,
 }
 
 // sqlSpelling looks for SQL in an expression that does not compile. It returns an error that names
@@ -50,10 +80,10 @@ func sqlSpelling(source string, t *binlog.Table) *CompileError {
 		switch {
 		case tok.text == "let":
 			return nil // the = of let is not a comparison
-		case tok.text == "=" || tok.text == "<=>":
-			add(tok, tok.text, "==")
-		case tok.text == "<>":
-			add(tok, "<>", "!=")
+		case tok.text == "|" && next.word && i+2 < len(tokens) && tokens[i+2].text == "(":
+			// x | f() is f(x).
+		case sqlOperators[tok.text] != "":
+			add(tok, tok.text, sqlOperators[tok.text])
 		case !tok.word || t != nil && t.Column(tok.text) >= 0:
 		case next.text == "(" && sqlFunctions[upper] != "":
 			add(tok, tok.text+"()", sqlFunctions[upper])
@@ -119,15 +149,19 @@ type token struct {
 	line, column int // as in CompileError
 }
 
+// operatorRunes are the characters that can follow each other in one operator.
+const operatorRunes = "<>=!|&"
+
+func isWord(r rune) bool {
+	return r == '_' || r == '$' || unicode.IsLetter(r) || unicode.IsDigit(r)
+}
+
 // tokenize splits an expression into tokens, as far as sqlSpelling needs them. Text literals are
 // left out. Every source is accepted.
 func tokenize(source string) []token {
 	var tokens []token
 	runes := []rune(source)
 	line, start := 1, 0 // number and offset of the current line
-	isWord := func(r rune) bool {
-		return r == '_' || r == '$' || unicode.IsLetter(r) || unicode.IsDigit(r)
-	}
 	for i := 0; i < len(runes); {
 		r, from := runes[i], i
 		switch {
@@ -142,13 +176,22 @@ func tokenize(source string) []token {
 				}
 			}
 			i++
+			// Two quotes are a quote in SQL.
+			if i < len(runes) && runes[i] == r && r == '\'' {
+				tokens = append(tokens, token{"''", false, line, i - start})
+			}
 			continue
 		case isWord(r):
 			for i < len(runes) && isWord(runes[i]) {
 				i++
 			}
-		case strings.ContainsRune("<>=!", r):
-			for i < len(runes) && strings.ContainsRune("<>=!", runes[i]) {
+		case r == '-' && i+1 < len(runes) && runes[i+1] == '>': // -> and ->> of JSON
+			i++
+			for i < len(runes) && runes[i] == '>' {
+				i++
+			}
+		case strings.ContainsRune(operatorRunes, r):
+			for i < len(runes) && strings.ContainsRune(operatorRunes, runes[i]) {
 				i++
 			}
 		default:

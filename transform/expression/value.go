@@ -7,6 +7,7 @@ import (
 
 	"rowfall/binlog"
 	"rowfall/transform/columns"
+	"rowfall/transform/dateformat"
 	"rowfall/transform/decimal"
 )
 
@@ -54,8 +55,11 @@ func boolean(b bool) value {
 // is ready for use.
 type Scratch struct {
 	row  *binlog.Row
-	view *columns.View // through which row is read
+	old  *binlog.Row   // see SetOld
+	view *columns.View // through which both rows are read
 	buf  []byte        // texts that are computed
+	// date is the date that format() prints. A variable there would be allocated for each row.
+	date dateformat.Date
 	// err is the first error of the evaluation. Values that are computed after it are undefined.
 	err    error
 	column int // see EvalError
@@ -67,9 +71,9 @@ func (s *Scratch) reset(r *binlog.Row, v *columns.View) {
 	s.row, s.buf, s.err, s.column = r, s.buf[:0], nil, -1
 }
 
-// Release drops the reference to the last row, and the buffer if it is larger than maxKept bytes.
+// Release drops the references to the last rows, and the buffer if it is larger than maxKept bytes.
 func (s *Scratch) Release(maxKept int) {
-	s.row = nil
+	s.row, s.old = nil, nil
 	if cap(s.buf) > maxKept {
 		s.buf = nil
 	}
@@ -225,29 +229,20 @@ var errNoMoment = errors.New("is a date with a zero year, month or day, which is
 // unixSeconds parses the text of a date in UTC, and returns the seconds since 1970 with as many
 // decimal places as the text has.
 func unixSeconds(t []byte) (decimal.Number, error) {
-	if !momentShaped(t) {
-		return decimal.Number{}, notMoment(t)
-	}
-	at := func(i, width int) int64 {
-		if i >= len(t) {
-			return 0
-		}
-		n, _, _ := number(t[i:], width)
-		return n
-	}
-	y, m, d := at(0, 4), at(5, 2), at(8, 2)
-	if y == 0 || m == 0 || d == 0 {
+	d, err := parseDate(t)
+	switch {
+	case err != nil:
+		return decimal.Number{}, err
+	case d.Year == 0 || d.Month == 0 || d.Day == 0:
 		return decimal.Number{}, errNoMoment
 	}
-	if m > 12 || d > 31 || at(11, 2) > 23 || at(14, 2) > 59 || at(17, 2) > 59 {
-		return decimal.Number{}, notMoment(t)
-	}
-	seconds := daysSince1970(y, m, d)*86400 + at(11, 2)*3600 + at(14, 2)*60 + at(17, 2)
+	seconds := int64(d.Days()*86400 + d.Hour*3600 + d.Minute*60 + d.Second)
 	if len(t) <= 20 {
 		return decimal.New(seconds, 0), nil
 	}
 	digits := len(t) - 20
-	return decimal.New(seconds, 0).Add(decimal.New(at(20, digits), digits)), nil
+	fraction, _, _ := number(t[20:], digits)
+	return decimal.New(seconds, 0).Add(decimal.New(fraction, digits)), nil
 }
 
 // momentShaped reports whether t has the form of 0000-00-00 00:00:00.000000, up to the day, the
@@ -262,14 +257,4 @@ func momentShaped(t []byte) bool {
 		}
 	}
 	return true
-}
-
-// daysSince1970 counts days in the proleptic Gregorian calendar, as MySQL does. It lets years begin
-// in March, so that the leap day is the last day of a year.
-func daysSince1970(y, m, d int64) int64 {
-	if m <= 2 {
-		y--
-		m += 12
-	}
-	return 365*y + y/4 - y/100 + y/400 + (153*(m-3)+2)/5 + d - 1 - 719468
 }

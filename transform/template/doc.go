@@ -17,5 +17,6 @@
 // values a text determines, which shows whether a key is unique per row. Overlap reports whether
 // two templates can print the same text, which shows whether two outputs can write the same key.
 //
-// The package does no I/O. transform imports it.
+// The section Templates of docs/expressions.md is the reference for users. A test of package
+// transform prints its examples. The package does no I/O. transform imports it.
 package template

@@ -42,8 +42,8 @@ var filters = []filter{
 	{"uuid", uuid, parseUUID},
 }
 
-// filterNames returns the names of all filters, in the order of the table.
-func filterNames() []string {
+// FilterNames returns the names of all filters, in the order of the table.
+func FilterNames() []string {
 	names := make([]string, len(filters))
 	for i := range filters {
 		names[i] = filters[i].name
@@ -70,11 +70,5 @@ func uuid(dst []byte, from int) ([]byte, error) {
 	if len(b) != 16 {
 		return dst, &FilterError{fmt.Sprintf("holds %d bytes and |uuid takes exactly 16", len(b))}
 	}
-	for i, c := range b {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			dst = append(dst, '-')
-		}
-		dst = hex.AppendEncode(dst, []byte{c})
-	}
-	return dst, nil
+	return expression.AppendUUID(dst, b), nil
 }

@@ -150,11 +150,11 @@ func splitFilters(inside, source string) (string, []filter, error) {
 	parts := strings.Split(inside, "|")
 	var chain []filter
 	for _, p := range parts[1:] {
-		i := slices.Index(filterNames(), strings.TrimSpace(p))
+		i := slices.Index(FilterNames(), strings.TrimSpace(p))
 		if i < 0 {
 			return "", nil, fmt.Errorf("the template %q has no filter %q%s; "+
 				"the filters are urlencode, lower, upper, hex, base64 and uuid",
-				source, p, suggest.DidYouMean(p, filterNames()))
+				source, p, suggest.DidYouMean(p, FilterNames()))
 		}
 		chain = append(chain, filters[i])
 	}
