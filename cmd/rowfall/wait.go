@@ -13,8 +13,12 @@ import (
 	"rowfall/pipelines"
 )
 
-// jobPollInterval is how often a command that waits for a job looks for it.
-const jobPollInterval = 500 * time.Millisecond
+const (
+	// jobPollInterval is how often a command that waits for a job looks for it.
+	jobPollInterval = 500 * time.Millisecond
+	// jobPollLimit is how long the node may not answer, for example while it restarts.
+	jobPollLimit = time.Minute
+)
 
 // startJob sends a command that starts a job to the running pipeline, and returns the job's number.
 func startJob(ctx context.Context, path string, command ...string) (int, error) {
@@ -47,16 +51,17 @@ func waitForJob(cmd *cobra.Command, logging *logFlags, path string, id int) erro
 		return err
 	}
 	defer stop()
-	ctx := cmd.Context()
+	ctx, answered := cmd.Context(), time.Now()
 	tick := time.NewTicker(jobPollInterval)
 	defer tick.Stop()
 	for {
 		list, err := runningJobs(ctx, path)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && time.Since(answered) > jobPollLimit {
 			return fmt.Errorf("wait for job %d: %w; a job that is not done goes on with the pipeline",
 				id, err)
 		}
 		if err == nil {
+			answered = time.Now()
 			j := findJob(list, id, shown.Load())
 			if j == nil {
 				return printTo(cmd.OutOrStdout(), "job %d has ended\n", id)
