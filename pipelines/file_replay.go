@@ -167,8 +167,10 @@ func (l *loop) incompleteTables() (list []TableFault) {
 	for _, name := range l.tables.names() {
 		switch t := l.tables.all[name]; {
 		case t.Fault != nil:
-			list = append(list, TableFault{name, "in quarantine: " + t.Fault.Reason,
-				t.Fault.Position})
+			list = append(list, TableFault{
+				name, "in quarantine: " + t.Fault.Reason,
+				t.Fault.Position,
+			})
 		case !t.Job.Done && !t.Job.Skipped:
 			list = append(list, TableFault{Table: name, Reason: t.Job.Reason})
 		case t.Job.Again != "":

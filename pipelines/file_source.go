@@ -197,8 +197,10 @@ func (f *fileSource) UnloggedCascades(
 ) (found []unloggedCascade, err error) {
 	for _, t := range tables {
 		if f.cascading[t] {
-			key := query.ForeignKey{Name: "in its CREATE or ALTER TABLE", OnDelete: "CASCADE",
-				OnUpdate: "NO ACTION"}
+			key := query.ForeignKey{
+				Name: "in its CREATE or ALTER TABLE", OnDelete: "CASCADE",
+				OnUpdate: "NO ACTION",
+			}
 			found = append(found, unloggedCascade{t, key})
 		}
 	}

@@ -46,7 +46,7 @@ func (l *Log) openEvents(from binlog.Position, o events.Options) (*eventReader, 
 	if err != nil {
 		return nil, err
 	}
-	o.MariaDB = l.flavor == mysql.MariaDB
+	o.MariaDB, o.SkipChecksum = l.flavor == mysql.MariaDB, l.skipChecksum
 	r := &eventReader{newReader(l.files[i:]), events.NewParser(o)}
 	from.GTID = begin.GTID
 	if o.MariaDB && from.Offset <= firstEvent {

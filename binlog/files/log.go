@@ -42,6 +42,8 @@ type Log struct {
 	// flavor and version are those of the server that has written the first file.
 	flavor  mysql.Flavor
 	version string
+	// skipChecksum leaves checksums unverified, for tests with damaged events.
+	skipChecksum bool
 }
 
 // Open opens the files at paths, in any order. It reads the beginning of each.

@@ -56,7 +56,11 @@ type reader struct {
 }
 
 func newReader(files []logFile) *reader {
-	return &reader{files: files, in: bufio.NewReaderSize(nil, bufferSize)}
+	size := uint64(0)
+	for i := range files {
+		size = max(size, files[i].size)
+	}
+	return &reader{files: files, in: bufio.NewReaderSize(nil, int(min(size, bufferSize)))}
 }
 
 // close closes the file that is being read.

@@ -60,8 +60,10 @@ func TestReplayFiles(t *testing.T) {
 		{"mysql-without-gtid", servers.MySQL, false, []string{"--binlog-checksum=NONE"}},
 		{"mysql-compressed", servers.MySQL, true, []string{"--binlog-transaction-compression=ON"}},
 		{"mariadb", servers.MariaDB, false, nil},
-		{"mariadb-compressed", servers.MariaDB, false,
-			[]string{"--log-bin-compress=ON", "--log-bin-compress-min-len=10"}},
+		{
+			"mariadb-compressed", servers.MariaDB, false,
+			[]string{"--log-bin-compress=ON", "--log-bin-compress-min-len=10"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			data := t.TempDir()
@@ -137,8 +139,10 @@ func TestReplayFilesStretch(t *testing.T) {
 			}{
 				{all, []string{"--to", at(middle.File, middle.Offset)}, "1=a 2=b"},
 				{all, []string{"--to", "gtid:" + middle.GTID.String()}, "1=a 2=b"},
-				{all, []string{"--from", "gtid:" + begin.GTID.String(), "--to",
-					"gtid:" + middle.GTID.String()}, "1=a 2=b"},
+				{all, []string{
+					"--from", "gtid:" + begin.GTID.String(), "--to",
+					"gtid:" + middle.GTID.String(),
+				}, "1=a 2=b"},
 				{all, []string{"--from", at(middle.File, middle.Offset)}, "1=x 2=x 3=x"},
 				{last, []string{"--schema", dump}, "1=x 2=x 3=x"},
 			} {
@@ -279,4 +283,54 @@ func TestReplayFilesUnloggedValues(t *testing.T) {
 	waitForJobs(t, path)
 	s.mustEqual(t, path, addr)
 	p.end(syscall.SIGTERM)
+}
+
+// Without GTIDs, the comparison of the last transaction decides whether a server is the one that
+// has written the files.
+func TestReplayFilesOfAnotherServer(t *testing.T) {
+	data := t.TempDir()
+	s := startSource(t, servers.MySQL, servers.DatabaseOptions{Dir: data})
+	s.exec("INSERT INTO zoo.movers VALUES (1, 'a')")
+	files := binlogFiles(t, data)
+	other := startSource(t, servers.MySQL, servers.DatabaseOptions{})
+	other.exec("INSERT INTO zoo.movers VALUES (1, 'b')")
+	addr := testAddr(t)
+	path := other.pipelineFile(t, addr, filepath.Join(t.TempDir(), "node"))
+	mustPrint(t, "are applied", literal(path, files)...)
+	p := startProcess(t, addr, "run", path)
+	p.waitForLog("compare histories")
+	p.end(syscall.SIGTERM)
+	if got := moversOf(t, path); got != "1=a" {
+		t.Errorf("the rows are %q", got)
+	}
+}
+
+// Cascades that the server has not logged stop the replay, or leave the table to the next run.
+func TestReplayFilesCascades(t *testing.T) {
+	data := t.TempDir()
+	s := startSource(t, servers.MariaDB, servers.DatabaseOptions{Dir: data})
+	s.exec("CREATE TABLE zoo.stalls (id INT PRIMARY KEY)", "CREATE TABLE zoo.animals "+
+		"(id INT PRIMARY KEY, stall INT, FOREIGN KEY (stall) REFERENCES zoo.stalls (id) "+
+		"ON DELETE CASCADE)", "INSERT INTO zoo.stalls VALUES (1), (2)",
+		"INSERT INTO zoo.animals VALUES (1, 1), (2, 2)", "DELETE FROM zoo.stalls WHERE id = 1")
+	files := binlogFiles(t, data)
+	addr := testAddr(t)
+	path := s.pipelineFile(t, addr, filepath.Join(t.TempDir(), "node"))
+	_, err := command(t, literal(path, files)...)
+	if err == nil || !strings.Contains(err.Error(), "cascades: reconcile") {
+		t.Errorf("a cascade: %v", err)
+	}
+	path = s.pipelineFile(t, addr, filepath.Join(t.TempDir(), "node"))
+	text, err := os.ReadFile(path)
+	must(t, err)
+	must(t, os.WriteFile(path, []byte(strings.Replace(string(text), `"zoo.*": {}`,
+		`"zoo.*": {cascades: reconcile}`, 1)), 0o600))
+	_, err = command(t, literal(path, files)...)
+	if err == nil || !strings.Contains(err.Error(), "zoo.animals: ") {
+		t.Errorf("a cascade that is reconciled: %v", err)
+	}
+	p := startProcess(t, addr, "run", path)
+	p.waitForLog("INF table read")
+	waitForJobs(t, path)
+	s.mustEqual(t, path, addr)
 }

@@ -26,7 +26,9 @@ func TestCommandsOfStoppedPipeline(t *testing.T) {
 	addr, dir := testAddr(t), filepath.Join(t.TempDir(), "node")
 	path := s.pipelineFile(t, addr, dir)
 	for _, args := range [][]string{
-		{"status", path}, {"jobs", path}, {"jobs", path, "cancel", "1"},
+		{"status", path},
+		{"jobs", path},
+		{"jobs", path, "cancel", "1"},
 		{"replay", path, "--from", "binlog.000001:4"},
 	} {
 		if _, err := command(t, args...); err == nil ||
@@ -50,8 +52,10 @@ func TestCommandsOfStoppedPipeline(t *testing.T) {
 	s.mustEqual(t, path, addr)
 	p.end(syscall.SIGTERM)
 
-	unlogged := []string{"SET SESSION sql_log_bin = 0", "UPDATE zoo.people SET score = 7",
-		"DELETE FROM zoo.movers WHERE id > 9"}
+	unlogged := []string{
+		"SET SESSION sql_log_bin = 0", "UPDATE zoo.people SET score = 7",
+		"DELETE FROM zoo.movers WHERE id > 9",
+	}
 	s.exec(unlogged...)
 	mustPrint(t, "job 1 is stored", "backfill", path, "--table", "zoo.movers")
 	mustPrint(t, "job 2 is stored", "replay", path, "--from",
@@ -63,7 +67,8 @@ func TestCommandsOfStoppedPipeline(t *testing.T) {
 		t.Errorf("the jobs are\n%s", list)
 	}
 	for _, args := range [][]string{
-		{"jobs", path, "confirm", "1"}, {"jobs", path, "cancel", "9"},
+		{"jobs", path, "confirm", "1"},
+		{"jobs", path, "cancel", "9"},
 		{"replay", path, "--from", "time:2199-01-01T00:00:00Z"},
 	} {
 		if out, err := command(t, args...); err == nil {
