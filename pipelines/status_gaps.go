@@ -123,8 +123,8 @@ func (c *Commands) Status() NodeStatus {
 	for _, name := range names {
 		f := all[name]
 		p := PipelineStatus{
-			Name: name, Phase: f["state"], GTID: f["gtid"], File: f["file"], Offset: f["offset"], Server: f["server"],
-			Time: f["time"], Rebuilding: append([]string{}, listed(f["rebuilding"])...),
+			Name: name, Phase: f["state"], GTID: f["gtid"], File: f["file"], Offset: f["offset"],
+			Server: f["server"], Time: f["time"], Rebuilding: append([]string{}, listed(f["rebuilding"])...),
 			Quarantined: []TableFault{}, Gaps: append([]tablestate.Gap{}, openGaps(f)...),
 		}
 		var stats *Stats

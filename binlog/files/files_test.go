@@ -230,7 +230,8 @@ func TestTorn(t *testing.T) {
 				}
 			}
 			if s.Transactions != int64(want-1) {
-				t.Errorf("%s, cut at %d: %d transactions, want %d", kind, cut, s.Transactions, want-1)
+				t.Errorf("%s, cut at %d: %d transactions, want %d", kind, cut,
+					s.Transactions, want-1)
 			}
 			isBetween := slices.ContainsFunc(places, func(p binlog.Position) bool {
 				return p.File == "binlog.000003" && p.Offset == uint64(cut)

@@ -14,9 +14,9 @@ type meter struct {
 	before int64
 }
 
-// text returns "[####------] 2000 of about 5000 rows (40%), 100 rows/s, about 30s left". total is an
-// estimate. If it is missing or exceeded, the text has neither bar nor time left. unit is what is
-// counted. write formats a number of it; nil writes the number.
+// text returns "[####------] 2000 of about 5000 rows (40%), 100 rows/s, about 30s left". total is
+// an estimate. If total is missing or exceeded, the text has neither bar nor time left. unit is
+// what is counted. write formats a number of units; nil writes the number and the unit.
 func (m *meter) text(
 	done, total int64, unit string, now time.Time, write func(n int64) string,
 ) string {

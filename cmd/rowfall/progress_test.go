@@ -32,8 +32,8 @@ func TestProgress(t *testing.T) {
 		{
 			10,
 			pipelines.Stats{Phase: sink.Snapshot, Loaded: 2000, Expected: 5000},
-			"shop: initial load: [########------------] 2000 of about 5000 rows (40%), 100 rows/s, " +
-				"about 30s left\n",
+			"shop: initial load: [########------------] 2000 of about 5000 rows (40%), " +
+				"100 rows/s, about 30s left\n",
 		},
 		{
 			70,
@@ -52,7 +52,11 @@ func TestProgress(t *testing.T) {
 			"shop: initial load: 8000 rows, waiting for a metadata lock on a.b\n",
 		},
 		{80, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000, Retrying: "connect: refused"}, ""},
-		{90, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000}, "shop: initial load: 8000 rows\n"},
+		{
+			90,
+			pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000},
+			"shop: initial load: 8000 rows\n",
+		},
 		{91, pipelines.Stats{Phase: sink.Streaming, Loaded: 8000}, ""},
 		{
 			92,

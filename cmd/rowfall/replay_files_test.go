@@ -127,7 +127,8 @@ func TestReplayFilesStretch(t *testing.T) {
 			all := binlogFiles(t, data)
 			last := all[len(all)-1:]
 			dump := filepath.Join(t.TempDir(), "dump.sql")
-			must(t, os.WriteFile(dump, []byte("CREATE DATABASE zoo CHARACTER SET utf8mb4;\nUSE zoo;\n"+
+			must(t, os.WriteFile(dump, []byte("CREATE DATABASE zoo CHARACTER SET utf8mb4;\n"+
+				"USE zoo;\n"+
 				"CREATE TABLE movers (id INT PRIMARY KEY, v VARCHAR(30));\n"), 0o600))
 			at := func(file string, offset uint64) string {
 				return fmt.Sprintf("%s:%d", file, offset)

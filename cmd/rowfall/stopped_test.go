@@ -163,7 +163,8 @@ func TestProgressAsLog(t *testing.T) {
 	progressLogInterval = time.Millisecond
 	t.Setenv("NO_COLOR", "1")
 	var out lockedBuffer
-	stop, _, err := showProgress(&logFlags{out: &out}, func(time.Time) string { return "half done" })
+	text := func(time.Time) string { return "half done" }
+	stop, _, err := showProgress(&logFlags{out: &out}, text)
 	must(t, err)
 	waitFor(t, "two lines are logged", func(context.Context) (bool, error) {
 		return strings.Count(out.String(), "INF half done\n") >= 2, nil

@@ -57,8 +57,8 @@ func waitForJob(cmd *cobra.Command, logging *logFlags, path string, id int) erro
 	for {
 		list, err := runningJobs(ctx, path)
 		if err != nil && ctx.Err() == nil && time.Since(answered) > jobPollLimit {
-			return fmt.Errorf("wait for job %d: %w; a job that is not done goes on with the pipeline",
-				id, err)
+			return fmt.Errorf("wait for job %d: %w; a job that is not done goes on with the "+
+				"pipeline", id, err)
 		}
 		if err == nil {
 			answered = time.Now()
