@@ -2,7 +2,8 @@
 // positions, GTID sets, tables, rows and the events of a stream.
 //
 // This package and binlog/events, which parses the binlog's bytes, do no I/O.
-// binlog/mysql connects, binlog/dump follows the binlog, and binlog/query reads
+// binlog/mysql connects, binlog/dump follows the binlog, binlog/files reads binlog files
+// from disk, and binlog/query reads
 // schemas and rows with SELECT. A Row renders its columns as text: the same bytes for
 // a row from the binlog and for a row from a SELECT, without boxing a value. transform
 // is its main caller.

@@ -276,6 +276,10 @@ func (c *Commands) jobCommand(
 		return resp.AppendError(dst, fmt.Sprintf(
 			"ERR wrong number of arguments for 'rowfall|%s' command", strings.ToLower(sub)))
 	}
+	if sub == "JOBS" && c.pipeline.stats.jobs.Load() == nil {
+		return resp.AppendError(dst, "ERR the jobs are not known until the pipeline streams; "+
+			"ROWFALL STATUS shows why it does not")
+	}
 	if sub == "JOBS" {
 		return appendJobs(dst, c.pipeline.Stats().Jobs)
 	}

@@ -27,8 +27,11 @@
 //     the loop does for them; the jobs are in package jobs
 //   - keys.go: what the loop does for jobs that read rows by their keys
 //   - search.go, search_condition.go, replay.go, replay_cascades.go: searches for rows to read
-//     again, by a condition or in a stretch of the binlog; stored_request.go: a request to a
-//     pipeline that does not run
+//     again, by a condition or in a stretch of the binlog
+//   - stopped.go, stored_request.go: the directory of a pipeline that does not run: its status and
+//     jobs, and requests for the next run
+//   - file_replay.go, file_source.go: the literal replay of binlog files into an empty directory,
+//     without a server
 //   - replace.go, replace_progress.go: --from snapshot --replace, which builds all data anew while
 //     the old data serve
 //   - quarantine.go, requests.go: tables at fault, and what users ask of a running pipeline
@@ -75,6 +78,10 @@
 //     a gap for its table only if the job began after the gap: an earlier job may have read rows
 //     before the gap.
 //   - On a replica, --from is rejected and forgotten.
+//   - Data from binlog files have an unknown server (mysql.UnknownServer), because the files do not
+//     name the one that has written them. With GTIDs, a run continues on every server that has
+//     them. Without GTIDs, a run continues if the server's last transaction at the position is that
+//     of the data.
 //
 // Schemas:
 //

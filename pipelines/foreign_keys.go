@@ -223,7 +223,7 @@ func (l *loop) reconcileChangedKeys(
 	before []tablestate.ForeignKey, check foreignKeyCheck,
 ) error {
 	graph := &l.tables.cascades
-	if check.atStart && !graph.stored {
+	if check.atStart && !graph.stored && !l.isOffline {
 		return nil // new data: every row is read, or the user has requested a start without a load
 	}
 	old := cascades{keys: before}
@@ -245,7 +245,8 @@ func (l *loop) reconcileChangedKeys(
 			continue
 		}
 		added[childOf(k)]++
-		if check.atStart {
+		// Rows that a cascade changes cannot be read from binlog files.
+		if check.atStart || l.isOffline {
 			add(graph.below(childOf(k), l.isReconciled))
 		}
 	}
@@ -306,8 +307,14 @@ func (l *loop) foreignKeysOf(
 			return false
 		})
 	}
+	// A table that the statement creates is not mapped yet.
+	isCreated := func(n tableName) bool {
+		return slices.ContainsFunc(effects, func(e ddl.Effect) bool {
+			return e.Class == ddl.TableNew && nameOf(e.Table) == n
+		})
+	}
 	names = slices.DeleteFunc(names, func(n tableName) bool {
-		return l.tables.all[n.String()] == nil && !graph.contains(n)
+		return l.tables.all[n.String()] == nil && !graph.contains(n) && !isCreated(n)
 	})
 	check := foreignKeyCheck{altered: slices.Clone(names)}
 	if len(names) > 0 {

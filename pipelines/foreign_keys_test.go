@@ -41,6 +41,13 @@ func testCascades(t *testing.T, d *database) {
 	m.waitAt(t, d.end())
 	d.exec("ALTER TABLE c ADD CONSTRAINT again FOREIGN KEY (v) REFERENCES p (id) ON UPDATE CASCADE")
 	r.mustStop("the foreign key again of mapped table", "ON UPDATE CASCADE")
+	// A table that is created while the pipeline runs is checked as well.
+	d.exec("ALTER TABLE c DROP FOREIGN KEY again")
+	r = start(t, d.config(), m, "")
+	m.waitAt(t, d.end())
+	d.exec("CREATE TABLE n (id INT PRIMARY KEY, v INT, CONSTRAINT new FOREIGN KEY (v) " +
+		"REFERENCES p (id) ON DELETE CASCADE)")
+	r.mustStop("the foreign key new of mapped table", "ON DELETE CASCADE")
 }
 
 // This MySQL logs the rows that cascades change.

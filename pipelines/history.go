@@ -206,7 +206,7 @@ func (l *loop) missing(ctx context.Context) (missing binlog.GTIDSet, err error) 
 // has what was read from it. A server that was reset continues to send heartbeats until its new
 // binlog is longer than the old one.
 func (l *loop) checkReset(ctx context.Context) error {
-	if time.Since(l.history.checked) < resetCheckInterval {
+	if l.isOffline || time.Since(l.history.checked) < resetCheckInterval {
 		return nil
 	}
 	l.history.checked = time.Now()

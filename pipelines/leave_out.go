@@ -294,7 +294,7 @@ func (l *loop) explainUnreadable(err error) error {
 func (l *loop) offerSkip(err error, table string) error {
 	t := l.stream.Transaction()
 	at := t.ID()
-	if at.IsZero() || err == nil {
+	if at.IsZero() || err == nil || l.isOffline {
 		return err
 	}
 	command := fmt.Sprintf("rowfall skip %s --at %s", l.config.Path, at)

@@ -77,6 +77,9 @@ type loop struct {
 
 	// schemaDump is the text of --schema, see UseSchema; empty without --schema.
 	schemaDump string
+	// isOffline is set if the source is binlog files: no server can be asked for definitions, rows
+	// or its history. Jobs are stored, and begin with the next run.
+	isOffline bool
 	// from is the POSITION that replaces the data's own position; empty keeps that.
 	from string
 	// replaces is set if the run fills a replacement of the data that the sink serves.

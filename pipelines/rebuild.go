@@ -45,6 +45,9 @@ func (l *loop) missedFrom(t *mappedTable) string {
 // templates tell which keys are the table's.
 func (l *loop) rebuildUnknown(n tableName, reason string) error {
 	full := n.String()
+	if t := l.tables.all[full]; l.isOffline && (t == nil || t.definition == nil) {
+		return errColumnsUnknown(full, reason)
+	}
 	delete(l.tables.unmapped, full)
 	delete(l.tables.definitions, full)
 	l.unit.DropState(l.config.Name, tablestate.UnmappedPrefix+full)
@@ -191,6 +194,9 @@ func (l *loop) handleLookups(ctx context.Context) error {
 // startJobs makes the engine run the jobs of all tables that have one.
 func (l *loop) startJobs(ctx context.Context) {
 	l.jobsChanged = false
+	if l.isOffline {
+		return
+	}
 	var tables []*jobs.Table
 	for _, name := range l.tables.names() {
 		if t := l.tables.all[name]; t.Fault == nil {

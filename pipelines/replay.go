@@ -294,30 +294,13 @@ func (m *mysqlSource) replayConfig() dump.Config {
 // The stretch goes from one POSITION to another; an empty to is the pipeline's present position.
 // Replay returns the number of the search.
 func (p *Pipeline) Replay(ctx context.Context, from, to string) (int, error) {
-	resolveCtx, cancel := context.WithTimeout(ctx, searchTimeout)
-	defer cancel()
-	source, err := p.openMySQL(resolveCtx)
+	r, err := p.resolveReplay(ctx, from, to)
 	if err != nil {
 		return 0, err
-	}
-	defer source.Close()
-	at, err := source.ResolvePosition(resolveCtx, from)
-	if err != nil {
-		return 0, err
-	}
-	end := binlog.Position{}
-	if to != "" {
-		if end, err = source.ResolvePosition(resolveCtx, to); err != nil {
-			return 0, err
-		}
-	}
-	s := &tablestate.Search{Server: source.Identity().UUID, Reason: "replay from " + from}
-	if to != "" {
-		s.Reason += " to " + to
 	}
 	var id int
 	err = p.submit(ctx, func(_ context.Context, l *loop) error {
-		n, err := l.addReplay(s, &at, &end)
+		n, err := l.addReplay(r.search, &r.from, &r.to, l.stream.Position().Clone())
 		id = n
 		return err
 	})
@@ -327,9 +310,42 @@ func (p *Pipeline) Replay(ctx context.Context, from, to string) (int, error) {
 	return id, nil
 }
 
-// addReplay adds a search for the rows of a stretch. A zero end is the pipeline's position.
-func (l *loop) addReplay(s *tablestate.Search, from, to *binlog.Position) (int, error) {
-	until := l.stream.Position().Clone()
+// replayRequest is a request for a replay, with its positions as the server resolves them.
+type replayRequest struct {
+	search   *tablestate.Search
+	from, to binlog.Position // a zero to is the pipeline's position
+}
+
+// resolveReplay asks the source for the positions of a request.
+func (p *Pipeline) resolveReplay(
+	ctx context.Context, from, to string,
+) (r replayRequest, err error) {
+	ctx, cancel := context.WithTimeout(ctx, searchTimeout)
+	defer cancel()
+	source, err := p.openMySQL(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer source.Close()
+	if r.from, err = source.ResolvePosition(ctx, from); err != nil {
+		return r, err
+	}
+	r.search = &tablestate.Search{
+		Server: source.Identity().UUID, Reason: "replay from " + from,
+	}
+	if to == "" {
+		return r, nil
+	}
+	r.search.Reason += " to " + to
+	r.to, err = source.ResolvePosition(ctx, to)
+	return r, err
+}
+
+// addReplay adds a search for the rows of a stretch. until is the pipeline's position. A zero end
+// is the pipeline's position, too.
+func (l *loop) addReplay(
+	s *tablestate.Search, from, to *binlog.Position, until binlog.Position,
+) (int, error) {
 	switch {
 	case to.IsZero():
 		*to = until

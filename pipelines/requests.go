@@ -140,21 +140,24 @@ type Job struct {
 // ConfirmJob lets a job continue that waits because it would remove more than half of a table's
 // keys.
 func (p *Pipeline) ConfirmJob(ctx context.Context, id int) error {
-	return p.submit(ctx, func(_ context.Context, l *loop) error {
-		t, err := l.tableOfJob(id)
-		if err != nil {
-			return err
-		}
-		if t.hasKeysJob(id) {
-			return l.confirmKeys(t)
-		}
-		if t.Job.Sweep == nil || !t.Job.Sweep.Waiting {
-			return fmt.Errorf("job %d does not wait for a confirmation", id)
-		}
-		t.Job.Sweep = &tablestate.Sweep{Reached: true, Remove: true, Confirmed: true}
-		l.jobsChanged = true
-		return t.saveJob(&l.unit, l.config.Name)
-	})
+	return p.submit(ctx, func(_ context.Context, l *loop) error { return l.confirmJob(id) })
+}
+
+// confirmJob is ConfirmJob, in the loop.
+func (l *loop) confirmJob(id int) error {
+	t, err := l.tableOfJob(id)
+	if err != nil {
+		return err
+	}
+	if t.hasKeysJob(id) {
+		return l.confirmKeys(t)
+	}
+	if t.Job.Sweep == nil || !t.Job.Sweep.Waiting {
+		return fmt.Errorf("job %d does not wait for a confirmation", id)
+	}
+	t.Job.Sweep = &tablestate.Sweep{Reached: true, Remove: true, Confirmed: true}
+	l.jobsChanged = true
+	return t.saveJob(&l.unit, l.config.Name)
 }
 
 // CancelJob ends a job. Stale keys that the job has not removed stay, and rows that it has not read

@@ -34,6 +34,10 @@ const reasonUnloggedDrop = "DROP that is not in the binlog"
 
 // scheduleSchemaCheck schedules a comparison for when the stream reaches the binlog's present end.
 func (l *loop) scheduleSchemaCheck(ctx context.Context) error {
+	if l.isOffline {
+		l.check = schemaCheck{done: true}
+		return nil
+	}
 	end, err := l.schemas.EndOfLog(ctx)
 	if err != nil {
 		return err

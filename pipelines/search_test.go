@@ -119,7 +119,8 @@ func TestFailedSearch(t *testing.T) {
 	p.requests <- request{
 		execute: func(_ context.Context, l *loop) error {
 			from, end := binlog.Position{File: "log", Offset: 1}, binlog.Position{}
-			_, err := l.addReplay(&tablestate.Search{Server: "scripted"}, &from, &end)
+			until := l.stream.Position().Clone()
+			_, err := l.addReplay(&tablestate.Search{Server: "scripted"}, &from, &end, until)
 			return err
 		},
 		result: make(chan error, 1),

@@ -2,7 +2,7 @@ package pipelines
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -10,7 +10,6 @@ import (
 	"rowfall/binlog"
 	"rowfall/pipelines/file"
 	"rowfall/replication/resp"
-	"rowfall/sink"
 )
 
 // skip implements ROWFALL SKIP: the reply is OK once the request is stored.
@@ -42,28 +41,15 @@ func SkipStopped(
 	if err != nil {
 		return err
 	}
-	node := c.Sink.Node
-	node.Listen = "127.0.0.1:0" // no client needs the node
-	n, _, err := OpenNode(node, log)
+	s, err := OpenStopped(c, log)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.Path, err)
+		return err
 	}
-	to := sink.NewNode(n, c.Name)
-	if writable, _ := to.Writable(); !writable {
-		_ = n.Close()
-		return fmt.Errorf("%s: the node is a replica, whose data come from its upstream; "+
-			"skip the transaction on the master", c.Path)
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.start(ctx, "skip the transaction"); err != nil {
+		return err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- n.Run(ctx) }()
-	defer func() {
-		_ = n.Close()
-		if closed := <-ended; err == nil && closed != nil {
-			err = fmt.Errorf("close the node: %w", closed)
-		}
-	}()
-	p := New(c, to, "", log)
-	state, err := to.Load(ctx)
+	state, err := s.sink.Load(ctx)
 	if err != nil {
 		return err
 	}
@@ -71,5 +57,5 @@ func SkipStopped(
 	if err != nil {
 		return err
 	}
-	return p.storeSkip(ctx, &skipCall{at: id, table: table}, &state, &stored)
+	return s.pipeline.storeSkip(ctx, &skipCall{at: id, table: table}, &state, &stored)
 }

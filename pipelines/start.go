@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"rowfall/binlog"
+	"rowfall/binlog/mysql"
 	"rowfall/binlog/query"
 	"rowfall/pipelines/jobs"
 	"rowfall/pipelines/tablestate"
@@ -61,6 +62,9 @@ func (l *loop) decideStart(ctx context.Context, state sink.State, stored progres
 	err = l.resume(state, stored)
 	if err == nil {
 		err = l.history.load(&state, &stored)
+	}
+	if err == nil {
+		err = l.adoptServer(&stored)
 	}
 	if err != nil && l.replaces {
 		return &staleReplacementError{err}
@@ -120,6 +124,12 @@ func (l *loop) checkServer() error {
 	if p.Server == server.UUID {
 		return nil
 	}
+	if mysql.IsUnknownServer(p.Server) && p.Position.GTID.IsZero() {
+		// The data come from binlog files without GTIDs. The comparison of the last transaction, or
+		// of the file's beginning, proves whether this is the server that has written them.
+		p.Server = server.UUID
+		return nil
+	}
 	if p.Position.GTID.IsZero() || !server.HasGTIDs {
 		return stop("the data are at %s of server %s, but this is server %s "+
 			"and without GTIDs the two binlogs cannot be compared; "+
@@ -134,6 +144,20 @@ func (l *loop) checkServer() error {
 	}
 	p.Server = server.UUID
 	p.Position.File, p.Position.Offset = "", 0
+	return nil
+}
+
+// adoptServer makes the source the server of data from binlog files without GTIDs. The stream
+// compares the evidence with the source's binlog before it yields anything.
+func (l *loop) adoptServer(stored *progress) error {
+	if !mysql.IsUnknownServer(stored.Server) || !stored.Position.GTID.IsZero() {
+		return nil
+	}
+	if l.history.last.IsZero() {
+		return stop("the data are at %s of an unknown server, and contain no evidence of their "+
+			"last transaction; build the data again with --from snapshot", stored.Position)
+	}
+	l.history.last.Server, l.history.server = l.progress.Server, l.progress.Server
 	return nil
 }
 
@@ -240,7 +264,7 @@ func (l *loop) startAt(ctx context.Context, start string) error {
 		return err
 	}
 	l.addAltered(altered)
-	if len(l.tables.all) == 0 {
+	if len(l.tables.all) == 0 && !l.isOffline {
 		if err := l.checkNames(ctx); err != nil {
 			return err
 		}

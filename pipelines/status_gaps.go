@@ -90,7 +90,9 @@ type NodeStatus struct {
 type PipelineStatus struct {
 	Name string `json:"name"`
 	// State is the phase of the data, or what keeps the pipeline from streaming, as in INFO.
-	State  string `json:"state"`
+	State string `json:"state"`
+	// Phase is the phase of the data, whatever State is.
+	Phase  string `json:"phase"`
 	GTID   string `json:"gtid"`
 	File   string `json:"file"`
 	Offset string `json:"offset"`
@@ -121,8 +123,8 @@ func (c *Commands) Status() NodeStatus {
 	for _, name := range names {
 		f := all[name]
 		p := PipelineStatus{
-			Name: name, GTID: f["gtid"], File: f["file"], Offset: f["offset"], Server: f["server"],
-			Time: f["time"], Rebuilding: append([]string{}, listed(f["rebuilding"])...),
+			Name: name, Phase: f["state"], GTID: f["gtid"], File: f["file"], Offset: f["offset"],
+			Server: f["server"], Time: f["time"], Rebuilding: append([]string{}, listed(f["rebuilding"])...),
 			Quarantined: []TableFault{}, Gaps: append([]tablestate.Gap{}, openGaps(f)...),
 		}
 		var stats *Stats

@@ -3,6 +3,7 @@ package ddl
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"strings"
 
 	"rowfall/binlog/sqltext"
@@ -19,12 +20,7 @@ func ReadDump(
 	for name, cs := range databases {
 		d.databases[name] = cs
 	}
-	for s := range splitDump(text, o.dialect()) {
-		words := sqltext.Split(s.sql)
-		if len(words) > 1 && words[0].Is("USE") {
-			o.Database = words[1].Text
-			continue
-		}
+	for s, o := range dumpStatements(text, o) {
 		if err := d.execute(s.sql, o, match); err != nil {
 			return nil, fmt.Errorf("line %d: %w", s.line, err)
 		}
@@ -37,6 +33,33 @@ func ReadDump(
 		}
 	}
 	return all, nil
+}
+
+// DumpStatements iterates over the statements of a file that ReadDump can read, with their texts.
+func DumpStatements(text string, o Options) iter.Seq2[*Statement, string] {
+	return func(yield func(*Statement, string) bool) {
+		for s, o := range dumpStatements(text, o) {
+			if !yield(Parse(s.sql, o), s.sql) {
+				return
+			}
+		}
+	}
+}
+
+// dumpStatements iterates over the statements of a file, with the options that USE has changed.
+func dumpStatements(text string, o Options) iter.Seq2[dumpStatement, Options] {
+	return func(yield func(dumpStatement, Options) bool) {
+		for s := range splitDump(text, o.dialect()) {
+			words := sqltext.Split(s.sql)
+			if len(words) > 1 && words[0].Is("USE") {
+				o.Database = words[1].Text
+				continue
+			}
+			if !yield(s, o) {
+				return
+			}
+		}
+	}
 }
 
 // dump is the Catalog of what a file's statements have created so far.

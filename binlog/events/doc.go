@@ -1,8 +1,9 @@
 // Package events parses the bytes of binlog events into the events of package binlog: rows of
 // mapped tables, commits, statements and progress.
 //
-// It does no I/O and starts no goroutine: binlog/dump reads the bytes from a server. Rows are views
-// of the event's bytes, so parsing costs no allocation per row or per transaction.
+// It does no I/O and starts no goroutine: binlog/dump reads the bytes from a server, binlog/files
+// from disk. Rows are views of the event's bytes, so parsing costs no allocation per row or per
+// transaction.
 //
 // An event's header has only the low 32 bits of the event's offset in its file; the parser keeps
 // all 64. An event of an unknown type is an error that names the position and the remedy. The

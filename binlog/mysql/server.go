@@ -163,6 +163,15 @@ func parseVersion(version string) (major, minor, patch int, err error) {
 	return n[0], n[1], n[2], nil
 }
 
+// VersionNumber returns a version as a number, 80036 for "8.0.36"; 0 for one that cannot be read.
+func VersionNumber(version string) int {
+	major, minor, patch, err := parseVersion(version)
+	if err != nil {
+		return 0
+	}
+	return major*10000 + minor*100 + patch
+}
+
 // mariaDBPrefix is the start of every MariaDB's identity.
 const mariaDBPrefix = "mariadb-"
 

@@ -13,8 +13,9 @@ import (
 	"rowfall/pipelines/file"
 )
 
-func newBackfill() *cobra.Command {
+func newBackfill(logging *logFlags) *cobra.Command {
 	var table, where string
+	var noWait bool
 	cmd := &cobra.Command{
 		Use:   "backfill FILE --table DATABASE.TABLE [--where-sql SQL]",
 		Short: "Read a table or some of its rows again; also ends a quarantine",
@@ -24,6 +25,8 @@ func newBackfill() *cobra.Command {
 			"With --where-sql, the job reads only the rows that match an SQL expression over " +
 			"the table's columns.\nRows that no longer match, such as deleted ones, are not " +
 			"found.\n\n" +
+			"The command waits for the end of the job, and shows its progress. If the command " +
+			"is interrupted, the job goes on.\n" +
 			"If the pipeline does not run, the request is stored in its directory, and the next " +
 			"`rowfall run` starts the job.",
 		Example: "  rowfall backfill shop.yaml --table shop.orders\n" +
@@ -42,22 +45,30 @@ func newBackfill() *cobra.Command {
 			if where != "" {
 				command = append(command, "WHERE", where)
 			}
-			id, err := askRunning(cmd.Context(), args[0], command...)
+			id, err := startJob(cmd.Context(), args[0], command...)
 			if errors.Is(err, errNotRunning) {
 				return storeBackfill(cmd, args[0], table, where)
 			}
 			if err != nil {
 				return err
 			}
-			return printTo(cmd.OutOrStdout(),
-				"job %v reads %s; `rowfall jobs %s` shows its progress\n", id, table, args[0])
+			err = printTo(cmd.OutOrStdout(),
+				"job %d reads %s; `rowfall jobs %s` shows its progress\n", id, table, args[0])
+			if err != nil || noWait {
+				return err
+			}
+			return waitForJob(cmd, logging, args[0], id)
 		},
 	}
 	cmd.Flags().StringVar(&table, "table", "", "the table, as DATABASE.TABLE")
 	cmd.Flags().StringVar(&where, "where-sql", "",
 		"read only the rows that match this SQL expression, such as \"country = 'SE'\"")
+	cmd.Flags().BoolVar(&noWait, "no-wait", false, noWaitUsage)
 	return cmd
 }
+
+// noWaitUsage describes the flag --no-wait.
+const noWaitUsage = "do not wait for the end of the job"
 
 // storeBackfill stores the request in the directory of a pipeline that does not run.
 func storeBackfill(cmd *cobra.Command, path, table, where string) error {
@@ -71,6 +82,5 @@ func storeBackfill(cmd *cobra.Command, path, table, where string) error {
 	if err != nil {
 		return err
 	}
-	return printTo(cmd.OutOrStdout(), "the pipeline does not run: job %d is stored, "+
-		"and starts with the next `rowfall run %s`\n", id, path)
+	return printTo(cmd.OutOrStdout(), storedText, id, path)
 }

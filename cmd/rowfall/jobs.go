@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -9,15 +10,19 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"rowfall/pipelines"
 )
 
 func newJobs() *cobra.Command {
 	return &cobra.Command{
 		Use:   "jobs FILE [list | cancel ID | confirm ID]",
-		Short: "List, cancel or confirm the jobs of the running pipeline",
+		Short: "List, cancel or confirm the jobs of a pipeline",
 		Long: "List the jobs that read tables, or some of their rows: initial loads, " +
 			"reconciliations, backfills and replays.\n" +
-			"A job that would remove more than half of a table's keys waits for confirm ID.",
+			"A job that would remove more than half of a table's keys waits for confirm ID.\n" +
+			"If the pipeline does not run, the jobs are those in its directory, which the next " +
+			"`rowfall run` continues.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := needsFile(cmd, args); err != nil {
 				return err
@@ -35,9 +40,7 @@ func newJobs() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 3 {
-				action := strings.ToUpper(args[1])
-				_, err := askRunning(cmd.Context(), args[0], "ROWFALL", action, args[2])
-				if err != nil {
+				if err := changeJob(cmd.Context(), args[0], args[1], args[2]); err != nil {
 					return err
 				}
 				return printTo(cmd.OutOrStdout(), "job %s: %s done\n", args[2], args[1])
@@ -47,30 +50,47 @@ func newJobs() *cobra.Command {
 	}
 }
 
+// changeJob cancels or confirms a job.
+func changeJob(ctx context.Context, path, action, id string) error {
+	_, err := askRunning(ctx, path, "ROWFALL", strings.ToUpper(action), id)
+	if !errors.Is(err, errNotRunning) {
+		return err
+	}
+	n, err := strconv.Atoi(id)
+	if err != nil {
+		return usageError{err}
+	}
+	return inDirectory(ctx, path, func(ctx context.Context, s *pipelines.Stopped) error {
+		if action == "confirm" {
+			return s.ConfirmJob(ctx, n)
+		}
+		return s.CancelJob(ctx, n)
+	})
+}
+
 // listJobs prints a line for each job that is not done.
 func listJobs(ctx context.Context, out io.Writer, path string) error {
-	reply, err := askRunning(ctx, path, "ROWFALL", "JOBS")
+	list, err := runningJobs(ctx, path)
+	if errors.Is(err, errNotRunning) {
+		err = inDirectory(ctx, path, func(ctx context.Context, s *pipelines.Stopped) (err error) {
+			list, err = s.Jobs(ctx)
+			return err
+		})
+	}
 	if err != nil {
 		return err
 	}
-	list, _ := reply.([]any)
 	if len(list) == 0 {
 		return printTo(out, "no jobs\n")
 	}
-	lines := []string{"ID\tTABLE\tSTATE\tROWS\tOF ABOUT\tSTALE\tOF\tREASON"}
-	for _, item := range list {
-		fields, _ := item.([]any)
-		words := make([]string, len(fields))
-		for i, f := range fields {
-			words[i] = fmt.Sprint(f)
-		}
-		lines = append(lines, strings.Join(words, "\t"))
-	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	if err := printTo(w, "%s\n", strings.Join(lines, "\n")); err != nil {
-		return err
+	err = printTo(w, "ID\tTABLE\tSTATE\tROWS\tOF ABOUT\tSTALE\tOF\tREASON\n")
+	for i := range list {
+		j := &list[i]
+		err = errors.Join(err, printTo(w, "%d\t%s\t%s\t%d\t%d\t%d\t%d\t%s\n", j.ID, j.Table,
+			j.State, j.Rows, j.Estimate, j.Stale, j.Checked, j.Reason))
 	}
-	if err := w.Flush(); err != nil {
+	if err = errors.Join(err, w.Flush()); err != nil {
 		return fmt.Errorf("print jobs: %w", err)
 	}
 	return nil

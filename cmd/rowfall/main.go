@@ -102,7 +102,8 @@ func newRoot() *cobra.Command {
 		"console or json (default: the pipeline file's setting, else console)")
 	flags.StringVar(&logging.level, "log-level", "",
 		"trace, debug, info, warn or error (default: the pipeline file's setting, else info)")
-	root.AddCommand(newDemo(&logging), newRun(&logging), newBackfill(), newReplay(), newJobs(),
+	root.AddCommand(newDemo(&logging), newRun(&logging), newBackfill(&logging),
+		newReplay(&logging), newJobs(),
 		newSkip(&logging), newStatus(), newNode(&logging), newVersion())
 	return root
 }

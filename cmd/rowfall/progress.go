@@ -12,25 +12,15 @@ import (
 	"rowfall/sink"
 )
 
-// progress shows on a terminal, in place, a line for each pipeline whose initial load is running.
-// The lines are below the log, so the log must be written through progress.
+// progress shows lines on a terminal, in place, such as one for each pipeline whose initial load is
+// running. The lines are below the log, so the log must be written through progress.
 type progress struct {
 	out   io.Writer
 	width func() int
 
-	mu    sync.Mutex
-	loads []*loadProgress
-	lines int // lines on the screen now
-}
-
-// loadProgress is the initial load of one pipeline.
-type loadProgress struct {
-	name  string
-	stats func() pipelines.Stats
-	// The time of the first drawing and the rows loaded by then. Rows that were loaded before a
-	// restart do not count for the rate.
-	firstSeen time.Time
-	firstRows int64
+	mu     sync.Mutex
+	texts  []func(now time.Time) string // each returns a line, or "" if it has nothing to show
+	height int                          // lines on the screen now
 }
 
 // newProgress returns the progress of a terminal.
@@ -38,38 +28,46 @@ func newProgress(terminal *os.File) *progress {
 	return &progress{out: terminal, width: func() int { return terminalWidth(terminal) }}
 }
 
-// add adds a pipeline. p may be nil, where the output is not a terminal.
-func (p *progress) add(name string, stats func() pipelines.Stats) {
+// add adds a line. p may be nil, where the output is not a terminal.
+func (p *progress) add(text func(now time.Time) string) {
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.loads = append(p.loads, &loadProgress{name: name, stats: stats})
+	p.texts = append(p.texts, text)
 }
 
 // start redraws the lines regularly until stop is called. stop erases them.
 func (p *progress) start() (stop func()) {
+	stop = every(redrawInterval, p.draw)
+	return func() {
+		stop()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.erase()
+	}
+}
+
+// every calls do regularly until stop is called.
+func every(interval time.Duration, do func(now time.Time)) (stop func()) {
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	wg.Go(func() {
-		tick := time.NewTicker(redrawInterval)
+		tick := time.NewTicker(interval)
 		defer tick.Stop()
 		for {
 			select {
 			case <-done:
 				return
 			case now := <-tick.C:
-				p.draw(now)
+				do(now)
 			}
 		}
 	})
 	return func() {
 		close(done)
 		wg.Wait()
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.erase()
 	}
 }
 
@@ -83,12 +81,11 @@ func (p *progress) Write(b []byte) (int, error) {
 
 // erase removes the lines from the screen. The caller holds mu.
 func (p *progress) erase() {
-	if p.lines > 0 {
-		_, _ = fmt.Fprintf(
-			p.out, "\x1b[%dA\x1b[J", p.lines,
-		) // an error means that the terminal was closed
+	if p.height > 0 {
+		// An error means that the terminal was closed.
+		_, _ = fmt.Fprintf(p.out, "\x1b[%dA\x1b[J", p.height)
 	}
-	p.lines = 0
+	p.height = 0
 }
 
 // draw prints the lines anew.
@@ -97,50 +94,66 @@ func (p *progress) draw(now time.Time) {
 	defer p.mu.Unlock()
 	p.erase()
 	var b strings.Builder
-	for _, l := range p.loads {
-		if line := l.line(l.stats(), now); line != "" {
+	for _, text := range p.texts {
+		if line := text(now); line != "" {
 			b.WriteString(line + "\n")
 		}
 	}
 	text := cutLines(b.String(), p.width())
-	p.lines = strings.Count(text, "\n")
+	p.height = strings.Count(text, "\n")
 	_, _ = io.WriteString(p.out, text)
 }
 
+// progressLogInterval is the time between two log lines about progress. A variable for tests.
+var progressLogInterval = 10 * time.Second
+
+// showProgress shows the progress of a command until stop is called: on a terminal in place,
+// elsewhere as a log line every progressLogInterval. text is called by one goroutine. The returned
+// flags are those of a logger that may be used meanwhile.
+func showProgress(
+	logging *logFlags, text func(now time.Time) string,
+) (stop func(), with *logFlags, err error) {
+	log, err := logging.logger("", "info")
+	if err != nil {
+		return nil, nil, err
+	}
+	if logging.out == nil && isTerminal(os.Stderr) {
+		p := newProgress(os.Stderr)
+		p.add(text)
+		return p.start(), &logFlags{format: logging.format, level: logging.level, out: p}, nil
+	}
+	return every(progressLogInterval, func(now time.Time) {
+		if line := text(now); line != "" {
+			log.Info().Msg(line)
+		}
+	}), logging, nil
+}
+
+// loadProgress is the initial load of one pipeline.
+type loadProgress struct {
+	name  string
+	stats func() pipelines.Stats
+	meter meter
+}
+
 // line returns the text of a line; "" while the initial load is not running. The number of
-// expected rows is an estimate. Where it is missing or exceeded, the line does not show the
-// remaining time.
-func (l *loadProgress) line(s pipelines.Stats, now time.Time) string {
+// expected rows is an estimate.
+func (l *loadProgress) line(now time.Time) string {
+	s := l.stats()
 	if s.Phase != sink.Snapshot || s.Stopped != "" || s.Retrying != "" {
-		l.firstSeen = time.Time{}
+		l.meter = meter{}
 		return ""
 	}
-	if l.firstSeen.IsZero() {
-		l.firstSeen, l.firstRows = now, s.Loaded
-	}
-	what := "loaded"
+	what := "initial load"
 	if s.Replacement != nil {
-		what = "replacement: loaded"
-	}
-	text := fmt.Sprintf("%s: %s %d rows", l.name, what, s.Loaded)
-	left := s.Expected - s.Loaded
-	if left > 0 {
-		text += fmt.Sprintf(" of about %d (%d%%)", s.Expected, 100*s.Loaded/s.Expected)
+		what = "replacement"
 	}
 	if len(s.Held) > 0 {
-		return text + ", " + s.Held[0].Reason
+		// The rate does not count the wait.
+		l.meter = meter{}
+		return fmt.Sprintf("%s: %s: %s, %s", l.name, what,
+			new(meter).text(s.Loaded, s.Expected, "rows", now, nil), s.Held[0].Reason)
 	}
-	seconds := now.Sub(l.firstSeen).Seconds()
-	if seconds < 1 || s.Loaded == l.firstRows {
-		return text
-	}
-	rate := float64(s.Loaded-l.firstRows) / seconds
-	text += fmt.Sprintf(", %.0f rows/s", rate)
-	if left > 0 {
-		text += fmt.Sprintf(
-			", about %v left",
-			time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second),
-		)
-	}
-	return text
+	return fmt.Sprintf("%s: %s: %s", l.name, what,
+		l.meter.text(s.Loaded, s.Expected, "rows", now, nil))
 }

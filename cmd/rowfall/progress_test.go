@@ -13,10 +13,10 @@ import (
 // its end.
 func TestProgress(t *testing.T) {
 	var out strings.Builder
-	p := &progress{out: &out, width: func() int { return 80 }}
+	p := &progress{out: &out, width: func() int { return 120 }}
 	begin := time.Unix(1000, 0)
 	var stats pipelines.Stats
-	p.add("shop", func() pipelines.Stats { return stats })
+	p.add((&loadProgress{name: "shop", stats: func() pipelines.Stats { return stats }}).line)
 	for _, step := range []struct {
 		at    int
 		stats pipelines.Stats
@@ -27,17 +27,18 @@ func TestProgress(t *testing.T) {
 		{
 			0,
 			pipelines.Stats{Phase: sink.Snapshot, Loaded: 1000, Expected: 5000},
-			"shop: loaded 1000 rows of about 5000 (20%)\n",
+			"shop: initial load: [####----------------] 1000 of about 5000 rows (20%)\n",
 		},
 		{
 			10,
 			pipelines.Stats{Phase: sink.Snapshot, Loaded: 2000, Expected: 5000},
-			"shop: loaded 2000 rows of about 5000 (40%), 100 rows/s, about 30s left\n",
+			"shop: initial load: [########------------] 2000 of about 5000 rows (40%), " +
+				"100 rows/s, about 30s left\n",
 		},
 		{
 			70,
 			pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000, Expected: 8000},
-			"shop: loaded 8000 rows, 100 rows/s\n",
+			"shop: initial load: 8000 rows, 100 rows/s\n",
 		},
 		{
 			71,
@@ -48,10 +49,14 @@ func TestProgress(t *testing.T) {
 					Since:  begin,
 				}},
 			},
-			"shop: loaded 8000 rows, waiting for a metadata lock on a.b\n",
+			"shop: initial load: 8000 rows, waiting for a metadata lock on a.b\n",
 		},
 		{80, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000, Retrying: "connect: refused"}, ""},
-		{90, pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000}, "shop: loaded 8000 rows\n"},
+		{
+			90,
+			pipelines.Stats{Phase: sink.Snapshot, Loaded: 8000},
+			"shop: initial load: 8000 rows\n",
+		},
 		{91, pipelines.Stats{Phase: sink.Streaming, Loaded: 8000}, ""},
 		{
 			92,
@@ -59,7 +64,7 @@ func TestProgress(t *testing.T) {
 				Phase: sink.Snapshot, Loaded: 10, Expected: 100,
 				Replacement: &pipelines.ReplacementProgress{Rows: 10, Expected: 100},
 			},
-			"shop: replacement: loaded 10 rows of about 100 (10%)\n",
+			"shop: replacement: [##------------------] 10 of about 100 rows (10%)\n",
 		},
 	} {
 		stats = step.stats
@@ -77,7 +82,7 @@ func TestProgressBesideLog(t *testing.T) {
 	var out strings.Builder
 	p := &progress{out: &out, width: func() int { return 10 }}
 	for _, name := range []string{"a", "b"} {
-		p.add(name, func() pipelines.Stats { return pipelines.Stats{Phase: sink.Snapshot} })
+		p.add(func(time.Time) string { return name + ": working" })
 	}
 	p.draw(time.Unix(0, 0))
 	if _, err := p.Write([]byte("a line of the log\n")); err != nil {
@@ -85,7 +90,7 @@ func TestProgressBesideLog(t *testing.T) {
 	}
 	p.draw(time.Unix(0, 0))
 	p.draw(time.Unix(0, 0))
-	const lines, up = "a: loaded \nb: loaded \n", "\x1b[2A\x1b[J"
+	const lines, up = "a: working\nb: working\n", "\x1b[2A\x1b[J"
 	if want := lines + up + "a line of the log\n" + lines + up + lines; out.String() != want {
 		t.Errorf("the terminal receives\n%q, want\n%q", out.String(), want)
 	}

@@ -161,7 +161,7 @@ func runPipelines(
 				return nil, openFault(c, err)
 			}
 			m.Pipeline.UseSchema(schema)
-			bars.add(c.Name, m.Pipeline.Stats)
+			bars.add((&loadProgress{name: c.Name, stats: m.Pipeline.Stats}).line)
 			log.Info().Str("pipeline", c.Name).Str("listen", m.Node.Addr()).
 				Str("dir", c.Sink.Node.Dir).Msg("node is open")
 			return m, nil

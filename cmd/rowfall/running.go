@@ -27,10 +27,6 @@ func askRunning(ctx context.Context, path string, command ...string) (any, error
 		return nil, usageError{err}
 	}
 	node := &c.Sink.Node
-	if node.ServerTLS.Cert != "" {
-		return nil, fmt.Errorf("%s: the node accepts only TLS connections; "+
-			"send %q to it with redis-cli --tls", path, strings.Join(command, " "))
-	}
 	host, port, err := net.SplitHostPort(node.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("read sink.node.listen of %s: %w", path, err)
@@ -52,5 +48,9 @@ func askRunning(ctx context.Context, path string, command ...string) (any, error
 		return nil, fmt.Errorf("connect to the node of %s: %w", path, err)
 	}
 	_ = probe.Close()
+	if node.ServerTLS.Cert != "" {
+		return nil, fmt.Errorf("%s: the node accepts only TLS connections; "+
+			"send %q to it with redis-cli --tls", path, strings.Join(command, " "))
+	}
 	return r.Do(ctx, command...)
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -17,23 +19,24 @@ func newStatus() *cobra.Command {
 	var asJSON, failOnGap bool
 	cmd := &cobra.Command{
 		Use:   "status FILE [--json] [--fail-on-gap]",
-		Short: "Show a running pipeline: position, jobs, tables in quarantine, gaps",
+		Short: "Show a pipeline: position, jobs, tables in quarantine, gaps",
 		Long: "Show the position, jobs, tables in quarantine and gaps of each pipeline whose " +
-			"data the node of FILE holds.\nWith --fail-on-gap, the exit status is 1 if there " +
-			"are gaps or tables in quarantine.",
+			"data the node of FILE holds.\nIf no process runs the pipeline, they are read from " +
+			"its directory, which must not be in use, and the state is `not running`.\n" +
+			"With --fail-on-gap, the exit status is 1 if there are gaps or tables in quarantine.",
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			reply, err := askRunning(cmd.Context(), args[0], "ROWFALL", "STATUS", "JSON")
+			s, err := readStatus(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			text := fmt.Sprint(reply)
-			var s pipelines.NodeStatus
-			if err := json.Unmarshal([]byte(text), &s); err != nil {
-				return fmt.Errorf("read the status of the node: %w", err)
-			}
-			if !asJSON {
-				text = statusText(&s)
+			text := statusText(s)
+			if asJSON {
+				encoded, err := json.Marshal(s)
+				if err != nil {
+					return fmt.Errorf("encode the status: %w", err)
+				}
+				text = string(encoded)
 			}
 			if err := printTo(cmd.OutOrStdout(), "%s\n", strings.TrimSpace(text)); err != nil {
 				return err
@@ -52,6 +55,27 @@ func newStatus() *cobra.Command {
 	return cmd
 }
 
+// readStatus returns the status of the node of a file, or that of its directory if no process runs
+// the node.
+func readStatus(ctx context.Context, path string) (*pipelines.NodeStatus, error) {
+	var status pipelines.NodeStatus
+	reply, err := askRunning(ctx, path, "ROWFALL", "STATUS", "JSON")
+	if errors.Is(err, errNotRunning) {
+		err = inDirectory(ctx, path, func(ctx context.Context, s *pipelines.Stopped) (err error) {
+			status, err = s.Status(ctx)
+			return err
+		})
+		return &status, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal([]byte(fmt.Sprint(reply)), &status); err != nil {
+		return nil, fmt.Errorf("read the status of the node: %w", err)
+	}
+	return &status, nil
+}
+
 // statusText returns the status as text for a terminal.
 func statusText(s *pipelines.NodeStatus) string {
 	var b strings.Builder
@@ -64,6 +88,9 @@ func statusText(s *pipelines.NodeStatus) string {
 		line("pipeline %s: %s, on a %s", p.Name, p.State, s.Role)
 		line("  position: %s:%s of server %s, committed %s", p.File, p.Offset, p.Server,
 			timeText(p.Time))
+		if p.State == pipelines.StateNotRunning {
+			line("  data: %s; lag: unknown", p.Phase)
+		}
 		if p.GTID != "" {
 			line("  gtid: %s", p.GTID)
 		}

@@ -17,8 +17,7 @@ import (
 
 const (
 	// unitRows limits the rows of one unit of a job, so that rows of the stream do not wait long.
-	unitRows    = 500
-	logInterval = 10 * time.Second
+	unitRows = 500
 )
 
 // Config bounds what jobs cost the source and the process.
@@ -53,7 +52,9 @@ type Engine struct {
 	active   int    // tasks in flight or pending
 	repeated int    // tasks that were repeated
 	limiter  rateLimiter
-	logged   time.Time
+	// logged is when report wrote the last line, and loggedRows is what rows was then.
+	logged     time.Time
+	loggedRows int64
 	// tracked counts the keys that all tables keep in memory, see keySet.pending and handled.
 	tracked int
 	// tableTasks counts the tasks in flight or pending that do not belong to keys jobs.
@@ -178,6 +179,7 @@ func (e *Engine) Close() {
 // start starts the workers. They wake the loop after each result.
 func (e *Engine) start(ctx context.Context) {
 	ctx, e.cancel = context.WithCancel(ctx)
+	e.logged, e.loggedRows = time.Now(), e.rows
 	for range e.config.Parallel {
 		e.done.Go(func() { e.work(ctx) })
 	}
@@ -389,15 +391,4 @@ func (e *Engine) nextTask(ctx context.Context, t *Table) (task, error) {
 		return nil, &UnreadableError{err}
 	}
 	return e.nextChunk(t), nil
-}
-
-// report logs the progress of the jobs every logInterval.
-func (e *Engine) report() {
-	if time.Since(e.logged) < logInterval {
-		return
-	}
-	e.logged = time.Now()
-	e.log.Info().Int64("rows", e.rows).Int64("of_about", e.rows+e.remaining).
-		Int("tables_left", len(e.waiting)+e.active).
-		Int("chunks_read_again", e.repeated).Msg("reading tables")
 }

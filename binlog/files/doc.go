@@ -1,0 +1,12 @@
+// Package files reads the binlog files of a MySQL or MariaDB from disk, without a server.
+//
+// A file is four magic bytes and then the events that a server also sends to a replica, so package
+// events parses them. Open opens several files of one server as one Log. Log.Find reads the files
+// once, without rows, and returns the Stretch between two POSITIONs, which contains only whole
+// transactions. Log.Stream yields the changes of a stretch, as package dump does for a connection.
+//
+// A file may be cut off, as after a crash, or if it was copied while the server wrote it. Then the
+// stretch ends after the last whole transaction, and Stretch.Broken is the reason.
+//
+// Encrypted files and relay logs are rejected.
+package files

@@ -1,0 +1,347 @@
+package files
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"rowfall/binlog"
+	"rowfall/binlog/mysql"
+)
+
+// kinds are the first parts of the names in testdata. Each has two files that one server has
+// written: a CREATE TABLE, two transactions, and in the second file two more.
+var kinds = []string{"mysql", "mariadb"}
+
+// memoryFile returns a file with a content.
+func memoryFile(name string, content []byte) logFile {
+	return logFile{
+		path: name, name: name, size: uint64(len(content)),
+		open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
+	}
+}
+
+// testdata returns the files of a kind.
+func testdata(t testing.TB, kind string) (files []logFile, contents [][]byte) {
+	t.Helper()
+	for _, number := range []string{"000002", "000003"} {
+		content, err := os.ReadFile(filepath.Join("testdata", kind+"."+number))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, memoryFile("binlog."+number, content))
+		contents = append(contents, content)
+	}
+	return files, contents
+}
+
+// testLog returns a log of the files of a kind.
+func testLog(t testing.TB, kind string) *Log {
+	t.Helper()
+	files, _ := testdata(t, kind)
+	l, err := newLog(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// oneTable maps d.t.
+type oneTable struct {
+	unmapped
+	table *binlog.Table
+}
+
+func newOneTable() oneTable {
+	return oneTable{table: &binlog.Table{
+		Database: "d", Name: "t", Primary: []int{0}, Columns: []binlog.Column{
+			{Name: "id", SQLType: "int", Type: binlog.TypeInt},
+			{Name: "v", SQLType: "int", Type: binlog.TypeInt, Nullable: true},
+		},
+	}}
+}
+
+func (o oneTable) Table(database, name string) (*binlog.Table, error) {
+	if database == o.table.Database && name == o.table.Name {
+		return o.table, nil
+	}
+	return nil, nil
+}
+
+// content reads a stretch and returns its rows and statements, one line for each.
+func content(t testing.TB, l *Log, s *Stretch) (string, error) {
+	t.Helper()
+	stream, err := l.Stream(s, Config{Tables: newOneTable(), Server: "here"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stream.Close() }()
+	var b strings.Builder
+	for first := true; ; first = false {
+		ev, err := stream.Next(t.Context())
+		switch {
+		case errors.Is(err, ErrEnd):
+			if stream.Read() != s.Bytes {
+				t.Errorf("%d bytes are read, want %d", stream.Read(), s.Bytes)
+			}
+			return b.String(), nil
+		case err != nil:
+			return b.String(), err
+		case first && ev.Kind != binlog.Progress:
+			t.Errorf("the first event is of kind %d", ev.Kind)
+		}
+		switch ev.Kind {
+		case binlog.Statement:
+			fmt.Fprintf(&b, "%.12s\n", ev.SQL)
+		case binlog.Changes:
+			for ev.Rows.Next() {
+				c := ev.Rows.Change()
+				row := c.After
+				if row == nil {
+					row = c.Before
+				}
+				id, _ := row.AppendText(nil, 0)
+				v, _ := row.AppendText(nil, 1)
+				fmt.Fprintf(&b, "%s %s=%s\n", c.Op, id, v)
+			}
+			if err := ev.Rows.Err(); err != nil {
+				return b.String(), err
+			}
+		}
+	}
+}
+
+const (
+	created  = "CREATE DATAB\nCREATE TABLE\n"
+	inserted = "insert 1=10\ninsert 2=20\n"
+	updated  = "update 1=11\n"
+	later    = "delete 2=20\ninsert 3=30\n"
+)
+
+// The stretch between any two places has the transactions between them, and every boundary is found
+// by its offset, its GTID set and its time.
+func TestStretches(t *testing.T) {
+	for _, kind := range kinds {
+		l := testLog(t, kind)
+		all, err := l.Find(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all.Broken != nil || all.Transactions != 6 || !all.HasGTIDs {
+			t.Errorf("%s: all is %+v", kind, all)
+		}
+		if got, err := content(t, l, &all); got != created+inserted+updated+later || err != nil {
+			t.Errorf("%s: all is\n%s%v", kind, got, err)
+		}
+		parts := []string{
+			created[:13], created[13:], inserted, updated, "delete 2=20\n",
+			"insert 3=30\n",
+		}
+		places := boundaries(t, l, &all)
+		if len(places) != len(parts)+1 {
+			t.Fatalf("%s: the boundaries are %v", kind, places)
+		}
+		for i, from := range places {
+			for k := i + 1; k < len(places); k++ {
+				to := places[k]
+				for _, ends := range [][2]string{
+					{placeText(from), placeText(to)},
+					{"gtid:" + from.GTID.String(), "gtid:" + to.GTID.String()},
+				} {
+					if strings.HasSuffix(ends[0], ":") { // an empty set is no POSITION
+						ends[0] = ""
+					}
+					s, err := l.Find(t.Context(), ends[0], ends[1])
+					if err != nil {
+						t.Errorf("%s: %q: %v", kind, ends, err)
+						continue
+					}
+					got, err := content(t, l, &s)
+					if want := strings.Join(parts[i:k], ""); got != want || err != nil ||
+						s.Transactions != int64(k-i) {
+						t.Errorf("%s: %q is\n%s%v, want\n%s", kind, ends, got, err, want)
+					}
+					if !s.Start.GTID.Equal(from.GTID) || !s.End.GTID.Equal(to.GTID) {
+						t.Errorf("%s: %q is from %s to %s", kind, ends, s.Start, s.End)
+					}
+				}
+			}
+		}
+	}
+}
+
+func placeText(p binlog.Position) string { return fmt.Sprintf("%s:%d", p.File, p.Offset) }
+
+// boundaries returns the places between the transactions of a stretch.
+func boundaries(t *testing.T, l *Log, s *Stretch) []binlog.Position {
+	t.Helper()
+	stream, err := l.Stream(s, Config{Tables: unmapped{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := []binlog.Position{s.Start.Clone()}
+	for {
+		ev, err := stream.Next(t.Context())
+		if errors.Is(err, ErrEnd) {
+			return places
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ev.Kind == binlog.Commit || ev.Kind == binlog.Statement {
+			places = append(places, stream.Position().Clone())
+		}
+	}
+}
+
+// A log that is cut off anywhere ends after the last whole transaction.
+func TestTorn(t *testing.T) {
+	for _, kind := range kinds {
+		files, contents := testdata(t, kind)
+		full := testLog(t, kind)
+		all, err := full.Find(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		places := boundaries(t, full, &all)
+		for cut := range len(contents[1]) {
+			l, err := newLog([]logFile{files[0], memoryFile("binlog.000003", contents[1][:cut])})
+			if err != nil {
+				if cut > 300 {
+					t.Errorf("%s, cut at %d: %v", kind, cut, err)
+				}
+				continue
+			}
+			s, err := l.Find(t.Context(), "", "")
+			if err != nil {
+				t.Errorf("%s, cut at %d: %v", kind, cut, err)
+				continue
+			}
+			want := 0
+			for _, p := range places {
+				if p.File == "binlog.000002" || p.Offset <= uint64(cut) {
+					want++
+				}
+			}
+			if s.Transactions != int64(want-1) {
+				t.Errorf("%s, cut at %d: %d transactions, want %d", kind, cut,
+					s.Transactions, want-1)
+			}
+			isBetween := slices.ContainsFunc(places, func(p binlog.Position) bool {
+				return p.File == "binlog.000003" && p.Offset == uint64(cut)
+			})
+			if s.Broken == nil && !isBetween && s.End.Offset != uint64(cut) {
+				t.Errorf("%s, cut at %d: no error", kind, cut)
+			}
+			if _, err := content(t, l, &s); err != nil {
+				t.Errorf("%s, cut at %d: %v", kind, cut, err)
+			}
+		}
+	}
+}
+
+// Files that are not a part of one binlog are rejected, with the reason.
+func TestRejected(t *testing.T) {
+	files, contents := testdata(t, "mysql")
+	others, _ := testdata(t, "mariadb")
+	change := func(at int, b byte) logFile {
+		content := slices.Clone(contents[0])
+		content[at] = b
+		return memoryFile("binlog.000002", content)
+	}
+	l := testLog(t, "mysql")
+	all, err := l.Find(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := boundaries(t, l, &all)[1:3] // the place of the second transaction
+	relay := append(slices.Clone(contents[0][:second[0].Offset]), contents[0][second[1].Offset:]...)
+	for want, list := range map[string][]logFile{
+		"no file is given":                {},
+		"the file is encrypted":           {change(0, 0xfd)},
+		"not a binlog file":               {change(3, 'x')},
+		"does not begin with":             {change(8, 2)},
+		"written by a MariaDB, and binlo": {files[0], others[1]},
+		"have one name":                   {files[0], others[0]},
+		"between binlog.000002 and": {
+			files[0], memoryFile("binlog.000004", contents[1]),
+		},
+		"not of one binlog":     {files[0], memoryFile("log.000003", contents[1])},
+		"the order of":          {files[0], memoryFile("binlog", contents[1])},
+		"ends within the event": {memoryFile("binlog.000002", contents[0][:3])},
+		"too short":             {memoryFile("b.1", append(slices.Clone(magic), shortHead()...))},
+		"it is a relay log":     {memoryFile("binlog.000002", relay)},
+	} {
+		l, err := newLog(list)
+		if err == nil {
+			var s Stretch
+			if s, err = l.Find(t.Context(), "", ""); err == nil {
+				err = s.Broken
+			}
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if !mysql.IsUnknownServer(mysql.UnknownServer(mysql.MySQL)) ||
+		mysql.FlavorOf(mysql.UnknownServer(mysql.MariaDB)) != mysql.MariaDB {
+		t.Error("an unknown server has another flavor")
+	}
+}
+
+// shortHead returns a FORMAT_DESCRIPTION_EVENT of an old server.
+func shortHead() []byte {
+	b := make([]byte, 40)
+	b[4], b[9] = typeFormatDescription, byte(len(b))
+	return b
+}
+
+// FuzzLog reads arbitrary bytes as the second file of a log. What Find calls whole can be read.
+func FuzzLog(f *testing.F) {
+	for i, kind := range kinds {
+		_, contents := testdata(f, kind)
+		f.Add(contents[1], i == 1)
+		f.Add(contents[1][:len(contents[1])-30], i == 1)
+	}
+	f.Fuzz(func(t *testing.T, content2 []byte, isMariaDB bool) {
+		files, _ := testdata(t, kinds[0])
+		if isMariaDB {
+			files, _ = testdata(t, kinds[1])
+		}
+		l, err := newLog([]logFile{files[0], memoryFile("binlog.000003", content2)})
+		if err != nil {
+			return
+		}
+		l.skipChecksum = true
+		s, err := l.Find(t.Context(), "", "")
+		if err != nil {
+			return
+		}
+		stream, err := l.Stream(&s, Config{Tables: unmapped{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		transactions := int64(0)
+		for {
+			ev, err := stream.Next(t.Context())
+			if errors.Is(err, ErrEnd) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("the stretch from %s to %s cannot be read: %v", s.Start, s.End, err)
+			}
+			if ev.Kind == binlog.Commit || ev.Kind == binlog.Statement && !ev.InTransaction {
+				transactions++
+			}
+		}
+		if transactions != s.Transactions {
+			t.Errorf("%d transactions, want %d", transactions, s.Transactions)
+		}
+	})
+}

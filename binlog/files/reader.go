@@ -1,0 +1,187 @@
+package files
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+const (
+	headerSize   = 19 // of every event
+	checksumSize = 4
+	// bufferSize is the size of reads, and maxKeptBuffer that of the largest event whose memory is
+	// used again, in bytes.
+	bufferSize    = 1 << 20
+	maxKeptBuffer = 4 << 20
+	// leastFormatDescription is the size of the shortest FORMAT_DESCRIPTION_EVENT that has the
+	// algorithm of the checksums: version, server version, time, header size, algorithm, checksum.
+	leastFormatDescription = headerSize + 2 + 50 + 4 + 1 + 1 + checksumSize
+)
+
+// The types of events that this package looks at.
+const (
+	typeRotate            = 4
+	typeFormatDescription = 15
+	typePreviousGTIDs     = 35
+	typeBinlogCheckpoint  = 161
+	typeGTIDList          = 163
+	typeStartEncryption   = 164
+)
+
+// tornError is returned for a file that ends within an event, or within the magic bytes.
+type tornError struct{ at uint64 }
+
+func (e *tornError) Error() string {
+	return fmt.Sprintf("the file ends within the event at offset %d: it was cut off, as after a "+
+		"crash, or copied while the server wrote it; copy the whole file, or end before it with "+
+		"--to", e.at)
+}
+
+// reader splits files into events.
+type reader struct {
+	files []logFile
+	file  io.ReadCloser // nil: between two files
+	in    *bufio.Reader
+	size  uint64 // of the file
+	// offset is the end of the last event in its file.
+	offset uint64
+	// startsFile is set if next has returned an event that only names the file that follows.
+	startsFile bool
+	// hasChecksum is set if events end in a checksum.
+	hasChecksum bool
+	buffer      []byte
+}
+
+func newReader(files []logFile) *reader {
+	size := uint64(0)
+	for i := range files {
+		size = max(size, files[i].size)
+	}
+	return &reader{files: files, in: bufio.NewReaderSize(nil, int(min(size, bufferSize)))}
+}
+
+// close closes the file that is being read.
+func (r *reader) close() {
+	if r.file != nil {
+		_ = r.file.Close() // it was only read
+		r.file = nil
+	}
+}
+
+// name returns the name of the file that is being read.
+func (r *reader) name() string { return r.files[0].name }
+
+// next returns the next event, which is valid until the next call. Before the events of each file,
+// it returns a generated ROTATE_EVENT with the file's name, as a server sends it. The error at the
+// end of the last file is io.EOF.
+func (r *reader) next() ([]byte, error) {
+	r.startsFile = false
+	if r.file != nil && r.offset == r.size {
+		r.close()
+		r.files = r.files[1:]
+	}
+	if len(r.files) == 0 {
+		return nil, io.EOF
+	}
+	if r.file == nil {
+		if err := r.openFile(); err != nil {
+			return nil, err
+		}
+		r.startsFile = true
+		return r.rotate(), nil
+	}
+	raw, err := r.event()
+	if err != nil {
+		return nil, err
+	}
+	switch raw[4] {
+	case typeFormatDescription:
+		if len(raw) < leastFormatDescription {
+			return nil, errors.New("the FORMAT_DESCRIPTION event is too short: " +
+				"the server is too old, or the file is damaged")
+		}
+		r.hasChecksum = raw[len(raw)-checksumSize-1] == 1
+	case typeStartEncryption:
+		return nil, errEncrypted
+	}
+	if r.offset == firstEvent && raw[4] != typeFormatDescription {
+		return nil, errors.New("it does not begin with a FORMAT_DESCRIPTION event: " +
+			"the file is damaged")
+	}
+	r.offset += uint64(len(raw))
+	return raw, nil
+}
+
+// openFile opens the next file and reads the magic bytes.
+func (r *reader) openFile() error {
+	f, err := r.files[0].open()
+	if err != nil {
+		return err
+	}
+	r.in.Reset(f)
+	var begin [firstEvent]byte
+	switch n, err := io.ReadFull(r.in, begin[:]); {
+	case n < len(begin) && isEnd(err):
+		err = &tornError{0}
+		fallthrough
+	case err != nil:
+		_ = f.Close()
+		return err
+	case bytes.Equal(begin[:], encryptedMagic):
+		_ = f.Close()
+		return errEncrypted
+	case !bytes.Equal(begin[:], magic):
+		_ = f.Close()
+		return errors.New("it is not a binlog file: the magic bytes at its beginning are missing")
+	}
+	r.file, r.size, r.offset = f, max(r.files[0].size, firstEvent), firstEvent
+	return nil
+}
+
+// event reads one event.
+func (r *reader) event() ([]byte, error) {
+	header, err := r.in.Peek(headerSize)
+	if isEnd(err) {
+		return nil, &tornError{r.offset}
+	}
+	if err != nil {
+		return nil, err
+	}
+	size := uint64(binary.LittleEndian.Uint32(header[9:]))
+	switch {
+	case size < headerSize && bytes.Equal(header, make([]byte, headerSize)):
+		return nil, &tornError{r.offset} // a file system may fill up a lost tail with zeros
+	case size < headerSize:
+		return nil, fmt.Errorf("the event at offset %d is damaged: its header gives %d bytes",
+			r.offset, size)
+	// Memory is allocated only for what the file has.
+	case size > r.size-r.offset:
+		return nil, &tornError{r.offset}
+	}
+	if cap(r.buffer) > maxKeptBuffer && size < maxKeptBuffer || uint64(cap(r.buffer)) < size {
+		r.buffer = make([]byte, max(size, 4096))
+	}
+	raw := r.buffer[:size]
+	if _, err := io.ReadFull(r.in, raw); isEnd(err) {
+		return nil, &tornError{r.offset}
+	} else if err != nil {
+		return nil, err
+	}
+	return raw, nil
+}
+
+func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
+// body returns an event without header and checksum.
+func (r *reader) body(raw []byte) []byte {
+	if r.hasChecksum && len(raw) >= headerSize+checksumSize {
+		raw = raw[:len(raw)-checksumSize]
+	}
+	return raw[headerSize:]
+}
+
+// rotate returns a generated ROTATE_EVENT that names the file.
+func (r *reader) rotate() []byte { return rotateEvent(r.name(), r.hasChecksum) }
