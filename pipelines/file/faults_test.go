@@ -247,7 +247,8 @@ func TestParseFaults(t *testing.T) {
 		},
 		{
 			"SQL in a score", `"shop.*": {}`, "\"shop.*\":\n    write:\n" +
-				"      - sorted_set: s\n        member: \"{id}\"\n        score: ifnull(a, b)) or c",
+				"      - sorted_set: s\n        member: \"{id}\"\n" +
+				"        score: ifnull(a, b)) or c",
 			`score: in "ifnull(a, b)) or c": this is SQL; in an expression write x ?? other`,
 		},
 		{
