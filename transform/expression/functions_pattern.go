@@ -106,8 +106,8 @@ func checkReplacement(re *regexp.Regexp, with string) error {
 			with = after
 			continue
 		}
-		name, braced := after, strings.HasPrefix(after, "{")
-		if braced {
+		var name string
+		if strings.HasPrefix(after, "{") {
 			inside, rest, closed := strings.Cut(after[1:], "}")
 			if !closed {
 				return fmt.Errorf("the replacement has ${ without }; write $$ for a dollar sign")
