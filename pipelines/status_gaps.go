@@ -125,7 +125,7 @@ func (c *Commands) Status() NodeStatus {
 		p := PipelineStatus{
 			Name: name, Phase: f["state"], GTID: f["gtid"], File: f["file"], Offset: f["offset"],
 			Server: f["server"], Time: f["time"],
-			Rebuilding: append([]string{}, listed(f["rebuilding"])...),
+			Rebuilding:  append([]string{}, listed(f["rebuilding"])...),
 			Quarantined: []TableFault{}, Gaps: append([]tablestate.Gap{}, openGaps(f)...),
 		}
 		var stats *Stats
