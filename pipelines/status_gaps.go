@@ -124,7 +124,8 @@ func (c *Commands) Status() NodeStatus {
 		f := all[name]
 		p := PipelineStatus{
 			Name: name, Phase: f["state"], GTID: f["gtid"], File: f["file"], Offset: f["offset"],
-			Server: f["server"], Time: f["time"], Rebuilding: append([]string{}, listed(f["rebuilding"])...),
+			Server: f["server"], Time: f["time"],
+			Rebuilding:  append([]string{}, listed(f["rebuilding"])...),
 			Quarantined: []TableFault{}, Gaps: append([]tablestate.Gap{}, openGaps(f)...),
 		}
 		var stats *Stats

@@ -36,9 +36,9 @@ func StoreBackfill(
 	})
 }
 
-// StoreReplay stores a request for a replay, as Pipeline.Replay does, in the directory of a pipeline
-// that does not run. The next run starts it. An empty to is the position of the data. StoreReplay
-// returns the number of the search.
+// StoreReplay stores a request for a replay, as Pipeline.Replay does, in the directory of a
+// pipeline that does not run. The next run starts the replay. An empty to is the position of the
+// data. StoreReplay returns the number of the search.
 func StoreReplay(
 	ctx context.Context, c file.Config, from, to string, log zerolog.Logger,
 ) (id int, err error) {

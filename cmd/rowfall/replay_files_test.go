@@ -120,7 +120,8 @@ func TestReplayFilesStretch(t *testing.T) {
 			data := t.TempDir()
 			s := startSource(t, kind, servers.DatabaseOptions{Dir: data, GTID: true})
 			begin := s.end()
-			s.exec("INSERT INTO zoo.movers VALUES (1, 'a')", "INSERT INTO zoo.movers VALUES (2, 'b')")
+			s.exec("INSERT INTO zoo.movers VALUES (1, 'a')",
+				"INSERT INTO zoo.movers VALUES (2, 'b')")
 			middle := s.end()
 			s.exec("FLUSH BINARY LOGS", "FLUSH BINARY LOGS")
 			s.exec("INSERT INTO zoo.movers VALUES (3, 'c')", "UPDATE zoo.movers SET v = 'x'")
@@ -164,7 +165,8 @@ func TestReplayFilesStretch(t *testing.T) {
 					"--to", at(begin.File, begin.Offset)),
 				"before the first file": literal(path, all, "--from", "time:2001-01-01T00:00:00Z"),
 			} {
-				if _, err := command(t, args...); err == nil || !strings.Contains(err.Error(), want) {
+				_, err := command(t, args...)
+				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("%q: %v, want %q", args, err, want)
 				}
 			}
