@@ -74,14 +74,15 @@ func indent(mode, commands string) string {
 
 func runChange(t *testing.T, p *transform.Plan, line string, m transform.Mode) string {
 	var u transform.Commands
-	origin := transform.Origin{
-		Time:        1764396072000123,
-		Transaction: &binlog.TransactionID{File: "binlog.000003", Start: 154},
+	id, err := binlog.ParseTransactionID("gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:23")
+	if err != nil {
+		t.Fatal(err)
 	}
+	origin := transform.Origin{Time: 1764396072000123, Transaction: &id}
 	if load, ok := strings.CutPrefix(line, "load "); ok {
 		line, origin = "insert "+load, transform.Origin{Load: true}
 	}
-	err := p.Append(&u, parseChange(t, p.Table(), line), m, origin)
+	err = p.Append(&u, parseChange(t, p.Table(), line), m, origin)
 	var re *transform.RowError
 	if errors.As(err, &re) {
 		if len(u.Bytes) != 0 || u.Count != 0 || u.Rows != 0 {
