@@ -67,7 +67,6 @@
 //     outputs that could write the same key are a conflict.
 //   - A condition as a computed field is 1 or 0, as MySQL prints it, and true or false in JSON.
 //   - A score that is NULL, or a date with a zero year, month or day, follows when_null.
-//
 //   - Outputs of one kind that acts once per change (list, stream) may share keys with each other, of
 //     the same or another table.
 //

@@ -116,7 +116,8 @@ func TestEmitter(t *testing.T) {
 		{0, update("x", "y"), FullRow, replay, ""},
 		{0, load, FullRow, Origin{Load: true, Position: &binlog.Position{}}, ""},
 		{
-			1, load, FullRow, Origin{Load: true, Position: &binlog.Position{}},
+			1, load, FullRow,
+			Origin{Load: true, Position: &binlog.Position{}},
 			"insert ->y as insert ->y of y, full row load=true 0 :0",
 		},
 	} {
